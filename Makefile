@@ -1,0 +1,83 @@
+# zoft: see `make help`.  Sources are found by wildcard, objects live under
+# $(BUILD); the suffix of a kernel file (_avx2, _avx512, _neon) picks its flags.
+VERSION := 0.1.0
+CC      ?= cc
+AR      ?= ar
+PREFIX  ?= /usr/local
+UNAME   := $(shell uname -s)
+ARCH    := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
+
+comma := ,
+SAN   ?=
+BUILD ?= build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
+
+PKGS := jansson libpcre2-8 libutf8proc yaml-0.1 libxxhash
+ifeq ($(UNAME),Darwin)
+BREW     := $(shell brew --prefix 2>/dev/null)
+export PKG_CONFIG_PATH := $(BREW)/lib/pkgconfig:$(PKG_CONFIG_PATH)
+OMP      := -Xpreprocessor -fopenmp -I$(BREW)/opt/libomp/include
+OMP_LIBS := -L$(BREW)/opt/libomp/lib -lomp
+SYS      := -I$(BREW)/include
+SYS_LIBS := -L$(BREW)/lib
+SOEXT    := dylib
+else
+OMP      := -fopenmp
+OMP_LIBS := -fopenmp
+SOEXT    := so
+endif
+PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+
+# -ffp-contract=off: a product and a sum are fused where the source says so
+# (fma), and nowhere else, so that every compiler gives the same bits.
+OPT      ?= -O2 -g
+WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes $(if $(WERROR),-Werror)
+CFLAGS_  := -std=gnu11 -D_GNU_SOURCE $(OPT) $(WARN) -ffp-contract=off -fno-math-errno -fPIC -Ilib $(OMP) $(SYS) \
+            $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer) \
+            -DZF_VERSION='"$(VERSION)"' $(PKG_CFLAGS) $(CFLAGS)
+LIBS     := $(SYS_LIBS) $(PKG_LIBS) -lsleef $(OMP_LIBS) -lm -lpthread
+LINK_    := $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+
+isa_avx2   := -mavx2 -mfma -mf16c
+isa_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c
+
+kern_dirs := $(if $(filter x86_64,$(ARCH)),lib/kern/x86) $(if $(filter aarch64 arm64,$(ARCH)),lib/kern/arm)
+LIB_SRC := $(filter-out lib/kern/x86/% lib/kern/arm/%,$(wildcard lib/*/*.c)) $(foreach d,$(kern_dirs),$(wildcard $(d)/*.c))
+CMD_SRC := $(wildcard cmd/*.c)
+LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
+CMD_OBJ := $(CMD_SRC:%.c=$(BUILD)/obj/%.o)
+UNIT    := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+CONV    := $(patsubst tests/conv/%.c,$(BUILD)/tests/%,$(wildcard tests/conv/test_*.c))
+KERN    := $(patsubst tests/kern/%.c,$(BUILD)/tests/%,$(wildcard tests/kern/test_*.c))
+FUZZ    := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+all: $(BUILD)/zoft
+
+$(BUILD)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_) $(isa_$(lastword $(subst _, ,$(basename $(notdir $<))))) -MMD -MP -c -o $@ $<
+
+$(BUILD)/libzoft.a: $(LIB_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/libzoft.$(SOEXT): $(LIB_OBJ)
+	$(CC) -shared $(LINK_) -o $@ $^ $(LIBS)
+
+$(BUILD)/zoft: $(CMD_OBJ) $(BUILD)/libzoft.a
+	$(CC) $(LINK_) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libzoft.a tests/unit/unit.h
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_) -Itests $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(shell pkg-config --cflags --libs check 2>/dev/null) $(LIBS)
+
+$(BUILD)/tests/%: tests/conv/%.c $(BUILD)/libzoft.a tests/unit/unit.h
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_) -Itests $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(shell pkg-config --cflags --libs check 2>/dev/null) $(LIBS)
+
+$(BUILD)/tests/%: tests/kern/%.c $(BUILD)/libzoft.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_) -Itests $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(LIBS)
+
+-include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d)
+.PHONY: all

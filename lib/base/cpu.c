@@ -1,0 +1,223 @@
+/* Detection asks the processor (CPUID) and the system (XCR0): a kernel that
+ * does not save the wide registers makes the instructions unusable. */
+#include "base/cpu.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/err.h"
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#if defined(__APPLE__)
+#include <mach/mach.h>
+#include <sys/sysctl.h>
+#endif
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+static const struct {
+  const char *name;
+  unsigned bits;
+} flag_names[] = {
+    {"avx2", ZF_CPU_AVX2},
+    {"avx512", ZF_CPU_AVX512},
+    {"avx512bf16", ZF_CPU_AVX512BF16},
+    {"avx512vnni", ZF_CPU_AVX512VNNI},
+    {"neon", ZF_CPU_NEON},
+};
+
+enum { FLAG_NAMES = sizeof flag_names / sizeof *flag_names };
+
+#if defined(__x86_64__)
+static uint64_t xcr0(void) {
+  uint32_t lo, hi;
+  __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+  return (uint64_t)hi << 32 | lo;
+}
+
+static unsigned detect(void) {
+  unsigned a, b, c, d, f = 0;
+  if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
+  int osxsave = c >> 27 & 1, fma = c >> 12 & 1, f16c = c >> 29 & 1;
+  if (!osxsave || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
+  uint64_t state = xcr0();
+  int ymm = (state & 0x06) == 0x06, zmm = (state & 0xe6) == 0xe6;
+  if (ymm && fma && f16c && (b >> 5 & 1)) f |= ZF_CPU_AVX2;
+  unsigned wide = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; /* F DQ BW VL */
+  if (!(f & ZF_CPU_AVX2) || !zmm || (b & wide) != wide) return f;
+  f |= ZF_CPU_AVX512;
+  if (c >> 11 & 1) f |= ZF_CPU_AVX512VNNI;
+  if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1)) f |= ZF_CPU_AVX512BF16;
+  return f;
+}
+
+static void brand(char out[64]) {
+  unsigned r[12];
+  unsigned top = __get_cpuid_max(0x80000000u, NULL);
+  if (top < 0x80000004u) return;
+  for (unsigned i = 0; i < 3; i++)
+    __get_cpuid(0x80000002u + i, &r[4 * i], &r[4 * i + 1], &r[4 * i + 2], &r[4 * i + 3]);
+  memcpy(out, r, 48);
+  out[48] = 0;
+}
+#elif defined(__aarch64__)
+static unsigned detect(void) {
+  return ZF_CPU_NEON;
+}
+
+static void brand(char out[64]) {
+#if defined(__APPLE__)
+  size_t n = 63;
+  sysctlbyname("machdep.cpu.brand_string", out, &n, NULL, 0);
+#else
+  snprintf(out, 64, "arm64");
+#endif
+}
+#else
+static unsigned detect(void) {
+  return 0;
+}
+
+static void brand(char out[64]) {
+  (void)out;
+}
+#endif
+
+static unsigned mask = ~0u;
+
+unsigned zf_cpu_flags(void) {
+  static int known;
+  static unsigned flags;
+  if (!known) {
+    flags = detect();
+    known = 1;
+  }
+  return flags & mask;
+}
+
+void zf_cpu_mask(unsigned m) {
+  mask = m;
+}
+
+int zf_cpu_mask_parse(unsigned *out, const char *text) {
+  char *end;
+  if (text[0] >= '0' && text[0] <= '9') {
+    *out = (unsigned)strtoul(text, &end, 0);
+    if (*end == 0) return 0;
+  }
+  *out = 0;
+  for (const char *p = text; *p;) {
+    size_t n = strcspn(p, ",");
+    int hit = n == 4 && !strncmp(p, "none", 4);
+    for (int i = 0; i < FLAG_NAMES; i++)
+      if (strlen(flag_names[i].name) == n && !strncmp(flag_names[i].name, p, n)) {
+        *out |= flag_names[i].bits;
+        hit = 1;
+      }
+    if (!hit)
+      return zf_error(ZF_EUSAGE,
+                      "--cpumask: '%.*s' is none of avx2, avx512, avx512bf16, avx512vnni, "
+                      "neon, none or a number",
+                      (int)n, p);
+    p += n + (p[n] == ',');
+  }
+  return 0;
+}
+
+char *zf_cpu_names(char out[96], unsigned flags) {
+  size_t n = 0;
+  out[0] = 0;
+  for (int i = 0; i < FLAG_NAMES; i++)
+    if (flags & flag_names[i].bits)
+      n += (size_t)snprintf(out + n, 96 - n, "%s%s", n ? " " : "", flag_names[i].name);
+  if (!n) snprintf(out, 96, "none");
+  return out;
+}
+
+const char *zf_cpu_brand(void) {
+  static char text[64];
+  if (!text[0]) {
+    char raw[64] = "";
+    brand(raw);
+    const char *p = raw + strspn(raw, " ");
+    snprintf(text, sizeof text, "%s", *p ? p : "unknown");
+    for (size_t n = strlen(text); n && text[n - 1] == ' '; n--) text[n - 1] = 0;
+  }
+  return text;
+}
+
+#if defined(__linux__)
+/* The lowest-numbered thread of each core stands for it. */
+static int first_of_core(int cpu) {
+  char path[96], text[64];
+  snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
+  FILE *f = fopen(path, "r");
+  if (!f) return 1;
+  char *ok = fgets(text, sizeof text, f);
+  fclose(f);
+  return !ok || atoi(text) == cpu;
+}
+
+int zf_cpu_cores(void) {
+  cpu_set_t set;
+  int n = 0;
+  if (sched_getaffinity(0, sizeof set, &set)) return 1;
+  for (int i = 0; i < CPU_SETSIZE; i++)
+    if (CPU_ISSET(i, &set) && first_of_core(i)) n++;
+  /* Bound to the second threads of cores alone: each is still one to use. */
+  return n > 0 ? n : CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
+}
+#else
+int zf_cpu_cores(void) {
+#if defined(__APPLE__)
+  int n = 0;
+  size_t len = sizeof n;
+  if (!sysctlbyname("hw.perflevel0.physicalcpu", &n, &len, NULL, 0) && n > 0) return n;
+  len = sizeof n;
+  if (!sysctlbyname("hw.physicalcpu", &n, &len, NULL, 0) && n > 0) return n;
+#endif
+  long n_online = sysconf(_SC_NPROCESSORS_ONLN);
+  return n_online > 0 ? (int)n_online : 1;
+}
+#endif
+
+int64_t zf_peak_rss(void) {
+  struct rusage u;
+  if (getrusage(RUSAGE_SELF, &u)) return 0;
+#if defined(__APPLE__)
+  return (int64_t)u.ru_maxrss;
+#else
+  return (int64_t)u.ru_maxrss * 1024;
+#endif
+}
+
+int64_t zf_rss(void) {
+#if defined(__linux__)
+  long long size, resident = 0;
+  FILE *f = fopen("/proc/self/statm", "r");
+  if (!f) return 0;
+  if (fscanf(f, "%lld %lld", &size, &resident) != 2) resident = 0;
+  fclose(f);
+  return (int64_t)resident * sysconf(_SC_PAGESIZE);
+#elif defined(__APPLE__)
+  mach_task_basic_info_data_t info;
+  mach_msg_type_number_t n = MACH_TASK_BASIC_INFO_COUNT;
+  if (task_info(mach_task_self(), MACH_TASK_BASIC_INFO, (task_info_t)&info, &n)) return 0;
+  return (int64_t)info.resident_size;
+#else
+  return 0;
+#endif
+}
+
+double zf_now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}

@@ -1,0 +1,47 @@
+/* Errors: a code for the program, a sentence for the person.
+ *
+ * Every fallible function of zoft returns int: 0, or one of the negative codes
+ * below.  Before it returns a code it calls zf_error(), which keeps the sentence
+ * in a slot of the calling thread: what was read, where, what was expected and
+ * what was found.  The library prints nothing and never exits.
+ *
+ * OpenMP regions do not fail: what can fail is done before or after them. */
+#ifndef ZF_BASE_ERR_H
+#define ZF_BASE_ERR_H
+
+#include <stdarg.h>
+
+enum zf_err {
+  ZF_OK = 0,
+  ZF_EFAIL = -1,     /* runtime failure                      -> exit status 1 */
+  ZF_EIO = -2,       /* the system refused: disk, permission                 1 */
+  ZF_ENOMEM = -3,    /* allocation failed                                    1 */
+  ZF_EUSAGE = -4,    /* command line or config, missing path                 2 */
+  ZF_EINVALID = -5,  /* model, tokenizer, data or log is not valid           3 */
+  ZF_EMEMLIMIT = -6, /* does not fit the memory limit                        4 */
+  ZF_EGATE = -7,     /* a gate failed (--fail-under and the like)            5 */
+  ZF_EDIVERGED = -8, /* training diverged                                    6 */
+  ZF_ESTOPPED = -9,  /* interrupted by a signal                       130, 143 */
+};
+
+#if defined(__GNUC__)
+#define ZF_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#else
+#define ZF_PRINTF(f, a)
+#endif
+
+/* Sets this thread's sentence and returns `code`, so that callers can write
+ * `return zf_error(ZF_EINVALID, "%s: ...", path);`.  No newline at the end. */
+int zf_error(int code, const char *fmt, ...) ZF_PRINTF(2, 3);
+
+/* Puts "prefix: " before the present sentence and returns `code`: for callers
+ * that know more of the place (a file, a tensor) than the callee did. */
+int zf_error_prefix(int code, const char *fmt, ...) ZF_PRINTF(2, 3);
+
+/* The sentence of the last error of this thread, "" if none.  Valid until the
+ * next zf_error() of the thread. */
+const char *zf_error_message(void);
+
+void zf_error_clear(void);
+
+#endif

@@ -1,0 +1,209 @@
+#include "base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+
+static int fail_errno(const char *path, const char *what) {
+  int code = errno == ENOENT || errno == ENOTDIR ? ZF_EUSAGE : ZF_EIO;
+  return zf_error(code, "%s: %s: %s", path, what, strerror(errno));
+}
+
+int zf_map_open(struct zf_map *m, const char *path) {
+  memset(m, 0, sizeof *m);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return fail_errno(path, "cannot open");
+  struct stat st;
+  if (fstat(fd, &st)) {
+    int rc = fail_errno(path, "cannot stat");
+    close(fd);
+    return rc;
+  }
+  if (!S_ISREG(st.st_mode)) {
+    close(fd);
+    return zf_error(ZF_EUSAGE, "%s: is not a regular file", path);
+  }
+  if (st.st_size > 0) {
+    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (p == MAP_FAILED) {
+      int rc = fail_errno(path, "cannot map");
+      close(fd);
+      return rc;
+    }
+    m->data = p;
+    m->len = (size_t)st.st_size;
+  }
+  close(fd);
+  return 0;
+}
+
+void zf_map_close(struct zf_map *m) {
+  if (m->data) munmap((void *)m->data, m->len);
+  memset(m, 0, sizeof *m);
+}
+
+void zf_map_drop(const struct zf_map *m, size_t off, size_t len) {
+  size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  size_t from = (off + page - 1) / page * page, to = (off + len) / page * page;
+  if (m->data && to > from) madvise((void *)(m->data + from), to - from, MADV_DONTNEED);
+}
+
+int zf_read_file(char **out, size_t *len, const char *path, size_t limit) {
+  *out = NULL;
+  int piped = !strcmp(path, "-");
+  FILE *f = piped ? stdin : fopen(path, "rb");
+  if (!f) return fail_errno(path, "cannot open");
+  struct zf_buf b = {0};
+  int rc = 0;
+  for (;;) {
+    if ((rc = zf_buf_reserve(&b, 65536))) break;
+    size_t n = fread(b.data + b.len, 1, 65536, f);
+    b.len += n;
+    b.data[b.len] = 0;
+    if (b.len > limit) {
+      rc = zf_error(ZF_EINVALID, "%s: longer than the %zu bytes that are read", path, limit);
+      break;
+    }
+    if (n == 0) {
+      if (ferror(f)) rc = fail_errno(path, "cannot read");
+      break;
+    }
+  }
+  if (!piped) fclose(f);
+  if (rc) {
+    zf_buf_free(&b);
+    return rc;
+  }
+  *out = b.data;
+  if (len) *len = b.len;
+  return 0;
+}
+
+int zf_out_open(struct zf_out *o, const char *path) {
+  memset(o, 0, sizeof *o);
+  o->path = zf_strdup(path);
+  o->tmp = zf_asprintf("%s.tmp.%ld", path, (long)getpid());
+  if (!o->path || !o->tmp) {
+    zf_out_abort(o);
+    return ZF_ENOMEM;
+  }
+  o->f = fopen(o->tmp, "wb");
+  if (!o->f) {
+    int rc = zf_error(ZF_EIO, "%s: cannot create: %s", path, strerror(errno));
+    free(o->tmp);
+    o->tmp = NULL;
+    zf_out_abort(o);
+    return rc;
+  }
+  return 0;
+}
+
+static char *parent_of(const char *path) {
+  const char *slash = strrchr(path, '/');
+  if (!slash) return zf_strdup(".");
+  return zf_strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+int zf_sync_dir(const char *path) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return fail_errno(path, "cannot open");
+  /* Some file systems refuse to sync a directory: they have nothing to sync. */
+  int bad = fsync(fd) && errno != EINVAL && errno != ENOTSUP;
+  int rc = bad ? fail_errno(path, "cannot sync") : 0;
+  close(fd);
+  return rc;
+}
+
+int zf_out_commit(struct zf_out *o) {
+  int rc = 0, err = 0;
+  if (fflush(o->f) || ferror(o->f) || fsync(fileno(o->f))) err = errno ? errno : EIO;
+  if (fclose(o->f) && !err) err = errno;
+  o->f = NULL;
+  if (err) {
+    rc = zf_error(ZF_EIO, "%s: cannot write: %s", o->path, strerror(err));
+  } else if (rename(o->tmp, o->path)) {
+    rc = zf_error(ZF_EIO, "%s: cannot rename into place: %s", o->path, strerror(errno));
+  } else {
+    free(o->tmp);
+    o->tmp = NULL;
+    char *dir = parent_of(o->path);
+    rc = dir ? zf_sync_dir(dir) : ZF_ENOMEM;
+    free(dir);
+  }
+  zf_out_abort(o);
+  return rc;
+}
+
+void zf_out_abort(struct zf_out *o) {
+  if (o->f) fclose(o->f);
+  if (o->tmp) unlink(o->tmp);
+  free(o->tmp);
+  free(o->path);
+  memset(o, 0, sizeof *o);
+}
+
+int zf_write_file(const char *path, const void *data, size_t len) {
+  struct zf_out o;
+  int rc = zf_out_open(&o, path);
+  if (rc) return rc;
+  fwrite(data, 1, len, o.f);
+  return zf_out_commit(&o);
+}
+
+int zf_copy_file(const char *from, const char *to) {
+  struct zf_map m;
+  int rc = zf_map_open(&m, from);
+  if (rc) return rc;
+  rc = zf_write_file(to, m.data ? (const void *)m.data : "", m.len);
+  zf_map_close(&m);
+  return rc;
+}
+
+int zf_exists(const char *path) {
+  struct stat st;
+  return stat(path, &st) == 0;
+}
+
+int zf_is_dir(const char *path) {
+  struct stat st;
+  return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+int zf_mkdirs(const char *path) {
+  char *p = zf_strdup(path);
+  if (!p) return ZF_ENOMEM;
+  int rc = 0;
+  for (char *s = p + 1;; s++) {
+    if (*s != '/' && *s != 0) continue;
+    char c = *s;
+    *s = 0;
+    if (mkdir(p, 0777) && errno != EEXIST) {
+      rc = zf_error(ZF_EIO, "%s: cannot make the directory: %s", p, strerror(errno));
+      break;
+    }
+    *s = c;
+    if (!c) break;
+  }
+  if (!rc && !zf_is_dir(path)) rc = zf_error(ZF_EIO, "%s: is not a directory", path);
+  free(p);
+  return rc;
+}
+
+int zf_dir_empty(const char *path) {
+  DIR *d = opendir(path);
+  if (!d) return fail_errno(path, "cannot open the directory");
+  int empty = 1;
+  for (struct dirent *e; empty && (e = readdir(d));)
+    if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..")) empty = 0;
+  closedir(d);
+  return empty;
+}

@@ -1,0 +1,70 @@
+#include "base/hash.h"
+
+#include <stdio.h>
+#include <xxhash.h>
+
+#include "base/err.h"
+#include "base/file.h"
+
+/* Sliced by four: tables made at the first use from the reflected polynomial. */
+static uint32_t table[4][256];
+static int ready;
+
+static void make_tables(void) {
+  for (uint32_t i = 0; i < 256; i++) {
+    uint32_t c = i;
+    for (int k = 0; k < 8; k++) c = c >> 1 ^ (0x82F63B78u & (0u - (c & 1)));
+    table[0][i] = c;
+  }
+  for (int t = 1; t < 4; t++)
+    for (int i = 0; i < 256; i++)
+      table[t][i] = table[t - 1][i] >> 8 ^ table[0][table[t - 1][i] & 255];
+  __atomic_store_n(&ready, 1, __ATOMIC_RELEASE);
+}
+
+uint32_t zf_crc32c(uint32_t crc, const void *data, size_t len) {
+  /* Two threads may both make the tables: they write the same values. */
+  if (!__atomic_load_n(&ready, __ATOMIC_ACQUIRE)) make_tables();
+  const unsigned char *p = data;
+  crc = ~crc;
+  for (; len >= 4; len -= 4, p += 4) {
+    crc ^= (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+    crc = table[3][crc & 255] ^ table[2][crc >> 8 & 255] ^ table[1][crc >> 16 & 255] ^
+          table[0][crc >> 24];
+  }
+  for (; len; len--) crc = crc >> 8 ^ table[0][(crc ^ *p++) & 255];
+  return ~crc;
+}
+
+int zf_hash_new(struct zf_hash **out) {
+  XXH3_state_t *s = XXH3_createState();
+  *out = (struct zf_hash *)s;
+  if (!s) return zf_error(ZF_ENOMEM, "out of memory for a hash state");
+  XXH3_128bits_reset(s);
+  return 0;
+}
+
+void zf_hash_add(struct zf_hash *h, const void *data, size_t len) {
+  XXH3_128bits_update((XXH3_state_t *)h, data, len);
+}
+
+static void to_hex(char out[33], XXH128_hash_t v) {
+  snprintf(out, 33, "%016llx%016llx", (unsigned long long)v.high64, (unsigned long long)v.low64);
+}
+
+void zf_hash_hex(const struct zf_hash *h, char out[33]) {
+  to_hex(out, XXH3_128bits_digest((const XXH3_state_t *)h));
+}
+
+void zf_hash_free(struct zf_hash *h) {
+  XXH3_freeState((XXH3_state_t *)h);
+}
+
+int zf_hash_file(char out[33], const char *path) {
+  struct zf_map m;
+  int rc = zf_map_open(&m, path);
+  if (rc) return rc;
+  to_hex(out, XXH3_128bits(m.data ? (const void *)m.data : "", m.len));
+  zf_map_close(&m);
+  return 0;
+}

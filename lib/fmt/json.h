@@ -1,0 +1,26 @@
+/* JSON by way of Jansson: duplicates rejected, positions in messages. */
+#ifndef ZF_FMT_JSON_H
+#define ZF_FMT_JSON_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Parses a text or a file into *out (json_decref by the caller).  ZF_EINVALID as
+ * "NAME:LINE:COLUMN: reason"; ZF_EUSAGE when there is no such file. */
+int zf_json_parse(json_t **out, const char *text, size_t len, const char *name);
+int zf_json_load(json_t **out, const char *path);
+
+/* Typed lookups in an object.  A missing key (or null) leaves *out as it was and
+ * returns 0; a value of another type is ZF_EINVALID "NAME: key 'k': expected an
+ * integer, found a string".  Strings are borrowed from the object.
+ * zf_json_num accepts integers and reals. */
+int zf_json_int(int64_t *out, const json_t *obj, const char *key, const char *name);
+int zf_json_num(double *out, const json_t *obj, const char *key, const char *name);
+int zf_json_bool(int *out, const json_t *obj, const char *key, const char *name);
+int zf_json_str(const char **out, const json_t *obj, const char *key, const char *name);
+
+/* "an object", "a string", ...: for messages. */
+const char *zf_json_kind(const json_t *v);
+
+#endif

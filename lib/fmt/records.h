@@ -1,0 +1,27 @@
+/* Records of a data file: JSONL, CSV or TSV, one flat row at a time.
+ *
+ * The format follows the file's ending (.jsonl .ndjson .json, .csv, .tsv, .txt: one
+ * {"text": line} a line).  Whole files are read, records are parsed to named fields.
+ * JSONL: one object a line, duplicate keys rejected, blank lines skipped; a .json file
+ * may also be one array of objects.  CSV and TSV: RFC 4180 quoting, first row names the
+ * fields, all rows of one width; TSV without quoting. */
+#ifndef ZF_FMT_RECORDS_H
+#define ZF_FMT_RECORDS_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+struct zf_records {
+  char *path;
+  json_t **row;  /* each an object; CSV values are strings */
+  int64_t *line; /* 1-based line of the file where the row begins */
+  int64_t n;
+};
+
+/* ZF_EUSAGE: no such file or unknown ending.  ZF_EINVALID: "PATH:LINE:COLUMN: ...".
+ * An empty file gives n = 0. */
+int zf_records_open(struct zf_records **out, const char *path);
+int zf_records_parse(struct zf_records **out, const char *data, size_t len, const char *name);
+void zf_records_free(struct zf_records *r);
+
+#endif

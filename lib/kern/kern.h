@@ -1,0 +1,161 @@
+/* The computing kernels.
+ *
+ * One f32 kernel family: on every instruction set (plain C, AVX2, AVX-512, NEON) each
+ * function below gives THE SAME BITS, because its order of operations is part of the
+ * contract.  So tests compare with memcmp, and a run repeats on another processor.
+ *
+ *   chain(k0,k1)  = fma(x[k1-1], w[k1-1], ... fma(x[k0], w[k0], 0))      (k ascending)
+ *   dot over K    = ((chain(0,KC) + chain(KC,2KC)) + chain(2KC,3KC)) + ...   KC = ZF_KC
+ *   lanes sum     = 16 partial sums, element i goes to lane i % 16 in ascending order; then
+ *                   s[l] + s[l+8], s[l] + s[l+4], s[l] + s[l+2], s[l] + s[l+1] (a tree)
+ *
+ * exp, tanh, erf, log, sin, cos are SLEEF's finz functions of the named accuracy.
+ *
+ * Layers: kernels (pointers and sizes; no allocation, no threads) sit behind the table
+ * zf_kern; the drivers below cut the work over OpenMP threads by a static split.
+ *
+ * Streams.  A step runs one or two streams at once (DESIGN promise 1): rows of all streams
+ * are stacked, stream s is rows [s*T, (s+1)*T) of every activation.  Where a weight is read,
+ * stream s sees fma(eps[s], z, w) with z from zf_noise; nothing is ever written to w.
+ *   n = 1, noise = NULL        a plain forward
+ *   n = 2, eps = {+e, -e}      SPSA
+ * A weight that is not trained passes noise = NULL, whatever n is. */
+#ifndef ZF_KERN_KERN_H
+#define ZF_KERN_KERN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "rng/noise.h"
+#include "tensor/dtype.h"
+
+enum { ZF_KC = 256, ZF_MAXSTREAM = 2 };
+
+struct zf_streams {
+  int n;                   /* 1..ZF_MAXSTREAM */
+  float eps[ZF_MAXSTREAM]; /* of each stream */
+};
+
+/* A stored matrix seen as W [out, in]: element (o,i) is data[o*so + i*si], its noise index
+ * is first + o*so + i*si.  One of so, si is 1.  (Linear: so = in, si = 1; GPT-2's Conv1D:
+ * so = 1, si = out.)  data is aligned to the element size only. */
+struct zf_weight {
+  const void *data;
+  enum zf_dtype type;
+  int64_t out, in, so, si;
+  int64_t first;
+  const struct zf_noise *noise; /* NULL: not perturbed */
+};
+
+/* Chooses kernels for `flags` (enum zf_cpu_flags), weakest first; call once before
+ * anything else, and again in tests. */
+void zf_kern_init(unsigned flags);
+const char *zf_kern_name(void); /* "avx512", "avx2", "neon", "ref": of the GEMM in use */
+
+/* Threads used by the drivers (>= 1); sets OpenMP's number. */
+void zf_kern_threads(int n);
+int zf_kern_nthreads(void);
+
+/* Bytes of workspace the drivers need for `threads` threads, whatever the shapes. The
+ * caller allocates it (64-aligned) once and gives it to zf_kern_workspace(). */
+size_t zf_kern_workspace_size(int threads);
+void zf_kern_workspace(void *p);
+
+/* y = x W^T + bias, or y += ... with accumulate.
+ * x [S*T, in] f32, row stride ldx; y [S*T, out] f32, row stride ldy; bias: NULL or the
+ * streams' biases [S][out] already perturbed, row stride ldb.  y overlaps nothing.
+ * y[t,o] = (accumulate ? y : 0) + (dot + bias): dot as defined above, one add each.
+ * Each tile of W is read once, its noise made once, and used for all rows. */
+void zf_gemm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T, const struct zf_weight *w,
+             const struct zf_streams *st, const float *bias, int64_t ldb, int accumulate);
+
+/* out[s][i] = fma(eps[s], z[i], w[i]) for a vector of n elements (norms, biases); row
+ * stride ldo.  Storage of any dtype. */
+void zf_perturb_vec(float *out, int64_t ldo, const void *data, enum zf_dtype type, int64_t first,
+                    int64_t n, const struct zf_noise *noise, const struct zf_streams *st);
+
+/* Rows of a table: for every stream s and t < T
+ *   y[s*T+t, :] = (accumulate ? y : 0) + row id[t] of W perturbed for stream s
+ * (W [rows, C], contiguous; ids are in range: the caller checked). */
+void zf_gather(float *y, int64_t ldy, const int32_t *id, int64_t T, const struct zf_weight *w,
+               const struct zf_streams *st, int accumulate);
+
+/* y[r,:] = x[r,:] / sqrt(mean(x^2) + eps) * w[s][:]     RMSNorm (Zhang, Sennrich 2019)
+ * y = (x - mean) / sqrt(var + eps) * w[s] + b[s]        LayerNorm (Ba et al. 2016)
+ * x [S*T, C], y [S*T, C] (may be x), w and b [S][C] with row stride ldw (b may be NULL, and
+ * w too: then 1).  Sums by lanes in f32 on x; var is the mean of (x-mean)^2. */
+void zf_rmsnorm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T, int64_t C, float eps,
+                const float *w, int64_t ldw, const struct zf_streams *st);
+void zf_layernorm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T, int64_t C,
+                  float eps, const float *w, const float *b, int64_t ldw,
+                  const struct zf_streams *st);
+
+/* Per-head RMSNorm in place: row r of x holds H heads of D; the same w [S][D] for each. */
+void zf_headnorm(float *x, int64_t ldx, int64_t T, int64_t H, int64_t D, float eps, const float *w,
+                 int64_t ldw, const struct zf_streams *st);
+
+/* Rotary embedding in place, half-split pairs (i, i + rot/2) of the first `rot` of D:
+ * (a,b) -> (a c - b s, b c + a s), each as fma(a, c, -(b*s)) and fma(b, c, a*s); cos_sin
+ * row pos[t] holds rot/2 cosines then rot/2 sines.  Rows r = s*T + t use pos[t].
+ * Su et al., "RoFormer", 2021. */
+void zf_rope(float *x, int64_t ldx, int64_t T, int64_t H, int64_t D, int64_t rot,
+             const float *cos_sin, const int32_t *pos, const struct zf_streams *st);
+
+enum zf_act { ZF_ACT_SILU, ZF_ACT_GELU_TANH, ZF_ACT_GELU_ERF, ZF_ACT_RELU, ZF_ACTS };
+/* g = act(g) (u NULL) or act(g) * u, elementwise over `rows` rows of `n`. silu: x / (1 + exp(-x)). */
+void zf_act(float *g, int64_t ldg, const float *u, int64_t ldu, int64_t rows, int64_t n,
+            enum zf_act act);
+
+/* y += x elementwise over rows. */
+void zf_add_rows(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t rows, int64_t n);
+
+/* Attention over ragged segments (Vaswani et al. 2017; grouped heads, Ainslie et al. 2023).
+ * Segment g owns query rows [start, start+len) of the T rows of each stream.  Its keys are
+ * first the `plen` rows of a prefix, then its own rows; query i of the segment sees the whole
+ * prefix and own keys 0..i (causal) or all own keys (not causal).  Prefix rows are rows
+ * [pstart, pstart+plen) of the same k and v, or, when pk is not NULL, rows 0..plen of pk and
+ * pv (a cache; stream s at pk + s*ps).
+ * Per query and head: s_j = dot_lanes(q, k_j) * scale (dot over D: lanes sum), m = max,
+ * p_j = exp(s_j - m), sum by lanes over j, o = chain over j ascending of p_j * v_j, then
+ * o / sum.  So a query's result does not depend on where its keys lie. */
+struct zf_segment {
+  int64_t start, len;
+  int64_t pstart, plen;
+  const float *pk, *pv;
+  int64_t ps;
+};
+/* q [S*T, H*D] stride ldq, k and v [S*T, Hkv*D] stride ldk, o [S*T, H*D] stride ldo (o may not
+ * alias).  scratch: zf_attention_scratch() floats for each thread.  pk/pv row stride is Hkv*D. */
+int64_t zf_attention_scratch(int64_t max_keys, int64_t D);
+void zf_attention(float *o, int64_t ldo, const float *q, int64_t ldq, const float *k, const float *v,
+                  int64_t ldk, int64_t T, int64_t H, int64_t Hkv, int64_t D, float scale, int causal,
+                  const struct zf_segment *seg, int64_t nseg, const struct zf_streams *st,
+                  float *scratch);
+
+/* Log-softmax at targets without materialising [rows, V]:
+ *   lse[r] = log sum_v exp(x_r . W_v),  and  logit[r] = x_r . W_target(r) [+ bias]
+ * x [S*R, C]; stream s rows s*R..; target[r] for r < R (the same for each stream; -1: none,
+ * logit 0).  W [V, C] (row-major or transposed, as zf_gemm).  bias NULL or [S][V], stride ldb.
+ * Works through W in pieces of ZF_VC columns with `scratch` of S*R*ZF_VC floats; per piece
+ * the maximum and the sum in double, pieces joined in order.  lse and logit are double[S*R]. */
+enum { ZF_VC = 1024 };
+void zf_head_lse(double *lse, double *logit, const float *x, int64_t ldx, int64_t R,
+                 const int32_t *target, const struct zf_weight *w, const struct zf_streams *st,
+                 const float *bias, int64_t ldb, float *scratch);
+
+/* z[0..n) = noise of elements first.. : bits of zf_noise_ref; threads inside. */
+void zf_noise_fill(float *z, const struct zf_noise *k, int64_t first, int64_t n);
+
+/* One pass of update over n stored elements of a parameter:
+ *   w <- fma(-decay, w, w) when decay != 0;  then for p < q ascending  w <- fma(c[p], z_p, w)
+ * in f32 (c[p] = -lr*g_p/q), and stored in the weight's dtype; f16 and bf16 by stochastic
+ * rounding with the word of `round` (kind is ignored) for that element: f32 bits plus the low
+ * 13 or 16 bits of the word, truncated (f16 subnormals: the same on the scaled mantissa).
+ * w is exactly unchanged when all c are 0 and decay is 0. */
+void zf_update(void *w, enum zf_dtype type, int64_t n, const struct zf_noise *probe, const float *c,
+               int q, float decay, const struct zf_noise *round);
+
+/* f32 <- storage, n elements, threaded. */
+void zf_expand(float *dst, const void *src, enum zf_dtype type, int64_t n);
+
+#endif

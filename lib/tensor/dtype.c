@@ -1,0 +1,85 @@
+#include "tensor/dtype.h"
+
+#include <string.h>
+
+static const struct zf_dtype_info table[ZF_DTYPES] = {
+    [ZF_F32] = {"f32", "F32", 4},
+    [ZF_F16] = {"f16", "F16", 2},
+    [ZF_BF16] = {"bf16", "BF16", 2},
+};
+
+const struct zf_dtype_info *zf_dtype_info(enum zf_dtype t) {
+  return &table[t];
+}
+
+int zf_dtype_by_name(const char *name) {
+  for (int t = 0; t < ZF_DTYPES; t++)
+    if (!strcmp(table[t].name, name)) return t;
+  return -1;
+}
+
+int zf_dtype_by_safetensors(const char *name) {
+  for (int t = 0; t < ZF_DTYPES; t++)
+    if (!strcmp(table[t].safetensors, name)) return t;
+  return -1;
+}
+
+static uint32_t bits_of(float f) {
+  uint32_t u;
+  memcpy(&u, &f, sizeof u);
+  return u;
+}
+
+static float float_of(uint32_t u) {
+  float f;
+  memcpy(&f, &u, sizeof f);
+  return f;
+}
+
+float zf_f16_to_f32(uint16_t h) {
+  uint32_t sign = (uint32_t)(h & 0x8000) << 16, exp = h >> 10 & 31, man = h & 1023;
+  if (exp == 31) return float_of(sign | 0x7f800000u | man << 13 | (man ? 0x400000u : 0));
+  if (exp) return float_of(sign | (exp + 112) << 23 | man << 13);
+  float tiny = (float)man * 0x1p-24f; /* exact */
+  return float_of(sign | bits_of(tiny));
+}
+
+uint16_t zf_f32_to_f16(float f) {
+  uint32_t u = bits_of(f), sign = u >> 16 & 0x8000, a = u & 0x7fffffff;
+  if (a > 0x7f800000) return (uint16_t)(sign | 0x7e00 | (a >> 13 & 0x1ff));
+  if (a >= 0x477ff000) return (uint16_t)(sign | 0x7c00); /* rounds beyond 65504 */
+  if (a < 0x38800000) {
+    /* Subnormal: adding 0.5 leaves the rounded multiple of 2^-24 in the bits. */
+    return (uint16_t)(sign | (bits_of(float_of(a) + 0.5f) - 0x3f000000));
+  }
+  uint32_t r = a - 0x38000000;
+  return (uint16_t)(sign | (r + 0xfff + (r >> 13 & 1)) >> 13);
+}
+
+float zf_bf16_to_f32(uint16_t h) {
+  return float_of((uint32_t)h << 16);
+}
+
+uint16_t zf_f32_to_bf16(float f) {
+  uint32_t u = bits_of(f);
+  if ((u & 0x7fffffff) > 0x7f800000) return (uint16_t)(u >> 16 | 0x40);
+  return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+
+void zf_to_f32(float *dst, const void *src, enum zf_dtype t, int64_t n) {
+  const uint16_t *h = src;
+  if (t == ZF_F32) memcpy(dst, src, (size_t)n * 4);
+  if (t == ZF_F16)
+    for (int64_t i = 0; i < n; i++) dst[i] = zf_f16_to_f32(h[i]);
+  if (t == ZF_BF16)
+    for (int64_t i = 0; i < n; i++) dst[i] = zf_bf16_to_f32(h[i]);
+}
+
+void zf_from_f32(void *dst, const float *src, enum zf_dtype t, int64_t n) {
+  uint16_t *h = dst;
+  if (t == ZF_F32) memcpy(dst, src, (size_t)n * 4);
+  if (t == ZF_F16)
+    for (int64_t i = 0; i < n; i++) h[i] = zf_f32_to_f16(src[i]);
+  if (t == ZF_BF16)
+    for (int64_t i = 0; i < n; i++) h[i] = zf_f32_to_bf16(src[i]);
+}

@@ -1,0 +1,58 @@
+/* Tokenizers: text to ids and back, as Hugging Face's `tokenizers` does it.
+ *
+ * One loaded tokenizer is read-only and may be used by several threads, each
+ * with buffers of its own.  Text is bytes; broken UTF-8 is replaced as Python's
+ * bytes.decode("utf-8", "replace") does (U+FFFD for each maximal ill-formed
+ * part), which is what reaches the original from such input. */
+#ifndef ZF_TEXT_TOKENIZER_H
+#define ZF_TEXT_TOKENIZER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+
+struct zf_tok;
+
+/* Loads DIR/tokenizer.json, or DIR/vocab.json with DIR/merges.txt when there is
+ * none; with DIR/tokenizer_config.json where it exists (bos/eos/pad/unk names,
+ * add_bos_token).  ZF_EINVALID with file and place on anything malformed and, by
+ * its name, on any component type that is not supported.  ZF_EUSAGE when there is
+ * no tokenizer at all. */
+int zf_tok_open(struct zf_tok **out, const char *dir);
+
+/* From the bytes of a tokenizer.json alone; `name` is for messages. */
+int zf_tok_parse(struct zf_tok **out, const char *json, size_t len, const char *name);
+void zf_tok_free(struct zf_tok *t); /* takes NULL */
+
+/* Token ids of a text, grown as needed; free with zf_ids_free. */
+struct zf_ids {
+  int32_t *id;
+  int32_t *begin, *end; /* byte offsets into the text given, when offsets were asked */
+  int64_t n, cap;
+};
+void zf_ids_free(struct zf_ids *ids);
+
+enum zf_encode_flags {
+  ZF_ENC_SPECIAL = 1, /* add what the post-processor adds (BOS, EOS) */
+  ZF_ENC_OFFSETS = 2, /* fill begin/end; both -1 for added special tokens */
+};
+
+/* Appends the ids of text[0..len) to *ids (zero-initialised before first use). */
+int zf_tok_encode(const struct zf_tok *t, struct zf_ids *ids, const char *text, size_t len,
+                  unsigned flags);
+
+/* Appends the text of ids to *out.  skip_special leaves special tokens out.
+ * Ids outside the vocabulary are ZF_EUSAGE. */
+int zf_tok_decode(const struct zf_tok *t, struct zf_buf *out, const int32_t *ids, int64_t n,
+                  int skip_special);
+
+int64_t zf_tok_size(const struct zf_tok *t);               /* largest id + 1 */
+const char *zf_tok_piece(const struct zf_tok *t, int32_t id); /* as stored; NULL if no such id */
+int32_t zf_tok_id(const struct zf_tok *t, const char *piece); /* -1 when absent */
+int32_t zf_tok_bos(const struct zf_tok *t);                /* -1 when none */
+int32_t zf_tok_eos(const struct zf_tok *t);                /* -1 when none */
+int zf_tok_is_special(const struct zf_tok *t, int32_t id);
+const char *zf_tok_type(const struct zf_tok *t); /* "byte-level BPE", ... for display */
+
+#endif
