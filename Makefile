@@ -31,7 +31,7 @@ PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 # -ffp-contract=off: a product and a sum are fused where the source says so
 # (fma), and nowhere else, so that every compiler gives the same bits.
 OPT      ?= -O2 -g
-WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes $(if $(WERROR),-Werror)
+WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wno-missing-field-initializers $(if $(WERROR),-Werror)
 CFLAGS_  := -std=gnu11 -D_GNU_SOURCE $(OPT) $(WARN) -ffp-contract=off -fno-math-errno -fPIC -Ilib $(OMP) $(SYS) \
             $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer) \
             -DZF_VERSION='"$(VERSION)"' $(PKG_CFLAGS) $(CFLAGS)

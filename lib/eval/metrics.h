@@ -1,0 +1,23 @@
+/* What the scores of a data set come to. */
+#ifndef ZF_EVAL_METRICS_H
+#define ZF_EVAL_METRICS_H
+
+#include "eval/score.h"
+
+struct zf_metrics {
+  int64_t examples, targets;
+  double loss;       /* the objective: classification mean cross-entropy over options, else mean
+                        negative log-likelihood of a target token (nats) */
+  double perplexity; /* exp(loss) of token losses; NaN for classification */
+  double accuracy;   /* classification: share of right choices; NaN elsewhere */
+  double f1;         /* classification: macro F1, the mean over labels that occur or are chosen */
+};
+
+/* ZF_ENOMEM. */
+int zf_metrics_make(struct zf_metrics *out, const struct zf_dataset *d, const struct zf_score *score);
+
+/* Scores the whole set without noise and reduces it. */
+int zf_evaluate(struct zf_metrics *out, struct zf_scorer *s, const struct zf_dataset *d,
+                int64_t most);
+
+#endif

@@ -1,0 +1,278 @@
+/* Packing.  An example of shared prompt and options becomes
+ *
+ *   segment  [prompt 0..shared)
+ *   segment  [option 0 .. its end less one)   prefix: the prompt     (absent when empty)
+ *   segment  [option 1 ...]                   prefix: the prompt
+ *
+ * Every target t of a sequence is predicted by the row of the token before it, which lies in the
+ * prompt or in the option's own segment.  Options that are a single token all ask the prompt's
+ * last row: one row, and only the head rows of the options' ids: the normaliser is the same for
+ * all of them and cancels in the softmax. */
+#include "eval/score.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+
+struct zf_scorer {
+  struct zf_forward *f;
+  struct zf_limits lim;
+  struct zf_arena arena;
+  struct zf_batch b;
+  int32_t *target;        /* of each row; -1: asked by logits at ids */
+  double *lse, *logit;    /* [streams * rows] */
+  int32_t *ids;           /* distinct option ids of the batch */
+  float *at;              /* [streams * rows][ids] */
+  int64_t nid;
+  int whole;              /* some row needs the normaliser */
+  double *option;         /* mean log-probability of each option of one example */
+};
+
+static int64_t max64(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+
+/* What one example adds to a batch. */
+struct cost {
+  int64_t tokens, rows, segments, ids;
+};
+
+static struct cost cost_of(const struct zf_dataset *d, int64_t i) {
+  const struct zf_example *x = &d->ex[i];
+  return (struct cost){zf_example_tokens(d, i), zf_example_rows(d, i), 1 + x->nseq,
+                       x->single ? x->nseq : 0};
+}
+
+static int descending(const void *a, const void *b) {
+  int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return (x < y) - (x > y);
+}
+
+/* The sum of the `m` largest of v[0..n): v is sorted. */
+static int64_t top(int64_t *v, int64_t n, int64_t m) {
+  qsort(v, (size_t)n, sizeof *v, descending);
+  int64_t sum = 0;
+  for (int64_t i = 0; i < n && i < m; i++) sum += v[i];
+  return sum;
+}
+
+/* The most that any `m` examples of a set need together. */
+static struct cost worst(const struct zf_dataset *d, int64_t m) {
+  struct cost c = {0, 0, 0, 0};
+  int64_t *v = zf_calloc(4 * d->n, sizeof *v);
+  if (!v) return c; /* a forecast too small is caught by the arena */
+  for (int64_t i = 0; i < d->n; i++) {
+    struct cost k = cost_of(d, i);
+    v[i] = k.tokens;
+    v[d->n + i] = k.rows;
+    v[2 * d->n + i] = k.segments;
+    v[3 * d->n + i] = k.ids;
+  }
+  c = (struct cost){top(v, d->n, m), top(v + d->n, d->n, m), top(v + 2 * d->n, d->n, m),
+                    top(v + 3 * d->n, d->n, m)};
+  free(v);
+  return c;
+}
+
+struct zf_limits zf_score_limits(const struct zf_dataset *const *set, int nset, int64_t micro_batch,
+                                 int streams) {
+  struct zf_limits lim = {.streams = streams, .length = 1, .ids = 1};
+  for (int k = 0; k < nset; k++) {
+    if (!set[k]) continue;
+    struct cost c = worst(set[k], k ? 1 : micro_batch);
+    int64_t S = k ? 1 : streams;
+    lim.tokens = max64(lim.tokens, S * c.tokens);
+    lim.rows = max64(lim.rows, S * c.rows);
+    lim.segments = max64(lim.segments, c.segments);
+    lim.ids = max64(lim.ids, c.ids);
+    for (int64_t i = 0; i < set[k]->nseq; i++) lim.length = max64(lim.length, set[k]->seq[i].n - 1);
+  }
+  return lim;
+}
+
+int64_t zf_scorer_bytes(const struct zf_limits *lim) {
+  size_t t = (size_t)lim->tokens, r = (size_t)lim->rows;
+  size_t n = 2 * zf_arena_cost(t * 4) + 2 * zf_arena_cost(r * 4) + 2 * zf_arena_cost(r * 8) +
+             zf_arena_cost((size_t)lim->ids * 4) + zf_arena_cost(r * (size_t)lim->ids * 4) +
+             zf_arena_cost((size_t)lim->segments * sizeof(struct zf_segment)) +
+             zf_arena_cost((size_t)lim->segments * 8);
+  return (int64_t)n;
+}
+
+int zf_scorer_new(struct zf_scorer **out, struct zf_forward *f, const struct zf_limits *lim) {
+  *out = NULL;
+  struct zf_scorer *s = zf_calloc(1, sizeof *s);
+  if (!s) return ZF_ENOMEM;
+  s->f = f;
+  s->lim = *lim;
+  int rc = zf_arena_init(&s->arena, (size_t)zf_scorer_bytes(lim));
+  if (!rc) {
+    s->b.id = zf_arena_array(&s->arena, lim->tokens, 4);
+    s->b.pos = zf_arena_array(&s->arena, lim->tokens, 4);
+    s->b.row = zf_arena_array(&s->arena, lim->rows, 4);
+    s->target = zf_arena_array(&s->arena, lim->rows, 4);
+    s->lse = zf_arena_array(&s->arena, lim->rows, 8);
+    s->logit = zf_arena_array(&s->arena, lim->rows, 8);
+    s->ids = zf_arena_array(&s->arena, lim->ids, 4);
+    s->at = zf_arena_array(&s->arena, lim->rows * lim->ids, 4);
+    s->b.seg = zf_arena_array(&s->arena, lim->segments, sizeof *s->b.seg);
+    s->option = zf_arena_array(&s->arena, lim->segments, 8);
+    if (!s->b.id || !s->b.pos || !s->b.row || !s->target || !s->lse || !s->logit || !s->ids ||
+        !s->at || !s->b.seg || !s->option)
+      rc = ZF_ENOMEM;
+  }
+  if (rc) {
+    zf_scorer_free(s);
+    return rc;
+  }
+  *out = s;
+  return 0;
+}
+
+void zf_scorer_free(struct zf_scorer *s) {
+  if (!s) return;
+  zf_arena_free(&s->arena);
+  free(s);
+}
+
+/* --- packing --- */
+
+/* Appends tokens [from, to) of a sequence as a segment behind `prefix` rows at `pstart`. */
+static void add_segment(struct zf_scorer *s, const int32_t *id, int64_t from, int64_t to,
+                        int64_t pstart, int64_t plen) {
+  struct zf_batch *b = &s->b;
+  b->seg[b->nseg++] =
+      (struct zf_segment){.start = b->T, .len = to - from, .pstart = pstart, .plen = plen};
+  for (int64_t i = from; i < to; i++, b->T++) {
+    b->id[b->T] = id[i];
+    b->pos[b->T] = (int32_t)i;
+  }
+}
+
+static void add_row(struct zf_scorer *s, int64_t row, int32_t target) {
+  s->b.row[s->b.R] = (int32_t)row;
+  s->target[s->b.R++] = target;
+  if (target >= 0) s->whole = 1;
+}
+
+static void add_id(struct zf_scorer *s, int32_t id) {
+  for (int64_t i = 0; i < s->nid; i++)
+    if (s->ids[i] == id) return;
+  s->ids[s->nid++] = id;
+}
+
+static void pack(struct zf_scorer *s, const struct zf_dataset *d, int64_t i) {
+  const struct zf_example *x = &d->ex[i];
+  const struct zf_seq *seq = d->seq + x->seq;
+  int64_t prompt = s->b.T;
+  if (x->shared) add_segment(s, d->pool.id + seq[0].at, 0, x->shared, prompt, 0);
+  if (x->single) add_row(s, s->b.T - 1, -1);
+  for (int32_t o = 0; o < x->nseq; o++) {
+    const int32_t *id = d->pool.id + seq[o].at;
+    int64_t own = s->b.T;
+    if (x->single) {
+      add_id(s, id[seq[o].target]);
+      continue;
+    }
+    if (seq[o].n - 1 > x->shared) add_segment(s, id, x->shared, seq[o].n - 1, prompt, x->shared);
+    for (int64_t t = seq[o].target; t < seq[o].n; t++)
+      add_row(s, t - 1 < x->shared ? prompt + t - 1 : own + t - 1 - x->shared, id[t]);
+  }
+}
+
+static int fits(const struct zf_scorer *s, struct cost sum, struct cost c, int streams) {
+  return streams * (sum.tokens + c.tokens) <= s->lim.tokens &&
+         streams * (sum.rows + c.rows) <= s->lim.rows &&
+         sum.segments + c.segments <= s->lim.segments && sum.ids + c.ids <= s->lim.ids;
+}
+
+/* --- reduction --- */
+
+/* Cross-entropy of softmax(option scores) at the label, and the likeliest option. */
+static void choose(struct zf_score *out, const double *score, int32_t n, int32_t label) {
+  int32_t best = 0;
+  for (int32_t o = 1; o < n; o++)
+    if (score[o] > score[best]) best = o;
+  double sum = 0;
+  for (int32_t o = 0; o < n; o++) sum += exp(score[o] - score[best]);
+  out->loss = log(sum) + score[best] - score[label];
+  out->choice = best;
+  out->weight = 1;
+}
+
+static double logit_at(const struct zf_scorer *s, int64_t row, int32_t id) {
+  int64_t k = 0;
+  while (s->ids[k] != id) k++;
+  return (double)s->at[row * s->nid + k];
+}
+
+/* Example i, whose rows of a stream begin at `row`; returns the rows it took. */
+static int64_t reduce(struct zf_scorer *s, const struct zf_dataset *d, int64_t i, int64_t row,
+                      struct zf_score *out) {
+  const struct zf_example *x = &d->ex[i];
+  const struct zf_seq *seq = d->seq + x->seq;
+  int64_t at = row;
+  *out = (struct zf_score){.choice = -1, .nll = NAN};
+  for (int32_t o = 0; o < x->nseq; o++) {
+    int64_t n = seq[o].n - seq[o].target;
+    if (x->single) {
+      s->option[o] = logit_at(s, row, d->pool.id[seq[o].at + seq[o].target]);
+      continue;
+    }
+    double sum = 0;
+    for (int64_t t = 0; t < n; t++, at++) sum += s->logit[at] - s->lse[at];
+    s->option[o] = sum / (double)n;
+    if (x->label < 0 || o == x->label) out->nll = -sum;
+    out->weight = n;
+  }
+  if (x->label >= 0) choose(out, s->option, x->nseq, x->label);
+  else out->loss = out->nll;
+  return x->single ? 1 : at - row;
+}
+
+static int run(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index, int64_t from,
+               int64_t to, int64_t n, const struct zf_perturb *pt, struct zf_score *out) {
+  int rc = zf_forward_run(s->f, &s->b, pt);
+  if (rc) return rc;
+  if (s->whole) zf_forward_lse(s->f, s->target, s->lse, s->logit);
+  if (s->nid) zf_forward_logits_at(s->f, s->ids, s->nid, s->at);
+  for (int64_t k = 0; k < pt->st.n; k++) {
+    int64_t row = k * s->b.R;
+    for (int64_t i = from; i < to; i++)
+      row += reduce(s, d, index ? index[i] : i, row, &out[k * n + i]);
+  }
+  return 0;
+}
+
+int zf_score_examples(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index, int64_t n,
+                      int64_t most, const struct zf_perturb *pt, struct zf_score *out) {
+  for (int64_t from = 0, to; from < n; from = to) {
+    struct cost sum = {0, 0, 0, 0};
+    s->b.T = s->b.R = s->b.nseg = s->nid = s->whole = 0;
+    for (to = from; to < n && (most == 0 || to - from < most); to++) {
+      int64_t i = index ? index[to] : to;
+      struct cost c = cost_of(d, i);
+      if (!fits(s, sum, c, pt->st.n)) break;
+      pack(s, d, i);
+      sum = (struct cost){sum.tokens + c.tokens, sum.rows + c.rows, sum.segments + c.segments,
+                          sum.ids + c.ids};
+    }
+    assert(to > from); /* the limits were made for these sets */
+    int rc = run(s, d, index, from, to, n, pt, out);
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+double zf_score_mean(const struct zf_score *score, int64_t n) {
+  double loss = 0, weight = 0;
+  for (int64_t i = 0; i < n; i++) {
+    loss += score[i].loss;
+    weight += (double)score[i].weight;
+  }
+  return weight > 0 ? loss / weight : 0;
+}

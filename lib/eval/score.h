@@ -1,0 +1,41 @@
+/* Scoring examples: packs them into ragged batches, runs the forward pass, and reduces what comes
+ * out to a loss for each example and stream.
+ *
+ * An example's numbers depend on the weights and that example alone (DESIGN promise 3). */
+#ifndef ZF_EVAL_SCORE_H
+#define ZF_EVAL_SCORE_H
+
+#include "model/forward.h"
+#include "task/dataset.h"
+
+/* What one example gives on one stream. */
+struct zf_score {
+  double loss;    /* classification: cross-entropy of the softmax over the options' mean
+                     log-probabilities; else the sum of -log p over its targets (nats) */
+  double nll;     /* sum of -log p over the targets of the right option (of all targets); NaN when
+                     the normaliser was never computed (single-token options) */
+  int64_t weight; /* what the loss counts: 1 for classification, else the number of targets */
+  int32_t choice; /* classification: the likeliest option; else targets that were the argmax's... -1 */
+};
+
+struct zf_scorer;
+
+/* Largest pass over examples of the sets: `micro_batch` examples of set[0] on `streams` streams
+ * (training), and any single example of any set on one. */
+struct zf_limits zf_score_limits(const struct zf_dataset *const *set, int nset, int64_t micro_batch,
+                                 int streams);
+
+/* Memory for packing under the limits of `f`, which outlives it. */
+int zf_scorer_new(struct zf_scorer **out, struct zf_forward *f, const struct zf_limits *lim);
+void zf_scorer_free(struct zf_scorer *s);
+int64_t zf_scorer_bytes(const struct zf_limits *lim); /* for forecasts */
+
+/* Scores examples index[0..n) (NULL: 0..n-1) of `d` under `pt`: out[s*n + i].  As many examples
+ * go into one pass as fit the limits, `most` at the most (0: no bound). */
+int zf_score_examples(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index, int64_t n,
+                      int64_t most, const struct zf_perturb *pt, struct zf_score *out);
+
+/* Sum of losses over sum of weights, in example order. */
+double zf_score_mean(const struct zf_score *score, int64_t n);
+
+#endif

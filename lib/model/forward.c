@@ -1,0 +1,353 @@
+/* Memory of a pass, one arena laid out once:
+ *
+ *   X | H         residual stream and normed input      [rows, wx] [rows, wh]
+ *   Z             q|k|v and gate|up                     [rows, wz]
+ *   vectors       norms and biases of the operation at hand, a copy for each stream
+ *   attention     scores, for each thread
+ *   kern          workspace of the drivers (packed tiles)
+ *   rope          [length][rot] cosines and sines
+ *
+ * After the body Z is free: F and G (the wanted rows) lie there.  After the tail X and H are
+ * free: pieces of logits lie there. */
+#include "model/forward.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+
+struct zf_forward {
+  const struct zf_model *m;
+  struct zf_limits lim;
+  struct zf_arena arena;
+  float *reg[ZF_REGS];
+  int64_t ld[ZF_REGS];
+  float *head;            /* scratch of the head: X and H again */
+  float *vec_w, *vec_b, *scores, *rope;
+  void *work;
+  int32_t *at;            /* position rows */
+  struct zf_segment *seg;
+  int64_t rot;
+  struct zf_perturb pt;   /* of the last run */
+  int64_t R;
+};
+
+static int64_t max64(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+
+/* Sizes in floats of the parts of the arena. */
+struct layout {
+  int64_t xh, z, vec, scores, rope;
+};
+
+static struct layout lay_out(const struct zf_model *m, const struct zf_limits *lim) {
+  const struct zf_plan *p = &m->plan;
+  const int64_t *w = p->width;
+  int64_t ew = m->config.embed_dim;
+  struct layout l;
+  l.xh = lim->tokens * (w[ZF_REG_X] + w[ZF_REG_H]);
+  l.xh = max64(l.xh, lim->rows * ZF_VC);
+  l.xh = max64(l.xh, lim->ids * (lim->streams * ew + lim->rows));
+  l.z = max64(lim->tokens * w[ZF_REG_Z], lim->rows * (w[ZF_REG_F] + w[ZF_REG_G]));
+  l.vec = lim->streams * p->vec;
+  l.scores = zf_attention_scratch(lim->length, m->config.head_dim) * zf_kern_nthreads();
+  l.rope = lim->length * zf_config_rot(&m->config);
+  return l;
+}
+
+int64_t zf_forward_bytes(const struct zf_model *m, const struct zf_limits *lim) {
+  struct layout l = lay_out(m, lim);
+  size_t n = zf_arena_cost((size_t)l.xh * 4) + zf_arena_cost((size_t)l.z * 4) +
+             2 * zf_arena_cost((size_t)l.vec * 4) + zf_arena_cost((size_t)l.scores * 4) +
+             zf_arena_cost((size_t)l.rope * 4) + zf_arena_cost((size_t)lim->tokens * 4) +
+             zf_arena_cost((size_t)lim->segments * sizeof(struct zf_segment)) +
+             zf_arena_cost(zf_kern_workspace_size(zf_kern_nthreads()));
+  return (int64_t)n;
+}
+
+static void fill_rope(struct zf_forward *f) {
+  if (!f->rot) return;
+  int64_t half = f->rot / 2;
+  double freq[half];
+  zf_rope_freqs(freq, f->rot, &f->m->config.rope);
+  for (int64_t t = 0; t < f->lim.length; t++)
+    for (int64_t i = 0; i < half; i++) {
+      f->rope[t * f->rot + i] = (float)cos((double)t * freq[i]);
+      f->rope[t * f->rot + half + i] = (float)sin((double)t * freq[i]);
+    }
+}
+
+static int place_parts(struct zf_forward *f) {
+  struct layout l = lay_out(f->m, &f->lim);
+  const int64_t *w = f->m->plan.width;
+  float *xh = zf_arena_array(&f->arena, l.xh, 4);
+  float *z = zf_arena_array(&f->arena, l.z, 4);
+  f->vec_w = zf_arena_array(&f->arena, l.vec, 4);
+  f->vec_b = zf_arena_array(&f->arena, l.vec, 4);
+  f->scores = zf_arena_array(&f->arena, l.scores, 4);
+  f->rope = zf_arena_array(&f->arena, l.rope, 4);
+  f->at = zf_arena_array(&f->arena, f->lim.tokens, 4);
+  f->seg = zf_arena_array(&f->arena, f->lim.segments, sizeof *f->seg);
+  f->work = zf_arena_alloc(&f->arena, zf_kern_workspace_size(zf_kern_nthreads()));
+  if (!xh || !z || !f->vec_w || !f->vec_b || !f->scores || !f->rope || !f->at || !f->seg ||
+      !f->work)
+    return ZF_ENOMEM;
+  f->head = f->reg[ZF_REG_X] = xh;
+  f->reg[ZF_REG_H] = xh + f->lim.tokens * w[ZF_REG_X];
+  f->reg[ZF_REG_Z] = f->reg[ZF_REG_F] = z;
+  f->reg[ZF_REG_G] = z + f->lim.rows * w[ZF_REG_F];
+  memcpy(f->ld, w, sizeof f->ld);
+  return 0;
+}
+
+int zf_forward_new(struct zf_forward **out, const struct zf_model *m, const struct zf_limits *lim) {
+  *out = NULL;
+  if (lim->length > m->config.context)
+    return zf_error(ZF_EUSAGE, "a sequence of %lld tokens is longer than the model's context of %lld",
+                    (long long)lim->length, (long long)m->config.context);
+  struct zf_forward *f = zf_calloc(1, sizeof *f);
+  if (!f) return ZF_ENOMEM;
+  f->m = m;
+  f->lim = *lim;
+  f->rot = zf_config_rot(&m->config);
+  int rc = zf_arena_init(&f->arena, (size_t)zf_forward_bytes(m, lim));
+  if (!rc) rc = place_parts(f);
+  if (rc) {
+    zf_forward_free(f);
+    return rc;
+  }
+  fill_rope(f);
+  *out = f;
+  return 0;
+}
+
+void zf_forward_free(struct zf_forward *f) {
+  if (!f) return;
+  zf_arena_free(&f->arena);
+  free(f);
+}
+
+const struct zf_limits *zf_forward_limits(const struct zf_forward *f) {
+  return &f->lim;
+}
+
+/* --- the walk --- */
+
+/* A weight as the kernels see it; `noise` must outlive the call. */
+static struct zf_weight weight(const struct zf_forward *f, int32_t number, struct zf_noise *noise) {
+  const struct zf_param *p = &f->m->params.p[number];
+  int t = f->m->config.family->transposed;
+  struct zf_weight w = {.data = p->data, .type = p->type};
+  w.out = t ? p->shape[1] : p->shape[0];
+  w.in = t ? p->shape[0] : p->shape[1];
+  w.so = t ? 1 : w.in;
+  w.si = t ? w.out : 1;
+  *noise = f->pt.dir;
+  noise->param = p->id;
+  if (p->trained && f->pt.st.n > 1) w.noise = noise;
+  return w;
+}
+
+/* Tables (embeddings, positions, the head) are [rows, C] in every family. */
+static struct zf_weight table(const struct zf_forward *f, int32_t number, struct zf_noise *noise) {
+  const struct zf_param *p = &f->m->params.p[number];
+  struct zf_weight w = weight(f, number, noise);
+  w.out = p->shape[0];
+  w.in = w.so = p->shape[1];
+  w.si = 1;
+  return w;
+}
+
+/* A vector parameter perturbed for each stream, into `out`; NULL when there is none. */
+static const float *vector(const struct zf_forward *f, int32_t number, float *out) {
+  if (number < 0) return NULL;
+  const struct zf_param *p = &f->m->params.p[number];
+  struct zf_noise noise = f->pt.dir;
+  noise.param = p->id;
+  int noisy = p->trained && f->pt.st.n > 1;
+  zf_perturb_vec(out, p->n, p->data, p->type, 0, p->n, noisy ? &noise : NULL, &f->pt.st);
+  return out;
+}
+
+static void run_attention(struct zf_forward *f, const struct zf_op *op, const struct zf_batch *b) {
+  const struct zf_config *c = &f->m->config;
+  int64_t kw = c->kv_heads * c->head_dim, qw = c->heads * c->head_dim, ld = f->ld[op->src];
+  const float *q = f->reg[op->src], *k = q + qw, *v = k + kw;
+  memcpy(f->seg, b->seg, sizeof *b->seg * (size_t)b->nseg);
+  for (int64_t g = 0; b->cache && g < b->nseg; g++) {
+    const struct zf_cache *a = b->cache[g];
+    f->seg[g].pk = a->k + op->layer * a->cap * kw;
+    f->seg[g].pv = a->v + op->layer * a->cap * kw;
+    f->seg[g].plen = a->len;
+    f->seg[g].ps = 0;
+  }
+  zf_attention(f->reg[op->dst], f->ld[op->dst], q, ld, k, v, ld, b->T, c->heads, c->kv_heads,
+               c->head_dim, op->scale, f->m->plan.causal, f->seg, b->nseg, &f->pt.st, f->scores);
+  for (int64_t g = 0; b->cache && g < b->nseg; g++) {
+    const struct zf_cache *a = b->cache[g];
+    for (int64_t i = 0; i < b->seg[g].len; i++) {
+      int64_t to = (op->layer * a->cap + a->len + i) * kw, from = (b->seg[g].start + i) * ld;
+      memcpy(a->k + to, k + from, sizeof(float) * (size_t)kw);
+      memcpy(a->v + to, v + from, sizeof(float) * (size_t)kw);
+    }
+  }
+}
+
+static void run_norm(struct zf_forward *f, const struct zf_op *op, int64_t T) {
+  const float *w = vector(f, op->weight, f->vec_w), *b = vector(f, op->bias, f->vec_b);
+  const float *x = f->reg[op->src];
+  float *y = f->reg[op->dst], eps = (float)f->m->config.norm_eps;
+  if (f->m->config.family->norm == ZF_NORM_RMS)
+    zf_rmsnorm(y, f->ld[op->dst], x, f->ld[op->src], T, op->n, eps, w, op->n, &f->pt.st);
+  else
+    zf_layernorm(y, f->ld[op->dst], x, f->ld[op->src], T, op->n, eps, w, b, op->n, &f->pt.st);
+}
+
+static void run_linear(struct zf_forward *f, const struct zf_op *op, int64_t T) {
+  struct zf_noise noise;
+  struct zf_weight w = weight(f, op->weight, &noise);
+  const float *bias = vector(f, op->bias, f->vec_b);
+  zf_gemm(f->reg[op->dst] + op->dst_col, f->ld[op->dst], f->reg[op->src] + op->src_col,
+          f->ld[op->src], T, &w, &f->pt.st, bias, op->n, op->accumulate);
+}
+
+static void run_position(struct zf_forward *f, const struct zf_op *op, const struct zf_batch *b) {
+  struct zf_noise noise;
+  struct zf_weight w = table(f, op->weight, &noise);
+  for (int64_t t = 0; t < b->T; t++) f->at[t] = b->pos[t] + (int32_t)op->offset;
+  zf_gather(f->reg[op->dst], f->ld[op->dst], f->at, b->T, &w, &f->pt.st, 1);
+}
+
+static void run_op(struct zf_forward *f, const struct zf_op *op, const struct zf_batch *b,
+                   int64_t T) {
+  struct zf_noise noise;
+  const struct zf_streams *st = &f->pt.st;
+  float *src = f->reg[op->src] + op->src_col;
+  int64_t ld = f->ld[op->src];
+  switch (op->kind) {
+    case ZF_OP_EMBED: {
+      struct zf_weight w = table(f, op->weight, &noise);
+      zf_gather(f->reg[op->dst], f->ld[op->dst], b->id, T, &w, st, 0);
+      break;
+    }
+    case ZF_OP_POSITION: run_position(f, op, b); break;
+    case ZF_OP_NORM: run_norm(f, op, T); break;
+    case ZF_OP_LINEAR: run_linear(f, op, T); break;
+    case ZF_OP_HEADNORM:
+      zf_headnorm(src, ld, T, op->heads, op->n, (float)f->m->config.norm_eps,
+                  vector(f, op->weight, f->vec_w), op->n, st);
+      break;
+    case ZF_OP_ROPE:
+      zf_rope(src, ld, T, op->heads, op->n, f->rot, f->rope, b->pos, st);
+      break;
+    case ZF_OP_ATTENTION: run_attention(f, op, b); break;
+    case ZF_OP_ACT:
+      zf_act(src, ld, op->gated ? src + op->n : NULL, ld, T * st->n, op->n,
+             (enum zf_act)f->m->config.act);
+      break;
+  }
+}
+
+/* F = the wanted rows of X. */
+static void gather_rows(struct zf_forward *f, const struct zf_batch *b) {
+  int64_t C = f->m->config.hidden;
+  for (int s = 0; s < f->pt.st.n; s++)
+    for (int64_t r = 0; r < b->R; r++)
+      memcpy(f->reg[ZF_REG_F] + (s * b->R + r) * f->ld[ZF_REG_F],
+             f->reg[ZF_REG_X] + (s * b->T + b->row[r]) * f->ld[ZF_REG_X],
+             sizeof(float) * (size_t)C);
+}
+
+static int check_batch(const struct zf_forward *f, const struct zf_batch *b, int streams) {
+  assert(streams <= f->lim.streams && b->T * streams <= f->lim.tokens);
+  assert(b->R * streams <= f->lim.rows && b->nseg <= f->lim.segments);
+  for (int64_t t = 0; t < b->T; t++) {
+    if (b->id[t] < 0 || b->id[t] >= f->m->config.vocab)
+      return zf_error(ZF_EUSAGE, "token id %d is outside the model's vocabulary of %lld", b->id[t],
+                      (long long)f->m->config.vocab);
+    if (b->pos[t] < 0 || b->pos[t] >= f->lim.length)
+      return zf_error(ZF_EUSAGE, "position %d is beyond the %lld that were made ready", b->pos[t],
+                      (long long)f->lim.length);
+  }
+  return 0;
+}
+
+int zf_forward_run(struct zf_forward *f, const struct zf_batch *b, const struct zf_perturb *pt) {
+  int rc = check_batch(f, b, pt->st.n);
+  if (rc) return rc;
+  f->pt = *pt;
+  f->R = b->R;
+  zf_kern_workspace(f->work);
+  const struct zf_plan *p = &f->m->plan;
+  for (int64_t i = 0; i < p->body; i++) run_op(f, &p->op[i], b, b->T);
+  for (int64_t g = 0; b->cache && g < b->nseg; g++) b->cache[g]->len += b->seg[g].len;
+  if (b->R == 0) return 0;
+  gather_rows(f, b);
+  for (int64_t i = p->body; i < p->nop; i++) run_op(f, &p->op[i], b, b->R);
+  return 0;
+}
+
+/* --- the head --- */
+
+static const float *output(const struct zf_forward *f, int64_t *ld) {
+  enum zf_reg r = f->m->plan.width[ZF_REG_G] ? ZF_REG_G : ZF_REG_F;
+  *ld = f->ld[r];
+  return f->reg[r];
+}
+
+void zf_forward_lse(struct zf_forward *f, const int32_t *target, double *lse, double *logit) {
+  struct zf_noise noise;
+  struct zf_weight w = table(f, f->m->plan.head, &noise);
+  int64_t ld;
+  const float *x = output(f, &ld);
+  zf_head_lse(lse, logit, x, ld, f->R, target, &w, &f->pt.st, NULL, 0, f->head);
+}
+
+void zf_forward_logits_at(struct zf_forward *f, const int32_t *ids, int64_t n, float *out) {
+  struct zf_noise noise;
+  struct zf_weight w = table(f, f->m->plan.head, &noise);
+  struct zf_streams one = {.n = 1};
+  int64_t ld, S = f->pt.st.n;
+  const float *x = output(f, &ld);
+  assert(n <= f->lim.ids);
+  zf_gather(f->head, w.in, ids, n, &w, &f->pt.st, 0);
+  for (int64_t s = 0; s < S; s++) {
+    struct zf_weight rows = {.data = f->head + s * n * w.in, .type = ZF_F32, .out = n, .in = w.in,
+                             .so = w.in, .si = 1};
+    zf_gemm(out + s * f->R * n, n, x + s * f->R * ld, ld, f->R, &rows, &one, NULL, 0, 0);
+  }
+}
+
+void zf_forward_logits(struct zf_forward *f, float *out) {
+  struct zf_noise noise;
+  struct zf_weight w = table(f, f->m->plan.head, &noise);
+  int64_t ld;
+  const float *x = output(f, &ld);
+  zf_gemm(out, w.out, x, ld, f->R, &w, &f->pt.st, NULL, 0, 0);
+}
+
+/* --- the cache --- */
+
+int zf_cache_new(struct zf_cache **out, const struct zf_model *m, int64_t cap) {
+  struct zf_cache *c = *out = zf_calloc(1, sizeof *c);
+  if (!c) return ZF_ENOMEM;
+  int64_t n = m->config.layers * cap * m->config.kv_heads * m->config.head_dim;
+  c->cap = cap;
+  c->k = zf_calloc(n, sizeof *c->k);
+  c->v = zf_calloc(n, sizeof *c->v);
+  if (c->k && c->v) return 0;
+  zf_cache_free(c);
+  *out = NULL;
+  return ZF_ENOMEM;
+}
+
+void zf_cache_free(struct zf_cache *c) {
+  if (!c) return;
+  free(c->k);
+  free(c->v);
+  free(c);
+}

@@ -1,0 +1,256 @@
+/* Opening a checkpoint: every wanted tensor found, checked, and placed. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "kern/kern.h"
+#include "model/model.h"
+
+/* The tensor under one of the family's prefixes, or bare. */
+static const struct zf_st_tensor *find_tensor(const struct zf_model *m, const char *name) {
+  const char *const *prefix = m->config.family->prefix;
+  for (int i = 0; prefix[i]; i++) {
+    char full[256];
+    size_t n = strlen(prefix[i]);
+    memcpy(full, prefix[i], n);
+    memcpy(full + n, name, strlen(name) + 1);
+    const struct zf_st_tensor *t = zf_st_find(m->st, full);
+    if (t) return t;
+  }
+  return zf_st_find(m->st, name);
+}
+
+static void shape_text(struct zf_buf *b, const int64_t *shape, int n) {
+  zf_buf_putc(b, '[');
+  for (int i = 0; i < n; i++) zf_buf_printf(b, "%s%lld", i ? ", " : "", (long long)shape[i]);
+  zf_buf_putc(b, ']');
+}
+
+static int check_tensor(const struct zf_model *m, const struct zf_want *w,
+                        const struct zf_st_tensor *t) {
+  if (!t)
+    return zf_error(ZF_EINVALID, "%s: tensor '%s%s' is missing", m->dir,
+                    m->config.family->prefix[0], w->name);
+  const char *path = m->st->path[t->file];
+  int same = t->ndim == w->ndim;
+  for (int i = 0; same && i < w->ndim; i++) same = t->shape[i] == w->shape[i];
+  if (!same) {
+    struct zf_buf b = {0};
+    shape_text(&b, w->shape, w->ndim);
+    zf_buf_puts(&b, " by config.json, found ");
+    shape_text(&b, t->shape, t->ndim);
+    int rc = zf_error(ZF_EINVALID, "%s: tensor '%s': expected shape %s", path, t->name,
+                      b.failed ? "?" : b.data);
+    zf_buf_free(&b);
+    return rc;
+  }
+  if (t->type < 0)
+    return zf_error(ZF_EINVALID,
+                    "%s: tensor '%s': dtype %s is not supported; supported are F32, F16, BF16",
+                    path, t->name, t->dtype);
+  return 0;
+}
+
+/* The first element of [from, to) that is not finite, or -1.  Exponent bits all ones. */
+static int64_t first_bad(const unsigned char *data, enum zf_dtype type, int64_t from, int64_t to) {
+  static const uint32_t exponent[ZF_DTYPES] = {
+      [ZF_F32] = 0x7f800000u, [ZF_F16] = 0x7c00u, [ZF_BF16] = 0x7f80u};
+  uint32_t e = exponent[type];
+  int64_t bad = to;
+  size_t size = zf_dtype_info(type)->size;
+#pragma omp parallel for schedule(static) reduction(min : bad)
+  for (int64_t i = from; i < to; i++) {
+    uint32_t u = 0;
+    memcpy(&u, data + (size_t)i * size, size); /* little endian, as the file is */
+    if ((u & e) == e && i < bad) bad = i;
+  }
+  return bad < to ? bad : -1;
+}
+
+static int check_values(const struct zf_model *m, const struct zf_st_tensor *t, int64_t from,
+                        int64_t to) {
+  enum zf_dtype type = (enum zf_dtype)t->type;
+  int64_t bad = first_bad(t->data, type, from, to);
+  if (bad < 0) return 0;
+  uint32_t raw = 0;
+  float v;
+  size_t size = zf_dtype_info(type)->size;
+  memcpy(&raw, t->data + (size_t)bad * size, size);
+  zf_to_f32(&v, &raw, type, 1);
+  return zf_error(ZF_EINVALID, "%s: tensor '%s': element %lld is %f, not a finite number",
+                  m->st->path[t->file], t->name, (long long)bad, (double)v);
+}
+
+static int matches(const struct zf_model_opts *o, const char *name) {
+  for (int64_t i = 0; i < o->ntrainable; i++)
+    if (zf_glob(o->trainable[i], name)) return 1;
+  return 0;
+}
+
+/* What dtype a parameter is held in. */
+static enum zf_dtype held_type(const struct zf_param *p, const struct zf_st_tensor *t,
+                               const struct zf_model_opts *o) {
+  if (o->dtype >= 0) return (enum zf_dtype)o->dtype;
+  return p->trained ? ZF_F32 : (enum zf_dtype)t->type;
+}
+
+static int must_copy(const struct zf_param *p, const struct zf_st_tensor *t) {
+  size_t size = zf_dtype_info(p->type)->size;
+  return p->trained || (int)p->type != t->type || (uintptr_t)t->data % size;
+}
+
+/* Converts through a small buffer, so that no second copy of a tensor is made. */
+static void convert(void *dst, enum zf_dtype to, const unsigned char *src, enum zf_dtype from,
+                    int64_t n) {
+  enum { PIECE = 4096 };
+  float piece[PIECE];
+  size_t a = zf_dtype_info(from)->size, b = zf_dtype_info(to)->size;
+  if (to == from) {
+    memcpy(dst, src, (size_t)n * a);
+    return;
+  }
+  for (int64_t i = 0; i < n; i += PIECE) {
+    int64_t k = n - i < PIECE ? n - i : PIECE;
+    uint16_t half[PIECE];
+    const void *in = src + (size_t)i * a;
+    if ((uintptr_t)in % a) in = memcpy(a == 2 ? (void *)half : (void *)piece, in, (size_t)k * a);
+    if (in != (const void *)piece) zf_to_f32(piece, in, from, k);
+    zf_from_f32((char *)dst + (size_t)i * b, piece, to, k);
+  }
+}
+
+/* Values are checked and copied a piece at a time, and the file's pages let go behind, so that
+ * no tensor is ever resident twice. */
+static int place_copy(struct zf_model *m, struct zf_param *p, const struct zf_st_tensor *t) {
+  enum { PIECE = 1 << 20 };
+  enum zf_dtype from = (enum zf_dtype)t->type;
+  size_t a = zf_dtype_info(from)->size, b = zf_dtype_info(p->type)->size;
+  const struct zf_map *map = &m->st->map[t->file];
+  p->data = zf_arena_alloc(&m->copies, (size_t)p->n * b);
+  if (!p->data) return ZF_ENOMEM;
+  for (int64_t i = 0; i < p->n; i += PIECE) {
+    int64_t n = p->n - i < PIECE ? p->n - i : PIECE;
+    int rc = check_values(m, t, i, i + n);
+    if (rc) return rc;
+    const unsigned char *src = t->data + (size_t)i * a;
+    convert((char *)p->data + (size_t)i * b, p->type, src, from, n);
+    zf_map_drop(map, (size_t)(src - map->data), (size_t)n * a);
+  }
+  m->copied += p->n * (int64_t)b;
+  return 0;
+}
+
+static int place(struct zf_model *m, struct zf_param *p, const struct zf_st_tensor *t) {
+  if (must_copy(p, t)) return place_copy(m, p, t);
+  p->data = (void *)t->data;
+  m->mapped += (int64_t)t->bytes;
+  return check_values(m, t, 0, t->count);
+}
+
+/* One parameter for each want, with dtype and the place it will have decided. */
+static int make_params(struct zf_model *m, const struct zf_st_tensor **from,
+                       const struct zf_model_opts *o) {
+  size_t copies = 0;
+  for (int64_t i = 0; i < m->plan.nwant; i++) {
+    const struct zf_want *w = &m->plan.want[i];
+    const struct zf_st_tensor *t = from[i] = find_tensor(m, w->name);
+    int rc = check_tensor(m, w, t);
+    if (rc) return rc;
+    struct zf_param *p = &m->params.p[i];
+    *p = (struct zf_param){.name = t->name, .ndim = t->ndim, .n = t->count, .id = (uint32_t)i};
+    memcpy(p->shape, w->shape, sizeof w->shape);
+    p->trained = matches(o, t->name);
+    p->decayed = w->decayed;
+    p->type = held_type(p, t, o);
+    if (must_copy(p, t))
+      copies += zf_arena_cost((size_t)p->n * zf_dtype_info(p->type)->size);
+  }
+  m->params.n = m->plan.nwant;
+  return zf_arena_init(&m->copies, copies);
+}
+
+/* A glob that trains nothing is a mistake of the config. */
+static int check_globs(const struct zf_model *m, const struct zf_model_opts *o) {
+  for (int64_t g = 0; g < o->ntrainable; g++) {
+    int hit = 0;
+    for (int64_t i = 0; i < m->params.n && !hit; i++)
+      hit = zf_glob(o->trainable[g], m->params.p[i].name);
+    if (!hit)
+      return zf_error(ZF_EUSAGE, "trainable: '%s' matches no tensor of %s (such as '%s')",
+                      o->trainable[g], m->dir, m->params.p[m->params.n / 2].name);
+  }
+  return 0;
+}
+
+static int load_params(struct zf_model *m, const struct zf_model_opts *o) {
+  const struct zf_st_tensor **from = zf_calloc(m->plan.nwant, sizeof *from);
+  m->params.p = zf_calloc(m->plan.nwant, sizeof *m->params.p);
+  int rc = from && m->params.p ? 0 : ZF_ENOMEM;
+  if (!rc) rc = make_params(m, from, o);
+  if (!rc) rc = check_globs(m, o);
+  for (int64_t i = 0; !rc && i < m->params.n; i++) rc = place(m, &m->params.p[i], from[i]);
+  if (!rc) m->ignored = m->st->n - m->params.n;
+  free(from);
+  return rc;
+}
+
+void zf_model_reset(struct zf_model *m) {
+  for (int64_t i = 0; i < m->params.n; i++) {
+    struct zf_param *p = &m->params.p[i];
+    if (!p->trained) continue;
+    const struct zf_st_tensor *t = zf_st_find(m->st, p->name);
+    const struct zf_map *map = &m->st->map[t->file];
+    convert(p->data, p->type, t->data, (enum zf_dtype)t->type, p->n);
+    zf_map_drop(map, (size_t)(t->data - map->data), t->bytes);
+  }
+}
+
+int zf_model_reload(struct zf_model *m, const char *path) {
+  struct zf_st *st;
+  int rc = zf_st_open(&st, path);
+  if (rc) return rc;
+  for (int64_t i = 0; !rc && i < m->params.n; i++) {
+    struct zf_param *p = &m->params.p[i];
+    if (!p->trained) continue;
+    const struct zf_st_tensor *t = zf_st_find(st, p->name);
+    if (!t || t->type != (int)p->type || t->count != p->n)
+      rc = zf_error(ZF_EINVALID, "%s: tensor '%s' is not the one that was saved there", path, p->name);
+    else memcpy(p->data, t->data, t->bytes);
+    if (!rc) zf_map_drop(&st->map[t->file], (size_t)(t->data - st->map[t->file].data), t->bytes);
+  }
+  zf_st_free(st);
+  return rc;
+}
+
+int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_opts *opts) {
+  *out = NULL;
+  struct zf_model *m = zf_calloc(1, sizeof *m);
+  if (!m) return ZF_ENOMEM;
+  int rc = ZF_ENOMEM;
+  m->dir = zf_strdup(dir);
+  if (!m->dir) goto fail;
+  if ((rc = zf_config_load(&m->config, dir))) goto fail;
+  if ((rc = zf_plan_build(&m->plan, &m->config))) goto fail;
+  if ((rc = zf_st_open(&m->st, dir))) goto fail;
+  if ((rc = load_params(m, opts))) goto fail;
+  *out = m;
+  return 0;
+fail:
+  zf_model_free(m);
+  return rc;
+}
+
+void zf_model_free(struct zf_model *m) {
+  if (!m) return;
+  free(m->params.p);
+  zf_arena_free(&m->copies);
+  zf_st_free(m->st);
+  zf_plan_free(&m->plan);
+  free(m->dir);
+  free(m);
+}
+
+int zf_model_hash(const struct zf_model *m, char out[33]) {
+  return zf_params_hash(&m->params, out);
+}

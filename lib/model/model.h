@@ -1,0 +1,56 @@
+/* A loaded checkpoint: configuration, plan and weights.
+ *
+ * Weights that are not trained stay in the mapped file; those that are trained, or that are
+ * wanted in another dtype, are copied to memory of our own, tensor by tensor, and the file's
+ * pages are let go at once, so that a copy never doubles the resident size. */
+#ifndef ZF_MODEL_MODEL_H
+#define ZF_MODEL_MODEL_H
+
+#include "base/arena.h"
+#include "fmt/safetensors.h"
+#include "model/plan.h"
+
+struct zf_model {
+  struct zf_config config;
+  struct zf_plan plan;
+  struct zf_params params;   /* one for each plan.want, in order */
+  char *dir;                 /* of the checkpoint */
+  struct zf_st *st;
+  struct zf_arena copies;
+  int64_t mapped, copied;    /* bytes of weights in the file's mapping, in own memory */
+  int64_t ignored;           /* tensors of the file that the plan has no use for */
+};
+
+struct zf_model_opts {
+  int dtype;                 /* enum zf_dtype for all weights; -1: trained ones f32, others as stored */
+  const char *const *trainable; /* globs over tensor names; NULL: nothing is trained */
+  int64_t ntrainable;
+};
+
+/* Finds what `base_model` names: a directory, a .safetensors file (its directory), or
+ * ORG/NAME in the local Hugging Face cache (HF_HUB_CACHE, HF_HOME/hub,
+ * ~/.cache/huggingface/hub).  *dir is the caller's to free.  ZF_EUSAGE. */
+int zf_model_find(char **dir, const char *base_model);
+
+/* ZF_EINVALID names file and tensor: missing, wrong shape, dtype without a kernel, a value
+ * that is not finite.  A glob that matches no tensor is ZF_EUSAGE. */
+int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_opts *opts);
+void zf_model_free(struct zf_model *m); /* takes NULL */
+
+/* Identity of the checkpoint's weights as opened (before training): hash of all values. */
+int zf_model_hash(const struct zf_model *m, char out[33]);
+
+/* Writes a full model directory: model.safetensors (dtype: of each parameter as it is held, or
+ * converted to `dtype` when >= 0), config.json with torch_dtype set to match, and copies of
+ * generation_config.json and the tokenizer's files.  Existing files are replaced one by one,
+ * each by rename; model.safetensors comes last.  Tensor names are those of the checkpoint. */
+int zf_model_save(const struct zf_model *m, const char *dir, int dtype);
+
+/* Trained parameters back to the checkpoint's values. */
+void zf_model_reset(struct zf_model *m);
+
+/* Reads the trained parameters back from a file or directory that zf_model_save wrote from this
+ * model with dtype -1. */
+int zf_model_reload(struct zf_model *m, const char *path);
+
+#endif

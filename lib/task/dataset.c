@@ -1,0 +1,377 @@
+/* Rows to token sequences. */
+#include "task/dataset.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "task/template.h"
+
+/* A spec with its templates parsed, and buffers that are used again for every row. */
+struct encoder {
+  struct zf_dataset *d;
+  const struct zf_data_spec *spec;
+  const struct zf_tok *tok;
+  const struct zf_records *rec;
+  struct zf_template *prompt, *body, **option;
+  struct zf_buf text;
+  struct zf_ids ids;
+  int32_t file;
+};
+
+int zf_dataset_new(struct zf_dataset **out, enum zf_task_type type) {
+  *out = zf_calloc(1, sizeof **out);
+  if (!*out) return ZF_ENOMEM;
+  (*out)->type = type;
+  return 0;
+}
+
+void zf_dataset_free(struct zf_dataset *d) {
+  if (!d) return;
+  for (int32_t i = 0; i < d->nfile; i++) free(d->path[i]);
+  free(d->path);
+  zf_ids_free(&d->pool);
+  free(d->seq);
+  free(d->ex);
+  free(d);
+}
+
+static void *grown(void *p, int64_t n, int64_t *cap, size_t size) {
+  if (n < *cap) return p;
+  int64_t more = *cap ? *cap * 2 : 256;
+  void *q = realloc(p, (size_t)more * size);
+  if (!q) {
+    zf_error(ZF_ENOMEM, "out of memory for %lld examples", (long long)more);
+    return NULL;
+  }
+  *cap = more;
+  return q;
+}
+
+static int pool_add(struct zf_ids *pool, const int32_t *id, int64_t n) {
+  while (pool->n + n > pool->cap) {
+    int64_t cap = pool->cap ? pool->cap * 2 : 4096;
+    int32_t *p = realloc(pool->id, (size_t)cap * sizeof *p);
+    if (!p) return zf_error(ZF_ENOMEM, "out of memory for %lld tokens", (long long)cap);
+    pool->id = p;
+    pool->cap = cap;
+  }
+  if (n) memcpy(pool->id + pool->n, id, (size_t)n * sizeof *id);
+  pool->n += n;
+  return 0;
+}
+
+static int add_seq(struct zf_dataset *d, const int32_t *id, int64_t n, int64_t target) {
+  struct zf_seq *s = grown(d->seq, d->nseq, &d->seqcap, sizeof *s);
+  if (!s) return ZF_ENOMEM;
+  d->seq = s;
+  s[d->nseq++] = (struct zf_seq){d->pool.n, (int32_t)n, (int32_t)target};
+  return pool_add(&d->pool, id, n);
+}
+
+/* --- one row --- */
+
+static int encode(struct encoder *e, unsigned flags, int64_t *n) {
+  e->ids.n = 0;
+  int rc = zf_tok_encode(e->tok, &e->ids, e->text.data, e->text.len, flags);
+  *n = e->ids.n;
+  return rc;
+}
+
+/* Puts prompt + body as one sequence into d, its targets by the difference in length. */
+static int encode_pair(struct encoder *e, const json_t *row, const struct zf_template *body,
+                       int64_t prompt_tokens, int add_eos) {
+  zf_buf_clear(&e->text);
+  int rc = zf_template_apply(e->prompt, row, &e->text);
+  if (!rc) rc = zf_template_apply(body, row, &e->text);
+  int64_t n;
+  if (!rc) rc = encode(e, ZF_ENC_SPECIAL, &n);
+  if (rc) return rc;
+  int64_t target = prompt_tokens < n ? prompt_tokens : n;
+  if ((rc = add_seq(e->d, e->ids.id, n, target))) return rc;
+  if (!add_eos) return 0;
+  int32_t eos = zf_tok_eos(e->tok);
+  e->d->seq[e->d->nseq - 1].n++;
+  return pool_add(&e->d->pool, &eos, 1);
+}
+
+static int prompt_length(struct encoder *e, const json_t *row, int64_t *n) {
+  zf_buf_clear(&e->text);
+  zf_buf_puts(&e->text, "");
+  int rc = zf_template_apply(e->prompt, row, &e->text);
+  return rc ? rc : encode(e, ZF_ENC_SPECIAL, n);
+}
+
+static int find_label(const struct encoder *e, const json_t *row, int32_t *label) {
+  const struct zf_data_spec *s = e->spec;
+  const char *key = s->label ? s->label : "label";
+  const json_t *v = json_object_get(row, key);
+  if (!v) return zf_error(ZF_EINVALID, "field '%s' is missing", key);
+  const char *text = json_string_value(v);
+  for (int64_t i = 0; s->labels && text && i < s->nlabels; i++)
+    if (!strcmp(s->labels[i], text)) {
+      *label = (int32_t)i;
+      return 0;
+    }
+  char *end = NULL;
+  long long n = json_is_integer(v) ? json_integer_value(v) : text ? strtoll(text, &end, 10) : -1;
+  if (!json_is_integer(v) && (!text || !*text || *end || s->labels))
+    return zf_error(ZF_EINVALID, "label '%s' is none of the %lld labels", text ? text : "?",
+                    (long long)s->noptions);
+  if (n < 0 || n >= s->noptions)
+    return zf_error(ZF_EINVALID, "label %lld is out of range: there are %lld options (0 to %lld)", n,
+                    (long long)s->noptions, (long long)s->noptions - 1);
+  *label = (int32_t)n;
+  return 0;
+}
+
+/* Takes `cut` tokens out of the beginning of a sequence's prompt, behind a BOS. */
+static void cut_front(struct zf_dataset *d, struct zf_seq *s, int64_t cut, int bos) {
+  int32_t *id = d->pool.id + s->at;
+  memmove(id + bos, id + bos + cut, (size_t)(s->n - bos - cut) * sizeof *id);
+  s->n -= (int32_t)cut;
+  s->target -= (int32_t)cut;
+}
+
+/* All sequences of the example lose the same tokens, so that they share what is left. */
+static int truncate_prompt(struct encoder *e, struct zf_example *x, int64_t longest) {
+  struct zf_dataset *d = e->d;
+  int64_t cut = longest - e->spec->sequence_len;
+  const int32_t *first = d->pool.id + d->seq[x->seq].at;
+  int bos = first[0] == zf_tok_bos(e->tok);
+  for (int32_t o = 0; o < x->nseq; o++) {
+    const struct zf_seq *s = &d->seq[x->seq + o];
+    if (s->target - bos < cut || s->target - cut < 1)
+      return zf_error(ZF_EINVALID, "the targets alone are longer than sequence_len %lld",
+                      (long long)e->spec->sequence_len);
+  }
+  for (int32_t o = 0; o < x->nseq; o++) cut_front(d, &d->seq[x->seq + o], cut, bos);
+  d->count.truncated++;
+  d->count.cut += cut;
+  return 0;
+}
+
+static void drop(struct encoder *e, struct zf_example *x) {
+  e->d->pool.n = e->d->seq[x->seq].at;
+  e->d->nseq = x->seq;
+}
+
+/* Brings an example within sequence_len, or leaves it out (*keep = 0). */
+static int fit(struct encoder *e, struct zf_example *x, int *keep) {
+  struct zf_dataset *d = e->d;
+  int64_t longest = 0, limit = e->spec->sequence_len;
+  for (int32_t o = 0; o < x->nseq; o++)
+    if (d->seq[x->seq + o].n > longest) longest = d->seq[x->seq + o].n;
+  *keep = 1;
+  if (longest <= limit) return 0;
+  switch (e->spec->excess) {
+    case ZF_EXCESS_RAISE:
+      return zf_error(ZF_EINVALID, "the example has %lld tokens, sequence_len is %lld",
+                      (long long)longest, (long long)limit);
+    case ZF_EXCESS_DROP:
+      d->count.dropped++;
+      drop(e, x);
+      *keep = 0;
+      return 0;
+    default:
+      if (e->spec->type != ZF_TASK_TEXT && !e->spec->train_on_inputs)
+        return truncate_prompt(e, x, longest);
+      d->seq[x->seq].n = (int32_t)limit;
+      d->pool.n = d->seq[x->seq].at + limit;
+      d->count.truncated++;
+      d->count.cut += longest - limit;
+      return 0;
+  }
+}
+
+/* How many leading tokens all sequences have in common, no target predicted inside twice:
+ * at least the last token of each stays out, as nothing needs its output. */
+static void find_shared(const struct zf_dataset *d, struct zf_example *x) {
+  const struct zf_seq *s = d->seq + x->seq;
+  int32_t shared = s[0].n - 1;
+  for (int32_t o = 1; o < x->nseq; o++) {
+    const int32_t *a = d->pool.id + s[0].at, *b = d->pool.id + s[o].at;
+    int32_t m = s[o].n - 1 < shared ? s[o].n - 1 : shared, i = 0;
+    while (i < m && a[i] == b[i]) i++;
+    shared = i;
+  }
+  x->shared = shared;
+  x->single = x->nseq > 1;
+  for (int32_t o = 0; o < x->nseq; o++)
+    if (s[o].n - s[o].target != 1 || s[o].n - 1 != shared) x->single = 0;
+}
+
+static int finish(struct encoder *e, struct zf_example *x) {
+  struct zf_dataset *d = e->d;
+  int targets = 0;
+  for (int32_t o = 0; o < x->nseq; o++) {
+    struct zf_seq *s = &d->seq[x->seq + o];
+    if (s->target < 1) s->target = 1; /* the first token has nothing before it */
+    if (s->n > s->target) targets++;
+  }
+  if (targets < x->nseq) { /* an option without a token cannot be scored */
+    d->count.masked++;
+    drop(e, x);
+    return 0;
+  }
+  find_shared(d, x);
+  struct zf_example *all = grown(d->ex, d->n, &d->cap, sizeof *all);
+  if (!all) return ZF_ENOMEM;
+  d->ex = all;
+  all[d->n++] = *x;
+  if (x->nseq > d->options) d->options = x->nseq;
+  for (int32_t o = 0; o < x->nseq; o++) {
+    d->count.tokens += d->seq[x->seq + o].n;
+    d->count.targets += d->seq[x->seq + o].n - d->seq[x->seq + o].target;
+  }
+  d->count.run += zf_example_tokens(d, d->n - 1);
+  return 0;
+}
+
+/* Cuts a long text into pieces of sequence_len; a piece's first token is context alone. */
+static int split_text(struct encoder *e, struct zf_example *x) {
+  struct zf_dataset *d = e->d;
+  struct zf_seq whole = d->seq[x->seq];
+  int64_t limit = e->spec->sequence_len, at = 0;
+  if (whole.n <= limit) return finish(e, x);
+  d->count.split++;
+  d->nseq--;
+  while (at < whole.n - 1) {
+    int64_t n = whole.n - at < limit ? whole.n - at : limit;
+    struct zf_example piece = *x;
+    struct zf_seq *s = grown(d->seq, d->nseq, &d->seqcap, sizeof *s);
+    if (!s) return ZF_ENOMEM;
+    d->seq = s;
+    piece.seq = d->nseq;
+    s[d->nseq++] = (struct zf_seq){whole.at + at, (int32_t)n, 1};
+    int rc = finish(e, &piece);
+    if (rc) return rc;
+    at += n == limit ? limit - 1 : n; /* the last token is the next piece's first */
+  }
+  return 0;
+}
+
+static int row_sequences(struct encoder *e, const json_t *row, struct zf_example *x) {
+  const struct zf_data_spec *s = e->spec;
+  int64_t prompt = 0;
+  int rc = 0;
+  if (s->type == ZF_TASK_TEXT) {
+    int64_t n;
+    zf_buf_clear(&e->text);
+    zf_buf_puts(&e->text, "");
+    if ((rc = zf_template_apply(e->body, row, &e->text))) return rc;
+    if ((rc = encode(e, ZF_ENC_SPECIAL, &n))) return rc;
+    if ((rc = add_seq(e->d, e->ids.id, n, 1))) return rc;
+    if (!s->add_eos) return 0;
+    int32_t eos = zf_tok_eos(e->tok);
+    e->d->seq[e->d->nseq - 1].n++;
+    return pool_add(&e->d->pool, &eos, 1);
+  }
+  if ((rc = prompt_length(e, row, &prompt))) return rc;
+  if (s->type == ZF_TASK_COMPLETION)
+    return encode_pair(e, row, e->body, s->train_on_inputs ? 1 : prompt, s->add_eos);
+  if ((rc = find_label(e, row, &x->label))) return rc;
+  x->nseq = (int32_t)s->noptions;
+  for (int64_t o = 0; !rc && o < s->noptions; o++)
+    rc = encode_pair(e, row, e->option[o], prompt, 0);
+  return rc;
+}
+
+static int add_row(struct encoder *e, int64_t i) {
+  struct zf_example x = {.seq = e->d->nseq, .nseq = 1, .label = -1, .file = e->file,
+                         .line = e->rec->line[i]};
+  int keep, rc = row_sequences(e, e->rec->row[i], &x);
+  e->d->count.rows++;
+  if (!rc && e->spec->type == ZF_TASK_TEXT && e->spec->excess == ZF_EXCESS_SPLIT)
+    return split_text(e, &x);
+  if (!rc) rc = fit(e, &x, &keep);
+  if (!rc && keep) rc = finish(e, &x);
+  if (rc) return zf_error_prefix(rc, "%s:%lld", e->rec->path, (long long)e->rec->line[i]);
+  return 0;
+}
+
+/* --- a file --- */
+
+static int parse_templates(struct encoder *e) {
+  const struct zf_data_spec *s = e->spec;
+  const char *body = s->type == ZF_TASK_TEXT ? s->text : s->completion;
+  if (!body) body = s->type == ZF_TASK_TEXT ? "{text}" : "{completion}";
+  int rc = zf_template_parse(&e->body, body);
+  if (rc) return zf_error_prefix(rc, s->type == ZF_TASK_TEXT ? "text" : "completion");
+  if (s->type == ZF_TASK_TEXT) return 0;
+  rc = zf_template_parse(&e->prompt, s->prompt ? s->prompt : "{prompt}");
+  if (rc) return zf_error_prefix(rc, "prompt");
+  if (s->type != ZF_TASK_CLASSIFICATION) return 0;
+  if (s->noptions < 2)
+    return zf_error(ZF_EUSAGE, "options: classification needs at least 2 options, found %lld",
+                    (long long)s->noptions);
+  if (s->labels && s->nlabels != s->noptions)
+    return zf_error(ZF_EUSAGE, "labels: expected one for each of the %lld options, found %lld",
+                    (long long)s->noptions, (long long)s->nlabels);
+  e->option = zf_calloc(s->noptions, sizeof(*e->option));
+  if (!e->option) return ZF_ENOMEM;
+  for (int64_t o = 0; o < s->noptions; o++)
+    if ((rc = zf_template_parse(&e->option[o], s->options[o])))
+      return zf_error_prefix(rc, "options[%lld]", (long long)o);
+  return 0;
+}
+
+static int add_path(struct encoder *e) {
+  struct zf_dataset *d = e->d;
+  char **p = realloc(d->path, sizeof *p * (size_t)(d->nfile + 1));
+  if (!p) return zf_error(ZF_ENOMEM, "out of memory for a path");
+  d->path = p;
+  p[d->nfile] = zf_strdup(e->rec->path);
+  if (!p[d->nfile]) return ZF_ENOMEM;
+  e->file = d->nfile++;
+  return 0;
+}
+
+int zf_dataset_add(struct zf_dataset *d, const struct zf_records *r, const int64_t *index, int64_t n,
+                   const struct zf_data_spec *spec, const struct zf_tok *tok) {
+  struct encoder e = {.d = d, .spec = spec, .tok = tok, .rec = r};
+  int rc = spec->add_eos && zf_tok_eos(tok) < 0
+               ? zf_error(ZF_EUSAGE, "add_eos: the tokenizer names no EOS token")
+               : parse_templates(&e);
+  if (!rc) rc = add_path(&e);
+  int64_t rows = index ? n : r->n;
+  for (int64_t i = 0; !rc && i < rows; i++) rc = add_row(&e, index ? index[i] : i);
+  for (int64_t o = 0; e.option && o < spec->noptions; o++) zf_template_free(e.option[o]);
+  free(e.option);
+  zf_template_free(e.body);
+  zf_template_free(e.prompt);
+  zf_buf_free(&e.text);
+  zf_ids_free(&e.ids);
+  return rc;
+}
+
+int zf_dataset_check(const struct zf_dataset *d, const char *what) {
+  const char *path = d->nfile ? d->path[0] : what;
+  if (d->n > 0) return 0;
+  if (d->count.rows == 0) return zf_error(ZF_EINVALID, "%s: the %s set has no row", path, what);
+  if (d->count.masked)
+    return zf_error(ZF_EINVALID,
+                    "%s: the %s set has no target: all %lld examples are empty or masked", path, what,
+                    (long long)d->count.rows);
+  return zf_error(ZF_EINVALID, "%s: the %s set is empty: all %lld examples are longer than "
+                               "sequence_len and were dropped",
+                  path, what, (long long)d->count.rows);
+}
+
+int64_t zf_example_tokens(const struct zf_dataset *d, int64_t i) {
+  const struct zf_example *x = &d->ex[i];
+  int64_t n = x->shared;
+  for (int32_t o = 0; o < x->nseq; o++) n += d->seq[x->seq + o].n - 1 - x->shared;
+  return n;
+}
+
+int64_t zf_example_targets(const struct zf_dataset *d, int64_t i) {
+  const struct zf_example *x = &d->ex[i];
+  int64_t n = 0;
+  for (int32_t o = 0; o < x->nseq; o++) n += d->seq[x->seq + o].n - d->seq[x->seq + o].target;
+  return n;
+}
+
+int64_t zf_example_rows(const struct zf_dataset *d, int64_t i) {
+  return d->ex[i].single ? 1 : zf_example_targets(d, i);
+}

@@ -1,0 +1,100 @@
+/* Data sets as token sequences with targets.
+ *
+ * A row of a file becomes an example; an example is one or more sequences of token ids, each
+ * with the index of its first target (all tokens from there to the end are targets):
+ *
+ *   classification   a sequence for each option: prompt + option; the option is the target
+ *                    (METHODS 4: length(prompt + option) - length(prompt) tokens)
+ *   completion       prompt + completion [+ EOS]; the completion is the target
+ *   text             the text [+ EOS]; everything after the first token is a target
+ *
+ * Sequences of one example share their first `shared` tokens, which are run once. */
+#ifndef ZF_TASK_DATASET_H
+#define ZF_TASK_DATASET_H
+
+#include <stdint.h>
+
+#include "fmt/records.h"
+#include "text/tokenizer.h"
+
+enum zf_task_type { ZF_TASK_CLASSIFICATION, ZF_TASK_COMPLETION, ZF_TASK_TEXT };
+
+/* What is done with an example of more than sequence_len tokens. */
+enum zf_excess {
+  ZF_EXCESS_TRUNCATE, /* classification, completion: the prompt loses its beginning (a BOS stays);
+                         text: the end is cut */
+  ZF_EXCESS_DROP,
+  ZF_EXCESS_RAISE, /* an error */
+  ZF_EXCESS_SPLIT, /* text: cut into pieces of sequence_len; others: as truncate */
+};
+
+/* How rows become examples.  Texts are templates (template.h). */
+struct zf_data_spec {
+  enum zf_task_type type;
+  const char *prompt;         /* classification, completion */
+  const char *completion;     /* completion: default "{completion}" */
+  const char *text;           /* text: default "{text}" */
+  const char *const *options; /* classification: one template for each label */
+  int64_t noptions;
+  const char *label;          /* classification: the field; default "label" */
+  const char *const *labels;  /* values of the field in the order of options; NULL: 0, 1, 2, ... */
+  int64_t nlabels;
+  int train_on_inputs;        /* completion: the prompt is a target as well */
+  int add_eos;                /* completion, text: an EOS token ends the target */
+  int64_t sequence_len;
+  enum zf_excess excess;
+};
+
+struct zf_seq {
+  int64_t at; /* of its first id in the pool */
+  int32_t n, target;
+};
+
+struct zf_example {
+  int64_t seq;      /* its first sequence */
+  int32_t nseq;
+  int32_t label;    /* classification; -1 elsewhere */
+  int32_t shared;   /* tokens that all its sequences begin with and that are run once */
+  int32_t single;   /* every option is one token behind the same prompt */
+  int32_t file;
+  int64_t line;     /* of the file, 1-based */
+};
+
+struct zf_data_counts {
+  int64_t rows, truncated, dropped, split, masked; /* examples; masked: without any target, left out */
+  int64_t cut;                                     /* tokens lost to truncation */
+  int64_t tokens, targets, run;                    /* tokens in all, targets, tokens that are run */
+};
+
+struct zf_dataset {
+  enum zf_task_type type;
+  struct zf_example *ex;
+  int64_t n, cap;
+  struct zf_seq *seq;
+  int64_t nseq, seqcap;
+  struct zf_ids pool;
+  char **path;
+  int32_t nfile;
+  int64_t options;  /* most options of an example */
+  struct zf_data_counts count;
+};
+
+/* An empty set; rows are added to it. */
+int zf_dataset_new(struct zf_dataset **out, enum zf_task_type type);
+void zf_dataset_free(struct zf_dataset *d); /* takes NULL */
+
+/* Encodes rows index[0..n) (NULL: all of them) of `r` and adds them.
+ * ZF_EUSAGE: a template or option list is wrong.  ZF_EINVALID: "PATH:LINE: ..." a field is missing,
+ * a label is out of range, an example is too long under ZF_EXCESS_RAISE. */
+int zf_dataset_add(struct zf_dataset *d, const struct zf_records *r, const int64_t *index, int64_t n,
+                   const struct zf_data_spec *spec, const struct zf_tok *tok);
+
+/* ZF_EINVALID when there is nothing to learn from: no example, or no target in any. */
+int zf_dataset_check(const struct zf_dataset *d, const char *what);
+
+/* Tokens that a forward pass over example i runs, and output rows that its loss needs. */
+int64_t zf_example_tokens(const struct zf_dataset *d, int64_t i);
+int64_t zf_example_rows(const struct zf_dataset *d, int64_t i);
+int64_t zf_example_targets(const struct zf_dataset *d, int64_t i);
+
+#endif

@@ -1,0 +1,144 @@
+#include "train/run.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/cpu.h"
+#include "base/err.h"
+
+static int open_model(struct zf_run *r, unsigned want) {
+  char *dir = NULL;
+  int rc = zf_model_find(&dir, r->set.base_model);
+  struct zf_config config;
+  if (!rc) rc = zf_config_load(&config, dir);
+  if (!rc) rc = zf_tok_open(&r->tok, dir);
+  if (!rc && zf_tok_size(r->tok) > config.vocab)
+    rc = zf_error(ZF_EINVALID, "%s: the tokenizer has %lld ids, the model's vocabulary %lld", dir,
+                  (long long)zf_tok_size(r->tok), (long long)config.vocab);
+  if (!rc) rc = zf_run_data_open(&r->data, &r->set, r->tok, config.context, want);
+  r->forecast.before = zf_rss();
+  int train = want & ZF_WANT_TRAIN;
+  struct zf_model_opts opts = {.dtype = r->set.dtype,
+                               .trainable = train ? r->set.trainable : NULL,
+                               .ntrainable = train ? r->set.ntrainable : 0};
+  if (!rc) rc = zf_model_open(&r->model, dir, &opts);
+  free(dir);
+  return rc;
+}
+
+static void make_forecast(struct zf_run *r) {
+  struct zf_forecast *f = &r->forecast;
+  f->weights = r->model->mapped + r->model->copied;
+  f->trained = zf_params_bytes(&r->model->params, 1);
+  f->activations = zf_forward_bytes(r->model, &r->lim) + zf_scorer_bytes(&r->lim);
+  f->total = f->before + f->weights + f->activations;
+  f->adamw = 16 * zf_params_count(&r->model->params, 1) + f->weights - f->trained;
+}
+
+static int check_memory(const struct zf_run *r) {
+  char want[32], have[32];
+  if (!r->set.memory_limit || r->forecast.total <= r->set.memory_limit) return 0;
+  return zf_error(ZF_EMEMLIMIT,
+                  "memory_limit is %s and the run is forecast to need %s: a smaller "
+                  "micro_batch_size or sequence_len needs less",
+                  zf_human_bytes(have, (double)r->set.memory_limit),
+                  zf_human_bytes(want, (double)r->forecast.total));
+}
+
+static void count_steps(struct zf_run *r) {
+  const struct zf_settings *s = &r->set;
+  r->batch = s->micro_batch * s->accumulation;
+  r->steps = s->max_steps;
+  if (r->steps || !r->data.train) return;
+  r->steps = (int64_t)ceil(s->epochs * (double)r->data.train->n / (double)r->batch);
+  if (r->steps < 1) r->steps = 1;
+}
+
+int zf_run_open(struct zf_run **out, const struct zf_conf *conf, unsigned want) {
+  *out = NULL;
+  struct zf_run *r = zf_calloc(1, sizeof *r);
+  if (!r) return ZF_ENOMEM;
+  r->conf = conf;
+  int rc = zf_settings_fill(&r->set, conf);
+  if (rc) goto fail;
+  zf_kern_threads(r->set.threads ? r->set.threads : zf_cpu_cores());
+  if ((rc = open_model(r, want))) goto fail;
+  count_steps(r);
+  const struct zf_dataset *set[] = {r->data.train, r->data.dev, r->data.test};
+  int streams = ZF_MAXSTREAM;
+  if (!r->data.train) { /* evaluation alone: micro_batch examples of the largest set, one stream */
+    set[0] = r->data.test ? r->data.test : r->data.dev;
+    set[2] = r->data.dev;
+    set[1] = NULL;
+    streams = 1;
+  }
+  r->lim = zf_score_limits(set, 3, r->set.micro_batch, streams);
+  make_forecast(r);
+  if ((rc = check_memory(r))) goto fail;
+  if ((rc = zf_forward_new(&r->fwd, r->model, &r->lim))) goto fail;
+  if ((rc = zf_scorer_new(&r->scorer, r->fwd, &r->lim))) goto fail;
+  if ((rc = zf_model_hash(r->model, r->base_hash))) goto fail;
+  r->index = zf_calloc(r->set.micro_batch, sizeof *r->index);
+  r->score = zf_calloc(ZF_MAXSTREAM * r->set.micro_batch, sizeof *r->score);
+  rc = ZF_ENOMEM;
+  if (!r->index || !r->score) goto fail;
+  *out = r;
+  return 0;
+fail:
+  zf_run_free(r);
+  return rc;
+}
+
+void zf_run_free(struct zf_run *r) {
+  if (!r) return;
+  free(r->score);
+  free(r->index);
+  zf_scorer_free(r->scorer);
+  zf_forward_free(r->fwd);
+  zf_model_free(r->model);
+  zf_run_data_free(&r->data);
+  zf_tok_free(r->tok);
+  zf_settings_free(&r->set);
+  free(r);
+}
+
+double zf_lr_at(const struct zf_settings *s, int64_t step, int64_t steps) {
+  const double pi = 3.14159265358979323846;
+  int64_t warm = s->warmup ? s->warmup : (int64_t)(s->warmup_ratio * (double)steps);
+  if (step <= warm) return s->lr * (double)step / (double)(warm + 1);
+  double done = steps > warm ? (double)(step - 1 - warm) / (double)(steps - warm) : 0;
+  if (s->schedule == ZF_LR_LINEAR) return s->lr * (1 - done);
+  if (s->schedule == ZF_LR_COSINE) return s->lr * 0.5 * (1 + cos(pi * done));
+  return s->lr;
+}
+
+int zf_run_batch_loss(struct zf_run *r, int64_t place, const struct zf_perturb *pt, double *loss) {
+  int64_t n = r->set.micro_batch, *index = r->index;
+  struct zf_score *score = r->score;
+  double sum[ZF_MAXSTREAM] = {0}, weight = 0;
+  for (int64_t m = 0; m < r->set.accumulation; m++) {
+    zf_run_data_batch(&r->data, place + m * n, n, index);
+    int rc = zf_score_examples(r->scorer, r->data.train, index, n, 0, pt, score);
+    if (rc) return rc;
+    /* Example after example, so that the cut into micro-batches leaves no trace in the sum. */
+    for (int s = 0; s < pt->st.n; s++)
+      for (int64_t i = 0; i < n; i++) sum[s] += score[s * n + i].loss;
+    for (int64_t i = 0; i < n; i++) weight += (double)score[i].weight;
+  }
+  for (int s = 0; s < pt->st.n; s++) loss[s] = sum[s] / weight;
+  return 0;
+}
+
+struct tried {
+  struct zf_run *r;
+};
+
+static int try_loss(void *ctx, const struct zf_perturb *pt, double *loss) {
+  return zf_run_batch_loss(((struct tried *)ctx)->r, 0, pt, loss);
+}
+
+int zf_run_try(struct zf_run *r, struct zf_zo_probe *probe) {
+  return zf_zo_estimate(probe, &r->set.zo, 1, try_loss, &(struct tried){r});
+}

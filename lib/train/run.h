@@ -1,0 +1,50 @@
+/* A run: settings, tokenizer, data, model and the memory of its passes, ready to go. */
+#ifndef ZF_TRAIN_RUN_H
+#define ZF_TRAIN_RUN_H
+
+#include "eval/metrics.h"
+#include "train/data.h"
+
+/* Bytes by kind.  `total` is what peak resident memory is expected to be. */
+struct zf_forecast {
+  int64_t weights;     /* held or mapped */
+  int64_t trained;     /* of these, trained */
+  int64_t activations; /* arena of the passes and of packing */
+  int64_t before;      /* resident before the model was opened: program, tokenizer, data */
+  int64_t total;
+  int64_t adamw;       /* what AdamW would hold at least: weights, gradients, two moments, all f32 */
+};
+
+struct zf_run {
+  struct zf_settings set;
+  const struct zf_conf *conf;
+  struct zf_tok *tok;
+  struct zf_model *model;
+  struct zf_run_data data;
+  struct zf_limits lim;
+  struct zf_forward *fwd;
+  struct zf_scorer *scorer;
+  struct zf_forecast forecast;
+  char base_hash[33];
+  int64_t steps;       /* that the run takes */
+  int64_t batch;       /* examples a step */
+  int64_t *index;      /* [micro_batch] examples of the micro-batch at hand */
+  struct zf_score *score; /* [streams][micro_batch] */
+};
+
+/* Opens all that `want` (enum zf_data_want) needs; without ZF_WANT_TRAIN nothing is trained and
+ * weights stay in their file.  ZF_EMEMLIMIT when the forecast exceeds memory_limit. */
+int zf_run_open(struct zf_run **out, const struct zf_conf *conf, unsigned want);
+void zf_run_free(struct zf_run *r); /* takes NULL */
+
+/* The learning rate of step 1, 2, ...: warm-up, then constant, linear or cosine to 0. */
+double zf_lr_at(const struct zf_settings *s, int64_t step, int64_t steps);
+
+/* One step's estimate without changing a weight, for --dry-run: fills probe[0..q). */
+int zf_run_try(struct zf_run *r, struct zf_zo_probe *probe);
+
+/* Mean loss over the training batch that begins at `place` of the sequence of examples, for each
+ * stream of `pt`; micro-batch after micro-batch. */
+int zf_run_batch_loss(struct zf_run *r, int64_t place, const struct zf_perturb *pt, double *loss);
+
+#endif

@@ -1,0 +1,247 @@
+/* The schema of config.yaml, and what its values mean. */
+#include "train/settings.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "task/template.h"
+
+#define SEED_MAX 9007199254740991.0 /* 2^53 - 1: JSON keeps it */
+
+static const struct zf_conf_key data_keys[] = {
+    {"path", ZF_CONF_STR, NULL, ".jsonl, .json, .csv, .tsv or .txt file; relative to data_dir",
+     .required = 1},
+    {"type", ZF_CONF_ENUM, NULL, "what a row is (others inherit the first file's)",
+     .choices = "classification|completion|text"},
+    {"prompt", ZF_CONF_STR, NULL, "template of the prompt, as \"{text} It was\""},
+    {"options", ZF_CONF_STRS, NULL, "classification: template of each option, in label order"},
+    {"label", ZF_CONF_STR, NULL, "classification: the field that holds the label (label)"},
+    {"labels", ZF_CONF_STRS, NULL, "classification: the field's values in option order (0, 1, ...)"},
+    {"completion", ZF_CONF_STR, NULL, "completion: template of what is learned ({completion})"},
+    {"text", ZF_CONF_STR, NULL, "text: template of the text ({text})"},
+    {0},
+};
+
+const struct zf_conf_key zf_train_keys[] = {
+    {"base_model", ZF_CONF_STR, NULL, "model directory, or ORG/NAME in the local Hugging Face cache",
+     .required = 1},
+    {"output_dir", ZF_CONF_STR, "./out", "where the run and its model are written"},
+    {"overwrite_output_dir", ZF_CONF_BOOL, "false", "replace an earlier run in output_dir"},
+    {"dtype", ZF_CONF_ENUM, "auto", "storage of weights; auto: trained ones f32, others as stored",
+     .choices = "auto|f32|f16|bf16"},
+    {"save_dtype", ZF_CONF_ENUM, "auto", "dtype of the saved model; auto: as trained",
+     .choices = "auto|f32|f16|bf16"},
+    {"trainable", ZF_CONF_STRS, "*", "globs over tensor names: which parameters train"},
+    {"threads", ZF_CONF_INT, "auto", "auto: physical cores", .min = 1, .max = 1024,
+     .choices = "auto"},
+    {"memory_limit", ZF_CONF_BYTES, NULL, "refuse to start when the forecast is above (8G, 512M)",
+     .min = 1, .max = 1e15},
+
+    {"data_dir", ZF_CONF_STR, "datasets", "what relative paths of data files are resolved against"},
+    {"datasets", ZF_CONF_MAPS, NULL, "training files", .required = 1, .sub = data_keys},
+    {"val_datasets", ZF_CONF_MAPS, NULL, "dev files; none: val_set_size is taken from datasets",
+     .sub = data_keys},
+    {"test_datasets", ZF_CONF_MAPS, NULL, "files for the final score", .sub = data_keys},
+    {"val_set_size", ZF_CONF_NUM, "0", "dev examples drawn from datasets; below 1: their share",
+     .min = 0, .max = 1e9},
+    {"num_train", ZF_CONF_INT, "all", "training examples drawn", .min = 1, .max = 1e12,
+     .choices = "all"},
+    {"num_eval", ZF_CONF_INT, "all", "test examples drawn", .min = 1, .max = 1e12, .choices = "all"},
+    {"sequence_len", ZF_CONF_INT, "auto", "most tokens of a sequence; auto: the model's context",
+     .min = 2, .max = 1 << 24, .choices = "auto"},
+    {"excess_length_strategy", ZF_CONF_ENUM, "truncate", "what happens to longer examples",
+     .choices = "truncate|drop|raise|split"},
+    {"train_on_inputs", ZF_CONF_BOOL, "false", "completion: the prompt is a target as well"},
+    {"add_eos", ZF_CONF_ENUM, "auto", "end completions and texts with EOS; auto: if there is one",
+     .choices = "auto|true|false"},
+
+    {"learning_rate", ZF_CONF_NUM, NULL, "step size", .min = 0, .max = 1e6, .required = 1},
+    {"lr_scheduler", ZF_CONF_ENUM, "constant", "after the warm-up", .choices = "constant|linear|cosine"},
+    {"warmup_steps", ZF_CONF_INT, NULL, "steps of linear warm-up", .min = 0, .max = 1e12},
+    {"warmup_ratio", ZF_CONF_NUM, NULL, "the same as a share of all steps", .min = 0, .max = 1},
+    {"weight_decay", ZF_CONF_NUM, "0", "of matrices; not of biases and norms", .min = 0, .max = 1e6},
+    {"max_steps", ZF_CONF_INT, NULL, "steps; unset: num_epochs decides", .min = 1, .max = 4294967295.0},
+    {"num_epochs", ZF_CONF_NUM, "1", "passes over the training set", .min = 1e-6, .max = 1e6},
+    {"micro_batch_size", ZF_CONF_INT, "16", "examples in memory at once", .min = 1, .max = 1 << 20},
+    {"gradient_accumulation_steps", ZF_CONF_INT, "1", "micro-batches in a batch", .min = 1,
+     .max = 1 << 20},
+    {"seed", ZF_CONF_INT, "42", "of directions, data order and splits", .min = 0, .max = SEED_MAX},
+
+    {"zo_eps", ZF_CONF_NUM, "1e-3", "distance of the two evaluations", .min = 1e-12, .max = 1e3},
+    {"zo_probes", ZF_CONF_INT, "1", "directions a step (n of n-SPSA)", .min = 1,
+     .max = ZF_ZO_MAXPROBES},
+    {"zo_direction", ZF_CONF_ENUM, "gaussian", "distribution of z", .choices = "gaussian|rademacher"},
+
+    {"eval_steps", ZF_CONF_INT, "auto", "steps between dev scores; auto: a fifth of the run",
+     .min = 1, .max = 1e12, .choices = "auto|never"},
+    {"eval_on_start", ZF_CONF_BOOL, "true", "score before the first step"},
+    {"metric_for_best_model", ZF_CONF_ENUM, "auto", "auto: accuracy for classification, else loss",
+     .choices = "auto|loss|accuracy|f1"},
+    {"load_best_model_at_end", ZF_CONF_BOOL, "true", "the result is the best dev score's weights"},
+    {"early_stopping_patience", ZF_CONF_INT, NULL, "stop after so many dev scores without a gain",
+     .min = 1, .max = 1e9},
+    {"save_steps", ZF_CONF_INT, NULL, "steps between checkpoints; unset: none but the best", .min = 1,
+     .max = 1e12},
+    {"save_total_limit", ZF_CONF_INT, "2", "checkpoints kept, the best aside", .min = 1, .max = 1e6},
+    {"logging_steps", ZF_CONF_INT, "10", "steps between lines of metrics.jsonl", .min = 1, .max = 1e12},
+    {"loss_watchdog_threshold", ZF_CONF_NUM, "auto",
+     "loss that counts as exploded; auto: 4 times the mean of the first ten steps", .min = 1e-9,
+     .max = 1e30, .choices = "auto"},
+    {"loss_watchdog_patience", ZF_CONF_INT, "10", "so many steps in a row above it end the run",
+     .min = 1, .max = 1e9},
+    {0},
+};
+
+/* The number of a word in "a|b|c". */
+static int choice(const struct zf_conf *c, const char *key, const char *words) {
+  const char *v = zf_conf_str(c, key);
+  size_t n = strlen(v);
+  for (int i = 0; *words; i++) {
+    size_t m = strcspn(words, "|");
+    if (m == n && !strncmp(words, v, n)) return i;
+    words += m + (words[m] == '|');
+  }
+  return -1;
+}
+
+static int dtype_of(const struct zf_conf *c, const char *key) {
+  return zf_dtype_by_name(zf_conf_str(c, key)); /* "auto" is none: -1 */
+}
+
+/* A file inherits from `first` what it leaves out. */
+static int fill_file(struct zf_data_file *f, const struct zf_conf *item, const struct zf_settings *s,
+                     const struct zf_data_spec *first) {
+  struct zf_data_spec *d = &f->spec;
+  if (first) *d = *first;
+  if (zf_conf_has(item, "type"))
+    d->type = (enum zf_task_type)choice(item, "type", "classification|completion|text");
+  else if (!first)
+    return zf_conf_error(item, "path", "the first file needs a 'type': classification, completion "
+                                       "or text");
+  const struct {
+    const char *key, **to;
+  } texts[] = {{"prompt", &d->prompt}, {"completion", &d->completion}, {"text", &d->text},
+               {"label", &d->label}};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+    if (zf_conf_has(item, texts[i].key)) *texts[i].to = zf_conf_str(item, texts[i].key);
+  if (zf_conf_has(item, "options")) d->noptions = zf_conf_strs(item, "options", &d->options);
+  if (zf_conf_has(item, "labels")) d->nlabels = zf_conf_strs(item, "labels", &d->labels);
+  if (d->type == ZF_TASK_CLASSIFICATION && !d->prompt)
+    return zf_conf_error(item, "path", "classification needs a 'prompt'");
+  if (d->type == ZF_TASK_CLASSIFICATION && !d->options)
+    return zf_conf_error(item, "path", "classification needs 'options'");
+  f->path = zf_path_join(s->data_dir, zf_conf_str(item, "path"));
+  return f->path ? 0 : ZF_ENOMEM;
+}
+
+static int fill_files(struct zf_data_file **out, int64_t *n, const struct zf_conf *c, const char *key,
+                      const struct zf_settings *s, const struct zf_data_spec *first) {
+  *n = zf_conf_maps(c, key);
+  *out = zf_calloc(*n, sizeof **out);
+  if (!*out) return ZF_ENOMEM;
+  for (int64_t i = 0; i < *n; i++) {
+    const struct zf_data_spec *from = i ? &(*out)[0].spec : first;
+    int rc = fill_file(&(*out)[i], zf_conf_map(c, key, i), s, from);
+    if (rc) return rc;
+    if ((*out)[i].spec.type != (*out)[0].spec.type || (first && (*out)[i].spec.type != first->type))
+      return zf_conf_error(zf_conf_map(c, key, i), "path",
+                           "all files of a run are of one type: this one's differs");
+  }
+  return 0;
+}
+
+static void fill_spec(struct zf_data_spec *d, const struct zf_conf *c) {
+  d->train_on_inputs = zf_conf_bool(c, "train_on_inputs");
+  d->excess = (enum zf_excess)choice(c, "excess_length_strategy", "truncate|drop|raise|split");
+}
+
+static int fill_data(struct zf_settings *s, const struct zf_conf *c) {
+  s->data_dir = zf_conf_str(c, "data_dir");
+  int rc = fill_files(&s->train, &s->ntrain, c, "datasets", s, NULL);
+  if (rc) return rc;
+  if (s->ntrain == 0) return zf_conf_error(c, "datasets", "the list is empty");
+  if ((rc = fill_files(&s->val, &s->nval, c, "val_datasets", s, &s->train[0].spec))) return rc;
+  if ((rc = fill_files(&s->test, &s->ntest, c, "test_datasets", s, &s->train[0].spec))) return rc;
+  struct zf_data_file *set[] = {s->train, s->val, s->test};
+  int64_t n[] = {s->ntrain, s->nval, s->ntest};
+  for (int k = 0; k < 3; k++)
+    for (int64_t i = 0; i < n[k]; i++) fill_spec(&set[k][i].spec, c);
+  s->val_set_size = zf_conf_num(c, "val_set_size", 0);
+  if (s->nval && s->val_set_size > 0)
+    return zf_conf_error(c, "val_set_size", "has no effect: val_datasets names the dev files");
+  s->num_train = zf_conf_int(c, "num_train", 0);
+  s->num_eval = zf_conf_int(c, "num_eval", 0);
+  s->sequence_len = zf_conf_int(c, "sequence_len", 0);
+  static const int eos[] = {-1, 1, 0};
+  s->add_eos = eos[choice(c, "add_eos", "auto|true|false")];
+  return 0;
+}
+
+static int fill_optimizer(struct zf_settings *s, const struct zf_conf *c) {
+  s->lr = zf_conf_num(c, "learning_rate", 0);
+  s->schedule = (enum zf_schedule)choice(c, "lr_scheduler", "constant|linear|cosine");
+  s->warmup = zf_conf_int(c, "warmup_steps", 0);
+  s->warmup_ratio = zf_conf_num(c, "warmup_ratio", 0);
+  if (zf_conf_has(c, "warmup_steps") && zf_conf_has(c, "warmup_ratio"))
+    return zf_conf_error(c, "warmup_ratio", "warmup_steps is set as well: keep one of the two");
+  s->weight_decay = zf_conf_num(c, "weight_decay", 0);
+  s->max_steps = zf_conf_int(c, "max_steps", 0);
+  s->epochs = zf_conf_num(c, "num_epochs", 1);
+  if (s->max_steps && strcmp(zf_conf_origin(c, "num_epochs"), "default") != 0)
+    return zf_conf_error(c, "num_epochs", "max_steps is set as well: keep one of the two");
+  s->micro_batch = zf_conf_int(c, "micro_batch_size", 16);
+  s->accumulation = zf_conf_int(c, "gradient_accumulation_steps", 1);
+  s->seed = (uint64_t)zf_conf_int(c, "seed", 42);
+  s->zo = (struct zf_zo){
+      .seed = s->seed,
+      .eps = zf_conf_num(c, "zo_eps", 1e-3),
+      .probes = (int)zf_conf_int(c, "zo_probes", 1),
+      .direction = choice(c, "zo_direction", "gaussian|rademacher"),
+  };
+  return 0;
+}
+
+static int fill_loop(struct zf_settings *s, const struct zf_conf *c) {
+  const char *eval = zf_conf_str(c, "eval_steps");
+  s->eval_steps = eval && !strcmp(eval, "never") ? -1 : zf_conf_int(c, "eval_steps", 0);
+  s->eval_on_start = zf_conf_bool(c, "eval_on_start");
+  s->best = choice(c, "metric_for_best_model", "loss|accuracy|f1");
+  s->load_best = zf_conf_bool(c, "load_best_model_at_end");
+  s->patience = zf_conf_int(c, "early_stopping_patience", 0);
+  s->save_steps = zf_conf_int(c, "save_steps", 0);
+  s->save_total_limit = zf_conf_int(c, "save_total_limit", 2);
+  s->logging_steps = zf_conf_int(c, "logging_steps", 10);
+  s->watchdog = zf_conf_num(c, "loss_watchdog_threshold", 0);
+  s->watchdog_patience = zf_conf_int(c, "loss_watchdog_patience", 10);
+  if (s->best > ZF_BEST_LOSS && s->train[0].spec.type != ZF_TASK_CLASSIFICATION)
+    return zf_conf_error(c, "metric_for_best_model", "only classification has it; use loss");
+  return 0;
+}
+
+int zf_settings_fill(struct zf_settings *s, const struct zf_conf *c) {
+  memset(s, 0, sizeof *s);
+  s->base_model = zf_conf_str(c, "base_model");
+  s->output_dir = zf_conf_str(c, "output_dir");
+  s->overwrite = zf_conf_bool(c, "overwrite_output_dir");
+  s->dtype = dtype_of(c, "dtype");
+  s->save_dtype = dtype_of(c, "save_dtype");
+  s->ntrainable = zf_conf_strs(c, "trainable", &s->trainable);
+  s->threads = (int)zf_conf_int(c, "threads", 0);
+  s->memory_limit = zf_conf_bytes(c, "memory_limit", 0);
+  int rc = fill_data(s, c);
+  if (!rc) rc = fill_optimizer(s, c);
+  if (!rc) rc = fill_loop(s, c);
+  return rc;
+}
+
+void zf_settings_free(struct zf_settings *s) {
+  struct zf_data_file *set[] = {s->train, s->val, s->test};
+  int64_t n[] = {s->ntrain, s->nval, s->ntest};
+  for (int k = 0; k < 3; k++) {
+    for (int64_t i = 0; set[k] && i < n[k]; i++) free(set[k][i].path);
+    free(set[k]);
+  }
+  memset(s, 0, sizeof *s);
+}

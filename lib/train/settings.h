@@ -1,0 +1,55 @@
+/* All settings of a fine-tuning run: the schema of config.yaml and its values. */
+#ifndef ZF_TRAIN_SETTINGS_H
+#define ZF_TRAIN_SETTINGS_H
+
+#include "conf/conf.h"
+#include "task/dataset.h"
+#include "zo/zo.h"
+
+enum zf_schedule { ZF_LR_CONSTANT, ZF_LR_LINEAR, ZF_LR_COSINE };
+enum zf_best { ZF_BEST_LOSS, ZF_BEST_ACCURACY, ZF_BEST_F1 };
+
+/* One file of a data set, its path resolved. */
+struct zf_data_file {
+  char *path;
+  struct zf_data_spec spec; /* sequence_len and eos are filled when model and tokenizer are known */
+};
+
+struct zf_settings {
+  const char *base_model, *output_dir, *data_dir;
+  int dtype, save_dtype;              /* enum zf_dtype, or -1: auto */
+  const char *const *trainable;
+  int64_t ntrainable;
+  int threads;                        /* 0: auto */
+  int64_t memory_limit;               /* bytes; 0: none */
+
+  struct zf_data_file *train, *val, *test;
+  int64_t ntrain, nval, ntest;
+  double val_set_size;                /* >= 1: examples, < 1: share of the training rows */
+  int64_t num_train, num_eval;        /* most examples; 0: all */
+  int64_t sequence_len;               /* 0: the model's context */
+  int add_eos;                        /* 1, 0, or -1: where the tokenizer has one */
+
+  struct zf_zo zo;
+  double lr, weight_decay, warmup_ratio, epochs;
+  enum zf_schedule schedule;
+  int64_t warmup, max_steps;          /* max_steps 0: by epochs */
+  int64_t micro_batch, accumulation;  /* their product is the batch */
+  uint64_t seed;
+
+  int64_t eval_steps;                 /* 0: a fifth of the run; -1: never between start and end */
+  int eval_on_start;
+  int64_t save_steps, save_total_limit, logging_steps, patience, watchdog_patience;
+  double watchdog;                    /* 0: auto */
+  int best;                           /* enum zf_best, or -1: by the task */
+  int load_best, overwrite;
+};
+
+/* The schema: a table for zf_conf_new. */
+extern const struct zf_conf_key zf_train_keys[];
+
+/* Fills `s` from a checked conf, which outlives it.  ZF_EUSAGE names the key. */
+int zf_settings_fill(struct zf_settings *s, const struct zf_conf *c);
+void zf_settings_free(struct zf_settings *s);
+
+#endif
