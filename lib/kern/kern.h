@@ -6,10 +6,12 @@
  *
  *   chain(k0,k1)  = fma(x[k1-1], w[k1-1], ... fma(x[k0], w[k0], 0))      (k ascending)
  *   dot over K    = ((chain(0,KC) + chain(KC,2KC)) + chain(2KC,3KC)) + ...   KC = ZF_KC
- *   lanes sum     = 16 partial sums, element i goes to lane i % 16 in ascending order; then
- *                   s[l] + s[l+8], s[l] + s[l+4], s[l] + s[l+2], s[l] + s[l+1] (a tree)
+ *   lanes sum     = 16 partial sums from 0, element i goes to lane i % 16 in ascending order
+ *                   (products by fma; the last lanes padded with zeros); then a tree:
+ *                   s[l] + s[l+8], s[l] + s[l+4], s[l] + s[l+2], s[l] + s[l+1]
  *
- * exp, tanh, erf, log, sin, cos are SLEEF's finz functions of the named accuracy.
+ * exp (u10), tanh (u35), erf (u10), log (u35; u10 in double), sincospi (u35) are SLEEF's finz
+ * functions.  NaN: where one side gives NaN so does the other, of any payload.
  *
  * Layers: kernels (pointers and sizes; no allocation, no threads) sit behind the table
  * zf_kern; the drivers below cut the work over OpenMP threads by a static split.
@@ -64,10 +66,12 @@ void zf_kern_workspace(void *p);
 /* y = x W^T + bias, or y += ... with accumulate.
  * x [S*T, in] f32, row stride ldx; y [S*T, out] f32, row stride ldy; bias: NULL or the
  * streams' biases [S][out] already perturbed, row stride ldb.  y overlaps nothing.
- * y[t,o] = (accumulate ? y : 0) + (dot + bias): dot as defined above, one add each.
+ * y[t,o] = y + (dot + bias): dot as defined above, one add each; what is absent (bias, or y
+ * without accumulate) is not added.
  * Each tile of W is read once, its noise made once, and used for all rows. */
-void zf_gemm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T, const struct zf_weight *w,
-             const struct zf_streams *st, const float *bias, int64_t ldb, int accumulate);
+void zf_gemm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
+             const struct zf_weight *w, const struct zf_streams *st, const float *bias, int64_t ldb,
+             int accumulate);
 
 /* out[s][i] = fma(eps[s], z[i], w[i]) for a vector of n elements (norms, biases); row
  * stride ldo.  Storage of any dtype. */
@@ -83,7 +87,8 @@ void zf_gather(float *y, int64_t ldy, const int32_t *id, int64_t T, const struct
 /* y[r,:] = x[r,:] / sqrt(mean(x^2) + eps) * w[s][:]     RMSNorm (Zhang, Sennrich 2019)
  * y = (x - mean) / sqrt(var + eps) * w[s] + b[s]        LayerNorm (Ba et al. 2016)
  * x [S*T, C], y [S*T, C] (may be x), w and b [S][C] with row stride ldw (b may be NULL, and
- * w too: then 1).  Sums by lanes in f32 on x; var is the mean of (x-mean)^2. */
+ * w too: then 1).  Sums by lanes in f32 on x; var is the mean of (x-mean)^2.  In order:
+ * inv = 1 / sqrt(sum / C + eps);  x * inv * w;  fma((x - mean) * inv, w, b). */
 void zf_rmsnorm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T, int64_t C, float eps,
                 const float *w, int64_t ldw, const struct zf_streams *st);
 void zf_layernorm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T, int64_t C,
@@ -102,7 +107,11 @@ void zf_rope(float *x, int64_t ldx, int64_t T, int64_t H, int64_t D, int64_t rot
              const float *cos_sin, const int32_t *pos, const struct zf_streams *st);
 
 enum zf_act { ZF_ACT_SILU, ZF_ACT_GELU_TANH, ZF_ACT_GELU_ERF, ZF_ACT_RELU, ZF_ACTS };
-/* g = act(g) (u NULL) or act(g) * u, elementwise over `rows` rows of `n`. silu: x / (1 + exp(-x)). */
+/* g = act(g) (u NULL) or act(g) * u, elementwise over `rows` rows of `n`.
+ *   silu       x / (1 + exp(-x))
+ *   gelu_tanh  0.5 x * (1 + tanh(sqrt(2/pi) * fma(0.044715, x*x*x, x)))
+ *   gelu_erf   0.5 x * (1 + erf(sqrt(1/2) * x))          Hendrycks, Gimpel 2016
+ *   relu       x < 0 ? 0 : x */
 void zf_act(float *g, int64_t ldg, const float *u, int64_t ldu, int64_t rows, int64_t n,
             enum zf_act act);
 
@@ -127,17 +136,18 @@ struct zf_segment {
 /* q [S*T, H*D] stride ldq, k and v [S*T, Hkv*D] stride ldk, o [S*T, H*D] stride ldo (o may not
  * alias).  scratch: zf_attention_scratch() floats for each thread.  pk/pv row stride is Hkv*D. */
 int64_t zf_attention_scratch(int64_t max_keys, int64_t D);
-void zf_attention(float *o, int64_t ldo, const float *q, int64_t ldq, const float *k, const float *v,
-                  int64_t ldk, int64_t T, int64_t H, int64_t Hkv, int64_t D, float scale, int causal,
-                  const struct zf_segment *seg, int64_t nseg, const struct zf_streams *st,
-                  float *scratch);
+void zf_attention(float *o, int64_t ldo, const float *q, int64_t ldq, const float *k,
+                  const float *v, int64_t ldk, int64_t T, int64_t H, int64_t Hkv, int64_t D,
+                  float scale, int causal, const struct zf_segment *seg, int64_t nseg,
+                  const struct zf_streams *st, float *scratch);
 
 /* Log-softmax at targets without materialising [rows, V]:
  *   lse[r] = log sum_v exp(x_r . W_v),  and  logit[r] = x_r . W_target(r) [+ bias]
  * x [S*R, C]; stream s rows s*R..; target[r] for r < R (the same for each stream; -1: none,
  * logit 0).  W [V, C] (row-major or transposed, as zf_gemm).  bias NULL or [S][V], stride ldb.
  * Works through W in pieces of ZF_VC columns with `scratch` of S*R*ZF_VC floats; per piece
- * the maximum and the sum in double, pieces joined in order.  lse and logit are double[S*R]. */
+ * m = max y, s = lanes sum in double of exp(y - m) (itself in f32), l = m + log s in double;
+ * pieces are joined in order: lse = hi + log1p(exp(lo - hi)).  lse, logit: double[S*R]. */
 enum { ZF_VC = 1024 };
 void zf_head_lse(double *lse, double *logit, const float *x, int64_t ldx, int64_t R,
                  const int32_t *target, const struct zf_weight *w, const struct zf_streams *st,

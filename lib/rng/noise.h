@@ -12,8 +12,8 @@
  * different purposes apart (directions, rounding, shuffles, initial values).
  *
  * Gaussian: Box and Muller (Ann. Math. Stat. 29, 1958) on word pairs (0,1) and (2,3):
- *   u = (w0 >> 8) * 2^-24 + 2^-25   in (0,1)
- *   v = (int32)w1 * 2^-31           in [-1,1)
+ *   u = (w0 >> 8) * 2^-24 + 2^-25   in (0,1], so |z| < 5.9
+ *   v = (int32)w1 * 2^-31           in [-1,1]
  *   r = sqrt(-2 log u),  z0 = r cos(pi v),  z1 = r sin(pi v)
  * with SLEEF's finz functions, which agree bit for bit between instruction sets.
  * Rademacher: the sign is bit 31 of the word. */

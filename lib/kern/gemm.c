@@ -1,0 +1,142 @@
+/* The driver of the matrix product.
+ *
+ * y [rows, out] is cut over threads into ranges of columns in units of 16, and of rows when
+ * there are fewer units than threads.  A thread walks its part so:
+ *
+ *   for NC columns                 panels of nr columns, side by side in work.panel
+ *     for KC of the inner dimension
+ *       pack: read W once, make z once, write a panel set for each stream
+ *       for each stream, for ROWS rows: panels x rows -> work.c, which holds the sums of all
+ *         rows; after the last KC they go to y with bias
+ *
+ * Neither the cut nor the tiles change the order of additions of an element.  Goto and van
+ * de Geijn, "Anatomy of high-performance matrix multiplication", 2008, is where panels come
+ * from; rows of x are read in place here. */
+#include <omp.h>
+#include <string.h>
+
+#include "kern/kern_internal.h"
+
+enum { ROWS = 48 }; /* rows that stay in the first cache while panels pass; 48 KC floats */
+
+struct job {
+  float *y;
+  const float *x, *bias;
+  int64_t ldy, ldx, ldb, T;
+  const struct zf_weight *w;
+  const struct zf_streams *st;
+  int accumulate;
+};
+
+static const void *element(const struct zf_weight *w, int64_t o, int64_t i) {
+  size_t size = zf_dtype_info(w->type)->size;
+  return (const char *)w->data + (size_t)(o * w->so + i * w->si) * size;
+}
+
+/* Packs columns o0..o0+n (n <= 16) where W's rows run along k, for each stream. */
+static void pack_strip(const struct job *j, struct zf_work *wk, int64_t at, int64_t width,
+                       int64_t o0, int64_t n, int64_t k0, int64_t k) {
+  const struct zf_weight *w = j->w;
+  const float *src = element(w, o0, k0), *z = w->noise ? wk->z : NULL;
+  int64_t ld = w->so;
+  if (w->type != ZF_F32) {
+    for (int64_t o = 0; o < n; o++)
+      zf_kern.expand(wk->w + o * ZF_KC, element(w, o0 + o, k0), w->type, k);
+    src = wk->w;
+    ld = ZF_KC;
+  }
+  for (int64_t o = 0; z && o < n; o++)
+    zf_kern.noise(wk->z + o * ZF_KC, w->noise, w->first + (o0 + o) * w->so + k0, k);
+  for (int s = 0; s < (z ? j->st->n : 1); s++)
+    zf_kern.pack(wk->panel[s] + at, width, src, ld, z, j->st->eps[s], n, k);
+}
+
+/* Packs a panel of `width` columns, the first n real, where W's rows run along columns. */
+static void pack_direct(const struct job *j, struct zf_work *wk, int64_t at, int64_t width,
+                        int64_t o0, int64_t n, int64_t k0, int64_t k) {
+  const struct zf_weight *w = j->w;
+  for (int64_t i = 0; i < k; i++) {
+    float *row = wk->panel[0] + at + i * width;
+    zf_kern.expand(row, element(w, o0, k0 + i), w->type, n);
+    memset(row + n, 0, (size_t)(width - n) * sizeof *row);
+    if (!w->noise) continue;
+    zf_kern.noise(wk->z, w->noise, w->first + o0 + (k0 + i) * w->si, n);
+    for (int s = j->st->n - 1; s >= 0; s--) { /* the first stream last: it holds W */
+      float *out = wk->panel[s] + at + i * width;
+      memset(out + n, 0, (size_t)(width - n) * sizeof *out);
+      zf_kern.mix(out, row, wk->z, j->st->eps[s], n);
+    }
+  }
+}
+
+/* Packs columns o0..o0+n (n <= NC) as panels one after another. */
+static void pack(const struct job *j, struct zf_work *wk, int64_t o0, int64_t n, int64_t k0,
+                 int64_t k) {
+  for (int64_t p = 0; p < n; p += zf_kern.nr) {
+    int64_t real = n - p < zf_kern.nr ? n - p : zf_kern.nr;
+    int64_t width = (real + ZF_LANES - 1) / ZF_LANES * ZF_LANES, at = p * ZF_KC;
+    if (j->w->si != 1) {
+      pack_direct(j, wk, at, width, o0 + p, real, k0, k);
+      continue;
+    }
+    for (int64_t c = 0; c < real; c += ZF_LANES)
+      pack_strip(j, wk, at + c, width, o0 + p + c, real - c < ZF_LANES ? real - c : ZF_LANES, k0,
+                 k);
+  }
+}
+
+/* Multiplies rows t0..t1 of stream s by the panels, and finishes them after the last KC. */
+static void multiply(const struct job *j, const struct zf_work *wk, float *c, int s, int64_t t0,
+                     int64_t t1, int64_t o0, int64_t n, int64_t k0, int64_t k) {
+  const float *panel = wk->panel[j->w->noise ? s : 0];
+  const float *bias = j->bias ? j->bias + s * j->ldb + o0 : NULL;
+  for (int64_t t = t0; t < t1; t += ROWS, c += ROWS * ZF_NC) {
+    int64_t rows = t1 - t < ROWS ? t1 - t : ROWS, r = s * j->T + t;
+    for (int64_t p = 0; p < n; p += zf_kern.nr) {
+      int64_t real = n - p < zf_kern.nr ? n - p : zf_kern.nr;
+      zf_kern.mul(c + p, j->x + r * j->ldx + k0, j->ldx, rows, panel + p * ZF_KC,
+                  (real + ZF_LANES - 1) / ZF_LANES * ZF_LANES, k, k0 > 0);
+    }
+    if (k0 + k == j->w->in)
+      zf_kern.finish(j->y + r * j->ldy + o0, j->ldy, c, bias, rows, n, j->accumulate);
+  }
+}
+
+/* Columns o0..o0+n of rows t0..t1 of every stream; they fit work.c. */
+static void block(const struct job *j, struct zf_work *wk, int64_t o0, int64_t n, int64_t t0,
+                  int64_t t1) {
+  for (int64_t k0 = 0; k0 < j->w->in; k0 += ZF_KC) {
+    int64_t k = j->w->in - k0 < ZF_KC ? j->w->in - k0 : ZF_KC;
+    pack(j, wk, o0, n, k0, k);
+    for (int s = 0; s < j->st->n; s++)
+      multiply(j, wk, wk->c + s * (t1 - t0) * ZF_NC, s, t0, t1, o0, n, k0, k);
+  }
+}
+
+static void part(const struct job *j, struct zf_work *wk, int64_t o0, int64_t o1, int64_t t0,
+                 int64_t t1) {
+  int64_t most = ZF_MAXROWS / j->st->n;
+  for (int64_t t = t0; t < t1; t += most)
+    for (int64_t o = o0; o < o1; o += ZF_NC)
+      block(j, wk, o, o1 - o < ZF_NC ? o1 - o : ZF_NC, t, t1 - t < most ? t1 : t + most);
+}
+
+void zf_gemm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
+             const struct zf_weight *w, const struct zf_streams *st, const float *bias, int64_t ldb,
+             int accumulate) {
+  struct job j = {y, x, bias, ldy, ldx, ldb, T, w, st, accumulate};
+  int64_t units = (w->out + ZF_LANES - 1) / ZF_LANES;
+  int team = zf_kern_team(w->out * w->in * (T * st->n + 8));
+#pragma omp parallel num_threads(team) if (team > 1)
+  {
+    int id = omp_get_thread_num(), n = omp_get_num_threads();
+    int cols = units < n ? (int)units : n, rows = n / cols;
+    struct zf_work wk = zf_kern_work(id);
+    if (id < cols * rows) {
+      int64_t o0 = ZF_LANES * zf_kern_cut(units, id % cols, cols);
+      int64_t o1 = ZF_LANES * zf_kern_cut(units, id % cols + 1, cols);
+      part(&j, &wk, o0, o1 < w->out ? o1 : w->out, zf_kern_cut(T, id / cols, rows),
+           zf_kern_cut(T, id / cols + 1, rows));
+    }
+  }
+}

@@ -1,0 +1,42 @@
+/* The matrix product in plain C: packing, tile product and the last additions. */
+#include "kern/kern_internal.h"
+
+#include <math.h>
+
+static void pack_ref(float *panel, int64_t w, const float *src, int64_t ld, const float *z,
+                     float eps, int64_t n, int64_t k) {
+  for (int64_t i = 0; i < k; i++)
+    for (int64_t j = 0; j < ZF_LANES; j++) {
+      float v = j < n ? src[j * ld + i] : 0.0f;
+      if (z && j < n) v = fmaf(eps, z[j * ZF_KC + i], v);
+      panel[i * w + j] = v;
+    }
+}
+
+static void mul_ref(float *c, const float *x, int64_t ldx, int64_t rows, const float *panel,
+                    int64_t w, int64_t k, int add) {
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t j = 0; j < w; j++) {
+      float chain = 0.0f;
+      for (int64_t i = 0; i < k; i++) chain = fmaf(x[r * ldx + i], panel[i * w + j], chain);
+      c[r * ZF_NC + j] = add ? c[r * ZF_NC + j] + chain : chain;
+    }
+}
+
+static void finish_ref(float *y, int64_t ldy, const float *c, const float *bias, int64_t rows,
+                       int64_t n, int accumulate) {
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t j = 0; j < n; j++) {
+      float v = c[r * ZF_NC + j];
+      if (bias) v = v + bias[j];
+      y[r * ldy + j] = accumulate ? y[r * ldy + j] + v : v;
+    }
+}
+
+void zf_kern_init_gemm_ref(struct zf_kern_table *t) {
+  t->name = "ref";
+  t->nr = 64;
+  t->pack = pack_ref;
+  t->mul = mul_ref;
+  t->finish = finish_ref;
+}

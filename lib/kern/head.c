@@ -1,0 +1,45 @@
+/* The driver of log-softmax at targets: logits of ZF_VC columns at a time, of which the sum of
+ * exponentials is kept, and the target's logit where the piece holds it. */
+#include <omp.h>
+
+#include "kern/kern_internal.h"
+#include "rng/sleef.h"
+
+/* log(exp(a) + exp(b)), by SLEEF and not libm, whose bits differ between systems. */
+static double join(double a, double b) {
+  double hi = a > b ? a : b, lo = a > b ? b : a;
+  return hi + Sleef_finz_log1pd1_u10purecfma(Sleef_finz_expd1_u10purecfma(lo - hi));
+}
+
+static struct zf_weight columns(const struct zf_weight *w, int64_t o, int64_t n) {
+  struct zf_weight part = *w;
+  part.data = (const char *)w->data + (size_t)(o * w->so) * zf_dtype_info(w->type)->size;
+  part.first = w->first + o * w->so;
+  part.out = n;
+  return part;
+}
+
+/* Takes logits y of columns o..o+n of one row into account. */
+static void take(double *lse, double *logit, const float *y, int64_t o, int64_t n, int32_t target) {
+  float max;
+  double sum;
+  zf_kern.sumexp(&max, &sum, y, n);
+  double piece = (double)max + Sleef_finz_logd1_u10purecfma(sum);
+  *lse = o ? join(*lse, piece) : piece;
+  if (!o) *logit = 0.0;
+  if (target >= o && target < o + n) *logit = (double)y[target - o];
+}
+
+void zf_head_lse(double *lse, double *logit, const float *x, int64_t ldx, int64_t R,
+                 const int32_t *target, const struct zf_weight *w, const struct zf_streams *st,
+                 const float *bias, int64_t ldb, float *scratch) {
+  for (int64_t o = 0; o < w->out; o += ZF_VC) {
+    int64_t n = w->out - o < ZF_VC ? w->out - o : ZF_VC;
+    struct zf_weight part = columns(w, o, n);
+    zf_gemm(scratch, ZF_VC, x, ldx, R, &part, st, bias ? bias + o : NULL, ldb, 0);
+    int team = zf_kern_team(st->n * R * n);
+#pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
+    for (int64_t r = 0; r < st->n * R; r++)
+      take(lse + r, logit + r, scratch + r * ZF_VC, o, n, target[r % R]);
+  }
+}

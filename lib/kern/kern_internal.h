@@ -1,0 +1,97 @@
+/* The table between drivers and kernels.
+ *
+ *   driver (gemm.c, norm.c, ...)   cuts the work over threads, walks tiles and rows
+ *      |  zf_kern.<name>(...)      a function of pointers and sizes, below
+ *   kernel (*_ref.c, x86/, arm/)   one tile or row; no allocation, no threads
+ *
+ * Every entry has a plain C `_ref`; each faster one gives the same bits (NaN: any NaN).
+ * Pointers are aligned to their element unless said otherwise; n may be 0 where it counts
+ * elements of a row.  KC below is ZF_KC. */
+#ifndef ZF_KERN_INTERNAL_H
+#define ZF_KERN_INTERNAL_H
+
+#include "kern/kern.h"
+
+enum {
+  ZF_LANES = 16,     /* of "lanes sum"; also the unit of panel widths */
+  ZF_MAXNR = 64,     /* columns of the widest panel */
+  ZF_NC = 128,       /* columns a thread packs at once: one or more panels */
+  ZF_MAXROWS = 2048, /* rows of all streams that share one packing */
+  ZF_PIECE = 256     /* elements of a piece of scratch in the row drivers */
+};
+
+struct zf_kern_table {
+  const char *name; /* of the family `mul` belongs to */
+  int nr;           /* widest panel `mul` takes: 16, 32, 48 or 64 columns */
+
+  /* A panel is float[k][w], 64-aligned, w a multiple of 16: column j of it is output j.
+   * pack fills 16 columns: panel[i*w + j] = fma(eps, z[j*KC + i], src[j*ld + i]) for j < n,
+   * or src alone when z is NULL, and 0 for n <= j < 16; i < k <= KC. */
+  void (*pack)(float *panel, int64_t w, const float *src, int64_t ld, const float *z, float eps,
+               int64_t n, int64_t k);
+
+  /* c[r*ZF_NC + j] = chain over i < k of x[r*ldx + i] * panel[i*w + j], added to what is
+   * there when `add`; r < rows, j < w <= nr.  c and panel 64-aligned. */
+  void (*mul)(float *c, const float *x, int64_t ldx, int64_t rows, const float *panel, int64_t w,
+              int64_t k, int add);
+
+  /* y[r*ldy + j] = (accumulate ? y : absent) + (c[r*ZF_NC + j] + bias[j]); bias may be NULL. */
+  void (*finish)(float *y, int64_t ldy, const float *c, const float *bias, int64_t rows, int64_t n,
+                 int accumulate);
+
+  void (*noise)(float *z, const struct zf_noise *k, int64_t first, int64_t n);
+  void (*words)(uint32_t *w, const struct zf_noise *k, int64_t first, int64_t n);
+
+  void (*expand)(float *dst, const void *src, enum zf_dtype type, int64_t n);
+  /* out[i] = fma(eps, z[i], w[i]); out may be w, and z. */
+  void (*mix)(float *out, const float *w, const float *z, float eps, int64_t n);
+  /* Stochastic rounding of zf_update to f16 and bf16 with words r. */
+  void (*narrow)(uint16_t *dst, const float *src, const uint32_t *r, enum zf_dtype type, int64_t n);
+
+  void (*add)(float *y, const float *x, int64_t n); /* y += x */
+  void (*rmsnorm)(float *y, const float *x, const float *w, float eps, int64_t n);
+  void (*layernorm)(float *y, const float *x, const float *w, const float *b, float eps, int64_t n);
+  /* One head: pairs (i, i + half), cosines cs[0..half), sines cs[half..2*half). */
+  void (*rope)(float *x, const float *cs, int64_t half);
+  void (*act[ZF_ACTS])(float *g, const float *u, int64_t n); /* u may be NULL */
+
+  /* s[j] = lanes sum over d of q[d] * k[j*ldk + d], times scale; j < n. */
+  void (*scores)(float *s, const float *q, const float *k, int64_t ldk, int64_t n, int64_t D,
+                 float scale);
+  /* p[j] = exp(p[j] - max p); returns the lanes sum. n >= 1. */
+  float (*softmax)(float *p, int64_t n);
+  /* o[d] = chain over j of p[j] * v[j*ldv + d], begun from 0 or continued from o when `add`. */
+  void (*blend)(float *o, const float *p, const float *v, int64_t ldv, int64_t n, int64_t D,
+                int add);
+  void (*divide)(float *o, float by, int64_t n); /* o /= by */
+
+  /* *max = maximum of y, *sum = lanes sum in double of (double)exp(y[j] - max).  n >= 1. */
+  void (*sumexp)(float *max, double *sum, const float *y, int64_t n);
+};
+
+extern struct zf_kern_table zf_kern;
+
+/* Each writes its pointers over the table's. */
+void zf_kern_init_gemm_ref(struct zf_kern_table *t);
+void zf_kern_init_rows_ref(struct zf_kern_table *t);
+void zf_kern_init_attention_ref(struct zf_kern_table *t);
+void zf_kern_init_x86(struct zf_kern_table *t, unsigned flags);
+void zf_kern_init_arm(struct zf_kern_table *t, unsigned flags);
+
+/* Per-thread part of the workspace. */
+struct zf_work {
+  float *panel[ZF_MAXSTREAM]; /* [KC][ZF_NC] floats: panels side by side */
+  float *c;                   /* [ZF_MAXROWS][ZF_NC] partial sums of the rows of all streams */
+  float *w, *z;               /* [16][KC] expanded weights, noise */
+};
+struct zf_work zf_kern_work(int thread);
+
+/* Begin of thread t's part of n items cut in `parts` nearly equal ranges. */
+static inline int64_t zf_kern_cut(int64_t n, int64_t t, int64_t parts) {
+  return n / parts * t + (t < n % parts ? t : n % parts);
+}
+
+/* Threads worth starting for `work` elementary operations. */
+int zf_kern_team(int64_t work);
+
+#endif
