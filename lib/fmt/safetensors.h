@@ -12,7 +12,7 @@
 #include "base/file.h"
 #include "tensor/dtype.h"
 
-enum { ZF_ST_MAXDIM = 8 };
+enum { ZF_ST_MAXDIM = 8, ZF_ST_MAXHEADER = 100000000 /* bytes */ };
 
 struct zf_st_tensor {
   const char *name;      /* owned by the store */

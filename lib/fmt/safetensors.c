@@ -1,0 +1,356 @@
+/* The safetensors reader.
+ *
+ *   8 bytes        N bytes                        B bytes
+ *   N, little | {"name": {"dtype", "shape",  | tensor | tensor | tensor
+ *   endian    |  "data_offsets": [b, e]}, ...}| bytes  | bytes  | bytes
+ *                                             0    b..e             B
+ *
+ * Offsets count from the end of the header; laid in order they cover the buffer
+ * from its first byte to the end of the file, without hole and without overlap.
+ * That makes a file's length follow from its header, so truncation is seen at
+ * open and no two names share bytes. */
+#include "fmt/safetensors.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/bytes.h"
+#include "base/err.h"
+#include "fmt/json.h"
+#include "fmt/st_internal.h"
+#include "fmt/utf8.h"
+
+static const struct {
+  const char *name;
+  int bits; /* an element */
+} dtypes[] = {
+    {"F32", 32},    {"F16", 16},    {"BF16", 16},    {"F64", 64},         {"I64", 64},
+    {"I32", 32},    {"I16", 16},    {"I8", 8},       {"U8", 8},           {"U16", 16},
+    {"U32", 32},    {"U64", 64},    {"BOOL", 8},     {"C64", 64},         {"F8_E5M2", 8},
+    {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F6_E2M3", 6},  {"F6_E3M2", 6},      {"F4", 4},
+    {"F8_E4M3FNUZ", 8},             {"F8_E5M2FNUZ", 8},
+};
+
+enum { DTYPES = sizeof dtypes / sizeof *dtypes };
+
+/* Where a tensor of the file lies in the buffer. */
+struct span {
+  int64_t begin, end;
+  int64_t tensor; /* index into the store's tensors */
+};
+
+/* Finds the header's text.  *buffer is where the tensors' bytes begin. */
+static int find_header(const unsigned char *data, size_t len, const char **text, size_t *n,
+                       size_t *buffer) {
+  struct zf_bytes b = {.data = data, .len = len};
+  uint64_t size;
+  const unsigned char *p;
+  if (len < 8)
+    return zf_error(ZF_EINVALID, "has %zu bytes: too short for the 8 of a header's length", len);
+  int rc = zf_bytes_u64(&b, &size);
+  if (rc) return rc;
+  if (size > ZF_ST_MAXHEADER)
+    return zf_error(ZF_EINVALID, "its header would be %llu bytes long, more than the %d allowed",
+                    (unsigned long long)size, ZF_ST_MAXHEADER);
+  if (size > len - 8)
+    return zf_error(ZF_EINVALID, "its header would be %llu bytes long, but only %zu follow",
+                    (unsigned long long)size, len - 8);
+  if (size < 2)
+    return zf_error(ZF_EINVALID, "its header of %llu bytes is too short for an object",
+                    (unsigned long long)size);
+  if ((rc = zf_bytes_take(&b, size, &p))) return rc;
+  *text = (const char *)p;
+  *n = (size_t)size;
+  *buffer = b.pos;
+  return 0;
+}
+
+static int parse_header(json_t **out, const char *text, size_t n) {
+  int64_t bad = zf_utf8_bad(text, n);
+  if (bad >= 0)
+    return zf_error(ZF_EINVALID, "its header is not UTF-8: byte 0x%02x at offset %lld",
+                    (unsigned char)text[bad], (long long)bad + 8);
+  if (text[0] != '{')
+    return zf_error(ZF_EINVALID, "its header begins with byte 0x%02x, not with '{'",
+                    (unsigned char)text[0]);
+  return zf_json_parse(out, text, n, "header");
+}
+
+static int read_metadata(struct zf_st *s, const json_t *meta, int keep) {
+  const char *key;
+  json_t *v;
+  if (!json_is_object(meta))
+    return zf_error(ZF_EINVALID, "__metadata__: expected an object, found %s", zf_json_kind(meta));
+  if (keep && !(s->metadata = zf_calloc(2 * (int64_t)json_object_size(meta), sizeof(char *))))
+    return ZF_ENOMEM;
+  json_object_foreach((json_t *)meta, key, v) {
+    if (!json_is_string(v))
+      return zf_error(ZF_EINVALID, "__metadata__: key '%.120s': expected a string, found %s", key,
+                      zf_json_kind(v));
+    if (!keep) continue;
+    char **pair = s->metadata + 2 * s->nmetadata++;
+    if (!(pair[0] = zf_strdup(key)) || !(pair[1] = zf_strdup(json_string_value(v))))
+      return ZF_ENOMEM;
+  }
+  return 0;
+}
+
+static int read_dtype(struct zf_st_tensor *t, int *bits, const json_t *v) {
+  if (!json_is_string(v))
+    return zf_error(ZF_EINVALID, "dtype: expected a string, found %s", zf_json_kind(v));
+  for (int i = 0; i < DTYPES; i++)
+    if (!strcmp(dtypes[i].name, json_string_value(v))) {
+      t->dtype = dtypes[i].name;
+      t->type = zf_dtype_by_safetensors(t->dtype);
+      *bits = dtypes[i].bits;
+      return 0;
+    }
+  return zf_error(ZF_EINVALID, "unknown dtype '%.40s'", json_string_value(v));
+}
+
+/* An array of at most `max` counts: the shape, and the offsets. */
+static int read_counts(int64_t *out, int *n, int max, const json_t *v, const char *what) {
+  if (!json_is_array(v))
+    return zf_error(ZF_EINVALID, "%s: expected an array, found %s", what, zf_json_kind(v));
+  if (json_array_size(v) > (size_t)max)
+    return zf_error(ZF_EINVALID, "%s: has %zu entries, more than the %d allowed", what,
+                    json_array_size(v), max);
+  *n = (int)json_array_size(v);
+  for (int i = 0; i < *n; i++) {
+    const json_t *e = json_array_get(v, (size_t)i);
+    if (!json_is_integer(e))
+      return zf_error(ZF_EINVALID, "%s: entry %d: expected an integer, found %s", what, i,
+                      zf_json_kind(e));
+    if ((out[i] = json_integer_value(e)) < 0)
+      return zf_error(ZF_EINVALID, "%s: entry %d: %lld is negative", what, i, (long long)out[i]);
+  }
+  return 0;
+}
+
+/* Bytes that shape and dtype ask for. */
+static int size_of(struct zf_st_tensor *t, int bits, int64_t *bytes) {
+  int64_t total;
+  t->count = 1;
+  for (int i = 0; i < t->ndim; i++)
+    if (zf_mul(t->count, t->shape[i], &t->count))
+      return zf_error(ZF_EINVALID, "the product of its shape overflows");
+  if (zf_mul(t->count, bits, &total))
+    return zf_error(ZF_EINVALID, "the size of %lld values of %s overflows", (long long)t->count,
+                    t->dtype);
+  if (total % 8)
+    return zf_error(ZF_EINVALID, "%lld values of %s do not fill whole bytes", (long long)t->count,
+                    t->dtype);
+  *bytes = total / 8;
+  return 0;
+}
+
+static int read_tensor(struct zf_st_tensor *t, struct span *at, const json_t *info) {
+  const char *key;
+  json_t *v;
+  int bits = 0, noff, rc;
+  int64_t off[2], bytes = 0;
+  if (!json_is_object(info))
+    return zf_error(ZF_EINVALID, "expected an object, found %s", zf_json_kind(info));
+  json_object_foreach((json_t *)info, key, v) {
+    if (strcmp(key, "dtype") && strcmp(key, "shape") && strcmp(key, "data_offsets"))
+      return zf_error(ZF_EINVALID, "unknown key '%.40s'", key);
+  }
+  if ((rc = read_dtype(t, &bits, json_object_get(info, "dtype"))) ||
+      (rc = read_counts(t->shape, &t->ndim, ZF_ST_MAXDIM, json_object_get(info, "shape"),
+                        "shape")) ||
+      (rc = read_counts(off, &noff, 2, json_object_get(info, "data_offsets"), "data_offsets")))
+    return rc;
+  if (noff != 2) return zf_error(ZF_EINVALID, "data_offsets: expected 2 entries, found %d", noff);
+  if (off[1] < off[0])
+    return zf_error(ZF_EINVALID, "data_offsets: its end %lld lies before its begin %lld",
+                    (long long)off[1], (long long)off[0]);
+  if ((rc = size_of(t, bits, &bytes))) return rc;
+  if (bytes != off[1] - off[0])
+    return zf_error(ZF_EINVALID, "its shape and dtype take %lld bytes, its offsets span %lld",
+                    (long long)bytes, (long long)(off[1] - off[0]));
+  t->bytes = (size_t)bytes;
+  at->begin = off[0];
+  at->end = off[1];
+  return 0;
+}
+
+static int by_place(const void *a, const void *b) {
+  const struct span *x = a, *y = b;
+  if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
+  return (x->end > y->end) - (x->end < y->end);
+}
+
+/* Do the tensors cover the buffer, each byte once? */
+static int check_cover(const struct zf_st *s, struct span *span, int64_t n, int64_t len) {
+  int64_t end = 0;
+  qsort(span, (size_t)n, sizeof *span, by_place);
+  for (int64_t i = 0; i < n; i++) {
+    const char *name = s->tensor[span[i].tensor].name;
+    if (span[i].begin > end)
+      return zf_error(ZF_EINVALID, "tensor '%.120s': begins at byte %lld of the buffer and leaves "
+                      "a hole after byte %lld", name, (long long)span[i].begin, (long long)end);
+    if (span[i].begin < end)
+      return zf_error(ZF_EINVALID, "tensor '%.120s': begins at byte %lld of the buffer and "
+                      "overlaps tensor '%.120s', which ends at byte %lld", name,
+                      (long long)span[i].begin, s->tensor[span[i - 1].tensor].name,
+                      (long long)end);
+    end = span[i].end;
+  }
+  if (len < end)
+    return zf_error(ZF_EINVALID, "is truncated: its tensors take %lld bytes, only %lld are there",
+                    (long long)end, (long long)len);
+  if (len > end)
+    return zf_error(ZF_EINVALID, "has %lld bytes after its last tensor", (long long)(len - end));
+  return 0;
+}
+
+static int read_entries(struct zf_st *s, json_t *header, int file, struct span *span,
+                        int64_t *nspan) {
+  const char *key;
+  json_t *v;
+  json_object_foreach(header, key, v) {
+    int rc;
+    if (!strcmp(key, "__metadata__")) {
+      if ((rc = read_metadata(s, v, file == 0))) return rc;
+      continue;
+    }
+    struct zf_st_tensor *t = s->tensor + s->n;
+    memset(t, 0, sizeof *t);
+    t->file = file;
+    if (!(t->name = zf_strdup(key))) return ZF_ENOMEM;
+    span[*nspan].tensor = s->n++;
+    rc = read_tensor(t, &span[(*nspan)++], v);
+    if (rc) return zf_error_prefix(rc, "tensor '%.120s'", key);
+  }
+  return 0;
+}
+
+/* Room for one more file: its path and an empty map. */
+static int add_slot(struct zf_st *s, const char *name) {
+  char **path = realloc(s->path, (size_t)(s->nfile + 1) * sizeof *path);
+  if (path) s->path = path;
+  struct zf_map *map = realloc(s->map, (size_t)(s->nfile + 1) * sizeof *map);
+  if (map) s->map = map;
+  if (!path || !map) return zf_error(ZF_ENOMEM, "out of memory for file %d", s->nfile);
+  memset(&s->map[s->nfile], 0, sizeof *map);
+  if (!(s->path[s->nfile] = zf_strdup(name))) return ZF_ENOMEM;
+  s->nfile++;
+  return 0;
+}
+
+int zf_st_add(struct zf_st *s, const unsigned char *data, size_t len, const char *name) {
+  const char *text = NULL;
+  size_t ntext = 0, buffer = 0;
+  json_t *header = NULL;
+  struct span *span = NULL;
+  int64_t nspan = 0;
+  int file = s->nfile - 1, rc;
+  if ((rc = find_header(data, len, &text, &ntext, &buffer)) ||
+      (rc = parse_header(&header, text, ntext)))
+    goto fail;
+  size_t n = json_object_size(header);
+  struct zf_st_tensor *grown = realloc(s->tensor, ((size_t)s->n + n + 1) * sizeof *grown);
+  if (grown) s->tensor = grown;
+  if (!grown || !(span = zf_calloc((int64_t)n, sizeof *span))) {
+    rc = zf_error(ZF_ENOMEM, "out of memory for %zu tensors", n);
+    goto fail;
+  }
+  if ((rc = read_entries(s, header, file, span, &nspan)) ||
+      (rc = check_cover(s, span, nspan, (int64_t)(len - buffer))))
+    goto fail;
+  for (int64_t i = 0; i < nspan; i++)
+    s->tensor[span[i].tensor].data = data + buffer + span[i].begin;
+fail:
+  free(span);
+  json_decref(header);
+  return rc ? zf_error_prefix(rc, "%s", name) : 0;
+}
+
+int zf_st_add_file(struct zf_st *s, const char *path) {
+  int rc = add_slot(s, path);
+  if (rc || (rc = zf_map_open(&s->map[s->nfile - 1], path))) return rc;
+  const struct zf_map *m = &s->map[s->nfile - 1];
+  return zf_st_add(s, m->data, m->len, path);
+}
+
+static int by_name(const void *a, const void *b) {
+  return strcmp(((const struct zf_st_tensor *)a)->name, ((const struct zf_st_tensor *)b)->name);
+}
+
+int zf_st_sort(struct zf_st *s) {
+  if (s->n) qsort(s->tensor, (size_t)s->n, sizeof *s->tensor, by_name);
+  for (int64_t i = 1; i < s->n; i++) {
+    const struct zf_st_tensor *t = s->tensor + i - 1;
+    if (!strcmp(t[0].name, t[1].name))
+      return zf_error(ZF_EINVALID, "%s: tensor '%.120s' is also in %s", s->path[t[1].file],
+                      t[0].name, s->path[t[0].file]);
+  }
+  return 0;
+}
+
+/* Finds out what `path` is and adds its file or files. */
+static int add_path(struct zf_st *s, const char *path) {
+  if (!zf_is_dir(path)) return zf_st_add_file(s, path);
+  char *one = zf_path_join(path, "model.safetensors");
+  char *index = zf_path_join(path, "model.safetensors.index.json");
+  int rc;
+  if (!one || !index)
+    rc = ZF_ENOMEM;
+  else if (zf_exists(one))
+    rc = zf_st_add_file(s, one);
+  else if (zf_exists(index))
+    rc = zf_st_add_index(s, index, path);
+  else
+    rc = zf_error(ZF_EUSAGE, "%s: holds neither model.safetensors nor "
+                  "model.safetensors.index.json", path);
+  free(one);
+  free(index);
+  return rc;
+}
+
+static int finish(struct zf_st **out, struct zf_st *s, int rc) {
+  if (!rc) rc = zf_st_sort(s);
+  if (rc) {
+    zf_st_free(s);
+    s = NULL;
+  }
+  *out = s;
+  return rc;
+}
+
+int zf_st_open(struct zf_st **out, const char *path) {
+  struct zf_st *s = zf_calloc(1, sizeof *s);
+  *out = NULL;
+  if (!s) return ZF_ENOMEM;
+  return finish(out, s, add_path(s, path));
+}
+
+int zf_st_parse(struct zf_st **out, const void *data, size_t len, const char *name) {
+  struct zf_st *s = zf_calloc(1, sizeof *s);
+  *out = NULL;
+  if (!s) return ZF_ENOMEM;
+  int rc = add_slot(s, name);
+  return finish(out, s, rc ? rc : zf_st_add(s, data, len, name));
+}
+
+void zf_st_free(struct zf_st *s) {
+  if (!s) return;
+  for (int64_t i = 0; i < s->n; i++) free((char *)s->tensor[i].name);
+  for (int64_t i = 0; i < 2 * s->nmetadata; i++) free(s->metadata[i]);
+  for (int i = 0; i < s->nfile; i++) {
+    zf_map_close(&s->map[i]);
+    free(s->path[i]);
+  }
+  free(s->tensor);
+  free(s->metadata);
+  free(s->path);
+  free(s->map);
+  free(s);
+}
+
+const struct zf_st_tensor *zf_st_find(const struct zf_st *s, const char *name) {
+  const struct zf_st_tensor key = {.name = name};
+  return s->n ? bsearch(&key, s->tensor, (size_t)s->n, sizeof key, by_name) : NULL;
+}

@@ -1,0 +1,89 @@
+/* Sharded checkpoints: model.safetensors.index.json maps each tensor to the file
+ * that holds it,
+ *
+ *   {"weight_map": {"a.weight": "model-00001-of-00002.safetensors", ...}}
+ *
+ * The shards say themselves what they hold; the map is checked against them.  A
+ * tensor of a shard that the map leaves out is kept, as other loaders keep it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "fmt/json.h"
+#include "fmt/st_internal.h"
+
+/* A shard lies beside its index: its name must not lead elsewhere. */
+static int check_shard_name(const json_t *v, const char *tensor) {
+  if (!json_is_string(v))
+    return zf_error(ZF_EINVALID, "tensor '%.120s': expected the name of a shard, found %s", tensor,
+                    zf_json_kind(v));
+  const char *name = json_string_value(v);
+  if (!name[0] || strchr(name, '/') || strstr(name, ".."))
+    return zf_error(ZF_EINVALID, "tensor '%.120s': shard '%.120s' is not a plain file name", tensor,
+                    name);
+  return 0;
+}
+
+static int add_shard(struct zf_st *s, const char *dir, const char *name) {
+  char *path = zf_path_join(dir, name);
+  if (!path) return ZF_ENOMEM;
+  int rc = zf_exists(path)
+               ? zf_st_add_file(s, path)
+               : zf_error(ZF_EINVALID, "%s: is missing, but the index names it", path);
+  free(path);
+  return rc;
+}
+
+/* Adds each shard once.  `files` becomes {shard: index of its file}. */
+static int add_shards(struct zf_st *s, json_t *map, json_t *files, const char *index,
+                      const char *dir) {
+  const char *tensor;
+  json_t *v;
+  json_object_foreach(map, tensor, v) {
+    int rc = check_shard_name(v, tensor);
+    if (rc) return zf_error_prefix(rc, "%s", index);
+    const char *shard = json_string_value(v);
+    if (json_object_get(files, shard)) continue;
+    if ((rc = add_shard(s, dir, shard))) return rc;
+    if (json_object_set_new(files, shard, json_integer(s->nfile - 1)))
+      return zf_error(ZF_ENOMEM, "%s: out of memory for its shards", index);
+  }
+  return 0;
+}
+
+/* Is every tensor where the map says? */
+static int check_map(const struct zf_st *s, json_t *map, const json_t *files, const char *index) {
+  const char *tensor;
+  json_t *v;
+  json_object_foreach(map, tensor, v) {
+    const char *shard = json_string_value(v);
+    const struct zf_st_tensor *t = zf_st_find(s, tensor);
+    if (!t)
+      return zf_error(ZF_EINVALID, "%s: tensor '%.120s' is not in its shard %s", index, tensor,
+                      shard);
+    if (t->file != json_integer_value(json_object_get(files, shard)))
+      return zf_error(ZF_EINVALID, "%s: tensor '%.120s' is not in its shard %s but in %s", index,
+                      tensor, shard, s->path[t->file]);
+  }
+  return 0;
+}
+
+int zf_st_add_index(struct zf_st *s, const char *path, const char *dir) {
+  json_t *index = NULL, *files = json_object();
+  int rc = files ? zf_json_load(&index, path) : zf_error(ZF_ENOMEM, "%s: out of memory", path);
+  if (rc) goto fail;
+  json_t *map = json_object_get(index, "weight_map");
+  if (!json_is_object(map)) {
+    rc = zf_error(ZF_EINVALID, "%s: key 'weight_map': expected an object, found %s", path,
+                  zf_json_kind(map));
+    goto fail;
+  }
+  if ((rc = add_shards(s, map, files, path, dir)) || (rc = zf_st_sort(s)) ||
+      (rc = check_map(s, map, files, path)))
+    goto fail;
+fail:
+  json_decref(files);
+  json_decref(index);
+  return rc;
+}

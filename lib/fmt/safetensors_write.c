@@ -1,0 +1,161 @@
+/* The safetensors writer: header first, from the declarations alone, then the
+ * tensors in the file's order as `fill` makes them. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/bytes.h"
+#include "base/err.h"
+#include "fmt/json.h"
+#include "fmt/safetensors.h"
+
+/* One declared tensor and its place in the file. */
+struct slot {
+  const struct zf_st_out *t;
+  int64_t index; /* into the declared array */
+  int64_t bytes;
+};
+
+static int by_size_and_name(const void *a, const void *b) {
+  const struct zf_st_out *x = ((const struct slot *)a)->t, *y = ((const struct slot *)b)->t;
+  size_t m = zf_dtype_info(x->type)->size, n = zf_dtype_info(y->type)->size;
+  if (m != n) return m > n ? -1 : 1;
+  return strcmp(x->name, y->name);
+}
+
+static int measure(struct slot *s) {
+  const struct zf_st_out *t = s->t;
+  s->bytes = (int64_t)zf_dtype_info(t->type)->size;
+  if (t->ndim < 0 || t->ndim > ZF_ST_MAXDIM)
+    return zf_error(ZF_EINVALID, "tensor '%.120s' has %d dimensions", t->name, t->ndim);
+  for (int i = 0; i < t->ndim; i++)
+    if (t->shape[i] < 0 || zf_mul(s->bytes, t->shape[i], &s->bytes))
+      return zf_error(ZF_EINVALID, "tensor '%.120s' has no such size", t->name);
+  return 0;
+}
+
+/* Takes `v`, which is NULL for want of memory or of valid UTF-8. */
+static int put(json_t *obj, const char *key, json_t *v) {
+  if (!v || json_object_set_new(obj, key, v))
+    return zf_error(ZF_EINVALID, "'%.120s' or its value is not a text that JSON can hold", key);
+  return 0;
+}
+
+static int put_metadata(json_t *top, const char *const *pair, int64_t n) {
+  json_t *m = json_object();
+  int rc = put(top, "__metadata__", m); /* which then owns it */
+  if (!rc) rc = put(m, "format", json_string("pt"));
+  for (int64_t i = 0; !rc && i < n; i++) rc = put(m, pair[2 * i], json_string(pair[2 * i + 1]));
+  return rc;
+}
+
+static json_t *tensor_object(const struct slot *s, int64_t begin) {
+  json_t *shape = json_array();
+  int bad = !shape;
+  for (int i = 0; i < s->t->ndim; i++)
+    bad |= json_array_append_new(shape, json_integer(s->t->shape[i]));
+  if (bad) {
+    json_decref(shape);
+    return NULL;
+  }
+  return json_pack("{s:s, s:o, s:[I, I]}", "dtype", zf_dtype_info(s->t->type)->safetensors, "shape",
+                   shape, "data_offsets", (json_int_t)begin, (json_int_t)(begin + s->bytes));
+}
+
+static int put_tensors(json_t *top, const struct slot *slot, int64_t n) {
+  int64_t at = 0;
+  for (int64_t i = 0; i < n; i++) {
+    const char *name = slot[i].t->name;
+    if (json_object_get(top, name))
+      return zf_error(ZF_EINVALID, "the name '%.120s' is taken: a tensor cannot have it", name);
+    int rc = put(top, name, tensor_object(&slot[i], at));
+    if (rc) return rc;
+    if (zf_add(at, slot[i].bytes, &at))
+      return zf_error(ZF_EINVALID, "the tensors are too large for one file");
+  }
+  return 0;
+}
+
+/* The header's text, padded with spaces so that the buffer is aligned to 8. */
+static int build_header(struct zf_buf *out, const struct slot *slot, int64_t n,
+                        const char *const *metadata, int64_t nmetadata) {
+  json_t *top = json_object();
+  char *text = NULL;
+  int rc = put_metadata(top, metadata, nmetadata);
+  if (rc || (rc = put_tensors(top, slot, n))) goto fail;
+  if (!(text = json_dumps(top, JSON_COMPACT))) {
+    rc = zf_error(ZF_ENOMEM, "out of memory for the header");
+    goto fail;
+  }
+  zf_buf_puts(out, text);
+  while (!out->failed && out->len % 8) zf_buf_putc(out, ' ');
+  rc = zf_buf_ok(out);
+  if (!rc && out->len > ZF_ST_MAXHEADER)
+    rc = zf_error(ZF_EINVALID, "the header takes %zu bytes, more than the %d allowed", out->len,
+                  ZF_ST_MAXHEADER);
+fail:
+  free(text);
+  json_decref(top);
+  return rc;
+}
+
+static void put_length(FILE *f, uint64_t n) {
+  for (int i = 0; i < 8; i++) putc((int)(n >> 8 * i & 255), f);
+}
+
+static int write_tensors(FILE *f, const struct slot *slot, int64_t n, zf_st_fill fill, void *ctx) {
+  for (int64_t i = 0; i < n; i++) {
+    const char *name = slot[i].t->name;
+    off_t begin = ftello(f);
+    int rc = fill(ctx, slot[i].index, f);
+    if (rc) return zf_error_prefix(rc, "tensor '%.120s'", name);
+    if (ferror(f)) return zf_error(ZF_EIO, "tensor '%.120s': cannot write: %s", name,
+                                   strerror(errno));
+    int64_t wrote = (int64_t)(ftello(f) - begin);
+    if (wrote != slot[i].bytes)
+      return zf_error(ZF_EFAIL, "tensor '%.120s': %lld bytes were written where %lld are declared",
+                      name, (long long)wrote, (long long)slot[i].bytes);
+  }
+  return 0;
+}
+
+/* All that can be known before the file is opened: the order, the header. */
+static int plan(struct slot **slots, struct zf_buf *header, const struct zf_st_out *tensor,
+                int64_t n, const char *const *metadata, int64_t nmetadata) {
+  struct slot *slot = *slots = zf_calloc(n, sizeof *slot);
+  if (!slot) return ZF_ENOMEM;
+  for (int64_t i = 0; i < n; i++) {
+    slot[i] = (struct slot){.t = tensor + i, .index = i};
+    int rc = measure(&slot[i]);
+    if (rc) return rc;
+  }
+  qsort(slot, (size_t)n, sizeof *slot, by_size_and_name);
+  return build_header(header, slot, n, metadata, nmetadata);
+}
+
+int zf_st_write(const char *path, const struct zf_st_out *tensor, int64_t n,
+                const char *const *metadata, int64_t nmetadata, zf_st_fill fill, void *ctx) {
+  struct zf_out out = {0};
+  struct zf_buf header = {0};
+  struct slot *slot = NULL;
+  int rc = plan(&slot, &header, tensor, n, metadata, nmetadata);
+  if (rc) {
+    zf_error_prefix(rc, "%s", path);
+    goto fail;
+  }
+  if ((rc = zf_out_open(&out, path))) goto fail;
+  put_length(out.f, header.len);
+  fwrite(header.data, 1, header.len, out.f);
+  rc = write_tensors(out.f, slot, n, fill, ctx);
+  if (rc)
+    zf_error_prefix(rc, "%s", path);
+  else
+    rc = zf_out_commit(&out);
+fail:
+  zf_out_abort(&out);
+  zf_buf_free(&header);
+  free(slot);
+  return rc;
+}
