@@ -51,33 +51,43 @@ CONV    := $(patsubst tests/conv/%.c,$(BUILD)/tests/%,$(wildcard tests/conv/test
 KERN    := $(patsubst tests/kern/%.c,$(BUILD)/tests/%,$(wildcard tests/kern/test_*.c))
 FUZZ    := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 
+# make V=1 shows the commands
+Q := $(if $(V),,@)
+
 all: $(BUILD)/zoft
 
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_) $(isa_$(lastword $(subst _, ,$(basename $(notdir $<))))) -MMD -MP -c -o $@ $<
+	@echo "  CC   $<"
+	$(Q)$(CC) $(CFLAGS_) $(isa_$(lastword $(subst _, ,$(basename $(notdir $<))))) -MMD -MP -c -o $@ $<
 
 $(BUILD)/libzoft.a: $(LIB_OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	@echo "  AR   $@"
+	$(Q)$(AR) rcs $@ $^
 
 $(BUILD)/libzoft.$(SOEXT): $(LIB_OBJ)
-	$(CC) -shared $(LINK_) -o $@ $^ $(LIBS)
+	@echo "  LD   $@"
+	$(Q)$(CC) -shared $(LINK_) -o $@ $^ $(LIBS)
 
 $(BUILD)/zoft: $(CMD_OBJ) $(BUILD)/libzoft.a
-	$(CC) $(LINK_) -o $@ $^ $(LIBS)
+	@echo "  LD   $@"
+	$(Q)$(CC) $(LINK_) -o $@ $^ $(LIBS)
 
 $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libzoft.a tests/unit/unit.h
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_) -Itests $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(shell pkg-config --cflags --libs check 2>/dev/null) $(LIBS)
+	@echo "  LD   $@"
+	$(Q)$(CC) $(CFLAGS_) -Itests $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(shell pkg-config --cflags --libs check 2>/dev/null) $(LIBS)
 
 $(BUILD)/tests/%: tests/conv/%.c $(BUILD)/libzoft.a tests/unit/unit.h
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_) -Itests $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(shell pkg-config --cflags --libs check 2>/dev/null) $(LIBS)
+	@echo "  LD   $@"
+	$(Q)$(CC) $(CFLAGS_) -Itests $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(shell pkg-config --cflags --libs check 2>/dev/null) $(LIBS)
 
 $(BUILD)/tests/%: tests/kern/%.c $(BUILD)/libzoft.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_) -Itests $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(LIBS)
+	@echo "  LD   $@"
+	$(Q)$(CC) $(CFLAGS_) -Itests $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(LIBS)
 
 -include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d)
 .PHONY: all

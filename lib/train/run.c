@@ -28,13 +28,29 @@ static int open_model(struct zf_run *r, unsigned want) {
   return rc;
 }
 
+/* Floats that a backward pass over one micro-batch keeps: what every operation put out. */
+static int64_t saved_floats(const struct zf_run *r) {
+  const struct zf_plan *p = &r->model->plan;
+  const struct zf_config *c = &r->model->config;
+  int64_t tokens = r->lim.tokens / r->lim.streams, rows = r->lim.rows / r->lim.streams, n = 0;
+  for (int64_t i = 0; i < p->nop; i++) {
+    const struct zf_op *op = &p->op[i];
+    int64_t width = op->kind == ZF_OP_ATTENTION ? c->heads * c->head_dim
+                    : op->heads                 ? op->heads * op->n
+                                                : op->n;
+    n += width * (i < p->body ? tokens : rows);
+  }
+  return n + 2 * rows * c->vocab;
+}
+
 static void make_forecast(struct zf_run *r) {
   struct zf_forecast *f = &r->forecast;
   f->weights = r->model->mapped + r->model->copied;
   f->trained = zf_params_bytes(&r->model->params, 1);
   f->activations = zf_forward_bytes(r->model, &r->lim) + zf_scorer_bytes(&r->lim);
   f->total = f->before + f->weights + f->activations;
-  f->adamw = 16 * zf_params_count(&r->model->params, 1) + f->weights - f->trained;
+  f->adamw = f->before + 16 * zf_params_count(&r->model->params, 1) + f->weights - f->trained +
+             4 * saved_floats(r);
 }
 
 static int check_memory(const struct zf_run *r) {

@@ -12,7 +12,9 @@ struct zf_forecast {
   int64_t activations; /* arena of the passes and of packing */
   int64_t before;      /* resident before the model was opened: program, tokenizer, data */
   int64_t total;
-  int64_t adamw;       /* what AdamW would hold at least: weights, gradients, two moments, all f32 */
+  int64_t adamw;       /* estimate of what AdamW would hold: weights, gradients and two moments in
+                          f32, the output of every operation for the backward pass, logits and their
+                          gradient */
 };
 
 struct zf_run {

@@ -1,0 +1,226 @@
+/* zoft train: fine-tunes by a config. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "load.h"
+#include "train/loop.h"
+#include "ui.h"
+
+static int dry_run;
+
+static const struct zc_opt options[] = {
+    {"dry-run", 0, ZC_FLAG, NULL, "load all, try one step, write nothing, print the settings",
+     &dry_run},
+    {0},
+};
+
+/* --- while it runs --- */
+
+struct show {
+  struct zf_run *r;
+  double shown;     /* when the last plain line was printed */
+  char dev[64];     /* the last dev score */
+};
+
+static const char *metric_name(const struct zf_run *r) {
+  return r->set.train[0].spec.type == ZF_TASK_CLASSIFICATION ? "accuracy" : "loss";
+}
+
+static void on_step(void *ctx, const struct zf_step_report *s) {
+  struct show *w = ctx;
+  char text[256], left[32], mem[32];
+  double share = (double)s->step / (double)s->steps;
+  double per_step = s->seconds / (double)s->step;
+  zc_duration(left, per_step * (double)(s->steps - s->step));
+  snprintf(text, sizeof text, "step %lld/%lld  loss %.4f  %s%.0f tok/s  %s  %s left",
+           (long long)s->step, (long long)s->steps, s->loss, w->dev, s->tokens_per_s,
+           zf_human_bytes(mem, (double)zf_rss()), left);
+  if (zc_tty()) {
+    zc_bar(share, text, s->step == s->steps);
+    return;
+  }
+  /* Plain lines where there is no terminal: every ten seconds, and the last. */
+  double now = zf_now();
+  if (s->step != s->steps && s->step != 1 && now - w->shown < 10 && !zc_common.verbose) return;
+  w->shown = now;
+  zc_say("%s", text);
+}
+
+static void on_eval(void *ctx, const struct zf_eval_report *e) {
+  struct show *w = ctx;
+  char a[32], b[32], at[48];
+  const char *name = metric_name(w->r);
+  snprintf(at, sizeof at, "step %lld", (long long)e->step);
+  zc_say("%-12s %-4s  %s %s  loss %s%s", at, e->what, name, zc_metric(a, &e->m, name),
+         zc_metric(b, &e->m, "loss"), e->best && e->step ? "  (best so far)" : "");
+  if (!strcmp(e->what, "dev")) snprintf(w->dev, sizeof w->dev, "dev %s  ", a);
+}
+
+static void on_message(void *ctx, const char *text) {
+  (void)ctx;
+  zc_say("%s", text);
+}
+
+static int on_stopped(void *ctx) {
+  (void)ctx;
+  return zc_signal();
+}
+
+/* --- before and after --- */
+
+static void say_start(const struct zf_run *r) {
+  char a[32], b[32], c[32], d[32];
+  const struct zf_model *m = r->model;
+  zc_say("model      %s (%s), %s parameters, %s trained", m->dir, m->config.family->model_type,
+         zc_count(a, (double)zf_params_count(&m->params, 0)),
+         zc_count(b, (double)zf_params_count(&m->params, 1)));
+  zc_say("data       %lld training, %lld dev, %lld test examples", (long long)r->data.train->n,
+         (long long)(r->data.dev ? r->data.dev->n : 0),
+         (long long)(r->data.test ? r->data.test->n : 0));
+  zc_say("steps      %lld of %lld examples (%lld at once), %d probe%s, eps %g, learning rate %g",
+         (long long)r->steps, (long long)r->batch, (long long)r->set.micro_batch, r->set.zo.probes,
+         r->set.zo.probes > 1 ? "s" : "", r->set.zo.eps, r->set.lr);
+  zc_say("memory     forecast %s: weights %s, activations %s, program and data %s",
+         zf_human_bytes(a, (double)r->forecast.total), zf_human_bytes(b, (double)r->forecast.weights),
+         zf_human_bytes(c, (double)r->forecast.activations),
+         zf_human_bytes(d, (double)r->forecast.before));
+  zc_say("kernels    %s, %d thread%s", zf_kern_name(), zf_kern_nthreads(),
+         zf_kern_nthreads() > 1 ? "s" : "");
+  zc_say_counts(r->data.train, "training");
+  if (r->data.dev) zc_say_counts(r->data.dev, "dev");
+  if (r->data.test) zc_say_counts(r->data.test, "test");
+}
+
+static void row2(struct zc_table *t, const char *a, const char *b, const char *c) {
+  zc_table_row(t, (const char *const[]){a, b, c});
+}
+
+static void metric_rows(struct zc_table *t, const char *set, const struct zf_metrics *from,
+                        const struct zf_metrics *to) {
+  static const char *const names[] = {"accuracy", "macro F1", "perplexity", "loss"};
+  for (int i = 0; i < 4; i++) {
+    char a[32], b[32], label[48];
+    zc_metric(a, from, names[i]);
+    zc_metric(b, to, names[i]);
+    if (!strcmp(b, "-")) continue;
+    snprintf(label, sizeof label, "%s %s", set, names[i]);
+    row2(t, label, a, b);
+  }
+}
+
+static void print_end(const struct zf_run *r, const struct zf_outcome *o) {
+  char a[32], b[32], c[48];
+  struct zc_table *t = zc_table_new(3);
+  row2(t, "", "before", "after");
+  metric_rows(t, "dev", &o->start, o->best.examples && r->set.load_best ? &o->best : &o->end);
+  metric_rows(t, "test", &o->test_start, &o->test_end);
+  zc_table_print(t, 1);
+  t = zc_table_new(2);
+  snprintf(c, sizeof c, "%lld", (long long)o->step);
+  zc_table_row(t, (const char *const[]){"steps", c});
+  zc_table_row(t, (const char *const[]){"time", zc_duration(a, o->seconds)});
+  zc_table_row(t, (const char *const[]){"peak memory", zf_human_bytes(a, (double)zf_peak_rss())});
+  zc_table_row(t, (const char *const[]){"  forecast", zf_human_bytes(a, (double)r->forecast.total)});
+  zc_table_row(t, (const char *const[]){"AdamW would need, about",
+                                        zf_human_bytes(b, (double)r->forecast.adamw)});
+  putchar('\n');
+  zc_table_print(t, 0);
+  printf("\nModel, log and metrics are in %s. Next:\n"
+         "  zoft generate %s --prompt '...'\n"
+         "  zoft score %s --text FILE --json\n"
+         "  zoft inspect %s\n",
+         r->set.output_dir, r->set.output_dir, r->set.output_dir, r->set.output_dir);
+}
+
+static void print_json(const struct zf_run *r, const struct zf_outcome *o) {
+  struct zf_buf b = {0};
+  const struct {
+    const char *name;
+    const struct zf_metrics *m;
+  } sets[] = {{"dev_start", &o->start}, {"dev_best", &o->best}, {"dev_end", &o->end},
+              {"test_start", &o->test_start}, {"test_end", &o->test_end}};
+  zf_buf_printf(&b, "{\"status\": \"%s\", \"steps\": %lld, \"best_step\": %lld, \"seconds\": %.3f, ",
+                o->status, (long long)o->step, (long long)o->best_step, o->seconds);
+  zf_buf_puts(&b, "\"output_dir\": ");
+  zc_json_text(&b, r->set.output_dir, strlen(r->set.output_dir));
+  zf_buf_printf(&b, ", \"peak_rss_bytes\": %lld, \"forecast_bytes\": %lld, \"weights_bytes\": %lld, "
+                    "\"adamw_bytes\": %lld",
+                (long long)zf_peak_rss(), (long long)r->forecast.total,
+                (long long)r->forecast.weights, (long long)r->forecast.adamw);
+  for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+    if (!sets[i].m->examples) continue;
+    zf_buf_printf(&b, ", \"%s\": {", sets[i].name);
+    zf_metrics_json(&b, sets[i].m);
+    zf_buf_puts(&b, "}");
+  }
+  printf("%s}\n", b.data);
+  zf_buf_free(&b);
+}
+
+static int try_step(struct zf_run *r) {
+  struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
+  struct zf_buf b = {0};
+  int rc = zf_run_try(r, probe);
+  if (rc) return rc;
+  if (zc_common.json) {
+    zf_buf_printf(&b, "{\"dry_run\": true, \"steps\": %lld, \"loss\": %.17g, \"g\": %.17g, "
+                      "\"forecast_bytes\": %lld, \"peak_rss_bytes\": %lld, \"config\": ",
+                  (long long)r->steps, 0.5 * (probe[0].plus + probe[0].minus), probe[0].g,
+                  (long long)r->forecast.total, (long long)zf_peak_rss());
+    rc = zf_conf_dump_json(r->conf, &b);
+    zf_buf_puts(&b, "}\n");
+  } else {
+    rc = zf_conf_dump(r->conf, &b, 1);
+    zc_say("one step   loss %.4f at +eps, %.4f at -eps, projected gradient %.4g; nothing was written",
+           probe[0].plus, probe[0].minus, probe[0].g);
+  }
+  if (!rc) fputs(b.data, stdout);
+  zf_buf_free(&b);
+  return rc;
+}
+
+static int train(struct zf_run *r) {
+  struct show w = {.r = r};
+  struct zf_outcome out;
+  struct zf_train_events ev = {&w, on_step, on_eval, on_message, on_stopped};
+  int rc = zf_train(r, &ev, &out);
+  zc_bar_clear();
+  if (rc) return rc;
+  if (zc_common.json) print_json(r, &out);
+  else print_end(r, &out);
+  return 0;
+}
+
+static int run(const struct zc_args *a) {
+  struct zf_conf *conf = NULL;
+  struct zf_run *r = NULL;
+  if (a->nword == 0 && a->nset == 0)
+    return zf_error(ZF_EUSAGE, "a config file is needed: zoft train CONFIG (see 'zoft train -h')");
+  int rc = zc_conf_load(&conf, a);
+  if (!rc) zc_catch_signals();
+  if (!rc) rc = zf_run_open(&r, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST);
+  if (!rc) say_start(r);
+  if (!rc) rc = dry_run ? try_step(r) : train(r);
+  zf_run_free(r);
+  zf_conf_free(conf);
+  return rc;
+}
+
+const struct zc_command zc_train = {
+    "train",
+    "fine-tune a model by forward passes alone",
+    "zoft train CONFIG [key=value ...] [options]",
+    "Writes a run directory (output_dir): the tuned model, run.json, config.yaml, metrics.jsonl and\n"
+    "steps.log. While it runs, 'touch OUT/save' writes a checkpoint and 'touch OUT/stop' ends the\n"
+    "run; Ctrl-C writes a checkpoint and leaves, a second Ctrl-C leaves at once.\n"
+    "'zoft validate --keys' lists every key of a config.\n\n"
+    "Examples:\n"
+    "  zoft train configs/demo.yaml\n"
+    "  zoft train configs/sst2.yaml base_model=DIR data_dir=datasets max_steps=500\n"
+    "  zoft train configs/sst2.yaml base_model=DIR --dry-run\n",
+    options,
+    run,
+};

@@ -1,0 +1,77 @@
+#include "load.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "ui.h"
+
+int zc_conf_load(struct zf_conf **out, const struct zc_args *a) {
+  const struct zf_conf_key *const tables[] = {zf_train_keys};
+  if (a->nword > 1)
+    return zf_error(ZF_EUSAGE, "expected one config file, found '%s' and '%s'", a->word[0], a->word[1]);
+  int rc = zf_conf_new(out, tables, 1);
+  if (!rc && a->nword) rc = zf_conf_file(*out, a->word[0]);
+  for (int i = 0; !rc && i < a->nset; i++) rc = zf_conf_word(*out, a->set[i]);
+  if (!rc) rc = zf_conf_check(*out);
+  if (rc) {
+    zf_conf_free(*out);
+    *out = NULL;
+  }
+  return rc;
+}
+
+char *zc_metric(char out[32], const struct zf_metrics *m, const char *name) {
+  double v = NAN;
+  if (!strcmp(name, "loss")) v = m->loss;
+  if (!strcmp(name, "perplexity")) v = m->perplexity;
+  if (!strcmp(name, "accuracy")) v = 100 * m->accuracy;
+  if (!strcmp(name, "macro F1")) v = 100 * m->f1;
+  int percent = !strcmp(name, "accuracy") || !strcmp(name, "macro F1");
+  if (!m->examples || !isfinite(v)) snprintf(out, 32, "-");
+  else if (percent) snprintf(out, 32, "%.1f %%", v);
+  else snprintf(out, 32, "%.4f", v);
+  return out;
+}
+
+void zc_say_counts(const struct zf_dataset *d, const char *what) {
+  const struct zf_data_counts *c = &d->count;
+  if (c->truncated)
+    zc_warn("%s: %lld of %lld examples were longer than sequence_len: %lld tokens cut off", what,
+            (long long)c->truncated, (long long)c->rows, (long long)c->cut);
+  if (c->dropped)
+    zc_warn("%s: %lld of %lld examples were longer than sequence_len and are left out", what,
+            (long long)c->dropped, (long long)c->rows);
+  if (c->split)
+    zc_say("%s: %lld of %lld texts were longer than sequence_len and are split", what,
+           (long long)c->split, (long long)c->rows);
+  if (c->masked)
+    zc_warn("%s: %lld of %lld examples have no target and are left out", what, (long long)c->masked,
+            (long long)c->rows);
+}
+
+char *zc_count(char out[32], double n) {
+  if (n < 1e4) snprintf(out, 32, "%.0f", n);
+  else if (n < 1e6) snprintf(out, 32, "%.1f k", n / 1e3);
+  else if (n < 1e9) snprintf(out, 32, "%.2f M", n / 1e6);
+  else snprintf(out, 32, "%.2f G", n / 1e9);
+  return out;
+}
+
+int zc_open_model(struct zf_model **m, struct zf_tok **tok, const char *base_model) {
+  char *dir = NULL;
+  struct zf_model_opts opts = {.dtype = -1};
+  *m = NULL;
+  *tok = NULL;
+  int rc = zf_model_find(&dir, base_model);
+  if (!rc) rc = zf_tok_open(tok, dir);
+  if (!rc) rc = zf_model_open(m, dir, &opts);
+  if (rc) {
+    zf_tok_free(*tok);
+    *tok = NULL;
+  }
+  free(dir);
+  return rc;
+}

@@ -1,0 +1,25 @@
+/* From the words of a command line to a resolved configuration. */
+#ifndef ZF_CMD_LOAD_H
+#define ZF_CMD_LOAD_H
+
+#include "conf/conf.h"
+#include "opt.h"
+#include "train/run.h"
+
+/* Reads the config file that is the only word of `a` (none: settings come from key=value alone), then
+ * the key=value words, and checks required keys.  The caller frees *out. */
+int zc_conf_load(struct zf_conf **out, const struct zc_args *a);
+
+/* Appends `"key": value` pairs of a metrics object as cells: the display of one number. */
+char *zc_metric(char out[32], const struct zf_metrics *m, const char *name);
+
+/* The sentence about what was truncated, dropped, split or masked in a set; nothing when nothing was. */
+void zc_say_counts(const struct zf_dataset *d, const char *what);
+
+/* Tensor data and sizes: "4.58 M". */
+char *zc_count(char out[32], double n);
+
+/* Opens the model and tokenizer that a path or ORG/NAME names, for reading alone. */
+int zc_open_model(struct zf_model **m, struct zf_tok **tok, const char *base_model);
+
+#endif

@@ -1,0 +1,79 @@
+/* zoft: the program.  Every command is a file cmd_<name>.c, listed here by name. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/cpu.h"
+#include "base/err.h"
+#include "kern/kern.h"
+#include "opt.h"
+#include "ui.h"
+
+extern const struct zc_command zc_train, zc_eval, zc_score, zc_generate, zc_tokenize, zc_inspect,
+    zc_validate, zc_env;
+
+const struct zc_command *const zc_commands[] = {
+    &zc_train,    &zc_eval,    &zc_score,    &zc_generate, &zc_tokenize,
+    &zc_inspect,  &zc_validate, &zc_env,     NULL,
+};
+
+static void usage(void) {
+  printf("zoft %s: fine-tunes language models without backpropagation\n\n"
+         "Usage: zoft <command> [config.yaml] [key=value ...] [options]\n\nCommands:\n",
+         ZF_VERSION);
+  for (const struct zc_command *const *c = zc_commands; *c; c++)
+    printf("  %-10s %s\n", (*c)->name, (*c)->about);
+  printf("\nExamples:\n"
+         "  zoft train configs/demo.yaml\n"
+         "  zoft train configs/sst2.yaml base_model=DIR data_dir=datasets learning_rate=1e-4\n"
+         "  zoft generate out/demo --prompt 'the film was'\n\n"
+         "'zoft <command> -h' shows one command. Exit status: 0 ok, 1 failure, 2 usage or config,\n"
+         "3 invalid model, tokenizer, data or log, 4 memory limit, 5 gate, 6 diverged,\n"
+         "130/143 interrupted.\n");
+}
+
+static const struct zc_command *find(const char *name) {
+  for (const struct zc_command *const *c = zc_commands; *c; c++)
+    if (!strcmp((*c)->name, name)) return *c;
+  return NULL;
+}
+
+static int unknown(const char *name) {
+  const char *names[32];
+  int n = 0;
+  for (const struct zc_command *const *c = zc_commands; *c && n < 32; c++) names[n++] = (*c)->name;
+  const char *near = zf_nearest(name, names, n);
+  if (near) zf_error(ZF_EUSAGE, "unknown command '%s': did you mean '%s'?", name, near);
+  else zf_error(ZF_EUSAGE, "unknown command '%s': 'zoft -h' lists them", name);
+  return zc_fail(ZF_EUSAGE);
+}
+
+int main(int argc, char **argv) {
+  if (argc < 2) {
+    usage();
+    return 2;
+  }
+  if (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
+    usage();
+    return 0;
+  }
+  if (!strcmp(argv[1], "--version")) {
+    printf("zoft %s\n", ZF_VERSION);
+    return 0;
+  }
+  const struct zc_command *c = find(argv[1]);
+  if (!c) return unknown(argv[1]);
+  struct zc_args args;
+  int rc = zc_parse(&args, c, argc, argv);
+  if (!rc && zc_common.help) {
+    zc_help(c);
+  } else if (!rc) {
+    zf_kern_init(zf_cpu_flags());
+    zf_kern_threads(zf_cpu_cores());
+    rc = c->run(&args);
+  }
+  zc_args_free(&args);
+  if (!rc && (fflush(stdout) || ferror(stdout)))
+    rc = zf_error(ZF_EIO, "cannot write to standard output");
+  return rc ? zc_fail(rc) : 0;
+}

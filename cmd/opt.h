@@ -1,0 +1,52 @@
+/* Command lines: zoft <command> [words] [key=value ...] [--options].
+ *
+ * A command declares its options in a table; the options that every command has are added here.
+ * Unknown options are errors with the nearest right one. */
+#ifndef ZF_CMD_OPT_H
+#define ZF_CMD_OPT_H
+
+#include <stdint.h>
+
+enum zc_type { ZC_FLAG, ZC_STR, ZC_INT, ZC_NUM };
+
+struct zc_opt {
+  const char *name; /* "json" for --json */
+  char brief;       /* 'q' for -q, 0: none */
+  enum zc_type type;
+  const char *arg;  /* name of the argument in the help */
+  const char *help;
+  void *to;         /* int, const char *, int64_t or double, by type */
+};
+
+/* What every command understands. */
+struct zc_common {
+  int json, quiet, verbose, help, no_color;
+};
+extern struct zc_common zc_common;
+
+struct zc_args {
+  const char **word; /* neither option nor key=value */
+  int nword;
+  const char **set;  /* key=value */
+  int nset;
+};
+
+struct zc_command {
+  const char *name, *about;
+  const char *usage;          /* "zoft train CONFIG [key=value ...] [options]" */
+  const char *details;        /* paragraphs and examples of the help screen */
+  const struct zc_opt *opt;   /* ends with a NULL name; NULL: none */
+  int (*run)(const struct zc_args *a);
+};
+
+/* Parses argv[2..]; ZF_EUSAGE.  The arrays of `a` belong to it: zc_args_free. */
+int zc_parse(struct zc_args *a, const struct zc_command *c, int argc, char **argv);
+void zc_args_free(struct zc_args *a);
+
+/* Prints the help screen of one command to standard output. */
+void zc_help(const struct zc_command *c);
+
+/* All commands, ends with a NULL name: main.c. */
+extern const struct zc_command *const zc_commands[];
+
+#endif

@@ -1,0 +1,42 @@
+/* What a person sees: progress, tables, colours; results on standard output, all else on standard
+ * error. */
+#ifndef ZF_CMD_UI_H
+#define ZF_CMD_UI_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+
+int zc_tty(void);   /* standard error is a terminal, and not --quiet */
+int zc_color(int fd); /* colours are wanted on this descriptor */
+
+/* A line on standard error, unless --quiet; it does not break the progress bar. */
+void zc_say(const char *fmt, ...) ZF_PRINTF(1, 2);
+void zc_warn(const char *fmt, ...) ZF_PRINTF(1, 2);
+
+/* The library's sentence on standard error; returns the exit status of `code`. */
+int zc_fail(int code);
+int zc_exit_status(int code);
+
+/* Replaces the bar on a terminal (at most ten times a second unless `force`); nothing elsewhere.
+ * done in 0..1; `text` stands behind the bar. */
+void zc_bar(double done, const char *text, int force);
+void zc_bar_clear(void);
+
+/* A table with aligned columns: the first left, the others right; `head` may be NULL. */
+struct zc_table;
+struct zc_table *zc_table_new(int columns);
+void zc_table_row(struct zc_table *t, const char *const *cell); /* copies; NULL cell: empty */
+void zc_table_print(struct zc_table *t, int header); /* to standard output, and frees */
+
+/* "1:02:03", "2:03", "3 s" into out[32], which is returned. */
+char *zc_duration(char out[32], double seconds);
+
+/* Appends a JSON string with quotes. Bytes that are not UTF-8 become U+FFFD. */
+void zc_json_text(struct zf_buf *b, const char *s, size_t n);
+
+/* SIGINT and SIGTERM: the first is remembered, the second ends the program at once. */
+void zc_catch_signals(void);
+int zc_signal(void); /* its number, or 0 */
+
+#endif
