@@ -53,7 +53,7 @@ static void print_results(const struct result *res, int n) {
     zf_buf_free(&b);
     return;
   }
-  struct zc_table *t = zc_table_new(6);
+  struct zc_table *t = zc_table_new("lrrrrr");
   zc_table_row(t, (const char *const[]){"", "examples", "loss", "perplexity", "accuracy", "F1"});
   for (int i = 0; i < n; i++) add_rows(t, res[i].set, &res[i].m, res[i].f1);
   zc_table_print(t, 1);

@@ -113,12 +113,12 @@ static void metric_rows(struct zc_table *t, const char *set, const struct zf_met
 
 static void print_end(const struct zf_run *r, const struct zf_outcome *o) {
   char a[32], b[32], c[48];
-  struct zc_table *t = zc_table_new(3);
+  struct zc_table *t = zc_table_new("lrr");
   row2(t, "", "before", "after");
   metric_rows(t, "dev", &o->start, o->best.examples && r->set.load_best ? &o->best : &o->end);
   metric_rows(t, "test", &o->test_start, &o->test_end);
   zc_table_print(t, 1);
-  t = zc_table_new(2);
+  t = zc_table_new("lr");
   snprintf(c, sizeof c, "%lld", (long long)o->step);
   zc_table_row(t, (const char *const[]){"steps", c});
   zc_table_row(t, (const char *const[]){"time", zc_duration(a, o->seconds)});

@@ -108,13 +108,17 @@ void zc_bar(double done, const char *text, int force) {
 /* --- tables --- */
 
 struct zc_table {
+  const char *align;
   int columns, rows, cap;
   char **cell;
 };
 
-struct zc_table *zc_table_new(int columns) {
+struct zc_table *zc_table_new(const char *align) {
   struct zc_table *t = zf_calloc(1, sizeof *t);
-  if (t) t->columns = columns;
+  if (t) {
+    t->align = align;
+    t->columns = (int)strlen(align);
+  }
   return t;
 }
 
@@ -157,9 +161,10 @@ void zc_table_print(struct zc_table *t, int header) {
     for (int c = 0; c < t->columns && c < 16; c++) {
       char *s = t->cell[r * t->columns + c];
       int gap = wide[c] - width(s);
-      if (c) pad(2 + gap);
+      int left = t->align[c] == 'l', last = c == t->columns - 1;
+      pad((c ? 2 : 0) + (left ? 0 : gap));
       printf("%s", s ? s : "");
-      if (!c && t->columns > 1) pad(gap);
+      if (left && !last) pad(gap);
       free(s);
     }
     putchar('\n');

@@ -23,9 +23,9 @@ int zc_exit_status(int code);
 void zc_bar(double done, const char *text, int force);
 void zc_bar_clear(void);
 
-/* A table with aligned columns: the first left, the others right; `head` may be NULL. */
+/* A table with aligned columns: `align` has a letter for each, l or r. */
 struct zc_table;
-struct zc_table *zc_table_new(int columns);
+struct zc_table *zc_table_new(const char *align);
 void zc_table_row(struct zc_table *t, const char *const *cell); /* copies; NULL cell: empty */
 void zc_table_print(struct zc_table *t, int header); /* to standard output, and frees */
 

@@ -53,3 +53,17 @@ int zf_evaluate(struct zf_metrics *out, struct zf_scorer *s, const struct zf_dat
   free(score);
   return rc;
 }
+
+/* JSON has no NaN: such a member is left out. */
+static void member(struct zf_buf *b, const char *name, double v) {
+  if (isfinite(v)) zf_buf_printf(b, ", \"%s\": %.17g", name, v);
+}
+
+void zf_metrics_json(struct zf_buf *b, const struct zf_metrics *m) {
+  zf_buf_printf(b, "\"examples\": %lld, \"targets\": %lld", (long long)m->examples,
+                (long long)m->targets);
+  member(b, "loss", m->loss);
+  member(b, "perplexity", m->perplexity);
+  member(b, "accuracy", m->accuracy);
+  member(b, "f1", m->f1);
+}

@@ -2,6 +2,7 @@
 #ifndef ZF_EVAL_METRICS_H
 #define ZF_EVAL_METRICS_H
 
+#include "base/buf.h"
 #include "eval/score.h"
 
 struct zf_metrics {
@@ -19,5 +20,9 @@ int zf_metrics_make(struct zf_metrics *out, const struct zf_dataset *d, const st
 /* Scores the whole set without noise and reduces it. */
 int zf_evaluate(struct zf_metrics *out, struct zf_scorer *s, const struct zf_dataset *d,
                 int64_t most);
+
+/* Appends the members of a JSON object, without braces: "loss": ..., "accuracy": ...  What does not
+ * apply (NaN) is left out. */
+void zf_metrics_json(struct zf_buf *b, const struct zf_metrics *m);
 
 #endif

@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -131,20 +130,6 @@ int zf_rundir_metrics(struct zf_rundir *d, const char *line) {
   if (fprintf(d->metrics, "%s\n", line) < 0 || fflush(d->metrics))
     return zf_error(ZF_EIO, "%s/metrics.jsonl: cannot write: %s", d->path, strerror(errno));
   return 0;
-}
-
-/* JSON has no NaN: such a member is left out. */
-static void member(struct zf_buf *b, const char *name, double v) {
-  if (isfinite(v)) zf_buf_printf(b, ", \"%s\": %.17g", name, v);
-}
-
-void zf_metrics_json(struct zf_buf *b, const struct zf_metrics *m) {
-  zf_buf_printf(b, "\"examples\": %lld, \"targets\": %lld", (long long)m->examples,
-                (long long)m->targets);
-  member(b, "loss", m->loss);
-  member(b, "perplexity", m->perplexity);
-  member(b, "accuracy", m->accuracy);
-  member(b, "f1", m->f1);
 }
 
 static void metrics_member(struct zf_buf *b, const char *name, const struct zf_metrics *m) {

@@ -35,9 +35,6 @@ int zf_rundir_metrics(struct zf_rundir *d, const char *line);
 /* Replaces run.json. */
 int zf_rundir_status(const struct zf_rundir *d, const struct zf_run *r, const struct zf_outcome *o);
 
-/* Appends the members of a metrics object, without braces: "loss": ..., "accuracy": ... */
-void zf_metrics_json(struct zf_buf *b, const struct zf_metrics *m);
-
 /* Saves the model as it stands to checkpoints/NAME, a model directory that appears whole. */
 int zf_rundir_checkpoint(const struct zf_rundir *d, const struct zf_run *r, const char *name);
 

@@ -1,0 +1,49 @@
+/* zoft env: what this machine and this build are, for reports of problems. */
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <yaml.h>
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#include <sleef.h>
+#include <sys/utsname.h>
+#include <utf8proc.h>
+
+#include "base/cpu.h"
+#include "kern/kern.h"
+#include "opt.h"
+#include "ui.h"
+
+static int run(const struct zc_args *a) {
+  char names[96], cores[16], pcre[64] = "", sleef[32];
+  struct utsname u;
+  if (a->nword || a->nset) return zf_error(ZF_EUSAGE, "expected no word after 'zoft env'");
+  uname(&u);
+  pcre2_config(PCRE2_CONFIG_VERSION, pcre);
+  snprintf(cores, sizeof cores, "%d", zf_cpu_cores());
+  snprintf(sleef, sizeof sleef, "%d.%d.%d", SLEEF_VERSION_MAJOR, SLEEF_VERSION_MINOR,
+           SLEEF_VERSION_PATCHLEVEL);
+  const char *const rows[][2] = {
+      {"zoft", ZF_VERSION},          {"system", u.sysname},
+      {"release", u.release},        {"machine", u.machine},
+      {"cpu", zf_cpu_brand()},       {"features", zf_cpu_names(names, zf_cpu_flags())},
+      {"kernels", zf_kern_name()},   {"cores", cores},
+      {"compiler", __VERSION__},     {"sleef", sleef},
+      {"jansson", JANSSON_VERSION},  {"pcre2", pcre},
+      {"utf8proc", utf8proc_version()}, {"libyaml", yaml_get_version_string()},
+  };
+  struct zf_buf b = {0};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    zf_buf_printf(&b, "%s\"%s\": ", i ? ", " : "{", rows[i][0]);
+    zc_json_text(&b, rows[i][1], strlen(rows[i][1]));
+  }
+  if (!zc_common.json)
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) printf("%-10s %s\n", rows[i][0], rows[i][1]);
+  else printf("%s}\n", b.data);
+  zf_buf_free(&b);
+  return 0;
+}
+
+const struct zc_command zc_env = {
+    "env", "what this machine and this build are", "zoft env [--json]", NULL, NULL, run,
+};

@@ -1,0 +1,125 @@
+/* zoft tokenize: ids, pieces and offsets of a text, and back. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "load.h"
+#include "ui.h"
+
+static const char *text_file, *decode_ids;
+static int no_special, skip_special;
+
+static const struct zc_opt options[] = {
+    {"text", 0, ZC_STR, "FILE", "file to tokenize as one text; - reads standard input", &text_file},
+    {"decode", 0, ZC_STR, "IDS", "ids to turn into text, separated by commas or blanks", &decode_ids},
+    {"no-special", 0, ZC_FLAG, NULL, "do not add BOS and the like", &no_special},
+    {"skip-special", 0, ZC_FLAG, NULL, "leave special tokens out of decoded text", &skip_special},
+    {0},
+};
+
+static void print_ids(const struct zf_tok *tok, const struct zf_ids *ids, const char *text) {
+  struct zf_buf b = {0};
+  if (zc_common.json) {
+    zf_buf_puts(&b, "{\"ids\": [");
+    for (int64_t i = 0; i < ids->n; i++) zf_buf_printf(&b, "%s%d", i ? ", " : "", ids->id[i]);
+    zf_buf_puts(&b, "], \"pieces\": [");
+    for (int64_t i = 0; i < ids->n; i++) {
+      const char *p = zf_tok_piece(tok, ids->id[i]);
+      if (i) zf_buf_puts(&b, ", ");
+      zc_json_text(&b, p ? p : "", p ? strlen(p) : 0);
+    }
+    zf_buf_puts(&b, "], \"offsets\": [");
+    for (int64_t i = 0; i < ids->n; i++)
+      zf_buf_printf(&b, "%s[%d, %d]", i ? ", " : "", ids->begin[i], ids->end[i]);
+    zf_buf_puts(&b, "]}\n");
+    fputs(b.data, stdout);
+    zf_buf_free(&b);
+    return;
+  }
+  struct zc_table *t = zc_table_new("lrrl");
+  zc_table_row(t, (const char *const[]){"piece", "id", "bytes", "text"});
+  for (int64_t i = 0; i < ids->n; i++) {
+    char id[16], span[32];
+    const char *piece = zf_tok_piece(tok, ids->id[i]);
+    int32_t from = ids->begin[i], to = ids->end[i];
+    snprintf(id, sizeof id, "%d", ids->id[i]);
+    snprintf(span, sizeof span, from < 0 ? "added" : "%d-%d", from, to);
+    zf_buf_clear(&b);
+    if (from >= 0) zc_json_text(&b, text + from, (size_t)(to - from));
+    zc_table_row(t, (const char *const[]){piece ? piece : "?", id, span, b.data ? b.data : ""});
+  }
+  zc_table_print(t, 1);
+  printf("%lld tokens\n", (long long)ids->n);
+  zf_buf_free(&b);
+}
+
+static int encode(const struct zf_tok *tok, const char *text, size_t len) {
+  struct zf_ids ids = {0};
+  unsigned flags = ZF_ENC_OFFSETS | (no_special ? 0 : ZF_ENC_SPECIAL);
+  int rc = zf_tok_encode(tok, &ids, text, len, flags);
+  if (!rc) print_ids(tok, &ids, text);
+  zf_ids_free(&ids);
+  return rc;
+}
+
+static int decode(const struct zf_tok *tok) {
+  struct zf_buf text = {0};
+  int rc = 0;
+  int32_t *id = calloc(strlen(decode_ids) / 2 + 1, sizeof *id);
+  int64_t n = 0;
+  if (!id) return zf_error(ZF_ENOMEM, "out of memory");
+  for (const char *p = decode_ids; !rc && *(p += strspn(p, ", \t\n[]"));) {
+    char *end;
+    long v = strtol(p, &end, 10);
+    if (end == p || v < 0 || v > INT32_MAX)
+      rc = zf_error(ZF_EUSAGE, "--decode: expected token ids, found '%.20s'", p);
+    else id[n++] = (int32_t)v;
+    p = end;
+  }
+  zf_buf_puts(&text, "");
+  if (!rc) rc = zf_tok_decode(tok, &text, id, n, skip_special);
+  if (!rc && zc_common.json) {
+    struct zf_buf b = {0};
+    zf_buf_puts(&b, "{\"text\": ");
+    zc_json_text(&b, text.data, text.len);
+    printf("%s}\n", b.data);
+    zf_buf_free(&b);
+  } else if (!rc) {
+    fwrite(text.data, 1, text.len, stdout);
+    putchar('\n');
+  }
+  zf_buf_free(&text);
+  free(id);
+  return rc;
+}
+
+static int run(const struct zc_args *a) {
+  struct zf_tok *tok = NULL;
+  char *dir = NULL, *text = NULL;
+  size_t len = 0;
+  int given = (a->nword == 2) + (text_file != NULL) + (decode_ids != NULL);
+  if (a->nword < 1 || a->nword > 2 || a->nset || given != 1)
+    return zf_error(ZF_EUSAGE, "expected: zoft tokenize MODEL TEXT, or --text FILE, or --decode IDS");
+  int rc = zf_model_find(&dir, a->word[0]);
+  if (!rc) rc = zf_tok_open(&tok, dir);
+  if (!rc && text_file) rc = zf_read_file(&text, &len, text_file, (size_t)1 << 31);
+  if (!rc && decode_ids) rc = decode(tok);
+  else if (!rc) rc = encode(tok, text ? text : a->word[1], text ? len : strlen(a->word[1]));
+  free(text);
+  free(dir);
+  zf_tok_free(tok);
+  return rc;
+}
+
+const struct zc_command zc_tokenize = {
+    "tokenize",
+    "ids, pieces and offsets of a text, and back",
+    "zoft tokenize MODEL TEXT|--text FILE|--decode IDS [options]",
+    "Examples:\n"
+    "  zoft tokenize out/demo 'the film was good'\n"
+    "  zoft tokenize out/demo --text README.md --json\n"
+    "  zoft tokenize out/demo --decode '12, 7, 99'\n",
+    options,
+    run,
+};

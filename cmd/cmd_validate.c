@@ -1,0 +1,141 @@
+/* zoft validate: everything a run would read, checked and shown, without a step. */
+#include <stdio.h>
+#include <string.h>
+
+#include "load.h"
+#include "train/loop.h"
+#include "ui.h"
+
+static int keys;
+static int64_t examples = 3;
+
+static const struct zc_opt options[] = {
+    {"examples", 'n', ZC_INT, "N", "examples to show (3)", &examples},
+    {"keys", 0, ZC_FLAG, NULL, "list every key of a config, with type, default and meaning", &keys},
+    {0},
+};
+
+static int list_keys(void) {
+  const struct zf_conf_key *const tables[] = {zf_train_keys};
+  struct zf_conf *c;
+  struct zf_buf b = {0};
+  int rc = zf_conf_new(&c, tables, 1);
+  if (!rc) rc = zf_conf_help(c, &b);
+  if (!rc) fputs(b.data, stdout);
+  zf_buf_free(&b);
+  zf_conf_free(c);
+  return rc;
+}
+
+/* Text of tokens [from, to), special tokens shown. */
+static void piece(struct zf_buf *b, const struct zf_tok *tok, const int32_t *id, int64_t from, int64_t to) {
+  zf_buf_clear(b);
+  zf_buf_puts(b, "");
+  if (zf_tok_decode(tok, b, id + from, to - from, 0)) zf_buf_puts(b, "?");
+}
+
+/* Targets stand out: in colour on a terminal, else between marks. */
+static void show_sequence(const struct zf_run *r, const struct zf_dataset *d, const struct zf_example *x,
+                          int32_t o) {
+  const struct zf_seq *s = &d->seq[x->seq + o];
+  const int32_t *id = d->pool.id + s->at;
+  struct zf_buf a = {0}, b = {0};
+  int color = zc_color(1);
+  piece(&a, r->tok, id, 0, s->target);
+  piece(&b, r->tok, id, s->target, s->n);
+  printf("  %s%s%s%s%s  (%d tokens, %d targets)%s\n", a.data, color ? "\033[32m" : "«", b.data,
+         color ? "\033[0m" : "»", "", s->n, s->n - s->target, o == x->label ? "  <- right" : "");
+  zf_buf_free(&a);
+  zf_buf_free(&b);
+}
+
+static void show_examples(const struct zf_run *r, const struct zf_dataset *d) {
+  for (int64_t i = 0; i < examples && i < d->n; i++) {
+    const struct zf_example *x = &d->ex[i];
+    printf("\n%s:%lld%s\n", d->path[x->file], (long long)x->line,
+           x->single ? "  (options of one token: only their rows of the head are computed)" : "");
+    for (int32_t o = 0; o < x->nseq; o++) show_sequence(r, d, x, o);
+  }
+}
+
+static void set_row(struct zc_table *t, const char *name, const struct zf_dataset *d) {
+  char c[8][32];
+  if (!d) return;
+  const struct zf_data_counts *k = &d->count;
+  const int64_t v[8] = {k->rows,      d->n,       k->tokens, k->targets,
+                        k->truncated, k->dropped, k->masked, k->run};
+  for (int i = 0; i < 8; i++) snprintf(c[i], sizeof c[i], "%lld", (long long)v[i]);
+  zc_table_row(t, (const char *const[]){name, c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]});
+}
+
+static void print_json(const struct zf_run *r) {
+  static const char *const name[] = {"train", "dev", "test"};
+  const struct zf_dataset *set[] = {r->data.train, r->data.dev, r->data.test};
+  struct zf_buf b = {0};
+  zf_buf_printf(&b, "{\"valid\": true, \"family\": \"%s\", \"parameters\": %lld, \"steps\": %lld, "
+                    "\"forecast_bytes\": %lld",
+                r->model->config.family->model_type, (long long)zf_params_count(&r->model->params, 0),
+                (long long)r->steps, (long long)r->forecast.total);
+  for (int k = 0; k < 3; k++) {
+    if (!set[k]) continue;
+    const struct zf_data_counts *c = &set[k]->count;
+    zf_buf_printf(&b, ", \"%s\": {\"rows\": %lld, \"examples\": %lld, \"tokens\": %lld, "
+                      "\"targets\": %lld, \"truncated\": %lld, \"cut_tokens\": %lld, \"dropped\": %lld, "
+                      "\"split\": %lld, \"masked\": %lld}",
+                  name[k], (long long)c->rows, (long long)set[k]->n, (long long)c->tokens,
+                  (long long)c->targets, (long long)c->truncated, (long long)c->cut,
+                  (long long)c->dropped, (long long)c->split, (long long)c->masked);
+  }
+  printf("%s}\n", b.data);
+  zf_buf_free(&b);
+}
+
+static void print_text(const struct zf_run *r) {
+  char a[32], b[32];
+  const struct zf_model *m = r->model;
+  printf("model      %s (%s), %s parameters, context %lld\n", m->dir, m->config.family->model_type,
+         zc_count(a, (double)zf_params_count(&m->params, 0)), (long long)m->config.context);
+  printf("tokenizer  %s, %lld ids\n", zf_tok_type(r->tok), (long long)zf_tok_size(r->tok));
+  printf("training   %lld steps of %lld examples; memory forecast %s, AdamW would need about %s\n\n",
+         (long long)r->steps, (long long)r->batch, zf_human_bytes(a, (double)r->forecast.total),
+         zf_human_bytes(b, (double)r->forecast.adamw));
+  struct zc_table *t = zc_table_new("lrrrrrrrr");
+  zc_table_row(t, (const char *const[]){"set", "rows", "examples", "tokens", "targets", "truncated",
+                                        "dropped", "masked", "run a pass"});
+  set_row(t, "training", r->data.train);
+  set_row(t, "dev", r->data.dev);
+  set_row(t, "test", r->data.test);
+  zc_table_print(t, 1);
+  show_examples(r, r->data.train);
+  printf("\nThe config, model, tokenizer and data are valid.\n");
+}
+
+static int run(const struct zc_args *a) {
+  struct zf_conf *conf = NULL;
+  struct zf_run *r = NULL;
+  if (keys) return list_keys();
+  if (a->nword == 0 && a->nset == 0)
+    return zf_error(ZF_EUSAGE, "a config file is needed: zoft validate CONFIG");
+  if (examples < 0) return zf_error(ZF_EUSAGE, "--examples: expected 0 or more");
+  int rc = zc_conf_load(&conf, a);
+  if (!rc) rc = zf_run_open(&r, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST);
+  if (!rc && zc_common.json) print_json(r);
+  else if (!rc) print_text(r);
+  zf_run_free(r);
+  zf_conf_free(conf);
+  return rc;
+}
+
+const struct zc_command zc_validate = {
+    "validate",
+    "check config, model, tokenizer and data, and show what is learned",
+    "zoft validate CONFIG [key=value ...] [options]",
+    "Shows the exact text of some examples, their targets in colour (between « and » where there is\n"
+    "no terminal), and counts what is truncated, dropped or masked. Nothing is trained or written.\n\n"
+    "Examples:\n"
+    "  zoft validate configs/demo.yaml\n"
+    "  zoft validate configs/sst2.yaml base_model=DIR -n 10\n"
+    "  zoft validate --keys\n",
+    options,
+    run,
+};
