@@ -25,8 +25,10 @@ OMP      := -fopenmp
 OMP_LIBS := -fopenmp
 SOEXT    := so
 endif
-PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+
+CHECK_FLAGS := $(shell pkg-config --cflags --libs check 2>/dev/null)
 
 # -ffp-contract=off: a product and a sum are fused where the source says so
 # (fma), and nowhere else, so that every compiler gives the same bits.
@@ -77,17 +79,82 @@ $(BUILD)/zoft: $(CMD_OBJ) $(BUILD)/libzoft.a
 $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libzoft.a tests/unit/unit.h
 	@mkdir -p $(@D)
 	@echo "  LD   $@"
-	$(Q)$(CC) $(CFLAGS_) -Itests $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(shell pkg-config --cflags --libs check 2>/dev/null) $(LIBS)
+	$(Q)$(CC) $(CFLAGS_) -Itests $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(CHECK_FLAGS) $(LIBS)
 
 $(BUILD)/tests/%: tests/conv/%.c $(BUILD)/libzoft.a tests/unit/unit.h
 	@mkdir -p $(@D)
 	@echo "  LD   $@"
-	$(Q)$(CC) $(CFLAGS_) -Itests $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(shell pkg-config --cflags --libs check 2>/dev/null) $(LIBS)
+	$(Q)$(CC) $(CFLAGS_) -Itests $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(CHECK_FLAGS) $(LIBS)
 
 $(BUILD)/tests/%: tests/kern/%.c $(BUILD)/libzoft.a
 	@mkdir -p $(@D)
 	@echo "  LD   $@"
 	$(Q)$(CC) $(CFLAGS_) -Itests $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(LIBS)
 
+# --- what people call -------------------------------------------------------
+
+# Installs what is missing and says why; the build itself is a second make, so
+# that it sees what was installed.
+deps:
+	@sh tests/deps.sh
+
+check test: deps
+	@$(MAKE) --no-print-directory check-built
+
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@$(BUILD)/zoft train configs/demo.yaml
+
+check-built: $(BUILD)/zoft $(UNIT) $(CONV) $(KERN) $(FUZZ) layers
+	@ZOFT=$(BUILD)/zoft sh tests/run.sh $(UNIT) $(CONV) $(KERN) -- $(FUZZ)
+
+# Include lines run downward only: the table is in CONTRIBUTING.md.
+layers:
+	@sh tests/layers.sh
+
+bench: all $(KERN)
+	@$(BUILD)/tests/test_kern --bench
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+DEST = $(DESTDIR)$(PREFIX)
+install: all $(BUILD)/libzoft.$(SOEXT)
+	install -d $(DEST)/bin $(DEST)/lib/pkgconfig $(DEST)/include/zoft $(DEST)/share/man/man1 \
+	  $(DEST)/share/bash-completion/completions
+	install -m 755 $(BUILD)/zoft $(DEST)/bin/zoft
+	install -m 644 $(BUILD)/libzoft.a $(DEST)/lib/libzoft.a
+	install -m 755 $(BUILD)/libzoft.$(SOEXT) $(DEST)/lib/libzoft.$(SOEXT)
+	for h in $$(ls lib/*/*.h | grep -v _internal.h); do \
+	  install -d $(DEST)/include/zoft/$$(basename $$(dirname $$h)); \
+	  install -m 644 $$h $(DEST)/include/zoft/$$(basename $$(dirname $$h))/; done
+	install -m 644 cmd/zoft.1 $(DEST)/share/man/man1/zoft.1
+	install -m 644 cmd/zoft.bash $(DEST)/share/bash-completion/completions/zoft
+	printf '%s\n' 'prefix=$(PREFIX)' 'Name: zoft' 'Description: fine-tuning without backpropagation' \
+	  'Version: $(VERSION)' 'Requires.private: $(PKGS)' 'Libs: -L$${prefix}/lib -lzoft' \
+	  'Libs.private: -lsleef $(OMP_LIBS) -lm' 'Cflags: -I$${prefix}/include/zoft' \
+	  > $(DEST)/lib/pkgconfig/zoft.pc
+
+uninstall:
+	rm -rf $(DEST)/bin/zoft $(DEST)/lib/libzoft.* $(DEST)/include/zoft $(DEST)/lib/pkgconfig/zoft.pc \
+	  $(DEST)/share/man/man1/zoft.1 $(DEST)/share/bash-completion/completions/zoft
+
+clean:
+	rm -rf build
+
+help:
+	@echo "make            build $(BUILD)/zoft"
+	@echo "make demo       install what is missing, build, and fine-tune the embedded model"
+	@echo "make check      install what is missing, build, and run every test"
+	@echo "make deps       install what is missing: compiler, libraries"
+	@echo "make install    PREFIX=/usr/local DESTDIR=   program, library, headers, man page, completion"
+	@echo "make fuzz       FUZZ_SECONDS=30   run every fuzz target with libFuzzer (clang)"
+	@echo "make bench      kernels: GFLOP/s, and beside OpenBLAS where it is installed"
+	@echo "make layers     check that include lines run downward"
+	@echo "make arm64-check  cross-build the kernels and test them under qemu"
+	@echo "make format     clang-format over all sources"
+	@echo "make clean      remove build/"
+	@echo "Variables: CC=clang  OPT=-O3  SAN=address,undefined  WERROR=1  BUILD=dir  V=1"
+
 -include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d)
-.PHONY: all
+.PHONY: all deps check test demo check-built layers bench format install uninstall clean help

@@ -1,0 +1,34 @@
+#!/bin/sh
+# Reads the include lines of lib/ and fails on one that runs upward or sideways.  The table is the
+# module map of CONTRIBUTING.md.
+awk '
+BEGIN {
+  allow["base"] = ""
+  allow["rng"] = ""
+  allow["tensor"] = "base"
+  allow["dist"] = "base"
+  allow["kern"] = "base rng tensor"
+  allow["fmt"] = "base tensor"
+  allow["conf"] = allow["track"] = allow["text"] = "base fmt"
+  allow["model"] = "base tensor kern rng fmt"
+  allow["zo"] = "base rng tensor kern"
+  allow["peft"] = "base rng tensor kern fmt model"
+  allow["task"] = "base fmt text"
+  allow["eval"] = "base rng tensor dist kern fmt conf track text model zo peft task"
+  allow["train"] = allow["compress"] = allow["eval"] " eval"
+}
+FNR == 1 { split(FILENAME, part, "/"); folder = part[2] }
+/^[ \t]*#[ \t]*include[ \t]*"/ {
+  split($0, q, "\"")
+  n = split(q[2], to, "/")
+  files++
+  if (n < 2) { if (q[2] !~ /_internal\.h$|_tmpl\.[ch]$/) bad = bad FILENAME ":" FNR ": include \"" q[2] "\" names no folder\n"; next }
+  if (to[1] == folder) next
+  if (q[2] ~ /_internal\.h$/) bad = bad FILENAME ":" FNR ": " q[2] " is internal to its folder\n"
+  if (index(" " allow[folder] " ", " " to[1] " ") == 0)
+    bad = bad FILENAME ":" FNR ": lib/" folder " may not include " q[2] "\n"
+}
+END {
+  if (bad != "") { printf "%s", bad; exit 1 }
+  printf "layers: %d includes, all downward\n", files
+}' $(find lib -name '*.[ch]')
