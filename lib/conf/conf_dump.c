@@ -105,7 +105,8 @@ static int write_value(struct writer *w, const struct zf_conf_key *key,
   if (key->type == ZF_CONF_STRS || key->type == ZF_CONF_MAPS)
     return write_list(w, v, key->type == ZF_CONF_MAPS);
   if (key->type == ZF_CONF_BOOL) return emit_scalar(w, v->i ? "true" : "false", 0);
-  if (key->type == ZF_CONF_STR) return emit_text(w, v->text);
+  if (key->type == ZF_CONF_STR || key->type == ZF_CONF_ENUM || v->word)
+    return emit_text(w, v->text);
   return emit_scalar(w, v->text, 0);
 }
 

@@ -1,10 +1,13 @@
 /* Records of a data file: JSONL, CSV or TSV, one flat row at a time.
  *
  * The format follows the file's ending (.jsonl .ndjson .json, .csv, .tsv, .txt: one
- * {"text": line} a line).  Whole files are read, records are parsed to named fields.
- * JSONL: one object a line, duplicate keys rejected, blank lines skipped; a .json file
- * may also be one array of objects.  CSV and TSV: RFC 4180 quoting, first row names the
- * fields, all rows of one width; TSV without quoting. */
+ * {"text": line} a line).  The file is read once and not kept; records are parsed to
+ * named fields.  All formats: UTF-8 without zero bytes, a byte order mark at the start is
+ * skipped, lines end in LF or CRLF.
+ * JSONL: one object a line, duplicate keys rejected, blank lines skipped; a .json file is
+ * one array of objects, or objects one after the other.  CSV and TSV: RFC 4180 quoting,
+ * first row names the fields, all rows of one width, blank lines skipped; TSV without
+ * quoting. */
 #ifndef ZF_FMT_RECORDS_H
 #define ZF_FMT_RECORDS_H
 
@@ -13,7 +16,7 @@
 
 struct zf_records {
   char *path;
-  json_t **row;  /* each an object; CSV values are strings */
+  json_t **row;  /* each an object; CSV and TSV values are strings */
   int64_t *line; /* 1-based line of the file where the row begins */
   int64_t n;
 };
@@ -21,6 +24,8 @@ struct zf_records {
 /* ZF_EUSAGE: no such file or unknown ending.  ZF_EINVALID: "PATH:LINE:COLUMN: ...".
  * An empty file gives n = 0. */
 int zf_records_open(struct zf_records **out, const char *path);
+
+/* The same from memory, for fuzzing and tests; `name` tells the format. */
 int zf_records_parse(struct zf_records **out, const char *data, size_t len, const char *name);
 void zf_records_free(struct zf_records *r);
 
