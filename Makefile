@@ -75,7 +75,7 @@ $(BUILD)/tests/%: tests/conv/%.c $(BUILD)/libzoft.a tests/unit/unit.h
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_) -Itests $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(shell pkg-config --cflags --libs check 2>/dev/null) $(LIBS)
 
-$(BUILD)/tests/%: tests/kern/%.c $(BUILD)/libzoft.a
+$(BUILD)/tests/%: tests/kern/%.c $(BUILD)/libzoft.a $(wildcard tests/kern/*.h)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_) -Itests $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(LIBS)
 
