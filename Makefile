@@ -86,7 +86,7 @@ $(BUILD)/tests/%: tests/conv/%.c $(BUILD)/libzoft.a tests/unit/unit.h
 	@echo "  LD   $@"
 	$(Q)$(CC) $(CFLAGS_) -Itests $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(CHECK_FLAGS) $(LIBS)
 
-$(BUILD)/tests/%: tests/kern/%.c $(BUILD)/libzoft.a
+$(BUILD)/tests/%: tests/kern/%.c $(BUILD)/libzoft.a $(wildcard tests/kern/*.h)
 	@mkdir -p $(@D)
 	@echo "  LD   $@"
 	$(Q)$(CC) $(CFLAGS_) -Itests $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(LIBS)

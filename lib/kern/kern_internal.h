@@ -75,6 +75,12 @@ extern struct zf_kern_table zf_kern;
 void zf_kern_init_gemm_ref(struct zf_kern_table *t);
 void zf_kern_init_rows_ref(struct zf_kern_table *t);
 void zf_kern_init_attention_ref(struct zf_kern_table *t);
+void zf_kern_init_gemm_avx2(struct zf_kern_table *t);
+void zf_kern_init_gemm_avx512(struct zf_kern_table *t);
+void zf_kern_init_gemm_neon(struct zf_kern_table *t);
+void zf_kern_init_lanes_avx2(struct zf_kern_table *t);
+void zf_kern_init_lanes_avx512(struct zf_kern_table *t);
+void zf_kern_init_lanes_neon(struct zf_kern_table *t);
 void zf_kern_init_x86(struct zf_kern_table *t, unsigned flags);
 void zf_kern_init_arm(struct zf_kern_table *t, unsigned flags);
 

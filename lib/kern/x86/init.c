@@ -3,6 +3,12 @@
 #include "kern/kern_internal.h"
 
 void zf_kern_init_x86(struct zf_kern_table *t, unsigned flags) {
-  (void)t;
-  (void)flags;
+  if (flags & ZF_CPU_AVX2) {
+    zf_kern_init_gemm_avx2(t);
+    zf_kern_init_lanes_avx2(t);
+  }
+  if (flags & ZF_CPU_AVX512) {
+    zf_kern_init_gemm_avx512(t);
+    zf_kern_init_lanes_avx512(t);
+  }
 }

@@ -1,0 +1,388 @@
+/* Kernels over sixteen lanes, written once and compiled for each instruction set by
+ * x86/lanes_avx512.c, x86/lanes_avx2.c and arm/lanes_neon.c, which define before:
+ *
+ *   zv, zu, zd, zm      16 lanes of f32, of uint32_t, of f64; a mask of lanes
+ *   zv_load_n(p, n)     the first n <= 16 lanes, zeros beyond; zv_store_n likewise
+ *   zv_keep(x, n, r)    x in the first n lanes, r beyond
+ *   zv_max(a, b)        a > b ? a : b, so b where either is NaN
+ *   zv_fold(x)          the tree of a lanes sum;  zv_fold16(s): of sixteen at once
+ *   zd_add(s, x)        s + (double)x
+ *   zu_mul(hi, lo, a, m)  products of 64 bits, halves apart
+ *   zu_gt(a, b), zu_if(m, a, b)  signed compare, choice
+ *   zu_trunc, zv_from_i32        conversions;  zu_bits, zv_bits: the same bits
+ *   zv_transpose4(o, a, b, c, d) o[j] = lanes 4b + j of a, b, c, d for blocks b = 0..3
+ *   ZV_KEYS             keys whose sums `scores` keeps in registers: 4, 8 or 16
+ *
+ * Sums and products follow the `_ref` kernels step by step. */
+#ifndef ZF_KERN_LANES_TMPL_H
+#define ZF_KERN_LANES_TMPL_H
+
+#include <math.h>
+#include <string.h>
+
+#include "kern/kern_internal.h"
+
+enum { NOISE_BLOCK = 64 }; /* elements of 16 counters */
+
+/* Words of counters q..q+15, w[j] lane 4b + i: word j of counter q + 4i + b, so that a
+ * transposition of 4x4 blocks brings elements into order. */
+static inline void philox_lanes(zu w[4], const struct zf_noise *k, int64_t q) {
+  static const uint32_t order[16] = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
+  uint32_t lo = (uint32_t)q, hi = (uint32_t)(q >> 32 & 0xff) | k->param << 8;
+  zu c0 = zu_add(zu_set1(lo), zu_load(order)), c1 = zu_set1(hi);
+  zu c2 = zu_set1(k->step), c3 = zu_set1(k->probe | (uint32_t)k->use << 16);
+  uint32_t k0 = (uint32_t)k->seed, k1 = (uint32_t)(k->seed >> 32);
+  if (lo > UINT32_MAX - 15) { /* some lanes carry into the high word */
+    uint32_t high[16];
+    for (int l = 0; l < 16; l++) high[l] = (uint32_t)((q + order[l]) >> 32 & 0xff) | k->param << 8;
+    c1 = zu_load(high);
+  }
+  for (int r = 0; r < 10; r++) {
+    zu h0, l0, h1, l1;
+    zu_mul(&h0, &l0, c0, 0xD2511F53u);
+    zu_mul(&h1, &l1, c2, 0xCD9E8D57u);
+    c0 = zu_xor3(h1, c1, zu_set1(k0));
+    c2 = zu_xor3(h0, c3, zu_set1(k1));
+    c1 = l1;
+    c3 = l0;
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  w[0] = c0;
+  w[1] = c1;
+  w[2] = c2;
+  w[3] = c3;
+}
+
+static inline void box_muller_lanes(zv *z0, zv *z1, zu w0, zu w1) {
+  zv u = zv_fma(zv_from_i32(zu_shr(w0, 8)), zv_set1(0x1p-24f), zv_set1(0x1p-25f));
+  zv v = zv_mul(zv_from_i32(w1), zv_set1(0x1p-31f)), s, c;
+  zv r = zv_sqrt(zv_mul(zv_set1(-2.0f), zv_log(u)));
+  zv_sincospi(&s, &c, v);
+  *z0 = zv_mul(r, c);
+  *z1 = zv_mul(r, s);
+}
+
+/* Elements 4q..4q+63. */
+static inline void noise_block(float *z, const struct zf_noise *k, int64_t q) {
+  zu w[4];
+  zv f[4], o[4];
+  philox_lanes(w, k, q);
+  if (k->kind == ZF_RADEMACHER) {
+    for (int j = 0; j < 4; j++) /* the sign bit over 1.0 */
+      f[j] = zv_bits(zu_or(zu_and(w[j], zu_set1(0x80000000u)), zu_set1(0x3f800000u)));
+  } else {
+    box_muller_lanes(f, f + 1, w[0], w[1]);
+    box_muller_lanes(f + 2, f + 3, w[2], w[3]);
+  }
+  zv_transpose4(o, f[0], f[1], f[2], f[3]);
+  for (int j = 0; j < 4; j++) zv_store(z + 16 * j, o[j]);
+}
+
+static inline void words_block(float *w, const struct zf_noise *k, int64_t q) {
+  zu c[4];
+  zv o[4];
+  philox_lanes(c, k, q);
+  zv_transpose4(o, zv_bits(c[0]), zv_bits(c[1]), zv_bits(c[2]), zv_bits(c[3]));
+  for (int j = 0; j < 4; j++) zv_store(w + 16 * j, o[j]);
+}
+
+/* Blocks begin at the counter of the first element; what sticks out goes by a buffer. */
+static inline void blocks(float *z, const struct zf_noise *k, int64_t first, int64_t n,
+                          void (*block)(float *, const struct zf_noise *, int64_t)) {
+  float buf[NOISE_BLOCK];
+  int64_t q = first >> 2, skip = first & 3, take;
+  for (; n > 0; q += NOISE_BLOCK / 4, z += take, n -= take, skip = 0) {
+    take = n < NOISE_BLOCK - skip ? n : NOISE_BLOCK - skip;
+    if (take == NOISE_BLOCK) {
+      block(z, k, q);
+    } else {
+      block(buf, k, q);
+      memcpy(z, buf + skip, (size_t)take * sizeof *z);
+    }
+  }
+}
+
+static void noise_lanes(float *z, const struct zf_noise *k, int64_t first, int64_t n) {
+  blocks(z, k, first, n, noise_block);
+}
+
+static void words_lanes(uint32_t *w, const struct zf_noise *k, int64_t first, int64_t n) {
+  blocks((float *)(void *)w, k, first, n, words_block);
+}
+
+/* Storage to f32; the last lanes by a buffer. */
+static void expand_lanes(float *dst, const void *src, enum zf_dtype type, int64_t n) {
+  const uint16_t *h = src;
+  uint16_t buf[ZF_LANES] = {0};
+  int64_t i = 0;
+  if (type == ZF_F32) {
+    memcpy(dst, src, (size_t)n * sizeof *dst);
+    return;
+  }
+  for (; i + ZF_LANES <= n; i += ZF_LANES)
+    zv_store(dst + i, type == ZF_F16 ? zv_load_f16(h + i) : zv_load_bf16(h + i));
+  if (i == n) return;
+  memcpy(buf, h + i, (size_t)(n - i) * sizeof *h);
+  zv_store_n(dst + i, type == ZF_F16 ? zv_load_f16(buf) : zv_load_bf16(buf), n - i);
+}
+
+static void mix_lanes(float *out, const float *w, const float *z, float eps, int64_t n) {
+  zv e = zv_set1(eps);
+  int64_t i = 0;
+  for (; i + ZF_LANES <= n; i += ZF_LANES)
+    zv_store(out + i, zv_fma(e, zv_load(z + i), zv_load(w + i)));
+  if (i < n)
+    zv_store_n(out + i, zv_fma(e, zv_load_n(z + i, n - i), zv_load_n(w + i, n - i)), n - i);
+}
+
+static inline zu narrow_bf16_lanes(zv x, zu r) {
+  zu u = zu_bits(x), a = zu_and(u, zu_set1(0x7fffffff)), inf = zu_set1(0x7f800000);
+  zu up = zu_shr(zu_add(u, zu_and(r, zu_set1(0xffff))), 16), cut = zu_shr(u, 16);
+  up = zu_if(zu_gt(inf, a), up, cut);
+  return zu_if(zu_gt(a, inf), zu_or(cut, zu_set1(0x40)), up);
+}
+
+static inline zu narrow_f16_lanes(zv x, zu r) {
+  zu u = zu_bits(x), a = zu_and(u, zu_set1(0x7fffffff)), least = zu_set1(0x38800000);
+  zu sub = zu_trunc(zv_mul(zv_bits(zu_if(zu_gt(least, a), a, zu_set1(0))), zv_set1(0x1p37f)));
+  zu man = zu_if(zu_gt(least, a), sub, zu_sub(a, zu_set1(0x38000000)));
+  zu h = zu_shr(zu_add(man, zu_and(r, zu_set1(0x1fff))), 13), inf = zu_set1(0x7c00);
+  h = zu_if(zu_gt(h, inf), inf, h);
+  h = zu_if(zu_gt(a, zu_set1(0x7f800000)), zu_set1(0x7e00), h);
+  return zu_or(h, zu_and(zu_shr(u, 16), zu_set1(0x8000)));
+}
+
+static void narrow_lanes(uint16_t *dst, const float *src, const uint32_t *r, enum zf_dtype type,
+                         int64_t n) {
+  for (int64_t i = 0; i < n; i += ZF_LANES) {
+    int64_t m = n - i < ZF_LANES ? n - i : ZF_LANES;
+    uint32_t word[ZF_LANES] = {0};
+    uint16_t out[ZF_LANES];
+    memcpy(word, r + i, (size_t)m * sizeof *word);
+    zv x = zv_load_n(src + i, m);
+    zu w = zu_load(word);
+    zu_store16(out, type == ZF_F16 ? narrow_f16_lanes(x, w) : narrow_bf16_lanes(x, w));
+    memcpy(dst + i, out, (size_t)m * sizeof *out);
+  }
+}
+
+static void add_lanes(float *y, const float *x, int64_t n) {
+  int64_t i = 0;
+  for (; i + ZF_LANES <= n; i += ZF_LANES) zv_store(y + i, zv_add(zv_load(y + i), zv_load(x + i)));
+  if (i < n) zv_store_n(y + i, zv_add(zv_load_n(y + i, n - i), zv_load_n(x + i, n - i)), n - i);
+}
+
+static void rmsnorm_lanes(float *y, const float *x, const float *w, float eps, int64_t n) {
+  zv s = zv_zero();
+  for (int64_t i = 0; i < n; i += ZF_LANES) {
+    zv v = n - i < ZF_LANES ? zv_load_n(x + i, n - i) : zv_load(x + i);
+    s = zv_fma(v, v, s);
+  }
+  zv inv = zv_set1(1.0f / sqrtf(zv_fold(s) / (float)n + eps));
+  for (int64_t i = 0; i < n; i += ZF_LANES) {
+    int64_t m = n - i < ZF_LANES ? n - i : ZF_LANES;
+    zv v = zv_mul(zv_load_n(x + i, m), inv);
+    zv_store_n(y + i, w ? zv_mul(v, zv_load_n(w + i, m)) : v, m);
+  }
+}
+
+static void layernorm_lanes(float *y, const float *x, const float *w, const float *b, float eps,
+                            int64_t n) {
+  zv s = zv_zero(), q = zv_zero();
+  for (int64_t i = 0; i < n; i += ZF_LANES)
+    s = zv_add(s, zv_load_n(x + i, n - i < ZF_LANES ? n - i : ZF_LANES));
+  zv mean = zv_set1(zv_fold(s) / (float)n);
+  for (int64_t i = 0; i < n; i += ZF_LANES) {
+    int64_t m = n - i < ZF_LANES ? n - i : ZF_LANES;
+    zv d = zv_keep(zv_sub(zv_load_n(x + i, m), mean), m, zv_zero());
+    q = zv_fma(d, d, q);
+  }
+  zv inv = zv_set1(1.0f / sqrtf(zv_fold(q) / (float)n + eps));
+  for (int64_t i = 0; i < n; i += ZF_LANES) {
+    int64_t m = n - i < ZF_LANES ? n - i : ZF_LANES;
+    zv v = zv_mul(zv_sub(zv_load_n(x + i, m), mean), inv);
+    if (w && b)
+      v = zv_fma(v, zv_load_n(w + i, m), zv_load_n(b + i, m));
+    else if (w)
+      v = zv_mul(v, zv_load_n(w + i, m));
+    else if (b)
+      v = zv_add(v, zv_load_n(b + i, m));
+    zv_store_n(y + i, v, m);
+  }
+}
+
+static void rope_lanes(float *x, const float *cs, int64_t half) {
+  for (int64_t i = 0; i < half; i += ZF_LANES) {
+    int64_t m = half - i < ZF_LANES ? half - i : ZF_LANES;
+    zv a = zv_load_n(x + i, m), b = zv_load_n(x + half + i, m);
+    zv c = zv_load_n(cs + i, m), s = zv_load_n(cs + half + i, m);
+    zv_store_n(x + i, zv_fma(a, c, zv_neg(zv_mul(b, s))), m);
+    zv_store_n(x + half + i, zv_fma(b, c, zv_mul(a, s)), m);
+  }
+}
+
+static inline zv silu_of(zv x) {
+  return zv_div(x, zv_add(zv_set1(1.0f), zv_exp(zv_neg(x))));
+}
+
+static inline zv gelu_tanh_of(zv x) {
+  zv cube = zv_mul(zv_mul(x, x), x);
+  zv t = zv_mul(zv_set1(0.7978845608028654f), zv_fma(zv_set1(0.044715f), cube, x));
+  return zv_mul(zv_mul(zv_set1(0.5f), x), zv_add(zv_set1(1.0f), zv_tanh(t)));
+}
+
+static inline zv gelu_erf_of(zv x) {
+  zv t = zv_erf(zv_mul(zv_set1(0.7071067811865476f), x));
+  return zv_mul(zv_mul(zv_set1(0.5f), x), zv_add(zv_set1(1.0f), t));
+}
+
+static inline zv relu_of(zv x) {
+  return zv_max(zv_zero(), x); /* x where it is NaN or -0, as the reference */
+}
+
+static inline void apply_lanes(float *g, const float *u, int64_t n, zv (*f)(zv)) {
+  for (int64_t i = 0; i < n; i += ZF_LANES) {
+    int64_t m = n - i < ZF_LANES ? n - i : ZF_LANES;
+    zv v = f(zv_load_n(g + i, m));
+    zv_store_n(g + i, u ? zv_mul(v, zv_load_n(u + i, m)) : v, m);
+  }
+}
+
+static void silu_lanes(float *g, const float *u, int64_t n) {
+  apply_lanes(g, u, n, silu_of);
+}
+
+static void gelu_tanh_lanes(float *g, const float *u, int64_t n) {
+  apply_lanes(g, u, n, gelu_tanh_of);
+}
+
+static void gelu_erf_lanes(float *g, const float *u, int64_t n) {
+  apply_lanes(g, u, n, gelu_erf_of);
+}
+
+static void relu_lanes(float *g, const float *u, int64_t n) {
+  apply_lanes(g, u, n, relu_of);
+}
+
+/* Sums of ZV_KEYS keys side by side, so that q is loaded once for all. */
+static inline __attribute__((always_inline)) void dots(zv s[ZV_KEYS], const float *q,
+                                                       const float *const k[ZV_KEYS], int64_t D) {
+  zv acc[ZV_KEYS];
+  int64_t d = 0;
+#pragma GCC unroll 16
+  for (int j = 0; j < ZV_KEYS; j++) acc[j] = zv_zero();
+  for (; d + ZF_LANES <= D; d += ZF_LANES) {
+    zv a = zv_load(q + d);
+#pragma GCC unroll 16
+    for (int j = 0; j < ZV_KEYS; j++) acc[j] = zv_fma(a, zv_load(k[j] + d), acc[j]);
+  }
+  if (d < D) {
+    zv a = zv_load_n(q + d, D - d);
+#pragma GCC unroll 16
+    for (int j = 0; j < ZV_KEYS; j++) acc[j] = zv_fma(a, zv_load_n(k[j] + d, D - d), acc[j]);
+  }
+#pragma GCC unroll 16
+  for (int j = 0; j < ZV_KEYS; j++) s[j] = acc[j];
+}
+
+static void scores_lanes(float *s, const float *q, const float *k, int64_t ldk, int64_t n,
+                         int64_t D, float scale) {
+  for (int64_t j = 0; j < n; j += ZF_LANES) {
+    int64_t m = n - j < ZF_LANES ? n - j : ZF_LANES;
+    zv sum[ZF_LANES];
+    for (int64_t t = 0; t < ZF_LANES; t += ZV_KEYS) {
+      const float *row[ZV_KEYS];
+      for (int64_t i = 0; i < ZV_KEYS; i++) /* beyond the end: the last key again */
+        row[i] = k + (j + (t + i < m ? t + i : m - 1)) * ldk;
+      dots(sum + t, q, row, D);
+    }
+    zv_store_n(s + j, zv_mul(zv_fold16(sum), zv_set1(scale)), m);
+  }
+}
+
+static inline float max_lanes(const float *p, int64_t n) {
+  zv m = zv_set1(p[0]);
+  for (int64_t j = 0; j < n; j += ZF_LANES) {
+    int64_t c = n - j < ZF_LANES ? n - j : ZF_LANES;
+    m = zv_max(m, zv_keep(zv_load_n(p + j, c), c, m));
+  }
+  return zv_foldmax(m);
+}
+
+static float softmax_lanes(float *p, int64_t n) {
+  zv m = zv_set1(max_lanes(p, n)), s = zv_zero();
+  for (int64_t j = 0; j < n; j += ZF_LANES) {
+    int64_t c = n - j < ZF_LANES ? n - j : ZF_LANES;
+    zv e = zv_exp(zv_sub(zv_load_n(p + j, c), m));
+    zv_store_n(p + j, e, c);
+    s = zv_add(s, zv_keep(e, c, zv_zero()));
+  }
+  return zv_fold(s);
+}
+
+/* Four registers of d, then one. */
+static void blend_lanes(float *o, const float *p, const float *v, int64_t ldv, int64_t n, int64_t D,
+                        int add) {
+  int64_t d = 0;
+  for (; d + 4 * ZF_LANES <= D; d += 4 * ZF_LANES) {
+    zv acc[4];
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; c++) acc[c] = add ? zv_load(o + d + c * ZF_LANES) : zv_zero();
+    for (int64_t j = 0; j < n; j++) {
+      const float *row = v + j * ldv + d;
+      zv e = zv_set1(p[j]);
+#pragma GCC unroll 4
+      for (int c = 0; c < 4; c++) acc[c] = zv_fma(e, zv_load(row + c * ZF_LANES), acc[c]);
+    }
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; c++) zv_store(o + d + c * ZF_LANES, acc[c]);
+  }
+  for (; d < D; d += ZF_LANES) {
+    int64_t m = D - d < ZF_LANES ? D - d : ZF_LANES;
+    zv acc = add ? zv_load_n(o + d, m) : zv_zero();
+    for (int64_t j = 0; j < n; j++) acc = zv_fma(zv_set1(p[j]), zv_load_n(v + j * ldv + d, m), acc);
+    zv_store_n(o + d, acc, m);
+  }
+}
+
+static void divide_lanes(float *o, float by, int64_t n) {
+  zv b = zv_set1(by);
+  for (int64_t i = 0; i < n; i += ZF_LANES) {
+    int64_t m = n - i < ZF_LANES ? n - i : ZF_LANES;
+    zv_store_n(o + i, zv_div(zv_load_n(o + i, m), b), m);
+  }
+}
+
+static void sumexp_lanes(float *max, double *sum, const float *y, int64_t n) {
+  zv m = zv_set1(*max = max_lanes(y, n));
+  zd s = zd_zero();
+  for (int64_t j = 0; j < n; j += ZF_LANES) {
+    int64_t c = n - j < ZF_LANES ? n - j : ZF_LANES;
+    s = zd_add(s, zv_keep(zv_exp(zv_sub(zv_load_n(y + j, c), m)), c, zv_zero()));
+  }
+  *sum = zd_fold(s);
+}
+
+static void fill_lanes(struct zf_kern_table *t) {
+  t->noise = noise_lanes;
+  t->words = words_lanes;
+  t->expand = expand_lanes;
+  t->mix = mix_lanes;
+  t->narrow = narrow_lanes;
+  t->add = add_lanes;
+  t->rmsnorm = rmsnorm_lanes;
+  t->layernorm = layernorm_lanes;
+  t->rope = rope_lanes;
+  t->act[ZF_ACT_SILU] = silu_lanes;
+  t->act[ZF_ACT_GELU_TANH] = gelu_tanh_lanes;
+  t->act[ZF_ACT_GELU_ERF] = gelu_erf_lanes;
+  t->act[ZF_ACT_RELU] = relu_lanes;
+  t->scores = scores_lanes;
+  t->softmax = softmax_lanes;
+  t->blend = blend_lanes;
+  t->divide = divide_lanes;
+  t->sumexp = sumexp_lanes;
+}
+
+#endif

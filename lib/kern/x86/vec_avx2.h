@@ -1,0 +1,286 @@
+/* Sixteen lanes on AVX2: two registers, a and b.  See kern/lanes_tmpl.h. */
+#ifndef ZF_KERN_X86_VEC_AVX2_H
+#define ZF_KERN_X86_VEC_AVX2_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#include "rng/sleef.h"
+
+enum { ZV_KEYS = 4 };
+
+typedef struct {
+  __m256 a, b;
+} zv;
+typedef struct {
+  __m256i a, b;
+} zu;
+typedef zu zm;
+typedef struct {
+  __m256d a, b, c, d;
+} zd;
+
+/* All ones in the first n lanes. */
+static inline zm zm_first(int64_t n) {
+  static const int32_t edge[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1,
+                                   -1, -1, -1, -1, -1, -1, -1, 0};
+  const int32_t *p = edge + 16 - n;
+  return (zm){_mm256_loadu_si256((const __m256i *)p), _mm256_loadu_si256((const __m256i *)(p + 8))};
+}
+
+static inline zv zv_zero(void) {
+  return (zv){_mm256_setzero_ps(), _mm256_setzero_ps()};
+}
+
+static inline zv zv_set1(float x) {
+  return (zv){_mm256_set1_ps(x), _mm256_set1_ps(x)};
+}
+
+static inline zv zv_load(const float *p) {
+  return (zv){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+}
+
+static inline void zv_store(float *p, zv x) {
+  _mm256_storeu_ps(p, x.a);
+  _mm256_storeu_ps(p + 8, x.b);
+}
+
+static inline zv zv_load_n(const float *p, int64_t n) {
+  if (n == 16) return zv_load(p);
+  zm m = zm_first(n);
+  return (zv){_mm256_maskload_ps(p, m.a),
+              n > 8 ? _mm256_maskload_ps(p + 8, m.b) : _mm256_setzero_ps()};
+}
+
+static inline void zv_store_n(float *p, zv x, int64_t n) {
+  if (n == 16) {
+    zv_store(p, x);
+    return;
+  }
+  zm m = zm_first(n);
+  _mm256_maskstore_ps(p, m.a, x.a);
+  if (n > 8) _mm256_maskstore_ps(p + 8, m.b, x.b);
+}
+
+static inline zv zv_keep(zv x, int64_t n, zv rest) {
+  zm m = zm_first(n);
+  return (zv){_mm256_blendv_ps(rest.a, x.a, _mm256_castsi256_ps(m.a)),
+              _mm256_blendv_ps(rest.b, x.b, _mm256_castsi256_ps(m.b))};
+}
+
+static inline zv zv_load_f16(const uint16_t *p) {
+  return (zv){_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)),
+              _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p + 8)))};
+}
+
+static inline __m256 zv_half_bf16(const uint16_t *p) {
+  __m256i h = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(h, 16));
+}
+
+static inline zv zv_load_bf16(const uint16_t *p) {
+  return (zv){zv_half_bf16(p), zv_half_bf16(p + 8)};
+}
+
+static inline zv zv_add(zv x, zv y) {
+  return (zv){_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)};
+}
+
+static inline zv zv_sub(zv x, zv y) {
+  return (zv){_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)};
+}
+
+static inline zv zv_mul(zv x, zv y) {
+  return (zv){_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)};
+}
+
+static inline zv zv_div(zv x, zv y) {
+  return (zv){_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)};
+}
+
+static inline zv zv_fma(zv x, zv y, zv z) {
+  return (zv){_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+}
+
+static inline zv zv_sqrt(zv x) {
+  return (zv){_mm256_sqrt_ps(x.a), _mm256_sqrt_ps(x.b)};
+}
+
+static inline zv zv_max(zv x, zv y) {
+  return (zv){_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)};
+}
+
+static inline zv zv_neg(zv x) {
+  __m256 s = _mm256_set1_ps(-0.0f);
+  return (zv){_mm256_xor_ps(x.a, s), _mm256_xor_ps(x.b, s)};
+}
+
+static inline zv zv_exp(zv x) {
+  return (zv){Sleef_finz_expf8_u10avx2(x.a), Sleef_finz_expf8_u10avx2(x.b)};
+}
+
+static inline zv zv_log(zv x) {
+  return (zv){Sleef_finz_logf8_u35avx2(x.a), Sleef_finz_logf8_u35avx2(x.b)};
+}
+
+static inline zv zv_tanh(zv x) {
+  return (zv){Sleef_finz_tanhf8_u35avx2(x.a), Sleef_finz_tanhf8_u35avx2(x.b)};
+}
+
+static inline zv zv_erf(zv x) {
+  return (zv){Sleef_finz_erff8_u10avx2(x.a), Sleef_finz_erff8_u10avx2(x.b)};
+}
+
+static inline void zv_sincospi(zv *s, zv *c, zv x) {
+  Sleef___m256_2 p = Sleef_finz_sincospif8_u35avx2(x.a), q = Sleef_finz_sincospif8_u35avx2(x.b);
+  *s = (zv){p.x, q.x};
+  *c = (zv){p.y, q.y};
+}
+
+static inline float zv_fold(zv x) {
+  __m256 a = _mm256_add_ps(x.a, x.b);
+  __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  b = _mm_add_ps(b, _mm_movehl_ps(b, b));
+  return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
+}
+
+static inline float zv_foldmax(zv x) {
+  __m256 a = _mm256_max_ps(x.a, x.b);
+  __m128 b = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  b = _mm_max_ps(b, _mm_movehl_ps(b, b));
+  return _mm_cvtss_f32(_mm_max_ss(b, _mm_movehdup_ps(b)));
+}
+
+/* Four sums of each of keys x (low half) and y (high half). */
+static inline __m256 zv_fold2(zv x, zv y) {
+  __m256 p = _mm256_add_ps(x.a, x.b), q = _mm256_add_ps(y.a, y.b);
+  return _mm256_add_ps(_mm256_permute2f128_ps(p, q, 0x20), _mm256_permute2f128_ps(p, q, 0x31));
+}
+
+/* Keys 0..3 of s in the low half, 4..7 in the high one. */
+static inline __m256 zv_fold8(const zv s[8]) {
+  __m256 p[4];
+  for (int i = 0; i < 4; i++) p[i] = zv_fold2(s[i], s[i + 4]);
+  __m256 lo =
+      _mm256_add_ps(_mm256_shuffle_ps(p[0], p[1], 0x44), _mm256_shuffle_ps(p[0], p[1], 0xee));
+  __m256 hi =
+      _mm256_add_ps(_mm256_shuffle_ps(p[2], p[3], 0x44), _mm256_shuffle_ps(p[2], p[3], 0xee));
+  return _mm256_add_ps(_mm256_shuffle_ps(lo, hi, 0x88), _mm256_shuffle_ps(lo, hi, 0xdd));
+}
+
+static inline zv zv_fold16(const zv s[16]) {
+  return (zv){zv_fold8(s), zv_fold8(s + 8)};
+}
+
+static inline zd zd_zero(void) {
+  __m256d o = _mm256_setzero_pd();
+  return (zd){o, o, o, o};
+}
+
+static inline zd zd_add(zd s, zv x) {
+  s.a = _mm256_add_pd(s.a, _mm256_cvtps_pd(_mm256_castps256_ps128(x.a)));
+  s.b = _mm256_add_pd(s.b, _mm256_cvtps_pd(_mm256_extractf128_ps(x.a, 1)));
+  s.c = _mm256_add_pd(s.c, _mm256_cvtps_pd(_mm256_castps256_ps128(x.b)));
+  s.d = _mm256_add_pd(s.d, _mm256_cvtps_pd(_mm256_extractf128_ps(x.b, 1)));
+  return s;
+}
+
+static inline double zd_fold(zd s) {
+  __m256d b = _mm256_add_pd(_mm256_add_pd(s.a, s.c), _mm256_add_pd(s.b, s.d));
+  __m128d c = _mm_add_pd(_mm256_castpd256_pd128(b), _mm256_extractf128_pd(b, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(c, _mm_unpackhi_pd(c, c)));
+}
+
+static inline zu zu_set1(uint32_t x) {
+  return (zu){_mm256_set1_epi32((int)x), _mm256_set1_epi32((int)x)};
+}
+
+static inline zu zu_load(const uint32_t *p) {
+  return (zu){_mm256_loadu_si256((const __m256i *)p), _mm256_loadu_si256((const __m256i *)(p + 8))};
+}
+
+static inline void zu_store16(uint16_t *p, zu x) {
+  __m256i h = _mm256_permute4x64_epi64(_mm256_packus_epi32(x.a, x.b), 0xd8);
+  _mm256_storeu_si256((__m256i *)p, h);
+}
+
+static inline zu zu_add(zu x, zu y) {
+  return (zu){_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)};
+}
+
+static inline zu zu_sub(zu x, zu y) {
+  return (zu){_mm256_sub_epi32(x.a, y.a), _mm256_sub_epi32(x.b, y.b)};
+}
+
+static inline zu zu_and(zu x, zu y) {
+  return (zu){_mm256_and_si256(x.a, y.a), _mm256_and_si256(x.b, y.b)};
+}
+
+static inline zu zu_or(zu x, zu y) {
+  return (zu){_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)};
+}
+
+static inline zu zu_xor3(zu x, zu y, zu z) {
+  return (zu){_mm256_xor_si256(_mm256_xor_si256(y.a, z.a), x.a),
+              _mm256_xor_si256(_mm256_xor_si256(y.b, z.b), x.b)};
+}
+
+static inline zu zu_shr(zu x, int n) {
+  return (zu){_mm256_srli_epi32(x.a, n), _mm256_srli_epi32(x.b, n)};
+}
+
+static inline void zu_mul_half(__m256i *hi, __m256i *lo, __m256i x, __m256i m) {
+  __m256i even = _mm256_mul_epu32(x, m), odd = _mm256_mul_epu32(_mm256_srli_epi64(x, 32), m);
+  *hi = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+  *lo = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
+}
+
+static inline void zu_mul(zu *hi, zu *lo, zu x, uint32_t m) {
+  __m256i mm = _mm256_set1_epi64x(m);
+  zu_mul_half(&hi->a, &lo->a, x.a, mm);
+  zu_mul_half(&hi->b, &lo->b, x.b, mm);
+}
+
+static inline zm zu_gt(zu x, zu y) {
+  return (zm){_mm256_cmpgt_epi32(x.a, y.a), _mm256_cmpgt_epi32(x.b, y.b)};
+}
+
+static inline zu zu_if(zm m, zu x, zu y) {
+  return (zu){_mm256_blendv_epi8(y.a, x.a, m.a), _mm256_blendv_epi8(y.b, x.b, m.b)};
+}
+
+static inline zu zu_bits(zv x) {
+  return (zu){_mm256_castps_si256(x.a), _mm256_castps_si256(x.b)};
+}
+
+static inline zv zv_bits(zu x) {
+  return (zv){_mm256_castsi256_ps(x.a), _mm256_castsi256_ps(x.b)};
+}
+
+static inline zv zv_from_i32(zu x) {
+  return (zv){_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)};
+}
+
+static inline zu zu_trunc(zv x) {
+  return (zu){_mm256_cvttps_epi32(x.a), _mm256_cvttps_epi32(x.b)};
+}
+
+static inline void zv_transpose_half(__m256 o[4], __m256 a, __m256 b, __m256 c, __m256 d) {
+  __m256d t0 = _mm256_castps_pd(_mm256_unpacklo_ps(a, b));
+  __m256d t1 = _mm256_castps_pd(_mm256_unpackhi_ps(a, b));
+  __m256d t2 = _mm256_castps_pd(_mm256_unpacklo_ps(c, d));
+  __m256d t3 = _mm256_castps_pd(_mm256_unpackhi_ps(c, d));
+  o[0] = _mm256_castpd_ps(_mm256_unpacklo_pd(t0, t2));
+  o[1] = _mm256_castpd_ps(_mm256_unpackhi_pd(t0, t2));
+  o[2] = _mm256_castpd_ps(_mm256_unpacklo_pd(t1, t3));
+  o[3] = _mm256_castpd_ps(_mm256_unpackhi_pd(t1, t3));
+}
+
+static inline void zv_transpose4(zv o[4], zv a, zv b, zv c, zv d) {
+  __m256 lo[4], hi[4];
+  zv_transpose_half(lo, a.a, b.a, c.a, d.a);
+  zv_transpose_half(hi, a.b, b.b, c.b, d.b);
+  for (int i = 0; i < 4; i++) o[i] = (zv){lo[i], hi[i]};
+}
+
+#endif

@@ -1,0 +1,241 @@
+/* Sixteen lanes on AVX-512: one register.  See kern/lanes_tmpl.h for what each means. */
+#ifndef ZF_KERN_X86_VEC_AVX512_H
+#define ZF_KERN_X86_VEC_AVX512_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#include "rng/sleef.h"
+
+enum { ZV_KEYS = 16 }; /* accumulators that fit the registers beside a few more */
+
+typedef __m512 zv;
+typedef __m512i zu;
+typedef __mmask16 zm;
+typedef struct {
+  __m512d a, b;
+} zd;
+
+static inline __mmask16 zm_first(int64_t n) {
+  return (__mmask16)((1u << n) - 1);
+}
+
+static inline zv zv_zero(void) {
+  return _mm512_setzero_ps();
+}
+
+static inline zv zv_set1(float x) {
+  return _mm512_set1_ps(x);
+}
+
+static inline zv zv_load(const float *p) {
+  return _mm512_loadu_ps(p);
+}
+
+static inline void zv_store(float *p, zv x) {
+  _mm512_storeu_ps(p, x);
+}
+
+static inline zv zv_load_n(const float *p, int64_t n) {
+  return _mm512_maskz_loadu_ps(zm_first(n), p);
+}
+
+static inline void zv_store_n(float *p, zv x, int64_t n) {
+  _mm512_mask_storeu_ps(p, zm_first(n), x);
+}
+
+static inline zv zv_keep(zv x, int64_t n, zv rest) {
+  return _mm512_mask_mov_ps(rest, zm_first(n), x);
+}
+
+static inline zv zv_load_f16(const uint16_t *p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+
+static inline zv zv_load_bf16(const uint16_t *p) {
+  __m256i h = _mm256_loadu_si256((const __m256i *)p);
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
+
+static inline zv zv_add(zv a, zv b) {
+  return _mm512_add_ps(a, b);
+}
+
+static inline zv zv_sub(zv a, zv b) {
+  return _mm512_sub_ps(a, b);
+}
+
+static inline zv zv_mul(zv a, zv b) {
+  return _mm512_mul_ps(a, b);
+}
+
+static inline zv zv_div(zv a, zv b) {
+  return _mm512_div_ps(a, b);
+}
+
+static inline zv zv_fma(zv a, zv b, zv c) {
+  return _mm512_fmadd_ps(a, b, c);
+}
+
+static inline zv zv_sqrt(zv a) {
+  return _mm512_sqrt_ps(a);
+}
+
+static inline zv zv_max(zv a, zv b) {
+  return _mm512_max_ps(a, b);
+}
+
+static inline zv zv_neg(zv a) {
+  return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f));
+}
+
+static inline zv zv_exp(zv x) {
+  return Sleef_finz_expf16_u10avx512f(x);
+}
+
+static inline zv zv_log(zv x) {
+  return Sleef_finz_logf16_u35avx512f(x);
+}
+
+static inline zv zv_tanh(zv x) {
+  return Sleef_finz_tanhf16_u35avx512f(x);
+}
+
+static inline zv zv_erf(zv x) {
+  return Sleef_finz_erff16_u10avx512f(x);
+}
+
+static inline void zv_sincospi(zv *s, zv *c, zv x) {
+  Sleef___m512_2 r = Sleef_finz_sincospif16_u35avx512f(x);
+  *s = r.x;
+  *c = r.y;
+}
+
+static inline float zv_fold(zv x) {
+  __m256 a = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+  __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  b = _mm_add_ps(b, _mm_movehl_ps(b, b));
+  return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
+}
+
+static inline float zv_foldmax(zv x) {
+  return _mm512_reduce_max_ps(x);
+}
+
+/* Four pairs of halves: the blocks of 128 bits of the result belong to keys 0, 1, 2, 3. */
+static inline zv zv_fold4(zv a, zv b, zv c, zv d) {
+  zv ab = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+  zv cd = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));
+  return _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
+}
+
+/* Within a block: (x0 + x2, x1 + x3, y0 + y2, y1 + y3), then neighbours. */
+static inline zv zv_fold_pair(zv x, zv y) {
+  return _mm512_add_ps(_mm512_shuffle_ps(x, y, 0x44), _mm512_shuffle_ps(x, y, 0xee));
+}
+
+static inline zv zv_fold16(const zv s[16]) {
+  zv p[4];
+  for (int i = 0; i < 4; i++) p[i] = zv_fold4(s[i], s[i + 4], s[i + 8], s[i + 12]);
+  zv lo = zv_fold_pair(p[0], p[1]), hi = zv_fold_pair(p[2], p[3]);
+  return _mm512_add_ps(_mm512_shuffle_ps(lo, hi, 0x88), _mm512_shuffle_ps(lo, hi, 0xdd));
+}
+
+static inline zd zd_zero(void) {
+  return (zd){_mm512_setzero_pd(), _mm512_setzero_pd()};
+}
+
+static inline zd zd_add(zd s, zv x) {
+  s.a = _mm512_add_pd(s.a, _mm512_cvtps_pd(_mm512_castps512_ps256(x)));
+  s.b = _mm512_add_pd(s.b, _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)));
+  return s;
+}
+
+static inline double zd_fold(zd s) {
+  __m512d a = _mm512_add_pd(s.a, s.b);
+  __m256d b = _mm256_add_pd(_mm512_castpd512_pd256(a), _mm512_extractf64x4_pd(a, 1));
+  __m128d c = _mm_add_pd(_mm256_castpd256_pd128(b), _mm256_extractf128_pd(b, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(c, _mm_unpackhi_pd(c, c)));
+}
+
+static inline zu zu_set1(uint32_t x) {
+  return _mm512_set1_epi32((int)x);
+}
+
+static inline zu zu_load(const uint32_t *p) {
+  return _mm512_loadu_si512(p);
+}
+
+static inline void zu_store(uint32_t *p, zu x) {
+  _mm512_storeu_si512(p, x);
+}
+
+static inline void zu_store16(uint16_t *p, zu x) {
+  _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(x));
+}
+
+static inline zu zu_add(zu a, zu b) {
+  return _mm512_add_epi32(a, b);
+}
+
+static inline zu zu_sub(zu a, zu b) {
+  return _mm512_sub_epi32(a, b);
+}
+
+static inline zu zu_and(zu a, zu b) {
+  return _mm512_and_si512(a, b);
+}
+
+static inline zu zu_or(zu a, zu b) {
+  return _mm512_or_si512(a, b);
+}
+
+static inline zu zu_xor3(zu a, zu b, zu c) {
+  return _mm512_ternarylogic_epi32(a, b, c, 0x96);
+}
+
+#define zu_shr(a, n) _mm512_srli_epi32(a, n)
+
+static inline void zu_mul(zu *hi, zu *lo, zu a, uint32_t m) {
+  zu mm = _mm512_set1_epi64(m), even = _mm512_mul_epu32(a, mm);
+  zu odd = _mm512_mul_epu32(_mm512_srli_epi64(a, 32), mm);
+  *hi = _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB);
+  *lo = _mm512_mask_shuffle_epi32(even, 0xaaaa, odd, _MM_PERM_CCAA);
+}
+
+static inline zm zu_gt(zu a, zu b) {
+  return _mm512_cmpgt_epi32_mask(a, b);
+}
+
+static inline zu zu_if(zm m, zu a, zu b) {
+  return _mm512_mask_mov_epi32(b, m, a);
+}
+
+static inline zu zu_bits(zv x) {
+  return _mm512_castps_si512(x);
+}
+
+static inline zv zv_bits(zu x) {
+  return _mm512_castsi512_ps(x);
+}
+
+static inline zv zv_from_i32(zu x) {
+  return _mm512_cvtepi32_ps(x);
+}
+
+static inline zu zu_trunc(zv x) {
+  return _mm512_cvttps_epi32(x);
+}
+
+static inline void zv_transpose4(zv o[4], zv a, zv b, zv c, zv d) {
+  __m512d t0 = _mm512_castps_pd(_mm512_unpacklo_ps(a, b));
+  __m512d t1 = _mm512_castps_pd(_mm512_unpackhi_ps(a, b));
+  __m512d t2 = _mm512_castps_pd(_mm512_unpacklo_ps(c, d));
+  __m512d t3 = _mm512_castps_pd(_mm512_unpackhi_ps(c, d));
+  o[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(t0, t2));
+  o[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(t0, t2));
+  o[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(t1, t3));
+  o[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(t1, t3));
+}
+
+#endif

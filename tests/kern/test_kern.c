@@ -1,0 +1,317 @@
+/* Kernels against their plain C references, as dav1d's checkasm does it: features are added
+ * one at a time; an entry of the table that changes is run beside `_ref` on random shapes,
+ * tails, strides and places, and must give the same bits.
+ *
+ *   test_kern [--seed N] [--filter NAME]     compare
+ *   test_kern --bench [--filter NAME]        speed, beside OpenBLAS where it is installed */
+#include "kern/check.h"
+#include "kern/bench.h"
+
+struct state state;
+
+enum { ROUNDS = 400 };
+
+/* The two tables under comparison. */
+static struct zf_kern_table ref, fast;
+
+static enum kind any_kind(void) {
+  return (enum kind)below(3);
+}
+
+static void check_pack(void) {
+  int64_t n = 1 + below(16), k = 1 + below(ZF_KC), ld = k + below(40);
+  int64_t w = ZF_LANES * (1 + below(4));
+  enum kind kind = any_kind();
+  struct fresh src = fresh((n - 1) * ld + k, kind), z = fresh64(16 * ZF_KC, kind);
+  struct fresh a = fresh64(k * w, PLAIN), b = twin(a);
+  const float *noise = below(2) ? z.p : NULL;
+  float eps = value(PLAIN);
+  int64_t at = ZF_LANES * below(w / ZF_LANES);
+  ref.pack(a.p + at, w, src.p, ld, noise, eps, n, k);
+  fast.pack(b.p + at, w, src.p, ld, noise, eps, n, k);
+  same_fresh(a, b);
+  drop(src), drop(z), drop(a), drop(b);
+}
+
+static void check_mul(void) {
+  int64_t rows = 1 + below(20), k = 1 + below(ZF_KC), ldx = k + below(9);
+  int64_t w = ZF_LANES * (1 + below(fast.nr / ZF_LANES));
+  enum kind kind = any_kind();
+  struct fresh x = fresh((rows - 1) * ldx + k, kind), panel = fresh64(k * w, kind);
+  struct fresh a = fresh64(rows * ZF_NC, PLAIN), b = twin(a);
+  int add = (int)below(2);
+  ref.mul(a.p, x.p, ldx, rows, panel.p, w, k, add);
+  fast.mul(b.p, x.p, ldx, rows, panel.p, w, k, add);
+  same_fresh(a, b);
+  drop(x), drop(panel), drop(a), drop(b);
+}
+
+static void check_finish(void) {
+  int64_t rows = 1 + below(9), n = 1 + below(ZF_NC), ldy = n + below(9);
+  struct fresh c = fresh64(rows * ZF_NC, any_kind()), bias = fresh(n, PLAIN);
+  struct fresh a = fresh((rows - 1) * ldy + n, PLAIN), b = twin(a);
+  const float *bp = below(2) ? bias.p : NULL;
+  int acc = (int)below(2);
+  ref.finish(a.p, ldy, c.p, bp, rows, n, acc);
+  fast.finish(b.p, ldy, c.p, bp, rows, n, acc);
+  same_fresh(a, b);
+  drop(c), drop(bias), drop(a), drop(b);
+}
+
+static void check_noise(void) {
+  struct zf_noise k = rnd_noise();
+  int64_t first = rnd_first(), n = below(700);
+  struct fresh a = fresh(n, PLAIN), b = twin(a);
+  ref.noise(a.p, &k, first, n);
+  fast.noise(b.p, &k, first, n);
+  same_fresh(a, b);
+  drop(a), drop(b);
+}
+
+static void check_words(void) {
+  struct zf_noise k = rnd_noise();
+  int64_t first = rnd_first(), n = below(700);
+  uint32_t *a = calloc((size_t)n + 1, sizeof *a), *b = calloc((size_t)n + 1, sizeof *b);
+  ref.words(a, &k, first, n);
+  fast.words(b, &k, first, n);
+  for (int64_t i = 0; i <= n; i++)
+    if (a[i] != b[i]) {
+      fail_at(i, a[i], b[i]);
+      break;
+    }
+  free(a), free(b);
+}
+
+static void check_expand(void) {
+  enum zf_dtype type = (enum zf_dtype)below(ZF_DTYPES);
+  int64_t n = below(200);
+  struct fresh src = fresh(n, SPECIAL), a = fresh(n, PLAIN), b = twin(a);
+  uint16_t *h = malloc((size_t)n * sizeof *h + 1);
+  for (int64_t i = 0; i < n; i++) h[i] = (uint16_t)rnd();
+  ref.expand(a.p, type == ZF_F32 ? (void *)src.p : h, type, n);
+  fast.expand(b.p, type == ZF_F32 ? (void *)src.p : h, type, n);
+  same_fresh(a, b);
+  drop(src), drop(a), drop(b), free(h);
+}
+
+static void check_mix(void) {
+  int64_t n = below(200);
+  enum kind kind = any_kind();
+  struct fresh z = fresh(n, kind), w = fresh(n, kind), a = fresh(n, PLAIN), b = twin(a);
+  float eps = value(PLAIN);
+  ref.mix(a.p, w.p, z.p, eps, n);
+  fast.mix(b.p, w.p, z.p, eps, n);
+  same_fresh(a, b);
+  ref.mix(a.p, a.p, a.p, eps, n);
+  fast.mix(b.p, b.p, b.p, eps, n);
+  same_fresh(a, b);
+  drop(z), drop(w), drop(a), drop(b);
+}
+
+static void check_narrow(void) {
+  enum zf_dtype type = below(2) ? ZF_F16 : ZF_BF16;
+  int64_t n = below(200);
+  struct fresh src = fresh(n, any_kind());
+  uint32_t *r = malloc((size_t)n * sizeof *r + 1);
+  uint16_t *a = calloc((size_t)n + 1, sizeof *a), *b = calloc((size_t)n + 1, sizeof *b);
+  for (int64_t i = 0; i < n; i++) r[i] = (uint32_t)rnd();
+  ref.narrow(a, src.p, r, type, n);
+  fast.narrow(b, src.p, r, type, n);
+  for (int64_t i = 0; i <= n; i++) {
+    float x, y;
+    zf_to_f32(&x, a + i, type, 1);
+    zf_to_f32(&y, b + i, type, 1);
+    if (!same(&x, &y, 1)) break;
+  }
+  drop(src), free(r), free(a), free(b);
+}
+
+static void check_add(void) {
+  int64_t n = below(200);
+  struct fresh x = fresh(n, any_kind()), a = fresh(n, SPECIAL), b = twin(a);
+  ref.add(a.p, x.p, n);
+  fast.add(b.p, x.p, n);
+  same_fresh(a, b);
+  drop(x), drop(a), drop(b);
+}
+
+static void check_rmsnorm(void) {
+  int64_t n = 1 + below(300);
+  struct fresh x = fresh(n, any_kind()), w = fresh(n, PLAIN), a = fresh(n, PLAIN), b = twin(a);
+  const float *wp = below(3) ? w.p : NULL;
+  ref.rmsnorm(a.p, x.p, wp, 1e-5f, n);
+  fast.rmsnorm(b.p, x.p, wp, 1e-5f, n);
+  same_fresh(a, b);
+  ref.rmsnorm(a.p, a.p, wp, 1e-5f, n);
+  fast.rmsnorm(b.p, b.p, wp, 1e-5f, n);
+  same_fresh(a, b);
+  drop(x), drop(w), drop(a), drop(b);
+}
+
+static void check_layernorm(void) {
+  int64_t n = 1 + below(300);
+  struct fresh x = fresh(n, any_kind()), w = fresh(n, PLAIN), v = fresh(n, PLAIN);
+  struct fresh a = fresh(n, PLAIN), b = twin(a);
+  const float *wp = below(3) ? w.p : NULL, *bp = below(3) ? v.p : NULL;
+  ref.layernorm(a.p, x.p, wp, bp, 1e-5f, n);
+  fast.layernorm(b.p, x.p, wp, bp, 1e-5f, n);
+  same_fresh(a, b);
+  ref.layernorm(a.p, a.p, wp, bp, 1e-5f, n);
+  fast.layernorm(b.p, b.p, wp, bp, 1e-5f, n);
+  same_fresh(a, b);
+  drop(x), drop(w), drop(v), drop(a), drop(b);
+}
+
+static void check_rope(void) {
+  int64_t half = below(70);
+  struct fresh cs = fresh(2 * half, PLAIN), a = fresh(2 * half, any_kind()), b = twin(a);
+  ref.rope(a.p, cs.p, half);
+  fast.rope(b.p, cs.p, half);
+  same_fresh(a, b);
+  drop(cs), drop(a), drop(b);
+}
+
+static void check_act(int act) {
+  int64_t n = below(200);
+  struct fresh u = fresh(n, PLAIN), a = fresh(n, any_kind()), b;
+  for (int64_t i = 0; i < a.n; i++) a.base[i] *= 8;
+  b = twin(a);
+  const float *up = below(2) ? u.p : NULL;
+  ref.act[act](a.p, up, n);
+  fast.act[act](b.p, up, n);
+  same_fresh(a, b);
+  drop(u), drop(a), drop(b);
+}
+
+static void check_silu(void) {
+  check_act(ZF_ACT_SILU);
+}
+
+static void check_gelu_tanh(void) {
+  check_act(ZF_ACT_GELU_TANH);
+}
+
+static void check_gelu_erf(void) {
+  check_act(ZF_ACT_GELU_ERF);
+}
+
+static void check_relu(void) {
+  check_act(ZF_ACT_RELU);
+}
+
+static void check_scores(void) {
+  int64_t n = below(60), D = 1 + below(140), ldk = D + below(20);
+  enum kind kind = any_kind();
+  struct fresh q = fresh(D, kind), k = fresh(n ? (n - 1) * ldk + D : 0, kind);
+  struct fresh a = fresh(n, PLAIN), b = twin(a);
+  ref.scores(a.p, q.p, k.p, ldk, n, D, 0.125f);
+  fast.scores(b.p, q.p, k.p, ldk, n, D, 0.125f);
+  same_fresh(a, b);
+  drop(q), drop(k), drop(a), drop(b);
+}
+
+static void check_softmax(void) {
+  int64_t n = 1 + below(200);
+  struct fresh a = fresh(n, any_kind()), b = twin(a);
+  float x = ref.softmax(a.p, n), y = fast.softmax(b.p, n);
+  if (same(&x, &y, 1) && !isnan(x)) same_fresh(a, b);
+  drop(a), drop(b);
+}
+
+static void check_blend(void) {
+  int64_t n = below(60), D = 1 + below(200), ldv = D + below(20);
+  enum kind kind = any_kind();
+  struct fresh p = fresh(n, kind), v = fresh(n ? (n - 1) * ldv + D : 0, kind);
+  struct fresh a = fresh(D, kind), b = twin(a);
+  int add = (int)below(2);
+  ref.blend(a.p, p.p, v.p, ldv, n, D, add);
+  fast.blend(b.p, p.p, v.p, ldv, n, D, add);
+  same_fresh(a, b);
+  drop(p), drop(v), drop(a), drop(b);
+}
+
+static void check_divide(void) {
+  int64_t n = below(100);
+  struct fresh a = fresh(n, any_kind()), b = twin(a);
+  float by = value(SPECIAL);
+  ref.divide(a.p, by, n);
+  fast.divide(b.p, by, n);
+  same_fresh(a, b);
+  drop(a), drop(b);
+}
+
+static void check_sumexp(void) {
+  int64_t n = 1 + below(1100);
+  struct fresh y = fresh(n, any_kind());
+  float m0, m1;
+  double s0, s1;
+  ref.sumexp(&m0, &s0, y.p, n);
+  fast.sumexp(&m1, &s1, y.p, n);
+  if (isnan(s0) ? !isnan(s1) : memcmp(&s0, &s1, sizeof s0)) fail_at(-1, s0, s1);
+  if (!isnan(s0)) same(&m0, &m1, 1);
+  drop(y);
+}
+
+#define ENTRY(name)                                                                                \
+  { #name, offsetof(struct zf_kern_table, name), check_##name }
+#define ACT(name, which)                                                                           \
+  { #name, offsetof(struct zf_kern_table, act) + which * sizeof(void (*)(void)), check_##name }
+
+static const struct {
+  const char *name;
+  size_t at; /* of the pointer in the table */
+  void (*check)(void);
+} entries[] = {
+    ENTRY(pack),
+    ENTRY(mul),
+    ENTRY(finish),
+    ENTRY(noise),
+    ENTRY(words),
+    ENTRY(expand),
+    ENTRY(mix),
+    ENTRY(narrow),
+    ENTRY(add),
+    ENTRY(rmsnorm),
+    ENTRY(layernorm),
+    ENTRY(rope),
+    ACT(silu, ZF_ACT_SILU),
+    ACT(gelu_tanh, ZF_ACT_GELU_TANH),
+    ACT(gelu_erf, ZF_ACT_GELU_ERF),
+    ACT(relu, ZF_ACT_RELU),
+    ENTRY(scores),
+    ENTRY(softmax),
+    ENTRY(blend),
+    ENTRY(divide),
+    ENTRY(sumexp),
+};
+
+/* Runs the checks of entries that differ from the step before. */
+static int step(const struct zf_kern_table *before) {
+  int ran = 0;
+  for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
+    size_t at = entries[i].at;
+    if (!memcmp((char *)&fast + at, (const char *)before + at, sizeof(void (*)(void)))) continue;
+    if (!wanted(entries[i].name)) continue;
+    for (int r = 0; r < ROUNDS; r++) entries[i].check();
+    ran++;
+  }
+  return ran;
+}
+
+int main(int argc, char **argv) {
+  int rc = options(argc, argv);
+  unsigned flags;
+  if (rc) return rc;
+  if (state.bench) return bench();
+  for (int i = 0; feature_step(i, &flags); i++) {
+    struct zf_kern_table before = zf_kern;
+    zf_kern_init(flags);
+    fast = zf_kern;
+    if (i == 0)
+      ref = fast;
+    else if (step(&before))
+      printf("%s: checked\n", state.feature);
+  }
+  printf("%s (--seed %llu)\n", state.failed ? "FAILED" : "ok", (unsigned long long)state.seed);
+  return state.failed ? 1 : 0;
+}
