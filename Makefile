@@ -156,5 +156,30 @@ help:
 	@echo "make clean      remove build/"
 	@echo "Variables: CC=clang  OPT=-O3  SAN=address,undefined  WERROR=1  BUILD=dir  V=1"
 
+# A fuzz target is built twice: with a driver that runs its corpus (any compiler),
+# and with libFuzzer, which looks for more (clang).
+FUZZ_SECONDS ?= 30
+$(BUILD)/fuzz/%: tests/fuzz/%.c tests/fuzz/driver.c $(BUILD)/libzoft.a
+	@mkdir -p $(@D)
+	@echo "  LD   $@"
+	$(Q)$(CC) $(CFLAGS_) $(LINK_) -o $@ $< tests/fuzz/driver.c $(BUILD)/libzoft.a $(LIBS)
+
+$(BUILD)/fuzzer/%: tests/fuzz/%.c $(BUILD)/libzoft.a
+	@mkdir -p $(@D)
+	@echo "  LD   $@"
+	$(Q)$(CC) $(CFLAGS_) $(LINK_) -fsanitize=fuzzer -o $@ $< $(BUILD)/libzoft.a $(LIBS)
+
+fuzz-corpus: $(FUZZ)
+	@for f in $(FUZZ); do $$f tests/fuzz/corpus/$${f##*/fuzz_} || exit 1; done
+
+fuzz:
+	$(MAKE) CC=clang SAN=fuzzer-no-link,address,undefined fuzz-run
+
+fuzz-run: $(FUZZ:$(BUILD)/fuzz/%=$(BUILD)/fuzzer/%)
+	@for f in $^; do n=$${f##*/fuzz_}; mkdir -p $(BUILD)/corpus/$$n && \
+	  $$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(BUILD)/corpus/ -verbosity=0 -print_final_stats=1 \
+	    $(BUILD)/corpus/$$n tests/fuzz/corpus/$$n || exit 1; done
+
 -include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d)
-.PHONY: all deps check test demo check-built layers bench format install uninstall clean help
+.PHONY: all deps check test demo check-built layers bench format install uninstall clean help \
+  fuzz fuzz-corpus fuzz-run
