@@ -85,7 +85,7 @@ static int eval_config(const struct zc_args *a) {
     if (!set[k]) continue;
     zc_say_counts(set[k], name[k]);
     res[n] = (struct result){.set = name[k], .f1 = NAN};
-    rc = zf_evaluate(&res[n].m, r->scorer, set[k], r->set.micro_batch);
+    rc = zf_evaluate(&res[n].m, r->scorer, set[k], r->set.micro_batch, NULL, NULL);
     if (!rc && generate_f1) rc = zf_text_f1(&res[n].f1, r->model, r->tok, set[k]);
     n++;
   }
@@ -124,7 +124,7 @@ static int eval_text(const char *base_model) {
     rc = zf_forward_new(&f, m, &lim);
     if (!rc) rc = zf_scorer_new(&s, f, &lim);
   }
-  if (!rc) rc = zf_evaluate(&res.m, s, d, 0);
+  if (!rc) rc = zf_evaluate(&res.m, s, d, 0, NULL, NULL);
   if (!rc) print_results(&res, 1);
   zf_scorer_free(s);
   zf_forward_free(f);

@@ -12,6 +12,7 @@
 #include "base/err.h"
 
 #if defined(__linux__)
+#include <malloc.h>
 #include <sched.h>
 #endif
 #if defined(__APPLE__)
@@ -213,6 +214,12 @@ int64_t zf_rss(void) {
   return (int64_t)info.resident_size;
 #else
   return 0;
+#endif
+}
+
+void zf_trim(void) {
+#if defined(__GLIBC__)
+  malloc_trim(0);
 #endif
 }
 

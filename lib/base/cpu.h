@@ -29,6 +29,7 @@ int zf_cpu_cores(void);         /* physical cores this process may use, >= 1 */
 
 int64_t zf_peak_rss(void); /* bytes, the system's own account (getrusage) */
 int64_t zf_rss(void);      /* bytes resident now, 0 where unknown */
+void zf_trim(void);        /* gives memory that malloc holds in reserve back to the system */
 double zf_now(void);       /* seconds of a monotonic clock */
 
 #endif

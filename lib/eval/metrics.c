@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
+#include "base/err.h"
 
 /* Macro F1 from counts: hit, chosen and present of each label. */
 static double macro_f1(const int64_t *hit, const int64_t *chosen, const int64_t *present, int64_t n) {
@@ -43,12 +44,19 @@ int zf_metrics_make(struct zf_metrics *out, const struct zf_dataset *d, const st
   return 0;
 }
 
-int zf_evaluate(struct zf_metrics *out, struct zf_scorer *s, const struct zf_dataset *d,
-                int64_t most) {
+int zf_evaluate(struct zf_metrics *out, struct zf_scorer *s, const struct zf_dataset *d, int64_t most,
+                int (*stopped)(void *ctx), void *ctx) {
+  enum { PIECE = 64 };
   struct zf_score *score = zf_calloc(d->n, sizeof *score);
-  if (!score) return ZF_ENOMEM;
   struct zf_perturb none = zf_perturb_none();
-  int rc = zf_score_examples(s, d, NULL, d->n, most, &none, score);
+  int64_t index[PIECE];
+  int rc = score ? 0 : ZF_ENOMEM;
+  for (int64_t i = 0, n; !rc && i < d->n; i += n) {
+    n = d->n - i < PIECE ? d->n - i : PIECE;
+    for (int64_t k = 0; k < n; k++) index[k] = i + k;
+    rc = zf_score_examples(s, d, index, n, most, &none, score + i);
+    if (!rc && stopped && stopped(ctx)) rc = zf_error(ZF_ESTOPPED, "interrupted while scoring");
+  }
   if (!rc) rc = zf_metrics_make(out, d, score);
   free(score);
   return rc;

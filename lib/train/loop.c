@@ -53,7 +53,7 @@ static int better(const struct loop *l, const struct zf_metrics *a, const struct
 }
 
 static int score(struct loop *l, const char *what, const struct zf_dataset *d, struct zf_metrics *m) {
-  int rc = zf_evaluate(m, l->r->scorer, d, 0);
+  int rc = zf_evaluate(m, l->r->scorer, d, 0, l->ev->stopped, l->ev->ctx);
   if (rc) return rc;
   struct zf_buf b = {0};
   zf_buf_printf(&b, "{\"step\": %lld, \"set\": \"%s\", ", (long long)l->step, what);
@@ -187,15 +187,19 @@ static int checkpoint(struct loop *l) {
   return rc;
 }
 
+/* A signal came, between steps or while scoring. */
+static int interrupted(struct loop *l) {
+  l->out->status = "interrupted";
+  int rc = checkpoint(l);
+  if (rc) return rc;
+  return zf_error(ZF_ESTOPPED, "interrupted after step %lld; checkpoint in %s/checkpoints/step-%lld",
+                  (long long)l->step, l->dir.path, (long long)l->step);
+}
+
 /* Files that a user touches, and signals.  *end: leave the loop. */
 static int requests(struct loop *l, int *end) {
-  if (l->ev->stopped && l->ev->stopped(l->ev->ctx)) {
-    l->out->status = "interrupted";
-    int rc = checkpoint(l);
-    if (rc) return rc;
-    return zf_error(ZF_ESTOPPED, "interrupted after step %lld; checkpoint in %s/checkpoints/step-%lld",
-                    (long long)l->step, l->dir.path, (long long)l->step);
-  }
+  if (l->ev->stopped && l->ev->stopped(l->ev->ctx))
+    return zf_error(ZF_ESTOPPED, "interrupted between steps");
   if (zf_rundir_asked(&l->dir, "save")) {
     int rc = checkpoint(l);
     if (rc) return rc;
@@ -289,7 +293,7 @@ static int run_all(struct loop *l) {
   l->last_time = zf_now();
   if (!rc) rc = steps(l);
   if (!rc) rc = finish(l);
-  return rc;
+  return rc == ZF_ESTOPPED ? interrupted(l) : rc;
 }
 
 /* Leaves the cause of the end in run.json, and in the error slot. */

@@ -18,6 +18,7 @@ static int open_model(struct zf_run *r, unsigned want) {
     rc = zf_error(ZF_EINVALID, "%s: the tokenizer has %lld ids, the model's vocabulary %lld", dir,
                   (long long)zf_tok_size(r->tok), (long long)config.vocab);
   if (!rc) rc = zf_run_data_open(&r->data, &r->set, r->tok, config.context, want);
+  zf_trim(); /* the files' rows are gone: nor shall they count */
   r->forecast.before = zf_rss();
   int train = want & ZF_WANT_TRAIN;
   struct zf_model_opts opts = {.dtype = r->set.dtype,
@@ -49,6 +50,7 @@ static void make_forecast(struct zf_run *r) {
   f->trained = zf_params_bytes(&r->model->params, 1);
   f->activations = zf_forward_bytes(r->model, &r->lim) + zf_scorer_bytes(&r->lim);
   f->total = f->before + f->weights + f->activations;
+  if (f->total < zf_peak_rss()) f->total = zf_peak_rss(); /* reading the data took more */
   f->adamw = f->before + 16 * zf_params_count(&r->model->params, 1) + f->weights - f->trained +
              4 * saved_floats(r);
 }
