@@ -115,6 +115,9 @@ layers:
 bench: all $(KERN)
 	@$(BUILD)/tests/test_kern --bench
 
+arm64-check:
+	@sh tests/arm64.sh $(BUILD)/arm64
+
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
@@ -157,4 +160,4 @@ help:
 	@echo "Variables: CC=clang  OPT=-O3  SAN=address,undefined  WERROR=1  BUILD=dir  V=1"
 
 -include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d)
-.PHONY: all deps check test demo check-built layers bench format install uninstall clean help
+.PHONY: all deps check test demo check-built layers bench arm64-check format install uninstall clean help
