@@ -115,6 +115,9 @@ layers:
 bench: all $(KERN)
 	@$(BUILD)/tests/test_kern --bench
 
+arm64-check:
+	@sh tests/arm64.sh $(BUILD)/arm64
+
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
@@ -181,5 +184,5 @@ fuzz-run: $(FUZZ:$(BUILD)/fuzz/%=$(BUILD)/fuzzer/%)
 	    $(BUILD)/corpus/$$n tests/fuzz/corpus/$$n || exit 1; done
 
 -include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d)
-.PHONY: all deps check test demo check-built layers bench format install uninstall clean help \
+.PHONY: all deps check test demo check-built layers bench arm64-check format install uninstall clean help \
   fuzz fuzz-corpus fuzz-run

@@ -11,6 +11,11 @@
 #ifndef FP_FAST_FMAF
 #define FP_FAST_FMAF 1
 #endif
+/* Outside system directories compilers warn of its const results and old prototypes. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wignored-qualifiers"
+#pragma GCC diagnostic ignored "-Wstrict-prototypes"
 #include <sleef.h>
+#pragma GCC diagnostic pop
 
 #endif

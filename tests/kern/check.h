@@ -120,20 +120,24 @@ static inline int near(int64_t i, double want, double got, double bound) {
   return 0;
 }
 
+/* Draws are statements of their own: C leaves the order inside an expression open. */
 static inline struct zf_noise rnd_noise(void) {
-  struct zf_noise k = {.seed = rnd(),
-                       .step = (uint32_t)rnd(),
-                       .probe = (uint16_t)rnd(),
-                       .use = (uint16_t)below(5),
-                       .param = (uint32_t)rnd() & 0xffffff,
-                       .kind = below(4) ? ZF_GAUSSIAN : ZF_RADEMACHER};
+  struct zf_noise k = {.seed = rnd()};
+  k.step = (uint32_t)rnd();
+  k.probe = (uint16_t)rnd();
+  k.use = (uint16_t)below(5);
+  k.param = (uint32_t)rnd() & 0xffffff;
+  k.kind = below(4) ? ZF_GAUSSIAN : ZF_RADEMACHER;
   return k;
 }
 
 /* Any place of a parameter, often just before a carry of the counter. */
 static inline int64_t rnd_first(void) {
-  int64_t f = (int64_t)(rnd() >> (22 + below(40)));
-  if (below(4) == 0) f = ((int64_t)(1 + below(200)) << 34) - below(300);
+  int64_t shift = 22 + below(40), f = (int64_t)(rnd() >> shift);
+  if (below(4) == 0) {
+    f = (int64_t)(1 + below(200)) << 34;
+    f -= below(300);
+  }
   return f & (((int64_t)1 << 42) - 4096);
 }
 

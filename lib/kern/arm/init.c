@@ -1,8 +1,9 @@
-/* Which kernels an arm64 processor gets. */
+/* Which kernels an arm64 processor gets: NEON, which all have, unless masked out. */
 #include "base/cpu.h"
 #include "kern/kern_internal.h"
 
 void zf_kern_init_arm(struct zf_kern_table *t, unsigned flags) {
-  (void)t;
-  (void)flags;
+  if (!(flags & ZF_CPU_NEON)) return;
+  zf_kern_init_gemm_neon(t);
+  zf_kern_init_lanes_neon(t);
 }

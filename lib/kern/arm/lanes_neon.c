@@ -1,0 +1,8 @@
+/* Noise, row and attention kernels on NEON. */
+#include "kern/arm/vec_neon.h"
+
+#include "kern/lanes_tmpl.h"
+
+void zf_kern_init_lanes_neon(struct zf_kern_table *t) {
+  fill_lanes(t);
+}

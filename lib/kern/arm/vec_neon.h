@@ -1,0 +1,278 @@
+/* Sixteen lanes on NEON: four registers.  See kern/lanes_tmpl.h. */
+#ifndef ZF_KERN_ARM_VEC_NEON_H
+#define ZF_KERN_ARM_VEC_NEON_H
+
+#include <arm_neon.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "rng/sleef.h"
+
+enum { ZV_KEYS = 4 };
+
+typedef struct {
+  float32x4_t v[4];
+} zv;
+typedef struct {
+  uint32x4_t v[4];
+} zu;
+typedef zu zm;
+typedef struct {
+  float64x2_t v[8];
+} zd;
+
+/* Runs `f` for registers i = 0..3 of a value r of type t. */
+#define ZV_EACH(t, f)                                                                              \
+  t r;                                                                                             \
+  _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) r.v[i] = f;                                  \
+  return r
+
+static inline zm zm_first(int64_t n) {
+  static const uint32_t lane[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  ZV_EACH(zm, vcltq_u32(vld1q_u32(lane + 4 * i), vdupq_n_u32((uint32_t)n)));
+}
+
+static inline zv zv_set1(float x) {
+  ZV_EACH(zv, vdupq_n_f32(x));
+}
+
+static inline zv zv_zero(void) {
+  return zv_set1(0.0f);
+}
+
+static inline zv zv_load(const float *p) {
+  ZV_EACH(zv, vld1q_f32(p + 4 * i));
+}
+
+static inline void zv_store(float *p, zv x) {
+  for (int i = 0; i < 4; i++) vst1q_f32(p + 4 * i, x.v[i]);
+}
+
+static inline zv zv_load_n(const float *p, int64_t n) {
+  float buf[16] = {0};
+  if (n == 16) return zv_load(p);
+  memcpy(buf, p, (size_t)n * sizeof *p);
+  return zv_load(buf);
+}
+
+static inline void zv_store_n(float *p, zv x, int64_t n) {
+  float buf[16];
+  if (n == 16) {
+    zv_store(p, x);
+    return;
+  }
+  zv_store(buf, x);
+  memcpy(p, buf, (size_t)n * sizeof *p);
+}
+
+static inline zv zv_keep(zv x, int64_t n, zv rest) {
+  zm m = zm_first(n);
+  ZV_EACH(zv, vbslq_f32(m.v[i], x.v[i], rest.v[i]));
+}
+
+static inline zv zv_load_f16(const uint16_t *p) {
+  ZV_EACH(zv, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))));
+}
+
+static inline zv zv_load_bf16(const uint16_t *p) {
+  ZV_EACH(zv, vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p + 4 * i), 16)));
+}
+
+static inline zv zv_add(zv a, zv b) {
+  ZV_EACH(zv, vaddq_f32(a.v[i], b.v[i]));
+}
+
+static inline zv zv_sub(zv a, zv b) {
+  ZV_EACH(zv, vsubq_f32(a.v[i], b.v[i]));
+}
+
+static inline zv zv_mul(zv a, zv b) {
+  ZV_EACH(zv, vmulq_f32(a.v[i], b.v[i]));
+}
+
+static inline zv zv_div(zv a, zv b) {
+  ZV_EACH(zv, vdivq_f32(a.v[i], b.v[i]));
+}
+
+static inline zv zv_fma(zv a, zv b, zv c) {
+  ZV_EACH(zv, vfmaq_f32(c.v[i], a.v[i], b.v[i]));
+}
+
+static inline zv zv_sqrt(zv a) {
+  ZV_EACH(zv, vsqrtq_f32(a.v[i]));
+}
+
+static inline zv zv_max(zv a, zv b) {
+  ZV_EACH(zv, vbslq_f32(vcgtq_f32(a.v[i], b.v[i]), a.v[i], b.v[i]));
+}
+
+static inline zv zv_neg(zv a) {
+  ZV_EACH(zv, vnegq_f32(a.v[i]));
+}
+
+static inline zv zv_exp(zv x) {
+  ZV_EACH(zv, Sleef_finz_expf4_u10advsimd(x.v[i]));
+}
+
+static inline zv zv_log(zv x) {
+  ZV_EACH(zv, Sleef_finz_logf4_u35advsimd(x.v[i]));
+}
+
+static inline zv zv_tanh(zv x) {
+  ZV_EACH(zv, Sleef_finz_tanhf4_u35advsimd(x.v[i]));
+}
+
+static inline zv zv_erf(zv x) {
+  ZV_EACH(zv, Sleef_finz_erff4_u10advsimd(x.v[i]));
+}
+
+static inline void zv_sincospi(zv *s, zv *c, zv x) {
+  for (int i = 0; i < 4; i++) {
+    Sleef_float32x4_t_2 r = Sleef_finz_sincospif4_u35advsimd(x.v[i]);
+    s->v[i] = r.x;
+    c->v[i] = r.y;
+  }
+}
+
+/* Lanes l + (l+8), then + 4: four sums are left. */
+static inline float32x4_t zv_fold_to4(zv x) {
+  return vaddq_f32(vaddq_f32(x.v[0], x.v[2]), vaddq_f32(x.v[1], x.v[3]));
+}
+
+static inline float zv_fold(zv x) {
+  float32x4_t a = zv_fold_to4(x);
+  float32x2_t b = vadd_f32(vget_low_f32(a), vget_high_f32(a));
+  return vget_lane_f32(b, 0) + vget_lane_f32(b, 1);
+}
+
+static inline float zv_foldmax(zv x) {
+  return vmaxvq_f32(vmaxq_f32(vmaxq_f32(x.v[0], x.v[1]), vmaxq_f32(x.v[2], x.v[3])));
+}
+
+static inline zv zv_fold16(const zv s[16]) {
+  zv r;
+  for (int i = 0; i < 4; i++) {
+    float32x4_t p[4];
+    for (int j = 0; j < 4; j++) {
+      float32x4_t a = zv_fold_to4(s[4 * i + j]);
+      p[j] = vaddq_f32(a, vextq_f32(a, a, 2)); /* lanes 0 and 1 count */
+    }
+    float64x2_t lo = vzip1q_f64(vreinterpretq_f64_f32(p[0]), vreinterpretq_f64_f32(p[1]));
+    float64x2_t hi = vzip1q_f64(vreinterpretq_f64_f32(p[2]), vreinterpretq_f64_f32(p[3]));
+    r.v[i] = vpaddq_f32(vreinterpretq_f32_f64(lo), vreinterpretq_f32_f64(hi));
+  }
+  return r;
+}
+
+static inline zd zd_zero(void) {
+  zd r;
+  for (int i = 0; i < 8; i++) r.v[i] = vdupq_n_f64(0);
+  return r;
+}
+
+static inline zd zd_add(zd s, zv x) {
+  for (int i = 0; i < 4; i++) {
+    s.v[2 * i] = vaddq_f64(s.v[2 * i], vcvt_f64_f32(vget_low_f32(x.v[i])));
+    s.v[2 * i + 1] = vaddq_f64(s.v[2 * i + 1], vcvt_f64_f32(vget_high_f32(x.v[i])));
+  }
+  return s;
+}
+
+static inline double zd_fold(zd s) {
+  for (int i = 0; i < 4; i++) s.v[i] = vaddq_f64(s.v[i], s.v[i + 4]);
+  for (int i = 0; i < 2; i++) s.v[i] = vaddq_f64(s.v[i], s.v[i + 2]);
+  float64x2_t a = vaddq_f64(s.v[0], s.v[1]);
+  return vgetq_lane_f64(a, 0) + vgetq_lane_f64(a, 1);
+}
+
+static inline zu zu_set1(uint32_t x) {
+  ZV_EACH(zu, vdupq_n_u32(x));
+}
+
+static inline zu zu_load(const uint32_t *p) {
+  ZV_EACH(zu, vld1q_u32(p + 4 * i));
+}
+
+static inline void zu_store16(uint16_t *p, zu x) {
+  for (int i = 0; i < 4; i++) vst1_u16(p + 4 * i, vmovn_u32(x.v[i]));
+}
+
+static inline zu zu_add(zu a, zu b) {
+  ZV_EACH(zu, vaddq_u32(a.v[i], b.v[i]));
+}
+
+static inline zu zu_sub(zu a, zu b) {
+  ZV_EACH(zu, vsubq_u32(a.v[i], b.v[i]));
+}
+
+static inline zu zu_and(zu a, zu b) {
+  ZV_EACH(zu, vandq_u32(a.v[i], b.v[i]));
+}
+
+static inline zu zu_or(zu a, zu b) {
+  ZV_EACH(zu, vorrq_u32(a.v[i], b.v[i]));
+}
+
+static inline zu zu_xor3(zu a, zu b, zu c) {
+  ZV_EACH(zu, veorq_u32(veorq_u32(b.v[i], c.v[i]), a.v[i]));
+}
+
+#define zu_shr(x, n)                                                                               \
+  ((zu){{vshrq_n_u32((x).v[0], n), vshrq_n_u32((x).v[1], n), vshrq_n_u32((x).v[2], n),             \
+         vshrq_n_u32((x).v[3], n)}})
+
+static inline void zu_mul(zu *hi, zu *lo, zu a, uint32_t m) {
+  uint32x2_t mm = vdup_n_u32(m);
+  for (int i = 0; i < 4; i++) {
+    uint32x4_t p = vreinterpretq_u32_u64(vmull_u32(vget_low_u32(a.v[i]), mm));
+    uint32x4_t q = vreinterpretq_u32_u64(vmull_u32(vget_high_u32(a.v[i]), mm));
+    lo->v[i] = vuzp1q_u32(p, q);
+    hi->v[i] = vuzp2q_u32(p, q);
+  }
+}
+
+static inline zm zu_gt(zu a, zu b) {
+  ZV_EACH(zm, vcgtq_s32(vreinterpretq_s32_u32(a.v[i]), vreinterpretq_s32_u32(b.v[i])));
+}
+
+static inline zu zu_if(zm m, zu a, zu b) {
+  ZV_EACH(zu, vbslq_u32(m.v[i], a.v[i], b.v[i]));
+}
+
+static inline zu zu_bits(zv x) {
+  ZV_EACH(zu, vreinterpretq_u32_f32(x.v[i]));
+}
+
+static inline zv zv_bits(zu x) {
+  ZV_EACH(zv, vreinterpretq_f32_u32(x.v[i]));
+}
+
+static inline zv zv_from_i32(zu x) {
+  ZV_EACH(zv, vcvtq_f32_s32(vreinterpretq_s32_u32(x.v[i])));
+}
+
+static inline zu zu_trunc(zv x) {
+  ZV_EACH(zu, vreinterpretq_u32_s32(vcvtq_s32_f32(x.v[i])));
+}
+
+/* o[j] lane i = r[i] lane j. */
+static inline void zv_transpose_block(float32x4_t o[4], const float32x4_t r[4]) {
+  float64x2_t t0 = vreinterpretq_f64_f32(vtrn1q_f32(r[0], r[1]));
+  float64x2_t t1 = vreinterpretq_f64_f32(vtrn2q_f32(r[0], r[1]));
+  float64x2_t t2 = vreinterpretq_f64_f32(vtrn1q_f32(r[2], r[3]));
+  float64x2_t t3 = vreinterpretq_f64_f32(vtrn2q_f32(r[2], r[3]));
+  o[0] = vreinterpretq_f32_f64(vtrn1q_f64(t0, t2));
+  o[1] = vreinterpretq_f32_f64(vtrn1q_f64(t1, t3));
+  o[2] = vreinterpretq_f32_f64(vtrn2q_f64(t0, t2));
+  o[3] = vreinterpretq_f32_f64(vtrn2q_f64(t1, t3));
+}
+
+static inline void zv_transpose4(zv o[4], zv a, zv b, zv c, zv d) {
+  for (int i = 0; i < 4; i++) {
+    float32x4_t r[4] = {a.v[i], b.v[i], c.v[i], d.v[i]}, t[4];
+    zv_transpose_block(t, r);
+    for (int j = 0; j < 4; j++) o[j].v[i] = t[j];
+  }
+}
+
+#endif

@@ -1,0 +1,452 @@
+/* Drivers: each case fills one output buffer from values drawn at --seed.  The buffer of plain C
+ * on one thread is the truth for every other feature step and number of threads (promises 2
+ * and 3 of the design).  A hash of it, at seed 1, is the same on every processor; further cases
+ * check what the contract says of rows, streams and the update, and accuracy against double. */
+#include "base/hash.h"
+#include "kern/check.h"
+
+struct state state;
+
+enum { ROUNDS = 10, MAXTHREADS = 4, OUT = 1 << 18 };
+
+struct out {
+  float *p;
+  int64_t n;
+};
+
+/* The next n floats of the output, begun with what `accumulate` will find. */
+static float *room(struct out *o, int64_t n) {
+  float *p = o->p + o->n;
+  if (o->n + n > OUT) abort();
+  for (int64_t i = 0; i < n; i++) p[i] = value(PLAIN);
+  o->n += n;
+  return p;
+}
+
+static struct zf_streams rnd_streams(void) {
+  struct zf_streams st = {1 + (int)below(2), {1e-2f, -1e-2f}};
+  return st;
+}
+
+/* A stored matrix with its noise; data is drawn as bytes of the type. */
+struct matrix {
+  struct zf_weight w;
+  struct zf_noise key;
+  void *data;
+};
+
+static void rnd_matrix(struct matrix *m, int64_t out, int64_t in, int transposed) {
+  enum zf_dtype type = (enum zf_dtype)below(ZF_DTYPES);
+  struct fresh f = fresh(out * in, PLAIN);
+  m->data = malloc((size_t)(out * in) * 4);
+  zf_from_f32(m->data, f.p, type, out * in);
+  drop(f);
+  m->key = rnd_noise();
+  m->w = (struct zf_weight){m->data, type, out, in, in, 1, below(1 << 20), NULL};
+  if (transposed) m->w.so = 1, m->w.si = out;
+  if (below(3)) m->w.noise = &m->key;
+}
+
+static void case_gemm(struct out *o) {
+  struct zf_streams st = rnd_streams();
+  int64_t T = 1 + below(20), in = 1 + below(700), out = 1 + below(300), ldx = in + below(5);
+  int64_t ldy = out + below(5);
+  struct fresh x = fresh(st.n * T * ldx, PLAIN), bias = fresh(st.n * out, PLAIN);
+  struct matrix m;
+  rnd_matrix(&m, out, in, (int)below(2));
+  const float *bp = below(2) ? bias.p : NULL;
+  int accumulate = (int)below(2);
+  zf_gemm(room(o, st.n * T * ldy), ldy, x.p, ldx, T, &m.w, &st, bp, out, accumulate);
+  drop(x), drop(bias), free(m.data);
+}
+
+static void case_gather(struct out *o) {
+  struct zf_streams st = rnd_streams();
+  int64_t T = 1 + below(9), C = 1 + below(600), V = 50, ldy = C + below(9);
+  struct matrix m;
+  int32_t id[9];
+  rnd_matrix(&m, V, C, 0);
+  for (int t = 0; t < 9; t++) id[t] = (int32_t)below(V);
+  int accumulate = (int)below(2);
+  zf_gather(room(o, st.n * T * ldy), ldy, id, T, &m.w, &st, accumulate);
+  free(m.data);
+}
+
+static void case_perturb(struct out *o) {
+  struct zf_streams st = rnd_streams();
+  int64_t n = 1 + below(600);
+  struct matrix m;
+  rnd_matrix(&m, 1, n, 0);
+  zf_perturb_vec(room(o, st.n * (n + 3)), n + 3, m.data, m.w.type, m.w.first, n, m.w.noise, &st);
+  free(m.data);
+}
+
+static void case_norms(struct out *o) {
+  struct zf_streams st = rnd_streams();
+  int64_t T = 1 + below(9), C = 1 + below(300), H = 3, D = 1 + below(80);
+  struct fresh x = fresh(st.n * T * C, PLAIN), w = fresh(2 * 300, PLAIN);
+  zf_rmsnorm(room(o, st.n * T * C), C, x.p, C, T, C, 1e-6f, w.p, 300, &st);
+  zf_layernorm(room(o, st.n * T * C), C, x.p, C, T, C, 1e-6f, w.p, w.p, 300, &st);
+  zf_headnorm(room(o, st.n * T * H * D), H * D, T, H, D, 1e-6f, w.p, 300, &st);
+  drop(x), drop(w);
+}
+
+static void case_rows(struct out *o) {
+  struct zf_streams st = rnd_streams();
+  int64_t T = 1 + below(9), n = 1 + below(300), D = 16, rot = 2 + 2 * below(8);
+  struct fresh u = fresh(st.n * T * n, PLAIN), cs = fresh(20 * rot, PLAIN);
+  int32_t pos[9];
+  for (int t = 0; t < 9; t++) pos[t] = (int32_t)below(20);
+  for (int a = 0; a < ZF_ACTS; a++) {
+    const float *up = below(2) ? u.p : NULL;
+    zf_act(room(o, st.n * T * n), n, up, n, st.n * T, n, (enum zf_act)a);
+  }
+  zf_add_rows(room(o, st.n * T * n), n, u.p, n, st.n * T, n);
+  zf_rope(room(o, st.n * T * 3 * D), 3 * D, T, 3, D, rot, cs.p, pos, &st);
+  drop(u), drop(cs);
+}
+
+/* Ragged segments, some with a prefix in the same rows, some in a cache. */
+struct heads {
+  struct zf_streams st;
+  struct zf_segment seg[4];
+  struct fresh q, k, v, pk, pv;
+  float *scratch;
+  int64_t T, H, Hkv, D, ld;
+};
+
+static void rnd_heads(struct heads *h) {
+  h->st = rnd_streams();
+  h->D = 1 + below(80), h->Hkv = 1 + below(2), h->H = h->Hkv * (1 + below(3));
+  h->ld = h->Hkv * h->D + below(5);
+  h->T = 0;
+  for (int g = 0; g < 4; g++) {
+    struct zf_segment s = {.start = h->T, .len = 1 + below(40)};
+    h->T += s.len;
+    if (g && below(2)) s.pstart = h->seg[g - 1].start, s.plen = h->seg[g - 1].len;
+    h->seg[g] = s;
+  }
+  int64_t n = h->st.n * h->T;
+  h->q = fresh(n * h->H * h->D, PLAIN), h->k = fresh(n * h->ld, PLAIN);
+  h->v = fresh(n * h->ld, PLAIN);
+  h->pk = fresh(2 * 10 * h->Hkv * h->D, PLAIN), h->pv = fresh(2 * 10 * h->Hkv * h->D, PLAIN);
+  if (below(2))
+    h->seg[0].pk = h->pk.p, h->seg[0].pv = h->pv.p, h->seg[0].ps = 10 * h->Hkv * h->D,
+    h->seg[0].plen = below(11);
+  h->scratch = malloc((size_t)(MAXTHREADS * zf_attention_scratch(80, h->D)) * sizeof(float));
+}
+
+static void drop_heads(struct heads *h) {
+  drop(h->q), drop(h->k), drop(h->v), drop(h->pk), drop(h->pv), free(h->scratch);
+}
+
+static void case_attention(struct out *o) {
+  struct heads h;
+  rnd_heads(&h);
+  int causal = (int)below(2);
+  zf_attention(room(o, h.st.n * h.T * h.H * h.D), h.H * h.D, h.q.p, h.H * h.D, h.k.p, h.v.p, h.ld,
+               h.T, h.H, h.Hkv, h.D, 0.2f, causal, h.seg, 4, &h.st, h.scratch);
+  drop_heads(&h);
+}
+
+static void case_head(struct out *o) {
+  struct zf_streams st = rnd_streams();
+  int64_t R = 1 + below(5), C = 1 + below(40), V = 1 + below(2500);
+  struct fresh x = fresh(st.n * R * C, PLAIN), bias = fresh(2 * V, PLAIN);
+  float *scratch = malloc((size_t)(st.n * R * ZF_VC) * sizeof *scratch);
+  double lse[10], logit[10];
+  struct matrix m;
+  int32_t target[5];
+  rnd_matrix(&m, V, C, (int)below(2));
+  for (int r = 0; r < 5; r++) target[r] = (int32_t)below(V + 1) - 1;
+  zf_head_lse(lse, logit, x.p, C, R, target, &m.w, &st, below(2) ? bias.p : NULL, V, scratch);
+  memcpy(room(o, 2 * st.n * R), lse, (size_t)(st.n * R) * sizeof *lse);
+  memcpy(room(o, 2 * st.n * R), logit, (size_t)(st.n * R) * sizeof *lse);
+  drop(x), drop(bias), free(scratch), free(m.data);
+}
+
+static void case_noise(struct out *o) {
+  struct zf_noise k = rnd_noise();
+  int64_t n = below(12000);
+  int64_t first = rnd_first();
+  zf_noise_fill(room(o, n), &k, first, n);
+}
+
+static void case_update(struct out *o) {
+  struct zf_noise k[3];
+  float c[2], *p;
+  int64_t n = 1 + below(3000);
+  for (int i = 0; i < 3; i++) k[i] = rnd_noise();
+  for (int i = 0; i < 2; i++) c[i] = value(PLAIN) * 1e-3f;
+  if (below(2)) c[1] = 0;
+  struct matrix m;
+  rnd_matrix(&m, 1, n, 0);
+  zf_update(m.data, m.w.type, n, k, c, 2, below(2) ? 1e-3f : 0, k + 2);
+  p = room(o, n);
+  zf_expand(p, m.data, m.w.type, n);
+  free(m.data);
+}
+
+/* golden: CRC-32C of all rounds of plain C at seed 1, made on x86-64. */
+static const struct {
+  const char *name;
+  void (*run)(struct out *);
+  uint32_t golden;
+} cases[] = {
+    {"gemm", case_gemm, 0x302db94b},       {"gather", case_gather, 0xbcf25640},
+    {"perturb", case_perturb, 0x561fe43d}, {"norms", case_norms, 0x5a89a12b},
+    {"rows", case_rows, 0x5a91ba21},       {"attention", case_attention, 0xc1d6c3e7},
+    {"head_lse", case_head, 0x2268082c},   {"noise_fill", case_noise, 0xe98aed40},
+    {"update", case_update, 0x8bd290f3},
+};
+
+static void use(unsigned flags, int threads) {
+  static void *work;
+  if (!work) work = aligned_alloc(64, zf_kern_workspace_size(MAXTHREADS));
+  zf_kern_init(flags);
+  zf_kern_threads(threads);
+  zf_kern_workspace(work);
+}
+
+/* Runs the case from the same seed under every feature step and 1, 2, 3 and 4 threads;
+ * returns the hash of the results so far. */
+static uint32_t same_everywhere(void (*run)(struct out *), uint32_t crc) {
+  static float truth[OUT], again[OUT];
+  uint64_t seed = rnd();
+  struct out want = {truth, 0};
+  unsigned flags;
+  state.rng = seed;
+  use(0, 1);
+  run(&want);
+  for (int i = 0; feature_step(i, &flags); i++)
+    for (int t = 1; t <= MAXTHREADS; t++) {
+      struct out got = {again, 0};
+      state.rng = seed;
+      use(flags, t);
+      run(&got);
+      if (!same(truth, again, want.n)) return crc;
+    }
+  state.rng = seed;
+  return zf_crc32c(crc, truth, (size_t)want.n * sizeof *truth);
+}
+
+static void run_case(size_t i) {
+  uint32_t crc = 0;
+  state.rng = state.seed + ((uint64_t)i << 32);
+  for (int r = 0; r < ROUNDS; r++) crc = same_everywhere(cases[i].run, crc);
+  if (state.seed != 1 || crc == cases[i].golden) return;
+  printf("FAIL %s: hash %08x, not %08x\n", cases[i].name, crc, cases[i].golden);
+  state.failed++;
+}
+
+/* A row of a product has the same bits alone and among others. */
+static void check_rows_alone(void) {
+  int64_t T = 1 + below(50), in = 1 + below(600), out = 1 + below(200);
+  struct zf_streams one = {1, {1e-2f}};
+  struct fresh x = fresh(T * in, PLAIN), y = fresh(T * out, PLAIN), row = fresh(out, PLAIN);
+  struct matrix m;
+  rnd_matrix(&m, out, in, (int)below(2));
+  zf_gemm(y.p, out, x.p, in, T, &m.w, &one, NULL, 0, 0);
+  for (int64_t t = 0; t < T; t++) {
+    zf_gemm(row.p, out, x.p + t * in, in, 1, &m.w, &one, NULL, 0, 0);
+    if (!same(y.p + t * out, row.p, out)) break;
+  }
+  drop(x), drop(y), drop(row), free(m.data);
+}
+
+/* Two streams with fused noise equal two plain products by perturbed copies of W. */
+static void check_fused(void) {
+  int64_t T = 1 + below(20), in = 1 + below(600), out = 1 + below(200);
+  struct zf_streams two = {2, {1e-2f, -1e-2f}}, one = {1, {0}};
+  struct fresh x = fresh(2 * T * in, PLAIN), y = fresh(2 * T * out, PLAIN);
+  struct fresh copy = fresh(2 * in * out, PLAIN), plain = fresh(T * out, PLAIN);
+  struct matrix m;
+  rnd_matrix(&m, out, in, (int)below(2));
+  m.w.noise = &m.key;
+  zf_gemm(y.p, out, x.p, in, T, &m.w, &two, NULL, 0, 0);
+  zf_perturb_vec(copy.p, in * out, m.data, m.w.type, m.w.first, in * out, &m.key, &two);
+  for (int s = 0; s < 2; s++) {
+    struct zf_weight w = m.w;
+    w.data = copy.p + s * in * out, w.type = ZF_F32, w.noise = NULL;
+    zf_gemm(plain.p, out, x.p + s * T * in, in, T, &w, &one, NULL, 0, 0);
+    same(plain.p, y.p + s * T * out, T * out);
+  }
+  drop(x), drop(y), drop(copy), drop(plain), free(m.data);
+}
+
+/* Higham's gamma_n for n roundings of f32. */
+static double gamma_of(int64_t n) {
+  double u = 0x1p-24;
+  return (double)n * u / (1 - (double)n * u);
+}
+
+/* |y - exact| <= gamma_(in+2) sum |x w|: each product meets at most in + 1 roundings. */
+static void check_accuracy(void) {
+  int64_t T = 1 + below(9), in = 1 + below(1500), out = 1 + below(100);
+  struct zf_streams one = {1, {0}};
+  struct fresh x = fresh(T * in, PLAIN), y = fresh(T * out, PLAIN), w = fresh(in * out, PLAIN);
+  struct zf_weight W = {w.p, ZF_F32, out, in, in, 1, 0, NULL};
+  zf_gemm(y.p, out, x.p, in, T, &W, &one, NULL, 0, 0);
+  for (int64_t i = 0; i < T * out; i++) {
+    double sum = 0, size = 0;
+    for (int64_t k = 0; k < in; k++) {
+      double p = (double)x.p[i / out * in + k] * (double)w.p[i % out * in + k];
+      sum += p;
+      size += fabs(p);
+    }
+    if (!near(i, sum, (double)y.p[i], gamma_of(in + 2) * size)) break;
+  }
+  drop(x), drop(y), drop(w);
+}
+
+/* One query and head in double; *scale is the largest |v| and *ds the error of a score. */
+static double attend_exact(const struct heads *h, int64_t keys, const float *q, const float *k,
+                           const float *v, double *bound) {
+  double max = -INFINITY, sum = 0, o = 0, size = 0, ds = 0, s[80];
+  for (int64_t j = 0; j < keys; j++) {
+    double abs = s[j] = 0;
+    for (int64_t d = 0; d < h->D; d++) {
+      double p = (double)q[d] * (double)k[j * h->ld + d] * (double)0.2f;
+      s[j] += p, abs += fabs(p);
+    }
+    max = fmax(max, s[j]);
+    ds = fmax(ds, gamma_of(h->D + 2) * abs);
+  }
+  for (int64_t j = 0; j < keys; j++) {
+    double p = exp(s[j] - max);
+    sum += p, o += p * (double)v[j * h->ld], size += p * fabs((double)v[j * h->ld]);
+  }
+  /* A weight errs by two scores, the subtraction (at most u |s - max|, here below 64 u), exp
+   * (2 u), and as many roundings as there are keys, above and below the bar. */
+  *bound = (2 * ds + gamma_of(2 * keys + 70)) * 2 * size / sum;
+  return o / sum;
+}
+
+static void check_attention_accuracy(void) {
+  struct heads h;
+  rnd_heads(&h);
+  for (int g = 0; g < 4; g++) h.seg[g].plen = 0;
+  struct fresh o = fresh(h.st.n * h.T * h.H * h.D, PLAIN);
+  zf_attention(o.p, h.H * h.D, h.q.p, h.H * h.D, h.k.p, h.v.p, h.ld, h.T, h.H, h.Hkv, h.D, 0.2f, 1,
+               h.seg, 4, &h.st, h.scratch);
+  for (int i = 0; i < 20; i++) {
+    struct zf_segment *g = h.seg + below(4);
+    int64_t s = below(h.st.n), at = below(g->len), head = below(h.H), d = below(h.D);
+    int64_t base = (s * h.T + g->start) * h.ld + head / (h.H / h.Hkv) * h.D;
+    int64_t r = (s * h.T + g->start + at) * h.H * h.D + head * h.D;
+    double bound,
+        want = attend_exact(&h, at + 1, h.q.p + r, h.k.p + base, h.v.p + base + d, &bound);
+    near(r + d, want, (double)o.p[r + d], bound);
+  }
+  drop(o), drop_heads(&h);
+}
+
+/* log-sum-exp errs by at most the largest error of a logit, and by that of f32 exponentials. */
+static void check_head_accuracy(void) {
+  int64_t C = 1 + below(60), V = 1 + below(3000);
+  struct zf_streams one = {1, {0}};
+  struct fresh x = fresh(C, PLAIN), w = fresh(V * C, PLAIN);
+  struct zf_weight W = {w.p, ZF_F32, V, C, C, 1, 0, NULL};
+  float *scratch = malloc(ZF_VC * sizeof *scratch);
+  int32_t target = (int32_t)below(V);
+  double lse, logit, sum = 0, bound = 0, want = 0;
+  zf_head_lse(&lse, &logit, x.p, C, 1, &target, &W, &one, NULL, 0, scratch);
+  for (int64_t v = 0; v < V; v++) {
+    double y = 0, size = 0;
+    for (int64_t c = 0; c < C; c++) {
+      double p = (double)x.p[c] * (double)w.p[v * C + c];
+      y += p, size += fabs(p);
+    }
+    if (v == target) want = y;
+    sum += exp(y);
+    bound = fmax(bound, gamma_of(C + 2) * size);
+  }
+  near(0, log(sum), lse, bound + 4 * 0x1p-24);
+  near(1, want, logit, bound);
+  drop(x), drop(w), free(scratch);
+}
+
+/* Errors in units of u = 2^-24, from those of the functions (exp and erf 2, tanh 7) and one
+ * for each operation; a slope of at most 1/2 brings errors of the argument in. */
+static void check_act_accuracy(void) {
+  enum { N = 2000 };
+  static float g[N], x[N];
+  for (int act = 0; act < ZF_ACTS; act++) {
+    for (int i = 0; i < N; i++) g[i] = x[i] = 12 * value(PLAIN);
+    zf_act(g, N, NULL, 0, 1, N, (enum zf_act)act);
+    for (int i = 0; i < N; i++) {
+      double v = (double)x[i], y = v / (1 + exp(-v)), bound = 5 * fabs(y);
+      if (act == ZF_ACT_GELU_TANH)
+        y = 0.5 * v * (1 + tanh(sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
+      if (act == ZF_ACT_GELU_ERF) y = 0.5 * v * (1 + erf(v * M_SQRT1_2));
+      if (act != ZF_ACT_SILU) bound = 6 * fabs(v) + 2 * fabs(y);
+      if (act == ZF_ACT_RELU) y = v < 0 ? 0 : v, bound = 0;
+      if (!near(i, y, (double)g[i], bound * 0x1p-24)) break;
+    }
+  }
+}
+
+/* Without a step nothing changes, not the sign of a zero nor a NaN's payload. */
+static void check_idle_update(void) {
+  uint32_t a[500], b[500];
+  float c[2] = {0, 0};
+  struct zf_noise k[2] = {rnd_noise(), rnd_noise()};
+  for (int i = 0; i < 500; i++) a[i] = (uint32_t)rnd();
+  memcpy(b, a, sizeof a);
+  for (int type = 0; type < ZF_DTYPES; type++)
+    zf_update(a, (enum zf_dtype)type, 500, k, c, 2, 0, k);
+  if (memcmp(a, b, sizeof a)) fail_at(0, 0, 1);
+}
+
+/* Stochastic rounding: the result is a neighbour of the exact value, and their mean is the
+ * value.  One draw has deviation at most gap/2, so five deviations of the mean of n are
+ * 2.5 gap / sqrt n; truncating the word to 13 bits moves it by at most gap / 2^13. */
+static void check_rounding(void) {
+  enum { N = 1 << 14 };
+  static uint16_t h[N];
+  static uint32_t r[N];
+  static float src[N], back[N];
+  for (int round = 0; round < 12; round++) {
+    enum zf_dtype type = round % 2 ? ZF_F16 : ZF_BF16;
+    float f = ldexpf(value(PLAIN), -(int)below(24)), lo = INFINITY, hi = -INFINITY;
+    double mean = 0;
+    for (int i = 0; i < N; i++) src[i] = f, r[i] = (uint32_t)rnd();
+    zf_kern.narrow(h, src, r, type, N);
+    zf_to_f32(back, h, type, N);
+    for (int i = 0; i < N; i++) {
+      lo = fminf(lo, back[i]), hi = fmaxf(hi, back[i]);
+      mean += (double)back[i] / N;
+    }
+    double least = type == ZF_F16 ? 0x1p-24 : 0, bits = type == ZF_F16 ? 10 : 7;
+    double gap = fmax(least, exp2(floor(log2(fabs((double)f))) - bits));
+    near(0, (double)f, (double)lo, gap);
+    near(1, (double)f, (double)hi, gap);
+    near(2, (double)f, mean, gap * (2.5 / sqrt(N) + 0x1p-13));
+  }
+}
+
+static const struct {
+  const char *name;
+  void (*run)(void);
+} checks[] = {
+    {"rows_alone", check_rows_alone},       {"fused", check_fused},
+    {"accuracy", check_accuracy},           {"attention_accuracy", check_attention_accuracy},
+    {"head_accuracy", check_head_accuracy}, {"act_accuracy", check_act_accuracy},
+    {"idle_update", check_idle_update},     {"rounding", check_rounding},
+};
+
+int main(int argc, char **argv) {
+  int rc = options(argc, argv);
+  unsigned flags;
+  if (rc) return rc;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    if (wanted(cases[i].name)) run_case(i);
+  for (int i = 0; feature_step(i, &flags); i++)
+    for (size_t j = 0; j < sizeof checks / sizeof *checks; j++)
+      for (int r = 0; wanted(checks[j].name) && r < ROUNDS; r++) {
+        use(flags, 1 + (int)below(MAXTHREADS));
+        checks[j].run();
+      }
+  printf("%s (--seed %llu)\n", state.failed ? "FAILED" : "ok", (unsigned long long)state.seed);
+  return state.failed ? 1 : 0;
+}
