@@ -28,8 +28,9 @@ static int to_buf(void *data, unsigned char *bytes, size_t n) {
 /* `made` says whether the event could be built; emitting takes it over. */
 static int emit(struct writer *w, yaml_event_t *e, int made) {
   if (made && yaml_emitter_emit(&w->yaml, e)) return 0;
-  return zf_error(ZF_EFAIL, "cannot write YAML: %s",
-                  made && w->yaml.problem ? w->yaml.problem : "out of memory");
+  if (made && w->yaml.error == YAML_EMITTER_ERROR)
+    return zf_error(ZF_EFAIL, "cannot write YAML: %s", w->yaml.problem);
+  return zf_error(ZF_ENOMEM, "out of memory for YAML");
 }
 
 /* Is `s` a text without quotes to any YAML reader, also to one that has no schema?

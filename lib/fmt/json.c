@@ -13,7 +13,7 @@ int zf_json_parse(json_t **out, const char *text, size_t len, const char *name) 
   json_error_t e;
   *out = json_loadb(len ? text : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
   if (*out) return 0;
-  if (json_error_code(&e) == json_error_out_of_memory)
+  if (!e.text[0]) /* Jansson has no words for it */
     return zf_error(ZF_ENOMEM, "%s: out of memory for its JSON", name);
   return zf_error(ZF_EINVALID, "%s:%d:%d: %s", name, e.line, e.column, e.text);
 }

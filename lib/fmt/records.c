@@ -70,7 +70,7 @@ static int parse_object(const struct zf_records_reader *r, size_t at, size_t end
   json_error_t e;
   json_t *v = json_loadb(r->data + at, end - at,
                          JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, &e);
-  if (!v && json_error_code(&e) == json_error_out_of_memory)
+  if (!v && !e.text[0]) /* Jansson has no words for it */
     return zf_error(ZF_ENOMEM, "%s: out of memory for its JSON", r->name);
   if (!v) return zf_records_fail(r, at + (e.position > 0 ? (size_t)e.position - 1 : 0), "%s",
                                  e.text);

@@ -345,7 +345,10 @@ START_TEST(test_write_mistakes) {
   t[0].name = "__metadata__";
   ck_fails(zf_st_write(path, t, 1, NULL, 0, fill_ramp, t), ZF_EINVALID, "'__metadata__' is taken");
   t[0].name = "\xff";
-  ck_fails(zf_st_write(path, t, 1, NULL, 0, fill_ramp, t), ZF_EINVALID, "not a text");
+  ck_fails(zf_st_write(path, t, 1, NULL, 0, fill_ramp, t), ZF_EINVALID, "is not UTF-8");
+  t[0].name = "a";
+  ck_fails(zf_st_write(path, t, 1, (const char *const[]){"k", "\xff"}, 1, fill_ramp, t),
+           ZF_EINVALID, "is not UTF-8");
   t[0] = (struct zf_st_out){"a", ZF_F32, 2, {INT64_MAX, 3}};
   ck_fails(zf_st_write(path, t, 1, NULL, 0, fill_ramp, t), ZF_EINVALID, "has no such size");
   t[0].ndim = ZF_ST_MAXDIM + 1;
