@@ -120,8 +120,8 @@ static int write_tensors(FILE *f, const struct slot *slot, int64_t n, zf_st_fill
     off_t begin = ftello(f);
     int rc = fill(ctx, slot[i].index, f);
     if (rc) return zf_error_prefix(rc, "tensor '%.120s'", name);
-    if (ferror(f)) return zf_error(ZF_EIO, "tensor '%.120s': cannot write: %s", name,
-                                   strerror(errno));
+    if (ferror(f))
+      return zf_error(ZF_EIO, "tensor '%.120s': cannot write: %s", name, strerror(errno));
     int64_t wrote = (int64_t)(ftello(f) - begin);
     if (wrote != slot[i].bytes)
       return zf_error(ZF_EFAIL, "tensor '%.120s': %lld bytes were written where %lld are declared",

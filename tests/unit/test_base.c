@@ -148,12 +148,24 @@ START_TEST(test_glob) {
     const char *pattern, *text;
     int match;
   } t[] = {
-      {"", "", 1},           {"", "a", 0},          {"*", "", 1},
-      {"*", "abc", 1},       {"?", "", 0},          {"?", "a", 1},
-      {"a?c", "abc", 1},     {"a?c", "ac", 0},      {"*.weight", "a.b.weight", 1},
-      {"*.weight", "weight", 0}, {"a*b*c", "aXbYc", 1}, {"a*b*c", "aXcYb", 0},
-      {"*ab", "aab", 1},     {"*aab", "aaaab", 1},  {"a**b", "ab", 1},
-      {"abc", "abcd", 0},    {"abc*", "abc", 1},    {"model.*.q_proj", "model.0.q_proj", 1},
+      {"", "", 1},
+      {"", "a", 0},
+      {"*", "", 1},
+      {"*", "abc", 1},
+      {"?", "", 0},
+      {"?", "a", 1},
+      {"a?c", "abc", 1},
+      {"a?c", "ac", 0},
+      {"*.weight", "a.b.weight", 1},
+      {"*.weight", "weight", 0},
+      {"a*b*c", "aXbYc", 1},
+      {"a*b*c", "aXcYb", 0},
+      {"*ab", "aab", 1},
+      {"*aab", "aaaab", 1},
+      {"a**b", "ab", 1},
+      {"abc", "abcd", 0},
+      {"abc*", "abc", 1},
+      {"model.*.q_proj", "model.0.q_proj", 1},
       {"model.*.q_proj", "model.0.q_proj.weight", 0},
   };
   for (size_t i = 0; i < sizeof t / sizeof *t; i++)
@@ -178,11 +190,16 @@ START_TEST(test_nearest) {
   static const struct {
     const char *word, *near;
   } t[] = {
-      {"learning_rat", "learning_rate"},  {"leanring_rate", "learning_rate"},
-      {"learningrate", "learning_rate"},  {"lr_schedule", "lr_scheduler"},
-      {"maxsteps", "max_steps"},          {"max_step", "max_steps"},
-      {"sede", "seed"},                   {"learning_rate", "learning_rate"},
-      {"optimizer", NULL},                {"", NULL},
+      {"learning_rat", "learning_rate"},
+      {"leanring_rate", "learning_rate"},
+      {"learningrate", "learning_rate"},
+      {"lr_schedule", "lr_scheduler"},
+      {"maxsteps", "max_steps"},
+      {"max_step", "max_steps"},
+      {"sede", "seed"},
+      {"learning_rate", "learning_rate"},
+      {"optimizer", NULL},
+      {"", NULL},
       {"completely_else", NULL},
   };
   for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
@@ -206,10 +223,10 @@ START_TEST(test_human_bytes) {
   static const struct {
     double bytes;
     const char *text;
-  } t[] = {{0, "0 B"},          {999, "999 B"},       {999.4, "999 B"},  {999.5, "1.00 kB"},
-           {1500, "1.50 kB"},   {9994, "9.99 kB"},    {9995, "10.0 kB"}, {99949, "99.9 kB"},
-           {99950, "100 kB"},   {312e6, "312 MB"},    {999.4e6, "999 MB"}, {999.6e6, "1.00 GB"},
-           {1.5e12, "1.50 TB"}, {1e15, "1.00 PB"},    {5e18, "5000 PB"}};
+  } t[] = {{0, "0 B"},          {999, "999 B"},    {999.4, "999 B"},    {999.5, "1.00 kB"},
+           {1500, "1.50 kB"},   {9994, "9.99 kB"}, {9995, "10.0 kB"},   {99949, "99.9 kB"},
+           {99950, "100 kB"},   {312e6, "312 MB"}, {999.4e6, "999 MB"}, {999.6e6, "1.00 GB"},
+           {1.5e12, "1.50 TB"}, {1e15, "1.00 PB"}, {5e18, "5000 PB"}};
   char out[32];
   for (size_t i = 0; i < sizeof t / sizeof *t; i++)
     ck_assert_str_eq(zf_human_bytes(out, t[i].bytes), t[i].text);
@@ -217,9 +234,9 @@ START_TEST(test_human_bytes) {
 END_TEST
 
 START_TEST(test_bytes) {
-  static const unsigned char raw[] = {0x7f, 0x78, 0x56, 0x34, 0x12, 8,    7,    6,    5, 4, 3,
-                                      2,    0x81, 0,    0,    0xc0, 0x3f, 0,    0,    0, 0, 0,
-                                      0,    0x04, 0xc0, 'e',  'n',  'd'};
+  static const unsigned char raw[] = {0x7f, 0x78, 0x56, 0x34, 0x12, 8,    7,    6,  5, 4,
+                                      3,    2,    0x81, 0,    0,    0xc0, 0x3f, 0,  0, 0,
+                                      0,    0,    0,    0x04, 0xc0, 'e',  'n',  'd'};
   struct zf_bytes b = {.data = raw, .len = sizeof raw};
   uint8_t u8 = 0;
   uint32_t u32 = 0;
