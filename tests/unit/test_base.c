@@ -37,6 +37,14 @@ START_TEST(test_err) {
 }
 END_TEST
 
+START_TEST(test_err_one_line) {
+  zf_error(ZF_EFAIL, "a\nb\t\x1b[31m\x7f\xc2\x9b \xc3\xa9\xc2\xa0%s", "\r");
+  ck_assert_str_eq(zf_error_message(), "a?b??[31m??? \xc3\xa9\xc2\xa0?");
+  zf_error_prefix(ZF_EFAIL, "\n");
+  ck_assert_str_eq(zf_error_message(), "?: a?b??[31m??? \xc3\xa9\xc2\xa0?");
+}
+END_TEST
+
 START_TEST(test_err_long) {
   static char word[5000];
   memset(word, 'a', sizeof word - 1);
@@ -342,6 +350,7 @@ int main(void) {
   Suite *s = suite_create("base");
   TCase *t = tcase_create("base");
   tcase_add_test(t, test_err);
+  tcase_add_test(t, test_err_one_line);
   tcase_add_test(t, test_err_long);
   tcase_add_test(t, test_arena);
   tcase_add_test(t, test_arena_exhausted);
