@@ -87,7 +87,8 @@ void *zf_malloc(size_t size) {
 }
 
 void *zf_calloc(int64_t n, size_t size) {
-  void *p = n < 0 ? NULL : calloc(n ? (size_t)n : 1, size ? size : 1);
+  int fits = n >= 0 && (!size || (uint64_t)n <= SIZE_MAX / size);
+  void *p = fits ? calloc(n ? (size_t)n : 1, size ? size : 1) : NULL;
   if (!p)
     zf_error(ZF_ENOMEM, "out of memory: %lld items of %zu bytes wanted", (long long)n, size);
   return p;

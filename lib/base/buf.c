@@ -1,5 +1,6 @@
 #include "base/buf.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,10 +123,10 @@ int zf_glob(const char *p, const char *s) {
 enum { LONGEST = 64 };
 
 /* Edit distance with swaps of neighbours counted once (optimal string
- * alignment), over at most LONGEST characters. */
+ * alignment); INT_MAX when one is longer than LONGEST characters. */
 static int distance(const char *a, const char *b) {
+  if (strlen(a) > LONGEST || strlen(b) > LONGEST) return INT_MAX;
   int n = (int)strlen(a), m = (int)strlen(b);
-  if (n > LONGEST || m > LONGEST) return LONGEST;
   int d[3][LONGEST + 1];
   for (int j = 0; j <= m; j++) d[0][j] = j;
   for (int i = 1; i <= n; i++) {
@@ -145,7 +146,7 @@ static int distance(const char *a, const char *b) {
 
 const char *zf_nearest(const char *word, const char *const *names, int64_t n) {
   const char *best = NULL;
-  int limit = (int)strlen(word) / 3 + 1, least = limit + 1;
+  int least = (int)(strnlen(word, LONGEST) / 3) + 2;
   for (int64_t i = 0; i < n; i++) {
     int d = distance(word, names[i]);
     if (d < least) {

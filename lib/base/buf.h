@@ -41,7 +41,7 @@ int zf_glob(const char *pattern, const char *s);
  * near enough to be meant (more than about a third of the word differs). */
 const char *zf_nearest(const char *word, const char *const *names, int64_t n);
 
-/* "1.5 GB", "312 MB", "4.0 kB": decimal units, three significant digits, into
+/* "1.50 GB", "312 MB", "40.0 kB": decimal units, three significant digits, into
  * out[32], which is returned. */
 char *zf_human_bytes(char out[32], double bytes);
 

@@ -9,6 +9,15 @@ enum { SLOT = 2048 };
 
 static _Thread_local char slot[SLOT];
 
+/* Names and values from hostile files stand in sentences, which go to terminals
+ * and logs: control characters (C0, DEL, and C1 in UTF-8) become question marks. */
+static void disarm(char *text) {
+  for (unsigned char *p = (unsigned char *)text; *p; p++) {
+    if (*p < ' ' || *p == 0x7f) *p = '?';
+    if (p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0) p[0] = p[1] = '?';
+  }
+}
+
 int zf_error(int code, const char *fmt, ...) {
   /* The arguments may point into the slot itself: format aside first. */
   char text[SLOT];
@@ -16,6 +25,7 @@ int zf_error(int code, const char *fmt, ...) {
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
+  disarm(text);
   memcpy(slot, text, sizeof slot);
   return code;
 }
@@ -26,6 +36,7 @@ int zf_error_prefix(int code, const char *fmt, ...) {
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
+  disarm(text);
   memcpy(rest, slot, sizeof rest);
   size_t n = strlen(text);
   memcpy(slot, text, n);

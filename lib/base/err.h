@@ -31,7 +31,8 @@ enum zf_err {
 #endif
 
 /* Sets this thread's sentence and returns `code`, so that callers can write
- * `return zf_error(ZF_EINVALID, "%s: ...", path);`.  No newline at the end. */
+ * `return zf_error(ZF_EINVALID, "%s: ...", path);`.  One line: control characters
+ * become question marks. */
 int zf_error(int code, const char *fmt, ...) ZF_PRINTF(2, 3);
 
 /* Puts "prefix: " before the present sentence and returns `code`: for callers

@@ -182,7 +182,7 @@ int zf_mkdirs(const char *path) {
   char *p = zf_strdup(path);
   if (!p) return ZF_ENOMEM;
   int rc = 0;
-  for (char *s = p + 1;; s++) {
+  for (char *s = p + (*p != 0);; s++) {
     if (*s != '/' && *s != 0) continue;
     char c = *s;
     *s = 0;

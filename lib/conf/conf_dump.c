@@ -28,8 +28,9 @@ static int to_buf(void *data, unsigned char *bytes, size_t n) {
 /* `made` says whether the event could be built; emitting takes it over. */
 static int emit(struct writer *w, yaml_event_t *e, int made) {
   if (made && yaml_emitter_emit(&w->yaml, e)) return 0;
-  return zf_error(ZF_EFAIL, "cannot write YAML: %s",
-                  made && w->yaml.problem ? w->yaml.problem : "out of memory");
+  if (made && w->yaml.error == YAML_EMITTER_ERROR)
+    return zf_error(ZF_EFAIL, "cannot write YAML: %s", w->yaml.problem);
+  return zf_error(ZF_ENOMEM, "out of memory for YAML");
 }
 
 /* Is `s` a text without quotes to any YAML reader, also to one that has no schema?
@@ -50,8 +51,9 @@ static int is_plain_text(const char *s) {
 static int emit_scalar(struct writer *w, const char *s, int quoted) {
   yaml_event_t e;
   yaml_scalar_style_t style = quoted ? YAML_DOUBLE_QUOTED_SCALAR_STYLE : YAML_PLAIN_SCALAR_STYLE;
-  return emit(w, &e, yaml_scalar_event_initialize(&e, NULL, NULL, (const yaml_char_t *)s,
-                                                  (int)strlen(s), 1, 1, style));
+  return emit(w, &e,
+              yaml_scalar_event_initialize(&e, NULL, NULL, (const yaml_char_t *)s, (int)strlen(s),
+                                           1, 1, style));
 }
 
 static int emit_text(struct writer *w, const char *s) {
@@ -60,9 +62,9 @@ static int emit_text(struct writer *w, const char *s) {
 
 static int begin_list(struct writer *w, int flow) {
   yaml_event_t e;
-  return emit(w, &e, yaml_sequence_start_event_initialize(
-                         &e, NULL, NULL, 1,
-                         flow ? YAML_FLOW_SEQUENCE_STYLE : YAML_BLOCK_SEQUENCE_STYLE));
+  return emit(w, &e,
+              yaml_sequence_start_event_initialize(
+                  &e, NULL, NULL, 1, flow ? YAML_FLOW_SEQUENCE_STYLE : YAML_BLOCK_SEQUENCE_STYLE));
 }
 
 static int end_list(struct writer *w) {
@@ -72,9 +74,9 @@ static int end_list(struct writer *w) {
 
 static int begin_mapping(struct writer *w, int flow) {
   yaml_event_t e;
-  return emit(w, &e, yaml_mapping_start_event_initialize(
-                         &e, NULL, NULL, 1,
-                         flow ? YAML_FLOW_MAPPING_STYLE : YAML_BLOCK_MAPPING_STYLE));
+  return emit(w, &e,
+              yaml_mapping_start_event_initialize(
+                  &e, NULL, NULL, 1, flow ? YAML_FLOW_MAPPING_STYLE : YAML_BLOCK_MAPPING_STYLE));
 }
 
 static int end_mapping(struct writer *w) {
@@ -186,8 +188,7 @@ static int json_list(struct zf_buf *out, const struct zf_conf_value *v) {
   zf_buf_putc(out, '[');
   for (int64_t i = 0; !rc && i < v->n; i++) {
     if (i) zf_buf_puts(out, ", ");
-    rc = v->item ? zf_conf_dump_json(v->item[i], out)
-                 : add_json(out, json_string(v->text_n[i]), 0);
+    rc = v->item ? zf_conf_dump_json(v->item[i], out) : add_json(out, json_string(v->text_n[i]), 0);
   }
   zf_buf_putc(out, ']');
   return rc;
@@ -219,8 +220,8 @@ int zf_conf_dump_json(const struct zf_conf *c, struct zf_buf *out) {
 
 static const char *type_text(const struct zf_conf_key *key, char out[256]) {
   static const char *const name[] = {
-      [ZF_CONF_BOOL] = "bool",  [ZF_CONF_INT] = "integer", [ZF_CONF_NUM] = "number",
-      [ZF_CONF_STR] = "text",   [ZF_CONF_ENUM] = "",       [ZF_CONF_BYTES] = "bytes",
+      [ZF_CONF_BOOL] = "bool",  [ZF_CONF_INT] = "integer",   [ZF_CONF_NUM] = "number",
+      [ZF_CONF_STR] = "text",   [ZF_CONF_ENUM] = "",         [ZF_CONF_BYTES] = "bytes",
       [ZF_CONF_STRS] = "texts", [ZF_CONF_MAPS] = "mappings",
   };
   const char *type = name[key->type];

@@ -20,11 +20,11 @@ struct zf_conf_place {
 
 struct zf_conf_value {
   int set;
-  int word;      /* one of `choices` stands instead of a number */
-  char *text;    /* a scalar as it was written */
-  int64_t i;     /* BOOL (0, 1), INT, BYTES */
-  double num;    /* INT, NUM */
-  char **text_n; /* STRS: n texts */
+  int word;              /* one of `choices` stands instead of a number */
+  char *text;            /* a scalar as it was written */
+  int64_t i;             /* BOOL (0, 1), INT, BYTES */
+  double num;            /* INT, NUM */
+  char **text_n;         /* STRS: n texts */
   struct zf_conf **item; /* MAPS: n items */
   int64_t n, cap;
   char *origin;
@@ -36,8 +36,8 @@ struct zf_conf {
   const char **name; /* of each key, for zf_nearest */
   struct zf_conf_value *value;
   int64_t n;
-  char *prefix; /* "" at the top, "datasets.0." in an item: for messages */
-  char *origin; /* where an item begins; at the top the last file, or NULL */
+  char *prefix;  /* "" at the top, "datasets.0." in an item: for messages */
+  char *origin;  /* where an item begins; at the top the last file, or NULL */
   int64_t layer; /* at the top: how many layers were read */
 };
 

@@ -61,8 +61,7 @@ static int refuse_extras(const struct reader *r) {
   const yaml_char_t *anchor = NULL, *tag = NULL;
   if (e->type == YAML_ALIAS_EVENT)
     return zf_conf_fail(&at, "aliases ('*%.60s') are not supported", e->data.alias.anchor);
-  if (e->type == YAML_SCALAR_EVENT)
-    anchor = e->data.scalar.anchor, tag = e->data.scalar.tag;
+  if (e->type == YAML_SCALAR_EVENT) anchor = e->data.scalar.anchor, tag = e->data.scalar.tag;
   if (e->type == YAML_SEQUENCE_START_EVENT)
     anchor = e->data.sequence_start.anchor, tag = e->data.sequence_start.tag;
   if (e->type == YAML_MAPPING_START_EVENT)

@@ -178,27 +178,38 @@ static int refuse(const struct zf_conf *c, int64_t k, const char *text, const ch
                       near ? near : "", near ? "'?" : "");
 }
 
+/* Lists of texts and texts take anything. */
+static const char *type_value(struct zf_conf_value *v, const struct zf_conf_key *key,
+                              const char *text, size_t len) {
+  switch (key->type) {
+    case ZF_CONF_BOOL:
+      return type_bool(v, text);
+    case ZF_CONF_INT:
+      return type_int(v, text, len);
+    case ZF_CONF_NUM:
+      return type_num(v, text, len);
+    case ZF_CONF_BYTES:
+      return type_bytes(v, text, len);
+    case ZF_CONF_ENUM:
+      return zf_conf_is_choice(key->choices, text, len) ? NULL : "";
+    case ZF_CONF_MAPS:
+      return "";
+    default:
+      return NULL;
+  }
+}
+
 int zf_conf_type_scalar(struct zf_conf_value *v, const struct zf_conf *c, int64_t k,
                         const char *text, size_t len, const struct zf_conf_place *at) {
   const struct zf_conf_key *key = c->key[k];
-  const char *why = NULL;
+  int number = key->type == ZF_CONF_INT || key->type == ZF_CONF_NUM || key->type == ZF_CONF_BYTES;
   memset(v, 0, sizeof *v);
   if (memchr(text, 0, len))
     return zf_conf_fail(at, "'%s%s' holds a zero byte, which no value may", c->prefix, key->name);
   if (!(v->text = zf_strndup(text, len))) return ZF_ENOMEM;
-  if (key->type != ZF_CONF_ENUM && key->type != ZF_CONF_STR && key->choices)
-    v->word = zf_conf_is_choice(key->choices, text, len);
-  if (!v->word) {
-    int ranged = key->type == ZF_CONF_INT || key->type == ZF_CONF_NUM || key->type == ZF_CONF_BYTES;
-    if (ranged && len > NUMBER) why = "which is too long";
-    else if (key->type == ZF_CONF_BOOL) why = type_bool(v, v->text);
-    else if (key->type == ZF_CONF_INT) why = type_int(v, v->text, len);
-    else if (key->type == ZF_CONF_NUM) why = type_num(v, v->text, len);
-    else if (key->type == ZF_CONF_BYTES) why = type_bytes(v, v->text, len);
-    else if (key->type == ZF_CONF_ENUM && !zf_conf_is_choice(key->choices, text, len)) why = "";
-    else if (key->type == ZF_CONF_MAPS) why = "";
-    if (why) return refuse(c, k, v->text, why, at);
-    if (ranged) return out_of_range(v, c, k, at);
-  }
-  return 0;
+  v->word = number && key->choices && zf_conf_is_choice(key->choices, text, len);
+  if (v->word) return 0;
+  const char *why = number && len > NUMBER ? "which is too long" : type_value(v, key, v->text, len);
+  if (why) return refuse(c, k, v->text, why, at);
+  return number ? out_of_range(v, c, k, at) : 0;
 }

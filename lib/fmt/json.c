@@ -13,7 +13,7 @@ int zf_json_parse(json_t **out, const char *text, size_t len, const char *name) 
   json_error_t e;
   *out = json_loadb(len ? text : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
   if (*out) return 0;
-  if (json_error_code(&e) == json_error_out_of_memory)
+  if (!e.text[0]) /* Jansson has no words for it */
     return zf_error(ZF_ENOMEM, "%s: out of memory for its JSON", name);
   return zf_error(ZF_EINVALID, "%s:%d:%d: %s", name, e.line, e.column, e.text);
 }
@@ -72,16 +72,10 @@ int zf_json_str(const char **out, const json_t *obj, const char *key, const char
 }
 
 const char *zf_json_kind(const json_t *v) {
-  if (!v) return "nothing";
-  switch (json_typeof(v)) {
-    case JSON_OBJECT: return "an object";
-    case JSON_ARRAY: return "an array";
-    case JSON_STRING: return "a string";
-    case JSON_INTEGER: return "an integer";
-    case JSON_REAL: return "a real number";
-    case JSON_TRUE: return "true";
-    case JSON_FALSE: return "false";
-    case JSON_NULL: return "null";
-  }
-  return "nothing";
+  static const char *const kind[] = {
+      [JSON_OBJECT] = "an object",   [JSON_ARRAY] = "an array",     [JSON_STRING] = "a string",
+      [JSON_INTEGER] = "an integer", [JSON_REAL] = "a real number", [JSON_TRUE] = "true",
+      [JSON_FALSE] = "false",        [JSON_NULL] = "null",
+  };
+  return v ? kind[json_typeof(v)] : "nothing";
 }

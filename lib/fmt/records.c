@@ -68,12 +68,12 @@ int zf_records_fail(const struct zf_records_reader *r, size_t offset, const char
 static int parse_object(const struct zf_records_reader *r, size_t at, size_t end, size_t flags,
                         json_t **out, size_t *used) {
   json_error_t e;
-  json_t *v = json_loadb(r->data + at, end - at,
-                         JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, &e);
-  if (!v && json_error_code(&e) == json_error_out_of_memory)
+  json_t *v =
+      json_loadb(r->data + at, end - at, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, &e);
+  if (!v && !e.text[0]) /* Jansson has no words for it */
     return zf_error(ZF_ENOMEM, "%s: out of memory for its JSON", r->name);
-  if (!v) return zf_records_fail(r, at + (e.position > 0 ? (size_t)e.position - 1 : 0), "%s",
-                                 e.text);
+  if (!v)
+    return zf_records_fail(r, at + (e.position > 0 ? (size_t)e.position - 1 : 0), "%s", e.text);
   if (!json_is_object(v) || e.position <= 0) {
     int rc = zf_records_fail(r, at, "expected an object, found %s", zf_json_kind(v));
     json_decref(v);
@@ -174,8 +174,10 @@ static int format_of(const char *name, int *format) {
     size_t m = strlen(formats[*format].ending);
     if (n >= m && !strcasecmp(name + n - m, formats[*format].ending)) return 0;
   }
-  return zf_error(ZF_EUSAGE, "%s: unknown ending: expected .jsonl, .ndjson, .json, .csv, .tsv "
-                  "or .txt", name);
+  return zf_error(ZF_EUSAGE,
+                  "%s: unknown ending: expected .jsonl, .ndjson, .json, .csv, .tsv "
+                  "or .txt",
+                  name);
 }
 
 int zf_records_open(struct zf_records **out, const char *path) {

@@ -15,10 +15,10 @@ struct table {
   struct zf_records_reader *r;
   char delim;
   int quoting;
-  size_t at;         /* where the next field begins */
-  int64_t line;      /* of `at` */
+  size_t at;          /* where the next field begins */
+  int64_t line;       /* of `at` */
   struct zf_buf text; /* the field last read */
-  json_t *names;     /* array of strings: the first row */
+  json_t *names;      /* array of strings: the first row */
 };
 
 /* A quoted field; `at` stands on its opening quote, afterwards behind the closing one. */
@@ -91,8 +91,7 @@ static int read_names(struct table *t) {
     if ((rc = read_field(t, &last))) break;
     json_t *name = field_text(t);
     if (name && json_object_get(seen, json_string_value(name)))
-      rc = zf_records_fail(t->r, begin, "a second field is named '%.60s'",
-                           json_string_value(name));
+      rc = zf_records_fail(t->r, begin, "a second field is named '%.60s'", json_string_value(name));
     else
       bad = !name || json_object_set_new_nocheck(seen, json_string_value(name), json_true());
     bad |= json_array_append_new(t->names, name) && !rc;

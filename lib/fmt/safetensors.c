@@ -26,11 +26,11 @@ static const struct {
   const char *name;
   int bits; /* an element */
 } dtypes[] = {
-    {"F32", 32},    {"F16", 16},    {"BF16", 16},    {"F64", 64},         {"I64", 64},
-    {"I32", 32},    {"I16", 16},    {"I8", 8},       {"U8", 8},           {"U16", 16},
-    {"U32", 32},    {"U64", 64},    {"BOOL", 8},     {"C64", 64},         {"F8_E5M2", 8},
-    {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F6_E2M3", 6},  {"F6_E3M2", 6},      {"F4", 4},
-    {"F8_E4M3FNUZ", 8},             {"F8_E5M2FNUZ", 8},
+    {"F32", 32},        {"F16", 16},        {"BF16", 16},   {"F64", 64},    {"I64", 64},
+    {"I32", 32},        {"I16", 16},        {"I8", 8},      {"U8", 8},      {"U16", 16},
+    {"U32", 32},        {"U64", 64},        {"BOOL", 8},    {"C64", 64},    {"F8_E5M2", 8},
+    {"F8_E4M3", 8},     {"F8_E8M0", 8},     {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4},
+    {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8},
 };
 
 enum { DTYPES = sizeof dtypes / sizeof *dtypes };
@@ -189,12 +189,15 @@ static int check_cover(const struct zf_st *s, struct span *span, int64_t n, int6
   for (int64_t i = 0; i < n; i++) {
     const char *name = s->tensor[span[i].tensor].name;
     if (span[i].begin > end)
-      return zf_error(ZF_EINVALID, "tensor '%.120s': begins at byte %lld of the buffer and leaves "
-                      "a hole after byte %lld", name, (long long)span[i].begin, (long long)end);
+      return zf_error(ZF_EINVALID,
+                      "tensor '%.120s': begins at byte %lld of the buffer and leaves "
+                      "a hole after byte %lld",
+                      name, (long long)span[i].begin, (long long)end);
     if (span[i].begin < end)
-      return zf_error(ZF_EINVALID, "tensor '%.120s': begins at byte %lld of the buffer and "
-                      "overlaps tensor '%.120s', which ends at byte %lld", name,
-                      (long long)span[i].begin, s->tensor[span[i - 1].tensor].name,
+      return zf_error(ZF_EINVALID,
+                      "tensor '%.120s': begins at byte %lld of the buffer and "
+                      "overlaps tensor '%.120s', which ends at byte %lld",
+                      name, (long long)span[i].begin, s->tensor[span[i - 1].tensor].name,
                       (long long)end);
     end = span[i].end;
   }
@@ -303,8 +306,10 @@ static int add_path(struct zf_st *s, const char *path) {
   else if (zf_exists(index))
     rc = zf_st_add_index(s, index, path);
   else
-    rc = zf_error(ZF_EUSAGE, "%s: holds neither model.safetensors nor "
-                  "model.safetensors.index.json", path);
+    rc = zf_error(ZF_EUSAGE,
+                  "%s: holds neither model.safetensors nor "
+                  "model.safetensors.index.json",
+                  path);
   free(one);
   free(index);
   return rc;

@@ -28,9 +28,8 @@ static int check_shard_name(const json_t *v, const char *tensor) {
 static int add_shard(struct zf_st *s, const char *dir, const char *name) {
   char *path = zf_path_join(dir, name);
   if (!path) return ZF_ENOMEM;
-  int rc = zf_exists(path)
-               ? zf_st_add_file(s, path)
-               : zf_error(ZF_EINVALID, "%s: is missing, but the index names it", path);
+  int rc = zf_exists(path) ? zf_st_add_file(s, path)
+                           : zf_error(ZF_EINVALID, "%s: is missing, but the index names it", path);
   free(path);
   return rc;
 }

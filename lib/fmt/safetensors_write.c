@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "fmt/json.h"
 #include "fmt/safetensors.h"
+#include "fmt/utf8.h"
 
 /* One declared tensor and its place in the file. */
 struct slot {
@@ -36,10 +37,15 @@ static int measure(struct slot *s) {
   return 0;
 }
 
-/* Takes `v`, which is NULL for want of memory or of valid UTF-8. */
+static int check_text(const char *s) {
+  if (zf_utf8_bad(s, strlen(s)) < 0) return 0;
+  return zf_error(ZF_EINVALID, "'%.120s' is not UTF-8, which a header must be", s);
+}
+
+/* Takes `v`, which is NULL for want of memory. */
 static int put(json_t *obj, const char *key, json_t *v) {
-  if (!v || json_object_set_new(obj, key, v))
-    return zf_error(ZF_EINVALID, "'%.120s' or its value is not a text that JSON can hold", key);
+  if (!v || json_object_set_new_nocheck(obj, key, v))
+    return zf_error(ZF_ENOMEM, "out of memory for the header");
   return 0;
 }
 
@@ -47,7 +53,10 @@ static int put_metadata(json_t *top, const char *const *pair, int64_t n) {
   json_t *m = json_object();
   int rc = put(top, "__metadata__", m); /* which then owns it */
   if (!rc) rc = put(m, "format", json_string("pt"));
-  for (int64_t i = 0; !rc && i < n; i++) rc = put(m, pair[2 * i], json_string(pair[2 * i + 1]));
+  for (int64_t i = 0; !rc && i < n; i++) {
+    if ((rc = check_text(pair[2 * i])) || (rc = check_text(pair[2 * i + 1]))) break;
+    rc = put(m, pair[2 * i], json_string(pair[2 * i + 1]));
+  }
   return rc;
 }
 
@@ -70,8 +79,8 @@ static int put_tensors(json_t *top, const struct slot *slot, int64_t n) {
     const char *name = slot[i].t->name;
     if (json_object_get(top, name))
       return zf_error(ZF_EINVALID, "the name '%.120s' is taken: a tensor cannot have it", name);
-    int rc = put(top, name, tensor_object(&slot[i], at));
-    if (rc) return rc;
+    int rc = check_text(name);
+    if (rc || (rc = put(top, name, tensor_object(&slot[i], at)))) return rc;
     if (zf_add(at, slot[i].bytes, &at))
       return zf_error(ZF_EINVALID, "the tensors are too large for one file");
   }
@@ -111,8 +120,8 @@ static int write_tensors(FILE *f, const struct slot *slot, int64_t n, zf_st_fill
     off_t begin = ftello(f);
     int rc = fill(ctx, slot[i].index, f);
     if (rc) return zf_error_prefix(rc, "tensor '%.120s'", name);
-    if (ferror(f)) return zf_error(ZF_EIO, "tensor '%.120s': cannot write: %s", name,
-                                   strerror(errno));
+    if (ferror(f))
+      return zf_error(ZF_EIO, "tensor '%.120s': cannot write: %s", name, strerror(errno));
     int64_t wrote = (int64_t)(ftello(f) - begin);
     if (wrote != slot[i].bytes)
       return zf_error(ZF_EFAIL, "tensor '%.120s': %lld bytes were written where %lld are declared",

@@ -1,62 +1,7 @@
-/* Settings: typing by the schema, places in messages, layers, round trips. */
-#include "unit/unit.h"
+/* Settings: typing by the schema, places in messages, layers. */
+#include "unit/conf_schema.h"
 
-#include <jansson.h>
-#include <math.h>
-
-#include "base/buf.h"
 #include "base/file.h"
-#include "conf/conf.h"
-
-static const struct zf_conf_key item_keys[] = {
-    {.name = "path", .type = ZF_CONF_STR, .help = "file", .required = 1},
-    {.name = "type", .type = ZF_CONF_ENUM, .def = "text", .choices = "text|chat|alpaca"},
-    {.name = "weight", .type = ZF_CONF_NUM, .min = 0, .max = 1, .help = "share, 0 to 1"},
-    {.name = "fields", .type = ZF_CONF_STRS},
-    {.name = NULL},
-};
-
-static const struct zf_conf_key train_keys[] = {
-    {.name = "base_model", .type = ZF_CONF_STR, .help = "directory or ORG/NAME", .required = 1},
-    {.name = "learning_rate", .type = ZF_CONF_NUM, .def = "1e-5", .min = 0, .max = 1,
-     .help = "step size"},
-    {.name = "lr_scheduler", .type = ZF_CONF_ENUM, .def = "constant",
-     .choices = "constant|linear|cosine", .help = "shape of the schedule"},
-    {.name = "max_steps", .type = ZF_CONF_INT, .min = 1, .max = INFINITY, .help = "steps"},
-    {.name = "offset", .type = ZF_CONF_INT, .help = "any whole number"},
-    {.name = "batch", .type = ZF_CONF_INT, .choices = "auto|all", .min = 1, .max = 4096,
-     .help = "examples"},
-    {.name = "ratio", .type = ZF_CONF_NUM, .min = -INFINITY, .max = 0.5, .help = "at most 0.5"},
-    {.name = NULL},
-};
-
-static const struct zf_conf_key io_keys[] = {
-    {.name = "memory_limit", .type = ZF_CONF_BYTES, .choices = "none", .help = "bytes"},
-    {.name = "resume", .type = ZF_CONF_BOOL, .def = "no", .help = "go on"},
-    {.name = "prompt", .type = ZF_CONF_STR, .help = "any text"},
-    {.name = "trainable", .type = ZF_CONF_STRS, .def = "q_proj, v_proj", .help = "modules"},
-    {.name = "datasets", .type = ZF_CONF_MAPS, .sub = item_keys, .help = "what to learn"},
-    {.name = NULL},
-};
-
-static struct zf_conf *fresh(void) {
-  const struct zf_conf_key *tables[] = {train_keys, io_keys};
-  struct zf_conf *c;
-  ck_ok(zf_conf_new(&c, tables, 2));
-  return c;
-}
-
-static struct zf_conf *conf_of(const char *text) {
-  struct zf_conf *c = fresh();
-  ck_ok(zf_conf_text(c, text, strlen(text), "t.yaml"));
-  return c;
-}
-
-static char *dump(const struct zf_conf *c, int origins) {
-  struct zf_buf b = {0};
-  ck_ok(zf_conf_dump(c, &b, origins));
-  return b.data;
-}
 
 START_TEST(test_defaults) {
   struct zf_conf *c = fresh();
@@ -94,18 +39,18 @@ END_TEST
 
 START_TEST(test_typed_by_schema) {
   struct zf_conf *c = conf_of("base_model: no\n"
-                           "learning_rate: '2E-6'\n"
-                           "max_steps: \"20_000\"\n"
-                           "batch: auto\n"
-                           "ratio: -.5\n"
-                           "memory_limit: 1.5GB\n"
-                           "resume: On\n"
-                           "prompt: 1e5\n"
-                           "trainable: lone\n"
-                           "datasets:\n"
-                           "  - path: 007\n"
-                           "    fields: [a, 'b c', 3]\n"
-                           "  - {path: x, type: chat, weight: 0.25}\n");
+                              "learning_rate: '2E-6'\n"
+                              "max_steps: \"20_000\"\n"
+                              "batch: auto\n"
+                              "ratio: -.5\n"
+                              "memory_limit: 1.5GB\n"
+                              "resume: On\n"
+                              "prompt: 1e5\n"
+                              "trainable: lone\n"
+                              "datasets:\n"
+                              "  - path: 007\n"
+                              "    fields: [a, 'b c', 3]\n"
+                              "  - {path: x, type: chat, weight: 0.25}\n");
   const char *const *list;
   ck_ok(zf_conf_check(c));
   ck_assert_str_eq(zf_conf_str(c, "base_model"), "no");
@@ -138,12 +83,15 @@ START_TEST(test_bytes) {
   static const struct {
     const char *text;
     int64_t bytes;
-  } good[] = {{"0", 0},           {"123", 123},         {"1_000", 1000},  {"512M", 512000000},
-              {"8G", 8000000000}, {"1GiB", 1 << 30},    {"1.5kB", 1500},  {"2 kb", 2000},
-              {"0.5KiB", 512},    {"1T", 1000000000000}, {"16b", 16},     {"9223372036854775807",
-                                                                          INT64_MAX}};
-  static const char *const bad[] = {"-1", "G", "1.5", "1X", "1GBs", "1 ", "", "1e40",
-                                    "9223372036854775808", "9223373T", "8G G", "nan"};
+  } good[] = {{"0", 0},           {"123", 123},
+              {"1_000", 1000},    {"512M", 512000000},
+              {"8G", 8000000000}, {"1GiB", 1 << 30},
+              {"1.5kB", 1500},    {"2 kb", 2000},
+              {"0.5KiB", 512},    {"1T", 1000000000000},
+              {"16b", 16},        {"9223372036854775807", INT64_MAX}};
+  static const char *const bad[] = {
+      "-1",       "G",    "1.5", "1X", "1GBs", "1 ", "", "1e40", "9223372036854775808",
+      "9223373T", "8G G", "nan"};
   struct zf_conf *c = fresh();
   char word[80];
   for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
@@ -165,7 +113,7 @@ END_TEST
 
 START_TEST(test_null_is_absent) {
   struct zf_conf *c = conf_of("max_steps:\nbatch: ~\nlearning_rate: null\nprompt: null\n"
-                           "datasets: null\nbase_model: \"null\"\n");
+                              "datasets: null\nbase_model: \"null\"\n");
   ck_assert_int_eq(zf_conf_has(c, "max_steps"), 0);
   ck_assert_int_eq(zf_conf_has(c, "batch"), 0);
   ck_assert(zf_conf_num(c, "learning_rate", 0) == 1e-5);
@@ -276,8 +224,7 @@ END_TEST
 
 START_TEST(test_missing) {
   struct zf_conf *c = conf_of("base_model: x\ndatasets:\n  - path: a\n  - type: chat\n");
-  ck_fails(zf_conf_check(c), ZF_EUSAGE,
-           "t.yaml:4:5: the key 'datasets.1.path' is required: file");
+  ck_fails(zf_conf_check(c), ZF_EUSAGE, "t.yaml:4:5: the key 'datasets.1.path' is required: file");
   ck_ok(zf_conf_word(c, "datasets.1.path=b"));
   ck_ok(zf_conf_check(c));
   zf_conf_free(c);
@@ -325,8 +272,9 @@ START_TEST(test_nested_words) {
   ck_fails(zf_conf_word(c, "datasets.0.pat=x"), ZF_EUSAGE,
            "command line: unknown key 'datasets.0.pat': did you mean 'datasets.0.path'?");
   ck_fails(zf_conf_word(c, "datasets=x"), ZF_EUSAGE, "expects a list of mappings, found 'x'");
-  ck_fails(zf_conf_word(c, "max_steps.0=x"), ZF_EUSAGE, "'max_steps' has no parts: expected "
-                                                        "max_steps=VALUE");
+  ck_fails(zf_conf_word(c, "max_steps.0=x"), ZF_EUSAGE,
+           "'max_steps' has no parts: expected "
+           "max_steps=VALUE");
   ck_ok(zf_conf_word(c, "datasets=[{path: z, weight: 0.5}]"));
   ck_assert_int_eq(zf_conf_maps(c, "datasets"), 1);
   ck_assert_str_eq(zf_conf_origin(zf_conf_map(c, "datasets", 0), "path"), "command line");
@@ -336,8 +284,9 @@ END_TEST
 
 START_TEST(test_wrong_words) {
   struct zf_conf *c = fresh();
-  ck_fails(zf_conf_word(c, "max_steps"), ZF_EUSAGE, "command line: expected KEY=VALUE, found "
-                                                    "'max_steps'");
+  ck_fails(zf_conf_word(c, "max_steps"), ZF_EUSAGE,
+           "command line: expected KEY=VALUE, found "
+           "'max_steps'");
   ck_fails(zf_conf_word(c, ""), ZF_EUSAGE, "expected KEY=VALUE");
   ck_fails(zf_conf_word(c, "=1"), ZF_EUSAGE, "unknown key ''");
   ck_fails(zf_conf_word(c, "lerning_rate=1"), ZF_EUSAGE,
@@ -384,204 +333,6 @@ START_TEST(test_error) {
 }
 END_TEST
 
-START_TEST(test_dump) {
-  struct zf_conf *c = conf_of("base_model: ./m\nprompt: \"a\\nb\"\ndatasets:\n- path: x\n- {}\n");
-  ck_ok(zf_conf_word(c, "max_steps=1_000"));
-  char *text = dump(c, 0), *origins = dump(c, 1);
-  ck_assert_str_eq(text, "base_model: \"./m\"\n"
-                         "learning_rate: 1e-5\n"
-                         "lr_scheduler: constant\n"
-                         "max_steps: 1_000\n"
-                         "resume: false\n"
-                         "prompt: \"a\\nb\"\n"
-                         "trainable: [q_proj, v_proj]\n"
-                         "datasets:\n"
-                         "- path: x\n"
-                         "  type: text\n"
-                         "- type: text\n");
-  ck_assert_str_eq(origins, "base_model: \"./m\"  # t.yaml:1:13\n"
-                            "learning_rate: 1e-5  # default\n"
-                            "lr_scheduler: constant  # default\n"
-                            "max_steps: 1_000  # command line\n"
-                            "resume: false  # default\n"
-                            "prompt: \"a\\nb\"  # t.yaml:2:9\n"
-                            "trainable: [q_proj, v_proj]  # default\n"
-                            "datasets:  # t.yaml:4:1\n"
-                            "- path: x  # t.yaml:4:9\n"
-                            "  type: text  # default\n"
-                            "- type: text  # default\n");
-  struct zf_buf json = {0};
-  ck_ok(zf_conf_dump_json(c, &json));
-  ck_assert_str_eq(json.data,
-                   "{\"base_model\": \"./m\", \"learning_rate\": 1e-5, \"lr_scheduler\": "
-                   "\"constant\", \"max_steps\": 1000, \"resume\": false, \"prompt\": \"a\\nb\", "
-                   "\"trainable\": [\"q_proj\", \"v_proj\"], \"datasets\": [{\"path\": \"x\", "
-                   "\"type\": \"text\"}, {\"type\": \"text\"}]}");
-  free(text);
-  free(origins);
-  zf_buf_free(&json);
-  zf_conf_free(c);
-}
-END_TEST
-
-START_TEST(test_dump_empty) {
-  static const struct zf_conf_key sub[] = {{.name = "b", .type = ZF_CONF_INT}, {.name = NULL}};
-  static const struct zf_conf_key top[] = {{.name = "a", .type = ZF_CONF_MAPS, .sub = sub},
-                                           {.name = NULL}};
-  const struct zf_conf_key *table = top;
-  struct zf_conf *c;
-  ck_ok(zf_conf_new(&c, &table, 1));
-  char *text = dump(c, 1);
-  ck_assert_str_eq(text, "{}\n");
-  free(text);
-  ck_ok(zf_conf_text(c, "a: [{}, {b: 1}]", 15, "n\nl"));
-  text = dump(c, 1);
-  ck_assert_str_eq(text, "a:  # n?l:1:4\n- {}  # n?l:1:5\n- b: 1  # n?l:1:13\n");
-  free(text);
-  ck_ok(zf_conf_word(c, "a=[]"));
-  text = dump(c, 0);
-  ck_assert_str_eq(text, "a: []\n");
-  free(text);
-  zf_conf_free(c);
-}
-END_TEST
-
-/* Numbers come out of the JSON as they went in. */
-START_TEST(test_json_numbers) {
-  static const char *const num[] = {"0.1", "1e-300", "0.30000000000000004", "1", "0.001",
-                                    "1e-7", "0.12345678901234567", "0"};
-  for (size_t i = 0; i < sizeof num / sizeof *num; i++) {
-    struct zf_conf *c = fresh();
-    struct zf_buf b = {0};
-    char word[80];
-    snprintf(word, sizeof word, "learning_rate=%s", num[i]);
-    ck_ok(zf_conf_word(c, word));
-    ck_ok(zf_conf_dump_json(c, &b));
-    json_t *o = json_loads(b.data, 0, NULL);
-    ck_assert_ptr_nonnull(o);
-    ck_assert(json_real_value(json_object_get(o, "learning_rate")) == strtod(num[i], NULL));
-    json_decref(o);
-    zf_buf_free(&b);
-    zf_conf_free(c);
-  }
-}
-END_TEST
-
-START_TEST(test_help) {
-  struct zf_conf *c = fresh();
-  struct zf_buf b = {0};
-  ck_ok(zf_conf_help(c, &b));
-  ck_assert_ptr_nonnull(strstr(b.data, "base_model         text                    required  "));
-  ck_assert_ptr_nonnull(strstr(b.data, "constant|linear|cosine  constant  "
-                                       "      shape of the schedule\n"));
-  ck_assert_ptr_nonnull(strstr(b.data, "integer|auto|all"));
-  ck_assert_ptr_nonnull(strstr(b.data, "\ndatasets.N.path    text "));
-  zf_buf_free(&b);
-  zf_conf_free(c);
-}
-END_TEST
-
-/* A small generator: the same texts in every run. */
-static uint64_t state = 88172645463325252u;
-
-static unsigned draw(unsigned n) {
-  state ^= state << 13;
-  state ^= state >> 7;
-  state ^= state << 17;
-  return (unsigned)(state >> 33) % n;
-}
-
-/* Texts that YAML likes to misread, and random ones made of awkward pieces. */
-static void random_text(struct zf_buf *b) {
-  static const char *const tricky[] = {
-      "no", "null", "~", "", " ", "1e5", " leading space", "trailing ", "a: b", "a:", "#x", "a #x",
-      "\n", "a\nb\n", "\r\n", "\t", "- a", "? a", "[a", "{a}", "*a", "&a", "!a", "|", ">", "%a",
-      "@a", "`a", "'", "\"", "\\", "\\n", "...", "---", "--- a", "<<", "=", ".5", "0x1f", "y",
-      "True", ",", "a, b", "\x7f", "\x01", "\xc2\x85", "\xe2\x80\xa8", "\xef\xbb\xbf", "\xef\xbf\xbe",
-      "\xf0\x9f\x98\x80", "\xc3\xa9", "a\xcc\x81", "\xc2\xa0", "\xe2\x80\xa9x", "x\xef\xbb\xbf"};
-  static const char *const piece[] = {"a", "Z", "0", " ", "  ", "\n", "\t", ":", "#", "'", "\"",
-                                      "\\", "-", "[", "]", "{", "}", ",", "\xc3\xa9", "\xe2\x80\xa8",
-                                      "\xc2\x85", "\x1b", "\x7f", "\xf0\x9f\x98\x80", "\r", "&", "*",
-                                      "\xef\xbb\xbf", ".", "%"};
-  if (draw(2)) {
-    zf_buf_puts(b, tricky[draw(sizeof tricky / sizeof *tricky)]);
-    return;
-  }
-  zf_buf_puts(b, "");
-  int n = draw(8) ? (int)draw(12) : (int)draw(400);
-  for (int i = 0; i < n; i++) zf_buf_puts(b, piece[draw(sizeof piece / sizeof *piece)]);
-}
-
-/* YAML double quotes, every character escaped. */
-static void quote(struct zf_buf *b, const char *text) {
-  zf_buf_putc(b, '"');
-  for (const unsigned char *p = (const unsigned char *)text; *p;) {
-    unsigned c = *p, n = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-    if (n > 1) {
-      c &= 0x7fu >> n;
-      for (unsigned i = 1; i < n; i++) c = c << 6 | (p[i] & 63);
-    }
-    zf_buf_printf(b, "\\U%08x", c);
-    p += n;
-  }
-  zf_buf_putc(b, '"');
-}
-
-static void add_field(struct zf_buf *b, const char *key) {
-  struct zf_buf t = {0};
-  random_text(&t);
-  zf_buf_puts(b, key);
-  quote(b, t.data);
-  zf_buf_free(&t);
-}
-
-static void random_conf(struct zf_buf *b) {
-  add_field(b, "base_model: ");
-  add_field(b, "\nprompt: ");
-  zf_buf_printf(b, "\nlearning_rate: %.17g", draw(1000000) * 1e-6);
-  zf_buf_printf(b, "\noffset: %d", (int)draw(2000000) - 1000000);
-  zf_buf_printf(b, "\nbatch: %s", draw(2) ? "auto" : "17");
-  zf_buf_printf(b, "\nresume: %s", draw(2) ? "yes" : "OFF");
-  zf_buf_puts(b, "\ntrainable: [");
-  for (unsigned i = draw(4); i; i--) {
-    add_field(b, "");
-    zf_buf_puts(b, ", ");
-  }
-  zf_buf_puts(b, "]\ndatasets: [");
-  for (unsigned i = draw(3); i; i--) {
-    add_field(b, "{path: ");
-    add_field(b, ", fields: [");
-    zf_buf_puts(b, draw(2) ? "], weight: 0.5}, " : ", x]}, ");
-  }
-  zf_buf_puts(b, "]\n");
-}
-
-START_TEST(test_round_trip) {
-  for (int round = 0; round < 2000; round++) {
-    struct zf_buf text = {0}, j1 = {0}, j2 = {0};
-    random_conf(&text);
-    struct zf_conf *c = conf_of(text.data);
-    int origins = (int)draw(2);
-    char *one = dump(c, 0), *commented = dump(c, origins);
-    struct zf_conf *again = conf_of(commented);
-    char *two = dump(again, 0);
-    ck_assert_str_eq(one, two);
-    ck_ok(zf_conf_dump_json(c, &j1));
-    ck_ok(zf_conf_dump_json(again, &j2));
-    ck_assert_str_eq(j1.data, j2.data);
-    ck_assert_str_eq(zf_conf_str(c, "prompt"), zf_conf_str(again, "prompt"));
-    free(one);
-    free(two);
-    free(commented);
-    zf_buf_free(&text);
-    zf_buf_free(&j1);
-    zf_buf_free(&j2);
-    zf_conf_free(c);
-    zf_conf_free(again);
-  }
-}
-END_TEST
-
 int main(void) {
   Suite *s = suite_create("conf");
   TCase *t = tcase_create("conf");
@@ -598,12 +349,6 @@ int main(void) {
   tcase_add_test(t, test_wrong_words);
   tcase_add_test(t, test_file);
   tcase_add_test(t, test_error);
-  tcase_add_test(t, test_dump);
-  tcase_add_test(t, test_dump_empty);
-  tcase_add_test(t, test_json_numbers);
-  tcase_add_test(t, test_help);
-  tcase_add_test(t, test_round_trip);
-  tcase_set_timeout(t, 60);
   suite_add_tcase(s, t);
   return unit_run(s);
 }

@@ -17,8 +17,8 @@ static void refuse(const char *text, const char *part) {
 }
 
 START_TEST(test_accepts) {
-  static const char *const good[] = {"{}", "[]", " {\"a\": [1, -2.5e3, true, null, \"\\u00e9\"]} ",
-                                     "3", "null", "\"x\""};
+  static const char *const good[] = {
+      "{}", "[]", " {\"a\": [1, -2.5e3, true, null, \"\\u00e9\"]} ", "3", "null", "\"x\""};
   for (size_t i = 0; i < sizeof good / sizeof *good; i++) json_decref(parse(good[i]));
 }
 END_TEST

@@ -23,13 +23,20 @@ static void check(struct zf_records *r, int64_t n, const char *const *rows, cons
   zf_records_free(r);
 }
 
-#define ROWS(...) (const char *const[]){__VA_ARGS__}
-#define LINES(...) (const int[]){__VA_ARGS__}
+#define ROWS(...)                                                                                  \
+  (const char *const[]) {                                                                          \
+    __VA_ARGS__                                                                                    \
+  }
+#define LINES(...)                                                                                 \
+  (const int[]) {                                                                                  \
+    __VA_ARGS__                                                                                    \
+  }
 
 START_TEST(test_jsonl) {
   check(parse("a.jsonl", "{\"a\": 1}\n\n  \r\n{\"a\": [2]}\r\n{\"b\": \"\xc3\xa9\\u0041\"}"), 3,
-        ROWS("{\"a\":1}", "{\"a\":[2]}", "{\"b\":\"\xc3\xa9"
-                                         "A\"}"),
+        ROWS("{\"a\":1}", "{\"a\":[2]}",
+             "{\"b\":\"\xc3\xa9"
+             "A\"}"),
         LINES(1, 4, 5));
   check(parse("a.NDJSON", "\xef\xbb\xbf{\"a\": 1}\n"), 1, ROWS("{\"a\":1}"), LINES(1));
 }
@@ -52,8 +59,8 @@ START_TEST(test_csv) {
         LINES(2, 5, 6));
   check(parse("a.csv", "\xef\xbb\xbf\"a\"\n1\n\"\"\n\"2\""), 3,
         ROWS("{\"a\":\"1\"}", "{\"a\":\"\"}", "{\"a\":\"2\"}"), LINES(2, 3, 4));
-  check(parse("a.csv", ",b\n0,x\n1,"), 2, ROWS("{\"\":\"0\",\"b\":\"x\"}", "{\"\":\"1\",\"b\":\"\"}"),
-        LINES(2, 3));
+  check(parse("a.csv", ",b\n0,x\n1,"), 2,
+        ROWS("{\"\":\"0\",\"b\":\"x\"}", "{\"\":\"1\",\"b\":\"\"}"), LINES(2, 3));
   check(parse("a.csv", "a,b\n"), 0, NULL, NULL);
   check(parse("a.csv", "a\n\"x\r\ny\"\r"), 1, ROWS("{\"a\":\"x\\r\\ny\"}"), LINES(2));
 }
@@ -94,7 +101,8 @@ static const struct {
     {"a.json", "[\n{\"a\": 1},\n {\"a\" 2}]", "a.json:3:7: ':' expected near '2'"},
     {"a.json", "[", "a.json:1:"},
     {"a.json", "{\"a\": 1},", "a.json:1:9: "},
-    {"a.csv", "a,b\n1,2\n1\n", "a.csv:3:1: expected the 2 fields that the first row names, found 1"},
+    {"a.csv", "a,b\n1,2\n1\n",
+     "a.csv:3:1: expected the 2 fields that the first row names, found 1"},
     {"a.csv", "a,b\n1,2,3\n", "a.csv:2:1: expected the 2 fields that the first row names, found 3"},
     {"a.csv", "a,b,a\n", "a.csv:1:5: a second field is named 'a'"},
     {"a.csv", "a,b\n1,\"2\n\n", "a.csv:2:3: a quote is opened and never closed"},

@@ -27,10 +27,10 @@ static int parse(struct zf_st **s, const char *header, size_t tail) {
 }
 
 /* One tensor "a" of these properties. */
-#define ONE(dtype, shape, offsets)                                                                \
+#define ONE(dtype, shape, offsets)                                                                 \
   "{\"a\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}}"
-#define TWO(a, b)                                                                                 \
-  "{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":" a "},"                               \
+#define TWO(a, b)                                                                                  \
+  "{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":" a "},"                                \
   "\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":" b "}}"
 
 static const struct {
@@ -70,10 +70,12 @@ static const struct {
     {ONE("F4", "[3]", "[0,1]"), 1, "3 values of F4 do not fill whole bytes"},
     {ONE("F6_E2M3", "[2]", "[0,1]"), 1, "2 values of F6_E2M3 do not fill whole bytes"},
     {ONE("F32", "[1]", "[4,8]"), 8, "tensor 'a': begins at byte 4 of the buffer and leaves a hole"},
-    {TWO("[0,4]", "[5,9]"), 9, "tensor 'b': begins at byte 5 of the buffer and leaves a hole "
-                               "after byte 4"},
-    {TWO("[0,4]", "[3,7]"), 7, "tensor 'b': begins at byte 3 of the buffer and overlaps tensor "
-                               "'a', which ends at byte 4"},
+    {TWO("[0,4]", "[5,9]"), 9,
+     "tensor 'b': begins at byte 5 of the buffer and leaves a hole "
+     "after byte 4"},
+    {TWO("[0,4]", "[3,7]"), 7,
+     "tensor 'b': begins at byte 3 of the buffer and overlaps tensor "
+     "'a', which ends at byte 4"},
     {TWO("[0,4]", "[0,4]"), 4, "overlaps"},
     {ONE("F32", "[2]", "[0,8]"), 7, "is truncated: its tensors take 8 bytes, only 7 are there"},
     {ONE("F32", "[2]", "[0,8]"), 10, "has 2 bytes after its last tensor"},
@@ -214,8 +216,7 @@ static const char *make_sharded(const char *map, const char *y_holds) {
   for (int i = 0; i < 2; i++) {
     char header[128], path[600];
     snprintf(header, sizeof header,
-             "{\"%s\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
-             i ? y_holds : "a");
+             "{\"%s\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", i ? y_holds : "a");
     struct zf_buf b = make_file(header, strlen(header), 1);
     snprintf(path, sizeof path, "%s/%c.safetensors", dir, 'x' + i);
     ck_ok(zf_write_file(path, b.data, b.len));
@@ -236,8 +237,9 @@ START_TEST(test_shard_mistakes) {
       {MAP("x.safetensors", "z.safetensors"), "b", "z.safetensors: is missing, but the index"},
       {MAP("x.safetensors", "y.safetensors"), "c", "tensor 'b' is not in its shard y.safetensors"},
       {MAP("x.safetensors", "y.safetensors"), "a", "tensor 'a' is also in "},
-      {MAP("y.safetensors", "x.safetensors"), "b", "tensor 'a' is not in its shard y.safetensors "
-                                                   "but in "},
+      {MAP("y.safetensors", "x.safetensors"), "b",
+       "tensor 'a' is not in its shard y.safetensors "
+       "but in "},
       {MAP("x.safetensors", "sub/y.safetensors"), "b", "shard 'sub/y.safetensors' is not a plain"},
       {MAP("x.safetensors", ".."), "b", "shard '..' is not a plain file name"},
       {MAP("x.safetensors", ""), "b", "shard '' is not a plain file name"},
@@ -249,8 +251,7 @@ START_TEST(test_shard_mistakes) {
   };
   struct zf_st *s;
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-    ck_fails(zf_st_open(&s, make_sharded(bad[i].map, bad[i].y_holds)), ZF_EINVALID,
-             bad[i].message);
+    ck_fails(zf_st_open(&s, make_sharded(bad[i].map, bad[i].y_holds)), ZF_EINVALID, bad[i].message);
   ck_ok(zf_st_open(&s, make_sharded("{\"weight_map\":{}}", "b")));
   ck_assert_int_eq(s->n, 0);
   zf_st_free(s);
@@ -281,8 +282,10 @@ static int fill_ramp(void *ctx, int64_t index, FILE *f) {
 }
 
 static struct zf_st_out declared[] = {
-    {"caf\xc3\xa9/\"x\"", ZF_F16, 2, {2, 0}}, {"a.f16", ZF_F16, 2, {2, 2}},
-    {"z.f32", ZF_F32, 1, {3}},                {"a.bf16", ZF_BF16, 1, {5}},
+    {"caf\xc3\xa9/\"x\"", ZF_F16, 2, {2, 0}},
+    {"a.f16", ZF_F16, 2, {2, 2}},
+    {"z.f32", ZF_F32, 1, {3}},
+    {"a.bf16", ZF_BF16, 1, {5}},
     {"b.f32", ZF_F32, 0, {0}},
 };
 
@@ -345,7 +348,10 @@ START_TEST(test_write_mistakes) {
   t[0].name = "__metadata__";
   ck_fails(zf_st_write(path, t, 1, NULL, 0, fill_ramp, t), ZF_EINVALID, "'__metadata__' is taken");
   t[0].name = "\xff";
-  ck_fails(zf_st_write(path, t, 1, NULL, 0, fill_ramp, t), ZF_EINVALID, "not a text");
+  ck_fails(zf_st_write(path, t, 1, NULL, 0, fill_ramp, t), ZF_EINVALID, "is not UTF-8");
+  t[0].name = "a";
+  ck_fails(zf_st_write(path, t, 1, (const char *const[]){"k", "\xff"}, 1, fill_ramp, t),
+           ZF_EINVALID, "is not UTF-8");
   t[0] = (struct zf_st_out){"a", ZF_F32, 2, {INT64_MAX, 3}};
   ck_fails(zf_st_write(path, t, 1, NULL, 0, fill_ramp, t), ZF_EINVALID, "has no such size");
   t[0].ndim = ZF_ST_MAXDIM + 1;
