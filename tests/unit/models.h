@@ -9,6 +9,7 @@
 #include "base/cpu.h"
 #include "model/forward.h"
 #include "unit/unit.h"
+#include "zo/zo.h"
 
 #define FAMILIES_DIR "tests/golden/families/"
 
@@ -70,6 +71,40 @@ static inline float *logits_under(const struct zf_model *m, const int32_t *ids, 
 static inline float *logits_of(const struct zf_model *m, const int32_t *ids, int64_t n) {
   struct zf_perturb none = zf_perturb_none();
   return logits_under(m, ids, n, &none);
+}
+
+/* Mean negative log-likelihood of a sequence, as a step computes it. */
+struct text {
+  struct zf_model *m;
+  struct zf_forward *f;
+  int32_t id[64];
+  int64_t n; /* tokens that are read; one more is predicted */
+};
+
+static inline int text_loss(void *ctx, const struct zf_perturb *pt, double *loss) {
+  struct text *x = ctx;
+  int32_t place[64];
+  double lse[128], logit[128];
+  struct zf_segment seg = {.len = x->n};
+  for (int i = 0; i < x->n; i++) place[i] = i;
+  struct zf_batch b = {.T = x->n, .id = x->id, .pos = place, .nseg = 1, .seg = &seg, .R = x->n,
+                       .row = place};
+  int rc = zf_forward_run(x->f, &b, pt);
+  if (rc) return rc;
+  zf_forward_lse(x->f, x->id + 1, lse, logit);
+  for (int s = 0; s < pt->st.n; s++) {
+    loss[s] = 0;
+    for (int64_t i = s * x->n; i < (s + 1) * x->n; i++)
+      loss[s] += (lse[i] - logit[i]) / (double)x->n;
+  }
+  return 0;
+}
+
+static inline void text_init(struct text *x, struct zf_model *m, int64_t n) {
+  x->m = m;
+  x->n = n;
+  for (int64_t i = 0; i <= n; i++) x->id[i] = (int32_t)((i * i * 5 + 11 * i + 2) % m->config.vocab);
+  x->f = make_forward(m, n, n, 1, n, 2);
 }
 
 #endif
