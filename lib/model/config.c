@@ -131,6 +131,20 @@ static int read_act(struct zf_config *c, const struct reader *r) {
                   r->name, c->family->k_act, name);
 }
 
+/* Within the window a sliding model is a plain one, and longer sequences are refused. */
+static int read_window(struct zf_config *c, const struct reader *r) {
+  const struct zf_family *f = c->family;
+  int64_t window = f->window_size;
+  if (json_is_null(json_object_get(r->obj, f->k_window))) return 0;
+  int rc = zf_json_int(&window, r->obj, f->k_window, r->name);
+  if (rc) return rc;
+  if (window < 1)
+    return zf_error(ZF_EINVALID, "%s: key '%s': expected 1 or more, found %lld", r->name,
+                    f->k_window, (long long)window);
+  if (window < c->context) c->context = window;
+  return 0;
+}
+
 static int read_rules(struct zf_config *c, const struct reader *r) {
   const struct zf_family *f = c->family;
   int no_final = 0, windowed = 0, rc;
@@ -147,14 +161,7 @@ static int read_rules(struct zf_config *c, const struct reader *r) {
   /* A network of post-norm blocks ends normalised: no further norm (OPT 350M). */
   c->final_norm = !no_final && !c->post_norm;
   c->context = c->max_pos;
-  int64_t window = c->max_pos;
-  if (windowed && f->k_window && (rc = zf_json_int(&window, r->obj, f->k_window, r->name)))
-    return rc;
-  if (window < 1)
-    return zf_error(ZF_EINVALID, "%s: key '%s': expected 1 or more, found %lld", r->name,
-                    f->k_window, (long long)window);
-  if (window < c->context) c->context = window;
-  return 0;
+  return windowed ? read_window(c, r) : 0;
 }
 
 static int positive(const struct reader *r, const char *key, double v) {
@@ -163,40 +170,39 @@ static int positive(const struct reader *r, const char *key, double v) {
                   v);
 }
 
-/* Old spelling: rope_theta beside rope_scaling {type|rope_type, ...}; new one: both in
- * rope_parameters. */
-static int read_rope(struct zf_config *c, const struct reader *r) {
-  struct zf_rope_conf *rope = &c->rope;
-  *rope = (struct zf_rope_conf){.theta = 10000, .factor = 1, .partial = 1, .low = 1, .high = 4};
-  rope->original = (double)c->max_pos;
-  if (c->family->pos != ZF_POS_ROPE) return 0;
-  const json_t *p = json_object_get(r->obj, "rope_parameters");
-  const json_t *s = json_is_object(p) ? p : json_object_get(r->obj, "rope_scaling");
+/* A number of a scaling that cannot do without it. */
+static int scaling_num(double *out, const struct reader *r, const json_t *s, const char *key,
+                       const char *type, int required) {
+  const json_t *v = json_object_get(s, key);
+  if (required && (!v || json_is_null(v)))
+    return zf_error(ZF_EINVALID, "%s: rope scaling '%s' needs the key '%s'", r->name, type, key);
+  return zf_json_num(out, s, key, r->name);
+}
+
+/* What rope_scaling or rope_parameters says. */
+static int read_scaling(struct zf_rope_conf *rope, const struct reader *r, const json_t *s) {
+  const char *type = "default";
   int rc;
-  if ((rc = zf_json_num(&rope->theta, r->obj, "rope_theta", r->name))) return rc;
-  if ((rc = zf_json_num(&rope->partial, r->obj, "partial_rotary_factor", r->name))) return rc;
-  if (s && !json_is_null(s) && !json_is_object(s))
-    return zf_error(ZF_EINVALID, "%s: key 'rope_scaling': expected an object, found %s", r->name,
-                    zf_json_kind(s));
-  if (json_is_object(s)) {
-    const char *type = "default";
-    if ((rc = zf_json_str(&type, s, "type", r->name))) return rc;
-    if ((rc = zf_json_str(&type, s, "rope_type", r->name))) return rc;
-    if ((rc = zf_json_num(&rope->theta, s, "rope_theta", r->name))) return rc;
-    if ((rc = zf_json_num(&rope->partial, s, "partial_rotary_factor", r->name))) return rc;
-    if ((rc = zf_json_num(&rope->factor, s, "factor", r->name))) return rc;
-    if ((rc = zf_json_num(&rope->low, s, "low_freq_factor", r->name))) return rc;
-    if ((rc = zf_json_num(&rope->high, s, "high_freq_factor", r->name))) return rc;
-    if ((rc = zf_json_num(&rope->original, s, "original_max_position_embeddings", r->name)))
-      return rc;
-    if (!strcmp(type, "linear")) rope->kind = ZF_ROPE_LINEAR;
-    else if (!strcmp(type, "llama3")) rope->kind = ZF_ROPE_LLAMA3;
-    else if (strcmp(type, "default") != 0)
-      return zf_error(ZF_EINVALID,
-                      "%s: rope scaling '%s' is not supported; supported are default, linear, "
-                      "llama3",
-                      r->name, type);
-  }
+  if ((rc = zf_json_str(&type, s, "type", r->name))) return rc;
+  if ((rc = zf_json_str(&type, s, "rope_type", r->name))) return rc;
+  if (!strcmp(type, "linear")) rope->kind = ZF_ROPE_LINEAR;
+  else if (!strcmp(type, "llama3")) rope->kind = ZF_ROPE_LLAMA3;
+  else if (strcmp(type, "default") != 0)
+    return zf_error(ZF_EINVALID,
+                    "%s: rope scaling '%s' is not supported; supported are default, linear, llama3",
+                    r->name, type);
+  int scaled = rope->kind != ZF_ROPE_PLAIN, llama3 = rope->kind == ZF_ROPE_LLAMA3;
+  if ((rc = scaling_num(&rope->theta, r, s, "rope_theta", type, 0))) return rc;
+  if ((rc = scaling_num(&rope->partial, r, s, "partial_rotary_factor", type, 0))) return rc;
+  if ((rc = scaling_num(&rope->factor, r, s, "factor", type, scaled))) return rc;
+  if ((rc = scaling_num(&rope->low, r, s, "low_freq_factor", type, llama3))) return rc;
+  if ((rc = scaling_num(&rope->high, r, s, "high_freq_factor", type, llama3))) return rc;
+  return scaling_num(&rope->original, r, s, "original_max_position_embeddings", type, llama3);
+}
+
+static int check_rope(const struct zf_config *c, const struct reader *r) {
+  const struct zf_rope_conf *rope = &c->rope;
+  int rc;
   if ((rc = positive(r, "rope_theta", rope->theta))) return rc;
   if ((rc = positive(r, "factor", rope->factor))) return rc;
   if ((rc = positive(r, "low_freq_factor", rope->low))) return rc;
@@ -212,6 +218,28 @@ static int read_rope(struct zf_config *c, const struct reader *r) {
     return zf_error(ZF_EINVALID, "%s: head_dim %lld cannot be rotated in pairs", r->name,
                     (long long)c->head_dim);
   return 0;
+}
+
+/* Old spelling: rope_theta beside rope_scaling {type|rope_type, ...}; new one: both in
+ * rope_parameters. */
+static int read_rope(struct zf_config *c, const struct reader *r) {
+  struct zf_rope_conf *rope = &c->rope;
+  *rope = (struct zf_rope_conf){.theta = 10000, .factor = 1, .partial = 1, .low = 1, .high = 4};
+  rope->original = (double)c->max_pos;
+  if (c->family->pos != ZF_POS_ROPE) return 0;
+  const char *key = "rope_parameters";
+  const json_t *s = json_object_get(r->obj, key);
+  if (!s || json_is_null(s)) s = json_object_get(r->obj, key = "rope_scaling");
+  int rc;
+  if ((rc = zf_json_num(&rope->theta, r->obj, "rope_theta", r->name))) return rc;
+  if ((rc = zf_json_num(&rope->partial, r->obj, "partial_rotary_factor", r->name))) return rc;
+  if (s && !json_is_null(s)) {
+    if (!json_is_object(s))
+      return zf_error(ZF_EINVALID, "%s: key '%s': expected an object, found %s", r->name, key,
+                      zf_json_kind(s));
+    if ((rc = read_scaling(rope, r, s))) return rc;
+  }
+  return check_rope(c, r);
 }
 
 static int read_token(int32_t *out, const struct reader *r, const char *key) {

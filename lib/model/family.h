@@ -47,7 +47,8 @@ struct zf_family {
   struct zf_rule inverse_layer_scale; /* attention scores divided by layer + 1 */
   struct zf_rule unit_scale;          /* attention scores not scaled by 1/sqrt(head_dim) */
   struct zf_rule window;              /* sliding window in force when yes */
-  const char *k_window;               /* its size */
+  const char *k_window;               /* its size; a null there means no window */
+  int64_t window_size;                /* when the key is absent */
   enum zf_norm norm;
   enum zf_pos pos;
   int norm_bias;             /* LayerNorm with bias */

@@ -143,7 +143,7 @@ struct zf_log_reader {
 static int read_head(struct zf_log_reader *r, struct zf_log_head *head) {
   const unsigned char *h;
   memset(head, 0, sizeof *head);
-  if (r->map.len < HEAD) return zf_error(ZF_EINVALID, "%s: too short for a step log", r->path);
+  if (r->b.len < HEAD) return zf_error(ZF_EINVALID, "%s: too short for a step log", r->path);
   zf_bytes_take(&r->b, HEAD, &h);
   struct zf_bytes b = {h, HEAD, 8};
   uint32_t version = 0, size = 0, record = 0, q = 0, dir = 0, noise = 0;
@@ -176,20 +176,40 @@ static int read_head(struct zf_log_reader *r, struct zf_log_head *head) {
   return 0;
 }
 
+/* A reader without its bytes yet. */
+static struct zf_log_reader *new_reader(const char *name) {
+  struct zf_log_reader *r = zf_calloc(1, sizeof *r);
+  if (!r) return NULL;
+  r->path = zf_strdup(name);
+  if (r->path) return r;
+  free(r);
+  return NULL;
+}
+
+static int begin(struct zf_log_reader **out, struct zf_log_reader *r, const void *data, size_t len,
+                 struct zf_log_head *head) {
+  r->b = (struct zf_bytes){data, len, 0};
+  int rc = read_head(r, head);
+  if (rc) zf_log_reader_free(r);
+  else *out = r;
+  return rc;
+}
+
 int zf_log_open(struct zf_log_reader **out, const char *path, struct zf_log_head *head) {
   *out = NULL;
-  struct zf_log_reader *r = zf_calloc(1, sizeof *r);
+  struct zf_log_reader *r = new_reader(path);
   if (!r) return ZF_ENOMEM;
-  r->path = zf_strdup(path);
-  int rc = r->path ? zf_map_open(&r->map, path) : ZF_ENOMEM;
-  r->b = (struct zf_bytes){r->map.data, r->map.len, 0};
-  if (!rc) rc = read_head(r, head);
-  if (rc) {
-    zf_log_reader_free(r);
-    return rc;
-  }
-  *out = r;
-  return 0;
+  int rc = zf_map_open(&r->map, path);
+  if (!rc) return begin(out, r, r->map.data, r->map.len, head);
+  zf_log_reader_free(r);
+  return rc;
+}
+
+int zf_log_parse(struct zf_log_reader **out, const void *data, size_t len, const char *name,
+                 struct zf_log_head *head) {
+  *out = NULL;
+  struct zf_log_reader *r = new_reader(name);
+  return r ? begin(out, r, data, len, head) : ZF_ENOMEM;
 }
 
 int zf_log_next(struct zf_log_reader *r, struct zf_log_step *step, struct zf_zo_probe *probe,
@@ -204,7 +224,7 @@ int zf_log_next(struct zf_log_reader *r, struct zf_log_step *step, struct zf_zo_
                     (long long)r->number + 1, left, n);
   zf_bytes_take(&r->b, n, &p);
   struct zf_bytes b = {p, n, 0};
-  uint32_t crc = 0;
+  uint32_t crc = 0, zero = 0;
   zf_bytes_u32(&b, &step->step);
   zf_bytes_f64(&b, &step->lr);
   zf_bytes_u64(&b, &step->batch);
@@ -214,9 +234,13 @@ int zf_log_next(struct zf_log_reader *r, struct zf_log_step *step, struct zf_zo_
     zf_bytes_f64(&b, &probe[i].g);
   }
   zf_bytes_u32(&b, &crc);
-  if (crc != zf_crc32c(r->head_crc, p, n - 8) || step->step != (uint32_t)r->number + 1)
+  zf_bytes_u32(&b, &zero);
+  if (crc != zf_crc32c(r->head_crc, p, n - 8) || zero)
     return zf_error(ZF_EINVALID, "%s: record %lld is damaged (checksum)", r->path,
                     (long long)r->number + 1);
+  if (step->step != (uint32_t)r->number + 1)
+    return zf_error(ZF_EINVALID, "%s: record %lld is of step %u: steps are missing or out of order",
+                    r->path, (long long)r->number + 1, step->step);
   r->number++;
   return 0;
 }

@@ -59,6 +59,9 @@ int64_t zf_log_record_size(int probes);
  * end.  A torn or damaged record is ZF_EINVALID and names it. */
 struct zf_log_reader;
 int zf_log_open(struct zf_log_reader **out, const char *path, struct zf_log_head *head);
+/* The same from memory, which outlives the reader; `name` is for messages. */
+int zf_log_parse(struct zf_log_reader **out, const void *data, size_t len, const char *name,
+                 struct zf_log_head *head);
 int zf_log_next(struct zf_log_reader *r, struct zf_log_step *step, struct zf_zo_probe *probe,
                 int *more);
 void zf_log_reader_free(struct zf_log_reader *r);

@@ -1,0 +1,198 @@
+/* The forward pass against others: Transformers' logits of tiny random checkpoints of every
+ * family (tests/golden/families), and the reference values of small trained models, which are
+ * not part of the repository ($ZOFT_SHARED/models, else ../shared/models). */
+#include <jansson.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "eval/decode.h"
+#include "fmt/json.h"
+#include "unit/models.h"
+
+/* Transformers' f32 logits are themselves up to 1.4e-5 away from its f64 ones (versions.json). */
+static const double LOGITS = 2e-4;
+
+static double largest_difference(const struct zf_model *m, const struct zf_st *golden) {
+  double worst = 0;
+  for (int k = 0;; k++) {
+    char name[32];
+    snprintf(name, sizeof name, "ids.%d", k);
+    const struct zf_st_tensor *t = zf_st_find(golden, name);
+    if (!t) break;
+    float raw[64];
+    int32_t ids[64];
+    ck_assert_int_le(t->count, 64);
+    memcpy(raw, t->data, t->bytes);
+    for (int64_t i = 0; i < t->count; i++) ids[i] = (int32_t)raw[i];
+    snprintf(name, sizeof name, "logits.%d", k);
+    const struct zf_st_tensor *want = zf_st_find(golden, name);
+    ck_assert_int_eq(want->count, t->count * m->config.vocab);
+    float *got = logits_of(m, ids, t->count);
+    for (int64_t i = 0; i < want->count; i++) {
+      float w;
+      memcpy(&w, want->data + 4 * i, 4);
+      double d = fabs((double)got[i] - (double)w);
+      ck_assert_msg(d <= LOGITS, "%s: prompt %d, logit %lld: %g, not %g", m->dir, k, (long long)i,
+                    (double)got[i], (double)w);
+      if (d > worst) worst = d;
+    }
+    free(got);
+  }
+  return worst;
+}
+
+START_TEST(test_family) {
+  struct zf_model *m = open_family(_i, NULL, -1);
+  struct zf_st *golden;
+  char path[256];
+  snprintf(path, sizeof path, FAMILIES_DIR "%s/golden.safetensors", families[_i]);
+  ck_ok(zf_st_open(&golden, path));
+  double worst = largest_difference(m, golden);
+  if (getenv("CK_VERBOSE"))
+    printf("%-14s largest difference of a logit from Transformers %.2g\n", families[_i], worst);
+  zf_st_free(golden);
+  zf_model_free(m);
+}
+END_TEST
+
+/* What was saved must load, and mean the same, in every dtype it can be held in. */
+START_TEST(test_held_as_f32) {
+  struct zf_model *a = open_family(_i, NULL, -1), *b = open_family(_i, "*", ZF_F32);
+  int32_t ids[5] = {3, 1, 4, 1, 5};
+  float *x = logits_of(a, ids, 5), *y = logits_of(b, ids, 5);
+  ck_assert_mem_eq(x, y, sizeof *x * 5 * (size_t)a->config.vocab);
+  free(x);
+  free(y);
+  zf_model_free(a);
+  zf_model_free(b);
+}
+END_TEST
+
+static void check_old_spelling(const char *family) {
+  struct zf_config now, old;
+  char path[256], *text;
+  size_t len;
+  snprintf(path, sizeof path, FAMILIES_DIR "%s", family);
+  ck_ok(zf_config_load(&now, path));
+  snprintf(path, sizeof path, FAMILIES_DIR "%s/config-old.json", family);
+  ck_ok(zf_read_file(&text, &len, path, 1 << 20));
+  ck_ok(zf_config_parse(&old, text, len, path));
+  free(text);
+  ck_assert_int_eq(now.rope.kind, old.rope.kind);
+  ck_assert_double_eq(now.rope.theta, old.rope.theta);
+  ck_assert_double_eq(now.rope.factor, old.rope.factor);
+  ck_assert_double_eq(now.rope.low, old.rope.low);
+  ck_assert_double_eq(now.rope.high, old.rope.high);
+  ck_assert_double_eq(now.rope.original, old.rope.original);
+}
+
+START_TEST(test_old_spelling) {
+  check_old_spelling("llama");
+  check_old_spelling("llama3-bias");
+}
+END_TEST
+
+/* --- trained models --- */
+
+static const char *const shared[] = {"gpt2-minigpt-char54", "gpt2-tiny-hf-format",
+                                     "llama-babyllama-char105", "llama-imdb-4.6m",
+                                     "llama-stories260k", "opt-minigpt-char54"};
+enum { NSHARED = sizeof shared / sizeof *shared };
+
+static int32_t *ids_of(const json_t *list, int64_t *n) {
+  *n = (int64_t)json_array_size(list);
+  int32_t *id = zf_calloc(*n, sizeof *id);
+  ck_assert_ptr_nonnull(id);
+  for (int64_t i = 0; i < *n; i++)
+    id[i] = (int32_t)json_integer_value(json_array_get(list, (size_t)i));
+  return id;
+}
+
+/* The NLL of each token, by the log-normaliser that losses are made with. */
+static double check_nll(const struct zf_model *m, const json_t *eval) {
+  const json_t *want = json_object_get(eval, "nll_per_token_fp64");
+  int64_t n;
+  int32_t *id = ids_of(json_object_get(eval, "ids"), &n);
+  struct zf_forward *f = make_forward(m, n - 1, n - 1, 1, n - 1, 1);
+  struct zf_perturb none = zf_perturb_none();
+  struct zf_segment seg = {.len = n - 1};
+  int32_t place[n];
+  double lse[n], logit[n], worst = 0;
+  for (int64_t i = 0; i < n; i++) place[i] = (int32_t)i;
+  struct zf_batch b = {.T = n - 1, .id = id, .pos = place, .nseg = 1, .seg = &seg, .R = n - 1,
+                       .row = place};
+  ck_ok(zf_forward_run(f, &b, &none));
+  zf_forward_lse(f, id + 1, lse, logit);
+  ck_assert_int_eq((int64_t)json_array_size(want), n - 1);
+  for (int64_t i = 0; i < n - 1; i++) {
+    double d = fabs(lse[i] - logit[i] - json_number_value(json_array_get(want, (size_t)i)));
+    ck_assert_msg(d <= 1e-4, "token %lld: NLL %.6f", (long long)i, lse[i] - logit[i]);
+    if (d > worst) worst = d;
+  }
+  zf_forward_free(f);
+  free(id);
+  return worst;
+}
+
+static double check_prompt(const struct zf_model *m, const json_t *p) {
+  const json_t *top = json_object_get(p, "top5_ids"), *l = json_object_get(p, "top5_logits_fp64");
+  const json_t *greedy = json_object_get(p, "greedy_ids");
+  int64_t n;
+  int32_t *id = ids_of(json_object_get(p, "ids"), &n), next;
+  struct zf_decoder *d;
+  struct zf_sampling s = {.top_p = 1};
+  double worst = 0;
+  ck_ok(zf_decoder_new(&d, m, n, n + (int64_t)json_array_size(greedy)));
+  ck_ok(zf_decoder_begin(d, id, n));
+  for (size_t i = 0; i < json_array_size(top); i++) {
+    double got = (double)zf_decoder_logits(d)[json_integer_value(json_array_get(top, i))];
+    double diff = fabs(got - json_number_value(json_array_get(l, i)));
+    ck_assert_msg(diff <= 1e-4, "logit %zu of the top: %.7g", i, got);
+    if (diff > worst) worst = diff;
+  }
+  for (size_t i = 0; i < json_array_size(greedy); i++) {
+    ck_ok(zf_decoder_next(d, &s, &next));
+    ck_assert_int_eq(next, json_integer_value(json_array_get(greedy, i)));
+  }
+  zf_decoder_free(d);
+  free(id);
+  return worst;
+}
+
+START_TEST(test_shared) {
+  const char *root = getenv("ZOFT_SHARED");
+  char dir[512], path[600];
+  snprintf(dir, sizeof dir, "%s/models/%s", root ? root : "../shared", shared[_i]);
+  if (!zf_is_dir(dir)) {
+    printf("SKIP %s: no such directory\n", dir);
+    return;
+  }
+  json_t *golden;
+  snprintf(path, sizeof path, "%s/golden.json", dir);
+  ck_ok(zf_json_load(&golden, path));
+  struct zf_model *m = open_model(dir, &as_stored);
+  double nll = check_nll(m, json_object_get(golden, "eval")), logit = 0;
+  const json_t *prompts = json_object_get(golden, "prompts");
+  for (size_t i = 0; i < json_array_size(prompts); i++) {
+    double d = check_prompt(m, json_array_get(prompts, i));
+    if (d > logit) logit = d;
+  }
+  if (getenv("CK_VERBOSE"))
+    printf("%-24s largest difference: NLL %.2g, top-5 logit %.2g\n", shared[_i], nll, logit);
+  zf_model_free(m);
+  json_decref(golden);
+}
+END_TEST
+
+int main(void) {
+  Suite *s = suite_create("golden");
+  TCase *t = tcase_create("golden");
+  begin_kernels();
+  tcase_set_timeout(t, 300);
+  tcase_add_loop_test(t, test_family, 0, NFAMILIES);
+  tcase_add_loop_test(t, test_held_as_f32, 0, NFAMILIES);
+  tcase_add_test(t, test_old_spelling);
+  tcase_add_loop_test(t, test_shared, 0, NSHARED);
+  suite_add_tcase(s, t);
+  return unit_run(s);
+}
