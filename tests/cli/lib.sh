@@ -1,0 +1,64 @@
+# Sourced by the command-line tests.  Each case states a command, its exit status and its exact
+# output (standard output and error together); what changes from run to run is replaced first.
+#
+#   case_ NAME STATUS COMMAND... <<'END'
+#   expected output
+#   END
+
+set -u
+ZOFT=${ZOFT:-build/zoft}
+DEMO=datasets/demo
+T=$(mktemp -d "${TMPDIR:-/tmp}/zoft-cli-XXXXXX")
+trap 'rm -rf "$T"' EXIT
+passed=0
+failed=0
+export LC_ALL=C NO_COLOR=1
+
+# Times, speeds and sizes of memory differ from machine to machine; paths of the test do as well.
+normal() {
+  sed -e "s|$T|TMP|g" \
+    -e 's/[0-9.]* tok\/s/N tok\/s/g' \
+    -e 's/  [0-9:.]*\( s\)\{0,1\} left/  TIME left/' \
+    -e 's/[0-9.]* \([kMG]\{0,1\}B\)\b/N \1/g'
+}
+
+case_() {
+  name=$1 want=$2
+  shift 2
+  "$@" >"$T/.got" 2>&1 </dev/null
+  got=$?
+  cat >"$T/.want"
+  normal <"$T/.got" >"$T/.normal"
+  if [ $got = "$want" ] && cmp -s "$T/.normal" "$T/.want"; then
+    passed=$((passed + 1))
+    return
+  fi
+  failed=$((failed + 1))
+  echo "FAIL $name: exit $got, expected $want"
+  diff "$T/.want" "$T/.normal" | head -n 40
+}
+
+# check NAME COMMAND...: the command succeeds.
+check() {
+  name=$1
+  shift
+  if "$@"; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+    echo "FAIL $name: $*"
+  fi
+}
+
+# A copy of the demo model that a case may break.
+broken() {
+  rm -rf "$T/m"
+  cp -r "$DEMO/model" "$T/m"
+  chmod -R u+w "$T/m"
+}
+
+finish() {
+  echo "$((passed + failed)) cases"
+  echo "100%: Checks: $((passed + failed)), Failures: $failed, Errors: 0"
+  [ $failed = 0 ]
+}
