@@ -11,6 +11,7 @@
  *   zu_gt(a, b), zu_if(m, a, b)  signed compare, choice
  *   zu_trunc, zv_from_i32        conversions;  zu_bits, zv_bits: the same bits
  *   zv_transpose4(o, a, b, c, d) o[j] = lanes 4b + j of a, b, c, d for blocks b = 0..3
+ *   ZV_CHAINS           blocks of Philox that are made side by side
  *   ZV_KEYS             keys whose sums `scores` keeps in registers: 4, 8 or 16
  *
  * Sums and products follow the `_ref` kernels step by step. */
@@ -24,34 +25,59 @@
 
 enum { NOISE_BLOCK = 64 }; /* elements of 16 counters */
 
-/* Words of counters q..q+15, w[j] lane 4b + i: word j of counter q + 4i + b, so that a
+/* A key with its ten rounds' round keys. */
+struct schedule {
+  const struct zf_noise *k;
+  uint32_t round[20];
+};
+
+static inline struct schedule schedule_of(const struct zf_noise *k) {
+  struct schedule s = {.k = k};
+  for (uint32_t r = 0; r < 10; r++) {
+    s.round[2 * r] = (uint32_t)k->seed + r * 0x9E3779B9u;
+    s.round[2 * r + 1] = (uint32_t)(k->seed >> 32) + r * 0xBB67AE85u;
+  }
+  return s;
+}
+
+/* Words of `chains` times 16 counters from q on, in turns so that one chain's products fill
+ * the other's waiting.  w[4c + j] lane 4b + i: word j of counter q + 16c + 4i + b, so that a
  * transposition of 4x4 blocks brings elements into order. */
-static inline void philox_lanes(zu w[4], const struct zf_noise *k, int64_t q) {
+static inline __attribute__((always_inline)) void philox_lanes(zu *w, const struct schedule *s,
+                                                               int64_t q, int chains) {
   static const uint32_t order[16] = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
-  uint32_t lo = (uint32_t)q, hi = (uint32_t)(q >> 32 & 0xff) | k->param << 8;
-  zu c0 = zu_add(zu_set1(lo), zu_load(order)), c1 = zu_set1(hi);
-  zu c2 = zu_set1(k->step), c3 = zu_set1(k->probe | (uint32_t)k->use << 16);
-  uint32_t k0 = (uint32_t)k->seed, k1 = (uint32_t)(k->seed >> 32);
-  if (lo > UINT32_MAX - 15) { /* some lanes carry into the high word */
-    uint32_t high[16];
-    for (int l = 0; l < 16; l++) high[l] = (uint32_t)((q + order[l]) >> 32 & 0xff) | k->param << 8;
-    c1 = zu_load(high);
+  const struct zf_noise *k = s->k;
+  zu c[ZV_CHAINS][4];
+#pragma GCC unroll 4
+  for (int i = 0; i < chains; i++, q += 16) {
+    uint32_t lo = (uint32_t)q, high[16];
+    c[i][0] = zu_add(zu_set1(lo), zu_load(order));
+    c[i][1] = zu_set1((uint32_t)(q >> 32 & 0xff) | k->param << 8);
+    c[i][2] = zu_set1(k->step);
+    c[i][3] = zu_set1(k->probe | (uint32_t)k->use << 16);
+    if (lo <= UINT32_MAX - 15) continue;
+    for (int l = 0; l < 16; l++) /* some lanes carry into the high word */
+      high[l] = (uint32_t)((q + order[l]) >> 32 & 0xff) | k->param << 8;
+    c[i][1] = zu_load(high);
   }
+#pragma GCC unroll 10
   for (int r = 0; r < 10; r++) {
-    zu h0, l0, h1, l1;
-    zu_mul(&h0, &l0, c0, 0xD2511F53u);
-    zu_mul(&h1, &l1, c2, 0xCD9E8D57u);
-    c0 = zu_xor3(h1, c1, zu_set1(k0));
-    c2 = zu_xor3(h0, c3, zu_set1(k1));
-    c1 = l1;
-    c3 = l0;
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
+    zu k0 = zu_set1(s->round[2 * r]), k1 = zu_set1(s->round[2 * r + 1]);
+#pragma GCC unroll 4
+    for (int i = 0; i < chains; i++) {
+      zu h0, l0, h1, l1;
+      zu_mul(&h0, &l0, c[i][0], 0xD2511F53u);
+      zu_mul(&h1, &l1, c[i][2], 0xCD9E8D57u);
+      c[i][0] = zu_xor3(h1, c[i][1], k0);
+      c[i][2] = zu_xor3(h0, c[i][3], k1);
+      c[i][1] = l1;
+      c[i][3] = l0;
+    }
   }
-  w[0] = c0;
-  w[1] = c1;
-  w[2] = c2;
-  w[3] = c3;
+#pragma GCC unroll 4
+  for (int i = 0; i < chains; i++)
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) w[4 * i + j] = c[i][j];
 }
 
 static inline void box_muller_lanes(zv *z0, zv *z1, zu w0, zu w1) {
@@ -63,12 +89,10 @@ static inline void box_muller_lanes(zv *z0, zv *z1, zu w0, zu w1) {
   *z1 = zv_mul(r, s);
 }
 
-/* Elements 4q..4q+63. */
-static inline void noise_block(float *z, const struct zf_noise *k, int64_t q) {
-  zu w[4];
+/* Elements of 16 counters from their words. */
+static inline void values_of(float *z, const zu w[4], int kind) {
   zv f[4], o[4];
-  philox_lanes(w, k, q);
-  if (k->kind == ZF_RADEMACHER) {
+  if (kind == ZF_RADEMACHER) {
     for (int j = 0; j < 4; j++) /* the sign bit over 1.0 */
       f[j] = zv_bits(zu_or(zu_and(w[j], zu_set1(0x80000000u)), zu_set1(0x3f800000u)));
   } else {
@@ -79,36 +103,45 @@ static inline void noise_block(float *z, const struct zf_noise *k, int64_t q) {
   for (int j = 0; j < 4; j++) zv_store(z + 16 * j, o[j]);
 }
 
-static inline void words_block(float *w, const struct zf_noise *k, int64_t q) {
-  zu c[4];
+static inline void words_of(float *z, const zu w[4]) {
   zv o[4];
-  philox_lanes(c, k, q);
-  zv_transpose4(o, zv_bits(c[0]), zv_bits(c[1]), zv_bits(c[2]), zv_bits(c[3]));
-  for (int j = 0; j < 4; j++) zv_store(w + 16 * j, o[j]);
+  zv_transpose4(o, zv_bits(w[0]), zv_bits(w[1]), zv_bits(w[2]), zv_bits(w[3]));
+  for (int j = 0; j < 4; j++) zv_store(z + 16 * j, o[j]);
 }
 
-/* Blocks begin at the counter of the first element; what sticks out goes by a buffer. */
-static inline void blocks(float *z, const struct zf_noise *k, int64_t first, int64_t n,
-                          void (*block)(float *, const struct zf_noise *, int64_t)) {
-  float buf[NOISE_BLOCK];
+/* Elements first.., words or values of them.  Blocks begin at the counter of the first
+ * element; what sticks out at either end goes by a buffer. */
+static inline __attribute__((always_inline)) void blocks(float *z, const struct zf_noise *k,
+                                                         int64_t first, int64_t n, int raw) {
+  float buf[ZV_CHAINS * NOISE_BLOCK];
+  struct schedule s = schedule_of(k);
   int64_t q = first >> 2, skip = first & 3, take;
-  for (; n > 0; q += NOISE_BLOCK / 4, z += take, n -= take, skip = 0) {
-    take = n < NOISE_BLOCK - skip ? n : NOISE_BLOCK - skip;
-    if (take == NOISE_BLOCK) {
-      block(z, k, q);
-    } else {
-      block(buf, k, q);
-      memcpy(z, buf + skip, (size_t)take * sizeof *z);
-    }
+  for (; n > 0; z += take, n -= take, skip = 0) {
+    int chains = n > NOISE_BLOCK - skip ? ZV_CHAINS : 1;
+    int64_t size = chains * NOISE_BLOCK;
+    zu w[ZV_CHAINS * 4];
+    take = n < size - skip ? n : size - skip;
+    float *to = take == size ? z : buf;
+    if (chains == 1)
+      philox_lanes(w, &s, q, 1);
+    else
+      philox_lanes(w, &s, q, ZV_CHAINS);
+    for (int i = 0; i < chains; i++)
+      if (raw)
+        words_of(to + i * NOISE_BLOCK, w + 4 * i);
+      else
+        values_of(to + i * NOISE_BLOCK, w + 4 * i, k->kind);
+    if (take != size) memcpy(z, buf + skip, (size_t)take * sizeof *z);
+    q += size / 4;
   }
 }
 
 static void noise_lanes(float *z, const struct zf_noise *k, int64_t first, int64_t n) {
-  blocks(z, k, first, n, noise_block);
+  blocks(z, k, first, n, 0);
 }
 
 static void words_lanes(uint32_t *w, const struct zf_noise *k, int64_t first, int64_t n) {
-  blocks((float *)(void *)w, k, first, n, words_block);
+  blocks((float *)(void *)w, k, first, n, 1);
 }
 
 /* Storage to f32; the last lanes by a buffer. */
@@ -153,18 +186,21 @@ static inline zu narrow_f16_lanes(zv x, zu r) {
   return zu_or(h, zu_and(zu_shr(u, 16), zu_set1(0x8000)));
 }
 
+static inline void narrow16(uint16_t *dst, zv x, const uint32_t *r, enum zf_dtype type) {
+  zu w = zu_load(r);
+  zu_store16(dst, type == ZF_F16 ? narrow_f16_lanes(x, w) : narrow_bf16_lanes(x, w));
+}
+
 static void narrow_lanes(uint16_t *dst, const float *src, const uint32_t *r, enum zf_dtype type,
                          int64_t n) {
-  for (int64_t i = 0; i < n; i += ZF_LANES) {
-    int64_t m = n - i < ZF_LANES ? n - i : ZF_LANES;
-    uint32_t word[ZF_LANES] = {0};
-    uint16_t out[ZF_LANES];
-    memcpy(word, r + i, (size_t)m * sizeof *word);
-    zv x = zv_load_n(src + i, m);
-    zu w = zu_load(word);
-    zu_store16(out, type == ZF_F16 ? narrow_f16_lanes(x, w) : narrow_bf16_lanes(x, w));
-    memcpy(dst + i, out, (size_t)m * sizeof *out);
-  }
+  uint32_t word[ZF_LANES] = {0};
+  uint16_t out[ZF_LANES];
+  int64_t i = 0;
+  for (; i + ZF_LANES <= n; i += ZF_LANES) narrow16(dst + i, zv_load(src + i), r + i, type);
+  if (i == n) return;
+  memcpy(word, r + i, (size_t)(n - i) * sizeof *word);
+  narrow16(out, zv_load_n(src + i, n - i), word, type);
+  memcpy(dst + i, out, (size_t)(n - i) * sizeof *out);
 }
 
 static void add_lanes(float *y, const float *x, int64_t n) {

@@ -8,7 +8,7 @@
 
 #include "rng/sleef.h"
 
-enum { ZV_KEYS = 4 };
+enum { ZV_CHAINS = 1, ZV_KEYS = 4 };
 
 typedef struct {
   float32x4_t v[4];

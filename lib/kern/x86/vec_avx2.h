@@ -7,7 +7,7 @@
 
 #include "rng/sleef.h"
 
-enum { ZV_KEYS = 4 };
+enum { ZV_CHAINS = 1, ZV_KEYS = 4 };
 
 typedef struct {
   __m256 a, b;

@@ -7,7 +7,7 @@
 
 #include "rng/sleef.h"
 
-enum { ZV_KEYS = 16 }; /* accumulators that fit the registers beside a few more */
+enum { ZV_CHAINS = 2, ZV_KEYS = 16 };
 
 typedef __m512 zv;
 typedef __m512i zu;
