@@ -69,16 +69,19 @@ int64_t zf_forward_bytes(const struct zf_model *m, const struct zf_limits *lim) 
   return (int64_t)n;
 }
 
-static void fill_rope(struct zf_forward *f) {
-  if (!f->rot) return;
+static int fill_rope(struct zf_forward *f) {
   int64_t half = f->rot / 2;
-  double freq[half];
+  if (!half) return 0;
+  double *freq = zf_calloc(half, sizeof *freq);
+  if (!freq) return ZF_ENOMEM;
   zf_rope_freqs(freq, f->rot, &f->m->config.rope);
   for (int64_t t = 0; t < f->lim.length; t++)
     for (int64_t i = 0; i < half; i++) {
       f->rope[t * f->rot + i] = (float)cos((double)t * freq[i]);
       f->rope[t * f->rot + half + i] = (float)sin((double)t * freq[i]);
     }
+  free(freq);
+  return 0;
 }
 
 static int place_parts(struct zf_forward *f) {
@@ -116,11 +119,11 @@ int zf_forward_new(struct zf_forward **out, const struct zf_model *m, const stru
   f->rot = zf_config_rot(&m->config);
   int rc = zf_arena_init(&f->arena, (size_t)zf_forward_bytes(m, lim));
   if (!rc) rc = place_parts(f);
+  if (!rc) rc = fill_rope(f);
   if (rc) {
     zf_forward_free(f);
     return rc;
   }
-  fill_rope(f);
   *out = f;
   return 0;
 }

@@ -1,0 +1,328 @@
+/* Opening, saving and resetting checkpoints; what is said of broken ones. */
+#include <math.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "fmt/json.h"
+#include "unit/models.h"
+
+/* A copy of family "llama-gelu" (F16, one file) that can be spoilt. */
+#define SOURCE FAMILIES_DIR "llama-gelu"
+
+struct spoil {
+  const struct zf_st *st;
+  const int64_t *from;  /* tensor of the source for each one written */
+  const char *nan_name; /* its element `element` becomes a NaN */
+  int64_t element;
+};
+
+static int fill(void *ctx, int64_t i, FILE *f) {
+  const struct spoil *x = ctx;
+  const struct zf_st_tensor *t = &x->st->tensor[x->from[i]];
+  unsigned char *d = zf_malloc(t->bytes);
+  ck_assert_ptr_nonnull(d);
+  memcpy(d, t->data, t->bytes);
+  if (x->nan_name && !strcmp(t->name, x->nan_name)) memcpy(d + 2 * x->element, "\x01\xfc", 2);
+  fwrite(d, 1, t->bytes, f);
+  free(d);
+  return 0;
+}
+
+/* Writes DIR without tensor `drop`, with `flat` reshaped to one dimension. */
+static const char *spoilt(const char *name, const char *drop, const char *flat, const char *nan_name,
+                          int64_t element) {
+  const char *dir = tmp_path(name);
+  struct zf_st *st;
+  struct zf_st_out out[64];
+  int64_t from[64], n = 0;
+  char path[600];
+  ck_ok(zf_mkdirs(dir));
+  ck_ok(zf_st_open(&st, SOURCE));
+  for (int64_t i = 0; i < st->n; i++) {
+    const struct zf_st_tensor *t = &st->tensor[i];
+    if (drop && !strcmp(t->name, drop)) continue;
+    out[n] = (struct zf_st_out){.name = t->name, .type = (enum zf_dtype)t->type, .ndim = t->ndim};
+    memcpy(out[n].shape, t->shape, sizeof out[n].shape);
+    if (flat && !strcmp(t->name, flat)) {
+      out[n].ndim = 1;
+      out[n].shape[0] = t->count;
+    }
+    from[n++] = i;
+  }
+  struct spoil x = {st, from, nan_name, element};
+  snprintf(path, sizeof path, "%s/model.safetensors", dir);
+  ck_ok(zf_st_write(path, out, n, NULL, 0, fill, &x));
+  zf_st_free(st);
+  snprintf(path, sizeof path, "%s/config.json", dir);
+  ck_ok(zf_copy_file(SOURCE "/config.json", path));
+  return dir;
+}
+
+static int opens(const char *dir, const struct zf_model_opts *o) {
+  struct zf_model *m;
+  int rc = zf_model_open(&m, dir, o);
+  if (rc) ck_assert_ptr_null(m);
+  zf_model_free(m);
+  return rc;
+}
+
+START_TEST(test_missing) {
+  const char *dir = spoilt("missing", "model.layers.0.mlp.up_proj.weight", NULL, NULL, 0);
+  ck_fails(opens(dir, &as_stored), ZF_EINVALID,
+           "tensor 'model.layers.0.mlp.up_proj.weight' is missing");
+  ck_assert(strstr(zf_error_message(), dir) != NULL);
+}
+END_TEST
+
+/* An untied head is named as it is in the file, without the body's prefix. */
+START_TEST(test_missing_head) {
+  const char *dir = spoilt("headless", NULL, NULL, NULL, 0);
+  char path[600];
+  json_t *c;
+  snprintf(path, sizeof path, "%s/config.json", dir);
+  ck_ok(zf_json_load(&c, path));
+  json_object_set_new(c, "tie_word_embeddings", json_false());
+  ck_assert_int_eq(json_dump_file(c, path, 0), 0);
+  json_decref(c);
+  ck_fails(opens(dir, &as_stored), ZF_EINVALID, "tensor 'lm_head.weight' is missing");
+}
+END_TEST
+
+START_TEST(test_wrong_shape) {
+  const char *dir = spoilt("shape", NULL, "model.layers.0.self_attn.q_proj.weight", NULL, 0);
+  ck_fails(opens(dir, &as_stored), ZF_EINVALID,
+           "model.safetensors: tensor 'model.layers.0.self_attn.q_proj.weight': expected shape "
+           "[24, 24] by config.json, found [576]");
+}
+END_TEST
+
+START_TEST(test_not_finite) {
+  const char *name = "model.layers.0.mlp.gate_proj.weight";
+  const char *dir = spoilt("nan", NULL, NULL, name, 41);
+  struct zf_model_opts f32 = {.dtype = ZF_F32};
+  zf_kern_threads(_i);
+  ck_fails(opens(dir, &as_stored), ZF_EINVALID, "gate_proj.weight': element 41 is ");
+  ck_assert(strstr(zf_error_message(), "nan, not a finite number") != NULL);
+  ck_fails(opens(dir, &f32), ZF_EINVALID, "element 41 is ");
+}
+END_TEST
+
+START_TEST(test_dtype) {
+  const char *dir = spoilt("dtype", NULL, NULL, NULL, 0);
+  char path[600], *text;
+  size_t len;
+  snprintf(path, sizeof path, "%s/model.safetensors", dir);
+  ck_ok(zf_read_file(&text, &len, path, 1 << 24));
+  char *at = strstr(text + 8, "\"model.norm.weight\":{\"dtype\":\"F16\"");
+  ck_assert_ptr_nonnull(at);
+  at[strlen("\"model.norm.weight\":{\"dtype\":\"")] = 'I';
+  ck_ok(zf_write_file(path, text, len));
+  free(text);
+  ck_fails(opens(dir, &as_stored), ZF_EINVALID,
+           "tensor 'model.norm.weight': dtype I16 is not supported; supported are F32, F16, BF16");
+}
+END_TEST
+
+START_TEST(test_no_files) {
+  const char *dir = tmp_path("empty");
+  char path[600];
+  ck_ok(zf_mkdirs(dir));
+  ck_fails(opens(dir, &as_stored), ZF_EUSAGE, "config.json");
+  snprintf(path, sizeof path, "%s/config.json", dir);
+  ck_ok(zf_copy_file(SOURCE "/config.json", path));
+  ck_fails(opens(dir, &as_stored), ZF_EUSAGE, "safetensors");
+}
+END_TEST
+
+START_TEST(test_globs) {
+  const char *good[] = {"*mlp*", "model.norm.weight"}, *bad[] = {"*mlp*", "*c_attn*"};
+  struct zf_model_opts o = {.dtype = -1, .trainable = good, .ntrainable = 2};
+  struct zf_model *m;
+  ck_ok(zf_model_open(&m, SOURCE, &o));
+  for (int64_t i = 0; i < m->params.n; i++) {
+    const struct zf_param *p = &m->params.p[i];
+    int want = strstr(p->name, "mlp") || !strcmp(p->name, "model.norm.weight");
+    ck_assert_int_eq(p->trained, want);
+    ck_assert_int_eq(p->type, want ? ZF_F32 : ZF_F16);
+    ck_assert_uint_eq(p->id, (uint32_t)i);
+  }
+  ck_assert_int_eq(m->copied, zf_params_bytes(&m->params, 1));
+  ck_assert_int_eq(m->mapped + m->copied, zf_params_bytes(&m->params, 0));
+  zf_model_free(m);
+  o.trainable = bad;
+  ck_fails(opens(SOURCE, &o), ZF_EUSAGE, "trainable: '*c_attn*' matches no tensor");
+}
+END_TEST
+
+/* A head of two million dimensions: nothing of its size lies on the stack. */
+START_TEST(test_huge_head) {
+  static const char config[] =
+      "{\"model_type\": \"llama\", \"vocab_size\": 2, \"hidden_size\": 1, \"num_hidden_layers\": 1, "
+      "\"num_attention_heads\": 1, \"head_dim\": 2097152, \"intermediate_size\": 1, "
+      "\"max_position_embeddings\": 4, \"tie_word_embeddings\": true}";
+  struct zf_config c;
+  struct zf_rope_conf *r = &c.rope;
+  ck_ok(zf_config_parse(&c, config, sizeof config - 1, "config.json"));
+  struct zf_model m = {.config = c};
+  struct zf_limits lim = {.tokens = 1, .rows = 1, .segments = 1, .length = 1, .ids = 1, .streams = 1};
+  struct zf_forward *f;
+  ck_ok(zf_plan_build(&m.plan, &c));
+  ck_ok(zf_forward_new(&f, &m, &lim));
+  ck_assert(r->theta == 10000);
+  zf_forward_free(f);
+  zf_plan_free(&m.plan);
+}
+END_TEST
+
+/* --- saving --- */
+
+static void hash(const struct zf_model *m, char out[33]) {
+  ck_ok(zf_model_hash(m, out));
+}
+
+/* Some training: every trained weight moves. */
+static void disturb(struct zf_model *m) {
+  struct zf_zo zo = {.seed = 1, .eps = 1, .probes = 1};
+  struct zf_zo_probe g = {.g = 1};
+  zf_zo_update(&m->params, &zo, 1, &g, 0.01, 0);
+}
+
+START_TEST(test_save) {
+  struct zf_model *a = open_family(_i, "*", -1), *b;
+  struct zf_model_opts all = {.dtype = ZF_F32};
+  const char *dir = tmp_path("saved");
+  char before[33], after[33], path[600];
+  json_t *c;
+  disturb(a);
+  hash(a, before);
+  ck_ok(zf_model_save(a, dir, -1));
+  b = open_model(dir, &all);
+  hash(b, after);
+  ck_assert_str_eq(before, after);
+  ck_assert_int_eq(b->ignored, 0);
+  snprintf(path, sizeof path, "%s/config.json", dir);
+  ck_ok(zf_json_load(&c, path));
+  ck_assert_str_eq(json_string_value(json_object_get(c, "dtype")), "float32");
+  ck_assert_ptr_null(json_object_get(c, "torch_dtype"));
+  json_decref(c);
+  zf_model_free(a);
+  zf_model_free(b);
+}
+END_TEST
+
+/* Saved as a half format: each value rounded to nearest, and config.json says so. */
+START_TEST(test_save_half) {
+  struct zf_model *a = open_family(0, "*", -1), *b;
+  const char *dir = tmp_path("half");
+  char path[600];
+  json_t *c;
+  disturb(a);
+  ck_ok(zf_model_save(a, dir, _i));
+  b = open_model(dir, &as_stored);
+  for (int64_t i = 0; i < a->params.n; i++) {
+    const struct zf_param *p = &a->params.p[i], *q = &b->params.p[i];
+    ck_assert_int_eq(q->type, _i);
+    for (int64_t e = 0; e < p->n; e++) {
+      uint16_t h;
+      zf_from_f32(&h, (const float *)p->data + e, q->type, 1);
+      ck_assert_mem_eq(&h, (const uint16_t *)q->data + e, 2);
+    }
+  }
+  snprintf(path, sizeof path, "%s/config.json", dir);
+  ck_ok(zf_json_load(&c, path));
+  ck_assert_str_eq(json_string_value(json_object_get(c, "dtype")), _i == ZF_F16 ? "float16" : "bfloat16");
+  json_decref(c);
+  zf_model_free(a);
+  zf_model_free(b);
+}
+END_TEST
+
+START_TEST(test_reset_and_reload) {
+  static const char *const globs[] = {"*mlp*"};
+  struct zf_model_opts o = {.dtype = _i, .trainable = globs, .ntrainable = 1};
+  struct zf_model *m = open_model(FAMILIES_DIR "qwen2", &o);
+  const char *dir = tmp_path("reload");
+  char start[33], moved[33], now[33];
+  hash(m, start);
+  disturb(m);
+  hash(m, moved);
+  ck_assert_str_ne(start, moved);
+  ck_ok(zf_model_save(m, dir, -1));
+  zf_model_reset(m);
+  hash(m, now);
+  ck_assert_str_eq(now, start);
+  ck_ok(zf_model_reload(m, dir));
+  hash(m, now);
+  ck_assert_str_eq(now, moved);
+  ck_fails(zf_model_reload(m, FAMILIES_DIR "opt"), ZF_EINVALID, "is not the one that was saved there");
+  zf_model_free(m);
+}
+END_TEST
+
+/* A save over a model's own directory: the mapped source stays readable. */
+START_TEST(test_save_over) {
+  const char *dir = spoilt("over", NULL, NULL, NULL, 0);
+  struct zf_model *m = open_model(dir, &as_stored), *n;
+  char before[33], after[33];
+  hash(m, before);
+  ck_ok(zf_model_save(m, dir, -1));
+  hash(m, after);
+  ck_assert_str_eq(before, after);
+  n = open_model(dir, &as_stored);
+  hash(n, after);
+  ck_assert_str_eq(before, after);
+  zf_model_free(m);
+  zf_model_free(n);
+}
+END_TEST
+
+/* --- finding --- */
+
+START_TEST(test_find) {
+  char *dir, path[600];
+  const char *root = tmp_path("hub");
+  ck_ok(zf_model_find(&dir, SOURCE));
+  ck_assert_str_eq(dir, SOURCE);
+  free(dir);
+  ck_ok(zf_model_find(&dir, SOURCE "/model.safetensors"));
+  ck_assert_str_eq(dir, SOURCE);
+  free(dir);
+  ck_fails(zf_model_find(&dir, SOURCE "/config.json"), ZF_EUSAGE, "or a .safetensors file");
+  ck_fails(zf_model_find(&dir, "./nowhere"), ZF_EUSAGE, "./nowhere: no such model directory");
+  setenv("HF_HUB_CACHE", root, 1);
+  ck_fails(zf_model_find(&dir, "org/name"), ZF_EUSAGE, "not in the Hugging Face cache");
+  snprintf(path, sizeof path, "%s/models--org--name/refs", root);
+  ck_ok(zf_mkdirs(path));
+  snprintf(path, sizeof path, "%s/models--org--name/refs/main", root);
+  ck_ok(zf_write_file(path, "abc123\n", 7));
+  ck_ok(zf_model_find(&dir, "org/name"));
+  snprintf(path, sizeof path, "%s/models--org--name/snapshots/abc123", root);
+  ck_assert_str_eq(dir, path);
+  free(dir);
+  snprintf(path, sizeof path, "%s/models--org--name/refs/main", root);
+  ck_ok(zf_write_file(path, "../../x", 7));
+  ck_fails(zf_model_find(&dir, "org/name"), ZF_EINVALID, "expected the name of a snapshot");
+}
+END_TEST
+
+int main(void) {
+  Suite *s = suite_create("model");
+  TCase *t = tcase_create("model");
+  begin_kernels();
+  tcase_set_timeout(t, 120);
+  tcase_add_test(t, test_missing);
+  tcase_add_test(t, test_missing_head);
+  tcase_add_test(t, test_wrong_shape);
+  tcase_add_loop_test(t, test_not_finite, 1, 3);
+  tcase_add_test(t, test_dtype);
+  tcase_add_test(t, test_no_files);
+  tcase_add_test(t, test_globs);
+  tcase_add_test(t, test_huge_head);
+  tcase_add_loop_test(t, test_save, 0, NFAMILIES);
+  tcase_add_loop_test(t, test_save_half, ZF_F16, ZF_BF16 + 1);
+  tcase_add_loop_test(t, test_reset_and_reload, -1, ZF_DTYPES);
+  tcase_add_test(t, test_save_over);
+  tcase_add_test(t, test_find);
+  suite_add_tcase(s, t);
+  return unit_run(s);
+}
