@@ -54,8 +54,10 @@ static void on_eval(void *ctx, const struct zf_eval_report *e) {
   char a[32], b[32], at[48];
   const char *name = metric_name(w->r);
   snprintf(at, sizeof at, "step %lld", (long long)e->step);
-  zc_say("%-12s %-4s  %s %s  loss %s%s", at, e->what, name, zc_metric(a, &e->m, name),
-         zc_metric(b, &e->m, "loss"), e->best && e->step ? "  (best so far)" : "");
+  int words = isfinite(e->m.perplexity);
+  zc_say("%-12s %-4s  %s %s  %s %s%s", at, e->what, name, zc_metric(a, &e->m, name),
+         words ? "perplexity" : "loss", zc_metric(b, &e->m, words ? "perplexity" : "loss"),
+         e->best && e->step ? "  (best so far)" : "");
   if (!strcmp(e->what, "dev")) snprintf(w->dev, sizeof w->dev, "dev %s  ", a);
 }
 
@@ -113,12 +115,15 @@ static void metric_rows(struct zc_table *t, const char *set, const struct zf_met
 
 static void print_end(const struct zf_run *r, const struct zf_outcome *o) {
   char a[32], b[32], c[48];
-  struct zc_table *t = zc_table_new("lrr");
-  row2(t, "", "before", "after");
-  metric_rows(t, "dev", &o->start, o->best.examples && r->set.load_best ? &o->best : &o->end);
-  metric_rows(t, "test", &o->test_start, &o->test_end);
-  zc_table_print(t, 1);
-  t = zc_table_new("lr");
+  struct zc_table *t = zc_table_new("lr");
+  if (o->end.examples || o->test_end.examples) {
+    struct zc_table *m = zc_table_new("lrr");
+    row2(m, "", "before", "after");
+    metric_rows(m, "dev", &o->start, o->best.examples && r->set.load_best ? &o->best : &o->end);
+    metric_rows(m, "test", &o->test_start, &o->test_end);
+    zc_table_print(m, 1);
+    putchar('\n');
+  }
   snprintf(c, sizeof c, "%lld", (long long)o->step);
   zc_table_row(t, (const char *const[]){"steps", c});
   zc_table_row(t, (const char *const[]){"time", zc_duration(a, o->seconds)});
@@ -126,7 +131,6 @@ static void print_end(const struct zf_run *r, const struct zf_outcome *o) {
   zc_table_row(t, (const char *const[]){"  forecast", zf_human_bytes(a, (double)r->forecast.total)});
   zc_table_row(t, (const char *const[]){"AdamW would need, about",
                                         zf_human_bytes(b, (double)r->forecast.adamw)});
-  putchar('\n');
   zc_table_print(t, 0);
   printf("\nModel, log and metrics are in %s. Next:\n"
          "  zoft generate %s --prompt '...'\n"
