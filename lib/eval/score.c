@@ -60,11 +60,26 @@ static int64_t top(int64_t *v, int64_t n, int64_t m) {
   return sum;
 }
 
-/* The most that any `m` examples of a set need together. */
+/* What no example of a set exceeds. */
+static struct cost largest(const struct zf_dataset *d) {
+  struct cost c = {0, 0, 0, 0};
+  for (int64_t i = 0; i < d->n; i++) {
+    struct cost k = cost_of(d, i);
+    c = (struct cost){max64(c.tokens, k.tokens), max64(c.rows, k.rows),
+                      max64(c.segments, k.segments), max64(c.ids, k.ids)};
+  }
+  return c;
+}
+
+static struct cost times(struct cost c, int64_t m) {
+  return (struct cost){m * c.tokens, m * c.rows, m * c.segments, m * c.ids};
+}
+
+/* The most that any `m` examples of a set need together; without memory to sort, a coarser bound. */
 static struct cost worst(const struct zf_dataset *d, int64_t m) {
   struct cost c = {0, 0, 0, 0};
   int64_t *v = zf_calloc(4 * d->n, sizeof *v);
-  if (!v) return c; /* a forecast too small is caught by the arena */
+  if (!v) return m < d->n ? times(largest(d), m) : times(largest(d), d->n);
   for (int64_t i = 0; i < d->n; i++) {
     struct cost k = cost_of(d, i);
     v[i] = k.tokens;

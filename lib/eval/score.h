@@ -15,7 +15,7 @@ struct zf_score {
   double nll;     /* sum of -log p over the targets of the right option (of all targets); NaN when
                      the normaliser was never computed (single-token options) */
   int64_t weight; /* what the loss counts: 1 for classification, else the number of targets */
-  int32_t choice; /* classification: the likeliest option; else targets that were the argmax's... -1 */
+  int32_t choice; /* classification: the likeliest option, the first of equals; else -1 */
 };
 
 struct zf_scorer;

@@ -1,10 +1,12 @@
 /* Rows to token sequences. */
 #include "task/dataset.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
+#include "fmt/json.h"
 #include "task/template.h"
 
 /* A spec with its templates parsed, and buffers that are used again for every row. */
@@ -102,21 +104,32 @@ static int prompt_length(struct encoder *e, const json_t *row, int64_t *n) {
   return rc ? rc : encode(e, ZF_ENC_SPECIAL, n);
 }
 
+/* A label's words: texts, integers and booleans as a template would print them; NULL for others. */
+static const char *label_text(char number[24], const json_t *v) {
+  if (json_is_boolean(v)) return json_is_true(v) ? "true" : "false";
+  if (!json_is_integer(v)) return json_string_value(v);
+  snprintf(number, 24, "%lld", (long long)json_integer_value(v));
+  return number;
+}
+
 static int find_label(const struct encoder *e, const json_t *row, int32_t *label) {
   const struct zf_data_spec *s = e->spec;
   const char *key = s->label ? s->label : "label";
   const json_t *v = json_object_get(row, key);
+  char number[24], *end = NULL;
   if (!v) return zf_error(ZF_EINVALID, "field '%s' is missing", key);
-  const char *text = json_string_value(v);
-  for (int64_t i = 0; s->labels && text && i < s->nlabels; i++)
+  const char *text = label_text(number, v);
+  if (!text)
+    return zf_error(ZF_EINVALID, "field '%s': expected a text, integer or boolean, found %s", key,
+                    zf_json_kind(v));
+  for (int64_t i = 0; s->labels && i < s->nlabels; i++)
     if (!strcmp(s->labels[i], text)) {
       *label = (int32_t)i;
       return 0;
     }
-  char *end = NULL;
-  long long n = json_is_integer(v) ? json_integer_value(v) : text ? strtoll(text, &end, 10) : -1;
-  if (!json_is_integer(v) && (!text || !*text || *end || s->labels))
-    return zf_error(ZF_EINVALID, "label '%s' is none of the %lld labels", text ? text : "?",
+  long long n = strtoll(text, &end, 10);
+  if (s->labels || !*text || *end)
+    return zf_error(ZF_EINVALID, "label '%.60s' is none of the %lld labels", text,
                     (long long)s->noptions);
   if (n < 0 || n >= s->noptions)
     return zf_error(ZF_EINVALID, "label %lld is out of range: there are %lld options (0 to %lld)", n,
@@ -330,6 +343,9 @@ static int add_path(struct encoder *e) {
 int zf_dataset_add(struct zf_dataset *d, const struct zf_records *r, const int64_t *index, int64_t n,
                    const struct zf_data_spec *spec, const struct zf_tok *tok) {
   struct encoder e = {.d = d, .spec = spec, .tok = tok, .rec = r};
+  if (spec->sequence_len < 2) /* a token to read and one to predict */
+    return zf_error(ZF_EUSAGE, "sequence_len: expected 2 or more, found %lld",
+                    (long long)spec->sequence_len);
   int rc = spec->add_eos && zf_tok_eos(tok) < 0
                ? zf_error(ZF_EUSAGE, "add_eos: the tokenizer names no EOS token")
                : parse_templates(&e);

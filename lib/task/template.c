@@ -2,6 +2,7 @@
  * a row of the table below. */
 #include "task/template.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -130,8 +131,11 @@ const char *zf_template_filters(void) {
 
 /* --- parsing --- */
 
+/* The 1-based character of UTF-8 text that `at` points to. */
 static int place(const char *text, const char *at) {
-  return (int)(at - text) + 1;
+  int n = 1;
+  for (const char *p = text; p < at; p++) n += ((unsigned char)*p & 0xc0) != 0x80;
+  return n;
 }
 
 static int add_filter(struct piece *p, const char *text, const char *at, size_t n) {
@@ -241,6 +245,17 @@ void zf_template_free(struct zf_template *t) {
 
 /* --- use --- */
 
+/* The shortest digits that give the same number, with a point or an exponent as JSON wants. */
+static void put_real(struct zf_buf *out, double v) {
+  char text[32];
+  for (int digits = 15; digits <= 17; digits++) {
+    snprintf(text, sizeof text, "%.*g", digits, v);
+    if (strtod(text, NULL) == v) break;
+  }
+  zf_buf_puts(out, text);
+  if (!strpbrk(text, ".e")) zf_buf_puts(out, ".0");
+}
+
 static int value(const json_t *row, const char *name, struct zf_buf *out) {
   const json_t *v = json_object_get(row, name);
   zf_buf_clear(out);
@@ -250,7 +265,7 @@ static int value(const json_t *row, const char *name, struct zf_buf *out) {
   } else if (json_is_integer(v)) {
     zf_buf_printf(out, "%lld", (long long)json_integer_value(v));
   } else if (json_is_real(v)) {
-    zf_buf_printf(out, "%.17g", json_real_value(v));
+    put_real(out, json_real_value(v));
   } else if (json_is_boolean(v)) {
     zf_buf_puts(out, json_is_true(v) ? "true" : "false");
   } else {
@@ -269,10 +284,9 @@ int zf_template_apply(const struct zf_template *t, const json_t *row, struct zf_
       zf_buf_puts(out, p->text);
       continue;
     }
-    rc = value(row, p->text, &v);
+    if ((rc = value(row, p->text, &v))) break;
     for (int k = 0; !rc && k < p->nfilter; k++) rc = p->filter[k]->fn(&v, p->arg[k]);
-    if (rc == ZF_EINVALID && p->nfilter && json_object_get(row, p->text))
-      rc = zf_error_prefix(rc, "field '%s'", p->text);
+    if (rc == ZF_EINVALID) zf_error_prefix(rc, "field '%s'", p->text);
     if (!rc) zf_buf_add(out, v.data, v.len);
   }
   zf_buf_free(&v);
