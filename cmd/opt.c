@@ -128,7 +128,7 @@ static void help_table(const struct zc_opt *o) {
 }
 
 void zc_help(const struct zc_command *c) {
-  printf("%s\n\nUsage: %s\n", c->about, c->usage);
+  printf("zoft %s: %s\n\nUsage: %s\n", c->name, c->about, c->usage);
   if (c->details) printf("\n%s", c->details);
   printf("\nOptions:\n");
   help_table(c->opt);

@@ -62,8 +62,8 @@ const struct zf_conf_key zf_train_keys[] = {
     {"warmup_steps", ZF_CONF_INT, NULL, "steps of linear warm-up", .min = 0, .max = 1e12},
     {"warmup_ratio", ZF_CONF_NUM, NULL, "the same as a share of all steps", .min = 0, .max = 1},
     {"weight_decay", ZF_CONF_NUM, "0", "of matrices; not of biases and norms", .min = 0, .max = 1e6},
-    {"max_steps", ZF_CONF_INT, NULL, "steps; unset: num_epochs decides", .min = 1, .max = 4294967295.0},
-    {"num_epochs", ZF_CONF_NUM, "1", "passes over the training set", .min = 1e-6, .max = 1e6},
+    {"max_steps", ZF_CONF_INT, NULL, "steps of the run; unset: num_epochs decides", .min = 1, .max = 4294967295.0},
+    {"num_epochs", ZF_CONF_NUM, NULL, "passes over the training set, when max_steps is unset (1)", .min = 1e-6, .max = 1e6},
     {"micro_batch_size", ZF_CONF_INT, "16", "examples in memory at once", .min = 1, .max = 1 << 20},
     {"gradient_accumulation_steps", ZF_CONF_INT, "1", "micro-batches in a batch", .min = 1,
      .max = 1 << 20},
@@ -189,7 +189,7 @@ static int fill_optimizer(struct zf_settings *s, const struct zf_conf *c) {
   s->weight_decay = zf_conf_num(c, "weight_decay", 0);
   s->max_steps = zf_conf_int(c, "max_steps", 0);
   s->epochs = zf_conf_num(c, "num_epochs", 1);
-  if (s->max_steps && strcmp(zf_conf_origin(c, "num_epochs"), "default") != 0)
+  if (s->max_steps && zf_conf_has(c, "num_epochs"))
     return zf_conf_error(c, "num_epochs", "max_steps is set as well: keep one of the two");
   s->micro_batch = zf_conf_int(c, "micro_batch_size", 16);
   s->accumulation = zf_conf_int(c, "gradient_accumulation_steps", 1);
