@@ -1,0 +1,334 @@
+/* The BPE model: vocabulary, merges and what becomes of unknown characters.
+ *
+ * A piece is cut into characters; each is looked up (with a prefix when it does not
+ * begin the piece and a suffix when it ends it), failing that spelled as bytes
+ * "<0xE4>", failing that the unknown token, failing that dropped.  Then pairs merge. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/arena.h"
+#include "bpe_internal.h"
+#include "fmt/json.h"
+
+enum { DIRECT = 0x400, AFFIX = 64, NO_UNK = -1, LOST_UNK = -2 };
+
+struct bpe {
+  const struct zf_vocab *vocab;
+  struct zf_merges merges;
+  int32_t character[DIRECT]; /* id of a character alone, -1 when absent */
+  int32_t byte[256];         /* id of "<0xXX>" */
+  int32_t unk;               /* NO_UNK, or LOST_UNK when it is named and not there */
+  int fuse_unk, byte_fallback, ignore_merges;
+  char prefix[AFFIX], suffix[AFFIX];
+  char *where;
+};
+
+static void free_bpe(void *self) {
+  struct bpe *b = self;
+  if (!b) return;
+  free(b->merges.slot);
+  free(b->where);
+  free(b);
+}
+
+/* --- reading ------------------------------------------------------------------- */
+
+static int parse_vocab(struct zf_vocab *v, const json_t *def, const char *where) {
+  json_t *map = json_object_get(def, "vocab"), *id;
+  const char *piece;
+  if (!json_is_object(map))
+    return zf_error(ZF_EINVALID, "%s: key 'vocab': expected an object, found %s", where,
+                    zf_json_kind(map));
+  int rc = zf_vocab_reserve(v, (int64_t)json_object_size(map));
+  json_object_foreach(map, piece, id) {
+    if (!rc && !json_is_integer(id))
+      rc = zf_error(ZF_EINVALID, "%s: piece '%s': expected an id, found %s", where, piece,
+                    zf_json_kind(id));
+    if (!rc) rc = zf_vocab_add(v, piece, json_integer_value(id), where);
+    if (rc) return rc;
+  }
+  return rc ? rc : zf_vocab_finish(v, where);
+}
+
+/* The two halves of a merge: "a b", or ["a", "b"]. */
+static int halves(const json_t *m, struct zf_buf *left, struct zf_buf *right) {
+  zf_buf_clear(left);
+  zf_buf_clear(right);
+  const char *a = json_string_value(json_array_get(m, 0)), *space;
+  const char *b = json_string_value(json_array_get(m, 1)), *both = json_string_value(m);
+  if (json_is_array(m) && json_array_size(m) == 2 && a && b) {
+    zf_buf_puts(left, a);
+    zf_buf_puts(right, b);
+  } else if (both && (space = strchr(both, ' ')) && !strchr(space + 1, ' ')) {
+    zf_buf_add(left, both, (size_t)(space - both));
+    zf_buf_puts(right, space + 1);
+  } else {
+    return 0;
+  }
+  return 1;
+}
+
+static int add_merge(struct bpe *b, uint32_t rank, size_t line, struct zf_buf *left,
+                     struct zf_buf *right) {
+  size_t skip = strlen(b->prefix), cut = left->len;
+  int32_t l = zf_vocab_find(b->vocab, left->data ? left->data : "", (int64_t)left->len);
+  int32_t r = zf_vocab_find(b->vocab, right->data ? right->data : "", (int64_t)right->len);
+  if (l < 0 || r < 0)
+    return zf_error(ZF_EINVALID, "%s: merge %zu: '%s' is not in the vocabulary", b->where, line,
+                    l < 0 ? left->data : right->data);
+  if (right->len < skip)
+    return zf_error(ZF_EINVALID, "%s: merge %zu: '%s' is shorter than the prefix '%s'", b->where,
+                    line, right->data, b->prefix);
+  if (right->len > skip) zf_buf_add(left, right->data + skip, right->len - skip);
+  if (zf_buf_ok(left)) return ZF_ENOMEM;
+  int32_t made = zf_vocab_find(b->vocab, left->data ? left->data : "", (int64_t)left->len);
+  if (made < 0)
+    return zf_error(ZF_EINVALID, "%s: merge %zu: '%.*s' + '%s' gives '%s', which is not in the "
+                    "vocabulary", b->where, line, (int)cut, left->data, right->data, left->data);
+  zf_merges_put(&b->merges, l, r, rank, made);
+  return 0;
+}
+
+static int parse_merges(struct bpe *b, const json_t *def) {
+  const json_t *list = json_object_get(def, "merges"), *m;
+  struct zf_buf left = {0}, right = {0};
+  size_t i;
+  uint32_t rank = 0;
+  if (!json_is_array(list))
+    return zf_error(ZF_EINVALID, "%s: key 'merges': expected an array, found %s", b->where,
+                    zf_json_kind(list));
+  int rc = zf_merges_reserve(&b->merges, (int64_t)json_array_size(list));
+  json_array_foreach((json_t *)list, i, m) {
+    if (rc) break;
+    if (json_is_string(m) && !strncmp(json_string_value(m), "#version", 8)) continue;
+    if (!halves(m, &left, &right))
+      rc = zf_error(ZF_EINVALID, "%s: merge %zu: expected \"a b\" or [\"a\", \"b\"]", b->where,
+                    i + 1);
+    else
+      rc = add_merge(b, rank++, i + 1, &left, &right);
+  }
+  zf_buf_free(&left);
+  zf_buf_free(&right);
+  return rc;
+}
+
+static int parse_affix(char out[AFFIX], const json_t *def, const char *key, const char *where) {
+  const char *text = NULL;
+  int rc = zf_json_str(&text, def, key, where);
+  if (rc || !text) return rc;
+  if (strlen(text) >= AFFIX)
+    return zf_error(ZF_EINVALID, "%s: key '%s': longer than %d bytes", where, key, AFFIX - 1);
+  strcpy(out, text);
+  return 0;
+}
+
+static int parse_fields(struct bpe *b, const json_t *def, const char *where) {
+  double dropout = 0;
+  const char *unk = NULL;
+  int rc = zf_json_num(&dropout, def, "dropout", where);
+  if (!rc && dropout != 0)
+    rc = zf_error(ZF_EINVALID, "%s: dropout %g: encoding at random is not supported", where,
+                  dropout);
+  if (!rc) rc = zf_json_str(&unk, def, "unk_token", where);
+  if (!rc) rc = zf_json_bool(&b->fuse_unk, def, "fuse_unk", where);
+  if (!rc) rc = zf_json_bool(&b->byte_fallback, def, "byte_fallback", where);
+  if (!rc) rc = zf_json_bool(&b->ignore_merges, def, "ignore_merges", where);
+  if (!rc) rc = parse_affix(b->prefix, def, "continuing_subword_prefix", where);
+  if (!rc) rc = parse_affix(b->suffix, def, "end_of_word_suffix", where);
+  if (rc) return rc;
+  b->unk = unk ? zf_vocab_find(b->vocab, unk, (int64_t)strlen(unk)) : NO_UNK;
+  if (unk && b->unk < 0) b->unk = LOST_UNK;
+  return 0;
+}
+
+static void index_characters(struct bpe *b) {
+  for (uint32_t c = 0; c < DIRECT; c++) {
+    char text[4];
+    int n = zf_char_put(text, c);
+    b->character[c] = zf_vocab_find(b->vocab, text, n);
+  }
+  for (int i = 0; i < 256; i++) {
+    char text[8];
+    snprintf(text, sizeof text, "<0x%02X>", i);
+    b->byte[i] = zf_vocab_find(b->vocab, text, 6);
+  }
+}
+
+static int parse_bpe(void **self, struct zf_vocab *v, const json_t *def, const char *where) {
+  struct bpe *b = zf_calloc(1, sizeof *b);
+  if (!b) return ZF_ENOMEM;
+  b->vocab = v;
+  b->where = zf_strdup(where);
+  int rc = b->where ? parse_vocab(v, def, where) : ZF_ENOMEM;
+  if (!rc) rc = parse_fields(b, def, where);
+  if (!rc) rc = parse_merges(b, def);
+  if (rc) {
+    free_bpe(b);
+    return rc;
+  }
+  index_characters(b);
+  *self = b;
+  return 0;
+}
+
+/* --- encoding --------------------------------------------------------------------- */
+
+/* A piece met before in this call: its text in cur, its ids among those given out. */
+struct seen {
+  int64_t off, first;
+  int32_t len, n;
+};
+
+struct scratch {
+  struct zf_word word;
+  struct seen *seen; /* by hash, the latest wins; or NULL */
+  uint64_t mask;
+};
+
+enum { SEEN_SLOTS = 1 << 14, SEEN_FROM = 256, SEEN_BYTES = 64 };
+
+static void free_scratch(void *p) {
+  struct scratch *s = p;
+  free(s->word.sym);
+  free(s->word.heap);
+  free(s->seen);
+  free(s);
+}
+
+static struct scratch *scratch_of(struct zf_work *w) {
+  if (w->scratch) return w->scratch;
+  struct scratch *s = zf_calloc(1, sizeof *s);
+  w->scratch = s;
+  /* Ids of a repeated piece are copied; with offsets they would be wrong. */
+  if (!s || w->npiece < SEEN_FROM || (w->flags & ZF_ENC_OFFSETS)) return s;
+  int64_t slots = SEEN_FROM;
+  while (slots < w->npiece && slots < SEEN_SLOTS) slots *= 2;
+  s->seen = zf_calloc(slots, sizeof *s->seen);
+  s->mask = (uint64_t)slots - 1;
+  return s;
+}
+
+static int32_t find_character(const struct bpe *b, const char *p, int n, uint32_t c, int first,
+                              int last) {
+  char text[AFFIX * 2 + 4];
+  size_t len = 0;
+  int prefix = !first && b->prefix[0], suffix = last && b->suffix[0];
+  if (!prefix && !suffix) return c < DIRECT ? b->character[c] : zf_vocab_find(b->vocab, p, n);
+  if (prefix) len = strlen(strcpy(text, b->prefix));
+  memcpy(text + len, p, (size_t)n);
+  len += (size_t)n;
+  if (suffix) len += strlen(strcpy(text + len, b->suffix));
+  return zf_vocab_find(b->vocab, text, (int64_t)len);
+}
+
+/* Adds the bytes of a text if the vocabulary has them all: 1, 0 if not, or a code. */
+static int spell(const struct bpe *b, struct zf_word *word, const char *p, int64_t n) {
+  for (int64_t i = 0; i < n; i++)
+    if (b->byte[(unsigned char)p[i]] < 0) return 0;
+  int rc = 0;
+  for (int64_t i = 0; !rc && i < n; i++) rc = zf_word_add(word, b->byte[(unsigned char)p[i]], 1);
+  return rc ? rc : 1;
+}
+
+/* A character that is not in the vocabulary.  *pending counts the bytes of the
+ * unknown token that is still growing; bytes that are spelled out pass before it,
+ * as in the original. */
+static int unknown(const struct bpe *b, struct zf_word *word, const char *p, int n,
+                   int64_t *pending) {
+  if (b->byte_fallback) {
+    int rc = spell(b, word, p, n);
+    if (rc) return rc < 0 ? rc : 0;
+  }
+  if (b->unk == NO_UNK) return 0;
+  if (b->unk == LOST_UNK)
+    return zf_error(ZF_EINVALID, "%s: the text has a character that is not in the vocabulary, "
+                    "and neither is unk_token", b->where);
+  if (*pending && !b->fuse_unk) {
+    int rc = zf_word_add(word, b->unk, *pending);
+    if (rc) return rc;
+    *pending = 0;
+  }
+  *pending += n;
+  return 0;
+}
+
+static int symbols(const struct bpe *b, struct zf_word *word, const char *p, int64_t n) {
+  int64_t pending = 0;
+  int rc = 0;
+  word->n = 0;
+  for (int64_t i = 0; !rc && i < n;) {
+    uint32_t c;
+    int k = zf_char_next(&c, p + i, n - i);
+    int32_t id = find_character(b, p + i, k, c, i == 0, i + k == n);
+    if (id < 0) {
+      rc = unknown(b, word, p + i, k, &pending);
+    } else {
+      if (pending) rc = zf_word_add(word, b->unk, pending);
+      if (!rc) rc = zf_word_add(word, id, k);
+      pending = 0;
+    }
+    i += k;
+  }
+  return rc || !pending ? rc : zf_word_add(word, b->unk, pending);
+}
+
+static int encode_text(const struct bpe *b, struct zf_work *w, struct scratch *s,
+                       const struct zf_piece *piece) {
+  const char *p = w->cur.p + piece->off;
+  int32_t whole = b->ignore_merges ? zf_vocab_find(b->vocab, p, piece->len) : -1;
+  if (whole >= 0) return zf_work_emit(w, whole, piece->off, piece->len);
+  int rc = symbols(b, &s->word, p, piece->len);
+  if (!rc) rc = zf_word_merge(&s->word, &b->merges);
+  int64_t at = 0;
+  for (int64_t i = 0; !rc && i < s->word.n; i++) {
+    int64_t n = s->word.sym[i].bytes;
+    rc = zf_work_emit(w, s->word.sym[i].id, piece->off + at, n);
+    at += n;
+  }
+  return rc;
+}
+
+/* The same piece again has the same ids: copies those given out before. */
+static int encode_again(const struct bpe *b, struct zf_work *w, struct scratch *s,
+                        const struct zf_piece *piece) {
+  const char *p = w->cur.p + piece->off;
+  struct seen *e = &s->seen[XXH3_64bits(p, (size_t)piece->len) & s->mask];
+  struct zf_ids *ids = w->ids;
+  int rc = 0;
+  if (e->len == piece->len && !memcmp(w->cur.p + e->off, p, (size_t)piece->len)) {
+    rc = zf_ids_reserve(ids, e->n, 0);
+    for (int i = 0; !rc && i < e->n; i++) rc = zf_ids_add(ids, ids->id[e->first + i], -1, -1);
+    return rc;
+  }
+  int64_t first = ids->n;
+  rc = encode_text(b, w, s, piece);
+  if (!rc)
+    *e = (struct seen){piece->off, first, (int32_t)piece->len, (int32_t)(ids->n - first)};
+  return rc;
+}
+
+static int encode_bpe(const void *self, struct zf_work *w) {
+  const struct bpe *b = self;
+  struct scratch *s = scratch_of(w);
+  if (!s) return ZF_ENOMEM;
+  int rc = 0;
+  for (int64_t i = 0; !rc && i < w->npiece; i++) {
+    const struct zf_piece *p = &w->piece[i];
+    if (p->id >= 0)
+      rc = zf_work_emit(w, p->id, p->off, p->len);
+    else if (s->seen && p->len <= SEEN_BYTES)
+      rc = encode_again(b, w, s, p);
+    else
+      rc = encode_text(b, w, s, p);
+  }
+  return rc;
+}
+
+static const char *describe(const void *self) {
+  return ((const struct bpe *)self)->byte_fallback ? "BPE with byte fallback" : "BPE";
+}
+
+const struct zf_model_row zf_bpe_row = {"BPE", parse_bpe, encode_bpe, free_bpe, free_scratch,
+                                        describe};

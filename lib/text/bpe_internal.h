@@ -1,0 +1,48 @@
+/* BPE: the table of merges and the merging of one piece. */
+#ifndef ZF_TEXT_BPE_INTERNAL_H
+#define ZF_TEXT_BPE_INTERNAL_H
+
+#include "text_internal.h"
+
+struct zf_merge {
+  int32_t left, right; /* the pair; left -1: empty slot */
+  uint32_t rank;
+  int32_t made;
+};
+
+struct zf_merges { /* open addressing, at most two thirds full */
+  struct zf_merge *slot;
+  uint64_t mask;
+};
+
+int zf_merges_reserve(struct zf_merges *m, int64_t n);
+/* A pair that comes twice keeps the later rank. */
+void zf_merges_put(struct zf_merges *m, int32_t left, int32_t right, uint32_t rank, int32_t made);
+
+/* The pieces of a word as they merge: a list by index, -1 at the ends.  bytes is what
+ * a symbol covers, 0 once it was taken up by its left neighbour. */
+struct zf_symbol {
+  int32_t id;
+  int32_t prev, next;
+  int32_t bytes;
+  uint32_t rank; /* of the merge with the next symbol; scratch */
+  int32_t made;
+};
+
+struct zf_candidate {
+  uint32_t rank;
+  int32_t at, made;
+};
+
+struct zf_word {
+  struct zf_symbol *sym;
+  int64_t n, cap;
+  struct zf_candidate *heap;
+  int64_t nheap, heap_cap;
+};
+
+int zf_word_add(struct zf_word *w, int32_t id, int64_t bytes);
+/* Merges, lowest rank first, then leftmost; what is left stands in sym[0..n). */
+int zf_word_merge(struct zf_word *w, const struct zf_merges *m);
+
+#endif

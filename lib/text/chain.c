@@ -1,0 +1,115 @@
+/* Chains of parts from JSON: {"type": NAME, ...}, null, or a Sequence of such,
+ * which is laid flat. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "fmt/json.h"
+#include "text_internal.h"
+
+enum { PARTS = 64, DEPTH = 8 };
+
+static int unsupported(const struct zf_part_table *table, const char *type, const char *where) {
+  struct zf_buf known = {0};
+  for (int64_t i = 0; i < table->n; i++) zf_buf_printf(&known, "%s, ", table->row[i].name);
+  int rc = zf_error(ZF_EINVALID, "%s: type '%s' is not supported; there are %sSequence", where,
+                    type, known.data ? known.data : "");
+  zf_buf_free(&known);
+  return rc;
+}
+
+static int add_part(struct zf_chain *c, const struct zf_part_table *table, const char *type,
+                    const json_t *def, const char *where, const struct zf_tok *t) {
+  const struct zf_part_row *row = NULL;
+  for (int64_t i = 0; i < table->n; i++)
+    if (!strcmp(table->row[i].name, type)) row = &table->row[i];
+  if (!row) return unsupported(table, type, where);
+  if (c->n == PARTS)
+    return zf_error(ZF_EINVALID, "%s: more than %d parts in sequence", where, PARTS);
+  void *self = NULL;
+  char place[512];
+  snprintf(place, sizeof place, "%s: %s", where, type);
+  int rc = row->parse ? row->parse(&self, def, place, t) : 0;
+  if (rc) return rc;
+  c->part[c->n++] = (struct zf_part){row, self};
+  return 0;
+}
+
+static int parse(struct zf_chain *c, const struct zf_part_table *table, const json_t *def,
+                 const char *where, int depth, const struct zf_tok *t) {
+  const char *type = NULL;
+  if (!def || json_is_null(def)) return 0;
+  if (!json_is_object(def))
+    return zf_error(ZF_EINVALID, "%s: expected an object, found %s", where, zf_json_kind(def));
+  int rc = zf_need_str(&type, def, "type", where);
+  if (rc) return rc;
+  if (strcmp(type, "Sequence")) return add_part(c, table, type, def, where, t);
+  const json_t *list = json_object_get(def, table->children), *child;
+  if (!json_is_array(list))
+    return zf_error(ZF_EINVALID, "%s: Sequence: key '%s': expected an array, found %s", where,
+                    table->children, zf_json_kind(list));
+  if (depth == DEPTH)
+    return zf_error(ZF_EINVALID, "%s: Sequences nested more than %d deep", where, DEPTH);
+  size_t i;
+  json_array_foreach((json_t *)list, i, child) {
+    if (json_is_null(child))
+      return zf_error(ZF_EINVALID, "%s: Sequence: expected an object, found null", where);
+    rc = parse(c, table, child, where, depth + 1, t);
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+int zf_chain_parse(struct zf_chain *c, const struct zf_part_table *table, const json_t *def,
+                   const struct zf_tok *t) {
+  char where[512];
+  snprintf(where, sizeof where, "%s: %s", t->name, table->what);
+  c->part = zf_calloc(PARTS, sizeof *c->part);
+  if (!c->part) return ZF_ENOMEM;
+  return parse(c, table, def, where, 0, t);
+}
+
+int zf_chain_apply(const struct zf_chain *c, struct zf_work *w) {
+  int rc = 0;
+  for (int64_t i = 0; !rc && i < c->n; i++) rc = c->part[i].row->apply(c->part[i].self, w);
+  return rc;
+}
+
+int zf_chain_places(const struct zf_chain *c) {
+  int places = 0;
+  for (int64_t i = 0; i < c->n; i++) {
+    const struct zf_part *p = &c->part[i];
+    places |= p->row->places && p->row->places(p->self);
+  }
+  return places;
+}
+
+int zf_chain_has(const struct zf_chain *c, const char *name) {
+  int found = 0;
+  for (int64_t i = 0; i < c->n; i++) found |= !strcmp(c->part[i].row->name, name);
+  return found;
+}
+
+void zf_chain_free(struct zf_chain *c) {
+  for (int64_t i = 0; i < c->n; i++)
+    if (c->part[i].row->free) c->part[i].row->free(c->part[i].self);
+  free(c->part);
+  memset(c, 0, sizeof *c);
+}
+
+static int missing(const char *key, const char *where) {
+  return zf_error(ZF_EINVALID, "%s: key '%s' is missing", where, key);
+}
+
+int zf_need_str(const char **out, const json_t *def, const char *key, const char *where) {
+  *out = NULL;
+  int rc = zf_json_str(out, def, key, where);
+  return rc || *out ? rc : missing(key, where);
+}
+
+int zf_need_bool(int *out, const json_t *def, const char *key, const char *where) {
+  *out = -1;
+  int rc = zf_json_bool(out, def, key, where);
+  return rc || *out >= 0 ? rc : missing(key, where);
+}

@@ -1,0 +1,103 @@
+/* Characters: UTF-8 in and out, Unicode classes, and the byte alphabet of GPT-2.
+ *
+ * Classes come from utf8proc; White_Space and the joiners are short and fixed by
+ * Unicode's stability rules, so they are written out. */
+#include <utf8proc.h>
+
+#include "text_internal.h"
+
+/* Range of the second byte that a lead byte allows (Unicode table 3-7). */
+static void second_byte(unsigned char lead, unsigned char *lo, unsigned char *hi) {
+  *lo = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+  *hi = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+}
+
+int zf_char_next(uint32_t *c, const char *text, int64_t left) {
+  const unsigned char *p = (const unsigned char *)text;
+  unsigned char lead = p[0], lo, hi;
+  if (lead < 0x80) {
+    *c = lead;
+    return 1;
+  }
+  int more = lead >= 0xC2 && lead <= 0xDF   ? 1
+             : lead >= 0xE0 && lead <= 0xEF ? 2
+             : lead >= 0xF0 && lead <= 0xF4 ? 3
+                                            : 0;
+  uint32_t v = more == 1 ? lead & 31 : more == 2 ? lead & 15 : lead & 7;
+  second_byte(lead, &lo, &hi);
+  *c = ZF_REPLACEMENT;
+  if (!more) return 1;
+  for (int i = 1; i <= more; i++) {
+    if (i >= left || p[i] < lo || p[i] > hi) return i;
+    v = v << 6 | (p[i] & 63);
+    lo = 0x80;
+    hi = 0xBF;
+  }
+  *c = v;
+  return more + 1;
+}
+
+int zf_char_put(char out[4], uint32_t c) {
+  return (int)utf8proc_encode_char((utf8proc_int32_t)c, (utf8proc_uint8_t *)out);
+}
+
+int64_t zf_char_count(const char *p, int64_t n) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < n; i++) count += ((unsigned char)p[i] & 0xC0) != 0x80;
+  return count;
+}
+
+int zf_char_is_space(uint32_t c) {
+  if (c < 0x80) return c == ' ' || (c >= 9 && c <= 13);
+  return c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 ||
+         c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+}
+
+int zf_char_is_number(uint32_t c) {
+  if (c < 0x80) return c >= '0' && c <= '9';
+  utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
+  return k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
+}
+
+int zf_char_is_mark(uint32_t c) {
+  if (c < 0x300) return 0;
+  utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
+  return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_MC || k == UTF8PROC_CATEGORY_ME;
+}
+
+int zf_char_is_punct(uint32_t c) {
+  if (c < 0x80)
+    return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) ||
+           (c >= 123 && c <= 126);
+  utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
+  return k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO;
+}
+
+/* Letters and marks written in circles and squares are alphabetic symbols. */
+static int is_circled_letter(uint32_t c) {
+  return (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
+         (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
+}
+
+int zf_char_is_word(uint32_t c) {
+  if (c < 0x80)
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+  utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
+  return (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_NL) || k == UTF8PROC_CATEGORY_PC ||
+         c == 0x200C || c == 0x200D || is_circled_letter(c);
+}
+
+/* Bytes that print in Latin-1 stand for themselves; the other 68 in order for
+ * U+0100 and on: 0-32, then 127-160, then 173. */
+uint32_t zf_char_byte_level(unsigned char b) {
+  if (b <= 32) return 0x100u + b;
+  if (b >= 127 && b <= 160) return 0x100u + 33 + (b - 127u);
+  return b == 173 ? 0x143 : b;
+}
+
+int zf_char_byte_of(uint32_t c) {
+  if (c < 0x100) return zf_char_byte_level((unsigned char)c) == c ? (int)c : -1;
+  if (c <= 0x120) return (int)(c - 0x100);
+  if (c <= 0x142) return (int)(c - 0x121 + 127);
+  return c == 0x143 ? 173 : -1;
+}

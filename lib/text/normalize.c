@@ -1,0 +1,235 @@
+/* Normalizers: a table of rows, one a type of tokenizer.json. */
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+
+#include "base/arena.h"
+#include "fmt/json.h"
+#include "forms_internal.h"
+
+/* --- forms -------------------------------------------------------------------- */
+
+static int map_form(const void *self, struct zf_work *w, const struct zf_piece *p) {
+  return zf_form_apply(*(const enum zf_form *)self, w, p);
+}
+
+static int apply_form(struct zf_work *w, enum zf_form form) {
+  return zf_work_map(w, map_form, &form);
+}
+
+static int apply_nfc(const void *self, struct zf_work *w) {
+  (void)self;
+  return apply_form(w, ZF_NFC);
+}
+
+static int apply_nfd(const void *self, struct zf_work *w) {
+  (void)self;
+  return apply_form(w, ZF_NFD);
+}
+
+static int apply_nfkc(const void *self, struct zf_work *w) {
+  (void)self;
+  return apply_form(w, ZF_NFKC);
+}
+
+static int apply_nfkd(const void *self, struct zf_work *w) {
+  (void)self;
+  return apply_form(w, ZF_NFKD);
+}
+
+/* --- character by character ----------------------------------------------------- */
+
+/* Appends c in the place of the character at `off`. */
+static int put_at(struct zf_work *w, int64_t off, uint32_t c) {
+  char out[4];
+  int n = zf_char_put(out, c);
+  return zf_run_add(w, out, n, w->track ? w->cur.b[off] : 0, w->track ? w->cur.e[off] : 0);
+}
+
+/* The only character whose full lower case is two: I with dot above. */
+enum { DOTTED_I = 0x130, DOT_ABOVE = 0x307 };
+
+static int map_lower(const void *self, struct zf_work *w, const struct zf_piece *p) {
+  (void)self;
+  int rc = 0;
+  for (int64_t i = p->off, end = p->off + p->len; !rc && i < end;) {
+    uint32_t c;
+    int n = zf_char_next(&c, w->cur.p + i, end - i);
+    if (c == DOTTED_I) {
+      rc = put_at(w, i, 'i');
+      if (!rc) rc = put_at(w, i, DOT_ABOVE);
+    } else {
+      rc = put_at(w, i, (uint32_t)utf8proc_tolower((int32_t)c));
+    }
+    i += n;
+  }
+  return rc;
+}
+
+static int apply_lower(const void *self, struct zf_work *w) {
+  return zf_work_map(w, map_lower, self);
+}
+
+static int map_strip_accents(const void *self, struct zf_work *w, const struct zf_piece *p) {
+  (void)self;
+  int rc = 0;
+  for (int64_t i = p->off, end = p->off + p->len; !rc && i < end;) {
+    uint32_t c;
+    int n = zf_char_next(&c, w->cur.p + i, end - i);
+    if (!zf_char_is_mark(c)) rc = zf_run_copy(w, i, n);
+    i += n;
+  }
+  return rc;
+}
+
+static int apply_strip_accents(const void *self, struct zf_work *w) {
+  return zf_work_map(w, map_strip_accents, self);
+}
+
+static int map_byte_level(const void *self, struct zf_work *w, const struct zf_piece *p) {
+  (void)self;
+  int rc = 0;
+  for (int64_t i = p->off; !rc && i < p->off + p->len; i++)
+    rc = put_at(w, i, zf_char_byte_level((unsigned char)w->cur.p[i]));
+  return rc;
+}
+
+static int apply_byte_level(const void *self, struct zf_work *w) {
+  return zf_work_map(w, map_byte_level, self);
+}
+
+/* --- Strip ------------------------------------------------------------------------ */
+
+struct strip {
+  int left, right;
+};
+
+static int parse_strip(void **self, const json_t *def, const char *where, const struct zf_tok *t) {
+  (void)t;
+  struct strip s;
+  int rc = zf_need_bool(&s.left, def, "strip_left", where);
+  if (!rc) rc = zf_need_bool(&s.right, def, "strip_right", where);
+  if (rc) return rc;
+  *self = zf_malloc(sizeof s);
+  if (!*self) return ZF_ENOMEM;
+  memcpy(*self, &s, sizeof s);
+  return 0;
+}
+
+static int map_strip(const void *self, struct zf_work *w, const struct zf_piece *p) {
+  const struct strip *s = self;
+  int64_t from = p->off, to = p->off + p->len;
+  uint32_t c;
+  while (s->left && from < to) {
+    int n = zf_char_next(&c, w->cur.p + from, to - from);
+    if (!zf_char_is_space(c)) break;
+    from += n;
+  }
+  while (s->right && from < to) {
+    int64_t last = to - 1;
+    while (last > from && ((unsigned char)w->cur.p[last] & 0xC0) == 0x80) last--;
+    zf_char_next(&c, w->cur.p + last, to - last);
+    if (!zf_char_is_space(c)) break;
+    to = last;
+  }
+  return zf_run_copy(w, from, to - from);
+}
+
+static int apply_strip(const void *self, struct zf_work *w) {
+  return zf_work_map(w, map_strip, self);
+}
+
+/* --- Prepend ------------------------------------------------------------------------ */
+
+static int parse_prepend(void **self, const json_t *def, const char *where,
+                         const struct zf_tok *t) {
+  (void)t;
+  const char *text;
+  int rc = zf_need_str(&text, def, "prepend", where);
+  if (rc) return rc;
+  *self = zf_strdup(text);
+  return *self ? 0 : ZF_ENOMEM;
+}
+
+static int map_prepend(const void *self, struct zf_work *w, const struct zf_piece *p) {
+  int rc = zf_work_prepend(w, p, self, (int64_t)strlen(self));
+  return rc ? rc : zf_run_copy(w, p->off, p->len);
+}
+
+static int apply_prepend(const void *self, struct zf_work *w) {
+  return zf_work_map(w, map_prepend, self);
+}
+
+/* --- Replace ------------------------------------------------------------------------ */
+
+struct replace {
+  struct zf_pattern *pattern;
+  char *content;
+};
+
+void zf_replace_free(void *self) {
+  struct replace *r = self;
+  if (!r) return;
+  zf_pattern_free(r->pattern);
+  free(r->content);
+  free(r);
+}
+
+int zf_replace_parse(void **self, const json_t *def, const char *where,
+                         const struct zf_tok *t) {
+  (void)t;
+  const char *content;
+  struct replace *r = zf_calloc(1, sizeof *r);
+  if (!r) return ZF_ENOMEM;
+  int rc = zf_need_str(&content, def, "content", where);
+  if (!rc) rc = zf_pattern_parse(&r->pattern, def, where);
+  if (!rc && !(r->content = zf_strdup(content))) rc = ZF_ENOMEM;
+  if (rc) {
+    zf_replace_free(r);
+    return rc;
+  }
+  *self = r;
+  return 0;
+}
+
+/* What replaces a match counts as coming from the last character of it. */
+static int map_replace(const void *self, struct zf_work *w, const struct zf_piece *p) {
+  const struct replace *r = self;
+  int64_t n = (int64_t)strlen(r->content);
+  w->nseg = 0;
+  int rc = zf_pattern_find(r->pattern, w, w->cur.p + p->off, p->len);
+  for (int64_t i = 0; !rc && i < w->nseg; i++) {
+    const struct zf_seg *s = &w->seg[i];
+    if (!s->match) {
+      rc = zf_run_copy(w, p->off + s->from, s->to - s->from);
+      continue;
+    }
+    int32_t b = (int32_t)p->origin, e = b;
+    if (w->track && s->to > 0) {
+      b = w->cur.b[p->off + s->to - 1];
+      e = w->cur.e[p->off + s->to - 1];
+    }
+    rc = zf_run_add(w, r->content, n, b, e);
+  }
+  return rc;
+}
+
+int zf_replace_apply(const void *self, struct zf_work *w) {
+  return zf_work_map(w, map_replace, self);
+}
+
+static const struct zf_part_row rows[] = {
+    {"NFC", NULL, apply_nfc, NULL, NULL},
+    {"NFD", NULL, apply_nfd, NULL, NULL},
+    {"NFKC", NULL, apply_nfkc, NULL, NULL},
+    {"NFKD", NULL, apply_nfkd, NULL, NULL},
+    {"Lowercase", NULL, apply_lower, NULL, NULL},
+    {"StripAccents", NULL, apply_strip_accents, NULL, NULL},
+    {"ByteLevel", NULL, apply_byte_level, NULL, NULL},
+    {"Strip", parse_strip, apply_strip, free, NULL},
+    {"Prepend", parse_prepend, apply_prepend, free, NULL},
+    {"Replace", zf_replace_parse, zf_replace_apply, zf_replace_free, NULL},
+};
+
+const struct zf_part_table zf_normalizers = {"normalizer", "normalizers", rows,
+                                             sizeof rows / sizeof *rows};

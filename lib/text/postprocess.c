@@ -1,0 +1,270 @@
+/* Post-processors: a table of rows, one a type of tokenizer.json.
+ *
+ * They add special tokens around the ids of a text, and ByteLevel and Roberta also
+ * trim spaces off the places of tokens. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "fmt/json.h"
+#include "text_internal.h"
+
+/* --- trimming --------------------------------------------------------------------- */
+
+struct trim {
+  int on, prefix_space;
+};
+
+/* The text of a token: an added one counts with the spaces that it swallowed. */
+static const char *text_of(const struct zf_work *w, int64_t i, int64_t *n) {
+  const struct zf_ids *ids = w->ids;
+  if (zf_added_find(&w->tok->added, ids->id[i])) {
+    *n = ids->end[i] - ids->begin[i];
+    return w->given + ids->begin[i];
+  }
+  const char *piece = zf_vocab_piece(&w->tok->vocab, ids->id[i]);
+  *n = piece ? (int64_t)strlen(piece) : 0;
+  return piece;
+}
+
+static int is_blank(uint32_t c) {
+  return zf_char_is_space(c) || c == zf_char_byte_level(' ');
+}
+
+/* Blanks at the beginning and at the end of a text, in characters. */
+static void count_blanks(const char *s, int64_t n, int64_t *lead, int64_t *trail) {
+  int leading = 1;
+  *lead = *trail = 0;
+  for (int64_t i = 0; i < n;) {
+    uint32_t c;
+    i += zf_char_next(&c, s + i, n - i);
+    int blank = is_blank(c);
+    leading &= blank;
+    *lead += leading;
+    *trail = blank ? *trail + 1 : 0;
+  }
+}
+
+static void trim_token(struct zf_work *w, int64_t i, const struct trim *t) {
+  struct zf_ids *ids = w->ids;
+  int64_t n, lead, trail;
+  const char *s = text_of(w, i, &n);
+  count_blanks(s, n, &lead, &trail);
+  int32_t b = ids->begin[i], e = ids->end[i], had = e;
+  uint32_t c;
+  /* A single space before the first token is one that add_prefix_space put there. */
+  if ((i == w->first || b == 0) && t->prefix_space && lead == 1) lead = 0;
+  for (; lead > 0 && b < e; lead--) b += zf_char_next(&c, w->given + b, e - b);
+  /* As in the original, nothing is taken where there are fewer characters before. */
+  if (had < 4 * trail && zf_char_count(w->given, had) < trail) trail = 0;
+  for (; trail > 0 && e > b; trail--)
+    do e--;
+    while (e > b && ((unsigned char)w->given[e] & 0xC0) == 0x80);
+  ids->begin[i] = b;
+  ids->end[i] = e;
+}
+
+static void trim_all(struct zf_work *w, const struct trim *t) {
+  if (!t->on || !(w->flags & ZF_ENC_OFFSETS)) return;
+  for (int64_t i = w->first; i < w->ids->n; i++)
+    if (w->ids->begin[i] >= 0) trim_token(w, i, t);
+}
+
+static int parse_trim(struct trim *t, const json_t *def, const char *where) {
+  int rc = zf_need_bool(&t->on, def, "trim_offsets", where);
+  return rc ? rc : zf_need_bool(&t->prefix_space, def, "add_prefix_space", where);
+}
+
+static int parse_byte_level(void **self, const json_t *def, const char *where,
+                            const struct zf_tok *t) {
+  (void)t;
+  struct trim *s = zf_calloc(1, sizeof *s);
+  if (!s) return ZF_ENOMEM;
+  int rc = parse_trim(s, def, where);
+  if (rc) {
+    free(s);
+    return rc;
+  }
+  *self = s;
+  return 0;
+}
+
+static int apply_byte_level(const void *self, struct zf_work *w) {
+  trim_all(w, self);
+  return 0;
+}
+
+/* --- templates ----------------------------------------------------------------------- */
+
+struct template {
+  struct trim trim;
+  int32_t *item; /* an id, or SEQUENCE */
+  int64_t n;
+  int has_text;
+};
+
+enum { SEQUENCE = -1, ITEMS = 1024 };
+
+static void free_template(void *self) {
+  struct template *t = self;
+  if (t) free(t->item);
+  free(t);
+}
+
+static int add_item(struct template *s, int32_t item, const char *where) {
+  if (s->n == ITEMS)
+    return zf_error(ZF_EINVALID, "%s: more than %d items in a template", where, ITEMS);
+  s->item[s->n++] = item;
+  return 0;
+}
+
+static int add_text(struct template *s, const char *where) {
+  if (s->has_text) return zf_error(ZF_EINVALID, "%s: the text comes twice", where);
+  s->has_text = 1;
+  return add_item(s, SEQUENCE, where);
+}
+
+static int add_id(struct template *s, int64_t id, const struct zf_tok *t, const char *where) {
+  if (id < 0 || id > INT32_MAX || !zf_tok_piece(t, (int32_t)id))
+    return zf_error(ZF_EINVALID, "%s: special token id %lld is not in the vocabulary", where,
+                    (long long)id);
+  return add_item(s, (int32_t)id, where);
+}
+
+static struct template *new_template(void) {
+  struct template *s = zf_calloc(1, sizeof *s);
+  if (!s) return NULL;
+  s->item = zf_malloc(ITEMS * sizeof *s->item);
+  if (s->item) return s;
+  free(s);
+  return NULL;
+}
+
+static int apply_template(const void *self, struct zf_work *w) {
+  const struct template *t = self;
+  struct zf_ids *ids = w->ids;
+  int64_t n = ids->n - w->first, from = w->first + n;
+  int rc = 0;
+  trim_all(w, &t->trim);
+  /* The new list is laid behind the old one, then moved over it. */
+  for (int64_t i = 0; !rc && i < t->n; i++) {
+    if (t->item[i] != SEQUENCE) {
+      if (w->flags & ZF_ENC_SPECIAL) rc = zf_ids_add(ids, t->item[i], -1, -1);
+      continue;
+    }
+    for (int64_t k = w->first; !rc && k < from; k++)
+      rc = zf_ids_add(ids, ids->id[k], ids->begin ? ids->begin[k] : -1,
+                      ids->begin ? ids->end[k] : -1);
+  }
+  if (rc) return rc;
+  size_t bytes = (size_t)(ids->n - from) * sizeof *ids->id;
+  memmove(ids->id + w->first, ids->id + from, bytes);
+  if (ids->begin) {
+    memmove(ids->begin + w->first, ids->begin + from, bytes);
+    memmove(ids->end + w->first, ids->end + from, bytes);
+  }
+  ids->n -= n;
+  return 0;
+}
+
+/* {"SpecialToken": {"id": NAME}} by way of special_tokens: {NAME: {"ids": [...]}} */
+static int add_special(struct template *s, const json_t *item, const json_t *special,
+                       const struct zf_tok *t, const char *where) {
+  const char *name;
+  size_t i;
+  int rc = zf_need_str(&name, item, "id", where);
+  if (rc) return rc;
+  json_t *ids = json_object_get(json_object_get(special, name), "ids"), *id;
+  if (!json_is_array(ids))
+    return zf_error(ZF_EINVALID, "%s: special token '%s' has no ids in special_tokens", where,
+                    name);
+  json_array_foreach(ids, i, id) {
+    if (!rc && !json_is_integer(id))
+      rc = zf_error(ZF_EINVALID, "%s: special token '%s': expected an id, found %s", where, name,
+                    zf_json_kind(id));
+    if (!rc) rc = add_id(s, json_integer_value(id), t, where);
+  }
+  return rc;
+}
+
+static int add_single(struct template *s, const json_t *item, const json_t *special,
+                      const struct zf_tok *t, const char *where) {
+  const json_t *token = json_object_get(item, "SpecialToken");
+  const char *name = json_string_value(json_object_get(json_object_get(item, "Sequence"), "id"));
+  if (token) return add_special(s, token, special, t, where);
+  if (name && !strcmp(name, "A")) return add_text(s, where);
+  return zf_error(ZF_EINVALID, "%s: key 'single': expected SpecialToken or Sequence A", where);
+}
+
+static int fill_template(struct template *s, const json_t *def, const char *where,
+                         const struct zf_tok *t) {
+  const json_t *list = json_object_get(def, "single"), *item;
+  const json_t *special = json_object_get(def, "special_tokens");
+  size_t i;
+  int rc = 0;
+  if (!json_is_array(list))
+    return zf_error(ZF_EINVALID, "%s: key 'single': expected an array, found %s", where,
+                    zf_json_kind(list));
+  json_array_foreach((json_t *)list, i, item) {
+    if (!rc) rc = add_single(s, item, special, t, where);
+  }
+  return rc;
+}
+
+static int parse_template(void **self, const json_t *def, const char *where,
+                          const struct zf_tok *t) {
+  struct template *s = new_template();
+  if (!s) return ZF_ENOMEM;
+  int rc = fill_template(s, def, where, t);
+  if (rc) {
+    free_template(s);
+    return rc;
+  }
+  *self = s;
+  return 0;
+}
+
+/* --- Bert and Roberta: [cls] text [sep] -------------------------------------------------- */
+
+static int add_pair(struct template *s, const json_t *def, const char *key, const char *where,
+                    const struct zf_tok *t) {
+  const json_t *id = json_array_get(json_object_get(def, key), 1);
+  if (!json_is_integer(id))
+    return zf_error(ZF_EINVALID, "%s: key '%s': expected [token, id]", where, key);
+  return add_id(s, json_integer_value(id), t, where);
+}
+
+static int parse_enclosed(void **self, const json_t *def, const char *where,
+                          const struct zf_tok *t, int trims) {
+  struct template *s = new_template();
+  if (!s) return ZF_ENOMEM;
+  int rc = trims ? parse_trim(&s->trim, def, where) : 0;
+  if (!rc) rc = add_pair(s, def, "cls", where, t);
+  if (!rc) rc = add_text(s, where);
+  if (!rc) rc = add_pair(s, def, "sep", where, t);
+  if (rc) {
+    free_template(s);
+    return rc;
+  }
+  *self = s;
+  return 0;
+}
+
+static int parse_bert(void **self, const json_t *def, const char *where, const struct zf_tok *t) {
+  return parse_enclosed(self, def, where, t, 0);
+}
+
+static int parse_roberta(void **self, const json_t *def, const char *where,
+                         const struct zf_tok *t) {
+  return parse_enclosed(self, def, where, t, 1);
+}
+
+static const struct zf_part_row rows[] = {
+    {"TemplateProcessing", parse_template, apply_template, free_template, NULL},
+    {"ByteLevel", parse_byte_level, apply_byte_level, free, NULL},
+    {"RobertaProcessing", parse_roberta, apply_template, free_template, NULL},
+    {"BertProcessing", parse_bert, apply_template, free_template, NULL},
+};
+
+const struct zf_part_table zf_postprocessors = {"post_processor", "processors", rows,
+                                                sizeof rows / sizeof *rows};

@@ -1,0 +1,268 @@
+/* What the parts of a tokenizer share.
+ *
+ * A tokenizer is a model (BPE) with four chains of parts around it:
+ *
+ *   text -> added tokens cut out -> normalizers -> pre-tokenizers -> model -> post-processors -> ids
+ *   ids -> pieces of the vocabulary -> decoders -> text
+ *
+ * A part is a row of a table (name, parse, apply); a chain is a list of parts made
+ * from JSON, nested Sequences laid flat.  All parts work on one struct zf_work:
+ *
+ *   cur     one run of bytes, valid UTF-8
+ *   b, e    for each byte of cur the place [b,e) of the given text it came from;
+ *           NULL unless somebody needs it
+ *   piece   cuts of cur in order, each still text (id -1) or an added token (id)
+ *
+ *   given  "Hi  <s>you"          cur   "Hi▁▁<s>you"
+ *   piece   [Hi▁▁][<s>][you]     b      0 1 2 2 2 3 3 3 4 4 4 7 8 9
+ *
+ * A part that changes bytes writes `next` from `cur` and the two change places; a
+ * part that only cuts writes `made` from `piece` likewise. */
+#ifndef ZF_TEXT_INTERNAL_H
+#define ZF_TEXT_INTERNAL_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "text/tokenizer.h"
+
+/* --- characters (chars.c) ------------------------------------------------- */
+
+enum { ZF_REPLACEMENT = 0xFFFD };
+
+/* The character at p, `left` >= 1 bytes.  Returns its length, or, for bytes that
+ * are not UTF-8, that of the maximal ill-formed part with *c = U+FFFD. */
+int zf_char_next(uint32_t *c, const char *p, int64_t left);
+int zf_char_put(char out[4], uint32_t c); /* returns the length */
+int64_t zf_char_count(const char *p, int64_t n);
+
+int zf_char_is_space(uint32_t c);  /* Unicode White_Space */
+int zf_char_is_number(uint32_t c); /* N* */
+int zf_char_is_mark(uint32_t c);   /* M* */
+int zf_char_is_punct(uint32_t c);  /* P*, and all ASCII signs */
+int zf_char_is_word(uint32_t c);   /* letters, marks, digits, connectors, joiners */
+uint32_t zf_char_byte_level(unsigned char byte); /* the character that stands for a byte */
+int zf_char_byte_of(uint32_t c);                 /* and back: 0..255, or -1 */
+
+/* --- the state of one call (work.c) ---------------------------------------- */
+
+struct zf_run {
+  char *p;
+  int64_t n, cap;
+  int32_t *b, *e; /* with track */
+};
+
+struct zf_piece {
+  int64_t off, len; /* of cur */
+  int64_t origin;   /* where in the given text the piece began when it was cut; with track */
+  int32_t id;       /* an added token, or -1 */
+};
+
+struct zf_seg { /* a stretch of a piece that a pattern matched, or did not */
+  int64_t from, to;
+  int match;
+};
+
+struct zf_work {
+  const struct zf_tok *tok;
+  int track; /* b and e are kept */
+  struct zf_run cur, next;
+  struct zf_piece *piece, *made;
+  int64_t npiece, nmade, piece_cap, made_cap;
+  struct zf_seg *seg; /* scratch of the splitters */
+  int64_t nseg, seg_cap;
+  void *match;       /* scratch of PCRE2 */
+  void *scratch;     /* of the model, freed by its row */
+  struct zf_ids *ids;
+  int64_t first; /* where this call's ids begin */
+  unsigned flags;
+  const char *given;
+  int64_t given_len;
+};
+
+/* Starts with the given text as one piece, broken UTF-8 replaced. */
+int zf_work_open(struct zf_work *w, const struct zf_tok *t, const char *text, size_t len,
+                 int track);
+void zf_work_close(struct zf_work *w);
+
+int zf_run_reserve(struct zf_run *r, int64_t more, int track);
+/* Appends n bytes that all come from [b,e), or a copy with its places. */
+int zf_run_add(struct zf_work *w, const char *p, int64_t n, int32_t b, int32_t e);
+int zf_run_copy(struct zf_work *w, int64_t off, int64_t n); /* cur -> next */
+/* Appends a text to `next`, each broken part replaced by U+FFFD. */
+int zf_work_clean(struct zf_work *w, const char *text, int64_t len);
+int zf_work_push(struct zf_work *w, int64_t off, int64_t len, int32_t id); /* -> made */
+int zf_work_seg(struct zf_work *w, int64_t from, int64_t to, int match);
+void zf_work_swap_pieces(struct zf_work *w);
+void zf_work_swap_text(struct zf_work *w);
+
+/* Rewrites every piece that is text: fn appends the new bytes to `next`. */
+typedef int (*zf_map_fn)(const void *self, struct zf_work *w, const struct zf_piece *p);
+int zf_work_map(struct zf_work *w, zf_map_fn fn, const void *self);
+
+/* Cuts every piece that is text: fn lists segments that cover it, `behavior` says
+ * what becomes of the matches. */
+enum zf_behavior { ZF_REMOVED, ZF_ISOLATED, ZF_MERGED_PREVIOUS, ZF_MERGED_NEXT, ZF_CONTIGUOUS };
+int zf_work_cut(struct zf_work *w, zf_map_fn fn, const void *self, enum zf_behavior behavior,
+                int invert);
+
+/* Puts `text` before a piece; it counts as coming from the first character. */
+int zf_work_prepend(struct zf_work *w, const struct zf_piece *p, const char *text, int64_t n);
+
+/* --- patterns (pattern.c) --------------------------------------------------- */
+
+struct zf_pattern;
+int zf_pattern_new(struct zf_pattern **out, const char *text, int literal, const char *where);
+/* {"String": ...} or {"Regex": ...} */
+int zf_pattern_parse(struct zf_pattern **out, const json_t *def, const char *where);
+void zf_pattern_free(struct zf_pattern *p);
+void zf_pattern_free_match(void *match); /* zf_work.match */
+/* Lists the segments of s[0..n) in w->seg: matches and what lies between. */
+int zf_pattern_find(const struct zf_pattern *p, struct zf_work *w, const char *s, int64_t n);
+/* Rewrites a Ruby pattern (Oniguruma's) as a PCRE2 one. */
+int zf_pattern_translate(struct zf_buf *out, const char *text, const char *where);
+
+/* --- vocabulary (vocab.c) --------------------------------------------------- */
+
+struct zf_vocab_entry {
+  uint32_t off, len; /* of text */
+  int32_t id;
+};
+
+struct zf_vocab {
+  struct zf_buf text; /* every piece, zero-terminated */
+  struct zf_vocab_entry *entry;
+  int64_t n, cap;
+  uint32_t *slot; /* hash table of entry index + 1 */
+  int64_t nslot;
+  int32_t *by_id; /* entry index or -1 */
+  int64_t nid;    /* largest id + 1 */
+};
+
+int zf_vocab_reserve(struct zf_vocab *v, int64_t n);
+int zf_vocab_add(struct zf_vocab *v, const char *piece, int64_t id, const char *where);
+int zf_vocab_finish(struct zf_vocab *v, const char *where); /* after the last: by_id */
+int32_t zf_vocab_find(const struct zf_vocab *v, const char *p, int64_t n); /* -1 when absent */
+const char *zf_vocab_piece(const struct zf_vocab *v, int32_t id);           /* or NULL */
+void zf_vocab_free(struct zf_vocab *v);
+
+/* --- chains of parts (chain.c) ---------------------------------------------- */
+
+struct zf_part_row {
+  const char *name;
+  int (*parse)(void **self, const json_t *def, const char *where, const struct zf_tok *t);
+  int (*apply)(const void *self, struct zf_work *w);
+  void (*free)(void *self);
+  int (*places)(const void *self); /* does apply need b and e?  NULL: no */
+};
+
+struct zf_part_table {
+  const char *what, *children; /* key in the file, key of a Sequence's children */
+  const struct zf_part_row *row;
+  int64_t n;
+};
+
+struct zf_part {
+  const struct zf_part_row *row;
+  void *self;
+};
+
+struct zf_chain {
+  struct zf_part *part;
+  int64_t n;
+};
+
+extern const struct zf_part_table zf_normalizers, zf_pretokenizers, zf_postprocessors, zf_decoders;
+
+int zf_chain_parse(struct zf_chain *c, const struct zf_part_table *table, const json_t *def,
+                   const struct zf_tok *t);
+int zf_chain_apply(const struct zf_chain *c, struct zf_work *w);
+int zf_chain_places(const struct zf_chain *c);
+int zf_chain_has(const struct zf_chain *c, const char *name);
+void zf_chain_free(struct zf_chain *c);
+
+/* Replace is a normalizer and a decoder. */
+int zf_replace_parse(void **self, const json_t *def, const char *where, const struct zf_tok *t);
+int zf_replace_apply(const void *self, struct zf_work *w);
+void zf_replace_free(void *self);
+
+/* Keys of a Metaspace: the mark as a string, 0 always, 1 first, 2 never. */
+enum zf_scheme { ZF_ALWAYS, ZF_FIRST, ZF_NEVER };
+int zf_metaspace_parse(char mark[8], enum zf_scheme *scheme, const json_t *def,
+                       const char *where);
+
+/* Typed keys of a part's definition; a missing one is an error. */
+int zf_need_str(const char **out, const json_t *def, const char *key, const char *where);
+int zf_need_bool(int *out, const json_t *def, const char *key, const char *where);
+
+/* --- added tokens (added.c) -------------------------------------------------- */
+
+struct zf_added_token {
+  char *content;
+  int32_t id;
+  int single_word, lstrip, rstrip, normalized, special;
+};
+
+struct zf_trie_node {
+  uint32_t child, sibling; /* 0: none */
+  int32_t token;           /* index of the token that ends here, or -1 */
+  unsigned char byte;
+};
+
+struct zf_trie {
+  struct zf_trie_node *node; /* node[0] is the root */
+  int64_t n, cap;
+  uint32_t root[256]; /* the root's children by byte */
+};
+
+struct zf_added {
+  struct zf_added_token *token; /* by ascending id */
+  int64_t n;
+  struct zf_trie raw, normal; /* sought before and after normalisation */
+};
+
+int zf_added_parse(struct zf_added *a, const json_t *list, const struct zf_tok *t);
+int zf_added_index(struct zf_added *a, const struct zf_tok *t); /* once the normalizer is known */
+void zf_added_free(struct zf_added *a);
+int zf_added_cut(const struct zf_added *a, const struct zf_trie *trie, struct zf_work *w);
+const struct zf_added_token *zf_added_find(const struct zf_added *a, int32_t id); /* or NULL */
+
+/* --- models (model.c, bpe.c) -------------------------------------------------- */
+
+struct zf_model_row {
+  const char *name;
+  int (*parse)(void **self, struct zf_vocab *v, const json_t *def, const char *where);
+  int (*encode)(const void *self, struct zf_work *w); /* pieces -> ids */
+  void (*free)(void *self);
+  void (*free_scratch)(void *scratch);
+  const char *(*describe)(const void *self);
+};
+
+extern const struct zf_model_row zf_bpe_row;
+
+/* An id for n bytes at `off` of cur, with their places when asked. */
+int zf_work_emit(struct zf_work *w, int32_t id, int64_t off, int64_t n);
+int zf_ids_add(struct zf_ids *ids, int32_t id, int32_t begin, int32_t end);
+int zf_ids_reserve(struct zf_ids *ids, int64_t more, int offsets);
+
+struct zf_tok {
+  char *name; /* for messages */
+  const struct zf_model_row *model;
+  void *model_self;
+  struct zf_vocab vocab;
+  struct zf_added added;
+  struct zf_chain normalizer, pretokenizer, postprocessor, decoder;
+  int places; /* some part needs b and e */
+  int64_t size;
+  int32_t bos, eos;
+  char type[48];
+};
+
+/* A tokenizer.json in memory for vocab.json and merges.txt (classic.c). */
+int zf_classic_load(json_t **out, const char *dir, const json_t *config);
+/* The named token ("bos_token") of a configuration, a string or {"content": ...}; or NULL. */
+const char *zf_classic_special(const json_t *config, const char *key);
+
+#endif

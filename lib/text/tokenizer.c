@@ -1,0 +1,257 @@
+/* Tokenizers: opening, encoding, decoding; the parts are in the files beside. */
+#include "text/tokenizer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/file.h"
+#include "fmt/json.h"
+#include "text_internal.h"
+
+static const struct zf_model_row *const models[] = {&zf_bpe_row};
+enum { MODELS = sizeof models / sizeof *models };
+
+/* --- opening ---------------------------------------------------------------------- */
+
+/* The first files had no type in the model; BPE alone has merges. */
+static const char *model_type(const json_t *def) {
+  const json_t *type = json_object_get(def, "type");
+  if (json_is_string(type)) return json_string_value(type);
+  return json_object_get(def, "merges") ? "BPE" : "(none)";
+}
+
+static int parse_model(struct zf_tok *t, const json_t *root) {
+  const json_t *def = json_object_get(root, "model");
+  char where[512];
+  if (!json_is_object(def))
+    return zf_error(ZF_EINVALID, "%s: model: expected an object, found %s", t->name,
+                    zf_json_kind(def));
+  const char *type = model_type(def);
+  for (int i = 0; i < MODELS; i++)
+    if (!strcmp(models[i]->name, type)) t->model = models[i];
+  snprintf(where, sizeof where, "%s: model: %s", t->name, type);
+  if (!t->model)
+    return zf_error(ZF_EINVALID, "%s: model: type '%s' is not supported; there is %s", t->name,
+                    type, models[0]->name);
+  return t->model->parse(&t->model_self, &t->vocab, def, where);
+}
+
+static int parse_root(struct zf_tok *t, const json_t *root) {
+  const char *version = "1.0";
+  if (!json_is_object(root))
+    return zf_error(ZF_EINVALID, "%s: expected an object, found %s", t->name, zf_json_kind(root));
+  int rc = zf_json_str(&version, root, "version", t->name);
+  if (!rc && strcmp(version, "1.0"))
+    rc = zf_error(ZF_EINVALID, "%s: version '%s', but only 1.0 is known", t->name, version);
+  if (!rc) rc = parse_model(t, root);
+  if (!rc) rc = zf_added_parse(&t->added, json_object_get(root, "added_tokens"), t);
+  if (rc) return rc;
+  t->size = t->vocab.nid;
+  if (t->added.n && t->added.token[t->added.n - 1].id >= t->size)
+    t->size = t->added.token[t->added.n - 1].id + (int64_t)1;
+  rc = zf_chain_parse(&t->normalizer, &zf_normalizers, json_object_get(root, "normalizer"), t);
+  if (!rc)
+    rc = zf_chain_parse(&t->pretokenizer, &zf_pretokenizers,
+                        json_object_get(root, "pre_tokenizer"), t);
+  if (!rc)
+    rc = zf_chain_parse(&t->postprocessor, &zf_postprocessors,
+                        json_object_get(root, "post_processor"), t);
+  if (!rc) rc = zf_chain_parse(&t->decoder, &zf_decoders, json_object_get(root, "decoder"), t);
+  if (!rc) rc = zf_added_index(&t->added, t);
+  if (rc) return rc;
+  t->places = zf_chain_places(&t->normalizer) || zf_chain_places(&t->pretokenizer);
+  int byte_level = zf_chain_has(&t->pretokenizer, "ByteLevel") ||
+                   zf_chain_has(&t->normalizer, "ByteLevel");
+  snprintf(t->type, sizeof t->type, "%s%s", byte_level ? "byte-level " : "",
+           t->model->describe(t->model_self));
+  return 0;
+}
+
+static int build(struct zf_tok **out, const json_t *root, const char *name) {
+  *out = NULL;
+  struct zf_tok *t = zf_calloc(1, sizeof *t);
+  if (!t) return ZF_ENOMEM;
+  t->bos = t->eos = -1;
+  t->name = zf_strdup(name);
+  int rc = t->name ? parse_root(t, root) : ZF_ENOMEM;
+  if (rc) {
+    zf_tok_free(t);
+    return rc;
+  }
+  *out = t;
+  return 0;
+}
+
+static int32_t named(const struct zf_tok *t, const json_t *config, const char *key) {
+  const char *content = zf_classic_special(config, key);
+  return content ? zf_tok_id(t, content) : -1;
+}
+
+/* tokenizer_config.json, or NULL where there is none. */
+static int load_config(json_t **out, const char *dir) {
+  char *path = zf_path_join(dir, "tokenizer_config.json");
+  int rc = !path ? ZF_ENOMEM : zf_exists(path) ? zf_json_load(out, path) : 0;
+  if (!rc && *out && !json_is_object(*out))
+    rc = zf_error(ZF_EINVALID, "%s: expected an object, found %s", path, zf_json_kind(*out));
+  free(path);
+  return rc;
+}
+
+static int load_root(json_t **out, char **path, const char *dir, const json_t *config) {
+  char *vocab = zf_path_join(dir, "vocab.json");
+  *path = zf_path_join(dir, "tokenizer.json");
+  int rc = !vocab || !*path ? ZF_ENOMEM : 0;
+  if (!rc && zf_exists(*path)) {
+    rc = zf_json_load(out, *path);
+  } else if (!rc && zf_exists(vocab)) {
+    rc = zf_classic_load(out, dir, config);
+    char *other = *path;
+    *path = vocab;
+    vocab = other;
+  } else if (!rc) {
+    rc = zf_error(ZF_EUSAGE, "%s: no tokenizer: neither tokenizer.json nor vocab.json with "
+                  "merges.txt", dir);
+  }
+  free(vocab);
+  return rc;
+}
+
+int zf_tok_open(struct zf_tok **out, const char *dir) {
+  json_t *config = NULL, *root = NULL;
+  char *path = NULL;
+  *out = NULL;
+  int rc = load_config(&config, dir);
+  if (!rc) rc = load_root(&root, &path, dir, config);
+  if (!rc) rc = build(out, root, path);
+  if (!rc) {
+    (*out)->bos = named(*out, config, "bos_token");
+    (*out)->eos = named(*out, config, "eos_token");
+  }
+  json_decref(root);
+  json_decref(config);
+  free(path);
+  return rc;
+}
+
+int zf_tok_parse(struct zf_tok **out, const char *json, size_t len, const char *name) {
+  json_t *root = NULL;
+  *out = NULL;
+  int rc = zf_json_parse(&root, json, len, name);
+  if (!rc) rc = build(out, root, name);
+  json_decref(root);
+  return rc;
+}
+
+void zf_tok_free(struct zf_tok *t) {
+  if (!t) return;
+  zf_chain_free(&t->decoder);
+  zf_chain_free(&t->postprocessor);
+  zf_chain_free(&t->pretokenizer);
+  zf_chain_free(&t->normalizer);
+  zf_added_free(&t->added);
+  if (t->model) t->model->free(t->model_self);
+  zf_vocab_free(&t->vocab);
+  free(t->name);
+  free(t);
+}
+
+/* --- encoding --------------------------------------------------------------------- */
+
+static int encode(struct zf_work *w) {
+  const struct zf_tok *t = w->tok;
+  int rc = zf_ids_reserve(w->ids, w->given_len / 4, (w->flags & ZF_ENC_OFFSETS) != 0);
+  if (!rc) rc = zf_added_cut(&t->added, &t->added.raw, w);
+  if (!rc) rc = zf_chain_apply(&t->normalizer, w);
+  if (!rc) rc = zf_added_cut(&t->added, &t->added.normal, w);
+  if (!rc) rc = zf_chain_apply(&t->pretokenizer, w);
+  if (!rc) rc = t->model->encode(t->model_self, w);
+  return rc ? rc : zf_chain_apply(&t->postprocessor, w);
+}
+
+int zf_tok_encode(const struct zf_tok *t, struct zf_ids *ids, const char *text, size_t len,
+                  unsigned flags) {
+  struct zf_work w;
+  int64_t first = ids->n;
+  int rc = zf_work_open(&w, t, text, len, t->places || (flags & ZF_ENC_OFFSETS));
+  w.ids = ids;
+  w.first = first;
+  w.flags = flags;
+  if (!rc) rc = encode(&w);
+  if (rc) ids->n = first;
+  zf_work_close(&w);
+  return rc;
+}
+
+/* --- decoding --------------------------------------------------------------------- */
+
+/* The pieces of the ids, end to end. */
+static int lay_out(struct zf_work *w, const int32_t *ids, int64_t n, int skip_special) {
+  int rc = 0;
+  for (int64_t i = 0; !rc && i < n; i++) {
+    const char *piece = zf_tok_piece(w->tok, ids[i]);
+    if (!piece)
+      return zf_error(ZF_EUSAGE, "token id %d is not in the vocabulary of %s", ids[i],
+                      w->tok->name);
+    if (skip_special && zf_tok_is_special(w->tok, ids[i])) continue;
+    int64_t off = w->next.n;
+    rc = zf_run_add(w, piece, (int64_t)strlen(piece), 0, 0);
+    if (!rc) rc = zf_work_push(w, off, w->next.n - off, -1);
+  }
+  if (rc) return rc;
+  zf_work_swap_text(w);
+  zf_work_swap_pieces(w);
+  return 0;
+}
+
+int zf_tok_decode(const struct zf_tok *t, struct zf_buf *out, const int32_t *ids, int64_t n,
+                  int skip_special) {
+  struct zf_work w;
+  size_t had = out->len;
+  int rc = zf_work_open(&w, t, "", 0, 0);
+  if (!rc) rc = lay_out(&w, ids, n, skip_special);
+  if (!rc) rc = zf_chain_apply(&t->decoder, &w);
+  for (int64_t i = 0; !rc && i < w.npiece; i++) {
+    if (i && !t->decoder.n) zf_buf_putc(out, ' '); /* without a decoder: words */
+    zf_buf_add(out, w.cur.p + w.piece[i].off, (size_t)w.piece[i].len);
+  }
+  if (!rc) rc = zf_buf_ok(out);
+  if (rc) out->len = had;
+  zf_work_close(&w);
+  return rc;
+}
+
+/* --- asking ----------------------------------------------------------------------- */
+
+int64_t zf_tok_size(const struct zf_tok *t) {
+  return t->size;
+}
+
+const char *zf_tok_piece(const struct zf_tok *t, int32_t id) {
+  const struct zf_added_token *a = zf_added_find(&t->added, id);
+  return a ? a->content : zf_vocab_piece(&t->vocab, id);
+}
+
+int32_t zf_tok_id(const struct zf_tok *t, const char *piece) {
+  for (int64_t i = 0; i < t->added.n; i++)
+    if (!strcmp(t->added.token[i].content, piece)) return t->added.token[i].id;
+  return zf_vocab_find(&t->vocab, piece, (int64_t)strlen(piece));
+}
+
+int32_t zf_tok_bos(const struct zf_tok *t) {
+  return t->bos;
+}
+
+int32_t zf_tok_eos(const struct zf_tok *t) {
+  return t->eos;
+}
+
+int zf_tok_is_special(const struct zf_tok *t, int32_t id) {
+  const struct zf_added_token *a = zf_added_find(&t->added, id);
+  return a && a->special;
+}
+
+const char *zf_tok_type(const struct zf_tok *t) {
+  return t->type;
+}
