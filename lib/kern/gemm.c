@@ -9,6 +9,9 @@
  *       for each stream, for ROWS rows: panels x rows -> work.c, which holds the sums of all
  *         rows; after the last KC they go to y with bias
  *
+ * Few rows of x take another way where W is not perturbed: it is multiplied as it lies,
+ * for packing would cost more than the product.
+ *
  * Neither the cut nor the tiles change the order of additions of an element.  Goto and van
  * de Geijn, "Anatomy of high-performance matrix multiplication", 2008, is where panels come
  * from; rows of x are read in place here. */
@@ -94,8 +97,9 @@ static void multiply(const struct job *j, const struct zf_work *wk, float *c, in
     int64_t rows = t1 - t < ROWS ? t1 - t : ROWS, r = s * j->T + t;
     for (int64_t p = 0; p < n; p += zf_kern.nr) {
       int64_t real = n - p < zf_kern.nr ? n - p : zf_kern.nr;
-      zf_kern.mul(c + p, j->x + r * j->ldx + k0, j->ldx, rows, panel + p * ZF_KC,
-                  (real + ZF_LANES - 1) / ZF_LANES * ZF_LANES, k, k0 > 0);
+      int64_t width = (real + ZF_LANES - 1) / ZF_LANES * ZF_LANES;
+      zf_kern.mul(c + p, j->x + r * j->ldx + k0, j->ldx, rows, panel + p * ZF_KC, width, width, k,
+                  k0 > 0);
     }
     if (k0 + k == j->w->in)
       zf_kern.finish(j->y + r * j->ldy + o0, j->ldy, c, bias, rows, n, j->accumulate);
@@ -113,12 +117,64 @@ static void block(const struct job *j, struct zf_work *wk, int64_t o0, int64_t n
   }
 }
 
+static int64_t least(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
+/* Columns o0..o0+n (n <= 16) of KC of the inner dimension, by a strip of W as it lies, widened
+ * where it is not f32. */
+static void thin(const struct job *j, struct zf_work *wk, int64_t o0, int64_t n, int64_t k0,
+                 int64_t k) {
+  const struct zf_weight *w = j->w;
+  const float *src = element(w, o0, k0);
+  int64_t ld = w->so;
+  if (w->type != ZF_F32) {
+    for (int64_t o = 0; o < n; o++)
+      zf_kern.expand(wk->w + o * ZF_KC, element(w, o0 + o, k0), w->type, k);
+    src = wk->w;
+    ld = ZF_KC;
+  }
+  zf_kern.thin(wk->c, j->x + k0, j->ldx, j->st->n * j->T, src, ld, n, k, k0 > 0);
+}
+
+/* Columns o0..o1 of all rows, few of them, by W as it lies: strips where its rows run along k;
+ * where they run along columns f32 is a panel already.  What is left is packed. */
+static void few(const struct job *j, struct zf_work *wk, int64_t o0, int64_t o1) {
+  const struct zf_weight *w = j->w;
+  int64_t n;
+  for (int64_t o = o0; o < o1; o += n) {
+    int lies = w->si != 1 && w->type == ZF_F32 && o1 - o >= ZF_LANES;
+    n = least(o1 - o, ZF_LANES);
+    if (w->si != 1) n = least(o1 - o, zf_kern.nr);
+    if (lies) n = n / ZF_LANES * ZF_LANES;
+    if (w->si != 1 && !lies) {
+      block(j, wk, o, n, 0, j->T);
+      continue;
+    }
+    for (int64_t k0 = 0; k0 < w->in; k0 += ZF_KC) {
+      int64_t k = least(w->in - k0, ZF_KC);
+      if (lies)
+        zf_kern.mul(wk->c, j->x + k0, j->ldx, j->st->n * j->T, element(w, o, k0), w->si, n, k,
+                    k0 > 0);
+      else
+        thin(j, wk, o, n, k0, k);
+    }
+    for (int s = 0; s < j->st->n; s++)
+      zf_kern.finish(j->y + s * j->T * j->ldy + o, j->ldy, wk->c + s * j->T * ZF_NC,
+                     j->bias ? j->bias + s * j->ldb + o : NULL, j->T, n, j->accumulate);
+  }
+}
+
 static void part(const struct job *j, struct zf_work *wk, int64_t o0, int64_t o1, int64_t t0,
                  int64_t t1) {
   int64_t most = ZF_MAXROWS / j->st->n;
+  if (!j->w->noise && t1 - t0 == j->T && j->st->n * j->T <= ZF_FEW) {
+    few(j, wk, o0, o1);
+    return;
+  }
   for (int64_t t = t0; t < t1; t += most)
     for (int64_t o = o0; o < o1; o += ZF_NC)
-      block(j, wk, o, o1 - o < ZF_NC ? o1 - o : ZF_NC, t, t1 - t < most ? t1 : t + most);
+      block(j, wk, o, least(o1 - o, ZF_NC), t, least(t1, t + most));
 }
 
 void zf_gemm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
@@ -126,7 +182,7 @@ void zf_gemm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
              int accumulate) {
   struct job j = {y, x, bias, ldy, ldx, ldb, T, w, st, accumulate};
   int64_t units = (w->out + ZF_LANES - 1) / ZF_LANES;
-  int team = zf_kern_team(w->out * w->in * (T * st->n + 8));
+  int team = zf_kern_team(w->out * w->in * (T * st->n + 8) / 8);
 #pragma omp parallel num_threads(team) if (team > 1)
   {
     int id = omp_get_thread_num(), n = omp_get_num_threads();

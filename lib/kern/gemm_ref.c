@@ -14,11 +14,21 @@ static void pack_ref(float *panel, int64_t w, const float *src, int64_t ld, cons
 }
 
 static void mul_ref(float *c, const float *x, int64_t ldx, int64_t rows, const float *panel,
-                    int64_t w, int64_t k, int add) {
+                    int64_t ldp, int64_t w, int64_t k, int add) {
   for (int64_t r = 0; r < rows; r++)
     for (int64_t j = 0; j < w; j++) {
       float chain = 0.0f;
-      for (int64_t i = 0; i < k; i++) chain = fmaf(x[r * ldx + i], panel[i * w + j], chain);
+      for (int64_t i = 0; i < k; i++) chain = fmaf(x[r * ldx + i], panel[i * ldp + j], chain);
+      c[r * ZF_NC + j] = add ? c[r * ZF_NC + j] + chain : chain;
+    }
+}
+
+static void thin_ref(float *c, const float *x, int64_t ldx, int64_t rows, const float *src,
+                     int64_t ld, int64_t n, int64_t k, int add) {
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t j = 0; j < n; j++) {
+      float chain = 0.0f;
+      for (int64_t i = 0; i < k; i++) chain = fmaf(x[r * ldx + i], src[j * ld + i], chain);
       c[r * ZF_NC + j] = add ? c[r * ZF_NC + j] + chain : chain;
     }
 }
@@ -38,5 +48,6 @@ void zf_kern_init_gemm_ref(struct zf_kern_table *t) {
   t->nr = 64;
   t->pack = pack_ref;
   t->mul = mul_ref;
+  t->thin = thin_ref;
   t->finish = finish_ref;
 }

@@ -15,6 +15,7 @@
 enum {
   ZF_LANES = 16,     /* of "lanes sum"; also the unit of panel widths */
   ZF_MAXNR = 64,     /* columns of the widest panel */
+  ZF_FEW = 4,        /* rows of x for which W is used without packing */
   ZF_NC = 128,       /* columns a thread packs at once: one or more panels */
   ZF_MAXROWS = 2048, /* rows of all streams that share one packing */
   ZF_PIECE = 256     /* elements of a piece of scratch in the row drivers */
@@ -24,16 +25,21 @@ struct zf_kern_table {
   const char *name; /* of the family `mul` belongs to */
   int nr;           /* widest panel `mul` takes: 16, 32, 48 or 64 columns */
 
-  /* A panel is float[k][w], 64-aligned, w a multiple of 16: column j of it is output j.
-   * pack fills 16 columns: panel[i*w + j] = fma(eps, z[j*KC + i], src[j*ld + i]) for j < n,
-   * or src alone when z is NULL, and 0 for n <= j < 16; i < k <= KC. */
+  /* A panel is float[k][w], w a multiple of 16: column j of it is output j.  pack fills 16
+   * columns: panel[i*w + j] = fma(eps, z[j*KC + i], src[j*ld + i]) for j < n, or src alone
+   * when z is NULL, and 0 for n <= j < 16; i < k <= KC.  z [16][KC]. */
   void (*pack)(float *panel, int64_t w, const float *src, int64_t ld, const float *z, float eps,
                int64_t n, int64_t k);
 
-  /* c[r*ZF_NC + j] = chain over i < k of x[r*ldx + i] * panel[i*w + j], added to what is
-   * there when `add`; r < rows, j < w <= nr.  c and panel 64-aligned. */
-  void (*mul)(float *c, const float *x, int64_t ldx, int64_t rows, const float *panel, int64_t w,
-              int64_t k, int add);
+  /* c[r*ZF_NC + j] = chain over i < k of x[r*ldx + i] * panel[i*ldp + j], added to what is
+   * there when `add`; r < rows, j < w <= nr, w a multiple of 16. */
+  void (*mul)(float *c, const float *x, int64_t ldx, int64_t rows, const float *panel, int64_t ldp,
+              int64_t w, int64_t k, int add);
+
+  /* The same for rows <= ZF_FEW and n <= 16 columns, which are rows src, src + ld, ... of W.
+   * What it leaves in columns n..15 of c is undefined. */
+  void (*thin)(float *c, const float *x, int64_t ldx, int64_t rows, const float *src, int64_t ld,
+               int64_t n, int64_t k, int add);
 
   /* y[r*ldy + j] = (accumulate ? y : absent) + (c[r*ZF_NC + j] + bias[j]); bias may be NULL. */
   void (*finish)(float *y, int64_t ldy, const float *c, const float *bias, int64_t rows, int64_t n,

@@ -35,15 +35,30 @@ static void check_pack(void) {
 
 static void check_mul(void) {
   int64_t rows = 1 + below(20), k = 1 + below(ZF_KC), ldx = k + below(9);
-  int64_t w = ZF_LANES * (1 + below(fast.nr / ZF_LANES));
+  int64_t w = ZF_LANES * (1 + below(fast.nr / ZF_LANES)), ldp = w + below(2) * below(40);
   enum kind kind = any_kind();
-  struct fresh x = fresh((rows - 1) * ldx + k, kind), panel = fresh64(k * w, kind);
+  struct fresh x = fresh((rows - 1) * ldx + k, kind), panel = fresh((k - 1) * ldp + w, kind);
   struct fresh a = fresh64(rows * ZF_NC, PLAIN), b = twin(a);
   int add = (int)below(2);
-  ref.mul(a.p, x.p, ldx, rows, panel.p, w, k, add);
-  fast.mul(b.p, x.p, ldx, rows, panel.p, w, k, add);
+  ref.mul(a.p, x.p, ldx, rows, panel.p, ldp, w, k, add);
+  fast.mul(b.p, x.p, ldx, rows, panel.p, ldp, w, k, add);
   same_fresh(a, b);
   drop(x), drop(panel), drop(a), drop(b);
+}
+
+static void check_thin(void) {
+  int64_t rows = 1 + below(ZF_FEW), n = 1 + below(16), k = 1 + below(ZF_KC);
+  int64_t ldx = k + below(9), ld = k + below(40);
+  enum kind kind = any_kind();
+  struct fresh x = fresh((rows - 1) * ldx + k, kind), w = fresh((n - 1) * ld + k, kind);
+  struct fresh a = fresh(rows * ZF_NC, PLAIN), b = twin(a);
+  int add = (int)below(2);
+  ref.thin(a.p, x.p, ldx, rows, w.p, ld, n, k, add);
+  fast.thin(b.p, x.p, ldx, rows, w.p, ld, n, k, add);
+  for (int64_t r = 0; r < rows; r++) /* the undefined columns */
+    memcpy(b.p + r * ZF_NC + n, a.p + r * ZF_NC + n, (size_t)(16 - n) * sizeof *b.p);
+  same_fresh(a, b);
+  drop(x), drop(w), drop(a), drop(b);
 }
 
 static void check_finish(void) {
@@ -264,6 +279,7 @@ static const struct {
 } entries[] = {
     ENTRY(pack),
     ENTRY(mul),
+    ENTRY(thin),
     ENTRY(finish),
     ENTRY(noise),
     ENTRY(words),

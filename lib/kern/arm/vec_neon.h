@@ -8,7 +8,7 @@
 
 #include "rng/sleef.h"
 
-enum { ZV_CHAINS = 1, ZV_KEYS = 4 };
+enum { ZV_CHAINS = 1, ZV_NR = 1, ZV_KEYS = 4 };
 
 typedef struct {
   float32x4_t v[4];
@@ -68,6 +68,10 @@ static inline void zv_store_n(float *p, zv x, int64_t n) {
 static inline zv zv_keep(zv x, int64_t n, zv rest) {
   zm m = zm_first(n);
   ZV_EACH(zv, vbslq_f32(m.v[i], x.v[i], rest.v[i]));
+}
+
+static inline zv zv_load_blocks(const float *p, int64_t ld) {
+  ZV_EACH(zv, vld1q_f32(p + 4 * i * ld));
 }
 
 static inline zv zv_load_f16(const uint16_t *p) {

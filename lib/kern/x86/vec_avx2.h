@@ -7,7 +7,7 @@
 
 #include "rng/sleef.h"
 
-enum { ZV_CHAINS = 1, ZV_KEYS = 4 };
+enum { ZV_CHAINS = 1, ZV_NR = 1, ZV_KEYS = 4 };
 
 typedef struct {
   __m256 a, b;
@@ -66,6 +66,13 @@ static inline zv zv_keep(zv x, int64_t n, zv rest) {
   zm m = zm_first(n);
   return (zv){_mm256_blendv_ps(rest.a, x.a, _mm256_castsi256_ps(m.a)),
               _mm256_blendv_ps(rest.b, x.b, _mm256_castsi256_ps(m.b))};
+}
+
+static inline zv zv_load_blocks(const float *p, int64_t ld) {
+  __m256 a = _mm256_castps128_ps256(_mm_loadu_ps(p));
+  __m256 b = _mm256_castps128_ps256(_mm_loadu_ps(p + 8 * ld));
+  return (zv){_mm256_insertf128_ps(a, _mm_loadu_ps(p + 4 * ld), 1),
+              _mm256_insertf128_ps(b, _mm_loadu_ps(p + 12 * ld), 1)};
 }
 
 static inline zv zv_load_f16(const uint16_t *p) {

@@ -7,7 +7,7 @@
 
 #include "rng/sleef.h"
 
-enum { ZV_CHAINS = 2, ZV_KEYS = 16 };
+enum { ZV_CHAINS = 2, ZV_NR = 4, ZV_KEYS = 16 };
 
 typedef __m512 zv;
 typedef __m512i zu;
@@ -46,6 +46,13 @@ static inline void zv_store_n(float *p, zv x, int64_t n) {
 
 static inline zv zv_keep(zv x, int64_t n, zv rest) {
   return _mm512_mask_mov_ps(rest, zm_first(n), x);
+}
+
+static inline zv zv_load_blocks(const float *p, int64_t ld) {
+  zv r = _mm512_castps128_ps512(_mm_loadu_ps(p));
+  r = _mm512_mask_broadcast_f32x4(r, 0x00f0, _mm_loadu_ps(p + 4 * ld));
+  r = _mm512_mask_broadcast_f32x4(r, 0x0f00, _mm_loadu_ps(p + 8 * ld));
+  return _mm512_mask_broadcast_f32x4(r, 0xf000, _mm_loadu_ps(p + 12 * ld));
 }
 
 static inline zv zv_load_f16(const uint16_t *p) {
