@@ -31,6 +31,7 @@ struct zf_forward {
   int32_t *at;            /* position rows */
   struct zf_segment *seg;
   int64_t rot;
+  int threads;            /* that scratch and workspace were made for */
   struct zf_perturb pt;   /* of the last run */
   int64_t R;
 };
@@ -117,6 +118,7 @@ int zf_forward_new(struct zf_forward **out, const struct zf_model *m, const stru
   f->m = m;
   f->lim = *lim;
   f->rot = zf_config_rot(&m->config);
+  f->threads = zf_kern_nthreads();
   int rc = zf_arena_init(&f->arena, (size_t)zf_forward_bytes(m, lim));
   if (!rc) rc = place_parts(f);
   if (!rc) rc = fill_rope(f);
@@ -268,6 +270,7 @@ static void gather_rows(struct zf_forward *f, const struct zf_batch *b) {
 static int check_batch(const struct zf_forward *f, const struct zf_batch *b, int streams) {
   assert(streams <= f->lim.streams && b->T * streams <= f->lim.tokens);
   assert(b->R * streams <= f->lim.rows && b->nseg <= f->lim.segments);
+  assert(zf_kern_nthreads() <= f->threads);
   for (int64_t t = 0; t < b->T; t++) {
     if (b->id[t] < 0 || b->id[t] >= f->m->config.vocab)
       return zf_error(ZF_EUSAGE, "token id %d is outside the model's vocabulary of %lld", b->id[t],

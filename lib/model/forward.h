@@ -41,7 +41,8 @@ struct zf_forward;
 /* The arena's bytes under these limits: the forecast is made with it. */
 int64_t zf_forward_bytes(const struct zf_model *m, const struct zf_limits *lim);
 
-/* Reserves all memory that passes will use.  The model outlives it. */
+/* Reserves all memory that passes will use, for as many threads as are set now (zf_kern_threads) or
+ * fewer.  The model outlives it. */
 int zf_forward_new(struct zf_forward **out, const struct zf_model *m, const struct zf_limits *lim);
 void zf_forward_free(struct zf_forward *f);
 const struct zf_limits *zf_forward_limits(const struct zf_forward *f);

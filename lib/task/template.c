@@ -8,7 +8,7 @@
 
 #include "base/arena.h"
 
-enum { MAX_FILTERS = 8 };
+enum { MAX_FILTERS = 8, MAX_VALUE = 1 << 24 /* bytes that replace may make of a value */ };
 
 typedef int (*filter_fn)(struct zf_buf *v, const char *arg);
 
@@ -100,6 +100,10 @@ static int replace(struct zf_buf *v, const char *arg) {
       i += n;
     } else {
       zf_buf_putc(&b, v->data[i++]);
+    }
+    if (b.len > MAX_VALUE) { /* eight in a row could multiply a text without bound */
+      zf_buf_free(&b);
+      return zf_error(ZF_EINVALID, "replace:%.60s makes more than %d bytes of it", arg, MAX_VALUE);
     }
   }
   zf_buf_puts(&b, "");

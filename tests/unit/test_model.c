@@ -6,13 +6,16 @@
 #include "fmt/json.h"
 #include "unit/models.h"
 
-/* A copy of family "llama-gelu" (F16, one file) that can be spoilt. */
+/* Copies that can be spoilt are of family "llama-gelu" (F16, one file), or of another of the same
+ * names. */
 #define SOURCE FAMILIES_DIR "llama-gelu"
+
+static const char *source = SOURCE;
 
 struct spoil {
   const struct zf_st *st;
   const int64_t *from;  /* tensor of the source for each one written */
-  const char *nan_name; /* its element `element` becomes a NaN */
+  const char *nan_name; /* its element `element` becomes a NaN, or infinite */
   int64_t element;
 };
 
@@ -22,7 +25,11 @@ static int fill(void *ctx, int64_t i, FILE *f) {
   unsigned char *d = zf_malloc(t->bytes);
   ck_assert_ptr_nonnull(d);
   memcpy(d, t->data, t->bytes);
-  if (x->nan_name && !strcmp(t->name, x->nan_name)) memcpy(d + 2 * x->element, "\x01\xfc", 2);
+  static const char *const not_finite[ZF_DTYPES] = {
+      [ZF_F32] = "\0\0\x80\x7f", [ZF_F16] = "\x01\xfc", [ZF_BF16] = "\x80\xff"};
+  size_t size = zf_dtype_info((enum zf_dtype)t->type)->size;
+  if (x->nan_name && !strcmp(t->name, x->nan_name))
+    memcpy(d + size * (size_t)x->element, not_finite[t->type], size);
   fwrite(d, 1, t->bytes, f);
   free(d);
   return 0;
@@ -37,7 +44,7 @@ static const char *spoilt(const char *name, const char *drop, const char *flat, 
   int64_t from[64], n = 0;
   char path[600];
   ck_ok(zf_mkdirs(dir));
-  ck_ok(zf_st_open(&st, SOURCE));
+  ck_ok(zf_st_open(&st, source));
   for (int64_t i = 0; i < st->n; i++) {
     const struct zf_st_tensor *t = &st->tensor[i];
     if (drop && !strcmp(t->name, drop)) continue;
@@ -53,8 +60,10 @@ static const char *spoilt(const char *name, const char *drop, const char *flat, 
   snprintf(path, sizeof path, "%s/model.safetensors", dir);
   ck_ok(zf_st_write(path, out, n, NULL, 0, fill, &x));
   zf_st_free(st);
+  char from_config[600];
+  snprintf(from_config, sizeof from_config, "%s/config.json", source);
   snprintf(path, sizeof path, "%s/config.json", dir);
-  ck_ok(zf_copy_file(SOURCE "/config.json", path));
+  ck_ok(zf_copy_file(from_config, path));
   return dir;
 }
 
@@ -96,14 +105,22 @@ START_TEST(test_wrong_shape) {
 }
 END_TEST
 
+/* In each dtype, mapped as it is or converted, alone and on two threads. */
 START_TEST(test_not_finite) {
+  static const char *const from[ZF_DTYPES] = {
+      [ZF_F32] = FAMILIES_DIR "llama", [ZF_F16] = SOURCE, [ZF_BF16] = FAMILIES_DIR "qwen3"};
+  static const char *const what[ZF_DTYPES] = {"41 is inf,", "nan,", "41 is -inf,"};
   const char *name = "model.layers.0.mlp.gate_proj.weight";
+  source = from[_i];
   const char *dir = spoilt("nan", NULL, NULL, name, 41);
   struct zf_model_opts f32 = {.dtype = ZF_F32};
-  zf_kern_threads(_i);
-  ck_fails(opens(dir, &as_stored), ZF_EINVALID, "gate_proj.weight': element 41 is ");
-  ck_assert(strstr(zf_error_message(), "nan, not a finite number") != NULL);
-  ck_fails(opens(dir, &f32), ZF_EINVALID, "element 41 is ");
+  for (int n = 1; n <= 2; n++) {
+    zf_kern_threads(n);
+    ck_fails(opens(dir, &as_stored), ZF_EINVALID, "gate_proj.weight': element 41 is ");
+    ck_assert(strstr(zf_error_message(), "not a finite number") != NULL);
+    ck_assert(strstr(zf_error_message(), what[_i]) != NULL);
+    ck_fails(opens(dir, &f32), ZF_EINVALID, "element 41 is ");
+  }
 }
 END_TEST
 
@@ -313,7 +330,7 @@ int main(void) {
   tcase_add_test(t, test_missing);
   tcase_add_test(t, test_missing_head);
   tcase_add_test(t, test_wrong_shape);
-  tcase_add_loop_test(t, test_not_finite, 1, 3);
+  tcase_add_loop_test(t, test_not_finite, ZF_F32, ZF_DTYPES);
   tcase_add_test(t, test_dtype);
   tcase_add_test(t, test_no_files);
   tcase_add_test(t, test_globs);

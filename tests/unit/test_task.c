@@ -101,6 +101,18 @@ START_TEST(test_template_mistakes) {
 }
 END_TEST
 
+/* Each filter makes ten of one: a chain of them stops before memory does. */
+START_TEST(test_template_bound) {
+  struct zf_buf b;
+  ck_fails(apply("{a|replace:x=xxxxxxxxxx|replace:x=xxxxxxxxxx|replace:x=xxxxxxxxxx|"
+                 "replace:x=xxxxxxxxxx|replace:x=xxxxxxxxxx|replace:x=xxxxxxxxxx|"
+                 "replace:x=xxxxxxxxxx|replace:x=xxxxxxxxxx}",
+                 "{\"a\": \"xx\"}", &b),
+           ZF_EINVALID, "field 'a': replace:x=xxxxxxxxxx makes more than 16777216 bytes");
+  zf_buf_free(&b);
+}
+END_TEST
+
 /* --- rows to examples --- */
 
 static const struct zf_tok tok = {BOS, EOS}, bare = {-1, -1};
@@ -443,6 +455,7 @@ int main(void) {
   TCase *t = tcase_create("task");
   tcase_add_loop_test(t, test_template, 0, sizeof good / sizeof *good);
   tcase_add_loop_test(t, test_template_mistakes, 0, sizeof bad / sizeof *bad);
+  tcase_add_test(t, test_template_bound);
   tcase_add_test(t, test_classification);
   tcase_add_test(t, test_shared_length);
   tcase_add_loop_test(t, test_label_mistakes, 0, sizeof labels_bad / sizeof *labels_bad);
