@@ -33,8 +33,7 @@ static void on_step(void *ctx, const struct zf_step_report *s) {
   struct show *w = ctx;
   char text[256], left[32], mem[32];
   double share = (double)s->step / (double)s->steps;
-  double per_step = s->seconds / (double)s->step;
-  zc_duration(left, per_step * (double)(s->steps - s->step));
+  zc_duration(left, s->left);
   snprintf(text, sizeof text, "step %lld/%lld  loss %.4f  %s%.0f tok/s  %s  %s left",
            (long long)s->step, (long long)s->steps, s->loss, w->dev, s->tokens_per_s,
            zf_human_bytes(mem, (double)zf_rss()), left);

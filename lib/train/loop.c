@@ -25,7 +25,9 @@ struct loop {
   struct zf_log *log;
   struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
   int64_t step, eval_every;
-  double began, last_time;
+  double began, first_time, last_time; /* last_time moves on over scoring, which is no training */
+  double score_time;           /* spent on dev scores so far, and */
+  int64_t scored;              /* how many */
   int64_t tokens, last_tokens; /* run so far, both streams */
   double first_sum;            /* of the first steps' losses: the watchdog's measure */
   int64_t above, stale;        /* steps above the watchdog; dev scores without a gain */
@@ -70,12 +72,21 @@ static void report_eval(struct loop *l, const char *what, const struct zf_metric
   if (l->ev->eval) l->ev->eval(l->ev->ctx, &e);
 }
 
+static int64_t dev_scores(const struct loop *l, int64_t from) {
+  if (!l->r->data.dev || l->eval_every <= 0) return 0;
+  return (l->r->steps + l->eval_every - 1) / l->eval_every - from / l->eval_every;
+}
+
 /* Scores the dev set; keeps the weights when they are the best so far. */
 static int score_dev(struct loop *l) {
   struct zf_metrics m;
   if (!l->r->data.dev) return 0;
+  double start = zf_now();
   int rc = score(l, "dev", l->r->data.dev, &m);
   if (rc) return rc;
+  l->score_time += zf_now() - start;
+  l->last_time += zf_now() - start;
+  l->scored++;
   int best = !l->out->best.examples || better(l, &m, &l->out->best);
   if (l->step == 0) l->out->start = m;
   l->out->end = m;
@@ -143,7 +154,11 @@ static int log_metrics(struct loop *l, const struct zf_step_report *s) {
 
 static int report_step(struct loop *l, double loss, double g, double lr) {
   double now = zf_now();
-  struct zf_step_report s = {l->step, l->r->steps, loss, g, lr, now - l->began, 0};
+  double training = now - l->first_time - l->score_time;
+  struct zf_step_report s = {.step = l->step, .steps = l->r->steps, .loss = loss, .g = g, .lr = lr,
+                             .seconds = now - l->began};
+  s.left = training / (double)l->step * (double)(l->r->steps - l->step);
+  if (l->scored) s.left += l->score_time / (double)l->scored * (double)dev_scores(l, l->step);
   if (now > l->last_time)
     s.tokens_per_s = (double)(l->tokens - l->last_tokens) / (now - l->last_time);
   int rc = 0;
@@ -290,7 +305,9 @@ static int run_all(struct loop *l) {
   if (!rc) rc = zf_rundir_status(&l->dir, l->r, l->out);
   if (!rc && l->r->set.eval_on_start && l->eval_every >= 0) rc = score_dev(l);
   if (!rc && l->r->set.eval_on_start) rc = score_test(l, &l->out->test_start);
-  l->last_time = zf_now();
+  l->first_time = l->last_time = zf_now();
+  l->score_time = 0;
+  l->scored = 0;
   if (!rc) rc = steps(l);
   if (!rc) rc = finish(l);
   return rc == ZF_ESTOPPED ? interrupted(l) : rc;

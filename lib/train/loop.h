@@ -9,6 +9,7 @@ struct zf_step_report {
   double loss;      /* mean of the two sides, mean over probes */
   double g, lr;     /* g: root mean square over probes */
   double seconds;   /* since the start, evaluation included */
+  double left;      /* estimate of the seconds to the end: steps and scores still to come */
   double tokens_per_s; /* tokens run, both streams, over the last steps */
 };
 
