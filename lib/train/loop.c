@@ -27,6 +27,7 @@ struct loop {
   int64_t step, eval_every;
   double began, first_time, last_time; /* last_time moves on over scoring, which is no training */
   double score_time;           /* spent on dev scores so far, and */
+  double start_score;          /* of it before the first step */
   int64_t scored;              /* how many */
   int64_t tokens, last_tokens; /* run so far, both streams */
   double first_sum;            /* of the first steps' losses: the watchdog's measure */
@@ -154,7 +155,7 @@ static int log_metrics(struct loop *l, const struct zf_step_report *s) {
 
 static int report_step(struct loop *l, double loss, double g, double lr) {
   double now = zf_now();
-  double training = now - l->first_time - l->score_time;
+  double training = now - l->first_time - (l->score_time - l->start_score);
   struct zf_step_report s = {.step = l->step, .steps = l->r->steps, .loss = loss, .g = g, .lr = lr,
                              .seconds = now - l->began};
   s.left = training / (double)l->step * (double)(l->r->steps - l->step);
@@ -306,8 +307,7 @@ static int run_all(struct loop *l) {
   if (!rc && l->r->set.eval_on_start && l->eval_every >= 0) rc = score_dev(l);
   if (!rc && l->r->set.eval_on_start) rc = score_test(l, &l->out->test_start);
   l->first_time = l->last_time = zf_now();
-  l->score_time = 0;
-  l->scored = 0;
+  l->start_score = l->score_time;
   if (!rc) rc = steps(l);
   if (!rc) rc = finish(l);
   return rc == ZF_ESTOPPED ? interrupted(l) : rc;
