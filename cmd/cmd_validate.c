@@ -43,8 +43,9 @@ static void show_sequence(const struct zf_run *r, const struct zf_dataset *d, co
   int color = zc_color(1);
   piece(&a, r->tok, id, 0, s->target);
   piece(&b, r->tok, id, s->target, s->n);
-  printf("  %s%s%s%s%s  (%d tokens, %d targets)%s\n", a.data, color ? "\033[32m" : "«", b.data,
-         color ? "\033[0m" : "»", "", s->n, s->n - s->target, o == x->label ? "  <- right" : "");
+  printf("  %s%s%s%s  (%d tokens, %d target%s)%s\n", a.data, color ? "\033[32m" : "«", b.data,
+         color ? "\033[0m" : "»", s->n, s->n - s->target, s->n - s->target == 1 ? "" : "s",
+         o == x->label ? "  <- right" : "");
   zf_buf_free(&a);
   zf_buf_free(&b);
 }

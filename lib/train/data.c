@@ -36,6 +36,8 @@ static int pool_open(struct pool *p, const struct zf_data_file *file, int64_t n,
     zf_hash_add(hash, hex, 32);
     p->rows += p->rec[i]->n;
   }
+  if (n && p->rows == 0)
+    return zf_error(ZF_EINVALID, "%s: the data set is empty: it has no row", file[0].path);
   return 0;
 }
 

@@ -161,7 +161,7 @@ static int fill_data(struct zf_settings *s, const struct zf_conf *c) {
   s->data_dir = zf_conf_str(c, "data_dir");
   int rc = fill_files(&s->train, &s->ntrain, c, "datasets", s, NULL);
   if (rc) return rc;
-  if (s->ntrain == 0) return zf_conf_error(c, "datasets", "the list is empty");
+  if (s->ntrain == 0) return zf_conf_error(c, "datasets", "'datasets' is empty: name a training file");
   if ((rc = fill_files(&s->val, &s->nval, c, "val_datasets", s, &s->train[0].spec))) return rc;
   if ((rc = fill_files(&s->test, &s->ntest, c, "test_datasets", s, &s->train[0].spec))) return rc;
   struct zf_data_file *set[] = {s->train, s->val, s->test};
@@ -170,7 +170,7 @@ static int fill_data(struct zf_settings *s, const struct zf_conf *c) {
     for (int64_t i = 0; i < n[k]; i++) fill_spec(&set[k][i].spec, c);
   s->val_set_size = zf_conf_num(c, "val_set_size", 0);
   if (s->nval && s->val_set_size > 0)
-    return zf_conf_error(c, "val_set_size", "has no effect: val_datasets names the dev files");
+    return zf_conf_error(c, "val_set_size", "'val_set_size' has no effect: val_datasets names the dev files");
   s->num_train = zf_conf_int(c, "num_train", 0);
   s->num_eval = zf_conf_int(c, "num_eval", 0);
   s->sequence_len = zf_conf_int(c, "sequence_len", 0);
@@ -185,12 +185,12 @@ static int fill_optimizer(struct zf_settings *s, const struct zf_conf *c) {
   s->warmup = zf_conf_int(c, "warmup_steps", 0);
   s->warmup_ratio = zf_conf_num(c, "warmup_ratio", 0);
   if (zf_conf_has(c, "warmup_steps") && zf_conf_has(c, "warmup_ratio"))
-    return zf_conf_error(c, "warmup_ratio", "warmup_steps is set as well: keep one of the two");
+    return zf_conf_error(c, "warmup_ratio", "'warmup_ratio' is set beside 'warmup_steps': keep one of the two");
   s->weight_decay = zf_conf_num(c, "weight_decay", 0);
   s->max_steps = zf_conf_int(c, "max_steps", 0);
   s->epochs = zf_conf_num(c, "num_epochs", 1);
   if (s->max_steps && zf_conf_has(c, "num_epochs"))
-    return zf_conf_error(c, "num_epochs", "max_steps is set as well: keep one of the two");
+    return zf_conf_error(c, "num_epochs", "'num_epochs' is set beside 'max_steps': keep one of the two");
   s->micro_batch = zf_conf_int(c, "micro_batch_size", 16);
   s->accumulation = zf_conf_int(c, "gradient_accumulation_steps", 1);
   s->seed = (uint64_t)zf_conf_int(c, "seed", 42);
@@ -216,7 +216,7 @@ static int fill_loop(struct zf_settings *s, const struct zf_conf *c) {
   s->watchdog = zf_conf_num(c, "loss_watchdog_threshold", 0);
   s->watchdog_patience = zf_conf_int(c, "loss_watchdog_patience", 10);
   if (s->best > ZF_BEST_LOSS && s->train[0].spec.type != ZF_TASK_CLASSIFICATION)
-    return zf_conf_error(c, "metric_for_best_model", "only classification has it; use loss");
+    return zf_conf_error(c, "metric_for_best_model", "'metric_for_best_model': only classification has it; use loss");
   return 0;
 }
 

@@ -1,0 +1,123 @@
+#!/bin/sh
+# Wrong configs and command lines: exit status 2 and a sentence that names the place and the cure.
+. tests/cli/lib.sh
+
+conf() { # conf NAME: the demo's settings followed by standard input
+  {
+    cat <<'END'
+base_model: datasets/demo/model
+output_dir: @OUT@
+datasets:
+  - path: demo/train.jsonl
+    type: classification
+    prompt: "{text} Would I recommend it?"
+    options: [" No", " Yes"]
+END
+    cat
+  } | sed "s|@OUT@|$T/out|" >"$T/$1"
+}
+
+echo 'learning_rat: 1e-4' | conf unknown.yaml
+case_ "unknown key" 2 "$ZOFT" train "$T/unknown.yaml" <<'END'
+zoft: TMP/unknown.yaml:8:1: unknown key 'learning_rat': did you mean 'learning_rate'?
+END
+printf 'learning_rate: 1e-4\nlearning_rate: 2e-4\n' | conf twice.yaml
+case_ "duplicate key" 2 "$ZOFT" train "$T/twice.yaml" <<'END'
+zoft: TMP/twice.yaml:9:1: the key 'learning_rate' was given before, at line 8, column 1
+END
+echo 'learning_rate: fast' | conf type.yaml
+case_ "wrong type" 2 "$ZOFT" train "$T/type.yaml" <<'END'
+zoft: TMP/type.yaml:8:16: 'learning_rate' expects a number, found 'fast'
+END
+echo 'learning_rate: -1' | conf range.yaml
+case_ "out of range" 2 "$ZOFT" train "$T/range.yaml" <<'END'
+zoft: TMP/range.yaml:8:16: 'learning_rate' must be between 0 and 1000000, found -1
+END
+printf 'learning_rate: 1e-4\nlr_scheduler: linaer\n' | conf choice.yaml
+case_ "wrong choice" 2 "$ZOFT" train "$T/choice.yaml" <<'END'
+zoft: TMP/choice.yaml:9:15: 'lr_scheduler' expects one of constant, linear or cosine, found 'linaer': did you mean 'linear'?
+END
+echo | conf lacking.yaml
+case_ "required key missing" 2 "$ZOFT" train "$T/lacking.yaml" <<'END'
+zoft: TMP/lacking.yaml: the key 'learning_rate' is required: step size
+END
+printf 'learning_rate: 1e-4\nnum_epochs: 2\nmax_steps: 3\n' | conf both.yaml
+case_ "two keys that exclude each other" 2 "$ZOFT" train "$T/both.yaml" <<'END'
+zoft: TMP/both.yaml:9:13: 'num_epochs' is set beside 'max_steps': keep one of the two
+END
+echo 'learning_rate: [1' | conf yaml.yaml
+case_ "a list instead of a number" 2 "$ZOFT" train "$T/yaml.yaml" <<'END'
+zoft: TMP/yaml.yaml:8:16: 'learning_rate' expects a number, found a list
+END
+printf 'learning_rate: "1e-4\n' | conf quote.yaml
+case_ "not YAML" 2 "$ZOFT" train "$T/quote.yaml" <<'END'
+zoft: TMP/quote.yaml:9:1: while scanning a quoted scalar: found unexpected end of stream
+END
+case_ "no such config" 2 "$ZOFT" train "$T/none.yaml" <<'END'
+zoft: TMP/none.yaml: cannot open: No such file or directory
+END
+echo 'learning_rate: 1e-4' | conf good.yaml
+case_ "unknown key on the command line" 2 "$ZOFT" train "$T/good.yaml" max_step=3 <<'END'
+zoft: command line: unknown key 'max_step': did you mean 'max_steps'?
+END
+case_ "wrong value on the command line" 2 "$ZOFT" train "$T/good.yaml" max_steps=none <<'END'
+zoft: command line: 'max_steps' expects a whole number, found 'none'
+END
+case_ "missing data file" 2 "$ZOFT" train "$T/good.yaml" datasets.0.path=demo/trian.jsonl <<'END'
+zoft: datasets/demo/trian.jsonl: cannot open: No such file or directory
+END
+case_ "unknown data ending" 2 "$ZOFT" train "$T/good.yaml" datasets.0.path=demo/README.md <<'END'
+zoft: datasets/demo/README.md: unknown ending: expected .jsonl, .ndjson, .json, .csv, .tsv or .txt
+END
+case_ "missing model" 2 "$ZOFT" train "$T/good.yaml" base_model=nowhere <<'END'
+zoft: nowhere: no such model directory
+END
+case_ "model not in the cache" 2 env HF_HUB_CACHE="$T/hub" "$ZOFT" train "$T/good.yaml" base_model=ORG/NAME <<'END'
+zoft: ORG/NAME: no such directory, and not in the Hugging Face cache TMP/hub
+END
+case_ "glob that matches nothing" 2 "$ZOFT" train "$T/good.yaml" trainable='*.nothing' <<'END'
+zoft: trainable: '*.nothing' matches no tensor of datasets/demo/model (such as 'model.layers.2.input_layernorm.weight')
+END
+case_ "sequence_len beyond the context" 2 "$ZOFT" train "$T/good.yaml" sequence_len=4096 <<'END'
+zoft: sequence_len 4096 is longer than the model's context of 128
+END
+case_ "template: unknown filter" 2 "$ZOFT" train "$T/good.yaml" datasets.0.prompt='{text|uper}' <<'END'
+zoft: prompt: template, character 7: unknown filter 'uper'; there are strip, rstrip:CHARS, lower, upper, capitalize, lower_first, replace:FROM=TO, map:A=X,B=Y
+END
+case_ "template: open brace" 2 "$ZOFT" train "$T/good.yaml" datasets.0.prompt='{text' <<'END'
+zoft: prompt: template, character 1: '{' without '}' ('{{' gives a brace)
+END
+case_ "dev set takes all rows" 2 "$ZOFT" train "$T/good.yaml" val_set_size=1000000 <<'END'
+zoft: val_set_size: 1000000 dev examples leave nothing to train on: there are 1000 rows
+END
+case_ "memory limit" 4 "$ZOFT" train "$T/good.yaml" memory_limit=1M <<'END'
+zoft: memory_limit is N MB and the run is forecast to need N MB: a smaller micro_batch_size or sequence_len needs less
+END
+mkdir "$T/out" && touch "$T/out/something"
+case_ "output directory not empty" 2 "$ZOFT" train "$T/good.yaml" -q <<'END'
+zoft: TMP/good.yaml:2:13: TMP/out is not empty and holds no run of zoft: name another directory
+END
+case_ "output directory of another kind is not replaced" 2 "$ZOFT" train "$T/good.yaml" overwrite_output_dir=true -q <<'END'
+zoft: TMP/good.yaml:2:13: TMP/out is not empty and holds no run of zoft: name another directory
+END
+rm -r "$T/out"
+case_ "unknown command" 2 "$ZOFT" trian <<'END'
+zoft: unknown command 'trian': did you mean 'train'?
+END
+case_ "unknown option" 2 "$ZOFT" train --dry-rum <<'END'
+zoft: unknown option '--dry-rum': did you mean '--dry-run'?
+END
+case_ "option without its value" 2 "$ZOFT" score $DEMO/model --text <<'END'
+zoft: --text needs a value: FILE
+END
+case_ "no config" 2 "$ZOFT" train <<'END'
+zoft: a config file is needed: zoft train CONFIG (see 'zoft train -h')
+END
+case_ "two configs" 2 "$ZOFT" train a.yaml b.yaml <<'END'
+zoft: expected one config file, found 'a.yaml' and 'b.yaml'
+END
+case_ "unknown CPU feature" 2 "$ZOFT" env --cpumask=avx3 <<'END'
+zoft: --cpumask: 'avx3' is none of avx2, avx512, avx512bf16, avx512vnni, neon, none or a number
+END
+check "nothing was written" test ! -e "$T/out"
+finish
