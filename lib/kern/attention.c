@@ -1,10 +1,19 @@
-/* The driver of attention.  An item is a block of queries of one head of one segment of one
- * stream; items go round over the threads, so that long and short ones mix. */
+/* The driver of attention.
+ *
+ * An item is a block of queries of one segment, of the heads that share keys, of one stream;
+ * items go round over the threads, so that long and short ones mix.  For an item
+ *
+ *   keys of prefix and segment are packed, transposed: panels [D][nr], as W is in a product
+ *   for each head, for TILE queries:  scores [TILE][keys] by the product's kernel,
+ *                                     then per query softmax and the sum of values
+ *
+ * Few queries (decoding) read the keys as they lie instead. */
 #include <omp.h>
+#include <string.h>
 
 #include "kern/kern_internal.h"
 
-enum { QUERIES = 32 };
+enum { BLOCK = 64, TILE = ZF_MUL_ROWS };
 
 struct job {
   float *o;
@@ -14,47 +23,136 @@ struct job {
   int causal;
 };
 
-/* Keys or values of one head as two runs of rows: the prefix, then the segment's own. */
-struct runs {
+/* Keys or values of a head: n rows of the prefix, then the segment's own. */
+struct rows {
   const float *first, *own;
-  int64_t ld; /* row stride of `first` */
+  int64_t n, ld, ldown;
 };
 
-static struct runs runs_of(const struct job *j, const float *base, const float *cache,
-                           const struct zf_segment *g, int s, int64_t h) {
-  int64_t at = h / j->group * j->D;
-  struct runs r;
-  r.own = base + (s * j->T + g->start) * j->ldk + at;
-  r.first = cache ? cache + s * g->ps + at : base + (s * j->T + g->pstart) * j->ldk + at;
-  r.ld = cache ? j->ldp : j->ldk;
+static int64_t least(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
+static int64_t whole(int64_t n) {
+  return (n + ZF_LANES - 1) / ZF_LANES * ZF_LANES;
+}
+
+static struct rows rows_of(const struct job *j, const float *base, const float *cache,
+                           const struct zf_segment *g, int s, int64_t kv) {
+  struct rows r = {.n = g->plen, .ld = cache ? j->ldp : j->ldk, .ldown = j->ldk};
+  r.own = base + (s * j->T + g->start) * j->ldk + kv * j->D;
+  r.first = cache ? cache + s * g->ps : base + (s * j->T + g->pstart) * j->ldk;
+  r.first += kv * j->D;
   return r;
 }
 
-static void attend(const struct job *j, const struct zf_segment *g, int s, int64_t h, int64_t i0,
-                   int64_t i1, float *p) {
-  struct runs k = runs_of(j, j->k, g->pk, g, s, h), v = runs_of(j, j->v, g->pv, g, s, h);
-  for (int64_t i = i0; i < i1; i++) {
-    int64_t r = s * j->T + g->start + i, own = j->causal ? i + 1 : g->len;
-    const float *q = j->q + r * j->ldq + h * j->D;
-    float *o = j->o + r * j->ldo + h * j->D;
-    zf_kern.scores(p, q, k.first, k.ld, g->plen, j->D, j->scale);
-    zf_kern.scores(p + g->plen, q, k.own, j->ldk, own, j->D, j->scale);
-    float sum = zf_kern.softmax(p, g->plen + own);
-    zf_kern.blend(o, p, v.first, v.ld, g->plen, j->D, 0);
-    zf_kern.blend(o, p + g->plen, v.own, j->ldk, own, j->D, 1);
-    zf_kern.divide(o, sum, j->D);
+/* Elements k0..k0+k of rows at..at+n (n <= 16) as one strip; what lies across the end of the
+ * prefix is copied to `buf` [16][KC]. */
+static const float *strip(const struct rows *r, int64_t at, int64_t n, int64_t k0, int64_t k,
+                          float *buf, int64_t *ld) {
+  *ld = at < r->n ? r->ld : r->ldown;
+  if (at + n <= r->n) return r->first + at * r->ld + k0;
+  if (at >= r->n) return r->own + (at - r->n) * r->ldown + k0;
+  *ld = ZF_KC;
+  for (int64_t i = 0; i < n; i++) {
+    const float *row =
+        at + i < r->n ? r->first + (at + i) * r->ld : r->own + (at + i - r->n) * r->ldown;
+    memcpy(buf + i * ZF_KC, row + k0, (size_t)k * sizeof *buf);
   }
+  return buf;
+}
+
+/* Panels of `keys` rows: that of columns p.. begins at p*D. */
+static void pack(float *panel, const struct rows *r, int64_t keys, int64_t D) {
+  float buf[ZF_LANES * ZF_KC];
+  for (int64_t at = 0; at < keys; at += ZF_LANES) {
+    int64_t p = at / zf_kern.nr * zf_kern.nr, w = least(whole(keys - p), zf_kern.nr), ld;
+    for (int64_t k0 = 0; k0 < D; k0 += ZF_KC) {
+      int64_t n = least(keys - at, ZF_LANES), k = least(D - k0, ZF_KC);
+      const float *src = strip(r, at, n, k0, k, buf, &ld);
+      zf_kern.pack(panel + p * D + k0 * w + at - p, w, src, ld, NULL, 0, n, k);
+    }
+  }
+}
+
+/* s[i*lds + j] = dot of query i < m and key j < n, and some beyond, of `keys` packed. */
+static void scores(float *s, int64_t lds, const float *q, int64_t ldq, int64_t m,
+                   const float *panel, int64_t n, int64_t keys, int64_t D) {
+  for (int64_t p = 0; p < n; p += zf_kern.nr) {
+    int64_t width = least(whole(keys - p), zf_kern.nr), w = least(whole(n - p), zf_kern.nr);
+    for (int64_t k0 = 0; k0 < D; k0 += ZF_KC)
+      zf_kern.mul(s + p, lds, q + k0, ldq, m, panel + p * D + k0 * width, width, w,
+                  least(D - k0, ZF_KC), k0 ? ZF_MUL_ADD : ZF_MUL_SET);
+  }
+}
+
+/* The same for m <= ZF_FEW queries from keys as they lie. */
+static void few_scores(float *s, int64_t lds, const float *q, int64_t ldq, int64_t m,
+                       const struct rows *r, int64_t keys, int64_t D) {
+  float buf[ZF_LANES * ZF_KC];
+  for (int64_t at = 0; at < keys; at += ZF_LANES)
+    for (int64_t k0 = 0; k0 < D; k0 += ZF_KC) {
+      int64_t n = least(keys - at, ZF_LANES), k = least(D - k0, ZF_KC), ld;
+      const float *src = strip(r, at, n, k0, k, buf, &ld);
+      zf_kern.thin(s + at, lds, q + k0, ldq, m, src, ld, n, k, k0 > 0);
+    }
+}
+
+/* o[i] goes on with the chain over n keys, or n + i for a stair, of p[i][j] * v[j], for m
+ * queries. */
+static void gather(const struct job *j, float *o, int64_t m, const float *p, int64_t ldp,
+                   const float *v, int64_t ldv, int64_t n, enum zf_mul_mode mode) {
+  if (j->D % ZF_LANES)
+    for (int64_t i = 0; i < m; i++)
+      zf_kern.blend(o + i * j->ldo, p + i * ldp, v, ldv, mode == ZF_MUL_STAIR ? n + i : n, j->D);
+  else
+    for (int64_t d = 0; d < j->D; d += zf_kern.nr)
+      zf_kern.mul(o + d, j->ldo, p, ldp, m, v + d, ldv, least(j->D - d, zf_kern.nr), n, mode);
+}
+
+/* Outputs of m queries from i on of one head, whose scores are in p. */
+static void values(const struct job *j, float *o, const struct zf_segment *g, const struct rows *v,
+                   int64_t i, int64_t m, float *p, int64_t ldp) {
+  float sum[TILE];
+  int64_t own = j->causal ? i + 1 : g->len; /* of the first query */
+  for (int64_t e = 0; e < m; e++) {
+    sum[e] = zf_kern.softmax(p + e * ldp, j->scale, g->plen + own + (j->causal ? e : 0));
+    memset(o + e * j->ldo, 0, (size_t)j->D * sizeof *o);
+  }
+  gather(j, o, m, p, ldp, v->first, v->ld, g->plen, ZF_MUL_ON);
+  gather(j, o, m, p + g->plen, ldp, v->own, v->ldown, own, j->causal ? ZF_MUL_STAIR : ZF_MUL_ON);
+  for (int64_t e = 0; e < m; e++) zf_kern.divide(o + e * j->ldo, sum[e], j->D);
+}
+
+/* Queries i0..i1 of the heads of key head kv.  scratch: see zf_attention_scratch. */
+static void attend(const struct job *j, const struct zf_segment *g, int s, int64_t kv, int64_t i0,
+                   int64_t i1, float *scratch) {
+  struct rows k = rows_of(j, j->k, g->pk, g, s, kv), v = rows_of(j, j->v, g->pv, g, s, kv);
+  int64_t keys = g->plen + (j->causal ? i1 : g->len), lds = whole(keys);
+  float *p = scratch, *panel = scratch + TILE * lds;
+  int few = i1 - i0 <= ZF_FEW;
+  if (!few) pack(panel, &k, keys, j->D);
+  for (int64_t h = kv * j->group; h < (kv + 1) * j->group; h++)
+    for (int64_t i = i0; i < i1; i += TILE) {
+      int64_t m = least(i1 - i, TILE), r = s * j->T + g->start + i;
+      const float *q = j->q + r * j->ldq + h * j->D;
+      float *o = j->o + r * j->ldo + h * j->D;
+      if (few)
+        few_scores(p, lds, q, j->ldq, m, &k, keys, j->D);
+      else
+        scores(p, lds, q, j->ldq, m, panel, j->causal ? g->plen + i + m : keys, keys, j->D);
+      values(j, o, g, &v, i, m, p, lds);
+    }
 }
 
 static int64_t work_of(const struct zf_segment *seg, int64_t nseg, int64_t width) {
   int64_t n = 0;
   for (int64_t g = 0; g < nseg; g++) n += seg[g].len * (seg[g].plen + seg[g].len);
-  return n * width;
+  return n * width / 8;
 }
 
 int64_t zf_attention_scratch(int64_t max_keys, int64_t D) {
-  (void)D;
-  return (max_keys + ZF_LANES - 1) / ZF_LANES * ZF_LANES;
+  return whole(max_keys) * (TILE + D);
 }
 
 void zf_attention(float *o, int64_t ldo, const float *q, int64_t ldq, const float *k,
@@ -69,12 +167,11 @@ void zf_attention(float *o, int64_t ldo, const float *q, int64_t ldq, const floa
 #pragma omp parallel num_threads(team) if (team > 1)
   {
     int64_t id = omp_get_thread_num(), n = omp_get_num_threads(), turn = 0;
-    float *p = scratch + id * zf_attention_scratch(most, D);
+    float *own = scratch + id * zf_attention_scratch(most, D);
     for (int s = 0; s < st->n; s++)
       for (int64_t g = 0; g < nseg; g++)
-        for (int64_t h = 0; h < H; h++)
-          for (int64_t i = 0; i < seg[g].len; i += QUERIES)
-            if (turn++ % n == id)
-              attend(&j, seg + g, s, h, i, seg[g].len - i < QUERIES ? seg[g].len : i + QUERIES, p);
+        for (int64_t h = 0; h < Hkv; h++)
+          for (int64_t i = 0; i < seg[g].len; i += BLOCK)
+            if (turn++ % n == id) attend(&j, seg + g, s, h, i, least(seg[g].len, i + BLOCK), own);
   }
 }

@@ -4,22 +4,6 @@
 #include "kern/kern_internal.h"
 #include "rng/sleef.h"
 
-/* The head of dimension D is padded with zeros to whole lanes, which only matters to the
- * sign of a zero. */
-static float dot_lanes(const float *a, const float *b, int64_t n) {
-  float s[ZF_LANES] = {0};
-  for (int64_t i = 0; i < (n + ZF_LANES - 1) / ZF_LANES * ZF_LANES; i++)
-    s[i % ZF_LANES] = i < n ? fmaf(a[i], b[i], s[i % ZF_LANES]) : s[i % ZF_LANES] + 0.0f;
-  for (int half = ZF_LANES / 2; half; half /= 2)
-    for (int l = 0; l < half; l++) s[l] += s[l + half];
-  return s[0];
-}
-
-static void scores_ref(float *s, const float *q, const float *k, int64_t ldk, int64_t n, int64_t D,
-                       float scale) {
-  for (int64_t j = 0; j < n; j++) s[j] = dot_lanes(q, k + j * ldk, D) * scale;
-}
-
 static float max_of(const float *p, int64_t n) {
   float m = p[0];
   for (int64_t j = 1; j < n; j++)
@@ -27,8 +11,10 @@ static float max_of(const float *p, int64_t n) {
   return m;
 }
 
-static float softmax_ref(float *p, int64_t n) {
-  float m = max_of(p, n), s[ZF_LANES] = {0};
+static float softmax_ref(float *p, float scale, int64_t n) {
+  float m, s[ZF_LANES] = {0};
+  for (int64_t j = 0; j < n; j++) p[j] *= scale;
+  m = max_of(p, n);
   for (int64_t j = 0; j < n; j++) {
     p[j] = Sleef_finz_expf1_u10purecfma(p[j] - m);
     s[j % ZF_LANES] += p[j];
@@ -38,10 +24,9 @@ static float softmax_ref(float *p, int64_t n) {
   return s[0];
 }
 
-static void blend_ref(float *o, const float *p, const float *v, int64_t ldv, int64_t n, int64_t D,
-                      int add) {
+static void blend_ref(float *o, const float *p, const float *v, int64_t ldv, int64_t n, int64_t D) {
   for (int64_t d = 0; d < D; d++) {
-    float chain = add ? o[d] : 0.0f;
+    float chain = o[d];
     for (int64_t j = 0; j < n; j++) chain = fmaf(p[j], v[j * ldv + d], chain);
     o[d] = chain;
   }
@@ -62,7 +47,6 @@ static void sumexp_ref(float *max, double *sum, const float *y, int64_t n) {
 }
 
 void zf_kern_init_attention_ref(struct zf_kern_table *t) {
-  t->scores = scores_ref;
   t->softmax = softmax_ref;
   t->blend = blend_ref;
   t->divide = divide_ref;

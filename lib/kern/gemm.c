@@ -98,8 +98,8 @@ static void multiply(const struct job *j, const struct zf_work *wk, float *c, in
     for (int64_t p = 0; p < n; p += zf_kern.nr) {
       int64_t real = n - p < zf_kern.nr ? n - p : zf_kern.nr;
       int64_t width = (real + ZF_LANES - 1) / ZF_LANES * ZF_LANES;
-      zf_kern.mul(c + p, j->x + r * j->ldx + k0, j->ldx, rows, panel + p * ZF_KC, width, width, k,
-                  k0 > 0);
+      zf_kern.mul(c + p, ZF_NC, j->x + r * j->ldx + k0, j->ldx, rows, panel + p * ZF_KC, width,
+                  width, k, k0 ? ZF_MUL_ADD : ZF_MUL_SET);
     }
     if (k0 + k == j->w->in)
       zf_kern.finish(j->y + r * j->ldy + o0, j->ldy, c, bias, rows, n, j->accumulate);
@@ -134,7 +134,7 @@ static void thin(const struct job *j, struct zf_work *wk, int64_t o0, int64_t n,
     src = wk->w;
     ld = ZF_KC;
   }
-  zf_kern.thin(wk->c, j->x + k0, j->ldx, j->st->n * j->T, src, ld, n, k, k0 > 0);
+  zf_kern.thin(wk->c, ZF_NC, j->x + k0, j->ldx, j->st->n * j->T, src, ld, n, k, k0 > 0);
 }
 
 /* Columns o0..o1 of all rows, few of them, by W as it lies: strips where its rows run along k;
@@ -154,8 +154,8 @@ static void few(const struct job *j, struct zf_work *wk, int64_t o0, int64_t o1)
     for (int64_t k0 = 0; k0 < w->in; k0 += ZF_KC) {
       int64_t k = least(w->in - k0, ZF_KC);
       if (lies)
-        zf_kern.mul(wk->c, j->x + k0, j->ldx, j->st->n * j->T, element(w, o, k0), w->si, n, k,
-                    k0 > 0);
+        zf_kern.mul(wk->c, ZF_NC, j->x + k0, j->ldx, j->st->n * j->T, element(w, o, k0), w->si, n,
+                    k, k0 ? ZF_MUL_ADD : ZF_MUL_SET);
       else
         thin(j, wk, o, n, k0, k);
     }

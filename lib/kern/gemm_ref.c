@@ -13,23 +13,24 @@ static void pack_ref(float *panel, int64_t w, const float *src, int64_t ld, cons
     }
 }
 
-static void mul_ref(float *c, const float *x, int64_t ldx, int64_t rows, const float *panel,
-                    int64_t ldp, int64_t w, int64_t k, int add) {
+static void mul_ref(float *c, int64_t ldc, const float *x, int64_t ldx, int64_t rows,
+                    const float *panel, int64_t ldp, int64_t w, int64_t k, enum zf_mul_mode mode) {
   for (int64_t r = 0; r < rows; r++)
     for (int64_t j = 0; j < w; j++) {
-      float chain = 0.0f;
-      for (int64_t i = 0; i < k; i++) chain = fmaf(x[r * ldx + i], panel[i * ldp + j], chain);
-      c[r * ZF_NC + j] = add ? c[r * ZF_NC + j] + chain : chain;
+      float chain = mode >= ZF_MUL_ON ? c[r * ldc + j] : 0.0f;
+      int64_t last = mode == ZF_MUL_STAIR ? k + r : k;
+      for (int64_t i = 0; i < last; i++) chain = fmaf(x[r * ldx + i], panel[i * ldp + j], chain);
+      c[r * ldc + j] = mode == ZF_MUL_ADD ? c[r * ldc + j] + chain : chain;
     }
 }
 
-static void thin_ref(float *c, const float *x, int64_t ldx, int64_t rows, const float *src,
-                     int64_t ld, int64_t n, int64_t k, int add) {
+static void thin_ref(float *c, int64_t ldc, const float *x, int64_t ldx, int64_t rows,
+                     const float *src, int64_t ld, int64_t n, int64_t k, int add) {
   for (int64_t r = 0; r < rows; r++)
     for (int64_t j = 0; j < n; j++) {
       float chain = 0.0f;
       for (int64_t i = 0; i < k; i++) chain = fmaf(x[r * ldx + i], src[j * ld + i], chain);
-      c[r * ZF_NC + j] = add ? c[r * ZF_NC + j] + chain : chain;
+      c[r * ldc + j] = add ? c[r * ldc + j] + chain : chain;
     }
 }
 

@@ -17,7 +17,7 @@
 
 #include "kern/kern_internal.h"
 
-enum { MR = 6 }; /* rows of a tile */
+enum { MR = ZF_MUL_ROWS };
 
 struct sums {
   zv s[MR][ZV_NR];
@@ -38,34 +38,48 @@ static inline __attribute__((always_inline)) void step(struct sums *t, const flo
   }
 }
 
-static inline __attribute__((always_inline)) void begin(struct sums *t, const float *c, int m,
-                                                        int nv) {
+static inline __attribute__((always_inline)) void begin(struct sums *t, const float *c, int64_t ldc,
+                                                        enum zf_mul_mode mode, int m, int nv) {
 #pragma GCC unroll 6
   for (int r = 0; r < m; r++)
 #pragma GCC unroll 4
     for (int v = 0; v < nv; v++) {
-      t->s[r][v] = zv_zero();
-      __builtin_prefetch(c + r * ZF_NC + 16 * v, 1);
+      const float *p = c + r * ldc + 16 * v;
+      t->s[r][v] = mode >= ZF_MUL_ON ? zv_load(p) : zv_zero();
+      if (mode == ZF_MUL_ADD) __builtin_prefetch(p, 1);
     }
 }
 
-static inline __attribute__((always_inline)) void end(const struct sums *t, float *c, int add,
-                                                      int m, int nv) {
+static inline __attribute__((always_inline)) void end(const struct sums *t, float *c, int64_t ldc,
+                                                      enum zf_mul_mode mode, int m, int nv) {
 #pragma GCC unroll 6
   for (int r = 0; r < m; r++)
 #pragma GCC unroll 4
     for (int v = 0; v < nv; v++) {
-      float *p = c + r * ZF_NC + 16 * v;
-      zv_store(p, add ? zv_add(zv_load(p), t->s[r][v]) : t->s[r][v]);
+      float *p = c + r * ldc + 16 * v;
+      zv_store(p, mode == ZF_MUL_ADD ? zv_add(zv_load(p), t->s[r][v]) : t->s[r][v]);
     }
 }
 
-static inline __attribute__((always_inline)) void tile(float *c, const float *x, int64_t ldx,
-                                                       const float *panel, int64_t ldp, int64_t k,
-                                                       int add, int m, int nv) {
+/* Steps that only row e and those below it take, e = 1..m-1. */
+static inline __attribute__((always_inline)) void
+stair(struct sums *t, const float *x, int64_t ldx, const float *panel, int64_t ldp, int m, int nv) {
+#pragma GCC unroll 6
+  for (int e = 1; e < m; e++, panel += ldp)
+#pragma GCC unroll 6
+    for (int r = e; r < m; r++)
+#pragma GCC unroll 4
+      for (int v = 0; v < nv; v++)
+        t->s[r][v] = zv_fma(zv_set1(x[r * ldx + e - 1]), zv_load(panel + 16 * v), t->s[r][v]);
+}
+
+static inline __attribute__((always_inline)) void tile(float *c, int64_t ldc, const float *x,
+                                                       int64_t ldx, const float *panel, int64_t ldp,
+                                                       int64_t k, enum zf_mul_mode mode, int m,
+                                                       int nv) {
   struct sums t;
   int64_t i = 0;
-  begin(&t, c, m, nv);
+  begin(&t, c, ldc, mode, m, nv);
   for (; i + 16 <= k; i += 16) {
 #pragma GCC unroll 6
     for (int r = 0; r < m; r++) /* a line of each row of the tile below */
@@ -73,28 +87,30 @@ static inline __attribute__((always_inline)) void tile(float *c, const float *x,
     for (int64_t e = i + 16, f = i; f < e; f++, panel += ldp) step(&t, x + f, ldx, panel, m, nv);
   }
   for (; i < k; i++, panel += ldp) step(&t, x + i, ldx, panel, m, nv);
-  end(&t, c, add, m, nv);
+  if (mode == ZF_MUL_STAIR) stair(&t, x + i, ldx, panel, ldp, m, nv);
+  end(&t, c, ldc, mode, m, nv);
 }
 
 /* All rows against nv vectors of columns. */
-static inline __attribute__((always_inline)) void rows_of(float *c, const float *x, int64_t ldx,
-                                                          int64_t rows, const float *panel,
-                                                          int64_t ldp, int64_t k, int add, int nv) {
-  for (; rows >= MR; rows -= MR, c += MR * ZF_NC, x += MR * ldx)
-    tile(c, x, ldx, panel, ldp, k, add, MR, nv);
-  if (rows == 5) tile(c, x, ldx, panel, ldp, k, add, 5, nv);
-  if (rows == 4) tile(c, x, ldx, panel, ldp, k, add, 4, nv);
-  if (rows == 3) tile(c, x, ldx, panel, ldp, k, add, 3, nv);
-  if (rows == 2) tile(c, x, ldx, panel, ldp, k, add, 2, nv);
-  if (rows == 1) tile(c, x, ldx, panel, ldp, k, add, 1, nv);
+static inline __attribute__((always_inline)) void
+rows_of(float *c, int64_t ldc, const float *x, int64_t ldx, int64_t rows, const float *panel,
+        int64_t ldp, int64_t k, enum zf_mul_mode mode, int nv) {
+  for (; rows >= MR; rows -= MR, c += MR * ldc, x += MR * ldx)
+    tile(c, ldc, x, ldx, panel, ldp, k, mode, MR, nv);
+  if (rows == 5) tile(c, ldc, x, ldx, panel, ldp, k, mode, 5, nv);
+  if (rows == 4) tile(c, ldc, x, ldx, panel, ldp, k, mode, 4, nv);
+  if (rows == 3) tile(c, ldc, x, ldx, panel, ldp, k, mode, 3, nv);
+  if (rows == 2) tile(c, ldc, x, ldx, panel, ldp, k, mode, 2, nv);
+  if (rows == 1) tile(c, ldc, x, ldx, panel, ldp, k, mode, 1, nv);
 }
 
-static void mul_lanes(float *c, const float *x, int64_t ldx, int64_t rows, const float *panel,
-                      int64_t ldp, int64_t w, int64_t k, int add) {
-  if (w == 16) rows_of(c, x, ldx, rows, panel, ldp, k, add, 1);
-  if (ZV_NR >= 2 && w == 32) rows_of(c, x, ldx, rows, panel, ldp, k, add, ZV_NR >= 2 ? 2 : 1);
-  if (ZV_NR >= 3 && w == 48) rows_of(c, x, ldx, rows, panel, ldp, k, add, ZV_NR >= 3 ? 3 : 1);
-  if (ZV_NR >= 4 && w == 64) rows_of(c, x, ldx, rows, panel, ldp, k, add, ZV_NR >= 4 ? 4 : 1);
+static void mul_lanes(float *c, int64_t ldc, const float *x, int64_t ldx, int64_t rows,
+                      const float *panel, int64_t ldp, int64_t w, int64_t k,
+                      enum zf_mul_mode mode) {
+  if (w == 16) rows_of(c, ldc, x, ldx, rows, panel, ldp, k, mode, 1);
+  if (ZV_NR >= 2 && w == 32) rows_of(c, ldc, x, ldx, rows, panel, ldp, k, mode, ZV_NR >= 2 ? 2 : 1);
+  if (ZV_NR >= 3 && w == 48) rows_of(c, ldc, x, ldx, rows, panel, ldp, k, mode, ZV_NR >= 3 ? 3 : 1);
+  if (ZV_NR >= 4 && w == 64) rows_of(c, ldc, x, ldx, rows, panel, ldp, k, mode, ZV_NR >= 4 ? 4 : 1);
 }
 
 /* o[e] = step e of k of rows src, src + ld, ...; with noise when z is given. */
@@ -153,9 +169,10 @@ static void pack_lanes(float *panel, int64_t w, const float *src, int64_t ld, co
 }
 
 /* m rows; called with constant m only, so that sums live in registers. */
-static inline __attribute__((always_inline)) void thin_rows(float *c, const float *x, int64_t ldx,
-                                                            const float *src, int64_t ld, int64_t n,
-                                                            int64_t k, int add, int m) {
+static inline __attribute__((always_inline)) void thin_rows(float *c, int64_t ldc, const float *x,
+                                                            int64_t ldx, const float *src,
+                                                            int64_t ld, int64_t n, int64_t k,
+                                                            int add, int m) {
   zv s[ZF_FEW], o[4];
   int64_t i = 0;
 #pragma GCC unroll 4
@@ -175,21 +192,21 @@ static inline __attribute__((always_inline)) void thin_rows(float *c, const floa
   }
 #pragma GCC unroll 4
   for (int r = 0; r < m; r++) {
-    float *p = c + r * ZF_NC;
+    float *p = c + r * ldc;
     zv_store(p, add ? zv_add(zv_load(p), s[r]) : s[r]);
   }
 }
 
-static void thin_lanes(float *c, const float *x, int64_t ldx, int64_t rows, const float *src,
-                       int64_t ld, int64_t n, int64_t k, int add) {
+static void thin_lanes(float *c, int64_t ldc, const float *x, int64_t ldx, int64_t rows,
+                       const float *src, int64_t ld, int64_t n, int64_t k, int add) {
   if (rows == 1)
-    thin_rows(c, x, ldx, src, ld, n, k, add, 1);
+    thin_rows(c, ldc, x, ldx, src, ld, n, k, add, 1);
   else if (rows == 2)
-    thin_rows(c, x, ldx, src, ld, n, k, add, 2);
+    thin_rows(c, ldc, x, ldx, src, ld, n, k, add, 2);
   else if (rows == 3)
-    thin_rows(c, x, ldx, src, ld, n, k, add, 3);
+    thin_rows(c, ldc, x, ldx, src, ld, n, k, add, 3);
   else
-    thin_rows(c, x, ldx, src, ld, n, k, add, 4);
+    thin_rows(c, ldc, x, ldx, src, ld, n, k, add, 4);
 }
 
 static void finish_lanes(float *y, int64_t ldy, const float *c, const float *bias, int64_t rows,

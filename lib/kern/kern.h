@@ -124,9 +124,9 @@ void zf_add_rows(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t row
  * prefix and own keys 0..i (causal) or all own keys (not causal).  Prefix rows are rows
  * [pstart, pstart+plen) of the same k and v, or, when pk is not NULL, rows 0..plen of pk and
  * pv (a cache; stream s at pk + s*ps).
- * Per query and head: s_j = dot_lanes(q, k_j) * scale (dot over D: lanes sum), m = max,
- * p_j = exp(s_j - m), sum by lanes over j, o = chain over j ascending of p_j * v_j, then
- * o / sum.  So a query's result does not depend on where its keys lie. */
+ * Per query and head: s_j = (dot over D of q and k_j) * scale, m = max, p_j = exp(s_j - m),
+ * sum by lanes over j, o = chain over j ascending of p_j * v_j (one chain, whatever the number
+ * of keys), then o / sum.  So a query's result does not depend on where its keys lie. */
 struct zf_segment {
   int64_t start, len;
   int64_t pstart, plen;

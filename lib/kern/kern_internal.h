@@ -15,11 +15,16 @@
 enum {
   ZF_LANES = 16,     /* of "lanes sum"; also the unit of panel widths */
   ZF_MAXNR = 64,     /* columns of the widest panel */
+  ZF_MUL_ROWS = 6,   /* rows of a tile of `mul` */
   ZF_FEW = 4,        /* rows of x for which W is used without packing */
   ZF_NC = 128,       /* columns a thread packs at once: one or more panels */
   ZF_MAXROWS = 2048, /* rows of all streams that share one packing */
   ZF_PIECE = 256     /* elements of a piece of scratch in the row drivers */
 };
+
+/* What `mul` does with what is in c: replaces it, adds the chain to it, or begins the chain
+ * with it.  STAIR does as ON, and row r (of at most ZF_MUL_ROWS) goes on to k + r steps. */
+enum zf_mul_mode { ZF_MUL_SET, ZF_MUL_ADD, ZF_MUL_ON, ZF_MUL_STAIR };
 
 struct zf_kern_table {
   const char *name; /* of the family `mul` belongs to */
@@ -31,15 +36,15 @@ struct zf_kern_table {
   void (*pack)(float *panel, int64_t w, const float *src, int64_t ld, const float *z, float eps,
                int64_t n, int64_t k);
 
-  /* c[r*ZF_NC + j] = chain over i < k of x[r*ldx + i] * panel[i*ldp + j], added to what is
-   * there when `add`; r < rows, j < w <= nr, w a multiple of 16. */
-  void (*mul)(float *c, const float *x, int64_t ldx, int64_t rows, const float *panel, int64_t ldp,
-              int64_t w, int64_t k, int add);
+  /* c[r*ldc + j] = chain over i < k of x[r*ldx + i] * panel[i*ldp + j]; r < rows, j < w <= nr,
+   * w a multiple of 16. */
+  void (*mul)(float *c, int64_t ldc, const float *x, int64_t ldx, int64_t rows, const float *panel,
+              int64_t ldp, int64_t w, int64_t k, enum zf_mul_mode mode);
 
-  /* The same for rows <= ZF_FEW and n <= 16 columns, which are rows src, src + ld, ... of W.
-   * What it leaves in columns n..15 of c is undefined. */
-  void (*thin)(float *c, const float *x, int64_t ldx, int64_t rows, const float *src, int64_t ld,
-               int64_t n, int64_t k, int add);
+  /* The same (set or added) for rows <= ZF_FEW and n <= 16 columns, which are rows src, src + ld,
+   * ... of W. What it leaves in columns n..15 of c is undefined. */
+  void (*thin)(float *c, int64_t ldc, const float *x, int64_t ldx, int64_t rows, const float *src,
+               int64_t ld, int64_t n, int64_t k, int add);
 
   /* y[r*ldy + j] = (accumulate ? y : absent) + (c[r*ZF_NC + j] + bias[j]); bias may be NULL. */
   void (*finish)(float *y, int64_t ldy, const float *c, const float *bias, int64_t rows, int64_t n,
@@ -61,14 +66,10 @@ struct zf_kern_table {
   void (*rope)(float *x, const float *cs, int64_t half);
   void (*act[ZF_ACTS])(float *g, const float *u, int64_t n); /* u may be NULL */
 
-  /* s[j] = lanes sum over d of q[d] * k[j*ldk + d], times scale; j < n. */
-  void (*scores)(float *s, const float *q, const float *k, int64_t ldk, int64_t n, int64_t D,
-                 float scale);
-  /* p[j] = exp(p[j] - max p); returns the lanes sum. n >= 1. */
-  float (*softmax)(float *p, int64_t n);
-  /* o[d] = chain over j of p[j] * v[j*ldv + d], begun from 0 or continued from o when `add`. */
-  void (*blend)(float *o, const float *p, const float *v, int64_t ldv, int64_t n, int64_t D,
-                int add);
+  /* p[j] = exp(p[j]*scale - max of p[j]*scale); returns the lanes sum. n >= 1. */
+  float (*softmax)(float *p, float scale, int64_t n);
+  /* o[d] = chain over j < n of p[j] * v[j*ldv + d], begun with o[d]; for any D. */
+  void (*blend)(float *o, const float *p, const float *v, int64_t ldv, int64_t n, int64_t D);
   void (*divide)(float *o, float by, int64_t n); /* o /= by */
 
   /* *max = maximum of y, *sum = lanes sum in double of (double)exp(y[j] - max).  n >= 1. */

@@ -5,14 +5,13 @@
  *   zv_load_n(p, n)     the first n <= 16 lanes, zeros beyond; zv_store_n likewise
  *   zv_keep(x, n, r)    x in the first n lanes, r beyond
  *   zv_max(a, b)        a > b ? a : b, so b where either is NaN
- *   zv_fold(x)          the tree of a lanes sum;  zv_fold16(s): of sixteen at once
+ *   zv_fold(x)          the tree of a lanes sum
  *   zd_add(s, x)        s + (double)x
  *   zu_mul(hi, lo, a, m)  products of 64 bits, halves apart
  *   zu_gt(a, b), zu_if(m, a, b)  signed compare, choice
  *   zu_trunc, zv_from_i32        conversions;  zu_bits, zv_bits: the same bits
  *   zv_transpose4(o, a, b, c, d) o[j] = lanes 4b + j of a, b, c, d for blocks b = 0..3
  *   ZV_CHAINS           blocks of Philox that are made side by side
- *   ZV_KEYS             keys whose sums `scores` keeps in registers: 4, 8 or 16
  *
  * Sums and products follow the `_ref` kernels step by step. */
 #ifndef ZF_KERN_LANES_TMPL_H
@@ -301,82 +300,37 @@ static void relu_lanes(float *g, const float *u, int64_t n) {
   apply_lanes(g, u, n, relu_of);
 }
 
-/* Sums of ZV_KEYS keys side by side, so that q is loaded once for all. */
-static inline __attribute__((always_inline)) void dots(zv s[ZV_KEYS], const float *q,
-                                                       const float *const k[ZV_KEYS], int64_t D) {
-  zv acc[ZV_KEYS];
-  int64_t d = 0;
-#pragma GCC unroll 16
-  for (int j = 0; j < ZV_KEYS; j++) acc[j] = zv_zero();
-  for (; d + ZF_LANES <= D; d += ZF_LANES) {
-    zv a = zv_load(q + d);
-#pragma GCC unroll 16
-    for (int j = 0; j < ZV_KEYS; j++) acc[j] = zv_fma(a, zv_load(k[j] + d), acc[j]);
-  }
-  if (d < D) {
-    zv a = zv_load_n(q + d, D - d);
-#pragma GCC unroll 16
-    for (int j = 0; j < ZV_KEYS; j++) acc[j] = zv_fma(a, zv_load_n(k[j] + d, D - d), acc[j]);
-  }
-#pragma GCC unroll 16
-  for (int j = 0; j < ZV_KEYS; j++) s[j] = acc[j];
-}
-
-static void scores_lanes(float *s, const float *q, const float *k, int64_t ldk, int64_t n,
-                         int64_t D, float scale) {
-  for (int64_t j = 0; j < n; j += ZF_LANES) {
-    int64_t m = n - j < ZF_LANES ? n - j : ZF_LANES;
-    zv sum[ZF_LANES];
-    for (int64_t t = 0; t < ZF_LANES; t += ZV_KEYS) {
-      const float *row[ZV_KEYS];
-      for (int64_t i = 0; i < ZV_KEYS; i++) /* beyond the end: the last key again */
-        row[i] = k + (j + (t + i < m ? t + i : m - 1)) * ldk;
-      dots(sum + t, q, row, D);
-    }
-    zv_store_n(s + j, zv_mul(zv_fold16(sum), zv_set1(scale)), m);
-  }
-}
-
-static inline float max_lanes(const float *p, int64_t n) {
-  zv m = zv_set1(p[0]);
-  for (int64_t j = 0; j < n; j += ZF_LANES) {
-    int64_t c = n - j < ZF_LANES ? n - j : ZF_LANES;
-    m = zv_max(m, zv_keep(zv_load_n(p + j, c), c, m));
-  }
+/* The maximum of p[j] * scale. */
+static inline float max_lanes(const float *p, float scale, int64_t n) {
+  zv by = zv_set1(scale), m = zv_mul(zv_set1(p[0]), by);
+  int64_t j = 0;
+  for (; j + ZF_LANES <= n; j += ZF_LANES) m = zv_max(m, zv_mul(zv_load(p + j), by));
+  if (j < n) m = zv_max(m, zv_keep(zv_mul(zv_load_n(p + j, n - j), by), n - j, m));
   return zv_foldmax(m);
 }
 
-static float softmax_lanes(float *p, int64_t n) {
-  zv m = zv_set1(max_lanes(p, n)), s = zv_zero();
-  for (int64_t j = 0; j < n; j += ZF_LANES) {
-    int64_t c = n - j < ZF_LANES ? n - j : ZF_LANES;
-    zv e = zv_exp(zv_sub(zv_load_n(p + j, c), m));
-    zv_store_n(p + j, e, c);
-    s = zv_add(s, zv_keep(e, c, zv_zero()));
+/* Nothing is stored before the exponentials: a masked store would stall the load after it. */
+static float softmax_lanes(float *p, float scale, int64_t n) {
+  zv m = zv_set1(max_lanes(p, scale, n)), s = zv_zero(), by = zv_set1(scale), e;
+  int64_t j = 0;
+  for (; j + ZF_LANES <= n; j += ZF_LANES) {
+    e = zv_exp(zv_sub(zv_mul(zv_load(p + j), by), m));
+    zv_store(p + j, e);
+    s = zv_add(s, e);
+  }
+  if (j < n) {
+    e = zv_exp(zv_sub(zv_mul(zv_load_n(p + j, n - j), by), m));
+    zv_store_n(p + j, e, n - j);
+    s = zv_add(s, zv_keep(e, n - j, zv_zero()));
   }
   return zv_fold(s);
 }
 
-/* Four registers of d, then one. */
-static void blend_lanes(float *o, const float *p, const float *v, int64_t ldv, int64_t n, int64_t D,
-                        int add) {
-  int64_t d = 0;
-  for (; d + 4 * ZF_LANES <= D; d += 4 * ZF_LANES) {
-    zv acc[4];
-#pragma GCC unroll 4
-    for (int c = 0; c < 4; c++) acc[c] = add ? zv_load(o + d + c * ZF_LANES) : zv_zero();
-    for (int64_t j = 0; j < n; j++) {
-      const float *row = v + j * ldv + d;
-      zv e = zv_set1(p[j]);
-#pragma GCC unroll 4
-      for (int c = 0; c < 4; c++) acc[c] = zv_fma(e, zv_load(row + c * ZF_LANES), acc[c]);
-    }
-#pragma GCC unroll 4
-    for (int c = 0; c < 4; c++) zv_store(o + d + c * ZF_LANES, acc[c]);
-  }
-  for (; d < D; d += ZF_LANES) {
+static void blend_lanes(float *o, const float *p, const float *v, int64_t ldv, int64_t n,
+                        int64_t D) {
+  for (int64_t d = 0; d < D; d += ZF_LANES) {
     int64_t m = D - d < ZF_LANES ? D - d : ZF_LANES;
-    zv acc = add ? zv_load_n(o + d, m) : zv_zero();
+    zv acc = zv_load_n(o + d, m);
     for (int64_t j = 0; j < n; j++) acc = zv_fma(zv_set1(p[j]), zv_load_n(v + j * ldv + d, m), acc);
     zv_store_n(o + d, acc, m);
   }
@@ -391,7 +345,7 @@ static void divide_lanes(float *o, float by, int64_t n) {
 }
 
 static void sumexp_lanes(float *max, double *sum, const float *y, int64_t n) {
-  zv m = zv_set1(*max = max_lanes(y, n));
+  zv m = zv_set1(*max = max_lanes(y, 1.0f, n));
   zd s = zd_zero();
   for (int64_t j = 0; j < n; j += ZF_LANES) {
     int64_t c = n - j < ZF_LANES ? n - j : ZF_LANES;
@@ -414,7 +368,6 @@ static void fill_lanes(struct zf_kern_table *t) {
   t->act[ZF_ACT_GELU_TANH] = gelu_tanh_lanes;
   t->act[ZF_ACT_GELU_ERF] = gelu_erf_lanes;
   t->act[ZF_ACT_RELU] = relu_lanes;
-  t->scores = scores_lanes;
   t->softmax = softmax_lanes;
   t->blend = blend_lanes;
   t->divide = divide_lanes;

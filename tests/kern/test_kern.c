@@ -35,13 +35,15 @@ static void check_pack(void) {
 
 static void check_mul(void) {
   int64_t rows = 1 + below(20), k = 1 + below(ZF_KC), ldx = k + below(9);
+  int64_t ldc = 64 + below(70);
   int64_t w = ZF_LANES * (1 + below(fast.nr / ZF_LANES)), ldp = w + below(2) * below(40);
   enum kind kind = any_kind();
   struct fresh x = fresh((rows - 1) * ldx + k, kind), panel = fresh((k - 1) * ldp + w, kind);
-  struct fresh a = fresh64(rows * ZF_NC, PLAIN), b = twin(a);
-  int add = (int)below(2);
-  ref.mul(a.p, x.p, ldx, rows, panel.p, ldp, w, k, add);
-  fast.mul(b.p, x.p, ldx, rows, panel.p, ldp, w, k, add);
+  struct fresh a = fresh(rows * ldc, PLAIN), b = twin(a);
+  enum zf_mul_mode mode = (enum zf_mul_mode)below(rows > ZF_MUL_ROWS ? 3 : 4);
+  if (mode == ZF_MUL_STAIR) k = k > rows ? k - rows : 0;
+  ref.mul(a.p, ldc, x.p, ldx, rows, panel.p, ldp, w, k, mode);
+  fast.mul(b.p, ldc, x.p, ldx, rows, panel.p, ldp, w, k, mode);
   same_fresh(a, b);
   drop(x), drop(panel), drop(a), drop(b);
 }
@@ -53,8 +55,8 @@ static void check_thin(void) {
   struct fresh x = fresh((rows - 1) * ldx + k, kind), w = fresh((n - 1) * ld + k, kind);
   struct fresh a = fresh(rows * ZF_NC, PLAIN), b = twin(a);
   int add = (int)below(2);
-  ref.thin(a.p, x.p, ldx, rows, w.p, ld, n, k, add);
-  fast.thin(b.p, x.p, ldx, rows, w.p, ld, n, k, add);
+  ref.thin(a.p, ZF_NC, x.p, ldx, rows, w.p, ld, n, k, add);
+  fast.thin(b.p, ZF_NC, x.p, ldx, rows, w.p, ld, n, k, add);
   for (int64_t r = 0; r < rows; r++) /* the undefined columns */
     memcpy(b.p + r * ZF_NC + n, a.p + r * ZF_NC + n, (size_t)(16 - n) * sizeof *b.p);
   same_fresh(a, b);
@@ -214,21 +216,10 @@ static void check_relu(void) {
   check_act(ZF_ACT_RELU);
 }
 
-static void check_scores(void) {
-  int64_t n = below(60), D = 1 + below(140), ldk = D + below(20);
-  enum kind kind = any_kind();
-  struct fresh q = fresh(D, kind), k = fresh(n ? (n - 1) * ldk + D : 0, kind);
-  struct fresh a = fresh(n, PLAIN), b = twin(a);
-  ref.scores(a.p, q.p, k.p, ldk, n, D, 0.125f);
-  fast.scores(b.p, q.p, k.p, ldk, n, D, 0.125f);
-  same_fresh(a, b);
-  drop(q), drop(k), drop(a), drop(b);
-}
-
 static void check_softmax(void) {
   int64_t n = 1 + below(200);
   struct fresh a = fresh(n, any_kind()), b = twin(a);
-  float x = ref.softmax(a.p, n), y = fast.softmax(b.p, n);
+  float x = ref.softmax(a.p, 0.3f, n), y = fast.softmax(b.p, 0.3f, n);
   if (same(&x, &y, 1) && !isnan(x)) same_fresh(a, b);
   drop(a), drop(b);
 }
@@ -238,9 +229,8 @@ static void check_blend(void) {
   enum kind kind = any_kind();
   struct fresh p = fresh(n, kind), v = fresh(n ? (n - 1) * ldv + D : 0, kind);
   struct fresh a = fresh(D, kind), b = twin(a);
-  int add = (int)below(2);
-  ref.blend(a.p, p.p, v.p, ldv, n, D, add);
-  fast.blend(b.p, p.p, v.p, ldv, n, D, add);
+  ref.blend(a.p, p.p, v.p, ldv, n, D);
+  fast.blend(b.p, p.p, v.p, ldv, n, D);
   same_fresh(a, b);
   drop(p), drop(v), drop(a), drop(b);
 }
@@ -294,7 +284,6 @@ static const struct {
     ACT(gelu_tanh, ZF_ACT_GELU_TANH),
     ACT(gelu_erf, ZF_ACT_GELU_ERF),
     ACT(relu, ZF_ACT_RELU),
-    ENTRY(scores),
     ENTRY(softmax),
     ENTRY(blend),
     ENTRY(divide),

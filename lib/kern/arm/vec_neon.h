@@ -8,7 +8,7 @@
 
 #include "rng/sleef.h"
 
-enum { ZV_CHAINS = 1, ZV_NR = 1, ZV_KEYS = 4 };
+enum { ZV_CHAINS = 1, ZV_NR = 1 };
 
 typedef struct {
   float32x4_t v[4];
@@ -151,21 +151,6 @@ static inline float zv_fold(zv x) {
 
 static inline float zv_foldmax(zv x) {
   return vmaxvq_f32(vmaxq_f32(vmaxq_f32(x.v[0], x.v[1]), vmaxq_f32(x.v[2], x.v[3])));
-}
-
-static inline zv zv_fold16(const zv s[16]) {
-  zv r;
-  for (int i = 0; i < 4; i++) {
-    float32x4_t p[4];
-    for (int j = 0; j < 4; j++) {
-      float32x4_t a = zv_fold_to4(s[4 * i + j]);
-      p[j] = vaddq_f32(a, vextq_f32(a, a, 2)); /* lanes 0 and 1 count */
-    }
-    float64x2_t lo = vzip1q_f64(vreinterpretq_f64_f32(p[0]), vreinterpretq_f64_f32(p[1]));
-    float64x2_t hi = vzip1q_f64(vreinterpretq_f64_f32(p[2]), vreinterpretq_f64_f32(p[3]));
-    r.v[i] = vpaddq_f32(vreinterpretq_f32_f64(lo), vreinterpretq_f32_f64(hi));
-  }
-  return r;
 }
 
 static inline zd zd_zero(void) {

@@ -7,7 +7,7 @@
 
 #include "rng/sleef.h"
 
-enum { ZV_CHAINS = 1, ZV_NR = 1, ZV_KEYS = 4 };
+enum { ZV_CHAINS = 1, ZV_NR = 1 };
 
 typedef struct {
   __m256 a, b;
@@ -156,27 +156,6 @@ static inline float zv_foldmax(zv x) {
   __m128 b = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
   b = _mm_max_ps(b, _mm_movehl_ps(b, b));
   return _mm_cvtss_f32(_mm_max_ss(b, _mm_movehdup_ps(b)));
-}
-
-/* Four sums of each of keys x (low half) and y (high half). */
-static inline __m256 zv_fold2(zv x, zv y) {
-  __m256 p = _mm256_add_ps(x.a, x.b), q = _mm256_add_ps(y.a, y.b);
-  return _mm256_add_ps(_mm256_permute2f128_ps(p, q, 0x20), _mm256_permute2f128_ps(p, q, 0x31));
-}
-
-/* Keys 0..3 of s in the low half, 4..7 in the high one. */
-static inline __m256 zv_fold8(const zv s[8]) {
-  __m256 p[4];
-  for (int i = 0; i < 4; i++) p[i] = zv_fold2(s[i], s[i + 4]);
-  __m256 lo =
-      _mm256_add_ps(_mm256_shuffle_ps(p[0], p[1], 0x44), _mm256_shuffle_ps(p[0], p[1], 0xee));
-  __m256 hi =
-      _mm256_add_ps(_mm256_shuffle_ps(p[2], p[3], 0x44), _mm256_shuffle_ps(p[2], p[3], 0xee));
-  return _mm256_add_ps(_mm256_shuffle_ps(lo, hi, 0x88), _mm256_shuffle_ps(lo, hi, 0xdd));
-}
-
-static inline zv zv_fold16(const zv s[16]) {
-  return (zv){zv_fold8(s), zv_fold8(s + 8)};
 }
 
 static inline zd zd_zero(void) {

@@ -7,7 +7,7 @@
 
 #include "rng/sleef.h"
 
-enum { ZV_CHAINS = 2, ZV_NR = 4, ZV_KEYS = 16 };
+enum { ZV_CHAINS = 2, ZV_NR = 4 };
 
 typedef __m512 zv;
 typedef __m512i zu;
@@ -127,25 +127,6 @@ static inline float zv_fold(zv x) {
 
 static inline float zv_foldmax(zv x) {
   return _mm512_reduce_max_ps(x);
-}
-
-/* Four pairs of halves: the blocks of 128 bits of the result belong to keys 0, 1, 2, 3. */
-static inline zv zv_fold4(zv a, zv b, zv c, zv d) {
-  zv ab = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
-  zv cd = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));
-  return _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
-}
-
-/* Within a block: (x0 + x2, x1 + x3, y0 + y2, y1 + y3), then neighbours. */
-static inline zv zv_fold_pair(zv x, zv y) {
-  return _mm512_add_ps(_mm512_shuffle_ps(x, y, 0x44), _mm512_shuffle_ps(x, y, 0xee));
-}
-
-static inline zv zv_fold16(const zv s[16]) {
-  zv p[4];
-  for (int i = 0; i < 4; i++) p[i] = zv_fold4(s[i], s[i + 4], s[i + 8], s[i + 12]);
-  zv lo = zv_fold_pair(p[0], p[1]), hi = zv_fold_pair(p[2], p[3]);
-  return _mm512_add_ps(_mm512_shuffle_ps(lo, hi, 0x88), _mm512_shuffle_ps(lo, hi, 0xdd));
 }
 
 static inline zd zd_zero(void) {
