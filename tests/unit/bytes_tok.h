@@ -26,8 +26,8 @@ __attribute__((weak)) int32_t zf_tok_eos(const struct zf_tok *t) {
   return t->eos;
 }
 
-__attribute__((weak)) int zf_tok_encode(const struct zf_tok *t, struct zf_ids *ids, const char *text,
-                                        size_t len, unsigned flags) {
+__attribute__((weak)) int zf_tok_encode(const struct zf_tok *t, struct zf_ids *ids,
+                                        const char *text, size_t len, unsigned flags) {
   int64_t need = ids->n + (int64_t)len + 1;
   if (need > ids->cap) {
     int32_t *p = realloc(ids->id, sizeof *p * (size_t)need);

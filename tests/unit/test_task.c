@@ -78,7 +78,8 @@ static const struct {
     {"\xc3\xa4\xe2\x82\xac}c", "{}", ZF_EUSAGE, "character 3: '}' without '{'"},
     {"a{}", "{}", ZF_EUSAGE, "character 3: empty field name"},
     {"a{|strip}", "{}", ZF_EUSAGE, "character 3: empty field name"},
-    {"{a|stripp}", "{}", ZF_EUSAGE, "character 4: unknown filter 'stripp'; there are strip, rstrip"},
+    {"{a|stripp}", "{}", ZF_EUSAGE,
+     "character 4: unknown filter 'stripp'; there are strip, rstrip"},
     {"{a|}", "{}", ZF_EUSAGE, "character 4: unknown filter ''"},
     {"{a|strip:x}", "{}", ZF_EUSAGE, "character 4: filter 'strip' takes no argument"},
     {"{a|lower|rstrip}", "{}", ZF_EUSAGE, "character 10: filter 'rstrip' needs an argument"},
@@ -152,8 +153,11 @@ static const char *const yes_no[] = {"Yes", "No!"};
 static const char *const one_byte[] = {"+", "-"};
 
 static struct zf_data_spec choice_spec(void) {
-  return (struct zf_data_spec){.type = ZF_TASK_CLASSIFICATION, .prompt = "{q}? ",
-                               .options = yes_no, .noptions = 2, .sequence_len = 64};
+  return (struct zf_data_spec){.type = ZF_TASK_CLASSIFICATION,
+                               .prompt = "{q}? ",
+                               .options = yes_no,
+                               .noptions = 2,
+                               .sequence_len = 64};
 }
 
 static struct zf_data_spec completion_spec(void) {
@@ -166,7 +170,8 @@ static struct zf_data_spec text_spec(void) {
 
 START_TEST(test_classification) {
   struct zf_data_spec s = choice_spec();
-  struct zf_dataset *d = make("{\"q\": \"a\", \"label\": 1}\n\n{\"q\": \"bc\", \"label\": \"0\"}\n", &s);
+  struct zf_dataset *d =
+      make("{\"q\": \"a\", \"label\": 1}\n\n{\"q\": \"bc\", \"label\": \"0\"}\n", &s);
   ck_assert_int_eq(d->n, 2);
   ck_assert_int_eq(d->nseq, 4);
   ck_assert_str_eq(shown(d, 0), "^a? |Yes");
@@ -240,7 +245,8 @@ START_TEST(test_named_labels) {
   s.nlabels = 2;
   s.label = "answer";
   struct zf_dataset *d = make("{\"q\": \"a\", \"answer\": 4}\n{\"q\": \"a\", \"answer\": true}\n"
-                              "{\"q\": \"a\", \"answer\": \"4\"}", &s);
+                              "{\"q\": \"a\", \"answer\": \"4\"}",
+                              &s);
   ck_assert(d->ex[0].label == 0 && d->ex[1].label == 1 && d->ex[2].label == 0);
   ck_fails(add(d, "{\"q\": \"a\", \"answer\": 1}", &s, &tok), ZF_EINVALID,
            "label '1' is none of the 2 labels");
@@ -286,14 +292,19 @@ START_TEST(test_truncate_choice) {
   static const char *const uneven[] = {"Y", "Nope"};
   s.options = uneven;
   s.sequence_len = 10;
-  struct zf_dataset *d = make("{\"q\": \"0123456789\", \"label\": 0}\n{\"q\": \"ab\", \"label\": 0}", &s);
+  struct zf_dataset *d =
+      make("{\"q\": \"0123456789\", \"label\": 0}\n{\"q\": \"ab\", \"label\": 0}", &s);
   ck_assert_str_eq(shown(d, 0), "^789? |Y");
   ck_assert_str_eq(shown(d, 1), "^789? |Nope");
   ck_assert_str_eq(shown(d, 2), "^ab? |Y");
   ck_assert(d->ex[0].shared == 6 && d->count.truncated == 1 && d->count.cut == 7);
   ck_fails(add(d, "\n{\"q\": \"0\", \"label\": 0}",
-               &(struct zf_data_spec){.type = ZF_TASK_CLASSIFICATION, .prompt = "{q}",
-                                      .options = uneven, .noptions = 2, .sequence_len = 4}, &tok),
+               &(struct zf_data_spec){.type = ZF_TASK_CLASSIFICATION,
+                                      .prompt = "{q}",
+                                      .options = uneven,
+                                      .noptions = 2,
+                                      .sequence_len = 4},
+               &tok),
            ZF_EINVALID, "data.jsonl:2: the targets alone are longer than sequence_len 4");
   zf_dataset_free(d);
   /* Without a BOS a token of the prompt must stay. */
@@ -302,7 +313,8 @@ START_TEST(test_truncate_choice) {
   ck_ok(add(d, "{\"q\": \"0123456789\", \"label\": 0}", &s, &bare));
   ck_assert_str_eq(shown(d, 1), " |Nope");
   s.sequence_len = 4;
-  ck_fails(add(d, "{\"q\": \"0123456789\", \"label\": 0}", &s, &bare), ZF_EINVALID, "targets alone");
+  ck_fails(add(d, "{\"q\": \"0123456789\", \"label\": 0}", &s, &bare), ZF_EINVALID,
+           "targets alone");
   zf_dataset_free(d);
 }
 END_TEST
@@ -359,7 +371,8 @@ START_TEST(test_split) {
   struct zf_data_spec s = text_spec();
   s.sequence_len = 4;
   s.excess = ZF_EXCESS_SPLIT;
-  struct zf_dataset *d = make("{\"text\": \"abcdefgh\"}\n{\"text\": \"xyz\"}\n{\"text\": \"klmn\"}", &s);
+  struct zf_dataset *d =
+      make("{\"text\": \"abcdefgh\"}\n{\"text\": \"xyz\"}\n{\"text\": \"klmn\"}", &s);
   static const char *const want[] = {"^|abc", "c|def", "f|gh", "^|xyz", "^|klm", "m|n"};
   ck_assert_int_eq(d->n, 6);
   for (int i = 0; i < 6; i++) ck_assert_str_eq(shown(d, d->ex[i].seq), want[i]);
@@ -416,7 +429,8 @@ START_TEST(test_spec_mistakes) {
   s.noptions = 2;
   s.labels = names;
   s.nlabels = 3;
-  ck_fails(add(d, "", &s, &tok), ZF_EUSAGE, "labels: expected one for each of the 2 options, found 3");
+  ck_fails(add(d, "", &s, &tok), ZF_EUSAGE,
+           "labels: expected one for each of the 2 options, found 3");
   s.labels = NULL;
   s.options = broken;
   ck_fails(add(d, "", &s, &tok), ZF_EUSAGE, "options[1]: template, character 1");

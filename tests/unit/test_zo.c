@@ -26,10 +26,16 @@ static void quadratic_init(struct quadratic *q) {
     q->a[i] = 0.5 + 0.1 * (i % 11);
     q->t[i] = 0.2 * (i % 5) - 0.4;
   }
-  q->p[0] = (struct zf_param){.name = "a", .data = q->w, .ndim = 1, .shape = {D1}, .n = D1,
-                              .id = 0, .trained = 1, .decayed = 1};
-  q->p[1] = (struct zf_param){.name = "b", .data = q->w + D1, .ndim = 1, .shape = {D2}, .n = D2,
-                              .id = 1, .trained = 1};
+  q->p[0] = (struct zf_param){.name = "a",
+                              .data = q->w,
+                              .ndim = 1,
+                              .shape = {D1},
+                              .n = D1,
+                              .id = 0,
+                              .trained = 1,
+                              .decayed = 1};
+  q->p[1] = (struct zf_param){
+      .name = "b", .data = q->w + D1, .ndim = 1, .shape = {D2}, .n = D2, .id = 1, .trained = 1};
   q->ps = (struct zf_params){q->p, 2};
 }
 
@@ -198,8 +204,14 @@ END_TEST
 /* A parameter of n half-size floats, all `value` at first. */
 static struct zf_param half_param(uint16_t *w, int64_t n, enum zf_dtype type, float value) {
   for (int64_t i = 0; i < n; i++) zf_from_f32(w + i, &value, type, 1);
-  return (struct zf_param){.name = "w", .data = w, .type = type, .ndim = 1, .shape = {n}, .n = n,
-                           .trained = 1, .decayed = 1};
+  return (struct zf_param){.name = "w",
+                           .data = w,
+                           .type = type,
+                           .ndim = 1,
+                           .shape = {n},
+                           .n = n,
+                           .trained = 1,
+                           .decayed = 1};
 }
 
 static double mean_of(const uint16_t *w, int64_t n, enum zf_dtype type) {
@@ -252,8 +264,8 @@ static void check_survival(enum zf_dtype type, int mantissa) {
   struct zf_noise k = {.seed = 2, .use = ZF_USE_INIT};
   float *w = zf_calloc(N, sizeof *w), *z = zf_calloc(N, sizeof *z);
   uint16_t *h = zf_calloc(N, sizeof *h);
-  struct zf_param p = {.name = "w", .data = h, .type = type, .ndim = 1, .shape = {N}, .n = N,
-                       .trained = 1};
+  struct zf_param p = {
+      .name = "w", .data = h, .type = type, .ndim = 1, .shape = {N}, .n = N, .trained = 1};
   struct zf_zo zo = {.seed = 6, .eps = 1, .probes = 1};
   struct zf_zo_probe g = {.g = 1};
   ck_assert(w && z && h);
@@ -278,7 +290,8 @@ static void check_survival(enum zf_dtype type, int mantissa) {
   }
   double bound = 5 * sqrt(var) / square;
   ck_assert(bound < 0.2);
-  ck_assert_msg(fabs(dot / square - 1) <= bound, "projection %.4f, bound %.3f", dot / square, bound);
+  ck_assert_msg(fabs(dot / square - 1) <= bound, "projection %.4f, bound %.3f", dot / square,
+                bound);
   free(w);
   free(z);
   free(h);
@@ -332,7 +345,8 @@ static void wide_norm(const struct wide *y, double *out, const double *x, const 
   for (int64_t i = 0; i < y->c->hidden; i++) out[i] = x[i] * sum * w[i];
 }
 
-static void wide_linear(double *out, const double *x, const double *w, int64_t n, int64_t k, int add) {
+static void wide_linear(double *out, const double *x, const double *w, int64_t n, int64_t k,
+                        int add) {
   for (int64_t o = 0; o < n; o++) {
     double sum = add ? out[o] : 0;
     for (int64_t i = 0; i < k; i++) sum += w[o * k + i] * x[i];
@@ -410,7 +424,8 @@ static double wide_loss(struct wide *y, const int32_t *id, int64_t n) {
 }
 
 /* The loss at w + eps z, everything in double. */
-static double wide_at(struct wide *y, const struct text *x, const struct zf_perturb *pt, double eps) {
+static double wide_at(struct wide *y, const struct text *x, const struct zf_perturb *pt,
+                      double eps) {
   const struct zf_params *ps = &x->m->params;
   ck_assert(ps->n <= 64);
   for (int64_t i = 0; i < ps->n; i++) {
@@ -461,7 +476,8 @@ static void check_derivative(struct zf_model *m, int64_t n, float eps) {
                   probe.g, exact);
     ck_assert_msg(fabs(d[0] - exact) <= 0.05 * fabs(exact) + 0.05, "eps is too large to compare");
     if (getenv("CK_VERBOSE"))
-      printf("g %.6f  in double %.6f (bound %.2g)  derivative %.6f\n", probe.g, d[0], rounding, exact);
+      printf("g %.6f  in double %.6f (bound %.2g)  derivative %.6f\n", probe.g, d[0], rounding,
+             exact);
   }
   zf_forward_free(x.f);
   free(y);
