@@ -2,7 +2,6 @@
 #include <math.h>
 
 #include "eval/metrics.h"
-#include "unit/bytes_tok.h"
 #include "unit/models.h"
 
 /* --- data sets by hand --- */

@@ -116,7 +116,17 @@ END_TEST
 
 /* --- rows to examples --- */
 
-static const struct zf_tok tok = {BOS, EOS}, bare = {-1, -1};
+static struct zf_tok *tok, *bare;
+
+static void setup(void) {
+  tok = bytes_tok(0);
+  bare = bytes_tok(1);
+}
+
+static void teardown(void) {
+  zf_tok_free(tok);
+  zf_tok_free(bare);
+}
 
 static int add(struct zf_dataset *d, const char *rows, const struct zf_data_spec *spec,
                const struct zf_tok *t) {
@@ -130,7 +140,7 @@ static int add(struct zf_dataset *d, const char *rows, const struct zf_data_spec
 static struct zf_dataset *make(const char *rows, const struct zf_data_spec *spec) {
   struct zf_dataset *d;
   ck_ok(zf_dataset_new(&d, spec->type));
-  ck_ok(add(d, rows, spec, &tok));
+  ck_ok(add(d, rows, spec, tok));
   return d;
 }
 
@@ -231,7 +241,7 @@ START_TEST(test_label_mistakes) {
   char rows[256];
   snprintf(rows, sizeof rows, "{\"q\": \"x\", \"label\": 0}\n%s\n", labels_bad[_i].row);
   ck_ok(zf_dataset_new(&d, s.type));
-  ck_fails(add(d, rows, &s, &tok), ZF_EINVALID, labels_bad[_i].part);
+  ck_fails(add(d, rows, &s, tok), ZF_EINVALID, labels_bad[_i].part);
   zf_dataset_free(d);
 }
 END_TEST
@@ -248,7 +258,7 @@ START_TEST(test_named_labels) {
                               "{\"q\": \"a\", \"answer\": \"4\"}",
                               &s);
   ck_assert(d->ex[0].label == 0 && d->ex[1].label == 1 && d->ex[2].label == 0);
-  ck_fails(add(d, "{\"q\": \"a\", \"answer\": 1}", &s, &tok), ZF_EINVALID,
+  ck_fails(add(d, "{\"q\": \"a\", \"answer\": 1}", &s, tok), ZF_EINVALID,
            "label '1' is none of the 2 labels");
   zf_dataset_free(d);
 }
@@ -304,17 +314,16 @@ START_TEST(test_truncate_choice) {
                                       .options = uneven,
                                       .noptions = 2,
                                       .sequence_len = 4},
-               &tok),
+               tok),
            ZF_EINVALID, "data.jsonl:2: the targets alone are longer than sequence_len 4");
   zf_dataset_free(d);
   /* Without a BOS a token of the prompt must stay. */
   ck_ok(zf_dataset_new(&d, s.type));
   s.sequence_len = 5;
-  ck_ok(add(d, "{\"q\": \"0123456789\", \"label\": 0}", &s, &bare));
+  ck_ok(add(d, "{\"q\": \"0123456789\", \"label\": 0}", &s, bare));
   ck_assert_str_eq(shown(d, 1), " |Nope");
   s.sequence_len = 4;
-  ck_fails(add(d, "{\"q\": \"0123456789\", \"label\": 0}", &s, &bare), ZF_EINVALID,
-           "targets alone");
+  ck_fails(add(d, "{\"q\": \"0123456789\", \"label\": 0}", &s, bare), ZF_EINVALID, "targets alone");
   zf_dataset_free(d);
 }
 END_TEST
@@ -360,7 +369,7 @@ START_TEST(test_drop_and_raise) {
   zf_dataset_free(d);
   ck_ok(zf_dataset_new(&d, s.type));
   s.excess = ZF_EXCESS_RAISE;
-  ck_fails(add(d, rows, &s, &tok), ZF_EINVALID,
+  ck_fails(add(d, rows, &s, tok), ZF_EINVALID,
            "data.jsonl:1: the example has 12 tokens, sequence_len is 6");
   zf_dataset_free(d);
 }
@@ -386,7 +395,7 @@ START_TEST(test_split) {
   zf_dataset_free(d);
   ck_ok(zf_dataset_new(&d, s.type));
   s.sequence_len = 1;
-  ck_fails(add(d, "{\"text\": \"abc\"}", &s, &tok), ZF_EUSAGE, "sequence_len: expected 2 or more");
+  ck_fails(add(d, "{\"text\": \"abc\"}", &s, tok), ZF_EUSAGE, "sequence_len: expected 2 or more");
   zf_dataset_free(d);
 }
 END_TEST
@@ -398,11 +407,11 @@ START_TEST(test_masked) {
   ck_assert(d->n == 0 && d->nseq == 0 && d->count.masked == 1);
   ck_fails(zf_dataset_check(d, "train"), ZF_EINVALID,
            "data.jsonl: the train set has no target: all 1 examples are empty or masked");
-  ck_ok(add(d, "{\"prompt\": \"\", \"completion\": \"b\"}", &s, &tok));
+  ck_ok(add(d, "{\"prompt\": \"\", \"completion\": \"b\"}", &s, tok));
   ck_assert_str_eq(shown(d, 0), "^|b");
   ck_ok(zf_dataset_check(d, "train"));
   /* The first token of all is never a target: nothing stands before it. */
-  ck_ok(add(d, "{\"prompt\": \"\", \"completion\": \"xy\"}", &s, &bare));
+  ck_ok(add(d, "{\"prompt\": \"\", \"completion\": \"xy\"}", &s, bare));
   ck_assert_str_eq(shown(d, 1), "x|y");
   zf_dataset_free(d);
   d = make("{\"text\": \"\"}", &t);
@@ -425,22 +434,22 @@ START_TEST(test_spec_mistakes) {
   struct zf_dataset *d;
   ck_ok(zf_dataset_new(&d, s.type));
   s.noptions = 1;
-  ck_fails(add(d, "", &s, &tok), ZF_EUSAGE, "needs at least 2 options, found 1");
+  ck_fails(add(d, "", &s, tok), ZF_EUSAGE, "needs at least 2 options, found 1");
   s.noptions = 2;
   s.labels = names;
   s.nlabels = 3;
-  ck_fails(add(d, "", &s, &tok), ZF_EUSAGE,
+  ck_fails(add(d, "", &s, tok), ZF_EUSAGE,
            "labels: expected one for each of the 2 options, found 3");
   s.labels = NULL;
   s.options = broken;
-  ck_fails(add(d, "", &s, &tok), ZF_EUSAGE, "options[1]: template, character 1");
+  ck_fails(add(d, "", &s, tok), ZF_EUSAGE, "options[1]: template, character 1");
   s.prompt = "}";
-  ck_fails(add(d, "", &s, &tok), ZF_EUSAGE, "prompt: template, character 1");
+  ck_fails(add(d, "", &s, tok), ZF_EUSAGE, "prompt: template, character 1");
   t.text = "{";
-  ck_fails(add(d, "", &t, &tok), ZF_EUSAGE, "text: template, character 1");
+  ck_fails(add(d, "", &t, tok), ZF_EUSAGE, "text: template, character 1");
   t.text = NULL;
   t.add_eos = 1;
-  ck_fails(add(d, "", &t, &bare), ZF_EUSAGE, "add_eos: the tokenizer names no EOS token");
+  ck_fails(add(d, "", &t, bare), ZF_EUSAGE, "add_eos: the tokenizer names no EOS token");
   zf_dataset_free(d);
 }
 END_TEST
@@ -453,7 +462,7 @@ START_TEST(test_index) {
   struct zf_dataset *d = make("{\"text\": \"zz\"}", &s);
   struct zf_records *r;
   ck_ok(zf_records_parse(&r, rows, strlen(rows), "more.jsonl"));
-  ck_ok(zf_dataset_add(d, r, index, 2, &s, &tok));
+  ck_ok(zf_dataset_add(d, r, index, 2, &s, tok));
   zf_records_free(r);
   ck_assert_int_eq(d->n, 3);
   ck_assert_str_eq(shown(d, 1), "^|cc");
@@ -467,6 +476,7 @@ END_TEST
 int main(void) {
   Suite *s = suite_create("task");
   TCase *t = tcase_create("task");
+  tcase_add_checked_fixture(t, setup, teardown);
   tcase_add_loop_test(t, test_template, 0, sizeof good / sizeof *good);
   tcase_add_loop_test(t, test_template_mistakes, 0, sizeof bad / sizeof *bad);
   tcase_add_test(t, test_template_bound);
