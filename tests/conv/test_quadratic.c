@@ -21,8 +21,8 @@ static void bowl_init(struct bowl *b, enum zf_dtype type) {
   float w[D];
   for (int i = 0; i < D; i++) w[i] = i % 2 ? -1.0f : 1.0f;
   zf_from_f32(b->data, w, type, D);
-  b->p = (struct zf_param){.name = "w", .data = b->data, .type = type, .ndim = 1, .shape = {D},
-                           .n = D, .trained = 1};
+  b->p = (struct zf_param){
+      .name = "w", .data = b->data, .type = type, .ndim = 1, .shape = {D}, .n = D, .trained = 1};
   b->ps = (struct zf_params){&b->p, 1};
 }
 
@@ -44,8 +44,7 @@ static double loss_of(const struct bowl *b) {
   return l;
 }
 
-static void descend(struct bowl *b, const struct zf_zo *zo, double lr, uint32_t from,
-                    uint32_t to) {
+static void descend(struct bowl *b, const struct zf_zo *zo, double lr, uint32_t from, uint32_t to) {
   struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
   for (uint32_t s = from; s < to; s++) {
     ck_ok(zf_zo_estimate(probe, zo, s, bowl_loss, b));
@@ -61,7 +60,8 @@ static void check_rate(int probes, uint32_t steps) {
   descend(&b, &zo, lr, 1, steps + 1);
   double bound = 1e6 * start * pow(1 - lr, steps);
   ck_assert(bound < 1e-3 * start);
-  ck_assert_msg(loss_of(&b) <= bound, "%d probes: loss %.3g, bound %.3g", probes, loss_of(&b), bound);
+  ck_assert_msg(loss_of(&b) <= bound, "%d probes: loss %.3g, bound %.3g", probes, loss_of(&b),
+                bound);
 }
 
 START_TEST(test_rate) {
@@ -71,7 +71,8 @@ START_TEST(test_rate) {
 }
 END_TEST
 
-/* The stable range ends at lr = 2 / (1 + (d + 1) / q) in the mean; well beyond it the loss grows. */
+/* The stable range ends at lr = 2 / (1 + (d + 1) / q) in the mean; well beyond it the loss grows.
+ */
 START_TEST(test_too_fast) {
   struct bowl b;
   struct zf_zo zo = {.seed = 21, .eps = 1e-3, .probes = 1};

@@ -33,7 +33,8 @@ START_TEST(test_falls) {
   double before, after, again;
   char hash[2][33];
   train(dtype[_i], 4e-4, &before, &after, hash[0]);
-  if (getenv("CK_VERBOSE")) printf("%s: loss %.4f, then %.4f\n", _i ? "bf16" : "f32", before, after);
+  if (getenv("CK_VERBOSE"))
+    printf("%s: loss %.4f, then %.4f\n", _i ? "bf16" : "f32", before, after);
   ck_assert_msg(after < before / 2, "loss %.4f, then %.4f", before, after);
   train(dtype[_i], 4e-4, &before, &again, hash[1]);
   ck_assert(again == after);

@@ -9,8 +9,7 @@ static void apply(const struct zf_template *t, const char *row, size_t len) {
   static const char fixed[] = "{\"a\": \" It's I. \", \"b\": 0.1, \"label\": 3, \"text\": \"\"}";
   struct zf_buf out = {0};
   json_t *obj;
-  if (zf_json_parse(&obj, row, len, "row") &&
-      zf_json_parse(&obj, fixed, sizeof fixed - 1, "row"))
+  if (zf_json_parse(&obj, row, len, "row") && zf_json_parse(&obj, fixed, sizeof fixed - 1, "row"))
     abort();
   int rc = zf_template_apply(t, obj, &out);
   if (!rc && out.data && strlen(out.data) != out.len) abort();

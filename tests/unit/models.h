@@ -14,8 +14,8 @@
 #define FAMILIES_DIR "tests/golden/families/"
 
 static const char *const families[] = {
-    "llama", "llama3-bias", "llama-gelu",  "mistral", "qwen2",    "qwen3",       "qwen3-tied",
-    "gpt2",  "gpt2-untied", "opt",         "opt-350m", "opt-project", "opt-bare"};
+    "llama", "llama3-bias", "llama-gelu", "mistral",  "qwen2",       "qwen3",   "qwen3-tied",
+    "gpt2",  "gpt2-untied", "opt",        "opt-350m", "opt-project", "opt-bare"};
 enum { NFAMILIES = sizeof families / sizeof *families };
 
 static const struct zf_model_opts as_stored = {.dtype = -1};
@@ -40,10 +40,15 @@ static inline struct zf_model *open_family(int i, const char *glob, int dtype) {
   return open_model(dir, &o);
 }
 
-static inline struct zf_forward *make_forward(const struct zf_model *m, int64_t tokens, int64_t rows,
-                                              int64_t segments, int64_t length, int streams) {
-  struct zf_limits lim = {.tokens = tokens * streams, .rows = rows * streams,
-                          .segments = segments, .length = length, .ids = 8, .streams = streams};
+static inline struct zf_forward *make_forward(const struct zf_model *m, int64_t tokens,
+                                              int64_t rows, int64_t segments, int64_t length,
+                                              int streams) {
+  struct zf_limits lim = {.tokens = tokens * streams,
+                          .rows = rows * streams,
+                          .segments = segments,
+                          .length = length,
+                          .ids = 8,
+                          .streams = streams};
   struct zf_forward *f;
   ck_ok(zf_forward_new(&f, m, &lim));
   return f;
@@ -87,8 +92,8 @@ static inline int text_loss(void *ctx, const struct zf_perturb *pt, double *loss
   double lse[128], logit[128];
   struct zf_segment seg = {.len = x->n};
   for (int i = 0; i < x->n; i++) place[i] = i;
-  struct zf_batch b = {.T = x->n, .id = x->id, .pos = place, .nseg = 1, .seg = &seg, .R = x->n,
-                       .row = place};
+  struct zf_batch b = {
+      .T = x->n, .id = x->id, .pos = place, .nseg = 1, .seg = &seg, .R = x->n, .row = place};
   int rc = zf_forward_run(x->f, &b, pt);
   if (rc) return rc;
   zf_forward_lse(x->f, x->id + 1, lse, logit);

@@ -5,8 +5,8 @@
 #include "model/family.h"
 #include "unit/unit.h"
 
-#define LLAMA_SIZES                                                                              \
-  "\"vocab_size\": 97, \"hidden_size\": 24, \"num_hidden_layers\": 2, "                          \
+#define LLAMA_SIZES                                                                                \
+  "\"vocab_size\": 97, \"hidden_size\": 24, \"num_hidden_layers\": 2, "                            \
   "\"num_attention_heads\": 6, \"intermediate_size\": 40, \"max_position_embeddings\": 32"
 #define LLAMA "{\"model_type\": \"llama\", " LLAMA_SIZES
 #define ROPE(body) LLAMA ", \"rope_scaling\": {" body "}}"
@@ -165,17 +165,25 @@ END_TEST
 /* Llama 3.1's numbers: wavelengths below 8192/4 stay, above 8192/1 are 8 times as long, and between
  * s = (8192/wavelength - 1) / 3 blends. */
 START_TEST(test_llama3_freqs) {
-  struct zf_rope_conf r = {.kind = ZF_ROPE_LLAMA3, .theta = 500000, .factor = 8, .low = 1, .high = 4,
-                           .original = 8192, .partial = 1};
+  struct zf_rope_conf r = {.kind = ZF_ROPE_LLAMA3,
+                           .theta = 500000,
+                           .factor = 8,
+                           .low = 1,
+                           .high = 4,
+                           .original = 8192,
+                           .partial = 1};
   double f[64];
   int kept = 0, cut = 0, between = 0;
   zf_rope_freqs(f, 128, &r);
   for (int i = 0; i < 64; i++) {
     double plain = pow(500000, -i / 64.0), wave = 2 * 3.14159265358979323846 / plain;
     double s = (8192 / wave - 1) / 3, want = plain;
-    if (s <= 0) want = plain / 8, cut++;
-    else if (s < 1) want = plain * (s + (1 - s) / 8), between++;
-    else kept++;
+    if (s <= 0)
+      want = plain / 8, cut++;
+    else if (s < 1)
+      want = plain * (s + (1 - s) / 8), between++;
+    else
+      kept++;
     ck_assert_double_eq_tol(f[i] / want, 1, 1e-12);
   }
   ck_assert(kept > 0 && cut > 0 && between > 0);

@@ -94,9 +94,9 @@ END_TEST
 
 /* --- trained models --- */
 
-static const char *const shared[] = {"gpt2-minigpt-char54", "gpt2-tiny-hf-format",
+static const char *const shared[] = {"gpt2-minigpt-char54",     "gpt2-tiny-hf-format",
                                      "llama-babyllama-char105", "llama-imdb-4.6m",
-                                     "llama-stories260k", "opt-minigpt-char54"};
+                                     "llama-stories260k",       "opt-minigpt-char54"};
 enum { NSHARED = sizeof shared / sizeof *shared };
 
 static int32_t *ids_of(const json_t *list, int64_t *n) {
@@ -119,8 +119,8 @@ static double check_nll(const struct zf_model *m, const json_t *eval) {
   int32_t place[n];
   double lse[n], logit[n], worst = 0;
   for (int64_t i = 0; i < n; i++) place[i] = (int32_t)i;
-  struct zf_batch b = {.T = n - 1, .id = id, .pos = place, .nseg = 1, .seg = &seg, .R = n - 1,
-                       .row = place};
+  struct zf_batch b = {
+      .T = n - 1, .id = id, .pos = place, .nseg = 1, .seg = &seg, .R = n - 1, .row = place};
   ck_ok(zf_forward_run(f, &b, &none));
   zf_forward_lse(f, id + 1, lse, logit);
   ck_assert_int_eq((int64_t)json_array_size(want), n - 1);

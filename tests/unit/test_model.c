@@ -36,8 +36,8 @@ static int fill(void *ctx, int64_t i, FILE *f) {
 }
 
 /* Writes DIR without tensor `drop`, with `flat` reshaped to one dimension. */
-static const char *spoilt(const char *name, const char *drop, const char *flat, const char *nan_name,
-                          int64_t element) {
+static const char *spoilt(const char *name, const char *drop, const char *flat,
+                          const char *nan_name, int64_t element) {
   const char *dir = tmp_path(name);
   struct zf_st *st;
   struct zf_st_out out[64];
@@ -174,14 +174,16 @@ END_TEST
 /* A head of two million dimensions: nothing of its size lies on the stack. */
 START_TEST(test_huge_head) {
   static const char config[] =
-      "{\"model_type\": \"llama\", \"vocab_size\": 2, \"hidden_size\": 1, \"num_hidden_layers\": 1, "
+      "{\"model_type\": \"llama\", \"vocab_size\": 2, \"hidden_size\": 1, \"num_hidden_layers\": "
+      "1, "
       "\"num_attention_heads\": 1, \"head_dim\": 2097152, \"intermediate_size\": 1, "
       "\"max_position_embeddings\": 4, \"tie_word_embeddings\": true}";
   struct zf_config c;
   struct zf_rope_conf *r = &c.rope;
   ck_ok(zf_config_parse(&c, config, sizeof config - 1, "config.json"));
   struct zf_model m = {.config = c};
-  struct zf_limits lim = {.tokens = 1, .rows = 1, .segments = 1, .length = 1, .ids = 1, .streams = 1};
+  struct zf_limits lim = {
+      .tokens = 1, .rows = 1, .segments = 1, .length = 1, .ids = 1, .streams = 1};
   struct zf_forward *f;
   ck_ok(zf_plan_build(&m.plan, &c));
   ck_ok(zf_forward_new(&f, &m, &lim));
@@ -247,7 +249,8 @@ START_TEST(test_save_half) {
   }
   snprintf(path, sizeof path, "%s/config.json", dir);
   ck_ok(zf_json_load(&c, path));
-  ck_assert_str_eq(json_string_value(json_object_get(c, "dtype")), _i == ZF_F16 ? "float16" : "bfloat16");
+  ck_assert_str_eq(json_string_value(json_object_get(c, "dtype")),
+                   _i == ZF_F16 ? "float16" : "bfloat16");
   json_decref(c);
   zf_model_free(a);
   zf_model_free(b);
@@ -271,7 +274,8 @@ START_TEST(test_reset_and_reload) {
   ck_ok(zf_model_reload(m, dir));
   hash(m, now);
   ck_assert_str_eq(now, moved);
-  ck_fails(zf_model_reload(m, FAMILIES_DIR "opt"), ZF_EINVALID, "is not the one that was saved there");
+  ck_fails(zf_model_reload(m, FAMILIES_DIR "opt"), ZF_EINVALID,
+           "is not the one that was saved there");
   zf_model_free(m);
 }
 END_TEST

@@ -31,8 +31,10 @@ START_TEST(test_in_bounds) {
     const struct zf_op *op = &p.op[i];
     int64_t in, out;
     spans(&c, op, &in, &out);
-    ck_assert_msg(op->src_col + in <= p.width[op->src], "operation %lld reads beyond", (long long)i);
-    ck_assert_msg(op->dst_col + out <= p.width[op->dst], "operation %lld writes beyond", (long long)i);
+    ck_assert_msg(op->src_col + in <= p.width[op->src], "operation %lld reads beyond",
+                  (long long)i);
+    ck_assert_msg(op->dst_col + out <= p.width[op->dst], "operation %lld writes beyond",
+                  (long long)i);
     ck_assert((i < p.body) == (op->src <= ZF_REG_Z && op->dst <= ZF_REG_Z));
     if (op->kind == ZF_OP_LINEAR) ck_assert(op->src != op->dst || op->src == ZF_REG_Z);
     ck_assert_int_eq(op->layer >= 0, op->kind == ZF_OP_ATTENTION);
@@ -77,8 +79,10 @@ START_TEST(test_macs) {
     if (w->ndim < 2 || strstr(w->name, "embed") || strstr(w->name, "wte") ||
         strstr(w->name, "wpe") || i == p.head)
       continue;
-    if (strstr(w->name, "project_out")) tail += n;
-    else body += n;
+    if (strstr(w->name, "project_out"))
+      tail += n;
+    else
+      body += n;
   }
   ck_assert(zf_plan_macs(&p, 7, 3, c.vocab) == 7 * body + 3 * tail);
   zf_plan_free(&p);

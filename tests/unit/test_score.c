@@ -2,7 +2,6 @@
 #include <math.h>
 
 #include "eval/metrics.h"
-#include "unit/bytes_tok.h"
 #include "unit/models.h"
 
 /* --- data sets by hand --- */
@@ -21,8 +20,8 @@ static void add_example(struct zf_dataset *d, int32_t nseq, int32_t label, int32
                         int32_t single) {
   d->ex = realloc(d->ex, sizeof *d->ex * (size_t)(d->n + 1));
   ck_assert_ptr_nonnull(d->ex);
-  d->ex[d->n++] = (struct zf_example){.seq = d->nseq - nseq, .nseq = nseq, .label = label,
-                                      .shared = shared, .single = single};
+  d->ex[d->n++] = (struct zf_example){
+      .seq = d->nseq - nseq, .nseq = nseq, .label = label, .shared = shared, .single = single};
   if (nseq > d->options) d->options = nseq;
 }
 
@@ -48,8 +47,8 @@ enum { PLAIN, SPLIT_AT, WHOLE };
 /* Choices with options of one and of several tokens, of prompts down to a single token.
  * `how`: WHOLE, nothing shared; SPLIT_AT, half of the prompt; PLAIN, all that can be. */
 static void make_choices(struct zf_dataset *d, int how) {
-  static const int32_t prompt[] = {6, 5, 1, 4, 6}, len[][3] = {
-      {1, 1, 1}, {2, 3, 1}, {1, 2, 4}, {1, 1, 1}, {3, 2, 2}};
+  static const int32_t prompt[] = {6, 5, 1, 4, 6},
+                       len[][3] = {{1, 1, 1}, {2, 3, 1}, {1, 2, 4}, {1, 1, 1}, {3, 2, 2}};
   memset(d, 0, sizeof *d);
   d->type = ZF_TASK_CLASSIFICATION;
   for (int i = 0; i < 5; i++) {
@@ -100,8 +99,8 @@ static double log_probability(const struct zf_model *m, const struct zf_dataset 
  * cross-entropy of a softmax moves by twice its scores' error at most. */
 static const double NLL = 0x1p-17;
 
-static void check_choice(const struct zf_model *m, const struct zf_dataset *d, int64_t i, int stream,
-                         const struct zf_perturb *pt, const struct zf_score *got) {
+static void check_choice(const struct zf_model *m, const struct zf_dataset *d, int64_t i,
+                         int stream, const struct zf_perturb *pt, const struct zf_score *got) {
   const struct zf_example *x = &d->ex[i];
   double score[8], sum = 0, nll = 0;
   int32_t best = 0;
@@ -117,8 +116,10 @@ static void check_choice(const struct zf_model *m, const struct zf_dataset *d, i
                 (long long)i, got->loss, log(sum));
   ck_assert_int_eq(got->choice, best);
   ck_assert_int_eq(got->weight, 1);
-  if (x->single) ck_assert(isnan(got->nll));
-  else ck_assert_double_eq_tol(got->nll, nll, NLL * 10);
+  if (x->single)
+    ck_assert(isnan(got->nll));
+  else
+    ck_assert_double_eq_tol(got->nll, nll, NLL * 10);
 }
 
 static void check_text(const struct zf_model *m, const struct zf_dataset *d, int64_t i, int stream,
@@ -207,7 +208,8 @@ static void check_cuts(const struct zf_model *m, const struct zf_dataset *d) {
       for (int64_t i = 0; i < 2 * d->n; i++) check_same(&got[i], &all[i]);
       score(m, d, order, d->n, micro, most, &pt, got);
       for (int s = 0; s < 2; s++)
-        for (int64_t i = 0; i < d->n; i++) check_same(&got[s * d->n + i], &all[s * d->n + order[i]]);
+        for (int64_t i = 0; i < d->n; i++)
+          check_same(&got[s * d->n + i], &all[s * d->n + order[i]]);
     }
 }
 

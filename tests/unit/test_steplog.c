@@ -11,7 +11,9 @@ enum { HEAD = 160 };
 
 static struct zf_log_head a_head(int probes) {
   return (struct zf_log_head){
-      .zo = {.seed = 0xfedcba9876543210ULL, .eps = 1e-3, .probes = probes,
+      .zo = {.seed = 0xfedcba9876543210ULL,
+             .eps = 1e-3,
+             .probes = probes,
              .direction = ZF_RADEMACHER},
       .decay = 0.01,
       .kernels = "f32-sixteen-long",
@@ -165,10 +167,11 @@ START_TEST(test_headers) {
     unsigned char byte;
     const char *part;
   } bad[] = {
-      {0, 'Z', "is not a step log"}, {8, 2, "version 2"},      {12, 161, "version 1"},
-      {52, 2, "noise 2"},            {16, 53, "makes no sense"}, {20, 0, "makes no sense"},
-      {21, 2, "makes no sense"},     {48, 9, "makes no sense"},  {39, 0xff, "makes no sense"},
-      {39, 0x7f, ""},
+      {0, 'Z', "is not a step log"}, {8, 2, "version 2"},
+      {12, 161, "version 1"},        {52, 2, "noise 2"},
+      {16, 53, "makes no sense"},    {20, 0, "makes no sense"},
+      {21, 2, "makes no sense"},     {48, 9, "makes no sense"},
+      {39, 0xff, "makes no sense"},  {39, 0x7f, ""},
   };
   size_t len;
   unsigned char *d = log_bytes(1, 1, &len), head[HEAD];

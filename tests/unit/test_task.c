@@ -78,7 +78,8 @@ static const struct {
     {"\xc3\xa4\xe2\x82\xac}c", "{}", ZF_EUSAGE, "character 3: '}' without '{'"},
     {"a{}", "{}", ZF_EUSAGE, "character 3: empty field name"},
     {"a{|strip}", "{}", ZF_EUSAGE, "character 3: empty field name"},
-    {"{a|stripp}", "{}", ZF_EUSAGE, "character 4: unknown filter 'stripp'; there are strip, rstrip"},
+    {"{a|stripp}", "{}", ZF_EUSAGE,
+     "character 4: unknown filter 'stripp'; there are strip, rstrip"},
     {"{a|}", "{}", ZF_EUSAGE, "character 4: unknown filter ''"},
     {"{a|strip:x}", "{}", ZF_EUSAGE, "character 4: filter 'strip' takes no argument"},
     {"{a|lower|rstrip}", "{}", ZF_EUSAGE, "character 10: filter 'rstrip' needs an argument"},
@@ -115,7 +116,17 @@ END_TEST
 
 /* --- rows to examples --- */
 
-static const struct zf_tok tok = {BOS, EOS}, bare = {-1, -1};
+static struct zf_tok *tok, *bare;
+
+static void setup(void) {
+  tok = bytes_tok(0);
+  bare = bytes_tok(1);
+}
+
+static void teardown(void) {
+  zf_tok_free(tok);
+  zf_tok_free(bare);
+}
 
 static int add(struct zf_dataset *d, const char *rows, const struct zf_data_spec *spec,
                const struct zf_tok *t) {
@@ -129,7 +140,7 @@ static int add(struct zf_dataset *d, const char *rows, const struct zf_data_spec
 static struct zf_dataset *make(const char *rows, const struct zf_data_spec *spec) {
   struct zf_dataset *d;
   ck_ok(zf_dataset_new(&d, spec->type));
-  ck_ok(add(d, rows, spec, &tok));
+  ck_ok(add(d, rows, spec, tok));
   return d;
 }
 
@@ -152,8 +163,11 @@ static const char *const yes_no[] = {"Yes", "No!"};
 static const char *const one_byte[] = {"+", "-"};
 
 static struct zf_data_spec choice_spec(void) {
-  return (struct zf_data_spec){.type = ZF_TASK_CLASSIFICATION, .prompt = "{q}? ",
-                               .options = yes_no, .noptions = 2, .sequence_len = 64};
+  return (struct zf_data_spec){.type = ZF_TASK_CLASSIFICATION,
+                               .prompt = "{q}? ",
+                               .options = yes_no,
+                               .noptions = 2,
+                               .sequence_len = 64};
 }
 
 static struct zf_data_spec completion_spec(void) {
@@ -166,7 +180,8 @@ static struct zf_data_spec text_spec(void) {
 
 START_TEST(test_classification) {
   struct zf_data_spec s = choice_spec();
-  struct zf_dataset *d = make("{\"q\": \"a\", \"label\": 1}\n\n{\"q\": \"bc\", \"label\": \"0\"}\n", &s);
+  struct zf_dataset *d =
+      make("{\"q\": \"a\", \"label\": 1}\n\n{\"q\": \"bc\", \"label\": \"0\"}\n", &s);
   ck_assert_int_eq(d->n, 2);
   ck_assert_int_eq(d->nseq, 4);
   ck_assert_str_eq(shown(d, 0), "^a? |Yes");
@@ -226,7 +241,7 @@ START_TEST(test_label_mistakes) {
   char rows[256];
   snprintf(rows, sizeof rows, "{\"q\": \"x\", \"label\": 0}\n%s\n", labels_bad[_i].row);
   ck_ok(zf_dataset_new(&d, s.type));
-  ck_fails(add(d, rows, &s, &tok), ZF_EINVALID, labels_bad[_i].part);
+  ck_fails(add(d, rows, &s, tok), ZF_EINVALID, labels_bad[_i].part);
   zf_dataset_free(d);
 }
 END_TEST
@@ -240,9 +255,10 @@ START_TEST(test_named_labels) {
   s.nlabels = 2;
   s.label = "answer";
   struct zf_dataset *d = make("{\"q\": \"a\", \"answer\": 4}\n{\"q\": \"a\", \"answer\": true}\n"
-                              "{\"q\": \"a\", \"answer\": \"4\"}", &s);
+                              "{\"q\": \"a\", \"answer\": \"4\"}",
+                              &s);
   ck_assert(d->ex[0].label == 0 && d->ex[1].label == 1 && d->ex[2].label == 0);
-  ck_fails(add(d, "{\"q\": \"a\", \"answer\": 1}", &s, &tok), ZF_EINVALID,
+  ck_fails(add(d, "{\"q\": \"a\", \"answer\": 1}", &s, tok), ZF_EINVALID,
            "label '1' is none of the 2 labels");
   zf_dataset_free(d);
 }
@@ -286,23 +302,28 @@ START_TEST(test_truncate_choice) {
   static const char *const uneven[] = {"Y", "Nope"};
   s.options = uneven;
   s.sequence_len = 10;
-  struct zf_dataset *d = make("{\"q\": \"0123456789\", \"label\": 0}\n{\"q\": \"ab\", \"label\": 0}", &s);
+  struct zf_dataset *d =
+      make("{\"q\": \"0123456789\", \"label\": 0}\n{\"q\": \"ab\", \"label\": 0}", &s);
   ck_assert_str_eq(shown(d, 0), "^789? |Y");
   ck_assert_str_eq(shown(d, 1), "^789? |Nope");
   ck_assert_str_eq(shown(d, 2), "^ab? |Y");
   ck_assert(d->ex[0].shared == 6 && d->count.truncated == 1 && d->count.cut == 7);
   ck_fails(add(d, "\n{\"q\": \"0\", \"label\": 0}",
-               &(struct zf_data_spec){.type = ZF_TASK_CLASSIFICATION, .prompt = "{q}",
-                                      .options = uneven, .noptions = 2, .sequence_len = 4}, &tok),
+               &(struct zf_data_spec){.type = ZF_TASK_CLASSIFICATION,
+                                      .prompt = "{q}",
+                                      .options = uneven,
+                                      .noptions = 2,
+                                      .sequence_len = 4},
+               tok),
            ZF_EINVALID, "data.jsonl:2: the targets alone are longer than sequence_len 4");
   zf_dataset_free(d);
   /* Without a BOS a token of the prompt must stay. */
   ck_ok(zf_dataset_new(&d, s.type));
   s.sequence_len = 5;
-  ck_ok(add(d, "{\"q\": \"0123456789\", \"label\": 0}", &s, &bare));
+  ck_ok(add(d, "{\"q\": \"0123456789\", \"label\": 0}", &s, bare));
   ck_assert_str_eq(shown(d, 1), " |Nope");
   s.sequence_len = 4;
-  ck_fails(add(d, "{\"q\": \"0123456789\", \"label\": 0}", &s, &bare), ZF_EINVALID, "targets alone");
+  ck_fails(add(d, "{\"q\": \"0123456789\", \"label\": 0}", &s, bare), ZF_EINVALID, "targets alone");
   zf_dataset_free(d);
 }
 END_TEST
@@ -348,7 +369,7 @@ START_TEST(test_drop_and_raise) {
   zf_dataset_free(d);
   ck_ok(zf_dataset_new(&d, s.type));
   s.excess = ZF_EXCESS_RAISE;
-  ck_fails(add(d, rows, &s, &tok), ZF_EINVALID,
+  ck_fails(add(d, rows, &s, tok), ZF_EINVALID,
            "data.jsonl:1: the example has 12 tokens, sequence_len is 6");
   zf_dataset_free(d);
 }
@@ -359,7 +380,8 @@ START_TEST(test_split) {
   struct zf_data_spec s = text_spec();
   s.sequence_len = 4;
   s.excess = ZF_EXCESS_SPLIT;
-  struct zf_dataset *d = make("{\"text\": \"abcdefgh\"}\n{\"text\": \"xyz\"}\n{\"text\": \"klmn\"}", &s);
+  struct zf_dataset *d =
+      make("{\"text\": \"abcdefgh\"}\n{\"text\": \"xyz\"}\n{\"text\": \"klmn\"}", &s);
   static const char *const want[] = {"^|abc", "c|def", "f|gh", "^|xyz", "^|klm", "m|n"};
   ck_assert_int_eq(d->n, 6);
   for (int i = 0; i < 6; i++) ck_assert_str_eq(shown(d, d->ex[i].seq), want[i]);
@@ -373,7 +395,7 @@ START_TEST(test_split) {
   zf_dataset_free(d);
   ck_ok(zf_dataset_new(&d, s.type));
   s.sequence_len = 1;
-  ck_fails(add(d, "{\"text\": \"abc\"}", &s, &tok), ZF_EUSAGE, "sequence_len: expected 2 or more");
+  ck_fails(add(d, "{\"text\": \"abc\"}", &s, tok), ZF_EUSAGE, "sequence_len: expected 2 or more");
   zf_dataset_free(d);
 }
 END_TEST
@@ -385,11 +407,11 @@ START_TEST(test_masked) {
   ck_assert(d->n == 0 && d->nseq == 0 && d->count.masked == 1);
   ck_fails(zf_dataset_check(d, "train"), ZF_EINVALID,
            "data.jsonl: the train set has no target: all 1 examples are empty or masked");
-  ck_ok(add(d, "{\"prompt\": \"\", \"completion\": \"b\"}", &s, &tok));
+  ck_ok(add(d, "{\"prompt\": \"\", \"completion\": \"b\"}", &s, tok));
   ck_assert_str_eq(shown(d, 0), "^|b");
   ck_ok(zf_dataset_check(d, "train"));
   /* The first token of all is never a target: nothing stands before it. */
-  ck_ok(add(d, "{\"prompt\": \"\", \"completion\": \"xy\"}", &s, &bare));
+  ck_ok(add(d, "{\"prompt\": \"\", \"completion\": \"xy\"}", &s, bare));
   ck_assert_str_eq(shown(d, 1), "x|y");
   zf_dataset_free(d);
   d = make("{\"text\": \"\"}", &t);
@@ -412,21 +434,22 @@ START_TEST(test_spec_mistakes) {
   struct zf_dataset *d;
   ck_ok(zf_dataset_new(&d, s.type));
   s.noptions = 1;
-  ck_fails(add(d, "", &s, &tok), ZF_EUSAGE, "needs at least 2 options, found 1");
+  ck_fails(add(d, "", &s, tok), ZF_EUSAGE, "needs at least 2 options, found 1");
   s.noptions = 2;
   s.labels = names;
   s.nlabels = 3;
-  ck_fails(add(d, "", &s, &tok), ZF_EUSAGE, "labels: expected one for each of the 2 options, found 3");
+  ck_fails(add(d, "", &s, tok), ZF_EUSAGE,
+           "labels: expected one for each of the 2 options, found 3");
   s.labels = NULL;
   s.options = broken;
-  ck_fails(add(d, "", &s, &tok), ZF_EUSAGE, "options[1]: template, character 1");
+  ck_fails(add(d, "", &s, tok), ZF_EUSAGE, "options[1]: template, character 1");
   s.prompt = "}";
-  ck_fails(add(d, "", &s, &tok), ZF_EUSAGE, "prompt: template, character 1");
+  ck_fails(add(d, "", &s, tok), ZF_EUSAGE, "prompt: template, character 1");
   t.text = "{";
-  ck_fails(add(d, "", &t, &tok), ZF_EUSAGE, "text: template, character 1");
+  ck_fails(add(d, "", &t, tok), ZF_EUSAGE, "text: template, character 1");
   t.text = NULL;
   t.add_eos = 1;
-  ck_fails(add(d, "", &t, &bare), ZF_EUSAGE, "add_eos: the tokenizer names no EOS token");
+  ck_fails(add(d, "", &t, bare), ZF_EUSAGE, "add_eos: the tokenizer names no EOS token");
   zf_dataset_free(d);
 }
 END_TEST
@@ -439,7 +462,7 @@ START_TEST(test_index) {
   struct zf_dataset *d = make("{\"text\": \"zz\"}", &s);
   struct zf_records *r;
   ck_ok(zf_records_parse(&r, rows, strlen(rows), "more.jsonl"));
-  ck_ok(zf_dataset_add(d, r, index, 2, &s, &tok));
+  ck_ok(zf_dataset_add(d, r, index, 2, &s, tok));
   zf_records_free(r);
   ck_assert_int_eq(d->n, 3);
   ck_assert_str_eq(shown(d, 1), "^|cc");
@@ -453,6 +476,7 @@ END_TEST
 int main(void) {
   Suite *s = suite_create("task");
   TCase *t = tcase_create("task");
+  tcase_add_checked_fixture(t, setup, teardown);
   tcase_add_loop_test(t, test_template, 0, sizeof good / sizeof *good);
   tcase_add_loop_test(t, test_template_mistakes, 0, sizeof bad / sizeof *bad);
   tcase_add_test(t, test_template_bound);

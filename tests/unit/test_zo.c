@@ -3,7 +3,7 @@
 #include <math.h>
 
 #include "base/file.h"
-#include "unit/models.h"
+#include "unit/wide_llama.h"
 #include "zo/zo.h"
 
 /* --- a quadratic of two parameters --- */
@@ -26,10 +26,16 @@ static void quadratic_init(struct quadratic *q) {
     q->a[i] = 0.5 + 0.1 * (i % 11);
     q->t[i] = 0.2 * (i % 5) - 0.4;
   }
-  q->p[0] = (struct zf_param){.name = "a", .data = q->w, .ndim = 1, .shape = {D1}, .n = D1,
-                              .id = 0, .trained = 1, .decayed = 1};
-  q->p[1] = (struct zf_param){.name = "b", .data = q->w + D1, .ndim = 1, .shape = {D2}, .n = D2,
-                              .id = 1, .trained = 1};
+  q->p[0] = (struct zf_param){.name = "a",
+                              .data = q->w,
+                              .ndim = 1,
+                              .shape = {D1},
+                              .n = D1,
+                              .id = 0,
+                              .trained = 1,
+                              .decayed = 1};
+  q->p[1] = (struct zf_param){
+      .name = "b", .data = q->w + D1, .ndim = 1, .shape = {D2}, .n = D2, .id = 1, .trained = 1};
   q->ps = (struct zf_params){q->p, 2};
 }
 
@@ -198,8 +204,14 @@ END_TEST
 /* A parameter of n half-size floats, all `value` at first. */
 static struct zf_param half_param(uint16_t *w, int64_t n, enum zf_dtype type, float value) {
   for (int64_t i = 0; i < n; i++) zf_from_f32(w + i, &value, type, 1);
-  return (struct zf_param){.name = "w", .data = w, .type = type, .ndim = 1, .shape = {n}, .n = n,
-                           .trained = 1, .decayed = 1};
+  return (struct zf_param){.name = "w",
+                           .data = w,
+                           .type = type,
+                           .ndim = 1,
+                           .shape = {n},
+                           .n = n,
+                           .trained = 1,
+                           .decayed = 1};
 }
 
 static double mean_of(const uint16_t *w, int64_t n, enum zf_dtype type) {
@@ -252,8 +264,8 @@ static void check_survival(enum zf_dtype type, int mantissa) {
   struct zf_noise k = {.seed = 2, .use = ZF_USE_INIT};
   float *w = zf_calloc(N, sizeof *w), *z = zf_calloc(N, sizeof *z);
   uint16_t *h = zf_calloc(N, sizeof *h);
-  struct zf_param p = {.name = "w", .data = h, .type = type, .ndim = 1, .shape = {N}, .n = N,
-                       .trained = 1};
+  struct zf_param p = {
+      .name = "w", .data = h, .type = type, .ndim = 1, .shape = {N}, .n = N, .trained = 1};
   struct zf_zo zo = {.seed = 6, .eps = 1, .probes = 1};
   struct zf_zo_probe g = {.g = 1};
   ck_assert(w && z && h);
@@ -278,7 +290,8 @@ static void check_survival(enum zf_dtype type, int mantissa) {
   }
   double bound = 5 * sqrt(var) / square;
   ck_assert(bound < 0.2);
-  ck_assert_msg(fabs(dot / square - 1) <= bound, "projection %.4f, bound %.3f", dot / square, bound);
+  ck_assert_msg(fabs(dot / square - 1) <= bound, "projection %.4f, bound %.3f", dot / square,
+                bound);
   free(w);
   free(z);
   free(h);
@@ -317,119 +330,6 @@ START_TEST(test_zero_rate) {
 }
 END_TEST
 
-/* A Llama in double over explicit weights: parameters in the order of the plan (embedding;
- * norm, q, k, v, o, norm, gate, up, down for each layer; norm; head). */
-struct wide {
-  const struct zf_config *c;
-  double *w[64];
-  double x[64][64], h[64][128], q[64][256], a[64][512]; /* [token][...] */
-};
-
-static void wide_norm(const struct wide *y, double *out, const double *x, const double *w) {
-  double sum = 0;
-  for (int64_t i = 0; i < y->c->hidden; i++) sum += x[i] * x[i];
-  sum = 1 / sqrt(sum / (double)y->c->hidden + (double)(float)y->c->norm_eps);
-  for (int64_t i = 0; i < y->c->hidden; i++) out[i] = x[i] * sum * w[i];
-}
-
-static void wide_linear(double *out, const double *x, const double *w, int64_t n, int64_t k, int add) {
-  for (int64_t o = 0; o < n; o++) {
-    double sum = add ? out[o] : 0;
-    for (int64_t i = 0; i < k; i++) sum += w[o * k + i] * x[i];
-    out[o] = sum;
-  }
-}
-
-static void wide_rotate(const struct wide *y, double *x, int64_t heads, int64_t pos) {
-  int64_t d = y->c->head_dim, half = d / 2;
-  double f[64];
-  zf_rope_freqs(f, d, &y->c->rope);
-  for (int64_t h = 0; h < heads; h++)
-    for (int64_t i = 0; i < half; i++) {
-      double *p = x + h * d + i, a = p[0], b = p[half];
-      p[0] = a * cos((double)pos * f[i]) - b * sin((double)pos * f[i]);
-      p[half] = b * cos((double)pos * f[i]) + a * sin((double)pos * f[i]);
-    }
-}
-
-/* Attention of token t over 0..t, into out. */
-static void wide_attend(const struct wide *y, double *out, int64_t t) {
-  const struct zf_config *c = y->c;
-  int64_t d = c->head_dim, qw = c->heads * d, kw = c->kv_heads * d;
-  for (int64_t h = 0; h < c->heads; h++) {
-    double p[64], sum = 0;
-    int64_t at = qw + h / (c->heads / c->kv_heads) * d;
-    for (int64_t j = 0; j <= t; j++) {
-      p[j] = 0;
-      for (int64_t i = 0; i < d; i++) p[j] += y->q[t][h * d + i] * y->q[j][at + i];
-      sum += p[j] = exp(p[j] / sqrt((double)d));
-    }
-    for (int64_t i = 0; i < d; i++) {
-      out[h * d + i] = 0;
-      for (int64_t j = 0; j <= t; j++) out[h * d + i] += p[j] / sum * y->q[j][at + kw + i];
-    }
-  }
-}
-
-static void wide_layer(struct wide *y, double *const *w, int64_t n) {
-  const struct zf_config *c = y->c;
-  int64_t C = c->hidden, qw = c->heads * c->head_dim, kw = c->kv_heads * c->head_dim, F = c->ffn;
-  for (int64_t t = 0; t < n; t++) {
-    wide_norm(y, y->h[t], y->x[t], w[0]);
-    wide_linear(y->q[t], y->h[t], w[1], qw, C, 0);
-    wide_linear(y->q[t] + qw, y->h[t], w[2], kw, C, 0);
-    wide_linear(y->q[t] + qw + kw, y->h[t], w[3], kw, C, 0);
-    wide_rotate(y, y->q[t], c->heads + c->kv_heads, t);
-  }
-  for (int64_t t = 0; t < n; t++) {
-    wide_attend(y, y->h[t], t);
-    wide_linear(y->x[t], y->h[t], w[4], C, qw, 1);
-    wide_norm(y, y->h[t], y->x[t], w[5]);
-    wide_linear(y->a[t], y->h[t], w[6], F, C, 0);
-    wide_linear(y->a[t] + F, y->h[t], w[7], F, C, 0);
-    for (int64_t i = 0; i < F; i++) y->a[t][i] *= y->a[t][F + i] / (1 + exp(-y->a[t][i]));
-    wide_linear(y->x[t], y->a[t], w[8], C, F, 1);
-  }
-}
-
-static double wide_loss(struct wide *y, const int32_t *id, int64_t n) {
-  const struct zf_config *c = y->c;
-  double loss = 0, logit[512];
-  double *const *end = y->w + 1 + 9 * c->layers;
-  for (int64_t t = 0; t < n; t++)
-    for (int64_t i = 0; i < c->hidden; i++) y->x[t][i] = y->w[0][id[t] * c->hidden + i];
-  for (int64_t l = 0; l < c->layers; l++) wide_layer(y, y->w + 1 + 9 * l, n);
-  for (int64_t t = 0; t < n; t++) {
-    double sum = 0;
-    wide_norm(y, y->h[t], y->x[t], end[0]);
-    wide_linear(logit, y->h[t], c->tied ? y->w[0] : end[1], c->vocab, c->hidden, 0);
-    for (int64_t v = 0; v < c->vocab; v++) sum += exp(logit[v]);
-    loss += (log(sum) - logit[id[t + 1]]) / (double)n;
-  }
-  return loss;
-}
-
-/* The loss at w + eps z, everything in double. */
-static double wide_at(struct wide *y, const struct text *x, const struct zf_perturb *pt, double eps) {
-  const struct zf_params *ps = &x->m->params;
-  ck_assert(ps->n <= 64);
-  for (int64_t i = 0; i < ps->n; i++) {
-    const struct zf_param *p = &ps->p[i];
-    struct zf_noise k = pt->dir;
-    float *w = zf_calloc(2 * p->n, sizeof *w), *z = w + p->n;
-    y->w[i] = zf_calloc(p->n, sizeof **y->w);
-    ck_assert(w && y->w[i]);
-    k.param = p->id;
-    zf_to_f32(w, p->data, p->type, p->n);
-    zf_noise_ref(z, &k, 0, p->n);
-    for (int64_t e = 0; e < p->n; e++) y->w[i][e] = (double)w[e] + eps * (double)z[e];
-    free(w);
-  }
-  double loss = wide_loss(y, x->id, x->n);
-  for (int64_t i = 0; i < ps->n; i++) free(y->w[i]);
-  return loss;
-}
-
 /* g against the directional derivative.  Three errors, each bounded apart:
  *  - the central difference at eps itself: in double, it less its limit by Richardson
  *    (4 D(h/2) - D(h)) / 3 at h = eps / 8, whose own error is of order h^4;
@@ -461,7 +361,8 @@ static void check_derivative(struct zf_model *m, int64_t n, float eps) {
                   probe.g, exact);
     ck_assert_msg(fabs(d[0] - exact) <= 0.05 * fabs(exact) + 0.05, "eps is too large to compare");
     if (getenv("CK_VERBOSE"))
-      printf("g %.6f  in double %.6f (bound %.2g)  derivative %.6f\n", probe.g, d[0], rounding, exact);
+      printf("g %.6f  in double %.6f (bound %.2g)  derivative %.6f\n", probe.g, d[0], rounding,
+             exact);
   }
   zf_forward_free(x.f);
   free(y);
