@@ -24,13 +24,20 @@ static int run(const struct zc_args *a) {
   snprintf(sleef, sizeof sleef, "%d.%d.%d", SLEEF_VERSION_MAJOR, SLEEF_VERSION_MINOR,
            SLEEF_VERSION_PATCHLEVEL);
   const char *const rows[][2] = {
-      {"zoft", ZF_VERSION},          {"system", u.sysname},
-      {"release", u.release},        {"machine", u.machine},
-      {"cpu", zf_cpu_brand()},       {"features", zf_cpu_names(names, zf_cpu_flags())},
-      {"kernels", zf_kern_name()},   {"cores", cores},
-      {"compiler", __VERSION__},     {"sleef", sleef},
-      {"jansson", JANSSON_VERSION},  {"pcre2", pcre},
-      {"utf8proc", utf8proc_version()}, {"libyaml", yaml_get_version_string()},
+      {"zoft", ZF_VERSION},
+      {"system", u.sysname},
+      {"release", u.release},
+      {"machine", u.machine},
+      {"cpu", zf_cpu_brand()},
+      {"features", zf_cpu_names(names, zf_cpu_flags())},
+      {"kernels", zf_kern_name()},
+      {"cores", cores},
+      {"compiler", __VERSION__},
+      {"sleef", sleef},
+      {"jansson", JANSSON_VERSION},
+      {"pcre2", pcre},
+      {"utf8proc", utf8proc_version()},
+      {"libyaml", yaml_get_version_string()},
   };
   struct zf_buf b = {0};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -38,8 +45,10 @@ static int run(const struct zc_args *a) {
     zc_json_text(&b, rows[i][1], strlen(rows[i][1]));
   }
   if (!zc_common.json)
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) printf("%-10s %s\n", rows[i][0], rows[i][1]);
-  else printf("%s}\n", b.data);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+      printf("%-10s %s\n", rows[i][0], rows[i][1]);
+  else
+    printf("%s}\n", b.data);
   zf_buf_free(&b);
   return 0;
 }

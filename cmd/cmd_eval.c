@@ -29,8 +29,9 @@ static void add_rows(struct zc_table *t, const char *set, const struct zf_metric
   snprintf(n, sizeof n, "%lld", (long long)m->examples);
   zc_metric(f, m, "macro F1");
   if (isfinite(f1)) snprintf(f, sizeof f, "%.1f %%", 100 * f1);
-  zc_table_row(t, (const char *const[]){set, n, zc_metric(l, m, "loss"), zc_metric(p, m, "perplexity"),
-                                        zc_metric(a, m, "accuracy"), f});
+  zc_table_row(t,
+               (const char *const[]){set, n, zc_metric(l, m, "loss"), zc_metric(p, m, "perplexity"),
+                                     zc_metric(a, m, "accuracy"), f});
 }
 
 struct result {
@@ -113,8 +114,8 @@ static int eval_text(const char *base_model) {
   if (!rc) rc = zf_read_file(&text, &len, text_file, (size_t)1 << 40);
   if (!rc) rc = zf_records_parse(&rec, text, len, "lines.txt");
   if (!rc) {
-    struct zf_data_spec spec = {.type = ZF_TASK_TEXT, .sequence_len = m->config.context,
-                                .excess = ZF_EXCESS_SPLIT};
+    struct zf_data_spec spec = {
+        .type = ZF_TASK_TEXT, .sequence_len = m->config.context, .excess = ZF_EXCESS_SPLIT};
     rc = zf_dataset_new(&d, ZF_TASK_TEXT);
     if (!rc) rc = zf_dataset_add(d, rec, NULL, 0, &spec, tok);
     if (!rc) rc = zf_dataset_check(d, "text");

@@ -27,10 +27,13 @@ static const struct zc_opt options[] = {
 };
 
 static int check(const struct zc_args *a) {
-  if (a->nword != 1 || a->nset) return zf_error(ZF_EUSAGE, "expected: zoft generate MODEL --prompt TEXT");
-  if (max_new < 1) return zf_error(ZF_EUSAGE, "--max-new-tokens: expected 1 or more, found %lld",
-                                   (long long)max_new);
-  if (number < 1) return zf_error(ZF_EUSAGE, "--samples: expected 1 or more, found %lld", (long long)number);
+  if (a->nword != 1 || a->nset)
+    return zf_error(ZF_EUSAGE, "expected: zoft generate MODEL --prompt TEXT");
+  if (max_new < 1)
+    return zf_error(ZF_EUSAGE, "--max-new-tokens: expected 1 or more, found %lld",
+                    (long long)max_new);
+  if (number < 1)
+    return zf_error(ZF_EUSAGE, "--samples: expected 1 or more, found %lld", (long long)number);
   if (!(temperature >= 0)) return zf_error(ZF_EUSAGE, "--temperature: expected 0 or more");
   if (!(top_p > 0 && top_p <= 1)) return zf_error(ZF_EUSAGE, "--top-p: expected above 0 to 1");
   if (top_k < 0) return zf_error(ZF_EUSAGE, "--top-k: expected 0 or more");
@@ -73,14 +76,16 @@ static int show(struct output *o, const struct zf_tok *tok, const struct zf_ids 
   return 0;
 }
 
-static void print_json(const struct output *o, const struct zf_ids *ids, int64_t given, const char *why) {
+static void print_json(const struct output *o, const struct zf_ids *ids, int64_t given,
+                       const char *why) {
   struct zf_buf b = {0};
   zf_buf_puts(&b, "{\"text\": ");
   zc_json_text(&b, o->text.data, o->text.len);
   zf_buf_puts(&b, ", \"ids\": [");
   for (int64_t i = 0; i < ids->n; i++) zf_buf_printf(&b, "%s%d", i ? ", " : "", ids->id[i]);
-  zf_buf_printf(&b, "], \"prompt_tokens\": %lld, \"new_tokens\": %lld, \"finish\": \"%s\", "
-                    "\"tokens_per_s\": %.1f}\n",
+  zf_buf_printf(&b,
+                "], \"prompt_tokens\": %lld, \"new_tokens\": %lld, \"finish\": \"%s\", "
+                "\"tokens_per_s\": %.1f}\n",
                 (long long)given, (long long)(ids->n - given), why,
                 (double)(ids->n - given) / (zf_now() - o->began));
   fputs(b.data, stdout);
@@ -139,8 +144,8 @@ static int run(const struct zc_args *a) {
   if (!rc && given == 0)
     rc = zf_error(ZF_EUSAGE, "the prompt has no token: give one with --prompt");
   if (!rc && given > context)
-    rc = zf_error(ZF_EUSAGE, "the prompt has %lld tokens, the model's context is %lld", (long long)given,
-                  (long long)context);
+    rc = zf_error(ZF_EUSAGE, "the prompt has %lld tokens, the model's context is %lld",
+                  (long long)given, (long long)context);
   int64_t length = given + max_new < context ? given + max_new : context;
   if (!rc) zc_catch_signals();
   if (!rc) rc = zf_decoder_new(&d, m, given, length);

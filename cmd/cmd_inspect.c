@@ -1,4 +1,5 @@
-/* zoft inspect: what is in a file that zoft reads.  A kind of file is a row of the table at the end. */
+/* zoft inspect: what is in a file that zoft reads.  A kind of file is a row of the table at the
+ * end. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,8 +34,10 @@ static void fact(struct facts *f, const char *name, const char *value) {
 }
 
 static void number(struct facts *f, const char *name, int64_t v, const char *shown) {
-  if (zc_common.json) zf_buf_printf(&f->json, "%s\"%s\": %lld", f->json.len ? ", " : "", name, (long long)v);
-  else printf("%-12s %s\n", name, shown);
+  if (zc_common.json)
+    zf_buf_printf(&f->json, "%s\"%s\": %lld", f->json.len ? ", " : "", name, (long long)v);
+  else
+    printf("%-12s %s\n", name, shown);
 }
 
 static void count(struct facts *f, const char *name, int64_t v) {
@@ -82,8 +85,7 @@ static void tensors(struct facts *f, const struct zf_st *st) {
     zc_table_row(t, (const char *const[]){st->tensor[i].name, st->tensor[i].dtype, shape, bytes});
   }
   zc_table_print(t, 1);
-  if (shown < st->n)
-    printf("... and %lld more: --all shows them\n", (long long)(st->n - shown));
+  if (shown < st->n) printf("... and %lld more: --all shows them\n", (long long)(st->n - shown));
 }
 
 static void store_facts(struct facts *f, const struct zf_st *st) {
@@ -240,9 +242,15 @@ static const struct {
   const char *ending;
   int (*inspect)(const char *path);
 } kinds[] = {
-    {".safetensors", inspect_safetensors}, {".log", inspect_log},    {"tokenizer.json", inspect_tokenizer},
-    {".jsonl", inspect_data},              {".ndjson", inspect_data}, {".json", inspect_data},
-    {".csv", inspect_data},                {".tsv", inspect_data},    {".txt", inspect_data},
+    {".safetensors", inspect_safetensors},
+    {".log", inspect_log},
+    {"tokenizer.json", inspect_tokenizer},
+    {".jsonl", inspect_data},
+    {".ndjson", inspect_data},
+    {".json", inspect_data},
+    {".csv", inspect_data},
+    {".tsv", inspect_data},
+    {".txt", inspect_data},
 };
 
 static int run(const struct zc_args *a) {

@@ -27,8 +27,8 @@ struct scorer {
 };
 
 static int prepare(struct scorer *s, int64_t longest) {
-  struct zf_limits lim = {.tokens = longest, .rows = longest, .segments = 1, .length = longest,
-                          .ids = 1, .streams = 1};
+  struct zf_limits lim = {
+      .tokens = longest, .rows = longest, .segments = 1, .length = longest, .ids = 1, .streams = 1};
   s->pos = zf_calloc(longest, sizeof *s->pos);
   s->row = zf_calloc(longest, sizeof *s->row);
   s->lse = zf_calloc(longest, sizeof *s->lse);
@@ -49,12 +49,12 @@ static void release(struct scorer *s) {
   zf_model_free(s->m);
 }
 
-static void print_text(const struct scorer *s, int64_t line, const char *text, size_t len, double nll,
-                       int64_t n) {
+static void print_text(const struct scorer *s, int64_t line, const char *text, size_t len,
+                       double nll, int64_t n) {
   struct zf_buf b = {0};
   if (!zc_common.json) {
-    printf("%8lld  %6lld tokens  nll %9.4f  perplexity %.4g\n", (long long)line, (long long)s->ids.n,
-           nll, __builtin_exp(nll));
+    printf("%8lld  %6lld tokens  nll %9.4f  perplexity %.4g\n", (long long)line,
+           (long long)s->ids.n, nll, __builtin_exp(nll));
     return;
   }
   zf_buf_printf(&b, "{\"line\": %lld, \"text\": ", (long long)line);
@@ -62,10 +62,13 @@ static void print_text(const struct scorer *s, int64_t line, const char *text, s
   zf_buf_puts(&b, ", \"ids\": [");
   for (int64_t i = 0; i < s->ids.n; i++) zf_buf_printf(&b, "%s%d", i ? ", " : "", s->ids.id[i]);
   zf_buf_puts(&b, "], \"logprobs\": [");
-  for (int64_t i = 0; i < n; i++) zf_buf_printf(&b, "%s%.9g", i ? ", " : "", s->logit[i] - s->lse[i]);
+  for (int64_t i = 0; i < n; i++)
+    zf_buf_printf(&b, "%s%.9g", i ? ", " : "", s->logit[i] - s->lse[i]);
   zf_buf_printf(&b, "], \"tokens\": %lld, \"nll\": ", (long long)n);
-  if (n) zf_buf_printf(&b, "%.17g", nll);
-  else zf_buf_puts(&b, "null");
+  if (n)
+    zf_buf_printf(&b, "%.17g", nll);
+  else
+    zf_buf_puts(&b, "null");
   zf_buf_puts(&b, "}\n");
   fputs(b.data, stdout);
   zf_buf_free(&b);
@@ -78,14 +81,15 @@ static int score(struct scorer *s, int64_t line, const char *text, size_t len) {
   if (rc) return rc;
   int64_t n = s->ids.n - 1;
   if (n > s->m->config.context)
-    return zf_error(ZF_EINVALID, "%s:%lld: %lld tokens, more than the model's context of %lld", text_file,
-                    (long long)line, (long long)s->ids.n, (long long)s->m->config.context);
+    return zf_error(ZF_EINVALID, "%s:%lld: %lld tokens, more than the model's context of %lld",
+                    text_file, (long long)line, (long long)s->ids.n,
+                    (long long)s->m->config.context);
   double nll = 0;
   if (n > 0) {
     struct zf_segment seg = {.len = n};
     struct zf_perturb none = zf_perturb_none();
-    struct zf_batch b = {.T = n, .id = s->ids.id, .pos = s->pos, .nseg = 1, .seg = &seg, .R = n,
-                         .row = s->row};
+    struct zf_batch b = {
+        .T = n, .id = s->ids.id, .pos = s->pos, .nseg = 1, .seg = &seg, .R = n, .row = s->row};
     if ((rc = zf_forward_run(s->f, &b, &none))) return rc;
     zf_forward_lse(s->f, s->ids.id + 1, s->lse, s->logit);
     for (int64_t i = 0; i < n; i++) nll -= (s->logit[i] - s->lse[i]) / (double)n;
@@ -144,7 +148,8 @@ const struct zc_command zc_score = {
     "log-probabilities of texts, token by token",
     "zoft score MODEL --text FILE|- [--whole] [--json]",
     "Every non-empty line is a text (with --whole, the file is one). nll is the mean negative\n"
-    "log-likelihood of a token in nats; with --json each text gives one object with its ids and one\n"
+    "log-likelihood of a token in nats; with --json each text gives one object with its ids and "
+    "one\n"
     "log-probability for every token after the first.\n\n"
     "Examples:\n"
     "  zoft score out/demo --text reviews.txt\n"

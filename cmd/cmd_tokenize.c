@@ -12,7 +12,8 @@ static int no_special, skip_special;
 
 static const struct zc_opt options[] = {
     {"text", 0, ZC_STR, "FILE", "file to tokenize as one text; - reads standard input", &text_file},
-    {"decode", 0, ZC_STR, "IDS", "ids to turn into text, separated by commas or blanks", &decode_ids},
+    {"decode", 0, ZC_STR, "IDS", "ids to turn into text, separated by commas or blanks",
+     &decode_ids},
     {"no-special", 0, ZC_FLAG, NULL, "do not add BOS and the like", &no_special},
     {"skip-special", 0, ZC_FLAG, NULL, "leave special tokens out of decoded text", &skip_special},
     {0},
@@ -74,7 +75,8 @@ static int decode(const struct zf_tok *tok) {
     long v = strtol(p, &end, 10);
     if (end == p || v < 0 || v > INT32_MAX)
       rc = zf_error(ZF_EUSAGE, "--decode: expected token ids, found '%.20s'", p);
-    else id[n++] = (int32_t)v;
+    else
+      id[n++] = (int32_t)v;
     p = end;
   }
   zf_buf_puts(&text, "");
@@ -100,12 +102,15 @@ static int run(const struct zc_args *a) {
   size_t len = 0;
   int given = (a->nword == 2) + (text_file != NULL) + (decode_ids != NULL);
   if (a->nword < 1 || a->nword > 2 || a->nset || given != 1)
-    return zf_error(ZF_EUSAGE, "expected: zoft tokenize MODEL TEXT, or --text FILE, or --decode IDS");
+    return zf_error(ZF_EUSAGE,
+                    "expected: zoft tokenize MODEL TEXT, or --text FILE, or --decode IDS");
   int rc = zf_model_find(&dir, a->word[0]);
   if (!rc) rc = zf_tok_open(&tok, dir);
   if (!rc && text_file) rc = zf_read_file(&text, &len, text_file, (size_t)1 << 31);
-  if (!rc && decode_ids) rc = decode(tok);
-  else if (!rc) rc = encode(tok, text ? text : a->word[1], text ? len : strlen(a->word[1]));
+  if (!rc && decode_ids)
+    rc = decode(tok);
+  else if (!rc)
+    rc = encode(tok, text ? text : a->word[1], text ? len : strlen(a->word[1]));
   free(text);
   free(dir);
   zf_tok_free(tok);

@@ -21,8 +21,8 @@ static const struct zc_opt options[] = {
 
 struct show {
   struct zf_run *r;
-  double shown;     /* when the last plain line was printed */
-  char dev[64];     /* the last dev score */
+  double shown; /* when the last plain line was printed */
+  char dev[64]; /* the last dev score */
 };
 
 static const char *metric_name(const struct zf_run *r) {
@@ -85,7 +85,8 @@ static void say_start(const struct zf_run *r) {
          (long long)r->steps, (long long)r->batch, (long long)r->set.micro_batch, r->set.zo.probes,
          r->set.zo.probes > 1 ? "s" : "", r->set.zo.eps, r->set.lr);
   zc_say("memory     forecast %s: weights %s, activations %s, program and data %s",
-         zf_human_bytes(a, (double)r->forecast.total), zf_human_bytes(b, (double)r->forecast.weights),
+         zf_human_bytes(a, (double)r->forecast.total),
+         zf_human_bytes(b, (double)r->forecast.weights),
          zf_human_bytes(c, (double)r->forecast.activations),
          zf_human_bytes(d, (double)r->forecast.before));
   zc_say("kernels    %s, %d thread%s", zf_kern_name(), zf_kern_nthreads(),
@@ -127,7 +128,8 @@ static void print_end(const struct zf_run *r, const struct zf_outcome *o) {
   zc_table_row(t, (const char *const[]){"steps", c});
   zc_table_row(t, (const char *const[]){"time", zc_duration(a, o->seconds)});
   zc_table_row(t, (const char *const[]){"peak memory", zf_human_bytes(a, (double)zf_peak_rss())});
-  zc_table_row(t, (const char *const[]){"  forecast", zf_human_bytes(a, (double)r->forecast.total)});
+  zc_table_row(t,
+               (const char *const[]){"  forecast", zf_human_bytes(a, (double)r->forecast.total)});
   zc_table_row(t, (const char *const[]){"AdamW would need, about",
                                         zf_human_bytes(b, (double)r->forecast.adamw)});
   zc_table_print(t, 0);
@@ -143,14 +145,19 @@ static void print_json(const struct zf_run *r, const struct zf_outcome *o) {
   const struct {
     const char *name;
     const struct zf_metrics *m;
-  } sets[] = {{"dev_start", &o->start}, {"dev_best", &o->best}, {"dev_end", &o->end},
-              {"test_start", &o->test_start}, {"test_end", &o->test_end}};
-  zf_buf_printf(&b, "{\"status\": \"%s\", \"steps\": %lld, \"best_step\": %lld, \"seconds\": %.3f, ",
+  } sets[] = {{"dev_start", &o->start},
+              {"dev_best", &o->best},
+              {"dev_end", &o->end},
+              {"test_start", &o->test_start},
+              {"test_end", &o->test_end}};
+  zf_buf_printf(&b,
+                "{\"status\": \"%s\", \"steps\": %lld, \"best_step\": %lld, \"seconds\": %.3f, ",
                 o->status, (long long)o->step, (long long)o->best_step, o->seconds);
   zf_buf_puts(&b, "\"output_dir\": ");
   zc_json_text(&b, r->set.output_dir, strlen(r->set.output_dir));
-  zf_buf_printf(&b, ", \"peak_rss_bytes\": %lld, \"forecast_bytes\": %lld, \"weights_bytes\": %lld, "
-                    "\"adamw_bytes\": %lld",
+  zf_buf_printf(&b,
+                ", \"peak_rss_bytes\": %lld, \"forecast_bytes\": %lld, \"weights_bytes\": %lld, "
+                "\"adamw_bytes\": %lld",
                 (long long)zf_peak_rss(), (long long)r->forecast.total,
                 (long long)r->forecast.weights, (long long)r->forecast.adamw);
   for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
@@ -169,16 +176,18 @@ static int try_step(struct zf_run *r) {
   int rc = zf_run_try(r, probe);
   if (rc) return rc;
   if (zc_common.json) {
-    zf_buf_printf(&b, "{\"dry_run\": true, \"steps\": %lld, \"loss\": %.17g, \"g\": %.17g, "
-                      "\"forecast_bytes\": %lld, \"peak_rss_bytes\": %lld, \"config\": ",
+    zf_buf_printf(&b,
+                  "{\"dry_run\": true, \"steps\": %lld, \"loss\": %.17g, \"g\": %.17g, "
+                  "\"forecast_bytes\": %lld, \"peak_rss_bytes\": %lld, \"config\": ",
                   (long long)r->steps, 0.5 * (probe[0].plus + probe[0].minus), probe[0].g,
                   (long long)r->forecast.total, (long long)zf_peak_rss());
     rc = zf_conf_dump_json(r->conf, &b);
     zf_buf_puts(&b, "}\n");
   } else {
     rc = zf_conf_dump(r->conf, &b, 1);
-    zc_say("one step   loss %.4f at +eps, %.4f at -eps, projected gradient %.4g; nothing was written",
-           probe[0].plus, probe[0].minus, probe[0].g);
+    zc_say(
+        "one step   loss %.4f at +eps, %.4f at -eps, projected gradient %.4g; nothing was written",
+        probe[0].plus, probe[0].minus, probe[0].g);
   }
   if (!rc) fputs(b.data, stdout);
   zf_buf_free(&b);
@@ -192,8 +201,10 @@ static int train(struct zf_run *r) {
   int rc = zf_train(r, &ev, &out);
   zc_bar_clear();
   if (rc) return rc;
-  if (zc_common.json) print_json(r, &out);
-  else print_end(r, &out);
+  if (zc_common.json)
+    print_json(r, &out);
+  else
+    print_end(r, &out);
   return 0;
 }
 
@@ -216,7 +227,8 @@ const struct zc_command zc_train = {
     "train",
     "fine-tune a model by forward passes alone",
     "zoft train CONFIG [key=value ...] [options]",
-    "Writes a run directory (output_dir): the tuned model, run.json, config.yaml, metrics.jsonl and\n"
+    "Writes a run directory (output_dir): the tuned model, run.json, config.yaml, metrics.jsonl "
+    "and\n"
     "steps.log. While it runs, 'touch OUT/save' writes a checkpoint and 'touch OUT/stop' ends the\n"
     "run; Ctrl-C writes a checkpoint and leaves, a second Ctrl-C leaves at once.\n"
     "'zoft validate --keys' lists every key of a config.\n\n"

@@ -28,15 +28,16 @@ static int list_keys(void) {
 }
 
 /* Text of tokens [from, to), special tokens shown. */
-static void piece(struct zf_buf *b, const struct zf_tok *tok, const int32_t *id, int64_t from, int64_t to) {
+static void piece(struct zf_buf *b, const struct zf_tok *tok, const int32_t *id, int64_t from,
+                  int64_t to) {
   zf_buf_clear(b);
   zf_buf_puts(b, "");
   if (zf_tok_decode(tok, b, id + from, to - from, 0)) zf_buf_puts(b, "?");
 }
 
 /* Targets stand out: in colour on a terminal, else between marks. */
-static void show_sequence(const struct zf_run *r, const struct zf_dataset *d, const struct zf_example *x,
-                          int32_t o) {
+static void show_sequence(const struct zf_run *r, const struct zf_dataset *d,
+                          const struct zf_example *x, int32_t o) {
   const struct zf_seq *s = &d->seq[x->seq + o];
   const int32_t *id = d->pool.id + s->at;
   struct zf_buf a = {0}, b = {0};
@@ -73,19 +74,23 @@ static void print_json(const struct zf_run *r) {
   static const char *const name[] = {"train", "dev", "test"};
   const struct zf_dataset *set[] = {r->data.train, r->data.dev, r->data.test};
   struct zf_buf b = {0};
-  zf_buf_printf(&b, "{\"valid\": true, \"family\": \"%s\", \"parameters\": %lld, \"steps\": %lld, "
-                    "\"forecast_bytes\": %lld",
-                r->model->config.family->model_type, (long long)zf_params_count(&r->model->params, 0),
-                (long long)r->steps, (long long)r->forecast.total);
+  zf_buf_printf(&b,
+                "{\"valid\": true, \"family\": \"%s\", \"parameters\": %lld, \"steps\": %lld, "
+                "\"forecast_bytes\": %lld",
+                r->model->config.family->model_type,
+                (long long)zf_params_count(&r->model->params, 0), (long long)r->steps,
+                (long long)r->forecast.total);
   for (int k = 0; k < 3; k++) {
     if (!set[k]) continue;
     const struct zf_data_counts *c = &set[k]->count;
-    zf_buf_printf(&b, ", \"%s\": {\"rows\": %lld, \"examples\": %lld, \"tokens\": %lld, "
-                      "\"targets\": %lld, \"truncated\": %lld, \"cut_tokens\": %lld, \"dropped\": %lld, "
-                      "\"split\": %lld, \"masked\": %lld}",
-                  name[k], (long long)c->rows, (long long)set[k]->n, (long long)c->tokens,
-                  (long long)c->targets, (long long)c->truncated, (long long)c->cut,
-                  (long long)c->dropped, (long long)c->split, (long long)c->masked);
+    zf_buf_printf(
+        &b,
+        ", \"%s\": {\"rows\": %lld, \"examples\": %lld, \"tokens\": %lld, "
+        "\"targets\": %lld, \"truncated\": %lld, \"cut_tokens\": %lld, \"dropped\": %lld, "
+        "\"split\": %lld, \"masked\": %lld}",
+        name[k], (long long)c->rows, (long long)set[k]->n, (long long)c->tokens,
+        (long long)c->targets, (long long)c->truncated, (long long)c->cut, (long long)c->dropped,
+        (long long)c->split, (long long)c->masked);
   }
   printf("%s}\n", b.data);
   zf_buf_free(&b);
@@ -97,9 +102,10 @@ static void print_text(const struct zf_run *r) {
   printf("model      %s (%s), %s parameters, context %lld\n", m->dir, m->config.family->model_type,
          zc_count(a, (double)zf_params_count(&m->params, 0)), (long long)m->config.context);
   printf("tokenizer  %s, %lld ids\n", zf_tok_type(r->tok), (long long)zf_tok_size(r->tok));
-  printf("training   %lld steps of %lld examples; memory forecast %s, AdamW would need about %s\n\n",
-         (long long)r->steps, (long long)r->batch, zf_human_bytes(a, (double)r->forecast.total),
-         zf_human_bytes(b, (double)r->forecast.adamw));
+  printf(
+      "training   %lld steps of %lld examples; memory forecast %s, AdamW would need about %s\n\n",
+      (long long)r->steps, (long long)r->batch, zf_human_bytes(a, (double)r->forecast.total),
+      zf_human_bytes(b, (double)r->forecast.adamw));
   struct zc_table *t = zc_table_new("lrrrrrrrr");
   zc_table_row(t, (const char *const[]){"set", "rows", "examples", "tokens", "targets", "truncated",
                                         "dropped", "masked", "run a pass"});
@@ -120,8 +126,10 @@ static int run(const struct zc_args *a) {
   if (examples < 0) return zf_error(ZF_EUSAGE, "--examples: expected 0 or more");
   int rc = zc_conf_load(&conf, a);
   if (!rc) rc = zf_run_open(&r, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST);
-  if (!rc && zc_common.json) print_json(r);
-  else if (!rc) print_text(r);
+  if (!rc && zc_common.json)
+    print_json(r);
+  else if (!rc)
+    print_text(r);
   zf_run_free(r);
   zf_conf_free(conf);
   return rc;
@@ -131,8 +139,10 @@ const struct zc_command zc_validate = {
     "validate",
     "check config, model, tokenizer and data, and show what is learned",
     "zoft validate CONFIG [key=value ...] [options]",
-    "Shows the exact text of some examples, their targets in colour (between « and » where there is\n"
-    "no terminal), and counts what is truncated, dropped or masked. Nothing is trained or written.\n\n"
+    "Shows the exact text of some examples, their targets in colour (between « and » where there "
+    "is\n"
+    "no terminal), and counts what is truncated, dropped or masked. Nothing is trained or "
+    "written.\n\n"
     "Examples:\n"
     "  zoft validate configs/demo.yaml\n"
     "  zoft validate configs/sst2.yaml base_model=DIR -n 10\n"

@@ -11,7 +11,8 @@
 int zc_conf_load(struct zf_conf **out, const struct zc_args *a) {
   const struct zf_conf_key *const tables[] = {zf_train_keys};
   if (a->nword > 1)
-    return zf_error(ZF_EUSAGE, "expected one config file, found '%s' and '%s'", a->word[0], a->word[1]);
+    return zf_error(ZF_EUSAGE, "expected one config file, found '%s' and '%s'", a->word[0],
+                    a->word[1]);
   int rc = zf_conf_new(out, tables, 1);
   if (!rc && a->nword) rc = zf_conf_file(*out, a->word[0]);
   for (int i = 0; !rc && i < a->nset; i++) rc = zf_conf_word(*out, a->set[i]);
@@ -30,9 +31,12 @@ char *zc_metric(char out[32], const struct zf_metrics *m, const char *name) {
   if (!strcmp(name, "accuracy")) v = 100 * m->accuracy;
   if (!strcmp(name, "macro F1")) v = 100 * m->f1;
   int percent = !strcmp(name, "accuracy") || !strcmp(name, "macro F1");
-  if (!m->examples || !isfinite(v)) snprintf(out, 32, "-");
-  else if (percent) snprintf(out, 32, "%.1f %%", v);
-  else snprintf(out, 32, "%.4f", v);
+  if (!m->examples || !isfinite(v))
+    snprintf(out, 32, "-");
+  else if (percent)
+    snprintf(out, 32, "%.1f %%", v);
+  else
+    snprintf(out, 32, "%.4f", v);
   return out;
 }
 
@@ -53,10 +57,14 @@ void zc_say_counts(const struct zf_dataset *d, const char *what) {
 }
 
 char *zc_count(char out[32], double n) {
-  if (n < 1e4) snprintf(out, 32, "%.0f", n);
-  else if (n < 1e6) snprintf(out, 32, "%.1f k", n / 1e3);
-  else if (n < 1e9) snprintf(out, 32, "%.2f M", n / 1e6);
-  else snprintf(out, 32, "%.2f G", n / 1e9);
+  if (n < 1e4)
+    snprintf(out, 32, "%.0f", n);
+  else if (n < 1e6)
+    snprintf(out, 32, "%.1f k", n / 1e3);
+  else if (n < 1e9)
+    snprintf(out, 32, "%.2f M", n / 1e6);
+  else
+    snprintf(out, 32, "%.2f G", n / 1e9);
   return out;
 }
 

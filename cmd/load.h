@@ -6,14 +6,15 @@
 #include "opt.h"
 #include "train/run.h"
 
-/* Reads the config file that is the only word of `a` (none: settings come from key=value alone), then
- * the key=value words, and checks required keys.  The caller frees *out. */
+/* Reads the config file that is the only word of `a` (none: settings come from key=value alone),
+ * then the key=value words, and checks required keys.  The caller frees *out. */
 int zc_conf_load(struct zf_conf **out, const struct zc_args *a);
 
 /* Appends `"key": value` pairs of a metrics object as cells: the display of one number. */
 char *zc_metric(char out[32], const struct zf_metrics *m, const char *name);
 
-/* The sentence about what was truncated, dropped, split or masked in a set; nothing when nothing was. */
+/* The sentence about what was truncated, dropped, split or masked in a set; nothing when nothing
+ * was. */
 void zc_say_counts(const struct zf_dataset *d, const char *what);
 
 /* Tensor data and sizes: "4.58 M". */

@@ -13,8 +13,8 @@ extern const struct zc_command zc_train, zc_eval, zc_score, zc_generate, zc_toke
     zc_validate, zc_env;
 
 const struct zc_command *const zc_commands[] = {
-    &zc_train,    &zc_eval,    &zc_score,    &zc_generate, &zc_tokenize,
-    &zc_inspect,  &zc_validate, &zc_env,     NULL,
+    &zc_train,   &zc_eval,     &zc_score, &zc_generate, &zc_tokenize,
+    &zc_inspect, &zc_validate, &zc_env,   NULL,
 };
 
 static void usage(void) {
@@ -43,8 +43,10 @@ static int unknown(const char *name) {
   int n = 0;
   for (const struct zc_command *const *c = zc_commands; *c && n < 32; c++) names[n++] = (*c)->name;
   const char *near = zf_nearest(name, names, n);
-  if (near) zf_error(ZF_EUSAGE, "unknown command '%s': did you mean '%s'?", name, near);
-  else zf_error(ZF_EUSAGE, "unknown command '%s': 'zoft -h' lists them", name);
+  if (near)
+    zf_error(ZF_EUSAGE, "unknown command '%s': did you mean '%s'?", name, near);
+  else
+    zf_error(ZF_EUSAGE, "unknown command '%s': 'zoft -h' lists them", name);
   return zc_fail(ZF_EUSAGE);
 }
 

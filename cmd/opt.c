@@ -19,18 +19,21 @@ static const struct zc_opt common[] = {
     {"quiet", 'q', ZC_FLAG, NULL, "say nothing but results and errors", &zc_common.quiet},
     {"verbose", 'v', ZC_FLAG, NULL, "say more", &zc_common.verbose},
     {"no-color", 0, ZC_FLAG, NULL, "no colours (as does NO_COLOR)", &zc_common.no_color},
-    {"cpumask", 0, ZC_STR, "LIST", "use only these CPU features: none, avx2, avx512, ...", &cpumask},
+    {"cpumask", 0, ZC_STR, "LIST", "use only these CPU features: none, avx2, avx512, ...",
+     &cpumask},
     {"help", 'h', ZC_FLAG, NULL, "show this help", &zc_common.help},
     {0},
 };
 
-static const struct zc_opt *find_in(const struct zc_opt *o, const char *name, size_t n, char brief) {
+static const struct zc_opt *find_in(const struct zc_opt *o, const char *name, size_t n,
+                                    char brief) {
   for (; o && o->name; o++)
     if (brief ? o->brief == brief : strlen(o->name) == n && !strncmp(o->name, name, n)) return o;
   return NULL;
 }
 
-static const struct zc_opt *find(const struct zc_command *c, const char *name, size_t n, char brief) {
+static const struct zc_opt *find(const struct zc_command *c, const char *name, size_t n,
+                                 char brief) {
   const struct zc_opt *o = find_in(c->opt, name, n, brief);
   return o ? o : find_in(common, name, n, brief);
 }
@@ -43,8 +46,7 @@ static int unknown(const struct zc_command *c, const char *word) {
   char plain[64];
   snprintf(plain, sizeof plain, "%.*s", (int)strcspn(word + 2, "="), word + 2);
   const char *near = word[1] == '-' ? zf_nearest(plain, names, n) : NULL;
-  if (near)
-    return zf_error(ZF_EUSAGE, "unknown option '%s': did you mean '--%s'?", word, near);
+  if (near) return zf_error(ZF_EUSAGE, "unknown option '%s': did you mean '--%s'?", word, near);
   return zf_error(ZF_EUSAGE, "unknown option '%s': see 'zoft %s -h'", word, c->name);
 }
 
@@ -55,8 +57,10 @@ static int store(const struct zc_opt *o, const char *value) {
     *(const char **)o->to = value;
     return 0;
   }
-  if (o->type == ZC_INT) *(int64_t *)o->to = strtoll(value, &end, 10);
-  else *(double *)o->to = strtod(value, &end);
+  if (o->type == ZC_INT)
+    *(int64_t *)o->to = strtoll(value, &end, 10);
+  else
+    *(double *)o->to = strtod(value, &end);
   if (end == value || *end || errno)
     return zf_error(ZF_EUSAGE, "--%s expects %s, found '%s'", o->name,
                     o->type == ZC_INT ? "a whole number" : "a number", value);
@@ -95,8 +99,10 @@ int zc_parse(struct zc_args *a, const struct zc_command *c, int argc, char **arg
     const char *w = argv[i];
     int rc = 0;
     if (plain || w[0] != '-' || !w[1]) {
-      if (!plain && is_set(w)) a->set[a->nset++] = w;
-      else a->word[a->nword++] = w;
+      if (!plain && is_set(w))
+        a->set[a->nset++] = w;
+      else
+        a->word[a->nword++] = w;
     } else if (!strcmp(w, "--")) {
       plain = 1;
     } else {

@@ -13,9 +13,9 @@ struct zc_opt {
   const char *name; /* "json" for --json */
   char brief;       /* 'q' for -q, 0: none */
   enum zc_type type;
-  const char *arg;  /* name of the argument in the help */
+  const char *arg; /* name of the argument in the help */
   const char *help;
-  void *to;         /* int, const char *, int64_t or double, by type */
+  void *to; /* int, const char *, int64_t or double, by type */
 };
 
 /* What every command understands. */
@@ -27,15 +27,15 @@ extern struct zc_common zc_common;
 struct zc_args {
   const char **word; /* neither option nor key=value */
   int nword;
-  const char **set;  /* key=value */
+  const char **set; /* key=value */
   int nset;
 };
 
 struct zc_command {
   const char *name, *about;
-  const char *usage;          /* "zoft train CONFIG [key=value ...] [options]" */
-  const char *details;        /* paragraphs and examples of the help screen */
-  const struct zc_opt *opt;   /* ends with a NULL name; NULL: none */
+  const char *usage;        /* "zoft train CONFIG [key=value ...] [options]" */
+  const char *details;      /* paragraphs and examples of the help screen */
+  const struct zc_opt *opt; /* ends with a NULL name; NULL: none */
   int (*run)(const struct zc_args *a);
 };
 

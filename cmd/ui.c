@@ -63,14 +63,22 @@ static void fail_line(const char *fmt, ...) {
 
 int zc_exit_status(int code) {
   switch (code) {
-    case 0: return 0;
-    case ZF_EUSAGE: return 2;
-    case ZF_EINVALID: return 3;
-    case ZF_EMEMLIMIT: return 4;
-    case ZF_EGATE: return 5;
-    case ZF_EDIVERGED: return 6;
-    case ZF_ESTOPPED: return 128 + (zc_signal() ? zc_signal() : SIGINT);
-    default: return 1;
+    case 0:
+      return 0;
+    case ZF_EUSAGE:
+      return 2;
+    case ZF_EINVALID:
+      return 3;
+    case ZF_EMEMLIMIT:
+      return 4;
+    case ZF_EGATE:
+      return 5;
+    case ZF_EDIVERGED:
+      return 6;
+    case ZF_ESTOPPED:
+      return 128 + (zc_signal() ? zc_signal() : SIGINT);
+    default:
+      return 1;
   }
 }
 
@@ -179,10 +187,14 @@ void zc_table_print(struct zc_table *t, int header) {
 
 char *zc_duration(char out[32], double s) {
   long long n = (long long)(s + 0.5);
-  if (s < 9.95) snprintf(out, 32, "%.1f s", s);
-  else if (n < 60) snprintf(out, 32, "%lld s", n);
-  else if (n < 3600) snprintf(out, 32, "%lld:%02lld", n / 60, n % 60);
-  else snprintf(out, 32, "%lld:%02lld:%02lld", n / 3600, n / 60 % 60, n % 60);
+  if (s < 9.95)
+    snprintf(out, 32, "%.1f s", s);
+  else if (n < 60)
+    snprintf(out, 32, "%lld s", n);
+  else if (n < 3600)
+    snprintf(out, 32, "%lld:%02lld", n / 60, n % 60);
+  else
+    snprintf(out, 32, "%lld:%02lld:%02lld", n / 3600, n / 60 % 60, n % 60);
   return out;
 }
 
@@ -192,10 +204,14 @@ void zc_json_text(struct zf_buf *b, const char *s, size_t n) {
     zf_buf_putc(b, '"');
     for (size_t i = 0; i < n; i++) {
       unsigned char c = (unsigned char)s[i];
-      if (c == '"' || c == '\\') zf_buf_printf(b, "\\%c", c);
-      else if (c < 0x20) zf_buf_printf(b, "\\u%04x", c);
-      else if (c < 0x80) zf_buf_putc(b, (char)c);
-      else zf_buf_puts(b, "\xef\xbf\xbd");
+      if (c == '"' || c == '\\')
+        zf_buf_printf(b, "\\%c", c);
+      else if (c < 0x20)
+        zf_buf_printf(b, "\\u%04x", c);
+      else if (c < 0x80)
+        zf_buf_putc(b, (char)c);
+      else
+        zf_buf_puts(b, "\xef\xbf\xbd");
     }
     zf_buf_putc(b, '"');
     return;

@@ -7,7 +7,7 @@
 
 #include "base/buf.h"
 
-int zc_tty(void);   /* standard error is a terminal, and not --quiet */
+int zc_tty(void);     /* standard error is a terminal, and not --quiet */
 int zc_color(int fd); /* colours are wanted on this descriptor */
 
 /* A line on standard error, unless --quiet; it does not break the progress bar. */
@@ -27,7 +27,7 @@ void zc_bar_clear(void);
 struct zc_table;
 struct zc_table *zc_table_new(const char *align);
 void zc_table_row(struct zc_table *t, const char *const *cell); /* copies; NULL cell: empty */
-void zc_table_print(struct zc_table *t, int header); /* to standard output, and frees */
+void zc_table_print(struct zc_table *t, int header);            /* to standard output, and frees */
 
 /* "1:02:03", "2:03", "3 s" into out[32], which is returned. */
 char *zc_duration(char out[32], double seconds);

@@ -32,8 +32,7 @@ int zf_arena_init(struct zf_arena *a, size_t cap) {
   memset(a, 0, sizeof *a);
   if (cap == 0) cap = ALIGN;
   void *p = mmap(NULL, cap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED)
-    return zf_error(ZF_ENOMEM, "cannot reserve %zu bytes of memory", cap);
+  if (p == MAP_FAILED) return zf_error(ZF_ENOMEM, "cannot reserve %zu bytes of memory", cap);
   a->base = p;
   a->cap = cap;
   POISON(a->base, a->cap);
@@ -89,7 +88,6 @@ void *zf_malloc(size_t size) {
 void *zf_calloc(int64_t n, size_t size) {
   int fits = n >= 0 && (!size || (uint64_t)n <= SIZE_MAX / size);
   void *p = fits ? calloc(n ? (size_t)n : 1, size ? size : 1) : NULL;
-  if (!p)
-    zf_error(ZF_ENOMEM, "out of memory: %lld items of %zu bytes wanted", (long long)n, size);
+  if (!p) zf_error(ZF_ENOMEM, "out of memory: %lld items of %zu bytes wanted", (long long)n, size);
   return p;
 }

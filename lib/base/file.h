@@ -34,8 +34,8 @@ struct zf_out {
 };
 
 int zf_out_open(struct zf_out *o, const char *path);
-int zf_out_commit(struct zf_out *o);  /* on failure nothing is left behind */
-void zf_out_abort(struct zf_out *o);  /* takes a zeroed or committed one */
+int zf_out_commit(struct zf_out *o); /* on failure nothing is left behind */
+void zf_out_abort(struct zf_out *o); /* takes a zeroed or committed one */
 
 /* Writes `len` bytes to `path` by way of a zf_out. */
 int zf_write_file(const char *path, const void *data, size_t len);
@@ -45,8 +45,8 @@ int zf_copy_file(const char *from, const char *to);
 
 int zf_exists(const char *path);
 int zf_is_dir(const char *path);
-int zf_mkdirs(const char *path);    /* like mkdir -p */
-int zf_sync_dir(const char *path);  /* fsync of a directory's entries */
+int zf_mkdirs(const char *path);   /* like mkdir -p */
+int zf_sync_dir(const char *path); /* fsync of a directory's entries */
 
 /* 1 when the directory has no entry but . and .., 0 when it has, or a code. */
 int zf_dir_empty(const char *path);

@@ -24,12 +24,13 @@ struct zf_decoder {
   int full; /* the last token could not be read: no room */
 };
 
-int zf_decoder_new(struct zf_decoder **out, const struct zf_model *m, int64_t prompt, int64_t length) {
+int zf_decoder_new(struct zf_decoder **out, const struct zf_model *m, int64_t prompt,
+                   int64_t length) {
   *out = NULL;
   struct zf_decoder *d = zf_calloc(1, sizeof *d);
   if (!d) return ZF_ENOMEM;
-  struct zf_limits lim = {.tokens = prompt, .rows = 1, .segments = 1, .length = length, .ids = 1,
-                          .streams = 1};
+  struct zf_limits lim = {
+      .tokens = prompt, .rows = 1, .segments = 1, .length = length, .ids = 1, .streams = 1};
   d->m = m;
   d->length = length;
   int rc = zf_forward_new(&d->f, m, &lim);
@@ -71,8 +72,14 @@ static int read_tokens(struct zf_decoder *d, const int32_t *ids, int64_t n) {
     d->id[i] = ids[i];
     d->pos[i] = (int32_t)(d->cache->len + i);
   }
-  struct zf_batch b = {.T = n, .id = d->id, .pos = d->pos, .nseg = 1, .seg = &seg,
-                       .cache = &d->cache, .R = 1, .row = &last};
+  struct zf_batch b = {.T = n,
+                       .id = d->id,
+                       .pos = d->pos,
+                       .nseg = 1,
+                       .seg = &seg,
+                       .cache = &d->cache,
+                       .R = 1,
+                       .row = &last};
   int rc = zf_forward_run(d->f, &b, &none);
   if (!rc) zf_forward_logits(d->f, d->logits);
   return rc;
@@ -80,8 +87,8 @@ static int read_tokens(struct zf_decoder *d, const int32_t *ids, int64_t n) {
 
 int zf_decoder_begin(struct zf_decoder *d, const int32_t *ids, int64_t n) {
   if (n > zf_forward_limits(d->f)->tokens || n > d->length)
-    return zf_error(ZF_EUSAGE, "a prompt of %lld tokens is longer than the %lld that fit", (long long)n,
-                    (long long)d->length);
+    return zf_error(ZF_EUSAGE, "a prompt of %lld tokens is longer than the %lld that fit",
+                    (long long)n, (long long)d->length);
   d->cache->len = 0;
   d->made = 0;
   d->full = 0;
@@ -104,8 +111,8 @@ static int32_t greedy(const struct zf_decoder *d) {
 /* A number in [0,1) from 53 bits. */
 static double uniform(const struct zf_sampling *s, int64_t n) {
   uint32_t w[2];
-  struct zf_noise k = {.seed = s->seed, .step = (uint32_t)n, .use = ZF_USE_SAMPLE,
-                       .param = s->number & 0xffffff};
+  struct zf_noise k = {
+      .seed = s->seed, .step = (uint32_t)n, .use = ZF_USE_SAMPLE, .param = s->number & 0xffffff};
   zf_noise_words(w, &k, 0, 2);
   return ((double)(w[0] >> 5) * 67108864.0 + (double)(w[1] >> 6)) * 0x1p-53;
 }

@@ -7,7 +7,8 @@
 #include "base/err.h"
 
 /* Macro F1 from counts: hit, chosen and present of each label. */
-static double macro_f1(const int64_t *hit, const int64_t *chosen, const int64_t *present, int64_t n) {
+static double macro_f1(const int64_t *hit, const int64_t *chosen, const int64_t *present,
+                       int64_t n) {
   double sum = 0;
   int64_t seen = 0;
   for (int64_t k = 0; k < n; k++) {
@@ -18,7 +19,8 @@ static double macro_f1(const int64_t *hit, const int64_t *chosen, const int64_t 
   return seen ? sum / (double)seen : NAN;
 }
 
-static int classify(struct zf_metrics *out, const struct zf_dataset *d, const struct zf_score *score) {
+static int classify(struct zf_metrics *out, const struct zf_dataset *d,
+                    const struct zf_score *score) {
   int64_t *count = zf_calloc(3 * d->options, sizeof *count), right = 0;
   if (!count) return ZF_ENOMEM;
   int64_t *hit = count, *chosen = count + d->options, *present = count + 2 * d->options;
@@ -35,17 +37,18 @@ static int classify(struct zf_metrics *out, const struct zf_dataset *d, const st
   return 0;
 }
 
-int zf_metrics_make(struct zf_metrics *out, const struct zf_dataset *d, const struct zf_score *score) {
-  *out = (struct zf_metrics){.examples = d->n, .targets = d->count.targets, .perplexity = NAN,
-                             .accuracy = NAN, .f1 = NAN};
+int zf_metrics_make(struct zf_metrics *out, const struct zf_dataset *d,
+                    const struct zf_score *score) {
+  *out = (struct zf_metrics){
+      .examples = d->n, .targets = d->count.targets, .perplexity = NAN, .accuracy = NAN, .f1 = NAN};
   out->loss = zf_score_mean(score, d->n);
   if (d->type == ZF_TASK_CLASSIFICATION) return classify(out, d, score);
   out->perplexity = exp(out->loss);
   return 0;
 }
 
-int zf_evaluate(struct zf_metrics *out, struct zf_scorer *s, const struct zf_dataset *d, int64_t most,
-                int (*stopped)(void *ctx), void *ctx) {
+int zf_evaluate(struct zf_metrics *out, struct zf_scorer *s, const struct zf_dataset *d,
+                int64_t most, int (*stopped)(void *ctx), void *ctx) {
   enum { PIECE = 64 };
   struct zf_score *score = zf_calloc(d->n, sizeof *score);
   struct zf_perturb none = zf_perturb_none();

@@ -15,12 +15,13 @@ struct zf_metrics {
 };
 
 /* ZF_ENOMEM. */
-int zf_metrics_make(struct zf_metrics *out, const struct zf_dataset *d, const struct zf_score *score);
+int zf_metrics_make(struct zf_metrics *out, const struct zf_dataset *d,
+                    const struct zf_score *score);
 
-/* Scores the whole set without noise and reduces it.  `stopped` (may be NULL) is asked now and then:
- * ZF_ESTOPPED when it says so. */
-int zf_evaluate(struct zf_metrics *out, struct zf_scorer *s, const struct zf_dataset *d, int64_t most,
-                int (*stopped)(void *ctx), void *ctx);
+/* Scores the whole set without noise and reduces it.  `stopped` (may be NULL) is asked now and
+ * then: ZF_ESTOPPED when it says so. */
+int zf_evaluate(struct zf_metrics *out, struct zf_scorer *s, const struct zf_dataset *d,
+                int64_t most, int (*stopped)(void *ctx), void *ctx);
 
 /* Appends the members of a JSON object, without braces: "loss": ..., "accuracy": ...  What does not
  * apply (NaN) is left out. */

@@ -23,13 +23,13 @@ struct zf_scorer {
   struct zf_limits lim;
   struct zf_arena arena;
   struct zf_batch b;
-  int32_t *target;        /* of each row; -1: asked by logits at ids */
-  double *lse, *logit;    /* [streams * rows] */
-  int32_t *ids;           /* distinct option ids of the batch */
-  float *at;              /* [streams * rows][ids] */
+  int32_t *target;     /* of each row; -1: asked by logits at ids */
+  double *lse, *logit; /* [streams * rows] */
+  int32_t *ids;        /* distinct option ids of the batch */
+  float *at;           /* [streams * rows][ids] */
   int64_t nid;
-  int whole;              /* some row needs the normaliser */
-  double *option;         /* mean log-probability of each option of one example */
+  int whole;      /* some row needs the normaliser */
+  double *option; /* mean log-probability of each option of one example */
 };
 
 static int64_t max64(int64_t a, int64_t b) {
@@ -75,7 +75,8 @@ static struct cost times(struct cost c, int64_t m) {
   return (struct cost){m * c.tokens, m * c.rows, m * c.segments, m * c.ids};
 }
 
-/* The most that any `m` examples of a set need together; without memory to sort, a coarser bound. */
+/* The most that any `m` examples of a set need together; without memory to sort, a coarser bound.
+ */
 static struct cost worst(const struct zf_dataset *d, int64_t m) {
   struct cost c = {0, 0, 0, 0};
   int64_t *v = zf_calloc(4 * d->n, sizeof *v);
@@ -244,8 +245,10 @@ static int64_t reduce(struct zf_scorer *s, const struct zf_dataset *d, int64_t i
     if (x->label < 0 || o == x->label) out->nll = -sum;
     out->weight = n;
   }
-  if (x->label >= 0) choose(out, s->option, x->nseq, x->label);
-  else out->loss = out->nll;
+  if (x->label >= 0)
+    choose(out, s->option, x->nseq, x->label);
+  else
+    out->loss = out->nll;
   return x->single ? 1 : at - row;
 }
 
@@ -263,8 +266,8 @@ static int run(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *i
   return 0;
 }
 
-int zf_score_examples(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index, int64_t n,
-                      int64_t most, const struct zf_perturb *pt, struct zf_score *out) {
+int zf_score_examples(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
+                      int64_t n, int64_t most, const struct zf_perturb *pt, struct zf_score *out) {
   for (int64_t from = 0, to; from < n; from = to) {
     struct cost sum = {0, 0, 0, 0};
     s->b.T = s->b.R = s->b.nseg = s->nid = s->whole = 0;

@@ -32,8 +32,8 @@ int64_t zf_scorer_bytes(const struct zf_limits *lim); /* for forecasts */
 
 /* Scores examples index[0..n) (NULL: 0..n-1) of `d` under `pt`: out[s*n + i].  As many examples
  * go into one pass as fit the limits, `most` at the most (0: no bound). */
-int zf_score_examples(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index, int64_t n,
-                      int64_t most, const struct zf_perturb *pt, struct zf_score *out);
+int zf_score_examples(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
+                      int64_t n, int64_t most, const struct zf_perturb *pt, struct zf_score *out);
 
 /* Sum of losses over sum of weights, in example order. */
 double zf_score_mean(const struct zf_score *score, int64_t n);

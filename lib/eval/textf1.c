@@ -66,8 +66,9 @@ int zf_word_f1(double *out, const char *got, const char *want) {
 }
 
 /* Decodes behind the prompt of one sequence and scores what comes. */
-static int one(double *f1, struct zf_decoder *dec, const struct zf_model *m, const struct zf_tok *tok,
-               const int32_t *id, const struct zf_seq *s, struct zf_buf *got, struct zf_buf *want) {
+static int one(double *f1, struct zf_decoder *dec, const struct zf_model *m,
+               const struct zf_tok *tok, const int32_t *id, const struct zf_seq *s,
+               struct zf_buf *got, struct zf_buf *want) {
   struct zf_sampling greedy = {.top_p = 1};
   int64_t most = s->n - s->target + EXTRA, room = m->config.context - s->target;
   zf_buf_clear(got);

@@ -185,8 +185,10 @@ static int read_scaling(struct zf_rope_conf *rope, const struct reader *r, const
   int rc;
   if ((rc = zf_json_str(&type, s, "type", r->name))) return rc;
   if ((rc = zf_json_str(&type, s, "rope_type", r->name))) return rc;
-  if (!strcmp(type, "linear")) rope->kind = ZF_ROPE_LINEAR;
-  else if (!strcmp(type, "llama3")) rope->kind = ZF_ROPE_LLAMA3;
+  if (!strcmp(type, "linear"))
+    rope->kind = ZF_ROPE_LINEAR;
+  else if (!strcmp(type, "llama3"))
+    rope->kind = ZF_ROPE_LLAMA3;
   else if (strcmp(type, "default") != 0)
     return zf_error(ZF_EINVALID,
                     "%s: rope scaling '%s' is not supported; supported are default, linear, llama3",
@@ -308,8 +310,10 @@ void zf_rope_freqs(double *inv_freq, int64_t dim, const struct zf_rope_conf *r) 
     if (r->kind == ZF_ROPE_LLAMA3) {
       double wavelength = 2 * pi / f;
       double s = (r->original / wavelength - r->low) / (r->high - r->low);
-      if (wavelength > r->original / r->low) f /= r->factor;
-      else if (wavelength >= r->original / r->high) f = (1 - s) * f / r->factor + s * f;
+      if (wavelength > r->original / r->low)
+        f /= r->factor;
+      else if (wavelength >= r->original / r->high)
+        f = (1 - s) * f / r->factor + s * f;
     }
     inv_freq[i] = f;
   }

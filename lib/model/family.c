@@ -3,18 +3,18 @@
 
 #include <stddef.h>
 
-#define LLAMA_KEYS                                                                               \
-  .k_hidden = "hidden_size", .k_layers = "num_hidden_layers", .k_heads = "num_attention_heads", \
-  .k_kv_heads = "num_key_value_heads", .k_head_dim = "head_dim", .k_ffn = "intermediate_size",  \
-  .k_max_pos = "max_position_embeddings", .k_norm_eps = "rms_norm_eps", .k_act = "hidden_act",  \
+#define LLAMA_KEYS                                                                                 \
+  .k_hidden = "hidden_size", .k_layers = "num_hidden_layers", .k_heads = "num_attention_heads",    \
+  .k_kv_heads = "num_key_value_heads", .k_head_dim = "head_dim", .k_ffn = "intermediate_size",     \
+  .k_max_pos = "max_position_embeddings", .k_norm_eps = "rms_norm_eps", .k_act = "hidden_act",     \
   .norm_eps = 1e-6, .act = "silu"
 
-#define LLAMA_NAMES                                                                              \
-  .embed = "embed_tokens.weight", .final_norm = "norm.weight", .head = "lm_head.weight",        \
-  .norm1 = "layers.#.input_layernorm.weight", .q = "layers.#.self_attn.q_proj.weight",          \
-  .k = "layers.#.self_attn.k_proj.weight", .v = "layers.#.self_attn.v_proj.weight",             \
-  .o = "layers.#.self_attn.o_proj.weight", .norm2 = "layers.#.post_attention_layernorm.weight", \
-  .gate = "layers.#.mlp.gate_proj.weight", .up = "layers.#.mlp.up_proj.weight",                 \
+#define LLAMA_NAMES                                                                                \
+  .embed = "embed_tokens.weight", .final_norm = "norm.weight", .head = "lm_head.weight",           \
+  .norm1 = "layers.#.input_layernorm.weight", .q = "layers.#.self_attn.q_proj.weight",             \
+  .k = "layers.#.self_attn.k_proj.weight", .v = "layers.#.self_attn.v_proj.weight",                \
+  .o = "layers.#.self_attn.o_proj.weight", .norm2 = "layers.#.post_attention_layernorm.weight",    \
+  .gate = "layers.#.mlp.gate_proj.weight", .up = "layers.#.mlp.up_proj.weight",                    \
   .down = "layers.#.mlp.down_proj.weight"
 
 static const struct zf_family table[] = {

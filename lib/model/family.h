@@ -28,21 +28,21 @@ struct zf_names {
 
 struct zf_family {
   const char *model_type;
-  const char *about;         /* for lists: what else is loaded by this row */
-  const char *prefix[4];     /* that may stand before every name; "" for none; ends with NULL */
+  const char *about;     /* for lists: what else is loaded by this row */
+  const char *prefix[4]; /* that may stand before every name; "" for none; ends with NULL */
 
   /* config.json: spelling of each size; NULL where the family has no such key */
   const char *k_hidden, *k_layers, *k_heads, *k_kv_heads, *k_head_dim, *k_ffn, *k_max_pos;
   const char *k_norm_eps, *k_act, *k_embed_dim;
-  double norm_eps;           /* default */
-  const char *act;           /* default */
-  int64_t head_dim;          /* default when it is not hidden / heads */
-  int ffn_multiple;          /* ffn = this * hidden when the key is null (gpt2: 4) */
-  int pos_offset;            /* rows of the position table before position 0 (opt: 2) */
-  struct zf_rule tie;        /* output head is the embedding */
-  struct zf_rule post_norm;  /* residual order: x = norm(x + f(x)) */
+  double norm_eps;          /* default */
+  const char *act;          /* default */
+  int64_t head_dim;         /* default when it is not hidden / heads */
+  int ffn_multiple;         /* ffn = this * hidden when the key is null (gpt2: 4) */
+  int pos_offset;           /* rows of the position table before position 0 (opt: 2) */
+  struct zf_rule tie;       /* output head is the embedding */
+  struct zf_rule post_norm; /* residual order: x = norm(x + f(x)) */
   struct zf_rule no_final_norm;
-  struct zf_rule affine;     /* norms have weights */
+  struct zf_rule affine; /* norms have weights */
   struct zf_rule qkv_bias, o_bias, mlp_bias;
   struct zf_rule inverse_layer_scale; /* attention scores divided by layer + 1 */
   struct zf_rule unit_scale;          /* attention scores not scaled by 1/sqrt(head_dim) */
@@ -51,10 +51,10 @@ struct zf_family {
   int64_t window_size;                /* when the key is absent */
   enum zf_norm norm;
   enum zf_pos pos;
-  int norm_bias;             /* LayerNorm with bias */
-  int head_norm;             /* RMSNorm of each query and key head, before RoPE */
-  int gated;                 /* MLP: act(gate x) * (up x), else act(up x) */
-  int transposed;            /* linear weights stored [in, out] (Conv1D) */
+  int norm_bias;  /* LayerNorm with bias */
+  int head_norm;  /* RMSNorm of each query and key head, before RoPE */
+  int gated;      /* MLP: act(gate x) * (up x), else act(up x) */
+  int transposed; /* linear weights stored [in, out] (Conv1D) */
   struct zf_names names;
 };
 
@@ -72,11 +72,11 @@ struct zf_config {
   int64_t vocab, hidden, embed_dim, layers, heads, kv_heads, head_dim, ffn, max_pos;
   int64_t context; /* longest sequence: max_pos, or the sliding window when that is shorter */
   double norm_eps;
-  int act;         /* enum zf_act */
+  int act; /* enum zf_act */
   int tied, post_norm, final_norm, affine, qkv_bias, o_bias, mlp_bias;
   int inverse_layer_scale, unit_scale;
   struct zf_rope_conf rope;
-  int32_t bos, eos;          /* -1: none (the first, when eos is a list) */
+  int32_t bos, eos; /* -1: none (the first, when eos is a list) */
 };
 
 /* All families, for lists: returns the number of rows. */

@@ -55,8 +55,7 @@ int zf_model_find(char **dir, const char *base_model) {
   if (zf_exists(base_model)) {
     size_t n = strlen(base_model);
     if (n < 12 || strcmp(base_model + n - 12, ".safetensors") != 0)
-      return zf_error(ZF_EUSAGE,
-                      "%s: expected a model directory or a .safetensors file inside one",
+      return zf_error(ZF_EUSAGE, "%s: expected a model directory or a .safetensors file inside one",
                       base_model);
     const char *slash = strrchr(base_model, '/');
     *dir = slash ? zf_strndup(base_model, (size_t)(slash - base_model)) : zf_strdup(".");

@@ -25,14 +25,14 @@ struct zf_forward {
   struct zf_arena arena;
   float *reg[ZF_REGS];
   int64_t ld[ZF_REGS];
-  float *head;            /* scratch of the head: X and H again */
+  float *head; /* scratch of the head: X and H again */
   float *vec_w, *vec_b, *scores, *rope;
   void *work;
-  int32_t *at;            /* position rows */
+  int32_t *at; /* position rows */
   struct zf_segment *seg;
   int64_t rot;
-  int threads;            /* that scratch and workspace were made for */
-  struct zf_perturb pt;   /* of the last run */
+  int threads;          /* that scratch and workspace were made for */
+  struct zf_perturb pt; /* of the last run */
   int64_t R;
 };
 
@@ -111,7 +111,8 @@ static int place_parts(struct zf_forward *f) {
 int zf_forward_new(struct zf_forward **out, const struct zf_model *m, const struct zf_limits *lim) {
   *out = NULL;
   if (lim->length > m->config.context)
-    return zf_error(ZF_EUSAGE, "a sequence of %lld tokens is longer than the model's context of %lld",
+    return zf_error(ZF_EUSAGE,
+                    "a sequence of %lld tokens is longer than the model's context of %lld",
                     (long long)lim->length, (long long)m->config.context);
   struct zf_forward *f = zf_calloc(1, sizeof *f);
   if (!f) return ZF_ENOMEM;
@@ -239,9 +240,15 @@ static void run_op(struct zf_forward *f, const struct zf_op *op, const struct zf
       zf_gather(f->reg[op->dst], f->ld[op->dst], b->id, T, &w, st, 0);
       break;
     }
-    case ZF_OP_POSITION: run_position(f, op, b); break;
-    case ZF_OP_NORM: run_norm(f, op, T); break;
-    case ZF_OP_LINEAR: run_linear(f, op, T); break;
+    case ZF_OP_POSITION:
+      run_position(f, op, b);
+      break;
+    case ZF_OP_NORM:
+      run_norm(f, op, T);
+      break;
+    case ZF_OP_LINEAR:
+      run_linear(f, op, T);
+      break;
     case ZF_OP_HEADNORM:
       zf_headnorm(src, ld, T, op->heads, op->n, (float)f->m->config.norm_eps,
                   vector(f, op->weight, f->vec_w), op->n, st);
@@ -249,7 +256,9 @@ static void run_op(struct zf_forward *f, const struct zf_op *op, const struct zf
     case ZF_OP_ROPE:
       zf_rope(src, ld, T, op->heads, op->n, f->rot, f->rope, b->pos, st);
       break;
-    case ZF_OP_ATTENTION: run_attention(f, op, b); break;
+    case ZF_OP_ATTENTION:
+      run_attention(f, op, b);
+      break;
     case ZF_OP_ACT:
       zf_act(src, ld, op->gated ? src + op->n : NULL, ld, T * st->n, op->n,
              (enum zf_act)f->m->config.act);
@@ -322,8 +331,8 @@ void zf_forward_logits_at(struct zf_forward *f, const int32_t *ids, int64_t n, f
   assert(n <= f->lim.ids);
   zf_gather(f->head, w.in, ids, n, &w, &f->pt.st, 0);
   for (int64_t s = 0; s < S; s++) {
-    struct zf_weight rows = {.data = f->head + s * n * w.in, .type = ZF_F32, .out = n, .in = w.in,
-                             .so = w.in, .si = 1};
+    struct zf_weight rows = {
+        .data = f->head + s * n * w.in, .type = ZF_F32, .out = n, .in = w.in, .so = w.in, .si = 1};
     zf_gemm(out + s * f->R * n, n, x + s * f->R * ld, ld, f->R, &rows, &one, NULL, 0, 0);
   }
 }

@@ -18,22 +18,22 @@ struct zf_cache {
 
 struct zf_batch {
   int64_t T;
-  int32_t *id, *pos;       /* [T] token ids, positions in their sequences */
+  int32_t *id, *pos; /* [T] token ids, positions in their sequences */
   int64_t nseg;
   struct zf_segment *seg;  /* pstart/plen name the prefix; pk, pv are filled by the pass */
   struct zf_cache **cache; /* NULL, or one for each segment: its prefix, and appended to */
   int64_t R;
-  int32_t *row;            /* [R] tokens whose output rows are wanted */
+  int32_t *row; /* [R] tokens whose output rows are wanted */
 };
 
 /* How large a pass may get; memory follows from it and from nothing else. */
 struct zf_limits {
-  int64_t tokens;  /* streams * T at most */
-  int64_t rows;    /* streams * R at most */
+  int64_t tokens; /* streams * T at most */
+  int64_t rows;   /* streams * R at most */
   int64_t segments;
-  int64_t length;  /* longest sequence: positions, and keys of a query */
-  int64_t ids;     /* most ids of zf_forward_logits_at */
-  int streams;     /* most streams */
+  int64_t length; /* longest sequence: positions, and keys of a query */
+  int64_t ids;    /* most ids of zf_forward_logits_at */
+  int streams;    /* most streams */
 };
 
 struct zf_forward;

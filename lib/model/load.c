@@ -173,8 +173,7 @@ static int make_params(struct zf_model *m, const struct zf_st_tensor **from,
     p->trained = matches(o, t->name);
     p->decayed = w->decayed;
     p->type = held_type(p, t, o);
-    if (must_copy(p, t))
-      copies += zf_arena_cost((size_t)p->n * zf_dtype_info(p->type)->size);
+    if (must_copy(p, t)) copies += zf_arena_cost((size_t)p->n * zf_dtype_info(p->type)->size);
   }
   m->params.n = m->plan.nwant;
   return zf_arena_init(&m->copies, copies);
@@ -225,8 +224,10 @@ int zf_model_reload(struct zf_model *m, const char *path) {
     if (!p->trained) continue;
     const struct zf_st_tensor *t = zf_st_find(st, p->name);
     if (!t || t->type != (int)p->type || t->count != p->n)
-      rc = zf_error(ZF_EINVALID, "%s: tensor '%s' is not the one that was saved there", path, p->name);
-    else memcpy(p->data, t->data, t->bytes);
+      rc = zf_error(ZF_EINVALID, "%s: tensor '%s' is not the one that was saved there", path,
+                    p->name);
+    else
+      memcpy(p->data, t->data, t->bytes);
     if (!rc) zf_map_drop(&st->map[t->file], (size_t)(t->data - st->map[t->file].data), t->bytes);
   }
   zf_st_free(st);

@@ -13,16 +13,16 @@
 struct zf_model {
   struct zf_config config;
   struct zf_plan plan;
-  struct zf_params params;   /* one for each plan.want, in order */
-  char *dir;                 /* of the checkpoint */
+  struct zf_params params; /* one for each plan.want, in order */
+  char *dir;               /* of the checkpoint */
   struct zf_st *st;
   struct zf_arena copies;
-  int64_t mapped, copied;    /* bytes of weights in the file's mapping, in own memory */
-  int64_t ignored;           /* tensors of the file that the plan has no use for */
+  int64_t mapped, copied; /* bytes of weights in the file's mapping, in own memory */
+  int64_t ignored;        /* tensors of the file that the plan has no use for */
 };
 
 struct zf_model_opts {
-  int dtype;                 /* enum zf_dtype for all weights; -1: trained ones f32, others as stored */
+  int dtype; /* enum zf_dtype for all weights; -1: trained ones f32, others as stored */
   const char *const *trainable; /* globs over tensor names; NULL: nothing is trained */
   int64_t ntrainable;
 };

@@ -42,8 +42,10 @@ static struct zf_op *add_op(struct builder *b, enum zf_op_kind kind, enum zf_reg
 /* Writes `name` with # replaced by the layer number. */
 static void expand(char out[160], const char *name, int64_t layer) {
   const char *hash = strchr(name, '#');
-  if (!hash) snprintf(out, 160, "%s", name);
-  else snprintf(out, 160, "%.*s%lld%s", (int)(hash - name), name, (long long)layer, hash + 1);
+  if (!hash)
+    snprintf(out, 160, "%s", name);
+  else
+    snprintf(out, 160, "%.*s%lld%s", (int)(hash - name), name, (long long)layer, hash + 1);
 }
 
 static int32_t add_want(struct builder *b, const char *name, int ndim, int64_t rows, int64_t cols) {
@@ -153,8 +155,7 @@ static void front(struct builder *b) {
   op->n = c->embed_dim;
   op->weight = add_want(b, n->embed, 2, c->vocab, c->embed_dim);
   b->p->head = op->weight;
-  if (projected)
-    linear(b, n->project_in, ZF_REG_H, c->embed_dim, ZF_REG_X, 0, c->hidden, 0, 0);
+  if (projected) linear(b, n->project_in, ZF_REG_H, c->embed_dim, ZF_REG_X, 0, c->hidden, 0, 0);
   if (c->family->pos != ZF_POS_LEARNED) return;
   op = add_op(b, ZF_OP_POSITION, ZF_REG_X, ZF_REG_X);
   op->n = c->hidden;

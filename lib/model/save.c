@@ -41,8 +41,8 @@ static int save_weights(const struct zf_model *m, const char *dir, int dtype) {
   int rc = out && path ? 0 : ZF_ENOMEM;
   for (int64_t i = 0; !rc && i < m->params.n; i++) {
     const struct zf_param *p = &m->params.p[i];
-    out[i] = (struct zf_st_out){.name = p->name, .ndim = p->ndim,
-                                .type = dtype >= 0 ? (enum zf_dtype)dtype : p->type};
+    out[i] = (struct zf_st_out){
+        .name = p->name, .ndim = p->ndim, .type = dtype >= 0 ? (enum zf_dtype)dtype : p->type};
     memcpy(out[i].shape, p->shape, sizeof *p->shape * (size_t)p->ndim);
   }
   if (!rc) rc = zf_st_write(path, out, m->params.n, NULL, 0, fill, &(struct filler){m, out});
@@ -93,10 +93,15 @@ static int copy_beside(const char *from_dir, const char *to_dir, const char *nam
 }
 
 int zf_model_save(const struct zf_model *m, const char *dir, int dtype) {
-  static const char *const beside[] = {
-      "generation_config.json", "tokenizer.json",          "tokenizer_config.json",
-      "vocab.json",             "merges.txt",              "special_tokens_map.json",
-      "added_tokens.json",      "tokenizer.model",         "chat_template.jinja"};
+  static const char *const beside[] = {"generation_config.json",
+                                       "tokenizer.json",
+                                       "tokenizer_config.json",
+                                       "vocab.json",
+                                       "merges.txt",
+                                       "special_tokens_map.json",
+                                       "added_tokens.json",
+                                       "tokenizer.model",
+                                       "chat_template.jinja"};
   int rc = zf_mkdirs(dir);
   for (size_t i = 0; !rc && i < sizeof beside / sizeof *beside; i++)
     rc = copy_beside(m->dir, dir, beside[i]);

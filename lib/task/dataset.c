@@ -132,8 +132,8 @@ static int find_label(const struct encoder *e, const json_t *row, int32_t *label
     return zf_error(ZF_EINVALID, "label '%.60s' is none of the %lld labels", text,
                     (long long)s->noptions);
   if (n < 0 || n >= s->noptions)
-    return zf_error(ZF_EINVALID, "label %lld is out of range: there are %lld options (0 to %lld)", n,
-                    (long long)s->noptions, (long long)s->noptions - 1);
+    return zf_error(ZF_EINVALID, "label %lld is out of range: there are %lld options (0 to %lld)",
+                    n, (long long)s->noptions, (long long)s->noptions - 1);
   *label = (int32_t)n;
   return 0;
 }
@@ -291,8 +291,8 @@ static int row_sequences(struct encoder *e, const json_t *row, struct zf_example
 }
 
 static int add_row(struct encoder *e, int64_t i) {
-  struct zf_example x = {.seq = e->d->nseq, .nseq = 1, .label = -1, .file = e->file,
-                         .line = e->rec->line[i]};
+  struct zf_example x = {
+      .seq = e->d->nseq, .nseq = 1, .label = -1, .file = e->file, .line = e->rec->line[i]};
   int keep, rc = row_sequences(e, e->rec->row[i], &x);
   e->d->count.rows++;
   if (!rc && e->spec->type == ZF_TASK_TEXT && e->spec->excess == ZF_EXCESS_SPLIT)
@@ -340,8 +340,8 @@ static int add_path(struct encoder *e) {
   return 0;
 }
 
-int zf_dataset_add(struct zf_dataset *d, const struct zf_records *r, const int64_t *index, int64_t n,
-                   const struct zf_data_spec *spec, const struct zf_tok *tok) {
+int zf_dataset_add(struct zf_dataset *d, const struct zf_records *r, const int64_t *index,
+                   int64_t n, const struct zf_data_spec *spec, const struct zf_tok *tok) {
   struct encoder e = {.d = d, .spec = spec, .tok = tok, .rec = r};
   if (spec->sequence_len < 2) /* a token to read and one to predict */
     return zf_error(ZF_EUSAGE, "sequence_len: expected 2 or more, found %lld",
@@ -367,10 +367,11 @@ int zf_dataset_check(const struct zf_dataset *d, const char *what) {
   if (d->count.rows == 0) return zf_error(ZF_EINVALID, "%s: the %s set has no row", path, what);
   if (d->count.masked)
     return zf_error(ZF_EINVALID,
-                    "%s: the %s set has no target: all %lld examples are empty or masked", path, what,
-                    (long long)d->count.rows);
-  return zf_error(ZF_EINVALID, "%s: the %s set is empty: all %lld examples are longer than "
-                               "sequence_len and were dropped",
+                    "%s: the %s set has no target: all %lld examples are empty or masked", path,
+                    what, (long long)d->count.rows);
+  return zf_error(ZF_EINVALID,
+                  "%s: the %s set is empty: all %lld examples are longer than "
+                  "sequence_len and were dropped",
                   path, what, (long long)d->count.rows);
 }
 

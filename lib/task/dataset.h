@@ -36,11 +36,11 @@ struct zf_data_spec {
   const char *text;           /* text: default "{text}" */
   const char *const *options; /* classification: one template for each label */
   int64_t noptions;
-  const char *label;          /* classification: the field; default "label" */
-  const char *const *labels;  /* values of the field in the order of options; NULL: 0, 1, 2, ... */
+  const char *label;         /* classification: the field; default "label" */
+  const char *const *labels; /* values of the field in the order of options; NULL: 0, 1, 2, ... */
   int64_t nlabels;
-  int train_on_inputs;        /* completion: the prompt is a target as well */
-  int add_eos;                /* completion, text: an EOS token ends the target */
+  int train_on_inputs; /* completion: the prompt is a target as well */
+  int add_eos;         /* completion, text: an EOS token ends the target */
   int64_t sequence_len;
   enum zf_excess excess;
 };
@@ -51,19 +51,20 @@ struct zf_seq {
 };
 
 struct zf_example {
-  int64_t seq;      /* its first sequence */
+  int64_t seq; /* its first sequence */
   int32_t nseq;
-  int32_t label;    /* classification; -1 elsewhere */
-  int32_t shared;   /* tokens that all its sequences begin with and that are run once */
-  int32_t single;   /* every option is one token behind the same prompt */
+  int32_t label;  /* classification; -1 elsewhere */
+  int32_t shared; /* tokens that all its sequences begin with and that are run once */
+  int32_t single; /* every option is one token behind the same prompt */
   int32_t file;
-  int64_t line;     /* of the file, 1-based */
+  int64_t line; /* of the file, 1-based */
 };
 
 struct zf_data_counts {
-  int64_t rows, truncated, dropped, split, masked; /* examples; masked: without any target, left out */
-  int64_t cut;                                     /* tokens lost to truncation */
-  int64_t tokens, targets, run;                    /* tokens in all, targets, tokens that are run */
+  int64_t rows, truncated, dropped, split,
+      masked;                   /* examples; masked: without any target, left out */
+  int64_t cut;                  /* tokens lost to truncation */
+  int64_t tokens, targets, run; /* tokens in all, targets, tokens that are run */
 };
 
 struct zf_dataset {
@@ -75,7 +76,7 @@ struct zf_dataset {
   struct zf_ids pool;
   char **path;
   int32_t nfile;
-  int64_t options;  /* most options of an example */
+  int64_t options; /* most options of an example */
   struct zf_data_counts count;
 };
 
@@ -86,8 +87,8 @@ void zf_dataset_free(struct zf_dataset *d); /* takes NULL */
 /* Encodes rows index[0..n) (NULL: all of them) of `r` and adds them.
  * ZF_EUSAGE: a template or option list is wrong.  ZF_EINVALID: "PATH:LINE: ..." a field is missing,
  * a label is out of range, an example is too long under ZF_EXCESS_RAISE. */
-int zf_dataset_add(struct zf_dataset *d, const struct zf_records *r, const int64_t *index, int64_t n,
-                   const struct zf_data_spec *spec, const struct zf_tok *tok);
+int zf_dataset_add(struct zf_dataset *d, const struct zf_records *r, const int64_t *index,
+                   int64_t n, const struct zf_data_spec *spec, const struct zf_tok *tok);
 
 /* ZF_EINVALID when there is nothing to learn from: no example, or no target in any. */
 int zf_dataset_check(const struct zf_dataset *d, const char *what);

@@ -122,9 +122,10 @@ static int map(struct zf_buf *v, const char *arg) {
 }
 
 static const struct filter_row filters[] = {
-    {"strip", strip, 0},           {"rstrip", rstrip, 1},   {"lower", lower, 0},
-    {"upper", upper, 0},           {"capitalize", capitalize, 0},
-    {"lower_first", lower_first, 0}, {"replace", replace, 1}, {"map", map, 1},
+    {"strip", strip, 0},           {"rstrip", rstrip, 1},
+    {"lower", lower, 0},           {"upper", upper, 0},
+    {"capitalize", capitalize, 0}, {"lower_first", lower_first, 0},
+    {"replace", replace, 1},       {"map", map, 1},
 };
 
 enum { FILTERS = sizeof filters / sizeof *filters };
@@ -150,7 +151,8 @@ static int add_filter(struct piece *p, const char *text, const char *at, size_t 
     int has_arg = at[name] == ':';
     if (has_arg != filters[i].takes_arg)
       return zf_error(ZF_EUSAGE, "template, character %d: filter '%s' %s", place(text, at),
-                      filters[i].name, has_arg ? "takes no argument" : "needs an argument after ':'");
+                      filters[i].name,
+                      has_arg ? "takes no argument" : "needs an argument after ':'");
     if (p->nfilter == MAX_FILTERS)
       return zf_error(ZF_EUSAGE, "template, character %d: more than %d filters", place(text, at),
                       MAX_FILTERS);
@@ -183,7 +185,8 @@ static int parse_field(struct zf_template *t, const char *text, const char *at, 
     return zf_error(ZF_EUSAGE, "template, character %d: '{' without '}' ('{{' gives a brace)",
                     place(text, at) - 1);
   size_t n = strcspn(at, "|}");
-  if (n == 0) return zf_error(ZF_EUSAGE, "template, character %d: empty field name", place(text, at));
+  if (n == 0)
+    return zf_error(ZF_EUSAGE, "template, character %d: empty field name", place(text, at));
   struct piece *p = new_piece(t);
   if (!p) return ZF_ENOMEM;
   p->is_field = 1;

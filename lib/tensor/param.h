@@ -7,15 +7,15 @@
 #include "tensor/dtype.h"
 
 struct zf_param {
-  const char *name;     /* as in the checkpoint; owned by the list's maker */
-  void *data;           /* n elements; written only when trained */
+  const char *name; /* as in the checkpoint; owned by the list's maker */
+  void *data;       /* n elements; written only when trained */
   enum zf_dtype type;
   int ndim;
   int64_t shape[4];
-  int64_t n;            /* product of shape */
-  uint32_t id;          /* its number in the noise: index in the list */
-  int trained;          /* perturbed and updated */
-  int decayed;          /* weight decay applies (not to biases and norms) */
+  int64_t n;   /* product of shape */
+  uint32_t id; /* its number in the noise: index in the list */
+  int trained; /* perturbed and updated */
+  int decayed; /* weight decay applies (not to biases and norms) */
 };
 
 struct zf_params {

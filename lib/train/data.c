@@ -47,9 +47,10 @@ static void pool_close(struct pool *p) {
   *p = (struct pool){0};
 }
 
-/* Encodes rows pick[0..n), numbered through all files, in that order; runs of one file go together. */
-static int pool_encode(const struct pool *p, struct zf_dataset **out, const int64_t *pick, int64_t n,
-                       const struct zf_tok *tok) {
+/* Encodes rows pick[0..n), numbered through all files, in that order; runs of one file go together.
+ */
+static int pool_encode(const struct pool *p, struct zf_dataset **out, const int64_t *pick,
+                       int64_t n, const struct zf_tok *tok) {
   int rc = zf_dataset_new(out, p->file[0].spec.type);
   int64_t *local = zf_calloc(n, sizeof *local);
   if (!rc && !local) rc = ZF_ENOMEM;
@@ -78,8 +79,9 @@ static int open_train(struct zf_run_data *d, const struct zf_settings *s, const 
   if (rc) goto done;
   int64_t dev = dev_count(s, p.rows), train = p.rows - dev;
   if (p.rows > 0 && train < 1) {
-    rc = zf_error(ZF_EUSAGE, "val_set_size: %lld dev examples leave nothing to train on: there are "
-                             "%lld rows",
+    rc = zf_error(ZF_EUSAGE,
+                  "val_set_size: %lld dev examples leave nothing to train on: there are "
+                  "%lld rows",
                   (long long)dev, (long long)p.rows);
     goto done;
   }

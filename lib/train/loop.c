@@ -26,12 +26,12 @@ struct loop {
   struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
   int64_t step, eval_every;
   double began, first_time, last_time; /* last_time moves on over scoring, which is no training */
-  double score_time;           /* spent on dev scores so far, and */
-  double start_score;          /* of it before the first step */
-  int64_t scored;              /* how many */
-  int64_t tokens, last_tokens; /* run so far, both streams */
-  double first_sum;            /* of the first steps' losses: the watchdog's measure */
-  int64_t above, stale;        /* steps above the watchdog; dev scores without a gain */
+  double score_time;                   /* spent on dev scores so far, and */
+  double start_score;                  /* of it before the first step */
+  int64_t scored;                      /* how many */
+  int64_t tokens, last_tokens;         /* run so far, both streams */
+  double first_sum;                    /* of the first steps' losses: the watchdog's measure */
+  int64_t above, stale;                /* steps above the watchdog; dev scores without a gain */
   int best_metric;
 };
 
@@ -43,9 +43,12 @@ static void say(const struct loop *l, const char *text) {
 
 static double metric_of(const struct loop *l, const struct zf_metrics *m) {
   switch (l->best_metric) {
-    case ZF_BEST_ACCURACY: return m->accuracy;
-    case ZF_BEST_F1: return m->f1;
-    default: return -m->loss;
+    case ZF_BEST_ACCURACY:
+      return m->accuracy;
+    case ZF_BEST_F1:
+      return m->f1;
+    default:
+      return -m->loss;
   }
 }
 
@@ -55,7 +58,8 @@ static int better(const struct loop *l, const struct zf_metrics *a, const struct
   return x > y || (x == y && a->loss < b->loss);
 }
 
-static int score(struct loop *l, const char *what, const struct zf_dataset *d, struct zf_metrics *m) {
+static int score(struct loop *l, const char *what, const struct zf_dataset *d,
+                 struct zf_metrics *m) {
   int rc = zf_evaluate(m, l->r->scorer, d, 0, l->ev->stopped, l->ev->ctx);
   if (rc) return rc;
   struct zf_buf b = {0};
@@ -120,8 +124,9 @@ static int batch_loss(void *ctx, const struct zf_perturb *pt, double *loss) {
 static int watch(struct loop *l, double loss) {
   const struct zf_settings *s = &l->r->set;
   if (!isfinite(loss))
-    return zf_error(ZF_EDIVERGED, "step %lld: the loss is not a finite number: a smaller learning_rate "
-                                  "or zo_eps may help",
+    return zf_error(ZF_EDIVERGED,
+                    "step %lld: the loss is not a finite number: a smaller learning_rate "
+                    "or zo_eps may help",
                     (long long)l->step);
   if (l->step <= FIRST_STEPS) l->first_sum += loss;
   double limit = s->watchdog;
@@ -156,7 +161,11 @@ static int log_metrics(struct loop *l, const struct zf_step_report *s) {
 static int report_step(struct loop *l, double loss, double g, double lr) {
   double now = zf_now();
   double training = now - l->first_time - (l->score_time - l->start_score);
-  struct zf_step_report s = {.step = l->step, .steps = l->r->steps, .loss = loss, .g = g, .lr = lr,
+  struct zf_step_report s = {.step = l->step,
+                             .steps = l->r->steps,
+                             .loss = loss,
+                             .g = g,
+                             .lr = lr,
                              .seconds = now - l->began};
   s.left = training / (double)l->step * (double)(l->r->steps - l->step);
   if (l->scored) s.left += l->score_time / (double)l->scored * (double)dev_scores(l, l->step);
@@ -208,7 +217,8 @@ static int interrupted(struct loop *l) {
   l->out->status = "interrupted";
   int rc = checkpoint(l);
   if (rc) return rc;
-  return zf_error(ZF_ESTOPPED, "interrupted after step %lld; checkpoint in %s/checkpoints/step-%lld",
+  return zf_error(ZF_ESTOPPED,
+                  "interrupted after step %lld; checkpoint in %s/checkpoints/step-%lld",
                   (long long)l->step, l->dir.path, (long long)l->step);
 }
 
@@ -318,9 +328,12 @@ static int close_all(struct loop *l, int rc) {
   char said[1024];
   snprintf(said, sizeof said, "%s", zf_error_message());
   int late = zf_log_close(l->log);
-  if (rc == ZF_EDIVERGED) l->out->status = "diverged";
-  else if (rc && rc != ZF_ESTOPPED) l->out->status = "failed";
-  else if (!rc && !strcmp(l->out->status, "running")) l->out->status = "finished";
+  if (rc == ZF_EDIVERGED)
+    l->out->status = "diverged";
+  else if (rc && rc != ZF_ESTOPPED)
+    l->out->status = "failed";
+  else if (!rc && !strcmp(l->out->status, "running"))
+    l->out->status = "finished";
   l->out->seconds = zf_now() - l->began;
   if (!late) late = zf_rundir_status(&l->dir, l->r, l->out);
   zf_rundir_close(&l->dir);
@@ -331,9 +344,9 @@ static int close_all(struct loop *l, int rc) {
 int zf_train(struct zf_run *r, const struct zf_train_events *ev, struct zf_outcome *out) {
   struct loop l = {.r = r, .ev = ev, .out = out, .began = zf_now()};
   *out = (struct zf_outcome){.status = "running", .best_step = -1};
-  l.best_metric = r->set.best >= 0 ? r->set.best
+  l.best_metric = r->set.best >= 0                                      ? r->set.best
                   : r->set.train[0].spec.type == ZF_TASK_CLASSIFICATION ? ZF_BEST_ACCURACY
-                                                                          : ZF_BEST_LOSS;
+                                                                        : ZF_BEST_LOSS;
   l.eval_every = r->set.eval_steps ? r->set.eval_steps : (r->steps + 4) / 5;
   int rc = zf_rundir_open(&l.dir, r);
   if (rc) return rc;

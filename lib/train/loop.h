@@ -6,10 +6,10 @@
 
 struct zf_step_report {
   int64_t step, steps;
-  double loss;      /* mean of the two sides, mean over probes */
-  double g, lr;     /* g: root mean square over probes */
-  double seconds;   /* since the start, evaluation included */
-  double left;      /* estimate of the seconds to the end: steps and scores still to come */
+  double loss;         /* mean of the two sides, mean over probes */
+  double g, lr;        /* g: root mean square over probes */
+  double seconds;      /* since the start, evaluation included */
+  double left;         /* estimate of the seconds to the end: steps and scores still to come */
   double tokens_per_s; /* tokens run, both streams, over the last steps */
 };
 
@@ -17,7 +17,7 @@ struct zf_eval_report {
   int64_t step, steps;
   const char *what; /* "dev" or "test" */
   struct zf_metrics m;
-  int best;         /* dev: the best so far */
+  int best; /* dev: the best so far */
 };
 
 /* What the caller is told, and asked.  Any may be NULL. */

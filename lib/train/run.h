@@ -12,9 +12,9 @@ struct zf_forecast {
   int64_t activations; /* arena of the passes and of packing */
   int64_t before;      /* resident before the model was opened: program, tokenizer, data */
   int64_t total;
-  int64_t adamw;       /* estimate of what AdamW would hold: weights, gradients and two moments in
-                          f32, the output of every operation for the backward pass, logits and their
-                          gradient */
+  int64_t adamw; /* estimate of what AdamW would hold: weights, gradients and two moments in
+                    f32, the output of every operation for the backward pass, logits and their
+                    gradient */
 };
 
 struct zf_run {
@@ -28,9 +28,9 @@ struct zf_run {
   struct zf_scorer *scorer;
   struct zf_forecast forecast;
   char base_hash[33];
-  int64_t steps;       /* that the run takes */
-  int64_t batch;       /* examples a step */
-  int64_t *index;      /* [micro_batch] examples of the micro-batch at hand */
+  int64_t steps;          /* that the run takes */
+  int64_t batch;          /* examples a step */
+  int64_t *index;         /* [micro_batch] examples of the micro-batch at hand */
   struct zf_score *score; /* [streams][micro_batch] */
 };
 

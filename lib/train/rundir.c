@@ -19,13 +19,16 @@ char *zf_rundir_path(const struct zf_rundir *d, const char *name) {
 /* Removes a folder of plain files; folders inside are left, and then it is too. */
 static int remove_dir(const char *path) {
   DIR *dir = opendir(path);
-  if (!dir) return errno == ENOENT ? 0 : zf_error(ZF_EIO, "%s: cannot open: %s", path, strerror(errno));
+  if (!dir)
+    return errno == ENOENT ? 0 : zf_error(ZF_EIO, "%s: cannot open: %s", path, strerror(errno));
   int rc = 0;
   for (struct dirent *e; !rc && (e = readdir(dir));) {
     if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
     char *p = zf_path_join(path, e->d_name);
-    if (!p) rc = ZF_ENOMEM;
-    else if (unlink(p)) rc = zf_error(ZF_EIO, "%s: cannot remove: %s", p, strerror(errno));
+    if (!p)
+      rc = ZF_ENOMEM;
+    else if (unlink(p))
+      rc = zf_error(ZF_EIO, "%s: cannot remove: %s", p, strerror(errno));
     free(p);
   }
   closedir(dir);
@@ -75,8 +78,8 @@ int zf_rundir_prune(const struct zf_rundir *d, int64_t keep) {
 
 /* What an earlier run left: known files alone, never a directory's whole content. */
 static int clear_run(const struct zf_rundir *d) {
-  static const char *const files[] = {"run.json", "metrics.jsonl", "steps.log", "config.yaml",
-                                      "save",     "stop",          "model.safetensors"};
+  static const char *const files[] = {
+      "run.json", "metrics.jsonl", "steps.log", "config.yaml", "save", "stop", "model.safetensors"};
   int rc = remove_checkpoints(d, -1);
   for (size_t i = 0; !rc && i < sizeof files / sizeof *files; i++) {
     char *p = zf_rundir_path(d, files[i]);
@@ -139,19 +142,21 @@ static void metrics_member(struct zf_buf *b, const char *name, const struct zf_m
   zf_buf_puts(b, "}");
 }
 
-int zf_rundir_status(const struct zf_rundir *d, const struct zf_run *r, const struct zf_outcome *o) {
+int zf_rundir_status(const struct zf_rundir *d, const struct zf_run *r,
+                     const struct zf_outcome *o) {
   struct zf_buf b = {0};
   char names[96], *path = zf_rundir_path(d, "run.json");
   const struct zf_forecast *f = &r->forecast;
-  zf_buf_printf(&b, "{\n  \"zoft\": \"%s\",\n  \"status\": \"%s\",\n  \"step\": %lld,\n", ZF_VERSION,
-                o->status, (long long)o->step);
+  zf_buf_printf(&b, "{\n  \"zoft\": \"%s\",\n  \"status\": \"%s\",\n  \"step\": %lld,\n",
+                ZF_VERSION, o->status, (long long)o->step);
   zf_buf_printf(&b, "  \"steps\": %lld,\n  \"best_step\": %lld,\n  \"seed\": %llu,\n",
                 (long long)r->steps, (long long)o->best_step, (unsigned long long)r->set.seed);
-  zf_buf_printf(&b, "  \"seconds\": %.3f,\n  \"cpu\": \"%s\",\n  \"cpu_flags\": \"%s\",\n", o->seconds,
-                zf_cpu_brand(), zf_cpu_names(names, zf_cpu_flags()));
-  zf_buf_printf(&b, "  \"kernels\": \"%s\",\n  \"threads\": %d,\n  \"noise\": %d,\n", zf_kern_name(),
-                zf_kern_nthreads(), ZF_NOISE_ID);
-  zf_buf_printf(&b, "  \"base_hash\": \"%s\",\n  \"data_hash\": \"%s\",\n", r->base_hash, r->data.hash);
+  zf_buf_printf(&b, "  \"seconds\": %.3f,\n  \"cpu\": \"%s\",\n  \"cpu_flags\": \"%s\",\n",
+                o->seconds, zf_cpu_brand(), zf_cpu_names(names, zf_cpu_flags()));
+  zf_buf_printf(&b, "  \"kernels\": \"%s\",\n  \"threads\": %d,\n  \"noise\": %d,\n",
+                zf_kern_name(), zf_kern_nthreads(), ZF_NOISE_ID);
+  zf_buf_printf(&b, "  \"base_hash\": \"%s\",\n  \"data_hash\": \"%s\",\n", r->base_hash,
+                r->data.hash);
   zf_buf_printf(&b, "  \"parameters\": %lld,\n  \"trained_parameters\": %lld,\n",
                 (long long)zf_params_count(&r->model->params, 0),
                 (long long)zf_params_count(&r->model->params, 1));
@@ -180,7 +185,8 @@ int zf_rundir_checkpoint(const struct zf_rundir *d, const struct zf_run *r, cons
   int rc = tmp && path && parent ? remove_dir(tmp) : ZF_ENOMEM;
   if (!rc) rc = zf_model_save(r->model, tmp, -1);
   if (!rc) rc = remove_dir(path);
-  if (!rc && rename(tmp, path)) rc = zf_error(ZF_EIO, "%s: cannot rename: %s", path, strerror(errno));
+  if (!rc && rename(tmp, path))
+    rc = zf_error(ZF_EIO, "%s: cannot rename: %s", path, strerror(errno));
   if (!rc) rc = zf_sync_dir(parent);
   if (rc && tmp) {
     char said[512];

@@ -1,4 +1,5 @@
-/* The run directory: run.json, config.yaml, metrics.jsonl, steps.log, checkpoints/, and the model. */
+/* The run directory: run.json, config.yaml, metrics.jsonl, steps.log, checkpoints/, and the model.
+ */
 #ifndef ZF_TRAIN_RUNDIR_H
 #define ZF_TRAIN_RUNDIR_H
 
@@ -21,8 +22,9 @@ struct zf_outcome {
   struct zf_metrics test_start, test_end;
 };
 
-/* Makes the directory (or takes over one that holds an earlier run when overwrite_output_dir is set)
- * and writes config.yaml.  ZF_EUSAGE when it is not empty, ZF_EIO when it cannot be written. */
+/* Makes the directory (or takes over one that holds an earlier run when overwrite_output_dir is
+ * set) and writes config.yaml.  ZF_EUSAGE when it is not empty, ZF_EIO when it cannot be written.
+ */
 int zf_rundir_open(struct zf_rundir *d, const struct zf_run *r);
 void zf_rundir_close(struct zf_rundir *d);
 

@@ -18,15 +18,16 @@ static const struct zf_conf_key data_keys[] = {
     {"prompt", ZF_CONF_STR, NULL, "template of the prompt, as \"{text} It was\""},
     {"options", ZF_CONF_STRS, NULL, "classification: template of each option, in label order"},
     {"label", ZF_CONF_STR, NULL, "classification: the field that holds the label (label)"},
-    {"labels", ZF_CONF_STRS, NULL, "classification: the field's values in option order (0, 1, ...)"},
+    {"labels", ZF_CONF_STRS, NULL,
+     "classification: the field's values in option order (0, 1, ...)"},
     {"completion", ZF_CONF_STR, NULL, "completion: template of what is learned ({completion})"},
     {"text", ZF_CONF_STR, NULL, "text: template of the text ({text})"},
     {0},
 };
 
 const struct zf_conf_key zf_train_keys[] = {
-    {"base_model", ZF_CONF_STR, NULL, "model directory, or ORG/NAME in the local Hugging Face cache",
-     .required = 1},
+    {"base_model", ZF_CONF_STR, NULL,
+     "model directory, or ORG/NAME in the local Hugging Face cache", .required = 1},
     {"output_dir", ZF_CONF_STR, "./out", "where the run and its model are written"},
     {"overwrite_output_dir", ZF_CONF_BOOL, "false", "replace an earlier run in output_dir"},
     {"dtype", ZF_CONF_ENUM, "auto", "storage of weights; auto: trained ones f32, others as stored",
@@ -48,7 +49,8 @@ const struct zf_conf_key zf_train_keys[] = {
      .min = 0, .max = 1e9},
     {"num_train", ZF_CONF_INT, "all", "training examples drawn", .min = 1, .max = 1e12,
      .choices = "all"},
-    {"num_eval", ZF_CONF_INT, "all", "test examples drawn", .min = 1, .max = 1e12, .choices = "all"},
+    {"num_eval", ZF_CONF_INT, "all", "test examples drawn", .min = 1, .max = 1e12,
+     .choices = "all"},
     {"sequence_len", ZF_CONF_INT, "auto", "most tokens of a sequence; auto: the model's context",
      .min = 2, .max = 1 << 24, .choices = "auto"},
     {"excess_length_strategy", ZF_CONF_ENUM, "truncate", "what happens to longer examples",
@@ -58,12 +60,16 @@ const struct zf_conf_key zf_train_keys[] = {
      .choices = "auto|true|false"},
 
     {"learning_rate", ZF_CONF_NUM, NULL, "step size", .min = 0, .max = 1e6, .required = 1},
-    {"lr_scheduler", ZF_CONF_ENUM, "constant", "after the warm-up", .choices = "constant|linear|cosine"},
+    {"lr_scheduler", ZF_CONF_ENUM, "constant", "after the warm-up",
+     .choices = "constant|linear|cosine"},
     {"warmup_steps", ZF_CONF_INT, NULL, "steps of linear warm-up", .min = 0, .max = 1e12},
     {"warmup_ratio", ZF_CONF_NUM, NULL, "the same as a share of all steps", .min = 0, .max = 1},
-    {"weight_decay", ZF_CONF_NUM, "0", "of matrices; not of biases and norms", .min = 0, .max = 1e6},
-    {"max_steps", ZF_CONF_INT, NULL, "steps of the run; unset: num_epochs decides", .min = 1, .max = 4294967295.0},
-    {"num_epochs", ZF_CONF_NUM, NULL, "passes over the training set, when max_steps is unset (1)", .min = 1e-6, .max = 1e6},
+    {"weight_decay", ZF_CONF_NUM, "0", "of matrices; not of biases and norms", .min = 0,
+     .max = 1e6},
+    {"max_steps", ZF_CONF_INT, NULL, "steps of the run; unset: num_epochs decides", .min = 1,
+     .max = 4294967295.0},
+    {"num_epochs", ZF_CONF_NUM, NULL, "passes over the training set, when max_steps is unset (1)",
+     .min = 1e-6, .max = 1e6},
     {"micro_batch_size", ZF_CONF_INT, "16", "examples in memory at once", .min = 1, .max = 1 << 20},
     {"gradient_accumulation_steps", ZF_CONF_INT, "1", "micro-batches in a batch", .min = 1,
      .max = 1 << 20},
@@ -72,7 +78,8 @@ const struct zf_conf_key zf_train_keys[] = {
     {"zo_eps", ZF_CONF_NUM, "1e-3", "distance of the two evaluations", .min = 1e-12, .max = 1e3},
     {"zo_probes", ZF_CONF_INT, "1", "directions a step (n of n-SPSA)", .min = 1,
      .max = ZF_ZO_MAXPROBES},
-    {"zo_direction", ZF_CONF_ENUM, "gaussian", "distribution of z", .choices = "gaussian|rademacher"},
+    {"zo_direction", ZF_CONF_ENUM, "gaussian", "distribution of z",
+     .choices = "gaussian|rademacher"},
 
     {"eval_steps", ZF_CONF_INT, "auto", "steps between dev scores; auto: a fifth of the run",
      .min = 1, .max = 1e12, .choices = "auto|never"},
@@ -82,10 +89,12 @@ const struct zf_conf_key zf_train_keys[] = {
     {"load_best_model_at_end", ZF_CONF_BOOL, "true", "the result is the best dev score's weights"},
     {"early_stopping_patience", ZF_CONF_INT, NULL, "stop after so many dev scores without a gain",
      .min = 1, .max = 1e9},
-    {"save_steps", ZF_CONF_INT, NULL, "steps between checkpoints; unset: none but the best", .min = 1,
+    {"save_steps", ZF_CONF_INT, NULL, "steps between checkpoints; unset: none but the best",
+     .min = 1, .max = 1e12},
+    {"save_total_limit", ZF_CONF_INT, "2", "checkpoints kept, the best aside", .min = 1,
+     .max = 1e6},
+    {"logging_steps", ZF_CONF_INT, "10", "steps between lines of metrics.jsonl", .min = 1,
      .max = 1e12},
-    {"save_total_limit", ZF_CONF_INT, "2", "checkpoints kept, the best aside", .min = 1, .max = 1e6},
-    {"logging_steps", ZF_CONF_INT, "10", "steps between lines of metrics.jsonl", .min = 1, .max = 1e12},
     {"loss_watchdog_threshold", ZF_CONF_NUM, "auto",
      "loss that counts as exploded; auto: 4 times the mean of the first ten steps", .min = 1e-9,
      .max = 1e30, .choices = "auto"},
@@ -111,18 +120,21 @@ static int dtype_of(const struct zf_conf *c, const char *key) {
 }
 
 /* A file inherits from `first` what it leaves out. */
-static int fill_file(struct zf_data_file *f, const struct zf_conf *item, const struct zf_settings *s,
-                     const struct zf_data_spec *first) {
+static int fill_file(struct zf_data_file *f, const struct zf_conf *item,
+                     const struct zf_settings *s, const struct zf_data_spec *first) {
   struct zf_data_spec *d = &f->spec;
   if (first) *d = *first;
   if (zf_conf_has(item, "type"))
     d->type = (enum zf_task_type)choice(item, "type", "classification|completion|text");
   else if (!first)
-    return zf_conf_error(item, "path", "the first file needs a 'type': classification, completion "
-                                       "or text");
+    return zf_conf_error(item, "path",
+                         "the first file needs a 'type': classification, completion "
+                         "or text");
   const struct {
     const char *key, **to;
-  } texts[] = {{"prompt", &d->prompt}, {"completion", &d->completion}, {"text", &d->text},
+  } texts[] = {{"prompt", &d->prompt},
+               {"completion", &d->completion},
+               {"text", &d->text},
                {"label", &d->label}};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
     if (zf_conf_has(item, texts[i].key)) *texts[i].to = zf_conf_str(item, texts[i].key);
@@ -136,8 +148,9 @@ static int fill_file(struct zf_data_file *f, const struct zf_conf *item, const s
   return f->path ? 0 : ZF_ENOMEM;
 }
 
-static int fill_files(struct zf_data_file **out, int64_t *n, const struct zf_conf *c, const char *key,
-                      const struct zf_settings *s, const struct zf_data_spec *first) {
+static int fill_files(struct zf_data_file **out, int64_t *n, const struct zf_conf *c,
+                      const char *key, const struct zf_settings *s,
+                      const struct zf_data_spec *first) {
   *n = zf_conf_maps(c, key);
   *out = zf_calloc(*n, sizeof **out);
   if (!*out) return ZF_ENOMEM;
@@ -161,7 +174,8 @@ static int fill_data(struct zf_settings *s, const struct zf_conf *c) {
   s->data_dir = zf_conf_str(c, "data_dir");
   int rc = fill_files(&s->train, &s->ntrain, c, "datasets", s, NULL);
   if (rc) return rc;
-  if (s->ntrain == 0) return zf_conf_error(c, "datasets", "'datasets' is empty: name a training file");
+  if (s->ntrain == 0)
+    return zf_conf_error(c, "datasets", "'datasets' is empty: name a training file");
   if ((rc = fill_files(&s->val, &s->nval, c, "val_datasets", s, &s->train[0].spec))) return rc;
   if ((rc = fill_files(&s->test, &s->ntest, c, "test_datasets", s, &s->train[0].spec))) return rc;
   struct zf_data_file *set[] = {s->train, s->val, s->test};
@@ -170,7 +184,8 @@ static int fill_data(struct zf_settings *s, const struct zf_conf *c) {
     for (int64_t i = 0; i < n[k]; i++) fill_spec(&set[k][i].spec, c);
   s->val_set_size = zf_conf_num(c, "val_set_size", 0);
   if (s->nval && s->val_set_size > 0)
-    return zf_conf_error(c, "val_set_size", "'val_set_size' has no effect: val_datasets names the dev files");
+    return zf_conf_error(c, "val_set_size",
+                         "'val_set_size' has no effect: val_datasets names the dev files");
   s->num_train = zf_conf_int(c, "num_train", 0);
   s->num_eval = zf_conf_int(c, "num_eval", 0);
   s->sequence_len = zf_conf_int(c, "sequence_len", 0);
@@ -185,12 +200,14 @@ static int fill_optimizer(struct zf_settings *s, const struct zf_conf *c) {
   s->warmup = zf_conf_int(c, "warmup_steps", 0);
   s->warmup_ratio = zf_conf_num(c, "warmup_ratio", 0);
   if (zf_conf_has(c, "warmup_steps") && zf_conf_has(c, "warmup_ratio"))
-    return zf_conf_error(c, "warmup_ratio", "'warmup_ratio' is set beside 'warmup_steps': keep one of the two");
+    return zf_conf_error(c, "warmup_ratio",
+                         "'warmup_ratio' is set beside 'warmup_steps': keep one of the two");
   s->weight_decay = zf_conf_num(c, "weight_decay", 0);
   s->max_steps = zf_conf_int(c, "max_steps", 0);
   s->epochs = zf_conf_num(c, "num_epochs", 1);
   if (s->max_steps && zf_conf_has(c, "num_epochs"))
-    return zf_conf_error(c, "num_epochs", "'num_epochs' is set beside 'max_steps': keep one of the two");
+    return zf_conf_error(c, "num_epochs",
+                         "'num_epochs' is set beside 'max_steps': keep one of the two");
   s->micro_batch = zf_conf_int(c, "micro_batch_size", 16);
   s->accumulation = zf_conf_int(c, "gradient_accumulation_steps", 1);
   s->seed = (uint64_t)zf_conf_int(c, "seed", 42);
@@ -216,7 +233,8 @@ static int fill_loop(struct zf_settings *s, const struct zf_conf *c) {
   s->watchdog = zf_conf_num(c, "loss_watchdog_threshold", 0);
   s->watchdog_patience = zf_conf_int(c, "loss_watchdog_patience", 10);
   if (s->best > ZF_BEST_LOSS && s->train[0].spec.type != ZF_TASK_CLASSIFICATION)
-    return zf_conf_error(c, "metric_for_best_model", "'metric_for_best_model': only classification has it; use loss");
+    return zf_conf_error(c, "metric_for_best_model",
+                         "'metric_for_best_model': only classification has it; use loss");
   return 0;
 }
 

@@ -17,31 +17,31 @@ struct zf_data_file {
 
 struct zf_settings {
   const char *base_model, *output_dir, *data_dir;
-  int dtype, save_dtype;              /* enum zf_dtype, or -1: auto */
+  int dtype, save_dtype; /* enum zf_dtype, or -1: auto */
   const char *const *trainable;
   int64_t ntrainable;
-  int threads;                        /* 0: auto */
-  int64_t memory_limit;               /* bytes; 0: none */
+  int threads;          /* 0: auto */
+  int64_t memory_limit; /* bytes; 0: none */
 
   struct zf_data_file *train, *val, *test;
   int64_t ntrain, nval, ntest;
-  double val_set_size;                /* >= 1: examples, < 1: share of the training rows */
-  int64_t num_train, num_eval;        /* most examples; 0: all */
-  int64_t sequence_len;               /* 0: the model's context */
-  int add_eos;                        /* 1, 0, or -1: where the tokenizer has one */
+  double val_set_size;         /* >= 1: examples, < 1: share of the training rows */
+  int64_t num_train, num_eval; /* most examples; 0: all */
+  int64_t sequence_len;        /* 0: the model's context */
+  int add_eos;                 /* 1, 0, or -1: where the tokenizer has one */
 
   struct zf_zo zo;
   double lr, weight_decay, warmup_ratio, epochs;
   enum zf_schedule schedule;
-  int64_t warmup, max_steps;          /* max_steps 0: by epochs */
-  int64_t micro_batch, accumulation;  /* their product is the batch */
+  int64_t warmup, max_steps;         /* max_steps 0: by epochs */
+  int64_t micro_batch, accumulation; /* their product is the batch */
   uint64_t seed;
 
-  int64_t eval_steps;                 /* 0: a fifth of the run; -1: never between start and end */
+  int64_t eval_steps; /* 0: a fifth of the run; -1: never between start and end */
   int eval_on_start;
   int64_t save_steps, save_total_limit, logging_steps, patience, watchdog_patience;
-  double watchdog;                    /* 0: auto */
-  int best;                           /* enum zf_best, or -1: by the task */
+  double watchdog; /* 0: auto */
+  int best;        /* enum zf_best, or -1: by the task */
   int load_best, overwrite;
 };
 

@@ -85,9 +85,12 @@ int zf_log_create(struct zf_log **out, const char *path, const struct zf_log_hea
   l->probes = head->zo.probes;
   l->head_crc = make_head(h, head);
   l->f = l->path ? fopen(path, "wb") : NULL;
-  if (!l->path) rc = ZF_ENOMEM;
-  else if (!l->f) rc = zf_error(ZF_EIO, "%s: cannot create: %s", path, strerror(errno));
-  else if (fwrite(h, 1, HEAD, l->f) != HEAD) rc = log_failed(l);
+  if (!l->path)
+    rc = ZF_ENOMEM;
+  else if (!l->f)
+    rc = zf_error(ZF_EIO, "%s: cannot create: %s", path, strerror(errno));
+  else if (fwrite(h, 1, HEAD, l->f) != HEAD)
+    rc = log_failed(l);
   if (!rc) rc = zf_log_sync(l);
   if (rc) {
     if (l->f) fclose(l->f);
@@ -99,7 +102,8 @@ int zf_log_create(struct zf_log **out, const char *path, const struct zf_log_hea
   return 0;
 }
 
-int zf_log_append(struct zf_log *l, const struct zf_log_step *step, const struct zf_zo_probe *probe) {
+int zf_log_append(struct zf_log *l, const struct zf_log_step *step,
+                  const struct zf_zo_probe *probe) {
   unsigned char r[MAX_RECORD] = {0};
   size_t n = (size_t)zf_log_record_size(l->probes);
   put(r, step->step, 4);
@@ -162,12 +166,14 @@ static int read_head(struct zf_log_reader *r, struct zf_log_head *head) {
   get_hex(head->config, h + 104);
   b.pos = HEAD - 4;
   zf_bytes_u32(&b, &r->head_crc);
-  if (memcmp(h, magic, sizeof magic) != 0) return zf_error(ZF_EINVALID, "%s: is not a step log", r->path);
+  if (memcmp(h, magic, sizeof magic) != 0)
+    return zf_error(ZF_EINVALID, "%s: is not a step log", r->path);
   if (r->head_crc != zf_crc32c(0, h, HEAD - 4))
     return zf_error(ZF_EINVALID, "%s: the header is damaged (checksum)", r->path);
   if (version != VERSION || size != HEAD || noise != ZF_NOISE_ID)
-    return zf_error(ZF_EINVALID, "%s: version %u, noise %u: this program reads version %d, noise %d",
-                    r->path, version, noise, VERSION, ZF_NOISE_ID);
+    return zf_error(ZF_EINVALID,
+                    "%s: version %u, noise %u: this program reads version %d, noise %d", r->path,
+                    version, noise, VERSION, ZF_NOISE_ID);
   if (q < 1 || q > ZF_ZO_MAXPROBES || record != zf_log_record_size((int)q) || dir > ZF_RADEMACHER ||
       !(head->zo.eps > 0) || !isfinite(head->zo.eps))
     return zf_error(ZF_EINVALID, "%s: the header makes no sense", r->path);
@@ -190,8 +196,10 @@ static int begin(struct zf_log_reader **out, struct zf_log_reader *r, const void
                  struct zf_log_head *head) {
   r->b = (struct zf_bytes){data, len, 0};
   int rc = read_head(r, head);
-  if (rc) zf_log_reader_free(r);
-  else *out = r;
+  if (rc)
+    zf_log_reader_free(r);
+  else
+    *out = r;
   return rc;
 }
 

@@ -20,8 +20,9 @@
  *  20+24q  4  CRC-32C of the record so far, begun with the header's CRC
  *  24+24q  4  zero
  *
- * step, lr and the g's rebuild the update of the step: w -= lr (1/q sum g_p z_p + decay w).  A record
- * is appended before the weights it describes are changed, so a log is never behind a checkpoint. */
+ * step, lr and the g's rebuild the update of the step: w -= lr (1/q sum g_p z_p + decay w).  A
+ * record is appended before the weights it describes are changed, so a log is never behind a
+ * checkpoint. */
 #ifndef ZF_TRAIN_STEPLOG_H
 #define ZF_TRAIN_STEPLOG_H
 
@@ -50,7 +51,8 @@ struct zf_log;
 /* A new log, its header on disk; ZF_EIO. */
 int zf_log_create(struct zf_log **out, const char *path, const struct zf_log_head *head);
 /* Appends and hands the record to the system (not synced: zf_log_sync does that). */
-int zf_log_append(struct zf_log *l, const struct zf_log_step *step, const struct zf_zo_probe *probe);
+int zf_log_append(struct zf_log *l, const struct zf_log_step *step,
+                  const struct zf_zo_probe *probe);
 int zf_log_sync(struct zf_log *l);
 int zf_log_close(struct zf_log *l); /* syncs; takes NULL */
 int64_t zf_log_record_size(int probes);

@@ -30,8 +30,8 @@ void zf_zo_update(const struct zf_params *ps, const struct zf_zo *zo, uint32_t s
       dir[p].param = w->id;
       c[p] = (float)(-lr * probe[p].g / zo->probes);
     }
-    struct zf_noise rounding = {.seed = zo->seed, .step = step, .use = ZF_USE_ROUNDING,
-                                .param = w->id};
+    struct zf_noise rounding = {
+        .seed = zo->seed, .step = step, .use = ZF_USE_ROUNDING, .param = w->id};
     zf_update(w->data, w->type, w->n, dir, c, zo->probes, w->decayed ? (float)(lr * decay) : 0.0f,
               &rounding);
   }
