@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "kern/kern_internal.h"
+#include "kern/unroll.h"
 
 enum { MR = ZF_MUL_ROWS };
 
@@ -28,49 +29,53 @@ struct sums {
 static inline __attribute__((always_inline)) void step(struct sums *t, const float *x, int64_t ldx,
                                                        const float *panel, int m, int nv) {
   zv b[ZV_NR];
-#pragma GCC unroll 4
+  ZF_UNROLL
   for (int v = 0; v < nv; v++) b[v] = zv_load(panel + 16 * v);
-#pragma GCC unroll 6
+  ZF_UNROLL
   for (int r = 0; r < m; r++) {
     zv a = zv_set1(x[r * ldx]);
-#pragma GCC unroll 4
+    ZF_UNROLL
     for (int v = 0; v < nv; v++) t->s[r][v] = zv_fma(a, b[v], t->s[r][v]);
   }
 }
 
 static inline __attribute__((always_inline)) void begin(struct sums *t, const float *c, int64_t ldc,
                                                         enum zf_mul_mode mode, int m, int nv) {
-#pragma GCC unroll 6
-  for (int r = 0; r < m; r++)
-#pragma GCC unroll 4
+  ZF_UNROLL
+  for (int r = 0; r < m; r++) {
+    ZF_UNROLL
     for (int v = 0; v < nv; v++) {
       const float *p = c + r * ldc + 16 * v;
       t->s[r][v] = mode >= ZF_MUL_ON ? zv_load(p) : zv_zero();
       if (mode == ZF_MUL_ADD) __builtin_prefetch(p, 1);
     }
+  }
 }
 
 static inline __attribute__((always_inline)) void end(const struct sums *t, float *c, int64_t ldc,
                                                       enum zf_mul_mode mode, int m, int nv) {
-#pragma GCC unroll 6
-  for (int r = 0; r < m; r++)
-#pragma GCC unroll 4
+  ZF_UNROLL
+  for (int r = 0; r < m; r++) {
+    ZF_UNROLL
     for (int v = 0; v < nv; v++) {
       float *p = c + r * ldc + 16 * v;
       zv_store(p, mode == ZF_MUL_ADD ? zv_add(zv_load(p), t->s[r][v]) : t->s[r][v]);
     }
+  }
 }
 
 /* Steps that only row e and those below it take, e = 1..m-1. */
 static inline __attribute__((always_inline)) void
 stair(struct sums *t, const float *x, int64_t ldx, const float *panel, int64_t ldp, int m, int nv) {
-#pragma GCC unroll 6
-  for (int e = 1; e < m; e++, panel += ldp)
-#pragma GCC unroll 6
-    for (int r = e; r < m; r++)
-#pragma GCC unroll 4
+  ZF_UNROLL
+  for (int e = 1; e < m; e++, panel += ldp) {
+    ZF_UNROLL
+    for (int r = e; r < m; r++) {
+      ZF_UNROLL
       for (int v = 0; v < nv; v++)
         t->s[r][v] = zv_fma(zv_set1(x[r * ldx + e - 1]), zv_load(panel + 16 * v), t->s[r][v]);
+    }
+  }
 }
 
 static inline __attribute__((always_inline)) void tile(float *c, int64_t ldc, const float *x,
@@ -81,7 +86,7 @@ static inline __attribute__((always_inline)) void tile(float *c, int64_t ldc, co
   int64_t i = 0;
   begin(&t, c, ldc, mode, m, nv);
   for (; i + 16 <= k; i += 16) {
-#pragma GCC unroll 6
+    ZF_UNROLL
     for (int r = 0; r < m; r++) /* a line of each row of the tile below */
       __builtin_prefetch(x + (m + r) * ldx + i);
     for (int64_t e = i + 16, f = i; f < e; f++, panel += ldp) step(&t, x + f, ldx, panel, m, nv);
@@ -117,7 +122,7 @@ static void mul_lanes(float *c, int64_t ldc, const float *x, int64_t ldx, int64_
 static inline __attribute__((always_inline)) void four_steps(zv o[4], const float *src, int64_t ld,
                                                              const float *z, zv eps) {
   zv r[4];
-#pragma GCC unroll 4
+  ZF_UNROLL
   for (int j = 0; j < 4; j++) {
     r[j] = zv_load_blocks(src + j * ld, ld);
     if (z) r[j] = zv_fma(eps, zv_load_blocks(z + j * ZF_KC, ZF_KC), r[j]);
@@ -150,7 +155,7 @@ static inline __attribute__((always_inline)) void pack_with(float *panel, int64_
   int64_t i = 0;
   for (; n == 16 && i + 4 <= k; i += 4) {
     four_steps(o, src + i, ld, z ? z + i : NULL, eps);
-#pragma GCC unroll 4
+    ZF_UNROLL
     for (int e = 0; e < 4; e++) zv_store(panel + (i + e) * w, o[e]);
   }
   for (; i < k; i += 4) {
@@ -175,14 +180,15 @@ static inline __attribute__((always_inline)) void thin_rows(float *c, int64_t ld
                                                             int add, int m) {
   zv s[ZF_FEW], o[4];
   int64_t i = 0;
-#pragma GCC unroll 4
+  ZF_UNROLL
   for (int r = 0; r < m; r++) s[r] = zv_zero();
   for (; n == 16 && i + 4 <= k; i += 4) {
     four_steps(o, src + i, ld, NULL, s[0]);
-#pragma GCC unroll 4
-    for (int e = 0; e < 4; e++)
-#pragma GCC unroll 4
+    ZF_UNROLL
+    for (int e = 0; e < 4; e++) {
+      ZF_UNROLL
       for (int r = 0; r < m; r++) s[r] = zv_fma(zv_set1(x[r * ldx + i + e]), o[e], s[r]);
+    }
   }
   for (; i < k; i += 4) {
     int64_t real = k - i < 4 ? k - i : 4;
@@ -190,7 +196,7 @@ static inline __attribute__((always_inline)) void thin_rows(float *c, int64_t ld
     for (int64_t e = 0; e < real; e++)
       for (int r = 0; r < m; r++) s[r] = zv_fma(zv_set1(x[r * ldx + i + e]), o[e], s[r]);
   }
-#pragma GCC unroll 4
+  ZF_UNROLL
   for (int r = 0; r < m; r++) {
     float *p = c + r * ldc;
     zv_store(p, add ? zv_add(zv_load(p), s[r]) : s[r]);

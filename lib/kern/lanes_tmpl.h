@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "kern/kern_internal.h"
+#include "kern/unroll.h"
 
 enum { NOISE_BLOCK = 64 }; /* elements of 16 counters */
 
@@ -47,7 +48,7 @@ static inline __attribute__((always_inline)) void philox_lanes(zu *w, const stru
   static const uint32_t order[16] = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
   const struct zf_noise *k = s->k;
   zu c[ZV_CHAINS][4];
-#pragma GCC unroll 4
+  ZF_UNROLL
   for (int i = 0; i < chains; i++, q += 16) {
     uint32_t lo = (uint32_t)q, high[16];
     c[i][0] = zu_add(zu_set1(lo), zu_load(order));
@@ -59,10 +60,10 @@ static inline __attribute__((always_inline)) void philox_lanes(zu *w, const stru
       high[l] = (uint32_t)((q + order[l]) >> 32 & 0xff) | k->param << 8;
     c[i][1] = zu_load(high);
   }
-#pragma GCC unroll 10
+  ZF_UNROLL
   for (int r = 0; r < 10; r++) {
     zu k0 = zu_set1(s->round[2 * r]), k1 = zu_set1(s->round[2 * r + 1]);
-#pragma GCC unroll 4
+    ZF_UNROLL
     for (int i = 0; i < chains; i++) {
       zu h0, l0, h1, l1;
       zu_mul(&h0, &l0, c[i][0], 0xD2511F53u);
@@ -73,10 +74,11 @@ static inline __attribute__((always_inline)) void philox_lanes(zu *w, const stru
       c[i][3] = l0;
     }
   }
-#pragma GCC unroll 4
-  for (int i = 0; i < chains; i++)
-#pragma GCC unroll 4
+  ZF_UNROLL
+  for (int i = 0; i < chains; i++) {
+    ZF_UNROLL
     for (int j = 0; j < 4; j++) w[4 * i + j] = c[i][j];
+  }
 }
 
 static inline void box_muller_lanes(zv *z0, zv *z1, zu w0, zu w1) {

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "kern/unroll.h"
 #include "rng/sleef.h"
 
 enum { ZV_CHAINS = 1, ZV_NR = 1 };
@@ -24,7 +25,7 @@ typedef struct {
 /* Runs `f` for registers i = 0..3 of a value r of type t. */
 #define ZV_EACH(t, f)                                                                              \
   t r;                                                                                             \
-  _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) r.v[i] = f;                                  \
+  ZF_UNROLL for (int i = 0; i < 4; i++) r.v[i] = f;                                                \
   return r
 
 static inline zm zm_first(int64_t n) {
