@@ -208,11 +208,12 @@ static int inspect_data(const char *path) {
   if (rc) return rc;
   fact(&f, "kind", "data");
   count(&f, "rows", r->n);
-  if (r->n) {
+  json_t *first = r->n ? (json_t *)zf_records_row(r, 0) : NULL;
+  if (first) {
     struct zf_buf b = {0};
     const char *key;
     json_t *v;
-    json_object_foreach(r->row[0], key, v) zf_buf_printf(&b, "%s%s", b.len ? ", " : "", key);
+    json_object_foreach(first, key, v) zf_buf_printf(&b, "%s%s", b.len ? ", " : "", key);
     fact(&f, "fields", b.data ? b.data : "");
     zf_buf_free(&b);
   }

@@ -14,11 +14,15 @@
 #include <jansson.h>
 #include <stdint.h>
 
+#include "base/buf.h"
+
 struct zf_records {
   char *path;
-  json_t **row;  /* each an object; CSV and TSV values are strings */
   int64_t *line; /* 1-based line of the file where the row begins */
   int64_t n;
+  struct zf_buf text; /* all rows, as compact JSON end to end */
+  size_t *at;         /* [n + 1] where each begins */
+  json_t *now;        /* the row asked for last */
 };
 
 /* ZF_EUSAGE: no such file or unknown ending.  ZF_EINVALID: "PATH:LINE:COLUMN: ...".
@@ -28,5 +32,9 @@ int zf_records_open(struct zf_records **out, const char *path);
 /* The same from memory, for fuzzing and tests; `name` tells the format. */
 int zf_records_parse(struct zf_records **out, const char *data, size_t len, const char *name);
 void zf_records_free(struct zf_records *r);
+
+/* Row i < n as an object, borrowed until the next call; NULL with ZF_ENOMEM in the error slot.  Rows
+ * are held as text, a tenth of the size of objects, and parsed when they are asked for. */
+const json_t *zf_records_row(struct zf_records *r, int64_t i);
 
 #endif

@@ -14,7 +14,7 @@ struct encoder {
   struct zf_dataset *d;
   const struct zf_data_spec *spec;
   const struct zf_tok *tok;
-  const struct zf_records *rec;
+  struct zf_records *rec;
   struct zf_template *prompt, *body, **option;
   struct zf_buf text;
   struct zf_ids ids;
@@ -293,7 +293,8 @@ static int row_sequences(struct encoder *e, const json_t *row, struct zf_example
 static int add_row(struct encoder *e, int64_t i) {
   struct zf_example x = {
       .seq = e->d->nseq, .nseq = 1, .label = -1, .file = e->file, .line = e->rec->line[i]};
-  int keep, rc = row_sequences(e, e->rec->row[i], &x);
+  const json_t *row = zf_records_row(e->rec, i);
+  int keep, rc = row ? row_sequences(e, row, &x) : ZF_ENOMEM;
   e->d->count.rows++;
   if (!rc && e->spec->type == ZF_TASK_TEXT && e->spec->excess == ZF_EXCESS_SPLIT)
     return split_text(e, &x);
@@ -340,7 +341,7 @@ static int add_path(struct encoder *e) {
   return 0;
 }
 
-int zf_dataset_add(struct zf_dataset *d, const struct zf_records *r, const int64_t *index,
+int zf_dataset_add(struct zf_dataset *d, struct zf_records *r, const int64_t *index,
                    int64_t n, const struct zf_data_spec *spec, const struct zf_tok *tok) {
   struct encoder e = {.d = d, .spec = spec, .tok = tok, .rec = r};
   if (spec->sequence_len < 2) /* a token to read and one to predict */

@@ -87,7 +87,7 @@ void zf_dataset_free(struct zf_dataset *d); /* takes NULL */
 /* Encodes rows index[0..n) (NULL: all of them) of `r` and adds them.
  * ZF_EUSAGE: a template or option list is wrong.  ZF_EINVALID: "PATH:LINE: ..." a field is missing,
  * a label is out of range, an example is too long under ZF_EXCESS_RAISE. */
-int zf_dataset_add(struct zf_dataset *d, const struct zf_records *r, const int64_t *index,
+int zf_dataset_add(struct zf_dataset *d, struct zf_records *r, const int64_t *index,
                    int64_t n, const struct zf_data_spec *spec, const struct zf_tok *tok);
 
 /* ZF_EINVALID when there is nothing to learn from: no example, or no target in any. */

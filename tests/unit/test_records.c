@@ -15,7 +15,7 @@ static struct zf_records *parse(const char *name, const char *text) {
 static void check(struct zf_records *r, int64_t n, const char *const *rows, const int *lines) {
   ck_assert_int_eq(r->n, n);
   for (int64_t i = 0; i < n; i++) {
-    char *text = json_dumps(r->row[i], JSON_COMPACT);
+    char *text = json_dumps(zf_records_row(r, i), JSON_COMPACT);
     ck_assert_str_eq(text, rows[i]);
     ck_assert_int_eq(r->line[i], lines[i]);
     free(text);
@@ -191,8 +191,8 @@ START_TEST(test_csv_round_trip) {
     }
     struct zf_records *r = parse("a.csv", file.data);
     ck_assert_int_eq(r->n, 1);
-    ck_assert_str_eq(json_string_value(json_object_get(r->row[0], "x")), field[0].data);
-    ck_assert_str_eq(json_string_value(json_object_get(r->row[0], "y")), field[1].data);
+    ck_assert_str_eq(json_string_value(json_object_get(zf_records_row(r, 0), "x")), field[0].data);
+    ck_assert_str_eq(json_string_value(json_object_get(zf_records_row(r, 0), "y")), field[1].data);
     zf_records_free(r);
     zf_buf_free(&field[0]);
     zf_buf_free(&field[1]);
