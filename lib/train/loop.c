@@ -31,7 +31,8 @@ struct loop {
   int64_t scored;                      /* how many */
   int64_t tokens, last_tokens;         /* run so far, both streams */
   double first_sum;                    /* of the first steps' losses: the watchdog's measure */
-  int64_t above, stale;                /* steps above the watchdog; dev scores without a gain */
+  int64_t above, dead,
+      stale; /* steps above the watchdog, steps with g = 0, dev scores without a gain */
   int best_metric;
 };
 
@@ -121,13 +122,21 @@ static int batch_loss(void *ctx, const struct zf_perturb *pt, double *loss) {
 }
 
 /* Mean loss of the step, or ZF_EDIVERGED. */
-static int watch(struct loop *l, double loss) {
+static int watch(struct loop *l, double loss, double square) {
   const struct zf_settings *s = &l->r->set;
   if (!isfinite(loss))
     return zf_error(ZF_EDIVERGED,
                     "step %lld: the loss is not a finite number: a smaller learning_rate "
                     "or zo_eps may help",
                     (long long)l->step);
+  /* Weights beyond the range of floats can leave a model that answers the same to everything. */
+  l->dead = square == 0 ? l->dead + 1 : 0;
+  if (l->dead >= s->watchdog_patience)
+    return zf_error(
+        ZF_EDIVERGED,
+        "step %lld: the losses on both sides are equal for %lld steps: nothing is learned; "
+        "a smaller learning_rate or a larger zo_eps may help",
+        (long long)l->step, (long long)l->dead);
   if (l->step <= FIRST_STEPS) l->first_sum += loss;
   double limit = s->watchdog;
   if (limit == 0 && l->step > FIRST_STEPS) limit = 4 * l->first_sum / FIRST_STEPS;
@@ -191,7 +200,7 @@ static int one_step(struct loop *l) {
     square += l->probe[p].g * l->probe[p].g / s->zo.probes;
   }
   l->tokens += batch_tokens(l);
-  if ((rc = watch(l, loss))) return rc;
+  if ((rc = watch(l, loss, square))) return rc;
   struct zf_log_step rec = {(uint32_t)l->step, lr, (uint64_t)((l->step - 1) * l->r->batch)};
   if ((rc = zf_log_append(l->log, &rec, l->probe))) return rc;
   if (l->step % SYNC_STEPS == 0 && (rc = zf_log_sync(l->log))) return rc;

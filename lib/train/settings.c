@@ -98,7 +98,7 @@ const struct zf_conf_key zf_train_keys[] = {
     {"loss_watchdog_threshold", ZF_CONF_NUM, "auto",
      "loss that counts as exploded; auto: 4 times the mean of the first ten steps", .min = 1e-9,
      .max = 1e30, .choices = "auto"},
-    {"loss_watchdog_patience", ZF_CONF_INT, "10", "so many steps in a row above it end the run",
+    {"loss_watchdog_patience", ZF_CONF_INT, "10", "so many steps in a row above it, or with g = 0, end the run",
      .min = 1, .max = 1e9},
     {0},
 };
