@@ -29,14 +29,6 @@ struct rows {
   int64_t n, ld, ldown;
 };
 
-static int64_t least(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
-
-static int64_t whole(int64_t n) {
-  return (n + ZF_LANES - 1) / ZF_LANES * ZF_LANES;
-}
-
 static struct rows rows_of(const struct job *j, const float *base, const float *cache,
                            const struct zf_segment *g, int s, int64_t kv) {
   struct rows r = {.n = g->plen, .ld = cache ? j->ldp : j->ldk, .ldown = j->ldk};
@@ -66,9 +58,10 @@ static const float *strip(const struct rows *r, int64_t at, int64_t n, int64_t k
 static void pack(float *panel, const struct rows *r, int64_t keys, int64_t D) {
   float buf[ZF_LANES * ZF_KC];
   for (int64_t at = 0; at < keys; at += ZF_LANES) {
-    int64_t p = at / zf_kern.nr * zf_kern.nr, w = least(whole(keys - p), zf_kern.nr), ld;
+    int64_t p = at / zf_kern.nr * zf_kern.nr,
+            w = zf_kern_least(zf_kern_whole(keys - p), zf_kern.nr), ld;
     for (int64_t k0 = 0; k0 < D; k0 += ZF_KC) {
-      int64_t n = least(keys - at, ZF_LANES), k = least(D - k0, ZF_KC);
+      int64_t n = zf_kern_least(keys - at, ZF_LANES), k = zf_kern_least(D - k0, ZF_KC);
       const float *src = strip(r, at, n, k0, k, buf, &ld);
       zf_kern.pack(panel + p * D + k0 * w + at - p, w, src, ld, NULL, 0, n, k);
     }
@@ -79,10 +72,11 @@ static void pack(float *panel, const struct rows *r, int64_t keys, int64_t D) {
 static void scores(float *s, int64_t lds, const float *q, int64_t ldq, int64_t m,
                    const float *panel, int64_t n, int64_t keys, int64_t D) {
   for (int64_t p = 0; p < n; p += zf_kern.nr) {
-    int64_t width = least(whole(keys - p), zf_kern.nr), w = least(whole(n - p), zf_kern.nr);
+    int64_t width = zf_kern_least(zf_kern_whole(keys - p), zf_kern.nr),
+            w = zf_kern_least(zf_kern_whole(n - p), zf_kern.nr);
     for (int64_t k0 = 0; k0 < D; k0 += ZF_KC)
       zf_kern.mul(s + p, lds, q + k0, ldq, m, panel + p * D + k0 * width, width, w,
-                  least(D - k0, ZF_KC), k0 ? ZF_MUL_ADD : ZF_MUL_SET);
+                  zf_kern_least(D - k0, ZF_KC), k0 ? ZF_MUL_ADD : ZF_MUL_SET);
   }
 }
 
@@ -92,7 +86,7 @@ static void few_scores(float *s, int64_t lds, const float *q, int64_t ldq, int64
   float buf[ZF_LANES * ZF_KC];
   for (int64_t at = 0; at < keys; at += ZF_LANES)
     for (int64_t k0 = 0; k0 < D; k0 += ZF_KC) {
-      int64_t n = least(keys - at, ZF_LANES), k = least(D - k0, ZF_KC), ld;
+      int64_t n = zf_kern_least(keys - at, ZF_LANES), k = zf_kern_least(D - k0, ZF_KC), ld;
       const float *src = strip(r, at, n, k0, k, buf, &ld);
       zf_kern.thin(s + at, lds, q + k0, ldq, m, src, ld, n, k, k0 > 0);
     }
@@ -107,7 +101,8 @@ static void gather(const struct job *j, float *o, int64_t m, const float *p, int
       zf_kern.blend(o + i * j->ldo, p + i * ldp, v, ldv, mode == ZF_MUL_STAIR ? n + i : n, j->D);
   else
     for (int64_t d = 0; d < j->D; d += zf_kern.nr)
-      zf_kern.mul(o + d, j->ldo, p, ldp, m, v + d, ldv, least(j->D - d, zf_kern.nr), n, mode);
+      zf_kern.mul(o + d, j->ldo, p, ldp, m, v + d, ldv, zf_kern_least(j->D - d, zf_kern.nr), n,
+                  mode);
 }
 
 /* Outputs of m queries from i on of one head, whose scores are in p. */
@@ -128,13 +123,13 @@ static void values(const struct job *j, float *o, const struct zf_segment *g, co
 static void attend(const struct job *j, const struct zf_segment *g, int s, int64_t kv, int64_t i0,
                    int64_t i1, float *scratch) {
   struct rows k = rows_of(j, j->k, g->pk, g, s, kv), v = rows_of(j, j->v, g->pv, g, s, kv);
-  int64_t keys = g->plen + (j->causal ? i1 : g->len), lds = whole(keys);
+  int64_t keys = g->plen + (j->causal ? i1 : g->len), lds = zf_kern_whole(keys);
   float *p = scratch, *panel = scratch + TILE * lds;
   int few = i1 - i0 <= ZF_FEW;
   if (!few) pack(panel, &k, keys, j->D);
   for (int64_t h = kv * j->group; h < (kv + 1) * j->group; h++)
     for (int64_t i = i0; i < i1; i += TILE) {
-      int64_t m = least(i1 - i, TILE), r = s * j->T + g->start + i;
+      int64_t m = zf_kern_least(i1 - i, TILE), r = s * j->T + g->start + i;
       const float *q = j->q + r * j->ldq + h * j->D;
       float *o = j->o + r * j->ldo + h * j->D;
       if (few)
@@ -152,7 +147,7 @@ static int64_t work_of(const struct zf_segment *seg, int64_t nseg, int64_t width
 }
 
 int64_t zf_attention_scratch(int64_t max_keys, int64_t D) {
-  return whole(max_keys) * (TILE + D);
+  return zf_kern_whole(max_keys) * (TILE + D);
 }
 
 void zf_attention(float *o, int64_t ldo, const float *q, int64_t ldq, const float *k,
@@ -172,6 +167,7 @@ void zf_attention(float *o, int64_t ldo, const float *q, int64_t ldq, const floa
       for (int64_t g = 0; g < nseg; g++)
         for (int64_t h = 0; h < Hkv; h++)
           for (int64_t i = 0; i < seg[g].len; i += BLOCK)
-            if (turn++ % n == id) attend(&j, seg + g, s, h, i, least(seg[g].len, i + BLOCK), own);
+            if (turn++ % n == id)
+              attend(&j, seg + g, s, h, i, zf_kern_least(seg[g].len, i + BLOCK), own);
   }
 }

@@ -20,7 +20,7 @@
 
 #include "kern/kern_internal.h"
 
-enum { ROWS = 48 }; /* rows that stay in the first cache while panels pass; 48 KC floats */
+enum { ROWS = 48 }; /* rows of x, 48 KiB of KC, that stay near while the panels pass */
 
 struct job {
   float *y;
@@ -36,18 +36,23 @@ static const void *element(const struct zf_weight *w, int64_t o, int64_t i) {
   return (const char *)w->data + (size_t)(o * w->so + i * w->si) * size;
 }
 
+/* Rows o0..o0+n (n <= 16) of W, which run along k, as f32: in place or widened into wk->w. */
+static const float *strip(const struct zf_weight *w, struct zf_work *wk, int64_t o0, int64_t n,
+                          int64_t k0, int64_t k, int64_t *ld) {
+  *ld = w->so;
+  if (w->type == ZF_F32) return element(w, o0, k0);
+  *ld = ZF_KC;
+  for (int64_t o = 0; o < n; o++)
+    zf_kern.expand(wk->w + o * ZF_KC, element(w, o0 + o, k0), w->type, k);
+  return wk->w;
+}
+
 /* Packs columns o0..o0+n (n <= 16) where W's rows run along k, for each stream. */
 static void pack_strip(const struct job *j, struct zf_work *wk, int64_t at, int64_t width,
                        int64_t o0, int64_t n, int64_t k0, int64_t k) {
   const struct zf_weight *w = j->w;
-  const float *src = element(w, o0, k0), *z = w->noise ? wk->z : NULL;
-  int64_t ld = w->so;
-  if (w->type != ZF_F32) {
-    for (int64_t o = 0; o < n; o++)
-      zf_kern.expand(wk->w + o * ZF_KC, element(w, o0 + o, k0), w->type, k);
-    src = wk->w;
-    ld = ZF_KC;
-  }
+  int64_t ld;
+  const float *src = strip(w, wk, o0, n, k0, k, &ld), *z = w->noise ? wk->z : NULL;
   for (int64_t o = 0; z && o < n; o++)
     zf_kern.noise(wk->z + o * ZF_KC, w->noise, w->first + (o0 + o) * w->so + k0, k);
   for (int s = 0; s < (z ? j->st->n : 1); s++)
@@ -76,15 +81,14 @@ static void pack_direct(const struct job *j, struct zf_work *wk, int64_t at, int
 static void pack(const struct job *j, struct zf_work *wk, int64_t o0, int64_t n, int64_t k0,
                  int64_t k) {
   for (int64_t p = 0; p < n; p += zf_kern.nr) {
-    int64_t real = n - p < zf_kern.nr ? n - p : zf_kern.nr;
-    int64_t width = (real + ZF_LANES - 1) / ZF_LANES * ZF_LANES, at = p * ZF_KC;
+    int64_t real = zf_kern_least(n - p, zf_kern.nr);
+    int64_t width = zf_kern_whole(real), at = p * ZF_KC;
     if (j->w->si != 1) {
       pack_direct(j, wk, at, width, o0 + p, real, k0, k);
       continue;
     }
     for (int64_t c = 0; c < real; c += ZF_LANES)
-      pack_strip(j, wk, at + c, width, o0 + p + c, real - c < ZF_LANES ? real - c : ZF_LANES, k0,
-                 k);
+      pack_strip(j, wk, at + c, width, o0 + p + c, zf_kern_least(real - c, ZF_LANES), k0, k);
   }
 }
 
@@ -94,10 +98,9 @@ static void multiply(const struct job *j, const struct zf_work *wk, float *c, in
   const float *panel = wk->panel[j->w->noise ? s : 0];
   const float *bias = j->bias ? j->bias + s * j->ldb + o0 : NULL;
   for (int64_t t = t0; t < t1; t += ROWS, c += ROWS * ZF_NC) {
-    int64_t rows = t1 - t < ROWS ? t1 - t : ROWS, r = s * j->T + t;
+    int64_t rows = zf_kern_least(t1 - t, ROWS), r = s * j->T + t;
     for (int64_t p = 0; p < n; p += zf_kern.nr) {
-      int64_t real = n - p < zf_kern.nr ? n - p : zf_kern.nr;
-      int64_t width = (real + ZF_LANES - 1) / ZF_LANES * ZF_LANES;
+      int64_t width = zf_kern_whole(zf_kern_least(n - p, zf_kern.nr));
       zf_kern.mul(c + p, ZF_NC, j->x + r * j->ldx + k0, j->ldx, rows, panel + p * ZF_KC, width,
                   width, k, k0 ? ZF_MUL_ADD : ZF_MUL_SET);
     }
@@ -110,54 +113,35 @@ static void multiply(const struct job *j, const struct zf_work *wk, float *c, in
 static void block(const struct job *j, struct zf_work *wk, int64_t o0, int64_t n, int64_t t0,
                   int64_t t1) {
   for (int64_t k0 = 0; k0 < j->w->in; k0 += ZF_KC) {
-    int64_t k = j->w->in - k0 < ZF_KC ? j->w->in - k0 : ZF_KC;
+    int64_t k = zf_kern_least(j->w->in - k0, ZF_KC);
     pack(j, wk, o0, n, k0, k);
     for (int s = 0; s < j->st->n; s++)
       multiply(j, wk, wk->c + s * (t1 - t0) * ZF_NC, s, t0, t1, o0, n, k0, k);
   }
 }
 
-static int64_t least(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
-
-/* Columns o0..o0+n (n <= 16) of KC of the inner dimension, by a strip of W as it lies, widened
- * where it is not f32. */
-static void thin(const struct job *j, struct zf_work *wk, int64_t o0, int64_t n, int64_t k0,
-                 int64_t k) {
-  const struct zf_weight *w = j->w;
-  const float *src = element(w, o0, k0);
-  int64_t ld = w->so;
-  if (w->type != ZF_F32) {
-    for (int64_t o = 0; o < n; o++)
-      zf_kern.expand(wk->w + o * ZF_KC, element(w, o0 + o, k0), w->type, k);
-    src = wk->w;
-    ld = ZF_KC;
-  }
-  zf_kern.thin(wk->c, ZF_NC, j->x + k0, j->ldx, j->st->n * j->T, src, ld, n, k, k0 > 0);
-}
-
 /* Columns o0..o1 of all rows, few of them, by W as it lies: strips where its rows run along k;
  * where they run along columns f32 is a panel already.  What is left is packed. */
 static void few(const struct job *j, struct zf_work *wk, int64_t o0, int64_t o1) {
   const struct zf_weight *w = j->w;
-  int64_t n;
+  int64_t rows = j->st->n * j->T, n;
   for (int64_t o = o0; o < o1; o += n) {
     int lies = w->si != 1 && w->type == ZF_F32 && o1 - o >= ZF_LANES;
-    n = least(o1 - o, ZF_LANES);
-    if (w->si != 1) n = least(o1 - o, zf_kern.nr);
+    n = zf_kern_least(o1 - o, ZF_LANES);
+    if (w->si != 1) n = zf_kern_least(o1 - o, zf_kern.nr);
     if (lies) n = n / ZF_LANES * ZF_LANES;
     if (w->si != 1 && !lies) {
       block(j, wk, o, n, 0, j->T);
       continue;
     }
     for (int64_t k0 = 0; k0 < w->in; k0 += ZF_KC) {
-      int64_t k = least(w->in - k0, ZF_KC);
+      int64_t k = zf_kern_least(w->in - k0, ZF_KC), ld = w->si;
+      const float *src = lies ? element(w, o, k0) : strip(w, wk, o, n, k0, k, &ld);
       if (lies)
-        zf_kern.mul(wk->c, ZF_NC, j->x + k0, j->ldx, j->st->n * j->T, element(w, o, k0), w->si, n,
-                    k, k0 ? ZF_MUL_ADD : ZF_MUL_SET);
+        zf_kern.mul(wk->c, ZF_NC, j->x + k0, j->ldx, rows, src, ld, n, k,
+                    k0 ? ZF_MUL_ADD : ZF_MUL_SET);
       else
-        thin(j, wk, o, n, k0, k);
+        zf_kern.thin(wk->c, ZF_NC, j->x + k0, j->ldx, rows, src, ld, n, k, k0 > 0);
     }
     for (int s = 0; s < j->st->n; s++)
       zf_kern.finish(j->y + s * j->T * j->ldy + o, j->ldy, wk->c + s * j->T * ZF_NC,
@@ -174,14 +158,14 @@ static void part(const struct job *j, struct zf_work *wk, int64_t o0, int64_t o1
   }
   for (int64_t t = t0; t < t1; t += most)
     for (int64_t o = o0; o < o1; o += ZF_NC)
-      block(j, wk, o, least(o1 - o, ZF_NC), t, least(t1, t + most));
+      block(j, wk, o, zf_kern_least(o1 - o, ZF_NC), t, zf_kern_least(t1, t + most));
 }
 
 void zf_gemm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
              const struct zf_weight *w, const struct zf_streams *st, const float *bias, int64_t ldb,
              int accumulate) {
   struct job j = {y, x, bias, ldy, ldx, ldb, T, w, st, accumulate};
-  int64_t units = (w->out + ZF_LANES - 1) / ZF_LANES;
+  int64_t units = zf_kern_whole(w->out) / ZF_LANES;
   int team = zf_kern_team(w->out * w->in * (T * st->n + 8) / 8);
 #pragma omp parallel num_threads(team) if (team > 1)
   {
@@ -191,7 +175,7 @@ void zf_gemm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
     if (id < cols * rows) {
       int64_t o0 = ZF_LANES * zf_kern_cut(units, id % cols, cols);
       int64_t o1 = ZF_LANES * zf_kern_cut(units, id % cols + 1, cols);
-      part(&j, &wk, o0, o1 < w->out ? o1 : w->out, zf_kern_cut(T, id / cols, rows),
+      part(&j, &wk, o0, zf_kern_least(o1, w->out), zf_kern_cut(T, id / cols, rows),
            zf_kern_cut(T, id / cols + 1, rows));
     }
   }

@@ -99,6 +99,15 @@ struct zf_work {
 };
 struct zf_work zf_kern_work(int thread);
 
+static inline int64_t zf_kern_least(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
+/* n rounded up to whole lanes. */
+static inline int64_t zf_kern_whole(int64_t n) {
+  return (n + ZF_LANES - 1) / ZF_LANES * ZF_LANES;
+}
+
 /* Begin of thread t's part of n items cut in `parts` nearly equal ranges. */
 static inline int64_t zf_kern_cut(int64_t n, int64_t t, int64_t parts) {
   return n / parts * t + (t < n % parts ? t : n % parts);

@@ -9,10 +9,6 @@
 /* Operations an element of noise stands for when a team is chosen. */
 enum { NOISE_WORK = 16 };
 
-static int64_t least(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
-
 static const void *at(const void *data, enum zf_dtype type, int64_t i) {
   return (const char *)data + (size_t)i * zf_dtype_info(type)->size;
 }
@@ -33,7 +29,8 @@ static void perturb(float *out, int64_t ldo, const void *data, enum zf_dtype typ
 void zf_perturb_vec(float *out, int64_t ldo, const void *data, enum zf_dtype type, int64_t first,
                     int64_t n, const struct zf_noise *noise, const struct zf_streams *st) {
   for (int64_t i = 0; i < n; i += ZF_PIECE)
-    perturb(out + i, ldo, at(data, type, i), type, first + i, least(n - i, ZF_PIECE), noise, st);
+    perturb(out + i, ldo, at(data, type, i), type, first + i, zf_kern_least(n - i, ZF_PIECE), noise,
+            st);
 }
 
 /* Row `id` of the table, for row t of every stream. */
@@ -41,7 +38,7 @@ static void gather_row(float *y, int64_t ldy, int64_t id, int64_t t, int64_t T,
                        const struct zf_weight *w, const struct zf_streams *st, int accumulate) {
   float row[ZF_MAXSTREAM * ZF_PIECE];
   for (int64_t i = 0; i < w->in; i += ZF_PIECE) {
-    int64_t n = least(w->in - i, ZF_PIECE), e = id * w->so + i;
+    int64_t n = zf_kern_least(w->in - i, ZF_PIECE), e = id * w->so + i;
     perturb(row, ZF_PIECE, at(w->data, w->type, e), w->type, w->first + e, n, w->noise, st);
     for (int s = 0; s < st->n; s++) {
       float *to = y + (s * T + t) * ldy + i;
@@ -64,7 +61,7 @@ void zf_noise_fill(float *z, const struct zf_noise *k, int64_t first, int64_t n)
   int team = zf_kern_team(n * NOISE_WORK);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
   for (int64_t i = 0; i < n; i += 16 * ZF_PIECE)
-    zf_kern.noise(z + i, k, first + i, least(n - i, 16 * ZF_PIECE));
+    zf_kern.noise(z + i, k, first + i, zf_kern_least(n - i, 16 * ZF_PIECE));
 }
 
 struct update {
@@ -101,12 +98,12 @@ void zf_update(void *w, enum zf_dtype type, int64_t n, const struct zf_noise *pr
   int team = zf_kern_team(n * NOISE_WORK * (q + 1));
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
   for (int64_t i = 0; i < n; i += ZF_PIECE)
-    update_piece(&u, (char *)w + (size_t)i * size, i, least(n - i, ZF_PIECE));
+    update_piece(&u, (char *)w + (size_t)i * size, i, zf_kern_least(n - i, ZF_PIECE));
 }
 
 void zf_expand(float *dst, const void *src, enum zf_dtype type, int64_t n) {
   int team = zf_kern_team(n);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
   for (int64_t i = 0; i < n; i += 16 * ZF_PIECE)
-    zf_kern.expand(dst + i, at(src, type, i), type, least(n - i, 16 * ZF_PIECE));
+    zf_kern.expand(dst + i, at(src, type, i), type, zf_kern_least(n - i, 16 * ZF_PIECE));
 }
