@@ -1,6 +1,7 @@
 /* zoft eval: scores a model on the data of a config, or on a text file. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -127,6 +128,7 @@ static int eval_text(const char *base_model) {
   }
   if (!rc) rc = zf_evaluate(&res.m, s, d, 0, NULL, NULL);
   if (!rc) print_results(&res, 1);
+  free(text);
   zf_scorer_free(s);
   zf_forward_free(f);
   zf_dataset_free(d);
