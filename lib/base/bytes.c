@@ -14,7 +14,7 @@ int zf_bytes_take(struct zf_bytes *b, uint64_t n, const unsigned char **out) {
 }
 
 static int little(struct zf_bytes *b, int n, uint64_t *out) {
-  const unsigned char *p;
+  const unsigned char *p = NULL;
   int rc = zf_bytes_take(b, (uint64_t)n, &p);
   if (rc) return rc;
   uint64_t v = 0;
