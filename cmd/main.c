@@ -67,6 +67,7 @@ int main(int argc, char **argv) {
   if (!c) return unknown(argv[1]);
   struct zc_args args;
   int rc = zc_parse(&args, c, argc, argv);
+  if (!rc) rc = zf_cpu_check();
   if (!rc && zc_common.help) {
     zc_help(c);
   } else if (!rc) {

@@ -43,6 +43,12 @@ static uint64_t xcr0(void) {
   return (uint64_t)hi << 32 | lo;
 }
 
+static int usable(void) {
+  unsigned a, b, c, d;
+  if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
+  return (c >> 12 & 1) && (c >> 27 & 1) && (xcr0() & 0x06) == 0x06;
+}
+
 static unsigned detect(void) {
   unsigned a, b, c, d, f = 0;
   if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
@@ -90,6 +96,17 @@ static void brand(char out[64]) {
   (void)out;
 }
 #endif
+
+int zf_cpu_check(void) {
+#if defined(__x86_64__)
+  if (!usable())
+    return zf_error(ZF_EFAIL,
+                    "this processor (%s) has no FMA instructions: zoft needs an x86-64 "
+                    "processor of 2013 or later, or arm64",
+                    zf_cpu_brand());
+#endif
+  return 0;
+}
 
 static unsigned mask = ~0u;
 

@@ -15,6 +15,10 @@ enum zf_cpu_flags {
 /* Flags of this processor, asked once, less what zf_cpu_mask() removed. */
 unsigned zf_cpu_flags(void);
 
+/* Can this program run here at all?  SLEEF's deterministic functions, which plain C uses too, need
+ * FMA on x86-64.  ZF_EFAIL says what is missing. */
+int zf_cpu_check(void);
+
 /* Keeps only the flags in `mask`: the option --cpumask.  ~0u restores all. */
 void zf_cpu_mask(unsigned mask);
 
