@@ -73,10 +73,14 @@ static int add_seq(struct zf_dataset *d, const int32_t *id, int64_t n, int64_t t
 
 /* --- one row --- */
 
-static int encode(struct encoder *e, unsigned flags, int64_t *n) {
-  e->ids.n = 0;
-  int rc = zf_tok_encode(e->tok, &e->ids, e->text.data, e->text.len, flags);
-  *n = e->ids.n;
+/* The text's ids with what the tokenizer puts before it; an EOS that it puts behind every text is
+ * left off, for a prompt goes on and `add_eos` decides about the end. */
+static int encode(struct encoder *e, int64_t *n) {
+  struct zf_ids *x = &e->ids;
+  x->n = 0;
+  int rc = zf_tok_encode(e->tok, x, e->text.data, e->text.len, ZF_ENC_SPECIAL | ZF_ENC_OFFSETS);
+  while (!rc && x->n > 1 && x->begin[x->n - 1] < 0 && x->id[x->n - 1] == zf_tok_eos(e->tok)) x->n--;
+  *n = x->n;
   return rc;
 }
 
@@ -87,7 +91,7 @@ static int encode_pair(struct encoder *e, const json_t *row, const struct zf_tem
   int rc = zf_template_apply(e->prompt, row, &e->text);
   if (!rc) rc = zf_template_apply(body, row, &e->text);
   int64_t n;
-  if (!rc) rc = encode(e, ZF_ENC_SPECIAL, &n);
+  if (!rc) rc = encode(e, &n);
   if (rc) return rc;
   int64_t target = prompt_tokens < n ? prompt_tokens : n;
   if ((rc = add_seq(e->d, e->ids.id, n, target))) return rc;
@@ -101,7 +105,7 @@ static int prompt_length(struct encoder *e, const json_t *row, int64_t *n) {
   zf_buf_clear(&e->text);
   zf_buf_puts(&e->text, "");
   int rc = zf_template_apply(e->prompt, row, &e->text);
-  return rc ? rc : encode(e, ZF_ENC_SPECIAL, n);
+  return rc ? rc : encode(e, n);
 }
 
 /* A label's words: texts, integers and booleans as a template would print them; NULL for others. */
@@ -273,7 +277,7 @@ static int row_sequences(struct encoder *e, const json_t *row, struct zf_example
     zf_buf_clear(&e->text);
     zf_buf_puts(&e->text, "");
     if ((rc = zf_template_apply(e->body, row, &e->text))) return rc;
-    if ((rc = encode(e, ZF_ENC_SPECIAL, &n))) return rc;
+    if ((rc = encode(e, &n))) return rc;
     if ((rc = add_seq(e->d, e->ids.id, n, 1))) return rc;
     if (!s->add_eos) return 0;
     int32_t eos = zf_tok_eos(e->tok);
@@ -341,8 +345,8 @@ static int add_path(struct encoder *e) {
   return 0;
 }
 
-int zf_dataset_add(struct zf_dataset *d, struct zf_records *r, const int64_t *index,
-                   int64_t n, const struct zf_data_spec *spec, const struct zf_tok *tok) {
+int zf_dataset_add(struct zf_dataset *d, struct zf_records *r, const int64_t *index, int64_t n,
+                   const struct zf_data_spec *spec, const struct zf_tok *tok) {
   struct encoder e = {.d = d, .spec = spec, .tok = tok, .rec = r};
   if (spec->sequence_len < 2) /* a token to read and one to predict */
     return zf_error(ZF_EUSAGE, "sequence_len: expected 2 or more, found %lld",

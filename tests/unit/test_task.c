@@ -473,6 +473,36 @@ START_TEST(test_index) {
 }
 END_TEST
 
+/* A tokenizer that puts EOS behind every text: the options' targets are the options. */
+START_TEST(test_closing_tokenizer) {
+  char path[600];
+  snprintf(path, sizeof path, "%s/tokenizer.json", tmp_path("bytes"));
+  json_t *t = json_load_file(path, 0, NULL);
+  json_t *post = json_object_get(t, "post_processor");
+  json_array_append_new(json_object_get(post, "single"),
+                        json_pack("{s:{s:s, s:i}}", "SpecialToken", "id", "</s>", "type_id", 0));
+  json_object_set_new(json_object_get(post, "special_tokens"), "</s>",
+                      json_pack("{s:s, s:[i], s:[s]}", "id", "</s>", "ids", EOS, "tokens", "</s>"));
+  write_json(tmp_path("bytes"), "tokenizer.json", t);
+  struct zf_tok *closing, *kept = tok;
+  ck_ok(zf_tok_open(&closing, tmp_path("bytes")));
+  tok = closing;
+  struct zf_data_spec s = choice_spec(), c = completion_spec();
+  struct zf_dataset *d = make("{\"q\": \"ok\", \"label\": 0}", &s);
+  ck_assert_str_eq(shown(d, 0), "^ok? |Yes");
+  zf_dataset_free(d);
+  d = make("{\"prompt\": \"a\", \"completion\": \"b\"}", &c);
+  ck_assert_str_eq(shown(d, 0), "^a|b");
+  zf_dataset_free(d);
+  c.add_eos = 1;
+  d = make("{\"prompt\": \"a\", \"completion\": \"b\"}", &c);
+  ck_assert_str_eq(shown(d, 0), "^a|b$");
+  zf_dataset_free(d);
+  tok = kept;
+  zf_tok_free(closing);
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("task");
   TCase *t = tcase_create("task");
@@ -494,6 +524,7 @@ int main(void) {
   tcase_add_test(t, test_masked);
   tcase_add_test(t, test_spec_mistakes);
   tcase_add_test(t, test_index);
+  tcase_add_test(t, test_closing_tokenizer);
   suite_add_tcase(s, t);
   return unit_run(s);
 }
