@@ -5,7 +5,7 @@
 sed -e "s|^base_model:.*|base_model: $T/m|" -e "s|^output_dir:.*|output_dir: $T/out|" configs/demo.yaml >"$T/c.yaml"
 # edit FROM TO: same length, in the weights' header
 edit() {
-  sed -i "s|$1|$2|" "$T/m/model.safetensors"
+  perl -pi -e "s|$1|$2|" "$T/m/model.safetensors"
 }
 train() {
   "$ZOFT" train "$T/c.yaml" -q "$@"
@@ -49,7 +49,7 @@ case_ "missing tensor" 3 train <<'END'
 zoft: TMP/m: tensor 'model.norm.weight' is missing
 END
 broken
-sed -i 's|"intermediate_size": [0-9]*|"intermediate_size": 100|' "$T/m/config.json"
+perl -pi -e 's|"intermediate_size": [0-9]*|"intermediate_size": 100|' "$T/m/config.json"
 case_ "shape not matching config" 3 train <<'END'
 zoft: TMP/m/model.safetensors: tensor 'model.layers.0.mlp.gate_proj.weight': expected shape [100, 64] by config.json, found [176, 64]
 END
@@ -60,12 +60,12 @@ case_ "NaN weight" 3 train <<'END'
 zoft: TMP/m/model.safetensors: tensor 'model.layers.3.self_attn.v_proj.weight': element 3961 is nan, not a finite number
 END
 broken
-sed -i 's|"model_type": "llama"|"model_type": "mamba"|' "$T/m/config.json"
+perl -pi -e 's|"model_type": "llama"|"model_type": "mamba"|' "$T/m/config.json"
 case_ "unknown model_type" 3 train <<'END'
 zoft: TMP/m/config.json: model_type 'mamba' is not supported; supported are llama, mistral, qwen2, qwen3, gpt2, opt
 END
 broken
-sed -i 's|"hidden_size": [0-9]*|"hidden_size": "wide"|' "$T/m/config.json"
+perl -pi -e 's|"hidden_size": [0-9]*|"hidden_size": "wide"|' "$T/m/config.json"
 case_ "config.json: wrong type" 3 train <<'END'
 zoft: TMP/m/config.json: key 'hidden_size': expected an integer, found a string
 END
@@ -85,7 +85,7 @@ case_ "weights missing" 2 train <<'END'
 zoft: TMP/m: holds neither model.safetensors nor model.safetensors.index.json
 END
 broken
-sed -i 's|"type": *"ByteLevel"|"type":"Bytelevel"|' "$T/m/tokenizer.json"
+perl -pi -e 's|"type": *"ByteLevel"|"type":"Bytelevel"|' "$T/m/tokenizer.json"
 case_ "unknown tokenizer component" 3 train <<'END'
 zoft: TMP/m/tokenizer.json: pre_tokenizer: type 'Bytelevel' is not supported; there are ByteLevel, Split, Digits, Punctuation, Whitespace, WhitespaceSplit, Metaspace, Sequence
 END

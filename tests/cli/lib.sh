@@ -16,10 +16,8 @@ export LC_ALL=C NO_COLOR=1
 
 # Times, speeds and sizes of memory differ from machine to machine; paths of the test do as well.
 normal() {
-  sed -e "s|$T|TMP|g" \
-    -e 's/[0-9.]* tok\/s/N tok\/s/g' \
-    -e 's/  [0-9:.]*\( s\)\{0,1\} left/  TIME left/' \
-    -e 's/[0-9.]* \([kMG]\{0,1\}B\)\b/N \1/g'
+  ROOT=$T perl -pe 's/\Q$ENV{ROOT}\E/TMP/g; s/[0-9.]+ tok\/s/N tok\/s/g;
+    s/  [0-9:.]+( s)? left/  TIME left/; s/[0-9.]+ ([kMG]?B)\b/N $1/g'
 }
 
 case_() {
