@@ -4,6 +4,7 @@
  * different texts:
  *
  *   \s \S \w \W \b \B   PCRE2 has U+180E among spaces and no marks among word characters
+ *   [:punct:]           signs too, not punctuation alone
  *   \h \H               a hexadecimal digit, not horizontal space
  *   \p{Han}             the script, not its extensions (PCRE2 since 10.40)
  *   X{1,3}+  X{2}?      (?:X{1,3})+ and (?:X{2})?, not possessive and lazy
@@ -18,13 +19,20 @@
 
 #include "text_internal.h"
 
-#define SPACES \
-  "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}" \
+#define SPACES                                                                                     \
+  "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}"               \
   "\\x{202f}\\x{205f}\\x{3000}"
-#define WORDS \
-  "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}" \
+#define WORDS                                                                                      \
+  "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"                      \
   "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+/* Outside classes Oniguruma counts raised digits and fractions of Latin-1 as words. */
+#define WORDS_ALONE WORDS "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 #define HEX "0-9A-Fa-f"
+
+#define BEFORE "(?<=[" WORDS_ALONE "])"
+#define AFTER "(?=[" WORDS_ALONE "])"
+#define BEFORE_NOT "(?<![" WORDS_ALONE "])"
+#define AFTER_NOT "(?![" WORDS_ALONE "])"
 
 enum { GROUPS = 250 }; /* PCRE2's own limit of nesting */
 
@@ -107,12 +115,12 @@ static const struct {
 } classes[] = {
     {'s', "[" SPACES "]", SPACES},
     {'S', "[^" SPACES "]", NULL},
-    {'w', "[" WORDS "]", WORDS},
-    {'W', "[^" WORDS "]", NULL},
+    {'w', "[" WORDS_ALONE "]", WORDS},
+    {'W', "[^" WORDS_ALONE "]", NULL},
     {'h', "[" HEX "]", HEX},
     {'H', "[^" HEX "]", NULL},
-    {'b', "(?:(?<=[" WORDS "])(?![" WORDS "])|(?<![" WORDS "])(?=[" WORDS "]))", "\\b"},
-    {'B', "(?:(?<=[" WORDS "])(?=[" WORDS "])|(?<![" WORDS "])(?![" WORDS "]))", NULL},
+    {'b', "(?:" BEFORE AFTER_NOT "|" BEFORE_NOT AFTER ")", "\\b"},
+    {'B', "(?:" BEFORE AFTER "|" BEFORE_NOT AFTER_NOT ")", NULL},
 };
 
 static int escape(struct scan *s, int inside) {
@@ -135,6 +143,22 @@ static int escape(struct scan *s, int inside) {
   return 0;
 }
 
+/* [:name:] within a class.  Those not listed take in other characters in PCRE2. */
+static int posix(struct scan *s) {
+  static const struct {
+    const char *name, *text;
+  } known[] = {{"[:space:]", SPACES}, {"[:word:]", WORDS},          {"[:punct:]", "\\p{P}\\p{S}"},
+               {"[:digit:]", "\\d"},  {"[:xdigit:]", "[:xdigit:]"}, {"[:cntrl:]", "\\p{Cc}"}};
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+    size_t n = strlen(known[i].name);
+    if (strncmp(s->p, known[i].name, n)) continue;
+    zf_buf_puts(s->out, known[i].text);
+    s->p += n;
+    return 0;
+  }
+  return refuse(s, "this named class");
+}
+
 static int class(struct scan *s) {
   take(s, 1);
   if (*s->p == '^') take(s, 1);
@@ -144,8 +168,7 @@ static int class(struct scan *s) {
     if (*s->p == '\\') {
       rc = escape(s, 1);
     } else if (s->p[0] == '[' && s->p[1] == ':') {
-      while (*s->p && !(s->p[0] == ':' && s->p[1] == ']')) take(s, 1);
-      take(s, 2);
+      rc = posix(s);
     } else if (*s->p == '[') {
       rc = refuse(s, "a class within a class");
     } else if (s->p[0] == '&' && s->p[1] == '&') {
@@ -172,7 +195,7 @@ static int open_group(struct scan *s) {
   if (!n || (end != ':' && end != ')')) {
     take(s, 1);
     if (*s->p == '#') return refuse(s, "a comment");
-    if (*s->p && *s->p != '(') take(s, 1); /* not a look-behind's < taken for a name */
+    if (*s->p && *s->p != '(') take(s, 1); /* the sign that says what the group is */
     return 0;
   }
   if (end == ')' && !first) return refuse(s, "an option in the middle");
@@ -226,18 +249,28 @@ static int item(struct scan *s) {
   size_t begin = s->out->len;
   int rc = 0;
   switch (*s->p) {
-    case '\\': rc = escape(s, 0); break;
-    case '[': rc = class(s); break;
-    case '(': rc = open_group(s); break;
+    case '\\':
+      rc = escape(s, 0);
+      break;
+    case '[':
+      rc = class(s);
+      break;
+    case '(':
+      rc = open_group(s);
+      break;
     case ')':
       if (s->depth) begin = s->group[--s->depth];
       take(s, 1);
       break;
-    case '{': return repeat(s);
+    case '{':
+      return repeat(s);
     case '*':
     case '+':
-    case '?': take(s, 1); return 0;
-    default: take_char(s);
+    case '?':
+      take(s, 1);
+      return 0;
+    default:
+      take_char(s);
   }
   s->atom = begin;
   return rc;
