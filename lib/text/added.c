@@ -100,23 +100,25 @@ static int parse_token(struct zf_added_token *a, const json_t *def, const char *
   return a->content ? 0 : ZF_ENOMEM;
 }
 
-/* The original numbers added tokens itself and passes over the ids of the file where
- * they differ.  Where it would, the file does not say which of the two its model was
- * trained with. */
-static int check_ids(const struct zf_added *a, const struct zf_vocab *v, const char *where) {
-  int64_t next = v->n;
-  for (int64_t i = 0; i < a->n; i++) {
-    const struct zf_added_token *t = &a->token[i];
-    int32_t known = zf_vocab_find(v, t->content, (int64_t)strlen(t->content));
-    int64_t id = known >= 0 ? known : next;
-    if (i && t->id == t[-1].id)
+/* The original numbers added tokens itself, in the order of the file, and passes over
+ * the ids there.  Where the two differ it is not known with which of them the model was
+ * trained. */
+static int check_id(const struct zf_added_token *t, const struct zf_vocab *v, int64_t *last,
+                    const char *where) {
+  int32_t known = zf_vocab_find(v, t->content, (int64_t)strlen(t->content));
+  int64_t id = known >= 0 ? known : *last >= v->n ? *last + 1 : v->n;
+  if (t->id != id)
+    return zf_error(ZF_EINVALID, "%s: token '%s' has id %d, but by its place it is %lld", where,
+                    t->content, t->id, (long long)id);
+  if (id > *last) *last = id;
+  return 0;
+}
+
+static int check_unique(const struct zf_added *a, const char *where) {
+  for (int64_t i = 1; i < a->n; i++)
+    if (a->token[i].id == a->token[i - 1].id)
       return zf_error(ZF_EINVALID, "%s: tokens '%s' and '%s' share the id %d", where,
-                      t[-1].content, t->content, t->id);
-    if (t->id != id)
-      return zf_error(ZF_EINVALID, "%s: token '%s' has id %d, but by its place it is %lld", where,
-                      t->content, t->id, (long long)id);
-    if (known < 0) next++;
-  }
+                      a->token[i - 1].content, a->token[i].content, a->token[i].id);
   return 0;
 }
 
@@ -124,6 +126,7 @@ int zf_added_parse(struct zf_added *a, const json_t *list, const struct zf_tok *
   char where[512];
   const json_t *def;
   size_t i;
+  int64_t last = -1;
   snprintf(where, sizeof where, "%s: added_tokens", t->name);
   if (!list || json_is_null(list)) return 0;
   if (!json_is_array(list))
@@ -131,16 +134,21 @@ int zf_added_parse(struct zf_added *a, const json_t *list, const struct zf_tok *
   a->token = zf_calloc((int64_t)json_array_size(list) + 1, sizeof *a->token);
   if (!a->token) return ZF_ENOMEM;
   json_array_foreach((json_t *)list, i, def) {
-    int rc = parse_token(&a->token[a->n], def, where);
+    struct zf_added_token *k = &a->token[a->n];
+    int rc = parse_token(k, def, where);
     if (rc) return rc;
-    if (a->token[a->n].content[0])
-      a->n++;
-    else /* the original passes over these too */
-      free(a->token[a->n].content);
-    memset(&a->token[a->n], 0, sizeof *a->token);
+    a->n++;
+    if (k->content[0]) {
+      rc = check_id(k, &t->vocab, &last, where);
+      if (rc) return rc;
+    } else { /* the original passes over these too */
+      free(k->content);
+      memset(k, 0, sizeof *k);
+      a->n--;
+    }
   }
   qsort(a->token, (size_t)a->n, sizeof *a->token, by_id);
-  return check_ids(a, &t->vocab, where);
+  return check_unique(a, where);
 }
 
 static int index_normalized(struct zf_added *a, int64_t i, const struct zf_tok *t) {
@@ -152,6 +160,8 @@ static int index_normalized(struct zf_added *a, int64_t i, const struct zf_tok *
     rc = zf_error(ZF_EINVALID, "%s: added token '%s' normalises to more than %d bytes", t->name,
                   content, LONGEST);
   if (!rc) rc = insert(&a->normal, w.cur.p, w.cur.n, (int32_t)i);
+  if (!rc && !(a->token[i].shown = zf_strndup(w.cur.p ? w.cur.p : "", (size_t)w.cur.n)))
+    rc = ZF_ENOMEM;
   zf_work_close(&w);
   return rc;
 }
@@ -169,7 +179,10 @@ int zf_added_index(struct zf_added *a, const struct zf_tok *t) {
 }
 
 void zf_added_free(struct zf_added *a) {
-  for (int64_t i = 0; i < a->n; i++) free(a->token[i].content);
+  for (int64_t i = 0; i < a->n; i++) {
+    free(a->token[i].content);
+    free(a->token[i].shown);
+  }
   free(a->token);
   free(a->raw.node);
   free(a->normal.node);

@@ -85,8 +85,10 @@ static int add_merge(struct bpe *b, uint32_t rank, size_t line, struct zf_buf *l
   if (zf_buf_ok(left)) return ZF_ENOMEM;
   int32_t made = zf_vocab_find(b->vocab, left->data ? left->data : "", (int64_t)left->len);
   if (made < 0)
-    return zf_error(ZF_EINVALID, "%s: merge %zu: '%.*s' + '%s' gives '%s', which is not in the "
-                    "vocabulary", b->where, line, (int)cut, left->data, right->data, left->data);
+    return zf_error(ZF_EINVALID,
+                    "%s: merge %zu: '%.*s' + '%s' gives '%s', which is not in the "
+                    "vocabulary",
+                    b->where, line, (int)cut, left->data, right->data, left->data);
   zf_merges_put(&b->merges, l, r, rank, made);
   return 0;
 }
@@ -243,8 +245,10 @@ static int unknown(const struct bpe *b, struct zf_word *word, const char *p, int
   }
   if (b->unk == NO_UNK) return 0;
   if (b->unk == LOST_UNK)
-    return zf_error(ZF_EINVALID, "%s: the text has a character that is not in the vocabulary, "
-                    "and neither is unk_token", b->where);
+    return zf_error(ZF_EINVALID,
+                    "%s: the text has a character that is not in the vocabulary, "
+                    "and neither is unk_token",
+                    b->where);
   if (*pending && !b->fuse_unk) {
     int rc = zf_word_add(word, b->unk, *pending);
     if (rc) return rc;
@@ -304,8 +308,7 @@ static int encode_again(const struct bpe *b, struct zf_work *w, struct scratch *
   }
   int64_t first = ids->n;
   rc = encode_text(b, w, s, piece);
-  if (!rc)
-    *e = (struct seen){piece->off, first, (int32_t)piece->len, (int32_t)(ids->n - first)};
+  if (!rc) *e = (struct seen){piece->off, first, (int32_t)piece->len, (int32_t)(ids->n - first)};
   return rc;
 }
 
@@ -330,5 +333,5 @@ static const char *describe(const void *self) {
   return ((const struct bpe *)self)->byte_fallback ? "BPE with byte fallback" : "BPE";
 }
 
-const struct zf_model_row zf_bpe_row = {"BPE", parse_bpe, encode_bpe, free_bpe, free_scratch,
-                                        describe};
+const struct zf_model_row zf_bpe_row = {"BPE",    parse_bpe,    encode_bpe,
+                                        free_bpe, free_scratch, describe};

@@ -41,8 +41,7 @@ void zf_merges_put(struct zf_merges *m, int32_t left, int32_t right, uint32_t ra
 }
 
 int zf_word_add(struct zf_word *w, int32_t id, int64_t bytes) {
-  if (w->n == INT32_MAX)
-    return zf_error(ZF_EUSAGE, "a word of more than %d characters", INT32_MAX);
+  if (w->n == INT32_MAX) return zf_error(ZF_EUSAGE, "a word of more than %d characters", INT32_MAX);
   if (w->n == w->cap) {
     int64_t cap = w->cap ? w->cap * 2 : 64;
     struct zf_symbol *sym = realloc(w->sym, (size_t)cap * sizeof *sym);

@@ -41,12 +41,6 @@ int zf_char_put(char out[4], uint32_t c) {
   return (int)utf8proc_encode_char((utf8proc_int32_t)c, (utf8proc_uint8_t *)out);
 }
 
-int64_t zf_char_count(const char *p, int64_t n) {
-  int64_t count = 0;
-  for (int64_t i = 0; i < n; i++) count += ((unsigned char)p[i] & 0xC0) != 0x80;
-  return count;
-}
-
 int zf_char_is_space(uint32_t c) {
   if (c < 0x80) return c == ' ' || (c >= 9 && c <= 13);
   return c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 ||

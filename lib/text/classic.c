@@ -26,6 +26,7 @@ static int load_merges(json_t **out, const char *path) {
   int rc = zf_read_file(&text, &len, path, MERGES_MAX);
   if (rc) return rc;
   json_t *list = json_array();
+  if (!list) rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
   const char *end = text ? text + len : NULL;
   for (const char *p = text; p && p < end && !rc;) {
     const char *stop = memchr(p, '\n', (size_t)(end - p));
@@ -36,8 +37,10 @@ static int load_merges(json_t **out, const char *path) {
     p = stop + 1;
   }
   free(text);
-  if (rc) json_decref(list);
-  else *out = list;
+  if (rc)
+    json_decref(list);
+  else
+    *out = list;
   return rc;
 }
 
@@ -65,19 +68,19 @@ static json_t *post_processor(const json_t *vocab, const json_t *config) {
   json_t *id = bos ? json_object_get(vocab, bos) : NULL;
   if (!json_is_true(json_object_get(config, "add_bos_token")) || !json_is_integer(id))
     return json_null();
-  return json_pack("{s:s, s:[{s:{s:s}}, {s:{s:s}}], s:{s:{s:[O]}}}", "type",
-                   "TemplateProcessing", "single", "SpecialToken", "id", bos, "Sequence", "id",
-                   "A", "special_tokens", bos, "ids", id);
+  return json_pack("{s:s, s:[{s:{s:s}}, {s:{s:s}}], s:{s:{s:[O]}}}", "type", "TemplateProcessing",
+                   "single", "SpecialToken", "id", bos, "Sequence", "id", "A", "special_tokens",
+                   bos, "ids", id);
 }
 
 static json_t *assemble(json_t *vocab, json_t *merges, const json_t *config) {
   const char *unk = zf_classic_special(config, "unk_token");
   int space = json_is_true(json_object_get(config, "add_prefix_space"));
-  return json_pack(
-      "{s:o, s:{s:s, s:b, s:b}, s:o, s:{s:s}, s:{s:s, s:s?, s:O, s:O}}", "added_tokens",
-      added_tokens(vocab, config), "pre_tokenizer", "type", "ByteLevel", "add_prefix_space", space,
-      "use_regex", 1, "post_processor", post_processor(vocab, config), "decoder", "type",
-      "ByteLevel", "model", "type", "BPE", "unk_token", unk, "vocab", vocab, "merges", merges);
+  return json_pack("{s:o, s:{s:s, s:b, s:b}, s:o, s:{s:s}, s:{s:s, s:s?, s:O, s:O}}",
+                   "added_tokens", added_tokens(vocab, config), "pre_tokenizer", "type",
+                   "ByteLevel", "add_prefix_space", space, "use_regex", 1, "post_processor",
+                   post_processor(vocab, config), "decoder", "type", "ByteLevel", "model", "type",
+                   "BPE", "unk_token", unk, "vocab", vocab, "merges", merges);
 }
 
 int zf_classic_load(json_t **out, const char *dir, const json_t *config) {

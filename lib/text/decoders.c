@@ -29,7 +29,7 @@ static int apply_fuse(const void *self, struct zf_work *w) {
 static int map_bytes(const void *self, struct zf_work *w, const struct zf_piece *p) {
   (void)self;
   struct zf_run *r = &w->next;
-  int rc = zf_run_reserve(r, p->len, 0);
+  int rc = zf_work_reserve(w, p->len);
   if (rc) return rc;
   int64_t begin = r->n;
   for (int64_t i = 0; i < p->len;) {
@@ -207,5 +207,4 @@ static const struct zf_part_row rows[] = {
     {"Metaspace", parse_metaspace, apply_metaspace, free, NULL},
 };
 
-const struct zf_part_table zf_decoders = {"decoder", "decoders", rows,
-                                          sizeof rows / sizeof *rows};
+const struct zf_part_table zf_decoders = {"decoder", "decoders", rows, sizeof rows / sizeof *rows};

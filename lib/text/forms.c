@@ -6,7 +6,10 @@
  * replaces one and swallows n more.  From that the places follow:
  *
  *   old "e" U+0301 "x"  ->  NFC  U+00E9 (-1), "x" (0)    places [0,1) [3,4)
- *   old U+00E9          ->  NFD  "e" (0), U+0301 (+1)    places [0,2) [0,2) */
+ *   old U+00E9          ->  NFD  "e" (0), U+0301 (+1)    places [0,2) [0,2)
+ *
+ * The original's tables are those of Unicode 9, utf8proc's newer: characters added
+ * since then normalise here and do not there. */
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -102,8 +105,7 @@ static void compose(struct chars *s) {
   for (int64_t i = 0; i < s->n; i++) {
     struct one c = s->at[i];
     int32_t made = -1;
-    if (starter >= 0 && (last < 0 || last < c.order))
-      made = composite(s->at[starter].c, c.c);
+    if (starter >= 0 && (last < 0 || last < c.order)) made = composite(s->at[starter].c, c.c);
     if (made >= 0) {
       s->at[starter].c = made;
       s->at[starter].change += c.change - 1;

@@ -175,8 +175,7 @@ void zf_replace_free(void *self) {
   free(r);
 }
 
-int zf_replace_parse(void **self, const json_t *def, const char *where,
-                         const struct zf_tok *t) {
+int zf_replace_parse(void **self, const json_t *def, const char *where, const struct zf_tok *t) {
   (void)t;
   const char *content;
   struct replace *r = zf_calloc(1, sizeof *r);

@@ -45,21 +45,31 @@ static void count_blanks(const char *s, int64_t n, int64_t *lead, int64_t *trail
   }
 }
 
+/* Characters of the given text in [b,e), a broken part counting as one; stops after
+ * `most` and leaves in *at where. */
+static int64_t characters(const struct zf_work *w, int32_t b, int32_t e, int64_t most,
+                          int32_t *at) {
+  int64_t n = 0;
+  uint32_t c;
+  for (; b < e && n < most; n++) b += zf_char_next(&c, w->given + b, e - b);
+  *at = b;
+  return n;
+}
+
 static void trim_token(struct zf_work *w, int64_t i, const struct trim *t) {
   struct zf_ids *ids = w->ids;
   int64_t n, lead, trail;
   const char *s = text_of(w, i, &n);
   count_blanks(s, n, &lead, &trail);
-  int32_t b = ids->begin[i], e = ids->end[i], had = e;
-  uint32_t c;
+  int32_t b = ids->begin[i], e = ids->end[i], at;
   /* A single space before the first token is one that add_prefix_space put there. */
   if ((i == w->first || b == 0) && t->prefix_space && lead == 1) lead = 0;
-  for (; lead > 0 && b < e; lead--) b += zf_char_next(&c, w->given + b, e - b);
-  /* As in the original, nothing is taken where there are fewer characters before. */
-  if (had < 4 * trail && zf_char_count(w->given, had) < trail) trail = 0;
-  for (; trail > 0 && e > b; trail--)
-    do e--;
-    while (e > b && ((unsigned char)w->given[e] & 0xC0) == 0x80);
+  if (lead) characters(w, b, e, lead, &b);
+  /* As in the original, nothing is taken where fewer characters come before. */
+  if (trail && characters(w, 0, e, trail, &at) == trail) {
+    int64_t left = characters(w, b, e, INT64_MAX, &at) - trail;
+    characters(w, b, e, left, &e);
+  }
   ids->begin[i] = b;
   ids->end[i] = e;
 }
@@ -234,8 +244,8 @@ static int add_pair(struct template *s, const json_t *def, const char *key, cons
   return add_id(s, json_integer_value(id), t, where);
 }
 
-static int parse_enclosed(void **self, const json_t *def, const char *where,
-                          const struct zf_tok *t, int trims) {
+static int parse_enclosed(void **self, const json_t *def, const char *where, const struct zf_tok *t,
+                          int trims) {
   struct template *s = new_template();
   if (!s) return ZF_ENOMEM;
   int rc = trims ? parse_trim(&s->trim, def, where) : 0;

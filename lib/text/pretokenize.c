@@ -41,8 +41,10 @@ static int parse_behavior(enum zf_behavior *out, const json_t *def, const char *
     *out = (enum zf_behavior)i;
     return 0;
   }
-  return zf_error(ZF_EINVALID, "%s: key 'behavior': '%s' is not one of Removed, Isolated, "
-                  "MergedWithPrevious, MergedWithNext, Contiguous", where, text);
+  return zf_error(ZF_EINVALID,
+                  "%s: key 'behavior': '%s' is not one of Removed, Isolated, "
+                  "MergedWithPrevious, MergedWithNext, Contiguous",
+                  where, text);
 }
 
 /* --- ByteLevel ----------------------------------------------------------------- */
@@ -88,7 +90,7 @@ static int map_prefix_space(const void *self, struct zf_work *w, const struct zf
 static int map_alphabet(const void *self, struct zf_work *w, const struct zf_piece *p) {
   (void)self;
   struct zf_run *r = &w->next;
-  int rc = zf_run_reserve(r, p->len * 2, w->track);
+  int rc = zf_work_reserve(w, p->len * 2);
   if (rc) return rc;
   for (int64_t i = p->off; i < p->off + p->len; i++) {
     uint32_t c = zf_char_byte_level((unsigned char)w->cur.p[i]);
@@ -153,8 +155,7 @@ static int apply_split(const void *self, struct zf_work *w) {
 
 /* --- Digits, Punctuation, Whitespace, WhitespaceSplit ------------------------------- */
 
-static int parse_digits(void **self, const json_t *def, const char *where,
-                        const struct zf_tok *t) {
+static int parse_digits(void **self, const json_t *def, const char *where, const struct zf_tok *t) {
   (void)t;
   int individual = 0;
   int rc = zf_json_bool(&individual, def, "individual_digits", where);
@@ -246,8 +247,7 @@ static void free_metaspace(void *self) {
 }
 
 /* Files before prepend_scheme say add_prefix_space. */
-int zf_metaspace_parse(char mark[8], enum zf_scheme *scheme, const json_t *def,
-                       const char *where) {
+int zf_metaspace_parse(char mark[8], enum zf_scheme *scheme, const json_t *def, const char *where) {
   static const char *const name[] = {"always", "first", "never"};
   const char *text = NULL, *given = NULL;
   int space = -1;

@@ -2,8 +2,8 @@
  *
  * A tokenizer is a model (BPE) with four chains of parts around it:
  *
- *   text -> added tokens cut out -> normalizers -> pre-tokenizers -> model -> post-processors -> ids
- *   ids -> pieces of the vocabulary -> decoders -> text
+ *   text -> added tokens cut out -> normalizers -> pre-tokenizers -> model -> post-processors ->
+ * ids ids -> pieces of the vocabulary -> decoders -> text
  *
  * A part is a row of a table (name, parse, apply); a chain is a list of parts made
  * from JSON, nested Sequences laid flat.  All parts work on one struct zf_work:
@@ -36,13 +36,12 @@ enum { ZF_REPLACEMENT = 0xFFFD };
  * are not UTF-8, that of the maximal ill-formed part with *c = U+FFFD. */
 int zf_char_next(uint32_t *c, const char *p, int64_t left);
 int zf_char_put(char out[4], uint32_t c); /* returns the length */
-int64_t zf_char_count(const char *p, int64_t n);
 
-int zf_char_is_space(uint32_t c);  /* Unicode White_Space */
-int zf_char_is_number(uint32_t c); /* N* */
-int zf_char_is_mark(uint32_t c);   /* M* */
-int zf_char_is_punct(uint32_t c);  /* P*, and all ASCII signs */
-int zf_char_is_word(uint32_t c);   /* letters, marks, digits, connectors, joiners */
+int zf_char_is_space(uint32_t c);                /* Unicode White_Space */
+int zf_char_is_number(uint32_t c);               /* N* */
+int zf_char_is_mark(uint32_t c);                 /* M* */
+int zf_char_is_punct(uint32_t c);                /* P*, and all ASCII signs */
+int zf_char_is_word(uint32_t c);                 /* letters, marks, digits, connectors, joiners */
 uint32_t zf_char_byte_level(unsigned char byte); /* the character that stands for a byte */
 int zf_char_byte_of(uint32_t c);                 /* and back: 0..255, or -1 */
 
@@ -73,13 +72,14 @@ struct zf_work {
   int64_t npiece, nmade, piece_cap, made_cap;
   struct zf_seg *seg; /* scratch of the splitters */
   int64_t nseg, seg_cap;
-  void *match;       /* scratch of PCRE2 */
-  void *scratch;     /* of the model, freed by its row */
+  void *match;   /* scratch of PCRE2 */
+  void *scratch; /* of the model, freed by its row */
   struct zf_ids *ids;
   int64_t first; /* where this call's ids begin */
   unsigned flags;
   const char *given;
   int64_t given_len;
+  int64_t most; /* bytes that cur may have */
 };
 
 /* Starts with the given text as one piece, broken UTF-8 replaced. */
@@ -87,7 +87,10 @@ int zf_work_open(struct zf_work *w, const struct zf_tok *t, const char *text, si
                  int track);
 void zf_work_close(struct zf_work *w);
 
-int zf_run_reserve(struct zf_run *r, int64_t more, int track);
+/* Room for `more` bytes in `next`.  A text may grow by a factor and no further, or a
+ * chain of replacements in a hostile file would fill the memory. */
+int zf_work_reserve(struct zf_work *w, int64_t more);
+void zf_work_bound(struct zf_work *w, int64_t len); /* that factor is of len */
 /* Appends n bytes that all come from [b,e), or a copy with its places. */
 int zf_run_add(struct zf_work *w, const char *p, int64_t n, int32_t b, int32_t e);
 int zf_run_copy(struct zf_work *w, int64_t off, int64_t n); /* cur -> next */
@@ -145,7 +148,7 @@ int zf_vocab_reserve(struct zf_vocab *v, int64_t n);
 int zf_vocab_add(struct zf_vocab *v, const char *piece, int64_t id, const char *where);
 int zf_vocab_finish(struct zf_vocab *v, const char *where); /* after the last: by_id */
 int32_t zf_vocab_find(const struct zf_vocab *v, const char *p, int64_t n); /* -1 when absent */
-const char *zf_vocab_piece(const struct zf_vocab *v, int32_t id);           /* or NULL */
+const char *zf_vocab_piece(const struct zf_vocab *v, int32_t id);          /* or NULL */
 void zf_vocab_free(struct zf_vocab *v);
 
 /* --- chains of parts (chain.c) ---------------------------------------------- */
@@ -190,8 +193,7 @@ void zf_replace_free(void *self);
 
 /* Keys of a Metaspace: the mark as a string, 0 always, 1 first, 2 never. */
 enum zf_scheme { ZF_ALWAYS, ZF_FIRST, ZF_NEVER };
-int zf_metaspace_parse(char mark[8], enum zf_scheme *scheme, const json_t *def,
-                       const char *where);
+int zf_metaspace_parse(char mark[8], enum zf_scheme *scheme, const json_t *def, const char *where);
 
 /* Typed keys of a part's definition; a missing one is an error. */
 int zf_need_str(const char **out, const json_t *def, const char *key, const char *where);
@@ -201,6 +203,7 @@ int zf_need_bool(int *out, const json_t *def, const char *key, const char *where
 
 struct zf_added_token {
   char *content;
+  char *shown; /* what decoding gives: the normalised content, or NULL for content */
   int32_t id;
   int single_word, lstrip, rstrip, normalized, special;
 };

@@ -53,8 +53,8 @@ static int parse_root(struct zf_tok *t, const json_t *root) {
     t->size = t->added.token[t->added.n - 1].id + (int64_t)1;
   rc = zf_chain_parse(&t->normalizer, &zf_normalizers, json_object_get(root, "normalizer"), t);
   if (!rc)
-    rc = zf_chain_parse(&t->pretokenizer, &zf_pretokenizers,
-                        json_object_get(root, "pre_tokenizer"), t);
+    rc = zf_chain_parse(&t->pretokenizer, &zf_pretokenizers, json_object_get(root, "pre_tokenizer"),
+                        t);
   if (!rc)
     rc = zf_chain_parse(&t->postprocessor, &zf_postprocessors,
                         json_object_get(root, "post_processor"), t);
@@ -62,8 +62,8 @@ static int parse_root(struct zf_tok *t, const json_t *root) {
   if (!rc) rc = zf_added_index(&t->added, t);
   if (rc) return rc;
   t->places = zf_chain_places(&t->normalizer) || zf_chain_places(&t->pretokenizer);
-  int byte_level = zf_chain_has(&t->pretokenizer, "ByteLevel") ||
-                   zf_chain_has(&t->normalizer, "ByteLevel");
+  int byte_level =
+      zf_chain_has(&t->pretokenizer, "ByteLevel") || zf_chain_has(&t->normalizer, "ByteLevel");
   snprintf(t->type, sizeof t->type, "%s%s", byte_level ? "byte-level " : "",
            t->model->describe(t->model_self));
   return 0;
@@ -111,8 +111,10 @@ static int load_root(json_t **out, char **path, const char *dir, const json_t *c
     *path = vocab;
     vocab = other;
   } else if (!rc) {
-    rc = zf_error(ZF_EUSAGE, "%s: no tokenizer: neither tokenizer.json nor vocab.json with "
-                  "merges.txt", dir);
+    rc = zf_error(ZF_EUSAGE,
+                  "%s: no tokenizer: neither tokenizer.json nor vocab.json with "
+                  "merges.txt",
+                  dir);
   }
   free(vocab);
   return rc;
@@ -189,17 +191,20 @@ int zf_tok_encode(const struct zf_tok *t, struct zf_ids *ids, const char *text, 
 /* The pieces of the ids, end to end. */
 static int lay_out(struct zf_work *w, const int32_t *ids, int64_t n, int skip_special) {
   int rc = 0;
+  w->most = INT64_MAX;
   for (int64_t i = 0; !rc && i < n; i++) {
-    const char *piece = zf_tok_piece(w->tok, ids[i]);
+    const struct zf_added_token *a = zf_added_find(&w->tok->added, ids[i]);
+    const char *piece = a && a->shown ? a->shown : zf_tok_piece(w->tok, ids[i]);
     if (!piece)
       return zf_error(ZF_EUSAGE, "token id %d is not in the vocabulary of %s", ids[i],
                       w->tok->name);
-    if (skip_special && zf_tok_is_special(w->tok, ids[i])) continue;
+    if (skip_special && a && a->special) continue;
     int64_t off = w->next.n;
     rc = zf_run_add(w, piece, (int64_t)strlen(piece), 0, 0);
     if (!rc) rc = zf_work_push(w, off, w->next.n - off, -1);
   }
   if (rc) return rc;
+  zf_work_bound(w, w->next.n);
   zf_work_swap_text(w);
   zf_work_swap_pieces(w);
   return 0;

@@ -7,6 +7,9 @@
 #include "fmt/utf8.h"
 #include "text_internal.h"
 
+/* A character may become 18 in NFKD, and each of them two bytes in the byte alphabet. */
+enum { GROWTH = 256, GROWTH_FREE = 1 << 20 };
+
 /* *p grown to hold n elements, at least doubled. */
 static int grow(void *p, int64_t *cap, int64_t n, size_t size) {
   if (n <= *cap) return 0;
@@ -16,26 +19,34 @@ static int grow(void *p, int64_t *cap, int64_t n, size_t size) {
   memcpy(&old, p, sizeof old);
   if ((uint64_t)want < SIZE_MAX / 2 / size) q = realloc(old, (size_t)want * size);
   if (!q)
-    return zf_error(ZF_ENOMEM, "out of memory: %lld elements of %zu bytes wanted",
-                    (long long)want, size);
+    return zf_error(ZF_ENOMEM, "out of memory: %lld elements of %zu bytes wanted", (long long)want,
+                    size);
   memcpy(p, &q, sizeof q);
   *cap = want;
   return 0;
 }
 
-int zf_run_reserve(struct zf_run *r, int64_t more, int track) {
+void zf_work_bound(struct zf_work *w, int64_t len) {
+  w->most = len < (INT32_MAX - GROWTH_FREE) / GROWTH ? len * GROWTH + GROWTH_FREE : INT32_MAX;
+}
+
+int zf_work_reserve(struct zf_work *w, int64_t more) {
+  struct zf_run *r = &w->next;
   if (r->n + more <= r->cap) return 0;
+  if (r->n + more > w->most)
+    return zf_error(ZF_EINVALID, "%s: a text grows beyond %lld bytes on its way to tokens",
+                    w->tok->name, (long long)w->most);
   int64_t bytes = r->cap, begins = r->cap, ends = r->cap;
   int rc = grow(&r->p, &bytes, r->n + more, 1);
-  if (!rc && track) rc = grow(&r->b, &begins, r->n + more, sizeof *r->b);
-  if (!rc && track) rc = grow(&r->e, &ends, r->n + more, sizeof *r->e);
+  if (!rc && w->track) rc = grow(&r->b, &begins, r->n + more, sizeof *r->b);
+  if (!rc && w->track) rc = grow(&r->e, &ends, r->n + more, sizeof *r->e);
   if (!rc) r->cap = bytes;
   return rc;
 }
 
 int zf_run_add(struct zf_work *w, const char *p, int64_t n, int32_t b, int32_t e) {
   struct zf_run *r = &w->next;
-  int rc = zf_run_reserve(r, n, w->track);
+  int rc = zf_work_reserve(w, n);
   if (rc) return rc;
   for (int64_t i = 0; i < n; i++) r->p[r->n + i] = p[i];
   for (int64_t i = 0; w->track && i < n; i++) {
@@ -48,7 +59,7 @@ int zf_run_add(struct zf_work *w, const char *p, int64_t n, int32_t b, int32_t e
 
 int zf_run_copy(struct zf_work *w, int64_t off, int64_t n) {
   struct zf_run *r = &w->next;
-  int rc = zf_run_reserve(r, n, w->track);
+  int rc = zf_work_reserve(w, n);
   if (rc || !n) return rc;
   memcpy(r->p + r->n, w->cur.p + off, (size_t)n);
   if (w->track) {
@@ -97,7 +108,7 @@ void zf_work_swap_text(struct zf_work *w) {
 }
 
 int zf_work_map(struct zf_work *w, zf_map_fn fn, const void *self) {
-  int rc = zf_run_reserve(&w->next, w->cur.n + 16, w->track);
+  int rc = zf_work_reserve(w, w->cur.n);
   for (int64_t i = 0; !rc && i < w->npiece; i++) {
     struct zf_piece *p = &w->piece[i];
     int64_t off = w->next.n;
@@ -190,7 +201,8 @@ int zf_work_open(struct zf_work *w, const struct zf_tok *t, const char *text, si
   if (len > INT32_MAX / 2)
     return zf_error(ZF_EUSAGE, "a text of %zu bytes is too long: %d at most at once", len,
                     INT32_MAX / 2);
-  int rc = zf_run_reserve(&w->next, (int64_t)len, track);
+  zf_work_bound(w, (int64_t)len);
+  int rc = zf_work_reserve(w, (int64_t)len);
   if (rc) return rc;
   if (track || zf_utf8_bad(text, len) >= 0) {
     rc = zf_work_clean(w, text, (int64_t)len);
