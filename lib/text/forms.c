@@ -90,8 +90,13 @@ static int reorder(struct chars *s) {
   return 0;
 }
 
+/* utf8proc 2.8 swallows this one after a Hangul syllable: it stands just before the
+ * final consonants and is none. */
+enum { BEFORE_FINALS = 0x11A7 };
+
 /* The primary composite of two characters, or -1. */
 static int32_t composite(int32_t a, int32_t b) {
+  if (b == BEFORE_FINALS) return -1;
   int32_t pair[2] = {a, b};
   int64_t n = utf8proc_normalize_utf32(pair, 2, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
   return n == 1 ? pair[0] : -1;

@@ -204,6 +204,39 @@ START_TEST(test_broken_utf8) {
 }
 END_TEST
 
+/* Canonical composition: order of marks, blocking, Hangul, exclusions. */
+START_TEST(test_nfc) {
+  static const struct {
+    const char *from, *to;
+  } cases[] = {
+      {"e\xcc\x81x", "\xc3\xa9x"},                              /* e + acute */
+      {"q\xcc\x87\xcc\xa3", "q\xcc\xa3\xcc\x87"},               /* dots above, below: ordered */
+      {"a\xcc\xa7\xcc\x81", "\xc3\xa1\xcc\xa7"},                /* acute passes the cedilla */
+      {"a\xcc\x8a\xcc\x81", "\xc7\xbb"},                        /* ring and acute */
+      {"a\xcc\x88\xcc\x8a", "\xc3\xa4\xcc\x8a"},                /* the ring is blocked */
+      {"\xe1\x84\x80\xe1\x85\xa1\xe1\x86\xa8", "\xea\xb0\x81"}, /* three jamo */
+      {"\xea\xb0\x80\xe1\x86\xa7", "\xea\xb0\x80\xe1\x86\xa7"}, /* U+11A7 is no final */
+      {"\xe2\x84\xab", "\xc3\x85"},                             /* Angstrom sign */
+      {"\xe0\xa5\x98", "\xe0\xa4\x95\xe0\xa4\xbc"},             /* excluded from composing */
+      {"\xcc\x81"
+       "e",
+       "\xcc\x81"
+       "e"}, /* a mark that leads */
+  };
+  struct zf_tok *t = golden_tok("qwen2");
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct zf_ids ids = {0};
+    struct zf_buf back = {0};
+    ck_ok(zf_tok_encode(t, &ids, cases[i].from, strlen(cases[i].from), 0));
+    ck_ok(zf_tok_decode(t, &back, ids.id, ids.n, 0));
+    ck_assert_str_eq(back.data, cases[i].to);
+    zf_ids_free(&ids);
+    zf_buf_free(&back);
+  }
+  zf_tok_free(t);
+}
+END_TEST
+
 /* Zero bytes pass as any other; ids are appended; a call without places after one with
  * them marks its own as unknown. */
 START_TEST(test_appends) {
@@ -318,6 +351,7 @@ int main(void) {
   tcase_add_loop_test(c, test_round_trip, 0, 3);
   tcase_add_test(c, test_repeated);
   tcase_add_test(c, test_broken_utf8);
+  tcase_add_test(c, test_nfc);
   tcase_add_test(c, test_appends);
   tcase_add_test(c, test_asking);
   tcase_add_test(c, test_threads);
