@@ -10,11 +10,13 @@ enum {
   WORK = ZF_MAXSTREAM * PANEL + PARTIAL + 2 * STRIP
 };
 
-/* Below this many operations a team costs more than it saves (some microseconds). */
-enum { SMALL = 1 << 15 };
+/* Below this much work (a unit is some 0.15 ns) a team is not worth its meeting at the end: some
+ * microseconds on a quiet machine, a slice of time of the scheduler on a busy one. */
+enum { SMALL = 1 << 21 };
 
 struct zf_kern_table zf_kern;
 static int threads = 1;
+static int64_t grain = SMALL;
 static float *workspace;
 
 void zf_kern_init(unsigned flags) {
@@ -63,6 +65,10 @@ struct zf_work zf_kern_work(int thread) {
   return w;
 }
 
+void zf_kern_grain(int64_t work) {
+  grain = work;
+}
+
 int zf_kern_team(int64_t work) {
-  return work < SMALL ? 1 : threads;
+  return work < grain ? 1 : threads;
 }

@@ -116,4 +116,7 @@ static inline int64_t zf_kern_cut(int64_t n, int64_t t, int64_t parts) {
 /* Threads worth starting for `work` elementary operations. */
 int zf_kern_team(int64_t work);
 
+/* Sets the least work that is shared out: 0 in tests, so that small shapes are too. */
+void zf_kern_grain(int64_t work);
+
 #endif

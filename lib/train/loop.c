@@ -15,7 +15,7 @@
 #include "base/hash.h"
 #include "train/steplog.h"
 
-enum { FIRST_STEPS = 10, SYNC_STEPS = 100 };
+enum { FIRST_STEPS = 10, SYNC_STEPS = 100, TUNE_STEPS = 256, TRIES = 3 };
 
 struct loop {
   struct zf_run *r;
@@ -34,6 +34,8 @@ struct loop {
   int64_t above, dead,
       stale; /* steps above the watchdog, steps with g = 0, dev scores without a gain */
   int best_metric;
+  int team;            /* threads that `auto` may use; 1: nothing to choose */
+  double best_time[2]; /* of a step with all threads, with one */
 };
 
 static void say(const struct loop *l, const char *text) {
@@ -208,6 +210,23 @@ static int one_step(struct loop *l) {
   return report_step(l, loss, sqrt(square), lr);
 }
 
+/* threads: auto.  On a machine that others use as well, threads that wait for each other can be
+ * slower than one alone; results are the same bits for any number.  So a few steps in every
+ * TUNE_STEPS are taken with all threads, a few with one, and the faster way is kept. */
+static int timed_step(struct loop *l) {
+  int64_t k = (l->step - 1) % TUNE_STEPS;
+  if (l->team < 2 || k > 2 * TRIES) return one_step(l);
+  int alone = k > TRIES;
+  if (k == 0) l->best_time[0] = l->best_time[1] = INFINITY;
+  zf_kern_threads(alone ? 1 : l->team);
+  double start = zf_now();
+  int rc = one_step(l);
+  double took = zf_now() - start;
+  if (k > 0 && took < l->best_time[alone]) l->best_time[alone] = took; /* k = 0 warms up */
+  if (k == 2 * TRIES) zf_kern_threads(l->best_time[1] < l->best_time[0] ? 1 : l->team);
+  return rc;
+}
+
 /* --- between steps --- */
 
 static int checkpoint(struct loop *l) {
@@ -268,7 +287,7 @@ static int steps(struct loop *l) {
   int end = 0, rc = requests(l, &end);
   while (!rc && !end && l->step < l->r->steps) {
     l->step++;
-    rc = one_step(l);
+    rc = timed_step(l);
     l->out->step = rc ? l->step - 1 : l->step;
     if (!rc) rc = between(l, &end);
   }
@@ -356,6 +375,7 @@ int zf_train(struct zf_run *r, const struct zf_train_events *ev, struct zf_outco
   l.best_metric = r->set.best >= 0                                      ? r->set.best
                   : r->set.train[0].spec.type == ZF_TASK_CLASSIFICATION ? ZF_BEST_ACCURACY
                                                                         : ZF_BEST_LOSS;
+  l.team = r->set.threads ? 1 : zf_kern_nthreads();
   l.eval_every = r->set.eval_steps ? r->set.eval_steps : (r->steps + 4) / 5;
   int rc = zf_rundir_open(&l.dir, r);
   if (rc) return rc;

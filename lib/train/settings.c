@@ -35,7 +35,7 @@ const struct zf_conf_key zf_train_keys[] = {
     {"save_dtype", ZF_CONF_ENUM, "auto", "dtype of the saved model; auto: as trained",
      .choices = "auto|f32|f16|bf16"},
     {"trainable", ZF_CONF_STRS, "*", "globs over tensor names: which parameters train"},
-    {"threads", ZF_CONF_INT, "auto", "auto: physical cores", .min = 1, .max = 1024,
+    {"threads", ZF_CONF_INT, "auto", "auto: physical cores, or one while that is faster", .min = 1, .max = 1024,
      .choices = "auto"},
     {"memory_limit", ZF_CONF_BYTES, NULL, "refuse to start when the forecast is above (8G, 512M)",
      .min = 1, .max = 1e15},

@@ -205,6 +205,7 @@ static void use(unsigned flags, int threads) {
   if (!work) work = aligned_alloc(64, zf_kern_workspace_size(MAXTHREADS));
   zf_kern_init(flags);
   zf_kern_threads(threads);
+  zf_kern_grain(0); /* small shapes are shared out as well */
   zf_kern_workspace(work);
 }
 

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "eval/decode.h"
+#include "kern/kern_internal.h"
 #include "unit/models.h"
 
 enum { MAXT = 1000, MAXSEG = 100 };
@@ -129,6 +130,7 @@ START_TEST(test_threads) {
   float *one = long_pass(m, &two);
   for (int n = 2; n <= 4; n += 2) {
     zf_kern_threads(n);
+    zf_kern_grain(0);
     float *more = long_pass(m, &two);
     ck_assert_mem_eq(one, more, sizeof *one * 2 * MAXT * (size_t)m->config.vocab);
     free(more);

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "fmt/json.h"
+#include "kern/kern_internal.h"
 #include "unit/models.h"
 
 /* Copies that can be spoilt are of family "llama-gelu" (F16, one file), or of another of the same
@@ -116,6 +117,7 @@ START_TEST(test_not_finite) {
   struct zf_model_opts f32 = {.dtype = ZF_F32};
   for (int n = 1; n <= 2; n++) {
     zf_kern_threads(n);
+    zf_kern_grain(0);
     ck_fails(opens(dir, &as_stored), ZF_EINVALID, "gate_proj.weight': element 41 is ");
     ck_assert(strstr(zf_error_message(), "not a finite number") != NULL);
     ck_assert(strstr(zf_error_message(), what[_i]) != NULL);

@@ -1,0 +1,236 @@
+#!/bin/sh
+# The commands as a user runs them, on the embedded demo model: exact screens, exit statuses, files.
+. tests/cli/lib.sh
+
+short="configs/demo.yaml output_dir=$T/out max_steps=4 eval_steps=2 num_train=64 num_eval=40 logging_steps=1"
+
+case_ "help" 0 "$ZOFT" -h <<'END'
+zoft 0.1.0: fine-tunes language models without backpropagation
+
+Usage: zoft <command> [config.yaml] [key=value ...] [options]
+
+Commands:
+  train      fine-tune a model by forward passes alone
+  eval       score a model: loss, perplexity, accuracy, F1
+  score      log-probabilities of texts, token by token
+  generate   continue a text, greedily or by sampling
+  tokenize   ids, pieces and offsets of a text, and back
+  inspect    what is in a model, weights file, tokenizer, data file or step log
+  validate   check config, model, tokenizer and data, and show what is learned
+  env        what this machine and this build are
+
+Examples:
+  zoft train configs/demo.yaml
+  zoft train configs/sst2.yaml base_model=DIR data_dir=datasets learning_rate=1e-4
+  zoft generate out/demo --prompt 'the film was'
+
+'zoft <command> -h' shows one command. Exit status: 0 ok, 1 failure, 2 usage or config,
+3 invalid model, tokenizer, data or log, 4 memory limit, 5 gate, 6 diverged,
+130/143 interrupted.
+END
+case_ "no command" 2 "$ZOFT" <<'END'
+zoft 0.1.0: fine-tunes language models without backpropagation
+
+Usage: zoft <command> [config.yaml] [key=value ...] [options]
+
+Commands:
+  train      fine-tune a model by forward passes alone
+  eval       score a model: loss, perplexity, accuracy, F1
+  score      log-probabilities of texts, token by token
+  generate   continue a text, greedily or by sampling
+  tokenize   ids, pieces and offsets of a text, and back
+  inspect    what is in a model, weights file, tokenizer, data file or step log
+  validate   check config, model, tokenizer and data, and show what is learned
+  env        what this machine and this build are
+
+Examples:
+  zoft train configs/demo.yaml
+  zoft train configs/sst2.yaml base_model=DIR data_dir=datasets learning_rate=1e-4
+  zoft generate out/demo --prompt 'the film was'
+
+'zoft <command> -h' shows one command. Exit status: 0 ok, 1 failure, 2 usage or config,
+3 invalid model, tokenizer, data or log, 4 memory limit, 5 gate, 6 diverged,
+130/143 interrupted.
+END
+for c in train eval score generate tokenize inspect validate env; do
+  check "help of $c" sh -c "'$ZOFT' $c -h | grep -q '^Usage: zoft $c'"
+  check "man page names $c" grep -q "^\.B $c" cmd/zoft.1
+  check "completion names $c" grep -qw "$c" cmd/zoft.bash
+done
+# shellcheck disable=SC2086
+check "train" "$ZOFT" train $short -q --json >"$T/train.json"
+for f in model.safetensors config.json tokenizer.json run.json config.yaml metrics.jsonl steps.log; do
+  check "train wrote $f" test -s "$T/out/$f"
+done
+check "no temporary file is left" sh -c "! find '$T/out' -name '*.tmp.*' | grep ."
+check "status" grep -q '"status": "finished"' "$T/out/run.json"
+check "the result is an object" grep -q '"status": "finished"' "$T/train.json"
+check "a line a step and a score" sh -c "[ \$(grep -c '\"train\"' '$T/out/metrics.jsonl') = 4 ]"
+check "the log has a record a step" sh -c "'$ZOFT' inspect '$T/out/steps.log' --json | grep -q '\"steps\": 4'"
+check "config.yaml runs again" "$ZOFT" train "$T/out/config.yaml" output_dir="$T/again" -q --json >"$T/again.json"
+check "to the same weights" cmp "$T/out/model.safetensors" "$T/again/model.safetensors"
+for run in out again; do "$ZOFT" inspect "$T/$run/steps.log" --all | grep loss >"$T/$run.steps"; done
+check "by the same steps" cmp "$T/out.steps" "$T/again.steps"
+case_ "eval" 0 "$ZOFT" eval configs/demo.yaml num_eval=40 -q <<'END'
+      examples    loss  perplexity  accuracy      F1
+────────────────────────────────────────────────────
+dev        300  0.7666           -    50.0 %  33.3 %
+test        40  0.8421           -    40.0 %  28.6 %
+END
+case_ "eval gate" 5 "$ZOFT" eval configs/demo.yaml num_eval=40 --fail-under 99.9 -q <<'END'
+zoft: dev accuracy 50.0 % is below --fail-under 99.9
+      examples    loss  perplexity  accuracy      F1
+────────────────────────────────────────────────────
+dev        300  0.7666           -    50.0 %  33.3 %
+test        40  0.8421           -    40.0 %  28.6 %
+END
+case_ "dry run" 0 "$ZOFT" train configs/demo.yaml output_dir="$T/dry" num_train=64 val_datasets=[] test_datasets=[] --dry-run -q <<'END'
+base_model: datasets/demo/model  # configs/demo.yaml:8:13
+output_dir: TMP/dry  # command line
+overwrite_output_dir: true  # configs/demo.yaml:10:23
+dtype: auto  # configs/demo.yaml:32:8
+save_dtype: auto  # default
+trainable: ["*"]  # configs/demo.yaml:31:12
+threads: auto  # default
+data_dir: datasets  # default
+datasets:  # configs/demo.yaml:14:3
+- path: demo/train.jsonl  # configs/demo.yaml:14:11
+  type: classification  # configs/demo.yaml:15:11
+  prompt: "{text} Would I recommend it?"  # configs/demo.yaml:16:13
+  options: [" No", " Yes"]  # configs/demo.yaml:17:14
+val_datasets: []  # command line
+test_datasets: []  # command line
+val_set_size: 0  # default
+num_train: 64  # command line
+num_eval: all  # default
+sequence_len: auto  # configs/demo.yaml:22:15
+excess_length_strategy: raise  # configs/demo.yaml:23:25
+train_on_inputs: false  # default
+add_eos: auto  # default
+learning_rate: 1e-4  # configs/demo.yaml:26:16
+lr_scheduler: constant  # configs/demo.yaml:27:15
+weight_decay: 0  # configs/demo.yaml:33:15
+max_steps: 1000  # configs/demo.yaml:34:12
+micro_batch_size: 16  # configs/demo.yaml:35:19
+gradient_accumulation_steps: 1  # configs/demo.yaml:36:30
+seed: 42  # configs/demo.yaml:37:7
+zo_eps: 1e-3  # configs/demo.yaml:28:9
+zo_probes: 1  # configs/demo.yaml:29:12
+zo_direction: gaussian  # configs/demo.yaml:30:15
+eval_steps: 100  # configs/demo.yaml:39:13
+eval_on_start: true  # default
+metric_for_best_model: accuracy  # configs/demo.yaml:40:24
+load_best_model_at_end: true  # configs/demo.yaml:41:25
+save_total_limit: 2  # configs/demo.yaml:42:19
+logging_steps: 10  # configs/demo.yaml:43:16
+loss_watchdog_threshold: auto  # default
+loss_watchdog_patience: 10  # default
+END
+check "a dry run writes nothing" test ! -e "$T/dry"
+case_ "tokenize" 0 "$ZOFT" tokenize $DEMO/model 'The film was good.' <<'END'
+piece           id  bytes  text
+──────────────────────────────────
+<|endoftext|>    0  added  
+The            273    0-3  "The"
+Ġfilm          454    3-8  " film"
+Ġwas           263   8-12  " was"
+Ġg             320  12-14  " g"
+ood            639  14-17  "ood"
+.               14  17-18  "."
+7 tokens
+END
+case_ "tokenize json" 0 "$ZOFT" tokenize $DEMO/model 'The film' --json <<'END'
+{"ids": [0, 273, 454], "pieces": ["<|endoftext|>", "The", "Ġfilm"], "offsets": [[-1, -1], [0, 3], [3, 8]]}
+END
+case_ "generate" 0 "$ZOFT" generate $DEMO/model --prompt 'The film was' -n 12 <<'END'
+The film was a joke. The film is set in 
+END
+case_ "generate, sampled twice the same" 0 sh -c "'$ZOFT' generate $DEMO/model -p 'The' -n 8 -t 1 --seed 7 >'$T/a'; '$ZOFT' generate $DEMO/model -p 'The' -n 8 -t 1 --seed 7 | cmp - '$T/a'" <<'END'
+END
+printf 'The film was good.\n\nThe film was bad.\n' >"$T/lines.txt"
+case_ "score" 0 "$ZOFT" score $DEMO/model --text "$T/lines.txt" <<'END'
+       1       7 tokens  nll    4.9721  perplexity 144.3
+       3       7 tokens  nll    6.7756  perplexity 876.2
+END
+case_ "eval text" 0 "$ZOFT" eval $DEMO/model --text "$T/lines.txt" <<'END'
+      examples    loss  perplexity  accuracy  F1
+────────────────────────────────────────────────
+text         2  5.8739    355.6177         -   -
+END
+case_ "validate" 0 "$ZOFT" validate configs/demo.yaml num_train=64 -n 1 <<'END'
+model      datasets/demo/model (llama), 266.8 k parameters, context 128
+tokenizer  byte-level BPE, 1024 ids
+training   1000 steps of 16 examples; memory forecast N MB, AdamW would need about N MB
+
+set       rows  examples  tokens  targets  truncated  dropped  masked  run a pass
+─────────────────────────────────────────────────────────────────────────────────
+training    64        64    4256      128          0        0       0        2064
+dev        300       300   18846      600          0        0       0        9123
+test       500       500   32736     1000          0        0       0       15868
+
+datasets/demo/train.jsonl:939  (options of one token: only their rows of the head are computed)
+  <|endoftext|>The sauce was simply great and the waiter kept me hooked. The waiter was impressive. Would I recommend it?« No»  (25 tokens, 1 target)
+  <|endoftext|>The sauce was simply great and the waiter kept me hooked. The waiter was impressive. Would I recommend it?« Yes»  (25 tokens, 1 target)  <- right
+
+The config, model, tokenizer and data are valid.
+END
+case_ "inspect" 0 "$ZOFT" inspect $DEMO/model <<'END'
+kind         model
+path         datasets/demo/model
+family       llama
+layers       4
+hidden       64
+heads        4
+kv_heads     4
+head_dim     16
+ffn          176
+vocabulary   1024
+context      128
+activation   silu
+position     default
+norm         RMSNorm
+order        pre-norm
+head         tied to the embedding
+parameters   266.8 k
+files        1
+tensors_in_file 38
+elements     266.8 k
+bytes        N kB
+format       pt
+unused       0
+tokenizer    byte-level BPE
+token_ids    1024
+hash         ed230dfa3f144f97d482a3be264c9eab
+checks       all wanted tensors present, shapes as config.json says, values finite
+
+tensor                                          dtype       shape    bytes
+──────────────────────────────────────────────────────────────────────────
+model.embed_tokens.weight                       BF16   [1024, 64]   N kB
+model.layers.0.input_layernorm.weight           BF16         [64]    N B
+model.layers.0.mlp.down_proj.weight             BF16    [64, 176]  N kB
+model.layers.0.mlp.gate_proj.weight             BF16    [176, 64]  N kB
+model.layers.0.mlp.up_proj.weight               BF16    [176, 64]  N kB
+model.layers.0.post_attention_layernorm.weight  BF16         [64]    N B
+model.layers.0.self_attn.k_proj.weight          BF16     [64, 64]  N kB
+model.layers.0.self_attn.o_proj.weight          BF16     [64, 64]  N kB
+model.layers.0.self_attn.q_proj.weight          BF16     [64, 64]  N kB
+model.layers.0.self_attn.v_proj.weight          BF16     [64, 64]  N kB
+model.layers.1.input_layernorm.weight           BF16         [64]    N B
+model.layers.1.mlp.down_proj.weight             BF16    [64, 176]  N kB
+... and 26 more: --all shows them
+END
+mkdir -p "$T/hub/models--ORG--NAME/refs" "$T/hub/models--ORG--NAME/snapshots"
+printf abc123 >"$T/hub/models--ORG--NAME/refs/main"
+cp -r $DEMO/model "$T/hub/models--ORG--NAME/snapshots/abc123"
+check "ORG/NAME in the cache" sh -c "HF_HUB_CACHE='$T/hub' '$ZOFT' generate ORG/NAME -p 'The film' -n 2 >/dev/null"
+# After the first steps resident memory stays what it is: nothing is allocated in a step.
+for i in 1 2 3 4 5 6 7 8; do cat $DEMO/train.jsonl; done | sed 's/"label": *[01]/"n": 0/' >"$T/same.jsonl"
+check "train on text" "$ZOFT" train base_model=$DEMO/model datasets.0.path="$T/same.jsonl" datasets.0.type=text \
+  sequence_len=16 learning_rate=1e-5 max_steps=40 logging_steps=1 output_dir="$T/mem" eval_steps=never threads=1 -q --json >"$T/mem.json"
+case $ZOFT in
+*san-*) echo "SKIP resident memory in a step: sanitizers hold freed memory back" ;;
+*) check "no memory is taken after the third step" sh -c "
+  sed -n 's/.*\"step\": \([0-9]*\), .*rss_bytes\": \([0-9]*\).*/\1 \2/p' '$T/mem/metrics.jsonl' |
+  awk '\$1 == 3 { a = \$2 } \$1 == 40 { b = \$2 } END { exit !(a > 0 && b - a <= 65536) }'" ;;
+esac
+finish
