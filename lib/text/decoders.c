@@ -90,7 +90,7 @@ static int put_bytes(struct zf_work *w, const struct zf_buf *bytes) {
 static int apply_byte_fallback(const void *self, struct zf_work *w) {
   (void)self;
   struct zf_buf bytes = {0};
-  int rc = 0;
+  int rc = zf_work_reserve(w, w->cur.n + 1);
   for (int64_t i = 0; !rc && i < w->npiece; i++) {
     const struct zf_piece p = w->piece[i];
     int byte = byte_of(w, &p);

@@ -190,8 +190,8 @@ int zf_tok_encode(const struct zf_tok *t, struct zf_ids *ids, const char *text, 
 
 /* The pieces of the ids, end to end. */
 static int lay_out(struct zf_work *w, const int32_t *ids, int64_t n, int skip_special) {
-  int rc = 0;
   w->most = INT64_MAX;
+  int rc = zf_work_reserve(w, n + 1);
   for (int64_t i = 0; !rc && i < n; i++) {
     const struct zf_added_token *a = zf_added_find(&w->tok->added, ids[i]);
     const char *piece = a && a->shown ? a->shown : zf_tok_piece(w->tok, ids[i]);

@@ -108,7 +108,7 @@ void zf_work_swap_text(struct zf_work *w) {
 }
 
 int zf_work_map(struct zf_work *w, zf_map_fn fn, const void *self) {
-  int rc = zf_work_reserve(w, w->cur.n);
+  int rc = zf_work_reserve(w, w->cur.n + 1); /* so that no text is NULL */
   for (int64_t i = 0; !rc && i < w->npiece; i++) {
     struct zf_piece *p = &w->piece[i];
     int64_t off = w->next.n;
@@ -202,7 +202,7 @@ int zf_work_open(struct zf_work *w, const struct zf_tok *t, const char *text, si
     return zf_error(ZF_EUSAGE, "a text of %zu bytes is too long: %d at most at once", len,
                     INT32_MAX / 2);
   zf_work_bound(w, (int64_t)len);
-  int rc = zf_work_reserve(w, (int64_t)len);
+  int rc = zf_work_reserve(w, (int64_t)len + 1);
   if (rc) return rc;
   if (track || zf_utf8_bad(text, len) >= 0) {
     rc = zf_work_clean(w, text, (int64_t)len);
