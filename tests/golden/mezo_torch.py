@@ -72,7 +72,7 @@ class Llama:
         return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps) * self.w[name]
 
     def hidden(self, ids):
-        """ids [B,T] -> final hidden states [B,T,C]; what stands right of a token does not matter."""
+        """ids [B,T] -> final hidden states [B,T,C]; a token does not see what is right of it."""
         x = self.w["model.embed_tokens.weight"][ids]
         for i in range(self.layers):
             p = f"model.layers.{i}."
@@ -261,9 +261,9 @@ def main():
     p.add_argument("--test")
     p.add_argument("--prompt", default="{text}", help="classification; fields in braces")
     p.add_argument("--option", action="append", help="classification: one for each label, in order")
-    p.add_argument("--replace", action="append", type=pair, default=[], help="FROM=TO, in every text")
+    p.add_argument("--replace", action="append", type=pair, default=[], help="FROM=TO")
     p.add_argument("--add-eos", action="store_true", help="text: EOS is the last target")
-    p.add_argument("--split", action="store_true", help="text: cut at --sequence-len, keep all pieces")
+    p.add_argument("--split", action="store_true", help="text: keep all pieces, not the first")
     p.add_argument("--sequence-len", type=int, help="default: the model's context")
     p.add_argument("--num-train", type=int, default=0, help="0: all")
     p.add_argument("--num-dev", type=int, default=0)
