@@ -191,6 +191,21 @@ START_TEST(test_runaway_pattern) {
 }
 END_TEST
 
+/* A few replacements that each make one letter a hundred are an error, not all memory. */
+START_TEST(test_growth) {
+#define MORE                                                                                       \
+  "{\"type\": \"Replace\", \"pattern\": {\"Regex\": \"a\"}, \"content\": \"" TEN TEN TEN TEN TEN   \
+      TEN TEN TEN TEN TEN "\"}"
+#define TEN "aaaaaaaaaa"
+  struct zf_tok *t = accept_with("\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [" MORE
+                                 ", " MORE ", " MORE ", " MORE ", " MORE ", " MORE "]}");
+  struct zf_ids ids = {0};
+  ck_fails(zf_tok_encode(t, &ids, "a", 1, 0), ZF_EINVALID, "t.json: a text grows beyond");
+  zf_ids_free(&ids);
+  zf_tok_free(t);
+}
+END_TEST
+
 /* --- vocab.json and merges.txt --------------------------------------------------------- */
 
 static char dir[300];
@@ -258,6 +273,7 @@ int main(void) {
   tcase_add_test(c, test_translation);
   tcase_add_test(c, test_patterns_refused);
   tcase_add_test(c, test_runaway_pattern);
+  tcase_add_test(c, test_growth);
   tcase_add_test(c, test_classic);
   suite_add_tcase(s, c);
   return unit_run(s);
