@@ -72,6 +72,15 @@ static int on_stopped(void *ctx) {
 
 /* --- before and after --- */
 
+/* What was set and does nothing here. */
+static void say_idle(const struct zf_run *r) {
+  int scored = r->data.dev && r->set.eval_steps >= 0;
+  if (r->set.patience && !scored)
+    zc_warn("early_stopping_patience has no effect: there are no dev scores");
+  if (r->set.num_eval && !r->data.test)
+    zc_warn("num_eval has no effect: there are no test_datasets");
+}
+
 static void say_start(const struct zf_run *r) {
   char a[32], b[32], c[32], d[32];
   const struct zf_model *m = r->model;
@@ -94,6 +103,7 @@ static void say_start(const struct zf_run *r) {
   zc_say_counts(r->data.train, "training");
   if (r->data.dev) zc_say_counts(r->data.dev, "dev");
   if (r->data.test) zc_say_counts(r->data.test, "test");
+  say_idle(r);
 }
 
 static void row2(struct zc_table *t, const char *a, const char *b, const char *c) {

@@ -71,6 +71,19 @@ check "config.yaml runs again" "$ZOFT" train "$T/out/config.yaml" output_dir="$T
 check "to the same weights" cmp "$T/out/model.safetensors" "$T/again/model.safetensors"
 for run in out again; do "$ZOFT" inspect "$T/$run/steps.log" --all | grep loss >"$T/$run.steps"; done
 check "by the same steps" cmp "$T/out.steps" "$T/again.steps"
+# A run's bits do not depend on threads, micro-batches or scores in between.
+bits() {
+  "$ZOFT" train configs/demo.yaml output_dir="$T/bits" max_steps=6 test_datasets=[] \
+    load_best_model_at_end=false -q --json "$@" >"$T/bits.json" && cp "$T/bits/model.safetensors" "$T/bits.now"
+}
+bits micro_batch_size=16 threads=1 eval_steps=never && mv "$T/bits.now" "$T/bits.first"
+check "four micro-batches, two threads" bits micro_batch_size=4 gradient_accumulation_steps=4 threads=2 eval_steps=never
+check "give the same weights" cmp "$T/bits.first" "$T/bits.now"
+check "sixteen micro-batches with dev scores" bits micro_batch_size=1 gradient_accumulation_steps=16 eval_steps=2
+check "give the same weights as well" cmp "$T/bits.first" "$T/bits.now"
+check "an option without effect is named" sh -c "'$ZOFT' train configs/demo.yaml output_dir='$T/idle' max_steps=1 \
+  val_datasets=[] eval_steps=never test_datasets=[] early_stopping_patience=3 --json 2>&1 >/dev/null |
+  grep -q 'warning: early_stopping_patience has no effect: there are no dev scores'"
 case_ "eval" 0 "$ZOFT" eval configs/demo.yaml num_eval=40 -q <<'END'
       examples    loss  perplexity  accuracy      F1
 ────────────────────────────────────────────────────
