@@ -30,7 +30,7 @@ static int run(const struct zc_args *a) {
       {"machine", u.machine},
       {"cpu", zf_cpu_brand()},
       {"features", zf_cpu_names(names, zf_cpu_flags())},
-      {"kernels", zf_kern_name()},
+      {"kernels", zf_kern_name(ZF_COMPUTE_F32)},
       {"cores", cores},
       {"compiler", __VERSION__},
       {"sleef", sleef},

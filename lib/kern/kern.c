@@ -34,8 +34,18 @@ void zf_kern_init(unsigned flags) {
 #endif
 }
 
-const char *zf_kern_name(void) {
+const char *zf_compute_name(enum zf_compute c) {
+  static const char *const name[] = {"f32", "bf16", "int8"};
+  return name[c];
+}
+
+const char *zf_kern_name(enum zf_compute c) {
+  (void)c;
   return zf_kern.name;
+}
+
+int zf_kern_native(enum zf_compute c) {
+  return c == ZF_COMPUTE_F32;
 }
 
 void zf_kern_threads(int n) {
@@ -47,12 +57,14 @@ int zf_kern_nthreads(void) {
   return threads;
 }
 
-size_t zf_kern_workspace_size(int n) {
+size_t zf_kern_workspace_size(int n, enum zf_compute c, int64_t rows, int64_t in) {
+  (void)c, (void)rows, (void)in;
   return (size_t)n * WORK * sizeof(float);
 }
 
-void zf_kern_workspace(void *p) {
+void zf_kern_workspace(void *p, int n) {
   workspace = p;
+  (void)n;
 }
 
 struct zf_work zf_kern_work(int thread) {

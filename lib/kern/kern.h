@@ -33,6 +33,10 @@
 
 enum { ZF_KC = 256, ZF_MAXSTREAM = 2 };
 
+/* The arithmetic of a product with a weight. */
+enum zf_compute { ZF_COMPUTE_F32, ZF_COMPUTE_BF16, ZF_COMPUTE_INT8, ZF_COMPUTES };
+const char *zf_compute_name(enum zf_compute c); /* "f32", "bf16", "int8" */
+
 struct zf_streams {
   int n;                   /* 1..ZF_MAXSTREAM */
   float eps[ZF_MAXSTREAM]; /* of each stream */
@@ -47,21 +51,26 @@ struct zf_weight {
   int64_t out, in, so, si;
   int64_t first;
   const struct zf_noise *noise; /* NULL: not perturbed */
+  enum zf_compute compute;
 };
 
 /* Chooses kernels for `flags` (enum zf_cpu_flags), weakest first; call once before
  * anything else, and again in tests. */
 void zf_kern_init(unsigned flags);
-const char *zf_kern_name(void); /* "avx512", "avx2", "neon", "ref": of the GEMM in use */
+const char *zf_kern_name(enum zf_compute c); /* of the product's kernels in use: "avx512bf16",
+                                                 "avx512", "avx2", "neon", "ref" */
+int zf_kern_native(enum zf_compute c);       /* does the processor have instructions for it? */
 
 /* Threads used by the drivers (>= 1); sets OpenMP's number. */
 void zf_kern_threads(int n);
 int zf_kern_nthreads(void);
 
-/* Bytes of workspace the drivers need for `threads` threads, whatever the shapes. The
- * caller allocates it (64-aligned) once and gives it to zf_kern_workspace(). */
-size_t zf_kern_workspace_size(int threads);
-void zf_kern_workspace(void *p);
+/* Bytes of workspace the drivers need for `threads` threads, and for products in `c` of at
+ * most `rows` rows of all streams by `in` inputs (they are converted once for all columns;
+ * f32 is used as it lies).  The caller allocates it (64-aligned) once and gives it to
+ * zf_kern_workspace() with the same `threads`. */
+size_t zf_kern_workspace_size(int threads, enum zf_compute c, int64_t rows, int64_t in);
+void zf_kern_workspace(void *p, int threads);
 
 /* y = x W^T + bias, or y += ... with accumulate.
  * x [S*T, in] f32, row stride ldx; y [S*T, out] f32, row stride ldy; bias: NULL or the

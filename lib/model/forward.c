@@ -40,10 +40,18 @@ static int64_t max64(int64_t a, int64_t b) {
   return a > b ? a : b;
 }
 
-/* Sizes in floats of the parts of the arena. */
+/* Sizes in floats of the parts of the arena; of the drivers' workspace in bytes. */
 struct layout {
   int64_t xh, z, vec, scores, rope;
+  size_t work;
 };
+
+/* Most inputs of a product. */
+static int64_t widest(const struct zf_model *m) {
+  int64_t k = m->config.embed_dim;
+  for (int64_t i = 0; i < m->plan.nop; i++) k = max64(k, m->plan.op[i].k);
+  return k;
+}
 
 static struct layout lay_out(const struct zf_model *m, const struct zf_limits *lim) {
   const struct zf_plan *p = &m->plan;
@@ -57,6 +65,8 @@ static struct layout lay_out(const struct zf_model *m, const struct zf_limits *l
   l.vec = lim->streams * p->vec;
   l.scores = zf_attention_scratch(lim->length, m->config.head_dim) * zf_kern_nthreads();
   l.rope = lim->length * zf_config_rot(&m->config);
+  l.work = zf_kern_workspace_size(zf_kern_nthreads(), lim->compute, max64(lim->tokens, lim->rows),
+                                  widest(m));
   return l;
 }
 
@@ -66,7 +76,7 @@ int64_t zf_forward_bytes(const struct zf_model *m, const struct zf_limits *lim) 
              2 * zf_arena_cost((size_t)l.vec * 4) + zf_arena_cost((size_t)l.scores * 4) +
              zf_arena_cost((size_t)l.rope * 4) + zf_arena_cost((size_t)lim->tokens * 4) +
              zf_arena_cost((size_t)lim->segments * sizeof(struct zf_segment)) +
-             zf_arena_cost(zf_kern_workspace_size(zf_kern_nthreads()));
+             zf_arena_cost(l.work);
   return (int64_t)n;
 }
 
@@ -96,7 +106,7 @@ static int place_parts(struct zf_forward *f) {
   f->rope = zf_arena_array(&f->arena, l.rope, 4);
   f->at = zf_arena_array(&f->arena, f->lim.tokens, 4);
   f->seg = zf_arena_array(&f->arena, f->lim.segments, sizeof *f->seg);
-  f->work = zf_arena_alloc(&f->arena, zf_kern_workspace_size(zf_kern_nthreads()));
+  f->work = zf_arena_alloc(&f->arena, l.work);
   if (!xh || !z || !f->vec_w || !f->vec_b || !f->scores || !f->rope || !f->at || !f->seg ||
       !f->work)
     return ZF_ENOMEM;
@@ -147,7 +157,7 @@ const struct zf_limits *zf_forward_limits(const struct zf_forward *f) {
 static struct zf_weight weight(const struct zf_forward *f, int32_t number, struct zf_noise *noise) {
   const struct zf_param *p = &f->m->params.p[number];
   int t = f->m->config.family->transposed;
-  struct zf_weight w = {.data = p->data, .type = p->type};
+  struct zf_weight w = {.data = p->data, .type = p->type, .compute = f->lim.compute};
   w.out = t ? p->shape[1] : p->shape[0];
   w.in = t ? p->shape[0] : p->shape[1];
   w.so = t ? 1 : w.in;
@@ -296,7 +306,7 @@ int zf_forward_run(struct zf_forward *f, const struct zf_batch *b, const struct 
   if (rc) return rc;
   f->pt = *pt;
   f->R = b->R;
-  zf_kern_workspace(f->work);
+  zf_kern_workspace(f->work, f->threads);
   const struct zf_plan *p = &f->m->plan;
   for (int64_t i = 0; i < p->body; i++) run_op(f, &p->op[i], b, b->T);
   for (int64_t g = 0; b->cache && g < b->nseg; g++) b->cache[g]->len += b->seg[g].len;
@@ -331,8 +341,13 @@ void zf_forward_logits_at(struct zf_forward *f, const int32_t *ids, int64_t n, f
   assert(n <= f->lim.ids);
   zf_gather(f->head, w.in, ids, n, &w, &f->pt.st, 0);
   for (int64_t s = 0; s < S; s++) {
-    struct zf_weight rows = {
-        .data = f->head + s * n * w.in, .type = ZF_F32, .out = n, .in = w.in, .so = w.in, .si = 1};
+    struct zf_weight rows = {.data = f->head + s * n * w.in,
+                             .type = ZF_F32,
+                             .out = n,
+                             .in = w.in,
+                             .so = w.in,
+                             .si = 1,
+                             .compute = w.compute};
     zf_gemm(out + s * f->R * n, n, x + s * f->R * ld, ld, f->R, &rows, &one, NULL, 0, 0);
   }
 }

@@ -31,9 +31,10 @@ struct zf_limits {
   int64_t tokens; /* streams * T at most */
   int64_t rows;   /* streams * R at most */
   int64_t segments;
-  int64_t length; /* longest sequence: positions, and keys of a query */
-  int64_t ids;    /* most ids of zf_forward_logits_at */
-  int streams;    /* most streams */
+  int64_t length;          /* longest sequence: positions, and keys of a query */
+  int64_t ids;             /* most ids of zf_forward_logits_at */
+  int streams;             /* most streams */
+  enum zf_compute compute; /* of the products with weights */
 };
 
 struct zf_forward;

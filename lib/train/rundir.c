@@ -154,7 +154,7 @@ int zf_rundir_status(const struct zf_rundir *d, const struct zf_run *r,
   zf_buf_printf(&b, "  \"seconds\": %.3f,\n  \"cpu\": \"%s\",\n  \"cpu_flags\": \"%s\",\n",
                 o->seconds, zf_cpu_brand(), zf_cpu_names(names, zf_cpu_flags()));
   zf_buf_printf(&b, "  \"kernels\": \"%s\",\n  \"threads\": %d,\n  \"noise\": %d,\n",
-                zf_kern_name(), zf_kern_nthreads(), ZF_NOISE_ID);
+                zf_kern_name(ZF_COMPUTE_F32), zf_kern_nthreads(), ZF_NOISE_ID);
   zf_buf_printf(&b, "  \"base_hash\": \"%s\",\n  \"data_hash\": \"%s\",\n", r->base_hash,
                 r->data.hash);
   zf_buf_printf(&b, "  \"parameters\": %lld,\n  \"trained_parameters\": %lld,\n",

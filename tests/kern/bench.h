@@ -180,13 +180,13 @@ static void bench_rows(void) {
 static int bench(void) {
   unsigned flags, last = 0;
   zf_kern_threads(1);
-  void *work = aligned((int64_t)zf_kern_workspace_size(1) / 4);
-  zf_kern_workspace(work);
+  void *work = aligned((int64_t)zf_kern_workspace_size(1, ZF_COMPUTE_INT8, 2048, 2048) / 4);
+  zf_kern_workspace(work, 1);
   for (int i = 0; feature_step(i, &flags); i++) {
     if (!flags || flags == last) continue; /* plain C is for reading */
     last = flags;
     zf_kern_init(flags);
-    printf("-- %s (%s)\n", zf_kern_name(), zf_cpu_brand());
+    printf("-- %s (%s)\n", zf_kern_name(ZF_COMPUTE_F32), zf_cpu_brand());
     if (wanted("noise")) bench_noise();
     if (wanted("gemm")) bench_products();
     if (wanted("attention")) bench_attention();

@@ -202,11 +202,11 @@ static const struct {
 
 static void use(unsigned flags, int threads) {
   static void *work;
-  if (!work) work = aligned_alloc(64, zf_kern_workspace_size(MAXTHREADS));
+  if (!work) work = aligned_alloc(64, zf_kern_workspace_size(MAXTHREADS, ZF_COMPUTE_INT8, 2048, 2048));
   zf_kern_init(flags);
   zf_kern_threads(threads);
   zf_kern_grain(0); /* small shapes are shared out as well */
-  zf_kern_workspace(work);
+  zf_kern_workspace(work, MAXTHREADS);
 }
 
 /* Runs the case from the same seed under every feature step and 1, 2, 3 and 4 threads;
