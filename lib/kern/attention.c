@@ -15,6 +15,10 @@
 
 enum { BLOCK = 64, TILE = ZF_MUL_ROWS };
 
+static const struct zf_product *f32(void) {
+  return &zf_kern.product[ZF_COMPUTE_F32];
+}
+
 struct job {
   float *o;
   const float *q, *k, *v;
@@ -58,12 +62,12 @@ static const float *strip(const struct rows *r, int64_t at, int64_t n, int64_t k
 static void pack(float *panel, const struct rows *r, int64_t keys, int64_t D) {
   float buf[ZF_LANES * ZF_KC];
   for (int64_t at = 0; at < keys; at += ZF_LANES) {
-    int64_t p = at / zf_kern.nr * zf_kern.nr,
-            w = zf_kern_least(zf_kern_whole(keys - p), zf_kern.nr), ld;
+    int64_t p = at / f32()->nr * f32()->nr, w = zf_kern_least(zf_kern_whole(keys - p), f32()->nr),
+            ld;
     for (int64_t k0 = 0; k0 < D; k0 += ZF_KC) {
       int64_t n = zf_kern_least(keys - at, ZF_LANES), k = zf_kern_least(D - k0, ZF_KC);
       const float *src = strip(r, at, n, k0, k, buf, &ld);
-      zf_kern.pack(panel + p * D + k0 * w + at - p, w, src, ld, NULL, 0, n, k);
+      f32()->pack(panel + p * D + k0 * w + at - p, w, src, ld, NULL, 0, n, k);
     }
   }
 }
@@ -71,12 +75,12 @@ static void pack(float *panel, const struct rows *r, int64_t keys, int64_t D) {
 /* s[i*lds + j] = dot of query i < m and key j < n, and some beyond, of `keys` packed. */
 static void scores(float *s, int64_t lds, const float *q, int64_t ldq, int64_t m,
                    const float *panel, int64_t n, int64_t keys, int64_t D) {
-  for (int64_t p = 0; p < n; p += zf_kern.nr) {
-    int64_t width = zf_kern_least(zf_kern_whole(keys - p), zf_kern.nr),
-            w = zf_kern_least(zf_kern_whole(n - p), zf_kern.nr);
+  for (int64_t p = 0; p < n; p += f32()->nr) {
+    int64_t width = zf_kern_least(zf_kern_whole(keys - p), f32()->nr),
+            w = zf_kern_least(zf_kern_whole(n - p), f32()->nr);
     for (int64_t k0 = 0; k0 < D; k0 += ZF_KC)
-      zf_kern.mul(s + p, lds, q + k0, ldq, m, panel + p * D + k0 * width, width, w,
-                  zf_kern_least(D - k0, ZF_KC), k0 ? ZF_MUL_ADD : ZF_MUL_SET);
+      f32()->mul(s + p, lds, q + k0, ldq, m, panel + p * D + k0 * width, width, w,
+                 zf_kern_least(D - k0, ZF_KC), k0 ? ZF_MUL_ADD : ZF_MUL_SET);
   }
 }
 
@@ -88,7 +92,7 @@ static void few_scores(float *s, int64_t lds, const float *q, int64_t ldq, int64
     for (int64_t k0 = 0; k0 < D; k0 += ZF_KC) {
       int64_t n = zf_kern_least(keys - at, ZF_LANES), k = zf_kern_least(D - k0, ZF_KC), ld;
       const float *src = strip(r, at, n, k0, k, buf, &ld);
-      zf_kern.thin(s + at, lds, q + k0, ldq, m, src, ld, n, k, k0 > 0);
+      f32()->thin(s + at, lds, q + k0, ldq, m, src, ld, n, k, k0 > 0);
     }
 }
 
@@ -100,9 +104,8 @@ static void gather(const struct job *j, float *o, int64_t m, const float *p, int
     for (int64_t i = 0; i < m; i++)
       zf_kern.blend(o + i * j->ldo, p + i * ldp, v, ldv, mode == ZF_MUL_STAIR ? n + i : n, j->D);
   else
-    for (int64_t d = 0; d < j->D; d += zf_kern.nr)
-      zf_kern.mul(o + d, j->ldo, p, ldp, m, v + d, ldv, zf_kern_least(j->D - d, zf_kern.nr), n,
-                  mode);
+    for (int64_t d = 0; d < j->D; d += f32()->nr)
+      f32()->mul(o + d, j->ldo, p, ldp, m, v + d, ldv, zf_kern_least(j->D - d, f32()->nr), n, mode);
 }
 
 /* Outputs of m queries from i on of one head, whose scores are in p. */

@@ -1,13 +1,14 @@
-/* The driver of the matrix product.
+/* The driver of the matrix product, the same for every arithmetic (struct zf_product).
  *
  * y [rows, out] is cut over threads into ranges of columns in units of 16, and of rows when
- * there are fewer units than threads.  A thread walks its part so:
+ * there are fewer units than threads.  All threads turn rows of x into cells, each its share;
+ * then a thread walks its part so:
  *
- *   for NC columns                 panels of nr columns, side by side in work.panel
- *     for KC of the inner dimension
+ *   for up to NC columns           panels of nr columns, side by side in work.panel
+ *     for a chunk of the inner dimension
  *       pack: read W once, make z once, write a panel set for each stream
- *       for each stream, for ROWS rows: panels x rows -> work.c, which holds the sums of all
- *         rows; after the last KC they go to y with bias
+ *       for each stream, for ROWS rows: panels x rows -> y, where one chunk is all there is,
+ *         or -> work.c, which holds the sums of all rows and goes to y after the last chunk
  *
  * Few rows of x take another way where W is not perturbed: it is multiplied as it lies,
  * for packing would cost more than the product.
@@ -20,7 +21,10 @@
 
 #include "kern/kern_internal.h"
 
-enum { ROWS = 48 }; /* rows of x, 48 KiB of KC, that stay near while the panels pass */
+enum {
+  ROWS = 48, /* rows of x that stay near while the panels pass */
+  DEPTH = 64 /* of the piece of a panel that is made in f32 first */
+};
 
 struct job {
   float *y;
@@ -29,6 +33,9 @@ struct job {
   const struct zf_weight *w;
   const struct zf_streams *st;
   int accumulate;
+  const struct zf_product *p;
+  const uint32_t *cell; /* rows of x, ldc apart: x itself or the shared part of the workspace */
+  int64_t ldc;
 };
 
 static const void *element(const struct zf_weight *w, int64_t o, int64_t i) {
@@ -47,73 +54,117 @@ static const float *strip(const struct zf_weight *w, struct zf_work *wk, int64_t
   return wk->w;
 }
 
-/* Packs columns o0..o0+n (n <= 16) where W's rows run along k, for each stream. */
+/* Cell of panel set s where row k of a panel of `width` columns begins, the panel at column
+ * `at` of the set. */
+static uint32_t *cell_of(const struct job *j, const struct zf_work *wk, int s, int64_t deep,
+                         int64_t at, int64_t width, int64_t k) {
+  return (uint32_t *)wk->panel[s] + at * deep + k / j->p->per * width;
+}
+
+/* Rows of cells of k inputs. */
+static int64_t deep(const struct job *j, int64_t k) {
+  return (k + j->p->per - 1) / j->p->per;
+}
+
+/* Packs columns o0..o0+n (n <= 16) where W's rows run along k, for each stream; they are columns
+ * `c` on of the panel at `at`. */
 static void pack_strip(const struct job *j, struct zf_work *wk, int64_t at, int64_t width,
-                       int64_t o0, int64_t n, int64_t k0, int64_t k) {
+                       int64_t c, int64_t o0, int64_t n, int64_t k0, int64_t k) {
   const struct zf_weight *w = j->w;
-  int64_t ld;
-  const float *src = strip(w, wk, o0, n, k0, k, &ld), *z = w->noise ? wk->z : NULL;
-  for (int64_t o = 0; z && o < n; o++)
-    zf_kern.noise(wk->z + o * ZF_KC, w->noise, w->first + (o0 + o) * w->so + k0, k);
-  for (int s = 0; s < (z ? j->st->n : 1); s++)
-    zf_kern.pack(wk->panel[s] + at, width, src, ld, z, j->st->eps[s], n, k);
+  for (int64_t i = 0; i < k; i += ZF_KC) {
+    int64_t part = zf_kern_least(k - i, ZF_KC), ld;
+    const float *src = strip(w, wk, o0, n, k0 + i, part, &ld), *z = w->noise ? wk->z : NULL;
+    for (int64_t o = 0; z && o < n; o++)
+      zf_kern.noise(wk->z + o * ZF_KC, w->noise, w->first + (o0 + o) * w->so + k0 + i, part);
+    for (int s = 0; s < (z ? j->st->n : 1); s++)
+      j->p->pack(cell_of(j, wk, s, deep(j, k), at, width, i) + c, width, src, ld, z, j->st->eps[s],
+                 n, part);
+  }
+}
+
+/* Rows k0..k0+k of W, perturbed for each stream, where they run along columns: n of them, zeros
+ * up to `width`. */
+static void direct_rows(const struct job *j, float *const to[ZF_MAXSTREAM], int64_t width,
+                        int64_t o0, int64_t n, int64_t k0, int64_t k) {
+  const struct zf_weight *w = j->w;
+  float z[ZF_MAXNR];
+  for (int64_t i = 0; i < k; i++) {
+    float *row = to[0] + i * width;
+    zf_kern.expand(row, element(w, o0, k0 + i), w->type, n);
+    memset(row + n, 0, (size_t)(width - n) * sizeof *row);
+    if (!w->noise) continue;
+    zf_kern.noise(z, w->noise, w->first + o0 + (k0 + i) * w->si, n);
+    for (int s = j->st->n - 1; s >= 0; s--) { /* the first stream last: it holds W */
+      float *out = to[s] + i * width;
+      memset(out + n, 0, (size_t)(width - n) * sizeof *out);
+      zf_kern.mix(out, row, z, j->st->eps[s], n);
+    }
+  }
 }
 
 /* Packs a panel of `width` columns, the first n real, where W's rows run along columns. */
 static void pack_direct(const struct job *j, struct zf_work *wk, int64_t at, int64_t width,
                         int64_t o0, int64_t n, int64_t k0, int64_t k) {
-  const struct zf_weight *w = j->w;
-  for (int64_t i = 0; i < k; i++) {
-    float *row = wk->panel[0] + at + i * width;
-    zf_kern.expand(row, element(w, o0, k0 + i), w->type, n);
-    memset(row + n, 0, (size_t)(width - n) * sizeof *row);
-    if (!w->noise) continue;
-    zf_kern.noise(wk->z, w->noise, w->first + o0 + (k0 + i) * w->si, n);
-    for (int s = j->st->n - 1; s >= 0; s--) { /* the first stream last: it holds W */
-      float *out = wk->panel[s] + at + i * width;
-      memset(out + n, 0, (size_t)(width - n) * sizeof *out);
-      zf_kern.mix(out, row, wk->z, j->st->eps[s], n);
-    }
+  float *to[ZF_MAXSTREAM] = {wk->w, wk->z};
+  for (int64_t i = 0; i < k; i += DEPTH) {
+    int64_t part = zf_kern_least(k - i, DEPTH);
+    for (int s = 0; !j->p->fold && s < j->st->n; s++)
+      to[s] = (float *)wk->panel[s] + at * k + i * width;
+    direct_rows(j, to, width, o0, n, k0 + i, part);
+    for (int s = 0; j->p->fold && s < (j->w->noise ? j->st->n : 1); s++)
+      j->p->fold(cell_of(j, wk, s, deep(j, k), at, width, i), to[s], width, part);
   }
 }
 
 /* Packs columns o0..o0+n (n <= NC) as panels one after another. */
 static void pack(const struct job *j, struct zf_work *wk, int64_t o0, int64_t n, int64_t k0,
                  int64_t k) {
-  for (int64_t p = 0; p < n; p += zf_kern.nr) {
-    int64_t real = zf_kern_least(n - p, zf_kern.nr);
-    int64_t width = zf_kern_whole(real), at = p * ZF_KC;
+  for (int64_t p = 0; p < n; p += j->p->nr) {
+    int64_t real = zf_kern_least(n - p, j->p->nr), width = zf_kern_whole(real);
     if (j->w->si != 1) {
-      pack_direct(j, wk, at, width, o0 + p, real, k0, k);
+      pack_direct(j, wk, p, width, o0 + p, real, k0, k);
       continue;
     }
     for (int64_t c = 0; c < real; c += ZF_LANES)
-      pack_strip(j, wk, at + c, width, o0 + p + c, zf_kern_least(real - c, ZF_LANES), k0, k);
+      pack_strip(j, wk, p, width, c, o0 + p + c, zf_kern_least(real - c, ZF_LANES), k0, k);
   }
 }
 
-/* Multiplies rows t0..t1 of stream s by the panels, and finishes them after the last KC. */
+/* Multiplies `rows` rows of stream s, from row r on, by the panels: into c, its rows ldc apart. */
+static void multiply_rows(const struct job *j, const struct zf_work *wk, float *c, int64_t ldc,
+                          int s, int64_t r, int64_t rows, int64_t n, int64_t k0, int64_t k,
+                          enum zf_mul_mode mode) {
+  const struct zf_product *pr = j->p;
+  for (int64_t p = 0; p < n; p += pr->nr) {
+    int64_t width = zf_kern_whole(zf_kern_least(n - p, pr->nr));
+    pr->mul(c + p, ldc, j->cell + r * j->ldc + k0 / pr->per, j->ldc, rows,
+            cell_of(j, wk, j->w->noise ? s : 0, deep(j, k), p, width, 0), width, width, k, mode);
+  }
+}
+
+/* Multiplies rows t0..t1 of stream s by the panels, and finishes them after the last chunk. */
 static void multiply(const struct job *j, const struct zf_work *wk, float *c, int s, int64_t t0,
                      int64_t t1, int64_t o0, int64_t n, int64_t k0, int64_t k) {
-  const float *panel = wk->panel[j->w->noise ? s : 0];
   const float *bias = j->bias ? j->bias + s * j->ldb + o0 : NULL;
-  for (int64_t t = t0; t < t1; t += ROWS, c += ROWS * ZF_NC) {
+  int last = k0 + k == j->w->in, only = last && !k0, plain = only && !bias && n % ZF_LANES == 0;
+  for (int64_t t = t0; t < t1; t += ROWS, c += only ? 0 : ROWS * ZF_NC) {
     int64_t rows = zf_kern_least(t1 - t, ROWS), r = s * j->T + t;
-    for (int64_t p = 0; p < n; p += zf_kern.nr) {
-      int64_t width = zf_kern_whole(zf_kern_least(n - p, zf_kern.nr));
-      zf_kern.mul(c + p, ZF_NC, j->x + r * j->ldx + k0, j->ldx, rows, panel + p * ZF_KC, width,
-                  width, k, k0 ? ZF_MUL_ADD : ZF_MUL_SET);
+    float *y = j->y + r * j->ldy + o0;
+    if (plain) {
+      multiply_rows(j, wk, y, j->ldy, s, r, rows, n, k0, k,
+                    j->accumulate ? ZF_MUL_ADD : ZF_MUL_SET);
+      continue;
     }
-    if (k0 + k == j->w->in)
-      zf_kern.finish(j->y + r * j->ldy + o0, j->ldy, c, bias, rows, n, j->accumulate);
+    multiply_rows(j, wk, c, ZF_NC, s, r, rows, n, k0, k, k0 ? ZF_MUL_ADD : ZF_MUL_SET);
+    if (last) zf_kern.finish(y, j->ldy, c, bias, rows, n, j->accumulate);
   }
 }
 
 /* Columns o0..o0+n of rows t0..t1 of every stream; they fit work.c. */
 static void block(const struct job *j, struct zf_work *wk, int64_t o0, int64_t n, int64_t t0,
                   int64_t t1) {
-  for (int64_t k0 = 0; k0 < j->w->in; k0 += ZF_KC) {
-    int64_t k = zf_kern_least(j->w->in - k0, ZF_KC);
+  for (int64_t k0 = 0; k0 < j->w->in; k0 += j->p->kc) {
+    int64_t k = zf_kern_least(j->w->in - k0, j->p->kc);
     pack(j, wk, o0, n, k0, k);
     for (int s = 0; s < j->st->n; s++)
       multiply(j, wk, wk->c + s * (t1 - t0) * ZF_NC, s, t0, t1, o0, n, k0, k);
@@ -128,7 +179,7 @@ static void few(const struct job *j, struct zf_work *wk, int64_t o0, int64_t o1)
   for (int64_t o = o0; o < o1; o += n) {
     int lies = w->si != 1 && w->type == ZF_F32 && o1 - o >= ZF_LANES;
     n = zf_kern_least(o1 - o, ZF_LANES);
-    if (w->si != 1) n = zf_kern_least(o1 - o, zf_kern.nr);
+    if (w->si != 1) n = zf_kern_least(o1 - o, j->p->nr);
     if (lies) n = n / ZF_LANES * ZF_LANES;
     if (w->si != 1 && !lies) {
       block(j, wk, o, n, 0, j->T);
@@ -138,10 +189,10 @@ static void few(const struct job *j, struct zf_work *wk, int64_t o0, int64_t o1)
       int64_t k = zf_kern_least(w->in - k0, ZF_KC), ld = w->si;
       const float *src = lies ? element(w, o, k0) : strip(w, wk, o, n, k0, k, &ld);
       if (lies)
-        zf_kern.mul(wk->c, ZF_NC, j->x + k0, j->ldx, rows, src, ld, n, k,
-                    k0 ? ZF_MUL_ADD : ZF_MUL_SET);
+        j->p->mul(wk->c, ZF_NC, j->x + k0, j->ldx, rows, src, ld, n, k,
+                  k0 ? ZF_MUL_ADD : ZF_MUL_SET);
       else
-        zf_kern.thin(wk->c, ZF_NC, j->x + k0, j->ldx, rows, src, ld, n, k, k0 > 0);
+        j->p->thin(wk->c, ZF_NC, j->x + k0, j->ldx, rows, src, ld, n, k, k0 > 0);
     }
     for (int s = 0; s < j->st->n; s++)
       zf_kern.finish(j->y + s * j->T * j->ldy + o, j->ldy, wk->c + s * j->T * ZF_NC,
@@ -151,20 +202,31 @@ static void few(const struct job *j, struct zf_work *wk, int64_t o0, int64_t o1)
 
 static void part(const struct job *j, struct zf_work *wk, int64_t o0, int64_t o1, int64_t t0,
                  int64_t t1) {
-  int64_t most = ZF_MAXROWS / j->st->n;
-  if (!j->w->noise && t1 - t0 == j->T && j->st->n * j->T <= ZF_FEW) {
+  int64_t most = ZF_MAXROWS / j->st->n, k = zf_kern_least(j->w->in, j->p->kc);
+  int64_t nc = 2 * j->p->nr <= ZF_NC && deep(j, k) * ZF_NC <= ZF_PANEL ? ZF_NC : ZF_NC / 2;
+  if (j->p->thin && !j->w->noise && t1 - t0 == j->T && j->st->n * j->T <= ZF_FEW) {
     few(j, wk, o0, o1);
     return;
   }
   for (int64_t t = t0; t < t1; t += most)
-    for (int64_t o = o0; o < o1; o += ZF_NC)
-      block(j, wk, o, zf_kern_least(o1 - o, ZF_NC), t, zf_kern_least(t1, t + most));
+    for (int64_t o = o0; o < o1; o += nc)
+      block(j, wk, o, zf_kern_least(o1 - o, nc), t, zf_kern_least(t1, t + most));
+}
+
+/* Thread id's share of the rows of x, as cells. */
+static void make_cells(const struct job *j, int id, int n) {
+  int64_t rows = j->st->n * j->T;
+  for (int64_t r = zf_kern_cut(rows, id, n); r < zf_kern_cut(rows, id + 1, n); r++)
+    j->p->rows((uint32_t *)zf_kern_cells() + r * j->ldc, j->x + r * j->ldx, j->w->in);
 }
 
 void zf_gemm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
              const struct zf_weight *w, const struct zf_streams *st, const float *bias, int64_t ldb,
              int accumulate) {
-  struct job j = {y, x, bias, ldy, ldx, ldb, T, w, st, accumulate};
+  const struct zf_product *p = &zf_kern.product[w->compute];
+  struct job j = {y, x, bias, ldy, ldx, ldb, T, w, st, accumulate, p};
+  j.cell = p->rows ? zf_kern_cells() : (const void *)x;
+  j.ldc = p->rows ? zf_kern_cells_of(p, w->in) : ldx;
   int64_t units = zf_kern_whole(w->out) / ZF_LANES;
   int team = zf_kern_team(w->out * w->in * (T * st->n + 8) / 8);
 #pragma omp parallel num_threads(team) if (team > 1)
@@ -172,6 +234,10 @@ void zf_gemm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
     int id = omp_get_thread_num(), n = omp_get_num_threads();
     int cols = units < n ? (int)units : n, rows = n / cols;
     struct zf_work wk = zf_kern_work(id);
+    if (p->rows) {
+      make_cells(&j, id, n);
+#pragma omp barrier
+    }
     if (id < cols * rows) {
       int64_t o0 = ZF_LANES * zf_kern_cut(units, id % cols, cols);
       int64_t o1 = ZF_LANES * zf_kern_cut(units, id % cols + 1, cols);

@@ -3,8 +3,9 @@
 
 #include <math.h>
 
-static void pack_ref(float *panel, int64_t w, const float *src, int64_t ld, const float *z,
-                     float eps, int64_t n, int64_t k) {
+static void pack_ref(void *to, int64_t w, const float *src, int64_t ld, const float *z, float eps,
+                     int64_t n, int64_t k) {
+  float *panel = to;
   for (int64_t i = 0; i < k; i++)
     for (int64_t j = 0; j < ZF_LANES; j++) {
       float v = j < n ? src[j * ld + i] : 0.0f;
@@ -13,8 +14,9 @@ static void pack_ref(float *panel, int64_t w, const float *src, int64_t ld, cons
     }
 }
 
-static void mul_ref(float *c, int64_t ldc, const float *x, int64_t ldx, int64_t rows,
-                    const float *panel, int64_t ldp, int64_t w, int64_t k, enum zf_mul_mode mode) {
+static void mul_ref(float *c, int64_t ldc, const void *xs, int64_t ldx, int64_t rows,
+                    const void *ps, int64_t ldp, int64_t w, int64_t k, enum zf_mul_mode mode) {
+  const float *x = xs, *panel = ps;
   for (int64_t r = 0; r < rows; r++)
     for (int64_t j = 0; j < w; j++) {
       float chain = mode >= ZF_MUL_ON ? c[r * ldc + j] : 0.0f;
@@ -45,10 +47,13 @@ static void finish_ref(float *y, int64_t ldy, const float *c, const float *bias,
 }
 
 void zf_kern_init_gemm_ref(struct zf_kern_table *t) {
-  t->name = "ref";
-  t->nr = 64;
-  t->pack = pack_ref;
-  t->mul = mul_ref;
-  t->thin = thin_ref;
+  t->product[ZF_COMPUTE_F32] = (struct zf_product){.name = "ref",
+                                                   .native = 1,
+                                                   .nr = 64,
+                                                   .per = 1,
+                                                   .kc = ZF_KC,
+                                                   .pack = pack_ref,
+                                                   .mul = mul_ref,
+                                                   .thin = thin_ref};
   t->finish = finish_ref;
 }

@@ -109,9 +109,8 @@ rows_of(float *c, int64_t ldc, const float *x, int64_t ldx, int64_t rows, const 
   if (rows == 1) tile(c, ldc, x, ldx, panel, ldp, k, mode, 1, nv);
 }
 
-static void mul_lanes(float *c, int64_t ldc, const float *x, int64_t ldx, int64_t rows,
-                      const float *panel, int64_t ldp, int64_t w, int64_t k,
-                      enum zf_mul_mode mode) {
+static void mul_lanes(float *c, int64_t ldc, const void *x, int64_t ldx, int64_t rows,
+                      const void *panel, int64_t ldp, int64_t w, int64_t k, enum zf_mul_mode mode) {
   if (w == 16) rows_of(c, ldc, x, ldx, rows, panel, ldp, k, mode, 1);
   if (ZV_NR >= 2 && w == 32) rows_of(c, ldc, x, ldx, rows, panel, ldp, k, mode, ZV_NR >= 2 ? 2 : 1);
   if (ZV_NR >= 3 && w == 48) rows_of(c, ldc, x, ldx, rows, panel, ldp, k, mode, ZV_NR >= 3 ? 3 : 1);
@@ -165,7 +164,7 @@ static inline __attribute__((always_inline)) void pack_with(float *panel, int64_
   }
 }
 
-static void pack_lanes(float *panel, int64_t w, const float *src, int64_t ld, const float *z,
+static void pack_lanes(void *panel, int64_t w, const float *src, int64_t ld, const float *z,
                        float eps, int64_t n, int64_t k) {
   if (z)
     pack_with(panel, w, src, ld, z, zv_set1(eps), n, k);
@@ -228,11 +227,12 @@ static void finish_lanes(float *y, int64_t ldy, const float *c, const float *bia
 }
 
 static void fill_gemm(struct zf_kern_table *t, const char *name) {
-  t->name = name;
-  t->nr = 16 * ZV_NR;
-  t->mul = mul_lanes;
-  t->pack = pack_lanes;
-  t->thin = thin_lanes;
+  struct zf_product *p = &t->product[ZF_COMPUTE_F32];
+  p->name = name;
+  p->nr = 16 * ZV_NR;
+  p->pack = pack_lanes;
+  p->mul = mul_lanes;
+  p->thin = thin_lanes;
   t->finish = finish_lanes;
 }
 

@@ -4,10 +4,9 @@
 #include <omp.h>
 
 enum {
-  PANEL = ZF_KC * ZF_NC,        /* floats of each thread's parts, all multiples of 16 */
-  PARTIAL = ZF_MAXROWS * ZF_NC, /* (the beginnings stay 64-aligned) */
-  STRIP = ZF_LANES * ZF_KC,
-  WORK = ZF_MAXSTREAM * PANEL + PARTIAL + 2 * STRIP
+  PARTIAL = ZF_MAXROWS * ZF_NC, /* floats of each thread's parts, all multiples of 16 */
+  STRIP = ZF_LANES * ZF_KC,     /* (the beginnings stay 64-aligned) */
+  WORK = ZF_MAXSTREAM * ZF_PANEL + PARTIAL + 2 * STRIP
 };
 
 /* Below this much work (a unit is some 0.15 ns) a team is not worth its meeting at the end: some
@@ -18,11 +17,13 @@ struct zf_kern_table zf_kern;
 static int threads = 1;
 static int64_t grain = SMALL;
 static float *workspace;
+static int workers; /* that it has parts for */
 
 void zf_kern_init(unsigned flags) {
   zf_kern.noise = zf_noise_ref;
   zf_kern.words = zf_noise_words;
   zf_kern_init_gemm_ref(&zf_kern);
+  zf_kern_init_bf16_ref(&zf_kern);
   zf_kern_init_rows_ref(&zf_kern);
   zf_kern_init_attention_ref(&zf_kern);
 #if defined(__x86_64__)
@@ -40,12 +41,11 @@ const char *zf_compute_name(enum zf_compute c) {
 }
 
 const char *zf_kern_name(enum zf_compute c) {
-  (void)c;
-  return zf_kern.name;
+  return zf_kern.product[c].name;
 }
 
 int zf_kern_native(enum zf_compute c) {
-  return c == ZF_COMPUTE_F32;
+  return zf_kern.product[c].native;
 }
 
 void zf_kern_threads(int n) {
@@ -58,23 +58,28 @@ int zf_kern_nthreads(void) {
 }
 
 size_t zf_kern_workspace_size(int n, enum zf_compute c, int64_t rows, int64_t in) {
-  (void)c, (void)rows, (void)in;
-  return (size_t)n * WORK * sizeof(float);
+  const struct zf_product *p = &zf_kern.product[c];
+  size_t cells = p->rows ? (size_t)(rows * zf_kern_cells_of(p, in)) : 0;
+  return ((size_t)n * WORK + cells) * sizeof(float);
 }
 
 void zf_kern_workspace(void *p, int n) {
   workspace = p;
-  (void)n;
+  workers = n;
 }
 
 struct zf_work zf_kern_work(int thread) {
   float *p = workspace + (size_t)thread * WORK;
   struct zf_work w;
-  for (int s = 0; s < ZF_MAXSTREAM; s++, p += PANEL) w.panel[s] = p;
+  for (int s = 0; s < ZF_MAXSTREAM; s++, p += ZF_PANEL) w.panel[s] = p;
   w.c = p;
   w.w = w.c + PARTIAL;
   w.z = w.w + STRIP;
   return w;
+}
+
+void *zf_kern_cells(void) {
+  return workspace + (size_t)workers * WORK;
 }
 
 void zf_kern_grain(int64_t work) {

@@ -1,6 +1,6 @@
 /* The computing kernels.
  *
- * One f32 kernel family: on every instruction set (plain C, AVX2, AVX-512, NEON) each
+ * On every instruction set (plain C, AVX2, AVX-512, NEON) each
  * function below gives THE SAME BITS, because its order of operations is part of the
  * contract.  So tests compare with memcmp, and a run repeats on another processor.
  *
@@ -31,9 +31,15 @@
 #include "rng/noise.h"
 #include "tensor/dtype.h"
 
-enum { ZF_KC = 256, ZF_MAXSTREAM = 2 };
+enum { ZF_KC = 256, ZF_KC_BF16 = 2048, ZF_MAXSTREAM = 2 };
 
-/* The arithmetic of a product with a weight. */
+/* The arithmetic of a product with a weight.
+ *   f32    as above
+ *   bf16   x and W (after z) rounded to bf16, to nearest even; pairs (2i, 2i+1) as vdpbf16ps adds
+ *          them: chain = fma(x[2i], w[2i], fma(x[2i+1], w[2i+1], chain)), subnormal sums flushed
+ *          to zero; dot = sums of chains over ZF_KC_BF16 inputs each. Everything else is f32.
+ * Each again has the same bits on every instruction set; where the processor has no
+ * instruction for it, it is emulated (zf_kern_native). */
 enum zf_compute { ZF_COMPUTE_F32, ZF_COMPUTE_BF16, ZF_COMPUTE_INT8, ZF_COMPUTES };
 const char *zf_compute_name(enum zf_compute c); /* "f32", "bf16", "int8" */
 

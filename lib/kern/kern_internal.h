@@ -13,38 +13,61 @@
 #include "kern/kern.h"
 
 enum {
-  ZF_LANES = 16,     /* of "lanes sum"; also the unit of panel widths */
-  ZF_MAXNR = 64,     /* columns of the widest panel */
-  ZF_MUL_ROWS = 6,   /* rows of a tile of `mul` */
-  ZF_FEW = 4,        /* rows of x for which W is used without packing */
-  ZF_NC = 128,       /* columns a thread packs at once: one or more panels */
-  ZF_MAXROWS = 2048, /* rows of all streams that share one packing */
-  ZF_PIECE = 256     /* elements of a piece of scratch in the row drivers */
+  ZF_LANES = 16,      /* of "lanes sum"; also the unit of panel widths */
+  ZF_MAXNR = 64,      /* columns of the widest panel */
+  ZF_MUL_ROWS = 6,    /* rows of a tile of `mul` */
+  ZF_FEW = 4,         /* rows of x for which W is used without packing */
+  ZF_NC = 128,        /* most columns a thread packs at once: one or more panels */
+  ZF_PANEL = 1 << 16, /* cells a thread packs at once for a stream */
+  ZF_MAXROWS = 2048,  /* rows of all streams that share one packing */
+  ZF_PIECE = 256      /* elements of a piece of scratch in the row drivers */
 };
 
 /* What `mul` does with what is in c: replaces it, adds the chain to it, or begins the chain
- * with it.  STAIR does as ON, and row r (of at most ZF_MUL_ROWS) goes on to k + r steps. */
+ * with it.  STAIR does as ON, and row r (of at most ZF_MUL_ROWS) goes on to k + r steps (f32
+ * alone). */
 enum zf_mul_mode { ZF_MUL_SET, ZF_MUL_ADD, ZF_MUL_ON, ZF_MUL_STAIR };
 
-struct zf_kern_table {
-  const char *name; /* of the family `mul` belongs to */
+/* An arithmetic of the product (enum zf_compute).  Operands are made of cells of 32 bits: `per`
+ * neighbours along k, the first in the lowest bits; what is missing in the last one is zero.
+ *
+ *   f32    1 to a cell: the value
+ *   bf16   2: x and W rounded to nearest even, what is subnormal to zero
+ *
+ * A row of x is cell[k / per].  A panel is cell[k / per][w], w a multiple of 16: column j of it
+ * is output j. */
+struct zf_product {
+  const char *name; /* of the kernels: "avx512", ... */
+  int native;       /* the processor has instructions for it */
   int nr;           /* widest panel `mul` takes: 16, 32, 48 or 64 columns */
+  int per;
+  int kc; /* inputs of a chunk: sums of chunks are added one to another */
 
-  /* A panel is float[k][w], w a multiple of 16: column j of it is output j.  pack fills 16
-   * columns: panel[i*w + j] = fma(eps, z[j*KC + i], src[j*ld + i]) for j < n, or src alone
-   * when z is NULL, and 0 for n <= j < 16; i < k <= KC.  z [16][KC]. */
-  void (*pack)(float *panel, int64_t w, const float *src, int64_t ld, const float *z, float eps,
+  /* cell[0 .. n/per) of a row of x.  NULL: x itself. */
+  void (*rows)(void *cell, const float *x, int64_t n);
+
+  /* Fills 16 columns of a panel from rows src, src + ld, ... of W: v = fma(eps, z[j*KC + i],
+   * src[j*ld + i]) for j < n, or src alone when z is NULL, and 0 for n <= j < 16; i < k <= KC.
+   * z [16][KC]. */
+  void (*pack)(void *panel, int64_t w, const float *src, int64_t ld, const float *z, float eps,
                int64_t n, int64_t k);
 
-  /* c[r*ldc + j] = chain over i < k of x[r*ldx + i] * panel[i*ldp + j]; r < rows, j < w <= nr,
-   * w a multiple of 16. */
-  void (*mul)(float *c, int64_t ldc, const float *x, int64_t ldx, int64_t rows, const float *panel,
+  /* Makes a panel from the panel of f32 of the same k and w.  NULL: it is one. */
+  void (*fold)(void *panel, const float *from, int64_t w, int64_t k);
+
+  /* c[r*ldc + j] = chain over i < k of x and panel, whose rows lie ldx and ldp cells apart;
+   * r < rows, j < w <= nr, w a multiple of 16. */
+  void (*mul)(float *c, int64_t ldc, const void *x, int64_t ldx, int64_t rows, const void *panel,
               int64_t ldp, int64_t w, int64_t k, enum zf_mul_mode mode);
 
   /* The same (set or added) for rows <= ZF_FEW and n <= 16 columns, which are rows src, src + ld,
-   * ... of W. What it leaves in columns n..15 of c is undefined. */
+   * ... of W.  What it leaves in columns n..15 of c is undefined.  NULL: pack and mul. */
   void (*thin)(float *c, int64_t ldc, const float *x, int64_t ldx, int64_t rows, const float *src,
                int64_t ld, int64_t n, int64_t k, int add);
+};
+
+struct zf_kern_table {
+  struct zf_product product[ZF_COMPUTES];
 
   /* y[r*ldy + j] = (accumulate ? y : absent) + (c[r*ZF_NC + j] + bias[j]); bias may be NULL. */
   void (*finish)(float *y, int64_t ldy, const float *c, const float *bias, int64_t rows, int64_t n,
@@ -80,11 +103,16 @@ extern struct zf_kern_table zf_kern;
 
 /* Each writes its pointers over the table's. */
 void zf_kern_init_gemm_ref(struct zf_kern_table *t);
+void zf_kern_init_bf16_ref(struct zf_kern_table *t);
 void zf_kern_init_rows_ref(struct zf_kern_table *t);
 void zf_kern_init_attention_ref(struct zf_kern_table *t);
 void zf_kern_init_gemm_avx2(struct zf_kern_table *t);
 void zf_kern_init_gemm_avx512(struct zf_kern_table *t);
 void zf_kern_init_gemm_neon(struct zf_kern_table *t);
+void zf_kern_init_bf16_avx2(struct zf_kern_table *t);
+void zf_kern_init_bf16_avx512(struct zf_kern_table *t);
+void zf_kern_init_bf16_avx512bf16(struct zf_kern_table *t);
+void zf_kern_init_bf16_neon(struct zf_kern_table *t);
 void zf_kern_init_lanes_avx2(struct zf_kern_table *t);
 void zf_kern_init_lanes_avx512(struct zf_kern_table *t);
 void zf_kern_init_lanes_neon(struct zf_kern_table *t);
@@ -93,11 +121,19 @@ void zf_kern_init_arm(struct zf_kern_table *t, unsigned flags);
 
 /* Per-thread part of the workspace. */
 struct zf_work {
-  float *panel[ZF_MAXSTREAM]; /* [KC][ZF_NC] floats: panels side by side */
-  float *c;                   /* [ZF_MAXROWS][ZF_NC] partial sums of the rows of all streams */
-  float *w, *z;               /* [16][KC] expanded weights, noise */
+  void *panel[ZF_MAXSTREAM]; /* ZF_PANEL cells: panels side by side */
+  float *c;                  /* [ZF_MAXROWS][ZF_NC] partial sums of the rows of all streams */
+  float *w, *z;              /* [16][KC] expanded weights, noise */
 };
 struct zf_work zf_kern_work(int thread);
+
+/* The part that all threads share: rows of x in cells. */
+void *zf_kern_cells(void);
+
+/* Cells from one such row to the next. */
+static inline int64_t zf_kern_cells_of(const struct zf_product *p, int64_t in) {
+  return ((in + p->per - 1) / p->per + 15) / 16 * 16;
+}
 
 static inline int64_t zf_kern_least(int64_t a, int64_t b) {
   return a < b ? a : b;

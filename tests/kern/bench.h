@@ -74,12 +74,12 @@ static double seconds(struct shape s, const struct zf_weight *w, const struct zf
   return (thread_seconds() - t) / reps;
 }
 
-static void bench_product(struct shape s, sgemm_fn blas) {
+static void bench_product(struct shape s, sgemm_fn blas, enum zf_compute c) {
   struct zf_noise key = {.seed = 1};
   struct zf_streams one = {1, {0}}, two = {2, {1e-3f, -1e-3f}};
   float *x = random_floats(2 * s.T * s.in), *data = random_floats(s.in * s.out);
   float *y = aligned(2 * s.T * s.out);
-  struct zf_weight w = {data, ZF_F32, s.out, s.in, s.in, 1, 0, NULL}, z = w;
+  struct zf_weight w = {data, ZF_F32, s.out, s.in, s.in, 1, 0, NULL, c}, z = w;
   double ours[TURNS], theirs[TURNS], noisy[TURNS];
   z.noise = &key;
   for (int i = 0; i < TURNS; i++) {
@@ -88,8 +88,8 @@ static void bench_product(struct shape s, sgemm_fn blas) {
     noisy[i] = seconds(s, &z, &two, x, y, NULL) / (2 * ours[i]);
   }
   double flops = 2.0 * (double)(s.T * s.in * s.out);
-  printf("gemm %5lld x %lld -> %lld: %6.1f GFLOP/s", (long long)s.T, (long long)s.in,
-         (long long)s.out, flops / median(ours, TURNS) * 1e-9);
+  printf("gemm %s %5lld x %lld -> %lld: %6.1f GFLOP/s", zf_compute_name(c), (long long)s.T,
+         (long long)s.in, (long long)s.out, flops / median(ours, TURNS) * 1e-9);
   if (blas) printf(", %.3f of OpenBLAS", 1 / median(theirs, TURNS));
   printf("; two streams with noise / two products: %.3f\n", median(noisy, TURNS));
   free(x), free(data), free(y);
@@ -100,7 +100,8 @@ static void bench_products(void) {
                                         {2048, 576, 192},   {16, 2048, 2048},  {1, 2048, 2048}};
   sgemm_fn blas = open_sgemm();
   if (!blas) printf("(libopenblas.so.0 cannot be opened: no comparison)\n");
-  for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) bench_product(shapes[i], blas);
+  for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+    for (int c = 0; c < 2; c++) bench_product(shapes[i], blas, (enum zf_compute)c);
 }
 
 static void bench_noise(void) {
@@ -180,7 +181,8 @@ static void bench_rows(void) {
 static int bench(void) {
   unsigned flags, last = 0;
   zf_kern_threads(1);
-  void *work = aligned((int64_t)zf_kern_workspace_size(1, ZF_COMPUTE_INT8, 2048, 2048) / 4);
+  zf_kern_init(0);
+  void *work = aligned((int64_t)zf_kern_workspace_size(1, ZF_COMPUTE_BF16, 2048, 2048) / 4);
   zf_kern_workspace(work, 1);
   for (int i = 0; feature_step(i, &flags); i++) {
     if (!flags || flags == last) continue; /* plain C is for reading */

@@ -114,6 +114,18 @@ static inline int same_fresh(struct fresh want, struct fresh got) {
   return same(want.base, got.base, want.n);
 }
 
+/* The same of words: every bit. */
+static inline void same_words(struct fresh want, struct fresh got) {
+  uint32_t a, b;
+  for (int64_t i = 0; i < want.n; i++) {
+    memcpy(&a, want.base + i, sizeof a);
+    memcpy(&b, got.base + i, sizeof b);
+    if (a == b) continue;
+    fail_at(i, a, b);
+    return;
+  }
+}
+
 static inline int near(int64_t i, double want, double got, double bound) {
   if (fabs(want - got) <= bound) return 1;
   fail_at(i, want, got);
@@ -143,7 +155,8 @@ static inline int64_t rnd_first(void) {
 
 /* Feature steps, weakest first; 0 when there are no more. */
 static inline int feature_step(int i, unsigned *flags) {
-  static const unsigned add[] = {0, ZF_CPU_AVX2, ZF_CPU_AVX512, ZF_CPU_NEON};
+  static const unsigned add[] = {
+      0, ZF_CPU_AVX2, ZF_CPU_AVX512, ZF_CPU_AVX512BF16, ZF_CPU_AVX512VNNI, ZF_CPU_NEON};
   static char name[96];
   unsigned have = zf_cpu_flags(), sum = 0;
   if (i >= (int)(sizeof add / sizeof *add)) return 0;

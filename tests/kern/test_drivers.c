@@ -47,17 +47,26 @@ static void rnd_matrix(struct matrix *m, int64_t out, int64_t in, int transposed
   if (below(3)) m->w.noise = &m->key;
 }
 
-static void case_gemm(struct out *o) {
+static void gemm_in(struct out *o, enum zf_compute c, int64_t most) {
   struct zf_streams st = rnd_streams();
-  int64_t T = 1 + below(20), in = 1 + below(700), out = 1 + below(300), ldx = in + below(5);
+  int64_t T = 1 + below(20), in = 1 + below(most), out = 1 + below(300), ldx = in + below(5);
   int64_t ldy = out + below(5);
   struct fresh x = fresh(st.n * T * ldx, PLAIN), bias = fresh(st.n * out, PLAIN);
   struct matrix m;
   rnd_matrix(&m, out, in, (int)below(2));
+  m.w.compute = c;
   const float *bp = below(2) ? bias.p : NULL;
   int accumulate = (int)below(2);
   zf_gemm(room(o, st.n * T * ldy), ldy, x.p, ldx, T, &m.w, &st, bp, out, accumulate);
   drop(x), drop(bias), free(m.data);
+}
+
+static void case_gemm(struct out *o) {
+  gemm_in(o, ZF_COMPUTE_F32, 700);
+}
+
+static void case_gemm_bf16(struct out *o) {
+  gemm_in(o, ZF_COMPUTE_BF16, below(8) ? 700 : ZF_KC_BF16 + 300);
 }
 
 static void case_gather(struct out *o) {
@@ -197,13 +206,14 @@ static const struct {
     {"perturb", case_perturb, 0x561fe43d}, {"norms", case_norms, 0x5a89a12b},
     {"rows", case_rows, 0x5a91ba21},       {"attention", case_attention, 0x67b99003},
     {"head_lse", case_head, 0x2268082c},   {"noise_fill", case_noise, 0xe98aed40},
-    {"update", case_update, 0x8bd290f3},
+    {"update", case_update, 0x8bd290f3},   {"gemm_bf16", case_gemm_bf16, 0x7b5f1b80},
 };
 
 static void use(unsigned flags, int threads) {
   static void *work;
-  if (!work) work = aligned_alloc(64, zf_kern_workspace_size(MAXTHREADS, ZF_COMPUTE_INT8, 2048, 2048));
   zf_kern_init(flags);
+  if (!work)
+    work = aligned_alloc(64, zf_kern_workspace_size(MAXTHREADS, ZF_COMPUTE_BF16, 128, 4096));
   zf_kern_threads(threads);
   zf_kern_grain(0); /* small shapes are shared out as well */
   zf_kern_workspace(work, MAXTHREADS);
@@ -240,13 +250,18 @@ static void run_case(size_t i) {
   state.failed++;
 }
 
+static void rnd_product(struct matrix *m, int64_t out, int64_t in) {
+  rnd_matrix(m, out, in, (int)below(2));
+  m->w.compute = (enum zf_compute)below(ZF_COMPUTE_INT8);
+}
+
 /* A row of a product has the same bits alone and among others. */
 static void check_rows_alone(void) {
   int64_t T = 1 + below(50), in = 1 + below(600), out = 1 + below(200);
   struct zf_streams one = {1, {1e-2f}};
   struct fresh x = fresh(T * in, PLAIN), y = fresh(T * out, PLAIN), row = fresh(out, PLAIN);
   struct matrix m;
-  rnd_matrix(&m, out, in, (int)below(2));
+  rnd_product(&m, out, in);
   zf_gemm(y.p, out, x.p, in, T, &m.w, &one, NULL, 0, 0);
   for (int64_t t = 0; t < T; t++) {
     zf_gemm(row.p, out, x.p + t * in, in, 1, &m.w, &one, NULL, 0, 0);
@@ -262,7 +277,7 @@ static void check_fused(void) {
   struct fresh x = fresh(2 * T * in, PLAIN), y = fresh(2 * T * out, PLAIN);
   struct fresh copy = fresh(2 * in * out, PLAIN), plain = fresh(T * out, PLAIN);
   struct matrix m;
-  rnd_matrix(&m, out, in, (int)below(2));
+  rnd_product(&m, out, in);
   m.w.noise = &m.key;
   zf_gemm(y.p, out, x.p, in, T, &m.w, &two, NULL, 0, 0);
   zf_perturb_vec(copy.p, in * out, m.data, m.w.type, m.w.first, in * out, &m.key, &two);

@@ -27,25 +27,72 @@ static void check_pack(void) {
   const float *noise = below(2) ? z.p : NULL;
   float eps = value(PLAIN);
   int64_t at = ZF_LANES * below(w / ZF_LANES);
-  ref.pack(a.p + at, w, src.p, ld, noise, eps, n, k);
-  fast.pack(b.p + at, w, src.p, ld, noise, eps, n, k);
+  ref.product[ZF_COMPUTE_F32].pack(a.p + at, w, src.p, ld, noise, eps, n, k);
+  fast.product[ZF_COMPUTE_F32].pack(b.p + at, w, src.p, ld, noise, eps, n, k);
   same_fresh(a, b);
   drop(src), drop(z), drop(a), drop(b);
 }
 
+/* Cells are bits of floats: their halves are bf16 of every kind. */
+static enum zf_compute arithmetic;
+
 static void check_mul(void) {
   int64_t rows = 1 + below(20), k = 1 + below(ZF_KC), ldx = k + below(9);
   int64_t ldc = 64 + below(70);
-  int64_t w = ZF_LANES * (1 + below(fast.nr / ZF_LANES)), ldp = w + below(2) * below(40);
+  int64_t w = ZF_LANES * (1 + below(fast.product[arithmetic].nr / ZF_LANES)),
+          ldp = w + below(2) * below(40);
   enum kind kind = any_kind();
   struct fresh x = fresh((rows - 1) * ldx + k, kind), panel = fresh((k - 1) * ldp + w, kind);
   struct fresh a = fresh(rows * ldc, PLAIN), b = twin(a);
   enum zf_mul_mode mode = (enum zf_mul_mode)below(rows > ZF_MUL_ROWS ? 3 : 4);
+  if (arithmetic) mode = (enum zf_mul_mode)below(2);
   if (mode == ZF_MUL_STAIR) k = k > rows ? k - rows : 0;
-  ref.mul(a.p, ldc, x.p, ldx, rows, panel.p, ldp, w, k, mode);
-  fast.mul(b.p, ldc, x.p, ldx, rows, panel.p, ldp, w, k, mode);
+  ref.product[arithmetic].mul(a.p, ldc, x.p, ldx, rows, panel.p, ldp, w, k, mode);
+  fast.product[arithmetic].mul(b.p, ldc, x.p, ldx, rows, panel.p, ldp, w, k, mode);
   same_fresh(a, b);
   drop(x), drop(panel), drop(a), drop(b);
+}
+
+static void check_f32_mul(void) {
+  arithmetic = ZF_COMPUTE_F32;
+  check_mul();
+}
+
+static void check_bf16_mul(void) {
+  arithmetic = ZF_COMPUTE_BF16;
+  check_mul();
+}
+
+static void check_bf16_rows(void) {
+  int64_t n = 1 + below(200), cells = (n + 1) / 2;
+  struct fresh x = fresh(n, any_kind()), a = fresh(cells, PLAIN), b = twin(a);
+  ref.product[ZF_COMPUTE_BF16].rows(a.p, x.p, n);
+  fast.product[ZF_COMPUTE_BF16].rows(b.p, x.p, n);
+  same_words(a, b);
+  drop(x), drop(a), drop(b);
+}
+
+static void check_bf16_pack(void) {
+  int64_t n = 1 + below(16), k = 1 + below(ZF_KC), ld = k + below(40);
+  int64_t w = ZF_LANES * (1 + below(4)), at = ZF_LANES * below(w / ZF_LANES);
+  enum kind kind = any_kind();
+  struct fresh src = fresh((n - 1) * ld + k, kind), z = fresh64(16 * ZF_KC, kind);
+  struct fresh a = fresh64((k + 1) / 2 * w, PLAIN), b = twin(a);
+  const float *noise = below(2) ? z.p : NULL;
+  float eps = value(PLAIN);
+  ref.product[ZF_COMPUTE_BF16].pack(a.p + at, w, src.p, ld, noise, eps, n, k);
+  fast.product[ZF_COMPUTE_BF16].pack(b.p + at, w, src.p, ld, noise, eps, n, k);
+  same_words(a, b);
+  drop(src), drop(z), drop(a), drop(b);
+}
+
+static void check_bf16_fold(void) {
+  int64_t k = 1 + below(70), w = ZF_LANES * (1 + below(4));
+  struct fresh from = fresh64(k * w, any_kind()), a = fresh64((k + 1) / 2 * w, PLAIN), b = twin(a);
+  ref.product[ZF_COMPUTE_BF16].fold(a.p, from.p, w, k);
+  fast.product[ZF_COMPUTE_BF16].fold(b.p, from.p, w, k);
+  same_words(a, b);
+  drop(from), drop(a), drop(b);
 }
 
 static void check_thin(void) {
@@ -55,8 +102,8 @@ static void check_thin(void) {
   struct fresh x = fresh((rows - 1) * ldx + k, kind), w = fresh((n - 1) * ld + k, kind);
   struct fresh a = fresh(rows * ZF_NC, PLAIN), b = twin(a);
   int add = (int)below(2);
-  ref.thin(a.p, ZF_NC, x.p, ldx, rows, w.p, ld, n, k, add);
-  fast.thin(b.p, ZF_NC, x.p, ldx, rows, w.p, ld, n, k, add);
+  ref.product[ZF_COMPUTE_F32].thin(a.p, ZF_NC, x.p, ldx, rows, w.p, ld, n, k, add);
+  fast.product[ZF_COMPUTE_F32].thin(b.p, ZF_NC, x.p, ldx, rows, w.p, ld, n, k, add);
   for (int64_t r = 0; r < rows; r++) /* the undefined columns */
     memcpy(b.p + r * ZF_NC + n, a.p + r * ZF_NC + n, (size_t)(16 - n) * sizeof *b.p);
   same_fresh(a, b);
@@ -262,14 +309,26 @@ static void check_sumexp(void) {
 #define ACT(name, which)                                                                           \
   { #name, offsetof(struct zf_kern_table, act) + which * sizeof(void (*)(void)), check_##name }
 
+#define PRODUCT(name, which, field, check)                                                         \
+  {                                                                                                \
+    name,                                                                                          \
+        offsetof(struct zf_kern_table, product) + which * sizeof(struct zf_product) +              \
+            offsetof(struct zf_product, field),                                                    \
+        check                                                                                      \
+  }
+
 static const struct {
   const char *name;
   size_t at; /* of the pointer in the table */
   void (*check)(void);
 } entries[] = {
-    ENTRY(pack),
-    ENTRY(mul),
-    ENTRY(thin),
+    PRODUCT("f32_pack", ZF_COMPUTE_F32, pack, check_pack),
+    PRODUCT("f32_mul", ZF_COMPUTE_F32, mul, check_f32_mul),
+    PRODUCT("f32_thin", ZF_COMPUTE_F32, thin, check_thin),
+    PRODUCT("bf16_rows", ZF_COMPUTE_BF16, rows, check_bf16_rows),
+    PRODUCT("bf16_pack", ZF_COMPUTE_BF16, pack, check_bf16_pack),
+    PRODUCT("bf16_fold", ZF_COMPUTE_BF16, fold, check_bf16_fold),
+    PRODUCT("bf16_mul", ZF_COMPUTE_BF16, mul, check_bf16_mul),
     ENTRY(finish),
     ENTRY(noise),
     ENTRY(words),

@@ -5,5 +5,6 @@
 void zf_kern_init_arm(struct zf_kern_table *t, unsigned flags) {
   if (!(flags & ZF_CPU_NEON)) return;
   zf_kern_init_gemm_neon(t);
+  zf_kern_init_bf16_neon(t);
   zf_kern_init_lanes_neon(t);
 }

@@ -183,6 +183,10 @@ static inline zu zu_load(const uint32_t *p) {
   ZV_EACH(zu, vld1q_u32(p + 4 * i));
 }
 
+static inline void zu_store(uint32_t *p, zu x) {
+  for (int i = 0; i < 4; i++) vst1q_u32(p + 4 * i, x.v[i]);
+}
+
 static inline void zu_store16(uint16_t *p, zu x) {
   for (int i = 0; i < 4; i++) vst1_u16(p + 4 * i, vmovn_u32(x.v[i]));
 }
@@ -210,6 +214,10 @@ static inline zu zu_xor3(zu a, zu b, zu c) {
 #define zu_shr(x, n)                                                                               \
   ((zu){{vshrq_n_u32((x).v[0], n), vshrq_n_u32((x).v[1], n), vshrq_n_u32((x).v[2], n),             \
          vshrq_n_u32((x).v[3], n)}})
+
+#define zu_shl(x, n)                                                                               \
+  ((zu){{vshlq_n_u32((x).v[0], n), vshlq_n_u32((x).v[1], n), vshlq_n_u32((x).v[2], n),             \
+         vshlq_n_u32((x).v[3], n)}})
 
 static inline void zu_mul(zu *hi, zu *lo, zu a, uint32_t m) {
   uint32x2_t mm = vdup_n_u32(m);

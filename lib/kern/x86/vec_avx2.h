@@ -185,6 +185,11 @@ static inline zu zu_load(const uint32_t *p) {
   return (zu){_mm256_loadu_si256((const __m256i *)p), _mm256_loadu_si256((const __m256i *)(p + 8))};
 }
 
+static inline void zu_store(uint32_t *p, zu x) {
+  _mm256_storeu_si256((__m256i *)p, x.a);
+  _mm256_storeu_si256((__m256i *)(p + 8), x.b);
+}
+
 static inline void zu_store16(uint16_t *p, zu x) {
   __m256i h = _mm256_permute4x64_epi64(_mm256_packus_epi32(x.a, x.b), 0xd8);
   _mm256_storeu_si256((__m256i *)p, h);
@@ -213,6 +218,10 @@ static inline zu zu_xor3(zu x, zu y, zu z) {
 
 static inline zu zu_shr(zu x, int n) {
   return (zu){_mm256_srli_epi32(x.a, n), _mm256_srli_epi32(x.b, n)};
+}
+
+static inline zu zu_shl(zu x, int n) {
+  return (zu){_mm256_slli_epi32(x.a, n), _mm256_slli_epi32(x.b, n)};
 }
 
 static inline void zu_mul_half(__m256i *hi, __m256i *lo, __m256i x, __m256i m) {

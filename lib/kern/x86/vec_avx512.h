@@ -183,6 +183,7 @@ static inline zu zu_xor3(zu a, zu b, zu c) {
 }
 
 #define zu_shr(a, n) _mm512_srli_epi32(a, n)
+#define zu_shl(a, n) _mm512_slli_epi32(a, n)
 
 static inline void zu_mul(zu *hi, zu *lo, zu a, uint32_t m) {
   zu mm = _mm512_set1_epi64(m), even = _mm512_mul_epu32(a, mm);
