@@ -224,7 +224,7 @@ void zf_gemm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
              const struct zf_weight *w, const struct zf_streams *st, const float *bias, int64_t ldb,
              int accumulate) {
   const struct zf_product *p = &zf_kern.product[w->compute];
-  struct job j = {y, x, bias, ldy, ldx, ldb, T, w, st, accumulate, p};
+  struct job j = {y, x, bias, ldy, ldx, ldb, T, w, st, accumulate, p, NULL, 0};
   j.cell = p->rows ? zf_kern_cells() : (const void *)x;
   j.ldc = p->rows ? zf_kern_cells_of(p, w->in) : ldx;
   int64_t units = zf_kern_whole(w->out) / ZF_LANES;
