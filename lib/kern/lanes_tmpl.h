@@ -259,31 +259,35 @@ static void rope_lanes(float *x, const float *cs, int64_t half) {
   }
 }
 
-static inline zv silu_of(zv x) {
+static inline __attribute__((always_inline)) zv silu_of(zv x) {
   return zv_div(x, zv_add(zv_set1(1.0f), zv_exp(zv_neg(x))));
 }
 
-static inline zv gelu_tanh_of(zv x) {
+static inline __attribute__((always_inline)) zv gelu_tanh_of(zv x) {
   zv cube = zv_mul(zv_mul(x, x), x);
   zv t = zv_mul(zv_set1(0.7978845608028654f), zv_fma(zv_set1(0.044715f), cube, x));
   return zv_mul(zv_mul(zv_set1(0.5f), x), zv_add(zv_set1(1.0f), zv_tanh(t)));
 }
 
-static inline zv gelu_erf_of(zv x) {
+static inline __attribute__((always_inline)) zv gelu_erf_of(zv x) {
   zv t = zv_erf(zv_mul(zv_set1(0.7071067811865476f), x));
   return zv_mul(zv_mul(zv_set1(0.5f), x), zv_add(zv_set1(1.0f), t));
 }
 
-static inline zv relu_of(zv x) {
+static inline __attribute__((always_inline)) zv relu_of(zv x) {
   return zv_max(zv_zero(), x); /* x where it is NaN or -0, as the reference */
 }
 
-static inline void apply_lanes(float *g, const float *u, int64_t n, zv (*f)(zv)) {
-  for (int64_t i = 0; i < n; i += ZF_LANES) {
-    int64_t m = n - i < ZF_LANES ? n - i : ZF_LANES;
-    zv v = f(zv_load_n(g + i, m));
-    zv_store_n(g + i, u ? zv_mul(v, zv_load_n(u + i, m)) : v, m);
+static inline __attribute__((always_inline)) void apply_lanes(float *g, const float *u, int64_t n,
+                                                              zv (*f)(zv)) {
+  int64_t i = 0;
+  for (; i + ZF_LANES <= n; i += ZF_LANES) {
+    zv v = f(zv_load(g + i));
+    zv_store(g + i, u ? zv_mul(v, zv_load(u + i)) : v);
   }
+  if (i == n) return;
+  zv v = f(zv_load_n(g + i, n - i));
+  zv_store_n(g + i, u ? zv_mul(v, zv_load_n(u + i, n - i)) : v, n - i);
 }
 
 static void silu_lanes(float *g, const float *u, int64_t n) {
@@ -349,10 +353,9 @@ static void divide_lanes(float *o, float by, int64_t n) {
 static void sumexp_lanes(float *max, double *sum, const float *y, int64_t n) {
   zv m = zv_set1(*max = max_lanes(y, 1.0f, n));
   zd s = zd_zero();
-  for (int64_t j = 0; j < n; j += ZF_LANES) {
-    int64_t c = n - j < ZF_LANES ? n - j : ZF_LANES;
-    s = zd_add(s, zv_keep(zv_exp(zv_sub(zv_load_n(y + j, c), m)), c, zv_zero()));
-  }
+  int64_t j = 0;
+  for (; j + ZF_LANES <= n; j += ZF_LANES) s = zd_add(s, zv_exp(zv_sub(zv_load(y + j), m)));
+  if (j < n) s = zd_add(s, zv_keep(zv_exp(zv_sub(zv_load_n(y + j, n - j), m)), n - j, zv_zero()));
   *sum = zd_fold(s);
 }
 
