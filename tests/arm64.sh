@@ -21,6 +21,7 @@ if [ ! -e "$dir/root/usr/lib/$triple/libsleef.so" ]; then
 fi
 
 flags="-std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wshadow -Wstrict-prototypes -Werror -Wno-error=maybe-uninitialized
+  -Wno-missing-field-initializers
   -ffp-contract=off -fno-math-errno -fopenmp -Ilib -Itests -I$dir/root/usr/include/$triple"
 lib=
 for src in lib/base/*.c lib/tensor/dtype.c lib/rng/*.c lib/kern/*.c lib/kern/arm/*.c; do

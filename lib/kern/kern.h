@@ -10,8 +10,8 @@
  *                   (products by fma; the last lanes padded with zeros); then a tree:
  *                   s[l] + s[l+8], s[l] + s[l+4], s[l] + s[l+2], s[l] + s[l+1]
  *
- * exp (u10), tanh (u35), erf (u10), log (u35; u10 in double), sincospi (u35) are SLEEF's finz
- * functions.  NaN: where one side gives NaN so does the other, of any payload.
+ * exp (u10), tanh (u35), erf (u10) and log (u10, in double) are SLEEF's finz functions.  NaN:
+ * where one side gives NaN so does the other, of any payload.
  *
  * Layers: kernels (pointers and sizes; no allocation, no threads) sit behind the table
  * zf_kern; the drivers below cut the work over OpenMP threads by a static split.

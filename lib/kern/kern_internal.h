@@ -75,6 +75,8 @@ struct zf_kern_table {
 
   void (*noise)(float *z, const struct zf_noise *k, int64_t first, int64_t n);
   void (*words)(uint32_t *w, const struct zf_noise *k, int64_t first, int64_t n);
+  /* w[i] = fma(c, z of element first + i, w[i]). */
+  void (*stir)(float *w, const struct zf_noise *k, float c, int64_t first, int64_t n);
 
   void (*expand)(float *dst, const void *src, enum zf_dtype type, int64_t n);
   /* out[i] = fma(eps, z[i], w[i]); out may be w, and z. */

@@ -7,11 +7,10 @@
  *   zv_max(a, b)        a > b ? a : b, so b where either is NaN
  *   zv_fold(x)          the tree of a lanes sum
  *   zd_add(s, x)        s + (double)x
- *   zu_mul(hi, lo, a, m)  products of 64 bits, halves apart
  *   zu_gt(a, b), zu_if(m, a, b)  signed compare, choice
  *   zu_trunc, zv_from_i32        conversions;  zu_bits, zv_bits: the same bits
  *   zv_transpose4(o, a, b, c, d) o[j] = lanes 4b + j of a, b, c, d for blocks b = 0..3
- *   ZV_CHAINS           blocks of Philox that are made side by side
+ *   and what noise_tmpl.h lists
  *
  * Sums and products follow the `_ref` kernels step by step. */
 #ifndef ZF_KERN_LANES_TMPL_H
@@ -21,129 +20,7 @@
 #include <string.h>
 
 #include "kern/kern_internal.h"
-#include "kern/unroll.h"
-
-enum { NOISE_BLOCK = 64 }; /* elements of 16 counters */
-
-/* A key with its ten rounds' round keys. */
-struct schedule {
-  const struct zf_noise *k;
-  uint32_t round[20];
-};
-
-static inline struct schedule schedule_of(const struct zf_noise *k) {
-  struct schedule s = {.k = k};
-  for (uint32_t r = 0; r < 10; r++) {
-    s.round[2 * r] = (uint32_t)k->seed + r * 0x9E3779B9u;
-    s.round[2 * r + 1] = (uint32_t)(k->seed >> 32) + r * 0xBB67AE85u;
-  }
-  return s;
-}
-
-/* Words of `chains` times 16 counters from q on, in turns so that one chain's products fill
- * the other's waiting.  w[4c + j] lane 4b + i: word j of counter q + 16c + 4i + b, so that a
- * transposition of 4x4 blocks brings elements into order. */
-static inline __attribute__((always_inline)) void philox_lanes(zu *w, const struct schedule *s,
-                                                               int64_t q, int chains) {
-  static const uint32_t order[16] = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
-  const struct zf_noise *k = s->k;
-  zu c[ZV_CHAINS][4];
-  ZF_UNROLL
-  for (int i = 0; i < chains; i++, q += 16) {
-    uint32_t lo = (uint32_t)q, high[16];
-    c[i][0] = zu_add(zu_set1(lo), zu_load(order));
-    c[i][1] = zu_set1((uint32_t)(q >> 32 & 0xff) | k->param << 8);
-    c[i][2] = zu_set1(k->step);
-    c[i][3] = zu_set1(k->probe | (uint32_t)k->use << 16);
-    if (lo <= UINT32_MAX - 15) continue;
-    for (int l = 0; l < 16; l++) /* some lanes carry into the high word */
-      high[l] = (uint32_t)((q + order[l]) >> 32 & 0xff) | k->param << 8;
-    c[i][1] = zu_load(high);
-  }
-  ZF_UNROLL
-  for (int r = 0; r < 10; r++) {
-    zu k0 = zu_set1(s->round[2 * r]), k1 = zu_set1(s->round[2 * r + 1]);
-    ZF_UNROLL
-    for (int i = 0; i < chains; i++) {
-      zu h0, l0, h1, l1;
-      zu_mul(&h0, &l0, c[i][0], 0xD2511F53u);
-      zu_mul(&h1, &l1, c[i][2], 0xCD9E8D57u);
-      c[i][0] = zu_xor3(h1, c[i][1], k0);
-      c[i][2] = zu_xor3(h0, c[i][3], k1);
-      c[i][1] = l1;
-      c[i][3] = l0;
-    }
-  }
-  ZF_UNROLL
-  for (int i = 0; i < chains; i++) {
-    ZF_UNROLL
-    for (int j = 0; j < 4; j++) w[4 * i + j] = c[i][j];
-  }
-}
-
-static inline void box_muller_lanes(zv *z0, zv *z1, zu w0, zu w1) {
-  zv u = zv_fma(zv_from_i32(zu_shr(w0, 8)), zv_set1(0x1p-24f), zv_set1(0x1p-25f));
-  zv v = zv_mul(zv_from_i32(w1), zv_set1(0x1p-31f)), s, c;
-  zv r = zv_sqrt(zv_mul(zv_set1(-2.0f), zv_log(u)));
-  zv_sincospi(&s, &c, v);
-  *z0 = zv_mul(r, c);
-  *z1 = zv_mul(r, s);
-}
-
-/* Elements of 16 counters from their words. */
-static inline void values_of(float *z, const zu w[4], int kind) {
-  zv f[4], o[4];
-  if (kind == ZF_RADEMACHER) {
-    for (int j = 0; j < 4; j++) /* the sign bit over 1.0 */
-      f[j] = zv_bits(zu_or(zu_and(w[j], zu_set1(0x80000000u)), zu_set1(0x3f800000u)));
-  } else {
-    box_muller_lanes(f, f + 1, w[0], w[1]);
-    box_muller_lanes(f + 2, f + 3, w[2], w[3]);
-  }
-  zv_transpose4(o, f[0], f[1], f[2], f[3]);
-  for (int j = 0; j < 4; j++) zv_store(z + 16 * j, o[j]);
-}
-
-static inline void words_of(float *z, const zu w[4]) {
-  zv o[4];
-  zv_transpose4(o, zv_bits(w[0]), zv_bits(w[1]), zv_bits(w[2]), zv_bits(w[3]));
-  for (int j = 0; j < 4; j++) zv_store(z + 16 * j, o[j]);
-}
-
-/* Elements first.., words or values of them.  Blocks begin at the counter of the first
- * element; what sticks out at either end goes by a buffer. */
-static inline __attribute__((always_inline)) void blocks(float *z, const struct zf_noise *k,
-                                                         int64_t first, int64_t n, int raw) {
-  float buf[ZV_CHAINS * NOISE_BLOCK];
-  struct schedule s = schedule_of(k);
-  int64_t q = first >> 2, skip = first & 3, take;
-  for (; n > 0; z += take, n -= take, skip = 0) {
-    int chains = n > NOISE_BLOCK - skip ? ZV_CHAINS : 1;
-    int64_t size = chains * NOISE_BLOCK;
-    zu w[ZV_CHAINS * 4];
-    take = n < size - skip ? n : size - skip;
-    float *to = take == size ? z : buf;
-    if (chains == 1)
-      philox_lanes(w, &s, q, 1);
-    else
-      philox_lanes(w, &s, q, ZV_CHAINS);
-    for (int i = 0; i < chains; i++)
-      if (raw)
-        words_of(to + i * NOISE_BLOCK, w + 4 * i);
-      else
-        values_of(to + i * NOISE_BLOCK, w + 4 * i, k->kind);
-    if (take != size) memcpy(z, buf + skip, (size_t)take * sizeof *z);
-    q += size / 4;
-  }
-}
-
-static void noise_lanes(float *z, const struct zf_noise *k, int64_t first, int64_t n) {
-  blocks(z, k, first, n, 0);
-}
-
-static void words_lanes(uint32_t *w, const struct zf_noise *k, int64_t first, int64_t n) {
-  blocks((float *)(void *)w, k, first, n, 1);
-}
+#include "kern/noise_tmpl.h"
 
 /* Storage to f32; the last lanes by a buffer. */
 static void expand_lanes(float *dst, const void *src, enum zf_dtype type, int64_t n) {
@@ -170,14 +47,14 @@ static void mix_lanes(float *out, const float *w, const float *z, float eps, int
     zv_store_n(out + i, zv_fma(e, zv_load_n(z + i, n - i), zv_load_n(w + i, n - i)), n - i);
 }
 
-static inline zu narrow_bf16_lanes(zv x, zu r) {
+INLINE zu narrow_bf16_lanes(zv x, zu r) {
   zu u = zu_bits(x), a = zu_and(u, zu_set1(0x7fffffff)), inf = zu_set1(0x7f800000);
   zu up = zu_shr(zu_add(u, zu_and(r, zu_set1(0xffff))), 16), cut = zu_shr(u, 16);
   up = zu_if(zu_gt(inf, a), up, cut);
   return zu_if(zu_gt(a, inf), zu_or(cut, zu_set1(0x40)), up);
 }
 
-static inline zu narrow_f16_lanes(zv x, zu r) {
+INLINE zu narrow_f16_lanes(zv x, zu r) {
   zu u = zu_bits(x), a = zu_and(u, zu_set1(0x7fffffff)), least = zu_set1(0x38800000);
   zu sub = zu_trunc(zv_mul(zv_bits(zu_if(zu_gt(least, a), a, zu_set1(0))), zv_set1(0x1p37f)));
   zu man = zu_if(zu_gt(least, a), sub, zu_sub(a, zu_set1(0x38000000)));
@@ -187,21 +64,25 @@ static inline zu narrow_f16_lanes(zv x, zu r) {
   return zu_or(h, zu_and(zu_shr(u, 16), zu_set1(0x8000)));
 }
 
-static inline void narrow16(uint16_t *dst, zv x, const uint32_t *r, enum zf_dtype type) {
-  zu w = zu_load(r);
-  zu_store16(dst, type == ZF_F16 ? narrow_f16_lanes(x, w) : narrow_bf16_lanes(x, w));
+INLINE void narrow_to(uint16_t *dst, const float *src, const uint32_t *r, int64_t n,
+                      zu (*narrow)(zv, zu)) {
+  uint32_t word[ZF_LANES] = {0};
+  uint16_t out[ZF_LANES];
+  int64_t i = 0;
+  for (; i + ZF_LANES <= n; i += ZF_LANES)
+    zu_store16(dst + i, narrow(zv_load(src + i), zu_load(r + i)));
+  if (i == n) return;
+  memcpy(word, r + i, (size_t)(n - i) * sizeof *word);
+  zu_store16(out, narrow(zv_load_n(src + i, n - i), zu_load(word)));
+  memcpy(dst + i, out, (size_t)(n - i) * sizeof *out);
 }
 
 static void narrow_lanes(uint16_t *dst, const float *src, const uint32_t *r, enum zf_dtype type,
                          int64_t n) {
-  uint32_t word[ZF_LANES] = {0};
-  uint16_t out[ZF_LANES];
-  int64_t i = 0;
-  for (; i + ZF_LANES <= n; i += ZF_LANES) narrow16(dst + i, zv_load(src + i), r + i, type);
-  if (i == n) return;
-  memcpy(word, r + i, (size_t)(n - i) * sizeof *word);
-  narrow16(out, zv_load_n(src + i, n - i), word, type);
-  memcpy(dst + i, out, (size_t)(n - i) * sizeof *out);
+  if (type == ZF_F16)
+    narrow_to(dst, src, r, n, narrow_f16_lanes);
+  else
+    narrow_to(dst, src, r, n, narrow_bf16_lanes);
 }
 
 static void add_lanes(float *y, const float *x, int64_t n) {
@@ -362,6 +243,7 @@ static void sumexp_lanes(float *max, double *sum, const float *y, int64_t n) {
 static void fill_lanes(struct zf_kern_table *t) {
   t->noise = noise_lanes;
   t->words = words_lanes;
+  t->stir = stir_lanes;
   t->expand = expand_lanes;
   t->mix = mix_lanes;
   t->narrow = narrow_lanes;

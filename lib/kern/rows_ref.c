@@ -13,6 +13,15 @@ static void mix_ref(float *out, const float *w, const float *z, float eps, int64
   for (int64_t i = 0; i < n; i++) out[i] = fmaf(eps, z[i], w[i]);
 }
 
+static void stir_ref(float *w, const struct zf_noise *k, float c, int64_t first, int64_t n) {
+  float z[ZF_PIECE];
+  for (int64_t i = 0; i < n; i += ZF_PIECE) {
+    int64_t m = zf_kern_least(n - i, ZF_PIECE);
+    zf_noise_ref(z, k, first + i, m);
+    mix_ref(w + i, w + i, z, c, m);
+  }
+}
+
 static uint16_t narrow_bf16(uint32_t u, uint32_t r) {
   if ((u & 0x7fffffff) > 0x7f800000) return (uint16_t)(u >> 16 | 0x40);
   if ((u & 0x7fffffff) == 0x7f800000) return (uint16_t)(u >> 16);
@@ -127,6 +136,7 @@ static void relu_ref(float *g, const float *u, int64_t n) {
 void zf_kern_init_rows_ref(struct zf_kern_table *t) {
   t->expand = expand_ref;
   t->mix = mix_ref;
+  t->stir = stir_ref;
   t->narrow = narrow_ref;
   t->add = add_ref;
   t->rmsnorm = rmsnorm_ref;

@@ -74,14 +74,11 @@ struct update {
 
 /* n <= ZF_PIECE elements from index i of the parameter. */
 static void update_piece(const struct update *u, void *w, int64_t i, int64_t n) {
-  float buf[ZF_PIECE], z[ZF_PIECE], *p = u->type == ZF_F32 ? w : buf;
+  float buf[ZF_PIECE], *p = u->type == ZF_F32 ? w : buf;
   if (p == buf) zf_kern.expand(p, w, u->type, n);
   if (u->decay != 0.0f) zf_kern.mix(p, p, p, -u->decay, n);
-  for (int k = 0; k < u->q; k++) {
-    if (u->c[k] == 0.0f) continue; /* fma(0, z, -0) would be +0 */
-    zf_kern.noise(z, u->probe + k, i, n);
-    zf_kern.mix(p, p, z, u->c[k], n);
-  }
+  for (int k = 0; k < u->q; k++) /* fma(0, z, -0) would be +0 */
+    if (u->c[k] != 0.0f) zf_kern.stir(p, u->probe + k, u->c[k], i, n);
   if (p != buf) return;
   uint32_t r[ZF_PIECE];
   zf_kern.words(r, u->round, i, n);

@@ -1,52 +1,55 @@
-/* Noise, one counter at a time: the code that says what z is.  Four consecutive
- * elements share a counter; a request that begins or ends inside a group of four
- * uses part of it. */
+/* Noise, one value at a time: the code that says what z is.  A request that begins or ends
+ * inside a block of 64 elements uses part of it. */
 #include "rng/noise.h"
 
 #include <math.h>
+#include <string.h>
 
+#include "rng/gauss_table.h"
 #include "rng/philox.h"
-#include "rng/sleef.h"
 
-static void words_of(uint32_t w[4], const struct zf_noise *k, int64_t q) {
+/* The words of elements 64 b .. 64 b + 63. */
+static void block_of(uint32_t w[ZF_NOISE_BLOCK], const struct zf_noise *k, int64_t b) {
   uint32_t key[2] = {(uint32_t)k->seed, (uint32_t)(k->seed >> 32)};
-  uint32_t ctr[4] = {(uint32_t)q, (uint32_t)(q >> 32 & 0xff) | k->param << 8, k->step,
-                     k->probe | (uint32_t)k->use << 16};
-  zf_philox(w, ctr, key);
-}
-
-static void box_muller(float z[2], uint32_t w0, uint32_t w1) {
-  float u = (float)(w0 >> 8) * 0x1p-24f + 0x1p-25f;
-  float v = (float)(int32_t)w1 * 0x1p-31f;
-  float r = sqrtf(-2.0f * Sleef_finz_logf1_u35purecfma(u));
-  Sleef_float_2 sc = Sleef_finz_sincospif1_u35purecfma(v);
-  z[0] = r * sc.y;
-  z[1] = r * sc.x;
-}
-
-static void values_of(float z[4], const struct zf_noise *k, int64_t q) {
-  uint32_t w[4];
-  words_of(w, k, q);
-  if (k->kind == ZF_RADEMACHER) {
-    for (int i = 0; i < 4; i++) z[i] = w[i] >> 31 ? -1.0f : 1.0f;
-    return;
-  }
-  box_muller(z, w[0], w[1]);
-  box_muller(z + 2, w[2], w[3]);
-}
-
-void zf_noise_ref(float *z, const struct zf_noise *k, int64_t first, int64_t n) {
-  float four[4];
-  for (int64_t i = first; i < first + n; i++) {
-    if (i == first || i % 4 == 0) values_of(four, k, i / 4);
-    z[i - first] = four[i % 4];
+  for (int l = 0; l < 16; l++) {
+    int64_t q = 16 * b + l;
+    uint32_t out[4], ctr[4] = {(uint32_t)q, (uint32_t)(q >> 32 & 0xff) | k->param << 8, k->step,
+                               k->probe | (uint32_t)k->use << 16};
+    zf_philox(out, ctr, key, ZF_PHILOX_ROUNDS);
+    for (int j = 0; j < 4; j++) w[16 * j + l] = out[j];
   }
 }
 
 void zf_noise_words(uint32_t *w, const struct zf_noise *k, int64_t first, int64_t n) {
-  uint32_t four[4];
-  for (int64_t i = first; i < first + n; i++) {
-    if (i == first || i % 4 == 0) words_of(four, k, i / 4);
-    w[i - first] = four[i % 4];
+  uint32_t block[ZF_NOISE_BLOCK];
+  for (int64_t i = 0; i < n;) {
+    int64_t at = (first + i) % ZF_NOISE_BLOCK, m = ZF_NOISE_BLOCK - at;
+    if (m > n - i) m = n - i;
+    block_of(block, k, (first + i) / ZF_NOISE_BLOCK);
+    memcpy(w + i, block + at, (size_t)m * sizeof *w);
+    i += m;
+  }
+}
+
+static float gaussian(uint32_t w) {
+  int32_t s = (int32_t)(w | 1);
+  float f = fabsf((float)s), m, z;
+  uint32_t bits;
+  memcpy(&bits, &f, sizeof bits);
+  int k = bits >> 23 & 31;
+  bits = (bits & 0x7fffff) | 0x3f800000;
+  memcpy(&m, &bits, sizeof m);
+  z = zf_gauss_table[ZF_GAUSS_DEGREE][k];
+  for (int d = ZF_GAUSS_DEGREE - 1; d >= 0; d--) z = fmaf(z, m, zf_gauss_table[d][k]);
+  return s < 0 ? -z : z;
+}
+
+void zf_noise_ref(float *z, const struct zf_noise *k, int64_t first, int64_t n) {
+  uint32_t w[ZF_NOISE_BLOCK];
+  for (int64_t i = 0; i < n; i += ZF_NOISE_BLOCK) {
+    int64_t m = n - i < ZF_NOISE_BLOCK ? n - i : ZF_NOISE_BLOCK;
+    zf_noise_words(w, k, first + i, m);
+    for (int64_t j = 0; j < m; j++)
+      z[i + j] = k->kind == ZF_GAUSSIAN ? gaussian(w[j]) : w[j] >> 31 ? -1.0f : 1.0f;
   }
 }

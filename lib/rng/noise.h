@@ -2,21 +2,25 @@
  *
  *   z = f(seed, step, probe, parameter, element index)
  *
- * a pure function: the same for any thread, tile, batch, rank and processor.  Element
- * i of parameter `param` takes word i%4 of Philox4x32-10 with
+ * a pure function: the same for any thread, tile, batch, rank and processor.  Elements go in
+ * blocks of 64, which share 16 counters of Philox4x32-7, so that sixteen lanes of any
+ * processor hold sixteen counters and store their words as they are:
+ *
+ *   element 64 b + 16 j + l, j < 4, l < 16, takes word j of counter q = 16 b + l
  *
  *   key     = seed (low word, high word)
- *   counter = (q low 32 bits, q high 8 bits | param << 8, step, probe | use << 16),  q = i/4
+ *   counter = (q low 32 bits, q high 8 bits | param << 8, step, probe | use << 16)
  *
  * so a parameter has up to 2^42 elements and a model up to 2^24 parameters.  `use` keeps
  * different purposes apart (directions, rounding, shuffles, initial values).
  *
- * Gaussian: Box and Muller (Ann. Math. Stat. 29, 1958) on word pairs (0,1) and (2,3):
- *   u = (w0 >> 8) * 2^-24 + 2^-25   in (0,1], so |z| < 5.9
- *   v = (int32)w1 * 2^-31           in [-1,1]
- *   r = sqrt(-2 log u),  z0 = r cos(pi v),  z1 = r sin(pi v)
- * with SLEEF's finz functions, which agree bit for bit between instruction sets.
- * Rademacher: the sign is bit 31 of the word. */
+ * Gaussian: the quantile function, one word a value.  Of the word w
+ *   s = (int32)(w | 1)             odd: 2^-32 |s| is the middle of its step of probability
+ *   f = (float)|s| = m 2^k         to nearest even;  1 <= m < 2
+ *   |z| = c0[k] + m (c1[k] + m (c2[k] + m (c3[k] + m (c4[k] + m c5[k]))))    each by fma
+ * with the coefficients of gauss_table.h, where |z| is what 2^-32 |s| of the distribution lies
+ * above, within 5e-6; z takes the sign of s.  |z| < 6.24.
+ * Rademacher: 1 with the sign of s (bit 31 of the word). */
 #ifndef ZF_RNG_NOISE_H
 #define ZF_RNG_NOISE_H
 
@@ -25,6 +29,8 @@
 enum zf_noise_kind { ZF_GAUSSIAN, ZF_RADEMACHER };
 
 enum zf_noise_use { ZF_USE_DIRECTION, ZF_USE_ROUNDING, ZF_USE_SHUFFLE, ZF_USE_INIT, ZF_USE_SAMPLE };
+
+enum { ZF_NOISE_BLOCK = 64 }; /* elements of 16 counters */
 
 struct zf_noise {
   uint64_t seed;

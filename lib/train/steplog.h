@@ -31,7 +31,7 @@
 
 #include "zo/zo.h"
 
-enum { ZF_NOISE_ID = 1 }; /* what rng/noise.h describes; changes when z does */
+enum { ZF_NOISE_ID = 2 }; /* what rng/noise.h describes; changes when z does */
 
 struct zf_log_head {
   struct zf_zo zo;

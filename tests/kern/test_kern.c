@@ -6,6 +6,7 @@
  *   test_kern --bench [--filter NAME]        speed, beside OpenBLAS where it is installed */
 #include "kern/check.h"
 #include "kern/bench.h"
+#include "unit/octaves.h"
 
 struct state state;
 
@@ -122,9 +123,18 @@ static void check_finish(void) {
   drop(c), drop(bias), drop(a), drop(b);
 }
 
-static void check_noise(void) {
+/* A request for noise; often at a place whose octave is rare. */
+static struct zf_noise rnd_request(int64_t *first, int64_t *n) {
   struct zf_noise k = rnd_noise();
-  int64_t first = rnd_first(), n = below(700);
+  *first = rnd_first(), *n = below(700);
+  if (below(4)) return k;
+  *first = octave_first[below(OCTAVES)] - below(100);
+  return octave_key;
+}
+
+static void check_noise(void) {
+  int64_t first, n;
+  struct zf_noise k = rnd_request(&first, &n);
   struct fresh a = fresh(n, PLAIN), b = twin(a);
   ref.noise(a.p, &k, first, n);
   fast.noise(b.p, &k, first, n);
@@ -144,6 +154,17 @@ static void check_words(void) {
       break;
     }
   free(a), free(b);
+}
+
+static void check_stir(void) {
+  int64_t first, n;
+  struct zf_noise k = rnd_request(&first, &n);
+  struct fresh a = fresh(n, any_kind()), b = twin(a);
+  float c = value(PLAIN);
+  ref.stir(a.p, &k, c, first, n);
+  fast.stir(b.p, &k, c, first, n);
+  same_fresh(a, b);
+  drop(a), drop(b);
 }
 
 static void check_expand(void) {
@@ -332,6 +353,7 @@ static const struct {
     ENTRY(finish),
     ENTRY(noise),
     ENTRY(words),
+    ENTRY(stir),
     ENTRY(expand),
     ENTRY(mix),
     ENTRY(narrow),

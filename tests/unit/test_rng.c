@@ -8,49 +8,61 @@
 #include "base/hash.h"
 #include "rng/noise.h"
 #include "rng/philox.h"
+#include "unit/octaves.h"
 
 static const struct zf_noise base_key = {.seed = 42, .step = 7, .probe = 1, .param = 3};
 
 START_TEST(philox_known_answers) {
   /* kat_vectors of the Random123 distribution: zeros, ones, digits of pi. */
-  static const uint32_t v[3][10] = {
-      {0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
-      {~0u, ~0u, ~0u, ~0u, ~0u, ~0u, 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
-      {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09,
-       0x94fdcceb, 0x5001e420, 0x24126ea1}};
+  static const uint32_t in[3][6] = {
+      {0},
+      {~0u, ~0u, ~0u, ~0u, ~0u, ~0u},
+      {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0}};
+  static const uint32_t seven[3][4] = {{0x5f6fb709, 0x0d893f64, 0x4f121f81, 0x4f730a48},
+                                       {0x5207ddc2, 0x45165e59, 0x4d8ee751, 0x8c52f662},
+                                       {0x4dfccaba, 0x190a87f0, 0xc47362ba, 0xb6b5242a}};
+  static const uint32_t ten[3][4] = {{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
+                                     {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
+                                     {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}};
   for (int i = 0; i < 3; i++) {
     uint32_t out[4];
-    zf_philox(out, v[i], v[i] + 4);
-    ck_assert_mem_eq(out, v[i] + 6, sizeof out);
+    zf_philox(out, in[i], in[i] + 4, 7);
+    ck_assert_mem_eq(out, seven[i], sizeof out);
+    zf_philox(out, in[i], in[i] + 4, 10);
+    ck_assert_mem_eq(out, ten[i], sizeof out);
   }
 }
 END_TEST
 
+/* Element 64 b + 16 j + l is word j of counter 16 b + l; here l runs over a high word's carry
+ * into the next block, and j over all words. */
 START_TEST(counter_layout) {
   struct zf_noise k = {.seed = 0x123456789abcdef0u,
                        .step = 0x89abcdef,
                        .probe = 0x1357,
                        .use = ZF_USE_ROUNDING,
                        .param = 0xabcdef};
-  int64_t i = ((int64_t)0x5a << 34) + ((int64_t)0x76543210 << 2) + 1;
-  uint32_t ctr[4] = {0x76543210, 0xabcdef5a, 0x89abcdef, 0x00011357};
-  uint32_t key[2] = {0x9abcdef0, 0x12345678}, want[8], got[6];
-  zf_philox(want, ctr, key);
-  ctr[0]++;
-  zf_philox(want + 4, ctr, key);
-  zf_noise_words(got, &k, i, 6);
-  ck_assert_mem_eq(got, want + 1, sizeof got);
+  int64_t b = ((int64_t)0x5b << 28) - 1;
+  uint32_t key[2] = {0x9abcdef0, 0x12345678}, out[4], w[128];
+  zf_noise_words(w, &k, 64 * b, 128);
+  for (uint32_t i = 0; i < 128; i++) {
+    uint32_t l = i % 16, j = i / 16 % 4;
+    uint32_t ctr[4] = {0xfffffff0 + l, 0xabcdef5a, 0x89abcdef, 0x00011357};
+    if (i >= 64) ctr[0] = l, ctr[1] = 0xabcdef5b;
+    zf_philox(out, ctr, key, 7);
+    ck_assert_uint_eq(w[i], out[j]);
+  }
 }
 END_TEST
 
 START_TEST(any_cut_gives_the_same) {
-  float whole[64], part[64];
+  float whole[256], part[256];
   for (int kind = ZF_GAUSSIAN; kind <= ZF_RADEMACHER; kind++) {
     struct zf_noise k = base_key;
     k.kind = kind;
-    zf_noise_ref(whole, &k, 100, 64);
-    for (int a = 0; a < 9; a++)
-      for (int n = 0; n < 9; n++) {
+    zf_noise_ref(whole, &k, 100, 256);
+    for (int a = 0; a < 128; a += 3)
+      for (int n = 0; n < 128; n += 5) {
         zf_noise_ref(part, &k, 100 + a, n);
         ck_assert_mem_eq(part, whole + a, (size_t)n * sizeof *part);
       }
@@ -69,6 +81,31 @@ START_TEST(rademacher_is_the_sign_bit) {
 }
 END_TEST
 
+/* z lies above 2^-32 |s| of the distribution, within 5e-6: over that way the tail of the normal
+ * distribution changes by less than 5e-6 times the density at the lower end. */
+static void check_quantile(const struct zf_noise *k, int64_t i) {
+  uint32_t w;
+  float z;
+  zf_noise_words(&w, k, i, 1);
+  zf_noise_ref(&z, k, i, 1);
+  double s = (double)(int32_t)(w | 1), x = fabs((double)z), low = fmax(x - 5e-6, 0);
+  double tail = 0.5 * erfc(x / sqrt(2.0)), density = exp(-0.5 * low * low) / sqrt(2 * M_PI);
+  ck_assert(z < 0 ? s < 0 : s > 0);
+  ck_assert_double_le(fabs(tail - fabs(s) * 0x1p-32), 5e-6 * density);
+}
+
+START_TEST(gaussian_is_the_quantile) {
+  for (int i = 0; i < OCTAVES; i++) {
+    uint32_t w;
+    zf_noise_words(&w, &octave_key, octave_first[i], 1);
+    double s = fabs((double)(int32_t)(w | 1));
+    ck_assert(i < 17 ? s >= ldexp(1, i) && s < ldexp(1, i + 1) : (float)s == 0x1p31f);
+    check_quantile(&octave_key, octave_first[i]);
+  }
+  for (int64_t i = 0; i < 1 << 18; i++) check_quantile(&base_key, i);
+}
+END_TEST
+
 /* 2^20 values of several keys, hashed: they may never change, for logs replay on them. */
 START_TEST(golden_hashes) {
   static const struct {
@@ -76,12 +113,12 @@ START_TEST(golden_hashes) {
     int64_t first;
     const char *hash;
   } t[] = {
-      {{.seed = 0}, 0, "6c498d81eba1ee4daea6cfa99eced45f"},
-      {{.seed = 42, .step = 1000, .probe = 2, .param = 77}, 3, "8718a44f933d612f46063ca6568791cd"},
+      {{.seed = 0}, 0, "bcc712c8e4d4ebe92e5ee7565f0eeaf2"},
+      {{.seed = 42, .step = 1000, .probe = 2, .param = 77}, 3, "ee165313b58d4b46b9262235c893fa82"},
       {{.seed = ~(uint64_t)0, .step = ~0u, .probe = 65535, .use = ZF_USE_INIT, .param = 0xffffff},
        ((int64_t)1 << 42) - (1 << 20),
-       "4f793f7134b14fdd478632adc0db9b57"},
-      {{.seed = 42, .kind = ZF_RADEMACHER}, 1, "76c3bb103a995df290446db000ba7b1b"},
+       "3d36cdc99fbaa89e5f19bd6361ef8d4a"},
+      {{.seed = 42, .kind = ZF_RADEMACHER}, 1, "61db5dd500111c1d429a92a045108df0"},
   };
   int64_t n = 1 << 20;
   float *z = malloc((size_t)n * sizeof *z);
@@ -125,9 +162,27 @@ static void check_tails(const float *z, int64_t n) {
       seen += fabsf(z[i]) > (float)k;
       largest = fmaxf(largest, fabsf(z[i]));
     }
-    ck_assert(largest < 5.9f);
+    ck_assert(largest < 6.24f);
     ck_assert_double_le(fabs(seen - expect), 5 * sqrt(expect) + 1);
   }
+}
+
+/* Chi-square of counts in steps of 1/16 between -4 and 4, and beyond.  It has 129 degrees of
+ * freedom; Laurent and Massart: P(X > d + 2 sqrt(d t) + 2 t) <= exp(-t), t = 14. */
+static void check_histogram(const float *z, int64_t n) {
+  enum { BINS = 130 };
+  double count[BINS] = {0}, chi = 0, below = 0, d = BINS - 1;
+  for (int64_t i = 0; i < n; i++) {
+    int bin = 1 + (int)floorf(16 * (z[i] + 4));
+    count[bin < 0 ? 0 : bin >= BINS ? BINS - 1 : bin]++;
+  }
+  for (int b = 0; b < BINS; b++) {
+    double upto = b == BINS - 1 ? 1 : 0.5 * erfc(-(b / 16.0 - 4) / sqrt(2.0));
+    double expect = (upto - below) * (double)n;
+    chi += (count[b] - expect) * (count[b] - expect) / expect;
+    below = upto;
+  }
+  ck_assert_double_le(chi, d + 2 * sqrt(d * 14) + 2 * 14);
 }
 
 START_TEST(gaussian_distribution) {
@@ -136,6 +191,7 @@ START_TEST(gaussian_distribution) {
   zf_noise_ref(z, &base_key, 12345, n);
   check_moments(z, n);
   check_tails(z, n);
+  check_histogram(z, n);
   /* Kolmogorov and Smirnov: P(sqrt(n) D > 2.5) = 2 exp(-2 * 2.5^2) = 7e-6. */
   qsort(z, (size_t)n, sizeof *z, by_value);
   double D = 0;
@@ -162,9 +218,9 @@ static void check_independent(const float *a, const float *b, int64_t n) {
 
 START_TEST(neighbours_are_independent) {
   enum { N = 1 << 18 };
-  float *a = malloc((N + 8) * sizeof *a), *b = malloc((N + 8) * sizeof *b);
-  zf_noise_ref(a, &base_key, 0, N + 8);
-  for (int shift = 1; shift <= 4; shift++) check_independent(a, a + shift, N);
+  float *a = malloc((N + 64) * sizeof *a), *b = malloc(N * sizeof *b);
+  zf_noise_ref(a, &base_key, 0, N + 64);
+  for (int shift = 1; shift <= 64; shift *= 2) check_independent(a, a + shift, N);
   for (int what = 0; what < 6; what++) {
     struct zf_noise k = base_key;
     k.seed += what == 0;
@@ -178,6 +234,27 @@ START_TEST(neighbours_are_independent) {
   }
   free(a);
   free(b);
+}
+END_TEST
+
+/* Counts of the 2^12 patterns of twelve signs in a row: chi-square as above. */
+START_TEST(rademacher_distribution) {
+  enum { N = 1 << 20, CELLS = 1 << 12 };
+  float *z = malloc(N * sizeof *z);
+  double count[CELLS] = {0}, chi = 0, expect = (double)(N / 12) / CELLS, d = CELLS - 1, sum = 0;
+  struct zf_noise k = base_key;
+  k.kind = ZF_RADEMACHER;
+  zf_noise_ref(z, &k, 0, N);
+  for (int i = 0; i < N / 12; i++) {
+    int cell = 0;
+    for (int j = 0; j < 12; j++) cell = 2 * cell + (z[12 * i + j] > 0);
+    count[cell]++;
+  }
+  for (int i = 0; i < N; i++) sum += (double)z[i];
+  for (int c = 0; c < CELLS; c++) chi += (count[c] - expect) * (count[c] - expect) / expect;
+  ck_assert_double_le(fabs(sum), 5 * sqrt(N));
+  ck_assert_double_le(chi, d + 2 * sqrt(d * 14) + 2 * 14);
+  free(z);
 }
 END_TEST
 
@@ -236,9 +313,11 @@ int main(void) {
   tcase_add_test(t, counter_layout);
   tcase_add_test(t, any_cut_gives_the_same);
   tcase_add_test(t, rademacher_is_the_sign_bit);
+  tcase_add_test(t, gaussian_is_the_quantile);
   tcase_add_test(t, golden_hashes);
   tcase_add_test(t, gaussian_distribution);
   tcase_add_test(t, neighbours_are_independent);
+  tcase_add_test(t, rademacher_distribution);
   tcase_add_test(t, shuffle_is_a_permutation);
   tcase_add_test(t, shuffle_is_uniform);
   suite_add_tcase(s, t);

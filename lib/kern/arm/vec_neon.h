@@ -103,10 +103,6 @@ static inline zv zv_fma(zv a, zv b, zv c) {
   ZV_EACH(zv, vfmaq_f32(c.v[i], a.v[i], b.v[i]));
 }
 
-static inline zv zv_sqrt(zv a) {
-  ZV_EACH(zv, vsqrtq_f32(a.v[i]));
-}
-
 static inline zv zv_max(zv a, zv b) {
   ZV_EACH(zv, vbslq_f32(vcgtq_f32(a.v[i], b.v[i]), a.v[i], b.v[i]));
 }
@@ -119,24 +115,12 @@ static inline zv zv_exp(zv x) {
   ZV_EACH(zv, Sleef_finz_expf4_u10advsimd(x.v[i]));
 }
 
-static inline zv zv_log(zv x) {
-  ZV_EACH(zv, Sleef_finz_logf4_u35advsimd(x.v[i]));
-}
-
 static inline zv zv_tanh(zv x) {
   ZV_EACH(zv, Sleef_finz_tanhf4_u35advsimd(x.v[i]));
 }
 
 static inline zv zv_erf(zv x) {
   ZV_EACH(zv, Sleef_finz_erff4_u10advsimd(x.v[i]));
-}
-
-static inline void zv_sincospi(zv *s, zv *c, zv x) {
-  for (int i = 0; i < 4; i++) {
-    Sleef_float32x4_t_2 r = Sleef_finz_sincospif4_u35advsimd(x.v[i]);
-    s->v[i] = r.x;
-    c->v[i] = r.y;
-  }
 }
 
 /* Lanes l + (l+8), then + 4: four sums are left. */
@@ -207,6 +191,10 @@ static inline zu zu_or(zu a, zu b) {
   ZV_EACH(zu, vorrq_u32(a.v[i], b.v[i]));
 }
 
+static inline zu zu_xor(zu a, zu b) {
+  ZV_EACH(zu, veorq_u32(a.v[i], b.v[i]));
+}
+
 static inline zu zu_xor3(zu a, zu b, zu c) {
   ZV_EACH(zu, veorq_u32(veorq_u32(b.v[i], c.v[i]), a.v[i]));
 }
@@ -227,6 +215,56 @@ static inline void zu_mul(zu *hi, zu *lo, zu a, uint32_t m) {
     lo->v[i] = vuzp1q_u32(p, q);
     hi->v[i] = vuzp2q_u32(p, q);
   }
+}
+
+/* Byte numbers of the four bytes of a column in sixteen floats; which lanes mean the upper
+ * sixteen of a table.  Columns below 16 stand for octaves that one value in 2^14 is in: they are
+ * looked at only when some lane asks for them. */
+typedef struct {
+  zu byte;
+  zm high;
+} zx;
+
+static inline zx zx_of(zu bits) {
+  zx r;
+  ZF_UNROLL
+  for (int i = 0; i < 4; i++) {
+    uint32x4_t column = vshrq_n_u32(vshlq_n_u32(bits.v[i], 5), 28);
+    r.byte.v[i] = vmlaq_n_u32(vdupq_n_u32(0x03020100), column, 0x04040404);
+    r.high.v[i] = vtstq_u32(bits.v[i], vdupq_n_u32(16u << 23));
+  }
+  return r;
+}
+
+static inline int zx_rare(zx k) {
+  uint32x4_t all =
+      vandq_u32(vandq_u32(k.high.v[0], k.high.v[1]), vandq_u32(k.high.v[2], k.high.v[3]));
+  return vminvq_u32(all) == 0;
+}
+
+static inline float32x4_t zv_pick16(const float *t, uint32x4_t byte) {
+  uint8x16x4_t b;
+  ZF_UNROLL
+  for (int i = 0; i < 4; i++) b.val[i] = vreinterpretq_u8_f32(vld1q_f32(t + 4 * i));
+  return vreinterpretq_f32_u8(vqtbl4q_u8(b, vreinterpretq_u8_u32(byte)));
+}
+
+static inline zv zv_pick(const float *t, zx k, int rare) {
+  zv l;
+  ZF_UNROLL
+  for (int i = 0; i < 4; i++) l.v[i] = zv_pick16(t + 16, k.byte.v[i]);
+  if (!rare) return l;
+  ZV_EACH(zv, vbslq_f32(k.high.v[i], l.v[i], zv_pick16(t, k.byte.v[i])));
+}
+
+static inline zv zv_mantissa(zv f) {
+  ZV_EACH(zv, vbslq_f32(vdupq_n_u32(0x7fffff), f.v[i], vdupq_n_f32(1.0f)));
+}
+
+static inline zv zv_flip(zv x, zu w) {
+  uint32x4_t sign = vdupq_n_u32(0x80000000u);
+  ZV_EACH(zv,
+          vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(x.v[i]), vandq_u32(w.v[i], sign))));
 }
 
 static inline zm zu_gt(zu a, zu b) {

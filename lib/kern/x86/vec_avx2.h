@@ -109,10 +109,6 @@ static inline zv zv_fma(zv x, zv y, zv z) {
   return (zv){_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
 }
 
-static inline zv zv_sqrt(zv x) {
-  return (zv){_mm256_sqrt_ps(x.a), _mm256_sqrt_ps(x.b)};
-}
-
 static inline zv zv_max(zv x, zv y) {
   return (zv){_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)};
 }
@@ -126,22 +122,12 @@ static inline zv zv_exp(zv x) {
   return (zv){Sleef_finz_expf8_u10avx2(x.a), Sleef_finz_expf8_u10avx2(x.b)};
 }
 
-static inline zv zv_log(zv x) {
-  return (zv){Sleef_finz_logf8_u35avx2(x.a), Sleef_finz_logf8_u35avx2(x.b)};
-}
-
 static inline zv zv_tanh(zv x) {
   return (zv){Sleef_finz_tanhf8_u35avx2(x.a), Sleef_finz_tanhf8_u35avx2(x.b)};
 }
 
 static inline zv zv_erf(zv x) {
   return (zv){Sleef_finz_erff8_u10avx2(x.a), Sleef_finz_erff8_u10avx2(x.b)};
-}
-
-static inline void zv_sincospi(zv *s, zv *c, zv x) {
-  Sleef___m256_2 p = Sleef_finz_sincospif8_u35avx2(x.a), q = Sleef_finz_sincospif8_u35avx2(x.b);
-  *s = (zv){p.x, q.x};
-  *c = (zv){p.y, q.y};
 }
 
 static inline float zv_fold(zv x) {
@@ -211,6 +197,10 @@ static inline zu zu_or(zu x, zu y) {
   return (zu){_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)};
 }
 
+static inline zu zu_xor(zu x, zu y) {
+  return (zu){_mm256_xor_si256(x.a, y.a), _mm256_xor_si256(x.b, y.b)};
+}
+
 static inline zu zu_xor3(zu x, zu y, zu z) {
   return (zu){_mm256_xor_si256(_mm256_xor_si256(y.a, z.a), x.a),
               _mm256_xor_si256(_mm256_xor_si256(y.b, z.b), x.b)};
@@ -234,6 +224,51 @@ static inline void zu_mul(zu *hi, zu *lo, zu x, uint32_t m) {
   __m256i mm = _mm256_set1_epi64x(m);
   zu_mul_half(&hi->a, &lo->a, x.a, mm);
   zu_mul_half(&hi->b, &lo->b, x.b, mm);
+}
+
+/* Exponents, and two of their bits in the place of the sign: they choose between registers of
+ * a table.  Columns below 16 stand for octaves that one value in 2^14 is in: the registers that
+ * hold them are looked at only when some lane asks for them. */
+typedef struct {
+  zu x, bit3, bit4;
+} zx;
+
+static inline zx zx_of(zu bits) {
+  return (zx){zu_shr(bits, 23),
+              {_mm256_slli_epi32(bits.a, 5), _mm256_slli_epi32(bits.b, 5)},
+              {_mm256_slli_epi32(bits.a, 4), _mm256_slli_epi32(bits.b, 4)}};
+}
+
+static inline int zx_rare(zx k) {
+  __m256i both = _mm256_and_si256(k.bit4.a, k.bit4.b);
+  return _mm256_movemask_ps(_mm256_castsi256_ps(both)) != 0xff;
+}
+
+/* The floats of t[0..16) that the lower four bits of a column choose. */
+static inline __m256 zv_pick16(const float *t, __m256i x, __m256i bit3) {
+  __m256 a = _mm256_permutevar8x32_ps(_mm256_loadu_ps(t), x);
+  __m256 b = _mm256_permutevar8x32_ps(_mm256_loadu_ps(t + 8), x);
+  return _mm256_blendv_ps(a, b, _mm256_castsi256_ps(bit3));
+}
+
+static inline zv zv_pick(const float *t, zx k, int rare) {
+  zv r = {zv_pick16(t + 16, k.x.a, k.bit3.a), zv_pick16(t + 16, k.x.b, k.bit3.b)}, l;
+  if (!rare) return r;
+  l = (zv){zv_pick16(t, k.x.a, k.bit3.a), zv_pick16(t, k.x.b, k.bit3.b)};
+  return (zv){_mm256_blendv_ps(l.a, r.a, _mm256_castsi256_ps(k.bit4.a)),
+              _mm256_blendv_ps(l.b, r.b, _mm256_castsi256_ps(k.bit4.b))};
+}
+
+static inline zv zv_mantissa(zv f) {
+  __m256 man = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffff)), one = _mm256_set1_ps(1.0f);
+  return (zv){_mm256_or_ps(_mm256_and_ps(f.a, man), one),
+              _mm256_or_ps(_mm256_and_ps(f.b, man), one)};
+}
+
+static inline zv zv_flip(zv x, zu w) {
+  __m256 sign = _mm256_set1_ps(-0.0f);
+  return (zv){_mm256_xor_ps(x.a, _mm256_and_ps(_mm256_castsi256_ps(w.a), sign)),
+              _mm256_xor_ps(x.b, _mm256_and_ps(_mm256_castsi256_ps(w.b), sign))};
 }
 
 static inline zm zu_gt(zu x, zu y) {

@@ -84,10 +84,6 @@ static inline zv zv_fma(zv a, zv b, zv c) {
   return _mm512_fmadd_ps(a, b, c);
 }
 
-static inline zv zv_sqrt(zv a) {
-  return _mm512_sqrt_ps(a);
-}
-
 static inline zv zv_max(zv a, zv b) {
   return _mm512_max_ps(a, b);
 }
@@ -100,22 +96,12 @@ static inline zv zv_exp(zv x) {
   return Sleef_finz_expf16_u10avx512f(x);
 }
 
-static inline zv zv_log(zv x) {
-  return Sleef_finz_logf16_u35avx512f(x);
-}
-
 static inline zv zv_tanh(zv x) {
   return Sleef_finz_tanhf16_u35avx512f(x);
 }
 
 static inline zv zv_erf(zv x) {
   return Sleef_finz_erff16_u10avx512f(x);
-}
-
-static inline void zv_sincospi(zv *s, zv *c, zv x) {
-  Sleef___m512_2 r = Sleef_finz_sincospif16_u35avx512f(x);
-  *s = r.x;
-  *c = r.y;
 }
 
 static inline float zv_fold(zv x) {
@@ -178,6 +164,10 @@ static inline zu zu_or(zu a, zu b) {
   return _mm512_or_si512(a, b);
 }
 
+static inline zu zu_xor(zu a, zu b) {
+  return _mm512_xor_si512(a, b);
+}
+
 static inline zu zu_xor3(zu a, zu b, zu c) {
   return _mm512_ternarylogic_epi32(a, b, c, 0x96);
 }
@@ -190,6 +180,31 @@ static inline void zu_mul(zu *hi, zu *lo, zu a, uint32_t m) {
   zu odd = _mm512_mul_epu32(_mm512_srli_epi64(a, 32), mm);
   *hi = _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB);
   *lo = _mm512_mask_shuffle_epi32(even, 0xaaaa, odd, _MM_PERM_CCAA);
+}
+
+typedef __m512i zx;
+
+static inline zx zx_of(zu bits) {
+  return _mm512_srli_epi32(bits, 23);
+}
+
+static inline int zx_rare(zx x) {
+  (void)x;
+  return 0;
+}
+
+static inline zv zv_pick(const float *t, zx x, int rare) {
+  (void)rare;
+  return _mm512_permutex2var_ps(_mm512_loadu_ps(t), x, _mm512_loadu_ps(t + 16));
+}
+
+static inline zv zv_mantissa(zv f) {
+  return _mm512_getmant_ps(f, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero);
+}
+
+static inline zv zv_flip(zv x, zu w) {
+  zu sign = zu_set1(0x80000000u);
+  return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_castps_si512(x), w, sign, 0x78));
 }
 
 static inline zm zu_gt(zu a, zu b) {
