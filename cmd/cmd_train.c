@@ -98,8 +98,9 @@ static void say_start(const struct zf_run *r) {
          zf_human_bytes(b, (double)r->forecast.weights),
          zf_human_bytes(c, (double)r->forecast.activations),
          zf_human_bytes(d, (double)r->forecast.before));
-  zc_say("kernels    %s, %d thread%s", zf_kern_name(ZF_COMPUTE_F32), zf_kern_nthreads(),
-         zf_kern_nthreads() > 1 ? "s" : "");
+  zc_say("kernels    %s on %s, %d thread%s", zf_compute_name(r->set.compute),
+         zf_kern_name(r->set.compute), zf_kern_nthreads(), zf_kern_nthreads() > 1 ? "s" : "");
+  zc_say_run_compute(r);
   zc_say_counts(r->data.train, "training");
   if (r->data.dev) zc_say_counts(r->data.dev, "dev");
   if (r->data.test) zc_say_counts(r->data.test, "test");

@@ -10,9 +10,9 @@ _zoft() {
     local options="--json --quiet --verbose --no-color --cpumask --help"
     case $cmd in
     train) options="$options --dry-run" ;;
-    eval) options="$options --text --generate --fail-under" ;;
-    score) options="$options --text --whole" ;;
-    generate) options="$options --prompt --max-new-tokens --temperature --top-k --top-p --samples --seed --no-special" ;;
+    eval) options="$options --text --generate --compute --fail-under" ;;
+    score) options="$options --text --whole --compute" ;;
+    generate) options="$options --prompt --max-new-tokens --temperature --top-k --top-p --samples --seed --compute --no-special" ;;
     tokenize) options="$options --text --decode --no-special --skip-special" ;;
     inspect) options="$options --all" ;;
     validate) options="$options --examples --keys" ;;

@@ -306,7 +306,7 @@ static int make_log(struct loop *l) {
     zf_hash_add(h, text.data, text.len);
     zf_hash_hex(h, head.config);
     zf_hash_free(h);
-    snprintf(head.kernels, sizeof head.kernels, "f32");
+    snprintf(head.kernels, sizeof head.kernels, "%s", zf_compute_name(l->r->set.compute));
     memcpy(head.base, l->r->base_hash, sizeof head.base);
     memcpy(head.data, l->r->data.hash, sizeof head.data);
     char *path = zf_rundir_path(&l->dir, "steps.log");

@@ -93,6 +93,7 @@ int zf_run_open(struct zf_run **out, const struct zf_conf *conf, unsigned want) 
     streams = 1;
   }
   r->lim = zf_score_limits(set, 3, r->set.micro_batch, streams);
+  r->lim.compute = r->set.compute;
   make_forecast(r);
   if ((rc = check_memory(r))) goto fail;
   if ((rc = zf_forward_new(&r->fwd, r->model, &r->lim))) goto fail;
