@@ -184,7 +184,7 @@ static void print_json(const struct zf_run *r, const struct zf_outcome *o) {
 static int try_step(struct zf_run *r) {
   struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
   struct zf_buf b = {0};
-  int rc = zf_run_try(r, probe);
+  int rc = zf_run_estimate(r, 1, probe);
   if (rc) return rc;
   if (zc_common.json) {
     zf_buf_printf(&b,

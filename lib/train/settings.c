@@ -197,7 +197,6 @@ static int fill_data(struct zf_settings *s, const struct zf_conf *c) {
                          "'val_set_size' has no effect: val_datasets names the dev files");
   s->num_train = zf_conf_int(c, "num_train", 0);
   s->num_eval = zf_conf_int(c, "num_eval", 0);
-  s->sequence_len = zf_conf_int(c, "sequence_len", 0);
   static const int eos[] = {-1, 1, 0};
   s->add_eos = eos[choice(c, "add_eos", "auto|true|false")];
   return 0;
@@ -252,19 +251,24 @@ enum zf_compute zf_compute_auto(void) {
   return zf_kern_native(ZF_COMPUTE_BF16) ? ZF_COMPUTE_BF16 : ZF_COMPUTE_F32;
 }
 
-int zf_settings_fill(struct zf_settings *s, const struct zf_conf *c) {
+int zf_settings_fill_step(struct zf_settings *s, const struct zf_conf *c) {
   memset(s, 0, sizeof *s);
   s->base_model = zf_conf_str(c, "base_model");
-  s->output_dir = zf_conf_str(c, "output_dir");
-  s->overwrite = zf_conf_bool(c, "overwrite_output_dir");
   s->dtype = dtype_of(c, "dtype");
-  s->save_dtype = dtype_of(c, "save_dtype");
   s->compute = compute_of(c);
   s->ntrainable = zf_conf_strs(c, "trainable", &s->trainable);
   s->threads = (int)zf_conf_int(c, "threads", 0);
   s->memory_limit = zf_conf_bytes(c, "memory_limit", 0);
-  int rc = fill_data(s, c);
-  if (!rc) rc = fill_optimizer(s, c);
+  s->sequence_len = zf_conf_int(c, "sequence_len", 0);
+  return fill_optimizer(s, c);
+}
+
+int zf_settings_fill(struct zf_settings *s, const struct zf_conf *c) {
+  int rc = zf_settings_fill_step(s, c);
+  s->output_dir = zf_conf_str(c, "output_dir");
+  s->overwrite = zf_conf_bool(c, "overwrite_output_dir");
+  s->save_dtype = dtype_of(c, "save_dtype");
+  if (!rc) rc = fill_data(s, c);
   if (!rc) rc = fill_loop(s, c);
   return rc;
 }

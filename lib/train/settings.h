@@ -53,7 +53,9 @@ extern const struct zf_conf_key zf_train_keys[];
  */
 enum zf_compute zf_compute_auto(void);
 
-/* Fills `s` from a checked conf, which outlives it.  ZF_EUSAGE names the key. */
+/* Fills `s` from a checked conf, which outlives it.  ZF_EUSAGE names the key.  _step fills model,
+ * arithmetic, batch and step alone: no data, scores or output. */
+int zf_settings_fill_step(struct zf_settings *s, const struct zf_conf *c);
 int zf_settings_fill(struct zf_settings *s, const struct zf_conf *c);
 void zf_settings_free(struct zf_settings *s);
 
