@@ -77,7 +77,7 @@ static int eval_config(const struct zc_args *a) {
   struct zf_conf *conf = NULL;
   struct zf_run *r = NULL;
   struct result res[2];
-  int n = 0, rc = zc_conf_load(&conf, a);
+  int n = 0, rc = zc_conf_load(&conf, a, zf_train_keys);
   if (!rc) rc = zf_run_open(&r, conf, ZF_WANT_DEV | ZF_WANT_TEST);
   const struct zf_dataset *set[] = {r ? r->data.dev : NULL, r ? r->data.test : NULL};
   static const char *const name[] = {"dev", "test"};

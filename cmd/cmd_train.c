@@ -224,7 +224,7 @@ static int run(const struct zc_args *a) {
   struct zf_run *r = NULL;
   if (a->nword == 0 && a->nset == 0)
     return zf_error(ZF_EUSAGE, "a config file is needed: zoft train CONFIG (see 'zoft train -h')");
-  int rc = zc_conf_load(&conf, a);
+  int rc = zc_conf_load(&conf, a, zf_train_keys);
   if (!rc) zc_catch_signals();
   if (!rc) rc = zf_run_open(&r, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST);
   if (!rc) say_start(r);

@@ -8,8 +8,8 @@
 #include "base/err.h"
 #include "ui.h"
 
-int zc_conf_load(struct zf_conf **out, const struct zc_args *a) {
-  const struct zf_conf_key *const tables[] = {zf_train_keys};
+int zc_conf_load(struct zf_conf **out, const struct zc_args *a, const struct zf_conf_key *keys) {
+  const struct zf_conf_key *const tables[] = {keys};
   if (a->nword > 1)
     return zf_error(ZF_EUSAGE, "expected one config file, found '%s' and '%s'", a->word[0],
                     a->word[1]);

@@ -7,8 +7,9 @@
 #include "train/run.h"
 
 /* Reads the config file that is the only word of `a` (none: settings come from key=value alone),
- * then the key=value words, and checks required keys.  The caller frees *out. */
-int zc_conf_load(struct zf_conf **out, const struct zc_args *a);
+ * then the key=value words, and checks required keys, all by the schema `keys` (zf_train_keys).
+ * The caller frees *out. */
+int zc_conf_load(struct zf_conf **out, const struct zc_args *a, const struct zf_conf_key *keys);
 
 /* Appends `"key": value` pairs of a metrics object as cells: the display of one number. */
 char *zc_metric(char out[32], const struct zf_metrics *m, const char *name);

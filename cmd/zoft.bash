@@ -2,7 +2,7 @@
 _zoft() {
   local cur=${COMP_WORDS[COMP_CWORD]} cmd=${COMP_WORDS[1]}
   if [ "$COMP_CWORD" = 1 ]; then
-    mapfile -t COMPREPLY < <(compgen -W "train eval score generate tokenize inspect validate env" -- "$cur")
+    mapfile -t COMPREPLY < <(compgen -W "train eval score generate tokenize inspect validate bench env" -- "$cur")
     return
   fi
   case $cur in
@@ -15,11 +15,15 @@ _zoft() {
     generate) options="$options --prompt --max-new-tokens --temperature --top-k --top-p --samples --seed --compute --no-special" ;;
     tokenize) options="$options --text --decode --no-special --skip-special" ;;
     inspect) options="$options --all" ;;
+    bench) options="$options --repeat" ;;
     validate) options="$options --examples --keys" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
     ;;
-  *) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+  *)
+    mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+    [ "$cmd" = bench ] && [ "$COMP_CWORD" = 2 ] && mapfile -t COMPREPLY < <(compgen -W step -- "$cur")
+    ;;
   esac
 }
 complete -o filenames -F _zoft zoft

@@ -17,6 +17,7 @@ Commands:
   tokenize   ids, pieces and offsets of a text, and back
   inspect    what is in a model, weights file, tokenizer, data file or step log
   validate   check config, model, tokenizer and data, and show what is learned
+  bench      how fast this machine runs a training step
   env        what this machine and this build are
 
 Examples:
@@ -41,6 +42,7 @@ Commands:
   tokenize   ids, pieces and offsets of a text, and back
   inspect    what is in a model, weights file, tokenizer, data file or step log
   validate   check config, model, tokenizer and data, and show what is learned
+  bench      how fast this machine runs a training step
   env        what this machine and this build are
 
 Examples:
@@ -52,7 +54,7 @@ Examples:
 3 invalid model, tokenizer, data or log, 4 memory limit, 5 gate, 6 diverged,
 130/143 interrupted.
 END
-for c in train eval score generate tokenize inspect validate env; do
+for c in train eval score generate tokenize inspect validate bench env; do
   check "help of $c" sh -c "'$ZOFT' $c -h | grep -q '^Usage: zoft $c'"
   check "man page names $c" grep -q "^\.B $c" cmd/zoft.1
   check "completion names $c" grep -qw "$c" cmd/zoft.bash
