@@ -10,12 +10,12 @@
 #include <utf8proc.h>
 
 #include "base/cpu.h"
-#include "kern/kern.h"
 #include "opt.h"
+#include "train/settings.h"
 #include "ui.h"
 
 static int run(const struct zc_args *a) {
-  char names[96], cores[16], pcre[64] = "", sleef[32];
+  char names[96], cores[16], pcre[64] = "", sleef[32], compute[32], how[ZF_COMPUTES][48];
   struct utsname u;
   if (a->nword || a->nset) return zf_error(ZF_EUSAGE, "expected no word after 'zoft env'");
   uname(&u);
@@ -23,6 +23,11 @@ static int run(const struct zc_args *a) {
   snprintf(cores, sizeof cores, "%d", zf_cpu_cores());
   snprintf(sleef, sizeof sleef, "%d.%d.%d", SLEEF_VERSION_MAJOR, SLEEF_VERSION_MINOR,
            SLEEF_VERSION_PATCHLEVEL);
+  for (int c = 0; c < ZF_COMPUTES; c++)
+    snprintf(how[c], sizeof how[c], "%s on %s",
+             zf_kern_native((enum zf_compute)c) ? "native" : "emulated",
+             zf_kern_name((enum zf_compute)c));
+  snprintf(compute, sizeof compute, "auto is %s", zf_compute_name(zf_compute_auto()));
   const char *const rows[][2] = {
       {"zoft", ZF_VERSION},
       {"system", u.sysname},
@@ -30,7 +35,10 @@ static int run(const struct zc_args *a) {
       {"machine", u.machine},
       {"cpu", zf_cpu_brand()},
       {"features", zf_cpu_names(names, zf_cpu_flags())},
-      {"kernels", zf_kern_name(ZF_COMPUTE_F32)},
+      {"compute", compute},
+      {"f32", how[ZF_COMPUTE_F32]},
+      {"bf16", how[ZF_COMPUTE_BF16]},
+      {"int8", how[ZF_COMPUTE_INT8]},
       {"cores", cores},
       {"compiler", __VERSION__},
       {"sleef", sleef},

@@ -12,7 +12,7 @@
 #include "load.h"
 #include "ui.h"
 
-static const char *text_file;
+static const char *text_file, *compute;
 static double fail_under = NAN;
 static int generate_f1;
 
@@ -21,6 +21,7 @@ static const struct zc_opt options[] = {
      &text_file},
     {"generate", 0, ZC_FLAG, NULL, "completion tasks: decode greedily and report token F1",
      &generate_f1},
+    {"compute", 0, ZC_STR, "NAME", "with --text: f32 (default), bf16 or int8 products", &compute},
     {"fail-under", 0, ZC_NUM, "X", "exit 5 when accuracy (percent) is below X", &fail_under},
     {0},
 };
@@ -76,19 +77,20 @@ static int eval_config(const struct zc_args *a) {
   struct zf_conf *conf = NULL;
   struct zf_run *r = NULL;
   struct result res[2];
-  int n = 0, rc = zc_conf_load(&conf, a);
+  int n = 0, rc = zc_conf_load(&conf, a, zf_train_keys);
   if (!rc) rc = zf_run_open(&r, conf, ZF_WANT_DEV | ZF_WANT_TEST);
   const struct zf_dataset *set[] = {r ? r->data.dev : NULL, r ? r->data.test : NULL};
   static const char *const name[] = {"dev", "test"};
   if (!rc && !set[0] && !set[1])
     rc = zf_error(ZF_EUSAGE, "nothing to evaluate: the config has no val_datasets, val_set_size or "
                              "test_datasets");
+  if (!rc) zc_say_compute(r->model, r->set.compute);
   for (int k = 0; !rc && k < 2; k++) {
     if (!set[k]) continue;
     zc_say_counts(set[k], name[k]);
     res[n] = (struct result){.set = name[k], .f1 = NAN};
     rc = zf_evaluate(&res[n].m, r->scorer, set[k], r->set.micro_batch, NULL, NULL);
-    if (!rc && generate_f1) rc = zf_text_f1(&res[n].f1, r->model, r->tok, set[k]);
+    if (!rc && generate_f1) rc = zf_text_f1(&res[n].f1, r->model, r->tok, set[k], r->set.compute);
     n++;
   }
   if (!rc) {
@@ -109,9 +111,12 @@ static int eval_text(const char *base_model) {
   struct zf_forward *f = NULL;
   struct zf_scorer *s = NULL;
   struct result res = {.set = "text", .f1 = NAN};
+  enum zf_compute c;
   char *text = NULL;
   size_t len = 0;
-  int rc = zc_open_model(&m, &tok, base_model);
+  int rc = zc_compute(&c, compute);
+  if (!rc) rc = zc_open_model(&m, &tok, base_model);
+  if (!rc) zc_say_compute(m, c);
   if (!rc) rc = zf_read_file(&text, &len, text_file, (size_t)1 << 40);
   if (!rc) rc = zf_records_parse(&rec, text, len, "lines.txt");
   if (!rc) {
@@ -123,6 +128,7 @@ static int eval_text(const char *base_model) {
   }
   if (!rc) {
     struct zf_limits lim = zf_score_limits((const struct zf_dataset *const *)&d, 1, 8, 1);
+    lim.compute = c;
     rc = zf_forward_new(&f, m, &lim);
     if (!rc) rc = zf_scorer_new(&s, f, &lim);
   }
@@ -142,6 +148,8 @@ static int run(const struct zc_args *a) {
   if (!text_file) {
     if (a->nword == 0 && a->nset == 0)
       return zf_error(ZF_EUSAGE, "expected a config, or a model and --text FILE");
+    if (compute)
+      return zf_error(ZF_EUSAGE, "--compute is for --text: a config says compute=%s", compute);
     return eval_config(a);
   }
   if (a->nword != 1 || a->nset)

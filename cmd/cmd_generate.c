@@ -8,7 +8,7 @@
 #include "load.h"
 #include "ui.h"
 
-static const char *prompt = "";
+static const char *prompt = "", *compute;
 static int64_t max_new = 64, top_k, seed = 42, number = 1;
 static double temperature, top_p = 1;
 static int no_special;
@@ -21,6 +21,7 @@ static const struct zc_opt options[] = {
     {"top-p", 0, ZC_NUM, "P", "sample among the likeliest of total share P (1)", &top_p},
     {"samples", 0, ZC_INT, "N", "how many texts (1)", &number},
     {"seed", 0, ZC_INT, "N", "of sampling (42)", &seed},
+    {"compute", 0, ZC_STR, "NAME", "products in f32 (default), bf16 or int8", &compute},
     {"no-special", 0, ZC_FLAG, NULL, "do not add what the tokenizer puts before a text (BOS)",
      &no_special},
     {0},
@@ -137,8 +138,11 @@ static int run(const struct zc_args *a) {
   struct zf_tok *tok = NULL;
   struct zf_decoder *d = NULL;
   struct zf_ids ids = {0};
+  enum zf_compute c;
   int rc = check(a);
+  if (!rc) rc = zc_compute(&c, compute);
   if (!rc) rc = zc_open_model(&m, &tok, a->word[0]);
+  if (!rc) zc_say_compute(m, c);
   if (!rc) rc = zf_tok_encode(tok, &ids, prompt, strlen(prompt), no_special ? 0 : ZF_ENC_SPECIAL);
   int64_t given = ids.n, context = m ? m->config.context : 0;
   if (!rc && given == 0)
@@ -148,7 +152,7 @@ static int run(const struct zc_args *a) {
                   (long long)given, (long long)context);
   int64_t length = given + max_new < context ? given + max_new : context;
   if (!rc) zc_catch_signals();
-  if (!rc) rc = zf_decoder_new(&d, m, given, length);
+  if (!rc) rc = zf_decoder_new(&d, m, given, length, c);
   for (int64_t i = 0; !rc && i < number && !zc_signal(); i++)
     rc = one(d, m, tok, &ids, given, (uint32_t)i);
   if (!rc && zc_signal()) rc = zf_error(ZF_ESTOPPED, "interrupted");

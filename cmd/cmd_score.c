@@ -8,11 +8,12 @@
 #include "load.h"
 #include "ui.h"
 
-static const char *text_file;
+static const char *text_file, *compute;
 static int whole;
 
 static const struct zc_opt options[] = {
     {"text", 0, ZC_STR, "FILE", "texts to score, one a line; - reads standard input", &text_file},
+    {"compute", 0, ZC_STR, "NAME", "products in f32 (default), bf16 or int8", &compute},
     {"whole", 0, ZC_FLAG, NULL, "the file is one text", &whole},
     {0},
 };
@@ -26,9 +27,14 @@ struct scorer {
   double *lse, *logit;
 };
 
-static int prepare(struct scorer *s, int64_t longest) {
-  struct zf_limits lim = {
-      .tokens = longest, .rows = longest, .segments = 1, .length = longest, .ids = 1, .streams = 1};
+static int prepare(struct scorer *s, enum zf_compute c, int64_t longest) {
+  struct zf_limits lim = {.tokens = longest,
+                          .rows = longest,
+                          .segments = 1,
+                          .length = longest,
+                          .ids = 1,
+                          .streams = 1,
+                          .compute = c};
   s->pos = zf_calloc(longest, sizeof *s->pos);
   s->row = zf_calloc(longest, sizeof *s->row);
   s->lse = zf_calloc(longest, sizeof *s->lse);
@@ -132,11 +138,14 @@ static int run(const struct zc_args *a) {
   struct scorer s = {0};
   char *text = NULL;
   size_t len = 0;
+  enum zf_compute c;
   if (a->nword != 1 || a->nset || !text_file)
     return zf_error(ZF_EUSAGE, "expected: zoft score MODEL --text FILE");
-  int rc = zc_open_model(&s.m, &s.tok, a->word[0]);
+  int rc = zc_compute(&c, compute);
+  if (!rc) rc = zc_open_model(&s.m, &s.tok, a->word[0]);
+  if (!rc) zc_say_compute(s.m, c);
   if (!rc) rc = zf_read_file(&text, &len, text_file, (size_t)1 << 40);
-  if (!rc) rc = prepare(&s, longest_of(&s, text, len));
+  if (!rc) rc = prepare(&s, c, longest_of(&s, text, len));
   if (!rc) rc = whole ? score(&s, 1, text, len) : all_lines(&s, text, len);
   free(text);
   release(&s);
@@ -146,7 +155,7 @@ static int run(const struct zc_args *a) {
 const struct zc_command zc_score = {
     "score",
     "log-probabilities of texts, token by token",
-    "zoft score MODEL --text FILE|- [--whole] [--json]",
+    "zoft score MODEL --text FILE|- [--whole] [--compute NAME] [--json]",
     "Every non-empty line is a text (with --whole, the file is one). nll is the mean negative\n"
     "log-likelihood of a token in nats; with --json each text gives one object with its ids and "
     "one\n"

@@ -98,8 +98,9 @@ static void say_start(const struct zf_run *r) {
          zf_human_bytes(b, (double)r->forecast.weights),
          zf_human_bytes(c, (double)r->forecast.activations),
          zf_human_bytes(d, (double)r->forecast.before));
-  zc_say("kernels    %s, %d thread%s", zf_kern_name(ZF_COMPUTE_F32), zf_kern_nthreads(),
-         zf_kern_nthreads() > 1 ? "s" : "");
+  zc_say("kernels    %s on %s, %d thread%s", zf_compute_name(r->set.compute),
+         zf_kern_name(r->set.compute), zf_kern_nthreads(), zf_kern_nthreads() > 1 ? "s" : "");
+  zc_say_run_compute(r);
   zc_say_counts(r->data.train, "training");
   if (r->data.dev) zc_say_counts(r->data.dev, "dev");
   if (r->data.test) zc_say_counts(r->data.test, "test");
@@ -183,7 +184,7 @@ static void print_json(const struct zf_run *r, const struct zf_outcome *o) {
 static int try_step(struct zf_run *r) {
   struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
   struct zf_buf b = {0};
-  int rc = zf_run_try(r, probe);
+  int rc = zf_run_estimate(r, 1, probe);
   if (rc) return rc;
   if (zc_common.json) {
     zf_buf_printf(&b,
@@ -223,7 +224,7 @@ static int run(const struct zc_args *a) {
   struct zf_run *r = NULL;
   if (a->nword == 0 && a->nset == 0)
     return zf_error(ZF_EUSAGE, "a config file is needed: zoft train CONFIG (see 'zoft train -h')");
-  int rc = zc_conf_load(&conf, a);
+  int rc = zc_conf_load(&conf, a, zf_train_keys);
   if (!rc) zc_catch_signals();
   if (!rc) rc = zf_run_open(&r, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST);
   if (!rc) say_start(r);

@@ -124,8 +124,9 @@ static int run(const struct zc_args *a) {
   if (a->nword == 0 && a->nset == 0)
     return zf_error(ZF_EUSAGE, "a config file is needed: zoft validate CONFIG");
   if (examples < 0) return zf_error(ZF_EUSAGE, "--examples: expected 0 or more");
-  int rc = zc_conf_load(&conf, a);
+  int rc = zc_conf_load(&conf, a, zf_train_keys);
   if (!rc) rc = zf_run_open(&r, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST);
+  if (!rc) zc_say_run_compute(r);
   if (!rc && zc_common.json)
     print_json(r);
   else if (!rc)

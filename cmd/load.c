@@ -8,8 +8,8 @@
 #include "base/err.h"
 #include "ui.h"
 
-int zc_conf_load(struct zf_conf **out, const struct zc_args *a) {
-  const struct zf_conf_key *const tables[] = {zf_train_keys};
+int zc_conf_load(struct zf_conf **out, const struct zc_args *a, const struct zf_conf_key *keys) {
+  const struct zf_conf_key *const tables[] = {keys};
   if (a->nword > 1)
     return zf_error(ZF_EUSAGE, "expected one config file, found '%s' and '%s'", a->word[0],
                     a->word[1]);
@@ -66,6 +66,35 @@ char *zc_count(char out[32], double n) {
   else
     snprintf(out, 32, "%.2f G", n / 1e9);
   return out;
+}
+
+int zc_compute(enum zf_compute *out, const char *name) {
+  *out = ZF_COMPUTE_F32;
+  if (!name) return 0;
+  for (int c = 0; c < ZF_COMPUTES; c++)
+    if (!strcmp(name, zf_compute_name((enum zf_compute)c))) {
+      *out = (enum zf_compute)c;
+      return 0;
+    }
+  return zf_error(ZF_EUSAGE, "--compute expects one of f32, bf16 or int8, found '%s'", name);
+}
+
+void zc_say_compute(const struct zf_model *m, enum zf_compute c) {
+  int64_t products = 1; /* the head */
+  if (zf_kern_native(c)) return;
+  for (int64_t i = 0; i < m->plan.nop; i++) products += m->plan.op[i].kind == ZF_OP_LINEAR;
+  zc_warn(
+      "compute %s is not native here: the %lld products of a pass run emulated, slower than f32",
+      zf_compute_name(c), (long long)products);
+}
+
+void zc_say_run_compute(const struct zf_run *r) {
+  const double least = 3e-3;
+  zc_say_compute(r->model, r->set.compute);
+  if (r->set.compute == ZF_COMPUTE_INT8 && r->set.zo.eps < least)
+    zc_warn("zo_eps %g is small for compute int8: its rounding hides part of the difference of the "
+            "two losses, so that g follows f32's less closely; auto is 1e-2",
+            r->set.zo.eps);
 }
 
 int zc_open_model(struct zf_model **m, struct zf_tok **tok, const char *base_model) {

@@ -7,8 +7,9 @@
 #include "train/run.h"
 
 /* Reads the config file that is the only word of `a` (none: settings come from key=value alone),
- * then the key=value words, and checks required keys.  The caller frees *out. */
-int zc_conf_load(struct zf_conf **out, const struct zc_args *a);
+ * then the key=value words, and checks required keys, all by the schema `keys` (zf_train_keys).
+ * The caller frees *out. */
+int zc_conf_load(struct zf_conf **out, const struct zc_args *a, const struct zf_conf_key *keys);
 
 /* Appends `"key": value` pairs of a metrics object as cells: the display of one number. */
 char *zc_metric(char out[32], const struct zf_metrics *m, const char *name);
@@ -19,6 +20,15 @@ void zc_say_counts(const struct zf_dataset *d, const char *what);
 
 /* Tensor data and sizes: "4.58 M". */
 char *zc_count(char out[32], double n);
+
+/* --compute NAME of commands that take a bare model; NULL: f32.  ZF_EUSAGE. */
+int zc_compute(enum zf_compute *out, const char *name);
+
+/* Warns where products run emulated. */
+void zc_say_compute(const struct zf_model *m, enum zf_compute c);
+
+/* The same for a run, and about a zo_eps that its arithmetic is too coarse for. */
+void zc_say_run_compute(const struct zf_run *r);
 
 /* Opens the model and tokenizer that a path or ORG/NAME names, for reading alone. */
 int zc_open_model(struct zf_model **m, struct zf_tok **tok, const char *base_model);

@@ -2,7 +2,7 @@
 _zoft() {
   local cur=${COMP_WORDS[COMP_CWORD]} cmd=${COMP_WORDS[1]}
   if [ "$COMP_CWORD" = 1 ]; then
-    mapfile -t COMPREPLY < <(compgen -W "train eval score generate tokenize inspect validate env" -- "$cur")
+    mapfile -t COMPREPLY < <(compgen -W "train eval score generate tokenize inspect validate bench env" -- "$cur")
     return
   fi
   case $cur in
@@ -10,16 +10,20 @@ _zoft() {
     local options="--json --quiet --verbose --no-color --cpumask --help"
     case $cmd in
     train) options="$options --dry-run" ;;
-    eval) options="$options --text --generate --fail-under" ;;
-    score) options="$options --text --whole" ;;
-    generate) options="$options --prompt --max-new-tokens --temperature --top-k --top-p --samples --seed --no-special" ;;
+    eval) options="$options --text --generate --compute --fail-under" ;;
+    score) options="$options --text --whole --compute" ;;
+    generate) options="$options --prompt --max-new-tokens --temperature --top-k --top-p --samples --seed --compute --no-special" ;;
     tokenize) options="$options --text --decode --no-special --skip-special" ;;
     inspect) options="$options --all" ;;
+    bench) options="$options --repeat" ;;
     validate) options="$options --examples --keys" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
     ;;
-  *) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+  *)
+    mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+    [ "$cmd" = bench ] && [ "$COMP_CWORD" = 2 ] && mapfile -t COMPREPLY < <(compgen -W step -- "$cur")
+    ;;
   esac
 }
 complete -o filenames -F _zoft zoft

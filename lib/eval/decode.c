@@ -25,12 +25,17 @@ struct zf_decoder {
 };
 
 int zf_decoder_new(struct zf_decoder **out, const struct zf_model *m, int64_t prompt,
-                   int64_t length) {
+                   int64_t length, enum zf_compute c) {
   *out = NULL;
   struct zf_decoder *d = zf_calloc(1, sizeof *d);
   if (!d) return ZF_ENOMEM;
-  struct zf_limits lim = {
-      .tokens = prompt, .rows = 1, .segments = 1, .length = length, .ids = 1, .streams = 1};
+  struct zf_limits lim = {.tokens = prompt,
+                          .rows = 1,
+                          .segments = 1,
+                          .length = length,
+                          .ids = 1,
+                          .streams = 1,
+                          .compute = c};
   d->m = m;
   d->length = length;
   int rc = zf_forward_new(&d->f, m, &lim);

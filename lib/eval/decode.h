@@ -14,9 +14,9 @@ struct zf_sampling {
 
 struct zf_decoder;
 
-/* For one model: prompts of at most `prompt` tokens, `length` tokens in all. */
+/* For one model: prompts of at most `prompt` tokens, `length` tokens in all; products in `c`. */
 int zf_decoder_new(struct zf_decoder **out, const struct zf_model *m, int64_t prompt,
-                   int64_t length);
+                   int64_t length, enum zf_compute c);
 void zf_decoder_free(struct zf_decoder *d);
 
 /* Forgets the sequence, then reads ids[0..n) and is ready to say what follows.  n >= 1. */

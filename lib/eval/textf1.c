@@ -92,7 +92,7 @@ static int one(double *f1, struct zf_decoder *dec, const struct zf_model *m,
 }
 
 int zf_text_f1(double *out, const struct zf_model *m, const struct zf_tok *tok,
-               const struct zf_dataset *d) {
+               const struct zf_dataset *d, enum zf_compute c) {
   struct zf_decoder *dec = NULL;
   struct zf_buf got = {0}, want = {0};
   int64_t prompt = 1;
@@ -101,7 +101,7 @@ int zf_text_f1(double *out, const struct zf_model *m, const struct zf_tok *tok,
     return zf_error(ZF_EUSAGE, "F1 of decoded text is for completion tasks");
   for (int64_t i = 0; i < d->nseq; i++)
     if (d->seq[i].target > prompt) prompt = d->seq[i].target;
-  int rc = zf_decoder_new(&dec, m, prompt, m->config.context);
+  int rc = zf_decoder_new(&dec, m, prompt, m->config.context, c);
   for (int64_t i = 0; !rc && i < d->n; i++) {
     const struct zf_seq *s = &d->seq[d->ex[i].seq];
     double f1 = 0;

@@ -118,11 +118,6 @@ static int score_test(struct loop *l, struct zf_metrics *m) {
 
 /* --- one step --- */
 
-static int batch_loss(void *ctx, const struct zf_perturb *pt, double *loss) {
-  struct loop *l = ctx;
-  return zf_run_batch_loss(l->r, (l->step - 1) * l->r->batch, pt, loss);
-}
-
 /* Mean loss of the step, or ZF_EDIVERGED. */
 static int watch(struct loop *l, double loss, double square) {
   const struct zf_settings *s = &l->r->set;
@@ -194,7 +189,7 @@ static int report_step(struct loop *l, double loss, double g, double lr) {
 
 static int one_step(struct loop *l) {
   const struct zf_settings *s = &l->r->set;
-  int rc = zf_zo_estimate(l->probe, &s->zo, (uint32_t)l->step, batch_loss, l);
+  int rc = zf_run_estimate(l->r, l->step, l->probe);
   if (rc) return rc;
   double loss = 0, square = 0, lr = zf_lr_at(s, l->step, l->r->steps);
   for (int p = 0; p < s->zo.probes; p++) {
@@ -206,7 +201,7 @@ static int one_step(struct loop *l) {
   struct zf_log_step rec = {(uint32_t)l->step, lr, (uint64_t)((l->step - 1) * l->r->batch)};
   if ((rc = zf_log_append(l->log, &rec, l->probe))) return rc;
   if (l->step % SYNC_STEPS == 0 && (rc = zf_log_sync(l->log))) return rc;
-  zf_zo_update(&l->r->model->params, &s->zo, (uint32_t)l->step, l->probe, lr, s->weight_decay);
+  zf_run_update(l->r, l->step, l->probe, lr);
   return report_step(l, loss, sqrt(square), lr);
 }
 
@@ -306,7 +301,7 @@ static int make_log(struct loop *l) {
     zf_hash_add(h, text.data, text.len);
     zf_hash_hex(h, head.config);
     zf_hash_free(h);
-    snprintf(head.kernels, sizeof head.kernels, "f32");
+    snprintf(head.kernels, sizeof head.kernels, "%s", zf_compute_name(l->r->set.compute));
     memcpy(head.base, l->r->base_hash, sizeof head.base);
     memcpy(head.data, l->r->data.hash, sizeof head.data);
     char *path = zf_rundir_path(&l->dir, "steps.log");

@@ -8,19 +8,33 @@
 #include "base/cpu.h"
 #include "base/err.h"
 
-static int open_model(struct zf_run *r, unsigned want) {
+/* Where a run's data come from: files, or a maker. */
+struct source {
+  unsigned want;
+  zf_run_maker make;
+  void *ctx;
+};
+
+static int open_data(struct zf_run *r, const char *dir, const struct zf_config *config,
+                     const struct source *from) {
+  if (from->make) return from->make(from->ctx, &r->data, &r->set, config);
+  int rc = zf_tok_open(&r->tok, dir);
+  if (!rc && zf_tok_size(r->tok) > config->vocab)
+    rc = zf_error(ZF_EINVALID, "%s: the tokenizer has %lld ids, the model's vocabulary %lld", dir,
+                  (long long)zf_tok_size(r->tok), (long long)config->vocab);
+  if (!rc) rc = zf_run_data_open(&r->data, &r->set, r->tok, config->context, from->want);
+  return rc;
+}
+
+static int open_model(struct zf_run *r, const struct source *from) {
   char *dir = NULL;
   int rc = zf_model_find(&dir, r->set.base_model);
   struct zf_config config;
   if (!rc) rc = zf_config_load(&config, dir);
-  if (!rc) rc = zf_tok_open(&r->tok, dir);
-  if (!rc && zf_tok_size(r->tok) > config.vocab)
-    rc = zf_error(ZF_EINVALID, "%s: the tokenizer has %lld ids, the model's vocabulary %lld", dir,
-                  (long long)zf_tok_size(r->tok), (long long)config.vocab);
-  if (!rc) rc = zf_run_data_open(&r->data, &r->set, r->tok, config.context, want);
+  if (!rc) rc = open_data(r, dir, &config, from);
   zf_trim(); /* the files' rows are gone: nor shall they count */
   r->forecast.before = zf_rss();
-  int train = want & ZF_WANT_TRAIN;
+  int train = from->want & ZF_WANT_TRAIN;
   struct zf_model_opts opts = {.dtype = r->set.dtype,
                                .trainable = train ? r->set.trainable : NULL,
                                .ntrainable = train ? r->set.ntrainable : 0};
@@ -74,15 +88,15 @@ static void count_steps(struct zf_run *r) {
   if (r->steps < 1) r->steps = 1;
 }
 
-int zf_run_open(struct zf_run **out, const struct zf_conf *conf, unsigned want) {
+static int open_run(struct zf_run **out, const struct zf_conf *conf, const struct source *from) {
   *out = NULL;
   struct zf_run *r = zf_calloc(1, sizeof *r);
   if (!r) return ZF_ENOMEM;
   r->conf = conf;
-  int rc = zf_settings_fill(&r->set, conf);
+  int rc = from->make ? zf_settings_fill_step(&r->set, conf) : zf_settings_fill(&r->set, conf);
   if (rc) goto fail;
   zf_kern_threads(r->set.threads ? r->set.threads : zf_cpu_cores());
-  if ((rc = open_model(r, want))) goto fail;
+  if ((rc = open_model(r, from))) goto fail;
   count_steps(r);
   const struct zf_dataset *set[] = {r->data.train, r->data.dev, r->data.test};
   int streams = ZF_MAXSTREAM;
@@ -93,11 +107,12 @@ int zf_run_open(struct zf_run **out, const struct zf_conf *conf, unsigned want) 
     streams = 1;
   }
   r->lim = zf_score_limits(set, 3, r->set.micro_batch, streams);
+  r->lim.compute = r->set.compute;
   make_forecast(r);
   if ((rc = check_memory(r))) goto fail;
   if ((rc = zf_forward_new(&r->fwd, r->model, &r->lim))) goto fail;
   if ((rc = zf_scorer_new(&r->scorer, r->fwd, &r->lim))) goto fail;
-  if ((rc = zf_model_hash(r->model, r->base_hash))) goto fail;
+  if (!from->make && (rc = zf_model_hash(r->model, r->base_hash))) goto fail;
   r->index = zf_calloc(r->set.micro_batch, sizeof *r->index);
   r->score = zf_calloc(ZF_MAXSTREAM * r->set.micro_batch, sizeof *r->score);
   rc = ZF_ENOMEM;
@@ -107,6 +122,15 @@ int zf_run_open(struct zf_run **out, const struct zf_conf *conf, unsigned want) 
 fail:
   zf_run_free(r);
   return rc;
+}
+
+int zf_run_open(struct zf_run **out, const struct zf_conf *conf, unsigned want) {
+  return open_run(out, conf, &(struct source){.want = want});
+}
+
+int zf_run_open_made(struct zf_run **out, const struct zf_conf *conf, zf_run_maker make,
+                     void *ctx) {
+  return open_run(out, conf, &(struct source){ZF_WANT_TRAIN, make, ctx});
 }
 
 void zf_run_free(struct zf_run *r) {
@@ -149,14 +173,21 @@ int zf_run_batch_loss(struct zf_run *r, int64_t place, const struct zf_perturb *
   return 0;
 }
 
-struct tried {
+struct place {
   struct zf_run *r;
+  int64_t first;
 };
 
-static int try_loss(void *ctx, const struct zf_perturb *pt, double *loss) {
-  return zf_run_batch_loss(((struct tried *)ctx)->r, 0, pt, loss);
+static int loss_at(void *ctx, const struct zf_perturb *pt, double *loss) {
+  const struct place *p = ctx;
+  return zf_run_batch_loss(p->r, p->first, pt, loss);
 }
 
-int zf_run_try(struct zf_run *r, struct zf_zo_probe *probe) {
-  return zf_zo_estimate(probe, &r->set.zo, 1, try_loss, &(struct tried){r});
+int zf_run_estimate(struct zf_run *r, int64_t step, struct zf_zo_probe *probe) {
+  struct place p = {r, (step - 1) * r->batch};
+  return zf_zo_estimate(probe, &r->set.zo, (uint32_t)step, loss_at, &p);
+}
+
+void zf_run_update(struct zf_run *r, int64_t step, const struct zf_zo_probe *probe, double lr) {
+  zf_zo_update(&r->model->params, &r->set.zo, (uint32_t)step, probe, lr, r->set.weight_decay);
 }

@@ -37,16 +37,25 @@ struct zf_run {
 /* Opens all that `want` (enum zf_data_want) needs; without ZF_WANT_TRAIN nothing is trained and
  * weights stay in their file.  ZF_EMEMLIMIT when the forecast exceeds memory_limit. */
 int zf_run_open(struct zf_run **out, const struct zf_conf *conf, unsigned want);
+
+/* The same on training data that `make` puts into out->train, from settings of the step alone
+ * (zf_settings_fill_step) and the model's configuration: no tokenizer, no files, no hashes. */
+typedef int (*zf_run_maker)(void *ctx, struct zf_run_data *out, const struct zf_settings *s,
+                            const struct zf_config *c);
+int zf_run_open_made(struct zf_run **out, const struct zf_conf *conf, zf_run_maker make, void *ctx);
 void zf_run_free(struct zf_run *r); /* takes NULL */
 
 /* The learning rate of step 1, 2, ...: warm-up, then constant, linear or cosine to 0. */
 double zf_lr_at(const struct zf_settings *s, int64_t step, int64_t steps);
 
-/* One step's estimate without changing a weight, for --dry-run: fills probe[0..q). */
-int zf_run_try(struct zf_run *r, struct zf_zo_probe *probe);
-
 /* Mean loss over the training batch that begins at `place` of the sequence of examples, for each
  * stream of `pt`; micro-batch after micro-batch. */
 int zf_run_batch_loss(struct zf_run *r, int64_t place, const struct zf_perturb *pt, double *loss);
+
+/* The estimate of step 1, 2, ... on its batch: fills probe[0..q), changes no weight. */
+int zf_run_estimate(struct zf_run *r, int64_t step, struct zf_zo_probe *probe);
+
+/* The update of that step. */
+void zf_run_update(struct zf_run *r, int64_t step, const struct zf_zo_probe *probe, double lr);
 
 #endif

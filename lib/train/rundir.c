@@ -153,8 +153,9 @@ int zf_rundir_status(const struct zf_rundir *d, const struct zf_run *r,
                 (long long)r->steps, (long long)o->best_step, (unsigned long long)r->set.seed);
   zf_buf_printf(&b, "  \"seconds\": %.3f,\n  \"cpu\": \"%s\",\n  \"cpu_flags\": \"%s\",\n",
                 o->seconds, zf_cpu_brand(), zf_cpu_names(names, zf_cpu_flags()));
-  zf_buf_printf(&b, "  \"kernels\": \"%s\",\n  \"threads\": %d,\n  \"noise\": %d,\n",
-                zf_kern_name(ZF_COMPUTE_F32), zf_kern_nthreads(), ZF_NOISE_ID);
+  zf_buf_printf(&b, "  \"compute\": \"%s\",\n  \"kernels\": \"%s\",\n  \"zo_eps\": %.9g,\n",
+                zf_compute_name(r->set.compute), zf_kern_name(r->set.compute), r->set.zo.eps);
+  zf_buf_printf(&b, "  \"threads\": %d,\n  \"noise\": %d,\n", zf_kern_nthreads(), ZF_NOISE_ID);
   zf_buf_printf(&b, "  \"base_hash\": \"%s\",\n  \"data_hash\": \"%s\",\n", r->base_hash,
                 r->data.hash);
   zf_buf_printf(&b, "  \"parameters\": %lld,\n  \"trained_parameters\": %lld,\n",

@@ -34,9 +34,12 @@ const struct zf_conf_key zf_train_keys[] = {
      .choices = "auto|f32|f16|bf16"},
     {"save_dtype", ZF_CONF_ENUM, "auto", "dtype of the saved model; auto: as trained",
      .choices = "auto|f32|f16|bf16"},
+    {"compute", ZF_CONF_ENUM, "auto",
+     "arithmetic of the matrix products; auto: bf16 where the processor has it, else f32",
+     .choices = "auto|f32|bf16|int8"},
     {"trainable", ZF_CONF_STRS, "*", "globs over tensor names: which parameters train"},
-    {"threads", ZF_CONF_INT, "auto", "auto: physical cores, or one while that is faster", .min = 1, .max = 1024,
-     .choices = "auto"},
+    {"threads", ZF_CONF_INT, "auto", "auto: physical cores, or one while that is faster", .min = 1,
+     .max = 1024, .choices = "auto"},
     {"memory_limit", ZF_CONF_BYTES, NULL, "refuse to start when the forecast is above (8G, 512M)",
      .min = 1, .max = 1e15},
 
@@ -75,7 +78,8 @@ const struct zf_conf_key zf_train_keys[] = {
      .max = 1 << 20},
     {"seed", ZF_CONF_INT, "42", "of directions, data order and splits", .min = 0, .max = SEED_MAX},
 
-    {"zo_eps", ZF_CONF_NUM, "1e-3", "distance of the two evaluations", .min = 1e-12, .max = 1e3},
+    {"zo_eps", ZF_CONF_NUM, "auto", "distance of the two evaluations; auto: 1e-3, with int8 1e-2",
+     .min = 1e-12, .max = 1e3, .choices = "auto"},
     {"zo_probes", ZF_CONF_INT, "1", "directions a step (n of n-SPSA)", .min = 1,
      .max = ZF_ZO_MAXPROBES},
     {"zo_direction", ZF_CONF_ENUM, "gaussian", "distribution of z",
@@ -98,8 +102,8 @@ const struct zf_conf_key zf_train_keys[] = {
     {"loss_watchdog_threshold", ZF_CONF_NUM, "auto",
      "loss that counts as exploded; auto: 4 times the mean of the first ten steps", .min = 1e-9,
      .max = 1e30, .choices = "auto"},
-    {"loss_watchdog_patience", ZF_CONF_INT, "10", "so many steps in a row above it, or with g = 0, end the run",
-     .min = 1, .max = 1e9},
+    {"loss_watchdog_patience", ZF_CONF_INT, "10",
+     "so many steps in a row above it, or with g = 0, end the run", .min = 1, .max = 1e9},
     {0},
 };
 
@@ -113,6 +117,11 @@ static int choice(const struct zf_conf *c, const char *key, const char *words) {
     words += m + (words[m] == '|');
   }
   return -1;
+}
+
+static enum zf_compute compute_of(const struct zf_conf *c) {
+  int v = choice(c, "compute", "auto|f32|bf16|int8");
+  return v ? (enum zf_compute)(v - 1) : zf_compute_auto();
 }
 
 static int dtype_of(const struct zf_conf *c, const char *key) {
@@ -188,7 +197,6 @@ static int fill_data(struct zf_settings *s, const struct zf_conf *c) {
                          "'val_set_size' has no effect: val_datasets names the dev files");
   s->num_train = zf_conf_int(c, "num_train", 0);
   s->num_eval = zf_conf_int(c, "num_eval", 0);
-  s->sequence_len = zf_conf_int(c, "sequence_len", 0);
   static const int eos[] = {-1, 1, 0};
   s->add_eos = eos[choice(c, "add_eos", "auto|true|false")];
   return 0;
@@ -213,7 +221,8 @@ static int fill_optimizer(struct zf_settings *s, const struct zf_conf *c) {
   s->seed = (uint64_t)zf_conf_int(c, "seed", 42);
   s->zo = (struct zf_zo){
       .seed = s->seed,
-      .eps = zf_conf_num(c, "zo_eps", 1e-3),
+      /* Rounding to int8 needs the distance: DESIGN, "Compute precision". */
+      .eps = zf_conf_num(c, "zo_eps", s->compute == ZF_COMPUTE_INT8 ? 1e-2 : 1e-3),
       .probes = (int)zf_conf_int(c, "zo_probes", 1),
       .direction = choice(c, "zo_direction", "gaussian|rademacher"),
   };
@@ -238,18 +247,28 @@ static int fill_loop(struct zf_settings *s, const struct zf_conf *c) {
   return 0;
 }
 
-int zf_settings_fill(struct zf_settings *s, const struct zf_conf *c) {
+enum zf_compute zf_compute_auto(void) {
+  return zf_kern_native(ZF_COMPUTE_BF16) ? ZF_COMPUTE_BF16 : ZF_COMPUTE_F32;
+}
+
+int zf_settings_fill_step(struct zf_settings *s, const struct zf_conf *c) {
   memset(s, 0, sizeof *s);
   s->base_model = zf_conf_str(c, "base_model");
-  s->output_dir = zf_conf_str(c, "output_dir");
-  s->overwrite = zf_conf_bool(c, "overwrite_output_dir");
   s->dtype = dtype_of(c, "dtype");
-  s->save_dtype = dtype_of(c, "save_dtype");
+  s->compute = compute_of(c);
   s->ntrainable = zf_conf_strs(c, "trainable", &s->trainable);
   s->threads = (int)zf_conf_int(c, "threads", 0);
   s->memory_limit = zf_conf_bytes(c, "memory_limit", 0);
-  int rc = fill_data(s, c);
-  if (!rc) rc = fill_optimizer(s, c);
+  s->sequence_len = zf_conf_int(c, "sequence_len", 0);
+  return fill_optimizer(s, c);
+}
+
+int zf_settings_fill(struct zf_settings *s, const struct zf_conf *c) {
+  int rc = zf_settings_fill_step(s, c);
+  s->output_dir = zf_conf_str(c, "output_dir");
+  s->overwrite = zf_conf_bool(c, "overwrite_output_dir");
+  s->save_dtype = dtype_of(c, "save_dtype");
+  if (!rc) rc = fill_data(s, c);
   if (!rc) rc = fill_loop(s, c);
   return rc;
 }

@@ -20,8 +20,9 @@ struct zf_settings {
   int dtype, save_dtype; /* enum zf_dtype, or -1: auto */
   const char *const *trainable;
   int64_t ntrainable;
-  int threads;          /* 0: auto */
-  int64_t memory_limit; /* bytes; 0: none */
+  enum zf_compute compute; /* auto is resolved */
+  int threads;             /* 0: auto */
+  int64_t memory_limit;    /* bytes; 0: none */
 
   struct zf_data_file *train, *val, *test;
   int64_t ntrain, nval, ntest;
@@ -48,7 +49,13 @@ struct zf_settings {
 /* The schema: a table for zf_conf_new. */
 extern const struct zf_conf_key zf_train_keys[];
 
-/* Fills `s` from a checked conf, which outlives it.  ZF_EUSAGE names the key. */
+/* What `compute: auto` means on this processor: bf16 where there are instructions for it, else f32.
+ */
+enum zf_compute zf_compute_auto(void);
+
+/* Fills `s` from a checked conf, which outlives it.  ZF_EUSAGE names the key.  _step fills model,
+ * arithmetic, batch and step alone: no data, scores or output. */
+int zf_settings_fill_step(struct zf_settings *s, const struct zf_conf *c);
 int zf_settings_fill(struct zf_settings *s, const struct zf_conf *c);
 void zf_settings_free(struct zf_settings *s);
 

@@ -116,6 +116,15 @@ END
 case_ "two configs" 2 "$ZOFT" train a.yaml b.yaml <<'END'
 zoft: expected one config file, found 'a.yaml' and 'b.yaml'
 END
+case_ "unknown arithmetic" 2 "$ZOFT" train "$T/good.yaml" compute=bf61 <<'END'
+zoft: command line: 'compute' expects one of auto, f32, bf16 or int8, found 'bf61': did you mean 'bf16'?
+END
+case_ "unknown arithmetic of a bare model" 2 "$ZOFT" score $DEMO/model --text README.md --compute fp16 <<'END'
+zoft: --compute expects one of f32, bf16 or int8, found 'fp16'
+END
+case_ "--compute beside a config" 2 "$ZOFT" eval "$T/good.yaml" --compute bf16 <<'END'
+zoft: --compute is for --text: a config says compute=bf16
+END
 case_ "unknown CPU feature" 2 "$ZOFT" env --cpumask=avx3 <<'END'
 zoft: --cpumask: 'avx3' is none of avx2, avx512, avx512bf16, avx512vnni, neon, none or a number
 END

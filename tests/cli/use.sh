@@ -17,6 +17,7 @@ Commands:
   tokenize   ids, pieces and offsets of a text, and back
   inspect    what is in a model, weights file, tokenizer, data file or step log
   validate   check config, model, tokenizer and data, and show what is learned
+  bench      how fast this machine runs a training step
   env        what this machine and this build are
 
 Examples:
@@ -41,6 +42,7 @@ Commands:
   tokenize   ids, pieces and offsets of a text, and back
   inspect    what is in a model, weights file, tokenizer, data file or step log
   validate   check config, model, tokenizer and data, and show what is learned
+  bench      how fast this machine runs a training step
   env        what this machine and this build are
 
 Examples:
@@ -52,7 +54,7 @@ Examples:
 3 invalid model, tokenizer, data or log, 4 memory limit, 5 gate, 6 diverged,
 130/143 interrupted.
 END
-for c in train eval score generate tokenize inspect validate env; do
+for c in train eval score generate tokenize inspect validate bench env; do
   check "help of $c" sh -c "'$ZOFT' $c -h | grep -q '^Usage: zoft $c'"
   check "man page names $c" grep -q "^\.B $c" cmd/zoft.1
   check "completion names $c" grep -qw "$c" cmd/zoft.bash
@@ -84,13 +86,14 @@ check "give the same weights as well" cmp "$T/bits.first" "$T/bits.now"
 check "an option without effect is named" sh -c "'$ZOFT' train configs/demo.yaml output_dir='$T/idle' max_steps=1 \
   val_datasets=[] eval_steps=never test_datasets=[] early_stopping_patience=3 --json 2>&1 >/dev/null |
   grep -q 'warning: early_stopping_patience has no effect: there are no dev scores'"
-case_ "eval" 0 "$ZOFT" eval configs/demo.yaml num_eval=40 -q <<'END'
+# Exact numbers are those of f32; `auto` differs from machine to machine.
+case_ "eval" 0 "$ZOFT" eval configs/demo.yaml num_eval=40 compute=f32 -q <<'END'
       examples    loss  perplexity  accuracy      F1
 ────────────────────────────────────────────────────
 dev        300  0.7666           -    50.0 %  33.3 %
 test        40  0.8421           -    40.0 %  28.6 %
 END
-case_ "eval gate" 5 "$ZOFT" eval configs/demo.yaml num_eval=40 --fail-under 99.9 -q <<'END'
+case_ "eval gate" 5 "$ZOFT" eval configs/demo.yaml num_eval=40 compute=f32 --fail-under 99.9 -q <<'END'
 zoft: dev accuracy 50.0 % is below --fail-under 99.9
       examples    loss  perplexity  accuracy      F1
 ────────────────────────────────────────────────────
@@ -103,6 +106,7 @@ output_dir: TMP/dry  # command line
 overwrite_output_dir: true  # configs/demo.yaml:10:23
 dtype: auto  # configs/demo.yaml:32:8
 save_dtype: auto  # default
+compute: auto  # configs/demo.yaml:44:10
 trainable: ["*"]  # configs/demo.yaml:31:12
 threads: auto  # default
 data_dir: datasets  # default
@@ -232,6 +236,44 @@ model.layers.1.input_layernorm.weight           BF16         [64]    N B
 model.layers.1.mlp.down_proj.weight             BF16    [64, 176]  N kB
 ... and 26 more: --all shows them
 END
+# Arithmetic: what was asked for is said, and where it is emulated.
+arith() { # arith WORDS...: the lines of a dry run about kernels, eps and warnings
+  "$ZOFT" train configs/demo.yaml output_dir="$T/dry" num_train=16 val_datasets=[] test_datasets=[] zo_eps=auto \
+    threads=1 --dry-run "$@" 2>&1 >/dev/null | sed -n 's/^steps.*\(eps [0-9.e-]*\).*/\1/p; /^kernels/p; /^warning/p'
+}
+case_ "f32 never warns" 0 arith compute=f32 --cpumask none <<'END'
+eps 0.001
+kernels    f32 on ref, 1 thread
+END
+case_ "auto is f32 where there is nothing else" 0 arith --cpumask none <<'END'
+eps 0.001
+kernels    f32 on ref, 1 thread
+END
+case_ "bf16 emulated" 0 arith compute=bf16 --cpumask none <<'END'
+eps 0.001
+kernels    bf16 on ref, 1 thread
+warning: compute bf16 is not native here: the 29 products of a pass run emulated, slower than f32
+END
+case_ "int8 emulated, at its own eps" 0 arith compute=int8 --cpumask none <<'END'
+eps 0.01
+kernels    int8 on ref, 1 thread
+warning: compute int8 is not native here: the 29 products of a pass run emulated, slower than f32
+END
+case_ "int8 with a small eps" 0 arith compute=int8 zo_eps=1e-3 --cpumask none <<'END'
+eps 0.001
+kernels    int8 on ref, 1 thread
+warning: compute int8 is not native here: the 29 products of a pass run emulated, slower than f32
+warning: zo_eps 0.001 is small for compute int8: its rounding hides part of the difference of the two losses, so that g follows f32's less closely; auto is 1e-2
+END
+check "a pinned run" "$ZOFT" train configs/demo.yaml output_dir="$T/f32" max_steps=2 num_train=32 val_datasets=[] \
+  test_datasets=[] compute=f32 -q --json >"$T/f32.json"
+check "run.json names its arithmetic" grep -q '"compute": "f32"' "$T/f32/run.json"
+check "and so does the log" sh -c "'$ZOFT' inspect '$T/f32/steps.log' --json | grep -q '\"kernels\": \"f32\"'"
+for c in f32 bf16 int8; do
+  check "env: $c" sh -c "'$ZOFT' env --cpumask none | grep -q '^$c  *\(native\|emulated\) on ref'"
+done
+check "score in f32 is the default" sh -c "'$ZOFT' score $DEMO/model --text '$T/lines.txt' --compute f32 >'$T/a';
+  '$ZOFT' score $DEMO/model --text '$T/lines.txt' | cmp - '$T/a'"
 mkdir -p "$T/hub/models--ORG--NAME/refs" "$T/hub/models--ORG--NAME/snapshots"
 printf abc123 >"$T/hub/models--ORG--NAME/refs/main"
 cp -r $DEMO/model "$T/hub/models--ORG--NAME/snapshots/abc123"

@@ -343,7 +343,7 @@ START_TEST(test_decode) {
   int32_t seq[10], again[10], id;
   struct zf_decoder *d;
   fill(seq, 3, m, 6);
-  ck_ok(zf_decoder_new(&d, m, 3, 9));
+  ck_ok(zf_decoder_new(&d, m, 3, 9, ZF_COMPUTE_F32));
   ck_ok(zf_decoder_begin(d, seq, 3));
   for (int64_t n = 3; n < 10; n++) {
     float *all = logits_of(m, seq, n), *last = all + (n - 1) * m->config.vocab;

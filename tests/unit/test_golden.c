@@ -142,7 +142,7 @@ static double check_prompt(const struct zf_model *m, const json_t *p) {
   struct zf_decoder *d;
   struct zf_sampling s = {.top_p = 1};
   double worst = 0;
-  ck_ok(zf_decoder_new(&d, m, n, n + (int64_t)json_array_size(greedy)));
+  ck_ok(zf_decoder_new(&d, m, n, n + (int64_t)json_array_size(greedy), ZF_COMPUTE_F32));
   ck_ok(zf_decoder_begin(d, id, n));
   for (size_t i = 0; i < json_array_size(top); i++) {
     double got = (double)zf_decoder_logits(d)[json_integer_value(json_array_get(top, i))];

@@ -1,0 +1,180 @@
+/* zoft bench: how fast this machine runs what training runs. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "kern/peak.h"
+#include "load.h"
+#include "train/bench.h"
+#include "ui.h"
+
+static int64_t repeat = 7;
+
+static const struct zc_opt options[] = {
+    {"repeat", 0, ZC_INT, "N", "turns that medians are taken of (7)", &repeat},
+    {0},
+};
+
+static int on_stopped(void *ctx) {
+  (void)ctx;
+  return zc_signal();
+}
+
+/* --- bench step --- */
+
+/* Settings of a whole config that nothing here reads. */
+static void say_unused(const struct zf_conf *conf) {
+  struct zf_buf b = {0};
+  int n = 0;
+  for (const struct zf_conf_key *k = zf_train_keys; k->name; k++) {
+    if (zf_bench_uses(k->name) || !zf_conf_has(conf, k->name)) continue;
+    if (!strcmp(zf_conf_origin(conf, k->name), "default")) continue;
+    zf_buf_printf(&b, "%s%s", n++ ? ", " : "", k->name);
+  }
+  if (n)
+    zc_warn("%d setting%s no effect here, where tokens are random: %s", n,
+            n > 1 ? "s have" : " has", b.data);
+  zf_buf_free(&b);
+}
+
+static void say_step(const struct zf_run *r) {
+  char a[32], b[32];
+  const struct zf_model *m = r->model;
+  const struct zf_dataset *d = r->data.train;
+  zc_say("model      %s (%s), %s parameters, %s trained", m->dir, m->config.family->model_type,
+         zc_count(a, (double)zf_params_count(&m->params, 0)),
+         zc_count(b, (double)zf_params_count(&m->params, 1)));
+  zc_say("batch      %lld x %lld tokens, %lld at once, %d probe%s", (long long)d->n,
+         (long long)zf_example_tokens(d, 0), (long long)r->set.micro_batch, r->set.zo.probes,
+         r->set.zo.probes > 1 ? "s" : "");
+  zc_say("kernels    %s on %s, %d thread%s; medians of %lld turn%s",
+         zf_compute_name(r->set.compute), zf_kern_name(r->set.compute), zf_kern_nthreads(),
+         zf_kern_nthreads() > 1 ? "s" : "", (long long)repeat, repeat > 1 ? "s" : "");
+  zc_say_run_compute(r);
+}
+
+/* One line of the table: time, and what applies of rate and share of the peak. */
+static void part(struct zc_table *t, const char *name, double seconds, double tokens, double ops,
+                 double peak) {
+  char ms[32], rate[32] = "", share[32] = "";
+  snprintf(ms, sizeof ms, "%.2f", 1e3 * seconds);
+  if (tokens > 0) snprintf(rate, sizeof rate, "%.0f", tokens / seconds);
+  if (ops > 0) snprintf(share, sizeof share, "%.3f", ops / seconds / peak);
+  zc_table_row(t, (const char *const[]){name, ms, rate, share});
+}
+
+static void print_step(const struct zf_run *r, const struct zf_bench *o) {
+  char a[32], b[32], name[64];
+  double T = (double)o->tokens;
+  struct zc_table *t = zc_table_new("lrrr");
+  zc_table_row(
+      t, (const char *const[]){zf_objective_name(o->objective), "ms", "tokens/s", "of the peak"});
+  part(t, "step", o->step, (double)o->passes * T, o->step_ops, o->peak);
+  part(t, "plain forward", o->forward, T, o->forward_ops, o->peak);
+  part(t, "  without the head", o->body, T, o->body_ops, o->peak);
+  part(t, "noise", o->noise, 0, 0, 0);
+  part(t, "update", o->update, 0, 0, 0);
+  snprintf(name, sizeof name, "step - %lld forwards - noise - update", (long long)o->passes);
+  part(t, name, o->other, 0, 0, 0);
+  zc_table_print(t, 1);
+  printf("\nstep / %lld forwards  %.3f\npeak               %.1f GFLOP/s (%s)\n"
+         "memory             %s peak, weights %s\n",
+         (long long)o->passes, o->ratio, o->peak * 1e-9, zf_peak_name(r->set.compute),
+         zf_human_bytes(a, (double)zf_peak_rss()), zf_human_bytes(b, (double)r->forecast.weights));
+}
+
+static void print_step_json(const struct zf_run *r, const struct zf_bench *o) {
+  double T = (double)o->tokens;
+  printf("{\"objective\": \"%s\", \"compute\": \"%s\", \"kernels\": \"%s\", \"threads\": %d, "
+         "\"tokens\": %lld, ",
+         zf_objective_name(o->objective), zf_compute_name(r->set.compute),
+         zf_kern_name(r->set.compute), zf_kern_nthreads(), (long long)o->tokens);
+  printf("\"step_ms\": %.4f, \"forward_ms\": %.4f, \"noise_ms\": %.4f, \"update_ms\": %.4f, "
+         "\"other_ms\": %.4f, \"step_over_two_forwards\": %.4f, ",
+         1e3 * o->step, 1e3 * o->forward, 1e3 * o->noise, 1e3 * o->update, 1e3 * o->other,
+         o->ratio);
+  printf("\"tokens_per_s\": %.1f, \"forward_tokens_per_s\": %.1f, \"peak_fraction\": %.4f, "
+         "\"forward_peak_fraction\": %.4f, ",
+         (double)o->passes * T / o->step, T / o->forward, o->step_ops / o->step / o->peak,
+         o->forward_ops / o->forward / o->peak);
+  printf("\"forward_body_ms\": %.4f, \"forward_body_peak_fraction\": %.4f, \"peak_gflops\": %.2f, "
+         "\"peak_rss_bytes\": %lld, \"weights_bytes\": %lld}\n",
+         1e3 * o->body, o->body_ops / o->body / o->peak, o->peak * 1e-9, (long long)zf_peak_rss(),
+         (long long)r->forecast.weights);
+}
+
+static int bench_step(const struct zc_args *a) {
+  struct zf_conf *conf = NULL;
+  struct zf_run *r = NULL;
+  struct zf_bench o;
+  int rc = zc_conf_load(&conf, a, zf_bench_keys());
+  if (!rc) say_unused(conf);
+  if (!rc) zc_catch_signals();
+  if (!rc) rc = zf_bench_open(&r, conf);
+  if (!rc) say_step(r);
+  if (!rc) rc = zf_bench_step(&o, r, repeat, on_stopped, NULL);
+  if (!rc && zc_common.json)
+    print_step_json(r, &o);
+  else if (!rc)
+    print_step(r, &o);
+  zf_run_free(r);
+  zf_conf_free(conf);
+  return rc;
+}
+
+/* --- all benches --- */
+
+static const struct {
+  const char *name, *about;
+  int (*run)(const struct zc_args *a);
+} benches[] = {
+    {"step", "a training step on random tokens, part by part", bench_step},
+};
+enum { BENCHES = sizeof benches / sizeof *benches };
+
+static int list(void) {
+  if (zc_common.json) {
+    for (int i = 0; i < BENCHES; i++)
+      printf("%s\"%s\"", i ? ", " : "{\"benches\": [", benches[i].name);
+    printf("]}\n");
+    return 0;
+  }
+  for (int i = 0; i < BENCHES; i++) printf("%-10s %s\n", benches[i].name, benches[i].about);
+  return 0;
+}
+
+static int run(const struct zc_args *a) {
+  if (a->nword == 0 && a->nset == 0) return list();
+  if (repeat < 1 || repeat > 10000)
+    return zf_error(ZF_EUSAGE, "--repeat: expected 1 to 10000, found %lld", (long long)repeat);
+  for (int i = 0; a->nword && i < BENCHES; i++)
+    if (!strcmp(a->word[0], benches[i].name)) {
+      struct zc_args rest = *a;
+      rest.word++;
+      rest.nword--;
+      return benches[i].run(&rest);
+    }
+  return zf_error(ZF_EUSAGE, "expected what to measure, found '%s': 'zoft bench' lists it",
+                  a->nword ? a->word[0] : a->set[0]);
+}
+
+const struct zc_command zc_bench = {
+    "bench",
+    "how fast this machine runs a training step",
+    "zoft bench step [config.yaml] [key=value ...] [options]",
+    "Runs steps as training does, on random tokens: no data and no output directory are needed.\n"
+    "Beside a step it measures, in turns, a plain forward pass of the same batch, the noise, the\n"
+    "update, and the peak rate of multiply-adds of the processor; 'step / 2 forwards' is what a "
+    "step\n"
+    "costs beyond its passes. objective=lm takes the loss on every token, objective=options on "
+    "two\n"
+    "options of one token behind each prompt, as classification does. sequence_len is 64 unless "
+    "set.\n\n"
+    "Examples:\n"
+    "  zoft bench\n"
+    "  zoft bench step base_model=DIR micro_batch_size=16 sequence_len=64\n"
+    "  zoft bench step base_model=DIR objective=options compute=f32 threads=1 --json\n"
+    "  zoft bench step configs/sst2.yaml base_model=DIR --repeat 15\n",
+    options,
+    run,
+};

@@ -1,0 +1,80 @@
+/* What the keys of config.yaml mean: arithmetic and the distance that goes with it, and what is
+ * left to `auto`. */
+#include "base/cpu.h"
+#include "train/settings.h"
+#include "unit/unit.h"
+
+/* Fills settings from a small config and `words` ("a=1 b=2"). */
+static void fill(struct zf_settings *s, struct zf_conf **c, const char *words) {
+  static const char base[] = "base_model: m\nlearning_rate: 1e-4\n"
+                             "datasets:\n  - {path: a.jsonl, type: text}\n";
+  const struct zf_conf_key *const tables[] = {zf_train_keys};
+  char copy[256];
+  snprintf(copy, sizeof copy, "%s", words);
+  ck_ok(zf_conf_new(c, tables, 1));
+  ck_ok(zf_conf_text(*c, base, sizeof base - 1, "base.yaml"));
+  for (char *w = strtok(copy, " "); w; w = strtok(NULL, " ")) ck_ok(zf_conf_word(*c, w));
+  ck_ok(zf_conf_check(*c));
+  ck_ok(zf_settings_fill(s, *c));
+}
+
+START_TEST(test_compute) {
+  static const struct {
+    const char *words;
+    int compute; /* -1: what auto is */
+    double eps;
+  } row[] = {
+      {"", -1, 1e-3},
+      {"compute=auto", -1, 1e-3},
+      {"compute=f32", ZF_COMPUTE_F32, 1e-3},
+      {"compute=bf16", ZF_COMPUTE_BF16, 1e-3},
+      {"compute=int8", ZF_COMPUTE_INT8, 1e-2},
+      {"compute=int8 zo_eps=auto", ZF_COMPUTE_INT8, 1e-2},
+      {"compute=int8 zo_eps=1e-3", ZF_COMPUTE_INT8, 1e-3},
+      {"compute=f32 zo_eps=0.5", ZF_COMPUTE_F32, 0.5},
+  };
+  for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+    struct zf_settings s;
+    struct zf_conf *c;
+    fill(&s, &c, row[i].words);
+    ck_assert_int_eq(s.compute, row[i].compute < 0 ? (int)zf_compute_auto() : row[i].compute);
+    ck_assert(s.zo.eps == row[i].eps);
+    zf_settings_free(&s);
+    zf_conf_free(c);
+  }
+}
+END_TEST
+
+/* auto takes bf16 from the processor alone, and never what would be emulated. */
+START_TEST(test_auto) {
+  zf_kern_init(0);
+  ck_assert_int_eq(zf_compute_auto(), ZF_COMPUTE_F32);
+  zf_kern_init(zf_cpu_flags());
+  ck_assert(zf_kern_native(zf_compute_auto()));
+  ck_assert_int_eq(zf_compute_auto() == ZF_COMPUTE_BF16, zf_kern_native(ZF_COMPUTE_BF16));
+}
+END_TEST
+
+START_TEST(test_names) {
+  const struct zf_conf_key *const tables[] = {zf_train_keys};
+  for (int k = 0; k < ZF_COMPUTES; k++) {
+    struct zf_conf *c;
+    char word[32];
+    snprintf(word, sizeof word, "compute=%s", zf_compute_name((enum zf_compute)k));
+    ck_ok(zf_conf_new(&c, tables, 1));
+    ck_ok(zf_conf_word(c, word));
+    zf_conf_free(c);
+  }
+}
+END_TEST
+
+int main(void) {
+  Suite *s = suite_create("settings");
+  TCase *t = tcase_create("settings");
+  zf_kern_init(zf_cpu_flags());
+  tcase_add_test(t, test_compute);
+  tcase_add_test(t, test_auto);
+  tcase_add_test(t, test_names);
+  suite_add_tcase(s, t);
+  return unit_run(s);
+}
