@@ -21,7 +21,7 @@ static const struct zc_opt options[] = {
      &text_file},
     {"generate", 0, ZC_FLAG, NULL, "completion tasks: decode greedily and report token F1",
      &generate_f1},
-    {"compute", 0, ZC_STR, "NAME", "with --text: f32 (default), bf16 or int8 products", &compute},
+    {"compute", 0, ZC_STR, "NAME", "with --text: f32 (default) or bf16 products", &compute},
     {"fail-under", 0, ZC_NUM, "X", "exit 5 when accuracy (percent) is below X", &fail_under},
     {0},
 };

@@ -21,7 +21,7 @@ static const struct zc_opt options[] = {
     {"top-p", 0, ZC_NUM, "P", "sample among the likeliest of total share P (1)", &top_p},
     {"samples", 0, ZC_INT, "N", "how many texts (1)", &number},
     {"seed", 0, ZC_INT, "N", "of sampling (42)", &seed},
-    {"compute", 0, ZC_STR, "NAME", "products in f32 (default), bf16 or int8", &compute},
+    {"compute", 0, ZC_STR, "NAME", "products in f32 (default) or bf16", &compute},
     {"no-special", 0, ZC_FLAG, NULL, "do not add what the tokenizer puts before a text (BOS)",
      &no_special},
     {0},

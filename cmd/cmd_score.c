@@ -13,7 +13,7 @@ static int whole;
 
 static const struct zc_opt options[] = {
     {"text", 0, ZC_STR, "FILE", "texts to score, one a line; - reads standard input", &text_file},
-    {"compute", 0, ZC_STR, "NAME", "products in f32 (default), bf16 or int8", &compute},
+    {"compute", 0, ZC_STR, "NAME", "products in f32 (default) or bf16", &compute},
     {"whole", 0, ZC_FLAG, NULL, "the file is one text", &whole},
     {0},
 };

@@ -76,7 +76,7 @@ int zc_compute(enum zf_compute *out, const char *name) {
       *out = (enum zf_compute)c;
       return 0;
     }
-  return zf_error(ZF_EUSAGE, "--compute expects one of f32, bf16 or int8, found '%s'", name);
+  return zf_error(ZF_EUSAGE, "--compute expects one of f32 or bf16, found '%s'", name);
 }
 
 void zc_say_compute(const struct zf_model *m, enum zf_compute c) {
@@ -89,12 +89,7 @@ void zc_say_compute(const struct zf_model *m, enum zf_compute c) {
 }
 
 void zc_say_run_compute(const struct zf_run *r) {
-  const double least = 3e-3;
   zc_say_compute(r->model, r->set.compute);
-  if (r->set.compute == ZF_COMPUTE_INT8 && r->set.zo.eps < least)
-    zc_warn("zo_eps %g is small for compute int8: its rounding hides part of the difference of the "
-            "two losses, so that g follows f32's less closely; auto is 1e-2",
-            r->set.zo.eps);
 }
 
 int zc_open_model(struct zf_model **m, struct zf_tok **tok, const char *base_model) {

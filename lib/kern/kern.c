@@ -36,7 +36,7 @@ void zf_kern_init(unsigned flags) {
 }
 
 const char *zf_compute_name(enum zf_compute c) {
-  static const char *const name[] = {"f32", "bf16", "int8"};
+  static const char *const name[] = {"f32", "bf16"};
   return name[c];
 }
 

@@ -40,8 +40,8 @@ enum { ZF_KC = 256, ZF_KC_BF16 = 2048, ZF_MAXSTREAM = 2 };
  *          to zero; dot = sums of chains over ZF_KC_BF16 inputs each. Everything else is f32.
  * Each again has the same bits on every instruction set; where the processor has no
  * instruction for it, it is emulated (zf_kern_native). */
-enum zf_compute { ZF_COMPUTE_F32, ZF_COMPUTE_BF16, ZF_COMPUTE_INT8, ZF_COMPUTES };
-const char *zf_compute_name(enum zf_compute c); /* "f32", "bf16", "int8" */
+enum zf_compute { ZF_COMPUTE_F32, ZF_COMPUTE_BF16, ZF_COMPUTES };
+const char *zf_compute_name(enum zf_compute c); /* "f32", "bf16" */
 
 struct zf_streams {
   int n;                   /* 1..ZF_MAXSTREAM */

@@ -36,7 +36,7 @@ const struct zf_conf_key zf_train_keys[] = {
      .choices = "auto|f32|f16|bf16"},
     {"compute", ZF_CONF_ENUM, "auto",
      "arithmetic of the matrix products; auto: bf16 where the processor has it, else f32",
-     .choices = "auto|f32|bf16|int8"},
+     .choices = "auto|f32|bf16"},
     {"trainable", ZF_CONF_STRS, "*", "globs over tensor names: which parameters train"},
     {"threads", ZF_CONF_INT, "auto", "auto: physical cores, or one while that is faster", .min = 1,
      .max = 1024, .choices = "auto"},
@@ -78,8 +78,7 @@ const struct zf_conf_key zf_train_keys[] = {
      .max = 1 << 20},
     {"seed", ZF_CONF_INT, "42", "of directions, data order and splits", .min = 0, .max = SEED_MAX},
 
-    {"zo_eps", ZF_CONF_NUM, "auto", "distance of the two evaluations; auto: 1e-3, with int8 1e-2",
-     .min = 1e-12, .max = 1e3, .choices = "auto"},
+    {"zo_eps", ZF_CONF_NUM, "1e-3", "distance of the two evaluations", .min = 1e-12, .max = 1e3},
     {"zo_probes", ZF_CONF_INT, "1", "directions a step (n of n-SPSA)", .min = 1,
      .max = ZF_ZO_MAXPROBES},
     {"zo_direction", ZF_CONF_ENUM, "gaussian", "distribution of z",
@@ -120,7 +119,7 @@ static int choice(const struct zf_conf *c, const char *key, const char *words) {
 }
 
 static enum zf_compute compute_of(const struct zf_conf *c) {
-  int v = choice(c, "compute", "auto|f32|bf16|int8");
+  int v = choice(c, "compute", "auto|f32|bf16");
   return v ? (enum zf_compute)(v - 1) : zf_compute_auto();
 }
 
@@ -221,8 +220,7 @@ static int fill_optimizer(struct zf_settings *s, const struct zf_conf *c) {
   s->seed = (uint64_t)zf_conf_int(c, "seed", 42);
   s->zo = (struct zf_zo){
       .seed = s->seed,
-      /* Rounding to int8 needs the distance: DESIGN, "Compute precision". */
-      .eps = zf_conf_num(c, "zo_eps", s->compute == ZF_COMPUTE_INT8 ? 1e-2 : 1e-3),
+      .eps = zf_conf_num(c, "zo_eps", 1e-3),
       .probes = (int)zf_conf_int(c, "zo_probes", 1),
       .direction = choice(c, "zo_direction", "gaussian|rademacher"),
   };

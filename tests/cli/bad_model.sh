@@ -129,7 +129,7 @@ case_ "every target masked" 3 "$ZOFT" train "$T/text.yaml" -q <<'END'
 zoft: TMP/blank.jsonl: the training set has no target: all 2 examples are empty or masked
 END
 case_ "example longer than sequence_len" 3 train sequence_len=20 excess_length_strategy=raise <<'END'
-zoft: datasets/demo/train.jsonl:939: the example has 25 tokens, sequence_len is 20
+zoft: datasets/demo/train.jsonl:382: the example has 33 tokens, sequence_len is 20
 END
 case_ "all examples dropped" 3 train sequence_len=4 excess_length_strategy=drop <<'END'
 zoft: datasets/demo/train.jsonl: the training set is empty: all 1000 examples are longer than sequence_len and were dropped

@@ -91,14 +91,14 @@ case_ "eval" 0 "$ZOFT" eval configs/demo.yaml num_eval=40 compute=f32 -q <<'END'
       examples    loss  perplexity  accuracy      F1
 ────────────────────────────────────────────────────
 dev        300  0.7666           -    50.0 %  33.3 %
-test        40  0.8421           -    40.0 %  28.6 %
+test        40  0.7305           -    55.0 %  35.5 %
 END
 case_ "eval gate" 5 "$ZOFT" eval configs/demo.yaml num_eval=40 compute=f32 --fail-under 99.9 -q <<'END'
 zoft: dev accuracy 50.0 % is below --fail-under 99.9
       examples    loss  perplexity  accuracy      F1
 ────────────────────────────────────────────────────
 dev        300  0.7666           -    50.0 %  33.3 %
-test        40  0.8421           -    40.0 %  28.6 %
+test        40  0.7305           -    55.0 %  35.5 %
 END
 case_ "dry run" 0 "$ZOFT" train configs/demo.yaml output_dir="$T/dry" num_train=64 val_datasets=[] test_datasets=[] --dry-run -q <<'END'
 base_model: datasets/demo/model  # configs/demo.yaml:8:13
@@ -181,13 +181,13 @@ training   1000 steps of 16 examples; memory forecast N MB, AdamW would need abo
 
 set       rows  examples  tokens  targets  truncated  dropped  masked  run a pass
 ─────────────────────────────────────────────────────────────────────────────────
-training    64        64    4256      128          0        0       0        2064
+training    64        64    4078      128          0        0       0        1975
 dev        300       300   18846      600          0        0       0        9123
 test       500       500   32736     1000          0        0       0       15868
 
-datasets/demo/train.jsonl:939  (options of one token: only their rows of the head are computed)
-  <|endoftext|>The sauce was simply great and the waiter kept me hooked. The waiter was impressive. Would I recommend it?« No»  (25 tokens, 1 target)
-  <|endoftext|>The sauce was simply great and the waiter kept me hooked. The waiter was impressive. Would I recommend it?« Yes»  (25 tokens, 1 target)  <- right
+datasets/demo/train.jsonl:382  (options of one token: only their rows of the head are computed)
+  <|endoftext|>My aunt had bought the tickets. I must say that the cast was worth every penny. The ending was utterly flawless. Would I recommend it?« No»  (33 tokens, 1 target)
+  <|endoftext|>My aunt had bought the tickets. I must say that the cast was worth every penny. The ending was utterly flawless. Would I recommend it?« Yes»  (33 tokens, 1 target)  <- right
 
 The config, model, tokenizer and data are valid.
 END
@@ -238,7 +238,7 @@ model.layers.1.mlp.down_proj.weight             BF16    [64, 176]  N kB
 END
 # Arithmetic: what was asked for is said, and where it is emulated.
 arith() { # arith WORDS...: the lines of a dry run about kernels, eps and warnings
-  "$ZOFT" train configs/demo.yaml output_dir="$T/dry" num_train=16 val_datasets=[] test_datasets=[] zo_eps=auto \
+  "$ZOFT" train configs/demo.yaml output_dir="$T/dry" num_train=16 val_datasets=[] test_datasets=[] zo_eps=1e-3 \
     threads=1 --dry-run "$@" 2>&1 >/dev/null | sed -n 's/^steps.*\(eps [0-9.e-]*\).*/\1/p; /^kernels/p; /^warning/p'
 }
 case_ "f32 never warns" 0 arith compute=f32 --cpumask none <<'END'
@@ -254,22 +254,11 @@ eps 0.001
 kernels    bf16 on ref, 1 thread
 warning: compute bf16 is not native here: the 29 products of a pass run emulated, slower than f32
 END
-case_ "int8 emulated, at its own eps" 0 arith compute=int8 --cpumask none <<'END'
-eps 0.01
-kernels    int8 on ref, 1 thread
-warning: compute int8 is not native here: the 29 products of a pass run emulated, slower than f32
-END
-case_ "int8 with a small eps" 0 arith compute=int8 zo_eps=1e-3 --cpumask none <<'END'
-eps 0.001
-kernels    int8 on ref, 1 thread
-warning: compute int8 is not native here: the 29 products of a pass run emulated, slower than f32
-warning: zo_eps 0.001 is small for compute int8: its rounding hides part of the difference of the two losses, so that g follows f32's less closely; auto is 1e-2
-END
 check "a pinned run" "$ZOFT" train configs/demo.yaml output_dir="$T/f32" max_steps=2 num_train=32 val_datasets=[] \
   test_datasets=[] compute=f32 -q --json >"$T/f32.json"
 check "run.json names its arithmetic" grep -q '"compute": "f32"' "$T/f32/run.json"
 check "and so does the log" sh -c "'$ZOFT' inspect '$T/f32/steps.log' --json | grep -q '\"kernels\": \"f32\"'"
-for c in f32 bf16 int8; do
+for c in f32 bf16; do
   check "env: $c" sh -c "'$ZOFT' env --cpumask none | grep -q '^$c  *\(native\|emulated\) on ref'"
 done
 check "score in f32 is the default" sh -c "'$ZOFT' score $DEMO/model --text '$T/lines.txt' --compute f32 >'$T/a';

@@ -252,7 +252,7 @@ static void run_case(size_t i) {
 
 static void rnd_product(struct matrix *m, int64_t out, int64_t in) {
   rnd_matrix(m, out, in, (int)below(2));
-  m->w.compute = (enum zf_compute)below(ZF_COMPUTE_INT8);
+  m->w.compute = (enum zf_compute)below(ZF_COMPUTES);
 }
 
 /* A row of a product has the same bits alone and among others. */

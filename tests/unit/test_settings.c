@@ -28,9 +28,6 @@ START_TEST(test_compute) {
       {"compute=auto", -1, 1e-3},
       {"compute=f32", ZF_COMPUTE_F32, 1e-3},
       {"compute=bf16", ZF_COMPUTE_BF16, 1e-3},
-      {"compute=int8", ZF_COMPUTE_INT8, 1e-2},
-      {"compute=int8 zo_eps=auto", ZF_COMPUTE_INT8, 1e-2},
-      {"compute=int8 zo_eps=1e-3", ZF_COMPUTE_INT8, 1e-3},
       {"compute=f32 zo_eps=0.5", ZF_COMPUTE_F32, 0.5},
   };
   for (size_t i = 0; i < sizeof row / sizeof *row; i++) {

@@ -168,7 +168,7 @@ START_TEST(test_headers) {
     const char *part;
   } bad[] = {
       {0, 'Z', "is not a step log"}, {8, 2, "version 2"},
-      {12, 161, "version 1"},        {52, 2, "noise 2"},
+      {12, 161, "version 1"},        {52, 3, "noise 3"},
       {16, 53, "makes no sense"},    {20, 0, "makes no sense"},
       {21, 2, "makes no sense"},     {48, 9, "makes no sense"},
       {39, 0xff, "makes no sense"},  {39, 0x7f, ""},
