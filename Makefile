@@ -116,6 +116,11 @@ layers:
 bench: all $(KERN)
 	@$(BUILD)/tests/test_kern --bench
 
+# A developer's measure: build/correlate CONFIG compute=bf16
+$(BUILD)/correlate: tests/bench/correlate.c $(BUILD)/libzoft.a
+	@echo "  LD   $@"
+	$(Q)$(CC) $(CFLAGS_) $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(LIBS)
+
 arm64-check:
 	@sh tests/arm64.sh $(BUILD)/arm64
 

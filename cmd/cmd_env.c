@@ -15,7 +15,7 @@
 #include "ui.h"
 
 static int run(const struct zc_args *a) {
-  char names[96], cores[16], pcre[64] = "", sleef[32], compute[32], how[ZF_COMPUTES][48];
+  char names[96], cores[16], pcre[64] = "", sleef[32], compute[64], how[ZF_COMPUTES][48];
   struct utsname u;
   if (a->nword || a->nset) return zf_error(ZF_EUSAGE, "expected no word after 'zoft env'");
   uname(&u);
@@ -27,7 +27,8 @@ static int run(const struct zc_args *a) {
     snprintf(how[c], sizeof how[c], "%s on %s",
              zf_kern_native((enum zf_compute)c) ? "native" : "emulated",
              zf_kern_name((enum zf_compute)c));
-  snprintf(compute, sizeof compute, "auto is %s", zf_compute_name(zf_compute_auto()));
+  snprintf(compute, sizeof compute, "auto is %s from zo_eps %g on",
+           zf_compute_name(zf_compute_auto(ZF_EPS_BF16)), ZF_EPS_BF16);
   const char *const rows[][2] = {
       {"zoft", ZF_VERSION},
       {"system", u.sysname},

@@ -35,7 +35,8 @@ const struct zf_conf_key zf_train_keys[] = {
     {"save_dtype", ZF_CONF_ENUM, "auto", "dtype of the saved model; auto: as trained",
      .choices = "auto|f32|f16|bf16"},
     {"compute", ZF_CONF_ENUM, "auto",
-     "arithmetic of the matrix products; auto: bf16 where the processor has it, else f32",
+     "arithmetic of the matrix products; auto: bf16 where the processor has it and zo_eps is 3e-3 "
+     "or more, else f32",
      .choices = "auto|f32|bf16"},
     {"trainable", ZF_CONF_STRS, "*", "globs over tensor names: which parameters train"},
     {"threads", ZF_CONF_INT, "auto", "auto: physical cores, or one while that is faster", .min = 1,
@@ -120,7 +121,7 @@ static int choice(const struct zf_conf *c, const char *key, const char *words) {
 
 static enum zf_compute compute_of(const struct zf_conf *c) {
   int v = choice(c, "compute", "auto|f32|bf16");
-  return v ? (enum zf_compute)(v - 1) : zf_compute_auto();
+  return v ? (enum zf_compute)(v - 1) : zf_compute_auto(zf_conf_num(c, "zo_eps", 1e-3));
 }
 
 static int dtype_of(const struct zf_conf *c, const char *key) {
@@ -245,7 +246,8 @@ static int fill_loop(struct zf_settings *s, const struct zf_conf *c) {
   return 0;
 }
 
-enum zf_compute zf_compute_auto(void) {
+enum zf_compute zf_compute_auto(double eps) {
+  if (eps < ZF_EPS_BF16) return ZF_COMPUTE_F32;
   return zf_kern_native(ZF_COMPUTE_BF16) ? ZF_COMPUTE_BF16 : ZF_COMPUTE_F32;
 }
 

@@ -28,6 +28,7 @@ ap.add_argument("--threads", type=int, default=2)
 ap.add_argument("--repeat", type=int, default=5)
 ap.add_argument("--type", default="bf16", choices=["bf16", "f32"])
 ap.add_argument("--zoft")
+ap.add_argument("--compute", default="bf16", help="arithmetic of zoft")
 a = ap.parse_args()
 
 NAMES = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
@@ -93,7 +94,7 @@ def convert(path):
 
 def zoft():
     out = subprocess.run([a.zoft, "bench", "step", f"base_model={a.model}", "micro_batch_size=1",
-                          f"sequence_len={a.tokens}", "objective=lm", f"threads={a.threads}",
+                          f"sequence_len={a.tokens}", "objective=lm", f"threads={a.threads}", f"compute={a.compute}",
                           "--repeat", "3", "--json", "-q"],
                          check=True, capture_output=True, text=True)
     return a.tokens / json.loads(out.stdout)["forward_body_ms"] * 1e3

@@ -35,6 +35,7 @@ ap.add_argument("--dtype", default="f32", choices=["f32", "bf16"])
 ap.add_argument("--repeat", type=int, default=3)
 ap.add_argument("--adamw", action="store_true")
 ap.add_argument("--zoft")
+ap.add_argument("--compute", default="bf16", help="arithmetic of zoft")
 a = ap.parse_args()
 
 torch.set_num_threads(a.threads)
@@ -87,7 +88,7 @@ def adamw(_):
 def zoft():
     out = subprocess.run([a.zoft, "bench", "step", f"base_model={a.model}",
                           f"micro_batch_size={a.batch}", f"sequence_len={a.length}",
-                          f"objective={a.objective}", f"threads={a.threads}", "--repeat", "3",
+                          f"objective={a.objective}", f"threads={a.threads}", f"compute={a.compute}", "--repeat", "3",
                           "--json", "-q"], check=True, capture_output=True, text=True)
     return json.loads(out.stdout)["step_ms"] / 1e3
 

@@ -25,7 +25,8 @@ START_TEST(test_compute) {
     double eps;
   } row[] = {
       {"", -1, 1e-3},
-      {"compute=auto", -1, 1e-3},
+      {"compute=auto", ZF_COMPUTE_F32, 1e-3},
+      {"zo_eps=3e-3", -1, 3e-3},
       {"compute=f32", ZF_COMPUTE_F32, 1e-3},
       {"compute=bf16", ZF_COMPUTE_BF16, 1e-3},
       {"compute=f32 zo_eps=0.5", ZF_COMPUTE_F32, 0.5},
@@ -34,7 +35,8 @@ START_TEST(test_compute) {
     struct zf_settings s;
     struct zf_conf *c;
     fill(&s, &c, row[i].words);
-    ck_assert_int_eq(s.compute, row[i].compute < 0 ? (int)zf_compute_auto() : row[i].compute);
+    ck_assert_int_eq(s.compute,
+                     row[i].compute < 0 ? (int)zf_compute_auto(s.zo.eps) : row[i].compute);
     ck_assert(s.zo.eps == row[i].eps);
     zf_settings_free(&s);
     zf_conf_free(c);
@@ -45,10 +47,11 @@ END_TEST
 /* auto takes bf16 from the processor alone, and never what would be emulated. */
 START_TEST(test_auto) {
   zf_kern_init(0);
-  ck_assert_int_eq(zf_compute_auto(), ZF_COMPUTE_F32);
+  ck_assert_int_eq(zf_compute_auto(1), ZF_COMPUTE_F32);
   zf_kern_init(zf_cpu_flags());
-  ck_assert(zf_kern_native(zf_compute_auto()));
-  ck_assert_int_eq(zf_compute_auto() == ZF_COMPUTE_BF16, zf_kern_native(ZF_COMPUTE_BF16));
+  ck_assert(zf_kern_native(zf_compute_auto(1)));
+  ck_assert_int_eq(zf_compute_auto(ZF_EPS_BF16) == ZF_COMPUTE_BF16,
+                   zf_kern_native(ZF_COMPUTE_BF16));
 }
 END_TEST
 
