@@ -43,6 +43,8 @@ LINK_    := $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 isa_avx2   := -mavx2 -mfma -mf16c
 isa_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c
 isa_avx512bf16 := $(isa_avx512) -mavx512bf16
+isa_avx512vnni := $(isa_avx512) -mavx512vnni
+isa_dotprod    := -march=armv8.2-a+dotprod
 
 kern_dirs := $(if $(filter x86_64,$(ARCH)),lib/kern/x86) $(if $(filter aarch64 arm64,$(ARCH)),lib/kern/arm)
 LIB_SRC := $(filter-out lib/kern/x86/% lib/kern/arm/%,$(wildcard lib/*/*.c)) $(foreach d,$(kern_dirs),$(wildcard $(d)/*.c))

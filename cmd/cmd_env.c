@@ -39,6 +39,7 @@ static int run(const struct zc_args *a) {
       {"compute", compute},
       {"f32", how[ZF_COMPUTE_F32]},
       {"bf16", how[ZF_COMPUTE_BF16]},
+      {"int8", how[ZF_COMPUTE_INT8]},
       {"cores", cores},
       {"compiler", __VERSION__},
       {"sleef", sleef},

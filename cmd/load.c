@@ -76,7 +76,7 @@ int zc_compute(enum zf_compute *out, const char *name) {
       *out = (enum zf_compute)c;
       return 0;
     }
-  return zf_error(ZF_EUSAGE, "--compute expects one of f32 or bf16, found '%s'", name);
+  return zf_error(ZF_EUSAGE, "--compute expects one of f32, bf16 or int8, found '%s'", name);
 }
 
 void zc_say_compute(const struct zf_model *m, enum zf_compute c) {

@@ -26,8 +26,9 @@ flags="-std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wshadow -Wstrict-prototype
 lib=
 for src in lib/base/*.c lib/tensor/dtype.c lib/rng/*.c lib/kern/*.c lib/kern/arm/*.c; do
   obj=$dir/obj/$(echo "$src" | tr / _).o
+  isa=; case $src in *_dotprod.c) isa=-march=armv8.2-a+dotprod ;; esac
   # shellcheck disable=SC2086
-  $cc $flags -c -o "$obj" "$src"
+  $cc $flags $isa -c -o "$obj" "$src"
   lib="$lib $obj"
 done
 for test in test_kern test_drivers; do

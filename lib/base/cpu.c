@@ -21,6 +21,9 @@
 #endif
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#include <asm/hwcap.h>
 #endif
 
 static const struct {
@@ -32,6 +35,7 @@ static const struct {
     {"avx512bf16", ZF_CPU_AVX512BF16},
     {"avx512vnni", ZF_CPU_AVX512VNNI},
     {"neon", ZF_CPU_NEON},
+    {"dotprod", ZF_CPU_DOTPROD},
 };
 
 enum { FLAG_NAMES = sizeof flag_names / sizeof *flag_names };
@@ -76,7 +80,14 @@ static void brand(char out[64]) {
 }
 #elif defined(__aarch64__)
 static unsigned detect(void) {
-  return ZF_CPU_NEON;
+#if defined(__APPLE__)
+  int dot = 0;
+  size_t n = sizeof dot;
+  sysctlbyname("hw.optional.arm.FEAT_DotProd", &dot, &n, NULL, 0);
+#else
+  int dot = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#endif
+  return ZF_CPU_NEON | (dot ? ZF_CPU_DOTPROD : 0);
 }
 
 static void brand(char out[64]) {

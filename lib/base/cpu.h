@@ -10,6 +10,7 @@ enum zf_cpu_flags {
   ZF_CPU_AVX512BF16 = 1 << 2, /* vdpbf16ps */
   ZF_CPU_AVX512VNNI = 1 << 3, /* vpdpbusd */
   ZF_CPU_NEON = 1 << 4,       /* arm64 baseline */
+  ZF_CPU_DOTPROD = 1 << 5,    /* sdot */
 };
 
 /* Flags of this processor, asked once, less what zf_cpu_mask() removed. */

@@ -47,12 +47,13 @@ static void rows_bf16_lanes(void *cell, const float *x, int64_t n) {
   }
 }
 
-static void fold_bf16_lanes(void *panel, const float *from, int64_t w, int64_t k) {
+static void fold_bf16_lanes(void *panel, int64_t w, const float *from, int64_t ld, int64_t n,
+                            int64_t k) {
   uint32_t *p = panel;
   for (int64_t i = 0; i < k; i += 2)
-    for (int64_t j = 0; j < w; j += 16) {
-      zv high = i + 1 < k ? zv_load(from + (i + 1) * w + j) : zv_zero();
-      zu_store(p + i / 2 * w + j, bf16_pair(zv_load(from + i * w + j), high));
+    for (int64_t j = 0; j < n; j += 16) {
+      zv high = i + 1 < k ? zv_load(from + (i + 1) * ld + j) : zv_zero();
+      zu_store(p + i / 2 * w + j, bf16_pair(zv_load(from + i * ld + j), high));
     }
 }
 
@@ -65,7 +66,7 @@ static void pack_bf16_lanes(void *panel, int64_t w, const float *src, int64_t ld
   for (int64_t i = 0; i < k; i += SOME) {
     int64_t m = k - i < SOME ? k - i : SOME;
     zf_kern.product[ZF_COMPUTE_F32].pack(v, 16, src + i, ld, z ? z + i : NULL, eps, n, m);
-    fold_bf16_lanes(cell, v, 16, m);
+    fold_bf16_lanes(cell, 16, v, 16, 16, m);
     for (int64_t e = 0; e < (m + 1) / 2; e++, p += w) zu_store(p, zu_load(cell + 16 * e));
   }
 }

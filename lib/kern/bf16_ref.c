@@ -51,12 +51,13 @@ static void pack_bf16_ref(void *panel, int64_t w, const float *src, int64_t ld, 
     }
 }
 
-static void fold_bf16_ref(void *panel, const float *from, int64_t w, int64_t k) {
+static void fold_bf16_ref(void *panel, int64_t w, const float *from, int64_t ld, int64_t n,
+                          int64_t k) {
   uint32_t *p = panel;
   for (int64_t i = 0; i < k; i += 2)
-    for (int64_t j = 0; j < w; j++)
+    for (int64_t j = 0; j < n; j++)
       p[i / 2 * w + j] =
-          bf16(from[i * w + j]) | (i + 1 < k ? bf16(from[(i + 1) * w + j]) << 16 : 0);
+          bf16(from[i * ld + j]) | (i + 1 < k ? bf16(from[(i + 1) * ld + j]) << 16 : 0);
 }
 
 static float half(uint32_t u) {

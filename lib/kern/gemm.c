@@ -23,7 +23,7 @@
 
 enum {
   ROWS = 48, /* rows of x that stay near while the panels pass */
-  DEPTH = 64 /* of the piece of a panel that is made in f32 first */
+  DEPTH = 64 /* of the piece of a panel that is made in f32 first, unless a group is deeper */
 };
 
 struct job {
@@ -58,27 +58,55 @@ static const float *strip(const struct zf_weight *w, struct zf_work *wk, int64_t
  * `at` of the set. */
 static uint32_t *cell_of(const struct job *j, const struct zf_work *wk, int s, int64_t deep,
                          int64_t at, int64_t width, int64_t k) {
-  return (uint32_t *)wk->panel[s] + at * deep + k / j->p->per * width;
+  return (uint32_t *)wk->panel[s] + at * deep + zf_kern_deep(j->p, k) * width;
 }
 
-/* Rows of cells of k inputs. */
-static int64_t deep(const struct job *j, int64_t k) {
-  return (k + j->p->per - 1) / j->p->per;
+/* Panel sets there are. */
+static int panels(const struct job *j) {
+  return j->w->noise ? j->st->n : 1;
+}
+
+/* Inputs k0..k0+k (k <= KC) of columns o0..o0+n (n <= 16), where W's rows run along k, by `pack`
+ * into to[s] of width w, for each stream. */
+static void pack_some(const struct job *j, struct zf_work *wk, const struct zf_product *p,
+                      void *const to[ZF_MAXSTREAM], int64_t width, int64_t o0, int64_t n,
+                      int64_t k0, int64_t k) {
+  const struct zf_weight *w = j->w;
+  int64_t ld;
+  const float *src = strip(w, wk, o0, n, k0, k, &ld), *z = w->noise ? wk->z : NULL;
+  for (int64_t o = 0; z && o < n; o++)
+    zf_kern.noise(wk->z + o * ZF_KC, w->noise, w->first + (o0 + o) * w->so + k0, k);
+  for (int s = 0; s < panels(j); s++)
+    p->pack(to[s], width, src, ld, z, j->st->eps[s], n, k);
 }
 
 /* Packs columns o0..o0+n (n <= 16) where W's rows run along k, for each stream; they are columns
  * `c` on of the panel at `at`. */
 static void pack_strip(const struct job *j, struct zf_work *wk, int64_t at, int64_t width,
                        int64_t c, int64_t o0, int64_t n, int64_t k0, int64_t k) {
-  const struct zf_weight *w = j->w;
+  int64_t deep = zf_kern_deep(j->p, k);
+  void *to[ZF_MAXSTREAM];
   for (int64_t i = 0; i < k; i += ZF_KC) {
-    int64_t part = zf_kern_least(k - i, ZF_KC), ld;
-    const float *src = strip(w, wk, o0, n, k0 + i, part, &ld), *z = w->noise ? wk->z : NULL;
-    for (int64_t o = 0; z && o < n; o++)
-      zf_kern.noise(wk->z + o * ZF_KC, w->noise, w->first + (o0 + o) * w->so + k0 + i, part);
-    for (int s = 0; s < (z ? j->st->n : 1); s++)
-      j->p->pack(cell_of(j, wk, s, deep(j, k), at, width, i) + c, width, src, ld, z, j->st->eps[s],
-                 n, part);
+    for (int s = 0; s < ZF_MAXSTREAM; s++) to[s] = cell_of(j, wk, s, deep, at, width, i) + c;
+    pack_some(j, wk, j->p, to, width, o0, n, k0 + i, zf_kern_least(k - i, ZF_KC));
+  }
+}
+
+/* The same by f32's pack and fold, group after group. */
+static void pack_groups(const struct job *j, struct zf_work *wk, int64_t at, int64_t width,
+                        int64_t c, int64_t o0, int64_t n, int64_t k0, int64_t k) {
+  int64_t deep = zf_kern_deep(j->p, k), group = j->p->group;
+  void *to[ZF_MAXSTREAM];
+  for (int64_t g = 0; g < k; g += group) {
+    int64_t part = zf_kern_least(k - g, group);
+    for (int64_t i = 0; i < part; i += ZF_KC) {
+      for (int s = 0; s < ZF_MAXSTREAM; s++) to[s] = wk->piece[s] + i * ZF_LANES;
+      pack_some(j, wk, &zf_kern.product[ZF_COMPUTE_F32], to, ZF_LANES, o0, n, k0 + g + i,
+                zf_kern_least(part - i, ZF_KC));
+    }
+    for (int s = 0; s < panels(j); s++)
+      j->p->fold(cell_of(j, wk, s, deep, at, width, g) + c, width, wk->piece[s], ZF_LANES,
+                 ZF_LANES, part);
   }
 }
 
@@ -105,14 +133,16 @@ static void direct_rows(const struct job *j, float *const to[ZF_MAXSTREAM], int6
 /* Packs a panel of `width` columns, the first n real, where W's rows run along columns. */
 static void pack_direct(const struct job *j, struct zf_work *wk, int64_t at, int64_t width,
                         int64_t o0, int64_t n, int64_t k0, int64_t k) {
-  float *to[ZF_MAXSTREAM] = {wk->w, wk->z};
-  for (int64_t i = 0; i < k; i += DEPTH) {
-    int64_t part = zf_kern_least(k - i, DEPTH);
+  float *to[ZF_MAXSTREAM] = {wk->piece[0], wk->piece[1]};
+  int64_t depth = j->p->group ? j->p->group : DEPTH;
+  for (int64_t i = 0; i < k; i += depth) {
+    int64_t part = zf_kern_least(k - i, depth);
     for (int s = 0; !j->p->fold && s < j->st->n; s++)
       to[s] = (float *)wk->panel[s] + at * k + i * width;
     direct_rows(j, to, width, o0, n, k0 + i, part);
-    for (int s = 0; j->p->fold && s < (j->w->noise ? j->st->n : 1); s++)
-      j->p->fold(cell_of(j, wk, s, deep(j, k), at, width, i), to[s], width, part);
+    for (int s = 0; j->p->fold && s < panels(j); s++)
+      j->p->fold(cell_of(j, wk, s, zf_kern_deep(j->p, k), at, width, i), width, to[s], width, width,
+                 part);
   }
 }
 
@@ -126,7 +156,8 @@ static void pack(const struct job *j, struct zf_work *wk, int64_t o0, int64_t n,
       continue;
     }
     for (int64_t c = 0; c < real; c += ZF_LANES)
-      pack_strip(j, wk, p, width, c, o0 + p + c, zf_kern_least(real - c, ZF_LANES), k0, k);
+      (j->p->pack ? pack_strip : pack_groups)(j, wk, p, width, c, o0 + p + c,
+                                              zf_kern_least(real - c, ZF_LANES), k0, k);
   }
 }
 
@@ -137,8 +168,8 @@ static void multiply_rows(const struct job *j, const struct zf_work *wk, float *
   const struct zf_product *pr = j->p;
   for (int64_t p = 0; p < n; p += pr->nr) {
     int64_t width = zf_kern_whole(zf_kern_least(n - p, pr->nr));
-    pr->mul(c + p, ldc, j->cell + r * j->ldc + k0 / pr->per, j->ldc, rows,
-            cell_of(j, wk, j->w->noise ? s : 0, deep(j, k), p, width, 0), width, width, k, mode);
+    pr->mul(c + p, ldc, j->cell + r * j->ldc + zf_kern_deep(pr, k0), j->ldc, rows,
+            cell_of(j, wk, j->w->noise ? s : 0, zf_kern_deep(j->p, k), p, width, 0), width, width, k, mode);
   }
 }
 
@@ -203,7 +234,7 @@ static void few(const struct job *j, struct zf_work *wk, int64_t o0, int64_t o1)
 static void part(const struct job *j, struct zf_work *wk, int64_t o0, int64_t o1, int64_t t0,
                  int64_t t1) {
   int64_t most = ZF_MAXROWS / j->st->n, k = zf_kern_least(j->w->in, j->p->kc);
-  int64_t nc = 2 * j->p->nr <= ZF_NC && deep(j, k) * ZF_NC <= ZF_PANEL ? ZF_NC : ZF_NC / 2;
+  int64_t nc = 2 * j->p->nr <= ZF_NC && zf_kern_deep(j->p, k) * ZF_NC <= ZF_PANEL ? ZF_NC : ZF_NC / 2;
   if (j->p->thin && !j->w->noise && t1 - t0 == j->T && j->st->n * j->T <= ZF_FEW) {
     few(j, wk, o0, o1);
     return;
@@ -220,29 +251,42 @@ static void make_cells(const struct job *j, int id, int n) {
     j->p->rows((uint32_t *)zf_kern_cells() + r * j->ldc, j->x + r * j->ldx, j->w->in);
 }
 
-void zf_gemm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
-             const struct zf_weight *w, const struct zf_streams *st, const float *bias, int64_t ldb,
-             int accumulate) {
-  const struct zf_product *p = &zf_kern.product[w->compute];
-  struct job j = {y, x, bias, ldy, ldx, ldb, T, w, st, accumulate, p, NULL, 0};
-  j.cell = p->rows ? zf_kern_cells() : (const void *)x;
-  j.ldc = p->rows ? zf_kern_cells_of(p, w->in) : ldx;
+/* ready: rows of x are cells already. */
+static void run(struct job *j, int ready) {
+  const struct zf_weight *w = j->w;
+  const struct zf_product *p = j->p = &zf_kern.product[w->compute];
+  j->cell = p->rows ? zf_kern_cells() : (const void *)j->x;
+  j->ldc = p->rows ? zf_kern_cells_of(p, w->in) : j->ldx;
   int64_t units = zf_kern_whole(w->out) / ZF_LANES;
-  int team = zf_kern_team(w->out * w->in * (T * st->n + 8) / 8);
+  int team = zf_kern_team(w->out * w->in * (j->T * j->st->n + 8) / 8);
 #pragma omp parallel num_threads(team) if (team > 1)
   {
     int id = omp_get_thread_num(), n = omp_get_num_threads();
     int cols = units < n ? (int)units : n, rows = n / cols;
     struct zf_work wk = zf_kern_work(id);
-    if (p->rows) {
-      make_cells(&j, id, n);
+    if (p->rows && !ready) {
+      make_cells(j, id, n);
 #pragma omp barrier
     }
     if (id < cols * rows) {
       int64_t o0 = ZF_LANES * zf_kern_cut(units, id % cols, cols);
       int64_t o1 = ZF_LANES * zf_kern_cut(units, id % cols + 1, cols);
-      part(&j, &wk, o0, zf_kern_least(o1, w->out), zf_kern_cut(T, id / cols, rows),
-           zf_kern_cut(T, id / cols + 1, rows));
+      part(j, &wk, o0, zf_kern_least(o1, w->out), zf_kern_cut(j->T, id / cols, rows),
+           zf_kern_cut(j->T, id / cols + 1, rows));
     }
   }
+}
+
+void zf_gemm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
+             const struct zf_weight *w, const struct zf_streams *st, const float *bias, int64_t ldb,
+             int accumulate) {
+  struct job j = {y, x, bias, ldy, ldx, ldb, T, w, st, accumulate, NULL, NULL, 0};
+  run(&j, 0);
+}
+
+void zf_gemm_again(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
+                   const struct zf_weight *w, const struct zf_streams *st, const float *bias,
+                   int64_t ldb, int accumulate) {
+  struct job j = {y, x, bias, ldy, ldx, ldb, T, w, st, accumulate, NULL, NULL, 0};
+  run(&j, 1);
 }

@@ -36,7 +36,8 @@ void zf_head_lse(double *lse, double *logit, const float *x, int64_t ldx, int64_
   for (int64_t o = 0; o < w->out; o += ZF_VC) {
     int64_t n = w->out - o < ZF_VC ? w->out - o : ZF_VC;
     struct zf_weight part = columns(w, o, n);
-    zf_gemm(scratch, ZF_VC, x, ldx, R, &part, st, bias ? bias + o : NULL, ldb, 0);
+    (o ? zf_gemm_again : zf_gemm)(scratch, ZF_VC, x, ldx, R, &part, st, bias ? bias + o : NULL,
+                                  ldb, 0);
     int team = zf_kern_team(st->n * R * n);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
     for (int64_t r = 0; r < st->n * R; r++)

@@ -6,7 +6,8 @@
 enum {
   PARTIAL = ZF_MAXROWS * ZF_NC, /* floats of each thread's parts, all multiples of 16 */
   STRIP = ZF_LANES * ZF_KC,     /* (the beginnings stay 64-aligned) */
-  WORK = ZF_MAXSTREAM * ZF_PANEL + PARTIAL + 2 * STRIP
+  PIECE = ZF_GROUP * ZF_MAXNR,
+  WORK = ZF_MAXSTREAM * (ZF_PANEL + PIECE) + PARTIAL + 2 * STRIP
 };
 
 /* Below this much work (a unit is some 0.15 ns) a team is not worth its meeting at the end: some
@@ -24,6 +25,7 @@ void zf_kern_init(unsigned flags) {
   zf_kern.words = zf_noise_words;
   zf_kern_init_gemm_ref(&zf_kern);
   zf_kern_init_bf16_ref(&zf_kern);
+  zf_kern_init_int8_ref(&zf_kern);
   zf_kern_init_rows_ref(&zf_kern);
   zf_kern_init_attention_ref(&zf_kern);
 #if defined(__x86_64__)
@@ -36,7 +38,7 @@ void zf_kern_init(unsigned flags) {
 }
 
 const char *zf_compute_name(enum zf_compute c) {
-  static const char *const name[] = {"f32", "bf16"};
+  static const char *const name[] = {"f32", "bf16", "int8"};
   return name[c];
 }
 
@@ -72,6 +74,7 @@ struct zf_work zf_kern_work(int thread) {
   float *p = workspace + (size_t)thread * WORK;
   struct zf_work w;
   for (int s = 0; s < ZF_MAXSTREAM; s++, p += ZF_PANEL) w.panel[s] = p;
+  for (int s = 0; s < ZF_MAXSTREAM; s++, p += PIECE) w.piece[s] = p;
   w.c = p;
   w.w = w.c + PARTIAL;
   w.z = w.w + STRIP;

@@ -31,17 +31,23 @@
 #include "rng/noise.h"
 #include "tensor/dtype.h"
 
-enum { ZF_KC = 256, ZF_KC_BF16 = 2048, ZF_MAXSTREAM = 2 };
+enum { ZF_KC = 256, ZF_KC_BF16 = 2048, ZF_GROUP = 512, ZF_KC_INT8 = 2048, ZF_MAXSTREAM = 2 };
 
 /* The arithmetic of a product with a weight.
  *   f32    as above
  *   bf16   x and W (after z) rounded to bf16, to nearest even; pairs (2i, 2i+1) as vdpbf16ps adds
  *          them: chain = fma(x[2i], w[2i], fma(x[2i+1], w[2i+1], chain)), subnormal sums flushed
  *          to zero; dot = sums of chains over ZF_KC_BF16 inputs each. Everything else is f32.
+ *   int8   a row of x, and a row of W after z, are cut into groups of ZF_GROUP inputs, each with
+ *          a scale of its own:  m = max |v|,  q = round(v * (127 / m)) to nearest even, the product
+ *          not rounded before,  scale = m / 127;  m < 2^-100 counts as zero, and a group that is not
+ *          finite has the scale NaN.  chain = fma((float)sum of q q, x's scale * W's, chain) over
+ *          the groups, from 0; the sums are integers and exact; dot = sums of chains over ZF_KC_INT8
+ *          inputs each.  Everything else is f32.
  * Each again has the same bits on every instruction set; where the processor has no
  * instruction for it, it is emulated (zf_kern_native). */
-enum zf_compute { ZF_COMPUTE_F32, ZF_COMPUTE_BF16, ZF_COMPUTES };
-const char *zf_compute_name(enum zf_compute c); /* "f32", "bf16" */
+enum zf_compute { ZF_COMPUTE_F32, ZF_COMPUTE_BF16, ZF_COMPUTE_INT8, ZF_COMPUTES };
+const char *zf_compute_name(enum zf_compute c); /* "f32", "bf16", "int8" */
 
 struct zf_streams {
   int n;                   /* 1..ZF_MAXSTREAM */
@@ -87,6 +93,12 @@ void zf_kern_workspace(void *p, int threads);
 void zf_gemm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
              const struct zf_weight *w, const struct zf_streams *st, const float *bias, int64_t ldb,
              int accumulate);
+
+/* The same where x, ldx, T, the inputs and the arithmetic are those of the last product and x has
+ * not changed since: the form that x was brought into is used again. */
+void zf_gemm_again(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
+                   const struct zf_weight *w, const struct zf_streams *st, const float *bias,
+                   int64_t ldb, int accumulate);
 
 /* out[s][i] = fma(eps[s], z[i], w[i]) for a vector of n elements (norms, biases); row
  * stride ldo.  Storage of any dtype. */

@@ -33,27 +33,31 @@ enum zf_mul_mode { ZF_MUL_SET, ZF_MUL_ADD, ZF_MUL_ON, ZF_MUL_STAIR };
  *
  *   f32    1 to a cell: the value
  *   bf16   2: x and W rounded to nearest even, what is subnormal to zero
+ *   int8   4 or 2, as the processor multiplies them; groups of inputs begin with `extra` cells
+ *          that hold their scales (int8_tmpl.h)
  *
  * A row of x is cell[k / per].  A panel is cell[k / per][w], w a multiple of 16: column j of it
- * is output j. */
+ * is output j.  What k inputs take of either is zf_kern_deep. */
 struct zf_product {
   const char *name; /* of the kernels: "avx512", ... */
   int native;       /* the processor has instructions for it */
   int nr;           /* widest panel `mul` takes: 16, 32, 48 or 64 columns */
   int per;
-  int kc; /* inputs of a chunk: sums of chunks are added one to another */
+  int kc;           /* inputs of a chunk: sums of chunks are added one to another */
+  int group, extra; /* inputs of a group, and cells before it; 0: there are none */
 
   /* cell[0 .. n/per) of a row of x.  NULL: x itself. */
   void (*rows)(void *cell, const float *x, int64_t n);
 
   /* Fills 16 columns of a panel from rows src, src + ld, ... of W: v = fma(eps, z[j*KC + i],
    * src[j*ld + i]) for j < n, or src alone when z is NULL, and 0 for n <= j < 16; i < k <= KC.
-   * z [16][KC]. */
+   * z [16][KC].  NULL: f32's pack, and fold. */
   void (*pack)(void *panel, int64_t w, const float *src, int64_t ld, const float *z, float eps,
                int64_t n, int64_t k);
 
-  /* Makes a panel from the panel of f32 of the same k and w.  NULL: it is one. */
-  void (*fold)(void *panel, const float *from, int64_t w, int64_t k);
+  /* Fills n columns, a multiple of 16, of a panel of width w from k rows of f32, `ld` apart; k at
+   * most 64, or a group.  NULL: a panel of f32 is one. */
+  void (*fold)(void *panel, int64_t w, const float *from, int64_t ld, int64_t n, int64_t k);
 
   /* c[r*ldc + j] = chain over i < k of x and panel, whose rows lie ldx and ldp cells apart;
    * r < rows, j < w <= nr, w a multiple of 16. */
@@ -106,6 +110,7 @@ extern struct zf_kern_table zf_kern;
 /* Each writes its pointers over the table's. */
 void zf_kern_init_gemm_ref(struct zf_kern_table *t);
 void zf_kern_init_bf16_ref(struct zf_kern_table *t);
+void zf_kern_init_int8_ref(struct zf_kern_table *t);
 void zf_kern_init_rows_ref(struct zf_kern_table *t);
 void zf_kern_init_attention_ref(struct zf_kern_table *t);
 void zf_kern_init_gemm_avx2(struct zf_kern_table *t);
@@ -115,6 +120,11 @@ void zf_kern_init_bf16_avx2(struct zf_kern_table *t);
 void zf_kern_init_bf16_avx512(struct zf_kern_table *t);
 void zf_kern_init_bf16_avx512bf16(struct zf_kern_table *t);
 void zf_kern_init_bf16_neon(struct zf_kern_table *t);
+void zf_kern_init_int8_avx2(struct zf_kern_table *t);
+void zf_kern_init_int8_avx512(struct zf_kern_table *t);
+void zf_kern_init_int8_avx512vnni(struct zf_kern_table *t);
+void zf_kern_init_int8_neon(struct zf_kern_table *t);
+void zf_kern_init_int8_dotprod(struct zf_kern_table *t);
 void zf_kern_init_lanes_avx2(struct zf_kern_table *t);
 void zf_kern_init_lanes_avx512(struct zf_kern_table *t);
 void zf_kern_init_lanes_neon(struct zf_kern_table *t);
@@ -126,15 +136,22 @@ struct zf_work {
   void *panel[ZF_MAXSTREAM]; /* ZF_PANEL cells: panels side by side */
   float *c;                  /* [ZF_MAXROWS][ZF_NC] partial sums of the rows of all streams */
   float *w, *z;              /* [16][KC] expanded weights, noise */
+  float *piece[ZF_MAXSTREAM]; /* of a panel in f32, before fold: [ZF_GROUP][64] */
 };
 struct zf_work zf_kern_work(int thread);
 
 /* The part that all threads share: rows of x in cells. */
 void *zf_kern_cells(void);
 
+/* Cells of a row of k inputs, or rows of cells of a panel; `k` begins a group or ends the row. */
+static inline int64_t zf_kern_deep(const struct zf_product *p, int64_t k) {
+  int64_t groups = p->group ? (k + p->group - 1) / p->group : 0;
+  return (k + p->per - 1) / p->per + groups * p->extra;
+}
+
 /* Cells from one such row to the next. */
 static inline int64_t zf_kern_cells_of(const struct zf_product *p, int64_t in) {
-  return ((in + p->per - 1) / p->per + 15) / 16 * 16;
+  return (zf_kern_deep(p, in) + 15) / 16 * 16;
 }
 
 static inline int64_t zf_kern_least(int64_t a, int64_t b) {

@@ -31,8 +31,12 @@ static const struct way ways[] = {
     {ZF_COMPUTE_F32, ZF_CPU_AVX2, "avx2", zf_peak_f32_avx2},
     {ZF_COMPUTE_F32, ZF_CPU_AVX512, "avx512", zf_peak_f32_avx512},
     {ZF_COMPUTE_BF16, ZF_CPU_AVX512BF16, "avx512bf16", zf_peak_bf16_avx512bf16},
+    {ZF_COMPUTE_INT8, ZF_CPU_AVX2, "avx2", zf_peak_int8_avx2},
+    {ZF_COMPUTE_INT8, ZF_CPU_AVX512, "avx512", zf_peak_int8_avx512},
+    {ZF_COMPUTE_INT8, ZF_CPU_AVX512VNNI, "avx512vnni", zf_peak_int8_avx512vnni},
 #elif defined(__aarch64__)
     {ZF_COMPUTE_F32, ZF_CPU_NEON, "neon", zf_peak_f32_neon},
+    {ZF_COMPUTE_INT8, ZF_CPU_DOTPROD, "dotprod", zf_peak_int8_dotprod},
 #endif
 };
 

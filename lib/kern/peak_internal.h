@@ -10,5 +10,9 @@ double zf_peak_f32_avx2(int64_t rounds);
 double zf_peak_f32_avx512(int64_t rounds);
 double zf_peak_bf16_avx512bf16(int64_t rounds);
 double zf_peak_f32_neon(int64_t rounds);
+double zf_peak_int8_avx2(int64_t rounds);
+double zf_peak_int8_avx512(int64_t rounds);
+double zf_peak_int8_avx512vnni(int64_t rounds);
+double zf_peak_int8_dotprod(int64_t rounds);
 
 #endif

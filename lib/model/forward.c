@@ -227,8 +227,9 @@ static void run_linear(struct zf_forward *f, const struct zf_op *op, int64_t T) 
   struct zf_noise noise;
   struct zf_weight w = weight(f, op->weight, &noise);
   const float *bias = vector(f, op->bias, f->vec_b);
-  zf_gemm(f->reg[op->dst] + op->dst_col, f->ld[op->dst], f->reg[op->src] + op->src_col,
-          f->ld[op->src], T, &w, &f->pt.st, bias, op->n, op->accumulate);
+  (op->again ? zf_gemm_again : zf_gemm)(f->reg[op->dst] + op->dst_col, f->ld[op->dst],
+                                        f->reg[op->src] + op->src_col, f->ld[op->src], T, &w,
+                                        &f->pt.st, bias, op->n, op->accumulate);
 }
 
 static void run_position(struct zf_forward *f, const struct zf_op *op, const struct zf_batch *b) {

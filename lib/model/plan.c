@@ -75,7 +75,9 @@ static int32_t add_bias(struct builder *b, const char *name, int64_t n) {
 static void linear(struct builder *b, const char *name, enum zf_reg src, int64_t k, enum zf_reg dst,
                    int64_t dst_col, int64_t n, int bias, int accumulate) {
   int t = b->c->family->transposed;
-  struct zf_op *op = add_op(b, ZF_OP_LINEAR, src, dst);
+  struct zf_op *op = add_op(b, ZF_OP_LINEAR, src, dst), *last = op - 1;
+  op->again = !b->failed && b->p->nop > 1 && last->kind == ZF_OP_LINEAR && last->src == src && last->k == k &&
+              last->dst != src;
   op->k = k;
   op->n = n;
   op->dst_col = dst_col;

@@ -39,6 +39,7 @@ struct zf_op {
   int64_t heads;        /* HEADNORM, ROPE */
   int32_t weight, bias; /* parameter number, -1: none */
   int accumulate;       /* LINEAR */
+  int again;            /* LINEAR: of the same inputs as the one just before */
   int gated;            /* ACT: the second half of src is `up` */
   int64_t layer;        /* ATTENTION; -1 elsewhere */
   float scale;          /* ATTENTION */

@@ -37,7 +37,7 @@ const struct zf_conf_key zf_train_keys[] = {
     {"compute", ZF_CONF_ENUM, "auto",
      "arithmetic of the matrix products; auto: bf16 where the processor has it and zo_eps is 3e-3 "
      "or more, else f32",
-     .choices = "auto|f32|bf16"},
+     .choices = "auto|f32|bf16|int8"},
     {"trainable", ZF_CONF_STRS, "*", "globs over tensor names: which parameters train"},
     {"threads", ZF_CONF_INT, "auto", "auto: physical cores, or one while that is faster", .min = 1,
      .max = 1024, .choices = "auto"},
@@ -120,7 +120,7 @@ static int choice(const struct zf_conf *c, const char *key, const char *words) {
 }
 
 static enum zf_compute compute_of(const struct zf_conf *c) {
-  int v = choice(c, "compute", "auto|f32|bf16");
+  int v = choice(c, "compute", "auto|f32|bf16|int8");
   return v ? (enum zf_compute)(v - 1) : zf_compute_auto(zf_conf_num(c, "zo_eps", 1e-3));
 }
 

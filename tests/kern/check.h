@@ -156,7 +156,8 @@ static inline int64_t rnd_first(void) {
 /* Feature steps, weakest first; 0 when there are no more. */
 static inline int feature_step(int i, unsigned *flags) {
   static const unsigned add[] = {
-      0, ZF_CPU_AVX2, ZF_CPU_AVX512, ZF_CPU_AVX512BF16, ZF_CPU_AVX512VNNI, ZF_CPU_NEON};
+      0, ZF_CPU_AVX2, ZF_CPU_AVX512, ZF_CPU_AVX512BF16, ZF_CPU_AVX512VNNI,
+      ZF_CPU_NEON, ZF_CPU_DOTPROD};
   static char name[96];
   unsigned have = zf_cpu_flags(), sum = 0;
   if (i >= (int)(sizeof add / sizeof *add)) return 0;

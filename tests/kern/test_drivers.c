@@ -69,6 +69,10 @@ static void case_gemm_bf16(struct out *o) {
   gemm_in(o, ZF_COMPUTE_BF16, below(8) ? 700 : ZF_KC_BF16 + 300);
 }
 
+static void case_gemm_int8(struct out *o) {
+  gemm_in(o, ZF_COMPUTE_INT8, below(8) ? 700 : ZF_KC_INT8 + 300);
+}
+
 static void case_gather(struct out *o) {
   struct zf_streams st = rnd_streams();
   int64_t T = 1 + below(9), C = 1 + below(600), V = 50, ldy = C + below(9);
@@ -207,13 +211,20 @@ static const struct {
     {"rows", case_rows, 0x5a91ba21},       {"attention", case_attention, 0x67b99003},
     {"head_lse", case_head, 0xe34a926e},   {"noise_fill", case_noise, 0xe4fc751c},
     {"update", case_update, 0x64c06339},   {"gemm_bf16", case_gemm_bf16, 0xe53bd98b},
+    {"gemm_int8", case_gemm_int8, 0x5326adac},
 };
 
 static void use(unsigned flags, int threads) {
   static void *work;
   zf_kern_init(flags);
-  if (!work)
-    work = aligned_alloc(64, zf_kern_workspace_size(MAXTHREADS, ZF_COMPUTE_BF16, 128, 4096));
+  if (!work) { /* for any of the arithmetics, on any of the processors */
+    size_t most = 0, n;
+    for (int c = 0; c < ZF_COMPUTES; c++) {
+      n = zf_kern_workspace_size(MAXTHREADS, (enum zf_compute)c, 128, 4096);
+      most = n > most ? n : most;
+    }
+    work = aligned_alloc(64, 2 * most);
+  }
   zf_kern_threads(threads);
   zf_kern_grain(0); /* small shapes are shared out as well */
   zf_kern_workspace(work, MAXTHREADS);
@@ -311,6 +322,35 @@ static void check_accuracy(void) {
       size += fabs(p);
     }
     if (!near(i, sum, (double)y.p[i], gamma_of(in + 2) * size)) break;
+  }
+  drop(x), drop(y), drop(w);
+}
+
+/* Quantisation moves a value by at most half its group's scale, and one rounding of 127 / m; the
+ * sums of products of integers are exact, and a group costs three roundings in f32. */
+static void check_int8_accuracy(void) {
+  int64_t T = 1 + below(9), in = 1 + below(1500), out = 1 + below(100);
+  struct zf_streams one = {1, {0}};
+  struct fresh x = fresh(T * in, PLAIN), y = fresh(T * out, PLAIN), w = fresh(in * out, PLAIN);
+  struct zf_weight W = {w.p, ZF_F32, out, in, in, 1, 0, NULL, ZF_COMPUTE_INT8};
+  zf_gemm(y.p, out, x.p, in, T, &W, &one, NULL, 0, 0);
+  for (int64_t i = 0; i < T * out; i++) {
+    double sum = 0, bound = 0, size = 0;
+    for (int64_t g = 0; g < in; g += ZF_GROUP) {
+      int64_t n = in - g < ZF_GROUP ? in - g : ZF_GROUP;
+      const float *a = x.p + i / out * in + g, *b = w.p + i % out * in + g;
+      double ma = 0, mb = 0;
+      for (int64_t k = 0; k < n; k++)
+        ma = fmax(ma, fabs((double)a[k])), mb = fmax(mb, fabs((double)b[k]));
+      double da = ma / 254 * (1 + 0x1p-15), db = mb / 254 * (1 + 0x1p-15);
+      for (int64_t k = 0; k < n; k++) {
+        double p = (double)a[k] * (double)b[k];
+        sum += p;
+        bound += fabs((double)a[k]) * db + fabs((double)b[k]) * da + da * db;
+        size += (fabs((double)a[k]) + da) * (fabs((double)b[k]) + db);
+      }
+    }
+    if (!near(i, sum, (double)y.p[i], bound + gamma_of(3 * (in / ZF_GROUP + 2)) * size)) break;
   }
   drop(x), drop(y), drop(w);
 }
@@ -449,6 +489,7 @@ static const struct {
     {"accuracy", check_accuracy},           {"attention_accuracy", check_attention_accuracy},
     {"head_accuracy", check_head_accuracy}, {"act_accuracy", check_act_accuracy},
     {"idle_update", check_idle_update},     {"rounding", check_rounding},
+    {"int8_accuracy", check_int8_accuracy},
 };
 
 int main(int argc, char **argv) {

@@ -88,12 +88,49 @@ static void check_bf16_pack(void) {
 }
 
 static void check_bf16_fold(void) {
-  int64_t k = 1 + below(70), w = ZF_LANES * (1 + below(4));
+  int64_t k = 1 + below(70), w = ZF_LANES * (1 + below(4)), at = ZF_LANES * below(w / ZF_LANES);
+  int64_t n = w - at;
   struct fresh from = fresh64(k * w, any_kind()), a = fresh64((k + 1) / 2 * w, PLAIN), b = twin(a);
-  ref.product[ZF_COMPUTE_BF16].fold(a.p, from.p, w, k);
-  fast.product[ZF_COMPUTE_BF16].fold(b.p, from.p, w, k);
+  ref.product[ZF_COMPUTE_BF16].fold(a.p + at, w, from.p + at, w, n, k);
+  fast.product[ZF_COMPUTE_BF16].fold(b.p + at, w, from.p + at, w, n, k);
   same_words(a, b);
   drop(from), drop(a), drop(b);
+}
+
+/* Layouts of cells are a product's own, so what is compared is a whole product: rows of x times
+ * the columns of w [k][width], folded group after group. */
+struct int8_case {
+  struct fresh x, w;
+  int64_t rows, k, width, gap;
+};
+
+static void int8_product(const struct zf_product *p, const struct int8_case *t, float *c,
+                         int64_t ldc, enum zf_mul_mode mode) {
+  int64_t deep = zf_kern_deep(p, t->k), ld = deep + t->gap;
+  uint32_t *cells = malloc((size_t)(t->rows * ld) * sizeof *cells);
+  uint32_t *panel = malloc((size_t)(deep * t->width) * sizeof *panel);
+  for (int64_t r = 0; r < t->rows; r++) p->rows(cells + r * ld, t->x.p + r * t->k, t->k);
+  for (int64_t g = 0; g < t->k; g += ZF_GROUP)
+    p->fold(panel + zf_kern_deep(p, g) * t->width, t->width, t->w.p + g * t->width, t->width,
+            t->width, zf_kern_least(t->k - g, ZF_GROUP));
+  p->mul(c, ldc, cells, ld, t->rows, panel, t->width, t->width, t->k, mode);
+  free(cells), free(panel);
+}
+
+static void check_int8(void) {
+  int widest = fast.product[ZF_COMPUTE_INT8].nr / ZF_LANES;
+  struct int8_case t = {.rows = 1 + below(20), .k = 1 + below(3 * ZF_GROUP), .gap = below(9)};
+  enum kind kind = any_kind();
+  t.width = ZF_LANES * (1 + below(widest));
+  t.x = fresh(t.rows * t.k, kind), t.w = fresh(t.k * t.width, kind);
+  for (int64_t i = 0; i < t.k; i++) t.w.p[i * t.width] = 0;
+  int64_t ldc = t.width + below(9);
+  struct fresh a = fresh(t.rows * ldc, PLAIN), b = twin(a);
+  enum zf_mul_mode mode = (enum zf_mul_mode)below(2);
+  int8_product(&ref.product[ZF_COMPUTE_INT8], &t, a.p, ldc, mode);
+  int8_product(&fast.product[ZF_COMPUTE_INT8], &t, b.p, ldc, mode);
+  same_fresh(a, b);
+  drop(t.x), drop(t.w), drop(a), drop(b);
 }
 
 static void check_thin(void) {
@@ -350,6 +387,7 @@ static const struct {
     PRODUCT("bf16_pack", ZF_COMPUTE_BF16, pack, check_bf16_pack),
     PRODUCT("bf16_fold", ZF_COMPUTE_BF16, fold, check_bf16_fold),
     PRODUCT("bf16_mul", ZF_COMPUTE_BF16, mul, check_bf16_mul),
+    PRODUCT("int8", ZF_COMPUTE_INT8, mul, check_int8),
     ENTRY(finish),
     ENTRY(noise),
     ENTRY(words),

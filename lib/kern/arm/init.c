@@ -1,4 +1,5 @@
-/* Which kernels an arm64 processor gets: NEON, which all have, unless masked out. */
+/* Which kernels an arm64 processor gets: NEON, which all have, unless masked out, and
+ * products of bytes, which most have. */
 #include "base/cpu.h"
 #include "kern/kern_internal.h"
 
@@ -6,5 +7,7 @@ void zf_kern_init_arm(struct zf_kern_table *t, unsigned flags) {
   if (!(flags & ZF_CPU_NEON)) return;
   zf_kern_init_gemm_neon(t);
   zf_kern_init_bf16_neon(t);
+  zf_kern_init_int8_neon(t);
   zf_kern_init_lanes_neon(t);
+  if (flags & ZF_CPU_DOTPROD) zf_kern_init_int8_dotprod(t);
 }

@@ -121,12 +121,13 @@ static void pack_bf16_avx512bf16(void *panel, int64_t w, const float *src, int64
 }
 
 /* Two rows of f32 into one of cells: halves of 16 lanes side by side, then in turn. */
-static void fold_bf16_avx512bf16(void *panel, const float *from, int64_t w, int64_t k) {
+static void fold_bf16_avx512bf16(void *panel, int64_t w, const float *from, int64_t ld, int64_t n,
+                                 int64_t k) {
   uint32_t *p = panel;
   for (int64_t i = 0; i < k; i += 2)
-    for (int64_t j = 0; j < w; j += 16) {
-      zv low = zv_load(from + i * w + j);
-      zv high = i + 1 < k ? zv_load(from + (i + 1) * w + j) : zv_zero();
+    for (int64_t j = 0; j < n; j += 16) {
+      zv low = zv_load(from + i * ld + j);
+      zv high = i + 1 < k ? zv_load(from + (i + 1) * ld + j) : zv_zero();
       __m512i a = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(low));
       __m512i b = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(high));
       _mm512_storeu_si512(p + i / 2 * w + j, _mm512_or_si512(a, _mm512_slli_epi32(b, 16)));

@@ -6,12 +6,15 @@ void zf_kern_init_x86(struct zf_kern_table *t, unsigned flags) {
   if (flags & ZF_CPU_AVX2) {
     zf_kern_init_gemm_avx2(t);
     zf_kern_init_bf16_avx2(t);
+    zf_kern_init_int8_avx2(t);
     zf_kern_init_lanes_avx2(t);
   }
   if (flags & ZF_CPU_AVX512) {
     zf_kern_init_gemm_avx512(t);
     zf_kern_init_bf16_avx512(t);
+    zf_kern_init_int8_avx512(t);
     zf_kern_init_lanes_avx512(t);
     if (flags & ZF_CPU_AVX512BF16) zf_kern_init_bf16_avx512bf16(t);
+    if (flags & ZF_CPU_AVX512VNNI) zf_kern_init_int8_avx512vnni(t);
   }
 }

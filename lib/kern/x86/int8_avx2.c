@@ -1,0 +1,24 @@
+/* int8 on AVX2: pairs of halfwords, by vpmaddwd.  (vpmaddubsw has pairs of bytes, but its sums
+ * saturate.) */
+#include "kern/x86/vec_avx2.h"
+
+enum { PER = 2, OFFSET = 0 };
+
+static inline zu zu_dot(zu s, zu a, zu b) {
+  return (zu){_mm256_add_epi32(s.a, _mm256_madd_epi16(a.a, b.a)),
+              _mm256_add_epi32(s.b, _mm256_madd_epi16(a.b, b.b))};
+}
+
+static inline zu zu_spread(const uint32_t *cell) {
+  return zu_set1(*cell);
+}
+
+static inline void zu_narrow(uint32_t *cell, zu q) {
+  zu_store16((uint16_t *)(void *)cell, q);
+}
+
+#include "kern/int8_tmpl.h"
+
+void zf_kern_init_int8_avx2(struct zf_kern_table *t) {
+  fill_int8(t, "avx2", 1);
+}
