@@ -1,5 +1,6 @@
 /* zoft env: what this machine and this build are, for reports of problems. */
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <yaml.h>
@@ -27,8 +28,9 @@ static int run(const struct zc_args *a) {
     snprintf(how[c], sizeof how[c], "%s on %s",
              zf_kern_native((enum zf_compute)c) ? "native" : "emulated",
              zf_kern_name((enum zf_compute)c));
-  snprintf(compute, sizeof compute, "auto is %s from zo_eps %g on",
-           zf_compute_name(zf_compute_auto(ZF_EPS_BF16)), ZF_EPS_BF16);
+  enum zf_compute chosen = zf_compute_auto(INFINITY);
+  snprintf(compute, sizeof compute, "auto is %s, with zo_eps %g", zf_compute_name(chosen),
+           zf_eps_least(chosen));
   const char *const rows[][2] = {
       {"zoft", ZF_VERSION},
       {"system", u.sysname},

@@ -89,7 +89,11 @@ void zc_say_compute(const struct zf_model *m, enum zf_compute c) {
 }
 
 void zc_say_run_compute(const struct zf_run *r) {
+  double eps = r->set.zo.eps, least = zf_eps_least(r->set.compute);
   zc_say_compute(r->model, r->set.compute);
+  if (r->set.compute != ZF_COMPUTE_F32 && eps < least)
+    zc_warn("zo_eps %g is near for %s: its projected gradient follows that of f32 from %g on", eps,
+            zf_compute_name(r->set.compute), least);
 }
 
 int zc_open_model(struct zf_model **m, struct zf_tok **tok, const char *base_model) {

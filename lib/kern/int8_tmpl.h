@@ -49,21 +49,14 @@ int8_step(zu s[BR][ZV_NR], const uint32_t *x, int64_t ldx, const uint32_t *panel
 static inline __attribute__((always_inline)) void int8_group(zu s[BR][ZV_NR], const uint32_t *x,
                                                              int64_t ldx, const uint32_t *panel,
                                                              int64_t ldp, int64_t n, int m, int nv) {
-  int64_t i = 0;
   ZF_UNROLL
   for (int r = 0; r < m; r++) {
     ZF_UNROLL
     for (int v = 0; v < nv; v++) s[r][v] = zu_load(panel + ldp + 16 * v);
   }
   x += EXTRA, panel += EXTRA * ldp;
-  for (; i + 16 <= n; i += 16) {
-    ZF_UNROLL
-    for (int r = 0; r < m; r++) /* a line of each row of the tile below */
-      __builtin_prefetch(x + (m + r) * ldx + i);
-    for (int64_t e = i + 16, f = i; f < e; f++, panel += ldp)
-      int8_step(s, x + f, ldx, panel, m, nv);
-  }
-  for (; i < n; i++, panel += ldp) int8_step(s, x + i, ldx, panel, m, nv);
+  for (const uint32_t *end = x + n; x < end; x++, panel += ldp)
+    int8_step(s, x, ldx, panel, m, nv);
 }
 
 static inline float int8_value(const uint32_t *p) {
@@ -72,29 +65,48 @@ static inline float int8_value(const uint32_t *p) {
   return f;
 }
 
+/* Adds a group to the sums in memory, or begins them. */
+static inline __attribute__((always_inline)) void int8_sum(float *sum, int64_t ld,
+                                                           zu s[BR][ZV_NR], const uint32_t *x,
+                                                           int64_t ldx, const uint32_t *panel,
+                                                           int begin, int m, int nv) {
+  zv w[ZV_NR];
+  ZF_UNROLL
+  for (int v = 0; v < nv; v++) w[v] = zv_bits(zu_load(panel + 16 * v));
+  ZF_UNROLL
+  for (int r = 0; r < m; r++) {
+    zv by = zv_set1(int8_value(x + r * ldx));
+    ZF_UNROLL
+    for (int v = 0; v < nv; v++) {
+      float *p = sum + r * ld + 16 * v;
+      zv scale = zv_mul(by, w[v]);
+      zv_store(p, zv_fma(zv_from_i32(s[r][v]), scale, begin ? zv_zero() : zv_load(p)));
+    }
+  }
+}
+
 static inline __attribute__((always_inline)) void
 int8_tile(float *c, int64_t ldc, const uint32_t *x, int64_t ldx, const uint32_t *panel, int64_t ldp,
           int64_t k, enum zf_mul_mode mode, int m, int nv) {
-  float sum[BR][16 * ZV_NR];
+  float own[BR * 16 * ZV_NR], *sum = mode == ZF_MUL_ADD ? own : c;
+  int64_t ld = mode == ZF_MUL_ADD ? 16 * ZV_NR : ldc;
   zu s[BR][ZV_NR];
-  for (int64_t g = 0; g < k; g += ZF_GROUP) {
+  int64_t g = 0;
+  do {
     int64_t n = (zf_kern_least(k - g, ZF_GROUP) + PER - 1) / PER;
-    int last = g + ZF_GROUP >= k;
     int8_group(s, x, ldx, panel, ldp, n, m, nv);
-    ZF_UNROLL
-    for (int r = 0; r < m; r++) {
-      zv by = zv_set1(int8_value(x + r * ldx));
-      ZF_UNROLL
-      for (int v = 0; v < nv; v++) {
-        float *p = c + r * ldc + 16 * v;
-        zv scale = zv_mul(by, zv_bits(zu_load(panel + 16 * v)));
-        zv t = zv_fma(zv_from_i32(s[r][v]), scale, g ? zv_load(sum[r] + 16 * v) : zv_zero());
-        if (last && mode == ZF_MUL_ADD) t = zv_add(zv_load(p), t);
-        zv_store(last ? p : sum[r] + 16 * v, t);
-      }
-    }
+    if (g)
+      int8_sum(sum, ld, s, x, ldx, panel, 0, m, nv);
+    else
+      int8_sum(sum, ld, s, x, ldx, panel, 1, m, nv);
     x += EXTRA + n, panel += (EXTRA + n) * ldp;
-  }
+    g += ZF_GROUP;
+  } while (g < k);
+  for (int r = 0; mode == ZF_MUL_ADD && r < m; r++)
+    for (int v = 0; v < nv; v++) {
+      float *p = c + r * ldc + 16 * v;
+      zv_store(p, zv_add(zv_load(p), zv_load(own + r * ld + 16 * v)));
+    }
 }
 
 static inline __attribute__((always_inline)) void

@@ -1,6 +1,7 @@
 /* The schema of config.yaml, and what its values mean. */
 #include "train/settings.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,8 +36,8 @@ const struct zf_conf_key zf_train_keys[] = {
     {"save_dtype", ZF_CONF_ENUM, "auto", "dtype of the saved model; auto: as trained",
      .choices = "auto|f32|f16|bf16"},
     {"compute", ZF_CONF_ENUM, "auto",
-     "arithmetic of the matrix products; auto: bf16 where the processor has it and zo_eps is 3e-3 "
-     "or more, else f32",
+     "arithmetic of the matrix products; auto: bf16 where the processor has it and zo_eps is auto, "
+     "3e-3 or more, else f32",
      .choices = "auto|f32|bf16|int8"},
     {"trainable", ZF_CONF_STRS, "*", "globs over tensor names: which parameters train"},
     {"threads", ZF_CONF_INT, "auto", "auto: physical cores, or one while that is faster", .min = 1,
@@ -79,7 +80,9 @@ const struct zf_conf_key zf_train_keys[] = {
      .max = 1 << 20},
     {"seed", ZF_CONF_INT, "42", "of directions, data order and splits", .min = 0, .max = SEED_MAX},
 
-    {"zo_eps", ZF_CONF_NUM, "1e-3", "distance of the two evaluations", .min = 1e-12, .max = 1e3},
+    {"zo_eps", ZF_CONF_NUM, "auto",
+     "distance of the two evaluations; auto: 1e-3 in f32, 3e-3 in bf16, 1e-2 in int8", .min = 1e-12,
+     .max = 1e3, .choices = "auto"},
     {"zo_probes", ZF_CONF_INT, "1", "directions a step (n of n-SPSA)", .min = 1,
      .max = ZF_ZO_MAXPROBES},
     {"zo_direction", ZF_CONF_ENUM, "gaussian", "distribution of z",
@@ -121,7 +124,7 @@ static int choice(const struct zf_conf *c, const char *key, const char *words) {
 
 static enum zf_compute compute_of(const struct zf_conf *c) {
   int v = choice(c, "compute", "auto|f32|bf16|int8");
-  return v ? (enum zf_compute)(v - 1) : zf_compute_auto(zf_conf_num(c, "zo_eps", 1e-3));
+  return v ? (enum zf_compute)(v - 1) : zf_compute_auto(zf_conf_num(c, "zo_eps", INFINITY));
 }
 
 static int dtype_of(const struct zf_conf *c, const char *key) {
@@ -221,7 +224,7 @@ static int fill_optimizer(struct zf_settings *s, const struct zf_conf *c) {
   s->seed = (uint64_t)zf_conf_int(c, "seed", 42);
   s->zo = (struct zf_zo){
       .seed = s->seed,
-      .eps = zf_conf_num(c, "zo_eps", 1e-3),
+      .eps = zf_conf_num(c, "zo_eps", zf_eps_least(s->compute)),
       .probes = (int)zf_conf_int(c, "zo_probes", 1),
       .direction = choice(c, "zo_direction", "gaussian|rademacher"),
   };
@@ -246,8 +249,14 @@ static int fill_loop(struct zf_settings *s, const struct zf_conf *c) {
   return 0;
 }
 
+double zf_eps_least(enum zf_compute c) {
+  static const double eps[ZF_COMPUTES] = {
+      [ZF_COMPUTE_F32] = 1e-3, [ZF_COMPUTE_BF16] = 3e-3, [ZF_COMPUTE_INT8] = 1e-2};
+  return eps[c];
+}
+
 enum zf_compute zf_compute_auto(double eps) {
-  if (eps < ZF_EPS_BF16) return ZF_COMPUTE_F32;
+  if (eps < zf_eps_least(ZF_COMPUTE_BF16)) return ZF_COMPUTE_F32;
   return zf_kern_native(ZF_COMPUTE_BF16) ? ZF_COMPUTE_BF16 : ZF_COMPUTE_F32;
 }
 

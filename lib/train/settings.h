@@ -49,13 +49,14 @@ struct zf_settings {
 /* The schema: a table for zf_conf_new. */
 extern const struct zf_conf_key zf_train_keys[];
 
-/* What `compute: auto` means: bf16 where the processor has it and zo_eps is far enough, else f32.
- */
+/* What `compute: auto` means at a distance: bf16 where the processor has it and the distance is far
+ * enough for it (INFINITY: it may follow), else f32. */
 enum zf_compute zf_compute_auto(double eps);
 
-/* Distance from which on g in bf16 follows g in f32 (correlation of 300 probes, build/correlate:
- * demo model 0.973 at 1e-3, 0.997 at 3e-3, 0.9997 at 1e-2). */
-#define ZF_EPS_BF16 3e-3
+/* zo_eps: auto.  In f32 that of the paper; in what is coarser the least distance from which on g
+ * follows g in f32 (correlation of 300 probes, build/correlate: of the demo model, bf16 0.973 at
+ * 1e-3, 0.997 at 3e-3; int8 0.900 at 1e-3, 0.984 at 3e-3, 0.999 at 1e-2). */
+double zf_eps_least(enum zf_compute c);
 
 /* Fills `s` from a checked conf, which outlives it.  ZF_EUSAGE names the key.  _step fills model,
  * arithmetic, batch and step alone: no data, scores or output. */

@@ -117,10 +117,10 @@ case_ "two configs" 2 "$ZOFT" train a.yaml b.yaml <<'END'
 zoft: expected one config file, found 'a.yaml' and 'b.yaml'
 END
 case_ "unknown arithmetic" 2 "$ZOFT" train "$T/good.yaml" compute=bf61 <<'END'
-zoft: command line: 'compute' expects one of auto, f32 or bf16, found 'bf61': did you mean 'bf16'?
+zoft: command line: 'compute' expects one of auto, f32, bf16 or int8, found 'bf61': did you mean 'bf16'?
 END
 case_ "unknown arithmetic of a bare model" 2 "$ZOFT" score $DEMO/model --text README.md --compute fp16 <<'END'
-zoft: --compute expects one of f32 or bf16, found 'fp16'
+zoft: --compute expects one of f32, bf16 or int8, found 'fp16'
 END
 case_ "--compute beside a config" 2 "$ZOFT" eval "$T/good.yaml" --compute bf16 <<'END'
 zoft: --compute is for --text: a config says compute=bf16

@@ -253,12 +253,18 @@ case_ "bf16 emulated" 0 arith compute=bf16 --cpumask none <<'END'
 eps 0.001
 kernels    bf16 on ref, 1 thread
 warning: compute bf16 is not native here: the 29 products of a pass run emulated, slower than f32
+warning: zo_eps 0.001 is near for bf16: its projected gradient follows that of f32 from 0.003 on
+END
+case_ "int8 goes further" 0 arith compute=int8 zo_eps=auto --cpumask none <<'END'
+eps 0.01
+kernels    int8 on ref, 1 thread
+warning: compute int8 is not native here: the 29 products of a pass run emulated, slower than f32
 END
 check "a pinned run" "$ZOFT" train configs/demo.yaml output_dir="$T/f32" max_steps=2 num_train=32 val_datasets=[] \
   test_datasets=[] compute=f32 -q --json >"$T/f32.json"
 check "run.json names its arithmetic" grep -q '"compute": "f32"' "$T/f32/run.json"
 check "and so does the log" sh -c "'$ZOFT' inspect '$T/f32/steps.log' --json | grep -q '\"kernels\": \"f32\"'"
-for c in f32 bf16; do
+for c in f32 bf16 int8; do
   check "env: $c" sh -c "'$ZOFT' env --cpumask none | grep -q '^$c  *\(native\|emulated\) on ref'"
 done
 check "score in f32 is the default" sh -c "'$ZOFT' score $DEMO/model --text '$T/lines.txt' --compute f32 >'$T/a';

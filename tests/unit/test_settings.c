@@ -22,13 +22,17 @@ START_TEST(test_compute) {
   static const struct {
     const char *words;
     int compute; /* -1: what auto is */
-    double eps;
+    double eps;  /* -1: what goes with it */
   } row[] = {
-      {"", -1, 1e-3},
-      {"compute=auto", ZF_COMPUTE_F32, 1e-3},
+      {"", -1, -1},
+      {"compute=auto", -1, -1},
+      {"compute=auto zo_eps=auto", -1, -1},
+      {"zo_eps=1e-3", ZF_COMPUTE_F32, 1e-3},
       {"zo_eps=3e-3", -1, 3e-3},
       {"compute=f32", ZF_COMPUTE_F32, 1e-3},
-      {"compute=bf16", ZF_COMPUTE_BF16, 1e-3},
+      {"compute=bf16", ZF_COMPUTE_BF16, 3e-3},
+      {"compute=int8", ZF_COMPUTE_INT8, 1e-2},
+      {"compute=int8 zo_eps=1e-3", ZF_COMPUTE_INT8, 1e-3},
       {"compute=f32 zo_eps=0.5", ZF_COMPUTE_F32, 0.5},
   };
   for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
@@ -36,8 +40,8 @@ START_TEST(test_compute) {
     struct zf_conf *c;
     fill(&s, &c, row[i].words);
     ck_assert_int_eq(s.compute,
-                     row[i].compute < 0 ? (int)zf_compute_auto(s.zo.eps) : row[i].compute);
-    ck_assert(s.zo.eps == row[i].eps);
+                     row[i].compute < 0 ? (int)zf_compute_auto(INFINITY) : row[i].compute);
+    ck_assert(s.zo.eps == (row[i].eps < 0 ? zf_eps_least(s.compute) : row[i].eps));
     zf_settings_free(&s);
     zf_conf_free(c);
   }
@@ -50,7 +54,7 @@ START_TEST(test_auto) {
   ck_assert_int_eq(zf_compute_auto(1), ZF_COMPUTE_F32);
   zf_kern_init(zf_cpu_flags());
   ck_assert(zf_kern_native(zf_compute_auto(1)));
-  ck_assert_int_eq(zf_compute_auto(ZF_EPS_BF16) == ZF_COMPUTE_BF16,
+  ck_assert_int_eq(zf_compute_auto(zf_eps_least(ZF_COMPUTE_BF16)) == ZF_COMPUTE_BF16,
                    zf_kern_native(ZF_COMPUTE_BF16));
 }
 END_TEST
