@@ -83,6 +83,19 @@ check "four micro-batches, two threads" bits micro_batch_size=4 gradient_accumul
 check "give the same weights" cmp "$T/bits.first" "$T/bits.now"
 check "sixteen micro-batches with dev scores" bits micro_batch_size=1 gradient_accumulation_steps=16 eval_steps=2
 check "give the same weights as well" cmp "$T/bits.first" "$T/bits.now"
+# Nor on the instruction set, in any arithmetic.
+small() {
+  "$ZOFT" train configs/demo.yaml output_dir="$T/bits" max_steps=2 num_train=4 micro_batch_size=2 val_datasets=[] \
+    test_datasets=[] load_best_model_at_end=false -q --json "$@" >"$T/bits.json" 2>"$T/bits.err" &&
+    cp "$T/bits/model.safetensors" "$T/bits.now"
+}
+for c in f32 bf16 int8; do
+  check "$c on the best there is" small compute=$c && mv "$T/bits.now" "$T/bits.first"
+  for mask in none avx2 avx512 neon; do
+    check "$c on $mask" small compute=$c --cpumask $mask
+    check "gives the same weights" cmp "$T/bits.first" "$T/bits.now"
+  done
+done
 check "an option without effect is named" sh -c "'$ZOFT' train configs/demo.yaml output_dir='$T/idle' max_steps=1 \
   val_datasets=[] eval_steps=never test_datasets=[] early_stopping_patience=3 --json 2>&1 >/dev/null |
   grep -q 'warning: early_stopping_patience has no effect: there are no dev scores'"
