@@ -11,6 +11,7 @@
 #include "base/err.h"
 
 struct zc_common zc_common;
+const char *zc_program = "zoft ";
 
 static const char *cpumask;
 
@@ -47,7 +48,7 @@ static int unknown(const struct zc_command *c, const char *word) {
   snprintf(plain, sizeof plain, "%.*s", (int)strcspn(word + 2, "="), word + 2);
   const char *near = word[1] == '-' ? zf_nearest(plain, names, n) : NULL;
   if (near) return zf_error(ZF_EUSAGE, "unknown option '%s': did you mean '--%s'?", word, near);
-  return zf_error(ZF_EUSAGE, "unknown option '%s': see 'zoft %s -h'", word, c->name);
+  return zf_error(ZF_EUSAGE, "unknown option '%s': see '%s%s -h'", word, zc_program, c->name);
 }
 
 static int store(const struct zc_opt *o, const char *value) {
@@ -134,7 +135,7 @@ static void help_table(const struct zc_opt *o) {
 }
 
 void zc_help(const struct zc_command *c) {
-  printf("zoft %s: %s\n\nUsage: %s\n", c->name, c->about, c->usage);
+  printf("%s%s: %s\n\nUsage: %s\n", zc_program, c->name, c->about, c->usage);
   if (c->details) printf("\n%s", c->details);
   printf("\nOptions:\n");
   help_table(c->opt);

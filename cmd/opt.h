@@ -24,6 +24,9 @@ struct zc_common {
 };
 extern struct zc_common zc_common;
 
+/* What stands before a command's name: "zoft ", or "" for a program that is one command. */
+extern const char *zc_program;
+
 struct zc_args {
   const char **word; /* neither option nor key=value */
   int nword;
