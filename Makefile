@@ -126,6 +126,11 @@ $(BUILD)/kernbench: $(BENCH_OBJ) $(BUILD)/libzoft.a
 	@echo "  LD   $@"
 	$(Q)$(CC) $(LINK_) -o $@ $^ $(LIBS) -ldl
 
+$(BUILD)/noise_quality: $(addprefix $(BUILD)/obj/,$(addsuffix .o,tests/bench/noise_quality tests/bench/sheet cmd/opt cmd/ui)) \
+                        $(BUILD)/libzoft.a
+	@echo "  LD   $@"
+	$(Q)$(CC) $(LINK_) -o $@ $^ $(LIBS)
+
 # A developer's measure: build/correlate CONFIG compute=bf16
 $(BUILD)/correlate: tests/bench/correlate.c $(BUILD)/libzoft.a
 	@echo "  LD   $@"

@@ -263,18 +263,13 @@ static const struct zc_command command = {
 
 int main(int argc, char **argv) {
   struct zc_args args;
-  char **shifted = calloc((size_t)argc + 2, sizeof *shifted); /* words begin at the third */
-  if (!shifted) return 1;
-  memcpy(shifted + 1, argv, (size_t)argc * sizeof *argv);
-  zc_program = "";
-  int rc = zc_parse(&args, &command, argc + 1, shifted);
+  int rc = zc_parse_alone(&args, &command, argc, argv);
   if (!rc) rc = zf_cpu_check();
   if (!rc && zc_common.help)
     zc_help(&command);
   else if (!rc)
     rc = run(&args);
   zc_args_free(&args);
-  free(shifted);
   if (!rc && (fflush(stdout) || ferror(stdout)))
     rc = zf_error(ZF_EIO, "cannot write to standard output");
   return rc ? zc_fail(rc) : 0;
