@@ -1,4 +1,5 @@
 /* What stands beside the products: noise and the ways to make it, update, attention, rows. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
