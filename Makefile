@@ -108,7 +108,7 @@ demo: deps
 	@$(MAKE) --no-print-directory all
 	@$(BUILD)/zoft train configs/demo.yaml
 
-check-built: $(BUILD)/zoft $(BUILD)/kernbench $(UNIT) $(CONV) $(KERN) $(FUZZ) layers
+check-built: $(BUILD)/zoft $(BUILD)/kernbench $(BUILD)/noise_quality $(UNIT) $(CONV) $(KERN) $(FUZZ) layers
 	@ZOFT=$(BUILD)/zoft sh tests/run.sh $(UNIT) $(CONV) $(KERN) -- $(FUZZ)
 
 # Include lines run downward only: the table is in CONTRIBUTING.md.

@@ -1,6 +1,6 @@
 #!/bin/sh
-# build/kernbench runs, prints what it says it prints, and refuses what it cannot read.  How long
-# anything takes is not looked at; other libraries may be installed or not.
+# build/kernbench and build/noise_quality run, print what they say they print, and refuse what they
+# cannot read.  How long anything takes is not looked at; other libraries may be installed or not.
 . tests/cli/lib.sh
 bench=$(dirname "$ZOFT")/kernbench
 
@@ -41,5 +41,14 @@ zoft: --repeat: expected 1 to 10000, found 0
 END
 case_ "unknown option" 2 "$bench" --shape 4x8x16 <<'END'
 zoft: unknown option '--shape': did you mean '--shapes'?
+END
+
+# The noise at 2^18 values: every figure within 5 sigmas, or exit status 1.
+quality=$(dirname "$ZOFT")/noise_quality
+check "noise" sh -c '"$1" --values 18 >"$0"' "$T/noise.txt" "$quality"
+check "49 figures and the head" test "$(wc -l <"$T/noise.txt")" = 51
+check "raw words: 64 of a step, then of the next" test "$("$quality" --words 64 | head -c 1024 | cksum)" = "1180782138 1024"
+case_ "noise: too few" 2 "$quality" --values 3 <<'END'
+zoft: --values: expected 14 to 36, found 3
 END
 finish
