@@ -108,15 +108,28 @@ demo: deps
 	@$(MAKE) --no-print-directory all
 	@$(BUILD)/zoft train configs/demo.yaml
 
-check-built: $(BUILD)/zoft $(UNIT) $(CONV) $(KERN) $(FUZZ) layers
+check-built: $(BUILD)/zoft $(BUILD)/kernbench $(BUILD)/noise_quality $(UNIT) $(CONV) $(KERN) $(FUZZ) layers
 	@ZOFT=$(BUILD)/zoft sh tests/run.sh $(UNIT) $(CONV) $(KERN) -- $(FUZZ)
 
 # Include lines run downward only: the table is in CONTRIBUTING.md.
 layers:
 	@sh tests/layers.sh
 
-bench: all $(KERN)
-	@$(BUILD)/tests/test_kern --bench
+bench: $(BUILD)/kernbench
+	@$(BUILD)/kernbench
+
+BENCH_SRC := $(addprefix tests/bench/,kernbench.c products.c parts.c rivals.c rivals_dnnl.c ways.c sheet.c) \
+             $(if $(filter x86_64,$(ARCH)),$(wildcard tests/bench/x86/*.c))
+BENCH_OBJ := $(BENCH_SRC:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/cmd/opt.o $(BUILD)/obj/cmd/ui.o
+$(BUILD)/obj/tests/bench/%.o: CFLAGS_ += -Itests -I.
+$(BUILD)/kernbench: $(BENCH_OBJ) $(BUILD)/libzoft.a
+	@echo "  LD   $@"
+	$(Q)$(CC) $(LINK_) -o $@ $^ $(LIBS) -ldl
+
+$(BUILD)/noise_quality: $(addprefix $(BUILD)/obj/,$(addsuffix .o,tests/bench/noise_quality tests/bench/sheet cmd/opt cmd/ui)) \
+                        $(BUILD)/libzoft.a
+	@echo "  LD   $@"
+	$(Q)$(CC) $(LINK_) -o $@ $^ $(LIBS)
 
 # A developer's measure: build/correlate CONFIG compute=bf16
 $(BUILD)/correlate: tests/bench/correlate.c $(BUILD)/libzoft.a
@@ -160,7 +173,7 @@ help:
 	@echo "make deps       install what is missing: compiler, libraries"
 	@echo "make install    PREFIX=/usr/local DESTDIR=   program, library, headers, man page, completion"
 	@echo "make fuzz       FUZZ_SECONDS=30   run every fuzz target with libFuzzer (clang)"
-	@echo "make bench      kernels: GFLOP/s, and beside OpenBLAS where it is installed"
+	@echo "make bench      kernels: GFLOP/s beside the peak, and beside OpenBLAS, BLIS, oneDNN where installed"
 	@echo "make layers     check that include lines run downward"
 	@echo "make arm64-check  cross-build the kernels and test them under qemu"
 	@echo "make format     clang-format over all sources"
@@ -191,6 +204,6 @@ fuzz-run: $(FUZZ:$(BUILD)/fuzz/%=$(BUILD)/fuzzer/%)
 	  $$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(BUILD)/corpus/ -verbosity=0 -print_final_stats=1 \
 	    $(BUILD)/corpus/$$n tests/fuzz/corpus/$$n || exit 1; done
 
--include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d)
+-include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d) $(BENCH_OBJ:.o=.d)
 .PHONY: all deps check test demo check-built layers bench arm64-check format install uninstall clean help \
   fuzz fuzz-corpus fuzz-run

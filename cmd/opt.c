@@ -11,6 +11,7 @@
 #include "base/err.h"
 
 struct zc_common zc_common;
+static const char *program = "zoft ";
 
 static const char *cpumask;
 
@@ -47,7 +48,7 @@ static int unknown(const struct zc_command *c, const char *word) {
   snprintf(plain, sizeof plain, "%.*s", (int)strcspn(word + 2, "="), word + 2);
   const char *near = word[1] == '-' ? zf_nearest(plain, names, n) : NULL;
   if (near) return zf_error(ZF_EUSAGE, "unknown option '%s': did you mean '--%s'?", word, near);
-  return zf_error(ZF_EUSAGE, "unknown option '%s': see 'zoft %s -h'", word, c->name);
+  return zf_error(ZF_EUSAGE, "unknown option '%s': see '%s%s -h'", word, program, c->name);
 }
 
 static int store(const struct zc_opt *o, const char *value) {
@@ -90,12 +91,13 @@ static int is_set(const char *w) {
   return n > 0 && w[n] == '=';
 }
 
-int zc_parse(struct zc_args *a, const struct zc_command *c, int argc, char **argv) {
+/* From argv[i] on. */
+static int parse(struct zc_args *a, const struct zc_command *c, int i, int argc, char **argv) {
   memset(a, 0, sizeof *a);
   a->word = zf_calloc(argc, sizeof *a->word);
   a->set = zf_calloc(argc, sizeof *a->set);
   if (!a->word || !a->set) return ZF_ENOMEM;
-  for (int i = 2, plain = 0; i < argc; i++) {
+  for (int plain = 0; i < argc; i++) {
     const char *w = argv[i];
     int rc = 0;
     if (plain || w[0] != '-' || !w[1]) {
@@ -117,6 +119,15 @@ int zc_parse(struct zc_args *a, const struct zc_command *c, int argc, char **arg
   return rc;
 }
 
+int zc_parse(struct zc_args *a, const struct zc_command *c, int argc, char **argv) {
+  return parse(a, c, 2, argc, argv);
+}
+
+int zc_parse_alone(struct zc_args *a, const struct zc_command *c, int argc, char **argv) {
+  program = "";
+  return parse(a, c, 1, argc, argv);
+}
+
 void zc_args_free(struct zc_args *a) {
   free(a->word);
   free(a->set);
@@ -134,7 +145,7 @@ static void help_table(const struct zc_opt *o) {
 }
 
 void zc_help(const struct zc_command *c) {
-  printf("zoft %s: %s\n\nUsage: %s\n", c->name, c->about, c->usage);
+  printf("%s%s: %s\n\nUsage: %s\n", program, c->name, c->about, c->usage);
   if (c->details) printf("\n%s", c->details);
   printf("\nOptions:\n");
   help_table(c->opt);

@@ -41,6 +41,10 @@ struct zc_command {
 
 /* Parses argv[2..]; ZF_EUSAGE.  The arrays of `a` belong to it: zc_args_free. */
 int zc_parse(struct zc_args *a, const struct zc_command *c, int argc, char **argv);
+
+/* The same for a program that is one command: argv[1..]. */
+int zc_parse_alone(struct zc_args *a, const struct zc_command *c, int argc, char **argv);
+
 void zc_args_free(struct zc_args *a);
 
 /* Prints the help screen of one command to standard output. */

@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cpu.h"
 #include "kern/kern_internal.h"
+#include "kern/steps.h"
 
 enum kind { PLAIN, WIDE, SPECIAL }; /* [-1,1); exponents -40..39; and zeros, infinities, NaN */
 
@@ -22,7 +22,7 @@ struct state {
   const char *what;    /* the check that runs */
   const char *filter;  /* substring of names to run, or NULL */
   const char *feature; /* instruction set under test */
-  int failed, bench;
+  int failed;
 };
 extern struct state state;
 
@@ -153,31 +153,23 @@ static inline int64_t rnd_first(void) {
   return f & (((int64_t)1 << 42) - 4096);
 }
 
-/* Feature steps, weakest first; 0 when there are no more. */
+/* The steps of cpu_step(), named in what fails. */
 static inline int feature_step(int i, unsigned *flags) {
-  static const unsigned add[] = {
-      0, ZF_CPU_AVX2, ZF_CPU_AVX512, ZF_CPU_AVX512BF16, ZF_CPU_AVX512VNNI,
-      ZF_CPU_NEON, ZF_CPU_DOTPROD};
   static char name[96];
-  unsigned have = zf_cpu_flags(), sum = 0;
-  if (i >= (int)(sizeof add / sizeof *add)) return 0;
-  for (int j = 0; j <= i; j++) sum |= add[j] & have;
-  *flags = sum;
-  state.feature = zf_cpu_names(name, sum);
+  if (!cpu_step(i, flags)) return 0;
+  state.feature = zf_cpu_names(name, *flags);
   return 1;
 }
 
 static inline int options(int argc, char **argv) {
   state.seed = 1;
   for (int i = 1; i < argc; i++) {
-    if (!strcmp(argv[i], "--bench")) {
-      state.bench = 1;
-    } else if (!strcmp(argv[i], "--seed") && i + 1 < argc) {
+    if (!strcmp(argv[i], "--seed") && i + 1 < argc) {
       state.seed = strtoull(argv[++i], NULL, 0);
     } else if (!strcmp(argv[i], "--filter") && i + 1 < argc) {
       state.filter = argv[++i];
     } else {
-      fprintf(stderr, "usage: %s [--seed N] [--filter NAME] [--bench]\n", argv[0]);
+      fprintf(stderr, "usage: %s [--seed N] [--filter NAME]\n", argv[0]);
       return 2;
     }
   }

@@ -2,10 +2,8 @@
  * one at a time; an entry of the table that changes is run beside `_ref` on random shapes,
  * tails, strides and places, and must give the same bits.
  *
- *   test_kern [--seed N] [--filter NAME]     compare
- *   test_kern --bench [--filter NAME]        speed, beside OpenBLAS where it is installed */
+ *   test_kern [--seed N] [--filter NAME] */
 #include "kern/check.h"
-#include "kern/bench.h"
 #include "unit/octaves.h"
 
 struct state state;
@@ -426,7 +424,6 @@ int main(int argc, char **argv) {
   int rc = options(argc, argv);
   unsigned flags;
   if (rc) return rc;
-  if (state.bench) return bench();
   for (int i = 0; feature_step(i, &flags); i++) {
     struct zf_kern_table before = zf_kern;
     zf_kern_init(flags);

@@ -1,0 +1,13 @@
+#include "bench/ways.h"
+#include "bench/x86/ways_sleef_avx2.h"
+
+#define ROUNDS_HERE 10
+#include "bench/ways_tmpl.h"
+
+void way_box_10_avx2(float *z, const struct zf_noise *k, int64_t first, int64_t n) {
+  walk(z, k, 0, first, n, blocks_box);
+}
+
+void way_quantile_10_avx2(float *z, const struct zf_noise *k, int64_t first, int64_t n) {
+  walk(z, k, 0, first, n, blocks_gaussian);
+}

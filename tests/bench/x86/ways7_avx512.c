@@ -1,0 +1,9 @@
+#include "bench/ways.h"
+#include "bench/x86/ways_sleef_avx512.h"
+
+#define ROUNDS_HERE 7
+#include "bench/ways_tmpl.h"
+
+void way_box_7_avx512(float *z, const struct zf_noise *k, int64_t first, int64_t n) {
+  walk(z, k, 0, first, n, blocks_box);
+}
