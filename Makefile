@@ -131,13 +131,13 @@ $(BUILD)/noise_quality: $(addprefix $(BUILD)/obj/,$(addsuffix .o,tests/bench/noi
 	@echo "  LD   $@"
 	$(Q)$(CC) $(LINK_) -o $@ $^ $(LIBS)
 
-# A developer's measure: build/correlate CONFIG compute=bf16
-$(BUILD)/correlate: tests/bench/correlate.c $(BUILD)/libzoft.a
+# Developers' measures: build/correlate CONFIG compute=bf16, build/replay MODEL, build/drift MODEL RUN
+$(BUILD)/correlate $(BUILD)/replay $(BUILD)/drift: $(BUILD)/%: tests/bench/%.c $(BUILD)/libzoft.a
 	@echo "  LD   $@"
 	$(Q)$(CC) $(CFLAGS_) $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(LIBS)
 
-arm64-check:
-	@sh tests/arm64.sh $(BUILD)/arm64
+arm64-check: $(BUILD)/zoft
+	@ZOFT=$(BUILD)/zoft sh tests/arm64.sh $(BUILD)/arm64
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
@@ -175,7 +175,7 @@ help:
 	@echo "make fuzz       FUZZ_SECONDS=30   run every fuzz target with libFuzzer (clang)"
 	@echo "make bench      kernels: GFLOP/s beside the peak, and beside OpenBLAS, BLIS, oneDNN where installed"
 	@echo "make layers     check that include lines run downward"
-	@echo "make arm64-check  cross-build the kernels and test them under qemu"
+	@echo "make arm64-check  cross-build, test the kernels and replay a log under qemu"
 	@echo "make format     clang-format over all sources"
 	@echo "make clean      remove build/"
 	@echo "Variables: CC=clang  OPT=-O3  SAN=address,undefined  WERROR=1  BUILD=dir  V=1"

@@ -169,10 +169,10 @@ static int inspect_log(const char *path) {
   struct facts f = {0};
   struct zf_log_reader *r = NULL;
   struct zf_log_head head;
-  struct zf_log_step step = {0};
+  struct zf_log_rec step = {0};
   struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
   char text[64];
-  int64_t n = 0;
+  int64_t n = 0, marks = 0;
   int more = 1, rc = zf_log_open(&r, path, &head);
   if (rc) return rc;
   fact(&f, "kind", "step log");
@@ -184,15 +184,25 @@ static int inspect_log(const char *path) {
   fact(&f, "kernels", head.kernels);
   fact(&f, "base_hash", head.base);
   fact(&f, "data_hash", head.data);
+  fact(&f, "files_hash", head.tok);
   fact(&f, "config_hash", head.config);
+  fact(&f, "trainable", head.globs);
+  fact(&f, "trained_as", zf_dtype_info((enum zf_dtype)head.trained)->name);
   count(&f, "record_bytes", zf_log_record_size(head.zo.probes));
   while (!(rc = zf_log_next(r, &step, probe, &more)) && more) {
+    if (step.kind == ZF_LOG_MARK) {
+      marks++;
+      if (all && !zc_common.json) printf("%8u  weights %s\n", step.step, step.hash);
+      continue;
+    }
     n++;
     if (all && !zc_common.json)
       printf("%8u  loss %.6f / %.6f  g %12.6g  lr %g\n", step.step, probe[0].plus, probe[0].minus,
              probe[0].g, step.lr);
   }
   count(&f, "steps", n);
+  count(&f, "marks", marks);
+  if (rc) fact(&f, "end", zf_log_torn(r) ? "torn: the last record is not whole" : "damaged");
   if (!rc) fact(&f, "checks", "every record's checksum is right");
   finish(&f);
   zf_log_reader_free(r);

@@ -9,11 +9,14 @@
 #include "train/loop.h"
 #include "ui.h"
 
-static int dry_run;
+static int dry_run, resume;
+static const char *fork_from;
 
 static const struct zc_opt options[] = {
     {"dry-run", 0, ZC_FLAG, NULL, "load all, try one step, write nothing, print the settings",
      &dry_run},
+    {"resume", 0, ZC_FLAG, NULL, "go on with the run in output_dir, to the same bits", &resume},
+    {"fork", 0, ZC_STR, "RUN@N", "begin with the first N steps of another run", &fork_from},
     {0},
 };
 
@@ -205,11 +208,30 @@ static int try_step(struct zf_run *r) {
   return rc;
 }
 
+/* RUN@N: a run directory or its log, and a step. */
+static int parse_fork(char **log, int64_t *step) {
+  const char *at = strrchr(fork_from, '@');
+  char *end;
+  long long n = at ? strtoll(at + 1, &end, 10) : 0;
+  if (n < 1 || !at[1] || *end)
+    return zf_error(ZF_EUSAGE, "--fork expects RUN@STEP, found '%s'", fork_from);
+  char *run = zf_strndup(fork_from, (size_t)(at - fork_from));
+  *step = n;
+  int rc = run ? zc_log_path(log, run) : ZF_ENOMEM;
+  free(run);
+  return rc;
+}
+
 static int train(struct zf_run *r) {
   struct show w = {.r = r};
   struct zf_outcome out;
   struct zf_train_events ev = {&w, on_step, on_eval, on_message, on_stopped};
-  int rc = zf_train(r, &ev, &out);
+  struct zf_train_start start = {.resume = resume};
+  char *log = NULL;
+  int rc = fork_from ? parse_fork(&log, &start.fork_step) : 0;
+  start.fork = log;
+  if (!rc) rc = zf_train(r, &start, &ev, &out);
+  free(log);
   zc_bar_clear();
   if (rc) return rc;
   if (zc_common.json)
@@ -224,6 +246,8 @@ static int run(const struct zc_args *a) {
   struct zf_run *r = NULL;
   if (a->nword == 0 && a->nset == 0)
     return zf_error(ZF_EUSAGE, "a config file is needed: zoft train CONFIG (see 'zoft train -h')");
+  if (resume && fork_from)
+    return zf_error(ZF_EUSAGE, "--fork begins a run and --resume goes on with one: not both");
   int rc = zc_conf_load(&conf, a, zf_train_keys);
   if (!rc) zc_catch_signals();
   if (!rc) rc = zf_run_open(&r, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST);
@@ -241,12 +265,16 @@ const struct zc_command zc_train = {
     "Writes a run directory (output_dir): the tuned model, run.json, config.yaml, metrics.jsonl "
     "and\n"
     "steps.log. While it runs, 'touch OUT/save' writes a checkpoint and 'touch OUT/stop' ends the\n"
-    "run; Ctrl-C writes a checkpoint and leaves, a second Ctrl-C leaves at once.\n"
+    "run; Ctrl-C writes a checkpoint and leaves, a second Ctrl-C leaves at once. However a run\n"
+    "ended, --resume goes on to the bits it would have had. max_steps may be larger then, and\n"
+    "other keys that 'zoft validate --keys' marks with [resume] may change.\n"
     "'zoft validate --keys' lists every key of a config.\n\n"
     "Examples:\n"
     "  zoft train configs/demo.yaml\n"
     "  zoft train configs/sst2.yaml base_model=DIR data_dir=datasets max_steps=500\n"
-    "  zoft train configs/sst2.yaml base_model=DIR --dry-run\n",
+    "  zoft train configs/sst2.yaml base_model=DIR --dry-run\n"
+    "  zoft train out/demo/config.yaml --resume max_steps=2000\n"
+    "  zoft train out/demo/config.yaml --fork out/demo@500 output_dir=out/b learning_rate=3e-5\n",
     options,
     run,
 };

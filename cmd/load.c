@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/file.h"
 #include "ui.h"
 
 int zc_conf_load(struct zf_conf **out, const struct zc_args *a, const struct zf_conf_key *keys) {
@@ -94,6 +95,11 @@ void zc_say_run_compute(const struct zf_run *r) {
   if (r->set.compute != ZF_COMPUTE_F32 && eps < least)
     zc_warn("zo_eps %g is near for %s: its projected gradient follows that of f32 from %g on", eps,
             zf_compute_name(r->set.compute), least);
+}
+
+int zc_log_path(char **log, const char *path) {
+  *log = zf_is_dir(path) ? zf_path_join(path, "steps.log") : zf_strdup(path);
+  return *log ? 0 : ZF_ENOMEM;
 }
 
 int zc_open_model(struct zf_model **m, struct zf_tok **tok, const char *base_model) {

@@ -30,6 +30,9 @@ void zc_say_compute(const struct zf_model *m, enum zf_compute c);
 /* The same for a run, and about a zo_eps that its arithmetic is too coarse for. */
 void zc_say_run_compute(const struct zf_run *r);
 
+/* *log = PATH, or PATH/steps.log where PATH is a directory; the caller frees. */
+int zc_log_path(char **log, const char *path);
+
 /* Opens the model and tokenizer that a path or ORG/NAME names, for reading alone. */
 int zc_open_model(struct zf_model **m, struct zf_tok **tok, const char *base_model);
 

@@ -2,17 +2,19 @@
 _zoft() {
   local cur=${COMP_WORDS[COMP_CWORD]} cmd=${COMP_WORDS[1]}
   if [ "$COMP_CWORD" = 1 ]; then
-    mapfile -t COMPREPLY < <(compgen -W "train eval score generate tokenize inspect validate bench env" -- "$cur")
+    mapfile -t COMPREPLY < <(compgen -W "train eval score generate replay apply log tokenize inspect validate bench env" -- "$cur")
     return
   fi
   case $cur in
   -*)
     local options="--json --quiet --verbose --no-color --cpumask --help"
     case $cmd in
-    train) options="$options --dry-run" ;;
+    train) options="$options --dry-run --resume --fork" ;;
     eval) options="$options --text --generate --compute --fail-under" ;;
     score) options="$options --text --whole --compute" ;;
     generate) options="$options --prompt --max-new-tokens --temperature --top-k --top-p --samples --seed --compute --no-special" ;;
+    replay) options="$options --to-step --out --verify --average --ema --scale --drop --dtype --base" ;;
+    apply) options="$options --out --to-step --dtype" ;;
     tokenize) options="$options --text --decode --no-special --skip-special" ;;
     inspect) options="$options --all" ;;
     bench) options="$options --repeat" ;;
@@ -23,6 +25,7 @@ _zoft() {
   *)
     mapfile -t COMPREPLY < <(compgen -f -- "$cur")
     [ "$cmd" = bench ] && [ "$COMP_CWORD" = 2 ] && mapfile -t COMPREPLY < <(compgen -W step -- "$cur")
+    [ "$cmd" = log ] && [ "$COMP_CWORD" = 2 ] && mapfile -t COMPREPLY < <(compgen -W "show stats diff" -- "$cur")
     ;;
   esac
 }

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Cross-builds the kernels for arm64 and runs their tests under qemu.
-#   tests/arm64.sh DIR [seed...]
-# Needs gcc-aarch64-linux-gnu and qemu-user; SLEEF for arm64 comes by apt into DIR, with
+# Cross-builds the kernels and the program for arm64 and runs them under qemu: the kernels' tests,
+# and the replay of a log that this machine's build wrote, to the same hashes.
+#   [ZOFT=build/zoft] tests/arm64.sh DIR [seed...]
+# Needs gcc-aarch64-linux-gnu and qemu-user; the libraries for arm64 come by apt into DIR, with
 # lists of its own, so that the system's package state is not touched.
 set -eu
 dir=${1:?directory}
@@ -11,12 +12,16 @@ triple=aarch64-linux-gnu
 mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial" "$dir/obj"
 dir=$(cd "$dir" && pwd)
 
-if [ ! -e "$dir/root/usr/lib/$triple/libsleef.so" ]; then
+if [ ! -e "$dir/root/usr/lib/$triple/libutf8proc.so" ]; then
   : > "$dir/status"
   opt="-q -o Dir::State::lists=$dir/lists -o Dir::Cache=$dir/cache -o Dir::State::status=$dir/status
     -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o APT::Sandbox::User="
   # shellcheck disable=SC2086
-  (cd "$dir" && apt-get $opt update && apt-get $opt download libsleef-dev libsleef3 libxxhash-dev libxxhash0)
+  (cd "$dir" && apt-get $opt update &&
+    names=$(apt-cache $opt depends libsleef-dev libxxhash-dev libjansson-dev libyaml-dev libpcre2-dev \
+      libutf8proc-dev | sed -n 's/^  Depends: \(lib[a-z0-9.-]*\)$/\1/p' | grep -v '^libc6' | sort -u) &&
+    apt-get $opt download libsleef-dev libxxhash-dev libjansson-dev libyaml-dev libpcre2-dev \
+      libutf8proc-dev $names)
   for deb in "$dir"/*.deb; do dpkg -x "$deb" "$dir/root"; done
 fi
 
@@ -40,4 +45,20 @@ for test in test_kern test_drivers; do
     qemu-aarch64 -L "/usr/$triple" -E LD_LIBRARY_PATH="$dir/root/usr/lib/$triple" \
       "$dir/$test" --seed "$seed"
   done
+done
+
+# The program, and a log of this machine's.
+root=$dir/root/usr
+make -j2 --no-print-directory all CC=$cc BUILD="$dir/build" SYS="-isystem $root/include -isystem $root/include/$triple" \
+  SYS_LIBS="-L$root/lib/$triple -Wl,-rpath-link,$root/lib/$triple" PKG_CFLAGS= \
+  PKG_LIBS="-ljansson -lpcre2-8 -lutf8proc -lyaml -lxxhash" | tail -n 1
+arm() { qemu-aarch64 -L "/usr/$triple" -E LD_LIBRARY_PATH="$root/lib/$triple" "$dir/build/zoft" "$@"; }
+for type in f32 f24 bf16; do
+  "${ZOFT:-build/zoft}" train configs/demo.yaml output_dir="$dir/log" overwrite_output_dir=true compute=f32 \
+    max_steps=24 keyframe_steps=8 eval_steps=never eval_on_start=false test_datasets=[] num_train=64 \
+    trained_dtype=$type -q --json >/dev/null
+  here=$("${ZOFT:-build/zoft}" replay "$dir/log" --verify --json | sed 's/"seconds": [0-9.]*, //')
+  there=$(arm replay "$dir/log" --verify --json | sed 's/"seconds": [0-9.]*, //')
+  [ "$here" = "$there" ] || { echo "FAIL replay of $type on arm64: $there, here: $here"; exit 1; }
+  echo "replay of $type: $there"
 done

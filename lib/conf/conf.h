@@ -37,6 +37,8 @@ struct zf_conf_key {
   const char *choices;  /* ENUM: "constant|linear|cosine"; INT, NUM, BYTES: words that are
                            accepted instead of a number ("auto"), kept as text */
   int required;
+  int later;            /* may change when a run goes on: it leaves no trace in the weights, or is
+                           checked by other means */
   const struct zf_conf_key *sub; /* MAPS: ends with a row whose name is NULL */
 };
 
@@ -84,7 +86,14 @@ int zf_conf_error(const struct zf_conf *c, const char *name, const char *fmt, ..
 int zf_conf_dump(const struct zf_conf *c, struct zf_buf *out, int origins);
 /* The same as one JSON object (typed), for --json and run.json: appended to out. */
 int zf_conf_dump_json(const struct zf_conf *c, struct zf_buf *out);
-/* A table of all keys (name, type or choices, default, help), for --help-config. */
+/* The same of the keys that may not change when a run goes on: what a run's identity is. */
+int zf_conf_dump_kept(const struct zf_conf *c, struct zf_buf *out);
+/* Compares those keys of two sets with the same tables.  NULL, or the name of the first that
+ * differs, its values as JSON appended to `a` and `b` ("unset" where it is). */
+const char *zf_conf_differs(const struct zf_conf *x, const struct zf_conf *y, struct zf_buf *a,
+                            struct zf_buf *b);
+/* A table of all keys (name, type or choices, default, help; [resume]: may change when a run goes
+ * on), for --help-config. */
 int zf_conf_help(const struct zf_conf *c, struct zf_buf *out);
 
 #endif

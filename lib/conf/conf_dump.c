@@ -203,19 +203,46 @@ static int json_value(struct zf_buf *out, enum zf_conf_type type, const struct z
   return add_json(out, json_integer(v->i), 0);
 }
 
-int zf_conf_dump_json(const struct zf_conf *c, struct zf_buf *out) {
+static int dump_json(const struct zf_conf *c, struct zf_buf *out, int kept_only) {
   int rc = 0;
   const char *glue = "";
   zf_buf_putc(out, '{');
   for (int64_t k = 0; !rc && k < c->n; k++) {
     const struct zf_conf_value *v = &c->value[k];
-    if (!v->set) continue;
+    if (!v->set || (kept_only && c->key[k]->later)) continue;
     zf_buf_printf(out, "%s\"%s\": ", glue, c->name[k]);
     glue = ", ";
     rc = json_value(out, c->key[k]->type, v);
   }
   zf_buf_putc(out, '}');
   return rc ? rc : zf_buf_ok(out);
+}
+
+int zf_conf_dump_json(const struct zf_conf *c, struct zf_buf *out) {
+  return dump_json(c, out, 0);
+}
+
+int zf_conf_dump_kept(const struct zf_conf *c, struct zf_buf *out) {
+  return dump_json(c, out, 1);
+}
+
+static void value_text(struct zf_buf *out, const struct zf_conf *c, int64_t k) {
+  zf_buf_clear(out);
+  if (c->value[k].set)
+    json_value(out, c->key[k]->type, &c->value[k]);
+  else
+    zf_buf_puts(out, "unset");
+}
+
+const char *zf_conf_differs(const struct zf_conf *x, const struct zf_conf *y, struct zf_buf *a,
+                            struct zf_buf *b) {
+  for (int64_t k = 0; k < x->n; k++) {
+    if (x->key[k]->later) continue;
+    value_text(a, x, k);
+    value_text(b, y, k);
+    if (!a->data || !b->data || strcmp(a->data, b->data) != 0) return x->name[k];
+  }
+  return NULL;
 }
 
 static const char *type_text(const struct zf_conf_key *key, char out[256]) {
@@ -256,8 +283,9 @@ static void help_key(struct zf_buf *out, const struct widths *w, const struct zf
                      const char *prefix) {
   char type[256], name[256];
   snprintf(name, sizeof name, "%s%s", prefix, key->name);
-  zf_buf_printf(out, "%-*s  %-*s  %-*s  %s\n", w->name, name, w->type, type_text(key, type), w->def,
-                default_text(key), key->help ? key->help : "");
+  zf_buf_printf(out, "%-*s  %-*s  %-*s  %s%s\n", w->name, name, w->type, type_text(key, type),
+                w->def, default_text(key), key->help ? key->help : "",
+                key->later ? " [resume]" : "");
   snprintf(name, sizeof name, "%s%s.N.", prefix, key->name);
   for (const struct zf_conf_key *s = key->sub; s && s->name; s++) help_key(out, w, s, name);
 }

@@ -183,14 +183,33 @@ void zf_head_lse(double *lse, double *logit, const float *x, int64_t ldx, int64_
 /* z[0..n) = noise of elements first.. : bits of zf_noise_ref; threads inside. */
 void zf_noise_fill(float *z, const struct zf_noise *k, int64_t first, int64_t n);
 
-/* One pass of update over n stored elements of a parameter:
+/* One step of update over stored elements of a parameter:
  *   w <- fma(-decay, w, w) when decay != 0;  then for p < q ascending  w <- fma(c[p], z_p, w)
- * in f32 (c[p] = -lr*g_p/q), and stored in the weight's dtype; f16 and bf16 by stochastic
- * rounding with the word of `round` (kind is ignored) for that element: f32 bits plus the low
- * 13 or 16 bits of the word, truncated (f16 subnormals: the same on the scaled mantissa).
- * w is exactly unchanged when all c are 0 and decay is 0. */
-void zf_update(void *w, enum zf_dtype type, int64_t n, const struct zf_noise *probe, const float *c,
-               int q, float decay, const struct zf_noise *round);
+ * in f32 (c[p] = -lr*g_p/q), and stored in the weight's dtype; what is narrower than f32 by
+ * stochastic rounding with the word of `round` (kind is ignored) for that element: f32 bits plus
+ * the low 8, 13 or 16 bits of the word (f24, f16, bf16), truncated (f16 subnormals: the same on
+ * the scaled mantissa).  w is exactly unchanged when all c are 0 and decay is 0. */
+struct zf_update_step {
+  const struct zf_noise *probe; /* [q] */
+  const float *c;               /* [q] */
+  int q;
+  float decay;
+  struct zf_noise round;
+  double keep, add; /* the mean's part after this step, below */
+};
+
+/* `n` steps over `count` elements, all of them on one tile of elements before the next: the bits
+ * of one step after another over all.  With `mean` what is stored in the end is not the last
+ * weights but a mean along the way, in double (nearest even):
+ *   m = start * w;  after each step whose add is not 0 or whose keep is not 1:
+ *   m = keep * m + add * w */
+struct zf_update {
+  const struct zf_update_step *step;
+  int64_t n;
+  int mean;
+  double start;
+};
+void zf_update(void *w, enum zf_dtype type, int64_t count, const struct zf_update *u);
 
 /* f32 <- storage, n elements, threaded. */
 void zf_expand(float *dst, const void *src, enum zf_dtype type, int64_t n);

@@ -20,7 +20,8 @@ enum {
   ZF_NC = 128,        /* most columns a thread packs at once: one or more panels */
   ZF_PANEL = 1 << 16, /* cells a thread packs at once for a stream */
   ZF_MAXROWS = 2048,  /* rows of all streams that share one packing */
-  ZF_PIECE = 256      /* elements of a piece of scratch in the row drivers */
+  ZF_PIECE = 256,     /* elements of a piece of scratch in the row drivers */
+  ZF_NOISE_WORK = 16  /* operations an element of noise stands for when a team is chosen */
 };
 
 /* What `mul` does with what is in c: replaces it, adds the chain to it, or begins the chain
@@ -85,8 +86,8 @@ struct zf_kern_table {
   void (*expand)(float *dst, const void *src, enum zf_dtype type, int64_t n);
   /* out[i] = fma(eps, z[i], w[i]); out may be w, and z. */
   void (*mix)(float *out, const float *w, const float *z, float eps, int64_t n);
-  /* Stochastic rounding of zf_update to f16 and bf16 with words r. */
-  void (*narrow)(uint16_t *dst, const float *src, const uint32_t *r, enum zf_dtype type, int64_t n);
+  /* Stochastic rounding of zf_update to what is narrower than f32, with words r. */
+  void (*narrow)(void *dst, const float *src, const uint32_t *r, enum zf_dtype type, int64_t n);
 
   void (*add)(float *y, const float *x, int64_t n); /* y += x */
   void (*rmsnorm)(float *y, const float *x, const float *w, float eps, int64_t n);

@@ -9,6 +9,7 @@
  *   zd_add(s, x)        s + (double)x
  *   zu_gt(a, b), zu_if(m, a, b)  signed compare, choice
  *   zu_trunc, zv_from_i32        conversions;  zu_bits, zv_bits: the same bits
+ *   zv_load_f16, _bf16, _f24     16 stored values;  zu_store16, zu_store24: low bits of each lane
  *   zv_transpose4(o, a, b, c, d) o[j] = lanes 4b + j of a, b, c, d for blocks b = 0..3
  *   and what noise_tmpl.h lists
  *
@@ -22,20 +23,37 @@
 #include "kern/kern_internal.h"
 #include "kern/noise_tmpl.h"
 
-/* Storage to f32; the last lanes by a buffer. */
-static void expand_lanes(float *dst, const void *src, enum zf_dtype type, int64_t n) {
-  const uint16_t *h = src;
-  uint16_t buf[ZF_LANES] = {0};
+INLINE zv load_as(const unsigned char *p, enum zf_dtype type) {
+  if (type == ZF_F24) return zv_load_f24(p);
+  return type == ZF_F16 ? zv_load_f16((const void *)p) : zv_load_bf16((const void *)p);
+}
+
+/* One loop a dtype, its size a constant; the last lanes by a buffer. */
+INLINE void expand_as(float *dst, const unsigned char *src, enum zf_dtype type, int64_t size,
+                      int64_t n) {
+  unsigned char buf[ZF_LANES * 4] __attribute__((aligned(16))) = {0};
   int64_t i = 0;
-  if (type == ZF_F32) {
-    memcpy(dst, src, (size_t)n * sizeof *dst);
-    return;
-  }
-  for (; i + ZF_LANES <= n; i += ZF_LANES)
-    zv_store(dst + i, type == ZF_F16 ? zv_load_f16(h + i) : zv_load_bf16(h + i));
+  for (; i + ZF_LANES <= n; i += ZF_LANES) zv_store(dst + i, load_as(src + i * size, type));
   if (i == n) return;
-  memcpy(buf, h + i, (size_t)(n - i) * sizeof *h);
-  zv_store_n(dst + i, type == ZF_F16 ? zv_load_f16(buf) : zv_load_bf16(buf), n - i);
+  memcpy(buf, src + i * size, (size_t)((n - i) * size));
+  zv_store_n(dst + i, load_as(buf, type), n - i);
+}
+
+/* Storage to f32. */
+static void expand_lanes(float *dst, const void *src, enum zf_dtype type, int64_t n) {
+  switch (type) {
+    case ZF_F16:
+      expand_as(dst, src, ZF_F16, 2, n);
+      break;
+    case ZF_BF16:
+      expand_as(dst, src, ZF_BF16, 2, n);
+      break;
+    case ZF_F24:
+      expand_as(dst, src, ZF_F24, 3, n);
+      break;
+    default:
+      memcpy(dst, src, (size_t)n * sizeof *dst);
+  }
 }
 
 static void mix_lanes(float *out, const float *w, const float *z, float eps, int64_t n) {
@@ -64,25 +82,41 @@ INLINE zu narrow_f16_lanes(zv x, zu r) {
   return zu_or(h, zu_and(zu_shr(u, 16), zu_set1(0x8000)));
 }
 
-INLINE void narrow_to(uint16_t *dst, const float *src, const uint32_t *r, int64_t n,
-                      zu (*narrow)(zv, zu)) {
-  uint32_t word[ZF_LANES] = {0};
-  uint16_t out[ZF_LANES];
-  int64_t i = 0;
-  for (; i + ZF_LANES <= n; i += ZF_LANES)
-    zu_store16(dst + i, narrow(zv_load(src + i), zu_load(r + i)));
-  if (i == n) return;
-  memcpy(word, r + i, (size_t)(n - i) * sizeof *word);
-  zu_store16(out, narrow(zv_load_n(src + i, n - i), zu_load(word)));
-  memcpy(dst + i, out, (size_t)(n - i) * sizeof *out);
+INLINE zu narrow_f24_lanes(zv x, zu r) {
+  zu u = zu_bits(x), a = zu_and(u, zu_set1(0x7fffffff)), inf = zu_set1(0x7f800000);
+  zu up = zu_shr(zu_add(u, zu_and(r, zu_set1(0xff))), 8), cut = zu_shr(u, 8);
+  up = zu_if(zu_gt(inf, a), up, cut);
+  return zu_if(zu_gt(a, inf), zu_or(cut, zu_set1(0x4000)), up);
 }
 
-static void narrow_lanes(uint16_t *dst, const float *src, const uint32_t *r, enum zf_dtype type,
-                         int64_t n) {
-  if (type == ZF_F16)
-    narrow_to(dst, src, r, n, narrow_f16_lanes);
+INLINE void store_as(unsigned char *p, zv x, zu r, enum zf_dtype type) {
+  if (type == ZF_F24)
+    zu_store24(p, narrow_f24_lanes(x, r));
   else
-    narrow_to(dst, src, r, n, narrow_bf16_lanes);
+    zu_store16((void *)p, type == ZF_F16 ? narrow_f16_lanes(x, r) : narrow_bf16_lanes(x, r));
+}
+
+INLINE void narrow_as(unsigned char *dst, const float *src, const uint32_t *r, enum zf_dtype type,
+                      int64_t size, int64_t n) {
+  uint32_t word[ZF_LANES] = {0};
+  unsigned char out[ZF_LANES * 4] __attribute__((aligned(16)));
+  int64_t i = 0;
+  for (; i + ZF_LANES <= n; i += ZF_LANES)
+    store_as(dst + i * size, zv_load(src + i), zu_load(r + i), type);
+  if (i == n) return;
+  memcpy(word, r + i, (size_t)(n - i) * sizeof *word);
+  store_as(out, zv_load_n(src + i, n - i), zu_load(word), type);
+  memcpy(dst + i * size, out, (size_t)((n - i) * size));
+}
+
+static void narrow_lanes(void *dst, const float *src, const uint32_t *r, enum zf_dtype type,
+                         int64_t n) {
+  if (type == ZF_F24)
+    narrow_as(dst, src, r, ZF_F24, 3, n);
+  else if (type == ZF_F16)
+    narrow_as(dst, src, r, ZF_F16, 2, n);
+  else
+    narrow_as(dst, src, r, ZF_BF16, 2, n);
 }
 
 static void add_lanes(float *y, const float *x, int64_t n) {

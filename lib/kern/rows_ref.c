@@ -39,12 +39,24 @@ static uint16_t narrow_f16(float f, uint32_t u, uint32_t r) {
   return (uint16_t)(sign | (h < 0x7c00 ? h : 0x7c00));
 }
 
-static void narrow_ref(uint16_t *dst, const float *src, const uint32_t *r, enum zf_dtype type,
+static void narrow_f24(unsigned char h[3], uint32_t u, uint32_t r) {
+  if ((u & 0x7fffffff) > 0x7f800000)
+    u |= 0x400000;
+  else if ((u & 0x7fffffff) < 0x7f800000)
+    u += r & 0xff;
+  for (int i = 0; i < 3; i++) h[i] = (unsigned char)(u >> (8 + 8 * i));
+}
+
+static void narrow_ref(void *dst, const float *src, const uint32_t *r, enum zf_dtype type,
                        int64_t n) {
+  uint16_t *h = dst;
   for (int64_t i = 0; i < n; i++) {
     uint32_t u;
     memcpy(&u, src + i, sizeof u);
-    dst[i] = type == ZF_F16 ? narrow_f16(src[i], u, r[i]) : narrow_bf16(u, r[i]);
+    if (type == ZF_F24)
+      narrow_f24((unsigned char *)dst + 3 * i, u, r[i]);
+    else
+      h[i] = type == ZF_F16 ? narrow_f16(src[i], u, r[i]) : narrow_bf16(u, r[i]);
   }
 }
 

@@ -101,8 +101,8 @@ static int matches(const struct zf_model_opts *o, const char *name) {
 /* What dtype a parameter is held in. */
 static enum zf_dtype held_type(const struct zf_param *p, const struct zf_st_tensor *t,
                                const struct zf_model_opts *o) {
-  if (o->dtype >= 0) return (enum zf_dtype)o->dtype;
-  return p->trained ? ZF_F32 : (enum zf_dtype)t->type;
+  if (p->trained) return o->trained;
+  return (enum zf_dtype)(o->dtype >= 0 ? o->dtype : t->type);
 }
 
 static int must_copy(const struct zf_param *p, const struct zf_st_tensor *t) {
@@ -215,23 +215,18 @@ void zf_model_reset(struct zf_model *m) {
   }
 }
 
-int zf_model_reload(struct zf_model *m, const char *path) {
-  struct zf_st *st;
-  int rc = zf_st_open(&st, path);
-  if (rc) return rc;
-  for (int64_t i = 0; !rc && i < m->params.n; i++) {
+int zf_model_reload(struct zf_model *m, const struct zf_st *from) {
+  for (int64_t i = 0; i < m->params.n; i++) {
     struct zf_param *p = &m->params.p[i];
     if (!p->trained) continue;
-    const struct zf_st_tensor *t = zf_st_find(st, p->name);
-    if (!t || t->type != (int)p->type || t->count != p->n)
-      rc = zf_error(ZF_EINVALID, "%s: tensor '%s' is not the one that was saved there", path,
-                    p->name);
-    else
-      memcpy(p->data, t->data, t->bytes);
-    if (!rc) zf_map_drop(&st->map[t->file], (size_t)(t->data - st->map[t->file].data), t->bytes);
+    const struct zf_st_tensor *t = zf_st_find(from, p->name);
+    if (!t || t->type != (int)zf_dtype_saved(p->type) || t->count != p->n)
+      return zf_error(ZF_EINVALID, "%s: tensor '%s' is not the one that was saved there",
+                      from->path[0], p->name);
+    convert(p->data, p->type, t->data, (enum zf_dtype)t->type, p->n);
+    zf_map_drop(&from->map[t->file], (size_t)(t->data - from->map[t->file].data), t->bytes);
   }
-  zf_st_free(st);
-  return rc;
+  return 0;
 }
 
 int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_opts *opts) {

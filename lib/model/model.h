@@ -22,7 +22,8 @@ struct zf_model {
 };
 
 struct zf_model_opts {
-  int dtype; /* enum zf_dtype for all weights; -1: trained ones f32, others as stored */
+  int dtype;             /* enum zf_dtype of weights that are not trained; -1: as stored */
+  enum zf_dtype trained; /* of those that are */
   const char *const *trainable; /* globs over tensor names; NULL: nothing is trained */
   int64_t ntrainable;
 };
@@ -41,16 +42,25 @@ void zf_model_free(struct zf_model *m); /* takes NULL */
 int zf_model_hash(const struct zf_model *m, char out[33]);
 
 /* Writes a full model directory: model.safetensors (dtype: of each parameter as it is held, or
- * converted to `dtype` when >= 0), config.json with torch_dtype set to match, and copies of
+ * converted to `dtype` when >= 0; what safetensors has no name for as f32, which holds it), with
+ * `nmetadata` pairs of metadata, config.json with torch_dtype set to match, and copies of
  * generation_config.json and the tokenizer's files.  Existing files are replaced one by one,
  * each by rename; model.safetensors comes last.  Tensor names are those of the checkpoint. */
-int zf_model_save(const struct zf_model *m, const char *dir, int dtype);
+int zf_model_save(const struct zf_model *m, const char *dir, int dtype, const char *const *metadata,
+                  int64_t nmetadata);
+
+/* The trained parameters alone, as they are held, into one safetensors file. */
+int zf_model_save_trained(const struct zf_model *m, const char *path, const char *const *metadata,
+                          int64_t nmetadata);
+
+/* Hash of config.json and the files that the tokenizer is read from. */
+int zf_model_hash_files(char out[33], const char *dir);
 
 /* Trained parameters back to the checkpoint's values. */
 void zf_model_reset(struct zf_model *m);
 
-/* Reads the trained parameters back from a file or directory that zf_model_save wrote from this
- * model with dtype -1. */
-int zf_model_reload(struct zf_model *m, const char *path);
+/* Reads the trained parameters back from what one of the two above wrote from this model, with
+ * dtype -1.  ZF_EINVALID when they are not there as they were saved; some may be read by then. */
+int zf_model_reload(struct zf_model *m, const struct zf_st *from);
 
 #endif

@@ -6,19 +6,21 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "fmt/json.h"
 #include "model/model.h"
 
 struct filler {
-  const struct zf_model *m;
+  const struct zf_params *ps;
   const struct zf_st_out *out;
+  const int64_t *from; /* parameter of each tensor of the file */
 };
 
 /* Writes one parameter in the dtype of the file, piece by piece. */
 static int fill(void *ctx, int64_t i, FILE *f) {
   enum { PIECE = 8192 };
   const struct filler *x = ctx;
-  const struct zf_param *p = &x->m->params.p[i];
+  const struct zf_param *p = &x->ps->p[x->from[i]];
   enum zf_dtype to = x->out[i].type;
   size_t from = zf_dtype_info(p->type)->size, size = zf_dtype_info(to)->size;
   if (to == p->type) {
@@ -35,20 +37,32 @@ static int fill(void *ctx, int64_t i, FILE *f) {
   return 0;
 }
 
-static int save_weights(const struct zf_model *m, const char *dir, int dtype) {
+/* All parameters, or the trained ones alone. */
+static int save_weights(const struct zf_model *m, const char *path, int dtype, int trained_only,
+                        const char *const *metadata, int64_t nmetadata) {
   struct zf_st_out *out = zf_calloc(m->params.n, sizeof *out);
-  char *path = zf_path_join(dir, "model.safetensors");
-  int rc = out && path ? 0 : ZF_ENOMEM;
+  int64_t *from = zf_calloc(m->params.n, sizeof *from), n = 0;
+  int rc = out && from ? 0 : ZF_ENOMEM;
   for (int64_t i = 0; !rc && i < m->params.n; i++) {
     const struct zf_param *p = &m->params.p[i];
-    out[i] = (struct zf_st_out){
-        .name = p->name, .ndim = p->ndim, .type = dtype >= 0 ? (enum zf_dtype)dtype : p->type};
-    memcpy(out[i].shape, p->shape, sizeof *p->shape * (size_t)p->ndim);
+    if (trained_only && !p->trained) continue;
+    out[n] =
+        (struct zf_st_out){.name = p->name,
+                           .ndim = p->ndim,
+                           .type = dtype >= 0 ? (enum zf_dtype)dtype : zf_dtype_saved(p->type)};
+    memcpy(out[n].shape, p->shape, sizeof *p->shape * (size_t)p->ndim);
+    from[n++] = i;
   }
-  if (!rc) rc = zf_st_write(path, out, m->params.n, NULL, 0, fill, &(struct filler){m, out});
-  free(path);
+  struct filler x = {&m->params, out, from};
+  if (!rc) rc = zf_st_write(path, out, n, metadata, nmetadata, fill, &x);
+  free(from);
   free(out);
   return rc;
+}
+
+int zf_model_save_trained(const struct zf_model *m, const char *path, const char *const *metadata,
+                          int64_t nmetadata) {
+  return save_weights(m, path, -1, 1, metadata, nmetadata);
 }
 
 /* The loaders of other tools cast to the dtype that config.json names: name the widest that the
@@ -57,9 +71,9 @@ static const char *torch_dtype(const struct zf_model *m, int dtype) {
   static const char *const name[ZF_DTYPES] = {
       [ZF_F32] = "float32", [ZF_F16] = "float16", [ZF_BF16] = "bfloat16"};
   if (dtype >= 0) return name[dtype];
-  enum zf_dtype t = m->params.p[0].type;
+  enum zf_dtype t = zf_dtype_saved(m->params.p[0].type);
   for (int64_t i = 1; i < m->params.n; i++)
-    if (m->params.p[i].type != t) return name[ZF_F32];
+    if (zf_dtype_saved(m->params.p[i].type) != t) return name[ZF_F32];
   return name[t];
 }
 
@@ -92,20 +106,43 @@ static int copy_beside(const char *from_dir, const char *to_dir, const char *nam
   return rc;
 }
 
-int zf_model_save(const struct zf_model *m, const char *dir, int dtype) {
-  static const char *const beside[] = {"generation_config.json",
-                                       "tokenizer.json",
-                                       "tokenizer_config.json",
-                                       "vocab.json",
-                                       "merges.txt",
-                                       "special_tokens_map.json",
-                                       "added_tokens.json",
-                                       "tokenizer.model",
-                                       "chat_template.jinja"};
+static const char *const tokenizer_files[] = {
+    "tokenizer.json",          "tokenizer_config.json", "vocab.json",      "merges.txt",
+    "special_tokens_map.json", "added_tokens.json",     "tokenizer.model", "chat_template.jinja"};
+enum { TOKENIZER_FILES = sizeof tokenizer_files / sizeof *tokenizer_files };
+
+int zf_model_save(const struct zf_model *m, const char *dir, int dtype, const char *const *metadata,
+                  int64_t nmetadata) {
   int rc = zf_mkdirs(dir);
-  for (size_t i = 0; !rc && i < sizeof beside / sizeof *beside; i++)
-    rc = copy_beside(m->dir, dir, beside[i]);
+  if (!rc) rc = copy_beside(m->dir, dir, "generation_config.json");
+  for (int i = 0; !rc && i < TOKENIZER_FILES; i++)
+    rc = copy_beside(m->dir, dir, tokenizer_files[i]);
   if (!rc) rc = save_config(m, dir, dtype);
-  if (!rc) rc = save_weights(m, dir, dtype);
+  char *path = rc ? NULL : zf_path_join(dir, "model.safetensors");
+  if (!rc && !path) rc = ZF_ENOMEM;
+  if (!rc) rc = save_weights(m, path, dtype, 0, metadata, nmetadata);
+  free(path);
+  return rc;
+}
+
+static int hash_beside(struct zf_hash *h, const char *dir, const char *name) {
+  char hex[33], *path = zf_path_join(dir, name);
+  int rc = path ? 0 : ZF_ENOMEM;
+  if (!rc && zf_exists(path) && !(rc = zf_hash_file(hex, path))) {
+    zf_hash_add(h, name, strlen(name) + 1);
+    zf_hash_add(h, hex, 32);
+  }
+  free(path);
+  return rc;
+}
+
+int zf_model_hash_files(char out[33], const char *dir) {
+  struct zf_hash *h;
+  int rc = zf_hash_new(&h);
+  if (rc) return rc;
+  rc = hash_beside(h, dir, "config.json");
+  for (int i = 0; !rc && i < TOKENIZER_FILES; i++) rc = hash_beside(h, dir, tokenizer_files[i]);
+  if (!rc) zf_hash_hex(h, out);
+  zf_hash_free(h);
   return rc;
 }

@@ -6,6 +6,7 @@ static const struct zf_dtype_info table[ZF_DTYPES] = {
     [ZF_F32] = {"f32", "F32", 4},
     [ZF_F16] = {"f16", "F16", 2},
     [ZF_BF16] = {"bf16", "BF16", 2},
+    [ZF_F24] = {"f24", NULL, 3},
 };
 
 const struct zf_dtype_info *zf_dtype_info(enum zf_dtype t) {
@@ -20,8 +21,12 @@ int zf_dtype_by_name(const char *name) {
 
 int zf_dtype_by_safetensors(const char *name) {
   for (int t = 0; t < ZF_DTYPES; t++)
-    if (!strcmp(table[t].safetensors, name)) return t;
+    if (table[t].safetensors && !strcmp(table[t].safetensors, name)) return t;
   return -1;
+}
+
+enum zf_dtype zf_dtype_saved(enum zf_dtype t) {
+  return table[t].safetensors ? t : ZF_F32;
 }
 
 static uint32_t bits_of(float f) {
@@ -66,6 +71,19 @@ uint16_t zf_f32_to_bf16(float f) {
   return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
 
+float zf_f24_to_f32(const unsigned char h[3]) {
+  return float_of((uint32_t)h[0] << 8 | (uint32_t)h[1] << 16 | (uint32_t)h[2] << 24);
+}
+
+void zf_f32_to_f24(unsigned char h[3], float f) {
+  uint32_t u = bits_of(f);
+  if ((u & 0x7fffffff) > 0x7f800000)
+    u |= 0x400000;
+  else
+    u += 0x7f + (u >> 8 & 1);
+  for (int i = 0; i < 3; i++) h[i] = (unsigned char)(u >> (8 + 8 * i));
+}
+
 void zf_to_f32(float *dst, const void *src, enum zf_dtype t, int64_t n) {
   const uint16_t *h = src;
   if (t == ZF_F32) memcpy(dst, src, (size_t)n * 4);
@@ -73,6 +91,8 @@ void zf_to_f32(float *dst, const void *src, enum zf_dtype t, int64_t n) {
     for (int64_t i = 0; i < n; i++) dst[i] = zf_f16_to_f32(h[i]);
   if (t == ZF_BF16)
     for (int64_t i = 0; i < n; i++) dst[i] = zf_bf16_to_f32(h[i]);
+  if (t == ZF_F24)
+    for (int64_t i = 0; i < n; i++) dst[i] = zf_f24_to_f32((const unsigned char *)src + 3 * i);
 }
 
 void zf_from_f32(void *dst, const float *src, enum zf_dtype t, int64_t n) {
@@ -82,4 +102,6 @@ void zf_from_f32(void *dst, const float *src, enum zf_dtype t, int64_t n) {
     for (int64_t i = 0; i < n; i++) h[i] = zf_f32_to_f16(src[i]);
   if (t == ZF_BF16)
     for (int64_t i = 0; i < n; i++) h[i] = zf_f32_to_bf16(src[i]);
+  if (t == ZF_F24)
+    for (int64_t i = 0; i < n; i++) zf_f32_to_f24((unsigned char *)dst + 3 * i, src[i]);
 }

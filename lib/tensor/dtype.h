@@ -9,12 +9,13 @@ enum zf_dtype {
   ZF_F32,
   ZF_F16,
   ZF_BF16,
+  ZF_F24, /* the upper 24 bits of an f32: bf16 and eight more of its mantissa; 3 bytes, low first */
   ZF_DTYPES /* how many */
 };
 
 struct zf_dtype_info {
   const char *name;        /* "f32": config and display */
-  const char *safetensors; /* "F32" */
+  const char *safetensors; /* "F32"; NULL: it has no name there */
   size_t size;             /* bytes an element */
 };
 
@@ -24,11 +25,16 @@ const struct zf_dtype_info *zf_dtype_info(enum zf_dtype t);
 int zf_dtype_by_name(const char *name);
 int zf_dtype_by_safetensors(const char *name);
 
-/* Scalar conversions, round to nearest even; bf16 keeps NaN quiet. */
+/* What a dtype is written as to safetensors: itself, or the one that holds it. */
+enum zf_dtype zf_dtype_saved(enum zf_dtype t);
+
+/* Scalar conversions, round to nearest even; bf16 and f24 keep NaN quiet. */
 float zf_f16_to_f32(uint16_t h);
 uint16_t zf_f32_to_f16(float f);
 float zf_bf16_to_f32(uint16_t h);
 uint16_t zf_f32_to_bf16(float f);
+float zf_f24_to_f32(const unsigned char h[3]);
+void zf_f32_to_f24(unsigned char h[3], float f);
 
 /* dst[0..n) f32 <- src[0..n) of type t, and back (round to nearest even).
  * Plain C: for loading, saving and tests; hot paths use kern/. */

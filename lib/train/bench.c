@@ -25,11 +25,23 @@ static const struct zf_conf_key own_keys[] = {
 };
 
 /* Keys of a run that a measurement reads; the rest may be there and have no effect. */
-static const char *const used[] = {
-    "base_model",   "dtype",         "compute",          "trainable", "threads",
-    "memory_limit", "sequence_len",  "micro_batch_size", "objective", "gradient_accumulation_steps",
-    "seed",         "learning_rate", "weight_decay",     "zo_eps",    "zo_probes",
-    "zo_direction"};
+static const char *const used[] = {"base_model",
+                                   "dtype",
+                                   "trained_dtype",
+                                   "compute",
+                                   "trainable",
+                                   "threads",
+                                   "memory_limit",
+                                   "sequence_len",
+                                   "micro_batch_size",
+                                   "objective",
+                                   "gradient_accumulation_steps",
+                                   "seed",
+                                   "learning_rate",
+                                   "weight_decay",
+                                   "zo_eps",
+                                   "zo_probes",
+                                   "zo_direction"};
 
 int zf_bench_uses(const char *key) {
   for (size_t i = 0; i < sizeof used / sizeof *used; i++)

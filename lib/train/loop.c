@@ -2,124 +2,26 @@
  *
  * The record is on its way to the disk before a weight changes, so the log is never behind the
  * weights.  Scores, checkpoints and requests come between steps. */
-#include "train/loop.h"
+#include "train/loop_internal.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/arena.h"
 #include "base/buf.h"
 #include "base/cpu.h"
 #include "base/err.h"
 #include "base/hash.h"
-#include "train/steplog.h"
 
-enum { FIRST_STEPS = 10, SYNC_STEPS = 100, TUNE_STEPS = 256, TRIES = 3 };
+enum { FIRST_STEPS = 10, TUNE_STEPS = 256, TRIES = 3 };
 
-struct loop {
-  struct zf_run *r;
-  const struct zf_train_events *ev;
-  struct zf_outcome *out;
-  struct zf_rundir dir;
-  struct zf_log *log;
-  struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
-  int64_t step, eval_every;
-  double began, first_time, last_time; /* last_time moves on over scoring, which is no training */
-  double score_time;                   /* spent on dev scores so far, and */
-  double start_score;                  /* of it before the first step */
-  int64_t scored;                      /* how many */
-  int64_t tokens, last_tokens;         /* run so far, both streams */
-  double first_sum;                    /* of the first steps' losses: the watchdog's measure */
-  int64_t above, dead,
-      stale; /* steps above the watchdog, steps with g = 0, dev scores without a gain */
-  int best_metric;
-  int team;            /* threads that `auto` may use; 1: nothing to choose */
-  double best_time[2]; /* of a step with all threads, with one */
-};
-
-static void say(const struct loop *l, const char *text) {
+void zf_loop_say(const struct loop *l, const char *text) {
   if (l->ev->message) l->ev->message(l->ev->ctx, text);
-}
-
-/* --- scores --- */
-
-static double metric_of(const struct loop *l, const struct zf_metrics *m) {
-  switch (l->best_metric) {
-    case ZF_BEST_ACCURACY:
-      return m->accuracy;
-    case ZF_BEST_F1:
-      return m->f1;
-    default:
-      return -m->loss;
-  }
-}
-
-/* Better by the metric; of equal ones the lower loss. */
-static int better(const struct loop *l, const struct zf_metrics *a, const struct zf_metrics *b) {
-  double x = metric_of(l, a), y = metric_of(l, b);
-  return x > y || (x == y && a->loss < b->loss);
-}
-
-static int score(struct loop *l, const char *what, const struct zf_dataset *d,
-                 struct zf_metrics *m) {
-  int rc = zf_evaluate(m, l->r->scorer, d, 0, l->ev->stopped, l->ev->ctx);
-  if (rc) return rc;
-  struct zf_buf b = {0};
-  zf_buf_printf(&b, "{\"step\": %lld, \"set\": \"%s\", ", (long long)l->step, what);
-  zf_metrics_json(&b, m);
-  zf_buf_puts(&b, "}");
-  rc = zf_buf_ok(&b);
-  if (!rc) rc = zf_rundir_metrics(&l->dir, b.data);
-  zf_buf_free(&b);
-  return rc;
-}
-
-static void report_eval(struct loop *l, const char *what, const struct zf_metrics *m, int best) {
-  struct zf_eval_report e = {l->step, l->r->steps, what, *m, best};
-  if (l->ev->eval) l->ev->eval(l->ev->ctx, &e);
-}
-
-static int64_t dev_scores(const struct loop *l, int64_t from) {
-  if (!l->r->data.dev || l->eval_every <= 0) return 0;
-  return (l->r->steps + l->eval_every - 1) / l->eval_every - from / l->eval_every;
-}
-
-/* Scores the dev set; keeps the weights when they are the best so far. */
-static int score_dev(struct loop *l) {
-  struct zf_metrics m;
-  if (!l->r->data.dev) return 0;
-  double start = zf_now();
-  int rc = score(l, "dev", l->r->data.dev, &m);
-  if (rc) return rc;
-  l->score_time += zf_now() - start;
-  l->last_time += zf_now() - start;
-  l->scored++;
-  int best = !l->out->best.examples || better(l, &m, &l->out->best);
-  if (l->step == 0) l->out->start = m;
-  l->out->end = m;
-  l->stale = best ? 0 : l->stale + 1;
-  if (best) {
-    l->out->best = m;
-    l->out->best_step = l->step;
-  }
-  report_eval(l, "dev", &m, best);
-  /* At step 0 the best weights are the base model's, which are on disk already. */
-  if (!best || !l->r->set.load_best || l->step == 0) return 0;
-  return zf_rundir_checkpoint(&l->dir, l->r, "best");
-}
-
-static int score_test(struct loop *l, struct zf_metrics *m) {
-  if (!l->r->data.test) return 0;
-  int rc = score(l, "test", l->r->data.test, m);
-  if (!rc) report_eval(l, "test", m, 0);
-  return rc;
 }
 
 /* --- one step --- */
 
-/* Mean loss of the step, or ZF_EDIVERGED. */
-static int watch(struct loop *l, double loss, double square) {
+int zf_loop_watch(struct loop *l, double loss, double square) {
   const struct zf_settings *s = &l->r->set;
   if (!isfinite(loss))
     return zf_error(ZF_EDIVERGED,
@@ -173,8 +75,9 @@ static int report_step(struct loop *l, double loss, double g, double lr) {
                              .g = g,
                              .lr = lr,
                              .seconds = now - l->began};
-  s.left = training / (double)l->step * (double)(l->r->steps - l->step);
-  if (l->scored) s.left += l->score_time / (double)l->scored * (double)dev_scores(l, l->step);
+  s.left = training / (double)(l->step - l->first_step) * (double)(l->r->steps - l->step);
+  if (l->scored)
+    s.left += l->score_time / (double)l->scored * (double)zf_loop_devs_left(l, l->step);
   if (now > l->last_time)
     s.tokens_per_s = (double)(l->tokens - l->last_tokens) / (now - l->last_time);
   int rc = 0;
@@ -187,20 +90,41 @@ static int report_step(struct loop *l, double loss, double g, double lr) {
   return rc;
 }
 
+void zf_loop_sums(const struct loop *l, const struct zf_zo_probe *probe, double *loss,
+                  double *square) {
+  int q = l->r->set.zo.probes;
+  *loss = *square = 0;
+  for (int p = 0; p < q; p++) {
+    *loss += 0.5 * (probe[p].plus + probe[p].minus) / q;
+    *square += probe[p].g * probe[p].g / q;
+  }
+}
+
+/* A step that is in the log already. */
+static int logged_step(struct loop *l) {
+  const struct zf_zo_probe *probe = l->past.probe + (l->step - 1) * l->past.head.zo.probes;
+  double loss, square;
+  zf_loop_sums(l, probe, &loss, &square);
+  int rc = zf_loop_watch(l, loss, square);
+  if (!rc) rc = zf_replay_steps(l->r->model, &l->past, l->step - 1, l->step, NULL);
+  return rc ? rc : report_step(l, loss, sqrt(square), l->past.step[l->step - 1].lr);
+}
+
 static int one_step(struct loop *l) {
   const struct zf_settings *s = &l->r->set;
+  if (l->step <= l->past.n) return logged_step(l);
   int rc = zf_run_estimate(l->r, l->step, l->probe);
   if (rc) return rc;
-  double loss = 0, square = 0, lr = zf_lr_at(s, l->step, l->r->steps);
-  for (int p = 0; p < s->zo.probes; p++) {
-    loss += 0.5 * (l->probe[p].plus + l->probe[p].minus) / s->zo.probes;
-    square += l->probe[p].g * l->probe[p].g / s->zo.probes;
-  }
+  double loss, square, lr = zf_lr_at(s, l->step, l->r->steps);
+  zf_loop_sums(l, l->probe, &loss, &square);
   l->tokens += batch_tokens(l);
-  if ((rc = watch(l, loss, square))) return rc;
-  struct zf_log_step rec = {(uint32_t)l->step, lr, (uint64_t)((l->step - 1) * l->r->batch)};
+  if ((rc = zf_loop_watch(l, loss, square))) return rc;
+  struct zf_log_rec rec = {.step = (uint32_t)l->step,
+                           .seed = s->zo.seed,
+                           .lr = lr,
+                           .batch = (uint64_t)((l->step - 1) * l->r->batch)};
   if ((rc = zf_log_append(l->log, &rec, l->probe))) return rc;
-  if (l->step % SYNC_STEPS == 0 && (rc = zf_log_sync(l->log))) return rc;
+  if ((rc = zf_log_sync_maybe(l->log))) return rc;
   zf_run_update(l->r, l->step, l->probe, lr);
   return report_step(l, loss, sqrt(square), lr);
 }
@@ -224,11 +148,43 @@ static int timed_step(struct loop *l) {
 
 /* --- between steps --- */
 
+static int stamp_of(struct loop *l, struct zf_stamp *stamp) {
+  *stamp = (struct zf_stamp){.log = l->log_id, .step = l->step};
+  return zf_model_hash(l->r->model, stamp->hash);
+}
+
+int zf_loop_keep_best(struct loop *l, int64_t step) {
+  struct zf_stamp stamp;
+  int rc = stamp_of(l, &stamp);
+  stamp.step = step;
+  return rc ? rc : zf_rundir_checkpoint(&l->dir, l->r, "best", &stamp);
+}
+
+/* The hash of the weights goes into the log at keyframes and at the end: at steps that do not
+ * depend on whether a run was interrupted. */
+static int mark(struct loop *l, const struct zf_stamp *stamp, uint64_t result) {
+  struct zf_log_rec rec = {.kind = ZF_LOG_MARK, .step = (uint32_t)l->step, .result = result};
+  memcpy(rec.hash, stamp->hash, sizeof rec.hash);
+  int rc = zf_log_append(l->log, &rec, NULL);
+  return rc ? rc : zf_log_sync(l->log);
+}
+
+static int keyframe(struct loop *l) {
+  struct zf_stamp stamp;
+  if (l->step < l->past.n) return 0; /* its mark is in the log; the next keyframe is near */
+  int rc = stamp_of(l, &stamp);
+  if (!rc) rc = mark(l, &stamp, 0);
+  if (!rc) rc = zf_rundir_keyframe(&l->dir, l->r, &stamp);
+  return rc ? rc : zf_rundir_prune(&l->dir, l->r->set.save_total_limit);
+}
+
 static int checkpoint(struct loop *l) {
   char name[64];
+  struct zf_stamp stamp;
   int rc = zf_log_sync(l->log);
   snprintf(name, sizeof name, "step-%lld", (long long)l->step);
-  if (!rc) rc = zf_rundir_checkpoint(&l->dir, l->r, name);
+  if (!rc) rc = stamp_of(l, &stamp);
+  if (!rc) rc = zf_rundir_checkpoint(&l->dir, l->r, name, &stamp);
   if (!rc) rc = zf_rundir_prune(&l->dir, l->r->set.save_total_limit);
   l->out->step = l->step;
   if (!rc) rc = zf_rundir_status(&l->dir, l->r, l->out);
@@ -240,9 +196,11 @@ static int interrupted(struct loop *l) {
   l->out->status = "interrupted";
   int rc = checkpoint(l);
   if (rc) return rc;
-  return zf_error(ZF_ESTOPPED,
-                  "interrupted after step %lld; checkpoint in %s/checkpoints/step-%lld",
-                  (long long)l->step, l->dir.path, (long long)l->step);
+  return zf_error(
+      ZF_ESTOPPED,
+      "interrupted after step %lld; checkpoint in %s/checkpoints/step-%lld; --resume goes "
+      "on",
+      (long long)l->step, l->dir.path, (long long)l->step);
 }
 
 /* Files that a user touches, and signals.  *end: leave the loop. */
@@ -252,10 +210,10 @@ static int requests(struct loop *l, int *end) {
   if (zf_rundir_asked(&l->dir, "save")) {
     int rc = checkpoint(l);
     if (rc) return rc;
-    say(l, "checkpoint written, as asked by the file 'save'");
+    zf_loop_say(l, "checkpoint written, as asked by the file 'save'");
   }
-  if (zf_rundir_asked(&l->dir, "stop")) {
-    say(l, "stopping, as asked by the file 'stop'");
+  if (l->step >= l->past.n && zf_rundir_asked(&l->dir, "stop")) {
+    zf_loop_say(l, "stopping, as asked by the file 'stop'");
     l->out->status = "stopped early";
     *end = 1;
   }
@@ -265,13 +223,16 @@ static int requests(struct loop *l, int *end) {
 static int between(struct loop *l, int *end) {
   const struct zf_settings *s = &l->r->set;
   int rc = 0, last = l->step == l->r->steps;
-  if (l->eval_every > 0 && (l->step % l->eval_every == 0 || last)) rc = score_dev(l);
+  int due = l->eval_every > 0 && (l->step % l->eval_every == 0 || last);
+  if (due && !l->dev_known) rc = zf_loop_dev(l);
+  l->dev_known = 0;
+  if (!rc && s->keyframe_steps && l->step % s->keyframe_steps == 0) rc = keyframe(l);
   if (!rc && s->save_steps && l->step % s->save_steps == 0) rc = checkpoint(l);
-  if (!rc && s->patience && l->stale >= s->patience && !last) {
+  if (!rc && s->patience && l->stale >= s->patience && !last && l->step >= l->past.n) {
     char text[96];
     snprintf(text, sizeof text, "no gain on the dev set in %lld scores: stopping early",
              (long long)l->stale);
-    say(l, text);
+    zf_loop_say(l, text);
     l->out->status = "stopped early";
     *end = 1;
   }
@@ -279,7 +240,7 @@ static int between(struct loop *l, int *end) {
 }
 
 static int steps(struct loop *l) {
-  int end = 0, rc = requests(l, &end);
+  int end = 0, rc = l->step ? between(l, &end) : requests(l, &end);
   while (!rc && !end && l->step < l->r->steps) {
     l->step++;
     rc = timed_step(l);
@@ -291,56 +252,111 @@ static int steps(struct loop *l) {
 
 /* --- start and end --- */
 
-static int make_log(struct loop *l) {
-  struct zf_log_head head = {.zo = l->r->set.zo, .decay = l->r->set.weight_decay};
+/* What the run is: the settings that it keeps, and examples a step. */
+static int hash_config(const struct loop *l, char out[33]) {
   struct zf_buf text = {0};
   struct zf_hash *h = NULL;
-  int rc = zf_conf_dump(l->r->conf, &text, 0);
+  int rc = zf_conf_dump_kept(l->r->conf, &text);
+  zf_buf_printf(&text, " batch %lld", (long long)l->r->batch);
+  if (!rc) rc = zf_buf_ok(&text);
   if (!rc) rc = zf_hash_new(&h);
   if (!rc) {
     zf_hash_add(h, text.data, text.len);
-    zf_hash_hex(h, head.config);
+    zf_hash_hex(h, out);
     zf_hash_free(h);
-    snprintf(head.kernels, sizeof head.kernels, "%s", zf_compute_name(l->r->set.compute));
-    memcpy(head.base, l->r->base_hash, sizeof head.base);
-    memcpy(head.data, l->r->data.hash, sizeof head.data);
-    char *path = zf_rundir_path(&l->dir, "steps.log");
-    rc = path ? zf_log_create(&l->log, path, &head) : ZF_ENOMEM;
-    free(path);
   }
   zf_buf_free(&text);
   return rc;
 }
 
+static int join_globs(const struct loop *l, char out[ZF_LOG_GLOBS]) {
+  const struct zf_settings *s = &l->r->set;
+  size_t n = 0;
+  out[0] = 0;
+  for (int64_t i = 0; i < s->ntrainable; i++) {
+    size_t len = strlen(s->trainable[i]);
+    if (strchr(s->trainable[i], '\n') || n + len + 2 > ZF_LOG_GLOBS)
+      return zf_conf_error(l->r->conf, "trainable",
+                           "'trainable' does not fit the step log: %d bytes of globs without line "
+                           "breaks do",
+                           ZF_LOG_GLOBS - 1);
+    if (i) out[n++] = '\n';
+    memcpy(out + n, s->trainable[i], len + 1);
+    n += len;
+  }
+  return 0;
+}
+
+int zf_loop_head(const struct loop *l, struct zf_log_head *head) {
+  const struct zf_settings *s = &l->r->set;
+  *head = (struct zf_log_head){
+      .zo = s->zo, .decay = s->weight_decay, .trained = s->trained_dtype, .others = s->dtype};
+  snprintf(head->kernels, sizeof head->kernels, "%s", zf_compute_name(s->compute));
+  memcpy(head->base, l->r->base_hash, sizeof head->base);
+  memcpy(head->data, l->r->data.hash, sizeof head->data);
+  memcpy(head->tok, l->r->files_hash, sizeof head->tok);
+  int rc = hash_config(l, head->config);
+  return rc ? rc : join_globs(l, head->globs);
+}
+
+static int make_log(struct loop *l) {
+  struct zf_log_head head;
+  char *path = zf_rundir_path(&l->dir, "steps.log");
+  int rc = path ? zf_loop_head(l, &head) : ZF_ENOMEM;
+  if (!rc) rc = zf_log_create(&l->log, path, &head);
+  l->log_id = zf_log_head_id(&head);
+  free(path);
+  return rc;
+}
+
 /* The result is the best dev score's weights, when there are any better than the base model's. */
+static int64_t result_step(const struct loop *l) {
+  return l->r->set.load_best && l->out->best_step >= 0 ? l->out->best_step : l->step;
+}
+
 static int take_best(struct loop *l) {
-  if (!l->r->set.load_best || l->out->best_step < 0 || l->out->best_step == l->step) return 0;
+  if (result_step(l) == l->step) return 0;
   if (l->out->best_step == 0) {
-    say(l, "no dev score was better than the base model's: the result is the base model");
+    zf_loop_say(l, "no dev score was better than the base model's: the result is the base model");
     zf_model_reset(l->r->model);
     return 0;
   }
   char *path = zf_rundir_path(&l->dir, "checkpoints/best");
-  int rc = path ? zf_model_reload(l->r->model, path) : ZF_ENOMEM;
+  struct zf_st *st = NULL;
+  int rc = path ? zf_st_open(&st, path) : ZF_ENOMEM;
+  if (!rc) rc = zf_model_reload(l->r->model, st);
+  zf_st_free(st);
   free(path);
   return rc;
 }
 
 static int finish(struct loop *l) {
-  int rc = zf_log_sync(l->log);
+  struct zf_stamp stamp;
+  int rc = stamp_of(l, &stamp);
+  if (!rc) rc = mark(l, &stamp, 1 + (uint64_t)result_step(l));
   if (!rc) rc = take_best(l);
-  if (!rc) rc = score_test(l, &l->out->test_end);
-  if (!rc) rc = zf_model_save(l->r->model, l->dir.path, l->r->set.save_dtype);
+  if (!rc) rc = zf_loop_test(l, &l->out->test_end);
+  if (!rc) rc = zf_model_save(l->r->model, l->dir.path, l->r->set.save_dtype, NULL, 0);
+  return rc;
+}
+
+/* The scores of the base model, where metrics.jsonl does not have them. */
+static int score_start(struct loop *l) {
+  int rc = 0;
+  if (l->step || !l->r->set.eval_on_start) return 0;
+  if (l->eval_every >= 0 && !l->dev_known) rc = zf_loop_dev(l);
+  if (!rc && !l->test_known) rc = zf_loop_test(l, &l->out->test_start);
+  l->dev_known = 0;
   return rc;
 }
 
 static int run_all(struct loop *l) {
-  int rc = make_log(l);
+  int rc = l->log ? 0 : make_log(l);
   if (!rc) rc = zf_rundir_status(&l->dir, l->r, l->out);
-  if (!rc && l->r->set.eval_on_start && l->eval_every >= 0) rc = score_dev(l);
-  if (!rc && l->r->set.eval_on_start) rc = score_test(l, &l->out->test_start);
+  if (!rc) rc = score_start(l);
   l->first_time = l->last_time = zf_now();
   l->start_score = l->score_time;
+  l->first_step = l->step;
   if (!rc) rc = steps(l);
   if (!rc) rc = finish(l);
   return rc == ZF_ESTOPPED ? interrupted(l) : rc;
@@ -360,11 +376,23 @@ static int close_all(struct loop *l, int rc) {
   l->out->seconds = zf_now() - l->began;
   if (!late) late = zf_rundir_status(&l->dir, l->r, l->out);
   zf_rundir_close(&l->dir);
+  zf_history_free(&l->past);
   if (!rc) return late;
   return zf_error(rc, "%s", said);
 }
 
-int zf_train(struct zf_run *r, const struct zf_train_events *ev, struct zf_outcome *out) {
+/* Opens the directory: a new run, one to go on with, or a branch. */
+static int open_run(struct loop *l, const struct zf_train_start *start) {
+  int found = 0, rc = 0;
+  if (start->fork) rc = zf_loop_fork(l, start);
+  if (!rc && (start->resume || start->fork)) rc = zf_loop_resume(l, &found);
+  if (rc || found) return rc;
+  if (start->resume) zf_loop_say(l, "there is no step to resume from: the run begins");
+  return zf_rundir_open(&l->dir, l->r, l->out, start->resume || l->r->set.overwrite);
+}
+
+int zf_train(struct zf_run *r, const struct zf_train_start *start, const struct zf_train_events *ev,
+             struct zf_outcome *out) {
   struct loop l = {.r = r, .ev = ev, .out = out, .began = zf_now()};
   *out = (struct zf_outcome){.status = "running", .best_step = -1};
   l.best_metric = r->set.best >= 0                                      ? r->set.best
@@ -372,7 +400,12 @@ int zf_train(struct zf_run *r, const struct zf_train_events *ev, struct zf_outco
                                                                         : ZF_BEST_LOSS;
   l.team = r->set.threads ? 1 : zf_kern_nthreads();
   l.eval_every = r->set.eval_steps ? r->set.eval_steps : (r->steps + 4) / 5;
-  int rc = zf_rundir_open(&l.dir, r);
-  if (rc) return rc;
+  int rc = open_run(&l, start);
+  if (rc) {
+    zf_log_close(l.log);
+    zf_rundir_close(&l.dir);
+    zf_history_free(&l.past);
+    return rc;
+  }
   return close_all(&l, run_all(&l));
 }

@@ -29,8 +29,16 @@ struct zf_train_events {
   int (*stopped)(void *ctx); /* nonzero: a signal has come; checkpoint and return ZF_ESTOPPED */
 };
 
+/* How a run begins. */
+struct zf_train_start {
+  int resume;       /* go on with the run in output_dir, where there is one */
+  const char *fork; /* a log whose first `fork_step` steps come before this run's own, or NULL */
+  int64_t fork_step;
+};
+
 /* Trains and writes the run directory.  0, ZF_EDIVERGED (the last good weights are the best
  * checkpoint), ZF_ESTOPPED, or a failure; the run directory says what happened in each case. */
-int zf_train(struct zf_run *r, const struct zf_train_events *ev, struct zf_outcome *out);
+int zf_train(struct zf_run *r, const struct zf_train_start *start,
+             const struct zf_train_events *ev, struct zf_outcome *out);
 
 #endif

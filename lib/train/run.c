@@ -36,8 +36,10 @@ static int open_model(struct zf_run *r, const struct source *from) {
   r->forecast.before = zf_rss();
   int train = from->want & ZF_WANT_TRAIN;
   struct zf_model_opts opts = {.dtype = r->set.dtype,
+                               .trained = (enum zf_dtype)r->set.trained_dtype,
                                .trainable = train ? r->set.trainable : NULL,
                                .ntrainable = train ? r->set.ntrainable : 0};
+  if (!rc && !from->make) rc = zf_model_hash_files(r->files_hash, dir);
   if (!rc) rc = zf_model_open(&r->model, dir, &opts);
   free(dir);
   return rc;

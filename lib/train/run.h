@@ -27,7 +27,8 @@ struct zf_run {
   struct zf_forward *fwd;
   struct zf_scorer *scorer;
   struct zf_forecast forecast;
-  char base_hash[33];
+  char base_hash[33];     /* of the weights as they are held at the start */
+  char files_hash[33];    /* of config.json and the tokenizer's files */
   int64_t steps;          /* that the run takes */
   int64_t batch;          /* examples a step */
   int64_t *index;         /* [micro_batch] examples of the micro-batch at hand */

@@ -10,7 +10,7 @@
 #include "base/cpu.h"
 #include "base/err.h"
 #include "base/file.h"
-#include "train/steplog.h"
+#include "fmt/json.h"
 
 char *zf_rundir_path(const struct zf_rundir *d, const char *name) {
   return zf_path_join(d->path, name);
@@ -36,91 +36,190 @@ static int remove_dir(const char *path) {
   return rc;
 }
 
-static int is_checkpoint(const char *name, long long *step) {
+/* Where things called step-N lie, how their names end, and how one is removed. */
+static int remove_file(const char *path) {
+  if (!unlink(path) || errno == ENOENT) return 0;
+  return zf_error(ZF_EIO, "%s: cannot remove: %s", path, strerror(errno));
+}
+
+static const struct {
+  const char *folder, *ending;
+  int (*remove)(const char *path);
+} kept[] = {{"checkpoints", "", remove_dir}, {"keyframes", ".safetensors", remove_file}};
+enum { KEPT = sizeof kept / sizeof *kept };
+
+static int is_step(const char *name, const char *ending, long long *step) {
   char *end;
   if (strncmp(name, "step-", 5) != 0) return 0;
   *step = strtoll(name + 5, &end, 10);
-  return end > name + 5 && !*end;
+  return end > name + 5 && !strcmp(end, ending);
 }
 
-/* All checkpoints but the newest `keep`; with keep < 0 the best as well. */
-static int remove_checkpoints(const struct zf_rundir *d, int64_t keep) {
-  char *dir = zf_rundir_path(d, "checkpoints");
-  if (!dir) return ZF_ENOMEM;
-  int rc = 0;
-  for (;;) {
-    DIR *h = opendir(dir);
-    long long step, oldest = -1;
-    int64_t n = 0;
-    if (!h) break;
-    for (struct dirent *e; (e = readdir(h));)
-      if (is_checkpoint(e->d_name, &step)) {
-        n++;
-        if (oldest < 0 || step < oldest) oldest = step;
-      }
-    closedir(h);
-    if (n == 0 || n <= (keep < 0 ? 0 : keep)) break;
-    char *p = zf_asprintf("%s/step-%lld", dir, oldest);
-    rc = p ? remove_dir(p) : ZF_ENOMEM;
-    free(p);
-    if (rc) break;
+/* How many there are, and the lowest step. */
+static int64_t count_steps(const char *dir, const char *ending, long long *oldest) {
+  DIR *h = opendir(dir);
+  int64_t n = 0;
+  long long step;
+  for (struct dirent *e; h && (e = readdir(h));) {
+    if (!is_step(e->d_name, ending, &step)) continue;
+    if (!n++ || step < *oldest) *oldest = step;
   }
-  char *best = keep < 0 && !rc ? zf_path_join(dir, "best") : NULL;
-  if (best) rc = remove_dir(best);
-  free(best);
+  if (h) closedir(h);
+  return n;
+}
+
+/* All but the newest `keep`. */
+static int prune(const struct zf_rundir *d, int which, int64_t keep) {
+  char *dir = zf_rundir_path(d, kept[which].folder);
+  int rc = dir ? 0 : ZF_ENOMEM;
+  long long oldest = 0;
+  while (!rc && count_steps(dir, kept[which].ending, &oldest) > keep) {
+    char *p = zf_asprintf("%s/step-%lld%s", dir, oldest, kept[which].ending);
+    rc = p ? kept[which].remove(p) : ZF_ENOMEM;
+    free(p);
+  }
   free(dir);
   return rc;
 }
 
 int zf_rundir_prune(const struct zf_rundir *d, int64_t keep) {
-  return remove_checkpoints(d, keep);
+  int rc = 0;
+  for (int i = 0; !rc && i < KEPT; i++) rc = prune(d, i, keep);
+  return rc;
+}
+
+/* What a process that was killed left behind: NAME.tmp.PID, and checkpoints/.NAME. */
+static int is_leftover(const char *name) {
+  const char *tmp = strstr(name, ".tmp.");
+  return tmp && tmp[5] && strspn(tmp + 5, "0123456789") == strlen(tmp + 5);
+}
+
+static void sweep_folder(const struct zf_rundir *d, const char *folder, int hidden) {
+  char *dir = zf_rundir_path(d, folder);
+  DIR *h = dir ? opendir(dir) : NULL;
+  for (struct dirent *e; h && (e = readdir(h));) {
+    int half = hidden && e->d_name[0] == '.' && strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
+    char *p = half || is_leftover(e->d_name) ? zf_path_join(dir, e->d_name) : NULL;
+    if (p && half)
+      remove_dir(p);
+    else if (p)
+      unlink(p);
+    free(p);
+  }
+  if (h) closedir(h);
+  free(dir);
+}
+
+static void sweep(const struct zf_rundir *d) {
+  sweep_folder(d, "", 0);
+  sweep_folder(d, "keyframes", 0);
+  sweep_folder(d, "checkpoints", 1);
 }
 
 /* What an earlier run left: known files alone, never a directory's whole content. */
 static int clear_run(const struct zf_rundir *d) {
-  static const char *const files[] = {
-      "run.json", "metrics.jsonl", "steps.log", "config.yaml", "save", "stop", "model.safetensors"};
-  int rc = remove_checkpoints(d, -1);
+  static const char *const files[] = {"metrics.jsonl", "steps.log",         "config.yaml", "save",
+                                      "stop",          "model.safetensors", "run.json"};
+  char *best = zf_rundir_path(d, "checkpoints/best");
+  int rc = best ? zf_rundir_prune(d, 0) : ZF_ENOMEM;
+  if (!rc) rc = remove_dir(best);
+  free(best);
   for (size_t i = 0; !rc && i < sizeof files / sizeof *files; i++) {
     char *p = zf_rundir_path(d, files[i]);
-    if (!p) return ZF_ENOMEM;
-    if (unlink(p) && errno != ENOENT)
-      rc = zf_error(ZF_EIO, "%s: cannot remove: %s", p, strerror(errno));
+    rc = p ? remove_file(p) : ZF_ENOMEM;
     free(p);
   }
+  sweep(d);
   return rc;
 }
 
-static int take_place(const struct zf_rundir *d, const struct zf_run *r) {
+/* "a run that is interrupted at step 12", for a directory that is taken. */
+static void describe_run(const char *dir, char *out, size_t size) {
+  char *path = zf_path_join(dir, "run.json");
+  json_t *o = NULL;
+  const char *status = "of unknown state";
+  if (path && !zf_json_load(&o, path)) zf_json_str(&status, o, "status", path);
+  int going = !strcmp(status, "running"); /* or killed: run.json does not know */
+  if (!strcmp(status, "finished"))
+    snprintf(out, size,
+             "it holds a finished run; overwrite_output_dir=true replaces it, and "
+             "--resume with a larger max_steps goes on");
+  else
+    snprintf(out, size,
+             "it holds a run that is %s%s; --resume goes on with it, "
+             "overwrite_output_dir=true replaces it",
+             going ? "unfinished" : status, going ? " (running, or killed)" : "");
+  json_decref(o);
+  free(path);
+}
+
+static int take_place(const struct zf_rundir *d, const struct zf_run *r, int over) {
   if (!zf_exists(d->path)) return zf_mkdirs(d->path);
   int empty = zf_dir_empty(d->path);
   if (empty) return empty < 0 ? empty : 0;
-  char *mark = zf_rundir_path(d, "run.json");
+  char *mark = zf_rundir_path(d, "run.json"), text[256] = "it holds no run of zoft: name another "
+                                                          "directory";
   int ours = mark && zf_exists(mark);
   free(mark);
-  if (ours && r->set.overwrite) return clear_run(d);
-  return zf_conf_error(r->conf, "output_dir", "%s is not empty%s", d->path,
-                       ours ? ": it holds a run; overwrite_output_dir=true replaces it"
-                            : " and holds no run of zoft: name another directory");
+  if (ours && over) return clear_run(d);
+  if (ours) describe_run(d->path, text, sizeof text);
+  return zf_conf_error(r->conf, "output_dir", "%s is not empty: %s", d->path, text);
 }
 
-int zf_rundir_open(struct zf_rundir *d, const struct zf_run *r) {
+static int write_config(const struct zf_rundir *d, const struct zf_run *r) {
   struct zf_buf text = {0};
-  char *path = NULL;
-  memset(d, 0, sizeof *d);
-  d->path = zf_strdup(r->set.output_dir);
-  int rc = d->path ? take_place(d, r) : ZF_ENOMEM;
-  if (!rc) rc = zf_conf_dump(r->conf, &text, 0);
-  if (!rc) rc = (path = zf_rundir_path(d, "config.yaml")) ? 0 : ZF_ENOMEM;
+  char *path = zf_rundir_path(d, "config.yaml");
+  int rc = path ? zf_conf_dump(r->conf, &text, 0) : ZF_ENOMEM;
   if (!rc) rc = zf_write_file(path, text.data ? text.data : "", text.len);
   free(path);
-  path = rc ? NULL : zf_rundir_path(d, "metrics.jsonl");
-  if (path && !(d->metrics = fopen(path, "w")))
+  zf_buf_free(&text);
+  return rc;
+}
+
+static int open_metrics(struct zf_rundir *d) {
+  char *path = zf_rundir_path(d, "metrics.jsonl");
+  int rc = path ? 0 : ZF_ENOMEM;
+  if (path && !(d->metrics = fopen(path, "a")))
     rc = zf_error(ZF_EIO, "%s: cannot create: %s", path, strerror(errno));
   free(path);
-  zf_buf_free(&text);
+  return rc;
+}
+
+static int begin(struct zf_rundir *d, const struct zf_run *r) {
+  memset(d, 0, sizeof *d);
+  d->path = zf_strdup(r->set.output_dir);
+  return d->path ? 0 : ZF_ENOMEM;
+}
+
+int zf_rundir_open(struct zf_rundir *d, const struct zf_run *r, const struct zf_outcome *o,
+                   int over) {
+  int rc = begin(d, r);
+  if (!rc) rc = take_place(d, r, over);
+  if (!rc) rc = zf_rundir_status(d, r, o);
+  if (!rc) rc = write_config(d, r);
+  if (!rc) rc = open_metrics(d);
   if (rc) zf_rundir_close(d);
   return rc;
+}
+
+int zf_rundir_reopen(struct zf_rundir *d, const struct zf_run *r, const char *lines, size_t len) {
+  char *path = NULL;
+  int rc = begin(d, r);
+  if (!rc) sweep(d);
+  if (!rc) rc = (path = zf_rundir_path(d, "metrics.jsonl")) ? 0 : ZF_ENOMEM;
+  if (!rc) rc = zf_write_file(path, lines, len);
+  if (!rc) rc = write_config(d, r);
+  if (!rc) rc = open_metrics(d);
+  free(path);
+  if (rc) zf_rundir_close(d);
+  return rc;
+}
+
+int zf_rundir_has_log(const char *path) {
+  char *log = zf_path_join(path, "steps.log");
+  int there = log && zf_exists(log);
+  free(log);
+  return there;
 }
 
 void zf_rundir_close(struct zf_rundir *d) {
@@ -179,12 +278,15 @@ int zf_rundir_status(const struct zf_rundir *d, const struct zf_run *r,
 }
 
 /* Saved under a name that no reader looks at, then renamed: a checkpoint is whole or absent. */
-int zf_rundir_checkpoint(const struct zf_rundir *d, const struct zf_run *r, const char *name) {
+int zf_rundir_checkpoint(const struct zf_rundir *d, const struct zf_run *r, const char *name,
+                         const struct zf_stamp *stamp) {
   char *tmp = zf_asprintf("%s/checkpoints/.%s", d->path, name);
   char *path = zf_asprintf("%s/checkpoints/%s", d->path, name);
   char *parent = zf_rundir_path(d, "checkpoints");
+  struct zf_stamp_text t;
+  zf_stamp_pairs(&t, stamp);
   int rc = tmp && path && parent ? remove_dir(tmp) : ZF_ENOMEM;
-  if (!rc) rc = zf_model_save(r->model, tmp, -1);
+  if (!rc) rc = zf_model_save(r->model, tmp, -1, t.pair, ZF_STAMP_PAIRS);
   if (!rc) rc = remove_dir(path);
   if (!rc && rename(tmp, path))
     rc = zf_error(ZF_EIO, "%s: cannot rename: %s", path, strerror(errno));
@@ -198,6 +300,19 @@ int zf_rundir_checkpoint(const struct zf_rundir *d, const struct zf_run *r, cons
   free(parent);
   free(path);
   free(tmp);
+  return rc;
+}
+
+int zf_rundir_keyframe(const struct zf_rundir *d, const struct zf_run *r,
+                       const struct zf_stamp *stamp) {
+  char *dir = zf_rundir_path(d, "keyframes");
+  char *path = zf_asprintf("%s/keyframes/step-%lld.safetensors", d->path, (long long)stamp->step);
+  struct zf_stamp_text t;
+  zf_stamp_pairs(&t, stamp);
+  int rc = dir && path ? zf_mkdirs(dir) : ZF_ENOMEM;
+  if (!rc) rc = zf_model_save_trained(r->model, path, t.pair, ZF_STAMP_PAIRS);
+  free(path);
+  free(dir);
   return rc;
 }
 

@@ -1,10 +1,11 @@
-/* The run directory: run.json, config.yaml, metrics.jsonl, steps.log, checkpoints/, and the model.
- */
+/* The run directory: run.json, config.yaml, metrics.jsonl, steps.log, keyframes/, checkpoints/, and
+ * the model. */
 #ifndef ZF_TRAIN_RUNDIR_H
 #define ZF_TRAIN_RUNDIR_H
 
 #include <stdio.h>
 
+#include "train/replay.h"
 #include "train/run.h"
 
 struct zf_rundir {
@@ -22,10 +23,17 @@ struct zf_outcome {
   struct zf_metrics test_start, test_end;
 };
 
-/* Makes the directory (or takes over one that holds an earlier run when overwrite_output_dir is
- * set) and writes config.yaml.  ZF_EUSAGE when it is not empty, ZF_EIO when it cannot be written.
- */
-int zf_rundir_open(struct zf_rundir *d, const struct zf_run *r);
+/* Makes the directory (or takes over one that holds an earlier run when `over` is set) and writes
+ * run.json and config.yaml.  ZF_EUSAGE when it is not empty, ZF_EIO when it cannot be written. */
+int zf_rundir_open(struct zf_rundir *d, const struct zf_run *r, const struct zf_outcome *o,
+                   int over);
+
+/* Opens the directory of a run to go on with: metrics.jsonl is replaced by `lines`, config.yaml by
+ * the run's settings, and what a killed process left half-written is removed. */
+int zf_rundir_reopen(struct zf_rundir *d, const struct zf_run *r, const char *lines, size_t len);
+
+/* Does `path` hold a run with steps to go on from? */
+int zf_rundir_has_log(const char *path);
 void zf_rundir_close(struct zf_rundir *d);
 
 /* A path inside, which the caller frees; NULL when out of memory. */
@@ -38,9 +46,14 @@ int zf_rundir_metrics(struct zf_rundir *d, const char *line);
 int zf_rundir_status(const struct zf_rundir *d, const struct zf_run *r, const struct zf_outcome *o);
 
 /* Saves the model as it stands to checkpoints/NAME, a model directory that appears whole. */
-int zf_rundir_checkpoint(const struct zf_rundir *d, const struct zf_run *r, const char *name);
+int zf_rundir_checkpoint(const struct zf_rundir *d, const struct zf_run *r, const char *name,
+                         const struct zf_stamp *stamp);
 
-/* Removes the oldest checkpoints/step-N beyond `keep`. */
+/* Saves the trained weights alone to keyframes/step-N.safetensors. */
+int zf_rundir_keyframe(const struct zf_rundir *d, const struct zf_run *r,
+                       const struct zf_stamp *stamp);
+
+/* Removes the oldest checkpoints/step-N and keyframes beyond `keep` of each. */
 int zf_rundir_prune(const struct zf_rundir *d, int64_t keep);
 
 /* 1 when the file OUT/name exists; it is removed: `touch OUT/save`, `touch OUT/stop`. */

@@ -28,24 +28,29 @@ static const struct zf_conf_key data_keys[] = {
 
 const struct zf_conf_key zf_train_keys[] = {
     {"base_model", ZF_CONF_STR, NULL,
-     "model directory, or ORG/NAME in the local Hugging Face cache", .required = 1},
-    {"output_dir", ZF_CONF_STR, "./out", "where the run and its model are written"},
-    {"overwrite_output_dir", ZF_CONF_BOOL, "false", "replace an earlier run in output_dir"},
+     "model directory, or ORG/NAME in the local Hugging Face cache", .required = 1, .later = 1},
+    {"output_dir", ZF_CONF_STR, "./out", "where the run and its model are written", .later = 1},
+    {"overwrite_output_dir", ZF_CONF_BOOL, "false", "replace an earlier run in output_dir",
+     .later = 1},
     {"dtype", ZF_CONF_ENUM, "auto", "storage of weights; auto: trained ones f32, others as stored",
      .choices = "auto|f32|f16|bf16"},
+    {"trained_dtype", ZF_CONF_ENUM, "auto",
+     "storage of trained weights, 4, 3 or 2 bytes each; auto: as dtype says",
+     .choices = "auto|f32|f24|f16|bf16"},
     {"save_dtype", ZF_CONF_ENUM, "auto", "dtype of the saved model; auto: as trained",
-     .choices = "auto|f32|f16|bf16"},
+     .choices = "auto|f32|f16|bf16", .later = 1},
     {"compute", ZF_CONF_ENUM, "auto",
      "arithmetic of the matrix products; auto: bf16 where the processor has it and zo_eps is auto, "
      "3e-3 or more, else f32",
-     .choices = "auto|f32|bf16|int8"},
+     .choices = "auto|f32|bf16|int8", .later = 1},
     {"trainable", ZF_CONF_STRS, "*", "globs over tensor names: which parameters train"},
     {"threads", ZF_CONF_INT, "auto", "auto: physical cores, or one while that is faster", .min = 1,
-     .max = 1024, .choices = "auto"},
+     .max = 1024, .choices = "auto", .later = 1},
     {"memory_limit", ZF_CONF_BYTES, NULL, "refuse to start when the forecast is above (8G, 512M)",
-     .min = 1, .max = 1e15},
+     .min = 1, .max = 1e15, .later = 1},
 
-    {"data_dir", ZF_CONF_STR, "datasets", "what relative paths of data files are resolved against"},
+    {"data_dir", ZF_CONF_STR, "datasets", "what relative paths of data files are resolved against",
+     .later = 1},
     {"datasets", ZF_CONF_MAPS, NULL, "training files", .required = 1, .sub = data_keys},
     {"val_datasets", ZF_CONF_MAPS, NULL, "dev files; none: val_set_size is taken from datasets",
      .sub = data_keys},
@@ -72,12 +77,13 @@ const struct zf_conf_key zf_train_keys[] = {
     {"weight_decay", ZF_CONF_NUM, "0", "of matrices; not of biases and norms", .min = 0,
      .max = 1e6},
     {"max_steps", ZF_CONF_INT, NULL, "steps of the run; unset: num_epochs decides", .min = 1,
-     .max = 4294967295.0},
+     .max = 4294967295.0, .later = 1},
     {"num_epochs", ZF_CONF_NUM, NULL, "passes over the training set, when max_steps is unset (1)",
-     .min = 1e-6, .max = 1e6},
-    {"micro_batch_size", ZF_CONF_INT, "16", "examples in memory at once", .min = 1, .max = 1 << 20},
+     .min = 1e-6, .max = 1e6, .later = 1},
+    {"micro_batch_size", ZF_CONF_INT, "16", "examples in memory at once", .min = 1, .max = 1 << 20,
+     .later = 1},
     {"gradient_accumulation_steps", ZF_CONF_INT, "1", "micro-batches in a batch", .min = 1,
-     .max = 1 << 20},
+     .max = 1 << 20, .later = 1},
     {"seed", ZF_CONF_INT, "42", "of directions, data order and splits", .min = 0, .max = SEED_MAX},
 
     {"zo_eps", ZF_CONF_NUM, "auto",
@@ -89,19 +95,24 @@ const struct zf_conf_key zf_train_keys[] = {
      .choices = "gaussian|rademacher"},
 
     {"eval_steps", ZF_CONF_INT, "auto", "steps between dev scores; auto: a fifth of the run",
-     .min = 1, .max = 1e12, .choices = "auto|never"},
-    {"eval_on_start", ZF_CONF_BOOL, "true", "score before the first step"},
+     .min = 1, .max = 1e12, .choices = "auto|never", .later = 1},
+    {"eval_on_start", ZF_CONF_BOOL, "true", "score before the first step", .later = 1},
     {"metric_for_best_model", ZF_CONF_ENUM, "auto", "auto: accuracy for classification, else loss",
      .choices = "auto|loss|accuracy|f1"},
-    {"load_best_model_at_end", ZF_CONF_BOOL, "true", "the result is the best dev score's weights"},
+    {"load_best_model_at_end", ZF_CONF_BOOL, "true", "the result is the best dev score's weights",
+     .later = 1},
     {"early_stopping_patience", ZF_CONF_INT, NULL, "stop after so many dev scores without a gain",
-     .min = 1, .max = 1e9},
+     .min = 1, .max = 1e9, .later = 1},
     {"save_steps", ZF_CONF_INT, NULL, "steps between checkpoints; unset: none but the best",
-     .min = 1, .max = 1e12},
-    {"save_total_limit", ZF_CONF_INT, "2", "checkpoints kept, the best aside", .min = 1,
-     .max = 1e6},
+     .min = 1, .max = 1e12, .later = 1},
+    {"save_total_limit", ZF_CONF_INT, "2", "checkpoints and keyframes kept of each, the best aside",
+     .min = 1, .max = 1e6, .later = 1},
+    {"keyframe_steps", ZF_CONF_INT, NULL,
+     "steps between keyframes: trained weights kept so that a resume or replay starts near; unset: "
+     "none",
+     .min = 1, .max = 1e12, .later = 1},
     {"logging_steps", ZF_CONF_INT, "10", "steps between lines of metrics.jsonl", .min = 1,
-     .max = 1e12},
+     .max = 1e12, .later = 1},
     {"loss_watchdog_threshold", ZF_CONF_NUM, "auto",
      "loss that counts as exploded; auto: 4 times the mean of the first ten steps", .min = 1e-9,
      .max = 1e30, .choices = "auto"},
@@ -239,6 +250,7 @@ static int fill_loop(struct zf_settings *s, const struct zf_conf *c) {
   s->load_best = zf_conf_bool(c, "load_best_model_at_end");
   s->patience = zf_conf_int(c, "early_stopping_patience", 0);
   s->save_steps = zf_conf_int(c, "save_steps", 0);
+  s->keyframe_steps = zf_conf_int(c, "keyframe_steps", 0);
   s->save_total_limit = zf_conf_int(c, "save_total_limit", 2);
   s->logging_steps = zf_conf_int(c, "logging_steps", 10);
   s->watchdog = zf_conf_num(c, "loss_watchdog_threshold", 0);
@@ -264,6 +276,8 @@ int zf_settings_fill_step(struct zf_settings *s, const struct zf_conf *c) {
   memset(s, 0, sizeof *s);
   s->base_model = zf_conf_str(c, "base_model");
   s->dtype = dtype_of(c, "dtype");
+  s->trained_dtype = dtype_of(c, "trained_dtype");
+  if (s->trained_dtype < 0) s->trained_dtype = s->dtype < 0 ? ZF_F32 : s->dtype;
   s->compute = compute_of(c);
   s->ntrainable = zf_conf_strs(c, "trainable", &s->trainable);
   s->threads = (int)zf_conf_int(c, "threads", 0);

@@ -18,6 +18,7 @@ struct zf_data_file {
 struct zf_settings {
   const char *base_model, *output_dir, *data_dir;
   int dtype, save_dtype; /* enum zf_dtype, or -1: auto */
+  int trained_dtype;     /* enum zf_dtype; auto is resolved */
   const char *const *trainable;
   int64_t ntrainable;
   enum zf_compute compute; /* auto is resolved */
@@ -40,7 +41,7 @@ struct zf_settings {
 
   int64_t eval_steps; /* 0: a fifth of the run; -1: never between start and end */
   int eval_on_start;
-  int64_t save_steps, save_total_limit, logging_steps, patience, watchdog_patience;
+  int64_t save_steps, keyframe_steps, save_total_limit, logging_steps, patience, watchdog_patience;
   double watchdog; /* 0: auto */
   int best;        /* enum zf_best, or -1: by the task */
   int load_best, overwrite;

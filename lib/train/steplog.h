@@ -1,71 +1,108 @@
 /* steps.log: the run as a few bytes a step (DESIGN promise 4; MeZO, section 2.1: a run is its
- * seeds and projected gradients).
+ * seeds and projected gradients).  With the base model, and nothing else, it rebuilds the weights
+ * of every step: no data, no forward pass.
  *
- * Little endian.  Header, 160 bytes:
+ * Little endian.  Header of H bytes:
  *
  *   0  8  magic "zoftlog\n"
- *   8  4  version (1)           12 4  bytes of the header (160)
+ *   8  4  version (2)           12 4  H, a multiple of 4, at most ZF_LOG_MAXHEAD
  *  16  4  bytes of a record     20 4  probes q
  *  24  8  seed                  32 8  eps (f64)
  *  40  8  weight decay (f64)    48 4  direction (enum zf_noise_kind)   52 4  noise id (ZF_NOISE_ID)
- *  56 16  kernel family, zero-padded text
- *  72 16  hash of the base weights as held (XXH3-128, big-endian digest)
- *  88 16  hash of the data files     104 16  hash of the resolved config
- * 120 36  zero              156 4  CRC-32C of 0..156
+ *  56 16  arithmetic of the products, zero-padded text ("f32")
+ *  72 16  hash of the base weights as held (XXH3-128, big-endian digest): names, dtypes, values
+ *  88 16  hash of the data files    104 16  hash of the settings a run keeps (conf.h: `later`)
+ * 120 16  hash of the tokenizer files
+ * 136  8  dtype that trained weights are held in, zero-padded text
+ * 144  8  dtype of the others, empty: as the file has them
+ * 152  4  bytes of the text that follows
+ * 156     globs over tensor names, what trains, one a line; zeros up to H - 4
+ * H-4  4  CRC-32C of all before
  *
- * Then a record a step, 28 + 24 q bytes (52 at q = 1):
+ * Then records of one size, 36 + 24 q bytes (60 at q = 1), of two kinds:
  *
- *   0  4  step (1, 2, ...)       4  8  lr (f64)      12 8  batch: place of its first example (u64)
- *  20  24 q   loss at +eps, loss at -eps, projected gradient g (f64 each) of each probe
- *  20+24q  4  CRC-32C of the record so far, begun with the header's CRC
- *  24+24q  4  zero
+ *   0  4  step (1, 2, ...)       4  4  kind (enum zf_log_kind)
+ *         a step                       a mark
+ *   8  8  seed                   8 16  hash of all weights after that step, as held
+ *  16  8  lr (f64)              24  8  end of a run: 1 + the step whose weights are its result;
+ * else 0 24  8  batch: place of its first example (u64) 32 24q loss at +eps, loss at -eps,
+ * projected gradient g (f64 each) of each probe 32+24q  4  CRC-32C of the record so far, begun with
+ * the header's CRC
  *
- * step, lr and the g's rebuild the update of the step: w -= lr (1/q sum g_p z_p + decay w).  A
- * record is appended before the weights it describes are changed, so a log is never behind a
- * checkpoint. */
+ * seed, step, lr and the g's rebuild the update of the step: w -= lr (1/q sum g_p z_p + decay w).
+ * Steps follow each other without a gap; a mark stands behind the step it is of: at keyframes and
+ * at the end of a run.  The header's seed and eps are the run's own; the first records of a branch
+ * (zoft train --fork) are another run's and may differ.
+ *
+ * A record is with the system (write) before the weights it describes are changed, so a log is
+ * never behind a checkpoint, and a process that is killed loses the step in flight alone.  It is
+ * on the disk (fdatasync) as soon as that takes at most a hundredth of the run's time: at once
+ * where a step takes long, after a few steps where steps are short; and at every keyframe,
+ * checkpoint and end. */
 #ifndef ZF_TRAIN_STEPLOG_H
 #define ZF_TRAIN_STEPLOG_H
 
 #include <stdint.h>
-#include <stdio.h>
 
 #include "zo/zo.h"
 
-enum { ZF_NOISE_ID = 2 }; /* what rng/noise.h describes; changes when z does */
+enum {
+  ZF_NOISE_ID = 2 /* what rng/noise.h describes; changes when z does */,
+  ZF_LOG_MAXHEAD = 8192,
+  ZF_LOG_GLOBS = 4096
+};
 
 struct zf_log_head {
   struct zf_zo zo;
   double decay;
   char kernels[17];
-  char base[33], data[33], config[33]; /* hex */
+  char base[33], data[33], config[33], tok[33]; /* hex */
+  int trained, others; /* enum zf_dtype of trained weights, of the rest; others -1: as stored */
+  char globs[ZF_LOG_GLOBS]; /* a line each, the last without its end */
 };
 
-struct zf_log_step {
+enum zf_log_kind { ZF_LOG_STEP, ZF_LOG_MARK };
+
+struct zf_log_rec {
+  enum zf_log_kind kind;
   uint32_t step;
+  uint64_t seed, batch; /* of a step */
   double lr;
-  uint64_t batch;
+  char hash[33];   /* of a mark */
+  uint64_t result; /* of a mark: as in the file */
 };
 
 struct zf_log;
 
-/* A new log, its header on disk; ZF_EIO. */
+/* A new log, its header on disk (by rename: it appears whole); ZF_EIO. */
 int zf_log_create(struct zf_log **out, const char *path, const struct zf_log_head *head);
-/* Appends and hands the record to the system (not synced: zf_log_sync does that). */
-int zf_log_append(struct zf_log *l, const struct zf_log_step *step,
-                  const struct zf_zo_probe *probe);
+/* An old one, cut to its first `size` bytes, to go on.  ZF_EIO when another process writes it. */
+int zf_log_reopen(struct zf_log **out, const char *path, const struct zf_log_head *head,
+                  int64_t size);
+/* Appends and hands the record to the system; `probe` of a step, NULL with a mark.  After ZF_EIO
+ * the file ends in a whole record, unless the system refuses that as well. */
+int zf_log_append(struct zf_log *l, const struct zf_log_rec *rec, const struct zf_zo_probe *probe);
+/* To the disk; _maybe when that costs no more than its share of the time. */
 int zf_log_sync(struct zf_log *l);
+int zf_log_sync_maybe(struct zf_log *l);
 int zf_log_close(struct zf_log *l); /* syncs; takes NULL */
 int64_t zf_log_record_size(int probes);
+int64_t zf_log_head_size(const struct zf_log_head *head);
+uint32_t zf_log_head_id(const struct zf_log_head *head); /* its CRC: names the log */
 
-/* Reading, for inspection and replay: `probe` holds head.zo.probes of them.  *more = 0 at the clean
- * end.  A torn or damaged record is ZF_EINVALID and names it. */
+/* Reading: `probe` holds head.zo.probes of them.  *more = 0 at the clean end.  A torn or damaged
+ * record is ZF_EINVALID and named by number and byte. */
 struct zf_log_reader;
 int zf_log_open(struct zf_log_reader **out, const char *path, struct zf_log_head *head);
 /* The same from memory, which outlives the reader; `name` is for messages. */
 int zf_log_parse(struct zf_log_reader **out, const void *data, size_t len, const char *name,
                  struct zf_log_head *head);
-int zf_log_next(struct zf_log_reader *r, struct zf_log_step *step, struct zf_zo_probe *probe,
+int zf_log_next(struct zf_log_reader *r, struct zf_log_rec *rec, struct zf_zo_probe *probe,
                 int *more);
+int64_t zf_log_offset(const struct zf_log_reader *r); /* byte where the next record begins */
+uint32_t zf_log_id(const struct zf_log_reader *r);    /* the header's CRC */
+/* After an error of zf_log_next: is it a torn tail, that is, does no good record follow? */
+int zf_log_torn(const struct zf_log_reader *r);
 void zf_log_reader_free(struct zf_log_reader *r);
 
 #endif

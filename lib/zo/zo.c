@@ -1,6 +1,9 @@
 #include "zo/zo.h"
 
 #include <assert.h>
+#include <stdlib.h>
+
+#include "base/err.h"
 
 int zf_zo_estimate(struct zf_zo_probe *probe, const struct zf_zo *zo, uint32_t step,
                    zf_zo_loss loss, void *ctx) {
@@ -18,21 +21,75 @@ int zf_zo_estimate(struct zf_zo_probe *probe, const struct zf_zo *zo, uint32_t s
   return 0;
 }
 
+/* Steps as the kernels take them: n steps of q keys and coefficients each. */
+struct prepared {
+  struct zf_update_step *step;
+  struct zf_noise *dir;
+  float *c;
+};
+
+static void prepare(const struct prepared *to, int64_t i, const struct zf_zo *zo,
+                    const struct zf_zo_step *s) {
+  int q = zo->probes;
+  struct zf_noise *dir = to->dir + i * q;
+  float *c = to->c + i * q;
+  for (int p = 0; p < q; p++) {
+    dir[p] = zf_perturb_spsa(s->seed, s->step, (uint16_t)p, zo->direction, 0).dir;
+    c[p] = (float)(-s->lr * s->probe[p].g / q);
+  }
+  to->step[i] = (struct zf_update_step){
+      .probe = dir,
+      .c = c,
+      .q = q,
+      .round = {.seed = s->seed, .step = s->step, .use = ZF_USE_ROUNDING},
+      .keep = s->keep,
+      .add = s->add,
+  };
+}
+
+/* Puts the parameter's number and decay in. */
+static void aim(const struct prepared *to, const struct zf_zo_step *s, int64_t n, int q,
+                const struct zf_param *w, double decay) {
+  for (int64_t i = 0; i < n * q; i++) to->dir[i].param = w->id;
+  for (int64_t i = 0; i < n; i++) {
+    to->step[i].round.param = w->id;
+    to->step[i].decay = w->decayed ? (float)(s[i].lr * decay) : 0.0f;
+  }
+}
+
+static void apply(const struct zf_params *ps, const struct prepared *to, const struct zf_zo *zo,
+                  const struct zf_zo_step *s, int64_t n, double decay, const double *mean) {
+  struct zf_update u = {.step = to->step, .n = n, .mean = mean != NULL, .start = mean ? *mean : 0};
+  for (int64_t i = 0; i < n; i++) prepare(to, i, zo, s + i);
+  for (int64_t i = 0; i < ps->n; i++) {
+    const struct zf_param *w = &ps->p[i];
+    if (!w->trained) continue;
+    aim(to, s, n, zo->probes, w, decay);
+    zf_update(w->data, w->type, w->n, &u);
+  }
+}
+
 void zf_zo_update(const struct zf_params *ps, const struct zf_zo *zo, uint32_t step,
                   const struct zf_zo_probe *probe, double lr, double decay) {
   struct zf_noise dir[ZF_ZO_MAXPROBES];
   float c[ZF_ZO_MAXPROBES];
-  for (int64_t i = 0; i < ps->n; i++) {
-    const struct zf_param *w = &ps->p[i];
-    if (!w->trained) continue;
-    for (int p = 0; p < zo->probes; p++) {
-      dir[p] = zf_perturb_spsa(zo->seed, step, (uint16_t)p, zo->direction, 0).dir;
-      dir[p].param = w->id;
-      c[p] = (float)(-lr * probe[p].g / zo->probes);
-    }
-    struct zf_noise rounding = {
-        .seed = zo->seed, .step = step, .use = ZF_USE_ROUNDING, .param = w->id};
-    zf_update(w->data, w->type, w->n, dir, c, zo->probes, w->decayed ? (float)(lr * decay) : 0.0f,
-              &rounding);
-  }
+  struct zf_update_step one;
+  struct zf_zo_step s = {.step = step, .seed = zo->seed, .lr = lr, .probe = probe, .keep = 1};
+  apply(ps, &(struct prepared){&one, dir, c}, zo, &s, 1, decay, NULL);
+}
+
+int zf_zo_replay(const struct zf_params *ps, const struct zf_zo *zo, const struct zf_zo_step *step,
+                 int64_t n, double decay, const double *mean) {
+  struct prepared to = {calloc((size_t)n + 1, sizeof *to.step),
+                        calloc((size_t)n * (size_t)zo->probes + 1, sizeof *to.dir),
+                        calloc((size_t)n * (size_t)zo->probes + 1, sizeof *to.c)};
+  int rc = to.step && to.dir && to.c ? 0 : ZF_ENOMEM;
+  if (rc)
+    zf_error(rc, "out of memory for a replay of %lld steps", (long long)n);
+  else
+    apply(ps, &to, zo, step, n, decay, mean);
+  free(to.step);
+  free(to.dir);
+  free(to.c);
+  return rc;
 }

@@ -38,9 +38,24 @@ int zf_zo_estimate(struct zf_zo_probe *probe, const struct zf_zo *zo, uint32_t s
                    zf_zo_loss loss, void *ctx);
 
 /* One pass over every trained parameter: w <- w - lr (1/q sum_p g_p z_p + decay w), decay where
- * the parameter takes it.  f16 and bf16 storage is rounded stochastically, keyed by (seed, step,
- * parameter, element), so that a replay gives the same bits. */
+ * the parameter takes it.  Storage narrower than f32 is rounded stochastically, keyed by (seed,
+ * step, parameter, element), so that a replay gives the same bits. */
 void zf_zo_update(const struct zf_params *ps, const struct zf_zo *zo, uint32_t step,
                   const struct zf_zo_probe *probe, double lr, double decay);
+
+/* A step that was taken, and its part in a mean along the way (kern.h, struct zf_update). */
+struct zf_zo_step {
+  uint32_t step;
+  uint64_t seed;
+  double lr;
+  const struct zf_zo_probe *probe; /* [zo.probes] */
+  double keep, add;
+};
+
+/* Many steps, tile by tile: the weights that zf_zo_update leaves after each in turn (with their
+ * own seeds).  mean: NULL, or what the first weights count; the result is then the mean.
+ * ZF_ENOMEM; nothing is changed then. */
+int zf_zo_replay(const struct zf_params *ps, const struct zf_zo *zo, const struct zf_zo_step *step,
+                 int64_t n, double decay, const double *mean);
 
 #endif

@@ -43,7 +43,8 @@ static void run_way(const struct timed *t, float *buf) {
 static void run_update(const struct timed *t, float *buf) {
   static const struct zf_noise key[2] = {{.seed = 1}, {.seed = 2, .use = ZF_USE_ROUNDING}};
   float c = 1e-6f;
-  zf_update(buf, (enum zf_dtype)t->kind, N, key, &c, 1, 0, key + 1);
+  struct zf_update_step step = {key, &c, 1, 0, key[1], 1, 0};
+  zf_update(buf, (enum zf_dtype)t->kind, N, &(struct zf_update){&step, 1, 0, 0});
 }
 
 static void time_rows(const struct timed *row, int n) {

@@ -95,10 +95,10 @@ zoft: memory_limit is N MB and the run is forecast to need N MB: a smaller micro
 END
 mkdir "$T/out" && touch "$T/out/something"
 case_ "output directory not empty" 2 "$ZOFT" train "$T/good.yaml" -q <<'END'
-zoft: TMP/good.yaml:2:13: TMP/out is not empty and holds no run of zoft: name another directory
+zoft: TMP/good.yaml:2:13: TMP/out is not empty: it holds no run of zoft: name another directory
 END
 case_ "output directory of another kind is not replaced" 2 "$ZOFT" train "$T/good.yaml" overwrite_output_dir=true -q <<'END'
-zoft: TMP/good.yaml:2:13: TMP/out is not empty and holds no run of zoft: name another directory
+zoft: TMP/good.yaml:2:13: TMP/out is not empty: it holds no run of zoft: name another directory
 END
 rm -r "$T/out"
 case_ "unknown command" 2 "$ZOFT" trian <<'END'

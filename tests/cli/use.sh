@@ -14,6 +14,9 @@ Commands:
   eval       score a model: loss, perplexity, accuracy, F1
   score      log-probabilities of texts, token by token
   generate   continue a text, greedily or by sampling
+  replay     rebuild the weights of any step of a run from its log
+  apply      turn a base model into the tuned one by a step log alone
+  log        steps of a run: show, stats, diff
   tokenize   ids, pieces and offsets of a text, and back
   inspect    what is in a model, weights file, tokenizer, data file or step log
   validate   check config, model, tokenizer and data, and show what is learned
@@ -39,6 +42,9 @@ Commands:
   eval       score a model: loss, perplexity, accuracy, F1
   score      log-probabilities of texts, token by token
   generate   continue a text, greedily or by sampling
+  replay     rebuild the weights of any step of a run from its log
+  apply      turn a base model into the tuned one by a step log alone
+  log        steps of a run: show, stats, diff
   tokenize   ids, pieces and offsets of a text, and back
   inspect    what is in a model, weights file, tokenizer, data file or step log
   validate   check config, model, tokenizer and data, and show what is learned
@@ -54,7 +60,7 @@ Examples:
 3 invalid model, tokenizer, data or log, 4 memory limit, 5 gate, 6 diverged,
 130/143 interrupted.
 END
-for c in train eval score generate tokenize inspect validate bench env; do
+for c in train eval score generate replay apply log tokenize inspect validate bench env; do
   check "help of $c" sh -c "'$ZOFT' $c -h | grep -q '^Usage: zoft $c'"
   check "man page names $c" grep -q "^\.B $c" cmd/zoft.1
   check "completion names $c" grep -qw "$c" cmd/zoft.bash
@@ -118,6 +124,7 @@ base_model: datasets/demo/model  # configs/demo.yaml:8:13
 output_dir: TMP/dry  # command line
 overwrite_output_dir: true  # configs/demo.yaml:10:23
 dtype: auto  # configs/demo.yaml:32:8
+trained_dtype: auto  # default
 save_dtype: auto  # default
 compute: auto  # configs/demo.yaml:44:10
 trainable: ["*"]  # configs/demo.yaml:31:12

@@ -7,20 +7,24 @@
 #include "base/hash.h"
 #include "train/steplog.h"
 
-enum { HEAD = 160 };
+enum { FIXED = 160 }; /* the shortest header */
 
 static void read_all(const unsigned char *data, size_t size) {
   struct zf_log_head head;
   struct zf_log_reader *r;
-  struct zf_log_step step;
+  struct zf_log_rec rec;
   struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
   int more = 1;
   uint32_t n = 0;
   if (zf_log_parse(&r, data, size, "steps.log", &head)) return;
   if (head.zo.probes < 1 || head.zo.probes > ZF_ZO_MAXPROBES || !isfinite(head.zo.eps)) abort();
   if (strlen(head.kernels) > 16 || strlen(head.base) != 32) abort();
-  while (!zf_log_next(r, &step, probe, &more) && more)
-    if (step.step != ++n) abort();
+  if (head.trained < 0 || head.trained >= ZF_DTYPES || head.others < -1) abort();
+  while (!zf_log_next(r, &rec, probe, &more) && more) {
+    if (rec.step != (n += rec.kind == ZF_LOG_STEP)) abort();
+    if (!isfinite(rec.lr) || rec.result > n + 1ull) abort();
+  }
+  if (more) zf_log_torn(r);
   zf_log_reader_free(r);
 }
 
@@ -32,17 +36,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   read_all(data, size);
-  if (size < HEAD) return 0;
+  if (size < FIXED) return 0;
+  size_t top = data[12] | (size_t)data[13] << 8;
+  if (top < FIXED || top > size) return 0;
   unsigned char *d = malloc(size);
   if (!d) return 0;
   memcpy(d, data, size);
-  uint32_t crc = zf_crc32c(0, d, HEAD - 4);
-  put_crc(d + HEAD - 4, crc);
+  uint32_t crc = zf_crc32c(0, d, top - 4);
+  put_crc(d + top - 4, crc);
   size_t n = (size_t)zf_log_record_size(d[20] ? d[20] : 1);
-  for (size_t at = HEAD; size - at >= n; at += n) {
-    put_crc(d + at + n - 8, zf_crc32c(crc, d + at, n - 8));
-    memset(d + at + n - 4, 0, 4);
-  }
+  for (size_t at = top; size - at >= n; at += n)
+    put_crc(d + at + n - 4, zf_crc32c(crc, d + at, n - 4));
   read_all(d, size);
   free(d);
   return 0;

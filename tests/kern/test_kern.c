@@ -206,8 +206,9 @@ static void check_expand(void) {
   enum zf_dtype type = (enum zf_dtype)below(ZF_DTYPES);
   int64_t n = below(200);
   struct fresh src = fresh(n, SPECIAL), a = fresh(n, PLAIN), b = twin(a);
-  uint16_t *h = malloc((size_t)n * sizeof *h + 1);
-  for (int64_t i = 0; i < n; i++) h[i] = (uint16_t)rnd();
+  int64_t bytes = n * (int64_t)zf_dtype_info(type)->size; /* no more: reading beyond shows */
+  unsigned char *h = malloc((size_t)bytes + 1);
+  for (int64_t i = 0; i < bytes; i++) h[i] = (unsigned char)rnd();
   ref.expand(a.p, type == ZF_F32 ? (void *)src.p : h, type, n);
   fast.expand(b.p, type == ZF_F32 ? (void *)src.p : h, type, n);
   same_fresh(a, b);
@@ -229,18 +230,20 @@ static void check_mix(void) {
 }
 
 static void check_narrow(void) {
-  enum zf_dtype type = below(2) ? ZF_F16 : ZF_BF16;
+  static const enum zf_dtype types[] = {ZF_F16, ZF_BF16, ZF_F24};
+  enum zf_dtype type = types[below(3)];
+  int64_t size = (int64_t)zf_dtype_info(type)->size;
   int64_t n = below(200);
   struct fresh src = fresh(n, any_kind());
   uint32_t *r = malloc((size_t)n * sizeof *r + 1);
-  uint16_t *a = calloc((size_t)n + 1, sizeof *a), *b = calloc((size_t)n + 1, sizeof *b);
+  unsigned char *a = calloc((size_t)n + 1, 4), *b = calloc((size_t)n + 1, 4);
   for (int64_t i = 0; i < n; i++) r[i] = (uint32_t)rnd();
   ref.narrow(a, src.p, r, type, n);
   fast.narrow(b, src.p, r, type, n);
   for (int64_t i = 0; i <= n; i++) {
     float x, y;
-    zf_to_f32(&x, a + i, type, 1);
-    zf_to_f32(&y, b + i, type, 1);
+    zf_to_f32(&x, a + i * size, type, 1);
+    zf_to_f32(&y, b + i * size, type, 1);
     if (!same(&x, &y, 1)) break;
   }
   drop(src), free(r), free(a), free(b);

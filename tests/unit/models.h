@@ -35,7 +35,10 @@ static inline struct zf_model *open_model(const char *dir, const struct zf_model
 static inline struct zf_model *open_family(int i, const char *glob, int dtype) {
   char dir[256];
   const char *globs[1] = {glob};
-  struct zf_model_opts o = {.dtype = dtype, .trainable = globs, .ntrainable = glob ? 1 : 0};
+  struct zf_model_opts o = {.dtype = dtype,
+                            .trained = (enum zf_dtype)(dtype < 0 ? ZF_F32 : dtype),
+                            .trainable = globs,
+                            .ntrainable = glob ? 1 : 0};
   snprintf(dir, sizeof dir, FAMILIES_DIR "%s", families[i]);
   return open_model(dir, &o);
 }

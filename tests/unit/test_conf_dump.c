@@ -49,6 +49,54 @@ START_TEST(test_dump) {
 }
 END_TEST
 
+/* What a run keeps, and the first of it that another set has otherwise; however it is written. */
+START_TEST(test_kept) {
+  static const struct zf_conf_key keys[] = {
+      {.name = "rate", .type = ZF_CONF_NUM, .def = "1e-4"},
+      {.name = "threads", .type = ZF_CONF_INT, .later = 1, .help = "how many"},
+      {.name = "seed", .type = ZF_CONF_INT},
+      {.name = "datasets", .type = ZF_CONF_MAPS, .sub = item_keys},
+      {.name = NULL}};
+  static const struct {
+    const char *text, *key, *was, *is;
+  } other[] = {
+      {"rate: 0.0001\nthreads: 3\nseed: 4\ndatasets: [{path: a}]", NULL, "", ""},
+      {"rate: 2e-4\nseed: 5\ndatasets: [{path: a}]", "rate", "0.0001", "0.0002"},
+      {"datasets: [{path: a}]", "seed", "4", "unset"},
+      {"seed: 4\ndatasets: [{path: b}]", "datasets", "[{\"path\": \"a\", \"type\": \"text\"}]",
+       "[{\"path\": \"b\", \"type\": \"text\"}]"},
+  };
+  const struct zf_conf_key *table = keys;
+  struct zf_conf *x, *y;
+  struct zf_buf a = {0}, b = {0}, kept = {0};
+  const char *text = "threads: 2\nseed: 4\ndatasets: [{path: a}]";
+  ck_ok(zf_conf_new(&x, &table, 1));
+  ck_ok(zf_conf_text(x, text, strlen(text), "x.yaml"));
+  ck_ok(zf_conf_dump_kept(x, &kept));
+  ck_assert_str_eq(kept.data, "{\"rate\": 0.0001, \"seed\": 4, \"datasets\": [{\"path\": \"a\", "
+                              "\"type\": \"text\"}]}");
+  for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
+    ck_ok(zf_conf_new(&y, &table, 1));
+    ck_ok(zf_conf_text(y, other[i].text, strlen(other[i].text), "y.yaml"));
+    const char *key = zf_conf_differs(x, y, &a, &b);
+    if (!other[i].key) ck_assert_ptr_null(key);
+    if (other[i].key) {
+      ck_assert_str_eq(key, other[i].key);
+      ck_assert_str_eq(a.data, other[i].was);
+      ck_assert_str_eq(b.data, other[i].is);
+    }
+    zf_conf_free(y);
+  }
+  zf_buf_clear(&kept);
+  ck_ok(zf_conf_help(x, &kept));
+  ck_assert(strstr(kept.data, "how many [resume]\n") != NULL);
+  zf_buf_free(&a);
+  zf_buf_free(&b);
+  zf_buf_free(&kept);
+  zf_conf_free(x);
+}
+END_TEST
+
 START_TEST(test_dump_empty) {
   static const struct zf_conf_key sub[] = {{.name = "b", .type = ZF_CONF_INT}, {.name = NULL}};
   static const struct zf_conf_key top[] = {{.name = "a", .type = ZF_CONF_MAPS, .sub = sub},
@@ -264,6 +312,7 @@ int main(void) {
   Suite *s = suite_create("conf_dump");
   TCase *t = tcase_create("conf_dump");
   tcase_add_test(t, test_dump);
+  tcase_add_test(t, test_kept);
   tcase_add_test(t, test_dump_empty);
   tcase_add_test(t, test_json_numbers);
   tcase_add_test(t, test_help);

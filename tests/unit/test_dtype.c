@@ -126,6 +126,35 @@ START_TEST(test_stride) {
 }
 END_TEST
 
+/* Of the two neighbours with eight bits less, the nearer; of two as near, the even one. */
+static float nearest24(float f) {
+  uint32_t u = bits_of(f), low = u & ~0xffu, up = low + 0x100, rest = u & 0xff;
+  return float_of(rest > 0x80 || (rest == 0x80 && (low & 0x100)) ? up : low);
+}
+
+START_TEST(test_f24) {
+  unsigned char h[3], again[3];
+  for (uint32_t u = 0; u < 0x7f800000; u += 0x10f31) {
+    zf_f32_to_f24(h, float_of(u));
+    ck_assert_uint_eq(bits_of(zf_f24_to_f32(h)), bits_of(nearest24(float_of(u))));
+    zf_f32_to_f24(again, zf_f24_to_f32(h));
+    ck_assert_mem_eq(h, again, 3);
+    zf_f32_to_f24(h, float_of(u | 0x80000000));
+    ck_assert_uint_eq(bits_of(zf_f24_to_f32(h)), bits_of(nearest24(float_of(u))) | 0x80000000);
+  }
+  for (uint32_t u = 0x3f800000; u < 0x3f800400; u++) { /* every tie and its neighbours */
+    zf_f32_to_f24(h, float_of(u));
+    ck_assert_uint_eq(bits_of(zf_f24_to_f32(h)), bits_of(nearest24(float_of(u))));
+  }
+  zf_f32_to_f24(h, float_of(0x7f7fffff)); /* the largest rounds to infinity */
+  ck_assert_uint_eq(bits_of(zf_f24_to_f32(h)), 0x7f800000);
+  for (uint32_t u = 0x7f800001; u < 0x80000000; u += 0x7fff) {
+    zf_f32_to_f24(h, float_of(u));
+    ck_assert(isnan(zf_f24_to_f32(h)));
+  }
+}
+END_TEST
+
 START_TEST(test_arrays) {
   const float v[] = {0, -0.0f, 1, -2.5f, 65504, 1e-7f, INFINITY};
   for (int t = 0; t < ZF_DTYPES; t++) {
@@ -135,6 +164,7 @@ START_TEST(test_arrays) {
     for (int i = 0; i < 7; i++) {
       float want = t == ZF_F16    ? zf_f16_to_f32(zf_f32_to_f16(v[i]))
                    : t == ZF_BF16 ? zf_bf16_to_f32(zf_f32_to_bf16(v[i]))
+                   : t == ZF_F24  ? nearest24(v[i])
                                   : v[i];
       ck_assert_uint_eq(bits_of(back[i]), bits_of(want));
     }
@@ -150,8 +180,9 @@ START_TEST(test_names) {
   for (int t = 0; t < ZF_DTYPES; t++) {
     const struct zf_dtype_info *i = zf_dtype_info((enum zf_dtype)t);
     ck_assert_int_eq(zf_dtype_by_name(i->name), t);
-    ck_assert_int_eq(zf_dtype_by_safetensors(i->safetensors), t);
-    ck_assert_int_eq(i->size, t == ZF_F32 ? 4 : 2);
+    if (i->safetensors) ck_assert_int_eq(zf_dtype_by_safetensors(i->safetensors), t);
+    ck_assert_int_eq(zf_dtype_saved((enum zf_dtype)t), i->safetensors ? t : ZF_F32);
+    ck_assert_int_eq(i->size, t == ZF_F32 ? 4 : t == ZF_F24 ? 3 : 2);
   }
 }
 END_TEST
@@ -162,6 +193,7 @@ int main(void) {
   tcase_add_test(t, test_halves);
   tcase_add_test(t, test_ties);
   tcase_add_test(t, test_stride);
+  tcase_add_test(t, test_f24);
   tcase_add_test(t, test_arrays);
   tcase_add_test(t, test_names);
   tcase_set_timeout(t, 120);

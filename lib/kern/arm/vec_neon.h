@@ -83,6 +83,18 @@ static inline zv zv_load_bf16(const uint16_t *p) {
   ZV_EACH(zv, vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p + 4 * i), 16)));
 }
 
+/* Sixteen values of three bytes, taken apart by the load: value = 0 | low | mid | high. */
+static inline zv zv_load_f24(const unsigned char *p) {
+  uint8x16x3_t b = vld3q_u8(p);
+  uint8x16_t zero = vdupq_n_u8(0);
+  uint16x8_t lo[2] = {vreinterpretq_u16_u8(vzip1q_u8(zero, b.val[0])),
+                      vreinterpretq_u16_u8(vzip2q_u8(zero, b.val[0]))};
+  uint16x8_t hi[2] = {vreinterpretq_u16_u8(vzip1q_u8(b.val[1], b.val[2])),
+                      vreinterpretq_u16_u8(vzip2q_u8(b.val[1], b.val[2]))};
+  ZV_EACH(zv, vreinterpretq_f32_u16(i % 2 ? vzip2q_u16(lo[i / 2], hi[i / 2])
+                                          : vzip1q_u16(lo[i / 2], hi[i / 2])));
+}
+
 static inline zv zv_add(zv a, zv b) {
   ZV_EACH(zv, vaddq_f32(a.v[i], b.v[i]));
 }
@@ -173,6 +185,20 @@ static inline void zu_store(uint32_t *p, zu x) {
 
 static inline void zu_store16(uint16_t *p, zu x) {
   for (int i = 0; i < 4; i++) vst1_u16(p + 4 * i, vmovn_u32(x.v[i]));
+}
+
+/* The low 24 bits of each lane. */
+static inline void zu_store24(unsigned char *p, zu x) {
+  uint16x8_t lo[2], hi[2];
+  uint8x16x3_t b;
+  for (int i = 0; i < 2; i++) {
+    lo[i] = vcombine_u16(vmovn_u32(x.v[2 * i]), vmovn_u32(x.v[2 * i + 1]));
+    hi[i] = vcombine_u16(vshrn_n_u32(x.v[2 * i], 16), vshrn_n_u32(x.v[2 * i + 1], 16));
+  }
+  b.val[0] = vcombine_u8(vmovn_u16(lo[0]), vmovn_u16(lo[1]));
+  b.val[1] = vcombine_u8(vshrn_n_u16(lo[0], 8), vshrn_n_u16(lo[1], 8));
+  b.val[2] = vcombine_u8(vmovn_u16(hi[0]), vmovn_u16(hi[1]));
+  vst3q_u8(p, b);
 }
 
 static inline zu zu_add(zu a, zu b) {

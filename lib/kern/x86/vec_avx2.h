@@ -3,6 +3,7 @@
 #define ZF_KERN_X86_VEC_AVX2_H
 
 #include <immintrin.h>
+#include <string.h>
 #include <stdint.h>
 
 #include "rng/sleef.h"
@@ -87,6 +88,18 @@ static inline __m256 zv_half_bf16(const uint16_t *p) {
 
 static inline zv zv_load_bf16(const uint16_t *p) {
   return (zv){zv_half_bf16(p), zv_half_bf16(p + 8)};
+}
+
+/* Eight values of three bytes; no byte beyond them is read. */
+static inline __m256 zv_half_f24(const unsigned char *p) {
+  const __m256i at = _mm256_setr_epi8(-1, 0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, /**/
+                                      -1, 4, 5, 6, -1, 7, 8, 9, -1, 10, 11, 12, -1, 13, 14, 15);
+  __m256i h = _mm256_loadu2_m128i((const __m128i *)(p + 8), (const __m128i *)p);
+  return _mm256_castsi256_ps(_mm256_shuffle_epi8(h, at));
+}
+
+static inline zv zv_load_f24(const unsigned char *p) {
+  return (zv){zv_half_f24(p), zv_half_f24(p + 24)};
 }
 
 static inline zv zv_add(zv x, zv y) {
@@ -179,6 +192,27 @@ static inline void zu_store(uint32_t *p, zu x) {
 static inline void zu_store16(uint16_t *p, zu x) {
   __m256i h = _mm256_permute4x64_epi64(_mm256_packus_epi32(x.a, x.b), 0xd8);
   _mm256_storeu_si256((__m256i *)p, h);
+}
+
+/* Eight lanes' low 24 bits; `last`: no byte beyond them is written. */
+static inline void zu_half24(unsigned char *p, __m256i x, int last) {
+  const __m256i at = _mm256_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1, /**/
+                                      0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
+  __m256i h = _mm256_shuffle_epi8(x, at);
+  __m128i hi = _mm256_extracti128_si256(h, 1);
+  _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(h));
+  if (!last) {
+    _mm_storeu_si128((__m128i *)(p + 12), hi);
+    return;
+  }
+  _mm_storel_epi64((__m128i *)(p + 12), hi);
+  int top = _mm_extract_epi32(hi, 2);
+  memcpy(p + 20, &top, 4);
+}
+
+static inline void zu_store24(unsigned char *p, zu x) {
+  zu_half24(p, x.a, 0);
+  zu_half24(p + 24, x.b, 1);
 }
 
 static inline zu zu_add(zu x, zu y) {

@@ -64,6 +64,17 @@ static inline zv zv_load_bf16(const uint16_t *p) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
 }
 
+/* Sixteen values of three bytes; no byte beyond them is read: the last four end their load. */
+static inline zv zv_load_f24(const unsigned char *p) {
+  const __m512i at = _mm512_broadcast_i32x4(
+      _mm_setr_epi8(-1, 0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11));
+  __m512i h = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)p));
+  h = _mm512_inserti32x4(h, _mm_loadu_si128((const __m128i *)(p + 12)), 1);
+  h = _mm512_inserti32x4(h, _mm_loadu_si128((const __m128i *)(p + 24)), 2);
+  h = _mm512_inserti32x4(h, _mm_srli_si128(_mm_loadu_si128((const __m128i *)(p + 32)), 4), 3);
+  return _mm512_castsi512_ps(_mm512_shuffle_epi8(h, at));
+}
+
 static inline zv zv_add(zv a, zv b) {
   return _mm512_add_ps(a, b);
 }
@@ -146,6 +157,15 @@ static inline void zu_store(uint32_t *p, zu x) {
 
 static inline void zu_store16(uint16_t *p, zu x) {
   _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(x));
+}
+
+/* The low 24 bits of each lane: four lanes of 12 bytes, moved together. */
+static inline void zu_store24(unsigned char *p, zu x) {
+  const __m512i at = _mm512_broadcast_i32x4(
+      _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
+  const __m512i join = _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 3, 3, 3);
+  __m512i h = _mm512_permutexvar_epi32(join, _mm512_shuffle_epi8(x, at));
+  _mm512_mask_storeu_epi32(p, 0x0fff, h);
 }
 
 static inline zu zu_add(zu a, zu b) {

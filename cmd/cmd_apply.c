@@ -1,0 +1,32 @@
+/* zoft apply: a log and a base model make the tuned one. */
+#include "base/err.h"
+#include "load.h"
+#include "rebuild.h"
+
+static struct zc_rebuild o = {.to_step = -1};
+
+static const struct zc_opt options[] = {
+    {"out", 0, ZC_STR, "DIR", "where the model directory is written; without it: the hash alone",
+     &o.out},
+    {"to-step", 0, ZC_INT, "N", "the weights after step N; default: the run's result", &o.to_step},
+    {"dtype", 0, ZC_STR, "TYPE", "f32, f16 or bf16 in the file; default: as trained", &o.dtype},
+    {0},
+};
+
+static int run(const struct zc_args *a) {
+  if (a->nword != 2 || a->nset) return zf_error(ZF_EUSAGE, "expected: zoft apply LOG MODEL");
+  return zc_rebuild(&o, a->word[0], a->word[1], NULL);
+}
+
+const struct zc_command zc_apply = {
+    "apply",
+    "turn a base model into the tuned one by a step log alone",
+    "zoft apply LOG MODEL|ORG/NAME [--out DIR]",
+    "The log says what it was trained on (a hash of all weights), which tensors and how; another\n"
+    "model is refused. The result is that of the run: its best dev score's weights, or its last,\n"
+    "as the run was set.\n\n"
+    "Examples:\n"
+    "  zoft apply steps.log HuggingFaceTB/SmolLM2-135M --out tuned\n",
+    options,
+    run,
+};

@@ -1,0 +1,20 @@
+/* What `zoft replay` and `zoft apply` share: weights out of a log. */
+#ifndef ZF_CMD_REBUILD_H
+#define ZF_CMD_REBUILD_H
+
+#include "opt.h"
+#include "train/replay.h"
+
+/* Options as they were given; NULL and 0: not. */
+struct zc_rebuild {
+  const char *out, *dtype, *average, *drop;
+  int64_t to_step; /* -1: not given */
+  double ema, scale;
+  int verify;
+};
+
+/* Replays the log `path` over the base model in `base` (a directory or ORG/NAME), with saved states
+ * of the run directory `dir` (NULL: none), and prints what was done. */
+int zc_rebuild(const struct zc_rebuild *o, const char *path, const char *base, const char *dir);
+
+#endif
