@@ -22,12 +22,15 @@
  * Then records of one size, 36 + 24 q bytes (60 at q = 1), of two kinds:
  *
  *   0  4  step (1, 2, ...)       4  4  kind (enum zf_log_kind)
- *         a step                       a mark
- *   8  8  seed                   8 16  hash of all weights after that step, as held
- *  16  8  lr (f64)              24  8  end of a run: 1 + the step whose weights are its result;
- * else 0 24  8  batch: place of its first example (u64) 32 24q loss at +eps, loss at -eps,
- * projected gradient g (f64 each) of each probe 32+24q  4  CRC-32C of the record so far, begun with
- * the header's CRC
+ *
+ *      a step                                    a mark
+ *   8  8  seed                                   8 16  hash of all weights after that step, as held
+ *  16  8  lr (f64)                              24  8  end of a run: 1 + the step whose weights
+ *  24  8  batch: place of its first example            are its result; else 0
+ *  32 24q loss at +eps, at -eps, projected
+ *         gradient g (f64 each) of each probe
+ *
+ *  32+24q  4  CRC-32C of the record so far, begun with the header's CRC
  *
  * seed, step, lr and the g's rebuild the update of the step: w -= lr (1/q sum g_p z_p + decay w).
  * Steps follow each other without a gap; a mark stands behind the step it is of: at keyframes and
