@@ -114,11 +114,10 @@ int8_rows_of(float *c, int64_t ldc, const uint32_t *x, int64_t ldx, int64_t rows
              const uint32_t *panel, int64_t ldp, int64_t k, enum zf_mul_mode mode, int nv) {
   for (; rows >= BR; rows -= BR, c += BR * ldc, x += BR * ldx)
     int8_tile(c, ldc, x, ldx, panel, ldp, k, mode, BR, nv);
-  if (rows == 5) int8_tile(c, ldc, x, ldx, panel, ldp, k, mode, 5, nv);
-  if (rows == 4) int8_tile(c, ldc, x, ldx, panel, ldp, k, mode, 4, nv);
-  if (rows == 3) int8_tile(c, ldc, x, ldx, panel, ldp, k, mode, 3, nv);
-  if (rows == 2) int8_tile(c, ldc, x, ldx, panel, ldp, k, mode, 2, nv);
-  if (rows == 1) int8_tile(c, ldc, x, ldx, panel, ldp, k, mode, 1, nv);
+  for (; rows >= 4; rows -= 4, c += 4 * ldc, x += 4 * ldx)
+    int8_tile(c, ldc, x, ldx, panel, ldp, k, mode, 4, nv);
+  for (; rows > 0; rows--, c += ldc, x += ldx)
+    int8_tile(c, ldc, x, ldx, panel, ldp, k, mode, 1, nv);
 }
 
 static void int8_mul(float *c, int64_t ldc, const void *x, int64_t ldx, int64_t rows,
