@@ -33,7 +33,7 @@ CHECK_FLAGS := $(shell pkg-config --cflags --libs check 2>/dev/null)
 # -ffp-contract=off: a product and a sum are fused where the source says so
 # (fma), and nowhere else, so that every compiler gives the same bits.
 OPT      ?= -O2 -g
-WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wno-missing-field-initializers $(if $(WERROR),-Werror)
+WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wno-missing-field-initializers -Wno-psabi $(if $(WERROR),-Werror)
 CFLAGS_  := -std=gnu11 -D_GNU_SOURCE $(OPT) $(WARN) -ffp-contract=off -fno-math-errno -fPIC -Ilib $(OMP) $(SYS) \
             $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer) \
             -DZF_VERSION='"$(VERSION)"' $(PKG_CFLAGS) $(CFLAGS)
@@ -46,7 +46,7 @@ isa_avx512bf16 := $(isa_avx512) -mavx512bf16
 isa_avx512vnni := $(isa_avx512) -mavx512vnni
 isa_dotprod    := -march=armv8.2-a+dotprod
 
-kern_dirs := $(if $(filter x86_64,$(ARCH)),lib/kern/x86) $(if $(filter aarch64 arm64,$(ARCH)),lib/kern/arm)
+kern_dirs := $(if $(filter x86_64,$(ARCH)),lib/kern/x86 lib/back/x86) $(if $(filter aarch64 arm64,$(ARCH)),lib/kern/arm)
 LIB_SRC := $(filter-out lib/kern/x86/% lib/kern/arm/%,$(wildcard lib/*/*.c)) $(foreach d,$(kern_dirs),$(wildcard $(d)/*.c))
 CMD_SRC := $(wildcard cmd/*.c)
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)

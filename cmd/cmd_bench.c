@@ -3,15 +3,27 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "bench.h"
 #include "kern/peak.h"
 #include "load.h"
 #include "train/bench.h"
 #include "ui.h"
 
-static int64_t repeat = 7;
+struct zc_bench_options zc_bench_options = {.repeat = 7, .output = "table"};
 
 static const struct zc_opt options[] = {
-    {"repeat", 0, ZC_INT, "N", "turns that medians are taken of (7)", &repeat},
+    {"repeat", 0, ZC_INT, "N", "turns or steps that are measured (7)", &zc_bench_options.repeat},
+    {"output", 'o', ZC_STR, "FORMAT", "table, md, csv, json, html, or svg: the first plot",
+     &zc_bench_options.output},
+    {"methods", 0, ZC_STR, "LIST", "inference,mezo,sgd,sgd_momentum,adamw,adamw_checkpoint",
+     &zc_bench_options.methods},
+    {"batch", 0, ZC_STR, "LIST", "micro_batch_size, each in turn: 1,4,16", &zc_bench_options.batch},
+    {"seq", 0, ZC_STR, "LIST", "lengths in random tokens, each in turn: 64,256,1024",
+     &zc_bench_options.seq},
+    {"budget", 0, ZC_INT, "N", "learning: forward passes of each method (those of the config)",
+     &zc_bench_options.budget},
+    {"lr", 0, ZC_STR, "LIST", "learning: rates other than the config's: adamw=1e-3",
+     &zc_bench_options.lr},
     {0},
 };
 
@@ -49,7 +61,8 @@ static void say_step(const struct zf_run *r) {
          r->set.zo.probes > 1 ? "s" : "");
   zc_say("kernels    %s on %s, %d thread%s; medians of %lld turn%s",
          zf_compute_name(r->set.compute), zf_kern_name(r->set.compute), zf_kern_nthreads(),
-         zf_kern_nthreads() > 1 ? "s" : "", (long long)repeat, repeat > 1 ? "s" : "");
+         zf_kern_nthreads() > 1 ? "s" : "", (long long)zc_bench_options.repeat,
+         zc_bench_options.repeat > 1 ? "s" : "");
   zc_say_run_compute(r);
 }
 
@@ -108,11 +121,13 @@ static int bench_step(const struct zc_args *a) {
   struct zf_run *r = NULL;
   struct zf_bench o;
   int rc = zc_conf_load(&conf, a, zf_bench_keys());
+  if (!rc && strcmp(zf_conf_str(conf, "method"), "mezo"))
+    rc = zf_conf_error(conf, "method", "bench step takes a step of mezo apart: see bench time");
   if (!rc) say_unused(conf);
   if (!rc) zc_catch_signals();
   if (!rc) rc = zf_bench_open(&r, conf);
   if (!rc) say_step(r);
-  if (!rc) rc = zf_bench_step(&o, r, repeat, on_stopped, NULL);
+  if (!rc) rc = zf_bench_step(&o, r, zc_bench_options.repeat, on_stopped, NULL);
   if (!rc && zc_common.json)
     print_step_json(r, &o);
   else if (!rc)
@@ -129,26 +144,34 @@ static const struct {
   int (*run)(const struct zc_args *a);
 } benches[] = {
     {"step", "a training step on random tokens, part by part", bench_step},
+    {"memory", "peak memory of inference, MeZO and backpropagation on a config", zc_bench_memory},
+    {"time", "seconds a step of the same", zc_bench_time},
+    {"energy", "joules a step of the same, where the processor tells", zc_bench_energy},
+    {"learning", "dev scores of MeZO and AdamW by forward passes, seconds and joules",
+     zc_bench_learning},
+    {NULL, NULL, zc_bench_one},
 };
 enum { BENCHES = sizeof benches / sizeof *benches };
 
 static int list(void) {
   if (zc_common.json) {
     for (int i = 0; i < BENCHES; i++)
-      printf("%s\"%s\"", i ? ", " : "{\"benches\": [", benches[i].name);
+      if (benches[i].name) printf("%s\"%s\"", i ? ", " : "{\"benches\": [", benches[i].name);
     printf("]}\n");
     return 0;
   }
-  for (int i = 0; i < BENCHES; i++) printf("%-10s %s\n", benches[i].name, benches[i].about);
+  for (int i = 0; i < BENCHES; i++)
+    if (benches[i].name) printf("%-10s %s\n", benches[i].name, benches[i].about);
   return 0;
 }
 
 static int run(const struct zc_args *a) {
   if (a->nword == 0 && a->nset == 0) return list();
-  if (repeat < 1 || repeat > 10000)
-    return zf_error(ZF_EUSAGE, "--repeat: expected 1 to 10000, found %lld", (long long)repeat);
+  if (zc_bench_options.repeat < 1 || zc_bench_options.repeat > 10000)
+    return zf_error(ZF_EUSAGE, "--repeat: expected 1 to 10000, found %lld",
+                    (long long)zc_bench_options.repeat);
   for (int i = 0; a->nword && i < BENCHES; i++)
-    if (!strcmp(a->word[0], benches[i].name)) {
+    if (!strcmp(a->word[0], benches[i].name ? benches[i].name : "one")) {
       struct zc_args rest = *a;
       rest.word++;
       rest.nword--;
@@ -161,8 +184,15 @@ static int run(const struct zc_args *a) {
 const struct zc_command zc_bench = {
     "bench",
     "how fast this machine runs a training step",
-    "zoft bench step [config.yaml] [key=value ...] [options]",
-    "Runs steps as training does, on random tokens: no data and no output directory are needed.\n"
+    "zoft bench step|memory|time|energy|learning [config.yaml] [key=value ...] [options]",
+    "memory, time and energy run inference, MeZO, SGD, AdamW, and AdamW with checkpointing, each "
+    "in\n"
+    "a process of its own, on the config's model and data, or on random tokens where no config\n"
+    "names data. The arithmetic of products is the same for all. learning trains by MeZO and "
+    "AdamW\n"
+    "within one budget of forward passes.\n\n"
+    "step runs steps as training does, on random tokens: no data and no output directory are "
+    "needed.\n"
     "Beside a step it measures, in turns, a plain forward pass of the same batch, the noise, the\n"
     "update, and the peak rate of multiply-adds of the processor; 'step / 2 forwards' is what a "
     "step\n"
@@ -174,7 +204,10 @@ const struct zc_command zc_bench = {
     "  zoft bench\n"
     "  zoft bench step base_model=DIR micro_batch_size=16 sequence_len=64\n"
     "  zoft bench step base_model=DIR objective=options compute=f32 threads=1 --json\n"
-    "  zoft bench step configs/sst2.yaml base_model=DIR --repeat 15\n",
+    "  zoft bench step configs/sst2.yaml base_model=DIR --repeat 15\n"
+    "  zoft bench memory configs/sst2.yaml base_model=DIR\n"
+    "  zoft bench time base_model=DIR --batch 1,4,16 --seq 64,256,1024 -o html > time.html\n"
+    "  zoft bench learning configs/demo.yaml --lr adamw=1e-3 -o html > learning.html\n",
     options,
     run,
 };

@@ -6,6 +6,7 @@
 
 #include "base/cpu.h"
 #include "load.h"
+#include "train/backprop.h"
 #include "train/loop.h"
 #include "ui.h"
 
@@ -82,6 +83,10 @@ static void say_idle(const struct zf_run *r) {
     zc_warn("early_stopping_patience has no effect: there are no dev scores");
   if (r->set.num_eval && !r->data.test)
     zc_warn("num_eval has no effect: there are no test_datasets");
+  const char *key[16];
+  int n = zf_settings_idle(r->conf, r->set.method, key, 16);
+  for (int i = 0; i < n; i++)
+    zc_warn("%s has no effect: method is %s", key[i], zf_method_info(r->set.method)->name);
 }
 
 static void say_start(const struct zf_run *r) {
@@ -93,14 +98,24 @@ static void say_start(const struct zf_run *r) {
   zc_say("data       %lld training, %lld dev, %lld test examples", (long long)r->data.train->n,
          (long long)(r->data.dev ? r->data.dev->n : 0),
          (long long)(r->data.test ? r->data.test->n : 0));
-  zc_say("steps      %lld of %lld examples (%lld at once), %d probe%s, eps %g, learning rate %g",
-         (long long)r->steps, (long long)r->batch, (long long)r->set.micro_batch, r->set.zo.probes,
-         r->set.zo.probes > 1 ? "s" : "", r->set.zo.eps, r->set.lr);
+  if (r->backprop)
+    zc_say("steps      %lld of %lld examples (%lld at once), %s%s, learning rate %g",
+           (long long)r->steps, (long long)r->batch, (long long)r->set.micro_batch,
+           zf_method_info(r->set.method)->name,
+           r->set.first.checkpoint ? " with checkpointing" : "", r->set.lr);
+  else
+    zc_say("steps      %lld of %lld examples (%lld at once), %d probe%s, eps %g, learning rate %g",
+           (long long)r->steps, (long long)r->batch, (long long)r->set.micro_batch,
+           r->set.zo.probes, r->set.zo.probes > 1 ? "s" : "", r->set.zo.eps, r->set.lr);
   zc_say("memory     forecast %s: weights %s, activations %s, program and data %s",
          zf_human_bytes(a, (double)r->forecast.total),
          zf_human_bytes(b, (double)r->forecast.weights),
          zf_human_bytes(c, (double)r->forecast.activations),
          zf_human_bytes(d, (double)r->forecast.before));
+  if (r->backprop)
+    zc_say("           gradients %s, optimizer %s",
+           zf_human_bytes(a, (double)r->forecast.gradients),
+           zf_human_bytes(b, (double)r->forecast.optimizer));
   zc_say("kernels    %s on %s, %d thread%s", zf_compute_name(r->set.compute),
          zf_kern_name(r->set.compute), zf_kern_nthreads(), zf_kern_nthreads() > 1 ? "s" : "");
   zc_say_run_compute(r);
@@ -129,6 +144,7 @@ static void metric_rows(struct zc_table *t, const char *set, const struct zf_met
 
 static void print_end(const struct zf_run *r, const struct zf_outcome *o) {
   char a[32], b[32], c[48];
+  struct zf_forecast adamw;
   struct zc_table *t = zc_table_new("lr");
   if (o->end.examples || o->test_end.examples) {
     struct zc_table *m = zc_table_new("lrr");
@@ -144,8 +160,9 @@ static void print_end(const struct zf_run *r, const struct zf_outcome *o) {
   zc_table_row(t, (const char *const[]){"peak memory", zf_human_bytes(a, (double)zf_peak_rss())});
   zc_table_row(t,
                (const char *const[]){"  forecast", zf_human_bytes(a, (double)r->forecast.total)});
-  zc_table_row(t, (const char *const[]){"AdamW would need, about",
-                                        zf_human_bytes(b, (double)r->forecast.adamw)});
+  if (!r->backprop && !zf_run_forecast(&adamw, r, ZF_METHOD_ADAMW, 0))
+    zc_table_row(t,
+                 (const char *const[]){"AdamW would need", zf_human_bytes(b, (double)adamw.total)});
   zc_table_print(t, 0);
   printf("\nModel, log and metrics are in %s. Next:\n"
          "  zoft generate %s --prompt '...'\n"
@@ -156,6 +173,8 @@ static void print_end(const struct zf_run *r, const struct zf_outcome *o) {
 
 static void print_json(const struct zf_run *r, const struct zf_outcome *o) {
   struct zf_buf b = {0};
+  struct zf_forecast adamw;
+  if (zf_run_forecast(&adamw, r, ZF_METHOD_ADAMW, 0)) adamw.total = 0;
   const struct {
     const char *name;
     const struct zf_metrics *m;
@@ -173,7 +192,7 @@ static void print_json(const struct zf_run *r, const struct zf_outcome *o) {
                 ", \"peak_rss_bytes\": %lld, \"forecast_bytes\": %lld, \"weights_bytes\": %lld, "
                 "\"adamw_bytes\": %lld",
                 (long long)zf_peak_rss(), (long long)r->forecast.total,
-                (long long)r->forecast.weights, (long long)r->forecast.adamw);
+                (long long)r->forecast.weights, (long long)adamw.total);
   for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
     if (!sets[i].m->examples) continue;
     zf_buf_printf(&b, ", \"%s\": {", sets[i].name);
@@ -187,7 +206,12 @@ static void print_json(const struct zf_run *r, const struct zf_outcome *o) {
 static int try_step(struct zf_run *r) {
   struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
   struct zf_buf b = {0};
-  int rc = zf_run_estimate(r, 1, probe);
+  if (r->backprop) {
+    int bad = zf_backprop_gradient(r, 1, &probe[0].plus, &probe[0].g);
+    probe[0].minus = probe[0].plus;
+    if (bad) return bad;
+  }
+  int rc = r->backprop ? 0 : zf_run_estimate(r, 1, probe);
   if (rc) return rc;
   if (zc_common.json) {
     zf_buf_printf(&b,
@@ -199,9 +223,13 @@ static int try_step(struct zf_run *r) {
     zf_buf_puts(&b, "}\n");
   } else {
     rc = zf_conf_dump(r->conf, &b, 1);
-    zc_say(
-        "one step   loss %.4f at +eps, %.4f at -eps, projected gradient %.4g; nothing was written",
-        probe[0].plus, probe[0].minus, probe[0].g);
+    if (r->backprop)
+      zc_say("one step   loss %.4f, norm of the gradient %.4g; nothing was written", probe[0].plus,
+             probe[0].g);
+    else
+      zc_say("one step   loss %.4f at +eps, %.4f at -eps, projected gradient %.4g; nothing was "
+             "written",
+             probe[0].plus, probe[0].minus, probe[0].g);
   }
   if (!rc) fputs(b.data, stdout);
   zf_buf_free(&b);
@@ -260,7 +288,7 @@ static int run(const struct zc_args *a) {
 
 const struct zc_command zc_train = {
     "train",
-    "fine-tune a model by forward passes alone",
+    "fine-tune a model by forward passes alone, or by backpropagation",
     "zoft train CONFIG [key=value ...] [options]",
     "Writes a run directory (output_dir): the tuned model, run.json, config.yaml, metrics.jsonl "
     "and\n"

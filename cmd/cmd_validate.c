@@ -99,13 +99,14 @@ static void print_json(const struct zf_run *r) {
 static void print_text(const struct zf_run *r) {
   char a[32], b[32];
   const struct zf_model *m = r->model;
+  struct zf_forecast adamw;
+  if (zf_run_forecast(&adamw, r, ZF_METHOD_ADAMW, 0)) adamw.total = 0;
   printf("model      %s (%s), %s parameters, context %lld\n", m->dir, m->config.family->model_type,
          zc_count(a, (double)zf_params_count(&m->params, 0)), (long long)m->config.context);
   printf("tokenizer  %s, %lld ids\n", zf_tok_type(r->tok), (long long)zf_tok_size(r->tok));
-  printf(
-      "training   %lld steps of %lld examples; memory forecast %s, AdamW would need about %s\n\n",
-      (long long)r->steps, (long long)r->batch, zf_human_bytes(a, (double)r->forecast.total),
-      zf_human_bytes(b, (double)r->forecast.adamw));
+  printf("training   %lld steps of %lld examples; memory forecast %s, AdamW would need %s\n\n",
+         (long long)r->steps, (long long)r->batch, zf_human_bytes(a, (double)r->forecast.total),
+         zf_human_bytes(b, (double)adamw.total));
   struct zc_table *t = zc_table_new("lrrrrrrrr");
   zc_table_row(t, (const char *const[]){"set", "rows", "examples", "tokens", "targets", "truncated",
                                         "dropped", "masked", "run a pass"});

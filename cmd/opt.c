@@ -151,3 +151,7 @@ void zc_help(const struct zc_command *c) {
   help_table(c->opt);
   help_table(common);
 }
+
+const char *zc_cpumask(void) {
+  return cpumask;
+}

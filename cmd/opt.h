@@ -47,6 +47,9 @@ int zc_parse_alone(struct zc_args *a, const struct zc_command *c, int argc, char
 
 void zc_args_free(struct zc_args *a);
 
+/* What --cpumask was given, or NULL. */
+const char *zc_cpumask(void);
+
 /* Prints the help screen of one command to standard output. */
 void zc_help(const struct zc_command *c);
 

@@ -2,7 +2,7 @@
 _zoft() {
   local cur=${COMP_WORDS[COMP_CWORD]} cmd=${COMP_WORDS[1]}
   if [ "$COMP_CWORD" = 1 ]; then
-    mapfile -t COMPREPLY < <(compgen -W "train eval score generate replay apply log tokenize inspect validate bench env" -- "$cur")
+    mapfile -t COMPREPLY < <(compgen -W "train eval score generate replay apply log tokenize inspect validate plan init bench env" -- "$cur")
     return
   fi
   case $cur in
@@ -17,14 +17,16 @@ _zoft() {
     apply) options="$options --out --to-step --dtype" ;;
     tokenize) options="$options --text --decode --no-special --skip-special" ;;
     inspect) options="$options --all" ;;
-    bench) options="$options --repeat" ;;
+    bench) options="$options --repeat --output --methods --batch --seq --budget --lr" ;;
+    plan) options="$options --fit --output" ;;
+    init) options="$options --out --tokenizer --dtype --seed" ;;
     validate) options="$options --examples --keys" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
     ;;
   *)
     mapfile -t COMPREPLY < <(compgen -f -- "$cur")
-    [ "$cmd" = bench ] && [ "$COMP_CWORD" = 2 ] && mapfile -t COMPREPLY < <(compgen -W step -- "$cur")
+    [ "$cmd" = bench ] && [ "$COMP_CWORD" = 2 ] && mapfile -t COMPREPLY < <(compgen -W "step memory time energy learning" -- "$cur")
     [ "$cmd" = log ] && [ "$COMP_CWORD" = 2 ] && mapfile -t COMPREPLY < <(compgen -W "show stats diff" -- "$cur")
     ;;
   esac

@@ -11,11 +11,12 @@ BEGIN {
   allow["fmt"] = "base tensor"
   allow["conf"] = allow["track"] = allow["text"] = "base fmt"
   allow["model"] = "base tensor kern rng fmt"
+  allow["back"] = "base tensor kern model"
   allow["zo"] = "base rng tensor kern"
   allow["peft"] = "base rng tensor kern fmt model"
   allow["task"] = "base fmt text"
   allow["eval"] = "base rng tensor dist kern fmt conf track text model zo peft task"
-  allow["train"] = allow["compress"] = allow["eval"] " eval"
+  allow["train"] = allow["compress"] = allow["eval"] " eval back"
 }
 FNR == 1 { split(FILENAME, part, "/"); folder = part[2] }
 /^[ \t]*#[ \t]*include[ \t]*"/ {

@@ -1,13 +1,14 @@
 """Makes the embedded demo: a tiny language model and a task it cannot do yet.
 
-    python datasets/demo/make_demo.py [--out datasets/demo]
+    python datasets/demo/make_demo.py [--zoft build/zoft] [--out datasets/demo]
 
 1. A grammar writes reviews of films, books, restaurants, hotels and concerts.  The sentences of
    one review agree in sentiment; negations, hedges and concessions are among them.
-2. A llama of 267 k parameters is pretrained on such reviews as a language model.  It sees
-   "Would I recommend it?" answered by "Gladly.", "Never." and the like as the review has it.
-   Where it sees "Yes." or "No.", behind this question or any other, that is chance: two to one
-   for "Yes.", whatever the review says.
+2. A llama of 267 k parameters is pretrained on such reviews as a language model, by
+   `zoft init` and `zoft train datasets/demo/pretrain.yaml` (AdamW).  It sees "Would I recommend
+   it?" answered by "Gladly.", "Never." and the like as the review has it.  Where it sees "Yes."
+   or "No.", behind this question or any other, that is chance: two to one for "Yes.", whatever
+   the review says.
 3. The task: review + " Would I recommend it?", options " No" and " Yes".  Zero-shot the model
    says Yes to everything; what reviews mean it knows, so a few hundred steps teach the answer.
 
@@ -15,19 +16,17 @@ Held out: no document of pretraining holds a review of dev.jsonl or test.jsonl, 
 words of test.jsonl (HELD below) occur in no review of train.jsonl and dev.jsonl: what they mean
 is known from pretraining alone.
 
-Everything is a function of SEED and of the versions that versions.json names.
+Everything is a function of SEED, with the same bits on any processor.  The tokenizer is the one
+that is there, trained once on 20,000 documents; --tokenizer makes it anew by the package
+tokenizers, which is all that is needed beside zoft and Python.
 """
 import argparse
 import json
-import math
 import pathlib
 import random
+import subprocess
+import tempfile
 import time
-
-import tokenizers
-import torch
-import transformers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 SEED = 2026
 EOT = "<|endoftext|>"
@@ -257,7 +256,8 @@ def documents(rng, held_out):
 # --- the model ---
 
 
-def make_tokenizer(docs, size):
+def make_tokenizer(docs, path, size=1024):
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     tok = Tokenizer(models.BPE())
     tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tok.decoder = decoders.ByteLevel()
@@ -266,77 +266,27 @@ def make_tokenizer(docs, size):
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
     tok.post_processor = processors.TemplateProcessing(single=EOT + " $A",
                                                        special_tokens=[(EOT, 0)])
-    return tok
+    for o in OPTIONS:
+        assert len(tok.encode(o, add_special_tokens=False).ids) == 1, o
+    tok.save(str(path))
 
 
-def make_model(a, vocab):
-    config = transformers.LlamaConfig(
-        vocab_size=vocab, hidden_size=a.hidden, num_hidden_layers=a.layers,
-        num_attention_heads=a.heads, num_key_value_heads=a.kv_heads, intermediate_size=a.ffn,
-        max_position_embeddings=128, rms_norm_eps=1e-5, initializer_range=0.06,
-        tie_word_embeddings=True, bos_token_id=0, eos_token_id=0)
-    return transformers.LlamaForCausalLM(config)
-
-
-def pretrain(model, tok, docs, a):
-    opt = torch.optim.AdamW(model.parameters(), lr=a.lr, betas=(0.9, 0.98), weight_decay=a.decay)
-    began, mean = time.time(), None
-    for step in range(1, a.steps + 1):
-        ids = [e.ids[:127] + [0] for e in tok.encode_batch([next(docs) for _ in range(a.batch)])]
-        n = max(map(len, ids))
-        x = torch.tensor([i + [0] * (n - len(i)) for i in ids])
-        y = torch.tensor([i + [-100] * (n - len(i)) for i in ids])
-        for group in opt.param_groups:
-            group["lr"] = a.lr * min(1, step / 100) * 0.5 * (1 + math.cos(math.pi * step / a.steps))
-        loss = model(input_ids=x, labels=y).loss
-        opt.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        opt.step()
-        mean = loss.item() if mean is None else 0.98 * mean + 0.02 * loss.item()
-        if step % 100 == 0:
-            print(f"step {step}: loss {mean:.4f}, {time.time() - began:.0f} s", flush=True)
-    return mean
-
-
-@torch.inference_mode()
-def accuracy(model, tok, rows):
-    """Zero-shot: the likelier option behind the question."""
-    ids = [tok.token_to_id("Ġ" + o.strip()) for o in OPTIONS]
-    right = 0
-    for r in rows:
-        x = torch.tensor([tok.encode(r["text"] + QUESTION).ids])
-        right += int(model(x).logits[0, -1, ids].argmax()) == r["label"]
-    return right / len(rows)
-
-
-def write_model(model, tok, out):
-    out.mkdir(parents=True, exist_ok=True)
-    model.to(torch.bfloat16).save_pretrained(out)
-    tok.save(str(out / "tokenizer.json"))
-    config = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": EOT, "eos_token": EOT,
-              "model_max_length": 128}
-    (out / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
+def zoft(program, *words):
+    print("$ zoft", *words, flush=True)
+    return subprocess.run([program, *words], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def main():
+    here = pathlib.Path(__file__).resolve().parent
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).resolve().parent)
-    p.add_argument("--steps", type=int, default=3000)
-    p.add_argument("--batch", type=int, default=48)
-    p.add_argument("--lr", type=float, default=4e-3)
-    p.add_argument("--decay", type=float, default=0.05)
-    p.add_argument("--hidden", type=int, default=64)
-    p.add_argument("--layers", type=int, default=4)
-    p.add_argument("--heads", type=int, default=4)
-    p.add_argument("--kv-heads", type=int, default=4)
-    p.add_argument("--ffn", type=int, default=176)
-    p.add_argument("--vocab", type=int, default=1024)
-    p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--out", type=pathlib.Path, default=here)
+    p.add_argument("--zoft", default=str(here.parent.parent / "build" / "zoft"))
+    p.add_argument("--documents", type=int, default=144000)
+    p.add_argument("--tokenizer", action="store_true", help="train the tokenizer anew")
+    p.add_argument("set", nargs="*", help="settings of pretrain.yaml, as max_steps=100")
     a = p.parse_args()
-    torch.set_num_threads(a.threads)
-    torch.manual_seed(SEED)
-    a.out.mkdir(parents=True, exist_ok=True)
+    began = time.time()
+    (a.out / "model").mkdir(parents=True, exist_ok=True)
 
     taken, rng = set(), random.Random(SEED)
     sets = {"train": make_set(rng, 1000, ("seen",), taken),
@@ -346,27 +296,33 @@ def main():
         with open(a.out / f"{name}.jsonl", "w", encoding="utf-8") as f:
             f.writelines(json.dumps(r) + "\n" for r in rows)
     held_out = {r["text"] for name in ("dev", "test") for r in sets[name]}
-
     docs = documents(random.Random(SEED + 1), held_out)
-    tok = make_tokenizer((next(docs) for _ in range(20000)), a.vocab)
-    for o in OPTIONS:
-        assert len(tok.encode(o, add_special_tokens=False).ids) == 1, o
-    n = [len(tok.encode(r["text"] + QUESTION).ids) for r in sets["train"]]
-    model = make_model(a, tok.get_vocab_size())
-    print(f"{model.num_parameters()} parameters, vocabulary {tok.get_vocab_size()}, "
-          f"prompts of {sum(n) / len(n):.1f} tokens, longest {max(n)}")
-    print(next(docs))
-    loss = pretrain(model, tok, docs, a)
-    write_model(model, tok, a.out / "model")
-    model.float().eval()
-    scores = {name: accuracy(model, tok, rows) for name, rows in sets.items()}
-    print("zero-shot", scores)
-    record = {"seed": SEED, "torch": torch.__version__, "transformers": transformers.__version__,
-              "tokenizers": tokenizers.__version__, "parameters": model.num_parameters(),
-              "pretraining": {"steps": a.steps, "documents": a.steps * a.batch,
-                              "loss": round(loss, 4)},
-              "zero_shot_accuracy": {k: round(v, 4) for k, v in scores.items()}}
+    if a.tokenizer:
+        make_tokenizer((next(docs) for _ in range(20000)), a.out / "model" / "tokenizer.json")
+
+    with tempfile.TemporaryDirectory() as tmp:
+        tmp = pathlib.Path(tmp)
+        with open(tmp / "text.jsonl", "w", encoding="utf-8") as f:
+            f.writelines(json.dumps({"text": next(docs)}) + "\n" for _ in range(a.documents))
+        config = a.out / "model" / "config.json"
+        zoft(a.zoft, "init", str(config), "--out", str(tmp / "start"), "--tokenizer",
+             str(a.out / "model"), "--seed", str(SEED))
+        zoft(a.zoft, "train", str(here / "pretrain.yaml"), f"base_model={tmp / 'start'}",
+             f"data_dir={tmp}", f"output_dir={tmp / 'run'}", *a.set)
+        run = json.loads((tmp / "run" / "run.json").read_text())
+        last = [json.loads(line) for line in (tmp / "run" / "metrics.jsonl").read_text().split("\n")
+                if '"loss"' in line][-100:]
+        (a.out / "model" / "model.safetensors").write_bytes(
+            (tmp / "run" / "model.safetensors").read_bytes())
+    score = json.loads(zoft(a.zoft, "eval", str(here.parent.parent / "configs" / "demo.yaml"),
+                            f"base_model={a.out / 'model'}", f"data_dir={a.out.parent}", "--json"))
+    record = {"seed": SEED, "zoft": run["zoft"], "parameters": run["parameters"],
+              "pretraining": {"method": run["method"], "steps": run["steps"],
+                              "documents": a.documents,
+                              "loss": round(sum(x["loss"] for x in last) / len(last), 4)},
+              "zero_shot_accuracy": {k: score[k]["accuracy"] for k in ("dev", "test")}}
     (a.out / "versions.json").write_text(json.dumps(record, indent=2) + "\n")
+    print(json.dumps(record, indent=2), f"\n{time.time() - began:.0f} s")
 
 
 if __name__ == "__main__":

@@ -22,13 +22,7 @@ struct zf_scorer {
   struct zf_forward *f;
   struct zf_limits lim;
   struct zf_arena arena;
-  struct zf_batch b;
-  int32_t *target;     /* of each row; -1: asked by logits at ids */
-  double *lse, *logit; /* [streams * rows] */
-  int32_t *ids;        /* distinct option ids of the batch */
-  float *at;           /* [streams * rows][ids] */
-  int64_t nid;
-  int whole;      /* some row needs the normaliser */
+  struct zf_packed p;
   double *option; /* mean log-probability of each option of one example */
 };
 
@@ -127,18 +121,18 @@ int zf_scorer_new(struct zf_scorer **out, struct zf_forward *f, const struct zf_
   s->lim = *lim;
   int rc = zf_arena_init(&s->arena, (size_t)zf_scorer_bytes(lim));
   if (!rc) {
-    s->b.id = zf_arena_array(&s->arena, lim->tokens, 4);
-    s->b.pos = zf_arena_array(&s->arena, lim->tokens, 4);
-    s->b.row = zf_arena_array(&s->arena, lim->rows, 4);
-    s->target = zf_arena_array(&s->arena, lim->rows, 4);
-    s->lse = zf_arena_array(&s->arena, lim->rows, 8);
-    s->logit = zf_arena_array(&s->arena, lim->rows, 8);
-    s->ids = zf_arena_array(&s->arena, lim->ids, 4);
-    s->at = zf_arena_array(&s->arena, lim->rows * lim->ids, 4);
-    s->b.seg = zf_arena_array(&s->arena, lim->segments, sizeof *s->b.seg);
+    s->p.b.id = zf_arena_array(&s->arena, lim->tokens, 4);
+    s->p.b.pos = zf_arena_array(&s->arena, lim->tokens, 4);
+    s->p.b.row = zf_arena_array(&s->arena, lim->rows, 4);
+    s->p.target = zf_arena_array(&s->arena, lim->rows, 4);
+    s->p.lse = zf_arena_array(&s->arena, lim->rows, 8);
+    s->p.logit = zf_arena_array(&s->arena, lim->rows, 8);
+    s->p.ids = zf_arena_array(&s->arena, lim->ids, 4);
+    s->p.at = zf_arena_array(&s->arena, lim->rows * lim->ids, 4);
+    s->p.b.seg = zf_arena_array(&s->arena, lim->segments, sizeof *s->p.b.seg);
     s->option = zf_arena_array(&s->arena, lim->segments, 8);
-    if (!s->b.id || !s->b.pos || !s->b.row || !s->target || !s->lse || !s->logit || !s->ids ||
-        !s->at || !s->b.seg || !s->option)
+    if (!s->p.b.id || !s->p.b.pos || !s->p.b.row || !s->p.target || !s->p.lse || !s->p.logit || !s->p.ids ||
+        !s->p.at || !s->p.b.seg || !s->option)
       rc = ZF_ENOMEM;
   }
   if (rc) {
@@ -160,7 +154,7 @@ void zf_scorer_free(struct zf_scorer *s) {
 /* Appends tokens [from, to) of a sequence as a segment behind `prefix` rows at `pstart`. */
 static void add_segment(struct zf_scorer *s, const int32_t *id, int64_t from, int64_t to,
                         int64_t pstart, int64_t plen) {
-  struct zf_batch *b = &s->b;
+  struct zf_batch *b = &s->p.b;
   b->seg[b->nseg++] =
       (struct zf_segment){.start = b->T, .len = to - from, .pstart = pstart, .plen = plen};
   for (int64_t i = from; i < to; i++, b->T++) {
@@ -170,26 +164,26 @@ static void add_segment(struct zf_scorer *s, const int32_t *id, int64_t from, in
 }
 
 static void add_row(struct zf_scorer *s, int64_t row, int32_t target) {
-  s->b.row[s->b.R] = (int32_t)row;
-  s->target[s->b.R++] = target;
-  if (target >= 0) s->whole = 1;
+  s->p.b.row[s->p.b.R] = (int32_t)row;
+  s->p.target[s->p.b.R++] = target;
+  if (target >= 0) s->p.whole = 1;
 }
 
 static void add_id(struct zf_scorer *s, int32_t id) {
-  for (int64_t i = 0; i < s->nid; i++)
-    if (s->ids[i] == id) return;
-  s->ids[s->nid++] = id;
+  for (int64_t i = 0; i < s->p.nid; i++)
+    if (s->p.ids[i] == id) return;
+  s->p.ids[s->p.nid++] = id;
 }
 
 static void pack(struct zf_scorer *s, const struct zf_dataset *d, int64_t i) {
   const struct zf_example *x = &d->ex[i];
   const struct zf_seq *seq = d->seq + x->seq;
-  int64_t prompt = s->b.T;
+  int64_t prompt = s->p.b.T;
   if (x->shared) add_segment(s, d->pool.id + seq[0].at, 0, x->shared, prompt, 0);
-  if (x->single) add_row(s, s->b.T - 1, -1);
+  if (x->single) add_row(s, s->p.b.T - 1, -1);
   for (int32_t o = 0; o < x->nseq; o++) {
     const int32_t *id = d->pool.id + seq[o].at;
-    int64_t own = s->b.T;
+    int64_t own = s->p.b.T;
     if (x->single) {
       add_id(s, id[seq[o].target]);
       continue;
@@ -222,8 +216,8 @@ static void choose(struct zf_score *out, const double *score, int32_t n, int32_t
 
 static double logit_at(const struct zf_scorer *s, int64_t row, int32_t id) {
   int64_t k = 0;
-  while (s->ids[k] != id) k++;
-  return (double)s->at[row * s->nid + k];
+  while (s->p.ids[k] != id) k++;
+  return (double)s->p.at[row * s->p.nid + k];
 }
 
 /* Example i, whose rows of a stream begin at `row`; returns the rows it took. */
@@ -240,7 +234,7 @@ static int64_t reduce(struct zf_scorer *s, const struct zf_dataset *d, int64_t i
       continue;
     }
     double sum = 0;
-    for (int64_t t = 0; t < n; t++, at++) sum += s->logit[at] - s->lse[at];
+    for (int64_t t = 0; t < n; t++, at++) sum += s->p.logit[at] - s->p.lse[at];
     s->option[o] = sum / (double)n;
     if (x->label < 0 || o == x->label) out->nll = -sum;
     out->weight = n;
@@ -252,38 +246,95 @@ static int64_t reduce(struct zf_scorer *s, const struct zf_dataset *d, int64_t i
   return x->single ? 1 : at - row;
 }
 
-static int run(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index, int64_t from,
-               int64_t to, int64_t n, const struct zf_perturb *pt, struct zf_score *out) {
-  int rc = zf_forward_run(s->f, &s->b, pt);
-  if (rc) return rc;
-  if (s->whole) zf_forward_lse(s->f, s->target, s->lse, s->logit);
-  if (s->nid) zf_forward_logits_at(s->f, s->ids, s->nid, s->at);
-  for (int64_t k = 0; k < pt->st.n; k++) {
-    int64_t row = k * s->b.R;
+void zf_score_reduce(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
+                     int64_t from, int64_t to, int64_t n, int streams, struct zf_score *out) {
+  for (int k = 0; k < streams; k++) {
+    int64_t row = k * s->p.b.R;
     for (int64_t i = from; i < to; i++)
       row += reduce(s, d, index ? index[i] : i, row, &out[k * n + i]);
   }
+}
+
+static int run(struct zf_scorer *s, const struct zf_perturb *pt) {
+  int rc = zf_forward_run(s->f, &s->p.b, pt);
+  if (rc) return rc;
+  if (s->p.whole) zf_forward_lse(s->f, s->p.target, s->p.lse, s->p.logit);
+  if (s->p.nid) zf_forward_logits_at(s->f, s->p.ids, s->p.nid, s->p.at);
   return 0;
+}
+
+int64_t zf_score_pack(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
+                      int64_t from, int64_t n, int64_t most, int streams) {
+  struct cost sum = {0, 0, 0, 0};
+  int64_t to;
+  s->p.b.T = s->p.b.R = s->p.b.nseg = s->p.nid = s->p.whole = 0;
+  for (to = from; to < n && (most == 0 || to - from < most); to++) {
+    int64_t i = index ? index[to] : to;
+    struct cost c = cost_of(d, i);
+    if (!fits(s, sum, c, streams)) break;
+    pack(s, d, i);
+    sum = (struct cost){sum.tokens + c.tokens, sum.rows + c.rows, sum.segments + c.segments,
+                        sum.ids + c.ids};
+  }
+  assert(to > from); /* the limits were made for these sets */
+  return to;
+}
+
+struct zf_packed *zf_score_packed(struct zf_scorer *s) {
+  return &s->p;
 }
 
 int zf_score_examples(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
                       int64_t n, int64_t most, const struct zf_perturb *pt, struct zf_score *out) {
   for (int64_t from = 0, to; from < n; from = to) {
-    struct cost sum = {0, 0, 0, 0};
-    s->b.T = s->b.R = s->b.nseg = s->nid = s->whole = 0;
-    for (to = from; to < n && (most == 0 || to - from < most); to++) {
-      int64_t i = index ? index[to] : to;
-      struct cost c = cost_of(d, i);
-      if (!fits(s, sum, c, pt->st.n)) break;
-      pack(s, d, i);
-      sum = (struct cost){sum.tokens + c.tokens, sum.rows + c.rows, sum.segments + c.segments,
-                          sum.ids + c.ids};
-    }
-    assert(to > from); /* the limits were made for these sets */
-    int rc = run(s, d, index, from, to, n, pt, out);
+    to = zf_score_pack(s, d, index, from, n, most, pt->st.n);
+    int rc = run(s, pt);
     if (rc) return rc;
+    zf_score_reduce(s, d, index, from, to, n, pt->st.n, out);
   }
   return 0;
+}
+
+/* --- derivatives --- */
+
+/* score[o] = p(o) - [o is the label], p the softmax of the scores. */
+static void slopes_of(double *score, int32_t n, int32_t label) {
+  double top = score[0], sum = 0;
+  for (int32_t o = 1; o < n; o++)
+    if (score[o] > top) top = score[o];
+  for (int32_t o = 0; o < n; o++) sum += score[o] = exp(score[o] - top);
+  for (int32_t o = 0; o < n; o++) score[o] = score[o] / sum - (o == label);
+}
+
+/* One example's rows, from `row` on, after reduce has left its options' scores in s->option. */
+static void example_slopes(struct zf_scorer *s, const struct zf_dataset *d, int64_t i, int64_t row,
+                           double scale, float *coef, float *slope) {
+  const struct zf_example *x = &d->ex[i];
+  const struct zf_seq *seq = d->seq + x->seq;
+  if (x->label >= 0) slopes_of(s->option, x->nseq, x->label);
+  for (int32_t o = 0; o < x->nseq; o++) {
+    int64_t n = seq[o].n - seq[o].target, k = 0;
+    double c = x->label >= 0 ? scale * s->option[o] : -scale * (double)n;
+    if (x->single) {
+      while (s->p.ids[k] != d->pool.id[seq[o].at + seq[o].target]) k++;
+      slope[row * s->p.nid + k] += (float)c;
+      continue;
+    }
+    for (int64_t t = 0; t < n; t++) coef[row++] = (float)(c / (double)n);
+  }
+}
+
+void zf_score_slopes(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
+                     int64_t from, int64_t to, double scale, float *coef, float *slope) {
+  int64_t row = 0;
+  memset(coef, 0, sizeof *coef * (size_t)s->p.b.R);
+  memset(slope, 0, sizeof *slope * (size_t)(s->p.b.R * s->p.nid));
+  for (int64_t e = from; e < to; e++) {
+    struct zf_score ignored;
+    int64_t i = index ? index[e] : e, took = reduce(s, d, i, row, &ignored);
+    example_slopes(s, d, i, row, scale, coef, slope);
+    row += took;
+  }
 }
 
 double zf_score_mean(const struct zf_score *score, int64_t n) {

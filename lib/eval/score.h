@@ -35,6 +35,34 @@ int64_t zf_scorer_bytes(const struct zf_limits *lim); /* for forecasts */
 int zf_score_examples(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
                       int64_t n, int64_t most, const struct zf_perturb *pt, struct zf_score *out);
 
+/* --- the parts of zf_score_examples, for who runs the pass in another way (backpropagation) --- */
+
+/* Examples packed into one pass, and what the pass has to fill in. */
+struct zf_packed {
+  struct zf_batch b;
+  int32_t *target;     /* of each row; -1: asked by logits at ids */
+  int whole;           /* some row has a target: lse and logit are wanted */
+  double *lse, *logit; /* [streams * rows], as zf_forward_lse */
+  int32_t *ids;        /* distinct ids of one-token options */
+  int64_t nid;         /* 0: none */
+  float *at;           /* [streams * rows][nid], as zf_forward_logits_at */
+};
+
+/* Packs examples from.. of index[0..n), as many as fit; returns the first that did not. */
+int64_t zf_score_pack(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
+                      int64_t from, int64_t n, int64_t most, int streams);
+struct zf_packed *zf_score_packed(struct zf_scorer *s);
+
+/* out[k*n + i] of the packed examples from..to from what the pass filled in. */
+void zf_score_reduce(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
+                     int64_t from, int64_t to, int64_t n, int streams, struct zf_score *out);
+
+/* Derivatives of scale * (sum of the losses of examples from..to), one stream: coef[row] by
+ * log p(target), slope[row][nid] by the logits at ids.  Losses of single sequences need no lse and
+ * logit for it; options need what the pass filled in. */
+void zf_score_slopes(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
+                     int64_t from, int64_t to, double scale, float *coef, float *slope);
+
 /* Sum of losses over sum of weights, in example order. */
 double zf_score_mean(const struct zf_score *score, int64_t n);
 

@@ -44,3 +44,12 @@ void zf_head_lse(double *lse, double *logit, const float *x, int64_t ldx, int64_
       take(lse + r, logit + r, scratch + r * ZF_VC, o, n, target[r % R]);
   }
 }
+
+void zf_head_take(double *lse, double *logit, const float *y, int64_t ldy, int64_t R, int64_t V,
+                  const int32_t *target) {
+  int team = zf_kern_team(R * V);
+#pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
+  for (int64_t r = 0; r < R; r++)
+    for (int64_t o = 0; o < V; o += ZF_VC)
+      take(lse + r, logit + r, y + r * ldy + o, o, zf_kern_least(V - o, ZF_VC), target[r]);
+}

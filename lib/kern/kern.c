@@ -65,6 +65,16 @@ size_t zf_kern_workspace_size(int n, enum zf_compute c, int64_t rows, int64_t in
   return ((size_t)n * WORK + cells) * sizeof(float);
 }
 
+size_t zf_kern_workspace_spare(int n, enum zf_compute c, int streams, int64_t rows, int64_t in,
+                               int sums) {
+  const struct zf_product *p = &zf_kern.product[c];
+  int64_t deep = (zf_kern_least(in, p->kc) + p->per - 1) / p->per;
+  int64_t panel = zf_kern_least(ZF_PANEL, deep * (2 * p->nr <= ZF_NC ? ZF_NC : ZF_NC / 2));
+  int64_t partial = sums ? zf_kern_least(rows, ZF_MAXROWS) * ZF_NC : 0;
+  int64_t used = streams * panel + partial + 2 * STRIP;
+  return used < WORK ? (size_t)(n * (WORK - used)) * sizeof(float) : 0;
+}
+
 void zf_kern_workspace(void *p, int n) {
   workspace = p;
   workers = n;

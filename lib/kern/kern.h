@@ -84,6 +84,11 @@ int zf_kern_nthreads(void);
 size_t zf_kern_workspace_size(int threads, enum zf_compute c, int64_t rows, int64_t in);
 void zf_kern_workspace(void *p, int threads);
 
+/* Of these, bytes that products never touch: for forecasts.  `in`: most inputs; `sums`: some product
+ * has more inputs than one chunk. */
+size_t zf_kern_workspace_spare(int threads, enum zf_compute c, int streams, int64_t rows,
+                               int64_t in, int sums);
+
 /* y = x W^T + bias, or y += ... with accumulate.
  * x [S*T, in] f32, row stride ldx; y [S*T, out] f32, row stride ldy; bias: NULL or the
  * streams' biases [S][out] already perturbed, row stride ldb.  y overlaps nothing.
@@ -179,6 +184,10 @@ enum { ZF_VC = 1024 };
 void zf_head_lse(double *lse, double *logit, const float *x, int64_t ldx, int64_t R,
                  const int32_t *target, const struct zf_weight *w, const struct zf_streams *st,
                  const float *bias, int64_t ldb, float *scratch);
+
+/* The same, to the bit, from logits y [R, V] that are there already, row stride ldy. */
+void zf_head_take(double *lse, double *logit, const float *y, int64_t ldy, int64_t R, int64_t V,
+                  const int32_t *target);
 
 /* z[0..n) = noise of elements first.. : bits of zf_noise_ref; threads inside. */
 void zf_noise_fill(float *z, const struct zf_noise *k, int64_t first, int64_t n);

@@ -23,7 +23,8 @@ struct zf_forward {
   const struct zf_model *m;
   struct zf_limits lim;
   struct zf_arena arena;
-  float *reg[ZF_REGS];
+  float *own[ZF_REGS];  /* registers in the arena */
+  float *reg[ZF_REGS];  /* those in use: own, or bound by the caller */
   int64_t ld[ZF_REGS];
   float *head; /* scratch of the head: X and H again */
   float *vec_w, *vec_b, *scores, *rope;
@@ -67,6 +68,7 @@ static struct layout lay_out(const struct zf_model *m, const struct zf_limits *l
   l.rope = lim->length * zf_config_rot(&m->config);
   l.work = zf_kern_workspace_size(zf_kern_nthreads(), lim->compute, max64(lim->tokens, lim->rows),
                                   widest(m));
+  if (l.work < lim->work) l.work = lim->work;
   return l;
 }
 
@@ -78,6 +80,30 @@ int64_t zf_forward_bytes(const struct zf_model *m, const struct zf_limits *lim) 
              zf_arena_cost((size_t)lim->segments * sizeof(struct zf_segment)) +
              zf_arena_cost(l.work);
   return (int64_t)n;
+}
+
+/* Does some product of a pass keep sums outside its output? */
+static int keeps_sums(const struct zf_model *m, const struct zf_limits *lim) {
+  static const int64_t inputs[ZF_COMPUTES] = {
+      [ZF_COMPUTE_F32] = ZF_KC, [ZF_COMPUTE_BF16] = ZF_KC_BF16, [ZF_COMPUTE_INT8] = ZF_KC_INT8};
+  int64_t chunk = inputs[lim->compute];
+  for (int64_t i = 0; i < m->plan.nop; i++) {
+    const struct zf_op *op = &m->plan.op[i];
+    if (op->kind == ZF_OP_LINEAR && op->k > chunk) return 1;
+  }
+  return m->config.embed_dim > chunk;
+}
+
+int64_t zf_forward_spare(const struct zf_model *m, const struct zf_limits *lim) {
+  int64_t rows = max64(lim->tokens, lim->rows), in = widest(m);
+  if (lim->work) in = rows = max64(rows, in); /* products of a backward pass run over tokens */
+  int sums = keeps_sums(m, lim) || lim->work;
+  return (int64_t)zf_kern_workspace_spare(zf_kern_nthreads(), lim->compute, lim->streams, rows, in,
+                                          sums);
+}
+
+int64_t zf_forward_head_floats(const struct zf_model *m, const struct zf_limits *lim) {
+  return lay_out(m, lim).xh;
 }
 
 static int fill_rope(struct zf_forward *f) {
@@ -110,12 +136,16 @@ static int place_parts(struct zf_forward *f) {
   if (!xh || !z || !f->vec_w || !f->vec_b || !f->scores || !f->rope || !f->at || !f->seg ||
       !f->work)
     return ZF_ENOMEM;
-  f->head = f->reg[ZF_REG_X] = xh;
-  f->reg[ZF_REG_H] = xh + f->lim.tokens * w[ZF_REG_X];
-  f->reg[ZF_REG_Z] = f->reg[ZF_REG_F] = z;
-  f->reg[ZF_REG_G] = z + f->lim.rows * w[ZF_REG_F];
-  memcpy(f->ld, w, sizeof f->ld);
+  f->head = f->own[ZF_REG_X] = xh;
+  f->own[ZF_REG_H] = xh + f->lim.tokens * w[ZF_REG_X];
+  f->own[ZF_REG_Z] = f->own[ZF_REG_F] = z;
+  f->own[ZF_REG_G] = z + f->lim.rows * w[ZF_REG_F];
   return 0;
+}
+
+static void bind_own(struct zf_forward *f) {
+  memcpy(f->reg, f->own, sizeof f->reg);
+  memcpy(f->ld, f->m->plan.width, sizeof f->ld);
 }
 
 int zf_forward_new(struct zf_forward **out, const struct zf_model *m, const struct zf_limits *lim) {
@@ -302,12 +332,19 @@ static int check_batch(const struct zf_forward *f, const struct zf_batch *b, int
   return 0;
 }
 
-int zf_forward_run(struct zf_forward *f, const struct zf_batch *b, const struct zf_perturb *pt) {
+static int begin(struct zf_forward *f, const struct zf_batch *b, const struct zf_perturb *pt) {
   int rc = check_batch(f, b, pt->st.n);
   if (rc) return rc;
   f->pt = *pt;
   f->R = b->R;
   zf_kern_workspace(f->work, f->threads);
+  return 0;
+}
+
+int zf_forward_run(struct zf_forward *f, const struct zf_batch *b, const struct zf_perturb *pt) {
+  int rc = begin(f, b, pt);
+  if (rc) return rc;
+  bind_own(f);
   const struct zf_plan *p = &f->m->plan;
   for (int64_t i = 0; i < p->body; i++) run_op(f, &p->op[i], b, b->T);
   for (int64_t g = 0; b->cache && g < b->nseg; g++) b->cache[g]->len += b->seg[g].len;
@@ -315,6 +352,50 @@ int zf_forward_run(struct zf_forward *f, const struct zf_batch *b, const struct 
   gather_rows(f, b);
   for (int64_t i = p->body; i < p->nop; i++) run_op(f, &p->op[i], b, b->R);
   return 0;
+}
+
+/* --- operation by operation --- */
+
+int zf_forward_begin(struct zf_forward *f, const struct zf_batch *b) {
+  struct zf_perturb none = zf_perturb_none();
+  assert(!b->cache);
+  return begin(f, b, &none);
+}
+
+void zf_forward_op(struct zf_forward *f, const struct zf_op *op, const struct zf_batch *b) {
+  run_op(f, op, b, op - f->m->plan.op < f->m->plan.body ? b->T : b->R);
+}
+
+void zf_forward_bind(struct zf_forward *f, enum zf_reg r, float *p, int64_t ld) {
+  f->reg[r] = p;
+  f->ld[r] = ld;
+}
+
+float *zf_forward_own(const struct zf_forward *f, enum zf_reg r) {
+  return f->own[r];
+}
+
+struct zf_weight zf_forward_matrix(const struct zf_forward *f, int32_t number) {
+  struct zf_noise noise;
+  struct zf_weight w = weight(f, number, &noise);
+  w.noise = NULL;
+  return w;
+}
+
+struct zf_weight zf_forward_table(const struct zf_forward *f, int32_t number) {
+  struct zf_noise noise;
+  struct zf_weight w = table(f, number, &noise);
+  w.noise = NULL;
+  return w;
+}
+
+const float *zf_forward_vector(struct zf_forward *f, int32_t number, int which) {
+  return vector(f, number, which ? f->vec_b : f->vec_w);
+}
+
+const float *zf_forward_rope(const struct zf_forward *f, int64_t *rot) {
+  *rot = f->rot;
+  return f->rope;
 }
 
 /* --- the head --- */

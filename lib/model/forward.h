@@ -34,6 +34,8 @@ struct zf_limits {
   int64_t length;          /* longest sequence: positions, and keys of a query */
   int64_t ids;             /* most ids of zf_forward_logits_at */
   int streams;             /* most streams */
+  size_t work;             /* bytes of the drivers' workspace at least: for whoever runs other
+                              products between operations (lib/back); 0: what a pass needs */
   enum zf_compute compute; /* of the products with weights */
 };
 
@@ -41,6 +43,12 @@ struct zf_forward;
 
 /* The arena's bytes under these limits: the forecast is made with it. */
 int64_t zf_forward_bytes(const struct zf_model *m, const struct zf_limits *lim);
+
+/* Of these, bytes that no pass touches: forecasts leave them out. */
+int64_t zf_forward_spare(const struct zf_model *m, const struct zf_limits *lim);
+
+/* Floats of X and H together, which pieces of logits share. */
+int64_t zf_forward_head_floats(const struct zf_model *m, const struct zf_limits *lim);
 
 /* Reserves all memory that passes will use, for as many threads as are set now (zf_kern_threads) or
  * fewer.  The model outlives it. */
@@ -62,6 +70,26 @@ void zf_forward_logits_at(struct zf_forward *f, const int32_t *ids, int64_t n, f
 
 /* All logits of the last run, out [streams*R, vocab]: decoding and tests. */
 void zf_forward_logits(struct zf_forward *f, float *out);
+
+/* --- operation by operation, for who keeps what a pass leaves behind (lib/back) --- */
+
+/* Readies a pass over `b`: checks as zf_forward_run, one stream, no noise. */
+int zf_forward_begin(struct zf_forward *f, const struct zf_batch *b);
+
+/* Runs one operation of the plan on the registers as they are bound. */
+void zf_forward_op(struct zf_forward *f, const struct zf_op *op, const struct zf_batch *b);
+
+/* A register's memory: the caller's, with its row stride, until zf_forward_run; and the pass' own,
+ * whose row stride is the plan's width.  Of the own ones F and G lie in Z. */
+void zf_forward_bind(struct zf_forward *f, enum zf_reg r, float *p, int64_t ld);
+float *zf_forward_own(const struct zf_forward *f, enum zf_reg r);
+
+/* A matrix as the kernels see it: of a linear operation; rows of a table (embeddings, head). */
+struct zf_weight zf_forward_matrix(const struct zf_forward *f, int32_t number);
+struct zf_weight zf_forward_table(const struct zf_forward *f, int32_t number);
+/* A vector in f32, until the next call with the same `which` (0 or 1); NULL when number < 0. */
+const float *zf_forward_vector(struct zf_forward *f, int32_t number, int which);
+const float *zf_forward_rope(const struct zf_forward *f, int64_t *rot); /* cosines, sines */
 
 int zf_cache_new(struct zf_cache **out, const struct zf_model *m, int64_t cap);
 void zf_cache_free(struct zf_cache *c);

@@ -176,7 +176,7 @@ static int make_params(struct zf_model *m, const struct zf_st_tensor **from,
     if (must_copy(p, t)) copies += zf_arena_cost((size_t)p->n * zf_dtype_info(p->type)->size);
   }
   m->params.n = m->plan.nwant;
-  return zf_arena_init(&m->copies, copies);
+  return zf_arena_init(&m->copies, o->shapes ? 0 : copies);
 }
 
 /* A glob that trains nothing is a mistake of the config. */
@@ -198,7 +198,7 @@ static int load_params(struct zf_model *m, const struct zf_model_opts *o) {
   int rc = from && m->params.p ? 0 : ZF_ENOMEM;
   if (!rc) rc = make_params(m, from, o);
   if (!rc) rc = check_globs(m, o);
-  for (int64_t i = 0; !rc && i < m->params.n; i++) rc = place(m, &m->params.p[i], from[i]);
+  for (int64_t i = 0; !rc && !o->shapes && i < m->params.n; i++) rc = place(m, &m->params.p[i], from[i]);
   if (!rc) m->ignored = m->st->n - m->params.n;
   free(from);
   return rc;

@@ -26,6 +26,7 @@ struct zf_model_opts {
   enum zf_dtype trained; /* of those that are */
   const char *const *trainable; /* globs over tensor names; NULL: nothing is trained */
   int64_t ntrainable;
+  int shapes; /* no weight is read and none is held: data of parameters stays NULL */
 };
 
 /* Finds what `base_model` names: a directory, a .safetensors file (its directory), or
@@ -55,6 +56,14 @@ int zf_model_save_trained(const struct zf_model *m, const char *path, const char
 
 /* Hash of config.json and the files that the tokenizer is read from. */
 int zf_model_hash_files(char out[33], const char *dir);
+
+/* Names of files that lie beside the weights and belong to a tokenizer. */
+const char *const *zf_model_beside(int *n);
+
+/* A model directory of random weights for the config.json at `config`, which is copied: matrices
+ * normal with its initializer_range, by the counter of (seed, tensor, element), norms 1, biases 0.
+ */
+int zf_model_init(const char *config, const char *dir, uint64_t seed, enum zf_dtype dtype);
 
 /* Trained parameters back to the checkpoint's values. */
 void zf_model_reset(struct zf_model *m);

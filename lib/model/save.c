@@ -111,6 +111,11 @@ static const char *const tokenizer_files[] = {
     "special_tokens_map.json", "added_tokens.json",     "tokenizer.model", "chat_template.jinja"};
 enum { TOKENIZER_FILES = sizeof tokenizer_files / sizeof *tokenizer_files };
 
+const char *const *zf_model_beside(int *n) {
+  *n = TOKENIZER_FILES;
+  return tokenizer_files;
+}
+
 int zf_model_save(const struct zf_model *m, const char *dir, int dtype, const char *const *metadata,
                   int64_t nmetadata) {
   int rc = zf_mkdirs(dir);

@@ -57,6 +57,7 @@ const struct zf_conf_key *zf_bench_keys(void) {
     keys[n] = *k;
     keys[n].required = !strcmp(k->name, "base_model");
     if (!strcmp(k->name, "learning_rate")) keys[n].def = "1e-9"; /* as dear as any other */
+    if (!strcmp(k->name, "method")) keys[n].choices = ZF_METHOD_WORDS "|inference";
     n++;
   }
   keys[n] = own_keys[0];
@@ -123,9 +124,17 @@ static int make_data(void *ctx, struct zf_run_data *out, const struct zf_setting
   return out->order ? 0 : ZF_ENOMEM;
 }
 
+static enum zf_objective objective_of(const struct zf_conf *conf) {
+  return strcmp(zf_conf_str(conf, "objective"), "options") ? ZF_OBJECTIVE_LM : ZF_OBJECTIVE_OPTIONS;
+}
+
+int zf_bench_open_shapes(struct zf_run **out, const struct zf_conf *conf) {
+  enum zf_objective o = objective_of(conf);
+  return zf_run_open_shapes(out, conf, zf_conf_maps(conf, "datasets") ? NULL : make_data, &o);
+}
+
 int zf_bench_open(struct zf_run **out, const struct zf_conf *conf) {
-  enum zf_objective o =
-      strcmp(zf_conf_str(conf, "objective"), "options") ? ZF_OBJECTIVE_LM : ZF_OBJECTIVE_OPTIONS;
+  enum zf_objective o = objective_of(conf);
   return zf_run_open_made(out, conf, make_data, &o);
 }
 

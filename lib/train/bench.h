@@ -29,6 +29,9 @@ int zf_bench_uses(const char *key);
  * tokens (auto: 64, or the model's context if shorter). */
 int zf_bench_open(struct zf_run **out, const struct zf_conf *conf);
 
+/* The same without weights (zf_run_open_shapes), on the config's data where it names any. */
+int zf_bench_open_shapes(struct zf_run **out, const struct zf_conf *conf);
+
 /* Seconds, medians over turns. */
 struct zf_bench {
   enum zf_objective objective;

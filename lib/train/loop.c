@@ -12,6 +12,7 @@
 #include "base/cpu.h"
 #include "base/err.h"
 #include "base/hash.h"
+#include "train/backprop.h"
 
 enum { FIRST_STEPS = 10, TUNE_STEPS = 256, TRIES = 3 };
 
@@ -23,19 +24,20 @@ void zf_loop_say(const struct loop *l, const char *text) {
 
 int zf_loop_watch(struct loop *l, double loss, double square) {
   const struct zf_settings *s = &l->r->set;
-  if (!isfinite(loss))
+  if (!isfinite(loss) || !isfinite(square))
     return zf_error(ZF_EDIVERGED,
                     "step %lld: the loss is not a finite number: a smaller learning_rate "
-                    "or zo_eps may help",
-                    (long long)l->step);
+                    "%smay help",
+                    (long long)l->step, l->r->backprop ? "" : "or zo_eps ");
   /* Weights beyond the range of floats can leave a model that answers the same to everything. */
   l->dead = square == 0 ? l->dead + 1 : 0;
   if (l->dead >= s->watchdog_patience)
     return zf_error(
         ZF_EDIVERGED,
-        "step %lld: the losses on both sides are equal for %lld steps: nothing is learned; "
-        "a smaller learning_rate or a larger zo_eps may help",
-        (long long)l->step, (long long)l->dead);
+        "step %lld: %s for %lld steps: nothing is learned; a smaller learning_rate%s may help",
+        (long long)l->step,
+        l->r->backprop ? "the gradient is zero" : "the losses on both sides are equal",
+        (long long)l->dead, l->r->backprop ? "" : " or a larger zo_eps");
   if (l->step <= FIRST_STEPS) l->first_sum += loss;
   double limit = s->watchdog;
   if (limit == 0 && l->step > FIRST_STEPS) limit = 4 * l->first_sum / FIRST_STEPS;
@@ -53,7 +55,7 @@ static int64_t batch_tokens(struct loop *l) {
     zf_run_data_batch(&l->r->data, (l->step - 1) * l->r->batch + i, 1, &index);
     n += zf_example_tokens(l->r->data.train, index);
   }
-  return 2 * n * l->r->set.zo.probes;
+  return l->r->backprop ? n : 2 * n * l->r->set.zo.probes;
 }
 
 static int log_metrics(struct loop *l, const struct zf_step_report *s) {
@@ -110,7 +112,18 @@ static int logged_step(struct loop *l) {
   return rc ? rc : report_step(l, loss, sqrt(square), l->past.step[l->step - 1].lr);
 }
 
+static int backprop_step(struct loop *l) {
+  double loss, norm, lr = zf_lr_at(&l->r->set, l->step, l->r->steps);
+  int rc = zf_backprop_gradient(l->r, l->step, &loss, &norm);
+  if (rc) return rc;
+  l->tokens += batch_tokens(l);
+  if ((rc = zf_loop_watch(l, loss, norm))) return rc;
+  zf_backprop_update(l->r, l->step, lr);
+  return report_step(l, loss, norm, lr);
+}
+
 static int one_step(struct loop *l) {
+  if (l->r->backprop) return backprop_step(l);
   const struct zf_settings *s = &l->r->set;
   if (l->step <= l->past.n) return logged_step(l);
   int rc = zf_run_estimate(l->r, l->step, l->probe);
@@ -181,7 +194,7 @@ static int keyframe(struct loop *l) {
 static int checkpoint(struct loop *l) {
   char name[64];
   struct zf_stamp stamp;
-  int rc = zf_log_sync(l->log);
+  int rc = l->log ? zf_log_sync(l->log) : 0;
   snprintf(name, sizeof name, "step-%lld", (long long)l->step);
   if (!rc) rc = stamp_of(l, &stamp);
   if (!rc) rc = zf_rundir_checkpoint(&l->dir, l->r, name, &stamp);
@@ -196,11 +209,10 @@ static int interrupted(struct loop *l) {
   l->out->status = "interrupted";
   int rc = checkpoint(l);
   if (rc) return rc;
-  return zf_error(
-      ZF_ESTOPPED,
-      "interrupted after step %lld; checkpoint in %s/checkpoints/step-%lld; --resume goes "
-      "on",
-      (long long)l->step, l->dir.path, (long long)l->step);
+  return zf_error(ZF_ESTOPPED,
+                  "interrupted after step %lld; checkpoint in %s/checkpoints/step-%lld%s",
+                  (long long)l->step, l->dir.path, (long long)l->step,
+                  l->r->backprop ? "" : "; --resume goes on");
 }
 
 /* Files that a user touches, and signals.  *end: leave the loop. */
@@ -220,13 +232,23 @@ static int requests(struct loop *l, int *end) {
   return 0;
 }
 
+/* A limit holds while the run goes on, should the forecast have been wrong. */
+static int check_memory(const struct loop *l) {
+  char have[32], limit[32];
+  int64_t peak = zf_peak_rss(), most = l->r->set.memory_limit;
+  if (!most || peak <= most) return 0;
+  return zf_error(ZF_EMEMLIMIT, "step %lld: %s are resident, and memory_limit is %s",
+                  (long long)l->step, zf_human_bytes(have, (double)peak),
+                  zf_human_bytes(limit, (double)most));
+}
+
 static int between(struct loop *l, int *end) {
   const struct zf_settings *s = &l->r->set;
   int rc = 0, last = l->step == l->r->steps;
   int due = l->eval_every > 0 && (l->step % l->eval_every == 0 || last);
   if (due && !l->dev_known) rc = zf_loop_dev(l);
   l->dev_known = 0;
-  if (!rc && s->keyframe_steps && l->step % s->keyframe_steps == 0) rc = keyframe(l);
+  if (!rc && l->log && s->keyframe_steps && l->step % s->keyframe_steps == 0) rc = keyframe(l);
   if (!rc && s->save_steps && l->step % s->save_steps == 0) rc = checkpoint(l);
   if (!rc && s->patience && l->stale >= s->patience && !last && l->step >= l->past.n) {
     char text[96];
@@ -236,6 +258,7 @@ static int between(struct loop *l, int *end) {
     l->out->status = "stopped early";
     *end = 1;
   }
+  if (!rc) rc = check_memory(l);
   return rc ? rc : requests(l, end);
 }
 
@@ -333,7 +356,7 @@ static int take_best(struct loop *l) {
 static int finish(struct loop *l) {
   struct zf_stamp stamp;
   int rc = stamp_of(l, &stamp);
-  if (!rc) rc = mark(l, &stamp, 1 + (uint64_t)result_step(l));
+  if (!rc && l->log) rc = mark(l, &stamp, 1 + (uint64_t)result_step(l));
   if (!rc) rc = take_best(l);
   if (!rc) rc = zf_loop_test(l, &l->out->test_end);
   if (!rc) rc = zf_model_save(l->r->model, l->dir.path, l->r->set.save_dtype, NULL, 0);
@@ -351,7 +374,7 @@ static int score_start(struct loop *l) {
 }
 
 static int run_all(struct loop *l) {
-  int rc = l->log ? 0 : make_log(l);
+  int rc = l->log || l->r->backprop ? 0 : make_log(l); /* the log holds projected gradients */
   if (!rc) rc = zf_rundir_status(&l->dir, l->r, l->out);
   if (!rc) rc = score_start(l);
   l->first_time = l->last_time = zf_now();
@@ -384,6 +407,12 @@ static int close_all(struct loop *l, int rc) {
 /* Opens the directory: a new run, one to go on with, or a branch. */
 static int open_run(struct loop *l, const struct zf_train_start *start) {
   int found = 0, rc = 0;
+  if (l->r->backprop && (start->resume || start->fork))
+    return zf_error(
+        ZF_EUSAGE,
+        "method %s writes no step log, so that there is nothing to go on from: only mezo "
+        "resumes and forks",
+        zf_method_info(l->r->set.method)->name);
   if (start->fork) rc = zf_loop_fork(l, start);
   if (!rc && (start->resume || start->fork)) rc = zf_loop_resume(l, &found);
   if (rc || found) return rc;
@@ -398,6 +427,7 @@ int zf_train(struct zf_run *r, const struct zf_train_start *start, const struct 
   l.best_metric = r->set.best >= 0                                      ? r->set.best
                   : r->set.train[0].spec.type == ZF_TASK_CLASSIFICATION ? ZF_BEST_ACCURACY
                                                                         : ZF_BEST_LOSS;
+  zf_energy_init(&l.energy);
   l.team = r->set.threads ? 1 : zf_kern_nthreads();
   l.eval_every = r->set.eval_steps ? r->set.eval_steps : (r->steps + 4) / 5;
   int rc = open_run(&l, start);

@@ -7,7 +7,7 @@
 struct zf_step_report {
   int64_t step, steps;
   double loss;         /* mean of the two sides, mean over probes */
-  double g, lr;        /* g: root mean square over probes */
+  double g, lr;        /* g: root mean square over probes; backpropagation: norm of the gradient */
   double seconds;      /* since the start, evaluation included */
   double left;         /* estimate of the seconds to the end: steps and scores still to come */
   double tokens_per_s; /* tokens run, both streams, over the last steps */

@@ -9,6 +9,7 @@
 #ifndef ZF_TRAIN_LOOP_INTERNAL_H
 #define ZF_TRAIN_LOOP_INTERNAL_H
 
+#include "base/proc.h"
 #include "train/loop.h"
 
 struct loop {
@@ -22,11 +23,13 @@ struct loop {
   struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
   int64_t step, eval_every, first_step; /* first_step: taken when the loop begins */
   double began, first_time, last_time;  /* last_time moves on over scoring, which is no training */
-  double score_time;                    /* spent on dev scores so far, and */
-  double start_score;                   /* of it before the first step */
-  int64_t scored;                       /* how many */
-  int64_t tokens, last_tokens;          /* run so far, both streams */
-  double first_sum;                     /* of the first steps' losses: the watchdog's measure */
+  struct zf_energy energy;
+  double other_joules;         /* drawn while scoring, and before the first step */
+  double score_time;           /* spent on dev scores so far, and */
+  double start_score;          /* of it before the first step */
+  int64_t scored;              /* how many */
+  int64_t tokens, last_tokens; /* run so far, both streams */
+  double first_sum;            /* of the first steps' losses: the watchdog's measure */
   int64_t above, dead,
       stale; /* steps above the watchdog, steps with g = 0, dev scores without a gain */
   int best_metric;

@@ -20,12 +20,24 @@ static int better(const struct loop *l, const struct zf_metrics *a, const struct
   return x > y || (x == y && a->loss < b->loss);
 }
 
+/* Seconds of this process' steps so far, scores left out. */
+static double trained_for(const struct loop *l) {
+  if (l->step == 0 || l->first_time == 0) return 0;
+  return zf_now() - l->first_time - (l->score_time - l->start_score);
+}
+
 static int score(struct loop *l, const char *what, const struct zf_dataset *d,
                  struct zf_metrics *m) {
+  double seconds = trained_for(l), before = zf_energy_read(&l->energy);
+  double joules = before < 0 ? -1 : l->step ? before - l->other_joules : 0;
   int rc = zf_evaluate(m, l->r->scorer, d, 0, l->ev->stopped, l->ev->ctx);
   if (rc) return rc;
+  double after = zf_energy_read(&l->energy);
+  l->other_joules = l->step ? l->other_joules + after - before : after;
   struct zf_buf b = {0};
-  zf_buf_printf(&b, "{\"step\": %lld, \"set\": \"%s\", ", (long long)l->step, what);
+  zf_buf_printf(&b, "{\"step\": %lld, \"set\": \"%s\", \"seconds\": %.3f, ", (long long)l->step,
+                what, seconds);
+  if (joules >= 0) zf_buf_printf(&b, "\"joules\": %.3f, ", joules);
   zf_metrics_json(&b, m);
   zf_buf_puts(&b, "}");
   rc = zf_buf_ok(&b);

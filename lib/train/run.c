@@ -7,12 +7,14 @@
 #include "base/arena.h"
 #include "base/cpu.h"
 #include "base/err.h"
+#include "train/backprop.h"
 
 /* Where a run's data come from: files, or a maker. */
 struct source {
   unsigned want;
   zf_run_maker make;
   void *ctx;
+  int shapes; /* no weights, no memory for passes */
 };
 
 static int open_data(struct zf_run *r, const char *dir, const struct zf_config *config,
@@ -34,41 +36,51 @@ static int open_model(struct zf_run *r, const struct source *from) {
   if (!rc) rc = open_data(r, dir, &config, from);
   zf_trim(); /* the files' rows are gone: nor shall they count */
   r->forecast.before = zf_rss();
-  int train = from->want & ZF_WANT_TRAIN;
+  int train = (from->want & ZF_WANT_TRAIN) && zf_method_info(r->set.method)->trains;
   struct zf_model_opts opts = {.dtype = r->set.dtype,
                                .trained = (enum zf_dtype)r->set.trained_dtype,
                                .trainable = train ? r->set.trainable : NULL,
-                               .ntrainable = train ? r->set.ntrainable : 0};
+                               .ntrainable = train ? r->set.ntrainable : 0,
+                               .shapes = from->shapes};
   if (!rc && !from->make) rc = zf_model_hash_files(r->files_hash, dir);
   if (!rc) rc = zf_model_open(&r->model, dir, &opts);
   free(dir);
   return rc;
 }
 
-/* Floats that a backward pass over one micro-batch keeps: what every operation put out. */
-static int64_t saved_floats(const struct zf_run *r) {
-  const struct zf_plan *p = &r->model->plan;
-  const struct zf_config *c = &r->model->config;
-  int64_t tokens = r->lim.tokens / r->lim.streams, rows = r->lim.rows / r->lim.streams, n = 0;
-  for (int64_t i = 0; i < p->nop; i++) {
-    const struct zf_op *op = &p->op[i];
-    int64_t width = op->kind == ZF_OP_ATTENTION ? c->heads * c->head_dim
-                    : op->heads                 ? op->heads * op->n
-                                                : op->n;
-    n += width * (i < p->body ? tokens : rows);
+/* What passes of a method may get: its own batches, and single examples of the other sets. */
+static struct zf_limits limits_of(const struct zf_run *r, enum zf_method method) {
+  const struct zf_dataset *set[] = {r->data.train, r->data.dev, r->data.test};
+  int streams = zf_method_info(method)->streams;
+  if (!r->data.train) { /* evaluation alone: micro_batch examples of the largest set, one stream */
+    set[0] = r->data.test ? r->data.test : r->data.dev;
+    set[2] = r->data.dev;
+    set[1] = NULL;
+    streams = 1;
   }
-  return n + 2 * rows * c->vocab;
+  struct zf_limits lim = zf_score_limits(set, 3, r->set.micro_batch, streams);
+  lim.compute = r->set.compute;
+  if (zf_method_info(method)->rule >= 0 && method != r->set.method &&
+      lim.compute == ZF_COMPUTE_INT8)
+    lim.compute = ZF_COMPUTE_BF16; /* what it would compute in */
+  if (r->data.train) zf_forecast_limits(&lim, r->model, method);
+  return lim;
 }
 
-static void make_forecast(struct zf_run *r) {
-  struct zf_forecast *f = &r->forecast;
-  f->weights = r->model->mapped + r->model->copied;
-  f->trained = zf_params_bytes(&r->model->params, 1);
-  f->activations = zf_forward_bytes(r->model, &r->lim) + zf_scorer_bytes(&r->lim);
-  f->total = f->before + f->weights + f->activations;
-  if (f->total < zf_peak_rss()) f->total = zf_peak_rss(); /* reading the data took more */
-  f->adamw = f->before + 16 * zf_params_count(&r->model->params, 1) + f->weights - f->trained +
-             4 * saved_floats(r);
+int zf_run_forecast(struct zf_forecast *out, const struct zf_run *r, enum zf_method method,
+                    int checkpoint) {
+  struct zf_limits lim = limits_of(r, method);
+  int scores = !r->data.train || r->data.dev || r->data.test ||
+               r->data.train->type == ZF_TASK_CLASSIFICATION;
+  return zf_forecast_make(out, r->model, &lim, method, checkpoint, scores, r->forecast.before);
+}
+
+static int make_forecast(struct zf_run *r) {
+  enum zf_method method = r->data.train ? r->set.method : ZF_METHOD_INFERENCE;
+  int rc = zf_run_forecast(&r->forecast, r, method, r->set.first.checkpoint);
+  if (r->forecast.total < zf_peak_rss())
+    r->forecast.total = zf_peak_rss(); /* reading the data took more */
+  return rc;
 }
 
 static int check_memory(const struct zf_run *r) {
@@ -100,17 +112,12 @@ static int open_run(struct zf_run **out, const struct zf_conf *conf, const struc
   zf_kern_threads(r->set.threads ? r->set.threads : zf_cpu_cores());
   if ((rc = open_model(r, from))) goto fail;
   count_steps(r);
-  const struct zf_dataset *set[] = {r->data.train, r->data.dev, r->data.test};
-  int streams = ZF_MAXSTREAM;
-  if (!r->data.train) { /* evaluation alone: micro_batch examples of the largest set, one stream */
-    set[0] = r->data.test ? r->data.test : r->data.dev;
-    set[2] = r->data.dev;
-    set[1] = NULL;
-    streams = 1;
+  r->lim = limits_of(r, r->set.method);
+  if ((rc = make_forecast(r))) goto fail;
+  if (from->shapes) {
+    *out = r;
+    return 0;
   }
-  r->lim = zf_score_limits(set, 3, r->set.micro_batch, streams);
-  r->lim.compute = r->set.compute;
-  make_forecast(r);
   if ((rc = check_memory(r))) goto fail;
   if ((rc = zf_forward_new(&r->fwd, r->model, &r->lim))) goto fail;
   if ((rc = zf_scorer_new(&r->scorer, r->fwd, &r->lim))) goto fail;
@@ -119,6 +126,9 @@ static int open_run(struct zf_run **out, const struct zf_conf *conf, const struc
   r->score = zf_calloc(ZF_MAXSTREAM * r->set.micro_batch, sizeof *r->score);
   rc = ZF_ENOMEM;
   if (!r->index || !r->score) goto fail;
+  int back = r->data.train && zf_method_info(r->set.method)->rule >= 0;
+  rc = back ? zf_backprop_new(&r->backprop, r) : 0;
+  if (rc) goto fail;
   *out = r;
   return 0;
 fail:
@@ -132,11 +142,18 @@ int zf_run_open(struct zf_run **out, const struct zf_conf *conf, unsigned want) 
 
 int zf_run_open_made(struct zf_run **out, const struct zf_conf *conf, zf_run_maker make,
                      void *ctx) {
-  return open_run(out, conf, &(struct source){ZF_WANT_TRAIN, make, ctx});
+  return open_run(out, conf, &(struct source){ZF_WANT_TRAIN, make, ctx, 0});
+}
+
+int zf_run_open_shapes(struct zf_run **out, const struct zf_conf *conf, zf_run_maker make,
+                       void *ctx) {
+  unsigned want = make ? ZF_WANT_TRAIN : ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST;
+  return open_run(out, conf, &(struct source){want, make, ctx, 1});
 }
 
 void zf_run_free(struct zf_run *r) {
   if (!r) return;
+  zf_backprop_free(r->backprop);
   free(r->score);
   free(r->index);
   zf_scorer_free(r->scorer);

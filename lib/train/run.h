@@ -4,18 +4,9 @@
 
 #include "eval/metrics.h"
 #include "train/data.h"
+#include "train/forecast.h"
 
-/* Bytes by kind.  `total` is what peak resident memory is expected to be. */
-struct zf_forecast {
-  int64_t weights;     /* held or mapped */
-  int64_t trained;     /* of these, trained */
-  int64_t activations; /* arena of the passes and of packing */
-  int64_t before;      /* resident before the model was opened: program, tokenizer, data */
-  int64_t total;
-  int64_t adamw; /* estimate of what AdamW would hold: weights, gradients and two moments in
-                    f32, the output of every operation for the backward pass, logits and their
-                    gradient */
-};
+struct zf_backprop;
 
 struct zf_run {
   struct zf_settings set;
@@ -26,6 +17,7 @@ struct zf_run {
   struct zf_limits lim;
   struct zf_forward *fwd;
   struct zf_scorer *scorer;
+  struct zf_backprop *backprop; /* NULL: mezo, or no training */
   struct zf_forecast forecast;
   char base_hash[33];     /* of the weights as they are held at the start */
   char files_hash[33];    /* of config.json and the tokenizer's files */
@@ -44,7 +36,16 @@ int zf_run_open(struct zf_run **out, const struct zf_conf *conf, unsigned want);
 typedef int (*zf_run_maker)(void *ctx, struct zf_run_data *out, const struct zf_settings *s,
                             const struct zf_config *c);
 int zf_run_open_made(struct zf_run **out, const struct zf_conf *conf, zf_run_maker make, void *ctx);
+
+/* The same without weights and memory for passes, to forecast from: nothing can be run.  `make`
+ * NULL: data from files.  memory_limit is not looked at. */
+int zf_run_open_shapes(struct zf_run **out, const struct zf_conf *conf, zf_run_maker make,
+                       void *ctx);
 void zf_run_free(struct zf_run *r); /* takes NULL */
+
+/* What another method would need on this run's model, data and batch. */
+int zf_run_forecast(struct zf_forecast *out, const struct zf_run *r, enum zf_method method,
+                    int checkpoint);
 
 /* The learning rate of step 1, 2, ...: warm-up, then constant, linear or cosine to 0. */
 double zf_lr_at(const struct zf_settings *s, int64_t step, int64_t steps);

@@ -254,12 +254,15 @@ int zf_rundir_status(const struct zf_rundir *d, const struct zf_run *r,
                 o->seconds, zf_cpu_brand(), zf_cpu_names(names, zf_cpu_flags()));
   zf_buf_printf(&b, "  \"compute\": \"%s\",\n  \"kernels\": \"%s\",\n  \"zo_eps\": %.9g,\n",
                 zf_compute_name(r->set.compute), zf_kern_name(r->set.compute), r->set.zo.eps);
+  zf_buf_printf(&b, "  \"method\": \"%s\",\n", zf_method_info(r->set.method)->name);
   zf_buf_printf(&b, "  \"threads\": %d,\n  \"noise\": %d,\n", zf_kern_nthreads(), ZF_NOISE_ID);
   zf_buf_printf(&b, "  \"base_hash\": \"%s\",\n  \"data_hash\": \"%s\",\n", r->base_hash,
                 r->data.hash);
   zf_buf_printf(&b, "  \"parameters\": %lld,\n  \"trained_parameters\": %lld,\n",
                 (long long)zf_params_count(&r->model->params, 0),
                 (long long)zf_params_count(&r->model->params, 1));
+  zf_buf_printf(&b, "  \"gradient_bytes\": %lld,\n  \"optimizer_bytes\": %lld,\n",
+                (long long)f->gradients, (long long)f->optimizer);
   zf_buf_printf(&b, "  \"weights_bytes\": %lld,\n  \"activation_bytes\": %lld,\n",
                 (long long)f->weights, (long long)f->activations);
   zf_buf_printf(&b, "  \"forecast_bytes\": %lld,\n  \"peak_rss_bytes\": %lld", (long long)f->total,

@@ -40,8 +40,8 @@ const struct zf_conf_key zf_train_keys[] = {
     {"save_dtype", ZF_CONF_ENUM, "auto", "dtype of the saved model; auto: as trained",
      .choices = "auto|f32|f16|bf16", .later = 1},
     {"compute", ZF_CONF_ENUM, "auto",
-     "arithmetic of the matrix products; auto: bf16 where the processor has it and zo_eps is auto, "
-     "3e-3 or more, else f32",
+     "arithmetic of the matrix products; auto: bf16 where the processor has it and mezo's zo_eps is "
+     "auto, 3e-3 or more, else f32",
      .choices = "auto|f32|bf16|int8", .later = 1},
     {"trainable", ZF_CONF_STRS, "*", "globs over tensor names: which parameters train"},
     {"threads", ZF_CONF_INT, "auto", "auto: physical cores, or one while that is faster", .min = 1,
@@ -69,6 +69,8 @@ const struct zf_conf_key zf_train_keys[] = {
     {"add_eos", ZF_CONF_ENUM, "auto", "end completions and texts with EOS; auto: if there is one",
      .choices = "auto|true|false"},
 
+    {"method", ZF_CONF_ENUM, "mezo",
+     "how gradients are had: two forward passes, or backpropagation", .choices = ZF_METHOD_WORDS},
     {"learning_rate", ZF_CONF_NUM, NULL, "step size", .min = 0, .max = 1e6, .required = 1},
     {"lr_scheduler", ZF_CONF_ENUM, "constant", "after the warm-up",
      .choices = "constant|linear|cosine"},
@@ -93,6 +95,18 @@ const struct zf_conf_key zf_train_keys[] = {
      .max = ZF_ZO_MAXPROBES},
     {"zo_direction", ZF_CONF_ENUM, "gaussian", "distribution of z",
      .choices = "gaussian|rademacher"},
+
+    {"adam_beta1", ZF_CONF_NUM, "0.9", "adamw: decay of the gradient's mean", .min = 0,
+     .max = 0.999999},
+    {"adam_beta2", ZF_CONF_NUM, "0.999", "adamw: decay of its square's mean", .min = 0,
+     .max = 0.9999999},
+    {"adam_epsilon", ZF_CONF_NUM, "1e-8", "adamw: added to the root", .min = 0, .max = 1},
+    {"momentum", ZF_CONF_NUM, "0.9", "sgd_momentum: share of the last update kept", .min = 0,
+     .max = 0.999999},
+    {"max_grad_norm", ZF_CONF_NUM, NULL, "backpropagation: longer gradients are cut to it",
+     .min = 1e-12, .max = 1e12},
+    {"gradient_checkpointing", ZF_CONF_BOOL, "false",
+     "backpropagation: keep the inputs of layers alone, run a layer again for its derivatives"},
 
     {"eval_steps", ZF_CONF_INT, "auto", "steps between dev scores; auto: a fifth of the run",
      .min = 1, .max = 1e12, .choices = "auto|never", .later = 1},
@@ -133,9 +147,15 @@ static int choice(const struct zf_conf *c, const char *key, const char *words) {
   return -1;
 }
 
+static enum zf_method method_of(const struct zf_conf *c) {
+  return (enum zf_method)choice(c, "method", ZF_METHOD_WORDS "|inference");
+}
+
 static enum zf_compute compute_of(const struct zf_conf *c) {
   int v = choice(c, "compute", "auto|f32|bf16|int8");
-  return v ? (enum zf_compute)(v - 1) : zf_compute_auto(zf_conf_num(c, "zo_eps", INFINITY));
+  if (v) return (enum zf_compute)(v - 1);
+  if (method_of(c) != ZF_METHOD_MEZO) return ZF_COMPUTE_F32;
+  return zf_compute_auto(zf_conf_num(c, "zo_eps", INFINITY));
 }
 
 static int dtype_of(const struct zf_conf *c, const char *key) {
@@ -233,6 +253,15 @@ static int fill_optimizer(struct zf_settings *s, const struct zf_conf *c) {
   s->micro_batch = zf_conf_int(c, "micro_batch_size", 16);
   s->accumulation = zf_conf_int(c, "gradient_accumulation_steps", 1);
   s->seed = (uint64_t)zf_conf_int(c, "seed", 42);
+  s->method = method_of(c);
+  s->first = (struct zf_first_order){
+      .beta1 = zf_conf_num(c, "adam_beta1", 0.9),
+      .beta2 = zf_conf_num(c, "adam_beta2", 0.999),
+      .eps = zf_conf_num(c, "adam_epsilon", 1e-8),
+      .momentum = zf_conf_num(c, "momentum", 0.9),
+      .clip = zf_conf_num(c, "max_grad_norm", 0),
+      .checkpoint = zf_conf_bool(c, "gradient_checkpointing"),
+  };
   s->zo = (struct zf_zo){
       .seed = s->seed,
       .eps = zf_conf_num(c, "zo_eps", zf_eps_least(s->compute)),
@@ -304,4 +333,33 @@ void zf_settings_free(struct zf_settings *s) {
     free(set[k]);
   }
   memset(s, 0, sizeof *s);
+}
+
+/* Which methods read a key; a key that is not here is read by all. */
+static const struct {
+  const char *key;
+  unsigned methods;
+} readers[] = {
+    {"zo_eps", 1u << ZF_METHOD_MEZO},
+    {"zo_probes", 1u << ZF_METHOD_MEZO},
+    {"zo_direction", 1u << ZF_METHOD_MEZO},
+    {"adam_beta1", 1u << ZF_METHOD_ADAMW},
+    {"adam_beta2", 1u << ZF_METHOD_ADAMW},
+    {"adam_epsilon", 1u << ZF_METHOD_ADAMW},
+    {"momentum", 1u << ZF_METHOD_MOMENTUM},
+    {"max_grad_norm", 1u << ZF_METHOD_SGD | 1u << ZF_METHOD_MOMENTUM | 1u << ZF_METHOD_ADAMW},
+    {"gradient_checkpointing",
+     1u << ZF_METHOD_SGD | 1u << ZF_METHOD_MOMENTUM | 1u << ZF_METHOD_ADAMW},
+};
+
+int zf_settings_idle(const struct zf_conf *c, enum zf_method method, const char **out, int most) {
+  int n = 0;
+  for (size_t i = 0; i < sizeof readers / sizeof *readers; i++) {
+    const char *key = readers[i].key;
+    if (readers[i].methods >> method & 1 || !zf_conf_has(c, key)) continue;
+    if (!strcmp(zf_conf_origin(c, key), "default")) continue;
+    if (n < most) out[n] = key;
+    n++;
+  }
+  return n;
 }

@@ -4,6 +4,7 @@
 
 #include "conf/conf.h"
 #include "task/dataset.h"
+#include "train/method.h"
 #include "zo/zo.h"
 
 enum zf_schedule { ZF_LR_CONSTANT, ZF_LR_LINEAR, ZF_LR_COSINE };
@@ -13,6 +14,14 @@ enum zf_best { ZF_BEST_LOSS, ZF_BEST_ACCURACY, ZF_BEST_F1 };
 struct zf_data_file {
   char *path;
   struct zf_data_spec spec; /* sequence_len and eos are filled when model and tokenizer are known */
+};
+
+/* Of backpropagation. */
+struct zf_first_order {
+  double beta1, beta2, eps; /* adamw */
+  double momentum;          /* sgd_momentum */
+  double clip;              /* norm of the gradient at most; 0: any */
+  int checkpoint;           /* layers are run again instead of kept */
 };
 
 struct zf_settings {
@@ -32,7 +41,9 @@ struct zf_settings {
   int64_t sequence_len;        /* 0: the model's context */
   int add_eos;                 /* 1, 0, or -1: where the tokenizer has one */
 
+  enum zf_method method;
   struct zf_zo zo;
+  struct zf_first_order first;
   double lr, weight_decay, warmup_ratio, epochs;
   enum zf_schedule schedule;
   int64_t warmup, max_steps;         /* max_steps 0: by epochs */
@@ -64,5 +75,8 @@ double zf_eps_least(enum zf_compute c);
 int zf_settings_fill_step(struct zf_settings *s, const struct zf_conf *c);
 int zf_settings_fill(struct zf_settings *s, const struct zf_conf *c);
 void zf_settings_free(struct zf_settings *s);
+
+/* Keys that were set and that the method does not read, into out[most]; how many there are. */
+int zf_settings_idle(const struct zf_conf *c, enum zf_method method, const char **out, int most);
 
 #endif

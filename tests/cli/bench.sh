@@ -23,9 +23,13 @@ step() {
 
 case_ "list" 0 "$ZOFT" bench <<'END'
 step       a training step on random tokens, part by part
+memory     peak memory of inference, MeZO and backpropagation on a config
+time       seconds a step of the same
+energy     joules a step of the same, where the processor tells
+learning   dev scores of MeZO and AdamW by forward passes, seconds and joules
 END
 case_ "list, json" 0 "$ZOFT" bench --json <<'END'
-{"benches": ["step"]}
+{"benches": ["step", "memory", "time", "energy", "learning"]}
 END
 step "all tokens" sequence_len=16 compute=f32 threads=1
 check "all tokens: 64 tokens" test "$(number tokens)" = 64

@@ -1,0 +1,75 @@
+/* zoft init: a model of random weights, to be pretrained. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "load.h"
+#include "model/model.h"
+#include "ui.h"
+
+static const char *out, *tokenizer, *dtype = "f32";
+static int64_t seed = 42;
+
+static const struct zc_opt options[] = {
+    {"out", 0, ZC_STR, "DIR", "the model directory that is written", &out},
+    {"tokenizer", 0, ZC_STR, "DIR", "its tokenizer's files are copied", &tokenizer},
+    {"dtype", 0, ZC_STR, "TYPE", "f32, f16 or bf16 (f32)", &dtype},
+    {"seed", 0, ZC_INT, "N", "of the weights (42)", &seed},
+    {0},
+};
+
+static int copy_tokenizer(void) {
+  int n, rc = 0, copied = 0;
+  const char *const *name = zf_model_beside(&n);
+  for (int i = 0; tokenizer && !rc && i < n; i++) {
+    char *from = zf_path_join(tokenizer, name[i]), *to = zf_path_join(out, name[i]);
+    rc = from && to ? 0 : ZF_ENOMEM;
+    if (!rc && zf_exists(from)) {
+      rc = zf_copy_file(from, to);
+      copied++;
+    }
+    free(from);
+    free(to);
+  }
+  if (!rc && tokenizer && !copied)
+    rc = zf_error(ZF_EUSAGE, "--tokenizer: %s has no file of a tokenizer", tokenizer);
+  return rc;
+}
+
+static int run(const struct zc_args *a) {
+  struct zf_model *m = NULL;
+  struct zf_model_opts opts = {.dtype = -1};
+  int type = zf_dtype_by_name(dtype);
+  if (a->nword != 1 || a->nset)
+    return zf_error(ZF_EUSAGE, "expected a config.json: zoft init CONFIG.json --out DIR");
+  if (!out) return zf_error(ZF_EUSAGE, "--out: name the directory to write");
+  if (type < 0) return zf_error(ZF_EUSAGE, "--dtype: expected f32, f16 or bf16, found '%s'", dtype);
+  if (seed < 0) return zf_error(ZF_EUSAGE, "--seed: expected 0 or more");
+  if (zf_exists(out) && zf_dir_empty(out) != 1)
+    return zf_error(ZF_EUSAGE, "%s is not empty: name a directory that is, or none", out);
+  int rc = zf_model_init(a->word[0], out, (uint64_t)seed, (enum zf_dtype)type);
+  if (!rc) rc = copy_tokenizer();
+  if (!rc) rc = zf_model_open(&m, out, &opts);
+  if (!rc && zc_common.json)
+    printf("{\"parameters\": %lld, \"tensors\": %lld}\n", (long long)zf_params_count(&m->params, 0),
+           (long long)m->params.n);
+  else if (!rc)
+    printf("%s: %s, %lld parameters in %lld tensors\n", out, m->config.family->model_type,
+           (long long)zf_params_count(&m->params, 0), (long long)m->params.n);
+  zf_model_free(m);
+  return rc;
+}
+
+const struct zc_command zc_init = {
+    "init",
+    "write a model of random weights from a config.json",
+    "zoft init CONFIG.json --out DIR [options]",
+    "Matrices are normal with the config's initializer_range, norms 1, biases 0: a start for\n"
+    "pretraining with 'zoft train' and method: adamw. The same seed gives the same weights.\n\n"
+    "Examples:\n"
+    "  zoft init config.json --out models/new --tokenizer models/old\n"
+    "  zoft train configs/lm.yaml base_model=models/new method=adamw learning_rate=1e-3\n",
+    options,
+    run,
+};

@@ -1,0 +1,200 @@
+#include "report.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "ui.h"
+
+struct zc_cell *zc_report_row(struct zc_report *r) {
+  if (r->rows == r->cap) {
+    int cap = r->cap ? 2 * r->cap : 16;
+    struct zc_cell *p = realloc(r->cell, sizeof *p * (size_t)(cap * r->columns));
+    if (!p) return NULL;
+    r->cell = p;
+    r->cap = cap;
+  }
+  struct zc_cell *row = r->cell + r->rows++ * r->columns;
+  for (int i = 0; i < r->columns; i++) row[i] = (struct zc_cell){.v = NAN};
+  return row;
+}
+
+void zc_report_free(struct zc_report *r) {
+  free(r->cell);
+  r->cell = NULL;
+}
+
+/* A cell as a person reads it. */
+static const char *display(char out[96], const struct zc_column *c, const struct zc_cell *x) {
+  if (x->text[0] || c->kind == ZC_TEXT) return x->text;
+  if (!isfinite(x->v)) return "-";
+  if (c->kind == ZC_BYTES) return zf_human_bytes(out, x->v);
+  const char *format = c->kind == ZC_COUNT ? "%.0f" : c->kind == ZC_RATIO ? "%.2f" : "%.4g";
+  snprintf(out, 96, format, x->v);
+  return out;
+}
+
+static void as_table(const struct zc_report *r, struct zf_buf *out) {
+  int wide[16] = {0};
+  char text[96];
+  for (int i = -1; i < r->rows; i++)
+    for (int c = 0; c < r->columns; c++) {
+      const char *s =
+          i < 0 ? r->column[c].head : display(text, &r->column[c], &r->cell[i * r->columns + c]);
+      int n = (int)strlen(s);
+      if (n > wide[c]) wide[c] = n;
+    }
+  for (int i = -1; i < r->rows; i++) {
+    int total = 0;
+    for (int c = 0; c < r->columns; c++) {
+      const char *s =
+          i < 0 ? r->column[c].head : display(text, &r->column[c], &r->cell[i * r->columns + c]);
+      int last = c == r->columns - 1;
+      if (r->column[c].kind == ZC_TEXT)
+        zf_buf_printf(out, "%s%-*s", c ? "  " : "", last ? 0 : wide[c], s);
+      else
+        zf_buf_printf(out, "%s%*s", c ? "  " : "", wide[c], s);
+      total += wide[c] + (c ? 2 : 0);
+    }
+    zf_buf_putc(out, '\n');
+    for (int k = 0; i < 0 && k < total; k++) zf_buf_puts(out, "─");
+    if (i < 0) zf_buf_putc(out, '\n');
+  }
+  for (int i = 0; i < r->notes; i++) zf_buf_printf(out, "%s%s\n", i ? "" : "\n", r->note[i]);
+}
+
+static void as_md(const struct zc_report *r, struct zf_buf *out) {
+  char text[96];
+  for (int c = 0; c < r->columns; c++) zf_buf_printf(out, "| %s ", r->column[c].head);
+  zf_buf_puts(out, "|\n");
+  for (int c = 0; c < r->columns; c++)
+    zf_buf_puts(out, r->column[c].kind == ZC_TEXT ? "|---" : "|---:");
+  zf_buf_puts(out, "|\n");
+  for (int i = 0; i < r->rows; i++) {
+    for (int c = 0; c < r->columns; c++)
+      zf_buf_printf(out, "| %s ", display(text, &r->column[c], &r->cell[i * r->columns + c]));
+    zf_buf_puts(out, "|\n");
+  }
+  for (int i = 0; i < r->notes; i++) zf_buf_printf(out, "%s%s\n", i ? "" : "\n", r->note[i]);
+}
+
+/* RFC 4180: quoted where a comma or quote is inside. */
+static void as_csv(const struct zc_report *r, struct zf_buf *out) {
+  for (int c = 0; c < r->columns; c++) zf_buf_printf(out, "%s%s", c ? "," : "", r->column[c].key);
+  zf_buf_putc(out, '\n');
+  for (int i = 0; i < r->rows; i++) {
+    for (int c = 0; c < r->columns; c++) {
+      const struct zc_cell *x = &r->cell[i * r->columns + c];
+      if (c) zf_buf_putc(out, ',');
+      if (r->column[c].kind != ZC_TEXT) {
+        if (isfinite(x->v)) zf_buf_printf(out, "%.9g", x->v);
+        continue;
+      }
+      int quoted = strpbrk(x->text, ",\"\n") != NULL;
+      if (quoted) zf_buf_putc(out, '"');
+      for (const char *s = x->text; *s; s++) {
+        if (*s == '"') zf_buf_putc(out, '"');
+        zf_buf_putc(out, *s);
+      }
+      if (quoted) zf_buf_putc(out, '"');
+    }
+    zf_buf_putc(out, '\n');
+  }
+}
+
+static void as_json(const struct zc_report *r, struct zf_buf *out) {
+  zf_buf_puts(out, "{\"rows\": [");
+  for (int i = 0; i < r->rows; i++) {
+    int n = 0;
+    zf_buf_puts(out, i ? ", {" : "{");
+    for (int c = 0; c < r->columns; c++) {
+      const struct zc_cell *x = &r->cell[i * r->columns + c];
+      int text = r->column[c].kind == ZC_TEXT;
+      if (!text && !isfinite(x->v)) continue; /* JSON has no NaN */
+      zf_buf_printf(out, "%s\"%s\": ", n++ ? ", " : "", r->column[c].key);
+      if (text)
+        zc_json_text(out, x->text, strlen(x->text));
+      else
+        zf_buf_printf(out, "%.9g", x->v);
+    }
+    zf_buf_putc(out, '}');
+  }
+  zf_buf_puts(out, "], \"notes\": [");
+  for (int i = 0; i < r->notes; i++) {
+    if (i) zf_buf_puts(out, ", ");
+    zc_json_text(out, r->note[i], strlen(r->note[i]));
+  }
+  zf_buf_puts(out, "]}\n");
+}
+
+static const char style[] =
+    "<style>body{font:15px/1.5 system-ui,sans-serif;max-width:1120px;margin:2em auto;padding:0 1em;"
+    "color:#222;background:#fff}table{border-collapse:collapse;width:100%;font-size:14px}"
+    "th,td{padding:4px 8px;border-bottom:1px solid #ddd;text-align:right;white-space:nowrap}"
+    "th.l,td.l{text-align:left}th{border-bottom:2px solid "
+    "#888}svg{width:100%;max-width:820px;display:block;margin:1.5em 0 0}"
+    ".wide{overflow-x:auto}p{color:#444}";
+
+static void as_html(const struct zc_report *r, struct zf_buf *out) {
+  char text[96];
+  zf_buf_puts(out, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n<title>");
+  zc_html_text(out, r->title);
+  zf_buf_puts(out, "</title>\n<meta name=\"viewport\" content=\"width=device-width\">\n");
+  zf_buf_puts(out, style);
+  zf_buf_puts(out, zc_plot_style);
+  zf_buf_puts(out, "</style>\n");
+  zf_buf_puts(out, "</head><body>\n<h1>");
+  zc_html_text(out, r->title);
+  zf_buf_puts(out, "</h1>\n<div class=\"wide\"><table>\n<tr>");
+  for (int c = 0; c < r->columns; c++) {
+    zf_buf_puts(out, r->column[c].kind == ZC_TEXT ? "<th class=\"l\">" : "<th>");
+    zc_html_text(out, r->column[c].head);
+    zf_buf_puts(out, "</th>");
+  }
+  zf_buf_puts(out, "</tr>\n");
+  for (int i = 0; i < r->rows; i++) {
+    zf_buf_puts(out, "<tr>");
+    for (int c = 0; c < r->columns; c++) {
+      zf_buf_puts(out, r->column[c].kind == ZC_TEXT ? "<td class=\"l\">" : "<td>");
+      zc_html_text(out, display(text, &r->column[c], &r->cell[i * r->columns + c]));
+      zf_buf_puts(out, "</td>");
+    }
+    zf_buf_puts(out, "</tr>\n");
+  }
+  zf_buf_puts(out, "</table></div>\n");
+  for (int i = 0; i < r->notes; i++) {
+    zf_buf_puts(out, "<p>");
+    zc_html_text(out, r->note[i]);
+    zf_buf_puts(out, "</p>\n");
+  }
+  for (int i = 0; i < r->plots; i++) zc_plot_svg(&r->plot[i], 0, out);
+  zf_buf_puts(out, "</body></html>\n");
+}
+
+/* The first plot alone. */
+static void as_svg(const struct zc_report *r, struct zf_buf *out) {
+  if (r->plots) zc_plot_svg(&r->plot[0], 1, out);
+}
+
+static const struct {
+  const char *name;
+  void (*write)(const struct zc_report *r, struct zf_buf *out);
+} formats[] = {
+    {"table", as_table}, {"md", as_md},     {"csv", as_csv},
+    {"json", as_json},   {"html", as_html}, {"svg", as_svg},
+};
+enum { FORMATS = sizeof formats / sizeof *formats };
+
+int zc_report_check(const char *format) {
+  for (int i = 0; i < FORMATS; i++)
+    if (!strcmp(format, formats[i].name)) return 0;
+  return zf_error(ZF_EUSAGE, "-o expects one of table, md, csv, json, html, svg, found '%s'",
+                  format);
+}
+
+void zc_report_write(const struct zc_report *r, const char *format, struct zf_buf *out) {
+  for (int i = 0; i < FORMATS; i++)
+    if (!strcmp(format, formats[i].name)) formats[i].write(r, out);
+}

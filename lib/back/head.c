@@ -1,0 +1,83 @@
+/* The output head in reverse: pieces of rows, so that [rows, vocabulary] is never whole. */
+#include <string.h>
+
+#include "back/back_internal.h"
+#include "kern/tile.h"
+
+static enum zf_reg out_reg(const struct zf_back *k) {
+  return k->m->plan.width[ZF_REG_G] ? ZF_REG_G : ZF_REG_F;
+}
+
+/* What the tail left, for every wanted row. */
+static const float *output(const struct zf_back *k, int64_t *ld) {
+  const struct zf_plan *p = &k->m->plan;
+  int32_t v = p->nop > p->body ? k->tape.node[p->nop - 1].dst : k->tape.gathered;
+  *ld = k->tape.value[v].ld;
+  return zf_back_value(k, v);
+}
+
+static void bind_output(struct zf_back *k) {
+  int64_t ld;
+  const float *x = output(k, &ld);
+  zf_forward_bind(k->f, out_reg(k), (float *)x, ld);
+}
+
+void zf_back_lse(struct zf_back *k, const int32_t *target, double *lse, double *logit) {
+  bind_output(k);
+  zf_forward_lse(k->f, target, lse, logit);
+}
+
+void zf_back_at(struct zf_back *k, const int32_t *ids, int64_t n, float *out) {
+  bind_output(k);
+  zf_forward_logits_at(k->f, ids, n, out);
+}
+
+/* Logits of rows r0..r0+n become their gradients. */
+static void differentiate(struct zf_back *k, int64_t r0, int64_t n, const int32_t *target,
+                          const float *coef, const double *lse) {
+  int64_t V = k->m->config.vocab;
+  int team = zf_tile_team(n * V * 4);
+#pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
+  for (int64_t i = 0; i < n; i++) {
+    float *y = k->logits + i * V, c = target[r0 + i] >= 0 ? coef[r0 + i] : 0;
+    k->rows->logits(y, (float)lse[r0 + i], c, V);
+    if (target[r0 + i] >= 0) y[target[r0 + i]] += c;
+  }
+}
+
+void zf_back_rows(struct zf_back *k, const int32_t *target, const float *coef, double *lse,
+                  double *logit) {
+  const struct zf_model *m = k->m;
+  struct zf_weight w = zf_forward_table(k->f, m->plan.head);
+  struct zf_streams one = {.n = 1};
+  enum zf_reg out = out_reg(k);
+  float *g = zf_back_gradient(k, m->plan.head);
+  int64_t ld, V = w.out;
+  const float *x = output(k, &ld);
+  for (int64_t r = 0; r < k->b->R; r += k->piece) {
+    int64_t n = zf_back_least(k->b->R - r, k->piece);
+    zf_gemm(k->logits, V, x + r * ld, ld, n, &w, &one, NULL, 0, 0);
+    zf_head_take(lse + r, logit + r, k->logits, V, n, V, target + r);
+    differentiate(k, r, n, target, coef, lse);
+    if (g) zf_back_product(k, g, k->logits, V, V, x + r * ld, ld, w.in, n);
+    zf_back_input(k, k->d[out] + r * k->ld[out], k->ld[out], k->logits, V, n, w, 1);
+  }
+}
+
+void zf_back_slope_at(struct zf_back *k, const int32_t *ids, int64_t n, const float *slope) {
+  struct zf_weight w = zf_forward_table(k->f, k->m->plan.head);
+  struct zf_streams one = {.n = 1};
+  enum zf_reg out = out_reg(k);
+  float *g = zf_back_gradient(k, k->m->plan.head), *row = k->turned;
+  int64_t ld;
+  const float *x = output(k, &ld);
+  for (int64_t i = 0; i < n; i++) { /* few ids: row by row */
+    zf_gather(row, w.in, ids + i, 1, &w, &one, 0);
+    for (int64_t r = 0; r < k->b->R; r++) {
+      float c = slope[r * n + i];
+      if (c == 0) continue;
+      k->rows->axpy(k->d[out] + r * k->ld[out], c, row, w.in);
+      if (g) k->rows->axpy(g + ids[i] * w.in, c, x + r * ld, w.in);
+    }
+  }
+}

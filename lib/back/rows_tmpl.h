@@ -1,0 +1,287 @@
+/* The row functions over sixteen lanes, in the vectors of the compiler; included by rows_base.c and
+ * x86/rows_*.c, which define ROWS_TABLE, the table's name.
+ *
+ * exp: Cephes' expf (Moshier), without fused products.  tanh and the logistic function from it;
+ * erf by Abramowitz and Stegun 7.1.26, absolute error 1.5e-7.  These are factors of derivatives:
+ * an error of 1e-7 in them is one of 1e-7 in the gradient. */
+#ifndef ZF_BACK_ROWS_TMPL_H
+#define ZF_BACK_ROWS_TMPL_H
+
+#include <math.h>
+#include <string.h>
+
+#include "back/rows.h"
+
+enum { L = 16 };
+typedef float vf __attribute__((vector_size(64)));
+typedef int32_t vi __attribute__((vector_size(64)));
+typedef vf vf_any __attribute__((aligned(4), may_alias));
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vf set(float x) {
+  return (vf){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+}
+
+/* The first n of sixteen elements, zeros behind. */
+INLINE vf load(const float *p, int64_t n) {
+  if (n >= L) return *(const vf_any *)p;
+  vf v = set(0);
+  memcpy(&v, p, (size_t)n * sizeof *p);
+  return v;
+}
+
+INLINE void store(float *p, vf v, int64_t n) {
+  if (n >= L)
+    *(vf_any *)p = v;
+  else
+    memcpy(p, &v, (size_t)n * sizeof *p);
+}
+
+INLINE vf choose(vi mask, vf a, vf b) {
+  return (vf)(((vi)a & mask) | ((vi)b & ~mask));
+}
+
+INLINE float fold(vf s) {
+  float t[L];
+  memcpy(t, &s, sizeof t);
+  for (int half = L / 2; half; half /= 2)
+    for (int l = 0; l < half; l++) t[l] += t[l + half];
+  return t[0];
+}
+
+INLINE vf vexp(vf x) {
+  const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+  x = choose(x > set(88.0f), set(88.0f), x);
+  x = choose(x < set(-87.0f), set(-87.0f), x);
+  vf k = x * set(1.44269504088896341f) + set(magic);
+  vi e = (vi)k - (vi)set(magic);
+  vf n = k - set(magic), r = x - n * set(0.693359375f) - n * set(-2.12194440e-4f);
+  vf p = set(1.9875691500e-4f);
+  p = p * r + set(1.3981999507e-3f);
+  p = p * r + set(8.3334519073e-3f);
+  p = p * r + set(4.1665795894e-2f);
+  p = p * r + set(1.6666665459e-1f);
+  p = p * r + set(5.0000001201e-1f);
+  p = p * r * r + r + set(1.0f);
+  return p * (vf)((e + 127) << 23);
+}
+
+INLINE vf vsqrt(vf x) {
+  float t[L];
+  memcpy(t, &x, sizeof t);
+  for (int i = 0; i < L; i++) t[i] = sqrtf(t[i]);
+  memcpy(&x, t, sizeof t);
+  return x;
+}
+
+/* --- norms --- */
+
+static void row_stats(float *mean, float *inv, const float *x, float eps, int center, int64_t n) {
+  vf s = set(0), q = set(0);
+  *mean = 0;
+  for (int64_t i = 0; center && i < n; i += L) s += load(x + i, n - i);
+  if (center) *mean = fold(s) / (float)n;
+  int64_t i = 0;
+  for (; i + L <= n; i += L) {
+    vf d = load(x + i, L) - set(*mean);
+    q += d * d;
+  }
+  float tail = 0;
+  for (; i < n; i++) tail += (x[i] - *mean) * (x[i] - *mean);
+  *inv = 1.0f / sqrtf((fold(q) + tail) / (float)n + eps);
+}
+
+static void row_norm(float *dx, const float *dy, const float *x, const float *w, float mean,
+                     float inv, int center, int add, int64_t n) {
+  vf a = set(0), b = set(0);
+  for (int64_t i = 0; i < n; i += L) {
+    vf d = load(dy + i, n - i);
+    if (w) d *= load(w + i, n - i);
+    a += d; /* behind the end d is 0 */
+    b += d * ((load(x + i, n - i) - set(mean)) * set(inv));
+  }
+  vf shift = set(center ? fold(a) / (float)n : 0), along = set(fold(b) / (float)n);
+  for (int64_t i = 0; i < n; i += L) {
+    vf d = load(dy + i, n - i), h = (load(x + i, n - i) - set(mean)) * set(inv);
+    if (w) d *= load(w + i, n - i);
+    vf g = set(inv) * (d - shift - h * along);
+    store(dx + i, add ? load(dx + i, n - i) + g : g, n - i);
+  }
+}
+
+static void row_norm_weight(float *dw, float *db, const float *dy, const float *x, float mean,
+                            float inv, int64_t n) {
+  for (int64_t i = 0; i < n; i += L) {
+    vf d = load(dy + i, n - i);
+    if (dw)
+      store(dw + i, load(dw + i, n - i) + d * ((load(x + i, n - i) - set(mean)) * set(inv)), n - i);
+    if (db) store(db + i, load(db + i, n - i) + d, n - i);
+  }
+}
+
+/* --- activations: *y = act(x), returned act'(x) --- */
+
+INLINE vf silu(vf x, vf *y) {
+  vf s = set(1) / (set(1) + vexp(-x));
+  *y = x * s;
+  return s * (set(1) + x * (set(1) - s));
+}
+
+INLINE vf gelu_tanh(vf x, vf *y) {
+  const float c = 0.7978845608028654f, k = 0.044715f;
+  vf u = set(c) * (x + set(k) * x * x * x);
+  vf t = set(1) - set(2) / (vexp(u + u) + set(1));
+  *y = set(0.5f) * x * (set(1) + t);
+  return set(0.5f) * (set(1) + t) +
+         set(0.5f) * x * (set(1) - t * t) * set(c) * (set(1) + set(3 * k) * x * x);
+}
+
+INLINE vf gelu_erf(vf x, vf *y) {
+  vi minus = x < set(0);
+  vf z = choose(minus, -x, x) * set(0.70710678118654752f), e = vexp(-z * z);
+  vf t = set(1) / (set(1) + set(0.3275911f) * z);
+  vf p = set(1.061405429f) * t - set(1.453152027f);
+  p = p * t + set(1.421413741f);
+  p = p * t - set(0.284496736f);
+  p = (p * t + set(0.254829592f)) * t;
+  vf half = set(0.5f) * p * e; /* half of erfc */
+  vf cdf = choose(minus, half, set(1) - half);
+  *y = x * cdf;
+  return cdf + x * e * set(0.39894228040143268f);
+}
+
+INLINE vf relu(vf x, vf *y) {
+  vi minus = x < set(0);
+  *y = choose(minus, set(0), x);
+  return choose(x > set(0), set(1), set(0)); /* at 0 as PyTorch: 0 */
+}
+
+INLINE void act(float *dg, float *du, const float *g, const float *u, const float *dy, int64_t n,
+                vf (*f)(vf x, vf *y)) {
+  for (int64_t i = 0; i < n; i += L) {
+    vf y, d = load(dy + i, n - i), slope = f(load(g + i, n - i), &y);
+    store(dg + i, u ? d * load(u + i, n - i) * slope : d * slope, n - i);
+    if (u) store(du + i, d * y, n - i);
+  }
+}
+
+#define ACT(name)                                                                                  \
+  static void row_##name(float *dg, float *du, const float *g, const float *u, const float *dy,    \
+                         int64_t n) {                                                              \
+    act(dg, du, g, u, dy, n, name);                                                                \
+  }
+ACT(silu)
+ACT(gelu_tanh)
+ACT(gelu_erf)
+ACT(relu)
+
+/* --- softmax, logits, rope --- */
+
+static void row_softmax(float *p, float *d, float by, float scale, int64_t n) {
+  vf s = set(0);
+  for (int64_t i = 0; i < n; i += L) {
+    vf q = load(p + i, n - i) * set(by);
+    store(p + i, q, n - i);
+    s += q * load(d + i, n - i);
+  }
+  vf sum = set(fold(s));
+  for (int64_t i = 0; i < n; i += L)
+    store(d + i, load(p + i, n - i) * (load(d + i, n - i) - sum) * set(scale), n - i);
+}
+
+static void row_logits(float *y, float lse, float c, int64_t n) {
+  for (int64_t i = 0; i < n; i += L)
+    store(y + i, set(-c) * vexp(load(y + i, n - i) - set(lse)), n - i);
+}
+
+static void row_rope(float *x, const float *cs, int64_t half) {
+  for (int64_t i = 0; i < half; i += L) {
+    int64_t n = half - i;
+    vf a = load(x + i, n), b = load(x + half + i, n);
+    vf c = load(cs + i, n), s = load(cs + half + i, n);
+    store(x + i, a * c + b * s, n);
+    store(x + half + i, b * c - a * s, n);
+  }
+}
+
+/* --- sums --- */
+
+static void row_add(float *y, const float *x, int64_t n) {
+  for (int64_t i = 0; i < n; i += L) store(y + i, load(y + i, n - i) + load(x + i, n - i), n - i);
+}
+
+static void row_axpy(float *y, float a, const float *x, int64_t n) {
+  for (int64_t i = 0; i < n; i += L)
+    store(y + i, load(y + i, n - i) + set(a) * load(x + i, n - i), n - i);
+}
+
+static double row_square(const float *x, int64_t n) {
+  double s[L] = {0}, sum = 0;
+  int64_t i = 0;
+  for (; i + L <= n; i += L)
+    for (int l = 0; l < L; l++) s[l] += (double)x[i + l] * (double)x[i + l];
+  for (; i < n; i++) s[0] += (double)x[i] * (double)x[i];
+  for (int l = 0; l < L; l++) sum += s[l];
+  return sum;
+}
+
+/* --- updates --- */
+
+static void row_sgd(float *w, float *g, float *m, float *v, const struct zf_optim_step *s,
+                    int64_t n) {
+  (void)m;
+  (void)v;
+  for (int64_t i = 0; i < n; i += L) {
+    vf x = load(w + i, n - i), d = load(g + i, n - i) * set(s->scale);
+    store(w + i, x - set(s->lr) * (d + set(s->decay) * x), n - i);
+    store(g + i, set(0), n - i);
+  }
+}
+
+static void row_momentum(float *w, float *g, float *m, float *v, const struct zf_optim_step *s,
+                         int64_t n) {
+  (void)v;
+  for (int64_t i = 0; i < n; i += L) {
+    vf x = load(w + i, n - i), d = load(g + i, n - i) * set(s->scale);
+    vf a = set(s->beta1) * load(m + i, n - i) + d + set(s->decay) * x;
+    store(m + i, a, n - i);
+    store(w + i, x - set(s->lr) * a, n - i);
+    store(g + i, set(0), n - i);
+  }
+}
+
+static void row_adamw(float *w, float *g, float *m, float *v, const struct zf_optim_step *s,
+                      int64_t n) {
+  for (int64_t i = 0; i < n; i += L) {
+    vf x = load(w + i, n - i), d = load(g + i, n - i) * set(s->scale);
+    vf a = set(s->beta1) * load(m + i, n - i) + set(1 - s->beta1) * d;
+    vf b = set(s->beta2) * load(v + i, n - i) + set(1 - s->beta2) * d * d;
+    store(m + i, a, n - i);
+    store(v + i, b, n - i);
+    x -= set(s->lr * s->decay) * x;
+    x -= set(s->lr) * (a * set(s->fix1)) / (vsqrt(b * set(s->fix2)) + set(s->eps));
+    store(w + i, x, n - i);
+    store(g + i, set(0), n - i);
+  }
+}
+
+const struct zf_back_rows ROWS_TABLE = {
+    .stats = row_stats,
+    .norm = row_norm,
+    .norm_weight = row_norm_weight,
+    .act = {[ZF_ACT_SILU] = row_silu,
+            [ZF_ACT_GELU_TANH] = row_gelu_tanh,
+            [ZF_ACT_GELU_ERF] = row_gelu_erf,
+            [ZF_ACT_RELU] = row_relu},
+    .softmax = row_softmax,
+    .logits = row_logits,
+    .rope = row_rope,
+    .add = row_add,
+    .axpy = row_axpy,
+    .square = row_square,
+    .update = {[ZF_OPTIM_SGD] = row_sgd,
+               [ZF_OPTIM_MOMENTUM] = row_momentum,
+               [ZF_OPTIM_ADAMW] = row_adamw},
+};
+
+#endif

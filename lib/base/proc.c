@@ -1,0 +1,128 @@
+#include "base/proc.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#if defined(__APPLE__)
+#include <mach-o/dyld.h>
+#endif
+
+#include "base/cpu.h"
+
+static const char *self(void) {
+#if defined(__APPLE__)
+  static char path[4096];
+  uint32_t n = sizeof path;
+  return _NSGetExecutablePath(path, &n) ? NULL : path;
+#else
+  return "/proc/self/exe";
+#endif
+}
+
+static int64_t rss_of(const struct rusage *u) {
+#if defined(__APPLE__)
+  return (int64_t)u->ru_maxrss;
+#else
+  return (int64_t)u->ru_maxrss * 1024;
+#endif
+}
+
+static double seconds(const struct timeval *t) {
+  return (double)t->tv_sec + 1e-6 * (double)t->tv_usec;
+}
+
+static int drain(int fd, struct zf_buf *out) {
+  char piece[4096];
+  for (;;) {
+    ssize_t n = read(fd, piece, sizeof piece);
+    if (n > 0)
+      zf_buf_add(out, piece, (size_t)n);
+    else if (n == 0)
+      return zf_buf_ok(out);
+    else if (errno != EINTR)
+      return zf_error(ZF_EIO, "cannot read what %s wrote: %s", self(), strerror(errno));
+  }
+}
+
+int zf_proc_self(struct zf_proc *p, struct zf_buf *out, const char *const *argv) {
+  int fd[2], state;
+  struct rusage u;
+  double start = zf_now();
+  const char *path = self();
+  memset(p, 0, sizeof *p);
+  if (!path || pipe(fd)) return zf_error(ZF_EIO, "cannot start a process: %s", strerror(errno));
+  fflush(NULL);
+  pid_t pid = fork();
+  if (pid < 0) {
+    close(fd[0]);
+    close(fd[1]);
+    return zf_error(ZF_EIO, "cannot start a process: %s", strerror(errno));
+  }
+  if (pid == 0) {
+    dup2(fd[1], 1);
+    close(fd[0]);
+    close(fd[1]);
+    execv(path, (char *const *)argv);
+    _exit(127);
+  }
+  close(fd[1]);
+  int rc = drain(fd[0], out);
+  close(fd[0]);
+  while (wait4(pid, &state, 0, &u) < 0)
+    if (errno != EINTR) return zf_error(ZF_EIO, "lost a process: %s", strerror(errno));
+  p->status = WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
+  p->peak_rss = rss_of(&u);
+  p->seconds = zf_now() - start;
+  p->cpu_seconds = seconds(&u.ru_utime) + seconds(&u.ru_stime);
+  return rc;
+}
+
+/* --- energy --- */
+
+#define RAPL "/sys/class/powercap/intel-rapl:"
+
+static int number_in(double *out, int package, const char *name) {
+  char path[128];
+  snprintf(path, sizeof path, RAPL "%d/%s", package, name);
+  FILE *f = fopen(path, "r");
+  if (!f) return errno;
+  int ok = fscanf(f, "%lf", out) == 1;
+  fclose(f);
+  return ok ? 0 : EIO;
+}
+
+void zf_energy_init(struct zf_energy *e) {
+  memset(e, 0, sizeof *e);
+#if !defined(__linux__)
+  snprintf(e->why, sizeof e->why, "RAPL counters are read on Linux alone");
+  return;
+#endif
+  for (; e->n < 8; e->n++) {
+    double micro;
+    int bad = number_in(&micro, e->n, "energy_uj");
+    if (bad && e->n == 0)
+      snprintf(e->why, sizeof e->why, RAPL "0/energy_uj: %s",
+               bad == ENOENT   ? "the machine shows no such counter"
+               : bad == EACCES ? "only root may read it"
+                               : strerror(bad));
+    if (bad) return;
+    e->last[e->n] = 1e-6 * micro;
+    if (number_in(&micro, e->n, "max_energy_range_uj")) micro = 0;
+    e->wrap[e->n] = 1e-6 * micro;
+  }
+}
+
+double zf_energy_read(struct zf_energy *e) {
+  if (!e->n) return -1;
+  for (int i = 0; i < e->n; i++) {
+    double now;
+    if (number_in(&now, i, "energy_uj")) return -1;
+    now *= 1e-6;
+    e->sum += now - e->last[i] + (now < e->last[i] ? e->wrap[i] : 0);
+    e->last[i] = now;
+  }
+  return e->sum;
+}

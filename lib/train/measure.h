@@ -1,0 +1,31 @@
+/* Some steps of a run, one after another, and what each costs. */
+#ifndef ZF_TRAIN_MEASURE_H
+#define ZF_TRAIN_MEASURE_H
+
+#include "base/proc.h"
+#include "train/run.h"
+
+/* Mean and standard deviation over steps. */
+struct zf_spread {
+  double mean, deviation;
+};
+
+struct zf_measure {
+  struct zf_spread seconds, joules; /* of a step; joules.mean < 0: not measurable, `why` */
+  char why[160];
+  double tokens; /* of a batch, mean over steps */
+  double loss;   /* of the last step */
+  int64_t steps; /* measured; one more before them warms up */
+};
+
+/* Takes a step by the run's method: inference is a plain forward pass with its loss. */
+int zf_measure_step(struct zf_run *r, int64_t step, double *loss);
+
+/* 1 + `steps` steps.  `stopped` (may be NULL): ZF_ESTOPPED when it says so. */
+int zf_measure_run(struct zf_measure *out, struct zf_run *r, int64_t steps,
+                   int (*stopped)(void *ctx), void *ctx);
+
+/* Tokens of the batch of step 1, 2, ...: run once, by one stream. */
+int64_t zf_measure_tokens(struct zf_run *r, int64_t step);
+
+#endif

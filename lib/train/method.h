@@ -1,0 +1,24 @@
+/* The ways to train, as a table. */
+#ifndef ZF_TRAIN_METHOD_H
+#define ZF_TRAIN_METHOD_H
+
+enum zf_method {
+  ZF_METHOD_MEZO,
+  ZF_METHOD_SGD,
+  ZF_METHOD_MOMENTUM,
+  ZF_METHOD_ADAMW,
+  ZF_METHOD_INFERENCE, /* no training at all: what the others are measured against */
+  ZF_METHODS
+};
+
+struct zf_method_info {
+  const char *name; /* as `method` in a config spells it */
+  int streams;      /* of its forward pass */
+  int trains;       /* weights are held to be changed */
+  int rule;         /* enum zf_optim_rule of backpropagation; -1: none */
+};
+
+const struct zf_method_info *zf_method_info(enum zf_method m);
+#define ZF_METHOD_WORDS "mezo|sgd|sgd_momentum|adamw"
+
+#endif

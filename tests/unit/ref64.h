@@ -1,0 +1,171 @@
+/* The forward pass of every family in double, plainly: what gradients are checked against.  Walks
+ * the plan as forward.c does, one register after another, with no kernel of the library. */
+#ifndef ZF_TESTS_REF64_H
+#define ZF_TESTS_REF64_H
+
+#include "unit/models.h"
+
+struct ref64 {
+  const struct zf_model *m;
+  double **w; /* [params] */
+  double *reg[ZF_REGS];
+  double *freq;
+};
+
+static inline double *doubles(int64_t n) {
+  double *p = zf_calloc(n, sizeof *p);
+  ck_assert_ptr_nonnull(p);
+  return p;
+}
+
+static inline void ref64_init(struct ref64 *x, const struct zf_model *m) {
+  x->m = m;
+  x->w = zf_calloc(m->params.n, sizeof *x->w);
+  for (int64_t i = 0; i < m->params.n; i++) {
+    const struct zf_param *p = &m->params.p[i];
+    float *f = zf_calloc(p->n, sizeof *f);
+    x->w[i] = doubles(p->n);
+    zf_to_f32(f, p->data, p->type, p->n);
+    for (int64_t e = 0; e < p->n; e++) x->w[i][e] = (double)f[e];
+    free(f);
+  }
+  x->freq = doubles(zf_config_rot(&m->config));
+  if (zf_config_rot(&m->config)) zf_rope_freqs(x->freq, zf_config_rot(&m->config), &m->config.rope);
+}
+
+static inline void ref64_free(struct ref64 *x) {
+  for (int64_t i = 0; i < x->m->params.n; i++) free(x->w[i]);
+  free(x->w);
+  free(x->freq);
+}
+
+static inline double act64(int act, double x) {
+  switch (act) {
+    case ZF_ACT_SILU:
+      return x / (1 + exp(-x));
+    case ZF_ACT_GELU_TANH:
+      return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case ZF_ACT_GELU_ERF:
+      return 0.5 * x * (1 + erf(x / sqrt(2)));
+    default:
+      return x < 0 ? 0 : x;
+  }
+}
+
+static inline void norm64(double *y, const double *x, const double *w, const double *b, int layer,
+                          double eps, int64_t n) {
+  double mean = 0, var = 0;
+  for (int64_t i = 0; layer && i < n; i++) mean += x[i] / (double)n;
+  for (int64_t i = 0; i < n; i++) var += (x[i] - mean) * (x[i] - mean) / (double)n;
+  for (int64_t i = 0; i < n; i++)
+    y[i] = (x[i] - mean) / sqrt(var + eps) * (w ? w[i] : 1) + (b ? b[i] : 0);
+}
+
+static inline void linear64(const struct ref64 *x, const struct zf_op *op, int64_t T) {
+  const int64_t *ld = x->m->plan.width;
+  int turned = x->m->config.family->transposed;
+  const double *w = x->w[op->weight], *b = op->bias < 0 ? NULL : x->w[op->bias];
+  for (int64_t t = 0; t < T; t++)
+    for (int64_t o = 0; o < op->n; o++) {
+      const double *in = x->reg[op->src] + t * ld[op->src] + op->src_col;
+      double *out = x->reg[op->dst] + t * ld[op->dst] + op->dst_col + o, sum = b ? b[o] : 0;
+      for (int64_t i = 0; i < op->k; i++)
+        sum += in[i] * (turned ? w[i * op->n + o] : w[o * op->k + i]);
+      *out = op->accumulate ? *out + sum : sum;
+    }
+}
+
+static inline void attention64(const struct ref64 *x, const struct zf_op *op,
+                               const struct zf_batch *b) {
+  const struct zf_config *c = &x->m->config;
+  int64_t D = c->head_dim, qw = c->heads * D, kw = c->kv_heads * D;
+  int64_t ldz = x->m->plan.width[op->src], ldo = x->m->plan.width[op->dst];
+  for (int64_t g = 0; g < b->nseg; g++)
+    for (int64_t i = 0; i < b->seg[g].len; i++)
+      for (int64_t h = 0; h < c->heads; h++) {
+        const struct zf_segment *s = &b->seg[g];
+        const double *q = x->reg[op->src] + (s->start + i) * ldz + h * D;
+        double *o = x->reg[op->dst] + (s->start + i) * ldo + h * D, p[64], sum = 0;
+        int64_t n = s->plen + i + 1, kv = h / (c->heads / c->kv_heads);
+        for (int64_t d = 0; d < D; d++) o[d] = 0;
+        for (int64_t j = 0; j < n; j++) {
+          int64_t row = j < s->plen ? s->pstart + j : s->start + j - s->plen;
+          const double *k = x->reg[op->src] + row * ldz + qw + kv * D;
+          p[j] = 0;
+          for (int64_t d = 0; d < D; d++) p[j] += q[d] * k[d];
+          sum += p[j] = exp(p[j] * (double)op->scale);
+        }
+        for (int64_t j = 0; j < n; j++) {
+          int64_t row = j < s->plen ? s->pstart + j : s->start + j - s->plen;
+          const double *v = x->reg[op->src] + row * ldz + qw + kw + kv * D;
+          for (int64_t d = 0; d < D; d++) o[d] += p[j] / sum * v[d];
+        }
+      }
+}
+
+static inline void rope64(const struct ref64 *x, const struct zf_op *op, const struct zf_batch *b) {
+  int64_t half = zf_config_rot(&x->m->config) / 2, ld = x->m->plan.width[op->src];
+  for (int64_t t = 0; t < b->T; t++)
+    for (int64_t h = 0; h < op->heads; h++)
+      for (int64_t i = 0; i < half; i++) {
+        double *p = x->reg[op->src] + t * ld + op->src_col + h * op->n + i, a = p[0], e = p[half];
+        double angle = b->pos[t] * x->freq[i];
+        p[0] = a * cos(angle) - e * sin(angle);
+        p[half] = e * cos(angle) + a * sin(angle);
+      }
+}
+
+static inline void op64(const struct ref64 *x, const struct zf_op *op, const struct zf_batch *b,
+                        int64_t T) {
+  const struct zf_config *c = &x->m->config;
+  const int64_t *ld = x->m->plan.width;
+  const double *w = op->weight < 0 ? NULL : x->w[op->weight];
+  const double *bias = op->bias < 0 ? NULL : x->w[op->bias];
+  for (int64_t t = 0; t < T; t++) {
+    double *src = x->reg[op->src] + t * ld[op->src] + op->src_col;
+    double *dst = x->reg[op->dst] + t * ld[op->dst] + op->dst_col;
+    if (op->kind == ZF_OP_EMBED)
+      for (int64_t i = 0; i < op->n; i++) dst[i] = w[b->id[t] * op->n + i];
+    if (op->kind == ZF_OP_POSITION)
+      for (int64_t i = 0; i < op->n; i++) dst[i] += w[(b->pos[t] + op->offset) * op->n + i];
+    if (op->kind == ZF_OP_NORM)
+      norm64(dst, src, w, bias, c->family->norm == ZF_NORM_LAYER, c->norm_eps, op->n);
+    for (int64_t h = 0; op->kind == ZF_OP_HEADNORM && h < op->heads; h++)
+      norm64(src + h * op->n, src + h * op->n, w, NULL, 0, c->norm_eps, op->n);
+    for (int64_t i = 0; op->kind == ZF_OP_ACT && i < op->n; i++)
+      dst[i] = act64(c->act, src[i]) * (op->gated ? src[op->n + i] : 1);
+  }
+  if (op->kind == ZF_OP_LINEAR) linear64(x, op, T);
+  if (op->kind == ZF_OP_ROPE) rope64(x, op, b);
+  if (op->kind == ZF_OP_ATTENTION) attention64(x, op, b);
+}
+
+/* sum of coef[r] log p(target[r]) over wanted rows, and of slope[r][k] logit of ids[k]. */
+static inline double ref64_loss(struct ref64 *x, const struct zf_batch *b, const int32_t *target,
+                                const float *coef, const int32_t *ids, int64_t nid,
+                                const float *slope) {
+  const struct zf_plan *p = &x->m->plan;
+  int64_t C = x->m->config.hidden, E = x->m->config.embed_dim, V = x->m->config.vocab;
+  for (int r = 0; r < ZF_REGS; r++)
+    x->reg[r] = doubles((b->T > b->R ? b->T : b->R) * (p->width[r] ? p->width[r] : 1));
+  for (int64_t i = 0; i < p->body; i++) op64(x, &p->op[i], b, b->T);
+  for (int64_t r = 0; r < b->R; r++)
+    memcpy(x->reg[ZF_REG_F] + r * C, x->reg[ZF_REG_X] + b->row[r] * C, sizeof(double) * (size_t)C);
+  for (int64_t i = p->body; i < p->nop; i++) op64(x, &p->op[i], b, b->R);
+  double loss = 0, *y = doubles(V), *out = x->reg[p->width[ZF_REG_G] ? ZF_REG_G : ZF_REG_F];
+  for (int64_t r = 0; r < b->R; r++) {
+    double sum = 0;
+    for (int64_t v = 0; v < V; v++) {
+      y[v] = 0;
+      for (int64_t i = 0; i < E; i++) y[v] += out[r * E + i] * x->w[p->head][v * E + i];
+      sum += exp(y[v]);
+    }
+    if (target[r] >= 0) loss += (double)coef[r] * (y[target[r]] - log(sum));
+    for (int64_t k = 0; k < nid; k++) loss += (double)slope[r * nid + k] * y[ids[k]];
+  }
+  free(y);
+  for (int r = 0; r < ZF_REGS; r++) free(x->reg[r]);
+  return loss;
+}
+
+#endif
