@@ -156,7 +156,7 @@ max_steps: 1000  # configs/demo.yaml:34:12
 micro_batch_size: 16  # configs/demo.yaml:35:19
 gradient_accumulation_steps: 1  # configs/demo.yaml:36:30
 seed: 42  # configs/demo.yaml:37:7
-zo_eps: 1e-3  # configs/demo.yaml:28:9
+zo_eps: auto  # configs/demo.yaml:28:9
 zo_probes: 1  # configs/demo.yaml:29:12
 zo_direction: gaussian  # configs/demo.yaml:30:15
 adam_beta1: 0.9  # default
