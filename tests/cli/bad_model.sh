@@ -92,7 +92,7 @@ END
 broken
 rm "$T"/m/tokenizer*
 case_ "no tokenizer" 2 train <<'END'
-zoft: TMP/m: no tokenizer: neither tokenizer.json nor vocab.json with merges.txt
+zoft: TMP/m: no tokenizer: none of tokenizer.json, vocab.json with merges.txt, tokenizer.model, vocab.txt
 END
 broken
 : >"$T/empty.jsonl"
