@@ -193,7 +193,7 @@ case_ "generate" 0 "$ZOFT" generate $DEMO/model --prompt 'The film was' -n 12 <<
 The film was a mistake. The film is set in 
 END
 case_ "generate up to a text" 0 "$ZOFT" generate $DEMO/model --prompt 'The film was' -n 12 --stop ' The' <<'END'
-The film was a joke.
+The film was a mistake.
 END
 case_ "generate, no effect" 2 "$ZOFT" generate $DEMO/model --prompt 'The film was' --min-p 0.1 <<'END'
 zoft: --top-k, --top-p and --min-p have no effect at --temperature 0
