@@ -10,7 +10,8 @@
 
 static const char *prompt = "", *compute;
 static int64_t max_new = 64, top_k, seed = 42, number = 1;
-static double temperature, top_p = 1;
+static double temperature, top_p = 1, min_p, repetition = 1;
+static const char *stop;
 static int no_special;
 
 static const struct zc_opt options[] = {
@@ -19,6 +20,11 @@ static const struct zc_opt options[] = {
     {"temperature", 't', ZC_NUM, "X", "0: the likeliest token each time (0)", &temperature},
     {"top-k", 0, ZC_INT, "K", "sample among the K likeliest (0: all)", &top_k},
     {"top-p", 0, ZC_NUM, "P", "sample among the likeliest of total share P (1)", &top_p},
+    {"min-p", 0, ZC_NUM, "P", "sample among tokens of at least P of the likeliest's share (0)",
+     &min_p},
+    {"repetition-penalty", 0, ZC_NUM, "X", "make tokens that are there already less likely (1)",
+     &repetition},
+    {"stop", 0, ZC_STR, "TEXT", "end before this text appears", &stop},
     {"samples", 0, ZC_INT, "N", "how many texts (1)", &number},
     {"seed", 0, ZC_INT, "N", "of sampling (42)", &seed},
     {"compute", 0, ZC_STR, "NAME", "products in f32 (default) or bf16", &compute},
@@ -38,8 +44,11 @@ static int check(const struct zc_args *a) {
   if (!(temperature >= 0)) return zf_error(ZF_EUSAGE, "--temperature: expected 0 or more");
   if (!(top_p > 0 && top_p <= 1)) return zf_error(ZF_EUSAGE, "--top-p: expected above 0 to 1");
   if (top_k < 0) return zf_error(ZF_EUSAGE, "--top-k: expected 0 or more");
-  if (temperature == 0 && (top_k > 0 || top_p < 1))
-    return zf_error(ZF_EUSAGE, "--top-k and --top-p have no effect at --temperature 0");
+  if (!(min_p >= 0 && min_p <= 1)) return zf_error(ZF_EUSAGE, "--min-p: expected 0 to 1");
+  if (!(repetition > 0)) return zf_error(ZF_EUSAGE, "--repetition-penalty: expected above 0");
+  if (stop && !*stop) return zf_error(ZF_EUSAGE, "--stop: expected a text");
+  if (temperature == 0 && (top_k > 0 || top_p < 1 || min_p > 0))
+    return zf_error(ZF_EUSAGE, "--top-k, --top-p and --min-p have no effect at --temperature 0");
   return 0;
 }
 
@@ -55,7 +64,8 @@ static size_t whole_text(const char *s, size_t n) {
 
 struct output {
   struct zf_buf text;
-  size_t shown;
+  size_t shown, prompt; /* bytes */
+  int stopped;
   double began;
 };
 
@@ -64,7 +74,16 @@ static int show(struct output *o, const struct zf_tok *tok, const struct zf_ids 
   zf_buf_clear(&o->text);
   zf_buf_puts(&o->text, "");
   int rc = zf_tok_decode(tok, &o->text, ids->id, ids->n, 1);
+  if (!last && !o->prompt) o->prompt = o->text.len;
+  char *hit = stop && !rc ? strstr(o->text.data + (o->prompt < o->text.len ? o->prompt : 0), stop)
+                          : NULL;
+  if (hit) {
+    *hit = 0;
+    o->text.len = (size_t)(hit - o->text.data);
+    o->stopped = last = 1;
+  }
   if (rc || zc_common.json) return rc;
+  if (stop && !last) return 0; /* what is shown cannot be taken back */
   size_t end = last ? o->text.len : whole_text(o->text.data, o->text.len);
   /* A replacement character may yet become a whole one. */
   while (!last && end >= 3 && !memcmp(o->text.data + end - 3, "\xef\xbf\xbd", 3)) end -= 3;
@@ -108,7 +127,13 @@ static int push(struct zf_ids *ids, int32_t id) {
 static int one(struct zf_decoder *d, const struct zf_model *m, const struct zf_tok *tok,
                struct zf_ids *ids, int64_t given, uint32_t which) {
   struct output o = {.began = zf_now()};
-  struct zf_sampling s = {temperature, top_k, top_p, (uint64_t)seed, which};
+  struct zf_sampling s = {.temperature = temperature,
+                          .top_k = top_k,
+                          .top_p = top_p,
+                          .min_p = min_p,
+                          .repetition = repetition,
+                          .seed = (uint64_t)seed,
+                          .number = which};
   const char *why = "length";
   ids->n = given;
   int rc = zf_decoder_begin(d, ids->id, given);
@@ -126,8 +151,12 @@ static int one(struct zf_decoder *d, const struct zf_model *m, const struct zf_t
     }
     rc = push(ids, id);
     if (!rc) rc = show(&o, tok, ids, 0);
+    if (o.stopped) {
+      why = "stop";
+      break;
+    }
   }
-  if (!rc) rc = show(&o, tok, ids, 1);
+  if (!rc && !o.stopped) rc = show(&o, tok, ids, 1);
   if (!rc && zc_common.json) print_json(&o, ids, given, why);
   zf_buf_free(&o.text);
   return rc;

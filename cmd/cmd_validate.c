@@ -40,15 +40,19 @@ static void show_sequence(const struct zf_run *r, const struct zf_dataset *d,
                           const struct zf_example *x, int32_t o) {
   const struct zf_seq *s = &d->seq[x->seq + o];
   const int32_t *id = d->pool.id + s->at;
-  struct zf_buf a = {0}, b = {0};
+  struct zf_buf a = {0};
   int color = zc_color(1);
-  piece(&a, r->tok, id, 0, s->target);
-  piece(&b, r->tok, id, s->target, s->n);
-  printf("  %s%s%s%s  (%d tokens, %d target%s)%s\n", a.data, color ? "\033[32m" : "«", b.data,
-         color ? "\033[0m" : "»", s->n, s->n - s->target, s->n - s->target == 1 ? "" : "s",
+  long long targets = (long long)zf_seq_targets(d, s);
+  printf("  ");
+  for (int64_t from = 0, to; from < s->n; from = to) {
+    int is = zf_seq_is_target(d, s, from);
+    for (to = from + 1; to < s->n && zf_seq_is_target(d, s, to) == is;) to++;
+    piece(&a, r->tok, id, from, to);
+    printf("%s%s%s", !is ? "" : color ? "\033[32m" : "«", a.data, !is ? "" : color ? "\033[0m" : "»");
+  }
+  printf("  (%d tokens, %lld target%s)%s\n", s->n, targets, targets == 1 ? "" : "s",
          o == x->label ? "  <- right" : "");
   zf_buf_free(&a);
-  zf_buf_free(&b);
 }
 
 static void show_examples(const struct zf_run *r, const struct zf_dataset *d) {

@@ -12,7 +12,7 @@ _zoft() {
     train) options="$options --dry-run --resume --fork" ;;
     eval) options="$options --text --generate --compute --fail-under" ;;
     score) options="$options --text --whole --compute" ;;
-    generate) options="$options --prompt --max-new-tokens --temperature --top-k --top-p --samples --seed --compute --no-special" ;;
+    generate) options="$options --prompt --max-new-tokens --temperature --top-k --top-p --min-p --repetition-penalty --stop --samples --seed --compute --no-special" ;;
     replay) options="$options --to-step --out --verify --average --ema --scale --drop --dtype --base" ;;
     apply) options="$options --out --to-step --dtype" ;;
     tokenize) options="$options --text --decode --no-special --skip-special" ;;

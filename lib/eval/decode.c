@@ -16,7 +16,8 @@ struct zf_decoder {
   const struct zf_model *m;
   struct zf_forward *f;
   struct zf_cache *cache;
-  int32_t *id, *pos;
+  int32_t *id, *pos, *past; /* past: the whole sequence, read or about to be */
+  int64_t npast;
   float *logits;
   struct candidate *cand;
   double *p;
@@ -44,10 +45,11 @@ int zf_decoder_new(struct zf_decoder **out, const struct zf_model *m, int64_t pr
     int64_t V = m->config.vocab;
     d->id = zf_calloc(prompt, sizeof *d->id);
     d->pos = zf_calloc(prompt, sizeof *d->pos);
+    d->past = zf_calloc(length + 1, sizeof *d->past);
     d->logits = zf_calloc(V, sizeof *d->logits);
     d->cand = zf_calloc(V, sizeof *d->cand);
     d->p = zf_calloc(V, sizeof *d->p);
-    if (!d->id || !d->pos || !d->logits || !d->cand || !d->p) rc = ZF_ENOMEM;
+    if (!d->id || !d->pos || !d->past || !d->logits || !d->cand || !d->p) rc = ZF_ENOMEM;
   }
   if (rc) {
     zf_decoder_free(d);
@@ -62,6 +64,7 @@ void zf_decoder_free(struct zf_decoder *d) {
   free(d->p);
   free(d->cand);
   free(d->logits);
+  free(d->past);
   free(d->pos);
   free(d->id);
   zf_cache_free(d->cache);
@@ -97,6 +100,8 @@ int zf_decoder_begin(struct zf_decoder *d, const int32_t *ids, int64_t n) {
   d->cache->len = 0;
   d->made = 0;
   d->full = 0;
+  memcpy(d->past, ids, (size_t)n * sizeof *ids);
+  d->npast = n;
   return read_tokens(d, ids, n);
 }
 
@@ -133,7 +138,7 @@ static int32_t sample(struct zf_decoder *d, const struct zf_sampling *s) {
     sum += d->p[i];
   }
   int64_t m = 0;
-  while (m < n && (m == 0 || kept < s->top_p * sum)) kept += d->p[m++];
+  while (m < n && (m == 0 || (kept < s->top_p * sum && d->p[m] >= s->min_p))) kept += d->p[m++];
   double u = uniform(s, d->made) * kept;
   for (int64_t i = 0; i < m; i++) {
     u -= d->p[i];
@@ -142,11 +147,35 @@ static int32_t sample(struct zf_decoder *d, const struct zf_sampling *s) {
   return d->cand[m - 1].id;
 }
 
+static int by_id(const void *a, const void *b) {
+  int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* Each token of the sequence once, whatever its count. */
+static int penalise(struct zf_decoder *d, double by) {
+  int32_t *seen = zf_malloc((size_t)(d->npast + 1) * sizeof *seen);
+  if (!seen) return ZF_ENOMEM;
+  memcpy(seen, d->past, (size_t)d->npast * sizeof *seen);
+  qsort(seen, (size_t)d->npast, sizeof *seen, by_id);
+  for (int64_t i = 0; i < d->npast; i++) {
+    float *l = &d->logits[seen[i]];
+    if (i == 0 || seen[i] != seen[i - 1]) *l = (float)(*l > 0 ? *l / by : *l * by);
+  }
+  free(seen);
+  return 0;
+}
+
 int zf_decoder_next(struct zf_decoder *d, const struct zf_sampling *s, int32_t *id) {
   if (d->full)
     return zf_error(ZF_EUSAGE, "the sequence has reached its %lld tokens", (long long)d->length);
+  if (s->repetition > 0 && s->repetition != 1) {
+    int rc = penalise(d, s->repetition);
+    if (rc) return rc;
+  }
   *id = s->temperature > 0 ? sample(d, s) : greedy(d);
   d->made++;
+  if (d->npast < d->length) d->past[d->npast++] = *id;
   if (d->cache->len < d->length) return read_tokens(d, id, 1);
   d->full = 1;
   return 0;

@@ -8,6 +8,9 @@ struct zf_sampling {
   double temperature; /* 0: greedy */
   int64_t top_k;      /* 0: all */
   double top_p;       /* 1: all; Holtzman et al. 2020 */
+  double min_p;       /* 0: all; least share of the likeliest token's probability */
+  double repetition;  /* 0 or 1: none; Keskar et al. 2019: logits of tokens that the sequence has
+                         are divided by it where positive, else multiplied */
   uint64_t seed;      /* token n of stream `number` is a function of (seed, number, n) */
   uint32_t number;
 };

@@ -190,7 +190,8 @@ static void pack(struct zf_scorer *s, const struct zf_dataset *d, int64_t i) {
     }
     if (seq[o].n - 1 > x->shared) add_segment(s, id, x->shared, seq[o].n - 1, prompt, x->shared);
     for (int64_t t = seq[o].target; t < seq[o].n; t++)
-      add_row(s, t - 1 < x->shared ? prompt + t - 1 : own + t - 1 - x->shared, id[t]);
+      if (zf_seq_is_target(d, &seq[o], t))
+        add_row(s, t - 1 < x->shared ? prompt + t - 1 : own + t - 1 - x->shared, id[t]);
   }
 }
 
@@ -228,7 +229,7 @@ static int64_t reduce(struct zf_scorer *s, const struct zf_dataset *d, int64_t i
   int64_t at = row;
   *out = (struct zf_score){.choice = -1, .nll = NAN};
   for (int32_t o = 0; o < x->nseq; o++) {
-    int64_t n = seq[o].n - seq[o].target;
+    int64_t n = zf_seq_targets(d, &seq[o]);
     if (x->single) {
       s->option[o] = logit_at(s, row, d->pool.id[seq[o].at + seq[o].target]);
       continue;

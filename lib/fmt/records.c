@@ -181,12 +181,31 @@ static int check_text(struct zf_records_reader *r) {
 }
 
 /* Index into `formats` by the name's ending. */
+/* Formats that people have and zoft does not read: what turns them into one that it does. */
+static const struct {
+  const char *ending, *how;
+} others[] = {
+    {".parquet", "python -c \"import pandas; pandas.read_parquet('FILE').to_json('FILE.jsonl', "
+                 "orient='records', lines=True)\""},
+    {".arrow", "python -c \"import datasets; datasets.Dataset.from_file('FILE').to_json("
+               "'FILE.jsonl')\""},
+    {".gz", "gunzip FILE"},
+    {".zst", "zstd -d FILE"},
+};
+
+static int ends_in(const char *name, const char *ending) {
+  size_t n = strlen(name), m = strlen(ending);
+  return n >= m && !strcasecmp(name + n - m, ending);
+}
+
 static int format_of(const char *name, int *format) {
-  size_t n = strlen(name);
   for (*format = 0; *format < FORMATS; ++*format) {
-    size_t m = strlen(formats[*format].ending);
-    if (n >= m && !strcasecmp(name + n - m, formats[*format].ending)) return 0;
+    if (ends_in(name, formats[*format].ending)) return 0;
   }
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+    if (ends_in(name, others[i].ending))
+      return zf_error(ZF_EUSAGE, "%s: zoft does not read %s files; convert it: %s", name,
+                      others[i].ending, others[i].how);
   return zf_error(ZF_EUSAGE,
                   "%s: unknown ending: expected .jsonl, .ndjson, .json, .csv, .tsv "
                   "or .txt",

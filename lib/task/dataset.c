@@ -18,6 +18,7 @@ struct encoder {
   struct zf_template *prompt, *body, **option;
   struct zf_buf text;
   struct zf_ids ids;
+  struct zf_spans spans;
   int32_t file;
 };
 
@@ -33,6 +34,7 @@ void zf_dataset_free(struct zf_dataset *d) {
   for (int32_t i = 0; i < d->nfile; i++) free(d->path[i]);
   free(d->path);
   zf_ids_free(&d->pool);
+  free(d->mask);
   free(d->seq);
   free(d->ex);
   free(d);
@@ -191,7 +193,7 @@ static int fit(struct encoder *e, struct zf_example *x, int *keep) {
       *keep = 0;
       return 0;
     default:
-      if (e->spec->type != ZF_TASK_TEXT && !e->spec->train_on_inputs)
+      if (e->spec->type <= ZF_TASK_COMPLETION && !e->spec->train_on_inputs)
         return truncate_prompt(e, x, longest);
       d->seq[x->seq].n = (int32_t)limit;
       d->pool.n = d->seq[x->seq].at + limit;
@@ -224,7 +226,7 @@ static int finish(struct encoder *e, struct zf_example *x) {
   for (int32_t o = 0; o < x->nseq; o++) {
     struct zf_seq *s = &d->seq[x->seq + o];
     if (s->target < 1) s->target = 1; /* the first token has nothing before it */
-    if (s->n > s->target) targets++;
+    if (zf_seq_targets(d, s) > 0) targets++;
   }
   if (targets < x->nseq) { /* an option without a token cannot be scored */
     d->count.masked++;
@@ -239,7 +241,7 @@ static int finish(struct encoder *e, struct zf_example *x) {
   if (x->nseq > d->options) d->options = x->nseq;
   for (int32_t o = 0; o < x->nseq; o++) {
     d->count.tokens += d->seq[x->seq + o].n;
-    d->count.targets += d->seq[x->seq + o].n - d->seq[x->seq + o].target;
+    d->count.targets += zf_seq_targets(d, &d->seq[x->seq + o]);
   }
   d->count.run += zf_example_tokens(d, d->n - 1);
   return 0;
@@ -268,10 +270,68 @@ static int split_text(struct encoder *e, struct zf_example *x) {
   return 0;
 }
 
+/* --- texts with target stretches --- */
+
+static int mark_text(struct encoder *e, const json_t *row) {
+  const struct zf_data_spec *s = e->spec;
+  zf_buf_clear(&e->text);
+  e->spans.n = 0;
+  if (s->type == ZF_TASK_CHAT) return zf_chat_row(s->chat, row, &e->text, &e->spans);
+  return s->type == ZF_TASK_ALPACA ? zf_alpaca_row(row, &e->text, &e->spans)
+                                   : zf_segments_row(row, &e->text, &e->spans);
+}
+
+static int reserve_mask(struct zf_dataset *d, int64_t n) {
+  if (n <= d->maskcap) return 0;
+  unsigned char *p = realloc(d->mask, (size_t)n * 2);
+  if (!p) return zf_error(ZF_ENOMEM, "out of memory for %lld tokens", (long long)n);
+  d->mask = p;
+  d->maskcap = n * 2;
+  return 0;
+}
+
+/* Marks the tokens that reach into a stretch; both lists ascend.  Returns the first. */
+static int64_t mark_tokens(struct encoder *e, unsigned char *mask) {
+  const struct zf_ids *x = &e->ids;
+  int64_t first = x->n, k = 0;
+  for (int64_t t = 0; t < x->n; t++) {
+    while (k < e->spans.n && x->begin[t] >= e->spans.at[k].to) k++;
+    mask[t] = e->spec->train_on_inputs || (x->begin[t] >= 0 && k < e->spans.n &&
+                                           x->end[t] > e->spans.at[k].from);
+    if (mask[t] && first == x->n) first = t;
+  }
+  return first;
+}
+
+/* The template of a chat writes its own BOS; an Alpaca text is a text like others. */
+static int marked_sequence(struct encoder *e, const json_t *row) {
+  struct zf_dataset *d = e->d;
+  int alpaca = e->spec->type == ZF_TASK_ALPACA;
+  int64_t n = 0;
+  int rc = mark_text(e, row);
+  e->ids.n = 0;
+  if (!rc && alpaca)
+    rc = encode(e, &n);
+  else if (!rc)
+    rc = zf_tok_encode(e->tok, &e->ids, e->text.data, e->text.len, ZF_ENC_OFFSETS);
+  n = e->ids.n;
+  if (!rc) rc = reserve_mask(d, d->pool.n + n + 1);
+  if (rc) return rc;
+  unsigned char *mask = d->mask + d->pool.n;
+  int64_t first = mark_tokens(e, mask);
+  rc = add_seq(d, e->ids.id, n, first);
+  if (rc || !alpaca || !e->spec->add_eos) return rc;
+  int32_t eos = zf_tok_eos(e->tok);
+  mask[n] = 1;
+  d->seq[d->nseq - 1].n++;
+  return pool_add(&d->pool, &eos, 1);
+}
+
 static int row_sequences(struct encoder *e, const json_t *row, struct zf_example *x) {
   const struct zf_data_spec *s = e->spec;
   int64_t prompt = 0;
   int rc = 0;
+  if (s->type > ZF_TASK_TEXT) return marked_sequence(e, row);
   if (s->type == ZF_TASK_TEXT) {
     int64_t n;
     zf_buf_clear(&e->text);
@@ -312,6 +372,7 @@ static int add_row(struct encoder *e, int64_t i) {
 
 static int parse_templates(struct encoder *e) {
   const struct zf_data_spec *s = e->spec;
+  if (s->type > ZF_TASK_TEXT) return 0;
   const char *body = s->type == ZF_TASK_TEXT ? s->text : s->completion;
   if (!body) body = s->type == ZF_TASK_TEXT ? "{text}" : "{completion}";
   int rc = zf_template_parse(&e->body, body);
@@ -362,6 +423,7 @@ int zf_dataset_add(struct zf_dataset *d, struct zf_records *r, const int64_t *in
   zf_template_free(e.body);
   zf_template_free(e.prompt);
   zf_buf_free(&e.text);
+  free(e.spans.at);
   zf_ids_free(&e.ids);
   return rc;
 }
@@ -387,10 +449,21 @@ int64_t zf_example_tokens(const struct zf_dataset *d, int64_t i) {
   return n;
 }
 
+int zf_seq_is_target(const struct zf_dataset *d, const struct zf_seq *s, int64_t t) {
+  return t >= s->target && (!d->mask || d->mask[s->at + t]);
+}
+
+int64_t zf_seq_targets(const struct zf_dataset *d, const struct zf_seq *s) {
+  int64_t n = 0;
+  if (!d->mask) return s->n - s->target;
+  for (int64_t t = s->target; t < s->n; t++) n += d->mask[s->at + t];
+  return n;
+}
+
 int64_t zf_example_targets(const struct zf_dataset *d, int64_t i) {
   const struct zf_example *x = &d->ex[i];
   int64_t n = 0;
-  for (int32_t o = 0; o < x->nseq; o++) n += d->seq[x->seq + o].n - d->seq[x->seq + o].target;
+  for (int32_t o = 0; o < x->nseq; o++) n += zf_seq_targets(d, &d->seq[x->seq + o]);
   return n;
 }
 

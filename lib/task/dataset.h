@@ -7,6 +7,9 @@
  *                    (METHODS 4: length(prompt + option) - length(prompt) tokens)
  *   completion       prompt + completion [+ EOS]; the completion is the target
  *   text             the text [+ EOS]; everything after the first token is a target
+ *   chat, alpaca, input_output
+ *                    a text with target stretches (chat.h); tokens that reach into one are
+ *                    targets, and the EOS that ends an Alpaca answer
  *
  * Sequences of one example share their first `shared` tokens, which are run once. */
 #ifndef ZF_TASK_DATASET_H
@@ -15,9 +18,17 @@
 #include <stdint.h>
 
 #include "fmt/records.h"
+#include "task/chat.h"
 #include "text/tokenizer.h"
 
-enum zf_task_type { ZF_TASK_CLASSIFICATION, ZF_TASK_COMPLETION, ZF_TASK_TEXT };
+enum zf_task_type {
+  ZF_TASK_CLASSIFICATION,
+  ZF_TASK_COMPLETION,
+  ZF_TASK_TEXT,
+  ZF_TASK_CHAT,
+  ZF_TASK_ALPACA,
+  ZF_TASK_SEGMENTS
+};
 
 /* What is done with an example of more than sequence_len tokens. */
 enum zf_excess {
@@ -40,7 +51,8 @@ struct zf_data_spec {
   const char *const *labels; /* values of the field in the order of options; NULL: 0, 1, 2, ... */
   int64_t nlabels;
   int train_on_inputs; /* completion: the prompt is a target as well */
-  int add_eos;         /* completion, text: an EOS token ends the target */
+  int add_eos;         /* completion, text, alpaca: an EOS token ends the target */
+  const struct zf_chat *chat; /* chat: the template */
   int64_t sequence_len;
   enum zf_excess excess;
 };
@@ -74,6 +86,8 @@ struct zf_dataset {
   struct zf_seq *seq;
   int64_t nseq, seqcap;
   struct zf_ids pool;
+  unsigned char *mask; /* of the pool, chat and the like: is a target; NULL: all behind `target` */
+  int64_t maskcap;
   char **path;
   int32_t nfile;
   int64_t options; /* most options of an example */
@@ -92,6 +106,10 @@ int zf_dataset_add(struct zf_dataset *d, struct zf_records *r, const int64_t *in
 
 /* ZF_EINVALID when there is nothing to learn from: no example, or no target in any. */
 int zf_dataset_check(const struct zf_dataset *d, const char *what);
+
+/* Targets of a sequence, and whether its token t >= 1 is one. */
+int64_t zf_seq_targets(const struct zf_dataset *d, const struct zf_seq *s);
+int zf_seq_is_target(const struct zf_dataset *d, const struct zf_seq *s, int64_t t);
 
 /* Tokens that a forward pass over example i runs, and output rows that its loss needs. */
 int64_t zf_example_tokens(const struct zf_dataset *d, int64_t i);

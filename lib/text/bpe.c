@@ -35,23 +35,6 @@ static void free_bpe(void *self) {
 
 /* --- reading ------------------------------------------------------------------- */
 
-static int parse_vocab(struct zf_vocab *v, const json_t *def, const char *where) {
-  json_t *map = json_object_get(def, "vocab"), *id;
-  const char *piece;
-  if (!json_is_object(map))
-    return zf_error(ZF_EINVALID, "%s: key 'vocab': expected an object, found %s", where,
-                    zf_json_kind(map));
-  int rc = zf_vocab_reserve(v, (int64_t)json_object_size(map));
-  json_object_foreach(map, piece, id) {
-    if (!rc && !json_is_integer(id))
-      rc = zf_error(ZF_EINVALID, "%s: piece '%s': expected an id, found %s", where, piece,
-                    zf_json_kind(id));
-    if (!rc) rc = zf_vocab_add(v, piece, json_integer_value(id), where);
-    if (rc) return rc;
-  }
-  return rc ? rc : zf_vocab_finish(v, where);
-}
-
 /* The two halves of a merge: "a b", or ["a", "b"]. */
 static int halves(const json_t *m, struct zf_buf *left, struct zf_buf *right) {
   zf_buf_clear(left);
@@ -116,6 +99,87 @@ static int parse_merges(struct bpe *b, const json_t *def) {
   return rc;
 }
 
+/* --- a SentencePiece file: [piece, score, may a text give it?] ------------------------ */
+
+static int parse_scored(struct zf_vocab *v, const json_t *def, const char *where) {
+  json_t *list = json_object_get(def, "vocab"), *row;
+  size_t i;
+  int rc = json_is_array(list) ? zf_vocab_reserve(v, (int64_t)json_array_size(list))
+                               : zf_error(ZF_EINVALID, "%s: key 'vocab': expected an array", where);
+  json_array_foreach(list, i, row) {
+    const char *piece = json_string_value(json_array_get(row, 0));
+    if (!rc && (!piece || !json_is_number(json_array_get(row, 1))))
+      rc = zf_error(ZF_EINVALID, "%s: vocab: piece %zu: expected [text, score]", where, i);
+    if (!rc) rc = zf_vocab_add(v, piece, (int64_t)i, where);
+  }
+  return rc ? rc : zf_vocab_finish(v, where);
+}
+
+struct scored {
+  double score;
+  int32_t id;
+};
+
+static int by_score(const void *a, const void *b) {
+  const struct scored *x = a, *y = b;
+  if (x->score != y->score) return x->score < y->score ? 1 : -1;
+  return (x->id > y->id) - (x->id < y->id);
+}
+
+/* Every way to make a piece of two; counts them, or puts them with the rank. */
+static int64_t put_splits(struct bpe *b, const char *plain, int32_t id, uint32_t rank, int count) {
+  const char *p = zf_vocab_piece(b->vocab, id);
+  int64_t n = (int64_t)strlen(p), ways = 0;
+  for (int64_t i = 1; i < n; i++) {
+    if (((unsigned char)p[i] & 0xC0) == 0x80) continue;
+    int32_t l = zf_vocab_find(b->vocab, p, i), r = zf_vocab_find(b->vocab, p + i, n - i);
+    if (l < 0 || r < 0 || !plain[l] || !plain[r]) continue;
+    if (!count) zf_merges_put(&b->merges, l, r, rank, id);
+    ways++;
+  }
+  return ways;
+}
+
+/* There the pair whose piece has the highest score merges first, so that all pairs
+ * that make pieces of one score share a rank. */
+static int scored_merges(struct bpe *b, const json_t *def, struct scored *order, char *plain) {
+  const json_t *list = json_object_get(def, "vocab"), *row;
+  size_t i;
+  int64_t n = 0, ways = 0;
+  json_array_foreach((json_t *)list, i, row) {
+    plain[i] = json_is_true(json_array_get(row, 2));
+    if (plain[i])
+      order[n++] = (struct scored){json_number_value(json_array_get(row, 1)), (int32_t)i};
+  }
+  qsort(order, (size_t)n, sizeof *order, by_score);
+  for (int64_t k = 0; k < n; k++) ways += put_splits(b, plain, order[k].id, 0, 1);
+  int rc = zf_merges_reserve(&b->merges, ways);
+  uint32_t rank = 0;
+  for (int64_t k = 0; !rc && k < n; k++) {
+    rank += k > 0 && order[k].score != order[k - 1].score;
+    put_splits(b, plain, order[k].id, rank, 0);
+  }
+  return rc;
+}
+
+static int parse_own(struct bpe *b, struct zf_vocab *v, const json_t *def, const char *where) {
+  int64_t unk = NO_UNK;
+  int rc = parse_scored(v, def, where);
+  if (!rc) rc = zf_json_int(&unk, def, "unk_id", where);
+  if (!rc) rc = zf_json_bool(&b->byte_fallback, def, "byte_fallback", where);
+  if (!rc && (unk < NO_UNK || unk >= v->n))
+    rc = zf_error(ZF_EINVALID, "%s: unk_id %lld", where, (long long)unk);
+  if (rc) return rc;
+  b->unk = (int32_t)unk;
+  b->fuse_unk = 1;
+  struct scored *order = zf_calloc(v->n + 1, sizeof *order);
+  char *plain = zf_calloc(v->n + 1, 1);
+  rc = order && plain ? scored_merges(b, def, order, plain) : ZF_ENOMEM;
+  free(order);
+  free(plain);
+  return rc;
+}
+
 static int parse_affix(char out[AFFIX], const json_t *def, const char *key, const char *where) {
   const char *text = NULL;
   int rc = zf_json_str(&text, def, key, where);
@@ -151,11 +215,7 @@ static void index_characters(struct bpe *b) {
     int n = zf_char_put(text, c);
     b->character[c] = zf_vocab_find(b->vocab, text, n);
   }
-  for (int i = 0; i < 256; i++) {
-    char text[8];
-    snprintf(text, sizeof text, "<0x%02X>", i);
-    b->byte[i] = zf_vocab_find(b->vocab, text, 6);
-  }
+  zf_vocab_bytes(b->vocab, b->byte);
 }
 
 static int parse_bpe(void **self, struct zf_vocab *v, const json_t *def, const char *where) {
@@ -163,9 +223,14 @@ static int parse_bpe(void **self, struct zf_vocab *v, const json_t *def, const c
   if (!b) return ZF_ENOMEM;
   b->vocab = v;
   b->where = zf_strdup(where);
-  int rc = b->where ? parse_vocab(v, def, where) : ZF_ENOMEM;
-  if (!rc) rc = parse_fields(b, def, where);
-  if (!rc) rc = parse_merges(b, def);
+  int rc = b->where ? 0 : ZF_ENOMEM;
+  if (!rc && json_is_true(json_object_get(def, ZF_SPM_KEY))) {
+    rc = parse_own(b, v, def, where);
+  } else if (!rc) {
+    rc = zf_vocab_parse(v, def, where);
+    if (!rc) rc = parse_fields(b, def, where);
+    if (!rc) rc = parse_merges(b, def);
+  }
   if (rc) {
     free_bpe(b);
     return rc;

@@ -1,8 +1,9 @@
 /* Tokenizers from before tokenizer.json: vocab.json with merges.txt, as GPT-2, OPT and
- * RoBERTa were published.
+ * RoBERTa were published, and BERT's vocab.txt.
  *
  * They are given the form of a tokenizer.json in memory, so that one reader serves
- * both: a byte-level BPE whose special tokens come from tokenizer_config.json. */
+ * all: a byte-level BPE or a WordPiece whose special tokens come from
+ * tokenizer_config.json. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,8 +20,8 @@ const char *zf_classic_special(const json_t *config, const char *key) {
   return json_string_value(json_is_object(v) ? json_object_get(v, "content") : v);
 }
 
-/* Lines of merges.txt as an array; the "#version" line is left out by the reader. */
-static int load_merges(json_t **out, const char *path) {
+/* The lines of a file, without empty ones, as an array. */
+static int load_lines(json_t **out, const char *path) {
   char *text = NULL;
   size_t len = 0;
   int rc = zf_read_file(&text, &len, path, MERGES_MAX);
@@ -31,7 +32,8 @@ static int load_merges(json_t **out, const char *path) {
   for (const char *p = text; p && p < end && !rc;) {
     const char *stop = memchr(p, '\n', (size_t)(end - p));
     if (!stop) stop = end;
-    if (stop > p && json_array_append_new(list, json_stringn(p, (size_t)(stop - p))))
+    size_t n = (size_t)(stop - p) - (stop > p && stop[-1] == '\r');
+    if (n && json_array_append_new(list, json_stringn(p, n)))
       rc = zf_error(ZF_EINVALID, "%s: byte %lld: the line is not UTF-8", path,
                     (long long)(p - text));
     p = stop + 1;
@@ -83,18 +85,91 @@ static json_t *assemble(json_t *vocab, json_t *merges, const json_t *config) {
                    "BPE", "unk_token", unk, "vocab", vocab, "merges", merges);
 }
 
-int zf_classic_load(json_t **out, const char *dir, const json_t *config) {
+int zf_classic_load(json_t **out, const char *path, const json_t *config) {
   json_t *vocab = NULL, *merges = NULL;
-  char *v = zf_path_join(dir, "vocab.json"), *m = zf_path_join(dir, "merges.txt");
-  int rc = v && m ? zf_json_load(&vocab, v) : ZF_ENOMEM;
+  char *m = zf_strdup(path);
+  int rc = m ? zf_json_load(&vocab, path) : ZF_ENOMEM;
   if (!rc && !json_is_object(vocab))
-    rc = zf_error(ZF_EINVALID, "%s: expected an object, found %s", v, zf_json_kind(vocab));
-  if (!rc) rc = load_merges(&merges, m);
+    rc = zf_error(ZF_EINVALID, "%s: expected an object, found %s", path, zf_json_kind(vocab));
+  if (!rc) strcpy(m + strlen(m) - 10, "merges.txt"); /* in the place of "vocab.json" */
+  if (!rc) rc = load_lines(&merges, m); /* the reader passes over "#version" */
   if (!rc && !(*out = assemble(vocab, merges, config)))
-    rc = zf_error(ZF_ENOMEM, "%s: out of memory", v);
+    rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
   json_decref(vocab);
   json_decref(merges);
-  free(v);
   free(m);
+  return rc;
+}
+
+/* --- vocab.txt: a piece a line ---------------------------------------------------------- */
+
+static const char *or_default(const json_t *config, const char *key, const char *name) {
+  const char *given = zf_classic_special(config, key);
+  return given ? given : name;
+}
+
+static int flag(const json_t *config, const char *key, int fallback) {
+  const json_t *v = json_object_get(config, key);
+  return json_is_boolean(v) ? json_is_true(v) : fallback;
+}
+
+static json_t *bert_normalizer(const json_t *config) {
+  int lower = flag(config, "do_lower_case", 1);
+  return json_pack("{s:s, s:b, s:b, s:b, s:b}", "type", "BertNormalizer", "clean_text", 1,
+                   "handle_chinese_chars", flag(config, "tokenize_chinese_chars", 1),
+                   "strip_accents", flag(config, "strip_accents", lower), "lowercase", lower);
+}
+
+/* [CLS] text [SEP] where the vocabulary has them. */
+static json_t *bert_post(const json_t *vocab, const json_t *config) {
+  const char *cls = or_default(config, "cls_token", "[CLS]");
+  const char *sep = or_default(config, "sep_token", "[SEP]");
+  json_t *c = json_object_get(vocab, cls), *s = json_object_get(vocab, sep);
+  if (!c || !s) return json_null();
+  return json_pack("{s:s, s:[s, O], s:[s, O]}", "type", "BertProcessing", "sep", sep, s, "cls", cls,
+                   c);
+}
+
+static json_t *bert_added(const json_t *vocab, const json_t *config) {
+  static const char *const token[][2] = {{"pad_token", "[PAD]"}, {"unk_token", "[UNK]"},
+                                         {"cls_token", "[CLS]"}, {"sep_token", "[SEP]"},
+                                         {"mask_token", "[MASK]"}};
+  json_t *list = json_array();
+  for (int i = 0; i < 5; i++) {
+    const char *content = or_default(config, token[i][0], token[i][1]);
+    json_t *id = json_object_get(vocab, content);
+    if (id)
+      json_array_append_new(list, json_pack("{s:O, s:s, s:b, s:b}", "id", id, "content", content,
+                                            "normalized", 0, "special", 1));
+  }
+  return list;
+}
+
+static json_t *assemble_bert(json_t *vocab, const json_t *config) {
+  const char *unk = or_default(config, "unk_token", "[UNK]");
+  return json_pack("{s:o, s:o, s:{s:s}, s:o, s:{s:s, s:s, s:b}, s:{s:s, s:s, s:s, s:i, s:O}}",
+                   "added_tokens", bert_added(vocab, config), "normalizer", bert_normalizer(config),
+                   "pre_tokenizer", "type", "BertPreTokenizer", "post_processor",
+                   bert_post(vocab, config), "decoder", "type", "WordPiece", "prefix", "##",
+                   "cleanup", 1, "model", "type", "WordPiece", "unk_token", unk,
+                   "continuing_subword_prefix", "##", "max_input_chars_per_word", 100, "vocab",
+                   vocab);
+}
+
+int zf_classic_bert(json_t **out, const char *path, const json_t *config) {
+  json_t *lines = NULL, *vocab = json_object(), *line;
+  size_t i;
+  int rc = vocab ? load_lines(&lines, path) : zf_error(ZF_ENOMEM, "%s: out of memory", path);
+  json_array_foreach(lines, i, line) {
+    const char *piece = json_string_value(line);
+    if (!rc && json_object_get(vocab, piece))
+      rc = zf_error(ZF_EINVALID, "%s: line %zu: piece '%s' appears twice", path, i + 1, piece);
+    if (!rc && json_object_set_new(vocab, piece, json_integer((json_int_t)i)))
+      rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
+  }
+  if (!rc && !(*out = assemble_bert(vocab, config)))
+    rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
+  json_decref(lines);
+  json_decref(vocab);
   return rc;
 }

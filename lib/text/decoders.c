@@ -205,6 +205,10 @@ static const struct zf_part_row rows[] = {
     {"Strip", parse_strip, apply_strip, free, NULL},
     {"Replace", zf_replace_parse, zf_replace_apply, zf_replace_free, NULL},
     {"Metaspace", parse_metaspace, apply_metaspace, free, NULL},
+    {"WordPiece", zf_wordpiece_decoder_parse, zf_wordpiece_decoder_apply, zf_word_decoder_free,
+     NULL},
+    {"CTC", zf_ctc_parse, zf_ctc_apply, zf_word_decoder_free, NULL},
+    {"BPEDecoder", zf_bpe_decoder_parse, zf_bpe_decoder_apply, zf_word_decoder_free, NULL},
 };
 
 const struct zf_part_table zf_decoders = {"decoder", "decoders", rows, sizeof rows / sizeof *rows};

@@ -17,32 +17,21 @@
 #include "base/arena.h"
 #include "forms_internal.h"
 
-struct one {
-  int32_t c;
-  int32_t change;
-  uint8_t order; /* canonical combining class */
-};
-
-struct chars {
-  struct one *at;
-  int64_t n, cap;
-};
-
 enum { LONGEST = 32 }; /* no character decomposes to more than 18 */
 
-static int add(struct chars *s, int32_t c, int change) {
+int zf_chars_add(struct zf_chars *s, int32_t c, int change) {
   if (s->n == s->cap) {
     int64_t cap = s->cap ? s->cap * 2 : 256;
-    struct one *at = realloc(s->at, (size_t)cap * sizeof *at);
+    struct zf_one *at = realloc(s->at, (size_t)cap * sizeof *at);
     if (!at) return zf_error(ZF_ENOMEM, "out of memory for %lld characters", (long long)cap);
     s->at = at;
     s->cap = cap;
   }
-  s->at[s->n++] = (struct one){c, change, (uint8_t)utf8proc_get_property(c)->combining_class};
+  s->at[s->n++] = (struct zf_one){c, change, (uint8_t)utf8proc_get_property(c)->combining_class};
   return 0;
 }
 
-static int decompose(struct chars *s, const char *p, int64_t n, int compat) {
+static int decompose(struct zf_chars *s, const char *p, int64_t n, int compat) {
   int options = UTF8PROC_DECOMPOSE | (compat ? UTF8PROC_COMPAT : 0);
   for (int64_t i = 0; i < n;) {
     uint32_t c;
@@ -55,7 +44,7 @@ static int decompose(struct chars *s, const char *p, int64_t n, int compat) {
       parts = 1;
     }
     for (int64_t k = 0; k < parts; k++) {
-      int rc = add(s, part[k], k > 0);
+      int rc = zf_chars_add(s, part[k], k > 0);
       if (rc) return rc;
     }
   }
@@ -64,12 +53,12 @@ static int decompose(struct chars *s, const char *p, int64_t n, int compat) {
 
 /* Sorts a run of marks by class, equal ones in their order: by counting, since a
  * run may be as long as the text. */
-static int sort_run(struct one *at, int64_t n) {
+static int sort_run(struct zf_one *at, int64_t n) {
   int64_t start[257] = {0};
   int sorted = 1;
   for (int64_t i = 1; i < n; i++) sorted &= at[i - 1].order <= at[i].order;
   if (sorted) return 0;
-  struct one *copy = zf_malloc((size_t)n * sizeof *copy);
+  struct zf_one *copy = zf_malloc((size_t)n * sizeof *copy);
   if (!copy) return ZF_ENOMEM;
   memcpy(copy, at, (size_t)n * sizeof *copy);
   for (int64_t i = 0; i < n; i++) start[at[i].order + 1]++;
@@ -79,7 +68,7 @@ static int sort_run(struct one *at, int64_t n) {
   return 0;
 }
 
-static int reorder(struct chars *s) {
+static int reorder(struct zf_chars *s) {
   for (int64_t i = 0; i < s->n;) {
     int64_t from = i;
     while (i < s->n && s->at[i].order) i++;
@@ -104,11 +93,11 @@ static int32_t composite(int32_t a, int32_t b) {
 
 /* Composes in place.  A mark is blocked from its starter by one of the same or a
  * higher class between them. */
-static void compose(struct chars *s) {
+static void compose(struct zf_chars *s) {
   int64_t out = 0, starter = -1;
   int last = -1; /* class of the mark kept last since the starter, -1 for none */
   for (int64_t i = 0; i < s->n; i++) {
-    struct one c = s->at[i];
+    struct zf_one c = s->at[i];
     int32_t made = -1;
     if (starter >= 0 && (last < 0 || last < c.order)) made = composite(s->at[starter].c, c.c);
     if (made >= 0) {
@@ -128,7 +117,7 @@ static void compose(struct chars *s) {
 }
 
 /* Writes the characters to `next`, each with the place that its change gives. */
-static int put(struct zf_work *w, const struct zf_piece *p, const struct chars *s) {
+int zf_chars_put(struct zf_work *w, const struct zf_piece *p, const struct zf_chars *s) {
   const char *old = w->cur.p + p->off;
   int64_t at = 0;
   int rc = 0;
@@ -163,11 +152,11 @@ static int untouched(enum zf_form form, const char *p, int64_t n) {
 
 int zf_form_apply(enum zf_form form, struct zf_work *w, const struct zf_piece *p) {
   if (untouched(form, w->cur.p + p->off, p->len)) return zf_run_copy(w, p->off, p->len);
-  struct chars s = {0};
+  struct zf_chars s = {0};
   int rc = decompose(&s, w->cur.p + p->off, p->len, form == ZF_NFKC || form == ZF_NFKD);
   if (!rc) rc = reorder(&s);
   if (!rc && (form == ZF_NFC || form == ZF_NFKC)) compose(&s);
-  if (!rc) rc = put(w, p, &s);
+  if (!rc) rc = zf_chars_put(w, p, &s);
   free(s.at);
   return rc;
 }

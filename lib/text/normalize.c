@@ -39,13 +39,6 @@ static int apply_nfkd(const void *self, struct zf_work *w) {
 
 /* --- character by character ----------------------------------------------------- */
 
-/* Appends c in the place of the character at `off`. */
-static int put_at(struct zf_work *w, int64_t off, uint32_t c) {
-  char out[4];
-  int n = zf_char_put(out, c);
-  return zf_run_add(w, out, n, w->track ? w->cur.b[off] : 0, w->track ? w->cur.e[off] : 0);
-}
-
 /* The only character whose full lower case is two: I with dot above. */
 enum { DOTTED_I = 0x130, DOT_ABOVE = 0x307 };
 
@@ -56,17 +49,17 @@ static int map_lower(const void *self, struct zf_work *w, const struct zf_piece 
     uint32_t c;
     int n = zf_char_next(&c, w->cur.p + i, end - i);
     if (c == DOTTED_I) {
-      rc = put_at(w, i, 'i');
-      if (!rc) rc = put_at(w, i, DOT_ABOVE);
+      rc = zf_run_put(w, i, 'i');
+      if (!rc) rc = zf_run_put(w, i, DOT_ABOVE);
     } else {
-      rc = put_at(w, i, (uint32_t)utf8proc_tolower((int32_t)c));
+      rc = zf_run_put(w, i, (uint32_t)utf8proc_tolower((int32_t)c));
     }
     i += n;
   }
   return rc;
 }
 
-static int apply_lower(const void *self, struct zf_work *w) {
+int zf_lower_apply(const void *self, struct zf_work *w) {
   return zf_work_map(w, map_lower, self);
 }
 
@@ -90,7 +83,7 @@ static int map_byte_level(const void *self, struct zf_work *w, const struct zf_p
   (void)self;
   int rc = 0;
   for (int64_t i = p->off; !rc && i < p->off + p->len; i++)
-    rc = put_at(w, i, zf_char_byte_level((unsigned char)w->cur.p[i]));
+    rc = zf_run_put(w, i, zf_char_byte_level((unsigned char)w->cur.p[i]));
   return rc;
 }
 
@@ -217,17 +210,49 @@ int zf_replace_apply(const void *self, struct zf_work *w) {
   return zf_work_map(w, map_replace, self);
 }
 
+/* --- Nmt --------------------------------------------------------------------------- */
+
+static int is_nmt_control(uint32_t c) {
+  return (c >= 1 && c <= 8) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F || c == 0x8F ||
+         c == 0x9F;
+}
+
+static int is_nmt_space(uint32_t c) {
+  return c == 9 || c == 10 || c == 12 || c == 13 || c == 0x1680 || (c >= 0x200B && c <= 0x200F) ||
+         c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == ZF_REPLACEMENT;
+}
+
+static int map_nmt(const void *self, struct zf_work *w, const struct zf_piece *p) {
+  (void)self;
+  int rc = 0;
+  for (int64_t i = p->off, end = p->off + p->len; !rc && i < end;) {
+    uint32_t c;
+    int n = zf_char_next(&c, w->cur.p + i, end - i);
+    if (!is_nmt_control(c)) rc = is_nmt_space(c) ? zf_run_put(w, i, ' ') : zf_run_copy(w, i, n);
+    i += n;
+  }
+  return rc;
+}
+
+static int apply_nmt(const void *self, struct zf_work *w) {
+  return zf_work_map(w, map_nmt, self);
+}
+
 static const struct zf_part_row rows[] = {
     {"NFC", NULL, apply_nfc, NULL, NULL},
     {"NFD", NULL, apply_nfd, NULL, NULL},
     {"NFKC", NULL, apply_nfkc, NULL, NULL},
     {"NFKD", NULL, apply_nfkd, NULL, NULL},
-    {"Lowercase", NULL, apply_lower, NULL, NULL},
+    {"Lowercase", NULL, zf_lower_apply, NULL, NULL},
     {"StripAccents", NULL, apply_strip_accents, NULL, NULL},
     {"ByteLevel", NULL, apply_byte_level, NULL, NULL},
     {"Strip", parse_strip, apply_strip, free, NULL},
     {"Prepend", parse_prepend, apply_prepend, free, NULL},
     {"Replace", zf_replace_parse, zf_replace_apply, zf_replace_free, NULL},
+    {"BertNormalizer", zf_bert_parse, zf_bert_apply, free, NULL},
+    {"Nmt", NULL, apply_nmt, NULL, NULL},
+    {"Precompiled", zf_precompiled_parse, zf_precompiled_apply, zf_charsmap_free, NULL},
+    {ZF_SPM_KEY, zf_sentencepiece_parse, zf_sentencepiece_apply, zf_charsmap_free, NULL},
 };
 
 const struct zf_part_table zf_normalizers = {"normalizer", "normalizers", rows,

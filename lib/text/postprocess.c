@@ -168,8 +168,8 @@ static int apply_template(const void *self, struct zf_work *w) {
   }
   if (rc) return rc;
   size_t bytes = (size_t)(ids->n - from) * sizeof *ids->id;
-  memmove(ids->id + w->first, ids->id + from, bytes);
-  if (ids->begin) {
+  if (bytes) memmove(ids->id + w->first, ids->id + from, bytes); /* no ids: no list either */
+  if (bytes && ids->begin) {
     memmove(ids->begin + w->first, ids->begin + from, bytes);
     memmove(ids->end + w->first, ids->end + from, bytes);
   }

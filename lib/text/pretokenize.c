@@ -230,6 +230,66 @@ static int apply_whitespace(const void *self, struct zf_work *w) {
   return zf_work_cut(w, cut_words, self, ZF_REMOVED, 0);
 }
 
+/* Words at spaces, then each sign alone. */
+static int apply_bert(const void *self, struct zf_work *w) {
+  int rc = apply_whitespace_split(self, w);
+  return rc ? rc : zf_work_cut(w, cut_punctuation, NULL, ZF_ISOLATED, 0);
+}
+
+/* --- CharDelimiterSplit, FixedLength ------------------------------------------------- */
+
+static int parse_delimiter(void **self, const json_t *def, const char *where,
+                           const struct zf_tok *t) {
+  (void)t;
+  const char *text;
+  uint32_t c;
+  int rc = zf_need_str(&text, def, "delimiter", where);
+  if (rc) return rc;
+  int64_t n = (int64_t)strlen(text);
+  if (!n || zf_char_next(&c, text, n) != n)
+    return zf_error(ZF_EINVALID, "%s: key 'delimiter': '%s' is not one character", where, text);
+  return zf_pattern_new((struct zf_pattern **)self, text, 1, where);
+}
+
+static int apply_delimiter(const void *self, struct zf_work *w) {
+  return zf_work_cut(w, cut_pattern, self, ZF_REMOVED, 0);
+}
+
+static void free_delimiter(void *self) {
+  zf_pattern_free(self);
+}
+
+static int parse_fixed(void **self, const json_t *def, const char *where, const struct zf_tok *t) {
+  (void)t;
+  int64_t length = 5;
+  int rc = zf_json_int(&length, def, "length", where);
+  if (!rc && length < 1)
+    rc = zf_error(ZF_EINVALID, "%s: key 'length': %lld", where, (long long)length);
+  if (rc) return rc;
+  *self = zf_malloc(sizeof length);
+  if (!*self) return ZF_ENOMEM;
+  memcpy(*self, &length, sizeof length);
+  return 0;
+}
+
+static int cut_fixed(const void *self, struct zf_work *w, const struct zf_piece *p) {
+  int64_t length = *(const int64_t *)self, from = 0, k = 0;
+  int rc = 0;
+  for (int64_t i = 0; !rc && i < p->len;) {
+    uint32_t c;
+    i += zf_char_next(&c, w->cur.p + p->off + i, p->len - i);
+    if (++k < length && i < p->len) continue;
+    rc = zf_work_seg(w, from, i, 0);
+    from = i;
+    k = 0;
+  }
+  return rc;
+}
+
+static int apply_fixed(const void *self, struct zf_work *w) {
+  return zf_work_cut(w, cut_fixed, self, ZF_ISOLATED, 0);
+}
+
 /* --- Metaspace ------------------------------------------------------------------- */
 
 struct metaspace {
@@ -329,6 +389,9 @@ static const struct zf_part_row rows[] = {
     {"Whitespace", NULL, apply_whitespace, NULL, NULL},
     {"WhitespaceSplit", NULL, apply_whitespace_split, NULL, NULL},
     {"Metaspace", parse_metaspace, apply_metaspace, free_metaspace, metaspace_places},
+    {"BertPreTokenizer", NULL, apply_bert, NULL, NULL},
+    {"CharDelimiterSplit", parse_delimiter, apply_delimiter, free_delimiter, NULL},
+    {"FixedLength", parse_fixed, apply_fixed, free, NULL},
 };
 
 const struct zf_part_table zf_pretokenizers = {"pre_tokenizer", "pretokenizers", rows,

@@ -1,6 +1,6 @@
 /* What the parts of a tokenizer share.
  *
- * A tokenizer is a model (BPE) with four chains of parts around it:
+ * A tokenizer is a model (BPE, Unigram, ...) with four chains of parts around it:
  *
  *   text -> added tokens cut out -> normalizers -> pre-tokenizers -> model -> post-processors ->
  * ids ids -> pieces of the vocabulary -> decoders -> text
@@ -94,6 +94,7 @@ void zf_work_bound(struct zf_work *w, int64_t len); /* that factor is of len */
 /* Appends n bytes that all come from [b,e), or a copy with its places. */
 int zf_run_add(struct zf_work *w, const char *p, int64_t n, int32_t b, int32_t e);
 int zf_run_copy(struct zf_work *w, int64_t off, int64_t n); /* cur -> next */
+int zf_run_put(struct zf_work *w, int64_t off, uint32_t c); /* c for the character at off */
 /* Appends a text to `next`, each broken part replaced by U+FFFD. */
 int zf_work_clean(struct zf_work *w, const char *text, int64_t len);
 int zf_work_push(struct zf_work *w, int64_t off, int64_t len, int32_t id); /* -> made */
@@ -147,8 +148,10 @@ struct zf_vocab {
 int zf_vocab_reserve(struct zf_vocab *v, int64_t n);
 int zf_vocab_add(struct zf_vocab *v, const char *piece, int64_t id, const char *where);
 int zf_vocab_finish(struct zf_vocab *v, const char *where); /* after the last: by_id */
+int zf_vocab_parse(struct zf_vocab *v, const json_t *def, const char *where); /* {piece: id} */
 int32_t zf_vocab_find(const struct zf_vocab *v, const char *p, int64_t n); /* -1 when absent */
 const char *zf_vocab_piece(const struct zf_vocab *v, int32_t id);          /* or NULL */
+void zf_vocab_bytes(const struct zf_vocab *v, int32_t out[256]); /* ids of "<0xXX>", or -1 */
 void zf_vocab_free(struct zf_vocab *v);
 
 /* --- chains of parts (chain.c) ---------------------------------------------- */
@@ -191,6 +194,29 @@ int zf_replace_parse(void **self, const json_t *def, const char *where, const st
 int zf_replace_apply(const void *self, struct zf_work *w);
 void zf_replace_free(void *self);
 
+int zf_lower_apply(const void *self, struct zf_work *w);
+
+/* bert.c, charsmap.c: parts of larger size. */
+int zf_bert_parse(void **self, const json_t *def, const char *where, const struct zf_tok *t);
+int zf_bert_apply(const void *self, struct zf_work *w);
+int zf_precompiled_parse(void **self, const json_t *def, const char *where, const struct zf_tok *t);
+int zf_precompiled_apply(const void *self, struct zf_work *w);
+int zf_sentencepiece_parse(void **self, const json_t *def, const char *where,
+                           const struct zf_tok *t);
+int zf_sentencepiece_apply(const void *self, struct zf_work *w);
+void zf_charsmap_free(void *self);
+
+/* decoders_words.c: decoders of models of words. */
+int zf_wordpiece_decoder_parse(void **self, const json_t *def, const char *where,
+                               const struct zf_tok *t);
+int zf_wordpiece_decoder_apply(const void *self, struct zf_work *w);
+int zf_ctc_parse(void **self, const json_t *def, const char *where, const struct zf_tok *t);
+int zf_ctc_apply(const void *self, struct zf_work *w);
+int zf_bpe_decoder_parse(void **self, const json_t *def, const char *where,
+                         const struct zf_tok *t);
+int zf_bpe_decoder_apply(const void *self, struct zf_work *w);
+void zf_word_decoder_free(void *self);
+
 /* Keys of a Metaspace: the mark as a string, 0 always, 1 first, 2 never. */
 enum zf_scheme { ZF_ALWAYS, ZF_FIRST, ZF_NEVER };
 int zf_metaspace_parse(char mark[8], enum zf_scheme *scheme, const json_t *def, const char *where);
@@ -232,7 +258,7 @@ void zf_added_free(struct zf_added *a);
 int zf_added_cut(const struct zf_added *a, const struct zf_trie *trie, struct zf_work *w);
 const struct zf_added_token *zf_added_find(const struct zf_added *a, int32_t id); /* or NULL */
 
-/* --- models (model.c, bpe.c) -------------------------------------------------- */
+/* --- models (bpe.c, unigram.c, wordpiece.c) ----------------------------------- */
 
 struct zf_model_row {
   const char *name;
@@ -243,7 +269,10 @@ struct zf_model_row {
   const char *(*describe)(const void *self);
 };
 
-extern const struct zf_model_row zf_bpe_row;
+extern const struct zf_model_row zf_bpe_row, zf_unigram_row, zf_wordpiece_row, zf_wordlevel_row;
+
+/* In a model made from a SentencePiece file: true, and behave as that library does. */
+#define ZF_SPM_KEY "sentencepiece"
 
 /* An id for n bytes at `off` of cur, with their places when asked. */
 int zf_work_emit(struct zf_work *w, int32_t id, int64_t off, int64_t n);
@@ -263,8 +292,14 @@ struct zf_tok {
   char type[48];
 };
 
-/* A tokenizer.json in memory for vocab.json and merges.txt (classic.c). */
-int zf_classic_load(json_t **out, const char *dir, const json_t *config);
+/* A tokenizer.json in memory for vocab.json with merges.txt, and for vocab.txt
+ * (classic.c), and for a SentencePiece model (spm.c); config is tokenizer_config.json. */
+int zf_classic_load(json_t **out, const char *path, const json_t *config);
+int zf_classic_bert(json_t **out, const char *path, const json_t *config);
+int zf_spm_load(json_t **out, const char *path, const json_t *config);
+int zf_spm_parse(json_t **out, const char *bytes, size_t len, const char *name,
+                 const json_t *config);
+int zf_tok_build(struct zf_tok **out, const json_t *root, const char *name);
 /* The named token ("bos_token") of a configuration, a string or {"content": ...}; or NULL. */
 const char *zf_classic_special(const json_t *config, const char *key);
 

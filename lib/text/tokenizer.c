@@ -10,7 +10,8 @@
 #include "fmt/json.h"
 #include "text_internal.h"
 
-static const struct zf_model_row *const models[] = {&zf_bpe_row};
+static const struct zf_model_row *const models[] = {&zf_bpe_row, &zf_unigram_row, &zf_wordpiece_row,
+                                                  &zf_wordlevel_row};
 enum { MODELS = sizeof models / sizeof *models };
 
 /* --- opening ---------------------------------------------------------------------- */
@@ -33,8 +34,9 @@ static int parse_model(struct zf_tok *t, const json_t *root) {
     if (!strcmp(models[i]->name, type)) t->model = models[i];
   snprintf(where, sizeof where, "%s: model: %s", t->name, type);
   if (!t->model)
-    return zf_error(ZF_EINVALID, "%s: model: type '%s' is not supported; there is %s", t->name,
-                    type, models[0]->name);
+    return zf_error(ZF_EINVALID, "%s: model: type '%s' is not supported; there are %s, %s, %s, %s",
+                    t->name, type, models[0]->name, models[1]->name, models[2]->name,
+                    models[3]->name);
   return t->model->parse(&t->model_self, &t->vocab, def, where);
 }
 
@@ -69,7 +71,7 @@ static int parse_root(struct zf_tok *t, const json_t *root) {
   return 0;
 }
 
-static int build(struct zf_tok **out, const json_t *root, const char *name) {
+int zf_tok_build(struct zf_tok **out, const json_t *root, const char *name) {
   *out = NULL;
   struct zf_tok *t = zf_calloc(1, sizeof *t);
   if (!t) return ZF_ENOMEM;
@@ -99,25 +101,33 @@ static int load_config(json_t **out, const char *dir) {
   return rc;
 }
 
+/* Files that a tokenizer may be in, the best first. */
+static int load_json(json_t **out, const char *path, const json_t *config) {
+  (void)config;
+  return zf_json_load(out, path);
+}
+
+static const struct {
+  const char *name;
+  int (*load)(json_t **out, const char *path, const json_t *config);
+} files[] = {{"tokenizer.json", load_json},
+             {"vocab.json", zf_classic_load},
+             {"tokenizer.model", zf_spm_load},
+             {"spiece.model", zf_spm_load},
+             {"vocab.txt", zf_classic_bert}};
+enum { FILES = sizeof files / sizeof *files };
+
 static int load_root(json_t **out, char **path, const char *dir, const json_t *config) {
-  char *vocab = zf_path_join(dir, "vocab.json");
-  *path = zf_path_join(dir, "tokenizer.json");
-  int rc = !vocab || !*path ? ZF_ENOMEM : 0;
-  if (!rc && zf_exists(*path)) {
-    rc = zf_json_load(out, *path);
-  } else if (!rc && zf_exists(vocab)) {
-    rc = zf_classic_load(out, dir, config);
-    char *other = *path;
-    *path = vocab;
-    vocab = other;
-  } else if (!rc) {
-    rc = zf_error(ZF_EUSAGE,
-                  "%s: no tokenizer: neither tokenizer.json nor vocab.json with "
-                  "merges.txt",
-                  dir);
+  for (int i = 0; i < FILES; i++) {
+    free(*path);
+    *path = zf_path_join(dir, files[i].name);
+    if (!*path) return ZF_ENOMEM;
+    if (zf_exists(*path)) return files[i].load(out, *path, config);
   }
-  free(vocab);
-  return rc;
+  return zf_error(ZF_EUSAGE,
+                  "%s: no tokenizer: none of tokenizer.json, vocab.json with merges.txt, "
+                  "tokenizer.model, vocab.txt",
+                  dir);
 }
 
 int zf_tok_open(struct zf_tok **out, const char *dir) {
@@ -126,7 +136,7 @@ int zf_tok_open(struct zf_tok **out, const char *dir) {
   *out = NULL;
   int rc = load_config(&config, dir);
   if (!rc) rc = load_root(&root, &path, dir, config);
-  if (!rc) rc = build(out, root, path);
+  if (!rc) rc = zf_tok_build(out, root, path);
   if (!rc) {
     (*out)->bos = named(*out, config, "bos_token");
     (*out)->eos = named(*out, config, "eos_token");
@@ -141,7 +151,7 @@ int zf_tok_parse(struct zf_tok **out, const char *json, size_t len, const char *
   json_t *root = NULL;
   *out = NULL;
   int rc = zf_json_parse(&root, json, len, name);
-  if (!rc) rc = build(out, root, name);
+  if (!rc) rc = zf_tok_build(out, root, name);
   json_decref(root);
   return rc;
 }

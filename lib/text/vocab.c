@@ -4,11 +4,13 @@
  *   text   "a\0b\0ab\0"       entry  {0,1,id} {2,1,id} {4,2,id}
  *   slot   open addressing, at most two thirds full, entry index + 1
  *   by_id  id -> entry index, -1 in holes */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
 #include "base/arena.h"
+#include "fmt/json.h"
 #include "text_internal.h"
 
 /* Ids may leave holes, but an array over them must stay in proportion to the file. */
@@ -67,6 +69,23 @@ int zf_vocab_finish(struct zf_vocab *v, const char *where) {
   return 0;
 }
 
+int zf_vocab_parse(struct zf_vocab *v, const json_t *def, const char *where) {
+  json_t *map = json_object_get(def, "vocab"), *id;
+  const char *piece;
+  if (!json_is_object(map))
+    return zf_error(ZF_EINVALID, "%s: key 'vocab': expected an object, found %s", where,
+                    zf_json_kind(map));
+  int rc = zf_vocab_reserve(v, (int64_t)json_object_size(map));
+  json_object_foreach(map, piece, id) {
+    if (!rc && !json_is_integer(id))
+      rc = zf_error(ZF_EINVALID, "%s: piece '%s': expected an id, found %s", where, piece,
+                    zf_json_kind(id));
+    if (!rc) rc = zf_vocab_add(v, piece, json_integer_value(id), where);
+    if (rc) return rc;
+  }
+  return rc ? rc : zf_vocab_finish(v, where);
+}
+
 int32_t zf_vocab_find(const struct zf_vocab *v, const char *p, int64_t n) {
   if (!v->nslot) return -1;
   uint32_t s = v->slot[slot_of(v, p, n)];
@@ -76,6 +95,14 @@ int32_t zf_vocab_find(const struct zf_vocab *v, const char *p, int64_t n) {
 const char *zf_vocab_piece(const struct zf_vocab *v, int32_t id) {
   if (id < 0 || id >= v->nid || v->by_id[id] < 0) return NULL;
   return v->text.data + v->entry[v->by_id[id]].off;
+}
+
+void zf_vocab_bytes(const struct zf_vocab *v, int32_t out[256]) {
+  for (int i = 0; i < 256; i++) {
+    char text[8];
+    snprintf(text, sizeof text, "<0x%02X>", i);
+    out[i] = zf_vocab_find(v, text, 6);
+  }
 }
 
 void zf_vocab_free(struct zf_vocab *v) {

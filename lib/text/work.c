@@ -70,6 +70,12 @@ int zf_run_copy(struct zf_work *w, int64_t off, int64_t n) {
   return 0;
 }
 
+int zf_run_put(struct zf_work *w, int64_t off, uint32_t c) {
+  char out[4];
+  int n = zf_char_put(out, c);
+  return zf_run_add(w, out, n, w->track ? w->cur.b[off] : 0, w->track ? w->cur.e[off] : 0);
+}
+
 int zf_work_push(struct zf_work *w, int64_t off, int64_t len, int32_t id) {
   if (w->nmade == w->made_cap) {
     int rc = grow(&w->made, &w->made_cap, w->nmade + 1, sizeof *w->made);

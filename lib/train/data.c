@@ -137,6 +137,7 @@ static int resolve_length(struct zf_settings *s, const struct zf_tok *tok, int64
   for (int k = 0; k < 3; k++)
     for (int64_t i = 0; i < n[k]; i++) {
       set[k][i].spec.sequence_len = s->sequence_len ? s->sequence_len : context;
+      set[k][i].spec.chat = s->chat;
       set[k][i].spec.add_eos = s->add_eos >= 0 ? s->add_eos : zf_tok_eos(tok) >= 0;
     }
   return 0;

@@ -21,6 +21,8 @@ static int open_data(struct zf_run *r, const char *dir, const struct zf_config *
                      const struct source *from) {
   if (from->make) return from->make(from->ctx, &r->data, &r->set, config);
   int rc = zf_tok_open(&r->tok, dir);
+  if (!rc && r->set.train[0].spec.type == ZF_TASK_CHAT)
+    rc = zf_chat_open(&r->set.chat, dir, r->set.chat_template);
   if (!rc && zf_tok_size(r->tok) > config->vocab)
     rc = zf_error(ZF_EINVALID, "%s: the tokenizer has %lld ids, the model's vocabulary %lld", dir,
                   (long long)zf_tok_size(r->tok), (long long)config->vocab);

@@ -9,13 +9,14 @@
 #include "base/err.h"
 #include "task/template.h"
 
+#define TYPES "classification|completion|text|chat|alpaca|input_output"
 #define SEED_MAX 9007199254740991.0 /* 2^53 - 1: JSON keeps it */
 
 static const struct zf_conf_key data_keys[] = {
     {"path", ZF_CONF_STR, NULL, ".jsonl, .json, .csv, .tsv or .txt file; relative to data_dir",
      .required = 1},
     {"type", ZF_CONF_ENUM, NULL, "what a row is (others inherit the first file's)",
-     .choices = "classification|completion|text"},
+     .choices = TYPES},
     {"prompt", ZF_CONF_STR, NULL, "template of the prompt, as \"{text} It was\""},
     {"options", ZF_CONF_STRS, NULL, "classification: template of each option, in label order"},
     {"label", ZF_CONF_STR, NULL, "classification: the field that holds the label (label)"},
@@ -66,6 +67,9 @@ const struct zf_conf_key zf_train_keys[] = {
     {"excess_length_strategy", ZF_CONF_ENUM, "truncate", "what happens to longer examples",
      .choices = "truncate|drop|raise|split"},
     {"train_on_inputs", ZF_CONF_BOOL, "false", "completion: the prompt is a target as well"},
+    {"chat_template", ZF_CONF_STR, NULL,
+     "chat: chatml, llama3, gemma, phi3, mistral, zephyr, alpaca, vicuna or a .jinja file; unset: "
+     "the checkpoint's"},
     {"add_eos", ZF_CONF_ENUM, "auto", "end completions and texts with EOS; auto: if there is one",
      .choices = "auto|true|false"},
 
@@ -168,11 +172,11 @@ static int fill_file(struct zf_data_file *f, const struct zf_conf *item,
   struct zf_data_spec *d = &f->spec;
   if (first) *d = *first;
   if (zf_conf_has(item, "type"))
-    d->type = (enum zf_task_type)choice(item, "type", "classification|completion|text");
+    d->type = (enum zf_task_type)choice(item, "type", TYPES);
   else if (!first)
     return zf_conf_error(item, "path",
-                         "the first file needs a 'type': classification, completion "
-                         "or text");
+                         "the first file needs a 'type': classification, completion, text, chat, "
+                         "alpaca or input_output");
   const struct {
     const char *key, **to;
   } texts[] = {{"prompt", &d->prompt},
@@ -225,6 +229,9 @@ static int fill_data(struct zf_settings *s, const struct zf_conf *c) {
   int64_t n[] = {s->ntrain, s->nval, s->ntest};
   for (int k = 0; k < 3; k++)
     for (int64_t i = 0; i < n[k]; i++) fill_spec(&set[k][i].spec, c);
+  s->chat_template = zf_conf_str(c, "chat_template");
+  if (s->chat_template && s->train[0].spec.type != ZF_TASK_CHAT)
+    return zf_conf_error(c, "chat_template", "'chat_template' has no effect: only type chat has it");
   s->val_set_size = zf_conf_num(c, "val_set_size", 0);
   if (s->nval && s->val_set_size > 0)
     return zf_conf_error(c, "val_set_size",
@@ -332,6 +339,7 @@ void zf_settings_free(struct zf_settings *s) {
     for (int64_t i = 0; set[k] && i < n[k]; i++) free(set[k][i].path);
     free(set[k]);
   }
+  zf_chat_free(s->chat);
   memset(s, 0, sizeof *s);
 }
 

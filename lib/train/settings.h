@@ -36,6 +36,8 @@ struct zf_settings {
 
   struct zf_data_file *train, *val, *test;
   int64_t ntrain, nval, ntest;
+  const char *chat_template;   /* NULL: the checkpoint's */
+  struct zf_chat *chat;        /* opened with the model, for type chat */
   double val_set_size;         /* >= 1: examples, < 1: share of the training rows */
   int64_t num_train, num_eval; /* most examples; 0: all */
   int64_t sequence_len;        /* 0: the model's context */

@@ -87,12 +87,12 @@ END
 broken
 perl -pi -e 's|"type": *"ByteLevel"|"type":"Bytelevel"|' "$T/m/tokenizer.json"
 case_ "unknown tokenizer component" 3 train <<'END'
-zoft: TMP/m/tokenizer.json: pre_tokenizer: type 'Bytelevel' is not supported; there are ByteLevel, Split, Digits, Punctuation, Whitespace, WhitespaceSplit, Metaspace, Sequence
+zoft: TMP/m/tokenizer.json: pre_tokenizer: type 'Bytelevel' is not supported; there are ByteLevel, Split, Digits, Punctuation, Whitespace, WhitespaceSplit, Metaspace, BertPreTokenizer, CharDelimiterSplit, FixedLength, Sequence
 END
 broken
 rm "$T"/m/tokenizer*
 case_ "no tokenizer" 2 train <<'END'
-zoft: TMP/m: no tokenizer: neither tokenizer.json nor vocab.json with merges.txt
+zoft: TMP/m: no tokenizer: none of tokenizer.json, vocab.json with merges.txt, tokenizer.model, vocab.txt
 END
 broken
 : >"$T/empty.jsonl"

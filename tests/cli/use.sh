@@ -192,6 +192,12 @@ END
 case_ "generate" 0 "$ZOFT" generate $DEMO/model --prompt 'The film was' -n 12 <<'END'
 The film was a mistake. The film is set in 
 END
+case_ "generate up to a text" 0 "$ZOFT" generate $DEMO/model --prompt 'The film was' -n 12 --stop ' The' <<'END'
+The film was a mistake.
+END
+case_ "generate, no effect" 2 "$ZOFT" generate $DEMO/model --prompt 'The film was' --min-p 0.1 <<'END'
+zoft: --top-k, --top-p and --min-p have no effect at --temperature 0
+END
 case_ "generate, sampled twice the same" 0 sh -c "'$ZOFT' generate $DEMO/model -p 'The' -n 8 -t 1 --seed 7 >'$T/a'; '$ZOFT' generate $DEMO/model -p 'The' -n 8 -t 1 --seed 7 | cmp - '$T/a'" <<'END'
 END
 printf 'The film was good.\n\nThe film was bad.\n' >"$T/lines.txt"

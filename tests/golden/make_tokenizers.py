@@ -1,13 +1,14 @@
 """Makes tokenizers/*.json: a small tokenizer of each kind with what the `tokenizers`
 package gives for some odd lines.
 
-    python tests/golden/make_tokenizers.py
+    python tests/golden/make_tokenizers.py [NAME...]
 
 Each file: "versions"; "tokenizer", the tokenizer.json; "lines", each [text, or {"hex": bytes
 that are not UTF-8}; ids with special tokens; begins; ends (bytes of the text, -1 for added
 special tokens); decoded; decoded without special tokens]."""
 import json
 import os
+import sys
 import unicodedata
 
 import tokenizers
@@ -15,7 +16,8 @@ import tok_kinds
 import tok_texts
 from compare_tokenizers import decode_bytes, expected
 
-SIZES = {"gpt2": 420, "llama2": 440, "metaspace": 440, "words": 200, "metaspace_first": 260}
+SIZES = {"gpt2": 420, "llama2": 440, "metaspace": 440, "words": 200, "metaspace_first": 260,
+         "t5": 300, "unigram_bytes": 200, "wordlevel": 120, "ctc": 60, "bert_cased": 260}
 LINES = 10
 
 
@@ -34,6 +36,8 @@ def main():
     total = 0
     for make in tok_kinds.KINDS:
         name = make.__name__
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
         t = make(SIZES.get(name, 400), tok_texts.PROSE + tok_texts.PHRASES)
         special = [x.content for x in t.get_added_tokens_decoder().values()]
         m = tok_texts.Maker(len(name), tok_texts.PROSE, special)

@@ -361,6 +361,25 @@ START_TEST(test_decode) {
     ck_ok(zf_decoder_next(d, &one, &id));
     ck_assert_int_eq(id, seq[n]);
   }
+  one.top_k = 0;
+  one.min_p = 1; /* only what is as likely as the likeliest */
+  ck_ok(zf_decoder_begin(d, seq, 3));
+  ck_ok(zf_decoder_next(d, &one, &id));
+  ck_assert_int_eq(id, seq[3]);
+  greedy.repetition = 1e6; /* positive logits of tokens that are there come near 0 */
+  ck_ok(zf_decoder_begin(d, seq, 3));
+  float *all = logits_of(m, seq, 3), *last = all + 2 * m->config.vocab;
+  for (int k = 0; k < 3; k++) {
+    int twice = (k > 0 && seq[k] == seq[0]) || (k > 1 && seq[k] == seq[1]);
+    float *l = &last[seq[k]];
+    if (!twice) *l = (float)(*l > 0 ? *l / 1e6 : *l * 1e6);
+  }
+  int64_t best = 0;
+  for (int64_t v = 1; v < m->config.vocab; v++)
+    if (last[v] > last[best]) best = v;
+  ck_ok(zf_decoder_next(d, &greedy, &id));
+  ck_assert_int_eq(id, best);
+  free(all);
   for (int round = 0; round < 2; round++) {
     ck_ok(zf_decoder_begin(d, seq, 2));
     for (int n = 3; n < 10; n++) ck_ok(zf_decoder_next(d, &hot, round ? &id : &again[n]));

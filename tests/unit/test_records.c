@@ -147,7 +147,7 @@ START_TEST(test_open) {
   snprintf(path, sizeof path, "%s", tmp_path("d.jsonl"));
   ck_fails(zf_records_open(&r, path), ZF_EUSAGE, "d.jsonl: cannot open");
   ck_fails(zf_records_open(&r, tmp_path("d.parquet")), ZF_EUSAGE,
-           "d.parquet: unknown ending: expected .jsonl");
+           "d.parquet: zoft does not read .parquet files; convert it: python -c");
   ck_ok(zf_write_file(path, "{\"a\":1}\n", 8));
   ck_ok(zf_records_open(&r, path));
   ck_assert_str_eq(r->path, path);

@@ -15,6 +15,35 @@ static void refuse(const char *json, const char *part) {
   ck_assert_ptr_null(t);
 }
 
+/* A hostile charsmap: 4 bytes of length, a trie, replacements. */
+static void charsmap(const char *base64, const char *text, const char *part) {
+  struct zf_buf json = {0};
+  struct zf_tok *t;
+  struct zf_ids ids = {0};
+  zf_buf_printf(&json,
+                "{\"normalizer\": {\"type\": \"Precompiled\", \"precompiled_charsmap\": \"%s\"}, "
+                MODEL "}",
+                base64);
+  int rc = zf_tok_parse(&t, json.data, json.len, "t.json");
+  if (!rc) rc = zf_tok_encode(t, &ids, text, strlen(text), 0);
+  ck_assert_int_eq(rc, part ? ZF_EINVALID : 0);
+  if (part) ck_assert_msg(strstr(zf_error_message(), part) != NULL, "%s", zf_error_message());
+  zf_buf_free(&json);
+  zf_ids_free(&ids);
+  zf_tok_free(t);
+}
+
+START_TEST(test_charsmap) {
+  charsmap("AAA", "a", "precompiled_charsmap");                 /* shorter than the length */
+  charsmap("A*AA", "a", "byte 1 is not base64");
+  charsmap("BwAAAAAAAAA=", "a", "the trie has 7 bytes, the table 8");
+  charsmap("AAAAAP8=", "a", "the replacements are not UTF-8");
+  charsmap("AAAAAA==", "a", NULL); /* no trie at all */
+  /* Units: the root, whose children are at 0; at 'a' (97) there is none such. */
+  charsmap("BAAAAAAAAAA=", "a", NULL);
+}
+END_TEST
+
 /* A tokenizer with one more key beside a good model. */
 static void refuse_with(const char *key, const char *part) {
   char json[2048];
@@ -34,8 +63,17 @@ START_TEST(test_top) {
   refuse("[1, 2", "t.json:1:");
   refuse("[]", "t.json: expected an object, found an array");
   refuse("{}", "t.json: model: expected an object, found nothing");
-  refuse("{\"model\": {\"type\": \"Unigram\", \"vocab\": []}}", "type 'Unigram' is not supported");
-  refuse("{\"model\": {\"type\": \"WordPiece\"}}", "type 'WordPiece' is not supported");
+  refuse("{\"model\": {\"type\": \"Morfessor\", \"vocab\": []}}",
+         "type 'Morfessor' is not supported; there are BPE, Unigram, WordPiece, WordLevel");
+  refuse("{\"model\": {\"type\": \"Unigram\", \"vocab\": {}}}",
+         "model: Unigram: key 'vocab': expected an array, found an object");
+  refuse("{\"model\": {\"type\": \"Unigram\", \"vocab\": [[\"a\", \"b\"]]}}",
+         "vocab: piece 0: expected [text, score]");
+  refuse("{\"model\": {\"type\": \"Unigram\", \"unk_id\": 1, \"vocab\": [[\"a\", 0]]}}",
+         "unk_id 1, but there are 1 pieces");
+  refuse("{\"model\": {\"type\": \"WordPiece\"}}", "key 'vocab': expected an object");
+  refuse("{\"model\": {\"type\": \"WordPiece\", \"vocab\": {}, \"max_input_chars_per_word\": -1}}",
+         "max_input_chars_per_word is -1");
   refuse("{\"model\": {\"vocab\": {}}}", "type '(none)' is not supported");
   refuse_with("\"version\": \"2.0\"", "version '2.0'");
   zf_tok_free(accept_with(""));
@@ -44,12 +82,14 @@ START_TEST(test_top) {
 END_TEST
 
 START_TEST(test_parts) {
-  refuse_with("\"normalizer\": {\"type\": \"BertNormalizer\"}",
-              "t.json: normalizer: type 'BertNormalizer' is not supported");
-  refuse_with("\"normalizer\": {\"type\": \"Precompiled\"}", "'Precompiled' is not supported");
+  refuse_with("\"normalizer\": {\"type\": \"Romaji\"}",
+              "t.json: normalizer: type 'Romaji' is not supported");
+  refuse_with("\"normalizer\": {\"type\": \"BertNormalizer\", \"lowercase\": 1}",
+              "BertNormalizer: key 'lowercase': expected");
+  refuse_with("\"normalizer\": {\"type\": \"Precompiled\"}", "key 'precompiled_charsmap' is missing");
   refuse_with("\"normalizer\": \"NFC\"", "normalizer: expected an object, found a string");
-  refuse_with("\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Nmt\"}]}",
-              "type 'Nmt' is not supported");
+  refuse_with("\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Nmu\"}]}",
+              "type 'Nmu' is not supported");
   refuse_with("\"normalizer\": {\"type\": \"Sequence\"}", "key 'normalizers': expected an array");
   refuse_with("\"normalizer\": {\"type\": \"Strip\"}", "Strip: key 'strip_left' is missing");
   refuse_with("\"normalizer\": {\"type\": \"Replace\", \"content\": \"\", \"pattern\": \"x\"}",
@@ -64,7 +104,10 @@ START_TEST(test_parts) {
   refuse_with("\"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"_\", "
               "\"prepend_scheme\": \"sometimes\"}",
               "'sometimes' is not always, first or never");
-  refuse_with("\"decoder\": {\"type\": \"WordPiece\"}", "decoder: type 'WordPiece'");
+  refuse_with("\"decoder\": {\"type\": \"Word\"}", "decoder: type 'Word'");
+  refuse_with("\"pre_tokenizer\": {\"type\": \"CharDelimiterSplit\", \"delimiter\": \"ab\"}",
+              "'ab' is not one character");
+  refuse_with("\"pre_tokenizer\": {\"type\": \"FixedLength\", \"length\": 0}", "key 'length': 0");
   refuse_with("\"decoder\": {\"type\": \"Strip\", \"content\": \" \"}", "expected counts");
 }
 END_TEST
@@ -274,6 +317,7 @@ int main(void) {
   tcase_add_test(c, test_patterns_refused);
   tcase_add_test(c, test_runaway_pattern);
   tcase_add_test(c, test_growth);
+  tcase_add_test(c, test_charsmap);
   tcase_add_test(c, test_classic);
   suite_add_tcase(s, c);
   return unit_run(s);

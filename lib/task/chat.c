@@ -1,0 +1,267 @@
+/* Conversations, instructions and segments as texts with target stretches. */
+#include "task/chat.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/file.h"
+#include "fmt/json.h"
+
+enum { FIXED_DAY = 1721995200, TEMPLATE_MAX = 4 << 20 };
+
+struct zf_chat {
+  struct zf_jinja *t;
+  json_t *tokens; /* bos_token and the like */
+};
+
+int zf_span_add(struct zf_spans *s, int64_t from, int64_t to) {
+  if (s->n == s->cap) {
+    int64_t cap = s->cap ? 2 * s->cap : 16;
+    struct zf_span *at = realloc(s->at, (size_t)cap * sizeof *at);
+    if (!at) return zf_error(ZF_ENOMEM, "out of memory for %lld spans", (long long)cap);
+    s->at = at;
+    s->cap = cap;
+  }
+  s->at[s->n++] = (struct zf_span){from, to};
+  return 0;
+}
+
+/* --- which template ------------------------------------------------------------------- */
+
+/* A text, or a list of {name, template}. */
+static const char *configured(const json_t *v) {
+  const json_t *x;
+  size_t i;
+  const char *text = json_string_value(v);
+  json_array_foreach((json_t *)v, i, x) {
+    const char *name = json_string_value(json_object_get(x, "name"));
+    if (name && !strcmp(name, "default")) text = json_string_value(json_object_get(x, "template"));
+  }
+  return text;
+}
+
+static int parse_file(struct zf_chat *c, const char *path) {
+  char *text = NULL;
+  int rc = zf_read_file(&text, NULL, path, TEMPLATE_MAX);
+  if (!rc) rc = zf_jinja_parse(&c->t, text, path);
+  free(text);
+  return rc;
+}
+
+static int find_template(struct zf_chat *c, const char *dir, const json_t *config,
+                         const char *named) {
+  const char *text = named ? zf_chat_builtin(named) : NULL;
+  if (text) return zf_jinja_parse(&c->t, text, named);
+  if (named && zf_exists(named)) return parse_file(c, named);
+  if (named)
+    return zf_error(ZF_EUSAGE, "chat_template '%s' is no file and none of %s", named,
+                    zf_chat_names());
+  char *path = zf_path_join(dir, "chat_template.jinja");
+  int rc = path ? 0 : ZF_ENOMEM;
+  text = configured(json_object_get(config, "chat_template"));
+  if (!rc && zf_exists(path))
+    rc = parse_file(c, path);
+  else if (!rc && text)
+    rc = zf_jinja_parse(&c->t, text, "tokenizer_config.json: chat_template");
+  else if (!rc)
+    rc = zf_error(ZF_EUSAGE, "%s has no chat template: set chat_template to one of %s, or a file",
+                  dir, zf_chat_names());
+  free(path);
+  return rc;
+}
+
+static void name_tokens(struct zf_chat *c, const json_t *config) {
+  static const char *const key[] = {"bos_token", "eos_token", "unk_token", "pad_token"};
+  for (int i = 0; i < 4; i++) {
+    const json_t *v = json_object_get(config, key[i]);
+    if (json_is_object(v)) v = json_object_get(v, "content");
+    json_object_set_new(c->tokens, key[i],
+                        json_string(json_is_string(v) ? json_string_value(v) : ""));
+  }
+}
+
+int zf_chat_open(struct zf_chat **out, const char *dir, const char *named) {
+  json_t *config = NULL;
+  struct zf_chat *c = zf_calloc(1, sizeof *c);
+  char *path = zf_path_join(dir, "tokenizer_config.json");
+  *out = NULL;
+  int rc = c && path ? 0 : ZF_ENOMEM;
+  if (!rc && zf_exists(path)) rc = zf_json_load(&config, path);
+  if (!rc && !(c->tokens = json_object())) rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
+  if (!rc) name_tokens(c, config);
+  if (!rc) rc = find_template(c, dir, config, named);
+  json_decref(config);
+  free(path);
+  if (rc)
+    zf_chat_free(c);
+  else
+    *out = c;
+  return rc;
+}
+
+void zf_chat_free(struct zf_chat *c) {
+  if (!c) return;
+  zf_jinja_free(c->t);
+  json_decref(c->tokens);
+  free(c);
+}
+
+/* --- rendering --------------------------------------------------------------------------- */
+
+int zf_chat_render(const struct zf_chat *c, const json_t *messages, const json_t *tools,
+                   int prompt, struct zf_buf *out, struct zf_spans *spans) {
+  json_t *vars = json_copy(c->tokens);
+  if (!vars) return zf_error(ZF_ENOMEM, "out of memory");
+  json_object_set(vars, "messages", (json_t *)messages);
+  json_object_set_new(vars, "add_generation_prompt", json_boolean(prompt));
+  if (tools)
+    json_object_set(vars, "tools", (json_t *)tools);
+  else
+    json_object_set_new(vars, "tools", json_null());
+  int rc = zf_jinja_render(c->t, vars, FIXED_DAY, out, spans);
+  json_decref(vars);
+  return rc;
+}
+
+static int begins(const struct zf_buf *whole, const struct zf_buf *part) {
+  return part->len <= whole->len && !memcmp(whole->data, part->data, part->len);
+}
+
+/* Length of the text of the first n messages, which must begin the whole. */
+static int prefix(const struct zf_chat *c, const json_t *messages, const json_t *tools, size_t n,
+                  int prompt, const struct zf_buf *whole, int64_t *len) {
+  json_t *some = json_array();
+  struct zf_buf part = {0};
+  for (size_t i = 0; i < n; i++) json_array_append(some, json_array_get(messages, i));
+  int rc = zf_chat_render(c, some, tools, prompt, &part, NULL);
+  *len = !rc && begins(whole, &part) ? (int64_t)part.len : -1;
+  zf_buf_free(&part);
+  json_decref(some);
+  return rc;
+}
+
+static int mark_turn(const struct zf_chat *c, const json_t *messages, const json_t *tools,
+                     size_t i, const struct zf_buf *whole, struct zf_spans *spans) {
+  int64_t from, to;
+  int rc = prefix(c, messages, tools, i, 1, whole, &from);
+  if (!rc && from < 0) rc = prefix(c, messages, tools, i, 0, whole, &from);
+  if (!rc) rc = prefix(c, messages, tools, i + 1, 0, whole, &to);
+  if (rc) return zf_error_prefix(rc, "message %zu", i + 1);
+  if (from >= 0 && to >= from) return zf_span_add(spans, from, to);
+  return zf_error(ZF_EINVALID,
+                  "message %zu: the template writes earlier messages otherwise once more follow, "
+                  "so that what the assistant says cannot be told apart: name another "
+                  "chat_template, or one with generation blocks",
+                  i + 1);
+}
+
+/* ShareGPT's names of the roles. */
+static json_t *from_sharegpt(const json_t *list) {
+  static const char *const role[][2] = {{"human", "user"},         {"user", "user"},
+                                        {"gpt", "assistant"},      {"assistant", "assistant"},
+                                        {"system", "system"},      {"tool", "tool"},
+                                        {"function_call", "assistant"}, {"observation", "tool"}};
+  json_t *out = json_array(), *m;
+  size_t i;
+  json_array_foreach((json_t *)list, i, m) {
+    const char *from = json_string_value(json_object_get(m, "from")), *to = NULL;
+    for (int k = 0; from && k < 8; k++)
+      if (!strcmp(role[k][0], from)) to = role[k][1];
+    json_t *value = json_object_get(m, "value");
+    if (to && json_is_string(value)) {
+      json_array_append_new(out, json_pack("{s:s, s:O}", "role", to, "content", value));
+      continue;
+    }
+    zf_error(ZF_EINVALID, "conversations: message %zu: expected from (human, gpt, system) and value",
+             i + 1);
+    json_decref(out);
+    return NULL;
+  }
+  return out;
+}
+
+static int check_messages(const json_t *list) {
+  const json_t *m;
+  size_t i;
+  if (!json_is_array(list) || !json_array_size(list))
+    return zf_error(ZF_EINVALID, "field 'messages': expected a list of {role, content}");
+  json_array_foreach((json_t *)list, i, m) {
+    if (!json_is_string(json_object_get(m, "role")) || !json_object_get(m, "content"))
+      return zf_error(ZF_EINVALID, "messages: message %zu: expected {role, content}", i + 1);
+  }
+  return 0;
+}
+
+static int mark_all(const struct zf_chat *c, const json_t *messages, const json_t *tools,
+                    const struct zf_buf *whole, struct zf_spans *spans) {
+  int rc = 0;
+  for (size_t i = 0; !rc && i < json_array_size(messages); i++) {
+    const json_t *role = json_object_get(json_array_get(messages, i), "role");
+    if (!strcmp(json_string_value(role), "assistant"))
+      rc = mark_turn(c, messages, tools, i, whole, spans);
+  }
+  return rc;
+}
+
+int zf_chat_row(const struct zf_chat *c, const json_t *row, struct zf_buf *out,
+                struct zf_spans *spans) {
+  const json_t *given = json_object_get(row, "messages"), *tools = json_object_get(row, "tools");
+  const json_t *other = json_object_get(row, "conversations");
+  json_t *messages = given || !other ? json_incref((json_t *)given) : from_sharegpt(other);
+  if (!messages && other && !given) return ZF_EINVALID;
+  int rc = check_messages(messages);
+  if (!rc) rc = zf_chat_render(c, messages, tools, 0, out, spans);
+  if (!rc && !zf_jinja_marks(c->t)) rc = mark_all(c, messages, tools, out, spans);
+  json_decref(messages);
+  return rc;
+}
+
+/* --- without a template -------------------------------------------------------------------- */
+
+static int text_field(const char **out, const json_t *row, const char *key, int needed) {
+  int rc = zf_json_str(out, row, key, "row");
+  if (!rc && needed && !*out) rc = zf_error(ZF_EINVALID, "field '%s' is missing", key);
+  return rc;
+}
+
+int zf_alpaca_row(const json_t *row, struct zf_buf *out, struct zf_spans *spans) {
+  const char *instruction = NULL, *input = NULL, *output = NULL;
+  int rc = text_field(&instruction, row, "instruction", 1);
+  if (!rc) rc = text_field(&input, row, "input", 0);
+  if (!rc) rc = text_field(&output, row, "output", 1);
+  if (rc) return rc;
+  int more = input && *input;
+  zf_buf_printf(out,
+                "Below is an instruction that describes a task%s. Write a response that "
+                "appropriately completes the request.\n\n### Instruction:\n%s\n\n",
+                more ? ", paired with an input that provides further context" : "", instruction);
+  if (more) zf_buf_printf(out, "### Input:\n%s\n\n", input);
+  zf_buf_puts(out, "### Response:\n");
+  int64_t from = (int64_t)out->len;
+  zf_buf_puts(out, output);
+  rc = zf_buf_ok(out);
+  return rc ? rc : zf_span_add(spans, from, (int64_t)out->len);
+}
+
+int zf_segments_row(const json_t *row, struct zf_buf *out, struct zf_spans *spans) {
+  const json_t *list = json_object_get(row, "segments"), *s;
+  size_t i;
+  int rc = json_is_array(list) ? 0
+                               : zf_error(ZF_EINVALID, "field 'segments': expected a list of "
+                                                       "{label, text}, found %s",
+                                          zf_json_kind(list));
+  zf_buf_puts(out, "");
+  json_array_foreach((json_t *)list, i, s) {
+    const json_t *text = json_object_get(s, "text"), *label = json_object_get(s, "label");
+    int64_t from = (int64_t)out->len;
+    if (!rc && (!json_is_string(text) || !json_is_boolean(label)))
+      rc = zf_error(ZF_EINVALID, "segments: segment %zu: expected {label: true or false, text}",
+                    i + 1);
+    if (rc) break;
+    zf_buf_puts(out, json_string_value(text));
+    rc = zf_buf_ok(out);
+    if (!rc && json_is_true(label)) rc = zf_span_add(spans, from, (int64_t)out->len);
+  }
+  return rc;
+}

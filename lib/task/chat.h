@@ -1,0 +1,42 @@
+/* Texts in which stretches are marked as targets: conversations through a chat
+ * template, instructions in the form of Alpaca, and segments with labels. */
+#ifndef ZF_TASK_CHAT_H
+#define ZF_TASK_CHAT_H
+
+#include "task/jinja.h"
+
+struct zf_chat;
+
+/* The template for a model directory: `named` is one of zf_chat_names(), a .jinja file,
+ * or NULL for the checkpoint's own (chat_template.jinja, else chat_template in
+ * tokenizer_config.json, there the one called "default").  ZF_EUSAGE when there is none;
+ * ZF_EINVALID when it is not understood. */
+int zf_chat_open(struct zf_chat **out, const char *dir, const char *named);
+void zf_chat_free(struct zf_chat *c); /* takes NULL */
+const char *zf_chat_names(void);      /* "chatml, llama3, ..." */
+
+/* The built-in template of a name, or NULL. */
+const char *zf_chat_builtin(const char *name);
+
+/* Appends the text of an array of {role, content}; `prompt` asks for the beginning of an
+ * answer at its end.  tools may be NULL.  strftime_now() shows 26 July 2024 at noon,
+ * whatever the day, so that a run can be repeated. */
+int zf_chat_render(const struct zf_chat *c, const json_t *messages, const json_t *tools,
+                   int prompt, struct zf_buf *out, struct zf_spans *spans);
+
+/* A row's text and its target stretches: what the assistant says, with what the template
+ * puts behind it.  Generation blocks mark it; without them the text of the messages
+ * before a turn, and of those up to it, must each begin the whole text, else ZF_EINVALID.
+ * The row has "messages", or "conversations" of {from, value} (ShareGPT). */
+int zf_chat_row(const struct zf_chat *c, const json_t *row, struct zf_buf *out,
+                struct zf_spans *spans);
+
+/* instruction, input (may be missing or empty), output: Taori et al. 2023, Alpaca. */
+int zf_alpaca_row(const json_t *row, struct zf_buf *out, struct zf_spans *spans);
+
+/* segments: [{"label": true, "text": "..."}]: those labelled true are targets. */
+int zf_segments_row(const json_t *row, struct zf_buf *out, struct zf_spans *spans);
+
+int zf_span_add(struct zf_spans *s, int64_t from, int64_t to);
+
+#endif

@@ -1,0 +1,685 @@
+/* Filters and tests of the template interpreter: a table of each. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fmt/json.h"
+#include "jinja_internal.h"
+
+/* --- arguments --------------------------------------------------------------------------------- */
+
+const struct zj_value *zj_arg(const struct zj_args *a, int place, const char *name) {
+  int at = 0;
+  for (int i = 0; i < a->n; i++) {
+    if (a->name[i] && name && !strcmp(a->name[i], name)) return &a->v[i];
+    if (!a->name[i] && at++ == place) return &a->v[i];
+  }
+  return NULL;
+}
+
+static int is_none(const struct zj_value *v) {
+  return !v || (v->kind == ZJ_JSON && json_is_null(v->j));
+}
+
+int zj_arg_text(struct zj_env *e, const char **out, const struct zj_args *a, int place,
+                const char *name) {
+  const struct zj_value *v = zj_arg(a, place, name);
+  if (is_none(v)) return 0;
+  if (v->kind != ZJ_JSON || !json_is_string(v->j))
+    return zj_fail(e, "argument %s%d: expected a text, found %s", name ? name : "", place + 1,
+                   zj_kind_name(v));
+  *out = json_string_value(v->j);
+  return 0;
+}
+
+int zj_arg_int(struct zj_env *e, int64_t *out, const struct zj_args *a, int place,
+               const char *name) {
+  const struct zj_value *v = zj_arg(a, place, name);
+  if (is_none(v)) return 0;
+  if (v->kind != ZJ_JSON || !json_is_integer(v->j))
+    return zj_fail(e, "argument %s%d: expected a whole number, found %s", name ? name : "",
+                   place + 1, zj_kind_name(v));
+  *out = json_integer_value(v->j);
+  return 0;
+}
+
+static int arg_true(const struct zj_args *a, int place, const char *name) {
+  const struct zj_value *v = zj_arg(a, place, name);
+  return v && zj_truth(v);
+}
+
+typedef const struct zj_value *in_;
+typedef const struct zj_args *args_;
+
+/* What a filter of texts works on: str() of it. */
+static int text_of(struct zj_env *e, struct zj_value *out, in_ v) {
+  struct zf_buf b = {0};
+  if (v->kind == ZJ_JSON && json_is_string(v->j)) {
+    *out = *v;
+    return 0;
+  }
+  int rc = zj_str(e, &b, v);
+  if (!rc) rc = zj_text(e, out, b.data, b.len);
+  zf_buf_free(&b);
+  return rc;
+}
+
+/* --- texts ---------------------------------------------------------------------------------------- */
+
+static int f_case(struct zj_env *e, struct zj_value *out, in_ v, enum zj_case how) {
+  struct zj_value s;
+  int rc = text_of(e, &s, v);
+  return rc ? rc : zj_case(e, out, json_string_value(s.j), how);
+}
+
+static int f_lower(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  (void)a;
+  return f_case(e, out, v, ZJ_LOWER);
+}
+
+static int f_upper(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  (void)a;
+  return f_case(e, out, v, ZJ_UPPER);
+}
+
+static int f_title(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  (void)a;
+  return f_case(e, out, v, ZJ_TITLE);
+}
+
+static int f_capitalize(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  (void)a;
+  return f_case(e, out, v, ZJ_CAPITAL);
+}
+
+static int f_trim(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  struct zj_value s;
+  const char *chars = NULL;
+  int rc = text_of(e, &s, v);
+  if (!rc) rc = zj_arg_text(e, &chars, a, 0, "chars");
+  return rc ? rc : zj_strip(e, out, json_string_value(s.j), chars, 3);
+}
+
+static int f_replace(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  struct zj_value s;
+  const char *from = NULL, *to = NULL;
+  int64_t most = -1;
+  int rc = text_of(e, &s, v);
+  if (!rc) rc = zj_arg_text(e, &from, a, 0, "old");
+  if (!rc) rc = zj_arg_text(e, &to, a, 1, "new");
+  if (!rc) rc = zj_arg_int(e, &most, a, 2, "count");
+  if (!rc && (!from || !to)) rc = zj_fail(e, "replace: expected two texts");
+  return rc ? rc : zj_replace(e, out, json_string_value(s.j), from, to, most);
+}
+
+static int f_string(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  (void)a;
+  return text_of(e, out, v);
+}
+
+static int f_escape(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  static const char from[] = "&<>'\"";
+  static const char *const to[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
+  struct zj_value s;
+  struct zf_buf b = {0};
+  (void)a;
+  int rc = text_of(e, &s, v);
+  for (const char *p = rc ? "" : json_string_value(s.j); *p; p++) {
+    const char *hit = strchr(from, *p);
+    if (hit)
+      zf_buf_puts(&b, to[hit - from]);
+    else
+      zf_buf_putc(&b, *p);
+  }
+  if (!rc) rc = zf_buf_ok(&b);
+  if (!rc) rc = zj_text(e, out, b.data, b.len);
+  zf_buf_free(&b);
+  return rc;
+}
+
+static int f_indent(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  struct zj_value s;
+  struct zf_buf b = {0};
+  int64_t width = 4;
+  int rc = text_of(e, &s, v), first = arg_true(a, 1, "first"), blank = arg_true(a, 2, "blank");
+  if (!rc) rc = zj_arg_int(e, &width, a, 0, "width");
+  if (!rc && (width < 0 || width > 256)) rc = zj_fail(e, "indent: %lld", (long long)width);
+  const char *p = rc ? "" : json_string_value(s.j);
+  for (int line = 0; !rc && (*p || !line); line++) {
+    size_t n = strcspn(p, "\n");
+    for (int64_t i = 0; (line ? n || blank : first) && i < width; i++) zf_buf_putc(&b, ' ');
+    zf_buf_add(&b, p, n + (p[n] == '\n'));
+    p += n + (p[n] == '\n');
+    if (b.len > ZF_JINJA_BYTES) rc = zj_fail(e, "indent: too much text");
+  }
+  if (!rc) rc = zf_buf_ok(&b);
+  if (!rc) rc = zj_text(e, out, b.data, b.len);
+  zf_buf_free(&b);
+  return rc;
+}
+
+/* As Transformers has it: json.dumps, other letters than ASCII as they are. */
+static int f_tojson(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  struct zj_dump how = {NULL, NULL, -1, arg_true(a, 0, "ensure_ascii"), arg_true(a, 3, "sort_keys"),
+                        0};
+  const struct zj_value *pair = zj_arg(a, 2, "separators");
+  struct zf_buf b = {0};
+  int rc = zj_arg_int(e, &how.indent, a, 1, "indent");
+  if (!rc && how.indent > 64) rc = zj_fail(e, "tojson: indent %lld", (long long)how.indent);
+  if (!rc && v->kind != ZJ_JSON) rc = zj_fail(e, "tojson: %s", zj_kind_name(v));
+  if (rc) return rc;
+  how.comma = how.indent < 0 ? ", " : ",";
+  how.colon = ": ";
+  if (!is_none(pair) && pair->kind == ZJ_JSON) {
+    how.comma = json_string_value(json_array_get(pair->j, 0));
+    how.colon = json_string_value(json_array_get(pair->j, 1));
+    if (!how.comma || !how.colon) return zj_fail(e, "tojson: separators: expected two texts");
+  }
+  rc = zj_dump(e, &b, v->j, &how, 0);
+  if (!rc) rc = zj_text(e, out, b.data, b.len);
+  zf_buf_free(&b);
+  return rc;
+}
+
+/* --- numbers ---------------------------------------------------------------------------------------- */
+
+static int f_int(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  int64_t n = 0;
+  int rc = zj_arg_int(e, &n, a, 0, "default");
+  if (rc || v->kind != ZJ_JSON) return rc ? rc : zj_int(e, out, n);
+  if (json_is_string(v->j)) {
+    char *end;
+    double x = strtod(json_string_value(v->j), &end);
+    int some = end != json_string_value(v->j);
+    while (zj_is_space((unsigned char)*end)) end++;
+    if (some && !*end && fabs(x) < 9e15) n = (int64_t)x;
+  } else if (json_is_boolean(v->j)) {
+    n = json_is_true(v->j);
+  } else if (json_is_number(v->j) && fabs(json_number_value(v->j)) < 9e15) {
+    n = json_is_integer(v->j) ? json_integer_value(v->j) : (int64_t)json_real_value(v->j);
+  }
+  return zj_int(e, out, n);
+}
+
+static int f_float(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  double x = 0;
+  (void)a;
+  if (v->kind == ZJ_JSON && json_is_string(v->j)) x = strtod(json_string_value(v->j), NULL);
+  if (v->kind == ZJ_JSON && json_is_number(v->j)) x = json_number_value(v->j);
+  return zj_keep(e, out, json_real(x), 0);
+}
+
+static int f_abs(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  (void)a;
+  if (v->kind != ZJ_JSON || !json_is_number(v->j)) return zj_fail(e, "abs: %s", zj_kind_name(v));
+  if (json_is_integer(v->j)) return zj_int(e, out, llabs(json_integer_value(v->j)));
+  return zj_keep(e, out, json_real(fabs(json_real_value(v->j))), 0);
+}
+
+static int f_round(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  int64_t digits = 0;
+  int rc = zj_arg_int(e, &digits, a, 0, "precision");
+  if (rc) return rc;
+  if (v->kind != ZJ_JSON || !json_is_number(v->j) || digits < 0 || digits > 12)
+    return zj_fail(e, "round: %s to %lld digits", zj_kind_name(v), (long long)digits);
+  double scale = pow(10, (double)digits);
+  return zj_keep(e, out, json_real(nearbyint(json_number_value(v->j) * scale) / scale), 0);
+}
+
+/* --- lists -------------------------------------------------------------------------------------------- */
+
+static int f_length(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  json_t *list;
+  (void)a;
+  if (v->kind == ZJ_JSON && json_is_string(v->j))
+    return zj_int(e, out, zj_chars(json_string_value(v->j)));
+  int rc = zj_items(e, &list, v);
+  return rc ? rc : zj_int(e, out, (int64_t)json_array_size(list));
+}
+
+static int end_item(struct zj_env *e, struct zj_value *out, in_ v, int last) {
+  json_t *list;
+  int rc = zj_items(e, &list, v);
+  if (rc) return rc;
+  size_t n = json_array_size(list);
+  if (n) return zj_keep(e, out, json_incref(json_array_get(list, last ? n - 1 : 0)), 0);
+  *out = (struct zj_value){.kind = ZJ_UNDEF, .name = last ? "last" : "first"};
+  return 0;
+}
+
+static int f_first(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  (void)a;
+  return end_item(e, out, v, 0);
+}
+
+static int f_last(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  (void)a;
+  return end_item(e, out, v, 1);
+}
+
+static int f_list(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  json_t *list;
+  (void)a;
+  int rc = zj_items(e, &list, v);
+  return rc ? rc : zj_keep(e, out, json_incref(list), 0);
+}
+
+static int f_reverse(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  json_t *list;
+  (void)a;
+  int rc = zj_items(e, &list, v);
+  if (!rc) rc = zj_keep(e, out, json_array(), (int64_t)json_array_size(rc ? NULL : list) * 8);
+  for (size_t i = rc ? 0 : json_array_size(list); i > 0; i--)
+    json_array_append(out->j, json_array_get(list, i - 1));
+  if (rc || v->kind != ZJ_JSON || !json_is_string(v->j)) return rc;
+  struct zj_value none = {.kind = ZJ_JSON, .j = out->j};
+  struct zf_buf b = {0};
+  for (size_t i = 0; i < json_array_size(none.j); i++)
+    zf_buf_puts(&b, json_string_value(json_array_get(none.j, i)));
+  rc = zf_buf_ok(&b);
+  if (!rc) rc = zj_text(e, out, b.data, b.len);
+  zf_buf_free(&b);
+  return rc;
+}
+
+/* The item itself, or its attribute a.b. */
+static const json_t *attribute(const json_t *v, const char *path) {
+  char name[128];
+  while (path && *path && v) {
+    size_t n = strcspn(path, ".");
+    if (n >= sizeof name) return NULL;
+    memcpy(name, path, n);
+    name[n] = 0;
+    v = json_object_get(v, name);
+    path += n + (path[n] == '.');
+  }
+  return v;
+}
+
+static int f_join(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  const char *between = "", *path = NULL;
+  struct zf_buf b = {0};
+  json_t *list = NULL, *x;
+  size_t i;
+  int rc = zj_arg_text(e, &between, a, 0, "d");
+  if (!rc) rc = zj_arg_text(e, &path, a, 1, "attribute");
+  if (!rc) rc = zj_items(e, &list, v);
+  json_array_foreach(list, i, x) {
+    struct zj_value item = {.kind = ZJ_JSON, .j = (json_t *)attribute(x, path)};
+    if (!item.j) item.kind = ZJ_UNDEF;
+    if (i) zf_buf_puts(&b, between);
+    if (!rc) rc = b.len > ZF_JINJA_BYTES ? zj_fail(e, "join: too much text") : zj_step(e);
+    if (!rc) rc = zj_str(e, &b, &item);
+    if (rc) break;
+  }
+  if (!rc) rc = zf_buf_ok(&b);
+  if (!rc) rc = zj_text(e, out, b.data, b.len);
+  zf_buf_free(&b);
+  return rc;
+}
+
+static int f_items(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  struct zj_value m = *v;
+  if (v->kind == ZJ_UNDEF) return zj_keep(e, out, json_array(), 0);
+  if (v->kind != ZJ_JSON || !json_is_object(v->j))
+    return zj_fail(e, "items: %s is no mapping", zj_kind_name(v));
+  m.name = "items";
+  return zj_method(e, out, &m, a);
+}
+
+/* Stable, by insertion: the lists of templates are short, and every comparison counts. */
+static int sort(struct zj_env *e, struct zj_value *out, json_t *list, const char *path, int fold,
+                int reverse) {
+  size_t n = json_array_size(list);
+  int rc = zj_keep(e, out, json_array(), (int64_t)n * 8);
+  for (size_t i = 0; !rc && i < n; i++) {
+    json_t *x = json_array_get(list, i);
+    size_t at = i;
+    for (; at > 0; at--) {
+      const json_t *p = attribute(json_array_get(out->j, at - 1), path), *q = attribute(x, path);
+      int order = 0;
+      if (!p || !q) return zj_fail(e, "sort: an item has no '%s'", path);
+      if (fold && json_is_string(p) && json_is_string(q)) {
+        order = strcasecmp(json_string_value(p), json_string_value(q));
+        rc = zj_step(e);
+      } else {
+        rc = zj_order(e, p, q, &order);
+        if (!rc) rc = zj_step(e);
+      }
+      if (rc) return rc;
+      if (reverse ? order >= 0 : order <= 0) break;
+    }
+    json_array_insert(out->j, at, x);
+  }
+  return rc;
+}
+
+static int f_sort(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  const char *path = NULL;
+  json_t *list;
+  int rc = zj_items(e, &list, v);
+  if (!rc) rc = zj_arg_text(e, &path, a, 2, "attribute");
+  return rc ? rc
+            : sort(e, out, list, path, !arg_true(a, 1, "case_sensitive"), arg_true(a, 0, "reverse"));
+}
+
+static int f_dictsort(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  struct zj_value keys, pair;
+  json_t *list, *key;
+  size_t i;
+  if (v->kind != ZJ_JSON || !json_is_object(v->j) || zj_arg(a, 1, "by"))
+    return zj_fail(e, "dictsort: only of a mapping, by its keys");
+  int rc = zj_items(e, &list, v);
+  if (!rc) rc = sort(e, &keys, list, NULL, !arg_true(a, 0, "case_sensitive"), arg_true(a, 2, "reverse"));
+  if (!rc) rc = zj_keep(e, out, json_array(), 0);
+  json_array_foreach(rc ? NULL : keys.j, i, key) {
+    const char *k = json_string_value(key);
+    json_t *both = json_pack("[s, O]", k, json_object_get(v->j, k));
+    if (!rc) rc = zj_keep(e, &pair, both, 16);
+    if (!rc) json_array_append(out->j, pair.j);
+  }
+  return rc;
+}
+
+static int f_unique(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  json_t *list = NULL, *x;
+  size_t i;
+  (void)a;
+  int rc = zj_items(e, &list, v);
+  if (!rc) rc = zj_keep(e, out, json_array(), 0);
+  json_array_foreach(rc ? NULL : list, i, x) {
+    int same = 0;
+    for (size_t k = 0; !rc && !same && k < json_array_size(out->j); k++)
+      rc = zj_equal(e, x, json_array_get(out->j, k), &same);
+    if (!rc && !same) json_array_append(out->j, x);
+  }
+  return rc;
+}
+
+static int extreme(struct zj_env *e, struct zj_value *out, in_ v, int sign) {
+  json_t *list, *best = NULL, *x;
+  size_t i;
+  int rc = zj_items(e, &list, v), order = 0;
+  json_array_foreach(rc ? NULL : list, i, x) {
+    if (!rc && best) rc = zj_order(e, x, best, &order);
+    if (!best || order * sign > 0) best = x;
+  }
+  if (rc) return rc;
+  if (best) return zj_keep(e, out, json_incref(best), 0);
+  *out = (struct zj_value){.kind = ZJ_UNDEF, .name = "min or max of nothing"};
+  return 0;
+}
+
+static int f_min(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  (void)a;
+  return extreme(e, out, v, -1);
+}
+
+static int f_max(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  (void)a;
+  return extreme(e, out, v, 1);
+}
+
+static int f_sum(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  json_t *list, *x;
+  const char *path = NULL;
+  size_t i;
+  double sum = 0;
+  int whole = 1, rc = zj_items(e, &list, v);
+  if (!rc) rc = zj_arg_text(e, &path, a, 0, "attribute");
+  json_array_foreach(rc ? NULL : list, i, x) {
+    const json_t *y = attribute(x, path);
+    if (!rc && !json_is_number(y)) rc = zj_fail(e, "sum: an item is %s", zf_json_kind(y));
+    whole &= json_is_integer(y);
+    sum += json_number_value(y);
+  }
+  if (rc) return rc;
+  return whole && fabs(sum) < 9e15 ? zj_int(e, out, (int64_t)sum)
+                                   : zj_keep(e, out, json_real(sum), 0);
+}
+
+static int f_default(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  const struct zj_value *other = zj_arg(a, 0, "default_value");
+  int missing = v->kind == ZJ_UNDEF || (arg_true(a, 1, "boolean") && !zj_truth(v));
+  *out = *v;
+  if (missing && other) *out = *other;
+  return missing && !other ? zj_text(e, out, "", 0) : 0;
+}
+
+/* --- map and select: filters and tests by name ------------------------------------------------------ */
+
+/* The arguments behind the first. */
+static struct zj_args rest(args_ a, int from) {
+  struct zj_args r = {.n = 0};
+  for (int i = from; i < a->n; i++) {
+    r.v[r.n] = a->v[i];
+    r.name[r.n++] = a->name[i];
+  }
+  return r;
+}
+
+static int f_map(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  const char *path = NULL, *filter = NULL;
+  const struct zj_value *other = zj_arg(a, 9, "default");
+  struct zj_args more = rest(a, 1);
+  json_t *list = NULL, *x;
+  size_t i;
+  int rc = zj_arg_text(e, &path, a, 9, "attribute");
+  if (!rc && !path) rc = zj_arg_text(e, &filter, a, 0, NULL);
+  if (!rc && !path && (!filter || !zj_is_filter(filter)))
+    rc = zj_fail(e, "map: filter '%s' is not supported", filter ? filter : "");
+  if (!rc) rc = zj_items(e, &list, v);
+  if (!rc) rc = zj_keep(e, out, json_array(), 0);
+  json_array_foreach(rc ? NULL : list, i, x) {
+    struct zj_value item = {.kind = ZJ_JSON, .j = x}, made = item;
+    if (path) made.j = (json_t *)attribute(x, path);
+    if (path && !made.j && other) made = *other;
+    if (!rc && !path) rc = zj_filter(e, &made, filter, &item, &more);
+    if (!rc && (made.kind != ZJ_JSON || !made.j))
+      rc = zj_fail(e, "map: item %zu has no such value", i);
+    if (!rc) json_array_append(out->j, made.j);
+    if (!rc) rc = zj_step(e);
+  }
+  return rc;
+}
+
+static int choose(struct zj_env *e, struct zj_value *out, in_ v, args_ a, int by, int keep) {
+  const char *path = NULL, *test = NULL;
+  struct zj_args more = rest(a, by + 1);
+  json_t *list = NULL, *x;
+  size_t i;
+  int rc = by ? zj_arg_text(e, &path, a, 0, NULL) : 0;
+  if (!rc) rc = zj_arg_text(e, &test, a, by, NULL);
+  if (!rc && by && !path) rc = zj_fail(e, "selectattr: expected a name");
+  if (!rc && test && !zj_is_test(test)) rc = zj_fail(e, "test '%s' is not supported", test);
+  if (!rc) rc = zj_items(e, &list, v);
+  if (!rc) rc = zj_keep(e, out, json_array(), 0);
+  json_array_foreach(rc ? NULL : list, i, x) {
+    struct zj_value item = {.kind = ZJ_JSON, .j = (json_t *)attribute(x, path)};
+    int yes = 0;
+    if (!item.j) item.kind = ZJ_UNDEF;
+    if (!rc && test)
+      rc = zj_test(e, &yes, test, &item, &more);
+    else
+      yes = zj_truth(&item);
+    if (!rc && yes == keep) json_array_append(out->j, x);
+    if (!rc) rc = zj_step(e);
+  }
+  return rc;
+}
+
+static int f_select(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  return choose(e, out, v, a, 0, 1);
+}
+
+static int f_reject(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  return choose(e, out, v, a, 0, 0);
+}
+
+static int f_selectattr(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  return choose(e, out, v, a, 1, 1);
+}
+
+static int f_rejectattr(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
+  return choose(e, out, v, a, 1, 0);
+}
+
+static const struct {
+  const char *name;
+  int (*apply)(struct zj_env *e, struct zj_value *out, in_ v, args_ a);
+} filters[] = {
+    {"abs", f_abs},         {"capitalize", f_capitalize}, {"count", f_length},
+    {"d", f_default},       {"default", f_default},       {"dictsort", f_dictsort},
+    {"e", f_escape},        {"escape", f_escape},         {"first", f_first},
+    {"float", f_float},     {"indent", f_indent},         {"int", f_int},
+    {"items", f_items},     {"join", f_join},             {"last", f_last},
+    {"length", f_length},   {"list", f_list},             {"lower", f_lower},
+    {"map", f_map},         {"max", f_max},               {"min", f_min},
+    {"reject", f_reject},   {"rejectattr", f_rejectattr}, {"replace", f_replace},
+    {"reverse", f_reverse}, {"round", f_round},           {"safe", f_string},
+    {"select", f_select},   {"selectattr", f_selectattr}, {"sort", f_sort},
+    {"string", f_string},   {"sum", f_sum},               {"title", f_title},
+    {"tojson", f_tojson},   {"trim", f_trim},             {"unique", f_unique},
+    {"upper", f_upper},
+};
+enum { FILTERS = sizeof filters / sizeof *filters };
+
+int zj_is_filter(const char *name) {
+  for (int i = 0; i < FILTERS; i++)
+    if (!strcmp(filters[i].name, name)) return 1;
+  return 0;
+}
+
+int zj_filter(struct zj_env *e, struct zj_value *out, const char *name, const struct zj_value *in,
+              const struct zj_args *args) {
+  int rc = ++e->depth > ZF_JINJA_DEPTH ? zj_fail(e, "nested more than %d deep", ZF_JINJA_DEPTH) : 0;
+  for (int i = 0; !rc && i < FILTERS; i++)
+    if (!strcmp(filters[i].name, name)) {
+      rc = filters[i].apply(e, out, in, args);
+      break;
+    }
+  e->depth--;
+  return rc;
+}
+
+/* --- tests ------------------------------------------------------------------------------------------ */
+
+static int has(const struct zj_value *v, int is) {
+  return v->kind == ZJ_JSON && is;
+}
+
+static const char *const tests[] = {
+    "defined", "undefined", "none",    "true", "false", "boolean", "string", "number", "integer",
+    "float",   "mapping",   "iterable", "sequence", "callable", "odd", "even", "divisibleby",
+    "eq", "equalto", "ne", "gt", "greaterthan", "ge", "lt", "lessthan", "le", "in", "lower",
+    "upper"};
+enum { TESTS = sizeof tests / sizeof *tests };
+
+int zj_is_test(const char *name) {
+  for (int i = 0; i < TESTS; i++)
+    if (!strcmp(tests[i], name)) return 1;
+  return 0;
+}
+
+static int test_kind(int *out, const char *name, in_ v) {
+  const struct {
+    const char *name;
+    int yes;
+  } row[] = {
+      {"defined", v->kind != ZJ_UNDEF},
+      {"undefined", v->kind == ZJ_UNDEF},
+      {"none", has(v, json_is_null(v->j))},
+      {"true", has(v, json_is_true(v->j))},
+      {"false", has(v, json_is_false(v->j))},
+      {"boolean", has(v, json_is_boolean(v->j))},
+      {"string", has(v, json_is_string(v->j))},
+      {"number", has(v, json_is_number(v->j) || json_is_boolean(v->j))},
+      {"integer", has(v, json_is_integer(v->j))},
+      {"float", has(v, json_is_real(v->j))},
+      {"mapping", has(v, json_is_object(v->j))},
+      {"iterable", v->kind == ZJ_UNDEF || v->kind == ZJ_LOOP ||
+                       has(v, json_is_array(v->j) || json_is_object(v->j) || json_is_string(v->j))},
+      {"sequence", v->kind == ZJ_UNDEF ||
+                       has(v, json_is_array(v->j) || json_is_object(v->j) || json_is_string(v->j))},
+      {"callable", v->kind == ZJ_MACRO || v->kind == ZJ_METHOD || v->kind == ZJ_GLOBAL},
+  };
+  for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+    if (!strcmp(row[i].name, name)) {
+      *out = row[i].yes;
+      return 1;
+    }
+  return 0;
+}
+
+static int test_number(struct zj_env *e, int *out, const char *name, in_ v, args_ a) {
+  int64_t by = 2;
+  int rc = *name == 'd' ? zj_arg_int(e, &by, a, 0, NULL) : 0;
+  if (rc) return rc;
+  if (v->kind != ZJ_JSON || !json_is_integer(v->j) || by == 0 || by == -1)
+    return zj_fail(e, "%s: %s", name, zj_kind_name(v));
+  *out = (json_integer_value(v->j) % by == 0) != (*name == 'o');
+  return 0;
+}
+
+static int test_order(struct zj_env *e, int *out, const char *name, in_ v, in_ w) {
+  int order = 0;
+  if (v->kind != ZJ_JSON || w->kind != ZJ_JSON)
+    return zj_fail(e, "%s and %s have no order", zj_kind_name(v), zj_kind_name(w));
+  int rc = zj_order(e, v->j, w->j, &order), or_equal = name[1] == 'e' && !name[2];
+  *out = or_equal && order == 0 ? 1 : *name == 'g' ? order > 0 : order < 0;
+  return rc;
+}
+
+static int test_in(struct zj_env *e, int *out, in_ v, in_ w) {
+  json_t *list = NULL, *x;
+  size_t i;
+  if (v->kind == ZJ_JSON && w->kind == ZJ_JSON && json_is_string(w->j)) {
+    if (!json_is_string(v->j)) return zj_fail(e, "'in': %s in a text", zj_kind_name(v));
+    *out = strstr(json_string_value(w->j), json_string_value(v->j)) != NULL;
+    return 0;
+  }
+  int rc = zj_items(e, &list, w);
+  json_array_foreach(rc ? NULL : list, i, x) {
+    if (!rc && !*out && v->kind == ZJ_JSON) rc = zj_equal(e, v->j, x, out);
+  }
+  return rc;
+}
+
+static int test_equal(struct zj_env *e, int *out, in_ v, in_ w) {
+  *out = v->kind == w->kind && v->kind == ZJ_UNDEF;
+  if (v->kind != w->kind || v->kind != ZJ_JSON) return 0;
+  return zj_equal(e, v->j, w->j, out);
+}
+
+static int test_letters(struct zj_env *e, int *out, const char *name, in_ v) {
+  struct zj_value s, made;
+  int rc = text_of(e, &s, v);
+  if (!rc) rc = zj_case(e, &made, json_string_value(s.j), *name == 'l' ? ZJ_LOWER : ZJ_UPPER);
+  if (!rc) *out = !strcmp(json_string_value(s.j), json_string_value(made.j));
+  return rc;
+}
+
+int zj_test(struct zj_env *e, int *out, const char *name, const struct zj_value *in,
+            const struct zj_args *args) {
+  const struct zj_value *w = zj_arg(args, 0, NULL);
+  *out = 0;
+  if (test_kind(out, name, in)) return 0;
+  if (!strcmp(name, "odd") || !strcmp(name, "even") || *name == 'd')
+    return test_number(e, out, name, in, args);
+  if (!strcmp(name, "lower") || !strcmp(name, "upper")) return test_letters(e, out, name, in);
+  if (!w) return zj_fail(e, "test '%s': expected a value to compare with", name);
+  if (!strcmp(name, "in")) return test_in(e, out, in, w);
+  if (*name != 'e' && *name != 'n') return test_order(e, out, name, in, w);
+  int rc = test_equal(e, out, in, w);
+  if (*name == 'n') *out = !*out;
+  return rc;
+}
+
+const char *zf_jinja_filters(void) {
+  static char text[1024];
+  if (text[0]) return text;
+  for (int i = 0; i < FILTERS; i++) strcat(strcat(text, i ? " " : "filters: "), filters[i].name);
+  strcat(text, "; tests:");
+  for (int i = 0; i < TESTS; i++) strcat(strcat(text, " "), tests[i]);
+  return text;
+}

@@ -1,0 +1,159 @@
+/* Tokens, nodes and values of the template interpreter. */
+#ifndef ZF_TASK_JINJA_INTERNAL_H
+#define ZF_TASK_JINJA_INTERNAL_H
+
+#include "base/err.h"
+#include "task/jinja.h"
+
+/* --- tokens (jinja_lex.c) -------------------------------------------------------------- */
+
+enum zj_token_kind { ZJ_DATA, ZJ_PRINT, ZJ_TAG, ZJ_END, ZJ_NAME, ZJ_STRING, ZJ_INT, ZJ_FLOAT,
+                     ZJ_OP, ZJ_EOF };
+
+struct zj_token {
+  enum zj_token_kind kind;
+  int line;
+  const char *p; /* of the source; a string without its quotes */
+  int64_t n;
+};
+
+struct zj_tokens {
+  struct zj_token *at;
+  int64_t n, cap;
+};
+
+/* Cuts the source, which stays behind the tokens. */
+int zj_lex(struct zj_tokens *out, const char *text, const char *name);
+
+/* --- nodes (jinja_parse.c) ------------------------------------------------------------- */
+
+enum zj_node_kind {
+  ZJ_N_CONST, ZJ_N_NAME, ZJ_N_LIST, ZJ_N_DICT, ZJ_N_PAIR, ZJ_N_ATTR, ZJ_N_ITEM, ZJ_N_SLICE,
+  ZJ_N_CALL, ZJ_N_ARG, ZJ_N_FILTER, ZJ_N_TEST, ZJ_N_BINARY, ZJ_N_NEGATE, ZJ_N_NOT, ZJ_N_AND,
+  ZJ_N_OR, ZJ_N_COND, ZJ_N_COMPARE,
+  ZJ_N_DATA, ZJ_N_PRINT, ZJ_N_FOR, ZJ_N_IF, ZJ_N_SET, ZJ_N_SETBLOCK, ZJ_N_MACRO, ZJ_N_FILTERBLOCK,
+  ZJ_N_BREAK, ZJ_N_CONTINUE, ZJ_N_GENERATION,
+};
+
+struct zj_node {
+  enum zj_node_kind kind;
+  int line;
+  char op[4];            /* BINARY, COMPARE: the operator; "ni" is not in */
+  int negated;           /* TEST */
+  char *name;            /* NAME, ATTR, FILTER, TEST, ARG (or NULL), MACRO */
+  json_t *value;         /* CONST, DATA */
+  struct zj_node *a, *b, *c, *d;
+  struct zj_node *list;  /* items, arguments, targets, body */
+  struct zj_node *other; /* body of else */
+  struct zj_node *next;  /* in a list */
+  struct zj_node *all;   /* every node of a template, for freeing */
+};
+
+struct zf_jinja {
+  char *name, *text;
+  struct zj_node *all, *body;
+  int marks;
+};
+
+int zj_parse(struct zf_jinja *t, const struct zj_tokens *tokens);
+
+/* --- values ------------------------------------------------------------------------------ */
+
+enum zj_kind { ZJ_UNDEF, ZJ_JSON, ZJ_NAMESPACE, ZJ_MACRO, ZJ_LOOP, ZJ_METHOD, ZJ_GLOBAL };
+
+struct zj_loop {
+  int64_t i, n;
+  int depth;
+  const json_t *items;
+};
+
+struct zj_value {
+  enum zj_kind kind;
+  json_t *j;        /* JSON, NAMESPACE; the owner of a METHOD.  Belongs to the rendering */
+  const char *name; /* METHOD, GLOBAL; what was undefined */
+  const struct zj_node *macro;
+  const struct zj_loop *loop;
+};
+
+struct zj_args {
+  struct zj_value v[12];
+  const char *name[12]; /* NULL: by place */
+  int n;
+};
+
+struct zj_frame {
+  struct zj_var {
+    const char *name;
+    struct zj_value v;
+  } *var;
+  int n, cap;
+  struct zj_frame *up;
+};
+
+struct zj_env {
+  const struct zf_jinja *t;
+  struct zf_buf *out, *main;
+  struct zf_spans *spans;
+  json_t **kept; /* every value made, freed at the end */
+  int64_t nkept, capkept, steps, bytes, now;
+  int depth, line, loops;
+  enum { ZJ_GO, ZJ_BREAK, ZJ_CONTINUE } jump;
+  struct zj_frame *frame, *root;
+};
+
+/* "NAME:LINE: ..." of the line at hand. */
+int zj_fail(const struct zj_env *e, const char *fmt, ...) ZF_PRINTF(2, 3);
+
+/* jinja_value.c.  Those that make a value take over a new reference, or fail when it is
+ * NULL; `bytes` is what it counts for. */
+int zj_keep(struct zj_env *e, struct zj_value *out, json_t *made, int64_t bytes);
+int zj_text(struct zj_env *e, struct zj_value *out, const char *s, size_t n);
+int zj_bool(struct zj_env *e, struct zj_value *out, int v);
+int zj_int(struct zj_env *e, struct zj_value *out, int64_t v);
+int zj_step(struct zj_env *e);
+int zj_truth(const struct zj_value *v);
+const char *zj_kind_name(const struct zj_value *v);
+int zj_equal(struct zj_env *e, const json_t *a, const json_t *b, int *same);
+/* -1, 0, 1 into *order; texts with texts, numbers with numbers. */
+int zj_order(struct zj_env *e, const json_t *a, const json_t *b, int *order);
+int zj_str(struct zj_env *e, struct zf_buf *b, const struct zj_value *v); /* as str() */
+struct zj_dump {
+  const char *comma, *colon;
+  int64_t indent; /* -1: one line */
+  int ascii, sort, python;
+};
+int zj_dump(struct zj_env *e, struct zf_buf *b, const json_t *v, const struct zj_dump *how,
+            int depth);
+/* What a loop goes over, as an array. */
+int zj_items(struct zj_env *e, json_t **out, const struct zj_value *v);
+int64_t zj_chars(const char *s);            /* characters of a text */
+const char *zj_skip(const char *s, int64_t n); /* behind n characters */
+int zj_is_space(int32_t c);
+
+/* jinja_call.c */
+int zj_filter(struct zj_env *e, struct zj_value *out, const char *name, const struct zj_value *in,
+              const struct zj_args *args);
+int zj_test(struct zj_env *e, int *out, const char *name, const struct zj_value *in,
+            const struct zj_args *args);
+const struct zj_value *zj_arg(const struct zj_args *a, int place, const char *name);
+int zj_arg_text(struct zj_env *e, const char **out, const struct zj_args *a, int place,
+                const char *name);
+int zj_arg_int(struct zj_env *e, int64_t *out, const struct zj_args *a, int place,
+               const char *name);
+int zj_is_filter(const char *name);
+int zj_is_test(const char *name);
+
+/* jinja_method.c */
+int zj_has_method(const json_t *owner, const char *name);
+int zj_method(struct zj_env *e, struct zj_value *out, const struct zj_value *m,
+              const struct zj_args *args);
+int zj_strip(struct zj_env *e, struct zj_value *out, const char *s, const char *chars, int sides);
+int zj_replace(struct zj_env *e, struct zj_value *out, const char *s, const char *from,
+               const char *to, int64_t most);
+enum zj_case { ZJ_LOWER, ZJ_UPPER, ZJ_TITLE, ZJ_CAPITAL };
+int zj_case(struct zj_env *e, struct zj_value *out, const char *s, enum zj_case how);
+int zj_is_global(const char *name);
+int zj_global(struct zj_env *e, struct zj_value *out, const char *name,
+              const struct zj_args *args);
+
+#endif

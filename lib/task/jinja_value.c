@@ -1,0 +1,337 @@
+/* Values of the template interpreter: made, counted, compared, written as Python does. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fmt/json.h"
+#include "jinja_internal.h"
+
+int zj_fail(const struct zj_env *e, const char *fmt, ...) {
+  char text[600];
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(text, sizeof text, fmt, ap);
+  va_end(ap);
+  return zf_error(ZF_EINVALID, "%s:%d: %s", e->t->name, e->line, text);
+}
+
+int zj_step(struct zj_env *e) {
+  if (++e->steps <= ZF_JINJA_STEPS) return 0;
+  return zj_fail(e, "the template takes more than %d steps", ZF_JINJA_STEPS);
+}
+
+int zj_keep(struct zj_env *e, struct zj_value *out, json_t *made, int64_t bytes) {
+  if (!made) return zj_fail(e, "a value cannot be made: not UTF-8, or out of memory");
+  if (e->nkept == e->capkept) {
+    int64_t cap = e->capkept ? 2 * e->capkept : 256;
+    json_t **kept = realloc(e->kept, (size_t)cap * sizeof *kept);
+    if (!kept) {
+      json_decref(made);
+      return zf_error(ZF_ENOMEM, "%s: out of memory", e->t->name);
+    }
+    e->kept = kept;
+    e->capkept = cap;
+  }
+  e->kept[e->nkept++] = made;
+  e->bytes += bytes + 64;
+  *out = (struct zj_value){.kind = ZJ_JSON, .j = made};
+  if (e->bytes <= 4 * (int64_t)ZF_JINJA_BYTES) return 0;
+  return zj_fail(e, "the template makes more than %d bytes of values", 4 * ZF_JINJA_BYTES);
+}
+
+int zj_text(struct zj_env *e, struct zj_value *out, const char *s, size_t n) {
+  return zj_keep(e, out, json_stringn(s ? s : "", n), (int64_t)n);
+}
+
+int zj_bool(struct zj_env *e, struct zj_value *out, int v) {
+  return zj_keep(e, out, json_boolean(v), 0);
+}
+
+int zj_int(struct zj_env *e, struct zj_value *out, int64_t v) {
+  return zj_keep(e, out, json_integer(v), 0);
+}
+
+int zj_truth(const struct zj_value *v) {
+  if (v->kind == ZJ_UNDEF) return 0;
+  if (v->kind != ZJ_JSON) return 1;
+  switch (json_typeof(v->j)) {
+  case JSON_OBJECT: return json_object_size(v->j) > 0;
+  case JSON_ARRAY: return json_array_size(v->j) > 0;
+  case JSON_STRING: return json_string_length(v->j) > 0;
+  case JSON_INTEGER: return json_integer_value(v->j) != 0;
+  case JSON_REAL: return json_real_value(v->j) != 0;
+  default: return json_is_true(v->j);
+  }
+}
+
+const char *zj_kind_name(const struct zj_value *v) {
+  static const char *const name[] = {"an undefined value", NULL,       "a namespace", "a macro",
+                                     "a loop",             "a method", "a function"};
+  return v->kind == ZJ_JSON ? zf_json_kind(v->j) : name[v->kind];
+}
+
+/* --- comparing ------------------------------------------------------------------------------- */
+
+/* True and false count as 1 and 0, as in Python. */
+static int number(const json_t *v, double *out) {
+  if (!json_is_number(v) && !json_is_boolean(v)) return 0;
+  *out = json_is_boolean(v) ? json_is_true(v) : json_number_value(v);
+  return 1;
+}
+
+static int equal_objects(struct zj_env *e, const json_t *a, const json_t *b, int *same) {
+  const char *key;
+  json_t *v;
+  int rc = 0;
+  *same = json_object_size(a) == json_object_size(b);
+  json_object_foreach((json_t *)a, key, v) {
+    const json_t *w = json_object_get(b, key);
+    if (!rc && *same && (*same = w != NULL)) rc = zj_equal(e, v, w, same);
+  }
+  return rc;
+}
+
+int zj_equal(struct zj_env *e, const json_t *a, const json_t *b, int *same) {
+  double x, y;
+  int rc = zj_step(e);
+  *same = 0;
+  if (rc) return rc;
+  if (json_is_integer(a) && json_is_integer(b)) {
+    *same = json_integer_value(a) == json_integer_value(b);
+  } else if (number(a, &x) && number(b, &y)) {
+    *same = x == y;
+  } else if (json_is_string(a) && json_is_string(b)) {
+    *same = !strcmp(json_string_value(a), json_string_value(b));
+  } else if (json_is_array(a) && json_is_array(b)) {
+    *same = json_array_size(a) == json_array_size(b);
+    for (size_t i = 0; !rc && *same && i < json_array_size(a); i++)
+      rc = zj_equal(e, json_array_get(a, i), json_array_get(b, i), same);
+  } else if (json_is_object(a) && json_is_object(b)) {
+    rc = equal_objects(e, a, b, same);
+  } else {
+    *same = json_is_null(a) && json_is_null(b);
+  }
+  return rc;
+}
+
+int zj_order(struct zj_env *e, const json_t *a, const json_t *b, int *order) {
+  double x, y;
+  if (json_is_string(a) && json_is_string(b)) {
+    int c = strcmp(json_string_value(a), json_string_value(b));
+    *order = (c > 0) - (c < 0);
+    return 0;
+  }
+  if (number(a, &x) && number(b, &y)) {
+    *order = (x > y) - (x < y);
+    return 0;
+  }
+  return zj_fail(e, "%s and %s have no order", zf_json_kind(a), zf_json_kind(b));
+}
+
+/* --- writing --------------------------------------------------------------------------------- */
+
+/* The shortest digits that give the number back, as repr() has them. */
+static void put_real(struct zf_buf *b, double v) {
+  char text[40];
+  for (int digits = 1; digits <= 17; digits++) {
+    snprintf(text, sizeof text, "%.*e", digits - 1, v);
+    if (strtod(text, NULL) == v) break;
+  }
+  char *exponent = strchr(text, 'e');
+  int x = exponent ? atoi(exponent + 1) : 0, digits = exponent ? (int)(exponent - text) : 0;
+  digits -= (text[0] == '-') + (strchr(text, '.') != NULL);
+  if (x < -4 || x >= 16) { /* 1e-05, 1e+16 */
+    zf_buf_puts(b, text);
+    return;
+  }
+  int after = digits - 1 - x;
+  zf_buf_printf(b, "%.*f", after > 0 ? after : 1, v);
+}
+
+static void put_json_string(struct zf_buf *b, const char *s, int ascii) {
+  size_t n = strlen(s);
+  zf_buf_putc(b, '"');
+  for (size_t i = 0; i < n;) {
+    unsigned char c = (unsigned char)s[i];
+    static const char from[] = "\"\\\n\r\t\b\f", to[] = "\"\\nrtbf";
+    const char *hit = strchr(from, c);
+    if (hit) {
+      zf_buf_putc(b, '\\');
+      zf_buf_putc(b, to[hit - from]);
+    } else if (c < 0x20) {
+      zf_buf_printf(b, "\\u%04x", c);
+    } else if (c < 0x80 || !ascii) {
+      zf_buf_putc(b, (char)c);
+    } else {
+      uint32_t v = c >= 0xF0 ? c & 7 : c >= 0xE0 ? c & 15 : c & 31;
+      for (i++; ((unsigned char)s[i] & 0xC0) == 0x80; i++) v = v << 6 | ((unsigned char)s[i] & 63);
+      if (v >= 0x10000)
+        zf_buf_printf(b, "\\u%04x\\u%04x", 0xD7C0 + (v >> 10), 0xDC00 | (v & 0x3FF));
+      else
+        zf_buf_printf(b, "\\u%04x", v);
+      continue;
+    }
+    i++;
+  }
+  zf_buf_putc(b, '"');
+}
+
+/* As repr(): in single quotes unless the text has those and no double ones. */
+static void put_python_string(struct zf_buf *b, const char *s) {
+  char quote = strchr(s, '\'') && !strchr(s, '"') ? '"' : '\'';
+  zf_buf_putc(b, quote);
+  for (; *s; s++) {
+    static const char from[] = "\\\n\r\t", to[] = "\\nrt";
+    const char *hit = strchr(from, *s);
+    if (hit || *s == quote) {
+      zf_buf_putc(b, '\\');
+      zf_buf_putc(b, hit ? to[hit - from] : quote);
+    } else if ((unsigned char)*s < 0x20 || *s == 0x7f) {
+      zf_buf_printf(b, "\\x%02x", (unsigned char)*s);
+    } else {
+      zf_buf_putc(b, *s);
+    }
+  }
+  zf_buf_putc(b, quote);
+}
+
+static void put_line(struct zf_buf *b, const struct zj_dump *how, int depth) {
+  if (how->indent < 0) return;
+  zf_buf_putc(b, '\n');
+  for (int64_t i = 0; i < how->indent * depth; i++) zf_buf_putc(b, ' ');
+}
+
+static int dump_array(struct zj_env *e, struct zf_buf *b, const json_t *v,
+                      const struct zj_dump *how, int depth) {
+  size_t n = json_array_size(v);
+  int rc = 0;
+  zf_buf_putc(b, '[');
+  for (size_t i = 0; !rc && i < n; i++) {
+    if (i) zf_buf_puts(b, how->comma);
+    put_line(b, how, depth + 1);
+    rc = zj_dump(e, b, json_array_get(v, i), how, depth + 1);
+  }
+  if (n) put_line(b, how, depth);
+  zf_buf_putc(b, ']');
+  return rc;
+}
+
+static int by_key(const void *a, const void *b) {
+  return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int dump_object(struct zj_env *e, struct zf_buf *b, const json_t *v,
+                       const struct zj_dump *how, int depth) {
+  size_t n = json_object_size(v), i = 0;
+  const char **key = malloc((n + 1) * sizeof *key), *k;
+  json_t *x;
+  int rc = key ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", e->t->name);
+  json_object_foreach((json_t *)v, k, x) if (key) key[i++] = k;
+  if (key && how->sort) qsort(key, n, sizeof *key, by_key);
+  zf_buf_putc(b, '{');
+  for (i = 0; !rc && i < n; i++) {
+    if (i) zf_buf_puts(b, how->comma);
+    put_line(b, how, depth + 1);
+    if (how->python)
+      put_python_string(b, key[i]);
+    else
+      put_json_string(b, key[i], how->ascii);
+    zf_buf_puts(b, how->colon);
+    rc = zj_dump(e, b, json_object_get(v, key[i]), how, depth + 1);
+  }
+  if (n) put_line(b, how, depth);
+  zf_buf_putc(b, '}');
+  free(key);
+  return rc;
+}
+
+int zj_dump(struct zj_env *e, struct zf_buf *b, const json_t *v, const struct zj_dump *how,
+            int depth) {
+  int rc = zj_step(e);
+  if (rc) return rc;
+  if (depth > ZF_JINJA_DEPTH) return zj_fail(e, "a value nested more than %d deep", ZF_JINJA_DEPTH);
+  if (b->len > ZF_JINJA_BYTES)
+    return zj_fail(e, "the template makes more than %d bytes", ZF_JINJA_BYTES);
+  switch (json_typeof(v)) {
+  case JSON_ARRAY: return dump_array(e, b, v, how, depth);
+  case JSON_OBJECT: return dump_object(e, b, v, how, depth);
+  case JSON_STRING:
+    if (how->python)
+      put_python_string(b, json_string_value(v));
+    else
+      put_json_string(b, json_string_value(v), how->ascii);
+    break;
+  case JSON_INTEGER: zf_buf_printf(b, "%lld", (long long)json_integer_value(v)); break;
+  case JSON_REAL: put_real(b, json_real_value(v)); break;
+  case JSON_NULL: zf_buf_puts(b, how->python ? "None" : "null"); break;
+  default:
+    if (how->python)
+      zf_buf_puts(b, json_is_true(v) ? "True" : "False");
+    else
+      zf_buf_puts(b, json_is_true(v) ? "true" : "false");
+  }
+  return zf_buf_ok(b);
+}
+
+int zj_str(struct zj_env *e, struct zf_buf *b, const struct zj_value *v) {
+  static const struct zj_dump python = {", ", ": ", -1, 0, 0, 1};
+  if (v->kind == ZJ_UNDEF) return 0;
+  if (v->kind != ZJ_JSON) return zj_fail(e, "%s is no text", zj_kind_name(v));
+  if (!json_is_string(v->j)) return zj_dump(e, b, v->j, &python, 0);
+  zf_buf_add(b, json_string_value(v->j), json_string_length(v->j));
+  return zf_buf_ok(b);
+}
+
+/* --- texts and lists ---------------------------------------------------------------------------- */
+
+const char *zj_skip(const char *s, int64_t n) {
+  for (; n > 0 && *s; n--)
+    for (s++; ((unsigned char)*s & 0xC0) == 0x80;) s++;
+  return s;
+}
+
+int64_t zj_chars(const char *s) {
+  int64_t n = 0;
+  for (; *s; s++) n += ((unsigned char)*s & 0xC0) != 0x80;
+  return n;
+}
+
+/* White space as str.strip() has it. */
+int zj_is_space(int32_t c) {
+  return (c >= 9 && c <= 13) || (c >= 28 && c <= 32) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
+         c == 0x205F || c == 0x3000;
+}
+
+static int split_characters(struct zj_env *e, json_t *list, const char *s) {
+  int rc = 0;
+  while (!rc && *s) {
+    const char *end = zj_skip(s, 1);
+    json_array_append_new(list, json_stringn(s, (size_t)(end - s)));
+    rc = zj_step(e);
+    s = end;
+  }
+  return rc;
+}
+
+int zj_items(struct zj_env *e, json_t **out, const struct zj_value *v) {
+  struct zj_value made;
+  const char *key;
+  json_t *x;
+  if (v->kind == ZJ_JSON && json_is_array(v->j)) {
+    *out = v->j;
+    return 0;
+  }
+  if (v->kind != ZJ_UNDEF &&
+      (v->kind != ZJ_JSON || (!json_is_object(v->j) && !json_is_string(v->j))))
+    return zj_fail(e, "%s cannot be gone over item by item", zj_kind_name(v));
+  int rc = zj_keep(e, &made, json_array(), 0);
+  if (rc) return rc;
+  *out = made.j;
+  if (v->kind == ZJ_UNDEF) return 0;
+  if (json_is_string(v->j)) return split_characters(e, made.j, json_string_value(v->j));
+  json_object_foreach(v->j, key, x) json_array_append_new(made.j, json_string(key));
+  return 0;
+}

@@ -1,0 +1,96 @@
+/* What BERT does before WordPiece: its normalizer and its pre-tokenizer. */
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+
+#include "base/arena.h"
+#include "fmt/json.h"
+#include "forms_internal.h"
+
+struct bert {
+  int clean, chinese, lower, accents; /* accents: are stripped */
+};
+
+int zf_bert_parse(void **self, const json_t *def, const char *where, const struct zf_tok *t) {
+  (void)t;
+  struct bert b = {1, 1, 1, -1};
+  int rc = zf_json_bool(&b.clean, def, "clean_text", where);
+  if (!rc) rc = zf_json_bool(&b.chinese, def, "handle_chinese_chars", where);
+  if (!rc) rc = zf_json_bool(&b.accents, def, "strip_accents", where);
+  if (!rc) rc = zf_json_bool(&b.lower, def, "lowercase", where);
+  if (rc) return rc;
+  if (b.accents < 0) b.accents = b.lower;
+  *self = zf_malloc(sizeof b);
+  if (!*self) return ZF_ENOMEM;
+  memcpy(*self, &b, sizeof b);
+  return 0;
+}
+
+/* Control, format, private use, surrogates: not text.  Unassigned ones stay. */
+static int is_control(uint32_t c) {
+  utf8proc_category_t k = utf8proc_category((int32_t)c);
+  if (c == '\t' || c == '\n' || c == '\r') return 0;
+  return k >= UTF8PROC_CATEGORY_CC && k <= UTF8PROC_CATEGORY_CO;
+}
+
+static int map_clean(const void *self, struct zf_work *w, const struct zf_piece *p) {
+  (void)self;
+  int rc = 0;
+  for (int64_t i = p->off, end = p->off + p->len; !rc && i < end;) {
+    uint32_t c;
+    int n = zf_char_next(&c, w->cur.p + i, end - i);
+    if (c != 0 && c != ZF_REPLACEMENT && !is_control(c))
+      rc = zf_char_is_space(c) ? zf_run_put(w, i, ' ') : zf_run_copy(w, i, n);
+    i += n;
+  }
+  return rc;
+}
+
+static int is_chinese(uint32_t c) {
+  static const uint32_t range[][2] = {{0x4E00, 0x9FFF},   {0x3400, 0x4DBF},   {0x20000, 0x2A6DF},
+                                      {0x2A700, 0x2B73F}, {0x2B740, 0x2B81F}, {0x2B920, 0x2CEAF},
+                                      {0xF900, 0xFAFF},   {0x2F800, 0x2FA1F}};
+  for (int i = 0; i < 8; i++)
+    if (c >= range[i][0] && c <= range[i][1]) return 1;
+  return 0;
+}
+
+static int map_chinese(const void *self, struct zf_work *w, const struct zf_piece *p) {
+  (void)self;
+  int rc = 0;
+  for (int64_t i = p->off, end = p->off + p->len; !rc && i < end;) {
+    uint32_t c;
+    int n = zf_char_next(&c, w->cur.p + i, end - i), apart = is_chinese(c);
+    if (apart) rc = zf_run_put(w, i, ' ');
+    if (!rc) rc = zf_run_copy(w, i, n);
+    if (!rc && apart) rc = zf_run_put(w, i, ' ');
+    i += n;
+  }
+  return rc;
+}
+
+static int map_nfd(const void *self, struct zf_work *w, const struct zf_piece *p) {
+  (void)self;
+  return zf_form_apply(ZF_NFD, w, p);
+}
+
+static int map_accents(const void *self, struct zf_work *w, const struct zf_piece *p) {
+  (void)self;
+  int rc = 0;
+  for (int64_t i = p->off, end = p->off + p->len; !rc && i < end;) {
+    uint32_t c;
+    int n = zf_char_next(&c, w->cur.p + i, end - i);
+    if (utf8proc_category((int32_t)c) != UTF8PROC_CATEGORY_MN) rc = zf_run_copy(w, i, n);
+    i += n;
+  }
+  return rc;
+}
+
+int zf_bert_apply(const void *self, struct zf_work *w) {
+  const struct bert *b = self;
+  int rc = b->clean ? zf_work_map(w, map_clean, NULL) : 0;
+  if (!rc && b->chinese) rc = zf_work_map(w, map_chinese, NULL);
+  if (!rc && b->accents) rc = zf_work_map(w, map_nfd, NULL);
+  if (!rc && b->accents) rc = zf_work_map(w, map_accents, NULL);
+  return !rc && b->lower ? zf_lower_apply(NULL, w) : rc;
+}

@@ -1,0 +1,333 @@
+/* SentencePiece's table of replacements (its precompiled charsmap), and the two
+ * normalizers that use one.
+ *
+ *   u32 bytes of the trie | the trie, u32 units | replacements, each zero-terminated
+ *
+ * The trie is a double array (Aoe 1989, as darts-clone lays it out).  A unit holds
+ *   bits 0-7 and 31  the byte that leads here     bit 8   a value hangs below
+ *   bits 10-30       offset of the children, times 256 when bit 9 is set
+ * and, where bit 31 is set in the unit below, a value: the place of the replacement.
+ *
+ * "Precompiled" follows the tokenizers package, which asks for whole grapheme clusters
+ * of fewer than six bytes first and then for each character, and takes the shortest
+ * match; SentencePiece itself takes the longest match at each place, and also deals
+ * with spaces here. */
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+
+#include "base/arena.h"
+#include "base/bytes.h"
+#include "fmt/json.h"
+#include "fmt/utf8.h"
+#include "forms_internal.h"
+
+enum { CHARSMAP_MAX = 64 << 20, GRAPHEME = 6 };
+
+struct charsmap {
+  unsigned char *raw; /* decoded */
+  uint32_t *unit;
+  size_t nunit;
+  const char *blob; /* the replacements, zero-terminated */
+  size_t nblob;
+  char *where;
+  int dummy_prefix, squeeze, escape; /* SentencePiece's */
+};
+
+void zf_charsmap_free(void *self) {
+  struct charsmap *m = self;
+  if (!m) return;
+  free(m->raw);
+  free(m->unit);
+  free(m->where);
+  free(m);
+}
+
+/* --- reading ------------------------------------------------------------------------ */
+
+static int sextet(char c) {
+  static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const char *at = c ? strchr(digits, c) : NULL;
+  return at ? (int)(at - digits) : -1;
+}
+
+/* RFC 4648, with its padding. */
+static int decode_base64(struct charsmap *m, const char *text, size_t *len) {
+  size_t n = strlen(text), out = 0;
+  uint32_t bits = 0;
+  while (n && text[n - 1] == '=') n--;
+  if (n > CHARSMAP_MAX || !(m->raw = zf_malloc(n + 1)))
+    return n > CHARSMAP_MAX ? zf_error(ZF_EINVALID, "%s: precompiled_charsmap of %zu bytes",
+                                       m->where, n)
+                            : ZF_ENOMEM;
+  for (size_t i = 0; i < n; i++) {
+    int v = sextet(text[i]);
+    if (v < 0)
+      return zf_error(ZF_EINVALID, "%s: precompiled_charsmap: byte %zu is not base64", m->where, i);
+    bits = bits << 6 | (uint32_t)v;
+    if (i % 4) m->raw[out++] = (unsigned char)(bits >> (6 - 2 * (i % 4)));
+  }
+  m->raw[out] = 0;
+  *len = out;
+  return 0;
+}
+
+static int read_units(struct charsmap *m, size_t len) {
+  struct zf_bytes b = {.data = m->raw, .len = len};
+  uint32_t bytes = 0;
+  int rc = zf_bytes_u32(&b, &bytes);
+  if (!rc && (bytes % 4 || bytes > len - 4))
+    rc = zf_error(ZF_EINVALID, "the trie has %u bytes, the table %zu", bytes, len);
+  m->nunit = bytes / 4;
+  if (!rc && !(m->unit = zf_calloc((int64_t)m->nunit + 1, sizeof *m->unit))) return ZF_ENOMEM;
+  for (size_t i = 0; !rc && i < m->nunit; i++) rc = zf_bytes_u32(&b, &m->unit[i]);
+  m->blob = (const char *)m->raw + b.pos;
+  m->nblob = len - b.pos;
+  if (!rc && zf_utf8_bad(m->blob, m->nblob) >= 0)
+    rc = zf_error(ZF_EINVALID, "the replacements are not UTF-8");
+  return rc ? zf_error_prefix(rc, "%s: precompiled_charsmap", m->where) : 0;
+}
+
+static int parse(struct charsmap *m, const json_t *def, const char *where, int needed) {
+  const char *text = NULL;
+  size_t len = 0;
+  m->where = zf_strdup(where);
+  int rc = !m->where ? ZF_ENOMEM
+           : needed  ? zf_need_str(&text, def, "precompiled_charsmap", where)
+                     : zf_json_str(&text, def, "precompiled_charsmap", where);
+  if (!rc) rc = zf_json_bool(&m->dummy_prefix, def, "add_dummy_prefix", where);
+  if (!rc) rc = zf_json_bool(&m->squeeze, def, "remove_extra_whitespaces", where);
+  if (!rc) rc = zf_json_bool(&m->escape, def, "escape_whitespaces", where);
+  if (rc || !text) return rc;
+  rc = decode_base64(m, text, &len);
+  return rc ? rc : read_units(m, len);
+}
+
+static int parse_new(void **self, const json_t *def, const char *where, int needed) {
+  struct charsmap *m = zf_calloc(1, sizeof *m);
+  if (!m) return ZF_ENOMEM;
+  m->dummy_prefix = m->squeeze = m->escape = 1;
+  int rc = parse(m, def, where, needed);
+  if (rc) {
+    zf_charsmap_free(m);
+    return rc;
+  }
+  *self = m;
+  return 0;
+}
+
+int zf_precompiled_parse(void **self, const json_t *def, const char *where,
+                             const struct zf_tok *t) {
+  (void)t;
+  return parse_new(self, def, where, 1);
+}
+
+int zf_sentencepiece_parse(void **self, const json_t *def, const char *where,
+                               const struct zf_tok *t) {
+  (void)t;
+  return parse_new(self, def, where, 0);
+}
+
+/* --- looking up ------------------------------------------------------------------------ */
+
+static size_t children(uint32_t unit) {
+  return (size_t)(unit >> 10) << ((unit & 1u << 9) >> 6);
+}
+
+/* Finds s[0..n): the shortest key that begins it or, with `longest`, the longest.
+ * 1 with the replacement and the key's length, 0 for none, or a code. */
+static int find(const struct charsmap *m, const char *s, int64_t n, int longest, const char **text,
+                int64_t *len) {
+  size_t at = m->nunit ? children(m->unit[0]) : 0, value = 0;
+  int64_t matched = 0;
+  for (int64_t i = 0; i < n && s[i] && m->nunit; i++) {
+    unsigned char c = (unsigned char)s[i];
+    at ^= c;
+    if (at >= m->nunit || (m->unit[at] & (1u << 31 | 0xFF)) != c) break;
+    uint32_t unit = m->unit[at];
+    at ^= children(unit);
+    if (!(unit >> 8 & 1)) continue;
+    if (at >= m->nunit) break;
+    value = m->unit[at] & ~(1u << 31);
+    matched = i + 1;
+    if (!longest) break;
+  }
+  if (!matched) return 0;
+  if (value > m->nblob || ((unsigned char)m->blob[value] & 0xC0) == 0x80)
+    return zf_error(ZF_EINVALID, "%s: precompiled_charsmap: a replacement at byte %zu of %zu",
+                    m->where, value, m->nblob);
+  *text = m->blob + value;
+  *len = matched;
+  return 1;
+}
+
+/* --- Precompiled --------------------------------------------------------------------- */
+
+static int64_t count(const char *s, int64_t n) {
+  int64_t k = 0;
+  for (int64_t i = 0; i < n; i++) k += ((unsigned char)s[i] & 0xC0) != 0x80;
+  return k;
+}
+
+/* Notes that `old` characters became `text`: as many replace, the rest are inserted,
+ * or the last one swallows what is over. */
+static int note(struct zf_chars *out, const char *text, int64_t old) {
+  int64_t n = (int64_t)strlen(text), made = count(text, n), k = 0;
+  int rc = 0;
+  for (int64_t i = 0; !rc && i < n; k++) {
+    uint32_t c;
+    i += zf_char_next(&c, text + i, n - i);
+    rc = zf_chars_add(out, (int32_t)c, made > old && k >= old);
+  }
+  if (!rc && made < old && out->n) out->at[out->n - 1].change -= (int32_t)(old - made);
+  return rc;
+}
+
+static int replace_grapheme(const struct charsmap *m, struct zf_chars *out, const char *s,
+                            int64_t n) {
+  const char *text;
+  int64_t len;
+  int rc = n < GRAPHEME ? find(m, s, n, 0, &text, &len) : 0;
+  if (rc) return rc < 0 ? rc : note(out, text, count(s, n));
+  for (int64_t i = 0; !rc && i < n;) {
+    uint32_t c;
+    int k = zf_char_next(&c, s + i, n - i);
+    rc = find(m, s + i, k, 0, &text, &len);
+    if (rc >= 0) rc = rc ? note(out, text, 1) : zf_chars_add(out, (int32_t)c, 0);
+    i += k;
+  }
+  return rc;
+}
+
+static int replace_all(const struct charsmap *m, struct zf_chars *out, const char *s, int64_t n) {
+  int64_t from = 0;
+  int32_t state = 0, before = 0;
+  int rc = 0;
+  for (int64_t i = 0; !rc && i < n;) {
+    uint32_t c;
+    int k = zf_char_next(&c, s + i, n - i);
+    if (i > 0 && utf8proc_grapheme_break_stateful(before, (int32_t)c, &state)) {
+      rc = replace_grapheme(m, out, s + from, i - from);
+      from = i;
+    }
+    before = (int32_t)c;
+    i += k;
+  }
+  return rc || from == n ? rc : replace_grapheme(m, out, s + from, n - from);
+}
+
+static int map_precompiled(const void *self, struct zf_work *w, const struct zf_piece *p) {
+  struct zf_chars out = {0};
+  int rc = replace_all(self, &out, w->cur.p + p->off, p->len);
+  if (!rc) rc = zf_chars_put(w, p, &out);
+  free(out.at);
+  return rc;
+}
+
+int zf_precompiled_apply(const void *self, struct zf_work *w) {
+  return zf_work_map(w, map_precompiled, self);
+}
+
+/* --- SentencePiece --------------------------------------------------------------------- */
+
+static const char mark[] = "\xE2\x96\x81"; /* what a space is written as */
+
+static int put_space(const struct charsmap *m, struct zf_work *w, int32_t b, int32_t e) {
+  return m->escape ? zf_run_add(w, mark, 3, b, e) : zf_run_add(w, " ", 1, b, e);
+}
+
+/* The next stretch of a piece and what replaces it. */
+static int step(const struct charsmap *m, const char *s, int64_t n, const char **text, int64_t *len,
+                int64_t *used) {
+  uint32_t c;
+  int rc = find(m, s, n, 1, text, used);
+  if (rc == 1) *len = (int64_t)strlen(*text);
+  if (rc == 0) {
+    *used = zf_char_next(&c, s, n);
+    *text = s;
+    *len = *used;
+  }
+  return rc < 0 ? rc : 0;
+}
+
+/* Appends a piece; *space says whether what came before ends in a space that takes up
+ * those which follow. */
+static int put_piece(const struct charsmap *m, struct zf_work *w, const struct zf_piece *p,
+                     int *space) {
+  int64_t len, used = 0;
+  const char *text;
+  int rc = 0;
+  for (int64_t i = p->off, end = p->off + p->len; !rc && i < end; i += used) {
+    rc = step(m, w->cur.p + i, end - i, &text, &len, &used);
+    int32_t b = w->track && !rc ? w->cur.b[i] : 0, e = w->track && !rc ? w->cur.e[i + used - 1] : 0;
+    int64_t k = 0;
+    while (!rc && *space && k < len && text[k] == ' ') k++;
+    for (; !rc && k < len; k++) {
+      *space = text[k] == ' ';
+      rc = *space ? put_space(m, w, b, e) : zf_run_add(w, text + k, 1, b, e);
+    }
+    *space &= m->squeeze;
+  }
+  return rc;
+}
+
+static void drop_trailing(const struct charsmap *m, struct zf_work *w, int64_t from) {
+  struct zf_run *r = &w->next;
+  int64_t n = m->escape ? 3 : 1;
+  while (r->n - from >= n && !memcmp(r->p + r->n - n, m->escape ? mark : " ", (size_t)n)) r->n -= n;
+}
+
+/* Is there anything but spaces? */
+static int has_text(const struct charsmap *m, const struct zf_work *w, int *found) {
+  int64_t len, used = 0;
+  const char *text;
+  int rc = 0;
+  *found = !m->squeeze && w->npiece;
+  for (int64_t i = 0; !rc && !*found && i < w->npiece; i++) {
+    const struct zf_piece *p = &w->piece[i];
+    *found = p->id >= 0;
+    for (int64_t at = 0; !rc && !*found && at < p->len; at += used) {
+      rc = step(m, w->cur.p + p->off + at, p->len - at, &text, &len, &used);
+      for (int64_t k = 0; !rc && k < len; k++) *found |= text[k] != ' ';
+    }
+  }
+  return rc;
+}
+
+/* The pieces found stand in w->seg, their ids as matches, until the text is in place. */
+static int put_pieces(const struct charsmap *m, struct zf_work *w, int64_t *from) {
+  int space = m->squeeze, rc = 0;
+  for (int64_t i = 0; !rc && i < w->npiece; i++) {
+    const struct zf_piece p = w->piece[i];
+    int64_t begin = w->next.n;
+    if (p.id < 0) {
+      rc = put_piece(m, w, &p, &space);
+      continue;
+    }
+    if (begin > *from) rc = zf_work_seg(w, *from, begin, -1);
+    if (!rc) rc = zf_run_copy(w, p.off, p.len);
+    if (!rc) rc = zf_work_seg(w, begin, w->next.n, p.id);
+    *from = w->next.n;
+    space = 0;
+  }
+  return rc;
+}
+
+/* One text, whatever pieces stand in it: a mark before the first, none after the last. */
+int zf_sentencepiece_apply(const void *self, struct zf_work *w) {
+  const struct charsmap *m = self;
+  int found = 0;
+  int64_t from = 0;
+  int rc = has_text(m, w, &found);
+  if (!rc) rc = zf_work_reserve(w, w->cur.n + 1);
+  w->nseg = w->nmade = 0;
+  if (!rc && found && m->dummy_prefix) rc = put_space(m, w, 0, 0);
+  if (!rc) rc = put_pieces(m, w, &from);
+  if (!rc && m->squeeze) drop_trailing(m, w, from);
+  if (!rc && w->next.n > from) rc = zf_work_seg(w, from, w->next.n, -1);
+  zf_work_swap_text(w);
+  for (int64_t i = 0; !rc && i < w->nseg; i++)
+    rc = zf_work_push(w, w->seg[i].from, w->seg[i].to - w->seg[i].from, w->seg[i].match);
+  if (!rc) zf_work_swap_pieces(w);
+  return rc;
+}

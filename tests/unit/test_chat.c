@@ -1,0 +1,180 @@
+/* Texts with target stretches: conversations, instructions, segments. */
+#include "unit/unit.h"
+
+#include "base/file.h"
+#include "fmt/json.h"
+#include "task/chat.h"
+
+static json_t *json(const char *text) {
+  json_t *out;
+  ck_ok(zf_json_parse(&out, text, strlen(text), "row"));
+  return out;
+}
+
+/* A directory with a tokenizer_config.json. */
+static const char *model(const char *config) {
+  const char *dir = tmp_path("model");
+  char *path = zf_path_join(dir, "tokenizer_config.json");
+  ck_ok(zf_mkdirs(dir));
+  ck_ok(zf_write_file(path, config, strlen(config)));
+  free(path);
+  return dir;
+}
+
+/* The text with its stretches between [ and ]. */
+static void marked(struct zf_buf *out, const struct zf_buf *text, const struct zf_spans *s) {
+  int64_t at = 0;
+  zf_buf_clear(out);
+  for (int64_t i = 0; i < s->n; i++) {
+    ck_assert(s->at[i].from >= at && s->at[i].to <= (int64_t)text->len);
+    zf_buf_add(out, text->data + at, (size_t)(s->at[i].from - at));
+    zf_buf_putc(out, '[');
+    at = s->at[i].to;
+    zf_buf_add(out, text->data + s->at[i].from, (size_t)(at - s->at[i].from));
+    zf_buf_putc(out, ']');
+  }
+  zf_buf_puts(out, text->data + at);
+}
+
+#define CONFIG "{\"bos_token\": \"<s>\", \"eos_token\": {\"content\": \"</s>\"}"
+#define TALK                                                                                       \
+  "[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}, "     \
+  "{\"role\": \"user\", \"content\": \"c\"}, {\"role\": \"assistant\", \"content\": \"d\"}]"
+
+static int row_of(const char *config, const char *named, const char *row, const char *want) {
+  struct zf_chat *c;
+  struct zf_buf text = {0}, out = {0};
+  struct zf_spans spans = {0};
+  json_t *r = json(row);
+  int rc = zf_chat_open(&c, model(config), named);
+  if (!rc) rc = zf_chat_row(c, r, &text, &spans);
+  if (!rc) {
+    marked(&out, &text, &spans);
+    ck_assert_str_eq(out.data, want);
+  }
+  zf_chat_free(c);
+  json_decref(r);
+  zf_buf_free(&text);
+  zf_buf_free(&out);
+  free(spans.at);
+  return rc;
+}
+
+static const struct {
+  const char *name, *want;
+} builtin[] = {
+    {"chatml", "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n[b<|im_end|>\n]"
+               "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n[d<|im_end|>\n]"},
+    {"llama3", "<s><|start_header_id|>user<|end_header_id|>\n\na<|eot_id|><|start_header_id|>"
+               "assistant<|end_header_id|>\n\n[b<|eot_id|>]<|start_header_id|>user"
+               "<|end_header_id|>\n\nc<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
+               "[d<|eot_id|>]"},
+    {"gemma", "<s><start_of_turn>user\na<end_of_turn>\n<start_of_turn>model\n[b<end_of_turn>\n]"
+              "<start_of_turn>user\nc<end_of_turn>\n<start_of_turn>model\n[d<end_of_turn>\n]"},
+    {"phi3", "<|user|>\na<|end|>\n<|assistant|>\n[b<|end|>\n]<|user|>\nc<|end|>\n<|assistant|>\n"
+             "[d<|end|>\n]"},
+    {"mistral", "<s>[INST] a[/INST][ b</s>][INST] c[/INST][ d</s>]"},
+    {"zephyr", "<|user|>\na</s>\n<|assistant|>\n[b</s>\n]<|user|>\nc</s>\n<|assistant|>\n"
+               "[d</s>\n]"},
+    {"alpaca", "Below is an instruction that describes a task. Write a response that appropriately "
+               "completes the request.\n\n### Instruction:\na\n\n### Response:\n[b</s>\n\n]"
+               "### Instruction:\nc\n\n### Response:\n[d</s>\n\n]"},
+    {"vicuna", "A chat between a curious user and an artificial intelligence assistant. USER: a "
+               "ASSISTANT:[ b</s>]USER: c ASSISTANT:[ d</s>]"},
+};
+enum { BUILTIN = sizeof builtin / sizeof *builtin };
+
+START_TEST(test_builtin) {
+  ck_ok(row_of(CONFIG "}", builtin[_i].name, "{\"messages\": " TALK "}", builtin[_i].want));
+  ck_assert_ptr_nonnull(strstr(zf_chat_names(), builtin[_i].name));
+}
+END_TEST
+
+START_TEST(test_own) {
+  const char *list = CONFIG ", \"chat_template\": [{\"name\": \"tool_use\", \"template\": \"x\"}, "
+                            "{\"name\": \"default\", \"template\": \"{% for m in messages %}"
+                            "{{ m.content }};{% endfor %}\"}]}";
+  ck_ok(row_of(list, NULL, "{\"messages\": " TALK "}", "a;[b;]c;[d;]"));
+  ck_ok(row_of(list, NULL,
+               "{\"conversations\": [{\"from\": \"human\", \"value\": \"a\"}, {\"from\": \"gpt\", "
+               "\"value\": \"b\"}]}",
+               "a;[b;]"));
+  ck_ok(row_of(CONFIG ", \"chat_template\": \"{% for m in messages %}{% if m.role == 'user' %}"
+                      "{{ m.content }}{% else %}{% generation %}{{ m.content }}{% endgeneration %}"
+                      "{% endif %}{% endfor %}\"}",
+               NULL, "{\"messages\": " TALK "}", "a[b]c[d]"));
+}
+END_TEST
+
+static void refuse(const char *config, const char *named, const char *row, int code,
+                   const char *part) {
+  int rc = row_of(config, named, row, "");
+  ck_assert_int_eq(rc, code);
+  ck_assert_msg(strstr(zf_error_message(), part) != NULL, "'%s' lacks '%s'", zf_error_message(),
+                part);
+}
+
+START_TEST(test_refused) {
+  refuse(CONFIG "}", NULL, "{}", ZF_EUSAGE, "has no chat template: set chat_template to one of");
+  refuse(CONFIG "}", "chatmk", "{}", ZF_EUSAGE, "'chatmk' is no file and none of chatml");
+  refuse(CONFIG "}", "chatml", "{}", ZF_EINVALID, "field 'messages': expected a list");
+  refuse(CONFIG "}", "chatml", "{\"messages\": [{\"role\": \"user\"}]}", ZF_EINVALID,
+         "message 1: expected {role, content}");
+  refuse(CONFIG "}", "chatml", "{\"conversations\": [{\"from\": \"cat\", \"value\": \"a\"}]}",
+         ZF_EINVALID, "message 1: expected from");
+  refuse(CONFIG "}", "gemma", "{\"messages\": [{\"role\": \"system\", \"content\": \"\"}]}",
+         ZF_EINVALID, "gemma:1: the template refuses: System role not supported");
+  refuse(CONFIG ", \"chat_template\": \"{{ messages | length }}\"}", NULL,
+         "{\"messages\": " TALK "}", ZF_EINVALID, "the template writes earlier messages otherwise");
+  refuse(CONFIG ", \"chat_template\": \"{{ x | nofilter }}\"}", NULL, "{}", ZF_EINVALID,
+         "chat_template:1: filter 'nofilter' is not supported");
+}
+END_TEST
+
+static void other_row(int (*fn)(const json_t *, struct zf_buf *, struct zf_spans *),
+                      const char *row, const char *want) {
+  struct zf_buf text = {0}, out = {0};
+  struct zf_spans spans = {0};
+  json_t *r = json(row);
+  ck_ok(fn(r, &text, &spans));
+  marked(&out, &text, &spans);
+  ck_assert_str_eq(out.data, want);
+  zf_buf_free(&text);
+  zf_buf_free(&out);
+  free(spans.at);
+  json_decref(r);
+}
+
+START_TEST(test_others) {
+  struct zf_buf out = {0};
+  struct zf_spans spans = {0};
+  json_t *bad = json("{\"segments\": [{\"text\": \"a\"}], \"instruction\": \"i\"}");
+  other_row(zf_alpaca_row, "{\"instruction\": \"i\", \"input\": \"\", \"output\": \"o\"}",
+            "Below is an instruction that describes a task. Write a response that appropriately "
+            "completes the request.\n\n### Instruction:\ni\n\n### Response:\n[o]");
+  other_row(zf_alpaca_row, "{\"instruction\": \"i\", \"input\": \"x\", \"output\": \"o\"}",
+            "Below is an instruction that describes a task, paired with an input that provides "
+            "further context. Write a response that appropriately completes the request.\n\n"
+            "### Instruction:\ni\n\n### Input:\nx\n\n### Response:\n[o]");
+  other_row(zf_segments_row,
+            "{\"segments\": [{\"label\": false, \"text\": \"a\"}, {\"label\": true, \"text\": "
+            "\"b\"}, {\"label\": true, \"text\": \"c\"}]}",
+            "a[b][c]");
+  ck_fails(zf_segments_row(bad, &out, &spans), ZF_EINVALID, "segment 1: expected");
+  ck_fails(zf_alpaca_row(bad, &out, &spans), ZF_EINVALID, "field 'output' is missing");
+  json_decref(bad);
+  zf_buf_free(&out);
+  free(spans.at);
+}
+END_TEST
+
+int main(void) {
+  Suite *s = suite_create("chat");
+  TCase *c = tcase_create("rows");
+  tcase_add_loop_test(c, test_builtin, 0, BUILTIN);
+  tcase_add_test(c, test_own);
+  tcase_add_test(c, test_refused);
+  tcase_add_test(c, test_others);
+  suite_add_tcase(s, c);
+  return unit_run(s);
+}

@@ -1,0 +1,146 @@
+/* Chat templates: rendered as Transformers renders them (tests/golden/make_chat.py), and
+ * what is refused, by line and construct. */
+#include "unit/unit.h"
+
+#include "base/file.h"
+#include "fmt/json.h"
+#include "task/jinja.h"
+
+static char *read_template(const char *name) {
+  char path[128], *text;
+  snprintf(path, sizeof path, "tests/golden/chat/%s.jinja", name);
+  ck_ok(zf_read_file(&text, NULL, path, 1 << 20));
+  return text;
+}
+
+static void same_spans(const json_t *want, const struct zf_spans *got, const char *name) {
+  ck_assert_msg(json_array_size(want) == (size_t)got->n, "%s: %lld spans", name, (long long)got->n);
+  for (int64_t i = 0; i < got->n; i++) {
+    const json_t *w = json_array_get(want, (size_t)i);
+    ck_assert_int_eq(json_integer_value(json_array_get(w, 0)), got->at[i].from);
+    ck_assert_int_eq(json_integer_value(json_array_get(w, 1)), got->at[i].to);
+  }
+}
+
+static void one_case(const json_t *c) {
+  const char *name = json_string_value(json_array_get(c, 0));
+  const json_t *want = json_array_get(c, 2);
+  char *text = read_template(name);
+  struct zf_jinja *t;
+  struct zf_buf out = {0};
+  struct zf_spans spans = {0};
+  ck_ok(zf_jinja_parse(&t, text, name));
+  int rc = zf_jinja_render(t, json_array_get(c, 1), 0, &out, &spans);
+  if (json_is_null(want)) {
+    ck_assert_msg(rc == ZF_EINVALID, "%s: not refused", name);
+  } else {
+    ck_assert_msg(rc == 0, "%s: %s", name, zf_error_message());
+    ck_assert_msg(!strcmp(out.data, json_string_value(want)), "%s:\n--- wanted\n%s\n--- found\n%s",
+                  name, json_string_value(want), out.data);
+    if (zf_jinja_marks(t)) same_spans(json_array_get(c, 3), &spans, name);
+  }
+  zf_buf_free(&out);
+  free(spans.at);
+  free(text);
+  zf_jinja_free(t);
+}
+
+START_TEST(test_golden) {
+  json_t *root, *c;
+  size_t i;
+  ck_ok(zf_json_load(&root, "tests/golden/chat/golden.json"));
+  ck_assert_uint_ge(json_array_size(json_object_get(root, "cases")), 100);
+  json_array_foreach(json_object_get(root, "cases"), i, c) one_case(c);
+  json_decref(root);
+}
+END_TEST
+
+static const struct {
+  const char *text, *part;
+} refused[] = {
+    {"a\n{% include 'x' %}", "t:2: tag 'include' is not supported"},
+    {"{{ x | xmlattr }}", "t:1: filter 'xmlattr' is not supported"},
+    {"{% if x is sameas y %}{% endif %}", "t:1: test 'sameas' is not supported"},
+    {"{% for a in b recursive %}{% endfor %}", "loop option 'recursive' is not supported"},
+    {"{{ f(*a) }}", "argument '*' is not supported"},
+    {"{% if a %}b", "expected elif, found the end of the template"},
+    {"{% for a b %}", "expected 'in', found 'b'"},
+    {"{% break %}", "expected a loop around it, found 'break'"},
+    {"{{ a", "the tag has no '}}'"},
+    {"{# a", "a comment has no '#}'"},
+    {"{% raw %}a", "'raw' has no 'endraw'"},
+    {"{{ 'a }}", "a string has no end"},
+    {"{{ a ? b }}", "unexpected '?'"},
+    {"{{ a b }}", "expected the end of the tag, found 'b'"},
+    {"\n\n{{ nothing.at }}", "t:3: 'nothing' is undefined"},
+    {"{{ 1 + 'a' }}", "'+' of an integer and a string is not supported"},
+    {"{{ 1 // 0 }}", "division by zero"},
+    {"{{ 9223372036854775807 + 1 }}", "a number grows too large"},
+    {"{{ raise_exception('no ' ~ 1) }}", "the template refuses: no 1"},
+    {"{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}", "steps"},
+    {"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "nested more than"},
+    {"{% set n = namespace(a='x') %}{% for i in range(64) %}{% set n.a = n.a ~ n.a %}{% endfor %}",
+     "grows too large"},
+    {"{% set n = namespace(a=[1]) %}{% for i in range(64) %}{% set n.a = [n.a, n.a] %}{% endfor %}"
+     "{{ n.a }}",
+     "steps"},
+    {"{% set n = namespace() %}{% set n.a = n %}", "a namespace cannot be kept in a namespace"},
+    {"{{ [namespace()] }}", "a namespace cannot be kept in a list"},
+    {"{% set x.y = 1 %}", "only a namespace can be assigned to"},
+    {"{{ 'a'.encode() }}", "'encode' is undefined"},
+    {"{% macro m() %}{% generation %}{% endgeneration %}{% endmacro %}{{ m() }}",
+     "'generation' inside a macro"},
+};
+enum { REFUSED = sizeof refused / sizeof *refused };
+
+START_TEST(test_refused) {
+  struct zf_jinja *t = NULL;
+  struct zf_buf out = {0};
+  json_t *none = json_object();
+  int rc = zf_jinja_parse(&t, refused[_i].text, "t");
+  if (!rc) rc = zf_jinja_render(t, none, 0, &out, NULL);
+  ck_assert_msg(rc == ZF_EINVALID, "%s: %d", refused[_i].text, rc);
+  ck_assert_msg(strstr(zf_error_message(), refused[_i].part) != NULL, "'%s' lacks '%s'",
+                zf_error_message(), refused[_i].part);
+  json_decref(none);
+  zf_buf_free(&out);
+  zf_jinja_free(t);
+}
+END_TEST
+
+START_TEST(test_deep) {
+  struct zf_buf b = {0};
+  struct zf_jinja *t;
+  zf_buf_puts(&b, "{{ ");
+  for (int i = 0; i < 100000; i++) zf_buf_putc(&b, '(');
+  for (int i = 0; i < 100000; i++) zf_buf_putc(&b, ')');
+  zf_buf_puts(&b, " }}");
+  ck_fails(zf_jinja_parse(&t, b.data, "t"), ZF_EINVALID, "nested more than");
+  zf_buf_free(&b);
+}
+END_TEST
+
+START_TEST(test_now) {
+  struct zf_jinja *t;
+  struct zf_buf out = {0};
+  json_t *none = json_object();
+  ck_ok(zf_jinja_parse(&t, "{{ strftime_now('%Y-%m') }}", "t"));
+  ck_ok(zf_jinja_render(t, none, 1700000000, &out, NULL));
+  ck_assert_str_eq(out.data, "2023-11");
+  json_decref(none);
+  zf_buf_free(&out);
+  zf_jinja_free(t);
+}
+END_TEST
+
+int main(void) {
+  Suite *s = suite_create("jinja");
+  TCase *c = tcase_create("templates");
+  tcase_set_timeout(c, 60);
+  tcase_add_test(c, test_golden);
+  tcase_add_loop_test(c, test_refused, 0, REFUSED);
+  tcase_add_test(c, test_deep);
+  tcase_add_test(c, test_now);
+  suite_add_tcase(s, c);
+  return unit_run(s);
+}
