@@ -31,9 +31,8 @@ static int check_tensor(const struct zf_model *m, const struct zf_want *w,
                         const struct zf_st_tensor *t) {
   if (!t) {
     const struct zf_family *f = m->config.family;
-    int bare = !strcmp(w->name, f->names.head); /* it lies beside the body, not in it */
-    return zf_error(ZF_EINVALID, "%s: tensor '%s%s' is missing", m->dir, bare ? "" : f->prefix[0],
-                    w->name);
+    return zf_error(ZF_EINVALID, "%s: tensor '%s%s' is missing", m->dir,
+                    w->bare ? "" : f->prefix[0], w->name);
   }
   const char *path = m->st->path[t->file];
   int same = t->ndim == w->ndim;

@@ -391,20 +391,19 @@ START_TEST(test_decode) {
 }
 END_TEST
 
-/* Ids and positions from outside are checked; the window bounds a sequence. */
+/* Ids and positions from outside are checked; the model's positions bound a sequence. */
 START_TEST(test_limits) {
-  struct zf_model *m =
-      open_family(3, NULL, -1); /* mistral: window 10, max_position_embeddings 32 */
+  struct zf_model *m = open_family(3, NULL, -1); /* mistral: max_position_embeddings 32 */
   struct zf_limits lim = {
-      .tokens = 11, .rows = 1, .segments = 1, .length = 11, .ids = 1, .streams = 1};
+      .tokens = 33, .rows = 1, .segments = 1, .length = 33, .ids = 1, .streams = 1};
   struct zf_forward *f;
   struct zf_perturb none = zf_perturb_none();
   int32_t id = 0, pos = 0, row = 0;
   struct zf_segment seg = {.len = 1};
   struct zf_batch b = {.T = 1, .id = &id, .pos = &pos, .nseg = 1, .seg = &seg, .R = 1, .row = &row};
-  ck_assert_int_eq(m->config.context, 10);
+  ck_assert_int_eq(m->config.context, 32);
   ck_fails(zf_forward_new(&f, m, &lim), ZF_EUSAGE,
-           "11 tokens is longer than the model's context of 10");
+           "33 tokens is longer than the model's context of 32");
   f = forward_20(m, 1);
   id = 97;
   ck_fails(zf_forward_run(f, &b, &none), ZF_EUSAGE, "token id 97 is outside");

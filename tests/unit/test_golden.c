@@ -26,7 +26,7 @@ static double largest_difference(const struct zf_model *m, const struct zf_st *g
     for (int64_t i = 0; i < t->count; i++) ids[i] = (int32_t)raw[i];
     snprintf(name, sizeof name, "logits.%d", k);
     const struct zf_st_tensor *want = zf_st_find(golden, name);
-    ck_assert_int_eq(want->count, t->count * m->config.vocab);
+    ck_assert_int_eq(want->count, t->count * m->config.outputs);
     float *got = logits_of(m, ids, t->count);
     for (int64_t i = 0; i < want->count; i++) {
       float w;
@@ -78,12 +78,12 @@ static void check_old_spelling(const char *family) {
   ck_ok(zf_read_file(&text, &len, path, 1 << 20));
   ck_ok(zf_config_parse(&old, text, len, path));
   free(text);
-  ck_assert_int_eq(now.rope.kind, old.rope.kind);
-  ck_assert_double_eq(now.rope.theta, old.rope.theta);
-  ck_assert_double_eq(now.rope.factor, old.rope.factor);
-  ck_assert_double_eq(now.rope.low, old.rope.low);
-  ck_assert_double_eq(now.rope.high, old.rope.high);
-  ck_assert_double_eq(now.rope.original, old.rope.original);
+  ck_assert_int_eq(now.rope[0].kind, old.rope[0].kind);
+  ck_assert_double_eq(now.rope[0].theta, old.rope[0].theta);
+  ck_assert_double_eq(now.rope[0].factor, old.rope[0].factor);
+  ck_assert_double_eq(now.rope[0].low, old.rope[0].low);
+  ck_assert_double_eq(now.rope[0].high, old.rope[0].high);
+  ck_assert_double_eq(now.rope[0].original, old.rope[0].original);
 }
 
 START_TEST(test_old_spelling) {
