@@ -6,7 +6,8 @@ forward pass: what tests/unit/test_golden.c compares with.
 Weights are wide (so that logits are of the order of ten and every term matters), norm weights
 vary round 1 and biases are not zero.  A checkpoint stored in F16 or BF16 is loaded back and run
 in f32 on the values that were stored.  Each folder holds config.json, the weights, and
-golden.safetensors: ids.N [T] as F32 and logits.N [T, vocab] of three prompts.
+golden.safetensors: ids.N [T] as F32 and logits.N [T, vocab] of three prompts; of a classifier
+logits.N [labels].
 """
 
 import json
@@ -19,11 +20,12 @@ import numpy
 import torch
 import transformers
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM
-from transformers import (Gemma2Config, Gemma3Config, Gemma3TextConfig, GemmaConfig, GPT2Config,
-                          GPTNeoXConfig, GraniteConfig, LlamaConfig, MistralConfig, Olmo2Config,
-                          OPTConfig, Phi3Config, Qwen2Config, Qwen3Config, SmolLM3Config,
-                          StableLmConfig)
+from transformers import (AutoModelForCausalLM, AutoModelForMaskedLM,
+                          AutoModelForSequenceClassification)
+from transformers import (BertConfig, DistilBertConfig, Gemma2Config, Gemma3Config, Gemma3TextConfig, GemmaConfig, GPT2Config,
+                          GPTNeoXConfig, GraniteConfig, LlamaConfig, MistralConfig, ModernBertConfig, Olmo2Config,
+                          OPTConfig, Phi3Config, Qwen2Config, Qwen3Config, RobertaConfig,
+                          SmolLM3Config, StableLmConfig)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LENGTHS = (1, 5, 10)
@@ -53,7 +55,13 @@ GEMMA3 = dict(**GEMMA, sliding_window=4, query_pre_attn_scalar=12,
 VISION = dict(hidden_size=4, intermediate_size=4, num_hidden_layers=1, num_attention_heads=1,
               image_size=4, patch_size=4)
 
-# name: (config, stored dtype, save_pretrained options)
+BERT = dict(vocab_size=97, hidden_size=24, intermediate_size=29, num_hidden_layers=2,
+            num_attention_heads=3, max_position_embeddings=20, type_vocab_size=2)
+MODERN = dict(vocab_size=97, hidden_size=24, intermediate_size=29, num_hidden_layers=3,
+              num_attention_heads=3, max_position_embeddings=20, local_attention=6,
+              pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2)
+
+# name: (config, stored dtype, save_pretrained options[, class])
 FAMILIES = {
     "llama": (LlamaConfig(**LLAMA, rope_parameters=dict(
         rope_type="linear", factor=2.5, rope_theta=10000.0)), "float32", {}),
@@ -123,6 +131,30 @@ FAMILIES = {
     "qwen2-window": (Qwen2Config(**{k: v for k, v in LLAMA.items() if k != "head_dim"},
                                  use_sliding_window=True, sliding_window=3, max_window_layers=1),
                      "float16", {}),
+    "llama-classify": (LlamaConfig(**LLAMA, num_labels=3, pad_token_id=0), "bfloat16", {},
+                       AutoModelForSequenceClassification),
+    "gpt2-classify": (GPT2Config(**GPT2, num_labels=2, pad_token_id=0), "float16", {},
+                      AutoModelForSequenceClassification),
+    "roberta": (RobertaConfig(**{**BERT, "max_position_embeddings": 22, "type_vocab_size": 1},
+                              pad_token_id=1), "float16", {}, AutoModelForMaskedLM),
+    "bert": (BertConfig(**BERT), "bfloat16", {}, AutoModelForMaskedLM),
+    "distilbert": (DistilBertConfig(vocab_size=97, dim=24, hidden_dim=29, n_layers=2, n_heads=3,
+                                    max_position_embeddings=20), "float16", {},
+                   AutoModelForMaskedLM),
+    "modernbert": (ModernBertConfig(**MODERN), "bfloat16", {}, AutoModelForMaskedLM),
+    "modernbert-bias": (ModernBertConfig(**MODERN, norm_bias=True, attention_bias=True,
+                                         mlp_bias=True, classifier_bias=True), "float16", {},
+                        AutoModelForMaskedLM),
+    "roberta-classify": (RobertaConfig(**{**BERT, "max_position_embeddings": 22}, num_labels=3,
+                                       pad_token_id=1), "float16", {},
+                         AutoModelForSequenceClassification),
+    "bert-classify": (BertConfig(**BERT, num_labels=2), "bfloat16", {},
+                      AutoModelForSequenceClassification),
+    "distilbert-classify": (DistilBertConfig(vocab_size=97, dim=24, hidden_dim=29, n_layers=2,
+                                             n_heads=3, max_position_embeddings=20, num_labels=4),
+                            "float16", {}, AutoModelForSequenceClassification),
+    "modernbert-classify": (ModernBertConfig(**MODERN, num_labels=3), "bfloat16", {},
+                            AutoModelForSequenceClassification),
 }
 
 
@@ -136,7 +168,7 @@ def scatter(model, rng, plus):
     """Random weights of a size that keeps activations near 1 and logits near 10."""
     for name, p in model.named_parameters():
         norm = "norm" in name or ".ln_" in name
-        wide = 0.9 if any(x in name for x in ("embed", "wte", "wpe", "lm_head")) else 0
+        wide = 0.9 if any(x in name for x in ("embed", "wte", "wpe", "lm_head", "decoder", "vocab_proj")) else 0
         if p.dim() == 1:
             centre = 1.0 if norm and name.endswith("weight") and not plus else 0.0
             values = centre + rng.normal(0, 0.3, p.shape)
@@ -148,30 +180,30 @@ def scatter(model, rng, plus):
 
 def logits_of(model, ids):
     with torch.no_grad():
-        return model(torch.tensor([ids])).logits[0].float().contiguous()
+        return model(torch.tensor([ids])).logits[0].contiguous()
 
 
-def make(name, config, dtype, options):
+def make(name, config, dtype, options, kind=AutoModelForCausalLM):
     folder = os.path.join(HERE, name)
     shutil.rmtree(folder, ignore_errors=True)
     rng = numpy.random.default_rng(SEEDS.index(name) + 1)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    model = kind.from_config(config, attn_implementation="eager").eval()
     scatter(model, rng, config.model_type.startswith("gemma"))
     model.to(getattr(torch, dtype)).save_pretrained(folder, **options)
     extra = os.path.join(folder, "generation_config.json")
     if os.path.exists(extra):
         os.remove(extra)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32,
+    model = kind.from_pretrained(folder, dtype=torch.float32,
                                                  attn_implementation="eager").eval()
-    exact = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64,
+    exact = kind.from_pretrained(folder, dtype=torch.float64,
                                                  attn_implementation="eager").eval()
     out, worst, largest = {}, 0.0, 0.0
+    low = 0 if kind is AutoModelForCausalLM else 3  # padding would move positions and the last token
     for i, n in enumerate(LENGTHS):
-        ids = [int(x) for x in rng.integers(0, config.get_text_config().vocab_size, n)]
+        ids = [int(x) for x in rng.integers(low, config.get_text_config().vocab_size, n)]
         out[f"ids.{i}"] = torch.tensor(ids, dtype=torch.float32)
-        out[f"logits.{i}"] = logits_of(model, ids)
-        with torch.no_grad():
-            wide = exact(torch.tensor([ids])).logits[0]
+        out[f"logits.{i}"] = logits_of(model, ids).float()
+        wide = logits_of(exact, ids)
         worst = max(worst, float((wide - out[f"logits.{i}"]).abs().max()))
         largest = max(largest, float(wide.abs().max()))
     save_file(out, os.path.join(folder, "golden.safetensors"))
@@ -201,10 +233,10 @@ def main():
     torch.set_num_threads(1)
     with open(os.path.join(HERE, "versions.json")) as f:
         report = json.load(f)["families"]
-    for name, (config, dtype, options) in FAMILIES.items():
+    for name, row in FAMILIES.items():
         if len(sys.argv) > 1 and name not in sys.argv[1:]:
             continue
-        worst, largest = make(name, config, dtype, options)
+        worst, largest = make(name, *row)
         report[name] = {"largest_logit": round(largest, 3), "f32_against_f64": float(f"{worst:.2g}")}
         print(f"{name:14} largest logit {largest:8.3f}   f32 against f64 {worst:.2g}")
     if len(sys.argv) > 1:
