@@ -210,6 +210,10 @@ const struct zf_limits *zf_forward_limits(const struct zf_forward *f) {
   return &f->lim;
 }
 
+const struct zf_model *zf_forward_model(const struct zf_forward *f) {
+  return f->m;
+}
+
 /* --- the walk --- */
 
 /* A weight as the kernels see it; `noise` must outlive the call. */

@@ -55,6 +55,7 @@ int64_t zf_forward_head_floats(const struct zf_model *m, const struct zf_limits 
 int zf_forward_new(struct zf_forward **out, const struct zf_model *m, const struct zf_limits *lim);
 void zf_forward_free(struct zf_forward *f);
 const struct zf_limits *zf_forward_limits(const struct zf_forward *f);
+const struct zf_model *zf_forward_model(const struct zf_forward *f);
 
 /* Runs the plan.  Ids and positions must be in range (checked: ZF_EUSAGE), the batch within the
  * limits (ours to keep: assert).  Leaves the output rows inside f until the next run. */
