@@ -73,7 +73,7 @@ int zf_run_forecast(struct zf_forecast *out, const struct zf_run *r, enum zf_met
                     int checkpoint) {
   struct zf_limits lim = limits_of(r, method);
   int scores = !r->data.train || r->data.dev || r->data.test ||
-               r->data.train->type == ZF_TASK_CLASSIFICATION;
+               zf_task_chooses(r->data.train->type);
   return zf_forecast_make(out, r->model, &lim, method, checkpoint, scores, r->forecast.before);
 }
 
