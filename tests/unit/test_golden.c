@@ -57,6 +57,35 @@ START_TEST(test_family) {
 }
 END_TEST
 
+/* Tokens through the key-value cache, past the window. */
+START_TEST(test_greedy) {
+  struct zf_model *m = open_family(_i, NULL, -1);
+  struct zf_st *golden;
+  char path[256];
+  snprintf(path, sizeof path, FAMILIES_DIR "%s/golden.safetensors", families[_i]);
+  ck_ok(zf_st_open(&golden, path));
+  const struct zf_st_tensor *t = zf_st_find(golden, "greedy"), *prompt = zf_st_find(golden, "ids.2");
+  if (t) {
+    struct zf_decoder *d;
+    struct zf_sampling s = {.top_p = 1};
+    float raw[64];
+    int32_t ids[64], next;
+    ck_assert(t->count <= 64 && prompt->count < t->count);
+    memcpy(raw, t->data, t->bytes);
+    for (int64_t i = 0; i < t->count; i++) ids[i] = (int32_t)raw[i];
+    ck_ok(zf_decoder_new(&d, m, prompt->count, t->count, ZF_COMPUTE_F32));
+    ck_ok(zf_decoder_begin(d, ids, prompt->count));
+    for (int64_t i = prompt->count; i < t->count; i++) {
+      ck_ok(zf_decoder_next(d, &s, &next));
+      ck_assert_int_eq(next, ids[i]);
+    }
+    zf_decoder_free(d);
+  }
+  zf_st_free(golden);
+  zf_model_free(m);
+}
+END_TEST
+
 /* What was saved must load, and mean the same, in every dtype it can be held in. */
 START_TEST(test_held_as_f32) {
   struct zf_model *a = open_family(_i, NULL, -1), *b = open_family(_i, "*", ZF_F32);
@@ -192,6 +221,7 @@ int main(void) {
   begin_kernels();
   tcase_set_timeout(t, 300);
   tcase_add_loop_test(t, test_family, 0, NFAMILIES);
+  tcase_add_loop_test(t, test_greedy, 0, NCAUSAL);
   tcase_add_loop_test(t, test_held_as_f32, 0, NFAMILIES);
   tcase_add_test(t, test_old_spelling);
   tcase_add_loop_test(t, test_shared, 0, NSHARED);

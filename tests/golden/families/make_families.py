@@ -7,7 +7,7 @@ Weights are wide (so that logits are of the order of ten and every term matters)
 vary round 1 and biases are not zero.  A checkpoint stored in F16 or BF16 is loaded back and run
 in f32 on the values that were stored.  Each folder holds config.json, the weights, and
 golden.safetensors: ids.N [T] as F32 and logits.N [T, vocab] of three prompts; of a classifier
-logits.N [labels].
+logits.N [labels].  Of some `greedy`: the last prompt and ten tokens that it goes on with.
 """
 
 import json
@@ -29,6 +29,8 @@ from transformers import (BertConfig, DistilBertConfig, Gemma2Config, Gemma3Conf
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LENGTHS = (1, 5, 10)
+NEW = 10
+GREEDY = ("mistral-window", "qwen2-window", "gemma2", "gemma3_text", "gpt_neox", "smollm3", "olmo2")
 
 LLAMA = dict(vocab_size=97, hidden_size=24, intermediate_size=29, num_hidden_layers=2,
              num_attention_heads=6, num_key_value_heads=2, head_dim=10, max_position_embeddings=32,
@@ -206,6 +208,12 @@ def make(name, config, dtype, options, kind=AutoModelForCausalLM):
         wide = logits_of(exact, ids)
         worst = max(worst, float((wide - out[f"logits.{i}"]).abs().max()))
         largest = max(largest, float(wide.abs().max()))
+    if name in GREEDY:  # with its key-value cache, past the window
+        with torch.no_grad():
+            whole = model.generate(torch.tensor([ids]), do_sample=False, max_new_tokens=NEW,
+                                   min_new_tokens=NEW, eos_token_id=None)
+        assert whole.shape[1] == len(ids) + NEW, whole.shape
+        out["greedy"] = whole[0].float()
     save_file(out, os.path.join(folder, "golden.safetensors"))
     return worst, largest
 
