@@ -179,7 +179,7 @@ static void add_id(struct zf_scorer *s, int32_t id) {
 static int64_t asked(const struct zf_scorer *s, const struct zf_dataset *d,
                      const struct zf_example *x) {
   const struct zf_model *m = zf_forward_model(s->f);
-  return d->type == ZF_TASK_LABELS && m->config.family->classify.first ? 0 : x->ask;
+  return d->type == ZF_TASK_LABELS && m->config.family->classify.first ? 0 : x->shared - 1 - x->ask;
 }
 
 static void pack(struct zf_scorer *s, const struct zf_dataset *d, int64_t i) {

@@ -278,7 +278,7 @@ static void find_shared(const struct zf_dataset *d, struct zf_example *x) {
     shared = i;
   }
   x->shared = shared;
-  if (x->ask < 0) x->ask = shared - 1;
+  x->ask = x->ask < 0 ? 0 : shared - 1 - x->ask; /* until here the mask's place */
   x->single = x->nseq > 1;
   for (int32_t o = 0; o < x->nseq; o++)
     if (s[o].n - s[o].target != 1 || s[o].n - 1 != shared) x->single = 0;

@@ -83,7 +83,8 @@ struct zf_example {
   int32_t label;  /* where options are chosen from; -1 elsewhere */
   int32_t shared; /* tokens that all its sequences begin with and that are run once */
   int32_t single; /* every option is one token behind the same prompt */
-  int32_t ask;    /* single: the token whose row of logits decides */
+  int32_t ask;    /* single: the row of logits that decides is so many tokens before the prompt's
+                     last one */
   int32_t file;
   int64_t line; /* of the file, 1-based */
 };
