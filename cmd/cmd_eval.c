@@ -116,6 +116,7 @@ static int eval_text(const char *base_model) {
   size_t len = 0;
   int rc = zc_compute(&c, compute);
   if (!rc) rc = zc_open_model(&m, &tok, base_model);
+  if (!rc) rc = zf_score_causal(m);
   if (!rc) zc_say_compute(m, c);
   if (!rc) rc = zf_read_file(&text, &len, text_file, (size_t)1 << 40);
   if (!rc) rc = zf_records_parse(&rec, text, len, "lines.txt");

@@ -118,8 +118,7 @@ static int inspect_safetensors(const char *path) {
 /* --- a model directory --- */
 
 static void config_facts(struct facts *f, const struct zf_config *c) {
-  static const char *const act[] = {"silu", "gelu_tanh", "gelu_erf", "relu"};
-  static const char *const rope[] = {"default", "linear", "llama3"};
+  static const char *const act[] = {"silu", "gelu_tanh", "gelu_erf", "relu", "tanh"};
   fact(f, "family", c->family->model_type);
   count(f, "layers", c->layers);
   count(f, "hidden", c->hidden);
@@ -130,7 +129,7 @@ static void config_facts(struct facts *f, const struct zf_config *c) {
   count(f, "vocabulary", c->vocab);
   count(f, "context", c->context);
   fact(f, "activation", act[c->act]);
-  fact(f, "position", c->family->pos == ZF_POS_ROPE ? rope[c->rope.kind] : "learned");
+  fact(f, "position", c->family->pos == ZF_POS_ROPE ? zf_rope_names[c->rope[0].kind] : "learned");
   fact(f, "norm", c->family->norm == ZF_NORM_RMS ? "RMSNorm" : "LayerNorm");
   fact(f, "order", c->post_norm ? "post-norm" : "pre-norm");
   fact(f, "head", c->tied ? "tied to the embedding" : "its own");

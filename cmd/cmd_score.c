@@ -143,6 +143,7 @@ static int run(const struct zc_args *a) {
     return zf_error(ZF_EUSAGE, "expected: zoft score MODEL --text FILE");
   int rc = zc_compute(&c, compute);
   if (!rc) rc = zc_open_model(&s.m, &s.tok, a->word[0]);
+  if (!rc) rc = zf_score_causal(s.m);
   if (!rc) zc_say_compute(s.m, c);
   if (!rc) rc = zf_read_file(&text, &len, text_file, (size_t)1 << 40);
   if (!rc) rc = prepare(&s, c, longest_of(&s, text, len));

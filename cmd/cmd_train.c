@@ -30,7 +30,7 @@ struct show {
 };
 
 static const char *metric_name(const struct zf_run *r) {
-  return r->set.train[0].spec.type == ZF_TASK_CLASSIFICATION ? "accuracy" : "loss";
+  return zf_task_chooses(r->set.train[0].spec.type) ? "accuracy" : "loss";
 }
 
 static void on_step(void *ctx, const struct zf_step_report *s) {

@@ -47,7 +47,12 @@ static void show_sequence(const struct zf_run *r, const struct zf_dataset *d,
   for (int64_t from = 0, to; from < s->n; from = to) {
     int is = zf_seq_is_target(d, s, from);
     for (to = from + 1; to < s->n && zf_seq_is_target(d, s, to) == is;) to++;
-    piece(&a, r->tok, id, from, to);
+    if (is && d->type == ZF_TASK_LABELS) {
+      zf_buf_clear(&a);
+      zf_buf_printf(&a, "label %d", id[from]);
+    } else {
+      piece(&a, r->tok, id, from, to);
+    }
     printf("%s%s%s", !is ? "" : color ? "\033[32m" : "«", a.data, !is ? "" : color ? "\033[0m" : "»");
   }
   printf("  (%d tokens, %lld target%s)%s\n", s->n, targets, targets == 1 ? "" : "s",

@@ -26,8 +26,7 @@ struct job {
   const float *dout;
   int64_t ldz, lddz, ldo;
   int64_t heads, kv_heads, D, W; /* W: D in whole lanes */
-  float scale;
-  int causal;
+  struct zf_gaze gaze;
 };
 
 /* A thread's own memory, for `keys` keys. */
@@ -72,10 +71,33 @@ static void turn(float *to, const float *x, int64_t ld, int64_t m, int64_t n) {
     for (int64_t i = 0; i < m; i++) to[j * BLOCK + i] = x[i * ld + j];
 }
 
+/* Keys that query i of a segment sees: from *lo to before what is returned. */
+static int64_t sees(const struct job *j, const struct zf_segment *g, int64_t i, int64_t *lo) {
+  int64_t at = g->plen + i, w = j->gaze.window, end = j->gaze.causal ? at + 1 : g->plen + g->len;
+  *lo = w && at + 1 > w ? at + 1 - w : 0;
+  return w ? zf_back_least(end, at + w) : end;
+}
+
+/* Scores p become probabilities, d their gradients those of the products; t: room. */
+static void softmax(const struct job *j, float *p, float *d, float *t, int64_t n) {
+  const struct zf_back_rows *rows = j->k->rows;
+  float cap = j->gaze.cap, scale = j->gaze.scale;
+  if (cap <= 0) {
+    float sum = zf_tile_softmax(p, scale, n);
+    rows->softmax(p, d, 1 / sum, scale, n);
+    return;
+  }
+  zf_tile_softcap(p, scale / cap, cap, n);
+  memcpy(t, p, sizeof *t * (size_t)n);
+  float sum = zf_tile_softmax(p, 1, n);
+  rows->softmax(p, d, 1 / sum, scale, n);
+  for (int64_t i = 0; i < n; i++) d[i] *= 1 - t[i] / cap * (t[i] / cap);
+}
+
 /* Queries i0..i0+m of one head. */
 static void block(const struct job *j, const struct own *o, const struct zf_segment *g, int64_t h,
                   int64_t i0, int64_t m, int64_t all) {
-  int64_t keys = g->plen + (j->causal ? i0 + m : g->len), ld = zf_tile_whole(all), W = j->W;
+  int64_t first, keys = sees(j, g, i0 + m - 1, &first), ld = zf_tile_whole(all), W = j->W;
   const struct zf_back_rows *rows = j->k->rows;
   for (int64_t i = 0; i < m; i++) {
     int64_t r = g->start + i0 + i;
@@ -85,9 +107,11 @@ static void block(const struct job *j, const struct own *o, const struct zf_segm
   zf_tile_nt(o->p, ld, o->q, W, m, o->keys_panel, keys, all, j->D);
   zf_tile_nt(o->dp, ld, o->d, W, m, o->values_panel, keys, all, j->D);
   for (int64_t i = 0; i < m; i++) {
-    int64_t n = g->plen + (j->causal ? i0 + i + 1 : g->len);
-    float *p = o->p + i * ld, *d = o->dp + i * ld, sum = zf_tile_softmax(p, j->scale, n);
-    rows->softmax(p, d, 1 / sum, j->scale, n);
+    int64_t lo, n = sees(j, g, i0 + i, &lo);
+    float *p = o->p + i * ld, *d = o->dp + i * ld;
+    softmax(j, p + lo, d + lo, o->turned, n - lo);
+    memset(p, 0, sizeof *p * (size_t)lo);
+    memset(d, 0, sizeof *d * (size_t)lo);
     memset(p + n, 0, sizeof *p * (size_t)(keys - n));
     memset(d + n, 0, sizeof *d * (size_t)(keys - n));
   }
@@ -152,8 +176,7 @@ void zf_back_attention(struct zf_back *k, const struct zf_op *op, const float *z
   j.kv_heads = c->kv_heads;
   j.D = c->head_dim;
   j.W = zf_tile_whole(c->head_dim);
-  j.scale = op->scale;
-  j.causal = k->m->plan.causal;
+  j.gaze = (struct zf_gaze){op->scale, op->cap, k->m->plan.causal, op->window};
   int64_t units = make_units(k, b->seg, b->nseg), most = 1;
   for (int64_t g = 0; g < b->nseg; g++) most = zf_back_most(most, b->seg[g].plen + b->seg[g].len);
   int64_t each = zf_back_attention_scratch(most, j.D), wide = (j.heads + 2 * j.kv_heads) * j.D;

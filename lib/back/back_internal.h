@@ -64,7 +64,8 @@ struct zf_back {
   float *grad;          /* all gradients */
   int64_t ngrad, *at;   /* where each begins; -1: not trained */
   float *turned;        /* transposed pieces of products */
-  float *logits;        /* [piece][vocab] */
+  float *logits;        /* [piece][outputs] */
+  float *steep;         /* the same, where logits are capped */
   float *stats;         /* [2][rows] mean and inverse of rows of a norm */
   float *lse;           /* [piece] */
   float *attention;     /* for each thread */

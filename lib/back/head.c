@@ -1,4 +1,5 @@
 /* The output head in reverse: pieces of rows, so that [rows, vocabulary] is never whole. */
+#include <math.h>
 #include <string.h>
 
 #include "back/back_internal.h"
@@ -35,7 +36,7 @@ void zf_back_at(struct zf_back *k, const int32_t *ids, int64_t n, float *out) {
 /* Logits of rows r0..r0+n become their gradients. */
 static void differentiate(struct zf_back *k, int64_t r0, int64_t n, const int32_t *target,
                           const float *coef, const double *lse) {
-  int64_t V = k->m->config.vocab;
+  int64_t V = k->m->config.outputs;
   int team = zf_tile_team(n * V * 4);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
   for (int64_t i = 0; i < n; i++) {
@@ -45,23 +46,52 @@ static void differentiate(struct zf_back *k, int64_t r0, int64_t n, const int32_
   }
 }
 
+/* Logits before the soft cap in k->logits: capped ones, and in k->steep the derivative by them. */
+static void cap(struct zf_back *k, int64_t n) {
+  int64_t V = k->m->config.outputs;
+  float c = (float)k->m->config.logit_cap;
+  if (c <= 0) return;
+  zf_softcap(k->logits, V, n, V, 1 / c, c);
+  for (int64_t i = 0; i < n * V; i++) {
+    float t = k->logits[i] / c;
+    k->steep[i] = 1 - t * t;
+  }
+}
+
+static void uncap(struct zf_back *k, int64_t n) {
+  int64_t V = k->m->config.outputs;
+  if (k->m->config.logit_cap <= 0) return;
+  for (int64_t i = 0; i < n * V; i++) k->logits[i] *= k->steep[i];
+}
+
 void zf_back_rows(struct zf_back *k, const int32_t *target, const float *coef, double *lse,
                   double *logit) {
   const struct zf_model *m = k->m;
   struct zf_weight w = zf_forward_table(k->f, m->plan.head);
   struct zf_streams one = {.n = 1};
   enum zf_reg out = out_reg(k);
-  float *g = zf_back_gradient(k, m->plan.head);
+  float *g = zf_back_gradient(k, m->plan.head), *db = zf_back_gradient(k, m->plan.head_bias);
   int64_t ld, V = w.out;
-  const float *x = output(k, &ld);
+  const float *x = output(k, &ld), *bias = zf_forward_vector(k->f, m->plan.head_bias, 1);
   for (int64_t r = 0; r < k->b->R; r += k->piece) {
     int64_t n = zf_back_least(k->b->R - r, k->piece);
-    zf_gemm(k->logits, V, x + r * ld, ld, n, &w, &one, NULL, 0, 0);
+    zf_gemm(k->logits, V, x + r * ld, ld, n, &w, &one, bias, V, 0);
+    cap(k, n);
     zf_head_take(lse + r, logit + r, k->logits, V, n, V, target + r);
     differentiate(k, r, n, target, coef, lse);
+    uncap(k, n);
+    for (int64_t i = 0; db && i < n; i++) k->rows->add(db, k->logits + i * V, V);
     if (g) zf_back_product(k, g, k->logits, V, V, x + r * ld, ld, w.in, n);
     zf_back_input(k, k->d[out] + r * k->ld[out], k->ld[out], k->logits, V, n, w, 1);
   }
+}
+
+/* Derivative of cap tanh(y / cap) at the logit of one row and id. */
+static float steepness(const float *x, const float *row, int64_t n, float bias, float by) {
+  double y = (double)bias;
+  for (int64_t i = 0; i < n; i++) y += (double)x[i] * (double)row[i];
+  double t = tanh(y / (double)by);
+  return (float)(1 - t * t);
 }
 
 void zf_back_slope_at(struct zf_back *k, const int32_t *ids, int64_t n, const float *slope) {
@@ -69,6 +99,8 @@ void zf_back_slope_at(struct zf_back *k, const int32_t *ids, int64_t n, const fl
   struct zf_streams one = {.n = 1};
   enum zf_reg out = out_reg(k);
   float *g = zf_back_gradient(k, k->m->plan.head), *row = k->turned;
+  float *db = zf_back_gradient(k, k->m->plan.head_bias), by = (float)k->m->config.logit_cap;
+  const float *bias = zf_forward_vector(k->f, k->m->plan.head_bias, 1);
   int64_t ld;
   const float *x = output(k, &ld);
   for (int64_t i = 0; i < n; i++) { /* few ids: row by row */
@@ -76,6 +108,8 @@ void zf_back_slope_at(struct zf_back *k, const int32_t *ids, int64_t n, const fl
     for (int64_t r = 0; r < k->b->R; r++) {
       float c = slope[r * n + i];
       if (c == 0) continue;
+      if (by > 0) c *= steepness(x + r * ld, row, w.in, bias ? bias[ids[i]] : 0, by);
+      if (db) db[ids[i]] += c;
       k->rows->axpy(k->d[out] + r * k->ld[out], c, row, w.in);
       if (g) k->rows->axpy(g + ids[i] * w.in, c, x + r * ld, w.in);
     }

@@ -137,7 +137,7 @@ static void back_norm(struct turn *x) {
   j.lddy = x->lddd;
   j.dw = zf_back_gradient(k, op->weight);
   j.db = zf_back_gradient(k, op->bias);
-  j.center = k->m->config.family->norm == ZF_NORM_LAYER;
+  j.center = op->norm == ZF_NORM_LAYER;
   j.add = op->src != op->dst && k->live[op->src];
   norm_rows(k, &j);
   k->live[op->dst] = 0;
@@ -154,6 +154,7 @@ static void back_headnorm(struct turn *x) {
   j.dx = x->dsrc;
   j.dy = x->dsrc;
   j.lddx = j.lddy = x->ldds;
+  j.center = op->norm == ZF_NORM_LAYER;
   j.dw = zf_back_gradient(k, op->weight);
   norm_rows(k, &j);
 }
@@ -162,13 +163,14 @@ static void back_headnorm(struct turn *x) {
 
 static void back_rope(struct turn *x) {
   struct zf_back *k = x->k;
-  int64_t rot, D = x->op->n;
-  const float *cs = zf_forward_rope(k->f, &rot);
+  int64_t rot = zf_config_rot(&k->m->config), D = x->op->n;
+  const float *cs = zf_forward_rope(k->f, x->op);
+  const int32_t *at = zf_forward_turns(k->f);
   int team = zf_tile_team(x->T * x->op->heads * rot);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
   for (int64_t t = 0; t < x->T; t++)
     for (int64_t h = 0; h < x->op->heads; h++)
-      k->rows->rope(x->dsrc + t * x->ldds + h * D, cs + k->b->pos[t] * rot, rot / 2);
+      k->rows->rope(x->dsrc + t * x->ldds + h * D, cs + at[t] * rot, rot / 2);
 }
 
 static void back_attention(struct turn *x) {
@@ -186,11 +188,30 @@ static void back_act(struct turn *x) {
   for (int64_t t = 0; t < x->T; t++) {
     const float *g = x->src + t * x->ldsrc;
     float *d = x->ddst + t * x->lddd;
-    k->rows->act[k->m->config.act](d, gated ? d + n : NULL, g, gated ? g + n : NULL, d, n);
+    k->rows->act[x->op->act](d, gated ? d + n : NULL, g, gated ? g + n : NULL, d, n);
   }
 }
 
-/* Rows of a table that tokens read: a thread has a range of columns, tokens come in order. */
+static void back_deal(struct turn *x) {
+  int64_t D = x->op->n, H = x->op->heads;
+  zf_deal(x->dsrc, x->ldds, x->T, 3, H, D, x->k->turned);
+}
+
+static void back_scale(struct turn *x) {
+  zf_scale_rows(x->dsrc, x->ldds, x->T, x->op->n, x->op->scale);
+}
+
+static void back_add(struct turn *x) {
+  struct zf_back *k = x->k;
+  int live = k->live[x->op->src];
+  for (int64_t t = 0; t < x->T && !live; t++)
+    memcpy(x->dsrc + t * x->ldds, x->ddst + t * x->lddd, sizeof(float) * (size_t)x->op->n);
+  if (live) zf_add_rows(x->dsrc, x->ldds, x->ddst, x->lddd, x->T, x->op->n);
+  k->live[x->op->src] = 1;
+}
+
+/* Rows of a table that tokens read (NULL: all the same one): a thread has a range of columns, tokens
+ * come in order. */
 static void table_rows(struct turn *x, const int32_t *id, int64_t offset) {
   struct zf_back *k = x->k;
   float *g = zf_back_gradient(k, x->op->weight);
@@ -202,7 +223,7 @@ static void table_rows(struct turn *x, const int32_t *id, int64_t offset) {
     int64_t me = omp_get_thread_num(), of = omp_get_num_threads();
     int64_t c0 = zf_back_cut(n, me, of), c1 = zf_back_cut(n, me + 1, of);
     for (int64_t t = 0; t < x->T && c1 > c0; t++)
-      k->rows->add(g + (id[t] + offset) * n + c0, x->ddst + t * x->lddd + c0, c1 - c0);
+      k->rows->add(g + ((id ? id[t] : 0) + offset) * n + c0, x->ddst + t * x->lddd + c0, c1 - c0);
   }
 }
 
@@ -215,10 +236,16 @@ static void back_position(struct turn *x) {
   table_rows(x, x->k->b->pos, x->op->offset);
 }
 
+static void back_type(struct turn *x) {
+  table_rows(x, NULL, x->op->offset);
+}
+
 static void (*const back_of[])(struct turn *x) = {
     [ZF_OP_EMBED] = back_embed,         [ZF_OP_POSITION] = back_position, [ZF_OP_NORM] = back_norm,
     [ZF_OP_LINEAR] = back_linear,       [ZF_OP_HEADNORM] = back_headnorm, [ZF_OP_ROPE] = back_rope,
     [ZF_OP_ATTENTION] = back_attention, [ZF_OP_ACT] = back_act,
+    [ZF_OP_DEAL] = back_deal,           [ZF_OP_SCALE] = back_scale,       [ZF_OP_ADD] = back_add,
+    [ZF_OP_TYPE] = back_type,
 };
 
 void zf_back_op(struct zf_back *k, int64_t i) {

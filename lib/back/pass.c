@@ -12,14 +12,14 @@
 /* --- memory --- */
 
 static int64_t logits_rows(const struct zf_model *m, int64_t rows) {
-  int64_t n = ZF_BACK_LOGITS / m->config.vocab;
+  int64_t n = ZF_BACK_LOGITS / m->config.outputs;
   n = n < 16 ? 16 : n;
   return zf_back_least(n, rows);
 }
 
 /* Widest and longest of products. */
 static int64_t widest(const struct zf_model *m) {
-  int64_t n = m->config.vocab;
+  int64_t n = m->config.outputs;
   for (int64_t i = 0; i < m->plan.nop; i++)
     if (m->plan.op[i].kind == ZF_OP_LINEAR)
       n = zf_back_most(n, zf_back_most(m->plan.op[i].n, m->plan.op[i].k));
@@ -41,7 +41,7 @@ void zf_back_limits(struct zf_limits *lim, const struct zf_model *m) {
 
 /* Floats of the parts of the arena. */
 struct parts {
-  int64_t kept, region, grad, turned, logits, stats, lse, attention;
+  int64_t kept, region, grad, turned, logits, steep, stats, lse, attention;
 };
 
 static int64_t padded(int64_t n) {
@@ -60,8 +60,11 @@ static struct parts parts_of(const struct zf_tape *t, const struct zf_model *m,
   int64_t rows = zf_back_most(lim->tokens, lim->rows), piece = logits_rows(m, lim->rows);
   struct parts p = {.kept = t->kept, .region = t->region, .grad = gradients(m)};
   p.turned = ZF_BACK_TURN * zf_back_most(lim->tokens, lim->rows);
-  p.logits = piece * m->config.vocab;
+  int64_t deal = 3 * m->config.heads * m->config.head_dim * zf_kern_nthreads();
+  if (m->config.family->qkv == ZF_QKV_HEADS) p.turned = zf_back_most(p.turned, deal);
+  p.logits = piece * m->config.outputs;
   if (p.logits <= zf_forward_head_floats(m, lim)) p.logits = 0; /* they lie in X and H, free then */
+  p.steep = m->config.logit_cap > 0 ? piece * m->config.outputs : 0;
   p.stats = 2 * zf_back_most(rows * m->config.heads, rows);
   p.lse = piece;
   p.attention = zf_kern_nthreads() * zf_back_attention_scratch(lim->length, m->config.head_dim);
@@ -73,7 +76,7 @@ static int64_t cost(int64_t floats) {
 }
 
 static int64_t scratch_bytes(const struct parts *p, const struct zf_limits *lim) {
-  return cost(p->turned) + cost(p->logits) + cost(p->stats) + cost(p->lse) + cost(p->attention) +
+  return cost(p->turned) + cost(p->logits) + cost(p->steep) + cost(p->stats) + cost(p->lse) + cost(p->attention) +
          cost(lim->segments);
 }
 
@@ -118,13 +121,14 @@ static int place(struct zf_back *k) {
   k->grad = zf_arena_array(&k->arena, p.grad, 4);
   k->turned = zf_arena_array(&k->arena, p.turned, 4);
   k->logits = p.logits ? zf_arena_array(&k->arena, p.logits, 4) : zf_forward_own(k->f, ZF_REG_X);
+  k->steep = zf_arena_array(&k->arena, p.steep, 4);
   k->stats = zf_arena_array(&k->arena, p.stats, 4);
   k->lse = zf_arena_array(&k->arena, p.lse, 4);
   k->attention = zf_arena_array(&k->arena, p.attention, 4);
   k->unit = zf_arena_array(&k->arena, k->lim.segments, 4);
   k->ngrad = p.grad;
   k->piece = logits_rows(k->m, k->lim.rows);
-  if (!k->kept || !k->region || !k->grad || !k->turned || !k->logits || !k->stats || !k->lse ||
+  if (!k->kept || !k->region || !k->grad || !k->turned || !k->logits || !k->steep || !k->stats || !k->lse ||
       !k->attention || !k->unit)
     return ZF_ENOMEM;
   int64_t at = 0;
@@ -215,7 +219,7 @@ static void run_act(struct zf_back *k, const struct zf_op *op, const struct zf_n
   float *src = zf_back_value(k, n->src), *dst = zf_back_value(k, n->dst);
   copy_rows(dst, to->ld, src, from->ld, T, op->n);
   zf_act(dst, to->ld, op->gated ? src + op->n : NULL, from->ld, T, op->n,
-         (enum zf_act)k->m->config.act);
+         (enum zf_act)op->act);
 }
 
 static void run_op(struct zf_back *k, int64_t i) {

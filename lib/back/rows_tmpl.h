@@ -156,6 +156,11 @@ INLINE vf relu(vf x, vf *y) {
   return choose(x > set(0), set(1), set(0)); /* at 0 as PyTorch: 0 */
 }
 
+INLINE vf tanh_of(vf x, vf *y) {
+  *y = set(1) - set(2) / (vexp(x + x) + set(1));
+  return set(1) - *y * *y;
+}
+
 INLINE void act(float *dg, float *du, const float *g, const float *u, const float *dy, int64_t n,
                 vf (*f)(vf x, vf *y)) {
   for (int64_t i = 0; i < n; i += L) {
@@ -174,6 +179,7 @@ ACT(silu)
 ACT(gelu_tanh)
 ACT(gelu_erf)
 ACT(relu)
+ACT(tanh_of)
 
 /* --- softmax, logits, rope --- */
 
@@ -272,7 +278,8 @@ const struct zf_back_rows ROWS_TABLE = {
     .act = {[ZF_ACT_SILU] = row_silu,
             [ZF_ACT_GELU_TANH] = row_gelu_tanh,
             [ZF_ACT_GELU_ERF] = row_gelu_erf,
-            [ZF_ACT_RELU] = row_relu},
+            [ZF_ACT_RELU] = row_relu,
+            [ZF_ACT_TANH] = row_tanh_of},
     .softmax = row_softmax,
     .logits = row_logits,
     .rope = row_rope,

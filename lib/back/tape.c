@@ -52,6 +52,7 @@ static int reads(const struct zf_op *op) {
 static int64_t width(const struct zf_model *m, const struct zf_op *op) {
   if (op->kind == ZF_OP_ATTENTION) return m->config.heads * m->config.head_dim;
   if (op->kind == ZF_OP_HEADNORM) return op->heads * op->n;
+  if (op->kind == ZF_OP_DEAL) return 3 * op->heads * op->n;
   return op->dst_col + op->n;
 }
 
@@ -63,7 +64,7 @@ static void mark_cuts(const struct zf_plan *p, char *cut) {
     if (replaces(op)) live[op->dst] = 0;
     if (reads(op)) live[op->src] = 1;
     if (!replaces(op)) live[op->dst] = 1; /* it goes on with what is there */
-    cut[i] = live[ZF_REG_X] && !live[ZF_REG_H] && !live[ZF_REG_Z];
+    cut[i] = live[ZF_REG_X] && !live[ZF_REG_H] && !live[ZF_REG_Z] && !live[ZF_REG_P];
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "eval/score.h"
 
 struct candidate {
   int32_t id;
@@ -39,7 +40,8 @@ int zf_decoder_new(struct zf_decoder **out, const struct zf_model *m, int64_t pr
                           .compute = c};
   d->m = m;
   d->length = length;
-  int rc = zf_forward_new(&d->f, m, &lim);
+  int rc = zf_score_causal(m);
+  if (!rc) rc = zf_forward_new(&d->f, m, &lim);
   if (!rc) rc = zf_cache_new(&d->cache, m, length);
   if (!rc) {
     int64_t V = m->config.vocab;

@@ -42,7 +42,7 @@ int zf_metrics_make(struct zf_metrics *out, const struct zf_dataset *d,
   *out = (struct zf_metrics){
       .examples = d->n, .targets = d->count.targets, .perplexity = NAN, .accuracy = NAN, .f1 = NAN};
   out->loss = zf_score_mean(score, d->n);
-  if (d->type == ZF_TASK_CLASSIFICATION) return classify(out, d, score);
+  if (zf_task_chooses(d->type)) return classify(out, d, score);
   out->perplexity = exp(out->loss);
   return 0;
 }

@@ -175,12 +175,19 @@ static void add_id(struct zf_scorer *s, int32_t id) {
   s->p.ids[s->p.nid++] = id;
 }
 
+/* The token whose row decides: a head of labels says itself where it stands. */
+static int64_t asked(const struct zf_scorer *s, const struct zf_dataset *d,
+                     const struct zf_example *x) {
+  const struct zf_model *m = zf_forward_model(s->f);
+  return d->type == ZF_TASK_LABELS && m->config.family->classify.first ? 0 : x->shared - 1 - x->ask;
+}
+
 static void pack(struct zf_scorer *s, const struct zf_dataset *d, int64_t i) {
   const struct zf_example *x = &d->ex[i];
   const struct zf_seq *seq = d->seq + x->seq;
   int64_t prompt = s->p.b.T;
   if (x->shared) add_segment(s, d->pool.id + seq[0].at, 0, x->shared, prompt, 0);
-  if (x->single) add_row(s, s->p.b.T - 1, -1);
+  if (x->single) add_row(s, prompt + asked(s, d, x), -1);
   for (int32_t o = 0; o < x->nseq; o++) {
     const int32_t *id = d->pool.id + seq[o].at;
     int64_t own = s->p.b.T;
@@ -336,6 +343,26 @@ void zf_score_slopes(struct zf_scorer *s, const struct zf_dataset *d, const int6
     example_slopes(s, d, i, row, scale, coef, slope);
     row += took;
   }
+}
+
+int zf_score_check(const struct zf_model *m, const struct zf_dataset *d) {
+  const char *what = m->config.classify ? "a head of labels" : m->plan.causal ? "a causal head" : "a masked head";
+  const char *type = m->config.classify ? "labels" : m->plan.causal ? "classification, completion or text" : "masked";
+  int fits = m->config.classify ? d->type == ZF_TASK_LABELS
+             : m->plan.causal   ? d->type != ZF_TASK_LABELS && d->type != ZF_TASK_MASKED
+                                : d->type == ZF_TASK_MASKED;
+  if (!fits)
+    return zf_error(ZF_EUSAGE, "%s: the model has %s: its data are of type %s", m->dir, what, type);
+  if (m->config.classify && d->options != m->config.outputs)
+    return zf_error(ZF_EUSAGE, "%s: the model's head has %lld labels, 'options' names %lld", m->dir,
+                    (long long)m->config.outputs, (long long)d->options);
+  return 0;
+}
+
+int zf_score_causal(const struct zf_model *m) {
+  if (m->plan.causal && !m->config.classify) return 0;
+  return zf_error(ZF_EUSAGE, "%s: the model has %s: only causal language models go on with a text",
+                  m->dir, m->config.classify ? "a head of labels" : "a masked head");
 }
 
 double zf_score_mean(const struct zf_score *score, int64_t n) {

@@ -63,6 +63,12 @@ void zf_score_reduce(struct zf_scorer *s, const struct zf_dataset *d, const int6
 void zf_score_slopes(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
                      int64_t from, int64_t to, double scale, float *coef, float *slope);
 
+/* ZF_EUSAGE where a model's head and the type of the data do not go together. */
+int zf_score_check(const struct zf_model *m, const struct zf_dataset *d);
+
+/* ZF_EUSAGE unless a model predicts the next token: decoding, probabilities of a text. */
+int zf_score_causal(const struct zf_model *m);
+
 /* Sum of losses over sum of weights, in example order. */
 double zf_score_mean(const struct zf_score *score, int64_t n);
 

@@ -7,6 +7,8 @@
  *   for each head, for TILE queries:  scores [TILE][keys] by the product's kernel,
  *                                     then per query softmax and the sum of values
  *
+ * With a window, keys that no query of the item sees are left out first; then positions count from
+ * the first one that is left.
  * Few queries (decoding) read the keys as they lie instead. */
 #include <omp.h>
 #include <string.h>
@@ -23,8 +25,7 @@ struct job {
   float *o;
   const float *q, *k, *v;
   int64_t ldo, ldq, ldk, T, group, ldp, D;
-  float scale;
-  int causal;
+  struct zf_gaze gaze;
 };
 
 /* Keys or values of a head: n rows of the prefix, then the segment's own. */
@@ -108,25 +109,84 @@ static void gather(const struct job *j, float *o, int64_t m, const float *p, int
       f32()->mul(o + d, j->ldo, p, ldp, m, v + d, ldv, zf_kern_least(j->D - d, f32()->nr), n, mode);
 }
 
-/* Outputs of m queries from i on of one head, whose scores are in p. */
-static void values(const struct job *j, float *o, const struct zf_segment *g, const struct rows *v,
-                   int64_t i, int64_t m, float *p, int64_t ldp) {
+/* Keys lo..hi are those that a query sees. */
+struct span {
+  int64_t lo, hi;
+};
+
+/* Of the query at position `at` before `end` keys. */
+static struct span sees(const struct zf_gaze *z, int64_t at, int64_t end) {
+  struct span s = {0, z->causal ? at + 1 : end};
+  if (z->window && at + 1 > z->window) s.lo = at + 1 - z->window;
+  if (z->window && at + z->window < s.hi) s.hi = at + z->window;
+  return s;
+}
+
+/* The first n keys are gone. */
+static struct rows without(struct rows r, int64_t n) {
+  int64_t of_prefix = zf_kern_least(n, r.n);
+  r.first += of_prefix * r.ld;
+  r.own += (n - of_prefix) * r.ldown;
+  r.n -= of_prefix;
+  return r;
+}
+
+/* One query's chain goes on over keys lo..hi. */
+static void blend(const struct job *j, float *o, const float *p, const struct rows *v, int64_t lo,
+                  int64_t hi) {
+  int64_t cut = zf_kern_least(hi, v->n);
+  if (lo < cut) zf_kern.blend(o, p + lo, v->first + lo * v->ld, v->ld, cut - lo, j->D);
+  if (lo < v->n) lo = v->n;
+  if (lo < hi) zf_kern.blend(o, p + lo, v->own + (lo - v->n) * v->ldown, v->ldown, hi - lo, j->D);
+}
+
+/* Sums of values of m queries: keys that some see alone by themselves, those that all see as a
+ * product.  at: position of the first. */
+static void sums(const struct job *j, float *o, const struct rows *v, int64_t at, int64_t end,
+                 int64_t m, const float *p, int64_t ldp) {
+  struct span first = sees(&j->gaze, at, end), last = sees(&j->gaze, at + m - 1, end);
+  int64_t lo = last.lo, hi = first.hi;
+  int stair = j->gaze.causal;
+  if (lo >= hi) lo = hi = end; /* nothing is seen by all */
+  for (int64_t e = 0; e < m && (j->gaze.window || lo == end); e++) {
+    struct span s = sees(&j->gaze, at + e, end);
+    blend(j, o + e * j->ldo, p + e * ldp, v, s.lo, zf_kern_least(s.hi, lo));
+  }
+  if (lo < hi) {
+    int64_t cut = zf_kern_least(hi, v->n), own = lo > v->n ? lo : v->n;
+    if (lo < cut) gather(j, o, m, p + lo, ldp, v->first + lo * v->ld, v->ld, cut - lo, ZF_MUL_ON);
+    if (own < hi)
+      gather(j, o, m, p + own, ldp, v->own + (own - v->n) * v->ldown, v->ldown, hi - own,
+             stair ? ZF_MUL_STAIR : ZF_MUL_ON);
+  }
+  for (int64_t e = 0; e < m && !stair && lo < hi; e++)
+    blend(j, o + e * j->ldo, p + e * ldp, v, hi, sees(&j->gaze, at + e, end).hi);
+}
+
+/* Outputs of m queries of one head, whose scores are in p. */
+static void values(const struct job *j, float *o, const struct rows *v, int64_t at, int64_t end,
+                   int64_t m, float *p, int64_t ldp) {
+  const struct zf_gaze *z = &j->gaze;
   float sum[TILE];
-  int64_t own = j->causal ? i + 1 : g->len; /* of the first query */
   for (int64_t e = 0; e < m; e++) {
-    sum[e] = zf_kern.softmax(p + e * ldp, j->scale, g->plen + own + (j->causal ? e : 0));
+    struct span s = sees(z, at + e, end);
+    float *own = p + e * ldp + s.lo;
+    if (z->cap > 0) zf_kern.softcap(own, z->scale / z->cap, z->cap, s.hi - s.lo);
+    sum[e] = zf_kern.softmax(own, z->cap > 0 ? 1 : z->scale, s.hi - s.lo);
     memset(o + e * j->ldo, 0, (size_t)j->D * sizeof *o);
   }
-  gather(j, o, m, p, ldp, v->first, v->ld, g->plen, ZF_MUL_ON);
-  gather(j, o, m, p + g->plen, ldp, v->own, v->ldown, own, j->causal ? ZF_MUL_STAIR : ZF_MUL_ON);
+  sums(j, o, v, at, end, m, p, ldp);
   for (int64_t e = 0; e < m; e++) zf_kern.divide(o + e * j->ldo, sum[e], j->D);
 }
 
 /* Queries i0..i1 of the heads of key head kv.  scratch: see zf_attention_scratch. */
 static void attend(const struct job *j, const struct zf_segment *g, int s, int64_t kv, int64_t i0,
                    int64_t i1, float *scratch) {
-  struct rows k = rows_of(j, j->k, g->pk, g, s, kv), v = rows_of(j, j->v, g->pv, g, s, kv);
-  int64_t keys = g->plen + (j->causal ? i1 : g->len), lds = zf_kern_whole(keys);
+  int64_t all = g->plen + g->len, gone = sees(&j->gaze, g->plen + i0, all).lo;
+  struct rows k = without(rows_of(j, j->k, g->pk, g, s, kv), gone);
+  struct rows v = without(rows_of(j, j->v, g->pv, g, s, kv), gone);
+  int64_t at = g->plen - gone, end = all - gone;
+  int64_t keys = sees(&j->gaze, at + i1 - 1, end).hi, lds = zf_kern_whole(keys);
   float *p = scratch, *panel = scratch + TILE * lds;
   int few = i1 - i0 <= ZF_FEW;
   if (!few) pack(panel, &k, keys, j->D);
@@ -138,8 +198,8 @@ static void attend(const struct job *j, const struct zf_segment *g, int s, int64
       if (few)
         few_scores(p, lds, q, j->ldq, m, &k, keys, j->D);
       else
-        scores(p, lds, q, j->ldq, m, panel, j->causal ? g->plen + i + m : keys, keys, j->D);
-      values(j, o, g, &v, i, m, p, lds);
+        scores(p, lds, q, j->ldq, m, panel, sees(&j->gaze, at + i + m - 1, end).hi, keys, j->D);
+      values(j, o, &v, at + i, end, m, p, lds);
     }
 }
 
@@ -155,9 +215,9 @@ int64_t zf_attention_scratch(int64_t max_keys, int64_t D) {
 
 void zf_attention(float *o, int64_t ldo, const float *q, int64_t ldq, const float *k,
                   const float *v, int64_t ldk, int64_t T, int64_t H, int64_t Hkv, int64_t D,
-                  float scale, int causal, const struct zf_segment *seg, int64_t nseg,
+                  const struct zf_gaze *gaze, const struct zf_segment *seg, int64_t nseg,
                   const struct zf_streams *st, float *scratch) {
-  struct job j = {o, q, k, v, ldo, ldq, ldk, T, H / Hkv, Hkv * D, D, scale, causal};
+  struct job j = {o, q, k, v, ldo, ldq, ldk, T, H / Hkv, Hkv * D, D, *gaze};
   int team = zf_kern_team(work_of(seg, nseg, st->n * H * D));
   int64_t most = 0;
   for (int64_t g = 0; g < nseg; g++)

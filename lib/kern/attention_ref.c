@@ -32,6 +32,14 @@ static void blend_ref(float *o, const float *p, const float *v, int64_t ldv, int
   }
 }
 
+static void softcap_ref(float *x, float in, float out, int64_t n) {
+  for (int64_t i = 0; i < n; i++) x[i] = Sleef_finz_tanhf1_u35purecfma(x[i] * in) * out;
+}
+
+static void scale_ref(float *x, float by, int64_t n) {
+  for (int64_t i = 0; i < n; i++) x[i] *= by;
+}
+
 static void divide_ref(float *o, float by, int64_t n) {
   for (int64_t i = 0; i < n; i++) o[i] /= by;
 }
@@ -48,6 +56,8 @@ static void sumexp_ref(float *max, double *sum, const float *y, int64_t n) {
 
 void zf_kern_init_attention_ref(struct zf_kern_table *t) {
   t->softmax = softmax_ref;
+  t->softcap = softcap_ref;
+  t->scale = scale_ref;
   t->blend = blend_ref;
   t->divide = divide_ref;
   t->sumexp = sumexp_ref;

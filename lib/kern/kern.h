@@ -138,12 +138,20 @@ void zf_headnorm(float *x, int64_t ldx, int64_t T, int64_t H, int64_t D, float e
 void zf_rope(float *x, int64_t ldx, int64_t T, int64_t H, int64_t D, int64_t rot,
              const float *cos_sin, const int32_t *pos, const struct zf_streams *st);
 
-enum zf_act { ZF_ACT_SILU, ZF_ACT_GELU_TANH, ZF_ACT_GELU_ERF, ZF_ACT_RELU, ZF_ACTS };
+enum zf_act {
+  ZF_ACT_SILU,
+  ZF_ACT_GELU_TANH,
+  ZF_ACT_GELU_ERF,
+  ZF_ACT_RELU,
+  ZF_ACT_TANH,
+  ZF_ACTS
+};
 /* g = act(g) (u NULL) or act(g) * u, elementwise over `rows` rows of `n`.
  *   silu       x / (1 + exp(-x))
  *   gelu_tanh  0.5 x * (1 + tanh(sqrt(2/pi) * fma(0.044715, x*x*x, x)))
  *   gelu_erf   0.5 x * (1 + erf(sqrt(1/2) * x))          Hendrycks, Gimpel 2016
- *   relu       x < 0 ? 0 : x */
+ *   relu       x < 0 ? 0 : x
+ *   tanh       tanh(x) */
 void zf_act(float *g, int64_t ldg, const float *u, int64_t ldu, int64_t rows, int64_t n,
             enum zf_act act);
 
@@ -156,9 +164,16 @@ void zf_add_rows(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t row
  * prefix and own keys 0..i (causal) or all own keys (not causal).  Prefix rows are rows
  * [pstart, pstart+plen) of the same k and v, or, when pk is not NULL, rows 0..plen of pk and
  * pv (a cache; stream s at pk + s*ps).
- * Per query and head: s_j = (dot over D of q and k_j) * scale, m = max, p_j = exp(s_j - m),
- * sum by lanes over j, o = chain over j ascending of p_j * v_j (one chain, whatever the number
- * of keys), then o / sum.  So a query's result does not depend on where its keys lie. */
+ * With a window w, of those keys it sees the ones nearer than w: |position of key - its own| < w.
+ * Per query and head, over the keys it sees: s_j = (dot over D of q and k_j) * scale; with a cap
+ * s_j = tanh(dot * (scale / cap)) * cap (Gemma 2); m = max, p_j = exp(s_j - m), sum by lanes over j,
+ * o = chain over j ascending of p_j * v_j (one chain, whatever the number of keys), then o / sum.
+ * So a query's result depends on the keys it sees alone, and not on where they lie. */
+struct zf_gaze {
+  float scale, cap; /* cap 0: none */
+  int causal;
+  int64_t window; /* 0: none */
+};
 struct zf_segment {
   int64_t start, len;
   int64_t pstart, plen;
@@ -170,20 +185,32 @@ struct zf_segment {
 int64_t zf_attention_scratch(int64_t max_keys, int64_t D);
 void zf_attention(float *o, int64_t ldo, const float *q, int64_t ldq, const float *k,
                   const float *v, int64_t ldk, int64_t T, int64_t H, int64_t Hkv, int64_t D,
-                  float scale, int causal, const struct zf_segment *seg, int64_t nseg,
+                  const struct zf_gaze *gaze, const struct zf_segment *seg, int64_t nseg,
                   const struct zf_streams *st, float *scratch);
+
+/* x = tanh(x * in) * out elementwise over rows: a soft cap c of x is in 1/c, out c. */
+void zf_softcap(float *x, int64_t ldx, int64_t rows, int64_t n, float in, float out);
+
+/* In place: `heads` groups of `parts` pieces of D in a row to `parts` groups of `heads` (heads and
+ * parts changed: back again).  scratch: heads * parts * D floats for each thread. */
+void zf_deal(float *x, int64_t ldx, int64_t rows, int64_t heads, int64_t parts, int64_t D,
+             float *scratch);
+
+/* x *= by over rows. */
+void zf_scale_rows(float *x, int64_t ldx, int64_t rows, int64_t n, float by);
 
 /* Log-softmax at targets without materialising [rows, V]:
  *   lse[r] = log sum_v exp(x_r . W_v),  and  logit[r] = x_r . W_target(r) [+ bias]
  * x [S*R, C]; stream s rows s*R..; target[r] for r < R (the same for each stream; -1: none,
  * logit 0).  W [V, C] (row-major or transposed, as zf_gemm).  bias NULL or [S][V], stride ldb.
+ * cap: 0, or logits are capped softly by it first.
  * Works through W in pieces of ZF_VC columns with `scratch` of S*R*ZF_VC floats; per piece
  * m = max y, s = lanes sum in double of exp(y - m) (itself in f32), l = m + log s in double;
  * pieces are joined in order: lse = hi + log1p(exp(lo - hi)).  lse, logit: double[S*R]. */
 enum { ZF_VC = 1024 };
 void zf_head_lse(double *lse, double *logit, const float *x, int64_t ldx, int64_t R,
                  const int32_t *target, const struct zf_weight *w, const struct zf_streams *st,
-                 const float *bias, int64_t ldb, float *scratch);
+                 const float *bias, int64_t ldb, float cap, float *scratch);
 
 /* The same, to the bit, from logits y [R, V] that are there already, row stride ldy. */
 void zf_head_take(double *lse, double *logit, const float *y, int64_t ldy, int64_t R, int64_t V,

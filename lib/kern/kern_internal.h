@@ -98,6 +98,8 @@ struct zf_kern_table {
 
   /* p[j] = exp(p[j]*scale - max of p[j]*scale); returns the lanes sum. n >= 1. */
   float (*softmax)(float *p, float scale, int64_t n);
+  void (*softcap)(float *x, float in, float out, int64_t n); /* x = tanh(x * in) * out */
+  void (*scale)(float *x, float by, int64_t n);              /* x *= by */
   /* o[d] = chain over j < n of p[j] * v[j*ldv + d], begun with o[d]; for any D. */
   void (*blend)(float *o, const float *p, const float *v, int64_t ldv, int64_t n, int64_t D);
   void (*divide)(float *o, float by, int64_t n); /* o /= by */

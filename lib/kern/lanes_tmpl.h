@@ -221,6 +221,26 @@ static void relu_lanes(float *g, const float *u, int64_t n) {
   apply_lanes(g, u, n, relu_of);
 }
 
+static void tanh_lanes(float *g, const float *u, int64_t n) {
+  apply_lanes(g, u, n, zv_tanh);
+}
+
+static void softcap_lanes(float *x, float in, float out, int64_t n) {
+  zv a = zv_set1(in), b = zv_set1(out);
+  for (int64_t i = 0; i < n; i += ZF_LANES) {
+    int64_t m = n - i < ZF_LANES ? n - i : ZF_LANES;
+    zv_store_n(x + i, zv_mul(zv_tanh(zv_mul(zv_load_n(x + i, m), a)), b), m);
+  }
+}
+
+static void scale_lanes(float *x, float by, int64_t n) {
+  zv b = zv_set1(by);
+  for (int64_t i = 0; i < n; i += ZF_LANES) {
+    int64_t m = n - i < ZF_LANES ? n - i : ZF_LANES;
+    zv_store_n(x + i, zv_mul(zv_load_n(x + i, m), b), m);
+  }
+}
+
 /* The maximum of p[j] * scale. */
 static inline float max_lanes(const float *p, float scale, int64_t n) {
   zv by = zv_set1(scale), m = zv_mul(zv_set1(p[0]), by);
@@ -289,7 +309,10 @@ static void fill_lanes(struct zf_kern_table *t) {
   t->act[ZF_ACT_GELU_TANH] = gelu_tanh_lanes;
   t->act[ZF_ACT_GELU_ERF] = gelu_erf_lanes;
   t->act[ZF_ACT_RELU] = relu_lanes;
+  t->act[ZF_ACT_TANH] = tanh_lanes;
   t->softmax = softmax_lanes;
+  t->softcap = softcap_lanes;
+  t->scale = scale_lanes;
   t->blend = blend_lanes;
   t->divide = divide_lanes;
   t->sumexp = sumexp_lanes;

@@ -1,5 +1,6 @@
 /* Drivers of kernels that treat rows alone: norms, rotary embedding, activations. */
 #include <omp.h>
+#include <string.h>
 
 #include "kern/kern_internal.h"
 
@@ -46,6 +47,32 @@ void zf_act(float *g, int64_t ldg, const float *u, int64_t ldu, int64_t rows, in
   int team = zf_kern_team(rows * n * 4);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
   for (int64_t r = 0; r < rows; r++) zf_kern.act[act](g + r * ldg, u ? u + r * ldu : NULL, n);
+}
+
+void zf_softcap(float *x, int64_t ldx, int64_t rows, int64_t n, float in, float out) {
+  int team = zf_kern_team(rows * n * 4);
+#pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
+  for (int64_t r = 0; r < rows; r++) zf_kern.softcap(x + r * ldx, in, out, n);
+}
+
+void zf_scale_rows(float *x, int64_t ldx, int64_t rows, int64_t n, float by) {
+  int team = zf_kern_team(rows * n);
+#pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
+  for (int64_t r = 0; r < rows; r++) zf_kern.scale(x + r * ldx, by, n);
+}
+
+void zf_deal(float *x, int64_t ldx, int64_t rows, int64_t heads, int64_t parts, int64_t D,
+             float *scratch) {
+  int64_t n = heads * parts * D;
+  int team = zf_kern_team(rows * n);
+#pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
+  for (int64_t r = 0; r < rows; r++) {
+    float *row = x + r * ldx, *was = scratch + omp_get_thread_num() * n;
+    memcpy(was, row, (size_t)n * sizeof *was);
+    for (int64_t p = 0; p < parts; p++)
+      for (int64_t h = 0; h < heads; h++)
+        memcpy(row + (p * heads + h) * D, was + (h * parts + p) * D, (size_t)D * sizeof *row);
+  }
 }
 
 void zf_add_rows(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t rows, int64_t n) {

@@ -125,6 +125,10 @@ static float relu(float x) {
   return x < 0.0f ? 0.0f : x;
 }
 
+static float tanh_of(float x) {
+  return Sleef_finz_tanhf1_u35purecfma(x);
+}
+
 static void apply(float *g, const float *u, int64_t n, float (*f)(float)) {
   for (int64_t i = 0; i < n; i++) g[i] = u ? f(g[i]) * u[i] : f(g[i]);
 }
@@ -145,6 +149,10 @@ static void relu_ref(float *g, const float *u, int64_t n) {
   apply(g, u, n, relu);
 }
 
+static void tanh_ref(float *g, const float *u, int64_t n) {
+  apply(g, u, n, tanh_of);
+}
+
 void zf_kern_init_rows_ref(struct zf_kern_table *t) {
   t->expand = expand_ref;
   t->mix = mix_ref;
@@ -158,4 +166,5 @@ void zf_kern_init_rows_ref(struct zf_kern_table *t) {
   t->act[ZF_ACT_GELU_TANH] = gelu_tanh_ref;
   t->act[ZF_ACT_GELU_ERF] = gelu_erf_ref;
   t->act[ZF_ACT_RELU] = relu_ref;
+  t->act[ZF_ACT_TANH] = tanh_ref;
 }

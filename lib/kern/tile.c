@@ -39,6 +39,10 @@ float zf_tile_softmax(float *p, float scale, int64_t n) {
   return zf_kern.softmax(p, scale, n);
 }
 
+void zf_tile_softcap(float *x, float in, float out, int64_t n) {
+  zf_kern.softcap(x, in, out, n);
+}
+
 int zf_tile_team(int64_t work) {
   return zf_kern_team(work);
 }

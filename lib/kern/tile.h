@@ -26,6 +26,9 @@ void zf_tile_nn(float *c, int64_t ldc, const float *x, int64_t ldx, int64_t m, c
 /* p[j] = exp(p[j] scale - max of p[j] scale), j < n; returns their sum by lanes.  n >= 1. */
 float zf_tile_softmax(float *p, float scale, int64_t n);
 
+/* x = tanh(x in) out. */
+void zf_tile_softcap(float *x, float in, float out, int64_t n);
+
 /* Threads worth starting for `work` elementary operations (some 0.15 ns each). */
 int zf_tile_team(int64_t work);
 

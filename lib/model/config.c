@@ -9,15 +9,10 @@
 #include "base/file.h"
 #include "fmt/json.h"
 #include "kern/kern.h"
-#include "model/family.h"
+#include "model/config_internal.h"
 
 /* Bounds that no real model comes near, so that products of sizes fit 63 bits. */
-enum { MAX_SIZE = 1 << 24, MAX_LAYERS = 4096 };
-
-struct reader {
-  const json_t *obj;
-  const char *name; /* of the file, for messages */
-};
+enum { MAX_SIZE = 1 << 24 };
 
 static int bad_type(const char *name, const char *type) {
   struct zf_buf b = {0};
@@ -30,7 +25,7 @@ static int bad_type(const char *name, const char *type) {
   return rc;
 }
 
-static int find_family(const struct zf_family **out, const struct reader *r) {
+static int find_family(const struct zf_family **out, const struct zf_config_reader *r) {
   const char *type = NULL;
   int rc = zf_json_str(&type, r->obj, "model_type", r->name);
   if (rc) return rc;
@@ -48,7 +43,7 @@ static int find_family(const struct zf_family **out, const struct reader *r) {
 }
 
 /* A size: required unless *out already holds a default (> 0). */
-static int size_key(int64_t *out, const struct reader *r, const char *key, int64_t max) {
+static int size_key(int64_t *out, const struct zf_config_reader *r, const char *key, int64_t max) {
   if (!key) return 0;
   int rc = zf_json_int(out, r->obj, key, r->name);
   if (rc) return rc;
@@ -62,8 +57,7 @@ static int size_key(int64_t *out, const struct reader *r, const char *key, int64
   return 0;
 }
 
-/* "!key" reads a key of the opposite sense. */
-static int rule(int *out, const struct reader *r, const struct zf_rule *rule) {
+int zf_config_rule(int *out, const struct zf_config_reader *r, const struct zf_rule *rule) {
   *out = rule->def;
   if (!rule->key) return 0;
   int negated = rule->key[0] == '!';
@@ -73,14 +67,17 @@ static int rule(int *out, const struct reader *r, const struct zf_rule *rule) {
   return rc;
 }
 
-static int read_sizes(struct zf_config *c, const struct reader *r) {
+static int read_sizes(struct zf_config *c, const struct zf_config_reader *r) {
   const struct zf_family *f = c->family;
   int rc;
+  c->vocab = f->vocab;
+  c->heads = f->heads;
+  c->max_pos = f->max_pos;
   if ((rc = size_key(&c->vocab, r, "vocab_size", MAX_SIZE))) return rc;
   if ((rc = size_key(&c->hidden, r, f->k_hidden, MAX_SIZE))) return rc;
-  if ((rc = size_key(&c->layers, r, f->k_layers, MAX_LAYERS))) return rc;
+  if ((rc = size_key(&c->layers, r, f->k_layers, ZF_MAX_LAYERS))) return rc;
   if ((rc = size_key(&c->heads, r, f->k_heads, MAX_SIZE))) return rc;
-  c->kv_heads = c->heads;
+  c->kv_heads = f->kv_heads ? f->kv_heads : c->heads;
   if ((rc = size_key(&c->kv_heads, r, f->k_kv_heads, MAX_SIZE))) return rc;
   c->head_dim = f->head_dim ? f->head_dim : c->hidden / c->heads;
   const json_t *hd = f->k_head_dim ? json_object_get(r->obj, f->k_head_dim) : NULL;
@@ -114,137 +111,125 @@ static const struct {
     {"gelu_new", ZF_ACT_GELU_TANH},
     {"gelu_pytorch_tanh", ZF_ACT_GELU_TANH},
     {"relu", ZF_ACT_RELU},
+    {"tanh", ZF_ACT_TANH},
 };
 
-static int read_act(struct zf_config *c, const struct reader *r) {
+static int act_of(int *out, const char *name) {
+  for (size_t i = 0; i < sizeof act_names / sizeof *act_names; i++)
+    if (!strcmp(act_names[i].name, name)) {
+      *out = act_names[i].act;
+      return 1;
+    }
+  return 0;
+}
+
+static int read_act(struct zf_config *c, const struct zf_config_reader *r) {
   const char *name = c->family->act;
   int rc = zf_json_str(&name, r->obj, c->family->k_act, r->name);
   if (rc) return rc;
-  for (size_t i = 0; i < sizeof act_names / sizeof *act_names; i++)
-    if (!strcmp(act_names[i].name, name)) {
-      c->act = act_names[i].act;
-      return 0;
-    }
+  if (c->family->act_tanh && !strcmp(name, "gelu")) name = "gelu_pytorch_tanh";
+  if (act_of(&c->act, name)) {
+    const char *tail = zf_config_tail(c)->act;
+    c->tail_act = c->act;
+    if (tail) act_of(&c->tail_act, tail);
+    return 0;
+  }
   return zf_error(ZF_EINVALID,
                   "%s: key '%s': '%s' is not supported; supported are silu, gelu, gelu_new, "
                   "gelu_pytorch_tanh, relu",
                   r->name, c->family->k_act, name);
 }
 
-/* Within the window a sliding model is a plain one, and longer sequences are refused. */
-static int read_window(struct zf_config *c, const struct reader *r) {
+static int read_rules(struct zf_config *c, const struct zf_config_reader *r) {
   const struct zf_family *f = c->family;
-  int64_t window = f->window_size;
-  if (json_is_null(json_object_get(r->obj, f->k_window))) return 0;
-  int rc = zf_json_int(&window, r->obj, f->k_window, r->name);
-  if (rc) return rc;
-  if (window < 1)
-    return zf_error(ZF_EINVALID, "%s: key '%s': expected 1 or more, found %lld", r->name,
-                    f->k_window, (long long)window);
-  if (window < c->context) c->context = window;
+  int no_final = 0, refused = 0, rc;
+  if ((rc = zf_config_rule(&c->tied, r, &f->tie))) return rc;
+  if ((rc = zf_config_rule(&c->post_norm, r, &f->post_norm))) return rc;
+  if ((rc = zf_config_rule(&no_final, r, &f->no_final_norm))) return rc;
+  if ((rc = zf_config_rule(&c->affine, r, &f->affine))) return rc;
+  if ((rc = zf_config_rule(&c->qkv_bias, r, &f->qkv_bias))) return rc;
+  if ((rc = zf_config_rule(&c->o_bias, r, &f->o_bias))) return rc;
+  if ((rc = zf_config_rule(&c->mlp_bias, r, &f->mlp_bias))) return rc;
+  if ((rc = zf_config_rule(&c->inverse_layer_scale, r, &f->inverse_layer_scale))) return rc;
+  if ((rc = zf_config_rule(&c->unit_scale, r, &f->unit_scale))) return rc;
+  if ((rc = zf_config_rule(&c->parallel, r, &f->parallel))) return rc;
+  if ((rc = zf_config_rule(&c->qk_normed, r, &f->qk_normed))) return rc;
+  if ((rc = zf_config_rule(&c->norm_bias, r, &f->norm_bias))) return rc;
+  if ((rc = zf_config_rule(&refused, r, &f->refused))) return rc;
+  if (refused)
+    return zf_error(ZF_EINVALID, "%s: key '%s' is not supported for %s", r->name, f->refused.key,
+                    f->model_type);
+  /* A network of post-norm blocks ends normalised: no further norm (OPT 350M). */
+  c->final_norm = !no_final && !c->post_norm;
+  c->context = c->max_pos - f->context_less;
+  if (c->context < 1)
+    return zf_error(ZF_EINVALID, "%s: key '%s': %lld leaves no position", r->name, f->k_max_pos,
+                    (long long)c->max_pos);
+  return zf_layers_read(c, r);
+}
+
+static int number(double *out, const struct zf_config_reader *r, const struct zf_number *n) {
+  *out = n->def;
+  if (!n->key) return 0;
+  const json_t *v = json_object_get(r->obj, n->key);
+  if (v && json_is_null(v)) *out = n->null;
+  int rc = zf_json_num(out, r->obj, n->key, r->name);
+  if (!rc && !(isfinite(*out) && *out >= 0))
+    rc = zf_error(ZF_EINVALID, "%s: key '%s': expected a number not below 0, found %g", r->name,
+                  n->key, *out);
+  return rc;
+}
+
+static int read_numbers(struct zf_config *c, const struct zf_config_reader *r) {
+  const struct zf_family *f = c->family;
+  double by = 0;
+  int rc;
+  if ((rc = number(&c->scale, r, &f->scale))) return rc;
+  if ((rc = number(&by, r, &f->scale_by))) return rc;
+  if ((rc = number(&c->embed_scale, r, &f->embed_scale))) return rc;
+  if ((rc = number(&c->added_scale, r, &f->added_scale))) return rc;
+  if ((rc = number(&c->logits_by, r, &f->logits_by))) return rc;
+  if ((rc = number(&c->score_cap, r, &f->score_cap))) return rc;
+  if ((rc = number(&c->logit_cap, r, &f->logit_cap))) return rc;
+  if (c->scale == 0) c->scale = c->unit_scale ? 1 : 1 / sqrt(by > 0 ? by : (double)c->head_dim);
+  if (f->embed_rooted) c->embed_scale = sqrt((double)c->hidden);
   return 0;
 }
 
-static int read_rules(struct zf_config *c, const struct reader *r) {
-  const struct zf_family *f = c->family;
-  int no_final = 0, windowed = 0, rc;
-  if ((rc = rule(&c->tied, r, &f->tie))) return rc;
-  if ((rc = rule(&c->post_norm, r, &f->post_norm))) return rc;
-  if ((rc = rule(&no_final, r, &f->no_final_norm))) return rc;
-  if ((rc = rule(&c->affine, r, &f->affine))) return rc;
-  if ((rc = rule(&c->qkv_bias, r, &f->qkv_bias))) return rc;
-  if ((rc = rule(&c->o_bias, r, &f->o_bias))) return rc;
-  if ((rc = rule(&c->mlp_bias, r, &f->mlp_bias))) return rc;
-  if ((rc = rule(&c->inverse_layer_scale, r, &f->inverse_layer_scale))) return rc;
-  if ((rc = rule(&c->unit_scale, r, &f->unit_scale))) return rc;
-  if ((rc = rule(&windowed, r, &f->window))) return rc;
-  /* A network of post-norm blocks ends normalised: no further norm (OPT 350M). */
-  c->final_norm = !no_final && !c->post_norm;
-  c->context = c->max_pos;
-  return windowed ? read_window(c, r) : 0;
-}
-
-static int positive(const struct reader *r, const char *key, double v) {
+int zf_config_positive(const struct zf_config_reader *r, const char *key, double v) {
   if (isfinite(v) && v > 0) return 0;
   return zf_error(ZF_EINVALID, "%s: key '%s': expected a number above 0, found %g", r->name, key,
                   v);
 }
 
-/* A number of a scaling that cannot do without it. */
-static int scaling_num(double *out, const struct reader *r, const json_t *s, const char *key,
-                       const char *type, int required) {
-  const json_t *v = json_object_get(s, key);
-  if (required && (!v || json_is_null(v)))
-    return zf_error(ZF_EINVALID, "%s: rope scaling '%s' needs the key '%s'", r->name, type, key);
-  return zf_json_num(out, s, key, r->name);
-}
-
-/* What rope_scaling or rope_parameters says. */
-static int read_scaling(struct zf_rope_conf *rope, const struct reader *r, const json_t *s) {
-  const char *type = "default";
+/* The head: of labels when the architecture says so, else of the vocabulary. */
+static int read_head(struct zf_config *c, const struct zf_config_reader *r,
+                     const struct zf_config_reader *outer) {
+  static const char tail[] = "ForSequenceClassification";
+  const json_t *names = json_object_get(outer->obj, "id2label");
+  const char *arch = json_string_value(json_array_get(json_object_get(outer->obj, "architectures"), 0));
+  size_t n = arch ? strlen(arch) : 0;
   int rc;
-  if ((rc = zf_json_str(&type, s, "type", r->name))) return rc;
-  if ((rc = zf_json_str(&type, s, "rope_type", r->name))) return rc;
-  if (!strcmp(type, "linear"))
-    rope->kind = ZF_ROPE_LINEAR;
-  else if (!strcmp(type, "llama3"))
-    rope->kind = ZF_ROPE_LLAMA3;
-  else if (strcmp(type, "default") != 0)
-    return zf_error(ZF_EINVALID,
-                    "%s: rope scaling '%s' is not supported; supported are default, linear, llama3",
-                    r->name, type);
-  int scaled = rope->kind != ZF_ROPE_PLAIN, llama3 = rope->kind == ZF_ROPE_LLAMA3;
-  if ((rc = scaling_num(&rope->theta, r, s, "rope_theta", type, 0))) return rc;
-  if ((rc = scaling_num(&rope->partial, r, s, "partial_rotary_factor", type, 0))) return rc;
-  if ((rc = scaling_num(&rope->factor, r, s, "factor", type, scaled))) return rc;
-  if ((rc = scaling_num(&rope->low, r, s, "low_freq_factor", type, llama3))) return rc;
-  if ((rc = scaling_num(&rope->high, r, s, "high_freq_factor", type, llama3))) return rc;
-  return scaling_num(&rope->original, r, s, "original_max_position_embeddings", type, llama3);
+  c->types = 1;
+  if (c->family->names.type && (rc = size_key(&c->types, r, "type_vocab_size", MAX_SIZE))) return rc;
+  c->outputs = c->vocab;
+  c->classify = n >= sizeof tail && !strcmp(arch + n - (sizeof tail - 1), tail);
+  if (c->classify && !c->family->classify.head)
+    return zf_error(ZF_EINVALID, "%s: %s: a head of labels is not supported for %s", r->name, arch,
+                    c->family->model_type);
+  if ((rc = zf_config_rule(&c->dense_bias, r, &zf_config_tail(c)->dense_bias))) return rc;
+  if ((rc = zf_config_rule(&c->head_bias, r, &zf_config_tail(c)->head_bias))) return rc;
+  if (!c->classify) return 0;
+  c->outputs = json_is_object(names) ? (int64_t)json_object_size(names) : 2;
+  c->tied = 0;
+  return size_key(&c->outputs, outer, "num_labels", MAX_SIZE);
 }
 
-static int check_rope(const struct zf_config *c, const struct reader *r) {
-  const struct zf_rope_conf *rope = &c->rope;
-  int rc;
-  if ((rc = positive(r, "rope_theta", rope->theta))) return rc;
-  if ((rc = positive(r, "factor", rope->factor))) return rc;
-  if ((rc = positive(r, "low_freq_factor", rope->low))) return rc;
-  if ((rc = positive(r, "high_freq_factor", rope->high))) return rc;
-  if ((rc = positive(r, "original_max_position_embeddings", rope->original))) return rc;
-  if (rope->kind == ZF_ROPE_LLAMA3 && rope->high <= rope->low)
-    return zf_error(ZF_EINVALID, "%s: high_freq_factor %g is not above low_freq_factor %g", r->name,
-                    rope->high, rope->low);
-  if (!(rope->partial > 0 && rope->partial <= 1))
-    return zf_error(ZF_EINVALID, "%s: key 'partial_rotary_factor': expected above 0 to 1, found %g",
-                    r->name, rope->partial);
-  if (zf_config_rot(c) < 2 || c->head_dim % 2)
-    return zf_error(ZF_EINVALID, "%s: head_dim %lld cannot be rotated in pairs", r->name,
-                    (long long)c->head_dim);
-  return 0;
+const struct zf_tail *zf_config_tail(const struct zf_config *c) {
+  return c->classify ? &c->family->classify : &c->family->lm;
 }
 
-/* Old spelling: rope_theta beside rope_scaling {type|rope_type, ...}; new one: both in
- * rope_parameters. */
-static int read_rope(struct zf_config *c, const struct reader *r) {
-  struct zf_rope_conf *rope = &c->rope;
-  *rope = (struct zf_rope_conf){.theta = 10000, .factor = 1, .partial = 1, .low = 1, .high = 4};
-  rope->original = (double)c->max_pos;
-  if (c->family->pos != ZF_POS_ROPE) return 0;
-  const char *key = "rope_parameters";
-  const json_t *s = json_object_get(r->obj, key);
-  if (!s || json_is_null(s)) s = json_object_get(r->obj, key = "rope_scaling");
-  int rc;
-  if ((rc = zf_json_num(&rope->theta, r->obj, "rope_theta", r->name))) return rc;
-  if ((rc = zf_json_num(&rope->partial, r->obj, "partial_rotary_factor", r->name))) return rc;
-  if (s && !json_is_null(s)) {
-    if (!json_is_object(s))
-      return zf_error(ZF_EINVALID, "%s: key '%s': expected an object, found %s", r->name, key,
-                      zf_json_kind(s));
-    if ((rc = read_scaling(rope, r, s))) return rc;
-  }
-  return check_rope(c, r);
-}
-
-static int read_token(int32_t *out, const struct reader *r, const char *key) {
+static int read_token(int32_t *out, const struct zf_config_reader *r, const char *key) {
   const json_t *v = json_object_get(r->obj, key);
   *out = -1;
   if (json_is_array(v)) v = json_array_get(v, 0);
@@ -256,16 +241,26 @@ static int read_token(int32_t *out, const struct reader *r, const char *key) {
   return 0;
 }
 
-static int read_all(struct zf_config *c, const struct reader *r) {
+static int read_all(struct zf_config *c, const struct zf_config_reader *r) {
   int rc;
   memset(c, 0, sizeof *c);
   if (!json_is_object(r->obj))
     return zf_error(ZF_EINVALID, "%s: expected an object, found %s", r->name, zf_json_kind(r->obj));
   if ((rc = find_family(&c->family, r))) return rc;
+  struct zf_config_reader outer = *r, inner = *r;
+  if (c->family->nest) {
+    inner.obj = json_object_get(r->obj, c->family->nest);
+    if (!json_is_object(inner.obj))
+      return zf_error(ZF_EINVALID, "%s: key '%s': expected an object, found %s", r->name,
+                      c->family->nest, inner.obj ? zf_json_kind(inner.obj) : "none");
+    r = &inner;
+  }
   if ((rc = read_sizes(c, r))) return rc;
   if ((rc = read_rules(c, r))) return rc;
+  if ((rc = read_numbers(c, r))) return rc;
+  if ((rc = read_head(c, r, &outer))) return rc;
   if ((rc = read_act(c, r))) return rc;
-  if ((rc = read_rope(c, r))) return rc;
+  if ((rc = zf_rope_read(c, r))) return rc;
   c->norm_eps = c->family->norm_eps;
   if (c->family->k_norm_eps &&
       (rc = zf_json_num(&c->norm_eps, r->obj, c->family->k_norm_eps, r->name)))
@@ -273,6 +268,7 @@ static int read_all(struct zf_config *c, const struct reader *r) {
   if (!(c->norm_eps >= 0 && c->norm_eps < 1))
     return zf_error(ZF_EINVALID, "%s: key '%s': expected 0 to 1, found %g", r->name,
                     c->family->k_norm_eps, c->norm_eps);
+  r = json_object_get(outer.obj, "eos_token_id") ? &outer : r;
   if ((rc = read_token(&c->bos, r, "bos_token_id"))) return rc;
   return read_token(&c->eos, r, "eos_token_id");
 }
@@ -281,7 +277,7 @@ int zf_config_parse(struct zf_config *out, const char *text, uint64_t len, const
   json_t *obj;
   int rc = zf_json_parse(&obj, text, (size_t)len, name);
   if (rc) return rc;
-  rc = read_all(out, &(struct reader){obj, name});
+  rc = read_all(out, &(struct zf_config_reader){obj, name});
   json_decref(obj);
   return rc;
 }
@@ -295,26 +291,4 @@ int zf_config_load(struct zf_config *out, const char *dir) {
   free(text);
   free(path);
   return rc;
-}
-
-int64_t zf_config_rot(const struct zf_config *c) {
-  if (c->family->pos != ZF_POS_ROPE) return 0;
-  return (int64_t)((double)c->head_dim * c->rope.partial) / 2 * 2;
-}
-
-void zf_rope_freqs(double *inv_freq, int64_t dim, const struct zf_rope_conf *r) {
-  const double pi = 3.14159265358979323846;
-  for (int64_t i = 0; i < dim / 2; i++) {
-    double f = pow(r->theta, -2.0 * (double)i / (double)dim);
-    if (r->kind == ZF_ROPE_LINEAR) f /= r->factor;
-    if (r->kind == ZF_ROPE_LLAMA3) {
-      double wavelength = 2 * pi / f;
-      double s = (r->original / wavelength - r->low) / (r->high - r->low);
-      if (wavelength > r->original / r->low)
-        f /= r->factor;
-      else if (wavelength >= r->original / r->high)
-        f = (1 - s) * f / r->factor + s * f;
-    }
-    inv_freq[i] = f;
-  }
 }

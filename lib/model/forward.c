@@ -1,11 +1,12 @@
 /* Memory of a pass, one arena laid out once:
  *
- *   X | H         residual stream and normed input      [rows, wx] [rows, wh]
+ *   X | H | P     residual stream, normed inputs        [rows, wx] [rows, wh] [rows, wp]
  *   Z             q|k|v and gate|up                     [rows, wz]
  *   vectors       norms and biases of the operation at hand, a copy for each stream
  *   attention     scores, for each thread
  *   kern          workspace of the drivers (packed tiles)
- *   rope          [length][rot] cosines and sines
+ *   rope          [tables][length][rot] cosines and sines
+ *   deal          a row of q|k|v, for each thread
  *
  * After the body Z is free: F and G (the wanted rows) lie there.  After the tail X and H are
  * free: pieces of logits lie there. */
@@ -27,9 +28,10 @@ struct zf_forward {
   float *reg[ZF_REGS];  /* those in use: own, or bound by the caller */
   int64_t ld[ZF_REGS];
   float *head; /* scratch of the head: X and H again */
-  float *vec_w, *vec_b, *scores, *rope;
+  float *vec_w, *vec_b, *scores, *rope, *deal;
   void *work;
-  int32_t *at; /* position rows */
+  int32_t *at;   /* position rows */
+  int32_t *turn; /* rows of a rope table */
   struct zf_segment *seg;
   int64_t rot;
   int threads;          /* that scratch and workspace were made for */
@@ -43,7 +45,7 @@ static int64_t max64(int64_t a, int64_t b) {
 
 /* Sizes in floats of the parts of the arena; of the drivers' workspace in bytes. */
 struct layout {
-  int64_t xh, z, vec, scores, rope;
+  int64_t xh, z, vec, scores, rope, deal;
   size_t work;
 };
 
@@ -54,18 +56,32 @@ static int64_t widest(const struct zf_model *m) {
   return k;
 }
 
+/* Tables of cosines and sines for each of the configuration's rotary embeddings: one for sequences
+ * within the original length, one for those beyond. */
+static int64_t tables_each(const struct zf_model *m, const struct zf_limits *lim) {
+  const struct zf_rope_conf *r = &m->config.rope[0];
+  return r->kind == ZF_ROPE_LONG && (double)lim->length > r->original ? 2 : 1;
+}
+
+static int64_t rope_floats(const struct zf_model *m, const struct zf_limits *lim) {
+  return m->config.ropes * tables_each(m, lim) * lim->length * zf_config_rot(&m->config);
+}
+
 static struct layout lay_out(const struct zf_model *m, const struct zf_limits *lim) {
   const struct zf_plan *p = &m->plan;
   const int64_t *w = p->width;
   int64_t ew = m->config.embed_dim;
   struct layout l;
-  l.xh = lim->tokens * (w[ZF_REG_X] + w[ZF_REG_H]);
+  l.xh = lim->tokens * (w[ZF_REG_X] + w[ZF_REG_H] + w[ZF_REG_P]);
   l.xh = max64(l.xh, lim->rows * ZF_VC);
   l.xh = max64(l.xh, lim->ids * (lim->streams * ew + lim->rows));
   l.z = max64(lim->tokens * w[ZF_REG_Z], lim->rows * (w[ZF_REG_F] + w[ZF_REG_G]));
   l.vec = lim->streams * p->vec;
   l.scores = zf_attention_scratch(lim->length, m->config.head_dim) * zf_kern_nthreads();
-  l.rope = lim->length * zf_config_rot(&m->config);
+  l.rope = rope_floats(m, lim);
+  l.deal = m->config.family->qkv == ZF_QKV_HEADS
+               ? 3 * m->config.heads * m->config.head_dim * zf_kern_nthreads()
+               : 0;
   l.work = zf_kern_workspace_size(zf_kern_nthreads(), lim->compute, max64(lim->tokens, lim->rows),
                                   widest(m));
   if (l.work < lim->work) l.work = lim->work;
@@ -76,7 +92,8 @@ int64_t zf_forward_bytes(const struct zf_model *m, const struct zf_limits *lim) 
   struct layout l = lay_out(m, lim);
   size_t n = zf_arena_cost((size_t)l.xh * 4) + zf_arena_cost((size_t)l.z * 4) +
              2 * zf_arena_cost((size_t)l.vec * 4) + zf_arena_cost((size_t)l.scores * 4) +
-             zf_arena_cost((size_t)l.rope * 4) + zf_arena_cost((size_t)lim->tokens * 4) +
+             zf_arena_cost((size_t)l.rope * 4) + zf_arena_cost((size_t)l.deal * 4) +
+             2 * zf_arena_cost((size_t)lim->tokens * 4) +
              zf_arena_cost((size_t)lim->segments * sizeof(struct zf_segment)) +
              zf_arena_cost(l.work);
   return (int64_t)n;
@@ -106,16 +123,25 @@ int64_t zf_forward_head_floats(const struct zf_model *m, const struct zf_limits 
   return lay_out(m, lim).xh;
 }
 
+static void fill_table(float *to, int64_t length, int64_t half, const double *freq, double by) {
+  for (int64_t t = 0; t < length; t++)
+    for (int64_t i = 0; i < half; i++) {
+      to[2 * t * half + i] = (float)(cos((double)t * freq[i]) * by);
+      to[2 * t * half + half + i] = (float)(sin((double)t * freq[i]) * by);
+    }
+}
+
 static int fill_rope(struct zf_forward *f) {
-  int64_t half = f->rot / 2;
+  int64_t half = f->rot / 2, each = tables_each(f->m, &f->lim);
   if (!half) return 0;
   double *freq = zf_calloc(half, sizeof *freq);
   if (!freq) return ZF_ENOMEM;
-  zf_rope_freqs(freq, f->rot, &f->m->config.rope);
-  for (int64_t t = 0; t < f->lim.length; t++)
-    for (int64_t i = 0; i < half; i++) {
-      f->rope[t * f->rot + i] = (float)cos((double)t * freq[i]);
-      f->rope[t * f->rot + half + i] = (float)sin((double)t * freq[i]);
+  for (int r = 0; r < f->m->config.ropes; r++)
+    for (int far = 0; far < each; far++) {
+      const struct zf_rope_conf *c = &f->m->config.rope[r];
+      zf_rope_freqs(freq, f->rot, c, far);
+      fill_table(f->rope + (r * each + far) * f->lim.length * f->rot, f->lim.length, half, freq,
+                 c->attention);
     }
   free(freq);
   return 0;
@@ -130,14 +156,17 @@ static int place_parts(struct zf_forward *f) {
   f->vec_b = zf_arena_array(&f->arena, l.vec, 4);
   f->scores = zf_arena_array(&f->arena, l.scores, 4);
   f->rope = zf_arena_array(&f->arena, l.rope, 4);
+  f->deal = zf_arena_array(&f->arena, l.deal, 4);
   f->at = zf_arena_array(&f->arena, f->lim.tokens, 4);
+  f->turn = zf_arena_array(&f->arena, f->lim.tokens, 4);
   f->seg = zf_arena_array(&f->arena, f->lim.segments, sizeof *f->seg);
   f->work = zf_arena_alloc(&f->arena, l.work);
-  if (!xh || !z || !f->vec_w || !f->vec_b || !f->scores || !f->rope || !f->at || !f->seg ||
-      !f->work)
+  if (!xh || !z || !f->vec_w || !f->vec_b || !f->scores || !f->rope || !f->deal || !f->at ||
+      !f->turn || !f->seg || !f->work)
     return ZF_ENOMEM;
   f->head = f->own[ZF_REG_X] = xh;
   f->own[ZF_REG_H] = xh + f->lim.tokens * w[ZF_REG_X];
+  f->own[ZF_REG_P] = f->own[ZF_REG_H] + f->lim.tokens * w[ZF_REG_H];
   f->own[ZF_REG_Z] = f->own[ZF_REG_F] = z;
   f->own[ZF_REG_G] = z + f->lim.rows * w[ZF_REG_F];
   return 0;
@@ -181,6 +210,10 @@ const struct zf_limits *zf_forward_limits(const struct zf_forward *f) {
   return &f->lim;
 }
 
+const struct zf_model *zf_forward_model(const struct zf_forward *f) {
+  return f->m;
+}
+
 /* --- the walk --- */
 
 /* A weight as the kernels see it; `noise` must outlive the call. */
@@ -216,6 +249,8 @@ static const float *vector(const struct zf_forward *f, int32_t number, float *ou
   noise.param = p->id;
   int noisy = p->trained && f->pt.st.n > 1;
   zf_perturb_vec(out, p->n, p->data, p->type, 0, p->n, noisy ? &noise : NULL, &f->pt.st);
+  float plus = f->m->plan.want[number].plus;
+  for (int64_t i = 0; plus != 0 && i < f->pt.st.n * p->n; i++) out[i] += plus;
   return out;
 }
 
@@ -231,8 +266,9 @@ static void run_attention(struct zf_forward *f, const struct zf_op *op, const st
     f->seg[g].plen = a->len;
     f->seg[g].ps = 0;
   }
+  struct zf_gaze gaze = {op->scale, op->cap, f->m->plan.causal, op->window};
   zf_attention(f->reg[op->dst], f->ld[op->dst], q, ld, k, v, ld, b->T, c->heads, c->kv_heads,
-               c->head_dim, op->scale, f->m->plan.causal, f->seg, b->nseg, &f->pt.st, f->scores);
+               c->head_dim, &gaze, f->seg, b->nseg, &f->pt.st, f->scores);
   for (int64_t g = 0; b->cache && g < b->nseg; g++) {
     const struct zf_cache *a = b->cache[g];
     for (int64_t i = 0; i < b->seg[g].len; i++) {
@@ -247,7 +283,7 @@ static void run_norm(struct zf_forward *f, const struct zf_op *op, int64_t T) {
   const float *w = vector(f, op->weight, f->vec_w), *b = vector(f, op->bias, f->vec_b);
   const float *x = f->reg[op->src];
   float *y = f->reg[op->dst], eps = (float)f->m->config.norm_eps;
-  if (f->m->config.family->norm == ZF_NORM_RMS)
+  if (op->norm == ZF_NORM_RMS)
     zf_rmsnorm(y, f->ld[op->dst], x, f->ld[op->src], T, op->n, eps, w, op->n, &f->pt.st);
   else
     zf_layernorm(y, f->ld[op->dst], x, f->ld[op->src], T, op->n, eps, w, b, op->n, &f->pt.st);
@@ -262,10 +298,21 @@ static void run_linear(struct zf_forward *f, const struct zf_op *op, int64_t T) 
                                         &f->pt.st, bias, op->n, op->accumulate);
 }
 
-static void run_position(struct zf_forward *f, const struct zf_op *op, const struct zf_batch *b) {
+static void run_headnorm(struct zf_forward *f, const struct zf_op *op, int64_t T) {
+  float *x = f->reg[op->src] + op->src_col, eps = (float)f->m->config.norm_eps;
+  const float *w = vector(f, op->weight, f->vec_w);
+  int64_t ld = f->ld[op->src];
+  if (op->norm == ZF_NORM_RMS) zf_headnorm(x, ld, T, op->heads, op->n, eps, w, op->n, &f->pt.st);
+  for (int64_t h = 0; op->norm == ZF_NORM_LAYER && h < op->heads; h++, x += op->n)
+    zf_layernorm(x, ld, x, ld, T, op->n, eps, w, NULL, op->n, &f->pt.st);
+}
+
+/* A position's row of the table, or the same row for every token. */
+static void run_table(struct zf_forward *f, const struct zf_op *op, const struct zf_batch *b) {
   struct zf_noise noise;
   struct zf_weight w = table(f, op->weight, &noise);
-  for (int64_t t = 0; t < b->T; t++) f->at[t] = b->pos[t] + (int32_t)op->offset;
+  int32_t by = op->kind == ZF_OP_POSITION;
+  for (int64_t t = 0; t < b->T; t++) f->at[t] = by * b->pos[t] + (int32_t)op->offset;
   zf_gather(f->reg[op->dst], f->ld[op->dst], f->at, b->T, &w, &f->pt.st, 1);
 }
 
@@ -282,7 +329,8 @@ static void run_op(struct zf_forward *f, const struct zf_op *op, const struct zf
       break;
     }
     case ZF_OP_POSITION:
-      run_position(f, op, b);
+    case ZF_OP_TYPE:
+      run_table(f, op, b);
       break;
     case ZF_OP_NORM:
       run_norm(f, op, T);
@@ -291,18 +339,26 @@ static void run_op(struct zf_forward *f, const struct zf_op *op, const struct zf
       run_linear(f, op, T);
       break;
     case ZF_OP_HEADNORM:
-      zf_headnorm(src, ld, T, op->heads, op->n, (float)f->m->config.norm_eps,
-                  vector(f, op->weight, f->vec_w), op->n, st);
+      run_headnorm(f, op, T);
       break;
     case ZF_OP_ROPE:
-      zf_rope(src, ld, T, op->heads, op->n, f->rot, f->rope, b->pos, st);
+      zf_rope(src, ld, T, op->heads, op->n, f->rot, zf_forward_rope(f, op), f->turn, st);
       break;
     case ZF_OP_ATTENTION:
       run_attention(f, op, b);
       break;
     case ZF_OP_ACT:
       zf_act(src, ld, op->gated ? src + op->n : NULL, ld, T * st->n, op->n,
-             (enum zf_act)f->m->config.act);
+             (enum zf_act)op->act);
+      break;
+    case ZF_OP_DEAL:
+      zf_deal(src, ld, T * st->n, op->heads, 3, op->n, f->deal);
+      break;
+    case ZF_OP_SCALE:
+      zf_scale_rows(src, ld, T * st->n, op->n, op->scale);
+      break;
+    case ZF_OP_ADD:
+      zf_add_rows(f->reg[op->dst] + op->dst_col, f->ld[op->dst], src, ld, T * st->n, op->n);
       break;
   }
 }
@@ -332,11 +388,30 @@ static int check_batch(const struct zf_forward *f, const struct zf_batch *b, int
   return 0;
 }
 
+/* Rows of a rope table: positions; those of sequences beyond the original length lie behind. */
+static void place_turns(struct zf_forward *f, const struct zf_batch *b) {
+  const struct zf_rope_conf *r = &f->m->config.rope[0];
+  memcpy(f->turn, b->pos, sizeof *f->turn * (size_t)b->T);
+  if (!f->rot || tables_each(f->m, &f->lim) == 1) return;
+  for (int64_t g = 0; g < b->nseg; g++) {
+    const struct zf_segment *s = &b->seg[g];
+    int64_t longest = s->plen + s->len;
+    if (b->cache) longest = b->cache[g]->len + s->len;
+    for (int64_t o = 0; o < b->nseg; o++) { /* what goes on from it, and from what it goes on */
+      int64_t whole = b->seg[o].plen + b->seg[o].len, root = s->plen ? s->pstart : s->start;
+      if (b->seg[o].plen && b->seg[o].pstart == root && whole > longest) longest = whole;
+    }
+    for (int64_t i = s->start; (double)longest > r->original && i < s->start + s->len; i++)
+      f->turn[i] += (int32_t)f->lim.length;
+  }
+}
+
 static int begin(struct zf_forward *f, const struct zf_batch *b, const struct zf_perturb *pt) {
   int rc = check_batch(f, b, pt->st.n);
   if (rc) return rc;
   f->pt = *pt;
   f->R = b->R;
+  place_turns(f, b);
   zf_kern_workspace(f->work, f->threads);
   return 0;
 }
@@ -393,9 +468,12 @@ const float *zf_forward_vector(struct zf_forward *f, int32_t number, int which) 
   return vector(f, number, which ? f->vec_b : f->vec_w);
 }
 
-const float *zf_forward_rope(const struct zf_forward *f, int64_t *rot) {
-  *rot = f->rot;
-  return f->rope;
+const float *zf_forward_rope(const struct zf_forward *f, const struct zf_op *op) {
+  return f->rope + op->rope * tables_each(f->m, &f->lim) * f->lim.length * f->rot;
+}
+
+const int32_t *zf_forward_turns(const struct zf_forward *f) {
+  return f->turn;
 }
 
 /* --- the head --- */
@@ -406,12 +484,18 @@ static const float *output(const struct zf_forward *f, int64_t *ld) {
   return f->reg[r];
 }
 
+static void cap_logits(const struct zf_forward *f, float *y, int64_t n, int64_t rows) {
+  float cap = (float)f->m->config.logit_cap;
+  if (cap > 0) zf_softcap(y, n, rows, n, 1 / cap, cap);
+}
+
 void zf_forward_lse(struct zf_forward *f, const int32_t *target, double *lse, double *logit) {
   struct zf_noise noise;
   struct zf_weight w = table(f, f->m->plan.head, &noise);
   int64_t ld;
-  const float *x = output(f, &ld);
-  zf_head_lse(lse, logit, x, ld, f->R, target, &w, &f->pt.st, NULL, 0, f->head);
+  const float *x = output(f, &ld), *bias = vector(f, f->m->plan.head_bias, f->vec_b);
+  zf_head_lse(lse, logit, x, ld, f->R, target, &w, &f->pt.st, bias, w.out,
+              (float)f->m->config.logit_cap, f->head);
 }
 
 void zf_forward_logits_at(struct zf_forward *f, const int32_t *ids, int64_t n, float *out) {
@@ -419,7 +503,7 @@ void zf_forward_logits_at(struct zf_forward *f, const int32_t *ids, int64_t n, f
   struct zf_weight w = table(f, f->m->plan.head, &noise);
   struct zf_streams one = {.n = 1};
   int64_t ld, S = f->pt.st.n;
-  const float *x = output(f, &ld);
+  const float *x = output(f, &ld), *bias = vector(f, f->m->plan.head_bias, f->vec_b);
   assert(n <= f->lim.ids);
   zf_gather(f->head, w.in, ids, n, &w, &f->pt.st, 0);
   for (int64_t s = 0; s < S; s++) {
@@ -431,15 +515,19 @@ void zf_forward_logits_at(struct zf_forward *f, const int32_t *ids, int64_t n, f
                              .si = 1,
                              .compute = w.compute};
     zf_gemm(out + s * f->R * n, n, x + s * f->R * ld, ld, f->R, &rows, &one, NULL, 0, 0);
+    for (int64_t i = 0; bias && i < f->R * n; i++)
+      out[s * f->R * n + i] += bias[s * w.out + ids[i % n]];
   }
+  cap_logits(f, out, n, S * f->R);
 }
 
 void zf_forward_logits(struct zf_forward *f, float *out) {
   struct zf_noise noise;
   struct zf_weight w = table(f, f->m->plan.head, &noise);
   int64_t ld;
-  const float *x = output(f, &ld);
-  zf_gemm(out, w.out, x, ld, f->R, &w, &f->pt.st, NULL, 0, 0);
+  const float *x = output(f, &ld), *bias = vector(f, f->m->plan.head_bias, f->vec_b);
+  zf_gemm(out, w.out, x, ld, f->R, &w, &f->pt.st, bias, w.out, 0);
+  cap_logits(f, out, w.out, f->pt.st.n * f->R);
 }
 
 /* --- the cache --- */

@@ -55,6 +55,7 @@ int64_t zf_forward_head_floats(const struct zf_model *m, const struct zf_limits 
 int zf_forward_new(struct zf_forward **out, const struct zf_model *m, const struct zf_limits *lim);
 void zf_forward_free(struct zf_forward *f);
 const struct zf_limits *zf_forward_limits(const struct zf_forward *f);
+const struct zf_model *zf_forward_model(const struct zf_forward *f);
 
 /* Runs the plan.  Ids and positions must be in range (checked: ZF_EUSAGE), the batch within the
  * limits (ours to keep: assert).  Leaves the output rows inside f until the next run. */
@@ -68,7 +69,7 @@ void zf_forward_lse(struct zf_forward *f, const int32_t *target, double *lse, do
 /* Logits of `n` ids alone, out[s*R + r][n]: their rows of the head are all that is read. */
 void zf_forward_logits_at(struct zf_forward *f, const int32_t *ids, int64_t n, float *out);
 
-/* All logits of the last run, out [streams*R, vocab]: decoding and tests. */
+/* All logits of the last run, out [streams*R, outputs]: decoding and tests. */
 void zf_forward_logits(struct zf_forward *f, float *out);
 
 /* --- operation by operation, for who keeps what a pass leaves behind (lib/back) --- */
@@ -89,7 +90,10 @@ struct zf_weight zf_forward_matrix(const struct zf_forward *f, int32_t number);
 struct zf_weight zf_forward_table(const struct zf_forward *f, int32_t number);
 /* A vector in f32, until the next call with the same `which` (0 or 1); NULL when number < 0. */
 const float *zf_forward_vector(struct zf_forward *f, int32_t number, int which);
-const float *zf_forward_rope(const struct zf_forward *f, int64_t *rot); /* cosines, sines */
+/* Cosines and sines that an operation turns by, and of each token of the batch at hand its row of
+ * them; a row is zf_config_rot long. */
+const float *zf_forward_rope(const struct zf_forward *f, const struct zf_op *op);
+const int32_t *zf_forward_turns(const struct zf_forward *f);
 
 int zf_cache_new(struct zf_cache **out, const struct zf_model *m, int64_t cap);
 void zf_cache_free(struct zf_cache *c);

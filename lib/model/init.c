@@ -32,7 +32,7 @@ static int fill(void *ctx, int64_t i, FILE *f) {
   for (int64_t at = 0; at < n; at += PIECE) {
     int64_t k = n - at < PIECE ? n - at : PIECE;
     if (matrix) zf_noise_fill(wide, &key, at, k);
-    for (int64_t e = 0; e < k; e++) wide[e] = matrix ? x->range * wide[e] : bias ? 0.0f : 1.0f;
+    for (int64_t e = 0; e < k; e++) wide[e] = matrix ? x->range * wide[e] : bias ? 0.0f : 1.0f - w->plus;
     zf_from_f32(narrow, wide, x->out[i].type, k);
     fwrite(narrow, size, (size_t)k, f);
   }
@@ -48,8 +48,7 @@ static int write_weights(const char *dir, const struct zf_config *c, const struc
   int rc = out && name && path ? 0 : ZF_ENOMEM;
   for (int64_t i = 0; !rc && i < p->nwant; i++) {
     const struct zf_want *w = &p->want[i];
-    int bare = !strcmp(w->name, c->family->names.head); /* it lies beside the body */
-    name[i] = zf_asprintf("%s%s", bare ? "" : c->family->prefix[0], w->name);
+    name[i] = zf_asprintf("%s%s", w->bare ? "" : c->family->prefix[0], w->name);
     out[i] = (struct zf_st_out){.name = name[i], .ndim = w->ndim, .type = dtype};
     memcpy(out[i].shape, w->shape, sizeof w->shape);
     if (!name[i]) rc = ZF_ENOMEM;

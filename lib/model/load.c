@@ -1,4 +1,5 @@
 /* Opening a checkpoint: every wanted tensor found, checked, and placed. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,18 +8,31 @@
 #include "kern/kern.h"
 #include "model/model.h"
 
+/* PREFIX NAME, or with what BERT's first files call a norm's weight and bias. */
+static const struct zf_st_tensor *named(const struct zf_model *m, const char *prefix,
+                                        const char *name) {
+  static const char *const old[][2] = {{"LayerNorm.weight", "gamma"}, {"LayerNorm.bias", "beta"}};
+  char full[256];
+  size_t n = strlen(prefix) + strlen(name);
+  snprintf(full, sizeof full, "%s%s", prefix, name);
+  const struct zf_st_tensor *t = zf_st_find(m->st, full);
+  for (int i = 0; !t && i < 2; i++) {
+    size_t tail = strlen(old[i][0]), keep = strlen("LayerNorm.");
+    if (n < tail || strcmp(full + n - tail, old[i][0]) != 0) continue;
+    snprintf(full + n - tail + keep, sizeof full - (n - tail + keep), "%s", old[i][1]);
+    t = zf_st_find(m->st, full);
+  }
+  return t;
+}
+
 /* The tensor under one of the family's prefixes, or bare. */
 static const struct zf_st_tensor *find_tensor(const struct zf_model *m, const char *name) {
   const char *const *prefix = m->config.family->prefix;
   for (int i = 0; prefix[i]; i++) {
-    char full[256];
-    size_t n = strlen(prefix[i]);
-    memcpy(full, prefix[i], n);
-    memcpy(full + n, name, strlen(name) + 1);
-    const struct zf_st_tensor *t = zf_st_find(m->st, full);
+    const struct zf_st_tensor *t = named(m, prefix[i], name);
     if (t) return t;
   }
-  return zf_st_find(m->st, name);
+  return named(m, "", name);
 }
 
 static void shape_text(struct zf_buf *b, const int64_t *shape, int n) {
@@ -31,9 +45,8 @@ static int check_tensor(const struct zf_model *m, const struct zf_want *w,
                         const struct zf_st_tensor *t) {
   if (!t) {
     const struct zf_family *f = m->config.family;
-    int bare = !strcmp(w->name, f->names.head); /* it lies beside the body, not in it */
-    return zf_error(ZF_EINVALID, "%s: tensor '%s%s' is missing", m->dir, bare ? "" : f->prefix[0],
-                    w->name);
+    return zf_error(ZF_EINVALID, "%s: tensor '%s%s' is missing", m->dir,
+                    w->bare ? "" : f->prefix[0], w->name);
   }
   const char *path = m->st->path[t->file];
   int same = t->ndim == w->ndim;

@@ -13,7 +13,7 @@
 struct builder {
   struct zf_plan *p;
   const struct zf_config *c;
-  int64_t layer;
+  int64_t layer, head;
   int failed;
 };
 
@@ -39,13 +39,17 @@ static struct zf_op *add_op(struct builder *b, enum zf_op_kind kind, enum zf_reg
   return op;
 }
 
-/* Writes `name` with # replaced by the layer number. */
-static void expand(char out[160], const char *name, int64_t layer) {
-  const char *hash = strchr(name, '#');
-  if (!hash)
-    snprintf(out, 160, "%s", name);
-  else
-    snprintf(out, 160, "%.*s%lld%s", (int)(hash - name), name, (long long)layer, hash + 1);
+/* Writes `name` with # replaced by the layer's number, @ by the head's. */
+static void expand(char out[160], const char *name, int64_t layer, int64_t head) {
+  size_t n = 0;
+  for (const char *c = name; *c && n < 159; c++) {
+    int64_t number = *c == '#' ? layer : head;
+    if (*c == '#' || *c == '@')
+      n += (size_t)snprintf(out + n, 160 - n, "%lld", (long long)number);
+    else
+      out[n++] = *c;
+  }
+  out[n] = 0;
 }
 
 static int32_t add_want(struct builder *b, const char *name, int ndim, int64_t rows, int64_t cols) {
@@ -57,7 +61,7 @@ static int32_t add_want(struct builder *b, const char *name, int ndim, int64_t r
   b->p->want = w;
   w += b->p->nwant;
   *w = (struct zf_want){.ndim = ndim, .shape = {rows, cols}, .decayed = ndim == 2};
-  expand(w->name, name, b->layer);
+  expand(w->name, name, b->layer, b->head);
   if (ndim == 1 && rows > b->p->vec) b->p->vec = rows;
   return (int32_t)b->p->nwant++;
 }
@@ -86,67 +90,149 @@ static void linear(struct builder *b, const char *name, enum zf_reg src, int64_t
   if (bias) op->bias = add_bias(b, name, n);
 }
 
+static void norm_weights(struct builder *b, struct zf_op *op, const char *name, int bias) {
+  op->norm = b->c->family->norm;
+  if (!b->c->affine) return;
+  op->weight = add_want(b, name, 1, op->n, 0);
+  if (!b->failed) b->p->want[op->weight].plus = b->c->family->norm_plus ? 1.0f : 0.0f;
+  if (bias) op->bias = add_bias(b, name, op->n);
+}
+
 static void norm(struct builder *b, const char *name, enum zf_reg src, enum zf_reg dst) {
   struct zf_op *op = add_op(b, ZF_OP_NORM, src, dst);
   op->n = b->c->hidden;
-  if (!b->c->affine) return;
-  op->weight = add_want(b, name, 1, op->n, 0);
-  if (b->c->family->norm_bias) op->bias = add_bias(b, name, op->n);
+  norm_weights(b, op, name, b->c->norm_bias);
 }
 
-static void per_head(struct builder *b, enum zf_op_kind kind, int64_t col, int64_t heads,
-                     const char *name) {
+static struct zf_op *per_head(struct builder *b, enum zf_op_kind kind, int64_t col, int64_t heads,
+                              int64_t width) {
   struct zf_op *op = add_op(b, kind, ZF_REG_Z, ZF_REG_Z);
   op->src_col = op->dst_col = col;
   op->heads = heads;
-  op->n = b->c->head_dim;
-  if (name) op->weight = add_want(b, name, 1, op->n, 0);
+  op->n = width;
+  return op;
 }
 
-static void attention(struct builder *b, enum zf_reg in) {
+/* Heads from `col` on: one norm for all, one for each ("@" in its name), or one of all as a row. */
+static void head_norm(struct builder *b, const char *name, int64_t col, int64_t heads) {
+  const struct zf_config *c = b->c;
+  int each = strchr(name, '@') != NULL;
+  if (c->family->wide_norm) {
+    norm_weights(b, per_head(b, ZF_OP_HEADNORM, col, 1, heads * c->head_dim), name, 0);
+    return;
+  }
+  for (b->head = 0; b->head < (each ? heads : 1); b->head++)
+    norm_weights(b,
+                 per_head(b, ZF_OP_HEADNORM, col + b->head * c->head_dim, each ? 1 : heads,
+                          c->head_dim),
+                 name, 0);
+  b->head = 0;
+}
+
+static void scale(struct builder *b, enum zf_reg reg, double by) {
+  if (by == 0 || by == 1) return;
+  struct zf_op *op = add_op(b, ZF_OP_SCALE, reg, reg);
+  op->n = b->c->hidden;
+  op->scale = (float)by;
+}
+
+/* X += W of k columns of src; by way of `room` where the sum is normed or scaled first. */
+static void added(struct builder *b, const char *name, const char *post, enum zf_reg src, int64_t k,
+                  enum zf_reg room, int bias) {
+  const struct zf_config *c = b->c;
+  int plain = !post && (c->added_scale == 0 || c->added_scale == 1);
+  linear(b, name, src, k, plain ? ZF_REG_X : room, 0, c->hidden, bias, plain);
+  if (plain) return;
+  if (post) norm(b, post, room, room);
+  scale(b, room, c->added_scale);
+  add_op(b, ZF_OP_ADD, room, ZF_REG_X)->n = c->hidden;
+}
+
+static void queries(struct builder *b, enum zf_reg in) {
   const struct zf_config *c = b->c;
   const struct zf_names *n = &c->family->names;
   int64_t qw = c->heads * c->head_dim, kw = c->kv_heads * c->head_dim;
   if (n->qkv) {
     linear(b, n->qkv, in, c->hidden, ZF_REG_Z, 0, qw + 2 * kw, c->qkv_bias, 0);
+    if (c->family->qkv == ZF_QKV_HEADS) per_head(b, ZF_OP_DEAL, 0, c->heads, c->head_dim);
   } else {
     linear(b, n->q, in, c->hidden, ZF_REG_Z, 0, qw, c->qkv_bias, 0);
     linear(b, n->k, in, c->hidden, ZF_REG_Z, qw, kw, c->qkv_bias, 0);
     linear(b, n->v, in, c->hidden, ZF_REG_Z, qw + kw, kw, c->qkv_bias, 0);
   }
-  if (c->family->head_norm) {
-    per_head(b, ZF_OP_HEADNORM, 0, c->heads, n->q_norm);
-    per_head(b, ZF_OP_HEADNORM, qw, c->kv_heads, n->k_norm);
+}
+
+static void attention(struct builder *b, enum zf_reg in) {
+  const struct zf_config *c = b->c;
+  const struct zf_names *n = &c->family->names;
+  int64_t qw = c->heads * c->head_dim;
+  int local = c->layer[b->layer] & ZF_LAYER_LOCAL, bare = c->layer[b->layer] & ZF_LAYER_NOPE;
+  queries(b, in);
+  if (c->qk_normed) {
+    head_norm(b, n->q_norm, 0, c->heads);
+    head_norm(b, n->k_norm, qw, c->kv_heads);
   }
-  if (c->family->pos == ZF_POS_ROPE) per_head(b, ZF_OP_ROPE, 0, c->heads + c->kv_heads, NULL);
+  if (c->family->pos == ZF_POS_ROPE && !bare)
+    per_head(b, ZF_OP_ROPE, 0, c->heads + c->kv_heads, c->head_dim)->rope = local && c->ropes == 2;
   struct zf_op *op = add_op(b, ZF_OP_ATTENTION, ZF_REG_Z, ZF_REG_H);
   op->layer = b->layer;
-  double scale = c->unit_scale ? 1 : 1 / sqrt((double)c->head_dim);
-  op->scale = (float)(c->inverse_layer_scale ? scale / (double)(b->layer + 1) : scale);
-  linear(b, n->o, ZF_REG_H, qw, ZF_REG_X, 0, c->hidden, c->o_bias, 1);
+  op->scale = (float)(c->inverse_layer_scale ? c->scale / (double)(b->layer + 1) : c->scale);
+  op->cap = (float)c->score_cap;
+  op->window = local ? c->window : 0;
+  added(b, n->o, n->post1, ZF_REG_H, qw, ZF_REG_Z, c->o_bias);
 }
 
 static void mlp(struct builder *b, enum zf_reg in) {
   const struct zf_config *c = b->c;
   const struct zf_names *n = &c->family->names;
-  if (c->family->gated) linear(b, n->gate, in, c->hidden, ZF_REG_Z, 0, c->ffn, c->mlp_bias, 0);
-  linear(b, n->up, in, c->hidden, ZF_REG_Z, c->family->gated ? c->ffn : 0, c->ffn, c->mlp_bias, 0);
+  int gated = c->family->gated;
+  if (n->gate_up) {
+    linear(b, n->gate_up, in, c->hidden, ZF_REG_Z, 0, 2 * c->ffn, c->mlp_bias, 0);
+  } else {
+    if (gated) linear(b, n->gate, in, c->hidden, ZF_REG_Z, 0, c->ffn, c->mlp_bias, 0);
+    linear(b, n->up, in, c->hidden, ZF_REG_Z, gated ? c->ffn : 0, c->ffn, c->mlp_bias, 0);
+  }
   struct zf_op *op = add_op(b, ZF_OP_ACT, ZF_REG_Z, ZF_REG_Z);
   op->n = c->ffn;
-  op->gated = c->family->gated;
-  linear(b, n->down, ZF_REG_Z, c->ffn, ZF_REG_X, 0, c->hidden, c->mlp_bias, 1);
+  op->gated = gated;
+  op->act = c->act;
+  added(b, n->down, n->post2, ZF_REG_Z, c->ffn, ZF_REG_H, c->mlp_bias);
+}
+
+/* x + f(norm1 x) + g(norm2 x): g's input is made before f adds to X. */
+static void beside(struct builder *b) {
+  const struct zf_names *n = &b->c->family->names;
+  int shared = b->c->family->norm_shared;
+  enum zf_reg in = shared ? ZF_REG_P : ZF_REG_H;
+  norm(b, n->norm1, ZF_REG_X, in);
+  if (!shared) norm(b, n->norm2, ZF_REG_X, ZF_REG_P);
+  attention(b, in);
+  mlp(b, ZF_REG_P);
 }
 
 /* x = x + f(norm(x)), or x = norm(x + f(x)): f adds to X itself. */
 static void block(struct builder *b) {
   const struct zf_names *n = &b->c->family->names;
-  int post = b->c->post_norm;
+  int post = b->c->post_norm, bare = !n->norm1 || (b->c->family->first_bare && b->layer == 0);
   enum zf_reg in = post ? ZF_REG_X : ZF_REG_H;
-  if (!post) norm(b, n->norm1, ZF_REG_X, ZF_REG_H);
-  attention(b, in);
-  norm(b, post ? n->norm1 : n->norm2, ZF_REG_X, in);
-  mlp(b, in);
+  if (b->c->parallel) {
+    beside(b);
+    return;
+  }
+  if (!post && !bare) norm(b, n->norm1, ZF_REG_X, ZF_REG_H);
+  attention(b, bare ? ZF_REG_X : in);
+  if (post) norm(b, n->norm1, ZF_REG_X, ZF_REG_X);
+  if (!post && n->norm2) norm(b, n->norm2, ZF_REG_X, ZF_REG_H);
+  mlp(b, n->norm2 ? in : ZF_REG_X);
   if (post) norm(b, n->norm2, ZF_REG_X, ZF_REG_X);
+}
+
+static void table(struct builder *b, enum zf_op_kind kind, const char *name, int64_t rows,
+                  int64_t offset) {
+  struct zf_op *op = add_op(b, kind, ZF_REG_X, ZF_REG_X);
+  op->n = b->c->hidden;
+  op->offset = offset;
+  op->weight = add_want(b, name, 2, rows, b->c->hidden);
 }
 
 static void front(struct builder *b) {
@@ -158,21 +244,42 @@ static void front(struct builder *b) {
   op->weight = add_want(b, n->embed, 2, c->vocab, c->embed_dim);
   b->p->head = op->weight;
   if (projected) linear(b, n->project_in, ZF_REG_H, c->embed_dim, ZF_REG_X, 0, c->hidden, 0, 0);
-  if (c->family->pos != ZF_POS_LEARNED) return;
-  op = add_op(b, ZF_OP_POSITION, ZF_REG_X, ZF_REG_X);
-  op->n = c->hidden;
-  op->offset = c->family->pos_offset;
-  op->weight = add_want(b, n->pos, 2, c->max_pos + op->offset, c->hidden);
+  scale(b, ZF_REG_X, c->embed_scale);
+  if (c->family->pos == ZF_POS_LEARNED)
+    table(b, ZF_OP_POSITION, n->pos, c->context + c->family->pos_offset, c->family->pos_offset);
+  if (n->type) table(b, ZF_OP_TYPE, n->type, c->types, 0);
+  if (n->embed_norm) norm(b, n->embed_norm, ZF_REG_X, ZF_REG_X);
+}
+
+/* Wants added since `from` stand beside the body. */
+static void mark_bare(struct builder *b, int64_t from) {
+  for (int64_t i = from; !b->failed && i < b->p->nwant; i++) b->p->want[i].bare = 1;
+}
+
+/* dense, activation and norm of a masked model's or a classifier's head. */
+static void transform(struct builder *b, const struct zf_tail *t, int bias) {
+  const struct zf_config *c = b->c;
+  linear(b, t->dense, ZF_REG_F, c->hidden, ZF_REG_G, 0, c->embed_dim, bias, 0);
+  struct zf_op *op = add_op(b, ZF_OP_ACT, ZF_REG_G, ZF_REG_G);
+  op->n = c->embed_dim;
+  op->act = c->tail_act;
+  if (t->norm) norm(b, t->norm, ZF_REG_G, ZF_REG_G);
 }
 
 static void tail(struct builder *b) {
   const struct zf_config *c = b->c;
   const struct zf_names *n = &c->family->names;
+  const struct zf_tail *t = zf_config_tail(c);
   b->p->body = b->p->nop;
-  if (c->final_norm) norm(b, n->final_norm, ZF_REG_F, ZF_REG_F);
+  if (c->final_norm && n->final_norm) norm(b, n->final_norm, ZF_REG_F, ZF_REG_F);
+  scale(b, ZF_REG_F, c->classify || c->logits_by == 0 ? 0 : 1 / c->logits_by);
   if (c->embed_dim != c->hidden)
     linear(b, n->project_out, ZF_REG_F, c->hidden, ZF_REG_G, 0, c->embed_dim, 0, 0);
-  if (!c->tied) b->p->head = add_want(b, n->head, 2, c->vocab, c->embed_dim);
+  int64_t from = b->p->nwant;
+  if (t->dense) transform(b, t, c->dense_bias);
+  if (!c->tied) b->p->head = add_want(b, t->head, 2, c->outputs, c->embed_dim);
+  b->p->head_bias = c->head_bias ? add_want(b, t->bias, 1, c->outputs, 0) : -1;
+  mark_bare(b, from);
 }
 
 static int64_t max64(int64_t a, int64_t b) {
@@ -182,7 +289,7 @@ static int64_t max64(int64_t a, int64_t b) {
 int zf_plan_build(struct zf_plan *out, const struct zf_config *c) {
   memset(out, 0, sizeof *out);
   struct builder b = {.p = out, .c = c};
-  out->causal = 1;
+  out->causal = !c->family->bidirectional;
   front(&b);
   for (b.layer = 0; b.layer < c->layers; b.layer++) block(&b);
   tail(&b);
@@ -190,8 +297,11 @@ int zf_plan_build(struct zf_plan *out, const struct zf_config *c) {
   out->width[ZF_REG_X] = c->hidden;
   out->width[ZF_REG_H] = max64(max64(c->hidden, qw), c->embed_dim);
   out->width[ZF_REG_Z] = max64(qw + 2 * kw, c->ffn * (c->family->gated ? 2 : 1));
+  out->width[ZF_REG_Z] = max64(out->width[ZF_REG_Z], c->hidden); /* what is normed, then added */
+  out->width[ZF_REG_P] = c->parallel ? c->hidden : 0;
   out->width[ZF_REG_F] = c->hidden;
-  out->width[ZF_REG_G] = c->embed_dim != c->hidden ? c->embed_dim : 0;
+  int own = c->embed_dim != c->hidden || zf_config_tail(c)->dense;
+  out->width[ZF_REG_G] = own ? c->embed_dim : 0;
   if (!b.failed) return 0;
   zf_plan_free(out);
   return zf_error(ZF_ENOMEM, "out of memory for the plan of %lld layers", (long long)c->layers);
@@ -203,7 +313,7 @@ void zf_plan_free(struct zf_plan *p) {
   memset(p, 0, sizeof *p);
 }
 
-double zf_plan_macs(const struct zf_plan *p, int64_t tokens, int64_t rows, int64_t vocab) {
+double zf_plan_macs(const struct zf_plan *p, int64_t tokens, int64_t rows, int64_t outputs) {
   double macs = 0;
   int64_t embed = 0;
   for (int64_t i = 0; i < p->nop; i++) {
@@ -212,5 +322,5 @@ double zf_plan_macs(const struct zf_plan *p, int64_t tokens, int64_t rows, int64
     if (op->kind == ZF_OP_LINEAR)
       macs += (double)(i < p->body ? tokens : rows) * (double)op->n * (double)op->k;
   }
-  return macs + (double)rows * (double)vocab * (double)embed;
+  return macs + (double)rows * (double)outputs * (double)embed;
 }

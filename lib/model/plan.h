@@ -2,7 +2,8 @@
  *
  *   X  [T, hidden]                the residual stream
  *   H  [T, max(hidden, heads*head_dim, embed_dim)]   normed input, attention output
- *   Z  [T, wide]                  queries|keys|values, then gate|up
+ *   Z  [T, wide]                  queries|keys|values, then gate|up; what is added after a norm
+ *   P  [T, hidden]                the MLP's input, where it runs beside attention
  *
  * Every register holds the rows of all streams, stacked.  The body runs on all tokens of a
  * micro-batch; the tail (final norm, projection) runs on the rows that the loss needs alone,
@@ -16,17 +17,21 @@
 #include "model/family.h"
 #include "tensor/param.h"
 
-enum zf_reg { ZF_REG_X, ZF_REG_H, ZF_REG_Z, ZF_REG_F, ZF_REG_G, ZF_REGS };
+enum zf_reg { ZF_REG_X, ZF_REG_H, ZF_REG_Z, ZF_REG_P, ZF_REG_F, ZF_REG_G, ZF_REGS };
 
 enum zf_op_kind {
   ZF_OP_EMBED,     /* dst = rows of weight at the token ids */
   ZF_OP_POSITION,  /* dst += rows of weight at position + offset */
+  ZF_OP_TYPE,      /* dst += row `offset` of weight */
   ZF_OP_NORM,      /* dst = norm(src) */
   ZF_OP_LINEAR,    /* dst = src W^T + b, or += */
   ZF_OP_HEADNORM,  /* per head, in place on src */
   ZF_OP_ROPE,      /* in place on src: `heads` heads from column src_col */
   ZF_OP_ATTENTION, /* dst = attention over src = q | k | v */
   ZF_OP_ACT,       /* src = act(src) [* up] in place */
+  ZF_OP_DEAL,      /* in place on src: heads of q, k, v to q | k | v */
+  ZF_OP_SCALE,     /* in place: src *= scale */
+  ZF_OP_ADD,       /* dst += src */
 };
 
 /* One operation.  Columns are offsets into a register's row. */
@@ -42,8 +47,13 @@ struct zf_op {
   int again;            /* LINEAR: of the same inputs as the one just before */
   int gated;            /* ACT: the second half of src is `up` */
   int64_t layer;        /* ATTENTION; -1 elsewhere */
-  float scale;          /* ATTENTION */
-  int64_t offset;       /* POSITION */
+  float scale;          /* ATTENTION, SCALE */
+  float cap;            /* ATTENTION: soft-cap of scores; 0: none */
+  int64_t window;       /* ATTENTION: keys nearer than this are seen; 0: all */
+  int64_t offset;       /* POSITION, TYPE */
+  enum zf_norm norm;    /* NORM, HEADNORM */
+  int act;              /* ACT */
+  int rope;             /* ROPE: which of the configuration's */
 };
 
 /* A tensor that the plan wants from the checkpoint. */
@@ -52,6 +62,8 @@ struct zf_want {
   int ndim;
   int64_t shape[2];
   int decayed; /* a matrix: weight decay applies */
+  int bare;    /* it stands beside the body's prefix */
+  float plus;  /* added to every element where it is read (norms that multiply by 1 + w) */
 };
 
 struct zf_plan {
@@ -62,7 +74,8 @@ struct zf_plan {
   int64_t nwant, wcap;
   int64_t width[ZF_REGS]; /* of each register's row */
   int64_t vec;            /* longest vector parameter */
-  int32_t head;           /* parameter that is the output head ([vocab, embed_dim]) */
+  int32_t head;           /* parameter that is the output head ([outputs, embed_dim]) */
+  int32_t head_bias;      /* -1: none */
   int causal;
 };
 
@@ -71,6 +84,6 @@ int zf_plan_build(struct zf_plan *out, const struct zf_config *c);
 void zf_plan_free(struct zf_plan *p);
 
 /* Multiply-adds of a forward pass over T tokens and R rows of head, attention left out. */
-double zf_plan_macs(const struct zf_plan *p, int64_t tokens, int64_t rows, int64_t vocab);
+double zf_plan_macs(const struct zf_plan *p, int64_t tokens, int64_t rows, int64_t outputs);
 
 #endif

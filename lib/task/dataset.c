@@ -20,7 +20,12 @@ struct encoder {
   struct zf_ids ids;
   struct zf_spans spans;
   int32_t file;
+  int32_t mask, *word; /* masked: the mask's id, and of each option's word; labels: 0, 1, ... */
 };
+
+int zf_task_chooses(enum zf_task_type type) {
+  return type == ZF_TASK_CLASSIFICATION || type == ZF_TASK_MASKED || type == ZF_TASK_LABELS;
+}
 
 int zf_dataset_new(struct zf_dataset **out, enum zf_task_type type) {
   *out = zf_calloc(1, sizeof **out);
@@ -103,6 +108,40 @@ static int encode_pair(struct encoder *e, const json_t *row, const struct zf_tem
   return pool_add(&e->d->pool, &eos, 1);
 }
 
+/* masked, labels: the prompt with all that the tokenizer puts round it, once for each option. */
+static int encode_whole(struct encoder *e, const json_t *row, struct zf_example *x) {
+  struct zf_ids *ids = &e->ids;
+  json_t *with = NULL;
+  int rc = 0, masks = 0;
+  if (e->mask >= 0) { /* the row, and in it what {mask} stands for */
+    with = json_copy((json_t *)row);
+    if (!with || json_object_set_new(with, "mask", json_string(zf_tok_piece(e->tok, e->mask))))
+      rc = zf_error(ZF_ENOMEM, "out of memory");
+  }
+  zf_buf_clear(&e->text);
+  zf_buf_puts(&e->text, "");
+  ids->n = 0;
+  if (!rc) rc = zf_template_apply(e->prompt, with ? with : row, &e->text);
+  if (!rc) rc = zf_tok_encode(e->tok, ids, e->text.data, e->text.len, ZF_ENC_SPECIAL);
+  json_decref(with);
+  if (rc) return rc;
+  for (int64_t i = 0; i < ids->n; i++)
+    if (ids->id[i] == e->mask) {
+      x->ask = (int32_t)i;
+      masks++;
+    }
+  if (e->mask >= 0 && masks != 1)
+    return zf_error(ZF_EINVALID, "expected one mask in the text, found %d", masks);
+  if (ids->n < 1) return zf_error(ZF_EINVALID, "the prompt is empty");
+  int64_t n = ids->n;
+  for (int64_t o = 0; !rc && o < e->spec->noptions; o++) {
+    rc = add_seq(e->d, ids->id, n, n);
+    if (!rc) rc = pool_add(&e->d->pool, &e->word[o], 1);
+    if (!rc) e->d->seq[e->d->nseq - 1].n++;
+  }
+  return rc;
+}
+
 static int prompt_length(struct encoder *e, const json_t *row, int64_t *n) {
   zf_buf_clear(&e->text);
   zf_buf_puts(&e->text, "");
@@ -170,6 +209,29 @@ static int truncate_prompt(struct encoder *e, struct zf_example *x, int64_t long
   return 0;
 }
 
+/* A prompt with tokens of the tokenizer's at both ends loses its beginning or, where what is asked is
+ * nearer to that, its end. */
+static int truncate_whole(struct encoder *e, struct zf_example *x, int64_t longest) {
+  struct zf_dataset *d = e->d;
+  int64_t n = longest - 1, cut = longest - e->spec->sequence_len, ask = x->ask;
+  int front = e->mask >= 0 && ask >= n - 1 - ask;
+  int64_t from = front ? 1 : n - 1 - cut;
+  if (from < 1 || (e->mask >= 0 && ask >= from && ask < from + cut) || from + cut > n)
+    return zf_error(ZF_EINVALID, "the prompt's fixed part is longer than sequence_len %lld",
+                    (long long)e->spec->sequence_len);
+  for (int32_t o = 0; o < x->nseq; o++) {
+    struct zf_seq *s = &d->seq[x->seq + o];
+    int32_t *id = d->pool.id + s->at;
+    memmove(id + from, id + from + cut, (size_t)(s->n - from - cut) * sizeof *id);
+    s->n -= (int32_t)cut;
+    s->target -= (int32_t)cut;
+  }
+  if (front) x->ask -= (int32_t)cut;
+  d->count.truncated++;
+  d->count.cut += cut;
+  return 0;
+}
+
 static void drop(struct encoder *e, struct zf_example *x) {
   e->d->pool.n = e->d->seq[x->seq].at;
   e->d->nseq = x->seq;
@@ -193,6 +255,7 @@ static int fit(struct encoder *e, struct zf_example *x, int *keep) {
       *keep = 0;
       return 0;
     default:
+      if (e->word) return truncate_whole(e, x, longest);
       if (e->spec->type <= ZF_TASK_COMPLETION && !e->spec->train_on_inputs)
         return truncate_prompt(e, x, longest);
       d->seq[x->seq].n = (int32_t)limit;
@@ -215,6 +278,7 @@ static void find_shared(const struct zf_dataset *d, struct zf_example *x) {
     shared = i;
   }
   x->shared = shared;
+  x->ask = x->ask < 0 ? 0 : shared - 1 - x->ask; /* until here the mask's place */
   x->single = x->nseq > 1;
   for (int32_t o = 0; o < x->nseq; o++)
     if (s[o].n - s[o].target != 1 || s[o].n - 1 != shared) x->single = 0;
@@ -344,6 +408,11 @@ static int row_sequences(struct encoder *e, const json_t *row, struct zf_example
     e->d->seq[e->d->nseq - 1].n++;
     return pool_add(&e->d->pool, &eos, 1);
   }
+  if (e->word) {
+    if ((rc = find_label(e, row, &x->label))) return rc;
+    x->nseq = (int32_t)s->noptions;
+    return encode_whole(e, row, x);
+  }
   if ((rc = prompt_length(e, row, &prompt))) return rc;
   if (s->type == ZF_TASK_COMPLETION)
     return encode_pair(e, row, e->body, s->train_on_inputs ? 1 : prompt, s->add_eos);
@@ -356,7 +425,7 @@ static int row_sequences(struct encoder *e, const json_t *row, struct zf_example
 
 static int add_row(struct encoder *e, int64_t i) {
   struct zf_example x = {
-      .seq = e->d->nseq, .nseq = 1, .label = -1, .file = e->file, .line = e->rec->line[i]};
+      .seq = e->d->nseq, .nseq = 1, .label = -1, .ask = -1, .file = e->file, .line = e->rec->line[i]};
   const json_t *row = zf_records_row(e->rec, i);
   int keep, rc = row ? row_sequences(e, row, &x) : ZF_ENOMEM;
   e->d->count.rows++;
@@ -370,6 +439,40 @@ static int add_row(struct encoder *e, int64_t i) {
 
 /* --- a file --- */
 
+/* The id of an option's word, which is one token by itself. */
+static int find_word(struct encoder *e, int64_t o) {
+  const char *word = e->spec->options[o];
+  e->ids.n = 0;
+  int rc = zf_tok_encode(e->tok, &e->ids, word, strlen(word), 0);
+  if (rc) return rc;
+  if (e->ids.n != 1)
+    return zf_error(ZF_EUSAGE, "options[%lld]: '%s' is %lld tokens; a masked word is one",
+                    (long long)o, word, (long long)e->ids.n);
+  e->word[o] = e->ids.id[0];
+  for (int64_t i = 0; i < o; i++)
+    if (e->word[i] == e->word[o])
+      return zf_error(ZF_EUSAGE, "options[%lld]: '%s' is the same token as option %lld",
+                      (long long)o, word, (long long)i);
+  return 0;
+}
+
+static int find_words(struct encoder *e) {
+  static const char *const mask[] = {"<mask>", "[MASK]"};
+  const struct zf_data_spec *s = e->spec;
+  int rc = 0;
+  e->word = zf_calloc(s->noptions, sizeof *e->word);
+  if (!e->word) return ZF_ENOMEM;
+  if (s->type == ZF_TASK_LABELS) {
+    for (int64_t o = 0; o < s->noptions; o++) e->word[o] = (int32_t)o;
+    return 0;
+  }
+  for (int i = 0; i < 2 && e->mask < 0; i++) e->mask = zf_tok_id(e->tok, mask[i]);
+  if (e->mask < 0)
+    return zf_error(ZF_EUSAGE, "the tokenizer has no mask token (%s or %s)", mask[0], mask[1]);
+  for (int64_t o = 0; !rc && o < s->noptions; o++) rc = find_word(e, o);
+  return rc;
+}
+
 static int parse_templates(struct encoder *e) {
   const struct zf_data_spec *s = e->spec;
   if (s->type > ZF_TASK_TEXT) return 0;
@@ -380,13 +483,14 @@ static int parse_templates(struct encoder *e) {
   if (s->type == ZF_TASK_TEXT) return 0;
   rc = zf_template_parse(&e->prompt, s->prompt ? s->prompt : "{prompt}");
   if (rc) return zf_error_prefix(rc, "prompt");
-  if (s->type != ZF_TASK_CLASSIFICATION) return 0;
+  if (!zf_task_chooses(s->type)) return 0;
   if (s->noptions < 2)
     return zf_error(ZF_EUSAGE, "options: classification needs at least 2 options, found %lld",
                     (long long)s->noptions);
   if (s->labels && s->nlabels != s->noptions)
     return zf_error(ZF_EUSAGE, "labels: expected one for each of the %lld options, found %lld",
                     (long long)s->noptions, (long long)s->nlabels);
+  if (s->type != ZF_TASK_CLASSIFICATION) return find_words(e);
   e->option = zf_calloc(s->noptions, sizeof(*e->option));
   if (!e->option) return ZF_ENOMEM;
   for (int64_t o = 0; o < s->noptions; o++)
@@ -408,7 +512,7 @@ static int add_path(struct encoder *e) {
 
 int zf_dataset_add(struct zf_dataset *d, struct zf_records *r, const int64_t *index, int64_t n,
                    const struct zf_data_spec *spec, const struct zf_tok *tok) {
-  struct encoder e = {.d = d, .spec = spec, .tok = tok, .rec = r};
+  struct encoder e = {.d = d, .spec = spec, .tok = tok, .rec = r, .mask = -1};
   if (spec->sequence_len < 2) /* a token to read and one to predict */
     return zf_error(ZF_EUSAGE, "sequence_len: expected 2 or more, found %lld",
                     (long long)spec->sequence_len);
@@ -420,6 +524,7 @@ int zf_dataset_add(struct zf_dataset *d, struct zf_records *r, const int64_t *in
   for (int64_t i = 0; !rc && i < rows; i++) rc = add_row(&e, index ? index[i] : i);
   for (int64_t o = 0; e.option && o < spec->noptions; o++) zf_template_free(e.option[o]);
   free(e.option);
+  free(e.word);
   zf_template_free(e.body);
   zf_template_free(e.prompt);
   zf_buf_free(&e.text);

@@ -10,6 +10,12 @@
  *   chat, alpaca, input_output
  *                    a text with target stretches (chat.h); tokens that reach into one are
  *                    targets, and the EOS that ends an Alpaca answer
+ *   masked           a prompt with {mask} in it, and for each option a word of one token that may
+ *                    stand there (LM-BFF, Gao et al. 2021; METHODS 4): for masked models
+ *   labels           a prompt, and a head of the model that has a row for each option
+ *
+ * Of the last two the prompt is encoded with all that the tokenizer puts round a text; an option's
+ * sequence is the prompt and, as its target, the word's id or the option's number.
  *
  * Sequences of one example share their first `shared` tokens, which are run once. */
 #ifndef ZF_TASK_DATASET_H
@@ -24,15 +30,23 @@
 enum zf_task_type {
   ZF_TASK_CLASSIFICATION,
   ZF_TASK_COMPLETION,
+  ZF_TASK_MASKED,
+  ZF_TASK_LABELS,
   ZF_TASK_TEXT,
-  ZF_TASK_CHAT,
+  ZF_TASK_CHAT, /* from here on: a text with target stretches */
   ZF_TASK_ALPACA,
   ZF_TASK_SEGMENTS
 };
+/* In that order. */
+#define ZF_TASK_TYPES "classification|completion|masked|labels|text|chat|alpaca|input_output"
+
+/* Does an example of this type choose one of several options? */
+int zf_task_chooses(enum zf_task_type type);
 
 /* What is done with an example of more than sequence_len tokens. */
 enum zf_excess {
   ZF_EXCESS_TRUNCATE, /* classification, completion: the prompt loses its beginning (a BOS stays);
+                         masked, labels: that, or its end where the mask is nearer to the beginning;
                          text: the end is cut */
   ZF_EXCESS_DROP,
   ZF_EXCESS_RAISE, /* an error */
@@ -42,10 +56,11 @@ enum zf_excess {
 /* How rows become examples.  Texts are templates (template.h). */
 struct zf_data_spec {
   enum zf_task_type type;
-  const char *prompt;         /* classification, completion */
+  const char *prompt;         /* all but text */
   const char *completion;     /* completion: default "{completion}" */
   const char *text;           /* text: default "{text}" */
-  const char *const *options; /* classification: one template for each label */
+  const char *const *options; /* one for each label: classification: a template; masked: a word;
+                                 labels: a name */
   int64_t noptions;
   const char *label;         /* classification: the field; default "label" */
   const char *const *labels; /* values of the field in the order of options; NULL: 0, 1, 2, ... */
@@ -65,9 +80,11 @@ struct zf_seq {
 struct zf_example {
   int64_t seq; /* its first sequence */
   int32_t nseq;
-  int32_t label;  /* classification; -1 elsewhere */
+  int32_t label;  /* where options are chosen from; -1 elsewhere */
   int32_t shared; /* tokens that all its sequences begin with and that are run once */
   int32_t single; /* every option is one token behind the same prompt */
+  int32_t ask;    /* single: the row of logits that decides is so many tokens before the prompt's
+                     last one */
   int32_t file;
   int64_t line; /* of the file, 1-based */
 };

@@ -425,7 +425,7 @@ int zf_train(struct zf_run *r, const struct zf_train_start *start, const struct 
   struct loop l = {.r = r, .ev = ev, .out = out, .began = zf_now()};
   *out = (struct zf_outcome){.status = "running", .best_step = -1};
   l.best_metric = r->set.best >= 0                                      ? r->set.best
-                  : r->set.train[0].spec.type == ZF_TASK_CLASSIFICATION ? ZF_BEST_ACCURACY
+                  : zf_task_chooses(r->set.train[0].spec.type) ? ZF_BEST_ACCURACY
                                                                         : ZF_BEST_LOSS;
   zf_energy_init(&l.energy);
   l.team = r->set.threads ? 1 : zf_kern_nthreads();

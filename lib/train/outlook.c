@@ -172,7 +172,7 @@ double zf_outlook_step(const struct zf_calibration *c, const struct zf_run *r,
 int zf_outlook_shape(struct zf_forecast *out, struct zf_run *r, enum zf_method method,
                      int checkpoint, int64_t batch, int64_t length, enum zf_dtype dtype) {
   int64_t T = batch * length * zf_method_info(method)->streams;
-  int lm = r->data.train->type != ZF_TASK_CLASSIFICATION;
+  int lm = !zf_task_chooses(r->data.train->type);
   struct zf_limits lim = {.tokens = T, .length = length, .ids = r->lim.ids};
   lim.streams = zf_method_info(method)->streams;
   lim.compute = r->set.compute;

@@ -73,7 +73,7 @@ int zf_run_forecast(struct zf_forecast *out, const struct zf_run *r, enum zf_met
                     int checkpoint) {
   struct zf_limits lim = limits_of(r, method);
   int scores = !r->data.train || r->data.dev || r->data.test ||
-               r->data.train->type == ZF_TASK_CLASSIFICATION;
+               zf_task_chooses(r->data.train->type);
   return zf_forecast_make(out, r->model, &lim, method, checkpoint, scores, r->forecast.before);
 }
 
@@ -113,6 +113,9 @@ static int open_run(struct zf_run **out, const struct zf_conf *conf, const struc
   if (rc) goto fail;
   zf_kern_threads(r->set.threads ? r->set.threads : zf_cpu_cores());
   if ((rc = open_model(r, from))) goto fail;
+  const struct zf_dataset *set[] = {r->data.train, r->data.dev, r->data.test};
+  for (int i = 0; i < 3; i++)
+    if (set[i] && (rc = zf_score_check(r->model, set[i]))) goto fail;
   count_steps(r);
   r->lim = limits_of(r, r->set.method);
   if ((rc = make_forecast(r))) goto fail;

@@ -9,16 +9,15 @@
 #include "base/err.h"
 #include "task/template.h"
 
-#define TYPES "classification|completion|text|chat|alpaca|input_output"
 #define SEED_MAX 9007199254740991.0 /* 2^53 - 1: JSON keeps it */
 
 static const struct zf_conf_key data_keys[] = {
     {"path", ZF_CONF_STR, NULL, ".jsonl, .json, .csv, .tsv or .txt file; relative to data_dir",
      .required = 1},
     {"type", ZF_CONF_ENUM, NULL, "what a row is (others inherit the first file's)",
-     .choices = TYPES},
+     .choices = ZF_TASK_TYPES},
     {"prompt", ZF_CONF_STR, NULL, "template of the prompt, as \"{text} It was\""},
-    {"options", ZF_CONF_STRS, NULL, "classification: template of each option, in label order"},
+    {"options", ZF_CONF_STRS, NULL, "of each label in order: template; masked: word; labels: name"},
     {"label", ZF_CONF_STR, NULL, "classification: the field that holds the label (label)"},
     {"labels", ZF_CONF_STRS, NULL,
      "classification: the field's values in option order (0, 1, ...)"},
@@ -172,11 +171,11 @@ static int fill_file(struct zf_data_file *f, const struct zf_conf *item,
   struct zf_data_spec *d = &f->spec;
   if (first) *d = *first;
   if (zf_conf_has(item, "type"))
-    d->type = (enum zf_task_type)choice(item, "type", TYPES);
+    d->type = (enum zf_task_type)choice(item, "type", ZF_TASK_TYPES);
   else if (!first)
     return zf_conf_error(item, "path",
-                         "the first file needs a 'type': classification, completion, text, chat, "
-                         "alpaca or input_output");
+                         "the first file needs a 'type': classification, completion, masked, "
+                         "labels, text, chat, alpaca or input_output");
   const struct {
     const char *key, **to;
   } texts[] = {{"prompt", &d->prompt},
@@ -187,10 +186,10 @@ static int fill_file(struct zf_data_file *f, const struct zf_conf *item,
     if (zf_conf_has(item, texts[i].key)) *texts[i].to = zf_conf_str(item, texts[i].key);
   if (zf_conf_has(item, "options")) d->noptions = zf_conf_strs(item, "options", &d->options);
   if (zf_conf_has(item, "labels")) d->nlabels = zf_conf_strs(item, "labels", &d->labels);
-  if (d->type == ZF_TASK_CLASSIFICATION && !d->prompt)
-    return zf_conf_error(item, "path", "classification needs a 'prompt'");
-  if (d->type == ZF_TASK_CLASSIFICATION && !d->options)
-    return zf_conf_error(item, "path", "classification needs 'options'");
+  if (zf_task_chooses(d->type) && !d->prompt)
+    return zf_conf_error(item, "path", "a choice of options needs a 'prompt'");
+  if (zf_task_chooses(d->type) && !d->options)
+    return zf_conf_error(item, "path", "a choice needs 'options'");
   f->path = zf_path_join(s->data_dir, zf_conf_str(item, "path"));
   return f->path ? 0 : ZF_ENOMEM;
 }
@@ -291,7 +290,7 @@ static int fill_loop(struct zf_settings *s, const struct zf_conf *c) {
   s->logging_steps = zf_conf_int(c, "logging_steps", 10);
   s->watchdog = zf_conf_num(c, "loss_watchdog_threshold", 0);
   s->watchdog_patience = zf_conf_int(c, "loss_watchdog_patience", 10);
-  if (s->best > ZF_BEST_LOSS && s->train[0].spec.type != ZF_TASK_CLASSIFICATION)
+  if (s->best > ZF_BEST_LOSS && !zf_task_chooses(s->train[0].spec.type))
     return zf_conf_error(c, "metric_for_best_model",
                          "'metric_for_best_model': only classification has it; use loss");
   return 0;

@@ -123,7 +123,8 @@ void bench_attention(json_t *out) {
   for (int64_t i = -1; i < bench.turns; i++) {
     int64_t at = i < 0 ? 0 : i;
     double start = thread_seconds();
-    zf_attention(o, C, q, C, k, k, KV * D, T, H, KV, D, 0.125f, 1, seg, G, &two, scratch);
+    struct zf_gaze gaze = {.scale = 0.125f, .causal = 1};
+    zf_attention(o, C, q, C, k, k, KV * D, T, H, KV, D, &gaze, seg, G, &two, scratch);
     t[at] = thread_seconds() - start;
     for (int c = 0; c < ZF_COMPUTES; c++) {
       double *share = t + (1 + c) * bench.turns + at;

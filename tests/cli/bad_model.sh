@@ -62,7 +62,7 @@ END
 broken
 perl -pi -e 's|"model_type": "llama"|"model_type": "mamba"|' "$T/m/config.json"
 case_ "unknown model_type" 3 train <<'END'
-zoft: TMP/m/config.json: model_type 'mamba' is not supported; supported are llama, mistral, qwen2, qwen3, gpt2, opt
+zoft: TMP/m/config.json: model_type 'mamba' is not supported; supported are llama, mistral, qwen2, qwen3, gpt2, opt, smollm3, granite, olmo2, phi3, stablelm, gpt_neox, gemma, gemma2, gemma3_text, gemma3, bert, roberta, distilbert, modernbert
 END
 broken
 perl -pi -e 's|"hidden_size": [0-9]*|"hidden_size": "wide"|' "$T/m/config.json"

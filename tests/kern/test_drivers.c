@@ -156,10 +156,30 @@ static void drop_heads(struct heads *h) {
 static void case_attention(struct out *o) {
   struct heads h;
   rnd_heads(&h);
-  int causal = (int)below(2);
+  struct zf_gaze gaze = {.scale = 0.2f, .causal = (int)below(2)};
   zf_attention(room(o, h.st.n * h.T * h.H * h.D), h.H * h.D, h.q.p, h.H * h.D, h.k.p, h.v.p, h.ld,
-               h.T, h.H, h.Hkv, h.D, 0.2f, causal, h.seg, 4, &h.st, h.scratch);
+               h.T, h.H, h.Hkv, h.D, &gaze, h.seg, 4, &h.st, h.scratch);
   drop_heads(&h);
+}
+
+/* With windows and soft caps; without causality there are no prefixes. */
+static void case_gaze(struct out *o) {
+  struct heads h;
+  rnd_heads(&h);
+  struct zf_gaze gaze = {.scale = 0.2f, .causal = (int)below(2), .window = below(60)};
+  if (below(2)) gaze.cap = 0.5f;
+  zf_attention(room(o, h.st.n * h.T * h.H * h.D), h.H * h.D, h.q.p, h.H * h.D, h.k.p, h.v.p, h.ld,
+               h.T, h.H, h.Hkv, h.D, &gaze, h.seg, 4, &h.st, h.scratch);
+  drop_heads(&h);
+}
+
+static void case_deal(struct out *o) {
+  int64_t rows = 1 + below(5), H = 1 + below(5), D = 1 + below(20), ld = 3 * H * D + below(4);
+  struct fresh x = fresh(rows * ld, PLAIN);
+  float *scratch = malloc((size_t)(MAXTHREADS * 3 * H * D) * sizeof *scratch);
+  zf_deal(x.p, ld, rows, H, 3, D, scratch);
+  memcpy(room(o, rows * ld), x.p, (size_t)(rows * ld) * sizeof *x.p);
+  free(scratch), drop(x);
 }
 
 static void case_head(struct out *o) {
@@ -172,7 +192,7 @@ static void case_head(struct out *o) {
   int32_t target[5];
   rnd_matrix(&m, V, C, (int)below(2));
   for (int r = 0; r < 5; r++) target[r] = (int32_t)below(V + 1) - 1;
-  zf_head_lse(lse, logit, x.p, C, R, target, &m.w, &st, below(2) ? bias.p : NULL, V, scratch);
+  zf_head_lse(lse, logit, x.p, C, R, target, &m.w, &st, below(2) ? bias.p : NULL, V, 0, scratch);
   memcpy(room(o, 2 * st.n * R), lse, (size_t)(st.n * R) * sizeof *lse);
   memcpy(room(o, 2 * st.n * R), logit, (size_t)(st.n * R) * sizeof *lse);
   drop(x), drop(bias), free(scratch), free(m.data);
@@ -209,10 +229,11 @@ static const struct {
 } cases[] = {
     {"gemm", case_gemm, 0xba2eb35d},       {"gather", case_gather, 0x7f563468},
     {"perturb", case_perturb, 0xfd5238a9}, {"norms", case_norms, 0x5a89a12b},
-    {"rows", case_rows, 0x5a91ba21},       {"attention", case_attention, 0x67b99003},
+    {"rows", case_rows, 0x33b41494},       {"attention", case_attention, 0x67b99003},
     {"head_lse", case_head, 0xa49ef5bf},   {"noise_fill", case_noise, 0xe4fc751c},
     {"update", case_update, 0xccee45be},   {"gemm_bf16", case_gemm_bf16, 0x76d9732d},
     {"gemm_int8", case_gemm_int8, 0xb1b7d60c},
+    {"gaze", case_gaze, 0xc92954b3},       {"deal", case_deal, 0x323812d0},
 };
 
 static void use(unsigned flags, int threads) {
@@ -357,8 +378,8 @@ static void check_int8_accuracy(void) {
 }
 
 /* One query and head in double; *scale is the largest |v| and *ds the error of a score. */
-static double attend_exact(const struct heads *h, int64_t keys, const float *q, const float *k,
-                           const float *v, double *bound) {
+static double attend_exact(const struct heads *h, int64_t keys, double cap, const float *q,
+                           const float *k, const float *v, double *bound) {
   double max = -INFINITY, sum = 0, o = 0, size = 0, ds = 0, s[80];
   for (int64_t j = 0; j < keys; j++) {
     double abs = s[j] = 0;
@@ -366,8 +387,12 @@ static double attend_exact(const struct heads *h, int64_t keys, const float *q, 
       double p = (double)q[d] * (double)k[j * h->ld + d] * (double)0.2f;
       s[j] += p, abs += fabs(p);
     }
+    ds = fmax(ds, gamma_of(h->D + 4) * abs);
+    if (cap > 0) { /* tanh errs by 7 u, its slope is at most 1 */
+      s[j] = cap * tanh(s[j] / cap);
+      ds = fmax(ds, gamma_of(h->D + 4) * abs + gamma_of(9) * cap);
+    }
     max = fmax(max, s[j]);
-    ds = fmax(ds, gamma_of(h->D + 2) * abs);
   }
   for (int64_t j = 0; j < keys; j++) {
     double p = exp(s[j] - max);
@@ -384,15 +409,20 @@ static void check_attention_accuracy(void) {
   rnd_heads(&h);
   for (int g = 0; g < 4; g++) h.seg[g].plen = 0;
   struct fresh o = fresh(h.st.n * h.T * h.H * h.D, PLAIN);
-  zf_attention(o.p, h.H * h.D, h.q.p, h.H * h.D, h.k.p, h.v.p, h.ld, h.T, h.H, h.Hkv, h.D, 0.2f, 1,
+  struct zf_gaze gaze = {.scale = 0.2f, .causal = (int)below(2), .window = below(3) * below(30)};
+  if (below(2)) gaze.cap = 2;
+  zf_attention(o.p, h.H * h.D, h.q.p, h.H * h.D, h.k.p, h.v.p, h.ld, h.T, h.H, h.Hkv, h.D, &gaze,
                h.seg, 4, &h.st, h.scratch);
   for (int i = 0; i < 20; i++) {
     struct zf_segment *g = h.seg + below(4);
     int64_t s = below(h.st.n), at = below(g->len), head = below(h.H), d = below(h.D);
     int64_t base = (s * h.T + g->start) * h.ld + head / (h.H / h.Hkv) * h.D;
     int64_t r = (s * h.T + g->start + at) * h.H * h.D + head * h.D;
-    double bound,
-        want = attend_exact(&h, at + 1, h.q.p + r, h.k.p + base, h.v.p + base + d, &bound);
+    int64_t end = gaze.causal ? at + 1 : g->len, w = gaze.window;
+    int64_t first = w && at >= w ? at - w + 1 : 0, last = w && at + w < end ? at + w : end;
+    base += first * h.ld;
+    double bound, want = attend_exact(&h, last - first, (double)gaze.cap, h.q.p + r, h.k.p + base,
+                                      h.v.p + base + d, &bound);
     near(r + d, want, (double)o.p[r + d], bound);
   }
   drop(o), drop_heads(&h);
@@ -407,7 +437,7 @@ static void check_head_accuracy(void) {
   float *scratch = malloc(ZF_VC * sizeof *scratch);
   int32_t target = (int32_t)below(V);
   double lse, logit, sum = 0, bound = 0, want = 0;
-  zf_head_lse(&lse, &logit, x.p, C, 1, &target, &W, &one, NULL, 0, scratch);
+  zf_head_lse(&lse, &logit, x.p, C, 1, &target, &W, &one, NULL, 0, 0, scratch);
   for (int64_t v = 0; v < V; v++) {
     double y = 0, size = 0;
     for (int64_t c = 0; c < C; c++) {
@@ -438,6 +468,7 @@ static void check_act_accuracy(void) {
       if (act == ZF_ACT_GELU_ERF) y = 0.5 * v * (1 + erf(v * M_SQRT1_2));
       if (act != ZF_ACT_SILU) bound = 6 * fabs(v) + 2 * fabs(y);
       if (act == ZF_ACT_RELU) y = v < 0 ? 0 : v, bound = 0;
+      if (act == ZF_ACT_TANH) y = tanh(v), bound = 8;
       if (!near(i, y, (double)g[i], bound * 0x1p-24)) break;
     }
   }

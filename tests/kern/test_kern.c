@@ -322,6 +322,30 @@ static void check_relu(void) {
   check_act(ZF_ACT_RELU);
 }
 
+static void check_tanh(void) {
+  check_act(ZF_ACT_TANH);
+}
+
+static void check_softcap(void) {
+  int64_t n = below(200);
+  struct fresh a = fresh(n, any_kind()), b = twin(a);
+  float cap = 1 + 50 * fabsf(value(PLAIN));
+  ref.softcap(a.p, 1 / cap, cap, n);
+  fast.softcap(b.p, 1 / cap, cap, n);
+  same_fresh(a, b);
+  drop(a), drop(b);
+}
+
+static void check_scale(void) {
+  int64_t n = below(200);
+  struct fresh a = fresh(n, any_kind()), b = twin(a);
+  float by = value(PLAIN);
+  ref.scale(a.p, by, n);
+  fast.scale(b.p, by, n);
+  same_fresh(a, b);
+  drop(a), drop(b);
+}
+
 static void check_softmax(void) {
   int64_t n = 1 + below(200);
   struct fresh a = fresh(n, any_kind()), b = twin(a);
@@ -404,6 +428,9 @@ static const struct {
     ACT(gelu_tanh, ZF_ACT_GELU_TANH),
     ACT(gelu_erf, ZF_ACT_GELU_ERF),
     ACT(relu, ZF_ACT_RELU),
+    ACT(tanh, ZF_ACT_TANH),
+    ENTRY(softcap),
+    ENTRY(scale),
     ENTRY(softmax),
     ENTRY(blend),
     ENTRY(divide),

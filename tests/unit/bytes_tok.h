@@ -1,6 +1,6 @@
 /* A tokenizer for tests of what lies above tokenizers: byte-level BPE without merges, so that
  * every byte is the token of its value.  BOS is 256 and stands first where special tokens are
- * asked for, EOS is 257; a bare one has neither. */
+ * asked for, EOS is 257; a bare one has neither.  A masking one (-1) has <mask>, 258. */
 #ifndef ZF_TESTS_BYTES_TOK_H
 #define ZF_TESTS_BYTES_TOK_H
 
@@ -10,7 +10,7 @@
 #include "text/tokenizer.h"
 #include "unit/unit.h"
 
-enum { BOS = 256, EOS = 257 };
+enum { BOS = 256, EOS = 257, MASK = 258 };
 
 /* The printable stand-ins of bytes (FORMATS 3): themselves, or U+0100 onwards in order. */
 static inline json_t *byte_vocab(void) {
@@ -41,18 +41,19 @@ static inline void write_json(const char *dir, const char *name, json_t *v) {
   json_decref(v);
 }
 
-/* The caller frees. */
+/* bare: 1, 0, or -1 with a mask.  The caller frees. */
 static inline struct zf_tok *bytes_tok(int bare) {
-  const char *dir = tmp_path(bare ? "bare" : "bytes");
+  const char *dir = tmp_path(bare < 0 ? "masking" : bare ? "bare" : "bytes");
   json_t *t = json_pack("{s:s, s:[], s:{s:s, s:b, s:b}, s:{s:s, s:o, s:[]}}", "version", "1.0",
                         "added_tokens", "pre_tokenizer", "type", "ByteLevel", "add_prefix_space", 0,
                         "use_regex", 0, "model", "type", "BPE", "vocab", byte_vocab(), "merges");
   ck_ok(zf_mkdirs(dir));
   ck_assert_ptr_nonnull(t);
-  if (!bare) {
+  if (bare <= 0) {
     json_t *added = json_object_get(t, "added_tokens");
     json_array_append_new(added, special_token("<s>", BOS));
     json_array_append_new(added, special_token("</s>", EOS));
+    if (bare < 0) json_array_append_new(added, special_token("<mask>", MASK));
     json_object_set_new(
         t, "post_processor",
         json_pack("{s:s, s:[{s:{s:s, s:i}}, {s:{s:s, s:i}}], s:[], s:{s:{s:s, s:[i], s:[s]}}}",

@@ -15,8 +15,14 @@
 
 static const char *const families[] = {
     "llama", "llama3-bias", "llama-gelu", "mistral",  "qwen2",       "qwen3",   "qwen3-tied",
-    "gpt2",  "gpt2-untied", "opt",        "opt-350m", "opt-project", "opt-bare"};
-enum { NFAMILIES = sizeof families / sizeof *families };
+    "gpt2",  "gpt2-untied", "opt",        "opt-350m", "opt-project", "opt-bare",
+    "smollm3", "granite", "olmo2", "phi3", "phi3-partial", "stablelm", "stablelm-parallel", "gpt_neox",
+    "gpt_neox-serial", "gemma", "gemma2", "gemma3_text", "gemma3", "llama-dynamic", "llama-yarn",
+    "mistral-window", "qwen2-window", /* those below are not causal language models */
+    "llama-classify", "gpt2-classify", "roberta", "bert", "distilbert", "modernbert",
+    "modernbert-bias", "roberta-classify", "bert-classify", "distilbert-classify",
+    "modernbert-classify"};
+enum { NFAMILIES = sizeof families / sizeof *families, NCAUSAL = NFAMILIES - 11 };
 
 static const struct zf_model_opts as_stored = {.dtype = -1};
 
@@ -68,7 +74,7 @@ static inline float *logits_under(const struct zf_model *m, const int32_t *ids, 
   }
   struct zf_segment seg = {.len = n};
   struct zf_batch b = {.T = n, .id = id, .pos = pos, .nseg = 1, .seg = &seg, .R = n, .row = row};
-  float *out = zf_calloc(pt->st.n * n * m->config.vocab, sizeof *out);
+  float *out = zf_calloc(pt->st.n * n * m->config.outputs, sizeof *out);
   ck_assert_ptr_nonnull(out);
   ck_ok(zf_forward_run(f, &b, pt));
   zf_forward_logits(f, out);

@@ -9,7 +9,7 @@ struct ref64 {
   const struct zf_model *m;
   double **w; /* [params] */
   double *reg[ZF_REGS];
-  double *freq;
+  double *freq[2]; /* of the configuration's rotary embeddings; sequences are short */
 };
 
 static inline double *doubles(int64_t n) {
@@ -26,17 +26,22 @@ static inline void ref64_init(struct ref64 *x, const struct zf_model *m) {
     float *f = zf_calloc(p->n, sizeof *f);
     x->w[i] = doubles(p->n);
     zf_to_f32(f, p->data, p->type, p->n);
-    for (int64_t e = 0; e < p->n; e++) x->w[i][e] = (double)f[e];
+    for (int64_t e = 0; e < p->n; e++)
+      x->w[i][e] = (double)f[e] + (double)m->plan.want[i].plus;
     free(f);
   }
-  x->freq = doubles(zf_config_rot(&m->config));
-  if (zf_config_rot(&m->config)) zf_rope_freqs(x->freq, zf_config_rot(&m->config), &m->config.rope);
+  int64_t rot = zf_config_rot(&m->config);
+  for (int r = 0; r < 2; r++) {
+    x->freq[r] = doubles(rot + 1);
+    zf_rope_freqs(x->freq[r], rot, &m->config.rope[r], 0);
+  }
 }
 
 static inline void ref64_free(struct ref64 *x) {
   for (int64_t i = 0; i < x->m->params.n; i++) free(x->w[i]);
   free(x->w);
-  free(x->freq);
+  free(x->freq[0]);
+  free(x->freq[1]);
 }
 
 static inline double act64(int act, double x) {
@@ -47,6 +52,8 @@ static inline double act64(int act, double x) {
       return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
     case ZF_ACT_GELU_ERF:
       return 0.5 * x * (1 + erf(x / sqrt(2)));
+    case ZF_ACT_TANH:
+      return tanh(x);
     default:
       return x < 0 ? 0 : x;
   }
@@ -86,16 +93,21 @@ static inline void attention64(const struct ref64 *x, const struct zf_op *op,
         const struct zf_segment *s = &b->seg[g];
         const double *q = x->reg[op->src] + (s->start + i) * ldz + h * D;
         double *o = x->reg[op->dst] + (s->start + i) * ldo + h * D, p[64], sum = 0;
-        int64_t n = s->plen + i + 1, kv = h / (c->heads / c->kv_heads);
+        int64_t at = s->plen + i, all = s->plen + s->len, kv = h / (c->heads / c->kv_heads);
+        int64_t n = x->m->plan.causal ? at + 1 : all, from = 0;
+        if (op->window && at - op->window + 1 > 0) from = at - op->window + 1;
+        if (op->window && at + op->window < n) n = at + op->window;
         for (int64_t d = 0; d < D; d++) o[d] = 0;
-        for (int64_t j = 0; j < n; j++) {
+        for (int64_t j = from; j < n; j++) {
           int64_t row = j < s->plen ? s->pstart + j : s->start + j - s->plen;
           const double *k = x->reg[op->src] + row * ldz + qw + kv * D;
           p[j] = 0;
           for (int64_t d = 0; d < D; d++) p[j] += q[d] * k[d];
-          sum += p[j] = exp(p[j] * (double)op->scale);
+          p[j] *= (double)op->scale;
+          if (op->cap > 0) p[j] = (double)op->cap * tanh(p[j] / (double)op->cap);
+          sum += p[j] = exp(p[j]);
         }
-        for (int64_t j = 0; j < n; j++) {
+        for (int64_t j = from; j < n; j++) {
           int64_t row = j < s->plen ? s->pstart + j : s->start + j - s->plen;
           const double *v = x->reg[op->src] + row * ldz + qw + kw + kv * D;
           for (int64_t d = 0; d < D; d++) o[d] += p[j] / sum * v[d];
@@ -109,10 +121,21 @@ static inline void rope64(const struct ref64 *x, const struct zf_op *op, const s
     for (int64_t h = 0; h < op->heads; h++)
       for (int64_t i = 0; i < half; i++) {
         double *p = x->reg[op->src] + t * ld + op->src_col + h * op->n + i, a = p[0], e = p[half];
-        double angle = b->pos[t] * x->freq[i];
-        p[0] = a * cos(angle) - e * sin(angle);
-        p[half] = e * cos(angle) + a * sin(angle);
+        double angle = b->pos[t] * x->freq[op->rope][i];
+        double by = x->m->config.rope[op->rope].attention;
+        p[0] = (a * cos(angle) - e * sin(angle)) * by;
+        p[half] = (e * cos(angle) + a * sin(angle)) * by;
       }
+}
+
+/* Heads of q, k, v to q | k | v. */
+static inline void deal64(double *row, int64_t heads, int64_t D) {
+  double was[512];
+  ck_assert_int_le(3 * heads * D, 512);
+  memcpy(was, row, sizeof *was * (size_t)(3 * heads * D));
+  for (int64_t h = 0; h < heads; h++)
+    for (int p = 0; p < 3; p++)
+      for (int64_t d = 0; d < D; d++) row[(p * heads + h) * D + d] = was[(h * 3 + p) * D + d];
 }
 
 static inline void op64(const struct ref64 *x, const struct zf_op *op, const struct zf_batch *b,
@@ -129,11 +152,17 @@ static inline void op64(const struct ref64 *x, const struct zf_op *op, const str
     if (op->kind == ZF_OP_POSITION)
       for (int64_t i = 0; i < op->n; i++) dst[i] += w[(b->pos[t] + op->offset) * op->n + i];
     if (op->kind == ZF_OP_NORM)
-      norm64(dst, src, w, bias, c->family->norm == ZF_NORM_LAYER, c->norm_eps, op->n);
+      norm64(dst, src, w, bias, op->norm == ZF_NORM_LAYER, c->norm_eps, op->n);
+    if (op->kind == ZF_OP_TYPE)
+      for (int64_t i = 0; i < op->n; i++) dst[i] += w[op->offset * op->n + i];
+    for (int64_t i = 0; op->kind == ZF_OP_SCALE && i < op->n; i++) src[i] *= (double)op->scale;
+    for (int64_t i = 0; op->kind == ZF_OP_ADD && i < op->n; i++) dst[i] += src[i];
+    if (op->kind == ZF_OP_DEAL) deal64(src, op->heads, op->n);
     for (int64_t h = 0; op->kind == ZF_OP_HEADNORM && h < op->heads; h++)
-      norm64(src + h * op->n, src + h * op->n, w, NULL, 0, c->norm_eps, op->n);
+      norm64(src + h * op->n, src + h * op->n, w, NULL, op->norm == ZF_NORM_LAYER,
+             c->norm_eps, op->n);
     for (int64_t i = 0; op->kind == ZF_OP_ACT && i < op->n; i++)
-      dst[i] = act64(c->act, src[i]) * (op->gated ? src[op->n + i] : 1);
+      dst[i] = act64(op->act, src[i]) * (op->gated ? src[op->n + i] : 1);
   }
   if (op->kind == ZF_OP_LINEAR) linear64(x, op, T);
   if (op->kind == ZF_OP_ROPE) rope64(x, op, b);
@@ -145,19 +174,20 @@ static inline double ref64_loss(struct ref64 *x, const struct zf_batch *b, const
                                 const float *coef, const int32_t *ids, int64_t nid,
                                 const float *slope) {
   const struct zf_plan *p = &x->m->plan;
-  int64_t C = x->m->config.hidden, E = x->m->config.embed_dim, V = x->m->config.vocab;
+  int64_t C = x->m->config.hidden, E = x->m->config.embed_dim, V = x->m->config.outputs;
   for (int r = 0; r < ZF_REGS; r++)
     x->reg[r] = doubles((b->T > b->R ? b->T : b->R) * (p->width[r] ? p->width[r] : 1));
   for (int64_t i = 0; i < p->body; i++) op64(x, &p->op[i], b, b->T);
   for (int64_t r = 0; r < b->R; r++)
     memcpy(x->reg[ZF_REG_F] + r * C, x->reg[ZF_REG_X] + b->row[r] * C, sizeof(double) * (size_t)C);
   for (int64_t i = p->body; i < p->nop; i++) op64(x, &p->op[i], b, b->R);
-  double loss = 0, *y = doubles(V), *out = x->reg[p->width[ZF_REG_G] ? ZF_REG_G : ZF_REG_F];
+  double cap = x->m->config.logit_cap, loss = 0, *y = doubles(V), *out = x->reg[p->width[ZF_REG_G] ? ZF_REG_G : ZF_REG_F];
   for (int64_t r = 0; r < b->R; r++) {
     double sum = 0;
     for (int64_t v = 0; v < V; v++) {
-      y[v] = 0;
+      y[v] = p->head_bias < 0 ? 0 : x->w[p->head_bias][v];
       for (int64_t i = 0; i < E; i++) y[v] += out[r * E + i] * x->w[p->head][v * E + i];
+      if (cap > 0) y[v] = cap * tanh(y[v] / cap);
       sum += exp(y[v]);
     }
     if (target[r] >= 0) loss += (double)coef[r] * (y[target[r]] - log(sum));

@@ -35,22 +35,23 @@ static void add_segment(struct ragged *x, int64_t len, int64_t pstart, int64_t p
   }
 }
 
-static void make_ragged(struct ragged *x) {
+static void make_ragged(struct ragged *x, const struct zf_model *m) {
+  int64_t causal = m->plan.causal, V = m->config.outputs;
   memset(x, 0, sizeof *x);
   x->b = (struct zf_batch){.id = x->id, .pos = x->pos, .seg = x->seg, .row = x->row};
   add_segment(x, 5, 0, 0);
-  add_segment(x, 3, 0, 5);
-  add_segment(x, 2, 0, 5);
+  add_segment(x, 3, 0, 5 * causal); /* where all see all, nothing is a prefix */
+  add_segment(x, 2, 0, 5 * causal);
   add_segment(x, 1, 0, 0);
   add_segment(x, 9, 0, 0);
   for (int64_t t = 0; t < x->b.T; t++)
     for (int k = 0; k < (t == 4 ? 3 : t % 3 != 1); k++) {
       int64_t r = x->b.R++;
       x->row[r] = (int32_t)t;
-      x->target[r] = (int32_t)((t * 11 + k * 7) % 97);
+      x->target[r] = (int32_t)((t * 11 + k * 7) % V);
       x->coef[r] = 0.3f * (float)(t % 5) - 0.7f;
     }
-  x->ids[0] = 3, x->ids[1] = 50, x->ids[2] = 96;
+  x->ids[0] = (int32_t)(3 % V), x->ids[1] = (int32_t)(50 % V), x->ids[2] = (int32_t)(V - 1);
   x->target[3] = -1; /* its logits at ids count, its log-probability does not */
   for (int k = 0; k < 3; k++) x->slope[3 * 3 + k] = 0.5f * (float)(k - 1) + 0.1f;
 }
@@ -138,7 +139,7 @@ START_TEST(test_central_differences) {
   struct ragged x;
   double loss, worst = 0;
   int64_t n, at = 0;
-  make_ragged(&x);
+  make_ragged(&x, m);
   ref64_init(&ref, m);
   float *g = gradients(m, &x, ZF_COMPUTE_F32, 0, &loss, &n);
   double want = ref64_loss(&ref, &x.b, x.target, x.coef, x.ids, 3, x.slope);
@@ -191,7 +192,7 @@ START_TEST(test_same_bits) {
   struct ragged x;
   double loss;
   int64_t n;
-  make_ragged(&x);
+  make_ragged(&x, m);
   for (int c = 0; c <= ZF_COMPUTE_BF16; c++) {
     enum zf_compute how = (enum zf_compute)c;
     float *g = gradients(m, &x, how, 0, &loss, &n);
@@ -219,7 +220,7 @@ START_TEST(test_bf16_follows) {
   struct ragged x;
   double loss, ab = 0, aa = 0, bb = 0;
   int64_t n;
-  make_ragged(&x);
+  make_ragged(&x, m);
   float *a = gradients(m, &x, ZF_COMPUTE_F32, 0, &loss, &n);
   float *b = gradients(m, &x, ZF_COMPUTE_BF16, 0, &loss, &n);
   for (int64_t i = 0; i < n; i++) {
@@ -241,7 +242,7 @@ START_TEST(test_some_trained) {
   struct ragged x;
   double loss;
   int64_t n, some;
-  make_ragged(&x);
+  make_ragged(&x, all);
   float *g = gradients(all, &x, ZF_COMPUTE_F32, 0, &loss, &n);
   for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
     struct zf_model *m = open_family(0, globs[_i], -1);
@@ -299,7 +300,7 @@ START_TEST(test_torch) {
   struct zf_st *st;
   ck_ok(zf_st_open(&st, path));
   struct ragged x;
-  make_ragged(&x);
+  make_ragged(&x, m);
   const struct zf_st_tensor *ids = zf_st_find(st, "ids");
   float raw[MAXTOKENS];
   ck_assert_ptr_nonnull(ids);
@@ -373,7 +374,7 @@ static void rule64(int rule, double *w, double g, double *a, double *b, double d
 START_TEST(test_rules) {
   struct zf_model *m = open_family(0, "*", ZF_F32);
   struct ragged x;
-  make_ragged(&x);
+  make_ragged(&x, m);
   struct zf_limits lim = limits_of(m, &x.b, ZF_COMPUTE_F32);
   struct zf_forward *f;
   struct zf_back *k;

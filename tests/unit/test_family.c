@@ -24,7 +24,7 @@ START_TEST(test_defaults) {
   ck_assert_int_eq(c.embed_dim, 24);
   ck_assert_int_eq(c.context, 32);
   ck_assert_int_eq(c.act, ZF_ACT_SILU);
-  ck_assert(c.norm_eps == 1e-6 && c.rope.theta == 10000 && c.rope.kind == ZF_ROPE_PLAIN);
+  ck_assert(c.norm_eps == 1e-6 && c.rope[0].theta == 10000 && c.rope[0].kind == ZF_ROPE_PLAIN);
   ck_assert(!c.tied && !c.qkv_bias && !c.o_bias && !c.mlp_bias && c.final_norm && c.affine);
   ck_assert(c.bos == -1 && c.eos == -1);
   ck_assert_int_eq(zf_config_rot(&c), 4);
@@ -41,7 +41,7 @@ START_TEST(test_keys) {
   ck_assert_int_eq(c.head_dim, 10);
   ck_assert_int_eq(c.act, ZF_ACT_GELU_ERF);
   ck_assert(c.norm_eps == 1e-5 && c.tied && c.qkv_bias && c.o_bias && !c.mlp_bias);
-  ck_assert(c.bos == 1 && c.eos == 7 && c.rope.theta == 500000);
+  ck_assert(c.bos == 1 && c.eos == 7 && c.rope[0].theta == 500000);
   ck_ok(parse(&c, LLAMA ", \"num_key_value_heads\": null, \"head_dim\": null, "
                         "\"rope_scaling\": null, \"eos_token_id\": null}"));
   ck_assert(c.kv_heads == 6 && c.head_dim == 4 && c.eos == -1);
@@ -75,27 +75,29 @@ START_TEST(test_window) {
   static const char *const qwen = "{\"model_type\": \"qwen2\", " LLAMA_SIZES "%s}";
   static const struct {
     const char *base, *more;
-    int64_t context;
+    int64_t window;
   } t[] = {
       {mistral, ", \"sliding_window\": 8", 8},
-      {mistral, ", \"sliding_window\": 64", 32},
-      {mistral, ", \"sliding_window\": null", 32},
-      {qwen, ", \"sliding_window\": 8", 32},
+      {mistral, ", \"sliding_window\": 64", 64},
+      {mistral, ", \"sliding_window\": null", 0},
+      {qwen, ", \"sliding_window\": 8", 0},
       {qwen, ", \"sliding_window\": 8, \"use_sliding_window\": true", 8},
-      {qwen, ", \"sliding_window\": null, \"use_sliding_window\": true", 32},
+      {qwen, ", \"sliding_window\": null, \"use_sliding_window\": true", 0},
   };
   char text[1024];
   struct zf_config c;
   for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
     snprintf(text, sizeof text, t[i].base, t[i].more);
     ck_ok(parse(&c, text));
-    ck_assert_int_eq(c.context, t[i].context);
+    ck_assert_int_eq(c.context, 32);
+    ck_assert_int_eq(c.window, t[i].window);
   }
-  /* Absent: 4096, which only a longer model shows. */
+  /* Absent: 4096. */
   ck_ok(parse(&c, "{\"model_type\": \"mistral\", \"vocab_size\": 97, \"hidden_size\": 24, "
                   "\"num_hidden_layers\": 2, \"num_attention_heads\": 6, "
                   "\"intermediate_size\": 40, \"max_position_embeddings\": 32768}"));
-  ck_assert_int_eq(c.context, 4096);
+  ck_assert_int_eq(c.context, 32768);
+  ck_assert_int_eq(c.window, 4096);
   snprintf(text, sizeof text, mistral, ", \"sliding_window\": 0");
   ck_fails(parse(&c, text), ZF_EINVALID, "key 'sliding_window': expected 1 or more, found 0");
 }
@@ -137,8 +139,8 @@ static const struct {
     {LLAMA ", \"rope_scaling\": 3}", "key 'rope_scaling': expected an object, found an integer"},
     {LLAMA ", \"rope_parameters\": []}", "key 'rope_parameters': expected an object"},
     {LLAMA ", \"partial_rotary_factor\": 1.5}", "'partial_rotary_factor': expected above 0 to 1"},
-    {ROPE("\"type\": \"yarn\", \"factor\": 4"),
-     "rope scaling 'yarn' is not supported; supported are default, linear, llama3"},
+    {ROPE("\"type\": \"mrope\", \"factor\": 4"),
+     "rope scaling 'mrope' is not supported; supported are default, linear, dynamic, llama3, yarn"},
     {ROPE("\"type\": \"linear\""), "rope scaling 'linear' needs the key 'factor'"},
     {ROPE("\"type\": \"linear\", \"factor\": 0"), "key 'factor': expected a number above 0"},
     {ROPE("\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 1, "
@@ -174,7 +176,7 @@ START_TEST(test_llama3_freqs) {
                            .partial = 1};
   double f[64];
   int kept = 0, cut = 0, between = 0;
-  zf_rope_freqs(f, 128, &r);
+  zf_rope_freqs(f, 128, &r, 0);
   for (int i = 0; i < 64; i++) {
     double plain = pow(500000, -i / 64.0), wave = 2 * 3.14159265358979323846 / plain;
     double s = (8192 / wave - 1) / 3, want = plain;
@@ -188,7 +190,7 @@ START_TEST(test_llama3_freqs) {
   }
   ck_assert(kept > 0 && cut > 0 && between > 0);
   r.kind = ZF_ROPE_LINEAR;
-  zf_rope_freqs(f, 128, &r);
+  zf_rope_freqs(f, 128, &r, 0);
   ck_assert_double_eq_tol(f[1] * 8, pow(500000, -1 / 64.0), 1e-12);
 }
 END_TEST

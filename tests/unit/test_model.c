@@ -181,7 +181,7 @@ START_TEST(test_huge_head) {
       "\"num_attention_heads\": 1, \"head_dim\": 2097152, \"intermediate_size\": 1, "
       "\"max_position_embeddings\": 4, \"tie_word_embeddings\": true}";
   struct zf_config c;
-  struct zf_rope_conf *r = &c.rope;
+  struct zf_rope_conf *r = &c.rope[0];
   ck_ok(zf_config_parse(&c, config, sizeof config - 1, "config.json"));
   struct zf_model m = {.config = c};
   struct zf_limits lim = {

@@ -16,6 +16,7 @@ static void spans(const struct zf_config *c, const struct zf_op *op, int64_t *in
   if (op->kind == ZF_OP_EMBED) *in = 0;
   if (op->kind == ZF_OP_LINEAR) *in = op->k;
   if (op->kind == ZF_OP_HEADNORM || op->kind == ZF_OP_ROPE) *in = *out = op->heads * op->n;
+  if (op->kind == ZF_OP_DEAL) *in = *out = 3 * op->heads * op->n;
   if (op->kind == ZF_OP_ACT && op->gated) *in = 2 * op->n;
   if (op->kind == ZF_OP_ATTENTION) {
     *in = qw + 2 * kw;
@@ -35,7 +36,7 @@ START_TEST(test_in_bounds) {
                   (long long)i);
     ck_assert_msg(op->dst_col + out <= p.width[op->dst], "operation %lld writes beyond",
                   (long long)i);
-    ck_assert((i < p.body) == (op->src <= ZF_REG_Z && op->dst <= ZF_REG_Z));
+    ck_assert((i < p.body) == (op->src <= ZF_REG_P && op->dst <= ZF_REG_P));
     if (op->kind == ZF_OP_LINEAR) ck_assert(op->src != op->dst || op->src == ZF_REG_Z);
     ck_assert_int_eq(op->layer >= 0, op->kind == ZF_OP_ATTENTION);
   }
@@ -54,14 +55,15 @@ START_TEST(test_every_want) {
     if (p.op[i].bias >= 0) used[p.op[i].bias]++;
   }
   if (!c.tied) used[p.head]++;
+  if (p.head_bias >= 0) used[p.head_bias]++;
   for (int64_t i = 0; i < p.nwant; i++) {
     ck_assert_msg(used[i] == 1, "%s is used %d times", p.want[i].name, used[i]);
-    ck_assert(strchr(p.want[i].name, '#') == NULL);
+    ck_assert(strpbrk(p.want[i].name, "#@") == NULL);
     ck_assert_int_eq(p.want[i].decayed, p.want[i].ndim == 2);
     ck_assert(p.want[i].ndim == 2 || p.want[i].shape[0] <= p.vec);
     for (int64_t j = 0; j < i; j++) ck_assert_str_ne(p.want[i].name, p.want[j].name);
   }
-  ck_assert_int_eq(c.tied ? p.head == 0 : p.head == p.nwant - 1, 1);
+  ck_assert_int_eq(c.tied ? p.head == 0 : p.head == p.nwant - 1 - (p.head_bias >= 0), 1);
   zf_plan_free(&p);
 }
 END_TEST
@@ -72,19 +74,19 @@ START_TEST(test_macs) {
   struct zf_config c;
   struct zf_plan p;
   load(&c, &p, _i);
-  double body = 0, tail = (double)(c.vocab * c.embed_dim);
+  double body = 0, tail = (double)(c.outputs * c.embed_dim);
   for (int64_t i = 0; i < p.nwant; i++) {
     const struct zf_want *w = &p.want[i];
     double n = (double)(w->shape[0] * w->shape[1]);
     if (w->ndim < 2 || strstr(w->name, "embed") || strstr(w->name, "wte") ||
         strstr(w->name, "wpe") || i == p.head)
       continue;
-    if (strstr(w->name, "project_out"))
+    if (strstr(w->name, "project_out") || w->bare)
       tail += n;
     else
       body += n;
   }
-  ck_assert(zf_plan_macs(&p, 7, 3, c.vocab) == 7 * body + 3 * tail);
+  ck_assert(zf_plan_macs(&p, 7, 3, c.outputs) == 7 * body + 3 * tail);
   zf_plan_free(&p);
 }
 END_TEST

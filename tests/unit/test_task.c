@@ -116,16 +116,18 @@ END_TEST
 
 /* --- rows to examples --- */
 
-static struct zf_tok *tok, *bare;
+static struct zf_tok *tok, *bare, *masking;
 
 static void setup(void) {
   tok = bytes_tok(0);
   bare = bytes_tok(1);
+  masking = bytes_tok(-1);
 }
 
 static void teardown(void) {
   zf_tok_free(tok);
   zf_tok_free(bare);
+  zf_tok_free(masking);
 }
 
 static int add(struct zf_dataset *d, const char *rows, const struct zf_data_spec *spec,
@@ -152,7 +154,7 @@ static const char *shown(const struct zf_dataset *d, int64_t i) {
   for (int32_t t = 0; t < s->n; t++) {
     int32_t id = d->pool.id[s->at + t];
     if (t == s->target) text[n++] = '|';
-    text[n++] = (char)(id == BOS ? '^' : id == EOS ? '$' : id);
+    text[n++] = (char)(id == BOS ? '^' : id == EOS ? '$' : id == MASK ? '_' : id);
   }
   if (s->target == s->n) text[n++] = '|';
   text[n] = 0;
@@ -202,6 +204,60 @@ START_TEST(test_classification) {
   ck_assert(d->ex[0].single && d->ex[0].shared == 4);
   ck_assert_int_eq(zf_example_rows(d, 0), 1);
   ck_assert_int_eq(zf_example_tokens(d, 0), 4);
+  zf_dataset_free(d);
+}
+END_TEST
+
+/* One pass over the prompt, asked at the mask; what is cut is never the mask. */
+START_TEST(test_mask) {
+  static const struct {
+    const char *prompt;
+    int64_t len; /* sequence_len */
+    const char *text;
+    int32_t ask;
+  } t[] = {{"{q} is{mask}.", 64, "^abcdef is_.|+", 10},
+           {"{q} is{mask}.", 10, "^def is_.|", 7},
+           {"{mask}: {q}", 64, "^_: abcdef|+", 1},
+           {"{mask}: {q}", 9, "^_: abcf|", 1}};
+  const char *row = "{\"q\": \"abcdef\", \"label\": 1}";
+  for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+    struct zf_data_spec s = choice_spec();
+    struct zf_dataset *d;
+    s.type = ZF_TASK_MASKED;
+    s.prompt = t[i].prompt;
+    s.options = one_byte;
+    s.sequence_len = t[i].len;
+    ck_ok(zf_dataset_new(&d, s.type));
+    ck_ok(add(d, row, &s, masking));
+    ck_assert_msg(!strncmp(shown(d, 0), t[i].text, strlen(t[i].text)), "%s", shown(d, 0));
+    ck_assert(d->ex[0].single && d->ex[0].label == 1);
+    ck_assert_int_eq(d->ex[0].shared - 1 - d->ex[0].ask, t[i].ask);
+    ck_assert_int_eq(d->pool.id[d->seq[0].at + t[i].ask], MASK);
+    ck_assert_int_eq(zf_example_rows(d, 0), 1);
+    zf_dataset_free(d);
+  }
+}
+END_TEST
+
+START_TEST(test_mask_mistakes) {
+  static const char *const twice[] = {"+", "+"};
+  const char *row = "{\"q\": \"a\", \"label\": 1}";
+  struct zf_data_spec s = choice_spec();
+  struct zf_dataset *d;
+  s.type = ZF_TASK_MASKED;
+  s.options = one_byte;
+  ck_ok(zf_dataset_new(&d, s.type));
+  ck_fails(add(d, row, &s, masking), ZF_EINVALID, "data.jsonl:1: expected one mask in the text, found 0");
+  s.prompt = "{mask}{mask}";
+  ck_fails(add(d, row, &s, masking), ZF_EINVALID, "found 2");
+  ck_fails(add(d, row, &s, tok), ZF_EUSAGE, "the tokenizer has no mask token");
+  s.prompt = "{mask}abc";
+  s.sequence_len = 2;
+  ck_fails(add(d, row, &s, masking), ZF_EINVALID, "longer than sequence_len 2");
+  s.options = yes_no;
+  ck_fails(add(d, row, &s, masking), ZF_EUSAGE, "'Yes' is 3 tokens; a masked word is one");
+  s.options = twice;
+  ck_fails(add(d, row, &s, masking), ZF_EUSAGE, "'+' is the same token as option 0");
   zf_dataset_free(d);
 }
 END_TEST
@@ -511,6 +567,8 @@ int main(void) {
   tcase_add_loop_test(t, test_template_mistakes, 0, sizeof bad / sizeof *bad);
   tcase_add_test(t, test_template_bound);
   tcase_add_test(t, test_classification);
+  tcase_add_test(t, test_mask);
+  tcase_add_test(t, test_mask_mistakes);
   tcase_add_test(t, test_shared_length);
   tcase_add_loop_test(t, test_label_mistakes, 0, sizeof labels_bad / sizeof *labels_bad);
   tcase_add_test(t, test_named_labels);

@@ -34,7 +34,7 @@ static inline void wide_linear(double *out, const double *x, const double *w, in
 static inline void wide_rotate(const struct wide *y, double *x, int64_t heads, int64_t pos) {
   int64_t d = y->c->head_dim, half = d / 2;
   double f[64];
-  zf_rope_freqs(f, d, &y->c->rope);
+  zf_rope_freqs(f, d, &y->c->rope[0], 0);
   for (int64_t h = 0; h < heads; h++)
     for (int64_t i = 0; i < half; i++) {
       double *p = x + h * d + i, a = p[0], b = p[half];

@@ -1,0 +1,23 @@
+/* What the readers of config.json share. */
+#ifndef ZF_MODEL_CONFIG_INTERNAL_H
+#define ZF_MODEL_CONFIG_INTERNAL_H
+
+#include <jansson.h>
+
+#include "model/family.h"
+
+struct zf_config_reader {
+  const json_t *obj;
+  const char *name; /* of the file, for messages */
+};
+
+/* Window, layer types and blocks without rotary embedding (layers.c). */
+int zf_layers_read(struct zf_config *c, const struct zf_config_reader *r);
+
+/* ZF_EINVALID unless v is finite and above 0. */
+int zf_config_positive(const struct zf_config_reader *r, const char *key, double v);
+
+/* "!key" reads a key of the opposite sense. */
+int zf_config_rule(int *out, const struct zf_config_reader *r, const struct zf_rule *rule);
+
+#endif
