@@ -104,7 +104,7 @@ case "$ZOFT" in
        { d = $c["forecast_bytes"] / $c["peak_rss_bytes"] - 1; if (d > 0.05 || d < -0.05) { print; bad = 1 } }
        END { exit bad }' "$T/memory.csv" ;;
 esac
-check "md" sh -c "'$ZOFT' bench time configs/demo.yaml --methods mezo,adamw --repeat 1 -q -o md | grep -q '^| adamw | f32 | 16 |'"
+check "md" sh -c "'$ZOFT' bench time configs/demo.yaml compute=f32 --methods mezo,adamw --repeat 1 -q -o md | grep -q '^| adamw | f32 | 16 |'"
 check "json" sh -c "'$ZOFT' bench energy configs/demo.yaml --methods mezo,adamw --repeat 1 -q --json | grep -q '\"method\": \"mezo\", \"compute\": '"
 bench time base_model=$DEMO/model --batch 4 --seq 16,32 --methods mezo,sgd -o html >"$T/time.html"
 check "html: two plots" test "$(grep -c '<svg' "$T/time.html")" = 2
