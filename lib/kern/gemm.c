@@ -43,6 +43,14 @@ static const void *element(const struct zf_weight *w, int64_t o, int64_t i) {
   return (const char *)w->data + (size_t)(o * w->so + i * w->si) * size;
 }
 
+struct zf_weight zf_weight_part(const struct zf_weight *w, int64_t o, int64_t n) {
+  struct zf_weight part = *w;
+  part.data = (const char *)w->data + (size_t)(o * w->so) * zf_dtype_info(w->type)->size;
+  part.first = w->first + o * w->so;
+  part.out = n;
+  return part;
+}
+
 /* Rows o0..o0+n (n <= 16) of W, which run along k, as f32: in place or widened into wk->w. */
 static const float *strip(const struct zf_weight *w, struct zf_work *wk, int64_t o0, int64_t n,
                           int64_t k0, int64_t k, int64_t *ld) {
@@ -76,8 +84,7 @@ static void pack_some(const struct job *j, struct zf_work *wk, const struct zf_p
   const float *src = strip(w, wk, o0, n, k0, k, &ld), *z = w->noise ? wk->z : NULL;
   for (int64_t o = 0; z && o < n; o++)
     zf_kern.noise(wk->z + o * ZF_KC, w->noise, w->first + (o0 + o) * w->so + k0, k);
-  for (int s = 0; s < panels(j); s++)
-    p->pack(to[s], width, src, ld, z, j->st->eps[s], n, k);
+  for (int s = 0; s < panels(j); s++) p->pack(to[s], width, src, ld, z, j->st->eps[s], n, k);
 }
 
 /* Packs columns o0..o0+n (n <= 16) where W's rows run along k, for each stream; they are columns
@@ -105,8 +112,8 @@ static void pack_groups(const struct job *j, struct zf_work *wk, int64_t at, int
                 zf_kern_least(part - i, ZF_KC));
     }
     for (int s = 0; s < panels(j); s++)
-      j->p->fold(cell_of(j, wk, s, deep, at, width, g) + c, width, wk->piece[s], ZF_LANES,
-                 ZF_LANES, part);
+      j->p->fold(cell_of(j, wk, s, deep, at, width, g) + c, width, wk->piece[s], ZF_LANES, ZF_LANES,
+                 part);
   }
 }
 
@@ -169,7 +176,8 @@ static void multiply_rows(const struct job *j, const struct zf_work *wk, float *
   for (int64_t p = 0; p < n; p += pr->nr) {
     int64_t width = zf_kern_whole(zf_kern_least(n - p, pr->nr));
     pr->mul(c + p, ldc, j->cell + r * j->ldc + zf_kern_deep(pr, k0), j->ldc, rows,
-            cell_of(j, wk, j->w->noise ? s : 0, zf_kern_deep(j->p, k), p, width, 0), width, width, k, mode);
+            cell_of(j, wk, j->w->noise ? s : 0, zf_kern_deep(j->p, k), p, width, 0), width, width,
+            k, mode);
   }
 }
 
@@ -234,7 +242,8 @@ static void few(const struct job *j, struct zf_work *wk, int64_t o0, int64_t o1)
 static void part(const struct job *j, struct zf_work *wk, int64_t o0, int64_t o1, int64_t t0,
                  int64_t t1) {
   int64_t most = ZF_MAXROWS / j->st->n, k = zf_kern_least(j->w->in, j->p->kc);
-  int64_t nc = 2 * j->p->nr <= ZF_NC && zf_kern_deep(j->p, k) * ZF_NC <= ZF_PANEL ? ZF_NC : ZF_NC / 2;
+  int64_t nc =
+      2 * j->p->nr <= ZF_NC && zf_kern_deep(j->p, k) * ZF_NC <= ZF_PANEL ? ZF_NC : ZF_NC / 2;
   if (j->p->thin && !j->w->noise && t1 - t0 == j->T && j->st->n * j->T <= ZF_FEW) {
     few(j, wk, o0, o1);
     return;

@@ -11,14 +11,6 @@ static double join(double a, double b) {
   return hi + Sleef_finz_log1pd1_u10purecfma(Sleef_finz_expd1_u10purecfma(lo - hi));
 }
 
-static struct zf_weight columns(const struct zf_weight *w, int64_t o, int64_t n) {
-  struct zf_weight part = *w;
-  part.data = (const char *)w->data + (size_t)(o * w->so) * zf_dtype_info(w->type)->size;
-  part.first = w->first + o * w->so;
-  part.out = n;
-  return part;
-}
-
 /* Takes logits y of columns o..o+n of one row into account. */
 static void take(double *lse, double *logit, const float *y, int64_t o, int64_t n, int32_t target) {
   float max;
@@ -35,9 +27,9 @@ void zf_head_lse(double *lse, double *logit, const float *x, int64_t ldx, int64_
                  const float *bias, int64_t ldb, float cap, float *scratch) {
   for (int64_t o = 0; o < w->out; o += ZF_VC) {
     int64_t n = w->out - o < ZF_VC ? w->out - o : ZF_VC;
-    struct zf_weight part = columns(w, o, n);
-    (o ? zf_gemm_again : zf_gemm)(scratch, ZF_VC, x, ldx, R, &part, st, bias ? bias + o : NULL,
-                                  ldb, 0);
+    struct zf_weight part = zf_weight_part(w, o, n);
+    (o ? zf_gemm_again : zf_gemm)(scratch, ZF_VC, x, ldx, R, &part, st, bias ? bias + o : NULL, ldb,
+                                  0);
     if (cap > 0) zf_softcap(scratch, ZF_VC, st->n * R, n, 1 / cap, cap);
     int team = zf_kern_team(st->n * R * n);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)

@@ -66,6 +66,9 @@ struct zf_weight {
   enum zf_compute compute;
 };
 
+/* Outputs o .. o + n of w. */
+struct zf_weight zf_weight_part(const struct zf_weight *w, int64_t o, int64_t n);
+
 /* Chooses kernels for `flags` (enum zf_cpu_flags), weakest first; call once before
  * anything else, and again in tests. */
 void zf_kern_init(unsigned flags);

@@ -1,7 +1,7 @@
 /* Memory of a pass, one arena laid out once:
  *
  *   X | H | P     residual stream, normed inputs        [rows, wx] [rows, wh] [rows, wp]
- *   Z             q|k|v and gate|up                     [rows, wz]
+ *   Z             q|k|v, and gate|a piece of up         [rows, wz]
  *   vectors       norms and biases of the operation at hand, a copy for each stream
  *   attention     scores, for each thread
  *   kern          workspace of the drivers (packed tiles)
@@ -24,8 +24,8 @@ struct zf_forward {
   const struct zf_model *m;
   struct zf_limits lim;
   struct zf_arena arena;
-  float *own[ZF_REGS];  /* registers in the arena */
-  float *reg[ZF_REGS];  /* those in use: own, or bound by the caller */
+  float *own[ZF_REGS]; /* registers in the arena */
+  float *reg[ZF_REGS]; /* those in use: own, or bound by the caller */
   int64_t ld[ZF_REGS];
   float *head; /* scratch of the head: X and H again */
   float *vec_w, *vec_b, *scores, *rope, *deal;
@@ -41,6 +41,34 @@ struct zf_forward {
 
 static int64_t max64(int64_t a, int64_t b) {
   return a > b ? a : b;
+}
+
+/* Columns of `up` that are there at once: they meet their columns of the gate and are gone.  A pass
+ * that keeps its values for a backward one has them all. */
+enum { PIECE = 512 };
+
+/* Is op `i`, a product, used up by the gated activation after it alone? */
+static int is_up(const struct zf_plan *p, int64_t i) {
+  const struct zf_op *op = p->op + i, *act = op + 1;
+  return i + 1 < p->nop && op->kind == ZF_OP_LINEAR && act->kind == ZF_OP_ACT && act->gated &&
+         op->dst == act->src && op->dst_col == act->src_col + act->n && op->n == act->n;
+}
+
+static int in_pieces(const struct zf_limits *lim) {
+  return !lim->work;
+}
+
+/* Width of register Z. */
+static int64_t z_width(const struct zf_model *m, const struct zf_limits *lim) {
+  const struct zf_plan *p = &m->plan;
+  int64_t most = m->config.hidden;
+  if (!in_pieces(lim)) return p->width[ZF_REG_Z];
+  for (int64_t i = 0; i < p->nop; i++) {
+    const struct zf_op *op = p->op + i;
+    int64_t n = is_up(p, i) && op->n > PIECE ? PIECE : op->n;
+    if (op->kind == ZF_OP_LINEAR && op->dst == ZF_REG_Z) most = max64(most, op->dst_col + n);
+  }
+  return most;
 }
 
 /* Sizes in floats of the parts of the arena; of the drivers' workspace in bytes. */
@@ -75,7 +103,7 @@ static struct layout lay_out(const struct zf_model *m, const struct zf_limits *l
   l.xh = lim->tokens * (w[ZF_REG_X] + w[ZF_REG_H] + w[ZF_REG_P]);
   l.xh = max64(l.xh, lim->rows * ZF_VC);
   l.xh = max64(l.xh, lim->ids * (lim->streams * ew + lim->rows));
-  l.z = max64(lim->tokens * w[ZF_REG_Z], lim->rows * (w[ZF_REG_F] + w[ZF_REG_G]));
+  l.z = max64(lim->tokens * z_width(m, lim), lim->rows * (w[ZF_REG_F] + w[ZF_REG_G]));
   l.vec = lim->streams * p->vec;
   l.scores = zf_attention_scratch(lim->length, m->config.head_dim) * zf_kern_nthreads();
   l.rope = rope_floats(m, lim);
@@ -175,6 +203,7 @@ static int place_parts(struct zf_forward *f) {
 static void bind_own(struct zf_forward *f) {
   memcpy(f->reg, f->own, sizeof f->reg);
   memcpy(f->ld, f->m->plan.width, sizeof f->ld);
+  f->ld[ZF_REG_Z] = z_width(f->m, &f->lim);
 }
 
 int zf_forward_new(struct zf_forward **out, const struct zf_model *m, const struct zf_limits *lim) {
@@ -298,6 +327,22 @@ static void run_linear(struct zf_forward *f, const struct zf_op *op, int64_t T) 
                                         &f->pt.st, bias, op->n, op->accumulate);
 }
 
+/* A product and the activation that uses it up, piece by piece. */
+static void run_up(struct zf_forward *f, const struct zf_op *op, int64_t T) {
+  struct zf_noise noise;
+  struct zf_weight w = weight(f, op->weight, &noise);
+  const float *bias = vector(f, op->bias, f->vec_b);
+  int64_t ld = f->ld[op->dst], ldx = f->ld[op->src];
+  float *gate = f->reg[op->dst] + op[1].src_col, *up = f->reg[op->dst] + op->dst_col;
+  for (int64_t o = 0; o < op->n; o += PIECE) {
+    int64_t n = op->n - o < PIECE ? op->n - o : PIECE;
+    struct zf_weight part = zf_weight_part(&w, o, n);
+    (o || op->again ? zf_gemm_again : zf_gemm)(up, ld, f->reg[op->src] + op->src_col, ldx, T, &part,
+                                               &f->pt.st, bias ? bias + o : NULL, op->n, 0);
+    zf_act(gate + o, ld, up, ld, T * f->pt.st.n, n, (enum zf_act)op[1].act);
+  }
+}
+
 static void run_headnorm(struct zf_forward *f, const struct zf_op *op, int64_t T) {
   float *x = f->reg[op->src] + op->src_col, eps = (float)f->m->config.norm_eps;
   const float *w = vector(f, op->weight, f->vec_w);
@@ -348,8 +393,7 @@ static void run_op(struct zf_forward *f, const struct zf_op *op, const struct zf
       run_attention(f, op, b);
       break;
     case ZF_OP_ACT:
-      zf_act(src, ld, op->gated ? src + op->n : NULL, ld, T * st->n, op->n,
-             (enum zf_act)op->act);
+      zf_act(src, ld, op->gated ? src + op->n : NULL, ld, T * st->n, op->n, (enum zf_act)op->act);
       break;
     case ZF_OP_DEAL:
       zf_deal(src, ld, T * st->n, op->heads, 3, op->n, f->deal);
@@ -421,7 +465,11 @@ int zf_forward_run(struct zf_forward *f, const struct zf_batch *b, const struct 
   if (rc) return rc;
   bind_own(f);
   const struct zf_plan *p = &f->m->plan;
-  for (int64_t i = 0; i < p->body; i++) run_op(f, &p->op[i], b, b->T);
+  for (int64_t i = 0; i < p->body; i++)
+    if (in_pieces(&f->lim) && is_up(p, i))
+      run_up(f, &p->op[i++], b->T);
+    else
+      run_op(f, &p->op[i], b, b->T);
   for (int64_t g = 0; b->cache && g < b->nseg; g++) b->cache[g]->len += b->seg[g].len;
   if (b->R == 0) return 0;
   gather_rows(f, b);
