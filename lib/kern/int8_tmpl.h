@@ -165,7 +165,7 @@ static inline __attribute__((always_inline)) zu int8_cells(const float *from, in
 /* What cancels the offset of x: -OFFSET times the sums of the n cells of each column. */
 static inline zu int8_start(const uint32_t *panel, int64_t w, int64_t n) {
   zu s = zu_set1(0), one = zu_set1(0x01010101);
-  for (int64_t i = 0; OFFSET && i < n; i++) s = zu_dot(s, one, zu_load(panel + i * w));
+  for (int64_t i = 0; OFFSET != 0 && i < n; i++) s = zu_dot(s, one, zu_load(panel + i * w));
   return zu_sub(zu_set1(0), zu_shl(s, 7));
 }
 

@@ -80,7 +80,7 @@ static int read_range(double *range, const char *text, size_t len, const char *n
 int zf_model_init(const char *config, const char *dir, uint64_t seed, enum zf_dtype dtype) {
   char *text = NULL, *path = zf_path_join(dir, "config.json");
   size_t len;
-  double range;
+  double range = 0;
   struct zf_config c;
   struct zf_plan p = {0};
   int rc = path ? zf_read_file(&text, &len, config, 1 << 24) : ZF_ENOMEM;
