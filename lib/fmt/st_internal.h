@@ -9,6 +9,9 @@
  * `name` is kept as the file's path.  ZF_EINVALID. */
 int zf_st_add(struct zf_st *s, const unsigned char *data, size_t len, const char *name);
 
+/* Room for one more file: its path and an empty map. */
+int zf_st_add_slot(struct zf_st *s, const char *name);
+
 /* Maps a file and adds it. */
 int zf_st_add_file(struct zf_st *s, const char *path);
 

@@ -39,8 +39,7 @@ struct job {
 };
 
 static const void *element(const struct zf_weight *w, int64_t o, int64_t i) {
-  size_t size = zf_dtype_info(w->type)->size;
-  return (const char *)w->data + (size_t)(o * w->so + i * w->si) * size;
+  return (const char *)w->data + zf_dtype_bytes(w->type, o * w->so + i * w->si);
 }
 
 /* Rows o0..o0+n (n <= 16) of W, which run along k, as f32: in place or widened into wk->w. */

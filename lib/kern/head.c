@@ -13,7 +13,7 @@ static double join(double a, double b) {
 
 static struct zf_weight columns(const struct zf_weight *w, int64_t o, int64_t n) {
   struct zf_weight part = *w;
-  part.data = (const char *)w->data + (size_t)(o * w->so) * zf_dtype_info(w->type)->size;
+  part.data = (const char *)w->data + zf_dtype_bytes(w->type, o * w->so);
   part.first = w->first + o * w->so;
   part.out = n;
   return part;
