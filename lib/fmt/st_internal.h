@@ -18,7 +18,4 @@ int zf_st_add_file(struct zf_st *s, const char *path);
 /* Adds all shards that the index file `path` names, from its directory `dir`. */
 int zf_st_add_index(struct zf_st *s, const char *path, const char *dir);
 
-/* After the last file: sorts by name; a name in two files is ZF_EINVALID. */
-int zf_st_sort(struct zf_st *s);
-
 #endif

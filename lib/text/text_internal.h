@@ -265,6 +265,11 @@ struct zf_tok {
 
 /* A tokenizer.json in memory for vocab.json and merges.txt (classic.c). */
 int zf_classic_load(json_t **out, const char *dir, const json_t *config);
+/* A tokenizer.json in memory for what a GGUF file holds (gguf_tok.c), from the file or from its
+ * keys; bos, eos: -1 when there is none. */
+int zf_gguf_tok_load(json_t **out, int32_t *bos, int32_t *eos, const char *path);
+int zf_gguf_tok_keys(json_t **out, int32_t *bos, int32_t *eos, const json_t *keys,
+                     const char *path);
 /* The named token ("bos_token") of a configuration, a string or {"content": ...}; or NULL. */
 const char *zf_classic_special(const json_t *config, const char *key);
 

@@ -14,7 +14,7 @@
 
 struct zf_tok;
 
-/* Loads DIR/tokenizer.json, or DIR/vocab.json with DIR/merges.txt when there is
+/* Loads what a .gguf file holds; or DIR/tokenizer.json, or DIR/vocab.json with DIR/merges.txt when there is
  * none; with DIR/tokenizer_config.json where it exists (bos/eos/pad/unk names,
  * add_bos_token).  ZF_EINVALID with file and place on anything malformed and, by
  * its name, on any component type that is not supported.  ZF_EUSAGE when there is
