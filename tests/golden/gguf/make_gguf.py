@@ -70,7 +70,7 @@ def weights(vocab, tied):
     hd = s["hidden"] // s["heads"]
 
     def m(*shape):
-        return (rng.standard_normal(shape) * shape[-1] ** -0.5).astype(np.float32)
+        return (rng.standard_normal(shape) * 0.5 * shape[-1] ** -0.5).astype(np.float32)
 
     def n():
         return (1 + 0.2 * rng.standard_normal(s["hidden"])).astype(np.float32)
@@ -165,7 +165,6 @@ def run(path, ids):
 
 
 def main():
-
     llama_cpp.llama_backend_init()
     blocks()
     golden = {"versions": {"llama-cpp-python": llama_cpp.__version__}}
@@ -185,6 +184,8 @@ def main():
               f"llama.cpp's own on the file differ from those on f32 by {np.abs(own - logits).max():.2g}")
         golden[name] = {"ids": ids, "logits": [round(float(x), 6) for x in logits],
                         "own": [round(float(x), 6) for x in own], "lines": lines}
+    for f in HERE.glob("*.*"):
+        f.chmod(0o644)
     (HERE / "golden.json").write_text(json.dumps(golden, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
