@@ -230,8 +230,7 @@ static int read_entries(struct zf_st *s, json_t *header, int file, struct span *
   return 0;
 }
 
-/* Room for one more file: its path and an empty map. */
-static int add_slot(struct zf_st *s, const char *name) {
+int zf_st_add_slot(struct zf_st *s, const char *name) {
   char **path = realloc(s->path, (size_t)(s->nfile + 1) * sizeof *path);
   if (path) s->path = path;
   struct zf_map *map = realloc(s->map, (size_t)(s->nfile + 1) * sizeof *map);
@@ -272,7 +271,7 @@ fail:
 }
 
 int zf_st_add_file(struct zf_st *s, const char *path) {
-  int rc = add_slot(s, path);
+  int rc = zf_st_add_slot(s, path);
   if (rc || (rc = zf_map_open(&s->map[s->nfile - 1], path))) return rc;
   const struct zf_map *m = &s->map[s->nfile - 1];
   return zf_st_add(s, m->data, m->len, path);
@@ -336,7 +335,7 @@ int zf_st_parse(struct zf_st **out, const void *data, size_t len, const char *na
   struct zf_st *s = zf_calloc(1, sizeof *s);
   *out = NULL;
   if (!s) return ZF_ENOMEM;
-  int rc = add_slot(s, name);
+  int rc = zf_st_add_slot(s, name);
   return finish(out, s, rc ? rc : zf_st_add(s, data, len, name));
 }
 

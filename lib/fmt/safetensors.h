@@ -46,6 +46,9 @@ int zf_st_open(struct zf_st **out, const char *path);
 int zf_st_parse(struct zf_st **out, const void *data, size_t len, const char *name);
 void zf_st_free(struct zf_st *s);
 
+/* After names were added or changed: sorts by them; one that comes twice is ZF_EINVALID. */
+int zf_st_sort(struct zf_st *s);
+
 const struct zf_st_tensor *zf_st_find(const struct zf_st *s, const char *name); /* or NULL */
 
 /* Writer.  Tensors are declared first, then their bytes are produced one tensor

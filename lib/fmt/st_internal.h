@@ -9,13 +9,13 @@
  * `name` is kept as the file's path.  ZF_EINVALID. */
 int zf_st_add(struct zf_st *s, const unsigned char *data, size_t len, const char *name);
 
+/* Room for one more file: its path and an empty map. */
+int zf_st_add_slot(struct zf_st *s, const char *name);
+
 /* Maps a file and adds it. */
 int zf_st_add_file(struct zf_st *s, const char *path);
 
 /* Adds all shards that the index file `path` names, from its directory `dir`. */
 int zf_st_add_index(struct zf_st *s, const char *path, const char *dir);
-
-/* After the last file: sorts by name; a name in two files is ZF_EINVALID. */
-int zf_st_sort(struct zf_st *s);
 
 #endif

@@ -39,13 +39,12 @@ struct job {
 };
 
 static const void *element(const struct zf_weight *w, int64_t o, int64_t i) {
-  size_t size = zf_dtype_info(w->type)->size;
-  return (const char *)w->data + (size_t)(o * w->so + i * w->si) * size;
+  return (const char *)w->data + zf_dtype_bytes(w->type, o * w->so + i * w->si);
 }
 
 struct zf_weight zf_weight_part(const struct zf_weight *w, int64_t o, int64_t n) {
   struct zf_weight part = *w;
-  part.data = (const char *)w->data + (size_t)(o * w->so) * zf_dtype_info(w->type)->size;
+  part.data = (const char *)w->data + zf_dtype_bytes(w->type, o * w->so);
   part.first = w->first + o * w->so;
   part.out = n;
   return part;

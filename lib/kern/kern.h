@@ -56,7 +56,8 @@ struct zf_streams {
 
 /* A stored matrix seen as W [out, in]: element (o,i) is data[o*so + i*si], its noise index
  * is first + o*so + i*si.  One of so, si is 1.  (Linear: so = in, si = 1; GPT-2's Conv1D:
- * so = 1, si = out.)  data is aligned to the element size only. */
+ * so = 1, si = out.)  data is aligned to the element size only.  Of a type in blocks si is 1, and
+ * rows are whole blocks. */
 struct zf_weight {
   const void *data;
   enum zf_dtype type;

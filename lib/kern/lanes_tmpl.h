@@ -22,6 +22,7 @@
 
 #include "kern/kern_internal.h"
 #include "kern/noise_tmpl.h"
+#include "tensor/blocks_tmpl.h"
 
 INLINE zv load_as(const unsigned char *p, enum zf_dtype type) {
   if (type == ZF_F24) return zv_load_f24(p);
@@ -51,8 +52,11 @@ static void expand_lanes(float *dst, const void *src, enum zf_dtype type, int64_
     case ZF_F24:
       expand_as(dst, src, ZF_F24, 3, n);
       break;
-    default:
+    case ZF_F32:
       memcpy(dst, src, (size_t)n * sizeof *dst);
+      break;
+    default:
+      zf_blocks_expand(dst, src, type, n);
   }
 }
 

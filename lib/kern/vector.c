@@ -7,7 +7,7 @@
 #include "kern/kern_internal.h"
 
 static const void *at(const void *data, enum zf_dtype type, int64_t i) {
-  return (const char *)data + (size_t)i * zf_dtype_info(type)->size;
+  return (const char *)data + zf_dtype_bytes(type, i);
 }
 
 /* out[s*ldo + i] = element i for stream s, for the n <= ZF_PIECE elements at `data`. */

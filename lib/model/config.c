@@ -10,6 +10,7 @@
 #include "fmt/json.h"
 #include "kern/kern.h"
 #include "model/config_internal.h"
+#include "model/gguf.h"
 
 /* Bounds that no real model comes near, so that products of sizes fit 63 bits. */
 enum { MAX_SIZE = 1 << 24 };
@@ -282,7 +283,17 @@ int zf_config_parse(struct zf_config *out, const char *text, uint64_t len, const
   return rc;
 }
 
+static int load_gguf(struct zf_config *out, const char *path) {
+  json_t *obj;
+  int rc = zf_gguf_config(&obj, path);
+  if (rc) return rc;
+  rc = read_all(out, &(struct zf_config_reader){obj, path});
+  json_decref(obj);
+  return rc;
+}
+
 int zf_config_load(struct zf_config *out, const char *dir) {
+  if (zf_gguf_named(dir) && !zf_is_dir(dir)) return load_gguf(out, dir);
   char *path = zf_path_join(dir, "config.json"), *text = NULL;
   size_t len = 0;
   if (!path) return ZF_ENOMEM;

@@ -168,7 +168,7 @@ struct zf_config {
 /* All families, for lists: returns the number of rows. */
 int zf_families(const struct zf_family **out);
 
-/* Reads and checks DIR/config.json.  ZF_EINVALID names the key, or lists the supported
+/* Reads and checks DIR/config.json, or the keys of a GGUF file.  ZF_EINVALID names the key, or lists the supported
  * families; ZF_EUSAGE when there is no such file. */
 int zf_config_load(struct zf_config *out, const char *dir);
 int zf_config_parse(struct zf_config *out, const char *text, uint64_t len, const char *name);

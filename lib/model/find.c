@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "fmt/gguf.h"
 #include "model/model.h"
 
 /* The cache's root, as huggingface_hub looks for it. */
@@ -54,8 +55,14 @@ int zf_model_find(char **dir, const char *base_model) {
   }
   if (zf_exists(base_model)) {
     size_t n = strlen(base_model);
+    if (zf_gguf_named(base_model)) {
+      *dir = zf_strdup(base_model);
+      return *dir ? 0 : ZF_ENOMEM;
+    }
     if (n < 12 || strcmp(base_model + n - 12, ".safetensors") != 0)
-      return zf_error(ZF_EUSAGE, "%s: expected a model directory or a .safetensors file inside one",
+      return zf_error(ZF_EUSAGE,
+                      "%s: expected a model directory, a .safetensors file inside one, or a .gguf "
+                      "file",
                       base_model);
     const char *slash = strrchr(base_model, '/');
     *dir = slash ? zf_strndup(base_model, (size_t)(slash - base_model)) : zf_strdup(".");

@@ -54,7 +54,7 @@ static int check_tensor(const struct zf_model *m, const struct zf_want *w,
   if (!same) {
     struct zf_buf b = {0};
     shape_text(&b, w->shape, w->ndim);
-    zf_buf_puts(&b, " by config.json, found ");
+    zf_buf_puts(&b, m->gguf ? " by its keys, found " : " by config.json, found ");
     shape_text(&b, t->shape, t->ndim);
     int rc = zf_error(ZF_EINVALID, "%s: tensor '%s': expected shape %s", path, t->name,
                       b.failed ? "?" : b.data);
@@ -63,8 +63,8 @@ static int check_tensor(const struct zf_model *m, const struct zf_want *w,
   }
   if (t->type < 0)
     return zf_error(ZF_EINVALID,
-                    "%s: tensor '%s': dtype %s is not supported; supported are F32, F16, BF16",
-                    path, t->name, t->dtype);
+                    "%s: tensor '%s': dtype %s is not supported; supported are F32, F16, BF16%s",
+                    path, t->name, t->dtype, m->gguf ? ", Q8_0, Q4_0, Q4_K, Q6_K" : "");
   return 0;
 }
 
@@ -91,9 +91,29 @@ static int64_t first_bad(const unsigned char *data, enum zf_dtype type, int64_t 
   return bad < to ? bad : -1;
 }
 
+/* The same for blocks, whose values are finite where their scales are: its first element. */
+static int64_t first_bad_block(const unsigned char *data, const struct zf_dtype_info *d,
+                               int64_t from, int64_t to) {
+  int64_t bad = to;
+#pragma omp parallel for schedule(static) reduction(min : bad)
+  for (int64_t i = from / d->block; i < to / d->block; i++)
+    for (int s = 0; s < d->nscale; s++) {
+      const unsigned char *p = data + (size_t)i * d->size + d->scale[s];
+      if ((p[1] & 0x7c) == 0x7c && i * d->block < bad) bad = i * d->block;
+    }
+  return bad < to ? bad : -1;
+}
+
 static int check_values(const struct zf_model *m, const struct zf_st_tensor *t, int64_t from,
                         int64_t to) {
   enum zf_dtype type = (enum zf_dtype)t->type;
+  const struct zf_dtype_info *info = zf_dtype_info(type);
+  if (info->block > 1) {
+    int64_t at = first_bad_block(t->data, info, from, to);
+    if (at < 0) return 0;
+    return zf_error(ZF_EINVALID, "%s: tensor '%s': the block of element %lld has no finite scale",
+                    m->st->path[t->file], t->name, (long long)at);
+  }
   int64_t bad = first_bad(t->data, type, from, to);
   if (bad < 0) return 0;
   uint32_t raw = 0;
@@ -113,14 +133,21 @@ static int matches(const struct zf_model_opts *o, const char *name) {
 
 /* What dtype a parameter is held in. */
 static enum zf_dtype held_type(const struct zf_param *p, const struct zf_st_tensor *t,
-                               const struct zf_model_opts *o) {
+                               const struct zf_model_opts *o, struct zf_gguf_change change) {
   if (p->trained) return o->trained;
+  if (change.less != 0) return ZF_F32;
   return (enum zf_dtype)(o->dtype >= 0 ? o->dtype : t->type);
 }
 
-static int must_copy(const struct zf_param *p, const struct zf_st_tensor *t) {
-  size_t size = zf_dtype_info(p->type)->size;
-  return p->trained || (int)p->type != t->type || (uintptr_t)t->data % size;
+static struct zf_gguf_change change_of(const struct zf_model *m, const char *name) {
+  return zf_gguf_change(m->gguf, &m->config, name);
+}
+
+static int must_copy(const struct zf_model *m, const struct zf_param *p,
+                     const struct zf_st_tensor *t) {
+  struct zf_gguf_change x = change_of(m, t->name);
+  return p->trained || (int)p->type != t->type || (uintptr_t)t->data % zf_dtype_align(p->type) ||
+         x.heads || x.less != 0;
 }
 
 /* Converts through a small buffer, so that no second copy of a tensor is made. */
@@ -128,19 +155,41 @@ static void convert(void *dst, enum zf_dtype to, const unsigned char *src, enum 
                     int64_t n) {
   enum { PIECE = 4096 };
   float piece[PIECE];
-  size_t a = zf_dtype_info(from)->size, b = zf_dtype_info(to)->size;
+  size_t a = zf_dtype_align(from);
   if (to == from) {
-    memcpy(dst, src, (size_t)n * a);
+    memcpy(dst, src, zf_dtype_bytes(to, n));
     return;
   }
   for (int64_t i = 0; i < n; i += PIECE) {
     int64_t k = n - i < PIECE ? n - i : PIECE;
     uint16_t half[PIECE];
-    const void *in = src + (size_t)i * a;
+    const void *in = src + zf_dtype_bytes(from, i);
     if ((uintptr_t)in % a) in = memcpy(a == 2 ? (void *)half : (void *)piece, in, (size_t)k * a);
     if (in != (const void *)piece) zf_to_f32(piece, in, from, k);
-    zf_from_f32((char *)dst + (size_t)i * b, piece, to, k);
+    zf_from_f32((char *)dst + zf_dtype_bytes(to, i), piece, to, k);
   }
+}
+
+/* Heads whose rotary pairs lie side by side: the first rows of all pairs come first. */
+static void copy_heads(struct zf_param *p, const struct zf_st_tensor *t, int64_t heads) {
+  enum zf_dtype from = (enum zf_dtype)t->type;
+  int64_t width = p->n / p->shape[0], dim = p->shape[0] / heads, half = dim / 2;
+  for (int64_t r = 0; r < p->shape[0]; r++) {
+    int64_t h = r / dim, e = r % dim, at = h * dim + e % half * 2 + e / half;
+    convert((char *)p->data + zf_dtype_bytes(p->type, r * width), p->type,
+            t->data + zf_dtype_bytes(from, at * width), from, width);
+  }
+}
+
+static int place_heads(struct zf_model *m, struct zf_param *p, const struct zf_st_tensor *t,
+                       int64_t heads) {
+  const struct zf_map *map = &m->st->map[t->file];
+  int rc = check_values(m, t, 0, t->count);
+  if (rc) return rc;
+  copy_heads(p, t, heads);
+  zf_map_drop(map, (size_t)(t->data - map->data), t->bytes);
+  m->copied += (int64_t)zf_dtype_bytes(p->type, p->n);
+  return 0;
 }
 
 /* Values are checked and copied a piece at a time, and the file's pages let go behind, so that
@@ -148,24 +197,27 @@ static void convert(void *dst, enum zf_dtype to, const unsigned char *src, enum 
 static int place_copy(struct zf_model *m, struct zf_param *p, const struct zf_st_tensor *t) {
   enum { PIECE = 1 << 20 };
   enum zf_dtype from = (enum zf_dtype)t->type;
-  size_t a = zf_dtype_info(from)->size, b = zf_dtype_info(p->type)->size;
+  struct zf_gguf_change x = change_of(m, t->name);
   const struct zf_map *map = &m->st->map[t->file];
-  p->data = zf_arena_alloc(&m->copies, (size_t)p->n * b);
+  p->data = zf_arena_alloc(&m->copies, zf_dtype_bytes(p->type, p->n));
   if (!p->data) return ZF_ENOMEM;
+  if (x.heads) return place_heads(m, p, t, x.heads);
   for (int64_t i = 0; i < p->n; i += PIECE) {
     int64_t n = p->n - i < PIECE ? p->n - i : PIECE;
     int rc = check_values(m, t, i, i + n);
     if (rc) return rc;
-    const unsigned char *src = t->data + (size_t)i * a;
-    convert((char *)p->data + (size_t)i * b, p->type, src, from, n);
-    zf_map_drop(map, (size_t)(src - map->data), (size_t)n * a);
+    const unsigned char *src = t->data + zf_dtype_bytes(from, i);
+    convert((char *)p->data + zf_dtype_bytes(p->type, i), p->type, src, from, n);
+    zf_map_drop(map, (size_t)(src - map->data), zf_dtype_bytes(from, n));
   }
-  m->copied += p->n * (int64_t)b;
+  float *f = p->data;
+  for (int64_t i = 0; x.less != 0 && i < p->n; i++) f[i] -= x.less; /* held_type made it f32 */
+  m->copied += (int64_t)zf_dtype_bytes(p->type, p->n);
   return 0;
 }
 
 static int place(struct zf_model *m, struct zf_param *p, const struct zf_st_tensor *t) {
-  if (must_copy(p, t)) return place_copy(m, p, t);
+  if (must_copy(m, p, t)) return place_copy(m, p, t);
   p->data = (void *)t->data;
   m->mapped += (int64_t)t->bytes;
   return check_values(m, t, 0, t->count);
@@ -185,8 +237,8 @@ static int make_params(struct zf_model *m, const struct zf_st_tensor **from,
     memcpy(p->shape, w->shape, sizeof w->shape);
     p->trained = matches(o, t->name);
     p->decayed = w->decayed;
-    p->type = held_type(p, t, o);
-    if (must_copy(p, t)) copies += zf_arena_cost((size_t)p->n * zf_dtype_info(p->type)->size);
+    p->type = held_type(p, t, o, change_of(m, t->name));
+    if (must_copy(m, p, t)) copies += zf_arena_cost(zf_dtype_bytes(p->type, p->n));
   }
   m->params.n = m->plan.nwant;
   return zf_arena_init(&m->copies, o->shapes ? 0 : copies);
@@ -249,9 +301,18 @@ int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_
   int rc = ZF_ENOMEM;
   m->dir = zf_strdup(dir);
   if (!m->dir) goto fail;
+  if (zf_gguf_named(dir) && opts->ntrainable) {
+    rc = zf_error(ZF_EUSAGE,
+                  "%s: a GGUF file can be evaluated and generated from, but its weights are not "
+                  "trained: give the checkpoint's directory",
+                  dir);
+    goto fail;
+  }
   if ((rc = zf_config_load(&m->config, dir))) goto fail;
   if ((rc = zf_plan_build(&m->plan, &m->config))) goto fail;
-  if ((rc = zf_st_open(&m->st, dir))) goto fail;
+  rc = zf_gguf_named(dir) && !zf_is_dir(dir) ? zf_gguf_weights(&m->st, &m->gguf, dir)
+                                             : zf_st_open(&m->st, dir);
+  if (rc) goto fail;
   if ((rc = load_params(m, opts))) goto fail;
   *out = m;
   return 0;

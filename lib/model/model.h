@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "fmt/safetensors.h"
+#include "model/gguf.h"
 #include "model/plan.h"
 
 struct zf_model {
@@ -16,6 +17,7 @@ struct zf_model {
   struct zf_params params; /* one for each plan.want, in order */
   char *dir;               /* of the checkpoint */
   struct zf_st *st;
+  const struct zf_gguf_arch *gguf; /* NULL: the file is no GGUF */
   struct zf_arena copies;
   int64_t mapped, copied; /* bytes of weights in the file's mapping, in own memory */
   int64_t ignored;        /* tensors of the file that the plan has no use for */
@@ -29,12 +31,13 @@ struct zf_model_opts {
   int shapes; /* no weight is read and none is held: data of parameters stays NULL */
 };
 
-/* Finds what `base_model` names: a directory, a .safetensors file (its directory), or
+/* Finds what `base_model` names: a directory, a .safetensors file (its directory), a .gguf file (itself), or
  * ORG/NAME in the local Hugging Face cache (HF_HUB_CACHE, HF_HOME/hub,
  * ~/.cache/huggingface/hub).  *dir is the caller's to free.  ZF_EUSAGE. */
 int zf_model_find(char **dir, const char *base_model);
 
-/* ZF_EINVALID names file and tensor: missing, wrong shape, dtype without a kernel, a value
+/* `dir`: a directory, or a GGUF file, whose blocks stay as they are: no weight of it is trained
+ * (ZF_EUSAGE).  ZF_EINVALID names file and tensor: missing, wrong shape, dtype without a kernel, a value
  * that is not finite.  A glob that matches no tensor is ZF_EUSAGE. */
 int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_opts *opts);
 void zf_model_free(struct zf_model *m); /* takes NULL */

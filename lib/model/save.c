@@ -22,7 +22,7 @@ static int fill(void *ctx, int64_t i, FILE *f) {
   const struct filler *x = ctx;
   const struct zf_param *p = &x->ps->p[x->from[i]];
   enum zf_dtype to = x->out[i].type;
-  size_t from = zf_dtype_info(p->type)->size, size = zf_dtype_info(to)->size;
+  size_t size = zf_dtype_info(to)->size;
   if (to == p->type) {
     fwrite(p->data, size, (size_t)p->n, f);
     return 0;
@@ -30,7 +30,7 @@ static int fill(void *ctx, int64_t i, FILE *f) {
   float wide[PIECE], narrow[PIECE];
   for (int64_t at = 0; at < p->n; at += PIECE) {
     int64_t n = p->n - at < PIECE ? p->n - at : PIECE;
-    zf_to_f32(wide, (const char *)p->data + (size_t)at * from, p->type, n);
+    zf_to_f32(wide, (const char *)p->data + zf_dtype_bytes(p->type, at), p->type, n);
     zf_from_f32(narrow, wide, to, n);
     fwrite(narrow, size, (size_t)n, f);
   }

@@ -2,15 +2,29 @@
 
 #include <string.h>
 
-static const struct zf_dtype_info table[ZF_DTYPES] = {
-    [ZF_F32] = {"f32", "F32", 4},
-    [ZF_F16] = {"f16", "F16", 2},
-    [ZF_BF16] = {"bf16", "BF16", 2},
-    [ZF_F24] = {"f24", NULL, 3},
+#include "tensor/blocks_tmpl.h"
+
+static const struct zf_dtype_info table[ZF_DTYPES_READ] = {
+    [ZF_F32] = {"f32", "F32", 4, 1},
+    [ZF_F16] = {"f16", "F16", 2, 1},
+    [ZF_BF16] = {"bf16", "BF16", 2, 1},
+    [ZF_F24] = {"f24", NULL, 3, 1},
+    [ZF_Q8_0] = {"q8_0", NULL, 34, 32, 1, {0}},
+    [ZF_Q4_0] = {"q4_0", NULL, 18, 32, 1, {0}},
+    [ZF_Q4_K] = {"q4_k", NULL, 144, 256, 2, {0, 2}},
+    [ZF_Q6_K] = {"q6_k", NULL, 210, 256, 1, {208}},
 };
 
 const struct zf_dtype_info *zf_dtype_info(enum zf_dtype t) {
   return &table[t];
+}
+
+size_t zf_dtype_bytes(enum zf_dtype t, int64_t n) {
+  return (size_t)(n / table[t].block) * table[t].size;
+}
+
+size_t zf_dtype_align(enum zf_dtype t) {
+  return table[t].block > 1 || t == ZF_F24 ? 1 : table[t].size;
 }
 
 int zf_dtype_by_name(const char *name) {
@@ -93,6 +107,7 @@ void zf_to_f32(float *dst, const void *src, enum zf_dtype t, int64_t n) {
     for (int64_t i = 0; i < n; i++) dst[i] = zf_bf16_to_f32(h[i]);
   if (t == ZF_F24)
     for (int64_t i = 0; i < n; i++) dst[i] = zf_f24_to_f32((const unsigned char *)src + 3 * i);
+  if (t >= ZF_DTYPES) zf_blocks_expand(dst, src, t, n);
 }
 
 void zf_from_f32(void *dst, const float *src, enum zf_dtype t, int64_t n) {

@@ -10,16 +10,28 @@ enum zf_dtype {
   ZF_F16,
   ZF_BF16,
   ZF_F24, /* the upper 24 bits of an f32: bf16 and eight more of its mantissa; 3 bytes, low first */
-  ZF_DTYPES /* how many */
+  ZF_DTYPES, /* how many there are that a value can be written in; those below are read alone */
+  ZF_Q8_0 = ZF_DTYPES, /* blocks of GGUF files (blocks_tmpl.h) */
+  ZF_Q4_0,
+  ZF_Q4_K,
+  ZF_Q6_K,
+  ZF_DTYPES_READ
 };
 
 struct zf_dtype_info {
   const char *name;        /* "f32": config and display */
   const char *safetensors; /* "F32"; NULL: it has no name there */
-  size_t size;             /* bytes an element */
+  size_t size;             /* bytes an element, or a block */
+  int block;               /* elements of a block; 1: elements stand alone */
+  int nscale, scale[2];    /* where a block's f16 scales lie in it */
 };
 
 const struct zf_dtype_info *zf_dtype_info(enum zf_dtype t);
+
+/* Bytes of n elements, or from the first element to element n: a multiple of the block. */
+size_t zf_dtype_bytes(enum zf_dtype t, int64_t n);
+/* What an address must be a multiple of. */
+size_t zf_dtype_align(enum zf_dtype t);
 
 /* By config name ("f32"), or by safetensors name ("F32"); -1 when unknown. */
 int zf_dtype_by_name(const char *name);
@@ -37,6 +49,7 @@ float zf_f24_to_f32(const unsigned char h[3]);
 void zf_f32_to_f24(unsigned char h[3], float f);
 
 /* dst[0..n) f32 <- src[0..n) of type t, and back (round to nearest even).
+ * n is a multiple of the block; blocks are read alone, never written.
  * Plain C: for loading, saving and tests; hot paths use kern/. */
 void zf_to_f32(float *dst, const void *src, enum zf_dtype t, int64_t n);
 void zf_from_f32(void *dst, const float *src, enum zf_dtype t, int64_t n);

@@ -15,7 +15,7 @@ int64_t zf_params_bytes(const struct zf_params *ps, int trained_only) {
   int64_t n = 0;
   for (int64_t i = 0; i < ps->n; i++)
     if (ps->p[i].trained || !trained_only)
-      n += ps->p[i].n * (int64_t)zf_dtype_info(ps->p[i].type)->size;
+      n += (int64_t)zf_dtype_bytes(ps->p[i].type, ps->p[i].n);
   return n;
 }
 
@@ -29,7 +29,7 @@ int zf_params_hash(const struct zf_params *ps, char out[33]) {
     zf_hash_add(h, p->name, strlen(p->name) + 1);
     zf_hash_add(h, t->name, strlen(t->name) + 1);
     zf_hash_add(h, p->shape, sizeof *p->shape * (size_t)p->ndim);
-    zf_hash_add(h, p->data, (size_t)p->n * t->size);
+    zf_hash_add(h, p->data, zf_dtype_bytes(p->type, p->n));
   }
   zf_hash_hex(h, out);
   zf_hash_free(h);

@@ -300,6 +300,11 @@ int zf_spm_load(json_t **out, const char *path, const json_t *config);
 int zf_spm_parse(json_t **out, const char *bytes, size_t len, const char *name,
                  const json_t *config);
 int zf_tok_build(struct zf_tok **out, const json_t *root, const char *name);
+/* A tokenizer.json in memory for what a GGUF file holds (gguf_tok.c), from the file or from its
+ * keys; bos, eos: -1 when there is none. */
+int zf_gguf_tok_load(json_t **out, int32_t *bos, int32_t *eos, const char *path);
+int zf_gguf_tok_keys(json_t **out, int32_t *bos, int32_t *eos, const json_t *keys,
+                     const char *path);
 /* The named token ("bos_token") of a configuration, a string or {"content": ...}; or NULL. */
 const char *zf_classic_special(const json_t *config, const char *key);
 

@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/file.h"
+#include "fmt/gguf.h"
 #include "fmt/json.h"
 #include "text_internal.h"
 
@@ -130,7 +131,22 @@ static int load_root(json_t **out, char **path, const char *dir, const json_t *c
                   dir);
 }
 
+static int open_gguf(struct zf_tok **out, const char *path) {
+  json_t *root = NULL;
+  int32_t bos, eos;
+  *out = NULL;
+  int rc = zf_gguf_tok_load(&root, &bos, &eos, path);
+  if (!rc) rc = zf_tok_build(out, root, path);
+  if (!rc) {
+    (*out)->bos = bos;
+    (*out)->eos = eos;
+  }
+  json_decref(root);
+  return rc;
+}
+
 int zf_tok_open(struct zf_tok **out, const char *dir) {
+  if (zf_gguf_named(dir) && !zf_is_dir(dir)) return open_gguf(out, dir);
   json_t *config = NULL, *root = NULL;
   char *path = NULL;
   *out = NULL;

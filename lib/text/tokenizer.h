@@ -14,8 +14,9 @@
 
 struct zf_tok;
 
-/* Loads DIR/tokenizer.json, or the first there is of vocab.json with merges.txt,
- * tokenizer.model or spiece.model (SentencePiece), vocab.txt (BERT); with DIR/tokenizer_config.json where it exists (bos/eos/pad/unk names,
+/* Loads what a .gguf file holds; or DIR/tokenizer.json, or the first there is of vocab.json with
+ * merges.txt, tokenizer.model or spiece.model (SentencePiece), vocab.txt (BERT); with
+ * DIR/tokenizer_config.json where it exists (bos/eos/pad/unk names,
  * add_bos_token).  ZF_EINVALID with file and place on anything malformed and, by
  * its name, on any component type that is not supported.  ZF_EUSAGE when there is
  * no tokenizer at all. */

@@ -34,7 +34,7 @@ int64_t zf_forecast_weights(const struct zf_model *m, enum zf_method method) {
     enum zf_dtype t = p->type;
     if (p->trained && methods[method].rule >= 0) t = ZF_F32;
     if (p->trained && !methods[method].trains) t = (enum zf_dtype)zf_st_find(m->st, p->name)->type;
-    n += p->n * (int64_t)zf_dtype_info(t)->size;
+    n += (int64_t)zf_dtype_bytes(t, p->n);
   }
   return n;
 }

@@ -1,0 +1,311 @@
+/* The tokenizer inside a GGUF file, given the form of a tokenizer.json in memory, so that one
+ * reader serves both.
+ *
+ *   tokenizer.ggml.model "gpt2"   byte-level BPE by `merges`; `pre` names how text is cut
+ *                        "llama"  SentencePiece's BPE: of all pairs that make a piece the one
+ *                                 whose piece has the highest score merges first
+ *
+ * A file that holds the tokenizer.json itself (tokenizer.huggingface.json) is read by that. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "fmt/gguf.h"
+#include "fmt/json.h"
+#include "text_internal.h"
+
+enum token_type { UNKNOWN = 2, CONTROL = 3, USER = 4, MOST_PIECE = 512 /* bytes, for merges */ };
+
+struct source {
+  const json_t *keys, *tokens, *types;
+  json_t *vocab; /* {piece: id} */
+  const char *path;
+};
+
+static json_t *key(const struct source *s, const char *name) {
+  char full[64];
+  snprintf(full, sizeof full, "tokenizer.ggml.%s", name);
+  return json_object_get(s->keys, full);
+}
+
+/* --- vocabulary ------------------------------------------------------------------------------ */
+
+static int list(const json_t **out, const struct source *s, const char *name, size_t n) {
+  *out = key(s, name);
+  if (!json_is_array(*out))
+    return zf_error(ZF_EINVALID, "%s: key 'tokenizer.ggml.%s': expected an array, found %s", s->path,
+                    name, zf_json_kind(*out));
+  if (n && json_array_size(*out) != n)
+    return zf_error(ZF_EINVALID, "%s: key 'tokenizer.ggml.%s': %zu entries for %zu tokens", s->path,
+                    name, json_array_size(*out), n);
+  return 0;
+}
+
+static int64_t type_of(const struct source *s, size_t id) {
+  return s->types ? json_integer_value(json_array_get(s->types, id)) : 1;
+}
+
+/* The token of an id key, or NULL. */
+static const char *token_of(const struct source *s, const char *name) {
+  const json_t *id = key(s, name);
+  if (!json_is_integer(id) || json_integer_value(id) < 0) return NULL;
+  return json_string_value(json_array_get(s->tokens, (size_t)json_integer_value(id)));
+}
+
+static int read_vocab(struct source *s) {
+  json_t *v;
+  size_t i;
+  int rc = list(&s->tokens, s, "tokens", 0);
+  if (!rc && key(s, "token_type")) rc = list(&s->types, s, "token_type", json_array_size(s->tokens));
+  if (rc) return rc;
+  if (!(s->vocab = json_object())) return zf_error(ZF_ENOMEM, "%s: out of memory", s->path);
+  json_array_foreach((json_t *)s->tokens, i, v) {
+    const char *text = json_string_value(v);
+    if (!text || strlen(text) != json_string_length(v))
+      return zf_error(ZF_EINVALID, "%s: token %zu: expected a string without zero bytes, found %s",
+                      s->path, i, zf_json_kind(v));
+    if (json_object_get(s->vocab, text))
+      return zf_error(ZF_EINVALID, "%s: token %zu: '%.60s' appears twice", s->path, i, text);
+    if (json_object_set_new(s->vocab, text, json_integer((json_int_t)i)))
+      return zf_error(ZF_ENOMEM, "%s: out of memory", s->path);
+  }
+  return 0;
+}
+
+static json_t *added_tokens(const struct source *s) {
+  json_t *out = json_array(), *v;
+  size_t i;
+  json_array_foreach((json_t *)s->tokens, i, v) {
+    int64_t type = type_of(s, i);
+    int special = type == CONTROL || type == UNKNOWN;
+    if ((!special && type != USER) || !json_string_length(v)) continue;
+    json_array_append_new(out, json_pack("{s:I, s:O, s:b, s:b}", "id", (json_int_t)i, "content", v,
+                                         "normalized", 0, "special", special));
+  }
+  return out;
+}
+
+/* --- parts ----------------------------------------------------------------------------------- */
+
+/* What `pre` stands for: a regular expression, then bytes; or without one GPT-2's own. */
+#define CONTRACTED "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
+#define THE_REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+static const struct {
+  const char *name, *regex;
+  int digits; /* one by one, before GPT-2's own */
+  int nfc;
+  int whole; /* a word that is in the vocabulary is not merged; BOS by default */
+} pres[] = {
+    {"gpt-2", NULL, 0, 0, 0},
+    {"smollm", NULL, 1, 0, 0},
+    {"llama-bpe", CONTRACTED "\\p{N}{1,3}" THE_REST, 0, 0, 1},
+    {"qwen2", CONTRACTED "\\p{N}" THE_REST, 0, 1, 0},
+};
+enum { PRES = sizeof pres / sizeof *pres };
+
+static int find_pre(const struct source *s, int *at) {
+  const char *name = json_string_value(key(s, "pre"));
+  for (*at = 0; *at < PRES; ++*at)
+    if (name && !strcmp(pres[*at].name, name)) return 0;
+  return zf_error(ZF_EINVALID,
+                  "%s: key 'tokenizer.ggml.pre': '%.60s' is not supported; supported are gpt-2, "
+                  "smollm, llama-bpe, qwen2",
+                  s->path, name ? name : "(none)");
+}
+
+static json_t *bytes_part(int regex) {
+  return json_pack("{s:s, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 0, "use_regex",
+                   regex);
+}
+
+static json_t *pretokenizer(int at) {
+  if (pres[at].regex)
+    return json_pack("{s:s, s:[{s:s, s:{s:s}, s:s, s:b}, o]}", "type", "Sequence", "pretokenizers",
+                     "type", "Split", "pattern", "Regex", pres[at].regex, "behavior", "Isolated",
+                     "invert", 0, bytes_part(0));
+  if (pres[at].digits)
+    return json_pack("{s:s, s:[{s:s, s:b}, o]}", "type", "Sequence", "pretokenizers", "type",
+                     "Digits", "individual_digits", 1, bytes_part(1));
+  return bytes_part(1);
+}
+
+/* BOS before and EOS after the text, where the file says so, or else the model's habit. */
+static json_t *postprocessor(const struct source *s, int bos_default) {
+  static const char *const which[2][2] = {{"add_bos_token", "bos_token_id"},
+                                          {"add_eos_token", "eos_token_id"}};
+  json_t *single = json_array(), *tokens = json_object();
+  for (int i = 0; i < 2; i++) {
+    const json_t *flag = key(s, which[i][0]);
+    const char *text = token_of(s, which[i][1]);
+    if (i) json_array_append_new(single, json_pack("{s:{s:s}}", "Sequence", "id", "A"));
+    if (!text || !(flag ? json_is_true(flag) : !i && bos_default)) continue;
+    json_array_append_new(single, json_pack("{s:{s:s}}", "SpecialToken", "id", text));
+    json_object_set_new(tokens, text, json_pack("{s:[O]}", "ids", key(s, which[i][1])));
+  }
+  return json_pack("{s:s, s:o, s:o}", "type", "TemplateProcessing", "single", single,
+                   "special_tokens", tokens);
+}
+
+static int make_bytes(json_t **out, const struct source *s) {
+  const json_t *merges;
+  int at, rc = find_pre(s, &at);
+  if (!rc) rc = list(&merges, s, "merges", 0);
+  if (rc) return rc;
+  json_t *normalizer = pres[at].nfc ? json_pack("{s:s}", "type", "NFC") : json_null();
+  *out = json_pack("{s:o, s:o, s:o, s:o, s:{s:s}, s:{s:s, s:b, s:O, s:O}}", "added_tokens",
+                   added_tokens(s), "normalizer", normalizer, "pre_tokenizer", pretokenizer(at),
+                   "post_processor", postprocessor(s, pres[at].whole), "decoder", "type",
+                   "ByteLevel", "model", "type", "BPE", "ignore_merges", pres[at].whole, "vocab",
+                   s->vocab, "merges", merges);
+  return *out ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", s->path);
+}
+
+/* --- SentencePiece's BPE --------------------------------------------------------------------- */
+
+/* A pair that makes a piece: token `id` cut at byte `left`. */
+struct merge {
+  double score;
+  int32_t id, left, length; /* in characters, of the left part */
+};
+
+/* By score, the highest first; of one score the longer left part first, then as they came. */
+static int by_score(const void *a, const void *b) {
+  const struct merge *x = a, *y = b;
+  if (x->score != y->score) return x->score > y->score ? -1 : 1;
+  if (x->length != y->length) return y->length - x->length;
+  return x->id != y->id ? (x->id > y->id) - (x->id < y->id) : y->left - x->left;
+}
+
+struct merge_list {
+  struct merge *m;
+  int64_t n, cap;
+};
+
+static int push(struct merge_list *l, struct merge m) {
+  if (l->n == l->cap) {
+    int64_t cap = l->cap ? 2 * l->cap : 1024;
+    struct merge *grown = realloc(l->m, (size_t)cap * sizeof *grown);
+    if (!grown) return zf_error(ZF_ENOMEM, "out of memory for %lld merges", (long long)cap);
+    l->m = grown;
+    l->cap = cap;
+  }
+  l->m[l->n++] = m;
+  return 0;
+}
+
+/* Is text[0..n) a piece that text can merge to? */
+static int is_piece(const struct source *s, const char *text, size_t n) {
+  char piece[MOST_PIECE + 1];
+  memcpy(piece, text, n);
+  piece[n] = 0;
+  const json_t *id = json_object_get(s->vocab, piece);
+  if (!id) return 0;
+  int64_t type = type_of(s, (size_t)json_integer_value(id));
+  return type == 1 || type == USER;
+}
+
+static int cuts_of(struct merge_list *l, const struct source *s, size_t id, double score) {
+  const json_t *v = json_array_get(s->tokens, id);
+  const char *text = json_string_value(v);
+  size_t n = json_string_length(v);
+  int32_t length = 0;
+  int rc = 0;
+  if (n > MOST_PIECE || !is_piece(s, text, n)) return 0;
+  for (size_t i = 1; !rc && i < n; i++) {
+    if ((text[i] & 0xc0) == 0x80) continue;
+    length++;
+    if (is_piece(s, text, i) && is_piece(s, text + i, n - i))
+      rc = push(l, (struct merge){score, (int32_t)id, (int32_t)i, length});
+  }
+  return rc;
+}
+
+static int merges_of(json_t **out, const struct source *s) {
+  const json_t *scores = NULL;
+  struct merge_list l = {0};
+  int rc = list(&scores, s, "scores", json_array_size(s->tokens));
+  for (size_t i = 0; !rc && i < json_array_size(s->tokens); i++)
+    rc = cuts_of(&l, s, i, json_number_value(json_array_get(scores, i)));
+  if (!rc && l.n) qsort(l.m, (size_t)l.n, sizeof *l.m, by_score);
+  *out = rc ? NULL : json_array();
+  for (int64_t i = 0; *out && i < l.n; i++) {
+    const json_t *v = json_array_get(s->tokens, (size_t)l.m[i].id);
+    const char *text = json_string_value(v);
+    json_array_append_new(*out, json_pack("[s%, s]", text, (size_t)l.m[i].left, text + l.m[i].left));
+  }
+  free(l.m);
+  return rc;
+}
+
+static int make_pieces(json_t **out, const struct source *s) {
+  static const char mark[] = "\xe2\x96\x81";
+  json_t *merges = NULL, *prefix = key(s, "add_space_prefix"), *normalizers, *decoders;
+  int space = prefix ? json_is_true(prefix) : 1;
+  int rc = merges_of(&merges, s);
+  if (rc) return rc;
+  normalizers = json_pack("[{s:s, s:{s:s}, s:s}]", "type", "Replace", "pattern", "String", " ",
+                          "content", mark);
+  decoders = json_pack("[{s:s, s:{s:s}, s:s}, {s:s}, {s:s}]", "type", "Replace", "pattern",
+                       "String", mark, "content", " ", "type", "ByteFallback", "type", "Fuse");
+  if (space) {
+    json_array_insert_new(normalizers, 0,
+                          json_pack("{s:s, s:s}", "type", "Prepend", "prepend", mark));
+    json_array_append_new(decoders, json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content",
+                                              " ", "start", 1, "stop", 0));
+  }
+  *out = json_pack("{s:o, s:{s:s, s:o}, s:o, s:{s:s, s:o}, s:{s:s, s:s?, s:b, s:b, s:O, s:o}}",
+                   "added_tokens", added_tokens(s), "normalizer", "type", "Sequence", "normalizers",
+                   normalizers, "post_processor", postprocessor(s, 1), "decoder", "type",
+                   "Sequence", "decoders", decoders, "model", "type", "BPE", "unk_token",
+                   token_of(s, "unknown_token_id"), "fuse_unk", 1, "byte_fallback", 1, "vocab",
+                   s->vocab, "merges", merges);
+  return *out ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", s->path);
+}
+
+/* --- opening --------------------------------------------------------------------------------- */
+
+static const struct {
+  const char *model;
+  int (*make)(json_t **out, const struct source *s);
+} makers[] = {{"gpt2", make_bytes}, {"llama", make_pieces}};
+
+static int make(json_t **out, const struct source *s) {
+  const char *model = json_string_value(key(s, "model"));
+  for (size_t i = 0; i < sizeof makers / sizeof *makers; i++)
+    if (model && !strcmp(makers[i].model, model)) return makers[i].make(out, s);
+  return zf_error(ZF_EINVALID,
+                  "%s: key 'tokenizer.ggml.model': '%.60s' is not supported; supported are gpt2, "
+                  "llama",
+                  s->path, model ? model : "(none)");
+}
+
+static int32_t special(const struct source *s, const char *name) {
+  return token_of(s, name) ? (int32_t)json_integer_value(key(s, name)) : -1;
+}
+
+int zf_gguf_tok_keys(json_t **out, int32_t *bos, int32_t *eos, const json_t *keys,
+                     const char *path) {
+  struct source s = {.keys = keys, .path = path};
+  const json_t *whole = json_object_get(keys, "tokenizer.huggingface.json");
+  *out = NULL;
+  int rc = read_vocab(&s);
+  if (!rc && json_is_string(whole))
+    rc = zf_json_parse(out, json_string_value(whole), json_string_length(whole), path);
+  else if (!rc)
+    rc = make(out, &s);
+  *bos = rc ? -1 : special(&s, "bos_token_id");
+  *eos = rc ? -1 : special(&s, "eos_token_id");
+  json_decref(s.vocab);
+  return rc;
+}
+
+int zf_gguf_tok_load(json_t **out, int32_t *bos, int32_t *eos, const char *path) {
+  struct zf_gguf g;
+  *out = NULL;
+  int rc = zf_gguf_open(&g, path, 1);
+  if (rc) return rc;
+  rc = zf_gguf_tok_keys(out, bos, eos, g.keys, path);
+  zf_gguf_free(&g);
+  return rc;
+}
