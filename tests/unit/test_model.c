@@ -315,7 +315,7 @@ START_TEST(test_find) {
   ck_ok(zf_model_find(&dir, SOURCE "/model.safetensors"));
   ck_assert_str_eq(dir, SOURCE);
   free(dir);
-  ck_fails(zf_model_find(&dir, SOURCE "/config.json"), ZF_EUSAGE, "or a .safetensors file");
+  ck_fails(zf_model_find(&dir, SOURCE "/config.json"), ZF_EUSAGE, "a .safetensors file inside one, or a .gguf file");
   ck_fails(zf_model_find(&dir, "./nowhere"), ZF_EUSAGE, "./nowhere: no such model directory");
   setenv("HF_HUB_CACHE", root, 1);
   ck_fails(zf_model_find(&dir, "org/name"), ZF_EUSAGE, "not in the Hugging Face cache");
