@@ -283,6 +283,7 @@ const struct zc_command zc_inspect = {
     "Examples:\n"
     "  zoft inspect out/demo\n"
     "  zoft inspect out/demo/model.safetensors --all\n"
+    "  zoft inspect model.gguf\n"
     "  zoft inspect out/demo/steps.log\n",
     options,
     run,

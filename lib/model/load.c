@@ -294,6 +294,14 @@ int zf_model_reload(struct zf_model *m, const struct zf_st *from) {
   return 0;
 }
 
+int zf_model_trainable(const char *dir) {
+  if (!zf_gguf_named(dir) || zf_is_dir(dir)) return 0;
+  return zf_error(ZF_EUSAGE,
+                  "%s: a GGUF file can be evaluated and generated from, but its weights are not "
+                  "trained: give the checkpoint's directory",
+                  dir);
+}
+
 int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_opts *opts) {
   *out = NULL;
   struct zf_model *m = zf_calloc(1, sizeof *m);
@@ -301,13 +309,7 @@ int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_
   int rc = ZF_ENOMEM;
   m->dir = zf_strdup(dir);
   if (!m->dir) goto fail;
-  if (zf_gguf_named(dir) && opts->ntrainable) {
-    rc = zf_error(ZF_EUSAGE,
-                  "%s: a GGUF file can be evaluated and generated from, but its weights are not "
-                  "trained: give the checkpoint's directory",
-                  dir);
-    goto fail;
-  }
+  if (opts->ntrainable && (rc = zf_model_trainable(dir))) goto fail;
   if ((rc = zf_config_load(&m->config, dir))) goto fail;
   if ((rc = zf_plan_build(&m->plan, &m->config))) goto fail;
   rc = zf_gguf_named(dir) && !zf_is_dir(dir) ? zf_gguf_weights(&m->st, &m->gguf, dir)

@@ -40,6 +40,8 @@ int zf_model_find(char **dir, const char *base_model);
  * (ZF_EUSAGE).  ZF_EINVALID names file and tensor: missing, wrong shape, dtype without a kernel, a value
  * that is not finite.  A glob that matches no tensor is ZF_EUSAGE. */
 int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_opts *opts);
+/* 0, or ZF_EUSAGE where weights of that kind of file are not trained. */
+int zf_model_trainable(const char *dir);
 void zf_model_free(struct zf_model *m); /* takes NULL */
 
 /* Identity of the checkpoint's weights as opened (before training): hash of all values. */

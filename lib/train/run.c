@@ -34,11 +34,12 @@ static int open_model(struct zf_run *r, const struct source *from) {
   char *dir = NULL;
   int rc = zf_model_find(&dir, r->set.base_model);
   struct zf_config config;
+  int train = (from->want & ZF_WANT_TRAIN) && zf_method_info(r->set.method)->trains;
+  if (!rc && train) rc = zf_model_trainable(dir);
   if (!rc) rc = zf_config_load(&config, dir);
   if (!rc) rc = open_data(r, dir, &config, from);
   zf_trim(); /* the files' rows are gone: nor shall they count */
   r->forecast.before = zf_rss();
-  int train = (from->want & ZF_WANT_TRAIN) && zf_method_info(r->set.method)->trains;
   struct zf_model_opts opts = {.dtype = r->set.dtype,
                                .trained = (enum zf_dtype)r->set.trained_dtype,
                                .trainable = train ? r->set.trainable : NULL,

@@ -519,10 +519,46 @@ static void check_rounding(void) {
   }
 }
 
+/* A matrix in blocks is the matrix of f32 that it expands to, to the bit: products of every
+ * arithmetic, rows of a table, the head in pieces. */
+static void check_blocks(void) {
+  static float y[2][9 * 1100], wide[1100 * 512];
+  static double lse[2][9], logit[2][9];
+  enum zf_dtype type = (enum zf_dtype)(ZF_DTYPES + below(ZF_DTYPES_READ - ZF_DTYPES));
+  struct zf_streams st = {1, {0}};
+  int64_t T = 1 + below(9), in = 256 * (1 + below(2)), out = 1 + below(1100);
+  unsigned char *raw = malloc(zf_dtype_bytes(type, out * in));
+  const struct zf_dtype_info *d = zf_dtype_info(type);
+  struct fresh x = fresh(T * in, PLAIN);
+  float *scratch = malloc((size_t)T * ZF_VC * sizeof *scratch);
+  int32_t id[9];
+  for (size_t i = 0; i < zf_dtype_bytes(type, out * in); i++) raw[i] = (unsigned char)rnd();
+  for (int64_t b = 0; b < out * in / d->block; b++) /* scales below 2^-7: finite sums */
+    for (int s = 0; s < d->nscale; s++)
+      raw[(size_t)b * d->size + (size_t)d->scale[s] + 1] &= 0x9f;
+  zf_to_f32(wide, raw, type, out * in);
+  for (int t = 0; t < 9; t++) id[t] = (int32_t)below(out);
+  struct zf_weight w[2] = {{raw, type, out, in, in, 1}, {wide, ZF_F32, out, in, in, 1}};
+  for (int c = 0; c < ZF_COMPUTES; c++) {
+    for (int k = 0; k < 2; k++) {
+      w[k].compute = (enum zf_compute)c;
+      zf_gemm(y[k], out, x.p, in, T, &w[k], &st, NULL, 0, 0);
+      zf_head_lse(lse[k], logit[k], x.p, in, T, id, &w[k], &st, NULL, 0, scratch);
+    }
+    if (memcmp(y[0], y[1], (size_t)(T * out) * 4)) fail_at(c, 0, 1);
+    if (memcmp(lse[0], lse[1], (size_t)T * 8) || memcmp(logit[0], logit[1], (size_t)T * 8))
+      fail_at(c, 0, 2);
+  }
+  for (int k = 0; k < 2; k++) zf_gather(y[k], in, id, T, &w[k], &st, 0);
+  if (memcmp(y[0], y[1], (size_t)(T * in) * 4)) fail_at(9, 0, 3);
+  drop(x), free(scratch), free(raw);
+}
+
 static const struct {
   const char *name;
   void (*run)(void);
 } checks[] = {
+    {"blocks", check_blocks},
     {"rows_alone", check_rows_alone},       {"fused", check_fused},
     {"accuracy", check_accuracy},           {"attention_accuracy", check_attention_accuracy},
     {"head_accuracy", check_head_accuracy}, {"act_accuracy", check_act_accuracy},

@@ -202,7 +202,21 @@ static void check_stir(void) {
   drop(a), drop(b);
 }
 
+static void expand_blocks(void) {
+  enum zf_dtype type = (enum zf_dtype)(ZF_DTYPES + below(ZF_DTYPES_READ - ZF_DTYPES));
+  int64_t n = 256 * below(4);
+  struct fresh a = fresh(n, PLAIN), b = twin(a);
+  size_t bytes = zf_dtype_bytes(type, n);
+  unsigned char *h = malloc(bytes + 1);
+  for (size_t i = 0; i < bytes; i++) h[i] = (unsigned char)rnd();
+  ref.expand(a.p, h, type, n);
+  fast.expand(b.p, h, type, n);
+  same_fresh(a, b);
+  drop(a), drop(b), free(h);
+}
+
 static void check_expand(void) {
+  expand_blocks();
   enum zf_dtype type = (enum zf_dtype)below(ZF_DTYPES);
   int64_t n = below(200);
   struct fresh src = fresh(n, SPECIAL), a = fresh(n, PLAIN), b = twin(a);

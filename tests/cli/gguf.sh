@@ -1,0 +1,46 @@
+#!/bin/sh
+# A GGUF file as the model of every command that reads one.
+. tests/cli/lib.sh
+F=tests/golden/gguf/llama-f16.gguf
+Q=tests/golden/gguf/llama-q8_0.gguf
+printf 'the cat sat on the mat\non the mat\n' >"$T/text.txt"
+
+case_ "tokenize, pieces with scores" 0 "$ZOFT" tokenize "$F" "the cat sat" <<'END'
+piece   id  bytes  text
+─────────────────────────
+<s>      1  added  
+▁the   261    0-3  "the"
+▁cat   264    3-7  " cat"
+▁sat   266   7-11  " sat"
+4 tokens
+END
+case_ "tokenize, bytes" 0 "$ZOFT" tokenize "$Q" "the cat" <<'END'
+piece   id  bytes  text
+─────────────────────────
+the    259    0-3  "the"
+Ġcat   263    3-7  " cat"
+2 tokens
+END
+case_ "score F16" 0 "$ZOFT" score "$F" --text "$T/text.txt" <<'END'
+       1       7 tokens  nll    6.3017  perplexity 545.5
+       2       4 tokens  nll    6.0771  perplexity 435.7
+END
+case_ "score Q8_0" 0 "$ZOFT" score "$Q" --text "$T/text.txt" <<'END'
+       1      10 tokens  nll    5.6512  perplexity 284.6
+       2       5 tokens  nll    6.0592  perplexity 428
+END
+case_ "eval" 0 "$ZOFT" eval "$Q" --text "$T/text.txt" <<'END'
+      examples    loss  perplexity  accuracy  F1
+────────────────────────────────────────────────
+text         2  5.7767    322.6971         -   -
+END
+case_ "not trained" 2 "$ZOFT" train configs/demo.yaml base_model="$F" sequence_len=128 max_steps=1 output_dir="$T/out" <<'END'
+zoft: tests/golden/gguf/llama-f16.gguf: a GGUF file can be evaluated and generated from, but its weights are not trained: give the checkpoint's directory
+END
+head -c 1000 "$F" >"$T/cut.gguf"
+case_ "cut off" 3 "$ZOFT" inspect "$T/cut.gguf" <<'END'
+zoft: TMP/cut.gguf: byte 567: key 'tokenizer.ggml.tokens': an array of 286 elements: 16777216 are allowed, 433 bytes follow
+END
+check "inspect" sh -c '"$0" inspect "$1" | grep -q "all wanted tensors present"' "$ZOFT" "$Q"
+check "generate" sh -c '"$0" generate "$1" --prompt "the cat" -n 8 | grep -q "^the cat"' "$ZOFT" "$F"
+finish
