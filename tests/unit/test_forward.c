@@ -420,6 +420,50 @@ START_TEST(test_limits) {
 }
 END_TEST
 
+/* A gated layer of more columns than a piece holds: the same bits as from `up` as a whole, which a
+ * pass that serves a backward one keeps. */
+START_TEST(test_pieces) {
+  static const char config[] =
+      "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"hidden_size\": 16,"
+      " \"intermediate_size\": 1100, \"num_hidden_layers\": 2, \"num_attention_heads\": 2,"
+      " \"vocab_size\": 40, \"max_position_embeddings\": 32, \"rms_norm_eps\": 1e-5,"
+      " \"mlp_bias\": true}";
+  char path[600];
+  snprintf(path, sizeof path, "%s", tmp_path("wide.json"));
+  ck_ok(zf_write_file(path, config, sizeof config - 1));
+  const char *dir = tmp_path("wide");
+  ck_ok(zf_model_init(path, dir, 3, ZF_F32));
+  static const char *const all[] = {"*"};
+  struct zf_model *m =
+      open_model(dir, &(struct zf_model_opts){.dtype = -1, .trainable = all, .ntrainable = 1});
+  struct zf_perturb two = probe(0.05f);
+  struct made x;
+  int32_t ids[20];
+  fill(ids, 20, m, 1);
+  made_init(&x);
+  put(&x, ids, 0, 20, 0);
+  struct zf_limits lim = {.tokens = 40,
+                          .rows = 40,
+                          .segments = 1,
+                          .length = 20,
+                          .ids = 8,
+                          .streams = 2,
+                          .compute = (enum zf_compute)_i};
+  float *out[2];
+  for (int k = 0; k < 2; k++) {
+    struct zf_forward *f;
+    lim.work = k ? 1 : 0;
+    ck_ok(zf_forward_new(&f, m, &lim));
+    out[k] = run_on(f, m, &x, &two);
+    zf_forward_free(f);
+  }
+  ck_assert_mem_eq(out[0], out[1], sizeof **out * (size_t)(2 * 20 * m->config.outputs));
+  free(out[0]);
+  free(out[1]);
+  zf_model_free(m);
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("forward");
   TCase *t = tcase_create("forward");
@@ -436,6 +480,7 @@ int main(void) {
   tcase_add_loop_test(t, test_none_trained, 0, NFAMILIES);
   tcase_add_loop_test(t, test_head, 0, NFAMILIES);
   tcase_add_loop_test(t, test_decode, 0, NCAUSAL);
+  tcase_add_loop_test(t, test_pieces, 0, ZF_COMPUTES);
   tcase_add_test(t, test_limits);
   suite_add_tcase(s, t);
   return unit_run(s);
