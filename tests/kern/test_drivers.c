@@ -543,7 +543,7 @@ static void check_blocks(void) {
     for (int k = 0; k < 2; k++) {
       w[k].compute = (enum zf_compute)c;
       zf_gemm(y[k], out, x.p, in, T, &w[k], &st, NULL, 0, 0);
-      zf_head_lse(lse[k], logit[k], x.p, in, T, id, &w[k], &st, NULL, 0, scratch);
+      zf_head_lse(lse[k], logit[k], x.p, in, T, id, &w[k], &st, NULL, 0, 0, scratch);
     }
     if (memcmp(y[0], y[1], (size_t)(T * out) * 4)) fail_at(c, 0, 1);
     if (memcmp(lse[0], lse[1], (size_t)T * 8) || memcmp(logit[0], logit[1], (size_t)T * 8))
