@@ -22,17 +22,17 @@ the    259    0-3  "the"
 2 tokens
 END
 case_ "score F16" 0 "$ZOFT" score "$F" --text "$T/text.txt" <<'END'
-       1       7 tokens  nll    6.3017  perplexity 545.5
-       2       4 tokens  nll    6.0771  perplexity 435.7
+       1       7 tokens  nll    6.1588  perplexity 472.9
+       2       4 tokens  nll    5.6585  perplexity 286.7
 END
 case_ "score Q8_0" 0 "$ZOFT" score "$Q" --text "$T/text.txt" <<'END'
-       1      10 tokens  nll    5.6512  perplexity 284.6
-       2       5 tokens  nll    6.0592  perplexity 428
+       1      10 tokens  nll    6.0043  perplexity 405.2
+       2       5 tokens  nll    5.9326  perplexity 377.1
 END
 case_ "eval" 0 "$ZOFT" eval "$Q" --text "$T/text.txt" <<'END'
       examples    loss  perplexity  accuracy  F1
 ────────────────────────────────────────────────
-text         2  5.7767    322.6971         -   -
+text         2  5.9822    396.3226         -   -
 END
 case_ "not trained" 2 "$ZOFT" train configs/demo.yaml base_model="$F" sequence_len=128 max_steps=1 output_dir="$T/out" <<'END'
 zoft: tests/golden/gguf/llama-f16.gguf: a GGUF file can be evaluated and generated from, but its weights are not trained: give the checkpoint's directory
