@@ -36,12 +36,12 @@ static void check_pack(void) {
 static enum zf_compute arithmetic;
 
 static void check_mul(void) {
-  int64_t rows = 1 + below(20), k = 1 + below(ZF_KC), ldx = k + below(9);
-  int64_t ldc = 64 + below(70);
+  int64_t rows = 1 + below(20), k = 1 + below(ZF_KC), ldc = 64 + below(70);
+  int64_t deep = k > ZF_MUL_ROWS ? k : ZF_MUL_ROWS, ldx = deep + below(9); /* for the stair */
   int64_t w = ZF_LANES * (1 + below(fast.product[arithmetic].nr / ZF_LANES)),
           ldp = w + below(2) * below(40);
   enum kind kind = any_kind();
-  struct fresh x = fresh((rows - 1) * ldx + k, kind), panel = fresh((k - 1) * ldp + w, kind);
+  struct fresh x = fresh((rows - 1) * ldx + deep, kind), panel = fresh((deep - 1) * ldp + w, kind);
   struct fresh a = fresh(rows * ldc, PLAIN), b = twin(a);
   enum zf_mul_mode mode = (enum zf_mul_mode)below(rows > ZF_MUL_ROWS ? 3 : 4);
   if (arithmetic) mode = (enum zf_mul_mode)below(2);
