@@ -204,15 +204,26 @@ int zf_config_positive(const struct zf_config_reader *r, const char *key, double
 }
 
 /* The head: of labels when the architecture says so, else of the vocabulary. */
+/* What a classifier pools, where a key says so. */
+static int check_pooling(const struct zf_config *c, const struct zf_config_reader *r) {
+  const char *key = c->family->classify.k_pooling;
+  const json_t *v = key ? json_object_get(r->obj, key) : NULL;
+  if (!v || (json_is_string(v) && !strcmp(json_string_value(v), "cls"))) return 0;
+  return zf_error(ZF_EINVALID, "%s: key '%s': expected \"cls\", the first token, found %s", r->name,
+                  key, json_is_string(v) ? json_string_value(v) : zf_json_kind(v));
+}
+
 static int read_head(struct zf_config *c, const struct zf_config_reader *r,
                      const struct zf_config_reader *outer) {
   static const char tail[] = "ForSequenceClassification";
   const json_t *names = json_object_get(outer->obj, "id2label");
-  const char *arch = json_string_value(json_array_get(json_object_get(outer->obj, "architectures"), 0));
+  const char *arch =
+      json_string_value(json_array_get(json_object_get(outer->obj, "architectures"), 0));
   size_t n = arch ? strlen(arch) : 0;
   int rc;
   c->types = 1;
-  if (c->family->names.type && (rc = size_key(&c->types, r, "type_vocab_size", MAX_SIZE))) return rc;
+  if (c->family->names.type && (rc = size_key(&c->types, r, "type_vocab_size", MAX_SIZE)))
+    return rc;
   c->outputs = c->vocab;
   c->classify = n >= sizeof tail && !strcmp(arch + n - (sizeof tail - 1), tail);
   if (c->classify && !c->family->classify.head)
@@ -221,6 +232,7 @@ static int read_head(struct zf_config *c, const struct zf_config_reader *r,
   if ((rc = zf_config_rule(&c->dense_bias, r, &zf_config_tail(c)->dense_bias))) return rc;
   if ((rc = zf_config_rule(&c->head_bias, r, &zf_config_tail(c)->head_bias))) return rc;
   if (!c->classify) return 0;
+  if ((rc = check_pooling(c, r))) return rc;
   c->outputs = json_is_object(names) ? (int64_t)json_object_size(names) : 2;
   c->tied = 0;
   return size_key(&c->outputs, outer, "num_labels", MAX_SIZE);

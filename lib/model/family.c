@@ -534,7 +534,8 @@ static const struct zf_family table[] = {
                      .bias = "classifier.bias",
                      .dense_bias = {"classifier_bias", 0},
                      .head_bias = {NULL, 1},
-                     .first = 1},
+                     .first = 1,
+                     .k_pooling = "classifier_pooling"},
     },
 };
 

@@ -39,7 +39,8 @@ struct zf_tail {
   const char *bias; /* of the head */
   const char *act;  /* NULL: the blocks' own */
   struct zf_rule dense_bias, head_bias;
-  int first; /* a classifier reads the first token, not the last */
+  int first;             /* a classifier reads the first token, not the last */
+  const char *k_pooling; /* key of what a classifier pools; "cls", the first token, is known */
 };
 
 /* Which blocks have sliding windows, where config.json has no layer_types. */
@@ -67,17 +68,17 @@ struct zf_family {
   const char *k_norm_eps, *k_act, *k_embed_dim;
   const char *k_theta, *k_theta_local, *k_partial; /* NULL: the usual spelling; none; the usual */
   double theta, theta_local, partial;              /* defaults; 0: 10000, none, 1 */
-  struct zf_number scale;       /* of attention scores; 0: by head_dim */
-  struct zf_number scale_by;    /* or this number to the power -1/2; 0: not so */
-  struct zf_number embed_scale; /* of embeddings; 0: none */
-  struct zf_number added_scale; /* of what attention and MLP add; 0: none */
-  struct zf_number logits_by;   /* logits are divided by it; 0: not */
-  struct zf_number score_cap, logit_cap; /* cap tanh(x / cap); 0: none */
-  double norm_eps;          /* default */
-  const char *act;          /* default */
-  int64_t head_dim;         /* default when it is not hidden / heads */
+  struct zf_number scale;                          /* of attention scores; 0: by head_dim */
+  struct zf_number scale_by;                       /* or this number to the power -1/2; 0: not so */
+  struct zf_number embed_scale;                    /* of embeddings; 0: none */
+  struct zf_number added_scale;                    /* of what attention and MLP add; 0: none */
+  struct zf_number logits_by;                      /* logits are divided by it; 0: not */
+  struct zf_number score_cap, logit_cap;           /* cap tanh(x / cap); 0: none */
+  double norm_eps;                                 /* default */
+  const char *act;                                 /* default */
+  int64_t head_dim;                                /* default when it is not hidden / heads */
   int64_t vocab, heads, kv_heads, max_pos; /* defaults where published files leave them out */
-  int ffn_multiple;         /* ffn = this * hidden when the key is null (gpt2: 4) */
+  int ffn_multiple;                        /* ffn = this * hidden when the key is null (gpt2: 4) */
   int pos_offset;           /* rows of the position table before position 0 (opt: 2) */
   int context_less;         /* of max_pos (roberta counts the rows before position 0: 2) */
   struct zf_rule tie;       /* output head is the embedding */
@@ -157,19 +158,19 @@ struct zf_config {
   int act, tail_act; /* enum zf_act: of blocks, behind the body */
   int tied, post_norm, final_norm, affine, qkv_bias, o_bias, mlp_bias;
   int inverse_layer_scale, unit_scale, parallel, qk_normed, norm_bias;
-  int dense_bias, head_bias; /* of the tail */
-  int classify;              /* a head of labels */
+  int dense_bias, head_bias;   /* of the tail */
+  int classify;                /* a head of labels */
   struct zf_rope_conf rope[2]; /* of all blocks; of local ones, where they have their own */
   int ropes;
   uint8_t layer[ZF_MAX_LAYERS]; /* ZF_LAYER_ flags */
-  int32_t bos, eos; /* -1: none (the first, when eos is a list) */
+  int32_t bos, eos;             /* -1: none (the first, when eos is a list) */
 };
 
 /* All families, for lists: returns the number of rows. */
 int zf_families(const struct zf_family **out);
 
-/* Reads and checks DIR/config.json, or the keys of a GGUF file.  ZF_EINVALID names the key, or lists the supported
- * families; ZF_EUSAGE when there is no such file. */
+/* Reads and checks DIR/config.json, or the keys of a GGUF file.  ZF_EINVALID names the key, or
+ * lists the supported families; ZF_EUSAGE when there is no such file. */
 int zf_config_load(struct zf_config *out, const char *dir);
 int zf_config_parse(struct zf_config *out, const char *text, uint64_t len, const char *name);
 

@@ -195,9 +195,34 @@ START_TEST(test_llama3_freqs) {
 }
 END_TEST
 
+/* A classifier that pools otherwise is refused, not read as if it did not. */
+START_TEST(test_pooling) {
+  static const char sizes[] =
+      "\"model_type\": \"modernbert\", \"vocab_size\": 50, \"hidden_size\": 16,"
+      " \"intermediate_size\": 24, \"num_hidden_layers\": 1, \"num_attention_heads\": 2,"
+      " \"max_position_embeddings\": 32";
+  struct zf_config c;
+  char text[600];
+  static const char *const pool[] = {"", ", \"classifier_pooling\": \"cls\"",
+                                     ", \"classifier_pooling\": \"mean\""};
+  static const char *const arch[] = {"ModernBertForMaskedLM",
+                                     "ModernBertForSequenceClassification"};
+  for (int a = 0; a < 2; a++)
+    for (int p = 0; p < 3; p++) {
+      snprintf(text, sizeof text, "{\"architectures\": [\"%s\"], %s%s}", arch[a], sizes, pool[p]);
+      if (a && p == 2)
+        ck_fails(parse(&c, text), ZF_EINVALID,
+                 "key 'classifier_pooling': expected \"cls\", the first token, found mean");
+      else
+        ck_ok(parse(&c, text));
+    }
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("family");
   TCase *t = tcase_create("family");
+  tcase_add_test(t, test_pooling);
   tcase_add_test(t, test_defaults);
   tcase_add_test(t, test_keys);
   tcase_add_test(t, test_families);
