@@ -90,7 +90,7 @@ struct zf_family {
   struct zf_rule unit_scale;          /* attention scores not scaled by 1/sqrt(head_dim) */
   struct zf_rule window;              /* sliding window in force when yes */
   const char *k_window;               /* its size; a null there means no window */
-  int64_t window_size;                /* when the key is absent */
+  int64_t window_size;                /* when the key is absent; 0: no window then */
   enum zf_local local;                /* and where it is */
   const char *k_local;                /* the period, or the number */
   int64_t local_def, local_phase;

@@ -73,6 +73,7 @@ static int read_window(struct zf_config *c, const struct zf_config_reader *r) {
   int rc;
   if (json_is_null(v)) return 0;
   if ((rc = zf_json_int(&window, r->obj, f->k_window, r->name))) return rc;
+  if (!v && !window) return 0;
   if (window < 1)
     return zf_error(ZF_EINVALID, "%s: key '%s': expected 1 or more, found %lld", r->name,
                     f->k_window, (long long)window);
