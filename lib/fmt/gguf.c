@@ -111,11 +111,12 @@ static int read_array(struct reader *r, json_t **out) {
   if (n > ZF_GGUF_MAXARRAY || n > (r->b.len - r->b.pos) / value_bytes[type])
     return zf_error(ZF_EINVALID, "an array of %llu elements: %d are allowed, %zu bytes follow",
                     (unsigned long long)n, ZF_GGUF_MAXARRAY, r->b.len - r->b.pos);
-  if (r->arrays && !(*out = json_array())) return zf_error(ZF_ENOMEM, "out of memory");
+  int keep = r->arrays || n <= ZF_GGUF_FEW;
+  if (keep && !(*out = json_array())) return zf_error(ZF_ENOMEM, "out of memory");
   for (uint64_t i = 0; !rc && i < n; i++) {
     json_t *v = NULL;
     rc = read_scalar(r, type, &v);
-    if (rc || !r->arrays)
+    if (rc || !keep)
       json_decref(v);
     else if (json_array_append_new(*out, v))
       rc = zf_error(ZF_ENOMEM, "out of memory");

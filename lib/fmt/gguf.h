@@ -16,6 +16,7 @@ enum {
   ZF_GGUF_MAXDIM = 4,
   ZF_GGUF_MAXCOUNT = 1 << 20,  /* keys, tensors */
   ZF_GGUF_MAXARRAY = 1 << 24,  /* elements: each is held, so fewer than the 2^30 of the format */
+  ZF_GGUF_FEW = 1024,          /* elements of an array that is always kept: one for each layer */
   ZF_GGUF_MAXSTRING = 1 << 30  /* bytes */
 };
 
@@ -25,7 +26,7 @@ struct zf_gguf {
                      * metadata are the keys that are no arrays, as text, none above 200 bytes */
 };
 
-/* `arrays`: keep arrays too; else they are checked and left out of `keys`.  ZF_EUSAGE when nothing
+/* `arrays`: keep all arrays; else those above ZF_GGUF_FEW are checked and left out of `keys` (null).  ZF_EUSAGE when nothing
  * is there, else ZF_EINVALID "FILE: byte N: ...". */
 int zf_gguf_open(struct zf_gguf *out, const char *path, int arrays);
 
