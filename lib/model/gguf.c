@@ -77,6 +77,7 @@ static const struct {
     {"context_length", "max_position_embeddings", 1},
     {"attention.layer_norm_rms_epsilon", "rms_norm_eps", 1},
     {"rope.freq_base", "rope_theta", 0},
+    {"rope.freq_base_swa", "rope_local_base_freq", 0},
     {"attention.sliding_window", "sliding_window", 0},
     {"attn_logit_softcapping", "attn_logit_softcapping", 0},
     {"final_logit_softcapping", "final_logit_softcapping", 0},
@@ -169,6 +170,27 @@ static int head_keys(json_t *config, const struct source *s) {
   return 0;
 }
 
+/* Which blocks have windows: each one's flag, or every how many there is one without. */
+static int window_keys(json_t *config, const struct source *s) {
+  json_t *v = value(s, "attention.sliding_window_pattern"), *types, *flag;
+  size_t i;
+  if (!v) return 0;
+  if (json_is_integer(v)) {
+    json_object_set(config, "sliding_window_pattern", v);
+    return 0;
+  }
+  if (!json_is_array(v))
+    return zf_error(ZF_EINVALID,
+                    "%s: key '%s.attention.sliding_window_pattern': expected a number or an array, "
+                    "found %s",
+                    s->path, s->arch->name, zf_json_kind(v));
+  types = json_array();
+  json_array_foreach(v, i, flag) json_array_append_new(
+      types, json_string(json_is_true(flag) ? "sliding_attention" : "full_attention"));
+  json_object_set_new(config, "layer_types", types);
+  return 0;
+}
+
 /* What the tensors tell: sizes and parts that have no key. */
 static int tensor_keys(json_t *config, const struct source *s) {
   const struct zf_st_tensor *embed = zf_st_find(s->g.st, "token_embd.weight");
@@ -220,14 +242,14 @@ static int rope_keys(json_t *config, const struct source *s) {
   if (zf_st_find(s->g.st, "rope_freqs.weight")) {
     rc = factors(r, "short_factor", s, "rope_freqs.weight");
     if (!rc) rc = factors(r, "long_factor", s, "rope_freqs.weight");
-    json_object_set_new(r, "attention_factor", json_integer(1));
   } else {
     rc = factors(r, "short_factor", s, "rope_factors_short.weight");
     if (!rc) rc = factors(r, "long_factor", s, "rope_factors_long.weight");
   }
-  if (json_object_get(r, "short_factor"))
+  if (json_object_get(r, "short_factor")) { /* without its key below, 1 and not what lengths say */
     json_object_set_new(r, "rope_type", json_string("longrope"));
-  else if (json_is_string(type) && strcmp(json_string_value(type), "none") != 0)
+    json_object_set_new(r, "attention_factor", json_integer(1));
+  } else if (json_is_string(type) && strcmp(json_string_value(type), "none") != 0)
     json_object_set(r, "rope_type", type);
   for (int i = 0; i < 3; i++)
     if ((v = value(s, plain[i][0]))) json_object_set(r, plain[i][1], v);
@@ -244,6 +266,7 @@ int zf_gguf_config(json_t **out, const char *path) {
   if (!(config = json_object())) rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
   if (!rc) rc = copy_keys(config, &s);
   if (!rc) rc = head_keys(config, &s);
+  if (!rc) rc = window_keys(config, &s);
   if (!rc) rc = tensor_keys(config, &s);
   if (!rc) rc = rope_keys(config, &s);
   if (rc)
