@@ -70,7 +70,7 @@ static int is_script(const char *name, size_t n) {
   char text[80];
   int error;
   size_t at;
-  if (n < 3 || n > 60) return 0;
+  if (n < 2 || n > 60) return 0; /* Yi is the shortest */
   int len = snprintf(text, sizeof text, "\\p{sc:%.*s}", (int)n, name);
   pcre2_code *code = pcre2_compile((PCRE2_SPTR)text, (size_t)len, PCRE2_UTF, &error, &at, NULL);
   pcre2_code_free(code);

@@ -236,7 +236,7 @@ static int apply_bert(const void *self, struct zf_work *w) {
   return rc ? rc : zf_work_cut(w, cut_punctuation, NULL, ZF_ISOLATED, 0);
 }
 
-/* --- CharDelimiterSplit, FixedLength ------------------------------------------------- */
+/* --- CharDelimiterSplit, UnicodeScripts, FixedLength ------------------------------------------------- */
 
 static int parse_delimiter(void **self, const json_t *def, const char *where,
                            const struct zf_tok *t) {
@@ -255,8 +255,18 @@ static int apply_delimiter(const void *self, struct zf_work *w) {
   return zf_work_cut(w, cut_pattern, self, ZF_REMOVED, 0);
 }
 
-static void free_delimiter(void *self) {
+static void free_pattern(void *self) {
   zf_pattern_free(self);
+}
+
+static int parse_scripts(void **self, const json_t *def, const char *where,
+                         const struct zf_tok *t) {
+  (void)def, (void)t;
+  return zf_scripts_new((struct zf_pattern **)self, where);
+}
+
+static int apply_scripts(const void *self, struct zf_work *w) {
+  return zf_work_cut(w, cut_pattern, self, ZF_REMOVED, 1);
 }
 
 static int parse_fixed(void **self, const json_t *def, const char *where, const struct zf_tok *t) {
@@ -390,7 +400,8 @@ static const struct zf_part_row rows[] = {
     {"WhitespaceSplit", NULL, apply_whitespace_split, NULL, NULL},
     {"Metaspace", parse_metaspace, apply_metaspace, free_metaspace, metaspace_places},
     {"BertPreTokenizer", NULL, apply_bert, NULL, NULL},
-    {"CharDelimiterSplit", parse_delimiter, apply_delimiter, free_delimiter, NULL},
+    {"CharDelimiterSplit", parse_delimiter, apply_delimiter, free_pattern, NULL},
+    {"UnicodeScripts", parse_scripts, apply_scripts, free_pattern, NULL},
     {"FixedLength", parse_fixed, apply_fixed, free, NULL},
 };
 

@@ -121,6 +121,7 @@ struct zf_pattern;
 int zf_pattern_new(struct zf_pattern **out, const char *text, int literal, const char *where);
 /* {"String": ...} or {"Regex": ...} */
 int zf_pattern_parse(struct zf_pattern **out, const json_t *def, const char *where);
+int zf_scripts_new(struct zf_pattern **out, const char *where); /* runs of one script: scripts.c */
 void zf_pattern_free(struct zf_pattern *p);
 void zf_pattern_free_match(void *match); /* zf_work.match */
 /* Lists the segments of s[0..n) in w->seg: matches and what lies between. */

@@ -17,7 +17,7 @@ import tok_texts
 from compare_tokenizers import decode_bytes, expected
 
 SIZES = {"gpt2": 420, "llama2": 440, "metaspace": 440, "words": 200, "metaspace_first": 260,
-         "t5": 300, "unigram_bytes": 200, "wordlevel": 120, "ctc": 60, "bert_cased": 260}
+         "t5": 300, "unigram_bytes": 200, "wordlevel": 120, "scripts": 120, "ctc": 60, "bert_cased": 260}
 LINES = 10
 
 

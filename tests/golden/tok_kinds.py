@@ -242,6 +242,14 @@ def wordlevel(size, prose):
     return t
 
 
+def scripts(size, prose):
+    t = Tokenizer(models.WordLevel(unk_token="<unk>"))
+    t.pre_tokenizer = pre_tokenizers.UnicodeScripts()
+    t.train_from_iterator(prose, trainers.WordLevelTrainer(vocab_size=size, special_tokens=["<unk>"],
+                                                           show_progress=False))
+    return t
+
+
 def ctc(size, prose):
     t = Tokenizer(models.WordLevel(unk_token="<unk>"))
     t.normalizer = normalizers.Replace(" ", "|")
@@ -253,4 +261,5 @@ def ctc(size, prose):
 
 
 KINDS = [gpt2, llama3, qwen2, smollm, roberta, cl100k, llama2, metaspace, metaspace_first, words, bert, bert_cased,
-         t5, unigram_bytes, wordlevel, ctc]
+         t5, unigram_bytes, wordlevel, ctc,
+         scripts]

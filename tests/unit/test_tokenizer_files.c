@@ -94,8 +94,8 @@ START_TEST(test_parts) {
   refuse_with("\"normalizer\": {\"type\": \"Strip\"}", "Strip: key 'strip_left' is missing");
   refuse_with("\"normalizer\": {\"type\": \"Replace\", \"content\": \"\", \"pattern\": \"x\"}",
               "Replace: key 'pattern': expected");
-  refuse_with("\"pre_tokenizer\": {\"type\": \"UnicodeScripts\"}",
-              "pre_tokenizer: type 'UnicodeScripts' is not supported");
+  refuse_with("\"pre_tokenizer\": {\"type\": \"UnicodeBlocks\"}",
+              "pre_tokenizer: type 'UnicodeBlocks' is not supported");
   refuse_with("\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \"x\"}, "
               "\"behavior\": \"Sideways\", \"invert\": false}",
               "'Sideways' is not one of");

@@ -1,0 +1,56 @@
+/* UnicodeScripts: text is cut where the script changes.
+ *
+ * Japanese kana count as Han.  Characters without a script of the list and spaces go with what stands
+ * before them; at the beginning of a text, where nothing does, they are lost, as the `tokenizers`
+ * package loses them.  All that is one expression: a run of a script, with such characters behind its
+ * first one; what no run takes is left out.  The package's own table is that of Unicode 9, PCRE2's a
+ * later one: characters that came or changed their script since then may be cut elsewhere. */
+#include "text_internal.h"
+
+static const char *const scripts[] = {
+    "Latin", "Cyrillic", "Greek", "Arabic", "Hebrew", "Devanagari", "Hangul", "Thai", "Inherited",
+    "Adlam", "Ahom", "Anatolian_Hieroglyphs", "Armenian", "Avestan", "Balinese", "Bamum",
+    "Bassa_Vah", "Batak", "Bengali", "Bhaiksuki", "Bopomofo", "Brahmi", "Braille", "Buginese",
+    "Buhid", "Canadian_Aboriginal", "Carian", "Caucasian_Albanian", "Chakma", "Cham", "Cherokee",
+    "Coptic", "Cuneiform", "Cypriot", "Deseret", "Duployan", "Egyptian_Hieroglyphs", "Elbasan",
+    "Ethiopic", "Georgian", "Glagolitic", "Gothic", "Grantha", "Gujarati", "Gurmukhi", "Hanunoo",
+    "Hatran", "Imperial_Aramaic", "Inscriptional_Pahlavi", "Inscriptional_Parthian", "Javanese",
+    "Kaithi", "Kannada", "Kayah_Li", "Kharoshthi", "Khmer", "Khojki", "Khudawadi", "Lao", "Lepcha",
+    "Limbu", "Linear_A", "Linear_B", "Lisu", "Lycian", "Lydian", "Mahajani", "Malayalam", "Mandaic",
+    "Manichaean", "Marchen", "Meetei_Mayek", "Mende_Kikakui", "Meroitic_Cursive",
+    "Meroitic_Hieroglyphs", "Miao", "Modi", "Mongolian", "Mro", "Multani", "Myanmar", "Nabataean",
+    "Newa", "New_Tai_Lue", "Nko", "Ogham", "Ol_Chiki", "Old_Hungarian", "Old_Italic",
+    "Old_North_Arabian", "Old_Permic", "Old_Persian", "Old_South_Arabian", "Old_Turkic", "Oriya",
+    "Osage", "Osmanya", "Pahawh_Hmong", "Palmyrene", "Pau_Cin_Hau", "Phags_Pa", "Phoenician",
+    "Psalter_Pahlavi", "Rejang", "Runic", "Samaritan", "Saurashtra", "Sharada", "Shavian",
+    "Siddham", "SignWriting", "Sinhala", "Sora_Sompeng", "Sundanese", "Syloti_Nagri", "Syriac",
+    "Tagalog", "Tagbanwa", "Tai_Le", "Tai_Tham", "Tai_Viet", "Takri", "Tamil", "Tangut", "Telugu",
+    "Thaana", "Tibetan", "Tifinagh", "Tirhuta", "Ugaritic", "Vai", "Warang_Citi", "Yi",
+};
+
+#define KANA "\\p{Han}\\p{Hiragana}\\p{Katakana}\\x{30fc}"
+
+/* "[first](?:[more]|any)*": any is a group that is called by its name. */
+static void add_run(struct zf_buf *b, const char *first, const char *more) {
+  zf_buf_printf(b, "|[%s](?:[%s]|\\g<any>)*", first, more);
+}
+
+int zf_scripts_new(struct zf_pattern **out, const char *where) {
+  struct zf_buf b = {0};
+  zf_buf_puts(&b, "(?<any>[^\\p{Common}" KANA);
+  for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++)
+    zf_buf_printf(&b, "\\p{%s}", scripts[i]);
+  zf_buf_puts(&b, "]| ){0}(?:(?!)");
+  add_run(&b, "^\\P{Common} \\x{30fc}", "^\\P{Common}\\x{30fc}");
+  add_run(&b, KANA, KANA);
+  for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++) {
+    char run[64];
+    snprintf(run, sizeof run, "\\p{%s}", scripts[i]);
+    add_run(&b, run, run);
+  }
+  zf_buf_puts(&b, ")");
+  int rc = zf_buf_ok(&b);
+  if (!rc) rc = zf_pattern_new(out, b.data, 0, where);
+  zf_buf_free(&b);
+  return rc;
+}
