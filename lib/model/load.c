@@ -64,7 +64,8 @@ static int check_tensor(const struct zf_model *m, const struct zf_want *w,
   if (t->type < 0)
     return zf_error(ZF_EINVALID,
                     "%s: tensor '%s': dtype %s is not supported; supported are F32, F16, BF16%s",
-                    path, t->name, t->dtype, m->gguf ? ", Q8_0, Q4_0, Q4_K, Q6_K" : "");
+                    path, t->name, t->dtype,
+                    m->gguf ? ", Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K" : "");
   return 0;
 }
 

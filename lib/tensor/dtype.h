@@ -13,7 +13,13 @@ enum zf_dtype {
   ZF_DTYPES, /* how many there are that a value can be written in; those below are read alone */
   ZF_Q8_0 = ZF_DTYPES, /* blocks of GGUF files (blocks_tmpl.h) */
   ZF_Q4_0,
+  ZF_Q4_1,
+  ZF_Q5_0,
+  ZF_Q5_1,
+  ZF_Q2_K,
+  ZF_Q3_K,
   ZF_Q4_K,
+  ZF_Q5_K,
   ZF_Q6_K,
   ZF_DTYPES_READ
 };

@@ -36,7 +36,9 @@ rng = np.random.default_rng(7)
 
 def blocks():
     out = {}
-    for kind, scales in ((KIND.Q8_0, [0]), (KIND.Q4_0, [0]), (KIND.Q4_K, [0, 2]), (KIND.Q6_K, [208])):
+    for kind, scales in ((KIND.Q8_0, [0]), (KIND.Q4_0, [0]), (KIND.Q4_K, [0, 2]), (KIND.Q6_K, [208]),
+                         (KIND.Q4_1, [0, 2]), (KIND.Q5_0, [0]), (KIND.Q5_1, [0, 2]), (KIND.Q2_K, [80, 82]),
+                         (KIND.Q3_K, [108]), (KIND.Q5_K, [0, 2])):
         block, size = gguf.GGML_QUANT_SIZES[kind]
         n = 2 * 256 // block
         raw = rng.integers(0, 256, (n, size), dtype=np.uint8)
