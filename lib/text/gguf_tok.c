@@ -88,30 +88,57 @@ static json_t *added_tokens(const struct source *s) {
 
 /* --- parts ----------------------------------------------------------------------------------- */
 
-/* What `pre` stands for: a regular expression, then bytes; or without one GPT-2's own. */
-#define CONTRACTED "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
-#define THE_REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+/* What `pre` stands for: a regular expression, then bytes; or without one GPT-2's own.  Several names
+ * stand for one thing. */
+#define CONTRACTED "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+#define WORD "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
+#define BLANKS "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define THE_REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*" BLANKS
+#define PATH_REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" BLANKS
+/* A word that begins or is all in capitals, by what follows it. */
+#define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define CASED(end)                                                                                 \
+  "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" end "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER "*" end "|"
 static const struct {
-  const char *name, *regex;
+  const char *names, *regex;
   int digits; /* one by one, before GPT-2's own */
   int nfc;
-  int whole; /* a word that is in the vocabulary is not merged; BOS by default */
+  int whole; /* a word that is in the vocabulary is not merged */
+  int bos;   /* by default */
 } pres[] = {
-    {"gpt-2", NULL, 0, 0, 0},
-    {"smollm", NULL, 1, 0, 0},
-    {"llama-bpe", CONTRACTED "\\p{N}{1,3}" THE_REST, 0, 0, 1},
-    {"qwen2", CONTRACTED "\\p{N}" THE_REST, 0, 1, 0},
+    {"gpt-2 phi-2", NULL, 0, 0, 0, 0},
+    {"smollm", NULL, 1, 0, 0, 0},
+    {"llama-bpe llama3 llama-v3 falcon3 pixtral", CONTRACTED WORD "\\p{N}{1,3}" THE_REST, 0, 0, 1, 1},
+    {"dbrx smaug-bpe", CONTRACTED WORD "\\p{N}{1,3}" THE_REST, 0, 0, 0, 0},
+    {"qwen2", CONTRACTED WORD "\\p{N}" THE_REST, 0, 1, 0, 0},
+    {"deepseek-r1-qwen", CONTRACTED WORD "\\p{N}" THE_REST, 0, 0, 0, 0},
+    {"tekken", CASED("") "\\p{N}" PATH_REST, 0, 0, 1, 1},
+    {"gpt-4o llama4", CASED(CONTRACTED "?") "\\p{N}{1,3}" PATH_REST, 0, 0, 0, 0},
 };
 enum { PRES = sizeof pres / sizeof *pres };
 
+static int names_it(const char *names, const char *name) {
+  size_t n = strlen(name);
+  for (const char *p = names; n && (p = strstr(p, name)); p++)
+    if ((p == names || p[-1] == ' ') && (!p[n] || p[n] == ' ')) return !strchr(name, ' ');
+  return 0;
+}
+
 static int find_pre(const struct source *s, int *at) {
   const char *name = json_string_value(key(s, "pre"));
-  for (*at = 0; *at < PRES; ++*at)
-    if (name && !strcmp(pres[*at].name, name)) return 0;
-  return zf_error(ZF_EINVALID,
-                  "%s: key 'tokenizer.ggml.pre': '%.60s' is not supported; supported are gpt-2, "
-                  "smollm, llama-bpe, qwen2",
-                  s->path, name ? name : "(none)");
+  struct zf_buf list = {0};
+  for (*at = 0; *at < PRES; ++*at) {
+    if (name && names_it(pres[*at].names, name)) break;
+    zf_buf_printf(&list, "%s%s", *at ? " " : "", pres[*at].names);
+  }
+  int rc = *at < PRES ? 0
+                      : zf_error(ZF_EINVALID,
+                                 "%s: key 'tokenizer.ggml.pre': '%.60s' is not supported; "
+                                 "supported are %s",
+                                 s->path, name ? name : "(none)", list.failed ? "?" : list.data);
+  zf_buf_free(&list);
+  return rc;
 }
 
 static json_t *bytes_part(int regex) {
@@ -155,7 +182,7 @@ static int make_bytes(json_t **out, const struct source *s) {
   json_t *normalizer = pres[at].nfc ? json_pack("{s:s}", "type", "NFC") : json_null();
   *out = json_pack("{s:o, s:o, s:o, s:o, s:{s:s}, s:{s:s, s:b, s:O, s:O}}", "added_tokens",
                    added_tokens(s), "normalizer", normalizer, "pre_tokenizer", pretokenizer(at),
-                   "post_processor", postprocessor(s, pres[at].whole), "decoder", "type",
+                   "post_processor", postprocessor(s, pres[at].bos), "decoder", "type",
                    "ByteLevel", "model", "type", "BPE", "ignore_merges", pres[at].whole, "vocab",
                    s->vocab, "merges", merges);
   return *out ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", s->path);

@@ -343,6 +343,48 @@ START_TEST(test_pre) {
 }
 END_TEST
 
+/* Every name of a way to cut texts, against llama.cpp. */
+START_TEST(test_cuts) {
+  json_t *root, *rows, *row, *texts, *made;
+  const char *pre;
+  size_t i;
+  ck_ok(zf_json_load(&root, GOLDEN "golden.json"));
+  json_t *golden = json_object_get(root, "pres");
+  texts = json_object_get(golden, "texts");
+  ck_assert_uint_gt(json_object_size(json_object_get(golden, "ids")), 10);
+  json_object_foreach(json_object_get(golden, "ids"), pre, rows) {
+    json_t *keys = json_pack("{s:s, s:s, s:O, s:O, s:O, s:i, s:i}", "tokenizer.ggml.model", "gpt2",
+                             "tokenizer.ggml.pre", pre, "tokenizer.ggml.tokens",
+                             json_object_get(golden, "tokens"), "tokenizer.ggml.token_type",
+                             json_object_get(golden, "types"), "tokenizer.ggml.merges",
+                             json_object_get(golden, "merges"), "tokenizer.ggml.bos_token_id", 1,
+                             "tokenizer.ggml.eos_token_id", 0);
+    int32_t bos, eos;
+    struct zf_tok *tok;
+    made = NULL;
+    ck_ok(zf_gguf_tok_keys(&made, &bos, &eos, keys, "t.gguf"));
+    char *json = json_dumps(made, 0);
+    ck_ok(zf_tok_parse(&tok, json, strlen(json), "t.gguf"));
+    json_array_foreach(rows, i, row) {
+      struct zf_ids ids = {0};
+      const json_t *text = json_array_get(texts, i);
+      ck_ok(zf_tok_encode(tok, &ids, json_string_value(text), json_string_length(text),
+                          ZF_ENC_SPECIAL));
+      int same = ids.n == (int64_t)json_array_size(row);
+      for (int64_t k = 0; same && k < ids.n; k++)
+        same = ids.id[k] == json_integer_value(json_array_get(row, (size_t)k));
+      ck_assert_msg(same, "%s: '%s'", pre, json_string_value(text));
+      zf_ids_free(&ids);
+    }
+    zf_tok_free(tok);
+    free(json);
+    json_decref(made);
+    json_decref(keys);
+  }
+  json_decref(root);
+}
+END_TEST
+
 /* --- what a model's keys lack ---------------------------------------------------------------- */
 
 static const struct {
@@ -350,7 +392,7 @@ static const struct {
   const char *message;
 } bad_keys[] = {
     {"tokenizer.ggml.model", "\"bert\"", "'bert' is not supported; supported are gpt2, llama"},
-    {"tokenizer.ggml.pre", NULL, "'(none)' is not supported; supported are gpt-2, smollm"},
+    {"tokenizer.ggml.pre", NULL, "'(none)' is not supported; supported are gpt-2 phi-2"},
     {"tokenizer.ggml.tokens", "3", "'tokenizer.ggml.tokens': expected an array, found an integer"},
     {"tokenizer.ggml.tokens", "[\"a\", 1]", "token 1: expected a string"},
     {"tokenizer.ggml.tokens", "[\"a\", \"a\"]", "token 1: 'a' appears twice"},
@@ -388,6 +430,7 @@ int main(void) {
   tcase_add_loop_test(t, test_tokens, 0, MODELS);
   tcase_add_test(t, test_held);
   tcase_add_loop_test(t, test_pre, 0, 4);
+  tcase_add_test(t, test_cuts);
   tcase_add_loop_test(t, test_bad_keys, 0, BAD_KEYS);
   suite_add_tcase(s, t);
   return unit_run(s);

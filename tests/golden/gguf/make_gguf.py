@@ -11,7 +11,8 @@ Needs gguf, llama-cpp-python, numpy, safetensors; torch and transformers.
   others               the table OTHERS
   golden.json          of each model: ids, logits of their last token (of the dequantised values in
                        F32, for llama.cpp rounds activations beside other types), `own`: its logits
-                       on the file itself, texts and their ids.  Gemma's are Transformers' on the
+                       on the file itself, texts and their ids; `pres`: texts as each
+                       tokenizer.ggml.pre cuts them.  Gemma's are Transformers' on the
                        same values, for llama.cpp takes its GELU from a table of F16.
 """
 import ctypes
@@ -310,6 +311,48 @@ def others(golden):
                 entry(golden, name, ids, logits, own, lines)
 
 
+PRES = ["gpt-2", "phi-2", "smollm", "llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral", "dbrx", "smaug-bpe",
+        "qwen2", "deepseek-r1-qwen", "tekken", "gpt-4o"]
+PRE_TEXTS = TEXTS + ["HELLO Hello hELLo HeLLo it's IT'S we'll WE'LL", "12345 1 22 333 \u00b2\u0663", "a/b//c.h!\n/x ?!\r\n\n",
+                     "  \n  x\t\ty   ", "don't'test 'tis", "\u00c9cole \u00e9t\u00e9 \u4e2d\u6587 12\u4e2d", "x=1;y+=2//\n\n\tz", "A1b2 AbC dEf"]
+
+
+def pres(golden):
+    """Where texts are cut, by llama.cpp: a vocabulary of bytes and of many pairs of them."""
+    tokens, _, types = byte_pieces()
+    tokens, types = tokens[:258], types[:258]
+    letters = list("ehlotsHEL123'./!\u0120\u010a\u0109") + ["\u00c3", "\u00a9"]
+    merges = [f"{a} {b}" for a in letters for b in letters]
+    tokens += [m.replace(" ", "") for m in merges]
+    types += [1] * len(merges)
+    out = {"tokens": tokens, "types": types, "merges": merges, "texts": PRE_TEXTS, "ids": {}}
+    for pre in PRES:
+        with tempfile.TemporaryDirectory() as d:
+            path = pathlib.Path(d) / "vocab.gguf"
+            g = gguf.GGUFWriter(path, "llama")
+            g.add_vocab_size(len(tokens))
+            g.add_tokenizer_model("gpt2")
+            g.add_tokenizer_pre(pre)
+            g.add_token_list(tokens)
+            g.add_token_types(types)
+            g.add_token_merges(merges)
+            g.add_bos_token_id(1)
+            g.add_eos_token_id(0)
+            g.write_header_to_file()
+            g.write_kv_data_to_file()
+            g.write_tensors_to_file()
+            g.close()
+            p = llama_cpp.llama_model_default_params()
+            p.vocab_only = True
+            vocab = llama_cpp.llama_model_get_vocab(llama_cpp.llama_model_load_from_file(str(path).encode(), p))
+            rows = []
+            for text in PRE_TEXTS:
+                buf, b = (ctypes.c_int32 * 200)(), text.encode()
+                rows.append(list(buf[:llama_cpp.llama_tokenize(vocab, b, len(b), buf, 200, True, False)]))
+            out["ids"][pre] = rows
+    golden["pres"] = out
+
+
 def mixed(golden):
     """Q4_K_M, as llama.cpp quantises; its values again in F32."""
     global rng
@@ -354,6 +397,7 @@ def main():
             logits, _ = run(wide, ids)
         entry(golden, name, ids, logits, own, lines)
     others(golden)
+    pres(golden)
     mixed(golden)
     for f in HERE.glob("*.*"):
         f.chmod(0o644)
