@@ -35,11 +35,8 @@ TEXTS = ["the cat sat on the mat", " two  spaces", "caf\u00e9 \u2603 123456", ""
 rng = np.random.default_rng(7)
 
 
-def blocks():
-    out = {}
-    for kind, scales in ((KIND.Q8_0, [0]), (KIND.Q4_0, [0]), (KIND.Q4_K, [0, 2]), (KIND.Q6_K, [208]),
-                         (KIND.Q4_1, [0, 2]), (KIND.Q5_0, [0]), (KIND.Q5_1, [0, 2]), (KIND.Q2_K, [80, 82]),
-                         (KIND.Q3_K, [108]), (KIND.Q5_K, [0, 2])):
+def some_blocks(out, kinds, rng):
+    for kind, scales in kinds:
         block, size = gguf.GGML_QUANT_SIZES[kind]
         n = 2 * 256 // block
         raw = rng.integers(0, 256, (n, size), dtype=np.uint8)
@@ -49,6 +46,13 @@ def blocks():
             raw[:, at:at + 2] = d.view(np.uint8).reshape(n, 2)
         out[f"{kind.name}.raw"] = raw.reshape(-1)
         out[f"{kind.name}.f32"] = gguf.quants.dequantize(raw, kind).reshape(-1).astype(np.float32)
+
+
+def blocks():
+    out = {}
+    some_blocks(out, [(KIND.Q8_0, [0]), (KIND.Q4_0, [0]), (KIND.Q4_K, [0, 2]), (KIND.Q6_K, [208])], rng)
+    some_blocks(out, [(KIND.Q4_1, [0, 2]), (KIND.Q5_0, [0]), (KIND.Q5_1, [0, 2]), (KIND.Q2_K, [80, 82]),
+                      (KIND.Q3_K, [108]), (KIND.Q5_K, [0, 2])], np.random.default_rng(8))
     save_file(out, HERE / "blocks.safetensors")
 
 
