@@ -2,6 +2,7 @@
 #include "model/family.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #define LLAMA_SIZES                                                                                \
   .k_hidden = "hidden_size", .k_layers = "num_hidden_layers", .k_heads = "num_attention_heads",    \
@@ -390,6 +391,7 @@ static const struct zf_family table[] = {
         .kv_heads = 4,
         .max_pos = 131072,
         GEMMA3,
+        .carried = {"vision_tower.", "multi_modal_projector."},
         .lm = {.head = "language_model.lm_head.weight"},
     },
     {
@@ -542,4 +544,10 @@ static const struct zf_family table[] = {
 int zf_families(const struct zf_family **out) {
   *out = table;
   return (int)(sizeof table / sizeof *table);
+}
+
+int zf_family_carries(const struct zf_family *f, const char *name) {
+  for (int i = 0; i < 2 && f->carried[i]; i++)
+    if (strstr(name, f->carried[i])) return 1;
+  return 0;
 }

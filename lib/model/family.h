@@ -114,9 +114,13 @@ struct zf_family {
   int gated;      /* MLP: act(gate x) * (up x), else act(up x) */
   int transposed; /* linear weights stored [in, out] (Conv1D) */
   struct zf_names names;
+  const char *carried[2];  /* parts beside the language model: tensors named so are saved as they came */
   struct zf_tail lm;       /* of a language model, causal or masked */
   struct zf_tail classify; /* of *ForSequenceClassification; no head: none is known */
 };
+
+/* Is the tensor part of what is carried? */
+int zf_family_carries(const struct zf_family *f, const char *name);
 
 enum zf_rope_kind {
   ZF_ROPE_PLAIN,

@@ -266,6 +266,8 @@ static int load_params(struct zf_model *m, const struct zf_model_opts *o) {
   if (!rc) rc = check_globs(m, o);
   for (int64_t i = 0; !rc && !o->shapes && i < m->params.n; i++) rc = place(m, &m->params.p[i], from[i]);
   if (!rc) m->ignored = m->st->n - m->params.n;
+  for (int64_t i = 0; !rc && i < m->st->n; i++)
+    m->ignored -= zf_family_carries(m->config.family, m->st->tensor[i].name);
   free(from);
   return rc;
 }

@@ -20,7 +20,7 @@ struct zf_model {
   const struct zf_gguf_arch *gguf; /* NULL: the file is no GGUF */
   struct zf_arena copies;
   int64_t mapped, copied; /* bytes of weights in the file's mapping, in own memory */
-  int64_t ignored;        /* tensors of the file that the plan has no use for */
+  int64_t ignored;        /* tensors of the file that are neither used nor carried over by a save */
 };
 
 struct zf_model_opts {

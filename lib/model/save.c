@@ -10,50 +10,72 @@
 #include "fmt/json.h"
 #include "model/model.h"
 
-struct filler {
-  const struct zf_params *ps;
-  const struct zf_st_out *out;
-  const int64_t *from; /* parameter of each tensor of the file */
+/* What tensor i of the file is: a parameter, or one of the checkpoint that is carried over. */
+struct source {
+  const struct zf_param *param;
+  const struct zf_st_tensor *carried;
 };
 
-/* Writes one parameter in the dtype of the file, piece by piece. */
-static int fill(void *ctx, int64_t i, FILE *f) {
+struct filler {
+  const struct zf_st_out *out;
+  const struct source *from;
+};
+
+/* Writes n values in the dtype of the file, piece by piece. */
+static void write_values(FILE *f, const void *data, enum zf_dtype type, enum zf_dtype to, int64_t n) {
   enum { PIECE = 8192 };
-  const struct filler *x = ctx;
-  const struct zf_param *p = &x->ps->p[x->from[i]];
-  enum zf_dtype to = x->out[i].type;
   size_t size = zf_dtype_info(to)->size;
-  if (to == p->type) {
-    fwrite(p->data, size, (size_t)p->n, f);
-    return 0;
+  if (to == type) {
+    fwrite(data, size, (size_t)n, f);
+    return;
   }
   float wide[PIECE], narrow[PIECE];
-  for (int64_t at = 0; at < p->n; at += PIECE) {
-    int64_t n = p->n - at < PIECE ? p->n - at : PIECE;
-    zf_to_f32(wide, (const char *)p->data + zf_dtype_bytes(p->type, at), p->type, n);
-    zf_from_f32(narrow, wide, to, n);
-    fwrite(narrow, size, (size_t)n, f);
+  for (int64_t at = 0; at < n; at += PIECE) {
+    int64_t k = n - at < PIECE ? n - at : PIECE;
+    zf_to_f32(wide, (const char *)data + zf_dtype_bytes(type, at), type, k);
+    zf_from_f32(narrow, wide, to, k);
+    fwrite(narrow, size, (size_t)k, f);
   }
+}
+
+static int fill(void *ctx, int64_t i, FILE *f) {
+  const struct filler *x = ctx;
+  const struct zf_param *p = x->from[i].param;
+  const struct zf_st_tensor *t = x->from[i].carried;
+  if (p)
+    write_values(f, p->data, p->type, x->out[i].type, p->n);
+  else
+    write_values(f, t->data, (enum zf_dtype)t->type, x->out[i].type, t->count);
   return 0;
 }
 
-/* All parameters, or the trained ones alone. */
+static void declare(struct zf_st_out *out, const char *name, enum zf_dtype type, int ndim,
+                    const int64_t *shape) {
+  *out = (struct zf_st_out){.name = name, .ndim = ndim, .type = type};
+  memcpy(out->shape, shape, sizeof *shape * (size_t)ndim);
+}
+
+/* All parameters and what is carried, or the trained ones alone. */
 static int save_weights(const struct zf_model *m, const char *path, int dtype, int trained_only,
                         const char *const *metadata, int64_t nmetadata) {
-  struct zf_st_out *out = zf_calloc(m->params.n, sizeof *out);
-  int64_t *from = zf_calloc(m->params.n, sizeof *from), n = 0;
+  struct zf_st_out *out = zf_calloc(m->st->n + m->params.n, sizeof *out);
+  struct source *from = zf_calloc(m->st->n + m->params.n, sizeof *from);
+  int64_t n = 0;
   int rc = out && from ? 0 : ZF_ENOMEM;
   for (int64_t i = 0; !rc && i < m->params.n; i++) {
     const struct zf_param *p = &m->params.p[i];
     if (trained_only && !p->trained) continue;
-    out[n] =
-        (struct zf_st_out){.name = p->name,
-                           .ndim = p->ndim,
-                           .type = dtype >= 0 ? (enum zf_dtype)dtype : zf_dtype_saved(p->type)};
-    memcpy(out[n].shape, p->shape, sizeof *p->shape * (size_t)p->ndim);
-    from[n++] = i;
+    declare(&out[n], p->name, dtype >= 0 ? (enum zf_dtype)dtype : zf_dtype_saved(p->type), p->ndim,
+            p->shape);
+    from[n++].param = p;
   }
-  struct filler x = {&m->params, out, from};
+  for (int64_t i = 0; !rc && !trained_only && i < m->st->n; i++) {
+    const struct zf_st_tensor *t = &m->st->tensor[i];
+    if (t->type < 0 || t->type >= ZF_DTYPES || !zf_family_carries(m->config.family, t->name)) continue;
+    declare(&out[n], t->name, (enum zf_dtype)t->type, t->ndim, t->shape);
+    from[n++].carried = t;
+  }
+  struct filler x = {out, from};
   if (!rc) rc = zf_st_write(path, out, n, metadata, nmetadata, fill, &x);
   free(from);
   free(out);

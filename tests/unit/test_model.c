@@ -231,6 +231,31 @@ START_TEST(test_save) {
 }
 END_TEST
 
+/* Parts beside the language model are saved as they came, whatever dtype the rest is saved in. */
+START_TEST(test_save_carried) {
+  struct zf_model *m = open_model(FAMILIES_DIR "gemma3", &as_stored);
+  const char *dir = tmp_path("carried");
+  struct zf_st *st;
+  int64_t carried = 0;
+  ck_ok(zf_model_save(m, dir, ZF_BF16, NULL, 0));
+  ck_ok(zf_st_open(&st, dir));
+  for (int64_t i = 0; i < m->st->n; i++) {
+    const struct zf_st_tensor *t = &m->st->tensor[i], *u;
+    if (!zf_family_carries(m->config.family, t->name)) continue;
+    carried++;
+    ck_assert_ptr_nonnull(u = zf_st_find(st, t->name));
+    ck_assert_int_eq(u->type, t->type);
+    ck_assert_uint_eq(u->bytes, t->bytes);
+    ck_assert_mem_eq(u->data, t->data, t->bytes);
+  }
+  ck_assert_int_eq(carried, 34);
+  ck_assert_int_eq(st->n, m->params.n + carried);
+  ck_assert_int_eq(m->ignored, 0);
+  zf_st_free(st);
+  zf_model_free(m);
+}
+END_TEST
+
 /* Saved as a half format: each value rounded to nearest, and config.json says so. */
 START_TEST(test_save_half) {
   struct zf_model *a = open_family(0, "*", -1), *b;
@@ -347,6 +372,7 @@ int main(void) {
   tcase_add_test(t, test_globs);
   tcase_add_test(t, test_huge_head);
   tcase_add_loop_test(t, test_save, 0, NFAMILIES);
+  tcase_add_test(t, test_save_carried);
   tcase_add_loop_test(t, test_save_half, ZF_F16, ZF_BF16 + 1);
   tcase_add_loop_test(t, test_reset_and_reload, 0, ZF_DTYPES);
   tcase_add_test(t, test_save_over);
