@@ -125,7 +125,7 @@ int zf_family_carries(const struct zf_family *f, const char *name);
 enum zf_rope_kind {
   ZF_ROPE_PLAIN,
   ZF_ROPE_LINEAR,
-  ZF_ROPE_DYNAMIC, /* within max_position_embeddings it is the plain one; longer ones are refused */
+  ZF_ROPE_DYNAMIC, /* beyond max_position_embeddings a base for each length */
   ZF_ROPE_LLAMA3,
   ZF_ROPE_YARN,
   ZF_ROPE_LONG,
@@ -153,7 +153,7 @@ enum { ZF_LAYER_LOCAL = 1, ZF_LAYER_NOPE = 2 };
 struct zf_config {
   const struct zf_family *family;
   int64_t vocab, hidden, embed_dim, layers, heads, kv_heads, head_dim, ffn, max_pos;
-  int64_t context; /* longest sequence */
+  int64_t context; /* longest sequence; of dynamic scaling max_pos * factor */
   int64_t types;   /* rows of the table of token types */
   int64_t outputs; /* rows of the head: vocab, or labels */
   int64_t window;  /* local blocks: keys nearer than this are seen; 0: there are none */
@@ -182,12 +182,16 @@ int zf_config_parse(struct zf_config *out, const char *text, uint64_t len, const
 struct zf_config_reader;
 int zf_rope_read(struct zf_config *c, const struct zf_config_reader *r);
 
-/* inv_freq[dim/2] of the rotary embedding after its scaling; dim = rotated part of head_dim; `far`:
- * of a sequence beyond the original length.
- * Formulas: RoFormer (Su et al. 2021); "linear" divides by factor; "llama3" is the wavelength
- * dependent scaling of Llama 3.1; YaRN (Peng et al. 2023, section 3.2); LongRoPE (Ding et al.
- * 2024). */
-void zf_rope_freqs(double *inv_freq, int64_t dim, const struct zf_rope_conf *r, int far);
+/* inv_freq[dim/2] of the rotary embedding after its scaling, for a sequence of `length` tokens; dim =
+ * rotated part of head_dim.
+ * Formulas: RoFormer (Su et al. 2021); "linear" divides by factor; "dynamic" beyond the original
+ * length L has the base theta (factor length / L - factor + 1)^(dim / (dim - 2)); "llama3" is the
+ * wavelength dependent scaling of Llama 3.1; YaRN (Peng et al. 2023, section 3.2); LongRoPE (Ding et
+ * al. 2024) has factors for each side of the original length. */
+void zf_rope_freqs(double *inv_freq, int64_t dim, const struct zf_rope_conf *r, int64_t length);
+
+/* Do frequencies depend on a sequence's length where that is beyond the original one? */
+int zf_rope_by_length(const struct zf_config *c);
 int64_t zf_config_rot(const struct zf_config *c); /* rotated dims of a head, even; 0: no RoPE */
 
 /* The names of what follows the body. */

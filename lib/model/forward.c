@@ -5,7 +5,7 @@
  *   vectors       norms and biases of the operation at hand, a copy for each stream
  *   attention     scores, for each thread
  *   kern          workspace of the drivers (packed tiles)
- *   rope          [tables][length][rot] cosines and sines
+ *   rope          [ropes][length, or length + tokens][rot] cosines and sines
  *   deal          a row of q|k|v, for each thread
  *
  * After the body Z is free: F and G (the wanted rows) lie there.  After the tail X and H are
@@ -29,6 +29,7 @@ struct zf_forward {
   int64_t ld[ZF_REGS];
   float *head; /* scratch of the head: X and H again */
   float *vec_w, *vec_b, *scores, *rope, *deal;
+  double *freq; /* [rot / 2] of the rope at hand */
   void *work;
   int32_t *at;   /* position rows */
   int32_t *turn; /* rows of a rope table */
@@ -84,15 +85,15 @@ static int64_t widest(const struct zf_model *m) {
   return k;
 }
 
-/* Tables of cosines and sines for each of the configuration's rotary embeddings: one for sequences
- * within the original length, one for those beyond. */
-static int64_t tables_each(const struct zf_model *m, const struct zf_limits *lim) {
-  const struct zf_rope_conf *r = &m->config.rope[0];
-  return r->kind == ZF_ROPE_LONG && (double)lim->length > r->original ? 2 : 1;
+/* A table of cosines and sines for each of the configuration's rotary embeddings: a row for each
+ * position and, where frequencies depend on a sequence's length, for each token of a pass. */
+static int64_t rope_rows(const struct zf_model *m, const struct zf_limits *lim) {
+  int far = zf_rope_by_length(&m->config) && (double)lim->length > m->config.rope[0].original;
+  return lim->length + (far ? lim->tokens : 0);
 }
 
 static int64_t rope_floats(const struct zf_model *m, const struct zf_limits *lim) {
-  return m->config.ropes * tables_each(m, lim) * lim->length * zf_config_rot(&m->config);
+  return m->config.ropes * rope_rows(m, lim) * zf_config_rot(&m->config);
 }
 
 static struct layout lay_out(const struct zf_model *m, const struct zf_limits *lim) {
@@ -121,6 +122,7 @@ int64_t zf_forward_bytes(const struct zf_model *m, const struct zf_limits *lim) 
   size_t n = zf_arena_cost((size_t)l.xh * 4) + zf_arena_cost((size_t)l.z * 4) +
              2 * zf_arena_cost((size_t)l.vec * 4) + zf_arena_cost((size_t)l.scores * 4) +
              zf_arena_cost((size_t)l.rope * 4) + zf_arena_cost((size_t)l.deal * 4) +
+             zf_arena_cost((size_t)zf_config_rot(&m->config) / 2 * sizeof(double)) +
              2 * zf_arena_cost((size_t)lim->tokens * 4) +
              zf_arena_cost((size_t)lim->segments * sizeof(struct zf_segment)) +
              zf_arena_cost(l.work);
@@ -151,28 +153,18 @@ int64_t zf_forward_head_floats(const struct zf_model *m, const struct zf_limits 
   return lay_out(m, lim).xh;
 }
 
-static void fill_table(float *to, int64_t length, int64_t half, const double *freq, double by) {
-  for (int64_t t = 0; t < length; t++)
+/* n rows from `to` on: positions from, from + 1, ... of a sequence of `length` tokens. */
+static void fill_rows(const struct zf_forward *f, int which, int64_t to, int64_t from, int64_t n,
+                      int64_t length) {
+  const struct zf_rope_conf *c = &f->m->config.rope[which];
+  int64_t half = f->rot / 2;
+  float *row = f->rope + (which * rope_rows(f->m, &f->lim) + to) * f->rot;
+  zf_rope_freqs(f->freq, f->rot, c, length);
+  for (int64_t t = from; t < from + n; t++, row += f->rot)
     for (int64_t i = 0; i < half; i++) {
-      to[2 * t * half + i] = (float)(cos((double)t * freq[i]) * by);
-      to[2 * t * half + half + i] = (float)(sin((double)t * freq[i]) * by);
+      row[i] = (float)(cos((double)t * f->freq[i]) * c->attention);
+      row[half + i] = (float)(sin((double)t * f->freq[i]) * c->attention);
     }
-}
-
-static int fill_rope(struct zf_forward *f) {
-  int64_t half = f->rot / 2, each = tables_each(f->m, &f->lim);
-  if (!half) return 0;
-  double *freq = zf_calloc(half, sizeof *freq);
-  if (!freq) return ZF_ENOMEM;
-  for (int r = 0; r < f->m->config.ropes; r++)
-    for (int far = 0; far < each; far++) {
-      const struct zf_rope_conf *c = &f->m->config.rope[r];
-      zf_rope_freqs(freq, f->rot, c, far);
-      fill_table(f->rope + (r * each + far) * f->lim.length * f->rot, f->lim.length, half, freq,
-                 c->attention);
-    }
-  free(freq);
-  return 0;
 }
 
 static int place_parts(struct zf_forward *f) {
@@ -185,11 +177,13 @@ static int place_parts(struct zf_forward *f) {
   f->scores = zf_arena_array(&f->arena, l.scores, 4);
   f->rope = zf_arena_array(&f->arena, l.rope, 4);
   f->deal = zf_arena_array(&f->arena, l.deal, 4);
+  f->freq = zf_arena_array(&f->arena, f->rot / 2, sizeof *f->freq);
   f->at = zf_arena_array(&f->arena, f->lim.tokens, 4);
   f->turn = zf_arena_array(&f->arena, f->lim.tokens, 4);
   f->seg = zf_arena_array(&f->arena, f->lim.segments, sizeof *f->seg);
   f->work = zf_arena_alloc(&f->arena, l.work);
-  if (!xh || !z || !f->vec_w || !f->vec_b || !f->scores || !f->rope || !f->deal || !f->at ||
+  if (!xh || !z || !f->vec_w || !f->vec_b || !f->scores || !f->rope || !f->deal || !f->freq ||
+      !f->at ||
       !f->turn || !f->seg || !f->work)
     return ZF_ENOMEM;
   f->head = f->own[ZF_REG_X] = xh;
@@ -220,7 +214,7 @@ int zf_forward_new(struct zf_forward **out, const struct zf_model *m, const stru
   f->threads = zf_kern_nthreads();
   int rc = zf_arena_init(&f->arena, (size_t)zf_forward_bytes(m, lim));
   if (!rc) rc = place_parts(f);
-  if (!rc) rc = fill_rope(f);
+  for (int r = 0; !rc && f->rot && r < m->config.ropes; r++) fill_rows(f, r, 0, 0, lim->length, 0);
   if (rc) {
     zf_forward_free(f);
     return rc;
@@ -432,21 +426,29 @@ static int check_batch(const struct zf_forward *f, const struct zf_batch *b, int
   return 0;
 }
 
-/* Rows of a rope table: positions; those of sequences beyond the original length lie behind. */
+int64_t zf_batch_length(const struct zf_batch *b, int64_t g) {
+  const struct zf_segment *s = &b->seg[g];
+  if (b->cache) return b->cache[g]->len + s->len;
+  int64_t longest = s->plen + s->len, root = s->plen ? s->pstart : s->start;
+  for (int64_t o = 0; o < b->nseg; o++) {
+    int64_t whole = b->seg[o].plen + b->seg[o].len;
+    if (b->seg[o].plen && b->seg[o].pstart == root && whole > longest) longest = whole;
+  }
+  return longest;
+}
+
+/* Rows of a rope table: positions; tokens of sequences beyond the original length have rows of their
+ * own behind those, made for this pass. */
 static void place_turns(struct zf_forward *f, const struct zf_batch *b) {
-  const struct zf_rope_conf *r = &f->m->config.rope[0];
+  const struct zf_config *c = &f->m->config;
   memcpy(f->turn, b->pos, sizeof *f->turn * (size_t)b->T);
-  if (!f->rot || tables_each(f->m, &f->lim) == 1) return;
+  if (!f->rot || rope_rows(f->m, &f->lim) == f->lim.length) return;
   for (int64_t g = 0; g < b->nseg; g++) {
     const struct zf_segment *s = &b->seg[g];
-    int64_t longest = s->plen + s->len;
-    if (b->cache) longest = b->cache[g]->len + s->len;
-    for (int64_t o = 0; o < b->nseg; o++) { /* what goes on from it, and from what it goes on */
-      int64_t whole = b->seg[o].plen + b->seg[o].len, root = s->plen ? s->pstart : s->start;
-      if (b->seg[o].plen && b->seg[o].pstart == root && whole > longest) longest = whole;
-    }
-    for (int64_t i = s->start; (double)longest > r->original && i < s->start + s->len; i++)
-      f->turn[i] += (int32_t)f->lim.length;
+    int64_t length = zf_batch_length(b, g), to = f->lim.length + s->start;
+    if ((double)length <= c->rope[0].original) continue;
+    for (int r = 0; r < c->ropes; r++) fill_rows(f, r, to, b->pos[s->start], s->len, length);
+    for (int64_t i = 0; i < s->len; i++) f->turn[s->start + i] = (int32_t)(to + i);
   }
 }
 
@@ -517,7 +519,7 @@ const float *zf_forward_vector(struct zf_forward *f, int32_t number, int which) 
 }
 
 const float *zf_forward_rope(const struct zf_forward *f, const struct zf_op *op) {
-  return f->rope + op->rope * tables_each(f->m, &f->lim) * f->lim.length * f->rot;
+  return f->rope + op->rope * rope_rows(f->m, &f->lim) * f->rot;
 }
 
 const int32_t *zf_forward_turns(const struct zf_forward *f) {

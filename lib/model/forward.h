@@ -26,6 +26,10 @@ struct zf_batch {
   int32_t *row; /* [R] tokens whose output rows are wanted */
 };
 
+/* Tokens of the sequence that segment g is part of: with the longest that goes on from it, and from
+ * what it goes on.  Where rotary frequencies depend on the length, this is the length. */
+int64_t zf_batch_length(const struct zf_batch *b, int64_t g);
+
 /* How large a pass may get; memory follows from it and from nothing else. */
 struct zf_limits {
   int64_t tokens; /* streams * T at most */

@@ -9,6 +9,8 @@
 const char *const zf_rope_names[ZF_ROPE_KINDS] = {"default", "linear", "dynamic",
                                                   "llama3",  "yarn",   "longrope"};
 
+enum { ZF_ROPE_LONGEST = 1 << 24 }; /* tokens that a dynamic scaling may stretch to */
+
 static const double PI = 3.14159265358979323846;
 
 /* A number of a scaling that cannot do without it. */
@@ -88,13 +90,15 @@ static int read_scaling(const struct zf_config *c, struct zf_rope_conf *rope,
   int rc;
   if ((rc = read_kind(rope, r, s, &type))) return rc;
   enum zf_rope_kind k = rope->kind;
+  if (k == ZF_ROPE_DYNAMIC) rope->original = (double)c->max_pos;
   int factor = k == ZF_ROPE_LINEAR || k == ZF_ROPE_DYNAMIC || k == ZF_ROPE_LLAMA3, llama3 = k == ZF_ROPE_LLAMA3;
   if ((rc = scaling_num(&rope->theta, r, s, "rope_theta", type, 0))) return rc;
   if ((rc = scaling_num(&rope->partial, r, s, "partial_rotary_factor", type, 0))) return rc;
   if ((rc = scaling_num(&rope->factor, r, s, "factor", type, factor))) return rc;
   if ((rc = scaling_num(&rope->low, r, s, "low_freq_factor", type, llama3))) return rc;
   if ((rc = scaling_num(&rope->high, r, s, "high_freq_factor", type, llama3))) return rc;
-  if ((rc = scaling_num(&rope->original, r, s, "original_max_position_embeddings", type, llama3)))
+  if (k != ZF_ROPE_DYNAMIC &&
+      (rc = scaling_num(&rope->original, r, s, "original_max_position_embeddings", type, llama3)))
     return rc;
   if (k == ZF_ROPE_YARN) {
     if (!json_is_number(json_object_get(s, "factor")))
@@ -144,6 +148,11 @@ static int check(const struct zf_config *c, const struct zf_rope_conf *rope,
   if (rope->kind == ZF_ROPE_LONG && rope->nfactor != rot / 2)
     return zf_error(ZF_EINVALID, "%s: longrope: expected %lld factors, found %lld", r->name,
                     (long long)(rot / 2), (long long)rope->nfactor);
+  if (rope->kind == ZF_ROPE_DYNAMIC && (rot < 4 || rot > 2 * ZF_ROPE_FACTORS || rope->factor < 1))
+    return zf_error(ZF_EINVALID,
+                    "%s: dynamic rope scaling needs a factor of 1 or more and 4 to %d rotated columns, "
+                    "found %g and %lld",
+                    r->name, 2 * ZF_ROPE_FACTORS, rope->factor, (long long)rot);
   if (rope->kind == ZF_ROPE_LONG && rope->original < 2)
     return zf_error(ZF_EINVALID, "%s: longrope: original_max_position_embeddings %g is too small",
                     r->name, rope->original);
@@ -194,7 +203,16 @@ int zf_rope_read(struct zf_config *c, const struct zf_config_reader *r) {
     return zf_error(ZF_EINVALID, "%s: full and sliding attention rotate different parts of a head",
                     r->name);
   if ((rc = check(c, all, r))) return rc;
+  if (all->kind == ZF_ROPE_DYNAMIC)
+    c->context = (int64_t)fmin((double)c->context * all->factor, ZF_ROPE_LONGEST);
   return c->ropes == 2 ? check(c, local, r) : 0;
+}
+
+int zf_rope_by_length(const struct zf_config *c) {
+  int any = 0;
+  for (int i = 0; i < c->ropes; i++)
+    any |= c->rope[i].kind == ZF_ROPE_LONG || c->rope[i].kind == ZF_ROPE_DYNAMIC;
+  return any;
 }
 
 int64_t zf_config_rot(const struct zf_config *c) {
@@ -228,9 +246,17 @@ static double llama3(double f, const struct zf_rope_conf *r) {
   return f;
 }
 
-void zf_rope_freqs(double *inv_freq, int64_t dim, const struct zf_rope_conf *r, int far) {
+/* The base that stretches `length` tokens over the turns of the original ones. */
+static double dynamic(const struct zf_rope_conf *r, int64_t dim, int64_t length) {
+  double by = r->factor * (double)length / r->original - (r->factor - 1);
+  return r->theta * pow(by, (double)dim / (double)(dim - 2));
+}
+
+void zf_rope_freqs(double *inv_freq, int64_t dim, const struct zf_rope_conf *r, int64_t length) {
+  int far = (double)length > r->original;
+  double theta = far && r->kind == ZF_ROPE_DYNAMIC ? dynamic(r, dim, length) : r->theta;
   for (int64_t i = 0; i < dim / 2; i++) {
-    double f = pow(r->theta, -2.0 * (double)i / (double)dim);
+    double f = pow(theta, -2.0 * (double)i / (double)dim);
     switch (r->kind) {
       case ZF_ROPE_LINEAR:
         f /= r->factor;

@@ -18,11 +18,14 @@ static const char *const families[] = {
     "gpt2",  "gpt2-untied", "opt",        "opt-350m", "opt-project", "opt-bare",
     "smollm3", "granite", "olmo2", "phi3", "phi3-partial", "stablelm", "stablelm-parallel", "gpt_neox",
     "gpt_neox-serial", "gemma", "gemma2", "gemma3_text", "gemma3", "llama-dynamic", "llama-yarn",
-    "mistral-window", "qwen2-window", /* those below are not causal language models */
+    "mistral-window", "qwen2-window",
+    "llama-dynamic-far", "phi3-far", /* beyond an original length of 6 and 8 tokens */
+    /* those below are not causal language models */
     "llama-classify", "gpt2-classify", "roberta", "bert", "distilbert", "modernbert",
     "modernbert-bias", "roberta-classify", "bert-classify", "distilbert-classify",
     "modernbert-classify"};
-enum { NFAMILIES = sizeof families / sizeof *families, NCAUSAL = NFAMILIES - 11 };
+enum { NFAMILIES = sizeof families / sizeof *families, NCAUSAL = NFAMILIES - 11,
+       NSTEADY = NCAUSAL - 2 /* whose rotary frequencies are the same at all lengths of the tests */ };
 
 static const struct zf_model_opts as_stored = {.dtype = -1};
 

@@ -9,7 +9,6 @@ struct ref64 {
   const struct zf_model *m;
   double **w; /* [params] */
   double *reg[ZF_REGS];
-  double *freq[2]; /* of the configuration's rotary embeddings; sequences are short */
 };
 
 static inline double *doubles(int64_t n) {
@@ -30,18 +29,11 @@ static inline void ref64_init(struct ref64 *x, const struct zf_model *m) {
       x->w[i][e] = (double)f[e] + (double)m->plan.want[i].plus;
     free(f);
   }
-  int64_t rot = zf_config_rot(&m->config);
-  for (int r = 0; r < 2; r++) {
-    x->freq[r] = doubles(rot + 1);
-    zf_rope_freqs(x->freq[r], rot, &m->config.rope[r], 0);
-  }
 }
 
 static inline void ref64_free(struct ref64 *x) {
   for (int64_t i = 0; i < x->m->params.n; i++) free(x->w[i]);
   free(x->w);
-  free(x->freq[0]);
-  free(x->freq[1]);
 }
 
 static inline double act64(int act, double x) {
@@ -116,16 +108,20 @@ static inline void attention64(const struct ref64 *x, const struct zf_op *op,
 }
 
 static inline void rope64(const struct ref64 *x, const struct zf_op *op, const struct zf_batch *b) {
+  const struct zf_rope_conf *r = &x->m->config.rope[op->rope];
   int64_t half = zf_config_rot(&x->m->config) / 2, ld = x->m->plan.width[op->src];
-  for (int64_t t = 0; t < b->T; t++)
-    for (int64_t h = 0; h < op->heads; h++)
-      for (int64_t i = 0; i < half; i++) {
-        double *p = x->reg[op->src] + t * ld + op->src_col + h * op->n + i, a = p[0], e = p[half];
-        double angle = b->pos[t] * x->freq[op->rope][i];
-        double by = x->m->config.rope[op->rope].attention;
-        p[0] = (a * cos(angle) - e * sin(angle)) * by;
-        p[half] = (e * cos(angle) + a * sin(angle)) * by;
-      }
+  double freq[ZF_ROPE_FACTORS];
+  for (int64_t g = 0; g < b->nseg; g++) {
+    zf_rope_freqs(freq, 2 * half, r, zf_batch_length(b, g));
+    for (int64_t t = b->seg[g].start; t < b->seg[g].start + b->seg[g].len; t++)
+      for (int64_t h = 0; h < op->heads; h++)
+        for (int64_t i = 0; i < half; i++) {
+          double *p = x->reg[op->src] + t * ld + op->src_col + h * op->n + i, a = p[0], e = p[half];
+          double angle = b->pos[t] * freq[i];
+          p[0] = (a * cos(angle) - e * sin(angle)) * r->attention;
+          p[half] = (e * cos(angle) + a * sin(angle)) * r->attention;
+        }
+  }
 }
 
 /* Heads of q, k, v to q | k | v. */

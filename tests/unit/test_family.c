@@ -142,6 +142,7 @@ static const struct {
     {ROPE("\"type\": \"mrope\", \"factor\": 4"),
      "rope scaling 'mrope' is not supported; supported are default, linear, dynamic, llama3, yarn"},
     {ROPE("\"type\": \"linear\""), "rope scaling 'linear' needs the key 'factor'"},
+    {ROPE("\"type\": \"dynamic\", \"factor\": 0.5"), "dynamic rope scaling needs a factor of 1 or more"},
     {ROPE("\"type\": \"linear\", \"factor\": 0"), "key 'factor': expected a number above 0"},
     {ROPE("\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 1, "
           "\"high_freq_factor\": 4"),
@@ -192,6 +193,11 @@ START_TEST(test_llama3_freqs) {
   r.kind = ZF_ROPE_LINEAR;
   zf_rope_freqs(f, 128, &r, 0);
   ck_assert_double_eq_tol(f[1] * 8, pow(500000, -1 / 64.0), 1e-12);
+  r.kind = ZF_ROPE_DYNAMIC; /* twice the original length, factor 8: the base times 9^(128/126) */
+  zf_rope_freqs(f, 128, &r, 8192);
+  ck_assert_double_eq_tol(f[1], pow(500000, -1 / 64.0), 1e-12);
+  zf_rope_freqs(f, 128, &r, 16384);
+  ck_assert_double_eq_tol(f[1], pow(500000 * pow(9, 128.0 / 126), -1 / 64.0), 1e-12);
 }
 END_TEST
 

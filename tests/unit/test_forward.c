@@ -471,15 +471,15 @@ int main(void) {
   tcase_set_timeout(t, 300);
   tcase_add_loop_test(t, test_neighbours, 0, NFAMILIES);
   tcase_add_loop_test(t, test_threads, 0, NFAMILIES);
-  tcase_add_loop_test(t, test_shared_prefix, 0, NCAUSAL);
-  tcase_add_loop_test(t, test_cache, 0, NCAUSAL);
+  tcase_add_loop_test(t, test_shared_prefix, 0, NSTEADY);
+  tcase_add_loop_test(t, test_cache, 0, NSTEADY);
   tcase_add_loop_test(t, test_streams_f32, 0, NFAMILIES);
   tcase_add_loop_test(t, test_streams_f16, 0, NFAMILIES);
   tcase_add_loop_test(t, test_streams_bf16, 0, NFAMILIES);
   tcase_add_loop_test(t, test_frozen, 0, NFAMILIES);
   tcase_add_loop_test(t, test_none_trained, 0, NFAMILIES);
   tcase_add_loop_test(t, test_head, 0, NFAMILIES);
-  tcase_add_loop_test(t, test_decode, 0, NCAUSAL);
+  tcase_add_loop_test(t, test_decode, 0, NSTEADY);
   tcase_add_loop_test(t, test_pieces, 0, ZF_COMPUTES);
   tcase_add_test(t, test_limits);
   suite_add_tcase(s, t);

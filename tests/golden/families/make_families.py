@@ -49,7 +49,7 @@ EVEN = {k: v for k, v in LLAMA.items() if k != "head_dim"} | {
 LAYERED = {k: v for k, v in EVEN.items() if k not in ("rms_norm_eps", "head_dim")}
 NEOX = {k: v for k, v in LAYERED.items() if k != "num_key_value_heads"}
 GEMMA = {**LLAMA, "tie_word_embeddings": True}
-LONG = dict(rope_type="longrope", rope_theta=10000.0, original_max_position_embeddings=9)
+LONG = dict(rope_type="longrope", rope_theta=10000.0)
 GEMMA3 = dict(**GEMMA, sliding_window=4, query_pre_attn_scalar=12,
               layer_types=["sliding_attention", "full_attention"], rope_parameters=dict(
                   sliding_attention=dict(rope_type="default", rope_theta=500.0),
@@ -157,6 +157,10 @@ FAMILIES = {
                             "float16", {}, AutoModelForSequenceClassification),
     "modernbert-classify": (ModernBertConfig(**MODERN, num_labels=3), "bfloat16", {},
                             AutoModelForSequenceClassification),
+    "llama-dynamic-far": (LlamaConfig(**EVEN | {"max_position_embeddings": 6}, rope_parameters=dict(
+        rope_type="dynamic", factor=4.0, rope_theta=10000.0)), "float32", {}),
+    "phi3-far": (Phi3Config(**EVEN, pad_token_id=0, original_max_position_embeddings=8, rope_parameters=LONG | dict(
+        short_factor=[1.0, 1.1, 1.3, 1.7], long_factor=[1.2, 2.0, 3.5, 6.0])), "float32", {}),
 }
 
 
