@@ -99,21 +99,7 @@ static int parse_merges(struct bpe *b, const json_t *def) {
   return rc;
 }
 
-/* --- a SentencePiece file: [piece, score, may a text give it?] ------------------------ */
-
-static int parse_scored(struct zf_vocab *v, const json_t *def, const char *where) {
-  json_t *list = json_object_get(def, "vocab"), *row;
-  size_t i;
-  int rc = json_is_array(list) ? zf_vocab_reserve(v, (int64_t)json_array_size(list))
-                               : zf_error(ZF_EINVALID, "%s: key 'vocab': expected an array", where);
-  json_array_foreach(list, i, row) {
-    const char *piece = json_string_value(json_array_get(row, 0));
-    if (!rc && (!piece || !json_is_number(json_array_get(row, 1))))
-      rc = zf_error(ZF_EINVALID, "%s: vocab: piece %zu: expected [text, score]", where, i);
-    if (!rc) rc = zf_vocab_add(v, piece, (int64_t)i, where);
-  }
-  return rc ? rc : zf_vocab_finish(v, where);
-}
+/* --- a SentencePiece file -------------------------------------------------------------- */
 
 struct scored {
   double score;
@@ -142,14 +128,12 @@ static int64_t put_splits(struct bpe *b, const char *plain, int32_t id, uint32_t
 
 /* There the pair whose piece has the highest score merges first, so that all pairs
  * that make pieces of one score share a rank. */
-static int scored_merges(struct bpe *b, const json_t *def, struct scored *order, char *plain) {
-  const json_t *list = json_object_get(def, "vocab"), *row;
-  size_t i;
+static int scored_merges(struct bpe *b, const struct zf_scored *list, const double *score,
+                         struct scored *order, char *plain) {
   int64_t n = 0, ways = 0;
-  json_array_foreach((json_t *)list, i, row) {
-    plain[i] = json_is_true(json_array_get(row, 2));
-    if (plain[i])
-      order[n++] = (struct scored){json_number_value(json_array_get(row, 1)), (int32_t)i};
+  for (int64_t i = 0; i < list->n; i++) {
+    plain[i] = (char)zf_scored_plain(list, i);
+    if (plain[i]) order[n++] = (struct scored){score[i], (int32_t)i};
   }
   qsort(order, (size_t)n, sizeof *order, by_score);
   for (int64_t k = 0; k < n; k++) ways += put_splits(b, plain, order[k].id, 0, 1);
@@ -164,19 +148,21 @@ static int scored_merges(struct bpe *b, const json_t *def, struct scored *order,
 
 static int parse_own(struct bpe *b, struct zf_vocab *v, const json_t *def, const char *where) {
   int64_t unk = NO_UNK;
-  int rc = parse_scored(v, def, where);
+  struct zf_scored list;
+  double *score = NULL;
+  int rc = zf_scored_parse(&list, v, &score, def, where);
   if (!rc) rc = zf_json_int(&unk, def, "unk_id", where);
   if (!rc) rc = zf_json_bool(&b->byte_fallback, def, "byte_fallback", where);
   if (!rc && (unk < NO_UNK || unk >= v->n))
     rc = zf_error(ZF_EINVALID, "%s: unk_id %lld", where, (long long)unk);
-  if (rc) return rc;
   b->unk = (int32_t)unk;
   b->fuse_unk = 1;
-  struct scored *order = zf_calloc(v->n + 1, sizeof *order);
-  char *plain = zf_calloc(v->n + 1, 1);
-  rc = order && plain ? scored_merges(b, def, order, plain) : ZF_ENOMEM;
+  struct scored *order = rc ? NULL : zf_calloc(v->n + 1, sizeof *order);
+  char *plain = rc ? NULL : zf_calloc(v->n + 1, 1);
+  if (!rc) rc = order && plain ? scored_merges(b, &list, score, order, plain) : ZF_ENOMEM;
   free(order);
   free(plain);
+  free(score);
   return rc;
 }
 

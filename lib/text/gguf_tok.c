@@ -15,11 +15,8 @@
 #include "fmt/json.h"
 #include "text_internal.h"
 
-enum token_type { UNKNOWN = 2, CONTROL = 3, USER = 4, MOST_PIECE = 512 /* bytes, for merges */ };
-
 struct source {
   const json_t *keys, *tokens, *types;
-  json_t *vocab; /* {piece: id} */
   const char *path;
 };
 
@@ -53,21 +50,31 @@ static const char *token_of(const struct source *s, const char *name) {
   return json_string_value(json_array_get(s->tokens, (size_t)json_integer_value(id)));
 }
 
-static int read_vocab(struct source *s) {
+static int read_tokens(struct source *s) {
   json_t *v;
   size_t i;
   int rc = list(&s->tokens, s, "tokens", 0);
   if (!rc && key(s, "token_type")) rc = list(&s->types, s, "token_type", json_array_size(s->tokens));
   if (rc) return rc;
-  if (!(s->vocab = json_object())) return zf_error(ZF_ENOMEM, "%s: out of memory", s->path);
   json_array_foreach((json_t *)s->tokens, i, v) {
     const char *text = json_string_value(v);
     if (!text || strlen(text) != json_string_length(v))
       return zf_error(ZF_EINVALID, "%s: token %zu: expected a string without zero bytes, found %s",
                       s->path, i, zf_json_kind(v));
-    if (json_object_get(s->vocab, text))
+  }
+  return 0;
+}
+
+/* {piece: id}. */
+static int vocab_of(json_t **out, const struct source *s) {
+  json_t *v;
+  size_t i;
+  if (!(*out = json_object())) return zf_error(ZF_ENOMEM, "%s: out of memory", s->path);
+  json_array_foreach((json_t *)s->tokens, i, v) {
+    const char *text = json_string_value(v);
+    if (json_object_get(*out, text))
       return zf_error(ZF_EINVALID, "%s: token %zu: '%.60s' appears twice", s->path, i, text);
-    if (json_object_set_new(s->vocab, text, json_integer((json_int_t)i)))
+    if (json_object_set_new(*out, text, json_integer((json_int_t)i)))
       return zf_error(ZF_ENOMEM, "%s: out of memory", s->path);
   }
   return 0;
@@ -78,8 +85,8 @@ static json_t *added_tokens(const struct source *s) {
   size_t i;
   json_array_foreach((json_t *)s->tokens, i, v) {
     int64_t type = type_of(s, i);
-    int special = type == CONTROL || type == UNKNOWN;
-    if ((!special && type != USER) || !json_string_length(v)) continue;
+    int special = type == ZF_PIECE_CONTROL || type == ZF_PIECE_UNKNOWN;
+    if ((!special && type != ZF_PIECE_USER) || !json_string_length(v)) continue;
     json_array_append_new(out, json_pack("{s:I, s:O, s:b, s:b}", "id", (json_int_t)i, "content", v,
                                          "normalized", 0, "special", special));
   }
@@ -176,100 +183,31 @@ static json_t *postprocessor(const struct source *s, int bos_default) {
 
 static int make_bytes(json_t **out, const struct source *s) {
   const json_t *merges;
+  json_t *vocab = NULL;
   int at, rc = find_pre(s, &at);
   if (!rc) rc = list(&merges, s, "merges", 0);
-  if (rc) return rc;
+  if (!rc) rc = vocab_of(&vocab, s);
+  if (rc) {
+    json_decref(vocab);
+    return rc;
+  }
   json_t *normalizer = pres[at].nfc ? json_pack("{s:s}", "type", "NFC") : json_null();
-  *out = json_pack("{s:o, s:o, s:o, s:o, s:{s:s}, s:{s:s, s:b, s:O, s:O}}", "added_tokens",
+  *out = json_pack("{s:o, s:o, s:o, s:o, s:{s:s}, s:{s:s, s:b, s:o, s:O}}", "added_tokens",
                    added_tokens(s), "normalizer", normalizer, "pre_tokenizer", pretokenizer(at),
                    "post_processor", postprocessor(s, pres[at].bos), "decoder", "type",
                    "ByteLevel", "model", "type", "BPE", "ignore_merges", pres[at].whole, "vocab",
-                   s->vocab, "merges", merges);
+                   vocab, "merges", merges);
   return *out ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", s->path);
 }
 
 /* --- SentencePiece's BPE --------------------------------------------------------------------- */
 
-/* A pair that makes a piece: token `id` cut at byte `left`. */
-struct merge {
-  double score;
-  int32_t id, left, length; /* in characters, of the left part */
-};
-
-/* By score, the highest first; of one score the longer left part first, then as they came. */
-static int by_score(const void *a, const void *b) {
-  const struct merge *x = a, *y = b;
-  if (x->score != y->score) return x->score > y->score ? -1 : 1;
-  if (x->length != y->length) return y->length - x->length;
-  return x->id != y->id ? (x->id > y->id) - (x->id < y->id) : y->left - x->left;
-}
-
-struct merge_list {
-  struct merge *m;
-  int64_t n, cap;
-};
-
-static int push(struct merge_list *l, struct merge m) {
-  if (l->n == l->cap) {
-    int64_t cap = l->cap ? 2 * l->cap : 1024;
-    struct merge *grown = realloc(l->m, (size_t)cap * sizeof *grown);
-    if (!grown) return zf_error(ZF_ENOMEM, "out of memory for %lld merges", (long long)cap);
-    l->m = grown;
-    l->cap = cap;
-  }
-  l->m[l->n++] = m;
-  return 0;
-}
-
-/* Is text[0..n) a piece that text can merge to? */
-static int is_piece(const struct source *s, const char *text, size_t n) {
-  char piece[MOST_PIECE + 1];
-  memcpy(piece, text, n);
-  piece[n] = 0;
-  const json_t *id = json_object_get(s->vocab, piece);
-  if (!id) return 0;
-  int64_t type = type_of(s, (size_t)json_integer_value(id));
-  return type == 1 || type == USER;
-}
-
-static int cuts_of(struct merge_list *l, const struct source *s, size_t id, double score) {
-  const json_t *v = json_array_get(s->tokens, id);
-  const char *text = json_string_value(v);
-  size_t n = json_string_length(v);
-  int32_t length = 0;
-  int rc = 0;
-  if (n > MOST_PIECE || !is_piece(s, text, n)) return 0;
-  for (size_t i = 1; !rc && i < n; i++) {
-    if ((text[i] & 0xc0) == 0x80) continue;
-    length++;
-    if (is_piece(s, text, i) && is_piece(s, text + i, n - i))
-      rc = push(l, (struct merge){score, (int32_t)id, (int32_t)i, length});
-  }
-  return rc;
-}
-
-static int merges_of(json_t **out, const struct source *s) {
-  const json_t *scores = NULL;
-  struct merge_list l = {0};
-  int rc = list(&scores, s, "scores", json_array_size(s->tokens));
-  for (size_t i = 0; !rc && i < json_array_size(s->tokens); i++)
-    rc = cuts_of(&l, s, i, json_number_value(json_array_get(scores, i)));
-  if (!rc && l.n) qsort(l.m, (size_t)l.n, sizeof *l.m, by_score);
-  *out = rc ? NULL : json_array();
-  for (int64_t i = 0; *out && i < l.n; i++) {
-    const json_t *v = json_array_get(s->tokens, (size_t)l.m[i].id);
-    const char *text = json_string_value(v);
-    json_array_append_new(*out, json_pack("[s%, s]", text, (size_t)l.m[i].left, text + l.m[i].left));
-  }
-  free(l.m);
-  return rc;
-}
-
 static int make_pieces(json_t **out, const struct source *s) {
   static const char mark[] = "\xe2\x96\x81";
-  json_t *merges = NULL, *prefix = key(s, "add_space_prefix"), *normalizers, *decoders;
+  json_t *prefix = key(s, "add_space_prefix"), *normalizers, *decoders;
+  const json_t *scores, *unk = key(s, "unknown_token_id");
   int space = prefix ? json_is_true(prefix) : 1;
-  int rc = merges_of(&merges, s);
+  int rc = list(&scores, s, "scores", json_array_size(s->tokens));
   if (rc) return rc;
   normalizers = json_pack("[{s:s, s:{s:s}, s:s}]", "type", "Replace", "pattern", "String", " ",
                           "content", mark);
@@ -281,12 +219,11 @@ static int make_pieces(json_t **out, const struct source *s) {
     json_array_append_new(decoders, json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content",
                                               " ", "start", 1, "stop", 0));
   }
-  *out = json_pack("{s:o, s:{s:s, s:o}, s:o, s:{s:s, s:o}, s:{s:s, s:s?, s:b, s:b, s:O, s:o}}",
+  *out = json_pack("{s:o, s:{s:s, s:o}, s:o, s:{s:s, s:o}, s:{s:s, s:b, s:O, s:O, s:O*, s:O*, s:b}}",
                    "added_tokens", added_tokens(s), "normalizer", "type", "Sequence", "normalizers",
                    normalizers, "post_processor", postprocessor(s, 1), "decoder", "type",
-                   "Sequence", "decoders", decoders, "model", "type", "BPE", "unk_token",
-                   token_of(s, "unknown_token_id"), "fuse_unk", 1, "byte_fallback", 1, "vocab",
-                   s->vocab, "merges", merges);
+                   "Sequence", "decoders", decoders, "model", "type", "BPE", ZF_SPM_KEY, 1, "pieces",
+                   s->tokens, "scores", scores, "types", s->types, "unk_id", unk, "byte_fallback", 1);
   return *out ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", s->path);
 }
 
@@ -316,14 +253,13 @@ int zf_gguf_tok_keys(json_t **out, int32_t *bos, int32_t *eos, const json_t *key
   struct source s = {.keys = keys, .path = path};
   const json_t *whole = json_object_get(keys, "tokenizer.huggingface.json");
   *out = NULL;
-  int rc = read_vocab(&s);
+  int rc = read_tokens(&s);
   if (!rc && json_is_string(whole))
     rc = zf_json_parse(out, json_string_value(whole), json_string_length(whole), path);
   else if (!rc)
     rc = make(out, &s);
   *bos = rc ? -1 : special(&s, "bos_token_id");
   *eos = rc ? -1 : special(&s, "eos_token_id");
-  json_decref(s.vocab);
   return rc;
 }
 

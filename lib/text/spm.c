@@ -21,11 +21,10 @@
 #include "text_internal.h"
 
 enum { SPM_MAX = 256 << 20, PIECES = 4 << 20 };
-enum kind { NORMAL = 1, UNKNOWN, CONTROL, USER, UNUSED, BYTE };
 
 struct spm {
   const char *name;
-  json_t *vocab, *added;
+  json_t *pieces, *scores, *types, *added;
   uint64_t model, byte_fallback;
   uint64_t unk, bos, eos;
   const unsigned char *charsmap;
@@ -89,8 +88,8 @@ static int read_piece(struct spm *m, const struct field *outer) {
   const char *text = "";
   size_t n = 0;
   double score = 0;
-  uint64_t kind = NORMAL;
-  int64_t id = (int64_t)json_array_size(m->vocab);
+  uint64_t kind = ZF_PIECE_NORMAL;
+  int64_t id = (int64_t)json_array_size(m->pieces);
   int rc = 0;
   while (!rc && b.pos < b.len) {
     rc = next(&b, &f);
@@ -102,12 +101,13 @@ static int read_piece(struct spm *m, const struct field *outer) {
     rc = zf_error(ZF_EINVALID, "piece %lld is not a text with a score", (long long)id);
   if (!rc && id == PIECES) rc = zf_error(ZF_EINVALID, "more than %d pieces", PIECES);
   if (rc) return rc;
-  if (json_array_append_new(m->vocab, json_pack("[s%, f, b]", text, n, score,
-                                                kind == NORMAL || kind == USER)))
+  if (json_array_append_new(m->pieces, json_stringn(text, n)) ||
+      json_array_append_new(m->scores, json_real(score)) ||
+      json_array_append_new(m->types, json_integer((json_int_t)kind)))
     return zf_error(ZF_ENOMEM, "out of memory");
-  if (kind == UNKNOWN) m->unk = (uint64_t)id;
-  if (kind == UNKNOWN || kind == CONTROL || kind == USER)
-    rc = add_token(m, text, n, id, kind != USER);
+  if (kind == ZF_PIECE_UNKNOWN) m->unk = (uint64_t)id;
+  if (kind == ZF_PIECE_UNKNOWN || kind == ZF_PIECE_CONTROL || kind == ZF_PIECE_USER)
+    rc = add_token(m, text, n, id, kind != ZF_PIECE_USER);
   return rc;
 }
 
@@ -142,7 +142,7 @@ static int read_model(struct spm *m, const char *bytes, size_t len) {
   if (!rc && m->model != 1 && m->model != 2)
     rc = zf_error(ZF_EINVALID, "model type %llu; there are 1 (unigram) and 2 (bpe)",
                   (unsigned long long)m->model);
-  if (!rc && m->unk >= json_array_size(m->vocab))
+  if (!rc && m->unk >= json_array_size(m->pieces))
     rc = zf_error(ZF_EINVALID, "no piece is the unknown one");
   return rc ? zf_error_prefix(rc, "%s: not a SentencePiece model", m->name) : 0;
 }
@@ -191,7 +191,7 @@ static void around(const struct spm *m, const json_t *config, int *bos, int *eos
 }
 
 static int add_item(json_t *single, json_t *special, const struct spm *m, uint64_t id) {
-  const json_t *piece = json_array_get(json_array_get(m->vocab, id), 0);
+  const json_t *piece = json_array_get(m->pieces, id);
   if (!piece) return 0;
   const char *name = json_string_value(piece);
   return json_array_append_new(single, json_pack("{s:{s:s}}", "SpecialToken", "id", name)) |
@@ -213,24 +213,25 @@ static json_t *post_processor(const struct spm *m, const json_t *config) {
 }
 
 static json_t *assemble(const struct spm *m, const json_t *config) {
-  return json_pack("{s:O, s:o, s:o, s:o, s:{s:s, s:b, s:O, s:I, s:b}}", "added_tokens", m->added,
+  return json_pack("{s:O, s:o, s:o, s:o, s:{s:s, s:b, s:O, s:O, s:O, s:I, s:b}}", "added_tokens", m->added,
                    "normalizer", normalizer(m), "post_processor", post_processor(m, config),
                    "decoder", decoder(m), "model", "type", m->model == 1 ? "Unigram" : "BPE",
-                   ZF_SPM_KEY, 1, "vocab", m->vocab, "unk_id", (json_int_t)m->unk, "byte_fallback",
-                   m->byte_fallback != 0);
+                   ZF_SPM_KEY, 1, "pieces", m->pieces, "scores", m->scores, "types", m->types, "unk_id",
+                   (json_int_t)m->unk, "byte_fallback", m->byte_fallback != 0);
 }
 
 int zf_spm_parse(json_t **out, const char *bytes, size_t len, const char *name,
                  const json_t *config) {
   struct spm m = {.name = name, .model = 1, .unk = UINT64_MAX, .bos = 1, .eos = 2,
                   .dummy_prefix = 1, .squeeze = 1, .escape = 1};
-  m.vocab = json_array();
-  m.added = json_array();
+  json_t **const list[] = {&m.pieces, &m.scores, &m.types, &m.added};
+  int rc = 0;
+  for (int i = 0; i < 4; i++)
+    if (!(*list[i] = json_array())) rc = zf_error(ZF_ENOMEM, "%s: out of memory", name);
   *out = NULL;
-  int rc = m.vocab && m.added ? read_model(&m, bytes, len) : zf_error(ZF_ENOMEM, "%s", name);
+  if (!rc) rc = read_model(&m, bytes, len);
   if (!rc && !(*out = assemble(&m, config))) rc = zf_error(ZF_ENOMEM, "%s: out of memory", name);
-  json_decref(m.vocab);
-  json_decref(m.added);
+  for (int i = 0; i < 4; i++) json_decref(*list[i]);
   return rc;
 }
 

@@ -155,6 +155,18 @@ const char *zf_vocab_piece(const struct zf_vocab *v, int32_t id);          /* or
 void zf_vocab_bytes(const struct zf_vocab *v, int32_t out[256]); /* ids of "<0xXX>", or -1 */
 void zf_vocab_free(struct zf_vocab *v);
 
+/* Pieces with scores, as JSON: {"vocab": [[piece, score], ...]}; of a SentencePiece file {"pieces",
+ * "scores", "types"}, lists of one length, types by that library's numbers, or none. */
+struct zf_scored {
+  const json_t *rows, *pieces, *scores, *types;
+  int64_t n;
+};
+enum zf_piece_type { ZF_PIECE_NORMAL = 1, ZF_PIECE_UNKNOWN, ZF_PIECE_CONTROL, ZF_PIECE_USER,
+                     ZF_PIECE_UNUSED, ZF_PIECE_BYTE };
+int zf_scored_parse(struct zf_scored *s, struct zf_vocab *v, double *score[], const json_t *def,
+                    const char *where); /* fills v, and *score [n + 1] by id, to be freed */
+int zf_scored_plain(const struct zf_scored *s, int64_t id); /* may a text give it? */
+
 /* --- chains of parts (chain.c) ---------------------------------------------- */
 
 struct zf_part_row {

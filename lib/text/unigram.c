@@ -42,33 +42,14 @@ static void free_unigram(void *self) {
 
 /* --- reading ------------------------------------------------------------------- */
 
-/* [piece, score], and the kind of the piece in a SentencePiece file. */
-static int add_piece(struct unigram *u, struct zf_vocab *v, const json_t *row, int64_t id) {
-  const char *piece = json_string_value(json_array_get(row, 0));
-  const json_t *score = json_array_get(row, 1);
-  if (!piece || !json_is_number(score))
-    return zf_error(ZF_EINVALID, "%s: vocab: piece %lld: expected [text, score]", u->where,
-                    (long long)id);
-  u->score[id] = json_number_value(score);
-  return zf_vocab_add(v, piece, id, u->where);
-}
-
-static int parse_vocab(struct unigram *u, struct zf_vocab *v, const json_t *def) {
-  const json_t *list = json_object_get(def, "vocab"), *row;
-  size_t i;
-  if (!json_is_array(list))
-    return zf_error(ZF_EINVALID, "%s: key 'vocab': expected an array, found %s", u->where,
-                    zf_json_kind(list));
-  int64_t n = (int64_t)json_array_size(list);
-  u->score = zf_calloc(n + 1, sizeof *u->score);
-  int rc = u->score ? zf_vocab_reserve(v, n) : ZF_ENOMEM;
-  json_array_foreach((json_t *)list, i, row) {
-    if (!rc) rc = add_piece(u, v, row, (int64_t)i);
-    if (!rc && (i == 0 || u->score[i] < u->unk_score)) u->unk_score = u->score[i];
-  }
+static int parse_vocab(struct unigram *u, struct zf_vocab *v, struct zf_scored *list,
+                       const json_t *def) {
+  int rc = zf_scored_parse(list, v, &u->score, def, u->where);
+  for (int64_t i = 0; !rc && i < list->n; i++)
+    if (i == 0 || u->score[i] < u->unk_score) u->unk_score = u->score[i];
   u->unk_score -= UNK_PENALTY;
   if (u->own) u->unk_score = (float)u->unk_score;
-  return rc ? rc : zf_vocab_finish(v, u->where);
+  return rc;
 }
 
 static int parse_fields(struct unigram *u, const json_t *def) {
@@ -99,14 +80,12 @@ static unsigned char byte_at(const struct unigram *u, int64_t i, int64_t k) {
 }
 
 /* Text never gives the control pieces of a SentencePiece file. */
-static int index_pieces(struct unigram *u, const json_t *def) {
-  const json_t *list = json_object_get(def, "vocab");
+static int index_pieces(struct unigram *u, const struct zf_scored *list) {
   int64_t n = 0, at = 0;
   u->sorted = zf_malloc((size_t)(u->vocab->n + 1) * sizeof *u->sorted);
   if (!u->sorted) return ZF_ENOMEM;
   for (int64_t i = 0; i < u->vocab->n; i++) {
-    const json_t *plain = json_array_get(json_array_get(list, (size_t)i), 2);
-    if (u->vocab->entry[i].len && (!u->own || json_is_true(plain))) u->sorted[n++] = (int32_t)i;
+    if (u->vocab->entry[i].len && zf_scored_plain(list, i)) u->sorted[n++] = (int32_t)i;
   }
   sorting = u->vocab;
   qsort(u->sorted, (size_t)n, sizeof *u->sorted, by_bytes);
@@ -124,9 +103,10 @@ static int parse_unigram(void **self, struct zf_vocab *v, const json_t *def, con
   u->vocab = v;
   u->own = json_is_true(json_object_get(def, ZF_SPM_KEY));
   u->where = zf_strdup(where);
-  int rc = u->where ? parse_vocab(u, v, def) : ZF_ENOMEM;
+  struct zf_scored list;
+  int rc = u->where ? parse_vocab(u, v, &list, def) : ZF_ENOMEM;
   if (!rc) rc = parse_fields(u, def);
-  if (!rc) rc = index_pieces(u, def);
+  if (!rc) rc = index_pieces(u, &list);
   if (rc) {
     free_unigram(u);
     return rc;

@@ -86,6 +86,57 @@ int zf_vocab_parse(struct zf_vocab *v, const json_t *def, const char *where) {
   return rc ? rc : zf_vocab_finish(v, where);
 }
 
+/* --- with scores --------------------------------------------------------------------------- */
+
+static int open_scored(struct zf_scored *s, const json_t *def, const char *where) {
+  static const char *const name[] = {"pieces", "scores", "types"};
+  const json_t **list[] = {&s->pieces, &s->scores, &s->types};
+  s->rows = json_object_get(def, "vocab");
+  if (s->rows && !json_is_array(s->rows))
+    return zf_error(ZF_EINVALID, "%s: key 'vocab': expected an array, found %s", where,
+                    zf_json_kind(s->rows));
+  s->n = (int64_t)json_array_size(s->rows);
+  for (int i = 0; !s->rows && i < 3; i++) {
+    *list[i] = json_object_get(def, name[i]);
+    if (i == 2 && !s->types) break;
+    if (!json_is_array(*list[i]))
+      return zf_error(ZF_EINVALID, "%s: key '%s': expected an array, found %s", where,
+                      i ? name[i] : "vocab", zf_json_kind(*list[i]));
+    if (i == 0) s->n = (int64_t)json_array_size(s->pieces);
+    if ((int64_t)json_array_size(*list[i]) != s->n)
+      return zf_error(ZF_EINVALID, "%s: key '%s': %zu entries for %lld pieces", where, name[i],
+                      json_array_size(*list[i]), (long long)s->n);
+  }
+  return 0;
+}
+
+int zf_scored_parse(struct zf_scored *s, struct zf_vocab *v, double *score[], const json_t *def,
+                    const char *where) {
+  *s = (struct zf_scored){0};
+  int rc = open_scored(s, def, where);
+  if (!rc && !(*score = zf_calloc(s->n + 1, sizeof **score))) rc = ZF_ENOMEM;
+  if (!rc) rc = zf_vocab_reserve(v, s->n);
+  for (int64_t i = 0; !rc && i < s->n; i++) {
+    const json_t *row = json_array_get(s->rows, (size_t)i);
+    const json_t *piece = row ? json_array_get(row, 0) : json_array_get(s->pieces, (size_t)i);
+    const json_t *number = row ? json_array_get(row, 1) : json_array_get(s->scores, (size_t)i);
+    if (!json_is_string(piece) || !json_is_number(number))
+      return zf_error(ZF_EINVALID, "%s: vocab: piece %lld: expected a text and a score", where,
+                      (long long)i);
+    (*score)[i] = json_number_value(number);
+    rc = zf_vocab_add(v, json_string_value(piece), i, where);
+  }
+  return rc ? rc : zf_vocab_finish(v, where);
+}
+
+int zf_scored_plain(const struct zf_scored *s, int64_t id) {
+  if (s->rows || !s->types) return 1;
+  json_int_t type = json_integer_value(json_array_get(s->types, (size_t)id));
+  return type == ZF_PIECE_NORMAL || type == ZF_PIECE_USER;
+}
+
+/* --- asking --------------------------------------------------------------------------------- */
+
 int32_t zf_vocab_find(const struct zf_vocab *v, const char *p, int64_t n) {
   if (!v->nslot) return -1;
   uint32_t s = v->slot[slot_of(v, p, n)];

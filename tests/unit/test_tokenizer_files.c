@@ -68,7 +68,7 @@ START_TEST(test_top) {
   refuse("{\"model\": {\"type\": \"Unigram\", \"vocab\": {}}}",
          "model: Unigram: key 'vocab': expected an array, found an object");
   refuse("{\"model\": {\"type\": \"Unigram\", \"vocab\": [[\"a\", \"b\"]]}}",
-         "vocab: piece 0: expected [text, score]");
+         "vocab: piece 0: expected a text and a score");
   refuse("{\"model\": {\"type\": \"Unigram\", \"unk_id\": 1, \"vocab\": [[\"a\", 0]]}}",
          "unk_id 1, but there are 1 pieces");
   refuse("{\"model\": {\"type\": \"WordPiece\"}}", "key 'vocab': expected an object");
