@@ -1,13 +1,16 @@
 /* Records of a data file: JSONL, CSV or TSV, one flat row at a time.
  *
  * The format follows the file's ending (.jsonl .ndjson .json, .csv, .tsv, .txt: one
- * {"text": line} a line).  The file is read once and not kept; records are parsed to
- * named fields.  All formats: UTF-8 without zero bytes, a byte order mark at the start is
- * skipped, lines end in LF or CRLF.
+ * {"text": line} a line).  All formats: UTF-8 without zero bytes, a byte order mark at the
+ * start is skipped, lines end in LF or CRLF.
  * JSONL: one object a line, duplicate keys rejected, blank lines skipped; a .json file is
  * one array of objects, or objects one after the other.  CSV and TSV: RFC 4180 quoting,
  * first row names the fields, all rows of one width, blank lines skipped; TSV without
- * quoting. */
+ * quoting.
+ *
+ * The file stays mapped; what is held in memory is where each row begins, 8 bytes a row.
+ * Opening parses every row once, so that a mistake anywhere is an error then; a row that is
+ * asked for is parsed again from the map.  Pages that were read are given back. */
 #ifndef ZF_FMT_RECORDS_H
 #define ZF_FMT_RECORDS_H
 
@@ -15,26 +18,43 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 
 struct zf_records {
   char *path;
-  int64_t *line; /* 1-based line of the file where the row begins */
   int64_t n;
-  struct zf_buf text; /* all rows, as compact JSON end to end */
-  size_t *at;         /* [n + 1] where each begins */
-  json_t *now;        /* the row asked for last */
+  /* the rest is the readers' */
+  int format; /* row of their table */
+  int array;  /* .json: one array */
+  struct zf_map map;
+  const char *data; /* behind a byte order mark */
+  size_t len;
+  size_t *at; /* [n] where each row begins */
+  int64_t cap;
+  int64_t *mark;       /* line of one row in many */
+  json_t *names;       /* of a table's fields */
+  struct zf_buf field; /* the one at hand */
+  json_t *now;         /* the row asked for last */
+  size_t touched;      /* bytes of the map since pages were given back */
 };
 
 /* ZF_EUSAGE: no such file or unknown ending.  ZF_EINVALID: "PATH:LINE:COLUMN: ...".
  * An empty file gives n = 0. */
 int zf_records_open(struct zf_records **out, const char *path);
 
-/* The same from memory, for fuzzing and tests; `name` tells the format. */
+/* The same from memory, which outlives it: for text from elsewhere, fuzzing and tests; `name`
+ * tells the format. */
 int zf_records_parse(struct zf_records **out, const char *data, size_t len, const char *name);
-void zf_records_free(struct zf_records *r);
+void zf_records_free(struct zf_records *r); /* takes NULL */
 
-/* Row i < n as an object, borrowed until the next call; NULL with ZF_ENOMEM in the error slot.  Rows
- * are held as text, a tenth of the size of objects, and parsed when they are asked for. */
+/* Row i < n as an object, borrowed until the next call; NULL with ZF_ENOMEM, or ZF_EINVALID when the
+ * file was changed meanwhile, in the error slot. */
 const json_t *zf_records_row(struct zf_records *r, int64_t i);
+
+/* The 1-based line of the file where row i begins: counted from a mark nearby. */
+int64_t zf_records_line(struct zf_records *r, int64_t i);
+
+/* The row as the file has it, line end and separators left off; borrowed from the map. */
+const char *zf_records_text(struct zf_records *r, int64_t i, size_t *len);
 
 #endif

@@ -1,31 +1,34 @@
-/* What the readers of data files share: the text, and the rows so far. */
+/* What the readers of data files share: a cursor over the text. */
 #ifndef ZF_FMT_RECORDS_INTERNAL_H
 #define ZF_FMT_RECORDS_INTERNAL_H
 
 #include "base/err.h"
 #include "fmt/records.h"
 
-struct zf_records_reader {
-  struct zf_records *out;
-  int64_t cap; /* rows that fit */
-  const char *name;
-  const char *data; /* UTF-8 without zero bytes: checked before */
-  size_t len;
+struct zf_cursor {
+  size_t at;    /* what is read next */
+  int64_t line; /* of `at` */
+  size_t row;   /* where the row last read began, and */
+  int64_t row_line;
+  int last; /* nothing follows */
 };
 
-/* Appends a row, which is taken over; NULL stands for want of memory. */
-int zf_records_add(struct zf_records_reader *r, json_t *row, int64_t line);
+/* A format: `begin` reads what comes before the rows (NULL: nothing does); `next` the row at the
+ * cursor or behind blank lines, into *row, or NULL at the end.  A cursor that stands on the beginning
+ * of a row reads that row: so a row is read again. */
+int zf_records_jsonl(struct zf_records *r, struct zf_cursor *c, json_t **row);
+int zf_records_json_begin(struct zf_records *r, struct zf_cursor *c);
+int zf_records_json(struct zf_records *r, struct zf_cursor *c, json_t **row);
+int zf_records_table_begin(struct zf_records *r, struct zf_cursor *c);
+int zf_records_table(struct zf_records *r, struct zf_cursor *c, json_t **row);
+int zf_records_txt(struct zf_records *r, struct zf_cursor *c, json_t **row);
+
+/* What stands between the fields of a table, and whether quotes mean something. */
+char zf_records_delim(const struct zf_records *r);
 
 /* ZF_EINVALID as "NAME:LINE:COLUMN: sentence" for a byte offset of the text.
  * Columns count characters. */
-int zf_records_fail(const struct zf_records_reader *r, size_t offset, const char *fmt, ...)
+int zf_records_fail(const struct zf_records *r, size_t offset, const char *fmt, ...)
     ZF_PRINTF(3, 4);
-
-/* The readers: each takes the whole text. */
-int zf_records_jsonl(struct zf_records_reader *r);
-int zf_records_json(struct zf_records_reader *r);
-int zf_records_csv(struct zf_records_reader *r);
-int zf_records_tsv(struct zf_records_reader *r);
-int zf_records_txt(struct zf_records_reader *r);
 
 #endif

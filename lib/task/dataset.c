@@ -425,7 +425,7 @@ static int row_sequences(struct encoder *e, const json_t *row, struct zf_example
 
 static int add_row(struct encoder *e, int64_t i) {
   struct zf_example x = {
-      .seq = e->d->nseq, .nseq = 1, .label = -1, .ask = -1, .file = e->file, .line = e->rec->line[i]};
+      .seq = e->d->nseq, .nseq = 1, .label = -1, .ask = -1, .file = e->file, .line = zf_records_line(e->rec, i)};
   const json_t *row = zf_records_row(e->rec, i);
   int keep, rc = row ? row_sequences(e, row, &x) : ZF_ENOMEM;
   e->d->count.rows++;
@@ -433,7 +433,7 @@ static int add_row(struct encoder *e, int64_t i) {
     return split_text(e, &x);
   if (!rc) rc = fit(e, &x, &keep);
   if (!rc && keep) rc = finish(e, &x);
-  if (rc) return zf_error_prefix(rc, "%s:%lld", e->rec->path, (long long)e->rec->line[i]);
+  if (rc) return zf_error_prefix(rc, "%s:%lld", e->rec->path, (long long)zf_records_line(e->rec, i));
   return 0;
 }
 

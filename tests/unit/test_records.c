@@ -17,7 +17,7 @@ static void check(struct zf_records *r, int64_t n, const char *const *rows, cons
   for (int64_t i = 0; i < n; i++) {
     char *text = json_dumps(zf_records_row(r, i), JSON_COMPACT);
     ck_assert_str_eq(text, rows[i]);
-    ck_assert_int_eq(r->line[i], lines[i]);
+    ck_assert_int_eq(zf_records_line(r, i), lines[i]);
     free(text);
   }
   zf_records_free(r);
@@ -141,6 +141,71 @@ START_TEST(test_empty) {
 }
 END_TEST
 
+/* Rows asked for in any order, their lines counted from marks, their text as the file has it. */
+START_TEST(test_any_order) {
+  enum { N = 1000 };
+  struct zf_buf b = {0};
+  for (int i = 0; i < N; i++) zf_buf_printf(&b, "%s {\"x\": %d} \r\n", i % 7 ? "" : "\n", i);
+  struct zf_records *r = parse("a.jsonl", b.data);
+  ck_assert_int_eq(r->n, N);
+  for (int k = 0; k < N; k++) {
+    int i = (int)((k * 387LL + 5) % N);
+    char want[32];
+    size_t len;
+    snprintf(want, sizeof want, " {\"x\": %d}", i);
+    ck_assert_int_eq(json_integer_value(json_object_get(zf_records_row(r, i), "x")), i);
+    ck_assert_int_eq(zf_records_line(r, i), 1 + i + i / 7 + 1);
+    const char *text = zf_records_text(r, i, &len);
+    ck_assert_uint_eq(len, strlen(want));
+    ck_assert_mem_eq(text, want, len);
+  }
+  zf_records_free(r);
+  zf_buf_free(&b);
+}
+END_TEST
+
+START_TEST(test_text_of_a_table) {
+  struct zf_records *r = parse("a.csv", "a,b\n\n\"x\n,y\",1 \r\n\r\n,\n");
+  size_t len;
+  const char *text = zf_records_text(r, 0, &len);
+  ck_assert_uint_eq(len, 9);
+  ck_assert_mem_eq(text, "\"x\n,y\",1 ", len);
+  text = zf_records_text(r, 1, &len);
+  ck_assert_uint_eq(len, 1);
+  ck_assert_mem_eq(text, ",", 1);
+  zf_records_free(r);
+  r = parse("a.json", "[{\"a\": 1} ,\n {\"a\": [1, 2]}\n]");
+  text = zf_records_text(r, 1, &len);
+  ck_assert_uint_eq(len, 13);
+  ck_assert_mem_eq(text, "{\"a\": [1, 2]}", len);
+  zf_records_free(r);
+}
+END_TEST
+
+/* A file that is changed while it is open is an error, not other rows. */
+START_TEST(test_changed_file) {
+  struct zf_records *r;
+  char path[512];
+  snprintf(path, sizeof path, "%s", tmp_path("changed.jsonl"));
+  FILE *f = fopen(path, "w");
+  fputs("{\"a\": 1}\n{\"a\": 2}\n", f);
+  fclose(f);
+  ck_ok(zf_records_open(&r, path));
+  f = fopen(path, "r+");
+  fputs("{\"a\": 1}\n{\"a\": x}\n", f);
+  fclose(f);
+  ck_assert_ptr_nonnull(zf_records_row(r, 0));
+  ck_assert_ptr_null(zf_records_row(r, 1));
+  ck_assert_ptr_nonnull(strstr(zf_error_message(), "changed.jsonl:2:7: "));
+  f = fopen(path, "r+");
+  fputs("{\"a\": 1}\n        \n", f);
+  fclose(f);
+  ck_assert_ptr_null(zf_records_row(r, 1));
+  ck_assert_ptr_nonnull(strstr(zf_error_message(), "row 2 is gone: the file was changed"));
+  zf_records_free(r);
+}
+END_TEST
+
 START_TEST(test_open) {
   struct zf_records *r;
   char path[512];
@@ -212,6 +277,9 @@ int main(void) {
   tcase_add_loop_test(t, test_wrong, 0, sizeof wrong / sizeof *wrong);
   tcase_add_test(t, test_zero_byte);
   tcase_add_test(t, test_empty);
+  tcase_add_test(t, test_any_order);
+  tcase_add_test(t, test_text_of_a_table);
+  tcase_add_test(t, test_changed_file);
   tcase_add_test(t, test_open);
   tcase_add_test(t, test_deep);
   tcase_add_test(t, test_csv_round_trip);
