@@ -11,7 +11,7 @@ comma := ,
 SAN   ?=
 BUILD ?= build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 
-PKGS := jansson libpcre2-8 libutf8proc yaml-0.1 libxxhash
+PKGS := jansson libpcre2-8 libutf8proc yaml-0.1 libxxhash zlib libzstd
 ifeq ($(UNAME),Darwin)
 BREW     := $(shell brew --prefix 2>/dev/null)
 export PKG_CONFIG_PATH := $(BREW)/lib/pkgconfig:$(PKG_CONFIG_PATH)

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "fmt/packed.h"
 #include "fmt/records.h"
 #include "load.h"
 #include "train/steplog.h"
@@ -266,11 +267,11 @@ static const struct {
 static int run(const struct zc_args *a) {
   if (a->nword != 1 || a->nset) return zf_error(ZF_EUSAGE, "expected: zoft inspect PATH");
   const char *path = a->word[0];
-  size_t n = strlen(path);
+  size_t n = zf_packed_stem(path);
   if (zf_exists(path) && !zf_is_dir(path))
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
       size_t m = strlen(kinds[i].ending);
-      if (n >= m && !strcmp(path + n - m, kinds[i].ending)) return kinds[i].inspect(path);
+      if (n >= m && !strncmp(path + n - m, kinds[i].ending, m)) return kinds[i].inspect(path);
     }
   return inspect_model(path);
 }

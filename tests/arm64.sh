@@ -12,16 +12,16 @@ triple=aarch64-linux-gnu
 mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial" "$dir/obj"
 dir=$(cd "$dir" && pwd)
 
-if [ ! -e "$dir/root/usr/lib/$triple/libutf8proc.so" ]; then
+if [ ! -e "$dir/root/usr/lib/$triple/libzstd.so" ]; then
   : > "$dir/status"
   opt="-q -o Dir::State::lists=$dir/lists -o Dir::Cache=$dir/cache -o Dir::State::status=$dir/status
     -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o APT::Sandbox::User="
   # shellcheck disable=SC2086
   (cd "$dir" && apt-get $opt update &&
     names=$(apt-cache $opt depends libsleef-dev libxxhash-dev libjansson-dev libyaml-dev libpcre2-dev \
-      libutf8proc-dev | sed -n 's/^  Depends: \(lib[a-z0-9.-]*\)$/\1/p' | grep -v '^libc6' | sort -u) &&
+      libutf8proc-dev libzstd-dev | sed -n 's/^  Depends: \(lib[a-z0-9.-]*\)$/\1/p' | grep -v '^libc6' | sort -u) &&
     apt-get $opt download libsleef-dev libxxhash-dev libjansson-dev libyaml-dev libpcre2-dev \
-      libutf8proc-dev $names)
+      libutf8proc-dev libzstd-dev zlib1g-dev zlib1g $names)
   for deb in "$dir"/*.deb; do dpkg -x "$deb" "$dir/root"; done
 fi
 
@@ -51,7 +51,7 @@ done
 root=$dir/root/usr
 make -j2 --no-print-directory all CC=$cc BUILD="$dir/build" SYS="-isystem $root/include -isystem $root/include/$triple" \
   SYS_LIBS="-L$root/lib/$triple -Wl,-rpath-link,$root/lib/$triple" PKG_CFLAGS= \
-  PKG_LIBS="-ljansson -lpcre2-8 -lutf8proc -lyaml -lxxhash" | tail -n 1
+  PKG_LIBS="-ljansson -lpcre2-8 -lutf8proc -lyaml -lxxhash -lz -lzstd" | tail -n 1
 arm() { qemu-aarch64 -L "/usr/$triple" -E LD_LIBRARY_PATH="$root/lib/$triple" "$dir/build/zoft" "$@"; }
 for type in f32 f24 bf16; do
   "${ZOFT:-build/zoft}" train configs/demo.yaml output_dir="$dir/log" overwrite_output_dir=true compute=f32 \

@@ -30,6 +30,8 @@ need "pkg-config --exists jansson" libjansson-dev jansson "JSON"
 need "pkg-config --exists libpcre2-8" libpcre2-dev pcre2 "tokenizer patterns"
 need "pkg-config --exists libutf8proc" libutf8proc-dev utf8proc "Unicode normalisation"
 need "pkg-config --exists libxxhash" libxxhash-dev xxhash "hashes of weights and data"
+need "pkg-config --exists zlib" zlib1g-dev zlib "data files that end in .gz"
+need "pkg-config --exists libzstd" libzstd-dev zstd "data files that end in .zst"
 need "pkg-config --exists check" check check "unit tests"
 need "$(has_header sleef.h)" libsleef-dev sleef "vector math"
 if [ "$(uname -s)" = Darwin ]; then

@@ -18,32 +18,26 @@ static int fail_errno(const char *path, const char *what) {
   return zf_error(code, "%s: %s: %s", path, what, strerror(errno));
 }
 
+int zf_map_fd(struct zf_map *m, int fd, const char *path) {
+  struct stat st;
+  memset(m, 0, sizeof *m);
+  if (fstat(fd, &st)) return fail_errno(path, "cannot stat");
+  if (!S_ISREG(st.st_mode)) return zf_error(ZF_EUSAGE, "%s: is not a regular file", path);
+  if (st.st_size == 0) return 0;
+  void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+  if (p == MAP_FAILED) return fail_errno(path, "cannot map");
+  m->data = p;
+  m->len = (size_t)st.st_size;
+  return 0;
+}
+
 int zf_map_open(struct zf_map *m, const char *path) {
   memset(m, 0, sizeof *m);
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return fail_errno(path, "cannot open");
-  struct stat st;
-  if (fstat(fd, &st)) {
-    int rc = fail_errno(path, "cannot stat");
-    close(fd);
-    return rc;
-  }
-  if (!S_ISREG(st.st_mode)) {
-    close(fd);
-    return zf_error(ZF_EUSAGE, "%s: is not a regular file", path);
-  }
-  if (st.st_size > 0) {
-    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (p == MAP_FAILED) {
-      int rc = fail_errno(path, "cannot map");
-      close(fd);
-      return rc;
-    }
-    m->data = p;
-    m->len = (size_t)st.st_size;
-  }
+  int rc = zf_map_fd(m, fd, path);
   close(fd);
-  return 0;
+  return rc;
 }
 
 void zf_map_close(struct zf_map *m) {

@@ -14,6 +14,7 @@ struct zf_map {
 
 /* ZF_EUSAGE when there is no such file, ZF_EIO when it cannot be read. */
 int zf_map_open(struct zf_map *m, const char *path);
+int zf_map_fd(struct zf_map *m, int fd, const char *path); /* of an open file; `path` for messages */
 void zf_map_close(struct zf_map *m);
 
 /* Tells the system that the pages of [off, off+len) are not needed soon; they

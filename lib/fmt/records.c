@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "base/arena.h"
+#include "fmt/packed.h"
 #include "fmt/records_internal.h"
 #include "fmt/utf8.h"
 
@@ -142,27 +143,29 @@ static const struct {
                  "orient='records', lines=True)\""},
     {".arrow", "python -c \"import datasets; datasets.Dataset.from_file('FILE').to_json("
                "'FILE.jsonl')\""},
-    {".gz", "gunzip FILE"},
-    {".zst", "zstd -d FILE"},
+    {".bz2", "bunzip2 FILE"},
+    {".xz", "unxz FILE"},
+    {".zip", "unzip FILE"},
 };
 
-static int ends_in(const char *name, const char *ending) {
-  size_t n = strlen(name), m = strlen(ending);
-  return n >= m && !strcasecmp(name + n - m, ending);
+static int ends_in(const char *name, size_t n, const char *ending) {
+  size_t m = strlen(ending);
+  return n >= m && !strncasecmp(name + n - m, ending, m);
 }
 
-/* Index into `formats` by the name's ending. */
+/* Index into `formats` by the name's ending, that of a compressed file left off. */
 static int format_of(const char *name, int *format) {
+  size_t n = zf_packed_stem(name);
   for (*format = 0; *format < FORMATS; ++*format) {
-    if (ends_in(name, formats[*format].ending)) return 0;
+    if (ends_in(name, n, formats[*format].ending)) return 0;
   }
   for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-    if (ends_in(name, others[i].ending))
+    if (ends_in(name, n, others[i].ending))
       return zf_error(ZF_EUSAGE, "%s: zoft does not read %s files; convert it: %s", name,
                       others[i].ending, others[i].how);
   return zf_error(ZF_EUSAGE,
                   "%s: unknown ending: expected .jsonl, .ndjson, .json, .csv, .tsv "
-                  "or .txt",
+                  "or .txt, and .gz or .zst behind it where it is compressed",
                   name);
 }
 
@@ -191,7 +194,9 @@ int zf_records_open(struct zf_records **out, const char *path) {
   struct zf_map m;
   int format, rc;
   *out = NULL;
-  if ((rc = format_of(path, &format)) || (rc = zf_map_open(&m, path))) return rc;
+  if ((rc = format_of(path, &format))) return rc;
+  rc = path[zf_packed_stem(path)] ? zf_packed_map(&m, path) : zf_map_open(&m, path);
+  if (rc) return rc;
   return read_all(out, format, path, &m, (const char *)m.data, m.len);
 }
 

@@ -12,7 +12,7 @@
 #define SEED_MAX 9007199254740991.0 /* 2^53 - 1: JSON keeps it */
 
 static const struct zf_conf_key data_keys[] = {
-    {"path", ZF_CONF_STR, NULL, ".jsonl, .json, .csv, .tsv or .txt file; relative to data_dir",
+    {"path", ZF_CONF_STR, NULL, ".jsonl, .json, .csv, .tsv or .txt file, .gz or .zst behind it; relative to data_dir",
      .required = 1},
     {"type", ZF_CONF_ENUM, NULL, "what a row is (others inherit the first file's)",
      .choices = ZF_TASK_TYPES},

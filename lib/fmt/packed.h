@@ -1,0 +1,28 @@
+/* Compressed files: gzip (.gz) and Zstandard (.zst).
+ *
+ * A file is any number of gzip members or Zstandard frames, one behind the other; anything else
+ * behind them is an error, as are a stream that ends early and a checksum that is wrong.  Memory is a
+ * few windows; Zstandard frames that want a window above 128 MB are refused. */
+#ifndef ZF_FMT_PACKED_H
+#define ZF_FMT_PACKED_H
+
+#include <stdint.h>
+
+#include "base/file.h"
+
+/* Length of the name without ".gz" or ".zst", or of all of it when it has neither. */
+size_t zf_packed_stem(const char *name);
+
+/* Takes n bytes of what comes out of the first `used` bytes; not 0 ends the work with that code. */
+typedef int (*zf_packed_sink)(void *ctx, const void *data, size_t n, size_t used);
+
+/* Unpacks data[0..len), by the ending of `name`.  ZF_EINVALID as "NAME: byte N: ..." of the
+ * compressed bytes, also when more than `limit` bytes come out. */
+int zf_unpack(const unsigned char *data, size_t len, const char *name, uint64_t limit,
+              zf_packed_sink sink, void *ctx);
+
+/* Unpacks a file into one without a name in TMPDIR, else /var/tmp, else /tmp, and maps that.
+ * ZF_EIO when the disk is full. */
+int zf_packed_map(struct zf_map *out, const char *path);
+
+#endif
