@@ -89,15 +89,30 @@ static void say_idle(const struct zf_run *r) {
     zc_warn("%s has no effect: method is %s", key[i], zf_method_info(r->set.method)->name);
 }
 
+static long long size_of(const struct zf_dataset *d) {
+  return d ? (long long)zf_dataset_size(d) : 0;
+}
+
+/* What is known of streams at the end alone. */
+static void say_streamed(const struct zf_run *r) {
+  if (!r->set.streaming) return;
+  zc_say_counts(r->data.train, "training");
+  if (r->data.dev) zc_say_counts(r->data.dev, "dev");
+  if (r->data.test) zc_say_counts(r->data.test, "test");
+  if (r->data.empty)
+    zc_warn("training: %lld batch%s had no example left: such a step changes nothing",
+            (long long)r->data.empty, r->data.empty > 1 ? "es" : "");
+}
+
 static void say_start(const struct zf_run *r) {
   char a[32], b[32], c[32], d[32];
   const struct zf_model *m = r->model;
   zc_say("model      %s (%s), %s parameters, %s trained", m->dir, m->config.family->model_type,
          zc_count(a, (double)zf_params_count(&m->params, 0)),
          zc_count(b, (double)zf_params_count(&m->params, 1)));
-  zc_say("data       %lld training, %lld dev, %lld test examples", (long long)r->data.train->n,
-         (long long)(r->data.dev ? r->data.dev->n : 0),
-         (long long)(r->data.test ? r->data.test->n : 0));
+  zc_say("data       %lld training, %lld dev, %lld test examples", size_of(r->data.train),
+         size_of(r->data.dev), size_of(r->data.test));
+  if (r->set.streaming) zc_say("           streamed: encoded when a step or score needs them");
   if (r->backprop)
     zc_say("steps      %lld of %lld examples (%lld at once), %s%s, learning rate %g",
            (long long)r->steps, (long long)r->batch, (long long)r->set.micro_batch,
@@ -281,6 +296,7 @@ static int run(const struct zc_args *a) {
   if (!rc) rc = zf_run_open(&r, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST);
   if (!rc) say_start(r);
   if (!rc) rc = dry_run ? try_step(r) : train(r);
+  if (r) say_streamed(r);
   zf_run_free(r);
   zf_conf_free(conf);
   return rc;

@@ -1,7 +1,9 @@
 /* zoft validate: everything a run would read, checked and shown, without a step. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "load.h"
 #include "train/loop.h"
 #include "ui.h"
@@ -60,6 +62,36 @@ static void show_sequence(const struct zf_run *r, const struct zf_dataset *d,
   zf_buf_free(&a);
 }
 
+/* Streams are encoded once from end to end, so that all is counted. */
+static int read_streams(const struct zf_run *r) {
+  enum { PIECE = 256 };
+  const struct zf_dataset *set[] = {r->data.test, r->data.dev, r->data.train};
+  int64_t row[PIECE];
+  int rc = 0;
+  for (int k = 0; k < 3; k++) {
+    if (!set[k] || !set[k]->stream) continue;
+    struct zf_stream *s = set[k]->stream;
+    for (int64_t at = 0, n; !rc && at < s->n; at += n) {
+      for (n = 0; n < PIECE && at + n < s->n; n++) row[n] = at + n;
+      rc = zf_stream_load(s, row, n, NULL);
+    }
+  }
+  return rc;
+}
+
+/* The first rows of a stream again, which are not counted twice. */
+static int load_first(struct zf_dataset *d) {
+  if (!d->stream) return 0;
+  struct zf_data_counts count = d->count;
+  int64_t n = examples < d->stream->n ? examples : d->stream->n, *row = zf_calloc(n, sizeof *row);
+  if (!row) return ZF_ENOMEM;
+  for (int64_t i = 0; i < n; i++) row[i] = i;
+  int rc = zf_stream_load(d->stream, row, n, NULL);
+  free(row);
+  d->count = count;
+  return rc;
+}
+
 static void show_examples(const struct zf_run *r, const struct zf_dataset *d) {
   for (int64_t i = 0; i < examples && i < d->n; i++) {
     const struct zf_example *x = &d->ex[i];
@@ -73,7 +105,7 @@ static void set_row(struct zc_table *t, const char *name, const struct zf_datase
   char c[8][32];
   if (!d) return;
   const struct zf_data_counts *k = &d->count;
-  const int64_t v[8] = {k->rows,      d->n,       k->tokens, k->targets,
+  const int64_t v[8] = {k->rows,      k->examples, k->tokens, k->targets,
                         k->truncated, k->dropped, k->masked, k->run};
   for (int i = 0; i < 8; i++) snprintf(c[i], sizeof c[i], "%lld", (long long)v[i]);
   zc_table_row(t, (const char *const[]){name, c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]});
@@ -97,7 +129,7 @@ static void print_json(const struct zf_run *r) {
         ", \"%s\": {\"rows\": %lld, \"examples\": %lld, \"tokens\": %lld, "
         "\"targets\": %lld, \"truncated\": %lld, \"cut_tokens\": %lld, \"dropped\": %lld, "
         "\"split\": %lld, \"masked\": %lld}",
-        name[k], (long long)c->rows, (long long)set[k]->n, (long long)c->tokens,
+        name[k], (long long)c->rows, (long long)c->examples, (long long)c->tokens,
         (long long)c->targets, (long long)c->truncated, (long long)c->cut, (long long)c->dropped,
         (long long)c->split, (long long)c->masked);
   }
@@ -137,6 +169,8 @@ static int run(const struct zc_args *a) {
   int rc = zc_conf_load(&conf, a, zf_train_keys);
   if (!rc) rc = zf_run_open(&r, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST);
   if (!rc) zc_say_run_compute(r);
+  if (!rc) rc = read_streams(r);
+  if (!rc) rc = load_first(r->data.train);
   if (!rc && zc_common.json)
     print_json(r);
   else if (!rc)

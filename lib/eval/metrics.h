@@ -18,7 +18,7 @@ struct zf_metrics {
 int zf_metrics_make(struct zf_metrics *out, const struct zf_dataset *d,
                     const struct zf_score *score);
 
-/* Scores the whole set without noise and reduces it.  `stopped` (may be NULL) is asked now and
+/* Scores the whole set without noise and reduces it; a stream piece after piece.  `stopped` (may be NULL) is asked now and
  * then: ZF_ESTOPPED when it says so. */
 int zf_evaluate(struct zf_metrics *out, struct zf_scorer *s, const struct zf_dataset *d,
                 int64_t most, int (*stopped)(void *ctx), void *ctx);

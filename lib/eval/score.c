@@ -41,6 +41,14 @@ static struct cost cost_of(const struct zf_dataset *d, int64_t i) {
                        x->single ? x->nseq : 0};
 }
 
+/* The bound of a stream, whose examples are not known: m of sequence_len, or one whose options share
+ * nothing; what does not fit one pass takes several. */
+static struct cost bound(const struct zf_stream *s, int64_t m) {
+  int64_t len = s->sequence_len - 1, seqs = s->options > 1 ? s->options : 1;
+  int64_t tokens = max64(m, seqs) * len;
+  return (struct cost){tokens, tokens, m * (1 + seqs), s->options > 1 ? m * seqs : 0};
+}
+
 static int descending(const void *a, const void *b) {
   int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
   return (x < y) - (x > y);
@@ -93,13 +101,16 @@ struct zf_limits zf_score_limits(const struct zf_dataset *const *set, int nset, 
   struct zf_limits lim = {.streams = streams, .length = 1, .ids = 1};
   for (int k = 0; k < nset; k++) {
     if (!set[k]) continue;
-    struct cost c = worst(set[k], k ? 1 : micro_batch);
+    const struct zf_stream *stream = set[k]->stream;
+    int64_t most = k ? 1 : micro_batch;
+    struct cost c = stream ? bound(stream, most) : worst(set[k], most);
+    if (stream) lim.length = max64(lim.length, stream->sequence_len - 1);
     int64_t S = k ? 1 : streams;
     lim.tokens = max64(lim.tokens, S * c.tokens);
     lim.rows = max64(lim.rows, S * c.rows);
     lim.segments = max64(lim.segments, c.segments);
     lim.ids = max64(lim.ids, c.ids);
-    for (int64_t i = 0; i < set[k]->nseq; i++) lim.length = max64(lim.length, set[k]->seq[i].n - 1);
+    for (int64_t i = 0; !stream && i < set[k]->nseq; i++) lim.length = max64(lim.length, set[k]->seq[i].n - 1);
   }
   return lim;
 }

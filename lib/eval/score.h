@@ -21,7 +21,7 @@ struct zf_score {
 struct zf_scorer;
 
 /* Largest pass over examples of the sets: `micro_batch` examples of set[0] on `streams` streams
- * (training), and any single example of any set on one. */
+ * (training), and any single example of any set on one.  Of a stream: by its sequence_len. */
 struct zf_limits zf_score_limits(const struct zf_dataset *const *set, int nset, int64_t micro_batch,
                                  int streams);
 

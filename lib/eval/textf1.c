@@ -99,6 +99,8 @@ int zf_text_f1(double *out, const struct zf_model *m, const struct zf_tok *tok,
   double sum = 0;
   if (d->type != ZF_TASK_COMPLETION)
     return zf_error(ZF_EUSAGE, "F1 of decoded text is for completion tasks");
+  if (d->stream)
+    return zf_error(ZF_EUSAGE, "F1 of decoded text needs all examples in memory: streaming=false");
   for (int64_t i = 0; i < d->nseq; i++)
     if (d->seq[i].target > prompt) prompt = d->seq[i].target;
   int rc = zf_decoder_new(&dec, m, prompt, m->config.context, c);

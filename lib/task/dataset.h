@@ -89,15 +89,27 @@ struct zf_example {
   int64_t line; /* of the file, 1-based */
 };
 
-struct zf_data_counts {
-  int64_t rows, truncated, dropped, split,
+struct zf_data_counts { /* of a stream: of all that was encoded so far, rows as often as they were */
+  int64_t rows, examples, truncated, dropped, split,
       masked;                   /* examples; masked: without any target, left out */
   int64_t cut;                  /* tokens lost to truncation */
   int64_t tokens, targets, run; /* tokens in all, targets, tokens that are run */
 };
 
+/* A set that is larger than memory: its rows are known by number, and a few of them are examples at
+ * any one time. */
+struct zf_dataset;
+struct zf_stream {
+  int64_t n;                         /* rows */
+  int64_t sequence_len, options;     /* that no example exceeds */
+  int (*encode)(void *ctx, struct zf_dataset *d, int64_t row); /* adds what the row becomes */
+  void *ctx;
+  struct zf_dataset *d; /* the set */
+};
+
 struct zf_dataset {
   enum zf_task_type type;
+  struct zf_stream *stream; /* NULL: all examples are held; not owned */
   struct zf_example *ex;
   int64_t n, cap;
   struct zf_seq *seq;
@@ -115,11 +127,33 @@ struct zf_dataset {
 int zf_dataset_new(struct zf_dataset **out, enum zf_task_type type);
 void zf_dataset_free(struct zf_dataset *d); /* takes NULL */
 
+/* Names a file that examples come from: number nfile - 1 afterwards. */
+int zf_dataset_file(struct zf_dataset *d, const char *path);
+
+/* What turns rows of one kind into examples; its buffers are used again for every row.  The spec and
+ * the tokenizer outlive it.  _new: ZF_EUSAGE, a template or option list is wrong. */
+struct zf_encoder;
+int zf_encoder_new(struct zf_encoder **out, const struct zf_data_spec *spec,
+                   const struct zf_tok *tok);
+void zf_encoder_free(struct zf_encoder *e); /* takes NULL */
+
+/* Adds what row i of `r`, file number `file` of the set, becomes: an example, several when it is
+ * split, or none.  ZF_EINVALID: "PATH:LINE: ..." as below. */
+int zf_encoder_add(struct zf_encoder *e, struct zf_dataset *d, int32_t file, struct zf_records *r,
+                   int64_t i);
+
 /* Encodes rows index[0..n) (NULL: all of them) of `r` and adds them.
  * ZF_EUSAGE: a template or option list is wrong.  ZF_EINVALID: "PATH:LINE: ..." a field is missing,
  * a label is out of range, an example is too long under ZF_EXCESS_RAISE. */
 int zf_dataset_add(struct zf_dataset *d, struct zf_records *r, const int64_t *index,
                    int64_t n, const struct zf_data_spec *spec, const struct zf_tok *tok);
+
+/* Examples of a set; of a stream its rows, of which some may give none. */
+int64_t zf_dataset_size(const struct zf_dataset *d);
+
+/* Makes rows row[0..n) of a stream the examples of its set, instead of those before; the memory is
+ * used again.  at[k] is the example of row[k], -1 when it gave none; `at` may be NULL. */
+int zf_stream_load(struct zf_stream *s, const int64_t *row, int64_t n, int64_t *at);
 
 /* ZF_EINVALID when there is nothing to learn from: no example, or no target in any. */
 int zf_dataset_check(const struct zf_dataset *d, const char *what);

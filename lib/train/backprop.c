@@ -48,15 +48,16 @@ void zf_backprop_free(struct zf_backprop *b) {
 }
 
 /* What the batch's losses are divided by. */
-static double weight_of(struct zf_run *r, int64_t place) {
+static int weight_of(double *sum, struct zf_run *r, int64_t place) {
   const struct zf_dataset *d = r->data.train;
-  double sum = 0;
-  for (int64_t i = 0; i < r->batch; i++) {
-    int64_t index;
-    zf_run_data_batch(&r->data, place + i, 1, &index);
-    sum += d->ex[index].label >= 0 ? 1 : (double)zf_example_targets(d, index);
+  int rc = 0;
+  *sum = 0;
+  for (int64_t i = 0; !rc && i < r->batch; i++) {
+    int64_t index, n;
+    rc = zf_run_data_batch(&r->data, place + i, 1, &index, &n);
+    if (!rc && n) *sum += d->ex[index].label >= 0 ? 1 : (double)zf_example_targets(d, index);
   }
-  return sum;
+  return rc;
 }
 
 /* Examples from..to, packed: forward, losses, backward.  Where options are compared the derivative
@@ -79,17 +80,19 @@ static int run_packed(struct zf_run *r, int64_t from, int64_t to, double scale) 
 
 int zf_backprop_gradient(struct zf_run *r, int64_t step, double *loss, double *norm) {
   int64_t place = (step - 1) * r->batch, n = r->set.micro_batch;
-  double sum = 0, weight = weight_of(r, place);
-  for (int64_t m = 0; m < r->set.accumulation; m++) {
-    zf_run_data_batch(&r->data, place + m * n, n, r->index);
-    for (int64_t from = 0, to; from < n; from = to) {
-      to = zf_score_pack(r->scorer, r->data.train, r->index, from, n, 0, 1);
-      int rc = run_packed(r, from, to, 1 / weight);
-      if (rc) return rc;
+  double sum = 0, weight;
+  int rc = weight_of(&weight, r, place);
+  for (int64_t m = 0; !rc && m < r->set.accumulation; m++) {
+    int64_t k;
+    rc = zf_run_data_batch(&r->data, place + m * n, n, r->index, &k);
+    for (int64_t from = 0, to; !rc && from < k; from = to) {
+      to = zf_score_pack(r->scorer, r->data.train, r->index, from, k, 0, 1);
+      rc = run_packed(r, from, to, 1 / weight);
     }
-    for (int64_t i = 0; i < n; i++) sum += r->score[i].loss;
+    for (int64_t i = 0; !rc && i < k; i++) sum += r->score[i].loss;
   }
-  *loss = sum / weight;
+  if (rc) return rc;
+  *loss = weight > 0 ? sum / weight : 0;
   *norm = r->backprop->norm = zf_back_norm(r->backprop->k);
   return 0;
 }

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/cpu.h"
 #include "base/err.h"
-#include "base/hash.h"
 #include "rng/noise.h"
 
 /* Numbers that keep the shuffles of different uses apart (the noise's `param`). */
@@ -16,115 +16,105 @@ static void shuffle(int64_t *order, int64_t n, uint64_t seed, uint32_t step, uin
   zf_shuffle(order, n, &k);
 }
 
-/* Files of one set, opened together. */
-struct pool {
-  struct zf_records **rec;
-  const struct zf_data_file *file;
-  int64_t nfile, rows;
+/* What opening needs beside the data themselves. */
+struct opening {
+  struct zf_run_data *d;
+  struct zf_settings *s;
+  const struct zf_tok *tok;
+  struct zf_hash *hash;
+  unsigned want;
 };
 
-static int pool_open(struct pool *p, const struct zf_data_file *file, int64_t n,
-                     struct zf_hash *hash) {
-  *p = (struct pool){.file = file, .nfile = n};
-  p->rec = zf_calloc(n, sizeof(*p->rec));
-  if (!p->rec) return ZF_ENOMEM;
-  for (int64_t i = 0; i < n; i++) {
-    char hex[33];
-    int rc = zf_records_open(&p->rec[i], file[i].path);
-    if (!rc) rc = zf_hash_file(hex, file[i].path);
-    if (rc) return rc;
-    zf_hash_add(hash, hex, 32);
-    p->rows += p->rec[i]->n;
+/* --- a set --- */
+
+static int encode_row(void *ctx, struct zf_dataset *d, int64_t row) {
+  const struct zf_data_source *src = ctx;
+  return zf_pool_encode(src->pool, d, src->pick[row]);
+}
+
+static int stream_set(struct zf_dataset *d, struct zf_data_source *src, int64_t n) {
+  src->stream = (struct zf_stream){.n = n, .encode = encode_row, .ctx = src, .d = d};
+  d->stream = &src->stream;
+  for (int64_t i = 0; i < src->pool->nfile; i++) {
+    const struct zf_data_spec *spec = &src->pool->file[i].spec;
+    src->stream.sequence_len = spec->sequence_len;
+    if (spec->noptions > d->options) d->options = spec->noptions;
   }
-  if (n && p->rows == 0)
-    return zf_error(ZF_EINVALID, "%s: the data set is empty: it has no row", file[0].path);
+  src->stream.options = d->options;
   return 0;
 }
 
-static void pool_close(struct pool *p) {
-  for (int64_t i = 0; p->rec && i < p->nfile; i++) zf_records_free(p->rec[i]);
-  free(p->rec);
-  *p = (struct pool){0};
-}
-
-/* Encodes rows pick[0..n), numbered through all files, in that order; runs of one file go together.
- */
-static int pool_encode(const struct pool *p, struct zf_dataset **out, const int64_t *pick,
-                       int64_t n, const struct zf_tok *tok) {
+/* A set of rows pick[0..n), numbered through the pool's files, in that order. */
+static int make_set(const struct opening *o, struct zf_dataset **out, enum zf_data_part part,
+                    const struct zf_pool *p, const int64_t *pick, int64_t n) {
+  struct zf_data_source *src = &o->d->source[part];
   int rc = zf_dataset_new(out, p->file[0].spec.type);
-  int64_t *local = zf_calloc(n, sizeof *local);
-  if (!rc && !local) rc = ZF_ENOMEM;
-  for (int64_t i = 0; !rc && i < n;) {
-    int64_t f = 0, first = 0, run = 0;
-    while (pick[i] >= first + p->rec[f]->n) first += p->rec[f++]->n;
-    for (; i < n && pick[i] >= first && pick[i] < first + p->rec[f]->n; i++)
-      local[run++] = pick[i] - first;
-    rc = zf_dataset_add(*out, p->rec[f], local, run, &p->file[f].spec, tok);
+  if (!rc) rc = zf_pool_name(p, *out);
+  if (!rc && o->s->streaming) {
+    *src = (struct zf_data_source){.pool = p, .pick = zf_calloc(n, sizeof *pick)};
+    if (!src->pick) return ZF_ENOMEM;
+    if (n) memcpy(src->pick, pick, (size_t)n * sizeof *pick);
+    return stream_set(*out, src, n);
   }
-  free(local);
+  for (int64_t i = 0; !rc && i < n; i++) rc = zf_pool_encode(p, *out, pick[i]);
   return rc;
 }
+
+/* --- which rows --- */
 
 static int64_t dev_count(const struct zf_settings *s, int64_t rows) {
   double v = s->val_set_size;
   return v < 1 ? (int64_t)(v * (double)rows) : (int64_t)v;
 }
 
+static int permutation(int64_t **order, int64_t n, uint64_t seed, uint32_t which) {
+  *order = zf_calloc(n, sizeof **order);
+  if (!*order) return ZF_ENOMEM;
+  shuffle(*order, n, seed, 0, which);
+  return 0;
+}
+
 /* One permutation of all rows: the first num_train train, the dev rows are the last. */
-static int open_train(struct zf_run_data *d, const struct zf_settings *s, const struct zf_tok *tok,
-                      unsigned want, struct zf_hash *hash) {
-  struct pool p = {0};
+static int open_train(const struct opening *o) {
+  const struct zf_settings *s = o->s;
+  struct zf_pool *p = &o->d->pool[ZF_TRAIN_SET];
   int64_t *order = NULL;
-  int rc = pool_open(&p, s->train, s->ntrain, hash);
-  if (rc) goto done;
-  int64_t dev = dev_count(s, p.rows), train = p.rows - dev;
-  if (p.rows > 0 && train < 1) {
-    rc = zf_error(ZF_EUSAGE,
-                  "val_set_size: %lld dev examples leave nothing to train on: there are "
-                  "%lld rows",
-                  (long long)dev, (long long)p.rows);
-    goto done;
-  }
+  int rc = zf_pool_open(p, s->train, s->ntrain, o->tok, o->hash);
+  if (rc) return rc;
+  int64_t dev = dev_count(s, p->rows), train = p->rows - dev;
+  if (p->rows > 0 && train < 1)
+    return zf_error(ZF_EUSAGE,
+                    "val_set_size: %lld dev examples leave nothing to train on: there are "
+                    "%lld rows",
+                    (long long)dev, (long long)p->rows);
   if (s->num_train && s->num_train < train) train = s->num_train;
-  order = zf_calloc(p.rows, sizeof *order);
-  if (!order) {
-    rc = ZF_ENOMEM;
-    goto done;
-  }
-  shuffle(order, p.rows, s->seed, 0, SHUFFLE_SPLIT);
-  if (want & ZF_WANT_TRAIN) rc = pool_encode(&p, &d->train, order, train, tok);
-  if (!rc && dev && (want & ZF_WANT_DEV))
-    rc = pool_encode(&p, &d->dev, order + p.rows - dev, dev, tok);
-done:
+  rc = permutation(&order, p->rows, s->seed, SHUFFLE_SPLIT);
+  if (!rc && (o->want & ZF_WANT_TRAIN))
+    rc = make_set(o, &o->d->train, ZF_TRAIN_SET, p, order, train);
+  if (!rc && dev && (o->want & ZF_WANT_DEV))
+    rc = make_set(o, &o->d->dev, ZF_DEV_SET, p, order + p->rows - dev, dev);
   free(order);
-  pool_close(&p);
   return rc;
 }
 
-/* A dev or test set of files of its own; num examples at most, drawn, in the order of the file. */
 static int by_value(const void *a, const void *b) {
   int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
   return (x > y) - (x < y);
 }
 
-static int open_own(struct zf_dataset **out, const struct zf_data_file *file, int64_t nfile,
-                    int64_t num, const struct zf_settings *s, const struct zf_tok *tok,
-                    struct zf_hash *hash) {
-  struct pool p = {0};
+/* A dev or test set of files of its own; num examples at most, drawn, in the order of the file. */
+static int open_own(const struct opening *o, struct zf_dataset **out, enum zf_data_part part,
+                    const struct zf_data_file *file, int64_t nfile, int64_t num) {
+  struct zf_pool *p = &o->d->pool[part];
   int64_t *order = NULL;
-  int rc = pool_open(&p, file, nfile, hash);
+  int rc = zf_pool_open(p, file, nfile, o->tok, o->hash);
+  if (!rc) rc = permutation(&order, p->rows, o->s->seed, SHUFFLE_TEST);
   if (!rc) {
-    order = zf_calloc(p.rows, sizeof *order);
-    if (!order) rc = ZF_ENOMEM;
-  }
-  if (!rc) {
-    int64_t n = num && num < p.rows ? num : p.rows;
-    shuffle(order, p.rows, s->seed, 0, SHUFFLE_TEST);
+    int64_t n = num && num < p->rows ? num : p->rows;
     qsort(order, (size_t)n, sizeof *order, by_value);
-    rc = pool_encode(&p, out, order, n, tok);
+    rc = make_set(o, out, part, p, order, n);
   }
   free(order);
-  pool_close(&p);
   return rc;
 }
 
@@ -151,27 +141,56 @@ static int check_sets(const struct zf_run_data *d, unsigned want) {
   return rc;
 }
 
+/* What fell out of a set that is held changes which examples follow each other, and so the run.  A
+ * stream keeps a place for it: the two ways are one run where nothing fell out, and two elsewhere. */
+static void hash_left_out(const struct opening *o) {
+  const struct zf_dataset *t = o->d->train;
+  if (t && !t->stream && t->count.examples != t->count.rows) zf_hash_add(o->hash, "left out", 8);
+}
+
+static void close_pools(struct zf_run_data *d) {
+  for (int k = 0; k < ZF_DATA_PARTS; k++) {
+    zf_pool_close(&d->pool[k]);
+    free(d->source[k].pick);
+    d->source[k].pick = NULL;
+  }
+}
+
+static int open_sets(const struct opening *o) {
+  const struct zf_settings *s = o->s;
+  struct zf_run_data *d = o->d;
+  int rc = 0;
+  if (o->want & (ZF_WANT_TRAIN | ZF_WANT_DEV)) rc = open_train(o);
+  if (!rc && s->nval && (o->want & ZF_WANT_DEV))
+    rc = open_own(o, &d->dev, ZF_DEV_SET, s->val, s->nval, 0);
+  if (!rc && s->ntest && (o->want & ZF_WANT_TEST))
+    rc = open_own(o, &d->test, ZF_TEST_SET, s->test, s->ntest, s->num_eval);
+  if (!rc) rc = check_sets(d, o->want);
+  if (!rc && d->train) {
+    d->order = zf_calloc(zf_dataset_size(d->train), sizeof *d->order);
+    if (!d->order) rc = ZF_ENOMEM;
+  }
+  return rc;
+}
+
 int zf_run_data_open(struct zf_run_data *out, struct zf_settings *s, const struct zf_tok *tok,
                      int64_t context, unsigned want) {
-  struct zf_hash *hash = NULL;
+  struct opening o = {out, s, tok, NULL, want};
   memset(out, 0, sizeof *out);
   out->epoch = -1;
   out->seed = s->seed;
+  out->batch = s->micro_batch * s->accumulation;
   int rc = resolve_length(s, tok, context);
-  if (!rc) rc = zf_hash_new(&hash);
-  if (!rc && (want & (ZF_WANT_TRAIN | ZF_WANT_DEV))) rc = open_train(out, s, tok, want, hash);
-  if (!rc && s->nval && (want & ZF_WANT_DEV))
-    rc = open_own(&out->dev, s->val, s->nval, 0, s, tok, hash);
-  if (!rc && s->ntest && (want & ZF_WANT_TEST))
-    rc = open_own(&out->test, s->test, s->ntest, s->num_eval, s, tok, hash);
-  if (!rc) rc = check_sets(out, want);
-  if (!rc && out->train) {
-    out->order = zf_calloc(out->train->n, sizeof *out->order);
-    if (!out->order) rc = ZF_ENOMEM;
-  }
-  if (!rc) zf_hash_hex(hash, out->hash);
-  if (hash) zf_hash_free(hash);
-  if (rc) zf_run_data_free(out);
+  if (!rc) rc = zf_hash_new(&o.hash);
+  if (!rc) rc = open_sets(&o);
+  if (!rc) hash_left_out(&o);
+  if (!rc) zf_hash_hex(o.hash, out->hash);
+  if (o.hash) zf_hash_free(o.hash);
+  if (rc)
+    zf_run_data_free(out);
+  else if (!s->streaming)
+    close_pools(out);
+  zf_trim();
   return rc;
 }
 
@@ -179,18 +198,60 @@ void zf_run_data_free(struct zf_run_data *d) {
   zf_dataset_free(d->train);
   zf_dataset_free(d->dev);
   zf_dataset_free(d->test);
+  close_pools(d);
   free(d->order);
+  free(d->row);
+  free(d->at);
   memset(d, 0, sizeof *d);
 }
 
-void zf_run_data_batch(struct zf_run_data *d, int64_t from, int64_t n, int64_t *index) {
-  int64_t size = d->train->n;
-  for (int64_t i = 0; i < n; i++) {
-    int64_t epoch = (from + i) / size;
-    if (epoch != d->epoch) {
-      shuffle(d->order, size, d->seed, (uint32_t)epoch, SHUFFLE_EPOCH);
-      d->epoch = epoch;
-    }
-    index[i] = d->order[(from + i) % size];
+/* --- places --- */
+
+static int64_t at_place(struct zf_run_data *d, int64_t place) {
+  int64_t size = zf_dataset_size(d->train), epoch = place / size;
+  if (epoch != d->epoch) {
+    shuffle(d->order, size, d->seed, (uint32_t)epoch, SHUFFLE_EPOCH);
+    d->epoch = epoch;
   }
+  return d->order[place % size];
+}
+
+static int reserve_window(struct zf_run_data *d, int64_t n) {
+  if (n <= d->nwindow) return 0;
+  free(d->row);
+  free(d->at);
+  d->row = zf_calloc(n, sizeof *d->row);
+  d->at = zf_calloc(n, sizeof *d->at);
+  d->nwindow = 0;
+  return d->row && d->at ? 0 : ZF_ENOMEM;
+}
+
+/* Encodes the step's batch that the places are in, or just them when they are of two. */
+static int load_window(struct zf_run_data *d, int64_t from, int64_t n) {
+  int64_t first = from - from % d->batch, count = d->batch, left = 0;
+  if (d->nwindow && from >= d->window && from + n <= d->window + d->nwindow) return 0;
+  if (from + n > first + count) {
+    first = from;
+    count = n;
+  }
+  int rc = reserve_window(d, count);
+  if (rc) return rc;
+  for (int64_t i = 0; i < count; i++) d->row[i] = at_place(d, first + i);
+  d->nwindow = 0; /* until it is whole */
+  if ((rc = zf_stream_load(d->train->stream, d->row, count, d->at))) return rc;
+  d->window = first;
+  d->nwindow = count;
+  for (int64_t i = 0; i < count; i++) left += d->at[i] >= 0;
+  d->empty += left == 0;
+  return 0;
+}
+
+int zf_run_data_batch(struct zf_run_data *d, int64_t from, int64_t n, int64_t *index, int64_t *m) {
+  *m = 0;
+  int rc = d->train->stream ? load_window(d, from, n) : 0;
+  for (int64_t i = 0; !rc && i < n; i++) {
+    int64_t k = d->train->stream ? d->at[from + i - d->window] : at_place(d, from + i);
+    if (k >= 0) index[(*m)++] = k;
+  }
+  return rc;
 }

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "train/backprop.h"
+#include "train/measure.h"
 
 enum { FIRST_STEPS = 10, TUNE_STEPS = 256, TRIES = 3 };
 
@@ -50,11 +51,7 @@ int zf_loop_watch(struct loop *l, double loss, double square) {
 }
 
 static int64_t batch_tokens(struct loop *l) {
-  int64_t n = 0, index;
-  for (int64_t i = 0; i < l->r->batch; i++) {
-    zf_run_data_batch(&l->r->data, (l->step - 1) * l->r->batch + i, 1, &index);
-    n += zf_example_tokens(l->r->data.train, index);
-  }
+  int64_t n = zf_measure_tokens(l->r, l->step);
   return l->r->backprop ? n : 2 * n * l->r->set.zo.probes;
 }
 

@@ -9,11 +9,10 @@
 #include "train/backprop.h"
 
 int64_t zf_measure_tokens(struct zf_run *r, int64_t step) {
-  int64_t n = 0, index;
-  for (int64_t i = 0; i < r->batch; i++) {
-    zf_run_data_batch(&r->data, (step - 1) * r->batch + i, 1, &index);
-    n += zf_example_tokens(r->data.train, index);
-  }
+  int64_t n = 0, index, m;
+  for (int64_t i = 0; i < r->batch; i++)
+    if (!zf_run_data_batch(&r->data, (step - 1) * r->batch + i, 1, &index, &m) && m)
+      n += zf_example_tokens(r->data.train, index);
   return n;
 }
 

@@ -7,7 +7,7 @@
 #include "base/cpu.h"
 #include "base/err.h"
 
-enum { ROWS = 384, TURNS = 3, SHAPES = 32 };
+enum { ROWS = 384, TURNS = 3, SHAPES = 32, SAMPLE = 256 };
 
 /* --- calibration --- */
 
@@ -135,6 +135,7 @@ static double seconds_of(const struct zf_calibration *c, const struct work *w) {
 
 static struct work work_on(const struct zf_run *r, const struct zf_dataset *d, double examples) {
   double tokens = 0, rows = 0, length = 0, n = (double)d->n;
+  if (!d->n) return (struct work){0};
   int64_t single = 0;
   for (int64_t i = 0; i < d->n; i++) {
     tokens += (double)zf_example_tokens(d, i) / n;
@@ -146,14 +147,23 @@ static struct work work_on(const struct zf_run *r, const struct zf_dataset *d, d
   return work_of(r, tokens * examples, rows * examples, length, columns);
 }
 
+/* Of a stream some rows stand for all.  One that cannot be read is an error when the run begins. */
+static void sample(const struct zf_dataset *d) {
+  int64_t row[SAMPLE], n = zf_dataset_size(d) < SAMPLE ? zf_dataset_size(d) : SAMPLE;
+  for (int64_t i = 0; i < n; i++) row[i] = i;
+  if (d->stream) zf_stream_load(d->stream, row, n, NULL);
+}
+
 double zf_outlook_score(const struct zf_calibration *c, const struct zf_run *r,
                         const struct zf_dataset *d) {
-  struct work w = work_on(r, d, (double)d->n);
+  sample(d);
+  struct work w = work_on(r, d, (double)zf_dataset_size(d));
   return seconds_of(c, &w);
 }
 
 double zf_outlook_step(const struct zf_calibration *c, const struct zf_run *r,
                        enum zf_method method, int checkpoint) {
+  sample(r->data.train);
   struct work w = work_on(r, r->data.train, (double)r->batch);
   double n = (double)zf_params_count(&r->model->params, 1), forward = seconds_of(c, &w);
   double q = (double)r->set.zo.probes, parts = (double)r->set.accumulation;

@@ -101,7 +101,7 @@ static void count_steps(struct zf_run *r) {
   r->batch = s->micro_batch * s->accumulation;
   r->steps = s->max_steps;
   if (r->steps || !r->data.train) return;
-  r->steps = (int64_t)ceil(s->epochs * (double)r->data.train->n / (double)r->batch);
+  r->steps = (int64_t)ceil(s->epochs * (double)zf_dataset_size(r->data.train) / (double)r->batch);
   if (r->steps < 1) r->steps = 1;
 }
 
@@ -186,15 +186,16 @@ int zf_run_batch_loss(struct zf_run *r, int64_t place, const struct zf_perturb *
   struct zf_score *score = r->score;
   double sum[ZF_MAXSTREAM] = {0}, weight = 0;
   for (int64_t m = 0; m < r->set.accumulation; m++) {
-    zf_run_data_batch(&r->data, place + m * n, n, index);
-    int rc = zf_score_examples(r->scorer, r->data.train, index, n, 0, pt, score);
+    int64_t k;
+    int rc = zf_run_data_batch(&r->data, place + m * n, n, index, &k);
+    if (!rc && k) rc = zf_score_examples(r->scorer, r->data.train, index, k, 0, pt, score);
     if (rc) return rc;
     /* Example after example, so that the cut into micro-batches leaves no trace in the sum. */
     for (int s = 0; s < pt->st.n; s++)
-      for (int64_t i = 0; i < n; i++) sum[s] += score[s * n + i].loss;
-    for (int64_t i = 0; i < n; i++) weight += (double)score[i].weight;
+      for (int64_t i = 0; i < k; i++) sum[s] += score[s * k + i].loss;
+    for (int64_t i = 0; i < k; i++) weight += (double)score[i].weight;
   }
-  for (int s = 0; s < pt->st.n; s++) loss[s] = sum[s] / weight;
+  for (int s = 0; s < pt->st.n; s++) loss[s] = weight > 0 ? sum[s] / weight : 0;
   return 0;
 }
 

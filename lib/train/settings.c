@@ -59,6 +59,10 @@ const struct zf_conf_key zf_train_keys[] = {
      .min = 0, .max = 1e9},
     {"num_train", ZF_CONF_INT, "all", "training examples drawn", .min = 1, .max = 1e12,
      .choices = "all"},
+    {"streaming", ZF_CONF_BOOL, "false",
+     "rows are encoded when a step or score needs them, not at the start: for files larger than "
+     "memory",
+     .later = 1},
     {"num_eval", ZF_CONF_INT, "all", "test examples drawn", .min = 1, .max = 1e12,
      .choices = "all"},
     {"sequence_len", ZF_CONF_INT, "auto", "most tokens of a sequence; auto: the model's context",
@@ -235,6 +239,11 @@ static int fill_data(struct zf_settings *s, const struct zf_conf *c) {
   if (s->nval && s->val_set_size > 0)
     return zf_conf_error(c, "val_set_size",
                          "'val_set_size' has no effect: val_datasets names the dev files");
+  s->streaming = zf_conf_bool(c, "streaming");
+  if (s->streaming && s->train[0].spec.excess == ZF_EXCESS_SPLIT)
+    return zf_conf_error(c, "streaming",
+                         "'streaming' and excess_length_strategy split do not go together: a text's "
+                         "pieces would have to be counted before the first step");
   s->num_train = zf_conf_int(c, "num_train", 0);
   s->num_eval = zf_conf_int(c, "num_eval", 0);
   static const int eos[] = {-1, 1, 0};

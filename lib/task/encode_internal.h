@@ -1,0 +1,51 @@
+/* What the files that turn rows into examples share. */
+#ifndef ZF_TASK_ENCODE_INTERNAL_H
+#define ZF_TASK_ENCODE_INTERNAL_H
+
+#include "task/dataset.h"
+#include "task/template.h"
+
+/* A spec with its templates parsed, and buffers that are used again for every row. */
+struct zf_encoder {
+  const struct zf_data_spec *spec;
+  const struct zf_tok *tok;
+  struct zf_dataset *d; /* of the row at hand */
+  struct zf_template *prompt, *body, **option;
+  struct zf_buf text;
+  struct zf_ids ids;
+  struct zf_spans spans;
+  int32_t mask, *word; /* masked: the mask's id, and of each option's word; labels: 0, 1, ... */
+};
+
+/* --- dataset.c: growing --- */
+
+/* Appends ids to the pool; a sequence of them. */
+int zf_dataset_pool(struct zf_dataset *d, const int32_t *id, int64_t n);
+int zf_dataset_seq(struct zf_dataset *d, const int32_t *id, int64_t n, int64_t target);
+/* A sequence over ids that the pool has. */
+int zf_dataset_slice(struct zf_dataset *d, struct zf_seq s);
+int zf_dataset_example(struct zf_dataset *d, const struct zf_example *x);
+/* Room in the mask for n tokens of the pool in all. */
+int zf_dataset_mask(struct zf_dataset *d, int64_t n);
+
+/* --- encode.c --- */
+
+/* Encodes e->text into e->ids with what the tokenizer puts before it; an EOS that it puts behind
+ * every text is left off, for a prompt goes on and `add_eos` decides about the end. */
+int zf_encode_text(struct zf_encoder *e, int64_t *n);
+
+/* --- encode_words.c: masked, labels --- */
+
+int zf_encode_find_words(struct zf_encoder *e);
+int zf_encode_whole(struct zf_encoder *e, const json_t *row, struct zf_example *x);
+
+/* --- encode_marked.c: texts with target stretches --- */
+
+int zf_encode_marked(struct zf_encoder *e, const json_t *row);
+
+/* --- encode_fit.c --- */
+
+/* Brings the example within sequence_len and adds it, whole, cut, in pieces or not at all. */
+int zf_encode_fit(struct zf_encoder *e, struct zf_example *x);
+
+#endif
