@@ -118,10 +118,7 @@ static int make_data(void *ctx, struct zf_run_data *out, const struct zf_setting
   int64_t n = s->micro_batch * s->accumulation;
   int rc = random_set(&out->train, *o, n, len, c->vocab, s->seed);
   if (rc) return rc;
-  out->epoch = -1;
-  out->seed = s->seed;
-  out->order = zf_calloc(n, sizeof *out->order);
-  return out->order ? 0 : ZF_ENOMEM;
+  return zf_order_new(&out->order, n, s->seed);
 }
 
 static enum zf_objective objective_of(const struct zf_conf *conf) {

@@ -6,15 +6,6 @@
 #include "base/arena.h"
 #include "base/cpu.h"
 #include "base/err.h"
-#include "rng/noise.h"
-
-/* Numbers that keep the shuffles of different uses apart (the noise's `param`). */
-enum { SHUFFLE_EPOCH, SHUFFLE_SPLIT, SHUFFLE_TEST };
-
-static void shuffle(int64_t *order, int64_t n, uint64_t seed, uint32_t step, uint32_t which) {
-  struct zf_noise k = {.seed = seed, .step = step, .use = ZF_USE_SHUFFLE, .param = which};
-  zf_shuffle(order, n, &k);
-}
 
 /* What opening needs beside the data themselves. */
 struct opening {
@@ -70,7 +61,7 @@ static int64_t dev_count(const struct zf_settings *s, int64_t rows) {
 static int permutation(int64_t **order, int64_t n, uint64_t seed, uint32_t which) {
   *order = zf_calloc(n, sizeof **order);
   if (!*order) return ZF_ENOMEM;
-  shuffle(*order, n, seed, 0, which);
+  zf_order_shuffle(*order, n, seed, 0, which);
   return 0;
 }
 
@@ -88,7 +79,7 @@ static int open_train(const struct opening *o) {
                     "%lld rows",
                     (long long)dev, (long long)p->rows);
   if (s->num_train && s->num_train < train) train = s->num_train;
-  rc = permutation(&order, p->rows, s->seed, SHUFFLE_SPLIT);
+  rc = permutation(&order, p->rows, s->seed, ZF_SHUFFLE_SPLIT);
   if (!rc && (o->want & ZF_WANT_TRAIN))
     rc = make_set(o, &o->d->train, ZF_TRAIN_SET, p, order, train);
   if (!rc && dev && (o->want & ZF_WANT_DEV))
@@ -108,7 +99,7 @@ static int open_own(const struct opening *o, struct zf_dataset **out, enum zf_da
   struct zf_pool *p = &o->d->pool[part];
   int64_t *order = NULL;
   int rc = zf_pool_open(p, file, nfile, o->tok, o->hash);
-  if (!rc) rc = permutation(&order, p->rows, o->s->seed, SHUFFLE_TEST);
+  if (!rc) rc = permutation(&order, p->rows, o->s->seed, ZF_SHUFFLE_TEST);
   if (!rc) {
     int64_t n = num && num < p->rows ? num : p->rows;
     qsort(order, (size_t)n, sizeof *order, by_value);
@@ -156,6 +147,28 @@ static void close_pools(struct zf_run_data *d) {
   }
 }
 
+/* Groups of the training examples are the files they are of. */
+static int weigh(struct zf_run_data *d, const struct zf_settings *s) {
+  int64_t n = zf_dataset_size(d->train), local;
+  int32_t *of = zf_calloc(n, sizeof *of);
+  double *weight = zf_calloc(s->ntrain, sizeof *weight);
+  int rc = of && weight ? 0 : ZF_ENOMEM;
+  for (int64_t i = 0; !rc && i < n; i++)
+    of[i] = d->train->stream ? (int32_t)zf_pool_file(&d->pool[ZF_TRAIN_SET],
+                                                     d->source[ZF_TRAIN_SET].pick[i], &local)
+                             : d->train->ex[i].file;
+  for (int64_t k = 0; !rc && k < s->ntrain; k++) weight[k] = s->train[k].weight;
+  if (!rc) rc = zf_order_weigh(&d->order, of, weight, s->ntrain);
+  free(of);
+  free(weight);
+  return rc;
+}
+
+static int make_order(struct zf_run_data *d, const struct zf_settings *s) {
+  int rc = zf_order_new(&d->order, zf_dataset_size(d->train), s->seed);
+  return !rc && s->train[0].weight > 0 ? weigh(d, s) : rc;
+}
+
 static int open_sets(const struct opening *o) {
   const struct zf_settings *s = o->s;
   struct zf_run_data *d = o->d;
@@ -166,19 +179,13 @@ static int open_sets(const struct opening *o) {
   if (!rc && s->ntest && (o->want & ZF_WANT_TEST))
     rc = open_own(o, &d->test, ZF_TEST_SET, s->test, s->ntest, s->num_eval);
   if (!rc) rc = check_sets(d, o->want);
-  if (!rc && d->train) {
-    d->order = zf_calloc(zf_dataset_size(d->train), sizeof *d->order);
-    if (!d->order) rc = ZF_ENOMEM;
-  }
-  return rc;
+  return !rc && d->train ? make_order(d, s) : rc;
 }
 
 int zf_run_data_open(struct zf_run_data *out, struct zf_settings *s, const struct zf_tok *tok,
                      int64_t context, unsigned want) {
   struct opening o = {out, s, tok, NULL, want};
   memset(out, 0, sizeof *out);
-  out->epoch = -1;
-  out->seed = s->seed;
   out->batch = s->micro_batch * s->accumulation;
   int rc = resolve_length(s, tok, context);
   if (!rc) rc = zf_hash_new(&o.hash);
@@ -199,22 +206,13 @@ void zf_run_data_free(struct zf_run_data *d) {
   zf_dataset_free(d->dev);
   zf_dataset_free(d->test);
   close_pools(d);
-  free(d->order);
+  zf_order_free(&d->order);
   free(d->row);
   free(d->at);
   memset(d, 0, sizeof *d);
 }
 
 /* --- places --- */
-
-static int64_t at_place(struct zf_run_data *d, int64_t place) {
-  int64_t size = zf_dataset_size(d->train), epoch = place / size;
-  if (epoch != d->epoch) {
-    shuffle(d->order, size, d->seed, (uint32_t)epoch, SHUFFLE_EPOCH);
-    d->epoch = epoch;
-  }
-  return d->order[place % size];
-}
 
 static int reserve_window(struct zf_run_data *d, int64_t n) {
   if (n <= d->nwindow) return 0;
@@ -236,7 +234,7 @@ static int load_window(struct zf_run_data *d, int64_t from, int64_t n) {
   }
   int rc = reserve_window(d, count);
   if (rc) return rc;
-  for (int64_t i = 0; i < count; i++) d->row[i] = at_place(d, first + i);
+  for (int64_t i = 0; i < count; i++) d->row[i] = zf_order_at(&d->order, first + i);
   d->nwindow = 0; /* until it is whole */
   if ((rc = zf_stream_load(d->train->stream, d->row, count, d->at))) return rc;
   d->window = first;
@@ -250,7 +248,7 @@ int zf_run_data_batch(struct zf_run_data *d, int64_t from, int64_t n, int64_t *i
   *m = 0;
   int rc = d->train->stream ? load_window(d, from, n) : 0;
   for (int64_t i = 0; !rc && i < n; i++) {
-    int64_t k = d->train->stream ? d->at[from + i - d->window] : at_place(d, from + i);
+    int64_t k = d->train->stream ? d->at[from + i - d->window] : zf_order_at(&d->order, from + i);
     if (k >= 0) index[(*m)++] = k;
   }
   return rc;

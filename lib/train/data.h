@@ -6,6 +6,7 @@
 #ifndef ZF_TRAIN_DATA_H
 #define ZF_TRAIN_DATA_H
 
+#include "train/order.h"
 #include "train/pool.h"
 #include "train/settings.h"
 
@@ -21,9 +22,7 @@ struct zf_data_source {
 struct zf_run_data {
   struct zf_dataset *train, *dev, *test; /* dev and test may be NULL */
   char hash[33];                         /* of all files read, in order, and what was left out */
-  int64_t *order;                        /* of the epoch at hand */
-  int64_t epoch;                         /* -1: none yet */
-  uint64_t seed;
+  struct zf_order order;                 /* of the training examples */
   /* streaming: */
   struct zf_pool pool[ZF_DATA_PARTS]; /* files of datasets, val_datasets, test_datasets */
   struct zf_data_source source[ZF_DATA_PARTS];

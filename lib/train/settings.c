@@ -23,6 +23,10 @@ static const struct zf_conf_key data_keys[] = {
      "classification: the field's values in option order (0, 1, ...)"},
     {"completion", ZF_CONF_STR, NULL, "completion: template of what is learned ({completion})"},
     {"text", ZF_CONF_STR, NULL, "text: template of the text ({text})"},
+    {"weight", ZF_CONF_NUM, NULL,
+     "datasets: its share of the training examples is this over the sum of all weights (unset "
+     "everywhere: every row once an epoch)",
+     .min = 1e-9, .max = 1e9},
     {0},
 };
 
@@ -215,6 +219,26 @@ static int fill_files(struct zf_data_file **out, int64_t *n, const struct zf_con
   return 0;
 }
 
+/* All files have a weight, or none. */
+static int fill_weights(struct zf_settings *s, const struct zf_conf *c) {
+  static const char *const other[] = {"val_datasets", "test_datasets"};
+  for (int k = 0; k < 2; k++)
+    for (int64_t i = 0; i < zf_conf_maps(c, other[k]); i++)
+      if (zf_conf_has(zf_conf_map(c, other[k], i), "weight"))
+        return zf_conf_error(zf_conf_map(c, other[k], i), "weight",
+                             "'weight' has no effect: every row of %s is scored once", other[k]);
+  for (int64_t i = 0; i < s->ntrain; i++) {
+    const struct zf_conf *item = zf_conf_map(c, "datasets", i);
+    s->train[i].weight = zf_conf_num(item, "weight", 0);
+    if ((s->train[i].weight > 0) != (s->train[0].weight > 0))
+      return zf_conf_error(item, "path",
+                           "either every entry of datasets has a 'weight' or none: this one %s",
+                           s->train[i].weight > 0 ? "has, the first has not"
+                                                  : "has not, the first has");
+  }
+  return 0;
+}
+
 static void fill_spec(struct zf_data_spec *d, const struct zf_conf *c) {
   d->train_on_inputs = zf_conf_bool(c, "train_on_inputs");
   d->excess = (enum zf_excess)choice(c, "excess_length_strategy", "truncate|drop|raise|split");
@@ -228,6 +252,7 @@ static int fill_data(struct zf_settings *s, const struct zf_conf *c) {
     return zf_conf_error(c, "datasets", "'datasets' is empty: name a training file");
   if ((rc = fill_files(&s->val, &s->nval, c, "val_datasets", s, &s->train[0].spec))) return rc;
   if ((rc = fill_files(&s->test, &s->ntest, c, "test_datasets", s, &s->train[0].spec))) return rc;
+  if ((rc = fill_weights(s, c))) return rc;
   struct zf_data_file *set[] = {s->train, s->val, s->test};
   int64_t n[] = {s->ntrain, s->nval, s->ntest};
   for (int k = 0; k < 3; k++)

@@ -13,6 +13,7 @@ enum zf_best { ZF_BEST_LOSS, ZF_BEST_ACCURACY, ZF_BEST_F1 };
 /* One file of a data set, its path resolved. */
 struct zf_data_file {
   char *path;
+  double weight;            /* of the examples' shares; 0: all rows once */
   struct zf_data_spec spec; /* sequence_len and eos are filled when model and tokenizer are known */
 };
 
