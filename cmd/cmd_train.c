@@ -137,6 +137,7 @@ static void say_start(const struct zf_run *r) {
   zc_say_counts(r->data.train, "training");
   if (r->data.dev) zc_say_counts(r->data.dev, "dev");
   if (r->data.test) zc_say_counts(r->data.test, "test");
+  zc_say_twins(r);
   say_idle(r);
 }
 

@@ -133,6 +133,10 @@ static void print_json(const struct zf_run *r) {
         (long long)c->targets, (long long)c->truncated, (long long)c->cut, (long long)c->dropped,
         (long long)c->split, (long long)c->masked);
   }
+  if (r->data.train)
+    zf_buf_printf(&b, ", \"copies\": {\"train\": %lld, \"dev\": %lld, \"test\": %lld}",
+                  (long long)r->data.twins[ZF_TRAIN_SET].n, (long long)r->data.twins[ZF_DEV_SET].n,
+                  (long long)r->data.twins[ZF_TEST_SET].n);
   printf("%s}\n", b.data);
   zf_buf_free(&b);
 }
@@ -169,6 +173,7 @@ static int run(const struct zc_args *a) {
   int rc = zc_conf_load(&conf, a, zf_train_keys);
   if (!rc) rc = zf_run_open(&r, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST);
   if (!rc) zc_say_run_compute(r);
+  if (!rc) zc_say_twins(r);
   if (!rc) rc = read_streams(r);
   if (!rc) rc = load_first(r->data.train);
   if (!rc && zc_common.json)

@@ -57,6 +57,18 @@ void zc_say_counts(const struct zf_dataset *d, const char *what) {
             (long long)c->rows);
 }
 
+void zc_say_twins(const struct zf_run *r) {
+  static const char *const of[] = {"an earlier one", "a dev example", "a test example"};
+  const struct zf_run_data *d = &r->data;
+  for (int k = 0; k < ZF_DATA_PARTS; k++) {
+    const struct zf_twins *t = &d->twins[k];
+    if (!t->n) continue;
+    zc_warn("training: %lld example%s the same as %s: first %s as %s%s", (long long)t->n,
+            t->n > 1 ? "s are" : " is", of[k], t->copy, t->of,
+            r->set.deduplicate ? ": left out" : "");
+  }
+}
+
 char *zc_count(char out[32], double n) {
   if (n < 1e4)
     snprintf(out, 32, "%.0f", n);

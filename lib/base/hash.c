@@ -61,10 +61,20 @@ void zf_hash_free(struct zf_hash *h) {
 }
 
 int zf_hash_file(char out[33], const char *path) {
+  enum { WINDOW = 4 << 20 }; /* read before pages are given back */
   struct zf_map m;
+  struct zf_hash *h;
   int rc = zf_map_open(&m, path);
   if (rc) return rc;
-  to_hex(out, XXH3_128bits(m.data ? (const void *)m.data : "", m.len));
+  if (!(rc = zf_hash_new(&h))) {
+    for (size_t at = 0, n; at < m.len; at += n) {
+      n = m.len - at < WINDOW ? m.len - at : WINDOW;
+      zf_hash_add(h, m.data + at, n);
+      zf_map_drop(&m, 0, at + n);
+    }
+    zf_hash_hex(h, out);
+    zf_hash_free(h);
+  }
   zf_map_close(&m);
-  return 0;
+  return rc;
 }

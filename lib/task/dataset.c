@@ -121,6 +121,21 @@ int zf_stream_load(struct zf_stream *s, const int64_t *row, int64_t n, int64_t *
   return rc;
 }
 
+void zf_dataset_remove(struct zf_dataset *d, const char *out) {
+  int64_t n = 0;
+  for (int64_t i = 0; i < d->n; i++) {
+    if (!out[i]) {
+      d->ex[n++] = d->ex[i];
+      continue;
+    }
+    d->count.examples--;
+    d->count.targets -= zf_example_targets(d, i);
+    d->count.run -= zf_example_tokens(d, i);
+    for (int32_t o = 0; o < d->ex[i].nseq; o++) d->count.tokens -= d->seq[d->ex[i].seq + o].n;
+  }
+  d->n = n;
+}
+
 int zf_dataset_check(const struct zf_dataset *d, const char *what) {
   const char *path = d->nfile ? d->path[0] : what;
   if (zf_dataset_size(d) > 0) return 0;

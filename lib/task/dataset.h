@@ -155,6 +155,9 @@ int64_t zf_dataset_size(const struct zf_dataset *d);
  * used again.  at[k] is the example of row[k], -1 when it gave none; `at` may be NULL. */
 int zf_stream_load(struct zf_stream *s, const int64_t *row, int64_t n, int64_t *at);
 
+/* Takes examples i with out[i] out of a set that is held, and out of its counts but `rows`. */
+void zf_dataset_remove(struct zf_dataset *d, const char *out);
+
 /* ZF_EINVALID when there is nothing to learn from: no example, or no target in any. */
 int zf_dataset_check(const struct zf_dataset *d, const char *what);
 

@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/cpu.h"
 #include "base/err.h"
+#include "train/twins.h"
 
 /* What opening needs beside the data themselves. */
 struct opening {
@@ -136,7 +137,8 @@ static int check_sets(const struct zf_run_data *d, unsigned want) {
  * stream keeps a place for it: the two ways are one run where nothing fell out, and two elsewhere. */
 static void hash_left_out(const struct opening *o) {
   const struct zf_dataset *t = o->d->train;
-  if (t && !t->stream && t->count.examples != t->count.rows) zf_hash_add(o->hash, "left out", 8);
+  if (o->d->left_out) zf_hash_add(o->hash, &o->d->left_out, sizeof o->d->left_out);
+  if (t && !t->stream && t->count.examples + o->d->left_out != t->count.rows) zf_hash_add(o->hash, "left out", 8);
 }
 
 static void close_pools(struct zf_run_data *d) {
@@ -179,6 +181,10 @@ static int open_sets(const struct opening *o) {
   if (!rc && s->ntest && (o->want & ZF_WANT_TEST))
     rc = open_own(o, &d->test, ZF_TEST_SET, s->test, s->ntest, s->num_eval);
   if (!rc) rc = check_sets(d, o->want);
+  if (!rc) rc = zf_twins_find(d, s->deduplicate);
+  if (!rc && d->train && zf_dataset_size(d->train) == 0)
+    rc = zf_error(ZF_EUSAGE, "dataset_exact_deduplication leaves nothing to train on: every row is "
+                             "in a dev or test set too");
   return !rc && d->train ? make_order(d, s) : rc;
 }
 
@@ -207,6 +213,7 @@ void zf_run_data_free(struct zf_run_data *d) {
   zf_dataset_free(d->test);
   close_pools(d);
   zf_order_free(&d->order);
+  zf_twins_free(d);
   free(d->row);
   free(d->at);
   memset(d, 0, sizeof *d);

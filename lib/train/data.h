@@ -19,10 +19,18 @@ struct zf_data_source {
   struct zf_stream stream;
 };
 
+/* Training examples that are copies: of earlier ones, of dev examples, of test examples. */
+struct zf_twins {
+  int64_t n;
+  char *copy, *of; /* "PATH:LINE" of the first; NULL when there is none */
+};
+
 struct zf_run_data {
   struct zf_dataset *train, *dev, *test; /* dev and test may be NULL */
   char hash[33];                         /* of all files read, in order, and what was left out */
   struct zf_order order;                 /* of the training examples */
+  struct zf_twins twins[ZF_DATA_PARTS];
+  int64_t left_out; /* training examples that dataset_exact_deduplication took out */
   /* streaming: */
   struct zf_pool pool[ZF_DATA_PARTS]; /* files of datasets, val_datasets, test_datasets */
   struct zf_data_source source[ZF_DATA_PARTS];

@@ -63,6 +63,8 @@ const struct zf_conf_key zf_train_keys[] = {
      .min = 0, .max = 1e9},
     {"num_train", ZF_CONF_INT, "all", "training examples drawn", .min = 1, .max = 1e12,
      .choices = "all"},
+    {"dataset_exact_deduplication", ZF_CONF_BOOL, "false",
+     "leave training examples out that are copies of an earlier one, or of a dev or test example"},
     {"streaming", ZF_CONF_BOOL, "false",
      "rows are encoded when a step or score needs them, not at the start: for files larger than "
      "memory",
@@ -264,6 +266,7 @@ static int fill_data(struct zf_settings *s, const struct zf_conf *c) {
   if (s->nval && s->val_set_size > 0)
     return zf_conf_error(c, "val_set_size",
                          "'val_set_size' has no effect: val_datasets names the dev files");
+  s->deduplicate = zf_conf_bool(c, "dataset_exact_deduplication");
   s->streaming = zf_conf_bool(c, "streaming");
   if (s->streaming && s->train[0].spec.excess == ZF_EXCESS_SPLIT)
     return zf_conf_error(c, "streaming",

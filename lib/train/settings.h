@@ -41,6 +41,7 @@ struct zf_settings {
   struct zf_chat *chat;        /* opened with the model, for type chat */
   double val_set_size;         /* >= 1: examples, < 1: share of the training rows */
   int64_t num_train, num_eval; /* most examples; 0: all */
+  int deduplicate;             /* training examples that are there twice, or in dev or test, go */
   int streaming;               /* rows are encoded when they are needed */
   int64_t sequence_len;        /* 0: the model's context */
   int add_eos;                 /* 1, 0, or -1: where the tokenizer has one */

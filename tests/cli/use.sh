@@ -143,6 +143,8 @@ val_datasets: []  # command line
 test_datasets: []  # command line
 val_set_size: 0  # default
 num_train: 64  # command line
+dataset_exact_deduplication: false  # default
+streaming: false  # default
 num_eval: all  # default
 sequence_len: auto  # configs/demo.yaml:22:15
 excess_length_strategy: raise  # configs/demo.yaml:23:25
