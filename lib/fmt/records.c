@@ -132,6 +132,8 @@ static int scan(struct zf_records *r) {
     if (c.at - dropped > WINDOW) drop_before(r, dropped = c.at);
   }
   drop_before(r, r->len);
+  size_t *fit = r->n ? realloc(r->at, (size_t)r->n * sizeof *fit) : NULL;
+  if (fit) r->at = fit; /* half of it may have been room to grow */
   return rc;
 }
 

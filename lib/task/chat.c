@@ -156,43 +156,6 @@ static int mark_turn(const struct zf_chat *c, const json_t *messages, const json
                   i + 1);
 }
 
-/* ShareGPT's names of the roles. */
-static json_t *from_sharegpt(const json_t *list) {
-  static const char *const role[][2] = {{"human", "user"},         {"user", "user"},
-                                        {"gpt", "assistant"},      {"assistant", "assistant"},
-                                        {"system", "system"},      {"tool", "tool"},
-                                        {"function_call", "assistant"}, {"observation", "tool"}};
-  json_t *out = json_array(), *m;
-  size_t i;
-  json_array_foreach((json_t *)list, i, m) {
-    const char *from = json_string_value(json_object_get(m, "from")), *to = NULL;
-    for (int k = 0; from && k < 8; k++)
-      if (!strcmp(role[k][0], from)) to = role[k][1];
-    json_t *value = json_object_get(m, "value");
-    if (to && json_is_string(value)) {
-      json_array_append_new(out, json_pack("{s:s, s:O}", "role", to, "content", value));
-      continue;
-    }
-    zf_error(ZF_EINVALID, "conversations: message %zu: expected from (human, gpt, system) and value",
-             i + 1);
-    json_decref(out);
-    return NULL;
-  }
-  return out;
-}
-
-static int check_messages(const json_t *list) {
-  const json_t *m;
-  size_t i;
-  if (!json_is_array(list) || !json_array_size(list))
-    return zf_error(ZF_EINVALID, "field 'messages': expected a list of {role, content}");
-  json_array_foreach((json_t *)list, i, m) {
-    if (!json_is_string(json_object_get(m, "role")) || !json_object_get(m, "content"))
-      return zf_error(ZF_EINVALID, "messages: message %zu: expected {role, content}", i + 1);
-  }
-  return 0;
-}
-
 static int mark_all(const struct zf_chat *c, const json_t *messages, const json_t *tools,
                     const struct zf_buf *whole, struct zf_spans *spans) {
   int rc = 0;
@@ -204,44 +167,15 @@ static int mark_all(const struct zf_chat *c, const json_t *messages, const json_
   return rc;
 }
 
-int zf_chat_row(const struct zf_chat *c, const json_t *row, struct zf_buf *out,
-                struct zf_spans *spans) {
-  const json_t *given = json_object_get(row, "messages"), *tools = json_object_get(row, "tools");
-  const json_t *other = json_object_get(row, "conversations");
-  json_t *messages = given || !other ? json_incref((json_t *)given) : from_sharegpt(other);
-  if (!messages && other && !given) return ZF_EINVALID;
-  int rc = check_messages(messages);
+int zf_chat_row(const struct zf_chat *c, const struct zf_fields *f, const json_t *row,
+                struct zf_buf *out, struct zf_spans *spans) {
+  const json_t *tools = json_object_get(row, "tools");
+  json_t *messages;
+  int rc = zf_messages_row(&messages, f, row);
   if (!rc) rc = zf_chat_render(c, messages, tools, 0, out, spans);
   if (!rc && !zf_jinja_marks(c->t)) rc = mark_all(c, messages, tools, out, spans);
   json_decref(messages);
   return rc;
-}
-
-/* --- without a template -------------------------------------------------------------------- */
-
-static int text_field(const char **out, const json_t *row, const char *key, int needed) {
-  int rc = zf_json_str(out, row, key, "row");
-  if (!rc && needed && !*out) rc = zf_error(ZF_EINVALID, "field '%s' is missing", key);
-  return rc;
-}
-
-int zf_alpaca_row(const json_t *row, struct zf_buf *out, struct zf_spans *spans) {
-  const char *instruction = NULL, *input = NULL, *output = NULL;
-  int rc = text_field(&instruction, row, "instruction", 1);
-  if (!rc) rc = text_field(&input, row, "input", 0);
-  if (!rc) rc = text_field(&output, row, "output", 1);
-  if (rc) return rc;
-  int more = input && *input;
-  zf_buf_printf(out,
-                "Below is an instruction that describes a task%s. Write a response that "
-                "appropriately completes the request.\n\n### Instruction:\n%s\n\n",
-                more ? ", paired with an input that provides further context" : "", instruction);
-  if (more) zf_buf_printf(out, "### Input:\n%s\n\n", input);
-  zf_buf_puts(out, "### Response:\n");
-  int64_t from = (int64_t)out->len;
-  zf_buf_puts(out, output);
-  rc = zf_buf_ok(out);
-  return rc ? rc : zf_span_add(spans, from, (int64_t)out->len);
 }
 
 int zf_segments_row(const json_t *row, struct zf_buf *out, struct zf_spans *spans) {

@@ -1,8 +1,9 @@
 /* Texts in which stretches are marked as targets: conversations through a chat
- * template, instructions in the form of Alpaca, and segments with labels. */
+ * template, and segments with labels; instructions are in fields.h. */
 #ifndef ZF_TASK_CHAT_H
 #define ZF_TASK_CHAT_H
 
+#include "task/fields.h"
 #include "task/jinja.h"
 
 struct zf_chat;
@@ -27,12 +28,9 @@ int zf_chat_render(const struct zf_chat *c, const json_t *messages, const json_t
 /* A row's text and its target stretches: what the assistant says, with what the template
  * puts behind it.  Generation blocks mark it; without them the text of the messages
  * before a turn, and of those up to it, must each begin the whole text, else ZF_EINVALID.
- * The row has "messages", or "conversations" of {from, value} (ShareGPT). */
-int zf_chat_row(const struct zf_chat *c, const json_t *row, struct zf_buf *out,
-                struct zf_spans *spans);
-
-/* instruction, input (may be missing or empty), output: Taori et al. 2023, Alpaca. */
-int zf_alpaca_row(const json_t *row, struct zf_buf *out, struct zf_spans *spans);
+ * The row has messages as zf_messages_row finds them (f may be NULL). */
+int zf_chat_row(const struct zf_chat *c, const struct zf_fields *f, const json_t *row,
+                struct zf_buf *out, struct zf_spans *spans);
 
 /* segments: [{"label": true, "text": "..."}]: those labelled true are targets. */
 int zf_segments_row(const json_t *row, struct zf_buf *out, struct zf_spans *spans);

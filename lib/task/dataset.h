@@ -68,6 +68,7 @@ struct zf_data_spec {
   int train_on_inputs; /* completion: the prompt is a target as well */
   int add_eos;         /* completion, text, alpaca: an EOS token ends the target */
   const struct zf_chat *chat; /* chat: the template */
+  struct zf_fields fields;    /* alpaca, chat: names of fields */
   int64_t sequence_len;
   enum zf_excess excess;
 };

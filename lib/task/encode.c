@@ -53,7 +53,7 @@ static int find_label(const struct zf_encoder *e, const json_t *row, int32_t *la
   const char *key = s->label ? s->label : "label";
   const json_t *v = json_object_get(row, key);
   char number[24], *end = NULL;
-  if (!v) return zf_error(ZF_EINVALID, "field '%s' is missing", key);
+  if (!v) return zf_field_missing(row, key);
   const char *text = label_text(number, v);
   if (!text)
     return zf_error(ZF_EINVALID, "field '%s': expected a text, integer or boolean, found %s", key,
@@ -106,8 +106,18 @@ static int row_sequences(struct zf_encoder *e, const json_t *row, struct zf_exam
   return rc;
 }
 
+/* alpaca: the formats. */
+static int parse_formats(struct zf_encoder *e) {
+  const struct zf_fields *f = &e->spec->fields;
+  int rc = f->format ? zf_template_parse(&e->prompt, f->format) : 0;
+  if (rc) return zf_error_prefix(rc, "format");
+  rc = f->no_input_format ? zf_template_parse(&e->body, f->no_input_format) : 0;
+  return rc ? zf_error_prefix(rc, "no_input_format") : 0;
+}
+
 static int parse_templates(struct zf_encoder *e) {
   const struct zf_data_spec *s = e->spec;
+  if (s->type == ZF_TASK_ALPACA) return parse_formats(e);
   if (s->type > ZF_TASK_TEXT) return 0;
   const char *body = s->type == ZF_TASK_TEXT ? s->text : s->completion;
   if (!body) body = s->type == ZF_TASK_TEXT ? "{text}" : "{completion}";

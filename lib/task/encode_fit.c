@@ -87,24 +87,6 @@ static int fit(struct zf_encoder *e, struct zf_example *x, int *keep) {
   }
 }
 
-/* How many leading tokens all sequences have in common, no target predicted inside twice:
- * at least the last token of each stays out, as nothing needs its output. */
-static void find_shared(const struct zf_dataset *d, struct zf_example *x) {
-  const struct zf_seq *s = d->seq + x->seq;
-  int32_t shared = s[0].n - 1;
-  for (int32_t o = 1; o < x->nseq; o++) {
-    const int32_t *a = d->pool.id + s[0].at, *b = d->pool.id + s[o].at;
-    int32_t m = s[o].n - 1 < shared ? s[o].n - 1 : shared, i = 0;
-    while (i < m && a[i] == b[i]) i++;
-    shared = i;
-  }
-  x->shared = shared;
-  x->ask = x->ask < 0 ? 0 : shared - 1 - x->ask; /* until here the mask's place */
-  x->single = x->nseq > 1;
-  for (int32_t o = 0; o < x->nseq; o++)
-    if (s[o].n - s[o].target != 1 || s[o].n - 1 != shared) x->single = 0;
-}
-
 static int finish(struct zf_encoder *e, struct zf_example *x) {
   struct zf_dataset *d = e->d;
   int targets = 0;
@@ -118,17 +100,8 @@ static int finish(struct zf_encoder *e, struct zf_example *x) {
     drop(e, x);
     return 0;
   }
-  find_shared(d, x);
-  int rc = zf_dataset_example(d, x);
-  if (rc) return rc;
-  d->count.examples++;
-  if (x->nseq > d->options) d->options = x->nseq;
-  for (int32_t o = 0; o < x->nseq; o++) {
-    d->count.tokens += d->seq[x->seq + o].n;
-    d->count.targets += zf_seq_targets(d, &d->seq[x->seq + o]);
-  }
-  d->count.run += zf_example_tokens(d, d->n - 1);
-  return 0;
+  zf_dataset_shared(d, x);
+  return zf_dataset_keep(d, x);
 }
 
 /* Cuts a long text into pieces of sequence_len; a piece's first token is context alone. */

@@ -24,7 +24,9 @@ int zf_dataset_pool(struct zf_dataset *d, const int32_t *id, int64_t n);
 int zf_dataset_seq(struct zf_dataset *d, const int32_t *id, int64_t n, int64_t target);
 /* A sequence over ids that the pool has. */
 int zf_dataset_slice(struct zf_dataset *d, struct zf_seq s);
-int zf_dataset_example(struct zf_dataset *d, const struct zf_example *x);
+/* What the sequences of an example share; the example with all that it counts. */
+void zf_dataset_shared(const struct zf_dataset *d, struct zf_example *x);
+int zf_dataset_keep(struct zf_dataset *d, const struct zf_example *x);
 /* Room in the mask for n tokens of the pool in all. */
 int zf_dataset_mask(struct zf_dataset *d, int64_t n);
 

@@ -5,8 +5,10 @@ static int mark_text(struct zf_encoder *e, const json_t *row) {
   const struct zf_data_spec *s = e->spec;
   zf_buf_clear(&e->text);
   e->spans.n = 0;
-  if (s->type == ZF_TASK_CHAT) return zf_chat_row(s->chat, row, &e->text, &e->spans);
-  return s->type == ZF_TASK_ALPACA ? zf_alpaca_row(row, &e->text, &e->spans)
+  if (s->type == ZF_TASK_CHAT) 
+    return zf_chat_row(s->chat, &s->fields, row, &e->text, &e->spans);
+  struct zf_alpaca a = {&s->fields, e->prompt, e->body};
+  return s->type == ZF_TASK_ALPACA ? zf_alpaca_row(&a, row, &e->text, &e->spans)
                                    : zf_segments_row(row, &e->text, &e->spans);
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "task/fields.h"
 
 enum { MAX_FILTERS = 8, MAX_VALUE = 1 << 24 /* bytes that replace may make of a value */ };
 
@@ -266,7 +267,7 @@ static void put_real(struct zf_buf *out, double v) {
 static int value(const json_t *row, const char *name, struct zf_buf *out) {
   const json_t *v = json_object_get(row, name);
   zf_buf_clear(out);
-  if (!v) return zf_error(ZF_EINVALID, "field '%s' is missing", name);
+  if (!v) return zf_field_missing(row, name);
   if (json_is_string(v)) {
     zf_buf_add(out, json_string_value(v), json_string_length(v));
   } else if (json_is_integer(v)) {
@@ -280,6 +281,12 @@ static int value(const json_t *row, const char *name, struct zf_buf *out) {
   }
   zf_buf_puts(out, "");
   return zf_buf_ok(out);
+}
+
+int zf_template_has(const struct zf_template *t, const char *field) {
+  for (int64_t i = 0; i < t->n; i++)
+    if (t->piece[i].is_field && !strcmp(t->piece[i].text, field)) return 1;
+  return 0;
 }
 
 int zf_template_apply(const struct zf_template *t, const json_t *row, struct zf_buf *out) {

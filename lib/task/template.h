@@ -20,6 +20,9 @@ struct zf_template;
 int zf_template_parse(struct zf_template **out, const char *text);
 void zf_template_free(struct zf_template *t);
 
+/* Is the field in it? */
+int zf_template_has(const struct zf_template *t, const char *field);
+
 /* Appends the text for one record.  ZF_EINVALID when a field is missing or not a scalar. */
 int zf_template_apply(const struct zf_template *t, const json_t *row, struct zf_buf *out);
 

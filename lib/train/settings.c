@@ -7,28 +7,9 @@
 
 #include "base/arena.h"
 #include "base/err.h"
-#include "task/template.h"
+#include "train/settings_internal.h"
 
 #define SEED_MAX 9007199254740991.0 /* 2^53 - 1: JSON keeps it */
-
-static const struct zf_conf_key data_keys[] = {
-    {"path", ZF_CONF_STR, NULL, ".jsonl, .json, .csv, .tsv or .txt file, .gz or .zst behind it; relative to data_dir",
-     .required = 1},
-    {"type", ZF_CONF_ENUM, NULL, "what a row is (others inherit the first file's)",
-     .choices = ZF_TASK_TYPES},
-    {"prompt", ZF_CONF_STR, NULL, "template of the prompt, as \"{text} It was\""},
-    {"options", ZF_CONF_STRS, NULL, "of each label in order: template; masked: word; labels: name"},
-    {"label", ZF_CONF_STR, NULL, "classification: the field that holds the label (label)"},
-    {"labels", ZF_CONF_STRS, NULL,
-     "classification: the field's values in option order (0, 1, ...)"},
-    {"completion", ZF_CONF_STR, NULL, "completion: template of what is learned ({completion})"},
-    {"text", ZF_CONF_STR, NULL, "text: template of the text ({text})"},
-    {"weight", ZF_CONF_NUM, NULL,
-     "datasets: its share of the training examples is this over the sum of all weights (unset "
-     "everywhere: every row once an epoch)",
-     .min = 1e-9, .max = 1e9},
-    {0},
-};
 
 const struct zf_conf_key zf_train_keys[] = {
     {"base_model", ZF_CONF_STR, NULL,
@@ -55,10 +36,10 @@ const struct zf_conf_key zf_train_keys[] = {
 
     {"data_dir", ZF_CONF_STR, "datasets", "what relative paths of data files are resolved against",
      .later = 1},
-    {"datasets", ZF_CONF_MAPS, NULL, "training files", .required = 1, .sub = data_keys},
+    {"datasets", ZF_CONF_MAPS, NULL, "training files", .required = 1, .sub = zf_data_keys},
     {"val_datasets", ZF_CONF_MAPS, NULL, "dev files; none: val_set_size is taken from datasets",
-     .sub = data_keys},
-    {"test_datasets", ZF_CONF_MAPS, NULL, "files for the final score", .sub = data_keys},
+     .sub = zf_data_keys},
+    {"test_datasets", ZF_CONF_MAPS, NULL, "files for the final score", .sub = zf_data_keys},
     {"val_set_size", ZF_CONF_NUM, "0", "dev examples drawn from datasets; below 1: their share",
      .min = 0, .max = 1e9},
     {"num_train", ZF_CONF_INT, "all", "training examples drawn", .min = 1, .max = 1e12,
@@ -148,24 +129,12 @@ const struct zf_conf_key zf_train_keys[] = {
     {0},
 };
 
-/* The number of a word in "a|b|c". */
-static int choice(const struct zf_conf *c, const char *key, const char *words) {
-  const char *v = zf_conf_str(c, key);
-  size_t n = strlen(v);
-  for (int i = 0; *words; i++) {
-    size_t m = strcspn(words, "|");
-    if (m == n && !strncmp(words, v, n)) return i;
-    words += m + (words[m] == '|');
-  }
-  return -1;
-}
-
 static enum zf_method method_of(const struct zf_conf *c) {
-  return (enum zf_method)choice(c, "method", ZF_METHOD_WORDS "|inference");
+  return (enum zf_method)zf_settings_choice(c, "method", ZF_METHOD_WORDS "|inference");
 }
 
 static enum zf_compute compute_of(const struct zf_conf *c) {
-  int v = choice(c, "compute", "auto|f32|bf16|int8");
+  int v = zf_settings_choice(c, "compute", "auto|f32|bf16|int8");
   if (v) return (enum zf_compute)(v - 1);
   if (method_of(c) != ZF_METHOD_MEZO) return ZF_COMPUTE_F32;
   return zf_compute_auto(zf_conf_num(c, "zo_eps", INFINITY));
@@ -175,113 +144,9 @@ static int dtype_of(const struct zf_conf *c, const char *key) {
   return zf_dtype_by_name(zf_conf_str(c, key)); /* "auto" is none: -1 */
 }
 
-/* A file inherits from `first` what it leaves out. */
-static int fill_file(struct zf_data_file *f, const struct zf_conf *item,
-                     const struct zf_settings *s, const struct zf_data_spec *first) {
-  struct zf_data_spec *d = &f->spec;
-  if (first) *d = *first;
-  if (zf_conf_has(item, "type"))
-    d->type = (enum zf_task_type)choice(item, "type", ZF_TASK_TYPES);
-  else if (!first)
-    return zf_conf_error(item, "path",
-                         "the first file needs a 'type': classification, completion, masked, "
-                         "labels, text, chat, alpaca or input_output");
-  const struct {
-    const char *key, **to;
-  } texts[] = {{"prompt", &d->prompt},
-               {"completion", &d->completion},
-               {"text", &d->text},
-               {"label", &d->label}};
-  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-    if (zf_conf_has(item, texts[i].key)) *texts[i].to = zf_conf_str(item, texts[i].key);
-  if (zf_conf_has(item, "options")) d->noptions = zf_conf_strs(item, "options", &d->options);
-  if (zf_conf_has(item, "labels")) d->nlabels = zf_conf_strs(item, "labels", &d->labels);
-  if (zf_task_chooses(d->type) && !d->prompt)
-    return zf_conf_error(item, "path", "a choice of options needs a 'prompt'");
-  if (zf_task_chooses(d->type) && !d->options)
-    return zf_conf_error(item, "path", "a choice needs 'options'");
-  f->path = zf_path_join(s->data_dir, zf_conf_str(item, "path"));
-  return f->path ? 0 : ZF_ENOMEM;
-}
-
-static int fill_files(struct zf_data_file **out, int64_t *n, const struct zf_conf *c,
-                      const char *key, const struct zf_settings *s,
-                      const struct zf_data_spec *first) {
-  *n = zf_conf_maps(c, key);
-  *out = zf_calloc(*n, sizeof **out);
-  if (!*out) return ZF_ENOMEM;
-  for (int64_t i = 0; i < *n; i++) {
-    const struct zf_data_spec *from = i ? &(*out)[0].spec : first;
-    int rc = fill_file(&(*out)[i], zf_conf_map(c, key, i), s, from);
-    if (rc) return rc;
-    if ((*out)[i].spec.type != (*out)[0].spec.type || (first && (*out)[i].spec.type != first->type))
-      return zf_conf_error(zf_conf_map(c, key, i), "path",
-                           "all files of a run are of one type: this one's differs");
-  }
-  return 0;
-}
-
-/* All files have a weight, or none. */
-static int fill_weights(struct zf_settings *s, const struct zf_conf *c) {
-  static const char *const other[] = {"val_datasets", "test_datasets"};
-  for (int k = 0; k < 2; k++)
-    for (int64_t i = 0; i < zf_conf_maps(c, other[k]); i++)
-      if (zf_conf_has(zf_conf_map(c, other[k], i), "weight"))
-        return zf_conf_error(zf_conf_map(c, other[k], i), "weight",
-                             "'weight' has no effect: every row of %s is scored once", other[k]);
-  for (int64_t i = 0; i < s->ntrain; i++) {
-    const struct zf_conf *item = zf_conf_map(c, "datasets", i);
-    s->train[i].weight = zf_conf_num(item, "weight", 0);
-    if ((s->train[i].weight > 0) != (s->train[0].weight > 0))
-      return zf_conf_error(item, "path",
-                           "either every entry of datasets has a 'weight' or none: this one %s",
-                           s->train[i].weight > 0 ? "has, the first has not"
-                                                  : "has not, the first has");
-  }
-  return 0;
-}
-
-static void fill_spec(struct zf_data_spec *d, const struct zf_conf *c) {
-  d->train_on_inputs = zf_conf_bool(c, "train_on_inputs");
-  d->excess = (enum zf_excess)choice(c, "excess_length_strategy", "truncate|drop|raise|split");
-}
-
-static int fill_data(struct zf_settings *s, const struct zf_conf *c) {
-  s->data_dir = zf_conf_str(c, "data_dir");
-  int rc = fill_files(&s->train, &s->ntrain, c, "datasets", s, NULL);
-  if (rc) return rc;
-  if (s->ntrain == 0)
-    return zf_conf_error(c, "datasets", "'datasets' is empty: name a training file");
-  if ((rc = fill_files(&s->val, &s->nval, c, "val_datasets", s, &s->train[0].spec))) return rc;
-  if ((rc = fill_files(&s->test, &s->ntest, c, "test_datasets", s, &s->train[0].spec))) return rc;
-  if ((rc = fill_weights(s, c))) return rc;
-  struct zf_data_file *set[] = {s->train, s->val, s->test};
-  int64_t n[] = {s->ntrain, s->nval, s->ntest};
-  for (int k = 0; k < 3; k++)
-    for (int64_t i = 0; i < n[k]; i++) fill_spec(&set[k][i].spec, c);
-  s->chat_template = zf_conf_str(c, "chat_template");
-  if (s->chat_template && s->train[0].spec.type != ZF_TASK_CHAT)
-    return zf_conf_error(c, "chat_template", "'chat_template' has no effect: only type chat has it");
-  s->val_set_size = zf_conf_num(c, "val_set_size", 0);
-  if (s->nval && s->val_set_size > 0)
-    return zf_conf_error(c, "val_set_size",
-                         "'val_set_size' has no effect: val_datasets names the dev files");
-  s->deduplicate = zf_conf_bool(c, "dataset_exact_deduplication");
-  s->streaming = zf_conf_bool(c, "streaming");
-  if (s->streaming && s->train[0].spec.excess == ZF_EXCESS_SPLIT)
-    return zf_conf_error(c, "streaming",
-                         "'streaming' and excess_length_strategy split do not go together: a text's "
-                         "pieces would have to be counted before the first step");
-  s->num_train = zf_conf_int(c, "num_train", 0);
-  s->num_eval = zf_conf_int(c, "num_eval", 0);
-  static const int eos[] = {-1, 1, 0};
-  s->add_eos = eos[choice(c, "add_eos", "auto|true|false")];
-  return 0;
-}
-
 static int fill_optimizer(struct zf_settings *s, const struct zf_conf *c) {
   s->lr = zf_conf_num(c, "learning_rate", 0);
-  s->schedule = (enum zf_schedule)choice(c, "lr_scheduler", "constant|linear|cosine");
+  s->schedule = (enum zf_schedule)zf_settings_choice(c, "lr_scheduler", "constant|linear|cosine");
   s->warmup = zf_conf_int(c, "warmup_steps", 0);
   s->warmup_ratio = zf_conf_num(c, "warmup_ratio", 0);
   if (zf_conf_has(c, "warmup_steps") && zf_conf_has(c, "warmup_ratio"))
@@ -309,7 +174,7 @@ static int fill_optimizer(struct zf_settings *s, const struct zf_conf *c) {
       .seed = s->seed,
       .eps = zf_conf_num(c, "zo_eps", zf_eps_least(s->compute)),
       .probes = (int)zf_conf_int(c, "zo_probes", 1),
-      .direction = choice(c, "zo_direction", "gaussian|rademacher"),
+      .direction = zf_settings_choice(c, "zo_direction", "gaussian|rademacher"),
   };
   return 0;
 }
@@ -318,7 +183,7 @@ static int fill_loop(struct zf_settings *s, const struct zf_conf *c) {
   const char *eval = zf_conf_str(c, "eval_steps");
   s->eval_steps = eval && !strcmp(eval, "never") ? -1 : zf_conf_int(c, "eval_steps", 0);
   s->eval_on_start = zf_conf_bool(c, "eval_on_start");
-  s->best = choice(c, "metric_for_best_model", "loss|accuracy|f1");
+  s->best = zf_settings_choice(c, "metric_for_best_model", "loss|accuracy|f1");
   s->load_best = zf_conf_bool(c, "load_best_model_at_end");
   s->patience = zf_conf_int(c, "early_stopping_patience", 0);
   s->save_steps = zf_conf_int(c, "save_steps", 0);
@@ -363,7 +228,7 @@ int zf_settings_fill(struct zf_settings *s, const struct zf_conf *c) {
   s->output_dir = zf_conf_str(c, "output_dir");
   s->overwrite = zf_conf_bool(c, "overwrite_output_dir");
   s->save_dtype = dtype_of(c, "save_dtype");
-  if (!rc) rc = fill_data(s, c);
+  if (!rc) rc = zf_settings_fill_data(s, c);
   if (!rc) rc = fill_loop(s, c);
   return rc;
 }

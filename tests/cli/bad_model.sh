@@ -105,7 +105,7 @@ zoft: TMP/label.jsonl:2: label 7 is out of range: there are 2 options (0 to 1)
 END
 printf '{"text": "fine", "label": 0}\n{"txt": "fine", "label": 1}\n' >"$T/field.jsonl"
 case_ "field missing" 3 train datasets.0.path="$T/field.jsonl" <<'END'
-zoft: TMP/field.jsonl:2: field 'text' is missing
+zoft: TMP/field.jsonl:2: field 'text' is missing: the row has 'txt'
 END
 printf '{"text": "fine", "label": 0}\n{"text": "fine", \n' >"$T/json.jsonl"
 case_ "row not JSON" 3 train datasets.0.path="$T/json.jsonl" <<'END'

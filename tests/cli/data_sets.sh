@@ -130,4 +130,37 @@ cp "$T/leak.jsonl" "$T/leak2.jsonl"
 case_ "nothing is left" 2 "$ZOFT" validate $copies datasets.0.path="$T/leak2.jsonl" dataset_exact_deduplication=true <<'END'
 zoft: dataset_exact_deduplication leaves nothing to train on: every row is in a dev or test set too
 END
+
+# --- fields of other names ---
+cat >"$T/qa.jsonl" <<'END'
+{"question": "the food", "answer": " was good", "note": "be kind"}
+{"question": "the waiter", "answer": " was bad", "more": "and cold"}
+END
+qa="base_model=$DEMO/model learning_rate=1e-3 datasets.0.path=$T/qa.jsonl datasets.0.type=alpaca datasets.0.field_instruction=question datasets.0.field_output=answer"
+"$ZOFT" validate $qa datasets.0.format="Q: {instruction} A:" datasets.0.system_prompt="Say. " -n 2 >"$T/shown" 2>&1
+check "a format" grep -q "Say. Q: the food A:« was good" "$T/shown"
+case_ "a field that is not there" 3 "$ZOFT" validate $qa datasets.0.field_output=anwser <<'END'
+zoft: TMP/qa.jsonl:1: field 'anwser' is missing: the row has 'answer'
+END
+case_ "of a row without it" 3 "$ZOFT" validate $qa datasets.0.field_input=context <<'END'
+zoft: TMP/qa.jsonl:1: field 'context' is missing: the row has 'question', 'answer', 'note'
+END
+case_ "of another type" 2 "$ZOFT" validate $qa datasets.0.field_messages=talk <<'END'
+zoft: command line: 'field_messages' has no effect: only type chat has it
+END
+case_ "no format" 2 "$ZOFT" validate $qa datasets.0.no_input_format=x <<'END'
+zoft: command line: 'no_input_format' needs a 'format' beside it
+END
+case_ "a format that is none" 2 "$ZOFT" validate $qa datasets.0.format='{instruction' <<'END'
+zoft: format: template, character 1: '{' without '}' ('{{' gives a brace)
+END
+cat >"$T/talk.jsonl" <<'END'
+{"talk": [{"who": "visitor", "said": "the food"}, {"who": "bot", "said": "was good"}]}
+END
+talk="base_model=$DEMO/model learning_rate=1e-3 chat_template=chatml datasets.0.path=$T/talk.jsonl datasets.0.type=chat datasets.0.field_messages=talk datasets.0.message_field_role=who datasets.0.message_field_content=said"
+"$ZOFT" validate $talk datasets.0.roles="[visitor=user, bot=assistant]" >"$T/shown" 2>&1
+check "messages of other names" sh -c "tr '\n' ' ' <'$T/shown' | grep -q '<|im_start|>user the food<|im_end|> <|im_start|>assistant «was good'"
+case_ "roles without a name" 2 "$ZOFT" validate $talk datasets.0.roles="[visitor]" <<'END'
+zoft: command line: 'roles' expects FROM=TO, found 'visitor'
+END
 finish

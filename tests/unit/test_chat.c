@@ -47,7 +47,7 @@ static int row_of(const char *config, const char *named, const char *row, const 
   struct zf_spans spans = {0};
   json_t *r = json(row);
   int rc = zf_chat_open(&c, model(config), named);
-  if (!rc) rc = zf_chat_row(c, r, &text, &spans);
+  if (!rc) rc = zf_chat_row(c, NULL, r, &text, &spans);
   if (!rc) {
     marked(&out, &text, &spans);
     ck_assert_str_eq(out.data, want);
@@ -131,6 +131,10 @@ START_TEST(test_refused) {
 }
 END_TEST
 
+static int alpaca_row(const json_t *row, struct zf_buf *out, struct zf_spans *spans) {
+  return zf_alpaca_row(&(struct zf_alpaca){0}, row, out, spans);
+}
+
 static void other_row(int (*fn)(const json_t *, struct zf_buf *, struct zf_spans *),
                       const char *row, const char *want) {
   struct zf_buf text = {0}, out = {0};
@@ -149,10 +153,10 @@ START_TEST(test_others) {
   struct zf_buf out = {0};
   struct zf_spans spans = {0};
   json_t *bad = json("{\"segments\": [{\"text\": \"a\"}], \"instruction\": \"i\"}");
-  other_row(zf_alpaca_row, "{\"instruction\": \"i\", \"input\": \"\", \"output\": \"o\"}",
+  other_row(alpaca_row, "{\"instruction\": \"i\", \"input\": \"\", \"output\": \"o\"}",
             "Below is an instruction that describes a task. Write a response that appropriately "
             "completes the request.\n\n### Instruction:\ni\n\n### Response:\n[o]");
-  other_row(zf_alpaca_row, "{\"instruction\": \"i\", \"input\": \"x\", \"output\": \"o\"}",
+  other_row(alpaca_row, "{\"instruction\": \"i\", \"input\": \"x\", \"output\": \"o\"}",
             "Below is an instruction that describes a task, paired with an input that provides "
             "further context. Write a response that appropriately completes the request.\n\n"
             "### Instruction:\ni\n\n### Input:\nx\n\n### Response:\n[o]");
@@ -161,10 +165,116 @@ START_TEST(test_others) {
             "\"b\"}, {\"label\": true, \"text\": \"c\"}]}",
             "a[b][c]");
   ck_fails(zf_segments_row(bad, &out, &spans), ZF_EINVALID, "segment 1: expected");
-  ck_fails(zf_alpaca_row(bad, &out, &spans), ZF_EINVALID, "field 'output' is missing");
+  ck_fails(alpaca_row(bad, &out, &spans), ZF_EINVALID, "field 'output' is missing");
   json_decref(bad);
   zf_buf_free(&out);
   free(spans.at);
+}
+END_TEST
+
+/* --- fields of other names --- */
+
+static void alpaca_of(const struct zf_fields *f, const char *row, const char *want) {
+  struct zf_alpaca a = {.f = f};
+  struct zf_template *format = NULL, *other = NULL;
+  struct zf_buf text = {0}, out = {0};
+  struct zf_spans spans = {0};
+  json_t *r = json(row);
+  if (f->format) ck_ok(zf_template_parse(&format, f->format));
+  if (f->no_input_format) ck_ok(zf_template_parse(&other, f->no_input_format));
+  a.format = format;
+  a.no_input = other;
+  ck_ok(zf_alpaca_row(&a, r, &text, &spans));
+  marked(&out, &text, &spans);
+  ck_assert_str_eq(out.data, want);
+  zf_template_free(format);
+  zf_template_free(other);
+  zf_buf_free(&text);
+  zf_buf_free(&out);
+  free(spans.at);
+  json_decref(r);
+}
+
+START_TEST(test_alpaca_fields) {
+  struct zf_fields f = {.instruction = "q", .output = "a"};
+  alpaca_of(&f, "{\"q\": \"i\", \"a\": \"o\", \"system\": \"Be brief.\"}",
+            "Be brief.\n\n### Instruction:\ni\n\n### Response:\n[o]");
+  f.system_prompt = "Be kind.";
+  f.input = "more";
+  alpaca_of(&f, "{\"q\": \"i\", \"a\": \"o\", \"more\": \"x\"}",
+            "Be kind.\n\n### Instruction:\ni\n\n### Input:\nx\n\n### Response:\n[o]");
+  f.format = "[{instruction}|{input}] ";
+  alpaca_of(&f, "{\"q\": \"i\", \"a\": \"o\", \"more\": \"x\"}", "Be kind.[i|x] [o]");
+  alpaca_of(&f, "{\"q\": \"i\", \"a\": \"o\", \"more\": \"\"}", "Be kind.[i|] [o]");
+  f.no_input_format = "<{system}> {instruction|upper}: ";
+  alpaca_of(&f, "{\"q\": \"i\", \"a\": \"o\", \"more\": \"\"}", "<Be kind.> I: [o]");
+  f.system = "who";
+  alpaca_of(&f, "{\"q\": \"i\", \"a\": \"o\", \"more\": \"\", \"who\": \"a cat\"}", "<a cat> I: [o]");
+}
+END_TEST
+
+START_TEST(test_alpaca_lacks) {
+  struct zf_buf out = {0};
+  struct zf_spans spans = {0};
+  struct zf_fields f = {.instruction = "question", .input = "context"};
+  struct zf_alpaca a = {.f = &f};
+  json_t *near = json("{\"questoin\": \"i\", \"output\": \"o\"}");
+  json_t *far = json("{\"question\": \"i\", \"output\": \"o\"}");
+  ck_fails(zf_alpaca_row(&a, near, &out, &spans), ZF_EINVALID,
+           "field 'question' is missing: the row has 'questoin'");
+  ck_fails(zf_alpaca_row(&a, far, &out, &spans), ZF_EINVALID,
+           "field 'context' is missing: the row has 'question', 'output'");
+  json_decref(near);
+  json_decref(far);
+  zf_buf_free(&out);
+  free(spans.at);
+}
+END_TEST
+
+static const char *const own_roles[] = {"visitor=user", "bot=assistant"};
+
+START_TEST(test_messages_fields) {
+  static const struct {
+    struct zf_fields f;
+    const char *row, *want; /* want of a wrong one: part of the sentence */
+    int rc;
+  } c[] = {
+      {{0}, "{\"messages\": [{\"role\": \"x\", \"content\": \"c\", \"more\": 1}]}",
+       "[{\"role\": \"x\", \"content\": \"c\", \"more\": 1}]", 0},
+      {{0}, "{\"conversations\": [{\"from\": \"human\", \"value\": \"c\", \"more\": 1}]}",
+       "[{\"role\": \"user\", \"content\": \"c\"}]", 0},
+      {{.messages = "talk", .role = "who", .content = "said", .roles = own_roles, .nroles = 2},
+       "{\"talk\": [{\"who\": \"visitor\", \"said\": \"a\"}, {\"who\": \"bot\", \"said\": \"b\", \"x\": 2}, "
+       "{\"who\": \"tool\", \"said\": \"c\"}]}",
+       "[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\", \"x\": 2}, "
+       "{\"role\": \"tool\", \"content\": \"c\"}]", 0},
+      {{.roles = own_roles, .nroles = 2},
+       "{\"conversations\": [{\"from\": \"visitor\", \"value\": \"a\"}, {\"from\": \"gpt\", \"value\": \"b\"}]}",
+       "[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}]", 0},
+      {{.messages = "talks"}, "{\"talk\": [], \"id\": 3}", "field 'talks' is missing: the row has 'talk'",
+       ZF_EINVALID},
+      {{.messages = "talk"}, "{\"talk\": 3}", "field 'talk': expected a list of {role, content}, found an integer",
+       ZF_EINVALID},
+      {{.messages = "talk", .role = "who"}, "{\"talk\": [{\"hwo\": \"x\", \"content\": \"\"}]}",
+       "talk: message 1: field 'who' is missing: the row has ", ZF_EINVALID},
+      {{.messages = "talk"}, "{\"talk\": [{\"role\": \"user\", \"content\": \"\"}, {\"role\": \"user\"}]}",
+       "talk: message 2: expected {role, content}", ZF_EINVALID},
+      {{0}, "{\"messages\": [7]}", "messages: message 1: expected {role, content}", ZF_EINVALID},
+  };
+  for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+    json_t *row = json(c[i].row), *got, *want;
+    if (c[i].rc) {
+      ck_fails(zf_messages_row(&got, &c[i].f, row), c[i].rc, c[i].want);
+      ck_assert_ptr_null(got);
+    } else {
+      ck_ok(zf_messages_row(&got, &c[i].f, row));
+      want = json(c[i].want);
+      ck_assert_msg(json_equal(got, want), "row %zu", i);
+      json_decref(got);
+      json_decref(want);
+    }
+    json_decref(row);
+  }
 }
 END_TEST
 
@@ -175,6 +285,9 @@ int main(void) {
   tcase_add_test(c, test_own);
   tcase_add_test(c, test_refused);
   tcase_add_test(c, test_others);
+  tcase_add_test(c, test_alpaca_fields);
+  tcase_add_test(c, test_alpaca_lacks);
+  tcase_add_test(c, test_messages_fields);
   suite_add_tcase(s, c);
   return unit_run(s);
 }

@@ -1,0 +1,193 @@
+/* The keys of data sets, and what their values mean. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "train/settings_internal.h"
+
+const struct zf_conf_key zf_data_keys[] = {
+    {"path", ZF_CONF_STR, NULL, ".jsonl, .json, .csv, .tsv or .txt file, .gz or .zst behind it; relative to data_dir",
+     .required = 1},
+    {"type", ZF_CONF_ENUM, NULL, "what a row is (others inherit the first file's)",
+     .choices = ZF_TASK_TYPES},
+    {"prompt", ZF_CONF_STR, NULL, "template of the prompt, as \"{text} It was\""},
+    {"options", ZF_CONF_STRS, NULL, "of each label in order: template; masked: word; labels: name"},
+    {"label", ZF_CONF_STR, NULL, "classification: the field that holds the label (label)"},
+    {"labels", ZF_CONF_STRS, NULL,
+     "classification: the field's values in option order (0, 1, ...)"},
+    {"completion", ZF_CONF_STR, NULL, "completion: template of what is learned ({completion})"},
+    {"text", ZF_CONF_STR, NULL, "text: template of the text ({text})"},
+    {"field_instruction", ZF_CONF_STR, NULL, "alpaca: the field of the instruction (instruction)"},
+    {"field_input", ZF_CONF_STR, NULL, "alpaca: of the input (input, which a row may lack)"},
+    {"field_output", ZF_CONF_STR, NULL, "alpaca: of the output (output)"},
+    {"field_system", ZF_CONF_STR, NULL, "alpaca: of the system text (system, which a row may lack)"},
+    {"system_prompt", ZF_CONF_STR, NULL,
+     "alpaca: system text of rows without one (Alpaca's sentence; beside a format: none)"},
+    {"format", ZF_CONF_STR, NULL,
+     "alpaca: what stands before the output, as \"[INST] {instruction} {input} [/INST]\""},
+    {"no_input_format", ZF_CONF_STR, NULL, "alpaca: the same of rows without an input (format)"},
+    {"field_messages", ZF_CONF_STR, NULL, "chat: the field of the messages (messages, conversations)"},
+    {"message_field_role", ZF_CONF_STR, NULL, "chat: a message's field of the role (role)"},
+    {"message_field_content", ZF_CONF_STR, NULL, "chat: of the content (content)"},
+    {"roles", ZF_CONF_STRS, NULL,
+     "chat: the template's names of the data's roles, as [human=user, bot=assistant]"},
+    {"weight", ZF_CONF_NUM, NULL,
+     "datasets: its share of the training examples is this over the sum of all weights (unset "
+     "everywhere: every row once an epoch)",
+     .min = 1e-9, .max = 1e9},
+    {0},
+};
+
+/* The number of a word in "a|b|c". */
+int zf_settings_choice(const struct zf_conf *c, const char *key, const char *words) {
+  const char *v = zf_conf_str(c, key);
+  size_t n = strlen(v);
+  for (int i = 0; *words; i++) {
+    size_t m = strcspn(words, "|");
+    if (m == n && !strncmp(words, v, n)) return i;
+    words += m + (words[m] == '|');
+  }
+  return -1;
+}
+
+/* Names of fields, and which type reads them. */
+static int fill_fields(struct zf_fields *f, const struct zf_conf *item, enum zf_task_type type) {
+  const struct {
+    const char *key, **to;
+    enum zf_task_type type;
+  } texts[] = {{"field_instruction", &f->instruction, ZF_TASK_ALPACA},
+               {"field_input", &f->input, ZF_TASK_ALPACA},
+               {"field_output", &f->output, ZF_TASK_ALPACA},
+               {"field_system", &f->system, ZF_TASK_ALPACA},
+               {"system_prompt", &f->system_prompt, ZF_TASK_ALPACA},
+               {"format", &f->format, ZF_TASK_ALPACA},
+               {"no_input_format", &f->no_input_format, ZF_TASK_ALPACA},
+               {"field_messages", &f->messages, ZF_TASK_CHAT},
+               {"message_field_role", &f->role, ZF_TASK_CHAT},
+               {"message_field_content", &f->content, ZF_TASK_CHAT},
+               {"roles", NULL, ZF_TASK_CHAT}};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    if (!zf_conf_has(item, texts[i].key)) continue;
+    if (texts[i].type != type)
+      return zf_conf_error(item, texts[i].key, "'%s' has no effect: only type %s has it",
+                           texts[i].key, texts[i].type == ZF_TASK_CHAT ? "chat" : "alpaca");
+    if (texts[i].to) *texts[i].to = zf_conf_str(item, texts[i].key);
+  }
+  if (zf_conf_has(item, "roles")) f->nroles = zf_conf_strs(item, "roles", &f->roles);
+  for (int64_t i = 0; i < f->nroles; i++) {
+    const char *to = strchr(f->roles[i], '=');
+    if (!to || to == f->roles[i] || !to[1])
+      return zf_conf_error(item, "roles", "'roles' expects FROM=TO, found '%s'", f->roles[i]);
+  }
+  if (f->no_input_format && !f->format)
+    return zf_conf_error(item, zf_conf_has(item, "no_input_format") ? "no_input_format" : "path",
+                         "'no_input_format' needs a 'format' beside it");
+  return 0;
+}
+
+/* A file inherits from `first` what it leaves out. */
+static int fill_file(struct zf_data_file *f, const struct zf_conf *item,
+                     const struct zf_settings *s, const struct zf_data_spec *first) {
+  struct zf_data_spec *d = &f->spec;
+  if (first) *d = *first;
+  if (zf_conf_has(item, "type"))
+    d->type = (enum zf_task_type)zf_settings_choice(item, "type", ZF_TASK_TYPES);
+  else if (!first)
+    return zf_conf_error(item, "path",
+                         "the first file needs a 'type': classification, completion, masked, "
+                         "labels, text, chat, alpaca or input_output");
+  const struct {
+    const char *key, **to;
+  } texts[] = {{"prompt", &d->prompt},
+               {"completion", &d->completion},
+               {"text", &d->text},
+               {"label", &d->label}};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+    if (zf_conf_has(item, texts[i].key)) *texts[i].to = zf_conf_str(item, texts[i].key);
+  int rc = fill_fields(&d->fields, item, d->type);
+  if (rc) return rc;
+  if (zf_conf_has(item, "options")) d->noptions = zf_conf_strs(item, "options", &d->options);
+  if (zf_conf_has(item, "labels")) d->nlabels = zf_conf_strs(item, "labels", &d->labels);
+  if (zf_task_chooses(d->type) && !d->prompt)
+    return zf_conf_error(item, "path", "a choice of options needs a 'prompt'");
+  if (zf_task_chooses(d->type) && !d->options)
+    return zf_conf_error(item, "path", "a choice needs 'options'");
+  f->path = zf_path_join(s->data_dir, zf_conf_str(item, "path"));
+  return f->path ? 0 : ZF_ENOMEM;
+}
+
+static int fill_files(struct zf_data_file **out, int64_t *n, const struct zf_conf *c,
+                      const char *key, const struct zf_settings *s,
+                      const struct zf_data_spec *first) {
+  *n = zf_conf_maps(c, key);
+  *out = zf_calloc(*n, sizeof **out);
+  if (!*out) return ZF_ENOMEM;
+  for (int64_t i = 0; i < *n; i++) {
+    const struct zf_data_spec *from = i ? &(*out)[0].spec : first;
+    int rc = fill_file(&(*out)[i], zf_conf_map(c, key, i), s, from);
+    if (rc) return rc;
+    if ((*out)[i].spec.type != (*out)[0].spec.type || (first && (*out)[i].spec.type != first->type))
+      return zf_conf_error(zf_conf_map(c, key, i), "path",
+                           "all files of a run are of one type: this one's differs");
+  }
+  return 0;
+}
+
+/* All files have a weight, or none. */
+static int fill_weights(struct zf_settings *s, const struct zf_conf *c) {
+  static const char *const other[] = {"val_datasets", "test_datasets"};
+  for (int k = 0; k < 2; k++)
+    for (int64_t i = 0; i < zf_conf_maps(c, other[k]); i++)
+      if (zf_conf_has(zf_conf_map(c, other[k], i), "weight"))
+        return zf_conf_error(zf_conf_map(c, other[k], i), "weight",
+                             "'weight' has no effect: every row of %s is scored once", other[k]);
+  for (int64_t i = 0; i < s->ntrain; i++) {
+    const struct zf_conf *item = zf_conf_map(c, "datasets", i);
+    s->train[i].weight = zf_conf_num(item, "weight", 0);
+    if ((s->train[i].weight > 0) != (s->train[0].weight > 0))
+      return zf_conf_error(item, "path",
+                           "either every entry of datasets has a 'weight' or none: this one %s",
+                           s->train[i].weight > 0 ? "has, the first has not"
+                                                  : "has not, the first has");
+  }
+  return 0;
+}
+
+static void fill_spec(struct zf_data_spec *d, const struct zf_conf *c) {
+  d->train_on_inputs = zf_conf_bool(c, "train_on_inputs");
+  d->excess = (enum zf_excess)zf_settings_choice(c, "excess_length_strategy", "truncate|drop|raise|split");
+}
+
+int zf_settings_fill_data(struct zf_settings *s, const struct zf_conf *c) {
+  s->data_dir = zf_conf_str(c, "data_dir");
+  int rc = fill_files(&s->train, &s->ntrain, c, "datasets", s, NULL);
+  if (rc) return rc;
+  if (s->ntrain == 0)
+    return zf_conf_error(c, "datasets", "'datasets' is empty: name a training file");
+  if ((rc = fill_files(&s->val, &s->nval, c, "val_datasets", s, &s->train[0].spec))) return rc;
+  if ((rc = fill_files(&s->test, &s->ntest, c, "test_datasets", s, &s->train[0].spec))) return rc;
+  if ((rc = fill_weights(s, c))) return rc;
+  struct zf_data_file *set[] = {s->train, s->val, s->test};
+  int64_t n[] = {s->ntrain, s->nval, s->ntest};
+  for (int k = 0; k < 3; k++)
+    for (int64_t i = 0; i < n[k]; i++) fill_spec(&set[k][i].spec, c);
+  s->chat_template = zf_conf_str(c, "chat_template");
+  if (s->chat_template && s->train[0].spec.type != ZF_TASK_CHAT)
+    return zf_conf_error(c, "chat_template", "'chat_template' has no effect: only type chat has it");
+  s->val_set_size = zf_conf_num(c, "val_set_size", 0);
+  if (s->nval && s->val_set_size > 0)
+    return zf_conf_error(c, "val_set_size",
+                         "'val_set_size' has no effect: val_datasets names the dev files");
+  s->deduplicate = zf_conf_bool(c, "dataset_exact_deduplication");
+  s->streaming = zf_conf_bool(c, "streaming");
+  if (s->streaming && s->train[0].spec.excess == ZF_EXCESS_SPLIT)
+    return zf_conf_error(c, "streaming",
+                         "'streaming' and excess_length_strategy split do not go together: a text's "
+                         "pieces would have to be counted before the first step");
+  s->num_train = zf_conf_int(c, "num_train", 0);
+  s->num_eval = zf_conf_int(c, "num_eval", 0);
+  static const int eos[] = {-1, 1, 0};
+  s->add_eos = eos[zf_settings_choice(c, "add_eos", "auto|true|false")];
+  return 0;
+}
