@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "load.h"
+#include "show.h"
 #include "train/loop.h"
 #include "ui.h"
 
@@ -27,39 +28,6 @@ static int list_keys(void) {
   zf_buf_free(&b);
   zf_conf_free(c);
   return rc;
-}
-
-/* Text of tokens [from, to), special tokens shown. */
-static void piece(struct zf_buf *b, const struct zf_tok *tok, const int32_t *id, int64_t from,
-                  int64_t to) {
-  zf_buf_clear(b);
-  zf_buf_puts(b, "");
-  if (zf_tok_decode(tok, b, id + from, to - from, 0)) zf_buf_puts(b, "?");
-}
-
-/* Targets stand out: in colour on a terminal, else between marks. */
-static void show_sequence(const struct zf_run *r, const struct zf_dataset *d,
-                          const struct zf_example *x, int32_t o) {
-  const struct zf_seq *s = &d->seq[x->seq + o];
-  const int32_t *id = d->pool.id + s->at;
-  struct zf_buf a = {0};
-  int color = zc_color(1);
-  long long targets = (long long)zf_seq_targets(d, s);
-  printf("  ");
-  for (int64_t from = 0, to; from < s->n; from = to) {
-    int is = zf_seq_is_target(d, s, from);
-    for (to = from + 1; to < s->n && zf_seq_is_target(d, s, to) == is;) to++;
-    if (is && d->type == ZF_TASK_LABELS) {
-      zf_buf_clear(&a);
-      zf_buf_printf(&a, "label %d", id[from]);
-    } else {
-      piece(&a, r->tok, id, from, to);
-    }
-    printf("%s%s%s", !is ? "" : color ? "\033[32m" : "«", a.data, !is ? "" : color ? "\033[0m" : "»");
-  }
-  printf("  (%d tokens, %lld target%s)%s\n", s->n, targets, targets == 1 ? "" : "s",
-         o == x->label ? "  <- right" : "");
-  zf_buf_free(&a);
 }
 
 /* Streams are encoded once from end to end, so that all is counted. */
@@ -97,7 +65,7 @@ static void show_examples(const struct zf_run *r, const struct zf_dataset *d) {
     const struct zf_example *x = &d->ex[i];
     printf("\n%s:%lld%s\n", d->path[x->file], (long long)x->line,
            x->single ? "  (options of one token: only their rows of the head are computed)" : "");
-    for (int32_t o = 0; o < x->nseq; o++) show_sequence(r, d, x, o);
+    zc_show_example(r->tok, d, i);
   }
 }
 

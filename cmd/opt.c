@@ -58,6 +58,13 @@ static int store(const struct zc_opt *o, const char *value) {
     *(const char **)o->to = value;
     return 0;
   }
+  if (o->type == ZC_LIST) {
+    struct zc_list *l = o->to;
+    if (l->n == (int)(sizeof l->v / sizeof *l->v))
+      return zf_error(ZF_EUSAGE, "--%s is given more than %d times", o->name, l->n);
+    l->v[l->n++] = value;
+    return 0;
+  }
   if (o->type == ZC_INT)
     *(int64_t *)o->to = strtoll(value, &end, 10);
   else

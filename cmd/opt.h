@@ -7,7 +7,13 @@
 
 #include <stdint.h>
 
-enum zc_type { ZC_FLAG, ZC_STR, ZC_INT, ZC_NUM };
+enum zc_type { ZC_FLAG, ZC_STR, ZC_INT, ZC_NUM, ZC_LIST };
+
+/* Of an option that may be given several times. */
+struct zc_list {
+  const char *v[64];
+  int n;
+};
 
 struct zc_opt {
   const char *name; /* "json" for --json */
@@ -15,7 +21,7 @@ struct zc_opt {
   enum zc_type type;
   const char *arg; /* name of the argument in the help */
   const char *help;
-  void *to; /* int, const char *, int64_t or double, by type */
+  void *to; /* int, const char *, int64_t, double or struct zc_list, by type */
 };
 
 /* What every command understands. */

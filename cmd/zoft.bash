@@ -2,7 +2,7 @@
 _zoft() {
   local cur=${COMP_WORDS[COMP_CWORD]} cmd=${COMP_WORDS[1]}
   if [ "$COMP_CWORD" = 1 ]; then
-    mapfile -t COMPREPLY < <(compgen -W "train eval score generate replay apply log tokenize inspect validate plan init bench env" -- "$cur")
+    mapfile -t COMPREPLY < <(compgen -W "train eval score generate replay apply log tokenize inspect validate data plan init bench env" -- "$cur")
     return
   fi
   case $cur in
@@ -20,6 +20,7 @@ _zoft() {
     bench) options="$options --repeat --output --methods --batch --seq --budget --lr" ;;
     plan) options="$options --fit --output" ;;
     init) options="$options --out --tokenizer --dtype --seed" ;;
+    data) options="$options --tokenizer --sequence-len --label --number --rows --dev --test --by --seed --out --field" ;;
     validate) options="$options --examples --keys" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
@@ -27,6 +28,7 @@ _zoft() {
   *)
     mapfile -t COMPREPLY < <(compgen -f -- "$cur")
     [ "$cmd" = bench ] && [ "$COMP_CWORD" = 2 ] && mapfile -t COMPREPLY < <(compgen -W "step memory time energy learning" -- "$cur")
+    [ "$cmd" = data ] && [ "$COMP_CWORD" = 2 ] && mapfile -t COMPREPLY < <(compgen -W "stats show split convert" -- "$cur")
     [ "$cmd" = log ] && [ "$COMP_CWORD" = 2 ] && mapfile -t COMPREPLY < <(compgen -W "show stats diff" -- "$cur")
     ;;
   esac

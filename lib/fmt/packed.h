@@ -25,4 +25,11 @@ int zf_unpack(const unsigned char *data, size_t len, const char *name, uint64_t 
  * ZF_EIO when the disk is full. */
 int zf_packed_map(struct zf_map *out, const char *path);
 
+/* Writing: what goes in comes out of `f` packed, by the ending of `name`, which may be none.  `last`
+ * ends the stream.  Write errors of `f` are its owner's to find. */
+struct zf_packer;
+int zf_packer_new(struct zf_packer **out, const char *name, FILE *f);
+int zf_packer_put(struct zf_packer *p, const void *data, size_t n, int last);
+void zf_packer_free(struct zf_packer *p); /* takes NULL */
+
 #endif

@@ -29,15 +29,13 @@ static const struct format {
   const char *between; /* characters that may stand between a row's end and the next row */
   char delim;
 } formats[] = {
-    {".jsonl", NULL, zf_records_jsonl, " \t\r\n", 0},
-    {".ndjson", NULL, zf_records_jsonl, " \t\r\n", 0},
-    {".json", zf_records_json_begin, zf_records_json, " \t\r\n,]", 0},
-    {".csv", zf_records_table_begin, zf_records_table, "\r\n", ','},
-    {".tsv", zf_records_table_begin, zf_records_table, "\r\n", '\t'},
-    {".txt", NULL, zf_records_txt, "\r\n", 0},
+    [ZF_RECORDS_JSONL] = {".jsonl", NULL, zf_records_jsonl, " \t\r\n", 0},
+    [ZF_RECORDS_NDJSON] = {".ndjson", NULL, zf_records_jsonl, " \t\r\n", 0},
+    [ZF_RECORDS_JSON] = {".json", zf_records_json_begin, zf_records_json, " \t\r\n,]", 0},
+    [ZF_RECORDS_CSV] = {".csv", zf_records_table_begin, zf_records_table, "\r\n", ','},
+    [ZF_RECORDS_TSV] = {".tsv", zf_records_table_begin, zf_records_table, "\r\n", '\t'},
+    [ZF_RECORDS_TXT] = {".txt", NULL, zf_records_txt, "\r\n", 0},
 };
-
-enum { FORMATS = sizeof formats / sizeof *formats };
 
 char zf_records_delim(const struct zf_records *r) {
   return formats[r->format].delim;
@@ -155,10 +153,9 @@ static int ends_in(const char *name, size_t n, const char *ending) {
   return n >= m && !strncasecmp(name + n - m, ending, m);
 }
 
-/* Index into `formats` by the name's ending, that of a compressed file left off. */
-static int format_of(const char *name, int *format) {
+int zf_records_format(const char *name, int *format) {
   size_t n = zf_packed_stem(name);
-  for (*format = 0; *format < FORMATS; ++*format) {
+  for (*format = 0; *format < ZF_RECORDS_FORMATS; ++*format) {
     if (ends_in(name, n, formats[*format].ending)) return 0;
   }
   for (size_t i = 0; i < sizeof others / sizeof *others; i++)
@@ -196,7 +193,7 @@ int zf_records_open(struct zf_records **out, const char *path) {
   struct zf_map m;
   int format, rc;
   *out = NULL;
-  if ((rc = format_of(path, &format))) return rc;
+  if ((rc = zf_records_format(path, &format))) return rc;
   rc = path[zf_packed_stem(path)] ? zf_packed_map(&m, path) : zf_map_open(&m, path);
   if (rc) return rc;
   return read_all(out, format, path, &m, (const char *)m.data, m.len);
@@ -206,7 +203,7 @@ int zf_records_parse(struct zf_records **out, const char *data, size_t len, cons
   struct zf_map none = {0};
   int format, rc;
   *out = NULL;
-  if ((rc = format_of(name, &format))) return rc;
+  if ((rc = zf_records_format(name, &format))) return rc;
   return read_all(out, format, name, &none, data, len);
 }
 
@@ -264,6 +261,15 @@ const char *zf_records_text(struct zf_records *r, int64_t i, size_t *len) {
   size_t from = r->at[i], to = end_of(r, i);
   touch(r, to - from);
   while (to > from && strchr(formats[r->format].between, r->data[to - 1])) to--;
+  *len = to - from;
+  return r->data + from;
+}
+
+const char *zf_records_head(const struct zf_records *r, size_t *len) {
+  size_t from = 0, to = r->n ? r->at[0] : r->len;
+  if (!formats[r->format].delim) to = 0;
+  while (from < to && strchr("\r\n", r->data[from])) from++;
+  while (to > from && strchr("\r\n", r->data[to - 1])) to--;
   *len = to - from;
   return r->data + from;
 }

@@ -55,6 +55,9 @@ const json_t *zf_records_row(struct zf_records *r, int64_t i);
 /* The 1-based line of the file where row i begins: counted from a mark nearby. */
 int64_t zf_records_line(struct zf_records *r, int64_t i);
 
+/* The row of a table that names its fields, as the file has it; else *len = 0. */
+const char *zf_records_head(const struct zf_records *r, size_t *len);
+
 /* The row as the file has it, line end and separators left off; borrowed from the map. */
 const char *zf_records_text(struct zf_records *r, int64_t i, size_t *len);
 

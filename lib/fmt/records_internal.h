@@ -5,6 +5,20 @@
 #include "base/err.h"
 #include "fmt/records.h"
 
+/* Rows of the readers' and the writers' tables, by ending. */
+enum {
+  ZF_RECORDS_JSONL,
+  ZF_RECORDS_NDJSON,
+  ZF_RECORDS_JSON,
+  ZF_RECORDS_CSV,
+  ZF_RECORDS_TSV,
+  ZF_RECORDS_TXT,
+  ZF_RECORDS_FORMATS
+};
+
+/* Which a name's ending says, that of a compressed file left off.  ZF_EUSAGE. */
+int zf_records_format(const char *name, int *format);
+
 struct zf_cursor {
   size_t at;    /* what is read next */
   int64_t line; /* of `at` */

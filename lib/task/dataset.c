@@ -135,9 +135,13 @@ int64_t zf_dataset_size(const struct zf_dataset *d) {
   return d->stream ? d->stream->n : d->n;
 }
 
+void zf_dataset_clear(struct zf_dataset *d) {
+  d->n = d->nseq = d->pool.n = 0;
+}
+
 int zf_stream_load(struct zf_stream *s, const int64_t *row, int64_t n, int64_t *at) {
   int rc = 0;
-  s->d->n = s->d->nseq = s->d->pool.n = 0;
+  zf_dataset_clear(s->d);
   for (int64_t k = 0; !rc && k < n; k++) {
     int64_t before = s->d->n;
     rc = s->encode(s->ctx, s->d, row[k]);

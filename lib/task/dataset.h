@@ -156,6 +156,9 @@ int64_t zf_dataset_size(const struct zf_dataset *d);
  * used again.  at[k] is the example of row[k], -1 when it gave none; `at` may be NULL. */
 int zf_stream_load(struct zf_stream *s, const int64_t *row, int64_t n, int64_t *at);
 
+/* No examples, with the memory and counts of those before. */
+void zf_dataset_clear(struct zf_dataset *d);
+
 /* Takes examples i with out[i] out of a set that is held, and out of its counts but `rows`. */
 void zf_dataset_remove(struct zf_dataset *d, const char *out);
 

@@ -110,7 +110,7 @@ static int open_own(const struct opening *o, struct zf_dataset **out, enum zf_da
   return rc;
 }
 
-static int resolve_length(struct zf_settings *s, const struct zf_tok *tok, int64_t context) {
+int zf_run_data_resolve(struct zf_settings *s, const struct zf_tok *tok, int64_t context) {
   if (s->sequence_len > context)
     return zf_error(ZF_EUSAGE, "sequence_len %lld is longer than the model's context of %lld",
                     (long long)s->sequence_len, (long long)context);
@@ -193,7 +193,7 @@ int zf_run_data_open(struct zf_run_data *out, struct zf_settings *s, const struc
   struct opening o = {out, s, tok, NULL, want};
   memset(out, 0, sizeof *out);
   out->batch = s->micro_batch * s->accumulation;
-  int rc = resolve_length(s, tok, context);
+  int rc = zf_run_data_resolve(s, tok, context);
   if (!rc) rc = zf_hash_new(&o.hash);
   if (!rc) rc = open_sets(&o);
   if (!rc) hash_left_out(&o);

@@ -51,6 +51,9 @@ int zf_run_data_open(struct zf_run_data *out, struct zf_settings *s, const struc
                      int64_t context, unsigned want);
 void zf_run_data_free(struct zf_run_data *d);
 
+/* What of the files' specs model and tokenizer decide: sequence_len, chat template, EOS. */
+int zf_run_data_resolve(struct zf_settings *s, const struct zf_tok *tok, int64_t context);
+
 /* index[0..*m) = the training examples at places from .. from+n of an endless sequence of shuffled
  * epochs: a function of (seed, place).  *m is n, or less where rows of a stream gave no example.
  * What `train` held of a stream before may be gone. */

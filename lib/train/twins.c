@@ -14,6 +14,7 @@ struct key {
 };
 
 struct keys {
+  struct zf_records *rec; /* one file alone: rank is the row; NULL: a set */
   const struct zf_run_data *d;
   const struct zf_dataset *set;
   enum zf_data_part part;
@@ -101,6 +102,8 @@ static int make_keys(struct keys *out, const struct zf_run_data *d, const struct
 
 /* "PATH:LINE" of an example. */
 static char *place_of(const struct keys *s, const struct key *k) {
+  if (s->rec)
+    return zf_asprintf("%s:%lld", s->rec->path, (long long)zf_records_line(s->rec, k->rank));
   if (!s->set->stream) {
     const struct zf_example *x = &s->set->ex[k->index];
     return zf_asprintf("%s:%lld", s->set->path[x->file], (long long)x->line);
@@ -128,7 +131,7 @@ static int find_copies(struct zf_twins *t, const struct keys *s, char *out) {
       continue;
     }
     t->n++;
-    out[k->index] = 1;
+    if (out) out[k->index] = 1;
     if (copy && by_rank(copy, k) < 0) continue;
     copy = k;
     of = head;
@@ -192,6 +195,23 @@ int zf_twins_find(struct zf_run_data *d, int leave_out) {
   if (!rc && leave_out) leave_out_rows(d, out);
   free(s.k);
   free(out);
+  return rc;
+}
+
+int zf_twins_file(struct zf_twins *t, struct zf_records *r) {
+  struct keys s = {.rec = r, .n = r->n, .k = zf_calloc(r->n, sizeof *s.k)};
+  *t = (struct zf_twins){0};
+  if (!s.k) return ZF_ENOMEM;
+  for (int64_t i = 0; i < r->n; i++) {
+    size_t len;
+    const char *text = zf_records_text(r, i, &len);
+    XXH128_hash_t v = XXH3_128bits(text, len);
+    s.k[i] = (struct key){.rank = i, .index = i};
+    memcpy(s.k[i].hash, &v, sizeof s.k[i].hash);
+  }
+  qsort(s.k, (size_t)s.n, sizeof *s.k, by_hash);
+  int rc = find_copies(t, &s, NULL);
+  free(s.k);
   return rc;
 }
 

@@ -12,6 +12,8 @@
  * the training set; "later" by file and row.  Dev and test sets stay as they are.  Without a training
  * set nothing is done. */
 int zf_twins_find(struct zf_run_data *d, int leave_out);
+/* Rows of one file whose text was there before; the caller frees t->copy and t->of. */
+int zf_twins_file(struct zf_twins *t, struct zf_records *r);
 void zf_twins_free(struct zf_run_data *d);
 
 #endif

@@ -1,0 +1,97 @@
+/* zoft data: look at data files, split and convert them.  An action is a row of the table. */
+#include <string.h>
+
+#include "base/err.h"
+#include "data.h"
+
+struct zc_data_options zc_data_options = {.n = 5, .seed = 42};
+
+static const struct zc_opt options[] = {
+    {"tokenizer", 't', ZC_STR, "DIR", "stats, show: encode rows with a model's tokenizer",
+     &zc_data_options.tokenizer},
+    {"sequence-len", 0, ZC_INT, "N", "stats: count examples of more tokens",
+     &zc_data_options.length},
+    {"label", 0, ZC_STR, "FIELD", "stats: the field whose values are counted (label)",
+     &zc_data_options.label},
+    {"number", 'n', ZC_INT, "N", "show: rows of each file (5)", &zc_data_options.n},
+    {"rows", 0, ZC_STR, "LIST", "show: these rows, as 3,7-9", &zc_data_options.rows},
+    {"dev", 0, ZC_NUM, "N", "split: dev rows, below 1 their share", &zc_data_options.dev},
+    {"test", 0, ZC_NUM, "N", "split: test rows, the same", &zc_data_options.test},
+    {"by", 0, ZC_STR, "FIELD", "split: each value of it has its share in every part",
+     &zc_data_options.by},
+    {"seed", 0, ZC_INT, "N", "split: which rows are drawn (42)", &zc_data_options.seed},
+    {"out", 'o', ZC_STR, "PREFIX", "split: files are PREFIX-train, -dev, -test (FILE's name)",
+     &zc_data_options.out},
+    {"field", 'f', ZC_LIST, "NEW=OLD",
+     "convert: a field of the output, from one or a '{template}'; may be given again",
+     &zc_data_options.field},
+    {0},
+};
+
+static const struct {
+  const char *name;
+  int words; /* behind it */
+  int sets;  /* takes key=value */
+  int (*run)(const struct zc_args *a);
+} actions[] = {
+    {"stats", 1, 1, zc_data_stats},
+    {"show", 1, 1, zc_data_show},
+    {"split", 1, 0, zc_data_split},
+    {"convert", 2, 0, zc_data_convert},
+};
+enum { ACTIONS = sizeof actions / sizeof *actions };
+
+/* An option of another action does nothing, which is an error. */
+static int check_options(const char *action) {
+  const struct zc_data_options *o = &zc_data_options;
+  const struct {
+    int set;
+    const char *option, *of;
+  } all[] = {{o->tokenizer != NULL, "tokenizer", "stats show"},
+             {o->length != 0, "sequence-len", "stats"},
+             {o->label != NULL, "label", "stats"},
+             {o->n != 5, "number", "show"},
+             {o->rows != NULL, "rows", "show"},
+             {o->dev != 0, "dev", "split"},
+             {o->test != 0, "test", "split"},
+             {o->by != NULL, "by", "split"},
+             {o->seed != 42, "seed", "split"},
+             {o->out != NULL, "out", "split"},
+             {o->field.n != 0, "field", "convert"}};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    if (all[i].set && !strstr(all[i].of, action))
+      return zf_error(ZF_EUSAGE, "--%s has no effect: data %s does not read it", all[i].option, action);
+  if (o->n < 0) return zf_error(ZF_EUSAGE, "--number: expected 0 or more");
+  if (o->length < 0) return zf_error(ZF_EUSAGE, "--sequence-len: expected 1 or more");
+  return 0;
+}
+
+static int run(const struct zc_args *a) {
+  int i = 0;
+  while (a->nword && i < ACTIONS && strcmp(actions[i].name, a->word[0]) != 0) i++;
+  if (!a->nword || i == ACTIONS || a->nword != 1 + actions[i].words || (a->nset && !actions[i].sets))
+    return zf_error(ZF_EUSAGE, "expected: zoft data stats FILE|CONFIG, show FILE|CONFIG, split FILE or "
+                               "convert FROM TO (see 'zoft data -h')");
+  int rc = check_options(actions[i].name);
+  return rc ? rc : actions[i].run(a);
+}
+
+const struct zc_command zc_data = {
+    "data",
+    "look at data files, split and convert them",
+    "zoft data stats|show FILE|CONFIG [key=value ...], split FILE, convert FROM TO [options]",
+    "FILE is .jsonl, .ndjson, .json, .csv, .tsv or .txt, and may have .gz or .zst behind it; CONFIG is\n"
+    "the .yaml of a run, whose files are taken. stats counts rows, fields, labels, copies and lengths;\n"
+    "show prints rows. With --tokenizer, or a config, both encode the rows: stats counts tokens, show\n"
+    "prints ids and the texts with their targets. Without a config key=value words say how: type=text\n"
+    "is the default. split deals a file's rows out, none is lost or there twice; convert writes another\n"
+    "format. No file is written over.\n\n"
+    "Examples:\n"
+    "  zoft data stats datasets/demo/train.jsonl\n"
+    "  zoft data stats configs/demo.yaml --sequence-len 64\n"
+    "  zoft data show mine.jsonl -t MODEL type=alpaca --rows 3,7-9\n"
+    "  zoft data split mine.csv --dev 0.1 --test 500 --by label\n"
+    "  zoft data convert mine.tsv mine.jsonl.zst -f text='{title}: {body}' -f label=gold\n",
+    options,
+    run,
+};
