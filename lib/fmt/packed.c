@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -175,13 +176,19 @@ int zf_unpack(const unsigned char *data, size_t len, const char *name, uint64_t 
 struct temporary {
   int fd;
   char dir[256];
+  uint64_t room, made; /* bytes that may be written, and are */
   const char *from;
   struct zf_map packed;
 };
 
 static int write_out(void *ctx, const void *data, size_t n, size_t used) {
-  const struct temporary *t = ctx;
+  struct temporary *t = ctx;
   const char *p = data;
+  if ((t->made += n) > t->room)
+    return zf_error(ZF_EIO,
+                    "%s: cannot unpack it into %s: it wants more than the %llu bytes that it may "
+                    "take there; TMPDIR names another directory",
+                    t->from, t->dir, (unsigned long long)t->room);
   while (n) {
     ssize_t w = write(t->fd, p, n);
     if (w < 0 && errno == EINTR) continue;
@@ -195,6 +202,13 @@ static int write_out(void *ctx, const void *data, size_t n, size_t used) {
   return 0;
 }
 
+/* Nine tenths of what is free: a file that unpacks without end shall not fill the disk for others. */
+static uint64_t room_of(int fd) {
+  struct statvfs v;
+  if (fstatvfs(fd, &v)) return UINT64_MAX;
+  return (uint64_t)v.f_bavail * v.f_frsize / 10 * 9;
+}
+
 /* /var/tmp is a disk where /tmp may be memory. */
 static int open_temporary(struct temporary *t) {
   const char *given = getenv("TMPDIR"), *dir[] = {given && *given ? given : "/var/tmp", "/tmp"};
@@ -205,6 +219,7 @@ static int open_temporary(struct temporary *t) {
     t->fd = mkstemp(path);
     if (t->fd < 0) continue;
     unlink(path);
+    t->room = room_of(t->fd);
     return 0;
   }
   return zf_error(ZF_EIO, "%s: cannot make a temporary file in %s: %s", t->from, t->dir,

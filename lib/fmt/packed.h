@@ -22,7 +22,7 @@ int zf_unpack(const unsigned char *data, size_t len, const char *name, uint64_t 
               zf_packed_sink sink, void *ctx);
 
 /* Unpacks a file into one without a name in TMPDIR, else /var/tmp, else /tmp, and maps that.
- * ZF_EIO when the disk is full. */
+ * ZF_EIO when the disk is full, or would be to nine tenths of what was free. */
 int zf_packed_map(struct zf_map *out, const char *path);
 
 /* Writing: what goes in comes out of `f` packed, by the ending of `name`, which may be none.  `last`
