@@ -20,6 +20,7 @@ Commands:
   tokenize   ids, pieces and offsets of a text, and back
   inspect    what is in a model, weights file, tokenizer, data file or step log
   validate   check config, model, tokenizer and data, and show what is learned
+  data       look at data files, split and convert them
   plan       memory and time of a run before it starts, and what fits
   init       write a model of random weights from a config.json
   bench      how fast this machine runs a training step
@@ -50,6 +51,7 @@ Commands:
   tokenize   ids, pieces and offsets of a text, and back
   inspect    what is in a model, weights file, tokenizer, data file or step log
   validate   check config, model, tokenizer and data, and show what is learned
+  data       look at data files, split and convert them
   plan       memory and time of a run before it starts, and what fits
   init       write a model of random weights from a config.json
   bench      how fast this machine runs a training step
