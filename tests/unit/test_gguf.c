@@ -207,6 +207,13 @@ START_TEST(test_logits) {
 }
 END_TEST
 
+static int are_ids(const struct zf_ids *ids, const json_t *want) {
+  int same = ids->n == (int64_t)json_array_size(want);
+  for (int64_t k = 0; same && k < ids->n; k++)
+    same = ids->id[k] == json_integer_value(json_array_get(want, (size_t)k));
+  return same;
+}
+
 START_TEST(test_tokens) {
   json_t *root, *golden = golden_of(_i, &root), *line;
   struct zf_tok *tok;
@@ -219,13 +226,10 @@ START_TEST(test_tokens) {
     const json_t *want = json_array_get(line, 1);
     struct zf_ids ids = {0};
     ck_ok(zf_tok_encode(tok, &ids, text, strlen(text), ZF_ENC_SPECIAL));
-    int same = ids.n == (int64_t)json_array_size(want);
-    for (int64_t k = 0; same && k < ids.n; k++)
-      same = ids.id[k] == json_integer_value(json_array_get(want, (size_t)k));
     char *dump = json_dumps(want, JSON_COMPACT);
     struct zf_buf b = {0};
     for (int64_t k = 0; k < ids.n; k++) zf_buf_printf(&b, "%d,", ids.id[k]);
-    ck_assert_msg(same, "%s: '%s': %s, not %s", models[_i].name, text, b.data ? b.data : "", dump);
+    ck_assert_msg(are_ids(&ids, want), "%s: '%s': %s, not %s", models[_i].name, text, b.data ? b.data : "", dump);
     free(dump);
     zf_buf_free(&b);
     zf_ids_free(&ids);
@@ -370,10 +374,7 @@ START_TEST(test_cuts) {
       const json_t *text = json_array_get(texts, i);
       ck_ok(zf_tok_encode(tok, &ids, json_string_value(text), json_string_length(text),
                           ZF_ENC_SPECIAL));
-      int same = ids.n == (int64_t)json_array_size(row);
-      for (int64_t k = 0; same && k < ids.n; k++)
-        same = ids.id[k] == json_integer_value(json_array_get(row, (size_t)k));
-      ck_assert_msg(same, "%s: '%s'", pre, json_string_value(text));
+      ck_assert_msg(are_ids(&ids, row), "%s: '%s'", pre, json_string_value(text));
       zf_ids_free(&ids);
     }
     zf_tok_free(tok);
