@@ -7,35 +7,34 @@
 #include "base/arena.h"
 #include "base/err.h"
 
+/* 16 bytes an example, for there may be many: 64 bits of its hash, and where it is.  What they say is
+ * the same is compared by all 128. */
 struct key {
-  uint64_t hash[2];
-  int64_t rank;  /* by file and row */
-  int64_t index; /* in the set */
+  uint64_t hash;
+  int64_t index; /* in the set; of one file: its row */
 };
 
 struct keys {
-  struct zf_records *rec; /* one file alone: rank is the row; NULL: a set */
+  struct zf_records *rec; /* one file alone; NULL: a set */
   const struct zf_run_data *d;
   const struct zf_dataset *set;
-  enum zf_data_part part;
-  struct key *k; /* by hash, then rank */
+  const struct zf_data_source *src; /* of a stream */
+  XXH3_state_t *state;
+  struct key *k; /* by hash, then index */
   int64_t n;
 };
 
-static int by_rank(const void *a, const void *b) {
+static int by_hash(const void *a, const void *b) {
   const struct key *x = a, *y = b;
-  if (x->rank != y->rank) return x->rank < y->rank ? -1 : 1;
+  if (x->hash != y->hash) return x->hash < y->hash ? -1 : 1;
   return (x->index > y->index) - (x->index < y->index);
 }
 
-static int compare_hash(const struct key *x, const struct key *y) {
-  int k = x->hash[0] == y->hash[0];
-  return (x->hash[k] > y->hash[k]) - (x->hash[k] < y->hash[k]);
-}
-
-static int by_hash(const void *a, const void *b) {
-  int c = compare_hash(a, b);
-  return c ? c : by_rank(a, b);
+/* By file and row. */
+static int64_t rank_of(const struct keys *s, int64_t index) {
+  if (s->rec) return index;
+  if (s->src) return s->src->pick[index];
+  return (int64_t)s->set->ex[index].file << 40 | s->set->ex[index].line;
 }
 
 /* --- hashes --- */
@@ -56,108 +55,123 @@ static void hash_text(XXH3_state_t *h, const char *s) {
   XXH3_128bits_update(h, s ? s : "", s ? strlen(s) + 1 : 1);
 }
 
-static void hash_row(XXH3_state_t *h, const struct zf_pool *p, int64_t row) {
-  int64_t local, f = zf_pool_file(p, row, &local);
-  const struct zf_data_spec *s = &p->file[f].spec;
+static void hash_row(XXH3_state_t *h, struct zf_records *r, int64_t row) {
   size_t len;
-  const char *text = zf_records_text(p->rec[f], local, &len);
-  hash_text(h, s->prompt);
-  hash_text(h, s->completion);
-  hash_text(h, s->text);
+  const char *text = zf_records_text(r, row, &len);
   XXH3_128bits_update(h, text, len);
 }
 
-/* Rows of a stream are read in the order of the files, whatever the order of the set. */
-static int make_keys(struct keys *out, const struct zf_run_data *d, const struct zf_dataset *set,
-                     enum zf_data_part part) {
-  const struct zf_data_source *src = set->stream ? &d->source[part] : NULL;
-  XXH3_state_t *h = XXH3_createState();
-  *out = (struct keys){.d = d, .set = set, .part = part, .n = zf_dataset_size(set)};
-  out->k = zf_calloc(out->n, sizeof *out->k);
-  if (!h || !out->k) {
-    XXH3_freeState(h);
-    return zf_error(ZF_ENOMEM, "out of memory to look for copies");
-  }
-  for (int64_t i = 0; i < out->n; i++) {
-    const struct zf_example *x = src ? NULL : &set->ex[i];
-    out->k[i].index = i;
-    out->k[i].rank = src ? src->pick[i] : (int64_t)x->file << 40 | x->line;
-  }
-  if (src) qsort(out->k, (size_t)out->n, sizeof *out->k, by_rank);
-  for (int64_t i = 0; i < out->n; i++) {
-    XXH3_128bits_reset(h);
-    if (src)
-      hash_row(h, src->pool, out->k[i].rank);
-    else
-      hash_example(h, set, i);
-    XXH128_hash_t v = XXH3_128bits_digest(h);
-    memcpy(out->k[i].hash, &v, sizeof out->k[i].hash);
-  }
-  XXH3_freeState(h);
-  qsort(out->k, (size_t)out->n, sizeof *out->k, by_hash);
+/* A row's text, and the templates that make an example of it. */
+static void hash_source(XXH3_state_t *h, const struct zf_pool *p, int64_t row) {
+  int64_t local, f = zf_pool_file(p, row, &local);
+  const struct zf_data_spec *s = &p->file[f].spec;
+  hash_text(h, s->prompt);
+  hash_text(h, s->completion);
+  hash_text(h, s->text);
+  hash_row(h, p->rec[f], local);
+}
+
+static XXH128_hash_t hash_of(const struct keys *s, int64_t index) {
+  XXH3_128bits_reset(s->state);
+  if (s->rec)
+    hash_row(s->state, s->rec, index);
+  else if (s->src)
+    hash_source(s->state, s->src->pool, s->src->pick[index]);
+  else
+    hash_example(s->state, s->set, index);
+  return XXH3_128bits_digest(s->state);
+}
+
+/* Rows of a stream are read in the order of the files, whatever the order of the set: so they are
+ * sorted by that first. */
+static int fill(struct keys *s) {
+  s->state = XXH3_createState();
+  s->k = zf_calloc(s->n, sizeof *s->k);
+  if (!s->state || !s->k) return zf_error(ZF_ENOMEM, "out of memory to look for copies");
+  for (int64_t i = 0; i < s->n; i++) s->k[i] = (struct key){(uint64_t)rank_of(s, i), i};
+  if (s->src) qsort(s->k, (size_t)s->n, sizeof *s->k, by_hash);
+  for (int64_t i = 0; i < s->n; i++) s->k[i].hash = hash_of(s, s->k[i].index).low64;
+  qsort(s->k, (size_t)s->n, sizeof *s->k, by_hash);
   return 0;
+}
+
+static int fill_set(struct keys *s, const struct zf_run_data *d, const struct zf_dataset *set,
+                    enum zf_data_part part) {
+  *s = (struct keys){.d = d, .set = set, .n = zf_dataset_size(set)};
+  if (set->stream) s->src = &d->source[part];
+  return fill(s);
+}
+
+static void release(struct keys *s) {
+  XXH3_freeState(s->state);
+  free(s->k);
 }
 
 /* --- pairs --- */
 
 /* "PATH:LINE" of an example. */
-static char *place_of(const struct keys *s, const struct key *k) {
-  if (s->rec)
-    return zf_asprintf("%s:%lld", s->rec->path, (long long)zf_records_line(s->rec, k->rank));
-  if (!s->set->stream) {
-    const struct zf_example *x = &s->set->ex[k->index];
-    return zf_asprintf("%s:%lld", s->set->path[x->file], (long long)x->line);
-  }
-  const struct zf_pool *p = s->d->source[s->part].pool;
-  int64_t local, f = zf_pool_file(p, k->rank, &local);
-  return zf_asprintf("%s:%lld", p->file[f].path, (long long)zf_records_line(p->rec[f], local));
+static char *place_of(const struct keys *s, int64_t index) {
+  const struct zf_example *x = s->rec || s->src ? NULL : &s->set->ex[index];
+  if (x) return zf_asprintf("%s:%lld", s->set->path[x->file], (long long)x->line);
+  int64_t row = index, f = s->rec ? 0 : zf_pool_file(s->src->pool, s->src->pick[index], &row);
+  struct zf_records *r = s->rec ? s->rec : s->src->pool->rec[f];
+  return zf_asprintf("%s:%lld", r->path, (long long)zf_records_line(r, row));
 }
 
-static int name_pair(struct zf_twins *t, const struct keys *a, const struct key *x,
-                     const struct keys *b, const struct key *y) {
+/* The copy that comes first, and what it is one of. */
+struct pair {
+  int64_t n, copy, of;
+};
+
+static void take_pair(struct pair *p, const struct keys *s, int64_t copy, int64_t of, char *out) {
+  if (out) out[copy] = 1;
+  if (p->n++ && rank_of(s, p->copy) < rank_of(s, copy)) return;
+  p->copy = copy;
+  p->of = of;
+}
+
+static int name_pair(struct zf_twins *t, const struct pair *p, const struct keys *a,
+                     const struct keys *b) {
+  t->n = p->n;
   if (!t->n) return 0;
-  t->copy = place_of(a, x);
-  t->of = place_of(b, y);
+  t->copy = place_of(a, p->copy);
+  t->of = place_of(b, p->of);
   return t->copy && t->of ? 0 : ZF_ENOMEM;
 }
 
-/* Later copies within the training set. */
+static int same(const struct keys *a, int64_t x, const struct keys *b, int64_t y) {
+  return XXH128_isEqual(hash_of(a, x), hash_of(b, y));
+}
+
+/* Later copies within a set. */
 static int find_copies(struct zf_twins *t, const struct keys *s, char *out) {
-  const struct key *copy = NULL, *of = NULL, *head = s->k;
-  for (int64_t i = 1; i < s->n; i++) {
-    const struct key *k = &s->k[i];
-    if (compare_hash(head, k) != 0) {
-      head = k;
-      continue;
-    }
-    t->n++;
-    if (out) out[k->index] = 1;
-    if (copy && by_rank(copy, k) < 0) continue;
-    copy = k;
-    of = head;
+  struct pair p = {0};
+  for (int64_t i = 0, end; i < s->n; i = end) {
+    int64_t head = s->k[i].index;
+    for (end = i + 1; end < s->n && s->k[end].hash == s->k[i].hash; end++)
+      if (rank_of(s, s->k[end].index) < rank_of(s, head)) head = s->k[end].index;
+    for (int64_t k = i; end - i > 1 && k < end; k++)
+      if (s->k[k].index != head && same(s, s->k[k].index, s, head))
+        take_pair(&p, s, s->k[k].index, head, out);
   }
-  return name_pair(t, s, copy, s, of);
+  return name_pair(t, &p, s, s);
 }
 
 /* Training examples that the other set has too; both lists ascend. */
 static int find_leaks(struct zf_twins *t, const struct keys *s, const struct keys *other, char *out) {
-  const struct key *copy = NULL, *of = NULL;
+  struct pair p = {0};
   for (int64_t i = 0, j = 0; i < s->n && j < other->n;) {
-    int c = compare_hash(&s->k[i], &other->k[j]);
-    if (c) {
-      i += c < 0;
-      j += c > 0;
-      continue;
+    const struct key *x = &s->k[i], *y = &other->k[j];
+    if (x->hash == y->hash) {
+      if (same(s, x->index, other, y->index)) take_pair(&p, s, x->index, y->index, out);
+      i++;
+    } else if (x->hash < y->hash) {
+      i++;
+    } else {
+      j++;
     }
-    t->n++;
-    out[s->k[i].index] = 1;
-    if (!copy || by_rank(&s->k[i], copy) < 0) {
-      copy = &s->k[i];
-      of = &other->k[j];
-    }
-    i++;
   }
-  return name_pair(t, s, copy, other, of);
+  return name_pair(t, &p, s, other);
 }
 
 static int look(struct zf_run_data *d, const struct keys *s, char *out) {
@@ -166,9 +180,9 @@ static int look(struct zf_run_data *d, const struct keys *s, char *out) {
   for (int part = ZF_DEV_SET; !rc && part <= ZF_TEST_SET; part++) {
     struct keys o;
     if (!other[part]) continue;
-    rc = make_keys(&o, d, other[part], (enum zf_data_part)part);
+    rc = fill_set(&o, d, other[part], (enum zf_data_part)part);
     if (!rc) rc = find_leaks(&d->twins[part], s, &o, out);
-    free(o.k);
+    release(&o);
   }
   return rc;
 }
@@ -190,28 +204,20 @@ int zf_twins_find(struct zf_run_data *d, int leave_out) {
   struct keys s = {0};
   if (!d->train) return 0;
   char *out = zf_calloc(zf_dataset_size(d->train) + 1, 1);
-  int rc = out ? make_keys(&s, d, d->train, ZF_TRAIN_SET) : ZF_ENOMEM;
+  int rc = out ? fill_set(&s, d, d->train, ZF_TRAIN_SET) : ZF_ENOMEM;
   if (!rc) rc = look(d, &s, out);
   if (!rc && leave_out) leave_out_rows(d, out);
-  free(s.k);
+  release(&s);
   free(out);
   return rc;
 }
 
 int zf_twins_file(struct zf_twins *t, struct zf_records *r) {
-  struct keys s = {.rec = r, .n = r->n, .k = zf_calloc(r->n, sizeof *s.k)};
+  struct keys s = {.rec = r, .n = r->n};
   *t = (struct zf_twins){0};
-  if (!s.k) return ZF_ENOMEM;
-  for (int64_t i = 0; i < r->n; i++) {
-    size_t len;
-    const char *text = zf_records_text(r, i, &len);
-    XXH128_hash_t v = XXH3_128bits(text, len);
-    s.k[i] = (struct key){.rank = i, .index = i};
-    memcpy(s.k[i].hash, &v, sizeof s.k[i].hash);
-  }
-  qsort(s.k, (size_t)s.n, sizeof *s.k, by_hash);
-  int rc = find_copies(t, &s, NULL);
-  free(s.k);
+  int rc = fill(&s);
+  if (!rc) rc = find_copies(t, &s, NULL);
+  release(&s);
   return rc;
 }
 
