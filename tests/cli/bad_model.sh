@@ -87,7 +87,7 @@ END
 broken
 perl -pi -e 's|"type": *"ByteLevel"|"type":"Bytelevel"|' "$T/m/tokenizer.json"
 case_ "unknown tokenizer component" 3 train <<'END'
-zoft: TMP/m/tokenizer.json: pre_tokenizer: type 'Bytelevel' is not supported; there are ByteLevel, Split, Digits, Punctuation, Whitespace, WhitespaceSplit, Metaspace, BertPreTokenizer, CharDelimiterSplit, FixedLength, Sequence
+zoft: TMP/m/tokenizer.json: pre_tokenizer: type 'Bytelevel' is not supported; there are ByteLevel, Split, Digits, Punctuation, Whitespace, WhitespaceSplit, Metaspace, BertPreTokenizer, CharDelimiterSplit, UnicodeScripts, FixedLength, Sequence
 END
 broken
 rm "$T"/m/tokenizer*
