@@ -428,7 +428,7 @@ static int check_batch(const struct zf_forward *f, const struct zf_batch *b, int
 
 int64_t zf_batch_length(const struct zf_batch *b, int64_t g) {
   const struct zf_segment *s = &b->seg[g];
-  if (b->cache) return b->cache[g]->len + s->len;
+  if (b->cache) return max64(b->cache[g]->len + s->len, b->cache[g]->whole);
   int64_t longest = s->plen + s->len, root = s->plen ? s->pstart : s->start;
   for (int64_t o = 0; o < b->nseg; o++) {
     int64_t whole = b->seg[o].plen + b->seg[o].len;
@@ -582,10 +582,38 @@ void zf_forward_logits(struct zf_forward *f, float *out) {
 
 /* --- the cache --- */
 
+static int64_t cache_floats(const struct zf_model *m, int64_t cap) {
+  return m->config.layers * cap * m->config.kv_heads * m->config.head_dim;
+}
+
+int64_t zf_cache_bytes(const struct zf_model *m, int64_t cap) {
+  return 2 * cache_floats(m, cap) * (int64_t)sizeof(float);
+}
+
+static int is_far(const struct zf_model *m, int64_t length) {
+  return zf_rope_by_length(&m->config) && (double)length > m->config.rope[0].original;
+}
+
+void zf_cache_keep(struct zf_cache *c, const struct zf_model *m, int64_t same, int64_t whole) {
+  assert(same <= c->len && same <= whole);
+  int far = is_far(m, whole), was = is_far(m, max64(c->len, c->whole));
+  int turned = m->config.rope[0].kind == ZF_ROPE_DYNAMIC ? far || was : far != was;
+  c->len = turned ? 0 : same;
+  c->whole = whole;
+}
+
+void zf_cache_grow(struct zf_cache *c, const struct zf_model *m) {
+  int64_t whole = max64(c->len, c->whole) + 1;
+  if (m->config.rope[0].kind == ZF_ROPE_DYNAMIC)
+    c->whole = whole;
+  else
+    zf_cache_keep(c, m, c->len, whole);
+}
+
 int zf_cache_new(struct zf_cache **out, const struct zf_model *m, int64_t cap) {
   struct zf_cache *c = *out = zf_calloc(1, sizeof *c);
   if (!c) return ZF_ENOMEM;
-  int64_t n = m->config.layers * cap * m->config.kv_heads * m->config.head_dim;
+  int64_t n = cache_floats(m, cap);
   c->cap = cap;
   c->k = zf_calloc(n, sizeof *c->k);
   c->v = zf_calloc(n, sizeof *c->v);

@@ -14,6 +14,7 @@
 struct zf_cache {
   float *k, *v;
   int64_t len, cap;
+  int64_t whole; /* tokens that the sequence is known to have, where that is more than are read */
 };
 
 struct zf_batch {
@@ -100,6 +101,17 @@ const float *zf_forward_rope(const struct zf_forward *f, const struct zf_op *op)
 const int32_t *zf_forward_turns(const struct zf_forward *f);
 
 int zf_cache_new(struct zf_cache **out, const struct zf_model *m, int64_t cap);
+int64_t zf_cache_bytes(const struct zf_model *m, int64_t cap);
+
+/* A prompt of `whole` tokens comes, of which `same` <= len are as they were: the cache keeps those.
+ * Where frequencies depend on a sequence's length (zf_rope_by_length), keys beyond the original one
+ * are turned otherwise: nothing is kept, and the whole has to be read again, where the keys would not
+ * be those of the prompt read at once. */
+void zf_cache_keep(struct zf_cache *c, const struct zf_model *m, int64_t same, int64_t whole);
+
+/* A token follows.  As with Transformers: LongRoPE reads all again at the first one beyond the
+ * original length (its Phi-3 drops the cache there), dynamic scaling leaves keys as they were turned. */
+void zf_cache_grow(struct zf_cache *c, const struct zf_model *m);
 void zf_cache_free(struct zf_cache *c);
 
 #endif

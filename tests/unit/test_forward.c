@@ -386,7 +386,7 @@ START_TEST(test_decode) {
     for (int n = 3; n < 10; n++) ck_ok(zf_decoder_next(d, &hot, round ? &id : &again[n]));
     if (round) ck_assert_int_eq(id, again[9]);
   }
-  ck_fails(zf_decoder_begin(d, seq, 4), ZF_EUSAGE, "longer than");
+  ck_fails(zf_decoder_begin(d, seq, 10), ZF_EUSAGE, "longer than");
   zf_decoder_free(d);
   zf_model_free(m);
 }
