@@ -194,6 +194,7 @@ START_TEST(test_cache) {
   struct zf_forward *f = forward_20(m, 1);
   struct zf_cache *c;
   ck_ok(zf_cache_new(&c, m, 10));
+  zf_cache_keep(c, m, 0, 10);
   for (size_t k = 0; k + 1 < sizeof cut / sizeof *cut; k++) {
     struct made x;
     made_init(&x);
