@@ -203,7 +203,7 @@ int zf_decoder_pick(struct zf_decoder *d, int64_t slot, const struct zf_sampling
   }
   *id = zf_sampler_draw(d->sampler, logits, s, x->made++);
   x->past[x->npast++] = *id; /* one more than can be read has room */
-  if (!zf_decoder_full(d, slot)) zf_cache_keep(x->cache, d->m, x->cache->len, x->npast);
+  if (!zf_decoder_full(d, slot)) zf_cache_grow(x->cache, d->m);
   x->row = -1;
   return 0;
 }
