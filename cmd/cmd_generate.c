@@ -1,33 +1,35 @@
-/* zoft generate: text behind a prompt. */
+/* zoft generate: text behind a prompt, or behind each prompt of a file. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/cpu.h"
-#include "eval/decode.h"
+#include "base/file.h"
+#include "eval/score.h"
+#include "fmt/json.h"
+#include "fmt/records.h"
 #include "load.h"
+#include "sampling.h"
 #include "ui.h"
 
-static const char *prompt = "", *compute;
-static int64_t max_new = 64, top_k, seed = 42, number = 1;
-static double temperature, top_p = 1, min_p, repetition = 1;
-static const char *stop;
+enum { PASS = 512, INPUT_MAX = 1 << 30, SAMPLES_MAX = 1 << 16 };
+
+static const char *prompt, *compute, *jsonl, *output, *chat_template;
+static int64_t number = 1, batch_size = 8;
 static int no_special;
 
 static const struct zc_opt options[] = {
     {"prompt", 'p', ZC_STR, "TEXT", "what to continue", &prompt},
-    {"max-new-tokens", 'n', ZC_INT, "N", "tokens to add (64)", &max_new},
-    {"temperature", 't', ZC_NUM, "X", "0: the likeliest token each time (0)", &temperature},
-    {"top-k", 0, ZC_INT, "K", "sample among the K likeliest (0: all)", &top_k},
-    {"top-p", 0, ZC_NUM, "P", "sample among the likeliest of total share P (1)", &top_p},
-    {"min-p", 0, ZC_NUM, "P", "sample among tokens of at least P of the likeliest's share (0)",
-     &min_p},
-    {"repetition-penalty", 0, ZC_NUM, "X", "make tokens that are there already less likely (1)",
-     &repetition},
-    {"stop", 0, ZC_STR, "TEXT", "end before this text appears", &stop},
+    {"jsonl", 0, ZC_STR, "FILE", "continue each line's prompt or messages (-: standard input)",
+     &jsonl},
+    {"output", 'o', ZC_STR, "FILE", "where the lines of --jsonl go (standard output)", &output},
+    {"batch-size", 0, ZC_INT, "N", "texts at once (8)", &batch_size},
+    {"chat-template", 0, ZC_STR, "NAME", "for messages: a template's name or file (the model's)",
+     &chat_template},
+    ZC_SAMPLING_OPTIONS("64", "0"),
     {"samples", 0, ZC_INT, "N", "how many texts (1)", &number},
-    {"seed", 0, ZC_INT, "N", "of sampling (42)", &seed},
-    {"compute", 0, ZC_STR, "NAME", "products in f32 (default) or bf16", &compute},
+    {"compute", 0, ZC_STR, "NAME", "products in f32 (default), bf16 or int8", &compute},
     {"no-special", 0, ZC_FLAG, NULL, "do not add what the tokenizer puts before a text (BOS)",
      &no_special},
     {0},
@@ -35,170 +37,331 @@ static const struct zc_opt options[] = {
 
 static int check(const struct zc_args *a) {
   if (a->nword != 1 || a->nset)
-    return zf_error(ZF_EUSAGE, "expected: zoft generate MODEL --prompt TEXT");
-  if (max_new < 1)
-    return zf_error(ZF_EUSAGE, "--max-new-tokens: expected 1 or more, found %lld",
-                    (long long)max_new);
-  if (number < 1)
-    return zf_error(ZF_EUSAGE, "--samples: expected 1 or more, found %lld", (long long)number);
-  if (!(temperature >= 0)) return zf_error(ZF_EUSAGE, "--temperature: expected 0 or more");
-  if (!(top_p > 0 && top_p <= 1)) return zf_error(ZF_EUSAGE, "--top-p: expected above 0 to 1");
-  if (top_k < 0) return zf_error(ZF_EUSAGE, "--top-k: expected 0 or more");
-  if (!(min_p >= 0 && min_p <= 1)) return zf_error(ZF_EUSAGE, "--min-p: expected 0 to 1");
-  if (!(repetition > 0)) return zf_error(ZF_EUSAGE, "--repetition-penalty: expected above 0");
-  if (stop && !*stop) return zf_error(ZF_EUSAGE, "--stop: expected a text");
-  if (temperature == 0 && (top_k > 0 || top_p < 1 || min_p > 0))
-    return zf_error(ZF_EUSAGE, "--top-k, --top-p and --min-p have no effect at --temperature 0");
-  return 0;
+    return zf_error(ZF_EUSAGE, "expected: zoft generate MODEL --prompt TEXT, or --jsonl FILE");
+  if (number < 1 || number > SAMPLES_MAX)
+    return zf_error(ZF_EUSAGE, "--samples: expected 1 to %d, found %lld", SAMPLES_MAX,
+                    (long long)number);
+  if (batch_size < 1 || batch_size > 1024)
+    return zf_error(ZF_EUSAGE, "--batch-size: expected 1 to 1024, found %lld",
+                    (long long)batch_size);
+  if (prompt && jsonl) return zf_error(ZF_EUSAGE, "--prompt and --jsonl exclude each other");
+  if (!jsonl && (output || chat_template))
+    return zf_error(ZF_EUSAGE, "--output and --chat-template have no effect without --jsonl");
+  if (jsonl && zc_common.json)
+    return zf_error(ZF_EUSAGE, "--json has no effect with --jsonl, whose lines are JSON");
+  return zc_sampling_check();
 }
 
-/* Bytes of the text that end a whole UTF-8 character: a token may hold part of one. */
-static size_t whole_text(const char *s, size_t n) {
-  size_t back = 0;
-  while (back < 4 && back < n && ((unsigned char)s[n - 1 - back] & 0xc0) == 0x80) back++;
-  if (back == n) return n;
-  unsigned char c = (unsigned char)s[n - 1 - back];
-  size_t need = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
-  return need > back + 1 ? n - 1 - back : n;
-}
-
-struct output {
-  struct zf_buf text;
-  size_t shown, prompt; /* bytes */
-  int stopped;
-  double began;
+/* A prompt and its texts. */
+struct row {
+  struct zf_ids ids;
+  struct zf_text *text; /* [number] */
+  int64_t done;
 };
 
-/* On a plain run text appears as it is made. */
-static int show(struct output *o, const struct zf_tok *tok, const struct zf_ids *ids, int last) {
-  zf_buf_clear(&o->text);
-  zf_buf_puts(&o->text, "");
-  int rc = zf_tok_decode(tok, &o->text, ids->id, ids->n, 1);
-  if (!last && !o->prompt) o->prompt = o->text.len;
-  char *hit = stop && !rc ? strstr(o->text.data + (o->prompt < o->text.len ? o->prompt : 0), stop)
-                          : NULL;
-  if (hit) {
-    *hit = 0;
-    o->text.len = (size_t)(hit - o->text.data);
-    o->stopped = last = 1;
-  }
-  if (rc || zc_common.json) return rc;
-  if (stop && !last) return 0; /* what is shown cannot be taken back */
-  size_t end = last ? o->text.len : whole_text(o->text.data, o->text.len);
-  /* A replacement character may yet become a whole one. */
-  while (!last && end >= 3 && !memcmp(o->text.data + end - 3, "\xef\xbf\xbd", 3)) end -= 3;
-  if (end > o->shown) {
-    fwrite(o->text.data + o->shown, 1, end - o->shown, stdout);
-    fflush(stdout);
-    o->shown = end;
-  }
-  if (last) putchar('\n');
+struct job {
+  struct zf_model *m;
+  struct zf_tok *tok;
+  struct zf_chat *chat;
+  struct zf_records *in; /* NULL: the one prompt */
+  struct zf_ids ends;
+  struct row *row;
+  int64_t n, begun, written; /* rows, texts, rows */
+  size_t shown;              /* bytes of the text at hand */
+  int streaming;
+  FILE *out;
+  double start;
+};
+
+/* --- prompts --- */
+
+static int encode(struct row *r, const struct job *j, const char *text, size_t len, int plain) {
+  return zf_tok_encode(j->tok, &r->ids, text, len, plain ? 0 : ZF_ENC_SPECIAL);
+}
+
+/* A conversation's text holds its own BOS. */
+static int read_messages(struct row *r, struct job *j, const json_t *row) {
+  struct zf_buf text = {0};
+  const json_t *messages = json_object_get(row, "messages");
+  int rc = zf_chat_check(messages);
+  if (!rc && !j->chat) rc = zc_chat_open(&j->chat, j->m, chat_template);
+  if (!rc) rc = zf_chat_render(j->chat, messages, json_object_get(row, "tools"), 1, &text, NULL);
+  if (!rc) rc = encode(r, j, text.data ? text.data : "", text.len, 1);
+  zf_buf_free(&text);
+  return rc;
+}
+
+static int read_row(struct row *r, struct job *j, const json_t *row) {
+  const json_t *p = json_object_get(row, "prompt"), *m = json_object_get(row, "messages");
+  if (p && m) return zf_error(ZF_EINVALID, "'prompt' and 'messages' exclude each other");
+  if (m) return read_messages(r, j, row);
+  if (!p) return zf_error(ZF_EINVALID, "expected a field 'prompt' or 'messages'");
+  if (!json_is_string(p))
+    return zf_error(ZF_EINVALID, "field 'prompt': expected a string, found %s", zf_json_kind(p));
+  return encode(r, j, json_string_value(p), json_string_length(p), no_special);
+}
+
+static int check_row(const struct row *r, const struct job *j) {
+  if (r->ids.n == 0)
+    return zf_error(j->in ? ZF_EINVALID : ZF_EUSAGE, "the prompt has no token%s",
+                    j->in ? "" : ": give one with --prompt");
+  if (r->ids.n > j->m->config.context)
+    return zf_error(j->in ? ZF_EINVALID : ZF_EUSAGE,
+                    "the prompt has %lld tokens, the model's context is %lld", (long long)r->ids.n,
+                    (long long)j->m->config.context);
   return 0;
 }
 
-static void print_json(const struct output *o, const struct zf_ids *ids, int64_t given,
-                       const char *why) {
+static int open_input(struct zf_records **out) {
+  char *data;
+  size_t len;
+  if (strcmp(jsonl, "-")) return zf_records_open(out, jsonl);
+  int rc = zf_read_file(&data, &len, "-", INPUT_MAX);
+  if (!rc) {
+    rc = zf_records_parse(out, data, len, "stdin.jsonl");
+    free(data);
+  }
+  return rc;
+}
+
+static int read_rows(struct job *j) {
+  int rc = jsonl ? open_input(&j->in) : 0;
+  if (rc) return rc;
+  j->n = j->in ? j->in->n : 1;
+  j->row = zf_calloc(j->n + 1, sizeof *j->row);
+  if (!j->row) return ZF_ENOMEM;
+  for (int64_t i = 0; !rc && i < j->n && !zc_signal(); i++) {
+    const json_t *row = j->in ? zf_records_row(j->in, i) : NULL;
+    if (j->in && !row) return ZF_ENOMEM;
+    rc = row ? read_row(&j->row[i], j, row)
+             : encode(&j->row[i], j, prompt ? prompt : "", prompt ? strlen(prompt) : 0, no_special);
+    if (!rc) rc = check_row(&j->row[i], j);
+    if (rc && rc != ZF_EUSAGE && row)
+      rc = zf_error_prefix(rc, "%s:%lld", j->in->path, (long long)j->in->line[i]);
+  }
+  return rc;
+}
+
+/* --- what comes out --- */
+
+static void print_json(const struct zf_text *t, const struct job *j, const char *whole, size_t len) {
   struct zf_buf b = {0};
   zf_buf_puts(&b, "{\"text\": ");
-  zc_json_text(&b, o->text.data, o->text.len);
+  zc_json_text(&b, whole, len);
   zf_buf_puts(&b, ", \"ids\": [");
-  for (int64_t i = 0; i < ids->n; i++) zf_buf_printf(&b, "%s%d", i ? ", " : "", ids->id[i]);
+  for (int64_t i = 0; i < t->ids.n; i++) zf_buf_printf(&b, "%s%d", i ? ", " : "", t->ids.id[i]);
   zf_buf_printf(&b,
                 "], \"prompt_tokens\": %lld, \"new_tokens\": %lld, \"finish\": \"%s\", "
                 "\"tokens_per_s\": %.1f}\n",
-                (long long)given, (long long)(ids->n - given), why,
-                (double)(ids->n - given) / (zf_now() - o->began));
-  fputs(b.data, stdout);
+                (long long)t->given, (long long)(t->ids.n - t->given), zf_finish_name(t->finish),
+                (double)(t->ids.n - t->given) / (zf_now() - j->start));
+  fputs(b.data, j->out);
   zf_buf_free(&b);
 }
 
-static int push(struct zf_ids *ids, int32_t id) {
-  if (ids->n == ids->cap) {
-    int64_t cap = ids->cap ? 2 * ids->cap : 64;
-    int32_t *p = realloc(ids->id, (size_t)cap * sizeof *p);
-    if (!p) return zf_error(ZF_ENOMEM, "out of memory for %lld tokens", (long long)cap);
-    ids->id = p;
-    ids->cap = cap;
+/* The prompt as its tokens read, once. */
+static int show_prompt(const struct zf_text *t, const struct job *j, struct zf_buf *to) {
+  zf_buf_puts(to, "");
+  return zf_tok_decode(j->tok, to, t->ids.id, t->given, 1);
+}
+
+static int write_plain(const struct zf_text *t, struct job *j) {
+  struct zf_buf b = {0};
+  int rc = j->streaming ? 0 : show_prompt(t, j, &b);
+  zf_buf_add(&b, t->made.data + j->shown, t->made.len - j->shown);
+  if (!rc) rc = zf_buf_ok(&b);
+  if (!rc && zc_common.json) {
+    print_json(t, j, b.data, b.len);
+  } else if (!rc) {
+    fwrite(b.data, 1, b.len, j->out);
+    fputc('\n', j->out);
   }
-  ids->id[ids->n++] = id;
+  zf_buf_free(&b);
+  return rc;
+}
+
+static json_t *text_of(const struct zf_text *t) {
+  struct zf_buf b = {0};
+  json_t *v = json_stringn(t->made.data, t->made.len);
+  if (v) return v;
+  zc_json_text(&b, t->made.data, t->made.len); /* not UTF-8 */
+  v = b.data ? json_loads(b.data, JSON_DECODE_ANY, NULL) : NULL;
+  zf_buf_free(&b);
+  return v;
+}
+
+static json_t *result(const struct zf_text *t) {
+  return json_pack("{s:o, s:s, s:I, s:I}", "completion", text_of(t), "finish",
+                   zf_finish_name(t->finish), "prompt_tokens", (json_int_t)t->given, "new_tokens",
+                   (json_int_t)(t->ids.n - t->given));
+}
+
+/* The row's own fields, then what was made; a field of the same name makes way. */
+static int write_row(const struct row *r, struct job *j) {
+  const json_t *in = zf_records_row(j->in, j->written);
+  json_t *out = in ? json_copy((json_t *)in) : NULL, *all = json_array();
+  for (int64_t s = 0; out && number > 1 && s < number; s++)
+    json_array_append_new(all, result(&r->text[s]));
+  if (number > 1) json_object_set(out, "completions", all);
+  json_t *one = out && number == 1 ? result(&r->text[0]) : NULL;
+  if (one) json_object_update(out, one);
+  char *line = out && (number > 1 || one) ? json_dumps(out, JSON_COMPACT) : NULL;
+  if (line) fprintf(j->out, "%s\n", line);
+  free(line);
+  json_decref(one);
+  json_decref(all);
+  json_decref(out);
+  return line ? 0 : zf_error(ZF_ENOMEM, "out of memory for a line of output");
+}
+
+static void row_free(struct row *r) {
+  for (int64_t s = 0; r->text && s < number; s++) zf_text_free(&r->text[s]);
+  free(r->text);
+  r->text = NULL;
+  zf_ids_free(&r->ids);
+}
+
+/* --- the run --- */
+
+static int next_text(void *ctx, struct zf_text **t) {
+  struct job *j = ctx;
+  int64_t i = j->begun / number, s = j->begun % number;
+  if (i >= j->n) return 0;
+  struct row *r = &j->row[i];
+  if (!r->text && !(r->text = zf_calloc(number, sizeof *r->text))) return ZF_ENOMEM;
+  j->begun++;
+  *t = &r->text[s];
+  (*t)->row = i;
+  (*t)->number = (uint32_t)s;
+  return zf_text_begin(*t, j->tok, r->ids.id, r->ids.n);
+}
+
+/* One text at a time appears as it is made. */
+static int show(void *ctx, struct zf_text *t) {
+  struct job *j = ctx;
+  if (j->in) {
+    char text[64];
+    snprintf(text, sizeof text, "%lld of %lld", (long long)j->written, (long long)j->n);
+    zc_bar((double)j->written / (double)j->n, text, 0);
+  }
+  if (!j->streaming || t->ready <= j->shown) return 0;
+  fwrite(t->made.data + j->shown, 1, t->ready - j->shown, j->out);
+  fflush(j->out);
+  j->shown = t->ready;
   return 0;
 }
 
-static int one(struct zf_decoder *d, const struct zf_model *m, const struct zf_tok *tok,
-               struct zf_ids *ids, int64_t given, uint32_t which) {
-  struct output o = {.began = zf_now()};
-  struct zf_sampling s = {.temperature = temperature,
-                          .top_k = top_k,
-                          .top_p = top_p,
-                          .min_p = min_p,
-                          .repetition = repetition,
-                          .seed = (uint64_t)seed,
-                          .number = which};
-  const char *why = "length";
-  ids->n = given;
-  int rc = zf_decoder_begin(d, ids->id, given);
-  if (!rc) rc = show(&o, tok, ids, 0);
-  for (int64_t i = 0; !rc && i < max_new && !zc_signal(); i++) {
-    int32_t id;
-    if (ids->n > m->config.context) {
-      why = "context";
-      break;
-    }
-    if ((rc = zf_decoder_next(d, &s, &id))) break;
-    if (id == m->config.eos || id == zf_tok_eos(tok)) {
-      why = "eos";
-      break;
-    }
-    rc = push(ids, id);
-    if (!rc) rc = show(&o, tok, ids, 0);
-    if (o.stopped) {
-      why = "stop";
-      break;
-    }
+static int done(void *ctx, struct zf_text *t) {
+  struct job *j = ctx;
+  int rc = 0;
+  j->row[t->row].done++;
+  for (; !rc && j->written < j->n && j->row[j->written].done == number; j->written++) {
+    struct row *r = &j->row[j->written];
+    if (j->in) rc = write_row(r, j);
+    for (int64_t s = 0; !rc && !j->in && s < number; s++) rc = write_plain(&r->text[s], j);
+    row_free(r);
+    if (!output) fflush(j->out);
   }
-  if (!rc && !o.stopped) rc = show(&o, tok, ids, 1);
-  if (!rc && zc_common.json) print_json(&o, ids, given, why);
-  zf_buf_free(&o.text);
+  return rc;
+}
+
+static void say_memory(const struct job *j, const struct zf_decoder_room *r) {
+  int64_t cache, rest;
+  char a[32], b[32];
+  zf_decoder_bytes(&cache, &rest, j->m, r);
+  if (zc_common.verbose)
+    zc_say("%lld at once, %lld tokens each: keys and values %s, all else beside the weights %s",
+           (long long)r->slots, (long long)r->length, zf_human_bytes(a, (double)cache),
+           zf_human_bytes(b, (double)rest));
+}
+
+static int decode(struct job *j, enum zf_compute c) {
+  int64_t most = 1, all = 0, context = j->m->config.context;
+  for (int64_t i = 0; i < j->n; i++) {
+    if (j->row[i].ids.n > most) most = j->row[i].ids.n;
+    all += j->row[i].ids.n * number;
+  }
+  struct zf_decoder_room r = {.slots = batch_size, .compute = c};
+  if (r.slots > j->n * number) r.slots = j->n * number;
+  r.tokens = all < PASS ? all : PASS;
+  if (r.tokens < r.slots) r.tokens = r.slots;
+  int64_t max_new = zc_sampling.max_new;
+  r.length = max_new < context - most ? most + max_new : context;
+  struct zf_gen_rules rules = zc_sampling_rules(&j->ends);
+  struct zf_gen_io io = {.ctx = j, .next = next_text, .token = show, .done = done, .stop = zc_signal};
+  struct zf_decoder *d;
+  say_memory(j, &r);
+  int rc = zf_decoder_open(&d, j->m, &r);
+  if (rc) return rc;
+  j->start = zf_now();
+  rc = zf_generate(d, &rules, &io);
+  zc_bar_clear();
+  if (!rc && !zc_signal() && zc_common.verbose)
+    zc_say("%lld tokens read in %.1f s, %.1f tok/s", (long long)zf_decoder_read_count(d),
+           zf_now() - j->start, (double)zf_decoder_read_count(d) / (zf_now() - j->start));
+  zf_decoder_free(d);
+  return rc;
+}
+
+static int stream_prompt(struct job *j) {
+  struct zf_buf b = {0};
+  j->streaming = !j->in && number == 1 && !zc_common.json;
+  if (!j->streaming) return 0;
+  zf_buf_puts(&b, "");
+  int rc = zf_tok_decode(j->tok, &b, j->row[0].ids.id, j->row[0].ids.n, 1);
+  if (!rc) fwrite(b.data, 1, b.len, j->out);
+  zf_buf_free(&b);
+  return rc;
+}
+
+static int run_job(struct job *j, enum zf_compute c) {
+  struct zf_out file = {0};
+  int rc = read_rows(j);
+  if (!rc) rc = zf_score_causal(j->m);
+  if (!rc) rc = zf_gen_ends(&j->ends, j->m, j->tok);
+  if (!rc && output) rc = zf_out_open(&file, output);
+  j->out = output ? file.f : stdout;
+  if (!rc) rc = stream_prompt(j);
+  if (!rc && j->n) rc = decode(j, c);
+  if (!rc && zc_signal()) rc = zf_error(ZF_ESTOPPED, "interrupted");
+  if (!rc && output) return zf_out_commit(&file);
+  if (output) zf_out_abort(&file);
   return rc;
 }
 
 static int run(const struct zc_args *a) {
-  struct zf_model *m = NULL;
-  struct zf_tok *tok = NULL;
-  struct zf_decoder *d = NULL;
-  struct zf_ids ids = {0};
-  enum zf_compute c;
+  struct job j = {0};
+  enum zf_compute c = ZF_COMPUTE_F32;
   int rc = check(a);
   if (!rc) rc = zc_compute(&c, compute);
-  if (!rc) rc = zc_open_model(&m, &tok, a->word[0]);
-  if (!rc) zc_say_compute(m, c);
-  if (!rc) rc = zf_tok_encode(tok, &ids, prompt, strlen(prompt), no_special ? 0 : ZF_ENC_SPECIAL);
-  int64_t given = ids.n, context = m ? m->config.context : 0;
-  if (!rc && given == 0)
-    rc = zf_error(ZF_EUSAGE, "the prompt has no token: give one with --prompt");
-  if (!rc && given > context)
-    rc = zf_error(ZF_EUSAGE, "the prompt has %lld tokens, the model's context is %lld",
-                  (long long)given, (long long)context);
-  int64_t length = given + max_new < context ? given + max_new : context;
-  if (!rc) zc_catch_signals();
-  if (!rc) rc = zf_decoder_new(&d, m, given, length, c);
-  for (int64_t i = 0; !rc && i < number && !zc_signal(); i++)
-    rc = one(d, m, tok, &ids, given, (uint32_t)i);
-  if (!rc && zc_signal()) rc = zf_error(ZF_ESTOPPED, "interrupted");
-  zf_decoder_free(d);
-  zf_ids_free(&ids);
-  zf_tok_free(tok);
-  zf_model_free(m);
+  if (!rc) rc = zc_open_model(&j.m, &j.tok, a->word[0]);
+  if (!rc) {
+    zc_say_compute(j.m, c);
+    zc_catch_signals();
+    rc = run_job(&j, c);
+  }
+  for (int64_t i = 0; j.row && i < j.n; i++) row_free(&j.row[i]);
+  free(j.row);
+  zf_ids_free(&j.ends);
+  zf_records_free(j.in);
+  zf_chat_free(j.chat);
+  zf_tok_free(j.tok);
+  zf_model_free(j.m);
   return rc;
 }
 
 const struct zc_command zc_generate = {
     "generate",
     "continue a text, greedily or by sampling",
-    "zoft generate MODEL --prompt TEXT [options]",
+    "zoft generate MODEL --prompt TEXT | --jsonl FILE [options]",
+    "Each line of a --jsonl file is an object with a prompt, or with messages, which the model's chat\n"
+    "template writes out. Lines come out in the same order with their fields and completion, finish\n"
+    "(eos, stop, length, context), prompt_tokens and new_tokens; with --samples above 1 these are\n"
+    "objects in a list, completions. A file that -o names appears when all is done.\n\n"
     "Examples:\n"
     "  zoft generate out/demo --prompt 'the food was'\n"
-    "  zoft generate out/demo -p 'the film' -n 40 --temperature 0.8 --top-p 0.95 --samples 3\n",
+    "  zoft generate out/demo -p 'the film' -n 40 --temperature 0.8 --top-p 0.95 --samples 3\n"
+    "  zoft generate out/demo --jsonl prompts.jsonl -o texts.jsonl --batch-size 16\n",
     options,
     run,
 };

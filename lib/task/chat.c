@@ -6,6 +6,7 @@
 
 #include "base/arena.h"
 #include "base/file.h"
+#include "fmt/gguf.h"
 #include "fmt/json.h"
 
 enum { FIXED_DAY = 1721995200, TEMPLATE_MAX = 4 << 20 };
@@ -81,13 +82,37 @@ static void name_tokens(struct zf_chat *c, const json_t *config) {
   }
 }
 
+/* What a GGUF file says, as a tokenizer_config.json says it. */
+static int gguf_config(json_t **out, const char *path) {
+  static const char *const key[][2] = {{"bos_token", "tokenizer.ggml.bos_token_id"},
+                                       {"eos_token", "tokenizer.ggml.eos_token_id"},
+                                       {"unk_token", "tokenizer.ggml.unknown_token_id"},
+                                       {"pad_token", "tokenizer.ggml.padding_token_id"}};
+  struct zf_gguf g = {0};
+  int rc = zf_gguf_open(&g, path, 1);
+  if (rc) return rc;
+  const json_t *tokens = json_object_get(g.keys, "tokenizer.ggml.tokens");
+  *out = json_object();
+  json_object_set(*out, "chat_template", json_object_get(g.keys, "tokenizer.chat_template"));
+  for (int i = 0; i < 4; i++) {
+    const json_t *id = json_object_get(g.keys, key[i][1]);
+    if (json_is_integer(id) && json_integer_value(id) >= 0)
+      json_object_set(*out, key[i][0], json_array_get(tokens, (size_t)json_integer_value(id)));
+  }
+  zf_gguf_free(&g);
+  return *out ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", path);
+}
+
 int zf_chat_open(struct zf_chat **out, const char *dir, const char *named) {
   json_t *config = NULL;
   struct zf_chat *c = zf_calloc(1, sizeof *c);
   char *path = zf_path_join(dir, "tokenizer_config.json");
   *out = NULL;
   int rc = c && path ? 0 : ZF_ENOMEM;
-  if (!rc && zf_exists(path)) rc = zf_json_load(&config, path);
+  if (!rc && zf_gguf_named(dir))
+    rc = gguf_config(&config, dir);
+  else if (!rc && zf_exists(path))
+    rc = zf_json_load(&config, path);
   if (!rc && !(c->tokens = json_object())) rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
   if (!rc) name_tokens(c, config);
   if (!rc) rc = find_template(c, dir, config, named);

@@ -36,6 +36,9 @@ def make(name):
                                                  attn_implementation="eager").eval()
     config = model.config.get_text_config()
     length = config.max_position_embeddings
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") == "dynamic":
+        length = int(length * rope["factor"])
     rows = []
     for how in ({}, {"repetition_penalty": PENALTY}):
         for n in (2, 6):

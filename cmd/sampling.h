@@ -1,0 +1,43 @@
+/* Options of sampling that generate and chat share. */
+#ifndef ZF_CMD_SAMPLING_H
+#define ZF_CMD_SAMPLING_H
+
+#include "eval/generate.h"
+#include "opt.h"
+#include "task/chat.h"
+
+struct zc_sampling {
+  double temperature, top_p, min_p, repetition;
+  int64_t top_k, seed, max_new;
+  struct zc_list stop;
+};
+extern struct zc_sampling zc_sampling;
+
+/* Rows of an option table. */
+#define ZC_SAMPLING_OPTIONS(most, cold)                                                            \
+  {"max-new-tokens", 'n', ZC_INT, "N", "tokens to add (" most ")", &zc_sampling.max_new},          \
+      {"temperature", 't', ZC_NUM, "X", "0: the likeliest token each time (" cold ")",             \
+       &zc_sampling.temperature},                                                                  \
+      {"top-k", 0, ZC_INT, "K", "sample among the K likeliest (0: all)", &zc_sampling.top_k},      \
+      {"top-p", 0, ZC_NUM, "P", "sample among the likeliest of total share P (1)",                 \
+       &zc_sampling.top_p},                                                                        \
+      {"min-p", 0, ZC_NUM, "P", "sample among tokens of at least P of the likeliest's share (0)",  \
+       &zc_sampling.min_p},                                                                        \
+      {"repetition-penalty", 0, ZC_NUM, "X",                                                       \
+       "make tokens that are there already less likely (1)", &zc_sampling.repetition},             \
+      {"stop", 0, ZC_LIST, "TEXT", "end before this text appears (may be repeated)",               \
+       &zc_sampling.stop},                                                                         \
+  {                                                                                                \
+    "seed", 0, ZC_INT, "N", "of sampling (42)", &zc_sampling.seed                                  \
+  }
+
+int zc_sampling_check(void); /* ZF_EUSAGE */
+
+/* The rules that the options make; `ends` (zf_gen_ends) outlives them. */
+struct zf_gen_rules zc_sampling_rules(const struct zf_ids *ends);
+
+/* The chat template of a model for --chat-template NAME (NULL: its own).  ZF_EUSAGE when it has
+ * none. */
+int zc_chat_open(struct zf_chat **out, const struct zf_model *m, const char *named);
+
+#endif
