@@ -36,7 +36,7 @@ void zf_sampler_free(struct zf_sampler *p) {
 /* --- the heap --- */
 
 static int before(const struct zf_candidate *a, const struct zf_candidate *b) {
-  return a->logit != b->logit ? a->logit > b->logit : a->id > b->id;
+  return a->logit != b->logit ? a->logit > b->logit : a->id < b->id;
 }
 
 static void sink(struct zf_sampler *p, int64_t i) {

@@ -32,7 +32,7 @@ void zf_sampler_free(struct zf_sampler *s); /* takes NULL */
 /* Logits in place: each token of past[0..n) once, whatever its count. */
 int zf_sampler_penalise(float *logits, const int32_t *past, int64_t n, double by);
 
-/* The tokens that may be drawn (temperature above 0), the likeliest first, of equal ones the larger
+/* The tokens that may be drawn (temperature above 0), the likeliest first, of equal ones the smaller
  * id; shares sum to 1 but for rounding.  *out is the sampler's own, until the next call; returns how
  * many. */
 int64_t zf_sampler_shares(struct zf_sampler *p, const float *logits, const struct zf_sampling *s,

@@ -86,6 +86,89 @@ START_TEST(test_greedy) {
 }
 END_TEST
 
+/* Transformers' texts to the last position, with and without a penalty (greedy.json; every step leads
+ * by 1e-3, which is more than twice LOGITS, 1.3 times for the penalty): past windows, and across the
+ * original length of longrope, llama3, yarn and dynamic scaling. */
+static void check_text(const struct zf_model *m, const json_t *row) {
+  const json_t *ids = json_object_get(row, "ids");
+  struct zf_sampling s = {.top_p = 1};
+  int64_t n = (int64_t)json_array_size(ids), prompt = json_integer_value(json_object_get(row, "prompt"));
+  int32_t id[64], next;
+  struct zf_decoder *d;
+  ck_assert(n <= 64 && prompt < n);
+  s.repetition = json_number_value(json_object_get(row, "repetition_penalty"));
+  for (int64_t i = 0; i < n; i++) id[i] = (int32_t)json_integer_value(json_array_get(ids, (size_t)i));
+  ck_ok(zf_decoder_new(&d, m, 4, n, ZF_COMPUTE_F32));
+  ck_ok(zf_decoder_begin(d, id, prompt));
+  for (int64_t i = prompt; i < n; i++) {
+    ck_ok(zf_decoder_next(d, &s, &next));
+    ck_assert_msg(next == id[i], "%s: token %lld is %d, not %d", m->dir, (long long)i, next, id[i]);
+  }
+  zf_decoder_free(d);
+}
+
+START_TEST(test_greedy_texts) {
+  struct zf_model *m = open_family(_i, NULL, -1);
+  json_t *all;
+  ck_ok(zf_json_load(&all, FAMILIES_DIR "greedy.json"));
+  const json_t *rows = json_object_get(json_object_get(all, "families"), families[_i]);
+  ck_assert_uint_eq(json_array_size(rows), 4);
+  for (size_t i = 0; i < 4; i++) check_text(m, json_array_get(rows, i));
+  json_decref(all);
+  zf_model_free(m);
+}
+END_TEST
+
+/* Shares after Transformers' logits processors (tests/golden/sampling).  Both divide logits in f32;
+ * its softmax is in f32: an exponent rounded at |x| < 64 (2^-19), an exponential of 2 ULP, a sum of 40
+ * terms (2^-18.7): below 2^-17 of a share in all.  Which are kept is exact; of equal ones at the
+ * end of top-p Transformers keeps some (its sort is not stable) and zoft the first, as many. */
+static void check_shares(const json_t *row, int64_t *kept) {
+  struct zf_sampling s = {.temperature = 1, .top_p = 1};
+  const json_t *x = json_object_get(row, "logits"), *past = json_object_get(row, "past"),
+               *want = json_object_get(row, "shares"), *v;
+  int64_t V = (int64_t)json_array_size(x), n = (int64_t)json_array_size(past);
+  struct zf_sampler *p;
+  const struct zf_candidate *c;
+  float logits[64];
+  int32_t seen[64];
+  double got[64] = {0};
+  ck_assert(V <= 64 && n <= 64);
+  if ((v = json_object_get(row, "temperature"))) s.temperature = json_number_value(v);
+  if ((v = json_object_get(row, "top_p"))) s.top_p = json_number_value(v);
+  if ((v = json_object_get(row, "min_p"))) s.min_p = json_number_value(v);
+  s.top_k = json_integer_value(json_object_get(row, "top_k"));
+  s.repetition = json_number_value(json_object_get(row, "repetition_penalty"));
+  for (int64_t i = 0; i < V; i++) logits[i] = (float)json_number_value(json_array_get(x, (size_t)i));
+  for (int64_t i = 0; i < n; i++) seen[i] = (int32_t)json_integer_value(json_array_get(past, (size_t)i));
+  ck_ok(zf_sampler_new(&p, V));
+  if (s.repetition > 0) ck_ok(zf_sampler_penalise(logits, seen, n, s.repetition));
+  int64_t m = zf_sampler_shares(p, logits, &s, &c);
+  for (int64_t i = 0; i < m; i++) got[c[i].id] = c[i].share;
+  for (int64_t i = 0; i < V; i++) {
+    double a = 0, b = 0;
+    for (int64_t j = 0; j < V; j++) {
+      if (logits[j] != logits[i]) continue;
+      a += got[j];
+      b += json_number_value(json_array_get(want, (size_t)j));
+    }
+    ck_assert_msg(fabs(a - b) <= b * 0x1p-17 + 1e-38, "those like token %lld: %g, not %g", (long long)i, a, b);
+  }
+  *kept += m;
+  zf_sampler_free(p);
+}
+
+START_TEST(test_shares) {
+  json_t *all, *row;
+  size_t i;
+  int64_t kept = 0;
+  ck_ok(zf_json_load(&all, "tests/golden/sampling/golden.json"));
+  json_array_foreach(json_object_get(all, "cases"), i, row) check_shares(row, &kept);
+  ck_assert(i > 40 && kept > 40);
+  json_decref(all);
+}
+END_TEST
+
 /* What was saved must load, and mean the same, in every dtype it can be held in. */
 START_TEST(test_held_as_f32) {
   struct zf_model *a = open_family(_i, NULL, -1), *b = open_family(_i, "*", ZF_F32);
@@ -222,6 +305,8 @@ int main(void) {
   tcase_set_timeout(t, 300);
   tcase_add_loop_test(t, test_family, 0, NFAMILIES);
   tcase_add_loop_test(t, test_greedy, 0, NCAUSAL);
+  tcase_add_loop_test(t, test_greedy_texts, 0, NCAUSAL);
+  tcase_add_test(t, test_shares);
   tcase_add_loop_test(t, test_held_as_f32, 0, NFAMILIES);
   tcase_add_test(t, test_old_spelling);
   tcase_add_loop_test(t, test_shared, 0, NSHARED);
