@@ -25,6 +25,7 @@ OMP      := -fopenmp
 OMP_LIBS := -fopenmp
 SOEXT    := so
 endif
+EDIT     := $(shell pkg-config --libs libedit 2>/dev/null) # the program alone edits lines
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 
@@ -75,9 +76,10 @@ $(BUILD)/libzoft.$(SOEXT): $(LIB_OBJ)
 	@echo "  LD   $@"
 	$(Q)$(CC) -shared $(LINK_) -o $@ $^ $(LIBS)
 
+$(BUILD)/obj/cmd/lines.o: CFLAGS_ += $(shell pkg-config --cflags libedit 2>/dev/null)
 $(BUILD)/zoft: $(CMD_OBJ) $(BUILD)/libzoft.a
 	@echo "  LD   $@"
-	$(Q)$(CC) $(LINK_) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(LINK_) -o $@ $^ $(LIBS) $(EDIT)
 
 $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libzoft.a tests/unit/unit.h
 	@mkdir -p $(@D)

@@ -35,6 +35,8 @@ static const struct zc_opt options[] = {
     {0},
 };
 
+static const struct zc_sampling usual = {.top_p = 1, .repetition = 1, .seed = 42, .max_new = 64};
+
 static int check(const struct zc_args *a) {
   if (a->nword != 1 || a->nset)
     return zf_error(ZF_EUSAGE, "expected: zoft generate MODEL --prompt TEXT, or --jsonl FILE");
@@ -49,7 +51,7 @@ static int check(const struct zc_args *a) {
     return zf_error(ZF_EUSAGE, "--output and --chat-template have no effect without --jsonl");
   if (jsonl && zc_common.json)
     return zf_error(ZF_EUSAGE, "--json has no effect with --jsonl, whose lines are JSON");
-  return zc_sampling_check();
+  return zc_sampling_settle(&usual);
 }
 
 /* A prompt and its texts. */
@@ -57,6 +59,7 @@ struct row {
   struct zf_ids ids;
   struct zf_text *text; /* [number] */
   int64_t done;
+  int talk; /* messages */
 };
 
 struct job {
@@ -64,7 +67,8 @@ struct job {
   struct zf_tok *tok;
   struct zf_chat *chat;
   struct zf_records *in; /* NULL: the one prompt */
-  struct zf_ids ends;
+  struct zf_ids ends; /* the model's, then the chat template's */
+  int64_t own;        /* how many are the model's */
   struct row *row;
   int64_t n, begun, written; /* rows, texts, rows */
   size_t shown;              /* bytes of the text at hand */
@@ -79,12 +83,21 @@ static int encode(struct row *r, const struct job *j, const char *text, size_t l
   return zf_tok_encode(j->tok, &r->ids, text, len, plain ? 0 : ZF_ENC_SPECIAL);
 }
 
+static int open_chat(struct job *j) {
+  char *stop = NULL;
+  int rc = zc_chat_open(&j->chat, j->m, chat_template);
+  if (!rc) rc = zc_chat_ends(&j->ends, &stop, j->chat, j->tok);
+  free(stop);
+  return rc;
+}
+
 /* A conversation's text holds its own BOS. */
 static int read_messages(struct row *r, struct job *j, const json_t *row) {
   struct zf_buf text = {0};
   const json_t *messages = json_object_get(row, "messages");
   int rc = zf_chat_check(messages);
-  if (!rc && !j->chat) rc = zc_chat_open(&j->chat, j->m, chat_template);
+  r->talk = 1;
+  if (!rc && !j->chat) rc = open_chat(j);
   if (!rc) rc = zf_chat_render(j->chat, messages, json_object_get(row, "tools"), 1, &text, NULL);
   if (!rc) rc = encode(r, j, text.data ? text.data : "", text.len, 1);
   zf_buf_free(&text);
@@ -233,6 +246,7 @@ static int next_text(void *ctx, struct zf_text **t) {
   *t = &r->text[s];
   (*t)->row = i;
   (*t)->number = (uint32_t)s;
+  (*t)->neos = r->talk ? 0 : j->own;
   return zf_text_begin(*t, j->tok, r->ids.id, r->ids.n);
 }
 
@@ -316,9 +330,10 @@ static int stream_prompt(struct job *j) {
 
 static int run_job(struct job *j, enum zf_compute c) {
   struct zf_out file = {0};
-  int rc = read_rows(j);
-  if (!rc) rc = zf_score_causal(j->m);
+  int rc = zf_score_causal(j->m);
   if (!rc) rc = zf_gen_ends(&j->ends, j->m, j->tok);
+  j->own = j->ends.n;
+  if (!rc) rc = read_rows(j);
   if (!rc && output) rc = zf_out_open(&file, output);
   j->out = output ? file.f : stdout;
   if (!rc) rc = stream_prompt(j);

@@ -3,13 +3,38 @@
 #include <math.h>
 #include <string.h>
 
+#include <stdlib.h>
+
 #include "base/err.h"
 
-struct zc_sampling zc_sampling = {
-    .top_p = 1, .repetition = 1, .seed = 42, .max_new = 64, .temperature = 0};
+enum { UNSET = INT32_MIN };
 
-int zc_sampling_check(void) {
-  const struct zc_sampling *s = &zc_sampling;
+struct zc_sampling zc_sampling = {.temperature = NAN,
+                                  .top_p = NAN,
+                                  .min_p = NAN,
+                                  .repetition = NAN,
+                                  .top_k = UNSET,
+                                  .seed = UNSET,
+                                  .max_new = UNSET};
+
+static void fill_num(double *to, double from) {
+  if (isnan(*to)) *to = from;
+}
+
+static void fill_int(int64_t *to, int64_t from) {
+  if (*to == UNSET) *to = from;
+}
+
+int zc_sampling_settle(const struct zc_sampling *d) {
+  struct zc_sampling *s = &zc_sampling;
+  fill_num(&s->temperature, d->temperature);
+  int greedy = s->temperature == 0; /* what narrows a choice was not meant for it */
+  fill_num(&s->top_p, greedy ? 1 : d->top_p);
+  fill_num(&s->min_p, greedy ? 0 : d->min_p);
+  fill_num(&s->repetition, d->repetition);
+  fill_int(&s->top_k, greedy ? 0 : d->top_k);
+  fill_int(&s->seed, d->seed);
+  fill_int(&s->max_new, d->max_new);
   if (s->max_new < 1)
     return zf_error(ZF_EUSAGE, "--max-new-tokens: expected 1 or more, found %lld",
                     (long long)s->max_new);
@@ -51,4 +76,36 @@ int zc_chat_open(struct zf_chat **out, const struct zf_model *m, const char *nam
   return zf_error(ZF_EUSAGE,
                   "%s has no chat template: give --chat-template one of %s, or a file", m->dir,
                   zf_chat_names());
+}
+
+/* What the template writes behind an answer. */
+static int tail(struct zf_buf *out, const struct zf_chat *c) {
+  static const char *const mark = "zq";
+  json_t *talk = json_pack("[{s:s, s:s}, {s:s, s:s}]", "role", "user", "content", "a", "role",
+                           "assistant", "content", mark);
+  struct zf_buf all = {0};
+  int rc = talk ? zf_chat_render(c, talk, NULL, 0, &all, NULL) : ZF_ENOMEM;
+  const char *hit = rc || !all.data ? NULL : strstr(all.data, mark);
+  for (const char *next = hit; next; next = strstr(next + 1, mark)) hit = next;
+  if (hit) zf_buf_puts(out, hit + strlen(mark));
+  zf_buf_free(&all);
+  json_decref(talk);
+  return rc == ZF_ENOMEM ? rc : zf_buf_ok(out); /* a template may refuse the question */
+}
+
+int zc_chat_ends(struct zf_ids *ends, char **stop, const struct zf_chat *c,
+                 const struct zf_tok *tok) {
+  struct zf_buf b = {0};
+  struct zf_ids ids = {0};
+  *stop = NULL;
+  int rc = tail(&b, c);
+  size_t skip = b.data ? strspn(b.data, " \n") : 0, n = b.data ? strcspn(b.data + skip, "\n") : 0;
+  if (!rc && n) rc = zf_tok_encode(tok, &ids, b.data + skip, n, 0);
+  if (!rc && ids.n && zf_tok_is_special(tok, ids.id[0]))
+    rc = zf_gen_add_id(ends, ids.id[0]);
+  else if (!rc && n && !(*stop = zf_strndup(b.data + skip, n)))
+    rc = ZF_ENOMEM;
+  zf_ids_free(&ids);
+  zf_buf_free(&b);
+  return rc;
 }

@@ -31,7 +31,8 @@ extern struct zc_sampling zc_sampling;
     "seed", 0, ZC_INT, "N", "of sampling (42)", &zc_sampling.seed                                  \
   }
 
-int zc_sampling_check(void); /* ZF_EUSAGE */
+/* What no option has set comes from `d`; then all is checked.  ZF_EUSAGE. */
+int zc_sampling_settle(const struct zc_sampling *d);
 
 /* The rules that the options make; `ends` (zf_gen_ends) outlives them. */
 struct zf_gen_rules zc_sampling_rules(const struct zf_ids *ends);
@@ -39,5 +40,9 @@ struct zf_gen_rules zc_sampling_rules(const struct zf_ids *ends);
 /* The chat template of a model for --chat-template NAME (NULL: its own).  ZF_EUSAGE when it has
  * none. */
 int zc_chat_open(struct zf_chat **out, const struct zf_model *m, const char *named);
+
+/* How the template ends what the assistant says: a special token is added to `ends`; else *stop is the
+ * text of it, or NULL; the caller frees. */
+int zc_chat_ends(struct zf_ids *ends, char **stop, const struct zf_chat *c, const struct zf_tok *tok);
 
 #endif

@@ -242,3 +242,7 @@ void zc_catch_signals(void) {
 int zc_signal(void) {
   return caught;
 }
+
+void zc_signal_forget(void) {
+  caught = 0;
+}

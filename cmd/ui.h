@@ -38,5 +38,6 @@ void zc_json_text(struct zf_buf *b, const char *s, size_t n);
 /* SIGINT and SIGTERM: the first is remembered, the second ends the program at once. */
 void zc_catch_signals(void);
 int zc_signal(void); /* its number, or 0 */
+void zc_signal_forget(void);
 
 #endif

@@ -2,7 +2,7 @@
 _zoft() {
   local cur=${COMP_WORDS[COMP_CWORD]} cmd=${COMP_WORDS[1]}
   if [ "$COMP_CWORD" = 1 ]; then
-    mapfile -t COMPREPLY < <(compgen -W "train eval score generate replay apply log tokenize inspect validate data plan init bench env" -- "$cur")
+    mapfile -t COMPREPLY < <(compgen -W "train eval score generate chat replay apply log tokenize inspect validate data plan init bench env" -- "$cur")
     return
   fi
   case $cur in
@@ -12,7 +12,8 @@ _zoft() {
     train) options="$options --dry-run --resume --fork" ;;
     eval) options="$options --text --generate --compute --fail-under" ;;
     score) options="$options --text --whole --compute" ;;
-    generate) options="$options --prompt --max-new-tokens --temperature --top-k --top-p --min-p --repetition-penalty --stop --samples --seed --compute --no-special" ;;
+    chat) options="$options --system --chat-template --context --max-new-tokens --temperature --top-k --top-p --min-p --repetition-penalty --stop --seed --compute" ;;
+    generate) options="$options --jsonl --output --batch-size --chat-template --prompt --max-new-tokens --temperature --top-k --top-p --min-p --repetition-penalty --stop --samples --seed --compute --no-special" ;;
     replay) options="$options --to-step --out --verify --average --ema --scale --drop --dtype --base" ;;
     apply) options="$options --out --to-step --dtype" ;;
     tokenize) options="$options --text --decode --no-special --skip-special" ;;

@@ -12,16 +12,16 @@ triple=aarch64-linux-gnu
 mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial" "$dir/obj"
 dir=$(cd "$dir" && pwd)
 
-if [ ! -e "$dir/root/usr/lib/$triple/libzstd.so" ]; then
+if [ ! -e "$dir/root/usr/lib/$triple/libedit.so" ]; then
   : > "$dir/status"
   opt="-q -o Dir::State::lists=$dir/lists -o Dir::Cache=$dir/cache -o Dir::State::status=$dir/status
     -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o APT::Sandbox::User="
   # shellcheck disable=SC2086
   (cd "$dir" && apt-get $opt update &&
     names=$(apt-cache $opt depends libsleef-dev libxxhash-dev libjansson-dev libyaml-dev libpcre2-dev \
-      libutf8proc-dev libzstd-dev | sed -n 's/^  Depends: \(lib[a-z0-9.-]*\)$/\1/p' | grep -v '^libc6' | sort -u) &&
+      libutf8proc-dev libzstd-dev libedit-dev libedit2 libbsd0 | sed -n 's/^  Depends: \(lib[a-z0-9.-]*\)$/\1/p' | grep -v '^libc6' | sort -u) &&
     apt-get $opt download libsleef-dev libxxhash-dev libjansson-dev libyaml-dev libpcre2-dev \
-      libutf8proc-dev libzstd-dev zlib1g-dev zlib1g $names)
+      libutf8proc-dev libzstd-dev libedit-dev zlib1g-dev zlib1g $names)
   for deb in "$dir"/*.deb; do dpkg -x "$deb" "$dir/root"; done
 fi
 

@@ -32,6 +32,7 @@ need "pkg-config --exists libutf8proc" libutf8proc-dev utf8proc "Unicode normali
 need "pkg-config --exists libxxhash" libxxhash-dev xxhash "hashes of weights and data"
 need "pkg-config --exists zlib" zlib1g-dev zlib "data files that end in .gz"
 need "pkg-config --exists libzstd" libzstd-dev zstd "data files that end in .zst"
+need "pkg-config --exists libedit" libedit-dev libedit "editing lines in zoft chat"
 need "pkg-config --exists check" check check "unit tests"
 need "$(has_header sleef.h)" libsleef-dev sleef "vector math"
 if [ "$(uname -s)" = Darwin ]; then

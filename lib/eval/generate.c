@@ -56,9 +56,10 @@ void zf_text_free(struct zf_text *t) {
   zf_buf_free(&t->far);
 }
 
-/* Bytes that end a whole UTF-8 character; a replacement character may yet become another one. */
+/* Bytes that end a whole UTF-8 character; up to three replacement characters at the end may yet become
+ * another one. */
 static size_t whole(const char *s, size_t n) {
-  while (n >= 3 && !memcmp(s + n - 3, "\xef\xbf\xbd", 3)) n -= 3;
+  for (int i = 0; i < 3 && n >= 3 && !memcmp(s + n - 3, "\xef\xbf\xbd", 3); i++) n -= 3;
   size_t back = 0;
   while (back < 4 && back < n && ((unsigned char)s[n - 1 - back] & 0xc0) == 0x80) back++;
   if (back == n) return n;
@@ -98,7 +99,8 @@ static int bring_up(struct zf_text *t) {
   zf_buf_clear(&t->made);
   zf_buf_add(&t->made, t->settled.data ? t->settled.data : "", t->settled.len);
   zf_buf_add(&t->made, t->far.data + same, t->far.len - same);
-  if (t->ids.n - t->to < SETTLE || whole(t->far.data, t->far.len) < t->far.len)
+  int64_t fresh = t->ids.n - t->to;
+  if (fresh < SETTLE || (fresh < 4 * SETTLE && whole(t->far.data, t->far.len) < t->far.len))
     return zf_buf_ok(&t->made);
   zf_buf_add(&t->settled, t->far.data + same, t->far.len - same);
   t->from = t->to;
@@ -113,7 +115,7 @@ static void end(struct zf_text *t, enum zf_finish why) {
 }
 
 int zf_text_push(struct zf_text *t, const struct zf_gen_rules *r, int32_t id) {
-  for (int64_t i = 0; i < r->neos; i++)
+  for (int64_t i = 0; i < (t->neos ? t->neos : r->neos); i++)
     if (id == r->eos[i]) {
       end(t, ZF_FINISH_EOS);
       return 0;
@@ -155,7 +157,7 @@ static int fill(struct crowd *c) {
     if (rc) return rc;
     c->dry = !t;
     if (!t) break;
-    rc = zf_decoder_put(c->d, i, t->ids.id, t->ids.n, NULL);
+    rc = zf_decoder_put(c->d, i, t->ids.id, t->ids.n, &t->kept);
     c->at[i] = t;
     c->live++;
   }

@@ -33,6 +33,8 @@ struct zf_text {
   int64_t given;     /* tokens of the prompt */
   int64_t row;
   uint32_t number;
+  int64_t neos;       /* how many of the rules' eos end it; 0: all */
+  int64_t kept;       /* tokens of the prompt that the slot had read before */
   struct zf_buf made; /* the text behind the prompt */
   size_t ready;       /* bytes of it that no later token changes */
   enum zf_finish finish;

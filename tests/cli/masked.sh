@@ -59,6 +59,9 @@ EOF
 case_ "nothing is generated" 2 "$ZOFT" generate "$T/roberta" --prompt a -q <<'EOF'
 zoft: TMP/roberta: the model has a masked head: only causal language models go on with a text
 EOF
+case_ "nor talked with" 2 "$ZOFT" chat "$T/roberta" --chat-template chatml -q <<'EOF'
+zoft: TMP/roberta: the model has a masked head: only causal language models go on with a text
+EOF
 sed 's/ Yes/ Yesterday/' "$T/words.yaml" >"$T/two.yaml"
 case_ "a word of two tokens" 2 "$ZOFT" eval "$T/two.yaml" -q <<'EOF'
 zoft: options[1]: ' Yesterday' is 3 tokens; a masked word is one

@@ -14,6 +14,7 @@ Commands:
   eval       score a model: loss, perplexity, accuracy, F1
   score      log-probabilities of texts, token by token
   generate   continue a text, greedily or by sampling
+  chat       talk with a model in the terminal
   replay     rebuild the weights of any step of a run from its log
   apply      turn a base model into the tuned one by a step log alone
   log        steps of a run: show, stats, diff
@@ -45,6 +46,7 @@ Commands:
   eval       score a model: loss, perplexity, accuracy, F1
   score      log-probabilities of texts, token by token
   generate   continue a text, greedily or by sampling
+  chat       talk with a model in the terminal
   replay     rebuild the weights of any step of a run from its log
   apply      turn a base model into the tuned one by a step log alone
   log        steps of a run: show, stats, diff
@@ -66,7 +68,7 @@ Examples:
 3 invalid model, tokenizer, data or log, 4 memory limit, 5 gate, 6 diverged,
 130/143 interrupted.
 END
-for c in train eval score generate replay apply log tokenize inspect validate bench env; do
+for c in train eval score generate chat replay apply log tokenize inspect validate bench env; do
   check "help of $c" sh -c "'$ZOFT' $c -h | grep -q '^Usage: zoft $c'"
   check "man page names $c" grep -q "^\.B $c" cmd/zoft.1
   check "completion names $c" grep -qw "$c" cmd/zoft.bash

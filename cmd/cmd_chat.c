@@ -1,0 +1,419 @@
+/* zoft chat: a conversation in the terminal.
+ *
+ * The conversation is a list of messages; for a reply it is written out by the chat template and
+ * tokenised as a whole, and the decoder keeps the keys of the tokens that begin as last time. */
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "base/file.h"
+#include "eval/score.h"
+#include "fmt/json.h"
+#include "lines.h"
+#include "load.h"
+#include "sampling.h"
+#include "ui.h"
+
+enum { PASS = 512, LONGEST = 8192 };
+
+static const char *compute, *chat_template, *given_system;
+static int64_t context;
+
+static const struct zc_opt options[] = {
+    {"system", 0, ZC_STR, "TEXT", "what the model is told before all else", &given_system},
+    {"chat-template", 0, ZC_STR, "NAME", "a template's name or file (the model's own)",
+     &chat_template},
+    {"context", 0, ZC_INT, "N", "tokens of conversation and reply (the model's, at most 8192)",
+     &context},
+    ZC_SAMPLING_OPTIONS("512", "the model's own, else 0.7"),
+    {"compute", 0, ZC_STR, "NAME", "products in f32 (default), bf16 or int8", &compute},
+    {0},
+};
+
+struct talk {
+  struct zf_model *m;
+  struct zf_tok *tok;
+  struct zf_chat *chat;
+  struct zf_decoder *d;
+  struct zf_ids ends;
+  char *system, *stop; /* stop: what the template writes behind a reply, where that is no token */
+  json_t *messages;    /* user and assistant in turn */
+  size_t left_out;     /* oldest messages that no longer fit */
+  int64_t room;        /* tokens of the context */
+  uint32_t again;      /* replies to the last message so far */
+  size_t shown;        /* bytes of the reply */
+};
+
+static int check(const struct zc_args *a) {
+  if (a->nword != 1 || a->nset) return zf_error(ZF_EUSAGE, "expected: zoft chat MODEL");
+  if (context < 0) return zf_error(ZF_EUSAGE, "--context: expected 1 or more");
+  return 0;
+}
+
+/* --- one reply --- */
+
+static int write_out(struct zf_ids *ids, const struct talk *t) {
+  struct zf_buf text = {0};
+  json_t *list = json_array(), *m;
+  size_t i;
+  if (t->system)
+    json_array_append_new(list, json_pack("{s:s, s:s}", "role", "system", "content", t->system));
+  json_array_foreach(t->messages, i, m)
+    if (i >= t->left_out) json_array_append(list, m);
+  ids->n = 0;
+  int rc = zf_chat_render(t->chat, list, NULL, 1, &text, NULL);
+  if (!rc) rc = zf_tok_encode(t->tok, ids, text.data ? text.data : "", text.len, 0);
+  zf_buf_free(&text);
+  json_decref(list);
+  return rc;
+}
+
+/* Leaves out the oldest turns until a reply has a quarter of the context, or all that it may take. */
+static int fit(struct zf_ids *ids, struct talk *t) {
+  int64_t reply = t->room / 4 < zc_sampling.max_new ? t->room / 4 : zc_sampling.max_new;
+  size_t before = t->left_out, last = json_array_size(t->messages) - 1;
+  int rc = write_out(ids, t);
+  while (!rc && ids->n + reply > t->room && t->left_out + 2 <= last) {
+    t->left_out += 2;
+    rc = write_out(ids, t);
+  }
+  if (!rc && t->left_out > before)
+    zc_say("the context of %lld tokens is full: the oldest %zu messages are left out",
+           (long long)t->room, t->left_out);
+  if (!rc && !ids->n) return zf_error(ZF_EUSAGE, "the message has no token");
+  if (!rc && ids->n > t->room)
+    return zf_error(ZF_EUSAGE, "the message has %lld tokens, the context is %lld",
+                    (long long)ids->n, (long long)t->room);
+  return rc;
+}
+
+struct reply {
+  struct talk *t;
+  struct zf_text text;
+  struct zf_ids prompt;
+  int begun;
+};
+
+static int begin(void *ctx, struct zf_text **out) {
+  struct reply *r = ctx;
+  if (r->begun++) return 0;
+  *out = &r->text;
+  return zf_text_begin(&r->text, r->t->tok, r->prompt.id, r->prompt.n);
+}
+
+static int show(void *ctx, struct zf_text *x) {
+  struct talk *t = ((struct reply *)ctx)->t;
+  if (zc_common.json || x->ready <= t->shown) return 0;
+  fwrite(x->made.data + t->shown, 1, x->ready - t->shown, stdout);
+  fflush(stdout);
+  t->shown = x->ready;
+  return 0;
+}
+
+static void print_json(const struct zf_text *x, int64_t kept, double seconds) {
+  struct zf_buf b = {0};
+  zf_buf_puts(&b, "{\"role\": \"assistant\", \"content\": ");
+  zc_json_text(&b, x->made.data, x->made.len);
+  zf_buf_printf(&b,
+                ", \"finish\": \"%s\", \"prompt_tokens\": %lld, \"kept_tokens\": %lld, "
+                "\"new_tokens\": %lld, \"tokens_per_s\": %.1f}\n",
+                x->finish ? zf_finish_name(x->finish) : "interrupted", (long long)x->given,
+                (long long)kept, (long long)(x->ids.n - x->given),
+                (double)(x->ids.n - x->given) / seconds);
+  fputs(b.data, stdout);
+  zf_buf_free(&b);
+}
+
+static int finish(struct talk *t, struct reply *r, double seconds) {
+  struct zf_text *x = &r->text;
+  int64_t made = x->ids.n - x->given, kept = x->kept;
+  if (!x->finish) x->made.len = x->ready; /* stopped: what was shown */
+  json_t *said = json_stringn(x->made.data, x->made.len);
+  if (!said) said = json_string("");
+  json_array_append_new(t->messages,
+                        json_pack("{s:s, s:o}", "role", "assistant", "content", said));
+  if (zc_common.json)
+    print_json(x, kept, seconds);
+  else
+    printf("%s\n", x->finish ? "" : " [stopped]");
+  fflush(stdout);
+  if (x->finish == ZF_FINISH_CONTEXT) zc_say("the context of %lld tokens is full", (long long)t->room);
+  if (x->finish == ZF_FINISH_LENGTH)
+    zc_say("the reply was cut at %lld tokens (--max-new-tokens)", (long long)made);
+  if (zc_common.verbose)
+    zc_say("%lld tokens of prompt, %lld of them read before; %lld new, %.1f tok/s", (long long)x->given,
+           (long long)kept, (long long)made, (double)made / seconds);
+  return 0;
+}
+
+/* What the last message is answered with. */
+static int answer(struct talk *t) {
+  struct reply r = {.t = t};
+  struct zf_gen_rules rules = zc_sampling_rules(&t->ends);
+  struct zf_gen_io io = {.ctx = &r, .next = begin, .token = show, .stop = zc_signal};
+  int rc = fit(&r.prompt, t);
+  r.text.row = (int64_t)json_array_size(t->messages) / 2;
+  r.text.number = t->again++;
+  t->shown = 0;
+  double start = zf_now();
+  if (!rc) rc = zf_generate(t->d, &rules, &io);
+  if (!rc) rc = finish(t, &r, zf_now() - start);
+  zc_signal_forget();
+  zf_text_free(&r.text);
+  zf_ids_free(&r.prompt);
+  return rc;
+}
+
+static void drop_last(struct talk *t, size_t n) {
+  size_t all = json_array_size(t->messages);
+  for (size_t i = 0; i < n && all; i++) json_array_remove(t->messages, --all);
+  if (t->left_out > all) t->left_out = all;
+}
+
+/* A message that cannot be answered is taken back; what goes wrong beyond that ends the program. */
+static int ask(struct talk *t, const char *text) {
+  json_t *m = json_pack("{s:s, s:s}", "role", "user", "content", text);
+  if (!m) {
+    zc_warn("the message is not UTF-8");
+    return 0;
+  }
+  json_array_append_new(t->messages, m);
+  t->again = 0;
+  int rc = answer(t);
+  if (rc != ZF_EUSAGE && rc != ZF_EINVALID) return rc;
+  drop_last(t, 1);
+  zc_warn("%s", zf_error_message());
+  return 0;
+}
+
+/* --- commands --- */
+
+static int cmd_reset(struct talk *t, const char *arg) {
+  (void)arg;
+  json_array_clear(t->messages);
+  t->left_out = 0;
+  zc_say("the conversation is empty");
+  return 0;
+}
+
+static int cmd_system(struct talk *t, const char *arg) {
+  free(t->system);
+  t->system = *arg ? zf_strdup(arg) : NULL;
+  zc_say(*arg ? "the system message is set" : "there is no system message now");
+  return *arg && !t->system ? ZF_ENOMEM : 0;
+}
+
+static int cmd_regenerate(struct talk *t, const char *arg) {
+  (void)arg;
+  if (json_array_size(t->messages) < 2) {
+    zc_warn("there is no reply yet");
+    return 0;
+  }
+  drop_last(t, 1);
+  return answer(t);
+}
+
+static int cmd_undo(struct talk *t, const char *arg) {
+  (void)arg;
+  if (!json_array_size(t->messages)) {
+    zc_warn("there is nothing to take back");
+    return 0;
+  }
+  drop_last(t, 2);
+  zc_say("your last message and its reply are taken back");
+  return 0;
+}
+
+static int cmd_save(struct talk *t, const char *arg) {
+  if (!*arg) {
+    zc_warn("/save needs a file name");
+    return 0;
+  }
+  json_t *all = json_array();
+  if (t->system)
+    json_array_append_new(all, json_pack("{s:s, s:s}", "role", "system", "content", t->system));
+  json_array_extend(all, t->messages);
+  json_t *out = json_pack("{s:o}", "messages", all);
+  char *text = out ? json_dumps(out, JSON_INDENT(1)) : NULL;
+  int rc = text ? zf_write_file(arg, text, strlen(text)) : ZF_ENOMEM;
+  if (rc)
+    zc_warn("%s", zf_error_message());
+  else
+    zc_say("%zu messages in %s", json_array_size(all), arg);
+  free(text);
+  json_decref(out);
+  return 0;
+}
+
+static int cmd_tokens(struct talk *t, const char *arg) {
+  struct zf_ids ids = {0};
+  (void)arg;
+  int rc = json_array_size(t->messages) || t->system ? write_out(&ids, t) : 0;
+  if (rc)
+    zc_warn("%s", zf_error_message());
+  else
+    zc_say("%lld of %lld tokens", (long long)ids.n, (long long)t->room);
+  zf_ids_free(&ids);
+  return 0;
+}
+
+static int cmd_help(struct talk *t, const char *arg);
+static int cmd_quit(struct talk *t, const char *arg) {
+  (void)t;
+  (void)arg;
+  return 1;
+}
+
+static const struct {
+  const char *name, *about;
+  int (*run)(struct talk *t, const char *arg); /* 1: leave */
+} commands[] = {
+    {"/help", "this list", cmd_help},
+    {"/reset", "begin anew", cmd_reset},
+    {"/system", "TEXT: tell the model this before all else; nothing: no more", cmd_system},
+    {"/regenerate", "another reply to the last message", cmd_regenerate},
+    {"/undo", "take back the last message and its reply", cmd_undo},
+    {"/save", "FILE.json: write the conversation", cmd_save},
+    {"/tokens", "how full the context is", cmd_tokens},
+    {"/quit", "leave (so does Ctrl-D)", cmd_quit},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static int cmd_help(struct talk *t, const char *arg) {
+  (void)t;
+  (void)arg;
+  for (int i = 0; i < COMMANDS; i++) zc_say("  %-12s %s", commands[i].name, commands[i].about);
+  zc_say("A line that ends in \\ goes on; \"\"\" begins and ends a message of several lines.");
+  zc_say("Ctrl-C stops a reply.");
+  return 0;
+}
+
+static int obey(struct talk *t, const char *line) {
+  size_t n = strcspn(line, " \n");
+  const char *arg = line + n + strspn(line + n, " \n"), *names[COMMANDS];
+  for (int i = 0; i < COMMANDS; i++) {
+    names[i] = commands[i].name;
+    if (strlen(names[i]) == n && !strncmp(line, names[i], n)) return commands[i].run(t, arg);
+  }
+  char *word = zf_strndup(line, n);
+  const char *near = word ? zf_nearest(word, names, COMMANDS) : NULL;
+  zc_warn("unknown command '%s': %s%s", word ? word : "", near ? "did you mean " : "see ",
+          near ? near : "/help");
+  free(word);
+  return 0;
+}
+
+/* --- the whole --- */
+
+static int defaults(struct zc_sampling *s, const struct zf_model *m) {
+  char *path = zf_path_join(m->dir, "generation_config.json");
+  json_t *obj = NULL;
+  int rc = path ? 0 : ZF_ENOMEM, sampled = 1;
+  *s = (struct zc_sampling){
+      .temperature = 0.7, .top_p = 1, .repetition = 1, .seed = 42, .max_new = 512};
+  if (!rc && zf_exists(path)) rc = zf_json_load(&obj, path);
+  if (!rc && obj) {
+    rc = zf_json_num(&s->temperature, obj, "temperature", path);
+    if (!rc) rc = zf_json_bool(&sampled, obj, "do_sample", path);
+    if (!rc) rc = zf_json_num(&s->top_p, obj, "top_p", path);
+    if (!rc) rc = zf_json_num(&s->min_p, obj, "min_p", path);
+    if (!rc) rc = zf_json_int(&s->top_k, obj, "top_k", path);
+    if (!rc) rc = zf_json_num(&s->repetition, obj, "repetition_penalty", path);
+    if (!sampled) s->temperature = 0;
+  }
+  json_decref(obj);
+  free(path);
+  return rc;
+}
+
+static int set_up(struct talk *t, const char *model, enum zf_compute c) {
+  struct zc_sampling d;
+  int rc = zc_open_model(&t->m, &t->tok, model);
+  if (!rc) rc = zf_score_causal(t->m);
+  if (!rc) rc = zc_chat_open(&t->chat, t->m, chat_template);
+  if (!rc) rc = defaults(&d, t->m);
+  if (!rc) rc = zc_sampling_settle(&d);
+  if (!rc) rc = zf_gen_ends(&t->ends, t->m, t->tok);
+  if (!rc) rc = zc_chat_ends(&t->ends, &t->stop, t->chat, t->tok);
+  if (!rc && given_system && !(t->system = zf_strdup(given_system))) rc = ZF_ENOMEM;
+  if (rc) return rc;
+  struct zc_list *stop = &zc_sampling.stop;
+  if (t->stop && stop->n < ZC_MOST) stop->at[stop->n++] = t->stop;
+  t->room = context ? context : LONGEST;
+  if (context > t->m->config.context)
+    return zf_error(ZF_EUSAGE, "--context: the model's is %lld tokens, found %lld",
+                    (long long)t->m->config.context, (long long)context);
+  if (t->room > t->m->config.context) t->room = t->m->config.context;
+  t->messages = json_array();
+  struct zf_decoder_room r = {
+      .slots = 1, .tokens = t->room < PASS ? t->room : PASS, .length = t->room, .compute = c};
+  zc_say_compute(t->m, c);
+  return zf_decoder_open(&t->d, t->m, &r);
+}
+
+static void greet(const struct talk *t, const char *model) {
+  int64_t cache, rest;
+  char b[32];
+  struct zf_decoder_room r = {.slots = 1, .tokens = PASS, .length = t->room};
+  zf_decoder_bytes(&cache, &rest, t->m, &r);
+  zc_say("%s: temperature %g, context %lld tokens; /help lists the commands", model,
+         zc_sampling.temperature, (long long)t->room);
+  if (zc_common.verbose)
+    zc_say("keys and values of a full context: %s", zf_human_bytes(b, (double)cache));
+}
+
+static int converse(struct talk *t) {
+  struct zf_buf line = {0};
+  int rc = 0;
+  while (!rc && (rc = zc_read_message(&line, "> ")) == 1) {
+    zc_signal_forget();
+    rc = 0;
+    if (line.data[0] == '/')
+      rc = obey(t, line.data);
+    else if (line.data[strspn(line.data, " \n\t")])
+      rc = ask(t, line.data);
+  }
+  zf_buf_free(&line);
+  return rc > 0 ? 0 : rc;
+}
+
+static int run(const struct zc_args *a) {
+  struct talk t = {0};
+  enum zf_compute c = ZF_COMPUTE_F32;
+  int rc = check(a);
+  if (!rc) rc = zc_compute(&c, compute);
+  if (!rc) rc = set_up(&t, a->word[0], c);
+  if (!rc) {
+    zc_catch_signals();
+    greet(&t, a->word[0]);
+    rc = converse(&t);
+    if (!rc && zc_lines_edited()) putchar('\n');
+  }
+  json_decref(t.messages);
+  free(t.system);
+  free(t.stop);
+  zf_ids_free(&t.ends);
+  zf_decoder_free(t.d);
+  zf_chat_free(t.chat);
+  zf_tok_free(t.tok);
+  zf_model_free(t.m);
+  return rc;
+}
+
+const struct zc_command zc_chat = {
+    "chat",
+    "talk with a model in the terminal",
+    "zoft chat MODEL [options]",
+    "Replies appear as they are made. /help lists what can be said to the program: /reset, /system,\n"
+    "/regenerate, /undo, /save, /tokens, /quit. Ctrl-C stops a reply, a second one or Ctrl-D leaves.\n"
+    "Without a terminal each line (or \"\"\" block) of standard input is a message.\n\n"
+    "Examples:\n"
+    "  zoft chat SmolLM2-135M-Instruct\n"
+    "  zoft chat model.gguf --system 'Answer in one sentence.' -t 0\n"
+    "  printf 'Hello!\\n' | zoft chat out/run --chat-template chatml --json\n",
+    options,
+    run,
+};

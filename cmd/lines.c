@@ -1,0 +1,86 @@
+#include "lines.h"
+
+#include <editline/readline.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "ui.h"
+
+static const char *const QUOTES = "\"\"\"";
+
+int zc_lines_edited(void) {
+  const char *term = getenv("TERM");
+  return isatty(0) && isatty(1) && !(term && !strcmp(term, "dumb"));
+}
+
+static char *piped(void) {
+  char *line = NULL;
+  size_t cap = 0;
+  ssize_t n = getline(&line, &cap, stdin);
+  if (n < 0) {
+    free(line);
+    return NULL;
+  }
+  if (n > 0 && line[n - 1] == '\n') line[--n] = 0;
+  if (n > 0 && line[n - 1] == '\r') line[--n] = 0;
+  return line;
+}
+
+/* The caller frees; NULL: no more. */
+static char *next(const char *prompt) {
+  if (!zc_lines_edited()) return piped();
+  fflush(stdout);
+  char *line = readline(prompt);
+  if (line && *line) add_history(line);
+  return line;
+}
+
+/* Lines up to one that ends in quotation marks; `line` is what follows the first. */
+static int quoted(struct zf_buf *out, char *line, const char *prompt) {
+  for (int first = 1; line; first = 0) {
+    size_t n = strlen(line);
+    int last = n >= 3 && !strcmp(line + n - 3, QUOTES);
+    if (!first) zf_buf_putc(out, '\n');
+    zf_buf_add(out, line, last ? n - 3 : n);
+    if (!first) free(line);
+    if (last) break;
+    line = next(prompt);
+  }
+  /* What stands on the lines between is the message. */
+  size_t skip = out->len && out->data[0] == '\n';
+  if (skip) memmove(out->data, out->data + 1, out->len--);
+  if (out->len && out->data[out->len - 1] == '\n') out->data[--out->len] = 0;
+  return zf_buf_ok(out);
+}
+
+static int continued(struct zf_buf *out, char *line, const char *prompt) {
+  while (line) {
+    size_t n = strlen(line);
+    int more = n && line[n - 1] == '\\';
+    zf_buf_add(out, line, more ? n - 1 : n);
+    free(line);
+    if (!more) break;
+    zf_buf_putc(out, '\n');
+    line = next(prompt);
+  }
+  return zf_buf_ok(out);
+}
+
+int zc_read_message(struct zf_buf *out, const char *prompt) {
+  zf_buf_clear(out);
+  zf_buf_puts(out, "");
+  char *line = next(prompt);
+  if (!line && zc_signal()) return zf_error(ZF_ESTOPPED, "interrupted");
+  if (!line) return 0;
+  int block = !strncmp(line, QUOTES, 3), rc;
+  if (block) {
+    rc = quoted(out, line + 3, ". ");
+    free(line);
+  } else {
+    rc = continued(out, line, ". ");
+  }
+  return rc ? rc : 1;
+}
