@@ -341,7 +341,7 @@ static int set_up(struct talk *t, const char *model, enum zf_compute c) {
   if (!rc && given_system && !(t->system = zf_strdup(given_system))) rc = ZF_ENOMEM;
   if (rc) return rc;
   struct zc_list *stop = &zc_sampling.stop;
-  if (t->stop && stop->n < ZC_MOST) stop->at[stop->n++] = t->stop;
+  if (t->stop && stop->n < (int)(sizeof stop->v / sizeof *stop->v)) stop->v[stop->n++] = t->stop;
   t->room = context ? context : LONGEST;
   if (context > t->m->config.context)
     return zf_error(ZF_EUSAGE, "--context: the model's is %lld tokens, found %lld",

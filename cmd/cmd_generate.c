@@ -67,6 +67,7 @@ struct job {
   struct zf_tok *tok;
   struct zf_chat *chat;
   struct zf_records *in; /* NULL: the one prompt */
+  char *piped;           /* standard input's text */
   struct zf_ids ends; /* the model's, then the chat template's */
   int64_t own;        /* how many are the model's */
   struct row *row;
@@ -94,18 +95,20 @@ static int open_chat(struct job *j) {
 /* A conversation's text holds its own BOS. */
 static int read_messages(struct row *r, struct job *j, const json_t *row) {
   struct zf_buf text = {0};
-  const json_t *messages = json_object_get(row, "messages");
-  int rc = zf_chat_check(messages);
+  json_t *messages = NULL;
+  int rc = zf_messages_row(&messages, NULL, row);
   r->talk = 1;
   if (!rc && !j->chat) rc = open_chat(j);
   if (!rc) rc = zf_chat_render(j->chat, messages, json_object_get(row, "tools"), 1, &text, NULL);
   if (!rc) rc = encode(r, j, text.data ? text.data : "", text.len, 1);
   zf_buf_free(&text);
+  json_decref(messages);
   return rc;
 }
 
 static int read_row(struct row *r, struct job *j, const json_t *row) {
   const json_t *p = json_object_get(row, "prompt"), *m = json_object_get(row, "messages");
+  if (!m) m = json_object_get(row, "conversations");
   if (p && m) return zf_error(ZF_EINVALID, "'prompt' and 'messages' exclude each other");
   if (m) return read_messages(r, j, row);
   if (!p) return zf_error(ZF_EINVALID, "expected a field 'prompt' or 'messages'");
@@ -125,20 +128,15 @@ static int check_row(const struct row *r, const struct job *j) {
   return 0;
 }
 
-static int open_input(struct zf_records **out) {
-  char *data;
+static int open_input(struct job *j) {
   size_t len;
-  if (strcmp(jsonl, "-")) return zf_records_open(out, jsonl);
-  int rc = zf_read_file(&data, &len, "-", INPUT_MAX);
-  if (!rc) {
-    rc = zf_records_parse(out, data, len, "stdin.jsonl");
-    free(data);
-  }
-  return rc;
+  if (strcmp(jsonl, "-")) return zf_records_open(&j->in, jsonl);
+  int rc = zf_read_file(&j->piped, &len, "-", INPUT_MAX);
+  return rc ? rc : zf_records_parse(&j->in, j->piped, len, "stdin.jsonl");
 }
 
 static int read_rows(struct job *j) {
-  int rc = jsonl ? open_input(&j->in) : 0;
+  int rc = jsonl ? open_input(j) : 0;
   if (rc) return rc;
   j->n = j->in ? j->in->n : 1;
   j->row = zf_calloc(j->n + 1, sizeof *j->row);
@@ -150,7 +148,7 @@ static int read_rows(struct job *j) {
              : encode(&j->row[i], j, prompt ? prompt : "", prompt ? strlen(prompt) : 0, no_special);
     if (!rc) rc = check_row(&j->row[i], j);
     if (rc && rc != ZF_EUSAGE && row)
-      rc = zf_error_prefix(rc, "%s:%lld", j->in->path, (long long)j->in->line[i]);
+      rc = zf_error_prefix(rc, "%s:%lld", j->in->path, (long long)zf_records_line(j->in, i));
   }
   return rc;
 }
@@ -359,6 +357,7 @@ static int run(const struct zc_args *a) {
   free(j.row);
   zf_ids_free(&j.ends);
   zf_records_free(j.in);
+  free(j.piped);
   zf_chat_free(j.chat);
   zf_tok_free(j.tok);
   zf_model_free(j.m);

@@ -46,7 +46,7 @@ int zc_sampling_settle(const struct zc_sampling *d) {
   if (!(s->min_p >= 0 && s->min_p <= 1)) return zf_error(ZF_EUSAGE, "--min-p: expected 0 to 1");
   if (!(s->repetition > 0)) return zf_error(ZF_EUSAGE, "--repetition-penalty: expected above 0");
   for (int i = 0; i < s->stop.n; i++)
-    if (!*s->stop.at[i]) return zf_error(ZF_EUSAGE, "--stop: expected a text");
+    if (!*s->stop.v[i]) return zf_error(ZF_EUSAGE, "--stop: expected a text");
   if (s->temperature == 0 && (s->top_k > 0 || s->top_p < 1 || s->min_p > 0))
     return zf_error(ZF_EUSAGE, "--top-k, --top-p and --min-p have no effect at --temperature 0");
   return 0;
@@ -63,7 +63,7 @@ struct zf_gen_rules zc_sampling_rules(const struct zf_ids *ends) {
                                .max_new = s->max_new,
                                .eos = ends->id,
                                .neos = ends->n,
-                               .stop = s->stop.at,
+                               .stop = s->stop.v,
                                .nstop = s->stop.n};
 }
 
