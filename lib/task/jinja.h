@@ -22,6 +22,12 @@ enum { ZF_JINJA_STEPS = 5000000, ZF_JINJA_BYTES = 64 << 20, ZF_JINJA_DEPTH = 120
 
 struct zf_jinja;
 
+enum zf_jinja_flags {
+  ZF_JINJA_STRICT = 1, /* what is undefined may be asked for (is defined, default), not used */
+  ZF_JINJA_PLAIN = 2,  /* white space as written: no trim_blocks, no lstrip_blocks, and a newline
+                          at the end stays */
+};
+
 /* Stretches of the output that generation blocks marked. */
 struct zf_spans {
   struct zf_span {
@@ -32,6 +38,7 @@ struct zf_spans {
 
 /* `name` is for messages: "NAME:LINE: ...".  ZF_EINVALID. */
 int zf_jinja_parse(struct zf_jinja **out, const char *text, const char *name);
+int zf_jinja_parse_as(struct zf_jinja **out, const char *text, const char *name, unsigned flags);
 void zf_jinja_free(struct zf_jinja *t); /* takes NULL */
 
 /* Appends the text for `vars`, an object whose keys are the variables.  `now` is what
@@ -39,6 +46,10 @@ void zf_jinja_free(struct zf_jinja *t); /* takes NULL */
  * the template's own raise_exception(). */
 int zf_jinja_render(const struct zf_jinja *t, const json_t *vars, int64_t now, struct zf_buf *out,
                     struct zf_spans *spans);
+
+/* Of a template that is one {{ expression }}: its value, with the kind it has (the caller
+ * releases it).  ZF_EINVALID, also for a template that is something else. */
+int zf_jinja_value(const struct zf_jinja *t, const json_t *vars, json_t **out);
 
 int zf_jinja_marks(const struct zf_jinja *t); /* has generation blocks */
 

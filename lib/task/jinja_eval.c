@@ -85,15 +85,10 @@ static int get(struct zj_env *e, struct zj_value *out, const struct zj_value *ow
   return 0;
 }
 
-static int refuse_undefined(const struct zj_env *e, const struct zj_value *v) {
-  if (v->kind != ZJ_UNDEF) return 0;
-  return zj_fail(e, "'%s' is undefined", v->name ? v->name : "?");
-}
-
 static int attribute(struct zj_env *e, struct zj_value *out, node n) {
   struct zj_value owner;
   int rc = eval(e, &owner, n->a);
-  if (!rc) rc = refuse_undefined(e, &owner);
+  if (!rc) rc = zj_refuse(e, &owner);
   if (rc) return rc;
   if (owner.kind == ZJ_LOOP) return loop_attribute(e, out, owner.loop, n->name);
   if (owner.kind == ZJ_JSON && zj_has_method(owner.j, n->name)) {
@@ -119,7 +114,7 @@ static int at_place(struct zj_env *e, struct zj_value *out, const struct zj_valu
 static int item(struct zj_env *e, struct zj_value *out, node n) {
   struct zj_value owner, key;
   int rc = eval(e, &owner, n->a);
-  if (!rc) rc = refuse_undefined(e, &owner);
+  if (!rc) rc = zj_refuse(e, &owner);
   if (!rc) rc = eval(e, &key, n->b);
   if (rc) return rc;
   if (key.kind == ZJ_JSON && json_is_string(key.j)) {
@@ -268,7 +263,7 @@ static int call(struct zj_env *e, struct zj_value *out, node n) {
   struct zj_value f;
   struct zj_args a;
   int rc = eval(e, &f, n->a);
-  if (!rc) rc = refuse_undefined(e, &f);
+  if (!rc) rc = zj_refuse(e, &f);
   if (!rc) rc = arguments(e, &a, n->list);
   if (rc) return rc;
   if (f.kind == ZJ_GLOBAL) return zj_global(e, out, f.name, &a);
@@ -368,7 +363,7 @@ static int binary(struct zj_env *e, struct zj_value *out, node n) {
   int rc = eval(e, &a, n->a);
   if (!rc) rc = eval(e, &b, n->b);
   if (rc || *n->op == '~') return rc ? rc : concat(e, out, &a, &b);
-  if ((rc = refuse_undefined(e, &a)) || (rc = refuse_undefined(e, &b))) return rc;
+  if ((rc = zj_refuse(e, &a)) || (rc = zj_refuse(e, &b))) return rc;
   e->line = n->line;
   if (a.kind != ZJ_JSON || b.kind != ZJ_JSON)
     return zj_fail(e, "'%s' of %s and %s", n->op, zj_kind_name(&a), zj_kind_name(&b));
@@ -384,7 +379,9 @@ static int compare_one(struct zj_env *e, int *yes, const char *op, const struct 
   const char *name = "eq";
   for (int i = 0; i < 8; i++)
     if (!strcmp(test[i][0], op)) name = test[i][1];
-  int rc = zj_test(e, yes, name, a, &args);
+  int rc = zj_strict(e, a);
+  if (!rc) rc = zj_strict(e, b);
+  if (!rc) rc = zj_test(e, yes, name, a, &args);
   if (!strcmp(op, "ni")) *yes = !*yes;
   return rc;
 }
@@ -444,6 +441,7 @@ static int call_filter(struct zj_env *e, struct zj_value *out, node n) {
   int rc = eval(e, &v, n->a);
   if (!rc) rc = arguments(e, &a, n->list);
   e->line = n->line;
+  if (!rc && strcmp(n->name, "default") && strcmp(n->name, "d")) rc = zj_strict(e, &v);
   return rc ? rc : zj_filter(e, out, n->name, &v, &a);
 }
 
@@ -452,6 +450,7 @@ static int call_test(struct zj_env *e, struct zj_value *out, node n) {
   struct zj_args a;
   int yes = 0, rc = eval(e, &v, n->a);
   if (!rc) rc = arguments(e, &a, n->list);
+  if (!rc && !strstr(n->name, "defined")) rc = zj_strict(e, &v);
   if (!rc) rc = zj_test(e, &yes, n->name, &v, &a);
   return rc ? rc : zj_bool(e, out, yes != n->negated);
 }
@@ -459,6 +458,7 @@ static int call_test(struct zj_env *e, struct zj_value *out, node n) {
 /* a and b, a or b: the value that decided. */
 static int logic(struct zj_env *e, struct zj_value *out, node n) {
   int rc = eval(e, out, n->a);
+  if (!rc) rc = zj_strict(e, out);
   if (rc || zj_truth(out) == (n->kind == ZJ_N_OR)) return rc;
   return eval(e, out, n->b);
 }
@@ -466,6 +466,7 @@ static int logic(struct zj_env *e, struct zj_value *out, node n) {
 static int conditional(struct zj_env *e, struct zj_value *out, node n) {
   struct zj_value v;
   int rc = eval(e, &v, n->a);
+  if (!rc) rc = zj_strict(e, &v);
   if (rc) return rc;
   if (zj_truth(&v)) return eval(e, out, n->b);
   if (n->c) return eval(e, out, n->c);
@@ -495,6 +496,7 @@ static int evaluate(struct zj_env *e, struct zj_value *out, node n) {
   case ZJ_N_COND: return conditional(e, out, n);
   case ZJ_N_NOT:
     rc = eval(e, &v, n->a);
+    if (!rc) rc = zj_strict(e, &v);
     return rc ? rc : zj_bool(e, out, !zj_truth(&v));
   default: return zj_fail(e, "no value");
   }
@@ -562,7 +564,7 @@ static int exec_for(struct zj_env *e, node n) {
   struct zj_value over;
   json_t *list = NULL;
   int rc = eval(e, &over, n->a);
-  if (!rc) rc = refuse_undefined(e, &over);
+  if (!rc) rc = zj_refuse(e, &over);
   if (!rc) rc = zj_items(e, &list, &over);
   if (!rc && n->b) rc = chosen(e, &list, n);
   if (rc) return rc;
@@ -579,6 +581,7 @@ static int exec_for(struct zj_env *e, node n) {
 static int exec_if(struct zj_env *e, node n) {
   struct zj_value v;
   int rc = eval(e, &v, n->a);
+  if (!rc) rc = zj_strict(e, &v);
   return rc ? rc : exec(e, zj_truth(&v) ? n->list : n->other);
 }
 
@@ -692,26 +695,47 @@ static int exec(struct zj_env *e, node list) {
 
 /* --- what callers see ------------------------------------------------------------------------------------ */
 
-int zf_jinja_render(const struct zf_jinja *t, const json_t *vars, int64_t now, struct zf_buf *out,
-                    struct zf_spans *spans) {
+/* Runs the template into `out`, or gives the value of its one expression. */
+static int run(const struct zf_jinja *t, const json_t *vars, int64_t now, struct zf_buf *out,
+               struct zf_spans *spans, json_t **value) {
   struct zj_frame root = {0};
   struct zj_env e = {.t = t, .out = out, .main = out, .spans = spans, .now = now, .line = 1};
+  struct zj_value v;
   const char *key;
-  json_t *v;
-  size_t had = out->len;
+  json_t *x;
   int rc = 0;
   e.frame = e.root = &root;
-  zf_buf_puts(out, "");
-  json_object_foreach((json_t *)vars, key, v) {
-    struct zj_value value = {.kind = ZJ_JSON, .j = v};
-    if (!rc) rc = set_var(&e, &root, key, &value);
+  json_object_foreach((json_t *)vars, key, x) {
+    struct zj_value var = {.kind = ZJ_JSON, .j = x};
+    if (!rc) rc = set_var(&e, &root, key, &var);
   }
-  if (!rc) rc = exec(&e, t->body);
-  if (!rc) rc = zf_buf_ok(out);
-  if (rc) out->len = had;
+  if (!rc) rc = value ? eval(&e, &v, t->body->a) : exec(&e, t->body);
+  if (!rc && value) rc = zj_refuse(&e, &v);
+  if (!rc && value && v.kind != ZJ_JSON) rc = zj_fail(&e, "%s is no value", zj_kind_name(&v));
+  if (!rc && value) *value = json_incref(v.j);
   for (int64_t i = e.nkept; i > 0; i--) json_decref(e.kept[i - 1]);
   free(e.kept);
   free(root.var);
+  return rc;
+}
+
+int zf_jinja_render(const struct zf_jinja *t, const json_t *vars, int64_t now, struct zf_buf *out,
+                    struct zf_spans *spans) {
+  size_t had = out->len;
+  zf_buf_puts(out, "");
+  int rc = run(t, vars, now, out, spans, NULL);
+  if (!rc) rc = zf_buf_ok(out);
+  if (rc) out->len = had;
+  return rc;
+}
+
+int zf_jinja_value(const struct zf_jinja *t, const json_t *vars, json_t **out) {
+  struct zf_buf none = {0};
+  *out = NULL;
+  if (!t->body || t->body->kind != ZJ_N_PRINT || t->body->next)
+    return zf_error(ZF_EINVALID, "%s: expected one {{ expression }} and nothing else", t->name);
+  int rc = run(t, vars, 0, &none, NULL, out);
+  zf_buf_free(&none);
   return rc;
 }
 
@@ -727,13 +751,18 @@ static char *normal_newlines(const char *text) {
 }
 
 int zf_jinja_parse(struct zf_jinja **out, const char *text, const char *name) {
+  return zf_jinja_parse_as(out, text, name, 0);
+}
+
+int zf_jinja_parse_as(struct zf_jinja **out, const char *text, const char *name, unsigned flags) {
   struct zj_tokens tokens = {0};
   struct zf_jinja *t = zf_calloc(1, sizeof *t);
   *out = NULL;
   if (!t) return ZF_ENOMEM;
+  t->flags = flags;
   t->name = zf_strdup(name);
   t->text = normal_newlines(text);
-  int rc = t->name && t->text ? zj_lex(&tokens, t->text, name) : ZF_ENOMEM;
+  int rc = t->name && t->text ? zj_lex(&tokens, t->text, name, flags) : ZF_ENOMEM;
   if (!rc) rc = zj_parse(t, &tokens);
   free(tokens.at);
   if (rc) {

@@ -23,7 +23,7 @@ struct zj_tokens {
 };
 
 /* Cuts the source, which stays behind the tokens. */
-int zj_lex(struct zj_tokens *out, const char *text, const char *name);
+int zj_lex(struct zj_tokens *out, const char *text, const char *name, unsigned flags);
 
 /* --- nodes (jinja_parse.c) ------------------------------------------------------------- */
 
@@ -53,6 +53,7 @@ struct zf_jinja {
   char *name, *text;
   struct zj_node *all, *body;
   int marks;
+  unsigned flags;
 };
 
 int zj_parse(struct zf_jinja *t, const struct zj_tokens *tokens);
@@ -111,6 +112,8 @@ int zj_text(struct zj_env *e, struct zj_value *out, const char *s, size_t n);
 int zj_bool(struct zj_env *e, struct zj_value *out, int v);
 int zj_int(struct zj_env *e, struct zj_value *out, int64_t v);
 int zj_step(struct zj_env *e);
+int zj_refuse(const struct zj_env *e, const struct zj_value *v); /* an undefined value */
+int zj_strict(const struct zj_env *e, const struct zj_value *v); /* that, where it may not be used */
 int zj_truth(const struct zj_value *v);
 const char *zj_kind_name(const struct zj_value *v);
 int zj_equal(struct zj_env *e, const json_t *a, const json_t *b, int *same);

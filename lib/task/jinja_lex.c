@@ -4,7 +4,8 @@
  *
  * Around tags: "-" takes the white space on its side; without it a tag takes the blanks
  * before it on its line and the newline behind it (lstrip_blocks, trim_blocks), which
- * "+" forbids.  One newline at the end of the source is dropped. */
+ * "+" forbids.  One newline at the end of the source is dropped.  ZF_JINJA_PLAIN leaves
+ * both as they are. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,7 @@ enum { SOURCE = 4 << 20, TOKENS = 1 << 20 };
 
 struct lexer {
   const char *name, *p, *end;
-  int line;
+  int line, plain;
   int at_line; /* what came before ended in a newline, or nothing did */
   struct zj_tokens *out;
 };
@@ -51,7 +52,7 @@ static const char *data_end(const struct lexer *l, const char *open, int variabl
     while (from > l->p && is_blank(from[-1])) from--;
     return from;
   }
-  if (sign == '+' || variable) return open;
+  if (sign == '+' || variable || l->plain) return open;
   while (from > l->p && is_blank(from[-1]) && from[-1] != '\n') from--;
   return (from > l->p ? from[-1] == '\n' : l->at_line) ? from : open;
 }
@@ -60,7 +61,7 @@ static const char *data_end(const struct lexer *l, const char *open, int variabl
 static void after_end(struct lexer *l, const char *p, int sign, int variable) {
   if (sign == '-')
     while (p < l->end && is_blank(*p)) p++;
-  else if (sign != '+' && !variable && p < l->end && *p == '\n')
+  else if (sign != '+' && !variable && !l->plain && p < l->end && *p == '\n')
     p++;
   advance(l, p);
   l->at_line = p[-1] == '\n';
@@ -211,12 +212,13 @@ static int lex_part(struct lexer *l) {
   return rc ? rc : lex_tag(l, open[1] == '{' ? "}}" : "%}");
 }
 
-int zj_lex(struct zj_tokens *out, const char *text, const char *name) {
+int zj_lex(struct zj_tokens *out, const char *text, const char *name, unsigned flags) {
   size_t n = strlen(text);
   if (n > SOURCE)
     return zf_error(ZF_EINVALID, "%s: the template has %zu bytes; at most %d", name, n, SOURCE);
   struct lexer l = {.name = name, .p = text, .end = text + n, .line = 1, .at_line = 1, .out = out};
-  if (n && text[n - 1] == '\n') l.end--;
+  l.plain = (flags & ZF_JINJA_PLAIN) != 0;
+  if (n && text[n - 1] == '\n' && !l.plain) l.end--;
   int rc = 0;
   while (!rc && l.p < l.end) rc = lex_part(&l);
   return rc ? rc : add(&l, ZJ_EOF, l.line, l.end, 0);

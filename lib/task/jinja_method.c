@@ -1,4 +1,4 @@
-/* Methods of texts and mappings, and the functions that every template has. */
+/* Methods of texts, lists and mappings, and the functions that every template has. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -171,15 +171,17 @@ static int at_end(struct zj_env *e, struct zj_value *out, const char *s, const s
   return zj_bool(e, out, found);
 }
 
+/* find, index, count. */
 static int find(struct zj_env *e, struct zj_value *out, const char *s, const struct zj_args *a,
-                int count) {
+                char how) {
   const char *what = NULL;
   int64_t n = 0;
   int rc = zj_arg_text(e, &what, a, 0, "sub");
-  if (!rc && (!what || !*what)) rc = zj_fail(e, "find, count: expected a text");
+  if (!rc && (!what || !*what)) rc = zj_fail(e, "find, index, count: expected a text");
   if (rc) return rc;
   const char *hit = strstr(s, what);
-  if (!count) return zj_int(e, out, hit ? zj_chars(s) - zj_chars(hit) : -1);
+  if (how == 'i' && !hit) return zj_fail(e, "index: '%.40s' is not in the text", what);
+  if (how != 'c') return zj_int(e, out, hit ? zj_chars(s) - zj_chars(hit) : -1);
   for (; hit; hit = strstr(hit + strlen(what), what)) n++;
   return zj_int(e, out, n);
 }
@@ -217,7 +219,7 @@ static int all_of(const char *s, int digits) {
 static const char *const text_methods[] = {
     "strip",      "lstrip",   "rstrip",  "split", "rsplit", "splitlines", "startswith",
     "endswith",   "replace",  "lower",   "upper", "title",  "capitalize", "find",
-    "count",      "join",     "isdigit", "isalpha", NULL};
+    "index",      "count",    "join",     "isdigit", "isalpha", NULL};
 
 static int text_method(struct zj_env *e, struct zj_value *out, const char *m, const char *s,
                        const struct zj_args *a) {
@@ -227,7 +229,8 @@ static int text_method(struct zj_env *e, struct zj_value *out, const char *m, co
   if (!strcmp(m, "split") || !strcmp(m, "rsplit")) return split(e, out, s, a, *m == 'r');
   if (!strcmp(m, "splitlines")) return split_lines(e, out, s);
   if (!strcmp(m, "startswith") || !strcmp(m, "endswith")) return at_end(e, out, s, a, *m == 'e');
-  if (!strcmp(m, "find") || !strcmp(m, "count")) return find(e, out, s, a, *m == 'c');
+  if (!strcmp(m, "find") || !strcmp(m, "index") || !strcmp(m, "count"))
+    return find(e, out, s, a, *m);
   if (!strcmp(m, "join")) return join(e, out, s, a);
   if (!strcmp(m, "isdigit") || !strcmp(m, "isalpha")) return zj_bool(e, out, all_of(s, m[2] == 'd'));
   if (!strcmp(m, "lower")) return zj_case(e, out, s, ZJ_LOWER);
@@ -240,6 +243,25 @@ static int text_method(struct zj_env *e, struct zj_value *out, const char *m, co
   if (!rc) rc = zj_arg_int(e, &most, a, 2, "count");
   if (!rc && (!x || !y)) rc = zj_fail(e, "replace: expected two texts");
   return rc ? rc : zj_replace(e, out, s, x, y, most);
+}
+
+/* --- lists ------------------------------------------------------------------------------------ */
+
+static const char *const list_methods[] = {"index", NULL};
+
+/* Where the first item stands that equals the argument. */
+static int list_index(struct zj_env *e, struct zj_value *out, const json_t *list,
+                      const struct zj_args *a) {
+  const struct zj_value *v = zj_arg(a, 0, NULL);
+  const json_t *x;
+  size_t i;
+  if (!v || v->kind != ZJ_JSON) return zj_fail(e, "index: expected a value");
+  json_array_foreach(list, i, x) {
+    int same = 0, rc = zj_step(e);
+    if (!rc) rc = zj_equal(e, x, v->j, &same);
+    if (rc || same) return rc ? rc : zj_int(e, out, (int64_t)i);
+  }
+  return zj_fail(e, "index: no such item in the list");
 }
 
 /* --- mappings ------------------------------------------------------------------------------------ */
@@ -282,12 +304,14 @@ static int listed(const char *const *list, const char *name) {
 
 int zj_has_method(const json_t *owner, const char *name) {
   if (json_is_string(owner)) return listed(text_methods, name);
+  if (json_is_array(owner)) return listed(list_methods, name);
   return json_is_object(owner) && listed(map_methods, name);
 }
 
 int zj_method(struct zj_env *e, struct zj_value *out, const struct zj_value *m,
               const struct zj_args *args) {
   if (json_is_string(m->j)) return text_method(e, out, m->name, json_string_value(m->j), args);
+  if (json_is_array(m->j)) return list_index(e, out, m->j, args);
   return map_method(e, out, m->name, m->j, args);
 }
 

@@ -53,6 +53,15 @@ int zj_int(struct zj_env *e, struct zj_value *out, int64_t v) {
   return zj_keep(e, out, json_integer(v), 0);
 }
 
+int zj_refuse(const struct zj_env *e, const struct zj_value *v) {
+  if (v->kind != ZJ_UNDEF) return 0;
+  return zj_fail(e, "'%s' is undefined", v->name ? v->name : "?");
+}
+
+int zj_strict(const struct zj_env *e, const struct zj_value *v) {
+  return e->t->flags & ZF_JINJA_STRICT ? zj_refuse(e, v) : 0;
+}
+
 int zj_truth(const struct zj_value *v) {
   if (v->kind == ZJ_UNDEF) return 0;
   if (v->kind != ZJ_JSON) return 1;
@@ -277,7 +286,7 @@ int zj_dump(struct zj_env *e, struct zf_buf *b, const json_t *v, const struct zj
 
 int zj_str(struct zj_env *e, struct zf_buf *b, const struct zj_value *v) {
   static const struct zj_dump python = {", ", ": ", -1, 0, 0, 1};
-  if (v->kind == ZJ_UNDEF) return 0;
+  if (v->kind == ZJ_UNDEF) return zj_strict(e, v);
   if (v->kind != ZJ_JSON) return zj_fail(e, "%s is no text", zj_kind_name(v));
   if (!json_is_string(v->j)) return zj_dump(e, b, v->j, &python, 0);
   zf_buf_add(b, json_string_value(v->j), json_string_length(v->j));

@@ -133,6 +133,71 @@ START_TEST(test_now) {
 }
 END_TEST
 
+/* What recipes of tasks rest on. */
+static const struct {
+  const char *text, *want; /* NULL: an error that holds `part` */
+  const char *part;
+} strict[] = {
+    {"{{ choices.label.index(answer) }}", "1"},
+    {"{{ s.index('_') }}|{{ s[:s.index('_')] + 'x' }}", "3|ab x"},
+    {"{{ {'cause': 'because'}[q] }}", "because"},
+    {"a\n{% if q == 'cause' %}\n  b\n  {% endif %}\n", "a\n\n  b\n  \n"},
+    {"{{ gone is defined }}{{ gone|default('d') }}", "Falsed"},
+    {"{{ gone }}", NULL, "'gone' is undefined"},
+    {"{{ 'x' ~ gone }}", NULL, "'gone' is undefined"},
+    {"{{ gone|trim }}", NULL, "'gone' is undefined"},
+    {"{% if gone %}{% endif %}", NULL, "'gone' is undefined"},
+    {"{{ 1 if gone else 2 }}", NULL, "'gone' is undefined"},
+    {"{{ gone == 1 }}", NULL, "'gone' is undefined"},
+    {"{{ gone or 1 }}", NULL, "'gone' is undefined"},
+    {"{{ not gone }}", NULL, "'gone' is undefined"},
+    {"{{ choices.label.index('Z') }}", NULL, "no such item"},
+    {"{{ s.index('?') }}", NULL, "is not in the text"},
+};
+
+static json_t *strict_vars(void) {
+  static const char text[] = "{\"choices\": {\"label\": [\"A\", \"B\"]}, \"answer\": \"B\","
+                             " \"q\": \"cause\", \"s\": \"ab _ cd\"}";
+  json_t *v = NULL;
+  ck_ok(zf_json_parse(&v, text, strlen(text), "t"));
+  return v;
+}
+
+START_TEST(test_strict) {
+  struct zf_jinja *t;
+  struct zf_buf out = {0};
+  json_t *vars = strict_vars();
+  ck_ok(zf_jinja_parse_as(&t, strict[_i].text, "t", ZF_JINJA_STRICT | ZF_JINJA_PLAIN));
+  int rc = zf_jinja_render(t, vars, 0, &out, NULL);
+  if (strict[_i].want)
+    ck_assert_str_eq(out.data, strict[_i].want);
+  else
+    ck_fails(rc, ZF_EINVALID, strict[_i].part);
+  zf_buf_free(&out);
+  zf_jinja_free(t);
+  json_decref(vars);
+}
+END_TEST
+
+START_TEST(test_value) {
+  struct zf_jinja *t;
+  json_t *vars = strict_vars(), *v;
+  ck_ok(zf_jinja_parse_as(&t, "{{ [s, choices.label] }}", "t", ZF_JINJA_STRICT | ZF_JINJA_PLAIN));
+  ck_ok(zf_jinja_value(t, vars, &v));
+  ck_assert_str_eq(json_string_value(json_array_get(v, 0)), "ab _ cd");
+  ck_assert_uint_eq(json_array_size(json_array_get(v, 1)), 2);
+  json_decref(v);
+  zf_jinja_free(t);
+  ck_ok(zf_jinja_parse_as(&t, "{{ gone }}", "t", 0));
+  ck_fails(zf_jinja_value(t, vars, &v), ZF_EINVALID, "'gone' is undefined");
+  zf_jinja_free(t);
+  ck_ok(zf_jinja_parse_as(&t, "{{ s }} ", "t", ZF_JINJA_PLAIN));
+  ck_fails(zf_jinja_value(t, vars, &v), ZF_EINVALID, "nothing else");
+  zf_jinja_free(t);
+  json_decref(vars);
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("jinja");
   TCase *c = tcase_create("templates");
@@ -141,6 +206,8 @@ int main(void) {
   tcase_add_loop_test(c, test_refused, 0, REFUSED);
   tcase_add_test(c, test_deep);
   tcase_add_test(c, test_now);
+  tcase_add_loop_test(c, test_strict, 0, sizeof strict / sizeof *strict);
+  tcase_add_test(c, test_value);
   suite_add_tcase(s, c);
   return unit_run(s);
 }
