@@ -144,6 +144,15 @@ static int read_items(struct reader *r, struct zf_conf *c, int64_t k) {
   return rc;
 }
 
+/* A mapping alone, where the key allows it: a list of one. */
+static int read_single(struct reader *r, struct zf_conf *c, int64_t k) {
+  const struct zf_conf_place at = here(r);
+  struct zf_conf *item;
+  int rc = zf_conf_set_clear(c, k, &at);
+  if (!rc) rc = zf_conf_item(c, k, &at, &item);
+  return rc ? rc : read_mapping(r, item);
+}
+
 /* The value of key k begins at the present event; ends at its last. */
 static int read_value(struct reader *r, struct zf_conf *c, int64_t k) {
   const yaml_event_t *e = &r->event;
@@ -152,6 +161,7 @@ static int read_value(struct reader *r, struct zf_conf *c, int64_t k) {
   if (is_null(e)) return zf_conf_set_default(c, k);
   if (e->type == YAML_SEQUENCE_START_EVENT && type == ZF_CONF_STRS) return read_texts(r, c, k);
   if (e->type == YAML_SEQUENCE_START_EVENT && type == ZF_CONF_MAPS) return read_items(r, c, k);
+  if (e->type == YAML_MAPPING_START_EVENT && c->key[k]->single) return read_single(r, c, k);
   if (e->type != YAML_SCALAR_EVENT) return wrong_kind(r, c, k);
   return zf_conf_set_scalar(c, k, (const char *)e->data.scalar.value, e->data.scalar.length, &at);
 }
