@@ -50,7 +50,7 @@ isa_dotprod    := -march=armv8.2-a+dotprod
 kern_dirs := $(if $(filter x86_64,$(ARCH)),lib/kern/x86 lib/back/x86) $(if $(filter aarch64 arm64,$(ARCH)),lib/kern/arm)
 LIB_SRC := $(filter-out lib/kern/x86/% lib/kern/arm/%,$(wildcard lib/*/*.c)) $(foreach d,$(kern_dirs),$(wildcard $(d)/*.c))
 CMD_SRC := $(wildcard cmd/*.c)
-LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
+LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/gen/recipes.o
 CMD_OBJ := $(CMD_SRC:%.c=$(BUILD)/obj/%.o)
 UNIT    := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 CONV    := $(patsubst tests/conv/%.c,$(BUILD)/tests/%,$(wildcard tests/conv/test_*.c))
@@ -66,6 +66,21 @@ $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "  CC   $<"
 	$(Q)$(CC) $(CFLAGS_) $(isa_$(lastword $(subst _, ,$(basename $(notdir $<))))) -MMD -MP -c -o $@ $<
+
+# The recipes of configs/tasks as C strings, so that they are there in any directory.
+RECIPES := $(sort $(wildcard configs/tasks/*.yaml))
+$(BUILD)/gen/recipes.c: $(RECIPES) Makefile
+	@mkdir -p $(@D)
+	@echo "  GEN  $@"
+	$(Q){ echo '#include "task/recipe.h"'; echo 'const struct zf_recipe_text zf_recipe_texts[] = {'; \
+	for f in $(RECIPES); do echo "{\"$$(basename $$f .yaml)\","; \
+	  sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $$f; echo '},'; done; echo '{0}};'; } > $@.tmp
+	$(Q)mv $@.tmp $@
+
+$(BUILD)/obj/gen/recipes.o: $(BUILD)/gen/recipes.c
+	@mkdir -p $(@D)
+	@echo "  CC   $<"
+	$(Q)$(CC) $(CFLAGS_) -MMD -MP -c -o $@ $<
 
 $(BUILD)/libzoft.a: $(LIB_OBJ)
 	@rm -f $@

@@ -1,4 +1,4 @@
-/* zoft eval: scores a model on the data of a config, or on a text file. */
+/* zoft eval: scores a model on the data of a config, on a text file, or on standard tasks. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,19 +9,31 @@
 #include "base/file.h"
 #include "eval/metrics.h"
 #include "eval/textf1.h"
+#include "eval_task.h"
 #include "load.h"
 #include "ui.h"
 
 static const char *text_file, *compute;
 static double fail_under = NAN;
-static int generate_f1;
+static int generate_f1, list_tasks;
+static struct zc_eval_tasks tasks = {.nshot = -1, .limit = -1, .length = -1};
 
 static const struct zc_opt options[] = {
     {"text", 0, ZC_STR, "FILE", "score the lines of a text file instead of the config's data",
      &text_file},
     {"generate", 0, ZC_FLAG, NULL, "completion tasks: decode greedily and report token F1",
      &generate_f1},
-    {"compute", 0, ZC_STR, "NAME", "with --text: f32 (default) or bf16 products", &compute},
+    {"task", 0, ZC_LIST, "NAME", "score a standard task (--list-tasks), or a recipe NAME.yaml",
+     &tasks.task},
+    {"data", 0, ZC_LIST, "FILE", "the rows of a --task: .jsonl, .json, .csv, .tsv", &tasks.data},
+    {"num-fewshot", 0, ZC_INT, "N", "put N answered rows before every question", &tasks.nshot},
+    {"fewshot-data", 0, ZC_LIST, "FILE", "their file: the first N rows", &tasks.shots},
+    {"limit", 0, ZC_INT, "N", "score the first N rows of every --data", &tasks.limit},
+    {"max-length", 0, ZC_INT, "N", "tokens the model reads at most (default: its context)",
+     &tasks.length},
+    {"log-samples", 0, ZC_STR, "FILE", "write a JSON line for every row", &tasks.samples},
+    {"list-tasks", 0, ZC_FLAG, NULL, "show the tasks and what a row of each holds", &list_tasks},
+    {"compute", 0, ZC_STR, "NAME", "with --text or --task: f32 (default) or bf16 products", &compute},
     {"fail-under", 0, ZC_NUM, "X", "exit 5 when accuracy (percent) is below X", &fail_under},
     {0},
 };
@@ -145,12 +157,38 @@ static int eval_text(const char *base_model) {
   return rc;
 }
 
+static int eval_tasks(const struct zc_args *a) {
+  if (a->nword != 1 || a->nset)
+    return zf_error(ZF_EUSAGE, "expected one model directory or file before --task");
+  if (text_file || generate_f1)
+    return zf_error(ZF_EUSAGE, "--task does not go with --%s", text_file ? "text" : "generate");
+  tasks.compute = compute;
+  tasks.fail_under = fail_under;
+  return zc_run_tasks(&tasks, a->word[0]);
+}
+
+/* An option of --task without one. */
+static int check_stray(void) {
+  const char *stray = tasks.data.n         ? "data"
+                      : tasks.shots.n      ? "fewshot-data"
+                      : tasks.nshot != -1  ? "num-fewshot"
+                      : tasks.limit != -1  ? "limit"
+                      : tasks.length != -1 ? "max-length"
+                      : tasks.samples      ? "log-samples"
+                                           : NULL;
+  return stray ? zf_error(ZF_EUSAGE, "--%s is for --task", stray) : 0;
+}
+
 static int run(const struct zc_args *a) {
+  if (list_tasks) return zc_list_tasks();
+  if (tasks.task.n) return eval_tasks(a);
+  int rc = check_stray();
+  if (rc) return rc;
   if (!text_file) {
     if (a->nword == 0 && a->nset == 0)
-      return zf_error(ZF_EUSAGE, "expected a config, or a model and --text FILE");
+      return zf_error(ZF_EUSAGE, "expected a config, or a model and --text FILE or --task NAME --data FILE");
     if (compute)
-      return zf_error(ZF_EUSAGE, "--compute is for --text: a config says compute=%s", compute);
+      return zf_error(ZF_EUSAGE, "--compute is for --text and --task: a config says compute=%s", compute);
     return eval_config(a);
   }
   if (a->nword != 1 || a->nset)
@@ -161,13 +199,22 @@ static int run(const struct zc_args *a) {
 const struct zc_command zc_eval = {
     "eval",
     "score a model: loss, perplexity, accuracy, F1",
-    "zoft eval CONFIG [key=value ...] [options]   or   zoft eval MODEL --text FILE",
+    "zoft eval CONFIG [key=value ...] [options]   or   zoft eval MODEL --text FILE\n"
+    "       or   zoft eval MODEL --task NAME --data FILE",
     "With a config, scores its dev and test data with base_model (name a tuned model by\n"
     "base_model=DIR). With --text, every non-empty line of FILE is a text.\n\n"
+    "With --task, scores the rows of --data FILE as a standard task, by the rules of\n"
+    "lm-evaluation-harness 0.4.13: its prompts, log-likelihoods and metrics. Several tasks:\n"
+    "--task A --data FILE_A --task B --data FILE_B. Standard errors of means are the harness's;\n"
+    "of perplexity, f1 and mcc, where it draws bootstrap samples, and of the others, where it has\n"
+    "none, they are analytic (delta method).\n\n"
     "Examples:\n"
     "  zoft eval configs/demo.yaml\n"
     "  zoft eval configs/demo.yaml base_model=out/demo --fail-under 90\n"
-    "  zoft eval out/demo --text README.md --json\n",
+    "  zoft eval out/demo --text README.md --json\n"
+    "  zoft eval --list-tasks\n"
+    "  zoft eval out/demo --task arc_easy --data arc.jsonl --num-fewshot 5 --fewshot-data train.jsonl\n"
+    "  zoft eval model.gguf --task my.yaml --data rows.csv --log-samples rows.out.jsonl\n",
     options,
     run,
 };

@@ -10,7 +10,7 @@ _zoft() {
     local options="--json --quiet --verbose --no-color --cpumask --help"
     case $cmd in
     train) options="$options --dry-run --resume --fork" ;;
-    eval) options="$options --text --generate --compute --fail-under" ;;
+    eval) options="$options --text --generate --task --data --num-fewshot --fewshot-data --limit --max-length --log-samples --list-tasks --compute --fail-under" ;;
     score) options="$options --text --whole --compute" ;;
     chat) options="$options --system --chat-template --context --max-new-tokens --temperature --top-k --top-p --min-p --repetition-penalty --stop --seed --compute" ;;
     generate) options="$options --jsonl --output --batch-size --chat-template --prompt --max-new-tokens --temperature --top-k --top-p --min-p --repetition-penalty --stop --samples --seed --compute --no-special" ;;

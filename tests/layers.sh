@@ -14,7 +14,7 @@ BEGIN {
   allow["back"] = "base tensor kern model"
   allow["zo"] = "base rng tensor kern"
   allow["peft"] = "base rng tensor kern fmt model"
-  allow["task"] = "base fmt text"
+  allow["task"] = "base fmt conf text"
   allow["eval"] = "base rng tensor dist kern fmt conf track text model zo peft task"
   allow["train"] = allow["compress"] = allow["eval"] " eval back"
 }

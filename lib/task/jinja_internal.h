@@ -132,6 +132,7 @@ int zj_items(struct zj_env *e, json_t **out, const struct zj_value *v);
 int64_t zj_chars(const char *s);            /* characters of a text */
 const char *zj_skip(const char *s, int64_t n); /* behind n characters */
 int zj_is_space(int32_t c);
+int zj_space_at(const char *s); /* is the character at s white space? */
 
 /* jinja_call.c */
 int zj_filter(struct zj_env *e, struct zj_value *out, const char *name, const struct zj_value *in,

@@ -16,10 +16,7 @@ static int in_set(const char *chars, const char *c, const char *end) {
 }
 
 static int strips(const char *chars, const char *c, const char *end) {
-  utf8proc_int32_t code = -1;
-  if (chars) return in_set(chars, c, end);
-  utf8proc_iterate((const utf8proc_uint8_t *)c, end - c, &code);
-  return zj_is_space(code);
+  return chars ? in_set(chars, c, end) : zj_space_at(c);
 }
 
 /* sides: 1 left, 2 right, 3 both. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utf8proc.h>
 
 #include "fmt/json.h"
 #include "jinja_internal.h"
@@ -312,6 +313,12 @@ int zj_is_space(int32_t c) {
   return (c >= 9 && c <= 13) || (c >= 28 && c <= 32) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
          (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
          c == 0x205F || c == 0x3000;
+}
+
+int zj_space_at(const char *s) {
+  utf8proc_int32_t c = -1;
+  utf8proc_iterate((const utf8proc_uint8_t *)s, zj_skip(s, 1) - s, &c);
+  return zj_is_space(c);
 }
 
 static int split_characters(struct zj_env *e, json_t *list, const char *s) {

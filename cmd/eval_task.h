@@ -1,0 +1,21 @@
+/* The part of zoft eval that scores standard tasks. */
+#ifndef ZF_CMD_EVAL_TASK_H
+#define ZF_CMD_EVAL_TASK_H
+
+#include "opt.h"
+
+struct zc_eval_tasks {
+  struct zc_list task, data, shots; /* --task, --data, --fewshot-data: in the same order */
+  int64_t nshot, limit, length;     /* --num-fewshot (-1: as the recipe says), --limit, --max-length
+                                       (-1: not given) */
+  const char *samples, *compute;    /* --log-samples, --compute */
+  double fail_under;                /* percent of acc; NaN: no gate */
+};
+
+/* Scores `base_model` and prints; ZF_EUSAGE, ZF_EINVALID, ZF_EGATE. */
+int zc_run_tasks(const struct zc_eval_tasks *a, const char *base_model);
+
+/* The recipes that are part of the program, and what a row of theirs holds. */
+int zc_list_tasks(void);
+
+#endif

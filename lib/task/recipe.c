@@ -1,0 +1,197 @@
+/* Reading recipes: a handful of parts, each a template and perhaps the name of a field, and
+ * settings. */
+#include "task/recipe.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/file.h"
+#include "task/recipe_internal.h"
+
+enum { LONGEST = 1 << 20 };
+
+static const struct zf_conf_key metric_keys[] = {
+    {"metric", ZF_CONF_STR, .required = 1, .help = "its name"},
+    {"aggregation", ZF_CONF_STR, .help = "how rows become one number; default: the metric's own"},
+    {"higher_is_better", ZF_CONF_BOOL, .help = "no effect: the metric knows"},
+    {0},
+};
+
+static const struct zf_conf_key meta_keys[] = {
+    {"version", ZF_CONF_STR, .help = "of the task, reported with its numbers"},
+    {0},
+};
+
+static const struct zf_conf_key keys[] = {
+    {"task", ZF_CONF_STR, .required = 1, .help = "its name"},
+    {"output_type", ZF_CONF_ENUM, .choices = "multiple_choice|loglikelihood|loglikelihood_rolling",
+     .required = 1, .help = "what is asked of the model"},
+    {"fields", ZF_CONF_STRS, .help = "fields that a row must have"},
+    {"process_docs", ZF_CONF_STR, .help = "a step that prepares a row"},
+    {"doc_to_text", ZF_CONF_STR, .def = "", .help = "context: a field or a template"},
+    {"doc_to_choice", ZF_CONF_STRS, .help = "choices: a list, or a field or template that gives one"},
+    {"doc_to_target", ZF_CONF_STR, .required = 1, .help = "the right choice, or the text to score"},
+    {"target_delimiter", ZF_CONF_STR, .def = " ", .help = "between context and choice"},
+    {"fewshot_delimiter", ZF_CONF_STR, .def = "\n\n", .help = "behind an example"},
+    {"description", ZF_CONF_STR, .def = "", .help = "before everything: a template"},
+    {"num_fewshot", ZF_CONF_INT, .min = 0, .max = ZF_RECIPE_SHOTS, .help = "examples before the question"},
+    {"count_in", ZF_CONF_STR, .help = "rolling: the field whose words and bytes are counted"},
+    {"metric_list", ZF_CONF_MAPS, .sub = metric_keys, .help = "what is reported"},
+    {"metadata", ZF_CONF_MAPS, .single = 1, .sub = meta_keys, .help = "about the task"},
+    {"tag", ZF_CONF_STRS, .help = "no effect"},
+    {"task_alias", ZF_CONF_STR, .help = "no effect"},
+    {"dataset_path", ZF_CONF_STR, .help = "no effect: rows come from --data"},
+    {"dataset_name", ZF_CONF_STR, .help = "no effect"},
+    {"training_split", ZF_CONF_STR, .help = "no effect"},
+    {"validation_split", ZF_CONF_STR, .help = "no effect"},
+    {"test_split", ZF_CONF_STR, .help = "no effect"},
+    {"fewshot_split", ZF_CONF_STR, .help = "no effect"},
+    {"should_decontaminate", ZF_CONF_BOOL, .help = "no effect"},
+    {"doc_to_decontamination_query", ZF_CONF_STR, .help = "no effect"},
+    {0},
+};
+
+/* --- reading ------------------------------------------------------------------------------------- */
+
+static int is_bare(const char *s) {
+  size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+  return n > 0 && !s[n] && !(*s >= '0' && *s <= '9');
+}
+
+static int parse_part(struct zf_recipe *r, struct zf_recipe_part *p, const char *key, const char *text) {
+  char name[64];
+  p->text = text;
+  p->bare = is_bare(text);
+  snprintf(name, sizeof name, "%s", key);
+  int rc = zf_jinja_parse_as(&p->t, text, name, ZF_JINJA_STRICT | ZF_JINJA_PLAIN);
+  if (rc != ZF_EINVALID) return rc;
+  char *why = zf_strdup(zf_error_message());
+  rc = why ? zf_conf_error(r->conf, key, "%s", why) : ZF_ENOMEM;
+  free(why);
+  return rc;
+}
+
+static int parse_choices(struct zf_recipe *r) {
+  r->nfixed = zf_conf_strs(r->conf, "doc_to_choice", &r->fixed);
+  if (r->output != ZF_RECIPE_CHOICE) {
+    if (!r->nfixed) return 0;
+    return zf_conf_error(r->conf, "doc_to_choice", "only multiple_choice has choices");
+  }
+  if (!r->nfixed)
+    return zf_conf_error(r->conf, "output_type", "multiple_choice needs doc_to_choice");
+  if (r->nfixed > 1) return 0;
+  const char *text = r->fixed[0];
+  r->nfixed = 0;
+  return parse_part(r, &r->choice, "doc_to_choice", text);
+}
+
+static int parse_step(struct zf_recipe *r) {
+  const char *name = zf_conf_str(r->conf, "process_docs");
+  if (!name || (r->step = zf_doc_step(name))) return 0;
+  const char *near = zf_doc_step_near(name);
+  return zf_conf_error(r->conf, "process_docs", "there is no step '%.60s'%s%s%s", name,
+                       near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
+static int resolve(struct zf_recipe *r) {
+  const char *output = zf_conf_str(r->conf, "output_type");
+  r->output = !strcmp(output, "multiple_choice") ? ZF_RECIPE_CHOICE
+              : !strcmp(output, "loglikelihood") ? ZF_RECIPE_LIKELIHOOD
+                                                 : ZF_RECIPE_ROLLING;
+  r->delimiter = zf_conf_str(r->conf, "target_delimiter");
+  r->shot_delimiter = zf_conf_str(r->conf, "fewshot_delimiter");
+  r->inputs = r->output == ZF_RECIPE_CHOICE ? -1 : 0;
+  if (r->output != ZF_RECIPE_ROLLING && zf_conf_has(r->conf, "count_in"))
+    return zf_conf_error(r->conf, "count_in", "only loglikelihood_rolling counts words and bytes");
+  int rc = parse_part(r, &r->text, "doc_to_text", zf_conf_str(r->conf, "doc_to_text"));
+  if (!rc) rc = parse_part(r, &r->target, "doc_to_target", zf_conf_str(r->conf, "doc_to_target"));
+  if (!rc) rc = parse_part(r, &r->description, "description", zf_conf_str(r->conf, "description"));
+  r->description.bare = 0; /* a word is a text here */
+  if (!rc) rc = parse_choices(r);
+  return rc ? rc : parse_step(r);
+}
+
+int zf_recipe_parse(struct zf_recipe **out, const char *text, size_t len, const char *name) {
+  const struct zf_conf_key *const table[] = {keys};
+  struct zf_recipe *r = *out = zf_calloc(1, sizeof *r);
+  if (!r) return ZF_ENOMEM;
+  int rc = zf_conf_new(&r->conf, table, 1);
+  if (!rc) rc = zf_conf_text(r->conf, text, len, name);
+  if (!rc) rc = zf_conf_check(r->conf);
+  if (!rc) rc = resolve(r);
+  if (!rc) return 0;
+  zf_recipe_free(r);
+  *out = NULL;
+  return rc;
+}
+
+static int open_file(struct zf_recipe **out, const char *path) {
+  char *text;
+  size_t len;
+  int rc = zf_read_file(&text, &len, path, LONGEST);
+  if (rc) return rc == ZF_EINVALID ? ZF_EUSAGE : rc;
+  rc = zf_recipe_parse(out, text, len, path);
+  free(text);
+  return rc;
+}
+
+int zf_recipe_open(struct zf_recipe **out, const char *name) {
+  const char *names[256];
+  int64_t n = 0;
+  *out = NULL;
+  if (zf_glob("*.yaml", name) || zf_glob("*.yml", name)) return open_file(out, name);
+  for (const struct zf_recipe_text *t = zf_recipe_texts; t->name; t++) {
+    if (!strcmp(t->name, name)) return zf_recipe_parse(out, t->text, strlen(t->text), name);
+    if (n < 256) names[n++] = t->name;
+  }
+  const char *near = zf_nearest(name, names, n);
+  if (near)
+    return zf_error(ZF_EUSAGE, "there is no task '%.60s': did you mean '%s'?", name, near);
+  return zf_error(ZF_EUSAGE, "there is no task '%.60s': --list-tasks names them; a recipe of your own "
+                             "ends in .yaml", name);
+}
+
+void zf_recipe_free(struct zf_recipe *r) {
+  if (!r) return;
+  zf_jinja_free(r->text.t);
+  zf_jinja_free(r->choice.t);
+  zf_jinja_free(r->target.t);
+  zf_jinja_free(r->description.t);
+  zf_buf_free(&r->shots);
+  zf_conf_free(r->conf);
+  free(r);
+}
+
+const char *zf_recipe_name(const struct zf_recipe *r) {
+  return zf_conf_str(r->conf, "task");
+}
+
+const char *zf_recipe_version(const struct zf_recipe *r) {
+  if (zf_conf_maps(r->conf, "metadata") < 1) return NULL;
+  return zf_conf_str(zf_conf_map(r->conf, "metadata", 0), "version");
+}
+
+enum zf_recipe_output zf_recipe_output(const struct zf_recipe *r) {
+  return r->output;
+}
+
+int64_t zf_recipe_fields(const struct zf_recipe *r, const char *const **out) {
+  return zf_conf_strs(r->conf, "fields", out);
+}
+
+void zf_recipe_unused(const struct zf_recipe *r, struct zf_buf *out) {
+  for (const struct zf_conf_key *k = keys; k->name; k++)
+    if (!strncmp(k->help, "no effect", 9) && zf_conf_has(r->conf, k->name))
+      zf_buf_printf(out, "%s%s", out->len ? ", " : "", k->name);
+}
+
+int zf_recipe_metric(const struct zf_recipe *r, int64_t i, const char **metric,
+                     const char **aggregation) {
+  if (i >= zf_conf_maps(r->conf, "metric_list")) return 0;
+  const struct zf_conf *m = zf_conf_map(r->conf, "metric_list", i);
+  *metric = zf_conf_str(m, "metric");
+  *aggregation = zf_conf_str(m, "aggregation");
+  return 1;
+}
