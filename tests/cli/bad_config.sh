@@ -123,7 +123,7 @@ case_ "unknown arithmetic of a bare model" 2 "$ZOFT" score $DEMO/model --text RE
 zoft: --compute expects one of f32, bf16 or int8, found 'fp16'
 END
 case_ "--compute beside a config" 2 "$ZOFT" eval "$T/good.yaml" --compute bf16 <<'END'
-zoft: --compute is for --text: a config says compute=bf16
+zoft: --compute is for --text and --task: a config says compute=bf16
 END
 case_ "unknown CPU feature" 2 "$ZOFT" env --cpumask=avx3 <<'END'
 zoft: --cpumask: 'avx3' is none of avx2, avx512, avx512bf16, avx512vnni, neon, none or a number
