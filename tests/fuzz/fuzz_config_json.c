@@ -19,7 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   check(c.heads > 0 && c.head_dim > 0 && c.heads * c.head_dim <= most);
   check(c.kv_heads > 0 && c.heads % c.kv_heads == 0);
   check(c.ffn > 0 && c.ffn <= 4 * most && c.embed_dim > 0 && c.embed_dim <= most);
-  check(c.context > 0 && c.context <= c.max_pos && c.max_pos <= most);
+  int stretched = c.rope[0].kind == ZF_ROPE_DYNAMIC;
+  check(c.context > 0 && c.context <= (stretched ? most : c.max_pos) && c.max_pos <= most);
   check(zf_config_rot(&c) <= c.head_dim && zf_config_rot(&c) % 2 == 0);
   if (c.layers > 16 || zf_plan_build(&p, &c)) return 0;
   check(p.body <= p.nop && p.head >= 0 && p.head < p.nwant);
