@@ -1,6 +1,7 @@
 #include "lines.h"
 
 #include <editline/readline.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,13 +30,23 @@ static char *piped(void) {
   return line;
 }
 
-/* The caller frees; NULL: no more. */
-static char *next(const char *prompt) {
-  if (!zc_lines_edited()) return piped();
+/* The first Ctrl-C gives up the line, a second one in a row leaves. */
+static char *edited(const char *prompt) {
   fflush(stdout);
   char *line = readline(prompt);
+  if (!line && zc_signal() == SIGINT) {
+    zc_signal_forget();
+    printf("\n");
+    zc_say("Ctrl-C again, Ctrl-D or /quit leaves");
+    line = readline(prompt);
+  }
   if (line && *line) add_history(line);
   return line;
+}
+
+/* The caller frees; NULL: no more. */
+static char *next(const char *prompt) {
+  return zc_lines_edited() ? edited(prompt) : piped();
 }
 
 /* Lines up to one that ends in quotation marks; `line` is what follows the first. */

@@ -168,6 +168,21 @@ if script -qec true /dev/null >/dev/null 2>&1; then
   printf 'The film was\n/quit\n' | script -qec "$ZOFT chat $M --chat-template chatml -t 0 -n 12" /dev/null >"$T/tty" 2>&1
   check "on a terminal" grep -q '^\. The film was a masterpiful\. The' "$T/tty"
   check "with a prompt" grep -q '^> ' "$T/tty"
+  shown() { # shown <pattern>: waits for it on the terminal
+    for i in $(seq 100); do
+      grep -q "$1" "$T/tty2" 2>/dev/null && return
+      sleep 0.1
+    done
+  }
+  : >"$T/tty2"
+  (
+    shown '^> '
+    printf 'half a line\003'
+    shown 'Ctrl-C again'
+    printf 'The film was\n/quit\n'
+  ) | script -qec "$ZOFT chat $M --chat-template chatml -t 0 -n 12" /dev/null >"$T/tty2" 2>&1
+  check "Ctrl-C gives up a line" grep -q 'Ctrl-C again, Ctrl-D or /quit leaves' "$T/tty2"
+  check "and the next one is answered" grep -q '^\. The film was a masterpiful' "$T/tty2"
 else
   echo "SKIP chat on a terminal: no script of util-linux"
 fi
