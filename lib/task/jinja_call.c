@@ -1,4 +1,4 @@
-/* Filters and tests of the template interpreter: a table of each. */
+/* Filters of the template interpreter: a table. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +52,7 @@ typedef const struct zj_value *in_;
 typedef const struct zj_args *args_;
 
 /* What a filter of texts works on: str() of it. */
-static int text_of(struct zj_env *e, struct zj_value *out, in_ v) {
+int zj_text_of(struct zj_env *e, struct zj_value *out, in_ v) {
   struct zf_buf b = {0};
   if (v->kind == ZJ_JSON && json_is_string(v->j)) {
     *out = *v;
@@ -68,7 +68,7 @@ static int text_of(struct zj_env *e, struct zj_value *out, in_ v) {
 
 static int f_case(struct zj_env *e, struct zj_value *out, in_ v, enum zj_case how) {
   struct zj_value s;
-  int rc = text_of(e, &s, v);
+  int rc = zj_text_of(e, &s, v);
   return rc ? rc : zj_case(e, out, json_string_value(s.j), how);
 }
 
@@ -95,7 +95,7 @@ static int f_capitalize(struct zj_env *e, struct zj_value *out, in_ v, args_ a) 
 static int f_trim(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   struct zj_value s;
   const char *chars = NULL;
-  int rc = text_of(e, &s, v);
+  int rc = zj_text_of(e, &s, v);
   if (!rc) rc = zj_arg_text(e, &chars, a, 0, "chars");
   return rc ? rc : zj_strip(e, out, json_string_value(s.j), chars, 3);
 }
@@ -104,7 +104,7 @@ static int f_replace(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   struct zj_value s;
   const char *from = NULL, *to = NULL;
   int64_t most = -1;
-  int rc = text_of(e, &s, v);
+  int rc = zj_text_of(e, &s, v);
   if (!rc) rc = zj_arg_text(e, &from, a, 0, "old");
   if (!rc) rc = zj_arg_text(e, &to, a, 1, "new");
   if (!rc) rc = zj_arg_int(e, &most, a, 2, "count");
@@ -114,7 +114,7 @@ static int f_replace(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
 
 static int f_string(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   (void)a;
-  return text_of(e, out, v);
+  return zj_text_of(e, out, v);
 }
 
 static int f_escape(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
@@ -123,7 +123,7 @@ static int f_escape(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   struct zj_value s;
   struct zf_buf b = {0};
   (void)a;
-  int rc = text_of(e, &s, v);
+  int rc = zj_text_of(e, &s, v);
   for (const char *p = rc ? "" : json_string_value(s.j); *p; p++) {
     const char *hit = strchr(from, *p);
     if (hit)
@@ -141,7 +141,7 @@ static int f_indent(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   struct zj_value s;
   struct zf_buf b = {0};
   int64_t width = 4;
-  int rc = text_of(e, &s, v), first = arg_true(a, 1, "first"), blank = arg_true(a, 2, "blank");
+  int rc = zj_text_of(e, &s, v), first = arg_true(a, 1, "first"), blank = arg_true(a, 2, "blank");
   if (!rc) rc = zj_arg_int(e, &width, a, 0, "width");
   if (!rc && (width < 0 || width > 256)) rc = zj_fail(e, "indent: %lld", (long long)width);
   const char *p = rc ? "" : json_string_value(s.j);
@@ -562,124 +562,11 @@ int zj_filter(struct zj_env *e, struct zj_value *out, const char *name, const st
   return rc;
 }
 
-/* --- tests ------------------------------------------------------------------------------------------ */
-
-static int has(const struct zj_value *v, int is) {
-  return v->kind == ZJ_JSON && is;
-}
-
-static const char *const tests[] = {
-    "defined", "undefined", "none",    "true", "false", "boolean", "string", "number", "integer",
-    "float",   "mapping",   "iterable", "sequence", "callable", "odd", "even", "divisibleby",
-    "eq", "equalto", "ne", "gt", "greaterthan", "ge", "lt", "lessthan", "le", "in", "lower",
-    "upper"};
-enum { TESTS = sizeof tests / sizeof *tests };
-
-int zj_is_test(const char *name) {
-  for (int i = 0; i < TESTS; i++)
-    if (!strcmp(tests[i], name)) return 1;
-  return 0;
-}
-
-static int test_kind(int *out, const char *name, in_ v) {
-  const struct {
-    const char *name;
-    int yes;
-  } row[] = {
-      {"defined", v->kind != ZJ_UNDEF},
-      {"undefined", v->kind == ZJ_UNDEF},
-      {"none", has(v, json_is_null(v->j))},
-      {"true", has(v, json_is_true(v->j))},
-      {"false", has(v, json_is_false(v->j))},
-      {"boolean", has(v, json_is_boolean(v->j))},
-      {"string", has(v, json_is_string(v->j))},
-      {"number", has(v, json_is_number(v->j) || json_is_boolean(v->j))},
-      {"integer", has(v, json_is_integer(v->j))},
-      {"float", has(v, json_is_real(v->j))},
-      {"mapping", has(v, json_is_object(v->j))},
-      {"iterable", v->kind == ZJ_UNDEF || v->kind == ZJ_LOOP ||
-                       has(v, json_is_array(v->j) || json_is_object(v->j) || json_is_string(v->j))},
-      {"sequence", v->kind == ZJ_UNDEF ||
-                       has(v, json_is_array(v->j) || json_is_object(v->j) || json_is_string(v->j))},
-      {"callable", v->kind == ZJ_MACRO || v->kind == ZJ_METHOD || v->kind == ZJ_GLOBAL},
-  };
-  for (size_t i = 0; i < sizeof row / sizeof *row; i++)
-    if (!strcmp(row[i].name, name)) {
-      *out = row[i].yes;
-      return 1;
-    }
-  return 0;
-}
-
-static int test_number(struct zj_env *e, int *out, const char *name, in_ v, args_ a) {
-  int64_t by = 2;
-  int rc = *name == 'd' ? zj_arg_int(e, &by, a, 0, NULL) : 0;
-  if (rc) return rc;
-  if (v->kind != ZJ_JSON || !json_is_integer(v->j) || by == 0 || by == -1)
-    return zj_fail(e, "%s: %s", name, zj_kind_name(v));
-  *out = (json_integer_value(v->j) % by == 0) != (*name == 'o');
-  return 0;
-}
-
-static int test_order(struct zj_env *e, int *out, const char *name, in_ v, in_ w) {
-  int order = 0;
-  if (v->kind != ZJ_JSON || w->kind != ZJ_JSON)
-    return zj_fail(e, "%s and %s have no order", zj_kind_name(v), zj_kind_name(w));
-  int rc = zj_order(e, v->j, w->j, &order), or_equal = name[1] == 'e' && !name[2];
-  *out = or_equal && order == 0 ? 1 : *name == 'g' ? order > 0 : order < 0;
-  return rc;
-}
-
-static int test_in(struct zj_env *e, int *out, in_ v, in_ w) {
-  json_t *list = NULL, *x;
-  size_t i;
-  if (v->kind == ZJ_JSON && w->kind == ZJ_JSON && json_is_string(w->j)) {
-    if (!json_is_string(v->j)) return zj_fail(e, "'in': %s in a text", zj_kind_name(v));
-    *out = strstr(json_string_value(w->j), json_string_value(v->j)) != NULL;
-    return 0;
-  }
-  int rc = zj_items(e, &list, w);
-  json_array_foreach(rc ? NULL : list, i, x) {
-    if (!rc && !*out && v->kind == ZJ_JSON) rc = zj_equal(e, v->j, x, out);
-  }
-  return rc;
-}
-
-static int test_equal(struct zj_env *e, int *out, in_ v, in_ w) {
-  *out = v->kind == w->kind && v->kind == ZJ_UNDEF;
-  if (v->kind != w->kind || v->kind != ZJ_JSON) return 0;
-  return zj_equal(e, v->j, w->j, out);
-}
-
-static int test_letters(struct zj_env *e, int *out, const char *name, in_ v) {
-  struct zj_value s, made;
-  int rc = text_of(e, &s, v);
-  if (!rc) rc = zj_case(e, &made, json_string_value(s.j), *name == 'l' ? ZJ_LOWER : ZJ_UPPER);
-  if (!rc) *out = !strcmp(json_string_value(s.j), json_string_value(made.j));
-  return rc;
-}
-
-int zj_test(struct zj_env *e, int *out, const char *name, const struct zj_value *in,
-            const struct zj_args *args) {
-  const struct zj_value *w = zj_arg(args, 0, NULL);
-  *out = 0;
-  if (test_kind(out, name, in)) return 0;
-  if (!strcmp(name, "odd") || !strcmp(name, "even") || *name == 'd')
-    return test_number(e, out, name, in, args);
-  if (!strcmp(name, "lower") || !strcmp(name, "upper")) return test_letters(e, out, name, in);
-  if (!w) return zj_fail(e, "test '%s': expected a value to compare with", name);
-  if (!strcmp(name, "in")) return test_in(e, out, in, w);
-  if (*name != 'e' && *name != 'n') return test_order(e, out, name, in, w);
-  int rc = test_equal(e, out, in, w);
-  if (*name == 'n') *out = !*out;
-  return rc;
-}
-
 const char *zf_jinja_filters(void) {
   static char text[1024];
   if (text[0]) return text;
   for (int i = 0; i < FILTERS; i++) strcat(strcat(text, i ? " " : "filters: "), filters[i].name);
   strcat(text, "; tests:");
-  for (int i = 0; i < TESTS; i++) strcat(strcat(text, " "), tests[i]);
+  for (int i = 0; zj_test_name(i); i++) strcat(strcat(text, " "), zj_test_name(i));
   return text;
 }

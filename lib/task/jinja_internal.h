@@ -134,11 +134,13 @@ const char *zj_skip(const char *s, int64_t n); /* behind n characters */
 int zj_is_space(int32_t c);
 int zj_space_at(const char *s); /* is the character at s white space? */
 
-/* jinja_call.c */
+/* jinja_call.c, jinja_test.c */
 int zj_filter(struct zj_env *e, struct zj_value *out, const char *name, const struct zj_value *in,
               const struct zj_args *args);
 int zj_test(struct zj_env *e, int *out, const char *name, const struct zj_value *in,
             const struct zj_args *args);
+const char *zj_test_name(int i); /* of test i, NULL behind the last */
+int zj_text_of(struct zj_env *e, struct zj_value *out, const struct zj_value *v); /* str() of it */
 const struct zj_value *zj_arg(const struct zj_args *a, int place, const char *name);
 int zj_arg_text(struct zj_env *e, const char **out, const struct zj_args *a, int place,
                 const char *name);
@@ -146,6 +148,17 @@ int zj_arg_int(struct zj_env *e, int64_t *out, const struct zj_args *a, int plac
                const char *name);
 int zj_is_filter(const char *name);
 int zj_is_test(const char *name);
+
+/* jinja_eval.c */
+int zj_set_var(struct zj_env *e, struct zj_frame *f, const char *name, const struct zj_value *v);
+void zj_push(struct zj_env *e, struct zj_frame *f, struct zj_frame *up);
+void zj_pop(struct zj_env *e, struct zj_frame *f, struct zj_frame *back);
+int zj_arguments(struct zj_env *e, struct zj_args *a, const struct zj_node *list);
+int zj_capture(struct zj_env *e, struct zj_value *out, const struct zj_node *list);
+int zj_eval(struct zj_env *e, struct zj_value *out, const struct zj_node *n);
+
+/* jinja_exec.c */
+int zj_exec(struct zj_env *e, const struct zj_node *list);
 
 /* jinja_method.c */
 int zj_has_method(const json_t *owner, const char *name);
