@@ -47,12 +47,13 @@ for test in test_kern test_drivers; do
   done
 done
 
-# The program, and a log of this machine's.
+# The program, and a log of this machine's.  Some libraries still lie in /lib.
 root=$dir/root/usr
+low=$dir/root/lib/$triple
 make -j2 --no-print-directory all CC=$cc BUILD="$dir/build" SYS="-isystem $root/include -isystem $root/include/$triple" \
-  SYS_LIBS="-L$root/lib/$triple -Wl,-rpath-link,$root/lib/$triple" PKG_CFLAGS= \
+  SYS_LIBS="-L$root/lib/$triple -Wl,-rpath-link,$root/lib/$triple:$low" PKG_CFLAGS= \
   PKG_LIBS="-ljansson -lpcre2-8 -lutf8proc -lyaml -lxxhash -lz -lzstd" | tail -n 1
-arm() { qemu-aarch64 -L "/usr/$triple" -E LD_LIBRARY_PATH="$root/lib/$triple" "$dir/build/zoft" "$@"; }
+arm() { qemu-aarch64 -L "/usr/$triple" -E LD_LIBRARY_PATH="$root/lib/$triple:$low" "$dir/build/zoft" "$@"; }
 for type in f32 f24 bf16; do
   "${ZOFT:-build/zoft}" train configs/demo.yaml output_dir="$dir/log" overwrite_output_dir=true compute=f32 \
     max_steps=24 keyframe_steps=8 eval_steps=never eval_on_start=false test_datasets=[] num_train=64 \
