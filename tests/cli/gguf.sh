@@ -43,4 +43,11 @@ zoft: TMP/cut.gguf: byte 567: key 'tokenizer.ggml.tokens': an array of 286 eleme
 END
 check "inspect" sh -c '"$0" inspect "$1" | grep -q "all wanted tensors present"' "$ZOFT" "$Q"
 check "generate" sh -c '"$0" generate "$1" --prompt "the cat" -n 8 | grep -q "^the cat"' "$ZOFT" "$F"
+# The template in the file: 21 tokens are those of "<|im_start|>user: the cat", a new line, and
+# "<|im_start|>assistant: ".
+C=tests/golden/gguf/qwen3.gguf
+echo '{"messages":[{"role":"user","content":"the cat"}]}' >"$T/in.jsonl"
+check "a template of its own" sh -c '"$0" generate "$1" --jsonl "$2" -n 1 | grep -q "\"prompt_tokens\":21,"' "$ZOFT" "$C" "$T/in.jsonl"
+printf 'the cat\n/save %s\n' "$T/talk.json" | "$ZOFT" chat "$C" -t 0 -n 4 -q >/dev/null 2>"$T/.err"
+check "chat" sh -c '[ ! -s "$0" ] && grep -q "\"content\": \"the cat\"" "$1"' "$T/.err" "$T/talk.json"
 finish

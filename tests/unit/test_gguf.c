@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "base/buf.h"
+#include "eval/generate.h"
 #include "fmt/gguf.h"
 #include "fmt/json.h"
 #include "text/text_internal.h"
@@ -240,6 +241,19 @@ START_TEST(test_tokens) {
 }
 END_TEST
 
+/* What ends a turn ends a text too. */
+START_TEST(test_ends) {
+  struct zf_model *m = open_model(GOLDEN "qwen3.gguf", &as_stored);
+  struct zf_ids ends = {0};
+  ck_ok(zf_gen_ends(&ends, m, NULL));
+  ck_assert_int_eq(ends.n, 2);
+  ck_assert_int_eq(ends.id[0], 0);
+  ck_assert_int_eq(ends.id[1], 7);
+  zf_ids_free(&ends);
+  zf_model_free(m);
+}
+END_TEST
+
 /* Weights stay in their blocks, in the mapping but for the rows that were permuted; and are not
  * trained. */
 START_TEST(test_held) {
@@ -429,6 +443,7 @@ int main(void) {
   tcase_add_test(t, test_blocks);
   tcase_add_loop_test(t, test_logits, 0, MODELS);
   tcase_add_loop_test(t, test_tokens, 0, MODELS);
+  tcase_add_test(t, test_ends);
   tcase_add_test(t, test_held);
   tcase_add_loop_test(t, test_pre, 0, 4);
   tcase_add_test(t, test_cuts);

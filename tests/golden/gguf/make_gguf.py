@@ -268,12 +268,14 @@ def vector(*x):
 
 WINDOW = [("add_sliding_window", 8)]
 CAPS = [("add_attn_logit_softcapping", 5.0), ("add_final_logit_softcapping", 3.0)]
+CHAT = ("{% for m in messages %}<|im_start|>{{ m.role }}: {{ m.content }}\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant: {% endif %}")
 LONG = {"rope_factors_short.weight": vector(1, 1.1, 1.3, 2), "rope_factors_long.weight": vector(1.5, 2, 4, 9)}
 OTHERS = [
     ("llama3", "llama", KIND.F16, llama_bytes, {}, [("add_rope_freq_base", 5e5)],
      {"rope_freqs.weight": vector(1, 1, 3, 8)}),
     ("qwen2", "qwen2", KIND.Q4_0, qwen_bytes, {}, [("add_rope_freq_base", 1e6)], {}),
-    ("qwen3", "qwen3", KIND.Q8_0, qwen_bytes, {"head": 16}, [], {}),
+    ("qwen3", "qwen3", KIND.Q8_0, qwen_bytes, {"head": 16}, [("add_chat_template", CHAT), ("add_eot_token_id", 7)], {}),
     ("phi3", "phi3", KIND.F16, sentencepiece, {"context": 512}, [("add_rope_scaling_orig_ctx_len", 256)], LONG),
     ("phi3-factor", "phi3", KIND.Q8_0, sentencepiece, {"context": 512},
      [("add_rope_scaling_orig_ctx_len", 256), ("add_rope_scaling_attn_factors", 1.25)], LONG),
