@@ -72,6 +72,7 @@ struct job {
   int64_t own;        /* how many are the model's */
   struct row *row;
   int64_t n, begun, written; /* rows, texts, rows */
+  int64_t replaced, first;   /* rows with a field that made way; the line of the first */
   size_t shown;              /* bytes of the text at hand */
   int streaming;
   FILE *out;
@@ -207,19 +208,30 @@ static json_t *result(const struct zf_text *t) {
                    (json_int_t)(t->ids.n - t->given));
 }
 
-/* The row's own fields, then what was made; a field of the same name makes way. */
+/* Puts what was made among the row's fields; one of the same name makes way, and is counted. */
+static void put_results(json_t *row, json_t *made, struct job *j) {
+  const char *key;
+  json_t *v;
+  int had = 0;
+  json_object_foreach(made, key, v) {
+    had |= json_object_get(row, key) != NULL;
+    json_object_set(row, key, v);
+  }
+  if (had && !j->replaced++) j->first = zf_records_line(j->in, j->written);
+}
+
+/* The row's own fields, then what was made. */
 static int write_row(const struct row *r, struct job *j) {
   const json_t *in = zf_records_row(j->in, j->written);
   json_t *out = in ? json_copy((json_t *)in) : NULL, *all = json_array();
-  for (int64_t s = 0; out && number > 1 && s < number; s++)
+  for (int64_t s = 0; number > 1 && s < number; s++)
     json_array_append_new(all, result(&r->text[s]));
-  if (number > 1) json_object_set(out, "completions", all);
-  json_t *one = out && number == 1 ? result(&r->text[0]) : NULL;
-  if (one) json_object_update(out, one);
-  char *line = out && (number > 1 || one) ? json_dumps(out, JSON_COMPACT) : NULL;
+  json_t *made = number > 1 ? json_pack("{s:O}", "completions", all) : result(&r->text[0]);
+  if (out && made) put_results(out, made, j);
+  char *line = out && made ? json_dumps(out, JSON_COMPACT) : NULL;
   if (line) fprintf(j->out, "%s\n", line);
   free(line);
-  json_decref(one);
+  json_decref(made);
   json_decref(all);
   json_decref(out);
   return line ? 0 : zf_error(ZF_ENOMEM, "out of memory for a line of output");
@@ -308,6 +320,10 @@ static int decode(struct job *j, enum zf_compute c) {
   j->start = zf_now();
   rc = zf_generate(d, &rules, &io);
   zc_bar_clear();
+  if (!rc && j->replaced)
+    zc_warn("%lld of %lld lines had a field of a result's name, which the result replaces; the "
+            "first is %s:%lld",
+            (long long)j->replaced, (long long)j->written, j->in->path, (long long)j->first);
   if (!rc && !zc_signal() && zc_common.verbose)
     zc_say("%lld tokens read in %.1f s, %.1f tok/s", (long long)zf_decoder_read_count(d),
            zf_now() - j->start, (double)zf_decoder_read_count(d) / (zf_now() - j->start));

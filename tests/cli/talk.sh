@@ -14,13 +14,14 @@ cat >"$T/want" <<'END'
 {"prompt":"A","completion":"s my boss said, the first chapter was a master","finish":"length","prompt_tokens":2,"new_tokens":12}
 END
 for n in 1 2 8; do
-  "$ZOFT" generate $M --jsonl - --chat-template chatml -n 12 --batch-size $n -o "$T/out.jsonl" <"$T/in.jsonl"
+  "$ZOFT" generate $M --jsonl - --chat-template chatml -n 12 --batch-size $n -o "$T/out.jsonl" -q <"$T/in.jsonl" 2>/dev/null
   check "file of prompts, $n at once" cmp "$T/out.jsonl" "$T/want"
 done
 case_ "several stops, several texts" 0 "$ZOFT" generate $M --jsonl "$T/in.jsonl" --chat-template chatml -n 12 --stop ' The' --stop ' band' --stop 'never' <<'END'
 {"prompt":"The film was","id":3,"completion":" a mistake.","finish":"stop","prompt_tokens":4,"new_tokens":7}
 {"messages":[{"role":"user","content":"the food"}],"completion":".","finish":"stop","prompt_tokens":36,"new_tokens":2}
 {"prompt":"A","completion":"s my boss said, the first chapter was a master","finish":"length","prompt_tokens":2,"new_tokens":12}
+warning: 1 of 3 lines had a field of a result's name, which the result replaces; the first is TMP/in.jsonl:3
 END
 sampled() { "$ZOFT" generate $M --jsonl "$T/in.jsonl" --chat-template chatml -n 9 -t 1 --samples 3 --batch-size "$1"; }
 sampled 1 >"$T/a"
@@ -43,6 +44,9 @@ zoft: TMP/long.jsonl:1: the prompt has 902 tokens, the model's context is 128
 END
 case_ "messages without a template" 2 "$ZOFT" generate $M --jsonl "$T/in.jsonl" <<'END'
 zoft: datasets/demo/model has no chat template: give --chat-template one of chatml, llama3, gemma, phi3, mistral, zephyr, alpaca, vicuna, or a file
+END
+case_ "no context" 2 "$ZOFT" chat $M --chat-template chatml --context 0 <<'END'
+zoft: --context: expected 1 or more, found 0
 END
 case_ "no effect" 2 "$ZOFT" generate $M -p a -o "$T/no" <<'END'
 zoft: --output and --chat-template have no effect without --jsonl
