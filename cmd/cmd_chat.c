@@ -17,10 +17,10 @@
 #include "sampling.h"
 #include "ui.h"
 
-enum { PASS = 512, LONGEST = 8192 };
+enum { PASS = 512, LONGEST = 8192, UNSET = -1 };
 
 static const char *compute, *chat_template, *given_system;
-static int64_t context;
+static int64_t context = UNSET;
 
 static const struct zc_opt options[] = {
     {"system", 0, ZC_STR, "TEXT", "what the model is told before all else", &given_system},
@@ -49,7 +49,8 @@ struct talk {
 
 static int check(const struct zc_args *a) {
   if (a->nword != 1 || a->nset) return zf_error(ZF_EUSAGE, "expected: zoft chat MODEL");
-  if (context < 0) return zf_error(ZF_EUSAGE, "--context: expected 1 or more");
+  if (context != UNSET && context < 1)
+    return zf_error(ZF_EUSAGE, "--context: expected 1 or more, found %lld", (long long)context);
   return 0;
 }
 
@@ -342,7 +343,7 @@ static int set_up(struct talk *t, const char *model, enum zf_compute c) {
   if (rc) return rc;
   struct zc_list *stop = &zc_sampling.stop;
   if (t->stop && stop->n < (int)(sizeof stop->v / sizeof *stop->v)) stop->v[stop->n++] = t->stop;
-  t->room = context ? context : LONGEST;
+  t->room = context != UNSET ? context : LONGEST;
   if (context > t->m->config.context)
     return zf_error(ZF_EUSAGE, "--context: the model's is %lld tokens, found %lld",
                     (long long)t->m->config.context, (long long)context);
