@@ -185,9 +185,20 @@ static int window_keys(json_t *config, const struct source *s) {
                     "found %s",
                     s->path, s->arch->name, zf_json_kind(v));
   types = json_array();
-  json_array_foreach(v, i, flag) json_array_append_new(
-      types, json_string(json_is_true(flag) ? "sliding_attention" : "full_attention"));
-  json_object_set_new(config, "layer_types", types);
+  json_array_foreach(v, i, flag) {
+    int yes = json_is_true(flag) || json_integer_value(flag) == 1;
+    if (!yes && !json_is_false(flag) && !(json_is_integer(flag) && !json_integer_value(flag))) {
+      json_decref(types);
+      return zf_error(ZF_EINVALID,
+                      "%s: key '%s.attention.sliding_window_pattern': element %zu: expected true or "
+                      "false",
+                      s->path, s->arch->name, i);
+    }
+    json_array_append_new(types, json_string(yes ? "sliding_attention" : "full_attention"));
+  }
+  if (json_array_size(types) != json_array_size(v) ||
+      json_object_set_new(config, "layer_types", types))
+    return zf_error(ZF_ENOMEM, "%s: out of memory", s->path);
   return 0;
 }
 

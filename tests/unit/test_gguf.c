@@ -6,9 +6,11 @@
 #include <jansson.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "eval/generate.h"
 #include "fmt/gguf.h"
 #include "fmt/json.h"
+#include "model/gguf.h"
 #include "text/text_internal.h"
 
 #define GOLDEN "tests/golden/gguf/"
@@ -241,6 +243,42 @@ START_TEST(test_tokens) {
 }
 END_TEST
 
+/* A flag for each block, as booleans or as 0 and 1; nothing else is taken for one. */
+static int pattern_config(json_t **config, const char *elements) {
+  char words[1000];
+  const char *path = tmp_path("pattern.gguf");
+  snprintf(words, sizeof words,
+           HEAD(1, 8) "sgeneral.architecture w8 sgemma2 sgemma2.embedding_length w4 w8 "
+                      "sgemma2.block_count w4 w2 sgemma2.attention.head_count w4 w2 "
+                      "sgemma2.feed_forward_length w4 w8 sgemma2.context_length w4 w16 "
+                      "sgemma2.attention.layer_norm_rms_epsilon w6 w0x358637bd "
+                      "sgemma2.attention.sliding_window_pattern w9 %s "
+                      "stoken_embd.weight w2 l8 l1 w0 l0 p32 l0 l0 l0 l0",
+           elements);
+  struct zf_buf b = make_file(words);
+  ck_ok(zf_write_file(path, b.data, b.len));
+  zf_buf_free(&b);
+  *config = NULL;
+  return zf_gguf_config(config, path);
+}
+
+START_TEST(test_pattern) {
+  static const char *const good[] = {"w7 l2 b0 b1", "w4 l2 w0 w1"};
+  json_t *config;
+  for (int i = 0; i < 2; i++) {
+    ck_ok(pattern_config(&config, good[i]));
+    const json_t *types = json_object_get(config, "layer_types");
+    ck_assert_uint_eq(json_array_size(types), 2);
+    ck_assert_str_eq(json_string_value(json_array_get(types, 0)), "full_attention");
+    ck_assert_str_eq(json_string_value(json_array_get(types, 1)), "sliding_attention");
+    json_decref(config);
+  }
+  ck_fails(pattern_config(&config, "w4 l2 w0 w2"), ZF_EINVALID,
+           "attention.sliding_window_pattern': element 1: expected true or false");
+  ck_fails(pattern_config(&config, "w8 l1 sx"), ZF_EINVALID, "element 0: expected true or false");
+}
+END_TEST
+
 /* What ends a turn ends a text too. */
 START_TEST(test_ends) {
   struct zf_model *m = open_model(GOLDEN "qwen3.gguf", &as_stored);
@@ -443,6 +481,7 @@ int main(void) {
   tcase_add_test(t, test_blocks);
   tcase_add_loop_test(t, test_logits, 0, MODELS);
   tcase_add_loop_test(t, test_tokens, 0, MODELS);
+  tcase_add_test(t, test_pattern);
   tcase_add_test(t, test_ends);
   tcase_add_test(t, test_held);
   tcase_add_loop_test(t, test_pre, 0, 4);
