@@ -36,11 +36,11 @@ static int tally_new(struct tally *t, const struct zf_dataset *d) {
 /* Adds examples from..from+n of `d`. */
 static void tally_add(struct tally *t, const struct zf_dataset *d, int64_t from, int64_t n,
                       const struct zf_score *score) {
-  int64_t *hit = t->count, *chosen = hit + t->options, *present = chosen + t->options;
   for (int64_t i = 0; i < n; i++) {
     t->loss += score[i].loss;
     t->weight += (double)score[i].weight;
     if (!t->count) continue;
+    int64_t *hit = t->count, *chosen = hit + t->options, *present = chosen + t->options;
     int32_t want = d->ex[from + i].label, got = score[i].choice;
     chosen[got]++;
     present[want]++;
