@@ -183,8 +183,7 @@ static int place_parts(struct zf_forward *f) {
   f->seg = zf_arena_array(&f->arena, f->lim.segments, sizeof *f->seg);
   f->work = zf_arena_alloc(&f->arena, l.work);
   if (!xh || !z || !f->vec_w || !f->vec_b || !f->scores || !f->rope || !f->deal || !f->freq ||
-      !f->at ||
-      !f->turn || !f->seg || !f->work)
+      !f->at || !f->turn || !f->seg || !f->work)
     return ZF_ENOMEM;
   f->head = f->own[ZF_REG_X] = xh;
   f->own[ZF_REG_H] = xh + f->lim.tokens * w[ZF_REG_X];
@@ -446,7 +445,7 @@ static void place_turns(struct zf_forward *f, const struct zf_batch *b) {
   for (int64_t g = 0; g < b->nseg; g++) {
     const struct zf_segment *s = &b->seg[g];
     int64_t length = zf_batch_length(b, g), to = f->lim.length + s->start;
-    if ((double)length <= c->rope[0].original) continue;
+    if (s->len == 0 || (double)length <= c->rope[0].original) continue;
     for (int r = 0; r < c->ropes; r++) fill_rows(f, r, to, b->pos[s->start], s->len, length);
     for (int64_t i = 0; i < s->len; i++) f->turn[s->start + i] = (int32_t)(to + i);
   }
