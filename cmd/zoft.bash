@@ -2,7 +2,7 @@
 _zoft() {
   local cur=${COMP_WORDS[COMP_CWORD]} cmd=${COMP_WORDS[1]}
   if [ "$COMP_CWORD" = 1 ]; then
-    mapfile -t COMPREPLY < <(compgen -W "train eval score generate chat replay apply log tokenize inspect validate data plan init bench env" -- "$cur")
+    mapfile -t COMPREPLY < <(compgen -W "train eval score generate chat replay apply log tokenize inspect validate data plan init export bench env" -- "$cur")
     return
   fi
   case $cur in
@@ -21,6 +21,7 @@ _zoft() {
     bench) options="$options --repeat --output --methods --batch --seq --budget --lr" ;;
     plan) options="$options --fit --output" ;;
     init) options="$options --out --tokenizer --dtype --seed" ;;
+    export) options="$options --to --dtype" ;;
     data) options="$options --tokenizer --sequence-len --label --number --rows --dev --test --by --seed --out --field" ;;
     validate) options="$options --examples --keys" ;;
     esac

@@ -44,7 +44,7 @@ static const struct pair around[] = {
 };
 
 struct zf_gguf_arch {
-  const char *name, *model_type;
+  const char *name, *model_type, *class; /* what config.json calls the model */
   const struct pair *names; /* that differ from the common ones; NULL: none */
   int paired;               /* rows of q and k lie in rotary pairs */
   int plus;                 /* norms are stored with 1 added */
@@ -53,13 +53,13 @@ struct zf_gguf_arch {
 };
 
 static const struct zf_gguf_arch archs[] = {
-    {.name = "llama", .model_type = "llama", .paired = 1},
-    {.name = "qwen2", .model_type = "qwen2"},
-    {.name = "qwen3", .model_type = "qwen3"},
-    {.name = "phi3", .model_type = "phi3", .names = fused},
-    {.name = "gemma", .model_type = "gemma", .plus = 1},
-    {.name = "gemma2", .model_type = "gemma2", .names = around, .plus = 1, .wide_layers = 46},
-    {.name = "gemma3", .model_type = "gemma3_text", .names = around, .plus = 1, .wide_layers = 62},
+    {.name = "llama", .model_type = "llama", .class = "LlamaForCausalLM", .paired = 1},
+    {.name = "qwen2", .model_type = "qwen2", .class = "Qwen2ForCausalLM"},
+    {.name = "qwen3", .model_type = "qwen3", .class = "Qwen3ForCausalLM"},
+    {.name = "phi3", .model_type = "phi3", .class = "Phi3ForCausalLM", .names = fused},
+    {.name = "gemma", .model_type = "gemma", .class = "GemmaForCausalLM", .plus = 1},
+    {.name = "gemma2", .model_type = "gemma2", .class = "Gemma2ForCausalLM", .names = around, .plus = 1, .wide_layers = 46},
+    {.name = "gemma3", .model_type = "gemma3_text", .class = "Gemma3ForCausalLM", .names = around, .plus = 1, .wide_layers = 62},
 };
 enum { ARCHS = sizeof archs / sizeof *archs };
 
@@ -135,12 +135,13 @@ static int copy_keys(json_t *config, const struct source *s) {
                       s->arch->name, keys[i].gguf, zf_json_kind(v));
     if (v) json_object_set(config, keys[i].config, v);
   }
-  static const char *const ids[] = {"bos_token_id", "eos_token_id"};
-  for (int i = 0; i < 2; i++) {
-    char full[64];
-    snprintf(full, sizeof full, "tokenizer.ggml.%s", ids[i]);
-    json_t *v = json_object_get(s->g.keys, full);
-    if (v) json_object_set(config, ids[i], v);
+  static const char *const ids[][2] = {{"bos_token_id", "tokenizer.ggml.bos_token_id"},
+                                       {"eos_token_id", "tokenizer.ggml.eos_token_id"},
+                                       {"pad_token_id", "tokenizer.ggml.padding_token_id"}};
+  for (int i = 0; i < 3; i++) {
+    json_t *v = json_object_get(s->g.keys, ids[i][1]);
+    if (v) json_object_set(config, ids[i][0], v);
+    else json_object_set_new(config, ids[i][0], json_null()); /* no family's default */
   }
   return 0;
 }
@@ -209,6 +210,7 @@ static int tensor_keys(json_t *config, const struct source *s) {
     return zf_error(ZF_EINVALID, "%s: tensor 'token_embd.weight' is missing, or no matrix", s->path);
   static const char *const flags[][2] = {{"attention_bias", "blk.0.attn_q.bias"},
                                          {"mlp_bias", "blk.0.ffn_up.bias"}};
+  json_object_set_new(config, "architectures", json_pack("[s]", s->arch->class));
   json_object_set_new(config, "model_type", json_string(s->arch->model_type));
   json_object_set_new(config, "vocab_size", json_integer(embed->shape[0]));
   json_object_set_new(config, "tie_word_embeddings",

@@ -300,9 +300,9 @@ int zf_model_reload(struct zf_model *m, const struct zf_st *from) {
 int zf_model_trainable(const char *dir) {
   if (!zf_gguf_named(dir) || zf_is_dir(dir)) return 0;
   return zf_error(ZF_EUSAGE,
-                  "%s: a GGUF file can be evaluated and generated from, but its weights are not "
-                  "trained: give the checkpoint's directory",
-                  dir);
+                  "%s: the weights of a GGUF file are not trained: 'zoft export %s --to DIR' writes "
+                  "them as a model directory, which is",
+                  dir, dir);
 }
 
 int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_opts *opts) {

@@ -99,11 +99,19 @@ static const char *torch_dtype(const struct zf_model *m, int dtype) {
   return name[t];
 }
 
+static int read_config(json_t **out, const struct zf_model *m) {
+  if (m->gguf) return zf_gguf_config(out, m->dir);
+  char *path = zf_path_join(m->dir, "config.json");
+  int rc = path ? zf_json_load(out, path) : ZF_ENOMEM;
+  free(path);
+  return rc;
+}
+
 static int save_config(const struct zf_model *m, const char *dir, int dtype) {
-  char *from = zf_path_join(m->dir, "config.json"), *to = zf_path_join(dir, "config.json");
+  char *to = zf_path_join(dir, "config.json");
   json_t *obj = NULL;
   char *text = NULL;
-  int rc = from && to ? zf_json_load(&obj, from) : ZF_ENOMEM;
+  int rc = to ? read_config(&obj, m) : ZF_ENOMEM;
   if (!rc) {
     const char *key = json_object_get(obj, "dtype") ? "dtype" : "torch_dtype";
     if (json_object_set_new(obj, key, json_string(torch_dtype(m, dtype)))) rc = ZF_ENOMEM;
@@ -115,7 +123,6 @@ static int save_config(const struct zf_model *m, const char *dir, int dtype) {
   free(text);
   json_decref(obj);
   free(to);
-  free(from);
   return rc;
 }
 

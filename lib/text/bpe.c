@@ -101,49 +101,15 @@ static int parse_merges(struct bpe *b, const json_t *def) {
 
 /* --- a SentencePiece file -------------------------------------------------------------- */
 
-struct scored {
-  double score;
-  int32_t id;
-};
-
-static int by_score(const void *a, const void *b) {
-  const struct scored *x = a, *y = b;
-  if (x->score != y->score) return x->score < y->score ? 1 : -1;
-  return (x->id > y->id) - (x->id < y->id);
+static int count_split(void *ctx, const struct zf_merge *split) {
+  (void)split;
+  ++*(int64_t *)ctx;
+  return 0;
 }
 
-/* Every way to make a piece of two; counts them, or puts them with the rank. */
-static int64_t put_splits(struct bpe *b, const char *plain, int32_t id, uint32_t rank, int count) {
-  const char *p = zf_vocab_piece(b->vocab, id);
-  int64_t n = (int64_t)strlen(p), ways = 0;
-  for (int64_t i = 1; i < n; i++) {
-    if (((unsigned char)p[i] & 0xC0) == 0x80) continue;
-    int32_t l = zf_vocab_find(b->vocab, p, i), r = zf_vocab_find(b->vocab, p + i, n - i);
-    if (l < 0 || r < 0 || !plain[l] || !plain[r]) continue;
-    if (!count) zf_merges_put(&b->merges, l, r, rank, id);
-    ways++;
-  }
-  return ways;
-}
-
-/* There the pair whose piece has the highest score merges first, so that all pairs
- * that make pieces of one score share a rank. */
-static int scored_merges(struct bpe *b, const struct zf_scored *list, const double *score,
-                         struct scored *order, char *plain) {
-  int64_t n = 0, ways = 0;
-  for (int64_t i = 0; i < list->n; i++) {
-    plain[i] = (char)zf_scored_plain(list, i);
-    if (plain[i]) order[n++] = (struct scored){score[i], (int32_t)i};
-  }
-  qsort(order, (size_t)n, sizeof *order, by_score);
-  for (int64_t k = 0; k < n; k++) ways += put_splits(b, plain, order[k].id, 0, 1);
-  int rc = zf_merges_reserve(&b->merges, ways);
-  uint32_t rank = 0;
-  for (int64_t k = 0; !rc && k < n; k++) {
-    rank += k > 0 && order[k].score != order[k - 1].score;
-    put_splits(b, plain, order[k].id, rank, 0);
-  }
-  return rc;
+static int put_split(void *ctx, const struct zf_merge *split) {
+  zf_merges_put(ctx, split->left, split->right, split->rank, split->made);
+  return 0;
 }
 
 static int parse_own(struct bpe *b, struct zf_vocab *v, const json_t *def, const char *where) {
@@ -157,11 +123,10 @@ static int parse_own(struct bpe *b, struct zf_vocab *v, const json_t *def, const
     rc = zf_error(ZF_EINVALID, "%s: unk_id %lld", where, (long long)unk);
   b->unk = (int32_t)unk;
   b->fuse_unk = 1;
-  struct scored *order = rc ? NULL : zf_calloc(v->n + 1, sizeof *order);
-  char *plain = rc ? NULL : zf_calloc(v->n + 1, 1);
-  if (!rc) rc = order && plain ? scored_merges(b, &list, score, order, plain) : ZF_ENOMEM;
-  free(order);
-  free(plain);
+  int64_t splits = 0;
+  if (!rc) rc = zf_scored_splits(&list, v, score, count_split, &splits);
+  if (!rc) rc = zf_merges_reserve(&b->merges, splits);
+  if (!rc) rc = zf_scored_splits(&list, v, score, put_split, &b->merges);
   free(score);
   return rc;
 }

@@ -26,6 +26,11 @@ int zf_tok_open(struct zf_tok **out, const char *dir);
 int zf_tok_parse(struct zf_tok **out, const char *json, size_t len, const char *name);
 void zf_tok_free(struct zf_tok *t); /* takes NULL */
 
+/* Writes the tokenizer inside the GGUF file `path` into the directory `dir`, in the form that
+ * Transformers loads: tokenizer.json, and tokenizer_config.json with the special tokens and the chat
+ * template.  ZF_EINVALID as zf_tok_open. */
+int zf_tok_save_gguf(const char *dir, const char *path);
+
 /* Token ids of a text, grown as needed; free with zf_ids_free. */
 struct zf_ids {
   int32_t *id;

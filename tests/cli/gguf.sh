@@ -35,7 +35,7 @@ case_ "eval" 0 "$ZOFT" eval "$Q" --text "$T/text.txt" <<'END'
 text         2  5.9822    396.3226         -   -
 END
 case_ "not trained" 2 "$ZOFT" train configs/demo.yaml base_model="$F" sequence_len=128 max_steps=1 output_dir="$T/out" <<'END'
-zoft: tests/golden/gguf/llama-f16.gguf: a GGUF file can be evaluated and generated from, but its weights are not trained: give the checkpoint's directory
+zoft: tests/golden/gguf/llama-f16.gguf: the weights of a GGUF file are not trained: 'zoft export tests/golden/gguf/llama-f16.gguf --to DIR' writes them as a model directory, which is
 END
 head -c 1000 "$F" >"$T/cut.gguf"
 case_ "cut off" 3 "$ZOFT" inspect "$T/cut.gguf" <<'END'

@@ -1,0 +1,71 @@
+/* zoft export: a model in the form that other tools load. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "eval/export.h"
+#include "model/model.h"
+#include "opt.h"
+#include "text/tokenizer.h"
+#include "ui.h"
+
+static const char *to, *dtype = "f32";
+
+static const struct zc_opt options[] = {
+    {"to", 0, ZC_STR, "DIR", "the model directory that is written", &to},
+    {"dtype", 0, ZC_STR, "TYPE", "f32, bf16 or f16 (f32)", &dtype},
+    {0},
+};
+
+/* Opens what was written: every tensor must be there, of the right shape. */
+static int report(void) {
+  struct zf_model_opts shapes = {.dtype = -1, .shapes = 1};
+  struct zf_model *m = NULL;
+  struct zf_tok *tok = NULL;
+  int rc = zf_model_open(&m, to, &shapes);
+  if (!rc) rc = zf_tok_open(&tok, to);
+  if (rc) {
+    zf_model_free(m);
+    return rc;
+  }
+  long long parameters = zf_params_count(&m->params, 0), tensors = m->params.n;
+  if (zc_common.json) {
+    struct zf_buf name = {0};
+    zc_json_text(&name, to, strlen(to));
+    printf("{\"directory\": %s, \"family\": \"%s\", \"parameters\": %lld, \"tensors\": %lld, "
+           "\"dtype\": \"%s\"}\n",
+           name.failed ? "null" : name.data, m->config.family->model_type, parameters, tensors, dtype);
+    zf_buf_free(&name);
+  } else
+    printf("%s: %s, %lld parameters in %lld tensors, %s\n", to, m->config.family->model_type,
+           parameters, tensors, dtype);
+  zf_tok_free(tok);
+  zf_model_free(m);
+  return 0;
+}
+
+static int run(const struct zc_args *a) {
+  int type = zf_dtype_by_name(dtype);
+  if (a->nword != 1 || a->nset)
+    return zf_error(ZF_EUSAGE, "expected a GGUF file: zoft export FILE.gguf --to DIR");
+  if (!to) return zf_error(ZF_EUSAGE, "--to: name the directory to write");
+  if (type != ZF_F32 && type != ZF_BF16 && type != ZF_F16)
+    return zf_error(ZF_EUSAGE, "--dtype: expected f32, bf16 or f16, found '%s'", dtype);
+  if (zf_exists(to) && zf_dir_empty(to) != 1)
+    return zf_error(ZF_EUSAGE, "%s is not empty: name a directory that is, or none", to);
+  int rc = zf_export_gguf(to, a->word[0], (enum zf_dtype)type);
+  return rc ? rc : report();
+}
+
+const struct zc_command zc_export = {
+    "export",
+    "write a GGUF file as a model directory",
+    "zoft export FILE.gguf --to DIR [options]",
+    "Writes a directory that Transformers and every zoft command load, to be trained in full: config,\n"
+    "tokenizer, chat template, and the values of the file's blocks in f32 (exact) or narrower.\n\n"
+    "Examples:\n"
+    "  zoft export model.gguf --to models/base\n"
+    "  zoft train configs/sst2.yaml base_model=models/base\n",
+    options,
+    run,
+};

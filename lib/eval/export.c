@@ -1,0 +1,55 @@
+/* A GGUF file as a model directory. */
+#include "eval/export.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "eval/generate.h"
+#include "fmt/gguf.h"
+#include "fmt/json.h"
+
+static json_t *id_list(const struct zf_ids *ids) {
+  json_t *list = json_array();
+  for (int64_t i = 0; i < ids->n; i++) json_array_append_new(list, json_integer(ids->id[i]));
+  return list;
+}
+
+/* Every token that ends a text, since the tokenizer's files name one alone. */
+static int save_generation(const struct zf_model *m, const struct zf_tok *tok, const char *dir) {
+  struct zf_ids ends = {0};
+  char *path = zf_path_join(dir, "generation_config.json"), *text = NULL;
+  int rc = path ? zf_gen_ends(&ends, m, tok) : ZF_ENOMEM;
+  json_t *config = json_object();
+  if (!rc && zf_tok_bos(tok) >= 0)
+    json_object_set_new(config, "bos_token_id", json_integer(zf_tok_bos(tok)));
+  if (!rc && ends.n) json_object_set_new(config, "eos_token_id", id_list(&ends));
+  if (!rc) {
+    text = json_dumps(config, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    rc = text ? zf_write_file(path, text, strlen(text)) : zf_error(ZF_ENOMEM, "out of memory");
+  }
+  free(text);
+  json_decref(config);
+  zf_ids_free(&ends);
+  free(path);
+  return rc;
+}
+
+int zf_export_gguf(const char *dir, const char *path, enum zf_dtype dtype) {
+  static const char *const metadata[] = {"format", "pt"};
+  struct zf_model_opts opts = {.dtype = -1};
+  struct zf_model *m = NULL;
+  struct zf_tok *tok = NULL;
+  if (!zf_gguf_named(path) || zf_is_dir(path))
+    return zf_error(ZF_EUSAGE, "%s: expected a .gguf file", path);
+  int rc = zf_model_open(&m, path, &opts);
+  if (!rc) rc = zf_tok_open(&tok, path);
+  if (!rc) rc = zf_mkdirs(dir);
+  if (!rc) rc = zf_tok_save_gguf(dir, path);
+  if (!rc) rc = save_generation(m, tok, dir);
+  if (!rc) rc = zf_model_save(m, dir, (int)dtype, metadata, 1);
+  zf_tok_free(tok);
+  zf_model_free(m);
+  return rc;
+}
