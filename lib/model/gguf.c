@@ -148,6 +148,12 @@ int zf_gguf_weights(struct zf_st **out, const struct zf_gguf_arch **arch, const 
   return rc;
 }
 
+int zf_gguf_reads(const struct zf_gguf_arch *a, const char *name) {
+  if (!strcmp(name, "rope_freqs.weight")) return a->freqs;
+  int table = !strcmp(name, "rope_factors_short.weight") || !strcmp(name, "rope_factors_long.weight");
+  return table && (a->freqs || a->tables);
+}
+
 static int ends(const char *name, const char *tail) {
   size_t n = strlen(name), k = strlen(tail);
   return n >= k && !strcmp(name + n - k, tail);

@@ -106,7 +106,9 @@ static int save_config(const struct zf_model *m, const char *dir, int dtype) {
   int rc = from && to ? zf_json_load(&obj, from) : ZF_ENOMEM;
   if (!rc) {
     const char *key = json_object_get(obj, "dtype") ? "dtype" : "torch_dtype";
+    json_t *part = m->config.family->nest ? json_object_get(obj, m->config.family->nest) : obj;
     if (json_object_set_new(obj, key, json_string(torch_dtype(m, dtype)))) rc = ZF_ENOMEM;
+    if (m->own_head && json_object_set_new(part, m->config.family->tie.key, json_false())) rc = ZF_ENOMEM;
   }
   if (!rc) {
     text = json_dumps(obj, JSON_INDENT(2) | JSON_PRESERVE_ORDER);

@@ -143,12 +143,29 @@ START_TEST(test_neutral) {
 }
 END_TEST
 
+/* A weight that the architecture does not have: qwen3's norms of queries in a llama file. */
+START_TEST(test_other_weight) {
+  struct zf_model *m;
+  size_t len;
+  char *data;
+  const char *to = tmp_path("other.gguf");
+  ck_ok(zf_read_file(&data, &len, GOLDEN "qwen3.gguf", 1 << 24));
+  for (size_t i = 0; i + 5 < len; i++)
+    if (!memcmp(data + i, "qwen3", 5)) memcpy(data + i, "llama", 5);
+  ck_ok(zf_write_file(to, data, len));
+  ck_fails(zf_model_open(&m, to, &as_stored), ZF_EINVALID,
+           "other.gguf: tensor 'model.layers.0.self_attn.k_norm.weight' is none of the architecture's");
+  free(data);
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("gguf_keys");
   TCase *t = tcase_create("gguf_keys");
   tcase_set_timeout(t, 120);
   tcase_add_loop_test(t, test_refused, 0, sizeof refused / sizeof *refused);
   tcase_add_test(t, test_neutral);
+  tcase_add_test(t, test_other_weight);
   suite_add_tcase(s, t);
   return unit_run(s);
 }
