@@ -55,6 +55,7 @@ int zc_bench_one(const struct zc_args *a) {
   /* Lengths of their own need tokens of their own: --seq runs on random ones. */
   int made = !rc && (!zf_conf_maps(conf, "datasets") || zc_bench_options.seq);
   if (!rc) rc = made ? zf_bench_open(&r, conf) : zf_run_open(&r, conf, ZF_WANT_TRAIN);
+  if (!rc) zc_say_model(r->model);
   if (!rc) rc = zf_measure_run(&m, r, zc_bench_options.repeat, on_stopped, NULL);
   if (!rc) print_one(r, &m);
   zf_run_free(r);

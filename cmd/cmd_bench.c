@@ -63,6 +63,7 @@ static void say_step(const struct zf_run *r) {
          zf_compute_name(r->set.compute), zf_kern_name(r->set.compute), zf_kern_nthreads(),
          zf_kern_nthreads() > 1 ? "s" : "", (long long)zc_bench_options.repeat,
          zc_bench_options.repeat > 1 ? "s" : "");
+  zc_say_model(r->model);
   zc_say_run_compute(r);
 }
 

@@ -96,6 +96,7 @@ static int eval_config(const struct zc_args *a) {
   if (!rc && !set[0] && !set[1])
     rc = zf_error(ZF_EUSAGE, "nothing to evaluate: the config has no val_datasets, val_set_size or "
                              "test_datasets");
+  if (!rc) zc_say_model(r->model);
   if (!rc) zc_say_compute(r->model, r->set.compute);
   for (int k = 0; !rc && k < 2; k++) {
     if (!set[k]) continue;

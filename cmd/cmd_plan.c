@@ -212,6 +212,7 @@ static int run(const struct zc_args *a) {
   if (!rc && fit) rc = bytes_of(&bytes, fit);
   if (!rc) rc = zc_conf_load(&conf, a, zf_bench_keys());
   if (!rc) rc = zf_bench_open_shapes(&r, conf);
+  if (!rc) zc_say_model(r->model);
   if (!rc) rc = fit ? fitting(r, bytes) : forecast(r);
   zf_run_free(r);
   zf_conf_free(conf);

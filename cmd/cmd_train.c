@@ -133,6 +133,7 @@ static void say_start(const struct zf_run *r) {
            zf_human_bytes(b, (double)r->forecast.optimizer));
   zc_say("kernels    %s on %s, %d thread%s", zf_compute_name(r->set.compute),
          zf_kern_name(r->set.compute), zf_kern_nthreads(), zf_kern_nthreads() > 1 ? "s" : "");
+  zc_say_model(r->model);
   zc_say_run_compute(r);
   zc_say_counts(r->data.train, "training");
   if (r->data.dev) zc_say_counts(r->data.dev, "dev");

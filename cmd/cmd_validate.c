@@ -140,6 +140,7 @@ static int run(const struct zc_args *a) {
   if (examples < 0) return zf_error(ZF_EUSAGE, "--examples: expected 0 or more");
   int rc = zc_conf_load(&conf, a, zf_train_keys);
   if (!rc) rc = zf_run_open(&r, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST);
+  if (!rc) zc_say_model(r->model);
   if (!rc) zc_say_run_compute(r);
   if (!rc) zc_say_twins(r);
   if (!rc) rc = read_streams(r);

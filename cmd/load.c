@@ -101,6 +101,18 @@ void zc_say_compute(const struct zf_model *m, enum zf_compute c) {
       zf_compute_name(c), (long long)products);
 }
 
+void zc_say_model(const struct zf_model *m) {
+  struct zf_buf b = {0};
+  zf_model_notes(m, &b);
+  for (char *line = b.data; line && *line;) {
+    char *end = strchr(line, '\n');
+    *end = 0;
+    zc_warn("%s", line);
+    line = end + 1;
+  }
+  zf_buf_free(&b);
+}
+
 void zc_say_run_compute(const struct zf_run *r) {
   double eps = r->set.zo.eps, least = zf_eps_least(r->set.compute);
   zc_say_compute(r->model, r->set.compute);
@@ -122,6 +134,7 @@ int zc_open_model(struct zf_model **m, struct zf_tok **tok, const char *base_mod
   int rc = zf_model_find(&dir, base_model);
   if (!rc) rc = zf_tok_open(tok, dir);
   if (!rc) rc = zf_model_open(m, dir, &opts);
+  if (!rc) zc_say_model(*m);
   if (rc) {
     zf_tok_free(*tok);
     *tok = NULL;

@@ -31,6 +31,8 @@ int zc_compute(enum zf_compute *out, const char *name);
 void zc_say_compute(const struct zf_model *m, enum zf_compute c);
 
 /* The same for a run, and about a zo_eps that its arithmetic is too coarse for. */
+/* What a person should know about a model, a warning each. */
+void zc_say_model(const struct zf_model *m);
 void zc_say_run_compute(const struct zf_run *r);
 
 /* *log = PATH, or PATH/steps.log where PATH is a directory; the caller frees. */

@@ -180,6 +180,7 @@ int zc_rebuild(const struct zc_rebuild *o, const char *path, const char *base, c
   if (!rc) rc = choose_step(&w, !dir);
   if (!rc) rc = zf_model_find(&model, base);
   if (!rc) rc = zf_replay_open(&w.m, model, &w.h);
+  if (!rc) zc_say_model(w.m);
   if (!rc) rc = replay(&w);
   if (!rc) rc = save(&w);
   if (!rc) (zc_common.json ? print_json : print)(&w);

@@ -3,8 +3,9 @@
  *
  *   {"weight_map": {"a.weight": "model-00001-of-00002.safetensors", ...}}
  *
- * The shards say themselves what they hold; the map is checked against them.  A
- * tensor of a shard that the map leaves out is kept, as other loaders keep it. */
+ * Where several shards hold a tensor, the map says whose counts.  A tensor of a shard that the map
+ * leaves out is kept, as other loaders keep it, and a name in the map that no shard holds is no error:
+ * whoever needs the tensor misses it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,20 +52,30 @@ static int add_shards(struct zf_st *s, json_t *map, json_t *files, const char *i
   return 0;
 }
 
-/* Is every tensor where the map says? */
-static int check_map(const struct zf_st *s, json_t *map, const json_t *files, const char *index) {
-  const char *tensor;
-  json_t *v;
-  json_object_foreach(map, tensor, v) {
-    const char *shard = json_string_value(v);
-    const struct zf_st_tensor *t = zf_st_find(s, tensor);
-    if (!t)
-      return zf_error(ZF_EINVALID, "%s: tensor '%.120s' is not in its shard %s", index, tensor,
-                      shard);
-    if (t->file != json_integer_value(json_object_get(files, shard)))
-      return zf_error(ZF_EINVALID, "%s: tensor '%.120s' is not in its shard %s but in %s", index,
-                      tensor, shard, s->path[t->file]);
+/* The file that the map names for a tensor, or -1. */
+static int mapped_file(const struct zf_st_tensor *t, const json_t *map, const json_t *files) {
+  const json_t *file = json_object_get(files, json_string_value(json_object_get(map, t->name)));
+  return file ? (int)json_integer_value(file) : -1;
+}
+
+/* Drops copies of tensors that stand in the shard which the map names for them. */
+static int drop_copies(struct zf_st *s, const json_t *map, const json_t *files, const char *index) {
+  json_t *placed = json_object();
+  int64_t n = 0;
+  int failed = !placed;
+  for (int64_t i = 0; !failed && i < s->n; i++)
+    if (mapped_file(&s->tensor[i], map, files) == s->tensor[i].file)
+      failed = json_object_set_new(placed, s->tensor[i].name, json_true());
+  for (int64_t i = 0; !failed && i < s->n; i++) {
+    struct zf_st_tensor *t = &s->tensor[i];
+    if (mapped_file(t, map, files) == t->file || !json_object_get(placed, t->name))
+      s->tensor[n++] = *t;
+    else
+      free((char *)t->name);
   }
+  json_decref(placed);
+  if (failed) return zf_error(ZF_ENOMEM, "%s: out of memory for its tensors", index);
+  s->n = n;
   return 0;
 }
 
@@ -78,9 +89,7 @@ int zf_st_add_index(struct zf_st *s, const char *path, const char *dir) {
                   zf_json_kind(map));
     goto fail;
   }
-  if ((rc = add_shards(s, map, files, path, dir)) || (rc = zf_st_sort(s)) ||
-      (rc = check_map(s, map, files, path)))
-    goto fail;
+  if (!(rc = add_shards(s, map, files, path, dir))) rc = drop_copies(s, map, files, path);
 fail:
   json_decref(files);
   json_decref(index);

@@ -300,6 +300,7 @@ static int load_gguf(struct zf_config *out, const char *path) {
   int rc = zf_gguf_config(&obj, path);
   if (rc) return rc;
   rc = read_all(out, &(struct zf_config_reader){obj, path});
+  out->window_off = json_integer_value(json_object_get(obj, "unused_window"));
   json_decref(obj);
   return rc;
 }

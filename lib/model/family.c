@@ -405,6 +405,7 @@ static const struct zf_family table[] = {
                .norm = "cls.predictions.transform.LayerNorm.weight",
                .head = "cls.predictions.decoder.weight",
                .bias = "cls.predictions.bias",
+               .bias_copy = "cls.predictions.decoder.bias",
                .dense_bias = {NULL, 1},
                .head_bias = {NULL, 1}},
         .classify = {.dense = "bert.pooler.dense.weight",
@@ -429,6 +430,7 @@ static const struct zf_family table[] = {
                .act = "gelu",
                .head = "lm_head.decoder.weight",
                .bias = "lm_head.bias",
+               .bias_copy = "lm_head.decoder.bias",
                .dense_bias = {NULL, 1},
                .head_bias = {NULL, 1}},
         .classify = {.dense = "classifier.dense.weight",
@@ -549,5 +551,18 @@ int zf_families(const struct zf_family **out) {
 int zf_family_carries(const struct zf_family *f, const char *name) {
   for (int i = 0; i < 2 && f->carried[i]; i++)
     if (strstr(name, f->carried[i])) return 1;
+  return 0;
+}
+
+/* Frequencies, masks and positions. */
+int zf_family_constant(const char *name) {
+  static const char *const tails[] = {".rotary_emb.inv_freq",  ".attn.bias",     ".attn.masked_bias",
+                                      ".attention.bias",       ".attention.masked_bias",
+                                      "embeddings.position_ids"};
+  size_t n = strlen(name);
+  for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
+    size_t k = strlen(tails[i]);
+    if (n >= k && !strcmp(name + n - k, tails[i])) return 1;
+  }
   return 0;
 }

@@ -37,6 +37,7 @@ struct zf_names {
 struct zf_tail {
   const char *dense, *norm, *head;
   const char *bias; /* of the head */
+  const char *bias_copy; /* NULL, or a second name of the bias, which counts where the two differ */
   const char *act;  /* NULL: the blocks' own */
   struct zf_rule dense_bias, head_bias;
   int first;             /* a classifier reads the first token, not the last */
@@ -122,6 +123,9 @@ struct zf_family {
 /* Is the tensor part of what is carried? */
 int zf_family_carries(const struct zf_family *f, const char *name);
 
+/* Does the tensor hold a constant, which old releases of Transformers saved with the weights? */
+int zf_family_constant(const char *name);
+
 enum zf_rope_kind {
   ZF_ROPE_PLAIN,
   ZF_ROPE_LINEAR,
@@ -168,6 +172,7 @@ struct zf_config {
   int ropes;
   uint8_t layer[ZF_MAX_LAYERS]; /* ZF_LAYER_ flags */
   int32_t bos, eos;             /* -1: none (the first, when eos is a list) */
+  int64_t window_off; /* a window that the file names and its own loader does not apply; 0: none */
 };
 
 /* All families, for lists: returns the number of rows. */

@@ -26,6 +26,10 @@ struct zf_gguf_change {
   int64_t heads;
   float less;
 };
+/* Does the architecture read the tensor `name` of the file, which is no weight (divisors of rotary
+ * frequencies)? */
+int zf_gguf_reads(const struct zf_gguf_arch *a, const char *name);
+
 struct zf_gguf_change zf_gguf_change(const struct zf_gguf_arch *a, const struct zf_config *c,
                                      const char *name);
 

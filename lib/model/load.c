@@ -6,7 +6,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "kern/kern.h"
-#include "model/model.h"
+#include "model/internal.h"
 
 /* PREFIX NAME, or with what BERT's first files call a norm's weight and bias. */
 static const struct zf_st_tensor *named(const struct zf_model *m, const char *prefix,
@@ -25,14 +25,24 @@ static const struct zf_st_tensor *named(const struct zf_model *m, const char *pr
   return t;
 }
 
-/* The tensor under one of the family's prefixes, or bare. */
-static const struct zf_st_tensor *find_tensor(const struct zf_model *m, const char *name) {
+const struct zf_st_tensor *zf_model_tensor(const struct zf_model *m, const char *name) {
   const char *const *prefix = m->config.family->prefix;
   for (int i = 0; prefix[i]; i++) {
     const struct zf_st_tensor *t = named(m, prefix[i], name);
     if (t) return t;
   }
   return named(m, "", name);
+}
+
+/* A bias of two names is the copy where they differ; of a tied pair one may be missing. */
+static const struct zf_st_tensor *find_tensor(const struct zf_model *m, const struct zf_want *w) {
+  const struct zf_tail *tail = zf_config_tail(&m->config);
+  const struct zf_st_tensor *t = zf_model_tensor(m, w->name), *other = NULL;
+  if (tail->bias_copy && !strcmp(w->name, tail->bias)) other = zf_model_tensor(m, tail->bias_copy);
+  if (other && (!t || !zf_model_equal(t, other))) return other;
+  if (!t && m->config.tied && !strcmp(w->name, m->config.family->names.embed))
+    return zf_model_tensor(m, tail->head);
+  return t;
 }
 
 static void shape_text(struct zf_buf *b, const int64_t *shape, int n) {
@@ -43,11 +53,7 @@ static void shape_text(struct zf_buf *b, const int64_t *shape, int n) {
 
 static int check_tensor(const struct zf_model *m, const struct zf_want *w,
                         const struct zf_st_tensor *t) {
-  if (!t) {
-    const struct zf_family *f = m->config.family;
-    return zf_error(ZF_EINVALID, "%s: tensor '%s%s' is missing", m->dir,
-                    w->bare ? "" : f->prefix[0], w->name);
-  }
+  if (!t) return zf_model_missing(m, w);
   const char *path = m->st->path[t->file];
   int same = t->ndim == w->ndim;
   for (int i = 0; same && i < w->ndim; i++) same = t->shape[i] == w->shape[i];
@@ -225,12 +231,11 @@ static int place(struct zf_model *m, struct zf_param *p, const struct zf_st_tens
 }
 
 /* One parameter for each want, with dtype and the place it will have decided. */
-static int make_params(struct zf_model *m, const struct zf_st_tensor **from,
-                       const struct zf_model_opts *o) {
+static int make_params(struct zf_model *m, const struct zf_model_opts *o) {
   size_t copies = 0;
   for (int64_t i = 0; i < m->plan.nwant; i++) {
     const struct zf_want *w = &m->plan.want[i];
-    const struct zf_st_tensor *t = from[i] = find_tensor(m, w->name);
+    const struct zf_st_tensor *t = m->from[i] = find_tensor(m, w);
     int rc = check_tensor(m, w, t);
     if (rc) return rc;
     struct zf_param *p = &m->params.p[i];
@@ -259,16 +264,14 @@ static int check_globs(const struct zf_model *m, const struct zf_model_opts *o) 
 }
 
 static int load_params(struct zf_model *m, const struct zf_model_opts *o) {
-  const struct zf_st_tensor **from = zf_calloc(m->plan.nwant, sizeof *from);
+  m->from = zf_calloc(m->plan.nwant, sizeof *m->from);
   m->params.p = zf_calloc(m->plan.nwant, sizeof *m->params.p);
-  int rc = from && m->params.p ? 0 : ZF_ENOMEM;
-  if (!rc) rc = make_params(m, from, o);
+  int rc = m->from && m->params.p ? 0 : ZF_ENOMEM;
+  if (!rc) rc = make_params(m, o);
   if (!rc) rc = check_globs(m, o);
-  for (int64_t i = 0; !rc && !o->shapes && i < m->params.n; i++) rc = place(m, &m->params.p[i], from[i]);
-  if (!rc) m->ignored = m->st->n - m->params.n;
-  for (int64_t i = 0; !rc && i < m->st->n; i++)
-    m->ignored -= zf_family_carries(m->config.family, m->st->tensor[i].name);
-  free(from);
+  if (!rc) rc = zf_model_check_unused(m);
+  for (int64_t i = 0; !rc && !o->shapes && i < m->params.n; i++)
+    rc = place(m, &m->params.p[i], m->from[i]);
   return rc;
 }
 
@@ -276,7 +279,7 @@ void zf_model_reset(struct zf_model *m) {
   for (int64_t i = 0; i < m->params.n; i++) {
     struct zf_param *p = &m->params.p[i];
     if (!p->trained) continue;
-    const struct zf_st_tensor *t = zf_st_find(m->st, p->name);
+    const struct zf_st_tensor *t = m->from[i];
     const struct zf_map *map = &m->st->map[t->file];
     convert(p->data, p->type, t->data, (enum zf_dtype)t->type, p->n);
     zf_map_drop(map, (size_t)(t->data - map->data), t->bytes);
@@ -314,10 +317,11 @@ int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_
   if (!m->dir) goto fail;
   if (opts->ntrainable && (rc = zf_model_trainable(dir))) goto fail;
   if ((rc = zf_config_load(&m->config, dir))) goto fail;
-  if ((rc = zf_plan_build(&m->plan, &m->config))) goto fail;
   rc = zf_gguf_named(dir) && !zf_is_dir(dir) ? zf_gguf_weights(&m->st, &m->gguf, dir)
                                              : zf_st_open(&m->st, dir);
   if (rc) goto fail;
+  zf_model_untie(m);
+  if ((rc = zf_plan_build(&m->plan, &m->config))) goto fail;
   if ((rc = load_params(m, opts))) goto fail;
   *out = m;
   return 0;
@@ -329,6 +333,7 @@ fail:
 void zf_model_free(struct zf_model *m) {
   if (!m) return;
   free(m->params.p);
+  free((void *)m->from);
   zf_arena_free(&m->copies);
   zf_st_free(m->st);
   zf_plan_free(&m->plan);

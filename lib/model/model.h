@@ -7,6 +7,7 @@
 #define ZF_MODEL_MODEL_H
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "fmt/safetensors.h"
 #include "model/gguf.h"
 #include "model/plan.h"
@@ -20,7 +21,11 @@ struct zf_model {
   const struct zf_gguf_arch *gguf; /* NULL: the file is no GGUF */
   struct zf_arena copies;
   int64_t mapped, copied; /* bytes of weights in the file's mapping, in own memory */
-  int64_t ignored;        /* tensors of the file that are neither used nor carried over by a save */
+  const struct zf_st_tensor **from; /* of each parameter: the tensor it was read from */
+  int64_t ignored;    /* tensors of the file that are neither used nor carried over by a save; constants
+                       * and equal copies are not among them */
+  const char *unused; /* the name of the first of them */
+  int own_head;       /* config.json ties the head to the embedding, but the file's head differs: it counts */
 };
 
 struct zf_model_opts {
@@ -40,6 +45,9 @@ int zf_model_find(char **dir, const char *base_model);
  * (ZF_EUSAGE).  ZF_EINVALID names file and tensor: missing, wrong shape, dtype without a kernel, a value
  * that is not finite.  A glob that matches no tensor is ZF_EUSAGE. */
 int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_opts *opts);
+/* Appends a line for each thing that a person should know about the model as it was opened. */
+void zf_model_notes(const struct zf_model *m, struct zf_buf *out);
+
 /* 0, or ZF_EUSAGE where weights of that kind of file are not trained. */
 int zf_model_trainable(const char *dir);
 void zf_model_free(struct zf_model *m); /* takes NULL */

@@ -100,7 +100,11 @@ static const char *torch_dtype(const struct zf_model *m, int dtype) {
 }
 
 static int read_config(json_t **out, const struct zf_model *m) {
-  if (m->gguf) return zf_gguf_config(out, m->dir);
+  if (m->gguf) {
+    int rc = zf_gguf_config(out, m->dir);
+    if (!rc) json_object_del(*out, "unused_window"); /* a remark of the reader, no setting */
+    return rc;
+  }
   char *path = zf_path_join(m->dir, "config.json");
   int rc = path ? zf_json_load(out, path) : ZF_ENOMEM;
   free(path);
@@ -114,7 +118,9 @@ static int save_config(const struct zf_model *m, const char *dir, int dtype) {
   int rc = to ? read_config(&obj, m) : ZF_ENOMEM;
   if (!rc) {
     const char *key = json_object_get(obj, "dtype") ? "dtype" : "torch_dtype";
+    json_t *part = m->config.family->nest ? json_object_get(obj, m->config.family->nest) : obj;
     if (json_object_set_new(obj, key, json_string(torch_dtype(m, dtype)))) rc = ZF_ENOMEM;
+    if (m->own_head && json_object_set_new(part, m->config.family->tie.key, json_false())) rc = ZF_ENOMEM;
   }
   if (!rc) {
     text = json_dumps(obj, JSON_INDENT(2) | JSON_PRESERVE_ORDER);

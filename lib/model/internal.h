@@ -1,0 +1,24 @@
+/* What the parts of opening a model share. */
+#ifndef ZF_MODEL_INTERNAL_H
+#define ZF_MODEL_INTERNAL_H
+
+#include "model/model.h"
+
+/* The tensor of a name of the plan, under one of the family's prefixes or bare; NULL: none. */
+const struct zf_st_tensor *zf_model_tensor(const struct zf_model *m, const char *name);
+
+/* Are two tensors equal, value for value? */
+int zf_model_equal(const struct zf_st_tensor *a, const struct zf_st_tensor *b);
+
+/* Before the plan is built: a head in the file that differs from the embedding which config.json says
+ * it is, is used (unused.c). */
+void zf_model_untie(struct zf_model *m);
+
+/* ZF_EINVALID about a tensor that the plan wants and the file lacks, with what may be the reason. */
+int zf_model_missing(const struct zf_model *m, const struct zf_want *w);
+
+/* Counts what is not used.  ZF_EINVALID where a tensor that is not used would have changed the
+ * result: of an adapter; of a GGUF file, for llama.cpp refuses it as well. */
+int zf_model_check_unused(struct zf_model *m);
+
+#endif
