@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -25,6 +26,7 @@ struct step {
   unsigned char *out;
   size_t got;
   const char *why; /* of a failure */
+  int spent;       /* it was memory */
 };
 
 enum { GOES_ON, ENDED, FAILED };
@@ -51,7 +53,8 @@ static int gzip_step(void *state, struct step *s) {
   int r = inflate(z, Z_NO_FLUSH);
   s->n -= z->avail_in;
   s->got = OUT - z->avail_out;
-  s->why = z->msg ? z->msg : r == Z_MEM_ERROR ? "out of memory" : "it is damaged";
+  s->why = z->msg ? z->msg : "it is damaged";
+  s->spent = r == Z_MEM_ERROR;
   if (r == Z_STREAM_END) return inflateReset(z) == Z_OK ? ENDED : FAILED;
   return r == Z_OK || r == Z_BUF_ERROR ? GOES_ON : FAILED;
 }
@@ -81,6 +84,7 @@ static int zstd_step(void *state, struct step *s) {
   s->got = out.pos;
   if (!ZSTD_isError(r)) return r == 0 ? ENDED : GOES_ON;
   s->why = ZSTD_getErrorName(r);
+  s->spent = ZSTD_getErrorCode(r) == ZSTD_error_memory_allocation;
   return FAILED;
 }
 
@@ -142,9 +146,11 @@ static int unpack(const struct codec *c, void *state, unsigned char *out, const 
   int rc = 0, how = ENDED;
   for (size_t at = 0; how != ENDED || at < x->len || x->len == 0;) {
     if (how == ENDED && (rc = check_begin(c, x, at))) return rc;
-    struct step s = {x->data + at, x->len - at < IN ? x->len - at : IN, out, 0, NULL};
+    struct step s = {.in = x->data + at, .n = x->len - at < IN ? x->len - at : IN, .out = out};
     how = c->step(state, &s);
     at += s.n;
+    if (how == FAILED && s.spent)
+      return zf_error(ZF_ENOMEM, "%s: out of memory to unpack it", x->name);
     if (how == FAILED) return fail_at(x->name, at, s.why);
     if (how == GOES_ON && !s.n && !s.got)
       return fail_at(x->name, at, "the stream ends before its end: the file is cut off");

@@ -109,7 +109,7 @@ static int save_config(const struct zf_model *m, const char *dir, int dtype) {
     if (json_object_set_new(obj, key, json_string(torch_dtype(m, dtype)))) rc = ZF_ENOMEM;
   }
   if (!rc) {
-    text = json_dumps(obj, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    text = zf_json_dump(obj, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     rc = text ? zf_write_file(to, text, strlen(text)) : zf_error(ZF_ENOMEM, "out of memory");
   }
   free(text);
