@@ -15,6 +15,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/file.h"
 
 enum { IN = 4 << 20, OUT = 256 << 10 };
 
@@ -183,21 +184,15 @@ struct temporary {
 
 static int write_out(void *ctx, const void *data, size_t n, size_t used) {
   struct temporary *t = ctx;
-  const char *p = data;
   if ((t->made += n) > t->room)
     return zf_error(ZF_EIO,
                     "%s: cannot unpack it into %s: it wants more than the %llu bytes that it may "
                     "take there; TMPDIR names another directory",
                     t->from, t->dir, (unsigned long long)t->room);
-  while (n) {
-    ssize_t w = write(t->fd, p, n);
-    if (w < 0 && errno == EINTR) continue;
-    if (w <= 0)
-      return zf_error(ZF_EIO, "%s: cannot unpack it into %s: %s; TMPDIR names another directory",
-                      t->from, t->dir, w ? strerror(errno) : "nothing is written");
-    p += w;
-    n -= (size_t)w;
-  }
+  int err = zf_write_all(t->fd, data, n);
+  if (err)
+    return zf_error(ZF_EIO, "%s: cannot unpack it into %s: %s; TMPDIR names another directory", t->from,
+                    t->dir, strerror(err));
   zf_map_drop(&t->packed, 0, used);
   return 0;
 }

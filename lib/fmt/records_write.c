@@ -155,7 +155,7 @@ int zf_rows_out_open(struct zf_rows_out **out, const char *path) {
   int format, rc = zf_records_format(path, &format);
   *out = NULL;
   if (rc) return rc;
-  if (zf_exists(path))
+  if (zf_exists(path) && !zf_is_stream(path))
     return zf_error(ZF_EUSAGE, "%s: there is such a file already; none is written over", path);
   struct zf_rows_out *o = zf_calloc(1, sizeof *o);
   if (!o) return ZF_ENOMEM;
