@@ -238,7 +238,7 @@ static int cmd_save(struct talk *t, const char *arg) {
     json_array_append_new(all, json_pack("{s:s, s:s}", "role", "system", "content", t->system));
   json_array_extend(all, t->messages);
   json_t *out = json_pack("{s:o}", "messages", all);
-  char *text = out ? json_dumps(out, JSON_INDENT(1)) : NULL;
+  char *text = out ? zf_json_dump(out, JSON_INDENT(1)) : NULL;
   int rc = text ? zf_write_file(arg, text, strlen(text)) : ZF_ENOMEM;
   if (rc)
     zc_warn("%s", zf_error_message());

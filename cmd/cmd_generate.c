@@ -228,7 +228,7 @@ static int write_row(const struct row *r, struct job *j) {
     json_array_append_new(all, result(&r->text[s]));
   json_t *made = number > 1 ? json_pack("{s:O}", "completions", all) : result(&r->text[0]);
   if (out && made) put_results(out, made, j);
-  char *line = out && made ? json_dumps(out, JSON_COMPACT) : NULL;
+  char *line = out && made ? zf_json_dump(out, JSON_COMPACT) : NULL;
   if (line) fprintf(j->out, "%s\n", line);
   free(line);
   json_decref(made);

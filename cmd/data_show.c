@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "data.h"
+#include "fmt/json.h"
 #include "show.h"
 #include "ui.h"
 
@@ -22,7 +23,7 @@ static void print_row(const struct view *v, int64_t i, const json_t *row) {
   json_t *x;
   printf("%s%s:%lld\n", v->shown ? "\n" : "", v->rec->path, (long long)zf_records_line(v->rec, i));
   json_object_foreach((json_t *)row, key, x) {
-    char *text = json_is_string(x) ? NULL : json_dumps(x, JSON_ENCODE_ANY);
+    char *text = json_is_string(x) ? NULL : zf_json_dump(x, JSON_ENCODE_ANY);
     printf("  %s: %s\n", key, text ? text : json_is_string(x) ? json_string_value(x) : "");
     free(text);
   }
@@ -54,7 +55,7 @@ static void json_sequence(struct zf_buf *b, const struct view *v, const struct z
 
 static int print_json(const struct view *v, int64_t i, const json_t *row) {
   struct zf_buf b = {0};
-  char *text = json_dumps(row, JSON_COMPACT);
+  char *text = zf_json_dump(row, JSON_COMPACT);
   zf_buf_puts(&b, "{\"path\": ");
   zc_json_text(&b, v->rec->path, strlen(v->rec->path));
   zf_buf_printf(&b, ", \"line\": %lld, \"row\": %s", (long long)zf_records_line(v->rec, i),

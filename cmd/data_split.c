@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "data.h"
+#include "fmt/json.h"
 #include "fmt/packed.h"
 #include "fmt/records_write.h"
 #include "load.h"
@@ -73,7 +74,7 @@ static int by_label(const void *a, const void *b) {
 static int label_of(int64_t *out, struct split *s, json_t *seen, int64_t row) {
   const json_t *r = zf_records_row(s->rec, row), *v = json_object_get(r, zc_data_options.by);
   if (!r) return ZF_EINVALID;
-  char *key = v ? json_dumps(v, JSON_ENCODE_ANY) : NULL;
+  char *key = v ? zf_json_dump(v, JSON_ENCODE_ANY) : NULL;
   if (!v)
     return zf_error(ZF_EINVALID, "%s:%lld: field '%s' is missing", s->rec->path,
                     (long long)zf_records_line(s->rec, row), zc_data_options.by);

@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "data.h"
+#include "fmt/json.h"
 #include "load.h"
 #include "train/twins.h"
 #include "ui.h"
@@ -53,7 +54,7 @@ static int64_t characters(const json_t *v) {
 static int count_label(struct stats *s, const char *name, const json_t *row) {
   const json_t *v = json_object_get(row, name);
   if (!v || s->many) return 0;
-  char *text = json_is_string(v) ? zf_strdup(json_string_value(v)) : json_dumps(v, JSON_ENCODE_ANY);
+  char *text = json_is_string(v) ? zf_strdup(json_string_value(v)) : zf_json_dump(v, JSON_ENCODE_ANY);
   int rc = text ? add_one(s->labels, text) : ZF_ENOMEM;
   free(text);
   s->many = json_object_size(s->labels) > LABELS;
@@ -214,7 +215,7 @@ static void print_text(struct stats *s, const struct zc_source *from, int first)
 }
 
 static void json_counts(struct zf_buf *b, const char *name, const json_t *counts) {
-  char *text = json_dumps(counts, 0);
+  char *text = zf_json_dump(counts, 0);
   zf_buf_printf(b, ", \"%s\": %s", name, text ? text : "{}");
   free(text);
 }

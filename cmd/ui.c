@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/cpu.h"
+#include "fmt/json.h"
 #include "opt.h"
 
 static int bar_shown;
@@ -216,7 +217,7 @@ void zc_json_text(struct zf_buf *b, const char *s, size_t n) {
     zf_buf_putc(b, '"');
     return;
   }
-  char *text = json_dumps(v, JSON_ENCODE_ANY);
+  char *text = zf_json_dump(v, JSON_ENCODE_ANY);
   zf_buf_puts(b, text ? text : "\"\"");
   free(text);
   json_decref(v);

@@ -82,31 +82,6 @@ int zf_read_file(char **out, size_t *len, const char *path, size_t limit) {
   return 0;
 }
 
-int zf_out_open(struct zf_out *o, const char *path) {
-  memset(o, 0, sizeof *o);
-  o->path = zf_strdup(path);
-  o->tmp = zf_asprintf("%s.tmp.%ld", path, (long)getpid());
-  if (!o->path || !o->tmp) {
-    zf_out_abort(o);
-    return ZF_ENOMEM;
-  }
-  o->f = fopen(o->tmp, "wb");
-  if (!o->f) {
-    int rc = zf_error(ZF_EIO, "%s: cannot create: %s", path, strerror(errno));
-    free(o->tmp);
-    o->tmp = NULL;
-    zf_out_abort(o);
-    return rc;
-  }
-  return 0;
-}
-
-static char *parent_of(const char *path) {
-  const char *slash = strrchr(path, '/');
-  if (!slash) return zf_strdup(".");
-  return zf_strndup(path, slash == path ? 1 : (size_t)(slash - path));
-}
-
 int zf_sync_dir(const char *path) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return fail_errno(path, "cannot open");
@@ -114,51 +89,6 @@ int zf_sync_dir(const char *path) {
   int bad = fsync(fd) && errno != EINVAL && errno != ENOTSUP;
   int rc = bad ? fail_errno(path, "cannot sync") : 0;
   close(fd);
-  return rc;
-}
-
-int zf_out_commit(struct zf_out *o) {
-  int rc = 0, err = 0;
-  if (fflush(o->f) || ferror(o->f) || fsync(fileno(o->f))) err = errno ? errno : EIO;
-  if (fclose(o->f) && !err) err = errno;
-  o->f = NULL;
-  if (err) {
-    rc = zf_error(ZF_EIO, "%s: cannot write: %s", o->path, strerror(err));
-  } else if (rename(o->tmp, o->path)) {
-    rc = zf_error(ZF_EIO, "%s: cannot rename into place: %s", o->path, strerror(errno));
-  } else {
-    free(o->tmp);
-    o->tmp = NULL;
-    char *dir = parent_of(o->path);
-    rc = dir ? zf_sync_dir(dir) : ZF_ENOMEM;
-    free(dir);
-  }
-  zf_out_abort(o);
-  return rc;
-}
-
-void zf_out_abort(struct zf_out *o) {
-  if (o->f) fclose(o->f);
-  if (o->tmp) unlink(o->tmp);
-  free(o->tmp);
-  free(o->path);
-  memset(o, 0, sizeof *o);
-}
-
-int zf_write_file(const char *path, const void *data, size_t len) {
-  struct zf_out o;
-  int rc = zf_out_open(&o, path);
-  if (rc) return rc;
-  fwrite(data, 1, len, o.f);
-  return zf_out_commit(&o);
-}
-
-int zf_copy_file(const char *from, const char *to) {
-  struct zf_map m;
-  int rc = zf_map_open(&m, from);
-  if (rc) return rc;
-  rc = zf_write_file(to, m.data ? (const void *)m.data : "", m.len);
-  zf_map_close(&m);
   return rc;
 }
 
@@ -170,6 +100,11 @@ int zf_exists(const char *path) {
 int zf_is_dir(const char *path) {
   struct stat st;
   return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+int zf_is_stream(const char *path) {
+  struct stat st;
+  return stat(path, &st) == 0 && !S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode);
 }
 
 int zf_mkdirs(const char *path) {

@@ -26,17 +26,34 @@ void zf_map_drop(const struct zf_map *m, size_t off, size_t len);
  * most, else ZF_EINVALID. */
 int zf_read_file(char **out, size_t *len, const char *path, size_t limit);
 
-/* A file being written under a temporary name beside `path`.  Nothing is seen
- * under `path` before zf_out_commit(), which flushes, syncs, renames and syncs
- * the directory.  The write error of any fwrite to `f` is found at commit. */
+/* A file being written.  What happens depends on what stands at `path`, links followed:
+ *
+ *   nothing, or a regular file   the text goes to a temporary name beside it; zf_out_commit() flushes,
+ *                                syncs, renames and syncs the directory.  Before that nothing is seen
+ *                                under `path`; mode and owner of an older file are kept
+ *   a device, a pipe, a socket,
+ *   or where stdout or stderr go the text is written to it as it comes, and nothing is renamed
+ *   a directory                  ZF_EIO
+ *
+ * The error of any fwrite to `f` is found at commit.  A write that a signal interrupts goes on.
+ * The structure stays where it is while the file is open: `f` points to it. */
 struct zf_out {
   FILE *f;
-  char *path, *tmp;
+  char *path;
+  char *target, *tmp; /* what tmp is renamed to; NULL: written in place */
+  int fd, err;        /* under f; errno of the first write that failed */
+  int64_t done;       /* bytes that went to fd */
 };
 
 int zf_out_open(struct zf_out *o, const char *path);
 int zf_out_commit(struct zf_out *o); /* on failure nothing is left behind */
 void zf_out_abort(struct zf_out *o); /* takes a zeroed or committed one */
+
+/* All of data[0..n) to a descriptor, however often it is interrupted: 0, or errno. */
+int zf_write_all(int fd, const void *data, size_t n);
+
+/* Data of a file to the disk: 0, or errno.  Files that cannot be synced are as good as synced. */
+int zf_sync_fd(int fd);
 
 /* Writes `len` bytes to `path` by way of a zf_out. */
 int zf_write_file(const char *path, const void *data, size_t len);
@@ -46,6 +63,7 @@ int zf_copy_file(const char *from, const char *to);
 
 int zf_exists(const char *path);
 int zf_is_dir(const char *path);
+int zf_is_stream(const char *path); /* a device, pipe or socket: something to write to as it is */
 int zf_mkdirs(const char *path);   /* like mkdir -p */
 int zf_sync_dir(const char *path); /* fsync of a directory's entries */
 

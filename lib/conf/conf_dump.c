@@ -12,6 +12,7 @@
 #include <yaml.h>
 
 #include "conf/conf_internal.h"
+#include "fmt/json.h"
 
 struct writer {
   yaml_emitter_t yaml;
@@ -166,7 +167,7 @@ int zf_conf_dump(const struct zf_conf *c, struct zf_buf *out, int origins) {
 
 /* Jansson's text of `v`, which is taken over. */
 static int add_json(struct zf_buf *out, json_t *v, size_t flags) {
-  char *text = v ? json_dumps(v, JSON_ENCODE_ANY | flags) : NULL;
+  char *text = v ? zf_json_dump(v, JSON_ENCODE_ANY | flags) : NULL;
   json_decref(v);
   if (!text) return zf_error(ZF_ENOMEM, "out of memory for JSON");
   zf_buf_puts(out, text);

@@ -207,9 +207,9 @@ static void pack(struct zf_scorer *s, const struct zf_dataset *d, int64_t i) {
       continue;
     }
     if (seq[o].n - 1 > x->shared) add_segment(s, id, x->shared, seq[o].n - 1, prompt, x->shared);
-    for (int64_t t = seq[o].target; t < seq[o].n; t++)
-      if (zf_seq_is_target(d, &seq[o], t))
-        add_row(s, t - 1 < x->shared ? prompt + t - 1 : own + t - 1 - x->shared, id[t]);
+    int64_t t = zf_seq_next_target(d, &seq[o], 0);
+    for (; t < seq[o].n; t = zf_seq_next_target(d, &seq[o], t + 1))
+      add_row(s, t - 1 < x->shared ? prompt + t - 1 : own + t - 1 - x->shared, id[t]);
   }
 }
 
@@ -332,7 +332,7 @@ static void example_slopes(struct zf_scorer *s, const struct zf_dataset *d, int6
   const struct zf_seq *seq = d->seq + x->seq;
   if (x->label >= 0) slopes_of(s->option, x->nseq, x->label);
   for (int32_t o = 0; o < x->nseq; o++) {
-    int64_t n = seq[o].n - seq[o].target, k = 0;
+    int64_t n = zf_seq_targets(d, &seq[o]), k = 0;
     double c = x->label >= 0 ? scale * s->option[o] : -scale * (double)n;
     if (x->single) {
       while (s->p.ids[k] != d->pool.id[seq[o].at + seq[o].target]) k++;

@@ -1,21 +1,95 @@
 /* JSON by way of Jansson.
  *
- * Jansson checks UTF-8, refuses numbers that do not fit and nests at most 2048
- * deep, so that neither parsing nor freeing recurses without bound.  A text of
- * any kind is accepted at the top ("null", a number): the callers say what they
- * expect there. */
+ * Jansson checks UTF-8 and nests at most 2048 deep, so that neither parsing nor freeing recurses without
+ * bound.  A text of any kind is accepted at the top ("null", a number): the callers say what they expect
+ * there.  Numbers that Jansson does not hold are rewritten (json_wide.c) once it has refused the text. */
 #include "fmt/json.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/file.h"
+#include "fmt/json_internal.h"
+
+/* --- memory ---
+ *
+ * Jansson reports a string for which there was no memory as an invalid token.  Its allocations are
+ * watched, so that the two can be told apart. */
+
+static json_malloc_t given_malloc;
+static _Thread_local int spent;
+
+static void *watched_malloc(size_t n) {
+  void *p = given_malloc(n);
+  if (!p) spent = 1;
+  return p;
+}
+
+static void watch(void) {
+  json_free_t given_free;
+  json_get_alloc_funcs(&given_malloc, &given_free);
+  json_set_alloc_funcs(watched_malloc, given_free);
+}
+
+/* --- parsing --- */
+
+static json_t *parse(const char *text, size_t len, size_t flags, json_error_t *e) {
+  memset(e, 0, sizeof *e);
+  spent = 0;
+  return json_loadb(len ? text : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, e);
+}
+
+/* Places of the rewritten text as those of the given one; 0 when they lie in a rewritten number. */
+static int place(json_error_t *e, const struct zf_json_tamed *t) {
+  size_t at = e->position > 0 ? (size_t)e->position : 0, line = at < t->text.len ? at : t->text.len;
+  for (size_t i = 0; i < t->nedit; i++)
+    if (at > t->edit[i].at && at <= t->edit[i].at + t->edit[i].added) return 0;
+  while (line && t->text.data[line - 1] != '\n') line--;
+  e->column -= (int)zf_json_added(t, line, at);
+  e->position -= (int)zf_json_added(t, 0, at);
+  return 1;
+}
+
+/* A second try, wide numbers rewritten. */
+static json_t *parse_tamed(const char *text, size_t len, size_t flags, json_error_t *e) {
+  struct zf_json_tamed t = {0};
+  json_error_t again;
+  json_t *v = NULL;
+  int rc = zf_json_tame(&t, text, len, (flags & JSON_DISABLE_EOF_CHECK) != 0);
+  if (!rc && t.nedit) {
+    v = parse(t.text.data, t.text.len, flags, &again);
+    if (place(&again, &t)) *e = again;
+  }
+  if (rc) spent = 1;
+  zf_json_tamed_free(&t);
+  return v;
+}
+
+int zf_json_read(json_t **out, const char *text, size_t len, size_t flags, struct zf_json_fault *f) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  json_error_t e;
+  pthread_once(&once, watch);
+  *out = parse(text, len, flags, &e);
+  if (!*out && !spent) *out = parse_tamed(text, len, flags, &e);
+  f->line = e.line;
+  f->column = e.column;
+  f->position = e.position > 0 ? (size_t)e.position : 0;
+  if (*out) return 0;
+  if (spent || !e.text[0]) return zf_error(ZF_ENOMEM, "out of memory for its JSON");
+  int zero = strstr(e.text, "JSON_ALLOW_NUL") != NULL;
+  return zf_error(ZF_EINVALID, "%s",
+                  zero ? "a string holds \\u0000, the zero character, which zoft's texts cannot hold: "
+                         "remove it or write another character for it"
+                       : e.text);
+}
 
 int zf_json_parse(json_t **out, const char *text, size_t len, const char *name) {
-  json_error_t e;
-  *out = json_loadb(len ? text : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
-  if (*out) return 0;
-  if (!e.text[0]) /* Jansson has no words for it */
-    return zf_error(ZF_ENOMEM, "%s: out of memory for its JSON", name);
-  return zf_error(ZF_EINVALID, "%s:%d:%d: %s", name, e.line, e.column, e.text);
+  struct zf_json_fault f;
+  int rc = zf_json_read(out, text, len, 0, &f);
+  if (rc == ZF_EINVALID) return zf_error_prefix(rc, "%s:%d:%d", name, f.line, f.column);
+  return rc ? zf_error_prefix(rc, "%s", name) : 0;
 }
 
 int zf_json_load(json_t **out, const char *path) {
@@ -50,8 +124,10 @@ int zf_json_int(int64_t *out, const json_t *obj, const char *key, const char *na
 int zf_json_num(double *out, const json_t *obj, const char *key, const char *name) {
   const json_t *v = present(obj, key);
   if (!v) return 0;
-  if (!json_is_number(v)) return mismatch(v, key, name, "a number");
-  *out = json_number_value(v);
+  const char *wide = zf_json_wide(v);
+  if (!json_is_number(v) && !(wide && strspn(wide, "-0123456789") == strlen(wide)))
+    return mismatch(v, key, name, "a number");
+  *out = wide ? strtod(wide, NULL) : json_number_value(v);
   return 0;
 }
 
@@ -77,5 +153,7 @@ const char *zf_json_kind(const json_t *v) {
       [JSON_INTEGER] = "an integer", [JSON_REAL] = "a real number", [JSON_TRUE] = "true",
       [JSON_FALSE] = "false",        [JSON_NULL] = "null",
   };
+  const char *wide = zf_json_wide(v);
+  if (wide) return wide;
   return v ? kind[json_typeof(v)] : "nothing";
 }

@@ -11,10 +11,26 @@
 int zf_json_parse(json_t **out, const char *text, size_t len, const char *name);
 int zf_json_load(json_t **out, const char *path);
 
+/* A number that Python writes and Jansson does not hold (NaN, Infinity, an integer beyond 64 bits, a real
+ * beyond a double) is read as an object of its own kind.  zf_json_wide gives its text, or NULL for any
+ * other value; zf_json_kind names it by that text; zf_json_dump is json_dumps with those numbers as
+ * they were (free the result). */
+const char *zf_json_wide(const json_t *v);
+char *zf_json_dump(const json_t *v, size_t flags);
+
+/* What zf_json_parse is made of, for readers of many values in one text: `flags` are Jansson's.
+ * ZF_EINVALID, with the reason alone as the message, or ZF_ENOMEM; position: bytes read, or where the
+ * fault is. */
+struct zf_json_fault {
+  int line, column;
+  size_t position;
+};
+int zf_json_read(json_t **out, const char *text, size_t len, size_t flags, struct zf_json_fault *f);
+
 /* Typed lookups in an object.  A missing key (or null) leaves *out as it was and
  * returns 0; a value of another type is ZF_EINVALID "NAME: key 'k': expected an
  * integer, found a string".  Strings are borrowed from the object.
- * zf_json_num accepts integers and reals. */
+ * zf_json_num accepts integers, of any size, and reals. */
 int zf_json_int(int64_t *out, const json_t *obj, const char *key, const char *name);
 int zf_json_num(double *out, const json_t *obj, const char *key, const char *name);
 int zf_json_bool(int *out, const json_t *obj, const char *key, const char *name);

@@ -11,10 +11,12 @@
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/file.h"
 
 enum { IN = 4 << 20, OUT = 256 << 10 };
 
@@ -25,6 +27,7 @@ struct step {
   unsigned char *out;
   size_t got;
   const char *why; /* of a failure */
+  int spent;       /* it was memory */
 };
 
 enum { GOES_ON, ENDED, FAILED };
@@ -51,7 +54,8 @@ static int gzip_step(void *state, struct step *s) {
   int r = inflate(z, Z_NO_FLUSH);
   s->n -= z->avail_in;
   s->got = OUT - z->avail_out;
-  s->why = z->msg ? z->msg : r == Z_MEM_ERROR ? "out of memory" : "it is damaged";
+  s->why = z->msg ? z->msg : "it is damaged";
+  s->spent = r == Z_MEM_ERROR;
   if (r == Z_STREAM_END) return inflateReset(z) == Z_OK ? ENDED : FAILED;
   return r == Z_OK || r == Z_BUF_ERROR ? GOES_ON : FAILED;
 }
@@ -81,6 +85,7 @@ static int zstd_step(void *state, struct step *s) {
   s->got = out.pos;
   if (!ZSTD_isError(r)) return r == 0 ? ENDED : GOES_ON;
   s->why = ZSTD_getErrorName(r);
+  s->spent = ZSTD_getErrorCode(r) == ZSTD_error_memory_allocation;
   return FAILED;
 }
 
@@ -142,9 +147,11 @@ static int unpack(const struct codec *c, void *state, unsigned char *out, const 
   int rc = 0, how = ENDED;
   for (size_t at = 0; how != ENDED || at < x->len || x->len == 0;) {
     if (how == ENDED && (rc = check_begin(c, x, at))) return rc;
-    struct step s = {x->data + at, x->len - at < IN ? x->len - at : IN, out, 0, NULL};
+    struct step s = {.in = x->data + at, .n = x->len - at < IN ? x->len - at : IN, .out = out};
     how = c->step(state, &s);
     at += s.n;
+    if (how == FAILED && s.spent)
+      return zf_error(ZF_ENOMEM, "%s: out of memory to unpack it", x->name);
     if (how == FAILED) return fail_at(x->name, at, s.why);
     if (how == GOES_ON && !s.n && !s.got)
       return fail_at(x->name, at, "the stream ends before its end: the file is cut off");
@@ -183,21 +190,15 @@ struct temporary {
 
 static int write_out(void *ctx, const void *data, size_t n, size_t used) {
   struct temporary *t = ctx;
-  const char *p = data;
   if ((t->made += n) > t->room)
     return zf_error(ZF_EIO,
                     "%s: cannot unpack it into %s: it wants more than the %llu bytes that it may "
                     "take there; TMPDIR names another directory",
                     t->from, t->dir, (unsigned long long)t->room);
-  while (n) {
-    ssize_t w = write(t->fd, p, n);
-    if (w < 0 && errno == EINTR) continue;
-    if (w <= 0)
-      return zf_error(ZF_EIO, "%s: cannot unpack it into %s: %s; TMPDIR names another directory",
-                      t->from, t->dir, w ? strerror(errno) : "nothing is written");
-    p += w;
-    n -= (size_t)w;
-  }
+  int err = zf_write_all(t->fd, data, n);
+  if (err)
+    return zf_error(ZF_EIO, "%s: cannot unpack it into %s: %s; TMPDIR names another directory", t->from,
+                    t->dir, strerror(err));
   zf_map_drop(&t->packed, 0, used);
   return 0;
 }

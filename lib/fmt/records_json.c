@@ -9,20 +9,18 @@
  * it is the caller's, unless `flags` let Jansson look. */
 static int parse_object(const struct zf_records *r, size_t at, size_t end, size_t flags,
                         json_t **out, size_t *used) {
-  json_error_t e;
-  json_t *v =
-      json_loadb(r->data + at, end - at, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, &e);
-  if (!v && !e.text[0]) /* Jansson has no words for it */
-    return zf_error(ZF_ENOMEM, "%s: out of memory for its JSON", r->path);
-  if (!v)
-    return zf_records_fail(r, at + (e.position > 0 ? (size_t)e.position - 1 : 0), "%s", e.text);
-  if (!json_is_object(v) || e.position <= 0) {
-    int rc = zf_records_fail(r, at, "expected an object, found %s", zf_json_kind(v));
+  struct zf_json_fault f;
+  json_t *v;
+  int rc = zf_json_read(&v, r->data + at, end - at, flags, &f);
+  if (rc == ZF_ENOMEM) return zf_error_prefix(rc, "%s", r->path);
+  if (rc) return zf_records_fail(r, at + (f.position ? f.position - 1 : 0), "%s", zf_error_message());
+  if (!json_is_object(v) || zf_json_wide(v) || !f.position) {
+    rc = zf_records_fail(r, at, "expected an object, found %s", zf_json_kind(v));
     json_decref(v);
     return rc;
   }
   *out = v;
-  *used = (size_t)e.position;
+  *used = f.position;
   return 0;
 }
 

@@ -36,7 +36,7 @@ static int cell_text(struct zf_buf *b, const json_t *v, const char *name, const 
   if (json_is_object(v) || json_is_array(v))
     return zf_error(ZF_EINVALID, "%s: field '%s' is %s: this format holds texts, numbers and booleans",
                     place, name, zf_json_kind(v));
-  char *text = json_dumps(v, JSON_ENCODE_ANY);
+  char *text = zf_json_dump(v, JSON_ENCODE_ANY);
   zf_buf_puts(b, text ? text : "");
   free(text);
   return text ? 0 : zf_error(ZF_ENOMEM, "out of memory");
@@ -77,7 +77,7 @@ static int put_cell(struct zf_rows_out *o, const json_t *v, const char *name, co
 /* --- rows --- */
 
 static int put_json(struct zf_rows_out *o, const json_t *row, const char *place) {
-  char *text = json_dumps(row, JSON_COMPACT);
+  char *text = zf_json_dump(row, JSON_COMPACT);
   if (!text) return zf_error(ZF_ENOMEM, "%s: out of memory for a row", place);
   zf_buf_puts(&o->line, text);
   free(text);
@@ -155,7 +155,7 @@ int zf_rows_out_open(struct zf_rows_out **out, const char *path) {
   int format, rc = zf_records_format(path, &format);
   *out = NULL;
   if (rc) return rc;
-  if (zf_exists(path))
+  if (zf_exists(path) && !zf_is_stream(path))
     return zf_error(ZF_EUSAGE, "%s: there is such a file already; none is written over", path);
   struct zf_rows_out *o = zf_calloc(1, sizeof *o);
   if (!o) return ZF_ENOMEM;

@@ -94,7 +94,7 @@ static int build_header(struct zf_buf *out, const struct slot *slot, int64_t n,
   char *text = NULL;
   int rc = put_metadata(top, metadata, nmetadata);
   if (rc || (rc = put_tensors(top, slot, n))) goto fail;
-  if (!(text = json_dumps(top, JSON_COMPACT))) {
+  if (!(text = zf_json_dump(top, JSON_COMPACT))) {
     rc = zf_error(ZF_ENOMEM, "out of memory for the header");
     goto fail;
   }

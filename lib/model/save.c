@@ -123,7 +123,7 @@ static int save_config(const struct zf_model *m, const char *dir, int dtype) {
     if (m->own_head && json_object_set_new(part, m->config.family->tie.key, json_false())) rc = ZF_ENOMEM;
   }
   if (!rc) {
-    text = json_dumps(obj, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    text = zf_json_dump(obj, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     rc = text ? zf_write_file(to, text, strlen(text)) : zf_error(ZF_ENOMEM, "out of memory");
   }
   free(text);

@@ -186,14 +186,21 @@ int64_t zf_example_tokens(const struct zf_dataset *d, int64_t i) {
   return n;
 }
 
+int64_t zf_seq_next_target(const struct zf_dataset *d, const struct zf_seq *s, int64_t t) {
+  if (t < s->target) t = s->target;
+  if (!d->mask) return t;
+  while (t < s->n && !d->mask[s->at + t]) t++;
+  return t;
+}
+
 int zf_seq_is_target(const struct zf_dataset *d, const struct zf_seq *s, int64_t t) {
-  return t >= s->target && (!d->mask || d->mask[s->at + t]);
+  return zf_seq_next_target(d, s, t) == t;
 }
 
 int64_t zf_seq_targets(const struct zf_dataset *d, const struct zf_seq *s) {
   int64_t n = 0;
   if (!d->mask) return s->n - s->target;
-  for (int64_t t = s->target; t < s->n; t++) n += d->mask[s->at + t];
+  for (int64_t t = zf_seq_next_target(d, s, 0); t < s->n; t = zf_seq_next_target(d, s, t + 1)) n++;
   return n;
 }
 

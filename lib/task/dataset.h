@@ -165,6 +165,12 @@ void zf_dataset_remove(struct zf_dataset *d, const char *out);
 /* ZF_EINVALID when there is nothing to learn from: no example, or no target in any. */
 int zf_dataset_check(const struct zf_dataset *d, const char *what);
 
+/* The first target of a sequence at its token t or after; s->n: none is left.  Whoever walks the
+ * targets, to pack rows, to sum them or to count them, walks them by this function:
+ *
+ *   for (t = zf_seq_next_target(d, s, 0); t < s->n; t = zf_seq_next_target(d, s, t + 1)) */
+int64_t zf_seq_next_target(const struct zf_dataset *d, const struct zf_seq *s, int64_t t);
+
 /* Targets of a sequence, and whether its token t >= 1 is one. */
 int64_t zf_seq_targets(const struct zf_dataset *d, const struct zf_seq *s);
 int zf_seq_is_target(const struct zf_dataset *d, const struct zf_seq *s, int64_t t);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "fmt/json.h"
 #include "task/fields.h"
 
 enum { MAX_FILTERS = 8, MAX_VALUE = 1 << 24 /* bytes that replace may make of a value */ };
@@ -266,6 +267,7 @@ static void put_real(struct zf_buf *out, double v) {
 
 static int value(const json_t *row, const char *name, struct zf_buf *out) {
   const json_t *v = json_object_get(row, name);
+  const char *wide = zf_json_wide(v);
   zf_buf_clear(out);
   if (!v) return zf_field_missing(row, name);
   if (json_is_string(v)) {
@@ -276,8 +278,11 @@ static int value(const json_t *row, const char *name, struct zf_buf *out) {
     put_real(out, json_real_value(v));
   } else if (json_is_boolean(v)) {
     zf_buf_puts(out, json_is_true(v) ? "true" : "false");
+  } else if (wide && !strpbrk(wide, "NI")) {
+    zf_buf_puts(out, wide);
   } else {
-    return zf_error(ZF_EINVALID, "field '%s' is not a text, number or boolean", name);
+    return zf_error(ZF_EINVALID, "field '%s': expected a text, a number or a boolean, found %s", name,
+                    zf_json_kind(v));
   }
   zf_buf_puts(out, "");
   return zf_buf_ok(out);

@@ -37,7 +37,8 @@ static int compile(struct zf_pattern *p, const char *text, size_t len) {
                             &error, &at, c);
   }
   pcre2_compile_context_free(c);
-  if (!c || !p->context) return zf_error(ZF_ENOMEM, "%s: out of memory for a pattern", p->where);
+  if (!c || !p->context || (!p->code && error == PCRE2_ERROR_HEAP_FAILED))
+    return zf_error(ZF_ENOMEM, "%s: out of memory for a pattern", p->where);
   if (!p->code) {
     pcre2_get_error_message(error, (PCRE2_UCHAR *)reason, sizeof reason);
     return zf_error(ZF_EINVALID, "%s: pattern '%s': at byte %zu: %s", p->where, text, at, reason);

@@ -69,7 +69,7 @@ static int run_packed(struct zf_run *r, int64_t from, int64_t to, double scale) 
   int rc = zf_back_forward(b->k, &p->b);
   if (rc) return rc;
   if (p->nid) zf_back_at(b->k, p->ids, p->nid, p->at);
-  if (p->whole && d->type == ZF_TASK_CLASSIFICATION) zf_back_lse(b->k, p->target, p->lse, p->logit);
+  if (p->whole && zf_task_chooses(d->type)) zf_back_lse(b->k, p->target, p->lse, p->logit);
   zf_score_slopes(r->scorer, d, r->index, from, to, scale, b->coef, b->slope);
   if (p->whole) zf_back_rows(b->k, p->target, b->coef, p->lse, p->logit);
   if (p->nid) zf_back_slope_at(b->k, p->ids, p->nid, b->slope);

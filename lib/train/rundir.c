@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -179,15 +180,14 @@ static int write_config(const struct zf_rundir *d, const struct zf_run *r) {
 static int open_metrics(struct zf_rundir *d) {
   char *path = zf_rundir_path(d, "metrics.jsonl");
   int rc = path ? 0 : ZF_ENOMEM;
-  if (path && !(d->metrics = fopen(path, "a")))
+  if (path && (d->metrics = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)) < 0)
     rc = zf_error(ZF_EIO, "%s: cannot create: %s", path, strerror(errno));
   free(path);
   return rc;
 }
 
 static int begin(struct zf_rundir *d, const struct zf_run *r) {
-  memset(d, 0, sizeof *d);
-  d->path = zf_strdup(r->set.output_dir);
+  *d = (struct zf_rundir){.path = zf_strdup(r->set.output_dir), .metrics = -1};
   return d->path ? 0 : ZF_ENOMEM;
 }
 
@@ -223,15 +223,18 @@ int zf_rundir_has_log(const char *path) {
 }
 
 void zf_rundir_close(struct zf_rundir *d) {
-  if (d->metrics) fclose(d->metrics);
+  if (d->path && d->metrics >= 0) close(d->metrics);
   free(d->path);
-  memset(d, 0, sizeof *d);
+  *d = (struct zf_rundir){.metrics = -1};
 }
 
 int zf_rundir_metrics(struct zf_rundir *d, const char *line) {
-  if (fprintf(d->metrics, "%s\n", line) < 0 || fflush(d->metrics))
-    return zf_error(ZF_EIO, "%s/metrics.jsonl: cannot write: %s", d->path, strerror(errno));
-  return 0;
+  struct zf_buf b = {0};
+  zf_buf_printf(&b, "%s\n", line);
+  int rc = zf_buf_ok(&b), err = rc ? 0 : zf_write_all(d->metrics, b.data, b.len);
+  zf_buf_free(&b);
+  if (err) rc = zf_error(ZF_EIO, "%s/metrics.jsonl: cannot write: %s", d->path, strerror(err));
+  return rc;
 }
 
 static void metrics_member(struct zf_buf *b, const char *name, const struct zf_metrics *m) {

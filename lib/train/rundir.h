@@ -10,7 +10,7 @@
 
 struct zf_rundir {
   char *path;
-  FILE *metrics;
+  int metrics; /* metrics.jsonl; -1: not open */
 };
 
 /* How a run ended, or "running". */

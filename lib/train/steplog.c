@@ -166,15 +166,12 @@ int zf_log_reopen(struct zf_log **out, const char *path, const struct zf_log_hea
 
 /* All of it, or the file is cut back to the records that are whole. */
 static int write_whole(struct zf_log *l, const unsigned char *p, size_t n) {
-  for (size_t done = 0; done < n;) {
-    ssize_t k = write(l->fd, p + done, n - done);
-    if (k < 0 && errno == EINTR) continue;
-    if (k <= 0) {
-      int rc = log_failed(l, "write");
-      if (!ftruncate(l->fd, (off_t)l->size)) lseek(l->fd, (off_t)l->size, SEEK_SET);
-      return rc;
-    }
-    done += (size_t)k;
+  int err = zf_write_all(l->fd, p, n);
+  if (err) {
+    errno = err;
+    int rc = log_failed(l, "write");
+    if (!ftruncate(l->fd, (off_t)l->size)) lseek(l->fd, (off_t)l->size, SEEK_SET);
+    return rc;
   }
   l->size += (int64_t)n;
   l->dirty = 1;
@@ -214,12 +211,11 @@ int zf_log_append(struct zf_log *l, const struct zf_log_rec *rec, const struct z
 int zf_log_sync(struct zf_log *l) {
   if (!l->dirty) return 0;
   double start = zf_now();
-#ifdef __APPLE__
-  int bad = fsync(l->fd);
-#else
-  int bad = fdatasync(l->fd);
-#endif
-  if (bad && errno != EINVAL && errno != ENOTSUP) return log_failed(l, "sync");
+  int err = zf_sync_fd(l->fd);
+  if (err) {
+    errno = err;
+    return log_failed(l, "sync");
+  }
   l->dirty = 0;
   l->synced = zf_now();
   l->sync_costs = l->synced - start;

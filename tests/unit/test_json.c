@@ -30,9 +30,77 @@ START_TEST(test_positions) {
   refuse("[1, 2] x", "t.json:1:8: end of file expected");
   refuse("{\"a\": tru}", "t.json:1:9: invalid token");
   refuse("[\"\xff\"]", "t.json:1:2: unable to decode byte 0xff");
-  refuse("[\"\\u0000\"]", "\\u0000 is not allowed");
-  refuse("[99999999999999999999]", "too big integer");
-  refuse("[1e999]", "real number overflow");
+  refuse("[\"\\u0000\"]", "t.json:1:9: a string holds \\u0000, the zero character, which zoft's texts cannot "
+                          "hold: remove it or write another character for it");
+}
+END_TEST
+
+/* What Python's json writes and Jansson refuses. */
+START_TEST(test_wide) {
+  static const char text[] = "{\"a\": 1000000000000000019884624838656, \"b\": [NaN, -Infinity,Infinity],\n"
+                             " \"c\": -9223372036854775809, \"d\": 1e999, \"NaN\": \"NaN \\\" 1e999\",\n"
+                             " \"e\": -9223372036854775808}";
+  json_t *o = parse(text);
+  int64_t i = 5;
+  double d = 0;
+  const char *s;
+  ck_assert_str_eq(zf_json_wide(json_object_get(o, "a")), "1000000000000000019884624838656");
+  ck_assert_ptr_null(zf_json_wide(json_object_get(o, "NaN")));
+  ck_assert_ptr_null(zf_json_wide(o));
+  ck_ok(zf_json_int(&i, o, "e", "f"));
+  ck_assert(i == INT64_MIN);
+  ck_ok(zf_json_str(&s, o, "NaN", "f"));
+  ck_assert_str_eq(s, "NaN \" 1e999");
+  ck_ok(zf_json_num(&d, o, "a", "f"));
+  ck_assert(d == 1000000000000000019884624838656.0);
+  ck_fails(zf_json_int(&i, o, "a", "f"), ZF_EINVALID,
+           "f: key 'a': expected an integer, found 1000000000000000019884624838656");
+  ck_fails(zf_json_num(&d, o, "d", "f"), ZF_EINVALID, "key 'd': expected a number, found 1e999");
+  ck_fails(zf_json_str(&s, o, "c", "f"), ZF_EINVALID, "expected a string, found -9223372036854775809");
+  char *out = zf_json_dump(o, JSON_COMPACT);
+  ck_assert_str_eq(out, "{\"a\":1000000000000000019884624838656,\"b\":[NaN,-Infinity,Infinity],"
+                        "\"c\":-9223372036854775809,\"d\":1e999,\"NaN\":\"NaN \\\" 1e999\","
+                        "\"e\":-9223372036854775808}");
+  free(out);
+  out = zf_json_dump(json_object_get(o, "b"), JSON_INDENT(2));
+  ck_assert_str_eq(out, "[\n  NaN,\n  -Infinity,\n  Infinity\n]");
+  free(out);
+  json_decref(o);
+}
+END_TEST
+
+/* Places behind a rewritten number are those of the file. */
+START_TEST(test_wide_positions) {
+  refuse("[NaN, Infinity, 1,]", "t.json:1:19: unexpected token near ']'");
+  refuse("[NaN,\n 1e999, 3 4]", "t.json:2:11: ");
+  refuse("[NaNa]", "t.json:1:5: ");
+  refuse("[-NaN]", "t.json:1:2: ");
+  refuse("[099999999999999999999999]", "t.json:1:2: ");
+  refuse("[infinity]", "t.json:1:9: ");
+}
+END_TEST
+
+static int64_t left;
+
+static void *failing_malloc(size_t n) {
+  return left-- > 0 ? malloc(n) : NULL;
+}
+
+/* Each allocation of a parse in turn fails: memory, never the file's fault. */
+START_TEST(test_memory) {
+  static const char text[] = "{\"a\": [\"text\", 1, NaN], \"b\": {\"c\": \"a longer text than fits\"}}";
+  json_t *v = NULL;
+  int rc = ZF_ENOMEM;
+  json_set_alloc_funcs(failing_malloc, free);
+  for (int64_t n = 0; rc; n++) {
+    ck_assert_int_lt(n, 1000);
+    left = n;
+    rc = zf_json_parse(&v, text, strlen(text), "m");
+    if (rc) ck_assert_int_eq(rc, ZF_ENOMEM);
+    if (rc) ck_assert_str_eq(zf_error_message(), "m: out of memory for its JSON");
+  }
+  left = 1000;
+  json_decref(v);
 }
 END_TEST
 
@@ -100,6 +168,9 @@ int main(void) {
   TCase *t = tcase_create("json");
   tcase_add_test(t, test_accepts);
   tcase_add_test(t, test_positions);
+  tcase_add_test(t, test_wide);
+  tcase_add_test(t, test_wide_positions);
+  tcase_add_test(t, test_memory);
   tcase_add_test(t, test_depth);
   tcase_add_test(t, test_lookups);
   tcase_add_test(t, test_load);

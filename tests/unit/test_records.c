@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "fmt/json.h"
 #include "fmt/records.h"
 
 static struct zf_records *parse(const char *name, const char *text) {
@@ -49,6 +50,24 @@ START_TEST(test_json) {
         LINES(1, 2));
   check(parse("a.json", "{\n  \"a\": 1\n}\n"), 1, ROWS("{\"a\":1}"), LINES(1));
   check(parse("a.json", " [ ] "), 0, NULL, NULL);
+}
+END_TEST
+
+/* Numbers of Python's json that no field reads; each row of an array is rewritten alone. */
+START_TEST(test_wide_numbers) {
+  struct zf_records *r = parse("a.json", "[{\"a\": NaN, \"b\": \"x\"},\n {\"a\": 18446744073709551615}, {\"a\": 1}]");
+  const json_t *row = zf_records_row(r, 1);
+  ck_assert_int_eq(r->n, 3);
+  ck_assert_str_eq(zf_json_wide(json_object_get(row, "a")), "18446744073709551615");
+  ck_assert_int_eq(zf_records_line(r, 1), 2);
+  zf_records_free(r);
+  r = parse("a.jsonl", "{\"a\": NaN, \"b\": \"x\"}\n{\"a\": Infinity}\n");
+  ck_assert_str_eq(json_string_value(json_object_get(zf_records_row(r, 0), "b")), "x");
+  zf_records_free(r);
+  ck_fails(zf_records_parse(&r, "{\"a\": NaN}\n{\"a\": NaN, 1}\n", 25, "a.jsonl"), ZF_EINVALID,
+           "a.jsonl:2:12: string or '}' expected near '1'");
+  ck_fails(zf_records_parse(&r, "{\"a\": 1}\nNaN\n", 13, "a.jsonl"), ZF_EINVALID,
+           "a.jsonl:2:1: expected an object, found NaN");
 }
 END_TEST
 
@@ -271,6 +290,7 @@ int main(void) {
   TCase *t = tcase_create("records");
   tcase_add_test(t, test_jsonl);
   tcase_add_test(t, test_json);
+  tcase_add_test(t, test_wide_numbers);
   tcase_add_test(t, test_csv);
   tcase_add_test(t, test_tsv);
   tcase_add_test(t, test_txt);

@@ -87,8 +87,9 @@ static const struct {
      "more than 8 filters"},
     {"{a}}", "{}", ZF_EUSAGE, "character 4: '}'"},
     {"{a}", "{\"b\": 1}", ZF_EINVALID, "field 'a' is missing"},
-    {"{a}", "{\"a\": null}", ZF_EINVALID, "field 'a' is not a text, number or boolean"},
-    {"{a|strip}", "{\"a\": [1]}", ZF_EINVALID, "field 'a' is not a text"},
+    {"{a}", "{\"a\": null}", ZF_EINVALID, "field 'a': expected a text, a number or a boolean, found null"},
+    {"{a|strip}", "{\"a\": [1]}", ZF_EINVALID, "field 'a': expected a text, a number or a boolean, found an array"},
+    {"{a}", "{\"a\": NaN}", ZF_EINVALID, "field 'a': expected a text, a number or a boolean, found NaN"},
     {"{a|map:x=y}", "{\"a\": \"z\"}", ZF_EINVALID,
      "field 'a': the value 'z' is not in the list map:x=y"},
 };

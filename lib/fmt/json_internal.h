@@ -1,0 +1,28 @@
+/* Text with wide numbers rewritten so that Jansson reads it (json_wide.c). */
+#ifndef ZF_FMT_JSON_INTERNAL_H
+#define ZF_FMT_JSON_INTERNAL_H
+
+#include "base/buf.h"
+#include "fmt/json.h"
+
+#define ZF_JSON_WIDE "\x01wide" /* the key of the object that stands for such a number */
+
+struct zf_json_edit {
+  size_t at;    /* byte of the rewritten text */
+  size_t added; /* bytes that it is longer there */
+};
+
+struct zf_json_tamed {
+  struct zf_buf text;
+  struct zf_json_edit *edit; /* ascending */
+  size_t nedit, cap;
+};
+
+/* Rewrites text[0..len), or with `one` its first object or array.  Zeroed first; freed in any case. */
+int zf_json_tame(struct zf_json_tamed *t, const char *text, size_t len, int one);
+void zf_json_tamed_free(struct zf_json_tamed *t);
+
+/* Bytes that edits in [from, to) of the rewritten text added. */
+size_t zf_json_added(const struct zf_json_tamed *t, size_t from, size_t to);
+
+#endif
