@@ -121,6 +121,11 @@ deps:
 check test: deps
 	@$(MAKE) --no-print-directory check-built
 
+# Published models, fetched once into a cache outside the tree: see tests/real/check.py.
+check-real: deps
+	@$(MAKE) --no-print-directory all
+	@python3 tests/real/check.py $(BUILD)/zoft
+
 demo: deps
 	@$(MAKE) --no-print-directory all
 	@$(BUILD)/zoft train configs/demo.yaml
@@ -187,6 +192,7 @@ help:
 	@echo "make            build $(BUILD)/zoft"
 	@echo "make demo       install what is missing, build, and fine-tune the embedded model"
 	@echo "make check      install what is missing, build, and run every test"
+	@echo "make check-real run every command on three published models (fetched once, 270 MB)"
 	@echo "make deps       install what is missing: compiler, libraries"
 	@echo "make install    PREFIX=/usr/local DESTDIR=   program, library, headers, man page, completion"
 	@echo "make fuzz       FUZZ_SECONDS=30   run every fuzz target with libFuzzer (clang)"
@@ -222,5 +228,5 @@ fuzz-run: $(FUZZ:$(BUILD)/fuzz/%=$(BUILD)/fuzzer/%)
 	    $(BUILD)/corpus/$$n tests/fuzz/corpus/$$n || exit 1; done
 
 -include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d) $(BENCH_OBJ:.o=.d)
-.PHONY: all deps check test demo check-built layers bench arm64-check format install uninstall clean help \
+.PHONY: all deps check test check-real demo check-built layers bench arm64-check format install uninstall clean help \
   fuzz fuzz-corpus fuzz-run

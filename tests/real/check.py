@@ -1,0 +1,220 @@
+"""Runs zoft on three published models: `make check-real`.
+
+    python3 tests/real/check.py build/zoft
+
+The models are fetched once into a cache outside the tree (ZOFT_REAL, else ~/.cache/zoft/real).  Numbers
+are compared with tests/real/*.json, which make_golden.py made.  Where Python has torch and transformers
+(ZOFT_PYTHON names another Python), Transformers loads every result as well, else one line says that it
+did not.  Closes on a line "N passed, N failed, N skipped"."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TEXT = os.path.join(HERE, "text.txt")
+PYTHON = os.environ.get("ZOFT_PYTHON", sys.executable)
+# Sums of f32 in another order: a few 1e-6 a layer of 18 to 30 layers.  The goal of the project is 2e-4.
+SAME_ARITHMETIC = 2e-4
+
+
+class Failure(Exception):
+    pass
+
+
+class Runner:
+    def __init__(self, zoft):
+        self.zoft = zoft
+        self.passed = self.failed = self.skipped = 0
+
+    def step(self, name, function, *args):
+        try:
+            said = function(*args)
+            self.passed += 1
+            print(f"ok    {name}  {said}", flush=True)
+        except Failure as failure:
+            self.failed += 1
+            print(f"FAIL  {name}  {failure}", flush=True)
+
+    def skip(self, name, why):
+        self.skipped += 1
+        print(f"SKIP  {name}: {why}", flush=True)
+
+    def run(self, *args, status=0, given=None):
+        done = subprocess.run([self.zoft, *args], input=given, capture_output=True, text=True)
+        if done.returncode != status:
+            raise Failure(f"{' '.join(args)}: exit {done.returncode}, expected {status}: "
+                          f"{(done.stderr or done.stdout).strip()[-500:]}")
+        return done
+
+    def json(self, *args):
+        return [json.loads(line) for line in self.run(*args, "--json").stdout.splitlines()]
+
+
+def expect(condition, message):
+    if not condition:
+        raise Failure(message)
+
+
+def largest(a, b):
+    expect(len(a) == len(b), f"{len(a)} log-probabilities, expected {len(b)}")
+    return max(abs(x - y) for x, y in zip(a, b))
+
+
+# --- steps of a language model -------------------------------------------------------------------
+
+
+def inspect(r, path):
+    said = r.run("inspect", path).stdout
+    expect("all wanted tensors present" in said, said[-500:])
+    return next(line for line in said.splitlines() if line.startswith("parameters"))
+
+
+def tokenize(r, path, golden):
+    ids = r.json("tokenize", path, "--text", TEXT)[0]["ids"]
+    wrong = next((i for i, (x, y) in enumerate(zip(ids, golden["ids"])) if x != y), None)
+    expect(ids == golden["ids"], f"{len(ids)} ids, expected {len(golden['ids'])}; first other at {wrong}")
+    back = r.run("tokenize", path, "--decode", " ".join(map(str, ids[-40:]))).stdout
+    expect("3.14159, 1e-5, 0x7f" in back, f"decoded: {back!r}")
+    return f"{len(ids)} ids"
+
+
+def score(r, path, golden, kind):
+    got = r.json("score", path, "--whole", "--text", TEXT)[0]["logprobs"]
+    worst = largest(got, golden["transformers_logprobs"])
+    expect(worst <= SAME_ARITHMETIC, f"{worst:.2e} from Transformers, expected at most {SAME_ARITHMETIC}")
+    said = f"{len(got)} log-probabilities, {worst:.1e} from Transformers on the values"
+    if kind == "file":
+        said += (f"; {largest(got, golden['llama_f32_logprobs']):.1e} from llama.cpp on the values in F32,"
+                 f" {largest(got, golden['llama_file_logprobs']):.2g} on the file, which is"
+                 f" {largest(golden['llama_f32_logprobs'], golden['llama_file_logprobs']):.2g} from itself in F32")
+    return said
+
+
+def generate(r, path, golden):
+    for one in golden["greedy"]:
+        got = r.json("generate", path, "--prompt", one["prompt"], "-n", "24", "-t", "0")[0]
+        expect(got["ids"] == one["ids"], f"{got['ids']}, expected {one['ids']}")
+    return f"{len(golden['greedy'])} greedy texts are those of Transformers"
+
+
+def chat(r, path, template):
+    extra = ["--chat-template", template] if template else []
+    said = r.run("chat", path, *extra, "-t", "0", "-n", "16", "-q", given="What is the capital of France?\n").stdout
+    expect(said.strip(), "no reply")
+    return repr(said.strip()[:60])
+
+
+def evaluate(r, path, folder):
+    with open(f"{folder}/sst2.jsonl", "w") as f:
+        for text, label in [("a warm and funny film", 1), ("dull , slow and far too long", 0),
+                            ("one of the best of the year", 1), ("a complete waste of time", 0)]:
+            f.write(json.dumps({"sentence": text, "label": label}) + "\n")
+    said = r.run("eval", path, "--task", "sst2", "--data", f"{folder}/sst2.jsonl").stdout
+    expect("sst2" in said and "acc" in said, said[-300:])
+    return " ".join(said.split()[-6:])
+
+
+CLASSIFICATION = """
+datasets:
+  - {path: datasets/demo/train.jsonl, type: classification, prompt: "{text} It was", options: [" terrible", " great"]}
+test_datasets: [{path: datasets/demo/test.jsonl}]
+data_dir: .
+num_train: 100
+num_eval: 20
+val_set_size: 20
+learning_rate: 1e-5
+max_steps: 20
+eval_steps: 10
+micro_batch_size: 4
+"""
+
+
+def train(r, path, folder, config):
+    with open(f"{folder}/train.yaml", "w") as f:
+        f.write(config)
+    out = f"{folder}/run"
+    r.run("train", f"{folder}/train.yaml", f"base_model={path}", f"output_dir={out}", "-q")
+    with open(f"{out}/run.json") as f:
+        run = json.load(f)
+    expect(run["status"] == "finished", f"status {run['status']}")
+    r.run("replay", out, "--verify")
+    return f"20 steps, peak {run['peak_bytes'] / 1e6:.0f} MB" if "peak_bytes" in run else "20 steps"
+
+
+TRANSFORMERS = """
+import json, sys, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+folder, lines = sys.argv[1], [json.loads(line) for line in sys.stdin]
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+worst = 0.0
+for line in lines:
+    assert tokenizer(line["text"])["input_ids"] == line["ids"], "other ids"
+    ids = torch.tensor([line["ids"]])
+    with torch.no_grad():
+        logp = model(ids).logits[0, :-1].double().log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
+    worst = max(worst, (logp - torch.tensor(line["logprobs"], dtype=torch.float64)).abs().max().item())
+print(worst)
+"""
+
+
+def has_transformers():
+    return not subprocess.run([PYTHON, "-c", "import torch, transformers"], capture_output=True).returncode
+
+
+def with_transformers(r, path):
+    lines = r.run("score", path, "--whole", "--text", TEXT, "--json").stdout
+    done = subprocess.run([PYTHON, "-c", TRANSFORMERS, path], input=lines, capture_output=True, text=True)
+    expect(not done.returncode, done.stderr.strip()[-500:])
+    worst = float(done.stdout.split()[-1])
+    expect(worst <= SAME_ARITHMETIC, f"{worst:.2e}, expected at most {SAME_ARITHMETIC}")
+    return f"{worst:.1e}"
+
+
+def language_model(r, name, path, template, loadable):
+    with open(f"{HERE}/{name}.json") as f:
+        golden = json.load(f)
+    folder = tempfile.mkdtemp(prefix="zoft-real-")
+    exported = f"{folder}/exported"
+    r.step(f"{name} inspect", inspect, r, path)
+    r.step(f"{name} tokenize", tokenize, r, path, golden)
+    r.step(f"{name} score", score, r, path, golden, "file")
+    r.step(f"{name} generate", generate, r, path, golden)
+    r.step(f"{name} chat", chat, r, path, template)
+    r.step(f"{name} eval", evaluate, r, path, folder)
+    r.step(f"{name} export", lambda: r.run("export", path, "--to", exported).stdout.strip().split(": ")[-1])
+    r.step(f"{name} exported: tokenize", tokenize, r, exported, golden)
+    r.step(f"{name} exported: score", score, r, exported, golden, "directory")
+    r.step(f"{name} train", train, r, exported, folder, CLASSIFICATION)
+    r.step(f"{name} result: inspect", inspect, r, f"{folder}/run")
+    if loadable:
+        r.step(f"{name} result: in Transformers", with_transformers, r, f"{folder}/run")
+    shutil.rmtree(folder)
+
+
+def main(zoft):
+    cache = os.environ.get("ZOFT_REAL") or os.path.expanduser("~/.cache/zoft/real")
+    got = subprocess.run([sys.executable, f"{HERE}/fetch.py", cache], stdout=subprocess.PIPE, text=True)
+    if got.returncode == 3:
+        print(got.stdout.strip() + "\n\n0 passed, 0 failed, 1 skipped")
+        return 0
+    if got.returncode:
+        return 1
+    r = Runner(zoft)
+    loadable = has_transformers()
+    language_model(r, "smollm2", f"{cache}/smollm2.gguf", None, loadable)
+    language_model(r, "gemma3", f"{cache}/gemma3.gguf", "gemma", loadable)
+    if not loadable:
+        r.skip("results in Transformers", "this Python has no torch and transformers")
+    print(f"\n{r.passed} passed, {r.failed} failed, {r.skipped} skipped")
+    return 1 if r.failed else 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    sys.exit(main(sys.argv[1]))
