@@ -85,6 +85,7 @@ static int fit(struct zf_ids *ids, struct talk *t) {
     zc_say("the context of %lld tokens is full: the oldest %zu messages are left out",
            (long long)t->room, t->left_out);
   if (!rc && !ids->n) return zf_error(ZF_EUSAGE, "the message has no token");
+  if (!rc) rc = zf_tok_check(t->tok, ids->id, ids->n, t->m->config.vocab);
   if (!rc && ids->n > t->room)
     return zf_error(ZF_EUSAGE, "the message has %lld tokens, the context is %lld",
                     (long long)ids->n, (long long)t->room);
@@ -334,7 +335,7 @@ static int set_up(struct talk *t, const char *model, enum zf_compute c) {
   struct zc_sampling d;
   int rc = zc_open_model(&t->m, &t->tok, model);
   if (!rc) rc = zf_score_causal(t->m);
-  if (!rc) rc = zc_chat_open(&t->chat, t->m, chat_template);
+  if (!rc) rc = zc_chat_open(&t->chat, t->m, t->tok, chat_template);
   if (!rc) rc = defaults(&d, t->m);
   if (!rc) rc = zc_sampling_settle(&d);
   if (!rc) rc = zf_gen_ends(&t->ends, t->m, t->tok);

@@ -135,7 +135,8 @@ static int eval_text(const char *base_model) {
   if (!rc) rc = zf_records_parse(&rec, text, len, "lines.txt");
   if (!rc) {
     struct zf_data_spec spec = {
-        .type = ZF_TASK_TEXT, .sequence_len = m->config.context, .excess = ZF_EXCESS_SPLIT};
+        .type = ZF_TASK_TEXT, .sequence_len = m->config.context, .vocab = m->config.vocab,
+        .excess = ZF_EXCESS_SPLIT};
     rc = zf_dataset_new(&d, ZF_TASK_TEXT);
     if (!rc) rc = zf_dataset_add(d, rec, NULL, 0, &spec, tok);
     if (!rc) rc = zf_dataset_check(d, "text");

@@ -87,7 +87,7 @@ static int encode(struct row *r, const struct job *j, const char *text, size_t l
 
 static int open_chat(struct job *j) {
   char *stop = NULL;
-  int rc = zc_chat_open(&j->chat, j->m, chat_template);
+  int rc = zc_chat_open(&j->chat, j->m, j->tok, chat_template);
   if (!rc) rc = zc_chat_ends(&j->ends, &stop, j->chat, j->tok);
   free(stop);
   return rc;
@@ -126,7 +126,7 @@ static int check_row(const struct row *r, const struct job *j) {
     return zf_error(j->in ? ZF_EINVALID : ZF_EUSAGE,
                     "the prompt has %lld tokens, the model's context is %lld", (long long)r->ids.n,
                     (long long)j->m->config.context);
-  return 0;
+  return zf_tok_check(j->tok, r->ids.id, r->ids.n, j->m->config.vocab);
 }
 
 static int open_input(struct job *j) {

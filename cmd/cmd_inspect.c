@@ -136,6 +136,56 @@ static void config_facts(struct facts *f, const struct zf_config *c) {
   fact(f, "head", c->tied ? "tied to the embedding" : "its own");
 }
 
+/* --- its tokenizer --- */
+
+static void special_fact(struct facts *f, const struct zf_tok *tok, const char *name, enum zf_special which) {
+  struct zf_special_token s = zf_tok_special(tok, which);
+  const char *piece = s.id >= 0 ? zf_tok_piece(tok, s.id) : NULL;
+  if (zc_common.json) {
+    zf_buf_printf(&f->json, ", \"%s\": {\"id\": %d, \"token\": ", name, s.id);
+    zc_json_text(&f->json, piece ? piece : "", piece ? strlen(piece) : 0);
+    zf_buf_puts(&f->json, ", \"from\": ");
+    zc_json_text(&f->json, s.from ? s.from : "", s.from ? strlen(s.from) : 0);
+    zf_buf_puts(&f->json, "}");
+  } else if (s.id < 0) {
+    printf("%-12s none\n", name);
+  } else {
+    printf("%-12s %s (%d), from %s\n", name, piece ? piece : "?", s.id, s.from);
+  }
+}
+
+/* What ends a text in generation. */
+static void ends_fact(struct facts *f, const struct zf_tok *tok) {
+  const char *from;
+  const struct zf_ids *ends = zf_tok_ends(tok, &from);
+  struct zf_buf b = {0};
+  zf_buf_puts(&b, ends->n ? "" : "none");
+  for (int64_t i = 0; i < ends->n; i++) {
+    const char *piece = zc_common.json ? NULL : zf_tok_piece(tok, ends->id[i]);
+    zf_buf_printf(&b, piece ? "%s%d %s" : "%s%d", i ? ", " : "", ends->id[i], piece);
+  }
+  if (zc_common.json)
+    zf_buf_printf(&f->json, ", \"ends\": [%s]", ends->n ? b.data : "");
+  else
+    printf("%-12s %s%s%s\n", "ends", b.data, ends->n ? ", from " : "", ends->n ? from : "");
+  zf_buf_free(&b);
+}
+
+static void tokenizer_facts(struct facts *f, const struct zf_tok *tok, int64_t vocab) {
+  char text[96];
+  int64_t n = zf_tok_size(tok);
+  fact(f, "tokenizer", zf_tok_type(tok));
+  if (n > vocab)
+    snprintf(text, sizeof text, "%lld, of which the model knows %lld", (long long)n, (long long)vocab);
+  else
+    snprintf(text, sizeof text, "%lld", (long long)n);
+  number(f, "token_ids", n, text);
+  special_fact(f, tok, "bos", ZF_BOS);
+  special_fact(f, tok, "eos", ZF_EOS);
+  special_fact(f, tok, "pad", ZF_PAD);
+  ends_fact(f, tok);
+}
+
 static int inspect_model(const char *name) {
   struct facts f = {0};
   struct zf_model *m = NULL;
@@ -151,8 +201,7 @@ static int inspect_model(const char *name) {
     number(&f, "parameters", n, zc_count(text, (double)n));
     store_facts(&f, m->st);
     count(&f, "unused", m->ignored);
-    fact(&f, "tokenizer", zf_tok_type(tok));
-    count(&f, "token_ids", zf_tok_size(tok));
+    tokenizer_facts(&f, tok, m->config.vocab);
     fact(&f, "hash", hash);
     fact(&f, "checks", "all wanted tensors present, shapes as config.json says, values finite");
     tensors(&f, m->st);

@@ -84,7 +84,8 @@ static void print_text(const struct scorer *s, int64_t line, const char *text, s
 static int score(struct scorer *s, int64_t line, const char *text, size_t len) {
   s->ids.n = 0;
   int rc = zf_tok_encode(s->tok, &s->ids, text, len, ZF_ENC_SPECIAL);
-  if (rc) return rc;
+  if (!rc) rc = zf_tok_check(s->tok, s->ids.id, s->ids.n, s->m->config.vocab);
+  if (rc) return rc == ZF_EINVALID ? zf_error_prefix(rc, "%s:%lld", text_file, (long long)line) : rc;
   int64_t n = s->ids.n - 1;
   if (n > s->m->config.context)
     return zf_error(ZF_EINVALID, "%s:%lld: %lld tokens, more than the model's context of %lld",

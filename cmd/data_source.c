@@ -53,7 +53,7 @@ static int open_tokenizer(struct zc_source *s) {
   int rc = zf_model_find(&dir, name);
   if (!rc) rc = zf_tok_open(&s->tok, dir);
   if (!rc && s->set.train[0].spec.type == ZF_TASK_CHAT)
-    rc = zf_chat_open(&s->set.chat, dir, s->set.chat_template);
+    rc = zf_chat_open(&s->set.chat, dir, zf_tok_named(s->tok), s->set.chat_template);
   free(dir);
   s->length = zc_data_options.length ? zc_data_options.length : s->set.sequence_len;
   s->set.sequence_len = 0;

@@ -37,6 +37,18 @@ static void say_unused(const struct job *j, const char *name) {
   zf_buf_free(&b);
 }
 
+/* Tokens that the model does not know are an error of their row. */
+static int check_tokens(const struct job *j, const struct zf_model *m, const struct zf_tok *tok) {
+  const struct zf_dataset *d = j->t->set;
+  for (int64_t i = 0; i < d->n; i++)
+    for (int32_t o = 0; o < d->ex[i].nseq; o++) {
+      const struct zf_seq *s = &d->seq[d->ex[i].seq + o];
+      int rc = zf_tok_check(tok, d->pool.id + s->at, s->n, m->config.vocab);
+      if (rc) return zf_error_prefix(rc, "%s:%lld", j->rec->path, (long long)d->ex[i].line);
+    }
+  return 0;
+}
+
 static int open_job(struct job *j, const struct zc_eval_tasks *a, int k, const struct zf_model *m,
                     const struct zf_tok *tok) {
   int rc = zf_recipe_open(&j->recipe, a->task.v[k]);
@@ -47,6 +59,7 @@ static int open_job(struct job *j, const struct zc_eval_tasks *a, int k, const s
   if (!rc)
     rc = zf_task_new(&j->t, j->recipe, j->rec, a->limit > 0 ? a->limit : 0, tok,
                      a->length > 0 ? a->length : m->config.context);
+  if (!rc) rc = check_tokens(j, m, tok);
   if (!rc && isfinite(a->fail_under) && !j->t->needs.acc)
     rc = zf_error(ZF_EUSAGE, "--fail-under: task '%s' has no metric acc", name_of(j));
   if (!rc && j->t->pairs.truncated)

@@ -67,8 +67,9 @@ struct zf_gen_rules zc_sampling_rules(const struct zf_ids *ends) {
                                .nstop = s->stop.n};
 }
 
-int zc_chat_open(struct zf_chat **out, const struct zf_model *m, const char *named) {
-  int rc = zf_chat_open(out, m->dir, named);
+int zc_chat_open(struct zf_chat **out, const struct zf_model *m, const struct zf_tok *tok,
+                 const char *named) {
+  int rc = zf_chat_open(out, m->dir, zf_tok_named(tok), named);
   if (rc != ZF_EUSAGE) return rc;
   if (named)
     return zf_error(ZF_EUSAGE, "--chat-template: '%s' is no file and none of %s", named,

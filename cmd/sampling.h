@@ -39,7 +39,8 @@ struct zf_gen_rules zc_sampling_rules(const struct zf_ids *ends);
 
 /* The chat template of a model for --chat-template NAME (NULL: its own).  ZF_EUSAGE when it has
  * none. */
-int zc_chat_open(struct zf_chat **out, const struct zf_model *m, const char *named);
+int zc_chat_open(struct zf_chat **out, const struct zf_model *m, const struct zf_tok *tok,
+                 const char *named);
 
 /* How the template ends what the assistant says: a special token is added to `ends`; else *stop is the
  * text of it, or NULL; the caller frees. */

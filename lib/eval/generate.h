@@ -61,9 +61,7 @@ struct zf_gen_io {
  * ZF_FINISH_NONE. */
 int zf_generate(struct zf_decoder *d, const struct zf_gen_rules *r, const struct zf_gen_io *io);
 
-/* Ids that end a text of this model: eos_token_id (a number or a list) of config.json and of
- * generation_config.json, of a GGUF file its end of text and end of turn, and the tokenizer's.
- * Appended to *out, each once.  ZF_EINVALID names the file and key. */
+/* The tokens that end a text (zf_tok_ends) and that the model knows, appended to *out. */
 int zf_gen_ends(struct zf_ids *out, const struct zf_model *m, const struct zf_tok *tok);
 int zf_gen_add_id(struct zf_ids *ids, int32_t id); /* appends */
 

@@ -143,7 +143,8 @@ static int copy_beside(const char *from_dir, const char *to_dir, const char *nam
 
 static const char *const tokenizer_files[] = {
     "tokenizer.json",          "tokenizer_config.json", "vocab.json",      "merges.txt",
-    "special_tokens_map.json", "added_tokens.json",     "tokenizer.model", "chat_template.jinja"};
+    "special_tokens_map.json", "added_tokens.json",     "tokenizer.model", "chat_template.jinja",
+    "spiece.model",            "vocab.txt"};
 enum { TOKENIZER_FILES = sizeof tokenizer_files / sizeof *tokenizer_files };
 
 const char *const *zf_model_beside(int *n) {

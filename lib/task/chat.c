@@ -72,38 +72,27 @@ static int find_template(struct zf_chat *c, const char *dir, const json_t *confi
   return rc;
 }
 
-static void name_tokens(struct zf_chat *c, const json_t *config) {
+/* A template of ours writes nothing for a token that the model lacks. */
+static int fill_tokens(json_t *tokens) {
   static const char *const key[] = {"bos_token", "eos_token", "unk_token", "pad_token"};
-  for (int i = 0; i < 4; i++) {
-    const json_t *v = json_object_get(config, key[i]);
-    if (json_is_object(v)) v = json_object_get(v, "content");
-    json_object_set_new(c->tokens, key[i],
-                        json_string(json_is_string(v) ? json_string_value(v) : ""));
-  }
+  int failed = 0;
+  for (int i = 0; i < 4; i++)
+    if (!json_object_get(tokens, key[i])) failed |= json_object_set_new(tokens, key[i], json_string(""));
+  return failed ? zf_error(ZF_ENOMEM, "out of memory for a chat template") : 0;
 }
 
-/* What a GGUF file says, as a tokenizer_config.json says it. */
+/* The template that a GGUF file holds, as a tokenizer_config.json has it. */
 static int gguf_config(json_t **out, const char *path) {
-  static const char *const key[][2] = {{"bos_token", "tokenizer.ggml.bos_token_id"},
-                                       {"eos_token", "tokenizer.ggml.eos_token_id"},
-                                       {"unk_token", "tokenizer.ggml.unknown_token_id"},
-                                       {"pad_token", "tokenizer.ggml.padding_token_id"}};
   struct zf_gguf g = {0};
   int rc = zf_gguf_open(&g, path, 1);
   if (rc) return rc;
-  const json_t *tokens = json_object_get(g.keys, "tokenizer.ggml.tokens");
   *out = json_object();
   json_object_set(*out, "chat_template", json_object_get(g.keys, "tokenizer.chat_template"));
-  for (int i = 0; i < 4; i++) {
-    const json_t *id = json_object_get(g.keys, key[i][1]);
-    if (json_is_integer(id) && json_integer_value(id) >= 0)
-      json_object_set(*out, key[i][0], json_array_get(tokens, (size_t)json_integer_value(id)));
-  }
   zf_gguf_free(&g);
   return *out ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", path);
 }
 
-int zf_chat_open(struct zf_chat **out, const char *dir, const char *named) {
+int zf_chat_open(struct zf_chat **out, const char *dir, const json_t *tokens, const char *named) {
   json_t *config = NULL;
   struct zf_chat *c = zf_calloc(1, sizeof *c);
   char *path = zf_path_join(dir, "tokenizer_config.json");
@@ -113,8 +102,9 @@ int zf_chat_open(struct zf_chat **out, const char *dir, const char *named) {
     rc = gguf_config(&config, dir);
   else if (!rc && zf_exists(path))
     rc = zf_json_load(&config, path);
-  if (!rc && !(c->tokens = json_object())) rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
-  if (!rc) name_tokens(c, config);
+  if (!rc && !(c->tokens = tokens ? json_copy((json_t *)tokens) : json_object()))
+    rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
+  if (!rc && named && zf_chat_builtin(named)) rc = fill_tokens(c->tokens);
   if (!rc) rc = find_template(c, dir, config, named);
   json_decref(config);
   free(path);

@@ -11,9 +11,10 @@ struct zf_chat;
 /* The template for a model directory: `named` is one of zf_chat_names(), a .jinja file,
  * or NULL for the checkpoint's own (chat_template.jinja, else chat_template in
  * tokenizer_config.json, there the one called "default"; of a GGUF file its
- * tokenizer.chat_template).  ZF_EUSAGE when there is none;
+ * tokenizer.chat_template).  tokens: zf_tok_named, the special tokens that it may write; copied.
+ * ZF_EUSAGE when there is none;
  * ZF_EINVALID when it is not understood. */
-int zf_chat_open(struct zf_chat **out, const char *dir, const char *named);
+int zf_chat_open(struct zf_chat **out, const char *dir, const json_t *tokens, const char *named);
 void zf_chat_free(struct zf_chat *c); /* takes NULL */
 const char *zf_chat_names(void);      /* "chatml, llama3, ..." */
 

@@ -70,6 +70,7 @@ struct zf_data_spec {
   const struct zf_chat *chat; /* chat: the template */
   struct zf_fields fields;    /* alpaca, chat: names of fields */
   int64_t sequence_len;
+  int64_t vocab; /* of the model: a token beyond it is an error; 0: not known */
   enum zf_excess excess;
 };
 

@@ -185,7 +185,10 @@ int zf_encoder_add(struct zf_encoder *e, struct zf_dataset *d, int32_t file, str
   const json_t *row = zf_records_row(r, i);
   if (!row) return ZF_EINVALID; /* the sentence has the place */
   e->d = d;
+  int64_t before = d->pool.n;
   int rc = row_sequences(e, row, &x);
+  if (!rc && e->spec->vocab)
+    rc = zf_tok_check(e->tok, d->pool.id + before, d->pool.n - before, e->spec->vocab);
   d->count.rows++;
   if (!rc) rc = zf_encode_fit(e, &x);
   return rc ? zf_error_prefix(rc, "%s:%lld", r->path, (long long)x.line) : 0;

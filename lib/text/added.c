@@ -100,13 +100,17 @@ static int parse_token(struct zf_added_token *a, const json_t *def, const char *
   return a->content ? 0 : ZF_ENOMEM;
 }
 
-/* The original numbers added tokens itself, in the order of the file, and passes over
- * the ids there.  Where the two differ it is not known with which of them the model was
- * trained. */
+/* The original numbers added tokens itself, in the order of adding, and passes over the ids in the
+ * files. */
+static int64_t place_of(const char *content, const struct zf_vocab *v, int64_t last) {
+  int32_t known = zf_vocab_find(v, content, (int64_t)strlen(content));
+  return known >= 0 ? known : last >= v->n ? last + 1 : v->n;
+}
+
+/* Where the two differ it is not known with which of them the model was trained. */
 static int check_id(const struct zf_added_token *t, const struct zf_vocab *v, int64_t *last,
                     const char *where) {
-  int32_t known = zf_vocab_find(v, t->content, (int64_t)strlen(t->content));
-  int64_t id = known >= 0 ? known : *last >= v->n ? *last + 1 : v->n;
+  int64_t id = place_of(t->content, v, *last);
   if (t->id != id)
     return zf_error(ZF_EINVALID, "%s: token '%s' has id %d, but by its place it is %lld", where,
                     t->content, t->id, (long long)id);
@@ -122,33 +126,91 @@ static int check_unique(const struct zf_added *a, const char *where) {
   return 0;
 }
 
-int zf_added_parse(struct zf_added *a, const json_t *list, const struct zf_tok *t) {
+static void forget(struct zf_added *a) {
+  struct zf_added_token *k = &a->token[--a->n];
+  free(k->content);
+  memset(k, 0, sizeof *k);
+}
+
+static int parse_own(struct zf_added *a, const json_t *list, const struct zf_tok *t, int64_t *last) {
   char where[512];
   const json_t *def;
   size_t i;
-  int64_t last = -1;
   snprintf(where, sizeof where, "%s: added_tokens", t->name);
   if (!list || json_is_null(list)) return 0;
   if (!json_is_array(list))
     return zf_error(ZF_EINVALID, "%s: expected an array, found %s", where, zf_json_kind(list));
-  a->token = zf_calloc((int64_t)json_array_size(list) + 1, sizeof *a->token);
-  if (!a->token) return ZF_ENOMEM;
   json_array_foreach((json_t *)list, i, def) {
     struct zf_added_token *k = &a->token[a->n];
     int rc = parse_token(k, def, where);
     if (rc) return rc;
     a->n++;
-    if (k->content[0]) {
-      rc = check_id(k, &t->vocab, &last, where);
-      if (rc) return rc;
-    } else { /* the original passes over these too */
-      free(k->content);
-      memset(k, 0, sizeof *k);
-      a->n--;
-    }
+    if (k->content[0])
+      rc = check_id(k, &t->vocab, last, where);
+    else
+      forget(a); /* the original passes over these too */
+    if (rc) return rc;
   }
+  return 0;
+}
+
+/* One token of the files beside: a new one, or other flags for one that is there.  at: {content: index}. */
+static int parse_more(struct zf_added *a, const json_t *def, const struct zf_tok *t, int64_t *last,
+                      json_t *at) {
+  const char *from = json_string_value(json_object_get(def, "from"));
+  const char *content = json_string_value(json_object_get(def, "content"));
+  const json_t *known = content ? json_object_get(at, content) : NULL, *given = json_object_get(def, "id");
+  if (content && !*content) return 0;
+  int64_t index = known ? json_integer_value(known) : a->n;
+  int64_t id = known ? a->token[index].id : content ? place_of(content, &t->vocab, *last) : 0;
+  json_t *whole = json_copy((json_t *)def);
+  struct zf_added_token k = {0};
+  if (!whole || json_object_set_new(whole, "id", given ? json_incref((json_t *)given) : json_integer(id))) {
+    json_decref(whole);
+    return zf_error(ZF_ENOMEM, "%s: out of memory", from);
+  }
+  int rc = parse_token(&k, whole, from);
+  json_decref(whole);
+  if (!rc && k.id != id)
+    rc = zf_error(ZF_EINVALID,
+                  "%s: token '%s' has id %d, but %s it is %lld: save the tokenizer anew with Transformers",
+                  from, content, k.id, known ? "in tokenizer.json" : "by its place", (long long)id);
+  if (rc) {
+    free(k.content);
+    return rc;
+  }
+  if (known) free(a->token[index].content);
+  a->token[index] = k;
+  if (id > *last) *last = id;
+  if (known) return 0;
+  a->n++;
+  return json_object_set_new(at, content, json_integer(index)) ? zf_error(ZF_ENOMEM, "%s: out of memory", from)
+                                                                : 0;
+}
+
+static int parse_all_more(struct zf_added *a, const json_t *more, const struct zf_tok *t, int64_t *last) {
+  json_t *at = json_object(), *def;
+  size_t i;
+  int rc = at ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", t->name);
+  for (int64_t k = 0; !rc && k < a->n; k++)
+    if (json_object_set_new(at, a->token[k].content, json_integer(k)))
+      rc = zf_error(ZF_ENOMEM, "%s: out of memory", t->name);
+  json_array_foreach((json_t *)more, i, def) {
+    if (!rc) rc = parse_more(a, def, t, last, at);
+  }
+  json_decref(at);
+  return rc;
+}
+
+int zf_added_parse(struct zf_added *a, const json_t *list, const json_t *more, const struct zf_tok *t) {
+  int64_t last = -1;
+  a->token = zf_calloc((int64_t)(json_array_size(list) + json_array_size(more)) + 1, sizeof *a->token);
+  if (!a->token) return ZF_ENOMEM;
+  int rc = parse_own(a, list, t, &last);
+  if (!rc) rc = parse_all_more(a, more, t, &last);
+  if (rc) return rc;
   qsort(a->token, (size_t)a->n, sizeof *a->token, by_id);
-  return check_unique(a, where);
+  return check_unique(a, t->name);
 }
 
 static int index_normalized(struct zf_added *a, int64_t i, const struct zf_tok *t) {

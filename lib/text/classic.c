@@ -1,9 +1,9 @@
-/* Tokenizers from before tokenizer.json: vocab.json with merges.txt, as GPT-2, OPT and
- * RoBERTa were published, and BERT's vocab.txt.
+/* Tokenizers from before tokenizer.json: vocab.json with merges.txt, as GPT-2, OPT, RoBERTa and Qwen2
+ * were published, and BERT's vocab.txt.
  *
- * They are given the form of a tokenizer.json in memory, so that one reader serves
- * all: a byte-level BPE or a WordPiece whose special tokens come from
- * tokenizer_config.json. */
+ * They are given the form of a tokenizer.json in memory, so that one reader serves all: a byte-level BPE,
+ * cut as the tokenizer's class has it, or a WordPiece.  Special tokens come from the files beside
+ * (beside.c). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,15 +13,29 @@
 
 enum { MERGES_MAX = 256 << 20 };
 
-static const char *const names[] = {"bos_token", "eos_token", "unk_token", "pad_token"};
+const struct zf_byte_form zf_form_gpt2 = {0};
+const struct zf_byte_form zf_form_neox = {.nfc = 1};
+const struct zf_byte_form zf_form_roberta = {.wrap = 1};
+const struct zf_byte_form zf_form_qwen2 = {
+    .nfc = 1,
+    .regex = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}"
+             "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"};
 
-const char *zf_classic_special(const json_t *config, const char *key) {
-  const json_t *v = json_object_get(config, key);
-  return json_string_value(json_is_object(v) ? json_object_get(v, "content") : v);
+/* Length of a line without the spaces at its end. */
+static size_t trimmed(const char *line, size_t n) {
+  while (n) {
+    size_t from = n - 1;
+    uint32_t c;
+    while (from && ((unsigned char)line[from] & 0xC0) == 0x80) from--;
+    zf_char_next(&c, line + from, (int64_t)(n - from));
+    if (!zf_char_is_space(c)) break;
+    n = from;
+  }
+  return n;
 }
 
-/* The lines of a file, without empty ones, as an array. */
-static int load_lines(json_t **out, const char *path) {
+/* The lines of a file as an array; `empty`: those without text too. */
+static int load_lines(json_t **out, const char *path, int empty) {
   char *text = NULL;
   size_t len = 0;
   int rc = zf_read_file(&text, &len, path, MERGES_MAX);
@@ -32,8 +46,8 @@ static int load_lines(json_t **out, const char *path) {
   for (const char *p = text; p && p < end && !rc;) {
     const char *stop = memchr(p, '\n', (size_t)(end - p));
     if (!stop) stop = end;
-    size_t n = (size_t)(stop - p) - (stop > p && stop[-1] == '\r');
-    if (n && json_array_append_new(list, json_stringn(p, n)))
+    size_t n = trimmed(p, (size_t)(stop - p));
+    if ((n || empty) && json_array_append_new(list, json_stringn(p, n)))
       rc = zf_error(ZF_EINVALID, "%s: byte %lld: the line is not UTF-8", path,
                     (long long)(p - text));
     p = stop + 1;
@@ -46,54 +60,33 @@ static int load_lines(json_t **out, const char *path) {
   return rc;
 }
 
-/* The special tokens that the vocabulary has, each once. */
-static json_t *added_tokens(const json_t *vocab, const json_t *config) {
-  json_t *list = json_array();
-  for (int i = 0; i < 4; i++) {
-    const char *content = zf_classic_special(config, names[i]);
-    json_t *id = content ? json_object_get(vocab, content) : NULL;
-    int again = !json_is_integer(id);
-    for (int k = 0; k < i && !again; k++) {
-      const char *other = zf_classic_special(config, names[k]);
-      again = other && !strcmp(other, content);
-    }
-    if (!again)
-      json_array_append_new(list, json_pack("{s:O, s:s, s:b, s:b}", "id", id, "content", content,
-                                            "normalized", 0, "special", 1));
-  }
-  return list;
+/* Bytes, cut into words: by GPT-2's own expression, or by another one before. */
+static json_t *pre_tokenizer(const struct zf_byte_form *form, const struct zf_beside *b) {
+  int space = zf_beside_flag(b, "add_prefix_space", 0);
+  json_t *bytes = json_pack("{s:s, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", space, "use_regex",
+                            !form->regex);
+  if (!form->regex) return bytes;
+  return json_pack("{s:s, s:[{s:s, s:{s:s}, s:s, s:b}, o]}", "type", "Sequence", "pretokenizers", "type",
+                   "Split", "pattern", "Regex", form->regex, "behavior", "Isolated", "invert", 0, bytes);
 }
 
-/* bos before the text where add_bos_token says so, as OPT has it. */
-static json_t *post_processor(const json_t *vocab, const json_t *config) {
-  const char *bos = zf_classic_special(config, "bos_token");
-  json_t *id = bos ? json_object_get(vocab, bos) : NULL;
-  if (!json_is_true(json_object_get(config, "add_bos_token")) || !json_is_integer(id))
-    return json_null();
-  return json_pack("{s:s, s:[{s:{s:s}}, {s:{s:s}}], s:{s:{s:[O]}}}", "type", "TemplateProcessing",
-                   "single", "SpecialToken", "id", bos, "Sequence", "id", "A", "special_tokens",
-                   bos, "ids", id);
+static json_t *assemble(json_t *vocab, json_t *merges, const struct zf_beside *b) {
+  const struct zf_byte_form *form = zf_tok_form_of(b);
+  json_t *normalizer = form->nfc ? json_pack("{s:s}", "type", "NFC") : json_null();
+  return json_pack("{s:o, s:o, s:s, s:{s:s}, s:{s:s, s:O, s:O}}", "normalizer", normalizer, "pre_tokenizer",
+                   pre_tokenizer(form, b), ZF_AROUND_KEY, form->wrap ? "cls trim" : "bos", "decoder", "type",
+                   "ByteLevel", "model", "type", "BPE", "vocab", vocab, "merges", merges);
 }
 
-static json_t *assemble(json_t *vocab, json_t *merges, const json_t *config) {
-  const char *unk = zf_classic_special(config, "unk_token");
-  int space = json_is_true(json_object_get(config, "add_prefix_space"));
-  return json_pack("{s:o, s:{s:s, s:b, s:b}, s:o, s:{s:s}, s:{s:s, s:s?, s:O, s:O}}",
-                   "added_tokens", added_tokens(vocab, config), "pre_tokenizer", "type",
-                   "ByteLevel", "add_prefix_space", space, "use_regex", 1, "post_processor",
-                   post_processor(vocab, config), "decoder", "type", "ByteLevel", "model", "type",
-                   "BPE", "unk_token", unk, "vocab", vocab, "merges", merges);
-}
-
-int zf_classic_load(json_t **out, const char *path, const json_t *config) {
+int zf_classic_load(json_t **out, const char *path, const struct zf_beside *b) {
   json_t *vocab = NULL, *merges = NULL;
   char *m = zf_strdup(path);
   int rc = m ? zf_json_load(&vocab, path) : ZF_ENOMEM;
   if (!rc && !json_is_object(vocab))
     rc = zf_error(ZF_EINVALID, "%s: expected an object, found %s", path, zf_json_kind(vocab));
   if (!rc) strcpy(m + strlen(m) - 10, "merges.txt"); /* in the place of "vocab.json" */
-  if (!rc) rc = load_lines(&merges, m); /* the reader passes over "#version" */
-  if (!rc && !(*out = assemble(vocab, merges, config)))
+  if (!rc) rc = load_lines(&merges, m, 0); /* the reader passes over "#version" */
+  if (!rc && !(*out = assemble(vocab, merges, b)))
     rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
   json_decref(vocab);
   json_decref(merges);
@@ -103,71 +96,37 @@ int zf_classic_load(json_t **out, const char *path, const json_t *config) {
 
 /* --- vocab.txt: a piece a line ---------------------------------------------------------- */
 
-static const char *or_default(const json_t *config, const char *key, const char *name) {
-  const char *given = zf_classic_special(config, key);
-  return given ? given : name;
-}
-
-static int flag(const json_t *config, const char *key, int fallback) {
-  const json_t *v = json_object_get(config, key);
-  return json_is_boolean(v) ? json_is_true(v) : fallback;
-}
-
-static json_t *bert_normalizer(const json_t *config) {
-  int lower = flag(config, "do_lower_case", 1);
+static json_t *bert_normalizer(const struct zf_beside *b) {
+  int lower = zf_beside_flag(b, "do_lower_case", 1);
   return json_pack("{s:s, s:b, s:b, s:b, s:b}", "type", "BertNormalizer", "clean_text", 1,
-                   "handle_chinese_chars", flag(config, "tokenize_chinese_chars", 1),
-                   "strip_accents", flag(config, "strip_accents", lower), "lowercase", lower);
+                   "handle_chinese_chars", zf_beside_flag(b, "tokenize_chinese_chars", 1),
+                   "strip_accents", zf_beside_flag(b, "strip_accents", lower), "lowercase", lower);
 }
 
-/* [CLS] text [SEP] where the vocabulary has them. */
-static json_t *bert_post(const json_t *vocab, const json_t *config) {
-  const char *cls = or_default(config, "cls_token", "[CLS]");
-  const char *sep = or_default(config, "sep_token", "[SEP]");
-  json_t *c = json_object_get(vocab, cls), *s = json_object_get(vocab, sep);
-  if (!c || !s) return json_null();
-  return json_pack("{s:s, s:[s, O], s:[s, O]}", "type", "BertProcessing", "sep", sep, s, "cls", cls,
-                   c);
+static json_t *assemble_bert(json_t *vocab, const struct zf_beside *b) {
+  const char *from, *unk;
+  int given;
+  unk = zf_beside_name(b, ZF_UNK, &from, &given);
+  return json_pack("{s:o, s:{s:s}, s:s, s:{s:s, s:s, s:b}, s:{s:s, s:s, s:s, s:i, s:O}}", "normalizer",
+                   bert_normalizer(b), "pre_tokenizer", "type", "BertPreTokenizer", ZF_AROUND_KEY, "cls",
+                   "decoder", "type", "WordPiece", "prefix", "##", "cleanup", 1, "model", "type",
+                   "WordPiece", "unk_token", unk ? unk : "[UNK]", "continuing_subword_prefix", "##",
+                   "max_input_chars_per_word", 100, "vocab", vocab);
 }
 
-static json_t *bert_added(const json_t *vocab, const json_t *config) {
-  static const char *const token[][2] = {{"pad_token", "[PAD]"}, {"unk_token", "[UNK]"},
-                                         {"cls_token", "[CLS]"}, {"sep_token", "[SEP]"},
-                                         {"mask_token", "[MASK]"}};
-  json_t *list = json_array();
-  for (int i = 0; i < 5; i++) {
-    const char *content = or_default(config, token[i][0], token[i][1]);
-    json_t *id = json_object_get(vocab, content);
-    if (id)
-      json_array_append_new(list, json_pack("{s:O, s:s, s:b, s:b}", "id", id, "content", content,
-                                            "normalized", 0, "special", 1));
-  }
-  return list;
-}
-
-static json_t *assemble_bert(json_t *vocab, const json_t *config) {
-  const char *unk = or_default(config, "unk_token", "[UNK]");
-  return json_pack("{s:o, s:o, s:{s:s}, s:o, s:{s:s, s:s, s:b}, s:{s:s, s:s, s:s, s:i, s:O}}",
-                   "added_tokens", bert_added(vocab, config), "normalizer", bert_normalizer(config),
-                   "pre_tokenizer", "type", "BertPreTokenizer", "post_processor",
-                   bert_post(vocab, config), "decoder", "type", "WordPiece", "prefix", "##",
-                   "cleanup", 1, "model", "type", "WordPiece", "unk_token", unk,
-                   "continuing_subword_prefix", "##", "max_input_chars_per_word", 100, "vocab",
-                   vocab);
-}
-
-int zf_classic_bert(json_t **out, const char *path, const json_t *config) {
+int zf_classic_bert(json_t **out, const char *path, const struct zf_beside *b) {
   json_t *lines = NULL, *vocab = json_object(), *line;
   size_t i;
-  int rc = vocab ? load_lines(&lines, path) : zf_error(ZF_ENOMEM, "%s: out of memory", path);
+  int rc = vocab ? load_lines(&lines, path, 1) : zf_error(ZF_ENOMEM, "%s: out of memory", path);
   json_array_foreach(lines, i, line) {
     const char *piece = json_string_value(line);
+    if (!*piece) continue;
     if (!rc && json_object_get(vocab, piece))
       rc = zf_error(ZF_EINVALID, "%s: line %zu: piece '%s' appears twice", path, i + 1, piece);
     if (!rc && json_object_set_new(vocab, piece, json_integer((json_int_t)i)))
       rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
   }
-  if (!rc && !(*out = assemble_bert(vocab, config)))
+  if (!rc && !(*out = assemble_bert(vocab, b)))
     rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
   json_decref(lines);
   json_decref(vocab);

@@ -143,8 +143,7 @@ static int write_json(const char *dir, const char *name, const json_t *value) {
 
 static int save_tokenizer(const char *dir, const json_t *keys, const char *path) {
   json_t *root = NULL;
-  int32_t bos, eos;
-  int rc = zf_gguf_tok_keys(&root, &bos, &eos, keys, path);
+  int rc = zf_gguf_tok_keys(&root, keys, path);
   if (!rc && !json_object_get(keys, "tokenizer.huggingface.json")) rc = complete(root, path);
   if (!rc) rc = write_json(dir, "tokenizer.json", root);
   json_decref(root);

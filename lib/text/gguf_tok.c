@@ -244,31 +244,13 @@ static int make(json_t **out, const struct source *s) {
                   s->path, model ? model : "(none)");
 }
 
-static int32_t special(const struct source *s, const char *name) {
-  return token_of(s, name) ? (int32_t)json_integer_value(key(s, name)) : -1;
-}
-
-int zf_gguf_tok_keys(json_t **out, int32_t *bos, int32_t *eos, const json_t *keys,
-                     const char *path) {
+int zf_gguf_tok_keys(json_t **out, const json_t *keys, const char *path) {
   struct source s = {.keys = keys, .path = path};
   const json_t *whole = json_object_get(keys, "tokenizer.huggingface.json");
   *out = NULL;
   int rc = read_tokens(&s);
-  if (!rc && json_is_string(whole))
-    rc = zf_json_parse(out, json_string_value(whole), json_string_length(whole), path);
-  else if (!rc)
-    rc = make(out, &s);
-  *bos = rc ? -1 : special(&s, "bos_token_id");
-  *eos = rc ? -1 : special(&s, "eos_token_id");
-  return rc;
-}
-
-int zf_gguf_tok_load(json_t **out, int32_t *bos, int32_t *eos, const char *path) {
-  struct zf_gguf g;
-  *out = NULL;
-  int rc = zf_gguf_open(&g, path, 1);
   if (rc) return rc;
-  rc = zf_gguf_tok_keys(out, bos, eos, g.keys, path);
-  zf_gguf_free(&g);
-  return rc;
+  if (json_is_string(whole))
+    return zf_json_parse(out, json_string_value(whole), json_string_length(whole), path);
+  return make(out, &s);
 }

@@ -221,7 +221,7 @@ static json_t *assemble(const struct spm *m, const json_t *config) {
 }
 
 int zf_spm_parse(json_t **out, const char *bytes, size_t len, const char *name,
-                 const json_t *config) {
+                 const struct zf_beside *b) {
   struct spm m = {.name = name, .model = 1, .unk = UINT64_MAX, .bos = 1, .eos = 2,
                   .dummy_prefix = 1, .squeeze = 1, .escape = 1};
   json_t **const list[] = {&m.pieces, &m.scores, &m.types, &m.added};
@@ -230,16 +230,16 @@ int zf_spm_parse(json_t **out, const char *bytes, size_t len, const char *name,
     if (!(*list[i] = json_array())) rc = zf_error(ZF_ENOMEM, "%s: out of memory", name);
   *out = NULL;
   if (!rc) rc = read_model(&m, bytes, len);
-  if (!rc && !(*out = assemble(&m, config))) rc = zf_error(ZF_ENOMEM, "%s: out of memory", name);
+  if (!rc && !(*out = assemble(&m, b ? b->config : NULL))) rc = zf_error(ZF_ENOMEM, "%s: out of memory", name);
   for (int i = 0; i < 4; i++) json_decref(*list[i]);
   return rc;
 }
 
-int zf_spm_load(json_t **out, const char *path, const json_t *config) {
+int zf_spm_load(json_t **out, const char *path, const struct zf_beside *b) {
   char *bytes = NULL;
   size_t len = 0;
   int rc = zf_read_file(&bytes, &len, path, SPM_MAX);
-  if (!rc) rc = zf_spm_parse(out, bytes, len, path, config);
+  if (!rc) rc = zf_spm_parse(out, bytes, len, path, b);
   free(bytes);
   return rc;
 }

@@ -265,7 +265,8 @@ struct zf_added {
   struct zf_trie raw, normal; /* sought before and after normalisation */
 };
 
-int zf_added_parse(struct zf_added *a, const json_t *list, const struct zf_tok *t);
+/* list: tokenizer.json's; more: zf_beside_tokens, or NULL. */
+int zf_added_parse(struct zf_added *a, const json_t *list, const json_t *more, const struct zf_tok *t);
 int zf_added_index(struct zf_added *a, const struct zf_tok *t); /* once the normalizer is known */
 void zf_added_free(struct zf_added *a);
 int zf_added_cut(const struct zf_added *a, const struct zf_trie *trie, struct zf_work *w);
@@ -292,6 +293,55 @@ int zf_work_emit(struct zf_work *w, int32_t id, int64_t off, int64_t n);
 int zf_ids_add(struct zf_ids *ids, int32_t id, int32_t begin, int32_t end);
 int zf_ids_reserve(struct zf_ids *ids, int64_t more, int offsets);
 
+/* --- files beside a tokenizer (beside.c, classes.c, specials.c) ----------------- */
+
+struct zf_beside {
+  const char *dir;    /* not owned */
+  json_t *config;     /* tokenizer_config.json */
+  json_t *map;        /* special_tokens_map.json */
+  json_t *added;      /* added_tokens.json */
+  json_t *generation; /* generation_config.json */
+  json_t *model;      /* config.json; all are objects, empty where there is no file or it does not count */
+  const struct zf_tok_class *class; /* or NULL */
+};
+
+/* How vocab.json with merges.txt cuts a text. */
+struct zf_byte_form {
+  int nfc;           /* the text is normalised */
+  const char *regex; /* of words; NULL: GPT-2's */
+  int wrap;          /* CLS before and SEP after every text */
+};
+extern const struct zf_byte_form zf_form_gpt2, zf_form_neox, zf_form_qwen2, zf_form_roberta;
+
+struct zf_tok_class {
+  const char *name, *also;
+  const char *special[ZF_SPECIALS];
+  int respecial; /* what it calls special is so, whatever flags a file gives it */
+  const struct zf_byte_form *form;
+};
+
+int zf_beside_load(struct zf_beside *b, const char *dir);
+void zf_beside_free(struct zf_beside *b);
+/* A key of special_tokens_map.json, else of tokenizer_config.json; null is a value. */
+const json_t *zf_beside_get(const struct zf_beside *b, const char *key, const char **from);
+/* The text of a special token, or NULL; given: a file has the key. */
+const char *zf_beside_name(const struct zf_beside *b, enum zf_special which, const char **from, int *given);
+int zf_beside_flag(const struct zf_beside *b, const char *key, int fallback);
+/* Tokens that the files add to those of `own` (tokenizer.json's added_tokens), in the order of adding: a
+ * list of objects as there, each with "from", its file. */
+int zf_beside_tokens(json_t **out, const struct zf_beside *b, const json_t *own,
+                     const struct zf_vocab *vocab);
+/* {"bos_token": text, ...}: what a chat template sees. */
+json_t *zf_beside_template(const struct zf_beside *b);
+const struct zf_tok_class *zf_tok_class_of(const struct zf_beside *b);
+const struct zf_tok_class *zf_tok_class_named(const char *name); /* NULL: not known here; takes NULL */
+const struct zf_byte_form *zf_tok_form_of(const struct zf_beside *b);
+
+/* Fills t->special, t->ends and t->named. */
+int zf_specials_read(struct zf_tok *t, const struct zf_beside *b);
+int zf_specials_gguf(struct zf_tok *t, const json_t *keys);
+void zf_specials_free(struct zf_tok *t);
+
 struct zf_tok {
   char *name; /* for messages */
   const struct zf_model_row *model;
@@ -301,24 +351,27 @@ struct zf_tok {
   struct zf_chain normalizer, pretokenizer, postprocessor, decoder;
   int places; /* some part needs b and e */
   int64_t size;
-  int32_t bos, eos;
+  struct zf_special_token special[ZF_SPECIALS];
+  struct zf_ids ends;
+  const char *ends_from;
+  json_t *named; /* {"bos_token": text, ...} */
   char type[48];
 };
 
+/* In a tokenizer.json made from other files: what goes around a text, "cls" or "bos" (as the flags
+ * add_bos_token and add_eos_token say), for zf_tok_build to fill in with ids. */
+#define ZF_AROUND_KEY "zoft around"
+
 /* A tokenizer.json in memory for vocab.json with merges.txt, and for vocab.txt
- * (classic.c), and for a SentencePiece model (spm.c); config is tokenizer_config.json. */
-int zf_classic_load(json_t **out, const char *path, const json_t *config);
-int zf_classic_bert(json_t **out, const char *path, const json_t *config);
-int zf_spm_load(json_t **out, const char *path, const json_t *config);
+ * (classic.c), and for a SentencePiece model (spm.c). */
+int zf_classic_load(json_t **out, const char *path, const struct zf_beside *b);
+int zf_classic_bert(json_t **out, const char *path, const struct zf_beside *b);
+int zf_spm_load(json_t **out, const char *path, const struct zf_beside *b);
 int zf_spm_parse(json_t **out, const char *bytes, size_t len, const char *name,
-                 const json_t *config);
-int zf_tok_build(struct zf_tok **out, const json_t *root, const char *name);
-/* A tokenizer.json in memory for what a GGUF file holds (gguf_tok.c), from the file or from its
- * keys; bos, eos: -1 when there is none. */
-int zf_gguf_tok_load(json_t **out, int32_t *bos, int32_t *eos, const char *path);
-int zf_gguf_tok_keys(json_t **out, int32_t *bos, int32_t *eos, const json_t *keys,
-                     const char *path);
-/* The named token ("bos_token") of a configuration, a string or {"content": ...}; or NULL. */
-const char *zf_classic_special(const json_t *config, const char *key);
+                 const struct zf_beside *b);
+/* b: files beside it, or NULL. */
+int zf_tok_build(struct zf_tok **out, const json_t *root, const struct zf_beside *b, const char *name);
+/* A tokenizer.json in memory for the keys of a GGUF file (gguf_tok.c). */
+int zf_gguf_tok_keys(json_t **out, const json_t *keys, const char *path);
 
 #endif

@@ -41,7 +41,69 @@ static int parse_model(struct zf_tok *t, const json_t *root) {
   return t->model->parse(&t->model_self, &t->vocab, def, where);
 }
 
-static int parse_root(struct zf_tok *t, const json_t *root) {
+/* Added tokens: the file's own, then those that the files beside it name. */
+static int parse_added(struct zf_tok *t, const json_t *root, const struct zf_beside *b) {
+  const json_t *own = json_object_get(root, "added_tokens");
+  json_t *more = NULL;
+  int rc = b ? zf_beside_tokens(&more, b, own, &t->vocab) : 0;
+  if (!rc) rc = zf_added_parse(&t->added, own, more, t);
+  json_decref(more);
+  t->size = t->vocab.nid;
+  if (t->added.n && t->added.token[t->added.n - 1].id >= t->size)
+    t->size = t->added.token[t->added.n - 1].id + (int64_t)1;
+  return rc;
+}
+
+/* CLS and SEP around every text, as BERT and RoBERTa have them. */
+static json_t *around_cls(const struct zf_tok *t, const struct zf_beside *b, int trim) {
+  int32_t cls = t->special[ZF_CLS].id, sep = t->special[ZF_SEP].id;
+  if (cls < 0 || sep < 0) return json_null();
+  json_t *out = json_pack("{s:s, s:[s, i], s:[s, i]}", "type", trim ? "RobertaProcessing" : "BertProcessing",
+                          "sep", zf_tok_piece(t, sep), sep, "cls", zf_tok_piece(t, cls), cls);
+  if (!trim || !out) return out;
+  json_object_set_new(out, "trim_offsets", json_boolean(zf_beside_flag(b, "trim_offsets", 1)));
+  json_object_set_new(out, "add_prefix_space", json_boolean(zf_beside_flag(b, "add_prefix_space", 0)));
+  return out;
+}
+
+/* BOS before and EOS after a text where the flags ask for them. */
+static json_t *around_bos(const struct zf_tok *t, const struct zf_beside *b) {
+  static const char *const flag[] = {"add_bos_token", "add_eos_token"};
+  json_t *single = json_array(), *tokens = json_object();
+  for (int i = 0; i < 2; i++) {
+    int32_t id = t->special[i ? ZF_EOS : ZF_BOS].id;
+    if (i) json_array_append_new(single, json_pack("{s:{s:s}}", "Sequence", "id", "A"));
+    if (id < 0 || !zf_beside_flag(b, flag[i], 0)) continue;
+    const char *piece = zf_tok_piece(t, id);
+    json_array_append_new(single, json_pack("{s:{s:s}}", "SpecialToken", "id", piece));
+    json_object_set_new(tokens, piece, json_pack("{s:[i]}", "ids", id));
+  }
+  return json_pack("{s:s, s:o, s:o}", "type", "TemplateProcessing", "single", single, "special_tokens",
+                   tokens);
+}
+
+static int parse_postprocessor(struct zf_tok *t, const json_t *root, const struct zf_beside *b) {
+  const char *around = json_string_value(json_object_get(root, ZF_AROUND_KEY));
+  if (!around || !b)
+    return zf_chain_parse(&t->postprocessor, &zf_postprocessors, json_object_get(root, "post_processor"), t);
+  json_t *def = strncmp(around, "cls", 3) ? around_bos(t, b) : around_cls(t, b, strstr(around, "trim") != NULL);
+  int rc = def ? zf_chain_parse(&t->postprocessor, &zf_postprocessors, def, t)
+               : zf_error(ZF_ENOMEM, "%s: out of memory", t->name);
+  json_decref(def);
+  return rc;
+}
+
+static int parse_parts(struct zf_tok *t, const json_t *root, const struct zf_beside *b) {
+  int rc = zf_chain_parse(&t->normalizer, &zf_normalizers, json_object_get(root, "normalizer"), t);
+  if (!rc)
+    rc = zf_chain_parse(&t->pretokenizer, &zf_pretokenizers, json_object_get(root, "pre_tokenizer"),
+                        t);
+  if (!rc) rc = parse_postprocessor(t, root, b);
+  if (!rc) rc = zf_chain_parse(&t->decoder, &zf_decoders, json_object_get(root, "decoder"), t);
+  return rc ? rc : zf_added_index(&t->added, t);
+}
+
+static int parse_root(struct zf_tok *t, const json_t *root, const struct zf_beside *b) {
   const char *version = "1.0";
   if (!json_is_object(root))
     return zf_error(ZF_EINVALID, "%s: expected an object, found %s", t->name, zf_json_kind(root));
@@ -49,20 +111,9 @@ static int parse_root(struct zf_tok *t, const json_t *root) {
   if (!rc && strcmp(version, "1.0"))
     rc = zf_error(ZF_EINVALID, "%s: version '%s', but only 1.0 is known", t->name, version);
   if (!rc) rc = parse_model(t, root);
-  if (!rc) rc = zf_added_parse(&t->added, json_object_get(root, "added_tokens"), t);
-  if (rc) return rc;
-  t->size = t->vocab.nid;
-  if (t->added.n && t->added.token[t->added.n - 1].id >= t->size)
-    t->size = t->added.token[t->added.n - 1].id + (int64_t)1;
-  rc = zf_chain_parse(&t->normalizer, &zf_normalizers, json_object_get(root, "normalizer"), t);
-  if (!rc)
-    rc = zf_chain_parse(&t->pretokenizer, &zf_pretokenizers, json_object_get(root, "pre_tokenizer"),
-                        t);
-  if (!rc)
-    rc = zf_chain_parse(&t->postprocessor, &zf_postprocessors,
-                        json_object_get(root, "post_processor"), t);
-  if (!rc) rc = zf_chain_parse(&t->decoder, &zf_decoders, json_object_get(root, "decoder"), t);
-  if (!rc) rc = zf_added_index(&t->added, t);
+  if (!rc) rc = parse_added(t, root, b);
+  if (!rc) rc = zf_specials_read(t, b);
+  if (!rc) rc = parse_parts(t, root, b);
   if (rc) return rc;
   t->places = zf_chain_places(&t->normalizer) || zf_chain_places(&t->pretokenizer);
   int byte_level =
@@ -72,13 +123,12 @@ static int parse_root(struct zf_tok *t, const json_t *root) {
   return 0;
 }
 
-int zf_tok_build(struct zf_tok **out, const json_t *root, const char *name) {
+int zf_tok_build(struct zf_tok **out, const json_t *root, const struct zf_beside *b, const char *name) {
   *out = NULL;
   struct zf_tok *t = zf_calloc(1, sizeof *t);
   if (!t) return ZF_ENOMEM;
-  t->bos = t->eos = -1;
   t->name = zf_strdup(name);
-  int rc = t->name ? parse_root(t, root) : ZF_ENOMEM;
+  int rc = t->name ? parse_root(t, root, b) : ZF_ENOMEM;
   if (rc) {
     zf_tok_free(t);
     return rc;
@@ -87,43 +137,31 @@ int zf_tok_build(struct zf_tok **out, const json_t *root, const char *name) {
   return 0;
 }
 
-static int32_t named(const struct zf_tok *t, const json_t *config, const char *key) {
-  const char *content = zf_classic_special(config, key);
-  return content ? zf_tok_id(t, content) : -1;
-}
-
-/* tokenizer_config.json, or NULL where there is none. */
-static int load_config(json_t **out, const char *dir) {
-  char *path = zf_path_join(dir, "tokenizer_config.json");
-  int rc = !path ? ZF_ENOMEM : zf_exists(path) ? zf_json_load(out, path) : 0;
-  if (!rc && *out && !json_is_object(*out))
-    rc = zf_error(ZF_EINVALID, "%s: expected an object, found %s", path, zf_json_kind(*out));
-  free(path);
-  return rc;
-}
-
 /* Files that a tokenizer may be in, the best first. */
-static int load_json(json_t **out, const char *path, const json_t *config) {
-  (void)config;
+static int load_json(json_t **out, const char *path, const struct zf_beside *b) {
+  (void)b;
   return zf_json_load(out, path);
 }
 
 static const struct {
   const char *name;
-  int (*load)(json_t **out, const char *path, const json_t *config);
-} files[] = {{"tokenizer.json", load_json},
-             {"vocab.json", zf_classic_load},
-             {"tokenizer.model", zf_spm_load},
-             {"spiece.model", zf_spm_load},
-             {"vocab.txt", zf_classic_bert}};
+  int (*load)(json_t **out, const char *path, const struct zf_beside *b);
+  const char *class; /* where no file names one */
+} files[] = {{"tokenizer.json", load_json, NULL},
+             {"vocab.json", zf_classic_load, NULL},
+             {"tokenizer.model", zf_spm_load, NULL},
+             {"spiece.model", zf_spm_load, NULL},
+             {"vocab.txt", zf_classic_bert, "BertTokenizer"}};
 enum { FILES = sizeof files / sizeof *files };
 
-static int load_root(json_t **out, char **path, const char *dir, const json_t *config) {
+static int load_root(json_t **out, char **path, const char *dir, struct zf_beside *b) {
   for (int i = 0; i < FILES; i++) {
     free(*path);
     *path = zf_path_join(dir, files[i].name);
     if (!*path) return ZF_ENOMEM;
-    if (zf_exists(*path)) return files[i].load(out, *path, config);
+    if (!zf_exists(*path)) continue;
+    if (!b->class) b->class = zf_tok_class_named(files[i].class);
+    return files[i].load(out, *path, b);
   }
   return zf_error(ZF_EUSAGE,
                   "%s: no tokenizer: none of tokenizer.json, vocab.json with merges.txt, "
@@ -133,32 +171,32 @@ static int load_root(json_t **out, char **path, const char *dir, const json_t *c
 
 static int open_gguf(struct zf_tok **out, const char *path) {
   json_t *root = NULL;
-  int32_t bos, eos;
+  struct zf_gguf g;
   *out = NULL;
-  int rc = zf_gguf_tok_load(&root, &bos, &eos, path);
-  if (!rc) rc = zf_tok_build(out, root, path);
-  if (!rc) {
-    (*out)->bos = bos;
-    (*out)->eos = eos;
+  int rc = zf_gguf_open(&g, path, 1);
+  if (rc) return rc;
+  rc = zf_gguf_tok_keys(&root, g.keys, path);
+  if (!rc) rc = zf_tok_build(out, root, NULL, path);
+  if (!rc && (rc = zf_specials_gguf(*out, g.keys))) {
+    zf_tok_free(*out);
+    *out = NULL;
   }
   json_decref(root);
+  zf_gguf_free(&g);
   return rc;
 }
 
 int zf_tok_open(struct zf_tok **out, const char *dir) {
   if (zf_gguf_named(dir) && !zf_is_dir(dir)) return open_gguf(out, dir);
-  json_t *config = NULL, *root = NULL;
+  struct zf_beside b;
+  json_t *root = NULL;
   char *path = NULL;
   *out = NULL;
-  int rc = load_config(&config, dir);
-  if (!rc) rc = load_root(&root, &path, dir, config);
-  if (!rc) rc = zf_tok_build(out, root, path);
-  if (!rc) {
-    (*out)->bos = named(*out, config, "bos_token");
-    (*out)->eos = named(*out, config, "eos_token");
-  }
+  int rc = zf_beside_load(&b, dir);
+  if (!rc) rc = load_root(&root, &path, dir, &b);
+  if (!rc) rc = zf_tok_build(out, root, &b, path);
   json_decref(root);
-  json_decref(config);
+  zf_beside_free(&b);
   free(path);
   return rc;
 }
@@ -167,7 +205,7 @@ int zf_tok_parse(struct zf_tok **out, const char *json, size_t len, const char *
   json_t *root = NULL;
   *out = NULL;
   int rc = zf_json_parse(&root, json, len, name);
-  if (!rc) rc = zf_tok_build(out, root, name);
+  if (!rc) rc = zf_tok_build(out, root, NULL, name);
   json_decref(root);
   return rc;
 }
@@ -181,6 +219,7 @@ void zf_tok_free(struct zf_tok *t) {
   zf_added_free(&t->added);
   if (t->model) t->model->free(t->model_self);
   zf_vocab_free(&t->vocab);
+  zf_specials_free(t);
   free(t->name);
   free(t);
 }
@@ -270,12 +309,16 @@ int32_t zf_tok_id(const struct zf_tok *t, const char *piece) {
   return zf_vocab_find(&t->vocab, piece, (int64_t)strlen(piece));
 }
 
-int32_t zf_tok_bos(const struct zf_tok *t) {
-  return t->bos;
-}
-
-int32_t zf_tok_eos(const struct zf_tok *t) {
-  return t->eos;
+int zf_tok_check(const struct zf_tok *t, const int32_t *ids, int64_t n, int64_t vocab) {
+  for (int64_t i = 0; i < n; i++) {
+    if (ids[i] >= 0 && ids[i] < vocab) continue;
+    const char *piece = zf_tok_piece(t, ids[i]);
+    return zf_error(ZF_EINVALID,
+                    "token %lld, '%.60s', has the id %d, outside the model's vocabulary of %lld: take it out of "
+                    "the text, or give the model a row for it",
+                    (long long)i + 1, piece ? piece : "?", ids[i], (long long)vocab);
+  }
+  return 0;
 }
 
 int zf_tok_is_special(const struct zf_tok *t, int32_t id) {

@@ -7,6 +7,7 @@
 #ifndef ZF_TEXT_TOKENIZER_H
 #define ZF_TEXT_TOKENIZER_H
 
+#include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,8 +17,8 @@ struct zf_tok;
 
 /* Loads what a .gguf file holds; or DIR/tokenizer.json, or the first there is of vocab.json with
  * merges.txt, tokenizer.model or spiece.model (SentencePiece), vocab.txt (BERT); with
- * DIR/tokenizer_config.json where it exists (bos/eos/pad/unk names,
- * add_bos_token).  ZF_EINVALID with file and place on anything malformed and, by
+ * what tokenizer_config.json, special_tokens_map.json and added_tokens.json say of added and special
+ * tokens, as Transformers takes it.  ZF_EINVALID with file and place on anything malformed and, by
  * its name, on any component type that is not supported.  ZF_EUSAGE when there is
  * no tokenizer at all. */
 int zf_tok_open(struct zf_tok **out, const char *dir);
@@ -56,9 +57,32 @@ int zf_tok_decode(const struct zf_tok *t, struct zf_buf *out, const int32_t *ids
 int64_t zf_tok_size(const struct zf_tok *t);               /* largest id + 1 */
 const char *zf_tok_piece(const struct zf_tok *t, int32_t id); /* as stored; NULL if no such id */
 int32_t zf_tok_id(const struct zf_tok *t, const char *piece); /* -1 when absent */
-int32_t zf_tok_bos(const struct zf_tok *t);                /* -1 when none */
-int32_t zf_tok_eos(const struct zf_tok *t);                /* -1 when none */
+/* ZF_EINVALID where one of the ids is beyond a model's vocabulary. */
+int zf_tok_check(const struct zf_tok *t, const int32_t *ids, int64_t n, int64_t vocab);
 int zf_tok_is_special(const struct zf_tok *t, int32_t id);
+
+/* Special tokens by name, decided here alone.  A directory's are those of the first that names one of:
+ * special_tokens_map.json (where tokenizer_config.json has no added_tokens_decoder, as in Transformers),
+ * tokenizer_config.json, the tokenizer's class (where its vocabulary has the token), and for BOS, EOS
+ * and PAD generation_config.json and config.json; null in the first two is an answer, none.  A GGUF
+ * file has keys for them. */
+enum zf_special { ZF_BOS, ZF_EOS, ZF_UNK, ZF_SEP, ZF_PAD, ZF_CLS, ZF_MASK, ZF_SPECIALS };
+struct zf_special_token {
+  int32_t id;       /* -1: none */
+  const char *from; /* the file or class that names it; NULL: none */
+};
+struct zf_special_token zf_tok_special(const struct zf_tok *t, enum zf_special which);
+const char *zf_special_name(enum zf_special which); /* "bos_token", ... */
+int32_t zf_tok_bos(const struct zf_tok *t);         /* -1 when none */
+int32_t zf_tok_eos(const struct zf_tok *t);
+
+/* Tokens that end a text in generation: of generation_config.json, else of config.json, else EOS; of
+ * a GGUF file all that llama.cpp takes for an end.  *from as above. */
+const struct zf_ids *zf_tok_ends(const struct zf_tok *t, const char **from);
+
+/* {"bos_token": text, ...} as a chat template sees it. */
+const json_t *zf_tok_named(const struct zf_tok *t);
+
 const char *zf_tok_type(const struct zf_tok *t); /* "byte-level BPE", ... for display */
 
 #endif

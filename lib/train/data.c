@@ -120,6 +120,7 @@ int zf_run_data_resolve(struct zf_settings *s, const struct zf_tok *tok, int64_t
     for (int64_t i = 0; i < n[k]; i++) {
       set[k][i].spec.sequence_len = s->sequence_len ? s->sequence_len : context;
       set[k][i].spec.chat = s->chat;
+      set[k][i].spec.vocab = s->vocab;
       set[k][i].spec.add_eos = s->add_eos >= 0 ? s->add_eos : zf_tok_eos(tok) >= 0;
     }
   return 0;

@@ -22,10 +22,8 @@ static int open_data(struct zf_run *r, const char *dir, const struct zf_config *
   if (from->make) return from->make(from->ctx, &r->data, &r->set, config);
   int rc = zf_tok_open(&r->tok, dir);
   if (!rc && r->set.train[0].spec.type == ZF_TASK_CHAT)
-    rc = zf_chat_open(&r->set.chat, dir, r->set.chat_template);
-  if (!rc && zf_tok_size(r->tok) > config->vocab)
-    rc = zf_error(ZF_EINVALID, "%s: the tokenizer has %lld ids, the model's vocabulary %lld", dir,
-                  (long long)zf_tok_size(r->tok), (long long)config->vocab);
+    rc = zf_chat_open(&r->set.chat, dir, zf_tok_named(r->tok), r->set.chat_template);
+  r->set.vocab = config->vocab;
   if (!rc) rc = zf_run_data_open(&r->data, &r->set, r->tok, config->context, from->want);
   return rc;
 }

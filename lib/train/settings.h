@@ -39,6 +39,7 @@ struct zf_settings {
   int64_t ntrain, nval, ntest;
   const char *chat_template;   /* NULL: the checkpoint's */
   struct zf_chat *chat;        /* opened with the model, for type chat */
+  int64_t vocab;               /* the model's; 0: not known */
   double val_set_size;         /* >= 1: examples, < 1: share of the training rows */
   int64_t num_train, num_eval; /* most examples; 0: all */
   int deduplicate;             /* training examples that are there twice, or in dev or test, go */

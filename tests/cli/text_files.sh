@@ -23,4 +23,71 @@ printf '{"prompt": "the", "id": 18446744073709551615, "score": NaN}\n' >"$T/p.js
 case_ "rows keep their wide numbers" 0 "$ZOFT" generate $DEMO/model --jsonl "$T/p.jsonl" -n 1 <<'END'
 {"prompt":"the","id":18446744073709551615,"score":NaN,"completion":" five","finish":"length","prompt_tokens":3,"new_tokens":1}
 END
+
+# Special tokens: who names them.
+specials() { "$ZOFT" inspect "$1" 2>&1 | grep -E '^(token_ids|bos|eos|pad|ends) '; }
+broken
+rm "$T/m/tokenizer_config.json"
+case_ "BOS and EOS of generation_config.json" 0 specials "$T/m" <<'END'
+token_ids    1024
+bos          <|endoftext|> (0), from generation_config.json
+eos          <|endoftext|> (0), from generation_config.json
+pad          none
+ends         0 <|endoftext|>, from generation_config.json
+END
+rm "$T/m/generation_config.json"
+case_ "of config.json" 0 specials "$T/m" <<'END'
+token_ids    1024
+bos          <|endoftext|> (0), from config.json
+eos          <|endoftext|> (0), from config.json
+pad          none
+ends         0 <|endoftext|>, from config.json
+END
+train() {
+  "$ZOFT" validate configs/demo.yaml base_model="$T/m" datasets='[{path: demo/train.jsonl, type: completion, prompt: "{text}", completion: " No"}]' \
+    val_datasets=[] test_datasets=[] num_train=4 metric_for_best_model=loss load_best_model_at_end=false \
+    -n 1 "$@" 2>&1 | grep -o '«.*' | head -n 1
+}
+case_ "completions end with it" 0 train <<'END'
+« No<|endoftext|>»  (29 tokens, 2 targets)
+END
+case_ "add_eos=true has one" 0 train add_eos=true <<'END'
+« No<|endoftext|>»  (29 tokens, 2 targets)
+END
+echo '{"text": "the film was good", "page": "the film was good"}' >"$T/w.jsonl"
+check "eval --task wikitext has a token to begin with" sh -c "'$ZOFT' eval '$T/m' --task wikitext --data '$T/w.jsonl' -q >/dev/null"
+echo '{"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "pad_token": "[PAD]"}' >"$T/m/special_tokens_map.json"
+case_ "of special_tokens_map.json; a token that the model lacks" 0 specials "$T/m" <<'END'
+token_ids    1025, of which the model knows 1024
+bos          <|endoftext|> (0), from special_tokens_map.json
+eos          <|endoftext|> (0), from special_tokens_map.json
+pad          [PAD] (1024), from special_tokens_map.json
+ends         0 <|endoftext|>, from config.json
+END
+printf '{"text": "a"}\n{"text": "a[PAD]"}\n' >"$T/pad.jsonl"
+case_ "a token that the model lacks in a row" 3 "$ZOFT" validate configs/demo.yaml base_model="$T/m" \
+  datasets="[{path: $T/pad.jsonl, type: text}]" val_datasets=[] test_datasets=[] metric_for_best_model=loss load_best_model_at_end=false <<'END'
+zoft: TMP/pad.jsonl:2: token 3, '[PAD]', has the id 1024, outside the model's vocabulary of 1024: take it out of the text, or give the model a row for it
+END
+printf 'a\nb[PAD]\n' >"$T/pad.txt"
+errors() { "$@" 2>&1 >/dev/null; }
+case_ "in a scored line" 3 errors "$ZOFT" score "$T/m" --text "$T/pad.txt" <<'END'
+zoft: TMP/pad.txt:2: token 3, '[PAD]', has the id 1024, outside the model's vocabulary of 1024: take it out of the text, or give the model a row for it
+END
+case_ "in a prompt" 3 "$ZOFT" generate "$T/m" --prompt 'a[PAD]' <<'END'
+zoft: token 3, '[PAD]', has the id 1024, outside the model's vocabulary of 1024: take it out of the text, or give the model a row for it
+END
+echo '{"bos_token": null, "eos_token": "<|none|>"}' >"$T/m/tokenizer_config.json"
+rm "$T/m/special_tokens_map.json"
+case_ "null is an answer" 0 specials "$T/m" <<'END'
+token_ids    1025, of which the model knows 1024
+bos          none
+eos          <|none|> (1024), from tokenizer_config.json
+pad          none
+ends         0 <|endoftext|>, from config.json
+END
+echo '{"added_tokens_decoder": {"7": {"content": "<|new|>"}}}' >"$T/m/tokenizer_config.json"
+case_ "an id that is not the token's place" 3 "$ZOFT" inspect "$T/m" <<'END'
+zoft: TMP/m/tokenizer_config.json: added_tokens_decoder: token '<|new|>' has id 7, but by its place it is 1024: save the tokenizer anew with Transformers
+END
 finish

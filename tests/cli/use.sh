@@ -259,6 +259,10 @@ format       pt
 unused       0
 tokenizer    byte-level BPE
 token_ids    1024
+bos          <|endoftext|> (0), from tokenizer_config.json
+eos          <|endoftext|> (0), from tokenizer_config.json
+pad          none
+ends         0 <|endoftext|>, from generation_config.json
 hash         8d3c0a34aa6ade8a6de6e86684552b00
 checks       all wanted tensors present, shapes as config.json says, values finite
 

@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const char *bytes = (const char *)data;
   size_t tail = size < 64 ? size : 64;
   if (zf_spm_parse(&root, bytes ? bytes : "", size, "fuzz", NULL)) return 0;
-  if (!zf_tok_build(&t, root, "fuzz")) {
+  if (!zf_tok_build(&t, root, NULL, "fuzz")) {
     use(t, bytes + size - tail, tail);
     use(t, "  a\xE2\x96\x81\x62 \xC2\xBD e\xCC\x81 \xFF the ", 19);
     zf_tok_free(t);

@@ -96,7 +96,7 @@ static struct zf_chat *open_chat(const char *dir) {
   const char *path = tmp_path("t.jinja");
   struct zf_chat *chat;
   ck_ok(zf_write_file(path, text, sizeof text - 1));
-  ck_ok(zf_chat_open(&chat, dir, path));
+  ck_ok(zf_chat_open(&chat, dir, NULL, path));
   return chat;
 }
 

@@ -46,7 +46,9 @@ static int row_of(const char *config, const char *named, const char *row, const 
   struct zf_buf text = {0}, out = {0};
   struct zf_spans spans = {0};
   json_t *r = json(row);
-  int rc = zf_chat_open(&c, model(config), named);
+  json_t *tokens = json_pack("{s:s, s:s}", "bos_token", "<s>", "eos_token", "</s>");
+  int rc = zf_chat_open(&c, model(config), tokens, named);
+  json_decref(tokens);
   if (!rc) rc = zf_chat_row(c, NULL, r, &text, &spans);
   if (!rc) {
     marked(&out, &text, &spans);

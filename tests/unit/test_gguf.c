@@ -283,7 +283,10 @@ END_TEST
 START_TEST(test_ends) {
   struct zf_model *m = open_model(GOLDEN "qwen3.gguf", &as_stored);
   struct zf_ids ends = {0};
-  ck_ok(zf_gen_ends(&ends, m, NULL));
+  struct zf_tok *tok;
+  ck_ok(zf_tok_open(&tok, GOLDEN "qwen3.gguf"));
+  ck_ok(zf_gen_ends(&ends, m, tok));
+  zf_tok_free(tok);
   ck_assert_int_eq(ends.n, 2);
   ck_assert_int_eq(ends.id[0], 0);
   ck_assert_int_eq(ends.id[1], 7);
@@ -363,14 +366,11 @@ static const struct {
 START_TEST(test_pre) {
   json_t *root, *made = NULL, *line, *text;
   char path[100];
-  int32_t bos, eos;
   size_t i, lines = 0;
   snprintf(path, sizeof path, "tests/golden/tokenizers/%s.json", byte_level[_i].file);
   ck_ok(zf_json_load(&root, path));
   json_t *keys = keys_of(json_object_get(root, "tokenizer"), byte_level[_i].pre);
-  ck_ok(zf_gguf_tok_keys(&made, &bos, &eos, keys, "t.gguf"));
-  ck_assert_int_eq(bos, 0);
-  ck_assert_int_eq(eos, -1);
+  ck_ok(zf_gguf_tok_keys(&made, keys, "t.gguf"));
   char *json = json_dumps(made, 0);
   struct zf_tok *tok;
   ck_ok(zf_tok_parse(&tok, json, strlen(json), "t.gguf"));
@@ -415,10 +415,9 @@ START_TEST(test_cuts) {
                              json_object_get(golden, "types"), "tokenizer.ggml.merges",
                              json_object_get(golden, "merges"), "tokenizer.ggml.bos_token_id", 1,
                              "tokenizer.ggml.eos_token_id", 0);
-    int32_t bos, eos;
-    struct zf_tok *tok;
+      struct zf_tok *tok;
     made = NULL;
-    ck_ok(zf_gguf_tok_keys(&made, &bos, &eos, keys, "t.gguf"));
+    ck_ok(zf_gguf_tok_keys(&made, keys, "t.gguf"));
     char *json = json_dumps(made, 0);
     ck_ok(zf_tok_parse(&tok, json, strlen(json), "t.gguf"));
     json_array_foreach(rows, i, row) {
@@ -459,15 +458,14 @@ START_TEST(test_bad_keys) {
                            "tokenizer.ggml.pre", "gpt-2", "tokenizer.ggml.tokens", "a", "b",
                            "tokenizer.ggml.merges");
   json_t *made = NULL;
-  int32_t bos, eos;
-  ck_ok(zf_gguf_tok_keys(&made, &bos, &eos, keys, "t.gguf"));
+  ck_ok(zf_gguf_tok_keys(&made, keys, "t.gguf"));
   json_decref(made);
   if (bad_keys[_i].value)
     json_object_set_new(keys, bad_keys[_i].key,
                         json_loads(bad_keys[_i].value, JSON_DECODE_ANY, NULL));
   else
     json_object_del(keys, bad_keys[_i].key);
-  ck_assert_int_eq(zf_gguf_tok_keys(&made, &bos, &eos, keys, "t.gguf"), ZF_EINVALID);
+  ck_assert_int_eq(zf_gguf_tok_keys(&made, keys, "t.gguf"), ZF_EINVALID);
   ck_assert_msg(!!strstr(zf_error_message(), bad_keys[_i].message), "%s", zf_error_message());
   json_decref(keys);
 }

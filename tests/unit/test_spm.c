@@ -36,7 +36,7 @@ START_TEST(test_golden) {
   size_t i;
   snprintf(path, sizeof path, "tests/golden/spm/%s.model", kinds[_i]);
   ck_ok(zf_spm_load(&root, path, NULL));
-  ck_ok(zf_tok_build(&t, root, path));
+  ck_ok(zf_tok_build(&t, root, NULL, path));
   strcpy(strrchr(path, '.'), ".json");
   ck_ok(zf_json_load(&lines, path));
   ck_assert_uint_ge(json_array_size(lines), 10);
@@ -49,12 +49,13 @@ END_TEST
 
 /* What is around a text depends on the configuration. */
 static int64_t around(const char *config, int32_t *first, int32_t *last) {
-  json_t *root, *c = NULL;
+  json_t *root;
+  struct zf_beside b = {0};
   struct zf_tok *t;
   struct zf_ids ids = {0};
-  if (config) ck_ok(zf_json_parse(&c, config, strlen(config), "c"));
-  ck_ok(zf_spm_load(&root, "tests/golden/spm/bpe.model", c));
-  ck_ok(zf_tok_build(&t, root, "bpe"));
+  if (config) ck_ok(zf_json_parse(&b.config, config, strlen(config), "c"));
+  ck_ok(zf_spm_load(&root, "tests/golden/spm/bpe.model", &b));
+  ck_ok(zf_tok_build(&t, root, NULL, "bpe"));
   ck_ok(zf_tok_encode(t, &ids, "the", 3, ZF_ENC_SPECIAL));
   *first = ids.id[0];
   *last = ids.id[ids.n - 1];
@@ -62,7 +63,7 @@ static int64_t around(const char *config, int32_t *first, int32_t *last) {
   zf_ids_free(&ids);
   zf_tok_free(t);
   json_decref(root);
-  json_decref(c);
+  json_decref(b.config);
   return n;
 }
 

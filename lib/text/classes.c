@@ -1,0 +1,83 @@
+/* The tokenizer classes of Transformers 5 for the supported families: which one a directory has, and
+ * what it brings along where the files say nothing. */
+#include <string.h>
+
+#include "text_internal.h"
+
+#define END "<|endoftext|>"
+static const struct zf_tok_class classes[] = {
+    {.name = "GPT2Tokenizer",
+     .special = {[ZF_BOS] = END, [ZF_EOS] = END, [ZF_UNK] = END},
+     .form = &zf_form_gpt2},
+    {.name = "GPTNeoXTokenizer",
+     .special = {[ZF_BOS] = END, [ZF_EOS] = END, [ZF_UNK] = END, [ZF_PAD] = "<|padding|>"},
+     .form = &zf_form_neox},
+    {.name = "Qwen2Tokenizer",
+     .special = {[ZF_EOS] = END, [ZF_UNK] = END, [ZF_PAD] = END},
+     .respecial = 1,
+     .form = &zf_form_qwen2},
+    {.name = "RobertaTokenizer",
+     .special = {[ZF_BOS] = "<s>", [ZF_EOS] = "</s>", [ZF_UNK] = "<unk>", [ZF_SEP] = "</s>",
+                 [ZF_PAD] = "<pad>", [ZF_CLS] = "<s>", [ZF_MASK] = "<mask>"},
+     .form = &zf_form_roberta},
+    {.name = "BertTokenizer",
+     .also = "DistilBertTokenizer",
+     .special = {[ZF_UNK] = "[UNK]", [ZF_SEP] = "[SEP]", [ZF_PAD] = "[PAD]", [ZF_CLS] = "[CLS]",
+                 [ZF_MASK] = "[MASK]"}},
+    {.name = "LlamaTokenizer",
+     .special = {[ZF_BOS] = "<s>", [ZF_EOS] = "</s>", [ZF_UNK] = "<unk>"}},
+    {.name = "GemmaTokenizer",
+     .special = {[ZF_BOS] = "<bos>", [ZF_EOS] = "<eos>", [ZF_UNK] = "<unk>", [ZF_PAD] = "<pad>",
+                 [ZF_MASK] = "<mask>"}},
+};
+enum { CLASSES = sizeof classes / sizeof *classes };
+
+/* A family's own class; `ours` where other names in its files are known to be wrong.  A family without
+ * one takes tokenizer.json as it is. */
+static const struct {
+  const char *model_type, *class;
+  int ours;
+} families[] = {
+    {"gpt2", "GPT2Tokenizer", 0},       {"opt", "GPT2Tokenizer", 0},
+    {"gpt_neox", "GPTNeoXTokenizer", 0}, {"qwen2", "Qwen2Tokenizer", 1},
+    {"qwen3", "Qwen2Tokenizer", 0},     {"roberta", "RobertaTokenizer", 0},
+    {"bert", "BertTokenizer", 0},       {"distilbert", "BertTokenizer", 0},
+    {"gemma", "GemmaTokenizer", 0},     {"gemma2", "GemmaTokenizer", 0},
+    {"gemma3", "GemmaTokenizer", 0},    {"gemma3_text", "GemmaTokenizer", 0},
+    {"mistral", NULL, 0},               {"granite", NULL, 0},
+    {"olmo2", NULL, 0},                 {"phi3", NULL, 0},
+    {"stablelm", NULL, 0},              {"modernbert", NULL, 0},
+};
+enum { FAMILIES = sizeof families / sizeof *families };
+
+/* The row of a name, "Fast" at its end passed over; or NULL. */
+const struct zf_tok_class *zf_tok_class_named(const char *name) {
+  size_t n = name ? strlen(name) : 0;
+  if (n > 4 && !strcmp(name + n - 4, "Fast")) n -= 4;
+  for (int i = 0; n && i < CLASSES; i++) {
+    const char *const of[] = {classes[i].name, classes[i].also};
+    for (int k = 0; k < 2; k++)
+      if (of[k] && strlen(of[k]) == n && !strncmp(of[k], name, n)) return &classes[i];
+  }
+  return NULL;
+}
+
+static const char *named_class(const struct zf_beside *b) {
+  const char *name = json_string_value(json_object_get(b->config, "tokenizer_class"));
+  return name ? name : json_string_value(json_object_get(b->model, "tokenizer_class"));
+}
+
+const struct zf_tok_class *zf_tok_class_of(const struct zf_beside *b) {
+  const char *type = json_string_value(json_object_get(b->model, "model_type")), *name = named_class(b);
+  for (int i = 0; type && i < FAMILIES; i++) {
+    if (strcmp(families[i].model_type, type) != 0) continue;
+    if (!families[i].class) return NULL;
+    return zf_tok_class_named(name && !families[i].ours ? name : families[i].class);
+  }
+  return zf_tok_class_named(name);
+}
+
+const struct zf_byte_form *zf_tok_form_of(const struct zf_beside *b) {
+  const struct zf_tok_class *class = b->class ? b->class : zf_tok_class_named(named_class(b));
+  return class && class->form ? class->form : &zf_form_gpt2;
+}

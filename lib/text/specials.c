@@ -1,0 +1,175 @@
+/* Which token begins a text, ends it, fills it up: the one place that decides.
+ *
+ * Of a directory the tokenizer's own files decide (beside.c); where they say nothing of BOS, EOS or PAD,
+ * generation_config.json and then config.json do, by id.  What ends a text in generation is the other
+ * way round: generation_config.json, config.json, then the tokenizer's EOS. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "fmt/json.h"
+#include "text_internal.h"
+
+/* --- ids in the model's files ------------------------------------------------------------- */
+
+struct model_file {
+  const char *dir, *name;
+  const json_t *keys;
+};
+
+static void model_files(struct model_file out[3], const struct zf_beside *b) {
+  out[0] = (struct model_file){b->dir, "generation_config.json", b->generation};
+  out[1] = (struct model_file){b->dir, "config.json", b->model};
+  out[2] = (struct model_file){b->dir, "config.json", json_object_get(b->model, "text_config")};
+}
+
+static int add_end(struct zf_tok *t, const json_t *v) {
+  int64_t id = json_is_integer(v) ? json_integer_value(v) : -1;
+  if (id < 0 || id > INT32_MAX) return 0;
+  for (int64_t i = 0; i < t->ends.n; i++)
+    if (t->ends.id[i] == id) return 0;
+  return zf_ids_add(&t->ends, (int32_t)id, 0, 0);
+}
+
+/* An id, or a list of them, of one key. */
+static int read_ends(struct zf_tok *t, const struct model_file *f) {
+  const json_t *v = json_object_get(f->keys, "eos_token_id"), *x;
+  size_t i;
+  int rc = 0;
+  if (!v || json_is_null(v)) return 0;
+  if (!json_is_integer(v) && !json_is_array(v))
+    return zf_error(ZF_EINVALID, "%s/%s: key 'eos_token_id': expected a token id or a list of them, found %s",
+                    f->dir, f->name, zf_json_kind(v));
+  if (json_is_integer(v)) rc = add_end(t, v);
+  json_array_foreach((json_t *)v, i, x) {
+    if (!rc && !json_is_integer(x))
+      rc = zf_error(ZF_EINVALID, "%s/%s: key 'eos_token_id': entry %zu: expected a token id, found %s",
+                    f->dir, f->name, i, zf_json_kind(x));
+    if (!rc) rc = add_end(t, x);
+  }
+  if (t->ends.n) t->ends_from = f->name;
+  return rc;
+}
+
+static int find_ends(struct zf_tok *t, const struct model_file *file) {
+  const struct zf_special_token *eos = &t->special[ZF_EOS];
+  int rc = 0;
+  for (int i = 0; !rc && !t->ends.n && i < 3; i++) rc = read_ends(t, &file[i]);
+  if (rc || t->ends.n || eos->id < 0) return rc;
+  t->ends_from = eos->from;
+  return zf_ids_add(&t->ends, eos->id, 0, 0);
+}
+
+/* BOS, EOS or PAD by id, where the tokenizer has that id. */
+static void by_id(struct zf_tok *t, enum zf_special which, const struct model_file *file) {
+  char key[32];
+  snprintf(key, sizeof key, "%s_id", zf_special_name(which));
+  for (int i = 0; i < 3 && t->special[which].id < 0; i++) {
+    const json_t *v = json_object_get(file[i].keys, key);
+    if (json_is_array(v)) v = json_array_get(v, 0);
+    int64_t id = json_is_integer(v) ? json_integer_value(v) : -1;
+    if (id >= 0 && id < t->size) t->special[which] = (struct zf_special_token){(int32_t)id, file[i].name};
+  }
+}
+
+/* --- a directory --------------------------------------------------------------------------- */
+
+static void by_name(struct zf_tok *t, enum zf_special which, const struct zf_beside *b, int *given) {
+  const char *from, *name = zf_beside_name(b, which, &from, given);
+  int32_t id = name ? zf_tok_id(t, name) : -1;
+  t->special[which] = (struct zf_special_token){id, id >= 0 ? from : NULL};
+}
+
+static void none(struct zf_tok *t) {
+  for (int k = 0; k < ZF_SPECIALS; k++) t->special[k] = (struct zf_special_token){-1, NULL};
+}
+
+int zf_specials_read(struct zf_tok *t, const struct zf_beside *b) {
+  struct model_file file[3];
+  none(t);
+  if (!b) return 0;
+  model_files(file, b);
+  for (int k = 0; k < ZF_SPECIALS; k++) {
+    int given;
+    by_name(t, (enum zf_special)k, b, &given);
+    if (!given && (k == ZF_BOS || k == ZF_EOS || k == ZF_PAD)) by_id(t, (enum zf_special)k, file);
+  }
+  t->named = zf_beside_template(b);
+  if (!t->named) return zf_error(ZF_ENOMEM, "out of memory for special tokens");
+  for (int k = 0; k < ZF_SPECIALS; k++) { /* what only an id names */
+    const char *name = zf_special_name((enum zf_special)k), *piece;
+    if (t->special[k].id < 0 || json_object_get(t->named, name)) continue;
+    piece = zf_tok_piece(t, t->special[k].id);
+    if (piece) json_object_set_new(t->named, name, json_string(piece));
+  }
+  return find_ends(t, file);
+}
+
+void zf_specials_free(struct zf_tok *t) {
+  zf_ids_free(&t->ends);
+  json_decref(t->named);
+}
+
+/* --- a GGUF file ---------------------------------------------------------------------------- */
+
+static const json_t *gguf_key(const json_t *keys, const char *name) {
+  char full[64];
+  snprintf(full, sizeof full, "tokenizer.ggml.%s", name);
+  return json_object_get(keys, full);
+}
+
+/* llama.cpp's own list of tokens that end a generation by their text. */
+static const char *const gguf_ends[] = {
+    "<|eot_id|>",     "<|im_end|>",  "<|end|>",          "<|return|>",          "<|call|>",
+    "<|flush|>",      "<|calls|>",   "<end_of_turn>",    "<|endoftext|>",       "</s>",
+    "<|eom_id|>",     "<EOT>",       "_<EOT>",           "<|end_of_text|>",     "<end_of_utterance>",
+};
+
+int zf_specials_gguf(struct zf_tok *t, const json_t *keys) {
+  static const char *const key[ZF_SPECIALS] = {"bos_token_id",       "eos_token_id",     "unknown_token_id",
+                                               "seperator_token_id", "padding_token_id", "cls_token_id",
+                                               "mask_token_id"};
+  static const char *const end[] = {"eos_token_id", "eot_token_id", "eom_token_id"};
+  int rc = 0;
+  none(t);
+  if (!(t->named = json_object())) return zf_error(ZF_ENOMEM, "out of memory for special tokens");
+  for (int k = 0; k < ZF_SPECIALS; k++) {
+    const json_t *v = gguf_key(keys, key[k]);
+    int64_t id = json_is_integer(v) ? json_integer_value(v) : -1;
+    const char *piece = id >= 0 && id < t->size ? zf_tok_piece(t, (int32_t)id) : NULL;
+    if (!piece) continue;
+    t->special[k] = (struct zf_special_token){(int32_t)id, "the file's keys"};
+    json_object_set_new(t->named, zf_special_name((enum zf_special)k), json_string(piece));
+  }
+  for (size_t i = 0; !rc && i < sizeof end / sizeof *end; i++) rc = add_end(t, gguf_key(keys, end[i]));
+  for (size_t i = 0; !rc && i < sizeof gguf_ends / sizeof *gguf_ends; i++) {
+    json_t *id = json_integer(zf_tok_id(t, gguf_ends[i]));
+    rc = add_end(t, id);
+    json_decref(id);
+  }
+  t->ends_from = "the file's keys and tokens";
+  return rc;
+}
+
+/* --- asking --------------------------------------------------------------------------------- */
+
+struct zf_special_token zf_tok_special(const struct zf_tok *t, enum zf_special which) {
+  return t->special[which];
+}
+
+int32_t zf_tok_bos(const struct zf_tok *t) {
+  return t->special[ZF_BOS].id;
+}
+
+int32_t zf_tok_eos(const struct zf_tok *t) {
+  return t->special[ZF_EOS].id;
+}
+
+const struct zf_ids *zf_tok_ends(const struct zf_tok *t, const char **from) {
+  if (from) *from = t->ends_from;
+  return &t->ends;
+}
+
+const json_t *zf_tok_named(const struct zf_tok *t) {
+  return t->named;
+}
