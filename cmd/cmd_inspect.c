@@ -119,7 +119,6 @@ static int inspect_safetensors(const char *path) {
 /* --- a model directory --- */
 
 static void config_facts(struct facts *f, const struct zf_config *c) {
-  static const char *const act[] = {"silu", "gelu_tanh", "gelu_erf", "relu", "tanh"};
   fact(f, "family", c->family->model_type);
   count(f, "layers", c->layers);
   count(f, "hidden", c->hidden);
@@ -129,7 +128,7 @@ static void config_facts(struct facts *f, const struct zf_config *c) {
   count(f, "ffn", c->ffn);
   count(f, "vocabulary", c->vocab);
   count(f, "context", c->context);
-  fact(f, "activation", act[c->act]);
+  fact(f, "activation", zf_act_names[c->act]);
   fact(f, "position", c->family->pos == ZF_POS_ROPE ? zf_rope_names[c->rope[0].kind] : "learned");
   fact(f, "norm", c->family->norm == ZF_NORM_RMS ? "RMSNorm" : "LayerNorm");
   fact(f, "order", c->post_norm ? "post-norm" : "pre-norm");

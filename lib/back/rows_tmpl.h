@@ -136,16 +136,22 @@ INLINE vf gelu_tanh(vf x, vf *y) {
          set(0.5f) * x * (set(1) - t * t) * set(c) * (set(1) + set(3 * k) * x * x);
 }
 
-INLINE vf gelu_erf(vf x, vf *y) {
+/* The normal distribution's integral up to x; *e = exp(-x^2 / 2). */
+INLINE vf normal(vf x, vf *e) {
   vi minus = x < set(0);
-  vf z = choose(minus, -x, x) * set(0.70710678118654752f), e = vexp(-z * z);
+  vf z = choose(minus, -x, x) * set(0.70710678118654752f);
+  *e = vexp(-z * z);
   vf t = set(1) / (set(1) + set(0.3275911f) * z);
   vf p = set(1.061405429f) * t - set(1.453152027f);
   p = p * t + set(1.421413741f);
   p = p * t - set(0.284496736f);
   p = (p * t + set(0.254829592f)) * t;
-  vf half = set(0.5f) * p * e; /* half of erfc */
-  vf cdf = choose(minus, half, set(1) - half);
+  vf half = set(0.5f) * p * *e; /* half of erfc */
+  return choose(minus, half, set(1) - half);
+}
+
+INLINE vf gelu_erf(vf x, vf *y) {
+  vf e, cdf = normal(x, &e);
   *y = x * cdf;
   return cdf + x * e * set(0.39894228040143268f);
 }
@@ -159,6 +165,64 @@ INLINE vf relu(vf x, vf *y) {
 INLINE vf tanh_of(vf x, vf *y) {
   *y = set(1) - set(2) / (vexp(x + x) + set(1));
   return set(1) - *y * *y;
+}
+
+INLINE vf quick_gelu(vf x, vf *y) {
+  vf s = set(1) / (set(1) + vexp(set(-1.702f) * x));
+  *y = x * s;
+  return s * (set(1) + set(1.702f) * x * (set(1) - s));
+}
+
+INLINE vf gelu_10(vf x, vf *y) {
+  vf g, d = gelu_erf(x, &g);
+  *y = choose(g > set(10), set(10), g);
+  return choose(g > set(10), set(0), d);
+}
+
+INLINE vf sigmoid(vf x, vf *y) {
+  *y = set(1) / (set(1) + vexp(-x));
+  return *y * (set(1) - *y);
+}
+
+INLINE vf relu2(vf x, vf *y) {
+  vf r = choose(x > set(0), x, set(0));
+  *y = r * r;
+  return r + r;
+}
+
+INLINE vf relu6(vf x, vf *y) {
+  vf r = choose(x > set(0), x, set(0));
+  *y = choose(r > set(6), set(6), r);
+  return choose(x > set(0), choose(x < set(6), set(1), set(0)), set(0));
+}
+
+INLINE vf leaky_relu(vf x, vf *y) {
+  *y = choose(x > set(0), x, set(0.01f) * x);
+  return choose(x > set(0), set(1), set(0.01f));
+}
+
+INLINE vf linear(vf x, vf *y) {
+  *y = x;
+  return set(1);
+}
+
+INLINE vf hardswish(vf x, vf *y) {
+  vf r, inside = relu6(x + set(3), &r);
+  *y = x * r / set(6);
+  return (r + x * inside) / set(6);
+}
+
+/* t = tanh(log(1 + e)); its derivative is 4 e (1 + e) / (n + 2)^2. */
+INLINE vf mish(vf x, vf *y) {
+  vf e = vexp(choose(x > set(20), set(20), x)), n = e * (e + set(2)), m = n + set(2);
+  *y = x * (n / m);
+  return n / m + x * (set(4) * (e / m) * ((set(1) + e) / m));
+}
+
+INLINE vf laplace(vf x, vf *y) {
+  vf e;
+  *y = normal((x - set(0.707107f)) / set(0.282095f), &e);
+  return e * set(0.39894228040143268f / 0.282095f);
 }
 
 INLINE void act(float *dg, float *du, const float *g, const float *u, const float *dy, int64_t n,
@@ -180,6 +244,16 @@ ACT(gelu_tanh)
 ACT(gelu_erf)
 ACT(relu)
 ACT(tanh_of)
+ACT(quick_gelu)
+ACT(gelu_10)
+ACT(sigmoid)
+ACT(relu2)
+ACT(relu6)
+ACT(leaky_relu)
+ACT(linear)
+ACT(hardswish)
+ACT(mish)
+ACT(laplace)
 
 /* --- softmax, logits, rope --- */
 
@@ -279,7 +353,17 @@ const struct zf_back_rows ROWS_TABLE = {
             [ZF_ACT_GELU_TANH] = row_gelu_tanh,
             [ZF_ACT_GELU_ERF] = row_gelu_erf,
             [ZF_ACT_RELU] = row_relu,
-            [ZF_ACT_TANH] = row_tanh_of},
+            [ZF_ACT_TANH] = row_tanh_of,
+            [ZF_ACT_QUICK_GELU] = row_quick_gelu,
+            [ZF_ACT_GELU_10] = row_gelu_10,
+            [ZF_ACT_SIGMOID] = row_sigmoid,
+            [ZF_ACT_RELU2] = row_relu2,
+            [ZF_ACT_RELU6] = row_relu6,
+            [ZF_ACT_LEAKY_RELU] = row_leaky_relu,
+            [ZF_ACT_LINEAR] = row_linear,
+            [ZF_ACT_HARDSWISH] = row_hardswish,
+            [ZF_ACT_MISH] = row_mish,
+            [ZF_ACT_LAPLACE] = row_laplace},
     .softmax = row_softmax,
     .logits = row_logits,
     .rope = row_rope,

@@ -148,14 +148,37 @@ enum zf_act {
   ZF_ACT_GELU_ERF,
   ZF_ACT_RELU,
   ZF_ACT_TANH,
+  ZF_ACT_QUICK_GELU,
+  ZF_ACT_GELU_10,
+  ZF_ACT_SIGMOID,
+  ZF_ACT_RELU2,
+  ZF_ACT_RELU6,
+  ZF_ACT_LEAKY_RELU,
+  ZF_ACT_LINEAR,
+  ZF_ACT_HARDSWISH,
+  ZF_ACT_MISH,
+  ZF_ACT_LAPLACE,
   ZF_ACTS
 };
+extern const char *const zf_act_names[ZF_ACTS];
+
 /* g = act(g) (u NULL) or act(g) * u, elementwise over `rows` rows of `n`.
  *   silu       x / (1 + exp(-x))
  *   gelu_tanh  0.5 x * (1 + tanh(sqrt(2/pi) * fma(0.044715, x*x*x, x)))
  *   gelu_erf   0.5 x * (1 + erf(sqrt(1/2) * x))          Hendrycks, Gimpel 2016
  *   relu       x < 0 ? 0 : x
- *   tanh       tanh(x) */
+ *   tanh       tanh(x)
+ *   quick_gelu x / (1 + exp(-1.702 x))
+ *   gelu_10    min(gelu_erf(x), 10): quantisation-friendly GELU, whose lower bound of -10 no x reaches
+ *   sigmoid    1 / (1 + exp(-x))
+ *   relu2      relu(x)^2                                  So et al. 2021
+ *   relu6      min(relu(x), 6)
+ *   leaky_relu max(0.01 x, x)
+ *   linear     x
+ *   hardswish  x * relu6(x + 3) / 6                       Howard et al. 2019
+ *   mish       x * tanh(log(1 + exp(x)))                  Misra 2019; = x n / (n + 2), n = e (e + 2),
+ *                                                         e = exp(min(x, 20))
+ *   laplace    (1 + erf((x - 0.707107) / (0.282095 sqrt 2))) / 2   Ma et al. 2022 */
 void zf_act(float *g, int64_t ldg, const float *u, int64_t ldu, int64_t rows, int64_t n,
             enum zf_act act);
 

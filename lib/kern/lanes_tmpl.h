@@ -197,6 +197,52 @@ static inline __attribute__((always_inline)) zv relu_of(zv x) {
   return zv_max(zv_zero(), x); /* x where it is NaN or -0, as the reference */
 }
 
+static inline __attribute__((always_inline)) zv quick_gelu_of(zv x) {
+  return zv_div(x, zv_add(zv_set1(1.0f), zv_exp(zv_neg(zv_mul(zv_set1(1.702f), x)))));
+}
+
+static inline __attribute__((always_inline)) zv least_of(zv x, float most) {
+  return zv_neg(zv_max(zv_set1(-most), zv_neg(x)));
+}
+
+static inline __attribute__((always_inline)) zv gelu_10_of(zv x) {
+  return least_of(gelu_erf_of(x), 10.0f);
+}
+
+static inline __attribute__((always_inline)) zv sigmoid_of(zv x) {
+  return zv_div(zv_set1(1.0f), zv_add(zv_set1(1.0f), zv_exp(zv_neg(x))));
+}
+
+static inline __attribute__((always_inline)) zv relu2_of(zv x) {
+  return zv_mul(relu_of(x), relu_of(x));
+}
+
+static inline __attribute__((always_inline)) zv relu6_of(zv x) {
+  return least_of(relu_of(x), 6.0f);
+}
+
+static inline __attribute__((always_inline)) zv leaky_relu_of(zv x) {
+  return zv_max(zv_mul(zv_set1(0.01f), x), x);
+}
+
+static inline __attribute__((always_inline)) zv linear_of(zv x) {
+  return x;
+}
+
+static inline __attribute__((always_inline)) zv hardswish_of(zv x) {
+  return zv_div(zv_mul(x, relu6_of(zv_add(x, zv_set1(3.0f)))), zv_set1(6.0f));
+}
+
+static inline __attribute__((always_inline)) zv mish_of(zv x) {
+  zv e = zv_exp(least_of(x, 20.0f)), n = zv_mul(e, zv_add(e, zv_set1(2.0f)));
+  return zv_mul(x, zv_div(n, zv_add(n, zv_set1(2.0f))));
+}
+
+static inline __attribute__((always_inline)) zv laplace_of(zv x) {
+  zv t = zv_erf(zv_div(zv_sub(x, zv_set1(0.707107f)), zv_set1(0.39894258f)));
+  return zv_mul(zv_set1(0.5f), zv_add(zv_set1(1.0f), t));
+}
+
 static inline __attribute__((always_inline)) void apply_lanes(float *g, const float *u, int64_t n,
                                                               zv (*f)(zv)) {
   int64_t i = 0;
@@ -227,6 +273,46 @@ static void relu_lanes(float *g, const float *u, int64_t n) {
 
 static void tanh_lanes(float *g, const float *u, int64_t n) {
   apply_lanes(g, u, n, zv_tanh);
+}
+
+static void quick_gelu_lanes(float *g, const float *u, int64_t n) {
+  apply_lanes(g, u, n, quick_gelu_of);
+}
+
+static void gelu_10_lanes(float *g, const float *u, int64_t n) {
+  apply_lanes(g, u, n, gelu_10_of);
+}
+
+static void sigmoid_lanes(float *g, const float *u, int64_t n) {
+  apply_lanes(g, u, n, sigmoid_of);
+}
+
+static void relu2_lanes(float *g, const float *u, int64_t n) {
+  apply_lanes(g, u, n, relu2_of);
+}
+
+static void relu6_lanes(float *g, const float *u, int64_t n) {
+  apply_lanes(g, u, n, relu6_of);
+}
+
+static void leaky_relu_lanes(float *g, const float *u, int64_t n) {
+  apply_lanes(g, u, n, leaky_relu_of);
+}
+
+static void linear_lanes(float *g, const float *u, int64_t n) {
+  apply_lanes(g, u, n, linear_of);
+}
+
+static void hardswish_lanes(float *g, const float *u, int64_t n) {
+  apply_lanes(g, u, n, hardswish_of);
+}
+
+static void mish_lanes(float *g, const float *u, int64_t n) {
+  apply_lanes(g, u, n, mish_of);
+}
+
+static void laplace_lanes(float *g, const float *u, int64_t n) {
+  apply_lanes(g, u, n, laplace_of);
 }
 
 static void softcap_lanes(float *x, float in, float out, int64_t n) {
@@ -314,6 +400,16 @@ static void fill_lanes(struct zf_kern_table *t) {
   t->act[ZF_ACT_GELU_ERF] = gelu_erf_lanes;
   t->act[ZF_ACT_RELU] = relu_lanes;
   t->act[ZF_ACT_TANH] = tanh_lanes;
+  t->act[ZF_ACT_QUICK_GELU] = quick_gelu_lanes;
+  t->act[ZF_ACT_GELU_10] = gelu_10_lanes;
+  t->act[ZF_ACT_SIGMOID] = sigmoid_lanes;
+  t->act[ZF_ACT_RELU2] = relu2_lanes;
+  t->act[ZF_ACT_RELU6] = relu6_lanes;
+  t->act[ZF_ACT_LEAKY_RELU] = leaky_relu_lanes;
+  t->act[ZF_ACT_LINEAR] = linear_lanes;
+  t->act[ZF_ACT_HARDSWISH] = hardswish_lanes;
+  t->act[ZF_ACT_MISH] = mish_lanes;
+  t->act[ZF_ACT_LAPLACE] = laplace_lanes;
   t->softmax = softmax_lanes;
   t->softcap = softcap_lanes;
   t->scale = scale_lanes;

@@ -42,6 +42,10 @@ void zf_rope(float *x, int64_t ldx, int64_t T, int64_t H, int64_t D, int64_t rot
       zf_kern.rope(x + r * ldx + h * D, cos_sin + pos[r % T] * rot, rot / 2);
 }
 
+const char *const zf_act_names[ZF_ACTS] = {
+    "silu",  "gelu_tanh", "gelu_erf",   "relu",   "tanh",      "quick_gelu", "gelu_10", "sigmoid",
+    "relu2", "relu6",     "leaky_relu", "linear", "hardswish", "mish",       "laplace"};
+
 void zf_act(float *g, int64_t ldg, const float *u, int64_t ldu, int64_t rows, int64_t n,
             enum zf_act act) {
   int team = zf_kern_team(rows * n * 4);

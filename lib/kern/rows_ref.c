@@ -129,6 +129,52 @@ static float tanh_of(float x) {
   return Sleef_finz_tanhf1_u35purecfma(x);
 }
 
+static float quick_gelu(float x) {
+  return x / (1.0f + Sleef_finz_expf1_u10purecfma(-(1.702f * x)));
+}
+
+static float least(float x, float most) {
+  return x > most ? most : x;
+}
+
+static float gelu_10(float x) {
+  return least(gelu_erf(x), 10.0f);
+}
+
+static float sigmoid(float x) {
+  return 1.0f / (1.0f + Sleef_finz_expf1_u10purecfma(-x));
+}
+
+static float relu2(float x) {
+  return relu(x) * relu(x);
+}
+
+static float relu6(float x) {
+  return least(relu(x), 6.0f);
+}
+
+static float leaky_relu(float x) {
+  float s = 0.01f * x;
+  return s > x ? s : x;
+}
+
+static float linear(float x) {
+  return x;
+}
+
+static float hardswish(float x) {
+  return x * relu6(x + 3.0f) / 6.0f;
+}
+
+static float mish(float x) {
+  float e = Sleef_finz_expf1_u10purecfma(least(x, 20.0f)), n = e * (e + 2.0f);
+  return x * (n / (n + 2.0f));
+}
+
+static float laplace(float x) {
+  return 0.5f * (1.0f + Sleef_finz_erff1_u10purecfma((x - 0.707107f) / 0.39894258f));
+}
+
 static void apply(float *g, const float *u, int64_t n, float (*f)(float)) {
   for (int64_t i = 0; i < n; i++) g[i] = u ? f(g[i]) * u[i] : f(g[i]);
 }
@@ -153,6 +199,46 @@ static void tanh_ref(float *g, const float *u, int64_t n) {
   apply(g, u, n, tanh_of);
 }
 
+static void quick_gelu_ref(float *g, const float *u, int64_t n) {
+  apply(g, u, n, quick_gelu);
+}
+
+static void gelu_10_ref(float *g, const float *u, int64_t n) {
+  apply(g, u, n, gelu_10);
+}
+
+static void sigmoid_ref(float *g, const float *u, int64_t n) {
+  apply(g, u, n, sigmoid);
+}
+
+static void relu2_ref(float *g, const float *u, int64_t n) {
+  apply(g, u, n, relu2);
+}
+
+static void relu6_ref(float *g, const float *u, int64_t n) {
+  apply(g, u, n, relu6);
+}
+
+static void leaky_relu_ref(float *g, const float *u, int64_t n) {
+  apply(g, u, n, leaky_relu);
+}
+
+static void linear_ref(float *g, const float *u, int64_t n) {
+  apply(g, u, n, linear);
+}
+
+static void hardswish_ref(float *g, const float *u, int64_t n) {
+  apply(g, u, n, hardswish);
+}
+
+static void mish_ref(float *g, const float *u, int64_t n) {
+  apply(g, u, n, mish);
+}
+
+static void laplace_ref(float *g, const float *u, int64_t n) {
+  apply(g, u, n, laplace);
+}
+
 void zf_kern_init_rows_ref(struct zf_kern_table *t) {
   t->expand = expand_ref;
   t->mix = mix_ref;
@@ -167,4 +253,14 @@ void zf_kern_init_rows_ref(struct zf_kern_table *t) {
   t->act[ZF_ACT_GELU_ERF] = gelu_erf_ref;
   t->act[ZF_ACT_RELU] = relu_ref;
   t->act[ZF_ACT_TANH] = tanh_ref;
+  t->act[ZF_ACT_QUICK_GELU] = quick_gelu_ref;
+  t->act[ZF_ACT_GELU_10] = gelu_10_ref;
+  t->act[ZF_ACT_SIGMOID] = sigmoid_ref;
+  t->act[ZF_ACT_RELU2] = relu2_ref;
+  t->act[ZF_ACT_RELU6] = relu6_ref;
+  t->act[ZF_ACT_LEAKY_RELU] = leaky_relu_ref;
+  t->act[ZF_ACT_LINEAR] = linear_ref;
+  t->act[ZF_ACT_HARDSWISH] = hardswish_ref;
+  t->act[ZF_ACT_MISH] = mish_ref;
+  t->act[ZF_ACT_LAPLACE] = laplace_ref;
 }

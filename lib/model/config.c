@@ -102,6 +102,8 @@ static int read_sizes(struct zf_config *c, const struct zf_config_reader *r) {
   return size_key(&c->embed_dim, r, f->k_embed_dim, MAX_SIZE);
 }
 
+/* Transformers' table (activations.py), but for those with weights of their own (prelu, xielu) and
+ * sqrtsoftplus. */
 static const struct {
   const char *name;
   enum zf_act act;
@@ -109,19 +111,43 @@ static const struct {
     {"silu", ZF_ACT_SILU},
     {"swish", ZF_ACT_SILU},
     {"gelu", ZF_ACT_GELU_ERF},
+    {"gelu_python", ZF_ACT_GELU_ERF},
     {"gelu_new", ZF_ACT_GELU_TANH},
+    {"gelu_fast", ZF_ACT_GELU_TANH},
+    {"gelu_accurate", ZF_ACT_GELU_TANH},
     {"gelu_pytorch_tanh", ZF_ACT_GELU_TANH},
+    {"gelu_python_tanh", ZF_ACT_GELU_TANH},
+    {"gelu_10", ZF_ACT_GELU_10},
+    {"quick_gelu", ZF_ACT_QUICK_GELU},
     {"relu", ZF_ACT_RELU},
+    {"relu2", ZF_ACT_RELU2},
+    {"relu6", ZF_ACT_RELU6},
+    {"leaky_relu", ZF_ACT_LEAKY_RELU},
+    {"sigmoid", ZF_ACT_SIGMOID},
     {"tanh", ZF_ACT_TANH},
+    {"linear", ZF_ACT_LINEAR},
+    {"hardswish", ZF_ACT_HARDSWISH},
+    {"mish", ZF_ACT_MISH},
+    {"laplace", ZF_ACT_LAPLACE},
 };
+enum { ACT_NAMES = sizeof act_names / sizeof *act_names };
 
 static int act_of(int *out, const char *name) {
-  for (size_t i = 0; i < sizeof act_names / sizeof *act_names; i++)
+  for (int i = 0; i < ACT_NAMES; i++)
     if (!strcmp(act_names[i].name, name)) {
       *out = act_names[i].act;
       return 1;
     }
   return 0;
+}
+
+static int bad_act(const struct zf_config *c, const struct zf_config_reader *r, const char *name) {
+  struct zf_buf b = {0};
+  for (int i = 0; i < ACT_NAMES; i++) zf_buf_printf(&b, "%s%s", i ? ", " : "", act_names[i].name);
+  int rc = zf_error(ZF_EINVALID, "%s: key '%s': '%s' is not supported; supported are %s", r->name,
+                    c->family->k_act, name, b.failed ? "?" : b.data);
+  zf_buf_free(&b);
+  return rc;
 }
 
 static int read_act(struct zf_config *c, const struct zf_config_reader *r) {
@@ -135,10 +161,7 @@ static int read_act(struct zf_config *c, const struct zf_config_reader *r) {
     if (tail) act_of(&c->tail_act, tail);
     return 0;
   }
-  return zf_error(ZF_EINVALID,
-                  "%s: key '%s': '%s' is not supported; supported are silu, gelu, gelu_new, "
-                  "gelu_pytorch_tanh, relu",
-                  r->name, c->family->k_act, name);
+  return bad_act(c, r, name);
 }
 
 static int read_rules(struct zf_config *c, const struct zf_config_reader *r) {

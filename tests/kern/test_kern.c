@@ -340,6 +340,46 @@ static void check_tanh(void) {
   check_act(ZF_ACT_TANH);
 }
 
+static void check_quick_gelu(void) {
+  check_act(ZF_ACT_QUICK_GELU);
+}
+
+static void check_gelu_10(void) {
+  check_act(ZF_ACT_GELU_10);
+}
+
+static void check_sigmoid(void) {
+  check_act(ZF_ACT_SIGMOID);
+}
+
+static void check_relu2(void) {
+  check_act(ZF_ACT_RELU2);
+}
+
+static void check_relu6(void) {
+  check_act(ZF_ACT_RELU6);
+}
+
+static void check_leaky_relu(void) {
+  check_act(ZF_ACT_LEAKY_RELU);
+}
+
+static void check_linear(void) {
+  check_act(ZF_ACT_LINEAR);
+}
+
+static void check_hardswish(void) {
+  check_act(ZF_ACT_HARDSWISH);
+}
+
+static void check_mish(void) {
+  check_act(ZF_ACT_MISH);
+}
+
+static void check_laplace(void) {
+  check_act(ZF_ACT_LAPLACE);
+}
+
 static void check_softcap(void) {
   int64_t n = below(200);
   struct fresh a = fresh(n, any_kind()), b = twin(a);
@@ -443,6 +483,16 @@ static const struct {
     ACT(gelu_erf, ZF_ACT_GELU_ERF),
     ACT(relu, ZF_ACT_RELU),
     ACT(tanh, ZF_ACT_TANH),
+    ACT(quick_gelu, ZF_ACT_QUICK_GELU),
+    ACT(gelu_10, ZF_ACT_GELU_10),
+    ACT(sigmoid, ZF_ACT_SIGMOID),
+    ACT(relu2, ZF_ACT_RELU2),
+    ACT(relu6, ZF_ACT_RELU6),
+    ACT(leaky_relu, ZF_ACT_LEAKY_RELU),
+    ACT(linear, ZF_ACT_LINEAR),
+    ACT(hardswish, ZF_ACT_HARDSWISH),
+    ACT(mish, ZF_ACT_MISH),
+    ACT(laplace, ZF_ACT_LAPLACE),
     ENTRY(softcap),
     ENTRY(scale),
     ENTRY(softmax),

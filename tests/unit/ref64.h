@@ -46,6 +46,26 @@ static inline double act64(int act, double x) {
       return 0.5 * x * (1 + erf(x / sqrt(2)));
     case ZF_ACT_TANH:
       return tanh(x);
+    case ZF_ACT_QUICK_GELU:
+      return x / (1 + exp(-1.702 * x));
+    case ZF_ACT_GELU_10:
+      return fmin(0.5 * x * (1 + erf(x / sqrt(2))), 10);
+    case ZF_ACT_SIGMOID:
+      return 1 / (1 + exp(-x));
+    case ZF_ACT_RELU2:
+      return x < 0 ? 0 : x * x;
+    case ZF_ACT_RELU6:
+      return fmin(fmax(x, 0), 6);
+    case ZF_ACT_LEAKY_RELU:
+      return x < 0 ? 0.01 * x : x;
+    case ZF_ACT_LINEAR:
+      return x;
+    case ZF_ACT_HARDSWISH:
+      return x * fmin(fmax(x + 3, 0), 6) / 6;
+    case ZF_ACT_MISH:
+      return x * tanh(log1p(exp(x)));
+    case ZF_ACT_LAPLACE:
+      return 0.5 * (1 + erf((x - 0.707107) / (0.282095 * sqrt(2))));
     default:
       return x < 0 ? 0 : x;
   }

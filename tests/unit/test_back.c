@@ -132,6 +132,25 @@ static double largest(const float *g, int64_t n) {
   return m;
 }
 
+/* Each activation's derivative, away from its corners. */
+START_TEST(test_act_slopes) {
+  enum { N = 64 };
+  float g[N], u[N], dy[N], dg[N], du[N];
+  begin_kernels();
+  for (int i = 0; i < N; i++) {
+    g[i] = -8.05f + 0.2513f * (float)i;
+    u[i] = 0.3f + 0.05f * (float)i;
+    dy[i] = 1.5f - 0.04f * (float)i;
+  }
+  zf_back_rows_for(zf_cpu_flags())->act[_i](dg, du, g, u, dy, N);
+  for (int i = 0; i < N; i++) {
+    double x = (double)g[i], h = 1e-5, slope = (act64(_i, x + h) - act64(_i, x - h)) / (2 * h);
+    ck_assert_double_eq_tol((double)dg[i], slope * (double)u[i] * (double)dy[i], 2e-5);
+    ck_assert_double_eq_tol((double)du[i], act64(_i, x) * (double)dy[i], 2e-5 * (1 + fabs(x * x)));
+  }
+}
+END_TEST
+
 START_TEST(test_central_differences) {
   enum { SAMPLES = 5 };
   struct zf_model *m = open_family(_i, "*", ZF_F32);
@@ -423,6 +442,7 @@ int main(void) {
   TCase *t = tcase_create("back");
   begin_kernels();
   tcase_set_timeout(t, 300);
+  tcase_add_loop_test(t, test_act_slopes, 0, ZF_ACTS);
   tcase_add_loop_test(t, test_central_differences, 0, NFAMILIES);
   tcase_add_loop_test(t, test_same_bits, 0, NFAMILIES);
   tcase_add_loop_test(t, test_bf16_follows, 0, NFAMILIES);

@@ -1,6 +1,7 @@
 /* config.json: sizes, rules and their defaults by family, and every mistake with its message. */
 #include <math.h>
 
+#include "fmt/json.h"
 #include "kern/kern.h"
 #include "model/family.h"
 #include "unit/unit.h"
@@ -45,6 +46,36 @@ START_TEST(test_keys) {
   ck_ok(parse(&c, LLAMA ", \"num_key_value_heads\": null, \"head_dim\": null, "
                         "\"rope_scaling\": null, \"eos_token_id\": null}"));
   ck_assert(c.kv_heads == 6 && c.head_dim == 4 && c.eos == -1);
+}
+END_TEST
+
+/* Every name of Transformers' table: its values, or refused. */
+START_TEST(test_acts) {
+  struct zf_config c;
+  char text[600];
+  json_t *root, *want;
+  const char *name;
+  int refused = 0;
+  ck_ok(zf_json_load(&root, "tests/golden/config/acts.json"));
+  const json_t *places = json_object_get(root, "x");
+  zf_kern_init(0);
+  json_object_foreach(json_object_get(root, "y"), name, want) {
+    snprintf(text, sizeof text, LLAMA ", \"hidden_act\": \"%s\"}", name);
+    if (!strcmp(name, "prelu") || !strcmp(name, "xielu") || !strcmp(name, "sqrtsoftplus")) {
+      ck_fails(parse(&c, text), ZF_EINVALID, "is not supported; supported are silu, swish, gelu");
+      refused++;
+      continue;
+    }
+    ck_ok(parse(&c, text));
+    for (size_t i = 0; i < json_array_size(places); i++) {
+      float x = (float)json_number_value(json_array_get(places, i));
+      double y = json_number_value(json_array_get(want, i));
+      zf_act(&x, 1, NULL, 0, 1, 1, (enum zf_act)c.act);
+      ck_assert_msg(fabs((double)x - y) <= 2e-6 * fmax(1, fabs(y)), "%s(%zu): %g, not %g", name, i, (double)x, y);
+    }
+  }
+  ck_assert_int_eq(refused, 3);
+  json_decref(root);
 }
 END_TEST
 
@@ -131,7 +162,7 @@ static const struct {
     {LLAMA ", \"head_dim\": 0}", "key 'head_dim': expected 1 to"},
     {LLAMA ", \"head_dim\": 16777216}", "6 heads of 16777216 are too many"},
     {LLAMA ", \"head_dim\": 5}", "head_dim 5 cannot be rotated in pairs"},
-    {LLAMA ", \"hidden_act\": \"mish\"}", "'mish' is not supported; supported are silu, gelu"},
+    {LLAMA ", \"hidden_act\": \"xielu\"}", "'xielu' is not supported; supported are silu, swish, gelu"},
     {LLAMA ", \"rms_norm_eps\": -1}", "key 'rms_norm_eps': expected 0 to 1"},
     {LLAMA ", \"tie_word_embeddings\": 1}", "expected true or false, found an integer"},
     {LLAMA ", \"eos_token_id\": \"x\"}", "key 'eos_token_id': expected a token id"},
@@ -231,6 +262,7 @@ int main(void) {
   tcase_add_test(t, test_pooling);
   tcase_add_test(t, test_defaults);
   tcase_add_test(t, test_keys);
+  tcase_add_test(t, test_acts);
   tcase_add_test(t, test_families);
   tcase_add_test(t, test_window);
   tcase_add_loop_test(t, test_mistakes, 0, sizeof bad / sizeof *bad);
