@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "fmt/json.h"
+#include "train/ownconf.h"
 #include "train/states.h"
 
 char *zf_rundir_path(const struct zf_rundir *d, const char *name) {
@@ -199,16 +200,6 @@ static int take_place(const struct zf_rundir *d, const struct zf_run *r, int ove
   return zf_conf_error(r->conf, "output_dir", "%s is not empty: %s", d->path, text);
 }
 
-static int write_config(const struct zf_rundir *d, const struct zf_run *r) {
-  struct zf_buf text = {0};
-  char *path = zf_rundir_path(d, "config.yaml");
-  int rc = path ? zf_conf_dump(r->conf, &text, 0) : ZF_ENOMEM;
-  if (!rc) rc = zf_write_file(path, text.data ? text.data : "", text.len);
-  free(path);
-  zf_buf_free(&text);
-  return rc;
-}
-
 static int open_metrics(struct zf_rundir *d) {
   char *path = zf_rundir_path(d, "metrics.jsonl");
   int rc = path ? 0 : ZF_ENOMEM;
@@ -228,7 +219,7 @@ int zf_rundir_open(struct zf_rundir *d, const struct zf_run *r, const struct zf_
   int rc = begin(d, r);
   if (!rc) rc = take_place(d, r, over);
   if (!rc) rc = zf_rundir_status(d, r, o);
-  if (!rc) rc = write_config(d, r);
+  if (!rc) rc = zf_ownconf_write(r->conf, d->path);
   if (!rc) rc = zf_model_save_beside(r->model, d->path, r->set.save_dtype);
   if (!rc) rc = open_metrics(d);
   if (rc) zf_rundir_close(d);
@@ -241,7 +232,7 @@ int zf_rundir_reopen(struct zf_rundir *d, const struct zf_run *r, const char *li
   if (!rc) sweep(d);
   if (!rc) rc = (path = zf_rundir_path(d, "metrics.jsonl")) ? 0 : ZF_ENOMEM;
   if (!rc) rc = zf_write_file(path, lines, len);
-  if (!rc) rc = write_config(d, r);
+  if (!rc) rc = zf_ownconf_write(r->conf, d->path);
   if (!rc) rc = zf_model_save_beside(r->model, d->path, r->set.save_dtype);
   if (!rc) rc = open_metrics(d);
   free(path);

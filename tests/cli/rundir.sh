@@ -123,6 +123,34 @@ check "the weights are saved" test -s "$T/both/model.safetensors"
 rm -r "$T/base"
 mv "$T/saved" "$T/base"
 
+# --- a run's own config.yaml ---
+check "a run" train home
+check "nine steps at once" train nine max_steps=9
+mkdir "$T/far"
+mv "$T/home" "$T/far/away"
+case $ZOFT in /*) zoft=$ZOFT ;; *) zoft=$PWD/$ZOFT ;; esac
+(cd "$T/far" && "$zoft" train away/config.yaml --resume max_steps=9 -q --json) >"$T/json" 2>"$T/err"
+check "moved and resumed from elsewhere: exit status" test $? = 0
+check "the directory is where it is" grep -q '"output_dir": "away"' "$T/json"
+check "to the same weights" cmp "$T/far/away/model.safetensors" "$T/nine/model.safetensors"
+check "none was made in the old place" test ! -e "$T/home"
+(cd "$T/far/away" && "$zoft" replay . --verify -q --json >/dev/null)
+check "replayed from inside" test $? = 0
+(cd "$T/far/away" && "$zoft" train config.yaml --resume max_steps=9 -q --json >/dev/null)
+check "resumed from inside" test $? = 0
+case_ "begun again in place" 2 "$ZOFT" train "$T/far/away/config.yaml" -q <<'END'
+zoft: TMP/far/away/config.yaml:2:13: TMP/far/away is not empty: it holds a finished run; overwrite_output_dir=true replaces it, and --resume with a larger max_steps goes on
+END
+warnings() { "$ZOFT" train "$@" output_dir="$T/warned" overwrite_output_dir=true --json 2>&1 >/dev/null | grep warning; }
+train adamw method=adamw learning_rate=1e-3 momentum=0.8
+case_ "keys that nobody set are not warned of" 0 warnings "$T/adamw/config.yaml" <<'END'
+warning: momentum has no effect: method is adamw
+END
+case_ "also by another method" 0 warnings "$T/adamw/config.yaml" method=mezo zo_probes=1 adam_beta1=0.9 <<'END'
+warning: adam_beta1 has no effect: method is mezo
+warning: momentum has no effect: method is mezo
+END
+
 # --- one run at a time ---
 "$ZOFT" train "$T/c.yaml" output_dir="$T/live" max_steps=1000000 -q 2>/dev/null &
 pid=$!
