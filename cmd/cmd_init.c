@@ -20,20 +20,12 @@ static const struct zc_opt options[] = {
 };
 
 static int copy_tokenizer(void) {
-  int n, rc = 0, copied = 0;
-  const char *const *name = zf_model_beside(&n);
-  for (int i = 0; tokenizer && !rc && i < n; i++) {
-    char *from = zf_path_join(tokenizer, name[i]), *to = zf_path_join(out, name[i]);
-    rc = from && to ? 0 : ZF_ENOMEM;
-    if (!rc && zf_exists(from)) {
-      rc = zf_copy_file(from, to);
-      copied++;
-    }
-    free(from);
-    free(to);
-  }
-  if (!rc && tokenizer && !copied)
-    rc = zf_error(ZF_EUSAGE, "--tokenizer: %s has no file of a tokenizer", tokenizer);
+  struct zf_beside b = {0};
+  if (!tokenizer) return 0;
+  int rc = zf_beside_open(&b, tokenizer);
+  if (!rc && !b.n) rc = zf_error(ZF_EUSAGE, "--tokenizer: %s has no file of a tokenizer", tokenizer);
+  if (!rc) rc = zf_beside_copy(&b, out, 1);
+  zf_beside_close(&b);
   return rc;
 }
 

@@ -76,6 +76,9 @@ int64_t zf_conf_maps(const struct zf_conf *c, const char *name);
 /* Item i of a MAPS key as a conf of its own (owned by c). */
 const struct zf_conf *zf_conf_map(const struct zf_conf *c, const char *name, int64_t i);
 
+/* Is the value what it would be if no layer had set it? */
+int zf_conf_at_default(const struct zf_conf *c, const char *name);
+
 /* Where a value came from: "default", "sst2.yaml:7:3", "command line", "unset". */
 const char *zf_conf_origin(const struct zf_conf *c, const char *name);
 /* ZF_EUSAGE about one key's value, with its place before the sentence. */

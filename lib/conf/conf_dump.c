@@ -235,6 +235,23 @@ static void value_text(struct zf_buf *out, const struct zf_conf *c, int64_t k) {
     zf_buf_puts(out, "unset");
 }
 
+int zf_conf_at_default(const struct zf_conf *c, const char *name) {
+  struct zf_conf *fresh = NULL;
+  struct zf_buf is = {0}, would = {0};
+  int64_t k = zf_conf_find(c, name, strlen(name));
+  int same = 0;
+  const struct zf_conf_key table[] = {*c->key[k], {0}}, *const tables[] = {table};
+  if (!zf_conf_new(&fresh, tables, 1)) {
+    value_text(&is, c, k);
+    value_text(&would, fresh, 0);
+    same = is.data && would.data && !strcmp(is.data, would.data);
+  }
+  zf_conf_free(fresh);
+  zf_buf_free(&is);
+  zf_buf_free(&would);
+  return same;
+}
+
 const char *zf_conf_differs(const struct zf_conf *x, const struct zf_conf *y, struct zf_buf *a,
                             struct zf_buf *b) {
   for (int64_t k = 0; k < x->n; k++) {

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/file.h"
 #include "kern/kern.h"
 #include "model/internal.h"
 
@@ -308,6 +309,16 @@ int zf_model_trainable(const char *dir) {
                   dir, dir);
 }
 
+/* What a copy of the checkpoint will need: kept as it is now. */
+static int read_beside(struct zf_model *m, const struct zf_model_opts *opts) {
+  enum { CONFIG_LIMIT = 1 << 26 };
+  if (opts->shapes || !zf_is_dir(m->dir)) return 0;
+  char *path = zf_path_join(m->dir, "config.json");
+  int rc = path ? zf_read_file(&m->config_text, NULL, path, CONFIG_LIMIT) : ZF_ENOMEM;
+  free(path);
+  return rc ? rc : zf_beside_open(&m->beside, m->dir);
+}
+
 int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_opts *opts) {
   *out = NULL;
   struct zf_model *m = zf_calloc(1, sizeof *m);
@@ -323,6 +334,7 @@ int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_
   zf_model_untie(m);
   if ((rc = zf_plan_build(&m->plan, &m->config))) goto fail;
   if ((rc = load_params(m, opts))) goto fail;
+  if ((rc = read_beside(m, opts))) goto fail;
   *out = m;
   return 0;
 fail:
@@ -337,6 +349,8 @@ void zf_model_free(struct zf_model *m) {
   zf_arena_free(&m->copies);
   zf_st_free(m->st);
   zf_plan_free(&m->plan);
+  zf_beside_close(&m->beside);
+  free(m->config_text);
   free(m->dir);
   free(m);
 }

@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "fmt/safetensors.h"
+#include "model/beside.h"
 #include "model/gguf.h"
 #include "model/plan.h"
 
@@ -17,6 +18,8 @@ struct zf_model {
   struct zf_plan plan;
   struct zf_params params; /* one for each plan.want, in order */
   char *dir;               /* of the checkpoint */
+  char *config_text;       /* of config.json as it was read; NULL: a GGUF file */
+  struct zf_beside beside; /* tokenizer and other files of the checkpoint */
   struct zf_st *st;
   const struct zf_gguf_arch *gguf; /* NULL: the file is no GGUF */
   struct zf_arena copies;
@@ -57,9 +60,10 @@ int zf_model_hash(const struct zf_model *m, char out[33]);
 
 /* Writes a full model directory: model.safetensors (dtype: of each parameter as it is held, or
  * converted to `dtype` when >= 0; what safetensors has no name for as f32, which holds it), with
- * `nmetadata` pairs of metadata, config.json with torch_dtype set to match, and copies of
- * generation_config.json and the tokenizer's files.  Existing files are replaced one by one,
- * each by rename; model.safetensors comes last.  Tensor names are those of the checkpoint. */
+ * `nmetadata` pairs of metadata, config.json with torch_dtype set to match, and copies of the files of
+ * beside.h.  Existing files are replaced one by one, each by rename, the weights first, so that they
+ * are safe whatever becomes of the rest.  Tensor names are those of the checkpoint.  ZF_EINVALID: a
+ * file was changed since the model was opened. */
 int zf_model_save(const struct zf_model *m, const char *dir, int dtype, const char *const *metadata,
                   int64_t nmetadata);
 
@@ -67,11 +71,9 @@ int zf_model_save(const struct zf_model *m, const char *dir, int dtype, const ch
 int zf_model_save_trained(const struct zf_model *m, const char *path, const char *const *metadata,
                           int64_t nmetadata);
 
-/* Hash of config.json and the files that the tokenizer is read from. */
-int zf_model_hash_files(char out[33], const char *dir);
-
-/* Names of files that lie beside the weights and belong to a tokenizer. */
-const char *const *zf_model_beside(int *n);
+/* config.json and the files beside alone, as a later zf_model_save with this dtype writes them to
+ * `dir`, which exists; what is saved from then on are copies of these. */
+int zf_model_save_beside(struct zf_model *m, const char *dir, int dtype);
 
 /* A model directory of random weights for the config.json at `config`, which is copied: matrices
  * normal with its initializer_range, by the counter of (seed, tensor, element), norms 1, biases 0.

@@ -6,7 +6,6 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/file.h"
-#include "base/hash.h"
 #include "fmt/json.h"
 #include "model/model.h"
 
@@ -105,10 +104,7 @@ static int read_config(json_t **out, const struct zf_model *m) {
     if (!rc) json_object_del(*out, "unused_window"); /* a remark of the reader, no setting */
     return rc;
   }
-  char *path = zf_path_join(m->dir, "config.json");
-  int rc = path ? zf_json_load(out, path) : ZF_ENOMEM;
-  free(path);
-  return rc;
+  return zf_json_parse(out, m->config_text, strlen(m->config_text), "config.json");
 }
 
 static int save_config(const struct zf_model *m, const char *dir, int dtype) {
@@ -132,58 +128,19 @@ static int save_config(const struct zf_model *m, const char *dir, int dtype) {
   return rc;
 }
 
-static int copy_beside(const char *from_dir, const char *to_dir, const char *name) {
-  char *from = zf_path_join(from_dir, name), *to = zf_path_join(to_dir, name);
-  int rc = from && to ? 0 : ZF_ENOMEM;
-  if (!rc && zf_exists(from)) rc = zf_copy_file(from, to);
-  free(to);
-  free(from);
-  return rc;
-}
-
-static const char *const tokenizer_files[] = {
-    "tokenizer.json",          "tokenizer_config.json", "vocab.json",      "merges.txt",
-    "special_tokens_map.json", "added_tokens.json",     "tokenizer.model", "chat_template.jinja",
-    "spiece.model",            "vocab.txt"};
-enum { TOKENIZER_FILES = sizeof tokenizer_files / sizeof *tokenizer_files };
-
-const char *const *zf_model_beside(int *n) {
-  *n = TOKENIZER_FILES;
-  return tokenizer_files;
+int zf_model_save_beside(struct zf_model *m, const char *dir, int dtype) {
+  int rc = save_config(m, dir, dtype);
+  if (!rc) rc = zf_beside_copy(&m->beside, dir, 0);
+  return rc ? rc : zf_beside_keep(&m->beside, dir);
 }
 
 int zf_model_save(const struct zf_model *m, const char *dir, int dtype, const char *const *metadata,
                   int64_t nmetadata) {
-  int rc = zf_mkdirs(dir);
-  if (!rc) rc = copy_beside(m->dir, dir, "generation_config.json");
-  for (int i = 0; !rc && i < TOKENIZER_FILES; i++)
-    rc = copy_beside(m->dir, dir, tokenizer_files[i]);
-  if (!rc) rc = save_config(m, dir, dtype);
-  char *path = rc ? NULL : zf_path_join(dir, "model.safetensors");
-  if (!rc && !path) rc = ZF_ENOMEM;
+  char *path = zf_path_join(dir, "model.safetensors");
+  int rc = path ? zf_mkdirs(dir) : ZF_ENOMEM;
   if (!rc) rc = save_weights(m, path, dtype, 0, metadata, nmetadata);
+  if (!rc) rc = save_config(m, dir, dtype);
+  if (!rc) rc = zf_beside_copy(&m->beside, dir, 0);
   free(path);
-  return rc;
-}
-
-static int hash_beside(struct zf_hash *h, const char *dir, const char *name) {
-  char hex[33], *path = zf_path_join(dir, name);
-  int rc = path ? 0 : ZF_ENOMEM;
-  if (!rc && zf_exists(path) && !(rc = zf_hash_file(hex, path))) {
-    zf_hash_add(h, name, strlen(name) + 1);
-    zf_hash_add(h, hex, 32);
-  }
-  free(path);
-  return rc;
-}
-
-int zf_model_hash_files(char out[33], const char *dir) {
-  struct zf_hash *h;
-  int rc = zf_hash_new(&h);
-  if (rc) return rc;
-  rc = hash_beside(h, dir, "config.json");
-  for (int i = 0; !rc && i < TOKENIZER_FILES; i++) rc = hash_beside(h, dir, tokenizer_files[i]);
-  if (!rc) zf_hash_hex(h, out);
-  zf_hash_free(h);
   return rc;
 }

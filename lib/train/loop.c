@@ -334,12 +334,21 @@ static int64_t result_step(const struct loop *l) {
   return l->r->set.load_best && l->out->best_step >= 0 ? l->out->best_step : l->step;
 }
 
+/* The file may have been written over while it was mapped. */
+static int reset_to_base(struct loop *l) {
+  char now[33];
+  zf_model_reset(l->r->model);
+  int rc = zf_model_hash(l->r->model, now);
+  if (rc || !strcmp(now, l->r->base_hash)) return rc;
+  return zf_error(ZF_EINVALID, "%s: its weights were changed while the run went on: hash %s, at the start %s",
+                  l->r->model->dir, now, l->r->base_hash);
+}
+
 static int take_best(struct loop *l) {
   if (result_step(l) == l->step) return 0;
   if (l->out->best_step == 0) {
     zf_loop_say(l, "no dev score was better than the base model's: the result is the base model");
-    zf_model_reset(l->r->model);
-    return 0;
+    return reset_to_base(l);
   }
   char *path = zf_rundir_path(&l->dir, "checkpoints/best");
   struct zf_st *st = NULL;
@@ -394,11 +403,23 @@ static int close_all(struct loop *l, int rc) {
   else if (!rc && !strcmp(l->out->status, "running"))
     l->out->status = "finished";
   l->out->seconds = zf_now() - l->began;
-  if (!late) late = zf_rundir_status(&l->dir, l->r, l->out);
+  if (late && !rc) l->out->status = "failed";
+  int told = zf_rundir_status(&l->dir, l->r, l->out);
+  if (!late) late = told;
   zf_rundir_close(&l->dir);
   zf_history_free(&l->past);
   if (!rc) return late;
   return zf_error(rc, "%s", said);
+}
+
+/* A run that was killed before its first step has a run.json and no log: it begins again. */
+static int check_resumable(const struct loop *l) {
+  const char *dir = l->r->set.output_dir;
+  if (zf_rundir_has_log(dir) || zf_rundir_begun(dir)) return 0;
+  return zf_conf_error(l->r->conf, "output_dir",
+                       "there is no run to resume in %s: name the run's directory, or leave --resume out "
+                       "to begin one",
+                       dir);
 }
 
 /* Opens the directory: a new run, one to go on with, or a branch. */
@@ -410,16 +431,19 @@ static int open_run(struct loop *l, const struct zf_train_start *start) {
         "method %s writes no step log, so that there is nothing to go on from: only mezo "
         "resumes and forks",
         zf_method_info(l->r->set.method)->name);
-  if (start->fork) rc = zf_loop_fork(l, start);
+  rc = zf_rundir_apart(l->r);
+  if (!rc && start->resume) rc = check_resumable(l);
+  if (!rc) rc = zf_rundir_lock(&l->lock, l->r->set.output_dir);
+  if (!rc && start->fork) rc = zf_loop_fork(l, start);
   if (!rc && (start->resume || start->fork)) rc = zf_loop_resume(l, &found);
   if (rc || found) return rc;
-  if (start->resume) zf_loop_say(l, "there is no step to resume from: the run begins");
+  if (start->resume) zf_loop_say(l, "the run has taken no step yet: it begins");
   return zf_rundir_open(&l->dir, l->r, l->out, start->resume || l->r->set.overwrite);
 }
 
 int zf_train(struct zf_run *r, const struct zf_train_start *start, const struct zf_train_events *ev,
              struct zf_outcome *out) {
-  struct loop l = {.r = r, .ev = ev, .out = out, .began = zf_now()};
+  struct loop l = {.r = r, .ev = ev, .out = out, .began = zf_now(), .lock = -1, .dir = {.metrics = -1}};
   *out = (struct zf_outcome){.status = "running", .best_step = -1};
   l.best_metric = r->set.best >= 0                                      ? r->set.best
                   : zf_task_chooses(r->set.train[0].spec.type) ? ZF_BEST_ACCURACY
@@ -432,7 +456,10 @@ int zf_train(struct zf_run *r, const struct zf_train_start *start, const struct 
     zf_log_close(l.log);
     zf_rundir_close(&l.dir);
     zf_history_free(&l.past);
+    zf_rundir_unlock(&l.lock);
     return rc;
   }
-  return close_all(&l, run_all(&l));
+  rc = close_all(&l, run_all(&l));
+  zf_rundir_unlock(&l.lock);
+  return rc;
 }

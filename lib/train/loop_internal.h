@@ -16,6 +16,7 @@ struct loop {
   struct zf_run *r;
   const struct zf_train_events *ev;
   struct zf_outcome *out;
+  int lock; /* of the directory; -1: not held */
   struct zf_rundir dir;
   struct zf_log *log;
   uint32_t log_id;

@@ -1,6 +1,5 @@
 #include "train/replay.h"
 
-#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +8,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
-#include "base/file.h"
+#include "train/states.h"
 
 /* --- saved states --- */
 
@@ -112,67 +111,56 @@ int zf_replay_steps(struct zf_model *m, const struct zf_history *h, int64_t from
 
 /* --- the nearest saved state --- */
 
-/* Where states lie, and what a name is between. */
-static const struct {
-  const char *folder, *ending;
-} places[] = {{"keyframes", ".safetensors"}, {"checkpoints", ""}};
-enum { PLACES = sizeof places / sizeof *places };
-
-/* The step of "step-N" with that ending; -1: another name. */
-static int64_t step_of(const char *name, const char *ending) {
-  char *end;
-  if (strncmp(name, "step-", 5) != 0 || name[5] < '0' || name[5] > '9') return -1;
-  long long v = strtoll(name + 5, &end, 10);
-  return strcmp(end, ending) ? -1 : v;
+/* The highest of step[0..n), ascending, that is <= most; 0: none. */
+static int64_t highest(const int64_t *step, int64_t n, int64_t most) {
+  while (n > 0 && step[n - 1] > most) n--;
+  return n > 0 ? step[n - 1] : 0;
 }
 
-/* The highest step <= most that was saved in dir/place, or -1. */
-static int64_t highest(const char *dir, int place, int64_t most) {
-  int64_t best = -1;
-  char *path = zf_path_join(dir, places[place].folder);
-  DIR *d = path ? opendir(path) : NULL;
-  for (struct dirent *e; d && (e = readdir(d));) {
-    int64_t s = step_of(e->d_name, places[place].ending);
-    if (s <= most && s > best) best = s;
-  }
-  if (d) closedir(d);
-  free(path);
-  return best;
-}
+struct saved {
+  int64_t *step[ZF_STATE_KINDS], n[ZF_STATE_KINDS];
+};
 
-static int load_state(struct zf_model *m, const struct zf_history *h, const char *dir, int place,
-                      int64_t step) {
-  char *path = zf_asprintf("%s/%s/step-%lld%s", dir, places[place].folder, (long long)step,
-                           places[place].ending);
-  int rc = path ? zf_stamp_load(m, path, h, step) : ZF_ENOMEM;
-  free(path);
+static int list_saved(struct saved *s, const char *dir) {
+  int rc = 0;
+  memset(s, 0, sizeof *s);
+  for (int k = 0; dir && !rc && k < ZF_STATE_KINDS; k++)
+    rc = zf_states_list(&s->step[k], &s->n[k], dir, (enum zf_state_kind)k);
   return rc;
+}
+
+/* Loads a state of this step, of whatever kind: *from = step.  Damaged ones are told and passed over. */
+static int load_step(struct zf_model *m, const struct zf_history *h, const char *dir,
+                     const struct saved *s, int64_t step, int64_t *from, zf_replay_say say, void *ctx) {
+  for (int k = 0; k < ZF_STATE_KINDS; k++) {
+    if (highest(s->step[k], s->n[k], step) != step) continue;
+    char *path = zf_state_path(dir, (enum zf_state_kind)k, step);
+    int rc = path ? zf_stamp_load(m, path, h, step) : ZF_ENOMEM;
+    free(path);
+    if (!rc) *from = step;
+    if (!rc || rc == ZF_ENOMEM) return rc;
+    if (say) say(ctx, zf_error_message());
+  }
+  return 0;
 }
 
 /* *from: the step whose weights m holds then; 0 is the base. */
 static int start_near(struct zf_model *m, const struct zf_history *h, const char *dir, int64_t to,
                       int64_t *from, zf_replay_say say, void *ctx) {
-  for (int64_t most = to; dir && most > 0;) {
-    int64_t best[PLACES], top = 0;
-    for (int p = 0; p < PLACES; p++) {
-      best[p] = highest(dir, p, most);
-      if (best[p] > top) top = best[p];
-    }
-    for (int p = 0; top > 0 && p < PLACES; p++) {
-      if (best[p] != top) continue;
-      int rc = load_state(m, h, dir, p, top);
-      if (!rc) {
-        *from = top;
-        return 0;
-      }
-      if (rc == ZF_ENOMEM) return rc;
-      if (say) say(ctx, zf_error_message());
-    }
-    most = top - 1;
-  }
-  zf_model_reset(m);
+  struct saved s;
+  int rc = list_saved(&s, dir);
   *from = 0;
-  return 0;
+  for (int64_t most = to, top; !rc && !*from && most > 0; most = top - 1) {
+    top = 0;
+    for (int k = 0; k < ZF_STATE_KINDS; k++) {
+      int64_t best = highest(s.step[k], s.n[k], most);
+      if (best > top) top = best;
+    }
+    if (top > 0) rc = load_step(m, h, dir, &s, top, from, say, ctx);
+  }
+  for (int k = 0; k < ZF_STATE_KINDS; k++) free(s.step[k]);
+  if (!rc && !*from) zf_model_reset(m);
+  return rc;
 }
 
 static int check_mark(const struct zf_model *m, const struct zf_history *h, int64_t step) {

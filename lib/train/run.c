@@ -43,7 +43,7 @@ static int open_model(struct zf_run *r, const struct source *from) {
                                .trainable = train ? r->set.trainable : NULL,
                                .ntrainable = train ? r->set.ntrainable : 0,
                                .shapes = from->shapes};
-  if (!rc && !from->make) rc = zf_model_hash_files(r->files_hash, dir);
+  if (!rc && !from->make) rc = zf_beside_hash(r->files_hash, dir);
   if (!rc) rc = zf_model_open(&r->model, dir, &opts);
   free(dir);
   return rc;

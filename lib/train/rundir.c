@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -12,126 +13,159 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "fmt/json.h"
+#include "train/ownconf.h"
+#include "train/states.h"
 
 char *zf_rundir_path(const struct zf_rundir *d, const char *name) {
   return zf_path_join(d->path, name);
 }
 
-/* Removes a folder of plain files; folders inside are left, and then it is too. */
-static int remove_dir(const char *path) {
-  DIR *dir = opendir(path);
-  if (!dir)
-    return errno == ENOENT ? 0 : zf_error(ZF_EIO, "%s: cannot open: %s", path, strerror(errno));
-  int rc = 0;
-  for (struct dirent *e; !rc && (e = readdir(dir));) {
-    if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
-    char *p = zf_path_join(path, e->d_name);
-    if (!p)
-      rc = ZF_ENOMEM;
-    else if (unlink(p))
-      rc = zf_error(ZF_EIO, "%s: cannot remove: %s", p, strerror(errno));
-    free(p);
-  }
-  closedir(dir);
-  if (!rc && rmdir(path)) rc = zf_error(ZF_EIO, "%s: cannot remove: %s", path, strerror(errno));
-  return rc;
-}
-
-/* Where things called step-N lie, how their names end, and how one is removed. */
 static int remove_file(const char *path) {
   if (!unlink(path) || errno == ENOENT) return 0;
   return zf_error(ZF_EIO, "%s: cannot remove: %s", path, strerror(errno));
 }
 
-static const struct {
-  const char *folder, *ending;
-  int (*remove)(const char *path);
-} kept[] = {{"checkpoints", "", remove_dir}, {"keyframes", ".safetensors", remove_file}};
-enum { KEPT = sizeof kept / sizeof *kept };
-
-static int is_step(const char *name, const char *ending, long long *step) {
-  char *end;
-  if (strncmp(name, "step-", 5) != 0) return 0;
-  *step = strtoll(name + 5, &end, 10);
-  return end > name + 5 && !strcmp(end, ending);
-}
-
-/* How many there are, and the lowest step. */
-static int64_t count_steps(const char *dir, const char *ending, long long *oldest) {
-  DIR *h = opendir(dir);
-  int64_t n = 0;
-  long long step;
-  for (struct dirent *e; h && (e = readdir(h));) {
-    if (!is_step(e->d_name, ending, &step)) continue;
-    if (!n++ || step < *oldest) *oldest = step;
-  }
-  if (h) closedir(h);
-  return n;
-}
-
-/* All but the newest `keep`. */
-static int prune(const struct zf_rundir *d, int which, int64_t keep) {
-  char *dir = zf_rundir_path(d, kept[which].folder);
-  int rc = dir ? 0 : ZF_ENOMEM;
-  long long oldest = 0;
-  while (!rc && count_steps(dir, kept[which].ending, &oldest) > keep) {
-    char *p = zf_asprintf("%s/step-%lld%s", dir, oldest, kept[which].ending);
-    rc = p ? kept[which].remove(p) : ZF_ENOMEM;
-    free(p);
-  }
-  free(dir);
-  return rc;
-}
-
 int zf_rundir_prune(const struct zf_rundir *d, int64_t keep) {
   int rc = 0;
-  for (int i = 0; !rc && i < KEPT; i++) rc = prune(d, i, keep);
+  for (int k = 0; !rc && k < ZF_STATE_KINDS; k++)
+    rc = zf_states_prune(d->path, (enum zf_state_kind)k, keep);
   return rc;
 }
 
-/* What a process that was killed left behind: NAME.tmp.PID, and checkpoints/.NAME. */
-static int is_leftover(const char *name) {
-  const char *tmp = strstr(name, ".tmp.");
-  return tmp && tmp[5] && strspn(tmp + 5, "0123456789") == strlen(tmp + 5);
+/* --- what a process that was killed left behind: NAME.tmp.PID, and checkpoints/.NAME --- */
+
+static const char *const run_files[] = {"run.json",  "config.yaml", "metrics.jsonl",     "steps.log",
+                                        "steps.log.new", "config.json", "model.safetensors"};
+enum { RUN_FILES = sizeof run_files / sizeof *run_files };
+
+/* A file that a run writes into its directory. */
+static int is_run_file(const char *name) {
+  for (int i = 0; i < RUN_FILES; i++)
+    if (!strcmp(name, run_files[i])) return 1;
+  return zf_beside_is(name);
 }
 
-static void sweep_folder(const struct zf_rundir *d, const char *folder, int hidden) {
-  char *dir = zf_rundir_path(d, folder);
+static int is_keyframe(const char *name) {
+  return zf_state_step(ZF_STATE_KEYFRAME, name) >= 0;
+}
+
+/* NAME.tmp.DIGITS of a name that is ours. */
+static int is_leftover(const char *name, int (*ours)(const char *name)) {
+  const char *tmp = strstr(name, ".tmp.");
+  char whole[256];
+  if (!tmp || !tmp[5] || strspn(tmp + 5, "0123456789") != strlen(tmp + 5)) return 0;
+  snprintf(whole, sizeof whole, "%.*s", (int)(tmp - name), name);
+  return ours(whole);
+}
+
+static void sweep_files(const char *dir, int (*ours)(const char *name)) {
   DIR *h = dir ? opendir(dir) : NULL;
   for (struct dirent *e; h && (e = readdir(h));) {
-    int half = hidden && e->d_name[0] == '.' && strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
-    char *p = half || is_leftover(e->d_name) ? zf_path_join(dir, e->d_name) : NULL;
-    if (p && half)
-      remove_dir(p);
-    else if (p)
-      unlink(p);
+    char *p = is_leftover(e->d_name, ours) ? zf_path_join(dir, e->d_name) : NULL;
+    if (p) unlink(p);
     free(p);
   }
   if (h) closedir(h);
-  free(dir);
+}
+
+/* checkpoints/.best and .step-N, that were being written. */
+static void sweep_checkpoints(const char *dir) {
+  DIR *h = dir ? opendir(dir) : NULL;
+  for (struct dirent *e; h && (e = readdir(h));) {
+    const char *name = e->d_name + 1;
+    int ours = e->d_name[0] == '.' &&
+               (!strcmp(name, "best") || zf_state_step(ZF_STATE_CHECKPOINT, name) >= 0);
+    char *p = ours ? zf_path_join(dir, e->d_name) : NULL;
+    if (p) zf_state_remove_dir(p);
+    free(p);
+  }
+  if (h) closedir(h);
 }
 
 static void sweep(const struct zf_rundir *d) {
-  sweep_folder(d, "", 0);
-  sweep_folder(d, "keyframes", 0);
-  sweep_folder(d, "checkpoints", 1);
+  char *keyframes = zf_rundir_path(d, zf_state_folder(ZF_STATE_KEYFRAME));
+  char *checkpoints = zf_rundir_path(d, zf_state_folder(ZF_STATE_CHECKPOINT));
+  sweep_files(d->path, is_run_file);
+  sweep_files(keyframes, is_keyframe);
+  sweep_checkpoints(checkpoints);
+  zf_error_clear();
+  free(keyframes);
+  free(checkpoints);
 }
 
-/* What an earlier run left: known files alone, never a directory's whole content. */
+/* Files of an earlier run's model: those of the next one may have other names. */
+static int clear_beside(const struct zf_rundir *d) {
+  DIR *h = opendir(d->path);
+  int rc = 0;
+  for (struct dirent *e; !rc && h && (e = readdir(h));) {
+    int ours = is_run_file(e->d_name) && strcmp(e->d_name, "run.json") != 0;
+    char *p = ours ? zf_rundir_path(d, e->d_name) : NULL;
+    if (ours) rc = p ? remove_file(p) : ZF_ENOMEM;
+    free(p);
+  }
+  if (h) closedir(h);
+  return rc;
+}
+
+/* What an earlier run left: known files alone, never a directory's whole content.  run.json, which
+ * says that the directory is a run's, comes last. */
 static int clear_run(const struct zf_rundir *d) {
-  static const char *const files[] = {"metrics.jsonl", "steps.log",         "config.yaml", "save",
-                                      "stop",          "model.safetensors", "run.json"};
+  static const char *const files[] = {"save", "stop", "run.json"};
   char *best = zf_rundir_path(d, "checkpoints/best");
   int rc = best ? zf_rundir_prune(d, 0) : ZF_ENOMEM;
-  if (!rc) rc = remove_dir(best);
+  if (!rc) rc = zf_state_remove_dir(best);
   free(best);
+  if (!rc) sweep(d);
+  if (!rc) rc = clear_beside(d);
   for (size_t i = 0; !rc && i < sizeof files / sizeof *files; i++) {
     char *p = zf_rundir_path(d, files[i]);
     rc = p ? remove_file(p) : ZF_ENOMEM;
     free(p);
   }
-  sweep(d);
   return rc;
+}
+
+/* --- taking the directory --- */
+
+int zf_rundir_lock(int *fd, const char *path) {
+  int rc = zf_mkdirs(path);
+  *fd = -1;
+  if (rc) return rc;
+  *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (*fd < 0) return zf_error(ZF_EIO, "%s: cannot open: %s", path, strerror(errno));
+  /* Some file systems have no locks: there the run goes on without. */
+  if (!flock(*fd, LOCK_EX | LOCK_NB) || errno != EWOULDBLOCK) return 0;
+  zf_rundir_unlock(fd);
+  return zf_error(ZF_EIO, "%s: another run is writing there: wait for its end, or name another output_dir",
+                  path);
+}
+
+void zf_rundir_unlock(int *fd) {
+  if (*fd >= 0) close(*fd);
+  *fd = -1;
+}
+
+/* Is `path`, links resolved, the directory `dir` (resolved) or inside it? */
+static int lies_in(const char *path, const char *dir) {
+  char *real = realpath(path, NULL);
+  size_t n = strlen(dir);
+  int in = real && !strncmp(real, dir, n) && (real[n] == 0 || real[n] == '/' || !strcmp(dir, "/"));
+  free(real);
+  return in;
+}
+
+int zf_rundir_apart(const struct zf_run *r) {
+  const struct zf_model *m = r->model;
+  char *dir = realpath(r->set.output_dir, NULL);
+  if (!dir) return 0; /* not there yet: nothing lies in it */
+  int in = lies_in(m->dir, dir);
+  for (int i = 0; !in && i < m->st->nfile; i++) in = lies_in(m->st->path[i], dir);
+  free(dir);
+  if (!in) return 0;
+  return zf_conf_error(r->conf, "output_dir",
+                       "the base model %s lies in the output_dir %s: the run would write over it; "
+                       "name another output_dir",
+                       m->dir, r->set.output_dir);
 }
 
 /* "a run that is interrupted at step 12", for a directory that is taken. */
@@ -155,7 +189,6 @@ static void describe_run(const char *dir, char *out, size_t size) {
 }
 
 static int take_place(const struct zf_rundir *d, const struct zf_run *r, int over) {
-  if (!zf_exists(d->path)) return zf_mkdirs(d->path);
   int empty = zf_dir_empty(d->path);
   if (empty) return empty < 0 ? empty : 0;
   char *mark = zf_rundir_path(d, "run.json"), text[256] = "it holds no run of zoft: name another "
@@ -165,16 +198,6 @@ static int take_place(const struct zf_rundir *d, const struct zf_run *r, int ove
   if (ours && over) return clear_run(d);
   if (ours) describe_run(d->path, text, sizeof text);
   return zf_conf_error(r->conf, "output_dir", "%s is not empty: %s", d->path, text);
-}
-
-static int write_config(const struct zf_rundir *d, const struct zf_run *r) {
-  struct zf_buf text = {0};
-  char *path = zf_rundir_path(d, "config.yaml");
-  int rc = path ? zf_conf_dump(r->conf, &text, 0) : ZF_ENOMEM;
-  if (!rc) rc = zf_write_file(path, text.data ? text.data : "", text.len);
-  free(path);
-  zf_buf_free(&text);
-  return rc;
 }
 
 static int open_metrics(struct zf_rundir *d) {
@@ -196,7 +219,8 @@ int zf_rundir_open(struct zf_rundir *d, const struct zf_run *r, const struct zf_
   int rc = begin(d, r);
   if (!rc) rc = take_place(d, r, over);
   if (!rc) rc = zf_rundir_status(d, r, o);
-  if (!rc) rc = write_config(d, r);
+  if (!rc) rc = zf_ownconf_write(r->conf, d->path);
+  if (!rc) rc = zf_model_save_beside(r->model, d->path, r->set.save_dtype);
   if (!rc) rc = open_metrics(d);
   if (rc) zf_rundir_close(d);
   return rc;
@@ -208,18 +232,27 @@ int zf_rundir_reopen(struct zf_rundir *d, const struct zf_run *r, const char *li
   if (!rc) sweep(d);
   if (!rc) rc = (path = zf_rundir_path(d, "metrics.jsonl")) ? 0 : ZF_ENOMEM;
   if (!rc) rc = zf_write_file(path, lines, len);
-  if (!rc) rc = write_config(d, r);
+  if (!rc) rc = zf_ownconf_write(r->conf, d->path);
+  if (!rc) rc = zf_model_save_beside(r->model, d->path, r->set.save_dtype);
   if (!rc) rc = open_metrics(d);
   free(path);
   if (rc) zf_rundir_close(d);
   return rc;
 }
 
-int zf_rundir_has_log(const char *path) {
-  char *log = zf_path_join(path, "steps.log");
-  int there = log && zf_exists(log);
-  free(log);
+static int holds(const char *path, const char *name) {
+  char *file = zf_path_join(path, name);
+  int there = file && zf_exists(file);
+  free(file);
   return there;
+}
+
+int zf_rundir_has_log(const char *path) {
+  return holds(path, "steps.log");
+}
+
+int zf_rundir_begun(const char *path) {
+  return holds(path, "run.json");
 }
 
 void zf_rundir_close(struct zf_rundir *d) {
@@ -291,16 +324,14 @@ int zf_rundir_checkpoint(const struct zf_rundir *d, const struct zf_run *r, cons
   char *parent = zf_rundir_path(d, "checkpoints");
   struct zf_stamp_text t;
   zf_stamp_pairs(&t, stamp);
-  int rc = tmp && path && parent ? remove_dir(tmp) : ZF_ENOMEM;
+  int rc = tmp && path && parent ? zf_state_remove_dir(tmp) : ZF_ENOMEM;
   if (!rc) rc = zf_model_save(r->model, tmp, -1, t.pair, ZF_STAMP_PAIRS);
-  if (!rc) rc = remove_dir(path);
-  if (!rc && rename(tmp, path))
-    rc = zf_error(ZF_EIO, "%s: cannot rename: %s", path, strerror(errno));
+  if (!rc) rc = zf_state_replace_dir(tmp, path);
   if (!rc) rc = zf_sync_dir(parent);
   if (rc && tmp) {
     char said[512];
     snprintf(said, sizeof said, "%s", zf_error_message());
-    remove_dir(tmp);
+    zf_state_remove_dir(tmp);
     zf_error(rc, "%s", said);
   }
   free(parent);
@@ -311,8 +342,8 @@ int zf_rundir_checkpoint(const struct zf_rundir *d, const struct zf_run *r, cons
 
 int zf_rundir_keyframe(const struct zf_rundir *d, const struct zf_run *r,
                        const struct zf_stamp *stamp) {
-  char *dir = zf_rundir_path(d, "keyframes");
-  char *path = zf_asprintf("%s/keyframes/step-%lld.safetensors", d->path, (long long)stamp->step);
+  char *dir = zf_rundir_path(d, zf_state_folder(ZF_STATE_KEYFRAME));
+  char *path = zf_state_path(d->path, ZF_STATE_KEYFRAME, stamp->step);
   struct zf_stamp_text t;
   zf_stamp_pairs(&t, stamp);
   int rc = dir && path ? zf_mkdirs(dir) : ZF_ENOMEM;

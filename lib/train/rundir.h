@@ -23,8 +23,16 @@ struct zf_outcome {
   struct zf_metrics test_start, test_end;
 };
 
-/* Makes the directory (or takes over one that holds an earlier run when `over` is set) and writes
- * run.json and config.yaml.  ZF_EUSAGE when it is not empty, ZF_EIO when it cannot be written. */
+/* Makes the directory if there is none, and locks it until unlock: one run at a time writes there.
+ * ZF_EIO: another does.  To be had before anything in it is replaced. */
+int zf_rundir_lock(int *fd, const char *path);
+void zf_rundir_unlock(int *fd); /* takes -1 */
+
+/* ZF_EUSAGE where the base model's files lie in output_dir, links resolved. */
+int zf_rundir_apart(const struct zf_run *r);
+
+/* Takes the directory (also one that holds an earlier run when `over` is set) and writes run.json,
+ * config.yaml and the files beside the model.  ZF_EUSAGE when it is not empty, ZF_EIO when it cannot be written. */
 int zf_rundir_open(struct zf_rundir *d, const struct zf_run *r, const struct zf_outcome *o,
                    int over);
 
@@ -32,8 +40,9 @@ int zf_rundir_open(struct zf_rundir *d, const struct zf_run *r, const struct zf_
  * the run's settings, and what a killed process left half-written is removed. */
 int zf_rundir_reopen(struct zf_rundir *d, const struct zf_run *r, const char *lines, size_t len);
 
-/* Does `path` hold a run with steps to go on from? */
+/* Does `path` hold a run with steps to go on from?  Did a run begin there? */
 int zf_rundir_has_log(const char *path);
+int zf_rundir_begun(const char *path);
 void zf_rundir_close(struct zf_rundir *d);
 
 /* A path inside, which the caller frees; NULL when out of memory. */

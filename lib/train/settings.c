@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "train/ownconf.h"
 #include "train/settings_internal.h"
 
 #define SEED_MAX 9007199254740991.0 /* 2^53 - 1: JSON keeps it */
@@ -226,6 +227,8 @@ int zf_settings_fill_step(struct zf_settings *s, const struct zf_conf *c) {
 int zf_settings_fill(struct zf_settings *s, const struct zf_conf *c) {
   int rc = zf_settings_fill_step(s, c);
   s->output_dir = zf_conf_str(c, "output_dir");
+  if (!rc) rc = zf_ownconf_dir(&s->own_dir, c, "output_dir");
+  if (s->own_dir && !strcmp(s->output_dir, ".")) s->output_dir = s->own_dir;
   s->overwrite = zf_conf_bool(c, "overwrite_output_dir");
   s->save_dtype = dtype_of(c, "save_dtype");
   if (!rc) rc = zf_settings_fill_data(s, c);
@@ -241,6 +244,7 @@ void zf_settings_free(struct zf_settings *s) {
     free(set[k]);
   }
   zf_chat_free(s->chat);
+  free(s->own_dir);
   memset(s, 0, sizeof *s);
 }
 
@@ -261,12 +265,20 @@ static const struct {
      1u << ZF_METHOD_SGD | 1u << ZF_METHOD_MOMENTUM | 1u << ZF_METHOD_ADAMW},
 };
 
+/* A run's own config.yaml holds every default: nobody set those. */
+static int nobody_set(const struct zf_conf *c, const char *key) {
+  char *dir = NULL;
+  if (!zf_conf_has(c, key) || !strcmp(zf_conf_origin(c, key), "default")) return 1;
+  int own = zf_conf_at_default(c, key) && !zf_ownconf_dir(&dir, c, key) && dir;
+  free(dir);
+  return own;
+}
+
 int zf_settings_idle(const struct zf_conf *c, enum zf_method method, const char **out, int most) {
   int n = 0;
   for (size_t i = 0; i < sizeof readers / sizeof *readers; i++) {
     const char *key = readers[i].key;
-    if (readers[i].methods >> method & 1 || !zf_conf_has(c, key)) continue;
-    if (!strcmp(zf_conf_origin(c, key), "default")) continue;
+    if (readers[i].methods >> method & 1 || nobody_set(c, key)) continue;
     if (n < most) out[n] = key;
     n++;
   }

@@ -62,6 +62,8 @@ struct zf_settings {
   double watchdog; /* 0: auto */
   int best;        /* enum zf_best, or -1: by the task */
   int load_best, overwrite;
+
+  char *own_dir; /* the run directory whose own config.yaml names output_dir; NULL: another does */
 };
 
 /* The schema: a table for zf_conf_new. */

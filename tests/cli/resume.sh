@@ -95,7 +95,15 @@ check "it does as well" grep -q '"status": "stopped early"' "$T/sooner/run.json"
 same "stopped early" soon sooner
 
 mkdir "$T/early"
-check "resume where nothing is" train early --resume
+case_ "resume where nothing is" 2 "$ZOFT" train "$T/c.yaml" output_dir="$T/early" --resume -q <<'END'
+zoft: command line: there is no run to resume in TMP/early: name the run's directory, or leave --resume out to begin one
+END
+case_ "resume a run that is not there" 2 "$ZOFT" train "$T/c.yaml" output_dir="$T/never" --resume -q <<'END'
+zoft: command line: there is no run to resume in TMP/never: name the run's directory, or leave --resume out to begin one
+END
+check "and none is made" test ! -e "$T/never"
+cp "$T/whole/run.json" "$T/early" # as one is that was killed before its first step
+check "resume a run without a step" train early --resume
 same "from nothing" whole early
 
 # --- more steps, other settings ---
