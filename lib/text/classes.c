@@ -62,12 +62,12 @@ const struct zf_tok_class *zf_tok_class_named(const char *name) {
   return NULL;
 }
 
-static const char *named_class(const struct zf_beside *b) {
+static const char *named_class(const struct zf_tok_settings *b) {
   const char *name = json_string_value(json_object_get(b->config, "tokenizer_class"));
   return name ? name : json_string_value(json_object_get(b->model, "tokenizer_class"));
 }
 
-const struct zf_tok_class *zf_tok_class_of(const struct zf_beside *b) {
+const struct zf_tok_class *zf_tok_class_of(const struct zf_tok_settings *b) {
   const char *type = json_string_value(json_object_get(b->model, "model_type")), *name = named_class(b);
   for (int i = 0; type && i < FAMILIES; i++) {
     if (strcmp(families[i].model_type, type) != 0) continue;
@@ -77,7 +77,7 @@ const struct zf_tok_class *zf_tok_class_of(const struct zf_beside *b) {
   return zf_tok_class_named(name);
 }
 
-const struct zf_byte_form *zf_tok_form_of(const struct zf_beside *b) {
+const struct zf_byte_form *zf_tok_form_of(const struct zf_tok_settings *b) {
   const struct zf_tok_class *class = b->class ? b->class : zf_tok_class_named(named_class(b));
   return class && class->form ? class->form : &zf_form_gpt2;
 }

@@ -61,8 +61,8 @@ static int load_lines(json_t **out, const char *path, int empty) {
 }
 
 /* Bytes, cut into words: by GPT-2's own expression, or by another one before. */
-static json_t *pre_tokenizer(const struct zf_byte_form *form, const struct zf_beside *b) {
-  int space = zf_beside_flag(b, "add_prefix_space", 0);
+static json_t *pre_tokenizer(const struct zf_byte_form *form, const struct zf_tok_settings *b) {
+  int space = zf_tok_settings_flag(b, "add_prefix_space", 0);
   json_t *bytes = json_pack("{s:s, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", space, "use_regex",
                             !form->regex);
   if (!form->regex) return bytes;
@@ -70,7 +70,7 @@ static json_t *pre_tokenizer(const struct zf_byte_form *form, const struct zf_be
                    "Split", "pattern", "Regex", form->regex, "behavior", "Isolated", "invert", 0, bytes);
 }
 
-static json_t *assemble(json_t *vocab, json_t *merges, const struct zf_beside *b) {
+static json_t *assemble(json_t *vocab, json_t *merges, const struct zf_tok_settings *b) {
   const struct zf_byte_form *form = zf_tok_form_of(b);
   json_t *normalizer = form->nfc ? json_pack("{s:s}", "type", "NFC") : json_null();
   return json_pack("{s:o, s:o, s:s, s:{s:s}, s:{s:s, s:O, s:O}}", "normalizer", normalizer, "pre_tokenizer",
@@ -78,7 +78,7 @@ static json_t *assemble(json_t *vocab, json_t *merges, const struct zf_beside *b
                    "ByteLevel", "model", "type", "BPE", "vocab", vocab, "merges", merges);
 }
 
-int zf_classic_load(json_t **out, const char *path, const struct zf_beside *b) {
+int zf_classic_load(json_t **out, const char *path, const struct zf_tok_settings *b) {
   json_t *vocab = NULL, *merges = NULL;
   char *m = zf_strdup(path);
   int rc = m ? zf_json_load(&vocab, path) : ZF_ENOMEM;
@@ -96,17 +96,17 @@ int zf_classic_load(json_t **out, const char *path, const struct zf_beside *b) {
 
 /* --- vocab.txt: a piece a line ---------------------------------------------------------- */
 
-static json_t *bert_normalizer(const struct zf_beside *b) {
-  int lower = zf_beside_flag(b, "do_lower_case", 1);
+static json_t *bert_normalizer(const struct zf_tok_settings *b) {
+  int lower = zf_tok_settings_flag(b, "do_lower_case", 1);
   return json_pack("{s:s, s:b, s:b, s:b, s:b}", "type", "BertNormalizer", "clean_text", 1,
-                   "handle_chinese_chars", zf_beside_flag(b, "tokenize_chinese_chars", 1),
-                   "strip_accents", zf_beside_flag(b, "strip_accents", lower), "lowercase", lower);
+                   "handle_chinese_chars", zf_tok_settings_flag(b, "tokenize_chinese_chars", 1),
+                   "strip_accents", zf_tok_settings_flag(b, "strip_accents", lower), "lowercase", lower);
 }
 
-static json_t *assemble_bert(json_t *vocab, const struct zf_beside *b) {
+static json_t *assemble_bert(json_t *vocab, const struct zf_tok_settings *b) {
   const char *from, *unk;
   int given;
-  unk = zf_beside_name(b, ZF_UNK, &from, &given);
+  unk = zf_tok_settings_name(b, ZF_UNK, &from, &given);
   return json_pack("{s:o, s:{s:s}, s:s, s:{s:s, s:s, s:b}, s:{s:s, s:s, s:s, s:i, s:O}}", "normalizer",
                    bert_normalizer(b), "pre_tokenizer", "type", "BertPreTokenizer", ZF_AROUND_KEY, "cls",
                    "decoder", "type", "WordPiece", "prefix", "##", "cleanup", 1, "model", "type",
@@ -114,7 +114,7 @@ static json_t *assemble_bert(json_t *vocab, const struct zf_beside *b) {
                    "max_input_chars_per_word", 100, "vocab", vocab);
 }
 
-int zf_classic_bert(json_t **out, const char *path, const struct zf_beside *b) {
+int zf_classic_bert(json_t **out, const char *path, const struct zf_tok_settings *b) {
   json_t *lines = NULL, *vocab = json_object(), *line;
   size_t i;
   int rc = vocab ? load_lines(&lines, path, 1) : zf_error(ZF_ENOMEM, "%s: out of memory", path);

@@ -17,7 +17,7 @@ struct model_file {
   const json_t *keys;
 };
 
-static void model_files(struct model_file out[3], const struct zf_beside *b) {
+static void model_files(struct model_file out[3], const struct zf_tok_settings *b) {
   out[0] = (struct model_file){b->dir, "generation_config.json", b->generation};
   out[1] = (struct model_file){b->dir, "config.json", b->model};
   out[2] = (struct model_file){b->dir, "config.json", json_object_get(b->model, "text_config")};
@@ -74,8 +74,8 @@ static void by_id(struct zf_tok *t, enum zf_special which, const struct model_fi
 
 /* --- a directory --------------------------------------------------------------------------- */
 
-static void by_name(struct zf_tok *t, enum zf_special which, const struct zf_beside *b, int *given) {
-  const char *from, *name = zf_beside_name(b, which, &from, given);
+static void by_name(struct zf_tok *t, enum zf_special which, const struct zf_tok_settings *b, int *given) {
+  const char *from, *name = zf_tok_settings_name(b, which, &from, given);
   int32_t id = name ? zf_tok_id(t, name) : -1;
   t->special[which] = (struct zf_special_token){id, id >= 0 ? from : NULL};
 }
@@ -84,7 +84,7 @@ static void none(struct zf_tok *t) {
   for (int k = 0; k < ZF_SPECIALS; k++) t->special[k] = (struct zf_special_token){-1, NULL};
 }
 
-int zf_specials_read(struct zf_tok *t, const struct zf_beside *b) {
+int zf_specials_read(struct zf_tok *t, const struct zf_tok_settings *b) {
   struct model_file file[3];
   none(t);
   if (!b) return 0;
@@ -94,7 +94,7 @@ int zf_specials_read(struct zf_tok *t, const struct zf_beside *b) {
     by_name(t, (enum zf_special)k, b, &given);
     if (!given && (k == ZF_BOS || k == ZF_EOS || k == ZF_PAD)) by_id(t, (enum zf_special)k, file);
   }
-  t->named = zf_beside_template(b);
+  t->named = zf_tok_settings_template(b);
   if (!t->named) return zf_error(ZF_ENOMEM, "out of memory for special tokens");
   for (int k = 0; k < ZF_SPECIALS; k++) { /* what only an id names */
     const char *name = zf_special_name((enum zf_special)k), *piece;

@@ -221,7 +221,7 @@ static json_t *assemble(const struct spm *m, const json_t *config) {
 }
 
 int zf_spm_parse(json_t **out, const char *bytes, size_t len, const char *name,
-                 const struct zf_beside *b) {
+                 const struct zf_tok_settings *b) {
   struct spm m = {.name = name, .model = 1, .unk = UINT64_MAX, .bos = 1, .eos = 2,
                   .dummy_prefix = 1, .squeeze = 1, .escape = 1};
   json_t **const list[] = {&m.pieces, &m.scores, &m.types, &m.added};
@@ -235,7 +235,7 @@ int zf_spm_parse(json_t **out, const char *bytes, size_t len, const char *name,
   return rc;
 }
 
-int zf_spm_load(json_t **out, const char *path, const struct zf_beside *b) {
+int zf_spm_load(json_t **out, const char *path, const struct zf_tok_settings *b) {
   char *bytes = NULL;
   size_t len = 0;
   int rc = zf_read_file(&bytes, &len, path, SPM_MAX);

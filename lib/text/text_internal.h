@@ -265,7 +265,7 @@ struct zf_added {
   struct zf_trie raw, normal; /* sought before and after normalisation */
 };
 
-/* list: tokenizer.json's; more: zf_beside_tokens, or NULL. */
+/* list: tokenizer.json's; more: zf_tok_settings_tokens, or NULL. */
 int zf_added_parse(struct zf_added *a, const json_t *list, const json_t *more, const struct zf_tok *t);
 int zf_added_index(struct zf_added *a, const struct zf_tok *t); /* once the normalizer is known */
 void zf_added_free(struct zf_added *a);
@@ -295,7 +295,7 @@ int zf_ids_reserve(struct zf_ids *ids, int64_t more, int offsets);
 
 /* --- files beside a tokenizer (beside.c, classes.c, specials.c) ----------------- */
 
-struct zf_beside {
+struct zf_tok_settings {
   const char *dir;    /* not owned */
   json_t *config;     /* tokenizer_config.json */
   json_t *map;        /* special_tokens_map.json */
@@ -320,25 +320,25 @@ struct zf_tok_class {
   const struct zf_byte_form *form;
 };
 
-int zf_beside_load(struct zf_beside *b, const char *dir);
-void zf_beside_free(struct zf_beside *b);
+int zf_tok_settings_load(struct zf_tok_settings *b, const char *dir);
+void zf_tok_settings_free(struct zf_tok_settings *b);
 /* A key of special_tokens_map.json, else of tokenizer_config.json; null is a value. */
-const json_t *zf_beside_get(const struct zf_beside *b, const char *key, const char **from);
+const json_t *zf_tok_settings_get(const struct zf_tok_settings *b, const char *key, const char **from);
 /* The text of a special token, or NULL; given: a file has the key. */
-const char *zf_beside_name(const struct zf_beside *b, enum zf_special which, const char **from, int *given);
-int zf_beside_flag(const struct zf_beside *b, const char *key, int fallback);
+const char *zf_tok_settings_name(const struct zf_tok_settings *b, enum zf_special which, const char **from, int *given);
+int zf_tok_settings_flag(const struct zf_tok_settings *b, const char *key, int fallback);
 /* Tokens that the files add to those of `own` (tokenizer.json's added_tokens), in the order of adding: a
  * list of objects as there, each with "from", its file. */
-int zf_beside_tokens(json_t **out, const struct zf_beside *b, const json_t *own,
+int zf_tok_settings_tokens(json_t **out, const struct zf_tok_settings *b, const json_t *own,
                      const struct zf_vocab *vocab);
 /* {"bos_token": text, ...}: what a chat template sees. */
-json_t *zf_beside_template(const struct zf_beside *b);
-const struct zf_tok_class *zf_tok_class_of(const struct zf_beside *b);
+json_t *zf_tok_settings_template(const struct zf_tok_settings *b);
+const struct zf_tok_class *zf_tok_class_of(const struct zf_tok_settings *b);
 const struct zf_tok_class *zf_tok_class_named(const char *name); /* NULL: not known here; takes NULL */
-const struct zf_byte_form *zf_tok_form_of(const struct zf_beside *b);
+const struct zf_byte_form *zf_tok_form_of(const struct zf_tok_settings *b);
 
 /* Fills t->special, t->ends and t->named. */
-int zf_specials_read(struct zf_tok *t, const struct zf_beside *b);
+int zf_specials_read(struct zf_tok *t, const struct zf_tok_settings *b);
 int zf_specials_gguf(struct zf_tok *t, const json_t *keys);
 void zf_specials_free(struct zf_tok *t);
 
@@ -364,13 +364,13 @@ struct zf_tok {
 
 /* A tokenizer.json in memory for vocab.json with merges.txt, and for vocab.txt
  * (classic.c), and for a SentencePiece model (spm.c). */
-int zf_classic_load(json_t **out, const char *path, const struct zf_beside *b);
-int zf_classic_bert(json_t **out, const char *path, const struct zf_beside *b);
-int zf_spm_load(json_t **out, const char *path, const struct zf_beside *b);
+int zf_classic_load(json_t **out, const char *path, const struct zf_tok_settings *b);
+int zf_classic_bert(json_t **out, const char *path, const struct zf_tok_settings *b);
+int zf_spm_load(json_t **out, const char *path, const struct zf_tok_settings *b);
 int zf_spm_parse(json_t **out, const char *bytes, size_t len, const char *name,
-                 const struct zf_beside *b);
+                 const struct zf_tok_settings *b);
 /* b: files beside it, or NULL. */
-int zf_tok_build(struct zf_tok **out, const json_t *root, const struct zf_beside *b, const char *name);
+int zf_tok_build(struct zf_tok **out, const json_t *root, const struct zf_tok_settings *b, const char *name);
 /* A tokenizer.json in memory for the keys of a GGUF file (gguf_tok.c). */
 int zf_gguf_tok_keys(json_t **out, const json_t *keys, const char *path);
 

@@ -42,10 +42,10 @@ static int parse_model(struct zf_tok *t, const json_t *root) {
 }
 
 /* Added tokens: the file's own, then those that the files beside it name. */
-static int parse_added(struct zf_tok *t, const json_t *root, const struct zf_beside *b) {
+static int parse_added(struct zf_tok *t, const json_t *root, const struct zf_tok_settings *b) {
   const json_t *own = json_object_get(root, "added_tokens");
   json_t *more = NULL;
-  int rc = b ? zf_beside_tokens(&more, b, own, &t->vocab) : 0;
+  int rc = b ? zf_tok_settings_tokens(&more, b, own, &t->vocab) : 0;
   if (!rc) rc = zf_added_parse(&t->added, own, more, t);
   json_decref(more);
   t->size = t->vocab.nid;
@@ -55,25 +55,25 @@ static int parse_added(struct zf_tok *t, const json_t *root, const struct zf_bes
 }
 
 /* CLS and SEP around every text, as BERT and RoBERTa have them. */
-static json_t *around_cls(const struct zf_tok *t, const struct zf_beside *b, int trim) {
+static json_t *around_cls(const struct zf_tok *t, const struct zf_tok_settings *b, int trim) {
   int32_t cls = t->special[ZF_CLS].id, sep = t->special[ZF_SEP].id;
   if (cls < 0 || sep < 0) return json_null();
   json_t *out = json_pack("{s:s, s:[s, i], s:[s, i]}", "type", trim ? "RobertaProcessing" : "BertProcessing",
                           "sep", zf_tok_piece(t, sep), sep, "cls", zf_tok_piece(t, cls), cls);
   if (!trim || !out) return out;
-  json_object_set_new(out, "trim_offsets", json_boolean(zf_beside_flag(b, "trim_offsets", 1)));
-  json_object_set_new(out, "add_prefix_space", json_boolean(zf_beside_flag(b, "add_prefix_space", 0)));
+  json_object_set_new(out, "trim_offsets", json_boolean(zf_tok_settings_flag(b, "trim_offsets", 1)));
+  json_object_set_new(out, "add_prefix_space", json_boolean(zf_tok_settings_flag(b, "add_prefix_space", 0)));
   return out;
 }
 
 /* BOS before and EOS after a text where the flags ask for them. */
-static json_t *around_bos(const struct zf_tok *t, const struct zf_beside *b) {
+static json_t *around_bos(const struct zf_tok *t, const struct zf_tok_settings *b) {
   static const char *const flag[] = {"add_bos_token", "add_eos_token"};
   json_t *single = json_array(), *tokens = json_object();
   for (int i = 0; i < 2; i++) {
     int32_t id = t->special[i ? ZF_EOS : ZF_BOS].id;
     if (i) json_array_append_new(single, json_pack("{s:{s:s}}", "Sequence", "id", "A"));
-    if (id < 0 || !zf_beside_flag(b, flag[i], 0)) continue;
+    if (id < 0 || !zf_tok_settings_flag(b, flag[i], 0)) continue;
     const char *piece = zf_tok_piece(t, id);
     json_array_append_new(single, json_pack("{s:{s:s}}", "SpecialToken", "id", piece));
     json_object_set_new(tokens, piece, json_pack("{s:[i]}", "ids", id));
@@ -82,7 +82,7 @@ static json_t *around_bos(const struct zf_tok *t, const struct zf_beside *b) {
                    tokens);
 }
 
-static int parse_postprocessor(struct zf_tok *t, const json_t *root, const struct zf_beside *b) {
+static int parse_postprocessor(struct zf_tok *t, const json_t *root, const struct zf_tok_settings *b) {
   const char *around = json_string_value(json_object_get(root, ZF_AROUND_KEY));
   if (!around || !b)
     return zf_chain_parse(&t->postprocessor, &zf_postprocessors, json_object_get(root, "post_processor"), t);
@@ -93,7 +93,7 @@ static int parse_postprocessor(struct zf_tok *t, const json_t *root, const struc
   return rc;
 }
 
-static int parse_parts(struct zf_tok *t, const json_t *root, const struct zf_beside *b) {
+static int parse_parts(struct zf_tok *t, const json_t *root, const struct zf_tok_settings *b) {
   int rc = zf_chain_parse(&t->normalizer, &zf_normalizers, json_object_get(root, "normalizer"), t);
   if (!rc)
     rc = zf_chain_parse(&t->pretokenizer, &zf_pretokenizers, json_object_get(root, "pre_tokenizer"),
@@ -103,7 +103,7 @@ static int parse_parts(struct zf_tok *t, const json_t *root, const struct zf_bes
   return rc ? rc : zf_added_index(&t->added, t);
 }
 
-static int parse_root(struct zf_tok *t, const json_t *root, const struct zf_beside *b) {
+static int parse_root(struct zf_tok *t, const json_t *root, const struct zf_tok_settings *b) {
   const char *version = "1.0";
   if (!json_is_object(root))
     return zf_error(ZF_EINVALID, "%s: expected an object, found %s", t->name, zf_json_kind(root));
@@ -123,7 +123,7 @@ static int parse_root(struct zf_tok *t, const json_t *root, const struct zf_besi
   return 0;
 }
 
-int zf_tok_build(struct zf_tok **out, const json_t *root, const struct zf_beside *b, const char *name) {
+int zf_tok_build(struct zf_tok **out, const json_t *root, const struct zf_tok_settings *b, const char *name) {
   *out = NULL;
   struct zf_tok *t = zf_calloc(1, sizeof *t);
   if (!t) return ZF_ENOMEM;
@@ -138,14 +138,14 @@ int zf_tok_build(struct zf_tok **out, const json_t *root, const struct zf_beside
 }
 
 /* Files that a tokenizer may be in, the best first. */
-static int load_json(json_t **out, const char *path, const struct zf_beside *b) {
+static int load_json(json_t **out, const char *path, const struct zf_tok_settings *b) {
   (void)b;
   return zf_json_load(out, path);
 }
 
 static const struct {
   const char *name;
-  int (*load)(json_t **out, const char *path, const struct zf_beside *b);
+  int (*load)(json_t **out, const char *path, const struct zf_tok_settings *b);
   const char *class; /* where no file names one */
 } files[] = {{"tokenizer.json", load_json, NULL},
              {"vocab.json", zf_classic_load, NULL},
@@ -154,7 +154,7 @@ static const struct {
              {"vocab.txt", zf_classic_bert, "BertTokenizer"}};
 enum { FILES = sizeof files / sizeof *files };
 
-static int load_root(json_t **out, char **path, const char *dir, struct zf_beside *b) {
+static int load_root(json_t **out, char **path, const char *dir, struct zf_tok_settings *b) {
   for (int i = 0; i < FILES; i++) {
     free(*path);
     *path = zf_path_join(dir, files[i].name);
@@ -188,15 +188,15 @@ static int open_gguf(struct zf_tok **out, const char *path) {
 
 int zf_tok_open(struct zf_tok **out, const char *dir) {
   if (zf_gguf_named(dir) && !zf_is_dir(dir)) return open_gguf(out, dir);
-  struct zf_beside b;
+  struct zf_tok_settings b;
   json_t *root = NULL;
   char *path = NULL;
   *out = NULL;
-  int rc = zf_beside_load(&b, dir);
+  int rc = zf_tok_settings_load(&b, dir);
   if (!rc) rc = load_root(&root, &path, dir, &b);
   if (!rc) rc = zf_tok_build(out, root, &b, path);
   json_decref(root);
-  zf_beside_free(&b);
+  zf_tok_settings_free(&b);
   free(path);
   return rc;
 }

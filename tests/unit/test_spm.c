@@ -50,7 +50,7 @@ END_TEST
 /* What is around a text depends on the configuration. */
 static int64_t around(const char *config, int32_t *first, int32_t *last) {
   json_t *root;
-  struct zf_beside b = {0};
+  struct zf_tok_settings b = {0};
   struct zf_tok *t;
   struct zf_ids ids = {0};
   if (config) ck_ok(zf_json_parse(&b.config, config, strlen(config), "c"));

@@ -39,8 +39,8 @@ static int load(json_t **out, const char *dir, const char *name) {
   return rc;
 }
 
-int zf_beside_load(struct zf_beside *b, const char *dir) {
-  *b = (struct zf_beside){.dir = dir};
+int zf_tok_settings_load(struct zf_tok_settings *b, const char *dir) {
+  *b = (struct zf_tok_settings){.dir = dir};
   int rc = load(&b->config, dir, "tokenizer_config.json");
   if (!rc) rc = load(&b->map, dir, "special_tokens_map.json");
   if (!rc) rc = load(&b->added, dir, "added_tokens.json");
@@ -55,7 +55,7 @@ int zf_beside_load(struct zf_beside *b, const char *dir) {
   return 0;
 }
 
-void zf_beside_free(struct zf_beside *b) {
+void zf_tok_settings_free(struct zf_tok_settings *b) {
   json_decref(b->config);
   json_decref(b->map);
   json_decref(b->added);
@@ -71,22 +71,22 @@ static const char *content_of(const json_t *v) {
   return json_string_value(json_is_object(v) ? json_object_get(v, "content") : v);
 }
 
-const json_t *zf_beside_get(const struct zf_beside *b, const char *key, const char **from) {
+const json_t *zf_tok_settings_get(const struct zf_tok_settings *b, const char *key, const char **from) {
   const json_t *v = json_object_get(b->map, key);
   *from = v ? "special_tokens_map.json" : "tokenizer_config.json";
   return v ? v : json_object_get(b->config, key);
 }
 
-const char *zf_beside_name(const struct zf_beside *b, enum zf_special which, const char **from,
+const char *zf_tok_settings_name(const struct zf_tok_settings *b, enum zf_special which, const char **from,
                            int *given) {
-  const json_t *v = zf_beside_get(b, names[which], from);
+  const json_t *v = zf_tok_settings_get(b, names[which], from);
   *given = v != NULL;
   if (v || !b->class) return content_of(v);
   *from = b->class->name;
   return b->class->special[which];
 }
 
-int zf_beside_flag(const struct zf_beside *b, const char *key, int fallback) {
+int zf_tok_settings_flag(const struct zf_tok_settings *b, const char *key, int fallback) {
   const json_t *v = json_object_get(b->config, key);
   return json_is_boolean(v) ? json_is_true(v) : fallback;
 }
@@ -155,12 +155,12 @@ static int push_decoder(struct list *l, const json_t *decoder) {
 }
 
 /* Is the text among those that tokenizer_config.json or the map call special? */
-static int is_named(const struct zf_beside *b, const char *text) {
+static int is_named(const struct zf_tok_settings *b, const char *text) {
   const json_t *extra = json_object_get(b->config, "extra_special_tokens"), *v;
   const char *from;
   size_t i;
   for (int k = 0; k < ZF_SPECIALS; k++) {
-    const char *name = content_of(zf_beside_get(b, names[k], &from));
+    const char *name = content_of(zf_tok_settings_get(b, names[k], &from));
     if (name && !strcmp(name, text)) return 1;
   }
   if (!extra) extra = json_object_get(b->config, "additional_special_tokens");
@@ -179,7 +179,7 @@ static int by_id(const void *a, const void *b) {
 }
 
 /* added_tokens.json: {token: id}; what tokenizer.json has under the same id keeps its flags. */
-static int push_added(struct list *l, const struct zf_beside *b) {
+static int push_added(struct list *l, const struct zf_tok_settings *b) {
   size_t n = 0;
   json_t **token = zf_calloc((int64_t)json_object_size(b->added) + 1, sizeof *token), *v;
   const char *text;
@@ -204,11 +204,11 @@ static int push_added(struct list *l, const struct zf_beside *b) {
 }
 
 /* extra_special_tokens, formerly additional_special_tokens: a list, or {name: token}. */
-static const json_t *extra_tokens(const struct zf_beside *b, const char **from) {
-  const json_t *v = zf_beside_get(b, "extra_special_tokens", from);
+static const json_t *extra_tokens(const struct zf_tok_settings *b, const char **from) {
+  const json_t *v = zf_tok_settings_get(b, "extra_special_tokens", from);
   return v && (json_array_size(v) || json_object_size(v))
              ? v
-             : zf_beside_get(b, "additional_special_tokens", from);
+             : zf_tok_settings_get(b, "additional_special_tokens", from);
 }
 
 /* Other keys that end in _token and hold a text ("image_token") name special tokens too. */
@@ -219,14 +219,14 @@ static int is_own_name(const char *key, const json_t *v) {
   return n > 6 && !strcmp(key + n - 6, "_token") && json_is_string(v);
 }
 
-static void push_named(struct list *l, const struct zf_beside *b, const struct zf_vocab *vocab) {
+static void push_named(struct list *l, const struct zf_tok_settings *b, const struct zf_vocab *vocab) {
   const char *from, *key;
   json_t *v;
   size_t i;
   int given;
   for (int k = 0; k < ZF_SPECIALS; k++) {
-    const char *name = zf_beside_name(b, (enum zf_special)k, &from, &given);
-    if (given) push_special(l, zf_beside_get(b, names[k], &from), from);
+    const char *name = zf_tok_settings_name(b, (enum zf_special)k, &from, &given);
+    if (given) push_special(l, zf_tok_settings_get(b, names[k], &from), from);
     if (given || !name || zf_vocab_find(vocab, name, (int64_t)strlen(name)) < 0) continue;
     json_t *text = json_string(name); /* the class's, where the vocabulary has it */
     push_special(l, text, from);
@@ -244,13 +244,13 @@ static void push_named(struct list *l, const struct zf_beside *b, const struct z
 }
 
 /* Some classes add their special tokens once more, as special ones. */
-static void push_again(struct list *l, const struct zf_beside *b) {
+static void push_again(struct list *l, const struct zf_tok_settings *b) {
   const char *from;
   json_t *v;
   size_t i;
   int given;
   for (int k = 0; k < ZF_SPECIALS; k++) {
-    const char *name = zf_beside_name(b, (enum zf_special)k, &from, &given);
+    const char *name = zf_tok_settings_name(b, (enum zf_special)k, &from, &given);
     if (name && json_object_get(l->known, name))
       push(l, json_pack("{s:s, s:b, s:b}", "content", name, "special", 1, "normalized", 0), from);
   }
@@ -261,7 +261,7 @@ static void push_again(struct list *l, const struct zf_beside *b) {
   }
 }
 
-int zf_beside_tokens(json_t **out, const struct zf_beside *b, const json_t *own,
+int zf_tok_settings_tokens(json_t **out, const struct zf_tok_settings *b, const json_t *own,
                      const struct zf_vocab *vocab) {
   struct list l = {.dir = b->dir, .tokens = json_array(), .known = json_object()};
   const json_t *decoder = json_object_get(b->config, "added_tokens_decoder");
@@ -284,12 +284,12 @@ int zf_beside_tokens(json_t **out, const struct zf_beside *b, const json_t *own,
   return rc;
 }
 
-json_t *zf_beside_template(const struct zf_beside *b) {
+json_t *zf_tok_settings_template(const struct zf_tok_settings *b) {
   json_t *out = json_object(), *v;
   const char *from, *key;
   int given;
   for (int k = 0; k < ZF_SPECIALS; k++) {
-    const char *name = zf_beside_name(b, (enum zf_special)k, &from, &given);
+    const char *name = zf_tok_settings_name(b, (enum zf_special)k, &from, &given);
     if (name) json_object_set_new(out, names[k], json_string(name));
   }
   const json_t *extra = extra_tokens(b, &from);
