@@ -90,4 +90,36 @@ echo '{"added_tokens_decoder": {"7": {"content": "<|new|>"}}}' >"$T/m/tokenizer_
 case_ "an id that is not the token's place" 3 "$ZOFT" inspect "$T/m" <<'END'
 zoft: TMP/m/tokenizer_config.json: added_tokens_decoder: token '<|new|>' has id 7, but by its place it is 1024: save the tokenizer anew with Transformers
 END
+
+# generation_config.json: what applies, and what is named.
+broken
+gen() { "$ZOFT" generate "$T/m" -p 'the cast' "$@"; }
+echo '{"eos_token_id": 0, "repetition_penalty": 1.3, "num_beams": 4, "typical_p": 1.0, "max_new_tokens": 3}' >"$T/m/generation_config.json"
+case_ "its penalty and length apply, its beams are named" 0 gen <<'END'
+generation_config.json: repetition_penalty 1.3, max_new_tokens 3
+warning: generation_config.json: num_beams: not supported, ignored
+the cast was a m
+END
+echo '{"do_sample": true, "temperature": 0.6, "top_p": 0.95, "max_new_tokens": 4, "stop_strings": "zz"}' >"$T/m/generation_config.json"
+case_ "it samples" 0 gen <<'END'
+generation_config.json: do_sample true, temperature 0.6, top_p 0.95, max_new_tokens 4, stop_strings
+the cast was utterly terrible
+END
+case_ "options override it" 0 gen -t 0 -n 2 <<'END'
+generation_config.json: do_sample true, temperature 0.6, top_p 0.95, max_new_tokens 4, stop_strings
+the cast was a
+END
+echo '{"temperature": 0.6, "top_k": 20, "max_new_tokens": 2}' >"$T/m/generation_config.json"
+case_ "without do_sample it does not" 0 gen <<'END'
+generation_config.json: temperature 0.6, top_k 20, max_new_tokens 2; without do_sample the likeliest token is taken each time
+the cast was a
+END
+echo '{"do_sample": true, "top_p": 1.5}' >"$T/m/generation_config.json"
+case_ "a value out of range" 3 gen <<'END'
+zoft: TMP/m/generation_config.json: key 'top_p': expected above 0 to 1, found 1.5
+END
+echo '{"stop_strings": [1]}' >"$T/m/generation_config.json"
+case_ "stop strings of another kind" 3 gen <<'END'
+zoft: TMP/m/generation_config.json: key 'stop_strings': expected a text or a list of texts, found an array
+END
 finish
