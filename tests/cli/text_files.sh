@@ -122,4 +122,51 @@ echo '{"stop_strings": [1]}' >"$T/m/generation_config.json"
 case_ "stop strings of another kind" 3 gen <<'END'
 zoft: TMP/m/generation_config.json: key 'stop_strings': expected a text or a list of texts, found an array
 END
+# Conversations and completions: answers apart, and tokens that end them.
+cat >"$T/t.jinja" <<'END'
+{%- for m in messages -%}{%- if m.role == 'user' -%}U:{{ m.content }};{%- else -%}A:{% if loop.last %}(){% endif %}{{ m.content }}END{%- endif -%}{%- endfor -%}
+{%- if add_generation_prompt -%}A:{%- endif -%}
+END
+cat >"$T/c.jsonl" <<'END'
+{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}]}
+END
+talk() {
+  "$ZOFT" validate configs/demo.yaml datasets="[{path: $T/c.jsonl, type: chat}]" chat_template="$T/t.jinja" val_datasets=[] \
+    test_datasets=[] metric_for_best_model=loss load_best_model_at_end=false "$@" 2>&1 | grep -v '^model\|^tokenizer\|^training  \|^set\|^──'
+}
+case_ "each answer an example of its own" 0 talk <<'END'
+warning: training: none of the 12 targets ends a text or a turn: the model does not learn to stop (add_eos, or a chat template whose turns end in a special token)
+
+training: in 1 of 1 conversations each answer is an example of its own: the chat template writes earlier turns otherwise once more follow
+training: 0 of 12 targets end a text or a turn
+
+TMP/c.jsonl:1
+  U:a;A:«()bEND»  (12 tokens, 6 targets)
+
+TMP/c.jsonl:1
+  U:a;A:bENDU:c;A:«()dEND»  (22 tokens, 6 targets)
+
+The config, model, tokenizer and data are valid.
+END
+case_ "which a stream has no place for" 0 talk streaming=true <<'END'
+zoft: TMP/c.jsonl:1: the chat template writes earlier turns otherwise once more follow: each of the 2 answers is an example of its own, which a stream has no place for: set streaming to false
+END
+sed -i 's/END/<|endoftext|>/g' "$T/t.jinja"
+case_ "whose last token ends it" 0 talk -n 0 <<'END'
+
+training: in 1 of 1 conversations each answer is an example of its own: the chat template writes earlier turns otherwise once more follow
+training: 2 of 8 targets end a text or a turn
+
+The config, model, tokenizer and data are valid.
+END
+complete() {
+  "$ZOFT" train configs/demo.yaml datasets='[{path: demo/train.jsonl, type: completion, prompt: "{text}", completion: " No"}]' \
+    output_dir="$T/out" val_datasets=[] test_datasets=[] num_train=4 metric_for_best_model=loss load_best_model_at_end=false \
+    --dry-run "$@" 2>&1 >/dev/null | grep warning
+}
+case_ "completions without an end" 0 complete add_eos=false <<'END'
+warning: training: none of the 4 targets ends a text or a turn: the model does not learn to stop (add_eos, or a chat template whose turns end in a special token)
+END
+case_ "completions with one" 1 complete <<'END'
+END
 finish
