@@ -28,7 +28,7 @@ static const struct zc_opt options[] = {
      &chat_template},
     {"context", 0, ZC_INT, "N", "tokens of conversation and reply (the model's, at most 8192)",
      &context},
-    ZC_SAMPLING_OPTIONS("512", "the model's own, else 0.7"),
+    ZC_SAMPLING_OPTIONS("the model's own, else 512", "the model's own, else 0.7"),
     {"compute", 0, ZC_STR, "NAME", "products in f32 (default), bf16 or int8", &compute},
     {0},
 };
@@ -39,6 +39,7 @@ struct talk {
   struct zf_chat *chat;
   struct zf_decoder *d;
   struct zf_ids ends;
+  struct zf_gen_config config;
   char *system, *stop; /* stop: what the template writes behind a reply, where that is no token */
   json_t *messages;    /* user and assistant in turn */
   size_t left_out;     /* oldest messages that no longer fit */
@@ -310,34 +311,13 @@ static int obey(struct talk *t, const char *line) {
 
 /* --- the whole --- */
 
-static int defaults(struct zc_sampling *s, const struct zf_model *m) {
-  char *path = zf_path_join(m->dir, "generation_config.json");
-  json_t *obj = NULL;
-  int rc = path ? 0 : ZF_ENOMEM, sampled = 1;
-  *s = (struct zc_sampling){
-      .temperature = 0.7, .top_p = 1, .repetition = 1, .seed = 42, .max_new = 512};
-  if (!rc && zf_exists(path)) rc = zf_json_load(&obj, path);
-  if (!rc && obj) {
-    rc = zf_json_num(&s->temperature, obj, "temperature", path);
-    if (!rc) rc = zf_json_bool(&sampled, obj, "do_sample", path);
-    if (!rc) rc = zf_json_num(&s->top_p, obj, "top_p", path);
-    if (!rc) rc = zf_json_num(&s->min_p, obj, "min_p", path);
-    if (!rc) rc = zf_json_int(&s->top_k, obj, "top_k", path);
-    if (!rc) rc = zf_json_num(&s->repetition, obj, "repetition_penalty", path);
-    if (!sampled) s->temperature = 0;
-  }
-  json_decref(obj);
-  free(path);
-  return rc;
-}
-
 static int set_up(struct talk *t, const char *model, enum zf_compute c) {
-  struct zc_sampling d;
-  int rc = zc_open_model(&t->m, &t->tok, model);
+  struct zc_sampling d = {.temperature = 0.7, .top_p = 1, .repetition = 1, .seed = 42, .max_new = 512};
+  int rc = zc_sampling_model(&d, &t->config, model, 1);
+  if (!rc) rc = zc_sampling_settle(&d);
+  if (!rc) rc = zc_open_model(&t->m, &t->tok, model);
   if (!rc) rc = zf_score_causal(t->m);
   if (!rc) rc = zc_chat_open(&t->chat, t->m, t->tok, chat_template);
-  if (!rc) rc = defaults(&d, t->m);
-  if (!rc) rc = zc_sampling_settle(&d);
   if (!rc) rc = zf_gen_ends(&t->ends, t->m, t->tok);
   if (!rc) rc = zc_chat_ends(&t->ends, &t->stop, t->chat, t->tok);
   if (!rc && given_system && !(t->system = zf_strdup(given_system))) rc = ZF_ENOMEM;
@@ -398,6 +378,7 @@ static int run(const struct zc_args *a) {
   free(t.system);
   free(t.stop);
   zf_ids_free(&t.ends);
+  zf_gen_config_free(&t.config);
   zf_decoder_free(t.d);
   zf_chat_free(t.chat);
   zf_tok_free(t.tok);

@@ -27,7 +27,7 @@ static const struct zc_opt options[] = {
     {"batch-size", 0, ZC_INT, "N", "texts at once (8)", &batch_size},
     {"chat-template", 0, ZC_STR, "NAME", "for messages: a template's name or file (the model's)",
      &chat_template},
-    ZC_SAMPLING_OPTIONS("64", "0"),
+    ZC_SAMPLING_OPTIONS("the model's own, else 64", "the model's own, else 0"),
     {"samples", 0, ZC_INT, "N", "how many texts (1)", &number},
     {"compute", 0, ZC_STR, "NAME", "products in f32 (default), bf16 or int8", &compute},
     {"no-special", 0, ZC_FLAG, NULL, "do not add what the tokenizer puts before a text (BOS)",
@@ -51,7 +51,14 @@ static int check(const struct zc_args *a) {
     return zf_error(ZF_EUSAGE, "--output and --chat-template have no effect without --jsonl");
   if (jsonl && zc_common.json)
     return zf_error(ZF_EUSAGE, "--json has no effect with --jsonl, whose lines are JSON");
-  return zc_sampling_settle(&usual);
+  return 0;
+}
+
+/* The options, then generation_config.json, then what is usual. */
+static int settle(struct zf_gen_config *c, const char *model) {
+  struct zc_sampling d = usual;
+  int rc = zc_sampling_model(&d, c, model, 0);
+  return rc ? rc : zc_sampling_settle(&d);
 }
 
 /* A prompt and its texts. */
@@ -360,9 +367,11 @@ static int run_job(struct job *j, enum zf_compute c) {
 
 static int run(const struct zc_args *a) {
   struct job j = {0};
+  struct zf_gen_config config = {0};
   enum zf_compute c = ZF_COMPUTE_F32;
   int rc = check(a);
   if (!rc) rc = zc_compute(&c, compute);
+  if (!rc) rc = settle(&config, a->word[0]);
   if (!rc) rc = zc_open_model(&j.m, &j.tok, a->word[0]);
   if (!rc) {
     zc_say_compute(j.m, c);
@@ -372,6 +381,7 @@ static int run(const struct zc_args *a) {
   for (int64_t i = 0; j.row && i < j.n; i++) row_free(&j.row[i]);
   free(j.row);
   zf_ids_free(&j.ends);
+  zf_gen_config_free(&config);
   zf_records_free(j.in);
   free(j.piped);
   zf_chat_free(j.chat);

@@ -97,6 +97,7 @@ static long long size_of(const struct zf_dataset *d) {
 static void say_streamed(const struct zf_run *r) {
   if (!r->set.streaming) return;
   zc_say_counts(r->data.train, "training");
+  zc_say_ends(r->data.train);
   if (r->data.dev) zc_say_counts(r->data.dev, "dev");
   if (r->data.test) zc_say_counts(r->data.test, "test");
   if (r->data.empty)
@@ -136,6 +137,7 @@ static void say_start(const struct zf_run *r) {
   zc_say_model(r->model);
   zc_say_run_compute(r);
   zc_say_counts(r->data.train, "training");
+  zc_say_ends(r->data.train);
   if (r->data.dev) zc_say_counts(r->data.dev, "dev");
   if (r->data.test) zc_say_counts(r->data.test, "test");
   zc_say_twins(r);

@@ -96,10 +96,10 @@ static void print_json(const struct zf_run *r) {
         &b,
         ", \"%s\": {\"rows\": %lld, \"examples\": %lld, \"tokens\": %lld, "
         "\"targets\": %lld, \"truncated\": %lld, \"cut_tokens\": %lld, \"dropped\": %lld, "
-        "\"split\": %lld, \"masked\": %lld}",
+        "\"split\": %lld, \"masked\": %lld, \"apart\": %lld, \"end_targets\": %lld}",
         name[k], (long long)c->rows, (long long)c->examples, (long long)c->tokens,
         (long long)c->targets, (long long)c->truncated, (long long)c->cut, (long long)c->dropped,
-        (long long)c->split, (long long)c->masked);
+        (long long)c->split, (long long)c->masked, (long long)c->apart, (long long)c->ends);
   }
   if (r->data.train)
     zf_buf_printf(&b, ", \"copies\": {\"train\": %lld, \"dev\": %lld, \"test\": %lld}",
@@ -107,6 +107,22 @@ static void print_json(const struct zf_run *r) {
                   (long long)r->data.twins[ZF_TEST_SET].n);
   printf("%s}\n", b.data);
   zf_buf_free(&b);
+}
+
+/* What concerns completions and chats alone. */
+static void show_talk(const struct zf_run *r) {
+  static const char *const name[] = {"training", "dev", "test"};
+  const struct zf_dataset *set[] = {r->data.train, r->data.dev, r->data.test};
+  for (int k = 0; k < 3; k++) {
+    if (!set[k] || !zc_learns_ends(set[k])) continue;
+    const struct zf_data_counts *c = &set[k]->count;
+    if (c->apart)
+      printf("%s: in %lld of %lld conversations each answer is an example of its own: the chat template writes "
+             "earlier turns otherwise once more follow\n",
+             name[k], (long long)c->apart, (long long)c->rows);
+    printf("%s: %lld of %lld targets end a text or a turn\n", name[k], (long long)c->ends,
+           (long long)c->targets);
+  }
 }
 
 static void print_text(const struct zf_run *r) {
@@ -127,6 +143,7 @@ static void print_text(const struct zf_run *r) {
   set_row(t, "dev", r->data.dev);
   set_row(t, "test", r->data.test);
   zc_table_print(t, 1);
+  show_talk(r);
   show_examples(r, r->data.train);
   printf("\nThe config, model, tokenizer and data are valid.\n");
 }
@@ -144,6 +161,7 @@ static int run(const struct zc_args *a) {
   if (!rc) zc_say_run_compute(r);
   if (!rc) zc_say_twins(r);
   if (!rc) rc = read_streams(r);
+  if (!rc) zc_say_ends(r->data.train);
   if (!rc) rc = load_first(r->data.train);
   if (!rc && zc_common.json)
     print_json(r);

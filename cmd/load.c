@@ -52,9 +52,25 @@ void zc_say_counts(const struct zf_dataset *d, const char *what) {
   if (c->split)
     zc_say("%s: %lld of %lld texts were longer than sequence_len and are split", what,
            (long long)c->split, (long long)c->rows);
+  if (c->apart)
+    zc_say("%s: in %lld of %lld conversations each answer is an example of its own: the chat template writes "
+           "earlier turns otherwise once more follow",
+           what, (long long)c->apart, (long long)c->rows);
   if (c->masked)
     zc_warn("%s: %lld of %lld examples have no target and are left out", what, (long long)c->masked,
             (long long)c->rows);
+}
+
+int zc_learns_ends(const struct zf_dataset *d) {
+  return d->type == ZF_TASK_COMPLETION || d->type >= ZF_TASK_CHAT;
+}
+
+void zc_say_ends(const struct zf_dataset *d) {
+  const struct zf_data_counts *c = &d->count;
+  if (zc_learns_ends(d) && c->examples && !c->ends)
+    zc_warn("training: none of the %lld targets ends a text or a turn: the model does not learn to stop (add_eos, or "
+            "a chat template whose turns end in a special token)",
+            (long long)c->targets);
 }
 
 void zc_say_twins(const struct zf_run *r) {

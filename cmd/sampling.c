@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "ui.h"
 
 enum { UNSET = INT32_MIN };
 
@@ -24,6 +25,60 @@ static void fill_num(double *to, double from) {
 static void fill_int(int64_t *to, int64_t from) {
   if (*to == UNSET) *to = from;
 }
+
+/* --- generation_config.json --- */
+
+static void take_num(double *to, double from) {
+  if (!isnan(from)) *to = from;
+}
+
+static void take_all(struct zc_sampling *d, const struct zf_gen_config *c, int talks) {
+  enum { USUAL_TOP_K = 50 };
+  if (c->sample == 1) {
+    d->temperature = isnan(c->temperature) ? 1 : c->temperature;
+    d->top_k = USUAL_TOP_K;
+  } else if (c->sample == 0) {
+    d->temperature = 0;
+  } else if (talks) {
+    take_num(&d->temperature, c->temperature);
+  }
+  take_num(&d->top_p, c->top_p);
+  take_num(&d->min_p, c->min_p);
+  take_num(&d->repetition, c->repetition);
+  if (c->top_k >= 0) d->top_k = c->top_k;
+  if (c->max_new >= 0) d->max_new = c->max_new;
+}
+
+static int take_stop(const struct zf_gen_config *c) {
+  struct zc_list *stop = &zc_sampling.stop;
+  enum { MOST = sizeof stop->v / sizeof *stop->v };
+  const json_t *x;
+  size_t i;
+  json_array_foreach(c->stop, i, x) {
+    if (stop->n == MOST)
+      return zf_error(ZF_EINVALID, "generation_config.json: key 'stop_strings': %zu texts, more than %d",
+                      json_array_size(c->stop), MOST);
+    stop->v[stop->n++] = json_string_value(x);
+  }
+  return 0;
+}
+
+int zc_sampling_model(struct zc_sampling *d, struct zf_gen_config *c, const char *base_model, int talks) {
+  char *dir = NULL;
+  int rc = zf_model_find(&dir, base_model);
+  if (!rc) rc = zf_gen_config_read(c, dir);
+  free(dir);
+  if (rc) return rc;
+  take_all(d, c, talks);
+  int greedy = c->sample < 0 && !talks && (!isnan(c->temperature) || !isnan(c->top_p) || c->top_k >= 0);
+  if (c->applied.len)
+    zc_say("generation_config.json: %s%s", c->applied.data,
+           greedy ? "; without do_sample the likeliest token is taken each time" : "");
+  if (c->ignored.len) zc_warn("generation_config.json: %s: not supported, ignored", c->ignored.data);
+  return take_stop(c);
+}
+
+/* --- options --- */
 
 int zc_sampling_settle(const struct zc_sampling *d) {
   struct zc_sampling *s = &zc_sampling;

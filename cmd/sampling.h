@@ -2,6 +2,7 @@
 #ifndef ZF_CMD_SAMPLING_H
 #define ZF_CMD_SAMPLING_H
 
+#include "eval/genconfig.h"
 #include "eval/generate.h"
 #include "opt.h"
 #include "task/chat.h"
@@ -30,6 +31,11 @@ extern struct zc_sampling zc_sampling;
   {                                                                                                \
     "seed", 0, ZC_INT, "N", "of sampling (42)", &zc_sampling.seed                                  \
   }
+
+/* Puts what the model's generation_config.json says into *d, in the place of the command's own values, and
+ * says what it was; *c outlives the texts.  With do_sample, top_k is 50 where it is not said, as in
+ * Transformers.  `talks`: a temperature counts where the file does not say do_sample. */
+int zc_sampling_model(struct zc_sampling *d, struct zf_gen_config *c, const char *base_model, int talks);
 
 /* What no option has set comes from `d`; then all is checked.  ZF_EUSAGE. */
 int zc_sampling_settle(const struct zc_sampling *d);

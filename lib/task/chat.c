@@ -156,6 +156,8 @@ static int prefix(const struct zf_chat *c, const json_t *messages, const json_t 
   return rc;
 }
 
+/* Marks what the template writes for message i; 1: the text of the messages before it, or up to it, does not
+ * begin the whole. */
 static int mark_turn(const struct zf_chat *c, const json_t *messages, const json_t *tools,
                      size_t i, const struct zf_buf *whole, struct zf_spans *spans) {
   int64_t from, to;
@@ -163,32 +165,143 @@ static int mark_turn(const struct zf_chat *c, const json_t *messages, const json
   if (!rc && from < 0) rc = prefix(c, messages, tools, i, 0, whole, &from);
   if (!rc) rc = prefix(c, messages, tools, i + 1, 0, whole, &to);
   if (rc) return zf_error_prefix(rc, "message %zu", i + 1);
-  if (from >= 0 && to >= from) return zf_span_add(spans, from, to);
-  return zf_error(ZF_EINVALID,
-                  "message %zu: the template writes earlier messages otherwise once more follow, "
-                  "so that what the assistant says cannot be told apart: name another "
-                  "chat_template, or one with generation blocks",
-                  i + 1);
+  return from >= 0 && to >= from ? zf_span_add(spans, from, to) : 1;
+}
+
+static int is_answer(const json_t *messages, size_t i) {
+  const char *role = json_string_value(json_object_get(json_array_get(messages, i), "role"));
+  return role && !strcmp(role, "assistant");
 }
 
 static int mark_all(const struct zf_chat *c, const json_t *messages, const json_t *tools,
                     const struct zf_buf *whole, struct zf_spans *spans) {
   int rc = 0;
-  for (size_t i = 0; !rc && i < json_array_size(messages); i++) {
-    const json_t *role = json_object_get(json_array_get(messages, i), "role");
-    if (!strcmp(json_string_value(role), "assistant"))
-      rc = mark_turn(c, messages, tools, i, whole, spans);
-  }
+  for (size_t i = 0; !rc && i < json_array_size(messages); i++)
+    if (is_answer(messages, i)) rc = mark_turn(c, messages, tools, i, whole, spans);
   return rc;
 }
 
-int zf_chat_row(const struct zf_chat *c, const struct zf_fields *f, const json_t *row,
-                struct zf_buf *out, struct zf_spans *spans) {
+/* --- answers apart --- */
+
+static int is_blank(char c) {
+  return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+
+/* Are the characters of `said`, blanks apart, in the text in their order? */
+static int holds(const char *text, size_t n, const char *said) {
+  size_t at = 0;
+  for (; *said; said++) {
+    if (is_blank(*said)) continue;
+    while (at < n && text[at] != *said) at++;
+    if (at++ >= n) return 0;
+  }
+  return 1;
+}
+
+/* What the template adds for a reply to begin with, behind messages[0..n): *out, empty where that is not
+ * an addition at the end. */
+static int reply_head(const struct zf_chat *c, const json_t *some, const json_t *tools, struct zf_buf *out) {
+  struct zf_buf with = {0}, without = {0};
+  int rc = zf_chat_render(c, some, tools, 1, &with, NULL);
+  if (!rc) rc = zf_chat_render(c, some, tools, 0, &without, NULL);
+  if (!rc && begins(&with, &without)) zf_buf_add(out, with.data + without.len, with.len - without.len);
+  zf_buf_free(&with);
+  zf_buf_free(&without);
+  return rc;
+}
+
+static size_t same_bytes(const struct zf_buf *a, const struct zf_buf *b) {
+  size_t n = 0;
+  while (n < a->len && n < b->len && a->data[n] == b->data[n]) n++;
+  return n;
+}
+
+/* Where the last answer begins: behind the last reply's head that stands before the place in which the
+ * text changes when the answer does.  -1: it is not told apart. */
+static int by_difference(const struct zf_chat *c, const json_t *some, const json_t *tools,
+                         const struct zf_buf *text, int64_t *from) {
+  size_t last = json_array_size(some) - 1, at;
+  const char *said = json_string_value(json_object_get(json_array_get(some, last), "content"));
+  json_t *before = json_copy((json_t *)some), *other = json_copy((json_t *)some);
+  json_t *message = json_copy(json_array_get(some, last));
+  struct zf_buf changed = {0}, head = {0};
+  json_array_remove(before, last);
+  json_object_set_new(message, "content", json_string(said && *said == 'z' ? "qz" : "zq"));
+  json_array_set_new(other, last, message);
+  int rc = said ? zf_chat_render(c, other, tools, 0, &changed, NULL) : 0;
+  if (!rc && said) rc = reply_head(c, before, tools, &head);
+  at = same_bytes(text, &changed);
+  *from = -1;
+  if (!rc && said && changed.len && (at < text->len || at < changed.len)) {
+    *from = (int64_t)at;
+    for (size_t k = head.len; head.len && k <= at; k++)
+      if (!memcmp(text->data + k - head.len, head.data, head.len)) *from = (int64_t)k;
+  }
+  json_decref(before);
+  json_decref(other);
+  zf_buf_free(&changed);
+  zf_buf_free(&head);
+  return rc;
+}
+
+/* The conversation up to the answer that is message i, which is the last there. */
+static int answer_text(const struct zf_chat *c, const json_t *messages, const json_t *tools, size_t i,
+                       struct zf_buf *out, struct zf_spans *spans) {
+  const char *said = json_string_value(json_object_get(json_array_get(messages, i), "content"));
+  json_t *some = json_array();
+  int64_t from = 0;
+  for (size_t k = 0; k <= i; k++) json_array_append(some, json_array_get(messages, k));
+  zf_buf_clear(out);
+  spans->n = 0;
+  int rc = zf_chat_render(c, some, tools, 0, out, NULL);
+  if (!rc) rc = mark_turn(c, some, tools, i, out, spans);
+  if (rc == 1) {
+    rc = by_difference(c, some, tools, out, &from);
+    if (!rc && from >= 0) rc = zf_span_add(spans, from, (int64_t)out->len);
+  }
+  json_decref(some);
+  if (rc) return rc;
+  if (from < 0)
+    return zf_error(ZF_EINVALID,
+                    "message %zu: the template writes earlier messages otherwise once this answer follows, so "
+                    "that what the assistant says cannot be told apart: name another chat_template, or one with "
+                    "generation blocks",
+                    i + 1);
+  const struct zf_span *s = &spans->at[0];
+  if (!said || holds(out->data + s->from, (size_t)(s->to - s->from), said)) return 0;
+  return zf_error(ZF_EINVALID,
+                  "message %zu: the template leaves out some of what the assistant says: name another "
+                  "chat_template",
+                  i + 1);
+}
+
+/* Answer number k of the conversation; *n: how many there are. */
+static int answer_apart(const struct zf_chat *c, const json_t *messages, const json_t *tools, int64_t k,
+                        struct zf_buf *out, struct zf_spans *spans, int64_t *n) {
+  int64_t count = 0;
+  int rc = 0;
+  for (size_t i = 0; !rc && i < json_array_size(messages); i++) {
+    if (!is_answer(messages, i)) continue;
+    if (count == k) rc = answer_text(c, messages, tools, i, out, spans);
+    count++;
+  }
+  *n = count;
+  return rc;
+}
+
+int zf_chat_row(const struct zf_chat *c, const struct zf_fields *f, const json_t *row, int64_t k,
+                struct zf_buf *out, struct zf_spans *spans, int64_t *n) {
   const json_t *tools = json_object_get(row, "tools");
   json_t *messages;
+  *n = 0;
   int rc = zf_messages_row(&messages, f, row);
-  if (!rc) rc = zf_chat_render(c, messages, tools, 0, out, spans);
-  if (!rc && !zf_jinja_marks(c->t)) rc = mark_all(c, messages, tools, out, spans);
+  int apart = k > 0;
+  if (!rc && !apart) rc = zf_chat_render(c, messages, tools, 0, out, spans);
+  if (!rc && !apart && !zf_jinja_marks(c->t)) {
+    rc = mark_all(c, messages, tools, out, spans);
+    apart = rc == 1;
+  }
+  if (apart) rc = answer_apart(c, messages, tools, k, out, spans, n);
   json_decref(messages);
   return rc;
 }

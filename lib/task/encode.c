@@ -74,11 +74,12 @@ static int find_label(const struct zf_encoder *e, const json_t *row, int32_t *la
   return 0;
 }
 
-static int row_sequences(struct zf_encoder *e, const json_t *row, struct zf_example *x) {
+static int row_sequences(struct zf_encoder *e, const json_t *row, struct zf_example *x, int64_t part,
+                         int64_t *parts) {
   const struct zf_data_spec *s = e->spec;
   int64_t prompt = 0;
   int rc = 0;
-  if (s->type > ZF_TASK_TEXT) return zf_encode_marked(e, row);
+  if (s->type > ZF_TASK_TEXT) return zf_encode_marked(e, row, part, parts);
   if (s->type == ZF_TASK_TEXT) {
     int64_t n;
     zf_buf_clear(&e->text);
@@ -174,22 +175,34 @@ void zf_encoder_free(struct zf_encoder *e) {
   free(e);
 }
 
+/* One example of the row; *parts: how many it becomes, where a conversation's answers are apart. */
+static int add_part(struct zf_encoder *e, const json_t *row, struct zf_example x, int64_t part,
+                    int64_t *parts) {
+  struct zf_dataset *d = e->d;
+  int64_t before = d->pool.n;
+  x.seq = d->nseq;
+  int rc = row_sequences(e, row, &x, part, parts);
+  if (!rc && e->spec->vocab)
+    rc = zf_tok_check(e->tok, d->pool.id + before, d->pool.n - before, e->spec->vocab);
+  if (!rc && *parts > 1 && d->stream)
+    rc = zf_error(ZF_EINVALID,
+                  "the chat template writes earlier turns otherwise once more follow: each of the %lld answers "
+                  "is an example of its own, which a stream has no place for: set streaming to false",
+                  (long long)*parts);
+  return rc ? rc : zf_encode_fit(e, &x);
+}
+
 int zf_encoder_add(struct zf_encoder *e, struct zf_dataset *d, int32_t file, struct zf_records *r,
                    int64_t i) {
-  struct zf_example x = {.seq = d->nseq,
-                         .nseq = 1,
-                         .label = -1,
-                         .ask = -1,
-                         .file = file,
-                         .line = zf_records_line(r, i)};
+  struct zf_example x = {
+      .nseq = 1, .label = -1, .ask = -1, .file = file, .line = zf_records_line(r, i)};
   const json_t *row = zf_records_row(r, i);
   if (!row) return ZF_EINVALID; /* the sentence has the place */
   e->d = d;
-  int64_t before = d->pool.n;
-  int rc = row_sequences(e, row, &x);
-  if (!rc && e->spec->vocab)
-    rc = zf_tok_check(e->tok, d->pool.id + before, d->pool.n - before, e->spec->vocab);
+  int64_t parts = 0;
+  int rc = add_part(e, row, x, 0, &parts);
   d->count.rows++;
-  if (!rc) rc = zf_encode_fit(e, &x);
+  d->count.apart += !rc && parts > 0;
+  for (int64_t k = 1, n = parts; !rc && k < n; k++) rc = add_part(e, row, x, k, &parts);
   return rc ? zf_error_prefix(rc, "%s:%lld", r->path, (long long)x.line) : 0;
 }

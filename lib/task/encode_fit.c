@@ -87,6 +87,25 @@ static int fit(struct zf_encoder *e, struct zf_example *x, int *keep) {
   }
 }
 
+static int is_end(const struct zf_tok *tok, int32_t id) {
+  const struct zf_ids *ends = zf_tok_ends(tok, NULL);
+  for (int64_t i = 0; i < ends->n; i++)
+    if (ends->id[i] == id) return 1;
+  return id == zf_tok_eos(tok) || zf_tok_is_special(tok, id);
+}
+
+/* Targets from which a model learns to stop. */
+static int64_t count_ends(const struct zf_encoder *e, const struct zf_example *x) {
+  const struct zf_dataset *d = e->d;
+  int64_t n = 0;
+  for (int32_t o = 0; o < x->nseq; o++) {
+    const struct zf_seq *s = &d->seq[x->seq + o];
+    for (int64_t t = s->target; t < s->n; t++)
+      n += zf_seq_is_target(d, s, t) && is_end(e->tok, d->pool.id[s->at + t]);
+  }
+  return n;
+}
+
 static int finish(struct zf_encoder *e, struct zf_example *x) {
   struct zf_dataset *d = e->d;
   int targets = 0;
@@ -101,6 +120,7 @@ static int finish(struct zf_encoder *e, struct zf_example *x) {
     return 0;
   }
   zf_dataset_shared(d, x);
+  if (!e->word) d->count.ends += count_ends(e, x);
   return zf_dataset_keep(d, x);
 }
 

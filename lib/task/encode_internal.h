@@ -43,7 +43,8 @@ int zf_encode_whole(struct zf_encoder *e, const json_t *row, struct zf_example *
 
 /* --- encode_marked.c: texts with target stretches --- */
 
-int zf_encode_marked(struct zf_encoder *e, const json_t *row);
+/* Text k of the row; *parts: how many it becomes where that is not one (zf_chat_row), else 0. */
+int zf_encode_marked(struct zf_encoder *e, const json_t *row, int64_t k, int64_t *parts);
 
 /* --- encode_fit.c --- */
 

@@ -1,12 +1,13 @@
 /* Texts with target stretches: conversations, instructions, labelled segments. */
 #include "task/encode_internal.h"
 
-static int mark_text(struct zf_encoder *e, const json_t *row) {
+static int mark_text(struct zf_encoder *e, const json_t *row, int64_t k, int64_t *parts) {
   const struct zf_data_spec *s = e->spec;
   zf_buf_clear(&e->text);
   e->spans.n = 0;
-  if (s->type == ZF_TASK_CHAT) 
-    return zf_chat_row(s->chat, &s->fields, row, &e->text, &e->spans);
+  *parts = 0;
+  if (s->type == ZF_TASK_CHAT)
+    return zf_chat_row(s->chat, &s->fields, row, k, &e->text, &e->spans, parts);
   struct zf_alpaca a = {&s->fields, e->prompt, e->body};
   return s->type == ZF_TASK_ALPACA ? zf_alpaca_row(&a, row, &e->text, &e->spans)
                                    : zf_segments_row(row, &e->text, &e->spans);
@@ -26,11 +27,11 @@ static int64_t mark_tokens(struct zf_encoder *e, unsigned char *mask) {
 }
 
 /* The template of a chat writes its own BOS; an Alpaca text is a text like others. */
-int zf_encode_marked(struct zf_encoder *e, const json_t *row) {
+int zf_encode_marked(struct zf_encoder *e, const json_t *row, int64_t k, int64_t *parts) {
   struct zf_dataset *d = e->d;
   int alpaca = e->spec->type == ZF_TASK_ALPACA;
   int64_t n = 0;
-  int rc = mark_text(e, row);
+  int rc = mark_text(e, row, k, parts);
   e->ids.n = 0;
   if (!rc && alpaca)
     rc = zf_encode_text(e, &n);

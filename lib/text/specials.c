@@ -118,19 +118,52 @@ static const json_t *gguf_key(const json_t *keys, const char *name) {
   return json_object_get(keys, full);
 }
 
-/* llama.cpp's own list of tokens that end a generation by their text. */
-static const char *const gguf_ends[] = {
-    "<|eot_id|>",     "<|im_end|>",  "<|end|>",          "<|return|>",          "<|call|>",
-    "<|flush|>",      "<|calls|>",   "<end_of_turn>",    "<|endoftext|>",       "</s>",
-    "<|eom_id|>",     "<EOT>",       "_<EOT>",           "<|end_of_text|>",     "<end_of_utterance>",
+/* Tokens that llama.cpp takes for the end of a generation by their text, and what fills, names or parts the
+ * files of a program. */
+static const char *const end_texts[] = {
+    "<|eot_id|>",      "<|im_end|>",   "<|end|>",      "<|return|>",    "<|call|>",
+    "<|flush|>",       "<|calls|>",    "<end_of_turn>", "<|endoftext|>", "</s>",
+    "<|eom_id|>",      "<EOT>",        "_<EOT>",       "[EOT]",         "[EOS]",
+    "<|end_of_text|>", "<end_of_utterance>", "<eos>",  "<turn|>",       "<|tool_response>",
+    "<|fim_pad|>",     "<fim-pad>",    "<fim_pad>",    "<PAD>",         "<|fim_repo|>",
+    "<|repo_name|>",   "<fim-repo>",   "<REPO>",       "<reponame>",    "<|file_sep|>",
 };
+
+/* Where a vocabulary has these two, a third is not an end: a message goes on behind it. */
+static const char *const not_ends[][3] = {
+    {"<|return|>", "<|call|>", "<|end|>"},
+    {"<|return|>", "<|calls|>", "<|end|>"},
+    {"<|flush|>", "<|call|>", "<|end|>"},
+    {"<|flush|>", "<|calls|>", "<|end|>"},
+    {"<|tool_response>", "<|tool_response>", "</s>"},
+};
+
+static int add_end_text(struct zf_tok *t, const char *text) {
+  int32_t id = zf_tok_id(t, text);
+  for (size_t i = 0; i < sizeof not_ends / sizeof *not_ends; i++)
+    if (!strcmp(text, not_ends[i][2]) && zf_tok_id(t, not_ends[i][0]) >= 0 && zf_tok_id(t, not_ends[i][1]) >= 0)
+      return 0;
+  json_t *v = json_integer(id);
+  int rc = add_end(t, v);
+  json_decref(v);
+  return rc;
+}
+
+/* llama.cpp's: the keys for the end of a text, a turn, a message, and of programs; then the texts. */
+static int find_gguf_ends(struct zf_tok *t, const json_t *keys) {
+  static const char *const key[] = {"eos_token_id",     "eot_token_id",     "eom_token_id",
+                                    "fim_pad_token_id", "fim_rep_token_id", "fim_sep_token_id"};
+  int rc = 0;
+  for (size_t i = 0; !rc && i < sizeof key / sizeof *key; i++) rc = add_end(t, gguf_key(keys, key[i]));
+  for (size_t i = 0; !rc && i < sizeof end_texts / sizeof *end_texts; i++) rc = add_end_text(t, end_texts[i]);
+  t->ends_from = "the file's keys and tokens";
+  return rc;
+}
 
 int zf_specials_gguf(struct zf_tok *t, const json_t *keys) {
   static const char *const key[ZF_SPECIALS] = {"bos_token_id",       "eos_token_id",     "unknown_token_id",
                                                "seperator_token_id", "padding_token_id", "cls_token_id",
                                                "mask_token_id"};
-  static const char *const end[] = {"eos_token_id", "eot_token_id", "eom_token_id"};
-  int rc = 0;
   none(t);
   if (!(t->named = json_object())) return zf_error(ZF_ENOMEM, "out of memory for special tokens");
   for (int k = 0; k < ZF_SPECIALS; k++) {
@@ -141,14 +174,7 @@ int zf_specials_gguf(struct zf_tok *t, const json_t *keys) {
     t->special[k] = (struct zf_special_token){(int32_t)id, "the file's keys"};
     json_object_set_new(t->named, zf_special_name((enum zf_special)k), json_string(piece));
   }
-  for (size_t i = 0; !rc && i < sizeof end / sizeof *end; i++) rc = add_end(t, gguf_key(keys, end[i]));
-  for (size_t i = 0; !rc && i < sizeof gguf_ends / sizeof *gguf_ends; i++) {
-    json_t *id = json_integer(zf_tok_id(t, gguf_ends[i]));
-    rc = add_end(t, id);
-    json_decref(id);
-  }
-  t->ends_from = "the file's keys and tokens";
-  return rc;
+  return find_gguf_ends(t, keys);
 }
 
 /* --- asking --------------------------------------------------------------------------------- */

@@ -90,4 +90,83 @@ echo '{"added_tokens_decoder": {"7": {"content": "<|new|>"}}}' >"$T/m/tokenizer_
 case_ "an id that is not the token's place" 3 "$ZOFT" inspect "$T/m" <<'END'
 zoft: TMP/m/tokenizer_config.json: added_tokens_decoder: token '<|new|>' has id 7, but by its place it is 1024: save the tokenizer anew with Transformers
 END
+
+# generation_config.json: what applies, and what is named.
+broken
+gen() { "$ZOFT" generate "$T/m" -p 'the cast' "$@"; }
+echo '{"eos_token_id": 0, "repetition_penalty": 1.3, "num_beams": 4, "typical_p": 1.0, "max_new_tokens": 3}' >"$T/m/generation_config.json"
+case_ "its penalty and length apply, its beams are named" 0 gen <<'END'
+generation_config.json: repetition_penalty 1.3, max_new_tokens 3
+warning: generation_config.json: num_beams: not supported, ignored
+the cast was a m
+END
+echo '{"do_sample": true, "temperature": 0.6, "top_p": 0.95, "max_new_tokens": 4, "stop_strings": "zz"}' >"$T/m/generation_config.json"
+case_ "it samples" 0 gen <<'END'
+generation_config.json: do_sample true, temperature 0.6, top_p 0.95, max_new_tokens 4, stop_strings
+the cast was utterly terrible
+END
+case_ "options override it" 0 gen -t 0 -n 2 <<'END'
+generation_config.json: do_sample true, temperature 0.6, top_p 0.95, max_new_tokens 4, stop_strings
+the cast was a
+END
+echo '{"temperature": 0.6, "top_k": 20, "max_new_tokens": 2}' >"$T/m/generation_config.json"
+case_ "without do_sample it does not" 0 gen <<'END'
+generation_config.json: temperature 0.6, top_k 20, max_new_tokens 2; without do_sample the likeliest token is taken each time
+the cast was a
+END
+echo '{"do_sample": true, "top_p": 1.5}' >"$T/m/generation_config.json"
+case_ "a value out of range" 3 gen <<'END'
+zoft: TMP/m/generation_config.json: key 'top_p': expected above 0 to 1, found 1.5
+END
+echo '{"stop_strings": [1]}' >"$T/m/generation_config.json"
+case_ "stop strings of another kind" 3 gen <<'END'
+zoft: TMP/m/generation_config.json: key 'stop_strings': expected a text or a list of texts, found an array
+END
+# Conversations and completions: answers apart, and tokens that end them.
+cat >"$T/t.jinja" <<'END'
+{%- for m in messages -%}{%- if m.role == 'user' -%}U:{{ m.content }};{%- else -%}A:{% if loop.last %}(){% endif %}{{ m.content }}END{%- endif -%}{%- endfor -%}
+{%- if add_generation_prompt -%}A:{%- endif -%}
+END
+cat >"$T/c.jsonl" <<'END'
+{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}]}
+END
+talk() {
+  "$ZOFT" validate configs/demo.yaml datasets="[{path: $T/c.jsonl, type: chat}]" chat_template="$T/t.jinja" val_datasets=[] \
+    test_datasets=[] metric_for_best_model=loss load_best_model_at_end=false "$@" 2>&1 | grep -v '^model\|^tokenizer\|^training  \|^set\|^──'
+}
+case_ "each answer an example of its own" 0 talk <<'END'
+warning: training: none of the 12 targets ends a text or a turn: the model does not learn to stop (add_eos, or a chat template whose turns end in a special token)
+
+training: in 1 of 1 conversations each answer is an example of its own: the chat template writes earlier turns otherwise once more follow
+training: 0 of 12 targets end a text or a turn
+
+TMP/c.jsonl:1
+  U:a;A:«()bEND»  (12 tokens, 6 targets)
+
+TMP/c.jsonl:1
+  U:a;A:bENDU:c;A:«()dEND»  (22 tokens, 6 targets)
+
+The config, model, tokenizer and data are valid.
+END
+case_ "which a stream has no place for" 0 talk streaming=true <<'END'
+zoft: TMP/c.jsonl:1: the chat template writes earlier turns otherwise once more follow: each of the 2 answers is an example of its own, which a stream has no place for: set streaming to false
+END
+sed -i 's/END/<|endoftext|>/g' "$T/t.jinja"
+case_ "whose last token ends it" 0 talk -n 0 <<'END'
+
+training: in 1 of 1 conversations each answer is an example of its own: the chat template writes earlier turns otherwise once more follow
+training: 2 of 8 targets end a text or a turn
+
+The config, model, tokenizer and data are valid.
+END
+complete() {
+  "$ZOFT" train configs/demo.yaml datasets='[{path: demo/train.jsonl, type: completion, prompt: "{text}", completion: " No"}]' \
+    output_dir="$T/out" val_datasets=[] test_datasets=[] num_train=4 metric_for_best_model=loss load_best_model_at_end=false \
+    --dry-run "$@" 2>&1 >/dev/null | grep warning
+}
+case_ "completions without an end" 0 complete add_eos=false <<'END'
+warning: training: none of the 4 targets ends a text or a turn: the model does not learn to stop (add_eos, or a chat template whose turns end in a special token)
+END
+case_ "completions with one" 1 complete <<'END'
+END
 finish

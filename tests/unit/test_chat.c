@@ -49,11 +49,20 @@ static int row_of(const char *config, const char *named, const char *row, const 
   json_t *tokens = json_pack("{s:s, s:s}", "bos_token", "<s>", "eos_token", "</s>");
   int rc = zf_chat_open(&c, model(config), tokens, named);
   json_decref(tokens);
-  if (!rc) rc = zf_chat_row(c, NULL, r, &text, &spans);
-  if (!rc) {
+  struct zf_buf all = {0};
+  int64_t n = 1;
+  for (int64_t k = 0; !rc && k < n; k++) { /* a line each where answers are apart */
+    int64_t parts;
+    zf_buf_clear(&text);
+    spans.n = 0;
+    rc = zf_chat_row(c, NULL, r, k, &text, &spans, &parts);
+    if (k == 0) n = parts ? parts : 1;
+    if (rc) break;
     marked(&out, &text, &spans);
-    ck_assert_str_eq(out.data, want);
+    zf_buf_printf(&all, "%s%s", k ? "\n==\n" : "", out.data);
   }
+  if (!rc) ck_assert_str_eq(all.data, want);
+  zf_buf_free(&all);
   zf_chat_free(c);
   json_decref(r);
   zf_buf_free(&text);
@@ -108,6 +117,30 @@ START_TEST(test_own) {
 }
 END_TEST
 
+/* A template that writes the last answer otherwise than those before: each is an example of its own. */
+#define THINKS                                                                                     \
+  CONFIG ", \"chat_template\": \"{% for m in messages %}{% if m.role == 'user' %}{{ m.content }};"    \
+         "{% else %}A:{% if loop.last %}<t></t>{% endif %}{{ m.content }}.{% endif %}{% endfor %}"  \
+         "{% if add_generation_prompt %}A:{% endif %}\"}"
+START_TEST(test_apart) {
+  ck_ok(row_of(THINKS, NULL, "{\"messages\": " TALK "}",
+               "a;A:[<t></t>b.]\n==\na;A:b.c;A:[<t></t>d.]"));
+  /* one answer alone is whole as ever; behind it the user speaks: up to the answer */
+  ck_ok(row_of(THINKS, NULL,
+               "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}]}",
+               "a;A:[<t></t>b.]"));
+  ck_ok(row_of(THINKS, NULL,
+               "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}, "
+               "{\"role\": \"user\", \"content\": \"c\"}]}",
+               "a;A:[<t></t>b.]"));
+  /* two answers in a row: found by difference */
+  ck_ok(row_of(THINKS, NULL,
+               "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"zq\"}, "
+               "{\"role\": \"assistant\", \"content\": \"A:z\"}]}",
+               "a;A:[<t></t>zq.]\n==\na;A:zq.A:[<t></t>A:z.]"));
+}
+END_TEST
+
 static void refuse(const char *config, const char *named, const char *row, int code,
                    const char *part) {
   int rc = row_of(config, named, row, "");
@@ -128,6 +161,10 @@ START_TEST(test_refused) {
          ZF_EINVALID, "gemma:1: the template refuses: System role not supported");
   refuse(CONFIG ", \"chat_template\": \"{{ messages | length }}\"}", NULL,
          "{\"messages\": " TALK "}", ZF_EINVALID, "the template writes earlier messages otherwise");
+  refuse(CONFIG ", \"chat_template\": \"{% for m in messages %}{{ loop.length }}{{ m.content[:1] }};{% endfor %}\"}",
+         NULL,
+         "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"bc\"}]}",
+         ZF_EINVALID, "message 2: the template leaves out some of what the assistant says");
   refuse(CONFIG ", \"chat_template\": \"{{ x | nofilter }}\"}", NULL, "{}", ZF_EINVALID,
          "chat_template:1: filter 'nofilter' is not supported");
 }
@@ -285,6 +322,7 @@ int main(void) {
   TCase *c = tcase_create("rows");
   tcase_add_loop_test(c, test_builtin, 0, BUILTIN);
   tcase_add_test(c, test_own);
+  tcase_add_test(c, test_apart);
   tcase_add_test(c, test_refused);
   tcase_add_test(c, test_others);
   tcase_add_test(c, test_alpaca_fields);

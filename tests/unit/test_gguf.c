@@ -295,6 +295,38 @@ START_TEST(test_ends) {
 }
 END_TEST
 
+/* Tokens that end a text by their own text, and those that do not beside others. */
+START_TEST(test_end_texts) {
+  static const struct {
+    const char *tokens[4], *want;
+  } cases[] = {
+      {{"a", "<|eot_id|>", "<|eom_id|>", "</s>"}, "1 3 2 "},
+      {{"<|end|>", "<|return|>", "<|call|>", "b"}, "1 2 "},
+      {{"<|end|>", "<|return|>", "a", "b"}, "0 1 "},
+      {{"</s>", "<|tool_response>", "<turn|>", "<eos>"}, "3 2 1 "},
+      {{"<|file_sep|>", "<|im_end|>", "a", "b"}, "1 0 "},
+  };
+  for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+    json_t *tokens = json_array(), *root;
+    struct zf_tok *tok;
+    struct zf_buf got = {0};
+    for (int i = 0; i < 4; i++) json_array_append_new(tokens, json_string(cases[c].tokens[i]));
+    json_t *keys = json_pack("{s:s, s:s, s:o, s:[]}", "tokenizer.ggml.model", "gpt2", "tokenizer.ggml.pre",
+                             "gpt-2", "tokenizer.ggml.tokens", tokens, "tokenizer.ggml.merges");
+    ck_ok(zf_gguf_tok_keys(&root, keys, "t.gguf"));
+    ck_ok(zf_tok_build(&tok, root, NULL, "t.gguf"));
+    ck_ok(zf_specials_gguf(tok, keys));
+    const struct zf_ids *ends = zf_tok_ends(tok, NULL);
+    for (int64_t i = 0; i < ends->n; i++) zf_buf_printf(&got, "%d ", ends->id[i]);
+    ck_assert_str_eq(got.data, cases[c].want);
+    zf_buf_free(&got);
+    zf_tok_free(tok);
+    json_decref(root);
+    json_decref(keys);
+  }
+}
+END_TEST
+
 /* Weights stay in their blocks, in the mapping but for the rows that were permuted; and are not
  * trained. */
 START_TEST(test_held) {
@@ -481,6 +513,7 @@ int main(void) {
   tcase_add_loop_test(t, test_tokens, 0, MODELS);
   tcase_add_test(t, test_pattern);
   tcase_add_test(t, test_ends);
+  tcase_add_test(t, test_end_texts);
   tcase_add_test(t, test_held);
   tcase_add_loop_test(t, test_pre, 0, 4);
   tcase_add_test(t, test_cuts);
