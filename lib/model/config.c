@@ -68,16 +68,37 @@ int zf_config_rule(int *out, const struct zf_config_reader *r, const struct zf_r
   return rc;
 }
 
-static int read_sizes(struct zf_config *c, const struct zf_config_reader *r) {
+/* The family's key, or Llama's name for it where the family takes both and the file has that. */
+static const char *spelled(const struct zf_config *c, const struct zf_config_reader *r, const char *key,
+                           const char *common) {
+  return c->family->mapped && json_object_get(r->obj, common) ? common : key;
+}
+
+static int read_main_sizes(struct zf_config *c, const struct zf_config_reader *r) {
   const struct zf_family *f = c->family;
-  int rc;
+  const struct {
+    int64_t *to;
+    const char *key;
+    int64_t max;
+  } sizes[] = {{&c->vocab, "vocab_size", MAX_SIZE},
+               {&c->hidden, spelled(c, r, f->k_hidden, "hidden_size"), MAX_SIZE},
+               {&c->layers, spelled(c, r, f->k_layers, "num_hidden_layers"), ZF_MAX_LAYERS},
+               {&c->heads, spelled(c, r, f->k_heads, "num_attention_heads"), MAX_SIZE},
+               {&c->max_pos, spelled(c, r, f->k_max_pos, "max_position_embeddings"), MAX_SIZE}};
   c->vocab = f->vocab;
   c->heads = f->heads;
   c->max_pos = f->max_pos;
-  if ((rc = size_key(&c->vocab, r, "vocab_size", MAX_SIZE))) return rc;
-  if ((rc = size_key(&c->hidden, r, f->k_hidden, MAX_SIZE))) return rc;
-  if ((rc = size_key(&c->layers, r, f->k_layers, ZF_MAX_LAYERS))) return rc;
-  if ((rc = size_key(&c->heads, r, f->k_heads, MAX_SIZE))) return rc;
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    int rc = size_key(sizes[i].to, r, sizes[i].key, sizes[i].max);
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+static int read_sizes(struct zf_config *c, const struct zf_config_reader *r) {
+  const struct zf_family *f = c->family;
+  int rc = read_main_sizes(c, r);
+  if (rc) return rc;
   const json_t *kv = f->k_kv_heads ? json_object_get(r->obj, f->k_kv_heads) : NULL;
   c->kv_heads = f->kv_heads && !json_is_null(kv) ? f->kv_heads : c->heads;
   if ((rc = size_key(&c->kv_heads, r, f->k_kv_heads, MAX_SIZE))) return rc;
@@ -98,7 +119,6 @@ static int read_sizes(struct zf_config *c, const struct zf_config_reader *r) {
                     (long long)c->heads, (long long)c->head_dim);
   c->ffn = f->ffn_multiple * c->hidden;
   if ((rc = size_key(&c->ffn, r, f->k_ffn, MAX_SIZE))) return rc;
-  if ((rc = size_key(&c->max_pos, r, f->k_max_pos, MAX_SIZE))) return rc;
   c->embed_dim = c->hidden;
   return size_key(&c->embed_dim, r, f->k_embed_dim, MAX_SIZE);
 }

@@ -79,6 +79,7 @@ static const struct zf_family table[] = {
     {
         .model_type = "llama",
         .about = "Llama 1-3, SmolLM, SmolLM2, TinyLlama",
+        .max_pos = 2048,
         .prefix = {"model.", ""},
         LLAMA_KEYS,
         .tie = {"tie_word_embeddings", 0},
@@ -93,6 +94,7 @@ static const struct zf_family table[] = {
         .model_type = "mistral",
         .about = "Mistral 7B, Nemo",
         .kv_heads = 8,
+        .max_pos = 131072,
         .prefix = {"model.", ""},
         LLAMA_KEYS,
         .tie = {"tie_word_embeddings", 0},
@@ -107,6 +109,7 @@ static const struct zf_family table[] = {
         .model_type = "qwen2",
         .about = "Qwen2, Qwen2.5",
         .kv_heads = 32,
+        .max_pos = 32768,
         .prefix = {"model.", ""},
         LLAMA_KEYS,
         .tie = {"tie_word_embeddings", 0},
@@ -125,6 +128,7 @@ static const struct zf_family table[] = {
         .model_type = "qwen3",
         .about = "Qwen3 (dense)",
         .kv_heads = 32,
+        .max_pos = 32768,
         .prefix = {"model.", ""},
         LLAMA_KEYS,
         .tie = {"tie_word_embeddings", 0},
@@ -146,7 +150,9 @@ static const struct zf_family table[] = {
     {
         .model_type = "gpt2",
         .about = "GPT-2, DistilGPT2",
+        .max_pos = 1024,
         .prefix = {"transformer.", ""},
+        .mapped = 1,
         .k_hidden = "n_embd",
         .k_layers = "n_layer",
         .k_heads = "n_head",
@@ -185,6 +191,7 @@ static const struct zf_family table[] = {
     {
         .model_type = "opt",
         .about = "OPT 125M to 66B, 350M included",
+        .max_pos = 2048,
         .prefix = {"model.decoder.", "decoder.", ""},
         .k_hidden = "hidden_size",
         .k_layers = "num_hidden_layers",
@@ -228,6 +235,7 @@ static const struct zf_family table[] = {
         .model_type = "smollm3",
         .about = "SmolLM3",
         .kv_heads = 4,
+        .max_pos = 32768,
         .prefix = {"model.", ""},
         LLAMA_KEYS,
         .theta = 2e6,
@@ -249,6 +257,7 @@ static const struct zf_family table[] = {
     {
         .model_type = "granite",
         .about = "Granite 3 (dense)",
+        .max_pos = 2048,
         .prefix = {"model.", ""},
         LLAMA_KEYS,
         .scale = {"attention_multiplier", 1, 1},
@@ -266,6 +275,7 @@ static const struct zf_family table[] = {
     {
         .model_type = "olmo2",
         .about = "OLMo 2",
+        .max_pos = 2048,
         .prefix = {"model.", ""},
         LLAMA_SIZES,
         .k_norm_eps = "rms_norm_eps",
@@ -286,6 +296,7 @@ static const struct zf_family table[] = {
     {
         .model_type = "phi3",
         .about = "Phi-3, Phi-3.5, Phi-4, Phi-4-mini (text)",
+        .max_pos = 4096,
         .prefix = {"model.", ""},
         LLAMA_SIZES,
         .k_norm_eps = "rms_norm_eps",
@@ -308,6 +319,7 @@ static const struct zf_family table[] = {
         .model_type = "stablelm",
         .about = "StableLM 2, StableLM 3B",
         .kv_heads = 32,
+        .max_pos = 4096,
         .prefix = {"model.", ""},
         LLAMA_SIZES,
         LAYER_EPS,
@@ -330,6 +342,7 @@ static const struct zf_family table[] = {
     {
         .model_type = "gpt_neox",
         .about = "GPT-NeoX, Pythia",
+        .max_pos = 2048,
         .prefix = {"gpt_neox.", ""},
         ENCODER_SIZES,
         LAYER_EPS,
@@ -362,6 +375,7 @@ static const struct zf_family table[] = {
         .model_type = "gemma",
         .about = "Gemma 1",
         .kv_heads = 16,
+        .max_pos = 8192,
         .prefix = {"model.", ""},
         ACT("gelu_pytorch_tanh"),
         GEMMA,
@@ -373,6 +387,7 @@ static const struct zf_family table[] = {
         .model_type = "gemma2",
         .about = "Gemma 2",
         .kv_heads = 4,
+        .max_pos = 8192,
         .prefix = {"model.", ""},
         GEMMA,
         .k_act = "hidden_activation",
@@ -392,6 +407,7 @@ static const struct zf_family table[] = {
     {
         .model_type = "gemma3_text",
         .about = "Gemma 3 270M and 1B",
+        .max_pos = 131072,
         .prefix = {"model.", ""},
         .vocab = 262208,
         .kv_heads = 4,
@@ -414,6 +430,7 @@ static const struct zf_family table[] = {
     {
         .model_type = "bert",
         .about = "BERT, masked; every token of type 0",
+        .max_pos = 512,
         .prefix = {"bert.", ""},
         ENCODER_SIZES,
         BERT,
@@ -436,6 +453,7 @@ static const struct zf_family table[] = {
     {
         .model_type = "roberta",
         .about = "RoBERTa, DistilRoBERTa, masked",
+        .max_pos = 512,
         .prefix = {"roberta.", ""},
         ENCODER_SIZES,
         BERT,
@@ -460,7 +478,9 @@ static const struct zf_family table[] = {
     {
         .model_type = "distilbert",
         .about = "DistilBERT, masked",
+        .max_pos = 512,
         .prefix = {"distilbert.", ""},
+        .mapped = 1,
         .k_hidden = "dim",
         .k_layers = "n_layers",
         .k_heads = "n_heads",
@@ -505,6 +525,7 @@ static const struct zf_family table[] = {
     {
         .model_type = "modernbert",
         .about = "ModernBERT, masked; classifiers that pool the first token",
+        .max_pos = 8192,
         .prefix = {"model.", ""},
         ENCODER_SIZES,
         .k_norm_eps = "norm_eps",

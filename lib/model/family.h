@@ -67,6 +67,7 @@ struct zf_family {
 
   /* config.json: spelling of each size; NULL where the family has no such key */
   const char *k_hidden, *k_layers, *k_heads, *k_kv_heads, *k_head_dim, *k_ffn, *k_max_pos;
+  int mapped; /* sizes may be spelled as Llama's are, too, and that spelling counts */
   const char *k_norm_eps, *k_act, *k_embed_dim;
   const char *k_theta, *k_theta_local, *k_partial; /* NULL: the usual spelling; none; the usual */
   double theta, theta_local, partial;              /* defaults; 0: 10000, none, 1 */

@@ -279,6 +279,24 @@ START_TEST(test_nope) {
 }
 END_TEST
 
+/* Spellings that Transformers takes beside a family's own, and defaults of files without a length. */
+START_TEST(test_spellings) {
+  struct zf_config a, b;
+  ck_ok(parse(&a, "{\"model_type\": \"gpt2\", \"vocab_size\": 9, \"n_embd\": 8, \"n_layer\": 1, "
+                  "\"n_head\": 2, \"n_positions\": 16, \"n_ctx\": 7}"));
+  ck_ok(parse(&b, "{\"model_type\": \"gpt2\", \"vocab_size\": 9, \"hidden_size\": 8, \"n_embd\": 64, "
+                  "\"num_hidden_layers\": 1, \"num_attention_heads\": 2, \"max_position_embeddings\": 16}"));
+  ck_assert_mem_eq(&a, &b, sizeof a);
+  ck_ok(parse(&a, "{\"model_type\": \"llama\", \"vocab_size\": 9, \"hidden_size\": 8, \"num_hidden_layers\": 1, "
+                  "\"num_attention_heads\": 2, \"intermediate_size\": 8, \"max_sequence_length\": 99}"));
+  ck_assert_int_eq(a.context, 2048);
+  ck_ok(parse(&a, ROPE("\"type\": \"linear\", \"factor\": 2") ));
+  ck_ok(parse(&b, LLAMA ", \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 2}, "
+                        "\"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 7}}"));
+  ck_assert_mem_eq(&a, &b, sizeof a);
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("family");
   TCase *t = tcase_create("family");
@@ -287,6 +305,7 @@ int main(void) {
   tcase_add_test(t, test_keys);
   tcase_add_test(t, test_acts);
   tcase_add_test(t, test_families);
+  tcase_add_test(t, test_spellings);
   tcase_add_test(t, test_window);
   tcase_add_test(t, test_nope);
   tcase_add_loop_test(t, test_mistakes, 0, sizeof bad / sizeof *bad);
