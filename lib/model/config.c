@@ -11,6 +11,7 @@
 #include "kern/kern.h"
 #include "model/config_internal.h"
 #include "model/gguf.h"
+#include "model/internal.h"
 
 /* Bounds that no real model comes near, so that products of sizes fit 63 bits. */
 enum { MAX_SIZE = 1 << 24 };
@@ -321,6 +322,7 @@ static int read_all(struct zf_config *c, const struct zf_config_reader *r) {
   if (!json_is_object(r->obj))
     return zf_error(ZF_EINVALID, "%s: expected an object, found %s", r->name, zf_json_kind(r->obj));
   if ((rc = find_family(&c->family, r))) return rc;
+  if ((rc = zf_config_foreign(r))) return rc;
   struct zf_config_reader outer = *r, inner = *r;
   if (c->family->nest) {
     inner.obj = json_object_get(r->obj, c->family->nest);
@@ -371,7 +373,8 @@ int zf_config_load(struct zf_config *out, const char *dir) {
   char *path = zf_path_join(dir, "config.json"), *text = NULL;
   size_t len = 0;
   if (!path) return ZF_ENOMEM;
-  int rc = zf_read_file(&text, &len, path, 1 << 24);
+  int rc = zf_exists(path) ? 0 : zf_model_foreign(dir);
+  if (!rc) rc = zf_read_file(&text, &len, path, 1 << 24);
   if (!rc) rc = zf_config_parse(out, text, len, path);
   free(text);
   free(path);
