@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/bytes.h"
 #include "base/err.h"
+#include "fmt/gguf_internal.h"
 #include "fmt/st_internal.h"
 
 /* Types of values, by their number in the file. */
@@ -306,11 +307,18 @@ int zf_gguf_parse(struct zf_gguf *out, const void *data, size_t len, const char 
   return rc;
 }
 
-int zf_gguf_open(struct zf_gguf *out, const char *path, int arrays) {
+int zf_gguf_open_part(struct zf_gguf *out, const char *path, int arrays) {
   *out = (struct zf_gguf){.st = zf_calloc(1, sizeof *out->st)};
   int rc = out->st ? zf_st_add_slot(out->st, path) : ZF_ENOMEM;
   if (!rc) rc = zf_map_open(&out->st->map[0], path);
   if (!rc) rc = read_file(out, out->st->map[0].data, out->st->map[0].len, arrays);
+  if (rc) zf_gguf_free(out);
+  return rc;
+}
+
+int zf_gguf_open(struct zf_gguf *out, const char *path, int arrays) {
+  int rc = zf_gguf_open_part(out, path, arrays);
+  if (!rc) rc = zf_gguf_add_parts(out, path);
   if (rc) zf_gguf_free(out);
   return rc;
 }

@@ -26,7 +26,8 @@ struct zf_gguf {
                      * metadata are the keys that are no arrays, as text, none above 200 bytes */
 };
 
-/* `arrays`: keep all arrays; else those above ZF_GGUF_FEW are checked and left out of `keys` (null).  ZF_EUSAGE when nothing
+/* The first part of a split file, NAME-00001-of-0000N.gguf, stands for the whole; another part is
+ * ZF_EUSAGE.  `arrays`: keep all arrays; else those above ZF_GGUF_FEW are checked and left out of `keys` (null).  ZF_EUSAGE when nothing
  * is there, else ZF_EINVALID "FILE: byte N: ...". */
 int zf_gguf_open(struct zf_gguf *out, const char *path, int arrays);
 

@@ -11,6 +11,7 @@
 #include "kern/kern.h"
 #include "model/config_internal.h"
 #include "model/gguf.h"
+#include "model/internal.h"
 
 /* Bounds that no real model comes near, so that products of sizes fit 63 bits. */
 enum { MAX_SIZE = 1 << 24 };
@@ -68,17 +69,39 @@ int zf_config_rule(int *out, const struct zf_config_reader *r, const struct zf_r
   return rc;
 }
 
-static int read_sizes(struct zf_config *c, const struct zf_config_reader *r) {
+/* The family's key, or Llama's name for it where the family takes both and the file has that. */
+static const char *spelled(const struct zf_config *c, const struct zf_config_reader *r, const char *key,
+                           const char *common) {
+  return c->family->mapped && json_object_get(r->obj, common) ? common : key;
+}
+
+static int read_main_sizes(struct zf_config *c, const struct zf_config_reader *r) {
   const struct zf_family *f = c->family;
-  int rc;
+  const struct {
+    int64_t *to;
+    const char *key;
+    int64_t max;
+  } sizes[] = {{&c->vocab, "vocab_size", MAX_SIZE},
+               {&c->hidden, spelled(c, r, f->k_hidden, "hidden_size"), MAX_SIZE},
+               {&c->layers, spelled(c, r, f->k_layers, "num_hidden_layers"), ZF_MAX_LAYERS},
+               {&c->heads, spelled(c, r, f->k_heads, "num_attention_heads"), MAX_SIZE},
+               {&c->max_pos, spelled(c, r, f->k_max_pos, "max_position_embeddings"), MAX_SIZE}};
   c->vocab = f->vocab;
   c->heads = f->heads;
   c->max_pos = f->max_pos;
-  if ((rc = size_key(&c->vocab, r, "vocab_size", MAX_SIZE))) return rc;
-  if ((rc = size_key(&c->hidden, r, f->k_hidden, MAX_SIZE))) return rc;
-  if ((rc = size_key(&c->layers, r, f->k_layers, ZF_MAX_LAYERS))) return rc;
-  if ((rc = size_key(&c->heads, r, f->k_heads, MAX_SIZE))) return rc;
-  c->kv_heads = f->kv_heads ? f->kv_heads : c->heads;
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    int rc = size_key(sizes[i].to, r, sizes[i].key, sizes[i].max);
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+static int read_sizes(struct zf_config *c, const struct zf_config_reader *r) {
+  const struct zf_family *f = c->family;
+  int rc = read_main_sizes(c, r);
+  if (rc) return rc;
+  const json_t *kv = f->k_kv_heads ? json_object_get(r->obj, f->k_kv_heads) : NULL;
+  c->kv_heads = f->kv_heads && !json_is_null(kv) ? f->kv_heads : c->heads;
   if ((rc = size_key(&c->kv_heads, r, f->k_kv_heads, MAX_SIZE))) return rc;
   c->head_dim = f->head_dim ? f->head_dim : c->hidden / c->heads;
   const json_t *hd = f->k_head_dim ? json_object_get(r->obj, f->k_head_dim) : NULL;
@@ -97,7 +120,6 @@ static int read_sizes(struct zf_config *c, const struct zf_config_reader *r) {
                     (long long)c->heads, (long long)c->head_dim);
   c->ffn = f->ffn_multiple * c->hidden;
   if ((rc = size_key(&c->ffn, r, f->k_ffn, MAX_SIZE))) return rc;
-  if ((rc = size_key(&c->max_pos, r, f->k_max_pos, MAX_SIZE))) return rc;
   c->embed_dim = c->hidden;
   return size_key(&c->embed_dim, r, f->k_embed_dim, MAX_SIZE);
 }
@@ -141,13 +163,21 @@ static int act_of(int *out, const char *name) {
   return 0;
 }
 
-static int bad_act(const struct zf_config *c, const struct zf_config_reader *r, const char *name) {
+static int bad_act(const char *key, const struct zf_config_reader *r, const char *name) {
   struct zf_buf b = {0};
   for (int i = 0; i < ACT_NAMES; i++) zf_buf_printf(&b, "%s%s", i ? ", " : "", act_names[i].name);
   int rc = zf_error(ZF_EINVALID, "%s: key '%s': '%s' is not supported; supported are %s", r->name,
-                    c->family->k_act, name, b.failed ? "?" : b.data);
+                    key, name, b.failed ? "?" : b.data);
   zf_buf_free(&b);
   return rc;
+}
+
+static int read_tail_act(struct zf_config *c, const struct zf_config_reader *r) {
+  const struct zf_tail *tail = zf_config_tail(c);
+  const char *name = tail->act;
+  int rc = tail->k_act ? zf_json_str(&name, r->obj, tail->k_act, r->name) : 0;
+  c->tail_act = c->act;
+  return rc || !name || act_of(&c->tail_act, name) ? rc : bad_act(tail->k_act, r, name);
 }
 
 static int read_act(struct zf_config *c, const struct zf_config_reader *r) {
@@ -156,12 +186,23 @@ static int read_act(struct zf_config *c, const struct zf_config_reader *r) {
   if (rc) return rc;
   if (c->family->act_tanh && !strcmp(name, "gelu")) name = "gelu_pytorch_tanh";
   if (act_of(&c->act, name)) {
-    const char *tail = zf_config_tail(c)->act;
-    c->tail_act = c->act;
-    if (tail) act_of(&c->tail_act, tail);
-    return 0;
+    return read_tail_act(c, r);
   }
-  return bad_act(c, r, name);
+  return bad_act(c->family->k_act, r, name);
+}
+
+/* Positions begin behind fixed rows of the table, or behind pad_token_id's. */
+static int read_positions(struct zf_config *c, const struct zf_config_reader *r) {
+  const struct zf_family *f = c->family;
+  int64_t pad = f->pad_before;
+  int rc = pad ? zf_json_int(&pad, r->obj, "pad_token_id", r->name) : 0;
+  if (rc) return rc;
+  c->pos_offset = f->pad_before ? pad + 1 : f->pos_offset;
+  c->context = f->pad_before ? c->max_pos - c->pos_offset : c->max_pos;
+  if (pad < 0 || c->context < 1)
+    return zf_error(ZF_EINVALID, "%s: key '%s': %lld leaves no position behind pad_token_id %lld", r->name,
+                    f->k_max_pos, (long long)c->max_pos, (long long)pad);
+  return 0;
 }
 
 static int read_rules(struct zf_config *c, const struct zf_config_reader *r) {
@@ -185,10 +226,7 @@ static int read_rules(struct zf_config *c, const struct zf_config_reader *r) {
                     f->model_type);
   /* A network of post-norm blocks ends normalised: no further norm (OPT 350M). */
   c->final_norm = !no_final && !c->post_norm;
-  c->context = c->max_pos - f->context_less;
-  if (c->context < 1)
-    return zf_error(ZF_EINVALID, "%s: key '%s': %lld leaves no position", r->name, f->k_max_pos,
-                    (long long)c->max_pos);
+  if ((rc = read_positions(c, r))) return rc;
   return zf_layers_read(c, r);
 }
 
@@ -244,7 +282,7 @@ static int read_head(struct zf_config *c, const struct zf_config_reader *r,
       json_string_value(json_array_get(json_object_get(outer->obj, "architectures"), 0));
   size_t n = arch ? strlen(arch) : 0;
   int rc;
-  c->types = 1;
+  c->types = 2;
   if (c->family->names.type && (rc = size_key(&c->types, r, "type_vocab_size", MAX_SIZE)))
     return rc;
   c->outputs = c->vocab;
@@ -255,6 +293,7 @@ static int read_head(struct zf_config *c, const struct zf_config_reader *r,
   if ((rc = zf_config_rule(&c->dense_bias, r, &zf_config_tail(c)->dense_bias))) return rc;
   if ((rc = zf_config_rule(&c->head_bias, r, &zf_config_tail(c)->head_bias))) return rc;
   if (!c->classify) return 0;
+  c->logit_cap = 0; /* logits of labels are not capped */
   if ((rc = check_pooling(c, r))) return rc;
   c->outputs = json_is_object(names) ? (int64_t)json_object_size(names) : 2;
   c->tied = 0;
@@ -283,6 +322,7 @@ static int read_all(struct zf_config *c, const struct zf_config_reader *r) {
   if (!json_is_object(r->obj))
     return zf_error(ZF_EINVALID, "%s: expected an object, found %s", r->name, zf_json_kind(r->obj));
   if ((rc = find_family(&c->family, r))) return rc;
+  if ((rc = zf_config_foreign(r))) return rc;
   struct zf_config_reader outer = *r, inner = *r;
   if (c->family->nest) {
     inner.obj = json_object_get(r->obj, c->family->nest);
@@ -333,7 +373,8 @@ int zf_config_load(struct zf_config *out, const char *dir) {
   char *path = zf_path_join(dir, "config.json"), *text = NULL;
   size_t len = 0;
   if (!path) return ZF_ENOMEM;
-  int rc = zf_read_file(&text, &len, path, 1 << 24);
+  int rc = zf_exists(path) ? 0 : zf_model_foreign(dir);
+  if (!rc) rc = zf_read_file(&text, &len, path, 1 << 24);
   if (!rc) rc = zf_config_parse(out, text, len, path);
   free(text);
   free(path);

@@ -17,6 +17,9 @@ int zf_layers_read(struct zf_config *c, const struct zf_config_reader *r);
 /* ZF_EINVALID unless v is finite and above 0. */
 int zf_config_positive(const struct zf_config_reader *r, const char *key, double v);
 
+/* ZF_EINVALID where config.json says that the weights are another tool's blocks (foreign.c). */
+int zf_config_foreign(const struct zf_config_reader *r);
+
 /* "!key" reads a key of the opposite sense. */
 int zf_config_rule(int *out, const struct zf_config_reader *r, const struct zf_rule *rule);
 

@@ -39,6 +39,7 @@ struct zf_tail {
   const char *bias; /* of the head */
   const char *bias_copy; /* NULL, or a second name of the bias, which counts where the two differ */
   const char *act;  /* NULL: the blocks' own */
+  const char *k_act; /* key that names another; NULL: none */
   struct zf_rule dense_bias, head_bias;
   int first;             /* a classifier reads the first token, not the last */
   const char *k_pooling; /* key of what a classifier pools; "cls", the first token, is known */
@@ -66,6 +67,7 @@ struct zf_family {
 
   /* config.json: spelling of each size; NULL where the family has no such key */
   const char *k_hidden, *k_layers, *k_heads, *k_kv_heads, *k_head_dim, *k_ffn, *k_max_pos;
+  int mapped; /* sizes may be spelled as Llama's are, too, and that spelling counts */
   const char *k_norm_eps, *k_act, *k_embed_dim;
   const char *k_theta, *k_theta_local, *k_partial; /* NULL: the usual spelling; none; the usual */
   double theta, theta_local, partial;              /* defaults; 0: 10000, none, 1 */
@@ -81,7 +83,8 @@ struct zf_family {
   int64_t vocab, heads, kv_heads, max_pos; /* defaults where published files leave them out */
   int ffn_multiple;                        /* ffn = this * hidden when the key is null (gpt2: 4) */
   int pos_offset;           /* rows of the position table before position 0 (opt: 2) */
-  int context_less;         /* of max_pos (roberta counts the rows before position 0: 2) */
+  int64_t pad_before;       /* default of pad_token_id, behind which positions begin (roberta: 1); those
+                             * rows are counted in max_pos; 0: positions have nothing to do with it */
   struct zf_rule tie;       /* output head is the embedding */
   struct zf_rule post_norm; /* residual order: x = norm(x + f(x)) */
   struct zf_rule no_final_norm;
@@ -90,6 +93,7 @@ struct zf_family {
   struct zf_rule inverse_layer_scale; /* attention scores divided by layer + 1 */
   struct zf_rule unit_scale;          /* attention scores not scaled by 1/sqrt(head_dim) */
   struct zf_rule window;              /* sliding window in force when yes */
+  int window_listed;                  /* layer_types counts where that rule says no */
   const char *k_window;               /* its size; a null there means no window */
   int64_t window_size;                /* when the key is absent; 0: no window then */
   enum zf_local local;                /* and where it is */
@@ -101,7 +105,8 @@ struct zf_family {
   struct zf_rule norm_bias; /* LayerNorm with bias */
   struct zf_rule refused;   /* a yes is refused, by the name of its key */
   const char *k_nope;       /* list: 0 where a block has no rotary embedding */
-  int64_t nope_period;      /* without it: those where i + 1 is a multiple; 0: none */
+  const char *k_nope_period; /* without that list: those where i + 1 is a multiple of this */
+  int64_t nope_period;       /* its default; 0: none */
   enum zf_norm norm;
   enum zf_pos pos;
   int bidirectional;
@@ -159,6 +164,7 @@ struct zf_config {
   int64_t vocab, hidden, embed_dim, layers, heads, kv_heads, head_dim, ffn, max_pos;
   int64_t context; /* longest sequence; of dynamic scaling max_pos * factor */
   int64_t types;   /* rows of the table of token types */
+  int64_t pos_offset; /* rows of the position table before position 0 */
   int64_t outputs; /* rows of the head: vocab, or labels */
   int64_t window;  /* local blocks: keys nearer than this are seen; 0: there are none */
   double norm_eps;

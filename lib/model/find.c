@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "fmt/gguf.h"
-#include "model/model.h"
+#include "model/internal.h"
 
 /* The cache's root, as huggingface_hub looks for it. */
 static char *cache_root(void) {
@@ -59,6 +59,8 @@ int zf_model_find(char **dir, const char *base_model) {
       *dir = zf_strdup(base_model);
       return *dir ? 0 : ZF_ENOMEM;
     }
+    int foreign = zf_model_foreign_file(base_model);
+    if (foreign) return foreign;
     if (n < 12 || strcmp(base_model + n - 12, ".safetensors") != 0)
       return zf_error(ZF_EUSAGE,
                       "%s: expected a model directory, a .safetensors file inside one, or a .gguf "

@@ -64,6 +64,8 @@ static int copy_keys(json_t *config, const struct zf_gguf_source *s) {
                       s->arch->name, keys[i].gguf, zf_json_kind(v));
     if (v) json_object_set(config, keys[i].config, v);
   }
+  if (!zf_gguf_value(s, "attention.head_count_kv"))
+    json_object_set(config, "num_key_value_heads", json_object_get(config, "num_attention_heads"));
   static const char *const ids[][2] = {{"bos_token_id", "tokenizer.ggml.bos_token_id"},
                                        {"eos_token_id", "tokenizer.ggml.eos_token_id"},
                                        {"pad_token_id", "tokenizer.ggml.padding_token_id"}};

@@ -21,4 +21,8 @@ int zf_model_missing(const struct zf_model *m, const struct zf_want *w);
  * result: of an adapter; of a GGUF file, for llama.cpp refuses it as well. */
 int zf_model_check_unused(struct zf_model *m);
 
+/* ZF_EUSAGE where a directory or a file is another tool's, with the cure; else 0 (foreign.c). */
+int zf_model_foreign(const char *dir);
+int zf_model_foreign_file(const char *path);
+
 #endif

@@ -22,13 +22,18 @@ static int block_list(const json_t **out, const struct zf_config *c,
 static int read_nope(struct zf_config *c, const struct zf_config_reader *r) {
   const struct zf_family *f = c->family;
   const json_t *list;
+  int64_t period = f->nope_period;
   int rc = block_list(&list, c, r, f->k_nope);
+  if (!rc && f->k_nope_period) rc = zf_json_int(&period, r->obj, f->k_nope_period, r->name);
+  if (!rc && f->k_nope && period < 1)
+    rc = zf_error(ZF_EINVALID, "%s: key '%s': expected 1 or more, found %lld", r->name, f->k_nope_period,
+                  (long long)period);
   for (int64_t i = 0; !rc && f->k_nope && i < c->layers; i++) {
     const json_t *v = json_array_get(list, (size_t)i);
     if (list && !json_is_integer(v))
       return zf_error(ZF_EINVALID, "%s: key '%s': entry %lld is %s, not 0 or 1", r->name, f->k_nope,
                       (long long)i, zf_json_kind(v));
-    if (list ? json_integer_value(v) == 0 : (i + 1) % f->nope_period == 0)
+    if (list ? json_integer_value(v) == 0 : (i + 1) % period == 0)
       c->layer[i] |= ZF_LAYER_NOPE;
   }
   return rc;
@@ -86,5 +91,6 @@ int zf_layers_read(struct zf_config *c, const struct zf_config_reader *r) {
   int windowed = 0;
   int rc = read_nope(c, r);
   if (!rc) rc = zf_config_rule(&windowed, r, &c->family->window);
+  if (c->family->window_listed && json_is_array(json_object_get(r->obj, "layer_types"))) windowed = 1;
   return rc || !windowed ? rc : read_window(c, r);
 }

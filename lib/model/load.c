@@ -319,6 +319,13 @@ static int read_beside(struct zf_model *m, const struct zf_model_opts *opts) {
   return rc ? rc : zf_beside_open(&m->beside, m->dir);
 }
 
+/* A directory without safetensors may hold what another tool wrote. */
+static int open_directory(struct zf_st **st, const char *dir) {
+  int rc = zf_st_open(st, dir);
+  int foreign = rc == ZF_EUSAGE ? zf_model_foreign(dir) : 0;
+  return foreign ? foreign : rc;
+}
+
 int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_opts *opts) {
   *out = NULL;
   struct zf_model *m = zf_calloc(1, sizeof *m);
@@ -329,7 +336,7 @@ int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_
   if (opts->ntrainable && (rc = zf_model_trainable(dir))) goto fail;
   if ((rc = zf_config_load(&m->config, dir))) goto fail;
   rc = zf_gguf_named(dir) && !zf_is_dir(dir) ? zf_gguf_weights(&m->st, &m->gguf, dir)
-                                             : zf_st_open(&m->st, dir);
+                                             : open_directory(&m->st, dir);
   if (rc) goto fail;
   zf_model_untie(m);
   if ((rc = zf_plan_build(&m->plan, &m->config))) goto fail;

@@ -246,7 +246,7 @@ static void front(struct builder *b) {
   if (projected) linear(b, n->project_in, ZF_REG_H, c->embed_dim, ZF_REG_X, 0, c->hidden, 0, 0);
   scale(b, ZF_REG_X, c->embed_scale);
   if (c->family->pos == ZF_POS_LEARNED)
-    table(b, ZF_OP_POSITION, n->pos, c->context + c->family->pos_offset, c->family->pos_offset);
+    table(b, ZF_OP_POSITION, n->pos, c->context + c->pos_offset, c->pos_offset);
   if (n->type) table(b, ZF_OP_TYPE, n->type, c->types, 0);
   if (n->embed_norm) norm(b, n->embed_norm, ZF_REG_X, ZF_REG_X);
 }

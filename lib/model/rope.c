@@ -183,8 +183,11 @@ int zf_rope_read(struct zf_config *c, const struct zf_config_reader *r) {
   c->ropes = f->theta_local > 0 ? 2 : 1;
   *local = *all;
   if (f->pos != ZF_POS_ROPE) return 0;
-  const json_t *s = json_object_get(r->obj, key), *full;
-  if (!s || json_is_null(s)) s = json_object_get(r->obj, key = "rope_scaling");
+  const json_t *s = json_object_get(r->obj, "rope_scaling"), *full;
+  if (s && !json_is_null(s) && (!json_is_object(s) || json_object_size(s)))
+    key = "rope_scaling"; /* counts over the other, as in Transformers */
+  else
+    s = json_object_get(r->obj, key);
   if ((rc = zf_json_num(&all->theta, r->obj, f->k_theta ? f->k_theta : "rope_theta", r->name)))
     return rc;
   if ((rc = zf_json_num(&all->partial, r->obj, partial, r->name))) return rc;

@@ -23,8 +23,11 @@ static const char *const families[] = {
     /* those below are not causal language models */
     "llama-classify", "gpt2-classify", "roberta", "bert", "distilbert", "modernbert",
     "modernbert-bias", "roberta-classify", "bert-classify", "distilbert-classify",
-    "modernbert-classify"};
-enum { NFAMILIES = sizeof families / sizeof *families, NCAUSAL = NFAMILIES - 11,
+    "modernbert-classify", "mistral-classify", "qwen2-classify", "qwen3-classify", "opt-classify",
+    "smollm3-classify", "olmo2-classify", "phi3-classify", "stablelm-classify", "gpt_neox-classify",
+    "gemma-classify", "gemma2-classify", "gemma3_text-classify", "roberta-pad", "roberta-pad-classify",
+    "modernbert-act", "bert-act-classify"};
+enum { NFAMILIES = sizeof families / sizeof *families, NCAUSAL = NFAMILIES - 27,
        NSTEADY = NCAUSAL - 2 /* whose rotary frequencies are the same at all lengths of the tests */ };
 
 static const struct zf_model_opts as_stored = {.dtype = -1};

@@ -81,9 +81,9 @@ END_TEST
 
 START_TEST(test_families) {
   struct zf_config c;
-  ck_ok(parse(&c, "{\"model_type\": \"qwen3\", " LLAMA_SIZES "}"));
+  ck_ok(parse(&c, "{\"model_type\": \"qwen3\", \"num_key_value_heads\": 2, " LLAMA_SIZES "}"));
   ck_assert_int_eq(c.head_dim, 128);
-  ck_ok(parse(&c, "{\"model_type\": \"qwen2\", " LLAMA_SIZES "}"));
+  ck_ok(parse(&c, "{\"model_type\": \"qwen2\", \"num_key_value_heads\": null, " LLAMA_SIZES "}"));
   ck_assert(c.qkv_bias && !c.o_bias && c.head_dim == 4);
   ck_ok(parse(&c, "{\"model_type\": \"gpt2\", \"vocab_size\": 9, \"n_embd\": 8, \"n_layer\": 1, "
                   "\"n_head\": 2, \"n_positions\": 16, \"n_inner\": null}"));
@@ -102,8 +102,8 @@ START_TEST(test_families) {
 END_TEST
 
 START_TEST(test_window) {
-  static const char *const mistral = "{\"model_type\": \"mistral\", " LLAMA_SIZES "%s}";
-  static const char *const qwen = "{\"model_type\": \"qwen2\", " LLAMA_SIZES "%s}";
+  static const char *const mistral = "{\"model_type\": \"mistral\", \"num_key_value_heads\": 2, " LLAMA_SIZES "%s}";
+  static const char *const qwen = "{\"model_type\": \"qwen2\", \"num_key_value_heads\": 2, " LLAMA_SIZES "%s}";
   static const struct {
     const char *base, *more;
     int64_t window;
@@ -124,7 +124,7 @@ START_TEST(test_window) {
     ck_assert_int_eq(c.window, t[i].window);
   }
   /* Absent: 4096. */
-  ck_ok(parse(&c, "{\"model_type\": \"mistral\", \"vocab_size\": 97, \"hidden_size\": 24, "
+  ck_ok(parse(&c, "{\"model_type\": \"mistral\", \"num_key_value_heads\": 2, \"vocab_size\": 97, \"hidden_size\": 24, "
                   "\"num_hidden_layers\": 2, \"num_attention_heads\": 6, "
                   "\"intermediate_size\": 40, \"max_position_embeddings\": 32768}"));
   ck_assert_int_eq(c.context, 32768);
@@ -256,6 +256,47 @@ START_TEST(test_pooling) {
 }
 END_TEST
 
+/* Blocks without rotary embedding: by a list, by an interval, by every fourth. */
+START_TEST(test_nope) {
+  static const struct {
+    const char *keys, *bare; /* 1: without */
+  } t[] = {{"", "000100"},
+           {", \"no_rope_layers\": null, \"no_rope_layer_interval\": 2", "010101"},
+           {", \"no_rope_layer_interval\": 3", "001001"},
+           {", \"no_rope_layers\": [1, 0, 1, 1, 1, 0], \"no_rope_layer_interval\": 3", "010001"}};
+  static const char sizes[] =
+      "{\"model_type\": \"smollm3\", \"vocab_size\": 97, \"hidden_size\": 24, \"num_hidden_layers\": 6, "
+      "\"num_attention_heads\": 4, \"intermediate_size\": 40, \"max_position_embeddings\": 32%s}";
+  char text[600];
+  struct zf_config c;
+  for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+    snprintf(text, sizeof text, sizes, t[i].keys);
+    ck_ok(parse(&c, text));
+    for (int k = 0; k < 6; k++) ck_assert_int_eq(!!(c.layer[k] & ZF_LAYER_NOPE), t[i].bare[k] == '1');
+  }
+  snprintf(text, sizeof text, sizes, ", \"no_rope_layer_interval\": 0");
+  ck_fails(parse(&c, text), ZF_EINVALID, "key 'no_rope_layer_interval': expected 1 or more, found 0");
+}
+END_TEST
+
+/* Spellings that Transformers takes beside a family's own, and defaults of files without a length. */
+START_TEST(test_spellings) {
+  struct zf_config a, b;
+  ck_ok(parse(&a, "{\"model_type\": \"gpt2\", \"vocab_size\": 9, \"n_embd\": 8, \"n_layer\": 1, "
+                  "\"n_head\": 2, \"n_positions\": 16, \"n_ctx\": 7}"));
+  ck_ok(parse(&b, "{\"model_type\": \"gpt2\", \"vocab_size\": 9, \"hidden_size\": 8, \"n_embd\": 64, "
+                  "\"num_hidden_layers\": 1, \"num_attention_heads\": 2, \"max_position_embeddings\": 16}"));
+  ck_assert_mem_eq(&a, &b, sizeof a);
+  ck_ok(parse(&a, "{\"model_type\": \"llama\", \"vocab_size\": 9, \"hidden_size\": 8, \"num_hidden_layers\": 1, "
+                  "\"num_attention_heads\": 2, \"intermediate_size\": 8, \"max_sequence_length\": 99}"));
+  ck_assert_int_eq(a.context, 2048);
+  ck_ok(parse(&a, ROPE("\"type\": \"linear\", \"factor\": 2") ));
+  ck_ok(parse(&b, LLAMA ", \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 2}, "
+                        "\"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 7}}"));
+  ck_assert_mem_eq(&a, &b, sizeof a);
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("family");
   TCase *t = tcase_create("family");
@@ -264,7 +305,9 @@ int main(void) {
   tcase_add_test(t, test_keys);
   tcase_add_test(t, test_acts);
   tcase_add_test(t, test_families);
+  tcase_add_test(t, test_spellings);
   tcase_add_test(t, test_window);
+  tcase_add_test(t, test_nope);
   tcase_add_loop_test(t, test_mistakes, 0, sizeof bad / sizeof *bad);
   tcase_add_test(t, test_no_file);
   tcase_add_test(t, test_llama3_freqs);

@@ -159,6 +159,54 @@ START_TEST(test_blocks) {
 }
 END_TEST
 
+/* --- parts ------------------------------------------------------------------------------------ */
+
+#define SPLIT(no, count) "ssplit.no w2 b" #no " b0 ssplit.count w2 b" #count " b0 "
+
+static const char *write_part(const char *name, const char *words) {
+  const char *path = tmp_path(name);
+  struct zf_buf b = make_file(words);
+  ck_ok(zf_write_file(path, b.data, b.len));
+  zf_buf_free(&b);
+  return path;
+}
+
+/* The first part stands for the whole; what is not right among the others is told. */
+START_TEST(test_parts) {
+  static const char a[] = HEAD(1, 3) "sk w4 w7 " SPLIT(0, 2) F32_OF("t", 4, 0) "p32 l1 l2";
+  static const char b[] = HEAD(1, 2) SPLIT(1, 2) F32_OF("u", 4, 0) "p32 l3 l4";
+  static const struct {
+    const char *first, *second, *message;
+    int code;
+  } bad[] = {
+      {a, HEAD(1, 2) SPLIT(0, 2) F32_OF("u", 4, 0) "p32 l3 l4", "expected part 2 of 2 by its keys", ZF_EINVALID},
+      {a, HEAD(1, 2) SPLIT(1, 3) F32_OF("u", 4, 0) "p32 l3 l4", "expected part 2 of 2 by its keys", ZF_EINVALID},
+      {a, HEAD(1, 2) SPLIT(1, 2) F32_OF("t", 4, 0) "p32 l3 l4", "tensor 't' is also in", ZF_EINVALID},
+      {HEAD(1, 3) "ssplit.tensors.count w5 w5 " SPLIT(0, 2) F32_OF("t", 4, 0) "p32 l1 l2", b,
+       "key 'split.tensors.count' is 5, but the parts hold 2 tensors", ZF_EINVALID},
+      {b, b, "is part 2 of 2 of a split file: give the first one", ZF_EUSAGE},
+  };
+  struct zf_gguf g;
+  char first[512];
+  snprintf(first, sizeof first, "%s", write_part("m-00001-of-00002.gguf", a));
+  ck_fails(zf_gguf_open(&g, first, 0), ZF_EUSAGE, "m-00002-of-00002.gguf: cannot open");
+  write_part("m-00002-of-00002.gguf", b);
+  ck_ok(zf_gguf_open(&g, first, 0));
+  ck_assert_int_eq(g.st->n, 2);
+  ck_assert_int_eq(g.st->nfile, 2);
+  ck_assert_int_eq(zf_st_find(g.st, "t")->data[0], 1);
+  ck_assert_int_eq(zf_st_find(g.st, "u")->data[0], 3);
+  ck_assert_int_eq(zf_st_find(g.st, "u")->file, 1);
+  zf_gguf_free(&g);
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    write_part("m-00001-of-00002.gguf", bad[i].first);
+    write_part("m-00002-of-00002.gguf", bad[i].second);
+    ck_fails(zf_gguf_open(&g, first, 0), bad[i].code, bad[i].message);
+  }
+  ck_fails(zf_gguf_open(&g, write_part("other.gguf", a), 0), ZF_EUSAGE, "ends in -00001-of-00002.gguf");
+}
+END_TEST
+
 /* --- models ---------------------------------------------------------------------------------- */
 
 static const struct {
@@ -507,6 +555,7 @@ int main(void) {
   Suite *s = suite_create("gguf");
   TCase *t = tcase_create("gguf");
   tcase_add_loop_test(t, test_broken, 0, BROKEN);
+  tcase_add_test(t, test_parts);
   tcase_add_test(t, test_values);
   tcase_add_test(t, test_blocks);
   tcase_add_loop_test(t, test_logits, 0, MODELS);

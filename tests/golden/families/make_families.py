@@ -63,6 +63,9 @@ MODERN = dict(vocab_size=97, hidden_size=24, intermediate_size=29, num_hidden_la
               num_attention_heads=3, max_position_embeddings=20, local_attention=6,
               pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2)
 
+LABELS = {**LLAMA, "tie_word_embeddings": True, "pad_token_id": 0, "num_labels": 3}
+CLASSIFY = AutoModelForSequenceClassification
+
 # name: (config, stored dtype, save_pretrained options[, class])
 FAMILIES = {
     "llama": (LlamaConfig(**LLAMA, rope_parameters=dict(
@@ -161,6 +164,30 @@ FAMILIES = {
         rope_type="dynamic", factor=4.0, rope_theta=10000.0)), "float32", {}),
     "phi3-far": (Phi3Config(**EVEN, pad_token_id=0, original_max_position_embeddings=8, rope_parameters=LONG | dict(
         short_factor=[1.0, 1.1, 1.3, 1.7], long_factor=[1.2, 2.0, 3.5, 6.0])), "float32", {}),
+    # heads of labels, with values that matter to them
+    "mistral-classify": (MistralConfig(**LABELS, sliding_window=4), "float16", {}, CLASSIFY),
+    "qwen2-classify": (Qwen2Config(**{k: v for k, v in LABELS.items() if k != "head_dim"}), "bfloat16", {}, CLASSIFY),
+    "qwen3-classify": (Qwen3Config(**LABELS), "float16", {}, CLASSIFY),
+    "opt-classify": (OPTConfig(**{**OPT, "activation_function": "gelu"}, num_labels=3), "float16", {}, CLASSIFY),
+    "smollm3-classify": (SmolLM3Config(**LABELS, no_rope_layers=[0, 1]), "float16", {}, CLASSIFY),
+    "olmo2-classify": (Olmo2Config(**EVEN, pad_token_id=0, num_labels=3), "bfloat16", {}, CLASSIFY),
+    "phi3-classify": (Phi3Config(**EVEN, pad_token_id=0, num_labels=3), "float16", {}, CLASSIFY),
+    "stablelm-classify": (StableLmConfig(**LAYERED, pad_token_id=0, num_labels=3, rope_parameters=dict(
+        rope_type="default", rope_theta=1e4, partial_rotary_factor=0.5)), "bfloat16", {}, CLASSIFY),
+    "gpt_neox-classify": (GPTNeoXConfig(**NEOX, pad_token_id=0, num_labels=3, hidden_act="gelu_fast",
+                                        rope_parameters=dict(rope_type="default", rope_theta=1e4,
+                                                             partial_rotary_factor=0.5)), "float16", {}, CLASSIFY),
+    "gemma-classify": (GemmaConfig(**LABELS), "bfloat16", {}, CLASSIFY),
+    "gemma2-classify": (Gemma2Config(**LABELS, sliding_window=4, query_pre_attn_scalar=14,
+                                     attn_logit_softcapping=3.0, final_logit_softcapping=1.5), "float16", {}, CLASSIFY),
+    "gemma3_text-classify": (Gemma3TextConfig(**GEMMA3, pad_token_id=0, num_labels=3, final_logit_softcapping=1.5),
+                             "bfloat16", {}, CLASSIFY),
+    "roberta-pad": (RobertaConfig(**{**BERT, "max_position_embeddings": 24}, pad_token_id=2), "float16", {},
+                    AutoModelForMaskedLM),
+    "roberta-pad-classify": (RobertaConfig(**{**BERT, "max_position_embeddings": 24}, pad_token_id=0, num_labels=3),
+                             "bfloat16", {}, CLASSIFY),
+    "modernbert-act": (ModernBertConfig(**MODERN, classifier_activation="silu"), "float16", {}, AutoModelForMaskedLM),
+    "bert-act-classify": (BertConfig(**BERT, num_labels=3, hidden_act="quick_gelu"), "bfloat16", {}, CLASSIFY),
 }
 
 

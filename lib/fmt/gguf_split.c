@@ -1,0 +1,83 @@
+/* GGUF files in several parts, as llama-gguf-split writes them:
+ *
+ *   NAME-00001-of-00003.gguf   all keys of the model, split.no 0, split.count 3, some tensors
+ *   NAME-00002-of-00003.gguf   split.no 1, split.count 3, further tensors
+ *   ... */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "fmt/gguf_internal.h"
+#include "fmt/st_internal.h"
+
+enum { MAX_PARTS = 99999 };
+
+static int64_t number(const struct zf_gguf *g, const char *key, int64_t none) {
+  const json_t *v = json_object_get(g->keys, key);
+  return json_is_integer(v) ? json_integer_value(v) : none;
+}
+
+/* The path of part `no` beside the first one; the caller frees.  NULL where that has another name. */
+static char *part_path(const char *first, int64_t no, int64_t count) {
+  char tail[40];
+  size_t n = strlen(first), k;
+  snprintf(tail, sizeof tail, "-%05d-of-%05lld.gguf", 1, (long long)count);
+  k = strlen(tail);
+  if (n <= k || strcmp(first + n - k, tail) != 0) return NULL;
+  return zf_asprintf("%.*s-%05lld-of-%05lld.gguf", (int)(n - k), first, (long long)no + 1, (long long)count);
+}
+
+/* Moves file and tensors of a part behind those that are there. */
+static int take(struct zf_gguf *g, struct zf_gguf *part) {
+  struct zf_st *to = g->st, *from = part->st;
+  struct zf_st_tensor *all = realloc(to->tensor, (size_t)(to->n + from->n + 1) * sizeof *all);
+  if (!all) return zf_error(ZF_ENOMEM, "%s: out of memory", from->path[0]);
+  to->tensor = all;
+  int rc = zf_st_add_slot(to, from->path[0]);
+  if (rc) return rc;
+  to->map[to->nfile - 1] = from->map[0];
+  memset(&from->map[0], 0, sizeof from->map[0]);
+  for (int64_t i = 0; i < from->n; i++) {
+    all[to->n] = from->tensor[i];
+    all[to->n++].file = to->nfile - 1;
+  }
+  from->n = 0;
+  return 0;
+}
+
+static int add_part(struct zf_gguf *g, const char *first, int64_t no, int64_t count) {
+  struct zf_gguf part = {0};
+  char *path = part_path(first, no, count);
+  if (!path)
+    return zf_error(ZF_EUSAGE, "%s: is the first of %lld parts: expected a name that ends in -00001-of-%05lld.gguf",
+                    first, (long long)count, (long long)count);
+  int rc = zf_gguf_open_part(&part, path, 0);
+  if (!rc && (number(&part, "split.no", -1) != no || number(&part, "split.count", -1) != count))
+    rc = zf_error(ZF_EINVALID, "%s: expected part %lld of %lld by its keys split.no and split.count", path,
+                  (long long)no + 1, (long long)count);
+  if (!rc) rc = take(g, &part);
+  zf_gguf_free(&part);
+  free(path);
+  return rc;
+}
+
+int zf_gguf_add_parts(struct zf_gguf *g, const char *path) {
+  int64_t count = number(g, "split.count", 1), no = number(g, "split.no", 0);
+  int rc = 0;
+  if (count <= 1) return 0;
+  if (count > MAX_PARTS)
+    return zf_error(ZF_EINVALID, "%s: key 'split.count': expected at most %d, found %lld", path, MAX_PARTS,
+                    (long long)count);
+  if (no != 0)
+    return zf_error(ZF_EUSAGE, "%s: is part %lld of %lld of a split file: give the first one", path,
+                    (long long)no + 1, (long long)count);
+  for (int64_t i = 1; !rc && i < count; i++) rc = add_part(g, path, i, count);
+  if (!rc) rc = zf_st_sort(g->st);
+  int64_t want = number(g, "split.tensors.count", g->st->n);
+  if (!rc && want != g->st->n)
+    rc = zf_error(ZF_EINVALID, "%s: key 'split.tensors.count' is %lld, but the parts hold %lld tensors", path,
+                  (long long)want, (long long)g->st->n);
+  return rc;
+}
