@@ -162,6 +162,10 @@ train huge2 learning_rate=1e5 max_steps=1 save_dtype=f16
 check "save_dtype: exit status" test $? = 2
 check "save_dtype: another is resumed to" train huge2 --resume learning_rate=1e5 max_steps=1 save_dtype=bf16
 
+"$ZOFT" train "$T/c.yaml" output_dir="$T/it's a run" max_steps=1 -q >"$T/said"
+check "the next command is quoted" grep -qF "zoft inspect '$T/it'\\''s a run'" "$T/said"
+check "and runs" sh -c "$(sed -n "s|^ *zoft inspect|'$ZOFT' inspect|p" "$T/said") >/dev/null"
+
 # --- one run at a time ---
 "$ZOFT" train "$T/c.yaml" output_dir="$T/live" max_steps=1000000 -q 2>/dev/null &
 pid=$!

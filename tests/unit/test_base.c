@@ -347,6 +347,18 @@ START_TEST(test_cpu) {
 }
 END_TEST
 
+static const char *const words[][2] = {{"out/a-1_b.c", "out/a-1_b.c"}, {"two words", "'two words'"},
+                                       {"it's", "'it'\\''s'"},        {"$(rm x)", "'$(rm x)'"},
+                                       {"", "''"},                     {"-x", "./-x"},
+                                       {"-a b", "'./-a b'"},           {"\xc3\xa4\n", "'\xc3\xa4\n'"}};
+
+START_TEST(test_shell_word) {
+  char *word = zf_shell_word(words[_i][0]);
+  ck_assert_str_eq(word, words[_i][1]);
+  free(word);
+}
+END_TEST
+
 /* --- control groups --- */
 
 static void put_group(const char *dir, const char *name, const char *text) {
@@ -416,6 +428,7 @@ int main(void) {
   tcase_add_test(t, test_hash);
   tcase_add_test(t, test_cpu);
   tcase_add_test(t, test_quota);
+  tcase_add_loop_test(t, test_shell_word, 0, sizeof words / sizeof *words);
   suite_add_tcase(s, t);
   return unit_run(s);
 }
