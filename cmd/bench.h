@@ -9,6 +9,7 @@
 /* Options of the command, shared by its benches. */
 struct zc_bench_options {
   int64_t repeat, budget;
+  int budget_given;
   const char *output, *methods, *batch, *seq, *lr;
 };
 extern struct zc_bench_options zc_bench_options;

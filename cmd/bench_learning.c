@@ -53,7 +53,7 @@ static int prepare(struct learning *l, const struct zf_conf *conf) {
   const struct zc_bench_options *o = &zc_bench_options;
   const struct zc_bench_way *way[MOST];
   int64_t probes = zf_conf_int(conf, "zo_probes", 1);
-  l->budget = o->budget ? o->budget : 2 * probes * zf_conf_int(conf, "max_steps", 0);
+  l->budget = o->budget_given ? o->budget : 2 * probes * zf_conf_int(conf, "max_steps", 0);
   if (l->budget < 1)
     return zf_error(ZF_EUSAGE, "--budget: how many forward passes? (max_steps is not set)");
   if (!zf_conf_maps(conf, "val_datasets") && zf_conf_num(conf, "val_set_size", 0) == 0)

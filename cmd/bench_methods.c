@@ -54,7 +54,7 @@ static double member(const json_t *o, const char *key) {
   return json_is_number(v) ? json_number_value(v) : NAN;
 }
 
-static void fill(struct row *r, const json_t *o, const struct zf_proc *p) {
+static void fill(struct row *r, const json_t *o) {
   r->tokens = member(o, "tokens");
   r->seconds = member(o, "seconds");
   r->deviation = member(o, "seconds_deviation");
@@ -67,7 +67,7 @@ static void fill(struct row *r, const json_t *o, const struct zf_proc *p) {
   r->activations = member(o, "activation_bytes");
   r->before = member(o, "before_bytes");
   r->batch = (int)member(o, "batch");
-  r->peak = (double)p->peak_rss;
+  r->peak = member(o, "peak_rss_bytes");
 }
 
 /* The arithmetic is the same for all: what `auto` means for mezo, or what was asked for. */
@@ -103,7 +103,7 @@ static int measure(struct table *t, const struct zc_args *a, const struct zc_ben
   if (rc) return rc;
   struct row *r = &t->row[t->n++];
   *r = (struct row){.way = way->name, .seq = seq};
-  fill(r, o, &p);
+  fill(r, o);
   if (!seq) r->seq = (int)(r->tokens / r->batch + 0.5);
   snprintf(r->compute, sizeof r->compute, "%s", json_string_value(json_object_get(o, "compute")));
   snprintf(t->why, sizeof t->why, "%s", json_string_value(json_object_get(o, "why")));

@@ -41,7 +41,8 @@ static void print_one(const struct zf_run *r, const struct zf_measure *m) {
                 "\"gradient_bytes\": %lld, \"optimizer_bytes\": %lld, \"activation_bytes\": %lld",
                 (long long)f->total, (long long)f->before, (long long)f->weights,
                 (long long)f->gradients, (long long)f->optimizer, (long long)f->activations);
-  zf_buf_printf(&b, ", \"parameters\": %lld}\n", (long long)zf_params_count(&r->model->params, 0));
+  zf_buf_printf(&b, ", \"parameters\": %lld, \"peak_rss_bytes\": %lld}\n",
+                (long long)zf_params_count(&r->model->params, 0), (long long)zf_peak_rss());
   fputs(b.failed ? "" : b.data, stdout);
   zf_buf_free(&b);
 }

@@ -3,12 +3,13 @@
 #include "load.h"
 #include "rebuild.h"
 
-static struct zc_rebuild o = {.to_step = -1};
+static struct zc_rebuild o;
 
 static const struct zc_opt options[] = {
     {"out", 0, ZC_STR, "DIR", "where the model directory is written; without it: the hash alone",
      &o.out},
-    {"to-step", 0, ZC_INT, "N", "the weights after step N; default: the run's result", &o.to_step},
+    {"to-step", 0, ZC_INT, "N", "the weights after step N; default: the run's result", &o.to_step,
+     .max = 4294967295.0, .given = &o.to_step_given},
     {"dtype", 0, ZC_STR, "TYPE", "f32, f16 or bf16 in the file; default: as trained", &o.dtype},
     {0},
 };

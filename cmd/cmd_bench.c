@@ -12,7 +12,8 @@
 struct zc_bench_options zc_bench_options = {.repeat = 7, .output = "table"};
 
 static const struct zc_opt options[] = {
-    {"repeat", 0, ZC_INT, "N", "turns or steps that are measured (7)", &zc_bench_options.repeat},
+    {"repeat", 0, ZC_INT, "N", "turns or steps that are measured (7)", &zc_bench_options.repeat,
+     .min = 1, .max = 10000},
     {"output", 'o', ZC_STR, "FORMAT", "table, md, csv, json, html, or svg: the first plot",
      &zc_bench_options.output},
     {"methods", 0, ZC_STR, "LIST", "inference,mezo,sgd,sgd_momentum,adamw,adamw_checkpoint",
@@ -21,7 +22,7 @@ static const struct zc_opt options[] = {
     {"seq", 0, ZC_STR, "LIST", "lengths in random tokens, each in turn: 64,256,1024",
      &zc_bench_options.seq},
     {"budget", 0, ZC_INT, "N", "learning: forward passes of each method (those of the config)",
-     &zc_bench_options.budget},
+     &zc_bench_options.budget, .min = 1, .max = 1e12, .given = &zc_bench_options.budget_given},
     {"lr", 0, ZC_STR, "LIST", "learning: rates other than the config's: adamw=1e-3",
      &zc_bench_options.lr},
     {0},
@@ -168,9 +169,6 @@ static int list(void) {
 
 static int run(const struct zc_args *a) {
   if (a->nword == 0 && a->nset == 0) return list();
-  if (zc_bench_options.repeat < 1 || zc_bench_options.repeat > 10000)
-    return zf_error(ZF_EUSAGE, "--repeat: expected 1 to 10000, found %lld",
-                    (long long)zc_bench_options.repeat);
   for (int i = 0; a->nword && i < BENCHES; i++)
     if (!strcmp(a->word[0], benches[i].name ? benches[i].name : "one")) {
       struct zc_args rest = *a;

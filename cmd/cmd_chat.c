@@ -17,17 +17,18 @@
 #include "sampling.h"
 #include "ui.h"
 
-enum { PASS = 512, LONGEST = 8192, UNSET = -1 };
+enum { PASS = 512, LONGEST = 8192 };
 
 static const char *compute, *chat_template, *given_system;
-static int64_t context = UNSET;
+static int64_t context;
+static int context_given;
 
 static const struct zc_opt options[] = {
     {"system", 0, ZC_STR, "TEXT", "what the model is told before all else", &given_system},
     {"chat-template", 0, ZC_STR, "NAME", "a template's name or file (the model's own)",
      &chat_template},
     {"context", 0, ZC_INT, "N", "tokens of conversation and reply (the model's, at most 8192)",
-     &context},
+      &context, .min = 1, .max = ZC_MANY, .given = &context_given},
     ZC_SAMPLING_OPTIONS("the model's own, else 512", "the model's own, else 0.7"),
     {"compute", 0, ZC_STR, "NAME", "products in f32 (default), bf16 or int8", &compute},
     {0},
@@ -50,8 +51,6 @@ struct talk {
 
 static int check(const struct zc_args *a) {
   if (a->nword != 1 || a->nset) return zf_error(ZF_EUSAGE, "expected: zoft chat MODEL");
-  if (context != UNSET && context < 1)
-    return zf_error(ZF_EUSAGE, "--context: expected 1 or more, found %lld", (long long)context);
   return 0;
 }
 
@@ -324,7 +323,7 @@ static int set_up(struct talk *t, const char *model, enum zf_compute c) {
   if (rc) return rc;
   struct zc_list *stop = &zc_sampling.stop;
   if (t->stop && stop->n < (int)(sizeof stop->v / sizeof *stop->v)) stop->v[stop->n++] = t->stop;
-  t->room = context != UNSET ? context : LONGEST;
+  t->room = context_given ? context : LONGEST;
   if (context > t->m->config.context)
     return zf_error(ZF_EUSAGE, "--context: the model's is %lld tokens, found %lld",
                     (long long)t->m->config.context, (long long)context);

@@ -10,16 +10,20 @@ static const struct zc_opt options[] = {
     {"tokenizer", 't', ZC_STR, "DIR", "stats, show: encode rows with a model's tokenizer",
      &zc_data_options.tokenizer},
     {"sequence-len", 0, ZC_INT, "N", "stats: count examples of more tokens",
-     &zc_data_options.length},
+     &zc_data_options.length, .min = 1, .max = ZC_MANY, .given = &zc_data_options.given.length},
     {"label", 0, ZC_STR, "FIELD", "stats: the field whose values are counted (label)",
      &zc_data_options.label},
-    {"number", 'n', ZC_INT, "N", "show: rows of each file (5)", &zc_data_options.n},
+    {"number", 'n', ZC_INT, "N", "show: rows of each file (5)", &zc_data_options.n,
+     .max = ZC_MANY, .given = &zc_data_options.given.n},
     {"rows", 0, ZC_STR, "LIST", "show: these rows, as 3,7-9", &zc_data_options.rows},
-    {"dev", 0, ZC_NUM, "N", "split: dev rows, below 1 their share", &zc_data_options.dev},
-    {"test", 0, ZC_NUM, "N", "split: test rows, the same", &zc_data_options.test},
+    {"dev", 0, ZC_NUM, "N", "split: dev rows, below 1 their share", &zc_data_options.dev,
+     .max = 1e15, .given = &zc_data_options.given.dev},
+    {"test", 0, ZC_NUM, "N", "split: test rows, the same", &zc_data_options.test, .max = 1e15,
+     .given = &zc_data_options.given.test},
     {"by", 0, ZC_STR, "FIELD", "split: each value of it has its share in every part",
      &zc_data_options.by},
-    {"seed", 0, ZC_INT, "N", "split: which rows are drawn (42)", &zc_data_options.seed},
+    {"seed", 0, ZC_INT, "N", "split: which rows are drawn (42)", &zc_data_options.seed,
+     .max = 9007199254740991.0, .given = &zc_data_options.given.seed},
     {"out", 'o', ZC_STR, "PREFIX", "split: files are PREFIX-train, -dev, -test (FILE's name)",
      &zc_data_options.out},
     {"field", 'f', ZC_LIST, "NEW=OLD",
@@ -48,21 +52,19 @@ static int check_options(const char *action) {
     int set;
     const char *option, *of;
   } all[] = {{o->tokenizer != NULL, "tokenizer", "stats show"},
-             {o->length != 0, "sequence-len", "stats"},
+             {o->given.length, "sequence-len", "stats"},
              {o->label != NULL, "label", "stats"},
-             {o->n != 5, "number", "show"},
+             {o->given.n, "number", "show"},
              {o->rows != NULL, "rows", "show"},
-             {o->dev != 0, "dev", "split"},
-             {o->test != 0, "test", "split"},
+             {o->given.dev, "dev", "split"},
+             {o->given.test, "test", "split"},
              {o->by != NULL, "by", "split"},
-             {o->seed != 42, "seed", "split"},
+             {o->given.seed, "seed", "split"},
              {o->out != NULL, "out", "split"},
              {o->field.n != 0, "field", "convert"}};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     if (all[i].set && !strstr(all[i].of, action))
       return zf_error(ZF_EUSAGE, "--%s has no effect: data %s does not read it", all[i].option, action);
-  if (o->n < 0) return zf_error(ZF_EUSAGE, "--number: expected 0 or more");
-  if (o->length < 0) return zf_error(ZF_EUSAGE, "--sequence-len: expected 1 or more");
   return 0;
 }
 

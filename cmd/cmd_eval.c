@@ -14,9 +14,10 @@
 #include "ui.h"
 
 static const char *text_file, *compute;
-static double fail_under = NAN;
+static double fail_under;
+static int fail_under_given;
 static int generate_f1, list_tasks;
-static struct zc_eval_tasks tasks = {.nshot = -1, .limit = -1, .length = -1};
+static struct zc_eval_tasks tasks = {0};
 
 static const struct zc_opt options[] = {
     {"text", 0, ZC_STR, "FILE", "score the lines of a text file instead of the config's data",
@@ -26,15 +27,18 @@ static const struct zc_opt options[] = {
     {"task", 0, ZC_LIST, "NAME", "score a standard task (--list-tasks), or a recipe NAME.yaml",
      &tasks.task},
     {"data", 0, ZC_LIST, "FILE", "the rows of a --task: .jsonl, .json, .csv, .tsv", &tasks.data},
-    {"num-fewshot", 0, ZC_INT, "N", "put N answered rows before every question", &tasks.nshot},
+    {"num-fewshot", 0, ZC_INT, "N", "put N answered rows before every question", &tasks.nshot,
+     .max = ZC_MANY, .given = &tasks.nshot_given},
     {"fewshot-data", 0, ZC_LIST, "FILE", "their file: the first N rows", &tasks.shots},
-    {"limit", 0, ZC_INT, "N", "score the first N rows of every --data", &tasks.limit},
+    {"limit", 0, ZC_INT, "N", "score the first N rows of every --data", &tasks.limit, .min = 1,
+     .max = ZC_MANY, .given = &tasks.limit_given},
     {"max-length", 0, ZC_INT, "N", "tokens the model reads at most (default: its context)",
-     &tasks.length},
+     &tasks.length, .min = 1, .max = ZC_MANY, .given = &tasks.length_given},
     {"log-samples", 0, ZC_STR, "FILE", "write a JSON line for every row", &tasks.samples},
     {"list-tasks", 0, ZC_FLAG, NULL, "show the tasks and what a row of each holds", &list_tasks},
     {"compute", 0, ZC_STR, "NAME", "with --text or --task: f32 (default) or bf16 products", &compute},
-    {"fail-under", 0, ZC_NUM, "X", "exit 5 when accuracy (percent) is below X", &fail_under},
+    {"fail-under", 0, ZC_NUM, "X", "exit 5 when accuracy (percent) is below X", &fail_under, .max = 100,
+     .given = &fail_under_given},
     {0},
 };
 
@@ -75,7 +79,7 @@ static void print_results(const struct result *res, int n) {
 }
 
 static int gate(const struct result *res, int n) {
-  for (int i = 0; isfinite(fail_under) && i < n; i++) {
+  for (int i = 0; fail_under_given && i < n; i++) {
     if (!isfinite(res[i].m.accuracy))
       return zf_error(ZF_EUSAGE, "--fail-under: only classification has an accuracy");
     if (100 * res[i].m.accuracy < fail_under)
@@ -165,7 +169,7 @@ static int eval_tasks(const struct zc_args *a) {
   if (text_file || generate_f1)
     return zf_error(ZF_EUSAGE, "--task does not go with --%s", text_file ? "text" : "generate");
   tasks.compute = compute;
-  tasks.fail_under = fail_under;
+  tasks.fail_under = fail_under_given ? fail_under : NAN;
   return zc_run_tasks(&tasks, a->word[0]);
 }
 
@@ -173,9 +177,9 @@ static int eval_tasks(const struct zc_args *a) {
 static int check_stray(void) {
   const char *stray = tasks.data.n         ? "data"
                       : tasks.shots.n      ? "fewshot-data"
-                      : tasks.nshot != -1  ? "num-fewshot"
-                      : tasks.limit != -1  ? "limit"
-                      : tasks.length != -1 ? "max-length"
+                      : tasks.nshot_given  ? "num-fewshot"
+                      : tasks.limit_given  ? "limit"
+                      : tasks.length_given ? "max-length"
                       : tasks.samples      ? "log-samples"
                                            : NULL;
   return stray ? zf_error(ZF_EUSAGE, "--%s is for --task", stray) : 0;

@@ -24,11 +24,11 @@ static const struct zc_opt options[] = {
     {"jsonl", 0, ZC_STR, "FILE", "continue each line's prompt or messages (-: standard input)",
      &jsonl},
     {"output", 'o', ZC_STR, "FILE", "where the lines of --jsonl go (standard output)", &output},
-    {"batch-size", 0, ZC_INT, "N", "texts at once (8)", &batch_size},
+    {"batch-size", 0, ZC_INT, "N", "texts at once (8)", &batch_size, .min = 1, .max = 1024},
     {"chat-template", 0, ZC_STR, "NAME", "for messages: a template's name or file (the model's)",
      &chat_template},
     ZC_SAMPLING_OPTIONS("the model's own, else 64", "the model's own, else 0"),
-    {"samples", 0, ZC_INT, "N", "how many texts (1)", &number},
+    {"samples", 0, ZC_INT, "N", "how many texts (1)", &number, .min = 1, .max = SAMPLES_MAX},
     {"compute", 0, ZC_STR, "NAME", "products in f32 (default), bf16 or int8", &compute},
     {"no-special", 0, ZC_FLAG, NULL, "do not add what the tokenizer puts before a text (BOS)",
      &no_special},
@@ -40,12 +40,6 @@ static const struct zc_sampling usual = {.top_p = 1, .repetition = 1, .seed = 42
 static int check(const struct zc_args *a) {
   if (a->nword != 1 || a->nset)
     return zf_error(ZF_EUSAGE, "expected: zoft generate MODEL --prompt TEXT, or --jsonl FILE");
-  if (number < 1 || number > SAMPLES_MAX)
-    return zf_error(ZF_EUSAGE, "--samples: expected 1 to %d, found %lld", SAMPLES_MAX,
-                    (long long)number);
-  if (batch_size < 1 || batch_size > 1024)
-    return zf_error(ZF_EUSAGE, "--batch-size: expected 1 to 1024, found %lld",
-                    (long long)batch_size);
   if (prompt && jsonl) return zf_error(ZF_EUSAGE, "--prompt and --jsonl exclude each other");
   if (!jsonl && (output || chat_template))
     return zf_error(ZF_EUSAGE, "--output and --chat-template have no effect without --jsonl");

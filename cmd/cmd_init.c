@@ -15,7 +15,7 @@ static const struct zc_opt options[] = {
     {"out", 0, ZC_STR, "DIR", "the model directory that is written", &out},
     {"tokenizer", 0, ZC_STR, "DIR", "its tokenizer's files are copied", &tokenizer},
     {"dtype", 0, ZC_STR, "TYPE", "f32, f16 or bf16 (f32)", &dtype},
-    {"seed", 0, ZC_INT, "N", "of the weights (42)", &seed},
+    {"seed", 0, ZC_INT, "N", "of the weights (42)", &seed, .max = 9007199254740991.0},
     {0},
 };
 
@@ -37,7 +37,6 @@ static int run(const struct zc_args *a) {
     return zf_error(ZF_EUSAGE, "expected a config.json: zoft init CONFIG.json --out DIR");
   if (!out) return zf_error(ZF_EUSAGE, "--out: name the directory to write");
   if (type < 0) return zf_error(ZF_EUSAGE, "--dtype: expected f32, f16 or bf16, found '%s'", dtype);
-  if (seed < 0) return zf_error(ZF_EUSAGE, "--seed: expected 0 or more");
   if (zf_exists(out) && zf_dir_empty(out) != 1)
     return zf_error(ZF_EUSAGE, "%s is not empty: name a directory that is, or none", out);
   int rc = zf_model_init(a->word[0], out, (uint64_t)seed, (enum zf_dtype)type);

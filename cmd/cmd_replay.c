@@ -6,17 +6,20 @@
 #include "load.h"
 #include "rebuild.h"
 
-static struct zc_rebuild o = {.to_step = -1};
+static struct zc_rebuild o;
 static const char *base;
 
 static const struct zc_opt options[] = {
-    {"to-step", 0, ZC_INT, "N", "the weights after step N; default: the last", &o.to_step},
+    {"to-step", 0, ZC_INT, "N", "the weights after step N; default: the last", &o.to_step,
+     .max = 4294967295.0, .given = &o.to_step_given},
     {"out", 0, ZC_STR, "DIR", "write a model directory", &o.out},
     {"verify", 0, ZC_FLAG, NULL, "replay from the base and compare with every logged hash",
      &o.verify},
     {"average", 0, ZC_STR, "A:B", "the mean of the weights after steps A to B", &o.average},
-    {"ema", 0, ZC_NUM, "DECAY", "the exponential mean of the weights along the run", &o.ema},
-    {"scale", 0, ZC_NUM, "S", "every learning rate times S", &o.scale},
+    {"ema", 0, ZC_NUM, "DECAY", "the exponential mean of the weights along the run", &o.ema, .max = 0.9999999,
+     .above = 1, .given = &o.ema_given},
+    {"scale", 0, ZC_NUM, "S", "every learning rate times S", &o.scale, .max = 1e6, .above = 1,
+     .given = &o.scale_given},
     {"drop", 0, ZC_STR, "A:B", "leave steps A to B out", &o.drop},
     {"dtype", 0, ZC_STR, "TYPE", "f32, f16 or bf16 in the file; default: as trained", &o.dtype},
     {"base", 0, ZC_STR, "MODEL", "the base model, where config.yaml's place is not right", &base},

@@ -183,11 +183,14 @@ static void print_end(const struct zf_run *r, const struct zf_outcome *o) {
     zc_table_row(t,
                  (const char *const[]){"AdamW would need", zf_human_bytes(b, (double)adamw.total)});
   zc_table_print(t, 0);
+  char *dir = zf_shell_word(r->set.output_dir);
+  if (!dir) return;
   printf("\nModel, log and metrics are in %s. Next:\n"
          "  zoft generate %s --prompt '...'\n"
          "  zoft score %s --text FILE --json\n"
          "  zoft inspect %s\n",
-         r->set.output_dir, r->set.output_dir, r->set.output_dir, r->set.output_dir);
+         r->set.output_dir, dir, dir, dir);
+  free(dir);
 }
 
 static void print_json(const struct zf_run *r, const struct zf_outcome *o) {

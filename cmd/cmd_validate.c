@@ -13,7 +13,7 @@ static int keys;
 static int64_t examples = 3;
 
 static const struct zc_opt options[] = {
-    {"examples", 'n', ZC_INT, "N", "examples to show (3)", &examples},
+    {"examples", 'n', ZC_INT, "N", "examples to show (3)", &examples, .max = ZC_MANY},
     {"keys", 0, ZC_FLAG, NULL, "list every key of a config, with type, default and meaning", &keys},
     {0},
 };
@@ -154,7 +154,6 @@ static int run(const struct zc_args *a) {
   if (keys) return list_keys();
   if (a->nword == 0 && a->nset == 0)
     return zf_error(ZF_EUSAGE, "a config file is needed: zoft validate CONFIG");
-  if (examples < 0) return zf_error(ZF_EUSAGE, "--examples: expected 0 or more");
   int rc = zc_conf_load(&conf, a, zf_train_keys);
   if (!rc) rc = zf_run_open(&r, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST);
   if (!rc) zc_say_model(r->model);

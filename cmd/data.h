@@ -9,6 +9,9 @@ extern struct zc_data_options {
   const char *tokenizer, *label, *out, *by, *rows;
   int64_t n, length, seed;
   double dev, test;
+  struct {
+    int n, length, seed, dev, test;
+  } given;
   struct zc_list field;
 } zc_data_options;
 

@@ -55,7 +55,7 @@ static int open_tokenizer(struct zc_source *s) {
   if (!rc && s->set.train[0].spec.type == ZF_TASK_CHAT)
     rc = zf_chat_open(&s->set.chat, dir, zf_tok_named(s->tok), s->set.chat_template);
   free(dir);
-  s->length = zc_data_options.length ? zc_data_options.length : s->set.sequence_len;
+  s->length = zc_data_options.given.length ? zc_data_options.length : s->set.sequence_len;
   s->set.sequence_len = 0;
   return rc ? rc : zf_run_data_resolve(&s->set, s->tok, WHOLE);
 }

@@ -37,7 +37,7 @@ static void release(struct split *s) {
 
 /* Below 1 a share of the rows, else their number. */
 static int count_of(int64_t *out, double v, int64_t rows, const char *name) {
-  if (v < 0 || (v >= 1 && v != (double)(int64_t)v))
+  if (v >= 1 && v != (double)(int64_t)v)
     return zf_error(ZF_EUSAGE, "--%s expects a share below 1 or a number of rows, found %g", name, v);
   *out = v < 1 ? (int64_t)(v * (double)rows) : (int64_t)v;
   return v > 0 && *out == 0 ? zf_error(ZF_EUSAGE, "--%s %g of %lld rows is none", name, v,
@@ -185,7 +185,6 @@ static void report(const struct split *s) {
 
 int zc_data_split(const struct zc_args *a) {
   struct split s = {0};
-  if (zc_data_options.seed < 0) return zf_error(ZF_EUSAGE, "--seed: expected 0 or more");
   int rc = zf_records_open(&s.rec, a->word[1]);
   if (!rc) rc = count_parts(&s);
   if (!rc) rc = assign(&s);

@@ -55,10 +55,10 @@ static int open_job(struct job *j, const struct zc_eval_tasks *a, int k, const s
   if (!rc) say_unused(j, a->task.v[k]);
   if (!rc) rc = zf_records_open(&j->rec, a->data.v[k]);
   if (!rc && k < a->shots.n) rc = zf_records_open(&j->shots, a->shots.v[k]);
-  if (!rc) rc = zf_recipe_fewshot(j->recipe, j->shots, a->nshot);
+  if (!rc) rc = zf_recipe_fewshot(j->recipe, j->shots, a->nshot_given ? a->nshot : -1);
   if (!rc)
-    rc = zf_task_new(&j->t, j->recipe, j->rec, a->limit > 0 ? a->limit : 0, tok,
-                     a->length > 0 ? a->length : m->config.context);
+    rc = zf_task_new(&j->t, j->recipe, j->rec, a->limit_given ? a->limit : 0, tok,
+                     a->length_given ? a->length : m->config.context);
   if (!rc) rc = check_tokens(j, m, tok);
   if (!rc && isfinite(a->fail_under) && !j->t->needs.acc)
     rc = zf_error(ZF_EUSAGE, "--fail-under: task '%s' has no metric acc", name_of(j));
@@ -188,9 +188,7 @@ static int check_args(const struct zc_eval_tasks *a, const struct zf_model *m) {
   if (a->shots.n && a->shots.n != a->task.n)
     return zf_error(ZF_EUSAGE, "expected a --fewshot-data FILE for each --task: %d tasks, %d files",
                     a->task.n, a->shots.n);
-  if (a->nshot < -1) return zf_error(ZF_EUSAGE, "--num-fewshot expects 0 or more");
-  if (a->limit < -1 || a->limit == 0) return zf_error(ZF_EUSAGE, "--limit expects 1 or more");
-  if (a->length < -1 || a->length == 0 || a->length > m->config.context)
+  if (a->length_given && a->length > m->config.context)
     return zf_error(ZF_EUSAGE, "--max-length expects 1 to %lld, the model's context",
                     (long long)m->config.context);
   return zf_score_causal(m);

@@ -1,4 +1,5 @@
 /* zoft: the program.  Every command is a file cmd_<name>.c, listed here by name. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -51,21 +52,14 @@ static int unknown(const char *name) {
   return zc_fail(ZF_EUSAGE);
 }
 
-int main(int argc, char **argv) {
-  if (argc < 2) {
-    usage();
-    return 2;
-  }
-  if (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
-    usage();
-    return 0;
-  }
-  if (!strcmp(argv[1], "--version")) {
-    printf("zoft %s\n", ZF_VERSION);
-    return 0;
-  }
-  const struct zc_command *c = find(argv[1]);
-  if (!c) return unknown(argv[1]);
+/* What was printed must have arrived, help too. */
+static int finish(int rc) {
+  if (rc >= 0 && (fflush(stdout) || ferror(stdout)))
+    return zc_fail(zf_error(ZF_EIO, "cannot write to standard output"));
+  return rc < 0 ? zc_fail(rc) : rc;
+}
+
+static int run(const struct zc_command *c, int argc, char **argv) {
   struct zc_args args;
   int rc = zc_parse(&args, c, argc, argv);
   if (!rc) rc = zf_cpu_check();
@@ -77,7 +71,30 @@ int main(int argc, char **argv) {
     rc = c->run(&args);
   }
   zc_args_free(&args);
-  if (!rc && (fflush(stdout) || ferror(stdout)))
-    rc = zf_error(ZF_EIO, "cannot write to standard output");
-  return rc ? zc_fail(rc) : 0;
+  return rc;
+}
+
+/* A standard stream that is closed shall not become the first file that is opened: its place is taken
+ * by something that cannot be written. */
+static void hold_streams(void) {
+  for (int fd = 0; fd <= 2; fd++)
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) < 0) return;
+}
+
+int main(int argc, char **argv) {
+  hold_streams();
+  if (argc < 2) {
+    usage();
+    return finish(2);
+  }
+  if (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
+    usage();
+    return finish(0);
+  }
+  if (!strcmp(argv[1], "--version")) {
+    printf("zoft %s\n", ZF_VERSION);
+    return finish(0);
+  }
+  const struct zc_command *c = find(argv[1]);
+  return c ? finish(run(c, argc, argv)) : unknown(argv[1]);
 }

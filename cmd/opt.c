@@ -1,6 +1,8 @@
 #include "opt.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,27 +53,53 @@ static int unknown(const struct zc_command *c, const char *word) {
   return zf_error(ZF_EUSAGE, "unknown option '%s': see '%s%s -h'", word, program, c->name);
 }
 
-static int store(const struct zc_opt *o, const char *value) {
-  char *end;
+/* "a whole number from 1 to 8", "a number above 0, at most 1". */
+static void expectation(const struct zc_opt *o, char out[96]) {
+  int n = snprintf(out, 96, "%s %s %.15g", o->type == ZC_INT ? "a whole number" : "a number",
+                   o->above ? "above" : "from", o->min);
+  if (o->max >= ZC_MANY)
+    snprintf(out + n, 96 - (size_t)n, "%s", o->above ? "" : " on");
+  else
+    snprintf(out + n, 96 - (size_t)n, "%s %.15g", o->above ? ", at most" : " to", o->max);
+}
+
+static int out_of_range(const struct zc_opt *o, double v) {
+  return !(v >= o->min && v <= o->max) || (o->above && v == o->min);
+}
+
+static int store_number(const struct zc_opt *o, const char *value) {
+  char *end, what[96];
+  int64_t whole = 0;
+  double v;
+  assert(o->min < o->max);
   errno = 0;
+  if (o->type == ZC_INT)
+    v = (double)(whole = strtoll(value, &end, 10));
+  else
+    v = strtod(value, &end);
+  int tiny = errno == ERANGE && o->type == ZC_NUM && fabs(v) < 1; /* below what a double holds */
+  if (end == value || *end || (errno && !tiny) || out_of_range(o, v)) {
+    expectation(o, what);
+    return zf_error(ZF_EUSAGE, "--%s expects %s, found '%s'", o->name, what, value);
+  }
+  if (o->type == ZC_INT)
+    *(int64_t *)o->to = whole;
+  else
+    *(double *)o->to = v;
+  if (o->given) *o->given = 1;
+  return 0;
+}
+
+static int store(const struct zc_opt *o, const char *value) {
+  if (o->type == ZC_INT || o->type == ZC_NUM) return store_number(o, value);
   if (o->type == ZC_STR) {
     *(const char **)o->to = value;
     return 0;
   }
-  if (o->type == ZC_LIST) {
-    struct zc_list *l = o->to;
-    if (l->n == (int)(sizeof l->v / sizeof *l->v))
-      return zf_error(ZF_EUSAGE, "--%s is given more than %d times", o->name, l->n);
-    l->v[l->n++] = value;
-    return 0;
-  }
-  if (o->type == ZC_INT)
-    *(int64_t *)o->to = strtoll(value, &end, 10);
-  else
-    *(double *)o->to = strtod(value, &end);
-  if (end == value || *end || errno)
-    return zf_error(ZF_EUSAGE, "--%s expects %s, found '%s'", o->name,
-                    o->type == ZC_INT ? "a whole number" : "a number", value);
+  struct zc_list *l = o->to;
+  if (l->n == (int)(sizeof l->v / sizeof *l->v))
+    return zf_error(ZF_EUSAGE, "--%s is given more than %d times", o->name, l->n);
+  l->v[l->n++] = value;
   return 0;
 }
 

@@ -22,7 +22,15 @@ struct zc_opt {
   const char *arg; /* name of the argument in the help */
   const char *help;
   void *to; /* int, const char *, int64_t, double or struct zc_list, by type */
+  /* ZC_INT, ZC_NUM: a value is finite and from min to max, both allowed unless `above`: then it is
+   * more than min.  A row of these types states them.  *given = 1 when the option is there: no value
+   * stands for its absence. */
+  double min, max;
+  int above;
+  int *given;
 };
+
+enum { ZC_MANY = INT32_MAX }; /* a max that is there to keep sums from overflowing */
 
 /* What every command understands. */
 struct zc_common {

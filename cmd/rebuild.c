@@ -44,15 +44,11 @@ static int range(int64_t *from, int64_t *to, const char *name, const char *text,
 }
 
 static int check_numbers(const struct zc_rebuild *o) {
-  if (o->ema != 0 && !(o->ema > 0 && o->ema < 1))
-    return zf_error(ZF_EUSAGE, "--ema expects a number between 0 and 1, found %g", o->ema);
-  if (!(o->scale >= 0) || o->scale > 1e6)
-    return zf_error(ZF_EUSAGE, "--scale expects a positive number, found %g", o->scale);
-  if (o->ema > 0 && o->average)
+  if (o->ema_given && o->average)
     return zf_error(ZF_EUSAGE, "--average and --ema are two means: keep one");
-  if (o->average && o->to_step >= 0)
+  if (o->average && o->to_step_given)
     return zf_error(ZF_EUSAGE, "--average ends at its last step: --to-step has no effect");
-  if (o->verify && (o->average || o->drop || o->ema > 0 || o->scale > 0))
+  if (o->verify && (o->average || o->drop || o->ema_given || o->scale_given))
     return zf_error(ZF_EUSAGE,
                     "--verify compares with the weights of the run: not with --average, --ema, "
                     "--scale or --drop");
@@ -77,7 +73,7 @@ static int read_options(struct work *w) {
 /* The step to go to, when none is named: where a mean ends, or the run's result, or its end. */
 static int choose_step(struct work *w, int result) {
   const struct zf_history *h = &w->h;
-  if (w->o->to_step >= 0) {
+  if (w->o->to_step_given) {
     w->to = w->o->to_step;
     return zf_history_reach(h, w->to);
   }
@@ -135,6 +131,7 @@ static int replay(struct work *w) {
     w->taken = w->to - w->from;
   }
   w->seconds = zf_now() - start;
+  if (!rc) rc = zf_model_finite(w->m);
   return rc ? rc : zf_model_hash(w->m, w->hash);
 }
 

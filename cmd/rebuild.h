@@ -5,12 +5,12 @@
 #include "opt.h"
 #include "train/replay.h"
 
-/* Options as they were given; NULL and 0: not. */
+/* Options; NULL, or *_given = 0: not given, and then a number is 0. */
 struct zc_rebuild {
   const char *out, *dtype, *average, *drop;
-  int64_t to_step; /* -1: not given */
+  int64_t to_step;
   double ema, scale;
-  int verify;
+  int to_step_given, ema_given, scale_given, verify;
 };
 
 /* Replays the log `path` over the base model in `base` (a directory or ORG/NAME), with saved states

@@ -8,23 +8,7 @@
 #include "base/err.h"
 #include "ui.h"
 
-enum { UNSET = INT32_MIN };
-
-struct zc_sampling zc_sampling = {.temperature = NAN,
-                                  .top_p = NAN,
-                                  .min_p = NAN,
-                                  .repetition = NAN,
-                                  .top_k = UNSET,
-                                  .seed = UNSET,
-                                  .max_new = UNSET};
-
-static void fill_num(double *to, double from) {
-  if (isnan(*to)) *to = from;
-}
-
-static void fill_int(int64_t *to, int64_t from) {
-  if (*to == UNSET) *to = from;
-}
+struct zc_sampling zc_sampling;
 
 /* --- generation_config.json --- */
 
@@ -82,14 +66,15 @@ int zc_sampling_model(struct zc_sampling *d, struct zf_gen_config *c, const char
 
 int zc_sampling_settle(const struct zc_sampling *d) {
   struct zc_sampling *s = &zc_sampling;
-  fill_num(&s->temperature, d->temperature);
+  if (!s->given.temperature) s->temperature = d->temperature;
   int greedy = s->temperature == 0; /* what narrows a choice was not meant for it */
-  fill_num(&s->top_p, greedy ? 1 : d->top_p);
-  fill_num(&s->min_p, greedy ? 0 : d->min_p);
-  fill_num(&s->repetition, d->repetition);
-  fill_int(&s->top_k, greedy ? 0 : d->top_k);
-  fill_int(&s->seed, d->seed);
-  fill_int(&s->max_new, d->max_new);
+  if (!s->given.top_p) s->top_p = greedy ? 1 : d->top_p;
+  if (!s->given.min_p) s->min_p = greedy ? 0 : d->min_p;
+  if (!s->given.repetition) s->repetition = d->repetition;
+  if (!s->given.top_k) s->top_k = greedy ? 0 : d->top_k;
+  if (!s->given.seed) s->seed = d->seed;
+  if (!s->given.max_new) s->max_new = d->max_new;
+  /* The command line was checked; what a model's own settings say was not. */
   if (s->max_new < 1)
     return zf_error(ZF_EUSAGE, "--max-new-tokens: expected 1 or more, found %lld",
                     (long long)s->max_new);

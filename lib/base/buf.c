@@ -168,3 +168,19 @@ char *zf_human_bytes(char out[32], double bytes) {
   snprintf(out, 32, "%.*f %s", digits, bytes, unit[u]);
   return out;
 }
+
+char *zf_shell_word(const char *text) {
+  static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./@%+=:,-";
+  struct zf_buf b = {0};
+  const char *before = text[0] == '-' ? "./" : ""; /* no option */
+  if (*text && text[strspn(text, plain)] == 0) {
+    zf_buf_printf(&b, "%s%s", before, text);
+  } else {
+    zf_buf_printf(&b, "'%s", before);
+    for (const char *p = text; *p; p++) zf_buf_printf(&b, *p == '\'' ? "'\\''" : "%c", *p);
+    zf_buf_putc(&b, '\'');
+  }
+  if (!zf_buf_ok(&b)) return b.data;
+  zf_buf_free(&b);
+  return NULL;
+}

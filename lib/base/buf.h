@@ -45,4 +45,8 @@ const char *zf_nearest(const char *word, const char *const *names, int64_t n);
  * out[32], which is returned. */
 char *zf_human_bytes(char out[32], double bytes);
 
+/* A text as one word of a shell's command line: as it is where that is plain, else in quotes.  The
+ * caller frees; NULL: out of memory. */
+char *zf_shell_word(const char *text);
+
 #endif

@@ -201,7 +201,9 @@ int zf_cpu_cores(void) {
   for (int i = 0; i < CPU_SETSIZE; i++)
     if (CPU_ISSET(i, &set) && first_of_core(i)) n++;
   /* Bound to the second threads of cores alone: each is still one to use. */
-  return n > 0 ? n : CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
+  if (n == 0) n = CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
+  int quota = zf_cpu_quota("/proc/self/cgroup", "/sys/fs/cgroup");
+  return quota > 0 && quota < n ? quota : n;
 }
 #else
 int zf_cpu_cores(void) {
@@ -217,9 +219,21 @@ int zf_cpu_cores(void) {
 }
 #endif
 
+/* VmHWM of /proc/self/status in bytes; 0: unknown. */
+static int64_t high_water(void) {
+  char line[128];
+  long long kb = 0;
+  FILE *f = fopen("/proc/self/status", "r");
+  while (f && !kb && fgets(line, sizeof line, f))
+    if (sscanf(line, "VmHWM: %lld", &kb) != 1) kb = 0;
+  if (f) fclose(f);
+  return (int64_t)kb * 1024;
+}
+
 int64_t zf_peak_rss(void) {
   struct rusage u;
-  if (getrusage(RUSAGE_SELF, &u)) return 0;
+  int64_t peak = high_water();
+  if (peak || getrusage(RUSAGE_SELF, &u)) return peak;
 #if defined(__APPLE__)
   return (int64_t)u.ru_maxrss;
 #else

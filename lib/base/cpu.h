@@ -30,9 +30,15 @@ int zf_cpu_mask_parse(unsigned *mask, const char *text);
 char *zf_cpu_names(char out[96], unsigned flags);
 
 const char *zf_cpu_brand(void); /* "AMD EPYC ...", or "unknown" */
-int zf_cpu_cores(void);         /* physical cores this process may use, >= 1 */
+int zf_cpu_cores(void);         /* physical cores this process may use, >= 1; a quota counts */
 
-int64_t zf_peak_rss(void); /* bytes, the system's own account (getrusage) */
+/* Processors that the control group of a process allows, rounded up; 0: no limit.  `groups` is its
+ * /proc/self/cgroup, `root` the mount point, /sys/fs/cgroup. */
+int zf_cpu_quota(const char *groups, const char *root);
+
+/* Most bytes that were resident since this program began: VmHWM on Linux, for getrusage counts what
+ * the process held before exec. */
+int64_t zf_peak_rss(void);
 int64_t zf_rss(void);      /* bytes resident now, 0 where unknown */
 void zf_trim(void);        /* gives memory that malloc holds in reserve back to the system */
 double zf_now(void);       /* seconds of a monotonic clock */

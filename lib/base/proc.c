@@ -22,14 +22,6 @@ static const char *self(void) {
 #endif
 }
 
-static int64_t rss_of(const struct rusage *u) {
-#if defined(__APPLE__)
-  return (int64_t)u->ru_maxrss;
-#else
-  return (int64_t)u->ru_maxrss * 1024;
-#endif
-}
-
 static double seconds(const struct timeval *t) {
   return (double)t->tv_sec + 1e-6 * (double)t->tv_usec;
 }
@@ -74,7 +66,6 @@ int zf_proc_self(struct zf_proc *p, struct zf_buf *out, const char *const *argv)
   while (wait4(pid, &state, 0, &u) < 0)
     if (errno != EINTR) return zf_error(ZF_EIO, "lost a process: %s", strerror(errno));
   p->status = WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
-  p->peak_rss = rss_of(&u);
   p->seconds = zf_now() - start;
   p->cpu_seconds = seconds(&u.ru_utime) + seconds(&u.ru_stime);
   return rc;

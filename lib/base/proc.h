@@ -4,11 +4,11 @@
 
 #include "base/buf.h"
 
-/* How a process ended, in the system's own account. */
+/* How a process ended, in the system's own account.  Its peak of memory is not in it: that account
+ * begins with what its parent held, so a child tells its own (zf_peak_rss). */
 struct zf_proc {
-  int status;       /* exit status, or 128 + signal */
-  int64_t peak_rss; /* bytes: most of it that was resident */
-  double seconds;   /* of a clock, of processors */
+  int status;     /* exit status, or 128 + signal */
+  double seconds; /* of a clock, of processors */
   double cpu_seconds;
 };
 

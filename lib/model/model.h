@@ -63,13 +63,17 @@ int zf_model_hash(const struct zf_model *m, char out[33]);
  * `nmetadata` pairs of metadata, config.json with torch_dtype set to match, and copies of the files of
  * beside.h.  Existing files are replaced one by one, each by rename, the weights first, so that they
  * are safe whatever becomes of the rest.  Tensor names are those of the checkpoint.  ZF_EINVALID: a
- * file was changed since the model was opened. */
+ * file was changed since the model was opened.  ZF_EDIVERGED: a weight is not finite; ZF_EUSAGE: it is
+ * not in `dtype`; then nothing is written. */
 int zf_model_save(const struct zf_model *m, const char *dir, int dtype, const char *const *metadata,
                   int64_t nmetadata);
 
 /* The trained parameters alone, as they are held, into one safetensors file. */
 int zf_model_save_trained(const struct zf_model *m, const char *path, const char *const *metadata,
                           int64_t nmetadata);
+
+/* ZF_EDIVERGED when a trained weight is not a finite number. */
+int zf_model_finite(const struct zf_model *m);
 
 /* config.json and the files beside alone, as a later zf_model_save with this dtype writes them to
  * `dir`, which exists; what is saved from then on are copies of these. */

@@ -1,5 +1,6 @@
 /* Writing a model directory that other tools load. */
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +49,75 @@ static int fill(void *ctx, int64_t i, FILE *f) {
   return 0;
 }
 
+/* --- values that a file shall not hold --- */
+
+struct unfit {
+  int64_t infinite, wide; /* values that are not finite; that are, but not in the dtype of the file */
+  const char *name;       /* the first tensor that has one */
+};
+
+static void look_at(struct unfit *u, const char *name, const void *data, enum zf_dtype type,
+                    enum zf_dtype to, int64_t n) {
+  enum { PIECE = 8192 };
+  float value[PIECE], stored[PIECE];
+  int64_t before = u->infinite + u->wide;
+  for (int64_t at = 0; at < n; at += PIECE) {
+    int64_t k = n - at < PIECE ? n - at : PIECE;
+    const float *v = value, *w = value;
+    if (type == ZF_F32)
+      v = w = (const float *)data + at;
+    else
+      zf_to_f32(value, (const char *)data + zf_dtype_bytes(type, at), type, k);
+    if (to != type && to != ZF_F32) {
+      char narrow[PIECE * sizeof(float)];
+      zf_from_f32(narrow, v, to, k);
+      zf_to_f32(stored, narrow, to, k);
+      w = stored;
+    }
+    for (int64_t i = 0; i < k; i++) {
+      u->infinite += !isfinite(v[i]);
+      u->wide += isfinite(v[i]) && !isfinite(w[i]);
+    }
+  }
+  if (!before && u->infinite + u->wide) u->name = name;
+}
+
+static int refuse(const struct unfit *u, const char *dir, enum zf_dtype to) {
+  if (u->infinite)
+    return zf_error(ZF_EDIVERGED,
+                    "%s: %lld weights are not finite numbers, the first of them in '%s': not written; a "
+                    "smaller learning rate may help",
+                    dir, (long long)u->infinite, u->name);
+  if (u->wide)
+    return zf_error(ZF_EUSAGE,
+                    "%s: %lld weights are too large for %s, the first of them in '%s': not written; bf16 "
+                    "and f32 hold them",
+                    dir, (long long)u->wide, zf_dtype_info(to)->name, u->name);
+  return 0;
+}
+
+int zf_model_finite(const struct zf_model *m) {
+  struct unfit u = {0};
+  for (int64_t i = 0; i < m->params.n; i++) {
+    const struct zf_param *p = &m->params.p[i];
+    if (p->trained) look_at(&u, p->name, p->data, p->type, p->type, p->n);
+  }
+  return refuse(&u, m->dir, ZF_F32);
+}
+
+/* Carried tensors are written as they lie in the file. */
+static int check_values(const struct zf_st_out *out, const struct source *from, int64_t n,
+                        const char *path) {
+  struct unfit u = {0};
+  enum zf_dtype to = ZF_F32;
+  for (int64_t i = 0; i < n; i++) {
+    const struct zf_param *p = from[i].param;
+    if (p) look_at(&u, p->name, p->data, p->type, out[i].type, p->n);
+    if (p && u.wide) to = out[i].type;
+  }
+  return refuse(&u, path, to);
+}
+
 static void declare(struct zf_st_out *out, const char *name, enum zf_dtype type, int ndim,
                     const int64_t *shape) {
   *out = (struct zf_st_out){.name = name, .ndim = ndim, .type = type};
@@ -75,6 +145,7 @@ static int save_weights(const struct zf_model *m, const char *path, int dtype, i
     from[n++].carried = t;
   }
   struct filler x = {out, from};
+  if (!rc) rc = check_values(out, from, n, path);
   if (!rc) rc = zf_st_write(path, out, n, metadata, nmetadata, fill, &x);
   free(from);
   free(out);

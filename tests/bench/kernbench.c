@@ -218,8 +218,6 @@ static json_t *run_steps(const struct zc_args *a) {
 
 static int run(const struct zc_args *a) {
   int rc = check_words(a);
-  if (!rc && (bench.turns < 1 || bench.turns > 10000))
-    rc = zf_error(ZF_EUSAGE, "--repeat: expected 1 to 10000, found %lld", (long long)bench.turns);
   if (!rc) rc = read_shapes();
   if (!rc) rc = read_threads();
   if (rc) return rc;
@@ -235,7 +233,7 @@ static int run(const struct zc_args *a) {
 
 static const struct zc_opt options[] = {
     {"all", 0, ZC_FLAG, NULL, "every instruction set the processor has, not only the best", &all},
-    {"repeat", 0, ZC_INT, "N", "turns that medians are taken of (7)", &bench.turns},
+    {"repeat", 0, ZC_INT, "N", "turns that medians are taken of (7)", &bench.turns, .min = 1, .max = 10000},
     {"shapes", 0, ZC_STR, "LIST", "products: ROWSxINxOUT,...", &shapes},
     {"threads", 0, ZC_STR, "LIST", "threads of the first shape (1 and the cores)", &threads},
     {0},

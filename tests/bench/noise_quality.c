@@ -37,7 +37,8 @@ enum {
 static const double beyond[TAILS] = {3, 4, 5, 5.5, 6};
 static const int lags[LAGS] = {1, 2, 16, 32, 48, 64};
 
-static int64_t log2_values = 30, words = -1;
+static int64_t log2_values = 30, words;
+static int words_given;
 static int failed;
 
 /* Seeds, steps, probes and parameters, far apart and next to one another. */
@@ -316,11 +317,7 @@ static int print_words(void) {
 }
 
 static int run(void) {
-  if (log2_values < 14 || log2_values > 36)
-    return zf_error(ZF_EUSAGE, "--values: expected 14 to 36, found %lld", (long long)log2_values);
-  if (words < -1 || words > PIECE)
-    return zf_error(ZF_EUSAGE, "--words: expected 0 to %d, found %lld", PIECE, (long long)words);
-  if (words >= 0) return print_words();
+  if (words_given) return print_words();
   int64_t each = ((int64_t)1 << log2_values) / KEYS;
   double n = (double)each * KEYS;
   struct sums s;
@@ -349,9 +346,10 @@ static int run(void) {
 }
 
 static const struct zc_opt options[] = {
-    {"values", 0, ZC_INT, "LOG2", "2^LOG2 values (30)", &log2_values},
+    {"values", 0, ZC_INT, "LOG2", "2^LOG2 values (30)", &log2_values, .min = 14, .max = 36},
     {"words", 0, ZC_INT, "N",
-     "print raw words without end: N of a step, then the next (0: one step)", &words},
+     "print raw words without end: N of a step, then the next (0: one step)", &words, .max = PIECE,
+     .given = &words_given},
     {0},
 };
 

@@ -87,7 +87,7 @@ case_ "memory limit" 4 "$ZOFT" bench step base_model=$DEMO/model memory_limit=1M
 zoft: memory_limit is N MB and the run is forecast to need N MB: a smaller micro_batch_size or sequence_len needs less
 END
 case_ "no turns" 2 "$ZOFT" bench step base_model=$DEMO/model --repeat 0 <<'END'
-zoft: --repeat: expected 1 to 10000, found 0
+zoft: --repeat expects a whole number from 1 to 10000, found '0'
 END
 "$ZOFT" bench step base_model=$DEMO/model --repeat 10000 -q 2>"$T/err" &
 pid=$!

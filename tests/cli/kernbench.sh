@@ -37,7 +37,7 @@ case_ "threads" 2 "$bench" --threads 1,x <<'END'
 zoft: --threads: expected numbers from 1 to 1024, found 'x'
 END
 case_ "no turns" 2 "$bench" --repeat 0 <<'END'
-zoft: --repeat: expected 1 to 10000, found 0
+zoft: --repeat expects a whole number from 1 to 10000, found '0'
 END
 case_ "unknown option" 2 "$bench" --shape 4x8x16 <<'END'
 zoft: unknown option '--shape': did you mean '--shapes'?
@@ -49,6 +49,6 @@ check "noise" sh -c '"$1" --values 18 >"$0"' "$T/noise.txt" "$quality"
 check "49 figures and the head" test "$(wc -l <"$T/noise.txt")" = 51
 check "raw words: 64 of a step, then of the next" test "$("$quality" --words 64 | head -c 1024 | cksum)" = "1180782138 1024"
 case_ "noise: too few" 2 "$quality" --values 3 <<'END'
-zoft: --values: expected 14 to 36, found 3
+zoft: --values expects a whole number from 14 to 36, found '3'
 END
 finish

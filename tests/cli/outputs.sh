@@ -58,6 +58,24 @@ zoft: TMP/full: cannot write: No space left on device
 END
   check "a full device stays one" test -c "$T/full"
 fi
+# Standard output must take what is printed, help too.
+closed() { "$ZOFT" "$@" >&-; }
+for words in -h --version "train -h" env "data stats $DEMO/dev.jsonl"; do
+  # shellcheck disable=SC2086
+  case_ "closed standard output: $words" 1 closed $words <<'END'
+zoft: cannot write to standard output
+END
+done
+"$ZOFT" train configs/demo.yaml output_dir="$T/run" num_train=16 max_steps=1 eval_steps=never eval_on_start=false \
+  test_datasets=[] >&- 2>&-
+check "closed streams: exit status" test $? = 1
+check "closed streams: no file of the run has their text" sh -c "! grep -rl 'Next:\|forecast  ' '$T/run'"
+if [ -c "$T/full" ]; then
+  full() { "$ZOFT" "$@" >"$T/full"; }
+  case_ "full standard output" 1 full train -h <<'END'
+zoft: cannot write to standard output
+END
+fi
 mkdir "$T/dir"
 case_ "a directory" 1 generate "$T/dir" <<'END'
 zoft: TMP/dir: cannot create: Is a directory

@@ -151,6 +151,21 @@ warning: adam_beta1 has no effect: method is mezo
 warning: momentum has no effect: method is mezo
 END
 
+# --- weights that a file cannot hold ---
+check "a step too far" train huge learning_rate=1e5 max_steps=1
+"$ZOFT" replay "$T/huge" --dtype f16 --out "$T/narrow" -q 2>"$T/err"
+check "too large for f16: exit status" test $? = 2
+check "the message" grep -q "narrow/model.safetensors: [0-9]* weights are too large for f16, the first of them in 'model" "$T/err"
+check "nothing is written" test ! -e "$T/narrow/model.safetensors"
+check "bf16 holds them" "$ZOFT" replay "$T/huge" --dtype bf16 --out "$T/wide" -q --json >/dev/null
+train huge2 learning_rate=1e5 max_steps=1 save_dtype=f16
+check "save_dtype: exit status" test $? = 2
+check "save_dtype: another is resumed to" train huge2 --resume learning_rate=1e5 max_steps=1 save_dtype=bf16
+
+"$ZOFT" train "$T/c.yaml" output_dir="$T/it's a run" max_steps=1 -q >"$T/said"
+check "the next command is quoted" grep -qF "zoft inspect '$T/it'\\''s a run'" "$T/said"
+check "and runs" sh -c "$(sed -n "s|^ *zoft inspect|'$ZOFT' inspect|p" "$T/said") >/dev/null"
+
 # --- one run at a time ---
 "$ZOFT" train "$T/c.yaml" output_dir="$T/live" max_steps=1000000 -q 2>/dev/null &
 pid=$!

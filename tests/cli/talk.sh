@@ -46,7 +46,7 @@ case_ "messages without a template" 2 "$ZOFT" generate $M --jsonl "$T/in.jsonl" 
 zoft: datasets/demo/model has no chat template: give --chat-template one of chatml, llama3, gemma, phi3, mistral, zephyr, alpaca, vicuna, or a file
 END
 case_ "no context" 2 "$ZOFT" chat $M --chat-template chatml --context 0 <<'END'
-zoft: --context: expected 1 or more, found 0
+zoft: --context expects a whole number from 1 on, found '0'
 END
 case_ "no effect" 2 "$ZOFT" generate $M -p a -o "$T/no" <<'END'
 zoft: --output and --chat-template have no effect without --jsonl

@@ -139,7 +139,7 @@ case_ "longer than the context" 2 "$ZOFT" eval "$M" --task cb --data $D/cb.jsonl
 zoft: --max-length expects 1 to 128, the model's context
 END
 case_ "no rows wanted" 2 "$ZOFT" eval "$M" --task cb --data $D/cb.jsonl --limit 0 <<'END'
-zoft: --limit expects 1 or more
+zoft: --limit expects a whole number from 1 on, found '0'
 END
 case_ "an option of tasks without one" 2 "$ZOFT" eval configs/demo.yaml --limit 3 <<'END'
 zoft: --limit is for --task

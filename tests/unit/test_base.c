@@ -1,5 +1,6 @@
 /* The ground floor: errors, arenas, buffers, the byte cursor, hashes, CPU flags.
  * Files have test_file.c, element types test_dtype.c. */
+#include "base/file.h"
 #include "unit/unit.h"
 
 #include <math.h>
@@ -346,6 +347,67 @@ START_TEST(test_cpu) {
 }
 END_TEST
 
+static const char *const words[][2] = {{"out/a-1_b.c", "out/a-1_b.c"}, {"two words", "'two words'"},
+                                       {"it's", "'it'\\''s'"},        {"$(rm x)", "'$(rm x)'"},
+                                       {"", "''"},                     {"-x", "./-x"},
+                                       {"-a b", "'./-a b'"},           {"\xc3\xa4\n", "'\xc3\xa4\n'"}};
+
+START_TEST(test_shell_word) {
+  char *word = zf_shell_word(words[_i][0]);
+  ck_assert_str_eq(word, words[_i][1]);
+  free(word);
+}
+END_TEST
+
+/* --- control groups --- */
+
+static void put_group(const char *dir, const char *name, const char *text) {
+  char path[900];
+  snprintf(path, sizeof path, "%s/%s", tmp_path("groups"), dir);
+  ck_ok(zf_mkdirs(path));
+  snprintf(path, sizeof path, "%s/%s/%s", tmp_path("groups"), dir, name);
+  ck_ok(zf_write_file(path, text, strlen(text)));
+}
+
+static int quota(const char *lines) {
+  char groups[600];
+  snprintf(groups, sizeof groups, "%s", tmp_path("cgroup"));
+  ck_ok(zf_write_file(groups, lines, strlen(lines)));
+  return zf_cpu_quota(groups, tmp_path("groups"));
+}
+
+START_TEST(test_quota) {
+  put_group("two", "cpu.max", "max 100000\n");
+  put_group("two/pod", "cpu.max", "250000 100000\n");
+  put_group("two/pod/one", "cpu.max", "50000 100000\n");
+  put_group("two/pod/free", "cpu.max", "max 100000\n");
+  put_group("cpu,cpuacct/a", "cpu.cfs_quota_us", "400000\n");
+  put_group("cpu,cpuacct/a", "cpu.cfs_period_us", "100000\n");
+  put_group("cpu,cpuacct/b", "cpu.cfs_quota_us", "-1\n");
+  put_group("cpu,cpuacct/b", "cpu.cfs_period_us", "100000\n");
+  ck_assert_int_eq(quota("0::/two\n"), 0);
+  ck_assert_int_eq(quota("0::/two/pod\n"), 3);
+  ck_assert_int_eq(quota("0::/two/pod/free\n"), 3); /* of the group above */
+  ck_assert_int_eq(quota("0::/two/pod/one\n"), 1);
+  ck_assert_int_eq(quota("0::/elsewhere\n"), 0);
+  ck_assert_int_eq(quota("12:memory:/a\n4:cpu,cpuacct:/a\n"), 4);
+  ck_assert_int_eq(quota("12:memory:/a\n4:cpuset:/a\n"), 0);
+  ck_assert_int_eq(quota("4:cpu,cpuacct:/b\n0::/\n"), 0);
+  ck_assert_int_eq(quota("4:cpu,cpuacct:/a\n0::/two/pod\n"), 3);
+  put_group("cpu,cpuacct", "cpu.cfs_quota_us", "150000\n"); /* a container's mount is its group */
+  put_group("cpu,cpuacct", "cpu.cfs_period_us", "100000\n");
+  ck_assert_int_eq(quota("4:cpu,cpuacct:/docker/0123\n"), 2);
+  put_group(".", "cpu.max", "200000 100000\n");
+  ck_assert_int_eq(quota("0::/\n"), 2);
+  ck_assert_int_eq(quota("0::/host/path/not/here\n"), 2);
+  put_group("odd", "cpu.max", "x y z\n");
+  put_group("odd", "cpu.max", "0 0\n");
+  ck_assert_int_eq(quota("0::/odd\n"), 2);
+  ck_assert_int_eq(quota("rubbish\n::\n"), 2);
+  ck_assert_int_eq(zf_cpu_quota(tmp_path("none"), tmp_path("groups")), 0);
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("base");
   TCase *t = tcase_create("base");
@@ -365,6 +427,8 @@ int main(void) {
   tcase_add_test(t, test_crc32c);
   tcase_add_test(t, test_hash);
   tcase_add_test(t, test_cpu);
+  tcase_add_test(t, test_quota);
+  tcase_add_loop_test(t, test_shell_word, 0, sizeof words / sizeof *words);
   suite_add_tcase(s, t);
   return unit_run(s);
 }

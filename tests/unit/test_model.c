@@ -358,6 +358,35 @@ START_TEST(test_find) {
 }
 END_TEST
 
+/* What is no number, or none in the file's dtype, is not written: nothing is. */
+START_TEST(test_save_unfit) {
+  struct zf_model *m = open_family(0, "*", ZF_F32);
+  float *w = m->params.p[2].data, was = w[3];
+  char dir[512], text[256];
+  snprintf(dir, sizeof dir, "%s", tmp_path("unfit"));
+  w[3] = 1e6f;
+  w[4] = -70000;
+  snprintf(text, sizeof text, "2 weights are too large for f16, the first of them in '%s'", m->params.p[2].name);
+  ck_fails(zf_model_save(m, dir, ZF_F16, NULL, 0), ZF_EUSAGE, text);
+  ck_assert_int_eq(zf_dir_empty(dir), 1);
+  ck_ok(zf_model_finite(m));
+  ck_ok(zf_model_save(m, dir, ZF_BF16, NULL, 0));
+  ck_ok(zf_model_save(m, dir, -1, NULL, 0));
+  w[3] = INFINITY;
+  w[4] = NAN;
+  snprintf(text, sizeof text, "2 weights are not finite numbers, the first of them in '%s'", m->params.p[2].name);
+  for (int type = -1; type <= ZF_BF16; type++)
+    ck_fails(zf_model_save(m, tmp_path("unfit2"), type, NULL, 0), ZF_EDIVERGED, text);
+  ck_fails(zf_model_save_trained(m, tmp_path("unfit3"), NULL, 0), ZF_EDIVERGED, text);
+  ck_fails(zf_model_finite(m), ZF_EDIVERGED, text);
+  ck_assert_int_eq(zf_dir_empty(tmp_path("unfit2")), 1);
+  ck_assert(!zf_exists(tmp_path("unfit3")));
+  w[3] = w[4] = was;
+  ck_ok(zf_model_save(m, dir, ZF_F16, NULL, 0));
+  zf_model_free(m);
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("model");
   TCase *t = tcase_create("model");
@@ -377,6 +406,7 @@ int main(void) {
   tcase_add_loop_test(t, test_reset_and_reload, 0, ZF_DTYPES);
   tcase_add_test(t, test_save_over);
   tcase_add_test(t, test_find);
+  tcase_add_test(t, test_save_unfit);
   suite_add_tcase(s, t);
   return unit_run(s);
 }
