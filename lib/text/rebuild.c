@@ -1,8 +1,8 @@
 /* What a tokenizer's class builds anew.
  *
  * Transformers 5 takes the pieces, merges, added tokens and the post-processor from the files of a
- * tokenizer.  Normalizer, pre-tokenizer and decoder, and in BERT and RoBERTa what goes around a text,
- * are those of the class that the directory names, whatever tokenizer.json says of them:
+ * tokenizer.  Normalizer, pre-tokenizer and decoder, and in BERT and RoBERTa what goes around a
+ * text, are those of the class that the directory names, whatever tokenizer.json says of them:
  * tokenizer_config.json's do_lower_case counts, not the normalizer's lowercase. */
 #include <stdlib.h>
 #include <string.h>
@@ -12,20 +12,21 @@
 
 #define MARK "\xE2\x96\x81"
 
-/* The mark of SentencePiece back to a blank, bytes to text; `strip`: without the blank at the front. */
+/* The mark of SentencePiece back to a blank, bytes to text; `strip`: without the blank at the
+ * front. */
 static json_t *marked_decoder(int strip) {
-  json_t *steps = json_pack("[{s:s, s:{s:s}, s:s}, {s:s}, {s:s}]", "type", "Replace", "pattern", "String", MARK,
-                            "content", " ", "type", "ByteFallback", "type", "Fuse");
+  json_t *steps = json_pack("[{s:s, s:{s:s}, s:s}, {s:s}, {s:s}]", "type", "Replace", "pattern",
+                            "String", MARK, "content", " ", "type", "ByteFallback", "type", "Fuse");
   if (strip && steps)
-    json_array_append_new(steps, json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content", " ", "start", 1,
-                                           "stop", 0));
+    json_array_append_new(steps, json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content", " ",
+                                           "start", 1, "stop", 0));
   return json_pack("{s:s, s:o}", "type", "Sequence", "decoders", steps);
 }
 
 static json_t *metaspace_parts(const char *scheme) {
-  return json_pack("{s:n, s:{s:s, s:s, s:s, s:b}, s:o}", "normalizer", "pre_tokenizer", "type", "Metaspace",
-                   "replacement", MARK, "prepend_scheme", scheme, "split", 0, "decoder",
-                   marked_decoder(strcmp(scheme, "never") != 0));
+  return json_pack("{s:n, s:{s:s, s:s, s:s, s:b}, s:o}", "normalizer", "pre_tokenizer", "type",
+                   "Metaspace", "replacement", MARK, "prepend_scheme", scheme, "split", 0,
+                   "decoder", marked_decoder(strcmp(scheme, "never") != 0));
 }
 
 json_t *zf_parts_llama(const struct zf_tok_settings *b) {
@@ -39,9 +40,10 @@ json_t *zf_parts_code_llama(const struct zf_tok_settings *b) {
 
 json_t *zf_parts_gemma(const struct zf_tok_settings *b) {
   (void)b;
-  return json_pack("{s:{s:s, s:{s:s}, s:s}, s:{s:s, s:{s:s}, s:s, s:b}, s:o}", "normalizer", "type", "Replace",
-                   "pattern", "String", " ", "content", MARK, "pre_tokenizer", "type", "Split", "pattern", "String",
-                   " ", "behavior", "MergedWithPrevious", "invert", 0, "decoder", marked_decoder(0));
+  return json_pack("{s:{s:s, s:{s:s}, s:s}, s:{s:s, s:{s:s}, s:s, s:b}, s:o}", "normalizer", "type",
+                   "Replace", "pattern", "String", " ", "content", MARK, "pre_tokenizer", "type",
+                   "Split", "pattern", "String", " ", "behavior", "MergedWithPrevious", "invert", 0,
+                   "decoder", marked_decoder(0));
 }
 
 static int mentions_bytes(const json_t *root) {
