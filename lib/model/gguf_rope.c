@@ -100,6 +100,17 @@ static int divisors(json_t *scaling, const char *key, const struct zf_gguf_sourc
   return 0;
 }
 
+/* Tables that lie in the file and that its scaling type leaves unread. */
+static int check_tables(const struct zf_gguf_source *s, const struct rope *r) {
+  static const char *const names[] = {"rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight"};
+  int longrope = !strcmp(r->type, "longrope");
+  for (int i = 0; s->arch->freqs && i < 3; i++)
+    if (longrope == !i && zf_st_find(s->g.st, names[i]))
+      return zf_error(ZF_EINVALID, "%s: tensor '%s' does not go with the %s of %s.rope.scaling.type", s->path,
+                      names[i], r->type, s->arch->name);
+  return 0;
+}
+
 /* The tables that the architecture reads: NULL where it has none. */
 static void tables(const char *name[2], const struct zf_gguf_source *s, const struct rope *r) {
   int two = s->arch->tables || (s->arch->freqs && !strcmp(r->type, "longrope"));
@@ -145,6 +156,7 @@ int zf_gguf_rope(json_t *config, const struct zf_gguf_source *s) {
   int rc = scaling ? read_type(&r, s) : zf_error(ZF_ENOMEM, "%s: out of memory", s->path);
   if (!rc) rc = read_numbers(&r, config, s);
   if (!rc) rc = check(&r, s);
+  if (!rc) rc = check_tables(s, &r);
   if (!rc) rc = set_scaling(scaling, s, &r);
   const char *kind = json_string_value(json_object_get(scaling, "rope_type"));
   if (!rc && (strcmp(kind, "linear") != 0 || r.factor != 1)) json_object_set(config, "rope_scaling", scaling);

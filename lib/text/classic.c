@@ -70,12 +70,23 @@ static json_t *pre_tokenizer(const struct zf_byte_form *form, const struct zf_to
                    "Split", "pattern", "Regex", form->regex, "behavior", "Isolated", "invert", 0, bytes);
 }
 
-static json_t *assemble(json_t *vocab, json_t *merges, const struct zf_tok_settings *b) {
+json_t *zf_parts_bytes(const struct zf_tok_settings *b) {
   const struct zf_byte_form *form = zf_tok_form_of(b);
   json_t *normalizer = form->nfc ? json_pack("{s:s}", "type", "NFC") : json_null();
-  return json_pack("{s:o, s:o, s:s, s:{s:s}, s:{s:s, s:O, s:O}}", "normalizer", normalizer, "pre_tokenizer",
-                   pre_tokenizer(form, b), ZF_AROUND_KEY, form->wrap ? "cls trim" : "bos", "decoder", "type",
-                   "ByteLevel", "model", "type", "BPE", "vocab", vocab, "merges", merges);
+  json_t *out = json_pack("{s:o, s:o, s:{s:s}}", "normalizer", normalizer, "pre_tokenizer", pre_tokenizer(form, b),
+                          "decoder", "type", "ByteLevel");
+  if (out && form->wrap) json_object_set_new(out, ZF_AROUND_KEY, json_string("cls trim"));
+  return out;
+}
+
+static json_t *assemble(json_t *vocab, json_t *merges, const struct zf_tok_settings *b) {
+  json_t *out = zf_parts_bytes(b);
+  if (!out) return NULL;
+  if (!json_object_get(out, ZF_AROUND_KEY)) json_object_set_new(out, ZF_AROUND_KEY, json_string("bos"));
+  json_t *model = json_pack("{s:s, s:O, s:O}", "type", "BPE", "vocab", vocab, "merges", merges);
+  if (!json_object_set_new(out, "model", model)) return out;
+  json_decref(out);
+  return NULL;
 }
 
 int zf_classic_load(json_t **out, const char *path, const struct zf_tok_settings *b) {
@@ -103,15 +114,23 @@ static json_t *bert_normalizer(const struct zf_tok_settings *b) {
                    "strip_accents", zf_tok_settings_flag(b, "strip_accents", lower), "lowercase", lower);
 }
 
+json_t *zf_parts_bert(const struct zf_tok_settings *b) {
+  return json_pack("{s:o, s:{s:s}, s:s, s:{s:s, s:s, s:b}}", "normalizer", bert_normalizer(b), "pre_tokenizer",
+                   "type", "BertPreTokenizer", ZF_AROUND_KEY, "cls", "decoder", "type", "WordPiece", "prefix", "##",
+                   "cleanup", 1);
+}
+
 static json_t *assemble_bert(json_t *vocab, const struct zf_tok_settings *b) {
   const char *from, *unk;
   int given;
+  json_t *out = zf_parts_bert(b);
+  if (!out) return NULL;
   unk = zf_tok_settings_name(b, ZF_UNK, &from, &given);
-  return json_pack("{s:o, s:{s:s}, s:s, s:{s:s, s:s, s:b}, s:{s:s, s:s, s:s, s:i, s:O}}", "normalizer",
-                   bert_normalizer(b), "pre_tokenizer", "type", "BertPreTokenizer", ZF_AROUND_KEY, "cls",
-                   "decoder", "type", "WordPiece", "prefix", "##", "cleanup", 1, "model", "type",
-                   "WordPiece", "unk_token", unk ? unk : "[UNK]", "continuing_subword_prefix", "##",
-                   "max_input_chars_per_word", 100, "vocab", vocab);
+  json_t *model = json_pack("{s:s, s:s, s:s, s:i, s:O}", "type", "WordPiece", "unk_token", unk ? unk : "[UNK]",
+                            "continuing_subword_prefix", "##", "max_input_chars_per_word", 100, "vocab", vocab);
+  if (!json_object_set_new(out, "model", model)) return out;
+  json_decref(out);
+  return NULL;
 }
 
 int zf_classic_bert(json_t **out, const char *path, const struct zf_tok_settings *b) {

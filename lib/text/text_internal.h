@@ -293,7 +293,7 @@ int zf_work_emit(struct zf_work *w, int32_t id, int64_t off, int64_t n);
 int zf_ids_add(struct zf_ids *ids, int32_t id, int32_t begin, int32_t end);
 int zf_ids_reserve(struct zf_ids *ids, int64_t more, int offsets);
 
-/* --- files beside a tokenizer (beside.c, classes.c, specials.c) ----------------- */
+/* --- files beside a tokenizer (beside.c, classes.c, rebuild.c, specials.c) ----------------- */
 
 struct zf_tok_settings {
   const char *dir;    /* not owned */
@@ -318,6 +318,8 @@ struct zf_tok_class {
   const char *special[ZF_SPECIALS];
   int respecial; /* what it calls special is so, whatever flags a file gives it */
   const struct zf_byte_form *form;
+  json_t *(*parts)(const struct zf_tok_settings *b); /* keys of tokenizer.json that it builds anew; NULL: none */
+  int not_bytes; /* a byte-level tokenizer.json that names it stays as it is */
 };
 
 int zf_tok_settings_load(struct zf_tok_settings *b, const char *dir);
@@ -336,6 +338,13 @@ json_t *zf_tok_settings_template(const struct zf_tok_settings *b);
 const struct zf_tok_class *zf_tok_class_of(const struct zf_tok_settings *b);
 const struct zf_tok_class *zf_tok_class_named(const char *name); /* NULL: not known here; takes NULL */
 const struct zf_byte_form *zf_tok_form_of(const struct zf_tok_settings *b);
+/* Puts the parts that the directory's class builds into root, a tokenizer.json (rebuild.c). */
+int zf_tok_rebuild(json_t *root, const struct zf_tok_settings *b);
+json_t *zf_parts_bytes(const struct zf_tok_settings *b); /* of the class's form */
+json_t *zf_parts_bert(const struct zf_tok_settings *b);
+json_t *zf_parts_llama(const struct zf_tok_settings *b);
+json_t *zf_parts_code_llama(const struct zf_tok_settings *b);
+json_t *zf_parts_gemma(const struct zf_tok_settings *b);
 
 /* Fills t->special, t->ends and t->named. */
 int zf_specials_read(struct zf_tok *t, const struct zf_tok_settings *b);

@@ -194,6 +194,7 @@ int zf_tok_open(struct zf_tok **out, const char *dir) {
   *out = NULL;
   int rc = zf_tok_settings_load(&b, dir);
   if (!rc) rc = load_root(&root, &path, dir, &b);
+  if (!rc) rc = zf_tok_rebuild(root, &b);
   if (!rc) rc = zf_tok_build(out, root, &b, path);
   json_decref(root);
   zf_tok_settings_free(&b);

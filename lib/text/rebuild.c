@@ -1,0 +1,70 @@
+/* What a tokenizer's class builds anew.
+ *
+ * Transformers 5 takes the pieces, merges, added tokens and the post-processor from the files of a
+ * tokenizer.  Normalizer, pre-tokenizer and decoder, and in BERT and RoBERTa what goes around a
+ * text, are those of the class that the directory names, whatever tokenizer.json says of them:
+ * tokenizer_config.json's do_lower_case counts, not the normalizer's lowercase. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "text_internal.h"
+
+#define MARK "\xE2\x96\x81"
+
+/* The mark of SentencePiece back to a blank, bytes to text; `strip`: without the blank at the
+ * front. */
+static json_t *marked_decoder(int strip) {
+  json_t *steps = json_pack("[{s:s, s:{s:s}, s:s}, {s:s}, {s:s}]", "type", "Replace", "pattern",
+                            "String", MARK, "content", " ", "type", "ByteFallback", "type", "Fuse");
+  if (strip && steps)
+    json_array_append_new(steps, json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content", " ",
+                                           "start", 1, "stop", 0));
+  return json_pack("{s:s, s:o}", "type", "Sequence", "decoders", steps);
+}
+
+static json_t *metaspace_parts(const char *scheme) {
+  return json_pack("{s:n, s:{s:s, s:s, s:s, s:b}, s:o}", "normalizer", "pre_tokenizer", "type",
+                   "Metaspace", "replacement", MARK, "prepend_scheme", scheme, "split", 0,
+                   "decoder", marked_decoder(strcmp(scheme, "never") != 0));
+}
+
+json_t *zf_parts_llama(const struct zf_tok_settings *b) {
+  if (!zf_tok_settings_flag(b, "add_prefix_space", 1)) return metaspace_parts("never");
+  return metaspace_parts(zf_tok_settings_flag(b, "legacy", 0) ? "always" : "first");
+}
+
+json_t *zf_parts_code_llama(const struct zf_tok_settings *b) {
+  return metaspace_parts(zf_tok_settings_flag(b, "add_prefix_space", 1) ? "first" : "never");
+}
+
+json_t *zf_parts_gemma(const struct zf_tok_settings *b) {
+  (void)b;
+  return json_pack("{s:{s:s, s:{s:s}, s:s}, s:{s:s, s:{s:s}, s:s, s:b}, s:o}", "normalizer", "type",
+                   "Replace", "pattern", "String", " ", "content", MARK, "pre_tokenizer", "type",
+                   "Split", "pattern", "String", " ", "behavior", "MergedWithPrevious", "invert", 0,
+                   "decoder", marked_decoder(0));
+}
+
+static int mentions_bytes(const json_t *root) {
+  static const char *const key[] = {"pre_tokenizer", "decoder", "post_processor", "normalizer"};
+  int found = 0;
+  for (int i = 0; i < 4; i++) {
+    char *text = json_dumps(json_object_get(root, key[i]), JSON_COMPACT | JSON_ENCODE_ANY);
+    if (text && strstr(text, "\"ByteLevel\"")) found = 1;
+    free(text);
+  }
+  return found;
+}
+
+int zf_tok_rebuild(json_t *root, const struct zf_tok_settings *b) {
+  const struct zf_tok_class *class = b->class;
+  if (!class || !class->parts || !json_is_object(root)) return 0;
+  if (class->not_bytes && mentions_bytes(root)) return 0;
+  json_t *parts = class->parts(b);
+  int rc = parts ? json_object_update(root, parts) : -1;
+  json_decref(parts);
+  if (rc) return zf_error(ZF_ENOMEM, "%s: out of memory", b->dir);
+  json_object_del(json_object_get(root, "model"), "ignore_merges");
+  return 0;
+}
