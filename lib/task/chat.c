@@ -134,6 +134,7 @@ int zf_chat_render(const struct zf_chat *c, const json_t *messages, const json_t
     json_object_set(vars, "tools", (json_t *)tools);
   else
     json_object_set_new(vars, "tools", json_null());
+  json_object_set_new(vars, "documents", json_null()); /* as Transformers has it: defined */
   int rc = zf_jinja_render(c->t, vars, FIXED_DAY, out, spans);
   json_decref(vars);
   return rc;

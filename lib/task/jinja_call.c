@@ -261,7 +261,9 @@ static int f_list(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   json_t *list;
   (void)a;
   int rc = zj_items(e, &list, v);
-  return rc ? rc : zj_keep(e, out, json_incref(list), 0);
+  if (rc) return rc;
+  int plain = zj_shape_of(e, list) == ZJ_LIST;
+  return zj_keep(e, out, plain ? json_incref(list) : json_copy(list), (int64_t)json_array_size(list) * 8);
 }
 
 static int f_reverse(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
@@ -376,6 +378,7 @@ static int f_dictsort(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
     const char *k = json_string_value(key);
     json_t *both = json_pack("[s, O]", k, json_object_get(v->j, k));
     if (!rc) rc = zj_keep(e, &pair, both, 16);
+    if (!rc) rc = zj_set_shape(e, pair.j, ZJ_TUPLE);
     if (!rc) json_array_append(out->j, pair.j);
   }
   return rc;

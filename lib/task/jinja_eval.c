@@ -405,6 +405,7 @@ static int compare(struct zj_env *e, struct zj_value *out, node n) {
 static int make_list(struct zj_env *e, struct zj_value *out, node n) {
   struct zj_value list, v;
   int rc = zj_keep(e, &list, json_array(), 0);
+  if (!rc && n->negated) rc = zj_set_shape(e, list.j, ZJ_TUPLE);
   for (node p = n->list; !rc && p; p = p->next) {
     rc = zj_eval(e, &v, p);
     if (!rc && v.kind != ZJ_JSON) rc = zj_fail(e, "%s cannot be kept in a list", zj_kind_name(&v));

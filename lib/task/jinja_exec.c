@@ -81,14 +81,15 @@ static int exec_if(struct zj_env *e, node n) {
 
 static int assign(struct zj_env *e, node targets, const struct zj_value *v) {
   struct zj_value owner;
+  int rc = zj_check_depth(e, v);
+  if (rc) return rc;
   if (targets->kind == ZJ_N_NAME && !targets->next)
     return zj_set_var(e, e->frame, targets->name, v);
   if (targets->kind == ZJ_N_NAME) {
     if (v->kind != ZJ_JSON) return zj_fail(e, "%s cannot be taken apart", zj_kind_name(v));
     return bind_targets(e, e->frame, targets, v->j);
   }
-  int rc = zj_eval(e, &owner, targets->a);
-  if (rc) return rc;
+  if ((rc = zj_eval(e, &owner, targets->a))) return rc;
   if (owner.kind != ZJ_NAMESPACE)
     return zj_fail(e, "only a namespace can be assigned to, found %s", zj_kind_name(&owner));
   if (v->kind == ZJ_UNDEF) {
@@ -223,6 +224,7 @@ static int run(const struct zf_jinja *t, const json_t *vars, int64_t now, struct
   if (!rc && value) *value = json_incref(v.j);
   for (int64_t i = e.nkept; i > 0; i--) json_decref(e.kept[i - 1]);
   free(e.kept);
+  free(e.note);
   free(root.var);
   return rc;
 }

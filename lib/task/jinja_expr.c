@@ -186,7 +186,7 @@ static int dictionary(struct zj_parser *p, node *out) {
   return rc ? rc : zj_p_expect(p, "}");
 }
 
-/* "(a)" is a; "(a, b)" and "()" are lists. */
+/* "(a)" is a; "(a, b)" and "()" are tuples. */
 static int parenthesis(struct zj_parser *p, node *out) {
   node first = NULL;
   int rc = zj_p_is_op(p, ")") ? 0 : zj_p_expression(p, &first);
@@ -198,6 +198,7 @@ static int parenthesis(struct zj_parser *p, node *out) {
   rc = zj_p_make(p, out, ZJ_N_LIST);
   if (rc) return rc;
   (*out)->list = first;
+  (*out)->negated = 1;
   if (first) rc = zj_p_expect(p, ",");
   return rc ? rc : items(p, first ? &first->next : &(*out)->list, ")");
 }
@@ -510,13 +511,14 @@ int zj_p_expression(struct zj_parser *p, node *out) {
   return rc;
 }
 
-/* "a, b" without parentheses is a list. */
+/* "a, b" without parentheses is a tuple. */
 int zj_p_tuple(struct zj_parser *p, node *out) {
   int rc = zj_p_expression(p, out);
   if (rc || !zj_p_is_op(p, ",")) return rc;
   node first = *out, *list = &first->next;
   if ((rc = zj_p_make(p, out, ZJ_N_LIST))) return rc;
   (*out)->list = first;
+  (*out)->negated = 1;
   while (!rc && zj_p_accept(p, ",") && p->at->kind != ZJ_END) {
     rc = zj_p_expression(p, list);
     if (!rc) list = &(*list)->next;

@@ -39,7 +39,7 @@ struct zj_node {
   enum zj_node_kind kind;
   int line;
   char op[4];            /* BINARY, COMPARE: the operator; "ni" is not in */
-  int negated;           /* TEST */
+  int negated;           /* TEST; LIST: a tuple */
   char *name;            /* NAME, ATTR, FILTER, TEST, ARG (or NULL), MACRO */
   json_t *value;         /* CONST, DATA */
   struct zj_node *a, *b, *c, *d;
@@ -100,6 +100,8 @@ struct zj_env {
   int depth, line, loops;
   enum { ZJ_GO, ZJ_BREAK, ZJ_CONTINUE } jump;
   struct zj_frame *frame, *root;
+  struct zj_note *note; /* jinja_note.c */
+  int64_t nnote, capnote;
 };
 
 /* "NAME:LINE: ..." of the line at hand. */
@@ -133,6 +135,13 @@ int64_t zj_chars(const char *s);            /* characters of a text */
 const char *zj_skip(const char *s, int64_t n); /* behind n characters */
 int zj_is_space(int32_t c);
 int zj_space_at(const char *s); /* is the character at s white space? */
+
+/* jinja_note.c: lists that Python writes otherwise, and how deep a value may nest that has a name. */
+enum zj_shape { ZJ_LIST, ZJ_TUPLE, ZJ_ITEMS, ZJ_KEYS, ZJ_VALUES };
+enum { ZJ_VALUE_DEPTH = 2048 }; /* as Jansson's */
+int zj_set_shape(struct zj_env *e, const json_t *v, enum zj_shape shape);
+enum zj_shape zj_shape_of(const struct zj_env *e, const json_t *v);
+int zj_check_depth(struct zj_env *e, const struct zj_value *v);
 
 /* jinja_call.c, jinja_test.c */
 int zj_filter(struct zj_env *e, struct zj_value *out, const char *name, const struct zj_value *in,

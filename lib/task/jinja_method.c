@@ -280,14 +280,12 @@ static int map_method(struct zj_env *e, struct zj_value *out, const char *m, jso
     return 0;
   }
   int rc = zj_keep(e, out, json_array(), 0);
+  if (!rc) rc = zj_set_shape(e, out->j, *m == 'k' ? ZJ_KEYS : *m == 'v' ? ZJ_VALUES : ZJ_ITEMS);
   if (rc) return rc;
   json_object_foreach(owner, key, v) {
-    if (*m == 'k')
-      json_array_append_new(out->j, json_string(key));
-    else if (*m == 'v')
-      json_array_append(out->j, v);
-    else
-      json_array_append_new(out->j, json_pack("[s, O]", key, v));
+    json_t *pair = *m == 'i' ? json_pack("[s, O]", key, v) : NULL;
+    if (pair && !rc) rc = zj_set_shape(e, pair, ZJ_TUPLE);
+    json_array_append_new(out->j, pair ? pair : *m == 'k' ? json_string(key) : json_incref(v));
     if (!rc) rc = zj_step(e);
   }
   return rc;

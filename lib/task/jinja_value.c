@@ -215,16 +215,25 @@ static void put_line(struct zf_buf *b, const struct zj_dump *how, int depth) {
 
 static int dump_array(struct zj_env *e, struct zf_buf *b, const json_t *v,
                       const struct zj_dump *how, int depth) {
+  static const struct {
+    const char *open, *close;
+  } python[] = {[ZJ_LIST] = {"[", "]"},
+                [ZJ_TUPLE] = {"(", ")"},
+                [ZJ_ITEMS] = {"dict_items([", "])"},
+                [ZJ_KEYS] = {"dict_keys([", "])"},
+                [ZJ_VALUES] = {"dict_values([", "])"}};
+  enum zj_shape shape = how->python ? zj_shape_of(e, v) : ZJ_LIST;
   size_t n = json_array_size(v);
   int rc = 0;
-  zf_buf_putc(b, '[');
+  zf_buf_puts(b, python[shape].open);
   for (size_t i = 0; !rc && i < n; i++) {
     if (i) zf_buf_puts(b, how->comma);
     put_line(b, how, depth + 1);
     rc = zj_dump(e, b, json_array_get(v, i), how, depth + 1);
   }
   if (n) put_line(b, how, depth);
-  zf_buf_putc(b, ']');
+  if (shape == ZJ_TUPLE && n == 1) zf_buf_putc(b, ',');
+  zf_buf_puts(b, python[shape].close);
   return rc;
 }
 

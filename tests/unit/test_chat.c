@@ -117,6 +117,14 @@ START_TEST(test_own) {
 }
 END_TEST
 
+/* Variables that Transformers gives a template, whether a row has them or not. */
+START_TEST(test_variables) {
+  ck_ok(row_of(CONFIG ", \"chat_template\": \"{{ documents is defined }} {{ documents is none }} {{ tools is none }} "
+                      "{{ bos_token is defined }} {{ pad_token is defined }}\"}",
+               NULL, "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}", "True True True True False"));
+}
+END_TEST
+
 /* A template that writes the last answer otherwise than those before: each is an example of its own. */
 #define THINKS                                                                                     \
   CONFIG ", \"chat_template\": \"{% for m in messages %}{% if m.role == 'user' %}{{ m.content }};"    \
@@ -322,6 +330,7 @@ int main(void) {
   TCase *c = tcase_create("rows");
   tcase_add_loop_test(c, test_builtin, 0, BUILTIN);
   tcase_add_test(c, test_own);
+  tcase_add_test(c, test_variables);
   tcase_add_test(c, test_apart);
   tcase_add_test(c, test_refused);
   tcase_add_test(c, test_others);

@@ -86,6 +86,12 @@ static const struct {
      "steps"},
     {"{% set n = namespace() %}{% set n.a = n %}", "a namespace cannot be kept in a namespace"},
     {"{{ [namespace()] }}", "a namespace cannot be kept in a list"},
+    {"{% set n = namespace(x=[]) %}{% for i in range(1000000) %}{% set n.x = [n.x] %}{% endfor %}",
+     "t:1: a value nested more than 2048 deep"},
+    {"{% set n = namespace(x={}) %}{% for i in range(1000000) %}{% set n.x = {'a': n.x, 'b': 1} %}{% endfor %}",
+     "t:1: a value nested more than 2048 deep"},
+    {"{% set n = namespace(x=[]) %}{% for i in range(1000000) %}{% set n.x = dict(a=(n.x, 1)).items() %}{% endfor %}",
+     "t:1: a value nested more than 2048 deep"},
     {"{% set x.y = 1 %}", "only a namespace can be assigned to"},
     {"{{ 'a'.encode() }}", "'encode' is undefined"},
     {"{% macro m() %}{% generation %}{% endgeneration %}{% endmacro %}{{ m() }}",
@@ -105,6 +111,58 @@ START_TEST(test_refused) {
   json_decref(none);
   zf_buf_free(&out);
   zf_jinja_free(t);
+}
+END_TEST
+
+/* Nesting that grows by a statement at a time. */
+START_TEST(test_deep_sets) {
+  static const char *const set[] = {"{% set x = [x] %}", "{% set x = namespace(x=[x.x]) %}"};
+  for (int k = 0; k < 2; k++) {
+    struct zf_buf b = {0}, out = {0};
+    struct zf_jinja *t;
+    json_t *none = json_object();
+    zf_buf_puts(&b, k ? "{% set x = namespace(x=1) %}" : "{% set x = 1 %}");
+    for (int i = 0; i < 50000; i++) zf_buf_puts(&b, set[k]);
+    ck_ok(zf_jinja_parse(&t, b.data, "t"));
+    ck_fails(zf_jinja_render(t, none, 0, &out, NULL), ZF_EINVALID, "a value nested more than 2048 deep");
+    zf_jinja_free(t);
+    json_decref(none);
+    zf_buf_free(&out);
+    zf_buf_free(&b);
+  }
+}
+END_TEST
+
+/* What Python writes of tuples and of a mapping's views, as Jinja 3.1 prints it. */
+START_TEST(test_tuples) {
+  static const struct {
+    const char *text, *want;
+  } c[] = {
+      {"{{ (1, 'a') }}", "(1, 'a')"},
+      {"{{ (1,) }}", "(1,)"},
+      {"{{ () }}", "()"},
+      {"{{ [(1, [2, (3,)])] }}", "[(1, [2, (3,)])]"},
+      {"{% set x = 1, 2 %}{{ x }}", "(1, 2)"},
+      {"{{ {'a': 1, 'b': [2]}.items() }}", "dict_items([('a', 1), ('b', [2])])"},
+      {"{{ {'a': 1}.items() | list }}", "[('a', 1)]"},
+      {"{{ {'a': 1}.keys() }}{{ {'a': 1}.keys() | list }}", "dict_keys(['a'])['a']"},
+      {"{{ {'a': 1}.values() }}", "dict_values([1])"},
+      {"{{ {'b': 1, 'a': 2} | dictsort }}", "[('a', 2), ('b', 1)]"},
+      {"{{ (1, 2) | tojson }}{{ (1, 2) | list }}", "[1, 2][1, 2]"},
+      {"{% for k, v in {'a': 1}.items() %}{{ k ~ v }}{% endfor %}", "a1"},
+      {"{{ 'x' ~ (1, 2) }}", "x(1, 2)"},
+  };
+  for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+    struct zf_jinja *t;
+    struct zf_buf out = {0};
+    json_t *none = json_object();
+    ck_ok(zf_jinja_parse(&t, c[i].text, "t"));
+    ck_ok(zf_jinja_render(t, none, 0, &out, NULL));
+    ck_assert_str_eq(out.data, c[i].want);
+    json_decref(none);
+    zf_buf_free(&out);
+    zf_jinja_free(t);
+  }
 }
 END_TEST
 
@@ -205,6 +263,8 @@ int main(void) {
   tcase_set_timeout(c, 60);
   tcase_add_test(c, test_golden);
   tcase_add_loop_test(c, test_refused, 0, REFUSED);
+  tcase_add_test(c, test_deep_sets);
+  tcase_add_test(c, test_tuples);
   tcase_add_test(c, test_deep);
   tcase_add_test(c, test_now);
   tcase_add_loop_test(c, test_strict, 0, sizeof strict / sizeof *strict);
