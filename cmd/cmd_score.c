@@ -96,7 +96,8 @@ static int score(struct scorer *s, int64_t line, const char *text, size_t len) {
     struct zf_segment seg = {.len = n};
     struct zf_perturb none = zf_perturb_none();
     struct zf_batch b = {
-        .T = n, .id = s->ids.id, .pos = s->pos, .nseg = 1, .seg = &seg, .R = n, .row = s->row};
+        .T = n, .id = s->ids.id, .pos = s->pos, .nseg = 1, .seg = &seg, .R = n, .row = s->row,
+        .unseen = 1};
     if ((rc = zf_forward_run(s->f, &b, &none))) return rc;
     zf_forward_lse(s->f, s->ids.id + 1, s->lse, s->logit);
     for (int64_t i = 0; i < n; i++) nll -= (s->logit[i] - s->lse[i]) / (double)n;

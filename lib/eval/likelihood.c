@@ -39,6 +39,7 @@ static int run(struct pass *p, struct zf_likelihood *out, int64_t from, int64_t 
   struct zf_packed *k = zf_score_packed(p->s);
   int64_t row = 0;
   *to = zf_score_pack(p->s, p->d, NULL, from, p->d->n, 0, 1);
+  k->b.unseen = 0; /* lm-evaluation-harness hands a sequence without its last token over */
   int rc = zf_forward_run(p->f, &k->b, &none);
   if (rc) return rc;
   zf_forward_lse(p->f, k->target, k->lse, k->logit);

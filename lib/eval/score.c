@@ -287,6 +287,7 @@ int64_t zf_score_pack(struct zf_scorer *s, const struct zf_dataset *d, const int
   struct cost sum = {0, 0, 0, 0};
   int64_t to;
   s->p.b.T = s->p.b.R = s->p.b.nseg = s->p.nid = s->p.whole = 0;
+  s->p.b.unseen = zf_forward_model(s->f)->plan.causal && d->type != ZF_TASK_LABELS;
   for (to = from; to < n && (most == 0 || to - from < most); to++) {
     int64_t i = index ? index[to] : to;
     struct cost c = cost_of(d, i);

@@ -86,9 +86,10 @@ static int64_t widest(const struct zf_model *m) {
 }
 
 /* A table of cosines and sines for each of the configuration's rotary embeddings: a row for each
- * position and, where frequencies depend on a sequence's length, for each token of a pass. */
+ * position and, where frequencies depend on a sequence's length, for each token of a pass; a
+ * sequence may be a token longer than what is run of it. */
 static int64_t rope_rows(const struct zf_model *m, const struct zf_limits *lim) {
-  int far = zf_rope_by_length(&m->config) && (double)lim->length > m->config.rope[0].original;
+  int far = zf_rope_by_length(&m->config) && (double)lim->length + 1 > m->config.rope[0].original;
   return lim->length + (far ? lim->tokens : 0);
 }
 
@@ -433,7 +434,7 @@ int64_t zf_batch_length(const struct zf_batch *b, int64_t g) {
     int64_t whole = b->seg[o].plen + b->seg[o].len;
     if (b->seg[o].plen && b->seg[o].pstart == root && whole > longest) longest = whole;
   }
-  return longest;
+  return longest + b->unseen;
 }
 
 /* Rows of a rope table: positions; tokens of sequences beyond the original length have rows of their

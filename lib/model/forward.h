@@ -25,10 +25,12 @@ struct zf_batch {
   struct zf_cache **cache; /* NULL, or one for each segment: its prefix, and appended to */
   int64_t R;
   int32_t *row; /* [R] tokens whose output rows are wanted */
+  int unseen;   /* tokens that every sequence has behind its last one here: a target that is not run */
 };
 
 /* Tokens of the sequence that segment g is part of: with the longest that goes on from it, and from
- * what it goes on.  Where rotary frequencies depend on the length, this is the length. */
+ * what it goes on, and `unseen` ones.  Where rotary frequencies depend on the length, this is the
+ * length: Transformers, which is given a text with its labels, runs the last token too. */
 int64_t zf_batch_length(const struct zf_batch *b, int64_t g);
 
 /* How large a pass may get; memory follows from it and from nothing else. */

@@ -465,6 +465,30 @@ START_TEST(test_pieces) {
 }
 END_TEST
 
+/* A text's last token counts in its length although it is not run: at the border of the original length
+ * rows are those of a pass over all of it. */
+START_TEST(test_unseen) {
+  static const char *const dirs[] = {FAMILIES_DIR "llama-dynamic-far", FAMILIES_DIR "phi3-far"};
+  struct zf_model *m = open_model(dirs[_i], &as_stored);
+  int64_t n = (int64_t)m->config.rope[0].original + 1, V = m->config.vocab;
+  struct zf_perturb none = zf_perturb_none();
+  int32_t ids[20];
+  fill(ids, 20, m, 3);
+  float *all = logits_of(m, ids, n), *short_of = logits_of(m, ids, n - 1);
+  struct made x;
+  made_init(&x);
+  put(&x, ids, 0, n - 1, 0);
+  x.b.unseen = 1;
+  struct zf_forward *f = make_forward(m, n - 1, n - 1, 1, n - 1, 1);
+  float *got = run_on(f, m, &x, &none);
+  ck_assert_mem_eq(got, all, sizeof *got * (size_t)((n - 1) * V));
+  ck_assert_mem_ne(got, short_of, sizeof *got * (size_t)((n - 1) * V));
+  free(got), free(all), free(short_of);
+  zf_forward_free(f);
+  zf_model_free(m);
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("forward");
   TCase *t = tcase_create("forward");
@@ -472,6 +496,7 @@ int main(void) {
   tcase_set_timeout(t, 300);
   tcase_add_loop_test(t, test_neighbours, 0, NFAMILIES);
   tcase_add_loop_test(t, test_threads, 0, NFAMILIES);
+  tcase_add_loop_test(t, test_unseen, 0, 2);
   tcase_add_loop_test(t, test_shared_prefix, 0, NSTEADY);
   tcase_add_loop_test(t, test_cache, 0, NSTEADY);
   tcase_add_loop_test(t, test_streams_f32, 0, NFAMILIES);

@@ -77,11 +77,12 @@ static void clear(struct zf_dataset *d) {
 
 /* --- references --- */
 
-/* Sum of log p over a sequence's targets, from all its logits. */
+/* Sum of log p over a sequence's targets, from the logits of all its tokens, the last included: that is
+ * the length that rotary frequencies may go by. */
 static double log_probability(const struct zf_model *m, const struct zf_dataset *d,
                               const struct zf_seq *s, int stream, const struct zf_perturb *pt) {
   const int32_t *id = d->pool.id + s->at;
-  int64_t n = s->n - 1, V = m->config.vocab;
+  int64_t n = s->n, V = m->config.vocab;
   float *all = logits_under(m, id, n, pt);
   double total = 0;
   for (int64_t t = s->target; t < s->n; t++) {
