@@ -39,6 +39,7 @@ struct zf_conf_key {
   int required;
   int later;            /* may change when a run goes on: it leaves no trace in the weights, or is
                            checked by other means */
+  int path;             /* STR: a leading ~ is the home directory */
   int single;           /* MAPS: a mapping alone is a list of one */
   const struct zf_conf_key *sub; /* MAPS: ends with a row whose name is NULL */
 };

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/home.h"
 #include "conf/conf_internal.h"
 
 enum { NUMBER = 64 /* longest text of a number */, WORDS = 32 /* choices of a key */ };
@@ -207,6 +208,11 @@ int zf_conf_type_scalar(struct zf_conf_value *v, const struct zf_conf *c, int64_
   if (memchr(text, 0, len))
     return zf_conf_fail(at, "'%s%s' holds a zero byte, which no value may", c->prefix, key->name);
   if (!(v->text = zf_strndup(text, len))) return ZF_ENOMEM;
+  if (key->path && *v->text == '~') {
+    char *path = zf_path_home(v->text);
+    free(v->text);
+    if (!(v->text = path)) return zf_error(ZF_ENOMEM, "out of memory for a path");
+  }
   v->word = number && key->choices && zf_conf_is_choice(key->choices, text, len);
   if (v->word) return 0;
   const char *why = number && len > NUMBER ? "which is too long" : type_value(v, key, v->text, len);

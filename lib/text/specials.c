@@ -171,7 +171,7 @@ int zf_specials_gguf(struct zf_tok *t, const json_t *keys) {
     int64_t id = json_is_integer(v) ? json_integer_value(v) : -1;
     const char *piece = id >= 0 && id < t->size ? zf_tok_piece(t, (int32_t)id) : NULL;
     if (!piece) continue;
-    t->special[k] = (struct zf_special_token){(int32_t)id, "the file's keys"};
+    t->special[k] = (struct zf_special_token){(int32_t)id, ZF_TOK_GGUF};
     json_object_set_new(t->named, zf_special_name((enum zf_special)k), json_string(piece));
   }
   return find_gguf_ends(t, keys);

@@ -71,6 +71,7 @@ struct zf_special_token {
   int32_t id;       /* -1: none */
   const char *from; /* the file or class that names it; NULL: none */
 };
+#define ZF_TOK_GGUF "the file's keys" /* `from` in a GGUF file */
 struct zf_special_token zf_tok_special(const struct zf_tok *t, enum zf_special which);
 const char *zf_special_name(enum zf_special which); /* "bos_token", ... */
 int32_t zf_tok_bos(const struct zf_tok *t);         /* -1 when none */

@@ -142,6 +142,14 @@ static void hash_left_out(const struct opening *o) {
   if (t && !t->stream && t->count.examples + o->d->left_out != t->count.rows) zf_hash_add(o->hash, "left out", 8);
 }
 
+/* An EOS that no log of before names: tokenizer_config.json alone was asked then, so that such a run ended
+ * no text and does not go on with one that does. */
+static void hash_eos(const struct opening *o) {
+  struct zf_special_token eos = zf_tok_special(o->tok, ZF_EOS);
+  int always = !eos.from || !strcmp(eos.from, "tokenizer_config.json") || !strcmp(eos.from, ZF_TOK_GGUF);
+  if (!always) zf_hash_add(o->hash, &eos.id, sizeof eos.id);
+}
+
 static void close_pools(struct zf_run_data *d) {
   for (int k = 0; k < ZF_DATA_PARTS; k++) {
     zf_pool_close(&d->pool[k]);
@@ -198,6 +206,7 @@ int zf_run_data_open(struct zf_run_data *out, struct zf_settings *s, const struc
   if (!rc) rc = zf_hash_new(&o.hash);
   if (!rc) rc = open_sets(&o);
   if (!rc) hash_left_out(&o);
+  if (!rc) hash_eos(&o);
   if (!rc) zf_hash_hex(o.hash, out->hash);
   if (o.hash) zf_hash_free(o.hash);
   if (rc)

@@ -14,8 +14,9 @@
 
 const struct zf_conf_key zf_train_keys[] = {
     {"base_model", ZF_CONF_STR, NULL,
-     "model directory, or ORG/NAME in the local Hugging Face cache", .required = 1, .later = 1},
-    {"output_dir", ZF_CONF_STR, "./out", "where the run and its model are written", .later = 1},
+     "model directory, or ORG/NAME in the local Hugging Face cache", .path = 1, .required = 1, .later = 1},
+    {"output_dir", ZF_CONF_STR, "./out", "where the run and its model are written", .path = 1,
+     .later = 1},
     {"overwrite_output_dir", ZF_CONF_BOOL, "false", "replace an earlier run in output_dir",
      .later = 1},
     {"dtype", ZF_CONF_ENUM, "auto", "storage of weights; auto: trained ones f32, others as stored",
@@ -36,7 +37,7 @@ const struct zf_conf_key zf_train_keys[] = {
      .min = 1, .max = 1e15, .later = 1},
 
     {"data_dir", ZF_CONF_STR, "datasets", "what relative paths of data files are resolved against",
-     .later = 1},
+     .path = 1, .later = 1},
     {"datasets", ZF_CONF_MAPS, NULL, "training files", .required = 1, .sub = zf_data_keys},
     {"val_datasets", ZF_CONF_MAPS, NULL, "dev files; none: val_set_size is taken from datasets",
      .sub = zf_data_keys},
@@ -60,7 +61,7 @@ const struct zf_conf_key zf_train_keys[] = {
     {"train_on_inputs", ZF_CONF_BOOL, "false", "completion: the prompt is a target as well"},
     {"chat_template", ZF_CONF_STR, NULL,
      "chat: chatml, llama3, gemma, phi3, mistral, zephyr, alpaca, vicuna or a .jinja file; unset: "
-     "the checkpoint's"},
+     "the checkpoint's", .path = 1},
     {"add_eos", ZF_CONF_ENUM, "auto", "end completions and texts with EOS; auto: if there is one",
      .choices = "auto|true|false"},
 

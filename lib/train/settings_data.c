@@ -8,7 +8,7 @@
 
 const struct zf_conf_key zf_data_keys[] = {
     {"path", ZF_CONF_STR, NULL, ".jsonl, .json, .csv, .tsv or .txt file, .gz or .zst behind it; relative to data_dir",
-     .required = 1},
+     .path = 1, .required = 1},
     {"type", ZF_CONF_ENUM, NULL, "what a row is (others inherit the first file's)",
      .choices = ZF_TASK_TYPES},
     {"prompt", ZF_CONF_STR, NULL, "template of the prompt, as \"{text} It was\""},

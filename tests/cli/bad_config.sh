@@ -69,8 +69,8 @@ END
 case_ "unknown data ending" 2 "$ZOFT" train "$T/good.yaml" datasets.0.path=demo/README.md <<'END'
 zoft: datasets/demo/README.md: unknown ending: expected .jsonl, .ndjson, .json, .csv, .tsv or .txt, and .gz or .zst behind it where it is compressed
 END
-case_ "missing model" 2 "$ZOFT" train "$T/good.yaml" base_model=nowhere <<'END'
-zoft: nowhere: no such model directory
+case_ "missing model" 2 "$ZOFT" train "$T/good.yaml" base_model=./nowhere <<'END'
+zoft: ./nowhere: no such model directory
 END
 case_ "model not in the cache" 2 env HF_HUB_CACHE="$T/hub" "$ZOFT" train "$T/good.yaml" base_model=ORG/NAME <<'END'
 zoft: ORG/NAME: no such directory, and not in the Hugging Face cache TMP/hub

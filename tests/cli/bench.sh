@@ -71,8 +71,8 @@ END
 case_ "no model" 2 "$ZOFT" bench step <<'END'
 zoft: the key 'base_model' is required: model directory, or ORG/NAME in the local Hugging Face cache
 END
-case_ "no such model" 2 "$ZOFT" bench step base_model=nowhere <<'END'
-zoft: nowhere: no such model directory
+case_ "no such model" 2 "$ZOFT" bench step base_model=./nowhere <<'END'
+zoft: ./nowhere: no such model directory
 END
 case_ "unknown key" 2 "$ZOFT" bench step base_model=$DEMO/model objectiv=lm <<'END'
 zoft: command line: unknown key 'objectiv': did you mean 'objective'?

@@ -169,4 +169,24 @@ warning: training: none of the 4 targets ends a text or a turn: the model does n
 END
 case_ "completions with one" 1 complete <<'END'
 END
+# The home directory, and the cache.
+broken
+mkdir "$T/home" && mv "$T/m" "$T/home/m" && cp $DEMO/train.jsonl "$T/home/"
+home() {
+  HOME="$T/home" "$ZOFT" validate configs/demo.yaml base_model='~/m' data_dir='~' "datasets.0.path=train.jsonl" val_datasets=[] \
+    test_datasets=[] load_best_model_at_end=false metric_for_best_model=loss -n 0 "$@" 2>&1 | sed -n 1p
+}
+case_ "~ is the home directory" 0 home <<'END'
+model      TMP/home/m (llama), 266.8 k parameters, context 128
+END
+case_ "in the path of a data file too" 0 home data_dir=/nowhere 'datasets.0.path=~/train.jsonl' <<'END'
+model      TMP/home/m (llama), 266.8 k parameters, context 128
+END
+cached() { HOME="$T/home" "$ZOFT" inspect gpt2 2>&1 | sed -n 2p; }
+mkdir -p "$T/home/.cache/huggingface/hub/models--gpt2/refs" "$T/home/.cache/huggingface/hub/models--gpt2/snapshots"
+mv "$T/home/m" "$T/home/.cache/huggingface/hub/models--gpt2/snapshots/abc"
+echo abc >"$T/home/.cache/huggingface/hub/models--gpt2/refs/main"
+case_ "a name without an organisation" 0 cached <<'END'
+path         TMP/home/.cache/huggingface/hub/models--gpt2/snapshots/abc
+END
 finish

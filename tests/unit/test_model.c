@@ -344,17 +344,87 @@ START_TEST(test_find) {
   ck_fails(zf_model_find(&dir, "./nowhere"), ZF_EUSAGE, "./nowhere: no such model directory");
   setenv("HF_HUB_CACHE", root, 1);
   ck_fails(zf_model_find(&dir, "org/name"), ZF_EUSAGE, "not in the Hugging Face cache");
-  snprintf(path, sizeof path, "%s/models--org--name/refs", root);
+  ck_fails(zf_model_find(&dir, "gpt2"), ZF_EUSAGE, "gpt2: no such directory, and not in the Hugging Face cache");
+  ck_fails(zf_model_find(&dir, "a/b/c"), ZF_EUSAGE, "a/b/c: no such model directory");
+  snprintf(path, sizeof path, "%s/gone", root);
+  ck_ok(zf_mkdirs(root));
+  ck_assert_int_eq(symlink("nowhere", path), 0);
+  ck_fails(zf_model_find(&dir, path), ZF_EINVALID, "/gone: is a link to nowhere, which is not there");
+}
+END_TEST
+
+static void put(const char *root, const char *name, const char *text) {
+  char path[700];
+  snprintf(path, sizeof path, "%s/%s", root, name);
+  *strrchr(path, '/') = 0;
   ck_ok(zf_mkdirs(path));
-  snprintf(path, sizeof path, "%s/models--org--name/refs/main", root);
-  ck_ok(zf_write_file(path, "abc123\n", 7));
-  ck_ok(zf_model_find(&dir, "org/name"));
-  snprintf(path, sizeof path, "%s/models--org--name/snapshots/abc123", root);
+  snprintf(path, sizeof path, "%s/%s", root, name);
+  ck_ok(zf_write_file(path, text, strlen(text)));
+}
+
+static void finds(const char *name, const char *root, const char *want) {
+  char *dir, path[700];
+  ck_ok(zf_model_find(&dir, name));
+  snprintf(path, sizeof path, "%s/%s", root, want);
   ck_assert_str_eq(dir, path);
   free(dir);
-  snprintf(path, sizeof path, "%s/models--org--name/refs/main", root);
-  ck_ok(zf_write_file(path, "../../x", 7));
-  ck_fails(zf_model_find(&dir, "org/name"), ZF_EINVALID, "expected the name of a snapshot");
+}
+
+/* Where the library's variables put the cache, each over those behind it. */
+START_TEST(test_cache_roots) {
+  static const char *const variable[] = {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME",
+                                         "TRANSFORMERS_CACHE"};
+  static const char *const under[] = {"", "", "/hub", "/huggingface/hub", ""};
+  char home[500], root[700], value[600];
+  snprintf(home, sizeof home, "%s", tmp_path("home"));
+  for (int i = 0; i < 5; i++) unsetenv(variable[i]);
+  setenv("HOME", home, 1);
+  snprintf(root, sizeof root, "%s/.cache/huggingface/hub", home);
+  put(root, "models--gpt2/refs/main", "abc");
+  put(root, "models--gpt2/snapshots/abc/config.json", "{}");
+  finds("gpt2", root, "models--gpt2/snapshots/abc");
+  for (int i = 4; i >= 0; i--) { /* the last first, so that each is over those before it */
+    snprintf(value, sizeof value, "~/c%d", i);
+    setenv(variable[i], i == 1 ? "$HOME/c1" : value, 1);
+    snprintf(root, sizeof root, "%s/c%d%s", home, i, under[i]);
+    if (i < 4) {
+      char *dir;
+      ck_fails(zf_model_find(&dir, "org/name"), i == 3 ? ZF_EUSAGE : ZF_EUSAGE, "not in the Hugging Face cache");
+    }
+    put(root, "models--org--name/refs/main", "abc\n");
+    put(root, "models--org--name/snapshots/abc/config.json", "{}");
+    finds("org/name", root, "models--org--name/snapshots/abc");
+    char gone[900];
+    snprintf(gone, sizeof gone, "%s/models--org--name", root);
+    snprintf(value, sizeof value, "%s/away%d", home, i);
+    ck_assert_int_eq(rename(gone, value), 0);
+  }
+}
+END_TEST
+
+/* What an interrupted or cleaned cache leaves. */
+START_TEST(test_cache_broken) {
+  char *dir, path[700];
+  const char *root = tmp_path("broken");
+  setenv("HF_HUB_CACHE", root, 1);
+  put(root, "models--a--b/blobs/x", "");
+  ck_fails(zf_model_find(&dir, "a/b"), ZF_EINVALID,
+           "models--a--b: has no refs/main, which names the snapshot to use: fetch the model again");
+  put(root, "models--a--b/snapshots/old/config.json", "{}");
+  ck_fails(zf_model_find(&dir, "a/b"), ZF_EINVALID,
+           ", or name the directory of the snapshot that is there: ");
+  put(root, "models--a--b/refs/main", "new");
+  ck_fails(zf_model_find(&dir, "a/b"), ZF_EINVALID, "refs/main names the snapshot new, which is not there");
+  put(root, "models--a--b/refs/main", "../../x");
+  ck_fails(zf_model_find(&dir, "a/b"), ZF_EINVALID, "expected the name of a snapshot");
+  put(root, "models--a--b/refs/main", "old");
+  snprintf(path, sizeof path, "%s/models--a--b/snapshots/old/pytorch_model.bin", root);
+  ck_assert_int_eq(symlink("../../blobs/none", path), 0);
+  finds("a/b", root, "models--a--b/snapshots/old"); /* nobody reads it */
+  snprintf(path, sizeof path, "%s/models--a--b/snapshots/old/model-00001-of-00002.safetensors", root);
+  ck_assert_int_eq(symlink("../../blobs/none", path), 0);
+  ck_fails(zf_model_find(&dir, "a/b"), ZF_EINVALID,
+           "model-00001-of-00002.safetensors: is a link to ../../blobs/none, which is not there: fetch the model again");
 }
 END_TEST
 
@@ -406,6 +476,8 @@ int main(void) {
   tcase_add_loop_test(t, test_reset_and_reload, 0, ZF_DTYPES);
   tcase_add_test(t, test_save_over);
   tcase_add_test(t, test_find);
+  tcase_add_test(t, test_cache_roots);
+  tcase_add_test(t, test_cache_broken);
   tcase_add_test(t, test_save_unfit);
   suite_add_tcase(s, t);
   return unit_run(s);
