@@ -4,12 +4,22 @@
 
 #include "ui.h"
 
-/* Text of tokens [from, to), special tokens shown. */
+/* Text of tokens [from, to), special tokens shown: what they add to that of the tokens before, for a
+ * decoder may take the space off the first token that it sees. */
 static void piece(struct zf_buf *b, const struct zf_tok *tok, const int32_t *id, int64_t from,
                   int64_t to) {
+  struct zf_buf before = {0}, all = {0};
+  size_t same = 0;
+  zf_buf_puts(&before, "");
+  zf_buf_puts(&all, "");
+  int rc = zf_tok_decode(tok, &before, id, from, 0);
+  if (!rc) rc = zf_tok_decode(tok, &all, id, to, 0);
+  while (same < before.len && same < all.len && before.data[same] == all.data[same]) same++;
   zf_buf_clear(b);
-  zf_buf_puts(b, "");
-  if (zf_tok_decode(tok, b, id + from, to - from, 0)) zf_buf_puts(b, "?");
+  zf_buf_puts(b, rc ? "?" : "");
+  if (!rc) zf_buf_add(b, all.data + same, all.len - same);
+  zf_buf_free(&before);
+  zf_buf_free(&all);
 }
 
 /* Targets stand out: in colour on a terminal, else between marks. */

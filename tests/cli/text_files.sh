@@ -189,4 +189,16 @@ echo abc >"$T/home/.cache/huggingface/hub/models--gpt2/refs/main"
 case_ "a name without an organisation" 0 cached <<'END'
 path         TMP/home/.cache/huggingface/hub/models--gpt2/snapshots/abc
 END
+# Options that differ by a space are shown so, whatever a decoder makes of the first token.
+broken
+rm "$T/m/tokenizer.json" && cp tests/golden/spm/bpe_llama.model "$T/m/tokenizer.model"
+echo '{"text": "the light was", "label": 0}' >"$T/o.jsonl"
+options() {
+  "$ZOFT" validate configs/demo.yaml base_model="$T/m" datasets="[{path: $T/o.jsonl, type: classification, prompt: '{text}', options: [' the', 'the']}]" \
+    val_datasets=[] test_datasets=[] -n 1 2>&1 | grep '«'
+}
+case_ "options with a space and without" 0 options <<'END'
+  the light was« the»  (7 tokens, 1 target)  <- right
+  the light was«the»  (8 tokens, 2 targets)
+END
 finish
