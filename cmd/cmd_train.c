@@ -128,6 +128,9 @@ static void say_start(const struct zf_run *r) {
          zf_human_bytes(b, (double)r->forecast.weights),
          zf_human_bytes(c, (double)r->forecast.activations),
          zf_human_bytes(d, (double)r->forecast.before));
+  if (r->forecast.bound > r->forecast.total)
+    zc_say("           at most %s, if the longest examples met in one batch",
+           zf_human_bytes(a, (double)r->forecast.bound));
   if (r->backprop)
     zc_say("           gradients %s, optimizer %s",
            zf_human_bytes(a, (double)r->forecast.gradients),
@@ -211,9 +214,9 @@ static void print_json(const struct zf_run *r, const struct zf_outcome *o) {
   zf_buf_puts(&b, "\"output_dir\": ");
   zc_json_text(&b, r->set.output_dir, strlen(r->set.output_dir));
   zf_buf_printf(&b,
-                ", \"peak_rss_bytes\": %lld, \"forecast_bytes\": %lld, \"weights_bytes\": %lld, "
-                "\"adamw_bytes\": %lld",
-                (long long)zf_peak_rss(), (long long)r->forecast.total,
+                ", \"peak_rss_bytes\": %lld, \"forecast_bytes\": %lld, \"forecast_bound_bytes\": %lld, "
+                "\"weights_bytes\": %lld, \"adamw_bytes\": %lld",
+                (long long)zf_peak_rss(), (long long)r->forecast.total, (long long)r->forecast.bound,
                 (long long)r->forecast.weights, (long long)adamw.total);
   for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
     if (!sets[i].m->examples) continue;

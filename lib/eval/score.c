@@ -30,23 +30,18 @@ static int64_t max64(int64_t a, int64_t b) {
   return a > b ? a : b;
 }
 
-/* What one example adds to a batch. */
-struct cost {
-  int64_t tokens, rows, segments, ids;
-};
-
-static struct cost cost_of(const struct zf_dataset *d, int64_t i) {
+static struct zf_load cost_of(const struct zf_dataset *d, int64_t i) {
   const struct zf_example *x = &d->ex[i];
-  return (struct cost){zf_example_tokens(d, i), zf_example_rows(d, i), 1 + x->nseq,
+  return (struct zf_load){zf_example_tokens(d, i), zf_example_rows(d, i), 1 + x->nseq,
                        x->single ? x->nseq : 0};
 }
 
 /* The bound of a stream, whose examples are not known: m of sequence_len, or one whose options share
  * nothing; what does not fit one pass takes several. */
-static struct cost bound(const struct zf_stream *s, int64_t m) {
+static struct zf_load bound(const struct zf_stream *s, int64_t m) {
   int64_t len = s->sequence_len - 1, seqs = s->options > 1 ? s->options : 1;
   int64_t tokens = max64(m, seqs) * len;
-  return (struct cost){tokens, tokens, m * (1 + seqs), s->options > 1 ? m * seqs : 0};
+  return (struct zf_load){tokens, tokens, m * (1 + seqs), s->options > 1 ? m * seqs : 0};
 }
 
 static int descending(const void *a, const void *b) {
@@ -62,57 +57,86 @@ static int64_t top(int64_t *v, int64_t n, int64_t m) {
   return sum;
 }
 
+struct zf_load zf_load_max(struct zf_load a, struct zf_load b) {
+  return (struct zf_load){max64(a.tokens, b.tokens), max64(a.rows, b.rows),
+                          max64(a.segments, b.segments), max64(a.ids, b.ids)};
+}
+
 /* What no example of a set exceeds. */
-static struct cost largest(const struct zf_dataset *d) {
-  struct cost c = {0, 0, 0, 0};
+static struct zf_load largest(const struct zf_dataset *d) {
+  struct zf_load c = {0, 0, 0, 0};
   for (int64_t i = 0; i < d->n; i++) {
-    struct cost k = cost_of(d, i);
-    c = (struct cost){max64(c.tokens, k.tokens), max64(c.rows, k.rows),
-                      max64(c.segments, k.segments), max64(c.ids, k.ids)};
+    c = zf_load_max(c, cost_of(d, i));
   }
   return c;
 }
 
-static struct cost times(struct cost c, int64_t m) {
-  return (struct cost){m * c.tokens, m * c.rows, m * c.segments, m * c.ids};
+static struct zf_load times(struct zf_load c, int64_t m) {
+  return (struct zf_load){m * c.tokens, m * c.rows, m * c.segments, m * c.ids};
 }
 
 /* The most that any `m` examples of a set need together; without memory to sort, a coarser bound.
  */
-static struct cost worst(const struct zf_dataset *d, int64_t m) {
-  struct cost c = {0, 0, 0, 0};
+static struct zf_load worst(const struct zf_dataset *d, int64_t m) {
+  struct zf_load c = {0, 0, 0, 0};
   int64_t *v = zf_calloc(4 * d->n, sizeof *v);
   if (!v) return m < d->n ? times(largest(d), m) : times(largest(d), d->n);
   for (int64_t i = 0; i < d->n; i++) {
-    struct cost k = cost_of(d, i);
+    struct zf_load k = cost_of(d, i);
     v[i] = k.tokens;
     v[d->n + i] = k.rows;
     v[2 * d->n + i] = k.segments;
     v[3 * d->n + i] = k.ids;
   }
-  c = (struct cost){top(v, d->n, m), top(v + d->n, d->n, m), top(v + 2 * d->n, d->n, m),
+  c = (struct zf_load){top(v, d->n, m), top(v + d->n, d->n, m), top(v + 2 * d->n, d->n, m),
                     top(v + 3 * d->n, d->n, m)};
   free(v);
   return c;
 }
 
-struct zf_limits zf_score_limits(const struct zf_dataset *const *set, int nset, int64_t micro_batch,
-                                 int streams) {
+void zf_load_add(struct zf_load *sum, const struct zf_dataset *d, int64_t i) {
+  struct zf_load c = cost_of(d, i);
+  *sum = (struct zf_load){sum->tokens + c.tokens, sum->rows + c.rows, sum->segments + c.segments,
+                          sum->ids + c.ids};
+}
+
+/* Room for a pass that needs `c` on S streams. */
+static void widen(struct zf_limits *lim, struct zf_load c, int64_t S) {
+  lim->tokens = max64(lim->tokens, S * c.tokens);
+  lim->rows = max64(lim->rows, S * c.rows);
+  lim->segments = max64(lim->segments, c.segments);
+  lim->ids = max64(lim->ids, c.ids);
+}
+
+/* What the longest sequence of a set needs. */
+static void lengthen(struct zf_limits *lim, const struct zf_dataset *d) {
+  if (d->stream) lim->length = max64(lim->length, d->stream->sequence_len - 1);
+  for (int64_t i = 0; !d->stream && i < d->nseq; i++)
+    lim->length = max64(lim->length, d->seq[i].n - 1);
+}
+
+static struct zf_limits limits(const struct zf_dataset *const *set, int nset, struct zf_load batch,
+                               int streams) {
   struct zf_limits lim = {.streams = streams, .length = 1, .ids = 1};
+  if (set[0]) widen(&lim, batch, streams);
   for (int k = 0; k < nset; k++) {
     if (!set[k]) continue;
-    const struct zf_stream *stream = set[k]->stream;
-    int64_t most = k ? 1 : micro_batch;
-    struct cost c = stream ? bound(stream, most) : worst(set[k], most);
-    if (stream) lim.length = max64(lim.length, stream->sequence_len - 1);
-    int64_t S = k ? 1 : streams;
-    lim.tokens = max64(lim.tokens, S * c.tokens);
-    lim.rows = max64(lim.rows, S * c.rows);
-    lim.segments = max64(lim.segments, c.segments);
-    lim.ids = max64(lim.ids, c.ids);
-    for (int64_t i = 0; !stream && i < set[k]->nseq; i++) lim.length = max64(lim.length, set[k]->seq[i].n - 1);
+    lengthen(&lim, set[k]);
+    widen(&lim, set[k]->stream ? bound(set[k]->stream, 1) : largest(set[k]), k ? 1 : streams);
   }
   return lim;
+}
+
+struct zf_limits zf_score_limits(const struct zf_dataset *const *set, int nset, int64_t micro_batch,
+                                 int streams) {
+  struct zf_load batch = {0};
+  if (set[0]) batch = set[0]->stream ? bound(set[0]->stream, micro_batch) : worst(set[0], micro_batch);
+  return limits(set, nset, batch, streams);
+}
+
+struct zf_limits zf_score_limits_known(const struct zf_dataset *const *set, int nset,
+                                       const struct zf_load *batch, int streams) {
+  return limits(set, nset, *batch, streams);
 }
 
 int64_t zf_scorer_bytes(const struct zf_limits *lim) {
@@ -213,7 +237,7 @@ static void pack(struct zf_scorer *s, const struct zf_dataset *d, int64_t i) {
   }
 }
 
-static int fits(const struct zf_scorer *s, struct cost sum, struct cost c, int streams) {
+static int fits(const struct zf_scorer *s, struct zf_load sum, struct zf_load c, int streams) {
   return streams * (sum.tokens + c.tokens) <= s->lim.tokens &&
          streams * (sum.rows + c.rows) <= s->lim.rows &&
          sum.segments + c.segments <= s->lim.segments && sum.ids + c.ids <= s->lim.ids;
@@ -284,16 +308,16 @@ static int run(struct zf_scorer *s, const struct zf_perturb *pt) {
 
 int64_t zf_score_pack(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
                       int64_t from, int64_t n, int64_t most, int streams) {
-  struct cost sum = {0, 0, 0, 0};
+  struct zf_load sum = {0, 0, 0, 0};
   int64_t to;
   s->p.b.T = s->p.b.R = s->p.b.nseg = s->p.nid = s->p.whole = 0;
   s->p.b.unseen = zf_forward_model(s->f)->plan.causal && d->type != ZF_TASK_LABELS;
   for (to = from; to < n && (most == 0 || to - from < most); to++) {
     int64_t i = index ? index[to] : to;
-    struct cost c = cost_of(d, i);
+    struct zf_load c = cost_of(d, i);
     if (!fits(s, sum, c, streams)) break;
     pack(s, d, i);
-    sum = (struct cost){sum.tokens + c.tokens, sum.rows + c.rows, sum.segments + c.segments,
+    sum = (struct zf_load){sum.tokens + c.tokens, sum.rows + c.rows, sum.segments + c.segments,
                         sum.ids + c.ids};
   }
   assert(to > from); /* the limits were made for these sets */

@@ -20,10 +20,25 @@ struct zf_score {
 
 struct zf_scorer;
 
+/* What examples need together in one pass, on one stream. */
+struct zf_load {
+  int64_t tokens, rows, segments, ids;
+};
+
+/* Adds what example i of a set needs. */
+void zf_load_add(struct zf_load *sum, const struct zf_dataset *d, int64_t i);
+
+/* The larger of both, number by number. */
+struct zf_load zf_load_max(struct zf_load a, struct zf_load b);
+
 /* Largest pass over examples of the sets: `micro_batch` examples of set[0] on `streams` streams
  * (training), and any single example of any set on one.  Of a stream: by its sequence_len. */
 struct zf_limits zf_score_limits(const struct zf_dataset *const *set, int nset, int64_t micro_batch,
                                  int streams);
+
+/* The same where the micro-batches of set[0] are known: none needs more than `batch`. */
+struct zf_limits zf_score_limits_known(const struct zf_dataset *const *set, int nset,
+                                       const struct zf_load *batch, int streams);
 
 /* Memory for packing under the limits of `f`, which outlives it. */
 int zf_scorer_new(struct zf_scorer **out, struct zf_forward *f, const struct zf_limits *lim);

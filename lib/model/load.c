@@ -276,14 +276,24 @@ static int load_params(struct zf_model *m, const struct zf_model_opts *o) {
   return rc;
 }
 
+/* Takes a tensor of a file up, letting its pages go piece by piece: beside the values of a tensor its
+ * pages are never all resident. */
+static void take_tensor(struct zf_param *p, const struct zf_st *st, const struct zf_st_tensor *t) {
+  enum { PIECE = 1 << 17 }; /* values: a multiple of every dtype's block */
+  const struct zf_map *map = &st->map[t->file];
+  enum zf_dtype from = (enum zf_dtype)t->type;
+  for (int64_t at = 0; at < p->n; at += PIECE) {
+    int64_t n = p->n - at < PIECE ? p->n - at : PIECE;
+    const unsigned char *src = t->data + zf_dtype_bytes(from, at);
+    convert((char *)p->data + zf_dtype_bytes(p->type, at), p->type, src, from, n);
+    zf_map_drop(map, (size_t)(t->data - map->data), (size_t)(src - t->data) + zf_dtype_bytes(from, n));
+  }
+}
+
 void zf_model_reset(struct zf_model *m) {
   for (int64_t i = 0; i < m->params.n; i++) {
     struct zf_param *p = &m->params.p[i];
-    if (!p->trained) continue;
-    const struct zf_st_tensor *t = m->from[i];
-    const struct zf_map *map = &m->st->map[t->file];
-    convert(p->data, p->type, t->data, (enum zf_dtype)t->type, p->n);
-    zf_map_drop(map, (size_t)(t->data - map->data), t->bytes);
+    if (p->trained) take_tensor(p, m->st, m->from[i]);
   }
 }
 
@@ -295,8 +305,7 @@ int zf_model_reload(struct zf_model *m, const struct zf_st *from) {
     if (!t || t->type != (int)zf_dtype_saved(p->type) || t->count != p->n)
       return zf_error(ZF_EINVALID, "%s: tensor '%s' is not the one that was saved there",
                       from->path[0], p->name);
-    convert(p->data, p->type, t->data, (enum zf_dtype)t->type, p->n);
-    zf_map_drop(&from->map[t->file], (size_t)(t->data - from->map[t->file].data), t->bytes);
+    take_tensor(p, from, t);
   }
   return 0;
 }

@@ -63,6 +63,10 @@ int zf_measure_run(struct zf_measure *out, struct zf_run *r, int64_t steps,
     out->tokens += (double)zf_measure_tokens(r, i + 2) / (double)steps;
     if (!rc && stopped && stopped(ctx)) rc = zf_error(ZF_ESTOPPED, "interrupted");
   }
+  for (int k = 0; !rc && k < 2; k++) { /* so that the peak is that of the whole run's steps */
+    double ignored;
+    if (r->heaviest[k]) rc = zf_measure_step(r, r->heaviest[k], &ignored);
+  }
   out->seconds = spread(seconds, steps);
   out->joules = e.n ? spread(joules, steps) : (struct zf_spread){-1, 0};
   snprintf(out->why, sizeof out->why, "%s", e.why);

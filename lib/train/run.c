@@ -49,8 +49,35 @@ static int open_model(struct zf_run *r, const struct source *from) {
   return rc;
 }
 
-/* What passes of a method may get: its own batches, and single examples of the other sets. */
-static struct zf_limits limits_of(const struct zf_run *r, enum zf_method method) {
+/* --- what the run's batches need --- */
+
+enum { PLACES = 1 << 22 }; /* examples that are looked at; a longer run is forecast by its bound */
+
+static struct zf_load load_of(struct zf_run *r, int64_t place) {
+  struct zf_load sum = {0};
+  for (int64_t i = 0; i < r->set.micro_batch; i++)
+    zf_load_add(&sum, r->data.train, zf_order_at(&r->data.order, place + i));
+  return sum;
+}
+
+/* Lengths and order are known before the first step, but of a stream. */
+static void find_load(struct zf_run *r) {
+  struct zf_load most = {0};
+  int64_t n = r->set.micro_batch;
+  if (!r->data.train || r->data.train->stream || r->steps > PLACES / r->batch) return;
+  for (int64_t place = 0; place < r->steps * r->batch; place += n) {
+    struct zf_load c = load_of(r, place);
+    if (c.tokens > most.tokens) r->heaviest[0] = place / r->batch + 1;
+    if (c.rows > most.rows) r->heaviest[1] = place / r->batch + 1;
+    most = zf_load_max(most, c);
+  }
+  r->load = most;
+}
+
+/* What passes of a method may get: its own batches (`known`, or NULL: any examples together), and
+ * single examples of the other sets. */
+static struct zf_limits limits_of(const struct zf_run *r, enum zf_method method,
+                                  const struct zf_load *known) {
   const struct zf_dataset *set[] = {r->data.train, r->data.dev, r->data.test};
   int streams = zf_method_info(method)->streams;
   if (!r->data.train) { /* evaluation alone: micro_batch examples of the largest set, one stream */
@@ -59,7 +86,9 @@ static struct zf_limits limits_of(const struct zf_run *r, enum zf_method method)
     set[1] = NULL;
     streams = 1;
   }
-  struct zf_limits lim = zf_score_limits(set, 3, r->set.micro_batch, streams);
+  struct zf_limits lim = known && known->tokens
+                             ? zf_score_limits_known(set, 3, known, streams)
+                             : zf_score_limits(set, 3, r->set.micro_batch, streams);
   lim.compute = r->set.compute;
   if (zf_method_info(method)->rule >= 0 && method != r->set.method &&
       lim.compute == ZF_COMPUTE_INT8)
@@ -68,12 +97,21 @@ static struct zf_limits limits_of(const struct zf_run *r, enum zf_method method)
   return lim;
 }
 
-int zf_run_forecast(struct zf_forecast *out, const struct zf_run *r, enum zf_method method,
-                    int checkpoint) {
-  struct zf_limits lim = limits_of(r, method);
+static int forecast(struct zf_forecast *out, const struct zf_run *r, enum zf_method method,
+                    int checkpoint, const struct zf_load *known) {
+  struct zf_limits lim = limits_of(r, method, known);
   int scores = !r->data.train || r->data.dev || r->data.test ||
                zf_task_chooses(r->data.train->type);
   return zf_forecast_make(out, r->model, &lim, method, checkpoint, scores, r->forecast.before);
+}
+
+int zf_run_forecast(struct zf_forecast *out, const struct zf_run *r, enum zf_method method,
+                    int checkpoint) {
+  struct zf_forecast most;
+  int rc = forecast(&most, r, method, checkpoint, NULL);
+  if (!rc) rc = forecast(out, r, method, checkpoint, &r->load);
+  if (!rc) out->bound = most.total;
+  return rc;
 }
 
 static int make_forecast(struct zf_run *r) {
@@ -81,6 +119,7 @@ static int make_forecast(struct zf_run *r) {
   int rc = zf_run_forecast(&r->forecast, r, method, r->set.first.checkpoint);
   if (r->forecast.total < zf_peak_rss())
     r->forecast.total = zf_peak_rss(); /* reading the data took more */
+  if (r->forecast.bound < r->forecast.total) r->forecast.bound = r->forecast.total;
   return rc;
 }
 
@@ -116,7 +155,8 @@ static int open_run(struct zf_run **out, const struct zf_conf *conf, const struc
   for (int i = 0; i < 3; i++)
     if (set[i] && (rc = zf_score_check(r->model, set[i]))) goto fail;
   count_steps(r);
-  r->lim = limits_of(r, r->set.method);
+  find_load(r);
+  r->lim = limits_of(r, r->set.method, &r->load);
   if ((rc = make_forecast(r))) goto fail;
   if (from->shapes) {
     *out = r;

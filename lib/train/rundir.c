@@ -301,8 +301,9 @@ int zf_rundir_status(const struct zf_rundir *d, const struct zf_run *r,
                 (long long)f->gradients, (long long)f->optimizer);
   zf_buf_printf(&b, "  \"weights_bytes\": %lld,\n  \"activation_bytes\": %lld,\n",
                 (long long)f->weights, (long long)f->activations);
-  zf_buf_printf(&b, "  \"forecast_bytes\": %lld,\n  \"peak_rss_bytes\": %lld", (long long)f->total,
-                (long long)zf_peak_rss());
+  zf_buf_printf(&b, "  \"forecast_bytes\": %lld,\n  \"forecast_bound_bytes\": %lld,\n", (long long)f->total,
+                (long long)f->bound);
+  zf_buf_printf(&b, "  \"peak_rss_bytes\": %lld", (long long)zf_peak_rss());
   metrics_member(&b, "dev_start", &o->start);
   metrics_member(&b, "dev_best", &o->best);
   metrics_member(&b, "dev_end", &o->end);

@@ -132,6 +132,28 @@ START_TEST(test_forecast_of_shapes) {
 }
 END_TEST
 
+/* Batches of uneven examples are forecast by what they hold, not by the longest of all together. */
+START_TEST(test_forecast_of_batches) {
+  struct zf_conf *c = conf_of(objectives[3], "adamw", "");
+  struct zf_run *r;
+  int64_t most = 0, index[6], n;
+  ck_ok(zf_run_open(&r, c, ZF_WANT_TRAIN));
+  for (int64_t place = 0; place < r->steps * r->batch; place += 6) {
+    int64_t tokens = 0;
+    ck_ok(zf_run_data_batch(&r->data, place, 6, index, &n));
+    for (int64_t i = 0; i < n; i++) tokens += zf_example_tokens(r->data.train, index[i]);
+    if (tokens > most) most = tokens;
+  }
+  ck_assert_int_eq(r->load.tokens, most);
+  ck_assert_int_eq(r->lim.tokens, most);
+  ck_assert_int_ge(r->heaviest[0], 1);
+  ck_assert_int_le(r->heaviest[0], r->steps);
+  ck_assert_int_lt(r->forecast.total, r->forecast.bound);
+  zf_run_free(r);
+  zf_conf_free(c);
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("backprop");
   TCase *t = tcase_create("backprop");
@@ -142,6 +164,7 @@ int main(void) {
   tcase_add_loop_test(t, test_learns, 0, 3);
   tcase_add_test(t, test_idle_keys);
   tcase_add_test(t, test_forecast_of_shapes);
+  tcase_add_test(t, test_forecast_of_batches);
   suite_add_tcase(s, t);
   return unit_run(s);
 }

@@ -428,6 +428,36 @@ START_TEST(test_cache_broken) {
 }
 END_TEST
 
+/* Reading weights back leaves no trace in the peak: a tensor's pages go while it is read. */
+START_TEST(test_reset_in_place) {
+  enum { VOCAB = 200000, WIDTH = 64 }; /* an embedding of 51 MB */
+  static const char config[] =
+      "{\"model_type\": \"llama\", \"vocab_size\": 200000, \"hidden_size\": 64, "
+      "\"intermediate_size\": 16, \"num_hidden_layers\": 1, \"num_attention_heads\": 4, "
+      "\"num_key_value_heads\": 4, \"max_position_embeddings\": 32, \"rms_norm_eps\": 1e-5, "
+      "\"hidden_act\": \"silu\", \"tie_word_embeddings\": true}";
+  static const char *const all[] = {"*"};
+  struct zf_model_opts o = {.dtype = -1, .trained = ZF_F32, .trainable = all, .ntrainable = 1};
+  char dir[512], json[512], saved[512];
+  struct zf_st *st;
+  snprintf(dir, sizeof dir, "%s", tmp_path("wide"));
+  snprintf(json, sizeof json, "%s", tmp_path("wide.json"));
+  snprintf(saved, sizeof saved, "%s", tmp_path("wide.safetensors"));
+  ck_ok(zf_write_file(json, config, sizeof config - 1));
+  ck_ok(zf_model_init(json, dir, 1, ZF_F32));
+  struct zf_model *m = open_model(dir, &o);
+  ck_ok(zf_model_save_trained(m, saved, NULL, 0));
+  int64_t before = zf_peak_rss();
+  zf_model_reset(m);
+  ck_ok(zf_st_open(&st, saved));
+  ck_ok(zf_model_reload(m, st));
+  int64_t grown = zf_peak_rss() - before;
+  ck_assert_msg(grown < 4 * VOCAB * WIDTH / 4, "the peak grew by %lld bytes", (long long)grown);
+  zf_st_free(st);
+  zf_model_free(m);
+}
+END_TEST
+
 /* What is no number, or none in the file's dtype, is not written: nothing is. */
 START_TEST(test_save_unfit) {
   struct zf_model *m = open_family(0, "*", ZF_F32);
@@ -479,6 +509,7 @@ int main(void) {
   tcase_add_test(t, test_cache_roots);
   tcase_add_test(t, test_cache_broken);
   tcase_add_test(t, test_save_unfit);
+  tcase_add_test(t, test_reset_in_place);
   suite_add_tcase(s, t);
   return unit_run(s);
 }

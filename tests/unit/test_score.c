@@ -328,6 +328,31 @@ START_TEST(test_metrics) {
 }
 END_TEST
 
+/* Known batches bound a pass by what they need, and every single example still fits. */
+START_TEST(test_known_limits) {
+  struct zf_dataset d;
+  struct zf_load one = {0}, most;
+  make_texts(&d);
+  const struct zf_dataset *set[] = {&d};
+  zf_load_add(&one, &d, 1);
+  zf_load_add(&one, &d, 4);
+  ck_assert_int_eq(one.tokens, zf_example_tokens(&d, 1) + zf_example_tokens(&d, 4));
+  ck_assert_int_eq(one.rows, zf_example_rows(&d, 1) + zf_example_rows(&d, 4));
+  most = zf_load_max(one, (struct zf_load){.rows = 1000});
+  ck_assert_int_eq(most.tokens, one.tokens);
+  ck_assert_int_eq(most.rows, 1000);
+  most = (struct zf_load){.tokens = 15, .rows = 12, .segments = 4};
+  struct zf_limits known = zf_score_limits_known(set, 1, &most, 2), bound = zf_score_limits(set, 1, 2, 2);
+  ck_assert_int_eq(known.tokens, 30);
+  ck_assert_int_eq(known.rows, 24);
+  ck_assert_int_lt(known.tokens, bound.tokens);
+  ck_assert_int_eq(known.length, bound.length);
+  known = zf_score_limits_known(set, 1, &one, 2); /* less than the longest example alone */
+  ck_assert_int_eq(known.tokens, 2 * zf_example_tokens(&d, 3));
+  clear(&d);
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("score");
   TCase *t = tcase_create("score");
@@ -340,6 +365,7 @@ int main(void) {
   tcase_add_test(t, test_ties);
   tcase_add_test(t, test_limits);
   tcase_add_test(t, test_metrics);
+  tcase_add_test(t, test_known_limits);
   suite_add_tcase(s, t);
   return unit_run(s);
 }
