@@ -10,8 +10,8 @@ GPT2_VOCABULARY = lambda: v.byte_level("gpt2", last=[v.added(END, normalized=Tru
 GPT2 = {
     "activation_function": "gelu_new", "architectures": ["GPT2LMHeadModel"], "attn_pdrop": 0.1,
     "bos_token_id": Id(END), "embd_pdrop": 0.1, "eos_token_id": Id(END), "initializer_range": 0.02,
-    "layer_norm_epsilon": 1e-05, "model_type": "gpt2", "n_ctx": 40, "n_embd": 12, "n_head": 3, "n_layer": 2,
-    "n_positions": 40, "resid_pdrop": 0.1, "summary_activation": null, "summary_first_dropout": 0.1,
+    "layer_norm_epsilon": 1e-05, "model_type": "gpt2", "n_ctx": 16, "n_embd": 12, "n_head": 3, "n_layer": 2,
+    "n_positions": 16, "resid_pdrop": 0.1, "summary_activation": null, "summary_first_dropout": 0.1,
     "summary_proj_to_labels": true, "summary_type": "cls_index", "summary_use_proj": true,
     "task_specific_params": {"text-generation": {"do_sample": true, "max_length": 50}}, "vocab_size": Size()}
 GPT2_ENDS = {"_from_model_config": true, "bos_token_id": Id(END), "eos_token_id": Id(END),
@@ -21,9 +21,6 @@ CHECKPOINTS = {
     "openai-community/gpt2": dict(
         vocabulary=GPT2_VOCABULARY, config=GPT2, generation=GPT2_ENDS, tokenizer={"model_max_length": 1024},
         dtype="float32", tensors="gpt2-bare"),
-    "openai-community/gpt2-medium": dict(
-        vocabulary=GPT2_VOCABULARY, config=GPT2 | {"n_special": 0, "predict_special_tokens": true},
-        generation=GPT2_ENDS, tokenizer={"model_max_length": 1024}, dtype="float32", tensors="gpt2-bare"),
     "distilbert/distilgpt2": dict(
         vocabulary=GPT2_VOCABULARY, generation=GPT2_ENDS, tokenizer={"model_max_length": 1024}, dtype="float32",
         config=GPT2 | {"_num_labels": 1, "id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}},
@@ -41,7 +38,7 @@ OPT = {
     "_name_or_path": "facebook/opt-125m", "activation_dropout": 0.0, "activation_function": "relu",
     "architectures": ["OPTForCausalLM"], "attention_dropout": 0.0, "bos_token_id": Id("</s>"),
     "do_layer_norm_before": true, "dropout": 0.1, "eos_token_id": Id("</s>"), "ffn_dim": 24, "hidden_size": 12,
-    "init_std": 0.02, "layerdrop": 0.0, "max_position_embeddings": 40, "model_type": "opt",
+    "init_std": 0.02, "layerdrop": 0.0, "max_position_embeddings": 24, "model_type": "opt",
     "num_attention_heads": 3, "num_hidden_layers": 2, "pad_token_id": Id("<pad>"), "prefix": "</s>",
     "torch_dtype": "float16", "transformers_version": "4.21.0.dev0", "use_cache": true, "vocab_size": Size(16),
     "word_embed_proj_dim": 12}
@@ -61,9 +58,6 @@ CHECKPOINTS |= {
     "facebook/opt-350m": dict(**OPT_FILES, tensors="opt-decoder", config=OPT | {
         "_name_or_path": "opt-350m", "do_layer_norm_before": false, "transformers_version": "4.20.0.dev0",
         "word_embed_proj_dim": 8}),
-    "facebook/opt-1.3b": dict(**OPT_FILES, tensors="opt-decoder", config=without(
-        OPT, "activation_dropout", "dropout") | {
-        "_name_or_path": "opt-1.3b", "_remove_final_layer_norm": false, "activation_dropout": 0.0, "dropout": 0.1}),
 }
 
 # --- GPT-NeoX: an own vocabulary with runs of blanks as tokens ---
@@ -73,9 +67,9 @@ NEOX_VOCABULARY = lambda extra=(): v.byte_level(
     "gpt2", first=["<|endoftext|>", "<|padding|>"], beyond=BLANKS + list(extra), normalizer=v.step("NFC"))
 NEOX = {
     "architectures": ["GPTNeoXForCausalLM"], "attention_probs_dropout_prob": 0, "bos_token_id": Id(END),
-    "eos_token_id": Id(END), "hidden_act": "gelu_fast", "hidden_dropout_prob": 0, "hidden_size": 32,
+    "eos_token_id": Id(END), "hidden_act": "gelu_fast", "hidden_dropout_prob": 0, "hidden_size": 16,
     "initializer_range": 0.02, "intermediate_size": 24, "layer_norm_eps": 1e-05, "max_position_embeddings": 2048,
-    "model_type": "gpt_neox", "num_attention_heads": 4, "num_hidden_layers": 2, "rotary_emb_base": 10000,
+    "model_type": "gpt_neox", "num_attention_heads": 2, "num_hidden_layers": 2, "rotary_emb_base": 10000,
     "rotary_pct": 0.25, "tie_word_embeddings": false, "torch_dtype": "float16",
     "transformers_version": "4.19.0.dev0", "use_cache": true, "vocab_size": Size(16)}
 PYTHIA = without(NEOX, "attention_probs_dropout_prob", "hidden_dropout_prob") | {
@@ -111,7 +105,7 @@ CHECKPOINTS |= {
 BERT = {
     "architectures": ["BertForMaskedLM"], "attention_probs_dropout_prob": 0.1, "gradient_checkpointing": false,
     "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "hidden_size": 12, "initializer_range": 0.02,
-    "intermediate_size": 24, "layer_norm_eps": 1e-12, "max_position_embeddings": 40, "model_type": "bert",
+    "intermediate_size": 24, "layer_norm_eps": 1e-12, "max_position_embeddings": 24, "model_type": "bert",
     "num_attention_heads": 3, "num_hidden_layers": 2, "pad_token_id": 0, "position_embedding_type": "absolute",
     "transformers_version": "4.6.0.dev0", "type_vocab_size": 2, "use_cache": true, "vocab_size": Size()}
 POOLER = {"pooler_fc_size": 12, "pooler_num_attention_heads": 3, "pooler_num_fc_layers": 3,
@@ -202,7 +196,7 @@ CHECKPOINTS |= {
 
 DISTIL = {
     "activation": "gelu", "architectures": ["DistilBertForMaskedLM"], "attention_dropout": 0.1, "dim": 12,
-    "dropout": 0.1, "hidden_dim": 24, "initializer_range": 0.02, "max_position_embeddings": 40,
+    "dropout": 0.1, "hidden_dim": 24, "initializer_range": 0.02, "max_position_embeddings": 24,
     "model_type": "distilbert", "n_heads": 3, "n_layers": 2, "pad_token_id": 0, "qa_dropout": 0.1,
     "seq_classif_dropout": 0.2, "sinusoidal_pos_embds": false, "tie_weights_": true,
     "transformers_version": "4.10.0.dev0", "vocab_size": Size()}
@@ -230,7 +224,7 @@ ROBERTA_VOCABULARY = lambda: v.byte_level(
 ROBERTA = {
     "architectures": ["RobertaForMaskedLM"], "attention_probs_dropout_prob": 0.1, "bos_token_id": Id("<s>"),
     "eos_token_id": Id("</s>"), "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "hidden_size": 12,
-    "initializer_range": 0.02, "intermediate_size": 24, "layer_norm_eps": 1e-05, "max_position_embeddings": 42,
+    "initializer_range": 0.02, "intermediate_size": 24, "layer_norm_eps": 1e-05, "max_position_embeddings": 26,
     "model_type": "roberta", "num_attention_heads": 3, "num_hidden_layers": 2, "pad_token_id": Id("<pad>"),
     "type_vocab_size": 1, "vocab_size": Size()}
 ROBERTA_SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "sep_token": "</s>",
@@ -241,9 +235,6 @@ MOODS = {"id2label": {"0": "negative", "1": "neutral", "2": "positive"},
          "label2id": {"negative": 0, "neutral": 1, "positive": 2}}
 CHECKPOINTS |= {
     "FacebookAI/roberta-base": dict(
-        vocabulary=ROBERTA_VOCABULARY, config=ROBERTA, tokenizer={"model_max_length": 512}, dtype="float32",
-        tensors="roberta"),
-    "distilbert/distilroberta-base": dict(
         vocabulary=ROBERTA_VOCABULARY, config=ROBERTA, tokenizer={"model_max_length": 512}, dtype="float32",
         tensors="roberta"),
     "cardiffnlp/twitter-roberta-base-sentiment": dict(

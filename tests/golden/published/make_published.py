@@ -33,11 +33,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import classic  # noqa: E402
 import llamas  # noqa: E402
+import more  # noqa: E402
 import others  # noqa: E402
 from facts import resolve  # noqa: E402
 
-CHECKPOINTS = {**classic.CHECKPOINTS, **llamas.CHECKPOINTS, **others.CHECKPOINTS}
-LENGTHS = (3, 8)
+CHECKPOINTS = {**classic.CHECKPOINTS, **llamas.CHECKPOINTS, **others.CHECKPOINTS, **more.CHECKPOINTS}
+LENGTHS = (1, 6)
 TEXTS = ["The lighthouse keeper counts 1234 ships.", "  leading and trailing  ", "",
          "Zażółć naïve Съешь 你好，世界", "👍🏽 emoji 👨‍👩‍👧 ok", "line one\n\nline two\r\n\ttabbed\n",
          "He said: don't, I'LL 3.14159 x=10000000", "a     b        c", "if x  1:\n    10   200\n", "e\u0301 \ufb01 \u2460 \uff21 don \u00a0t"]
@@ -179,9 +180,11 @@ def save_weights(folder, state, dtype, shards):
 
 # --- a directory ---
 
-def class_of(config):
-    name = config.architectures[0]
-    return getattr(transformers, name, AutoModelForCausalLM)
+def class_of(config, row):
+    """The class that "architectures" names; where there is none, the row does."""
+    if "auto" in row:
+        return getattr(transformers, "AutoModelFor" + row["auto"])
+    return getattr(transformers, config.architectures[0], AutoModelForCausalLM)
 
 
 def write_files(folder, row, vocabulary):
@@ -203,7 +206,7 @@ def make(name, row, seed):
     shutil.rmtree(folder, ignore_errors=True)
     write_files(folder, row, row["vocabulary"]())
     config = AutoConfig.from_pretrained(folder)
-    kind = class_of(config)
+    kind = class_of(config, row)
     rng = numpy.random.default_rng(seed)
     build = kind if hasattr(kind, "base_model_prefix") else kind.from_config
     model = build(config).eval()
@@ -228,7 +231,8 @@ def load(kind, folder, dtype):
 def outputs_of(model, ids):
     with torch.no_grad():
         out = model(torch.tensor([ids]))
-    return (out.logits if hasattr(out, "logits") else out.last_hidden_state)[0].contiguous()
+    names = [n for n in ("logits", "start_logits", "last_hidden_state") if hasattr(out, n)]
+    return out[names[0]][0].contiguous()
 
 
 def special_text(t):
@@ -251,7 +255,9 @@ def tokens_of(t):
 
 def golden(name, row, folder, kind, rng):
     t = None if "no_tokenizer" in row else AutoTokenizer.from_pretrained(folder)
-    model, exact = load(kind, folder, torch.float32), load(kind, folder, torch.float64)
+    model = load(kind, folder, torch.float32)
+    # GPT-2's upcast attention is f32 whatever its weights are.
+    exact = load(kind, folder, torch.float32 if getattr(model.config, "reorder_and_upcast_attn", False) else torch.float64)
     size = model.config.get_text_config().vocab_size
     avoid = {*t.all_special_ids, *t.added_tokens_decoder} if t else set()
     free = [i for i in range(4, min(size, len(t) if t else size)) if i not in avoid]

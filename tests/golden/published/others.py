@@ -43,7 +43,7 @@ CHECKPOINTS |= {
     "mistralai/Mistral-Nemo-Instruct-2407": dict(
         vocabulary=lambda: v.byte_level("tekken", first=NEMO, ignore_merges=True, around=(["<s>"], [])).only(
             "tokenizer.json"),
-        config=WIDE | {"head_dim": 8, "hidden_size": 40, "max_position_embeddings": 131072,
+        config=WIDE | {"head_dim": 8, "hidden_size": 20, "max_position_embeddings": 131072,
                        "transformers_version": "4.43.0.dev0"},
         tokenizer={"add_bos_token": true, "add_eos_token": false, "add_prefix_space": false,
                    "added_tokens_decoder": Decoder(*NEMO), "bos_token": "<s>", "chat_template": INST,
@@ -236,9 +236,9 @@ PHI3 = {
     "_name_or_path": "Phi-3-mini-4k-instruct", "architectures": ["Phi3ForCausalLM"], "attention_dropout": 0.0,
     "auto_map": {"AutoConfig": "configuration_phi3.Phi3Config",
                  "AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM"},
-    "bos_token_id": 1, "embd_pdrop": 0.0, "eos_token_id": Id(END), "hidden_act": "silu", "hidden_size": 24,
+    "bos_token_id": 1, "embd_pdrop": 0.0, "eos_token_id": Id(END), "hidden_act": "silu", "hidden_size": 12,
     "initializer_range": 0.02, "intermediate_size": 28, "max_position_embeddings": 4096, "model_type": "phi3",
-    "num_attention_heads": 4, "num_hidden_layers": 2, "num_key_value_heads": 4,
+    "num_attention_heads": 2, "num_hidden_layers": 2, "num_key_value_heads": 2,
     "original_max_position_embeddings": 4096, "pad_token_id": Id(END), "resid_pdrop": 0.0, "rms_norm_eps": 1e-05,
     "rope_scaling": null, "rope_theta": 10000.0, "sliding_window": 5, "tie_word_embeddings": false,
     "torch_dtype": "bfloat16", "transformers_version": "4.40.2", "use_cache": true, "attention_bias": false,
@@ -267,16 +267,11 @@ CHECKPOINTS |= {
         **PHI_FILES, tokenizer=PHI3_TOKENIZER | {"model_max_length": 131072},
         config=PHI3 | {"_name_or_path": "Phi-3-mini-128k-instruct", "max_position_embeddings": 131072,
                        "rope_scaling": LONG, "sliding_window": 262144}),
-    "microsoft/Phi-3.5-mini-instruct": dict(
-        **PHI_FILES, tokenizer=PHI3_TOKENIZER | {"model_max_length": 131072},
-        config=PHI3 | {"_name_or_path": "Phi-3.5-mini-instruct", "max_position_embeddings": 131072,
-                       "rope_scaling": LONG | {"long_factor": [1.0800000429153442, 6.1, 64.8]},
-                       "sliding_window": 262144, "transformers_version": "4.43.3"}),
     "microsoft/phi-4": dict(
         vocabulary=lambda: v.byte_level("cl100k", beyond=PHI4, ignore_merges=None), dtype="bfloat16", shards=6,
         config=without(PHI3, "_name_or_path", "auto_map") | {
-            "bos_token_id": Id(END), "eos_token_id": Id("<|im_end|>"), "max_position_embeddings": 16384,
-            "num_key_value_heads": 1, "original_max_position_embeddings": 16384, "pad_token_id": Id("<|dummy_85|>"),
+            "bos_token_id": Id(END), "eos_token_id": Id("<|im_end|>"), "hidden_size": 16, "max_position_embeddings": 16384,
+            "num_attention_heads": 4, "num_key_value_heads": 1, "original_max_position_embeddings": 16384, "pad_token_id": Id("<|dummy_85|>"),
             "rope_theta": 250000.0, "sliding_window": null, "transformers_version": "4.47.0"},
         tokenizer={"add_prefix_space": false, "added_tokens_decoder": Decoder(*PHI4), "bos_token": END,
                    "chat_template": turns("<|im_start|>{{ message['role'] }}<|im_sep|>", "<|im_end|>",
@@ -294,7 +289,7 @@ CHECKPOINTS |= {
             "_name_or_path": "Phi-4-mini-instruct", "auto_map": {
                 "AutoConfig": "configuration_phi3.Phi3Config",
                 "AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM", "AutoTokenizer": "Xenova/gpt-4o"},
-            "bos_token_id": Id(END), "full_attn_mod": 1, "interpolate_factor": 1, "lm_head_bias": false,
+            "bos_token_id": Id(END), "full_attn_mod": 1, "hidden_size": 24, "interpolate_factor": 1, "lm_head_bias": false,
             "max_position_embeddings": 131072, "mlp_bias": false, "num_attention_heads": 3, "num_key_value_heads": 1,
             "partial_rotary_factor": 0.75, "rope_scaling": {
                 "long_factor": [1, 5.351743533, 47.77], "short_factor": [1.0, 1.0, 1.0], "type": "longrope"},
@@ -318,9 +313,9 @@ ROLES = [v.added(t) for t in ("<|start_of_role|>", "<|end_of_role|>", "<|tool_ca
 EOT = "<|end_of_text|>"
 STABLE = {
     "architectures": ["StableLmForCausalLM"], "bos_token_id": Id(END), "eos_token_id": Id(END), "hidden_act": "silu",
-    "hidden_size": 32, "initializer_range": 0.02, "intermediate_size": 28, "max_position_embeddings": 4096,
-    "model_type": "stablelm", "layer_norm_eps": 1e-05, "num_attention_heads": 4, "num_hidden_layers": 2,
-    "num_key_value_heads": 4, "partial_rotary_factor": 0.25, "rope_theta": 10000, "tie_word_embeddings": false,
+    "hidden_size": 16, "initializer_range": 0.02, "intermediate_size": 28, "max_position_embeddings": 4096,
+    "model_type": "stablelm", "layer_norm_eps": 1e-05, "num_attention_heads": 2, "num_hidden_layers": 2,
+    "num_key_value_heads": 2, "partial_rotary_factor": 0.25, "rope_theta": 10000, "tie_word_embeddings": false,
     "torch_dtype": "float16", "transformers_version": "4.38.0", "use_cache": true, "use_qkv_bias": true,
     "vocab_size": Size(16)}
 STABLE2 = [v.added(t) for t in (END, "<|fim_prefix|>", "<|endofprompt|>", "<|im_start|>", "<|im_end|>")]
