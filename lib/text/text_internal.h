@@ -346,8 +346,8 @@ json_t *zf_parts_llama(const struct zf_tok_settings *b);
 json_t *zf_parts_code_llama(const struct zf_tok_settings *b);
 json_t *zf_parts_gemma(const struct zf_tok_settings *b);
 
-/* Fills t->special, t->ends and t->named. */
-int zf_specials_read(struct zf_tok *t, const struct zf_tok_settings *b);
+/* Fills t->special, t->ends and t->named; own: what the vocabulary's file names (ZF_NAMED_KEY), or NULL. */
+int zf_specials_read(struct zf_tok *t, const struct zf_tok_settings *b, const json_t *own);
 int zf_specials_gguf(struct zf_tok *t, const json_t *keys);
 void zf_specials_free(struct zf_tok *t);
 
@@ -366,6 +366,9 @@ struct zf_tok {
   json_t *named; /* {"bos_token": text, ...} */
   char type[48];
 };
+
+/* In a tokenizer.json made from a SentencePiece model: {"bos_token": piece, ...}, what it names itself. */
+#define ZF_NAMED_KEY "zoft named"
 
 /* In a tokenizer.json made from other files: what goes around a text, "cls" or "bos" (as the flags
  * add_bos_token and add_eos_token say), for zf_tok_build to fill in with ids. */
