@@ -323,6 +323,7 @@ struct zf_tok_class {
 };
 
 int zf_tok_settings_load(struct zf_tok_settings *b, const char *dir);
+void zf_tok_settings_settle(struct zf_tok_settings *b); /* after loading: what counts, and the class */
 void zf_tok_settings_free(struct zf_tok_settings *b);
 /* A key of special_tokens_map.json, else of tokenizer_config.json; null is a value. */
 const json_t *zf_tok_settings_get(const struct zf_tok_settings *b, const char *key, const char **from);
