@@ -135,6 +135,7 @@ static const char *const end_texts[] = {
     "<|end_of_text|>", "<end_of_utterance>", "<eos>",  "<turn|>",       "<|tool_response>",
     "<|fim_pad|>",     "<fim-pad>",    "<fim_pad>",    "<PAD>",         "<|fim_repo|>",
     "<|repo_name|>",   "<fim-repo>",   "<REPO>",       "<reponame>",    "<|file_sep|>",
+    "<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
 };
 
 /* Where a vocabulary has these two, a third is not an end: a message goes on behind it. */
