@@ -84,7 +84,14 @@ static void none(struct zf_tok *t) {
   for (int k = 0; k < ZF_SPECIALS; k++) t->special[k] = (struct zf_special_token){-1, NULL};
 }
 
-int zf_specials_read(struct zf_tok *t, const struct zf_tok_settings *b) {
+/* A name that the vocabulary's own file gives. */
+static void by_file(struct zf_tok *t, enum zf_special which, const json_t *own) {
+  const char *name = json_string_value(json_object_get(own, zf_special_name(which)));
+  if (name && t->special[which].id < 0)
+    t->special[which] = (struct zf_special_token){zf_tok_id(t, name), "tokenizer.model"};
+}
+
+int zf_specials_read(struct zf_tok *t, const struct zf_tok_settings *b, const json_t *own) {
   struct model_file file[3];
   none(t);
   if (!b) return 0;
@@ -92,6 +99,7 @@ int zf_specials_read(struct zf_tok *t, const struct zf_tok_settings *b) {
   for (int k = 0; k < ZF_SPECIALS; k++) {
     int given;
     by_name(t, (enum zf_special)k, b, &given);
+    if (!given) by_file(t, (enum zf_special)k, own);
     if (!given && (k == ZF_BOS || k == ZF_EOS || k == ZF_PAD)) by_id(t, (enum zf_special)k, file);
   }
   t->named = zf_tok_settings_template(b);
@@ -127,6 +135,7 @@ static const char *const end_texts[] = {
     "<|end_of_text|>", "<end_of_utterance>", "<eos>",  "<turn|>",       "<|tool_response>",
     "<|fim_pad|>",     "<fim-pad>",    "<fim_pad>",    "<PAD>",         "<|fim_repo|>",
     "<|repo_name|>",   "<fim-repo>",   "<REPO>",       "<reponame>",    "<|file_sep|>",
+    "<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
 };
 
 /* Where a vocabulary has these two, a third is not an end: a message goes on behind it. */

@@ -20,6 +20,8 @@
 #include "fmt/utf8.h"
 #include "text_internal.h"
 
+#define MARK "\xE2\x96\x81"
+
 enum { SPM_MAX = 256 << 20, PIECES = 4 << 20 };
 
 struct spm {
@@ -212,12 +214,63 @@ static json_t *post_processor(const struct spm *m, const json_t *config) {
   return NULL;
 }
 
-static json_t *assemble(const struct spm *m, const json_t *config) {
+/* SentencePiece never finds added tokens in a text; Transformers cuts them out first, and where no class of
+ * its own says otherwise each stretch between them is a text with its own mark, or (legacy: false) the
+ * first alone. */
+static json_t *stretches(const struct spm *m, int legacy) {
+  json_t *steps = json_array();
+  if (m->squeeze) {
+    json_array_append_new(steps, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "Regex",
+                                           "\\A +| +\\z", "content", ""));
+    json_array_append_new(steps, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "Regex",
+                                           " {2,}", "content", " "));
+  }
+  json_array_append_new(steps, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String", " ",
+                                         "content", MARK));
+  if (m->dummy_prefix && legacy) /* Metaspace puts no mark before a mark */
+    json_array_append_new(steps, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "Regex",
+                                           "\\A" MARK, "content", MARK MARK));
+  json_t *cut = m->dummy_prefix
+                    ? json_pack("{s:s, s:s, s:s, s:b}", "type", "Metaspace", "replacement", MARK,
+                                "prepend_scheme", legacy ? "always" : "first", "split", 0)
+                    : json_null();
+  return json_pack("{s:{s:s, s:o}, s:o}", "normalizer", "type", "Sequence", "normalizers", steps,
+                   "pre_tokenizer", cut);
+}
+
+static json_t *assemble_alone(const struct spm *m, const json_t *config) {
   return json_pack("{s:O, s:o, s:o, s:o, s:{s:s, s:b, s:O, s:O, s:O, s:I, s:b}}", "added_tokens", m->added,
                    "normalizer", normalizer(m), "post_processor", post_processor(m, config),
                    "decoder", decoder(m), "model", "type", m->model == 1 ? "Unigram" : "BPE",
                    ZF_SPM_KEY, 1, "pieces", m->pieces, "scores", m->scores, "types", m->types, "unk_id",
                    (json_int_t)m->unk, "byte_fallback", m->byte_fallback != 0);
+}
+
+/* The special tokens that the model itself names. */
+static json_t *named(const struct spm *m) {
+  const struct {
+    const char *key;
+    uint64_t id;
+  } token[] = {{"bos_token", m->bos}, {"eos_token", m->eos}, {"unk_token", m->unk}};
+  json_t *out = json_object();
+  for (int i = 0; i < 3; i++) {
+    json_t *piece = json_array_get(m->pieces, token[i].id);
+    if (piece) json_object_set(out, token[i].key, piece);
+  }
+  return out;
+}
+
+static json_t *assemble(const struct spm *m, const struct zf_tok_settings *b) {
+  json_t *out = assemble_alone(m, b ? b->config : NULL);
+  int plain = b && !b->class && m->model == 2 && !m->ncharsmap && m->escape;
+  if (out && b && !b->class) json_object_set_new(out, ZF_NAMED_KEY, named(m));
+  json_t *parts = out && plain ? stretches(m, zf_tok_settings_flag(b, "legacy", 1)) : NULL;
+  if (out && plain && (!parts || json_object_update(out, parts))) {
+    json_decref(out);
+    out = NULL;
+  }
+  json_decref(parts);
+  return out;
 }
 
 int zf_spm_parse(json_t **out, const char *bytes, size_t len, const char *name,
@@ -230,7 +283,7 @@ int zf_spm_parse(json_t **out, const char *bytes, size_t len, const char *name,
     if (!(*list[i] = json_array())) rc = zf_error(ZF_ENOMEM, "%s: out of memory", name);
   *out = NULL;
   if (!rc) rc = read_model(&m, bytes, len);
-  if (!rc && !(*out = assemble(&m, b ? b->config : NULL))) rc = zf_error(ZF_ENOMEM, "%s: out of memory", name);
+  if (!rc && !(*out = assemble(&m, b))) rc = zf_error(ZF_ENOMEM, "%s: out of memory", name);
   for (int i = 0; i < 4; i++) json_decref(*list[i]);
   return rc;
 }

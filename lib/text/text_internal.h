@@ -323,6 +323,7 @@ struct zf_tok_class {
 };
 
 int zf_tok_settings_load(struct zf_tok_settings *b, const char *dir);
+void zf_tok_settings_settle(struct zf_tok_settings *b); /* after loading: what counts, and the class */
 void zf_tok_settings_free(struct zf_tok_settings *b);
 /* A key of special_tokens_map.json, else of tokenizer_config.json; null is a value. */
 const json_t *zf_tok_settings_get(const struct zf_tok_settings *b, const char *key, const char **from);
@@ -346,8 +347,8 @@ json_t *zf_parts_llama(const struct zf_tok_settings *b);
 json_t *zf_parts_code_llama(const struct zf_tok_settings *b);
 json_t *zf_parts_gemma(const struct zf_tok_settings *b);
 
-/* Fills t->special, t->ends and t->named. */
-int zf_specials_read(struct zf_tok *t, const struct zf_tok_settings *b);
+/* Fills t->special, t->ends and t->named; own: what the vocabulary's file names (ZF_NAMED_KEY), or NULL. */
+int zf_specials_read(struct zf_tok *t, const struct zf_tok_settings *b, const json_t *own);
 int zf_specials_gguf(struct zf_tok *t, const json_t *keys);
 void zf_specials_free(struct zf_tok *t);
 
@@ -366,6 +367,9 @@ struct zf_tok {
   json_t *named; /* {"bos_token": text, ...} */
   char type[48];
 };
+
+/* In a tokenizer.json made from a SentencePiece model: {"bos_token": piece, ...}, what it names itself. */
+#define ZF_NAMED_KEY "zoft named"
 
 /* In a tokenizer.json made from other files: what goes around a text, "cls" or "bos" (as the flags
  * add_bos_token and add_eos_token say), for zf_tok_build to fill in with ids. */

@@ -39,6 +39,14 @@ static int load(json_t **out, const char *dir, const char *name) {
   return rc;
 }
 
+void zf_tok_settings_settle(struct zf_tok_settings *b) {
+  if (json_object_get(b->config, "added_tokens_decoder")) {
+    json_object_clear(b->map);
+    json_object_clear(b->added);
+  }
+  b->class = zf_tok_class_of(b);
+}
+
 int zf_tok_settings_load(struct zf_tok_settings *b, const char *dir) {
   *b = (struct zf_tok_settings){.dir = dir};
   int rc = load(&b->config, dir, "tokenizer_config.json");
@@ -46,13 +54,8 @@ int zf_tok_settings_load(struct zf_tok_settings *b, const char *dir) {
   if (!rc) rc = load(&b->added, dir, "added_tokens.json");
   if (!rc) rc = load(&b->generation, dir, "generation_config.json");
   if (!rc) rc = load(&b->model, dir, "config.json");
-  if (rc) return rc;
-  if (json_object_get(b->config, "added_tokens_decoder")) {
-    json_object_clear(b->map);
-    json_object_clear(b->added);
-  }
-  b->class = zf_tok_class_of(b);
-  return 0;
+  if (!rc) zf_tok_settings_settle(b);
+  return rc;
 }
 
 void zf_tok_settings_free(struct zf_tok_settings *b) {

@@ -112,7 +112,7 @@ static int parse_root(struct zf_tok *t, const json_t *root, const struct zf_tok_
     rc = zf_error(ZF_EINVALID, "%s: version '%s', but only 1.0 is known", t->name, version);
   if (!rc) rc = parse_model(t, root);
   if (!rc) rc = parse_added(t, root, b);
-  if (!rc) rc = zf_specials_read(t, b);
+  if (!rc) rc = zf_specials_read(t, b, json_object_get(root, ZF_NAMED_KEY));
   if (!rc) rc = parse_parts(t, root, b);
   if (rc) return rc;
   t->places = zf_chain_places(&t->normalizer) || zf_chain_places(&t->pretokenizer);

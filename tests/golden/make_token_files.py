@@ -216,7 +216,9 @@ def directories():
                                  str(len(SHARED["vocab.txt"].splitlines())): {**token("Fog"), "special": False}}}, **txt}
 
     llama = {"tokenizer.model": {"golden": "spm/bpe_llama.model"}}
-    yield "llama-model", {"config.json": {"model_type": "llama"}, **llama}
+    yield "llama-1", {"config.json": {"model_type": "llama", "bos_token_id": 1, "eos_token_id": 2}, "tokenizer_config.json": {
+        "bos_token": "<s>", "eos_token": "</s>", "model_max_length": 1000000000000000019884624838656, "add_bos_token": True,
+        "tokenizer_class": "LLaMATokenizer", "unk_token": "<unk>"}, **llama}
     yield "llama-2", {"config.json": {"model_type": "llama"}, "tokenizer_config.json": {
         "add_bos_token": True, "add_eos_token": False, "bos_token": {"__type": "AddedToken", **token("<s>", normalized=False)},
         "clean_up_tokenization_spaces": False, "eos_token": {"__type": "AddedToken", **token("</s>", normalized=False)},
@@ -225,19 +227,20 @@ def directories():
         **llama}
     yield "llama-legacy", {"config.json": {"model_type": "llama"}, "tokenizer_config.json": {
         "add_bos_token": True, "legacy": True, "tokenizer_class": "LlamaTokenizer"}, **llama}
-    yield "llama-class", {"config.json": {"model_type": "llama"}, "tokenizer_config.json": {
-        "tokenizer_class": "LlamaTokenizer"}, **llama}
     yield "llama-map", {"config.json": {"model_type": "llama"}, "tokenizer_config.json": {
         "tokenizer_class": "LlamaTokenizer", "add_bos_token": True},
         "special_tokens_map.json": {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "[PAD]"},
-        "added_tokens.json": {"[PAD]": 300}, **llama}
+        "added_tokens.json": {"[PAD]": 376}, **llama}
     yield "mistral-model", {"config.json": {"model_type": "mistral"}, "tokenizer_config.json": {
         "add_bos_token": True, "add_eos_token": False, "added_tokens_decoder": decoder_of(0, ["<unk>", "<s>", "</s>"]),
         "additional_special_tokens": [], "bos_token": "<s>", "eos_token": "</s>", "legacy": True, "pad_token": None,
         "tokenizer_class": "LlamaTokenizer", "unk_token": "<unk>", "use_default_system_prompt": False}, **llama}
+    yield "mistral-first", {"config.json": {"model_type": "mistral"}, "tokenizer_config.json": {
+        "add_bos_token": True, "legacy": False, "tokenizer_class": "LlamaTokenizer"}, **llama}
     yield "gemma-model", {"config.json": {"model_type": "gemma"}, "tokenizer_config.json": {
         "add_bos_token": True, "add_eos_token": False, "tokenizer_class": "GemmaTokenizer", "bos_token": "<s>",
-        "eos_token": "</s>", "unk_token": "<unk>"}, "tokenizer.model": {"golden": "spm/bpe_nodummy.model"}}
+        "eos_token": "</s>", "unk_token": "<unk>", "pad_token": None, "mask_token": None},
+        "tokenizer.model": {"golden": "spm/bpe_nodummy.model"}}
 
 
 LINES = ["", "the light of the morning", " The Fog was  thick<|endoftext|>and <|im_start|>user\nHi<|im_end|> 12345",
