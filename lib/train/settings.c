@@ -244,6 +244,7 @@ void zf_settings_free(struct zf_settings *s) {
     free(set[k]);
   }
   zf_chat_free(s->chat);
+  free(s->own_template);
   free(s->own_dir);
   memset(s, 0, sizeof *s);
 }
