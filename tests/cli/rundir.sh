@@ -166,6 +166,28 @@ check "save_dtype: another is resumed to" train huge2 --resume learning_rate=1e5
 check "the next command is quoted" grep -qF "zoft inspect '$T/it'\\''s a run'" "$T/said"
 check "and runs" sh -c "$(sed -n "s|^ *zoft inspect|'$ZOFT' inspect|p" "$T/said") >/dev/null"
 
+# --- scores of a run ---
+score() { "$ZOFT" eval "$@" val_datasets=[] num_eval=16 -q --json; }
+check "a run that learns" train tuned max_steps=3 method=adamw learning_rate=1e-3 load_best_model_at_end=false
+score "$T/tuned" >"$T/s1"
+score "$T/tuned/config.yaml" >"$T/s2"
+score "$T/c.yaml" method=adamw base_model="$T/tuned" >"$T/s3"
+score "$T/tuned" base_model=$DEMO/model >"$T/s4"
+loss() { sed 's/.*"loss": \([0-9.e-]*\).*/\1/' "$1"; }
+check "a run's score is of its result" test "$(loss "$T/s1")" = "$(loss "$T/s3")"
+check "by its config too" test "$(loss "$T/s2")" = "$(loss "$T/s3")"
+check "and names it" grep -q "^{\"model\": \"$T/tuned\"" "$T/s1"
+check "the base is scored when it is named" test "$(loss "$T/s4")" != "$(loss "$T/s3")"
+check "and named" grep -q "^{\"model\": \"$DEMO/model\"" "$T/s4"
+case_ "a model is no run" 2 "$ZOFT" eval $DEMO/model <<'END'
+zoft: datasets/demo/model: expected a config or a run directory, found a directory without config.yaml
+END
+rm "$T/tuned/model.safetensors"
+case_ "a run without a result" 2 sh -c "'$ZOFT' eval '$T/tuned' -q 2>&1 | sed 's/is .*)/is BASE)/'; exit 2" <<'END'
+zoft: TMP/tuned: the run has no result yet: name what to score, base_model=DIR (its base model is BASE)
+END
+check "train takes a run's directory" "$ZOFT" train "$T/nine" --resume max_steps=10 -q --json >/dev/null
+
 # --- the template that was trained on ---
 for i in 1 2 3 4; do
   printf '{"messages": [{"role": "user", "content": "hi %s"}, {"role": "assistant", "content": "ho"}]}\n' $i
