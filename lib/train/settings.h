@@ -54,7 +54,7 @@ struct zf_settings {
   enum zf_schedule schedule;
   int64_t warmup, max_steps;         /* max_steps 0: by epochs */
   int64_t micro_batch, accumulation; /* their product is the batch */
-  uint64_t seed;
+  uint64_t seed, split_seed;
 
   int64_t eval_steps; /* 0: a fifth of the run; -1: never between start and end */
   int eval_on_start;
