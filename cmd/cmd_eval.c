@@ -58,10 +58,11 @@ struct result {
   double f1; /* of decoded text; NaN: not asked */
 };
 
-static void print_results(const struct result *res, int n) {
+static void print_results(const struct zf_model *model, const struct result *res, int n) {
   if (zc_common.json) {
     struct zf_buf b = {0};
     zf_buf_puts(&b, "{");
+    zc_json_model(&b, model);
     for (int i = 0; i < n; i++) {
       zf_buf_printf(&b, "\"%s\": {", res[i].set);
       zf_metrics_json(&b, &res[i].m);
@@ -73,6 +74,7 @@ static void print_results(const struct result *res, int n) {
     return;
   }
   struct zc_table *t = zc_table_new("lrrrrr");
+  zc_print_model(model);
   zc_table_row(t, (const char *const[]){"", "examples", "loss", "perplexity", "accuracy", "F1"});
   for (int i = 0; i < n; i++) add_rows(t, res[i].set, &res[i].m, res[i].f1);
   zc_table_print(t, 1);
@@ -94,6 +96,7 @@ static int eval_config(const struct zc_args *a) {
   struct zf_run *r = NULL;
   struct result res[2];
   int n = 0, rc = zc_conf_load(&conf, a, zf_train_keys);
+  if (!rc) rc = zc_conf_take_result(conf);
   if (!rc) rc = zf_run_open(&r, conf, ZF_WANT_DEV | ZF_WANT_TEST);
   const struct zf_dataset *set[] = {r ? r->data.dev : NULL, r ? r->data.test : NULL};
   static const char *const name[] = {"dev", "test"};
@@ -111,7 +114,7 @@ static int eval_config(const struct zc_args *a) {
     n++;
   }
   if (!rc) {
-    print_results(res, n);
+    print_results(r->model, res, n);
     rc = gate(res, n);
   }
   zf_run_free(r);
@@ -152,7 +155,7 @@ static int eval_text(const char *base_model) {
     if (!rc) rc = zf_scorer_new(&s, f, &lim);
   }
   if (!rc) rc = zf_evaluate(&res.m, s, d, 0, NULL, NULL);
-  if (!rc) print_results(&res, 1);
+  if (!rc) print_results(m, &res, 1);
   free(text);
   zf_scorer_free(s);
   zf_forward_free(f);
@@ -205,10 +208,10 @@ static int run(const struct zc_args *a) {
 const struct zc_command zc_eval = {
     "eval",
     "score a model: loss, perplexity, accuracy, F1",
-    "zoft eval CONFIG [key=value ...] [options]   or   zoft eval MODEL --text FILE\n"
+    "zoft eval CONFIG|RUN [key=value ...] [options]   or   zoft eval MODEL --text FILE\n"
     "       or   zoft eval MODEL --task NAME --data FILE",
-    "With a config, scores its dev and test data with base_model (name a tuned model by\n"
-    "base_model=DIR). With --text, every non-empty line of FILE is a text.\n\n"
+    "With a run (its directory, or the config.yaml in it), scores the run's result on its dev and test\n"
+    "data; with another config, the base_model that it names, or base_model=DIR. With --text, every non-empty line of FILE is a text.\n\n"
     "With --task, scores the rows of --data FILE as a standard task, by the rules of\n"
     "lm-evaluation-harness 0.4.13: its prompts, log-likelihoods and metrics. Several tasks:\n"
     "--task A --data FILE_A --task B --data FILE_B. Standard errors of means are the harness's;\n"
@@ -216,7 +219,7 @@ const struct zc_command zc_eval = {
     "none, they are analytic (delta method).\n\n"
     "Examples:\n"
     "  zoft eval configs/demo.yaml\n"
-    "  zoft eval configs/demo.yaml base_model=out/demo --fail-under 90\n"
+    "  zoft eval out/demo --fail-under 90\n"
     "  zoft eval out/demo --text README.md --json\n"
     "  zoft eval --list-tasks\n"
     "  zoft eval out/demo --task arc_easy --data arc.jsonl --num-fewshot 5 --fewshot-data train.jsonl\n"

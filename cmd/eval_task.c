@@ -141,9 +141,11 @@ static void json_task(struct zf_buf *b, const struct job *j) {
   zf_buf_puts(b, "}}");
 }
 
-static void print_json(const struct job *job, int n) {
+static void print_json(const struct zf_model *m, const struct job *job, int n) {
   struct zf_buf b = {0};
-  zf_buf_puts(&b, "{\"tasks\": [");
+  zf_buf_puts(&b, "{");
+  zc_json_model(&b, m);
+  zf_buf_puts(&b, "\"tasks\": [");
   for (int k = 0; k < n; k++) {
     if (k) zf_buf_puts(&b, ", ");
     json_task(&b, &job[k]);
@@ -152,8 +154,9 @@ static void print_json(const struct job *job, int n) {
   zf_buf_free(&b);
 }
 
-static void print_table(const struct job *job, int n) {
+static void print_table(const struct zf_model *m, const struct job *job, int n) {
   struct zc_table *t = zc_table_new("llrlr");
+  zc_print_model(m);
   zc_table_row(t, (const char *const[]){"task", "metric", "value", "stderr", "rows"});
   for (int k = 0; k < n; k++)
     for (int i = 0; i < job[k].t->result.n; i++) {
@@ -213,7 +216,7 @@ int zc_run_tasks(const struct zc_eval_tasks *a, const char *base_model) {
   }
   if (!rc && a->samples) rc = zf_out_commit(&out);
   if (rc) zf_out_abort(&out);
-  if (!rc) (zc_common.json ? print_json : print_table)(job, a->task.n);
+  if (!rc) (zc_common.json ? print_json : print_table)(m, job, a->task.n);
   if (!rc) rc = gate(job, a->task.n, a->fail_under);
   for (int k = 0; job && k < a->task.n; k++) free_job(&job[k]);
   free(job);

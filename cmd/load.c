@@ -7,22 +7,63 @@
 
 #include "base/err.h"
 #include "base/file.h"
+#include "train/ownconf.h"
 #include "ui.h"
+
+/* What a word names: a config file, or a run directory, whose own config.yaml it is then. */
+static int config_path(char **path, const char *word) {
+  *path = zf_is_dir(word) ? zf_path_join(word, "config.yaml") : zf_strdup(word);
+  if (!*path) return ZF_ENOMEM;
+  if (!zf_is_dir(word) || zf_exists(*path)) return 0;
+  return zf_error(ZF_EUSAGE, "%s: expected a config or a run directory, found a directory without config.yaml",
+                  word);
+}
 
 int zc_conf_load(struct zf_conf **out, const struct zc_args *a, const struct zf_conf_key *keys) {
   const struct zf_conf_key *const tables[] = {keys};
   if (a->nword > 1)
     return zf_error(ZF_EUSAGE, "expected one config file, found '%s' and '%s'", a->word[0],
                     a->word[1]);
+  char *path = NULL;
   int rc = zf_conf_new(out, tables, 1);
-  if (!rc && a->nword) rc = zf_conf_file(*out, a->word[0]);
+  if (!rc && a->nword) rc = config_path(&path, a->word[0]);
+  if (!rc && a->nword) rc = zf_conf_file(*out, path);
   for (int i = 0; !rc && i < a->nset; i++) rc = zf_conf_word(*out, a->set[i]);
   if (!rc) rc = zf_conf_check(*out);
+  free(path);
   if (rc) {
     zf_conf_free(*out);
     *out = NULL;
   }
   return rc;
+}
+
+int zc_conf_take_result(struct zf_conf *conf) {
+  char *dir, *weights = NULL, *word = NULL;
+  int rc = zf_ownconf_dir(&dir, conf, "base_model");
+  if (rc || !dir) return rc;
+  weights = zf_path_join(dir, "model.safetensors");
+  word = zf_asprintf("base_model=%s", dir);
+  rc = weights && word ? 0 : ZF_ENOMEM;
+  if (!rc && !zf_exists(weights))
+    rc = zf_error(ZF_EUSAGE,
+                  "%s: the run has no result yet: name what to score, base_model=DIR (its base model is %s)",
+                  dir, zf_conf_str(conf, "base_model"));
+  if (!rc) rc = zf_conf_word(conf, word);
+  free(word);
+  free(weights);
+  free(dir);
+  return rc;
+}
+
+void zc_print_model(const struct zf_model *m) {
+  printf("model  %s\n\n", m->dir);
+}
+
+void zc_json_model(struct zf_buf *b, const struct zf_model *m) {
+  zf_buf_puts(b, "\"model\": ");
+  zc_json_text(b, m->dir, strlen(m->dir));
+  zf_buf_puts(b, ", ");
 }
 
 char *zc_metric(char out[32], const struct zf_metrics *m, const char *name) {

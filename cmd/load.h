@@ -6,10 +6,18 @@
 #include "opt.h"
 #include "train/run.h"
 
-/* Reads the config file that is the only word of `a` (none: settings come from key=value alone),
+/* Reads the config file, or the config.yaml of the run directory, that is the only word of `a` (none: settings come from key=value alone),
  * then the key=value words, and checks required keys, all by the schema `keys` (zf_train_keys).
  * The caller frees *out. */
 int zc_conf_load(struct zf_conf **out, const struct zc_args *a, const struct zf_conf_key *keys);
+
+/* Where a run's own config.yaml names the base model, the model is the run's result instead: scores of
+ * a run are of what it made.  ZF_EUSAGE: it has made none. */
+int zc_conf_take_result(struct zf_conf *conf);
+
+/* Every score names its model: a line above a table, the first member of an object. */
+void zc_print_model(const struct zf_model *m);
+void zc_json_model(struct zf_buf *b, const struct zf_model *m);
 
 /* Appends `"key": value` pairs of a metrics object as cells: the display of one number. */
 char *zc_metric(char out[32], const struct zf_metrics *m, const char *name);

@@ -13,6 +13,7 @@ enum { FIXED_DAY = 1721995200, TEMPLATE_MAX = 4 << 20 };
 
 struct zf_chat {
   struct zf_jinja *t;
+  char *text; /* of the template */
   json_t *tokens; /* bos_token and the like */
 };
 
@@ -42,10 +43,15 @@ static const char *configured(const json_t *v) {
   return text;
 }
 
+static int parse_text(struct zf_chat *c, const char *text, const char *name) {
+  c->text = zf_strdup(text);
+  return c->text ? zf_jinja_parse(&c->t, text, name) : ZF_ENOMEM;
+}
+
 static int parse_file(struct zf_chat *c, const char *path) {
   char *text = NULL;
   int rc = zf_read_file(&text, NULL, path, TEMPLATE_MAX);
-  if (!rc) rc = zf_jinja_parse(&c->t, text, path);
+  if (!rc) rc = parse_text(c, text, path);
   free(text);
   return rc;
 }
@@ -53,7 +59,7 @@ static int parse_file(struct zf_chat *c, const char *path) {
 static int find_template(struct zf_chat *c, const char *dir, const json_t *config,
                          const char *named) {
   const char *text = named ? zf_chat_builtin(named) : NULL;
-  if (text) return zf_jinja_parse(&c->t, text, named);
+  if (text) return parse_text(c, text, named);
   if (named && zf_exists(named)) return parse_file(c, named);
   if (named)
     return zf_error(ZF_EUSAGE, "chat_template '%s' is no file and none of %s", named,
@@ -64,7 +70,7 @@ static int find_template(struct zf_chat *c, const char *dir, const json_t *confi
   if (!rc && zf_exists(path))
     rc = parse_file(c, path);
   else if (!rc && text)
-    rc = zf_jinja_parse(&c->t, text, "tokenizer_config.json: chat_template");
+    rc = parse_text(c, text, "tokenizer_config.json: chat_template");
   else if (!rc)
     rc = zf_error(ZF_EUSAGE, "%s has no chat template: set chat_template to one of %s, or a file",
                   dir, zf_chat_names());
@@ -119,7 +125,12 @@ void zf_chat_free(struct zf_chat *c) {
   if (!c) return;
   zf_jinja_free(c->t);
   json_decref(c->tokens);
+  free(c->text);
   free(c);
+}
+
+const char *zf_chat_text(const struct zf_chat *c) {
+  return c->text;
 }
 
 /* --- rendering --------------------------------------------------------------------------- */

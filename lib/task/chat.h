@@ -16,6 +16,7 @@ struct zf_chat;
  * ZF_EINVALID when it is not understood. */
 int zf_chat_open(struct zf_chat **out, const char *dir, const json_t *tokens, const char *named);
 void zf_chat_free(struct zf_chat *c); /* takes NULL */
+const char *zf_chat_text(const struct zf_chat *c); /* of the template */
 const char *zf_chat_names(void);      /* "chatml, llama3, ..." */
 
 /* The built-in template of a name, or NULL. */

@@ -80,7 +80,7 @@ static int open_train(const struct opening *o) {
                     "%lld rows",
                     (long long)dev, (long long)p->rows);
   if (s->num_train && s->num_train < train) train = s->num_train;
-  rc = permutation(&order, p->rows, s->seed, ZF_SHUFFLE_SPLIT);
+  rc = permutation(&order, p->rows, s->split_seed, ZF_SHUFFLE_SPLIT);
   if (!rc && (o->want & ZF_WANT_TRAIN))
     rc = make_set(o, &o->d->train, ZF_TRAIN_SET, p, order, train);
   if (!rc && dev && (o->want & ZF_WANT_DEV))
@@ -100,7 +100,7 @@ static int open_own(const struct opening *o, struct zf_dataset **out, enum zf_da
   struct zf_pool *p = &o->d->pool[part];
   int64_t *order = NULL;
   int rc = zf_pool_open(p, file, nfile, o->tok, o->hash);
-  if (!rc) rc = permutation(&order, p->rows, o->s->seed, ZF_SHUFFLE_TEST);
+  if (!rc) rc = permutation(&order, p->rows, o->s->split_seed, ZF_SHUFFLE_TEST);
   if (!rc) {
     int64_t n = num && num < p->rows ? num : p->rows;
     qsort(order, (size_t)n, sizeof *order, by_value);

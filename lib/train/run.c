@@ -45,6 +45,9 @@ static int open_model(struct zf_run *r, const struct source *from) {
                                .shapes = from->shapes};
   if (!rc && !from->make) rc = zf_beside_hash(r->files_hash, dir);
   if (!rc) rc = zf_model_open(&r->model, dir, &opts);
+  /* The template trained on is the result's, whatever the base has. */
+  if (!rc && r->set.chat && r->set.chat_template && !from->shapes)
+    rc = zf_beside_set(&r->model->beside, "chat_template.jinja", zf_chat_text(r->set.chat));
   free(dir);
   return rc;
 }

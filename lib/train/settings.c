@@ -82,7 +82,12 @@ const struct zf_conf_key zf_train_keys[] = {
      .later = 1},
     {"gradient_accumulation_steps", ZF_CONF_INT, "1", "micro-batches in a batch", .min = 1,
      .max = 1 << 20, .later = 1},
-    {"seed", ZF_CONF_INT, "42", "of directions, data order and splits", .min = 0, .max = SEED_MAX},
+    {"seed", ZF_CONF_INT, "42", "of directions, data order and, without split_seed, splits", .min = 0,
+     .max = SEED_MAX},
+    {"split_seed", ZF_CONF_INT, NULL,
+     "of which rows are training, dev and test examples, so that runs of several seeds share them; "
+     "unset: seed",
+     .min = 0, .max = SEED_MAX},
 
     {"zo_eps", ZF_CONF_NUM, "auto",
      "distance of the two evaluations; auto: 1e-3 in f32, 3e-3 in bf16, 1e-2 in int8", .min = 1e-12,
@@ -163,6 +168,7 @@ static int fill_optimizer(struct zf_settings *s, const struct zf_conf *c) {
   s->micro_batch = zf_conf_int(c, "micro_batch_size", 16);
   s->accumulation = zf_conf_int(c, "gradient_accumulation_steps", 1);
   s->seed = (uint64_t)zf_conf_int(c, "seed", 42);
+  s->split_seed = (uint64_t)zf_conf_int(c, "split_seed", (int64_t)s->seed);
   s->method = method_of(c);
   s->first = (struct zf_first_order){
       .beta1 = zf_conf_num(c, "adam_beta1", 0.9),
@@ -245,6 +251,7 @@ void zf_settings_free(struct zf_settings *s) {
     free(set[k]);
   }
   zf_chat_free(s->chat);
+  free(s->own_template);
   free(s->own_dir);
   memset(s, 0, sizeof *s);
 }

@@ -54,7 +54,7 @@ struct zf_settings {
   enum zf_schedule schedule;
   int64_t warmup, max_steps;         /* max_steps 0: by epochs */
   int64_t micro_batch, accumulation; /* their product is the batch */
-  uint64_t seed;
+  uint64_t seed, split_seed;
 
   int64_t eval_steps; /* 0: a fifth of the run; -1: never between start and end */
   int eval_on_start;
@@ -63,7 +63,8 @@ struct zf_settings {
   int best;        /* enum zf_best, or -1: by the task */
   int load_best, overwrite;
 
-  char *own_dir; /* the run directory whose own config.yaml names output_dir; NULL: another does */
+  char *own_template; /* chat_template as the run directory has it, whose own config.yaml names it */
+  char *own_dir;      /* the run directory whose own config.yaml names output_dir; NULL: another does */
 };
 
 /* The schema: a table for zf_conf_new. */

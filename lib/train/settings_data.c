@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "train/ownconf.h"
 #include "train/settings_internal.h"
 
 const struct zf_conf_key zf_data_keys[] = {
@@ -159,6 +160,19 @@ static void fill_spec(struct zf_data_spec *d, const struct zf_conf *c) {
   d->excess = (enum zf_excess)zf_settings_choice(c, "excess_length_strategy", "truncate|drop|raise|split");
 }
 
+/* A run keeps the template that it was begun with: its own config.yaml means that copy, wherever the
+ * file has gone, or whatever it says by now. */
+static int find_template(struct zf_settings *s, const struct zf_conf *c) {
+  char *dir = NULL;
+  s->chat_template = zf_conf_str(c, "chat_template");
+  if (!s->chat_template || zf_chat_builtin(s->chat_template)) return 0;
+  int rc = zf_ownconf_dir(&dir, c, "chat_template");
+  if (!rc && dir && !(s->own_template = zf_path_join(dir, "chat_template.jinja"))) rc = ZF_ENOMEM;
+  if (s->own_template && zf_exists(s->own_template)) s->chat_template = s->own_template;
+  free(dir);
+  return rc;
+}
+
 int zf_settings_fill_data(struct zf_settings *s, const struct zf_conf *c) {
   s->data_dir = zf_conf_str(c, "data_dir");
   int rc = fill_files(&s->train, &s->ntrain, c, "datasets", s, NULL);
@@ -172,7 +186,7 @@ int zf_settings_fill_data(struct zf_settings *s, const struct zf_conf *c) {
   int64_t n[] = {s->ntrain, s->nval, s->ntest};
   for (int k = 0; k < 3; k++)
     for (int64_t i = 0; i < n[k]; i++) fill_spec(&set[k][i].spec, c);
-  s->chat_template = zf_conf_str(c, "chat_template");
+  if ((rc = find_template(s, c))) return rc;
   if (s->chat_template && s->train[0].spec.type != ZF_TASK_CHAT)
     return zf_conf_error(c, "chat_template", "'chat_template' has no effect: only type chat has it");
   s->val_set_size = zf_conf_num(c, "val_set_size", 0);

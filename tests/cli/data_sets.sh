@@ -163,4 +163,17 @@ check "messages of other names" sh -c "tr '\n' ' ' <'$T/shown' | grep -q '<|im_s
 case_ "roles without a name" 2 "$ZOFT" validate $talk datasets.0.roles="[visitor]" <<'END'
 zoft: command line: 'roles' expects FROM=TO, found 'visitor'
 END
+# --- seeds ---
+split() { # split SEED WORD...: the score of the base model's dev and test examples
+  seed=$1
+  shift
+  "$ZOFT" eval configs/demo.yaml val_datasets=[] val_set_size=20 num_eval=20 seed=$seed "$@" -q --json | sed 's/, "peak.*//'
+}
+split 1 split_seed=5 >"$T/e1"
+split 2 split_seed=5 >"$T/e2"
+split 2 >"$T/e3"
+split 5 >"$T/e4"
+check "split_seed: other seeds, the same dev and test examples" cmp "$T/e1" "$T/e2"
+check "unset it is seed" cmp "$T/e1" "$T/e4"
+check "which draws others" sh -c "! cmp -s '$T/e1' '$T/e3'"
 finish

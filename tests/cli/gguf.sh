@@ -30,6 +30,8 @@ case_ "score Q8_0" 0 "$ZOFT" score "$Q" --text "$T/text.txt" <<'END'
        2       5 tokens  nll    5.9326  perplexity 377.1
 END
 case_ "eval" 0 "$ZOFT" eval "$Q" --text "$T/text.txt" <<'END'
+model  tests/golden/gguf/llama-q8_0.gguf
+
       examples    loss  perplexity  accuracy  F1
 ────────────────────────────────────────────────
 text         2  5.9822    396.3226         -   -

@@ -166,6 +166,58 @@ check "save_dtype: another is resumed to" train huge2 --resume learning_rate=1e5
 check "the next command is quoted" grep -qF "zoft inspect '$T/it'\\''s a run'" "$T/said"
 check "and runs" sh -c "$(sed -n "s|^ *zoft inspect|'$ZOFT' inspect|p" "$T/said") >/dev/null"
 
+# --- scores of a run ---
+score() { "$ZOFT" eval "$@" val_datasets=[] num_eval=16 -q --json; }
+check "a run that learns" train tuned max_steps=3 method=adamw learning_rate=1e-3 load_best_model_at_end=false
+score "$T/tuned" >"$T/s1"
+score "$T/tuned/config.yaml" >"$T/s2"
+score "$T/c.yaml" method=adamw base_model="$T/tuned" >"$T/s3"
+score "$T/tuned" base_model=$DEMO/model >"$T/s4"
+loss() { sed 's/.*"loss": \([0-9.e-]*\).*/\1/' "$1"; }
+check "a run's score is of its result" test "$(loss "$T/s1")" = "$(loss "$T/s3")"
+check "by its config too" test "$(loss "$T/s2")" = "$(loss "$T/s3")"
+check "and names it" grep -q "^{\"model\": \"$T/tuned\"" "$T/s1"
+check "the base is scored when it is named" test "$(loss "$T/s4")" != "$(loss "$T/s3")"
+check "and named" grep -q "^{\"model\": \"$DEMO/model\"" "$T/s4"
+case_ "a model is no run" 2 "$ZOFT" eval $DEMO/model <<'END'
+zoft: datasets/demo/model: expected a config or a run directory, found a directory without config.yaml
+END
+rm "$T/tuned/model.safetensors"
+case_ "a run without a result" 2 sh -c "'$ZOFT' eval '$T/tuned' -q 2>&1 | sed 's/is .*)/is BASE)/'; exit 2" <<'END'
+zoft: TMP/tuned: the run has no result yet: name what to score, base_model=DIR (its base model is BASE)
+END
+check "train takes a run's directory" "$ZOFT" train "$T/nine" --resume max_steps=10 -q --json >/dev/null
+
+# --- the template that was trained on ---
+for i in 1 2 3 4; do
+  printf '{"messages": [{"role": "user", "content": "hi %s"}, {"role": "assistant", "content": "ho"}]}\n' $i
+done >"$T/talk.jsonl"
+talk="datasets=[] val_datasets=[] test_datasets=[] datasets.0.path=$T/talk.jsonl datasets.0.type=chat metric_for_best_model=auto
+  learning_rate=1e-4 max_steps=2 micro_batch_size=2 excess_length_strategy=truncate eval_on_start=false"
+printf '%s\n' "output_dir: out" >"$T/talk.yaml"
+told() { "$ZOFT" validate "$T/talk.yaml" $talk base_model="$1" -n 1 2>/dev/null | grep -A9 hi; }
+# shellcheck disable=SC2086
+"$ZOFT" train "$T/talk.yaml" $talk base_model=$DEMO/model chat_template=chatml output_dir="$T/chatml" save_steps=2 -q >/dev/null
+check "a template by name" grep -q im_start "$T/chatml/chat_template.jinja"
+check "a checkpoint has it too" cmp "$T/chatml/chat_template.jinja" "$T"/chatml/checkpoints/*/chat_template.jinja
+told "$T/chatml" >"$T/t1"
+# shellcheck disable=SC2086
+"$ZOFT" validate "$T/talk.yaml" $talk base_model=$DEMO/model chat_template=chatml -n 1 2>/dev/null | grep -A9 hi >"$T/t2"
+check "the result's own template writes the same" cmp "$T/t1" "$T/t2"
+check "which is something" grep -q 'im_start' "$T/t1"
+# shellcheck disable=SC2086
+"$ZOFT" train "$T/talk.yaml" $talk base_model="$T/chatml" chat_template=zephyr output_dir="$T/zephyr" -q >/dev/null
+check "in the place of the base's" grep -q 'assistant|>' "$T/zephyr/chat_template.jinja"
+check "and not that" sh -c "! grep -q im_start '$T/zephyr/chat_template.jinja'"
+printf '{%% for m in messages %%}[{{ m.role }}: {{ m.content }}]{%% endfor %%}' >"$T/mine.jinja"
+cp "$T/mine.jinja" "$T/mine.copy"
+# shellcheck disable=SC2086
+(cd "$T" && "$zoft" train talk.yaml $talk base_model="$OLDPWD/$DEMO/model" chat_template=mine.jinja output_dir=own -q >/dev/null)
+printf 'x' >"$T/mine.jinja"
+check "a file" cmp "$T/mine.copy" "$T/own/chat_template.jinja"
+check "a run goes on with the template it began with" "$ZOFT" train "$T/own/config.yaml" --resume max_steps=3 -q --json >/dev/null
+check "and keeps it" cmp "$T/mine.copy" "$T/own/chat_template.jinja"
+
 # --- one run at a time ---
 "$ZOFT" train "$T/c.yaml" output_dir="$T/live" max_steps=1000000 -q 2>/dev/null &
 pid=$!

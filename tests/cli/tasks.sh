@@ -5,6 +5,8 @@ M=$DEMO/model
 D=tests/golden/tasks/data
 
 case_ "one task" 0 "$ZOFT" eval "$M" --task arc_easy --data $D/arc_easy.jsonl <<'END'
+model  datasets/demo/model
+
 task      metric     value  stderr    rows
 ──────────────────────────────────────────
 arc_easy  acc       0.2000  ± 0.2000     5
@@ -12,6 +14,8 @@ arc_easy  acc       0.2000  ± 0.2000     5
 END
 case_ "two tasks, rows cut" 0 "$ZOFT" eval "$M" --task cb --data $D/cb.jsonl --task boolq --data $D/boolq.jsonl <<'END'
 warning: boolq: 2 of 10 texts lose their beginning: the model reads 128 tokens
+model  datasets/demo/model
+
 task   metric   value  stderr    rows
 ─────────────────────────────────────
 cb     acc     0.3333  ± 0.2108     6
@@ -19,12 +23,16 @@ cb     acc     0.3333  ± 0.2108     6
 boolq  acc     0.6000  ± 0.2449     5
 END
 case_ "limit, one row has no error" 0 "$ZOFT" eval "$M" --task lambada --data $D/lambada.jsonl --limit 1 <<'END'
+model  datasets/demo/model
+
 task     metric           value  stderr  rows
 ─────────────────────────────────────────────
 lambada  perplexity  1.9059e+26  -          1
          acc             0.0000  -          1
 END
 case_ "examples" 0 "$ZOFT" eval "$M" --task arc_easy --data $D/arc_easy.jsonl --num-fewshot 2 --fewshot-data $D/arc_shots.jsonl <<'END'
+model  datasets/demo/model
+
 task      metric     value  stderr    rows
 ──────────────────────────────────────────
 arc_easy  acc       0.2000  ± 0.2000     5
@@ -32,6 +40,8 @@ arc_easy  acc       0.2000  ± 0.2000     5
 END
 case_ "a GGUF file" 0 "$ZOFT" eval tests/golden/gguf/llama-f16.gguf --task piqa --data $D/piqa.jsonl --limit 2 <<'END'
 warning: piqa: 2 of 4 texts lose their beginning: the model reads 64 tokens
+model  tests/golden/gguf/llama-f16.gguf
+
 task  metric     value  stderr    rows
 ──────────────────────────────────────
 piqa  acc       0.5000  ± 0.5000     2
@@ -39,7 +49,7 @@ piqa  acc       0.5000  ± 0.5000     2
 END
 "$ZOFT" eval "$M" --task arc_easy --data $D/arc_easy.jsonl --json -q >"$T/one.json"
 case_ "json" 0 perl -pe 's/"(value|stderr)": ([0-9.]+)/sprintf "\"$1\": %.4f", $2/ge; s/: [0-9]+}$/: N}/' "$T/one.json" <<'END'
-{"tasks": [{"task": "arc_easy", "version": "1.0", "n": 5, "truncated": 0, "metrics": {"acc": {"value": 0.2000, "stderr": 0.2000}, "acc_norm": {"value": 0.2000, "stderr": 0.2000}}}], "peak_rss_bytes": N}
+{"model": "datasets/demo/model", "tasks": [{"task": "arc_easy", "version": "1.0", "n": 5, "truncated": 0, "metrics": {"acc": {"value": 0.2000, "stderr": 0.2000}, "acc_norm": {"value": 0.2000, "stderr": 0.2000}}}], "peak_rss_bytes": N}
 END
 "$ZOFT" eval "$M" --task copa --data $D/copa.jsonl --task wikitext --data $D/wikitext.jsonl --task lambada --data $D/lambada.jsonl -q --log-samples "$T/s.jsonl" >"$T/out"
 case_ "samples" 0 perl -pe 's/-[0-9]+\.[0-9]+/sprintf "%.2f", $&/ge' "$T/s.jsonl" <<'END'
@@ -73,6 +83,8 @@ END
 printf 'q,label\nthe lamp,good\nthe soup,bad\nthe boat,good\n' >"$T/mine.csv"
 case_ "a recipe of one's own" 0 "$ZOFT" eval "$M" --task "$T/mine.yaml" --data "$T/mine.csv" <<'END'
 warning: TMP/mine.yaml: keys without effect here: dataset_path
+model  datasets/demo/model
+
 task  metric            value  stderr    rows
 ─────────────────────────────────────────────
 mine  acc              0.3333  ± 0.3333     3
@@ -80,7 +92,9 @@ mine  acc              0.3333  ± 0.3333     3
       exact_match      0.0000  ± 0.0000     3
       brier_score      1.2707  ± 0.6117     3
 END
-case_ "from any directory" 0 sh -c "ZOFT=\$(realpath $ZOFT) M=\$(realpath $M) D=\$(realpath $D); cd / && \$ZOFT eval \$M --task piqa --data \$D/piqa.jsonl" <<'END'
+case_ "from any directory" 0 sh -c "ZOFT=\$(realpath $ZOFT) M=\$(realpath $M) D=\$(realpath $D); cd / && \$ZOFT eval \$M --task piqa --data \$D/piqa.jsonl | sed \"s|\$M|MODEL|\"" <<'END'
+model  MODEL
+
 task  metric     value  stderr    rows
 ──────────────────────────────────────
 piqa  acc       0.3333  ± 0.3333     3
@@ -88,6 +102,8 @@ piqa  acc       0.3333  ± 0.3333     3
 END
 case_ "gate" 5 "$ZOFT" eval "$M" --task cb --data $D/cb.jsonl --fail-under 50 <<'END'
 zoft: cb acc 33.3 % is below --fail-under 50
+model  datasets/demo/model
+
 task  metric   value  stderr    rows
 ────────────────────────────────────
 cb    acc     0.3333  ± 0.2108     6

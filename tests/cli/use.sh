@@ -115,6 +115,8 @@ check "an option without effect is named" sh -c "'$ZOFT' train configs/demo.yaml
   grep -q 'warning: early_stopping_patience has no effect: there are no dev scores'"
 # Exact numbers are those of f32; `auto` differs from machine to machine.
 case_ "eval" 0 "$ZOFT" eval configs/demo.yaml num_eval=40 compute=f32 -q <<'END'
+model  datasets/demo/model
+
       examples    loss  perplexity  accuracy      F1
 ────────────────────────────────────────────────────
 dev        300  0.7192           -    50.0 %  33.3 %
@@ -122,6 +124,8 @@ test        40  0.6831           -    55.0 %  35.5 %
 END
 case_ "eval gate" 5 "$ZOFT" eval configs/demo.yaml num_eval=40 compute=f32 --fail-under 99.9 -q <<'END'
 zoft: dev accuracy 50.0 % is below --fail-under 99.9
+model  datasets/demo/model
+
       examples    loss  perplexity  accuracy      F1
 ────────────────────────────────────────────────────
 dev        300  0.7192           -    50.0 %  33.3 %
@@ -212,6 +216,8 @@ case_ "score" 0 "$ZOFT" score $DEMO/model --text "$T/lines.txt" <<'END'
        3       7 tokens  nll    7.5113  perplexity 1829
 END
 case_ "eval text" 0 "$ZOFT" eval $DEMO/model --text "$T/lines.txt" <<'END'
+model  datasets/demo/model
+
       examples    loss  perplexity  accuracy  F1
 ────────────────────────────────────────────────
 text         2  6.4044    604.4703         -   -
