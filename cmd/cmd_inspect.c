@@ -132,7 +132,8 @@ static void config_facts(struct facts *f, const struct zf_config *c) {
   fact(f, "position", c->family->pos == ZF_POS_ROPE ? zf_rope_names[c->rope[0].kind] : "learned");
   fact(f, "norm", c->family->norm == ZF_NORM_RMS ? "RMSNorm" : "LayerNorm");
   fact(f, "order", c->post_norm ? "post-norm" : "pre-norm");
-  fact(f, "head", c->tied ? "tied to the embedding" : "its own");
+  const char *head = c->tied ? "tied to the embedding" : "its own";
+  fact(f, "head", c->headless ? "none" : head);
 }
 
 /* --- its tokenizer --- */
@@ -190,7 +191,7 @@ static int inspect_model(const char *name) {
   struct zf_model *m = NULL;
   struct zf_tok *tok = NULL;
   char hash[33], text[64];
-  int rc = zc_open_model(&m, &tok, name);
+  int rc = zc_open_model_as(&m, &tok, name, &(struct zf_model_opts){.dtype = -1, .headless = 1});
   if (!rc) rc = zf_model_hash(m, hash);
   if (!rc) {
     int64_t n = zf_params_count(&m->params, 0);

@@ -184,15 +184,19 @@ int zc_log_path(char **log, const char *path) {
 }
 
 int zc_open_model(struct zf_model **m, struct zf_tok **tok, const char *base_model) {
+  return zc_open_model_as(m, tok, base_model, &(struct zf_model_opts){.dtype = -1});
+}
+
+int zc_open_model_as(struct zf_model **m, struct zf_tok **tok, const char *base_model,
+                     const struct zf_model_opts *opts) {
   char *dir = NULL;
-  struct zf_model_opts opts = {.dtype = -1};
   *m = NULL;
   *tok = NULL;
   struct zf_config config; /* first: what is no model at all is told as that */
   int rc = zf_model_find(&dir, base_model);
   if (!rc && zf_is_dir(dir)) rc = zf_config_load(&config, dir);
   if (!rc) rc = zf_tok_open(tok, dir);
-  if (!rc) rc = zf_model_open(m, dir, &opts);
+  if (!rc) rc = zf_model_open(m, dir, opts);
   if (!rc) zc_say_model(*m);
   if (rc) {
     zf_tok_free(*tok);

@@ -51,5 +51,7 @@ int zc_log_path(char **log, const char *path);
 
 /* Opens the model and tokenizer that a path or ORG/NAME names, for reading alone. */
 int zc_open_model(struct zf_model **m, struct zf_tok **tok, const char *base_model);
+int zc_open_model_as(struct zf_model **m, struct zf_tok **tok, const char *base_model,
+                     const struct zf_model_opts *opts);
 
 #endif

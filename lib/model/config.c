@@ -274,6 +274,22 @@ static int check_pooling(const struct zf_config *c, const struct zf_config_reade
                   key, json_is_string(v) ? json_string_value(v) : zf_json_kind(v));
 }
 
+/* As Transformers: a single output without a problem_type is a regression. */
+static int read_problem(struct zf_config *c, const struct zf_config_reader *outer) {
+  const char *name = NULL;
+  int rc = zf_json_str(&name, outer->obj, "problem_type", outer->name);
+  if (rc) return rc;
+  c->problem = c->outputs == 1 ? ZF_PROBLEM_REGRESSION : ZF_PROBLEM_SINGLE;
+  if (!name) return 0;
+  for (int k = 0; k < ZF_PROBLEMS; k++)
+    if (!strcmp(name, zf_problem_names[k])) {
+      c->problem = (enum zf_problem)k;
+      return 0;
+    }
+  return zf_error(ZF_EINVALID, "%s: key 'problem_type': expected %s, %s or %s, found '%.60s'", outer->name,
+                  zf_problem_names[0], zf_problem_names[1], zf_problem_names[2], name);
+}
+
 static int read_head(struct zf_config *c, const struct zf_config_reader *r,
                      const struct zf_config_reader *outer) {
   static const char tail[] = "ForSequenceClassification";
@@ -286,9 +302,10 @@ static int read_head(struct zf_config *c, const struct zf_config_reader *r,
   if (c->family->names.type && (rc = size_key(&c->types, r, "type_vocab_size", MAX_SIZE)))
     return rc;
   c->outputs = c->vocab;
-  c->classify = n >= sizeof tail && !strcmp(arch + n - (sizeof tail - 1), tail);
+  int own = n >= sizeof tail && !strcmp(arch + n - (sizeof tail - 1), tail);
+  c->classify = own || r->labels > 0;
   if (c->classify && !c->family->classify.head)
-    return zf_error(ZF_EINVALID, "%s: %s: a head of labels is not supported for %s", r->name, arch,
+    return zf_error(ZF_EINVALID, "%s: a head of labels is not supported for %s", r->name,
                     c->family->model_type);
   if ((rc = zf_config_rule(&c->dense_bias, r, &zf_config_tail(c)->dense_bias))) return rc;
   if ((rc = zf_config_rule(&c->head_bias, r, &zf_config_tail(c)->head_bias))) return rc;
@@ -297,7 +314,12 @@ static int read_head(struct zf_config *c, const struct zf_config_reader *r,
   if ((rc = check_pooling(c, r))) return rc;
   c->outputs = json_is_object(names) ? (int64_t)json_object_size(names) : 2;
   c->tied = 0;
-  return size_key(&c->outputs, outer, "num_labels", MAX_SIZE);
+  if (!own) {
+    c->outputs = r->labels;
+    return 0;
+  }
+  rc = size_key(&c->outputs, outer, "num_labels", MAX_SIZE);
+  return rc ? rc : read_problem(c, outer);
 }
 
 const struct zf_tail *zf_config_tail(const struct zf_config *c) {
@@ -314,6 +336,13 @@ static int read_token(int32_t *out, const struct zf_config_reader *r, const char
                     zf_json_kind(v));
   *out = (int32_t)json_integer_value(v);
   return 0;
+}
+
+/* initializer_range, as the families of the table spell it (opt: init_std). */
+static double read_range(const struct zf_config_reader *r) {
+  const json_t *v = json_object_get(r->obj, "init_std");
+  double range = json_number_value(v ? v : json_object_get(r->obj, "initializer_range"));
+  return range > 0 && range < 10 ? range : 0.02;
 }
 
 static int read_all(struct zf_config *c, const struct zf_config_reader *r) {
@@ -338,6 +367,7 @@ static int read_all(struct zf_config *c, const struct zf_config_reader *r) {
   if ((rc = read_act(c, r))) return rc;
   if ((rc = zf_rope_read(c, r))) return rc;
   c->norm_eps = c->family->norm_eps;
+  c->init_range = read_range(r);
   if (c->family->k_norm_eps &&
       (rc = zf_json_num(&c->norm_eps, r->obj, c->family->k_norm_eps, r->name)))
     return rc;
@@ -349,33 +379,41 @@ static int read_all(struct zf_config *c, const struct zf_config_reader *r) {
   return read_token(&c->eos, r, "eos_token_id");
 }
 
-int zf_config_parse(struct zf_config *out, const char *text, uint64_t len, const char *name) {
+static int parse(struct zf_config *out, const char *text, uint64_t len, const char *name, int64_t labels) {
   json_t *obj;
   int rc = zf_json_parse(&obj, text, (size_t)len, name);
   if (rc) return rc;
-  rc = read_all(out, &(struct zf_config_reader){obj, name});
+  rc = read_all(out, &(struct zf_config_reader){obj, name, labels});
   json_decref(obj);
   return rc;
+}
+
+int zf_config_parse(struct zf_config *out, const char *text, uint64_t len, const char *name) {
+  return parse(out, text, len, name, 0);
 }
 
 static int load_gguf(struct zf_config *out, const char *path) {
   json_t *obj;
   int rc = zf_gguf_config(&obj, path);
   if (rc) return rc;
-  rc = read_all(out, &(struct zf_config_reader){obj, path});
+  rc = read_all(out, &(struct zf_config_reader){obj, path, 0});
   out->window_off = json_integer_value(json_object_get(obj, "unused_window"));
   json_decref(obj);
   return rc;
 }
 
 int zf_config_load(struct zf_config *out, const char *dir) {
+  return zf_config_load_labels(out, dir, 0);
+}
+
+int zf_config_load_labels(struct zf_config *out, const char *dir, int64_t labels) {
   if (zf_gguf_named(dir) && !zf_is_dir(dir)) return load_gguf(out, dir);
   char *path = zf_path_join(dir, "config.json"), *text = NULL;
   size_t len = 0;
   if (!path) return ZF_ENOMEM;
   int rc = zf_exists(path) ? 0 : zf_model_foreign(dir);
   if (!rc) rc = zf_read_file(&text, &len, path, 1 << 24);
-  if (!rc) rc = zf_config_parse(out, text, len, path);
+  if (!rc) rc = parse(out, text, len, path, labels);
   free(text);
   free(path);
   return rc;

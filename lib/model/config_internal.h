@@ -9,6 +9,7 @@
 struct zf_config_reader {
   const json_t *obj;
   const char *name; /* of the file, for messages */
+  int64_t labels;   /* of the classifier that is wanted; 0: the file's own head */
 };
 
 /* Window, layer types and blocks without rotary embedding (layers.c). */

@@ -8,6 +8,8 @@
 
 #include <stdint.h>
 
+#include "fmt/problem.h"
+
 enum zf_norm { ZF_NORM_RMS, ZF_NORM_LAYER };
 enum zf_pos { ZF_POS_ROPE, ZF_POS_LEARNED };
 enum zf_residual { ZF_RES_PRE, ZF_RES_POST };
@@ -62,6 +64,7 @@ enum zf_qkv {
 struct zf_family {
   const char *model_type;
   const char *about;     /* for lists: what else is loaded by this row */
+  const char *classifier; /* Transformers' class with a head of labels; NULL: none is known */
   const char *prefix[6]; /* that may stand before every name; "" for none; ends with NULL */
   const char *nest;      /* the key of config.json that holds all of it; NULL: none */
 
@@ -174,6 +177,9 @@ struct zf_config {
   int inverse_layer_scale, unit_scale, parallel, qk_normed, norm_bias;
   int dense_bias, head_bias;   /* of the tail */
   int classify;                /* a head of labels */
+  int headless;                /* the plan ends with the body: nothing is asked of it */
+  enum zf_problem problem;     /* of a head of labels */
+  double init_range;           /* standard deviation of new weights */
   struct zf_rope_conf rope[2]; /* of all blocks; of local ones, where they have their own */
   int ropes;
   uint8_t layer[ZF_MAX_LAYERS]; /* ZF_LAYER_ flags */
@@ -187,6 +193,9 @@ int zf_families(const struct zf_family **out);
 /* Reads and checks DIR/config.json, or the keys of a GGUF file.  ZF_EINVALID names the key, or
  * lists the supported families; ZF_EUSAGE when there is no such file. */
 int zf_config_load(struct zf_config *out, const char *dir);
+/* The same as a classifier of so many labels, whatever head the file has; 0: as the file says.
+ * ZF_EUSAGE where the family knows none. */
+int zf_config_load_labels(struct zf_config *out, const char *dir, int64_t labels);
 int zf_config_parse(struct zf_config *out, const char *text, uint64_t len, const char *name);
 
 /* Reads what config.json says of rotary embeddings (rope.c). */

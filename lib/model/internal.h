@@ -21,6 +21,21 @@ int zf_model_missing(const struct zf_model *m, const struct zf_want *w);
  * result: of an adapter; of a GGUF file, for llama.cpp refuses it as well. */
 int zf_model_check_unused(struct zf_model *m);
 
+/* --- a new head (head.c) --- */
+
+/* May the want be made new: is it of a head of labels that was asked for? */
+int zf_model_may_make(const struct zf_model *m, const struct zf_want *w, const struct zf_model_opts *o);
+
+/* Counts what has to be made and names all parameters as Transformers' class does, where there is
+ * something.  ZF_ENOMEM. */
+int zf_model_name_head(struct zf_model *m, const struct zf_model_opts *o);
+
+/* Fills parameter i, which the file lacks. */
+void zf_model_make(const struct zf_model *m, int64_t i);
+
+/* Does the file hold the head's rows? */
+int zf_model_has_head(const struct zf_model *m);
+
 /* ZF_EUSAGE where a directory or a file is another tool's, with the cure; else 0 (foreign.c). */
 int zf_model_foreign(const char *dir);
 int zf_model_foreign_file(const char *path);

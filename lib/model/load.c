@@ -30,6 +30,8 @@ const struct zf_st_tensor *zf_model_tensor(const struct zf_model *m, const char 
   const char *const *prefix = m->config.family->prefix;
   for (int i = 0; prefix[i]; i++) {
     const struct zf_st_tensor *t = named(m, prefix[i], name);
+    size_t k = strlen(prefix[i]);
+    if (!t && k && !strncmp(name, prefix[i], k)) t = named(m, "", name + k); /* written out in full */
     if (t) return t;
   }
   return named(m, "", name);
@@ -225,10 +227,30 @@ static int place_copy(struct zf_model *m, struct zf_param *p, const struct zf_st
 }
 
 static int place(struct zf_model *m, struct zf_param *p, const struct zf_st_tensor *t) {
+  if (!t) {
+    p->data = zf_arena_alloc(&m->copies, zf_dtype_bytes(p->type, p->n));
+    if (!p->data) return ZF_ENOMEM;
+    zf_model_make(m, p->id);
+    m->copied += (int64_t)zf_dtype_bytes(p->type, p->n);
+    return 0;
+  }
   if (must_copy(m, p, t)) return place_copy(m, p, t);
   p->data = (void *)t->data;
   m->mapped += (int64_t)t->bytes;
   return check_values(m, t, 0, t->count);
+}
+
+/* A parameter that the file lacks. */
+static void new_param(struct zf_model *m, int64_t i, const struct zf_model_opts *o, size_t *copies) {
+  const struct zf_want *w = &m->plan.want[i];
+  struct zf_param *p = &m->params.p[i];
+  int64_t n = w->ndim == 2 ? w->shape[0] * w->shape[1] : w->shape[0];
+  *p = (struct zf_param){.name = m->made[i], .ndim = w->ndim, .n = n, .id = (uint32_t)i};
+  memcpy(p->shape, w->shape, sizeof w->shape);
+  p->trained = matches(o, p->name);
+  p->decayed = w->decayed;
+  p->type = p->trained ? o->trained : ZF_F32;
+  *copies += zf_arena_cost(zf_dtype_bytes(p->type, p->n));
 }
 
 /* One parameter for each want, with dtype and the place it will have decided. */
@@ -236,13 +258,17 @@ static int make_params(struct zf_model *m, const struct zf_model_opts *o) {
   size_t copies = 0;
   for (int64_t i = 0; i < m->plan.nwant; i++) {
     const struct zf_want *w = &m->plan.want[i];
-    const struct zf_st_tensor *t = m->from[i] = find_tensor(m, w);
+    const struct zf_st_tensor *t = m->from[i];
+    if (!t && zf_model_may_make(m, w, o)) {
+      new_param(m, i, o, &copies);
+      continue;
+    }
     int rc = check_tensor(m, w, t);
     if (rc) return rc;
     struct zf_param *p = &m->params.p[i];
-    *p = (struct zf_param){.name = t->name, .ndim = t->ndim, .n = t->count, .id = (uint32_t)i};
+    *p = (struct zf_param){.name = m->made ? m->made[i] : t->name, .ndim = t->ndim, .n = t->count, .id = (uint32_t)i};
     memcpy(p->shape, w->shape, sizeof w->shape);
-    p->trained = matches(o, t->name);
+    p->trained = matches(o, p->name);
     p->decayed = w->decayed;
     p->type = held_type(p, t, o, change_of(m, t->name));
     if (must_copy(m, p, t)) copies += zf_arena_cost(zf_dtype_bytes(p->type, p->n));
@@ -268,6 +294,8 @@ static int load_params(struct zf_model *m, const struct zf_model_opts *o) {
   m->from = zf_calloc(m->plan.nwant, sizeof *m->from);
   m->params.p = zf_calloc(m->plan.nwant, sizeof *m->params.p);
   int rc = m->from && m->params.p ? 0 : ZF_ENOMEM;
+  for (int64_t i = 0; !rc && i < m->plan.nwant; i++) m->from[i] = find_tensor(m, &m->plan.want[i]);
+  if (!rc) rc = zf_model_name_head(m, o);
   if (!rc) rc = make_params(m, o);
   if (!rc) rc = check_globs(m, o);
   if (!rc) rc = zf_model_check_unused(m);
@@ -293,7 +321,11 @@ static void take_tensor(struct zf_param *p, const struct zf_st *st, const struct
 void zf_model_reset(struct zf_model *m) {
   for (int64_t i = 0; i < m->params.n; i++) {
     struct zf_param *p = &m->params.p[i];
-    if (p->trained) take_tensor(p, m->st, m->from[i]);
+    if (!p->trained) continue;
+    if (m->from[i])
+      take_tensor(p, m->st, m->from[i]);
+    else
+      zf_model_make(m, i);
   }
 }
 
@@ -346,11 +378,14 @@ int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_
   m->dir = zf_strdup(dir);
   if (!m->dir) goto fail;
   if (opts->ntrainable && (rc = zf_model_trainable(dir))) goto fail;
-  if ((rc = zf_config_load(&m->config, dir))) goto fail;
+  if ((rc = zf_config_load_labels(&m->config, dir, opts->labels))) goto fail;
   rc = zf_gguf_named(dir) && !zf_is_dir(dir) ? zf_gguf_weights(&m->st, &m->gguf, dir)
                                              : open_directory(&m->st, dir);
   if (rc) goto fail;
   zf_model_untie(m);
+  m->config.headless = opts->headless && !zf_model_has_head(m);
+  if (opts->labels && !zf_model_has_head(m)) m->config.outputs = opts->labels;
+  if (opts->labels) m->config.problem = opts->problem;
   if ((rc = zf_plan_build(&m->plan, &m->config))) goto fail;
   if ((rc = load_params(m, opts))) goto fail;
   if ((rc = read_beside(m, opts))) goto fail;
@@ -365,6 +400,8 @@ void zf_model_free(struct zf_model *m) {
   if (!m) return;
   free(m->params.p);
   free((void *)m->from);
+  for (int64_t i = 0; m->made && i < m->plan.nwant; i++) free(m->made[i]);
+  free(m->made);
   zf_arena_free(&m->copies);
   zf_st_free(m->st);
   zf_plan_free(&m->plan);

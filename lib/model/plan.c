@@ -276,6 +276,8 @@ static void tail(struct builder *b) {
   if (c->embed_dim != c->hidden)
     linear(b, n->project_out, ZF_REG_F, c->hidden, ZF_REG_G, 0, c->embed_dim, 0, 0);
   int64_t from = b->p->nwant;
+  b->p->head_bias = -1;
+  if (c->headless) return;
   if (t->dense) transform(b, t, c->dense_bias);
   if (!c->tied) b->p->head = add_want(b, t->head, 2, c->outputs, c->embed_dim);
   b->p->head_bias = c->head_bias ? add_want(b, t->bias, 1, c->outputs, 0) : -1;

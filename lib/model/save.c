@@ -178,6 +178,27 @@ static int read_config(json_t **out, const struct zf_model *m) {
   return zf_json_parse(out, m->config_text, strlen(m->config_text), "config.json");
 }
 
+/* What a new head of labels, or another use of one, changes. */
+static int set_labels(json_t *obj, const struct zf_model *m) {
+  json_t *names = json_object(), *numbers = json_object();
+  int failed = !names || !numbers;
+  for (int64_t i = 0; !failed && i < m->config.outputs; i++) {
+    char key[24], label[32];
+    snprintf(key, sizeof key, "%lld", (long long)i);
+    snprintf(label, sizeof label, "LABEL_%lld", (long long)i);
+    failed = json_object_set_new(names, key, json_string(label)) ||
+             json_object_set_new(numbers, label, json_integer(i));
+  }
+  json_t *classes = json_pack("[s]", m->config.family->classifier);
+  failed = failed || !classes || json_object_set(obj, "architectures", classes) ||
+           json_object_set(obj, "id2label", names) || json_object_set(obj, "label2id", numbers);
+  json_object_del(obj, "num_labels");
+  json_decref(classes);
+  json_decref(numbers);
+  json_decref(names);
+  return failed ? ZF_ENOMEM : 0;
+}
+
 static int save_config(const struct zf_model *m, const char *dir, int dtype) {
   char *to = zf_path_join(dir, "config.json");
   json_t *obj = NULL;
@@ -187,6 +208,10 @@ static int save_config(const struct zf_model *m, const char *dir, int dtype) {
     const char *key = json_object_get(obj, "dtype") ? "dtype" : "torch_dtype";
     json_t *part = m->config.family->nest ? json_object_get(obj, m->config.family->nest) : obj;
     if (json_object_set_new(obj, key, json_string(torch_dtype(m, dtype)))) rc = ZF_ENOMEM;
+    if (m->nmade) rc = set_labels(obj, m);
+    if (m->config.classify && (m->nmade || json_object_get(obj, "problem_type")) &&
+        json_object_set_new(obj, "problem_type", json_string(zf_problem_names[m->config.problem])))
+      rc = ZF_ENOMEM;
     if (m->own_head && json_object_set_new(part, m->config.family->tie.key, json_false())) rc = ZF_ENOMEM;
   }
   if (!rc) {

@@ -81,6 +81,10 @@ void zf_model_notes(const struct zf_model *m, struct zf_buf *out) {
     zf_buf_printf(out, "%s: %s does not use %lld tensor%s of the file, and no result holds %s: first %s\n",
                   m->dir, type, (long long)m->ignored, m->ignored > 1 ? "s" : "",
                   m->ignored > 1 ? "them" : "it", m->unused);
+  if (m->nmade)
+    zf_buf_printf(out, "%s: the head of %lld labels is new: %lld tensor%s made from seed %llu\n", m->dir,
+                  (long long)m->config.outputs, (long long)m->nmade, m->nmade > 1 ? "s" : "",
+                  (unsigned long long)m->head_seed);
   if (m->own_head)
     zf_buf_printf(out,
                   "%s: config.json ties the head to the embedding, but the file holds a head that differs: "
@@ -118,5 +122,10 @@ int zf_model_missing(const struct zf_model *m, const struct zf_want *w) {
     if (is_wrapped(m, wrappers[i].prefix, w->name))
       return zf_error(ZF_EINVALID, "%s: tensor '%s%s' is missing: names in the file begin with '%s' (%s)",
                       m->dir, prefix, w->name, wrappers[i].prefix, wrappers[i].cure);
+  if (w->bare && !m->config.classify)
+    return zf_error(ZF_EINVALID,
+                    "%s: tensor '%s' is missing: the checkpoint has no %s head; with 'type: labels' a run makes "
+                    "a head of its own",
+                    m->dir, w->name, m->config.family->bidirectional ? "masked-LM" : "language model's");
   return zf_error(ZF_EINVALID, "%s: tensor '%s%s' is missing", m->dir, prefix, w->name);
 }

@@ -23,6 +23,7 @@
 
 #include <stdint.h>
 
+#include "fmt/problem.h"
 #include "fmt/records.h"
 #include "task/chat.h"
 #include "text/tokenizer.h"
@@ -62,6 +63,8 @@ struct zf_data_spec {
   const char *const *options; /* one for each label: classification: a template; masked: a word;
                                  labels: a name */
   int64_t noptions;
+  enum zf_problem problem; /* labels: what they mean */
+  int problem_given;            /* the config says so */
   const char *label;         /* classification: the field; default "label" */
   const char *const *labels; /* values of the field in the order of options; NULL: 0, 1, 2, ... */
   int64_t nlabels;

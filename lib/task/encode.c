@@ -128,7 +128,7 @@ static int parse_templates(struct zf_encoder *e) {
   rc = zf_template_parse(&e->prompt, s->prompt ? s->prompt : "{prompt}");
   if (rc) return zf_error_prefix(rc, "prompt");
   if (!zf_task_chooses(s->type)) return 0;
-  if (s->noptions < 2)
+  if (s->noptions < (s->type == ZF_TASK_LABELS && s->problem == ZF_PROBLEM_REGRESSION ? 1 : 2))
     return zf_error(ZF_EUSAGE, "options: classification needs at least 2 options, found %lld",
                     (long long)s->noptions);
   if (s->labels && s->nlabels != s->noptions)

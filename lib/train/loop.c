@@ -311,6 +311,11 @@ int zf_loop_head(const struct loop *l, struct zf_log_head *head) {
   const struct zf_settings *s = &l->r->set;
   *head = (struct zf_log_head){
       .zo = s->zo, .decay = s->weight_decay, .trained = s->trained_dtype, .others = s->dtype};
+  if (l->r->model->nmade || l->r->model->config.problem) { /* or a head is used otherwise than config.json says */
+    head->labels = l->r->model->config.outputs;
+    head->problem = (int)l->r->model->config.problem;
+    head->head_seed = l->r->model->head_seed;
+  }
   snprintf(head->kernels, sizeof head->kernels, "%s", zf_compute_name(s->compute));
   memcpy(head->base, l->r->base_hash, sizeof head->base);
   memcpy(head->data, l->r->data.hash, sizeof head->data);

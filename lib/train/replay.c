@@ -224,7 +224,10 @@ int zf_replay_open(struct zf_model **out, const char *dir, const struct zf_histo
   struct zf_model_opts o = {.dtype = h->head.others,
                             .trained = (enum zf_dtype)h->head.trained,
                             .trainable = globs,
-                            .ntrainable = n};
+                            .ntrainable = n,
+                            .labels = h->head.labels,
+                            .problem = (enum zf_problem)h->head.problem,
+                            .head_seed = h->head.head_seed};
   int rc = zf_model_open(out, dir, &o);
   if (!rc) rc = zf_replay_check_base(*out, h);
   if (rc) {

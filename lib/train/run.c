@@ -28,6 +28,28 @@ static int open_data(struct zf_run *r, const char *dir, const struct zf_config *
   return rc;
 }
 
+/* labels: what they mean and how many there are, by the config of the run or else of the model. */
+static int decide_labels(struct zf_run *r, const struct zf_config *config) {
+  struct zf_settings *s = &r->set;
+  struct zf_data_file *set[] = {s->train, s->val, s->test};
+  int64_t n[] = {s->ntrain, s->nval, s->ntest};
+  if (!s->ntrain || s->train[0].spec.type != ZF_TASK_LABELS) return 0;
+  const struct zf_data_spec *first = &s->train[0].spec;
+  enum zf_problem problem = first->problem_given ? first->problem
+                            : config->classify   ? config->problem
+                                                 : ZF_PROBLEM_SINGLE;
+  int64_t options = first->noptions;
+  if (!options) options = config->classify ? config->outputs : problem == ZF_PROBLEM_REGRESSION;
+  if (!options)
+    return zf_error(ZF_EUSAGE, "%s: a new head of labels needs 'options': a name for each label", s->base_model);
+  for (int k = 0; k < 3; k++)
+    for (int64_t i = 0; i < n[k]; i++) {
+      set[k][i].spec.problem = problem;
+      if (!set[k][i].spec.noptions) set[k][i].spec.noptions = options;
+    }
+  return 0;
+}
+
 static int open_model(struct zf_run *r, const struct source *from) {
   char *dir = NULL;
   int rc = zf_model_find(&dir, r->set.base_model);
@@ -35,6 +57,7 @@ static int open_model(struct zf_run *r, const struct source *from) {
   int train = (from->want & ZF_WANT_TRAIN) && zf_method_info(r->set.method)->trains;
   if (!rc && train) rc = zf_model_trainable(dir);
   if (!rc) rc = zf_config_load(&config, dir);
+  if (!rc) rc = decide_labels(r, &config);
   if (!rc) rc = open_data(r, dir, &config, from);
   zf_trim(); /* the files' rows are gone: nor shall they count */
   r->forecast.before = zf_rss();
@@ -43,6 +66,11 @@ static int open_model(struct zf_run *r, const struct source *from) {
                                .trainable = train ? r->set.trainable : NULL,
                                .ntrainable = train ? r->set.ntrainable : 0,
                                .shapes = from->shapes};
+  if (r->set.ntrain && r->set.train[0].spec.type == ZF_TASK_LABELS && r->data.train) {
+    opts.labels = r->set.train[0].spec.noptions;
+    opts.problem = r->set.train[0].spec.problem;
+    opts.head_seed = r->set.zo.seed;
+  }
   if (!rc && !from->make) rc = zf_beside_hash(r->files_hash, dir);
   if (!rc) rc = zf_model_open(&r->model, dir, &opts);
   /* The template trained on is the result's, whatever the base has. */

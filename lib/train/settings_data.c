@@ -17,6 +17,9 @@ const struct zf_conf_key zf_data_keys[] = {
     {"label", ZF_CONF_STR, NULL, "classification: the field that holds the label (label)"},
     {"labels", ZF_CONF_STRS, NULL,
      "classification: the field's values in option order (0, 1, ...)"},
+    {"problem_type", ZF_CONF_ENUM, NULL,
+     "labels: what they mean (auto: as the model's config.json says, else one label of several)",
+     .choices = "auto|" ZF_PROBLEM_WORDS},
     {"completion", ZF_CONF_STR, NULL, "completion: template of what is learned ({completion})"},
     {"text", ZF_CONF_STR, NULL, "text: template of the text ({text})"},
     {"field_instruction", ZF_CONF_STR, NULL, "alpaca: the field of the instruction (instruction)"},
@@ -112,7 +115,14 @@ static int fill_file(struct zf_data_file *f, const struct zf_conf *item,
   if (zf_conf_has(item, "labels")) d->nlabels = zf_conf_strs(item, "labels", &d->labels);
   if (zf_task_chooses(d->type) && !d->prompt)
     return zf_conf_error(item, "path", "a choice of options needs a 'prompt'");
-  if (zf_task_chooses(d->type) && !d->options)
+  if (zf_conf_has(item, "problem_type")) {
+    int problem = zf_settings_choice(item, "problem_type", "auto|" ZF_PROBLEM_WORDS) - 1;
+    d->problem_given = problem >= 0;
+    d->problem = d->problem_given ? (enum zf_problem)problem : ZF_PROBLEM_SINGLE;
+    if (d->problem_given && d->type != ZF_TASK_LABELS)
+      return zf_conf_error(item, "problem_type", "'problem_type' has no effect: only type labels has it");
+  }
+  if (zf_task_chooses(d->type) && !d->options && d->type != ZF_TASK_LABELS)
     return zf_conf_error(item, "path", "a choice needs 'options'");
   f->path = zf_path_join(s->data_dir, zf_conf_str(item, "path"));
   return f->path ? 0 : ZF_ENOMEM;

@@ -37,8 +37,10 @@ int64_t zf_log_record_size(int probes) {
   return 36 + 24 * (int64_t)probes;
 }
 
+enum { NEW_HEAD = 16 }; /* bytes about a new head */
+
 int64_t zf_log_head_size(const struct zf_log_head *head) {
-  return (TEXT + (int64_t)strlen(head->globs) + 4 + 3) / 4 * 4;
+  return (TEXT + (int64_t)strlen(head->globs) + 4 + 3) / 4 * 4 + (head->labels ? NEW_HEAD : 0);
 }
 
 static void put(unsigned char *p, uint64_t v, int n) {
@@ -99,6 +101,12 @@ static uint32_t make_head(unsigned char *h, const struct zf_log_head *head) {
   put_dtype(h + 144, head->others);
   put(h + 152, strlen(head->globs), 4);
   memcpy(h + TEXT, head->globs, strlen(head->globs));
+  if (head->labels) {
+    unsigned char *p = h + size - 4 - NEW_HEAD;
+    put(p, (uint64_t)head->labels, 4);
+    put(p + 4, (uint64_t)head->problem, 4);
+    put(p + 8, head->head_seed, 8);
+  }
   uint32_t crc = zf_crc32c(0, h, (size_t)size - 4);
   put(h + size - 4, crc, 4);
   return crc;
@@ -245,6 +253,20 @@ struct zf_log_reader {
   int64_t number; /* records read */
 };
 
+/* Whether there is one the size tells. */
+static int read_new_head(struct zf_log_head *head, const unsigned char *h, size_t size) {
+  struct zf_bytes b = {h, size, 0};
+  uint32_t labels = 0, problem = 0;
+  if ((int64_t)size != zf_log_head_size(head) + NEW_HEAD) return 0;
+  b.pos = size - 4 - NEW_HEAD;
+  zf_bytes_u32(&b, &labels);
+  zf_bytes_u32(&b, &problem);
+  zf_bytes_u64(&b, &head->head_seed);
+  head->labels = labels;
+  head->problem = (int)problem;
+  return labels < 1 || labels > 1 << 24 || problem >= ZF_PROBLEMS;
+}
+
 /* The fields of a header whose checksum is right; nonzero: they make no sense. */
 static int read_fields(struct zf_log_head *head, const unsigned char *h, size_t size) {
   struct zf_bytes b = {h, size, 16};
@@ -267,6 +289,7 @@ static int read_fields(struct zf_log_head *head, const unsigned char *h, size_t 
   zf_bytes_u32(&b, &text);
   if (text >= ZF_LOG_GLOBS || text > size - 4 - TEXT || memchr(h + TEXT, 0, text)) return 1;
   memcpy(head->globs, h + TEXT, text);
+  if (read_new_head(head, h, size)) return 1;
   head->zo.probes = (int)q;
   head->zo.direction = (int)dir;
   return q < 1 || q > ZF_ZO_MAXPROBES || record != zf_log_record_size((int)q) ||

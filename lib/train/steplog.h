@@ -16,7 +16,9 @@
  * 136  8  dtype that trained weights are held in, zero-padded text
  * 144  8  dtype of the others, empty: as the file has them
  * 152  4  bytes of the text that follows
- * 156     globs over tensor names, what trains, one a line; zeros up to H - 4
+ * 156     globs over tensor names, what trains, one a line; zeros up to H - 4, or to H - 20 where the base
+ *         has a new head (model.h: labels)
+ * H-20 4  its labels           H-16 4  enum zf_problem          H-12 8  its seed
  * H-4  4  CRC-32C of all before
  *
  * Then records of one size, 36 + 24 q bytes (60 at q = 1), of two kinds:
@@ -47,6 +49,7 @@
 
 #include <stdint.h>
 
+#include "fmt/problem.h"
 #include "zo/zo.h"
 
 enum {
@@ -61,6 +64,9 @@ struct zf_log_head {
   char kernels[17];
   char base[33], data[33], config[33], tok[33]; /* hex */
   int trained, others; /* enum zf_dtype of trained weights, of the rest; others -1: as stored */
+  int64_t labels; /* of a new head; 0: the base is used as it is */
+  int problem;    /* enum zf_problem, with labels */
+  uint64_t head_seed;
   char globs[ZF_LOG_GLOBS]; /* a line each, the last without its end */
 };
 

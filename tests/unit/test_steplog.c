@@ -109,6 +109,29 @@ START_TEST(test_round_trip) {
 }
 END_TEST
 
+/* A new head stands in the header; other logs are as they were. */
+START_TEST(test_new_head) {
+  struct zf_log_head want = a_head(1), head;
+  const char *path = tmp_path("head.log");
+  struct zf_log *l;
+  struct zf_log_reader *r;
+  want.labels = 3;
+  want.problem = ZF_PROBLEM_MULTI;
+  want.head_seed = 0x123456789abcULL;
+  ck_assert_int_eq(zf_log_head_size(&want), HEAD + 16);
+  ck_ok(zf_log_create(&l, path, &want));
+  ck_ok(zf_log_close(l));
+  ck_ok(zf_log_open(&r, path, &head));
+  ck_assert(head.labels == 3 && head.problem == ZF_PROBLEM_MULTI && head.head_seed == want.head_seed);
+  ck_assert_str_eq(head.globs, want.globs);
+  zf_log_reader_free(r);
+  want.labels = (1 << 24) + 1;
+  ck_ok(zf_log_create(&l, path, &want));
+  ck_ok(zf_log_close(l));
+  ck_fails(zf_log_open(&r, path, &head), ZF_EINVALID, "head.log");
+}
+END_TEST
+
 START_TEST(test_size) {
   const char *path = tmp_path("size.log");
   struct zf_map m;
@@ -563,6 +586,7 @@ int main(void) {
   begin_kernels();
   tcase_set_timeout(t, 120);
   tcase_add_loop_test(t, test_round_trip, 0, 3);
+  tcase_add_test(t, test_new_head);
   tcase_add_test(t, test_size);
   tcase_add_test(t, test_every_flip);
   tcase_add_test(t, test_every_tear);
