@@ -1,6 +1,6 @@
 /* Well-known checkpoints as they are published, recreated round small random weights
  * (tests/golden/published): each directory is opened, and its token ids, special tokens, end tokens
- * and logits are those of Transformers. */
+ * and logits are those of Transformers; so are those of what is saved from it. */
 #include <jansson.h>
 
 #include "base/file.h"
@@ -122,16 +122,18 @@ static void check_tokens(const char *name, const struct zf_tok *t, const json_t 
   check_special(name, t, golden, "pad", ZF_PAD);
 }
 
+static void check_directory(const char *name, const char *dir, const json_t *golden) {
+  struct zf_tok *t;
+  ck_ok(zf_tok_open(&t, dir));
+  check_tokens(name, t, golden);
+  zf_tok_free(t);
+}
+
 START_TEST(test_tokens) {
   char dir[256];
-  struct zf_tok *t;
   json_t *golden = open_golden(names[_i]);
   snprintf(dir, sizeof dir, PUBLISHED "checkpoints/%s", names[_i]);
-  if (!json_object_get(golden, "no_tokenizer")) {
-    ck_ok(zf_tok_open(&t, dir));
-    check_tokens(names[_i], t, golden);
-    zf_tok_free(t);
-  }
+  if (!json_object_get(golden, "no_tokenizer")) check_directory(names[_i], dir, golden);
   json_decref(golden);
 }
 END_TEST
@@ -218,6 +220,30 @@ START_TEST(test_logits) {
 }
 END_TEST
 
+/* --- what is written --- */
+
+/* Saved as it is and opened again: the same tokens, ends and logits. */
+START_TEST(test_saved) {
+  const char *name = names[_i];
+  char dir[256];
+  json_t *golden = open_golden(name);
+  snprintf(dir, sizeof dir, PUBLISHED "checkpoints/%s", name);
+  if (!refusal_of(name)) {
+    struct zf_model *m = open_model(dir, &as_stored), *saved;
+    const char *to = tmp_path("saved");
+    ck_ok(zf_mkdirs(to));
+    ck_ok(zf_model_save(m, to, -1, NULL, 0));
+    zf_model_free(m);
+    saved = open_model(to, &as_stored);
+    check_logits(saved, name, golden);
+    check_ends(saved, name, golden);
+    if (!json_object_get(golden, "no_tokenizer")) check_directory(name, to, golden);
+    zf_model_free(saved);
+  }
+  json_decref(golden);
+}
+END_TEST
+
 START_TEST(test_number) {
   ck_assert_int_ge(ncheckpoints, 90);
 }
@@ -232,6 +258,7 @@ int main(void) {
   tcase_add_test(t, test_number);
   tcase_add_loop_test(t, test_tokens, 0, ncheckpoints);
   tcase_add_loop_test(t, test_logits, 0, ncheckpoints);
+  tcase_add_loop_test(t, test_saved, 0, ncheckpoints);
   suite_add_tcase(s, t);
   int status = unit_run(s);
   json_decref(versions);
