@@ -2,6 +2,7 @@
  * does not save the wide registers makes the instructions unusable. */
 #include "base/cpu.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -219,15 +220,17 @@ int zf_cpu_cores(void) {
 }
 #endif
 
-/* VmHWM of /proc/self/status in bytes; 0: unknown. */
+/* VmHWM of /proc/self/status in bytes; 0: unknown.  Without stdio, which would take memory for it. */
 static int64_t high_water(void) {
-  char line[128];
+  char text[4096];
   long long kb = 0;
-  FILE *f = fopen("/proc/self/status", "r");
-  while (f && !kb && fgets(line, sizeof line, f))
-    if (sscanf(line, "VmHWM: %lld", &kb) != 1) kb = 0;
-  if (f) fclose(f);
-  return (int64_t)kb * 1024;
+  int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+  if (fd >= 0) close(fd);
+  if (n <= 0) return 0;
+  text[n] = 0;
+  const char *at = strstr(text, "VmHWM:");
+  return at && sscanf(at, "VmHWM: %lld", &kb) == 1 ? (int64_t)kb * 1024 : 0;
 }
 
 int64_t zf_peak_rss(void) {

@@ -43,12 +43,12 @@ static const struct {
     {"modules.json", 0},
     {"config_sentence_transformers.json", 0},
     {"sentence_*_config.json", 0},
-    {"[0-9]*_[A-Z]*/*", 0},
+    {"[0-9]_[A-Z]*/*", 0},
 };
 enum { NAMES = sizeof names / sizeof *names };
 
 /* Folders that the patterns speak of. */
-static const char *const folders[] = {"additional_chat_templates", "[0-9]*_[A-Z]*"};
+static const char *const folders[] = {"additional_chat_templates", "[0-9]_[A-Z]*"};
 enum { FOLDERS = sizeof folders / sizeof *folders };
 
 static int row_of(const char *name) {

@@ -7,10 +7,12 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/cpu.h"
 #include "base/err.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "train/backprop.h"
 #include "train/measure.h"
@@ -232,8 +234,8 @@ static int requests(struct loop *l, int *end) {
 /* A limit holds while the run goes on, should the forecast have been wrong. */
 static int check_memory(const struct loop *l) {
   char have[32], limit[32];
-  int64_t peak = zf_peak_rss(), most = l->r->set.memory_limit;
-  if (!most || peak <= most) return 0;
+  int64_t most = l->r->set.memory_limit, peak = most ? zf_peak_rss() : 0;
+  if (peak <= most) return 0;
   return zf_error(ZF_EMEMLIMIT, "step %lld: %s are resident, and memory_limit is %s",
                   (long long)l->step, zf_human_bytes(have, (double)peak),
                   zf_human_bytes(limit, (double)most));
@@ -438,6 +440,7 @@ static int open_run(struct loop *l, const struct zf_train_start *start) {
         zf_method_info(l->r->set.method)->name);
   rc = zf_rundir_apart(l->r);
   if (!rc && start->resume) rc = check_resumable(l);
+  l->made = !zf_exists(l->r->set.output_dir);
   if (!rc) rc = zf_rundir_lock(&l->lock, l->r->set.output_dir);
   if (!rc && start->fork) rc = zf_loop_fork(l, start);
   if (!rc && (start->resume || start->fork)) rc = zf_loop_resume(l, &found);
@@ -462,6 +465,7 @@ int zf_train(struct zf_run *r, const struct zf_train_start *start, const struct 
     zf_rundir_close(&l.dir);
     zf_history_free(&l.past);
     zf_rundir_unlock(&l.lock);
+    if (l.made) rmdir(r->set.output_dir); /* which fails when something is in it */
     return rc;
   }
   rc = close_all(&l, run_all(&l));

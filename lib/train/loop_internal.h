@@ -16,7 +16,7 @@ struct loop {
   struct zf_run *r;
   const struct zf_train_events *ev;
   struct zf_outcome *out;
-  int lock; /* of the directory; -1: not held */
+  int lock, made; /* of the directory; -1: not held; whether there was none before */
   struct zf_rundir dir;
   struct zf_log *log;
   uint32_t log_id;

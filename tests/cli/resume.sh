@@ -234,6 +234,7 @@ check "and replays" sh -c "'$ZOFT' replay '$T/slow' --verify -q >/dev/null"
 case_ "a branch beyond the end" 2 "$ZOFT" train "$T/c.yaml" output_dir="$T/no" --fork "$T/whole@25" -q <<'END'
 zoft: TMP/whole/steps.log: has 24 steps, not 25
 END
+check "and no directory is left" test ! -e "$T/no"
 case_ "a branch of another kind" 2 "$ZOFT" train "$T/c.yaml" output_dir="$T/no" --fork "$T/whole@5" zo_probes=2 -q <<'END'
 zoft: TMP/whole/steps.log: a branch keeps zo_probes, zo_direction, weight_decay, trainable, dtype and trained_dtype of its run
 END

@@ -25,6 +25,7 @@ static const struct {
     {"1_Pooling/config.json", 1},
     {"2_Dense/model.safetensors", 1},
     {"1_Pooling/deep/config.json", 0},
+    {"2024_Backup/model.safetensors", 0},
     {"config.json", 0}, /* written anew */
     {"model.safetensors", 0},
     {"pytorch_model.bin", 0},
