@@ -106,7 +106,7 @@ static void say_streamed(const struct zf_run *r) {
 }
 
 static void say_start(const struct zf_run *r) {
-  char a[32], b[32], c[32], d[32];
+  char a[32], b[32], c[32], d[32], e[32], most[96] = "";
   const struct zf_model *m = r->model;
   zc_say("model      %s (%s), %s parameters, %s trained", m->dir, m->config.family->model_type,
          zc_count(a, (double)zf_params_count(&m->params, 0)),
@@ -123,14 +123,14 @@ static void say_start(const struct zf_run *r) {
     zc_say("steps      %lld of %lld examples (%lld at once), %d probe%s, eps %g, learning rate %g",
            (long long)r->steps, (long long)r->batch, (long long)r->set.micro_batch,
            r->set.zo.probes, r->set.zo.probes > 1 ? "s" : "", r->set.zo.eps, r->set.lr);
-  zc_say("memory     forecast %s: weights %s, activations %s, program and data %s",
-         zf_human_bytes(a, (double)r->forecast.total),
+  zf_human_bytes(e, (double)r->forecast.bound);
+  if (r->forecast.bound > r->forecast.total)
+    snprintf(most, sizeof most, " (%s if the longest examples met)", e);
+  zc_say("memory     forecast %s%s: weights %s, activations %s, program and data %s",
+         zf_human_bytes(a, (double)r->forecast.total), most,
          zf_human_bytes(b, (double)r->forecast.weights),
          zf_human_bytes(c, (double)r->forecast.activations),
          zf_human_bytes(d, (double)r->forecast.before));
-  if (r->forecast.bound > r->forecast.total)
-    zc_say("           at most %s, if the longest examples met in one batch",
-           zf_human_bytes(a, (double)r->forecast.bound));
   if (r->backprop)
     zc_say("           gradients %s, optimizer %s",
            zf_human_bytes(a, (double)r->forecast.gradients),

@@ -188,8 +188,23 @@ static void describe_run(const char *dir, char *out, size_t size) {
   free(path);
 }
 
+static int is_status(const char *name) {
+  return !strcmp(name, "run.json");
+}
+
+/* Is there nothing, or nothing but the first run.json of a run that was killed while writing it? */
+static int nothing_there(const struct zf_rundir *d) {
+  DIR *h = opendir(d->path);
+  int nothing = h != NULL;
+  for (struct dirent *e; nothing && (e = readdir(h));)
+    nothing = !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || is_leftover(e->d_name, is_status);
+  if (h) closedir(h);
+  if (nothing) sweep_files(d->path, is_status);
+  return nothing;
+}
+
 static int take_place(const struct zf_rundir *d, const struct zf_run *r, int over) {
-  int empty = zf_dir_empty(d->path);
+  int empty = nothing_there(d) ? 1 : zf_dir_empty(d->path);
   if (empty) return empty < 0 ? empty : 0;
   char *mark = zf_rundir_path(d, "run.json"), text[256] = "it holds no run of zoft: name another "
                                                           "directory";

@@ -41,7 +41,8 @@ while [ $i -lt "$runs" ]; do
     fi
     wait $pid 2>/dev/null
     status=$?
-    option=--resume
+    option=
+    [ -e "$T/run/run.json" ] && option=--resume # else no run began
     case $status in 137 | 130 | 143) ;; *) break ;; esac
     kills=$((kills + 1))
   done

@@ -18,6 +18,8 @@ case_ "a directory without a run" 2 "$ZOFT" train "$T/c.yaml" output_dir="$T/a" 
 zoft: command line: TMP/a is not empty: it holds no run of zoft: name another directory
 END
 rm -r "$T/a"
+mkdir "$T/a"
+printf '{' >"$T/a/run.json.tmp.77" # of a run that was killed when it had written no more
 check "a run" train a max_steps=2 save_steps=1 save_total_limit=1
 mkdir -p "$T/a/checkpoints/step-001" "$T/a/checkpoints/step-007" "$T/a/checkpoints/step-9" \
   "$T/a/checkpoints/step-99999999999999999999" "$T/a/checkpoints/.notes" "$T/a/keyframes/step-3.safetensors"
