@@ -42,14 +42,21 @@ static const struct zc_opt options[] = {
     {0},
 };
 
+/* The two measures of a set: of text and choices, of several labels, of numbers. */
+static const char *const *measures(const struct zf_metrics *m) {
+  static const char *const of[][2] = {{"accuracy", "macro F1"}, {"micro F1", "macro F1"}, {"Pearson", "Spearman"}};
+  if (isfinite(m->f1_micro)) return of[1];
+  return isfinite(m->pearson) || isfinite(m->spearman) ? of[2] : of[0];
+}
+
 static void add_rows(struct zc_table *t, const char *set, const struct zf_metrics *m, double f1) {
   char n[32], l[32], p[32], a[32], f[32];
   snprintf(n, sizeof n, "%lld", (long long)m->examples);
-  zc_metric(f, m, "macro F1");
+  zc_metric(f, m, measures(m)[1]);
   if (isfinite(f1)) snprintf(f, sizeof f, "%.1f %%", 100 * f1);
   zc_table_row(t,
                (const char *const[]){set, n, zc_metric(l, m, "loss"), zc_metric(p, m, "perplexity"),
-                                     zc_metric(a, m, "accuracy"), f});
+                                     zc_metric(a, m, measures(m)[0]), f});
 }
 
 struct result {
@@ -75,7 +82,9 @@ static void print_results(const struct zf_model *model, const struct result *res
   }
   struct zc_table *t = zc_table_new("lrrrrr");
   zc_print_model(model);
-  zc_table_row(t, (const char *const[]){"", "examples", "loss", "perplexity", "accuracy", "F1"});
+  const char *const *name = measures(&res[0].m);
+  const char *last = strcmp(name[0], "accuracy") ? name[1] : "F1";
+  zc_table_row(t, (const char *const[]){"", "examples", "loss", "perplexity", name[0], last});
   for (int i = 0; i < n; i++) add_rows(t, res[i].set, &res[i].m, res[i].f1);
   zc_table_print(t, 1);
 }

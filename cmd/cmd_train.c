@@ -30,7 +30,10 @@ struct show {
 };
 
 static const char *metric_name(const struct zf_run *r) {
-  return zf_task_chooses(r->set.train[0].spec.type) ? "accuracy" : "loss";
+  static const char *const of[ZF_PROBLEMS] = {"accuracy", "macro F1", "Pearson"};
+  const struct zf_data_spec *d = &r->set.train[0].spec;
+  if (d->type == ZF_TASK_LABELS) return of[d->problem];
+  return zf_task_chooses(d->type) ? "accuracy" : "loss";
 }
 
 static void on_step(void *ctx, const struct zf_step_report *s) {
@@ -153,8 +156,9 @@ static void row2(struct zc_table *t, const char *a, const char *b, const char *c
 
 static void metric_rows(struct zc_table *t, const char *set, const struct zf_metrics *from,
                         const struct zf_metrics *to) {
-  static const char *const names[] = {"accuracy", "macro F1", "perplexity", "loss"};
-  for (int i = 0; i < 4; i++) {
+  static const char *const names[] = {"accuracy", "macro F1",  "micro F1", "Pearson",
+                                      "Spearman", "perplexity", "loss"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     char a[32], b[32], label[48];
     zc_metric(a, from, names[i]);
     zc_metric(b, to, names[i]);

@@ -72,7 +72,10 @@ char *zc_metric(char out[32], const struct zf_metrics *m, const char *name) {
   if (!strcmp(name, "perplexity")) v = m->perplexity;
   if (!strcmp(name, "accuracy")) v = 100 * m->accuracy;
   if (!strcmp(name, "macro F1")) v = 100 * m->f1;
-  int percent = !strcmp(name, "accuracy") || !strcmp(name, "macro F1");
+  if (!strcmp(name, "micro F1")) v = 100 * m->f1_micro;
+  if (!strcmp(name, "Pearson")) v = m->pearson;
+  if (!strcmp(name, "Spearman")) v = m->spearman;
+  int percent = !strcmp(name, "accuracy") || !strcmp(name, "macro F1") || !strcmp(name, "micro F1");
   if (!m->examples || !isfinite(v))
     snprintf(out, 32, "-");
   else if (percent)

@@ -17,6 +17,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "eval/labels.h"
 
 struct zf_scorer {
   struct zf_forward *f;
@@ -24,6 +25,9 @@ struct zf_scorer {
   struct zf_arena arena;
   struct zf_packed p;
   double *option; /* mean log-probability of each option of one example */
+  double *gold;   /* labels: what its logit should be */
+  zf_score_watch watch;
+  void *watcher;
 };
 
 static int64_t max64(int64_t a, int64_t b) {
@@ -144,7 +148,7 @@ int64_t zf_scorer_bytes(const struct zf_limits *lim) {
   size_t n = 2 * zf_arena_cost(t * 4) + 2 * zf_arena_cost(r * 4) + 2 * zf_arena_cost(r * 8) +
              zf_arena_cost((size_t)lim->ids * 4) + zf_arena_cost(r * (size_t)lim->ids * 4) +
              zf_arena_cost((size_t)lim->segments * sizeof(struct zf_segment)) +
-             zf_arena_cost((size_t)lim->segments * 8);
+             2 * zf_arena_cost((size_t)lim->segments * 8);
   return (int64_t)n;
 }
 
@@ -166,8 +170,9 @@ int zf_scorer_new(struct zf_scorer **out, struct zf_forward *f, const struct zf_
     s->p.at = zf_arena_array(&s->arena, lim->rows * lim->ids, 4);
     s->p.b.seg = zf_arena_array(&s->arena, lim->segments, sizeof *s->p.b.seg);
     s->option = zf_arena_array(&s->arena, lim->segments, 8);
+    s->gold = zf_arena_array(&s->arena, lim->segments, 8);
     if (!s->p.b.id || !s->p.b.pos || !s->p.b.row || !s->p.target || !s->p.lse || !s->p.logit || !s->p.ids ||
-        !s->p.at || !s->p.b.seg || !s->option)
+        !s->p.at || !s->p.b.seg || !s->option || !s->gold)
       rc = ZF_ENOMEM;
   }
   if (rc) {
@@ -257,6 +262,19 @@ static void choose(struct zf_score *out, const double *score, int32_t n, int32_t
   out->weight = 1;
 }
 
+static int is_outputs(const struct zf_dataset *d) {
+  return d->type == ZF_TASK_LABELS && d->problem != ZF_PROBLEM_SINGLE;
+}
+
+/* The logits in s->option against what they should be. */
+static void judge(struct zf_scorer *s, const struct zf_dataset *d, const struct zf_example *x,
+                  struct zf_score *out) {
+  for (int32_t o = 0; o < x->nseq; o++) s->gold[o] = (double)d->seq[x->seq + o].gold;
+  out->loss = zf_labels_loss(d->problem, s->option, s->gold, x->nseq);
+  out->weight = 1;
+  if (s->watch) s->watch(s->watcher, s->option, s->gold, x->nseq);
+}
+
 static double logit_at(const struct zf_scorer *s, int64_t row, int32_t id) {
   int64_t k = 0;
   while (s->p.ids[k] != id) k++;
@@ -282,11 +300,18 @@ static int64_t reduce(struct zf_scorer *s, const struct zf_dataset *d, int64_t i
     if (x->label < 0 || o == x->label) out->nll = -sum;
     out->weight = n;
   }
-  if (x->label >= 0)
+  if (is_outputs(d))
+    judge(s, d, x, out);
+  else if (x->label >= 0)
     choose(out, s->option, x->nseq, x->label);
   else
     out->loss = out->nll;
   return x->single ? 1 : at - row;
+}
+
+void zf_scorer_watch(struct zf_scorer *s, zf_score_watch watch, void *ctx) {
+  s->watch = watch;
+  s->watcher = ctx;
 }
 
 void zf_score_reduce(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
@@ -355,10 +380,13 @@ static void example_slopes(struct zf_scorer *s, const struct zf_dataset *d, int6
                            double scale, float *coef, float *slope) {
   const struct zf_example *x = &d->ex[i];
   const struct zf_seq *seq = d->seq + x->seq;
-  if (x->label >= 0) slopes_of(s->option, x->nseq, x->label);
+  if (is_outputs(d))
+    zf_labels_slopes(d->problem, s->option, s->gold, x->nseq);
+  else if (x->label >= 0)
+    slopes_of(s->option, x->nseq, x->label);
   for (int32_t o = 0; o < x->nseq; o++) {
     int64_t n = zf_seq_targets(d, &seq[o]), k = 0;
-    double c = x->label >= 0 ? scale * s->option[o] : -scale * (double)n;
+    double c = x->label >= 0 || is_outputs(d) ? scale * s->option[o] : -scale * (double)n;
     if (x->single) {
       while (s->p.ids[k] != d->pool.id[seq[o].at + seq[o].target]) k++;
       slope[row * s->p.nid + k] += (float)c;

@@ -84,6 +84,11 @@ int zf_score_check(const struct zf_model *m, const struct zf_dataset *d);
 /* ZF_EUSAGE unless a model predicts the next token: decoding, probabilities of a text. */
 int zf_score_causal(const struct zf_model *m);
 
+/* Is called with the logits and what they should be of each example of type labels that is no choice of
+ * one, in order, as it is scored on one stream; NULL: nobody is. */
+typedef void (*zf_score_watch)(void *ctx, const double *logit, const double *gold, int64_t n);
+void zf_scorer_watch(struct zf_scorer *s, zf_score_watch watch, void *ctx);
+
 /* Sum of losses over sum of weights, in example order. */
 double zf_score_mean(const struct zf_score *score, int64_t n);
 

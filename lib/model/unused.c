@@ -82,8 +82,9 @@ void zf_model_notes(const struct zf_model *m, struct zf_buf *out) {
                   m->dir, type, (long long)m->ignored, m->ignored > 1 ? "s" : "",
                   m->ignored > 1 ? "them" : "it", m->unused);
   if (m->nmade)
-    zf_buf_printf(out, "%s: the head of %lld labels is new: %lld tensor%s made from seed %llu\n", m->dir,
-                  (long long)m->config.outputs, (long long)m->nmade, m->nmade > 1 ? "s" : "",
+    zf_buf_printf(out, "%s: the head of %lld label%s is new: %lld tensor%s made from seed %llu\n", m->dir,
+                  (long long)m->config.outputs, m->config.outputs > 1 ? "s" : "", (long long)m->nmade,
+                  m->nmade > 1 ? "s" : "",
                   (unsigned long long)m->head_seed);
   if (m->own_head)
     zf_buf_printf(out,

@@ -7,6 +7,10 @@
 #include "base/arena.h"
 #include "task/encode_internal.h"
 
+int zf_dataset_chooses(const struct zf_dataset *d) {
+  return zf_task_chooses(d->type) && !(d->type == ZF_TASK_LABELS && d->problem);
+}
+
 int zf_task_chooses(enum zf_task_type type) {
   return type == ZF_TASK_CLASSIFICATION || type == ZF_TASK_MASKED || type == ZF_TASK_LABELS;
 }
@@ -81,7 +85,7 @@ void zf_dataset_shared(const struct zf_dataset *d, struct zf_example *x) {
   }
   x->shared = shared;
   x->ask = x->ask < 0 ? 0 : shared - 1 - x->ask; /* until here the mask's place */
-  x->single = x->nseq > 1;
+  x->single = x->nseq > 1 || d->type == ZF_TASK_LABELS;
   for (int32_t o = 0; o < x->nseq; o++)
     if (s[o].n - s[o].target != 1 || s[o].n - 1 != shared) x->single = 0;
 }

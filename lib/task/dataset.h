@@ -12,7 +12,8 @@
  *                    targets, and the EOS that ends an Alpaca answer
  *   masked           a prompt with {mask} in it, and for each option a word of one token that may
  *                    stand there (LM-BFF, Gao et al. 2021; METHODS 4): for masked models
- *   labels           a prompt, and a head of the model that has a row for each option
+ *   labels           a prompt, and a head of the model that has a row for each option; of the
+ *                    options one is right, or any number of them, or the head's outputs are numbers
  *
  * Of the last two the prompt is encoded with all that the tokenizer puts round a text; an option's
  * sequence is the prompt and, as its target, the word's id or the option's number.
@@ -40,6 +41,10 @@ enum zf_task_type {
 };
 /* In that order. */
 #define ZF_TASK_TYPES "classification|completion|masked|labels|text|chat|alpaca|input_output"
+
+/* Does the set's example choose one of several options? */
+struct zf_dataset;
+int zf_dataset_chooses(const struct zf_dataset *d);
 
 /* Does an example of this type choose one of several options? */
 int zf_task_chooses(enum zf_task_type type);
@@ -80,6 +85,7 @@ struct zf_data_spec {
 struct zf_seq {
   int64_t at; /* of its first id in the pool */
   int32_t n, target;
+  float gold; /* labels that are no choice of one: what its logit should be: 1 or 0, or a number */
 };
 
 struct zf_example {
@@ -116,6 +122,7 @@ struct zf_stream {
 
 struct zf_dataset {
   enum zf_task_type type;
+  enum zf_problem problem;  /* of type labels */
   struct zf_stream *stream; /* NULL: all examples are held; not owned */
   struct zf_example *ex;
   int64_t n, cap;

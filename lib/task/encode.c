@@ -49,11 +49,14 @@ static const char *label_text(char number[24], const json_t *v) {
 }
 
 static int find_label(const struct zf_encoder *e, const json_t *row, int32_t *label) {
-  const struct zf_data_spec *s = e->spec;
-  const char *key = s->label ? s->label : "label";
+  const char *key = e->spec->label ? e->spec->label : "label";
   const json_t *v = json_object_get(row, key);
+  return v ? zf_encode_label(e, v, key, label) : zf_field_missing(row, key);
+}
+
+int zf_encode_label(const struct zf_encoder *e, const json_t *v, const char *key, int32_t *label) {
+  const struct zf_data_spec *s = e->spec;
   char number[24], *end = NULL;
-  if (!v) return zf_field_missing(row, key);
   const char *text = label_text(number, v);
   if (!text)
     return zf_error(ZF_EINVALID, "field '%s': expected a text, integer or boolean, found %s", key,
@@ -93,6 +96,7 @@ static int row_sequences(struct zf_encoder *e, const json_t *row, struct zf_exam
     return zf_dataset_pool(e->d, &eos, 1);
   }
   if (e->word) {
+    if (s->type == ZF_TASK_LABELS && s->problem) return zf_encode_outputs(e, row, x);
     if ((rc = find_label(e, row, &x->label))) return rc;
     x->nseq = (int32_t)s->noptions;
     return zf_encode_whole(e, row, x);
@@ -199,6 +203,7 @@ int zf_encoder_add(struct zf_encoder *e, struct zf_dataset *d, int32_t file, str
   const json_t *row = zf_records_row(r, i);
   if (!row) return ZF_EINVALID; /* the sentence has the place */
   e->d = d;
+  d->problem = e->spec->problem;
   int64_t parts = 0;
   int rc = add_part(e, row, x, 0, &parts);
   d->count.rows++;

@@ -36,6 +36,12 @@ int zf_dataset_mask(struct zf_dataset *d, int64_t n);
  * every text is left off, for a prompt goes on and `add_eos` decides about the end. */
 int zf_encode_text(struct zf_encoder *e, int64_t *n);
 
+/* The number of the label that v names. */
+int zf_encode_label(const struct zf_encoder *e, const json_t *v, const char *key, int32_t *label);
+
+/* labels that are no choice of one: a list of labels, or a number for each output (encode_outputs.c). */
+int zf_encode_outputs(struct zf_encoder *e, const json_t *row, struct zf_example *x);
+
 /* --- encode_words.c: masked, labels --- */
 
 int zf_encode_find_words(struct zf_encoder *e);

@@ -453,9 +453,7 @@ int zf_train(struct zf_run *r, const struct zf_train_start *start, const struct 
              struct zf_outcome *out) {
   struct loop l = {.r = r, .ev = ev, .out = out, .began = zf_now(), .lock = -1, .dir = {.metrics = -1}};
   *out = (struct zf_outcome){.status = "running", .best_step = -1};
-  l.best_metric = r->set.best >= 0                                      ? r->set.best
-                  : zf_task_chooses(r->set.train[0].spec.type) ? ZF_BEST_ACCURACY
-                                                                        : ZF_BEST_LOSS;
+  l.best_metric = r->set.best >= 0 ? (enum zf_best)r->set.best : zf_best_of(&r->set.train[0].spec);
   zf_energy_init(&l.energy);
   l.team = r->set.threads ? 1 : zf_kern_nthreads();
   l.eval_every = r->set.eval_steps ? r->set.eval_steps : (r->steps + 4) / 5;

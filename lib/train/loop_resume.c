@@ -100,7 +100,8 @@ static int read_line(json_t **obj, struct line *x, const char *text, size_t len)
   *obj = NULL;
   *x = (struct line){.step = -1,
                      .set = "",
-                     .m = {.loss = INFINITY, .perplexity = NAN, .accuracy = NAN, .f1 = NAN}};
+                     .m = {.loss = INFINITY, .perplexity = NAN, .accuracy = NAN, .f1 = NAN, .f1_micro = NAN,
+                           .pearson = NAN, .spearman = NAN}};
   int rc = zf_json_parse(obj, text, len, name);
   if (!rc) rc = zf_json_int(&x->step, *obj, "step", name);
   if (!rc) rc = zf_json_str(&x->set, *obj, "set", name);
@@ -111,6 +112,9 @@ static int read_line(json_t **obj, struct line *x, const char *text, size_t len)
   if (!rc) rc = zf_json_num(&x->m.perplexity, *obj, "perplexity", name);
   if (!rc) rc = zf_json_num(&x->m.accuracy, *obj, "accuracy", name);
   if (!rc) rc = zf_json_num(&x->m.f1, *obj, "f1", name);
+  if (!rc) rc = zf_json_num(&x->m.f1_micro, *obj, "f1_micro", name);
+  if (!rc) rc = zf_json_num(&x->m.pearson, *obj, "pearson", name);
+  if (!rc) rc = zf_json_num(&x->m.spearman, *obj, "spearman", name);
   return rc;
 }
 

@@ -42,6 +42,10 @@ static int decide_labels(struct zf_run *r, const struct zf_config *config) {
   if (!options) options = config->classify ? config->outputs : problem == ZF_PROBLEM_REGRESSION;
   if (!options)
     return zf_error(ZF_EUSAGE, "%s: a new head of labels needs 'options': a name for each label", s->base_model);
+  int known[ZF_PROBLEMS] = {1, s->best != ZF_BEST_ACCURACY, s->best <= ZF_BEST_LOSS};
+  if (!known[problem])
+    return zf_error(ZF_EUSAGE, "metric_for_best_model: %s has %s", zf_problem_names[problem],
+                    problem == ZF_PROBLEM_MULTI ? "f1 and loss" : "loss alone");
   for (int k = 0; k < 3; k++)
     for (int64_t i = 0; i < n[k]; i++) {
       set[k][i].spec.problem = problem;

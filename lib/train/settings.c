@@ -187,6 +187,12 @@ static int fill_optimizer(struct zf_settings *s, const struct zf_conf *c) {
   return 0;
 }
 
+enum zf_best zf_best_of(const struct zf_data_spec *d) {
+  static const enum zf_best of[ZF_PROBLEMS] = {ZF_BEST_ACCURACY, ZF_BEST_F1, ZF_BEST_LOSS};
+  if (d->type == ZF_TASK_LABELS) return of[d->problem];
+  return zf_task_chooses(d->type) ? ZF_BEST_ACCURACY : ZF_BEST_LOSS;
+}
+
 static int fill_loop(struct zf_settings *s, const struct zf_conf *c) {
   const char *eval = zf_conf_str(c, "eval_steps");
   s->eval_steps = eval && !strcmp(eval, "never") ? -1 : zf_conf_int(c, "eval_steps", 0);

@@ -9,6 +9,7 @@
 
 enum zf_schedule { ZF_LR_CONSTANT, ZF_LR_LINEAR, ZF_LR_COSINE };
 enum zf_best { ZF_BEST_LOSS, ZF_BEST_ACCURACY, ZF_BEST_F1 };
+enum zf_best zf_best_of(const struct zf_data_spec *d); /* where the config names none */
 
 /* One file of a data set, its path resolved. */
 struct zf_data_file {

@@ -46,6 +46,7 @@ static void hash_example(XXH3_state_t *h, const struct zf_dataset *d, int64_t i)
     const struct zf_seq *s = &d->seq[x->seq + o];
     const int32_t head[2] = {s->n, s->target};
     XXH3_128bits_update(h, head, sizeof head);
+    if (d->type == ZF_TASK_LABELS) XXH3_128bits_update(h, &s->gold, sizeof s->gold);
     XXH3_128bits_update(h, d->pool.id + s->at, (size_t)s->n * sizeof *d->pool.id);
     if (d->mask) XXH3_128bits_update(h, d->mask + s->at, (size_t)s->n);
   }

@@ -76,6 +76,14 @@ static const struct {
      "llama-classify",
      rows,
      {.type = ZF_TASK_LABELS, .prompt = "{a}", .options = words, .noptions = 3}},
+    {"several labels",
+     "roberta-classify",
+     "{\"a\": \"abc\", \"label\": [0, 2]}\n{\"a\": \"f\", \"label\": []}\n{\"a\": \"fjk\", \"label\": [1]}\n",
+     {.type = ZF_TASK_LABELS, .problem = ZF_PROBLEM_MULTI, .prompt = "{a}", .options = words, .noptions = 3}},
+    {"numbers",
+     "llama-classify",
+     "{\"a\": \"abc\", \"label\": [0.5, 2, -1]}\n{\"a\": \"f\", \"label\": [0, 0.25, 3]}\n",
+     {.type = ZF_TASK_LABELS, .problem = ZF_PROBLEM_REGRESSION, .prompt = "{a}", .options = words, .noptions = 3}},
     {"text", "llama", rows, {.type = ZF_TASK_TEXT, .text = "{a}{b}", .add_eos = 1}},
     {"chat", "llama", chat_rows, {.type = ZF_TASK_CHAT}},
     {"chat, every token", "llama", chat_rows, {.type = ZF_TASK_CHAT, .train_on_inputs = 1}},
@@ -168,13 +176,28 @@ static double loss_of_choice(struct ref64 *ref, const struct zf_dataset *d,
   return log(sum);
 }
 
+/* Mean over outputs of the binary cross-entropy of a sigmoid, or of squared errors. */
+static double loss_of_outputs(struct ref64 *ref, const struct zf_dataset *d, const struct zf_example *x) {
+  double sum = 0;
+  for (int32_t o = 0; o < x->nseq; o++) {
+    const struct zf_seq *s = &d->seq[x->seq + o];
+    double y = logit_of_word(ref, d, x, s), gold = (double)s->gold, p = 1 / (1 + exp(-y));
+    sum += d->problem == ZF_PROBLEM_REGRESSION ? (y - gold) * (y - gold)
+                                               : -gold * log(p) - (1 - gold) * log(1 - p);
+  }
+  return sum / x->nseq;
+}
+
 /* Mean over examples, or over targets. */
 static double loss64(struct ref64 *ref, const struct zf_dataset *d) {
   double sum = 0, weight = 0;
   for (int64_t i = 0; i < d->n; i++) {
     const struct zf_example *x = &d->ex[i];
     int64_t n = 1;
-    sum += x->label >= 0 ? loss_of_choice(ref, d, x) : -sum_of_targets(ref, d, &d->seq[x->seq], &n);
+    if (d->type == ZF_TASK_LABELS && d->problem)
+      sum += loss_of_outputs(ref, d, x);
+    else
+      sum += x->label >= 0 ? loss_of_choice(ref, d, x) : -sum_of_targets(ref, d, &d->seq[x->seq], &n);
     weight += (double)n;
   }
   return sum / weight;
@@ -192,7 +215,7 @@ static float *copy_gradients(struct zf_back *k, int64_t *n) {
 static double weight_of(const struct zf_dataset *d) {
   double sum = 0;
   for (int64_t i = 0; i < d->n; i++)
-    sum += d->ex[i].label >= 0 ? 1 : (double)zf_example_targets(d, i);
+    sum += d->ex[i].label >= 0 || d->type == ZF_TASK_LABELS ? 1 : (double)zf_example_targets(d, i);
   return sum;
 }
 

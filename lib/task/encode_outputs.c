@@ -1,0 +1,58 @@
+/* What the outputs of a head of labels should be: any number of labels, or numbers. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "fmt/json.h"
+#include "task/encode_internal.h"
+
+/* Texts count, too, for a CSV file has nothing else. */
+static int read_number(float *out, const json_t *v, const char *key) {
+  const char *text = json_string_value(v);
+  char *end = NULL;
+  double x = json_is_number(v) ? json_number_value(v) : text && *text ? strtod(text, &end) : NAN;
+  *out = (float)x;
+  if (isfinite(*out) && (!end || !*end)) return 0;
+  return zf_error(ZF_EINVALID, "field '%s': expected a number, found %s%.60s", key,
+                  text ? "the text " : zf_json_kind(v), text ? text : "");
+}
+
+/* regression: one number, or a list of as many as the head has outputs. */
+static int read_numbers(const struct zf_encoder *e, const json_t *v, const char *key, struct zf_seq *seq) {
+  int64_t n = e->spec->noptions;
+  int rc = 0;
+  if (n == 1 && !json_is_array(v)) return read_number(&seq[0].gold, v, key);
+  if ((int64_t)json_array_size(v) != n)
+    return zf_error(ZF_EINVALID, "field '%s': expected a list of %lld numbers, found %s of %zu", key, (long long)n,
+                    zf_json_kind(v), json_array_size(v));
+  for (int64_t i = 0; !rc && i < n; i++) rc = read_number(&seq[i].gold, json_array_get(v, (size_t)i), key);
+  return rc;
+}
+
+/* multi-label: the labels that hold, each as a choice of one would name it; none is a list, too. */
+static int read_labels(const struct zf_encoder *e, const json_t *v, const char *key, struct zf_seq *seq) {
+  const json_t *item;
+  int32_t label;
+  size_t i;
+  if (!json_is_array(v))
+    return zf_error(ZF_EINVALID, "field '%s': expected a list of labels, found %s", key, zf_json_kind(v));
+  json_array_foreach(v, i, item) {
+    int rc = zf_encode_label(e, item, key, &label);
+    if (rc) return rc;
+    if (seq[label].gold > 0)
+      return zf_error(ZF_EINVALID, "field '%s': label %d stands twice: expected a list of the labels that hold", key,
+                      label);
+    seq[label].gold = 1;
+  }
+  return 0;
+}
+
+int zf_encode_outputs(struct zf_encoder *e, const json_t *row, struct zf_example *x) {
+  const char *key = e->spec->label ? e->spec->label : "label";
+  const json_t *v = json_object_get(row, key);
+  if (!v) return zf_field_missing(row, key);
+  x->nseq = (int32_t)e->spec->noptions;
+  int rc = zf_encode_whole(e, row, x);
+  if (rc) return rc;
+  struct zf_seq *seq = e->d->seq + e->d->nseq - x->nseq;
+  return e->spec->problem == ZF_PROBLEM_REGRESSION ? read_numbers(e, v, key, seq) : read_labels(e, v, key, seq);
+}
