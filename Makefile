@@ -161,6 +161,9 @@ $(BUILD)/correlate $(BUILD)/replay $(BUILD)/drift: $(BUILD)/%: tests/bench/%.c $
 arm64-check: $(BUILD)/zoft
 	@ZOFT=$(BUILD)/zoft sh tests/arm64.sh $(BUILD)/arm64
 
+docs: $(BUILD)/zoft
+	@sh tests/reference.sh $(BUILD)/zoft > docs/reference.md.tmp && mv docs/reference.md.tmp docs/reference.md
+
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
@@ -199,6 +202,7 @@ help:
 	@echo "make bench      kernels: GFLOP/s beside the peak, and beside OpenBLAS, BLIS, oneDNN where installed"
 	@echo "make layers     check that include lines run downward"
 	@echo "make arm64-check  cross-build, test the kernels and replay a log under qemu"
+	@echo "make docs       write docs/reference.md from the program"
 	@echo "make format     clang-format over all sources"
 	@echo "make clean      remove build/"
 	@echo "Variables: CC=clang  OPT=-O3  SAN=address,undefined  WERROR=1  BUILD=dir  V=1"
@@ -228,5 +232,5 @@ fuzz-run: $(FUZZ:$(BUILD)/fuzz/%=$(BUILD)/fuzzer/%)
 	    $(BUILD)/corpus/$$n tests/fuzz/corpus/$$n || exit 1; done
 
 -include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d) $(BENCH_OBJ:.o=.d)
-.PHONY: all deps check test check-real demo check-built layers bench arm64-check format install uninstall clean help \
+.PHONY: all deps check test check-real demo check-built layers bench arm64-check docs format install uninstall clean help \
   fuzz fuzz-corpus fuzz-run

@@ -8,8 +8,8 @@ tests/real/NAME.json with, of the text beside it:
     ids            by llama.cpp
     transformers   log-probabilities of every token after the first, of the directory that
                    `zoft export` writes
-    llama_f32      the same by llama.cpp on a file that holds the blocks' values in F32, so that
-                   nothing is rounded but sums
+    llama_f32      the same by llama.cpp on a file that holds the blocks' values in F32, with keys and
+                   values in F32, so that nothing is rounded but sums
     llama_file     the same by llama.cpp on the file itself, whose activations llama.cpp rounds to 8 bits
     greedy         greedy continuations by Transformers
 and for the encoder minilm.json with ids by AutoTokenizer and the last hidden state of the first token."""
@@ -25,6 +25,16 @@ import llama_cpp
 import numpy
 import torch
 import transformers
+
+
+def plain_buffers(defaults=llama_cpp.llama_model_default_params):
+    """Without layouts of weights that only some processors have, whose sums go in another order."""
+    params = defaults()
+    params.use_extra_bufts = False
+    return params
+
+
+llama_cpp.llama_cpp.llama_model_default_params = plain_buffers
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROMPTS = ["The capital of France is", "def add(a, b):\n    return", "Once upon a time there was"]
@@ -60,7 +70,8 @@ def picked(logits, ids):
 
 
 def by_llama(path, text):
-    model = llama_cpp.Llama(path, n_ctx=4096, n_batch=512, logits_all=True, n_threads=2, verbose=False)
+    model = llama_cpp.Llama(path, n_ctx=2560, n_batch=512, logits_all=True, n_threads=2, verbose=False,
+                            type_k=llama_cpp.GGML_TYPE_F32, type_v=llama_cpp.GGML_TYPE_F32)
     ids = model.tokenize(text.encode(), add_bos=True, special=True)
     rows = []
     for at in range(0, len(ids), 512):  # by parts, since a row of logits is a vocabulary wide
