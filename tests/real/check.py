@@ -17,8 +17,9 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 TEXT = os.path.join(HERE, "text.txt")
 PYTHON = os.environ.get("ZOFT_PYTHON", sys.executable)
-# Sums of f32 in another order: a few 1e-6 a layer of 18 to 30 layers.  The goal of the project is 2e-4.
-SAME_ARITHMETIC = 2e-4
+# Of a log-probability: the goal of the project.  Transformers' own F32 is further from F64 than that on texts of
+# 2,000 tokens (its rotary angles are rounded), so long texts are compared with F64 and lines with F32.
+SAME = 2e-4
 
 
 class Failure(Exception):
@@ -84,12 +85,15 @@ def tokenize(r, path, golden):
 
 def score(r, path, golden, kind):
     got = r.json("score", path, "--whole", "--text", TEXT)[0]["logprobs"]
-    worst = largest(got, golden["transformers_logprobs"])
-    expect(worst <= SAME_ARITHMETIC, f"{worst:.2e} from Transformers, expected at most {SAME_ARITHMETIC}")
-    said = f"{len(got)} log-probabilities, {worst:.1e} from Transformers on the values"
+    exact = golden["double_logprobs"]
+    worst = largest(got, exact)
+    expect(worst <= SAME, f"{worst:.2e} from Transformers in F64, expected at most {SAME}")
+    said = f"{len(got)} log-probabilities, {worst:.1e} from Transformers in F64"
     if kind == "file":
-        said += (f"; {largest(got, golden['llama_f32_logprobs']):.1e} from llama.cpp on the values in F32,"
-                 f" {largest(got, golden['llama_file_logprobs']):.2g} on the file, which is"
+        said += (f" (its own F32 {largest(golden['transformers_logprobs'], exact):.1e},"
+                 f" llama.cpp's F32 {largest(golden['llama_f32_logprobs'], exact):.1e});"
+                 f" {largest(got, golden['llama_f32_logprobs']):.1e} from llama.cpp in F32,"
+                 f" {largest(got, golden['llama_file_logprobs']):.2g} from llama.cpp on the file, which is"
                  f" {largest(golden['llama_f32_logprobs'], golden['llama_file_logprobs']):.2g} from itself in F32")
     return said
 
@@ -155,6 +159,8 @@ worst = 0.0
 for line in lines:
     assert tokenizer(line["text"])["input_ids"] == line["ids"], "other ids"
     ids = torch.tensor([line["ids"]])
+    if ids.shape[1] < 2:
+        continue
     with torch.no_grad():
         logp = model(ids).logits[0, :-1].double().log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
     worst = max(worst, (logp - torch.tensor(line["logprobs"], dtype=torch.float64)).abs().max().item())
@@ -167,12 +173,12 @@ def has_transformers():
 
 
 def with_transformers(r, path):
-    lines = r.run("score", path, "--whole", "--text", TEXT, "--json").stdout
+    lines = r.run("score", path, "--text", TEXT, "--json").stdout
     done = subprocess.run([PYTHON, "-c", TRANSFORMERS, path], input=lines, capture_output=True, text=True)
     expect(not done.returncode, done.stderr.strip()[-500:])
     worst = float(done.stdout.split()[-1])
-    expect(worst <= SAME_ARITHMETIC, f"{worst:.2e}, expected at most {SAME_ARITHMETIC}")
-    return f"{worst:.1e}"
+    expect(worst <= SAME, f"{worst:.2e}, expected at most {SAME}")
+    return f"{len(lines.splitlines())} texts, largest difference of a log-probability {worst:.1e}"
 
 
 def language_model(r, name, path, template, loadable):
@@ -196,6 +202,77 @@ def language_model(r, name, path, template, loadable):
     shutil.rmtree(folder)
 
 
+# --- steps of an encoder --------------------------------------------------------------------------
+
+LABELS = """
+datasets:
+  - {path: datasets/demo/train.jsonl, type: labels, prompt: "{text}", options: [negative, positive]}
+test_datasets: [{path: datasets/demo/test.jsonl}]
+data_dir: .
+num_train: 100
+num_eval: 20
+val_set_size: 20
+learning_rate: 1e-4
+max_steps: 20
+eval_steps: 10
+micro_batch_size: 4
+"""
+
+CLASSIFIER = """
+import json, sys, torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+folder, rows = sys.argv[1], [json.loads(line) for line in open("datasets/demo/test.jsonl")][:20]
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model, info = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+assert not info["missing_keys"], info["missing_keys"]
+loss = right = 0
+for row in rows:
+    with torch.no_grad():
+        logits = model.eval()(**tokenizer(row["text"], return_tensors="pt")).logits[0].double()
+    loss -= logits.log_softmax(-1)[row["label"]].item()
+    right += logits.argmax().item() == row["label"]
+print(json.dumps({"loss": loss / len(rows), "accuracy": right / len(rows)}))
+"""
+
+
+def encoder_tokenize(r, path, golden):
+    for one in golden["texts"]:
+        ids = r.json("tokenize", path, one["text"])[0]["ids"]
+        expect(ids == one["ids"], f"{one['text']!r}: {ids}, expected {one['ids']}")
+    return f"{len(golden['texts'])} texts"
+
+
+def refuses_masked(r, path, folder):
+    with open(f"{folder}/masked.yaml", "w") as f:
+        f.write(LABELS.replace("type: labels", "type: masked").replace("{text}", "{text} [MASK]"))
+    done = r.run("train", f"{folder}/masked.yaml", f"base_model={path}", f"output_dir={folder}/masked", "-q", status=2)
+    return done.stderr.strip()[-110:]
+
+
+def classifier(r, path):
+    with open(f"{path}/run.json") as f:
+        ours = json.load(f)["test_end"]
+    done = subprocess.run([PYTHON, "-c", CLASSIFIER, path], capture_output=True, text=True)
+    expect(not done.returncode, done.stderr.strip()[-500:])
+    theirs = json.loads(done.stdout.splitlines()[-1])
+    expect(abs(ours["loss"] - theirs["loss"]) <= SAME, f"loss {ours['loss']}, Transformers {theirs['loss']}")
+    return f"loss {ours['loss']:.6f}, Transformers {theirs['loss']:.6f}"
+
+
+def encoder(r, name, path, loadable):
+    with open(f"{HERE}/{name}.json") as f:
+        golden = json.load(f)
+    folder = tempfile.mkdtemp(prefix="zoft-real-")
+    r.step(f"{name} inspect", inspect, r, path)
+    r.step(f"{name} tokenize", encoder_tokenize, r, path, golden)
+    r.step(f"{name} masked words", refuses_masked, r, path, folder)
+    r.step(f"{name} train", train, r, path, folder, LABELS)
+    r.step(f"{name} result: inspect", inspect, r, f"{folder}/run")
+    if loadable:
+        r.step(f"{name} result: in Transformers", classifier, r, f"{folder}/run")
+    shutil.rmtree(folder)
+
+
 def main(zoft):
     cache = os.environ.get("ZOFT_REAL") or os.path.expanduser("~/.cache/zoft/real")
     got = subprocess.run([sys.executable, f"{HERE}/fetch.py", cache], stdout=subprocess.PIPE, text=True)
@@ -208,6 +285,7 @@ def main(zoft):
     loadable = has_transformers()
     language_model(r, "smollm2", f"{cache}/smollm2.gguf", None, loadable)
     language_model(r, "gemma3", f"{cache}/gemma3.gguf", "gemma", loadable)
+    encoder(r, "minilm", f"{cache}/minilm", loadable)
     if not loadable:
         r.skip("results in Transformers", "this Python has no torch and transformers")
     print(f"\n{r.passed} passed, {r.failed} failed, {r.skipped} skipped")

@@ -7,7 +7,8 @@ tests/real/NAME.json with, of the text beside it:
 
     ids            by llama.cpp
     transformers   log-probabilities of every token after the first, of the directory that
-                   `zoft export` writes
+                   `zoft export` writes, in F32
+    double         the same with every operation in F64
     llama_f32      the same by llama.cpp on a file that holds the blocks' values in F32, with keys and
                    values in F32, so that nothing is rounded but sums
     llama_file     the same by llama.cpp on the file itself, whose activations llama.cpp rounds to 8 bits
@@ -96,6 +97,27 @@ def by_transformers(folder, text):
     return ids, values, greedy
 
 
+def in_double(folder, ids):
+    """Log-probabilities by Transformers with every operation in F64: its modules ask for float32 by name,
+    and its rotary angles have an error of up to 1e-4 in F32 at position 2,000."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
+    rotary = model.model.rotary_emb
+    for name, buffer in list(rotary.named_buffers()):
+        kind = name.replace("_original_inv_freq", "").replace("_inv_freq", "")
+        parameters = model.config.rope_parameters
+        theta = parameters.get(kind, parameters)["rope_theta"]
+        steps = torch.arange(len(buffer), dtype=torch.float64) / len(buffer)
+        setattr(rotary, name, theta ** -steps)
+    single, cast = torch.float32, torch.Tensor.float
+    torch.float32, torch.Tensor.float = torch.float64, torch.Tensor.double
+    try:
+        with torch.no_grad():
+            logits = model(torch.tensor([ids]), use_cache=False).logits[0, :-1].numpy()
+    finally:
+        torch.float32, torch.Tensor.float = single, cast
+    return picked(logits, ids)
+
+
 def shortened(values):
     return [float(f"{x:.7g}") for x in values]
 
@@ -108,14 +130,17 @@ def causal(zoft, cache, name, text):
         _, file = by_llama(source, text)
         subprocess.run([zoft, "export", source, "--to", folder + "/dir", "-q"], check=True)
         ours, values, greedy = by_transformers(folder + "/dir", text)
+        double = in_double(folder + "/dir", ids)
     assert ids == ours, "llama.cpp and Transformers give other ids"
     out = {"llama_cpp_python": llama_cpp.__version__, "transformers": transformers.__version__,
-           "torch": torch.__version__, "ids": ids, "transformers_logprobs": shortened(values),
+           "torch": torch.__version__, "ids": ids, "transformers_logprobs": shortened(values), "double_logprobs": shortened(double),
            "llama_f32_logprobs": shortened(wide), "llama_file_logprobs": shortened(file), "greedy": greedy}
     for key in ("transformers", "llama_f32"):
         worst = max(abs(a - b) for a, b in zip(out[key + "_logprobs"], file))
         print(name, key, "from llama.cpp on the file", worst)
     print(name, "transformers from llama_f32", max(abs(a - b) for a, b in zip(values, wide)))
+    print(name, "transformers from itself in F64", max(abs(a - b) for a, b in zip(values, double)))
+    print(name, "llama_f32 from Transformers in F64", max(abs(a - b) for a, b in zip(wide, double)))
     with open(f"{HERE}/{name}.json", "w") as f:
         json.dump(out, f)
         f.write("\n")
