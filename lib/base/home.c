@@ -30,7 +30,8 @@ static const char *variable(const char *p, size_t *used) {
   int braces = *p == '{';
   const char *name = p + braces;
   size_t n = 0;
-  while (braces ? name[n] && name[n] != '}' : isalnum((unsigned char)name[n]) || name[n] == '_') n++;
+  while (braces ? name[n] && name[n] != '}' : isalnum((unsigned char)name[n]) || name[n] == '_')
+    n++;
   if (!n || (braces && !name[n])) return NULL;
   *used = n + 2 * (size_t)braces;
   char *copy = zf_strndup(name, n);

@@ -18,7 +18,8 @@ static void applied(struct reader *r, const char *key, double value) {
   zf_buf_printf(&r->c->applied, "%s%s %g", r->c->applied.len ? ", " : "", key, value);
 }
 
-static int number(struct reader *r, double *out, const char *key, double least, double most, const char *range) {
+static int number(struct reader *r, double *out, const char *key, double least, double most,
+                  const char *range) {
   int rc = zf_json_num(out, r->obj, key, r->path);
   if (rc || isnan(*out)) return rc;
   if (!(*out >= least && *out <= most))
@@ -31,8 +32,8 @@ static int integer(struct reader *r, int64_t *out, const char *key, int64_t leas
   int rc = zf_json_int(out, r->obj, key, r->path);
   if (rc || *out == -1) return rc;
   if (*out < least)
-    return zf_error(ZF_EINVALID, "%s: key '%s': expected %lld or more, found %lld", r->path, key, (long long)least,
-                    (long long)*out);
+    return zf_error(ZF_EINVALID, "%s: key '%s': expected %lld or more, found %lld", r->path, key,
+                    (long long)least, (long long)*out);
   applied(r, key, (double)*out);
   return 0;
 }
@@ -47,7 +48,8 @@ static int stop_strings(struct reader *r) {
   int good = json_is_array(r->c->stop);
   json_array_foreach(r->c->stop, i, x) good &= json_is_string(x) && json_string_length(x);
   if (!good)
-    return zf_error(ZF_EINVALID, "%s: key 'stop_strings': expected a text or a list of texts, found %s", r->path,
+    return zf_error(ZF_EINVALID,
+                    "%s: key 'stop_strings': expected a text or a list of texts, found %s", r->path,
                     zf_json_kind(v));
   zf_buf_printf(&r->c->applied, "%sstop_strings", r->c->applied.len ? ", " : "");
   return 0;
@@ -59,15 +61,32 @@ static const struct {
   const char *key;
   double neutral;
 } others[] = {
-    {"num_beams", 1},           {"num_beam_groups", 1},     {"penalty_alpha", 0},
-    {"typical_p", 1},           {"top_h", NAN},             {"epsilon_cutoff", 0},
-    {"eta_cutoff", 0},          {"no_repeat_ngram_size", 0}, {"encoder_repetition_penalty", 1},
-    {"min_length", 0},          {"min_new_tokens", 0},      {"max_length", NAN},
-    {"max_time", NAN},          {"num_return_sequences", 1}, {"guidance_scale", 1},
-    {"bad_words_ids", NAN},     {"force_words_ids", NAN},   {"forced_bos_token_id", NAN},
-    {"forced_eos_token_id", NAN}, {"suppress_tokens", NAN}, {"begin_suppress_tokens", NAN},
-    {"sequence_bias", NAN},     {"exponential_decay_length_penalty", NAN},
-    {"renormalize_logits", NAN}, {"watermarking_config", NAN}, {"dola_layers", NAN},
+    {"num_beams", 1},
+    {"num_beam_groups", 1},
+    {"penalty_alpha", 0},
+    {"typical_p", 1},
+    {"top_h", NAN},
+    {"epsilon_cutoff", 0},
+    {"eta_cutoff", 0},
+    {"no_repeat_ngram_size", 0},
+    {"encoder_repetition_penalty", 1},
+    {"min_length", 0},
+    {"min_new_tokens", 0},
+    {"max_length", NAN},
+    {"max_time", NAN},
+    {"num_return_sequences", 1},
+    {"guidance_scale", 1},
+    {"bad_words_ids", NAN},
+    {"force_words_ids", NAN},
+    {"forced_bos_token_id", NAN},
+    {"forced_eos_token_id", NAN},
+    {"suppress_tokens", NAN},
+    {"begin_suppress_tokens", NAN},
+    {"sequence_bias", NAN},
+    {"exponential_decay_length_penalty", NAN},
+    {"renormalize_logits", NAN},
+    {"watermarking_config", NAN},
+    {"dola_layers", NAN},
 };
 
 static int has_effect(const json_t *v, double neutral) {
@@ -94,7 +113,8 @@ static int read_all(struct reader *r) {
   if ((rc = integer(r, &c->top_k, "top_k", 0))) return rc;
   if ((rc = number(r, &c->top_p, "top_p", 1e-12, 1, "above 0 to 1"))) return rc;
   if ((rc = number(r, &c->min_p, "min_p", 0, 1, "0 to 1"))) return rc;
-  if ((rc = number(r, &c->repetition, "repetition_penalty", 1e-6, 1e6, "above 0 to 1e6"))) return rc;
+  if ((rc = number(r, &c->repetition, "repetition_penalty", 1e-6, 1e6, "above 0 to 1e6")))
+    return rc;
   if ((rc = integer(r, &c->max_new, "max_new_tokens", 1))) return rc;
   if ((rc = stop_strings(r))) return rc;
   list_ignored(r);
@@ -102,8 +122,13 @@ static int read_all(struct reader *r) {
 }
 
 int zf_gen_config_read(struct zf_gen_config *c, const char *dir) {
-  *c = (struct zf_gen_config){.sample = -1, .temperature = NAN, .top_p = NAN, .min_p = NAN, .repetition = NAN,
-                              .top_k = -1, .max_new = -1};
+  *c = (struct zf_gen_config){.sample = -1,
+                              .temperature = NAN,
+                              .top_p = NAN,
+                              .min_p = NAN,
+                              .repetition = NAN,
+                              .top_k = -1,
+                              .max_new = -1};
   char *path = zf_path_join(dir, "generation_config.json");
   json_t *obj = NULL;
   int rc = path ? 0 : ZF_ENOMEM;

@@ -1,4 +1,5 @@
-/* What generation_config.json says of how to sample, beside the tokens that end a text (zf_tok_ends). */
+/* What generation_config.json says of how to sample, beside the tokens that end a text
+ * (zf_tok_ends). */
 #ifndef ZF_EVAL_GENCONFIG_H
 #define ZF_EVAL_GENCONFIG_H
 
@@ -8,15 +9,16 @@
 #include "base/buf.h"
 
 struct zf_gen_config {
-  int sample;                                     /* do_sample; -1: not said */
-  double temperature, top_p, min_p, repetition;   /* NAN: not said */
-  int64_t top_k, max_new;                         /* -1: not said */
-  json_t *stop;                                   /* stop_strings, a list; or NULL */
-  struct zf_buf applied, ignored; /* "temperature 0.6, ..."; keys with an effect that zoft does not have */
+  int sample;                                   /* do_sample; -1: not said */
+  double temperature, top_p, min_p, repetition; /* NAN: not said */
+  int64_t top_k, max_new;                       /* -1: not said */
+  json_t *stop;                                 /* stop_strings, a list; or NULL */
+  struct zf_buf applied,
+      ignored; /* "temperature 0.6, ..."; keys with an effect that zoft does not have */
 };
 
-/* Of a model directory or a GGUF file; all is "not said" where there is no such file.  ZF_EINVALID: a value of
- * the wrong kind or out of range. */
+/* Of a model directory or a GGUF file; all is "not said" where there is no such file.  ZF_EINVALID:
+ * a value of the wrong kind or out of range. */
 int zf_gen_config_read(struct zf_gen_config *c, const char *dir);
 void zf_gen_config_free(struct zf_gen_config *c);
 

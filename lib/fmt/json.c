@@ -20,10 +20,14 @@
 
 static json_malloc_t given_malloc;
 static _Thread_local int spent;
+static _Thread_local int64_t failures;
 
 static void *watched_malloc(size_t n) {
   void *p = given_malloc(n);
-  if (!p) spent = 1;
+  if (!p) {
+    spent = 1;
+    failures++;
+  }
   return p;
 }
 
@@ -31,6 +35,17 @@ static void watch(void) {
   json_free_t given_free;
   json_get_alloc_funcs(&given_malloc, &given_free);
   json_set_alloc_funcs(watched_malloc, given_free);
+}
+
+int64_t zf_json_failures(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, watch);
+  return failures;
+}
+
+int zf_json_checked(int rc, int64_t before, const char *name) {
+  if (failures == before || rc == ZF_ENOMEM) return rc;
+  return zf_error(ZF_ENOMEM, "%s: out of memory", name);
 }
 
 /* --- parsing --- */
@@ -68,9 +83,8 @@ static json_t *parse_tamed(const char *text, size_t len, size_t flags, json_erro
 }
 
 int zf_json_read(json_t **out, const char *text, size_t len, size_t flags, struct zf_json_fault *f) {
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
   json_error_t e;
-  pthread_once(&once, watch);
+  zf_json_failures(); /* from now on they are counted */
   *out = parse(text, len, flags, &e);
   if (!*out && !spent) *out = parse_tamed(text, len, flags, &e);
   f->line = e.line;

@@ -27,6 +27,12 @@ struct zf_json_fault {
 };
 int zf_json_read(json_t **out, const char *text, size_t len, size_t flags, struct zf_json_fault *f);
 
+/* Allocations of Jansson's that failed in this thread so far, for code that builds values and checks once:
+ * zf_json_checked(rc, before, NAME) is rc, or ZF_ENOMEM where one failed since `before`, whatever the
+ * code made of it. */
+int64_t zf_json_failures(void);
+int zf_json_checked(int rc, int64_t before, const char *name);
+
 /* Typed lookups in an object.  A missing key (or null) leaves *out as it was and
  * returns 0; a value of another type is ZF_EINVALID "NAME: key 'k': expected an
  * integer, found a string".  Strings are borrowed from the object.

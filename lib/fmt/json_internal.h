@@ -18,7 +18,8 @@ struct zf_json_tamed {
   size_t nedit, cap;
 };
 
-/* Rewrites text[0..len), or with `one` its first object or array.  Zeroed first; freed in any case. */
+/* Rewrites text[0..len), or with `one` its first object or array.  Zeroed first; freed in any case.
+ */
 int zf_json_tame(struct zf_json_tamed *t, const char *text, size_t len, int one);
 void zf_json_tamed_free(struct zf_json_tamed *t);
 

@@ -1,9 +1,9 @@
-/* Numbers that Python's json writes and Jansson cannot hold: NaN, Infinity, integers beyond 64 bits and
- * reals beyond a double.  Model files have them where nobody reads them ("model_max_length":
+/* Numbers that Python's json writes and Jansson cannot hold: NaN, Infinity, integers beyond 64 bits
+ * and reals beyond a double.  Model files have them where nobody reads them ("model_max_length":
  * 1000000000000000019884624838656).
  *
- * Each becomes an object {ZF_JSON_WIDE: "its digits"}: a reader that needs the key finds a value of the
- * wrong kind, whose name (zf_json_kind) is its digits; zf_json_dump writes the digits back. */
+ * Each becomes an object {ZF_JSON_WIDE: "its digits"}: a reader that needs the key finds a value of
+ * the wrong kind, whose name (zf_json_kind) is its digits; zf_json_dump writes the digits back. */
 #include <errno.h>
 #include <limits.h>
 #include <math.h>

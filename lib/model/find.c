@@ -19,7 +19,8 @@
 #include "fmt/gguf.h"
 #include "model/internal.h"
 
-/* --- where the cache is ------------------------------------------------------------------------ */
+/* --- where the cache is ------------------------------------------------------------------------
+ */
 
 /* The first of the variables that is set and not empty, with a path behind it; NULL: none is. */
 static char *from_environment(const char *const *variable, const char *behind, int *rc) {
@@ -47,7 +48,8 @@ static char *hub_root(int *rc) {
   return root;
 }
 
-/* --- links --------------------------------------------------------------------------------------- */
+/* --- links ---------------------------------------------------------------------------------------
+ */
 
 /* model-00001-of-00002.safetensors */
 static int is_shard(const char *name) {
@@ -56,7 +58,8 @@ static int is_shard(const char *name) {
 }
 
 static int is_read(const char *name) {
-  static const char *const own[] = {"config.json", "model.safetensors", "model.safetensors.index.json"};
+  static const char *const own[] = {"config.json", "model.safetensors",
+                                    "model.safetensors.index.json"};
   for (size_t i = 0; i < sizeof own / sizeof *own; i++)
     if (!strcmp(own[i], name)) return 1;
   return zf_beside_is(name) || is_shard(name);
@@ -68,7 +71,8 @@ static int check_link(const char *path) {
   ssize_t n = readlink(path, to, sizeof to - 1);
   if (n < 0 || zf_exists(path)) return 0;
   to[n] = 0;
-  return zf_error(ZF_EINVALID, "%s: is a link to %s, which is not there: fetch the model again", path, to);
+  return zf_error(ZF_EINVALID, "%s: is a link to %s, which is not there: fetch the model again",
+                  path, to);
 }
 
 static int check_links(const char *dir) {
@@ -85,7 +89,8 @@ static int check_links(const char *dir) {
   return rc;
 }
 
-/* --- in the cache ---------------------------------------------------------------------------------- */
+/* --- in the cache
+ * ---------------------------------------------------------------------------------- */
 
 /* A folder under snapshots/, to name in a message; or NULL. */
 static char *any_snapshot(const char *repo) {
@@ -101,7 +106,8 @@ static char *any_snapshot(const char *repo) {
 static int no_snapshot(const char *repo, const char *what) {
   char *other = any_snapshot(repo);
   int rc = zf_error(ZF_EINVALID, "%s: %s: fetch the model again%s%s", repo, what,
-                    other ? ", or name the directory of the snapshot that is there: " : "", other ? other : "");
+                    other ? ", or name the directory of the snapshot that is there: " : "",
+                    other ? other : "");
   free(other);
   return rc;
 }
@@ -110,7 +116,8 @@ static int no_snapshot(const char *repo, const char *what) {
 static int resolve(char **out, const char *repo) {
   char *ref = zf_path_join(repo, "refs/main"), *commit = NULL;
   int rc = ref ? 0 : ZF_ENOMEM;
-  if (!rc && !zf_exists(ref)) rc = no_snapshot(repo, "has no refs/main, which names the snapshot to use");
+  if (!rc && !zf_exists(ref))
+    rc = no_snapshot(repo, "has no refs/main, which names the snapshot to use");
   if (!rc) rc = zf_read_file(&commit, NULL, ref, 4096);
   if (!rc) {
     commit[strcspn(commit, " \t\r\n")] = 0;
@@ -132,8 +139,9 @@ static int resolve(char **out, const char *repo) {
 /* *found: the root has a folder of that name. */
 static int in_root(char **out, int *found, const char *root, const char *name) {
   const char *slash = strchr(name, '/');
-  char *repo = slash ? zf_asprintf("%s/models--%.*s--%s", root, (int)(slash - name), name, slash + 1)
-                     : zf_asprintf("%s/models--%s", root, name);
+  char *repo = slash
+                   ? zf_asprintf("%s/models--%.*s--%s", root, (int)(slash - name), name, slash + 1)
+                   : zf_asprintf("%s/models--%s", root, name);
   int rc = repo ? 0 : ZF_ENOMEM;
   *found = !rc && zf_is_dir(repo);
   if (*found) rc = resolve(out, repo);
@@ -148,14 +156,15 @@ static int in_cache(char **out, const char *name) {
   if (!rc) rc = in_root(out, &found, root, name);
   if (!rc && !found && second) rc = in_root(out, &found, second, name);
   if (!rc && !found)
-    rc = zf_error(ZF_EUSAGE, "%s: no such directory, and not in the Hugging Face cache %s%s%s", name, root,
-                  second ? " or " : "", second ? second : "");
+    rc = zf_error(ZF_EUSAGE, "%s: no such directory, and not in the Hugging Face cache %s%s%s",
+                  name, root, second ? " or " : "", second ? second : "");
   free(root);
   free(second);
   return rc;
 }
 
-/* --- what a name may be ------------------------------------------------------------------------------ */
+/* --- what a name may be
+ * ------------------------------------------------------------------------------ */
 
 /* NAME or ORG/NAME. */
 static int looks_like_repo(const char *name) {
@@ -179,8 +188,9 @@ static int a_file(char **dir, const char *path) {
   else if (n >= 12 && !strcmp(path + n - 12, ".safetensors"))
     *dir = slash ? zf_strndup(path, (size_t)(slash - path)) : zf_strdup(".");
   else
-    return zf_error(ZF_EUSAGE,
-                    "%s: expected a model directory, a .safetensors file inside one, or a .gguf file", path);
+    return zf_error(
+        ZF_EUSAGE,
+        "%s: expected a model directory, a .safetensors file inside one, or a .gguf file", path);
   return *dir ? 0 : ZF_ENOMEM;
 }
 
@@ -194,7 +204,8 @@ int zf_model_find(char **dir, const char *base_model) {
   }
   if (zf_exists(base_model)) return a_file(dir, base_model);
   if ((rc = check_link(base_model))) return rc;
-  if (!looks_like_repo(base_model)) return zf_error(ZF_EUSAGE, "%s: no such model directory", base_model);
+  if (!looks_like_repo(base_model))
+    return zf_error(ZF_EUSAGE, "%s: no such model directory", base_model);
   rc = in_cache(dir, base_model);
   if (!rc) return 0;
   free(*dir);

@@ -212,6 +212,7 @@ static int run(const struct zf_jinja *t, const json_t *vars, int64_t now, struct
   struct zj_value v;
   const char *key;
   json_t *x;
+  int64_t before = zf_json_failures();
   int rc = 0;
   e.frame = e.root = &root;
   json_object_foreach((json_t *)vars, key, x) {
@@ -221,6 +222,7 @@ static int run(const struct zf_jinja *t, const json_t *vars, int64_t now, struct
   if (!rc) rc = value ? zj_eval(&e, &v, t->body->a) : zj_exec(&e, t->body);
   if (!rc && value) rc = zj_refuse(&e, &v);
   if (!rc && value && v.kind != ZJ_JSON) rc = zj_fail(&e, "%s is no value", zj_kind_name(&v));
+  rc = zf_json_checked(rc, before, t->name);
   if (!rc && value) *value = json_incref(v.j);
   for (int64_t i = e.nkept; i > 0; i--) json_decref(e.kept[i - 1]);
   free(e.kept);

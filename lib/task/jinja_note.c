@@ -1,9 +1,10 @@
-/* What is known of lists and mappings beside what is in them: how deep they nest, and which lists Python
- * has as tuples or as views of a mapping.
+/* What is known of lists and mappings beside what is in them: how deep they nest, and which lists
+ * Python has as tuples or as views of a mapping.
  *
- * Values do not change once they are made and live until the rendering ends, so a note is kept by the
- * value's address (open addressing, at most half full).  Depth is bounded where a value is given a name,
- * for that alone lets a template put it into the next one: freeing, comparing and writing recurse. */
+ * Values do not change once they are made and live until the rendering ends, so a note is kept by
+ * the value's address (open addressing, at most half full).  Depth is bounded where a value is
+ * given a name, for that alone lets a template put it into the next one: freeing, comparing and
+ * writing recurse. */
 #include <stdlib.h>
 #include <string.h>
 

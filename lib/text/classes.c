@@ -1,5 +1,5 @@
-/* The tokenizer classes of Transformers 5 for the supported families: which one a directory has, and
- * what it brings along where the files say nothing. */
+/* The tokenizer classes of Transformers 5 for the supported families: which one a directory has,
+ * and what it brings along where the files say nothing. */
 #include <string.h>
 
 #include "text_internal.h"
@@ -20,13 +20,21 @@ static const struct zf_tok_class classes[] = {
      .form = &zf_form_qwen2,
      .parts = zf_parts_bytes},
     {.name = "RobertaTokenizer",
-     .special = {[ZF_BOS] = "<s>", [ZF_EOS] = "</s>", [ZF_UNK] = "<unk>", [ZF_SEP] = "</s>",
-                 [ZF_PAD] = "<pad>", [ZF_CLS] = "<s>", [ZF_MASK] = "<mask>"},
+     .special = {[ZF_BOS] = "<s>",
+                 [ZF_EOS] = "</s>",
+                 [ZF_UNK] = "<unk>",
+                 [ZF_SEP] = "</s>",
+                 [ZF_PAD] = "<pad>",
+                 [ZF_CLS] = "<s>",
+                 [ZF_MASK] = "<mask>"},
      .form = &zf_form_roberta,
      .parts = zf_parts_bytes},
     {.name = "BertTokenizer",
      .also = "DistilBertTokenizer",
-     .special = {[ZF_UNK] = "[UNK]", [ZF_SEP] = "[SEP]", [ZF_PAD] = "[PAD]", [ZF_CLS] = "[CLS]",
+     .special = {[ZF_UNK] = "[UNK]",
+                 [ZF_SEP] = "[SEP]",
+                 [ZF_PAD] = "[PAD]",
+                 [ZF_CLS] = "[CLS]",
                  [ZF_MASK] = "[MASK]"},
      .parts = zf_parts_bert},
     {.name = "LlamaTokenizer",
@@ -37,27 +45,39 @@ static const struct zf_tok_class classes[] = {
      .special = {[ZF_BOS] = "<s>", [ZF_EOS] = "</s>", [ZF_UNK] = "<unk>"},
      .parts = zf_parts_code_llama},
     {.name = "GemmaTokenizer",
-     .special = {[ZF_BOS] = "<bos>", [ZF_EOS] = "<eos>", [ZF_UNK] = "<unk>", [ZF_PAD] = "<pad>",
+     .special = {[ZF_BOS] = "<bos>",
+                 [ZF_EOS] = "<eos>",
+                 [ZF_UNK] = "<unk>",
+                 [ZF_PAD] = "<pad>",
                  [ZF_MASK] = "<mask>"},
      .parts = zf_parts_gemma},
 };
 enum { CLASSES = sizeof classes / sizeof *classes };
 
-/* A family's own class; `ours` where other names in its files are known to be wrong.  A family without
- * one takes tokenizer.json as it is. */
+/* A family's own class; `ours` where other names in its files are known to be wrong.  A family
+ * without one takes tokenizer.json as it is. */
 static const struct {
   const char *model_type, *class;
   int ours;
 } families[] = {
-    {"gpt2", "GPT2Tokenizer", 0},       {"opt", "GPT2Tokenizer", 0},
-    {"gpt_neox", "GPTNeoXTokenizer", 0}, {"qwen2", "Qwen2Tokenizer", 1},
-    {"qwen3", "Qwen2Tokenizer", 0},     {"roberta", "RobertaTokenizer", 0},
-    {"bert", "BertTokenizer", 0},       {"distilbert", "BertTokenizer", 0},
-    {"gemma", "GemmaTokenizer", 0},     {"gemma2", "GemmaTokenizer", 0},
-    {"gemma3", "GemmaTokenizer", 0},    {"gemma3_text", "GemmaTokenizer", 0},
-    {"mistral", NULL, 0},               {"granite", NULL, 0},
-    {"olmo2", NULL, 0},                 {"phi3", NULL, 0},
-    {"stablelm", NULL, 0},              {"modernbert", NULL, 0},
+    {"gpt2", "GPT2Tokenizer", 0},
+    {"opt", "GPT2Tokenizer", 0},
+    {"gpt_neox", "GPTNeoXTokenizer", 0},
+    {"qwen2", "Qwen2Tokenizer", 1},
+    {"qwen3", "Qwen2Tokenizer", 0},
+    {"roberta", "RobertaTokenizer", 0},
+    {"bert", "BertTokenizer", 0},
+    {"distilbert", "BertTokenizer", 0},
+    {"gemma", "GemmaTokenizer", 0},
+    {"gemma2", "GemmaTokenizer", 0},
+    {"gemma3", "GemmaTokenizer", 0},
+    {"gemma3_text", "GemmaTokenizer", 0},
+    {"mistral", NULL, 0},
+    {"granite", NULL, 0},
+    {"olmo2", NULL, 0},
+    {"phi3", NULL, 0},
+    {"stablelm", NULL, 0},
+    {"modernbert", NULL, 0},
 };
 enum { FAMILIES = sizeof families / sizeof *families };
 
@@ -79,7 +99,8 @@ static const char *named_class(const struct zf_tok_settings *b) {
 }
 
 const struct zf_tok_class *zf_tok_class_of(const struct zf_tok_settings *b) {
-  const char *type = json_string_value(json_object_get(b->model, "model_type")), *name = named_class(b);
+  const char *type = json_string_value(json_object_get(b->model, "model_type")),
+             *name = named_class(b);
   for (int i = 0; type && i < FAMILIES; i++) {
     if (strcmp(families[i].model_type, type) != 0) continue;
     if (!families[i].class) return NULL;

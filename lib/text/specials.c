@@ -1,8 +1,8 @@
 /* Which token begins a text, ends it, fills it up: the one place that decides.
  *
- * Of a directory the tokenizer's own files decide (beside.c); where they say nothing of BOS, EOS or PAD,
- * generation_config.json and then config.json do, by id.  What ends a text in generation is the other
- * way round: generation_config.json, config.json, then the tokenizer's EOS. */
+ * Of a directory the tokenizer's own files decide (beside.c); where they say nothing of BOS, EOS or
+ * PAD, generation_config.json and then config.json do, by id.  What ends a text in generation is
+ * the other way round: generation_config.json, config.json, then the tokenizer's EOS. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,13 +38,15 @@ static int read_ends(struct zf_tok *t, const struct model_file *f) {
   int rc = 0;
   if (!v || json_is_null(v)) return 0;
   if (!json_is_integer(v) && !json_is_array(v))
-    return zf_error(ZF_EINVALID, "%s/%s: key 'eos_token_id': expected a token id or a list of them, found %s",
+    return zf_error(ZF_EINVALID,
+                    "%s/%s: key 'eos_token_id': expected a token id or a list of them, found %s",
                     f->dir, f->name, zf_json_kind(v));
   if (json_is_integer(v)) rc = add_end(t, v);
   json_array_foreach((json_t *)v, i, x) {
     if (!rc && !json_is_integer(x))
-      rc = zf_error(ZF_EINVALID, "%s/%s: key 'eos_token_id': entry %zu: expected a token id, found %s",
-                    f->dir, f->name, i, zf_json_kind(x));
+      rc = zf_error(ZF_EINVALID,
+                    "%s/%s: key 'eos_token_id': entry %zu: expected a token id, found %s", f->dir,
+                    f->name, i, zf_json_kind(x));
     if (!rc) rc = add_end(t, x);
   }
   if (t->ends.n) t->ends_from = f->name;
@@ -68,13 +70,15 @@ static void by_id(struct zf_tok *t, enum zf_special which, const struct model_fi
     const json_t *v = json_object_get(file[i].keys, key);
     if (json_is_array(v)) v = json_array_get(v, 0);
     int64_t id = json_is_integer(v) ? json_integer_value(v) : -1;
-    if (id >= 0 && id < t->size) t->special[which] = (struct zf_special_token){(int32_t)id, file[i].name};
+    if (id >= 0 && id < t->size)
+      t->special[which] = (struct zf_special_token){(int32_t)id, file[i].name};
   }
 }
 
 /* --- a directory --------------------------------------------------------------------------- */
 
-static void by_name(struct zf_tok *t, enum zf_special which, const struct zf_tok_settings *b, int *given) {
+static void by_name(struct zf_tok *t, enum zf_special which, const struct zf_tok_settings *b,
+                    int *given) {
   const char *from, *name = zf_tok_settings_name(b, which, &from, given);
   int32_t id = name ? zf_tok_id(t, name) : -1;
   t->special[which] = (struct zf_special_token){id, id >= 0 ? from : NULL};
@@ -126,16 +130,41 @@ static const json_t *gguf_key(const json_t *keys, const char *name) {
   return json_object_get(keys, full);
 }
 
-/* Tokens that llama.cpp takes for the end of a generation by their text, and what fills, names or parts the
- * files of a program. */
+/* Tokens that llama.cpp takes for the end of a generation by their text, and what fills, names or
+ * parts the files of a program. */
 static const char *const end_texts[] = {
-    "<|eot_id|>",      "<|im_end|>",   "<|end|>",      "<|return|>",    "<|call|>",
-    "<|flush|>",       "<|calls|>",    "<end_of_turn>", "<|endoftext|>", "</s>",
-    "<|eom_id|>",      "<EOT>",        "_<EOT>",       "[EOT]",         "[EOS]",
-    "<|end_of_text|>", "<end_of_utterance>", "<eos>",  "<turn|>",       "<|tool_response>",
-    "<|fim_pad|>",     "<fim-pad>",    "<fim_pad>",    "<PAD>",         "<|fim_repo|>",
-    "<|repo_name|>",   "<fim-repo>",   "<REPO>",       "<reponame>",    "<|file_sep|>",
-    "<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<|flush|>",
+    "<|calls|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "</s>",
+    "<|eom_id|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "[EOS]",
+    "<|end_of_text|>",
+    "<end_of_utterance>",
+    "<eos>",
+    "<turn|>",
+    "<|tool_response>",
+    "<|fim_pad|>",
+    "<fim-pad>",
+    "<fim_pad>",
+    "<PAD>",
+    "<|fim_repo|>",
+    "<|repo_name|>",
+    "<fim-repo>",
+    "<REPO>",
+    "<reponame>",
+    "<|file_sep|>",
+    "<\xEF\xBD\x9C"
+    "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
 };
 
 /* Where a vocabulary has these two, a third is not an end: a message goes on behind it. */
@@ -150,7 +179,8 @@ static const char *const not_ends[][3] = {
 static int add_end_text(struct zf_tok *t, const char *text) {
   int32_t id = zf_tok_id(t, text);
   for (size_t i = 0; i < sizeof not_ends / sizeof *not_ends; i++)
-    if (!strcmp(text, not_ends[i][2]) && zf_tok_id(t, not_ends[i][0]) >= 0 && zf_tok_id(t, not_ends[i][1]) >= 0)
+    if (!strcmp(text, not_ends[i][2]) && zf_tok_id(t, not_ends[i][0]) >= 0 &&
+        zf_tok_id(t, not_ends[i][1]) >= 0)
       return 0;
   json_t *v = json_integer(id);
   int rc = add_end(t, v);
@@ -158,21 +188,24 @@ static int add_end_text(struct zf_tok *t, const char *text) {
   return rc;
 }
 
-/* llama.cpp's: the keys for the end of a text, a turn, a message, and of programs; then the texts. */
+/* llama.cpp's: the keys for the end of a text, a turn, a message, and of programs; then the texts.
+ */
 static int find_gguf_ends(struct zf_tok *t, const json_t *keys) {
   static const char *const key[] = {"eos_token_id",     "eot_token_id",     "eom_token_id",
                                     "fim_pad_token_id", "fim_rep_token_id", "fim_sep_token_id"};
   int rc = 0;
-  for (size_t i = 0; !rc && i < sizeof key / sizeof *key; i++) rc = add_end(t, gguf_key(keys, key[i]));
-  for (size_t i = 0; !rc && i < sizeof end_texts / sizeof *end_texts; i++) rc = add_end_text(t, end_texts[i]);
+  for (size_t i = 0; !rc && i < sizeof key / sizeof *key; i++)
+    rc = add_end(t, gguf_key(keys, key[i]));
+  for (size_t i = 0; !rc && i < sizeof end_texts / sizeof *end_texts; i++)
+    rc = add_end_text(t, end_texts[i]);
   t->ends_from = "the file's keys and tokens";
   return rc;
 }
 
 int zf_specials_gguf(struct zf_tok *t, const json_t *keys) {
-  static const char *const key[ZF_SPECIALS] = {"bos_token_id",       "eos_token_id",     "unknown_token_id",
-                                               "seperator_token_id", "padding_token_id", "cls_token_id",
-                                               "mask_token_id"};
+  static const char *const key[ZF_SPECIALS] = {
+      "bos_token_id",     "eos_token_id", "unknown_token_id", "seperator_token_id",
+      "padding_token_id", "cls_token_id", "mask_token_id"};
   none(t);
   if (!(t->named = json_object())) return zf_error(ZF_ENOMEM, "out of memory for special tokens");
   for (int k = 0; k < ZF_SPECIALS; k++) {

@@ -74,14 +74,15 @@ static const char *content_of(const json_t *v) {
   return json_string_value(json_is_object(v) ? json_object_get(v, "content") : v);
 }
 
-const json_t *zf_tok_settings_get(const struct zf_tok_settings *b, const char *key, const char **from) {
+const json_t *zf_tok_settings_get(const struct zf_tok_settings *b, const char *key,
+                                  const char **from) {
   const json_t *v = json_object_get(b->map, key);
   *from = v ? "special_tokens_map.json" : "tokenizer_config.json";
   return v ? v : json_object_get(b->config, key);
 }
 
-const char *zf_tok_settings_name(const struct zf_tok_settings *b, enum zf_special which, const char **from,
-                           int *given) {
+const char *zf_tok_settings_name(const struct zf_tok_settings *b, enum zf_special which,
+                                 const char **from, int *given) {
   const json_t *v = zf_tok_settings_get(b, names[which], from);
   *given = v != NULL;
   if (v || !b->class) return content_of(v);
@@ -96,7 +97,8 @@ int zf_tok_settings_flag(const struct zf_tok_settings *b, const char *key, int f
 
 /* --- tokens to add --------------------------------------------------------------------------- */
 
-/* A list in the making: objects like those of tokenizer.json's added_tokens, in the order of adding. */
+/* A list in the making: objects like those of tokenizer.json's added_tokens, in the order of
+ * adding. */
 struct list {
   const char *dir;
   json_t *tokens, *known; /* known: {content: true} */
@@ -105,7 +107,8 @@ struct list {
 
 static void push(struct list *l, json_t *token, const char *from) {
   const json_t *content = json_object_get(token, "content");
-  if (token && json_is_string(content)) json_object_set(l->known, json_string_value(content), json_true());
+  if (token && json_is_string(content))
+    json_object_set(l->known, json_string_value(content), json_true());
   char *path = zf_path_join(l->dir, from);
   if (token && path) json_object_set_new(token, "from", json_string(path));
   free(path);
@@ -129,7 +132,8 @@ static void push_special(struct list *l, const json_t *v, const char *from) {
 }
 
 static int by_number(const void *a, const void *b) {
-  long long x = strtoll(*(const char *const *)a, NULL, 10), y = strtoll(*(const char *const *)b, NULL, 10);
+  long long x = strtoll(*(const char *const *)a, NULL, 10),
+            y = strtoll(*(const char *const *)b, NULL, 10);
   return (x > y) - (x < y);
 }
 
@@ -141,10 +145,11 @@ static int push_decoder(struct list *l, const json_t *decoder) {
   int rc = id ? 0 : ZF_ENOMEM;
   json_object_foreach((json_t *)decoder, key, v) {
     if (!rc && (!json_is_object(v) || !*key || strspn(key, "0123456789") != strlen(key)))
-      rc = zf_error(ZF_EINVALID,
-                    "%s/tokenizer_config.json: added_tokens_decoder: '%.40s': expected an id and an "
-                    "object, found %s",
-                    l->dir, key, zf_json_kind(v));
+      rc =
+          zf_error(ZF_EINVALID,
+                   "%s/tokenizer_config.json: added_tokens_decoder: '%.40s': expected an id and an "
+                   "object, found %s",
+                   l->dir, key, zf_json_kind(v));
     if (!rc) id[i++] = key;
   }
   if (!rc) qsort(id, n, sizeof *id, by_number);
@@ -167,7 +172,8 @@ static int is_named(const struct zf_tok_settings *b, const char *text) {
     if (name && !strcmp(name, text)) return 1;
   }
   if (!extra) extra = json_object_get(b->config, "additional_special_tokens");
-  if (json_object_get(b->map, "extra_special_tokens")) extra = json_object_get(b->map, "extra_special_tokens");
+  if (json_object_get(b->map, "extra_special_tokens"))
+    extra = json_object_get(b->map, "extra_special_tokens");
   json_array_foreach((json_t *)extra, i, v) {
     const char *name = content_of(v);
     if (name && !strcmp(name, text)) return 1;
@@ -190,11 +196,11 @@ static int push_added(struct list *l, const struct zf_tok_settings *b) {
   json_object_foreach(b->added, text, v) {
     int special = is_named(b, text);
     if (!rc && !json_is_integer(v))
-      rc = zf_error(ZF_EINVALID, "%s/added_tokens.json: '%.60s': expected an id, found %s", l->dir, text,
-                    zf_json_kind(v));
+      rc = zf_error(ZF_EINVALID, "%s/added_tokens.json: '%.60s': expected an id, found %s", l->dir,
+                    text, zf_json_kind(v));
     if (rc || json_object_get(l->known, text)) continue;
-    token[n] = json_pack("{s:s, s:O, s:b, s:b}", "content", text, "id", v, "normalized", !special, "special",
-                         special);
+    token[n] = json_pack("{s:s, s:O, s:b, s:b}", "content", text, "id", v, "normalized", !special,
+                         "special", special);
     if (token[n])
       n++;
     else
@@ -222,7 +228,8 @@ static int is_own_name(const char *key, const json_t *v) {
   return n > 6 && !strcmp(key + n - 6, "_token") && json_is_string(v);
 }
 
-static void push_named(struct list *l, const struct zf_tok_settings *b, const struct zf_vocab *vocab) {
+static void push_named(struct list *l, const struct zf_tok_settings *b,
+                       const struct zf_vocab *vocab) {
   const char *from, *key;
   json_t *v;
   size_t i;
@@ -242,7 +249,8 @@ static void push_named(struct list *l, const struct zf_tok_settings *b, const st
   json_object_foreach(b->config, key, v) {
     if (is_own_name(key, v)) push_special(l, v, "tokenizer_config.json");
   }
-  json_object_foreach((json_t *)(json_is_object(extra) ? extra : NULL), key, v) push_special(l, v, from);
+  json_object_foreach((json_t *)(json_is_object(extra) ? extra : NULL), key, v)
+      push_special(l, v, from);
   json_array_foreach((json_t *)extra, i, v) push_special(l, v, from);
 }
 
@@ -265,7 +273,7 @@ static void push_again(struct list *l, const struct zf_tok_settings *b) {
 }
 
 int zf_tok_settings_tokens(json_t **out, const struct zf_tok_settings *b, const json_t *own,
-                     const struct zf_vocab *vocab) {
+                           const struct zf_vocab *vocab) {
   struct list l = {.dir = b->dir, .tokens = json_array(), .known = json_object()};
   const json_t *decoder = json_object_get(b->config, "added_tokens_decoder");
   json_t *v;

@@ -186,8 +186,7 @@ static int open_gguf(struct zf_tok **out, const char *path) {
   return rc;
 }
 
-int zf_tok_open(struct zf_tok **out, const char *dir) {
-  if (zf_gguf_named(dir) && !zf_is_dir(dir)) return open_gguf(out, dir);
+static int open_dir(struct zf_tok **out, const char *dir) {
   struct zf_tok_settings b;
   json_t *root = NULL;
   char *path = NULL;
@@ -199,6 +198,16 @@ int zf_tok_open(struct zf_tok **out, const char *dir) {
   json_decref(root);
   zf_tok_settings_free(&b);
   free(path);
+  return rc;
+}
+
+int zf_tok_open(struct zf_tok **out, const char *dir) {
+  int64_t before = zf_json_failures();
+  int file = zf_gguf_named(dir) && !zf_is_dir(dir);
+  int rc = zf_json_checked(file ? open_gguf(out, dir) : open_dir(out, dir), before, dir);
+  if (!rc) return 0;
+  zf_tok_free(*out);
+  *out = NULL;
   return rc;
 }
 

@@ -104,6 +104,23 @@ START_TEST(test_memory) {
 }
 END_TEST
 
+/* A value that is built without asking each time is asked for once. */
+START_TEST(test_checked) {
+  json_set_alloc_funcs(failing_malloc, free);
+  int64_t before = zf_json_failures();
+  left = 1000;
+  json_t *list = json_array();
+  ck_assert_int_eq(zf_json_checked(0, before, "x"), 0);
+  left = 0;
+  json_array_append_new(list, json_string("lost"));
+  left = 1000;
+  ck_fails(zf_json_checked(0, before, "x"), ZF_ENOMEM, "x: out of memory");
+  ck_fails(zf_json_checked(ZF_EINVALID, before, "x"), ZF_ENOMEM, "x: out of memory");
+  ck_assert_int_eq(zf_json_checked(ZF_EINVALID, zf_json_failures(), "x"), ZF_EINVALID);
+  json_decref(list);
+}
+END_TEST
+
 START_TEST(test_depth) {
   enum { DEEP = 200000 };
   char *text = malloc(2 * DEEP);
@@ -171,6 +188,7 @@ int main(void) {
   tcase_add_test(t, test_wide);
   tcase_add_test(t, test_wide_positions);
   tcase_add_test(t, test_memory);
+  tcase_add_test(t, test_checked);
   tcase_add_test(t, test_depth);
   tcase_add_test(t, test_lookups);
   tcase_add_test(t, test_load);

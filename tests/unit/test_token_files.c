@@ -1,5 +1,6 @@
-/* Tokenizers in the files of published checkpoints: ids, text and special tokens as AutoTokenizer of
- * Transformers gives them (tests/golden/make_token_files.py made tests/golden/token_files.json). */
+/* Tokenizers in the files of published checkpoints: ids, text and special tokens as AutoTokenizer
+ * of Transformers gives them (tests/golden/make_token_files.py made tests/golden/token_files.json).
+ */
 #include "unit/unit.h"
 
 #include "base/file.h"
@@ -36,12 +37,12 @@ static struct zf_tok *open_directory(const json_t *d) {
   return t;
 }
 
-static void same_text(const struct zf_tok *t, const struct zf_ids *ids, int skip, const json_t *want,
-                      const char *what) {
+static void same_text(const struct zf_tok *t, const struct zf_ids *ids, int skip,
+                      const json_t *want, const char *what) {
   struct zf_buf out = {0};
   ck_ok(zf_tok_decode(t, &out, ids->id, ids->n, skip));
-  ck_assert_msg(!strcmp(out.data ? out.data : "", json_string_value(want)), "%s: '%s' is not '%s'", what,
-                out.data ? out.data : "", json_string_value(want));
+  ck_assert_msg(!strcmp(out.data ? out.data : "", json_string_value(want)), "%s: '%s' is not '%s'",
+                what, out.data ? out.data : "", json_string_value(want));
   zf_buf_free(&out);
 }
 
@@ -52,25 +53,29 @@ static void same_line(const struct zf_tok *t, const json_t *line, const char *na
   snprintf(what, sizeof what, "%s: '%s'", name, json_string_value(text));
   ck_ok(zf_tok_encode(t, &ids, json_string_value(text), json_string_length(text), ZF_ENC_SPECIAL));
   for (int64_t i = 0; i < ids.n && i < (int64_t)json_array_size(want); i++)
-    ck_assert_msg(ids.id[i] == json_integer_value(json_array_get(want, (size_t)i)), "%s: id %lld: %d, not %lld",
-                  what, (long long)i, ids.id[i], (long long)json_integer_value(json_array_get(want, (size_t)i)));
-  ck_assert_msg(ids.n == (int64_t)json_array_size(want), "%s: %lld ids, not %zu", what, (long long)ids.n,
-                json_array_size(want));
+    ck_assert_msg(ids.id[i] == json_integer_value(json_array_get(want, (size_t)i)),
+                  "%s: id %lld: %d, not %lld", what, (long long)i, ids.id[i],
+                  (long long)json_integer_value(json_array_get(want, (size_t)i)));
+  ck_assert_msg(ids.n == (int64_t)json_array_size(want), "%s: %lld ids, not %zu", what,
+                (long long)ids.n, json_array_size(want));
   same_text(t, &ids, 0, json_array_get(line, 2), what);
   same_text(t, &ids, 1, json_array_get(line, 3), what);
   zf_ids_free(&ids);
 }
 
-/* A token that the library's class names and no file has gets an id there that the model does not know;
- * here there is none.  Where no file of the tokenizer names a token, config.json does, here alone. */
+/* A token that the library's class names and no file has gets an id there that the model does not
+ * know; here there is none.  Where no file of the tokenizer names a token, config.json does, here
+ * alone. */
 static void same_special(const struct zf_tok *t, const json_t *d, const char *name) {
   static const enum zf_special kinds[] = {ZF_BOS, ZF_EOS, ZF_PAD, ZF_UNK, ZF_SEP, ZF_CLS, ZF_MASK};
   static const char *const key[] = {"bos", "eos", "pad", "unk", "sep", "cls", "mask"};
   for (int k = 0; k < 7; k++) {
     const json_t *v = json_object_get(json_object_get(d, "special"), key[k]);
     struct zf_special_token got = zf_tok_special(t, kinds[k]);
-    int64_t want = json_is_integer(v) && json_integer_value(v) < zf_tok_size(t) ? json_integer_value(v) : -1;
-    if (got.from && (!strcmp(got.from, "config.json") || !strcmp(got.from, "generation_config.json"))) {
+    int64_t want =
+        json_is_integer(v) && json_integer_value(v) < zf_tok_size(t) ? json_integer_value(v) : -1;
+    if (got.from &&
+        (!strcmp(got.from, "config.json") || !strcmp(got.from, "generation_config.json"))) {
       ck_assert_msg(want < 0, "%s: %s", name, key[k]);
       continue;
     }
@@ -83,7 +88,7 @@ static void same_template(const struct zf_tok *t, const json_t *d, const char *n
   const char *key;
   json_t *v;
   json_object_foreach(json_object_get(d, "template"), key, v)
-    ck_assert_msg(json_equal(v, json_object_get(zf_tok_named(t), key)), "%s: %s", name, key);
+      ck_assert_msg(json_equal(v, json_object_get(zf_tok_named(t), key)), "%s: %s", name, key);
 }
 
 START_TEST(test_directories) {
