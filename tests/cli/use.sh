@@ -24,6 +24,7 @@ Commands:
   data       look at data files, split and convert them
   plan       memory and time of a run before it starts, and what fits
   init       write a model of random weights from a config.json
+  export     write a GGUF file as a model directory
   bench      how fast this machine runs a training step
   env        what this machine and this build are
 
@@ -56,6 +57,7 @@ Commands:
   data       look at data files, split and convert them
   plan       memory and time of a run before it starts, and what fits
   init       write a model of random weights from a config.json
+  export     write a GGUF file as a model directory
   bench      how fast this machine runs a training step
   env        what this machine and this build are
 

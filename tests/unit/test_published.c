@@ -230,7 +230,9 @@ START_TEST(test_saved) {
   snprintf(dir, sizeof dir, PUBLISHED "checkpoints/%s", name);
   if (!refusal_of(name)) {
     struct zf_model *m = open_model(dir, &as_stored), *saved;
-    const char *to = tmp_path("saved");
+    char own[16];
+    snprintf(own, sizeof own, "saved-%d", _i);
+    const char *to = tmp_path(own);
     ck_ok(zf_mkdirs(to));
     ck_ok(zf_model_save(m, to, -1, NULL, 0));
     zf_model_free(m);
