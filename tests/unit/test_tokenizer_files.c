@@ -304,6 +304,52 @@ START_TEST(test_classic) {
 }
 END_TEST
 
+/* --- the class that tokenizer_config.json names --------------------------------------------- */
+
+static void same_ids(const char *text, const int32_t *want, int64_t n) {
+  struct zf_tok *t;
+  struct zf_ids ids = {0};
+  ck_ok(zf_tok_open(&t, dir));
+  ck_ok(zf_tok_encode(t, &ids, text, strlen(text), 0));
+  ck_assert_int_eq(ids.n, n);
+  for (int64_t i = 0; i < n; i++) ck_assert_int_eq(ids.id[i], want[i]);
+  zf_ids_free(&ids);
+  zf_tok_free(t);
+}
+
+/* Which mark LlamaTokenizer puts before a text and before what follows a special token, as AutoTokenizer
+ * of Transformers 5.24 does with these files; a byte-level file of that class stays as it is. */
+START_TEST(test_llama_class) {
+  static const struct {
+    const char *settings;
+    int32_t ids[3]; /* of "a<s>a" */
+  } cases[] = {{"\"legacy\": false", {5, 1, 4}},
+               {"\"legacy\": null", {5, 1, 4}},
+               {"\"legacy\": true", {5, 1, 5}},
+               {"\"add_prefix_space\": false, \"legacy\": true", {4, 1, 4}}};
+  static const char file[] =
+      "{\"added_tokens\": [{\"id\": 1, \"content\": \"<s>\", \"normalized\": false, \"special\": true}], "
+      "\"normalizer\": {\"type\": \"Prepend\", \"prepend\": \"b\"}, \"pre_tokenizer\": %s, \"model\": "
+      "{\"type\": \"BPE\", \"vocab\": {\"b\": 0, \"<s>\": 1, \"</s>\": 2, \"\xE2\x96\x81\": 3, "
+      "\"a\": 4, \"\xE2\x96\x81"
+      "a\": 5}, \"merges\": [\"\xE2\x96\x81 a\"]}}";
+  char text[1024];
+  snprintf(dir, sizeof dir, "%s", tmp_path("class"));
+  ck_ok(zf_mkdirs(dir));
+  snprintf(text, sizeof text, file, "null");
+  put("tokenizer.json", text);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    snprintf(text, sizeof text, "{\"tokenizer_class\": \"LlamaTokenizerFast\", %s}", cases[i].settings);
+    put("tokenizer_config.json", text);
+    same_ids("a<s>a", cases[i].ids, 3);
+  }
+  same_ids(" a", (int32_t[]){5}, 1);
+  snprintf(text, sizeof text, file, "{\"type\": \"ByteLevel\", \"add_prefix_space\": false}");
+  put("tokenizer.json", text);
+  same_ids("a", (int32_t[]){0, 4}, 2);
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("tokenizer_files");
   TCase *c = tcase_create("files");
@@ -319,6 +365,7 @@ int main(void) {
   tcase_add_test(c, test_growth);
   tcase_add_test(c, test_charsmap);
   tcase_add_test(c, test_classic);
+  tcase_add_test(c, test_llama_class);
   suite_add_tcase(s, c);
   return unit_run(s);
 }

@@ -3,6 +3,7 @@
 A vocabulary is made by a function of this file, which returns a Vocabulary: its files (name to
 text or bytes), the id of each token, the number of ids.  Pieces come from the prose of
 tok_texts.py; special tokens are those of the published tokenizers."""
+import collections
 import functools
 import io
 import json
@@ -113,7 +114,7 @@ def template_step(ids, before, after):
         out = [{"SpecialToken": {"id": t, "type_id": kind}} for t in before]
         out.append({"Sequence": {"id": "AB"[kind], "type_id": kind}})
         return out + [{"SpecialToken": {"id": t, "type_id": kind}} for t in after]
-    table = {t: {"id": t, "ids": [ids[t]], "tokens": [t]} for t in {*before, *after}}
+    table = {t: {"id": t, "ids": [ids[t]], "tokens": [t]} for t in dict.fromkeys([*before, *after])}
     return step("TemplateProcessing", single=side(0), pair=side(0) + side(1), special_tokens=table)
 
 
@@ -212,14 +213,15 @@ def sentencepieces(kind="llama", listed=None, beyond=(), around=None, user=(), p
 
 @functools.cache
 def words(lower, chinese):
-    """Pieces of a WordPiece vocabulary."""
-    t = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    t.normalizer = normalizers.BertNormalizer(lowercase=lower)
-    t.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    t.train_from_iterator(PROSE + (tok_texts.PHRASES[7:8] * 3 if chinese else []), trainers.WordPieceTrainer(
-        vocab_size=310, show_progress=False, special_tokens=[], min_frequency=1))
-    vocab = t.get_vocab()
-    return sorted(vocab, key=vocab.get)
+    """Pieces of a WordPiece vocabulary: characters, letters and endings within a word, the commonest words.
+    (The package's trainer gives others at each run.)"""
+    cut, norm = pre_tokenizers.BertPreTokenizer(), normalizers.BertNormalizer(lowercase=lower)
+    lines = PROSE + (tok_texts.PHRASES[7:8] if chinese else [])
+    count = collections.Counter(w for line in lines for w, _ in cut.pre_tokenize_str(norm.normalize_str(line)))
+    letters = sorted({c for w in count for c in w})
+    inside = ["##" + x for x in [c for c in letters if c.isascii() and c.isalnum()] + ["er", "ing", "ly", "ouse", "th"]]
+    common = sorted((w for w in count if len(w) > 1), key=lambda w: (-count[w], w))
+    return letters + inside + common[:100]
 
 
 def wordpiece(lower=True, chinese=False):
