@@ -131,7 +131,7 @@ static int replay(struct work *w) {
     w->taken = w->to - w->from;
   }
   w->seconds = zf_now() - start;
-  if (!rc) rc = zf_model_finite(w->m);
+  if (!rc) rc = zf_model_finite(w->m, w->h.path);
   return rc ? rc : zf_model_hash(w->m, w->hash);
 }
 

@@ -79,8 +79,8 @@ int zf_model_save(const struct zf_model *m, const char *dir, int dtype, const ch
 int zf_model_save_trained(const struct zf_model *m, const char *path, const char *const *metadata,
                           int64_t nmetadata);
 
-/* ZF_EDIVERGED when a trained weight is not a finite number. */
-int zf_model_finite(const struct zf_model *m);
+/* ZF_EDIVERGED when a trained weight is not a finite number; `name` is where they come from. */
+int zf_model_finite(const struct zf_model *m, const char *name);
 
 /* config.json and the files beside alone, as a later zf_model_save with this dtype writes them to
  * `dir`, which exists; what is saved from then on are copies of these. */

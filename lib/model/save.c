@@ -96,13 +96,13 @@ static int refuse(const struct unfit *u, const char *dir, enum zf_dtype to) {
   return 0;
 }
 
-int zf_model_finite(const struct zf_model *m) {
+int zf_model_finite(const struct zf_model *m, const char *name) {
   struct unfit u = {0};
   for (int64_t i = 0; i < m->params.n; i++) {
     const struct zf_param *p = &m->params.p[i];
     if (p->trained) look_at(&u, p->name, p->data, p->type, p->type, p->n);
   }
-  return refuse(&u, m->dir, ZF_F32);
+  return refuse(&u, name, ZF_F32);
 }
 
 /* Carried tensors are written as they lie in the file. */

@@ -469,7 +469,7 @@ START_TEST(test_save_unfit) {
   snprintf(text, sizeof text, "2 weights are too large for f16, the first of them in '%s'", m->params.p[2].name);
   ck_fails(zf_model_save(m, dir, ZF_F16, NULL, 0), ZF_EUSAGE, text);
   ck_assert_int_eq(zf_dir_empty(dir), 1);
-  ck_ok(zf_model_finite(m));
+  ck_ok(zf_model_finite(m, "here"));
   ck_ok(zf_model_save(m, dir, ZF_BF16, NULL, 0));
   ck_ok(zf_model_save(m, dir, -1, NULL, 0));
   w[3] = INFINITY;
@@ -478,7 +478,7 @@ START_TEST(test_save_unfit) {
   for (int type = -1; type <= ZF_BF16; type++)
     ck_fails(zf_model_save(m, tmp_path("unfit2"), type, NULL, 0), ZF_EDIVERGED, text);
   ck_fails(zf_model_save_trained(m, tmp_path("unfit3"), NULL, 0), ZF_EDIVERGED, text);
-  ck_fails(zf_model_finite(m), ZF_EDIVERGED, text);
+  ck_fails(zf_model_finite(m, "here"), ZF_EDIVERGED, text);
   ck_assert_int_eq(zf_dir_empty(tmp_path("unfit2")), 1);
   ck_assert(!zf_exists(tmp_path("unfit3")));
   w[3] = w[4] = was;

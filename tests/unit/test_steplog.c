@@ -536,6 +536,25 @@ START_TEST(test_scale_and_drop) {
 }
 END_TEST
 
+/* A gradient that is finite and far too large: the weights that come of it are told, not written. */
+START_TEST(test_huge) {
+  const char *path = tmp_path("run.log");
+  struct zf_model *a = open_proj(ZF_F32);
+  struct zf_log_head head = run_head(a, ZF_F32);
+  struct zf_history h;
+  char hash[STEPS + 1][33];
+  run_steps(a, path, &head, hash);
+  ck_ok(zf_history_load(&h, path));
+  zf_model_reset(a);
+  h.probe[2 * head.zo.probes].g = 1e60;
+  ck_ok(zf_replay_steps(a, &h, 0, STEPS, NULL));
+  ck_fails(zf_model_finite(a, path), ZF_EDIVERGED, "run.log: ");
+  ck_fails(zf_model_save(a, tmp_path("huge"), -1, NULL, 0), ZF_EDIVERGED, "are not finite numbers");
+  zf_history_free(&h);
+  zf_model_free(a);
+}
+END_TEST
+
 /* A saved state is used when it is of this log and step and its weights are what they were. */
 START_TEST(test_states) {
   const char *path = tmp_path("run.log"), *dir = tmp_path("dir");
@@ -600,6 +619,7 @@ int main(void) {
   tcase_add_loop_test(t, test_replay, ZF_F32, ZF_DTYPES);
   tcase_add_test(t, test_replay_checks);
   tcase_add_test(t, test_means);
+  tcase_add_test(t, test_huge);
   tcase_add_loop_test(t, test_scale_and_drop, ZF_F32, ZF_DTYPES);
   tcase_add_loop_test(t, test_states, ZF_F32, ZF_DTYPES);
   suite_add_tcase(s, t);
