@@ -42,8 +42,12 @@ static void show_sequence(const struct zf_tok *tok, const struct zf_dataset *d,
     }
     printf("%s%s%s", !is ? "" : color ? "\033[32m" : "«", a.data, !is ? "" : color ? "\033[0m" : "»");
   }
-  printf("  (%d tokens, %lld target%s)%s\n", s->n, targets, targets == 1 ? "" : "s",
-         o == x->label ? "  <- right" : "");
+  printf("  (%d tokens, %lld target%s)", s->n, targets, targets == 1 ? "" : "s");
+  if (d->type == ZF_TASK_LABELS && d->problem == ZF_PROBLEM_REGRESSION)
+    printf("  <- %g", (double)s->gold);
+  else if (o == x->label || s->gold > 0)
+    printf("  <- right");
+  putchar('\n');
   zf_buf_free(&a);
 }
 

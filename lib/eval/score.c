@@ -215,11 +215,17 @@ static void add_id(struct zf_scorer *s, int32_t id) {
   s->p.ids[s->p.nid++] = id;
 }
 
-/* The token whose row decides: a head of labels says itself where it stands. */
+/* The token whose row decides: a head of labels says itself where it stands, and a causal one skips
+ * padding at the end, as Transformers does. */
 static int64_t asked(const struct zf_scorer *s, const struct zf_dataset *d,
                      const struct zf_example *x) {
   const struct zf_model *m = zf_forward_model(s->f);
-  return d->type == ZF_TASK_LABELS && m->config.family->classify.first ? 0 : x->shared - 1 - x->ask;
+  const int32_t *id = d->pool.id + d->seq[x->seq].at;
+  int64_t last = x->shared - 1;
+  if (d->type != ZF_TASK_LABELS) return last - x->ask;
+  if (m->config.family->classify.first) return 0;
+  while (last > 0 && id[last] == m->config.pad) last--;
+  return last;
 }
 
 static void pack(struct zf_scorer *s, const struct zf_dataset *d, int64_t i) {

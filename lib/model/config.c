@@ -374,6 +374,8 @@ static int read_all(struct zf_config *c, const struct zf_config_reader *r) {
   if (!(c->norm_eps >= 0 && c->norm_eps < 1))
     return zf_error(ZF_EINVALID, "%s: key '%s': expected 0 to 1, found %g", r->name,
                     c->family->k_norm_eps, c->norm_eps);
+  c->pad = (int32_t)c->family->pad_next - 1;
+  if (json_object_get(r->obj, "pad_token_id") && (rc = read_token(&c->pad, r, "pad_token_id"))) return rc;
   r = json_object_get(outer.obj, "eos_token_id") ? &outer : r;
   if ((rc = read_token(&c->bos, r, "bos_token_id"))) return rc;
   return read_token(&c->eos, r, "eos_token_id");

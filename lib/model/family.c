@@ -196,6 +196,7 @@ static const struct zf_family table[] = {
     {
         .model_type = "opt",
         .about = "OPT 125M to 66B, 350M included",
+        .pad_next = 2,
         .max_pos = 2048,
         .classifier = "OPTForSequenceClassification",
         .prefix = {"model.decoder.", "decoder.", ""},
@@ -241,6 +242,7 @@ static const struct zf_family table[] = {
         .model_type = "smollm3",
         .about = "SmolLM3",
         .kv_heads = 4,
+        .pad_next = 128005,
         .max_pos = 32768,
         .classifier = "SmolLM3ForSequenceClassification",
         .prefix = {"model.", ""},
@@ -282,6 +284,7 @@ static const struct zf_family table[] = {
     {
         .model_type = "olmo2",
         .about = "OLMo 2",
+        .pad_next = 2,
         .max_pos = 2048,
         .classifier = "Olmo2ForSequenceClassification",
         .prefix = {"model.", ""},
@@ -304,6 +307,7 @@ static const struct zf_family table[] = {
     {
         .model_type = "phi3",
         .about = "Phi-3, Phi-3.5, Phi-4, Phi-4-mini (text)",
+        .pad_next = 32001,
         .max_pos = 4096,
         .classifier = "Phi3ForSequenceClassification",
         .prefix = {"model.", ""},
@@ -386,6 +390,7 @@ static const struct zf_family table[] = {
         .model_type = "gemma",
         .about = "Gemma 1",
         .kv_heads = 16,
+        .pad_next = 1,
         .max_pos = 8192,
         .classifier = "GemmaForSequenceClassification",
         .prefix = {"model.", ""},
@@ -399,6 +404,7 @@ static const struct zf_family table[] = {
         .model_type = "gemma2",
         .about = "Gemma 2",
         .kv_heads = 4,
+        .pad_next = 1,
         .max_pos = 8192,
         .classifier = "Gemma2ForSequenceClassification",
         .prefix = {"model.", ""},
@@ -420,6 +426,7 @@ static const struct zf_family table[] = {
     {
         .model_type = "gemma3_text",
         .about = "Gemma 3 270M and 1B",
+        .pad_next = 1,
         .max_pos = 131072,
         .classifier = "Gemma3TextForSequenceClassification",
         .prefix = {"model.", ""},
@@ -444,6 +451,7 @@ static const struct zf_family table[] = {
     {
         .model_type = "bert",
         .about = "BERT, masked; every token of type 0",
+        .pad_next = 1,
         .max_pos = 512,
         .classifier = "BertForSequenceClassification",
         .prefix = {"bert.", ""},
@@ -468,6 +476,7 @@ static const struct zf_family table[] = {
     {
         .model_type = "roberta",
         .about = "RoBERTa, DistilRoBERTa, masked",
+        .pad_next = 2,
         .max_pos = 512,
         .classifier = "RobertaForSequenceClassification",
         .prefix = {"roberta.", ""},
@@ -494,6 +503,7 @@ static const struct zf_family table[] = {
     {
         .model_type = "distilbert",
         .about = "DistilBERT, masked",
+        .pad_next = 1,
         .max_pos = 512,
         .classifier = "DistilBertForSequenceClassification",
         .prefix = {"distilbert.", ""},
@@ -542,6 +552,7 @@ static const struct zf_family table[] = {
     {
         .model_type = "modernbert",
         .about = "ModernBERT, masked; classifiers that pool the first token",
+        .pad_next = 50284,
         .max_pos = 8192,
         .classifier = "ModernBertForSequenceClassification",
         .prefix = {"model.", ""},

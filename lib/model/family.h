@@ -86,6 +86,7 @@ struct zf_family {
   int64_t vocab, heads, kv_heads, max_pos; /* defaults where published files leave them out */
   int ffn_multiple;                        /* ffn = this * hidden when the key is null (gpt2: 4) */
   int pos_offset;           /* rows of the position table before position 0 (opt: 2) */
+  int64_t pad_next;         /* default of pad_token_id, plus 1; 0: none */
   int64_t pad_before;       /* default of pad_token_id, behind which positions begin (roberta: 1); those
                              * rows are counted in max_pos; 0: positions have nothing to do with it */
   struct zf_rule tie;       /* output head is the embedding */
@@ -183,6 +184,7 @@ struct zf_config {
   struct zf_rope_conf rope[2]; /* of all blocks; of local ones, where they have their own */
   int ropes;
   uint8_t layer[ZF_MAX_LAYERS]; /* ZF_LAYER_ flags */
+  int32_t pad;                  /* a causal classifier reads the last token that is not this; -1: none */
   int32_t bos, eos;             /* -1: none (the first, when eos is a list) */
   int64_t window_off; /* a window that the file names and its own loader does not apply; 0: none */
 };

@@ -41,6 +41,7 @@ static int make_set(const struct opening *o, struct zf_dataset **out, enum zf_da
                     const struct zf_pool *p, const int64_t *pick, int64_t n) {
   struct zf_data_source *src = &o->d->source[part];
   int rc = zf_dataset_new(out, p->file[0].spec.type);
+  if (!rc) (*out)->problem = p->file[0].spec.problem; /* a stream has no row yet that would say so */
   if (!rc) rc = zf_pool_name(p, *out);
   if (!rc && o->s->streaming) {
     *src = (struct zf_data_source){.pool = p, .pick = zf_calloc(n, sizeof *pick)};

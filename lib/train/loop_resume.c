@@ -65,6 +65,16 @@ static int differs(const struct zf_history *h, int code, const char *what, const
                   is);
 }
 
+/* The base's hash, or why it is another one where its head was made from a seed. */
+static int base_differs(const struct zf_history *h, const struct zf_log_head *now) {
+  const struct zf_log_head *was = &h->head;
+  if (was->labels && (was->labels != now->labels || was->head_seed != now->head_seed))
+    return zf_error(ZF_EINVALID,
+                    "%s: the run began with a new head of %lld labels made from seed %llu: keep both", h->path,
+                    (long long)was->labels, (unsigned long long)was->head_seed);
+  return differs(h, ZF_EINVALID, "base model weights of hash", was->base, now->base);
+}
+
 static int check_same(const struct loop *l, const struct zf_log_head *now) {
   const struct zf_history *h = &l->past;
   const struct zf_log_head *was = &h->head;
@@ -72,7 +82,7 @@ static int check_same(const struct loop *l, const struct zf_log_head *now) {
     return differs(h, ZF_EUSAGE, "compute", was->kernels, now->kernels);
   if (strcmp(was->config, now->config) != 0) return explain_config(l);
   if (strcmp(was->base, now->base) != 0)
-    return differs(h, ZF_EINVALID, "base model weights of hash", was->base, now->base);
+    return base_differs(h, now);
   if (strcmp(was->tok, now->tok) != 0)
     return differs(h, ZF_EINVALID, "config.json and tokenizer files of hash", was->tok, now->tok);
   if (strcmp(was->data, now->data) != 0)
@@ -276,7 +286,7 @@ static int check_branch(const struct loop *l, const struct zf_history *h,
     return zf_conf_error(l->r->conf, "max_steps", "%lld is less than the %lld steps of the branch",
                          (long long)l->r->steps, (long long)step);
   if (strcmp(was->base, now->base) != 0)
-    return differs(h, ZF_EINVALID, "base model weights of hash", was->base, now->base);
+    return base_differs(h, now);
   int same = was->zo.probes == now->zo.probes && was->zo.direction == now->zo.direction &&
              was->decay == now->decay && was->trained == now->trained &&
              was->others == now->others && !strcmp(was->globs, now->globs);

@@ -38,7 +38,7 @@ static int decide_labels(struct zf_run *r, const struct zf_config *config) {
   enum zf_problem problem = first->problem_given ? first->problem
                             : config->classify   ? config->problem
                                                  : ZF_PROBLEM_SINGLE;
-  int64_t options = first->noptions;
+  int64_t options = first->options ? first->noptions : 0;
   if (!options) options = config->classify ? config->outputs : problem == ZF_PROBLEM_REGRESSION;
   if (!options)
     return zf_error(ZF_EUSAGE, "%s: a new head of labels needs 'options': a name for each label", s->base_model);
@@ -49,7 +49,7 @@ static int decide_labels(struct zf_run *r, const struct zf_config *config) {
   for (int k = 0; k < 3; k++)
     for (int64_t i = 0; i < n[k]; i++) {
       set[k][i].spec.problem = problem;
-      if (!set[k][i].spec.noptions) set[k][i].spec.noptions = options;
+      if (!set[k][i].spec.options) set[k][i].spec.noptions = options;
     }
   return 0;
 }

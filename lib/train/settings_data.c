@@ -122,6 +122,7 @@ static int fill_file(struct zf_data_file *f, const struct zf_conf *item,
     if (d->problem_given && d->type != ZF_TASK_LABELS)
       return zf_conf_error(item, "problem_type", "'problem_type' has no effect: only type labels has it");
   }
+  if (!d->options) d->noptions = d->problem_given && d->problem == ZF_PROBLEM_REGRESSION;
   if (zf_task_chooses(d->type) && !d->options && d->type != ZF_TASK_LABELS)
     return zf_conf_error(item, "path", "a choice needs 'options'");
   f->path = zf_path_join(s->data_dir, zf_conf_str(item, "path"));

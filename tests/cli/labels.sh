@@ -55,6 +55,17 @@ check "several: measures in JSON" sh -c '"$0" eval "$1" base_model="$2" --json 2
 check "numbers: measures in JSON" sh -c '"$0" eval "$1" base_model="$2" --json 2>/dev/null | grep -q "\"spearman\": "' "$ZOFT" "$T/numbers.yaml" "$T/numbers"
 check "a result decides what its labels mean" sh -c 'grep -v problem_type "$1" >"$1.auto" && "$0" eval "$1.auto" base_model="$2" --json 2>/dev/null | grep -q "\"f1_micro\": "' "$ZOFT" "$T/several.yaml" "$T/several"
 
+loss_of() { "$ZOFT" train "$@" threads=1 compute=f32 overwrite_output_dir=true 2>&1 | grep '^dev loss'; }
+for k in several numbers; do
+  check "$k: a stream is the held set" sh -c '[ -n "$0" ] && [ "$0" = "$1" ]' \
+    "$(loss_of "$T/$k.yaml")" "$(loss_of "$T/$k.yaml" streaming=true output_dir="$T/stream")"
+done
+case_ "a branch with another seed" 3 "$ZOFT" train "$T/several.yaml" --fork "$T/several@1" seed=7 max_steps=3 output_dir="$T/b" threads=1 compute=f32 -q <<'END'
+zoft: TMP/several/steps.log: the run began with a new head of 3 labels made from seed 42: keep both
+END
+check "validate shows the labels that hold" sh -c '[ "$("$0" validate "$1" | grep -c "<- right")" -ge 1 ]' "$ZOFT" "$T/several.yaml"
+check "validate shows the number" sh -c '"$0" validate "$1" | grep -q "<- 3.25"' "$ZOFT" "$T/numbers.yaml"
+
 case_ "accuracy of several labels" 2 "$ZOFT" train "$T/several.yaml" metric_for_best_model=accuracy overwrite_output_dir=true <<'END'
 zoft: metric_for_best_model: multi_label_classification has f1 and loss
 END

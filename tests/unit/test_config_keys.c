@@ -41,10 +41,10 @@ static int notices(const json_t *base, const struct zf_config *was, const char *
 }
 
 START_TEST(test_changes) {
-  json_t *root, *study, *change;
+  json_t *root, *study, *change, *all = studies(&root);
   size_t i, k, n = 0;
   struct zf_buf missed = {0};
-  json_array_foreach(studies(&root), i, study) {
+  json_array_foreach(all, i, study) {
     struct zf_config was;
     const json_t *base = json_object_get(study, "base");
     ck_ok(parse(&was, base));
@@ -65,11 +65,11 @@ END_TEST
 
 /* Each key left out of the class' own defaults: the same configuration, or a word about the key. */
 START_TEST(test_defaults) {
-  json_t *root, *study, *v;
+  json_t *root, *study, *v, *rows = studies(&root);
   const char *key;
   size_t i;
   void *at;
-  json_array_foreach(studies(&root), i, study) {
+  json_array_foreach(rows, i, study) {
     struct zf_config whole, part;
     json_t *all = json_deep_copy(json_object_get(study, "defaults"));
     json_object_set(all, "model_type", json_object_get(study, "family"));

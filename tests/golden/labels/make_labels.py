@@ -23,10 +23,10 @@ BERT = dict(vocab_size=97, hidden_size=16, intermediate_size=20, num_hidden_laye
             max_position_embeddings=40, pad_token_id=0)
 LLAMA = dict(vocab_size=97, hidden_size=16, intermediate_size=20, num_hidden_layers=1, num_attention_heads=2,
              num_key_value_heads=1, max_position_embeddings=40, pad_token_id=0)
-TEXTS = ["abc", "the cat sat", "x", "on a mat", "zzz top", "words, words", "Hello there", "last one", "ab", "tiny"]
-MULTI = [[0, 2], [], [1], [0, 1, 2], [2], [0], [1, 2], [0], [2, 0], []]
-NUMBERS = [1.5, -2, 0.25, 3, 3, 0, 4.75, -1, 2.5, 1]
-NONE = [[1], [], [1], [1], [0], [0], [1], [0], [0], []]  # label 2 never holds
+TEXTS = ["abc", "the cat sat", "x", "on a mat", "zzz top", "words, words", "Hello there", "last one", "ab", "tiny", "lava", "aa"]  # "a" is the padding token
+MULTI = [[0, 2], [], [1], [0, 1, 2], [2], [0], [1, 2], [0], [2, 0], [], [1], [0]]
+NUMBERS = [1.5, -2, 0.25, 3, 3, 0, 4.75, -1, 2.5, 1, 0.5, -3]
+NONE = [[1], [], [1], [1], [0], [0], [1], [0], [0], [], [0, 1], [1]]  # label 2 never holds
 
 
 def make(name, config, seed):
