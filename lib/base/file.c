@@ -33,7 +33,7 @@ int zf_map_fd(struct zf_map *m, int fd, const char *path) {
 
 int zf_map_open(struct zf_map *m, const char *path) {
   memset(m, 0, sizeof *m);
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  int fd = zf_open_fd(path, O_RDONLY);
   if (fd < 0) return fail_errno(path, "cannot open");
   int rc = zf_map_fd(m, fd, path);
   close(fd);
@@ -83,7 +83,7 @@ int zf_read_file(char **out, size_t *len, const char *path, size_t limit) {
 }
 
 int zf_sync_dir(const char *path) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  int fd = zf_open_fd(path, O_RDONLY);
   if (fd < 0) return fail_errno(path, "cannot open");
   /* Some file systems refuse to sync a directory: they have nothing to sync. */
   int bad = fsync(fd) && errno != EINVAL && errno != ENOTSUP;

@@ -49,6 +49,9 @@ int zf_out_open(struct zf_out *o, const char *path);
 int zf_out_commit(struct zf_out *o); /* on failure nothing is left behind */
 void zf_out_abort(struct zf_out *o); /* takes a zeroed or committed one */
 
+/* open() with mode 0666, again where a signal interrupts it: a descriptor, or -1 with errno. */
+int zf_open_fd(const char *path, int flags);
+
 /* All of data[0..n) to a descriptor, however often it is interrupted: 0, or errno. */
 int zf_write_all(int fd, const void *data, size_t n);
 

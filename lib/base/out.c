@@ -13,6 +13,13 @@
 
 enum { LINKS = 40, NAMES = 100 };
 
+int zf_open_fd(const char *path, int flags) {
+  int fd;
+  do fd = open(path, flags | O_CLOEXEC, 0666);
+  while (fd < 0 && errno == EINTR);
+  return fd;
+}
+
 int zf_write_all(int fd, const void *data, size_t n) {
   const char *p = data;
   while (n) {
@@ -128,7 +135,7 @@ static int cannot_create(const struct zf_out *o) {
 
 static int open_in_place(struct zf_out *o, const struct stat *st) {
   int standard = standard_stream(st);
-  o->fd = standard >= 0 ? dup(standard) : open(o->path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+  o->fd = standard >= 0 ? dup(standard) : zf_open_fd(o->path, O_WRONLY | O_NOCTTY);
   return o->fd < 0 ? cannot_create(o) : 0;
 }
 
@@ -137,7 +144,7 @@ static int open_aside(struct zf_out *o, const struct stat *old) {
   for (int i = 0; i < NAMES; i++) {
     o->tmp = zf_asprintf("%s.tmp.%ld", o->target, (long)getpid() + i);
     if (!o->tmp) return ZF_ENOMEM;
-    o->fd = open(o->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    o->fd = zf_open_fd(o->tmp, O_WRONLY | O_CREAT | O_EXCL);
     if (o->fd >= 0) break;
     int rc = errno == EEXIST ? 0 : cannot_create(o);
     free(o->tmp);

@@ -131,7 +131,7 @@ int zf_rundir_lock(int *fd, const char *path) {
   int rc = zf_mkdirs(path);
   *fd = -1;
   if (rc) return rc;
-  *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  *fd = zf_open_fd(path, O_RDONLY | O_DIRECTORY);
   if (*fd < 0) return zf_error(ZF_EIO, "%s: cannot open: %s", path, strerror(errno));
   /* Some file systems have no locks: there the run goes on without. */
   if (!flock(*fd, LOCK_EX | LOCK_NB) || errno != EWOULDBLOCK) return 0;
@@ -218,7 +218,7 @@ static int take_place(const struct zf_rundir *d, const struct zf_run *r, int ove
 static int open_metrics(struct zf_rundir *d) {
   char *path = zf_rundir_path(d, "metrics.jsonl");
   int rc = path ? 0 : ZF_ENOMEM;
-  if (path && (d->metrics = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)) < 0)
+  if (path && (d->metrics = zf_open_fd(path, O_WRONLY | O_CREAT | O_APPEND)) < 0)
     rc = zf_error(ZF_EIO, "%s: cannot create: %s", path, strerror(errno));
   free(path);
   return rc;

@@ -131,7 +131,7 @@ static void log_free(struct zf_log *l) {
 
 /* Opens the file whose header is written; `size` bytes of it are to stay. */
 static int open_end(struct zf_log *l, int64_t size) {
-  l->fd = open(l->path, O_WRONLY | O_CLOEXEC);
+  l->fd = zf_open_fd(l->path, O_WRONLY);
   if (l->fd < 0) return log_failed(l, "open");
   if (flock(l->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
     return zf_error(ZF_EIO, "%s: another process is writing it", l->path);
