@@ -146,7 +146,7 @@ def train(r, path, folder, config):
         run = json.load(f)
     expect(run["status"] == "finished", f"status {run['status']}")
     r.run("replay", out, "--verify")
-    return f"20 steps, peak {run['peak_bytes'] / 1e6:.0f} MB" if "peak_bytes" in run else "20 steps"
+    return f"20 steps, replayed, peak {run['peak_rss_bytes'] / 1e6:.0f} MB"
 
 
 TRANSFORMERS = """
@@ -245,8 +245,9 @@ def encoder_tokenize(r, path, golden):
 def refuses_masked(r, path, folder):
     with open(f"{folder}/masked.yaml", "w") as f:
         f.write(LABELS.replace("type: labels", "type: masked").replace("{text}", "{text} [MASK]"))
-    done = r.run("train", f"{folder}/masked.yaml", f"base_model={path}", f"output_dir={folder}/masked", "-q", status=2)
-    return done.stderr.strip()[-110:]
+    done = r.run("train", f"{folder}/masked.yaml", f"base_model={path}", f"output_dir={folder}/masked", "-q", status=3)
+    expect("has no masked-LM head" in done.stderr, done.stderr)
+    return "refused: no masked-LM head"
 
 
 def classifier(r, path):
