@@ -2,8 +2,8 @@
  *
  * A tokenizer is a model (BPE, Unigram, ...) with four chains of parts around it:
  *
- *   text -> added tokens cut out -> normalizers -> pre-tokenizers -> model -> post-processors ->
- * ids ids -> pieces of the vocabulary -> decoders -> text
+ *   text -> added tokens cut out -> normalizers -> pre-tokenizers -> model -> post-processors -> ids
+ *   ids  -> pieces of the vocabulary -> decoders -> text
  *
  * A part is a row of a table (name, parse, apply); a chain is a list of parts made
  * from JSON, nested Sequences laid flat.  All parts work on one struct zf_work:
