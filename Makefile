@@ -167,6 +167,12 @@ docs: $(BUILD)/zoft
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
+# What CI keeps at zero: files that the formatter changes, remarks of shellcheck, includes that run upward.
+lint: layers
+	@clang-format --dry-run --Werror $$(git ls-files '*.c' '*.h')
+	@shellcheck -S warning tests/*.sh tests/cli/*.sh tests/bench/*.sh .ci/run
+	@echo "lint: nothing to say"
+
 DEST = $(DESTDIR)$(PREFIX)
 install: all $(BUILD)/libzoft.$(SOEXT)
 	install -d $(DEST)/bin $(DEST)/lib/pkgconfig $(DEST)/include/zoft $(DEST)/share/man/man1 \
@@ -203,6 +209,7 @@ help:
 	@echo "make layers     check that include lines run downward"
 	@echo "make arm64-check  cross-build, test the kernels and replay a log under qemu"
 	@echo "make docs       write docs/reference.md from the program"
+	@echo "make lint       check the format, the scripts and the include lines"
 	@echo "make format     clang-format over all sources"
 	@echo "make clean      remove build/"
 	@echo "Variables: CC=clang  OPT=-O3  SAN=address,undefined  WERROR=1  BUILD=dir  V=1"
@@ -232,5 +239,5 @@ fuzz-run: $(FUZZ:$(BUILD)/fuzz/%=$(BUILD)/fuzzer/%)
 	    $(BUILD)/corpus/$$n tests/fuzz/corpus/$$n || exit 1; done
 
 -include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d) $(BENCH_OBJ:.o=.d)
-.PHONY: all deps check test check-real demo check-built layers bench arm64-check docs format install uninstall clean help \
+.PHONY: all deps check test check-real demo check-built layers bench arm64-check docs format lint install uninstall clean help \
   fuzz fuzz-corpus fuzz-run

@@ -28,7 +28,7 @@ static const struct zc_opt options[] = {
     {"chat-template", 0, ZC_STR, "NAME", "a template's name or file (the model's own)",
      &chat_template},
     {"context", 0, ZC_INT, "N", "tokens of conversation and reply (the model's, at most 8192)",
-      &context, .min = 1, .max = ZC_MANY, .given = &context_given},
+     &context, .min = 1, .max = ZC_MANY, .given = &context_given},
     ZC_SAMPLING_OPTIONS("the model's own, else 512", "the model's own, else 0.7"),
     {"compute", 0, ZC_STR, "NAME", "products in f32 (default), bf16 or int8", &compute},
     {0},
@@ -62,8 +62,7 @@ static int write_out(struct zf_ids *ids, const struct talk *t) {
   size_t i;
   if (t->system)
     json_array_append_new(list, json_pack("{s:s, s:s}", "role", "system", "content", t->system));
-  json_array_foreach(t->messages, i, m)
-    if (i >= t->left_out) json_array_append(list, m);
+  json_array_foreach(t->messages, i, m) if (i >= t->left_out) json_array_append(list, m);
   ids->n = 0;
   int rc = zf_chat_render(t->chat, list, NULL, 1, &text, NULL);
   if (!rc) rc = zf_tok_encode(t->tok, ids, text.data ? text.data : "", text.len, 0);
@@ -135,19 +134,19 @@ static int finish(struct talk *t, struct reply *r, double seconds) {
   if (!x->finish) x->made.len = x->ready; /* stopped: what was shown */
   json_t *said = json_stringn(x->made.data, x->made.len);
   if (!said) said = json_string("");
-  json_array_append_new(t->messages,
-                        json_pack("{s:s, s:o}", "role", "assistant", "content", said));
+  json_array_append_new(t->messages, json_pack("{s:s, s:o}", "role", "assistant", "content", said));
   if (zc_common.json)
     print_json(x, kept, seconds);
   else
     printf("%s\n", x->finish ? "" : " [stopped]");
   fflush(stdout);
-  if (x->finish == ZF_FINISH_CONTEXT) zc_say("the context of %lld tokens is full", (long long)t->room);
+  if (x->finish == ZF_FINISH_CONTEXT)
+    zc_say("the context of %lld tokens is full", (long long)t->room);
   if (x->finish == ZF_FINISH_LENGTH)
     zc_say("the reply was cut at %lld tokens (--max-new-tokens)", (long long)made);
   if (zc_common.verbose)
-    zc_say("%lld tokens of prompt, %lld of them read before; %lld new, %.1f tok/s", (long long)x->given,
-           (long long)kept, (long long)made, (double)made / seconds);
+    zc_say("%lld tokens of prompt, %lld of them read before; %lld new, %.1f tok/s",
+           (long long)x->given, (long long)kept, (long long)made, (double)made / seconds);
   return 0;
 }
 
@@ -311,7 +310,8 @@ static int obey(struct talk *t, const char *line) {
 /* --- the whole --- */
 
 static int set_up(struct talk *t, const char *model, enum zf_compute c) {
-  struct zc_sampling d = {.temperature = 0.7, .top_p = 1, .repetition = 1, .seed = 42, .max_new = 512};
+  struct zc_sampling d = {
+      .temperature = 0.7, .top_p = 1, .repetition = 1, .seed = 42, .max_new = 512};
   int rc = zc_sampling_model(&d, &t->config, model, 1);
   if (!rc) rc = zc_sampling_settle(&d);
   if (!rc) rc = zc_open_model(&t->m, &t->tok, model);
@@ -389,8 +389,10 @@ const struct zc_command zc_chat = {
     "chat",
     "talk with a model in the terminal",
     "zoft chat MODEL [options]",
-    "Replies appear as they are made. /help lists what can be said to the program: /reset, /system,\n"
-    "/regenerate, /undo, /save, /tokens, /quit. Ctrl-C stops a reply, a second one or Ctrl-D leaves.\n"
+    "Replies appear as they are made. /help lists what can be said to the program: /reset, "
+    "/system,\n"
+    "/regenerate, /undo, /save, /tokens, /quit. Ctrl-C stops a reply, a second one or Ctrl-D "
+    "leaves.\n"
     "Without a terminal each line (or \"\"\" block) of standard input is a message.\n\n"
     "Examples:\n"
     "  zoft chat SmolLM2-135M-Instruct\n"

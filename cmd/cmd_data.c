@@ -13,8 +13,8 @@ static const struct zc_opt options[] = {
      &zc_data_options.length, .min = 1, .max = ZC_MANY, .given = &zc_data_options.given.length},
     {"label", 0, ZC_STR, "FIELD", "stats: the field whose values are counted (label)",
      &zc_data_options.label},
-    {"number", 'n', ZC_INT, "N", "show: rows of each file (5)", &zc_data_options.n,
-     .max = ZC_MANY, .given = &zc_data_options.given.n},
+    {"number", 'n', ZC_INT, "N", "show: rows of each file (5)", &zc_data_options.n, .max = ZC_MANY,
+     .given = &zc_data_options.given.n},
     {"rows", 0, ZC_STR, "LIST", "show: these rows, as 3,7-9", &zc_data_options.rows},
     {"dev", 0, ZC_NUM, "N", "split: dev rows, below 1 their share", &zc_data_options.dev,
      .max = 1e15, .given = &zc_data_options.given.dev},
@@ -64,16 +64,19 @@ static int check_options(const char *action) {
              {o->field.n != 0, "field", "convert"}};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     if (all[i].set && !strstr(all[i].of, action))
-      return zf_error(ZF_EUSAGE, "--%s has no effect: data %s does not read it", all[i].option, action);
+      return zf_error(ZF_EUSAGE, "--%s has no effect: data %s does not read it", all[i].option,
+                      action);
   return 0;
 }
 
 static int run(const struct zc_args *a) {
   int i = 0;
   while (a->nword && i < ACTIONS && strcmp(actions[i].name, a->word[0]) != 0) i++;
-  if (!a->nword || i == ACTIONS || a->nword != 1 + actions[i].words || (a->nset && !actions[i].sets))
-    return zf_error(ZF_EUSAGE, "expected: zoft data stats FILE|CONFIG, show FILE|CONFIG, split FILE or "
-                               "convert FROM TO (see 'zoft data -h')");
+  if (!a->nword || i == ACTIONS || a->nword != 1 + actions[i].words ||
+      (a->nset && !actions[i].sets))
+    return zf_error(ZF_EUSAGE,
+                    "expected: zoft data stats FILE|CONFIG, show FILE|CONFIG, split FILE or "
+                    "convert FROM TO (see 'zoft data -h')");
   int rc = check_options(actions[i].name);
   return rc ? rc : actions[i].run(a);
 }
@@ -82,11 +85,16 @@ const struct zc_command zc_data = {
     "data",
     "look at data files, split and convert them",
     "zoft data stats|show FILE|CONFIG [key=value ...], split FILE, convert FROM TO [options]",
-    "FILE is .jsonl, .ndjson, .json, .csv, .tsv or .txt, and may have .gz or .zst behind it; CONFIG is\n"
-    "the .yaml of a run, whose files are taken. stats counts rows, fields, labels, copies and lengths;\n"
-    "show prints rows. With --tokenizer, or a config, both encode the rows: stats counts tokens, show\n"
-    "prints ids and the texts with their targets. Without a config key=value words say how: type=text\n"
-    "is the default. split deals a file's rows out, none is lost or there twice; convert writes another\n"
+    "FILE is .jsonl, .ndjson, .json, .csv, .tsv or .txt, and may have .gz or .zst behind it; "
+    "CONFIG is\n"
+    "the .yaml of a run, whose files are taken. stats counts rows, fields, labels, copies and "
+    "lengths;\n"
+    "show prints rows. With --tokenizer, or a config, both encode the rows: stats counts tokens, "
+    "show\n"
+    "prints ids and the texts with their targets. Without a config key=value words say how: "
+    "type=text\n"
+    "is the default. split deals a file's rows out, none is lost or there twice; convert writes "
+    "another\n"
     "format. No file is written over.\n\n"
     "Examples:\n"
     "  zoft data stats datasets/demo/train.jsonl\n"

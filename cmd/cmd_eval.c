@@ -36,15 +36,17 @@ static const struct zc_opt options[] = {
      &tasks.length, .min = 1, .max = ZC_MANY, .given = &tasks.length_given},
     {"log-samples", 0, ZC_STR, "FILE", "write a JSON line for every row", &tasks.samples},
     {"list-tasks", 0, ZC_FLAG, NULL, "show the tasks and what a row of each holds", &list_tasks},
-    {"compute", 0, ZC_STR, "NAME", "with --text or --task: f32 (default) or bf16 products", &compute},
-    {"fail-under", 0, ZC_NUM, "X", "exit 5 when accuracy (percent) is below X", &fail_under, .max = 100,
-     .given = &fail_under_given},
+    {"compute", 0, ZC_STR, "NAME", "with --text or --task: f32 (default) or bf16 products",
+     &compute},
+    {"fail-under", 0, ZC_NUM, "X", "exit 5 when accuracy (percent) is below X", &fail_under,
+     .max = 100, .given = &fail_under_given},
     {0},
 };
 
 /* The two measures of a set: of text and choices, of several labels, of numbers. */
 static const char *const *measures(const struct zf_metrics *m) {
-  static const char *const of[][2] = {{"accuracy", "macro F1"}, {"micro F1", "macro F1"}, {"Pearson", "Spearman"}};
+  static const char *const of[][2] = {
+      {"accuracy", "macro F1"}, {"micro F1", "macro F1"}, {"Pearson", "Spearman"}};
   if (isfinite(m->f1_micro)) return of[1];
   return isfinite(m->pearson) || isfinite(m->spearman) ? of[2] : of[0];
 }
@@ -150,9 +152,10 @@ static int eval_text(const char *base_model) {
   if (!rc) rc = zf_read_file(&text, &len, text_file, (size_t)1 << 40);
   if (!rc) rc = zf_records_parse(&rec, text, len, "lines.txt");
   if (!rc) {
-    struct zf_data_spec spec = {
-        .type = ZF_TASK_TEXT, .sequence_len = m->config.context, .vocab = m->config.vocab,
-        .excess = ZF_EXCESS_SPLIT};
+    struct zf_data_spec spec = {.type = ZF_TASK_TEXT,
+                                .sequence_len = m->config.context,
+                                .vocab = m->config.vocab,
+                                .excess = ZF_EXCESS_SPLIT};
     rc = zf_dataset_new(&d, ZF_TASK_TEXT);
     if (!rc) rc = zf_dataset_add(d, rec, NULL, 0, &spec, tok);
     if (!rc) rc = zf_dataset_check(d, "text");
@@ -204,9 +207,11 @@ static int run(const struct zc_args *a) {
   if (rc) return rc;
   if (!text_file) {
     if (a->nword == 0 && a->nset == 0)
-      return zf_error(ZF_EUSAGE, "expected a config, or a model and --text FILE or --task NAME --data FILE");
+      return zf_error(ZF_EUSAGE,
+                      "expected a config, or a model and --text FILE or --task NAME --data FILE");
     if (compute)
-      return zf_error(ZF_EUSAGE, "--compute is for --text and --task: a config says compute=%s", compute);
+      return zf_error(ZF_EUSAGE, "--compute is for --text and --task: a config says compute=%s",
+                      compute);
     return eval_config(a);
   }
   if (a->nword != 1 || a->nset)
@@ -219,8 +224,10 @@ const struct zc_command zc_eval = {
     "score a model: loss, perplexity, accuracy, F1",
     "zoft eval CONFIG|RUN [key=value ...] [options]   or   zoft eval MODEL --text FILE\n"
     "       or   zoft eval MODEL --task NAME --data FILE",
-    "With a run (its directory, or the config.yaml in it), scores the run's result on its dev and test\n"
-    "data; with another config, the base_model that it names, or base_model=DIR. With --text, every non-empty line of FILE is a text.\n\n"
+    "With a run (its directory, or the config.yaml in it), scores the run's result on its dev and "
+    "test\n"
+    "data; with another config, the base_model that it names, or base_model=DIR. With --text, "
+    "every non-empty line of FILE is a text.\n\n"
     "With --task, scores the rows of --data FILE as a standard task, by the rules of\n"
     "lm-evaluation-harness 0.4.13: its prompts, log-likelihoods and metrics. Several tasks:\n"
     "--task A --data FILE_A --task B --data FILE_B. Standard errors of means are the harness's;\n"
@@ -231,7 +238,8 @@ const struct zc_command zc_eval = {
     "  zoft eval out/demo --fail-under 90\n"
     "  zoft eval out/demo --text README.md --json\n"
     "  zoft eval --list-tasks\n"
-    "  zoft eval out/demo --task arc_easy --data arc.jsonl --num-fewshot 5 --fewshot-data train.jsonl\n"
+    "  zoft eval out/demo --task arc_easy --data arc.jsonl --num-fewshot 5 --fewshot-data "
+    "train.jsonl\n"
     "  zoft eval model.gguf --task my.yaml --data rows.csv --log-samples rows.out.jsonl\n",
     options,
     run,

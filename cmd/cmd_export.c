@@ -34,7 +34,8 @@ static int report(void) {
     zc_json_text(&name, to, strlen(to));
     printf("{\"directory\": %s, \"family\": \"%s\", \"parameters\": %lld, \"tensors\": %lld, "
            "\"dtype\": \"%s\"}\n",
-           name.failed ? "null" : name.data, m->config.family->model_type, parameters, tensors, dtype);
+           name.failed ? "null" : name.data, m->config.family->model_type, parameters, tensors,
+           dtype);
     zf_buf_free(&name);
   } else
     printf("%s: %s, %lld parameters in %lld tensors, %s\n", to, m->config.family->model_type,
@@ -61,7 +62,8 @@ const struct zc_command zc_export = {
     "export",
     "write a GGUF file as a model directory",
     "zoft export FILE.gguf --to DIR [options]",
-    "Writes a directory that Transformers and every zoft command load, to be trained in full: config,\n"
+    "Writes a directory that Transformers and every zoft command load, to be trained in full: "
+    "config,\n"
     "tokenizer, chat template, and the values of the file's blocks in f32 (exact) or narrower.\n\n"
     "Examples:\n"
     "  zoft export model.gguf --to models/base\n"

@@ -69,8 +69,8 @@ struct job {
   struct zf_chat *chat;
   struct zf_records *in; /* NULL: the one prompt */
   char *piped;           /* standard input's text */
-  struct zf_ids ends; /* the model's, then the chat template's */
-  int64_t own;        /* how many are the model's */
+  struct zf_ids ends;    /* the model's, then the chat template's */
+  int64_t own;           /* how many are the model's */
   struct row *row;
   int64_t n, begun, written; /* rows, texts, rows */
   int64_t replaced, first;   /* rows with a field that made way; the line of the first */
@@ -157,7 +157,8 @@ static int read_rows(struct job *j) {
 
 /* --- what comes out --- */
 
-static void print_json(const struct zf_text *t, const struct job *j, const char *whole, size_t len) {
+static void print_json(const struct zf_text *t, const struct job *j, const char *whole,
+                       size_t len) {
   struct zf_buf b = {0};
   zf_buf_puts(&b, "{\"text\": ");
   zc_json_text(&b, whole, len);
@@ -313,7 +314,8 @@ static int decode(struct job *j, enum zf_compute c) {
   int64_t max_new = zc_sampling.max_new;
   r.length = max_new < context - most ? most + max_new : context;
   struct zf_gen_rules rules = zc_sampling_rules(&j->ends);
-  struct zf_gen_io io = {.ctx = j, .next = next_text, .token = show, .done = done, .stop = zc_signal};
+  struct zf_gen_io io = {
+      .ctx = j, .next = next_text, .token = show, .done = done, .stop = zc_signal};
   struct zf_decoder *d;
   say_memory(j, &r);
   int rc = zf_decoder_open(&d, j->m, &r);
@@ -388,8 +390,10 @@ const struct zc_command zc_generate = {
     "generate",
     "continue a text, greedily or by sampling",
     "zoft generate MODEL --prompt TEXT | --jsonl FILE [options]",
-    "Each line of a --jsonl file is an object with a prompt, or with messages, which the model's chat\n"
-    "template writes out. Lines come out in the same order with their fields and completion, finish\n"
+    "Each line of a --jsonl file is an object with a prompt, or with messages, which the model's "
+    "chat\n"
+    "template writes out. Lines come out in the same order with their fields and completion, "
+    "finish\n"
     "(eos, stop, length, context), prompt_tokens and new_tokens; with --samples above 1 these are\n"
     "objects in a list, completions. A file that -o names appears when all is done.\n\n"
     "Examples:\n"

@@ -23,7 +23,8 @@ static int copy_tokenizer(void) {
   struct zf_beside b = {0};
   if (!tokenizer) return 0;
   int rc = zf_beside_open(&b, tokenizer);
-  if (!rc && !b.n) rc = zf_error(ZF_EUSAGE, "--tokenizer: %s has no file of a tokenizer", tokenizer);
+  if (!rc && !b.n)
+    rc = zf_error(ZF_EUSAGE, "--tokenizer: %s has no file of a tokenizer", tokenizer);
   if (!rc) rc = zf_beside_copy(&b, out, 1);
   zf_beside_close(&b);
   return rc;

@@ -138,7 +138,8 @@ static void config_facts(struct facts *f, const struct zf_config *c) {
 
 /* --- its tokenizer --- */
 
-static void special_fact(struct facts *f, const struct zf_tok *tok, const char *name, enum zf_special which) {
+static void special_fact(struct facts *f, const struct zf_tok *tok, const char *name,
+                         enum zf_special which) {
   struct zf_special_token s = zf_tok_special(tok, which);
   const char *piece = s.id >= 0 ? zf_tok_piece(tok, s.id) : NULL;
   if (zc_common.json) {
@@ -176,7 +177,8 @@ static void tokenizer_facts(struct facts *f, const struct zf_tok *tok, int64_t v
   int64_t n = zf_tok_size(tok);
   fact(f, "tokenizer", zf_tok_type(tok));
   if (n > vocab)
-    snprintf(text, sizeof text, "%lld, of which the model knows %lld", (long long)n, (long long)vocab);
+    snprintf(text, sizeof text, "%lld, of which the model knows %lld", (long long)n,
+             (long long)vocab);
   else
     snprintf(text, sizeof text, "%lld", (long long)n);
   number(f, "token_ids", n, text);

@@ -85,7 +85,8 @@ static int score(struct scorer *s, int64_t line, const char *text, size_t len) {
   s->ids.n = 0;
   int rc = zf_tok_encode(s->tok, &s->ids, text, len, ZF_ENC_SPECIAL);
   if (!rc) rc = zf_tok_check(s->tok, s->ids.id, s->ids.n, s->m->config.vocab);
-  if (rc) return rc == ZF_EINVALID ? zf_error_prefix(rc, "%s:%lld", text_file, (long long)line) : rc;
+  if (rc)
+    return rc == ZF_EINVALID ? zf_error_prefix(rc, "%s:%lld", text_file, (long long)line) : rc;
   int64_t n = s->ids.n - 1;
   if (n > s->m->config.context)
     return zf_error(ZF_EINVALID, "%s:%lld: %lld tokens, more than the model's context of %lld",
@@ -95,9 +96,14 @@ static int score(struct scorer *s, int64_t line, const char *text, size_t len) {
   if (n > 0) {
     struct zf_segment seg = {.len = n};
     struct zf_perturb none = zf_perturb_none();
-    struct zf_batch b = {
-        .T = n, .id = s->ids.id, .pos = s->pos, .nseg = 1, .seg = &seg, .R = n, .row = s->row,
-        .unseen = 1};
+    struct zf_batch b = {.T = n,
+                         .id = s->ids.id,
+                         .pos = s->pos,
+                         .nseg = 1,
+                         .seg = &seg,
+                         .R = n,
+                         .row = s->row,
+                         .unseen = 1};
     if ((rc = zf_forward_run(s->f, &b, &none))) return rc;
     zf_forward_lse(s->f, s->ids.id + 1, s->lse, s->logit);
     for (int64_t i = 0; i < n; i++) nll -= (s->logit[i] - s->lse[i]) / (double)n;

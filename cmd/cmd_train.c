@@ -156,7 +156,7 @@ static void row2(struct zc_table *t, const char *a, const char *b, const char *c
 
 static void metric_rows(struct zc_table *t, const char *set, const struct zf_metrics *from,
                         const struct zf_metrics *to) {
-  static const char *const names[] = {"accuracy", "macro F1",  "micro F1", "Pearson",
+  static const char *const names[] = {"accuracy", "macro F1",   "micro F1", "Pearson",
                                       "Spearman", "perplexity", "loss"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     char a[32], b[32], label[48];
@@ -217,11 +217,12 @@ static void print_json(const struct zf_run *r, const struct zf_outcome *o) {
                 o->status, (long long)o->step, (long long)o->best_step, o->seconds);
   zf_buf_puts(&b, "\"output_dir\": ");
   zc_json_text(&b, r->set.output_dir, strlen(r->set.output_dir));
-  zf_buf_printf(&b,
-                ", \"peak_rss_bytes\": %lld, \"forecast_bytes\": %lld, \"forecast_bound_bytes\": %lld, "
-                "\"weights_bytes\": %lld, \"adamw_bytes\": %lld",
-                (long long)zf_peak_rss(), (long long)r->forecast.total, (long long)r->forecast.bound,
-                (long long)r->forecast.weights, (long long)adamw.total);
+  zf_buf_printf(
+      &b,
+      ", \"peak_rss_bytes\": %lld, \"forecast_bytes\": %lld, \"forecast_bound_bytes\": %lld, "
+      "\"weights_bytes\": %lld, \"adamw_bytes\": %lld",
+      (long long)zf_peak_rss(), (long long)r->forecast.total, (long long)r->forecast.bound,
+      (long long)r->forecast.weights, (long long)adamw.total);
   for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
     if (!sets[i].m->examples) continue;
     zf_buf_printf(&b, ", \"%s\": {", sets[i].name);

@@ -74,7 +74,7 @@ static void set_row(struct zc_table *t, const char *name, const struct zf_datase
   if (!d) return;
   const struct zf_data_counts *k = &d->count;
   const int64_t v[8] = {k->rows,      k->examples, k->tokens, k->targets,
-                        k->truncated, k->dropped, k->masked, k->run};
+                        k->truncated, k->dropped,  k->masked, k->run};
   for (int i = 0; i < 8; i++) snprintf(c[i], sizeof c[i], "%lld", (long long)v[i]);
   zc_table_row(t, (const char *const[]){name, c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]});
 }
@@ -117,7 +117,8 @@ static void show_talk(const struct zf_run *r) {
     if (!set[k] || !zc_learns_ends(set[k])) continue;
     const struct zf_data_counts *c = &set[k]->count;
     if (c->apart)
-      printf("%s: in %lld of %lld conversations each answer is an example of its own: the chat template writes "
+      printf("%s: in %lld of %lld conversations each answer is an example of its own: the chat "
+             "template writes "
              "earlier turns otherwise once more follow\n",
              name[k], (long long)c->apart, (long long)c->rows);
     printf("%s: %lld of %lld targets end a text or a turn\n", name[k], (long long)c->ends,

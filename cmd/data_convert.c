@@ -21,8 +21,11 @@ struct field {
 static int parse_field(struct field *f, const char *word) {
   size_t n = strcspn(word, "=");
   f->from = word[n] ? word + n + 1 : word;
-  if (!n || !*f->from) return zf_error(ZF_EUSAGE, "--field expects NEW=OLD, NEW='{template}' or NAME, "
-                                                  "found '%s'", word);
+  if (!n || !*f->from)
+    return zf_error(ZF_EUSAGE,
+                    "--field expects NEW=OLD, NEW='{template}' or NAME, "
+                    "found '%s'",
+                    word);
   if (!(f->name = zf_strndup(word, n))) return ZF_ENOMEM;
   int rc = strchr(f->from, '{') ? zf_template_parse(&f->text, f->from) : 0;
   return rc ? zf_error_prefix(rc, "--field %s", f->name) : 0;

@@ -94,7 +94,8 @@ const struct zf_data_file *zc_source_file(const struct zc_source *s, int64_t i, 
     const char *name;
     const struct zf_data_file *file;
     int64_t n;
-  } sets[] = {{"training", c->train, c->ntrain}, {"dev", c->val, c->nval}, {"test", c->test, c->ntest}};
+  } sets[] = {
+      {"training", c->train, c->ntrain}, {"dev", c->val, c->nval}, {"test", c->test, c->ntest}};
   *set = "";
   if (!s->config) return i ? NULL : s->conf ? c->train : &s->plain;
   for (size_t k = 0; k < sizeof sets / sizeof *sets; k++) {

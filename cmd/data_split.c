@@ -38,11 +38,12 @@ static void release(struct split *s) {
 /* Below 1 a share of the rows, else their number. */
 static int count_of(int64_t *out, double v, int64_t rows, const char *name) {
   if (v >= 1 && v != (double)(int64_t)v)
-    return zf_error(ZF_EUSAGE, "--%s expects a share below 1 or a number of rows, found %g", name, v);
+    return zf_error(ZF_EUSAGE, "--%s expects a share below 1 or a number of rows, found %g", name,
+                    v);
   *out = v < 1 ? (int64_t)(v * (double)rows) : (int64_t)v;
-  return v > 0 && *out == 0 ? zf_error(ZF_EUSAGE, "--%s %g of %lld rows is none", name, v,
-                                       (long long)rows)
-                            : 0;
+  return v > 0 && *out == 0
+             ? zf_error(ZF_EUSAGE, "--%s %g of %lld rows is none", name, v, (long long)rows)
+             : 0;
 }
 
 static int count_parts(struct split *s) {

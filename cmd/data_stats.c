@@ -54,7 +54,8 @@ static int64_t characters(const json_t *v) {
 static int count_label(struct stats *s, const char *name, const json_t *row) {
   const json_t *v = json_object_get(row, name);
   if (!v || s->many) return 0;
-  char *text = json_is_string(v) ? zf_strdup(json_string_value(v)) : zf_json_dump(v, JSON_ENCODE_ANY);
+  char *text =
+      json_is_string(v) ? zf_strdup(json_string_value(v)) : zf_json_dump(v, JSON_ENCODE_ANY);
   int rc = text ? add_one(s->labels, text) : ZF_ENOMEM;
   free(text);
   s->many = json_object_size(s->labels) > LABELS;
@@ -175,7 +176,8 @@ static void print_labels(const struct stats *s) {
       most = json_integer_value(v);
       best = key;
     }
-    printf("  %8lld  %5.1f %%  %s\n", (long long)most, 100.0 * (double)most / (double)s->rec->n, best);
+    printf("  %8lld  %5.1f %%  %s\n", (long long)most, 100.0 * (double)most / (double)s->rec->n,
+           best);
     json_object_del(left, best);
   }
   if (json_object_size(left)) printf("  and %zu more\n", json_object_size(left));
@@ -229,13 +231,15 @@ static void print_json(struct zf_buf *b, struct stats *s, const struct zc_source
   json_counts(b, "fields", s->fields);
   if (from->tok)
     zf_buf_printf(b, ", \"tokens\": %lld, \"targets\": %lld, \"masked\": %lld",
-                  (long long)s->count.tokens, (long long)s->count.targets, (long long)s->count.masked);
-  zf_buf_printf(b,
-                ", \"copies\": %lld, \"unit\": \"%s\", \"length\": {\"mean\": %.17g, \"min\": %lld, "
-                "\"p50\": %lld, \"p90\": %lld, \"p99\": %lld, \"max\": %lld}",
-                (long long)s->twins.n, from->tok ? "tokens" : "characters",
-                s->rec->n ? (double)l.sum / (double)s->rec->n : 0, (long long)l.min, (long long)l.p50,
-                (long long)l.p90, (long long)l.p99, (long long)l.max);
+                  (long long)s->count.tokens, (long long)s->count.targets,
+                  (long long)s->count.masked);
+  zf_buf_printf(
+      b,
+      ", \"copies\": %lld, \"unit\": \"%s\", \"length\": {\"mean\": %.17g, \"min\": %lld, "
+      "\"p50\": %lld, \"p90\": %lld, \"p99\": %lld, \"max\": %lld}",
+      (long long)s->twins.n, from->tok ? "tokens" : "characters",
+      s->rec->n ? (double)l.sum / (double)s->rec->n : 0, (long long)l.min, (long long)l.p50,
+      (long long)l.p90, (long long)l.p99, (long long)l.max);
   if (from->tok && from->length)
     zf_buf_printf(b, ", \"sequence_len\": %lld, \"longer\": %lld", (long long)from->length,
                   (long long)l.longer);

@@ -93,7 +93,8 @@ static void sample(const struct job *j, int64_t i, struct zf_buf *b) {
   if (output != ZF_RECIPE_CHOICE) {
     zf_buf_printf(b, "\"loglikelihood\": %.9g", a->ll);
     if (output == ZF_RECIPE_ROLLING)
-      zf_buf_printf(b, ", \"words\": %lld, \"bytes\": %lld", (long long)a->words, (long long)a->size);
+      zf_buf_printf(b, ", \"words\": %lld, \"bytes\": %lld", (long long)a->words,
+                    (long long)a->size);
     else if (a->greedy >= 0)
       zf_buf_printf(b, ", \"greedy\": %s", a->greedy ? "true" : "false");
     zf_buf_puts(b, "}\n");
@@ -163,11 +164,14 @@ static void print_table(const struct zf_model *m, const struct job *job, int n) 
       const struct zf_task_value *v = &job[k].t->result.v[i];
       char value[32], err[40], rows[32];
       snprintf(value, sizeof value, fabs(v->value) < 1e6 ? "%.4f" : "%.4e", v->value);
-      snprintf(err, sizeof err, !isfinite(v->stderr_) ? "-" : v->stderr_ < 1e6 ? "± %.4f" : "± %.4e",
+      snprintf(err, sizeof err,
+               !isfinite(v->stderr_) ? "-"
+               : v->stderr_ < 1e6    ? "± %.4f"
+                                     : "± %.4e",
                v->stderr_);
       snprintf(rows, sizeof rows, "%lld", (long long)job[k].t->n);
-      zc_table_row(t, (const char *const[]){i ? "" : name_of(&job[k]), v->metric, value,
-                                            err, rows});
+      zc_table_row(t,
+                   (const char *const[]){i ? "" : name_of(&job[k]), v->metric, value, err, rows});
     }
   zc_table_print(t, 1);
 }
@@ -178,8 +182,8 @@ static int gate(const struct job *job, int n, double least) {
     for (int i = 0; i < job[k].t->result.n; i++)
       if (!strcmp(job[k].t->result.v[i].metric, "acc")) acc = &job[k].t->result.v[i];
     if (acc && 100 * acc->value < least)
-      return zf_error(ZF_EGATE, "%s acc %.1f %% is below --fail-under %g",
-                      name_of(&job[k]), 100 * acc->value, least);
+      return zf_error(ZF_EGATE, "%s acc %.1f %% is below --fail-under %g", name_of(&job[k]),
+                      100 * acc->value, least);
   }
   return 0;
 }
@@ -228,8 +232,7 @@ int zc_run_tasks(const struct zc_eval_tasks *a, const char *base_model) {
 /* --- the list --- */
 
 static void join(struct zf_buf *b, const char *const *v, int64_t n, const char *quote) {
-  for (int64_t i = 0; i < n; i++)
-    zf_buf_printf(b, "%s%s%s%s", i ? ", " : "", quote, v[i], quote);
+  for (int64_t i = 0; i < n; i++) zf_buf_printf(b, "%s%s%s%s", i ? ", " : "", quote, v[i], quote);
 }
 
 static int list_one(const char *name, struct zc_table *t, struct zf_buf *json) {
@@ -244,8 +247,9 @@ static int list_one(const char *name, struct zc_table *t, struct zf_buf *json) {
     zf_buf_printf(&metrics, "%s%s%s%s", i ? ", " : "", json ? "\"" : "", metric, json ? "\"" : "");
   const char *kind = output[zf_recipe_output(r)];
   if (json)
-    zf_buf_printf(json, "%s{\"task\": \"%s\", \"output_type\": \"%s\", \"metrics\": [%s], \"fields\": [%s]}",
-                  json->data[json->len - 1] == '[' ? "" : ", ", name, kind, metrics.data, b.data);
+    zf_buf_printf(
+        json, "%s{\"task\": \"%s\", \"output_type\": \"%s\", \"metrics\": [%s], \"fields\": [%s]}",
+        json->data[json->len - 1] == '[' ? "" : ", ", name, kind, metrics.data, b.data);
   else
     zc_table_row(t, (const char *const[]){name, kind, metrics.data, b.data});
   zf_buf_free(&b);
@@ -258,7 +262,8 @@ int zc_list_tasks(void) {
   struct zf_buf json = {0};
   struct zc_table *t = zc_common.json ? NULL : zc_table_new("llll");
   int rc = 0;
-  if (t) zc_table_row(t, (const char *const[]){"task", "output_type", "metrics", "fields of a row"});
+  if (t)
+    zc_table_row(t, (const char *const[]){"task", "output_type", "metrics", "fields of a row"});
   zf_buf_puts(&json, "{\"tasks\": [");
   for (const struct zf_recipe_text *x = zf_recipe_texts; !rc && x->name; x++)
     rc = list_one(x->name, t, t ? NULL : &json);

@@ -8,8 +8,8 @@ struct zc_eval_tasks {
   struct zc_list task, data, shots; /* --task, --data, --fewshot-data: in the same order */
   int64_t nshot, limit, length;     /* --num-fewshot, --limit, --max-length, and whether they are */
   int nshot_given, limit_given, length_given; /* given */
-  const char *samples, *compute;    /* --log-samples, --compute */
-  double fail_under;                /* percent of acc; NaN: no gate */
+  const char *samples, *compute;              /* --log-samples, --compute */
+  double fail_under;                          /* percent of acc; NaN: no gate */
 };
 
 /* Scores `base_model` and prints; ZF_EUSAGE, ZF_EINVALID, ZF_EGATE. */

@@ -15,7 +15,8 @@ static int config_path(char **path, const char *word) {
   *path = zf_is_dir(word) ? zf_path_join(word, "config.yaml") : zf_strdup(word);
   if (!*path) return ZF_ENOMEM;
   if (!zf_is_dir(word) || zf_exists(*path)) return 0;
-  return zf_error(ZF_EUSAGE, "%s: expected a config or a run directory, found a directory without config.yaml",
+  return zf_error(ZF_EUSAGE,
+                  "%s: expected a config or a run directory, found a directory without config.yaml",
                   word);
 }
 
@@ -46,9 +47,10 @@ int zc_conf_take_result(struct zf_conf *conf) {
   word = zf_asprintf("base_model=%s", dir);
   rc = weights && word ? 0 : ZF_ENOMEM;
   if (!rc && !zf_exists(weights))
-    rc = zf_error(ZF_EUSAGE,
-                  "%s: the run has no result yet: name what to score, base_model=DIR (its base model is %s)",
-                  dir, zf_conf_str(conf, "base_model"));
+    rc = zf_error(
+        ZF_EUSAGE,
+        "%s: the run has no result yet: name what to score, base_model=DIR (its base model is %s)",
+        dir, zf_conf_str(conf, "base_model"));
   if (!rc) rc = zf_conf_word(conf, word);
   free(word);
   free(weights);
@@ -97,7 +99,8 @@ void zc_say_counts(const struct zf_dataset *d, const char *what) {
     zc_say("%s: %lld of %lld texts were longer than sequence_len and are split", what,
            (long long)c->split, (long long)c->rows);
   if (c->apart)
-    zc_say("%s: in %lld of %lld conversations each answer is an example of its own: the chat template writes "
+    zc_say("%s: in %lld of %lld conversations each answer is an example of its own: the chat "
+           "template writes "
            "earlier turns otherwise once more follow",
            what, (long long)c->apart, (long long)c->rows);
   if (c->masked)
@@ -112,7 +115,8 @@ int zc_learns_ends(const struct zf_dataset *d) {
 void zc_say_ends(const struct zf_dataset *d) {
   const struct zf_data_counts *c = &d->count;
   if (zc_learns_ends(d) && c->examples && !c->ends)
-    zc_warn("training: none of the %lld targets ends a text or a turn: the model does not learn to stop (add_eos, or "
+    zc_warn("training: none of the %lld targets ends a text or a turn: the model does not learn to "
+            "stop (add_eos, or "
             "a chat template whose turns end in a special token)",
             (long long)c->targets);
 }

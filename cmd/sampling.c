@@ -40,25 +40,29 @@ static int take_stop(const struct zf_gen_config *c) {
   size_t i;
   json_array_foreach(c->stop, i, x) {
     if (stop->n == MOST)
-      return zf_error(ZF_EINVALID, "generation_config.json: key 'stop_strings': %zu texts, more than %d",
+      return zf_error(ZF_EINVALID,
+                      "generation_config.json: key 'stop_strings': %zu texts, more than %d",
                       json_array_size(c->stop), MOST);
     stop->v[stop->n++] = json_string_value(x);
   }
   return 0;
 }
 
-int zc_sampling_model(struct zc_sampling *d, struct zf_gen_config *c, const char *base_model, int talks) {
+int zc_sampling_model(struct zc_sampling *d, struct zf_gen_config *c, const char *base_model,
+                      int talks) {
   char *dir = NULL;
   int rc = zf_model_find(&dir, base_model);
   if (!rc) rc = zf_gen_config_read(c, dir);
   free(dir);
   if (rc) return rc;
   take_all(d, c, talks);
-  int greedy = c->sample < 0 && !talks && (!isnan(c->temperature) || !isnan(c->top_p) || c->top_k >= 0);
+  int greedy =
+      c->sample < 0 && !talks && (!isnan(c->temperature) || !isnan(c->top_p) || c->top_k >= 0);
   if (c->applied.len)
     zc_say("generation_config.json: %s%s", c->applied.data,
            greedy ? "; without do_sample the likeliest token is taken each time" : "");
-  if (c->ignored.len) zc_warn("generation_config.json: %s: not supported, ignored", c->ignored.data);
+  if (c->ignored.len)
+    zc_warn("generation_config.json: %s: not supported, ignored", c->ignored.data);
   return take_stop(c);
 }
 
@@ -114,9 +118,8 @@ int zc_chat_open(struct zf_chat **out, const struct zf_model *m, const struct zf
   if (named)
     return zf_error(ZF_EUSAGE, "--chat-template: '%s' is no file and none of %s", named,
                     zf_chat_names());
-  return zf_error(ZF_EUSAGE,
-                  "%s has no chat template: give --chat-template one of %s, or a file", m->dir,
-                  zf_chat_names());
+  return zf_error(ZF_EUSAGE, "%s has no chat template: give --chat-template one of %s, or a file",
+                  m->dir, zf_chat_names());
 }
 
 /* What the template writes behind an answer. */

@@ -18,29 +18,35 @@ struct zc_sampling {
 extern struct zc_sampling zc_sampling;
 
 /* Rows of an option table. */
-#define ZC_SAMPLING_ROW(name, brief, type, arg, help, field, ...)                                \
-  {name, brief, type, arg, help, &zc_sampling.field, .given = &zc_sampling.given.field, __VA_ARGS__}
-#define ZC_SAMPLING_OPTIONS(most, cold)                                                          \
-  ZC_SAMPLING_ROW("max-new-tokens", 'n', ZC_INT, "N", "tokens to add (" most ")", max_new, .min = 1, \
-                  .max = ZC_MANY),                                                               \
-      ZC_SAMPLING_ROW("temperature", 't', ZC_NUM, "X", "0: the likeliest token each time (" cold ")", \
-                      temperature, .max = 1e6),                                                  \
-      ZC_SAMPLING_ROW("top-k", 0, ZC_INT, "K", "sample among the K likeliest (0: all)", top_k,   \
-                      .max = ZC_MANY),                                                           \
-      ZC_SAMPLING_ROW("top-p", 0, ZC_NUM, "P", "sample among the likeliest of total share P (1)", top_p, \
-                      .max = 1, .above = 1),                                                     \
-      ZC_SAMPLING_ROW("min-p", 0, ZC_NUM, "P",                                                   \
-                      "sample among tokens of at least P of the likeliest's share (0)", min_p, .max = 1), \
-      ZC_SAMPLING_ROW("repetition-penalty", 0, ZC_NUM, "X",                                      \
-                      "make tokens that are there already less likely (1)", repetition, .max = 1e6, \
-                      .above = 1),                                                               \
-      {"stop", 0, ZC_LIST, "TEXT", "end before this text appears (may be repeated)", &zc_sampling.stop}, \
+#define ZC_SAMPLING_ROW(name, brief, type, arg, help, field, ...)                                  \
+  {                                                                                                \
+    name, brief, type, arg, help, &zc_sampling.field, .given = &zc_sampling.given.field,           \
+                                                      __VA_ARGS__                                  \
+  }
+#define ZC_SAMPLING_OPTIONS(most, cold)                                                            \
+  ZC_SAMPLING_ROW("max-new-tokens", 'n', ZC_INT, "N", "tokens to add (" most ")", max_new,         \
+                  .min = 1, .max = ZC_MANY),                                                       \
+      ZC_SAMPLING_ROW("temperature", 't', ZC_NUM, "X",                                             \
+                      "0: the likeliest token each time (" cold ")", temperature, .max = 1e6),     \
+      ZC_SAMPLING_ROW("top-k", 0, ZC_INT, "K", "sample among the K likeliest (0: all)", top_k,     \
+                      .max = ZC_MANY),                                                             \
+      ZC_SAMPLING_ROW("top-p", 0, ZC_NUM, "P", "sample among the likeliest of total share P (1)",  \
+                      top_p, .max = 1, .above = 1),                                                \
+      ZC_SAMPLING_ROW("min-p", 0, ZC_NUM, "P",                                                     \
+                      "sample among tokens of at least P of the likeliest's share (0)", min_p,     \
+                      .max = 1),                                                                   \
+      ZC_SAMPLING_ROW("repetition-penalty", 0, ZC_NUM, "X",                                        \
+                      "make tokens that are there already less likely (1)", repetition,            \
+                      .max = 1e6, .above = 1),                                                     \
+      {"stop",           0, ZC_LIST, "TEXT", "end before this text appears (may be repeated)",     \
+       &zc_sampling.stop},                                                                         \
       ZC_SAMPLING_ROW("seed", 0, ZC_INT, "N", "of sampling (42)", seed, .max = 9007199254740991.0)
 
 /* Puts what the model's generation_config.json says into *d, in the place of the command's own values, and
  * says what it was; *c outlives the texts.  With do_sample, top_k is 50 where it is not said, as in
  * Transformers.  `talks`: a temperature counts where the file does not say do_sample. */
-int zc_sampling_model(struct zc_sampling *d, struct zf_gen_config *c, const char *base_model, int talks);
+int zc_sampling_model(struct zc_sampling *d, struct zf_gen_config *c, const char *base_model,
+                      int talks);
 
 /* What no option has set comes from `d`; then all is checked.  ZF_EUSAGE. */
 int zc_sampling_settle(const struct zc_sampling *d);
@@ -55,6 +61,7 @@ int zc_chat_open(struct zf_chat **out, const struct zf_model *m, const struct zf
 
 /* How the template ends what the assistant says: a special token is added to `ends`; else *stop is the
  * text of it, or NULL; the caller frees. */
-int zc_chat_ends(struct zf_ids *ends, char **stop, const struct zf_chat *c, const struct zf_tok *tok);
+int zc_chat_ends(struct zf_ids *ends, char **stop, const struct zf_chat *c,
+                 const struct zf_tok *tok);
 
 #endif

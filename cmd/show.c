@@ -40,7 +40,14 @@ static void show_sequence(const struct zf_tok *tok, const struct zf_dataset *d,
     } else {
       piece(&a, tok, id, from, to);
     }
-    printf("%s%s%s", !is ? "" : color ? "\033[32m" : "«", a.data, !is ? "" : color ? "\033[0m" : "»");
+    printf("%s%s%s",
+           !is     ? ""
+           : color ? "\033[32m"
+                   : "«",
+           a.data,
+           !is     ? ""
+           : color ? "\033[0m"
+                   : "»");
   }
   printf("  (%d tokens, %lld target%s)", s->n, targets, targets == 1 ? "" : "s");
   if (d->type == ZF_TASK_LABELS && d->problem == ZF_PROBLEM_REGRESSION)

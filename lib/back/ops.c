@@ -243,9 +243,8 @@ static void back_type(struct turn *x) {
 static void (*const back_of[])(struct turn *x) = {
     [ZF_OP_EMBED] = back_embed,         [ZF_OP_POSITION] = back_position, [ZF_OP_NORM] = back_norm,
     [ZF_OP_LINEAR] = back_linear,       [ZF_OP_HEADNORM] = back_headnorm, [ZF_OP_ROPE] = back_rope,
-    [ZF_OP_ATTENTION] = back_attention, [ZF_OP_ACT] = back_act,
-    [ZF_OP_DEAL] = back_deal,           [ZF_OP_SCALE] = back_scale,       [ZF_OP_ADD] = back_add,
-    [ZF_OP_TYPE] = back_type,
+    [ZF_OP_ATTENTION] = back_attention, [ZF_OP_ACT] = back_act,           [ZF_OP_DEAL] = back_deal,
+    [ZF_OP_SCALE] = back_scale,         [ZF_OP_ADD] = back_add,           [ZF_OP_TYPE] = back_type,
 };
 
 void zf_back_op(struct zf_back *k, int64_t i) {

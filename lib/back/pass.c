@@ -76,8 +76,8 @@ static int64_t cost(int64_t floats) {
 }
 
 static int64_t scratch_bytes(const struct parts *p, const struct zf_limits *lim) {
-  return cost(p->turned) + cost(p->logits) + cost(p->steep) + cost(p->stats) + cost(p->lse) + cost(p->attention) +
-         cost(lim->segments);
+  return cost(p->turned) + cost(p->logits) + cost(p->steep) + cost(p->stats) + cost(p->lse) +
+         cost(p->attention) + cost(lim->segments);
 }
 
 int zf_back_bytes(struct zf_back_bytes *out, const struct zf_model *m, const struct zf_limits *lim,
@@ -128,8 +128,8 @@ static int place(struct zf_back *k) {
   k->unit = zf_arena_array(&k->arena, k->lim.segments, 4);
   k->ngrad = p.grad;
   k->piece = logits_rows(k->m, k->lim.rows);
-  if (!k->kept || !k->region || !k->grad || !k->turned || !k->logits || !k->steep || !k->stats || !k->lse ||
-      !k->attention || !k->unit)
+  if (!k->kept || !k->region || !k->grad || !k->turned || !k->logits || !k->steep || !k->stats ||
+      !k->lse || !k->attention || !k->unit)
     return ZF_ENOMEM;
   int64_t at = 0;
   for (int64_t i = 0; i < k->m->params.n; i++) {
@@ -218,8 +218,7 @@ static void run_act(struct zf_back *k, const struct zf_op *op, const struct zf_n
   const struct zf_value *from = &k->tape.value[n->src], *to = &k->tape.value[n->dst];
   float *src = zf_back_value(k, n->src), *dst = zf_back_value(k, n->dst);
   copy_rows(dst, to->ld, src, from->ld, T, op->n);
-  zf_act(dst, to->ld, op->gated ? src + op->n : NULL, from->ld, T, op->n,
-         (enum zf_act)op->act);
+  zf_act(dst, to->ld, op->gated ? src + op->n : NULL, from->ld, T, op->n, (enum zf_act)op->act);
 }
 
 static void run_op(struct zf_back *k, int64_t i) {

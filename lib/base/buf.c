@@ -170,7 +170,8 @@ char *zf_human_bytes(char out[32], double bytes) {
 }
 
 char *zf_shell_word(const char *text) {
-  static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./@%+=:,-";
+  static const char plain[] =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./@%+=:,-";
   struct zf_buf b = {0};
   const char *before = text[0] == '-' ? "./" : ""; /* no option */
   if (*text && text[strspn(text, plain)] == 0) {

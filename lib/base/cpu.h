@@ -39,8 +39,8 @@ int zf_cpu_quota(const char *groups, const char *root);
 /* Most bytes that were resident since this program began: VmHWM on Linux, for getrusage counts what
  * the process held before exec. */
 int64_t zf_peak_rss(void);
-int64_t zf_rss(void);      /* bytes resident now, 0 where unknown */
-void zf_trim(void);        /* gives memory that malloc holds in reserve back to the system */
-double zf_now(void);       /* seconds of a monotonic clock */
+int64_t zf_rss(void); /* bytes resident now, 0 where unknown */
+void zf_trim(void);   /* gives memory that malloc holds in reserve back to the system */
+double zf_now(void);  /* seconds of a monotonic clock */
 
 #endif

@@ -14,7 +14,8 @@ struct zf_map {
 
 /* ZF_EUSAGE when there is no such file, ZF_EIO when it cannot be read. */
 int zf_map_open(struct zf_map *m, const char *path);
-int zf_map_fd(struct zf_map *m, int fd, const char *path); /* of an open file; `path` for messages */
+int zf_map_fd(struct zf_map *m, int fd,
+              const char *path); /* of an open file; `path` for messages */
 void zf_map_close(struct zf_map *m);
 
 /* Tells the system that the pages of [off, off+len) are not needed soon; they
@@ -67,8 +68,8 @@ int zf_copy_file(const char *from, const char *to);
 int zf_exists(const char *path);
 int zf_is_dir(const char *path);
 int zf_is_stream(const char *path); /* a device, pipe or socket: something to write to as it is */
-int zf_mkdirs(const char *path);   /* like mkdir -p */
-int zf_sync_dir(const char *path); /* fsync of a directory's entries */
+int zf_mkdirs(const char *path);    /* like mkdir -p */
+int zf_sync_dir(const char *path);  /* fsync of a directory's entries */
 
 /* 1 when the directory has no entry but . and .., 0 when it has, or a code. */
 int zf_dir_empty(const char *path);

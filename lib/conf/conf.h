@@ -17,30 +17,30 @@
 #include "base/buf.h"
 
 enum zf_conf_type {
-  ZF_CONF_BOOL,   /* true false yes no on off, in any case */
-  ZF_CONF_INT,    /* 64 bits, decimal, _ between digits allowed, k M G suffix not */
-  ZF_CONF_NUM,    /* finite */
-  ZF_CONF_STR,    /* any text */
-  ZF_CONF_ENUM,   /* one of `choices`, separated by | */
-  ZF_CONF_BYTES,  /* 512M, 8G, 1.5GB (powers of 1000), 1GiB (of 1024) or a count */
-  ZF_CONF_STRS,   /* list of texts; a single scalar is a list of one */
-  ZF_CONF_MAPS,   /* list of mappings, each with the keys of `sub` */
+  ZF_CONF_BOOL,  /* true false yes no on off, in any case */
+  ZF_CONF_INT,   /* 64 bits, decimal, _ between digits allowed, k M G suffix not */
+  ZF_CONF_NUM,   /* finite */
+  ZF_CONF_STR,   /* any text */
+  ZF_CONF_ENUM,  /* one of `choices`, separated by | */
+  ZF_CONF_BYTES, /* 512M, 8G, 1.5GB (powers of 1000), 1GiB (of 1024) or a count */
+  ZF_CONF_STRS,  /* list of texts; a single scalar is a list of one */
+  ZF_CONF_MAPS,  /* list of mappings, each with the keys of `sub` */
 };
 
 struct zf_conf_key {
   const char *name;
   enum zf_conf_type type;
-  const char *def;      /* default as text; NULL: unset; for lists: NULL or "a, b" */
-  const char *help;     /* one line, with unit and range */
-  double min, max;      /* both allowed; for INT, NUM and BYTES when min < max; may be
+  const char *def;     /* default as text; NULL: unset; for lists: NULL or "a, b" */
+  const char *help;    /* one line, with unit and range */
+  double min, max;     /* both allowed; for INT, NUM and BYTES when min < max; may be
                            infinite */
-  const char *choices;  /* ENUM: "constant|linear|cosine"; INT, NUM, BYTES: words that are
+  const char *choices; /* ENUM: "constant|linear|cosine"; INT, NUM, BYTES: words that are
                            accepted instead of a number ("auto"), kept as text */
   int required;
-  int later;            /* may change when a run goes on: it leaves no trace in the weights, or is
+  int later;  /* may change when a run goes on: it leaves no trace in the weights, or is
                            checked by other means */
-  int path;             /* STR: a leading ~ is the home directory */
-  int single;           /* MAPS: a mapping alone is a list of one */
+  int path;   /* STR: a leading ~ is the home directory */
+  int single; /* MAPS: a mapping alone is a list of one */
   const struct zf_conf_key *sub; /* MAPS: ends with a row whose name is NULL */
 };
 

@@ -45,10 +45,12 @@ static struct zf_limits limits(const struct zf_decoder_room *r) {
 void zf_decoder_bytes(int64_t *cache, int64_t *rest, const struct zf_model *m,
                       const struct zf_decoder_room *r) {
   struct zf_limits lim = limits(r);
-  int64_t each = (int64_t)sizeof(int32_t) * 2 * r->tokens + (int64_t)sizeof(int32_t) * r->slots * r->length;
+  int64_t each =
+      (int64_t)sizeof(int32_t) * 2 * r->tokens + (int64_t)sizeof(int32_t) * r->slots * r->length;
   *cache = r->slots * zf_cache_bytes(m, r->length);
   *rest = zf_forward_bytes(m, &lim) - zf_forward_spare(m, &lim) + each +
-          m->config.vocab * (r->slots * (int64_t)sizeof(float) + 2 * (int64_t)sizeof(struct zf_candidate));
+          m->config.vocab *
+              (r->slots * (int64_t)sizeof(float) + 2 * (int64_t)sizeof(struct zf_candidate));
 }
 
 static int make_slots(struct zf_decoder *d) {

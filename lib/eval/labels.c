@@ -10,7 +10,8 @@ double zf_labels_loss(enum zf_problem problem, const double *x, const double *y,
   double sum = 0;
   for (int64_t i = 0; i < n; i++) {
     double d = x[i] - y[i];
-    sum += problem == ZF_PROBLEM_REGRESSION ? d * d : fmax(x[i], 0) - x[i] * y[i] + log1p(exp(-fabs(x[i])));
+    sum += problem == ZF_PROBLEM_REGRESSION ? d * d
+                                            : fmax(x[i], 0) - x[i] * y[i] + log1p(exp(-fabs(x[i])));
   }
   return sum / (double)n;
 }

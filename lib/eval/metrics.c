@@ -32,11 +32,16 @@ struct tally {
 };
 
 /* The measures that nothing of a set has. */
-static const struct zf_metrics no_measure = {.perplexity = NAN, .accuracy = NAN, .f1 = NAN, .f1_micro = NAN,
-                                       .pearson = NAN, .spearman = NAN};
+static const struct zf_metrics no_measure = {.perplexity = NAN,
+                                             .accuracy = NAN,
+                                             .f1 = NAN,
+                                             .f1_micro = NAN,
+                                             .pearson = NAN,
+                                             .spearman = NAN};
 
 static int tally_new(struct tally *t, const struct zf_dataset *d) {
-  *t = (struct tally){.options = d->options, .problem = d->type == ZF_TASK_LABELS ? d->problem : ZF_PROBLEM_SINGLE};
+  *t = (struct tally){.options = d->options,
+                      .problem = d->type == ZF_TASK_LABELS ? d->problem : ZF_PROBLEM_SINGLE};
   if (!zf_task_chooses(d->type)) return 0;
   t->count = zf_calloc(3 * d->options, sizeof *t->count);
   return t->count ? 0 : ZF_ENOMEM;
@@ -108,7 +113,8 @@ static void many_labels(struct zf_metrics *out, const struct tally *t) {
 }
 
 static int tally_end(struct zf_metrics *out, struct tally *t) {
-  int rc = t->failed ? zf_error(ZF_ENOMEM, "out of memory for %lld outputs", (long long)t->nvalue) : 0;
+  int rc =
+      t->failed ? zf_error(ZF_ENOMEM, "out of memory for %lld outputs", (long long)t->nvalue) : 0;
   *out = no_measure;
   out->examples = t->n;
   out->targets = t->targets;

@@ -7,14 +7,15 @@
 
 struct zf_metrics {
   int64_t examples, targets;
-  double loss;       /* the objective: classification mean cross-entropy over options; several labels mean
+  double loss; /* the objective: classification mean cross-entropy over options; several labels mean
                         binary cross-entropy; regression mean squared error; else mean negative
                         log-likelihood of a target token (nats) */
   double perplexity; /* exp(loss) of token losses; NaN for classification */
   double accuracy;   /* classification: share of right choices; NaN elsewhere */
-  double f1_micro;   /* several labels: F1 of all decisions together; NaN elsewhere, as those below */
+  double f1_micro; /* several labels: F1 of all decisions together; NaN elsewhere, as those below */
   double pearson, spearman; /* regression: of all outputs and what they should be */
-  double f1;         /* several labels: macro F1, the mean over all labels, of one that neither occurs nor is
+  double
+      f1; /* several labels: macro F1, the mean over all labels, of one that neither occurs nor is
                         chosen 0, as scikit-learn has it; classification: macro F1, the mean over labels that occur or are chosen */
 };
 

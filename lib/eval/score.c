@@ -37,7 +37,7 @@ static int64_t max64(int64_t a, int64_t b) {
 static struct zf_load cost_of(const struct zf_dataset *d, int64_t i) {
   const struct zf_example *x = &d->ex[i];
   return (struct zf_load){zf_example_tokens(d, i), zf_example_rows(d, i), 1 + x->nseq,
-                       x->single ? x->nseq : 0};
+                          x->single ? x->nseq : 0};
 }
 
 /* The bound of a stream, whose examples are not known: m of sequence_len, or one whose options share
@@ -93,7 +93,7 @@ static struct zf_load worst(const struct zf_dataset *d, int64_t m) {
     v[3 * d->n + i] = k.ids;
   }
   c = (struct zf_load){top(v, d->n, m), top(v + d->n, d->n, m), top(v + 2 * d->n, d->n, m),
-                    top(v + 3 * d->n, d->n, m)};
+                       top(v + 3 * d->n, d->n, m)};
   free(v);
   return c;
 }
@@ -134,7 +134,8 @@ static struct zf_limits limits(const struct zf_dataset *const *set, int nset, st
 struct zf_limits zf_score_limits(const struct zf_dataset *const *set, int nset, int64_t micro_batch,
                                  int streams) {
   struct zf_load batch = {0};
-  if (set[0]) batch = set[0]->stream ? bound(set[0]->stream, micro_batch) : worst(set[0], micro_batch);
+  if (set[0])
+    batch = set[0]->stream ? bound(set[0]->stream, micro_batch) : worst(set[0], micro_batch);
   return limits(set, nset, batch, streams);
 }
 
@@ -171,8 +172,8 @@ int zf_scorer_new(struct zf_scorer **out, struct zf_forward *f, const struct zf_
     s->p.b.seg = zf_arena_array(&s->arena, lim->segments, sizeof *s->p.b.seg);
     s->option = zf_arena_array(&s->arena, lim->segments, 8);
     s->gold = zf_arena_array(&s->arena, lim->segments, 8);
-    if (!s->p.b.id || !s->p.b.pos || !s->p.b.row || !s->p.target || !s->p.lse || !s->p.logit || !s->p.ids ||
-        !s->p.at || !s->p.b.seg || !s->option || !s->gold)
+    if (!s->p.b.id || !s->p.b.pos || !s->p.b.row || !s->p.target || !s->p.lse || !s->p.logit ||
+        !s->p.ids || !s->p.at || !s->p.b.seg || !s->option || !s->gold)
       rc = ZF_ENOMEM;
   }
   if (rc) {
@@ -349,7 +350,7 @@ int64_t zf_score_pack(struct zf_scorer *s, const struct zf_dataset *d, const int
     if (!fits(s, sum, c, streams)) break;
     pack(s, d, i);
     sum = (struct zf_load){sum.tokens + c.tokens, sum.rows + c.rows, sum.segments + c.segments,
-                        sum.ids + c.ids};
+                           sum.ids + c.ids};
   }
   assert(to > from); /* the limits were made for these sets */
   return to;
@@ -416,8 +417,12 @@ void zf_score_slopes(struct zf_scorer *s, const struct zf_dataset *d, const int6
 }
 
 int zf_score_check(const struct zf_model *m, const struct zf_dataset *d) {
-  const char *what = m->config.classify ? "a head of labels" : m->plan.causal ? "a causal head" : "a masked head";
-  const char *type = m->config.classify ? "labels" : m->plan.causal ? "classification, completion or text" : "masked";
+  const char *what = m->config.classify ? "a head of labels"
+                     : m->plan.causal   ? "a causal head"
+                                        : "a masked head";
+  const char *type = m->config.classify ? "labels"
+                     : m->plan.causal   ? "classification, completion or text"
+                                        : "masked";
   int fits = m->config.classify ? d->type == ZF_TASK_LABELS
              : m->plan.causal   ? d->type != ZF_TASK_LABELS && d->type != ZF_TASK_MASKED
                                 : d->type == ZF_TASK_MASKED;

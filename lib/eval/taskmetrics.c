@@ -183,7 +183,11 @@ static double mcc(const struct zf_answer *a, int64_t n, double *g) {
 
 /* --- the table --------------------------------------------------------------------------------------- */
 
-enum { CHOICE = 1 << ZF_RECIPE_CHOICE, TEXT = 1 << ZF_RECIPE_LIKELIHOOD, ROLL = 1 << ZF_RECIPE_ROLLING };
+enum {
+  CHOICE = 1 << ZF_RECIPE_CHOICE,
+  TEXT = 1 << ZF_RECIPE_LIKELIHOOD,
+  ROLL = 1 << ZF_RECIPE_ROLLING
+};
 
 static const struct metric {
   const char *name, *aggregation;
@@ -252,7 +256,8 @@ int zf_task_needs(struct zf_task_needs *out, const struct zf_recipe *r) {
   int n, rc = list(m, &n, r);
   *out = (struct zf_task_needs){0};
   for (int i = 0; !rc && i < n; i++) {
-    out->greedy |= m[i]->greedy || (m[i]->row == acc && zf_recipe_output(r) == ZF_RECIPE_LIKELIHOOD);
+    out->greedy |=
+        m[i]->greedy || (m[i]->row == acc && zf_recipe_output(r) == ZF_RECIPE_LIKELIHOOD);
     out->alone |= m[i]->alone;
     out->acc |= m[i]->row == acc;
   }
@@ -268,8 +273,10 @@ static int check_classes(const struct zf_recipe *r, const struct metric *m,
       return zf_error(ZF_EINVALID, "task '%s': %s needs the same number of choices in every row",
                       zf_recipe_name(r), m->name);
   if (m->all == f1 && a[0].n != 2)
-    return zf_error(ZF_EINVALID, "task '%s': f1 is of two choices, these are %d: its aggregation "
-                                 "macro_f1 takes more", zf_recipe_name(r), a[0].n);
+    return zf_error(ZF_EINVALID,
+                    "task '%s': f1 is of two choices, these are %d: its aggregation "
+                    "macro_f1 takes more",
+                    zf_recipe_name(r), a[0].n);
   return 0;
 }
 

@@ -13,14 +13,14 @@
 
 /* What a row came to. */
 struct zf_answer {
-  int32_t n, gold;         /* choices, and the right one; else n = 1, gold -1 */
-  int32_t choice;          /* the likeliest, the first of equals; -1: no choices */
-  int32_t norm, bytes;     /* by likelihood per character, per byte of the choice */
-  int32_t mutual;          /* by likelihood less that without context; -1: not asked */
-  double ll;               /* log-likelihood of the text; of the right choice */
-  double brier;            /* sum over choices of (softmax - [right])^2 */
-  int greedy;              /* the text, the right choice: would greedy decoding give it? -1: not asked */
-  int64_t words, size;     /* rolling */
+  int32_t n, gold;     /* choices, and the right one; else n = 1, gold -1 */
+  int32_t choice;      /* the likeliest, the first of equals; -1: no choices */
+  int32_t norm, bytes; /* by likelihood per character, per byte of the choice */
+  int32_t mutual;      /* by likelihood less that without context; -1: not asked */
+  double ll;           /* log-likelihood of the text; of the right choice */
+  double brier;        /* sum over choices of (softmax - [right])^2 */
+  int greedy; /* the text, the right choice: would greedy decoding give it? -1: not asked */
+  int64_t words, size; /* rolling */
 };
 
 /* The choices of an answer from log-likelihoods ll[n], unconditional ones alone[n] (NULL: none) and

@@ -12,12 +12,12 @@
 #include "fmt/safetensors.h"
 
 enum {
-  ZF_GGUF_MAXNAME = 64,        /* bytes of a tensor's name, its end included */
+  ZF_GGUF_MAXNAME = 64, /* bytes of a tensor's name, its end included */
   ZF_GGUF_MAXDIM = 4,
-  ZF_GGUF_MAXCOUNT = 1 << 20,  /* keys, tensors */
-  ZF_GGUF_MAXARRAY = 1 << 24,  /* elements: each is held, so fewer than the 2^30 of the format */
-  ZF_GGUF_FEW = 1024,          /* elements of an array that is always kept: one for each layer */
-  ZF_GGUF_MAXSTRING = 1 << 30  /* bytes */
+  ZF_GGUF_MAXCOUNT = 1 << 20, /* keys, tensors */
+  ZF_GGUF_MAXARRAY = 1 << 24, /* elements: each is held, so fewer than the 2^30 of the format */
+  ZF_GGUF_FEW = 1024,         /* elements of an array that is always kept: one for each layer */
+  ZF_GGUF_MAXSTRING = 1 << 30 /* bytes */
 };
 
 struct zf_gguf {

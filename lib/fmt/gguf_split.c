@@ -26,7 +26,8 @@ static char *part_path(const char *first, int64_t no, int64_t count) {
   snprintf(tail, sizeof tail, "-%05d-of-%05lld.gguf", 1, (long long)count);
   k = strlen(tail);
   if (n <= k || strcmp(first + n - k, tail) != 0) return NULL;
-  return zf_asprintf("%.*s-%05lld-of-%05lld.gguf", (int)(n - k), first, (long long)no + 1, (long long)count);
+  return zf_asprintf("%.*s-%05lld-of-%05lld.gguf", (int)(n - k), first, (long long)no + 1,
+                     (long long)count);
 }
 
 /* Moves file and tensors of a part behind those that are there. */
@@ -51,12 +52,15 @@ static int add_part(struct zf_gguf *g, const char *first, int64_t no, int64_t co
   struct zf_gguf part = {0};
   char *path = part_path(first, no, count);
   if (!path)
-    return zf_error(ZF_EUSAGE, "%s: is the first of %lld parts: expected a name that ends in -00001-of-%05lld.gguf",
-                    first, (long long)count, (long long)count);
+    return zf_error(
+        ZF_EUSAGE,
+        "%s: is the first of %lld parts: expected a name that ends in -00001-of-%05lld.gguf", first,
+        (long long)count, (long long)count);
   int rc = zf_gguf_open_part(&part, path, 0);
   if (!rc && (number(&part, "split.no", -1) != no || number(&part, "split.count", -1) != count))
-    rc = zf_error(ZF_EINVALID, "%s: expected part %lld of %lld by its keys split.no and split.count", path,
-                  (long long)no + 1, (long long)count);
+    rc =
+        zf_error(ZF_EINVALID, "%s: expected part %lld of %lld by its keys split.no and split.count",
+                 path, (long long)no + 1, (long long)count);
   if (!rc) rc = take(g, &part);
   zf_gguf_free(&part);
   free(path);
@@ -68,8 +72,8 @@ int zf_gguf_add_parts(struct zf_gguf *g, const char *path) {
   int rc = 0;
   if (count <= 1) return 0;
   if (count > MAX_PARTS)
-    return zf_error(ZF_EINVALID, "%s: key 'split.count': expected at most %d, found %lld", path, MAX_PARTS,
-                    (long long)count);
+    return zf_error(ZF_EINVALID, "%s: key 'split.count': expected at most %d, found %lld", path,
+                    MAX_PARTS, (long long)count);
   if (no != 0)
     return zf_error(ZF_EUSAGE, "%s: is part %lld of %lld of a split file: give the first one", path,
                     (long long)no + 1, (long long)count);
@@ -77,7 +81,8 @@ int zf_gguf_add_parts(struct zf_gguf *g, const char *path) {
   if (!rc) rc = zf_st_sort(g->st);
   int64_t want = number(g, "split.tensors.count", g->st->n);
   if (!rc && want != g->st->n)
-    rc = zf_error(ZF_EINVALID, "%s: key 'split.tensors.count' is %lld, but the parts hold %lld tensors", path,
+    rc = zf_error(ZF_EINVALID,
+                  "%s: key 'split.tensors.count' is %lld, but the parts hold %lld tensors", path,
                   (long long)want, (long long)g->st->n);
   return rc;
 }

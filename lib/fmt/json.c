@@ -82,7 +82,8 @@ static json_t *parse_tamed(const char *text, size_t len, size_t flags, json_erro
   return v;
 }
 
-int zf_json_read(json_t **out, const char *text, size_t len, size_t flags, struct zf_json_fault *f) {
+int zf_json_read(json_t **out, const char *text, size_t len, size_t flags,
+                 struct zf_json_fault *f) {
   json_error_t e;
   zf_json_failures(); /* from now on they are counted */
   *out = parse(text, len, flags, &e);
@@ -93,10 +94,11 @@ int zf_json_read(json_t **out, const char *text, size_t len, size_t flags, struc
   if (*out) return 0;
   if (spent || !e.text[0]) return zf_error(ZF_ENOMEM, "out of memory for its JSON");
   int zero = strstr(e.text, "JSON_ALLOW_NUL") != NULL;
-  return zf_error(ZF_EINVALID, "%s",
-                  zero ? "a string holds \\u0000, the zero character, which zoft's texts cannot hold: "
-                         "remove it or write another character for it"
-                       : e.text);
+  return zf_error(
+      ZF_EINVALID, "%s",
+      zero ? "a string holds \\u0000, the zero character, which zoft's texts cannot hold: "
+             "remove it or write another character for it"
+           : e.text);
 }
 
 int zf_json_parse(json_t **out, const char *text, size_t len, const char *name) {

@@ -132,8 +132,7 @@ struct input {
 
 /* A stream begins at the byte `at`, the first or one behind another stream. */
 static int check_begin(const struct codec *c, const struct input *x, size_t at) {
-  if (x->len == 0)
-    return zf_error(ZF_EINVALID, "%s: is empty: expected %s data", x->name, c->name);
+  if (x->len == 0) return zf_error(ZF_EINVALID, "%s: is empty: expected %s data", x->name, c->name);
   if (c->begins(x->data + at, x->len - at)) return 0;
   return at ? zf_error(ZF_EINVALID, "%s: byte %zu: the %s data end and something else follows",
                        x->name, at, c->name)
@@ -168,7 +167,7 @@ int zf_unpack(const unsigned char *data, size_t len, const char *name, uint64_t 
               zf_packed_sink sink, void *ctx) {
   const struct codec *c = codec_of(name);
   if (!c) return zf_error(ZF_EUSAGE, "%s: expected a name that ends in .gz or .zst", name);
-  void *state = c->new();
+  void *state = c->new ();
   unsigned char *out = zf_malloc(OUT);
   struct input x = {data, len, name};
   int rc = state && out ? unpack(c, state, out, &x, limit, sink, ctx)
@@ -197,8 +196,8 @@ static int write_out(void *ctx, const void *data, size_t n, size_t used) {
                     t->from, t->dir, (unsigned long long)t->room);
   int err = zf_write_all(t->fd, data, n);
   if (err)
-    return zf_error(ZF_EIO, "%s: cannot unpack it into %s: %s; TMPDIR names another directory", t->from,
-                    t->dir, strerror(err));
+    return zf_error(ZF_EIO, "%s: cannot unpack it into %s: %s; TMPDIR names another directory",
+                    t->from, t->dir, strerror(err));
   zf_map_drop(&t->packed, 0, used);
   return 0;
 }

@@ -38,7 +38,8 @@ static int plain_put(struct zf_packer *p, const void *data, size_t n, int last) 
 
 static void *gzip_new(void) {
   z_stream *z = zf_calloc(1, sizeof *z);
-  if (z && deflateInit2(z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK)
+  if (z &&
+      deflateInit2(z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK)
     return z;
   free(z);
   return NULL;
@@ -96,7 +97,7 @@ int zf_packer_new(struct zf_packer **out, const char *name, FILE *f) {
   while (strcasecmp(c->ending, ending) != 0) c++;
   *out = zf_calloc(1, sizeof **out);
   if (!*out) return ZF_ENOMEM;
-  **out = (struct zf_packer){.codec = c, .f = f, .state = c->new(), .out = zf_malloc(OUT)};
+  **out = (struct zf_packer){.codec = c, .f = f, .state = c->new (), .out = zf_malloc(OUT)};
   if ((*out)->state && (*out)->out) return 0;
   zf_packer_free(*out);
   *out = NULL;

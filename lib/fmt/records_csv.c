@@ -73,8 +73,8 @@ static int read_field(struct table *t, int *last) {
   if (rc || (rc = zf_buf_ok(&t->r->field)) || (rc = read_return(t))) return rc;
   *last = t->c->at == r->len || r->data[t->c->at] == '\n';
   if (!*last && r->data[t->c->at] != t->delim)
-    return zf_records_fail(r, t->c->at, "expected '%c' or the end of the line after a closing quote",
-                           t->delim);
+    return zf_records_fail(r, t->c->at,
+                           "expected '%c' or the end of the line after a closing quote", t->delim);
   t->c->line += t->c->at < r->len && *last;
   t->c->at += t->c->at < r->len;
   return 0;

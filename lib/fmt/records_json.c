@@ -13,7 +13,8 @@ static int parse_object(const struct zf_records *r, size_t at, size_t end, size_
   json_t *v;
   int rc = zf_json_read(&v, r->data + at, end - at, flags, &f);
   if (rc == ZF_ENOMEM) return zf_error_prefix(rc, "%s", r->path);
-  if (rc) return zf_records_fail(r, at + (f.position ? f.position - 1 : 0), "%s", zf_error_message());
+  if (rc)
+    return zf_records_fail(r, at + (f.position ? f.position - 1 : 0), "%s", zf_error_message());
   if (!json_is_object(v) || zf_json_wide(v) || !f.position) {
     rc = zf_records_fail(r, at, "expected an object, found %s", zf_json_kind(v));
     json_decref(v);

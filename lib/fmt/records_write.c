@@ -34,8 +34,9 @@ static int cell_text(struct zf_buf *b, const json_t *v, const char *name, const 
     return 0;
   }
   if (json_is_object(v) || json_is_array(v))
-    return zf_error(ZF_EINVALID, "%s: field '%s' is %s: this format holds texts, numbers and booleans",
-                    place, name, zf_json_kind(v));
+    return zf_error(ZF_EINVALID,
+                    "%s: field '%s' is %s: this format holds texts, numbers and booleans", place,
+                    name, zf_json_kind(v));
   char *text = zf_json_dump(v, JSON_ENCODE_ANY);
   zf_buf_puts(b, text ? text : "");
   free(text);
@@ -51,8 +52,9 @@ static int close_cell(struct zf_rows_out *o, size_t from, const char *name, cons
   if (o->format->delim != ',') {
     char bad[] = {o->format->delim, '\n', '\r', 0};
     if (!text[strcspn(text, bad)]) return 0;
-    return zf_error(ZF_EINVALID, "%s: field '%s' has a tab or line end, which this format cannot hold",
-                    place, name);
+    return zf_error(ZF_EINVALID,
+                    "%s: field '%s' has a tab or line end, which this format cannot hold", place,
+                    name);
   }
   char *plain = zf_strdup(text);
   if (!plain) return ZF_ENOMEM;
@@ -117,7 +119,8 @@ static int put_table(struct zf_rows_out *o, const json_t *row, const char *place
   if (rc) return rc;
   json_object_foreach((json_t *)row, name, v) {
     if (!json_object_get(o->names, name))
-      return zf_error(ZF_EINVALID, "%s: field '%s' is not among those of the first row", place, name);
+      return zf_error(ZF_EINVALID, "%s: field '%s' is not among those of the first row", place,
+                      name);
   }
   json_object_foreach(o->names, name, v) {
     if (rc) break;
@@ -133,8 +136,9 @@ static int put_table(struct zf_rows_out *o, const json_t *row, const char *place
 static int put_text(struct zf_rows_out *o, const json_t *row, const char *place) {
   const char *name = json_object_iter_key(json_object_iter((json_t *)row));
   if (json_object_size(row) != 1)
-    return zf_error(ZF_EINVALID, "%s: .txt holds one field, the row has %zu: name it, as in --field "
-                                 "text=...",
+    return zf_error(ZF_EINVALID,
+                    "%s: .txt holds one field, the row has %zu: name it, as in --field "
+                    "text=...",
                     place, json_object_size(row));
   return put_cell(o, json_object_get(row, name), name, place);
 }

@@ -15,25 +15,25 @@
 enum { ZF_ST_MAXDIM = 8, ZF_ST_MAXHEADER = 100000000 /* bytes */ };
 
 struct zf_st_tensor {
-  const char *name;      /* owned by the store */
-  const char *dtype;     /* as spelled in the file: "BF16", "I64", ... */
-  int type;              /* enum zf_dtype, or -1 when zoft cannot compute with it */
-  int ndim;              /* 0 is a scalar */
+  const char *name;  /* owned by the store */
+  const char *dtype; /* as spelled in the file: "BF16", "I64", ... */
+  int type;          /* enum zf_dtype, or -1 when zoft cannot compute with it */
+  int ndim;          /* 0 is a scalar */
   int64_t shape[ZF_ST_MAXDIM];
-  int64_t count;         /* product of shape */
+  int64_t count;             /* product of shape */
   const unsigned char *data; /* mapped, read-only; no alignment is promised */
   size_t bytes;
-  int file;              /* index of its file */
+  int file; /* index of its file */
 };
 
 struct zf_st {
   struct zf_st_tensor *tensor; /* sorted by name */
   int64_t n;
   int nfile;
-  char **path;           /* of each file */
-  struct zf_map *map;    /* of each file */
-  char **metadata;       /* key, value, key, value, ... of the first file's __metadata__ */
-  int64_t nmetadata;     /* pairs */
+  char **path;        /* of each file */
+  struct zf_map *map; /* of each file */
+  char **metadata;    /* key, value, key, value, ... of the first file's __metadata__ */
+  int64_t nmetadata;  /* pairs */
 };
 
 /* `path` is a .safetensors file, or a directory with model.safetensors or

@@ -48,15 +48,15 @@ int8_step(zu s[BR][ZV_NR], const uint32_t *x, int64_t ldx, const uint32_t *panel
 /* Integer sums of a group of n cells. */
 static inline __attribute__((always_inline)) void int8_group(zu s[BR][ZV_NR], const uint32_t *x,
                                                              int64_t ldx, const uint32_t *panel,
-                                                             int64_t ldp, int64_t n, int m, int nv) {
+                                                             int64_t ldp, int64_t n, int m,
+                                                             int nv) {
   ZF_UNROLL
   for (int r = 0; r < m; r++) {
     ZF_UNROLL
     for (int v = 0; v < nv; v++) s[r][v] = zu_load(panel + ldp + 16 * v);
   }
   x += EXTRA, panel += EXTRA * ldp;
-  for (const uint32_t *end = x + n; x < end; x++, panel += ldp)
-    int8_step(s, x, ldx, panel, m, nv);
+  for (const uint32_t *end = x + n; x < end; x++, panel += ldp) int8_step(s, x, ldx, panel, m, nv);
 }
 
 static inline float int8_value(const uint32_t *p) {
@@ -66,10 +66,10 @@ static inline float int8_value(const uint32_t *p) {
 }
 
 /* Adds a group to the sums in memory, or begins them. */
-static inline __attribute__((always_inline)) void int8_sum(float *sum, int64_t ld,
-                                                           zu s[BR][ZV_NR], const uint32_t *x,
-                                                           int64_t ldx, const uint32_t *panel,
-                                                           int begin, int m, int nv) {
+static inline __attribute__((always_inline)) void int8_sum(float *sum, int64_t ld, zu s[BR][ZV_NR],
+                                                           const uint32_t *x, int64_t ldx,
+                                                           const uint32_t *panel, int begin, int m,
+                                                           int nv) {
   zv w[ZV_NR];
   ZF_UNROLL
   for (int v = 0; v < nv; v++) w[v] = zv_bits(zu_load(panel + 16 * v));
@@ -157,8 +157,8 @@ static inline __attribute__((always_inline)) zu int8_cells(const float *from, in
   zu cell = zu_and(int8_quant(zv_load(from), inv), zu_set1(MASK));
   ZF_UNROLL
   for (int e = 1; e < PER - 1; e++)
-    cell = zu_or(
-        cell, zu_shl(zu_and(int8_quant(zv_load(from + e * ld), inv), zu_set1(MASK)), e *BITS));
+    cell = zu_or(cell,
+                 zu_shl(zu_and(int8_quant(zv_load(from + e * ld), inv), zu_set1(MASK)), e * BITS));
   return zu_or(cell, zu_shl(int8_quant(zv_load(from + (PER - 1) * ld), inv), 32 - BITS));
 }
 
@@ -185,8 +185,7 @@ static inline void int8_fold16(uint32_t *panel, int64_t w, const float *from, in
   zu_store(panel + w, int8_start(panel + EXTRA * w, w, (k + PER - 1) / PER));
 }
 
-static void int8_fold(void *panel, int64_t w, const float *from, int64_t ld, int64_t n,
-                      int64_t k) {
+static void int8_fold(void *panel, int64_t w, const float *from, int64_t ld, int64_t n, int64_t k) {
   for (int64_t j = 0; j < n; j += 16) int8_fold16((uint32_t *)panel + j, w, from + j, ld, k);
 }
 

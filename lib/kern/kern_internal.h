@@ -136,9 +136,9 @@ void zf_kern_init_arm(struct zf_kern_table *t, unsigned flags);
 
 /* Per-thread part of the workspace. */
 struct zf_work {
-  void *panel[ZF_MAXSTREAM]; /* ZF_PANEL cells: panels side by side */
-  float *c;                  /* [ZF_MAXROWS][ZF_NC] partial sums of the rows of all streams */
-  float *w, *z;              /* [16][KC] expanded weights, noise */
+  void *panel[ZF_MAXSTREAM];  /* ZF_PANEL cells: panels side by side */
+  float *c;                   /* [ZF_MAXROWS][ZF_NC] partial sums of the rows of all streams */
+  float *w, *z;               /* [16][KC] expanded weights, noise */
   float *piece[ZF_MAXSTREAM]; /* of a panel in f32, before fold: [ZF_GROUP][64] */
 };
 struct zf_work zf_kern_work(int thread);

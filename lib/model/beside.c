@@ -165,7 +165,8 @@ static int copy_file(const char *path, const char *want, const char *to, int *sa
   char hash[33];
   struct zf_out o;
   FILE *in = fopen(path, "rb");
-  if (!in) return errno == ENOENT ? 0 : zf_error(ZF_EIO, "%s: cannot open: %s", path, strerror(errno));
+  if (!in)
+    return errno == ENOENT ? 0 : zf_error(ZF_EIO, "%s: cannot open: %s", path, strerror(errno));
   int rc = zf_out_open(&o, to);
   if (!rc) rc = pour(&o, in, hash, path);
   *same = !rc && !strcmp(hash, want);
@@ -255,10 +256,11 @@ static int has(const char *dir, const char *name) {
 /* The order is that of the first logs, which stay valid by it; what came later is read only where
  * there is no tokenizer.json. */
 int zf_beside_hash(char out[33], const char *dir) {
-  static const char *const read[] = {"config.json",    "tokenizer.json",          "tokenizer_config.json",
-                                     "vocab.json",     "merges.txt",              "special_tokens_map.json",
-                                     "added_tokens.json", "tokenizer.model",      "chat_template.jinja",
-                                     "vocab.txt",      "spiece.model"};
+  static const char *const read[] = {
+      "config.json",       "tokenizer.json",  "tokenizer_config.json",
+      "vocab.json",        "merges.txt",      "special_tokens_map.json",
+      "added_tokens.json", "tokenizer.model", "chat_template.jinja",
+      "vocab.txt",         "spiece.model"};
   enum { READ = sizeof read / sizeof *read, FIRST = 9 };
   struct zf_hash *h;
   int rc = zf_hash_new(&h), n = has(dir, "tokenizer.json") ? FIRST : READ;

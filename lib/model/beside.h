@@ -16,8 +16,8 @@ struct zf_beside_file {
 };
 
 struct zf_beside {
-  char *dir;  /* where the files are; NULL: there is none */
-  char *kept; /* a copy of them, which is read first; NULL: none was made */
+  char *dir;                   /* where the files are; NULL: there is none */
+  char *kept;                  /* a copy of them, which is read first; NULL: none was made */
   struct zf_beside_file *file; /* by name */
   int n;
 };

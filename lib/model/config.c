@@ -70,8 +70,8 @@ int zf_config_rule(int *out, const struct zf_config_reader *r, const struct zf_r
 }
 
 /* The family's key, or Llama's name for it where the family takes both and the file has that. */
-static const char *spelled(const struct zf_config *c, const struct zf_config_reader *r, const char *key,
-                           const char *common) {
+static const char *spelled(const struct zf_config *c, const struct zf_config_reader *r,
+                           const char *key, const char *common) {
   return c->family->mapped && json_object_get(r->obj, common) ? common : key;
 }
 
@@ -200,8 +200,8 @@ static int read_positions(struct zf_config *c, const struct zf_config_reader *r)
   c->pos_offset = f->pad_before ? pad + 1 : f->pos_offset;
   c->context = f->pad_before ? c->max_pos - c->pos_offset : c->max_pos;
   if (pad < 0 || c->context < 1)
-    return zf_error(ZF_EINVALID, "%s: key '%s': %lld leaves no position behind pad_token_id %lld", r->name,
-                    f->k_max_pos, (long long)c->max_pos, (long long)pad);
+    return zf_error(ZF_EINVALID, "%s: key '%s': %lld leaves no position behind pad_token_id %lld",
+                    r->name, f->k_max_pos, (long long)c->max_pos, (long long)pad);
   return 0;
 }
 
@@ -286,8 +286,8 @@ static int read_problem(struct zf_config *c, const struct zf_config_reader *oute
       c->problem = (enum zf_problem)k;
       return 0;
     }
-  return zf_error(ZF_EINVALID, "%s: key 'problem_type': expected %s, %s or %s, found '%.60s'", outer->name,
-                  zf_problem_names[0], zf_problem_names[1], zf_problem_names[2], name);
+  return zf_error(ZF_EINVALID, "%s: key 'problem_type': expected %s, %s or %s, found '%.60s'",
+                  outer->name, zf_problem_names[0], zf_problem_names[1], zf_problem_names[2], name);
 }
 
 static int read_head(struct zf_config *c, const struct zf_config_reader *r,
@@ -375,13 +375,15 @@ static int read_all(struct zf_config *c, const struct zf_config_reader *r) {
     return zf_error(ZF_EINVALID, "%s: key '%s': expected 0 to 1, found %g", r->name,
                     c->family->k_norm_eps, c->norm_eps);
   c->pad = (int32_t)c->family->pad_next - 1;
-  if (json_object_get(r->obj, "pad_token_id") && (rc = read_token(&c->pad, r, "pad_token_id"))) return rc;
+  if (json_object_get(r->obj, "pad_token_id") && (rc = read_token(&c->pad, r, "pad_token_id")))
+    return rc;
   r = json_object_get(outer.obj, "eos_token_id") ? &outer : r;
   if ((rc = read_token(&c->bos, r, "bos_token_id"))) return rc;
   return read_token(&c->eos, r, "eos_token_id");
 }
 
-static int parse(struct zf_config *out, const char *text, uint64_t len, const char *name, int64_t labels) {
+static int parse(struct zf_config *out, const char *text, uint64_t len, const char *name,
+                 int64_t labels) {
   json_t *obj;
   int rc = zf_json_parse(&obj, text, (size_t)len, name);
   if (rc) return rc;

@@ -11,16 +11,15 @@
 #define ENCODER_SIZES                                                                              \
   .k_hidden = "hidden_size", .k_layers = "num_hidden_layers", .k_heads = "num_attention_heads",    \
   .k_ffn = "intermediate_size", .k_max_pos = "max_position_embeddings"
-#define RMS_EPS   .k_norm_eps = "rms_norm_eps", .norm_eps = 1e-6
+#define RMS_EPS .k_norm_eps = "rms_norm_eps", .norm_eps = 1e-6
 #define LAYER_EPS .k_norm_eps = "layer_norm_eps", .norm_eps = 1e-5
-#define ACT(how)  .k_act = "hidden_act", .act = how
+#define ACT(how) .k_act = "hidden_act", .act = how
 
 #define LLAMA_KEYS LLAMA_SIZES, RMS_EPS, ACT("silu")
 
 #define ROPE_RMS .norm = ZF_NORM_RMS, .pos = ZF_POS_ROPE, .gated = 1, .affine = {NULL, 1}
 
-#define CAUSAL_TAILS                                                                               \
-  .lm = {.head = "lm_head.weight"}, .classify = {.head = "score.weight"}
+#define CAUSAL_TAILS .lm = {.head = "lm_head.weight"}, .classify = {.head = "score.weight"}
 
 #define LLAMA_BODY                                                                                 \
   .embed = "embed_tokens.weight", .final_norm = "norm.weight",                                     \
@@ -35,25 +34,25 @@
 
 #define GEMMA                                                                                      \
   LLAMA_SIZES, RMS_EPS, .head_dim = 256, .tie = {"tie_word_embeddings", 1},                        \
-  .qkv_bias = {"attention_bias", 0}, .o_bias = {"attention_bias", 0}, .norm_plus = 1,              \
-  .embed_rooted = 1, .refused = {"use_bidirectional_attention", 0}, ROPE_RMS
+                        .qkv_bias = {"attention_bias", 0}, .o_bias = {"attention_bias", 0},        \
+                        .norm_plus = 1, .embed_rooted = 1,                                         \
+                        .refused = {"use_bidirectional_attention", 0}, ROPE_RMS
 
 #define GEMMA_NORMS                                                                                \
-  .norm1 = "layers.#.input_layernorm.weight",                                                      \
-  .post1 = "layers.#.post_attention_layernorm.weight",                                             \
+  .norm1 = "layers.#.input_layernorm.weight", .post1 = "layers.#.post_attention_layernorm.weight", \
   .norm2 = "layers.#.pre_feedforward_layernorm.weight",                                            \
   .post2 = "layers.#.post_feedforward_layernorm.weight"
 
 #define GEMMA3                                                                                     \
   GEMMA, .k_act = "hidden_activation", .act = "gelu_pytorch_tanh", .theta = 1e6,                   \
-  .theta_local = 1e4,                                                                              \
-  .k_theta_local = "rope_local_base_freq", .scale_by = {"query_pre_attn_scalar", 256, 256},        \
-  .logit_cap = {"final_logit_softcapping", 0, 0},                                                  \
-  .window = {NULL, 1}, .k_window = "sliding_window", .window_size = 4096,                          \
-  .local = ZF_LOCAL_PERIOD, .k_local = "sliding_window_pattern", .local_def = 6, .local_phase = 1, \
-  .qk_normed = {NULL, 1},                                                                          \
-  .names = {LLAMA_BODY, GEMMA_NORMS, .q_norm = "layers.#.self_attn.q_norm.weight",                 \
-            .k_norm = "layers.#.self_attn.k_norm.weight"}
+         .theta_local = 1e4, .k_theta_local = "rope_local_base_freq",                              \
+         .scale_by = {"query_pre_attn_scalar", 256, 256},                                          \
+         .logit_cap = {"final_logit_softcapping", 0, 0}, .window = {NULL, 1},                      \
+         .k_window = "sliding_window", .window_size = 4096, .local = ZF_LOCAL_PERIOD,              \
+         .k_local = "sliding_window_pattern", .local_def = 6, .local_phase = 1,                    \
+         .qk_normed = {NULL, 1},                                                                   \
+         .names = {LLAMA_BODY, GEMMA_NORMS, .q_norm = "layers.#.self_attn.q_norm.weight",          \
+                   .k_norm = "layers.#.self_attn.k_norm.weight"}
 
 #define MASKED .bidirectional = 1, .affine = {NULL, 1}, .norm = ZF_NORM_LAYER
 
@@ -64,9 +63,8 @@
   .refused = {"is_decoder", 0}
 
 #define BERT_NAMES                                                                                 \
-  .embed = "embeddings.word_embeddings.weight",                                                    \
-  .pos = "embeddings.position_embeddings.weight", .embed_norm = "embeddings.LayerNorm.weight",     \
-  .q = "encoder.layer.#.attention.self.query.weight",                                              \
+  .embed = "embeddings.word_embeddings.weight", .pos = "embeddings.position_embeddings.weight",    \
+  .embed_norm = "embeddings.LayerNorm.weight", .q = "encoder.layer.#.attention.self.query.weight", \
   .k = "encoder.layer.#.attention.self.key.weight",                                                \
   .v = "encoder.layer.#.attention.self.value.weight",                                              \
   .o = "encoder.layer.#.attention.output.dense.weight",                                            \
@@ -319,7 +317,8 @@ static const struct zf_family table[] = {
         .window = {NULL, 1},
         .k_window = "sliding_window",
         ROPE_RMS,
-        .names = {.embed = "embed_tokens.weight", .final_norm = "norm.weight",
+        .names = {.embed = "embed_tokens.weight",
+                  .final_norm = "norm.weight",
                   .norm1 = "layers.#.input_layernorm.weight",
                   .qkv = "layers.#.self_attn.qkv_proj.weight",
                   .o = "layers.#.self_attn.o_proj.weight",
@@ -624,9 +623,9 @@ int zf_family_carries(const struct zf_family *f, const char *name) {
 
 /* Frequencies, masks and positions. */
 int zf_family_constant(const char *name) {
-  static const char *const tails[] = {".rotary_emb.inv_freq",  ".attn.bias",     ".attn.masked_bias",
-                                      ".attention.bias",       ".attention.masked_bias",
-                                      "embeddings.position_ids"};
+  static const char *const tails[] = {".rotary_emb.inv_freq",   ".attn.bias",
+                                      ".attn.masked_bias",      ".attention.bias",
+                                      ".attention.masked_bias", "embeddings.position_ids"};
   size_t n = strlen(name);
   for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
     size_t k = strlen(tails[i]);

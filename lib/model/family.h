@@ -38,10 +38,10 @@ struct zf_names {
  * the body's prefix, not behind it, except where they are written out in full. */
 struct zf_tail {
   const char *dense, *norm, *head;
-  const char *bias; /* of the head */
+  const char *bias;      /* of the head */
   const char *bias_copy; /* NULL, or a second name of the bias, which counts where the two differ */
-  const char *act;  /* NULL: the blocks' own */
-  const char *k_act; /* key that names another; NULL: none */
+  const char *act;       /* NULL: the blocks' own */
+  const char *k_act;     /* key that names another; NULL: none */
   struct zf_rule dense_bias, head_bias;
   int first;             /* a classifier reads the first token, not the last */
   const char *k_pooling; /* key of what a classifier pools; "cls", the first token, is known */
@@ -63,10 +63,10 @@ enum zf_qkv {
 
 struct zf_family {
   const char *model_type;
-  const char *about;     /* for lists: what else is loaded by this row */
+  const char *about;      /* for lists: what else is loaded by this row */
   const char *classifier; /* Transformers' class with a head of labels; NULL: none is known */
-  const char *prefix[6]; /* that may stand before every name; "" for none; ends with NULL */
-  const char *nest;      /* the key of config.json that holds all of it; NULL: none */
+  const char *prefix[6];  /* that may stand before every name; "" for none; ends with NULL */
+  const char *nest;       /* the key of config.json that holds all of it; NULL: none */
 
   /* config.json: spelling of each size; NULL where the family has no such key */
   const char *k_hidden, *k_layers, *k_heads, *k_kv_heads, *k_head_dim, *k_ffn, *k_max_pos;
@@ -85,11 +85,11 @@ struct zf_family {
   int64_t head_dim;                                /* default when it is not hidden / heads */
   int64_t vocab, heads, kv_heads, max_pos; /* defaults where published files leave them out */
   int ffn_multiple;                        /* ffn = this * hidden when the key is null (gpt2: 4) */
-  int pos_offset;           /* rows of the position table before position 0 (opt: 2) */
-  int64_t pad_next;         /* default of pad_token_id, plus 1; 0: none */
-  int64_t pad_before;       /* default of pad_token_id, behind which positions begin (roberta: 1); those
+  int pos_offset;     /* rows of the position table before position 0 (opt: 2) */
+  int64_t pad_next;   /* default of pad_token_id, plus 1; 0: none */
+  int64_t pad_before; /* default of pad_token_id, behind which positions begin (roberta: 1); those
                              * rows are counted in max_pos; 0: positions have nothing to do with it */
-  struct zf_rule tie;       /* output head is the embedding */
+  struct zf_rule tie; /* output head is the embedding */
   struct zf_rule post_norm; /* residual order: x = norm(x + f(x)) */
   struct zf_rule no_final_norm;
   struct zf_rule affine; /* norms have weights */
@@ -103,12 +103,12 @@ struct zf_family {
   enum zf_local local;                /* and where it is */
   const char *k_local;                /* the period, or the number */
   int64_t local_def, local_phase;
-  int window_half;          /* the window lies round a token, half to each side */
-  struct zf_rule parallel;  /* x + attention(norm1 x) + mlp(norm2 x) */
-  struct zf_rule qk_normed; /* queries and keys are normed */
-  struct zf_rule norm_bias; /* LayerNorm with bias */
-  struct zf_rule refused;   /* a yes is refused, by the name of its key */
-  const char *k_nope;       /* list: 0 where a block has no rotary embedding */
+  int window_half;           /* the window lies round a token, half to each side */
+  struct zf_rule parallel;   /* x + attention(norm1 x) + mlp(norm2 x) */
+  struct zf_rule qk_normed;  /* queries and keys are normed */
+  struct zf_rule norm_bias;  /* LayerNorm with bias */
+  struct zf_rule refused;    /* a yes is refused, by the name of its key */
+  const char *k_nope;        /* list: 0 where a block has no rotary embedding */
   const char *k_nope_period; /* without that list: those where i + 1 is a multiple of this */
   int64_t nope_period;       /* its default; 0: none */
   enum zf_norm norm;
@@ -124,8 +124,9 @@ struct zf_family {
   int gated;      /* MLP: act(gate x) * (up x), else act(up x) */
   int transposed; /* linear weights stored [in, out] (Conv1D) */
   struct zf_names names;
-  const char *carried[2];  /* parts beside the language model: tensors named so are saved as they came */
-  struct zf_tail lm;       /* of a language model, causal or masked */
+  const char
+      *carried[2];   /* parts beside the language model: tensors named so are saved as they came */
+  struct zf_tail lm; /* of a language model, causal or masked */
   struct zf_tail classify; /* of *ForSequenceClassification; no head: none is known */
 };
 
@@ -166,11 +167,11 @@ enum { ZF_LAYER_LOCAL = 1, ZF_LAYER_NOPE = 2 };
 struct zf_config {
   const struct zf_family *family;
   int64_t vocab, hidden, embed_dim, layers, heads, kv_heads, head_dim, ffn, max_pos;
-  int64_t context; /* longest sequence; of dynamic scaling max_pos * factor */
-  int64_t types;   /* rows of the table of token types */
+  int64_t context;    /* longest sequence; of dynamic scaling max_pos * factor */
+  int64_t types;      /* rows of the table of token types */
   int64_t pos_offset; /* rows of the position table before position 0 */
-  int64_t outputs; /* rows of the head: vocab, or labels */
-  int64_t window;  /* local blocks: keys nearer than this are seen; 0: there are none */
+  int64_t outputs;    /* rows of the head: vocab, or labels */
+  int64_t window;     /* local blocks: keys nearer than this are seen; 0: there are none */
   double norm_eps;
   double scale, embed_scale, added_scale, logits_by, score_cap, logit_cap;
   int act, tail_act; /* enum zf_act: of blocks, behind the body */
@@ -184,8 +185,8 @@ struct zf_config {
   struct zf_rope_conf rope[2]; /* of all blocks; of local ones, where they have their own */
   int ropes;
   uint8_t layer[ZF_MAX_LAYERS]; /* ZF_LAYER_ flags */
-  int32_t pad;                  /* a causal classifier reads the last token that is not this; -1: none */
-  int32_t bos, eos;             /* -1: none (the first, when eos is a list) */
+  int32_t pad;        /* a causal classifier reads the last token that is not this; -1: none */
+  int32_t bos, eos;   /* -1: none (the first, when eos is a list) */
   int64_t window_off; /* a window that the file names and its own loader does not apply; 0: none */
 };
 

@@ -23,8 +23,10 @@ static const struct {
      "give its base model, or merge it into that first (PEFT's merge_and_unload)"},
     {"pytorch_model.bin", "weights as a PyTorch pickle", PICKLE},
     {"pytorch_model.bin.index.json", "weights as PyTorch pickles", PICKLE},
-    {"consolidated.00.pth", "weights in Meta's own layout", "take the model's Hugging Face version"},
-    {"consolidated.safetensors", "weights in Mistral's own layout", "take the model's Hugging Face version"},
+    {"consolidated.00.pth", "weights in Meta's own layout",
+     "take the model's Hugging Face version"},
+    {"consolidated.safetensors", "weights in Mistral's own layout",
+     "take the model's Hugging Face version"},
     {"tf_model.h5", "weights of TensorFlow", "take the model's safetensors version"},
     {"flax_model.msgpack", "weights of Flax", "take the model's safetensors version"},
     {"mlx_model.safetensors", "weights of MLX", "take the model that they were made from"},
@@ -54,11 +56,13 @@ static char *find_gguf(const char *dir) {
 int zf_model_foreign(const char *dir) {
   for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
     if (has(dir, marks[i].file))
-      return zf_error(ZF_EUSAGE, "%s: holds %s (%s): %s", dir, marks[i].what, marks[i].file, marks[i].cure);
+      return zf_error(ZF_EUSAGE, "%s: holds %s (%s): %s", dir, marks[i].what, marks[i].file,
+                      marks[i].cure);
   char *gguf = find_gguf(dir);
   if (!gguf) return 0;
-  int rc = zf_error(ZF_EUSAGE, "%s: holds a GGUF file and no Hugging Face model: give the file, %s/%s", dir, dir,
-                    gguf);
+  int rc =
+      zf_error(ZF_EUSAGE, "%s: holds a GGUF file and no Hugging Face model: give the file, %s/%s",
+               dir, dir, gguf);
   free(gguf);
   return rc;
 }
@@ -70,7 +74,8 @@ int zf_model_foreign_file(const char *path) {
   if (f) fclose(f);
   if (n < sizeof magic || memcmp(magic, "GGUF", 4) != 0) return 0;
   return zf_error(ZF_EUSAGE,
-                  "%s: a GGUF file by its first bytes, as Ollama stores them: give it a name that ends in .gguf "
+                  "%s: a GGUF file by its first bytes, as Ollama stores them: give it a name that "
+                  "ends in .gguf "
                   "(a link will do)",
                   path);
 }
@@ -79,17 +84,20 @@ int zf_model_foreign_file(const char *path) {
 
 /* Who quantised, by quantization_config's quant_method; "quantization" is MLX's. */
 int zf_config_foreign(const struct zf_config_reader *r) {
-  static const char *const cure =
-      "zoft reads F32, F16 and BF16, and blocks in GGUF files: take the model that it was made from";
+  static const char *const cure = "zoft reads F32, F16 and BF16, and blocks in GGUF files: take "
+                                  "the model that it was made from";
   const json_t *q = json_object_get(r->obj, "quantization_config");
   if (json_is_object(json_object_get(r->obj, "quantization")) && !json_is_object(q))
-    return zf_error(ZF_EINVALID, "%s: key 'quantization': the weights are quantised by MLX: %s", r->name, cure);
+    return zf_error(ZF_EINVALID, "%s: key 'quantization': the weights are quantised by MLX: %s",
+                    r->name, cure);
   if (!json_is_object(q)) return 0;
   const char *method = json_string_value(json_object_get(q, "quant_method"));
-  if (!method) method = json_is_true(json_object_get(q, "load_in_4bit")) ||
-                                json_is_true(json_object_get(q, "load_in_8bit"))
-                            ? "bitsandbytes"
-                            : "an unnamed method";
-  return zf_error(ZF_EINVALID, "%s: key 'quantization_config': the weights are quantised by %.40s: %s", r->name,
+  if (!method)
+    method = json_is_true(json_object_get(q, "load_in_4bit")) ||
+                     json_is_true(json_object_get(q, "load_in_8bit"))
+                 ? "bitsandbytes"
+                 : "an unnamed method";
+  return zf_error(ZF_EINVALID,
+                  "%s: key 'quantization_config': the weights are quantised by %.40s: %s", r->name,
                   method, cure);
 }

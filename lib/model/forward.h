@@ -25,7 +25,7 @@ struct zf_batch {
   struct zf_cache **cache; /* NULL, or one for each segment: its prefix, and appended to */
   int64_t R;
   int32_t *row; /* [R] tokens whose output rows are wanted */
-  int unseen;   /* tokens that every sequence has behind its last one here: a target that is not run */
+  int unseen; /* tokens that every sequence has behind its last one here: a target that is not run */
 };
 
 /* Tokens of the sequence that segment g is part of: with the longest that goes on from it, and from

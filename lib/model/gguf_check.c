@@ -87,10 +87,11 @@ static int reads(const char *archs, const char *name) {
 
 static int refuse(const struct zf_gguf_source *s, const char *key, const json_t *v) {
   char *text = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
-  int rc = zf_error(ZF_EINVALID,
-                    "%s: key '%s.%.80s' (%.40s) is not supported: llama.cpp does not read it for %s, or zoft "
-                    "has no such operation",
-                    s->path, s->arch->name, key, text ? text : "?", s->arch->name);
+  int rc = zf_error(
+      ZF_EINVALID,
+      "%s: key '%s.%.80s' (%.40s) is not supported: llama.cpp does not read it for %s, or zoft "
+      "has no such operation",
+      s->path, s->arch->name, key, text ? text : "?", s->arch->name);
   free(text);
   return rc;
 }

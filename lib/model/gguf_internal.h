@@ -19,16 +19,17 @@ enum zf_gguf_window {
 
 struct zf_gguf_arch {
   const char *name, *model_type, *class; /* class: config.json's "architectures" */
-  const struct zf_gguf_pair *names; /* that differ from the common ones; NULL: none */
-  int paired;                       /* rows of q and k lie in rotary pairs */
-  int plus;                         /* norms are stored with 1 added */
+  const struct zf_gguf_pair *names;      /* that differ from the common ones; NULL: none */
+  int paired;                            /* rows of q and k lie in rotary pairs */
+  int plus;                              /* norms are stored with 1 added */
   int wide_layers; /* a model of so many layers scales scores by hidden / heads: it has no key for it */
   int partial;     /* a part of a head may be rotated */
   int freqs;       /* reads rope_freqs.weight, or the two tables below where the type is longrope */
   int tables;      /* reads rope_factors_short.weight and rope_factors_long.weight */
   enum zf_gguf_window window;
-  int64_t period;     /* of blocks without a window, where no key says so */
-  double theta_local; /* base of the blocks with windows, where it is not that of the others; 0: it is */
+  int64_t period; /* of blocks without a window, where no key says so */
+  double
+      theta_local; /* base of the blocks with windows, where it is not that of the others; 0: it is */
 };
 
 struct zf_gguf_source {

@@ -32,10 +32,11 @@ static int read_type(struct rope *r, const struct zf_gguf_source *s) {
       r->type = types[i];
       return 0;
     }
-  return zf_error(ZF_EINVALID,
-                  "%s: key '%s.rope.scaling.type': expected none, linear, yarn or longrope, found %s%s",
-                  s->path, s->arch->name, json_is_string(v) ? json_string_value(v) : "",
-                  json_is_string(v) ? "" : zf_json_kind(v));
+  return zf_error(
+      ZF_EINVALID,
+      "%s: key '%s.rope.scaling.type': expected none, linear, yarn or longrope, found %s%s",
+      s->path, s->arch->name, json_is_string(v) ? json_string_value(v) : "",
+      json_is_string(v) ? "" : zf_json_kind(v));
 }
 
 static int read_numbers(struct rope *r, const json_t *config, const struct zf_gguf_source *s) {
@@ -47,7 +48,8 @@ static int read_numbers(struct rope *r, const json_t *config, const struct zf_gg
   r->attention = 1;
   r->theta = 1e4;
   rot = (double)r->dim;
-  if ((rc = zf_gguf_number(&r->factor, s, old ? "rope.scale_linear" : "rope.scaling.factor"))) return rc;
+  if ((rc = zf_gguf_number(&r->factor, s, old ? "rope.scale_linear" : "rope.scaling.factor")))
+    return rc;
   if ((rc = zf_gguf_number(&r->attention, s, "rope.scaling.attn_factor"))) return rc;
   if ((rc = zf_gguf_number(&r->original, s, "rope.scaling.original_context_length"))) return rc;
   if ((rc = zf_gguf_number(&r->theta, s, "rope.freq_base"))) return rc;
@@ -64,29 +66,33 @@ static int read_numbers(struct rope *r, const json_t *config, const struct zf_gg
 
 static int check(const struct rope *r, const struct zf_gguf_source *s) {
   if (r->rot != r->dim && !s->arch->partial)
-    return zf_error(ZF_EINVALID,
-                    "%s: key '%s.rope.dimension_count': expected the %lld columns of a head, found %lld",
-                    s->path, s->arch->name, (long long)r->dim, (long long)r->rot);
+    return zf_error(
+        ZF_EINVALID,
+        "%s: key '%s.rope.dimension_count': expected the %lld columns of a head, found %lld",
+        s->path, s->arch->name, (long long)r->dim, (long long)r->rot);
   if (r->rot < 2 || r->rot > r->dim)
-    return zf_error(ZF_EINVALID, "%s: key '%s.rope.dimension_count': expected 2 to %lld, found %lld",
-                    s->path, s->arch->name, (long long)r->dim, (long long)r->rot);
+    return zf_error(ZF_EINVALID,
+                    "%s: key '%s.rope.dimension_count': expected 2 to %lld, found %lld", s->path,
+                    s->arch->name, (long long)r->dim, (long long)r->rot);
   if (r->theta_local != r->theta && !(s->arch->theta_local > 0))
-    return zf_error(ZF_EINVALID, "%s: key '%s.rope.freq_base_swa': expected the %g of rope.freq_base, found %g",
+    return zf_error(ZF_EINVALID,
+                    "%s: key '%s.rope.freq_base_swa': expected the %g of rope.freq_base, found %g",
                     s->path, s->arch->name, r->theta, r->theta_local);
   if (r->attention != 1 && s->arch->theta_local > 0)
-    return zf_error(ZF_EINVALID, "%s: key '%s.rope.scaling.attn_factor': %g is not supported for %s",
-                    s->path, s->arch->name, r->attention, s->arch->name);
+    return zf_error(ZF_EINVALID,
+                    "%s: key '%s.rope.scaling.attn_factor': %g is not supported for %s", s->path,
+                    s->arch->name, r->attention, s->arch->name);
   return 0;
 }
 
 /* A list of n divisors times `by`: those of a tensor, or 1. */
-static int divisors(json_t *scaling, const char *key, const struct zf_gguf_source *s, const char *name,
-                    const struct rope *r) {
+static int divisors(json_t *scaling, const char *key, const struct zf_gguf_source *s,
+                    const char *name, const struct rope *r) {
   const struct zf_st_tensor *t = name ? zf_st_find(s->g.st, name) : NULL;
   int64_t n = r->rot / 2;
   if (name && (!t || t->type != ZF_F32 || t->ndim != 1 || t->count != n))
-    return zf_error(ZF_EINVALID, "%s: tensor '%s': expected a vector of %lld numbers in F32", s->path,
-                    name, (long long)n);
+    return zf_error(ZF_EINVALID, "%s: tensor '%s': expected a vector of %lld numbers in F32",
+                    s->path, name, (long long)n);
   json_t *list = json_array();
   for (int64_t i = 0; i < n; i++) {
     float f = 1;
@@ -102,11 +108,13 @@ static int divisors(json_t *scaling, const char *key, const struct zf_gguf_sourc
 
 /* Tables that lie in the file and that its scaling type leaves unread. */
 static int check_tables(const struct zf_gguf_source *s, const struct rope *r) {
-  static const char *const names[] = {"rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight"};
+  static const char *const names[] = {"rope_freqs.weight", "rope_factors_short.weight",
+                                      "rope_factors_long.weight"};
   int longrope = !strcmp(r->type, "longrope");
   for (int i = 0; s->arch->freqs && i < 3; i++)
     if (longrope == !i && zf_st_find(s->g.st, names[i]))
-      return zf_error(ZF_EINVALID, "%s: tensor '%s' does not go with the %s of %s.rope.scaling.type", s->path,
+      return zf_error(ZF_EINVALID,
+                      "%s: tensor '%s' does not go with the %s of %s.rope.scaling.type", s->path,
                       names[i], r->type, s->arch->name);
   return 0;
 }
@@ -127,7 +135,8 @@ static void tables(const char *name[2], const struct zf_gguf_source *s, const st
 static int as_longrope(json_t *scaling, const struct zf_gguf_source *s, const char *const name[2],
                        const struct rope *r) {
   if (!strcmp(r->type, "yarn"))
-    return zf_error(ZF_EINVALID, "%s: key '%s.rope.scaling.type': yarn beside tensor '%s' is not supported",
+    return zf_error(ZF_EINVALID,
+                    "%s: key '%s.rope.scaling.type': yarn beside tensor '%s' is not supported",
                     s->path, s->arch->name, name[0]);
   int rc = divisors(scaling, "short_factor", s, name[0], r);
   if (!rc) rc = divisors(scaling, "long_factor", s, name[1], r);
@@ -159,7 +168,8 @@ int zf_gguf_rope(json_t *config, const struct zf_gguf_source *s) {
   if (!rc) rc = check_tables(s, &r);
   if (!rc) rc = set_scaling(scaling, s, &r);
   const char *kind = json_string_value(json_object_get(scaling, "rope_type"));
-  if (!rc && (strcmp(kind, "linear") != 0 || r.factor != 1)) json_object_set(config, "rope_scaling", scaling);
+  if (!rc && (strcmp(kind, "linear") != 0 || r.factor != 1))
+    json_object_set(config, "rope_scaling", scaling);
   json_object_set_new(config, "rope_theta", json_real(r.theta));
   json_object_set_new(config, "rope_local_base_freq", json_real(r.theta_local));
   if (!rc && r.rot != r.dim) /* a hair more, for the product with head_dim is cut to an integer */

@@ -18,13 +18,15 @@ int zf_model_has_head(const struct zf_model *m) {
                         : zf_model_tensor(m, tail->head) != NULL;
 }
 
-int zf_model_may_make(const struct zf_model *m, const struct zf_want *w, const struct zf_model_opts *o) {
+int zf_model_may_make(const struct zf_model *m, const struct zf_want *w,
+                      const struct zf_model_opts *o) {
   return o->labels && m->config.classify && w->bare;
 }
 
 int zf_model_name_head(struct zf_model *m, const struct zf_model_opts *o) {
   const struct zf_plan *p = &m->plan;
-  for (int64_t i = 0; i < p->nwant; i++) m->nmade += !m->from[i] && zf_model_may_make(m, &p->want[i], o);
+  for (int64_t i = 0; i < p->nwant; i++)
+    m->nmade += !m->from[i] && zf_model_may_make(m, &p->want[i], o);
   m->head_seed = o->head_seed;
   if (!m->nmade) return 0;
   m->made = zf_calloc(p->nwant, sizeof *m->made);
@@ -51,7 +53,8 @@ void zf_model_make(const struct zf_model *m, int64_t i) {
   for (int64_t at = 0; at < p->n; at += PIECE) {
     int64_t n = p->n - at < PIECE ? p->n - at : PIECE;
     if (w->ndim == 2) zf_noise_fill(value, &key, at, n);
-    for (int64_t e = 0; e < n; e++) value[e] = w->ndim == 2 ? (float)m->config.init_range * value[e] : other;
+    for (int64_t e = 0; e < n; e++)
+      value[e] = w->ndim == 2 ? (float)m->config.init_range * value[e] : other;
     zf_from_f32((char *)p->data + zf_dtype_bytes(p->type, at), value, p->type, n);
   }
 }

@@ -32,7 +32,8 @@ static int fill(void *ctx, int64_t i, FILE *f) {
   for (int64_t at = 0; at < n; at += PIECE) {
     int64_t k = n - at < PIECE ? n - at : PIECE;
     if (matrix) zf_noise_fill(wide, &key, at, k);
-    for (int64_t e = 0; e < k; e++) wide[e] = matrix ? x->range * wide[e] : bias ? 0.0f : 1.0f - w->plus;
+    for (int64_t e = 0; e < k; e++)
+      wide[e] = matrix ? x->range * wide[e] : bias ? 0.0f : 1.0f - w->plus;
     zf_from_f32(narrow, wide, x->out[i].type, k);
     fwrite(narrow, size, (size_t)k, f);
   }

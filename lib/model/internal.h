@@ -24,7 +24,8 @@ int zf_model_check_unused(struct zf_model *m);
 /* --- a new head (head.c) --- */
 
 /* May the want be made new: is it of a head of labels that was asked for? */
-int zf_model_may_make(const struct zf_model *m, const struct zf_want *w, const struct zf_model_opts *o);
+int zf_model_may_make(const struct zf_model *m, const struct zf_want *w,
+                      const struct zf_model_opts *o);
 
 /* Counts what has to be made and names all parameters as Transformers' class does, where there is
  * something.  ZF_ENOMEM. */

@@ -13,8 +13,9 @@ static int block_list(const json_t **out, const struct zf_config *c,
   *out = NULL;
   if (!list || json_is_null(list)) return 0;
   if (!json_is_array(list) || (int64_t)json_array_size(list) < c->layers)
-    return zf_error(ZF_EINVALID, "%s: key '%s': expected a list with an entry for each of %lld blocks",
-                    r->name, key, (long long)c->layers);
+    return zf_error(ZF_EINVALID,
+                    "%s: key '%s': expected a list with an entry for each of %lld blocks", r->name,
+                    key, (long long)c->layers);
   *out = list;
   return 0;
 }
@@ -26,15 +27,14 @@ static int read_nope(struct zf_config *c, const struct zf_config_reader *r) {
   int rc = block_list(&list, c, r, f->k_nope);
   if (!rc && f->k_nope_period) rc = zf_json_int(&period, r->obj, f->k_nope_period, r->name);
   if (!rc && f->k_nope && period < 1)
-    rc = zf_error(ZF_EINVALID, "%s: key '%s': expected 1 or more, found %lld", r->name, f->k_nope_period,
-                  (long long)period);
+    rc = zf_error(ZF_EINVALID, "%s: key '%s': expected 1 or more, found %lld", r->name,
+                  f->k_nope_period, (long long)period);
   for (int64_t i = 0; !rc && f->k_nope && i < c->layers; i++) {
     const json_t *v = json_array_get(list, (size_t)i);
     if (list && !json_is_integer(v))
       return zf_error(ZF_EINVALID, "%s: key '%s': entry %lld is %s, not 0 or 1", r->name, f->k_nope,
                       (long long)i, zf_json_kind(v));
-    if (list ? json_integer_value(v) == 0 : (i + 1) % period == 0)
-      c->layer[i] |= ZF_LAYER_NOPE;
+    if (list ? json_integer_value(v) == 0 : (i + 1) % period == 0) c->layer[i] |= ZF_LAYER_NOPE;
   }
   return rc;
 }
@@ -46,8 +46,8 @@ static int place_windows(struct zf_config *c, const struct zf_config_reader *r) 
   int rc = f->k_local ? zf_json_int(&n, r->obj, f->k_local, r->name) : 0;
   if (rc) return rc;
   if (f->local == ZF_LOCAL_PERIOD && n < 1)
-    return zf_error(ZF_EINVALID, "%s: key '%s': expected 1 or more, found %lld", r->name, f->k_local,
-                    (long long)n);
+    return zf_error(ZF_EINVALID, "%s: key '%s': expected 1 or more, found %lld", r->name,
+                    f->k_local, (long long)n);
   for (int64_t i = 0; i < c->layers; i++) {
     int local = 1;
     if (f->local == ZF_LOCAL_PERIOD) local = (i + f->local_phase) % n != 0;
@@ -91,6 +91,7 @@ int zf_layers_read(struct zf_config *c, const struct zf_config_reader *r) {
   int windowed = 0;
   int rc = read_nope(c, r);
   if (!rc) rc = zf_config_rule(&windowed, r, &c->family->window);
-  if (c->family->window_listed && json_is_array(json_object_get(r->obj, "layer_types"))) windowed = 1;
+  if (c->family->window_listed && json_is_array(json_object_get(r->obj, "layer_types")))
+    windowed = 1;
   return rc || !windowed ? rc : read_window(c, r);
 }

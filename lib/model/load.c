@@ -31,7 +31,8 @@ const struct zf_st_tensor *zf_model_tensor(const struct zf_model *m, const char 
   for (int i = 0; prefix[i]; i++) {
     const struct zf_st_tensor *t = named(m, prefix[i], name);
     size_t k = strlen(prefix[i]);
-    if (!t && k && !strncmp(name, prefix[i], k)) t = named(m, "", name + k); /* written out in full */
+    if (!t && k && !strncmp(name, prefix[i], k))
+      t = named(m, "", name + k); /* written out in full */
     if (t) return t;
   }
   return named(m, "", name);
@@ -71,10 +72,9 @@ static int check_tensor(const struct zf_model *m, const struct zf_want *w,
     return rc;
   }
   if (t->type < 0)
-    return zf_error(ZF_EINVALID,
-                    "%s: tensor '%s': dtype %s is not supported; supported are F32, F16, BF16%s",
-                    path, t->name, t->dtype,
-                    m->gguf ? ", Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K" : "");
+    return zf_error(
+        ZF_EINVALID, "%s: tensor '%s': dtype %s is not supported; supported are F32, F16, BF16%s",
+        path, t->name, t->dtype, m->gguf ? ", Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K" : "");
   return 0;
 }
 
@@ -241,7 +241,8 @@ static int place(struct zf_model *m, struct zf_param *p, const struct zf_st_tens
 }
 
 /* A parameter that the file lacks. */
-static void new_param(struct zf_model *m, int64_t i, const struct zf_model_opts *o, size_t *copies) {
+static void new_param(struct zf_model *m, int64_t i, const struct zf_model_opts *o,
+                      size_t *copies) {
   const struct zf_want *w = &m->plan.want[i];
   struct zf_param *p = &m->params.p[i];
   int64_t n = w->ndim == 2 ? w->shape[0] * w->shape[1] : w->shape[0];
@@ -266,7 +267,8 @@ static int make_params(struct zf_model *m, const struct zf_model_opts *o) {
     int rc = check_tensor(m, w, t);
     if (rc) return rc;
     struct zf_param *p = &m->params.p[i];
-    *p = (struct zf_param){.name = m->made ? m->made[i] : t->name, .ndim = t->ndim, .n = t->count, .id = (uint32_t)i};
+    *p = (struct zf_param){
+        .name = m->made ? m->made[i] : t->name, .ndim = t->ndim, .n = t->count, .id = (uint32_t)i};
     memcpy(p->shape, w->shape, sizeof w->shape);
     p->trained = matches(o, p->name);
     p->decayed = w->decayed;
@@ -314,7 +316,8 @@ static void take_tensor(struct zf_param *p, const struct zf_st *st, const struct
     int64_t n = p->n - at < PIECE ? p->n - at : PIECE;
     const unsigned char *src = t->data + zf_dtype_bytes(from, at);
     convert((char *)p->data + zf_dtype_bytes(p->type, at), p->type, src, from, n);
-    zf_map_drop(map, (size_t)(t->data - map->data), (size_t)(src - t->data) + zf_dtype_bytes(from, n));
+    zf_map_drop(map, (size_t)(t->data - map->data),
+                (size_t)(src - t->data) + zf_dtype_bytes(from, n));
   }
 }
 
@@ -345,10 +348,11 @@ int zf_model_reload(struct zf_model *m, const struct zf_st *from) {
 int zf_model_trainable(const char *dir) {
   if (!zf_gguf_named(dir) || zf_is_dir(dir)) return 0;
   char *word = zf_shell_word(dir);
-  int rc = zf_error(word ? ZF_EUSAGE : ZF_ENOMEM,
-                    "%s: the weights of a GGUF file are not trained: 'zoft export %s --to DIR' writes "
-                    "them as a model directory, which is",
-                    dir, word ? word : "FILE");
+  int rc =
+      zf_error(word ? ZF_EUSAGE : ZF_ENOMEM,
+               "%s: the weights of a GGUF file are not trained: 'zoft export %s --to DIR' writes "
+               "them as a model directory, which is",
+               dir, word ? word : "FILE");
   free(word);
   return rc;
 }

@@ -23,27 +23,31 @@ struct zf_model {
   struct zf_st *st;
   const struct zf_gguf_arch *gguf; /* NULL: the file is no GGUF */
   struct zf_arena copies;
-  int64_t mapped, copied; /* bytes of weights in the file's mapping, in own memory */
+  int64_t mapped, copied;           /* bytes of weights in the file's mapping, in own memory */
   const struct zf_st_tensor **from; /* of each parameter: the tensor it was read from */
-  char **made;        /* names of parameters where a head is new: those of Transformers' class; NULL: the file's */
+  char **
+      made; /* names of parameters where a head is new: those of Transformers' class; NULL: the file's */
   int64_t nmade;      /* of these, tensors that the file lacks: `from` is NULL */
   uint64_t head_seed; /* they are made from */
-  int64_t ignored;    /* tensors of the file that are neither used nor carried over by a save; constants
+  int64_t
+      ignored; /* tensors of the file that are neither used nor carried over by a save; constants
                        * and equal copies are not among them */
   const char *unused; /* the name of the first of them */
-  int own_head;       /* config.json ties the head to the embedding, but the file's head differs: it counts */
+  int own_head; /* config.json ties the head to the embedding, but the file's head differs: it counts */
 };
 
 struct zf_model_opts {
-  int dtype;             /* enum zf_dtype of weights that are not trained; -1: as stored */
-  enum zf_dtype trained; /* of those that are */
+  int dtype;                    /* enum zf_dtype of weights that are not trained; -1: as stored */
+  enum zf_dtype trained;        /* of those that are */
   const char *const *trainable; /* globs over tensor names; NULL: nothing is trained */
   int64_t ntrainable;
-  int64_t labels;     /* a head of so many labels is wanted: where the file has none, a new one is made ... */
+  int64_t
+      labels; /* a head of so many labels is wanted: where the file has none, a new one is made ... */
   enum zf_problem problem; /* that it is for */
-  uint64_t head_seed; /* ... of values that are a function of this seed, the tensor and the element */
-  int headless;       /* a file without a head is opened without one */
-  int shapes; /* no weight is read and none is held: data of parameters stays NULL */
+  uint64_t
+      head_seed; /* ... of values that are a function of this seed, the tensor and the element */
+  int headless;  /* a file without a head is opened without one */
+  int shapes;    /* no weight is read and none is held: data of parameters stays NULL */
 };
 
 /* Finds what `base_model` names: a directory, a .safetensors file (its directory), a .gguf file (itself), or

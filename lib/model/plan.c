@@ -80,8 +80,8 @@ static void linear(struct builder *b, const char *name, enum zf_reg src, int64_t
                    int64_t dst_col, int64_t n, int bias, int accumulate) {
   int t = b->c->family->transposed;
   struct zf_op *op = add_op(b, ZF_OP_LINEAR, src, dst), *last = op - 1;
-  op->again = !b->failed && b->p->nop > 1 && last->kind == ZF_OP_LINEAR && last->src == src && last->k == k &&
-              last->dst != src;
+  op->again = !b->failed && b->p->nop > 1 && last->kind == ZF_OP_LINEAR && last->src == src &&
+              last->k == k && last->dst != src;
   op->k = k;
   op->n = n;
   op->dst_col = dst_col;
@@ -122,10 +122,9 @@ static void head_norm(struct builder *b, const char *name, int64_t col, int64_t 
     return;
   }
   for (b->head = 0; b->head < (each ? heads : 1); b->head++)
-    norm_weights(b,
-                 per_head(b, ZF_OP_HEADNORM, col + b->head * c->head_dim, each ? 1 : heads,
-                          c->head_dim),
-                 name, 0);
+    norm_weights(
+        b, per_head(b, ZF_OP_HEADNORM, col + b->head * c->head_dim, each ? 1 : heads, c->head_dim),
+        name, 0);
   b->head = 0;
 }
 

@@ -77,9 +77,9 @@ static int read_long(const struct zf_config *c, struct zf_rope_conf *rope,
   if (nfar != rope->nfactor)
     return zf_error(ZF_EINVALID, "%s: %lld numbers in 'short_factor', %lld in 'long_factor'",
                     r->name, (long long)rope->nfactor, (long long)nfar);
-  if (!json_is_number(json_object_get(s, "factor"))) rope->factor = (double)c->max_pos / rope->original;
-  rope->attention =
-      rope->factor <= 1 ? 1 : sqrt(1 + log(rope->factor) / log(rope->original));
+  if (!json_is_number(json_object_get(s, "factor")))
+    rope->factor = (double)c->max_pos / rope->original;
+  rope->attention = rope->factor <= 1 ? 1 : sqrt(1 + log(rope->factor) / log(rope->original));
   return 0;
 }
 
@@ -91,7 +91,8 @@ static int read_scaling(const struct zf_config *c, struct zf_rope_conf *rope,
   if ((rc = read_kind(rope, r, s, &type))) return rc;
   enum zf_rope_kind k = rope->kind;
   if (k == ZF_ROPE_DYNAMIC) rope->original = (double)c->max_pos;
-  int factor = k == ZF_ROPE_LINEAR || k == ZF_ROPE_DYNAMIC || k == ZF_ROPE_LLAMA3, llama3 = k == ZF_ROPE_LLAMA3;
+  int factor = k == ZF_ROPE_LINEAR || k == ZF_ROPE_DYNAMIC || k == ZF_ROPE_LLAMA3,
+      llama3 = k == ZF_ROPE_LLAMA3;
   if ((rc = scaling_num(&rope->theta, r, s, "rope_theta", type, 0))) return rc;
   if ((rc = scaling_num(&rope->partial, r, s, "partial_rotary_factor", type, 0))) return rc;
   if ((rc = scaling_num(&rope->factor, r, s, "factor", type, factor))) return rc;
@@ -149,10 +150,11 @@ static int check(const struct zf_config *c, const struct zf_rope_conf *rope,
     return zf_error(ZF_EINVALID, "%s: longrope: expected %lld factors, found %lld", r->name,
                     (long long)(rot / 2), (long long)rope->nfactor);
   if (rope->kind == ZF_ROPE_DYNAMIC && (rot < 4 || rot > 2 * ZF_ROPE_FACTORS || rope->factor < 1))
-    return zf_error(ZF_EINVALID,
-                    "%s: dynamic rope scaling needs a factor of 1 or more and 4 to %d rotated columns, "
-                    "found %g and %lld",
-                    r->name, 2 * ZF_ROPE_FACTORS, rope->factor, (long long)rot);
+    return zf_error(
+        ZF_EINVALID,
+        "%s: dynamic rope scaling needs a factor of 1 or more and 4 to %d rotated columns, "
+        "found %g and %lld",
+        r->name, 2 * ZF_ROPE_FACTORS, rope->factor, (long long)rot);
   if (rope->kind == ZF_ROPE_LONG && rope->original < 2)
     return zf_error(ZF_EINVALID, "%s: longrope: original_max_position_embeddings %g is too small",
                     r->name, rope->original);
@@ -173,9 +175,11 @@ static int read_object(struct zf_config *c, struct zf_rope_conf *rope,
 int zf_rope_read(struct zf_config *c, const struct zf_config_reader *r) {
   const struct zf_family *f = c->family;
   struct zf_rope_conf *all = &c->rope[0], *local = &c->rope[1];
-  const char *key = "rope_parameters", *partial = f->k_partial ? f->k_partial : "partial_rotary_factor";
+  const char *key = "rope_parameters",
+             *partial = f->k_partial ? f->k_partial : "partial_rotary_factor";
   int rc;
-  *all = (struct zf_rope_conf){.theta = f->theta > 0 ? f->theta : 10000, .factor = 1, .low = 1, .high = 4};
+  *all = (struct zf_rope_conf){
+      .theta = f->theta > 0 ? f->theta : 10000, .factor = 1, .low = 1, .high = 4};
   all->partial = f->partial > 0 ? f->partial : 1;
   all->original = (double)c->max_pos;
   all->beta_fast = 32;
@@ -199,8 +203,8 @@ int zf_rope_read(struct zf_config *c, const struct zf_config_reader *r) {
     return rc;
   full = json_object_get(s, "full_attention");
   if ((rc = read_object(c, all, r, full ? "full_attention" : key, full ? full : s))) return rc;
-  if (full && (rc = read_object(c, local, r, "sliding_attention",
-                                json_object_get(s, "sliding_attention"))))
+  if (full &&
+      (rc = read_object(c, local, r, "sliding_attention", json_object_get(s, "sliding_attention"))))
     return rc;
   if (local->kind != ZF_ROPE_LONG && local->partial != all->partial && c->ropes == 2)
     return zf_error(ZF_EINVALID, "%s: full and sliding attention rotate different parts of a head",

@@ -22,7 +22,8 @@ struct filler {
 };
 
 /* Writes n values in the dtype of the file, piece by piece. */
-static void write_values(FILE *f, const void *data, enum zf_dtype type, enum zf_dtype to, int64_t n) {
+static void write_values(FILE *f, const void *data, enum zf_dtype type, enum zf_dtype to,
+                         int64_t n) {
   enum { PIECE = 8192 };
   size_t size = zf_dtype_info(to)->size;
   if (to == type) {
@@ -52,8 +53,9 @@ static int fill(void *ctx, int64_t i, FILE *f) {
 /* --- values that a file shall not hold --- */
 
 struct unfit {
-  int64_t infinite, wide; /* values that are not finite; that are, but not in the dtype of the file */
-  const char *name;       /* the first tensor that has one */
+  int64_t infinite,
+      wide;         /* values that are not finite; that are, but not in the dtype of the file */
+  const char *name; /* the first tensor that has one */
 };
 
 static void look_at(struct unfit *u, const char *name, const void *data, enum zf_dtype type,
@@ -84,15 +86,17 @@ static void look_at(struct unfit *u, const char *name, const void *data, enum zf
 
 static int refuse(const struct unfit *u, const char *dir, enum zf_dtype to) {
   if (u->infinite)
-    return zf_error(ZF_EDIVERGED,
-                    "%s: %lld weights are not finite numbers, the first of them in '%s': not written; a "
-                    "smaller learning rate may help",
-                    dir, (long long)u->infinite, u->name);
+    return zf_error(
+        ZF_EDIVERGED,
+        "%s: %lld weights are not finite numbers, the first of them in '%s': not written; a "
+        "smaller learning rate may help",
+        dir, (long long)u->infinite, u->name);
   if (u->wide)
-    return zf_error(ZF_EUSAGE,
-                    "%s: %lld weights are too large for %s, the first of them in '%s': not written; bf16 "
-                    "and f32 hold them",
-                    dir, (long long)u->wide, zf_dtype_info(to)->name, u->name);
+    return zf_error(
+        ZF_EUSAGE,
+        "%s: %lld weights are too large for %s, the first of them in '%s': not written; bf16 "
+        "and f32 hold them",
+        dir, (long long)u->wide, zf_dtype_info(to)->name, u->name);
   return 0;
 }
 
@@ -140,7 +144,8 @@ static int save_weights(const struct zf_model *m, const char *path, int dtype, i
   }
   for (int64_t i = 0; !rc && !trained_only && i < m->st->n; i++) {
     const struct zf_st_tensor *t = &m->st->tensor[i];
-    if (t->type < 0 || t->type >= ZF_DTYPES || !zf_family_carries(m->config.family, t->name)) continue;
+    if (t->type < 0 || t->type >= ZF_DTYPES || !zf_family_carries(m->config.family, t->name))
+      continue;
     declare(&out[n], t->name, (enum zf_dtype)t->type, t->ndim, t->shape);
     from[n++].carried = t;
   }
@@ -212,7 +217,8 @@ static int save_config(const struct zf_model *m, const char *dir, int dtype) {
     if (m->config.classify && (m->nmade || json_object_get(obj, "problem_type")) &&
         json_object_set_new(obj, "problem_type", json_string(zf_problem_names[m->config.problem])))
       rc = ZF_ENOMEM;
-    if (m->own_head && json_object_set_new(part, m->config.family->tie.key, json_false())) rc = ZF_ENOMEM;
+    if (m->own_head && json_object_set_new(part, m->config.family->tie.key, json_false()))
+      rc = ZF_ENOMEM;
   }
   if (!rc) {
     text = zf_json_dump(obj, JSON_INDENT(2) | JSON_PRESERVE_ORDER);

@@ -47,15 +47,17 @@ static int is_copy(const struct zf_model *m, const struct zf_st_tensor *t) {
 static int refuse(const struct zf_model *m, const struct zf_st_tensor *t) {
   const char *path = m->st->path[t->file];
   if (m->gguf)
-    return zf_error(ZF_EINVALID,
-                    "%s: tensor '%s' is none of the architecture's: its weight would be left out of the "
-                    "result, and llama.cpp refuses the file",
-                    path, t->name);
+    return zf_error(
+        ZF_EINVALID,
+        "%s: tensor '%s' is none of the architecture's: its weight would be left out of the "
+        "result, and llama.cpp refuses the file",
+        path, t->name);
   if (strstr(t->name, ".lora_") || strstr(t->name, "lora_magnitude_vector"))
-    return zf_error(ZF_EINVALID,
-                    "%s: tensor '%s' belongs to a LoRA adapter, which is not applied: merge it into the "
-                    "weights first (PEFT's merge_and_unload) and save the model again",
-                    path, t->name);
+    return zf_error(
+        ZF_EINVALID,
+        "%s: tensor '%s' belongs to a LoRA adapter, which is not applied: merge it into the "
+        "weights first (PEFT's merge_and_unload) and save the model again",
+        path, t->name);
   return 0;
 }
 
@@ -78,22 +80,25 @@ int zf_model_check_unused(struct zf_model *m) {
 void zf_model_notes(const struct zf_model *m, struct zf_buf *out) {
   const char *type = m->config.family->model_type;
   if (m->ignored)
-    zf_buf_printf(out, "%s: %s does not use %lld tensor%s of the file, and no result holds %s: first %s\n",
-                  m->dir, type, (long long)m->ignored, m->ignored > 1 ? "s" : "",
-                  m->ignored > 1 ? "them" : "it", m->unused);
+    zf_buf_printf(
+        out, "%s: %s does not use %lld tensor%s of the file, and no result holds %s: first %s\n",
+        m->dir, type, (long long)m->ignored, m->ignored > 1 ? "s" : "",
+        m->ignored > 1 ? "them" : "it", m->unused);
   if (m->nmade)
-    zf_buf_printf(out, "%s: the head of %lld label%s is new: %lld tensor%s made from seed %llu\n", m->dir,
-                  (long long)m->config.outputs, m->config.outputs > 1 ? "s" : "", (long long)m->nmade,
-                  m->nmade > 1 ? "s" : "",
-                  (unsigned long long)m->head_seed);
+    zf_buf_printf(out, "%s: the head of %lld label%s is new: %lld tensor%s made from seed %llu\n",
+                  m->dir, (long long)m->config.outputs, m->config.outputs > 1 ? "s" : "",
+                  (long long)m->nmade, m->nmade > 1 ? "s" : "", (unsigned long long)m->head_seed);
   if (m->own_head)
-    zf_buf_printf(out,
-                  "%s: config.json ties the head to the embedding, but the file holds a head that differs: "
-                  "it is used, and results say tie_word_embeddings: false\n",
-                  m->dir);
+    zf_buf_printf(
+        out,
+        "%s: config.json ties the head to the embedding, but the file holds a head that differs: "
+        "it is used, and results say tie_word_embeddings: false\n",
+        m->dir);
   if (m->config.window_off)
-    zf_buf_printf(out, "%s: its sliding window of %lld tokens is not applied, as llama.cpp does not apply it\n",
-                  m->dir, (long long)m->config.window_off);
+    zf_buf_printf(
+        out,
+        "%s: its sliding window of %lld tokens is not applied, as llama.cpp does not apply it\n",
+        m->dir, (long long)m->config.window_off);
 }
 
 /* --- what is missing ----------------------------------------------------------------------------- */
@@ -121,12 +126,15 @@ int zf_model_missing(const struct zf_model *m, const struct zf_want *w) {
   const char *prefix = w->bare ? "" : m->config.family->prefix[0];
   for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers; i++)
     if (is_wrapped(m, wrappers[i].prefix, w->name))
-      return zf_error(ZF_EINVALID, "%s: tensor '%s%s' is missing: names in the file begin with '%s' (%s)",
+      return zf_error(ZF_EINVALID,
+                      "%s: tensor '%s%s' is missing: names in the file begin with '%s' (%s)",
                       m->dir, prefix, w->name, wrappers[i].prefix, wrappers[i].cure);
   if (w->bare && !m->config.classify)
     return zf_error(ZF_EINVALID,
-                    "%s: tensor '%s' is missing: the checkpoint has no %s head; with 'type: labels' a run makes "
+                    "%s: tensor '%s' is missing: the checkpoint has no %s head; with 'type: "
+                    "labels' a run makes "
                     "a head of its own",
-                    m->dir, w->name, m->config.family->bidirectional ? "masked-LM" : "language model's");
+                    m->dir, w->name,
+                    m->config.family->bidirectional ? "masked-LM" : "language model's");
   return zf_error(ZF_EINVALID, "%s: tensor '%s%s' is missing", m->dir, prefix, w->name);
 }

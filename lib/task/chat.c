@@ -13,7 +13,7 @@ enum { FIXED_DAY = 1721995200, TEMPLATE_MAX = 4 << 20 };
 
 struct zf_chat {
   struct zf_jinja *t;
-  char *text; /* of the template */
+  char *text;     /* of the template */
   json_t *tokens; /* bos_token and the like */
 };
 
@@ -83,7 +83,8 @@ static int fill_tokens(json_t *tokens) {
   static const char *const key[] = {"bos_token", "eos_token", "unk_token", "pad_token"};
   int failed = 0;
   for (int i = 0; i < 4; i++)
-    if (!json_object_get(tokens, key[i])) failed |= json_object_set_new(tokens, key[i], json_string(""));
+    if (!json_object_get(tokens, key[i]))
+      failed |= json_object_set_new(tokens, key[i], json_string(""));
   return failed ? zf_error(ZF_ENOMEM, "out of memory for a chat template") : 0;
 }
 
@@ -135,8 +136,8 @@ const char *zf_chat_text(const struct zf_chat *c) {
 
 /* --- rendering --------------------------------------------------------------------------- */
 
-int zf_chat_render(const struct zf_chat *c, const json_t *messages, const json_t *tools,
-                   int prompt, struct zf_buf *out, struct zf_spans *spans) {
+int zf_chat_render(const struct zf_chat *c, const json_t *messages, const json_t *tools, int prompt,
+                   struct zf_buf *out, struct zf_spans *spans) {
   json_t *vars = json_copy(c->tokens);
   if (!vars) return zf_error(ZF_ENOMEM, "out of memory");
   json_object_set(vars, "messages", (json_t *)messages);
@@ -170,8 +171,8 @@ static int prefix(const struct zf_chat *c, const json_t *messages, const json_t 
 
 /* Marks what the template writes for message i; 1: the text of the messages before it, or up to it, does not
  * begin the whole. */
-static int mark_turn(const struct zf_chat *c, const json_t *messages, const json_t *tools,
-                     size_t i, const struct zf_buf *whole, struct zf_spans *spans) {
+static int mark_turn(const struct zf_chat *c, const json_t *messages, const json_t *tools, size_t i,
+                     const struct zf_buf *whole, struct zf_spans *spans) {
   int64_t from, to;
   int rc = prefix(c, messages, tools, i, 1, whole, &from);
   if (!rc && from < 0) rc = prefix(c, messages, tools, i, 0, whole, &from);
@@ -212,11 +213,13 @@ static int holds(const char *text, size_t n, const char *said) {
 
 /* What the template adds for a reply to begin with, behind messages[0..n): *out, empty where that is not
  * an addition at the end. */
-static int reply_head(const struct zf_chat *c, const json_t *some, const json_t *tools, struct zf_buf *out) {
+static int reply_head(const struct zf_chat *c, const json_t *some, const json_t *tools,
+                      struct zf_buf *out) {
   struct zf_buf with = {0}, without = {0};
   int rc = zf_chat_render(c, some, tools, 1, &with, NULL);
   if (!rc) rc = zf_chat_render(c, some, tools, 0, &without, NULL);
-  if (!rc && begins(&with, &without)) zf_buf_add(out, with.data + without.len, with.len - without.len);
+  if (!rc && begins(&with, &without))
+    zf_buf_add(out, with.data + without.len, with.len - without.len);
   zf_buf_free(&with);
   zf_buf_free(&without);
   return rc;
@@ -257,8 +260,8 @@ static int by_difference(const struct zf_chat *c, const json_t *some, const json
 }
 
 /* The conversation up to the answer that is message i, which is the last there. */
-static int answer_text(const struct zf_chat *c, const json_t *messages, const json_t *tools, size_t i,
-                       struct zf_buf *out, struct zf_spans *spans) {
+static int answer_text(const struct zf_chat *c, const json_t *messages, const json_t *tools,
+                       size_t i, struct zf_buf *out, struct zf_spans *spans) {
   const char *said = json_string_value(json_object_get(json_array_get(messages, i), "content"));
   json_t *some = json_array();
   int64_t from = 0;
@@ -274,22 +277,25 @@ static int answer_text(const struct zf_chat *c, const json_t *messages, const js
   json_decref(some);
   if (rc) return rc;
   if (from < 0)
-    return zf_error(ZF_EINVALID,
-                    "message %zu: the template writes earlier messages otherwise once this answer follows, so "
-                    "that what the assistant says cannot be told apart: name another chat_template, or one with "
-                    "generation blocks",
-                    i + 1);
+    return zf_error(
+        ZF_EINVALID,
+        "message %zu: the template writes earlier messages otherwise once this answer follows, so "
+        "that what the assistant says cannot be told apart: name another chat_template, or one "
+        "with "
+        "generation blocks",
+        i + 1);
   const struct zf_span *s = &spans->at[0];
   if (!said || holds(out->data + s->from, (size_t)(s->to - s->from), said)) return 0;
-  return zf_error(ZF_EINVALID,
-                  "message %zu: the template leaves out some of what the assistant says: name another "
-                  "chat_template",
-                  i + 1);
+  return zf_error(
+      ZF_EINVALID,
+      "message %zu: the template leaves out some of what the assistant says: name another "
+      "chat_template",
+      i + 1);
 }
 
 /* Answer number k of the conversation; *n: how many there are. */
-static int answer_apart(const struct zf_chat *c, const json_t *messages, const json_t *tools, int64_t k,
-                        struct zf_buf *out, struct zf_spans *spans, int64_t *n) {
+static int answer_apart(const struct zf_chat *c, const json_t *messages, const json_t *tools,
+                        int64_t k, struct zf_buf *out, struct zf_spans *spans, int64_t *n) {
   int64_t count = 0;
   int rc = 0;
   for (size_t i = 0; !rc && i < json_array_size(messages); i++) {
@@ -322,8 +328,9 @@ int zf_segments_row(const json_t *row, struct zf_buf *out, struct zf_spans *span
   const json_t *list = json_object_get(row, "segments"), *s;
   size_t i;
   int rc = json_is_array(list) ? 0
-                               : zf_error(ZF_EINVALID, "field 'segments': expected a list of "
-                                                       "{label, text}, found %s",
+                               : zf_error(ZF_EINVALID,
+                                          "field 'segments': expected a list of "
+                                          "{label, text}, found %s",
                                           zf_json_kind(list));
   zf_buf_puts(out, "");
   json_array_foreach((json_t *)list, i, s) {

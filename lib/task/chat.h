@@ -15,9 +15,9 @@ struct zf_chat;
  * ZF_EUSAGE when there is none;
  * ZF_EINVALID when it is not understood. */
 int zf_chat_open(struct zf_chat **out, const char *dir, const json_t *tokens, const char *named);
-void zf_chat_free(struct zf_chat *c); /* takes NULL */
+void zf_chat_free(struct zf_chat *c);              /* takes NULL */
 const char *zf_chat_text(const struct zf_chat *c); /* of the template */
-const char *zf_chat_names(void);      /* "chatml, llama3, ..." */
+const char *zf_chat_names(void);                   /* "chatml, llama3, ..." */
 
 /* The built-in template of a name, or NULL. */
 const char *zf_chat_builtin(const char *name);
@@ -25,8 +25,8 @@ const char *zf_chat_builtin(const char *name);
 /* Appends the text of an array of {role, content}; `prompt` asks for the beginning of an
  * answer at its end.  tools may be NULL.  strftime_now() shows 26 July 2024 at noon,
  * whatever the day, so that a run can be repeated. */
-int zf_chat_render(const struct zf_chat *c, const json_t *messages, const json_t *tools,
-                   int prompt, struct zf_buf *out, struct zf_spans *spans);
+int zf_chat_render(const struct zf_chat *c, const json_t *messages, const json_t *tools, int prompt,
+                   struct zf_buf *out, struct zf_spans *spans);
 
 /* Text k of a row, from 0 on, and its target stretches: what the assistant says, with what the template puts
  * behind it.  Generation blocks mark it; without them the text of the messages before a turn, and of those

@@ -16,24 +16,22 @@ static const struct {
      "nt'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}{% set content = bos_token + c"
      "ontent %}{% endif %}{{ content }}{% endfor %}{% if add_generation_prompt %}{{ '<|sta"
      "rt_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}\n"},
-    {"gemma",
-     "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System ro"
-     "le not supported') }}{% endif %}{% for message in messages %}{% if (message['role'] "
-     "== 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}"
-     "{% endif %}{% if (message['role'] == 'assistant') %}{% set role = 'model' %}{% else "
-     "%}{% set role = message['role'] %}{% endif %}{{ '<start_of_turn>' + role + '\n"
-     "' + message['content'] | trim + '<end_of_turn>\n"
-     "' }}{% endfor %}{% if add_generation_prompt %}{{'<start_of_turn>model\n"
-     "'}}{% endif %}\n"},
-    {"phi3",
-     "{% for message in messages %}{% if message['role'] == 'system' %}{{'<|system|>\n"
-     "' + message['content'] + '<|end|>\n"
-     "'}}{% elif message['role'] == 'user' %}{{'<|user|>\n"
-     "' + message['content'] + '<|end|>\n"
-     "'}}{% elif message['role'] == 'assistant' %}{{'<|assistant|>\n"
-     "' + message['content'] + '<|end|>\n"
-     "'}}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n"
-     "' }}{% endif %}\n"},
+    {"gemma", "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System ro"
+              "le not supported') }}{% endif %}{% for message in messages %}{% if (message['role'] "
+              "== 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}"
+              "{% endif %}{% if (message['role'] == 'assistant') %}{% set role = 'model' %}{% else "
+              "%}{% set role = message['role'] %}{% endif %}{{ '<start_of_turn>' + role + '\n"
+              "' + message['content'] | trim + '<end_of_turn>\n"
+              "' }}{% endfor %}{% if add_generation_prompt %}{{'<start_of_turn>model\n"
+              "'}}{% endif %}\n"},
+    {"phi3", "{% for message in messages %}{% if message['role'] == 'system' %}{{'<|system|>\n"
+             "' + message['content'] + '<|end|>\n"
+             "'}}{% elif message['role'] == 'user' %}{{'<|user|>\n"
+             "' + message['content'] + '<|end|>\n"
+             "'}}{% elif message['role'] == 'assistant' %}{{'<|assistant|>\n"
+             "' + message['content'] + '<|end|>\n"
+             "'}}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n"
+             "' }}{% endif %}\n"},
     {"mistral",
      "{%- if messages[0][\"role\"] == \"system\" %}\n"
      "    {%- set system_message = messages[0][\"content\"] %}\n"
@@ -60,22 +58,21 @@ static const struct {
      "        {{- raise_exception(\"Only user and assistant roles are supported\") }}\n"
      "    {%- endif %}\n"
      "{%- endfor %}\n"},
-    {"zephyr",
-     "{% for message in messages %}\n"
-     "{% if message['role'] == 'user' %}\n"
-     "{{ '<|user|>\n"
-     "' + message['content'] + eos_token }}\n"
-     "{% elif message['role'] == 'system' %}\n"
-     "{{ '<|system|>\n"
-     "' + message['content'] + eos_token }}\n"
-     "{% elif message['role'] == 'assistant' %}\n"
-     "{{ '<|assistant|>\n"
-     "'  + message['content'] + eos_token }}\n"
-     "{% endif %}\n"
-     "{% if loop.last and add_generation_prompt %}\n"
-     "{{ '<|assistant|>' }}\n"
-     "{% endif %}\n"
-     "{% endfor %}\n"},
+    {"zephyr", "{% for message in messages %}\n"
+               "{% if message['role'] == 'user' %}\n"
+               "{{ '<|user|>\n"
+               "' + message['content'] + eos_token }}\n"
+               "{% elif message['role'] == 'system' %}\n"
+               "{{ '<|system|>\n"
+               "' + message['content'] + eos_token }}\n"
+               "{% elif message['role'] == 'assistant' %}\n"
+               "{{ '<|assistant|>\n"
+               "'  + message['content'] + eos_token }}\n"
+               "{% endif %}\n"
+               "{% if loop.last and add_generation_prompt %}\n"
+               "{{ '<|assistant|>' }}\n"
+               "{% endif %}\n"
+               "{% endfor %}\n"},
     {"alpaca",
      "{%- if messages[0].role != 'system' -%}\n"
      "Below is an instruction that describes a task. Write a response that appropriately c"

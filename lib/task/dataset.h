@@ -68,13 +68,13 @@ struct zf_data_spec {
   const char *const *options; /* one for each label: classification: a template; masked: a word;
                                  labels: a name */
   int64_t noptions;
-  enum zf_problem problem; /* labels: what they mean */
-  int problem_given;            /* the config says so */
+  enum zf_problem problem;   /* labels: what they mean */
+  int problem_given;         /* the config says so */
   const char *label;         /* classification: the field; default "label" */
   const char *const *labels; /* values of the field in the order of options; NULL: 0, 1, 2, ... */
   int64_t nlabels;
-  int train_on_inputs; /* completion: the prompt is a target as well */
-  int add_eos;         /* completion, text, alpaca: an EOS token ends the target */
+  int train_on_inputs;        /* completion: the prompt is a target as well */
+  int add_eos;                /* completion, text, alpaca: an EOS token ends the target */
   const struct zf_chat *chat; /* chat: the template */
   struct zf_fields fields;    /* alpaca, chat: names of fields */
   int64_t sequence_len;
@@ -100,21 +100,23 @@ struct zf_example {
   int64_t line; /* of the file, 1-based */
 };
 
-struct zf_data_counts { /* of a stream: of all that was encoded so far, rows as often as they were */
+struct
+    zf_data_counts { /* of a stream: of all that was encoded so far, rows as often as they were */
   int64_t rows, examples, truncated, dropped, split,
       masked;                   /* examples; masked: without any target, left out */
   int64_t apart;                /* conversations of which each answer is an example of its own */
   int64_t cut;                  /* tokens lost to truncation */
   int64_t tokens, targets, run; /* tokens in all, targets, tokens that are run */
-  int64_t ends;                 /* targets that end a text or a turn: what generation stops at, EOS, special tokens */
+  int64_t
+      ends; /* targets that end a text or a turn: what generation stops at, EOS, special tokens */
 };
 
 /* A set that is larger than memory: its rows are known by number, and a few of them are examples at
  * any one time. */
 struct zf_dataset;
 struct zf_stream {
-  int64_t n;                         /* rows */
-  int64_t sequence_len, options;     /* that no example exceeds */
+  int64_t n;                                                   /* rows */
+  int64_t sequence_len, options;                               /* that no example exceeds */
   int (*encode)(void *ctx, struct zf_dataset *d, int64_t row); /* adds what the row becomes */
   void *ctx;
   struct zf_dataset *d; /* the set */
@@ -159,8 +161,8 @@ int zf_encoder_add(struct zf_encoder *e, struct zf_dataset *d, int32_t file, str
 /* Encodes rows index[0..n) (NULL: all of them) of `r` and adds them.
  * ZF_EUSAGE: a template or option list is wrong.  ZF_EINVALID: "PATH:LINE: ..." a field is missing,
  * a label is out of range, an example is too long under ZF_EXCESS_RAISE. */
-int zf_dataset_add(struct zf_dataset *d, struct zf_records *r, const int64_t *index,
-                   int64_t n, const struct zf_data_spec *spec, const struct zf_tok *tok);
+int zf_dataset_add(struct zf_dataset *d, struct zf_records *r, const int64_t *index, int64_t n,
+                   const struct zf_data_spec *spec, const struct zf_tok *tok);
 
 /* Examples of a set; of a stream its rows, of which some may give none. */
 int64_t zf_dataset_size(const struct zf_dataset *d);

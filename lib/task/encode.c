@@ -77,8 +77,8 @@ int zf_encode_label(const struct zf_encoder *e, const json_t *v, const char *key
   return 0;
 }
 
-static int row_sequences(struct zf_encoder *e, const json_t *row, struct zf_example *x, int64_t part,
-                         int64_t *parts) {
+static int row_sequences(struct zf_encoder *e, const json_t *row, struct zf_example *x,
+                         int64_t part, int64_t *parts) {
   const struct zf_data_spec *s = e->spec;
   int64_t prompt = 0;
   int rc = 0;
@@ -189,10 +189,12 @@ static int add_part(struct zf_encoder *e, const json_t *row, struct zf_example x
   if (!rc && e->spec->vocab)
     rc = zf_tok_check(e->tok, d->pool.id + before, d->pool.n - before, e->spec->vocab);
   if (!rc && *parts > 1 && d->stream)
-    rc = zf_error(ZF_EINVALID,
-                  "the chat template writes earlier turns otherwise once more follow: each of the %lld answers "
-                  "is an example of its own, which a stream has no place for: set streaming to false",
-                  (long long)*parts);
+    rc = zf_error(
+        ZF_EINVALID,
+        "the chat template writes earlier turns otherwise once more follow: each of the %lld "
+        "answers "
+        "is an example of its own, which a stream has no place for: set streaming to false",
+        (long long)*parts);
   return rc ? rc : zf_encode_fit(e, &x);
 }
 

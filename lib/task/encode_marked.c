@@ -19,8 +19,8 @@ static int64_t mark_tokens(struct zf_encoder *e, unsigned char *mask) {
   int64_t first = x->n, k = 0;
   for (int64_t t = 0; t < x->n; t++) {
     while (k < e->spans.n && x->begin[t] >= e->spans.at[k].to) k++;
-    mask[t] = e->spec->train_on_inputs || (x->begin[t] >= 0 && k < e->spans.n &&
-                                           x->end[t] > e->spans.at[k].from);
+    mask[t] = e->spec->train_on_inputs ||
+              (x->begin[t] >= 0 && k < e->spans.n && x->end[t] > e->spans.at[k].from);
     if (mask[t] && first == x->n) first = t;
   }
   return first;

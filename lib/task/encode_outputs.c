@@ -17,30 +17,35 @@ static int read_number(float *out, const json_t *v, const char *key) {
 }
 
 /* regression: one number, or a list of as many as the head has outputs. */
-static int read_numbers(const struct zf_encoder *e, const json_t *v, const char *key, struct zf_seq *seq) {
+static int read_numbers(const struct zf_encoder *e, const json_t *v, const char *key,
+                        struct zf_seq *seq) {
   int64_t n = e->spec->noptions;
   int rc = 0;
   if (n == 1 && !json_is_array(v)) return read_number(&seq[0].gold, v, key);
   if ((int64_t)json_array_size(v) != n)
-    return zf_error(ZF_EINVALID, "field '%s': expected a list of %lld numbers, found %s of %zu", key, (long long)n,
-                    zf_json_kind(v), json_array_size(v));
-  for (int64_t i = 0; !rc && i < n; i++) rc = read_number(&seq[i].gold, json_array_get(v, (size_t)i), key);
+    return zf_error(ZF_EINVALID, "field '%s': expected a list of %lld numbers, found %s of %zu",
+                    key, (long long)n, zf_json_kind(v), json_array_size(v));
+  for (int64_t i = 0; !rc && i < n; i++)
+    rc = read_number(&seq[i].gold, json_array_get(v, (size_t)i), key);
   return rc;
 }
 
 /* multi-label: the labels that hold, each as a choice of one would name it; none is a list, too. */
-static int read_labels(const struct zf_encoder *e, const json_t *v, const char *key, struct zf_seq *seq) {
+static int read_labels(const struct zf_encoder *e, const json_t *v, const char *key,
+                       struct zf_seq *seq) {
   const json_t *item;
   int32_t label;
   size_t i;
   if (!json_is_array(v))
-    return zf_error(ZF_EINVALID, "field '%s': expected a list of labels, found %s", key, zf_json_kind(v));
+    return zf_error(ZF_EINVALID, "field '%s': expected a list of labels, found %s", key,
+                    zf_json_kind(v));
   json_array_foreach(v, i, item) {
     int rc = zf_encode_label(e, item, key, &label);
     if (rc) return rc;
     if (seq[label].gold > 0)
-      return zf_error(ZF_EINVALID, "field '%s': label %d stands twice: expected a list of the labels that hold", key,
-                      label);
+      return zf_error(ZF_EINVALID,
+                      "field '%s': label %d stands twice: expected a list of the labels that hold",
+                      key, label);
     seq[label].gold = 1;
   }
   return 0;
@@ -54,5 +59,6 @@ int zf_encode_outputs(struct zf_encoder *e, const json_t *row, struct zf_example
   int rc = zf_encode_whole(e, row, x);
   if (rc) return rc;
   struct zf_seq *seq = e->d->seq + e->d->nseq - x->nseq;
-  return e->spec->problem == ZF_PROBLEM_REGRESSION ? read_numbers(e, v, key, seq) : read_labels(e, v, key, seq);
+  return e->spec->problem == ZF_PROBLEM_REGRESSION ? read_numbers(e, v, key, seq)
+                                                   : read_labels(e, v, key, seq);
 }

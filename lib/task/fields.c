@@ -65,7 +65,8 @@ static void put_alpaca(struct zf_buf *out, const struct instruction *x) {
   zf_buf_puts(out, "### Response:\n");
 }
 
-static int put_formatted(struct zf_buf *out, const struct zf_template *t, const struct instruction *x) {
+static int put_formatted(struct zf_buf *out, const struct zf_template *t,
+                         const struct instruction *x) {
   const char *system = x->system ? x->system : "";
   json_t *row = json_pack("{s:s, s:s, s:s}", "instruction", x->instruction, "input",
                           x->input ? x->input : "", "system", system);
@@ -99,9 +100,14 @@ int zf_alpaca_row(const struct zf_alpaca *a, const json_t *row, struct zf_buf *o
  * NULL where only known names are roles. */
 static const char *role_of(const struct zf_fields *f, const char *from, int sharegpt,
                            char own[64]) {
-  static const char *const role[][2] = {
-      {"human", "user"},    {"user", "user"}, {"gpt", "assistant"},           {"assistant", "assistant"},
-      {"system", "system"}, {"tool", "tool"}, {"function_call", "assistant"}, {"observation", "tool"}};
+  static const char *const role[][2] = {{"human", "user"},
+                                        {"user", "user"},
+                                        {"gpt", "assistant"},
+                                        {"assistant", "assistant"},
+                                        {"system", "system"},
+                                        {"tool", "tool"},
+                                        {"function_call", "assistant"},
+                                        {"observation", "tool"}};
   for (int64_t k = 0; k < f->nroles; k++) {
     size_t n = strcspn(f->roles[k], "=");
     if (strlen(from) != n || strncmp(from, f->roles[k], n) != 0) continue;

@@ -15,7 +15,7 @@ struct zf_fields {
   const char *instruction, *input, *output, *system;
   const char *system_prompt; /* where the row has no system text; NULL: Alpaca's own sentence, or
                                 nothing beside a format */
-  const char *format;        /* what stands before the output: a template over {instruction}, {input}
+  const char *format; /* what stands before the output: a template over {instruction}, {input}
                                 and {system}; NULL: Alpaca's */
   const char *no_input_format; /* of rows without an input; NULL: format */
   /* type chat: messages, and in each role, content */

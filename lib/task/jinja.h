@@ -32,7 +32,7 @@ enum zf_jinja_flags {
 struct zf_spans {
   struct zf_span {
     int64_t from, to;
-  } *at;
+  } * at;
   int64_t n, cap;
 };
 

@@ -263,7 +263,8 @@ static int f_list(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   int rc = zj_items(e, &list, v);
   if (rc) return rc;
   int plain = zj_shape_of(e, list) == ZJ_LIST;
-  return zj_keep(e, out, plain ? json_incref(list) : json_copy(list), (int64_t)json_array_size(list) * 8);
+  return zj_keep(e, out, plain ? json_incref(list) : json_copy(list),
+                 (int64_t)json_array_size(list) * 8);
 }
 
 static int f_reverse(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
@@ -362,7 +363,8 @@ static int f_sort(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   int rc = zj_items(e, &list, v);
   if (!rc) rc = zj_arg_text(e, &path, a, 2, "attribute");
   return rc ? rc
-            : sort(e, out, list, path, !arg_true(a, 1, "case_sensitive"), arg_true(a, 0, "reverse"));
+            : sort(e, out, list, path, !arg_true(a, 1, "case_sensitive"),
+                   arg_true(a, 0, "reverse"));
 }
 
 static int f_dictsort(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
@@ -372,7 +374,8 @@ static int f_dictsort(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   if (v->kind != ZJ_JSON || !json_is_object(v->j) || zj_arg(a, 1, "by"))
     return zj_fail(e, "dictsort: only of a mapping, by its keys");
   int rc = zj_items(e, &list, v);
-  if (!rc) rc = sort(e, &keys, list, NULL, !arg_true(a, 0, "case_sensitive"), arg_true(a, 2, "reverse"));
+  if (!rc)
+    rc = sort(e, &keys, list, NULL, !arg_true(a, 0, "case_sensitive"), arg_true(a, 2, "reverse"));
   if (!rc) rc = zj_keep(e, out, json_array(), 0);
   json_array_foreach(rc ? NULL : keys.j, i, key) {
     const char *k = json_string_value(key);
@@ -531,18 +534,42 @@ static const struct {
   const char *name;
   int (*apply)(struct zj_env *e, struct zj_value *out, in_ v, args_ a);
 } filters[] = {
-    {"abs", f_abs},         {"capitalize", f_capitalize}, {"count", f_length},
-    {"d", f_default},       {"default", f_default},       {"dictsort", f_dictsort},
-    {"e", f_escape},        {"escape", f_escape},         {"first", f_first},
-    {"float", f_float},     {"indent", f_indent},         {"int", f_int},
-    {"items", f_items},     {"join", f_join},             {"last", f_last},
-    {"length", f_length},   {"list", f_list},             {"lower", f_lower},
-    {"map", f_map},         {"max", f_max},               {"min", f_min},
-    {"reject", f_reject},   {"rejectattr", f_rejectattr}, {"replace", f_replace},
-    {"reverse", f_reverse}, {"round", f_round},           {"safe", f_string},
-    {"select", f_select},   {"selectattr", f_selectattr}, {"sort", f_sort},
-    {"string", f_string},   {"sum", f_sum},               {"title", f_title},
-    {"tojson", f_tojson},   {"trim", f_trim},             {"unique", f_unique},
+    {"abs", f_abs},
+    {"capitalize", f_capitalize},
+    {"count", f_length},
+    {"d", f_default},
+    {"default", f_default},
+    {"dictsort", f_dictsort},
+    {"e", f_escape},
+    {"escape", f_escape},
+    {"first", f_first},
+    {"float", f_float},
+    {"indent", f_indent},
+    {"int", f_int},
+    {"items", f_items},
+    {"join", f_join},
+    {"last", f_last},
+    {"length", f_length},
+    {"list", f_list},
+    {"lower", f_lower},
+    {"map", f_map},
+    {"max", f_max},
+    {"min", f_min},
+    {"reject", f_reject},
+    {"rejectattr", f_rejectattr},
+    {"replace", f_replace},
+    {"reverse", f_reverse},
+    {"round", f_round},
+    {"safe", f_string},
+    {"select", f_select},
+    {"selectattr", f_selectattr},
+    {"sort", f_sort},
+    {"string", f_string},
+    {"sum", f_sum},
+    {"title", f_title},
+    {"tojson", f_tojson},
+    {"trim", f_trim},
+    {"unique", f_unique},
     {"upper", f_upper},
 };
 enum { FILTERS = sizeof filters / sizeof *filters };

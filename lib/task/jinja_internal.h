@@ -7,8 +7,18 @@
 
 /* --- tokens (jinja_lex.c) -------------------------------------------------------------- */
 
-enum zj_token_kind { ZJ_DATA, ZJ_PRINT, ZJ_TAG, ZJ_END, ZJ_NAME, ZJ_STRING, ZJ_INT, ZJ_FLOAT,
-                     ZJ_OP, ZJ_EOF };
+enum zj_token_kind {
+  ZJ_DATA,
+  ZJ_PRINT,
+  ZJ_TAG,
+  ZJ_END,
+  ZJ_NAME,
+  ZJ_STRING,
+  ZJ_INT,
+  ZJ_FLOAT,
+  ZJ_OP,
+  ZJ_EOF
+};
 
 struct zj_token {
   enum zj_token_kind kind;
@@ -28,20 +38,45 @@ int zj_lex(struct zj_tokens *out, const char *text, const char *name, unsigned f
 /* --- nodes (jinja_parse.c) ------------------------------------------------------------- */
 
 enum zj_node_kind {
-  ZJ_N_CONST, ZJ_N_NAME, ZJ_N_LIST, ZJ_N_DICT, ZJ_N_PAIR, ZJ_N_ATTR, ZJ_N_ITEM, ZJ_N_SLICE,
-  ZJ_N_CALL, ZJ_N_ARG, ZJ_N_FILTER, ZJ_N_TEST, ZJ_N_BINARY, ZJ_N_NEGATE, ZJ_N_NOT, ZJ_N_AND,
-  ZJ_N_OR, ZJ_N_COND, ZJ_N_COMPARE,
-  ZJ_N_DATA, ZJ_N_PRINT, ZJ_N_FOR, ZJ_N_IF, ZJ_N_SET, ZJ_N_SETBLOCK, ZJ_N_MACRO, ZJ_N_FILTERBLOCK,
-  ZJ_N_BREAK, ZJ_N_CONTINUE, ZJ_N_GENERATION,
+  ZJ_N_CONST,
+  ZJ_N_NAME,
+  ZJ_N_LIST,
+  ZJ_N_DICT,
+  ZJ_N_PAIR,
+  ZJ_N_ATTR,
+  ZJ_N_ITEM,
+  ZJ_N_SLICE,
+  ZJ_N_CALL,
+  ZJ_N_ARG,
+  ZJ_N_FILTER,
+  ZJ_N_TEST,
+  ZJ_N_BINARY,
+  ZJ_N_NEGATE,
+  ZJ_N_NOT,
+  ZJ_N_AND,
+  ZJ_N_OR,
+  ZJ_N_COND,
+  ZJ_N_COMPARE,
+  ZJ_N_DATA,
+  ZJ_N_PRINT,
+  ZJ_N_FOR,
+  ZJ_N_IF,
+  ZJ_N_SET,
+  ZJ_N_SETBLOCK,
+  ZJ_N_MACRO,
+  ZJ_N_FILTERBLOCK,
+  ZJ_N_BREAK,
+  ZJ_N_CONTINUE,
+  ZJ_N_GENERATION,
 };
 
 struct zj_node {
   enum zj_node_kind kind;
   int line;
-  char op[4];            /* BINARY, COMPARE: the operator; "ni" is not in */
-  int negated;           /* TEST; LIST: a tuple */
-  char *name;            /* NAME, ATTR, FILTER, TEST, ARG (or NULL), MACRO */
-  json_t *value;         /* CONST, DATA */
+  char op[4];    /* BINARY, COMPARE: the operator; "ni" is not in */
+  int negated;   /* TEST; LIST: a tuple */
+  char *name;    /* NAME, ATTR, FILTER, TEST, ARG (or NULL), MACRO */
+  json_t *value; /* CONST, DATA */
   struct zj_node *a, *b, *c, *d;
   struct zj_node *list;  /* items, arguments, targets, body */
   struct zj_node *other; /* body of else */
@@ -86,7 +121,7 @@ struct zj_frame {
   struct zj_var {
     const char *name;
     struct zj_value v;
-  } *var;
+  } * var;
   int n, cap;
   struct zj_frame *up;
 };
@@ -115,7 +150,8 @@ int zj_bool(struct zj_env *e, struct zj_value *out, int v);
 int zj_int(struct zj_env *e, struct zj_value *out, int64_t v);
 int zj_step(struct zj_env *e);
 int zj_refuse(const struct zj_env *e, const struct zj_value *v); /* an undefined value */
-int zj_strict(const struct zj_env *e, const struct zj_value *v); /* that, where it may not be used */
+int zj_strict(const struct zj_env *e,
+              const struct zj_value *v); /* that, where it may not be used */
 int zj_truth(const struct zj_value *v);
 const char *zj_kind_name(const struct zj_value *v);
 int zj_equal(struct zj_env *e, const json_t *a, const json_t *b, int *same);
@@ -131,7 +167,7 @@ int zj_dump(struct zj_env *e, struct zf_buf *b, const json_t *v, const struct zj
             int depth);
 /* What a loop goes over, as an array. */
 int zj_items(struct zj_env *e, json_t **out, const struct zj_value *v);
-int64_t zj_chars(const char *s);            /* characters of a text */
+int64_t zj_chars(const char *s);               /* characters of a text */
 const char *zj_skip(const char *s, int64_t n); /* behind n characters */
 int zj_is_space(int32_t c);
 int zj_space_at(const char *s); /* is the character at s white space? */
@@ -179,7 +215,6 @@ int zj_replace(struct zj_env *e, struct zj_value *out, const char *s, const char
 enum zj_case { ZJ_LOWER, ZJ_UPPER, ZJ_TITLE, ZJ_CAPITAL };
 int zj_case(struct zj_env *e, struct zj_value *out, const char *s, enum zj_case how);
 int zj_is_global(const char *name);
-int zj_global(struct zj_env *e, struct zj_value *out, const char *name,
-              const struct zj_args *args);
+int zj_global(struct zj_env *e, struct zj_value *out, const char *name, const struct zj_args *args);
 
 #endif

@@ -76,8 +76,7 @@ static int lex_string(struct lexer *l) {
   const char *p = l->p + 1;
   int line = l->line;
   while (p < l->end && *p != *l->p) p += *p == '\\' && p + 1 < l->end ? 2 : 1;
-  if (p >= l->end)
-    return zf_error(ZF_EINVALID, "%s:%d: a string has no end", l->name, line);
+  if (p >= l->end) return zf_error(ZF_EINVALID, "%s:%d: a string has no end", l->name, line);
   int rc = add(l, ZJ_STRING, line, l->p + 1, p - l->p - 1);
   advance(l, p + 1);
   return rc;
@@ -109,8 +108,8 @@ static int lex_operator(struct lexer *l, int *nested) {
   for (int i = 0; i < 6; i++)
     if (l->p + 1 < l->end && !memcmp(l->p, two[i], 2)) n = 2;
   if (!n || !*l->p)
-    return zf_error(ZF_EINVALID, "%s:%d: unexpected '%.*s'", l->name, l->line,
-                    *l->p & 0x80 ? 0 : 1, l->p);
+    return zf_error(ZF_EINVALID, "%s:%d: unexpected '%.*s'", l->name, l->line, *l->p & 0x80 ? 0 : 1,
+                    l->p);
   *nested += n == 1 && strchr("([{", *l->p) ? 1 : n == 1 && strchr(")]}", *l->p) ? -1 : 0;
   int rc = add(l, ZJ_OP, l->line, l->p, n);
   l->p += n;

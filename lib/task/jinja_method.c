@@ -109,8 +109,8 @@ static int split_right(struct zj_env *e, json_t *list, const char *s, const char
   json_t *all = json_array();
   struct zf_buf head = {0};
   int rc = split_at(e, all, s, at, -1);
-  size_t n = json_array_size(all), first = most >= 0 && (size_t)most + 1 < n ? n - 1 - (size_t)most
-                                                                             : 0;
+  size_t n = json_array_size(all),
+         first = most >= 0 && (size_t)most + 1 < n ? n - 1 - (size_t)most : 0;
   for (size_t i = 0; !rc && i < n; i++) {
     zf_buf_puts(&head, json_string_value(json_array_get(all, i)));
     if (i < first) {
@@ -214,9 +214,9 @@ static int all_of(const char *s, int digits) {
 }
 
 static const char *const text_methods[] = {
-    "strip",      "lstrip",   "rstrip",  "split", "rsplit", "splitlines", "startswith",
-    "endswith",   "replace",  "lower",   "upper", "title",  "capitalize", "find",
-    "index",      "count",    "join",     "isdigit", "isalpha", NULL};
+    "strip",    "lstrip",  "rstrip", "split",   "rsplit",  "splitlines", "startswith",
+    "endswith", "replace", "lower",  "upper",   "title",   "capitalize", "find",
+    "index",    "count",   "join",   "isdigit", "isalpha", NULL};
 
 static int text_method(struct zj_env *e, struct zj_value *out, const char *m, const char *s,
                        const struct zj_args *a) {
@@ -229,7 +229,8 @@ static int text_method(struct zj_env *e, struct zj_value *out, const char *m, co
   if (!strcmp(m, "find") || !strcmp(m, "index") || !strcmp(m, "count"))
     return find(e, out, s, a, *m);
   if (!strcmp(m, "join")) return join(e, out, s, a);
-  if (!strcmp(m, "isdigit") || !strcmp(m, "isalpha")) return zj_bool(e, out, all_of(s, m[2] == 'd'));
+  if (!strcmp(m, "isdigit") || !strcmp(m, "isalpha"))
+    return zj_bool(e, out, all_of(s, m[2] == 'd'));
   if (!strcmp(m, "lower")) return zj_case(e, out, s, ZJ_LOWER);
   if (!strcmp(m, "upper")) return zj_case(e, out, s, ZJ_UPPER);
   if (!strcmp(m, "title")) return zj_case(e, out, s, ZJ_TITLE);
@@ -312,8 +313,8 @@ int zj_method(struct zj_env *e, struct zj_value *out, const struct zj_value *m,
 
 /* --- functions ------------------------------------------------------------------------------------ */
 
-static const char *const globals[] = {"range", "namespace", "dict", "raise_exception",
-                                      "strftime_now", NULL};
+static const char *const globals[] = {"range",           "namespace",    "dict",
+                                      "raise_exception", "strftime_now", NULL};
 
 int zj_is_global(const char *name) {
   return listed(globals, name);

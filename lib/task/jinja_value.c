@@ -67,18 +67,24 @@ int zj_truth(const struct zj_value *v) {
   if (v->kind == ZJ_UNDEF) return 0;
   if (v->kind != ZJ_JSON) return 1;
   switch (json_typeof(v->j)) {
-  case JSON_OBJECT: return json_object_size(v->j) > 0;
-  case JSON_ARRAY: return json_array_size(v->j) > 0;
-  case JSON_STRING: return json_string_length(v->j) > 0;
-  case JSON_INTEGER: return json_integer_value(v->j) != 0;
-  case JSON_REAL: return json_real_value(v->j) != 0;
-  default: return json_is_true(v->j);
+    case JSON_OBJECT:
+      return json_object_size(v->j) > 0;
+    case JSON_ARRAY:
+      return json_array_size(v->j) > 0;
+    case JSON_STRING:
+      return json_string_length(v->j) > 0;
+    case JSON_INTEGER:
+      return json_integer_value(v->j) != 0;
+    case JSON_REAL:
+      return json_real_value(v->j) != 0;
+    default:
+      return json_is_true(v->j);
   }
 }
 
 const char *zj_kind_name(const struct zj_value *v) {
-  static const char *const name[] = {"an undefined value", NULL,       "a namespace", "a macro",
-                                     "a loop",             "a method", "a function"};
+  static const char *const name[] = {
+      "an undefined value", NULL, "a namespace", "a macro", "a loop", "a method", "a function"};
   return v->kind == ZJ_JSON ? zf_json_kind(v->j) : name[v->kind];
 }
 
@@ -274,22 +280,30 @@ int zj_dump(struct zj_env *e, struct zf_buf *b, const json_t *v, const struct zj
   if (b->len > ZF_JINJA_BYTES)
     return zj_fail(e, "the template makes more than %d bytes", ZF_JINJA_BYTES);
   switch (json_typeof(v)) {
-  case JSON_ARRAY: return dump_array(e, b, v, how, depth);
-  case JSON_OBJECT: return dump_object(e, b, v, how, depth);
-  case JSON_STRING:
-    if (how->python)
-      put_python_string(b, json_string_value(v));
-    else
-      put_json_string(b, json_string_value(v), how->ascii);
-    break;
-  case JSON_INTEGER: zf_buf_printf(b, "%lld", (long long)json_integer_value(v)); break;
-  case JSON_REAL: put_real(b, json_real_value(v)); break;
-  case JSON_NULL: zf_buf_puts(b, how->python ? "None" : "null"); break;
-  default:
-    if (how->python)
-      zf_buf_puts(b, json_is_true(v) ? "True" : "False");
-    else
-      zf_buf_puts(b, json_is_true(v) ? "true" : "false");
+    case JSON_ARRAY:
+      return dump_array(e, b, v, how, depth);
+    case JSON_OBJECT:
+      return dump_object(e, b, v, how, depth);
+    case JSON_STRING:
+      if (how->python)
+        put_python_string(b, json_string_value(v));
+      else
+        put_json_string(b, json_string_value(v), how->ascii);
+      break;
+    case JSON_INTEGER:
+      zf_buf_printf(b, "%lld", (long long)json_integer_value(v));
+      break;
+    case JSON_REAL:
+      put_real(b, json_real_value(v));
+      break;
+    case JSON_NULL:
+      zf_buf_puts(b, how->python ? "None" : "null");
+      break;
+    default:
+      if (how->python)
+        zf_buf_puts(b, json_is_true(v) ? "True" : "False");
+      else
+        zf_buf_puts(b, json_is_true(v) ? "true" : "false");
   }
   return zf_buf_ok(b);
 }
@@ -320,8 +334,8 @@ int64_t zj_chars(const char *s) {
 /* White space as str.strip() has it. */
 int zj_is_space(int32_t c) {
   return (c >= 9 && c <= 13) || (c >= 28 && c <= 32) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
-         c == 0x205F || c == 0x3000;
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
+         c == 0x3000;
 }
 
 int zj_space_at(const char *s) {

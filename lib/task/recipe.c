@@ -31,12 +31,14 @@ static const struct zf_conf_key keys[] = {
     {"fields", ZF_CONF_STRS, .help = "fields that a row must have"},
     {"process_docs", ZF_CONF_STR, .help = "a step that prepares a row"},
     {"doc_to_text", ZF_CONF_STR, .def = "", .help = "context: a field or a template"},
-    {"doc_to_choice", ZF_CONF_STRS, .help = "choices: a list, or a field or template that gives one"},
+    {"doc_to_choice", ZF_CONF_STRS,
+     .help = "choices: a list, or a field or template that gives one"},
     {"doc_to_target", ZF_CONF_STR, .required = 1, .help = "the right choice, or the text to score"},
     {"target_delimiter", ZF_CONF_STR, .def = " ", .help = "between context and choice"},
     {"fewshot_delimiter", ZF_CONF_STR, .def = "\n\n", .help = "behind an example"},
     {"description", ZF_CONF_STR, .def = "", .help = "before everything: a template"},
-    {"num_fewshot", ZF_CONF_INT, .min = 0, .max = ZF_RECIPE_SHOTS, .help = "examples before the question"},
+    {"num_fewshot", ZF_CONF_INT, .min = 0, .max = ZF_RECIPE_SHOTS,
+     .help = "examples before the question"},
     {"count_in", ZF_CONF_STR, .help = "rolling: the field whose words and bytes are counted"},
     {"metric_list", ZF_CONF_MAPS, .sub = metric_keys, .help = "what is reported"},
     {"metadata", ZF_CONF_MAPS, .single = 1, .sub = meta_keys, .help = "about the task"},
@@ -60,7 +62,8 @@ static int is_bare(const char *s) {
   return n > 0 && !s[n] && !(*s >= '0' && *s <= '9');
 }
 
-static int parse_part(struct zf_recipe *r, struct zf_recipe_part *p, const char *key, const char *text) {
+static int parse_part(struct zf_recipe *r, struct zf_recipe_part *p, const char *key,
+                      const char *text) {
   char name[64];
   p->text = text;
   p->bare = is_bare(text);
@@ -147,10 +150,11 @@ int zf_recipe_open(struct zf_recipe **out, const char *name) {
     if (n < 256) names[n++] = t->name;
   }
   const char *near = zf_nearest(name, names, n);
-  if (near)
-    return zf_error(ZF_EUSAGE, "there is no task '%.60s': did you mean '%s'?", name, near);
-  return zf_error(ZF_EUSAGE, "there is no task '%.60s': --list-tasks names them; a recipe of your own "
-                             "ends in .yaml", name);
+  if (near) return zf_error(ZF_EUSAGE, "there is no task '%.60s': did you mean '%s'?", name, near);
+  return zf_error(ZF_EUSAGE,
+                  "there is no task '%.60s': --list-tasks names them; a recipe of your own "
+                  "ends in .yaml",
+                  name);
 }
 
 void zf_recipe_free(struct zf_recipe *r) {

@@ -13,8 +13,8 @@
 enum { MATCH_STEPS = 50000000, HEAP_KB = 65536 };
 
 /* White space as Python's \s and str.strip() have it. */
-#define SPACE \
-  "[\\x09-\\x0d\\x1c-\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}" \
+#define SPACE                                                                                      \
+  "[\\x09-\\x0d\\x1c-\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}"   \
   "\\x{205f}\\x{3000}]"
 
 /* Replaces what `pattern` finds everywhere in *b. */
@@ -29,9 +29,9 @@ static int substitute(struct zf_buf *b, const char *pattern, const char *by) {
   if (!rc) {
     pcre2_set_match_limit(limits, MATCH_STEPS);
     pcre2_set_heap_limit(limits, HEAP_KB);
-    found = pcre2_substitute(code, (PCRE2_SPTR)b->data, b->len, 0, PCRE2_SUBSTITUTE_GLOBAL, NULL,
-                             limits, (PCRE2_SPTR)by, PCRE2_ZERO_TERMINATED, (PCRE2_UCHAR *)made,
-                             &n);
+    found =
+        pcre2_substitute(code, (PCRE2_SPTR)b->data, b->len, 0, PCRE2_SUBSTITUTE_GLOBAL, NULL,
+                         limits, (PCRE2_SPTR)by, PCRE2_ZERO_TERMINATED, (PCRE2_UCHAR *)made, &n);
     if (found < 0)
       rc = zf_error(ZF_EINVALID, "the text is too tangled for the pattern %s (PCRE2 %d)", pattern,
                     found);
@@ -85,8 +85,8 @@ static int hellaswag(json_t *row) {
   struct zf_buf b = {0}, cleaned = {0};
   json_t *choices = json_array(), *x;
   size_t i;
-  int rc = zf_jinja_parse_as(&t, "{{activity_label}}: {{ctx_a}} {{ctx_b.capitalize()}}", "hellaswag",
-                             ZF_JINJA_STRICT | ZF_JINJA_PLAIN);
+  int rc = zf_jinja_parse_as(&t, "{{activity_label}}: {{ctx_a}} {{ctx_b.capitalize()}}",
+                             "hellaswag", ZF_JINJA_STRICT | ZF_JINJA_PLAIN);
   if (!rc) rc = zf_jinja_render(t, row, 0, &b, NULL);
   if (!rc) rc = clean(&cleaned, b.data);
   if (!rc) rc = set_text(row, "query", &cleaned);

@@ -51,8 +51,7 @@ static int row_choices(const struct zf_recipe *r, const json_t *row, json_t **ou
     return v ? 0 : zf_error(ZF_ENOMEM, "out of memory");
   }
   *out = v = json_incref(json_object_get(row, r->choice.text));
-  if (!v && r->choice.bare)
-    return zf_error(ZF_EINVALID, "field '%s' is missing", r->choice.text);
+  if (!v && r->choice.bare) return zf_error(ZF_EINVALID, "field '%s' is missing", r->choice.text);
   if (!v && (rc = zf_jinja_value(r->choice.t, row, out))) return rc;
   v = *out;
   if (!json_is_array(v) || json_array_size(v) < 2 || json_array_size(v) > 1000)
@@ -74,7 +73,8 @@ static int choice_index(const json_t *v, int made, const json_t *choices, int64_
   int64_t n = (int64_t)json_array_size(choices);
   if (is_number(v, made, gold)) {
     if (*gold >= 0 && *gold < n) return 0;
-    return zf_error(ZF_EINVALID, "the target %lld is out of range: there are %lld choices (0 to %lld)",
+    return zf_error(ZF_EINVALID,
+                    "the target %lld is out of range: there are %lld choices (0 to %lld)",
                     (long long)*gold, (long long)n, (long long)n - 1);
   }
   int rc = need_text(v, "doc_to_target");
@@ -164,7 +164,8 @@ int zf_recipe_fewshot(struct zf_recipe *r, struct zf_records *rec, int64_t n) {
     return zf_error(ZF_EUSAGE, "task '%s': loglikelihood_rolling takes no examples",
                     zf_recipe_name(r));
   if (n > 0 && !rec)
-    return zf_error(ZF_EUSAGE, "task '%s': %lld examples are wanted: --fewshot-data names their file",
+    return zf_error(ZF_EUSAGE,
+                    "task '%s': %lld examples are wanted: --fewshot-data names their file",
                     zf_recipe_name(r), (long long)n);
   if (n > ZF_RECIPE_SHOTS)
     return zf_error(ZF_EUSAGE, "expected at most %d examples, found %lld", ZF_RECIPE_SHOTS,

@@ -281,8 +281,8 @@ static int value(const json_t *row, const char *name, struct zf_buf *out) {
   } else if (wide && !strpbrk(wide, "NI")) {
     zf_buf_puts(out, wide);
   } else {
-    return zf_error(ZF_EINVALID, "field '%s': expected a text, a number or a boolean, found %s", name,
-                    zf_json_kind(v));
+    return zf_error(ZF_EINVALID, "field '%s': expected a text, a number or a boolean, found %s",
+                    name, zf_json_kind(v));
   }
   zf_buf_puts(out, "");
   return zf_buf_ok(out);

@@ -14,8 +14,7 @@ int64_t zf_params_count(const struct zf_params *ps, int trained_only) {
 int64_t zf_params_bytes(const struct zf_params *ps, int trained_only) {
   int64_t n = 0;
   for (int64_t i = 0; i < ps->n; i++)
-    if (ps->p[i].trained || !trained_only)
-      n += (int64_t)zf_dtype_bytes(ps->p[i].type, ps->p[i].n);
+    if (ps->p[i].trained || !trained_only) n += (int64_t)zf_dtype_bytes(ps->p[i].type, ps->p[i].n);
   return n;
 }
 

@@ -132,7 +132,8 @@ static void forget(struct zf_added *a) {
   memset(k, 0, sizeof *k);
 }
 
-static int parse_own(struct zf_added *a, const json_t *list, const struct zf_tok *t, int64_t *last) {
+static int parse_own(struct zf_added *a, const json_t *list, const struct zf_tok *t,
+                     int64_t *last) {
   char where[512];
   const json_t *def;
   size_t i;
@@ -159,22 +160,25 @@ static int parse_more(struct zf_added *a, const json_t *def, const struct zf_tok
                       json_t *at) {
   const char *from = json_string_value(json_object_get(def, "from"));
   const char *content = json_string_value(json_object_get(def, "content"));
-  const json_t *known = content ? json_object_get(at, content) : NULL, *given = json_object_get(def, "id");
+  const json_t *known = content ? json_object_get(at, content) : NULL,
+               *given = json_object_get(def, "id");
   if (content && !*content) return 0;
   int64_t index = known ? json_integer_value(known) : a->n;
   int64_t id = known ? a->token[index].id : content ? place_of(content, &t->vocab, *last) : 0;
   json_t *whole = json_copy((json_t *)def);
   struct zf_added_token k = {0};
-  if (!whole || json_object_set_new(whole, "id", given ? json_incref((json_t *)given) : json_integer(id))) {
+  if (!whole ||
+      json_object_set_new(whole, "id", given ? json_incref((json_t *)given) : json_integer(id))) {
     json_decref(whole);
     return zf_error(ZF_ENOMEM, "%s: out of memory", from);
   }
   int rc = parse_token(&k, whole, from);
   json_decref(whole);
   if (!rc && k.id != id)
-    rc = zf_error(ZF_EINVALID,
-                  "%s: token '%s' has id %d, but %s it is %lld: save the tokenizer anew with Transformers",
-                  from, content, k.id, known ? "in tokenizer.json" : "by its place", (long long)id);
+    rc = zf_error(
+        ZF_EINVALID,
+        "%s: token '%s' has id %d, but %s it is %lld: save the tokenizer anew with Transformers",
+        from, content, k.id, known ? "in tokenizer.json" : "by its place", (long long)id);
   if (rc) {
     free(k.content);
     return rc;
@@ -184,11 +188,13 @@ static int parse_more(struct zf_added *a, const json_t *def, const struct zf_tok
   if (id > *last) *last = id;
   if (known) return 0;
   a->n++;
-  return json_object_set_new(at, content, json_integer(index)) ? zf_error(ZF_ENOMEM, "%s: out of memory", from)
-                                                                : 0;
+  return json_object_set_new(at, content, json_integer(index))
+             ? zf_error(ZF_ENOMEM, "%s: out of memory", from)
+             : 0;
 }
 
-static int parse_all_more(struct zf_added *a, const json_t *more, const struct zf_tok *t, int64_t *last) {
+static int parse_all_more(struct zf_added *a, const json_t *more, const struct zf_tok *t,
+                          int64_t *last) {
   json_t *at = json_object(), *def;
   size_t i;
   int rc = at ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", t->name);
@@ -202,9 +208,11 @@ static int parse_all_more(struct zf_added *a, const json_t *more, const struct z
   return rc;
 }
 
-int zf_added_parse(struct zf_added *a, const json_t *list, const json_t *more, const struct zf_tok *t) {
+int zf_added_parse(struct zf_added *a, const json_t *list, const json_t *more,
+                   const struct zf_tok *t) {
   int64_t last = -1;
-  a->token = zf_calloc((int64_t)(json_array_size(list) + json_array_size(more)) + 1, sizeof *a->token);
+  a->token =
+      zf_calloc((int64_t)(json_array_size(list) + json_array_size(more)) + 1, sizeof *a->token);
   if (!a->token) return ZF_ENOMEM;
   int rc = parse_own(a, list, t, &last);
   if (!rc) rc = parse_all_more(a, more, t, &last);

@@ -22,8 +22,9 @@ void zf_merges_put(struct zf_merges *m, int32_t left, int32_t right, uint32_t ra
 /* Visits every pair of plain pieces that makes a third: pieces with the highest score first, equal
  * scores by id; pairs of one piece by where they part.  Pairs whose pieces have equal scores share a
  * rank.  Stops at the first visit that returns non-zero, and returns that. */
-int zf_scored_splits(const struct zf_scored *list, const struct zf_vocab *vocab, const double *score,
-                     int (*visit)(void *ctx, const struct zf_merge *split), void *ctx);
+int zf_scored_splits(const struct zf_scored *list, const struct zf_vocab *vocab,
+                     const double *score, int (*visit)(void *ctx, const struct zf_merge *split),
+                     void *ctx);
 
 /* The pieces of a word as they merge: a list by index, -1 at the ends.  bytes is what
  * a symbol covers, 0 once it was taken up by its left neighbour. */

@@ -57,8 +57,9 @@ static int64_t rank_pieces(struct ranked *order, char *plain, const struct zf_sc
   return n;
 }
 
-int zf_scored_splits(const struct zf_scored *list, const struct zf_vocab *vocab, const double *score,
-                     int (*visit)(void *ctx, const struct zf_merge *split), void *ctx) {
+int zf_scored_splits(const struct zf_scored *list, const struct zf_vocab *vocab,
+                     const double *score, int (*visit)(void *ctx, const struct zf_merge *split),
+                     void *ctx) {
   struct ranked *order = zf_calloc(list->n + 1, sizeof *order);
   char *plain = zf_calloc(list->n + 1, 1);
   int rc = order && plain ? 0 : ZF_ENOMEM;

@@ -57,9 +57,9 @@ static int decode_base64(struct charsmap *m, const char *text, size_t *len) {
   uint32_t bits = 0;
   while (n && text[n - 1] == '=') n--;
   if (n > CHARSMAP_MAX || !(m->raw = zf_malloc(n + 1)))
-    return n > CHARSMAP_MAX ? zf_error(ZF_EINVALID, "%s: precompiled_charsmap of %zu bytes",
-                                       m->where, n)
-                            : ZF_ENOMEM;
+    return n > CHARSMAP_MAX
+               ? zf_error(ZF_EINVALID, "%s: precompiled_charsmap of %zu bytes", m->where, n)
+               : ZF_ENOMEM;
   for (size_t i = 0; i < n; i++) {
     int v = sextet(text[i]);
     if (v < 0)
@@ -117,13 +117,13 @@ static int parse_new(void **self, const json_t *def, const char *where, int need
 }
 
 int zf_precompiled_parse(void **self, const json_t *def, const char *where,
-                             const struct zf_tok *t) {
+                         const struct zf_tok *t) {
   (void)t;
   return parse_new(self, def, where, 1);
 }
 
 int zf_sentencepiece_parse(void **self, const json_t *def, const char *where,
-                               const struct zf_tok *t) {
+                           const struct zf_tok *t) {
   (void)t;
   return parse_new(self, def, where, 0);
 }

@@ -63,18 +63,19 @@ static int load_lines(json_t **out, const char *path, int empty) {
 /* Bytes, cut into words: by GPT-2's own expression, or by another one before. */
 static json_t *pre_tokenizer(const struct zf_byte_form *form, const struct zf_tok_settings *b) {
   int space = zf_tok_settings_flag(b, "add_prefix_space", 0);
-  json_t *bytes = json_pack("{s:s, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", space, "use_regex",
-                            !form->regex);
+  json_t *bytes = json_pack("{s:s, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", space,
+                            "use_regex", !form->regex);
   if (!form->regex) return bytes;
-  return json_pack("{s:s, s:[{s:s, s:{s:s}, s:s, s:b}, o]}", "type", "Sequence", "pretokenizers", "type",
-                   "Split", "pattern", "Regex", form->regex, "behavior", "Isolated", "invert", 0, bytes);
+  return json_pack("{s:s, s:[{s:s, s:{s:s}, s:s, s:b}, o]}", "type", "Sequence", "pretokenizers",
+                   "type", "Split", "pattern", "Regex", form->regex, "behavior", "Isolated",
+                   "invert", 0, bytes);
 }
 
 json_t *zf_parts_bytes(const struct zf_tok_settings *b) {
   const struct zf_byte_form *form = zf_tok_form_of(b);
   json_t *normalizer = form->nfc ? json_pack("{s:s}", "type", "NFC") : json_null();
-  json_t *out = json_pack("{s:o, s:o, s:{s:s}}", "normalizer", normalizer, "pre_tokenizer", pre_tokenizer(form, b),
-                          "decoder", "type", "ByteLevel");
+  json_t *out = json_pack("{s:o, s:o, s:{s:s}}", "normalizer", normalizer, "pre_tokenizer",
+                          pre_tokenizer(form, b), "decoder", "type", "ByteLevel");
   if (out && form->wrap) json_object_set_new(out, ZF_AROUND_KEY, json_string("cls trim"));
   return out;
 }
@@ -82,7 +83,8 @@ json_t *zf_parts_bytes(const struct zf_tok_settings *b) {
 static json_t *assemble(json_t *vocab, json_t *merges, const struct zf_tok_settings *b) {
   json_t *out = zf_parts_bytes(b);
   if (!out) return NULL;
-  if (!json_object_get(out, ZF_AROUND_KEY)) json_object_set_new(out, ZF_AROUND_KEY, json_string("bos"));
+  if (!json_object_get(out, ZF_AROUND_KEY))
+    json_object_set_new(out, ZF_AROUND_KEY, json_string("bos"));
   json_t *model = json_pack("{s:s, s:O, s:O}", "type", "BPE", "vocab", vocab, "merges", merges);
   if (!json_object_set_new(out, "model", model)) return out;
   json_decref(out);
@@ -96,7 +98,7 @@ int zf_classic_load(json_t **out, const char *path, const struct zf_tok_settings
   if (!rc && !json_is_object(vocab))
     rc = zf_error(ZF_EINVALID, "%s: expected an object, found %s", path, zf_json_kind(vocab));
   if (!rc) strcpy(m + strlen(m) - 10, "merges.txt"); /* in the place of "vocab.json" */
-  if (!rc) rc = load_lines(&merges, m, 0); /* the reader passes over "#version" */
+  if (!rc) rc = load_lines(&merges, m, 0);           /* the reader passes over "#version" */
   if (!rc && !(*out = assemble(vocab, merges, b)))
     rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
   json_decref(vocab);
@@ -111,13 +113,14 @@ static json_t *bert_normalizer(const struct zf_tok_settings *b) {
   int lower = zf_tok_settings_flag(b, "do_lower_case", 1);
   return json_pack("{s:s, s:b, s:b, s:b, s:b}", "type", "BertNormalizer", "clean_text", 1,
                    "handle_chinese_chars", zf_tok_settings_flag(b, "tokenize_chinese_chars", 1),
-                   "strip_accents", zf_tok_settings_flag(b, "strip_accents", lower), "lowercase", lower);
+                   "strip_accents", zf_tok_settings_flag(b, "strip_accents", lower), "lowercase",
+                   lower);
 }
 
 json_t *zf_parts_bert(const struct zf_tok_settings *b) {
-  return json_pack("{s:o, s:{s:s}, s:s, s:{s:s, s:s, s:b}}", "normalizer", bert_normalizer(b), "pre_tokenizer",
-                   "type", "BertPreTokenizer", ZF_AROUND_KEY, "cls", "decoder", "type", "WordPiece", "prefix", "##",
-                   "cleanup", 1);
+  return json_pack("{s:o, s:{s:s}, s:s, s:{s:s, s:s, s:b}}", "normalizer", bert_normalizer(b),
+                   "pre_tokenizer", "type", "BertPreTokenizer", ZF_AROUND_KEY, "cls", "decoder",
+                   "type", "WordPiece", "prefix", "##", "cleanup", 1);
 }
 
 static json_t *assemble_bert(json_t *vocab, const struct zf_tok_settings *b) {
@@ -126,8 +129,9 @@ static json_t *assemble_bert(json_t *vocab, const struct zf_tok_settings *b) {
   json_t *out = zf_parts_bert(b);
   if (!out) return NULL;
   unk = zf_tok_settings_name(b, ZF_UNK, &from, &given);
-  json_t *model = json_pack("{s:s, s:s, s:s, s:i, s:O}", "type", "WordPiece", "unk_token", unk ? unk : "[UNK]",
-                            "continuing_subword_prefix", "##", "max_input_chars_per_word", 100, "vocab", vocab);
+  json_t *model =
+      json_pack("{s:s, s:s, s:s, s:i, s:O}", "type", "WordPiece", "unk_token", unk ? unk : "[UNK]",
+                "continuing_subword_prefix", "##", "max_input_chars_per_word", 100, "vocab", vocab);
   if (!json_object_set_new(out, "model", model)) return out;
   json_decref(out);
   return NULL;
@@ -145,8 +149,7 @@ int zf_classic_bert(json_t **out, const char *path, const struct zf_tok_settings
     if (!rc && json_object_set_new(vocab, piece, json_integer((json_int_t)i)))
       rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
   }
-  if (!rc && !(*out = assemble_bert(vocab, b)))
-    rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
+  if (!rc && !(*out = assemble_bert(vocab, b))) rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
   json_decref(lines);
   json_decref(vocab);
   return rc;

@@ -73,10 +73,10 @@ static void replace(struct zf_buf *b, const char *from, const char *to) {
 
 /* Spaces that English has not before signs and contractions. */
 static void clean_up(struct zf_buf *b) {
-  static const char *const pair[][2] = {
-      {" .", "."},     {" ?", "?"},   {" !", "!"},           {" ,", ","},   {" ' ", "'"},
-      {" n't", "n't"}, {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"},
-      {" 're", "'re"}};
+  static const char *const pair[][2] = {{" .", "."},     {" ?", "?"},           {" !", "!"},
+                                        {" ,", ","},     {" ' ", "'"},          {" n't", "n't"},
+                                        {" 'm", "'m"},   {" do not", " don't"}, {" 's", "'s"},
+                                        {" 've", "'ve"}, {" 're", "'re"}};
   for (size_t i = 0; i < sizeof pair / sizeof *pair; i++) replace(b, pair[i][0], pair[i][1]);
 }
 

@@ -53,10 +53,10 @@ static int listed_model(json_t **out, const json_t *model, const char *path) {
   if (!rc) rc = zf_scored_splits(&list, &vocab, score, append_merge, &merges);
   if (!rc) {
     const char *unknown = unk >= 0 && unk < vocab.nid ? zf_vocab_piece(&vocab, (int32_t)unk) : NULL;
-    *out = json_pack("{s:s, s:n, s:s?, s:n, s:n, s:b, s:b, s:b, s:o, s:O}", "type", "BPE", "dropout",
-                     "unk_token", unknown, "continuing_subword_prefix", "end_of_word_suffix",
-                     "fuse_unk", 1, "byte_fallback", 1, "ignore_merges", 0, "vocab",
-                     vocab_object(&vocab), "merges", merges.out);
+    *out = json_pack("{s:s, s:n, s:s?, s:n, s:n, s:b, s:b, s:b, s:o, s:O}", "type", "BPE",
+                     "dropout", "unk_token", unknown, "continuing_subword_prefix",
+                     "end_of_word_suffix", "fuse_unk", 1, "byte_fallback", 1, "ignore_merges", 0,
+                     "vocab", vocab_object(&vocab), "merges", merges.out);
     if (!*out) rc = no_memory(path);
   }
   json_decref(merges.out);
@@ -96,8 +96,8 @@ static int complete_template(json_t *post) {
     json_array_foreach(single, i, entry) {
       const char *kind = json_object_get(entry, "Sequence") ? "Sequence" : "SpecialToken";
       inner = json_object_get(entry, kind);
-      const char *id = side && !strcmp(kind, "Sequence") ? "B"
-                                                         : json_string_value(json_object_get(inner, "id"));
+      const char *id =
+          side && !strcmp(kind, "Sequence") ? "B" : json_string_value(json_object_get(inner, "id"));
       json_array_append_new(pair, json_pack("{s:{s:s, s:i}}", kind, "id", id, "type_id", side));
     }
   }

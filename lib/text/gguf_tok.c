@@ -31,8 +31,8 @@ static json_t *key(const struct source *s, const char *name) {
 static int list(const json_t **out, const struct source *s, const char *name, size_t n) {
   *out = key(s, name);
   if (!json_is_array(*out))
-    return zf_error(ZF_EINVALID, "%s: key 'tokenizer.ggml.%s': expected an array, found %s", s->path,
-                    name, zf_json_kind(*out));
+    return zf_error(ZF_EINVALID, "%s: key 'tokenizer.ggml.%s': expected an array, found %s",
+                    s->path, name, zf_json_kind(*out));
   if (n && json_array_size(*out) != n)
     return zf_error(ZF_EINVALID, "%s: key 'tokenizer.ggml.%s': %zu entries for %zu tokens", s->path,
                     name, json_array_size(*out), n);
@@ -54,7 +54,8 @@ static int read_tokens(struct source *s) {
   json_t *v;
   size_t i;
   int rc = list(&s->tokens, s, "tokens", 0);
-  if (!rc && key(s, "token_type")) rc = list(&s->types, s, "token_type", json_array_size(s->tokens));
+  if (!rc && key(s, "token_type"))
+    rc = list(&s->types, s, "token_type", json_array_size(s->tokens));
   if (rc) return rc;
   json_array_foreach((json_t *)s->tokens, i, v) {
     const char *text = json_string_value(v);
@@ -106,7 +107,8 @@ static json_t *added_tokens(const struct source *s) {
 #define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 #define CASED(end)                                                                                 \
-  "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" end "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER "*" end "|"
+  "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" end "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER       \
+  "*" end "|"
 static const struct {
   const char *names, *regex;
   int digits; /* one by one, before GPT-2's own */
@@ -116,7 +118,8 @@ static const struct {
 } pres[] = {
     {"gpt-2 phi-2", NULL, 0, 0, 0, 0},
     {"smollm", NULL, 1, 0, 0, 0},
-    {"llama-bpe llama3 llama-v3 falcon3 pixtral", CONTRACTED WORD "\\p{N}{1,3}" THE_REST, 0, 0, 1, 1},
+    {"llama-bpe llama3 llama-v3 falcon3 pixtral", CONTRACTED WORD "\\p{N}{1,3}" THE_REST, 0, 0, 1,
+     1},
     {"dbrx smaug-bpe", CONTRACTED WORD "\\p{N}{1,3}" THE_REST, 0, 0, 0, 0},
     {"qwen2", CONTRACTED WORD "\\p{N}" THE_REST, 0, 1, 0, 0},
     {"deepseek-r1-qwen", CONTRACTED WORD "\\p{N}" THE_REST, 0, 0, 0, 0},
@@ -194,9 +197,9 @@ static int make_bytes(json_t **out, const struct source *s) {
   json_t *normalizer = pres[at].nfc ? json_pack("{s:s}", "type", "NFC") : json_null();
   *out = json_pack("{s:o, s:o, s:o, s:o, s:{s:s}, s:{s:s, s:b, s:o, s:O}}", "added_tokens",
                    added_tokens(s), "normalizer", normalizer, "pre_tokenizer", pretokenizer(at),
-                   "post_processor", postprocessor(s, pres[at].bos), "decoder", "type",
-                   "ByteLevel", "model", "type", "BPE", "ignore_merges", pres[at].whole, "vocab",
-                   vocab, "merges", merges);
+                   "post_processor", postprocessor(s, pres[at].bos), "decoder", "type", "ByteLevel",
+                   "model", "type", "BPE", "ignore_merges", pres[at].whole, "vocab", vocab,
+                   "merges", merges);
   return *out ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", s->path);
 }
 
@@ -219,11 +222,12 @@ static int make_pieces(json_t **out, const struct source *s) {
     json_array_append_new(decoders, json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content",
                                               " ", "start", 1, "stop", 0));
   }
-  *out = json_pack("{s:o, s:{s:s, s:o}, s:o, s:{s:s, s:o}, s:{s:s, s:b, s:O, s:O, s:O*, s:O*, s:b}}",
-                   "added_tokens", added_tokens(s), "normalizer", "type", "Sequence", "normalizers",
-                   normalizers, "post_processor", postprocessor(s, 1), "decoder", "type",
-                   "Sequence", "decoders", decoders, "model", "type", "BPE", ZF_SPM_KEY, 1, "pieces",
-                   s->tokens, "scores", scores, "types", s->types, "unk_id", unk, "byte_fallback", 1);
+  *out =
+      json_pack("{s:o, s:{s:s, s:o}, s:o, s:{s:s, s:o}, s:{s:s, s:b, s:O, s:O, s:O*, s:O*, s:b}}",
+                "added_tokens", added_tokens(s), "normalizer", "type", "Sequence", "normalizers",
+                normalizers, "post_processor", postprocessor(s, 1), "decoder", "type", "Sequence",
+                "decoders", decoders, "model", "type", "BPE", ZF_SPM_KEY, 1, "pieces", s->tokens,
+                "scores", scores, "types", s->types, "unk_id", unk, "byte_fallback", 1);
   return *out ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", s->path);
 }
 

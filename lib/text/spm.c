@@ -62,13 +62,17 @@ static int next(struct zf_bytes *b, struct field *f) {
   if (rc) return rc;
   f->number = key >> 3;
   switch (key & 7) {
-  case 0: return varint(b, &f->value);
-  case 1: return zf_bytes_u64(b, &wide);
-  case 2:
-    rc = varint(b, &f->value);
-    return rc ? rc : zf_bytes_take(b, f->value, &f->data);
-  case 5: return zf_bytes_f32(b, &f->f32);
-  default: return zf_error(ZF_EINVALID, "byte %zu: wire type %d", b->pos, (int)(key & 7));
+    case 0:
+      return varint(b, &f->value);
+    case 1:
+      return zf_bytes_u64(b, &wide);
+    case 2:
+      rc = varint(b, &f->value);
+      return rc ? rc : zf_bytes_take(b, f->value, &f->data);
+    case 5:
+      return zf_bytes_f32(b, &f->f32);
+    default:
+      return zf_error(ZF_EINVALID, "byte %zu: wire type %d", b->pos, (int)(key & 7));
   }
 }
 
@@ -220,16 +224,16 @@ static json_t *post_processor(const struct spm *m, const json_t *config) {
 static json_t *stretches(const struct spm *m, int legacy) {
   json_t *steps = json_array();
   if (m->squeeze) {
-    json_array_append_new(steps, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "Regex",
-                                           "\\A +| +\\z", "content", ""));
-    json_array_append_new(steps, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "Regex",
-                                           " {2,}", "content", " "));
+    json_array_append_new(steps, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern",
+                                           "Regex", "\\A +| +\\z", "content", ""));
+    json_array_append_new(steps, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern",
+                                           "Regex", " {2,}", "content", " "));
   }
-  json_array_append_new(steps, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String", " ",
-                                         "content", MARK));
+  json_array_append_new(steps, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern",
+                                         "String", " ", "content", MARK));
   if (m->dummy_prefix && legacy) /* Metaspace puts no mark before a mark */
-    json_array_append_new(steps, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "Regex",
-                                           "\\A" MARK, "content", MARK MARK));
+    json_array_append_new(steps, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern",
+                                           "Regex", "\\A" MARK, "content", MARK MARK));
   json_t *cut = m->dummy_prefix
                     ? json_pack("{s:s, s:s, s:s, s:b}", "type", "Metaspace", "replacement", MARK,
                                 "prepend_scheme", legacy ? "always" : "first", "split", 0)
@@ -239,11 +243,12 @@ static json_t *stretches(const struct spm *m, int legacy) {
 }
 
 static json_t *assemble_alone(const struct spm *m, const json_t *config) {
-  return json_pack("{s:O, s:o, s:o, s:o, s:{s:s, s:b, s:O, s:O, s:O, s:I, s:b}}", "added_tokens", m->added,
-                   "normalizer", normalizer(m), "post_processor", post_processor(m, config),
-                   "decoder", decoder(m), "model", "type", m->model == 1 ? "Unigram" : "BPE",
-                   ZF_SPM_KEY, 1, "pieces", m->pieces, "scores", m->scores, "types", m->types, "unk_id",
-                   (json_int_t)m->unk, "byte_fallback", m->byte_fallback != 0);
+  return json_pack("{s:O, s:o, s:o, s:o, s:{s:s, s:b, s:O, s:O, s:O, s:I, s:b}}", "added_tokens",
+                   m->added, "normalizer", normalizer(m), "post_processor",
+                   post_processor(m, config), "decoder", decoder(m), "model", "type",
+                   m->model == 1 ? "Unigram" : "BPE", ZF_SPM_KEY, 1, "pieces", m->pieces, "scores",
+                   m->scores, "types", m->types, "unk_id", (json_int_t)m->unk, "byte_fallback",
+                   m->byte_fallback != 0);
 }
 
 /* The special tokens that the model itself names. */
@@ -275,8 +280,14 @@ static json_t *assemble(const struct spm *m, const struct zf_tok_settings *b) {
 
 int zf_spm_parse(json_t **out, const char *bytes, size_t len, const char *name,
                  const struct zf_tok_settings *b) {
-  struct spm m = {.name = name, .model = 1, .unk = UINT64_MAX, .bos = 1, .eos = 2,
-                  .dummy_prefix = 1, .squeeze = 1, .escape = 1};
+  struct spm m = {.name = name,
+                  .model = 1,
+                  .unk = UINT64_MAX,
+                  .bos = 1,
+                  .eos = 2,
+                  .dummy_prefix = 1,
+                  .squeeze = 1,
+                  .escape = 1};
   json_t **const list[] = {&m.pieces, &m.scores, &m.types, &m.added};
   int rc = 0;
   for (int i = 0; i < 4; i++)

@@ -150,8 +150,8 @@ int zf_vocab_reserve(struct zf_vocab *v, int64_t n);
 int zf_vocab_add(struct zf_vocab *v, const char *piece, int64_t id, const char *where);
 int zf_vocab_finish(struct zf_vocab *v, const char *where); /* after the last: by_id */
 int zf_vocab_parse(struct zf_vocab *v, const json_t *def, const char *where); /* {piece: id} */
-int32_t zf_vocab_find(const struct zf_vocab *v, const char *p, int64_t n); /* -1 when absent */
-const char *zf_vocab_piece(const struct zf_vocab *v, int32_t id);          /* or NULL */
+int32_t zf_vocab_find(const struct zf_vocab *v, const char *p, int64_t n);    /* -1 when absent */
+const char *zf_vocab_piece(const struct zf_vocab *v, int32_t id);             /* or NULL */
 void zf_vocab_bytes(const struct zf_vocab *v, int32_t out[256]); /* ids of "<0xXX>", or -1 */
 void zf_vocab_free(struct zf_vocab *v);
 
@@ -161,8 +161,14 @@ struct zf_scored {
   const json_t *rows, *pieces, *scores, *types;
   int64_t n;
 };
-enum zf_piece_type { ZF_PIECE_NORMAL = 1, ZF_PIECE_UNKNOWN, ZF_PIECE_CONTROL, ZF_PIECE_USER,
-                     ZF_PIECE_UNUSED, ZF_PIECE_BYTE };
+enum zf_piece_type {
+  ZF_PIECE_NORMAL = 1,
+  ZF_PIECE_UNKNOWN,
+  ZF_PIECE_CONTROL,
+  ZF_PIECE_USER,
+  ZF_PIECE_UNUSED,
+  ZF_PIECE_BYTE
+};
 int zf_scored_parse(struct zf_scored *s, struct zf_vocab *v, double *score[], const json_t *def,
                     const char *where); /* fills v, and *score [n + 1] by id, to be freed */
 int zf_scored_plain(const struct zf_scored *s, int64_t id); /* may a text give it? */
@@ -225,8 +231,7 @@ int zf_wordpiece_decoder_parse(void **self, const json_t *def, const char *where
 int zf_wordpiece_decoder_apply(const void *self, struct zf_work *w);
 int zf_ctc_parse(void **self, const json_t *def, const char *where, const struct zf_tok *t);
 int zf_ctc_apply(const void *self, struct zf_work *w);
-int zf_bpe_decoder_parse(void **self, const json_t *def, const char *where,
-                         const struct zf_tok *t);
+int zf_bpe_decoder_parse(void **self, const json_t *def, const char *where, const struct zf_tok *t);
 int zf_bpe_decoder_apply(const void *self, struct zf_work *w);
 void zf_word_decoder_free(void *self);
 
@@ -266,7 +271,8 @@ struct zf_added {
 };
 
 /* list: tokenizer.json's; more: zf_tok_settings_tokens, or NULL. */
-int zf_added_parse(struct zf_added *a, const json_t *list, const json_t *more, const struct zf_tok *t);
+int zf_added_parse(struct zf_added *a, const json_t *list, const json_t *more,
+                   const struct zf_tok *t);
 int zf_added_index(struct zf_added *a, const struct zf_tok *t); /* once the normalizer is known */
 void zf_added_free(struct zf_added *a);
 int zf_added_cut(const struct zf_added *a, const struct zf_trie *trie, struct zf_work *w);
@@ -301,7 +307,8 @@ struct zf_tok_settings {
   json_t *map;        /* special_tokens_map.json */
   json_t *added;      /* added_tokens.json */
   json_t *generation; /* generation_config.json */
-  json_t *model;      /* config.json; all are objects, empty where there is no file or it does not count */
+  json_t
+      *model; /* config.json; all are objects, empty where there is no file or it does not count */
   const struct zf_tok_class *class; /* or NULL */
 };
 
@@ -318,26 +325,31 @@ struct zf_tok_class {
   const char *special[ZF_SPECIALS];
   int respecial; /* what it calls special is so, whatever flags a file gives it */
   const struct zf_byte_form *form;
-  json_t *(*parts)(const struct zf_tok_settings *b); /* keys of tokenizer.json that it builds anew; NULL: none */
+  json_t *(*parts)(
+      const struct zf_tok_settings *b); /* keys of tokenizer.json that it builds anew; NULL: none */
   int not_bytes; /* a byte-level tokenizer.json that names it stays as it is */
 };
 
 int zf_tok_settings_load(struct zf_tok_settings *b, const char *dir);
-void zf_tok_settings_settle(struct zf_tok_settings *b); /* after loading: what counts, and the class */
+void zf_tok_settings_settle(
+    struct zf_tok_settings *b); /* after loading: what counts, and the class */
 void zf_tok_settings_free(struct zf_tok_settings *b);
 /* A key of special_tokens_map.json, else of tokenizer_config.json; null is a value. */
-const json_t *zf_tok_settings_get(const struct zf_tok_settings *b, const char *key, const char **from);
+const json_t *zf_tok_settings_get(const struct zf_tok_settings *b, const char *key,
+                                  const char **from);
 /* The text of a special token, or NULL; given: a file has the key. */
-const char *zf_tok_settings_name(const struct zf_tok_settings *b, enum zf_special which, const char **from, int *given);
+const char *zf_tok_settings_name(const struct zf_tok_settings *b, enum zf_special which,
+                                 const char **from, int *given);
 int zf_tok_settings_flag(const struct zf_tok_settings *b, const char *key, int fallback);
 /* Tokens that the files add to those of `own` (tokenizer.json's added_tokens), in the order of adding: a
  * list of objects as there, each with "from", its file. */
 int zf_tok_settings_tokens(json_t **out, const struct zf_tok_settings *b, const json_t *own,
-                     const struct zf_vocab *vocab);
+                           const struct zf_vocab *vocab);
 /* {"bos_token": text, ...}: what a chat template sees. */
 json_t *zf_tok_settings_template(const struct zf_tok_settings *b);
 const struct zf_tok_class *zf_tok_class_of(const struct zf_tok_settings *b);
-const struct zf_tok_class *zf_tok_class_named(const char *name); /* NULL: not known here; takes NULL */
+const struct zf_tok_class *
+zf_tok_class_named(const char *name); /* NULL: not known here; takes NULL */
 const struct zf_byte_form *zf_tok_form_of(const struct zf_tok_settings *b);
 /* Puts the parts that the directory's class builds into root, a tokenizer.json (rebuild.c). */
 int zf_tok_rebuild(json_t *root, const struct zf_tok_settings *b);
@@ -383,7 +395,8 @@ int zf_spm_load(json_t **out, const char *path, const struct zf_tok_settings *b)
 int zf_spm_parse(json_t **out, const char *bytes, size_t len, const char *name,
                  const struct zf_tok_settings *b);
 /* b: files beside it, or NULL. */
-int zf_tok_build(struct zf_tok **out, const json_t *root, const struct zf_tok_settings *b, const char *name);
+int zf_tok_build(struct zf_tok **out, const json_t *root, const struct zf_tok_settings *b,
+                 const char *name);
 /* A tokenizer.json in memory for the keys of a GGUF file (gguf_tok.c). */
 int zf_gguf_tok_keys(json_t **out, const json_t *keys, const char *path);
 

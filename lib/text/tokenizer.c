@@ -12,7 +12,7 @@
 #include "text_internal.h"
 
 static const struct zf_model_row *const models[] = {&zf_bpe_row, &zf_unigram_row, &zf_wordpiece_row,
-                                                  &zf_wordlevel_row};
+                                                    &zf_wordlevel_row};
 enum { MODELS = sizeof models / sizeof *models };
 
 /* --- opening ---------------------------------------------------------------------- */
@@ -58,11 +58,14 @@ static int parse_added(struct zf_tok *t, const json_t *root, const struct zf_tok
 static json_t *around_cls(const struct zf_tok *t, const struct zf_tok_settings *b, int trim) {
   int32_t cls = t->special[ZF_CLS].id, sep = t->special[ZF_SEP].id;
   if (cls < 0 || sep < 0) return json_null();
-  json_t *out = json_pack("{s:s, s:[s, i], s:[s, i]}", "type", trim ? "RobertaProcessing" : "BertProcessing",
-                          "sep", zf_tok_piece(t, sep), sep, "cls", zf_tok_piece(t, cls), cls);
+  json_t *out =
+      json_pack("{s:s, s:[s, i], s:[s, i]}", "type", trim ? "RobertaProcessing" : "BertProcessing",
+                "sep", zf_tok_piece(t, sep), sep, "cls", zf_tok_piece(t, cls), cls);
   if (!trim || !out) return out;
-  json_object_set_new(out, "trim_offsets", json_boolean(zf_tok_settings_flag(b, "trim_offsets", 1)));
-  json_object_set_new(out, "add_prefix_space", json_boolean(zf_tok_settings_flag(b, "add_prefix_space", 0)));
+  json_object_set_new(out, "trim_offsets",
+                      json_boolean(zf_tok_settings_flag(b, "trim_offsets", 1)));
+  json_object_set_new(out, "add_prefix_space",
+                      json_boolean(zf_tok_settings_flag(b, "add_prefix_space", 0)));
   return out;
 }
 
@@ -78,15 +81,18 @@ static json_t *around_bos(const struct zf_tok *t, const struct zf_tok_settings *
     json_array_append_new(single, json_pack("{s:{s:s}}", "SpecialToken", "id", piece));
     json_object_set_new(tokens, piece, json_pack("{s:[i]}", "ids", id));
   }
-  return json_pack("{s:s, s:o, s:o}", "type", "TemplateProcessing", "single", single, "special_tokens",
-                   tokens);
+  return json_pack("{s:s, s:o, s:o}", "type", "TemplateProcessing", "single", single,
+                   "special_tokens", tokens);
 }
 
-static int parse_postprocessor(struct zf_tok *t, const json_t *root, const struct zf_tok_settings *b) {
+static int parse_postprocessor(struct zf_tok *t, const json_t *root,
+                               const struct zf_tok_settings *b) {
   const char *around = json_string_value(json_object_get(root, ZF_AROUND_KEY));
   if (!around || !b)
-    return zf_chain_parse(&t->postprocessor, &zf_postprocessors, json_object_get(root, "post_processor"), t);
-  json_t *def = strncmp(around, "cls", 3) ? around_bos(t, b) : around_cls(t, b, strstr(around, "trim") != NULL);
+    return zf_chain_parse(&t->postprocessor, &zf_postprocessors,
+                          json_object_get(root, "post_processor"), t);
+  json_t *def = strncmp(around, "cls", 3) ? around_bos(t, b)
+                                          : around_cls(t, b, strstr(around, "trim") != NULL);
   int rc = def ? zf_chain_parse(&t->postprocessor, &zf_postprocessors, def, t)
                : zf_error(ZF_ENOMEM, "%s: out of memory", t->name);
   json_decref(def);
@@ -123,7 +129,8 @@ static int parse_root(struct zf_tok *t, const json_t *root, const struct zf_tok_
   return 0;
 }
 
-int zf_tok_build(struct zf_tok **out, const json_t *root, const struct zf_tok_settings *b, const char *name) {
+int zf_tok_build(struct zf_tok **out, const json_t *root, const struct zf_tok_settings *b,
+                 const char *name) {
   *out = NULL;
   struct zf_tok *t = zf_calloc(1, sizeof *t);
   if (!t) return ZF_ENOMEM;
@@ -324,7 +331,8 @@ int zf_tok_check(const struct zf_tok *t, const int32_t *ids, int64_t n, int64_t 
     if (ids[i] >= 0 && ids[i] < vocab) continue;
     const char *piece = zf_tok_piece(t, ids[i]);
     return zf_error(ZF_EINVALID,
-                    "token %lld, '%.60s', has the id %d, outside the model's vocabulary of %lld: take it out of "
+                    "token %lld, '%.60s', has the id %d, outside the model's vocabulary of %lld: "
+                    "take it out of "
                     "the text, or give the model a row for it",
                     (long long)i + 1, piece ? piece : "?", ids[i], (long long)vocab);
   }

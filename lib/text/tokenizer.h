@@ -54,7 +54,7 @@ int zf_tok_encode(const struct zf_tok *t, struct zf_ids *ids, const char *text, 
 int zf_tok_decode(const struct zf_tok *t, struct zf_buf *out, const int32_t *ids, int64_t n,
                   int skip_special);
 
-int64_t zf_tok_size(const struct zf_tok *t);               /* largest id + 1 */
+int64_t zf_tok_size(const struct zf_tok *t);                  /* largest id + 1 */
 const char *zf_tok_piece(const struct zf_tok *t, int32_t id); /* as stored; NULL if no such id */
 int32_t zf_tok_id(const struct zf_tok *t, const char *piece); /* -1 when absent */
 /* ZF_EINVALID where one of the ids is beyond a model's vocabulary. */

@@ -21,10 +21,10 @@ enum { UNK_PENALTY = 10, NO_ID = -1 };
 
 struct unigram {
   const struct zf_vocab *vocab;
-  double *score;        /* by id */
-  int32_t *sorted;      /* entries of the vocabulary that text may give */
-  int64_t first[257];   /* of sorted, by the first byte */
-  int32_t byte[256];    /* id of "<0xXX>" */
+  double *score;      /* by id */
+  int32_t *sorted;    /* entries of the vocabulary that text may give */
+  int64_t first[257]; /* of sorted, by the first byte */
+  int32_t byte[256];  /* id of "<0xXX>" */
   int32_t unk;
   int byte_fallback, own; /* own: as SentencePiece itself */
   double unk_score;

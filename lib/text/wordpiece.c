@@ -161,7 +161,7 @@ static const char *describe_wordlevel(const void *self) {
   return "WordLevel";
 }
 
-const struct zf_model_row zf_wordpiece_row = {
-    "WordPiece", parse_wordpiece, encode_wordpiece, free_words, free_scratch, describe_wordpiece};
-const struct zf_model_row zf_wordlevel_row = {"WordLevel", parse_wordlevel, encode_wordlevel,
-                                              free_words,  NULL,            describe_wordlevel};
+const struct zf_model_row zf_wordpiece_row = {"WordPiece", parse_wordpiece, encode_wordpiece,
+                                              free_words,  free_scratch,    describe_wordpiece};
+const struct zf_model_row zf_wordlevel_row = {
+    "WordLevel", parse_wordlevel, encode_wordlevel, free_words, NULL, describe_wordlevel};

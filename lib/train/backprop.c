@@ -55,7 +55,10 @@ static int weight_of(double *sum, struct zf_run *r, int64_t place) {
   for (int64_t i = 0; !rc && i < r->batch; i++) {
     int64_t index, n;
     rc = zf_run_data_batch(&r->data, place + i, 1, &index, &n);
-    if (!rc && n) *sum += d->ex[index].label >= 0 || d->type == ZF_TASK_LABELS ? 1 : (double)zf_example_targets(d, index);
+    if (!rc && n)
+      *sum += d->ex[index].label >= 0 || d->type == ZF_TASK_LABELS
+                  ? 1
+                  : (double)zf_example_targets(d, index);
   }
   return rc;
 }

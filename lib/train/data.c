@@ -41,7 +41,8 @@ static int make_set(const struct opening *o, struct zf_dataset **out, enum zf_da
                     const struct zf_pool *p, const int64_t *pick, int64_t n) {
   struct zf_data_source *src = &o->d->source[part];
   int rc = zf_dataset_new(out, p->file[0].spec.type);
-  if (!rc) (*out)->problem = p->file[0].spec.problem; /* a stream has no row yet that would say so */
+  if (!rc)
+    (*out)->problem = p->file[0].spec.problem; /* a stream has no row yet that would say so */
   if (!rc) rc = zf_pool_name(p, *out);
   if (!rc && o->s->streaming) {
     *src = (struct zf_data_source){.pool = p, .pick = zf_calloc(n, sizeof *pick)};
@@ -140,14 +141,16 @@ static int check_sets(const struct zf_run_data *d, unsigned want) {
 static void hash_left_out(const struct opening *o) {
   const struct zf_dataset *t = o->d->train;
   if (o->d->left_out) zf_hash_add(o->hash, &o->d->left_out, sizeof o->d->left_out);
-  if (t && !t->stream && t->count.examples + o->d->left_out != t->count.rows) zf_hash_add(o->hash, "left out", 8);
+  if (t && !t->stream && t->count.examples + o->d->left_out != t->count.rows)
+    zf_hash_add(o->hash, "left out", 8);
 }
 
 /* An EOS that no log of before names: tokenizer_config.json alone was asked then, so that such a run ended
  * no text and does not go on with one that does. */
 static void hash_eos(const struct opening *o) {
   struct zf_special_token eos = zf_tok_special(o->tok, ZF_EOS);
-  int always = !eos.from || !strcmp(eos.from, "tokenizer_config.json") || !strcmp(eos.from, ZF_TOK_GGUF);
+  int always =
+      !eos.from || !strcmp(eos.from, "tokenizer_config.json") || !strcmp(eos.from, ZF_TOK_GGUF);
   if (!always) zf_hash_add(o->hash, &eos.id, sizeof eos.id);
 }
 

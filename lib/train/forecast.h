@@ -14,7 +14,8 @@ struct zf_forecast {
   int64_t optimizer;   /* its state, f32 */
   int64_t activations; /* registers of the pass, values kept for derivatives, packing, scratch */
   int64_t total;
-  int64_t bound; /* total if the longest examples met in one batch; equal where batches are not known */
+  int64_t
+      bound; /* total if the longest examples met in one batch; equal where batches are not known */
 };
 
 /* Of `method` under limits for that method's streams; `scores`: log-normalisers are asked for

@@ -313,7 +313,8 @@ int zf_loop_head(const struct loop *l, struct zf_log_head *head) {
   const struct zf_settings *s = &l->r->set;
   *head = (struct zf_log_head){
       .zo = s->zo, .decay = s->weight_decay, .trained = s->trained_dtype, .others = s->dtype};
-  if (l->r->model->nmade || l->r->model->config.problem) { /* or a head is used otherwise than config.json says */
+  if (l->r->model->nmade ||
+      l->r->model->config.problem) { /* or a head is used otherwise than config.json says */
     head->labels = l->r->model->config.outputs;
     head->problem = (int)l->r->model->config.problem;
     head->head_seed = l->r->model->head_seed;
@@ -347,7 +348,8 @@ static int reset_to_base(struct loop *l) {
   zf_model_reset(l->r->model);
   int rc = zf_model_hash(l->r->model, now);
   if (rc || !strcmp(now, l->r->base_hash)) return rc;
-  return zf_error(ZF_EINVALID, "%s: its weights were changed while the run went on: hash %s, at the start %s",
+  return zf_error(ZF_EINVALID,
+                  "%s: its weights were changed while the run went on: hash %s, at the start %s",
                   l->r->model->dir, now, l->r->base_hash);
 }
 
@@ -423,10 +425,11 @@ static int close_all(struct loop *l, int rc) {
 static int check_resumable(const struct loop *l) {
   const char *dir = l->r->set.output_dir;
   if (zf_rundir_has_log(dir) || zf_rundir_begun(dir)) return 0;
-  return zf_conf_error(l->r->conf, "output_dir",
-                       "there is no run to resume in %s: name the run's directory, or leave --resume out "
-                       "to begin one",
-                       dir);
+  return zf_conf_error(
+      l->r->conf, "output_dir",
+      "there is no run to resume in %s: name the run's directory, or leave --resume out "
+      "to begin one",
+      dir);
 }
 
 /* Opens the directory: a new run, one to go on with, or a branch. */
@@ -451,7 +454,8 @@ static int open_run(struct loop *l, const struct zf_train_start *start) {
 
 int zf_train(struct zf_run *r, const struct zf_train_start *start, const struct zf_train_events *ev,
              struct zf_outcome *out) {
-  struct loop l = {.r = r, .ev = ev, .out = out, .began = zf_now(), .lock = -1, .dir = {.metrics = -1}};
+  struct loop l = {
+      .r = r, .ev = ev, .out = out, .began = zf_now(), .lock = -1, .dir = {.metrics = -1}};
   *out = (struct zf_outcome){.status = "running", .best_step = -1};
   l.best_metric = r->set.best >= 0 ? (enum zf_best)r->set.best : zf_best_of(&r->set.train[0].spec);
   zf_energy_init(&l.energy);

@@ -69,9 +69,10 @@ static int differs(const struct zf_history *h, int code, const char *what, const
 static int base_differs(const struct zf_history *h, const struct zf_log_head *now) {
   const struct zf_log_head *was = &h->head;
   if (was->labels && (was->labels != now->labels || was->head_seed != now->head_seed))
-    return zf_error(ZF_EINVALID,
-                    "%s: the run began with a new head of %lld labels made from seed %llu: keep both", h->path,
-                    (long long)was->labels, (unsigned long long)was->head_seed);
+    return zf_error(
+        ZF_EINVALID,
+        "%s: the run began with a new head of %lld labels made from seed %llu: keep both", h->path,
+        (long long)was->labels, (unsigned long long)was->head_seed);
   return differs(h, ZF_EINVALID, "base model weights of hash", was->base, now->base);
 }
 
@@ -81,8 +82,7 @@ static int check_same(const struct loop *l, const struct zf_log_head *now) {
   if (strcmp(was->kernels, now->kernels) != 0)
     return differs(h, ZF_EUSAGE, "compute", was->kernels, now->kernels);
   if (strcmp(was->config, now->config) != 0) return explain_config(l);
-  if (strcmp(was->base, now->base) != 0)
-    return base_differs(h, now);
+  if (strcmp(was->base, now->base) != 0) return base_differs(h, now);
   if (strcmp(was->tok, now->tok) != 0)
     return differs(h, ZF_EINVALID, "config.json and tokenizer files of hash", was->tok, now->tok);
   if (strcmp(was->data, now->data) != 0)
@@ -110,8 +110,13 @@ static int read_line(json_t **obj, struct line *x, const char *text, size_t len)
   *obj = NULL;
   *x = (struct line){.step = -1,
                      .set = "",
-                     .m = {.loss = INFINITY, .perplexity = NAN, .accuracy = NAN, .f1 = NAN, .f1_micro = NAN,
-                           .pearson = NAN, .spearman = NAN}};
+                     .m = {.loss = INFINITY,
+                           .perplexity = NAN,
+                           .accuracy = NAN,
+                           .f1 = NAN,
+                           .f1_micro = NAN,
+                           .pearson = NAN,
+                           .spearman = NAN}};
   int rc = zf_json_parse(obj, text, len, name);
   if (!rc) rc = zf_json_int(&x->step, *obj, "step", name);
   if (!rc) rc = zf_json_str(&x->set, *obj, "set", name);
@@ -285,8 +290,7 @@ static int check_branch(const struct loop *l, const struct zf_history *h,
   if (l->r->steps < step)
     return zf_conf_error(l->r->conf, "max_steps", "%lld is less than the %lld steps of the branch",
                          (long long)l->r->steps, (long long)step);
-  if (strcmp(was->base, now->base) != 0)
-    return base_differs(h, now);
+  if (strcmp(was->base, now->base) != 0) return base_differs(h, now);
   int same = was->zo.probes == now->zo.probes && was->zo.direction == now->zo.direction &&
              was->decay == now->decay && was->trained == now->trained &&
              was->others == now->others && !strcmp(was->globs, now->globs);

@@ -17,8 +17,7 @@ struct zf_order_group {
 };
 
 void zf_order_shuffle(int64_t *order, int64_t n, uint64_t seed, int64_t step, uint32_t use) {
-  struct zf_noise k = {
-      .seed = seed, .step = (uint32_t)step, .use = ZF_USE_SHUFFLE, .param = use};
+  struct zf_noise k = {.seed = seed, .step = (uint32_t)step, .use = ZF_USE_SHUFFLE, .param = use};
   zf_shuffle(order, n, &k);
 }
 

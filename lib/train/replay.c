@@ -131,7 +131,8 @@ static int list_saved(struct saved *s, const char *dir) {
 
 /* Loads a state of this step, of whatever kind: *from = step.  Damaged ones are told and passed over. */
 static int load_step(struct zf_model *m, const struct zf_history *h, const char *dir,
-                     const struct saved *s, int64_t step, int64_t *from, zf_replay_say say, void *ctx) {
+                     const struct saved *s, int64_t step, int64_t *from, zf_replay_say say,
+                     void *ctx) {
   for (int k = 0; k < ZF_STATE_KINDS; k++) {
     if (highest(s->step[k], s->n[k], step) != step) continue;
     char *path = zf_state_path(dir, (enum zf_state_kind)k, step);

@@ -41,7 +41,8 @@ static int decide_labels(struct zf_run *r, const struct zf_config *config) {
   int64_t options = first->options ? first->noptions : 0;
   if (!options) options = config->classify ? config->outputs : problem == ZF_PROBLEM_REGRESSION;
   if (!options)
-    return zf_error(ZF_EUSAGE, "%s: a new head of labels needs 'options': a name for each label", s->base_model);
+    return zf_error(ZF_EUSAGE, "%s: a new head of labels needs 'options': a name for each label",
+                    s->base_model);
   int known[ZF_PROBLEMS] = {1, s->best != ZF_BEST_ACCURACY, s->best <= ZF_BEST_LOSS};
   if (!known[problem])
     return zf_error(ZF_EUSAGE, "metric_for_best_model: %s has %s", zf_problem_names[problem],
@@ -135,8 +136,8 @@ static struct zf_limits limits_of(const struct zf_run *r, enum zf_method method,
 static int forecast(struct zf_forecast *out, const struct zf_run *r, enum zf_method method,
                     int checkpoint, const struct zf_load *known) {
   struct zf_limits lim = limits_of(r, method, known);
-  int scores = !r->data.train || r->data.dev || r->data.test ||
-               zf_task_chooses(r->data.train->type);
+  int scores =
+      !r->data.train || r->data.dev || r->data.test || zf_task_chooses(r->data.train->type);
   return zf_forecast_make(out, r->model, &lim, method, checkpoint, scores, r->forecast.before);
 }
 

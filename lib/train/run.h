@@ -15,8 +15,8 @@ struct zf_run {
   struct zf_model *model;
   struct zf_run_data data;
   struct zf_limits lim;
-  struct zf_load load;     /* that no micro-batch of the run exceeds; tokens = 0: not known */
-  int64_t heaviest[2];     /* the steps with the most tokens, and the most rows, in a micro-batch */
+  struct zf_load load; /* that no micro-batch of the run exceeds; tokens = 0: not known */
+  int64_t heaviest[2]; /* the steps with the most tokens, and the most rows, in a micro-batch */
   struct zf_forward *fwd;
   struct zf_scorer *scorer;
   struct zf_backprop *backprop; /* NULL: mezo, or no training */

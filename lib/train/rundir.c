@@ -34,8 +34,9 @@ int zf_rundir_prune(const struct zf_rundir *d, int64_t keep) {
 
 /* --- what a process that was killed left behind: NAME.tmp.PID, and checkpoints/.NAME --- */
 
-static const char *const run_files[] = {"run.json",  "config.yaml", "metrics.jsonl",     "steps.log",
-                                        "steps.log.new", "config.json", "model.safetensors"};
+static const char *const run_files[] = {"run.json",         "config.yaml",   "metrics.jsonl",
+                                        "steps.log",        "steps.log.new", "config.json",
+                                        "model.safetensors"};
 enum { RUN_FILES = sizeof run_files / sizeof *run_files };
 
 /* A file that a run writes into its directory. */
@@ -136,7 +137,8 @@ int zf_rundir_lock(int *fd, const char *path) {
   /* Some file systems have no locks: there the run goes on without. */
   if (!flock(*fd, LOCK_EX | LOCK_NB) || errno != EWOULDBLOCK) return 0;
   zf_rundir_unlock(fd);
-  return zf_error(ZF_EIO, "%s: another run is writing there: wait for its end, or name another output_dir",
+  return zf_error(ZF_EIO,
+                  "%s: another run is writing there: wait for its end, or name another output_dir",
                   path);
 }
 
@@ -197,7 +199,8 @@ static int nothing_there(const struct zf_rundir *d) {
   DIR *h = opendir(d->path);
   int nothing = h != NULL;
   for (struct dirent *e; nothing && (e = readdir(h));)
-    nothing = !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || is_leftover(e->d_name, is_status);
+    nothing =
+        !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || is_leftover(e->d_name, is_status);
   if (h) closedir(h);
   if (nothing) sweep_files(d->path, is_status);
   return nothing;
@@ -316,8 +319,8 @@ int zf_rundir_status(const struct zf_rundir *d, const struct zf_run *r,
                 (long long)f->gradients, (long long)f->optimizer);
   zf_buf_printf(&b, "  \"weights_bytes\": %lld,\n  \"activation_bytes\": %lld,\n",
                 (long long)f->weights, (long long)f->activations);
-  zf_buf_printf(&b, "  \"forecast_bytes\": %lld,\n  \"forecast_bound_bytes\": %lld,\n", (long long)f->total,
-                (long long)f->bound);
+  zf_buf_printf(&b, "  \"forecast_bytes\": %lld,\n  \"forecast_bound_bytes\": %lld,\n",
+                (long long)f->total, (long long)f->bound);
   zf_buf_printf(&b, "  \"peak_rss_bytes\": %lld", (long long)zf_peak_rss());
   metrics_member(&b, "dev_start", &o->start);
   metrics_member(&b, "dev_best", &o->best);

@@ -14,7 +14,8 @@
 
 const struct zf_conf_key zf_train_keys[] = {
     {"base_model", ZF_CONF_STR, NULL,
-     "model directory, or ORG/NAME in the local Hugging Face cache", .path = 1, .required = 1, .later = 1},
+     "model directory, or ORG/NAME in the local Hugging Face cache", .path = 1, .required = 1,
+     .later = 1},
     {"output_dir", ZF_CONF_STR, "./out", "where the run and its model are written", .path = 1,
      .later = 1},
     {"overwrite_output_dir", ZF_CONF_BOOL, "false", "replace an earlier run in output_dir",
@@ -27,7 +28,8 @@ const struct zf_conf_key zf_train_keys[] = {
     {"save_dtype", ZF_CONF_ENUM, "auto", "dtype of the saved model; auto: as trained",
      .choices = "auto|f32|f16|bf16", .later = 1},
     {"compute", ZF_CONF_ENUM, "auto",
-     "arithmetic of the matrix products; auto: bf16 where the processor has it and mezo's zo_eps is "
+     "arithmetic of the matrix products; auto: bf16 where the processor has it and mezo's zo_eps "
+     "is "
      "auto, 3e-3 or more, else f32",
      .choices = "auto|f32|bf16|int8", .later = 1},
     {"trainable", ZF_CONF_STRS, "*", "globs over tensor names: which parameters train"},
@@ -61,7 +63,8 @@ const struct zf_conf_key zf_train_keys[] = {
     {"train_on_inputs", ZF_CONF_BOOL, "false", "completion: the prompt is a target as well"},
     {"chat_template", ZF_CONF_STR, NULL,
      "chat: chatml, llama3, gemma, phi3, mistral, zephyr, alpaca, vicuna or a .jinja file; unset: "
-     "the checkpoint's", .path = 1},
+     "the checkpoint's",
+     .path = 1},
     {"add_eos", ZF_CONF_ENUM, "auto", "end completions and texts with EOS; auto: if there is one",
      .choices = "auto|true|false"},
 
@@ -82,8 +85,8 @@ const struct zf_conf_key zf_train_keys[] = {
      .later = 1},
     {"gradient_accumulation_steps", ZF_CONF_INT, "1", "micro-batches in a batch", .min = 1,
      .max = 1 << 20, .later = 1},
-    {"seed", ZF_CONF_INT, "42", "of directions, data order and, without split_seed, splits", .min = 0,
-     .max = SEED_MAX},
+    {"seed", ZF_CONF_INT, "42", "of directions, data order and, without split_seed, splits",
+     .min = 0, .max = SEED_MAX},
     {"split_seed", ZF_CONF_INT, NULL,
      "of which rows are training, dev and test examples, so that runs of several seeds share them; "
      "unset: seed",

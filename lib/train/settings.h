@@ -64,8 +64,9 @@ struct zf_settings {
   int best;        /* enum zf_best, or -1: by the task */
   int load_best, overwrite;
 
-  char *own_template; /* chat_template as the run directory has it, whose own config.yaml names it */
-  char *own_dir;      /* the run directory whose own config.yaml names output_dir; NULL: another does */
+  char
+      *own_template; /* chat_template as the run directory has it, whose own config.yaml names it */
+  char *own_dir; /* the run directory whose own config.yaml names output_dir; NULL: another does */
 };
 
 /* The schema: a table for zf_conf_new. */

@@ -8,7 +8,8 @@
 #include "train/settings_internal.h"
 
 const struct zf_conf_key zf_data_keys[] = {
-    {"path", ZF_CONF_STR, NULL, ".jsonl, .json, .csv, .tsv or .txt file, .gz or .zst behind it; relative to data_dir",
+    {"path", ZF_CONF_STR, NULL,
+     ".jsonl, .json, .csv, .tsv or .txt file, .gz or .zst behind it; relative to data_dir",
      .path = 1, .required = 1},
     {"type", ZF_CONF_ENUM, NULL, "what a row is (others inherit the first file's)",
      .choices = ZF_TASK_TYPES},
@@ -25,13 +26,15 @@ const struct zf_conf_key zf_data_keys[] = {
     {"field_instruction", ZF_CONF_STR, NULL, "alpaca: the field of the instruction (instruction)"},
     {"field_input", ZF_CONF_STR, NULL, "alpaca: of the input (input, which a row may lack)"},
     {"field_output", ZF_CONF_STR, NULL, "alpaca: of the output (output)"},
-    {"field_system", ZF_CONF_STR, NULL, "alpaca: of the system text (system, which a row may lack)"},
+    {"field_system", ZF_CONF_STR, NULL,
+     "alpaca: of the system text (system, which a row may lack)"},
     {"system_prompt", ZF_CONF_STR, NULL,
      "alpaca: system text of rows without one (Alpaca's sentence; beside a format: none)"},
     {"format", ZF_CONF_STR, NULL,
      "alpaca: what stands before the output, as \"[INST] {instruction} {input} [/INST]\""},
     {"no_input_format", ZF_CONF_STR, NULL, "alpaca: the same of rows without an input (format)"},
-    {"field_messages", ZF_CONF_STR, NULL, "chat: the field of the messages (messages, conversations)"},
+    {"field_messages", ZF_CONF_STR, NULL,
+     "chat: the field of the messages (messages, conversations)"},
     {"message_field_role", ZF_CONF_STR, NULL, "chat: a message's field of the role (role)"},
     {"message_field_content", ZF_CONF_STR, NULL, "chat: of the content (content)"},
     {"roles", ZF_CONF_STRS, NULL,
@@ -120,7 +123,8 @@ static int fill_file(struct zf_data_file *f, const struct zf_conf *item,
     d->problem_given = problem >= 0;
     d->problem = d->problem_given ? (enum zf_problem)problem : ZF_PROBLEM_SINGLE;
     if (d->problem_given && d->type != ZF_TASK_LABELS)
-      return zf_conf_error(item, "problem_type", "'problem_type' has no effect: only type labels has it");
+      return zf_conf_error(item, "problem_type",
+                           "'problem_type' has no effect: only type labels has it");
   }
   if (!d->options) d->noptions = d->problem_given && d->problem == ZF_PROBLEM_REGRESSION;
   if (zf_task_chooses(d->type) && !d->options && d->type != ZF_TASK_LABELS)
@@ -158,17 +162,17 @@ static int fill_weights(struct zf_settings *s, const struct zf_conf *c) {
     const struct zf_conf *item = zf_conf_map(c, "datasets", i);
     s->train[i].weight = zf_conf_num(item, "weight", 0);
     if ((s->train[i].weight > 0) != (s->train[0].weight > 0))
-      return zf_conf_error(item, "path",
-                           "either every entry of datasets has a 'weight' or none: this one %s",
-                           s->train[i].weight > 0 ? "has, the first has not"
-                                                  : "has not, the first has");
+      return zf_conf_error(
+          item, "path", "either every entry of datasets has a 'weight' or none: this one %s",
+          s->train[i].weight > 0 ? "has, the first has not" : "has not, the first has");
   }
   return 0;
 }
 
 static void fill_spec(struct zf_data_spec *d, const struct zf_conf *c) {
   d->train_on_inputs = zf_conf_bool(c, "train_on_inputs");
-  d->excess = (enum zf_excess)zf_settings_choice(c, "excess_length_strategy", "truncate|drop|raise|split");
+  d->excess =
+      (enum zf_excess)zf_settings_choice(c, "excess_length_strategy", "truncate|drop|raise|split");
 }
 
 /* A run keeps the template that it was begun with: its own config.yaml means that copy, wherever the
@@ -199,7 +203,8 @@ int zf_settings_fill_data(struct zf_settings *s, const struct zf_conf *c) {
     for (int64_t i = 0; i < n[k]; i++) fill_spec(&set[k][i].spec, c);
   if ((rc = find_template(s, c))) return rc;
   if (s->chat_template && s->train[0].spec.type != ZF_TASK_CHAT)
-    return zf_conf_error(c, "chat_template", "'chat_template' has no effect: only type chat has it");
+    return zf_conf_error(c, "chat_template",
+                         "'chat_template' has no effect: only type chat has it");
   s->val_set_size = zf_conf_num(c, "val_set_size", 0);
   if (s->nval && s->val_set_size > 0)
     return zf_conf_error(c, "val_set_size",
@@ -207,9 +212,10 @@ int zf_settings_fill_data(struct zf_settings *s, const struct zf_conf *c) {
   s->deduplicate = zf_conf_bool(c, "dataset_exact_deduplication");
   s->streaming = zf_conf_bool(c, "streaming");
   if (s->streaming && s->train[0].spec.excess == ZF_EXCESS_SPLIT)
-    return zf_conf_error(c, "streaming",
-                         "'streaming' and excess_length_strategy split do not go together: a text's "
-                         "pieces would have to be counted before the first step");
+    return zf_conf_error(
+        c, "streaming",
+        "'streaming' and excess_length_strategy split do not go together: a text's "
+        "pieces would have to be counted before the first step");
   s->num_train = zf_conf_int(c, "num_train", 0);
   s->num_eval = zf_conf_int(c, "num_eval", 0);
   static const int eos[] = {-1, 1, 0};

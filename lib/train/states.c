@@ -55,7 +55,8 @@ int64_t zf_state_step(enum zf_state_kind kind, const char *name) {
 }
 
 char *zf_state_path(const char *run, enum zf_state_kind kind, int64_t step) {
-  return zf_asprintf("%s/%s/step-%lld%s", run, kinds[kind].folder, (long long)step, kinds[kind].ending);
+  return zf_asprintf("%s/%s/step-%lld%s", run, kinds[kind].folder, (long long)step,
+                     kinds[kind].ending);
 }
 
 static int ascending(const void *a, const void *b) {
@@ -129,7 +130,8 @@ static int is_ours(const char *name) {
   const char *tmp = strstr(name, ".tmp.");
   char whole[256];
   snprintf(whole, sizeof whole, "%.*s", tmp ? (int)(tmp - name) : (int)strlen(name), name);
-  return !strcmp(whole, "model.safetensors") || !strcmp(whole, "config.json") || zf_beside_is(whole);
+  return !strcmp(whole, "model.safetensors") || !strcmp(whole, "config.json") ||
+         zf_beside_is(whole);
 }
 
 /* Removes those files of the folder `path`/`below` ("" is itself) that are ours. */

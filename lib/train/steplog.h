@@ -64,8 +64,8 @@ struct zf_log_head {
   char kernels[17];
   char base[33], data[33], config[33], tok[33]; /* hex */
   int trained, others; /* enum zf_dtype of trained weights, of the rest; others -1: as stored */
-  int64_t labels; /* of a new head; 0: the base is used as it is */
-  int problem;    /* enum zf_problem, with labels */
+  int64_t labels;      /* of a new head; 0: the base is used as it is */
+  int problem;         /* enum zf_problem, with labels */
   uint64_t head_seed;
   char globs[ZF_LOG_GLOBS]; /* a line each, the last without its end */
 };

@@ -159,7 +159,8 @@ static int find_copies(struct zf_twins *t, const struct keys *s, char *out) {
 }
 
 /* Training examples that the other set has too; both lists ascend. */
-static int find_leaks(struct zf_twins *t, const struct keys *s, const struct keys *other, char *out) {
+static int find_leaks(struct zf_twins *t, const struct keys *s, const struct keys *other,
+                      char *out) {
   struct pair p = {0};
   for (int64_t i = 0, j = 0; i < s->n && j < other->n;) {
     const struct key *x = &s->k[i], *y = &other->k[j];

@@ -233,7 +233,8 @@ static int run(const struct zc_args *a) {
 
 static const struct zc_opt options[] = {
     {"all", 0, ZC_FLAG, NULL, "every instruction set the processor has, not only the best", &all},
-    {"repeat", 0, ZC_INT, "N", "turns that medians are taken of (7)", &bench.turns, .min = 1, .max = 10000},
+    {"repeat", 0, ZC_INT, "N", "turns that medians are taken of (7)", &bench.turns, .min = 1,
+     .max = 10000},
     {"shapes", 0, ZC_STR, "LIST", "products: ROWSxINxOUT,...", &shapes},
     {"threads", 0, ZC_STR, "LIST", "threads of the first shape (1 and the cores)", &threads},
     {0},

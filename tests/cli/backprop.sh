@@ -28,7 +28,7 @@ for m in sgd sgd_momentum; do
 done
 # Turns that are no targets, between others that are.
 printf '{"segments": [{"label": true, "text": "The film"}, {"label": false, "text": " was so"}, {"label": true, "text": " good"}, {"label": false, "text": ". We loved it."}]}\n' >"$T/segments.jsonl"
-for i in 1 2 3; do cat "$T/segments.jsonl"; done >"$T/four.jsonl"
+for _ in 1 2 3; do cat "$T/segments.jsonl"; done >"$T/four.jsonl"
 train masked method=adamw datasets=[] val_datasets=[] datasets.0.path="$T/four.jsonl" datasets.0.type=input_output num_train=all metric_for_best_model=auto micro_batch_size=2 >/dev/null
 check "masked turns: the loss falls" sh -c "echo $(loss 1 masked) $(loss 6 masked) | awk '{ exit !(\$2 < \$1) }'"
 case_ "weights in bf16" 2 "$ZOFT" train configs/demo.yaml method=adamw dtype=bf16 output_dir="$T/d" -q <<'EOF'

@@ -135,7 +135,7 @@ case_ "all examples dropped" 3 train sequence_len=4 excess_length_strategy=drop 
 zoft: datasets/demo/train.jsonl: the training set is empty: all 1000 examples are longer than sequence_len and were dropped
 END
 printf '%s ' the film was good and the film was good >"$T/long.txt"
-for i in 1 2 3 4 5 6; do cat "$T/long.txt" "$T/long.txt" >"$T/l2" && mv "$T/l2" "$T/long.txt"; done
+for _ in 1 2 3 4 5 6; do cat "$T/long.txt" "$T/long.txt" >"$T/l2" && mv "$T/l2" "$T/long.txt"; done
 case_ "score: text longer than the context" 3 "$ZOFT" score $DEMO/model --text "$T/long.txt" <<'END'
 zoft: TMP/long.txt:1: 707 tokens, more than the model's context of 128
 END

@@ -7,7 +7,7 @@ status_of() { sed -n 's/.*"status": "\([^"]*\)".*/\1/p' "$1/run.json"; }
 
 # begun DIR: waits until steps are being taken
 begun() {
-  for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+  for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
     grep -q '"train"' "$1/metrics.jsonl" 2>/dev/null && return
     sleep 1
   done
@@ -33,7 +33,7 @@ done
 pid=$!
 begun "$T/asked"
 touch "$T/asked/save"
-for i in 1 2 3 4 5 6 7 8 9 10; do
+for _ in 1 2 3 4 5 6 7 8 9 10; do
   [ -e "$T/asked/save" ] || break
   sleep 1
 done

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Sourced by the command-line tests.  Each case states a command, its exit status and its exact
 # output (standard output and error together); what changes from run to run is replaced first.
 #

@@ -30,7 +30,7 @@ flip() { perl -e 'open F, "+<", $ARGV[0]; binmode F; seek F, $ARGV[1], 0; read F
   seek F, $ARGV[1], 0; print F chr(ord($c) ^ 4)' "$1" "$2"; }
 # begun DIR STEP: waits for a line of a step
 begun() {
-  for i in $(seq 300); do
+  for _ in $(seq 300); do
     grep -q "\"step\": $2," "$T/$1/metrics.jsonl" 2>/dev/null && return
     perl -e 'select(undef, undef, undef, 0.1)'
   done

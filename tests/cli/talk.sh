@@ -161,8 +161,8 @@ export T ZOFT
 check "Ctrl-C stops the reply, not the program; then it leaves" perl "$T/talk.pl"
 "$ZOFT" generate "$T/slow" --jsonl "$T/in.jsonl" --chat-template chatml -n 3000 -o "$T/late.jsonl" -q 2>"$T/.err" &
 pid=$!
-for i in 1 2 3 4 5 6 7 8 9 10; do
-  ls "$T" | grep -q late && break
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+  [ -n "$(find "$T" -name "*late*")" ] && break
   sleep 0.2
 done
 kill -INT $pid 2>/dev/null
@@ -173,7 +173,7 @@ if script -qec true /dev/null >/dev/null 2>&1; then
   check "on a terminal" grep -q '^\. The film was a masterpiful\. The' "$T/tty"
   check "with a prompt" grep -q '^> ' "$T/tty"
   shown() { # shown <pattern>: waits for it on the terminal
-    for i in $(seq 100); do
+    for _ in $(seq 100); do
       grep -q "$1" "$T/tty2" 2>/dev/null && return
       sleep 0.1
     done

@@ -70,6 +70,7 @@ case_ "a token that the model lacks in a row" 3 "$ZOFT" validate configs/demo.ya
 zoft: TMP/pad.jsonl:2: token 3, '[PAD]', has the id 1024, outside the model's vocabulary of 1024: take it out of the text, or give the model a row for it
 END
 printf 'a\nb[PAD]\n' >"$T/pad.txt"
+# shellcheck disable=SC2069  # errors alone
 errors() { "$@" 2>&1 >/dev/null; }
 case_ "in a scored line" 3 errors "$ZOFT" score "$T/m" --text "$T/pad.txt" <<'END'
 zoft: TMP/pad.txt:2: token 3, '[PAD]', has the id 1024, outside the model's vocabulary of 1024: take it out of the text, or give the model a row for it

@@ -328,7 +328,7 @@ printf abc123 >"$T/hub/models--ORG--NAME/refs/main"
 cp -r $DEMO/model "$T/hub/models--ORG--NAME/snapshots/abc123"
 check "ORG/NAME in the cache" sh -c "HF_HUB_CACHE='$T/hub' '$ZOFT' generate ORG/NAME -p 'The film' -n 2 >/dev/null"
 # After the first steps resident memory stays what it is: nothing is allocated in a step.
-for i in 1 2 3 4 5 6 7 8; do cat $DEMO/train.jsonl; done | sed 's/"label": *[01]/"n": 0/' >"$T/same.jsonl"
+for _ in 1 2 3 4 5 6 7 8; do cat $DEMO/train.jsonl; done | sed 's/"label": *[01]/"n": 0/' >"$T/same.jsonl"
 check "train on text" "$ZOFT" train base_model=$DEMO/model datasets.0.path="$T/same.jsonl" datasets.0.type=text \
   sequence_len=16 learning_rate=1e-5 max_steps=40 logging_steps=1 output_dir="$T/mem" eval_steps=never threads=1 -q --json >"$T/mem.json"
 case $ZOFT in

@@ -9,7 +9,8 @@
 static const char chat[] =
     "{\"messages\": [{\"role\": \"system\", \"content\": \"s\"}, {\"role\": \"user\", \"content\": "
     "\" \\u00e9 'x' <think>a</think> b\"}, {\"role\": \"assistant\", \"content\": \"y\", "
-    "\"tool_calls\": [{\"function\": {\"name\": \"f\", \"arguments\": {\"k\": [1, 2.5, null]}}}]}], "
+    "\"tool_calls\": [{\"function\": {\"name\": \"f\", \"arguments\": {\"k\": [1, 2.5, "
+    "null]}}}]}], "
     "\"tools\": [{\"name\": \"f\"}], \"add_generation_prompt\": true, \"bos_token\": \"<s>\", "
     "\"eos_token\": \"</s>\"}";
 

@@ -237,14 +237,13 @@ static const struct {
   void (*run)(struct out *);
   uint32_t golden;
 } cases[] = {
-    {"gemm", case_gemm, 0xba2eb35d},       {"gather", case_gather, 0x7f563468},
-    {"perturb", case_perturb, 0xfd5238a9}, {"norms", case_norms, 0x5a89a12b},
-    {"rows", case_rows, 0x33b41494},       {"attention", case_attention, 0x67b99003},
-    {"head_lse", case_head, 0xa49ef5bf},   {"noise_fill", case_noise, 0xe4fc751c},
-    {"update", case_update, 0xccee45be},   {"gemm_bf16", case_gemm_bf16, 0x76d9732d},
-    {"gemm_int8", case_gemm_int8, 0xb1b7d60c},
-    {"gaze", case_gaze, 0xc92954b3},       {"deal", case_deal, 0x323812d0},
-    {"acts", case_acts, 0x516aa683},
+    {"gemm", case_gemm, 0xba2eb35d},           {"gather", case_gather, 0x7f563468},
+    {"perturb", case_perturb, 0xfd5238a9},     {"norms", case_norms, 0x5a89a12b},
+    {"rows", case_rows, 0x33b41494},           {"attention", case_attention, 0x67b99003},
+    {"head_lse", case_head, 0xa49ef5bf},       {"noise_fill", case_noise, 0xe4fc751c},
+    {"update", case_update, 0xccee45be},       {"gemm_bf16", case_gemm_bf16, 0x76d9732d},
+    {"gemm_int8", case_gemm_int8, 0xb1b7d60c}, {"gaze", case_gaze, 0xc92954b3},
+    {"deal", case_deal, 0x323812d0},           {"acts", case_acts, 0x516aa683},
 };
 
 static void use(unsigned flags, int threads) {
@@ -495,13 +494,18 @@ static double exact_act(int act, double x) {
  * off by three roundings of at most 13. */
 static double act_bound(int act, double x, double y) {
   double wide = 6 * fabs(x) + 2 * fabs(y);
-  const double bound[ZF_ACTS] = {
-      [ZF_ACT_SILU] = 5 * fabs(y),        [ZF_ACT_GELU_TANH] = wide,
-      [ZF_ACT_GELU_ERF] = wide,           [ZF_ACT_TANH] = 8,
-      [ZF_ACT_QUICK_GELU] = 5 * fabs(y) + 2 * 21 * fabs(y), [ZF_ACT_GELU_10] = wide,
-      [ZF_ACT_SIGMOID] = 5 * fabs(y),     [ZF_ACT_RELU2] = fabs(y),
-      [ZF_ACT_LEAKY_RELU] = 2 * fabs(y),  [ZF_ACT_HARDSWISH] = 3 * fabs(y) + 3 * fabs(x),
-      [ZF_ACT_MISH] = 12 * fabs(y),       [ZF_ACT_LAPLACE] = 3 + 1.42 * 3 * fabs(x)};
+  const double bound[ZF_ACTS] = {[ZF_ACT_SILU] = 5 * fabs(y),
+                                 [ZF_ACT_GELU_TANH] = wide,
+                                 [ZF_ACT_GELU_ERF] = wide,
+                                 [ZF_ACT_TANH] = 8,
+                                 [ZF_ACT_QUICK_GELU] = 5 * fabs(y) + 2 * 21 * fabs(y),
+                                 [ZF_ACT_GELU_10] = wide,
+                                 [ZF_ACT_SIGMOID] = 5 * fabs(y),
+                                 [ZF_ACT_RELU2] = fabs(y),
+                                 [ZF_ACT_LEAKY_RELU] = 2 * fabs(y),
+                                 [ZF_ACT_HARDSWISH] = 3 * fabs(y) + 3 * fabs(x),
+                                 [ZF_ACT_MISH] = 12 * fabs(y),
+                                 [ZF_ACT_LAPLACE] = 3 + 1.42 * 3 * fabs(x)};
   return bound[act];
 }
 
@@ -578,8 +582,7 @@ static void check_blocks(void) {
   int32_t id[9];
   for (size_t i = 0; i < zf_dtype_bytes(type, out * in); i++) raw[i] = (unsigned char)rnd();
   for (int64_t b = 0; b < out * in / d->block; b++) /* scales below 2^-7: finite sums */
-    for (int s = 0; s < d->nscale; s++)
-      raw[(size_t)b * d->size + (size_t)d->scale[s] + 1] &= 0x9f;
+    for (int s = 0; s < d->nscale; s++) raw[(size_t)b * d->size + (size_t)d->scale[s] + 1] &= 0x9f;
   zf_to_f32(wide, raw, type, out * in);
   for (int t = 0; t < 9; t++) id[t] = (int32_t)below(out);
   struct zf_weight w[2] = {{raw, type, out, in, in, 1}, {wide, ZF_F32, out, in, in, 1}};
@@ -603,10 +606,14 @@ static const struct {
   void (*run)(void);
 } checks[] = {
     {"blocks", check_blocks},
-    {"rows_alone", check_rows_alone},       {"fused", check_fused},
-    {"accuracy", check_accuracy},           {"attention_accuracy", check_attention_accuracy},
-    {"head_accuracy", check_head_accuracy}, {"act_accuracy", check_act_accuracy},
-    {"idle_update", check_idle_update},     {"rounding", check_rounding},
+    {"rows_alone", check_rows_alone},
+    {"fused", check_fused},
+    {"accuracy", check_accuracy},
+    {"attention_accuracy", check_attention_accuracy},
+    {"head_accuracy", check_head_accuracy},
+    {"act_accuracy", check_act_accuracy},
+    {"idle_update", check_idle_update},
+    {"rounding", check_rounding},
     {"int8_accuracy", check_int8_accuracy},
 };
 

@@ -14,21 +14,24 @@
 #define FAMILIES_DIR "tests/golden/families/"
 
 static const char *const families[] = {
-    "llama", "llama3-bias", "llama-gelu", "mistral",  "qwen2",       "qwen3",   "qwen3-tied",
-    "gpt2",  "gpt2-untied", "opt",        "opt-350m", "opt-project", "opt-bare",
-    "smollm3", "granite", "olmo2", "phi3", "phi3-partial", "stablelm", "stablelm-parallel", "gpt_neox",
-    "gpt_neox-serial", "gemma", "gemma2", "gemma3_text", "gemma3", "llama-dynamic", "llama-yarn",
-    "mistral-window", "qwen2-window",
-    "llama-dynamic-far", "phi3-far", /* beyond an original length of 6 and 8 tokens */
+    "llama", "llama3-bias", "llama-gelu", "mistral", "qwen2", "qwen3", "qwen3-tied", "gpt2",
+    "gpt2-untied", "opt", "opt-350m", "opt-project", "opt-bare", "smollm3", "granite", "olmo2",
+    "phi3", "phi3-partial", "stablelm", "stablelm-parallel", "gpt_neox", "gpt_neox-serial", "gemma",
+    "gemma2", "gemma3_text", "gemma3", "llama-dynamic", "llama-yarn", "mistral-window",
+    "qwen2-window", "llama-dynamic-far",
+    "phi3-far", /* beyond an original length of 6 and 8 tokens */
     /* those below are not causal language models */
     "llama-classify", "gpt2-classify", "roberta", "bert", "distilbert", "modernbert",
     "modernbert-bias", "roberta-classify", "bert-classify", "distilbert-classify",
     "modernbert-classify", "mistral-classify", "qwen2-classify", "qwen3-classify", "opt-classify",
     "smollm3-classify", "olmo2-classify", "phi3-classify", "stablelm-classify", "gpt_neox-classify",
-    "gemma-classify", "gemma2-classify", "gemma3_text-classify", "roberta-pad", "roberta-pad-classify",
-    "modernbert-act", "bert-act-classify"};
-enum { NFAMILIES = sizeof families / sizeof *families, NCAUSAL = NFAMILIES - 27,
-       NSTEADY = NCAUSAL - 2 /* whose rotary frequencies are the same at all lengths of the tests */ };
+    "gemma-classify", "gemma2-classify", "gemma3_text-classify", "roberta-pad",
+    "roberta-pad-classify", "modernbert-act", "bert-act-classify"};
+enum {
+  NFAMILIES = sizeof families / sizeof *families,
+  NCAUSAL = NFAMILIES - 27,
+  NSTEADY = NCAUSAL - 2 /* whose rotary frequencies are the same at all lengths of the tests */
+};
 
 static const struct zf_model_opts as_stored = {.dtype = -1};
 

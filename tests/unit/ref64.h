@@ -25,8 +25,7 @@ static inline void ref64_init(struct ref64 *x, const struct zf_model *m) {
     float *f = zf_calloc(p->n, sizeof *f);
     x->w[i] = doubles(p->n);
     zf_to_f32(f, p->data, p->type, p->n);
-    for (int64_t e = 0; e < p->n; e++)
-      x->w[i][e] = (double)f[e] + (double)m->plan.want[i].plus;
+    for (int64_t e = 0; e < p->n; e++) x->w[i][e] = (double)f[e] + (double)m->plan.want[i].plus;
     free(f);
   }
 }
@@ -175,8 +174,8 @@ static inline void op64(const struct ref64 *x, const struct zf_op *op, const str
     for (int64_t i = 0; op->kind == ZF_OP_ADD && i < op->n; i++) dst[i] += src[i];
     if (op->kind == ZF_OP_DEAL) deal64(src, op->heads, op->n);
     for (int64_t h = 0; op->kind == ZF_OP_HEADNORM && h < op->heads; h++)
-      norm64(src + h * op->n, src + h * op->n, w, NULL, op->norm == ZF_NORM_LAYER,
-             c->norm_eps, op->n);
+      norm64(src + h * op->n, src + h * op->n, w, NULL, op->norm == ZF_NORM_LAYER, c->norm_eps,
+             op->n);
     for (int64_t i = 0; op->kind == ZF_OP_ACT && i < op->n; i++)
       dst[i] = act64(op->act, src[i]) * (op->gated ? src[op->n + i] : 1);
   }
@@ -197,7 +196,8 @@ static inline double ref64_loss(struct ref64 *x, const struct zf_batch *b, const
   for (int64_t r = 0; r < b->R; r++)
     memcpy(x->reg[ZF_REG_F] + r * C, x->reg[ZF_REG_X] + b->row[r] * C, sizeof(double) * (size_t)C);
   for (int64_t i = p->body; i < p->nop; i++) op64(x, &p->op[i], b, b->R);
-  double cap = x->m->config.logit_cap, loss = 0, *y = doubles(V), *out = x->reg[p->width[ZF_REG_G] ? ZF_REG_G : ZF_REG_F];
+  double cap = x->m->config.logit_cap, loss = 0, *y = doubles(V),
+         *out = x->reg[p->width[ZF_REG_G] ? ZF_REG_G : ZF_REG_F];
   for (int64_t r = 0; r < b->R; r++) {
     double sum = 0;
     for (int64_t v = 0; v < V; v++) {

@@ -17,7 +17,7 @@ struct remake {
   const char *strip;    /* a prefix that is taken off names */
   const char *add, *of; /* a new tensor, a copy of the tensor `of` ... */
   int reversed;         /* ... with its elements in reversed order */
-  const char *config;   /* JSON object of keys that replace those of config.json; null removes one */
+  const char *config; /* JSON object of keys that replace those of config.json; null removes one */
 };
 
 struct remake_fill {
@@ -71,7 +71,9 @@ static inline const char *remake(const char *name, const struct remake *r) {
   ck_ok(zf_mkdirs(dir));
   ck_ok(zf_st_open(&st, r->from));
   for (int64_t i = 0; i <= st->n; i++) {
-    const struct zf_st_tensor *t = i < st->n ? &st->tensor[i] : r->add ? zf_st_find(st, r->of) : NULL;
+    const struct zf_st_tensor *t = i < st->n ? &st->tensor[i]
+                                   : r->add  ? zf_st_find(st, r->of)
+                                             : NULL;
     if (!t || (i < st->n && r->without && strstr(t->name, r->without))) continue;
     const char *as = i < st->n ? t->name : r->add;
     if (r->strip && !strncmp(as, r->strip, strlen(r->strip))) as += strlen(r->strip);

@@ -78,12 +78,21 @@ static const struct {
      {.type = ZF_TASK_LABELS, .prompt = "{a}", .options = words, .noptions = 3}},
     {"several labels",
      "roberta-classify",
-     "{\"a\": \"abc\", \"label\": [0, 2]}\n{\"a\": \"f\", \"label\": []}\n{\"a\": \"fjk\", \"label\": [1]}\n",
-     {.type = ZF_TASK_LABELS, .problem = ZF_PROBLEM_MULTI, .prompt = "{a}", .options = words, .noptions = 3}},
+     "{\"a\": \"abc\", \"label\": [0, 2]}\n{\"a\": \"f\", \"label\": []}\n{\"a\": \"fjk\", "
+     "\"label\": [1]}\n",
+     {.type = ZF_TASK_LABELS,
+      .problem = ZF_PROBLEM_MULTI,
+      .prompt = "{a}",
+      .options = words,
+      .noptions = 3}},
     {"numbers",
      "llama-classify",
      "{\"a\": \"abc\", \"label\": [0.5, 2, -1]}\n{\"a\": \"f\", \"label\": [0, 0.25, 3]}\n",
-     {.type = ZF_TASK_LABELS, .problem = ZF_PROBLEM_REGRESSION, .prompt = "{a}", .options = words, .noptions = 3}},
+     {.type = ZF_TASK_LABELS,
+      .problem = ZF_PROBLEM_REGRESSION,
+      .prompt = "{a}",
+      .options = words,
+      .noptions = 3}},
     {"text", "llama", rows, {.type = ZF_TASK_TEXT, .text = "{a}{b}", .add_eos = 1}},
     {"chat", "llama", chat_rows, {.type = ZF_TASK_CHAT}},
     {"chat, every token", "llama", chat_rows, {.type = ZF_TASK_CHAT, .train_on_inputs = 1}},
@@ -177,7 +186,8 @@ static double loss_of_choice(struct ref64 *ref, const struct zf_dataset *d,
 }
 
 /* Mean over outputs of the binary cross-entropy of a sigmoid, or of squared errors. */
-static double loss_of_outputs(struct ref64 *ref, const struct zf_dataset *d, const struct zf_example *x) {
+static double loss_of_outputs(struct ref64 *ref, const struct zf_dataset *d,
+                              const struct zf_example *x) {
   double sum = 0;
   for (int32_t o = 0; o < x->nseq; o++) {
     const struct zf_seq *s = &d->seq[x->seq + o];
@@ -197,7 +207,8 @@ static double loss64(struct ref64 *ref, const struct zf_dataset *d) {
     if (d->type == ZF_TASK_LABELS && d->problem)
       sum += loss_of_outputs(ref, d, x);
     else
-      sum += x->label >= 0 ? loss_of_choice(ref, d, x) : -sum_of_targets(ref, d, &d->seq[x->seq], &n);
+      sum +=
+          x->label >= 0 ? loss_of_choice(ref, d, x) : -sum_of_targets(ref, d, &d->seq[x->seq], &n);
     weight += (double)n;
   }
   return sum / weight;

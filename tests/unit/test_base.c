@@ -347,10 +347,14 @@ START_TEST(test_cpu) {
 }
 END_TEST
 
-static const char *const words[][2] = {{"out/a-1_b.c", "out/a-1_b.c"}, {"two words", "'two words'"},
-                                       {"it's", "'it'\\''s'"},        {"$(rm x)", "'$(rm x)'"},
-                                       {"", "''"},                     {"-x", "./-x"},
-                                       {"-a b", "'./-a b'"},           {"\xc3\xa4\n", "'\xc3\xa4\n'"}};
+static const char *const words[][2] = {{"out/a-1_b.c", "out/a-1_b.c"},
+                                       {"two words", "'two words'"},
+                                       {"it's", "'it'\\''s'"},
+                                       {"$(rm x)", "'$(rm x)'"},
+                                       {"", "''"},
+                                       {"-x", "./-x"},
+                                       {"-a b", "'./-a b'"},
+                                       {"\xc3\xa4\n", "'\xc3\xa4\n'"}};
 
 START_TEST(test_shell_word) {
   char *word = zf_shell_word(words[_i][0]);

@@ -95,8 +95,9 @@ START_TEST(test_changed) {
   struct zf_beside b;
   begin(&b, "changed");
   put(from, "vocab.txt", "other");
-  ck_fails(zf_beside_copy(&b, to, 0), ZF_EINVALID,
-           "vocab.txt: was changed since it was read: a copy of it would not belong to these weights");
+  ck_fails(
+      zf_beside_copy(&b, to, 0), ZF_EINVALID,
+      "vocab.txt: was changed since it was read: a copy of it would not belong to these weights");
   check(to, "vocab.txt", NULL);
   put(from, "vocab.txt", "words");
   ck_ok(zf_beside_copy(&b, to, 0));

@@ -119,31 +119,36 @@ END_TEST
 
 /* Variables that Transformers gives a template, whether a row has them or not. */
 START_TEST(test_variables) {
-  ck_ok(row_of(CONFIG ", \"chat_template\": \"{{ documents is defined }} {{ documents is none }} {{ tools is none }} "
+  ck_ok(row_of(CONFIG ", \"chat_template\": \"{{ documents is defined }} {{ documents is none }} "
+                      "{{ tools is none }} "
                       "{{ bos_token is defined }} {{ pad_token is defined }}\"}",
-               NULL, "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}", "True True True True False"));
+               NULL, "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}",
+               "True True True True False"));
 }
 END_TEST
 
 /* A template that writes the last answer otherwise than those before: each is an example of its own. */
 #define THINKS                                                                                     \
-  CONFIG ", \"chat_template\": \"{% for m in messages %}{% if m.role == 'user' %}{{ m.content }};"    \
-         "{% else %}A:{% if loop.last %}<t></t>{% endif %}{{ m.content }}.{% endif %}{% endfor %}"  \
+  CONFIG ", \"chat_template\": \"{% for m in messages %}{% if m.role == 'user' %}{{ m.content }};" \
+         "{% else %}A:{% if loop.last %}<t></t>{% endif %}{{ m.content }}.{% endif %}{% endfor %}" \
          "{% if add_generation_prompt %}A:{% endif %}\"}"
 START_TEST(test_apart) {
   ck_ok(row_of(THINKS, NULL, "{\"messages\": " TALK "}",
                "a;A:[<t></t>b.]\n==\na;A:b.c;A:[<t></t>d.]"));
   /* one answer alone is whole as ever; behind it the user speaks: up to the answer */
   ck_ok(row_of(THINKS, NULL,
-               "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}]}",
+               "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": "
+               "\"assistant\", \"content\": \"b\"}]}",
                "a;A:[<t></t>b.]"));
   ck_ok(row_of(THINKS, NULL,
-               "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}, "
+               "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": "
+               "\"assistant\", \"content\": \"b\"}, "
                "{\"role\": \"user\", \"content\": \"c\"}]}",
                "a;A:[<t></t>b.]"));
   /* two answers in a row: found by difference */
   ck_ok(row_of(THINKS, NULL,
-               "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"zq\"}, "
+               "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": "
+               "\"assistant\", \"content\": \"zq\"}, "
                "{\"role\": \"assistant\", \"content\": \"A:z\"}]}",
                "a;A:[<t></t>zq.]\n==\na;A:zq.A:[<t></t>A:z.]"));
 }
@@ -169,9 +174,11 @@ START_TEST(test_refused) {
          ZF_EINVALID, "gemma:1: the template refuses: System role not supported");
   refuse(CONFIG ", \"chat_template\": \"{{ messages | length }}\"}", NULL,
          "{\"messages\": " TALK "}", ZF_EINVALID, "the template writes earlier messages otherwise");
-  refuse(CONFIG ", \"chat_template\": \"{% for m in messages %}{{ loop.length }}{{ m.content[:1] }};{% endfor %}\"}",
+  refuse(CONFIG ", \"chat_template\": \"{% for m in messages %}{{ loop.length }}{{ m.content[:1] "
+                "}};{% endfor %}\"}",
          NULL,
-         "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"bc\"}]}",
+         "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", "
+         "\"content\": \"bc\"}]}",
          ZF_EINVALID, "message 2: the template leaves out some of what the assistant says");
   refuse(CONFIG ", \"chat_template\": \"{{ x | nofilter }}\"}", NULL, "{}", ZF_EINVALID,
          "chat_template:1: filter 'nofilter' is not supported");
@@ -256,7 +263,8 @@ START_TEST(test_alpaca_fields) {
   f.no_input_format = "<{system}> {instruction|upper}: ";
   alpaca_of(&f, "{\"q\": \"i\", \"a\": \"o\", \"more\": \"\"}", "<Be kind.> I: [o]");
   f.system = "who";
-  alpaca_of(&f, "{\"q\": \"i\", \"a\": \"o\", \"more\": \"\", \"who\": \"a cat\"}", "<a cat> I: [o]");
+  alpaca_of(&f, "{\"q\": \"i\", \"a\": \"o\", \"more\": \"\", \"who\": \"a cat\"}",
+            "<a cat> I: [o]");
 }
 END_TEST
 
@@ -286,26 +294,43 @@ START_TEST(test_messages_fields) {
     const char *row, *want; /* want of a wrong one: part of the sentence */
     int rc;
   } c[] = {
-      {{0}, "{\"messages\": [{\"role\": \"x\", \"content\": \"c\", \"more\": 1}]}",
-       "[{\"role\": \"x\", \"content\": \"c\", \"more\": 1}]", 0},
-      {{0}, "{\"conversations\": [{\"from\": \"human\", \"value\": \"c\", \"more\": 1}]}",
-       "[{\"role\": \"user\", \"content\": \"c\"}]", 0},
+      {{0},
+       "{\"messages\": [{\"role\": \"x\", \"content\": \"c\", \"more\": 1}]}",
+       "[{\"role\": \"x\", \"content\": \"c\", \"more\": 1}]",
+       0},
+      {{0},
+       "{\"conversations\": [{\"from\": \"human\", \"value\": \"c\", \"more\": 1}]}",
+       "[{\"role\": \"user\", \"content\": \"c\"}]",
+       0},
       {{.messages = "talk", .role = "who", .content = "said", .roles = own_roles, .nroles = 2},
-       "{\"talk\": [{\"who\": \"visitor\", \"said\": \"a\"}, {\"who\": \"bot\", \"said\": \"b\", \"x\": 2}, "
+       "{\"talk\": [{\"who\": \"visitor\", \"said\": \"a\"}, {\"who\": \"bot\", \"said\": \"b\", "
+       "\"x\": 2}, "
        "{\"who\": \"tool\", \"said\": \"c\"}]}",
-       "[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\", \"x\": 2}, "
-       "{\"role\": \"tool\", \"content\": \"c\"}]", 0},
+       "[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\", "
+       "\"x\": 2}, "
+       "{\"role\": \"tool\", \"content\": \"c\"}]",
+       0},
       {{.roles = own_roles, .nroles = 2},
-       "{\"conversations\": [{\"from\": \"visitor\", \"value\": \"a\"}, {\"from\": \"gpt\", \"value\": \"b\"}]}",
-       "[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}]", 0},
-      {{.messages = "talks"}, "{\"talk\": [], \"id\": 3}", "field 'talks' is missing: the row has 'talk'",
+       "{\"conversations\": [{\"from\": \"visitor\", \"value\": \"a\"}, {\"from\": \"gpt\", "
+       "\"value\": \"b\"}]}",
+       "[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}]",
+       0},
+      {{.messages = "talks"},
+       "{\"talk\": [], \"id\": 3}",
+       "field 'talks' is missing: the row has 'talk'",
        ZF_EINVALID},
-      {{.messages = "talk"}, "{\"talk\": 3}", "field 'talk': expected a list of {role, content}, found an integer",
+      {{.messages = "talk"},
+       "{\"talk\": 3}",
+       "field 'talk': expected a list of {role, content}, found an integer",
        ZF_EINVALID},
-      {{.messages = "talk", .role = "who"}, "{\"talk\": [{\"hwo\": \"x\", \"content\": \"\"}]}",
-       "talk: message 1: field 'who' is missing: the row has ", ZF_EINVALID},
-      {{.messages = "talk"}, "{\"talk\": [{\"role\": \"user\", \"content\": \"\"}, {\"role\": \"user\"}]}",
-       "talk: message 2: expected {role, content}", ZF_EINVALID},
+      {{.messages = "talk", .role = "who"},
+       "{\"talk\": [{\"hwo\": \"x\", \"content\": \"\"}]}",
+       "talk: message 1: field 'who' is missing: the row has ",
+       ZF_EINVALID},
+      {{.messages = "talk"},
+       "{\"talk\": [{\"role\": \"user\", \"content\": \"\"}, {\"role\": \"user\"}]}",
+       "talk: message 2: expected {role, content}",
+       ZF_EINVALID},
       {{0}, "{\"messages\": [7]}", "messages: message 1: expected {role, content}", ZF_EINVALID},
   };
   for (size_t i = 0; i < sizeof c / sizeof *c; i++) {

@@ -30,7 +30,8 @@ static const char *name_of(const json_t *study) {
 }
 
 /* The configuration with `key` set anew differs from `was`, or is refused. */
-static int notices(const json_t *base, const struct zf_config *was, const char *key, json_t *value) {
+static int notices(const json_t *base, const struct zf_config *was, const char *key,
+                   json_t *value) {
   struct zf_config now;
   json_t *config = json_deep_copy(base);
   json_object_set(config, key, value);
@@ -83,8 +84,8 @@ START_TEST(test_defaults) {
       json_object_del(less, key);
       int rc = parse(&part, less);
       int named = rc == ZF_EINVALID && strstr(zf_error_message(), key);
-      ck_assert_msg(named || (!rc && !memcmp(&whole, &part, sizeof part)), "%s without %s: %s", name_of(study),
-                    key, rc ? zf_error_message() : "another configuration");
+      ck_assert_msg(named || (!rc && !memcmp(&whole, &part, sizeof part)), "%s without %s: %s",
+                    name_of(study), key, rc ? zf_error_message() : "another configuration");
       json_decref(less);
     }
     json_decref(all);

@@ -15,8 +15,8 @@ static void make_prompt(int32_t *id, const struct zf_model *m, int t) {
 }
 
 static struct zf_sampling hot(int t) {
-  return (struct zf_sampling){.temperature = 1.2, .top_p = 0.95, .repetition = 1.1, .seed = 4, .row = t,
-                              .number = 2};
+  return (struct zf_sampling){
+      .temperature = 1.2, .top_p = 0.95, .repetition = 1.1, .seed = 4, .row = t, .number = 2};
 }
 
 /* Logits before each new token, and the tokens. */

@@ -71,7 +71,8 @@ START_TEST(test_acts) {
       float x = (float)json_number_value(json_array_get(places, i));
       double y = json_number_value(json_array_get(want, i));
       zf_act(&x, 1, NULL, 0, 1, 1, (enum zf_act)c.act);
-      ck_assert_msg(fabs((double)x - y) <= 2e-6 * fmax(1, fabs(y)), "%s(%zu): %g, not %g", name, i, (double)x, y);
+      ck_assert_msg(fabs((double)x - y) <= 2e-6 * fmax(1, fabs(y)), "%s(%zu): %g, not %g", name, i,
+                    (double)x, y);
     }
   }
   ck_assert_int_eq(refused, 3);
@@ -102,8 +103,10 @@ START_TEST(test_families) {
 END_TEST
 
 START_TEST(test_window) {
-  static const char *const mistral = "{\"model_type\": \"mistral\", \"num_key_value_heads\": 2, " LLAMA_SIZES "%s}";
-  static const char *const qwen = "{\"model_type\": \"qwen2\", \"num_key_value_heads\": 2, " LLAMA_SIZES "%s}";
+  static const char *const mistral =
+      "{\"model_type\": \"mistral\", \"num_key_value_heads\": 2, " LLAMA_SIZES "%s}";
+  static const char *const qwen =
+      "{\"model_type\": \"qwen2\", \"num_key_value_heads\": 2, " LLAMA_SIZES "%s}";
   static const struct {
     const char *base, *more;
     int64_t window;
@@ -124,7 +127,8 @@ START_TEST(test_window) {
     ck_assert_int_eq(c.window, t[i].window);
   }
   /* Absent: 4096. */
-  ck_ok(parse(&c, "{\"model_type\": \"mistral\", \"num_key_value_heads\": 2, \"vocab_size\": 97, \"hidden_size\": 24, "
+  ck_ok(parse(&c, "{\"model_type\": \"mistral\", \"num_key_value_heads\": 2, \"vocab_size\": 97, "
+                  "\"hidden_size\": 24, "
                   "\"num_hidden_layers\": 2, \"num_attention_heads\": 6, "
                   "\"intermediate_size\": 40, \"max_position_embeddings\": 32768}"));
   ck_assert_int_eq(c.context, 32768);
@@ -162,7 +166,8 @@ static const struct {
     {LLAMA ", \"head_dim\": 0}", "key 'head_dim': expected 1 to"},
     {LLAMA ", \"head_dim\": 16777216}", "6 heads of 16777216 are too many"},
     {LLAMA ", \"head_dim\": 5}", "head_dim 5 cannot be rotated in pairs"},
-    {LLAMA ", \"hidden_act\": \"xielu\"}", "'xielu' is not supported; supported are silu, swish, gelu"},
+    {LLAMA ", \"hidden_act\": \"xielu\"}",
+     "'xielu' is not supported; supported are silu, swish, gelu"},
     {LLAMA ", \"rms_norm_eps\": -1}", "key 'rms_norm_eps': expected 0 to 1"},
     {LLAMA ", \"tie_word_embeddings\": 1}", "expected true or false, found an integer"},
     {LLAMA ", \"eos_token_id\": \"x\"}", "key 'eos_token_id': expected a token id"},
@@ -173,7 +178,8 @@ static const struct {
     {ROPE("\"type\": \"mrope\", \"factor\": 4"),
      "rope scaling 'mrope' is not supported; supported are default, linear, dynamic, llama3, yarn"},
     {ROPE("\"type\": \"linear\""), "rope scaling 'linear' needs the key 'factor'"},
-    {ROPE("\"type\": \"dynamic\", \"factor\": 0.5"), "dynamic rope scaling needs a factor of 1 or more"},
+    {ROPE("\"type\": \"dynamic\", \"factor\": 0.5"),
+     "dynamic rope scaling needs a factor of 1 or more"},
     {ROPE("\"type\": \"linear\", \"factor\": 0"), "key 'factor': expected a number above 0"},
     {ROPE("\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 1, "
           "\"high_freq_factor\": 4"),
@@ -265,17 +271,20 @@ START_TEST(test_nope) {
            {", \"no_rope_layer_interval\": 3", "001001"},
            {", \"no_rope_layers\": [1, 0, 1, 1, 1, 0], \"no_rope_layer_interval\": 3", "010001"}};
   static const char sizes[] =
-      "{\"model_type\": \"smollm3\", \"vocab_size\": 97, \"hidden_size\": 24, \"num_hidden_layers\": 6, "
+      "{\"model_type\": \"smollm3\", \"vocab_size\": 97, \"hidden_size\": 24, "
+      "\"num_hidden_layers\": 6, "
       "\"num_attention_heads\": 4, \"intermediate_size\": 40, \"max_position_embeddings\": 32%s}";
   char text[600];
   struct zf_config c;
   for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
     snprintf(text, sizeof text, sizes, t[i].keys);
     ck_ok(parse(&c, text));
-    for (int k = 0; k < 6; k++) ck_assert_int_eq(!!(c.layer[k] & ZF_LAYER_NOPE), t[i].bare[k] == '1');
+    for (int k = 0; k < 6; k++)
+      ck_assert_int_eq(!!(c.layer[k] & ZF_LAYER_NOPE), t[i].bare[k] == '1');
   }
   snprintf(text, sizeof text, sizes, ", \"no_rope_layer_interval\": 0");
-  ck_fails(parse(&c, text), ZF_EINVALID, "key 'no_rope_layer_interval': expected 1 or more, found 0");
+  ck_fails(parse(&c, text), ZF_EINVALID,
+           "key 'no_rope_layer_interval': expected 1 or more, found 0");
 }
 END_TEST
 
@@ -284,13 +293,17 @@ START_TEST(test_spellings) {
   struct zf_config a, b;
   ck_ok(parse(&a, "{\"model_type\": \"gpt2\", \"vocab_size\": 9, \"n_embd\": 8, \"n_layer\": 1, "
                   "\"n_head\": 2, \"n_positions\": 16, \"n_ctx\": 7}"));
-  ck_ok(parse(&b, "{\"model_type\": \"gpt2\", \"vocab_size\": 9, \"hidden_size\": 8, \"n_embd\": 64, "
-                  "\"num_hidden_layers\": 1, \"num_attention_heads\": 2, \"max_position_embeddings\": 16}"));
+  ck_ok(parse(
+      &b,
+      "{\"model_type\": \"gpt2\", \"vocab_size\": 9, \"hidden_size\": 8, \"n_embd\": 64, "
+      "\"num_hidden_layers\": 1, \"num_attention_heads\": 2, \"max_position_embeddings\": 16}"));
   ck_assert_mem_eq(&a, &b, sizeof a);
-  ck_ok(parse(&a, "{\"model_type\": \"llama\", \"vocab_size\": 9, \"hidden_size\": 8, \"num_hidden_layers\": 1, "
-                  "\"num_attention_heads\": 2, \"intermediate_size\": 8, \"max_sequence_length\": 99}"));
+  ck_ok(parse(
+      &a, "{\"model_type\": \"llama\", \"vocab_size\": 9, \"hidden_size\": 8, "
+          "\"num_hidden_layers\": 1, "
+          "\"num_attention_heads\": 2, \"intermediate_size\": 8, \"max_sequence_length\": 99}"));
   ck_assert_int_eq(a.context, 2048);
-  ck_ok(parse(&a, ROPE("\"type\": \"linear\", \"factor\": 2") ));
+  ck_ok(parse(&a, ROPE("\"type\": \"linear\", \"factor\": 2")));
   ck_ok(parse(&b, LLAMA ", \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 2}, "
                         "\"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 7}}"));
   ck_assert_mem_eq(&a, &b, sizeof a);

@@ -168,7 +168,8 @@ END_TEST
 /* A link stays a link, and what it names is written, also when that is not there yet. */
 START_TEST(test_links) {
   char *dir = path_of("links"), *real = path_of("links/real"), *link = path_of("links/link");
-  char *second = path_of("links/second"), *fresh = path_of("links/fresh"), *loop = path_of("links/loop");
+  char *second = path_of("links/second"), *fresh = path_of("links/fresh"),
+       *loop = path_of("links/loop");
   struct stat st;
   ck_ok(zf_mkdirs(dir));
   ck_ok(zf_write_file(real, "old", 3));

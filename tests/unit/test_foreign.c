@@ -17,8 +17,10 @@ static const char *dir_with(const char *file, const char *content) {
 
 START_TEST(test_directories) {
   static const char *const t[][2] = {
-      {"adapter_config.json", "holds a PEFT adapter, no model (adapter_config.json): give its base model, or merge"},
-      {"pytorch_model.bin", "holds weights as a PyTorch pickle (pytorch_model.bin): convert it with Transformers"},
+      {"adapter_config.json",
+       "holds a PEFT adapter, no model (adapter_config.json): give its base model, or merge"},
+      {"pytorch_model.bin",
+       "holds weights as a PyTorch pickle (pytorch_model.bin): convert it with Transformers"},
       {"consolidated.00.pth", "holds weights in Meta's own layout"},
       {"tf_model.h5", "holds weights of TensorFlow"},
       {"model-q4_0.gguf", "holds a GGUF file and no Hugging Face model: give the file, "},
@@ -26,7 +28,8 @@ START_TEST(test_directories) {
   struct zf_model *m;
   for (size_t i = 0; i < sizeof t / sizeof *t; i++)
     ck_fails(zf_model_open(&m, dir_with(t[i][0], "x"), &as_stored), ZF_EUSAGE, t[i][1]);
-  ck_fails(zf_model_open(&m, dir_with("notes.txt", "x"), &as_stored), ZF_EUSAGE, "config.json: cannot open");
+  ck_fails(zf_model_open(&m, dir_with("notes.txt", "x"), &as_stored), ZF_EUSAGE,
+           "config.json: cannot open");
 }
 END_TEST
 
@@ -39,7 +42,8 @@ START_TEST(test_pickle_beside_config) {
   ck_assert_int_eq(remove(path), 0);
   snprintf(path, sizeof path, "%s/pytorch_model.bin", dir);
   ck_ok(zf_write_file(path, "x", 1));
-  ck_fails(zf_model_open(&m, dir, &as_stored), ZF_EUSAGE, "holds weights as a PyTorch pickle (pytorch_model.bin)");
+  ck_fails(zf_model_open(&m, dir, &as_stored), ZF_EUSAGE,
+           "holds weights as a PyTorch pickle (pytorch_model.bin)");
 }
 END_TEST
 
@@ -51,12 +55,14 @@ static const struct {
     {"{\"quantization_config\": {\"quant_method\": \"awq\"}}", "quantised by awq"},
     {"{\"quantization_config\": {\"load_in_4bit\": true}}", "quantised by bitsandbytes"},
     {"{\"quantization_config\": {}}", "quantised by an unnamed method"},
-    {"{\"quantization\": {\"group_size\": 64, \"bits\": 4}}", "key 'quantization': the weights are quantised by MLX"},
+    {"{\"quantization\": {\"group_size\": 64, \"bits\": 4}}",
+     "key 'quantization': the weights are quantised by MLX"},
 };
 
 START_TEST(test_quantised) {
   struct zf_model *m;
-  const char *dir = remake("quantised", &(struct remake){FAMILIES_DIR "llama", .config = quantised[_i].config});
+  const char *dir =
+      remake("quantised", &(struct remake){FAMILIES_DIR "llama", .config = quantised[_i].config});
   ck_fails(zf_model_open(&m, dir, &as_stored), ZF_EINVALID, quantised[_i].message);
 }
 END_TEST
@@ -65,7 +71,8 @@ START_TEST(test_blob) {
   char *dir;
   const char *path = tmp_path("sha256-0123abcd");
   ck_ok(zf_write_file(path, "GGUF\3\0\0\0", 8));
-  ck_fails(zf_model_find(&dir, path), ZF_EUSAGE, "a GGUF file by its first bytes, as Ollama stores them: give it");
+  ck_fails(zf_model_find(&dir, path), ZF_EUSAGE,
+           "a GGUF file by its first bytes, as Ollama stores them: give it");
   ck_ok(zf_write_file(path, "what", 4));
   ck_fails(zf_model_find(&dir, path), ZF_EUSAGE, "expected a model directory");
 }

@@ -61,7 +61,8 @@ static const struct {
     {HEAD(0, 1) "skk w10 l0x8000000000000000", "the number 9223372036854775808 is above 2^63 - 1"},
     {HEAD(0, 1) "skk w8 l1 b200", "key 'kk': a string of 1 bytes is not UTF-8"},
     {HEAD(0, 1) "skk w9 w9 l1 w4 l0", "key 'kk': an array of elements of type 9"},
-    {HEAD(0, 1) "skk w9 w4 l3 w1 w2", "an array of 3 elements: 16777216 are allowed, 8 bytes follow"},
+    {HEAD(0, 1) "skk w9 w4 l3 w1 w2",
+     "an array of 3 elements: 16777216 are allowed, 8 bytes follow"},
     {HEAD(0, 1) "skk w9 w0 l0xffffffffffffffff w1", "an array of 18446744073709551615 elements"},
     {HEAD(0, 1) "skk w9 w8 l1 l7 b0", "key 'kk': ends at byte"},
     {HEAD(0, 1) "sgeneral.alignment w4 w24", "general.alignment: expected a power of two"},
@@ -75,7 +76,8 @@ static const struct {
     {HEAD(1, 0) "st w1 l0x7ffffffffffffff0 w0 l0", "tensor 't': its size overflows"},
     {HEAD(1, 0) "st w1 l4 w4 l0", "tensor 't': unknown type 4"},
     {HEAD(1, 0) "st w2 l48 l2 w8 l0", "its rows of 48 values are no whole blocks of 32 (Q8_0)"},
-    {HEAD(1, 0) F32_OF("t", 4, 32) "p32 l0 l0", "its offset is 32, but the tensor before it ends at 0"},
+    {HEAD(1, 0) F32_OF("t", 4, 32) "p32 l0 l0",
+     "its offset is 32, but the tensor before it ends at 0"},
     {HEAD(2, 0) F32_OF("t", 4, 0) F32_OF("u", 4, 16) "p32 l0 l0 l0 l0 l0 l0 l0 l0",
      "tensor 'u': its offset is 16, but the tensor before it ends at 32"},
     {HEAD(2, 0) F32_OF("t", 4, 0) F32_OF("t", 4, 32) "p32 l0 l0 l0 l0 l0 l0 l0 l0",
@@ -102,10 +104,11 @@ END_TEST
 
 START_TEST(test_values) {
   struct zf_gguf g;
-  struct zf_buf b = make_file(HEAD(2, 6) "sa w1 b0xff sb w3 b0xfe b0xff sc w11 l0xfffffffffffffffd "
-                              "sd w9 w5 l2 w1 w0xffffffff se w8 stext "
-                              "sgeneral.alignment w4 w64 "
-                              "st w2 l3 l2 w0 l0 sr w1 l32 w8 l64 p64 w0x3f800000 p64 b1 p64");
+  struct zf_buf b =
+      make_file(HEAD(2, 6) "sa w1 b0xff sb w3 b0xfe b0xff sc w11 l0xfffffffffffffffd "
+                           "sd w9 w5 l2 w1 w0xffffffff se w8 stext "
+                           "sgeneral.alignment w4 w64 "
+                           "st w2 l3 l2 w0 l0 sr w1 l32 w8 l64 p64 w0x3f800000 p64 b1 p64");
   ck_ok(zf_gguf_parse(&g, b.data, b.len, "t.gguf", 1));
   ck_assert_int_eq(json_integer_value(json_object_get(g.keys, "a")), -1);
   ck_assert_int_eq(json_integer_value(json_object_get(g.keys, "b")), -2);
@@ -179,9 +182,12 @@ START_TEST(test_parts) {
     const char *first, *second, *message;
     int code;
   } bad[] = {
-      {a, HEAD(1, 2) SPLIT(0, 2) F32_OF("u", 4, 0) "p32 l3 l4", "expected part 2 of 2 by its keys", ZF_EINVALID},
-      {a, HEAD(1, 2) SPLIT(1, 3) F32_OF("u", 4, 0) "p32 l3 l4", "expected part 2 of 2 by its keys", ZF_EINVALID},
-      {a, HEAD(1, 2) SPLIT(1, 2) F32_OF("t", 4, 0) "p32 l3 l4", "tensor 't' is also in", ZF_EINVALID},
+      {a, HEAD(1, 2) SPLIT(0, 2) F32_OF("u", 4, 0) "p32 l3 l4", "expected part 2 of 2 by its keys",
+       ZF_EINVALID},
+      {a, HEAD(1, 2) SPLIT(1, 3) F32_OF("u", 4, 0) "p32 l3 l4", "expected part 2 of 2 by its keys",
+       ZF_EINVALID},
+      {a, HEAD(1, 2) SPLIT(1, 2) F32_OF("t", 4, 0) "p32 l3 l4", "tensor 't' is also in",
+       ZF_EINVALID},
       {HEAD(1, 3) "ssplit.tensors.count w5 w5 " SPLIT(0, 2) F32_OF("t", 4, 0) "p32 l1 l2", b,
        "key 'split.tensors.count' is 5, but the parts hold 2 tensors", ZF_EINVALID},
       {b, b, "is part 2 of 2 of a split file: give the first one", ZF_EUSAGE},
@@ -203,7 +209,8 @@ START_TEST(test_parts) {
     write_part("m-00002-of-00002.gguf", bad[i].second);
     ck_fails(zf_gguf_open(&g, first, 0), bad[i].code, bad[i].message);
   }
-  ck_fails(zf_gguf_open(&g, write_part("other.gguf", a), 0), ZF_EUSAGE, "ends in -00001-of-00002.gguf");
+  ck_fails(zf_gguf_open(&g, write_part("other.gguf", a), 0), ZF_EUSAGE,
+           "ends in -00001-of-00002.gguf");
 }
 END_TEST
 
@@ -280,7 +287,8 @@ START_TEST(test_tokens) {
     char *dump = json_dumps(want, JSON_COMPACT);
     struct zf_buf b = {0};
     for (int64_t k = 0; k < ids.n; k++) zf_buf_printf(&b, "%d,", ids.id[k]);
-    ck_assert_msg(are_ids(&ids, want), "%s: '%s': %s, not %s", models[_i].name, text, b.data ? b.data : "", dump);
+    ck_assert_msg(are_ids(&ids, want), "%s: '%s': %s, not %s", models[_i].name, text,
+                  b.data ? b.data : "", dump);
     free(dump);
     zf_buf_free(&b);
     zf_ids_free(&ids);
@@ -346,8 +354,9 @@ END_TEST
 /* Tokens that end a generation by a key or by their text, as llama.cpp has them
  * (tests/golden/make_gguf_ends.py). */
 static void same_ends(const json_t *c) {
-  json_t *keys = json_pack("{s:s, s:s, s:O, s:[]}", "tokenizer.ggml.model", "gpt2", "tokenizer.ggml.pre", "gpt-2",
-                           "tokenizer.ggml.tokens", json_object_get(c, "tokens"), "tokenizer.ggml.merges");
+  json_t *keys = json_pack("{s:s, s:s, s:O, s:[]}", "tokenizer.ggml.model", "gpt2",
+                           "tokenizer.ggml.pre", "gpt-2", "tokenizer.ggml.tokens",
+                           json_object_get(c, "tokens"), "tokenizer.ggml.merges");
   const json_t *want = json_object_get(c, "ends");
   json_t *id, *root;
   struct zf_tok *tok;
@@ -362,9 +371,10 @@ static void same_ends(const json_t *c) {
   ck_ok(zf_tok_build(&tok, root, NULL, "t.gguf"));
   ck_ok(zf_specials_gguf(tok, keys));
   const struct zf_ids *ends = zf_tok_ends(tok, NULL);
-  ck_assert_msg(ends->n == (int64_t)json_array_size(want), "%lld ends: %s", (long long)ends->n, text);
-  json_array_foreach((json_t *)want, i, id)
-    for (int64_t k = 0; k < ends->n; k++) hits += ends->id[k] == json_integer_value(id);
+  ck_assert_msg(ends->n == (int64_t)json_array_size(want), "%lld ends: %s", (long long)ends->n,
+                text);
+  json_array_foreach((json_t *)want, i, id) for (int64_t k = 0; k < ends->n; k++) hits +=
+      ends->id[k] == json_integer_value(id);
   ck_assert_msg(hits == json_array_size(want), "%zu: %s", hits, text);
   zf_tok_free(tok);
   json_decref(root);
@@ -412,8 +422,8 @@ static json_t *keys_of(const json_t *tok, const char *pre) {
   json_t *tokens = json_array(), *types = json_array(), *merges = json_array(), *v, *id;
   const char *piece;
   size_t i, n = 0;
-  json_object_foreach((json_t *)vocab, piece, id)
-    if ((size_t)json_integer_value(id) >= n) n = (size_t)json_integer_value(id) + 1;
+  json_object_foreach((json_t *)vocab, piece, id) if ((size_t)json_integer_value(id) >= n) n =
+      (size_t)json_integer_value(id) + 1;
   json_array_foreach(json_object_get(tok, "added_tokens"), i, v) {
     size_t at = (size_t)json_integer_value(json_object_get(v, "id"));
     if (at >= n) n = at + 1;
@@ -431,7 +441,8 @@ static json_t *keys_of(const json_t *tok, const char *pre) {
   json_array_foreach(json_object_get(tok, "added_tokens"), i, v) {
     size_t at = (size_t)json_integer_value(json_object_get(v, "id"));
     json_array_set(tokens, at, json_object_get(v, "content"));
-    json_array_set_new(types, at, json_integer(json_is_true(json_object_get(v, "special")) ? 3 : 4));
+    json_array_set_new(types, at,
+                       json_integer(json_is_true(json_object_get(v, "special")) ? 3 : 4));
   }
   json_array_foreach(json_object_get(json_object_get(tok, "model"), "merges"), i, v) {
     char both[200];
@@ -464,7 +475,8 @@ START_TEST(test_pre) {
   json_array_foreach(json_object_get(root, "lines"), i, line) {
     struct zf_ids ids = {0};
     text = json_array_get(line, 0);
-    if (!json_is_string(text) || strstr(json_string_value(text), "\xc3\xa9!")) continue; /* an added
+    if (!json_is_string(text) || strstr(json_string_value(text), "\xc3\xa9!"))
+      continue; /* an added
                                                               token that is sought in normal form */
     const json_t *want = json_array_get(line, 1);
     ck_ok(zf_tok_encode(tok, &ids, json_string_value(text), json_string_length(text),
@@ -502,7 +514,7 @@ START_TEST(test_cuts) {
                              json_object_get(golden, "types"), "tokenizer.ggml.merges",
                              json_object_get(golden, "merges"), "tokenizer.ggml.bos_token_id", 1,
                              "tokenizer.ggml.eos_token_id", 0);
-      struct zf_tok *tok;
+    struct zf_tok *tok;
     made = NULL;
     ck_ok(zf_gguf_tok_keys(&made, keys, "t.gguf"));
     char *json = json_dumps(made, 0);
@@ -541,9 +553,9 @@ static const struct {
 enum { BAD_KEYS = sizeof bad_keys / sizeof *bad_keys };
 
 START_TEST(test_bad_keys) {
-  json_t *keys = json_pack("{s:s, s:s, s:[s, s], s:[]}", "tokenizer.ggml.model", "gpt2",
-                           "tokenizer.ggml.pre", "gpt-2", "tokenizer.ggml.tokens", "a", "b",
-                           "tokenizer.ggml.merges");
+  json_t *keys =
+      json_pack("{s:s, s:s, s:[s, s], s:[]}", "tokenizer.ggml.model", "gpt2", "tokenizer.ggml.pre",
+                "gpt-2", "tokenizer.ggml.tokens", "a", "b", "tokenizer.ggml.merges");
   json_t *made = NULL;
   ck_ok(zf_gguf_tok_keys(&made, keys, "t.gguf"));
   json_decref(made);

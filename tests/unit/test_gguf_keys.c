@@ -97,7 +97,8 @@ static const struct {
     {"llama-f16", "[[\"rope.scaling.type\", \"u32\", 3]]", "found an integer"},
     {"llama-f16", "[[\"rope.scaling.factor\", \"str\", \"x\"]]",
      "key 'llama.rope.scaling.factor': expected a number, found a string"},
-    {"llama-f16", "[[\"rope.scaling.factor\", \"f32\", -2.0]]", "expected factors above 0, found -2 and 1"},
+    {"llama-f16", "[[\"rope.scaling.factor\", \"f32\", -2.0]]",
+     "expected factors above 0, found -2 and 1"},
     {"llama-f16", "[[\"rope.dimension_count\", \"u32\", 4]]",
      "key 'llama.rope.dimension_count': expected the 8 columns of a head, found 4"},
     {"phi3", "[[\"rope.dimension_count\", \"u32\", 16]]", "expected 2 to 8, found 16"},
@@ -109,13 +110,18 @@ static const struct {
      "key 'gemma2.rope.freq_base_swa': expected the 10000 of rope.freq_base, found 500"},
     {"gemma3", "[[\"rope.scaling.attn_factor\", \"f32\", 2.0]]",
      "key 'gemma3.rope.scaling.attn_factor': 2 is not supported for gemma3"},
-    {"llama-f16", "[[\"attention.clamp_kqv\", \"f32\", 1.0]]", "key 'llama.attention.clamp_kqv' (1.0)"},
-    {"llama-f16", "[[\"attention.max_alibi_bias\", \"f32\", 8.0]]", "'llama.attention.max_alibi_bias' (8.0)"},
+    {"llama-f16", "[[\"attention.clamp_kqv\", \"f32\", 1.0]]",
+     "key 'llama.attention.clamp_kqv' (1.0)"},
+    {"llama-f16", "[[\"attention.max_alibi_bias\", \"f32\", 8.0]]",
+     "'llama.attention.max_alibi_bias' (8.0)"},
     {"llama-f16", "[[\"attention.scale\", \"f32\", 0.5]]", "'llama.attention.scale' (0.5)"},
     {"llama-f16", "[[\"attention.causal\", \"bool\", false]]", "'llama.attention.causal' (false)"},
-    {"llama-f16", "[[\"attention.sliding_window\", \"u32\", 6]]", "'llama.attention.sliding_window' (6)"},
-    {"qwen3", "[[\"attn_logit_softcapping\", \"f32\", 2.0]]", "'qwen3.attn_logit_softcapping' (2.0)"},
-    {"llama-f16", "[[\"rope.scaling.yarn_log_multiplier\", \"f32\", 0.5]]", "yarn_log_multiplier' (0.5)"},
+    {"llama-f16", "[[\"attention.sliding_window\", \"u32\", 6]]",
+     "'llama.attention.sliding_window' (6)"},
+    {"qwen3", "[[\"attn_logit_softcapping\", \"f32\", 2.0]]",
+     "'qwen3.attn_logit_softcapping' (2.0)"},
+    {"llama-f16", "[[\"rope.scaling.yarn_log_multiplier\", \"f32\", 0.5]]",
+     "yarn_log_multiplier' (0.5)"},
     {"llama-f16", "[[\"rope.scaling.yarn_beta_fast\", \"f32\", 8.0]]", "yarn_beta_fast' (8.0)"},
     {"llama-f16", "[[\"rope.dimension_sections\", \"u32\", 1]]",
      "'llama.rope.dimension_sections' (1) is not supported: llama.cpp does not read it for llama"},
@@ -132,8 +138,9 @@ END_TEST
 /* Cases of keys.json that are refused here, although llama.cpp takes them: it leaves the key unread, or
  * config.json has no words for it. */
 static int may_refuse(const char *name) {
-  static const char *const names[] = {"yarn_log", "yarn_beta", "freqs_yarn", "gemma2_local", "llama_window",
-                                      "clamp",    "alibi",     "scale",      "causal",       "cap"};
+  static const char *const names[] = {"yarn_log",     "yarn_beta", "freqs_yarn", "gemma2_local",
+                                      "llama_window", "clamp",     "alibi",      "scale",
+                                      "causal",       "cap"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     if (!strcmp(names[i], name)) return 1;
   return 0;
@@ -166,7 +173,8 @@ START_TEST(test_by_llama_cpp) {
     const char *model = json_string_value(json_object_get(row, "model"));
     struct zf_model *m;
     int rc = zf_model_open(&m, with_keys(model, json_object_get(row, "keys")), &as_stored);
-    ck_assert_msg(!rc == !(json_is_null(want) || may_refuse(name)), "%s: %s", name, rc ? zf_error_message() : "taken");
+    ck_assert_msg(!rc == !(json_is_null(want) || may_refuse(name)), "%s: %s", name,
+                  rc ? zf_error_message() : "taken");
     if (rc) continue;
     double far = distance(m, json_object_get(root, "ids"), want);
     printf("%-14s from llama.cpp %.2g\n", name, far);
@@ -183,7 +191,8 @@ END_TEST
 START_TEST(test_neutral) {
   static const char *const keys =
       "[[\"attention.clamp_kqv\", \"f32\", 0.0], [\"attention.causal\", \"bool\", true],"
-      " [\"rope.scaling.yarn_beta_fast\", \"f32\", 32.0], [\"rope.scaling.finetuned\", \"bool\", true],"
+      " [\"rope.scaling.yarn_beta_fast\", \"f32\", 32.0], [\"rope.scaling.finetuned\", \"bool\", "
+      "true],"
       " [\"logit_scale\", \"f32\", 1.0], [\"attention.sliding_window\", \"u32\", 0]]";
   struct zf_model *m;
   begin_kernels();
@@ -203,8 +212,9 @@ START_TEST(test_other_weight) {
   for (size_t i = 0; i + 5 < len; i++)
     if (!memcmp(data + i, "qwen3", 5)) memcpy(data + i, "llama", 5);
   ck_ok(zf_write_file(to, data, len));
-  ck_fails(zf_model_open(&m, to, &as_stored), ZF_EINVALID,
-           "other.gguf: tensor 'model.layers.0.self_attn.k_norm.weight' is none of the architecture's");
+  ck_fails(
+      zf_model_open(&m, to, &as_stored), ZF_EINVALID,
+      "other.gguf: tensor 'model.layers.0.self_attn.k_norm.weight' is none of the architecture's");
   free(data);
 }
 END_TEST

@@ -64,7 +64,8 @@ START_TEST(test_greedy) {
   char path[256];
   snprintf(path, sizeof path, FAMILIES_DIR "%s/golden.safetensors", families[_i]);
   ck_ok(zf_st_open(&golden, path));
-  const struct zf_st_tensor *t = zf_st_find(golden, "greedy"), *prompt = zf_st_find(golden, "ids.2");
+  const struct zf_st_tensor *t = zf_st_find(golden, "greedy"),
+                            *prompt = zf_st_find(golden, "ids.2");
   if (t) {
     struct zf_decoder *d;
     struct zf_sampling s = {.top_p = 1};
@@ -92,12 +93,14 @@ END_TEST
 static void check_text(const struct zf_model *m, const json_t *row) {
   const json_t *ids = json_object_get(row, "ids");
   struct zf_sampling s = {.top_p = 1};
-  int64_t n = (int64_t)json_array_size(ids), prompt = json_integer_value(json_object_get(row, "prompt"));
+  int64_t n = (int64_t)json_array_size(ids),
+          prompt = json_integer_value(json_object_get(row, "prompt"));
   int32_t id[64], next;
   struct zf_decoder *d;
   ck_assert(n <= 64 && prompt < n);
   s.repetition = json_number_value(json_object_get(row, "repetition_penalty"));
-  for (int64_t i = 0; i < n; i++) id[i] = (int32_t)json_integer_value(json_array_get(ids, (size_t)i));
+  for (int64_t i = 0; i < n; i++)
+    id[i] = (int32_t)json_integer_value(json_array_get(ids, (size_t)i));
   ck_ok(zf_decoder_new(&d, m, 4, n, ZF_COMPUTE_F32));
   ck_ok(zf_decoder_begin(d, id, prompt));
   for (int64_t i = prompt; i < n; i++) {
@@ -139,8 +142,10 @@ static void check_shares(const json_t *row, int64_t *kept) {
   if ((v = json_object_get(row, "min_p"))) s.min_p = json_number_value(v);
   s.top_k = json_integer_value(json_object_get(row, "top_k"));
   s.repetition = json_number_value(json_object_get(row, "repetition_penalty"));
-  for (int64_t i = 0; i < V; i++) logits[i] = (float)json_number_value(json_array_get(x, (size_t)i));
-  for (int64_t i = 0; i < n; i++) seen[i] = (int32_t)json_integer_value(json_array_get(past, (size_t)i));
+  for (int64_t i = 0; i < V; i++)
+    logits[i] = (float)json_number_value(json_array_get(x, (size_t)i));
+  for (int64_t i = 0; i < n; i++)
+    seen[i] = (int32_t)json_integer_value(json_array_get(past, (size_t)i));
   ck_ok(zf_sampler_new(&p, V));
   if (s.repetition > 0) ck_ok(zf_sampler_penalise(logits, seen, n, s.repetition));
   int64_t m = zf_sampler_shares(p, logits, &s, &c);
@@ -152,7 +157,8 @@ static void check_shares(const json_t *row, int64_t *kept) {
       a += got[j];
       b += json_number_value(json_array_get(want, (size_t)j));
     }
-    ck_assert_msg(fabs(a - b) <= b * 0x1p-17 + 1e-38, "those like token %lld: %g, not %g", (long long)i, a, b);
+    ck_assert_msg(fabs(a - b) <= b * 0x1p-17 + 1e-38, "those like token %lld: %g, not %g",
+                  (long long)i, a, b);
   }
   *kept += m;
   zf_sampler_free(p);

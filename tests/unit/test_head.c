@@ -6,7 +6,7 @@
 
 static const struct {
   const char *family, *without; /* tensors that go from the checkpoint; NULL: none */
-  const char *strip;            /* prefix that goes from names, as where the encoder alone was saved */
+  const char *strip; /* prefix that goes from names, as where the encoder alone was saved */
   int64_t made;
   const char *class;
 } cases[] = {
@@ -14,7 +14,8 @@ static const struct {
     {"bert", NULL, NULL, 4, "BertForSequenceClassification"},
     {"roberta", "lm_head.", "roberta.", 4, "RobertaForSequenceClassification"},
     {"distilbert", "vocab_", "distilbert.", 4, "DistilBertForSequenceClassification"},
-    {"modernbert", "decoder", NULL, 2, "ModernBertForSequenceClassification"}, /* head.dense and norm are there */
+    {"modernbert", "decoder", NULL, 2,
+     "ModernBertForSequenceClassification"}, /* head.dense and norm are there */
     {"llama", NULL, NULL, 1, "LlamaForSequenceClassification"},
     {"gpt2", NULL, "transformer.", 1, "GPT2ForSequenceClassification"},
     {"opt", NULL, NULL, 1, "OPTForSequenceClassification"},
@@ -23,7 +24,8 @@ static const struct {
 enum { CASES = sizeof cases / sizeof *cases };
 static const int32_t ids[] = {5, 9, 20, 33};
 
-static struct zf_model *open_labels(const char *dir, int64_t labels, uint64_t seed, const char *glob) {
+static struct zf_model *open_labels(const char *dir, int64_t labels, uint64_t seed,
+                                    const char *glob) {
   struct zf_model_opts o = {.dtype = -1,
                             .trained = ZF_F32,
                             .trainable = &glob,
@@ -47,13 +49,16 @@ static void check_saved(const struct zf_model *m, const char *class) {
   json_t *config;
   ck_ok(zf_model_save(m, dir, -1, NULL, 0));
   struct zf_model *again = open_model(dir, &as_stored);
-  ck_assert(again->config.classify && again->config.outputs == 3 && !again->nmade && !again->ignored);
+  ck_assert(again->config.classify && again->config.outputs == 3 && !again->nmade &&
+            !again->ignored);
   ck_assert(same_logits(m, again));
   snprintf(path, sizeof path, "%s/config.json", dir);
   ck_ok(zf_json_load(&config, path));
-  ck_assert_str_eq(json_string_value(json_array_get(json_object_get(config, "architectures"), 0)), class);
+  ck_assert_str_eq(json_string_value(json_array_get(json_object_get(config, "architectures"), 0)),
+                   class);
   ck_assert_uint_eq(json_object_size(json_object_get(config, "id2label")), 3);
-  ck_assert_str_eq(json_string_value(json_object_get(config, "problem_type")), "single_label_classification");
+  ck_assert_str_eq(json_string_value(json_object_get(config, "problem_type")),
+                   "single_label_classification");
   json_decref(config);
   zf_model_free(again);
 }
@@ -63,8 +68,9 @@ START_TEST(test_new_head) {
   begin_kernels();
   snprintf(from, sizeof from, FAMILIES_DIR "%s", cases[_i].family);
   snprintf(dir, sizeof dir, "%s",
-           remake("headless", &(struct remake){from, .without = cases[_i].without, .strip = cases[_i].strip,
-                                               .config = "{\"architectures\": [\"OnlyModel\"]}"}));
+           remake("headless",
+                  &(struct remake){from, .without = cases[_i].without, .strip = cases[_i].strip,
+                                   .config = "{\"architectures\": [\"OnlyModel\"]}"}));
   struct zf_model *m = open_labels(dir, 3, 7, "*"), *same = open_labels(dir, 3, 7, "*"),
                   *other = open_labels(dir, 3, 8, "*");
   ck_assert_int_eq(m->nmade, cases[_i].made);
@@ -86,17 +92,20 @@ START_TEST(test_without) {
   struct zf_model_opts headless = {.dtype = -1, .headless = 1}, labels = {.dtype = -1, .labels = 3};
   const char *dir = remake("bare", &(struct remake){FAMILIES_DIR "bert", .without = "cls."});
   ck_fails(zf_model_open(&m, dir, &as_stored), ZF_EINVALID,
-           "tensor 'cls.predictions.transform.dense.weight' is missing: the checkpoint has no masked-LM head; with "
+           "tensor 'cls.predictions.transform.dense.weight' is missing: the checkpoint has no "
+           "masked-LM head; with "
            "'type: labels' a run makes a head of its own");
   ck_ok(zf_model_open(&m, dir, &headless));
   ck_assert(m->config.headless && m->params.n == m->st->n);
   zf_model_free(m);
   dir = remake("causal", &(struct remake){FAMILIES_DIR "llama", .without = "lm_head"});
-  ck_fails(zf_model_open(&m, dir, &as_stored), ZF_EINVALID, "the checkpoint has no language model's head");
+  ck_fails(zf_model_open(&m, dir, &as_stored), ZF_EINVALID,
+           "the checkpoint has no language model's head");
   /* A body that lacks a tensor is no case for a new head. */
   dir = remake("holes", &(struct remake){FAMILIES_DIR "llama", .without = "model.norm"});
   ck_fails(zf_model_open(&m, dir, &labels), ZF_EINVALID, "tensor 'model.norm.weight' is missing");
-  ck_fails(zf_model_open(&m, FAMILIES_DIR "granite", &labels), ZF_EINVALID, "is not supported for granite");
+  ck_fails(zf_model_open(&m, FAMILIES_DIR "granite", &labels), ZF_EINVALID,
+           "is not supported for granite");
 }
 END_TEST
 

@@ -88,9 +88,11 @@ static const struct {
     {"{{ [namespace()] }}", "a namespace cannot be kept in a list"},
     {"{% set n = namespace(x=[]) %}{% for i in range(1000000) %}{% set n.x = [n.x] %}{% endfor %}",
      "t:1: a value nested more than 2048 deep"},
-    {"{% set n = namespace(x={}) %}{% for i in range(1000000) %}{% set n.x = {'a': n.x, 'b': 1} %}{% endfor %}",
+    {"{% set n = namespace(x={}) %}{% for i in range(1000000) %}{% set n.x = {'a': n.x, 'b': 1} "
+     "%}{% endfor %}",
      "t:1: a value nested more than 2048 deep"},
-    {"{% set n = namespace(x=[]) %}{% for i in range(1000000) %}{% set n.x = dict(a=(n.x, 1)).items() %}{% endfor %}",
+    {"{% set n = namespace(x=[]) %}{% for i in range(1000000) %}{% set n.x = dict(a=(n.x, "
+     "1)).items() %}{% endfor %}",
      "t:1: a value nested more than 2048 deep"},
     {"{% set x.y = 1 %}", "only a namespace can be assigned to"},
     {"{{ 'a'.encode() }}", "'encode' is undefined"},
@@ -124,7 +126,8 @@ START_TEST(test_deep_sets) {
     zf_buf_puts(&b, k ? "{% set x = namespace(x=1) %}" : "{% set x = 1 %}");
     for (int i = 0; i < 50000; i++) zf_buf_puts(&b, set[k]);
     ck_ok(zf_jinja_parse(&t, b.data, "t"));
-    ck_fails(zf_jinja_render(t, none, 0, &out, NULL), ZF_EINVALID, "a value nested more than 2048 deep");
+    ck_fails(zf_jinja_render(t, none, 0, &out, NULL), ZF_EINVALID,
+             "a value nested more than 2048 deep");
     zf_jinja_free(t);
     json_decref(none);
     zf_buf_free(&out);

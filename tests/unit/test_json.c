@@ -30,16 +30,18 @@ START_TEST(test_positions) {
   refuse("[1, 2] x", "t.json:1:8: end of file expected");
   refuse("{\"a\": tru}", "t.json:1:9: invalid token");
   refuse("[\"\xff\"]", "t.json:1:2: unable to decode byte 0xff");
-  refuse("[\"\\u0000\"]", "t.json:1:9: a string holds \\u0000, the zero character, which zoft's texts cannot "
-                          "hold: remove it or write another character for it");
+  refuse("[\"\\u0000\"]",
+         "t.json:1:9: a string holds \\u0000, the zero character, which zoft's texts cannot "
+         "hold: remove it or write another character for it");
 }
 END_TEST
 
 /* What Python's json writes and Jansson refuses. */
 START_TEST(test_wide) {
-  static const char text[] = "{\"a\": 1000000000000000019884624838656, \"b\": [NaN, -Infinity,Infinity],\n"
-                             " \"c\": -9223372036854775809, \"d\": 1e999, \"NaN\": \"NaN \\\" 1e999\",\n"
-                             " \"e\": -9223372036854775808}";
+  static const char text[] =
+      "{\"a\": 1000000000000000019884624838656, \"b\": [NaN, -Infinity,Infinity],\n"
+      " \"c\": -9223372036854775809, \"d\": 1e999, \"NaN\": \"NaN \\\" 1e999\",\n"
+      " \"e\": -9223372036854775808}";
   json_t *o = parse(text);
   int64_t i = 5;
   double d = 0;
@@ -56,7 +58,8 @@ START_TEST(test_wide) {
   ck_fails(zf_json_int(&i, o, "a", "f"), ZF_EINVALID,
            "f: key 'a': expected an integer, found 1000000000000000019884624838656");
   ck_fails(zf_json_num(&d, o, "d", "f"), ZF_EINVALID, "key 'd': expected a number, found 1e999");
-  ck_fails(zf_json_str(&s, o, "c", "f"), ZF_EINVALID, "expected a string, found -9223372036854775809");
+  ck_fails(zf_json_str(&s, o, "c", "f"), ZF_EINVALID,
+           "expected a string, found -9223372036854775809");
   char *out = zf_json_dump(o, JSON_COMPACT);
   ck_assert_str_eq(out, "{\"a\":1000000000000000019884624838656,\"b\":[NaN,-Infinity,Infinity],"
                         "\"c\":-9223372036854775809,\"d\":1e999,\"NaN\":\"NaN \\\" 1e999\","
@@ -88,7 +91,8 @@ static void *failing_malloc(size_t n) {
 
 /* Each allocation of a parse in turn fails: memory, never the file's fault. */
 START_TEST(test_memory) {
-  static const char text[] = "{\"a\": [\"text\", 1, NaN], \"b\": {\"c\": \"a longer text than fits\"}}";
+  static const char text[] =
+      "{\"a\": [\"text\", 1, NaN], \"b\": {\"c\": \"a longer text than fits\"}}";
   json_t *v = NULL;
   int rc = ZF_ENOMEM;
   json_set_alloc_funcs(failing_malloc, free);

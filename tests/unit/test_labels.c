@@ -12,12 +12,17 @@
 
 static const char *const names[] = {"a", "b", "c"};
 
-static int make_data(struct zf_dataset **out, const char *rows, enum zf_problem problem, int64_t options,
-                     const char *const *labels) {
+static int make_data(struct zf_dataset **out, const char *rows, enum zf_problem problem,
+                     int64_t options, const char *const *labels) {
   struct zf_tok *tok = bytes_tok(1);
-  struct zf_data_spec spec = {.type = ZF_TASK_LABELS, .prompt = "{text}", .options = options > 1 ? names : NULL,
-                              .noptions = options, .problem = problem, .labels = labels,
-                              .nlabels = labels ? options : 0, .sequence_len = 64};
+  struct zf_data_spec spec = {.type = ZF_TASK_LABELS,
+                              .prompt = "{text}",
+                              .options = options > 1 ? names : NULL,
+                              .noptions = options,
+                              .problem = problem,
+                              .labels = labels,
+                              .nlabels = labels ? options : 0,
+                              .sequence_len = 64};
   struct zf_records *r;
   ck_ok(zf_records_parse(&r, rows, strlen(rows), "data.jsonl"));
   ck_ok(zf_dataset_new(out, spec.type));
@@ -64,7 +69,8 @@ static void check_set(const char *name, const json_t *set) {
   const double values[] = {got.loss, got.f1_micro, got.f1, got.pearson, got.spearman};
   for (int k = 0; k < 5; k++) {
     const json_t *want = json_object_get(set, keys[k]);
-    ck_assert_msg(want ? fabs(values[k] - json_number_value(want)) < 1e-5 * (1 + values[0]) : isnan(values[k]),
+    ck_assert_msg(want ? fabs(values[k] - json_number_value(want)) < 1e-5 * (1 + values[0])
+                       : isnan(values[k]),
                   "%s: %s is %.9g", name, keys[k], values[k]);
   }
   ck_assert(isnan(got.accuracy) && isnan(got.perplexity));
@@ -102,7 +108,8 @@ START_TEST(test_slopes) {
       memcpy(down, x, sizeof x);
       up[i] += h;
       down[i] -= h;
-      double want = zf_labels_loss((enum zf_problem)p, up, y, 4) - zf_labels_loss((enum zf_problem)p, down, y, 4);
+      double want = zf_labels_loss((enum zf_problem)p, up, y, 4) -
+                    zf_labels_loss((enum zf_problem)p, down, y, 4);
       ck_assert_double_eq_tol(slope[i], want / (2 * h), 1e-7 * (1 + fabs(slope[i])));
     }
   }
@@ -111,8 +118,8 @@ START_TEST(test_slopes) {
 END_TEST
 
 START_TEST(test_correlation) {
-  static const double a[] = {1, 2, 3, 4}, up[] = {10, 20, 30, 40}, down[] = {3, 2, 1, 0}, flat[] = {5, 5, 5, 5},
-                      curve[] = {1, 8, 27, 64};
+  static const double a[] = {1, 2, 3, 4}, up[] = {10, 20, 30, 40}, down[] = {3, 2, 1, 0},
+                      flat[] = {5, 5, 5, 5}, curve[] = {1, 8, 27, 64};
   double r;
   ck_assert_double_eq_tol(zf_pearson(a, up, 4), 1, 1e-12);
   ck_assert_double_eq_tol(zf_pearson(a, down, 4), -1, 1e-12);
@@ -129,9 +136,11 @@ static const struct {
   int64_t options;
   const char *message;
 } bad[] = {
-    {"1", ZF_PROBLEM_MULTI, 3, "data.jsonl:1: field 'label': expected a list of labels, found an integer"},
+    {"1", ZF_PROBLEM_MULTI, 3,
+     "data.jsonl:1: field 'label': expected a list of labels, found an integer"},
     {"[3]", ZF_PROBLEM_MULTI, 3, "label 3 is out of range: there are 3 options (0 to 2)"},
-    {"[1, 0, 1]", ZF_PROBLEM_MULTI, 3, "label 1 stands twice: expected a list of the labels that hold"},
+    {"[1, 0, 1]", ZF_PROBLEM_MULTI, 3,
+     "label 1 stands twice: expected a list of the labels that hold"},
     {"[\"x\"]", ZF_PROBLEM_MULTI, 3, "label 'x' is none of the 3 labels"},
     {"[0.5]", ZF_PROBLEM_MULTI, 3, "expected a text, integer or boolean, found a real number"},
     {"\"x\"", ZF_PROBLEM_REGRESSION, 1, "field 'label': expected a number, found the text x"},
@@ -144,7 +153,8 @@ START_TEST(test_mistakes) {
   char rows[200];
   struct zf_dataset *d;
   snprintf(rows, sizeof rows, "{\"text\": \"abc\", \"label\": %s}\n", bad[_i].label);
-  ck_fails(make_data(&d, rows, bad[_i].problem, bad[_i].options, NULL), ZF_EINVALID, bad[_i].message);
+  ck_fails(make_data(&d, rows, bad[_i].problem, bad[_i].options, NULL), ZF_EINVALID,
+           bad[_i].message);
   zf_dataset_free(d);
 }
 END_TEST
@@ -153,11 +163,13 @@ END_TEST
 START_TEST(test_rows) {
   static const char *const labels[] = {"joy", "7", "true"};
   struct zf_dataset *d;
-  ck_ok(make_data(&d, "{\"text\": \"x\", \"label\": [true, \"joy\"]}\n{\"text\": \"y\", \"label\": []}\n",
-                  ZF_PROBLEM_MULTI, 3, labels));
+  ck_ok(make_data(
+      &d, "{\"text\": \"x\", \"label\": [true, \"joy\"]}\n{\"text\": \"y\", \"label\": []}\n",
+      ZF_PROBLEM_MULTI, 3, labels));
   ck_assert_int_eq(d->n, 2);
   ck_assert(d->ex[0].label == -1 && d->ex[0].single == 1 && d->ex[0].nseq == 3);
-  ck_assert(d->seq[0].gold == 1 && d->seq[1].gold == 0 && d->seq[2].gold == 1 && d->seq[3].gold == 0);
+  ck_assert(d->seq[0].gold == 1 && d->seq[1].gold == 0 && d->seq[2].gold == 1 &&
+            d->seq[3].gold == 0);
   ck_assert(!zf_dataset_chooses(d));
   zf_dataset_free(d);
   ck_ok(make_data(&d, "{\"text\": \"x\", \"label\": \"-2.5\"}\n", ZF_PROBLEM_REGRESSION, 1, NULL));

@@ -340,16 +340,19 @@ START_TEST(test_find) {
   ck_ok(zf_model_find(&dir, SOURCE "/model.safetensors"));
   ck_assert_str_eq(dir, SOURCE);
   free(dir);
-  ck_fails(zf_model_find(&dir, SOURCE "/config.json"), ZF_EUSAGE, "a .safetensors file inside one, or a .gguf file");
+  ck_fails(zf_model_find(&dir, SOURCE "/config.json"), ZF_EUSAGE,
+           "a .safetensors file inside one, or a .gguf file");
   ck_fails(zf_model_find(&dir, "./nowhere"), ZF_EUSAGE, "./nowhere: no such model directory");
   setenv("HF_HUB_CACHE", root, 1);
   ck_fails(zf_model_find(&dir, "org/name"), ZF_EUSAGE, "not in the Hugging Face cache");
-  ck_fails(zf_model_find(&dir, "gpt2"), ZF_EUSAGE, "gpt2: no such directory, and not in the Hugging Face cache");
+  ck_fails(zf_model_find(&dir, "gpt2"), ZF_EUSAGE,
+           "gpt2: no such directory, and not in the Hugging Face cache");
   ck_fails(zf_model_find(&dir, "a/b/c"), ZF_EUSAGE, "a/b/c: no such model directory");
   snprintf(path, sizeof path, "%s/gone", root);
   ck_ok(zf_mkdirs(root));
   ck_assert_int_eq(symlink("nowhere", path), 0);
-  ck_fails(zf_model_find(&dir, path), ZF_EINVALID, "/gone: is a link to nowhere, which is not there");
+  ck_fails(zf_model_find(&dir, path), ZF_EINVALID,
+           "/gone: is a link to nowhere, which is not there");
 }
 END_TEST
 
@@ -372,8 +375,8 @@ static void finds(const char *name, const char *root, const char *want) {
 
 /* Where the library's variables put the cache, each over those behind it. */
 START_TEST(test_cache_roots) {
-  static const char *const variable[] = {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME",
-                                         "TRANSFORMERS_CACHE"};
+  static const char *const variable[] = {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME",
+                                         "XDG_CACHE_HOME", "TRANSFORMERS_CACHE"};
   static const char *const under[] = {"", "", "/hub", "/huggingface/hub", ""};
   char home[500], root[700], value[600];
   snprintf(home, sizeof home, "%s", tmp_path("home"));
@@ -389,7 +392,8 @@ START_TEST(test_cache_roots) {
     snprintf(root, sizeof root, "%s/c%d%s", home, i, under[i]);
     if (i < 4) {
       char *dir;
-      ck_fails(zf_model_find(&dir, "org/name"), i == 3 ? ZF_EUSAGE : ZF_EUSAGE, "not in the Hugging Face cache");
+      ck_fails(zf_model_find(&dir, "org/name"), i == 3 ? ZF_EUSAGE : ZF_EUSAGE,
+               "not in the Hugging Face cache");
     }
     put(root, "models--org--name/refs/main", "abc\n");
     put(root, "models--org--name/snapshots/abc/config.json", "{}");
@@ -408,23 +412,27 @@ START_TEST(test_cache_broken) {
   const char *root = tmp_path("broken");
   setenv("HF_HUB_CACHE", root, 1);
   put(root, "models--a--b/blobs/x", "");
-  ck_fails(zf_model_find(&dir, "a/b"), ZF_EINVALID,
-           "models--a--b: has no refs/main, which names the snapshot to use: fetch the model again");
+  ck_fails(
+      zf_model_find(&dir, "a/b"), ZF_EINVALID,
+      "models--a--b: has no refs/main, which names the snapshot to use: fetch the model again");
   put(root, "models--a--b/snapshots/old/config.json", "{}");
   ck_fails(zf_model_find(&dir, "a/b"), ZF_EINVALID,
            ", or name the directory of the snapshot that is there: ");
   put(root, "models--a--b/refs/main", "new");
-  ck_fails(zf_model_find(&dir, "a/b"), ZF_EINVALID, "refs/main names the snapshot new, which is not there");
+  ck_fails(zf_model_find(&dir, "a/b"), ZF_EINVALID,
+           "refs/main names the snapshot new, which is not there");
   put(root, "models--a--b/refs/main", "../../x");
   ck_fails(zf_model_find(&dir, "a/b"), ZF_EINVALID, "expected the name of a snapshot");
   put(root, "models--a--b/refs/main", "old");
   snprintf(path, sizeof path, "%s/models--a--b/snapshots/old/pytorch_model.bin", root);
   ck_assert_int_eq(symlink("../../blobs/none", path), 0);
   finds("a/b", root, "models--a--b/snapshots/old"); /* nobody reads it */
-  snprintf(path, sizeof path, "%s/models--a--b/snapshots/old/model-00001-of-00002.safetensors", root);
+  snprintf(path, sizeof path, "%s/models--a--b/snapshots/old/model-00001-of-00002.safetensors",
+           root);
   ck_assert_int_eq(symlink("../../blobs/none", path), 0);
   ck_fails(zf_model_find(&dir, "a/b"), ZF_EINVALID,
-           "model-00001-of-00002.safetensors: is a link to ../../blobs/none, which is not there: fetch the model again");
+           "model-00001-of-00002.safetensors: is a link to ../../blobs/none, which is not there: "
+           "fetch the model again");
 }
 END_TEST
 
@@ -466,7 +474,8 @@ START_TEST(test_save_unfit) {
   snprintf(dir, sizeof dir, "%s", tmp_path("unfit"));
   w[3] = 1e6f;
   w[4] = -70000;
-  snprintf(text, sizeof text, "2 weights are too large for f16, the first of them in '%s'", m->params.p[2].name);
+  snprintf(text, sizeof text, "2 weights are too large for f16, the first of them in '%s'",
+           m->params.p[2].name);
   ck_fails(zf_model_save(m, dir, ZF_F16, NULL, 0), ZF_EUSAGE, text);
   ck_assert_int_eq(zf_dir_empty(dir), 1);
   ck_ok(zf_model_finite(m, "here"));
@@ -474,7 +483,8 @@ START_TEST(test_save_unfit) {
   ck_ok(zf_model_save(m, dir, -1, NULL, 0));
   w[3] = INFINITY;
   w[4] = NAN;
-  snprintf(text, sizeof text, "2 weights are not finite numbers, the first of them in '%s'", m->params.p[2].name);
+  snprintf(text, sizeof text, "2 weights are not finite numbers, the first of them in '%s'",
+           m->params.p[2].name);
   for (int type = -1; type <= ZF_BF16; type++)
     ck_fails(zf_model_save(m, tmp_path("unfit2"), type, NULL, 0), ZF_EDIVERGED, text);
   ck_fails(zf_model_save_trained(m, tmp_path("unfit3"), NULL, 0), ZF_EDIVERGED, text);

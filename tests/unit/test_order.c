@@ -39,7 +39,8 @@ START_TEST(test_plain) {
 }
 END_TEST
 
-static const double weights[][3] = {{1, 1, 1}, {1, 2, 3}, {0.1, 0.7, 0.3}, {1e-3, 1, 1}, {5, 1e6, 1e-2}};
+static const double weights[][3] = {
+    {1, 1, 1}, {1, 2, 3}, {0.1, 0.7, 0.3}, {1e-3, 1, 1}, {5, 1e6, 1e-2}};
 
 /* After t places, a whole number of epochs, a group has floor(b t) - floor(a t) of them, so that it is
  * within one of its share; and each of its examples was seen before any is seen again. */
@@ -57,8 +58,8 @@ START_TEST(test_shares) {
     seen[x]++;
     count[g]++;
     for (int k = 0; t % N == 0 && k < 3; k++)
-      ck_assert_msg(fabs((double)count[k] - (double)t * w[k] / sum) < 1 + 1e-9, "group %d: %lld of %lld",
-                    k, (long long)count[k], (long long)t);
+      ck_assert_msg(fabs((double)count[k] - (double)t * w[k] / sum) < 1 + 1e-9,
+                    "group %d: %lld of %lld", k, (long long)count[k], (long long)t);
   }
   zf_order_free(&o);
 }
@@ -72,7 +73,8 @@ START_TEST(test_jump) {
   for (int64_t t = 0; t < 20 * N; t++) {
     int64_t want = zf_order_at(&a, t);
     if (t % 37) continue;
-    ck_assert_int_eq(zf_order_at(&b, (t * 31 + 5) % (20 * N)), zf_order_at(&b, (t * 31 + 5) % (20 * N)));
+    ck_assert_int_eq(zf_order_at(&b, (t * 31 + 5) % (20 * N)),
+                     zf_order_at(&b, (t * 31 + 5) % (20 * N)));
     ck_assert_int_eq(zf_order_at(&b, t), want);
   }
   zf_order_free(&a);

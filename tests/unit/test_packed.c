@@ -54,7 +54,8 @@ static int unpack(struct zf_buf *out, const struct zf_buf *in, int kind, uint64_
 
 /* Long enough for several windows of output, and not of one letter alone. */
 static void make_text(struct zf_buf *b) {
-  for (int i = 0; b->len < 900000; i++) zf_buf_printf(b, "{\"text\": \"%d and %d\"}\n", i, i * i % 97);
+  for (int i = 0; b->len < 900000; i++)
+    zf_buf_printf(b, "{\"text\": \"%d and %d\"}\n", i, i * i % 97);
 }
 
 START_TEST(test_round) {

@@ -35,11 +35,14 @@ static const struct {
      "{\"q\": \"is it\", \"label\": 1}", "[is it?\n]( no)*( yes)"},
     {CHOICE "doc_to_text: q\ndoc_to_choice: c\ndoc_to_target: \"{{a}}\"\ntarget_delimiter: \"\"\n",
      "{\"q\": \"12\", \"c\": [\"x\", \"y\\u00e9\"], \"a\": \"0\"}", "[12]*(x)(y\xC3\xA9)"},
-    {CHOICE "doc_to_text: q\ndoc_to_choice: \"{{[a, b]}}\"\ndoc_to_target: t\ndescription: \"D {{q}}: \"\n",
+    {CHOICE "doc_to_text: q\ndoc_to_choice: \"{{[a, b]}}\"\ndoc_to_target: t\ndescription: \"D "
+            "{{q}}: \"\n",
      "{\"q\": \"p\", \"a\": \"it's\", \"b\": \"'\", \"t\": \"it's\"}", "[D p: p]*( it's)( ')"},
-    {CHOICE "doc_to_text: \"{{n}}\"\ndoc_to_choice: \"{{['a ' + x, 'b ' + x]}}\"\ndoc_to_target: rest\n",
+    {CHOICE
+     "doc_to_text: \"{{n}}\"\ndoc_to_choice: \"{{['a ' + x, 'b ' + x]}}\"\ndoc_to_target: rest\n",
      "{\"n\": 1, \"x\": \"z\", \"rest\": \"end.\"}", "[a z]( end.)[b z]*( end.)"},
-    {TEXT "doc_to_text: \"{{t.split(' ')[:-1]|join(' ')}}\"\ndoc_to_target: \"{{' '+t.split(' ')[-1]}}\"\n",
+    {TEXT "doc_to_text: \"{{t.split(' ')[:-1]|join(' ')}}\"\ndoc_to_target: \"{{' '+t.split(' "
+          "')[-1]}}\"\n",
      "{\"t\": \"a b c\"}", "[a b]( c)"},
     {CHOICE "doc_to_text: q\ndoc_to_choice: [a, b]\ndoc_to_target: l\n",
      "{\"q\": \"\", \"l\": true}", "[]( a)*( b)"},
@@ -102,20 +105,22 @@ END_TEST
 static const struct {
   const char *recipe, *row, *part;
 } wrong_rows[] = {
-    {CHOICE "fields: [q]\ndoc_to_text: x\ndoc_to_choice: [a, b]\ndoc_to_target: l\n", "{\"x\": \"a\", \"l\": 0}",
-     "field 'q' is missing"},
-    {CHOICE "doc_to_text: x\ndoc_to_choice: [a, b]\ndoc_to_target: l\n", "{\"x\": \"a\"}", "field 'l' is missing"},
-    {CHOICE "doc_to_text: x\ndoc_to_choice: [a, b]\ndoc_to_target: l\n", "{\"x\": \"a\", \"l\": -1}",
-     "the target -1 is out of range: there are 2 choices (0 to 1)"},
-    {CHOICE "doc_to_text: x\ndoc_to_choice: [a, b]\ndoc_to_target: l\n", "{\"x\": \"a\", \"l\": \"c\"}",
-     "the target 'c' is none of the 2 choices"},
+    {CHOICE "fields: [q]\ndoc_to_text: x\ndoc_to_choice: [a, b]\ndoc_to_target: l\n",
+     "{\"x\": \"a\", \"l\": 0}", "field 'q' is missing"},
+    {CHOICE "doc_to_text: x\ndoc_to_choice: [a, b]\ndoc_to_target: l\n", "{\"x\": \"a\"}",
+     "field 'l' is missing"},
+    {CHOICE "doc_to_text: x\ndoc_to_choice: [a, b]\ndoc_to_target: l\n",
+     "{\"x\": \"a\", \"l\": -1}", "the target -1 is out of range: there are 2 choices (0 to 1)"},
+    {CHOICE "doc_to_text: x\ndoc_to_choice: [a, b]\ndoc_to_target: l\n",
+     "{\"x\": \"a\", \"l\": \"c\"}", "the target 'c' is none of the 2 choices"},
     {CHOICE "doc_to_text: \"{{gone}}\"\ndoc_to_choice: [a, b]\ndoc_to_target: l\n", "{\"l\": 0}",
      "doc_to_text:1: 'gone' is undefined"},
     {CHOICE "doc_to_text: x\ndoc_to_choice: x\ndoc_to_target: l\n", "{\"x\": \"a\", \"l\": 0}",
      "expected a list of 2 choices or more, found a string"},
-    {CHOICE "doc_to_text: x\ndoc_to_choice: c\ndoc_to_target: l\n", "{\"x\": \"a\", \"c\": [\"\", \"b\"], \"l\": 0}",
-     "choice 0 is empty"},
-    {TEXT "doc_to_text: x\ndoc_to_target: l\n", "{\"x\": \"a\", \"l\": 3}", "doc_to_target: expected a text"},
+    {CHOICE "doc_to_text: x\ndoc_to_choice: c\ndoc_to_target: l\n",
+     "{\"x\": \"a\", \"c\": [\"\", \"b\"], \"l\": 0}", "choice 0 is empty"},
+    {TEXT "doc_to_text: x\ndoc_to_target: l\n", "{\"x\": \"a\", \"l\": 3}",
+     "doc_to_target: expected a text"},
 };
 
 START_TEST(test_wrong_rows) {
@@ -138,7 +143,8 @@ static const struct {
     {TEXT "doc_to_target: x\ndoc_to_choice: [a, b]\n", "only multiple_choice has choices"},
     {"task: t\noutput_type: generate_until\n", "'output_type' expects one of"},
     {TEXT "doc_to_target: \"{{\"\n", "r.yaml:3:16: doc_to_target:1:"},
-    {TEXT "doc_to_target: x\nprocess_docs: wikitxt\n", "there is no step 'wikitxt': did you mean 'wikitext'?"},
+    {TEXT "doc_to_target: x\nprocess_docs: wikitxt\n",
+     "there is no step 'wikitxt': did you mean 'wikitext'?"},
     {TEXT "doc_to_target: x\ncount_in: y\n", "only loglikelihood_rolling counts"},
     {TEXT "doc_to_target: !function utils.f\n", "tag"},
 };
@@ -154,8 +160,9 @@ END_TEST
 /* Keys of the harness that have no effect, and a version. */
 START_TEST(test_carried) {
   struct zf_buf b = {0};
-  struct zf_recipe *r = recipe(TEXT "doc_to_target: x\ntag: [a, b]\ndataset_path: o/n\ndataset_name: null\n"
-                                    "should_decontaminate: true\nmetadata:\n  version: 1.0\n");
+  struct zf_recipe *r =
+      recipe(TEXT "doc_to_target: x\ntag: [a, b]\ndataset_path: o/n\ndataset_name: null\n"
+                  "should_decontaminate: true\nmetadata:\n  version: 1.0\n");
   zf_recipe_unused(r, &b);
   ck_assert_str_eq(b.data, "tag, dataset_path, should_decontaminate");
   ck_assert_str_eq(zf_recipe_version(r), "1.0");
@@ -183,7 +190,9 @@ END_TEST
 
 START_TEST(test_words) {
   ck_assert_int_eq(zf_doc_words(""), 1);
-  ck_assert_int_eq(zf_doc_words("a  b\xC2\xA0" "c"), 3);
+  ck_assert_int_eq(zf_doc_words("a  b\xC2\xA0"
+                                "c"),
+                   3);
   ck_assert_int_eq(zf_doc_words(" a\n"), 3);
 }
 END_TEST
@@ -198,7 +207,10 @@ static const struct {
 } pairs[] = {
     {0, 99, "ab", " c", "<ab| c", NULL},
     {0, 99, "ab \n", "c", "<ab| \nc", NULL},
-    {0, 99, "ab\xC2\xA0", "c", "<ab|\xC2\xA0" "c", NULL},
+    {0, 99, "ab\xC2\xA0", "c",
+     "<ab|\xC2\xA0"
+     "c",
+     NULL},
     {0, 99, "", "xy", "<|xy", NULL},
     {0, 99, " ", "xy", "<| xy", NULL},
     {0, 99, "", "<s>xy", "<|xy", NULL},
@@ -247,7 +259,9 @@ END_TEST
 START_TEST(test_rolling) {
   static const struct {
     const char *text, *want;
-  } t[] = {{"abcdefghi", "<|<abc c|defg efg|hi"}, {"abcdefg", "<|<abc c|defg"}, {"ab", "<|<ab"},
+  } t[] = {{"abcdefghi", "<|<abc c|defg efg|hi"},
+           {"abcdefg", "<|<abc c|defg"},
+           {"ab", "<|<ab"},
            {"", "<|<"}};
   struct zf_tok *tok = bytes_tok(0);
   struct zf_pairs p;
@@ -283,8 +297,9 @@ static int64_t add(struct zf_answer *a, int64_t n, int times, int g, int c) {
 #define LIST "doc_to_target: x\nmetric_list:\n"
 
 START_TEST(test_classes) {
-  struct zf_recipe *r = recipe(CHOICE "doc_to_choice: [a, b]\n" LIST "  - metric: acc\n  - metric: f1\n"
-                                      "  - {metric: f1, aggregation: macro_f1}\n  - metric: mcc\n");
+  struct zf_recipe *r =
+      recipe(CHOICE "doc_to_choice: [a, b]\n" LIST "  - metric: acc\n  - metric: f1\n"
+                    "  - {metric: f1, aggregation: macro_f1}\n  - metric: mcc\n");
   struct zf_answer a[10];
   struct zf_task_metrics m;
   int64_t n = add(a, 0, 3, 1, 1); /* tp 3, fn 2, fp 1, tn 4 */
@@ -330,8 +345,9 @@ static void against_jackknife(const struct zf_recipe *r, struct zf_answer *a, in
 START_TEST(test_errors) {
   struct zf_answer a[400];
   uint32_t x = 1;
-  struct zf_recipe *r = recipe(CHOICE "doc_to_choice: [a, b]\n" LIST "  - metric: acc\n  - metric: f1\n"
-                                      "  - {metric: f1, aggregation: macro_f1}\n  - metric: mcc\n");
+  struct zf_recipe *r =
+      recipe(CHOICE "doc_to_choice: [a, b]\n" LIST "  - metric: acc\n  - metric: f1\n"
+                    "  - {metric: f1, aggregation: macro_f1}\n  - metric: mcc\n");
   for (int i = 0; i < 400; i++) {
     x = x * 1664525 + 1013904223;
     int gold = x >> 30 == 3, off = (x >> 20 & 7) < 2;
@@ -341,8 +357,12 @@ START_TEST(test_errors) {
   zf_recipe_free(r);
   for (int i = 0; i < 400; i++) {
     x = x * 1664525 + 1013904223;
-    a[i] = (struct zf_answer){.n = 1, .gold = -1, .choice = -1, .greedy = x >> 31,
-                              .words = 5 + (x >> 27 & 7), .size = 30 + (x >> 20 & 31),
+    a[i] = (struct zf_answer){.n = 1,
+                              .gold = -1,
+                              .choice = -1,
+                              .greedy = x >> 31,
+                              .words = 5 + (x >> 27 & 7),
+                              .size = 30 + (x >> 20 & 31),
                               .ll = -1 - (double)(x >> 8 & 1023) / 1024};
   }
   r = recipe(TEXT "doc_to_target: x\n");
@@ -365,7 +385,8 @@ START_TEST(test_choose) {
   ck_assert_int_eq(a.bytes, 2);
   ck_assert_int_eq(a.mutual, 2);
   double e = exp(-3), s = 2 + e;
-  ck_assert_double_eq_tol(a.brier, 1 / (s * s) + (1 / s - 1) * (1 / s - 1) + e * e / (s * s), 1e-12);
+  ck_assert_double_eq_tol(a.brier, 1 / (s * s) + (1 / s - 1) * (1 / s - 1) + e * e / (s * s),
+                          1e-12);
 }
 END_TEST
 
@@ -374,7 +395,8 @@ static const struct {
 } wrong_metrics[] = {
     {TEXT LIST "  - metric: perplexty\n", "unknown metric 'perplexty': did you mean 'perplexity'?"},
     {TEXT LIST "  - metric: acc_norm\n", "'acc_norm' does not go with its output_type"},
-    {TEXT LIST "  - {metric: acc, aggregation: median}\n", "has the aggregation 'mean', not 'median'"},
+    {TEXT LIST "  - {metric: acc, aggregation: median}\n",
+     "has the aggregation 'mean', not 'median'"},
 };
 
 START_TEST(test_wrong_metrics) {
@@ -396,8 +418,8 @@ static void same_row(const struct zf_task *t, int64_t i, const json_t *want, con
   for (size_t k = 0; k < json_array_size(want); k++) {
     double w = json_number_value(json_array_get(want, k));
     double got = rolling ? t->answer[i].ll : t->ll[t->seq[i] + (int64_t)k].sum;
-    ck_assert_msg(fabs(got - w) < 1e-3 * fmax(1, fabs(w) / 100), "%s row %lld: %g, harness %g", name,
-                  (long long)i + 1, got, w);
+    ck_assert_msg(fabs(got - w) < 1e-3 * fmax(1, fabs(w) / 100), "%s row %lld: %g, harness %g",
+                  name, (long long)i + 1, got, w);
   }
 }
 

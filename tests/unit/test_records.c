@@ -55,7 +55,8 @@ END_TEST
 
 /* Numbers of Python's json that no field reads; each row of an array is rewritten alone. */
 START_TEST(test_wide_numbers) {
-  struct zf_records *r = parse("a.json", "[{\"a\": NaN, \"b\": \"x\"},\n {\"a\": 18446744073709551615}, {\"a\": 1}]");
+  struct zf_records *r =
+      parse("a.json", "[{\"a\": NaN, \"b\": \"x\"},\n {\"a\": 18446744073709551615}, {\"a\": 1}]");
   const json_t *row = zf_records_row(r, 1);
   ck_assert_int_eq(r->n, 3);
   ck_assert_str_eq(zf_json_wide(json_object_get(row, "a")), "18446744073709551615");

@@ -4,9 +4,8 @@
 
 #include "fmt/records_write.h"
 
-static const char *const endings[] = {".jsonl", ".ndjson", ".json",      ".csv",
-                                      ".tsv",   ".txt",    ".jsonl.gz",  ".csv.zst",
-                                      ".json.zst", ".tsv.gz"};
+static const char *const endings[] = {".jsonl", ".ndjson",   ".json",    ".csv",      ".tsv",
+                                      ".txt",   ".jsonl.gz", ".csv.zst", ".json.zst", ".tsv.gz"};
 
 static const char *new_path(const char *name) {
   const char *path = tmp_path(name);
@@ -40,10 +39,12 @@ static uint32_t next(uint32_t *seed) {
 
 /* A text of letters that formats fight over; without line ends and tabs for those that have none. */
 static json_t *random_text(uint32_t *seed, int plain, int least) {
-  static const char *const piece[] = {"a", "\"", ",", " ", "\xc3\xa9", "b\"\"", "'", ";", "\t", "\n", "\r\n", "\\"};
+  static const char *const piece[] = {"a", "\"", ",",  " ",  "\xc3\xa9", "b\"\"",
+                                      "'", ";",  "\t", "\n", "\r\n",     "\\"};
   struct zf_buf b = {0};
   zf_buf_puts(&b, least ? "x" : "");
-  for (int n = (int)(next(seed) % 6); n > 0; n--) zf_buf_puts(&b, piece[next(seed) % (plain ? 8 : 12)]);
+  for (int n = (int)(next(seed) % 6); n > 0; n--)
+    zf_buf_puts(&b, piece[next(seed) % (plain ? 8 : 12)]);
   json_t *v = json_string(b.data);
   zf_buf_free(&b);
   return v;
@@ -132,7 +133,8 @@ START_TEST(test_wrong) {
   struct zf_rows_out *o;
   snprintf(name, sizeof name, "w%s", wrong[_i].ending);
   const char *path = new_path(name);
-  json_t *first = json_loads("{\"a\": 1, \"b\": null}", 0, NULL), *row = json_loads(wrong[_i].row, 0, NULL);
+  json_t *first = json_loads("{\"a\": 1, \"b\": null}", 0, NULL),
+         *row = json_loads(wrong[_i].row, 0, NULL);
   ck_ok(zf_rows_out_open(&o, path));
   if (strcmp(wrong[_i].ending, ".txt") != 0) ck_ok(zf_rows_out_put(o, first, "there"));
   ck_fails(zf_rows_out_put(o, row, "here"), ZF_EINVALID, wrong[_i].message);

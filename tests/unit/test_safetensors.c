@@ -61,7 +61,8 @@ static const struct {
     {ONE("F32", "[1,-1]", "[0,4]"), 4, "shape: entry 1: -1 is negative"},
     {ONE("F32", "[1,\"1\"]", "[0,4]"), 4, "shape: entry 1: expected an integer, found a string"},
     {ONE("U8", "[1,1,1,1,1,1,1,1,1]", "[0,1]"), 1, "shape: has 9 entries, more than the 8"},
-    {ONE("F32", "[99999999999999999999]", "[0,4]"), 4, "expected an integer, found 99999999999999999999"},
+    {ONE("F32", "[99999999999999999999]", "[0,4]"), 4,
+     "expected an integer, found 99999999999999999999"},
     {ONE("F32", "[4294967296,4294967296]", "[0,4]"), 4, "product of its shape overflows"},
     {ONE("F32", "[576460752303423488]", "[0,4]"), 4,
      "the size of 576460752303423488 values of F32 overflows"},
@@ -238,7 +239,8 @@ START_TEST(test_shard_mistakes) {
     const char *map, *y_holds, *message;
   } bad[] = {
       {MAP("x.safetensors", "z.safetensors"), "b", "z.safetensors: is missing, but the index"},
-      {"{\"weight_map\":{\"b\":\"x.safetensors\",\"c\":\"y.safetensors\"}}", "a", "tensor 'a' is also in "},
+      {"{\"weight_map\":{\"b\":\"x.safetensors\",\"c\":\"y.safetensors\"}}", "a",
+       "tensor 'a' is also in "},
       {MAP("x.safetensors", "sub/y.safetensors"), "b", "shard 'sub/y.safetensors' is not a plain"},
       {MAP("x.safetensors", ".."), "b", "shard '..' is not a plain file name"},
       {MAP("x.safetensors", ""), "b", "shard '' is not a plain file name"},
@@ -266,7 +268,8 @@ START_TEST(test_shards_by_map) {
     const char *file; /* of "a" */
   } good[] = {
       {MAP("x.safetensors", "y.safetensors"), "a", 1, "x.safetensors"},
-      {"{\"weight_map\":{\"a\":\"y.safetensors\",\"c\":\"x.safetensors\"}}", "a", 1, "y.safetensors"},
+      {"{\"weight_map\":{\"a\":\"y.safetensors\",\"c\":\"x.safetensors\"}}", "a", 1,
+       "y.safetensors"},
       {MAP("x.safetensors", "y.safetensors"), "c", 2, "x.safetensors"},
       {MAP("y.safetensors", "x.safetensors"), "b", 2, "x.safetensors"},
   };

@@ -342,7 +342,8 @@ START_TEST(test_known_limits) {
   ck_assert_int_eq(most.tokens, one.tokens);
   ck_assert_int_eq(most.rows, 1000);
   most = (struct zf_load){.tokens = 15, .rows = 12, .segments = 4};
-  struct zf_limits known = zf_score_limits_known(set, 1, &most, 2), bound = zf_score_limits(set, 1, 2, 2);
+  struct zf_limits known = zf_score_limits_known(set, 1, &most, 2),
+                   bound = zf_score_limits(set, 1, 2, 2);
   ck_assert_int_eq(known.tokens, 30);
   ck_assert_int_eq(known.rows, 24);
   ck_assert_int_lt(known.tokens, bound.tokens);

@@ -80,14 +80,15 @@ static void check_list(enum zf_state_kind kind, const int64_t *want, int64_t n) 
 START_TEST(test_list) {
   static const int64_t want[] = {2, 9, 10};
   make_run("list");
-  const char *const mine[] = {"step-10", "step-2", "step-9"}, *const not[] = {"step-007", "best", "step-11x"};
+  const char *const mine[] = {"step-10", "step-2", "step-9"}, *const not [] = {"step-007", "best",
+                                                                               "step-11x"};
   for (int i = 0; i < 3; i++) {
     char key[64];
     add_checkpoint(mine[i], 1);
-    add_checkpoint(not[i], 1);
+    add_checkpoint(not [i], 1);
     snprintf(key, sizeof key, "%s.safetensors", mine[i]);
     add_keyframe(key);
-    add_keyframe(not[i]);
+    add_keyframe(not [i]);
   }
   add_checkpoint("step-4", 0); /* without weights */
   add_keyframe("step-6.safetensors.tmp.12");

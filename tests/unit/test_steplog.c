@@ -122,7 +122,8 @@ START_TEST(test_new_head) {
   ck_ok(zf_log_create(&l, path, &want));
   ck_ok(zf_log_close(l));
   ck_ok(zf_log_open(&r, path, &head));
-  ck_assert(head.labels == 3 && head.problem == ZF_PROBLEM_MULTI && head.head_seed == want.head_seed);
+  ck_assert(head.labels == 3 && head.problem == ZF_PROBLEM_MULTI &&
+            head.head_seed == want.head_seed);
   ck_assert_str_eq(head.globs, want.globs);
   zf_log_reader_free(r);
   want.labels = (1 << 24) + 1;

@@ -87,9 +87,12 @@ static const struct {
      "more than 8 filters"},
     {"{a}}", "{}", ZF_EUSAGE, "character 4: '}'"},
     {"{a}", "{\"b\": 1}", ZF_EINVALID, "field 'a' is missing"},
-    {"{a}", "{\"a\": null}", ZF_EINVALID, "field 'a': expected a text, a number or a boolean, found null"},
-    {"{a|strip}", "{\"a\": [1]}", ZF_EINVALID, "field 'a': expected a text, a number or a boolean, found an array"},
-    {"{a}", "{\"a\": NaN}", ZF_EINVALID, "field 'a': expected a text, a number or a boolean, found NaN"},
+    {"{a}", "{\"a\": null}", ZF_EINVALID,
+     "field 'a': expected a text, a number or a boolean, found null"},
+    {"{a|strip}", "{\"a\": [1]}", ZF_EINVALID,
+     "field 'a': expected a text, a number or a boolean, found an array"},
+    {"{a}", "{\"a\": NaN}", ZF_EINVALID,
+     "field 'a': expected a text, a number or a boolean, found NaN"},
     {"{a|map:x=y}", "{\"a\": \"z\"}", ZF_EINVALID,
      "field 'a': the value 'z' is not in the list map:x=y"},
 };
@@ -248,7 +251,8 @@ START_TEST(test_mask_mistakes) {
   s.type = ZF_TASK_MASKED;
   s.options = one_byte;
   ck_ok(zf_dataset_new(&d, s.type));
-  ck_fails(add(d, row, &s, masking), ZF_EINVALID, "data.jsonl:1: expected one mask in the text, found 0");
+  ck_fails(add(d, row, &s, masking), ZF_EINVALID,
+           "data.jsonl:1: expected one mask in the text, found 0");
   s.prompt = "{mask}{mask}";
   ck_fails(add(d, row, &s, masking), ZF_EINVALID, "found 2");
   ck_fails(add(d, row, &s, tok), ZF_EUSAGE, "the tokenizer has no mask token");

@@ -35,10 +35,10 @@ static struct zf_tok *golden_tok(const char *kind) {
   return t;
 }
 
-static const char *const kinds[] = {"gpt2",   "llama3", "qwen2",     "smollm",          "roberta",
-                                    "cl100k", "llama2", "metaspace", "metaspace_first", "words",
-                                    "bert",   "bert_cased", "t5", "unigram_bytes", "wordlevel",
-                                    "ctc",    "scripts"};
+static const char *const kinds[] = {
+    "gpt2",   "llama3",        "qwen2",           "smollm", "roberta", "cl100k",
+    "llama2", "metaspace",     "metaspace_first", "words",  "bert",    "bert_cased",
+    "t5",     "unigram_bytes", "wordlevel",       "ctc",    "scripts"};
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
 /* The bytes of {"hex": "..."} or of a string. */

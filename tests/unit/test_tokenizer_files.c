@@ -20,10 +20,10 @@ static void charsmap(const char *base64, const char *text, const char *part) {
   struct zf_buf json = {0};
   struct zf_tok *t;
   struct zf_ids ids = {0};
-  zf_buf_printf(&json,
-                "{\"normalizer\": {\"type\": \"Precompiled\", \"precompiled_charsmap\": \"%s\"}, "
-                MODEL "}",
-                base64);
+  zf_buf_printf(
+      &json,
+      "{\"normalizer\": {\"type\": \"Precompiled\", \"precompiled_charsmap\": \"%s\"}, " MODEL "}",
+      base64);
   int rc = zf_tok_parse(&t, json.data, json.len, "t.json");
   if (!rc) rc = zf_tok_encode(t, &ids, text, strlen(text), 0);
   ck_assert_int_eq(rc, part ? ZF_EINVALID : 0);
@@ -34,7 +34,7 @@ static void charsmap(const char *base64, const char *text, const char *part) {
 }
 
 START_TEST(test_charsmap) {
-  charsmap("AAA", "a", "precompiled_charsmap");                 /* shorter than the length */
+  charsmap("AAA", "a", "precompiled_charsmap"); /* shorter than the length */
   charsmap("A*AA", "a", "byte 1 is not base64");
   charsmap("BwAAAAAAAAA=", "a", "the trie has 7 bytes, the table 8");
   charsmap("AAAAAP8=", "a", "the replacements are not UTF-8");
@@ -86,7 +86,8 @@ START_TEST(test_parts) {
               "t.json: normalizer: type 'Romaji' is not supported");
   refuse_with("\"normalizer\": {\"type\": \"BertNormalizer\", \"lowercase\": 1}",
               "BertNormalizer: key 'lowercase': expected");
-  refuse_with("\"normalizer\": {\"type\": \"Precompiled\"}", "key 'precompiled_charsmap' is missing");
+  refuse_with("\"normalizer\": {\"type\": \"Precompiled\"}",
+              "key 'precompiled_charsmap' is missing");
   refuse_with("\"normalizer\": \"NFC\"", "normalizer: expected an object, found a string");
   refuse_with("\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Nmu\"}]}",
               "type 'Nmu' is not supported");
@@ -328,8 +329,10 @@ START_TEST(test_llama_class) {
                {"\"legacy\": true", {5, 1, 5}},
                {"\"add_prefix_space\": false, \"legacy\": true", {4, 1, 4}}};
   static const char file[] =
-      "{\"added_tokens\": [{\"id\": 1, \"content\": \"<s>\", \"normalized\": false, \"special\": true}], "
-      "\"normalizer\": {\"type\": \"Prepend\", \"prepend\": \"b\"}, \"pre_tokenizer\": %s, \"model\": "
+      "{\"added_tokens\": [{\"id\": 1, \"content\": \"<s>\", \"normalized\": false, \"special\": "
+      "true}], "
+      "\"normalizer\": {\"type\": \"Prepend\", \"prepend\": \"b\"}, \"pre_tokenizer\": %s, "
+      "\"model\": "
       "{\"type\": \"BPE\", \"vocab\": {\"b\": 0, \"<s>\": 1, \"</s>\": 2, \"\xE2\x96\x81\": 3, "
       "\"a\": 4, \"\xE2\x96\x81"
       "a\": 5}, \"merges\": [\"\xE2\x96\x81 a\"]}}";
@@ -339,7 +342,8 @@ START_TEST(test_llama_class) {
   snprintf(text, sizeof text, file, "null");
   put("tokenizer.json", text);
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    snprintf(text, sizeof text, "{\"tokenizer_class\": \"LlamaTokenizerFast\", %s}", cases[i].settings);
+    snprintf(text, sizeof text, "{\"tokenizer_class\": \"LlamaTokenizerFast\", %s}",
+             cases[i].settings);
     put("tokenizer_config.json", text);
     same_ids("a<s>a", cases[i].ids, 3);
   }

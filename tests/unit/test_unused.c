@@ -30,10 +30,13 @@ START_TEST(test_own_head) {
   struct zf_model *tied, *own, *untied, *saved;
   begin_kernels();
   float *was = run_dir(TIED, &tied);
-  float *got = run_dir(remake("own", &(struct remake){TIED, .add = "lm_head.weight", .of = EMBED, .reversed = 1}), &own);
-  float *want = run_dir(remake("untied", &(struct remake){TIED, .add = "lm_head.weight", .of = EMBED, .reversed = 1,
-                                                          .config = "{\"tie_word_embeddings\": false}"}),
-                        &untied);
+  float *got = run_dir(
+      remake("own", &(struct remake){TIED, .add = "lm_head.weight", .of = EMBED, .reversed = 1}),
+      &own);
+  float *want = run_dir(
+      remake("untied", &(struct remake){TIED, .add = "lm_head.weight", .of = EMBED, .reversed = 1,
+                                        .config = "{\"tie_word_embeddings\": false}"}),
+      &untied);
   ck_assert(!same(got, was, own));
   ck_assert(same(got, want, own));
   ck_assert_ptr_nonnull(strstr(notes_of(own), "the file holds a head that differs: it is used"));
@@ -76,7 +79,8 @@ START_TEST(test_bias_copy) {
   begin_kernels();
   const struct remake made[] = {
       {FAMILIES_DIR "bert", .add = "cls.predictions.decoder.bias", .of = "cls.predictions.bias"},
-      {FAMILIES_DIR "bert", .add = "cls.predictions.decoder.bias", .of = "cls.predictions.bias", .reversed = 1}};
+      {FAMILIES_DIR "bert", .add = "cls.predictions.decoder.bias", .of = "cls.predictions.bias",
+       .reversed = 1}};
   float *was = run_dir(FAMILIES_DIR "bert", &m);
   for (int i = 0; i < 2; i++) {
     float *got = run_dir(remake("bias", &made[i]), &n);
@@ -92,12 +96,14 @@ END_TEST
 
 START_TEST(test_unused) {
   struct zf_model *m;
-  const char *dir = remake("unused", &(struct remake){FAMILIES_DIR "llama3-bias", .config = "{\"mlp_bias\": false}"});
+  const char *dir = remake(
+      "unused", &(struct remake){FAMILIES_DIR "llama3-bias", .config = "{\"mlp_bias\": false}"});
   m = open_model(dir, &as_stored);
   ck_assert_int_eq(m->ignored, 6);
   ck_assert_str_eq(m->unused, "model.layers.0.mlp.down_proj.bias");
-  ck_assert_ptr_nonnull(strstr(notes_of(m), "llama does not use 6 tensors of the file, and no result holds them: "
-                                            "first model.layers.0.mlp.down_proj.bias"));
+  ck_assert_ptr_nonnull(
+      strstr(notes_of(m), "llama does not use 6 tensors of the file, and no result holds them: "
+                          "first model.layers.0.mlp.down_proj.bias"));
   zf_model_free(m);
 }
 END_TEST
@@ -107,17 +113,21 @@ static const struct {
   const char *message;
 } bad[] = {
     {{TIED, .prefix = "_orig_mod."},
-     "tensor 'model.embed_tokens.weight' is missing: names in the file begin with '_orig_mod.' (torch.compile"},
-    {{TIED, .prefix = "module."}, "begin with 'module.' (DataParallel wrapped the model: save model.module)"},
+     "tensor 'model.embed_tokens.weight' is missing: names in the file begin with '_orig_mod.' "
+     "(torch.compile"},
+    {{TIED, .prefix = "module."},
+     "begin with 'module.' (DataParallel wrapped the model: save model.module)"},
     {{TIED, .prefix = "base_model.model."}, "begin with 'base_model.model.' (PEFT wrapped"},
     {{TIED, .without = "model.norm"}, "tensor 'model.norm.weight' is missing"},
     {{TIED, .add = "model.layers.0.self_attn.q_proj.lora_A.weight", .of = EMBED},
-     "tensor 'model.layers.0.self_attn.q_proj.lora_A.weight' belongs to a LoRA adapter, which is not applied: merge"},
+     "tensor 'model.layers.0.self_attn.q_proj.lora_A.weight' belongs to a LoRA adapter, which is "
+     "not applied: merge"},
 };
 
 START_TEST(test_bad) {
   struct zf_model *m;
-  ck_fails(zf_model_open(&m, remake("bad", &bad[_i].made), &as_stored), ZF_EINVALID, bad[_i].message);
+  ck_fails(zf_model_open(&m, remake("bad", &bad[_i].made), &as_stored), ZF_EINVALID,
+           bad[_i].message);
 }
 END_TEST
 

@@ -11,20 +11,20 @@
 #include "base/err.h"
 
 /* Checks that a call succeeded, and prints the library's sentence if not. */
-#define ck_ok(call)                                                                               \
-  do {                                                                                            \
-    int ck_rc = (call);                                                                           \
-    ck_assert_msg(ck_rc == 0, "%s: %d: %s", #call, ck_rc, zf_error_message());                    \
+#define ck_ok(call)                                                                                \
+  do {                                                                                             \
+    int ck_rc = (call);                                                                            \
+    ck_assert_msg(ck_rc == 0, "%s: %d: %s", #call, ck_rc, zf_error_message());                     \
   } while (0)
 
 /* Checks that a call failed with `code` and that its sentence holds `part`. */
-#define ck_fails(call, code, part)                                                                \
-  do {                                                                                            \
-    zf_error_clear();                                                                             \
-    int ck_rc = (call);                                                                           \
-    ck_assert_msg(ck_rc == (code), "%s: %d, not %d: %s", #call, ck_rc, code, zf_error_message()); \
-    ck_assert_msg(strstr(zf_error_message(), part) != NULL, "'%s' lacks '%s'",                    \
-                  zf_error_message(), part);                                                      \
+#define ck_fails(call, code, part)                                                                 \
+  do {                                                                                             \
+    zf_error_clear();                                                                              \
+    int ck_rc = (call);                                                                            \
+    ck_assert_msg(ck_rc == (code), "%s: %d, not %d: %s", #call, ck_rc, code, zf_error_message());  \
+    ck_assert_msg(strstr(zf_error_message(), part) != NULL, "'%s' lacks '%s'", zf_error_message(), \
+                  part);                                                                           \
   } while (0)
 
 /* A path in this process' temporary directory, made at the first call. */

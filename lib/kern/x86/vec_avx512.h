@@ -66,8 +66,8 @@ static inline zv zv_load_bf16(const uint16_t *p) {
 
 /* Sixteen values of three bytes; no byte beyond them is read: the last four end their load. */
 static inline zv zv_load_f24(const unsigned char *p) {
-  const __m512i at = _mm512_broadcast_i32x4(
-      _mm_setr_epi8(-1, 0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11));
+  const __m512i at =
+      _mm512_broadcast_i32x4(_mm_setr_epi8(-1, 0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11));
   __m512i h = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)p));
   h = _mm512_inserti32x4(h, _mm_loadu_si128((const __m128i *)(p + 12)), 1);
   h = _mm512_inserti32x4(h, _mm_loadu_si128((const __m128i *)(p + 24)), 2);
@@ -161,8 +161,8 @@ static inline void zu_store16(uint16_t *p, zu x) {
 
 /* The low 24 bits of each lane: four lanes of 12 bytes, moved together. */
 static inline void zu_store24(unsigned char *p, zu x) {
-  const __m512i at = _mm512_broadcast_i32x4(
-      _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
+  const __m512i at =
+      _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
   const __m512i join = _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 3, 3, 3);
   __m512i h = _mm512_permutexvar_epi32(join, _mm512_shuffle_epi8(x, at));
   _mm512_mask_storeu_epi32(p, 0x0fff, h);
