@@ -168,6 +168,19 @@ static void metric_rows(struct zc_table *t, const char *set, const struct zf_met
   }
 }
 
+/* Commands that suit what the model is: only one that predicts tokens continues a text. */
+static void say_next(const struct zf_run *r) {
+  char *dir = zf_shell_word(r->set.output_dir);
+  if (!dir) return;
+  int causal = !zf_score_causal(r->model);
+  printf("\nModel, log and metrics are in %s. Next:\n", r->set.output_dir);
+  if (causal) printf("  zoft generate %s --prompt '...'\n", dir);
+  if (r->data.dev || r->data.test) printf("  zoft eval %s\n", dir);
+  if (causal) printf("  zoft score %s --text FILE --json\n", dir);
+  printf("  zoft inspect %s\n", dir);
+  free(dir);
+}
+
 static void print_end(const struct zf_run *r, const struct zf_outcome *o) {
   char a[32], b[32], c[48];
   struct zf_forecast adamw;
@@ -190,14 +203,7 @@ static void print_end(const struct zf_run *r, const struct zf_outcome *o) {
     zc_table_row(t,
                  (const char *const[]){"AdamW would need", zf_human_bytes(b, (double)adamw.total)});
   zc_table_print(t, 0);
-  char *dir = zf_shell_word(r->set.output_dir);
-  if (!dir) return;
-  printf("\nModel, log and metrics are in %s. Next:\n"
-         "  zoft generate %s --prompt '...'\n"
-         "  zoft score %s --text FILE --json\n"
-         "  zoft inspect %s\n",
-         r->set.output_dir, dir, dir, dir);
-  free(dir);
+  say_next(r);
 }
 
 static void print_json(const struct zf_run *r, const struct zf_outcome *o) {

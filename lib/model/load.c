@@ -348,11 +348,11 @@ int zf_model_reload(struct zf_model *m, const struct zf_st *from) {
 int zf_model_trainable(const char *dir) {
   if (!zf_gguf_named(dir) || zf_is_dir(dir)) return 0;
   char *word = zf_shell_word(dir);
-  int rc =
-      zf_error(word ? ZF_EUSAGE : ZF_ENOMEM,
-               "%s: the weights of a GGUF file are not trained: 'zoft export %s --to DIR' writes "
-               "them as a model directory, which is",
-               dir, word ? word : "FILE");
+  int rc = zf_error(
+      word ? ZF_EUSAGE : ZF_ENOMEM,
+      "%s: the weights of a GGUF file are not trained; write them as a model directory and "
+      "train that: zoft export %s --to DIR",
+      dir, word ? word : "FILE");
   free(word);
   return rc;
 }

@@ -81,4 +81,6 @@ sed 's/type: labels/type: text/; /options:/d; /labels: \[/d' "$T/several.yaml" >
 case_ "of another type" 2 "$ZOFT" validate "$T/text.yaml" <<'END'
 zoft: TMP/text.yaml:10:19: 'problem_type' has no effect: only type labels has it
 END
+"$ZOFT" train "$T/several.yaml" overwrite_output_dir=true threads=1 compute=f32 >"$T/said" 2>/dev/null
+check "next commands suit labels" sh -c 'grep -q "zoft inspect" "$1" && ! grep -q "zoft generate" "$1"' - "$T/said"
 finish
