@@ -160,6 +160,7 @@ static int run(const struct zc_args *a) {
   if (!rc) zc_say_model(r->model);
   if (!rc) zc_say_run_compute(r);
   if (!rc) zc_say_twins(r);
+  if (!rc) zc_say_joined(r->data.train, "training");
   if (!rc) rc = read_streams(r);
   if (!rc) zc_say_ends(r->data.train);
   if (!rc) rc = load_first(r->data.train);

@@ -87,6 +87,13 @@ char *zc_metric(char out[32], const struct zf_metrics *m, const char *name) {
   return out;
 }
 
+void zc_say_joined(const struct zf_dataset *d, const char *what) {
+  if (d->count.joined)
+    zc_warn("%s: in %lld of %lld rows the prompt and what follows it meet without a blank: begin "
+            "the options (the completion) with one, as in \" great\"",
+            what, (long long)d->count.joined, (long long)d->count.rows);
+}
+
 void zc_say_counts(const struct zf_dataset *d, const char *what) {
   const struct zf_data_counts *c = &d->count;
   if (c->truncated)
@@ -103,6 +110,7 @@ void zc_say_counts(const struct zf_dataset *d, const char *what) {
            "template writes "
            "earlier turns otherwise once more follow",
            what, (long long)c->apart, (long long)c->rows);
+  zc_say_joined(d, what);
   if (c->masked)
     zc_warn("%s: %lld of %lld examples have no target and are left out", what, (long long)c->masked,
             (long long)c->rows);

@@ -22,11 +22,14 @@ void zc_json_model(struct zf_buf *b, const struct zf_model *m);
 /* Appends `"key": value` pairs of a metrics object as cells: the display of one number. */
 char *zc_metric(char out[32], const struct zf_metrics *m, const char *name);
 
-/* The sentence about what was truncated, dropped, split or masked in a set; nothing when nothing
- * was. */
 /* Training data of completions or chats in which nothing teaches a model to stop. */
 void zc_say_ends(const struct zf_dataset *d);
 int zc_learns_ends(const struct zf_dataset *d); /* is that asked of data of its type? */
+/* A warning where options or completions meet their prompt letter to letter. */
+void zc_say_joined(const struct zf_dataset *d, const char *what);
+
+/* The sentence about what was truncated, dropped, split or masked in a set; nothing when nothing
+ * was. */
 void zc_say_counts(const struct zf_dataset *d, const char *what);
 
 /* Warnings about training examples that are copies, of each other or of a dev or test set's. */

@@ -100,15 +100,15 @@ struct zf_example {
   int64_t line; /* of the file, 1-based */
 };
 
-struct
-    zf_data_counts { /* of a stream: of all that was encoded so far, rows as often as they were */
-  int64_t rows, examples, truncated, dropped, split,
-      masked;                   /* examples; masked: without any target, left out */
-  int64_t apart;                /* conversations of which each answer is an example of its own */
-  int64_t cut;                  /* tokens lost to truncation */
+/* Of a stream: of all that was encoded so far, rows as often as they were. */
+struct zf_data_counts {
+  int64_t rows, examples, truncated, dropped, split;
+  int64_t masked; /* examples without any target, which are left out */
+  int64_t joined; /* rows whose prompt and option (completion) meet letter to letter */
+  int64_t apart;  /* conversations of which each answer is an example of its own */
+  int64_t cut;    /* tokens lost to truncation */
   int64_t tokens, targets, run; /* tokens in all, targets, tokens that are run */
-  int64_t
-      ends; /* targets that end a text or a turn: what generation stops at, EOS, special tokens */
+  int64_t ends; /* targets that end a text or a turn: tokens that generation stops at */
 };
 
 /* A set that is larger than memory: its rows are known by number, and a few of them are examples at

@@ -17,11 +17,22 @@ int zf_encode_text(struct zf_encoder *e, int64_t *n) {
 }
 
 /* Puts prompt + body as one sequence into d, its targets by the difference in length. */
+static int is_letter(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
+/* "about" and "billing" become "aboutbilling", which nobody means. */
+static int meets_letter(const struct zf_buf *text, size_t at) {
+  return at > 0 && at < text->len && is_letter(text->data[at - 1]) && is_letter(text->data[at]);
+}
+
 static int encode_pair(struct zf_encoder *e, const json_t *row, const struct zf_template *body,
                        int64_t prompt_tokens, int add_eos) {
   zf_buf_clear(&e->text);
   int rc = zf_template_apply(e->prompt, row, &e->text);
+  size_t prompt_end = e->text.len;
   if (!rc) rc = zf_template_apply(body, row, &e->text);
+  if (!rc && meets_letter(&e->text, prompt_end)) e->joined = 1;
   int64_t n;
   if (!rc) rc = zf_encode_text(e, &n);
   if (rc) return rc;
@@ -207,8 +218,10 @@ int zf_encoder_add(struct zf_encoder *e, struct zf_dataset *d, int32_t file, str
   e->d = d;
   d->problem = e->spec->problem;
   int64_t parts = 0;
+  e->joined = 0;
   int rc = add_part(e, row, x, 0, &parts);
   d->count.rows++;
+  d->count.joined += e->joined;
   d->count.apart += !rc && parts > 0;
   for (int64_t k = 1, n = parts; !rc && k < n; k++) rc = add_part(e, row, x, k, &parts);
   return rc ? zf_error_prefix(rc, "%s:%lld", r->path, (long long)x.line) : 0;

@@ -14,6 +14,7 @@ struct zf_encoder {
   struct zf_buf text;
   struct zf_ids ids;
   struct zf_spans spans;
+  int joined;          /* of the row at hand: a prompt and what follows it meet letter to letter */
   int32_t mask, *word; /* masked: the mask's id, and of each option's word; labels: 0, 1, ... */
 };
 

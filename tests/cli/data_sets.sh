@@ -176,4 +176,15 @@ split 5 >"$T/e4"
 check "split_seed: other seeds, the same dev and test examples" cmp "$T/e1" "$T/e2"
 check "unset it is seed" cmp "$T/e1" "$T/e4"
 check "which draws others" sh -c "! cmp -s '$T/e1' '$T/e3'"
+# "about" and "billing" must not become one word in silence.
+printf '{"text":"I write about","label":0}\n{"text":"We talk about","label":1}\n' >"$T/meet.jsonl"
+meet() { # meet OPTIONS
+  "$ZOFT" validate base_model=$DEMO/model datasets.0.path="$T/meet.jsonl" datasets.0.type=classification \
+    datasets.0.prompt='{text}' datasets.0.options="$1" learning_rate=1e-4 max_steps=2 2>&1 | grep "without a blank"
+}
+case_ "options without a blank" 0 meet '[billing, refund]' <<'END'
+warning: training: in 2 of 2 rows the prompt and what follows it meet without a blank: begin the options (the completion) with one, as in " great"
+END
+case_ "options with a blank" 1 meet '[" billing", " refund"]' <<'END'
+END
 finish
