@@ -163,8 +163,8 @@ static const char *const end_texts[] = {
     "<REPO>",
     "<reponame>",
     "<|file_sep|>",
-    "<\xEF\xBD\x9C"
-    "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
+    ("<\xEF\xBD\x9C" /* two literals: \x9Ce would be one escape */
+     "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>"),
 };
 
 /* Where a vocabulary has these two, a third is not an end: a message goes on behind it. */
