@@ -4,9 +4,7 @@
 
 #include "base/file.h"
 #include "eval/export.h"
-#include "model/model.h"
-#include "opt.h"
-#include "text/tokenizer.h"
+#include "load.h"
 #include "ui.h"
 
 static const char *to, *dtype = "f32";
@@ -54,7 +52,12 @@ static int run(const struct zc_args *a) {
     return zf_error(ZF_EUSAGE, "--dtype: expected f32, bf16 or f16, found '%s'", dtype);
   if (zf_exists(to) && zf_dir_empty(to) != 1)
     return zf_error(ZF_EUSAGE, "%s is not empty: name a directory that is, or none", to);
-  int rc = zf_export_gguf(to, a->word[0], (enum zf_dtype)type);
+  struct zf_model *m = NULL;
+  struct zf_tok *tok = NULL;
+  int rc = zc_open_model(&m, &tok, a->word[0]);
+  if (!rc) rc = zf_export_gguf(to, m, tok, (enum zf_dtype)type);
+  zf_tok_free(tok);
+  zf_model_free(m);
   return rc ? rc : report();
 }
 

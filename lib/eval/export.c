@@ -3,11 +3,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/file.h"
 #include "eval/generate.h"
-#include "fmt/gguf.h"
 #include "fmt/json.h"
 
 static json_t *id_list(const struct zf_ids *ids) {
@@ -36,20 +36,27 @@ static int save_generation(const struct zf_model *m, const struct zf_tok *tok, c
   return rc;
 }
 
-int zf_export_gguf(const char *dir, const char *path, enum zf_dtype dtype) {
+/* Back to what was there before, with the first error kept. */
+static void remove_all(const char *dir, int made) {
+  static const char *const names[] = {"config.json", "generation_config.json", "tokenizer.json",
+                                      "tokenizer_config.json", "model.safetensors"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    char *path = zf_path_join(dir, names[i]);
+    if (path) unlink(path);
+    free(path);
+  }
+  if (made) rmdir(dir);
+}
+
+int zf_export_gguf(const char *dir, const struct zf_model *m, const struct zf_tok *tok,
+                   enum zf_dtype dtype) {
   static const char *const metadata[] = {"format", "pt"};
-  struct zf_model_opts opts = {.dtype = -1};
-  struct zf_model *m = NULL;
-  struct zf_tok *tok = NULL;
-  if (!zf_gguf_named(path) || zf_is_dir(path))
-    return zf_error(ZF_EUSAGE, "%s: expected a .gguf file", path);
-  int rc = zf_model_open(&m, path, &opts);
-  if (!rc) rc = zf_tok_open(&tok, path);
-  if (!rc) rc = zf_mkdirs(dir);
-  if (!rc) rc = zf_tok_save_gguf(dir, path);
+  int made = !zf_exists(dir);
+  if (!m->gguf) return zf_error(ZF_EUSAGE, "%s: expected a .gguf file", m->dir);
+  int rc = zf_mkdirs(dir);
+  if (!rc) rc = zf_tok_save_gguf(dir, m->dir);
   if (!rc) rc = save_generation(m, tok, dir);
   if (!rc) rc = zf_model_save(m, dir, (int)dtype, metadata, 1);
-  zf_tok_free(tok);
-  zf_model_free(m);
+  if (rc) remove_all(dir, made);
   return rc;
 }

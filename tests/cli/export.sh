@@ -42,4 +42,9 @@ head -c 1000 "$G/qwen2.gguf" >"$T/cut.gguf"
 "$ZOFT" export "$T/cut.gguf" --to "$T/cut" 2>/dev/null
 check "a broken file, its status" [ $? = 3 ]
 check "nothing is left of it" [ ! -e "$T/cut" ]
+# A write that fails leaves nothing: files may have 8 blocks of 512 bytes.
+sh -c 'trap "" XFSZ; ulimit -f 8; "$@"' - "$ZOFT" export "$G/qwen2.gguf" --to "$T/full" 2>"$T/said"
+check "no room, its status" [ $? = 1 ]
+check "no room, told" grep -q "cannot write: File too large" "$T/said"
+check "no room, nothing is left" [ ! -e "$T/full" ]
 finish
