@@ -78,17 +78,6 @@ int zc_sampling_settle(const struct zc_sampling *d) {
   if (!s->given.top_k) s->top_k = greedy ? 0 : d->top_k;
   if (!s->given.seed) s->seed = d->seed;
   if (!s->given.max_new) s->max_new = d->max_new;
-  /* The command line was checked; what a model's own settings say was not. */
-  if (s->max_new < 1)
-    return zf_error(ZF_EUSAGE, "--max-new-tokens: expected 1 or more, found %lld",
-                    (long long)s->max_new);
-  if (!(s->temperature >= 0 && isfinite(s->temperature)))
-    return zf_error(ZF_EUSAGE, "--temperature: expected 0 or more");
-  if (!(s->top_p > 0 && s->top_p <= 1))
-    return zf_error(ZF_EUSAGE, "--top-p: expected above 0 to 1");
-  if (s->top_k < 0) return zf_error(ZF_EUSAGE, "--top-k: expected 0 or more");
-  if (!(s->min_p >= 0 && s->min_p <= 1)) return zf_error(ZF_EUSAGE, "--min-p: expected 0 to 1");
-  if (!(s->repetition > 0)) return zf_error(ZF_EUSAGE, "--repetition-penalty: expected above 0");
   for (int i = 0; i < s->stop.n; i++)
     if (!*s->stop.v[i]) return zf_error(ZF_EUSAGE, "--stop: expected a text");
   if (s->temperature == 0 && (s->top_k > 0 || s->top_p < 1 || s->min_p > 0))
