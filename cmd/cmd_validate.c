@@ -118,8 +118,7 @@ static void show_talk(const struct zf_run *r) {
     const struct zf_data_counts *c = &set[k]->count;
     if (c->apart)
       printf("%s: in %lld of %lld conversations each answer is an example of its own: the chat "
-             "template writes "
-             "earlier turns otherwise once more follow\n",
+             "template renders an earlier turn unlike the last one\n",
              name[k], (long long)c->apart, (long long)c->rows);
     printf("%s: %lld of %lld targets end a text or a turn\n", name[k], (long long)c->ends,
            (long long)c->targets);

@@ -107,8 +107,7 @@ void zc_say_counts(const struct zf_dataset *d, const char *what) {
            (long long)c->split, (long long)c->rows);
   if (c->apart)
     zc_say("%s: in %lld of %lld conversations each answer is an example of its own: the chat "
-           "template writes "
-           "earlier turns otherwise once more follow",
+           "template renders an earlier turn unlike the last one",
            what, (long long)c->apart, (long long)c->rows);
   zc_say_joined(d, what);
   if (c->masked)

@@ -31,7 +31,7 @@ int zf_chat_render(const struct zf_chat *c, const json_t *messages, const json_t
 /* Text k of a row, from 0 on, and its target stretches: what the assistant says, with what the template puts
  * behind it.  Generation blocks mark it; without them the text of the messages before a turn, and of those
  * up to it, must each begin the whole text, and there is one text (*n = 0).  Where they do not, because the
- * template writes earlier turns otherwise once more follow, each answer is a text of its own, with the
+ * template renders an earlier turn unlike the last one, each answer is a text of its own, with the
  * conversation before it as the template writes it then: *n says how many.  ZF_EINVALID where an answer
  * cannot be told apart there either, or some of it would be left out.
  * The row has messages as zf_messages_row finds them (f may be NULL). */

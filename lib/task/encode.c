@@ -202,7 +202,7 @@ static int add_part(struct zf_encoder *e, const json_t *row, struct zf_example x
   if (!rc && *parts > 1 && d->stream)
     rc = zf_error(
         ZF_EINVALID,
-        "the chat template writes earlier turns otherwise once more follow: each of the %lld "
+        "the chat template renders an earlier turn unlike the last one: each of the %lld "
         "answers "
         "is an example of its own, which a stream has no place for: set streaming to false",
         (long long)*parts);

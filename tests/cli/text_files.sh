@@ -138,7 +138,7 @@ talk() {
 case_ "each answer an example of its own" 0 talk <<'END'
 warning: training: none of the 12 targets ends a text or a turn: the model does not learn to stop (add_eos, or a chat template whose turns end in a special token)
 
-training: in 1 of 1 conversations each answer is an example of its own: the chat template writes earlier turns otherwise once more follow
+training: in 1 of 1 conversations each answer is an example of its own: the chat template renders an earlier turn unlike the last one
 training: 0 of 12 targets end a text or a turn
 
 TMP/c.jsonl:1
@@ -150,12 +150,12 @@ TMP/c.jsonl:1
 The config, model, tokenizer and data are valid.
 END
 case_ "which a stream has no place for" 0 talk streaming=true <<'END'
-zoft: TMP/c.jsonl:1: the chat template writes earlier turns otherwise once more follow: each of the 2 answers is an example of its own, which a stream has no place for: set streaming to false
+zoft: TMP/c.jsonl:1: the chat template renders an earlier turn unlike the last one: each of the 2 answers is an example of its own, which a stream has no place for: set streaming to false
 END
 sed -i 's/END/<|endoftext|>/g' "$T/t.jinja"
 case_ "whose last token ends it" 0 talk -n 0 <<'END'
 
-training: in 1 of 1 conversations each answer is an example of its own: the chat template writes earlier turns otherwise once more follow
+training: in 1 of 1 conversations each answer is an example of its own: the chat template renders an earlier turn unlike the last one
 training: 2 of 8 targets end a text or a turn
 
 The config, model, tokenizer and data are valid.
