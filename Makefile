@@ -153,8 +153,8 @@ $(BUILD)/noise_quality: $(addprefix $(BUILD)/obj/,$(addsuffix .o,tests/bench/noi
 	@echo "  LD   $@"
 	$(Q)$(CC) $(LINK_) -o $@ $^ $(LIBS)
 
-# Developers' measures: build/correlate CONFIG compute=bf16, build/replay MODEL, build/drift MODEL RUN
-$(BUILD)/correlate $(BUILD)/replay $(BUILD)/drift: $(BUILD)/%: tests/bench/%.c $(BUILD)/libzoft.a
+# Developers' measures: build/correlate CONFIG compute=bf16, build/replay_bench MODEL, build/drift MODEL RUN
+$(BUILD)/correlate $(build)/replay_bench $(BUILD)/drift: $(BUILD)/%: tests/bench/%.c $(BUILD)/libzoft.a
 	@echo "  LD   $@"
 	$(Q)$(CC) $(CFLAGS_) $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(LIBS)
 

@@ -12,7 +12,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/proc.h"
-#include "bench.h"
+#include "bench_internal.h"
 #include "fmt/json.h"
 #include "report.h"
 #include "train/settings.h"
@@ -169,7 +169,7 @@ static int write_report(struct learning *l) {
       struct zc_cell *x_ = zc_report_row(&r);
       if (!x_) return ZF_ENOMEM;
       snprintf(x_[0].text, sizeof x_[0].text, "%s", c->way->name);
-      for (int k = 0; k < 7; k++) x_[1 + k].v = v[k];
+      for (int k = 0; k < 7; k++) x_[1 + k].value = v[k];
       energy |= isfinite(c->joules[p]);
     }
   }

@@ -8,9 +8,9 @@
 
 #include "base/err.h"
 #include "base/proc.h"
-#include "bench.h"
+#include "bench_internal.h"
 #include "report.h"
-#include "train/bench.h"
+#include "train/step_bench.h"
 #include "ui.h"
 
 enum { MOST = 8, ROWS = 512 };
@@ -150,8 +150,8 @@ static const struct row *base_of(const struct table *t, const struct row *r) {
 static void name_cells(struct zc_cell *c, const struct row *r) {
   snprintf(c[0].text, sizeof c[0].text, "%s", r->way);
   snprintf(c[1].text, sizeof c[1].text, "%s", r->compute);
-  c[2].v = r->batch;
-  c[3].v = r->seq;
+  c[2].value = r->batch;
+  c[3].value = r->seq;
 }
 
 #define NAMES                                                                                      \
@@ -190,20 +190,20 @@ static const struct zc_column energy_columns[] = {
 static void memory_cells(struct zc_cell *c, const struct row *r, const struct row *base) {
   const double v[] = {r->peak,        r->weights,           r->gradients, r->optimizer,
                       r->activations, r->peak - r->weights, r->forecast};
-  for (int i = 0; i < 7; i++) c[4 + i].v = v[i];
-  if (base) c[11].v = r->peak / base->peak;
+  for (int i = 0; i < 7; i++) c[4 + i].value = v[i];
+  if (base) c[11].value = r->peak / base->peak;
 }
 
 static void time_cells(struct zc_cell *c, const struct row *r, const struct row *base) {
   const double v[] = {r->seconds, r->deviation, r->tokens / r->seconds, r->peak};
-  for (int i = 0; i < 4; i++) c[4 + i].v = v[i];
-  if (base) c[8].v = r->seconds / base->seconds;
+  for (int i = 0; i < 4; i++) c[4 + i].value = v[i];
+  if (base) c[8].value = r->seconds / base->seconds;
 }
 
 static void energy_cells(struct zc_cell *c, const struct row *r, const struct row *base) {
   const double v[] = {r->joules, r->joules_deviation, r->joules / r->tokens, r->seconds};
-  for (int i = 0; i < 4; i++) c[4 + i].v = v[i];
-  if (base) c[8].v = r->joules / base->joules;
+  for (int i = 0; i < 4; i++) c[4 + i].value = v[i];
+  if (base) c[8].value = r->joules / base->joules;
 }
 
 /* --- plots of a page --- */
@@ -225,8 +225,8 @@ static void lines_of(struct lines *l, const struct table *t, int batch,
     if (k == l->n && l->n == MOST) continue;
     if (k == l->n) l->series[l->n++] = (struct zc_series){t->row[i].way, l->x[k], l->y[k], 0};
     struct zc_series *s = &l->series[k];
-    l->x[k][s->n] = x(&t->row[i]);
-    l->y[k][s->n++] = y(&t->row[i]);
+    l->x[k][s->count] = x(&t->row[i]);
+    l->y[k][s->count++] = y(&t->row[i]);
   }
 }
 

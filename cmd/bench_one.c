@@ -9,9 +9,9 @@
 #include "base/arena.h"
 #include "base/cpu.h"
 #include "base/err.h"
-#include "bench.h"
+#include "bench_internal.h"
 #include "fmt/json.h"
-#include "train/bench.h"
+#include "train/step_bench.h"
 #include "train/measure.h"
 #include "ui.h"
 

@@ -3,10 +3,10 @@
 #include <string.h>
 
 #include "base/cpu.h"
-#include "bench.h"
+#include "bench_internal.h"
 #include "kern/peak.h"
 #include "load.h"
-#include "train/bench.h"
+#include "train/step_bench.h"
 #include "ui.h"
 
 struct zc_bench_options zc_bench_options = {.repeat = 7, .output = "table"};
@@ -57,7 +57,7 @@ static void say_step(const struct zf_run *r) {
   zc_say("model      %s (%s), %s parameters, %s trained", m->dir, m->config.family->model_type,
          zc_count(a, (double)zf_params_count(&m->params, 0)),
          zc_count(b, (double)zf_params_count(&m->params, 1)));
-  zc_say("batch      %lld x %lld tokens, %lld at once, %d probe%s", (long long)d->n,
+  zc_say("batch      %lld x %lld tokens, %lld at once, %d probe%s", (long long)d->count,
          (long long)zf_example_tokens(d, 0), (long long)r->set.micro_batch, r->set.zo.probes,
          r->set.zo.probes > 1 ? "s" : "");
   zc_say("kernels    %s on %s, %d thread%s; medians of %lld turn%s",

@@ -40,7 +40,7 @@ struct talk {
   struct zf_chat *chat;
   struct zf_decoder *d;
   struct zf_ids ends;
-  struct zf_gen_config config;
+  struct zf_generation_config config;
   char *system, *stop; /* stop: what the template writes behind a reply, where that is no token */
   json_t *messages;    /* user and assistant in turn */
   size_t left_out;     /* oldest messages that no longer fit */
@@ -63,7 +63,7 @@ static int write_out(struct zf_ids *ids, const struct talk *t) {
   if (t->system)
     json_array_append_new(list, json_pack("{s:s, s:s}", "role", "system", "content", t->system));
   json_array_foreach(t->messages, i, m) if (i >= t->left_out) json_array_append(list, m);
-  ids->n = 0;
+  ids->count = 0;
   int rc = zf_chat_render(t->chat, list, NULL, 1, &text, NULL);
   if (!rc) rc = zf_tok_encode(t->tok, ids, text.data ? text.data : "", text.len, 0);
   zf_buf_free(&text);
@@ -76,18 +76,18 @@ static int fit(struct zf_ids *ids, struct talk *t) {
   int64_t reply = t->room / 4 < zc_sampling.max_new ? t->room / 4 : zc_sampling.max_new;
   size_t before = t->left_out, last = json_array_size(t->messages) - 1;
   int rc = write_out(ids, t);
-  while (!rc && ids->n + reply > t->room && t->left_out + 2 <= last) {
+  while (!rc && ids->count + reply > t->room && t->left_out + 2 <= last) {
     t->left_out += 2;
     rc = write_out(ids, t);
   }
   if (!rc && t->left_out > before)
     zc_say("the context of %lld tokens is full: the oldest %zu messages are left out",
            (long long)t->room, t->left_out);
-  if (!rc && !ids->n) return zf_error(ZF_EUSAGE, "the message has no token");
-  if (!rc) rc = zf_tok_check(t->tok, ids->id, ids->n, t->m->config.vocab);
-  if (!rc && ids->n > t->room)
+  if (!rc && !ids->count) return zf_error(ZF_EUSAGE, "the message has no token");
+  if (!rc) rc = zf_tok_check(t->tok, ids->id, ids->count, t->m->config.vocab);
+  if (!rc && ids->count > t->room)
     return zf_error(ZF_EUSAGE, "the message has %lld tokens, the context is %lld",
-                    (long long)ids->n, (long long)t->room);
+                    (long long)ids->count, (long long)t->room);
   return rc;
 }
 
@@ -102,7 +102,7 @@ static int begin(void *ctx, struct zf_text **out) {
   struct reply *r = ctx;
   if (r->begun++) return 0;
   *out = &r->text;
-  return zf_text_begin(&r->text, r->t->tok, r->prompt.id, r->prompt.n);
+  return zf_text_begin(&r->text, r->t->tok, r->prompt.id, r->prompt.count);
 }
 
 static int show(void *ctx, struct zf_text *x) {
@@ -122,15 +122,15 @@ static void print_json(const struct zf_text *x, int64_t kept, double seconds) {
                 ", \"finish\": \"%s\", \"prompt_tokens\": %lld, \"kept_tokens\": %lld, "
                 "\"new_tokens\": %lld, \"tokens_per_s\": %.1f}\n",
                 x->finish ? zf_finish_name(x->finish) : "interrupted", (long long)x->given,
-                (long long)kept, (long long)(x->ids.n - x->given),
-                (double)(x->ids.n - x->given) / seconds);
+                (long long)kept, (long long)(x->ids.count - x->given),
+                (double)(x->ids.count - x->given) / seconds);
   fputs(b.data, stdout);
   zf_buf_free(&b);
 }
 
 static int finish(struct talk *t, struct reply *r, double seconds) {
   struct zf_text *x = &r->text;
-  int64_t made = x->ids.n - x->given, kept = x->kept;
+  int64_t made = x->ids.count - x->given, kept = x->kept;
   if (!x->finish) x->made.len = x->ready; /* stopped: what was shown */
   json_t *said = json_stringn(x->made.data, x->made.len);
   if (!said) said = json_string("");
@@ -153,8 +153,8 @@ static int finish(struct talk *t, struct reply *r, double seconds) {
 /* What the last message is answered with. */
 static int answer(struct talk *t) {
   struct reply r = {.t = t};
-  struct zf_gen_rules rules = zc_sampling_rules(&t->ends);
-  struct zf_gen_io io = {.ctx = &r, .next = begin, .token = show, .stop = zc_signal};
+  struct zf_generate_rules rules = zc_sampling_rules(&t->ends);
+  struct zf_generate_io io = {.ctx = &r, .next = begin, .token = show, .stop = zc_signal};
   int rc = fit(&r.prompt, t);
   r.text.row = (int64_t)json_array_size(t->messages) / 2;
   r.text.number = t->again++;
@@ -256,7 +256,7 @@ static int cmd_tokens(struct talk *t, const char *arg) {
   if (rc)
     zc_warn("%s", zf_error_message());
   else
-    zc_say("%lld of %lld tokens", (long long)ids.n, (long long)t->room);
+    zc_say("%lld of %lld tokens", (long long)ids.count, (long long)t->room);
   zf_ids_free(&ids);
   return 0;
 }
@@ -317,12 +317,13 @@ static int set_up(struct talk *t, const char *model, enum zf_compute c) {
   if (!rc) rc = zc_open_model(&t->m, &t->tok, model);
   if (!rc) rc = zf_score_causal(t->m);
   if (!rc) rc = zc_chat_open(&t->chat, t->m, t->tok, chat_template);
-  if (!rc) rc = zf_gen_ends(&t->ends, t->m, t->tok);
+  if (!rc) rc = zf_generation_ends(&t->ends, t->m, t->tok);
   if (!rc) rc = zc_chat_ends(&t->ends, &t->stop, t->chat, t->tok);
   if (!rc && given_system && !(t->system = zf_strdup(given_system))) rc = ZF_ENOMEM;
   if (rc) return rc;
   struct zc_list *stop = &zc_sampling.stop;
-  if (t->stop && stop->n < (int)(sizeof stop->v / sizeof *stop->v)) stop->v[stop->n++] = t->stop;
+  if (t->stop && stop->count < (int)(sizeof stop->item / sizeof *stop->item))
+    stop->item[stop->count++] = t->stop;
   t->room = context_given ? context : LONGEST;
   if (context > t->m->config.context)
     return zf_error(ZF_EUSAGE, "--context: the model's is %lld tokens, found %lld",
@@ -377,7 +378,7 @@ static int run(const struct zc_args *a) {
   free(t.system);
   free(t.stop);
   zf_ids_free(&t.ends);
-  zf_gen_config_free(&t.config);
+  zf_generation_config_free(&t.config);
   zf_decoder_free(t.d);
   zf_chat_free(t.chat);
   zf_tok_free(t.tok);

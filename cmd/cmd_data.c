@@ -2,9 +2,9 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "data.h"
+#include "data_internal.h"
 
-struct zc_data_options zc_data_options = {.n = 5, .seed = 42};
+struct zc_data_options zc_data_options = {.count = 5, .seed = 42};
 
 static const struct zc_opt options[] = {
     {"tokenizer", 't', ZC_STR, "DIR", "stats, show: encode rows with a model's tokenizer",
@@ -13,8 +13,8 @@ static const struct zc_opt options[] = {
      &zc_data_options.length, .min = 1, .max = ZC_MANY, .given = &zc_data_options.given.length},
     {"label", 0, ZC_STR, "FIELD", "stats: the field whose values are counted (label)",
      &zc_data_options.label},
-    {"number", 'n', ZC_INT, "N", "show: rows of each file (5)", &zc_data_options.n, .max = ZC_MANY,
-     .given = &zc_data_options.given.n},
+    {"number", 'n', ZC_INT, "N", "show: rows of each file (5)", &zc_data_options.count,
+     .max = ZC_MANY, .given = &zc_data_options.given.n},
     {"rows", 0, ZC_STR, "LIST", "show: these rows, as 3,7-9", &zc_data_options.rows},
     {"dev", 0, ZC_NUM, "N", "split: dev rows, below 1 their share", &zc_data_options.dev,
      .max = 1e15, .given = &zc_data_options.given.dev},
@@ -61,7 +61,7 @@ static int check_options(const char *action) {
              {o->by != NULL, "by", "split"},
              {o->given.seed, "seed", "split"},
              {o->out != NULL, "out", "split"},
-             {o->field.n != 0, "field", "convert"}};
+             {o->field.count != 0, "field", "convert"}};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     if (all[i].set && !strstr(all[i].of, action))
       return zf_error(ZF_EUSAGE, "--%s has no effect: data %s does not read it", all[i].option,

@@ -190,8 +190,8 @@ static int eval_tasks(const struct zc_args *a) {
 
 /* An option of --task without one. */
 static int check_stray(void) {
-  const char *stray = tasks.data.n         ? "data"
-                      : tasks.shots.n      ? "fewshot-data"
+  const char *stray = tasks.data.count     ? "data"
+                      : tasks.shots.count  ? "fewshot-data"
                       : tasks.nshot_given  ? "num-fewshot"
                       : tasks.limit_given  ? "limit"
                       : tasks.length_given ? "max-length"
@@ -202,7 +202,7 @@ static int check_stray(void) {
 
 static int run(const struct zc_args *a) {
   if (list_tasks) return zc_list_tasks();
-  if (tasks.task.n) return eval_tasks(a);
+  if (tasks.task.count) return eval_tasks(a);
   int rc = check_stray();
   if (rc) return rc;
   if (!text_file) {

@@ -26,7 +26,7 @@ static int report(void) {
     zf_model_free(m);
     return rc;
   }
-  long long parameters = zf_params_count(&m->params, 0), tensors = m->params.n;
+  long long parameters = zf_params_count(&m->params, 0), tensors = m->params.count;
   if (zc_common.json) {
     struct zf_buf name = {0};
     zc_json_text(&name, to, strlen(to));

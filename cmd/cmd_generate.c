@@ -49,7 +49,7 @@ static int check(const struct zc_args *a) {
 }
 
 /* The options, then generation_config.json, then what is usual. */
-static int settle(struct zf_gen_config *c, const char *model) {
+static int settle(struct zf_generation_config *c, const char *model) {
   struct zc_sampling d = usual;
   int rc = zc_sampling_model(&d, c, model, 0);
   return rc ? rc : zc_sampling_settle(&d);
@@ -120,14 +120,14 @@ static int read_row(struct row *r, struct job *j, const json_t *row) {
 }
 
 static int check_row(const struct row *r, const struct job *j) {
-  if (r->ids.n == 0)
+  if (r->ids.count == 0)
     return zf_error(j->in ? ZF_EINVALID : ZF_EUSAGE, "the prompt has no token%s",
                     j->in ? "" : ": give one with --prompt");
-  if (r->ids.n > j->m->config.context)
+  if (r->ids.count > j->m->config.context)
     return zf_error(j->in ? ZF_EINVALID : ZF_EUSAGE,
-                    "the prompt has %lld tokens, the model's context is %lld", (long long)r->ids.n,
-                    (long long)j->m->config.context);
-  return zf_tok_check(j->tok, r->ids.id, r->ids.n, j->m->config.vocab);
+                    "the prompt has %lld tokens, the model's context is %lld",
+                    (long long)r->ids.count, (long long)j->m->config.context);
+  return zf_tok_check(j->tok, r->ids.id, r->ids.count, j->m->config.vocab);
 }
 
 static int open_input(struct job *j) {
@@ -140,7 +140,7 @@ static int open_input(struct job *j) {
 static int read_rows(struct job *j) {
   int rc = jsonl ? open_input(j) : 0;
   if (rc) return rc;
-  j->n = j->in ? j->in->n : 1;
+  j->n = j->in ? j->in->count : 1;
   j->row = zf_calloc(j->n + 1, sizeof *j->row);
   if (!j->row) return ZF_ENOMEM;
   for (int64_t i = 0; !rc && i < j->n && !zc_signal(); i++) {
@@ -163,12 +163,13 @@ static void print_json(const struct zf_text *t, const struct job *j, const char 
   zf_buf_puts(&b, "{\"text\": ");
   zc_json_text(&b, whole, len);
   zf_buf_puts(&b, ", \"ids\": [");
-  for (int64_t i = 0; i < t->ids.n; i++) zf_buf_printf(&b, "%s%d", i ? ", " : "", t->ids.id[i]);
+  for (int64_t i = 0; i < t->ids.count; i++) zf_buf_printf(&b, "%s%d", i ? ", " : "", t->ids.id[i]);
   zf_buf_printf(&b,
                 "], \"prompt_tokens\": %lld, \"new_tokens\": %lld, \"finish\": \"%s\", "
                 "\"tokens_per_s\": %.1f}\n",
-                (long long)t->given, (long long)(t->ids.n - t->given), zf_finish_name(t->finish),
-                (double)(t->ids.n - t->given) / (zf_now() - j->start));
+                (long long)t->given, (long long)(t->ids.count - t->given),
+                zf_finish_name(t->finish),
+                (double)(t->ids.count - t->given) / (zf_now() - j->start));
   fputs(b.data, j->out);
   zf_buf_free(&b);
 }
@@ -207,7 +208,7 @@ static json_t *text_of(const struct zf_text *t) {
 static json_t *result(const struct zf_text *t) {
   return json_pack("{s:o, s:s, s:I, s:I}", "completion", text_of(t), "finish",
                    zf_finish_name(t->finish), "prompt_tokens", (json_int_t)t->given, "new_tokens",
-                   (json_int_t)(t->ids.n - t->given));
+                   (json_int_t)(t->ids.count - t->given));
 }
 
 /* Puts what was made among the row's fields; one of the same name makes way, and is counted. */
@@ -259,7 +260,7 @@ static int next_text(void *ctx, struct zf_text **t) {
   (*t)->row = i;
   (*t)->number = (uint32_t)s;
   (*t)->neos = r->talk ? 0 : j->own;
-  return zf_text_begin(*t, j->tok, r->ids.id, r->ids.n);
+  return zf_text_begin(*t, j->tok, r->ids.id, r->ids.count);
 }
 
 /* One text at a time appears as it is made. */
@@ -304,8 +305,8 @@ static void say_memory(const struct job *j, const struct zf_decoder_room *r) {
 static int decode(struct job *j, enum zf_compute c) {
   int64_t most = 1, all = 0, context = j->m->config.context;
   for (int64_t i = 0; i < j->n; i++) {
-    if (j->row[i].ids.n > most) most = j->row[i].ids.n;
-    all += j->row[i].ids.n * number;
+    if (j->row[i].ids.count > most) most = j->row[i].ids.count;
+    all += j->row[i].ids.count * number;
   }
   struct zf_decoder_room r = {.slots = batch_size, .compute = c};
   if (r.slots > j->n * number) r.slots = j->n * number;
@@ -313,8 +314,8 @@ static int decode(struct job *j, enum zf_compute c) {
   if (r.tokens < r.slots) r.tokens = r.slots;
   int64_t max_new = zc_sampling.max_new;
   r.length = max_new < context - most ? most + max_new : context;
-  struct zf_gen_rules rules = zc_sampling_rules(&j->ends);
-  struct zf_gen_io io = {
+  struct zf_generate_rules rules = zc_sampling_rules(&j->ends);
+  struct zf_generate_io io = {
       .ctx = j, .next = next_text, .token = show, .done = done, .stop = zc_signal};
   struct zf_decoder *d;
   say_memory(j, &r);
@@ -339,7 +340,7 @@ static int stream_prompt(struct job *j) {
   j->streaming = !j->in && number == 1 && !zc_common.json;
   if (!j->streaming) return 0;
   zf_buf_puts(&b, "");
-  int rc = zf_tok_decode(j->tok, &b, j->row[0].ids.id, j->row[0].ids.n, 1);
+  int rc = zf_tok_decode(j->tok, &b, j->row[0].ids.id, j->row[0].ids.count, 1);
   if (!rc) fwrite(b.data, 1, b.len, j->out);
   zf_buf_free(&b);
   return rc;
@@ -348,11 +349,11 @@ static int stream_prompt(struct job *j) {
 static int run_job(struct job *j, enum zf_compute c) {
   struct zf_out file = {0};
   int rc = zf_score_causal(j->m);
-  if (!rc) rc = zf_gen_ends(&j->ends, j->m, j->tok);
-  j->own = j->ends.n;
+  if (!rc) rc = zf_generation_ends(&j->ends, j->m, j->tok);
+  j->own = j->ends.count;
   if (!rc) rc = read_rows(j);
   if (!rc && output) rc = zf_out_open(&file, output);
-  j->out = output ? file.f : stdout;
+  j->out = output ? file.file : stdout;
   if (!rc) rc = stream_prompt(j);
   if (!rc && j->n) rc = decode(j, c);
   if (!rc && zc_signal()) rc = zf_error(ZF_ESTOPPED, "interrupted");
@@ -363,7 +364,7 @@ static int run_job(struct job *j, enum zf_compute c) {
 
 static int run(const struct zc_args *a) {
   struct job j = {0};
-  struct zf_gen_config config = {0};
+  struct zf_generation_config config = {0};
   enum zf_compute c = ZF_COMPUTE_F32;
   int rc = check(a);
   if (!rc) rc = zc_compute(&c, compute);
@@ -377,7 +378,7 @@ static int run(const struct zc_args *a) {
   for (int64_t i = 0; j.row && i < j.n; i++) row_free(&j.row[i]);
   free(j.row);
   zf_ids_free(&j.ends);
-  zf_gen_config_free(&config);
+  zf_generation_config_free(&config);
   zf_records_free(j.in);
   free(j.piped);
   zf_chat_free(j.chat);

@@ -20,13 +20,13 @@ static const struct zc_opt options[] = {
 };
 
 static int copy_tokenizer(void) {
-  struct zf_beside b = {0};
+  struct zf_sidecars b = {0};
   if (!tokenizer) return 0;
-  int rc = zf_beside_open(&b, tokenizer);
-  if (!rc && !b.n)
+  int rc = zf_sidecars_open(&b, tokenizer);
+  if (!rc && !b.count)
     rc = zf_error(ZF_EUSAGE, "--tokenizer: %s has no file of a tokenizer", tokenizer);
-  if (!rc) rc = zf_beside_copy(&b, out, 1);
-  zf_beside_close(&b);
+  if (!rc) rc = zf_sidecars_copy(&b, out, 1);
+  zf_sidecars_close(&b);
   return rc;
 }
 
@@ -45,10 +45,10 @@ static int run(const struct zc_args *a) {
   if (!rc) rc = zf_model_open(&m, out, &opts);
   if (!rc && zc_common.json)
     printf("{\"parameters\": %lld, \"tensors\": %lld}\n", (long long)zf_params_count(&m->params, 0),
-           (long long)m->params.n);
+           (long long)m->params.count);
   else if (!rc)
     printf("%s: %s, %lld parameters in %lld tensors\n", out, m->config.family->model_type,
-           (long long)zf_params_count(&m->params, 0), (long long)m->params.n);
+           (long long)zf_params_count(&m->params, 0), (long long)m->params.count);
   zf_model_free(m);
   return rc;
 }

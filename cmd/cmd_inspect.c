@@ -7,7 +7,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
-#include "fmt/packed.h"
+#include "fmt/compressed.h"
 #include "fmt/records.h"
 #include "load.h"
 #include "train/steplog.h"
@@ -64,11 +64,11 @@ static void shape_of(char out[96], const struct zf_st_tensor *t) {
 
 static void tensors(struct facts *f, const struct zf_st *st) {
   enum { SOME = 12 };
-  int64_t shown = all || st->n <= SOME ? st->n : SOME;
+  int64_t shown = all || st->count <= SOME ? st->count : SOME;
   char shape[96], bytes[32];
   if (zc_common.json) {
     zf_buf_puts(&f->json, ", \"tensors\": [");
-    for (int64_t i = 0; i < st->n; i++) {
+    for (int64_t i = 0; i < st->count; i++) {
       shape_of(shape, &st->tensor[i]);
       zf_buf_printf(&f->json, "%s{\"name\": ", i ? ", " : "");
       zc_json_text(&f->json, st->tensor[i].name, strlen(st->tensor[i].name));
@@ -86,18 +86,19 @@ static void tensors(struct facts *f, const struct zf_st *st) {
     zc_table_row(t, (const char *const[]){st->tensor[i].name, st->tensor[i].dtype, shape, bytes});
   }
   zc_table_print(t, 1);
-  if (shown < st->n) printf("... and %lld more: --all shows them\n", (long long)(st->n - shown));
+  if (shown < st->count)
+    printf("... and %lld more: --all shows them\n", (long long)(st->count - shown));
 }
 
 static void store_facts(struct facts *f, const struct zf_st *st) {
   int64_t elements = 0, bytes = 0;
   char text[64];
-  for (int64_t i = 0; i < st->n; i++) {
+  for (int64_t i = 0; i < st->count; i++) {
     elements += st->tensor[i].count;
     bytes += (int64_t)st->tensor[i].bytes;
   }
   count(f, "files", st->nfile);
-  count(f, "tensors_in_file", st->n);
+  count(f, "tensors_in_file", st->count);
   number(f, "elements", elements, zc_count(text, (double)elements));
   number(f, "bytes", bytes, zf_human_bytes(text, (double)bytes));
   for (int64_t i = 0; i < st->nmetadata; i++) fact(f, st->metadata[2 * i], st->metadata[2 * i + 1]);
@@ -160,15 +161,15 @@ static void ends_fact(struct facts *f, const struct zf_tok *tok) {
   const char *from;
   const struct zf_ids *ends = zf_tok_ends(tok, &from);
   struct zf_buf b = {0};
-  zf_buf_puts(&b, ends->n ? "" : "none");
-  for (int64_t i = 0; i < ends->n; i++) {
+  zf_buf_puts(&b, ends->count ? "" : "none");
+  for (int64_t i = 0; i < ends->count; i++) {
     const char *piece = zc_common.json ? NULL : zf_tok_piece(tok, ends->id[i]);
     zf_buf_printf(&b, piece ? "%s%d %s" : "%s%d", i ? ", " : "", ends->id[i], piece);
   }
   if (zc_common.json)
-    zf_buf_printf(&f->json, ", \"ends\": [%s]", ends->n ? b.data : "");
+    zf_buf_printf(&f->json, ", \"ends\": [%s]", ends->count ? b.data : "");
   else
-    printf("%-12s %s%s%s\n", "ends", b.data, ends->n ? ", from " : "", ends->n ? from : "");
+    printf("%-12s %s%s%s\n", "ends", b.data, ends->count ? ", from " : "", ends->count ? from : "");
   zf_buf_free(&b);
 }
 
@@ -249,7 +250,7 @@ static int inspect_log(const char *path) {
     n++;
     if (all && !zc_common.json)
       printf("%8u  loss %.6f / %.6f  g %12.6g  lr %g\n", step.step, probe[0].plus, probe[0].minus,
-             probe[0].g, step.lr);
+             probe[0].projected_gradient, step.lr);
   }
   count(&f, "steps", n);
   count(&f, "marks", marks);
@@ -268,8 +269,8 @@ static int inspect_data(const char *path) {
   int rc = zf_records_open(&r, path);
   if (rc) return rc;
   fact(&f, "kind", "data");
-  count(&f, "rows", r->n);
-  json_t *first = r->n ? (json_t *)zf_records_row(r, 0) : NULL;
+  count(&f, "rows", r->count);
+  json_t *first = r->count ? (json_t *)zf_records_row(r, 0) : NULL;
   if (first) {
     struct zf_buf b = {0};
     const char *key;
@@ -318,7 +319,7 @@ static const struct {
 static int run(const struct zc_args *a) {
   if (a->nword != 1 || a->nset) return zf_error(ZF_EUSAGE, "expected: zoft inspect PATH");
   const char *path = a->word[0];
-  size_t n = zf_packed_stem(path);
+  size_t n = zf_compressed_stem(path);
   if (zf_exists(path) && !zf_is_dir(path))
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
       size_t m = strlen(kinds[i].ending);

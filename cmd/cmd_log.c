@@ -30,7 +30,7 @@ static void show_json(const struct zf_history *h, int64_t i) {
          (unsigned long long)r->seed, r->lr, (unsigned long long)r->batch);
   for (int p = 0; p < h->head.zo.probes; p++)
     printf("%s{\"plus\": %.17g, \"minus\": %.17g, \"g\": %.17g}", p ? ", " : "",
-           probes(h, i)[p].plus, probes(h, i)[p].minus, probes(h, i)[p].g);
+           probes(h, i)[p].plus, probes(h, i)[p].minus, probes(h, i)[p].projected_gradient);
   printf("]}\n");
 }
 
@@ -39,11 +39,12 @@ static void show_step(const struct zf_history *h, int64_t i) {
   for (int p = 0; p < h->head.zo.probes; p++) {
     const struct zf_zo_probe *b = &probes(h, i)[p];
     printf("%8u  loss %.6f / %.6f  g %12.6g  lr %g  seed %llu  batch %llu\n", r->step, b->plus,
-           b->minus, b->g, r->lr, (unsigned long long)r->seed, (unsigned long long)r->batch);
+           b->minus, b->projected_gradient, r->lr, (unsigned long long)r->seed,
+           (unsigned long long)r->batch);
   }
 }
 
-static void show_mark(const struct zf_mark *k) {
+static void show_mark(const struct zf_history_mark_entry *k) {
   if (zc_common.json)
     printf("{\"step\": %lld, \"weights\": \"%s\"}\n", (long long)k->step, k->hash);
   else
@@ -52,7 +53,7 @@ static void show_mark(const struct zf_mark *k) {
 
 static int show(const struct zf_history *h, const struct zf_history *other) {
   (void)other;
-  for (int64_t i = 0, m = 0; i < h->n; i++) {
+  for (int64_t i = 0, m = 0; i < h->count; i++) {
     (zc_common.json ? show_json : show_step)(h, i);
     for (; m < h->nmark && h->mark[m].step == i + 1; m++) show_mark(&h->mark[m]);
   }
@@ -76,17 +77,17 @@ static double mean_loss(const struct zf_history *h, int64_t from, int64_t to) {
 
 static struct stats measure(const struct zf_history *h) {
   struct stats s = {.lr_min = INFINITY};
-  int64_t tenth = h->n / 10 ? h->n / 10 : h->n;
+  int64_t tenth = h->count / 10 ? h->count / 10 : h->count;
   int q = h->head.zo.probes;
   s.first = mean_loss(h, 0, tenth);
-  s.last = mean_loss(h, h->n - tenth, h->n);
-  for (int64_t i = 0; i < h->n; i++) {
+  s.last = mean_loss(h, h->count - tenth, h->count);
+  for (int64_t i = 0; i < h->count; i++) {
     const struct zf_log_rec *r = &h->step[i];
     s.lr_min = fmin(s.lr_min, r->lr);
     s.lr_max = fmax(s.lr_max, r->lr);
     s.seeds += !i || r->seed != r[-1].seed;
     for (int p = 0; p < q; p++) {
-      double g = probes(h, i)[p].g, n = (double)(h->n * q);
+      double g = probes(h, i)[p].projected_gradient, n = (double)(h->count * q);
       s.g_mean += g / n;
       s.g_rms += g * g / n;
       s.g_max = fmax(s.g_max, fabs(g));
@@ -100,13 +101,13 @@ static struct stats measure(const struct zf_history *h) {
 
 static void stats_text(const struct zf_history *h, const struct stats *s) {
   int q = h->head.zo.probes;
-  printf("steps       %lld, %d probe%s each; the log ends %s\n", (long long)h->n, q,
+  printf("steps       %lld, %d probe%s each; the log ends %s\n", (long long)h->count, q,
          q > 1 ? "s" : "", end_name[h->end]);
   printf("bytes       %lld a step\n", (long long)zf_log_record_size(q));
-  if (h->n == 0) return;
+  if (h->count == 0) return;
   printf("loss        %.4f in the first tenth, %.4f in the last\n", s->first, s->last);
   printf("g           mean %.4g, root mean square %.4g, largest %.4g, %.1f %% positive\n",
-         s->g_mean, s->g_rms, s->g_max, 100.0 * (double)s->positive / (double)(h->n * q));
+         s->g_mean, s->g_rms, s->g_max, 100.0 * (double)s->positive / (double)(h->count * q));
   printf("lr          %g to %g; sum of lr |g| %.4g\n", s->lr_min, s->lr_max, s->path);
   printf("seeds       %lld\n", (long long)s->seeds);
   printf("hashes      %lld\n", (long long)h->nmark);
@@ -124,9 +125,9 @@ static int stats(const struct zf_history *h, const struct zf_history *other) {
   printf(
       "{\"steps\": %lld, \"probes\": %d, \"record_bytes\": %lld, \"end\": \"%s\", \"marks\": %lld, "
       "\"result\": %lld",
-      (long long)h->n, h->head.zo.probes, (long long)zf_log_record_size(h->head.zo.probes),
+      (long long)h->count, h->head.zo.probes, (long long)zf_log_record_size(h->head.zo.probes),
       end_name[h->end], (long long)h->nmark, (long long)h->result);
-  if (h->n)
+  if (h->count)
     printf(", \"loss_first\": %.17g, \"loss_last\": %.17g, \"g_mean\": %.17g, \"g_rms\": %.17g, "
            "\"g_max\": %.17g, \"g_positive\": %lld, \"lr_min\": %.17g, \"lr_max\": %.17g, "
            "\"path\": %.17g, \"seeds\": %lld",
@@ -147,7 +148,7 @@ static const char *step_differs(const struct zf_history *a, const struct zf_hist
   for (int p = 0; p < a->head.zo.probes; p++) {
     const struct zf_zo_probe *u = &probes(a, i)[p], *v = &probes(b, i)[p];
     if (u->plus != v->plus || u->minus != v->minus) return "loss";
-    if (u->g != v->g) return "g";
+    if (u->projected_gradient != v->projected_gradient) return "g";
   }
   return x->lr != y->lr ? "lr" : NULL;
 }
@@ -181,20 +182,20 @@ static int heads_differ(struct zf_buf *out, const struct zf_log_head *a,
 static int diff(const struct zf_history *a, const struct zf_history *b) {
   struct zf_buf heads = {0};
   const char *what = NULL;
-  int64_t i = 0, n = a->n < b->n ? a->n : b->n;
+  int64_t i = 0, n = a->count < b->count ? a->count : b->count;
   int differ = heads_differ(&heads, &a->head, &b->head);
   while (i < n && !(what = step_differs(a, b, i))) i++;
   const char *text = heads.data ? heads.data : "";
   if (zc_common.json) {
-    printf("{\"steps\": [%lld, %lld], \"same\": %lld, \"header\": [%s]", (long long)a->n,
-           (long long)b->n, (long long)i, text);
+    printf("{\"steps\": [%lld, %lld], \"same\": %lld, \"header\": [%s]", (long long)a->count,
+           (long long)b->count, (long long)i, text);
     if (what) printf(", \"first\": %lld, \"what\": \"%s\"", (long long)i + 1, what);
     printf("}\n");
   } else {
     printf("header      %s\n", differ ? text : "the same");
     if (what)
       printf("steps       part at step %lld: its %s differs\n", (long long)i + 1, what);
-    else if (a->n != b->n)
+    else if (a->count != b->count)
       printf("steps       the same up to %lld, where one of them ends\n", (long long)n);
     else
       printf("steps       all %lld are the same\n", (long long)n);

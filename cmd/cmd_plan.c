@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "bench.h"
+#include "bench_internal.h"
 #include "report.h"
-#include "train/bench.h"
-#include "train/outlook.h"
+#include "train/step_bench.h"
+#include "train/projection.h"
 #include "ui.h"
 
 static const char *fit, *output = "table";
@@ -45,11 +45,11 @@ static int write_out(struct zc_report *r) {
 static double whole_run(const struct zf_calibration *c, const struct zf_run *r, double step) {
   double evals = 0;
   if (r->data.dev) /* before, between and at the end */
-    evals = zf_outlook_score(c, r, r->data.dev) * (r->set.eval_steps < 0 ? 1
-                                                   : r->set.eval_steps
-                                                       ? (double)(r->steps / r->set.eval_steps + 1)
-                                                       : 6);
-  if (r->data.test) evals += 2 * zf_outlook_score(c, r, r->data.test);
+    evals = zf_projection_score(c, r, r->data.dev) *
+            (r->set.eval_steps < 0 ? 1
+             : r->set.eval_steps   ? (double)(r->steps / r->set.eval_steps + 1)
+                                   : 6);
+  if (r->data.test) evals += 2 * zf_projection_score(c, r, r->data.test);
   return step * (double)r->steps + evals;
 }
 
@@ -77,14 +77,14 @@ static int forecast(struct zf_run *r) {
     rc = zf_run_forecast(&f, r, ways[i].method, ways[i].checkpoint);
     struct zc_cell *x = rc ? NULL : zc_report_row(&rep);
     if (!x) break;
-    double step = zf_outlook_step(&c, r, ways[i].method, ways[i].checkpoint);
+    double step = zf_projection_step(&c, r, ways[i].method, ways[i].checkpoint);
     const double v[] = {(double)f.total,     (double)f.before,    (double)f.weights,     0,
                         (double)f.gradients, (double)f.optimizer, (double)f.activations, step};
     snprintf(x[0].text, sizeof x[0].text, "%s", ways[i].name);
-    for (int k = 0; k < 8; k++) x[1 + k].v = v[k];
+    for (int k = 0; k < 8; k++) x[1 + k].value = v[k];
     if (ways[i].method == ZF_METHOD_INFERENCE) continue;
-    x[9].v = whole_run(&c, r, step);
-    if (!strcmp(output, "table") || !strcmp(output, "md")) zc_duration(x[9].text, x[9].v);
+    x[9].value = whole_run(&c, r, step);
+    if (!strcmp(output, "table") || !strcmp(output, "md")) zc_duration(x[9].text, x[9].value);
   }
   snprintf(what, sizeof what,
            "%lld steps of %lld examples, %lld at once; products in %s at %.3g GFLOP/s, noise at "
@@ -119,16 +119,17 @@ static int fit_row(struct zc_report *rep, struct zf_run *r, const struct way *w,
                    enum zf_dtype dtype, int64_t bytes, struct choice *best) {
   struct zf_forecast f;
   int64_t length = r->lim.length;
-  int rc = zf_outlook_shape(&f, r, w->method, w->checkpoint, r->set.micro_batch, length, dtype);
+  int rc = zf_projection_shape(&f, r, w->method, w->checkpoint, r->set.micro_batch, length, dtype);
   struct zc_cell *x = rc ? NULL : zc_report_row(rep);
   if (!x) return rc ? rc : ZF_ENOMEM;
-  int64_t batch = zf_outlook_batch(r, w->method, w->checkpoint, length, dtype, bytes);
+  int64_t batch = zf_projection_batch(r, w->method, w->checkpoint, length, dtype, bytes);
   snprintf(x[0].text, sizeof x[0].text, "%s", w->name);
   snprintf(x[1].text, sizeof x[1].text, "%s", zf_dtype_info(dtype)->name);
-  x[2].v = (double)f.total;
+  x[2].value = (double)f.total;
   snprintf(x[3].text, sizeof x[3].text, "%s", f.total <= bytes ? "yes" : "no");
-  x[4].v = (double)batch;
-  x[5].v = (double)zf_outlook_length(r, w->method, w->checkpoint, r->set.micro_batch, dtype, bytes);
+  x[4].value = (double)batch;
+  x[5].value =
+      (double)zf_projection_length(r, w->method, w->checkpoint, r->set.micro_batch, dtype, bytes);
   if (batch && !best->method)
     *best = (struct choice){zf_method_info(w->method)->name, dtype, w->checkpoint, batch};
   return 0;

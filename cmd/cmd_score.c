@@ -60,13 +60,13 @@ static void print_text(const struct scorer *s, int64_t line, const char *text, s
   struct zf_buf b = {0};
   if (!zc_common.json) {
     printf("%8lld  %6lld tokens  nll %9.4f  perplexity %.4g\n", (long long)line,
-           (long long)s->ids.n, nll, __builtin_exp(nll));
+           (long long)s->ids.count, nll, __builtin_exp(nll));
     return;
   }
   zf_buf_printf(&b, "{\"line\": %lld, \"text\": ", (long long)line);
   zc_json_text(&b, text, len);
   zf_buf_puts(&b, ", \"ids\": [");
-  for (int64_t i = 0; i < s->ids.n; i++) zf_buf_printf(&b, "%s%d", i ? ", " : "", s->ids.id[i]);
+  for (int64_t i = 0; i < s->ids.count; i++) zf_buf_printf(&b, "%s%d", i ? ", " : "", s->ids.id[i]);
   zf_buf_puts(&b, "], \"logprobs\": [");
   for (int64_t i = 0; i < n; i++)
     zf_buf_printf(&b, "%s%.9g", i ? ", " : "", s->logit[i] - s->lse[i]);
@@ -82,15 +82,15 @@ static void print_text(const struct scorer *s, int64_t line, const char *text, s
 
 /* The predictions of tokens 1..n-1 from one pass over tokens 0..n-2. */
 static int score(struct scorer *s, int64_t line, const char *text, size_t len) {
-  s->ids.n = 0;
+  s->ids.count = 0;
   int rc = zf_tok_encode(s->tok, &s->ids, text, len, ZF_ENC_SPECIAL);
-  if (!rc) rc = zf_tok_check(s->tok, s->ids.id, s->ids.n, s->m->config.vocab);
+  if (!rc) rc = zf_tok_check(s->tok, s->ids.id, s->ids.count, s->m->config.vocab);
   if (rc)
     return rc == ZF_EINVALID ? zf_error_prefix(rc, "%s:%lld", text_file, (long long)line) : rc;
-  int64_t n = s->ids.n - 1;
+  int64_t n = s->ids.count - 1;
   if (n > s->m->config.context)
     return zf_error(ZF_EINVALID, "%s:%lld: %lld tokens, more than the model's context of %lld",
-                    text_file, (long long)line, (long long)s->ids.n,
+                    text_file, (long long)line, (long long)s->ids.count,
                     (long long)s->m->config.context);
   double nll = 0;
   if (n > 0) {
@@ -103,7 +103,7 @@ static int score(struct scorer *s, int64_t line, const char *text, size_t len) {
                          .seg = &seg,
                          .R = n,
                          .row = s->row,
-                         .unseen = 1};
+                         .unread = 1};
     if ((rc = zf_forward_run(s->f, &b, &none))) return rc;
     zf_forward_lse(s->f, s->ids.id + 1, s->lse, s->logit);
     for (int64_t i = 0; i < n; i++) nll -= (s->logit[i] - s->lse[i]) / (double)n;
@@ -118,9 +118,9 @@ static int64_t longest_of(struct scorer *s, const char *text, size_t len) {
   for (size_t at = 0; at < len;) {
     const char *nl = whole ? NULL : memchr(text + at, '\n', len - at);
     size_t n = nl ? (size_t)(nl - text) - at : len - at;
-    s->ids.n = 0;
-    if (!zf_tok_encode(s->tok, &s->ids, text + at, n, ZF_ENC_SPECIAL) && s->ids.n - 1 > most)
-      most = s->ids.n - 1;
+    s->ids.count = 0;
+    if (!zf_tok_encode(s->tok, &s->ids, text + at, n, ZF_ENC_SPECIAL) && s->ids.count - 1 > most)
+      most = s->ids.count - 1;
     at += n + 1;
   }
   return most < s->m->config.context ? most : s->m->config.context;

@@ -23,15 +23,15 @@ static void print_ids(const struct zf_tok *tok, const struct zf_ids *ids, const 
   struct zf_buf b = {0};
   if (zc_common.json) {
     zf_buf_puts(&b, "{\"ids\": [");
-    for (int64_t i = 0; i < ids->n; i++) zf_buf_printf(&b, "%s%d", i ? ", " : "", ids->id[i]);
+    for (int64_t i = 0; i < ids->count; i++) zf_buf_printf(&b, "%s%d", i ? ", " : "", ids->id[i]);
     zf_buf_puts(&b, "], \"pieces\": [");
-    for (int64_t i = 0; i < ids->n; i++) {
+    for (int64_t i = 0; i < ids->count; i++) {
       const char *p = zf_tok_piece(tok, ids->id[i]);
       if (i) zf_buf_puts(&b, ", ");
       zc_json_text(&b, p ? p : "", p ? strlen(p) : 0);
     }
     zf_buf_puts(&b, "], \"offsets\": [");
-    for (int64_t i = 0; i < ids->n; i++)
+    for (int64_t i = 0; i < ids->count; i++)
       zf_buf_printf(&b, "%s[%d, %d]", i ? ", " : "", ids->begin[i], ids->end[i]);
     zf_buf_puts(&b, "]}\n");
     fputs(b.data, stdout);
@@ -40,7 +40,7 @@ static void print_ids(const struct zf_tok *tok, const struct zf_ids *ids, const 
   }
   struct zc_table *t = zc_table_new("lrrl");
   zc_table_row(t, (const char *const[]){"piece", "id", "bytes", "text"});
-  for (int64_t i = 0; i < ids->n; i++) {
+  for (int64_t i = 0; i < ids->count; i++) {
     char id[16], span[32];
     const char *piece = zf_tok_piece(tok, ids->id[i]);
     int32_t from = ids->begin[i], to = ids->end[i];
@@ -51,7 +51,7 @@ static void print_ids(const struct zf_tok *tok, const struct zf_ids *ids, const 
     zc_table_row(t, (const char *const[]){piece ? piece : "?", id, span, b.data ? b.data : ""});
   }
   zc_table_print(t, 1);
-  printf("%lld tokens\n", (long long)ids->n);
+  printf("%lld tokens\n", (long long)ids->count);
   zf_buf_free(&b);
 }
 

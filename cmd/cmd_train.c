@@ -60,9 +60,9 @@ static void on_eval(void *ctx, const struct zf_eval_report *e) {
   char a[32], b[32], at[48];
   const char *name = metric_name(w->r);
   snprintf(at, sizeof at, "step %lld", (long long)e->step);
-  int words = isfinite(e->m.perplexity);
-  zc_say("%-12s %-4s  %s %s  %s %s%s", at, e->what, name, zc_metric(a, &e->m, name),
-         words ? "perplexity" : "loss", zc_metric(b, &e->m, words ? "perplexity" : "loss"),
+  int words = isfinite(e->metrics.perplexity);
+  zc_say("%-12s %-4s  %s %s  %s %s%s", at, e->what, name, zc_metric(a, &e->metrics, name),
+         words ? "perplexity" : "loss", zc_metric(b, &e->metrics, words ? "perplexity" : "loss"),
          e->best && e->step ? "  (best so far)" : "");
   if (!strcmp(e->what, "dev")) snprintf(w->dev, sizeof w->dev, "dev %s  ", a);
 }
@@ -80,14 +80,14 @@ static int on_stopped(void *ctx) {
 /* --- before and after --- */
 
 /* What was set and does nothing here. */
-static void say_idle(const struct zf_run *r) {
+static void say_unused(const struct zf_run *r) {
   int scored = r->data.dev && r->set.eval_steps >= 0;
   if (r->set.patience && !scored)
     zc_warn("early_stopping_patience has no effect: there are no dev scores");
   if (r->set.num_eval && !r->data.test)
     zc_warn("num_eval has no effect: there are no test_datasets");
   const char *key[16];
-  int n = zf_settings_idle(r->conf, r->set.method, key, 16);
+  int n = zf_settings_unused(r->conf, r->set.method, key, 16);
   for (int i = 0; i < n; i++)
     zc_warn("%s has no effect: method is %s", key[i], zf_method_info(r->set.method)->name);
 }
@@ -146,8 +146,8 @@ static void say_start(const struct zf_run *r) {
   zc_say_ends(r->data.train);
   if (r->data.dev) zc_say_counts(r->data.dev, "dev");
   if (r->data.test) zc_say_counts(r->data.test, "test");
-  zc_say_twins(r);
-  say_idle(r);
+  zc_say_duplicates(r);
+  say_unused(r);
 }
 
 static void row2(struct zc_table *t, const char *a, const char *b, const char *c) {
@@ -243,7 +243,7 @@ static int try_step(struct zf_run *r) {
   struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
   struct zf_buf b = {0};
   if (r->backprop) {
-    int bad = zf_backprop_gradient(r, 1, &probe[0].plus, &probe[0].g);
+    int bad = zf_backprop_gradient(r, 1, &probe[0].plus, &probe[0].projected_gradient);
     probe[0].minus = probe[0].plus;
     if (bad) return bad;
   }
@@ -253,19 +253,20 @@ static int try_step(struct zf_run *r) {
     zf_buf_printf(&b,
                   "{\"dry_run\": true, \"steps\": %lld, \"loss\": %.17g, \"g\": %.17g, "
                   "\"forecast_bytes\": %lld, \"peak_rss_bytes\": %lld, \"config\": ",
-                  (long long)r->steps, 0.5 * (probe[0].plus + probe[0].minus), probe[0].g,
-                  (long long)r->forecast.total, (long long)zf_peak_rss());
+                  (long long)r->steps, 0.5 * (probe[0].plus + probe[0].minus),
+                  probe[0].projected_gradient, (long long)r->forecast.total,
+                  (long long)zf_peak_rss());
     rc = zf_conf_dump_json(r->conf, &b);
     zf_buf_puts(&b, "}\n");
   } else {
     rc = zf_conf_dump(r->conf, &b, 1);
     if (r->backprop)
       zc_say("one step   loss %.4f, norm of the gradient %.4g; nothing was written", probe[0].plus,
-             probe[0].g);
+             probe[0].projected_gradient);
     else
       zc_say("one step   loss %.4f at +eps, %.4f at -eps, projected gradient %.4g; nothing was "
              "written",
-             probe[0].plus, probe[0].minus, probe[0].g);
+             probe[0].plus, probe[0].minus, probe[0].projected_gradient);
   }
   if (!rc) fputs(b.data, stdout);
   zf_buf_free(&b);

@@ -38,10 +38,10 @@ static int read_streams(const struct zf_run *r) {
   int rc = 0;
   for (int k = 0; k < 3; k++) {
     if (!set[k] || !set[k]->stream) continue;
-    struct zf_stream *s = set[k]->stream;
-    for (int64_t at = 0, n; !rc && at < s->n; at += n) {
-      for (n = 0; n < PIECE && at + n < s->n; n++) row[n] = at + n;
-      rc = zf_stream_load(s, row, n, NULL);
+    struct zf_row_reader *s = set[k]->stream;
+    for (int64_t at = 0, n; !rc && at < s->count; at += n) {
+      for (n = 0; n < PIECE && at + n < s->count; n++) row[n] = at + n;
+      rc = zf_row_reader_load(s, row, n, NULL);
     }
   }
   return rc;
@@ -50,18 +50,19 @@ static int read_streams(const struct zf_run *r) {
 /* The first rows of a stream again, which are not counted twice. */
 static int load_first(struct zf_dataset *d) {
   if (!d->stream) return 0;
-  struct zf_data_counts count = d->count;
-  int64_t n = examples < d->stream->n ? examples : d->stream->n, *row = zf_calloc(n, sizeof *row);
+  struct zf_data_counts counts = d->counts;
+  int64_t n = examples < d->stream->count ? examples : d->stream->count,
+          *row = zf_calloc(n, sizeof *row);
   if (!row) return ZF_ENOMEM;
   for (int64_t i = 0; i < n; i++) row[i] = i;
-  int rc = zf_stream_load(d->stream, row, n, NULL);
+  int rc = zf_row_reader_load(d->stream, row, n, NULL);
   free(row);
-  d->count = count;
+  d->counts = counts;
   return rc;
 }
 
 static void show_examples(const struct zf_run *r, const struct zf_dataset *d) {
-  for (int64_t i = 0; i < examples && i < d->n; i++) {
+  for (int64_t i = 0; i < examples && i < d->count; i++) {
     const struct zf_example *x = &d->ex[i];
     printf("\n%s:%lld%s\n", d->path[x->file], (long long)x->line,
            x->single ? "  (options of one token: only their rows of the head are computed)" : "");
@@ -72,7 +73,7 @@ static void show_examples(const struct zf_run *r, const struct zf_dataset *d) {
 static void set_row(struct zc_table *t, const char *name, const struct zf_dataset *d) {
   char c[8][32];
   if (!d) return;
-  const struct zf_data_counts *k = &d->count;
+  const struct zf_data_counts *k = &d->counts;
   const int64_t v[8] = {k->rows,      k->examples, k->tokens, k->targets,
                         k->truncated, k->dropped,  k->masked, k->run};
   for (int i = 0; i < 8; i++) snprintf(c[i], sizeof c[i], "%lld", (long long)v[i]);
@@ -91,7 +92,7 @@ static void print_json(const struct zf_run *r) {
                 (long long)r->forecast.total);
   for (int k = 0; k < 3; k++) {
     if (!set[k]) continue;
-    const struct zf_data_counts *c = &set[k]->count;
+    const struct zf_data_counts *c = &set[k]->counts;
     zf_buf_printf(
         &b,
         ", \"%s\": {\"rows\": %lld, \"examples\": %lld, \"tokens\": %lld, "
@@ -103,8 +104,9 @@ static void print_json(const struct zf_run *r) {
   }
   if (r->data.train)
     zf_buf_printf(&b, ", \"copies\": {\"train\": %lld, \"dev\": %lld, \"test\": %lld}",
-                  (long long)r->data.twins[ZF_TRAIN_SET].n, (long long)r->data.twins[ZF_DEV_SET].n,
-                  (long long)r->data.twins[ZF_TEST_SET].n);
+                  (long long)r->data.duplicates[ZF_TRAIN_SET].count,
+                  (long long)r->data.duplicates[ZF_DEV_SET].count,
+                  (long long)r->data.duplicates[ZF_TEST_SET].count);
   printf("%s}\n", b.data);
   zf_buf_free(&b);
 }
@@ -115,7 +117,7 @@ static void show_talk(const struct zf_run *r) {
   const struct zf_dataset *set[] = {r->data.train, r->data.dev, r->data.test};
   for (int k = 0; k < 3; k++) {
     if (!set[k] || !zc_learns_ends(set[k])) continue;
-    const struct zf_data_counts *c = &set[k]->count;
+    const struct zf_data_counts *c = &set[k]->counts;
     if (c->apart)
       printf("%s: in %lld of %lld conversations each answer is an example of its own: the chat "
              "template renders an earlier turn unlike the last one\n",
@@ -158,7 +160,7 @@ static int run(const struct zc_args *a) {
   if (!rc) rc = zf_run_open(&r, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST);
   if (!rc) zc_say_model(r->model);
   if (!rc) zc_say_run_compute(r);
-  if (!rc) zc_say_twins(r);
+  if (!rc) zc_say_duplicates(r);
   if (!rc) zc_say_joined(r->data.train, "training");
   if (!rc) rc = read_streams(r);
   if (!rc) zc_say_ends(r->data.train);

@@ -5,7 +5,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
-#include "data.h"
+#include "data_internal.h"
 #include "fmt/records_write.h"
 #include "task/fields.h"
 #include "task/template.h"
@@ -61,7 +61,7 @@ static int put_row(struct zf_rows_out *out, const struct field *f, int n, const 
 static int put_rows(struct zf_rows_out *out, struct zf_records *rec, const struct field *f, int n) {
   struct zf_buf b = {0};
   int rc = 0;
-  for (int64_t i = 0; !rc && i < rec->n; i++) {
+  for (int64_t i = 0; !rc && i < rec->count; i++) {
     char *place = zf_asprintf("%s:%lld", rec->path, (long long)zf_records_line(rec, i));
     const json_t *row = zf_records_row(rec, i);
     rc = !place ? ZF_ENOMEM : !row ? ZF_EINVALID : put_row(out, f, n, row, place, &b);
@@ -84,10 +84,10 @@ static int convert(const char *from, const char *to, const struct field *f, int 
   if (!rc && zc_common.json) {
     struct zf_buf b = {0};
     zc_json_text(&b, to, strlen(to));
-    printf("{\"path\": %s, \"rows\": %lld}\n", b.data, (long long)rec->n);
+    printf("{\"path\": %s, \"rows\": %lld}\n", b.data, (long long)rec->count);
     zf_buf_free(&b);
   } else if (!rc) {
-    printf("%8lld  %s\n", (long long)rec->n, to);
+    printf("%8lld  %s\n", (long long)rec->count, to);
   }
   zf_records_free(rec);
   return rc;
@@ -95,16 +95,16 @@ static int convert(const char *from, const char *to, const struct field *f, int 
 
 int zc_data_convert(const struct zc_args *a) {
   const struct zc_list *l = &zc_data_options.field;
-  struct field f[sizeof l->v / sizeof *l->v] = {{0}};
+  struct field f[sizeof l->item / sizeof *l->item] = {{0}};
   int rc = 0;
-  for (int k = 0; !rc && k < l->n; k++) {
-    rc = parse_field(&f[k], l->v[k]);
+  for (int k = 0; !rc && k < l->count; k++) {
+    rc = parse_field(&f[k], l->item[k]);
     for (int j = 0; !rc && j < k; j++)
       if (!strcmp(f[j].name, f[k].name))
         rc = zf_error(ZF_EUSAGE, "--field: '%s' is made twice", f[k].name);
   }
-  if (!rc) rc = convert(a->word[1], a->word[2], f, l->n);
-  for (int k = 0; k < l->n; k++) {
+  if (!rc) rc = convert(a->word[1], a->word[2], f, l->count);
+  for (int k = 0; k < l->count; k++) {
     free(f[k].name);
     zf_template_free(f[k].text);
   }

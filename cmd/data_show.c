@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "data.h"
+#include "data_internal.h"
 #include "fmt/json.h"
 #include "show.h"
 #include "ui.h"
@@ -30,25 +30,25 @@ static void print_row(const struct view *v, int64_t i, const json_t *row) {
 }
 
 static void print_examples(const struct view *v) {
-  for (int64_t i = 0; i < v->d->n; i++) {
+  for (int64_t i = 0; i < v->d->count; i++) {
     const struct zf_example *x = &v->d->ex[i];
     zc_show_example(v->tok, v->d, i);
     for (int32_t o = 0; o < x->nseq; o++) {
       const struct zf_seq *s = &v->d->seq[x->seq + o];
       printf("  ids");
-      for (int32_t t = 0; t < s->n; t++) printf(" %d", v->d->pool.id[s->at + t]);
+      for (int32_t t = 0; t < s->len; t++) printf(" %d", v->d->pool.id[s->at + t]);
       printf("\n");
     }
   }
-  if (!v->d->n) printf("  no example: it has no target\n");
+  if (!v->d->count) printf("  no example: it has no target\n");
 }
 
 static void json_sequence(struct zf_buf *b, const struct view *v, const struct zf_seq *s) {
   zf_buf_puts(b, "{\"ids\": [");
-  for (int32_t t = 0; t < s->n; t++)
+  for (int32_t t = 0; t < s->len; t++)
     zf_buf_printf(b, "%s%d", t ? ", " : "", v->d->pool.id[s->at + t]);
   zf_buf_puts(b, "], \"targets\": [");
-  for (int32_t t = 0; t < s->n; t++)
+  for (int32_t t = 0; t < s->len; t++)
     zf_buf_printf(b, "%s%d", t ? ", " : "", t > 0 && zf_seq_is_target(v->d, s, t));
   zf_buf_puts(b, "]}");
 }
@@ -111,9 +111,9 @@ static int show_ranges(struct view *v) {
   while (!rc && *p) {
     int64_t from, to;
     if ((rc = next_range(&p, &from, &to))) break;
-    if (to > v->rec->n)
+    if (to > v->rec->count)
       return zf_error(ZF_EUSAGE, "%s: --rows asks for row %lld: there are %lld", v->rec->path,
-                      (long long)to, (long long)v->rec->n);
+                      (long long)to, (long long)v->rec->count);
     for (; !rc && from <= to; from++) rc = show_row(v, from - 1);
   }
   return rc;
@@ -126,7 +126,8 @@ static int show_file(const struct zf_data_file *f, const struct zf_tok *tok, int
   if (!rc && tok) rc = zf_dataset_new(&v.d, f->spec.type);
   if (!rc && tok) rc = zf_dataset_file(v.d, f->path);
   if (!rc && zc_data_options.rows) rc = show_ranges(&v);
-  for (int64_t i = 0; !rc && !zc_data_options.rows && i < zc_data_options.n && i < v.rec->n; i++)
+  for (int64_t i = 0; !rc && !zc_data_options.rows && i < zc_data_options.count && i < v.rec->count;
+       i++)
     rc = show_row(&v, i);
   zf_encoder_free(v.enc);
   zf_dataset_free(v.d);

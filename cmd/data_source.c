@@ -3,7 +3,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "data.h"
+#include "data_internal.h"
 #include "model/model.h"
 
 enum { WHOLE = 1 << 30 }; /* a sequence_len that nothing reaches */

@@ -5,9 +5,9 @@
 
 #include "base/arena.h"
 #include "base/err.h"
-#include "data.h"
+#include "data_internal.h"
 #include "fmt/json.h"
-#include "fmt/packed.h"
+#include "fmt/compressed.h"
 #include "fmt/records_write.h"
 #include "load.h"
 #include "train/order.h"
@@ -47,7 +47,7 @@ static int count_of(int64_t *out, double v, int64_t rows, const char *name) {
 }
 
 static int count_parts(struct split *s) {
-  int64_t rows = s->rec->n;
+  int64_t rows = s->rec->count;
   int rc = count_of(&s->n[DEV], zc_data_options.dev, rows, "dev");
   if (!rc) rc = count_of(&s->n[TEST], zc_data_options.test, rows, "test");
   if (rc) return rc;
@@ -89,7 +89,7 @@ static int label_of(int64_t *out, struct split *s, json_t *seen, int64_t row) {
 
 /* Rows of one label together, shuffled among themselves. */
 static int sort_by_label(struct split *s) {
-  int64_t n = s->rec->n;
+  int64_t n = s->rec->count;
   struct labelled *v = zf_calloc(n, sizeof *v);
   json_t *seen = json_object();
   int rc = v && seen ? 0 : ZF_ENOMEM;
@@ -113,7 +113,7 @@ static int passes(int64_t i, int64_t part, int64_t rows) {
 
 /* Dev rows are dealt first; of the others, counted anew, the test rows. */
 static void deal(struct split *s) {
-  int64_t rows = s->rec->n, left = 0;
+  int64_t rows = s->rec->count, left = 0;
   for (int64_t i = 0; i < rows; i++) {
     int part = TRAIN;
     if (passes(i, s->n[DEV], rows))
@@ -125,10 +125,10 @@ static void deal(struct split *s) {
 }
 
 static int assign(struct split *s) {
-  s->part = zf_calloc(s->rec->n, 1);
-  s->order = zf_calloc(s->rec->n, sizeof *s->order);
+  s->part = zf_calloc(s->rec->count, 1);
+  s->order = zf_calloc(s->rec->count, sizeof *s->order);
   if (!s->part || !s->order) return ZF_ENOMEM;
-  zf_order_shuffle(s->order, s->rec->n, (uint64_t)zc_data_options.seed, 0, ZF_SHUFFLE_SPLIT);
+  zf_order_shuffle(s->order, s->rec->count, (uint64_t)zc_data_options.seed, 0, ZF_SHUFFLE_SPLIT);
   int rc = zc_data_options.by ? sort_by_label(s) : 0;
   if (!rc) deal(s);
   return rc;
@@ -138,7 +138,7 @@ static int assign(struct split *s) {
 
 /* "data.jsonl.gz" -> "data-dev.jsonl.gz"; with --out PREFIX: PREFIX-dev.jsonl.gz. */
 static char *path_of(const char *path, int part) {
-  size_t stem = zf_packed_stem(path), dot = stem;
+  size_t stem = zf_compressed_stem(path), dot = stem;
   while (dot && path[dot - 1] != '.') dot--;
   const char *out = zc_data_options.out;
   int n = out ? (int)strlen(out) : (int)dot - 1;
@@ -158,7 +158,7 @@ static int open_parts(struct split *s) {
 
 static int write_parts(struct split *s) {
   int rc = open_parts(s);
-  for (int64_t i = 0; !rc && i < s->rec->n; i++)
+  for (int64_t i = 0; !rc && i < s->rec->count; i++)
     rc = zf_rows_out_copy(s->out[(int)s->part[i]], s->rec, i);
   for (int k = 0; !rc && k < PARTS; k++) {
     if (!s->out[k]) continue;

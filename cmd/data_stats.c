@@ -5,10 +5,10 @@
 
 #include "base/arena.h"
 #include "base/err.h"
-#include "data.h"
+#include "data_internal.h"
 #include "fmt/json.h"
 #include "load.h"
-#include "train/twins.h"
+#include "train/duplicates.h"
 #include "ui.h"
 
 enum { BINS = 12, LABELS = 1000, SHOWN = 20, BAR = 40 };
@@ -20,8 +20,8 @@ struct stats {
   json_t *fields;  /* name -> rows that have it */
   json_t *labels;  /* value -> rows; NULL: none */
   int many;        /* more than LABELS values: it is no label */
-  struct zf_data_counts count;
-  struct zf_twins twins;
+  struct zf_data_counts counts;
+  struct zf_duplicates duplicates;
 };
 
 static void release(struct stats *s) {
@@ -29,8 +29,8 @@ static void release(struct stats *s) {
   free(s->length);
   json_decref(s->fields);
   json_decref(s->labels);
-  free(s->twins.copy);
-  free(s->twins.of);
+  free(s->duplicates.copy);
+  free(s->duplicates.of);
 }
 
 /* --- gathering --- */
@@ -80,14 +80,14 @@ static int encode(struct stats *s, const struct zf_data_file *f, const struct zf
   int rc = zf_dataset_new(&d, f->spec.type);
   if (!rc) rc = zf_dataset_file(d, f->path);
   if (!rc) rc = zf_encoder_new(&e, &f->spec, tok);
-  for (int64_t i = 0; !rc && i < s->rec->n; i++) {
+  for (int64_t i = 0; !rc && i < s->rec->count; i++) {
     zf_dataset_clear(d);
     rc = zf_encoder_add(e, d, 0, s->rec, i);
     s->length[i] = 0;
     for (int64_t k = 0; !rc && k < d->nseq; k++)
-      if (d->seq[k].n > s->length[i]) s->length[i] = d->seq[k].n;
+      if (d->seq[k].len > s->length[i]) s->length[i] = d->seq[k].len;
   }
-  if (!rc) s->count = d->count;
+  if (!rc) s->counts = d->counts;
   zf_encoder_free(e);
   zf_dataset_free(d);
   return rc;
@@ -99,13 +99,13 @@ static int gather(struct stats *s, const struct zf_data_file *f, const struct zf
   if (rc) return rc;
   s->fields = json_object();
   s->labels = json_object();
-  s->length = zf_calloc(s->rec->n, sizeof *s->length);
+  s->length = zf_calloc(s->rec->count, sizeof *s->length);
   if (!s->fields || !s->labels || !s->length) return ZF_ENOMEM;
-  for (int64_t i = 0; !rc && i < s->rec->n; i++) rc = count_row(s, label ? label : "label", i);
-  if (!rc && zc_data_options.label && s->rec->n && !json_object_size(s->labels))
+  for (int64_t i = 0; !rc && i < s->rec->count; i++) rc = count_row(s, label ? label : "label", i);
+  if (!rc && zc_data_options.label && s->rec->count && !json_object_size(s->labels))
     rc = zf_error(ZF_EUSAGE, "%s: --label: no row has a field '%s'", f->path, label);
   if (!rc && tok) rc = encode(s, f, tok);
-  return rc ? rc : zf_twins_file(&s->twins, s->rec);
+  return rc ? rc : zf_duplicates_file(&s->duplicates, s->rec);
 }
 
 /* --- lengths --- */
@@ -176,7 +176,7 @@ static void print_labels(const struct stats *s) {
       most = json_integer_value(v);
       best = key;
     }
-    printf("  %8lld  %5.1f %%  %s\n", (long long)most, 100.0 * (double)most / (double)s->rec->n,
+    printf("  %8lld  %5.1f %%  %s\n", (long long)most, 100.0 * (double)most / (double)s->rec->count,
            best);
     json_object_del(left, best);
   }
@@ -185,31 +185,32 @@ static void print_labels(const struct stats *s) {
 }
 
 static void print_text(struct stats *s, const struct zc_source *from, int first) {
-  struct lengths l = measure(s->length, s->rec->n, from->length);
-  double n = (double)(s->rec->n ? s->rec->n : 1);
+  struct lengths l = measure(s->length, s->rec->count, from->length);
+  double n = (double)(s->rec->count ? s->rec->count : 1);
   const char *key;
   json_t *v;
   printf("%s%s%s%s\n", first ? "" : "\n", s->rec->path, *s->set ? "  " : "", s->set);
-  printf("rows        %lld\n", (long long)s->rec->n);
+  printf("rows        %lld\n", (long long)s->rec->count);
   printf("fields");
   json_object_foreach(s->fields, key, v) {
     printf("%s%s", json_object_iter_key(json_object_iter(s->fields)) == key ? "      " : " ", key);
-    if (json_integer_value(v) != s->rec->n) printf(" (in %lld)", (long long)json_integer_value(v));
+    if (json_integer_value(v) != s->rec->count)
+      printf(" (in %lld)", (long long)json_integer_value(v));
   }
   printf("\n");
   if (from->tok)
-    printf("tokens      %lld, of them %lld targets\n", (long long)s->count.tokens,
-           (long long)s->count.targets);
-  if (s->count.masked) printf("empty       %lld without a target\n", (long long)s->count.masked);
-  printf("copies      %lld", (long long)s->twins.n);
-  if (s->twins.n) printf(": first %s as %s", s->twins.copy, s->twins.of);
+    printf("tokens      %lld, of them %lld targets\n", (long long)s->counts.tokens,
+           (long long)s->counts.targets);
+  if (s->counts.masked) printf("empty       %lld without a target\n", (long long)s->counts.masked);
+  printf("copies      %lld", (long long)s->duplicates.count);
+  if (s->duplicates.count) printf(": first %s as %s", s->duplicates.copy, s->duplicates.of);
   printf("\n%s  mean %.1f, least %lld, half %lld, 90 %% %lld, 99 %% %lld, most %lld\n",
          from->tok ? "tokens/row" : "characters", (double)l.sum / n, (long long)l.min,
          (long long)l.p50, (long long)l.p90, (long long)l.p99, (long long)l.max);
   if (from->tok && from->length)
     printf("longer      %lld (%.1f %%) than sequence_len %lld\n", (long long)l.longer,
            100.0 * (double)l.longer / n, (long long)from->length);
-  if (s->rec->n) print_histogram(&l);
+  if (s->rec->count) print_histogram(&l);
   if (json_object_size(s->labels) && !s->many) {
     printf("labels      %zu\n", json_object_size(s->labels));
     print_labels(s);
@@ -223,28 +224,28 @@ static void json_counts(struct zf_buf *b, const char *name, const json_t *counts
 }
 
 static void print_json(struct zf_buf *b, struct stats *s, const struct zc_source *from) {
-  struct lengths l = measure(s->length, s->rec->n, from->length);
+  struct lengths l = measure(s->length, s->rec->count, from->length);
   zf_buf_puts(b, "{\"path\": ");
   zc_json_text(b, s->rec->path, strlen(s->rec->path));
   if (*s->set) zf_buf_printf(b, ", \"set\": \"%s\"", s->set);
-  zf_buf_printf(b, ", \"rows\": %lld", (long long)s->rec->n);
+  zf_buf_printf(b, ", \"rows\": %lld", (long long)s->rec->count);
   json_counts(b, "fields", s->fields);
   if (from->tok)
     zf_buf_printf(b, ", \"tokens\": %lld, \"targets\": %lld, \"masked\": %lld",
-                  (long long)s->count.tokens, (long long)s->count.targets,
-                  (long long)s->count.masked);
+                  (long long)s->counts.tokens, (long long)s->counts.targets,
+                  (long long)s->counts.masked);
   zf_buf_printf(
       b,
       ", \"copies\": %lld, \"unit\": \"%s\", \"length\": {\"mean\": %.17g, \"min\": %lld, "
       "\"p50\": %lld, \"p90\": %lld, \"p99\": %lld, \"max\": %lld}",
-      (long long)s->twins.n, from->tok ? "tokens" : "characters",
-      s->rec->n ? (double)l.sum / (double)s->rec->n : 0, (long long)l.min, (long long)l.p50,
+      (long long)s->duplicates.count, from->tok ? "tokens" : "characters",
+      s->rec->count ? (double)l.sum / (double)s->rec->count : 0, (long long)l.min, (long long)l.p50,
       (long long)l.p90, (long long)l.p99, (long long)l.max);
   if (from->tok && from->length)
     zf_buf_printf(b, ", \"sequence_len\": %lld, \"longer\": %lld", (long long)from->length,
                   (long long)l.longer);
   zf_buf_printf(b, ", \"bin_width\": %lld, \"bins\": [", (long long)l.width);
-  for (int k = 0; s->rec->n && k < BINS && k <= l.max / l.width; k++)
+  for (int k = 0; s->rec->count && k < BINS && k <= l.max / l.width; k++)
     zf_buf_printf(b, "%s%lld", k ? ", " : "", (long long)l.bin[k]);
   zf_buf_puts(b, "]");
   if (json_object_size(s->labels) && !s->many) json_counts(b, "labels", s->labels);

@@ -40,10 +40,10 @@ static void say_unused(const struct job *j, const char *name) {
 /* Tokens that the model does not know are an error of their row. */
 static int check_tokens(const struct job *j, const struct zf_model *m, const struct zf_tok *tok) {
   const struct zf_dataset *d = j->t->set;
-  for (int64_t i = 0; i < d->n; i++)
+  for (int64_t i = 0; i < d->count; i++)
     for (int32_t o = 0; o < d->ex[i].nseq; o++) {
       const struct zf_seq *s = &d->seq[d->ex[i].seq + o];
-      int rc = zf_tok_check(tok, d->pool.id + s->at, s->n, m->config.vocab);
+      int rc = zf_tok_check(tok, d->pool.id + s->at, s->len, m->config.vocab);
       if (rc) return zf_error_prefix(rc, "%s:%lld", j->rec->path, (long long)d->ex[i].line);
     }
   return 0;
@@ -51,10 +51,10 @@ static int check_tokens(const struct job *j, const struct zf_model *m, const str
 
 static int open_job(struct job *j, const struct zc_eval_tasks *a, int k, const struct zf_model *m,
                     const struct zf_tok *tok) {
-  int rc = zf_recipe_open(&j->recipe, a->task.v[k]);
-  if (!rc) say_unused(j, a->task.v[k]);
-  if (!rc) rc = zf_records_open(&j->rec, a->data.v[k]);
-  if (!rc && k < a->shots.n) rc = zf_records_open(&j->shots, a->shots.v[k]);
+  int rc = zf_recipe_open(&j->recipe, a->task.item[k]);
+  if (!rc) say_unused(j, a->task.item[k]);
+  if (!rc) rc = zf_records_open(&j->rec, a->data.item[k]);
+  if (!rc && k < a->shots.count) rc = zf_records_open(&j->shots, a->shots.item[k]);
   if (!rc) rc = zf_recipe_fewshot(j->recipe, j->shots, a->nshot_given ? a->nshot : -1);
   if (!rc)
     rc = zf_task_new(&j->t, j->recipe, j->rec, a->limit_given ? a->limit : 0, tok,
@@ -71,7 +71,7 @@ static int open_job(struct job *j, const struct zc_eval_tasks *a, int k, const s
 
 static int tick(void *ctx, int64_t done) {
   const struct job *j = ctx;
-  zc_bar((double)done / (double)j->t->set->n, name_of(j), 0);
+  zc_bar((double)done / (double)j->t->set->count, name_of(j), 0);
   return zc_signal() != 0;
 }
 
@@ -110,7 +110,7 @@ static void sample(const struct job *j, int64_t i, struct zf_buf *b) {
 static int put_samples(const struct job *j, FILE *f) {
   struct zf_buf b = {0};
   int rc = 0;
-  for (int64_t i = 0; !rc && i < j->t->n; i++) {
+  for (int64_t i = 0; !rc && i < j->t->count; i++) {
     sample(j, i, &b);
     rc = zf_buf_ok(&b);
     if (!rc && fwrite(b.data, 1, b.len, f) != b.len)
@@ -130,10 +130,10 @@ static void json_task(struct zf_buf *b, const struct job *j) {
     zf_buf_puts(b, ", \"version\": ");
     zc_json_text(b, version, strlen(version));
   }
-  zf_buf_printf(b, ", \"n\": %lld, \"truncated\": %lld, \"metrics\": {", (long long)j->t->n,
+  zf_buf_printf(b, ", \"n\": %lld, \"truncated\": %lld, \"metrics\": {", (long long)j->t->count,
                 (long long)j->t->pairs.truncated);
-  for (int i = 0; i < j->t->result.n; i++) {
-    const struct zf_task_value *v = &j->t->result.v[i];
+  for (int i = 0; i < j->t->result.count; i++) {
+    const struct zf_task_value *v = &j->t->result.value[i];
     zf_buf_printf(b, "%s\"%s\": {\"value\": ", i ? ", " : "", v->metric);
     zf_buf_printf(b, isfinite(v->value) ? "%.12g" : "null", v->value);
     zf_buf_puts(b, ", \"stderr\": ");
@@ -160,8 +160,8 @@ static void print_table(const struct zf_model *m, const struct job *job, int n) 
   zc_print_model(m);
   zc_table_row(t, (const char *const[]){"task", "metric", "value", "stderr", "rows"});
   for (int k = 0; k < n; k++)
-    for (int i = 0; i < job[k].t->result.n; i++) {
-      const struct zf_task_value *v = &job[k].t->result.v[i];
+    for (int i = 0; i < job[k].t->result.count; i++) {
+      const struct zf_task_value *v = &job[k].t->result.value[i];
       char value[32], err[40], rows[32];
       snprintf(value, sizeof value, fabs(v->value) < 1e6 ? "%.4f" : "%.4e", v->value);
       snprintf(err, sizeof err,
@@ -169,7 +169,7 @@ static void print_table(const struct zf_model *m, const struct job *job, int n) 
                : v->stderr_ < 1e6    ? "± %.4f"
                                      : "± %.4e",
                v->stderr_);
-      snprintf(rows, sizeof rows, "%lld", (long long)job[k].t->n);
+      snprintf(rows, sizeof rows, "%lld", (long long)job[k].t->count);
       zc_table_row(t,
                    (const char *const[]){i ? "" : name_of(&job[k]), v->metric, value, err, rows});
     }
@@ -179,8 +179,8 @@ static void print_table(const struct zf_model *m, const struct job *job, int n) 
 static int gate(const struct job *job, int n, double least) {
   for (int k = 0; isfinite(least) && k < n; k++) {
     const struct zf_task_value *acc = NULL;
-    for (int i = 0; i < job[k].t->result.n; i++)
-      if (!strcmp(job[k].t->result.v[i].metric, "acc")) acc = &job[k].t->result.v[i];
+    for (int i = 0; i < job[k].t->result.count; i++)
+      if (!strcmp(job[k].t->result.value[i].metric, "acc")) acc = &job[k].t->result.value[i];
     if (acc && 100 * acc->value < least)
       return zf_error(ZF_EGATE, "%s acc %.1f %% is below --fail-under %g", name_of(&job[k]),
                       100 * acc->value, least);
@@ -189,12 +189,12 @@ static int gate(const struct job *job, int n, double least) {
 }
 
 static int check_args(const struct zc_eval_tasks *a, const struct zf_model *m) {
-  if (a->task.n != a->data.n)
+  if (a->task.count != a->data.count)
     return zf_error(ZF_EUSAGE, "expected a --data FILE for each --task: %d tasks, %d files",
-                    a->task.n, a->data.n);
-  if (a->shots.n && a->shots.n != a->task.n)
+                    a->task.count, a->data.count);
+  if (a->shots.count && a->shots.count != a->task.count)
     return zf_error(ZF_EUSAGE, "expected a --fewshot-data FILE for each --task: %d tasks, %d files",
-                    a->task.n, a->shots.n);
+                    a->task.count, a->shots.count);
   if (a->length_given && a->length > m->config.context)
     return zf_error(ZF_EUSAGE, "--max-length expects 1 to %lld, the model's context",
                     (long long)m->config.context);
@@ -206,23 +206,23 @@ int zc_run_tasks(const struct zc_eval_tasks *a, const char *base_model) {
   struct zf_tok *tok = NULL;
   struct zf_out out = {0};
   enum zf_compute c;
-  struct job *job = zf_calloc(a->task.n, sizeof *job);
+  struct job *job = zf_calloc(a->task.count, sizeof *job);
   int rc = job ? zc_compute(&c, a->compute) : ZF_ENOMEM;
   if (!rc) rc = zc_open_model(&m, &tok, base_model);
   if (!rc) rc = check_args(a, m);
   if (!rc) zc_say_compute(m, c);
-  for (int k = 0; !rc && k < a->task.n; k++) rc = open_job(&job[k], a, k, m, tok);
+  for (int k = 0; !rc && k < a->task.count; k++) rc = open_job(&job[k], a, k, m, tok);
   if (!rc && a->samples) rc = zf_out_open(&out, a->samples);
   zc_catch_signals();
-  for (int k = 0; !rc && k < a->task.n; k++) {
+  for (int k = 0; !rc && k < a->task.count; k++) {
     rc = run_job(&job[k], m, c);
-    if (!rc && a->samples) rc = put_samples(&job[k], out.f);
+    if (!rc && a->samples) rc = put_samples(&job[k], out.file);
   }
   if (!rc && a->samples) rc = zf_out_commit(&out);
   if (rc) zf_out_abort(&out);
-  if (!rc) (zc_common.json ? print_json : print_table)(m, job, a->task.n);
-  if (!rc) rc = gate(job, a->task.n, a->fail_under);
-  for (int k = 0; job && k < a->task.n; k++) free_job(&job[k]);
+  if (!rc) (zc_common.json ? print_json : print_table)(m, job, a->task.count);
+  if (!rc) rc = gate(job, a->task.count, a->fail_under);
+  for (int k = 0; job && k < a->task.count; k++) free_job(&job[k]);
   free(job);
   zf_tok_free(tok);
   zf_model_free(m);

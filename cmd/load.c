@@ -7,7 +7,7 @@
 
 #include "base/err.h"
 #include "base/file.h"
-#include "train/ownconf.h"
+#include "train/run_config.h"
 #include "ui.h"
 
 /* What a word names: a config file, or a run directory, whose own config.yaml it is then. */
@@ -41,7 +41,7 @@ int zc_conf_load(struct zf_conf **out, const struct zc_args *a, const struct zf_
 
 int zc_conf_take_result(struct zf_conf *conf) {
   char *dir, *weights = NULL, *word = NULL;
-  int rc = zf_ownconf_dir(&dir, conf, "base_model");
+  int rc = zf_run_config_dir(&dir, conf, "base_model");
   if (rc || !dir) return rc;
   weights = zf_path_join(dir, "model.safetensors");
   word = zf_asprintf("base_model=%s", dir);
@@ -88,14 +88,14 @@ char *zc_metric(char out[32], const struct zf_metrics *m, const char *name) {
 }
 
 void zc_say_joined(const struct zf_dataset *d, const char *what) {
-  if (d->count.joined)
+  if (d->counts.joined)
     zc_warn("%s: in %lld of %lld rows the prompt and what follows it meet without a blank: begin "
             "the options (the completion) with one, as in \" great\"",
-            what, (long long)d->count.joined, (long long)d->count.rows);
+            what, (long long)d->counts.joined, (long long)d->counts.rows);
 }
 
 void zc_say_counts(const struct zf_dataset *d, const char *what) {
-  const struct zf_data_counts *c = &d->count;
+  const struct zf_data_counts *c = &d->counts;
   if (c->truncated)
     zc_warn("%s: %lld of %lld examples were longer than sequence_len: %lld tokens cut off", what,
             (long long)c->truncated, (long long)c->rows, (long long)c->cut);
@@ -120,7 +120,7 @@ int zc_learns_ends(const struct zf_dataset *d) {
 }
 
 void zc_say_ends(const struct zf_dataset *d) {
-  const struct zf_data_counts *c = &d->count;
+  const struct zf_data_counts *c = &d->counts;
   if (zc_learns_ends(d) && c->examples && !c->ends)
     zc_warn("training: none of the %lld targets ends a text or a turn: the model does not learn to "
             "stop (add_eos, or "
@@ -128,14 +128,14 @@ void zc_say_ends(const struct zf_dataset *d) {
             (long long)c->targets);
 }
 
-void zc_say_twins(const struct zf_run *r) {
+void zc_say_duplicates(const struct zf_run *r) {
   static const char *const of[] = {"an earlier one", "a dev example", "a test example"};
   const struct zf_run_data *d = &r->data;
   for (int k = 0; k < ZF_DATA_PARTS; k++) {
-    const struct zf_twins *t = &d->twins[k];
-    if (!t->n) continue;
-    zc_warn("training: %lld example%s the same as %s: first %s as %s%s", (long long)t->n,
-            t->n > 1 ? "s are" : " is", of[k], t->copy, t->of,
+    const struct zf_duplicates *t = &d->duplicates[k];
+    if (!t->count) continue;
+    zc_warn("training: %lld example%s the same as %s: first %s as %s%s", (long long)t->count,
+            t->count > 1 ? "s are" : " is", of[k], t->copy, t->of,
             r->set.deduplicate ? ": left out" : "");
   }
 }

@@ -33,7 +33,7 @@ void zc_say_joined(const struct zf_dataset *d, const char *what);
 void zc_say_counts(const struct zf_dataset *d, const char *what);
 
 /* Warnings about training examples that are copies, of each other or of a dev or test set's. */
-void zc_say_twins(const struct zf_run *r);
+void zc_say_duplicates(const struct zf_run *r);
 
 /* Tensor data and sizes: "4.58 M". */
 char *zc_count(char out[32], double n);

@@ -97,9 +97,9 @@ static int store(const struct zc_opt *o, const char *value) {
     return 0;
   }
   struct zc_list *l = o->to;
-  if (l->n == (int)(sizeof l->v / sizeof *l->v))
-    return zf_error(ZF_EUSAGE, "--%s is given more than %d times", o->name, l->n);
-  l->v[l->n++] = value;
+  if (l->count == (int)(sizeof l->item / sizeof *l->item))
+    return zf_error(ZF_EUSAGE, "--%s is given more than %d times", o->name, l->count);
+  l->item[l->count++] = value;
   return 0;
 }
 

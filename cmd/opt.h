@@ -11,8 +11,8 @@ enum zc_type { ZC_FLAG, ZC_STR, ZC_INT, ZC_NUM, ZC_LIST };
 
 /* Of an option that may be given several times. */
 struct zc_list {
-  const char *v[64];
-  int n;
+  const char *item[64];
+  int count;
 };
 
 struct zc_opt {

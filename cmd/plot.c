@@ -40,7 +40,7 @@ static int shown(const struct zc_plot *p, const struct zc_series *s, int i) {
 static void fit(struct axis *a, const struct zc_plot *p, int vertical) {
   double lo = INFINITY, hi = -INFINITY;
   for (int k = 0; k < p->nseries; k++)
-    for (int i = 0; i < p->series[k].n; i++) {
+    for (int i = 0; i < p->series[k].count; i++) {
       double v = vertical ? p->series[k].y[i] : p->series[k].x[i];
       if (!shown(p, &p->series[k], i)) continue;
       if (a->log) v = log10(v);
@@ -109,15 +109,15 @@ static void draw(struct zf_buf *out, const struct zc_plot *p, const struct axis 
   const struct zc_series *s = &p->series[k];
   const char *c = color[k % COLORS];
   int begun = 0;
-  for (int i = 0; !p->points && i < s->n; i++) {
+  for (int i = 0; !p->points && i < s->count; i++) {
     if (!shown(p, s, i)) continue;
     zf_buf_printf(out, "%s%.1f,%.1f",
                   begun++ ? " " : "<polyline fill='none' stroke-width='2' points='",
                   place(x, s->x[i]), place(y, s->y[i]));
   }
   if (begun) zf_buf_printf(out, "' stroke='%s'/>\n", c);
-  int dots = s->n <= 40;
-  for (int i = 0; dots && i < s->n; i++) {
+  int dots = s->count <= 40;
+  for (int i = 0; dots && i < s->count; i++) {
     if (!shown(p, s, i)) continue;
     zf_buf_printf(out, "<circle cx='%.1f' cy='%.1f' r='4' fill='%s'><title>", place(x, s->x[i]),
                   place(y, s->y[i]), c);

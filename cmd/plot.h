@@ -7,7 +7,7 @@
 struct zc_series {
   const char *name;
   const double *x, *y; /* [n] */
-  int n;
+  int count;
 };
 
 struct zc_plot {

@@ -77,12 +77,12 @@ static int choose_step(struct work *w, int result) {
     w->to = w->o->to_step;
     return zf_history_reach(h, w->to);
   }
-  w->to = w->how.average_to ? w->how.average_to : result && h->result >= 0 ? h->result : h->n;
-  if (h->end == ZF_LOG_DAMAGED && w->to == h->n && !w->how.average_to)
+  w->to = w->how.average_to ? w->how.average_to : result && h->result >= 0 ? h->result : h->count;
+  if (h->end == ZF_LOG_DAMAGED && w->to == h->count && !w->how.average_to)
     return zf_error(ZF_EINVALID,
                     "%s; --to-step %lld rebuilds the weights of the last step before it",
-                    h->problem, (long long)h->n);
-  if (h->end == ZF_LOG_TORN) zc_warn("%s: %lld steps are whole", h->problem, (long long)h->n);
+                    h->problem, (long long)h->count);
+  if (h->end == ZF_LOG_TORN) zc_warn("%s: %lld steps are whole", h->problem, (long long)h->count);
   return 0;
 }
 
@@ -97,7 +97,7 @@ static int verify(struct work *w) {
   char now[33];
   int rc = 0;
   for (int64_t i = 0; !rc && i < w->h.nmark && w->h.mark[i].step <= w->to; i++) {
-    const struct zf_mark *k = &w->h.mark[i];
+    const struct zf_history_mark_entry *k = &w->h.mark[i];
     rc = zf_replay_steps(w->m, &w->h, at, k->step, NULL);
     at = k->step;
     if (!rc) rc = zf_model_hash(w->m, now);
@@ -147,7 +147,7 @@ static void print_json(const struct work *w) {
   zf_buf_printf(&b,
                 "{\"step\": %lld, \"steps\": %lld, \"from\": %lld, \"replayed\": %lld, "
                 "\"hash\": \"%s\", \"seconds\": %.3f",
-                (long long)w->to, (long long)w->h.n, (long long)w->from, (long long)w->taken,
+                (long long)w->to, (long long)w->h.count, (long long)w->from, (long long)w->taken,
                 w->hash, w->seconds);
   if (w->o->verify) zf_buf_printf(&b, ", \"verified\": %lld", (long long)w->checked);
   if (w->o->out) {
@@ -160,7 +160,7 @@ static void print_json(const struct work *w) {
 
 static void print(const struct work *w) {
   printf("step       %lld of %lld, %lld replayed from %s%lld in %.2f s\n", (long long)w->to,
-         (long long)w->h.n, (long long)w->taken, w->from ? "the state of step " : "step ",
+         (long long)w->h.count, (long long)w->taken, w->from ? "the state of step " : "step ",
          (long long)w->from, w->seconds);
   printf("weights    %s\n", w->hash);
   if (w->o->verify)

@@ -17,7 +17,7 @@ struct zc_cell *zc_report_row(struct zc_report *r) {
     r->cap = cap;
   }
   struct zc_cell *row = r->cell + r->rows++ * r->columns;
-  for (int i = 0; i < r->columns; i++) row[i] = (struct zc_cell){.v = NAN};
+  for (int i = 0; i < r->columns; i++) row[i] = (struct zc_cell){.value = NAN};
   return row;
 }
 
@@ -29,10 +29,10 @@ void zc_report_free(struct zc_report *r) {
 /* A cell as a person reads it. */
 static const char *display(char out[96], const struct zc_column *c, const struct zc_cell *x) {
   if (x->text[0] || c->kind == ZC_TEXT) return x->text;
-  if (!isfinite(x->v)) return "-";
-  if (c->kind == ZC_BYTES) return zf_human_bytes(out, x->v);
+  if (!isfinite(x->value)) return "-";
+  if (c->kind == ZC_BYTES) return zf_human_bytes(out, x->value);
   const char *format = c->kind == ZC_COUNT ? "%.0f" : c->kind == ZC_RATIO ? "%.2f" : "%.4g";
-  snprintf(out, 96, format, x->v);
+  snprintf(out, 96, format, x->value);
   return out;
 }
 
@@ -89,7 +89,7 @@ static void as_csv(const struct zc_report *r, struct zf_buf *out) {
       const struct zc_cell *x = &r->cell[i * r->columns + c];
       if (c) zf_buf_putc(out, ',');
       if (r->column[c].kind != ZC_TEXT) {
-        if (isfinite(x->v)) zf_buf_printf(out, "%.9g", x->v);
+        if (isfinite(x->value)) zf_buf_printf(out, "%.9g", x->value);
         continue;
       }
       int quoted = strpbrk(x->text, ",\"\n") != NULL;
@@ -112,12 +112,12 @@ static void as_json(const struct zc_report *r, struct zf_buf *out) {
     for (int c = 0; c < r->columns; c++) {
       const struct zc_cell *x = &r->cell[i * r->columns + c];
       int text = r->column[c].kind == ZC_TEXT;
-      if (!text && !isfinite(x->v)) continue; /* JSON has no NaN */
+      if (!text && !isfinite(x->value)) continue; /* JSON has no NaN */
       zf_buf_printf(out, "%s\"%s\": ", n++ ? ", " : "", r->column[c].key);
       if (text)
         zc_json_text(out, x->text, strlen(x->text));
       else
-        zf_buf_printf(out, "%.9g", x->v);
+        zf_buf_printf(out, "%.9g", x->value);
     }
     zf_buf_putc(out, '}');
   }

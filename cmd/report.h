@@ -20,7 +20,7 @@ struct zc_column {
 };
 
 struct zc_cell {
-  double v; /* NaN: does not apply */
+  double value; /* NaN: does not apply */
   char text[96];
 };
 

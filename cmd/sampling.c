@@ -16,7 +16,7 @@ static void take_num(double *to, double from) {
   if (!isnan(from)) *to = from;
 }
 
-static void take_all(struct zc_sampling *d, const struct zf_gen_config *c, int talks) {
+static void take_all(struct zc_sampling *d, const struct zf_generation_config *c, int talks) {
   enum { USUAL_TOP_K = 50 };
   if (c->sample == 1) {
     d->temperature = isnan(c->temperature) ? 1 : c->temperature;
@@ -33,26 +33,26 @@ static void take_all(struct zc_sampling *d, const struct zf_gen_config *c, int t
   if (c->max_new >= 0) d->max_new = c->max_new;
 }
 
-static int take_stop(const struct zf_gen_config *c) {
+static int take_stop(const struct zf_generation_config *c) {
   struct zc_list *stop = &zc_sampling.stop;
-  enum { MOST = sizeof stop->v / sizeof *stop->v };
+  enum { MOST = sizeof stop->item / sizeof *stop->item };
   const json_t *x;
   size_t i;
   json_array_foreach(c->stop, i, x) {
-    if (stop->n == MOST)
+    if (stop->count == MOST)
       return zf_error(ZF_EINVALID,
                       "generation_config.json: key 'stop_strings': %zu texts, more than %d",
                       json_array_size(c->stop), MOST);
-    stop->v[stop->n++] = json_string_value(x);
+    stop->item[stop->count++] = json_string_value(x);
   }
   return 0;
 }
 
-int zc_sampling_model(struct zc_sampling *d, struct zf_gen_config *c, const char *base_model,
+int zc_sampling_model(struct zc_sampling *d, struct zf_generation_config *c, const char *base_model,
                       int talks) {
   char *dir = NULL;
   int rc = zf_model_find(&dir, base_model);
-  if (!rc) rc = zf_gen_config_read(c, dir);
+  if (!rc) rc = zf_generation_config_read(c, dir);
   free(dir);
   if (rc) return rc;
   take_all(d, c, talks);
@@ -78,26 +78,26 @@ int zc_sampling_settle(const struct zc_sampling *d) {
   if (!s->given.top_k) s->top_k = greedy ? 0 : d->top_k;
   if (!s->given.seed) s->seed = d->seed;
   if (!s->given.max_new) s->max_new = d->max_new;
-  for (int i = 0; i < s->stop.n; i++)
-    if (!*s->stop.v[i]) return zf_error(ZF_EUSAGE, "--stop: expected a text");
+  for (int i = 0; i < s->stop.count; i++)
+    if (!*s->stop.item[i]) return zf_error(ZF_EUSAGE, "--stop: expected a text");
   if (s->temperature == 0 && (s->top_k > 0 || s->top_p < 1 || s->min_p > 0))
     return zf_error(ZF_EUSAGE, "--top-k, --top-p and --min-p have no effect at --temperature 0");
   return 0;
 }
 
-struct zf_gen_rules zc_sampling_rules(const struct zf_ids *ends) {
+struct zf_generate_rules zc_sampling_rules(const struct zf_ids *ends) {
   const struct zc_sampling *s = &zc_sampling;
-  return (struct zf_gen_rules){.sampling = {.temperature = s->temperature,
-                                            .top_k = s->top_k,
-                                            .top_p = s->top_p,
-                                            .min_p = s->min_p,
-                                            .repetition = s->repetition,
-                                            .seed = (uint64_t)s->seed},
-                               .max_new = s->max_new,
-                               .eos = ends->id,
-                               .neos = ends->n,
-                               .stop = s->stop.v,
-                               .nstop = s->stop.n};
+  return (struct zf_generate_rules){.sampling = {.temperature = s->temperature,
+                                                 .top_k = s->top_k,
+                                                 .top_p = s->top_p,
+                                                 .min_p = s->min_p,
+                                                 .repetition = s->repetition,
+                                                 .seed = (uint64_t)s->seed},
+                                    .max_new = s->max_new,
+                                    .eos = ends->id,
+                                    .neos = ends->count,
+                                    .stop = s->stop.item,
+                                    .nstop = s->stop.count};
 }
 
 int zc_chat_open(struct zf_chat **out, const struct zf_model *m, const struct zf_tok *tok,
@@ -134,8 +134,8 @@ int zc_chat_ends(struct zf_ids *ends, char **stop, const struct zf_chat *c,
   int rc = tail(&b, c);
   size_t skip = b.data ? strspn(b.data, " \n") : 0, n = b.data ? strcspn(b.data + skip, "\n") : 0;
   if (!rc && n) rc = zf_tok_encode(tok, &ids, b.data + skip, n, 0);
-  if (!rc && ids.n && zf_tok_is_special(tok, ids.id[0]))
-    rc = zf_gen_add_id(ends, ids.id[0]);
+  if (!rc && ids.count && zf_tok_is_special(tok, ids.id[0]))
+    rc = zf_generation_add_id(ends, ids.id[0]);
   else if (!rc && n && !(*stop = zf_strndup(b.data + skip, n)))
     rc = ZF_ENOMEM;
   zf_ids_free(&ids);

@@ -2,7 +2,7 @@
 #ifndef ZF_CMD_SAMPLING_H
 #define ZF_CMD_SAMPLING_H
 
-#include "eval/genconfig.h"
+#include "eval/generation_config.h"
 #include "eval/generate.h"
 #include "opt.h"
 #include "task/chat.h"
@@ -45,14 +45,14 @@ extern struct zc_sampling zc_sampling;
 /* Puts what the model's generation_config.json says into *d, in the place of the command's own values, and
  * says what it was; *c outlives the texts.  With do_sample, top_k is 50 where it is not said, as in
  * Transformers.  `talks`: a temperature counts where the file does not say do_sample. */
-int zc_sampling_model(struct zc_sampling *d, struct zf_gen_config *c, const char *base_model,
+int zc_sampling_model(struct zc_sampling *d, struct zf_generation_config *c, const char *base_model,
                       int talks);
 
 /* What no option has set comes from `d`; then all is checked.  ZF_EUSAGE. */
 int zc_sampling_settle(const struct zc_sampling *d);
 
-/* The rules that the options make; `ends` (zf_gen_ends) outlives them. */
-struct zf_gen_rules zc_sampling_rules(const struct zf_ids *ends);
+/* The rules that the options make; `ends` (zf_generation_ends) outlives them. */
+struct zf_generate_rules zc_sampling_rules(const struct zf_ids *ends);
 
 /* The chat template of a model for --chat-template NAME (NULL: its own).  ZF_EUSAGE when it has
  * none. */

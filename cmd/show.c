@@ -31,9 +31,9 @@ static void show_sequence(const struct zf_tok *tok, const struct zf_dataset *d,
   int color = zc_color(1);
   long long targets = (long long)zf_seq_targets(d, s);
   printf("  ");
-  for (int64_t from = 0, to; from < s->n; from = to) {
+  for (int64_t from = 0, to; from < s->len; from = to) {
     int is = zf_seq_is_target(d, s, from);
-    for (to = from + 1; to < s->n && zf_seq_is_target(d, s, to) == is;) to++;
+    for (to = from + 1; to < s->len && zf_seq_is_target(d, s, to) == is;) to++;
     if (is && d->type == ZF_TASK_LABELS) {
       zf_buf_clear(&a);
       zf_buf_printf(&a, "label %d", id[from]);
@@ -49,7 +49,7 @@ static void show_sequence(const struct zf_tok *tok, const struct zf_dataset *d,
            : color ? "\033[0m"
                    : "»");
   }
-  printf("  (%d tokens, %lld target%s)", s->n, targets, targets == 1 ? "" : "s");
+  printf("  (%d tokens, %lld target%s)", s->len, targets, targets == 1 ? "" : "s");
   if (d->type == ZF_TASK_LABELS && d->problem == ZF_PROBLEM_REGRESSION)
     printf("  <- %g", (double)s->gold);
   else if (o == x->label || s->gold > 0)

@@ -55,7 +55,7 @@ void zf_back_at(struct zf_back *k, const int32_t *ids, int64_t n, float *out);
 void zf_back_rows(struct zf_back *k, const int32_t *target, const float *coef, double *lse,
                   double *logit);
 /* Derivatives by the logits of zf_back_at: slope[r][n]. */
-void zf_back_slope_at(struct zf_back *k, const int32_t *ids, int64_t n, const float *slope);
+void zf_back_gradient_at(struct zf_back *k, const int32_t *ids, int64_t n, const float *slope);
 
 /* The rest of the plan, in reverse. */
 void zf_back_run(struct zf_back *k);

@@ -54,39 +54,39 @@ int zf_tape_new(struct zf_tape *t, const struct zf_model *m, int64_t tokens, int
 void zf_tape_free(struct zf_tape *t);
 
 struct zf_back {
-  const struct zf_model *m;
-  struct zf_forward *f;
+  const struct zf_model *model;
+  struct zf_forward *forward;
   const struct zf_back_rows *rows;
   struct zf_tape tape;
   struct zf_limits lim;
   struct zf_arena arena;
-  float *kept, *region; /* of values */
-  float *grad;          /* all gradients */
-  int64_t ngrad, *at;   /* where each begins; -1: not trained */
-  float *turned;        /* transposed pieces of products */
-  float *logits;        /* [piece][outputs] */
-  float *steep;         /* the same, where logits are capped */
-  float *stats;         /* [2][rows] mean and inverse of rows of a norm */
-  float *lse;           /* [piece] */
-  float *attention;     /* for each thread */
-  int32_t *unit;        /* first segment of each group of attention */
-  int64_t piece;        /* rows of logits at once */
-  const struct zf_batch *b;
-  float *d[ZF_REGS]; /* gradients of registers */
+  float *kept, *region;  /* of values */
+  float *grad;           /* all gradients */
+  int64_t ngrad, *at;    /* where each begins; -1: not trained */
+  float *rotated;        /* transposed pieces of products */
+  float *logits;         /* [piece][outputs] */
+  float *cap_derivative; /* the same, where logits are capped */
+  float *stats;          /* [2][rows] mean and inverse of rows of a norm */
+  float *lse;            /* [piece] */
+  float *attention;      /* for each thread */
+  int32_t *unit;         /* first segment of each group of attention */
+  int64_t piece;         /* rows of logits at once */
+  const struct zf_batch *batch;
+  float *gradient[ZF_REGS]; /* gradients of registers */
   int64_t ld[ZF_REGS];
   int live[ZF_REGS]; /* d holds the gradient of the value at hand */
 };
 
-static inline int64_t zf_back_least(int64_t a, int64_t b) {
+static inline int64_t zf_back_min(int64_t a, int64_t b) {
   return a < b ? a : b;
 }
-static inline int64_t zf_back_most(int64_t a, int64_t b) {
+static inline int64_t zf_back_max(int64_t a, int64_t b) {
   return a > b ? a : b;
 }
 /* Begin of part t of n items cut in `parts`, in units of 16. */
 static inline int64_t zf_back_cut(int64_t n, int64_t t, int64_t parts) {
   int64_t units = (n + 15) / 16;
-  return zf_back_least(n, 16 * (units * t / parts));
+  return zf_back_min(n, 16 * (units * t / parts));
 }
 
 float *zf_back_value(const struct zf_back *k, int32_t v);

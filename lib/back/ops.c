@@ -29,25 +29,25 @@ static void transpose(float *to, const float *x, int64_t ld, int64_t T, int64_t 
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
   for (int64_t t = 0; t < T; t += B)
     for (int64_t c = 0; c < n; c += B)
-      for (int64_t j = c; j < zf_back_least(n, c + B); j++)
-        for (int64_t i = t; i < zf_back_least(T, t + B); i++) to[j * T + i] = x[i * ld + j];
+      for (int64_t j = c; j < zf_back_min(n, c + B); j++)
+        for (int64_t i = t; i < zf_back_min(T, t + B); i++) to[j * T + i] = x[i * ld + j];
 }
 
 void zf_back_product(struct zf_back *k, float *g, const float *dy, int64_t lddy, int64_t out,
                      const float *x, int64_t ldx, int64_t in, int64_t T) {
-  struct zf_streams one = {.n = 1};
+  struct zf_streams one = {.count = 1};
   struct zf_weight w = {
       .data = x, .type = ZF_F32, .out = in, .in = T, .so = 1, .si = ldx, .compute = k->lim.compute};
   for (int64_t o = 0; o < out; o += ZF_BACK_TURN) {
-    int64_t n = zf_back_least(out - o, ZF_BACK_TURN);
-    transpose(k->turned, dy + o, lddy, T, n);
-    zf_gemm(g + o * in, in, k->turned, T, n, &w, &one, NULL, 0, 1);
+    int64_t n = zf_back_min(out - o, ZF_BACK_TURN);
+    transpose(k->rotated, dy + o, lddy, T, n);
+    zf_gemm(g + o * in, in, k->rotated, T, n, &w, &one, NULL, 0, 1);
   }
 }
 
 void zf_back_input(struct zf_back *k, float *dx, int64_t lddx, const float *dy, int64_t lddy,
                    int64_t T, struct zf_weight w, int add) {
-  struct zf_streams one = {.n = 1};
+  struct zf_streams one = {.count = 1};
   struct zf_weight back = w;
   (void)k;
   back.out = w.in;
@@ -72,13 +72,13 @@ static void sum_columns(struct zf_back *k, float *g, const float *d, int64_t ld,
 static void back_linear(struct turn *x) {
   struct zf_back *k = x->k;
   const struct zf_op *op = x->op;
-  struct zf_weight w = zf_forward_matrix(k->f, op->weight);
+  struct zf_weight w = zf_forward_matrix(k->forward, op->weight);
   float *g = zf_back_gradient(k, op->weight), *bias = zf_back_gradient(k, op->bias);
-  if (bias) sum_columns(k, bias, x->ddst, x->lddd, x->T, op->n);
+  if (bias) sum_columns(k, bias, x->ddst, x->lddd, x->T, op->width);
   if (g && w.si == 1)
-    zf_back_product(k, g, x->ddst, x->lddd, op->n, x->src, x->ldsrc, op->k, x->T);
+    zf_back_product(k, g, x->ddst, x->lddd, op->width, x->src, x->ldsrc, op->inputs, x->T);
   else if (g) /* stored [in, out] */
-    zf_back_product(k, g, x->src, x->ldsrc, op->k, x->ddst, x->lddd, op->n, x->T);
+    zf_back_product(k, g, x->src, x->ldsrc, op->inputs, x->ddst, x->lddd, op->width, x->T);
   zf_back_input(k, x->dsrc, x->ldds, x->ddst, x->lddd, x->T, w, k->live[op->src]);
   if (!op->accumulate && op->dst_col == 0) k->live[op->dst] = 0;
   k->live[op->src] = 1;
@@ -100,7 +100,7 @@ struct norm {
 /* Statistics of rows, then the parameters (by columns, rows in order), then the rows. */
 static void norm_rows(struct zf_back *k, const struct norm *j) {
   float *mean = k->stats, *inv = k->stats + j->rows * j->heads;
-  float eps = (float)k->m->config.norm_eps;
+  float eps = (float)k->model->config.norm_eps;
   int team = zf_tile_team(j->rows * j->heads * j->n);
 #pragma omp parallel num_threads(team) if (team > 1)
   {
@@ -129,8 +129,8 @@ static void norm_rows(struct zf_back *k, const struct norm *j) {
 static void back_norm(struct turn *x) {
   struct zf_back *k = x->k;
   const struct zf_op *op = x->op;
-  struct norm j = {.rows = x->T, .heads = 1, .n = op->n, .x = x->src, .ldx = x->ldsrc};
-  j.w = zf_forward_vector(k->f, op->weight, 0);
+  struct norm j = {.rows = x->T, .heads = 1, .n = op->width, .x = x->src, .ldx = x->ldsrc};
+  j.w = zf_forward_vector(k->forward, op->weight, 0);
   j.dx = x->dsrc;
   j.lddx = x->ldds;
   j.dy = x->ddst;
@@ -147,10 +147,10 @@ static void back_norm(struct turn *x) {
 static void back_headnorm(struct turn *x) {
   struct zf_back *k = x->k;
   const struct zf_op *op = x->op;
-  struct norm j = {.rows = x->T, .heads = op->heads, .n = op->n};
+  struct norm j = {.rows = x->T, .heads = op->heads, .n = op->width};
   j.x = zf_back_value(k, x->n->side);
   j.ldx = k->tape.value[x->n->side].ld;
-  j.w = zf_forward_vector(k->f, op->weight, 0);
+  j.w = zf_forward_vector(k->forward, op->weight, 0);
   j.dx = x->dsrc;
   j.dy = x->dsrc;
   j.lddx = j.lddy = x->ldds;
@@ -163,9 +163,9 @@ static void back_headnorm(struct turn *x) {
 
 static void back_rope(struct turn *x) {
   struct zf_back *k = x->k;
-  int64_t rot = zf_config_rot(&k->m->config), D = x->op->n;
-  const float *cs = zf_forward_rope(k->f, x->op);
-  const int32_t *at = zf_forward_turns(k->f);
+  int64_t rot = zf_config_rot(&k->model->config), D = x->op->width;
+  const float *cs = zf_forward_rope(k->forward, x->op);
+  const int32_t *at = zf_forward_rope_rows(k->forward);
   int team = zf_tile_team(x->T * x->op->heads * rot);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
   for (int64_t t = 0; t < x->T; t++)
@@ -181,7 +181,7 @@ static void back_attention(struct turn *x) {
 
 static void back_act(struct turn *x) {
   struct zf_back *k = x->k;
-  int64_t n = x->op->n;
+  int64_t n = x->op->width;
   int gated = x->op->gated;
   int team = zf_tile_team(x->T * n * 8);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
@@ -192,21 +192,21 @@ static void back_act(struct turn *x) {
   }
 }
 
-static void back_deal(struct turn *x) {
-  int64_t D = x->op->n, H = x->op->heads;
-  zf_deal(x->dsrc, x->ldds, x->T, 3, H, D, x->k->turned);
+static void back_permute_heads(struct turn *x) {
+  int64_t D = x->op->width, H = x->op->heads;
+  zf_permute_heads(x->dsrc, x->ldds, x->T, 3, H, D, x->k->rotated);
 }
 
 static void back_scale(struct turn *x) {
-  zf_scale_rows(x->dsrc, x->ldds, x->T, x->op->n, x->op->scale);
+  zf_scale_rows(x->dsrc, x->ldds, x->T, x->op->width, x->op->scale);
 }
 
 static void back_add(struct turn *x) {
   struct zf_back *k = x->k;
   int live = k->live[x->op->src];
   for (int64_t t = 0; t < x->T && !live; t++)
-    memcpy(x->dsrc + t * x->ldds, x->ddst + t * x->lddd, sizeof(float) * (size_t)x->op->n);
-  if (live) zf_add_rows(x->dsrc, x->ldds, x->ddst, x->lddd, x->T, x->op->n);
+    memcpy(x->dsrc + t * x->ldds, x->ddst + t * x->lddd, sizeof(float) * (size_t)x->op->width);
+  if (live) zf_add_rows(x->dsrc, x->ldds, x->ddst, x->lddd, x->T, x->op->width);
   k->live[x->op->src] = 1;
 }
 
@@ -215,7 +215,7 @@ static void back_add(struct turn *x) {
 static void table_rows(struct turn *x, const int32_t *id, int64_t offset) {
   struct zf_back *k = x->k;
   float *g = zf_back_gradient(k, x->op->weight);
-  int64_t n = x->op->n;
+  int64_t n = x->op->width;
   if (!g) return;
   int team = zf_tile_team(x->T * n);
 #pragma omp parallel num_threads(team) if (team > 1)
@@ -228,12 +228,12 @@ static void table_rows(struct turn *x, const int32_t *id, int64_t offset) {
 }
 
 static void back_embed(struct turn *x) {
-  table_rows(x, x->k->b->id, 0);
+  table_rows(x, x->k->batch->id, 0);
   x->k->live[x->op->dst] = 0;
 }
 
 static void back_position(struct turn *x) {
-  table_rows(x, x->k->b->pos, x->op->offset);
+  table_rows(x, x->k->batch->pos, x->op->offset);
 }
 
 static void back_type(struct turn *x) {
@@ -241,24 +241,32 @@ static void back_type(struct turn *x) {
 }
 
 static void (*const back_of[])(struct turn *x) = {
-    [ZF_OP_EMBED] = back_embed,         [ZF_OP_POSITION] = back_position, [ZF_OP_NORM] = back_norm,
-    [ZF_OP_LINEAR] = back_linear,       [ZF_OP_HEADNORM] = back_headnorm, [ZF_OP_ROPE] = back_rope,
-    [ZF_OP_ATTENTION] = back_attention, [ZF_OP_ACT] = back_act,           [ZF_OP_DEAL] = back_deal,
-    [ZF_OP_SCALE] = back_scale,         [ZF_OP_ADD] = back_add,           [ZF_OP_TYPE] = back_type,
+    [ZF_OP_EMBED] = back_embed,
+    [ZF_OP_POSITION] = back_position,
+    [ZF_OP_NORM] = back_norm,
+    [ZF_OP_LINEAR] = back_linear,
+    [ZF_OP_HEADNORM] = back_headnorm,
+    [ZF_OP_ROPE] = back_rope,
+    [ZF_OP_ATTENTION] = back_attention,
+    [ZF_OP_ACT] = back_act,
+    [ZF_OP_PERMUTE_HEADS] = back_permute_heads,
+    [ZF_OP_SCALE] = back_scale,
+    [ZF_OP_ADD] = back_add,
+    [ZF_OP_TYPE] = back_type,
 };
 
 void zf_back_op(struct zf_back *k, int64_t i) {
-  const struct zf_op *op = &k->m->plan.op[i];
+  const struct zf_op *op = &k->model->plan.op[i];
   const struct zf_node *n = &k->tape.node[i];
   struct turn x = {.k = k, .op = op, .n = n};
-  x.T = i < k->m->plan.body ? k->b->T : k->b->R;
+  x.T = i < k->model->plan.body ? k->batch->T : k->batch->R;
   if (n->src >= 0) {
     x.src = zf_back_value(k, n->src) + op->src_col;
     x.ldsrc = k->tape.value[n->src].ld;
   }
-  x.dsrc = k->d[op->src] + op->src_col;
+  x.dsrc = k->gradient[op->src] + op->src_col;
   x.ldds = k->ld[op->src];
-  x.ddst = k->d[op->dst] + op->dst_col;
+  x.ddst = k->gradient[op->dst] + op->dst_col;
   x.lddd = k->ld[op->dst];
   back_of[op->kind](&x);
 }

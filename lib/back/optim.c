@@ -26,8 +26,8 @@ const struct zf_optim_kind *zf_optim_kind(enum zf_optim_rule rule) {
 
 int64_t zf_optim_bytes(const struct zf_model *m, enum zf_optim_rule rule) {
   int64_t n = 0;
-  for (int64_t i = 0; i < m->params.n; i++)
-    if (m->params.p[i].trained) n += (m->params.p[i].n + 15) / 16 * 16;
+  for (int64_t i = 0; i < m->params.count; i++)
+    if (m->params.param[i].trained) n += (m->params.param[i].count + 15) / 16 * 16;
   return kinds[rule].slots * (int64_t)zf_arena_cost((size_t)n * sizeof(float));
 }
 
@@ -37,7 +37,7 @@ int zf_optim_new(struct zf_optim **out, struct zf_back *k, enum zf_optim_rule ru
   if (!o) return ZF_ENOMEM;
   o->k = k;
   o->rule = rule;
-  int rc = zf_arena_init(&o->arena, (size_t)zf_optim_bytes(k->m, rule));
+  int rc = zf_arena_init(&o->arena, (size_t)zf_optim_bytes(k->model, rule));
   if (!rc && kinds[rule].slots > 0) o->m = zf_arena_array(&o->arena, k->ngrad, sizeof(float));
   if (!rc && kinds[rule].slots > 1) o->v = zf_arena_array(&o->arena, k->ngrad, sizeof(float));
   if (rc) {
@@ -65,16 +65,16 @@ void zf_optim_update(struct zf_optim *o, int64_t step, double norm,
   s.scale = conf->clip > 0 && norm > conf->clip ? (float)(conf->clip / norm) : 1;
   s.fix1 = (float)(1 / (1 - pow(conf->beta1, (double)step)));
   s.fix2 = (float)(1 / (1 - pow(conf->beta2, (double)step)));
-  for (int64_t i = 0; i < k->m->params.n; i++) {
-    const struct zf_param *p = &k->m->params.p[i];
+  for (int64_t i = 0; i < k->model->params.count; i++) {
+    const struct zf_param *p = &k->model->params.param[i];
     if (!p->trained) continue;
     float *w = p->data, *g = k->grad + k->at[i];
     float *m = o->m ? o->m + k->at[i] : NULL, *v = o->v ? o->v + k->at[i] : NULL;
     s.decay = p->decayed ? (float)conf->decay : 0;
-    int team = zf_tile_team(p->n * 8);
+    int team = zf_tile_team(p->count * 8);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-    for (int64_t at = 0; at < p->n; at += PIECE)
+    for (int64_t at = 0; at < p->count; at += PIECE)
       k->rows->update[o->rule](w + at, g + at, m ? m + at : NULL, v ? v + at : NULL, &s,
-                               zf_back_least(p->n - at, PIECE));
+                               zf_back_min(p->count - at, PIECE));
   }
 }

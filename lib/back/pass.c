@@ -14,7 +14,7 @@
 static int64_t logits_rows(const struct zf_model *m, int64_t rows) {
   int64_t n = ZF_BACK_LOGITS / m->config.outputs;
   n = n < 16 ? 16 : n;
-  return zf_back_least(n, rows);
+  return zf_back_min(n, rows);
 }
 
 /* Widest and longest of products. */
@@ -22,16 +22,16 @@ static int64_t widest(const struct zf_model *m) {
   int64_t n = m->config.outputs;
   for (int64_t i = 0; i < m->plan.nop; i++)
     if (m->plan.op[i].kind == ZF_OP_LINEAR)
-      n = zf_back_most(n, zf_back_most(m->plan.op[i].n, m->plan.op[i].k));
+      n = zf_back_max(n, zf_back_max(m->plan.op[i].width, m->plan.op[i].inputs));
   return n;
 }
 
 void zf_back_limits(struct zf_limits *lim, const struct zf_model *m) {
   int threads = zf_kern_nthreads();
-  int64_t rows = zf_back_most(lim->tokens, lim->rows), wide = 0;
+  int64_t rows = zf_back_max(lim->tokens, lim->rows), wide = 0;
   for (int64_t i = 0; i < m->plan.nop; i++)
     if (m->plan.op[i].kind == ZF_OP_LINEAR)
-      wide = zf_back_most(wide, zf_back_most(m->plan.op[i].n, m->plan.op[i].k));
+      wide = zf_back_max(wide, zf_back_max(m->plan.op[i].width, m->plan.op[i].inputs));
   size_t n = zf_kern_workspace_size(threads, lim->compute, rows, wide);
   size_t head = zf_kern_workspace_size(threads, lim->compute, logits_rows(m, lim->rows), widest(m));
   size_t turned = zf_kern_workspace_size(threads, lim->compute, ZF_BACK_TURN, rows);
@@ -41,7 +41,7 @@ void zf_back_limits(struct zf_limits *lim, const struct zf_model *m) {
 
 /* Floats of the parts of the arena. */
 struct parts {
-  int64_t kept, region, grad, turned, logits, steep, stats, lse, attention;
+  int64_t kept, region, grad, turned, logits, curvature, stats, lse, attention;
 };
 
 static int64_t padded(int64_t n) {
@@ -50,22 +50,22 @@ static int64_t padded(int64_t n) {
 
 static int64_t gradients(const struct zf_model *m) {
   int64_t n = 0;
-  for (int64_t i = 0; i < m->params.n; i++)
-    if (m->params.p[i].trained) n += padded(m->params.p[i].n);
+  for (int64_t i = 0; i < m->params.count; i++)
+    if (m->params.param[i].trained) n += padded(m->params.param[i].count);
   return n;
 }
 
 static struct parts parts_of(const struct zf_tape *t, const struct zf_model *m,
                              const struct zf_limits *lim) {
-  int64_t rows = zf_back_most(lim->tokens, lim->rows), piece = logits_rows(m, lim->rows);
+  int64_t rows = zf_back_max(lim->tokens, lim->rows), piece = logits_rows(m, lim->rows);
   struct parts p = {.kept = t->kept, .region = t->region, .grad = gradients(m)};
-  p.turned = ZF_BACK_TURN * zf_back_most(lim->tokens, lim->rows);
+  p.turned = ZF_BACK_TURN * zf_back_max(lim->tokens, lim->rows);
   int64_t deal = 3 * m->config.heads * m->config.head_dim * zf_kern_nthreads();
-  if (m->config.family->qkv == ZF_QKV_HEADS) p.turned = zf_back_most(p.turned, deal);
+  if (m->config.family->qkv == ZF_QKV_HEADS) p.turned = zf_back_max(p.turned, deal);
   p.logits = piece * m->config.outputs;
   if (p.logits <= zf_forward_head_floats(m, lim)) p.logits = 0; /* they lie in X and H, free then */
-  p.steep = m->config.logit_cap > 0 ? piece * m->config.outputs : 0;
-  p.stats = 2 * zf_back_most(rows * m->config.heads, rows);
+  p.curvature = m->config.logit_cap > 0 ? piece * m->config.outputs : 0;
+  p.stats = 2 * zf_back_max(rows * m->config.heads, rows);
   p.lse = piece;
   p.attention = zf_kern_nthreads() * zf_back_attention_scratch(lim->length, m->config.head_dim);
   return p;
@@ -76,7 +76,7 @@ static int64_t cost(int64_t floats) {
 }
 
 static int64_t scratch_bytes(const struct parts *p, const struct zf_limits *lim) {
-  return cost(p->turned) + cost(p->logits) + cost(p->steep) + cost(p->stats) + cost(p->lse) +
+  return cost(p->turned) + cost(p->logits) + cost(p->curvature) + cost(p->stats) + cost(p->lse) +
          cost(p->attention) + cost(lim->segments);
 }
 
@@ -91,7 +91,7 @@ int zf_back_bytes(struct zf_back_bytes *out, const struct zf_model *m, const str
   out->scratch = scratch_bytes(&p, lim);
   const int64_t *width = m->plan.width, all = zf_forward_head_floats(m, lim);
   int64_t used = lim->tokens * (width[ZF_REG_X] + width[ZF_REG_H]);
-  if (!p.logits) used = zf_back_most(used, logits_rows(m, lim->rows) * m->config.vocab);
+  if (!p.logits) used = zf_back_max(used, logits_rows(m, lim->rows) * m->config.vocab);
   out->spare = used < all ? 4 * (all - used) : 0;
   zf_tape_free(&t);
   return 0;
@@ -101,17 +101,17 @@ static int check_types(const struct zf_model *m, const struct zf_limits *lim) {
   if (lim->compute == ZF_COMPUTE_INT8)
     return zf_error(ZF_EUSAGE,
                     "backpropagation computes in f32 or bf16: int8 is too coarse for gradients");
-  for (int64_t i = 0; i < m->params.n; i++)
-    if (m->params.p[i].trained && m->params.p[i].type != ZF_F32)
+  for (int64_t i = 0; i < m->params.count; i++)
+    if (m->params.param[i].trained && m->params.param[i].type != ZF_F32)
       return zf_error(ZF_EUSAGE,
                       "backpropagation trains weights in f32, and '%s' is held as %s: leave dtype "
                       "at auto",
-                      m->params.p[i].name, zf_dtype_info(m->params.p[i].type)->name);
+                      m->params.param[i].name, zf_dtype_info(m->params.param[i].type)->name);
   return 0;
 }
 
 static int place(struct zf_back *k) {
-  struct parts p = parts_of(&k->tape, k->m, &k->lim);
+  struct parts p = parts_of(&k->tape, k->model, &k->lim);
   size_t all =
       (size_t)(cost(p.kept) + cost(p.region) + cost(p.grad)) + (size_t)scratch_bytes(&p, &k->lim);
   int rc = zf_arena_init(&k->arena, all);
@@ -119,27 +119,28 @@ static int place(struct zf_back *k) {
   k->kept = zf_arena_array(&k->arena, p.kept, 4);
   k->region = zf_arena_array(&k->arena, p.region, 4);
   k->grad = zf_arena_array(&k->arena, p.grad, 4);
-  k->turned = zf_arena_array(&k->arena, p.turned, 4);
-  k->logits = p.logits ? zf_arena_array(&k->arena, p.logits, 4) : zf_forward_own(k->f, ZF_REG_X);
-  k->steep = zf_arena_array(&k->arena, p.steep, 4);
+  k->rotated = zf_arena_array(&k->arena, p.turned, 4);
+  k->logits =
+      p.logits ? zf_arena_array(&k->arena, p.logits, 4) : zf_forward_own(k->forward, ZF_REG_X);
+  k->cap_derivative = zf_arena_array(&k->arena, p.curvature, 4);
   k->stats = zf_arena_array(&k->arena, p.stats, 4);
   k->lse = zf_arena_array(&k->arena, p.lse, 4);
   k->attention = zf_arena_array(&k->arena, p.attention, 4);
   k->unit = zf_arena_array(&k->arena, k->lim.segments, 4);
   k->ngrad = p.grad;
-  k->piece = logits_rows(k->m, k->lim.rows);
-  if (!k->kept || !k->region || !k->grad || !k->turned || !k->logits || !k->steep || !k->stats ||
-      !k->lse || !k->attention || !k->unit)
+  k->piece = logits_rows(k->model, k->lim.rows);
+  if (!k->kept || !k->region || !k->grad || !k->rotated || !k->logits || !k->cap_derivative ||
+      !k->stats || !k->lse || !k->attention || !k->unit)
     return ZF_ENOMEM;
   int64_t at = 0;
-  for (int64_t i = 0; i < k->m->params.n; i++) {
-    const struct zf_param *w = &k->m->params.p[i];
+  for (int64_t i = 0; i < k->model->params.count; i++) {
+    const struct zf_param *w = &k->model->params.param[i];
     k->at[i] = w->trained ? at : -1;
-    if (w->trained) at += padded(w->n);
+    if (w->trained) at += padded(w->count);
   }
   for (int r = 0; r < ZF_REGS; r++) {
-    k->d[r] = zf_forward_own(k->f, (enum zf_reg)r);
-    k->ld[r] = k->m->plan.width[r];
+    k->gradient[r] = zf_forward_own(k->forward, (enum zf_reg)r);
+    k->ld[r] = k->model->plan.width[r];
   }
   return 0;
 }
@@ -151,12 +152,12 @@ int zf_back_new(struct zf_back **out, const struct zf_model *m, struct zf_forwar
   if (rc) return rc;
   struct zf_back *k = zf_calloc(1, sizeof *k);
   if (!k) return ZF_ENOMEM;
-  k->m = m;
-  k->f = f;
+  k->model = m;
+  k->forward = f;
   k->lim = *zf_forward_limits(f);
   k->rows = zf_back_rows_for(zf_cpu_flags());
   assert(k->lim.work > 0);
-  k->at = zf_calloc(m->params.n, sizeof *k->at);
+  k->at = zf_calloc(m->params.count, sizeof *k->at);
   rc = k->at ? zf_tape_new(&k->tape, m, k->lim.tokens, k->lim.rows, checkpoint) : ZF_ENOMEM;
   if (!rc) rc = place(k);
   if (rc) {
@@ -193,12 +194,12 @@ double zf_back_norm(struct zf_back *k) {
   enum { PIECE = 1 << 14, MOST = 256 };
   double part[MOST], sum = 0;
   for (int64_t at = 0; at < k->ngrad; at += (int64_t)PIECE * MOST) {
-    int64_t n = (zf_back_least(k->ngrad - at, (int64_t)PIECE * MOST) + PIECE - 1) / PIECE;
+    int64_t n = (zf_back_min(k->ngrad - at, (int64_t)PIECE * MOST) + PIECE - 1) / PIECE;
     int team = zf_tile_team(n * PIECE);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
     for (int64_t i = 0; i < n; i++)
-      part[i] = k->rows->square(k->grad + at + i * PIECE,
-                                zf_back_least(PIECE, k->ngrad - at - i * PIECE));
+      part[i] =
+          k->rows->square(k->grad + at + i * PIECE, zf_back_min(PIECE, k->ngrad - at - i * PIECE));
     for (int64_t i = 0; i < n; i++) sum += part[i];
   }
   return sqrt(sum);
@@ -217,20 +218,21 @@ static void copy_rows(float *to, int64_t ldto, const float *from, int64_t ld, in
 static void run_act(struct zf_back *k, const struct zf_op *op, const struct zf_node *n, int64_t T) {
   const struct zf_value *from = &k->tape.value[n->src], *to = &k->tape.value[n->dst];
   float *src = zf_back_value(k, n->src), *dst = zf_back_value(k, n->dst);
-  copy_rows(dst, to->ld, src, from->ld, T, op->n);
-  zf_act(dst, to->ld, op->gated ? src + op->n : NULL, from->ld, T, op->n, (enum zf_act)op->act);
+  copy_rows(dst, to->ld, src, from->ld, T, op->width);
+  zf_act(dst, to->ld, op->gated ? src + op->width : NULL, from->ld, T, op->width,
+         (enum zf_act)op->act);
 }
 
 static void run_op(struct zf_back *k, int64_t i) {
-  const struct zf_op *op = &k->m->plan.op[i];
+  const struct zf_op *op = &k->model->plan.op[i];
   const struct zf_node *n = &k->tape.node[i];
   const struct zf_value *v = k->tape.value;
-  int64_t T = i < k->m->plan.body ? k->b->T : k->b->R;
+  int64_t T = i < k->model->plan.body ? k->batch->T : k->batch->R;
   if (op->kind == ZF_OP_ACT) {
     run_act(k, op, n, T);
     return;
   }
-  if (n->src >= 0) zf_forward_bind(k->f, op->src, zf_back_value(k, n->src), v[n->src].ld);
+  if (n->src >= 0) zf_forward_bind(k->forward, op->src, zf_back_value(k, n->src), v[n->src].ld);
   if (n->side >= 0)
     copy_rows(zf_back_value(k, n->side), v[n->side].ld, zf_back_value(k, n->src) + op->src_col,
               v[n->src].ld, T, v[n->side].ld);
@@ -240,10 +242,10 @@ static void run_op(struct zf_back *k, int64_t i) {
   float *keep = zf_back_value(k, n->dst);
   if (op->src != op->dst || n->src != n->dst) {
     if (op->src == op->dst && n->src >= 0) /* norm from one value of a register to the next */
-      copy_rows(keep, v[n->dst].ld, zf_back_value(k, n->src), v[n->src].ld, T, op->n);
-    zf_forward_bind(k->f, op->dst, keep, v[n->dst].ld);
+      copy_rows(keep, v[n->dst].ld, zf_back_value(k, n->src), v[n->src].ld, T, op->width);
+    zf_forward_bind(k->forward, op->dst, keep, v[n->dst].ld);
   }
-  zf_forward_op(k->f, op, k->b);
+  zf_forward_op(k->forward, op, k->batch);
 }
 
 static void run_segment(struct zf_back *k, int s) {
@@ -251,28 +253,30 @@ static void run_segment(struct zf_back *k, int s) {
 }
 
 static void gather(struct zf_back *k) {
-  int64_t C = k->m->config.hidden;
+  int64_t C = k->model->config.hidden;
   const float *x = zf_back_value(k, k->tape.last_x);
   float *f = zf_back_value(k, k->tape.gathered);
-  for (int64_t r = 0; r < k->b->R; r++)
-    memcpy(f + r * C, x + k->b->row[r] * k->tape.value[k->tape.last_x].ld, sizeof *f * (size_t)C);
+  for (int64_t r = 0; r < k->batch->R; r++)
+    memcpy(f + r * C, x + k->batch->row[r] * k->tape.value[k->tape.last_x].ld,
+           sizeof *f * (size_t)C);
 }
 
 static enum zf_reg out_reg(const struct zf_back *k) {
-  return k->m->plan.width[ZF_REG_G] ? ZF_REG_G : ZF_REG_F;
+  return k->model->plan.width[ZF_REG_G] ? ZF_REG_G : ZF_REG_F;
 }
 
 int zf_back_forward(struct zf_back *k, const struct zf_batch *b) {
-  int rc = zf_forward_begin(k->f, b);
+  int rc = zf_forward_begin(k->forward, b);
   if (rc) return rc;
-  const struct zf_plan *p = &k->m->plan;
-  k->b = b;
+  const struct zf_plan *p = &k->model->plan;
+  k->batch = b;
   for (int s = 0; s < k->tape.segments; s++) run_segment(k, s);
   gather(k);
-  zf_forward_bind(k->f, ZF_REG_F, zf_back_value(k, k->tape.gathered), k->m->config.hidden);
+  zf_forward_bind(k->forward, ZF_REG_F, zf_back_value(k, k->tape.gathered),
+                  k->model->config.hidden);
   for (int64_t i = p->body; i < p->nop; i++) run_op(k, i);
   enum zf_reg r = out_reg(k);
-  memset(k->d[r], 0, sizeof *k->d[r] * (size_t)(b->R * k->ld[r]));
+  memset(k->gradient[r], 0, sizeof *k->gradient[r] * (size_t)(b->R * k->ld[r]));
   memset(k->live, 0, sizeof k->live);
   k->live[r] = 1;
   return 0;
@@ -282,16 +286,16 @@ int zf_back_forward(struct zf_back *k, const struct zf_batch *b) {
 
 /* dX from dF: rows may be asked for more than once. */
 static void scatter(struct zf_back *k) {
-  int64_t C = k->m->config.hidden;
-  memset(k->d[ZF_REG_X], 0, sizeof(float) * (size_t)(k->b->T * k->ld[ZF_REG_X]));
-  for (int64_t r = 0; r < k->b->R; r++)
-    k->rows->add(k->d[ZF_REG_X] + k->b->row[r] * k->ld[ZF_REG_X],
-                 k->d[ZF_REG_F] + r * k->ld[ZF_REG_F], C);
+  int64_t C = k->model->config.hidden;
+  memset(k->gradient[ZF_REG_X], 0, sizeof(float) * (size_t)(k->batch->T * k->ld[ZF_REG_X]));
+  for (int64_t r = 0; r < k->batch->R; r++)
+    k->rows->add(k->gradient[ZF_REG_X] + k->batch->row[r] * k->ld[ZF_REG_X],
+                 k->gradient[ZF_REG_F] + r * k->ld[ZF_REG_F], C);
   k->live[ZF_REG_X] = 1;
 }
 
 void zf_back_run(struct zf_back *k) {
-  const struct zf_plan *p = &k->m->plan;
+  const struct zf_plan *p = &k->model->plan;
   const struct zf_tape *t = &k->tape;
   for (int64_t i = p->nop - 1; i >= p->body && i >= t->stop; i--) zf_back_op(k, i);
   if (t->stop >= p->body) return;

@@ -28,7 +28,7 @@ static int replaces(const struct zf_op *op) {
 }
 
 static int trained(const struct zf_model *m, int32_t number) {
-  return number >= 0 && m->params.p[number].trained;
+  return number >= 0 && m->params.param[number].trained;
 }
 
 /* Does its derivative read its input as it was? */
@@ -51,9 +51,9 @@ static int reads(const struct zf_op *op) {
 
 static int64_t width(const struct zf_model *m, const struct zf_op *op) {
   if (op->kind == ZF_OP_ATTENTION) return m->config.heads * m->config.head_dim;
-  if (op->kind == ZF_OP_HEADNORM) return op->heads * op->n;
-  if (op->kind == ZF_OP_DEAL) return 3 * op->heads * op->n;
-  return op->dst_col + op->n;
+  if (op->kind == ZF_OP_HEADNORM) return op->heads * op->width;
+  if (op->kind == ZF_OP_PERMUTE_HEADS) return 3 * op->heads * op->width;
+  return op->dst_col + op->width;
 }
 
 /* Before which operations nothing but X is of use later. */

@@ -39,7 +39,7 @@ int zf_read_file(char **out, size_t *len, const char *path, size_t limit);
  * The error of any fwrite to `f` is found at commit.  A write that a signal interrupts goes on.
  * The structure stays where it is while the file is open: `f` points to it. */
 struct zf_out {
-  FILE *f;
+  FILE *file;
   char *path;
   char *target, *tmp; /* what tmp is renamed to; NULL: written in place */
   int fd, err;        /* under f; errno of the first write that failed */

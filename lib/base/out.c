@@ -176,7 +176,7 @@ int zf_out_open(struct zf_out *o, const char *path) {
   o->fd = -1;
   o->path = zf_strdup(path);
   int rc = o->path ? open_target(o) : ZF_ENOMEM;
-  if (!rc && !(o->f = stream_of(o))) rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
+  if (!rc && !(o->file = stream_of(o))) rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
   if (rc) zf_out_abort(o);
   return rc;
 }
@@ -184,9 +184,9 @@ int zf_out_open(struct zf_out *o, const char *path) {
 /* --- the end --- */
 
 static int flush(struct zf_out *o) {
-  int bad = fflush(o->f) || ferror(o->f);
-  bad = fclose(o->f) || bad;
-  o->f = NULL;
+  int bad = fflush(o->file) || ferror(o->file);
+  bad = fclose(o->file) || bad;
+  o->file = NULL;
   int err = o->err ? o->err : bad ? EIO : 0;
   if (!err && o->tmp) err = zf_sync_fd(o->fd);
   if (close(o->fd) && !err && errno != EINTR) err = errno;
@@ -214,7 +214,7 @@ int zf_out_commit(struct zf_out *o) {
 
 void zf_out_abort(struct zf_out *o) {
   int open = o->path && o->fd >= 0;
-  if (o->f) fclose(o->f);
+  if (o->file) fclose(o->file);
   if (open) close(o->fd);
   if (o->tmp) unlink(o->tmp);
   free(o->tmp);
@@ -227,7 +227,7 @@ int zf_write_file(const char *path, const void *data, size_t len) {
   struct zf_out o;
   int rc = zf_out_open(&o, path);
   if (rc) return rc;
-  fwrite(data, 1, len, o.f);
+  fwrite(data, 1, len, o.file);
   return zf_out_commit(&o);
 }
 

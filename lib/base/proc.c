@@ -91,24 +91,24 @@ void zf_energy_init(struct zf_energy *e) {
   snprintf(e->why, sizeof e->why, "RAPL counters are read on Linux alone");
   return;
 #endif
-  for (; e->n < 8; e->n++) {
+  for (; e->count < 8; e->count++) {
     double micro;
-    int bad = number_in(&micro, e->n, "energy_uj");
-    if (bad && e->n == 0)
+    int bad = number_in(&micro, e->count, "energy_uj");
+    if (bad && e->count == 0)
       snprintf(e->why, sizeof e->why, RAPL "0/energy_uj: %s",
                bad == ENOENT   ? "the machine shows no such counter"
                : bad == EACCES ? "only root may read it"
                                : strerror(bad));
     if (bad) return;
-    e->last[e->n] = 1e-6 * micro;
-    if (number_in(&micro, e->n, "max_energy_range_uj")) micro = 0;
-    e->wrap[e->n] = 1e-6 * micro;
+    e->last[e->count] = 1e-6 * micro;
+    if (number_in(&micro, e->count, "max_energy_range_uj")) micro = 0;
+    e->wrap[e->count] = 1e-6 * micro;
   }
 }
 
 double zf_energy_read(struct zf_energy *e) {
-  if (!e->n) return -1;
-  for (int i = 0; i < e->n; i++) {
+  if (!e->count) return -1;
+  for (int i = 0; i < e->count; i++) {
     double now;
     if (number_in(&now, i, "energy_uj")) return -1;
     now *= 1e-6;

@@ -20,7 +20,7 @@ int zf_proc_self(struct zf_proc *p, struct zf_buf *out, const char *const *argv)
  * /sys/class/powercap); -1 where they cannot be read, and *why says why.  Counters wrap: read at
  * least every some minutes; differences are right over one wrap. */
 struct zf_energy {
-  int n; /* packages */
+  int count; /* packages */
   double last[8], wrap[8], sum;
   char why[160];
 };

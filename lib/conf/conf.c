@@ -29,14 +29,14 @@ int zf_conf_fail(const struct zf_conf_place *at, const char *fmt, ...) {
 }
 
 int64_t zf_conf_find(const struct zf_conf *c, const char *name, size_t len) {
-  for (int64_t k = 0; k < c->n; k++)
+  for (int64_t k = 0; k < c->count; k++)
     if (strlen(c->name[k]) == len && !memcmp(c->name[k], name, len)) return k;
   return -1;
 }
 
 /* Frees what a value holds, but not who set it. */
 static void value_free(struct zf_conf_value *v) {
-  for (int64_t i = 0; i < v->n; i++) {
+  for (int64_t i = 0; i < v->count; i++) {
     if (v->text_n) free(v->text_n[i]);
     if (v->item) zf_conf_free(v->item[i]);
   }
@@ -99,10 +99,10 @@ static int grow(void *array, int64_t n, int64_t *cap) {
 
 int zf_conf_push(struct zf_conf *c, int64_t k, const char *text, size_t len) {
   struct zf_conf_value *v = &c->value[k];
-  int rc = grow(&v->text_n, v->n, &v->cap);
+  int rc = grow(&v->text_n, v->count, &v->cap);
   if (rc) return rc;
-  if (!(v->text_n[v->n] = zf_strndup(text, len))) return ZF_ENOMEM;
-  v->n++;
+  if (!(v->text_n[v->count] = zf_strndup(text, len))) return ZF_ENOMEM;
+  v->count++;
   return 0;
 }
 
@@ -143,9 +143,9 @@ static int join(struct zf_conf *c, const struct zf_conf_key *const *table, int n
     for (const struct zf_conf_key *key = table[t]; key->name; key++) {
       if (zf_conf_find(c, key->name, strlen(key->name)) >= 0)
         return zf_error(ZF_EFAIL, "two tables of settings have the key '%s'", key->name);
-      c->name[c->n] = key->name;
-      c->key[c->n++] = key;
-      int rc = zf_conf_set_default(c, c->n - 1);
+      c->name[c->count] = key->name;
+      c->key[c->count++] = key;
+      int rc = zf_conf_set_default(c, c->count - 1);
       if (rc) return rc;
     }
   return 0;
@@ -178,11 +178,11 @@ int zf_conf_item(struct zf_conf *c, int64_t k, const struct zf_conf_place *at,
                  struct zf_conf **out) {
   struct zf_conf_value *v = &c->value[k];
   const struct zf_conf_key *sub = c->key[k]->sub;
-  int rc = grow(&v->item, v->n, &v->cap);
+  int rc = grow(&v->item, v->count, &v->cap);
   if (rc) return rc;
-  char *prefix = zf_asprintf("%s%s.%lld.", c->prefix, c->key[k]->name, (long long)v->n);
+  char *prefix = zf_asprintf("%s%s.%lld.", c->prefix, c->key[k]->name, (long long)v->count);
   if ((rc = conf_make(out, &sub, 1, prefix))) return rc;
-  v->item[v->n++] = *out;
+  v->item[v->count++] = *out;
   return ((*out)->origin = place_text(at)) ? 0 : ZF_ENOMEM;
 }
 
@@ -192,7 +192,7 @@ int zf_conf_new(struct zf_conf **out, const struct zf_conf_key *const *table, in
 
 void zf_conf_free(struct zf_conf *c) {
   if (!c) return;
-  for (int64_t k = 0; k < c->n; k++) value_free(&c->value[k]);
+  for (int64_t k = 0; k < c->count; k++) value_free(&c->value[k]);
   free(c->key);
   free(c->name);
   free(c->value);
@@ -202,14 +202,14 @@ void zf_conf_free(struct zf_conf *c) {
 }
 
 int zf_conf_check(struct zf_conf *c) {
-  for (int64_t k = 0; k < c->n; k++) {
+  for (int64_t k = 0; k < c->count; k++) {
     const struct zf_conf_key *key = c->key[k];
     const struct zf_conf_value *v = &c->value[k];
     if (key->required && !v->set)
       return zf_error(ZF_EUSAGE, "%.512s%sthe key '%s%s' is required: %s",
                       c->origin ? c->origin : "", c->origin ? ": " : "", c->prefix, key->name,
                       key->help ? key->help : "it has no default");
-    for (int64_t i = 0; v->item && i < v->n; i++) {
+    for (int64_t i = 0; v->item && i < v->count; i++) {
       int rc = zf_conf_check(v->item[i]);
       if (rc) return rc;
     }
@@ -237,12 +237,12 @@ int zf_conf_has(const struct zf_conf *c, const char *name) {
 }
 
 int zf_conf_bool(const struct zf_conf *c, const char *name) {
-  return (int)ask(c, name, 1u << ZF_CONF_BOOL)->i;
+  return (int)ask(c, name, 1u << ZF_CONF_BOOL)->integer;
 }
 
 int64_t zf_conf_int(const struct zf_conf *c, const char *name, int64_t unset) {
   const struct zf_conf_value *v = ask(c, name, 1u << ZF_CONF_INT);
-  return v->set && !v->word ? v->i : unset;
+  return v->set && !v->word ? v->integer : unset;
 }
 
 double zf_conf_num(const struct zf_conf *c, const char *name, double unset) {
@@ -258,22 +258,22 @@ const char *zf_conf_str(const struct zf_conf *c, const char *name) {
 
 int64_t zf_conf_bytes(const struct zf_conf *c, const char *name, int64_t unset) {
   const struct zf_conf_value *v = ask(c, name, 1u << ZF_CONF_BYTES);
-  return v->set && !v->word ? v->i : unset;
+  return v->set && !v->word ? v->integer : unset;
 }
 
 int64_t zf_conf_strs(const struct zf_conf *c, const char *name, const char *const **out) {
   const struct zf_conf_value *v = ask(c, name, 1u << ZF_CONF_STRS);
   *out = (const char *const *)v->text_n;
-  return v->n;
+  return v->count;
 }
 
 int64_t zf_conf_maps(const struct zf_conf *c, const char *name) {
-  return ask(c, name, 1u << ZF_CONF_MAPS)->n;
+  return ask(c, name, 1u << ZF_CONF_MAPS)->count;
 }
 
 const struct zf_conf *zf_conf_map(const struct zf_conf *c, const char *name, int64_t i) {
   const struct zf_conf_value *v = ask(c, name, 1u << ZF_CONF_MAPS);
-  assert(i >= 0 && i < v->n);
+  assert(i >= 0 && i < v->count);
   return v->item[i];
 }
 

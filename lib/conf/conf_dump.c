@@ -97,8 +97,8 @@ static void add_origin(struct writer *w, const char *origin) {
 static int write_conf(struct writer *w, const struct zf_conf *c);
 
 static int write_list(struct writer *w, const struct zf_conf_value *v, int maps) {
-  int rc = begin_list(w, !maps || v->n == 0);
-  for (int64_t i = 0; !rc && i < v->n; i++)
+  int rc = begin_list(w, !maps || v->count == 0);
+  for (int64_t i = 0; !rc && i < v->count; i++)
     rc = maps ? write_conf(w, v->item[i]) : emit_text(w, v->text_n[i]);
   return rc ? rc : end_list(w);
 }
@@ -107,7 +107,7 @@ static int write_value(struct writer *w, const struct zf_conf_key *key,
                        const struct zf_conf_value *v) {
   if (key->type == ZF_CONF_STRS || key->type == ZF_CONF_MAPS)
     return write_list(w, v, key->type == ZF_CONF_MAPS);
-  if (key->type == ZF_CONF_BOOL) return emit_scalar(w, v->i ? "true" : "false", 0);
+  if (key->type == ZF_CONF_BOOL) return emit_scalar(w, v->integer ? "true" : "false", 0);
   if (key->type == ZF_CONF_STR || key->type == ZF_CONF_ENUM || v->word)
     return emit_text(w, v->text);
   return emit_scalar(w, v->text, 0);
@@ -115,10 +115,10 @@ static int write_value(struct writer *w, const struct zf_conf_key *key,
 
 static int write_conf(struct writer *w, const struct zf_conf *c) {
   int64_t set = 0;
-  for (int64_t k = 0; k < c->n; k++) set += c->value[k].set;
+  for (int64_t k = 0; k < c->count; k++) set += c->value[k].set;
   int rc = begin_mapping(w, set == 0);
   if (set == 0) add_origin(w, c->origin ? c->origin : "");
-  for (int64_t k = 0; !rc && k < c->n; k++) {
+  for (int64_t k = 0; !rc && k < c->count; k++) {
     const struct zf_conf_value *v = &c->value[k];
     if (!v->set) continue;
     add_origin(w, v->origin);
@@ -187,7 +187,7 @@ static int add_real(struct zf_buf *out, double x) {
 static int json_list(struct zf_buf *out, const struct zf_conf_value *v) {
   int rc = 0;
   zf_buf_putc(out, '[');
-  for (int64_t i = 0; !rc && i < v->n; i++) {
+  for (int64_t i = 0; !rc && i < v->count; i++) {
     if (i) zf_buf_puts(out, ", ");
     rc = v->item ? zf_conf_dump_json(v->item[i], out) : add_json(out, json_string(v->text_n[i]), 0);
   }
@@ -199,16 +199,16 @@ static int json_value(struct zf_buf *out, enum zf_conf_type type, const struct z
   if (type == ZF_CONF_STRS || type == ZF_CONF_MAPS) return json_list(out, v);
   if (type == ZF_CONF_STR || type == ZF_CONF_ENUM || v->word)
     return add_json(out, json_string(v->text), 0);
-  if (type == ZF_CONF_BOOL) return add_json(out, json_boolean(v->i), 0);
+  if (type == ZF_CONF_BOOL) return add_json(out, json_boolean(v->integer), 0);
   if (type == ZF_CONF_NUM) return add_real(out, v->num);
-  return add_json(out, json_integer(v->i), 0);
+  return add_json(out, json_integer(v->integer), 0);
 }
 
 static int dump_json(const struct zf_conf *c, struct zf_buf *out, int kept_only) {
   int rc = 0;
   const char *glue = "";
   zf_buf_putc(out, '{');
-  for (int64_t k = 0; !rc && k < c->n; k++) {
+  for (int64_t k = 0; !rc && k < c->count; k++) {
     const struct zf_conf_value *v = &c->value[k];
     if (!v->set || (kept_only && c->key[k]->later)) continue;
     zf_buf_printf(out, "%s\"%s\": ", glue, c->name[k]);
@@ -254,7 +254,7 @@ int zf_conf_at_default(const struct zf_conf *c, const char *name) {
 
 const char *zf_conf_differs(const struct zf_conf *x, const struct zf_conf *y, struct zf_buf *a,
                             struct zf_buf *b) {
-  for (int64_t k = 0; k < x->n; k++) {
+  for (int64_t k = 0; k < x->count; k++) {
     if (x->key[k]->later) continue;
     value_text(a, x, k);
     value_text(b, y, k);
@@ -310,7 +310,7 @@ static void help_key(struct zf_buf *out, const struct widths *w, const struct zf
 
 int zf_conf_help(const struct zf_conf *c, struct zf_buf *out) {
   struct widths w = {0};
-  for (int64_t k = 0; k < c->n; k++) measure(&w, c->key[k], 0);
-  for (int64_t k = 0; k < c->n; k++) help_key(out, &w, c->key[k], "");
+  for (int64_t k = 0; k < c->count; k++) measure(&w, c->key[k], 0);
+  for (int64_t k = 0; k < c->count; k++) help_key(out, &w, c->key[k], "");
   return zf_buf_ok(out);
 }

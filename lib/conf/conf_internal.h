@@ -22,11 +22,11 @@ struct zf_conf_value {
   int set;
   int word;              /* one of `choices` stands instead of a number */
   char *text;            /* a scalar as it was written */
-  int64_t i;             /* BOOL (0, 1), INT, BYTES */
+  int64_t integer;       /* BOOL (0, 1), INT, BYTES */
   double num;            /* INT, NUM */
   char **text_n;         /* STRS: n texts */
   struct zf_conf **item; /* MAPS: n items */
-  int64_t n, cap;
+  int64_t count, cap;
   char *origin;
   int64_t layer, line, column; /* the layer that spoke last, and where */
 };
@@ -35,7 +35,7 @@ struct zf_conf {
   const struct zf_conf_key **key;
   const char **name; /* of each key, for zf_nearest */
   struct zf_conf_value *value;
-  int64_t n;
+  int64_t count;
   char *prefix;  /* "" at the top, "datasets.0." in an item: for messages */
   char *origin;  /* where an item begins; at the top the last file, or NULL */
   int64_t layer; /* at the top: how many layers were read */

@@ -97,7 +97,7 @@ static int unknown_key(const struct zf_conf *c, const char *name, size_t len,
                        const struct zf_conf_place *at) {
   char word[80];
   snprintf(word, sizeof word, "%.*s", len < 60 ? (int)len : 60, name);
-  const char *near = zf_nearest(word, c->name, c->n);
+  const char *near = zf_nearest(word, c->name, c->count);
   if (!near) return zf_conf_fail(at, "unknown key '%s%s'", c->prefix, word);
   return zf_conf_fail(at, "unknown key '%s%s': did you mean '%s%s'?", c->prefix, word, c->prefix,
                       near);
@@ -137,7 +137,7 @@ static int read_items(struct reader *r, struct zf_conf *c, int64_t k) {
     char text[80];
     if (r->event.type != YAML_MAPPING_START_EVENT)
       return zf_conf_fail(&begin, "'%s%s.%lld' expects a mapping, found %s", c->prefix, c->name[k],
-                          (long long)c->value[k].n, found(r, text));
+                          (long long)c->value[k].count, found(r, text));
     if ((rc = zf_conf_item(c, k, &begin, &item))) return rc;
     rc = read_mapping(r, item);
   }
@@ -253,11 +253,11 @@ static int word_item(struct zf_conf **c, int64_t k, const char **rest) {
                         (*c)->prefix, (*c)->name[k], *rest);
   int64_t i = atoi(*rest);
   *rest += n + 1;
-  if (i > v->n)
+  if (i > v->count)
     return zf_conf_fail(&command_line, "'%s%s' has %lld items: the next is %lld, not %lld",
-                        (*c)->prefix, (*c)->name[k], (long long)v->n, (long long)v->n,
+                        (*c)->prefix, (*c)->name[k], (long long)v->count, (long long)v->count,
                         (long long)i);
-  if (i < v->n) {
+  if (i < v->count) {
     *c = v->item[i];
     return 0;
   }

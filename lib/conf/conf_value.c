@@ -108,8 +108,8 @@ static double unit_factor(const char *p) {
 
 static const char *type_int(struct zf_conf_value *v, const char *text, size_t len) {
   if (!len || number_length(text, 1) != len) return "";
-  if (to_int(text, len, &v->i)) return "which does not fit 64 bits";
-  v->num = (double)v->i;
+  if (to_int(text, len, &v->integer)) return "which does not fit 64 bits";
+  v->num = (double)v->integer;
   return NULL;
 }
 
@@ -126,13 +126,13 @@ static const char *type_bytes(struct zf_conf_value *v, const char *text, size_t 
   if (factor == 0) return "";
   if (factor == 1) {
     if (number_length(text, 1) != n) return "which is not a whole number of bytes";
-    if (to_int(text, n, &v->i)) return "which does not fit 64 bits";
+    if (to_int(text, n, &v->integer)) return "which does not fit 64 bits";
   } else {
     double bytes = factor * to_double(text, n);
     if (!(bytes < 0x1p63)) return "which does not fit 64 bits";
-    v->i = llround(bytes);
+    v->integer = llround(bytes);
   }
-  v->num = (double)v->i;
+  v->num = (double)v->integer;
   return NULL;
 }
 
@@ -140,7 +140,7 @@ static const char *type_bool(struct zf_conf_value *v, const char *text) {
   static const char *const word[] = {"false", "true", "no", "yes", "off", "on"};
   for (int i = 0; i < 6; i++)
     if (!strcasecmp(text, word[i])) {
-      v->i = i & 1;
+      v->integer = i & 1;
       return NULL;
     }
   return "";

@@ -48,9 +48,9 @@ void zf_decoder_bytes(int64_t *cache, int64_t *rest, const struct zf_model *m,
   int64_t each =
       (int64_t)sizeof(int32_t) * 2 * r->tokens + (int64_t)sizeof(int32_t) * r->slots * r->length;
   *cache = r->slots * zf_cache_bytes(m, r->length);
-  *rest = zf_forward_bytes(m, &lim) - zf_forward_spare(m, &lim) + each +
+  *rest = zf_forward_bytes(m, &lim) - zf_forward_untouched(m, &lim) + each +
           m->config.vocab *
-              (r->slots * (int64_t)sizeof(float) + 2 * (int64_t)sizeof(struct zf_candidate));
+              (r->slots * (int64_t)sizeof(float) + 2 * (int64_t)sizeof(struct zf_token_candidate));
 }
 
 static int make_slots(struct zf_decoder *d) {

@@ -12,7 +12,7 @@
 
 static json_t *id_list(const struct zf_ids *ids) {
   json_t *list = json_array();
-  for (int64_t i = 0; i < ids->n; i++) json_array_append_new(list, json_integer(ids->id[i]));
+  for (int64_t i = 0; i < ids->count; i++) json_array_append_new(list, json_integer(ids->id[i]));
   return list;
 }
 
@@ -20,11 +20,11 @@ static json_t *id_list(const struct zf_ids *ids) {
 static int save_generation(const struct zf_model *m, const struct zf_tok *tok, const char *dir) {
   struct zf_ids ends = {0};
   char *path = zf_path_join(dir, "generation_config.json"), *text = NULL;
-  int rc = path ? zf_gen_ends(&ends, m, tok) : ZF_ENOMEM;
+  int rc = path ? zf_generation_ends(&ends, m, tok) : ZF_ENOMEM;
   json_t *config = json_object();
   if (!rc && zf_tok_bos(tok) >= 0)
     json_object_set_new(config, "bos_token_id", json_integer(zf_tok_bos(tok)));
-  if (!rc && ends.n) json_object_set_new(config, "eos_token_id", id_list(&ends));
+  if (!rc && ends.count) json_object_set_new(config, "eos_token_id", id_list(&ends));
   if (!rc) {
     text = json_dumps(config, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     rc = text ? zf_write_file(path, text, strlen(text)) : zf_error(ZF_ENOMEM, "out of memory");

@@ -13,15 +13,15 @@ const char *zf_finish_name(enum zf_finish f) {
   return name[f];
 }
 
-int zf_gen_add_id(struct zf_ids *ids, int32_t id) {
-  if (ids->n == ids->cap) {
+int zf_generation_add_id(struct zf_ids *ids, int32_t id) {
+  if (ids->count == ids->cap) {
     int64_t cap = ids->cap ? 2 * ids->cap : 64;
     int32_t *p = realloc(ids->id, (size_t)cap * sizeof *p);
     if (!p) return zf_error(ZF_ENOMEM, "out of memory for %lld tokens", (long long)cap);
     ids->id = p;
     ids->cap = cap;
   }
-  ids->id[ids->n++] = id;
+  ids->id[ids->count++] = id;
   return 0;
 }
 
@@ -36,8 +36,8 @@ static int decode(struct zf_buf *out, const struct zf_text *t, int64_t from, int
 int zf_text_begin(struct zf_text *t, const struct zf_tok *tok, const int32_t *ids, int64_t n) {
   int rc = 0;
   t->tok = tok;
-  t->ids.n = 0;
-  for (int64_t i = 0; !rc && i < n; i++) rc = zf_gen_add_id(&t->ids, ids[i]);
+  t->ids.count = 0;
+  for (int64_t i = 0; !rc && i < n; i++) rc = zf_generation_add_id(&t->ids, ids[i]);
   t->given = t->to = n;
   t->from = n > BEHIND ? n - BEHIND : 0;
   t->ready = 0;
@@ -69,7 +69,7 @@ static size_t whole(const char *s, size_t n) {
 }
 
 /* Where the first stop text begins, or NULL; those in what was there before have been looked for. */
-static char *find_stop(struct zf_buf *b, size_t before, const struct zf_gen_rules *r) {
+static char *find_stop(struct zf_buf *b, size_t before, const struct zf_generate_rules *r) {
   char *first = NULL;
   for (int64_t i = 0; i < r->nstop; i++) {
     size_t len = strlen(r->stop[i]), from = before + 1 > len ? before + 1 - len : 0;
@@ -80,7 +80,7 @@ static char *find_stop(struct zf_buf *b, size_t before, const struct zf_gen_rule
 }
 
 /* n, less what may be the beginning of a stop text. */
-static size_t unlike_stop(const struct zf_buf *b, size_t n, const struct zf_gen_rules *r) {
+static size_t unlike_stop(const struct zf_buf *b, size_t n, const struct zf_generate_rules *r) {
   size_t out = n;
   for (int64_t i = 0; i < r->nstop; i++)
     for (size_t k = strlen(r->stop[i]) - 1; k > 0; k--)
@@ -92,19 +92,19 @@ static size_t unlike_stop(const struct zf_buf *b, size_t n, const struct zf_gen_
 /* The new tokens' text is what they add to that of the tokens before them: a token's own text may
  * depend on what it follows (blanks at a beginning, parts of a character). */
 static int bring_up(struct zf_text *t) {
-  int rc = decode(&t->far, t, t->from, t->ids.n);
+  int rc = decode(&t->far, t, t->from, t->ids.count);
   if (rc) return rc;
   size_t same = 0;
   while (same < t->near.len && same < t->far.len && t->near.data[same] == t->far.data[same]) same++;
   zf_buf_clear(&t->made);
   zf_buf_add(&t->made, t->settled.data ? t->settled.data : "", t->settled.len);
   zf_buf_add(&t->made, t->far.data + same, t->far.len - same);
-  int64_t fresh = t->ids.n - t->to;
+  int64_t fresh = t->ids.count - t->to;
   if (fresh < SETTLE || (fresh < 4 * SETTLE && whole(t->far.data, t->far.len) < t->far.len))
     return zf_buf_ok(&t->made);
   zf_buf_add(&t->settled, t->far.data + same, t->far.len - same);
   t->from = t->to;
-  t->to = t->ids.n;
+  t->to = t->ids.count;
   rc = decode(&t->near, t, t->from, t->to);
   return rc ? rc : zf_buf_ok(&t->settled);
 }
@@ -114,14 +114,14 @@ static void end(struct zf_text *t, enum zf_finish why) {
   t->ready = t->made.len;
 }
 
-int zf_text_push(struct zf_text *t, const struct zf_gen_rules *r, int32_t id) {
+int zf_text_push(struct zf_text *t, const struct zf_generate_rules *r, int32_t id) {
   for (int64_t i = 0; i < (t->neos ? t->neos : r->neos); i++)
     if (id == r->eos[i]) {
       end(t, ZF_FINISH_EOS);
       return 0;
     }
   size_t before = t->ready;
-  int rc = zf_gen_add_id(&t->ids, id);
+  int rc = zf_generation_add_id(&t->ids, id);
   if (!rc) rc = bring_up(t);
   if (rc) return rc;
   char *hit = find_stop(&t->made, before, r);
@@ -129,7 +129,7 @@ int zf_text_push(struct zf_text *t, const struct zf_gen_rules *r, int32_t id) {
     *hit = 0;
     t->made.len = (size_t)(hit - t->made.data);
     end(t, ZF_FINISH_STOP);
-  } else if (t->ids.n - t->given >= r->max_new) {
+  } else if (t->ids.count - t->given >= r->max_new) {
     end(t, ZF_FINISH_LENGTH);
   } else {
     t->ready = unlike_stop(&t->made, whole(t->made.data, t->made.len), r);
@@ -141,8 +141,8 @@ int zf_text_push(struct zf_text *t, const struct zf_gen_rules *r, int32_t id) {
 
 struct crowd {
   struct zf_decoder *d;
-  const struct zf_gen_rules *r;
-  const struct zf_gen_io *io;
+  const struct zf_generate_rules *r;
+  const struct zf_generate_io *io;
   struct zf_text **at; /* of each slot; NULL: free */
   int64_t slots, live;
   int dry; /* no text is waiting */
@@ -157,7 +157,7 @@ static int fill(struct crowd *c) {
     if (rc) return rc;
     c->dry = !t;
     if (!t) break;
-    rc = zf_decoder_put(c->d, i, t->ids.id, t->ids.n, &t->kept);
+    rc = zf_decoder_put(c->d, i, t->ids.id, t->ids.count, &t->kept);
     c->at[i] = t;
     c->live++;
   }
@@ -180,7 +180,8 @@ static int advance(struct crowd *c, int64_t i) {
   return c->io->done ? c->io->done(c->io->ctx, t) : 0;
 }
 
-int zf_generate(struct zf_decoder *d, const struct zf_gen_rules *r, const struct zf_gen_io *io) {
+int zf_generate(struct zf_decoder *d, const struct zf_generate_rules *r,
+                const struct zf_generate_io *io) {
   struct crowd c = {.d = d, .r = r, .io = io, .slots = zf_decoder_slots(d)};
   c.at = zf_calloc(c.slots, sizeof *c.at);
   int rc = c.at ? fill(&c) : ZF_ENOMEM;

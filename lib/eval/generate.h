@@ -17,7 +17,7 @@ enum zf_finish {
 };
 const char *zf_finish_name(enum zf_finish f); /* "eos", ... */
 
-struct zf_gen_rules {
+struct zf_generate_rules {
   struct zf_sampling sampling; /* row and number are filled in for each text */
   int64_t max_new;
   const int32_t *eos;
@@ -46,10 +46,10 @@ struct zf_text {
 
 /* Zeroed first; frees with zf_text_free.  tok outlives it. */
 int zf_text_begin(struct zf_text *t, const struct zf_tok *tok, const int32_t *ids, int64_t n);
-int zf_text_push(struct zf_text *t, const struct zf_gen_rules *r, int32_t id);
+int zf_text_push(struct zf_text *t, const struct zf_generate_rules *r, int32_t id);
 void zf_text_free(struct zf_text *t);
 
-struct zf_gen_io {
+struct zf_generate_io {
   void *ctx;
   int (*next)(void *ctx, struct zf_text **t); /* *t: begun, outlives its end; NULL: no more */
   int (*token)(void *ctx, struct zf_text *t); /* after each token; NULL: none */
@@ -59,10 +59,11 @@ struct zf_gen_io {
 
 /* The io's functions return 0, or a code that ends all.  Leaving off is 0 too: texts at hand have
  * ZF_FINISH_NONE. */
-int zf_generate(struct zf_decoder *d, const struct zf_gen_rules *r, const struct zf_gen_io *io);
+int zf_generate(struct zf_decoder *d, const struct zf_generate_rules *r,
+                const struct zf_generate_io *io);
 
 /* The tokens that end a text (zf_tok_ends) and that the model knows, appended to *out. */
-int zf_gen_ends(struct zf_ids *out, const struct zf_model *m, const struct zf_tok *tok);
-int zf_gen_add_id(struct zf_ids *ids, int32_t id); /* appends */
+int zf_generation_ends(struct zf_ids *out, const struct zf_model *m, const struct zf_tok *tok);
+int zf_generation_add_id(struct zf_ids *ids, int32_t id); /* appends */
 
 #endif

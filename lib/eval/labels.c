@@ -16,7 +16,7 @@ double zf_labels_loss(enum zf_problem problem, const double *x, const double *y,
   return sum / (double)n;
 }
 
-void zf_labels_slopes(enum zf_problem problem, double *x, const double *y, int64_t n) {
+void zf_labels_gradients(enum zf_problem problem, double *x, const double *y, int64_t n) {
   for (int64_t i = 0; i < n; i++) {
     double d = problem == ZF_PROBLEM_REGRESSION ? 2 * (x[i] - y[i]) : 1 / (1 + exp(-x[i])) - y[i];
     x[i] = d / (double)n;

@@ -13,7 +13,7 @@
 double zf_labels_loss(enum zf_problem problem, const double *x, const double *y, int64_t n);
 
 /* In place of x the derivatives of that loss by it: (sigmoid(x) - y) / n, or 2 (x - y) / n. */
-void zf_labels_slopes(enum zf_problem problem, double *x, const double *y, int64_t n);
+void zf_labels_gradients(enum zf_problem problem, double *x, const double *y, int64_t n);
 
 /* Correlation of two lists, as GLUE's STS-B measures it; NaN where one of them is constant.
  * Spearman: Pearson's of their ranks, equal values sharing the mean of theirs.  ZF_ENOMEM. */

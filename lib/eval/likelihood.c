@@ -38,9 +38,9 @@ static int run(struct pass *p, struct zf_likelihood *out, int64_t from, int64_t 
   struct zf_perturb none = zf_perturb_none();
   struct zf_packed *k = zf_score_packed(p->s);
   int64_t row = 0;
-  *to = zf_score_pack(p->s, p->d, NULL, from, p->d->n, 0, 1);
-  k->b.unseen = 0; /* lm-evaluation-harness hands a sequence without its last token over */
-  int rc = zf_forward_run(p->f, &k->b, &none);
+  *to = zf_score_pack(p->s, p->d, NULL, from, p->d->count, 0, 1);
+  k->batch.unread = 0; /* lm-evaluation-harness hands a sequence without its last token over */
+  int rc = zf_forward_run(p->f, &k->batch, &none);
   if (rc) return rc;
   zf_forward_lse(p->f, k->target, k->lse, k->logit);
   if (p->all) zf_forward_logits(p->f, p->all);
@@ -58,7 +58,7 @@ int zf_likelihoods(struct zf_likelihood *out, struct zf_forward *f, const struct
   int rc = zf_scorer_new(&p.s, f, lim);
   if (!rc && greedy && (zf_mul(lim->rows, p.V, &n) || !(p.all = zf_calloc(n, sizeof *p.all))))
     rc = zf_error(ZF_ENOMEM, "out of memory for the logits of %lld rows", (long long)lim->rows);
-  for (int64_t from = 0, to; !rc && from < d->n; from = to) {
+  for (int64_t from = 0, to; !rc && from < d->count; from = to) {
     rc = run(&p, out, from, &to);
     if (!rc && tick && tick(ctx, to)) rc = zf_error(ZF_ESTOPPED, "interrupted while scoring");
   }

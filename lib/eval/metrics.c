@@ -140,8 +140,8 @@ int zf_metrics_make(struct zf_metrics *out, const struct zf_dataset *d,
   struct tally t;
   int rc = tally_new(&t, d);
   if (rc) return rc;
-  tally_add(&t, d, 0, d->n, score);
-  t.targets = d->count.targets;
+  tally_add(&t, d, 0, d->count, score);
+  t.targets = d->counts.targets;
   return tally_end(out, &t);
 }
 
@@ -153,8 +153,8 @@ static int next_piece(const struct zf_dataset *d, int64_t at, int64_t size, int6
   *n = size - at < PIECE ? size - at : PIECE;
   for (int64_t k = 0; k < *n; k++) index[k] = at + k;
   if (!d->stream) return 0;
-  int rc = zf_stream_load(d->stream, index, *n, NULL);
-  *n = d->n;
+  int rc = zf_row_reader_load(d->stream, index, *n, NULL);
+  *n = d->count;
   for (int64_t k = 0; k < *n; k++) index[k] = k;
   return rc;
 }

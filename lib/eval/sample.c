@@ -11,7 +11,7 @@
 
 struct zf_sampler {
   int64_t vocab, left;
-  struct zf_candidate *heap, *top;
+  struct zf_token_candidate *heap, *top;
 };
 
 int zf_sampler_new(struct zf_sampler **out, int64_t vocab) {
@@ -35,12 +35,12 @@ void zf_sampler_free(struct zf_sampler *p) {
 
 /* --- the heap --- */
 
-static int before(const struct zf_candidate *a, const struct zf_candidate *b) {
+static int before(const struct zf_token_candidate *a, const struct zf_token_candidate *b) {
   return a->logit != b->logit ? a->logit > b->logit : a->id < b->id;
 }
 
 static void sink(struct zf_sampler *p, int64_t i) {
-  struct zf_candidate *h = p->heap, x = h[i];
+  struct zf_token_candidate *h = p->heap, x = h[i];
   for (int64_t k; (k = 2 * i + 1) < p->left; i = k) {
     if (k + 1 < p->left && before(&h[k + 1], &h[k])) k++;
     if (!before(&h[k], &x)) break;
@@ -49,8 +49,8 @@ static void sink(struct zf_sampler *p, int64_t i) {
   h[i] = x;
 }
 
-static struct zf_candidate pop(struct zf_sampler *p) {
-  struct zf_candidate x = p->heap[0];
+static struct zf_token_candidate pop(struct zf_sampler *p) {
+  struct zf_token_candidate x = p->heap[0];
   p->heap[0] = p->heap[--p->left];
   sink(p, 0);
   return x;
@@ -60,13 +60,13 @@ static void fill(struct zf_sampler *p, const float *logits, double temperature) 
   float by = (float)temperature;
   p->left = p->vocab;
   for (int64_t i = 0; i < p->vocab; i++)
-    p->heap[i] = (struct zf_candidate){.id = (int32_t)i, .logit = logits[i] / by};
+    p->heap[i] = (struct zf_token_candidate){.id = (int32_t)i, .logit = logits[i] / by};
   for (int64_t i = p->vocab / 2; i-- > 0;) sink(p, i);
 }
 
 /* --- shares --- */
 
-static double weight(const struct zf_candidate *c, float most) {
+static double weight(const struct zf_token_candidate *c, float most) {
   return exp((double)c->logit - (double)most);
 }
 
@@ -80,7 +80,7 @@ static double normaliser(const struct zf_sampler *p, const struct zf_sampling *s
 }
 
 int64_t zf_sampler_shares(struct zf_sampler *p, const float *logits, const struct zf_sampling *s,
-                          const struct zf_candidate **out) {
+                          const struct zf_token_candidate **out) {
   fill(p, logits, s->temperature);
   float most = p->heap[0].logit;
   int64_t n = 0, m = 0;
@@ -142,7 +142,7 @@ static int32_t greedy(const float *logits, int64_t n) {
 
 int32_t zf_sampler_draw(struct zf_sampler *p, const float *logits, const struct zf_sampling *s,
                         int64_t n) {
-  const struct zf_candidate *c;
+  const struct zf_token_candidate *c;
   if (!(s->temperature > 0)) return greedy(logits, p->vocab);
   int64_t m = zf_sampler_shares(p, logits, s, &c);
   double u = uniform(s, n);

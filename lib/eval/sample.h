@@ -17,7 +17,7 @@ struct zf_sampling {
   uint32_t number;    /* of the text among those of its prompt: below 2^24 */
 };
 
-struct zf_candidate {
+struct zf_token_candidate {
   int32_t id;
   float logit; /* divided by the temperature */
   double share;
@@ -36,7 +36,7 @@ int zf_sampler_penalise(float *logits, const int32_t *past, int64_t n, double by
  * id; shares sum to 1 but for rounding.  *out is the sampler's own, until the next call; returns how
  * many. */
 int64_t zf_sampler_shares(struct zf_sampler *p, const float *logits, const struct zf_sampling *s,
-                          const struct zf_candidate **out);
+                          const struct zf_token_candidate **out);
 
 /* Token `n` of a text.  Greedy: of equal logits the smallest id. */
 int32_t zf_sampler_draw(struct zf_sampler *p, const float *logits, const struct zf_sampling *s,

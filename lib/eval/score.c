@@ -34,18 +34,18 @@ static int64_t max64(int64_t a, int64_t b) {
   return a > b ? a : b;
 }
 
-static struct zf_load cost_of(const struct zf_dataset *d, int64_t i) {
+static struct zf_batch_load cost_of(const struct zf_dataset *d, int64_t i) {
   const struct zf_example *x = &d->ex[i];
-  return (struct zf_load){zf_example_tokens(d, i), zf_example_rows(d, i), 1 + x->nseq,
-                          x->single ? x->nseq : 0};
+  return (struct zf_batch_load){zf_example_tokens(d, i), zf_example_rows(d, i), 1 + x->nseq,
+                                x->single ? x->nseq : 0};
 }
 
 /* The bound of a stream, whose examples are not known: m of sequence_len, or one whose options share
  * nothing; what does not fit one pass takes several. */
-static struct zf_load bound(const struct zf_stream *s, int64_t m) {
+static struct zf_batch_load bound(const struct zf_row_reader *s, int64_t m) {
   int64_t len = s->sequence_len - 1, seqs = s->options > 1 ? s->options : 1;
   int64_t tokens = max64(m, seqs) * len;
-  return (struct zf_load){tokens, tokens, m * (1 + seqs), s->options > 1 ? m * seqs : 0};
+  return (struct zf_batch_load){tokens, tokens, m * (1 + seqs), s->options > 1 ? m * seqs : 0};
 }
 
 static int descending(const void *a, const void *b) {
@@ -61,51 +61,52 @@ static int64_t top(int64_t *v, int64_t n, int64_t m) {
   return sum;
 }
 
-struct zf_load zf_load_max(struct zf_load a, struct zf_load b) {
-  return (struct zf_load){max64(a.tokens, b.tokens), max64(a.rows, b.rows),
-                          max64(a.segments, b.segments), max64(a.ids, b.ids)};
+struct zf_batch_load zf_batch_load_max(struct zf_batch_load a, struct zf_batch_load b) {
+  return (struct zf_batch_load){max64(a.tokens, b.tokens), max64(a.rows, b.rows),
+                                max64(a.segments, b.segments), max64(a.ids, b.ids)};
 }
 
 /* What no example of a set exceeds. */
-static struct zf_load largest(const struct zf_dataset *d) {
-  struct zf_load c = {0, 0, 0, 0};
-  for (int64_t i = 0; i < d->n; i++) {
-    c = zf_load_max(c, cost_of(d, i));
+static struct zf_batch_load largest(const struct zf_dataset *d) {
+  struct zf_batch_load c = {0, 0, 0, 0};
+  for (int64_t i = 0; i < d->count; i++) {
+    c = zf_batch_load_max(c, cost_of(d, i));
   }
   return c;
 }
 
-static struct zf_load times(struct zf_load c, int64_t m) {
-  return (struct zf_load){m * c.tokens, m * c.rows, m * c.segments, m * c.ids};
+static struct zf_batch_load times(struct zf_batch_load c, int64_t m) {
+  return (struct zf_batch_load){m * c.tokens, m * c.rows, m * c.segments, m * c.ids};
 }
 
 /* The most that any `m` examples of a set need together; without memory to sort, a coarser bound.
  */
-static struct zf_load worst(const struct zf_dataset *d, int64_t m) {
-  struct zf_load c = {0, 0, 0, 0};
-  int64_t *v = zf_calloc(4 * d->n, sizeof *v);
-  if (!v) return m < d->n ? times(largest(d), m) : times(largest(d), d->n);
-  for (int64_t i = 0; i < d->n; i++) {
-    struct zf_load k = cost_of(d, i);
+static struct zf_batch_load worst(const struct zf_dataset *d, int64_t m) {
+  struct zf_batch_load c = {0, 0, 0, 0};
+  int64_t *v = zf_calloc(4 * d->count, sizeof *v);
+  if (!v) return m < d->count ? times(largest(d), m) : times(largest(d), d->count);
+  for (int64_t i = 0; i < d->count; i++) {
+    struct zf_batch_load k = cost_of(d, i);
     v[i] = k.tokens;
-    v[d->n + i] = k.rows;
-    v[2 * d->n + i] = k.segments;
-    v[3 * d->n + i] = k.ids;
+    v[d->count + i] = k.rows;
+    v[2 * d->count + i] = k.segments;
+    v[3 * d->count + i] = k.ids;
   }
-  c = (struct zf_load){top(v, d->n, m), top(v + d->n, d->n, m), top(v + 2 * d->n, d->n, m),
-                       top(v + 3 * d->n, d->n, m)};
+  c = (struct zf_batch_load){top(v, d->count, m), top(v + d->count, d->count, m),
+                             top(v + 2 * d->count, d->count, m),
+                             top(v + 3 * d->count, d->count, m)};
   free(v);
   return c;
 }
 
-void zf_load_add(struct zf_load *sum, const struct zf_dataset *d, int64_t i) {
-  struct zf_load c = cost_of(d, i);
-  *sum = (struct zf_load){sum->tokens + c.tokens, sum->rows + c.rows, sum->segments + c.segments,
-                          sum->ids + c.ids};
+void zf_batch_load_add(struct zf_batch_load *sum, const struct zf_dataset *d, int64_t i) {
+  struct zf_batch_load c = cost_of(d, i);
+  *sum = (struct zf_batch_load){sum->tokens + c.tokens, sum->rows + c.rows,
+                                sum->segments + c.segments, sum->ids + c.ids};
 }
 
 /* Room for a pass that needs `c` on S streams. */
-static void widen(struct zf_limits *lim, struct zf_load c, int64_t S) {
+static void widen(struct zf_limits *lim, struct zf_batch_load c, int64_t S) {
   lim->tokens = max64(lim->tokens, S * c.tokens);
   lim->rows = max64(lim->rows, S * c.rows);
   lim->segments = max64(lim->segments, c.segments);
@@ -116,11 +117,11 @@ static void widen(struct zf_limits *lim, struct zf_load c, int64_t S) {
 static void lengthen(struct zf_limits *lim, const struct zf_dataset *d) {
   if (d->stream) lim->length = max64(lim->length, d->stream->sequence_len - 1);
   for (int64_t i = 0; !d->stream && i < d->nseq; i++)
-    lim->length = max64(lim->length, d->seq[i].n - 1);
+    lim->length = max64(lim->length, d->seq[i].len - 1);
 }
 
-static struct zf_limits limits(const struct zf_dataset *const *set, int nset, struct zf_load batch,
-                               int streams) {
+static struct zf_limits limits(const struct zf_dataset *const *set, int nset,
+                               struct zf_batch_load batch, int streams) {
   struct zf_limits lim = {.streams = streams, .length = 1, .ids = 1};
   if (set[0]) widen(&lim, batch, streams);
   for (int k = 0; k < nset; k++) {
@@ -133,14 +134,14 @@ static struct zf_limits limits(const struct zf_dataset *const *set, int nset, st
 
 struct zf_limits zf_score_limits(const struct zf_dataset *const *set, int nset, int64_t micro_batch,
                                  int streams) {
-  struct zf_load batch = {0};
+  struct zf_batch_load batch = {0};
   if (set[0])
     batch = set[0]->stream ? bound(set[0]->stream, micro_batch) : worst(set[0], micro_batch);
   return limits(set, nset, batch, streams);
 }
 
 struct zf_limits zf_score_limits_known(const struct zf_dataset *const *set, int nset,
-                                       const struct zf_load *batch, int streams) {
+                                       const struct zf_batch_load *batch, int streams) {
   return limits(set, nset, *batch, streams);
 }
 
@@ -161,19 +162,19 @@ int zf_scorer_new(struct zf_scorer **out, struct zf_forward *f, const struct zf_
   s->lim = *lim;
   int rc = zf_arena_init(&s->arena, (size_t)zf_scorer_bytes(lim));
   if (!rc) {
-    s->p.b.id = zf_arena_array(&s->arena, lim->tokens, 4);
-    s->p.b.pos = zf_arena_array(&s->arena, lim->tokens, 4);
-    s->p.b.row = zf_arena_array(&s->arena, lim->rows, 4);
+    s->p.batch.id = zf_arena_array(&s->arena, lim->tokens, 4);
+    s->p.batch.pos = zf_arena_array(&s->arena, lim->tokens, 4);
+    s->p.batch.row = zf_arena_array(&s->arena, lim->rows, 4);
     s->p.target = zf_arena_array(&s->arena, lim->rows, 4);
     s->p.lse = zf_arena_array(&s->arena, lim->rows, 8);
     s->p.logit = zf_arena_array(&s->arena, lim->rows, 8);
     s->p.ids = zf_arena_array(&s->arena, lim->ids, 4);
     s->p.at = zf_arena_array(&s->arena, lim->rows * lim->ids, 4);
-    s->p.b.seg = zf_arena_array(&s->arena, lim->segments, sizeof *s->p.b.seg);
+    s->p.batch.seg = zf_arena_array(&s->arena, lim->segments, sizeof *s->p.batch.seg);
     s->option = zf_arena_array(&s->arena, lim->segments, 8);
     s->gold = zf_arena_array(&s->arena, lim->segments, 8);
-    if (!s->p.b.id || !s->p.b.pos || !s->p.b.row || !s->p.target || !s->p.lse || !s->p.logit ||
-        !s->p.ids || !s->p.at || !s->p.b.seg || !s->option || !s->gold)
+    if (!s->p.batch.id || !s->p.batch.pos || !s->p.batch.row || !s->p.target || !s->p.lse ||
+        !s->p.logit || !s->p.ids || !s->p.at || !s->p.batch.seg || !s->option || !s->gold)
       rc = ZF_ENOMEM;
   }
   if (rc) {
@@ -195,9 +196,9 @@ void zf_scorer_free(struct zf_scorer *s) {
 /* Appends tokens [from, to) of a sequence as a segment behind `prefix` rows at `pstart`. */
 static void add_segment(struct zf_scorer *s, const int32_t *id, int64_t from, int64_t to,
                         int64_t pstart, int64_t plen) {
-  struct zf_batch *b = &s->p.b;
-  b->seg[b->nseg++] =
-      (struct zf_segment){.start = b->T, .len = to - from, .pstart = pstart, .plen = plen};
+  struct zf_batch *b = &s->p.batch;
+  b->seg[b->nseg++] = (struct zf_segment){
+      .start = b->T, .len = to - from, .prefix_start = pstart, .prefix_len = plen};
   for (int64_t i = from; i < to; i++, b->T++) {
     b->id[b->T] = id[i];
     b->pos[b->T] = (int32_t)i;
@@ -205,8 +206,8 @@ static void add_segment(struct zf_scorer *s, const int32_t *id, int64_t from, in
 }
 
 static void add_row(struct zf_scorer *s, int64_t row, int32_t target) {
-  s->p.b.row[s->p.b.R] = (int32_t)row;
-  s->p.target[s->p.b.R++] = target;
+  s->p.batch.row[s->p.batch.R] = (int32_t)row;
+  s->p.target[s->p.batch.R++] = target;
   if (target >= 0) s->p.whole = 1;
 }
 
@@ -232,24 +233,26 @@ static int64_t asked(const struct zf_scorer *s, const struct zf_dataset *d,
 static void pack(struct zf_scorer *s, const struct zf_dataset *d, int64_t i) {
   const struct zf_example *x = &d->ex[i];
   const struct zf_seq *seq = d->seq + x->seq;
-  int64_t prompt = s->p.b.T;
+  int64_t prompt = s->p.batch.T;
   if (x->shared) add_segment(s, d->pool.id + seq[0].at, 0, x->shared, prompt, 0);
   if (x->single) add_row(s, prompt + asked(s, d, x), -1);
   for (int32_t o = 0; o < x->nseq; o++) {
     const int32_t *id = d->pool.id + seq[o].at;
-    int64_t own = s->p.b.T;
+    int64_t own = s->p.batch.T;
     if (x->single) {
       add_id(s, id[seq[o].target]);
       continue;
     }
-    if (seq[o].n - 1 > x->shared) add_segment(s, id, x->shared, seq[o].n - 1, prompt, x->shared);
+    if (seq[o].len - 1 > x->shared)
+      add_segment(s, id, x->shared, seq[o].len - 1, prompt, x->shared);
     int64_t t = zf_seq_next_target(d, &seq[o], 0);
-    for (; t < seq[o].n; t = zf_seq_next_target(d, &seq[o], t + 1))
+    for (; t < seq[o].len; t = zf_seq_next_target(d, &seq[o], t + 1))
       add_row(s, t - 1 < x->shared ? prompt + t - 1 : own + t - 1 - x->shared, id[t]);
   }
 }
 
-static int fits(const struct zf_scorer *s, struct zf_load sum, struct zf_load c, int streams) {
+static int fits(const struct zf_scorer *s, struct zf_batch_load sum, struct zf_batch_load c,
+                int streams) {
   return streams * (sum.tokens + c.tokens) <= s->lim.tokens &&
          streams * (sum.rows + c.rows) <= s->lim.rows &&
          sum.segments + c.segments <= s->lim.segments && sum.ids + c.ids <= s->lim.ids;
@@ -324,14 +327,14 @@ void zf_scorer_watch(struct zf_scorer *s, zf_score_watch watch, void *ctx) {
 void zf_score_reduce(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
                      int64_t from, int64_t to, int64_t n, int streams, struct zf_score *out) {
   for (int k = 0; k < streams; k++) {
-    int64_t row = k * s->p.b.R;
+    int64_t row = k * s->p.batch.R;
     for (int64_t i = from; i < to; i++)
       row += reduce(s, d, index ? index[i] : i, row, &out[k * n + i]);
   }
 }
 
 static int run(struct zf_scorer *s, const struct zf_perturb *pt) {
-  int rc = zf_forward_run(s->f, &s->p.b, pt);
+  int rc = zf_forward_run(s->f, &s->p.batch, pt);
   if (rc) return rc;
   if (s->p.whole) zf_forward_lse(s->f, s->p.target, s->p.lse, s->p.logit);
   if (s->p.nid) zf_forward_logits_at(s->f, s->p.ids, s->p.nid, s->p.at);
@@ -340,17 +343,17 @@ static int run(struct zf_scorer *s, const struct zf_perturb *pt) {
 
 int64_t zf_score_pack(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
                       int64_t from, int64_t n, int64_t most, int streams) {
-  struct zf_load sum = {0, 0, 0, 0};
+  struct zf_batch_load sum = {0, 0, 0, 0};
   int64_t to;
-  s->p.b.T = s->p.b.R = s->p.b.nseg = s->p.nid = s->p.whole = 0;
-  s->p.b.unseen = zf_forward_model(s->f)->plan.causal && d->type != ZF_TASK_LABELS;
+  s->p.batch.T = s->p.batch.R = s->p.batch.nseg = s->p.nid = s->p.whole = 0;
+  s->p.batch.unread = zf_forward_model(s->f)->plan.causal && d->type != ZF_TASK_LABELS;
   for (to = from; to < n && (most == 0 || to - from < most); to++) {
     int64_t i = index ? index[to] : to;
-    struct zf_load c = cost_of(d, i);
+    struct zf_batch_load c = cost_of(d, i);
     if (!fits(s, sum, c, streams)) break;
     pack(s, d, i);
-    sum = (struct zf_load){sum.tokens + c.tokens, sum.rows + c.rows, sum.segments + c.segments,
-                           sum.ids + c.ids};
+    sum = (struct zf_batch_load){sum.tokens + c.tokens, sum.rows + c.rows,
+                                 sum.segments + c.segments, sum.ids + c.ids};
   }
   assert(to > from); /* the limits were made for these sets */
   return to;
@@ -363,10 +366,10 @@ struct zf_packed *zf_score_packed(struct zf_scorer *s) {
 int zf_score_examples(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
                       int64_t n, int64_t most, const struct zf_perturb *pt, struct zf_score *out) {
   for (int64_t from = 0, to; from < n; from = to) {
-    to = zf_score_pack(s, d, index, from, n, most, pt->st.n);
+    to = zf_score_pack(s, d, index, from, n, most, pt->st.count);
     int rc = run(s, pt);
     if (rc) return rc;
-    zf_score_reduce(s, d, index, from, to, n, pt->st.n, out);
+    zf_score_reduce(s, d, index, from, to, n, pt->st.count, out);
   }
   return 0;
 }
@@ -374,7 +377,7 @@ int zf_score_examples(struct zf_scorer *s, const struct zf_dataset *d, const int
 /* --- derivatives --- */
 
 /* score[o] = p(o) - [o is the label], p the softmax of the scores. */
-static void slopes_of(double *score, int32_t n, int32_t label) {
+static void gradients_of(double *score, int32_t n, int32_t label) {
   double top = score[0], sum = 0;
   for (int32_t o = 1; o < n; o++)
     if (score[o] > top) top = score[o];
@@ -383,14 +386,14 @@ static void slopes_of(double *score, int32_t n, int32_t label) {
 }
 
 /* One example's rows, from `row` on, after reduce has left its options' scores in s->option. */
-static void example_slopes(struct zf_scorer *s, const struct zf_dataset *d, int64_t i, int64_t row,
-                           double scale, float *coef, float *slope) {
+static void example_gradients(struct zf_scorer *s, const struct zf_dataset *d, int64_t i,
+                              int64_t row, double scale, float *coef, float *slope) {
   const struct zf_example *x = &d->ex[i];
   const struct zf_seq *seq = d->seq + x->seq;
   if (is_outputs(d))
-    zf_labels_slopes(d->problem, s->option, s->gold, x->nseq);
+    zf_labels_gradients(d->problem, s->option, s->gold, x->nseq);
   else if (x->label >= 0)
-    slopes_of(s->option, x->nseq, x->label);
+    gradients_of(s->option, x->nseq, x->label);
   for (int32_t o = 0; o < x->nseq; o++) {
     int64_t n = zf_seq_targets(d, &seq[o]), k = 0;
     double c = x->label >= 0 || is_outputs(d) ? scale * s->option[o] : -scale * (double)n;
@@ -403,15 +406,15 @@ static void example_slopes(struct zf_scorer *s, const struct zf_dataset *d, int6
   }
 }
 
-void zf_score_slopes(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
-                     int64_t from, int64_t to, double scale, float *coef, float *slope) {
+void zf_score_gradients(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
+                        int64_t from, int64_t to, double scale, float *coef, float *slope) {
   int64_t row = 0;
-  memset(coef, 0, sizeof *coef * (size_t)s->p.b.R);
-  memset(slope, 0, sizeof *slope * (size_t)(s->p.b.R * s->p.nid));
+  memset(coef, 0, sizeof *coef * (size_t)s->p.batch.R);
+  memset(slope, 0, sizeof *slope * (size_t)(s->p.batch.R * s->p.nid));
   for (int64_t e = from; e < to; e++) {
     struct zf_score ignored;
     int64_t i = index ? index[e] : e, took = reduce(s, d, i, row, &ignored);
-    example_slopes(s, d, i, row, scale, coef, slope);
+    example_gradients(s, d, i, row, scale, coef, slope);
     row += took;
   }
 }

@@ -21,15 +21,15 @@ struct zf_score {
 struct zf_scorer;
 
 /* What examples need together in one pass, on one stream. */
-struct zf_load {
+struct zf_batch_load {
   int64_t tokens, rows, segments, ids;
 };
 
 /* Adds what example i of a set needs. */
-void zf_load_add(struct zf_load *sum, const struct zf_dataset *d, int64_t i);
+void zf_batch_load_add(struct zf_batch_load *sum, const struct zf_dataset *d, int64_t i);
 
 /* The larger of both, number by number. */
-struct zf_load zf_load_max(struct zf_load a, struct zf_load b);
+struct zf_batch_load zf_batch_load_max(struct zf_batch_load a, struct zf_batch_load b);
 
 /* Largest pass over examples of the sets: `micro_batch` examples of set[0] on `streams` streams
  * (training), and any single example of any set on one.  Of a stream: by its sequence_len. */
@@ -38,7 +38,7 @@ struct zf_limits zf_score_limits(const struct zf_dataset *const *set, int nset, 
 
 /* The same where the micro-batches of set[0] are known: none needs more than `batch`. */
 struct zf_limits zf_score_limits_known(const struct zf_dataset *const *set, int nset,
-                                       const struct zf_load *batch, int streams);
+                                       const struct zf_batch_load *batch, int streams);
 
 /* Memory for packing under the limits of `f`, which outlives it. */
 int zf_scorer_new(struct zf_scorer **out, struct zf_forward *f, const struct zf_limits *lim);
@@ -54,7 +54,7 @@ int zf_score_examples(struct zf_scorer *s, const struct zf_dataset *d, const int
 
 /* Examples packed into one pass, and what the pass has to fill in. */
 struct zf_packed {
-  struct zf_batch b;
+  struct zf_batch batch;
   int32_t *target;     /* of each row; -1: asked by logits at ids */
   int whole;           /* some row has a target: lse and logit are wanted */
   double *lse, *logit; /* [streams * rows], as zf_forward_lse */
@@ -75,8 +75,8 @@ void zf_score_reduce(struct zf_scorer *s, const struct zf_dataset *d, const int6
 /* Derivatives of scale * (sum of the losses of examples from..to), one stream: coef[row] by
  * log p(target), slope[row][nid] by the logits at ids.  Losses of single sequences need no lse and
  * logit for it; options need what the pass filled in. */
-void zf_score_slopes(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
-                     int64_t from, int64_t to, double scale, float *coef, float *slope);
+void zf_score_gradients(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
+                        int64_t from, int64_t to, double scale, float *coef, float *slope);
 
 /* ZF_EUSAGE where a model's head and the type of the data do not go together. */
 int zf_score_check(const struct zf_model *m, const struct zf_dataset *d);

@@ -9,7 +9,7 @@
 struct zf_task {
   struct zf_recipe *recipe; /* the caller's */
   struct zf_records *rec;   /* the caller's */
-  int64_t n;                /* rows scored: the first ones */
+  int64_t count;            /* rows scored: the first ones */
   struct zf_task_needs needs;
   struct zf_pairs pairs;
   struct zf_dataset *set;

@@ -31,7 +31,7 @@ static double brier(const double *ll, int32_t n, int32_t gold) {
 
 void zf_answer_choose(struct zf_answer *a, const double *ll, const double *alone,
                       const struct zf_recipe_row *row) {
-  int32_t n = a->n = row->n;
+  int32_t n = a->count = row->count;
   double v[n];
   a->gold = row->gold;
   a->choice = largest(ll, n);
@@ -50,7 +50,7 @@ void zf_answer_choose(struct zf_answer *a, const double *ll, const double *alone
 typedef double (*row_fn)(const struct zf_answer *a);
 
 static double acc(const struct zf_answer *a) {
-  return a->n > 1 ? a->choice == a->gold : a->greedy;
+  return a->count > 1 ? a->choice == a->gold : a->greedy;
 }
 static double acc_norm(const struct zf_answer *a) {
   return a->norm == a->gold;
@@ -145,7 +145,7 @@ static double f1(const struct zf_answer *a, int64_t n, double *g) {
 }
 
 static double macro_f1(const struct zf_answer *a, int64_t n, double *g) {
-  int32_t K = a[0].n;
+  int32_t K = a[0].count;
   double sum = 0;
   memset(g, 0, (size_t)n * sizeof *g);
   for (int32_t k = 0; k < K; k++) sum += class_f1(a, n, k, 1.0 / K, g);
@@ -156,7 +156,7 @@ static double macro_f1(const struct zf_answer *a, int64_t n, double *g) {
  * i called j, p and t the shares of calls and classes,
  *   R = N / sqrt(A B),  N = sum_k P_kk - p.t,  A = 1 - p.p,  B = 1 - t.t;   0 where A B = 0. */
 static double mcc(const struct zf_answer *a, int64_t n, double *g) {
-  int32_t K = a[0].n;
+  int32_t K = a[0].count;
   double p[K], t[K], c = 0, N, A = 1, B = 1;
   memset(g, 0, (size_t)n * sizeof *g);
   for (int32_t k = 0; k < K; k++) p[k] = t[k] = 0;
@@ -269,14 +269,14 @@ static int check_classes(const struct zf_recipe *r, const struct metric *m,
                          const struct zf_answer *a, int64_t n) {
   if (m->all != f1 && m->all != macro_f1 && m->all != mcc) return 0;
   for (int64_t i = 1; i < n; i++)
-    if (a[i].n != a[0].n)
+    if (a[i].count != a[0].count)
       return zf_error(ZF_EINVALID, "task '%s': %s needs the same number of choices in every row",
                       zf_recipe_name(r), m->name);
-  if (m->all == f1 && a[0].n != 2)
+  if (m->all == f1 && a[0].count != 2)
     return zf_error(ZF_EINVALID,
                     "task '%s': f1 is of two choices, these are %d: its aggregation "
                     "macro_f1 takes more",
-                    zf_recipe_name(r), a[0].n);
+                    zf_recipe_name(r), a[0].count);
   return 0;
 }
 
@@ -293,11 +293,11 @@ int zf_task_metrics(struct zf_task_metrics *out, const struct zf_recipe *r,
                     const struct zf_answer *a, int64_t n) {
   const struct metric *m[16];
   double *g = zf_calloc(n, sizeof *g);
-  int rc = g ? list(m, &out->n, r) : ZF_ENOMEM;
-  for (int i = 0; !rc && i < out->n; i++) {
+  int rc = g ? list(m, &out->count, r) : ZF_ENOMEM;
+  for (int i = 0; !rc && i < out->count; i++) {
     if ((rc = check_classes(r, m[i], a, n))) break;
     double v = m[i]->row ? mean_of(m[i]->row, a, n, g) : m[i]->all(a, n, g);
-    out->v[i] = (struct zf_task_value){m[i]->name, v, spread(g, n)};
+    out->value[i] = (struct zf_task_value){m[i]->name, v, spread(g, n)};
   }
   free(g);
   return rc;

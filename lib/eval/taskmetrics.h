@@ -13,7 +13,7 @@
 
 /* What a row came to. */
 struct zf_answer {
-  int32_t n, gold;     /* choices, and the right one; else n = 1, gold -1 */
+  int32_t count, gold; /* choices, and the right one; else n = 1, gold -1 */
   int32_t choice;      /* the likeliest, the first of equals; -1: no choices */
   int32_t norm, bytes; /* by likelihood per character, per byte of the choice */
   int32_t mutual;      /* by likelihood less that without context; -1: not asked */
@@ -35,8 +35,8 @@ struct zf_task_value {
 };
 
 struct zf_task_metrics {
-  int n;
-  struct zf_task_value v[16];
+  int count;
+  struct zf_task_value value[16];
 };
 
 /* What the metrics of a recipe ask for besides log-likelihoods, and whether acc is among them.  ZF_EUSAGE: an unknown metric (with

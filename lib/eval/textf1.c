@@ -70,7 +70,7 @@ static int one(double *f1, struct zf_decoder *dec, const struct zf_model *m,
                const struct zf_tok *tok, const int32_t *id, const struct zf_seq *s,
                struct zf_buf *got, struct zf_buf *want) {
   struct zf_sampling greedy = {.top_p = 1};
-  int64_t most = s->n - s->target + EXTRA, room = m->config.context - s->target;
+  int64_t most = s->len - s->target + EXTRA, room = m->config.context - s->target;
   zf_buf_clear(got);
   zf_buf_clear(want);
   zf_buf_puts(got, "");
@@ -86,7 +86,7 @@ static int one(double *f1, struct zf_decoder *dec, const struct zf_model *m,
       break;
     }
   }
-  if (!rc) rc = zf_tok_decode(tok, want, id + s->target, s->n - s->target, 1);
+  if (!rc) rc = zf_tok_decode(tok, want, id + s->target, s->len - s->target, 1);
   if (!rc) rc = zf_word_f1(f1, got->data, want->data ? want->data : "");
   return rc;
 }
@@ -104,13 +104,13 @@ int zf_text_f1(double *out, const struct zf_model *m, const struct zf_tok *tok,
   for (int64_t i = 0; i < d->nseq; i++)
     if (d->seq[i].target > prompt) prompt = d->seq[i].target;
   int rc = zf_decoder_new(&dec, m, prompt, m->config.context, c);
-  for (int64_t i = 0; !rc && i < d->n; i++) {
+  for (int64_t i = 0; !rc && i < d->count; i++) {
     const struct zf_seq *s = &d->seq[d->ex[i].seq];
     double f1 = 0;
     rc = one(&f1, dec, m, tok, d->pool.id + s->at, s, &got, &want);
     sum += f1;
   }
-  *out = d->n ? sum / (double)d->n : 0;
+  *out = d->count ? sum / (double)d->count : 0;
   zf_buf_free(&got);
   zf_buf_free(&want);
   zf_decoder_free(dec);

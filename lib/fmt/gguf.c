@@ -247,7 +247,7 @@ static int read_tensor(struct reader *r, struct zf_st_tensor *t, int64_t *end) {
 static int place_tensors(struct reader *r) {
   struct zf_st *st = r->g->st;
   size_t align = (size_t)r->align, at = (r->b.pos + align - 1) & ~(align - 1);
-  for (int64_t i = 0; i < st->n; i++) {
+  for (int64_t i = 0; i < st->count; i++) {
     struct zf_st_tensor *t = &st->tensor[i];
     if (at > r->b.len || t->bytes > r->b.len - at)
       return zf_error(ZF_EINVALID,
@@ -265,9 +265,9 @@ static int read_tensors(struct reader *r) {
   int rc = 0;
   st->tensor = zf_calloc((int64_t)r->ntensor + 1, sizeof *st->tensor);
   if (!st->tensor) return ZF_ENOMEM;
-  while (!rc && st->n < (int64_t)r->ntensor) {
-    rc = read_tensor(r, &st->tensor[st->n], &end);
-    st->n++;
+  while (!rc && st->count < (int64_t)r->ntensor) {
+    rc = read_tensor(r, &st->tensor[st->count], &end);
+    st->count++;
   }
   if (!rc) rc = place_tensors(r);
   return rc ? rc : zf_st_sort(st);

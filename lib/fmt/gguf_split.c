@@ -33,18 +33,19 @@ static char *part_path(const char *first, int64_t no, int64_t count) {
 /* Moves file and tensors of a part behind those that are there. */
 static int take(struct zf_gguf *g, struct zf_gguf *part) {
   struct zf_st *to = g->st, *from = part->st;
-  struct zf_st_tensor *all = realloc(to->tensor, (size_t)(to->n + from->n + 1) * sizeof *all);
+  struct zf_st_tensor *all =
+      realloc(to->tensor, (size_t)(to->count + from->count + 1) * sizeof *all);
   if (!all) return zf_error(ZF_ENOMEM, "%s: out of memory", from->path[0]);
   to->tensor = all;
   int rc = zf_st_add_slot(to, from->path[0]);
   if (rc) return rc;
   to->map[to->nfile - 1] = from->map[0];
   memset(&from->map[0], 0, sizeof from->map[0]);
-  for (int64_t i = 0; i < from->n; i++) {
-    all[to->n] = from->tensor[i];
-    all[to->n++].file = to->nfile - 1;
+  for (int64_t i = 0; i < from->count; i++) {
+    all[to->count] = from->tensor[i];
+    all[to->count++].file = to->nfile - 1;
   }
-  from->n = 0;
+  from->count = 0;
   return 0;
 }
 
@@ -79,10 +80,10 @@ int zf_gguf_add_parts(struct zf_gguf *g, const char *path) {
                     (long long)no + 1, (long long)count);
   for (int64_t i = 1; !rc && i < count; i++) rc = add_part(g, path, i, count);
   if (!rc) rc = zf_st_sort(g->st);
-  int64_t want = number(g, "split.tensors.count", g->st->n);
-  if (!rc && want != g->st->n)
+  int64_t want = number(g, "split.tensors.count", g->st->count);
+  if (!rc && want != g->st->count)
     rc = zf_error(ZF_EINVALID,
                   "%s: key 'split.tensors.count' is %lld, but the parts hold %lld tensors", path,
-                  (long long)want, (long long)g->st->n);
+                  (long long)want, (long long)g->st->count);
   return rc;
 }

@@ -57,7 +57,7 @@ static json_t *parse(const char *text, size_t len, size_t flags, json_error_t *e
 }
 
 /* Places of the rewritten text as those of the given one; 0 when they lie in a rewritten number. */
-static int place(json_error_t *e, const struct zf_json_tamed *t) {
+static int place(json_error_t *e, const struct zf_json_rewritten *t) {
   size_t at = e->position > 0 ? (size_t)e->position : 0, line = at < t->text.len ? at : t->text.len;
   for (size_t i = 0; i < t->nedit; i++)
     if (at > t->edit[i].at && at <= t->edit[i].at + t->edit[i].added) return 0;
@@ -69,16 +69,16 @@ static int place(json_error_t *e, const struct zf_json_tamed *t) {
 
 /* A second try, wide numbers rewritten. */
 static json_t *parse_tamed(const char *text, size_t len, size_t flags, json_error_t *e) {
-  struct zf_json_tamed t = {0};
+  struct zf_json_rewritten t = {0};
   json_error_t again;
   json_t *v = NULL;
-  int rc = zf_json_tame(&t, text, len, (flags & JSON_DISABLE_EOF_CHECK) != 0);
+  int rc = zf_json_rewrite(&t, text, len, (flags & JSON_DISABLE_EOF_CHECK) != 0);
   if (!rc && t.nedit) {
     v = parse(t.text.data, t.text.len, flags, &again);
     if (place(&again, &t)) *e = again;
   }
   if (rc) spent = 1;
-  zf_json_tamed_free(&t);
+  zf_json_rewritten_free(&t);
   return v;
 }
 

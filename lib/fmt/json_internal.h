@@ -12,7 +12,7 @@ struct zf_json_edit {
   size_t added; /* bytes that it is longer there */
 };
 
-struct zf_json_tamed {
+struct zf_json_rewritten {
   struct zf_buf text;
   struct zf_json_edit *edit; /* ascending */
   size_t nedit, cap;
@@ -20,10 +20,10 @@ struct zf_json_tamed {
 
 /* Rewrites text[0..len), or with `one` its first object or array.  Zeroed first; freed in any case.
  */
-int zf_json_tame(struct zf_json_tamed *t, const char *text, size_t len, int one);
-void zf_json_tamed_free(struct zf_json_tamed *t);
+int zf_json_rewrite(struct zf_json_rewritten *t, const char *text, size_t len, int one);
+void zf_json_rewritten_free(struct zf_json_rewritten *t);
 
 /* Bytes that edits in [from, to) of the rewritten text added. */
-size_t zf_json_added(const struct zf_json_tamed *t, size_t from, size_t to);
+size_t zf_json_added(const struct zf_json_rewritten *t, size_t from, size_t to);
 
 #endif

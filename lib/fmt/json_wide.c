@@ -76,7 +76,7 @@ static int is_wide(const char *p, size_t n, int real) {
   return wide;
 }
 
-static int note(struct zf_json_tamed *t, size_t added) {
+static int note(struct zf_json_rewritten *t, size_t added) {
   if (t->nedit == t->cap) {
     size_t cap = t->cap ? 2 * t->cap : 16;
     struct zf_json_edit *edit = realloc(t->edit, cap * sizeof *edit);
@@ -88,7 +88,7 @@ static int note(struct zf_json_tamed *t, size_t added) {
   return 0;
 }
 
-static int replace(struct zf_json_tamed *t, const char *p, size_t n) {
+static int replace(struct zf_json_rewritten *t, const char *p, size_t n) {
   int rc = note(t, sizeof "{" KEY ":\"\"}" - 1);
   zf_buf_puts(&t->text, "{" KEY ":\"");
   zf_buf_add(&t->text, p, n);
@@ -104,7 +104,7 @@ static size_t string_length(const char *p, const char *end) {
 }
 
 /* One token, or one byte of what is none; returns its length. */
-static size_t take(struct zf_json_tamed *t, const char *p, const char *end, int *rc) {
+static size_t take(struct zf_json_rewritten *t, const char *p, const char *end, int *rc) {
   int real = 0;
   size_t n = *p == '"' ? string_length(p, end) : 0;
   size_t word = n ? 0 : word_length(p, end);
@@ -119,7 +119,7 @@ static size_t take(struct zf_json_tamed *t, const char *p, const char *end, int 
   return n;
 }
 
-int zf_json_tame(struct zf_json_tamed *t, const char *text, size_t len, int one) {
+int zf_json_rewrite(struct zf_json_rewritten *t, const char *text, size_t len, int one) {
   const char *end = text + len;
   int64_t depth = 0;
   int rc = 0;
@@ -132,12 +132,12 @@ int zf_json_tame(struct zf_json_tamed *t, const char *text, size_t len, int one)
   return rc ? rc : zf_buf_ok(&t->text);
 }
 
-void zf_json_tamed_free(struct zf_json_tamed *t) {
+void zf_json_rewritten_free(struct zf_json_rewritten *t) {
   zf_buf_free(&t->text);
   free(t->edit);
 }
 
-size_t zf_json_added(const struct zf_json_tamed *t, size_t from, size_t to) {
+size_t zf_json_added(const struct zf_json_rewritten *t, size_t from, size_t to) {
   size_t added = 0;
   for (size_t i = 0; i < t->nedit && t->edit[i].at < to; i++)
     if (t->edit[i].at >= from) added += t->edit[i].added;

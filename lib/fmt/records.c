@@ -12,7 +12,7 @@
 #include <strings.h>
 
 #include "base/arena.h"
-#include "fmt/packed.h"
+#include "fmt/compressed.h"
 #include "fmt/records_internal.h"
 #include "fmt/utf8.h"
 
@@ -24,8 +24,8 @@ enum {
 
 static const struct format {
   const char *ending;
-  int (*begin)(struct zf_records *r, struct zf_cursor *c);
-  int (*next)(struct zf_records *r, struct zf_cursor *c, json_t **row);
+  int (*begin)(struct zf_records *r, struct zf_records_cursor *c);
+  int (*next)(struct zf_records *r, struct zf_records_cursor *c, json_t **row);
   const char *between; /* characters that may stand between a row's end and the next row */
   char delim;
 } formats[] = {
@@ -100,23 +100,23 @@ static int grow(struct zf_records *r) {
   int64_t *mark = realloc(r->mark, (size_t)(cap / MARK) * sizeof *mark);
   if (mark) r->mark = mark;
   if (!at || !mark)
-    return zf_error(ZF_ENOMEM, "%s: out of memory at row %lld", r->path, (long long)r->n);
+    return zf_error(ZF_ENOMEM, "%s: out of memory at row %lld", r->path, (long long)r->count);
   r->cap = cap;
   return 0;
 }
 
-static int add(struct zf_records *r, const struct zf_cursor *c) {
-  int rc = r->n == r->cap ? grow(r) : 0;
+static int add(struct zf_records *r, const struct zf_records_cursor *c) {
+  int rc = r->count == r->cap ? grow(r) : 0;
   if (rc) return rc;
-  if (r->n % MARK == 0) r->mark[r->n / MARK] = c->row_line;
-  r->at[r->n++] = c->row;
+  if (r->count % MARK == 0) r->mark[r->count / MARK] = c->row_line;
+  r->at[r->count++] = c->row;
   return 0;
 }
 
 /* Parses every row, which is so checked, and keeps where it begins. */
 static int scan(struct zf_records *r) {
   const struct format *f = &formats[r->format];
-  struct zf_cursor c = {.line = 1};
+  struct zf_records_cursor c = {.line = 1};
   size_t dropped = 0;
   int rc = f->begin ? f->begin(r, &c) : 0;
   while (!rc) {
@@ -130,7 +130,7 @@ static int scan(struct zf_records *r) {
     if (c.at - dropped > WINDOW) drop_before(r, dropped = c.at);
   }
   drop_before(r, r->len);
-  size_t *fit = r->n ? realloc(r->at, (size_t)r->n * sizeof *fit) : NULL;
+  size_t *fit = r->count ? realloc(r->at, (size_t)r->count * sizeof *fit) : NULL;
   if (fit) r->at = fit; /* half of it may have been room to grow */
   return rc;
 }
@@ -154,7 +154,7 @@ static int ends_in(const char *name, size_t n, const char *ending) {
 }
 
 int zf_records_format(const char *name, int *format) {
-  size_t n = zf_packed_stem(name);
+  size_t n = zf_compressed_stem(name);
   for (*format = 0; *format < ZF_RECORDS_FORMATS; ++*format) {
     if (ends_in(name, n, formats[*format].ending)) return 0;
   }
@@ -194,7 +194,7 @@ int zf_records_open(struct zf_records **out, const char *path) {
   int format, rc;
   *out = NULL;
   if ((rc = zf_records_format(path, &format))) return rc;
-  rc = path[zf_packed_stem(path)] ? zf_packed_map(&m, path) : zf_map_open(&m, path);
+  rc = path[zf_compressed_stem(path)] ? zf_compressed_map(&m, path) : zf_map_open(&m, path);
   if (rc) return rc;
   return read_all(out, format, path, &m, (const char *)m.data, m.len);
 }
@@ -223,7 +223,7 @@ void zf_records_free(struct zf_records *r) {
 
 /* Where row i ends, what stands between it and the next included. */
 static size_t end_of(const struct zf_records *r, int64_t i) {
-  return i + 1 < r->n ? r->at[i + 1] : r->len;
+  return i + 1 < r->count ? r->at[i + 1] : r->len;
 }
 
 /* Rows asked for in any order bring in pages all over the map. */
@@ -235,7 +235,7 @@ static void touch(struct zf_records *r, size_t bytes) {
 }
 
 const json_t *zf_records_row(struct zf_records *r, int64_t i) {
-  struct zf_cursor c = {.at = r->at[i], .line = 1};
+  struct zf_records_cursor c = {.at = r->at[i], .line = 1};
   json_decref(r->now);
   r->now = NULL;
   touch(r, end_of(r, i) - r->at[i]);
@@ -266,7 +266,7 @@ const char *zf_records_text(struct zf_records *r, int64_t i, size_t *len) {
 }
 
 const char *zf_records_head(const struct zf_records *r, size_t *len) {
-  size_t from = 0, to = r->n ? r->at[0] : r->len;
+  size_t from = 0, to = r->count ? r->at[0] : r->len;
   if (!formats[r->format].delim) to = 0;
   while (from < to && strchr("\r\n", r->data[from])) from++;
   while (to > from && strchr("\r\n", r->data[to - 1])) to--;

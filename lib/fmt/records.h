@@ -7,7 +7,7 @@
  * one array of objects, or objects one after the other.  CSV and TSV: RFC 4180 quoting,
  * first row names the fields, all rows of one width, blank lines skipped; TSV without
  * quoting.  A file whose name goes on with .gz or .zst is unpacked into a temporary file without a
- * name (packed.h), and that is read.
+ * name (compressed.h), and that is read.
  *
  * The file stays mapped; what is held in memory is where each row begins, 8 bytes a row.
  * Opening parses every row once, so that a mistake anywhere is an error then; a row that is
@@ -23,7 +23,7 @@
 
 struct zf_records {
   char *path;
-  int64_t n;
+  int64_t count;
   /* the rest is the readers' */
   int format; /* row of their table */
   int array;  /* .json: one array */

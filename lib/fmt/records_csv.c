@@ -13,12 +13,12 @@
 
 struct table {
   struct zf_records *r; /* its `field` is the one last read, its `names` those of the first row */
-  struct zf_cursor *c;
+  struct zf_records_cursor *c;
   char delim;
   int quoting;
 };
 
-static struct table table_of(struct zf_records *r, struct zf_cursor *c) {
+static struct table table_of(struct zf_records *r, struct zf_records_cursor *c) {
   char delim = zf_records_delim(r);
   return (struct table){r, c, delim, delim == ','};
 }
@@ -146,12 +146,12 @@ static int skip_blank_lines(struct table *t) {
   return t->c->at < t->r->len;
 }
 
-int zf_records_table_begin(struct zf_records *r, struct zf_cursor *c) {
+int zf_records_table_begin(struct zf_records *r, struct zf_records_cursor *c) {
   struct table t = table_of(r, c);
   return skip_blank_lines(&t) ? read_names(&t) : 0;
 }
 
-int zf_records_table(struct zf_records *r, struct zf_cursor *c, json_t **row) {
+int zf_records_table(struct zf_records *r, struct zf_records_cursor *c, json_t **row) {
   struct table t = table_of(r, c);
   return skip_blank_lines(&t) ? read_row(&t, row) : 0;
 }

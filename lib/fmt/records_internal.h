@@ -19,7 +19,7 @@ enum {
 /* Which a name's ending says, that of a compressed file left off.  ZF_EUSAGE. */
 int zf_records_format(const char *name, int *format);
 
-struct zf_cursor {
+struct zf_records_cursor {
   size_t at;    /* what is read next */
   int64_t line; /* of `at` */
   size_t row;   /* where the row last read began, and */
@@ -30,12 +30,12 @@ struct zf_cursor {
 /* A format: `begin` reads what comes before the rows (NULL: nothing does); `next` the row at the
  * cursor or behind blank lines, into *row, or NULL at the end.  A cursor that stands on the beginning
  * of a row reads that row: so a row is read again. */
-int zf_records_jsonl(struct zf_records *r, struct zf_cursor *c, json_t **row);
-int zf_records_json_begin(struct zf_records *r, struct zf_cursor *c);
-int zf_records_json(struct zf_records *r, struct zf_cursor *c, json_t **row);
-int zf_records_table_begin(struct zf_records *r, struct zf_cursor *c);
-int zf_records_table(struct zf_records *r, struct zf_cursor *c, json_t **row);
-int zf_records_txt(struct zf_records *r, struct zf_cursor *c, json_t **row);
+int zf_records_jsonl(struct zf_records *r, struct zf_records_cursor *c, json_t **row);
+int zf_records_json_begin(struct zf_records *r, struct zf_records_cursor *c);
+int zf_records_json(struct zf_records *r, struct zf_records_cursor *c, json_t **row);
+int zf_records_table_begin(struct zf_records *r, struct zf_records_cursor *c);
+int zf_records_table(struct zf_records *r, struct zf_records_cursor *c, json_t **row);
+int zf_records_txt(struct zf_records *r, struct zf_records_cursor *c, json_t **row);
 
 /* What stands between the fields of a table, and whether quotes mean something. */
 char zf_records_delim(const struct zf_records *r);

@@ -26,7 +26,7 @@ static int parse_object(const struct zf_records *r, size_t at, size_t end, size_
 }
 
 /* Skips white space; counts the lines. */
-static void skip_space(const struct zf_records *r, struct zf_cursor *c) {
+static void skip_space(const struct zf_records *r, struct zf_records_cursor *c) {
   for (; c->at < r->len && strchr(" \t\r\n", r->data[c->at]); c->at++)
     c->line += r->data[c->at] == '\n';
 }
@@ -36,20 +36,20 @@ static size_t line_end(const struct zf_records *r, size_t at) {
   return newline ? (size_t)(newline - r->data) : r->len;
 }
 
-static void begin_row(struct zf_cursor *c) {
+static void begin_row(struct zf_records_cursor *c) {
   c->row = c->at;
   c->row_line = c->line;
 }
 
-static void end_line(struct zf_cursor *c, size_t end) {
+static void end_line(struct zf_records_cursor *c, size_t end) {
   c->at = end + 1;
   c->line++;
 }
 
-int zf_records_jsonl(struct zf_records *r, struct zf_cursor *c, json_t **row) {
+int zf_records_jsonl(struct zf_records *r, struct zf_records_cursor *c, json_t **row) {
   while (c->at < r->len) {
     size_t end = line_end(r, c->at), used;
-    struct zf_cursor text = *c;
+    struct zf_records_cursor text = *c;
     skip_space(r, &text);
     begin_row(c);
     end_line(c, end);
@@ -58,7 +58,7 @@ int zf_records_jsonl(struct zf_records *r, struct zf_cursor *c, json_t **row) {
   return 0;
 }
 
-int zf_records_txt(struct zf_records *r, struct zf_cursor *c, json_t **row) {
+int zf_records_txt(struct zf_records *r, struct zf_records_cursor *c, json_t **row) {
   if (c->at >= r->len) return 0;
   size_t end = line_end(r, c->at), n = end - c->at;
   begin_row(c);
@@ -70,7 +70,7 @@ int zf_records_txt(struct zf_records *r, struct zf_cursor *c, json_t **row) {
 }
 
 /* After a value of an array: its comma or its end. */
-static int read_comma(const struct zf_records *r, struct zf_cursor *c) {
+static int read_comma(const struct zf_records *r, struct zf_records_cursor *c) {
   skip_space(r, c);
   char mark = c->at < r->len ? r->data[c->at] : 0;
   if (mark != ',' && mark != ']')
@@ -81,12 +81,12 @@ static int read_comma(const struct zf_records *r, struct zf_cursor *c) {
 }
 
 /* Behind the bracket of an array there is nothing. */
-static int check_end(const struct zf_records *r, struct zf_cursor *c) {
+static int check_end(const struct zf_records *r, struct zf_records_cursor *c) {
   skip_space(r, c);
   return c->at < r->len ? zf_records_fail(r, c->at, "expected nothing after the array") : 0;
 }
 
-int zf_records_json_begin(struct zf_records *r, struct zf_cursor *c) {
+int zf_records_json_begin(struct zf_records *r, struct zf_records_cursor *c) {
   skip_space(r, c);
   r->array = c->at < r->len && r->data[c->at] == '[';
   if (!r->array) return 0;
@@ -97,7 +97,7 @@ int zf_records_json_begin(struct zf_records *r, struct zf_cursor *c) {
   return 0;
 }
 
-int zf_records_json(struct zf_records *r, struct zf_cursor *c, json_t **row) {
+int zf_records_json(struct zf_records *r, struct zf_records_cursor *c, json_t **row) {
   size_t used;
   if (c->last) return check_end(r, c);
   skip_space(r, c);

@@ -5,13 +5,13 @@
 
 #include "base/arena.h"
 #include "fmt/json.h"
-#include "fmt/packed.h"
+#include "fmt/compressed.h"
 #include "fmt/records_internal.h"
 
 struct zf_rows_out {
   const struct format *format;
   struct zf_out file;
-  struct zf_packer *packer;
+  struct zf_compressor *packer;
   struct zf_buf line;
   json_t *names; /* of a table: name -> true, in order */
   int64_t n;
@@ -88,8 +88,8 @@ static int put_json(struct zf_rows_out *o, const json_t *row, const char *place)
 
 static int write_line(struct zf_rows_out *o, const char *before) {
   int rc = zf_buf_ok(&o->line);
-  if (!rc) rc = zf_packer_put(o->packer, before, strlen(before), 0);
-  if (!rc) rc = zf_packer_put(o->packer, o->line.data ? o->line.data : "", o->line.len, 0);
+  if (!rc) rc = zf_compressor_put(o->packer, before, strlen(before), 0);
+  if (!rc) rc = zf_compressor_put(o->packer, o->line.data ? o->line.data : "", o->line.len, 0);
   zf_buf_clear(&o->line);
   return rc;
 }
@@ -165,8 +165,8 @@ int zf_rows_out_open(struct zf_rows_out **out, const char *path) {
   if (!o) return ZF_ENOMEM;
   o->format = &formats[format];
   rc = zf_out_open(&o->file, path);
-  if (!rc) rc = zf_packer_new(&o->packer, path, o->file.f);
-  if (!rc) rc = zf_packer_put(o->packer, o->format->begin, strlen(o->format->begin), 0);
+  if (!rc) rc = zf_compressor_new(&o->packer, path, o->file.file);
+  if (!rc) rc = zf_compressor_put(o->packer, o->format->begin, strlen(o->format->begin), 0);
   if (rc)
     zf_rows_out_abort(o);
   else
@@ -208,7 +208,7 @@ int64_t zf_rows_out_count(const struct zf_rows_out *o) {
 }
 
 static void release(struct zf_rows_out *o) {
-  zf_packer_free(o->packer);
+  zf_compressor_free(o->packer);
   zf_buf_free(&o->line);
   json_decref(o->names);
   free(o);
@@ -217,7 +217,7 @@ static void release(struct zf_rows_out *o) {
 int zf_rows_out_commit(struct zf_rows_out *o) {
   const char *end = o->n || o->format->row == put_json ? o->format->end : "";
   if (!o->n && end[0] == '\n') end++; /* no row ends here */
-  int rc = zf_packer_put(o->packer, end, strlen(end), 1);
+  int rc = zf_compressor_put(o->packer, end, strlen(end), 1);
   if (!rc)
     rc = zf_out_commit(&o->file);
   else

@@ -219,11 +219,11 @@ static int read_entries(struct zf_st *s, json_t *header, int file, struct span *
       if ((rc = read_metadata(s, v, file == 0))) return rc;
       continue;
     }
-    struct zf_st_tensor *t = s->tensor + s->n;
+    struct zf_st_tensor *t = s->tensor + s->count;
     memset(t, 0, sizeof *t);
     t->file = file;
     if (!(t->name = zf_strdup(key))) return ZF_ENOMEM;
-    span[*nspan].tensor = s->n++;
+    span[*nspan].tensor = s->count++;
     rc = read_tensor(t, &span[(*nspan)++], v);
     if (rc) return zf_error_prefix(rc, "tensor '%.120s'", key);
   }
@@ -253,7 +253,7 @@ int zf_st_add(struct zf_st *s, const unsigned char *data, size_t len, const char
       (rc = parse_header(&header, text, ntext)))
     goto fail;
   size_t n = json_object_size(header);
-  struct zf_st_tensor *grown = realloc(s->tensor, ((size_t)s->n + n + 1) * sizeof *grown);
+  struct zf_st_tensor *grown = realloc(s->tensor, ((size_t)s->count + n + 1) * sizeof *grown);
   if (grown) s->tensor = grown;
   if (!grown || !(span = zf_calloc((int64_t)n, sizeof *span))) {
     rc = zf_error(ZF_ENOMEM, "out of memory for %zu tensors", n);
@@ -282,8 +282,8 @@ static int by_name(const void *a, const void *b) {
 }
 
 int zf_st_sort(struct zf_st *s) {
-  if (s->n) qsort(s->tensor, (size_t)s->n, sizeof *s->tensor, by_name);
-  for (int64_t i = 1; i < s->n; i++) {
+  if (s->count) qsort(s->tensor, (size_t)s->count, sizeof *s->tensor, by_name);
+  for (int64_t i = 1; i < s->count; i++) {
     const struct zf_st_tensor *t = s->tensor + i - 1;
     if (!strcmp(t[0].name, t[1].name))
       return zf_error(ZF_EINVALID, "%s: tensor '%.120s' is also in %s", s->path[t[1].file],
@@ -341,7 +341,7 @@ int zf_st_parse(struct zf_st **out, const void *data, size_t len, const char *na
 
 void zf_st_free(struct zf_st *s) {
   if (!s) return;
-  for (int64_t i = 0; i < s->n; i++) free((char *)s->tensor[i].name);
+  for (int64_t i = 0; i < s->count; i++) free((char *)s->tensor[i].name);
   for (int64_t i = 0; i < 2 * s->nmetadata; i++) free(s->metadata[i]);
   for (int i = 0; i < s->nfile; i++) {
     zf_map_close(&s->map[i]);
@@ -356,5 +356,5 @@ void zf_st_free(struct zf_st *s) {
 
 const struct zf_st_tensor *zf_st_find(const struct zf_st *s, const char *name) {
   const struct zf_st_tensor key = {.name = name};
-  return s->n ? bsearch(&key, s->tensor, (size_t)s->n, sizeof key, by_name) : NULL;
+  return s->count ? bsearch(&key, s->tensor, (size_t)s->count, sizeof key, by_name) : NULL;
 }

@@ -28,7 +28,7 @@ struct zf_st_tensor {
 
 struct zf_st {
   struct zf_st_tensor *tensor; /* sorted by name */
-  int64_t n;
+  int64_t count;
   int nfile;
   char **path;        /* of each file */
   struct zf_map *map; /* of each file */

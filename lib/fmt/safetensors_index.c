@@ -63,10 +63,10 @@ static int drop_copies(struct zf_st *s, const json_t *map, const json_t *files, 
   json_t *placed = json_object();
   int64_t n = 0;
   int failed = !placed;
-  for (int64_t i = 0; !failed && i < s->n; i++)
+  for (int64_t i = 0; !failed && i < s->count; i++)
     if (mapped_file(&s->tensor[i], map, files) == s->tensor[i].file)
       failed = json_object_set_new(placed, s->tensor[i].name, json_true());
-  for (int64_t i = 0; !failed && i < s->n; i++) {
+  for (int64_t i = 0; !failed && i < s->count; i++) {
     struct zf_st_tensor *t = &s->tensor[i];
     if (mapped_file(t, map, files) == t->file || !json_object_get(placed, t->name))
       s->tensor[n++] = *t;
@@ -75,7 +75,7 @@ static int drop_copies(struct zf_st *s, const json_t *map, const json_t *files, 
   }
   json_decref(placed);
   if (failed) return zf_error(ZF_ENOMEM, "%s: out of memory for its tensors", index);
-  s->n = n;
+  s->count = n;
   return 0;
 }
 

@@ -155,9 +155,9 @@ int zf_st_write(const char *path, const struct zf_st_out *tensor, int64_t n,
     goto fail;
   }
   if ((rc = zf_out_open(&out, path))) goto fail;
-  put_length(out.f, header.len);
-  fwrite(header.data, 1, header.len, out.f);
-  rc = write_tensors(out.f, slot, n, fill, ctx);
+  put_length(out.file, header.len);
+  fwrite(header.data, 1, header.len, out.file);
+  rc = write_tensors(out.file, slot, n, fill, ctx);
   if (rc)
     zf_error_prefix(rc, "%s", path);
   else

@@ -25,7 +25,7 @@ struct job {
   float *o;
   const float *q, *k, *v;
   int64_t ldo, ldq, ldk, T, group, ldp, D;
-  struct zf_gaze gaze;
+  struct zf_attention_params attention;
 };
 
 /* Keys or values of a head: n rows of the prefix, then the segment's own. */
@@ -36,9 +36,9 @@ struct rows {
 
 static struct rows rows_of(const struct job *j, const float *base, const float *cache,
                            const struct zf_segment *g, int s, int64_t kv) {
-  struct rows r = {.n = g->plen, .ld = cache ? j->ldp : j->ldk, .ldown = j->ldk};
+  struct rows r = {.n = g->prefix_len, .ld = cache ? j->ldp : j->ldk, .ldown = j->ldk};
   r.own = base + (s * j->T + g->start) * j->ldk + kv * j->D;
-  r.first = cache ? cache + s * g->ps : base + (s * j->T + g->pstart) * j->ldk;
+  r.first = cache ? cache + s * g->prefix_stride : base + (s * j->T + g->prefix_start) * j->ldk;
   r.first += kv * j->D;
   return r;
 }
@@ -63,10 +63,10 @@ static const float *strip(const struct rows *r, int64_t at, int64_t n, int64_t k
 static void pack(float *panel, const struct rows *r, int64_t keys, int64_t D) {
   float buf[ZF_LANES * ZF_KC];
   for (int64_t at = 0; at < keys; at += ZF_LANES) {
-    int64_t p = at / f32()->nr * f32()->nr, w = zf_kern_least(zf_kern_whole(keys - p), f32()->nr),
+    int64_t p = at / f32()->nr * f32()->nr, w = zf_kern_min(zf_kern_round_up(keys - p), f32()->nr),
             ld;
     for (int64_t k0 = 0; k0 < D; k0 += ZF_KC) {
-      int64_t n = zf_kern_least(keys - at, ZF_LANES), k = zf_kern_least(D - k0, ZF_KC);
+      int64_t n = zf_kern_min(keys - at, ZF_LANES), k = zf_kern_min(D - k0, ZF_KC);
       const float *src = strip(r, at, n, k0, k, buf, &ld);
       f32()->pack(panel + p * D + k0 * w + at - p, w, src, ld, NULL, 0, n, k);
     }
@@ -77,21 +77,21 @@ static void pack(float *panel, const struct rows *r, int64_t keys, int64_t D) {
 static void scores(float *s, int64_t lds, const float *q, int64_t ldq, int64_t m,
                    const float *panel, int64_t n, int64_t keys, int64_t D) {
   for (int64_t p = 0; p < n; p += f32()->nr) {
-    int64_t width = zf_kern_least(zf_kern_whole(keys - p), f32()->nr),
-            w = zf_kern_least(zf_kern_whole(n - p), f32()->nr);
+    int64_t width = zf_kern_min(zf_kern_round_up(keys - p), f32()->nr),
+            w = zf_kern_min(zf_kern_round_up(n - p), f32()->nr);
     for (int64_t k0 = 0; k0 < D; k0 += ZF_KC)
       f32()->mul(s + p, lds, q + k0, ldq, m, panel + p * D + k0 * width, width, w,
-                 zf_kern_least(D - k0, ZF_KC), k0 ? ZF_MUL_ADD : ZF_MUL_SET);
+                 zf_kern_min(D - k0, ZF_KC), k0 ? ZF_MUL_ADD : ZF_MUL_SET);
   }
 }
 
-/* The same for m <= ZF_FEW queries from keys as they lie. */
-static void few_scores(float *s, int64_t lds, const float *q, int64_t ldq, int64_t m,
-                       const struct rows *r, int64_t keys, int64_t D) {
+/* The same for m <= ZF_SMALL_M queries from keys as they lie. */
+static void small_m_scores(float *s, int64_t lds, const float *q, int64_t ldq, int64_t m,
+                           const struct rows *r, int64_t keys, int64_t D) {
   float buf[ZF_LANES * ZF_KC];
   for (int64_t at = 0; at < keys; at += ZF_LANES)
     for (int64_t k0 = 0; k0 < D; k0 += ZF_KC) {
-      int64_t n = zf_kern_least(keys - at, ZF_LANES), k = zf_kern_least(D - k0, ZF_KC), ld;
+      int64_t n = zf_kern_min(keys - at, ZF_LANES), k = zf_kern_min(D - k0, ZF_KC), ld;
       const float *src = strip(r, at, n, k0, k, buf, &ld);
       f32()->thin(s + at, lds, q + k0, ldq, m, src, ld, n, k, k0 > 0);
     }
@@ -106,7 +106,7 @@ static void gather(const struct job *j, float *o, int64_t m, const float *p, int
       zf_kern.blend(o + i * j->ldo, p + i * ldp, v, ldv, mode == ZF_MUL_STAIR ? n + i : n, j->D);
   else
     for (int64_t d = 0; d < j->D; d += f32()->nr)
-      f32()->mul(o + d, j->ldo, p, ldp, m, v + d, ldv, zf_kern_least(j->D - d, f32()->nr), n, mode);
+      f32()->mul(o + d, j->ldo, p, ldp, m, v + d, ldv, zf_kern_min(j->D - d, f32()->nr), n, mode);
 }
 
 /* Keys lo..hi are those that a query sees. */
@@ -115,7 +115,7 @@ struct span {
 };
 
 /* Of the query at position `at` before `end` keys. */
-static struct span sees(const struct zf_gaze *z, int64_t at, int64_t end) {
+static struct span sees(const struct zf_attention_params *z, int64_t at, int64_t end) {
   struct span s = {0, z->causal ? at + 1 : end};
   if (z->window && at + 1 > z->window) s.lo = at + 1 - z->window;
   if (z->window && at + z->window < s.hi) s.hi = at + z->window;
@@ -124,7 +124,7 @@ static struct span sees(const struct zf_gaze *z, int64_t at, int64_t end) {
 
 /* The first n keys are gone. */
 static struct rows without(struct rows r, int64_t n) {
-  int64_t of_prefix = zf_kern_least(n, r.n);
+  int64_t of_prefix = zf_kern_min(n, r.n);
   r.first += of_prefix * r.ld;
   r.own += (n - of_prefix) * r.ldown;
   r.n -= of_prefix;
@@ -134,7 +134,7 @@ static struct rows without(struct rows r, int64_t n) {
 /* One query's chain goes on over keys lo..hi. */
 static void blend(const struct job *j, float *o, const float *p, const struct rows *v, int64_t lo,
                   int64_t hi) {
-  int64_t cut = zf_kern_least(hi, v->n);
+  int64_t cut = zf_kern_min(hi, v->n);
   if (lo < cut) zf_kern.blend(o, p + lo, v->first + lo * v->ld, v->ld, cut - lo, j->D);
   if (lo < v->n) lo = v->n;
   if (lo < hi) zf_kern.blend(o, p + lo, v->own + (lo - v->n) * v->ldown, v->ldown, hi - lo, j->D);
@@ -144,29 +144,29 @@ static void blend(const struct job *j, float *o, const float *p, const struct ro
  * product.  at: position of the first. */
 static void sums(const struct job *j, float *o, const struct rows *v, int64_t at, int64_t end,
                  int64_t m, const float *p, int64_t ldp) {
-  struct span first = sees(&j->gaze, at, end), last = sees(&j->gaze, at + m - 1, end);
+  struct span first = sees(&j->attention, at, end), last = sees(&j->attention, at + m - 1, end);
   int64_t lo = last.lo, hi = first.hi;
-  int stair = j->gaze.causal;
+  int stair = j->attention.causal;
   if (lo >= hi) lo = hi = end; /* nothing is seen by all */
-  for (int64_t e = 0; e < m && (j->gaze.window || lo == end); e++) {
-    struct span s = sees(&j->gaze, at + e, end);
-    blend(j, o + e * j->ldo, p + e * ldp, v, s.lo, zf_kern_least(s.hi, lo));
+  for (int64_t e = 0; e < m && (j->attention.window || lo == end); e++) {
+    struct span s = sees(&j->attention, at + e, end);
+    blend(j, o + e * j->ldo, p + e * ldp, v, s.lo, zf_kern_min(s.hi, lo));
   }
   if (lo < hi) {
-    int64_t cut = zf_kern_least(hi, v->n), own = lo > v->n ? lo : v->n;
+    int64_t cut = zf_kern_min(hi, v->n), own = lo > v->n ? lo : v->n;
     if (lo < cut) gather(j, o, m, p + lo, ldp, v->first + lo * v->ld, v->ld, cut - lo, ZF_MUL_ON);
     if (own < hi)
       gather(j, o, m, p + own, ldp, v->own + (own - v->n) * v->ldown, v->ldown, hi - own,
              stair ? ZF_MUL_STAIR : ZF_MUL_ON);
   }
   for (int64_t e = 0; e < m && !stair && lo < hi; e++)
-    blend(j, o + e * j->ldo, p + e * ldp, v, hi, sees(&j->gaze, at + e, end).hi);
+    blend(j, o + e * j->ldo, p + e * ldp, v, hi, sees(&j->attention, at + e, end).hi);
 }
 
 /* Outputs of m queries of one head, whose scores are in p. */
 static void values(const struct job *j, float *o, const struct rows *v, int64_t at, int64_t end,
                    int64_t m, float *p, int64_t ldp) {
-  const struct zf_gaze *z = &j->gaze;
+  const struct zf_attention_params *z = &j->attention;
   float sum[TILE];
   for (int64_t e = 0; e < m; e++) {
     struct span s = sees(z, at + e, end);
@@ -182,55 +182,56 @@ static void values(const struct job *j, float *o, const struct rows *v, int64_t 
 /* Queries i0..i1 of the heads of key head kv.  scratch: see zf_attention_scratch. */
 static void attend(const struct job *j, const struct zf_segment *g, int s, int64_t kv, int64_t i0,
                    int64_t i1, float *scratch) {
-  int64_t all = g->plen + g->len, gone = sees(&j->gaze, g->plen + i0, all).lo;
-  struct rows k = without(rows_of(j, j->k, g->pk, g, s, kv), gone);
-  struct rows v = without(rows_of(j, j->v, g->pv, g, s, kv), gone);
-  int64_t at = g->plen - gone, end = all - gone;
-  int64_t keys = sees(&j->gaze, at + i1 - 1, end).hi, lds = zf_kern_whole(keys);
+  int64_t all = g->prefix_len + g->len, gone = sees(&j->attention, g->prefix_len + i0, all).lo;
+  struct rows k = without(rows_of(j, j->k, g->prefix_keys, g, s, kv), gone);
+  struct rows v = without(rows_of(j, j->v, g->prefix_values, g, s, kv), gone);
+  int64_t at = g->prefix_len - gone, end = all - gone;
+  int64_t keys = sees(&j->attention, at + i1 - 1, end).hi, lds = zf_kern_round_up(keys);
   float *p = scratch, *panel = scratch + TILE * lds;
-  int few = i1 - i0 <= ZF_FEW;
-  if (!few) pack(panel, &k, keys, j->D);
+  int small_m = i1 - i0 <= ZF_SMALL_M;
+  if (!small_m) pack(panel, &k, keys, j->D);
   for (int64_t h = kv * j->group; h < (kv + 1) * j->group; h++)
     for (int64_t i = i0; i < i1; i += TILE) {
-      int64_t m = zf_kern_least(i1 - i, TILE), r = s * j->T + g->start + i;
+      int64_t m = zf_kern_min(i1 - i, TILE), r = s * j->T + g->start + i;
       const float *q = j->q + r * j->ldq + h * j->D;
       float *o = j->o + r * j->ldo + h * j->D;
-      if (few)
-        few_scores(p, lds, q, j->ldq, m, &k, keys, j->D);
+      if (small_m)
+        small_m_scores(p, lds, q, j->ldq, m, &k, keys, j->D);
       else
-        scores(p, lds, q, j->ldq, m, panel, sees(&j->gaze, at + i + m - 1, end).hi, keys, j->D);
+        scores(p, lds, q, j->ldq, m, panel, sees(&j->attention, at + i + m - 1, end).hi, keys,
+               j->D);
       values(j, o, &v, at + i, end, m, p, lds);
     }
 }
 
 static int64_t work_of(const struct zf_segment *seg, int64_t nseg, int64_t width) {
   int64_t n = 0;
-  for (int64_t g = 0; g < nseg; g++) n += seg[g].len * (seg[g].plen + seg[g].len);
+  for (int64_t g = 0; g < nseg; g++) n += seg[g].len * (seg[g].prefix_len + seg[g].len);
   return n * width / 8;
 }
 
 int64_t zf_attention_scratch(int64_t max_keys, int64_t D) {
-  return zf_kern_whole(max_keys) * (TILE + D);
+  return zf_kern_round_up(max_keys) * (TILE + D);
 }
 
 void zf_attention(float *o, int64_t ldo, const float *q, int64_t ldq, const float *k,
                   const float *v, int64_t ldk, int64_t T, int64_t H, int64_t Hkv, int64_t D,
-                  const struct zf_gaze *gaze, const struct zf_segment *seg, int64_t nseg,
-                  const struct zf_streams *st, float *scratch) {
-  struct job j = {o, q, k, v, ldo, ldq, ldk, T, H / Hkv, Hkv * D, D, *gaze};
-  int team = zf_kern_team(work_of(seg, nseg, st->n * H * D));
+                  const struct zf_attention_params *attention, const struct zf_segment *seg,
+                  int64_t nseg, const struct zf_streams *st, float *scratch) {
+  struct job j = {o, q, k, v, ldo, ldq, ldk, T, H / Hkv, Hkv * D, D, *attention};
+  int team = zf_kern_team(work_of(seg, nseg, st->count * H * D));
   int64_t most = 0;
   for (int64_t g = 0; g < nseg; g++)
-    if (seg[g].plen + seg[g].len > most) most = seg[g].plen + seg[g].len;
+    if (seg[g].prefix_len + seg[g].len > most) most = seg[g].prefix_len + seg[g].len;
 #pragma omp parallel num_threads(team) if (team > 1)
   {
     int64_t id = omp_get_thread_num(), n = omp_get_num_threads(), turn = 0;
     float *own = scratch + id * zf_attention_scratch(most, D);
-    for (int s = 0; s < st->n; s++)
+    for (int s = 0; s < st->count; s++)
       for (int64_t g = 0; g < nseg; g++)
         for (int64_t h = 0; h < Hkv; h++)
           for (int64_t i = 0; i < seg[g].len; i += BLOCK)
             if (turn++ % n == id)
-              attend(&j, seg + g, s, h, i, zf_kern_least(seg[g].len, i + BLOCK), own);
+              attend(&j, seg + g, s, h, i, zf_kern_min(seg[g].len, i + BLOCK), own);
   }
 }

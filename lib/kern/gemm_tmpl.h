@@ -21,7 +21,7 @@
 enum { MR = ZF_MUL_ROWS };
 
 struct sums {
-  zv s[MR][ZV_NR];
+  zv sum[MR][ZV_NR];
 };
 
 /* One step of k: m rows by nv vectors.  This and `tile` are called with constants only, so
@@ -35,7 +35,7 @@ static inline __attribute__((always_inline)) void step(struct sums *t, const flo
   for (int r = 0; r < m; r++) {
     zv a = zv_set1(x[r * ldx]);
     ZF_UNROLL
-    for (int v = 0; v < nv; v++) t->s[r][v] = zv_fma(a, b[v], t->s[r][v]);
+    for (int v = 0; v < nv; v++) t->sum[r][v] = zv_fma(a, b[v], t->sum[r][v]);
   }
 }
 
@@ -46,7 +46,7 @@ static inline __attribute__((always_inline)) void begin(struct sums *t, const fl
     ZF_UNROLL
     for (int v = 0; v < nv; v++) {
       const float *p = c + r * ldc + 16 * v;
-      t->s[r][v] = mode >= ZF_MUL_ON ? zv_load(p) : zv_zero();
+      t->sum[r][v] = mode >= ZF_MUL_ON ? zv_load(p) : zv_zero();
       if (mode == ZF_MUL_ADD) __builtin_prefetch(p, 1);
     }
   }
@@ -59,7 +59,7 @@ static inline __attribute__((always_inline)) void end(const struct sums *t, floa
     ZF_UNROLL
     for (int v = 0; v < nv; v++) {
       float *p = c + r * ldc + 16 * v;
-      zv_store(p, mode == ZF_MUL_ADD ? zv_add(zv_load(p), t->s[r][v]) : t->s[r][v]);
+      zv_store(p, mode == ZF_MUL_ADD ? zv_add(zv_load(p), t->sum[r][v]) : t->sum[r][v]);
     }
   }
 }
@@ -73,7 +73,7 @@ stair(struct sums *t, const float *x, int64_t ldx, const float *panel, int64_t l
     for (int r = e; r < m; r++) {
       ZF_UNROLL
       for (int v = 0; v < nv; v++)
-        t->s[r][v] = zv_fma(zv_set1(x[r * ldx + e - 1]), zv_load(panel + 16 * v), t->s[r][v]);
+        t->sum[r][v] = zv_fma(zv_set1(x[r * ldx + e - 1]), zv_load(panel + 16 * v), t->sum[r][v]);
     }
   }
 }
@@ -177,7 +177,7 @@ static inline __attribute__((always_inline)) void thin_rows(float *c, int64_t ld
                                                             int64_t ldx, const float *src,
                                                             int64_t ld, int64_t n, int64_t k,
                                                             int add, int m) {
-  zv s[ZF_FEW], o[4];
+  zv s[ZF_SMALL_M], o[4];
   int64_t i = 0;
   ZF_UNROLL
   for (int r = 0; r < m; r++) s[r] = zv_zero();

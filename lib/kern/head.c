@@ -28,21 +28,21 @@ void zf_head_lse(double *lse, double *logit, const float *x, int64_t ldx, int64_
   for (int64_t o = 0; o < w->out; o += ZF_VC) {
     int64_t n = w->out - o < ZF_VC ? w->out - o : ZF_VC;
     struct zf_weight part = zf_weight_part(w, o, n);
-    (o ? zf_gemm_again : zf_gemm)(scratch, ZF_VC, x, ldx, R, &part, st, bias ? bias + o : NULL, ldb,
+    (o ? zf_gemm_reuse : zf_gemm)(scratch, ZF_VC, x, ldx, R, &part, st, bias ? bias + o : NULL, ldb,
                                   0);
-    if (cap > 0) zf_softcap(scratch, ZF_VC, st->n * R, n, 1 / cap, cap);
-    int team = zf_kern_team(st->n * R * n);
+    if (cap > 0) zf_softcap(scratch, ZF_VC, st->count * R, n, 1 / cap, cap);
+    int team = zf_kern_team(st->count * R * n);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-    for (int64_t r = 0; r < st->n * R; r++)
+    for (int64_t r = 0; r < st->count * R; r++)
       take(lse + r, logit + r, scratch + r * ZF_VC, o, n, target[r % R]);
   }
 }
 
-void zf_head_take(double *lse, double *logit, const float *y, int64_t ldy, int64_t R, int64_t V,
-                  const int32_t *target) {
+void zf_head_lse_logits(double *lse, double *logit, const float *y, int64_t ldy, int64_t R,
+                        int64_t V, const int32_t *target) {
   int team = zf_kern_team(R * V);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
   for (int64_t r = 0; r < R; r++)
     for (int64_t o = 0; o < V; o += ZF_VC)
-      take(lse + r, logit + r, y + r * ldy + o, o, zf_kern_least(V - o, ZF_VC), target[r]);
+      take(lse + r, logit + r, y + r * ldy + o, o, zf_kern_min(V - o, ZF_VC), target[r]);
 }

@@ -40,12 +40,12 @@ static uint32_t cell_of(const float *v, int64_t ld, int64_t n, struct scale s) {
 static void rows_int8_ref(void *cells, const float *x, int64_t n) {
   uint32_t *c = cells;
   for (int64_t g = 0; g < n; g += ZF_GROUP) {
-    int64_t k = zf_kern_least(n - g, ZF_GROUP);
+    int64_t k = zf_kern_min(n - g, ZF_GROUP);
     struct scale s = scale_of(x + g, 1, k);
     memcpy(c, &s.scale, sizeof *c);
     c[1] = 0;
     c += EXTRA;
-    for (int64_t i = 0; i < k; i += PER) *c++ = cell_of(x + g + i, 1, zf_kern_least(k - i, PER), s);
+    for (int64_t i = 0; i < k; i += PER) *c++ = cell_of(x + g + i, 1, zf_kern_min(k - i, PER), s);
   }
 }
 
@@ -57,7 +57,7 @@ static void fold_int8_ref(void *panel, int64_t w, const float *from, int64_t ld,
     memcpy(p + j, &s.scale, sizeof *p);
     p[w + j] = 0;
     for (int64_t i = 0; i < k; i += PER)
-      p[(EXTRA + i / PER) * w + j] = cell_of(from + i * ld + j, ld, zf_kern_least(k - i, PER), s);
+      p[(EXTRA + i / PER) * w + j] = cell_of(from + i * ld + j, ld, zf_kern_min(k - i, PER), s);
   }
 }
 
@@ -77,7 +77,7 @@ static float value(uint32_t u) {
 static float chain_of(const uint32_t *x, const uint32_t *p, int64_t ldp, int64_t k) {
   float chain = 0;
   for (int64_t g = 0; g < k; g += ZF_GROUP) {
-    int64_t cells = (zf_kern_least(k - g, ZF_GROUP) + PER - 1) / PER;
+    int64_t cells = (zf_kern_min(k - g, ZF_GROUP) + PER - 1) / PER;
     int32_t sum = 0;
     for (int64_t i = EXTRA; i < EXTRA + cells; i++) sum += dot4(x[i], p[i * ldp]);
     chain = fmaf((float)sum, value(x[0]) * value(p[0]), chain);

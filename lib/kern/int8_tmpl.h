@@ -93,7 +93,7 @@ int8_tile(float *c, int64_t ldc, const uint32_t *x, int64_t ldx, const uint32_t 
   zu s[BR][ZV_NR];
   int64_t g = 0;
   do {
-    int64_t n = (zf_kern_least(k - g, ZF_GROUP) + PER - 1) / PER;
+    int64_t n = (zf_kern_min(k - g, ZF_GROUP) + PER - 1) / PER;
     int8_group(s, x, ldx, panel, ldp, n, m, nv);
     if (g)
       int8_sum(sum, ld, s, x, ldx, panel, 0, m, nv);
@@ -197,11 +197,11 @@ static inline void int8_row_part(uint32_t *cell, zv x, zv inv) {
 static void int8_rows(void *row, const float *x, int64_t n) {
   uint32_t *c = row;
   for (int64_t g = 0; g < n; g += ZF_GROUP) {
-    int64_t k = zf_kern_least(n - g, ZF_GROUP);
+    int64_t k = zf_kern_min(n - g, ZF_GROUP);
     uint32_t lane[16];
     zu m = zu_set1(0);
     for (int64_t i = 0; i < k; i += 16)
-      m = int8_max(m, zv_load_n(x + g + i, zf_kern_least(k - i, 16)));
+      m = int8_max(m, zv_load_n(x + g + i, zf_kern_min(k - i, 16)));
     zu_store(lane, m);
     for (int i = 1; i < 16; i++) lane[0] = lane[i] > lane[0] ? lane[i] : lane[0];
     zv inv, scale = int8_scale(&inv, zu_set1(lane[0]));

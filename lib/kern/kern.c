@@ -61,16 +61,16 @@ int zf_kern_nthreads(void) {
 
 size_t zf_kern_workspace_size(int n, enum zf_compute c, int64_t rows, int64_t in) {
   const struct zf_product *p = &zf_kern.product[c];
-  size_t cells = p->rows ? (size_t)(rows * zf_kern_cells_of(p, in)) : 0;
+  size_t cells = p->rows ? (size_t)(rows * zf_kern_row_cells(p, in)) : 0;
   return ((size_t)n * WORK + cells) * sizeof(float);
 }
 
-size_t zf_kern_workspace_spare(int n, enum zf_compute c, int streams, int64_t rows, int64_t in,
-                               int sums) {
+size_t zf_kern_workspace_untouched(int n, enum zf_compute c, int streams, int64_t rows, int64_t in,
+                                   int sums) {
   const struct zf_product *p = &zf_kern.product[c];
-  int64_t deep = (zf_kern_least(in, p->kc) + p->per - 1) / p->per;
-  int64_t panel = zf_kern_least(ZF_PANEL, deep * (2 * p->nr <= ZF_NC ? ZF_NC : ZF_NC / 2));
-  int64_t partial = sums ? zf_kern_least(rows, ZF_MAXROWS) * ZF_NC : 0;
+  int64_t deep = (zf_kern_min(in, p->kc) + p->per - 1) / p->per;
+  int64_t panel = zf_kern_min(ZF_PANEL, deep * (2 * p->nr <= ZF_NC ? ZF_NC : ZF_NC / 2));
+  int64_t partial = sums ? zf_kern_min(rows, ZF_MAXROWS) * ZF_NC : 0;
   int64_t used = streams * panel + partial + 2 * STRIP;
   return used < WORK ? (size_t)(n * (WORK - used)) * sizeof(float) : 0;
 }
@@ -80,14 +80,14 @@ void zf_kern_workspace(void *p, int n) {
   workers = n;
 }
 
-struct zf_work zf_kern_work(int thread) {
+struct zf_thread_space zf_kern_thread_space(int thread) {
   float *p = workspace + (size_t)thread * WORK;
-  struct zf_work w;
+  struct zf_thread_space w;
   for (int s = 0; s < ZF_MAXSTREAM; s++, p += ZF_PANEL) w.panel[s] = p;
-  for (int s = 0; s < ZF_MAXSTREAM; s++, p += PIECE) w.piece[s] = p;
-  w.c = p;
-  w.w = w.c + PARTIAL;
-  w.z = w.w + STRIP;
+  for (int s = 0; s < ZF_MAXSTREAM; s++, p += PIECE) w.chunk[s] = p;
+  w.sums = p;
+  w.weights = w.sums + PARTIAL;
+  w.noise = w.weights + STRIP;
   return w;
 }
 
@@ -95,7 +95,7 @@ void *zf_kern_cells(void) {
   return workspace + (size_t)workers * WORK;
 }
 
-void zf_kern_grain(int64_t work) {
+void zf_kern_set_min_work(int64_t work) {
   grain = work;
 }
 

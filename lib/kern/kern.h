@@ -50,7 +50,7 @@ enum zf_compute { ZF_COMPUTE_F32, ZF_COMPUTE_BF16, ZF_COMPUTE_INT8, ZF_COMPUTES 
 const char *zf_compute_name(enum zf_compute c); /* "f32", "bf16", "int8" */
 
 struct zf_streams {
-  int n;                   /* 1..ZF_MAXSTREAM */
+  int count;               /* 1..ZF_MAXSTREAM */
   float eps[ZF_MAXSTREAM]; /* of each stream */
 };
 
@@ -90,8 +90,8 @@ void zf_kern_workspace(void *p, int threads);
 
 /* Of these, bytes that products never touch: for forecasts.  `in`: most inputs; `sums`: some product
  * has more inputs than one chunk. */
-size_t zf_kern_workspace_spare(int threads, enum zf_compute c, int streams, int64_t rows,
-                               int64_t in, int sums);
+size_t zf_kern_workspace_untouched(int threads, enum zf_compute c, int streams, int64_t rows,
+                                   int64_t in, int sums);
 
 /* y = x W^T + bias, or y += ... with accumulate.
  * x [S*T, in] f32, row stride ldx; y [S*T, out] f32, row stride ldy; bias: NULL or the
@@ -105,7 +105,7 @@ void zf_gemm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
 
 /* The same where x, ldx, T, the inputs and the arithmetic are those of the last product and x has
  * not changed since: the form that x was brought into is used again. */
-void zf_gemm_again(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
+void zf_gemm_reuse(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
                    const struct zf_weight *w, const struct zf_streams *st, const float *bias,
                    int64_t ldb, int accumulate);
 
@@ -196,32 +196,32 @@ void zf_add_rows(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t row
  * s_j = tanh(dot * (scale / cap)) * cap (Gemma 2); m = max, p_j = exp(s_j - m), sum by lanes over j,
  * o = chain over j ascending of p_j * v_j (one chain, whatever the number of keys), then o / sum.
  * So a query's result depends on the keys it sees alone, and not on where they lie. */
-struct zf_gaze {
+struct zf_attention_params {
   float scale, cap; /* cap 0: none */
   int causal;
   int64_t window; /* 0: none */
 };
 struct zf_segment {
   int64_t start, len;
-  int64_t pstart, plen;
-  const float *pk, *pv;
-  int64_t ps;
+  int64_t prefix_start, prefix_len;
+  const float *prefix_keys, *prefix_values;
+  int64_t prefix_stride;
 };
 /* q [S*T, H*D] stride ldq, k and v [S*T, Hkv*D] stride ldk, o [S*T, H*D] stride ldo (o may not
  * alias).  scratch: zf_attention_scratch() floats for each thread.  pk/pv row stride is Hkv*D. */
 int64_t zf_attention_scratch(int64_t max_keys, int64_t D);
 void zf_attention(float *o, int64_t ldo, const float *q, int64_t ldq, const float *k,
                   const float *v, int64_t ldk, int64_t T, int64_t H, int64_t Hkv, int64_t D,
-                  const struct zf_gaze *gaze, const struct zf_segment *seg, int64_t nseg,
-                  const struct zf_streams *st, float *scratch);
+                  const struct zf_attention_params *attention, const struct zf_segment *seg,
+                  int64_t nseg, const struct zf_streams *st, float *scratch);
 
 /* x = tanh(x * in) * out elementwise over rows: a soft cap c of x is in 1/c, out c. */
 void zf_softcap(float *x, int64_t ldx, int64_t rows, int64_t n, float in, float out);
 
 /* In place: `heads` groups of `parts` pieces of D in a row to `parts` groups of `heads` (heads and
  * parts changed: back again).  scratch: heads * parts * D floats for each thread. */
-void zf_deal(float *x, int64_t ldx, int64_t rows, int64_t heads, int64_t parts, int64_t D,
-             float *scratch);
+void zf_permute_heads(float *x, int64_t ldx, int64_t rows, int64_t heads, int64_t parts, int64_t D,
+                      float *scratch);
 
 /* x *= by over rows. */
 void zf_scale_rows(float *x, int64_t ldx, int64_t rows, int64_t n, float by);
@@ -240,8 +240,8 @@ void zf_head_lse(double *lse, double *logit, const float *x, int64_t ldx, int64_
                  const float *bias, int64_t ldb, float cap, float *scratch);
 
 /* The same, to the bit, from logits y [R, V] that are there already, row stride ldy. */
-void zf_head_take(double *lse, double *logit, const float *y, int64_t ldy, int64_t R, int64_t V,
-                  const int32_t *target);
+void zf_head_lse_logits(double *lse, double *logit, const float *y, int64_t ldy, int64_t R,
+                        int64_t V, const int32_t *target);
 
 /* z[0..n) = noise of elements first.. : bits of zf_noise_ref; threads inside. */
 void zf_noise_fill(float *z, const struct zf_noise *k, int64_t first, int64_t n);
@@ -254,8 +254,8 @@ void zf_noise_fill(float *z, const struct zf_noise *k, int64_t first, int64_t n)
  * the scaled mantissa).  w is exactly unchanged when all c are 0 and decay is 0. */
 struct zf_update_step {
   const struct zf_noise *probe; /* [q] */
-  const float *c;               /* [q] */
-  int q;
+  const float *coefficient;     /* [q] */
+  int probes;
   float decay;
   struct zf_noise round;
   double keep, add; /* the mean's part after this step, below */
@@ -268,7 +268,7 @@ struct zf_update_step {
  *   m = keep * m + add * w */
 struct zf_update {
   const struct zf_update_step *step;
-  int64_t n;
+  int64_t steps;
   int mean;
   double start;
 };

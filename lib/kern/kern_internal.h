@@ -16,11 +16,11 @@ enum {
   ZF_LANES = 16,      /* of "lanes sum"; also the unit of panel widths */
   ZF_MAXNR = 64,      /* columns of the widest panel */
   ZF_MUL_ROWS = 6,    /* rows of a tile of `mul` */
-  ZF_FEW = 4,         /* rows of x for which W is used without packing */
+  ZF_SMALL_M = 4,     /* rows of x for which W is used without packing */
   ZF_NC = 128,        /* most columns a thread packs at once: one or more panels */
   ZF_PANEL = 1 << 16, /* cells a thread packs at once for a stream */
   ZF_MAXROWS = 2048,  /* rows of all streams that share one packing */
-  ZF_PIECE = 256,     /* elements of a piece of scratch in the row drivers */
+  ZF_CHUNK = 256,     /* elements of a piece of scratch in the row drivers */
   ZF_NOISE_WORK = 16  /* operations an element of noise stands for when a team is chosen */
 };
 
@@ -38,7 +38,7 @@ enum zf_mul_mode { ZF_MUL_SET, ZF_MUL_ADD, ZF_MUL_ON, ZF_MUL_STAIR };
  *          that hold their scales (int8_tmpl.h)
  *
  * A row of x is cell[k / per].  A panel is cell[k / per][w], w a multiple of 16: column j of it
- * is output j.  What k inputs take of either is zf_kern_deep. */
+ * is output j.  What k inputs take of either is zf_kern_depth. */
 struct zf_product {
   const char *name; /* of the kernels: "avx512", ... */
   int native;       /* the processor has instructions for it */
@@ -65,7 +65,7 @@ struct zf_product {
   void (*mul)(float *c, int64_t ldc, const void *x, int64_t ldx, int64_t rows, const void *panel,
               int64_t ldp, int64_t w, int64_t k, enum zf_mul_mode mode);
 
-  /* The same (set or added) for rows <= ZF_FEW and n <= 16 columns, which are rows src, src + ld,
+  /* The same (set or added) for rows <= ZF_SMALL_M and n <= 16 columns, which are rows src, src + ld,
    * ... of W.  What it leaves in columns n..15 of c is undefined.  NULL: pack and mul. */
   void (*thin)(float *c, int64_t ldc, const float *x, int64_t ldx, int64_t rows, const float *src,
                int64_t ld, int64_t n, int64_t k, int add);
@@ -81,7 +81,7 @@ struct zf_kern_table {
   void (*noise)(float *z, const struct zf_noise *k, int64_t first, int64_t n);
   void (*words)(uint32_t *w, const struct zf_noise *k, int64_t first, int64_t n);
   /* w[i] = fma(c, z of element first + i, w[i]). */
-  void (*stir)(float *w, const struct zf_noise *k, float c, int64_t first, int64_t n);
+  void (*add_noise)(float *w, const struct zf_noise *k, float c, int64_t first, int64_t n);
 
   void (*expand)(float *dst, const void *src, enum zf_dtype type, int64_t n);
   /* out[i] = fma(eps, z[i], w[i]); out may be w, and z. */
@@ -135,39 +135,39 @@ void zf_kern_init_x86(struct zf_kern_table *t, unsigned flags);
 void zf_kern_init_arm(struct zf_kern_table *t, unsigned flags);
 
 /* Per-thread part of the workspace. */
-struct zf_work {
+struct zf_thread_space {
   void *panel[ZF_MAXSTREAM];  /* ZF_PANEL cells: panels side by side */
-  float *c;                   /* [ZF_MAXROWS][ZF_NC] partial sums of the rows of all streams */
-  float *w, *z;               /* [16][KC] expanded weights, noise */
-  float *piece[ZF_MAXSTREAM]; /* of a panel in f32, before fold: [ZF_GROUP][64] */
+  float *sums;                /* [ZF_MAXROWS][ZF_NC] partial sums of the rows of all streams */
+  float *weights, *noise;     /* [16][KC] expanded weights, noise */
+  float *chunk[ZF_MAXSTREAM]; /* of a panel in f32, before fold: [ZF_GROUP][64] */
 };
-struct zf_work zf_kern_work(int thread);
+struct zf_thread_space zf_kern_thread_space(int thread);
 
 /* The part that all threads share: rows of x in cells. */
 void *zf_kern_cells(void);
 
 /* Cells of a row of k inputs, or rows of cells of a panel; `k` begins a group or ends the row. */
-static inline int64_t zf_kern_deep(const struct zf_product *p, int64_t k) {
+static inline int64_t zf_kern_depth(const struct zf_product *p, int64_t k) {
   int64_t groups = p->group ? (k + p->group - 1) / p->group : 0;
   return (k + p->per - 1) / p->per + groups * p->extra;
 }
 
 /* Cells from one such row to the next. */
-static inline int64_t zf_kern_cells_of(const struct zf_product *p, int64_t in) {
-  return (zf_kern_deep(p, in) + 15) / 16 * 16;
+static inline int64_t zf_kern_row_cells(const struct zf_product *p, int64_t in) {
+  return (zf_kern_depth(p, in) + 15) / 16 * 16;
 }
 
-static inline int64_t zf_kern_least(int64_t a, int64_t b) {
+static inline int64_t zf_kern_min(int64_t a, int64_t b) {
   return a < b ? a : b;
 }
 
 /* n rounded up to whole lanes. */
-static inline int64_t zf_kern_whole(int64_t n) {
+static inline int64_t zf_kern_round_up(int64_t n) {
   return (n + ZF_LANES - 1) / ZF_LANES * ZF_LANES;
 }
 
 /* Begin of thread t's part of n items cut in `parts` nearly equal ranges. */
-static inline int64_t zf_kern_cut(int64_t n, int64_t t, int64_t parts) {
+static inline int64_t zf_kern_range_start(int64_t n, int64_t t, int64_t parts) {
   return n / parts * t + (t < n % parts ? t : n % parts);
 }
 
@@ -175,6 +175,6 @@ static inline int64_t zf_kern_cut(int64_t n, int64_t t, int64_t parts) {
 int zf_kern_team(int64_t work);
 
 /* Sets the least work that is shared out: 0 in tests, so that small shapes are too. */
-void zf_kern_grain(int64_t work);
+void zf_kern_set_min_work(int64_t work);
 
 #endif

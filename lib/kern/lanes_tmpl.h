@@ -5,7 +5,7 @@
  *   zv_load_n(p, n)     the first n <= 16 lanes, zeros beyond; zv_store_n likewise
  *   zv_keep(x, n, r)    x in the first n lanes, r beyond
  *   zv_max(a, b)        a > b ? a : b, so b where either is NaN
- *   zv_fold(x)          the tree of a lanes sum
+ *   zv_reduce(x)          the tree of a lanes sum
  *   zd_add(s, x)        s + (double)x
  *   zu_gt(a, b), zu_if(m, a, b)  signed compare, choice
  *   zu_trunc, zv_from_i32        conversions;  zu_bits, zv_bits: the same bits
@@ -135,7 +135,7 @@ static void rmsnorm_lanes(float *y, const float *x, const float *w, float eps, i
     zv v = n - i < ZF_LANES ? zv_load_n(x + i, n - i) : zv_load(x + i);
     s = zv_fma(v, v, s);
   }
-  zv inv = zv_set1(1.0f / sqrtf(zv_fold(s) / (float)n + eps));
+  zv inv = zv_set1(1.0f / sqrtf(zv_reduce(s) / (float)n + eps));
   for (int64_t i = 0; i < n; i += ZF_LANES) {
     int64_t m = n - i < ZF_LANES ? n - i : ZF_LANES;
     zv v = zv_mul(zv_load_n(x + i, m), inv);
@@ -148,13 +148,13 @@ static void layernorm_lanes(float *y, const float *x, const float *w, const floa
   zv s = zv_zero(), q = zv_zero();
   for (int64_t i = 0; i < n; i += ZF_LANES)
     s = zv_add(s, zv_load_n(x + i, n - i < ZF_LANES ? n - i : ZF_LANES));
-  zv mean = zv_set1(zv_fold(s) / (float)n);
+  zv mean = zv_set1(zv_reduce(s) / (float)n);
   for (int64_t i = 0; i < n; i += ZF_LANES) {
     int64_t m = n - i < ZF_LANES ? n - i : ZF_LANES;
     zv d = zv_keep(zv_sub(zv_load_n(x + i, m), mean), m, zv_zero());
     q = zv_fma(d, d, q);
   }
-  zv inv = zv_set1(1.0f / sqrtf(zv_fold(q) / (float)n + eps));
+  zv inv = zv_set1(1.0f / sqrtf(zv_reduce(q) / (float)n + eps));
   for (int64_t i = 0; i < n; i += ZF_LANES) {
     int64_t m = n - i < ZF_LANES ? n - i : ZF_LANES;
     zv v = zv_mul(zv_sub(zv_load_n(x + i, m), mean), inv);
@@ -354,7 +354,7 @@ static float softmax_lanes(float *p, float scale, int64_t n) {
     zv_store_n(p + j, e, n - j);
     s = zv_add(s, zv_keep(e, n - j, zv_zero()));
   }
-  return zv_fold(s);
+  return zv_reduce(s);
 }
 
 static void blend_lanes(float *o, const float *p, const float *v, int64_t ldv, int64_t n,
@@ -381,13 +381,13 @@ static void sumexp_lanes(float *max, double *sum, const float *y, int64_t n) {
   int64_t j = 0;
   for (; j + ZF_LANES <= n; j += ZF_LANES) s = zd_add(s, zv_exp(zv_sub(zv_load(y + j), m)));
   if (j < n) s = zd_add(s, zv_keep(zv_exp(zv_sub(zv_load_n(y + j, n - j), m)), n - j, zv_zero()));
-  *sum = zd_fold(s);
+  *sum = zd_reduce(s);
 }
 
 static void fill_lanes(struct zf_kern_table *t) {
   t->noise = noise_lanes;
   t->words = words_lanes;
-  t->stir = stir_lanes;
+  t->add_noise = add_noise_lanes;
   t->expand = expand_lanes;
   t->mix = mix_lanes;
   t->narrow = narrow_lanes;

@@ -34,7 +34,7 @@ enum noise_op { STORE_WORDS, STORE_NOISE, ADD_NOISE };
  * with hi0, lo0 of M1 step, and hi1, lo1 of M0 (hi0 ^ c1). */
 struct schedule {
   uint32_t k0[ZF_PHILOX_ROUNDS], k1[ZF_PHILOX_ROUNDS];
-  uint32_t c[2], hi0, param;
+  uint32_t constant[2], hi0, param;
   float by;
 };
 
@@ -47,8 +47,8 @@ static inline void set_schedule(struct schedule *s, const struct zf_noise *k, fl
     s->k0[r] = k0 + r * ZF_PHILOX_W0;
     s->k1[r] = k1 + r * ZF_PHILOX_W1;
   }
-  s->c[0] = (k->probe | (uint32_t)k->use << 16) ^ k1;
-  s->c[1] = (uint32_t)p ^ (k0 + ZF_PHILOX_W0);
+  s->constant[0] = (k->probe | (uint32_t)k->use << 16) ^ k1;
+  s->constant[1] = (uint32_t)p ^ (k0 + ZF_PHILOX_W0);
   s->hi0 = (uint32_t)(p >> 32) ^ k0;
   s->param = k->param << 8;
   s->by = by;
@@ -64,8 +64,8 @@ INLINE void philox_lanes(zu *w, const struct schedule *s, int64_t q, int chains)
   ZF_UNROLL
   for (int i = 0; i < chains; i++) {
     zu_mul(&h0, &l0, zu_add(zu_set1((uint32_t)q + 16 * (uint32_t)i), zu_load(lane)), ZF_PHILOX_M0);
-    zu_mul(&h1, &c[i][1], zu_xor(h0, zu_set1(s->c[0])), ZF_PHILOX_M1);
-    c[i][0] = zu_xor(h1, zu_set1(s->c[1]));
+    zu_mul(&h1, &c[i][1], zu_xor(h0, zu_set1(s->constant[0])), ZF_PHILOX_M1);
+    c[i][0] = zu_xor(h1, zu_set1(s->constant[1]));
     c[i][2] = zu_xor(l0, hi1);
     c[i][3] = lo1;
   }
@@ -156,11 +156,11 @@ NOINLINE void blocks_signs(float *to, const struct schedule *s, int64_t q, int64
   blocks_of(to, s, q, blocks, ZF_RADEMACHER, STORE_NOISE);
 }
 
-NOINLINE void stir_gaussian(float *to, const struct schedule *s, int64_t q, int64_t blocks) {
+NOINLINE void add_gaussian(float *to, const struct schedule *s, int64_t q, int64_t blocks) {
   blocks_of(to, s, q, blocks, ZF_GAUSSIAN, ADD_NOISE);
 }
 
-NOINLINE void stir_signs(float *to, const struct schedule *s, int64_t q, int64_t blocks) {
+NOINLINE void add_signs(float *to, const struct schedule *s, int64_t q, int64_t blocks) {
   blocks_of(to, s, q, blocks, ZF_RADEMACHER, ADD_NOISE);
 }
 
@@ -181,7 +181,7 @@ static inline void walk(float *to, const struct zf_noise *k, float by, int64_t f
   int64_t q = first / ZF_NOISE_BLOCK * 16, at = first % ZF_NOISE_BLOCK, head, whole;
   set_schedule(&s, k, by);
   if (at) {
-    head = zf_kern_least(n, ZF_NOISE_BLOCK - at);
+    head = zf_kern_min(n, ZF_NOISE_BLOCK - at);
     part_of(to, &s, q, at, head, f);
     to += head, n -= head, q += 16;
   }
@@ -199,8 +199,8 @@ static void words_lanes(uint32_t *w, const struct zf_noise *k, int64_t first, in
   walk((float *)(void *)w, k, 0, first, n, blocks_words);
 }
 
-static void stir_lanes(float *w, const struct zf_noise *k, float c, int64_t first, int64_t n) {
-  walk(w, k, c, first, n, k->kind == ZF_GAUSSIAN ? stir_gaussian : stir_signs);
+static void add_noise_lanes(float *w, const struct zf_noise *k, float c, int64_t first, int64_t n) {
+  walk(w, k, c, first, n, k->kind == ZF_GAUSSIAN ? add_gaussian : add_signs);
 }
 
 #endif

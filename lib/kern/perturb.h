@@ -12,7 +12,7 @@ struct zf_perturb {
 
 /* The plain forward pass: one stream, no noise. */
 static inline struct zf_perturb zf_perturb_none(void) {
-  return (struct zf_perturb){.st = {.n = 1}};
+  return (struct zf_perturb){.st = {.count = 1}};
 }
 
 /* SPSA: two streams at +eps and -eps along direction (seed, step, probe). */
@@ -20,7 +20,7 @@ static inline struct zf_perturb zf_perturb_spsa(uint64_t seed, uint32_t step, ui
                                                 int kind, float eps) {
   return (struct zf_perturb){
       .dir = {.seed = seed, .step = step, .probe = probe, .use = ZF_USE_DIRECTION, .kind = kind},
-      .st = {.n = 2, .eps = {eps, -eps}},
+      .st = {.count = 2, .eps = {eps, -eps}},
   };
 }
 

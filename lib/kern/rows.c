@@ -6,27 +6,27 @@
 
 void zf_rmsnorm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T, int64_t C, float eps,
                 const float *w, int64_t ldw, const struct zf_streams *st) {
-  int team = zf_kern_team(st->n * T * C);
+  int team = zf_kern_team(st->count * T * C);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t r = 0; r < st->n * T; r++)
+  for (int64_t r = 0; r < st->count * T; r++)
     zf_kern.rmsnorm(y + r * ldy, x + r * ldx, w ? w + r / T * ldw : NULL, eps, C);
 }
 
 void zf_layernorm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T, int64_t C,
                   float eps, const float *w, const float *b, int64_t ldw,
                   const struct zf_streams *st) {
-  int team = zf_kern_team(st->n * T * C);
+  int team = zf_kern_team(st->count * T * C);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t r = 0; r < st->n * T; r++)
+  for (int64_t r = 0; r < st->count * T; r++)
     zf_kern.layernorm(y + r * ldy, x + r * ldx, w ? w + r / T * ldw : NULL,
                       b ? b + r / T * ldw : NULL, eps, C);
 }
 
 void zf_headnorm(float *x, int64_t ldx, int64_t T, int64_t H, int64_t D, float eps, const float *w,
                  int64_t ldw, const struct zf_streams *st) {
-  int team = zf_kern_team(st->n * T * H * D);
+  int team = zf_kern_team(st->count * T * H * D);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t r = 0; r < st->n * T; r++)
+  for (int64_t r = 0; r < st->count * T; r++)
     for (int64_t h = 0; h < H; h++) {
       float *head = x + r * ldx + h * D;
       zf_kern.rmsnorm(head, head, w ? w + r / T * ldw : NULL, eps, D);
@@ -35,9 +35,9 @@ void zf_headnorm(float *x, int64_t ldx, int64_t T, int64_t H, int64_t D, float e
 
 void zf_rope(float *x, int64_t ldx, int64_t T, int64_t H, int64_t D, int64_t rot,
              const float *cos_sin, const int32_t *pos, const struct zf_streams *st) {
-  int team = zf_kern_team(st->n * T * H * rot);
+  int team = zf_kern_team(st->count * T * H * rot);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t r = 0; r < st->n * T; r++)
+  for (int64_t r = 0; r < st->count * T; r++)
     for (int64_t h = 0; h < H; h++)
       zf_kern.rope(x + r * ldx + h * D, cos_sin + pos[r % T] * rot, rot / 2);
 }
@@ -65,8 +65,8 @@ void zf_scale_rows(float *x, int64_t ldx, int64_t rows, int64_t n, float by) {
   for (int64_t r = 0; r < rows; r++) zf_kern.scale(x + r * ldx, by, n);
 }
 
-void zf_deal(float *x, int64_t ldx, int64_t rows, int64_t heads, int64_t parts, int64_t D,
-             float *scratch) {
+void zf_permute_heads(float *x, int64_t ldx, int64_t rows, int64_t heads, int64_t parts, int64_t D,
+                      float *scratch) {
   int64_t n = heads * parts * D;
   int team = zf_kern_team(rows * n);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)

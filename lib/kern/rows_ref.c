@@ -13,10 +13,10 @@ static void mix_ref(float *out, const float *w, const float *z, float eps, int64
   for (int64_t i = 0; i < n; i++) out[i] = fmaf(eps, z[i], w[i]);
 }
 
-static void stir_ref(float *w, const struct zf_noise *k, float c, int64_t first, int64_t n) {
-  float z[ZF_PIECE];
-  for (int64_t i = 0; i < n; i += ZF_PIECE) {
-    int64_t m = zf_kern_least(n - i, ZF_PIECE);
+static void add_noise_ref(float *w, const struct zf_noise *k, float c, int64_t first, int64_t n) {
+  float z[ZF_CHUNK];
+  for (int64_t i = 0; i < n; i += ZF_CHUNK) {
+    int64_t m = zf_kern_min(n - i, ZF_CHUNK);
     zf_noise_ref(z, k, first + i, m);
     mix_ref(w + i, w + i, z, c, m);
   }
@@ -242,7 +242,7 @@ static void laplace_ref(float *g, const float *u, int64_t n) {
 void zf_kern_init_rows_ref(struct zf_kern_table *t) {
   t->expand = expand_ref;
   t->mix = mix_ref;
-  t->stir = stir_ref;
+  t->add_noise = add_noise_ref;
   t->narrow = narrow_ref;
   t->add = add_ref;
   t->rmsnorm = rmsnorm_ref;

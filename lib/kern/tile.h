@@ -9,13 +9,13 @@
 #include "kern/kern.h"
 
 /* n rounded up to whole lanes of 16: the unit that widths below are multiples of. */
-int64_t zf_tile_whole(int64_t n);
+int64_t zf_tile_round_up(int64_t n);
 
-/* panel = the n rows of x [n, k] as columns, for zf_tile_nt; zf_tile_whole(n) * k floats. */
+/* panel = the n rows of x [n, k] as columns, for zf_tile_nt; zf_tile_round_up(n) * k floats. */
 void zf_tile_pack(float *panel, const float *x, int64_t ldx, int64_t n, int64_t k);
 
 /* c [m, n] = x [m, k] y^T for the first n of `rows` rows of y that were packed.  Columns up to
- * zf_tile_whole(n) are written: ldc is at least that. */
+ * zf_tile_round_up(n) are written: ldc is at least that. */
 void zf_tile_nt(float *c, int64_t ldc, const float *x, int64_t ldx, int64_t m, const float *panel,
                 int64_t n, int64_t rows, int64_t k);
 

@@ -1,5 +1,5 @@
 /* Drivers over storage: noise, expansion, perturbed vectors and table rows.
- * Work is cut into pieces of ZF_PIECE elements that stay in the first cache while noise is
+ * Work is cut into pieces of ZF_CHUNK elements that stay in the first cache while noise is
  * made and used. */
 #include <omp.h>
 #include <string.h>
@@ -10,13 +10,13 @@ static const void *at(const void *data, enum zf_dtype type, int64_t i) {
   return (const char *)data + zf_dtype_bytes(type, i);
 }
 
-/* out[s*ldo + i] = element i for stream s, for the n <= ZF_PIECE elements at `data`. */
+/* out[s*ldo + i] = element i for stream s, for the n <= ZF_CHUNK elements at `data`. */
 static void perturb(float *out, int64_t ldo, const void *data, enum zf_dtype type, int64_t first,
                     int64_t n, const struct zf_noise *noise, const struct zf_streams *st) {
-  float w[ZF_PIECE], z[ZF_PIECE];
+  float w[ZF_CHUNK], z[ZF_CHUNK];
   zf_kern.expand(w, data, type, n);
   if (noise) zf_kern.noise(z, noise, first, n);
-  for (int s = 0; s < st->n; s++)
+  for (int s = 0; s < st->count; s++)
     if (noise)
       zf_kern.mix(out + s * ldo, w, z, st->eps[s], n);
     else
@@ -25,24 +25,24 @@ static void perturb(float *out, int64_t ldo, const void *data, enum zf_dtype typ
 
 void zf_perturb_vec(float *out, int64_t ldo, const void *data, enum zf_dtype type, int64_t first,
                     int64_t n, const struct zf_noise *noise, const struct zf_streams *st) {
-  for (int64_t i = 0; i < n; i += ZF_PIECE)
-    perturb(out + i, ldo, at(data, type, i), type, first + i, zf_kern_least(n - i, ZF_PIECE), noise,
+  for (int64_t i = 0; i < n; i += ZF_CHUNK)
+    perturb(out + i, ldo, at(data, type, i), type, first + i, zf_kern_min(n - i, ZF_CHUNK), noise,
             st);
 }
 
 /* Row `id` of the table, for row t of every stream. */
 static void gather_row(float *y, int64_t ldy, int64_t id, int64_t t, int64_t T,
                        const struct zf_weight *w, const struct zf_streams *st, int accumulate) {
-  float row[ZF_MAXSTREAM * ZF_PIECE];
-  for (int64_t i = 0; i < w->in; i += ZF_PIECE) {
-    int64_t n = zf_kern_least(w->in - i, ZF_PIECE), e = id * w->so + i;
-    perturb(row, ZF_PIECE, at(w->data, w->type, e), w->type, w->first + e, n, w->noise, st);
-    for (int s = 0; s < st->n; s++) {
+  float row[ZF_MAXSTREAM * ZF_CHUNK];
+  for (int64_t i = 0; i < w->in; i += ZF_CHUNK) {
+    int64_t n = zf_kern_min(w->in - i, ZF_CHUNK), e = id * w->so + i;
+    perturb(row, ZF_CHUNK, at(w->data, w->type, e), w->type, w->first + e, n, w->noise, st);
+    for (int s = 0; s < st->count; s++) {
       float *to = y + (s * T + t) * ldy + i;
       if (accumulate)
-        zf_kern.add(to, row + s * ZF_PIECE, n);
+        zf_kern.add(to, row + s * ZF_CHUNK, n);
       else
-        memcpy(to, row + s * ZF_PIECE, (size_t)n * sizeof *row);
+        memcpy(to, row + s * ZF_CHUNK, (size_t)n * sizeof *row);
     }
   }
 }
@@ -57,13 +57,13 @@ void zf_gather(float *y, int64_t ldy, const int32_t *id, int64_t T, const struct
 void zf_noise_fill(float *z, const struct zf_noise *k, int64_t first, int64_t n) {
   int team = zf_kern_team(n * ZF_NOISE_WORK);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t i = 0; i < n; i += 16 * ZF_PIECE)
-    zf_kern.noise(z + i, k, first + i, zf_kern_least(n - i, 16 * ZF_PIECE));
+  for (int64_t i = 0; i < n; i += 16 * ZF_CHUNK)
+    zf_kern.noise(z + i, k, first + i, zf_kern_min(n - i, 16 * ZF_CHUNK));
 }
 
 void zf_expand(float *dst, const void *src, enum zf_dtype type, int64_t n) {
   int team = zf_kern_team(n);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t i = 0; i < n; i += 16 * ZF_PIECE)
-    zf_kern.expand(dst + i, at(src, type, i), type, zf_kern_least(n - i, 16 * ZF_PIECE));
+  for (int64_t i = 0; i < n; i += 16 * ZF_CHUNK)
+    zf_kern.expand(dst + i, at(src, type, i), type, zf_kern_min(n - i, 16 * ZF_CHUNK));
 }

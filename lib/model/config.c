@@ -10,8 +10,8 @@
 #include "fmt/json.h"
 #include "kern/kern.h"
 #include "model/config_internal.h"
-#include "model/gguf.h"
-#include "model/internal.h"
+#include "model/gguf_model.h"
+#include "model/model_internal.h"
 
 /* Bounds that no real model comes near, so that products of sizes fit 63 bits. */
 enum { MAX_SIZE = 1 << 24 };
@@ -173,7 +173,7 @@ static int bad_act(const char *key, const struct zf_config_reader *r, const char
 }
 
 static int read_tail_act(struct zf_config *c, const struct zf_config_reader *r) {
-  const struct zf_tail *tail = zf_config_tail(c);
+  const struct zf_head_names *tail = zf_config_tail(c);
   const char *name = tail->act;
   int rc = tail->k_act ? zf_json_str(&name, r->obj, tail->k_act, r->name) : 0;
   c->tail_act = c->act;
@@ -254,7 +254,7 @@ static int read_numbers(struct zf_config *c, const struct zf_config_reader *r) {
   if ((rc = number(&c->score_cap, r, &f->score_cap))) return rc;
   if ((rc = number(&c->logit_cap, r, &f->logit_cap))) return rc;
   if (c->scale == 0) c->scale = c->unit_scale ? 1 : 1 / sqrt(by > 0 ? by : (double)c->head_dim);
-  if (f->embed_rooted) c->embed_scale = sqrt((double)c->hidden);
+  if (f->scale_embedding) c->embed_scale = sqrt((double)c->hidden);
   return 0;
 }
 
@@ -322,7 +322,7 @@ static int read_head(struct zf_config *c, const struct zf_config_reader *r,
   return rc ? rc : read_problem(c, outer);
 }
 
-const struct zf_tail *zf_config_tail(const struct zf_config *c) {
+const struct zf_head_names *zf_config_tail(const struct zf_config *c) {
   return c->classify ? &c->family->classify : &c->family->lm;
 }
 

@@ -23,8 +23,8 @@
 
 #define LLAMA_BODY                                                                                 \
   .embed = "embed_tokens.weight", .final_norm = "norm.weight",                                     \
-  .q = "layers.#.self_attn.q_proj.weight", .k = "layers.#.self_attn.k_proj.weight",                \
-  .v = "layers.#.self_attn.v_proj.weight", .o = "layers.#.self_attn.o_proj.weight",                \
+  .query = "layers.#.self_attn.q_proj.weight", .key = "layers.#.self_attn.k_proj.weight",                \
+  .value = "layers.#.self_attn.v_proj.weight", .output = "layers.#.self_attn.o_proj.weight",                \
   .gate = "layers.#.mlp.gate_proj.weight", .up = "layers.#.mlp.up_proj.weight",                    \
   .down = "layers.#.mlp.down_proj.weight"
 
@@ -35,7 +35,7 @@
 #define GEMMA                                                                                      \
   LLAMA_SIZES, RMS_EPS, .head_dim = 256, .tie = {"tie_word_embeddings", 1},                        \
                         .qkv_bias = {"attention_bias", 0}, .o_bias = {"attention_bias", 0},        \
-                        .norm_plus = 1, .embed_rooted = 1,                                         \
+                        .norm_plus = 1, .scale_embedding = 1,                                      \
                         .refused = {"use_bidirectional_attention", 0}, ROPE_RMS
 
 #define GEMMA_NORMS                                                                                \
@@ -64,10 +64,10 @@
 
 #define BERT_NAMES                                                                                 \
   .embed = "embeddings.word_embeddings.weight", .pos = "embeddings.position_embeddings.weight",    \
-  .embed_norm = "embeddings.LayerNorm.weight", .q = "encoder.layer.#.attention.self.query.weight", \
-  .k = "encoder.layer.#.attention.self.key.weight",                                                \
-  .v = "encoder.layer.#.attention.self.value.weight",                                              \
-  .o = "encoder.layer.#.attention.output.dense.weight",                                            \
+  .embed_norm = "embeddings.LayerNorm.weight", .query = "encoder.layer.#.attention.self.query.weight", \
+  .key = "encoder.layer.#.attention.self.key.weight",                                                \
+  .value = "encoder.layer.#.attention.self.value.weight",                                              \
+  .output = "encoder.layer.#.attention.output.dense.weight",                                            \
   .norm1 = "encoder.layer.#.attention.output.LayerNorm.weight",                                    \
   .up = "encoder.layer.#.intermediate.dense.weight",                                               \
   .down = "encoder.layer.#.output.dense.weight",                                                   \
@@ -184,7 +184,7 @@ static const struct zf_family table[] = {
                 .final_norm = "ln_f.weight",
                 .norm1 = "h.#.ln_1.weight",
                 .qkv = "h.#.attn.c_attn.weight",
-                .o = "h.#.attn.c_proj.weight",
+                .output = "h.#.attn.c_proj.weight",
                 .norm2 = "h.#.ln_2.weight",
                 .up = "h.#.mlp.c_fc.weight",
                 .down = "h.#.mlp.c_proj.weight",
@@ -226,10 +226,10 @@ static const struct zf_family table[] = {
                 .project_out = "project_out.weight",
                 .final_norm = "final_layer_norm.weight",
                 .norm1 = "layers.#.self_attn_layer_norm.weight",
-                .q = "layers.#.self_attn.q_proj.weight",
-                .k = "layers.#.self_attn.k_proj.weight",
-                .v = "layers.#.self_attn.v_proj.weight",
-                .o = "layers.#.self_attn.out_proj.weight",
+                .query = "layers.#.self_attn.q_proj.weight",
+                .key = "layers.#.self_attn.k_proj.weight",
+                .value = "layers.#.self_attn.v_proj.weight",
+                .output = "layers.#.self_attn.out_proj.weight",
                 .norm2 = "layers.#.final_layer_norm.weight",
                 .up = "layers.#.fc1.weight",
                 .down = "layers.#.fc2.weight",
@@ -321,7 +321,7 @@ static const struct zf_family table[] = {
                   .final_norm = "norm.weight",
                   .norm1 = "layers.#.input_layernorm.weight",
                   .qkv = "layers.#.self_attn.qkv_proj.weight",
-                  .o = "layers.#.self_attn.o_proj.weight",
+                  .output = "layers.#.self_attn.o_proj.weight",
                   .norm2 = "layers.#.post_attention_layernorm.weight",
                   .gate_up = "layers.#.mlp.gate_up_proj.weight",
                   .down = "layers.#.mlp.down_proj.weight"},
@@ -378,7 +378,7 @@ static const struct zf_family table[] = {
                   .final_norm = "final_layer_norm.weight",
                   .norm1 = "layers.#.input_layernorm.weight",
                   .qkv = "layers.#.attention.query_key_value.weight",
-                  .o = "layers.#.attention.dense.weight",
+                  .output = "layers.#.attention.dense.weight",
                   .norm2 = "layers.#.post_attention_layernorm.weight",
                   .up = "layers.#.mlp.dense_h_to_4h.weight",
                   .down = "layers.#.mlp.dense_4h_to_h.weight"},
@@ -526,10 +526,10 @@ static const struct zf_family table[] = {
         .names = {.embed = "embeddings.word_embeddings.weight",
                   .pos = "embeddings.position_embeddings.weight",
                   .embed_norm = "embeddings.LayerNorm.weight",
-                  .q = "transformer.layer.#.attention.q_lin.weight",
-                  .k = "transformer.layer.#.attention.k_lin.weight",
-                  .v = "transformer.layer.#.attention.v_lin.weight",
-                  .o = "transformer.layer.#.attention.out_lin.weight",
+                  .query = "transformer.layer.#.attention.q_lin.weight",
+                  .key = "transformer.layer.#.attention.k_lin.weight",
+                  .value = "transformer.layer.#.attention.v_lin.weight",
+                  .output = "transformer.layer.#.attention.out_lin.weight",
                   .norm1 = "transformer.layer.#.sa_layer_norm.weight",
                   .up = "transformer.layer.#.ffn.lin1.weight",
                   .down = "transformer.layer.#.ffn.lin2.weight",
@@ -572,7 +572,7 @@ static const struct zf_family table[] = {
         .norm_bias = {"norm_bias", 0},
         .pos = ZF_POS_ROPE,
         .gated = 1,
-        .first_bare = 1,
+        .first_without_norm = 1,
         .window = {NULL, 1},
         .k_window = "local_attention",
         .window_size = 128,
@@ -585,7 +585,7 @@ static const struct zf_family table[] = {
                   .final_norm = "final_norm.weight",
                   .norm1 = "layers.#.attn_norm.weight",
                   .qkv = "layers.#.attn.Wqkv.weight",
-                  .o = "layers.#.attn.Wo.weight",
+                  .output = "layers.#.attn.Wo.weight",
                   .norm2 = "layers.#.mlp_norm.weight",
                   .gate_up = "layers.#.mlp.Wi.weight",
                   .down = "layers.#.mlp.Wo.weight"},

@@ -30,13 +30,13 @@ struct zf_number {
  * such tensor.  Biases are the same name with .bias for .weight. */
 struct zf_names {
   const char *embed, *pos, *type, *embed_norm, *project_in, *project_out, *final_norm;
-  const char *norm1, *qkv, *q, *k, *v, *o, *q_norm, *k_norm, *post1;
+  const char *norm1, *qkv, *query, *key, *value, *output, *q_norm, *k_norm, *post1;
   const char *norm2, *gate, *up, *gate_up, *down, *post2;
 };
 
 /* What follows the body: [dense, activation, norm,] and the head's rows.  These names stand beside
  * the body's prefix, not behind it, except where they are written out in full. */
-struct zf_tail {
+struct zf_head_names {
   const char *dense, *norm, *head;
   const char *bias;      /* of the head */
   const char *bias_copy; /* NULL, or a second name of the bias, which counts where the two differ */
@@ -48,7 +48,7 @@ struct zf_tail {
 };
 
 /* Which blocks have sliding windows, where config.json has no layer_types. */
-enum zf_local {
+enum zf_local_layers {
   ZF_LOCAL_ALL,    /* every one */
   ZF_LOCAL_PERIOD, /* all but those where (i + phase) is a multiple of the period */
   ZF_LOCAL_FROM,   /* those from a number on */
@@ -100,7 +100,7 @@ struct zf_family {
   int window_listed;                  /* layer_types counts where that rule says no */
   const char *k_window;               /* its size; a null there means no window */
   int64_t window_size;                /* when the key is absent; 0: no window then */
-  enum zf_local local;                /* and where it is */
+  enum zf_local_layers local;         /* and where it is */
   const char *k_local;                /* the period, or the number */
   int64_t local_def, local_phase;
   int window_half;           /* the window lies round a token, half to each side */
@@ -114,20 +114,20 @@ struct zf_family {
   enum zf_norm norm;
   enum zf_pos pos;
   int bidirectional;
-  int norm_plus;    /* norms multiply by 1 + weight */
-  int embed_rooted; /* embeddings times sqrt(hidden) */
-  int norm_shared;  /* in parallel the MLP reads what attention reads */
-  int first_bare;   /* block 0 has no norm1 */
-  int act_tanh;     /* "gelu" means its tanh form */
-  int wide_norm;    /* queries and keys are normed as one row, not by heads */
+  int norm_plus;          /* norms multiply by 1 + weight */
+  int scale_embedding;    /* embeddings times sqrt(hidden) */
+  int norm_shared;        /* in parallel the MLP reads what attention reads */
+  int first_without_norm; /* block 0 has no norm1 */
+  int act_tanh;           /* "gelu" means its tanh form */
+  int wide_norm;          /* queries and keys are normed as one row, not by heads */
   enum zf_qkv qkv;
   int gated;      /* MLP: act(gate x) * (up x), else act(up x) */
   int transposed; /* linear weights stored [in, out] (Conv1D) */
   struct zf_names names;
   const char
-      *carried[2];   /* parts beside the language model: tensors named so are saved as they came */
-  struct zf_tail lm; /* of a language model, causal or masked */
-  struct zf_tail classify; /* of *ForSequenceClassification; no head: none is known */
+      *carried[2]; /* parts beside the language model: tensors named so are saved as they came */
+  struct zf_head_names lm;       /* of a language model, causal or masked */
+  struct zf_head_names classify; /* of *ForSequenceClassification; no head: none is known */
 };
 
 /* Is the tensor part of what is carried? */
@@ -218,6 +218,6 @@ int zf_rope_by_length(const struct zf_config *c);
 int64_t zf_config_rot(const struct zf_config *c); /* rotated dims of a head, even; 0: no RoPE */
 
 /* The names of what follows the body. */
-const struct zf_tail *zf_config_tail(const struct zf_config *c);
+const struct zf_head_names *zf_config_tail(const struct zf_config *c);
 
 #endif

@@ -17,7 +17,7 @@
 #include "base/file.h"
 #include "base/home.h"
 #include "fmt/gguf.h"
-#include "model/internal.h"
+#include "model/model_internal.h"
 
 /* --- where the cache is ------------------------------------------------------------------------
  */
@@ -62,7 +62,7 @@ static int is_read(const char *name) {
                                     "model.safetensors.index.json"};
   for (size_t i = 0; i < sizeof own / sizeof *own; i++)
     if (!strcmp(own[i], name)) return 1;
-  return zf_beside_is(name) || is_shard(name);
+  return zf_sidecars_is(name) || is_shard(name);
 }
 
 /* ZF_EINVALID where `path` is a link to what is not there. */

@@ -10,7 +10,7 @@
 #include "fmt/gguf.h"
 #include "fmt/json.h"
 #include "model/config_internal.h"
-#include "model/internal.h"
+#include "model/model_internal.h"
 
 /* --- directories ----------------------------------------------------------------------------------- */
 

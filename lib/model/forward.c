@@ -52,7 +52,7 @@ enum { PIECE = 512 };
 static int is_up(const struct zf_plan *p, int64_t i) {
   const struct zf_op *op = p->op + i, *act = op + 1;
   return i + 1 < p->nop && op->kind == ZF_OP_LINEAR && act->kind == ZF_OP_ACT && act->gated &&
-         op->dst == act->src && op->dst_col == act->src_col + act->n && op->n == act->n;
+         op->dst == act->src && op->dst_col == act->src_col + act->width && op->width == act->width;
 }
 
 static int in_pieces(const struct zf_limits *lim) {
@@ -66,7 +66,7 @@ static int64_t z_width(const struct zf_model *m, const struct zf_limits *lim) {
   if (!in_pieces(lim)) return p->width[ZF_REG_Z];
   for (int64_t i = 0; i < p->nop; i++) {
     const struct zf_op *op = p->op + i;
-    int64_t n = is_up(p, i) && op->n > PIECE ? PIECE : op->n;
+    int64_t n = is_up(p, i) && op->width > PIECE ? PIECE : op->width;
     if (op->kind == ZF_OP_LINEAR && op->dst == ZF_REG_Z) most = max64(most, op->dst_col + n);
   }
   return most;
@@ -81,7 +81,7 @@ struct layout {
 /* Most inputs of a product. */
 static int64_t widest(const struct zf_model *m) {
   int64_t k = m->config.embed_dim;
-  for (int64_t i = 0; i < m->plan.nop; i++) k = max64(k, m->plan.op[i].k);
+  for (int64_t i = 0; i < m->plan.nop; i++) k = max64(k, m->plan.op[i].inputs);
   return k;
 }
 
@@ -137,17 +137,17 @@ static int keeps_sums(const struct zf_model *m, const struct zf_limits *lim) {
   int64_t chunk = inputs[lim->compute];
   for (int64_t i = 0; i < m->plan.nop; i++) {
     const struct zf_op *op = &m->plan.op[i];
-    if (op->kind == ZF_OP_LINEAR && op->k > chunk) return 1;
+    if (op->kind == ZF_OP_LINEAR && op->inputs > chunk) return 1;
   }
   return m->config.embed_dim > chunk;
 }
 
-int64_t zf_forward_spare(const struct zf_model *m, const struct zf_limits *lim) {
+int64_t zf_forward_untouched(const struct zf_model *m, const struct zf_limits *lim) {
   int64_t rows = max64(lim->tokens, lim->rows), in = widest(m);
   if (lim->work) in = rows = max64(rows, in); /* products of a backward pass run over tokens */
   int sums = keeps_sums(m, lim) || lim->work;
-  return (int64_t)zf_kern_workspace_spare(zf_kern_nthreads(), lim->compute, lim->streams, rows, in,
-                                          sums);
+  return (int64_t)zf_kern_workspace_untouched(zf_kern_nthreads(), lim->compute, lim->streams, rows,
+                                              in, sums);
 }
 
 int64_t zf_forward_head_floats(const struct zf_model *m, const struct zf_limits *lim) {
@@ -241,7 +241,7 @@ const struct zf_model *zf_forward_model(const struct zf_forward *f) {
 
 /* A weight as the kernels see it; `noise` must outlive the call. */
 static struct zf_weight weight(const struct zf_forward *f, int32_t number, struct zf_noise *noise) {
-  const struct zf_param *p = &f->m->params.p[number];
+  const struct zf_param *p = &f->m->params.param[number];
   int t = f->m->config.family->transposed;
   struct zf_weight w = {.data = p->data, .type = p->type, .compute = f->lim.compute};
   w.out = t ? p->shape[1] : p->shape[0];
@@ -250,13 +250,13 @@ static struct zf_weight weight(const struct zf_forward *f, int32_t number, struc
   w.si = t ? w.out : 1;
   *noise = f->pt.dir;
   noise->param = p->id;
-  if (p->trained && f->pt.st.n > 1) w.noise = noise;
+  if (p->trained && f->pt.st.count > 1) w.noise = noise;
   return w;
 }
 
 /* Tables (embeddings, positions, the head) are [rows, C] in every family. */
 static struct zf_weight table(const struct zf_forward *f, int32_t number, struct zf_noise *noise) {
-  const struct zf_param *p = &f->m->params.p[number];
+  const struct zf_param *p = &f->m->params.param[number];
   struct zf_weight w = weight(f, number, noise);
   w.out = p->shape[0];
   w.in = w.so = p->shape[1];
@@ -267,13 +267,13 @@ static struct zf_weight table(const struct zf_forward *f, int32_t number, struct
 /* A vector parameter perturbed for each stream, into `out`; NULL when there is none. */
 static const float *vector(const struct zf_forward *f, int32_t number, float *out) {
   if (number < 0) return NULL;
-  const struct zf_param *p = &f->m->params.p[number];
+  const struct zf_param *p = &f->m->params.param[number];
   struct zf_noise noise = f->pt.dir;
   noise.param = p->id;
-  int noisy = p->trained && f->pt.st.n > 1;
-  zf_perturb_vec(out, p->n, p->data, p->type, 0, p->n, noisy ? &noise : NULL, &f->pt.st);
+  int noisy = p->trained && f->pt.st.count > 1;
+  zf_perturb_vec(out, p->count, p->data, p->type, 0, p->count, noisy ? &noise : NULL, &f->pt.st);
   float plus = f->m->plan.want[number].plus;
-  for (int64_t i = 0; plus != 0 && i < f->pt.st.n * p->n; i++) out[i] += plus;
+  for (int64_t i = 0; plus != 0 && i < f->pt.st.count * p->count; i++) out[i] += plus;
   return out;
 }
 
@@ -284,20 +284,20 @@ static void run_attention(struct zf_forward *f, const struct zf_op *op, const st
   memcpy(f->seg, b->seg, sizeof *b->seg * (size_t)b->nseg);
   for (int64_t g = 0; b->cache && g < b->nseg; g++) {
     const struct zf_cache *a = b->cache[g];
-    f->seg[g].pk = a->k + op->layer * a->cap * kw;
-    f->seg[g].pv = a->v + op->layer * a->cap * kw;
-    f->seg[g].plen = a->len;
-    f->seg[g].ps = 0;
+    f->seg[g].prefix_keys = a->keys + op->layer * a->cap * kw;
+    f->seg[g].prefix_values = a->values + op->layer * a->cap * kw;
+    f->seg[g].prefix_len = a->len;
+    f->seg[g].prefix_stride = 0;
   }
-  struct zf_gaze gaze = {op->scale, op->cap, f->m->plan.causal, op->window};
+  struct zf_attention_params attention = {op->scale, op->cap, f->m->plan.causal, op->window};
   zf_attention(f->reg[op->dst], f->ld[op->dst], q, ld, k, v, ld, b->T, c->heads, c->kv_heads,
-               c->head_dim, &gaze, f->seg, b->nseg, &f->pt.st, f->scores);
+               c->head_dim, &attention, f->seg, b->nseg, &f->pt.st, f->scores);
   for (int64_t g = 0; b->cache && g < b->nseg; g++) {
     const struct zf_cache *a = b->cache[g];
     for (int64_t i = 0; i < b->seg[g].len; i++) {
       int64_t to = (op->layer * a->cap + a->len + i) * kw, from = (b->seg[g].start + i) * ld;
-      memcpy(a->k + to, k + from, sizeof(float) * (size_t)kw);
-      memcpy(a->v + to, v + from, sizeof(float) * (size_t)kw);
+      memcpy(a->keys + to, k + from, sizeof(float) * (size_t)kw);
+      memcpy(a->values + to, v + from, sizeof(float) * (size_t)kw);
     }
   }
 }
@@ -307,18 +307,19 @@ static void run_norm(struct zf_forward *f, const struct zf_op *op, int64_t T) {
   const float *x = f->reg[op->src];
   float *y = f->reg[op->dst], eps = (float)f->m->config.norm_eps;
   if (op->norm == ZF_NORM_RMS)
-    zf_rmsnorm(y, f->ld[op->dst], x, f->ld[op->src], T, op->n, eps, w, op->n, &f->pt.st);
+    zf_rmsnorm(y, f->ld[op->dst], x, f->ld[op->src], T, op->width, eps, w, op->width, &f->pt.st);
   else
-    zf_layernorm(y, f->ld[op->dst], x, f->ld[op->src], T, op->n, eps, w, b, op->n, &f->pt.st);
+    zf_layernorm(y, f->ld[op->dst], x, f->ld[op->src], T, op->width, eps, w, b, op->width,
+                 &f->pt.st);
 }
 
 static void run_linear(struct zf_forward *f, const struct zf_op *op, int64_t T) {
   struct zf_noise noise;
   struct zf_weight w = weight(f, op->weight, &noise);
   const float *bias = vector(f, op->bias, f->vec_b);
-  (op->again ? zf_gemm_again : zf_gemm)(f->reg[op->dst] + op->dst_col, f->ld[op->dst],
-                                        f->reg[op->src] + op->src_col, f->ld[op->src], T, &w,
-                                        &f->pt.st, bias, op->n, op->accumulate);
+  (op->reuse_input ? zf_gemm_reuse : zf_gemm)(f->reg[op->dst] + op->dst_col, f->ld[op->dst],
+                                              f->reg[op->src] + op->src_col, f->ld[op->src], T, &w,
+                                              &f->pt.st, bias, op->width, op->accumulate);
 }
 
 /* A product and the activation that uses it up, piece by piece. */
@@ -328,12 +329,13 @@ static void run_up(struct zf_forward *f, const struct zf_op *op, int64_t T) {
   const float *bias = vector(f, op->bias, f->vec_b);
   int64_t ld = f->ld[op->dst], ldx = f->ld[op->src];
   float *gate = f->reg[op->dst] + op[1].src_col, *up = f->reg[op->dst] + op->dst_col;
-  for (int64_t o = 0; o < op->n; o += PIECE) {
-    int64_t n = op->n - o < PIECE ? op->n - o : PIECE;
+  for (int64_t o = 0; o < op->width; o += PIECE) {
+    int64_t n = op->width - o < PIECE ? op->width - o : PIECE;
     struct zf_weight part = zf_weight_part(&w, o, n);
-    (o || op->again ? zf_gemm_again : zf_gemm)(up, ld, f->reg[op->src] + op->src_col, ldx, T, &part,
-                                               &f->pt.st, bias ? bias + o : NULL, op->n, 0);
-    zf_act(gate + o, ld, up, ld, T * f->pt.st.n, n, (enum zf_act)op[1].act);
+    (o || op->reuse_input ? zf_gemm_reuse : zf_gemm)(up, ld, f->reg[op->src] + op->src_col, ldx, T,
+                                                     &part, &f->pt.st, bias ? bias + o : NULL,
+                                                     op->width, 0);
+    zf_act(gate + o, ld, up, ld, T * f->pt.st.count, n, (enum zf_act)op[1].act);
   }
 }
 
@@ -341,9 +343,10 @@ static void run_headnorm(struct zf_forward *f, const struct zf_op *op, int64_t T
   float *x = f->reg[op->src] + op->src_col, eps = (float)f->m->config.norm_eps;
   const float *w = vector(f, op->weight, f->vec_w);
   int64_t ld = f->ld[op->src];
-  if (op->norm == ZF_NORM_RMS) zf_headnorm(x, ld, T, op->heads, op->n, eps, w, op->n, &f->pt.st);
-  for (int64_t h = 0; op->norm == ZF_NORM_LAYER && h < op->heads; h++, x += op->n)
-    zf_layernorm(x, ld, x, ld, T, op->n, eps, w, NULL, op->n, &f->pt.st);
+  if (op->norm == ZF_NORM_RMS)
+    zf_headnorm(x, ld, T, op->heads, op->width, eps, w, op->width, &f->pt.st);
+  for (int64_t h = 0; op->norm == ZF_NORM_LAYER && h < op->heads; h++, x += op->width)
+    zf_layernorm(x, ld, x, ld, T, op->width, eps, w, NULL, op->width, &f->pt.st);
 }
 
 /* A position's row of the table, or the same row for every token. */
@@ -381,22 +384,23 @@ static void run_op(struct zf_forward *f, const struct zf_op *op, const struct zf
       run_headnorm(f, op, T);
       break;
     case ZF_OP_ROPE:
-      zf_rope(src, ld, T, op->heads, op->n, f->rot, zf_forward_rope(f, op), f->turn, st);
+      zf_rope(src, ld, T, op->heads, op->width, f->rot, zf_forward_rope(f, op), f->turn, st);
       break;
     case ZF_OP_ATTENTION:
       run_attention(f, op, b);
       break;
     case ZF_OP_ACT:
-      zf_act(src, ld, op->gated ? src + op->n : NULL, ld, T * st->n, op->n, (enum zf_act)op->act);
+      zf_act(src, ld, op->gated ? src + op->width : NULL, ld, T * st->count, op->width,
+             (enum zf_act)op->act);
       break;
-    case ZF_OP_DEAL:
-      zf_deal(src, ld, T * st->n, op->heads, 3, op->n, f->deal);
+    case ZF_OP_PERMUTE_HEADS:
+      zf_permute_heads(src, ld, T * st->count, op->heads, 3, op->width, f->deal);
       break;
     case ZF_OP_SCALE:
-      zf_scale_rows(src, ld, T * st->n, op->n, op->scale);
+      zf_scale_rows(src, ld, T * st->count, op->width, op->scale);
       break;
     case ZF_OP_ADD:
-      zf_add_rows(f->reg[op->dst] + op->dst_col, f->ld[op->dst], src, ld, T * st->n, op->n);
+      zf_add_rows(f->reg[op->dst] + op->dst_col, f->ld[op->dst], src, ld, T * st->count, op->width);
       break;
   }
 }
@@ -404,7 +408,7 @@ static void run_op(struct zf_forward *f, const struct zf_op *op, const struct zf
 /* F = the wanted rows of X. */
 static void gather_rows(struct zf_forward *f, const struct zf_batch *b) {
   int64_t C = f->m->config.hidden;
-  for (int s = 0; s < f->pt.st.n; s++)
+  for (int s = 0; s < f->pt.st.count; s++)
     for (int64_t r = 0; r < b->R; r++)
       memcpy(f->reg[ZF_REG_F] + (s * b->R + r) * f->ld[ZF_REG_F],
              f->reg[ZF_REG_X] + (s * b->T + b->row[r]) * f->ld[ZF_REG_X],
@@ -428,13 +432,13 @@ static int check_batch(const struct zf_forward *f, const struct zf_batch *b, int
 
 int64_t zf_batch_length(const struct zf_batch *b, int64_t g) {
   const struct zf_segment *s = &b->seg[g];
-  if (b->cache) return max64(b->cache[g]->len + s->len, b->cache[g]->whole);
-  int64_t longest = s->plen + s->len, root = s->plen ? s->pstart : s->start;
+  if (b->cache) return max64(b->cache[g]->len + s->len, b->cache[g]->full_len);
+  int64_t longest = s->prefix_len + s->len, root = s->prefix_len ? s->prefix_start : s->start;
   for (int64_t o = 0; o < b->nseg; o++) {
-    int64_t whole = b->seg[o].plen + b->seg[o].len;
-    if (b->seg[o].plen && b->seg[o].pstart == root && whole > longest) longest = whole;
+    int64_t whole = b->seg[o].prefix_len + b->seg[o].len;
+    if (b->seg[o].prefix_len && b->seg[o].prefix_start == root && whole > longest) longest = whole;
   }
-  return longest + b->unseen;
+  return longest + b->unread;
 }
 
 /* Rows of a rope table: positions; tokens of sequences beyond the original length have rows of their
@@ -453,7 +457,7 @@ static void place_turns(struct zf_forward *f, const struct zf_batch *b) {
 }
 
 static int begin(struct zf_forward *f, const struct zf_batch *b, const struct zf_perturb *pt) {
-  int rc = check_batch(f, b, pt->st.n);
+  int rc = check_batch(f, b, pt->st.count);
   if (rc) return rc;
   f->pt = *pt;
   f->R = b->R;
@@ -522,7 +526,7 @@ const float *zf_forward_rope(const struct zf_forward *f, const struct zf_op *op)
   return f->rope + op->rope * rope_rows(f->m, &f->lim) * f->rot;
 }
 
-const int32_t *zf_forward_turns(const struct zf_forward *f) {
+const int32_t *zf_forward_rope_rows(const struct zf_forward *f) {
   return f->turn;
 }
 
@@ -551,8 +555,8 @@ void zf_forward_lse(struct zf_forward *f, const int32_t *target, double *lse, do
 void zf_forward_logits_at(struct zf_forward *f, const int32_t *ids, int64_t n, float *out) {
   struct zf_noise noise;
   struct zf_weight w = table(f, f->m->plan.head, &noise);
-  struct zf_streams one = {.n = 1};
-  int64_t ld, S = f->pt.st.n;
+  struct zf_streams one = {.count = 1};
+  int64_t ld, S = f->pt.st.count;
   const float *x = output(f, &ld), *bias = vector(f, f->m->plan.head_bias, f->vec_b);
   assert(n <= f->lim.ids);
   zf_gather(f->head, w.in, ids, n, &w, &f->pt.st, 0);
@@ -577,7 +581,7 @@ void zf_forward_logits(struct zf_forward *f, float *out) {
   int64_t ld;
   const float *x = output(f, &ld), *bias = vector(f, f->m->plan.head_bias, f->vec_b);
   zf_gemm(out, w.out, x, ld, f->R, &w, &f->pt.st, bias, w.out, 0);
-  cap_logits(f, out, w.out, f->pt.st.n * f->R);
+  cap_logits(f, out, w.out, f->pt.st.count * f->R);
 }
 
 /* --- the cache --- */
@@ -596,16 +600,16 @@ static int is_far(const struct zf_model *m, int64_t length) {
 
 void zf_cache_keep(struct zf_cache *c, const struct zf_model *m, int64_t same, int64_t whole) {
   assert(same <= c->len && same <= whole);
-  int far = is_far(m, whole), was = is_far(m, max64(c->len, c->whole));
+  int far = is_far(m, whole), was = is_far(m, max64(c->len, c->full_len));
   int turned = m->config.rope[0].kind == ZF_ROPE_DYNAMIC ? far || was : far != was;
   c->len = turned ? 0 : same;
-  c->whole = whole;
+  c->full_len = whole;
 }
 
 void zf_cache_grow(struct zf_cache *c, const struct zf_model *m) {
-  int64_t whole = max64(c->len, c->whole) + 1;
+  int64_t whole = max64(c->len, c->full_len) + 1;
   if (m->config.rope[0].kind == ZF_ROPE_DYNAMIC)
-    c->whole = whole;
+    c->full_len = whole;
   else
     zf_cache_keep(c, m, c->len, whole);
 }
@@ -615,9 +619,9 @@ int zf_cache_new(struct zf_cache **out, const struct zf_model *m, int64_t cap) {
   if (!c) return ZF_ENOMEM;
   int64_t n = cache_floats(m, cap);
   c->cap = cap;
-  c->k = zf_calloc(n, sizeof *c->k);
-  c->v = zf_calloc(n, sizeof *c->v);
-  if (c->k && c->v) return 0;
+  c->keys = zf_calloc(n, sizeof *c->keys);
+  c->values = zf_calloc(n, sizeof *c->values);
+  if (c->keys && c->values) return 0;
   zf_cache_free(c);
   *out = NULL;
   return ZF_ENOMEM;
@@ -625,7 +629,7 @@ int zf_cache_new(struct zf_cache **out, const struct zf_model *m, int64_t cap) {
 
 void zf_cache_free(struct zf_cache *c) {
   if (!c) return;
-  free(c->k);
-  free(c->v);
+  free(c->keys);
+  free(c->values);
   free(c);
 }

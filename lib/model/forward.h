@@ -12,9 +12,10 @@
 
 /* Keys and values of one sequence, for decoding: [layers][cap][kv_heads * head_dim]. */
 struct zf_cache {
-  float *k, *v;
+  float *keys, *values;
   int64_t len, cap;
-  int64_t whole; /* tokens that the sequence is known to have, where that is more than are read */
+  int64_t
+      full_len; /* tokens that the sequence is known to have, where that is more than are read */
 };
 
 struct zf_batch {
@@ -25,7 +26,7 @@ struct zf_batch {
   struct zf_cache **cache; /* NULL, or one for each segment: its prefix, and appended to */
   int64_t R;
   int32_t *row; /* [R] tokens whose output rows are wanted */
-  int unseen; /* tokens that every sequence has behind its last one here: a target that is not run */
+  int unread; /* tokens that every sequence has behind its last one here: a target that is not run */
 };
 
 /* Tokens of the sequence that segment g is part of: with the longest that goes on from it, and from
@@ -52,7 +53,7 @@ struct zf_forward;
 int64_t zf_forward_bytes(const struct zf_model *m, const struct zf_limits *lim);
 
 /* Of these, bytes that no pass touches: forecasts leave them out. */
-int64_t zf_forward_spare(const struct zf_model *m, const struct zf_limits *lim);
+int64_t zf_forward_untouched(const struct zf_model *m, const struct zf_limits *lim);
 
 /* Floats of X and H together, which pieces of logits share. */
 int64_t zf_forward_head_floats(const struct zf_model *m, const struct zf_limits *lim);
@@ -100,7 +101,7 @@ const float *zf_forward_vector(struct zf_forward *f, int32_t number, int which);
 /* Cosines and sines that an operation turns by, and of each token of the batch at hand its row of
  * them; a row is zf_config_rot long. */
 const float *zf_forward_rope(const struct zf_forward *f, const struct zf_op *op);
-const int32_t *zf_forward_turns(const struct zf_forward *f);
+const int32_t *zf_forward_rope_rows(const struct zf_forward *f);
 
 int zf_cache_new(struct zf_cache **out, const struct zf_model *m, int64_t cap);
 int64_t zf_cache_bytes(const struct zf_model *m, int64_t cap);

@@ -8,7 +8,7 @@
 
 #include "base/err.h"
 #include "fmt/json.h"
-#include "model/gguf_internal.h"
+#include "model/gguf_model_internal.h"
 
 enum { ANY = 1, ZERO = 2, ONE = 4, DEFAULT = 8 };
 
@@ -112,7 +112,7 @@ int zf_gguf_check(const struct zf_gguf_source *s) {
   const char *key;
   json_t *v;
   int rc = 0;
-  json_object_foreach(s->g.keys, key, v) {
+  json_object_foreach(s->gguf.keys, key, v) {
     if (strncmp(key, s->arch->name, n) != 0 || key[n] != '.') continue;
     if (!rc) rc = check_key(s, key + n + 1, v);
   }

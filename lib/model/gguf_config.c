@@ -6,7 +6,7 @@
 
 #include "base/err.h"
 #include "fmt/json.h"
-#include "model/gguf_internal.h"
+#include "model/gguf_model_internal.h"
 
 /* Keys behind "ARCH." and what config.json calls them. */
 static const struct {
@@ -28,7 +28,7 @@ static const struct {
 json_t *zf_gguf_value(const struct zf_gguf_source *s, const char *key) {
   char full[128];
   snprintf(full, sizeof full, "%s.%s", s->arch->name, key);
-  return json_object_get(s->g.keys, full);
+  return json_object_get(s->gguf.keys, full);
 }
 
 int zf_gguf_number(double *out, const struct zf_gguf_source *s, const char *key) {
@@ -70,7 +70,7 @@ static int copy_keys(json_t *config, const struct zf_gguf_source *s) {
                                        {"eos_token_id", "tokenizer.ggml.eos_token_id"},
                                        {"pad_token_id", "tokenizer.ggml.padding_token_id"}};
   for (int i = 0; i < 3; i++) {
-    json_t *v = json_object_get(s->g.keys, ids[i][1]);
+    json_t *v = json_object_get(s->gguf.keys, ids[i][1]);
     json_object_set_new(config, ids[i][0],
                         v ? json_incref(v) : json_null()); /* no family's default */
   }
@@ -175,7 +175,7 @@ static int window_keys(json_t *config, const struct zf_gguf_source *s) {
 
 /* What the tensors tell: sizes and parts that have no key. */
 static int tensor_keys(json_t *config, const struct zf_gguf_source *s) {
-  const struct zf_st_tensor *embed = zf_st_find(s->g.st, "token_embd.weight");
+  const struct zf_st_tensor *embed = zf_st_find(s->gguf.st, "token_embd.weight");
   if (!embed || embed->ndim != 2)
     return zf_error(ZF_EINVALID, "%s: tensor 'token_embd.weight' is missing, or no matrix",
                     s->path);
@@ -185,11 +185,11 @@ static int tensor_keys(json_t *config, const struct zf_gguf_source *s) {
   json_object_set_new(config, "model_type", json_string(s->arch->model_type));
   json_object_set_new(config, "vocab_size", json_integer(embed->shape[0]));
   json_object_set_new(config, "tie_word_embeddings",
-                      json_boolean(!zf_st_find(s->g.st, "output.weight")));
+                      json_boolean(!zf_st_find(s->gguf.st, "output.weight")));
   for (int i = 0; i < 2; i++)
-    json_object_set_new(config, flags[i][0], json_boolean(!!zf_st_find(s->g.st, flags[i][1])));
-  if (zf_st_find(s->g.st, "blk.0.attn_q.bias") && !strcmp(s->arch->name, "llama") &&
-      !zf_st_find(s->g.st, "blk.0.attn_output.bias"))
+    json_object_set_new(config, flags[i][0], json_boolean(!!zf_st_find(s->gguf.st, flags[i][1])));
+  if (zf_st_find(s->gguf.st, "blk.0.attn_q.bias") && !strcmp(s->arch->name, "llama") &&
+      !zf_st_find(s->gguf.st, "blk.0.attn_output.bias"))
     return zf_error(ZF_EINVALID, "%s: biases of q, k and v without one of the output", s->path);
   return 0;
 }

@@ -14,7 +14,7 @@
 
 #include "base/err.h"
 #include "fmt/json.h"
-#include "model/gguf_internal.h"
+#include "model/gguf_model_internal.h"
 
 struct rope {
   const char *type;
@@ -88,7 +88,7 @@ static int check(const struct rope *r, const struct zf_gguf_source *s) {
 /* A list of n divisors times `by`: those of a tensor, or 1. */
 static int divisors(json_t *scaling, const char *key, const struct zf_gguf_source *s,
                     const char *name, const struct rope *r) {
-  const struct zf_st_tensor *t = name ? zf_st_find(s->g.st, name) : NULL;
+  const struct zf_st_tensor *t = name ? zf_st_find(s->gguf.st, name) : NULL;
   int64_t n = r->rot / 2;
   if (name && (!t || t->type != ZF_F32 || t->ndim != 1 || t->count != n))
     return zf_error(ZF_EINVALID, "%s: tensor '%s': expected a vector of %lld numbers in F32",
@@ -112,7 +112,7 @@ static int check_tables(const struct zf_gguf_source *s, const struct rope *r) {
                                       "rope_factors_long.weight"};
   int longrope = !strcmp(r->type, "longrope");
   for (int i = 0; s->arch->freqs && i < 3; i++)
-    if (longrope == !i && zf_st_find(s->g.st, names[i]))
+    if (longrope == !i && zf_st_find(s->gguf.st, names[i]))
       return zf_error(ZF_EINVALID,
                       "%s: tensor '%s' does not go with the %s of %s.rope.scaling.type", s->path,
                       names[i], r->type, s->arch->name);
@@ -123,10 +123,10 @@ static int check_tables(const struct zf_gguf_source *s, const struct rope *r) {
 static void tables(const char *name[2], const struct zf_gguf_source *s, const struct rope *r) {
   int two = s->arch->tables || (s->arch->freqs && !strcmp(r->type, "longrope"));
   name[0] = name[1] = NULL;
-  if (s->arch->freqs && !two && zf_st_find(s->g.st, "rope_freqs.weight"))
+  if (s->arch->freqs && !two && zf_st_find(s->gguf.st, "rope_freqs.weight"))
     name[0] = name[1] = "rope_freqs.weight";
-  if (two && (zf_st_find(s->g.st, "rope_factors_short.weight") ||
-              zf_st_find(s->g.st, "rope_factors_long.weight"))) {
+  if (two && (zf_st_find(s->gguf.st, "rope_factors_short.weight") ||
+              zf_st_find(s->gguf.st, "rope_factors_long.weight"))) {
     name[0] = "rope_factors_short.weight";
     name[1] = "rope_factors_long.weight";
   }

@@ -9,17 +9,17 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "fmt/safetensors.h"
-#include "model/beside.h"
-#include "model/gguf.h"
+#include "model/sidecars.h"
+#include "model/gguf_model.h"
 #include "model/plan.h"
 
 struct zf_model {
   struct zf_config config;
   struct zf_plan plan;
-  struct zf_params params; /* one for each plan.want, in order */
-  char *dir;               /* of the checkpoint */
-  char *config_text;       /* of config.json as it was read; NULL: a GGUF file */
-  struct zf_beside beside; /* tokenizer and other files of the checkpoint */
+  struct zf_params params;   /* one for each plan.want, in order */
+  char *dir;                 /* of the checkpoint */
+  char *config_text;         /* of config.json as it was read; NULL: a GGUF file */
+  struct zf_sidecars beside; /* tokenizer and other files of the checkpoint */
   struct zf_st *st;
   const struct zf_gguf_arch *gguf; /* NULL: the file is no GGUF */
   struct zf_arena copies;
@@ -72,7 +72,7 @@ int zf_model_hash(const struct zf_model *m, char out[33]);
 /* Writes a full model directory: model.safetensors (dtype: of each parameter as it is held, or
  * converted to `dtype` when >= 0; what safetensors has no name for as f32, which holds it), with
  * `nmetadata` pairs of metadata, config.json with torch_dtype set to match, and copies of the files of
- * beside.h.  Existing files are replaced one by one, each by rename, the weights first, so that they
+ * sidecars.h.  Existing files are replaced one by one, each by rename, the weights first, so that they
  * are safe whatever becomes of the rest.  Tensor names are those of the checkpoint.  ZF_EINVALID: a
  * file was changed since the model was opened.  ZF_EDIVERGED: a weight is not finite; ZF_EUSAGE: it is
  * not in `dtype`; then nothing is written. */
@@ -88,7 +88,7 @@ int zf_model_finite(const struct zf_model *m, const char *name);
 
 /* config.json and the files beside alone, as a later zf_model_save with this dtype writes them to
  * `dir`, which exists; what is saved from then on are copies of these. */
-int zf_model_save_beside(struct zf_model *m, const char *dir, int dtype);
+int zf_model_save_sidecars(struct zf_model *m, const char *dir, int dtype);
 
 /* A model directory of random weights for the config.json at `config`, which is copied: matrices
  * normal with its initializer_range, by the counter of (seed, tensor, element), norms 1, biases 0.

@@ -53,14 +53,14 @@ static void expand(char out[160], const char *name, int64_t layer, int64_t head)
 }
 
 static int32_t add_want(struct builder *b, const char *name, int ndim, int64_t rows, int64_t cols) {
-  struct zf_want *w = grow(b->p->want, b->p->nwant, &b->p->wcap, sizeof *w);
+  struct zf_wanted_tensor *w = grow(b->p->want, b->p->nwant, &b->p->wcap, sizeof *w);
   if (!w) {
     b->failed = 1;
     return -1;
   }
   b->p->want = w;
   w += b->p->nwant;
-  *w = (struct zf_want){.ndim = ndim, .shape = {rows, cols}, .decayed = ndim == 2};
+  *w = (struct zf_wanted_tensor){.ndim = ndim, .shape = {rows, cols}, .decayed = ndim == 2};
   expand(w->name, name, b->layer, b->head);
   if (ndim == 1 && rows > b->p->vec) b->p->vec = rows;
   return (int32_t)b->p->nwant++;
@@ -80,10 +80,10 @@ static void linear(struct builder *b, const char *name, enum zf_reg src, int64_t
                    int64_t dst_col, int64_t n, int bias, int accumulate) {
   int t = b->c->family->transposed;
   struct zf_op *op = add_op(b, ZF_OP_LINEAR, src, dst), *last = op - 1;
-  op->again = !b->failed && b->p->nop > 1 && last->kind == ZF_OP_LINEAR && last->src == src &&
-              last->k == k && last->dst != src;
-  op->k = k;
-  op->n = n;
+  op->reuse_input = !b->failed && b->p->nop > 1 && last->kind == ZF_OP_LINEAR && last->src == src &&
+                    last->inputs == k && last->dst != src;
+  op->inputs = k;
+  op->width = n;
   op->dst_col = dst_col;
   op->accumulate = accumulate;
   op->weight = add_want(b, name, 2, t ? k : n, t ? n : k);
@@ -93,14 +93,14 @@ static void linear(struct builder *b, const char *name, enum zf_reg src, int64_t
 static void norm_weights(struct builder *b, struct zf_op *op, const char *name, int bias) {
   op->norm = b->c->family->norm;
   if (!b->c->affine) return;
-  op->weight = add_want(b, name, 1, op->n, 0);
+  op->weight = add_want(b, name, 1, op->width, 0);
   if (!b->failed) b->p->want[op->weight].plus = b->c->family->norm_plus ? 1.0f : 0.0f;
-  if (bias) op->bias = add_bias(b, name, op->n);
+  if (bias) op->bias = add_bias(b, name, op->width);
 }
 
 static void norm(struct builder *b, const char *name, enum zf_reg src, enum zf_reg dst) {
   struct zf_op *op = add_op(b, ZF_OP_NORM, src, dst);
-  op->n = b->c->hidden;
+  op->width = b->c->hidden;
   norm_weights(b, op, name, b->c->norm_bias);
 }
 
@@ -109,7 +109,7 @@ static struct zf_op *per_head(struct builder *b, enum zf_op_kind kind, int64_t c
   struct zf_op *op = add_op(b, kind, ZF_REG_Z, ZF_REG_Z);
   op->src_col = op->dst_col = col;
   op->heads = heads;
-  op->n = width;
+  op->width = width;
   return op;
 }
 
@@ -131,7 +131,7 @@ static void head_norm(struct builder *b, const char *name, int64_t col, int64_t 
 static void scale(struct builder *b, enum zf_reg reg, double by) {
   if (by == 0 || by == 1) return;
   struct zf_op *op = add_op(b, ZF_OP_SCALE, reg, reg);
-  op->n = b->c->hidden;
+  op->width = b->c->hidden;
   op->scale = (float)by;
 }
 
@@ -144,7 +144,7 @@ static void added(struct builder *b, const char *name, const char *post, enum zf
   if (plain) return;
   if (post) norm(b, post, room, room);
   scale(b, room, c->added_scale);
-  add_op(b, ZF_OP_ADD, room, ZF_REG_X)->n = c->hidden;
+  add_op(b, ZF_OP_ADD, room, ZF_REG_X)->width = c->hidden;
 }
 
 static void queries(struct builder *b, enum zf_reg in) {
@@ -153,11 +153,11 @@ static void queries(struct builder *b, enum zf_reg in) {
   int64_t qw = c->heads * c->head_dim, kw = c->kv_heads * c->head_dim;
   if (n->qkv) {
     linear(b, n->qkv, in, c->hidden, ZF_REG_Z, 0, qw + 2 * kw, c->qkv_bias, 0);
-    if (c->family->qkv == ZF_QKV_HEADS) per_head(b, ZF_OP_DEAL, 0, c->heads, c->head_dim);
+    if (c->family->qkv == ZF_QKV_HEADS) per_head(b, ZF_OP_PERMUTE_HEADS, 0, c->heads, c->head_dim);
   } else {
-    linear(b, n->q, in, c->hidden, ZF_REG_Z, 0, qw, c->qkv_bias, 0);
-    linear(b, n->k, in, c->hidden, ZF_REG_Z, qw, kw, c->qkv_bias, 0);
-    linear(b, n->v, in, c->hidden, ZF_REG_Z, qw + kw, kw, c->qkv_bias, 0);
+    linear(b, n->query, in, c->hidden, ZF_REG_Z, 0, qw, c->qkv_bias, 0);
+    linear(b, n->key, in, c->hidden, ZF_REG_Z, qw, kw, c->qkv_bias, 0);
+    linear(b, n->value, in, c->hidden, ZF_REG_Z, qw + kw, kw, c->qkv_bias, 0);
   }
 }
 
@@ -165,20 +165,20 @@ static void attention(struct builder *b, enum zf_reg in) {
   const struct zf_config *c = b->c;
   const struct zf_names *n = &c->family->names;
   int64_t qw = c->heads * c->head_dim;
-  int local = c->layer[b->layer] & ZF_LAYER_LOCAL, bare = c->layer[b->layer] & ZF_LAYER_NOPE;
+  int local = c->layer[b->layer] & ZF_LAYER_LOCAL, no_rope = c->layer[b->layer] & ZF_LAYER_NOPE;
   queries(b, in);
   if (c->qk_normed) {
     head_norm(b, n->q_norm, 0, c->heads);
     head_norm(b, n->k_norm, qw, c->kv_heads);
   }
-  if (c->family->pos == ZF_POS_ROPE && !bare)
+  if (c->family->pos == ZF_POS_ROPE && !no_rope)
     per_head(b, ZF_OP_ROPE, 0, c->heads + c->kv_heads, c->head_dim)->rope = local && c->ropes == 2;
   struct zf_op *op = add_op(b, ZF_OP_ATTENTION, ZF_REG_Z, ZF_REG_H);
   op->layer = b->layer;
   op->scale = (float)(c->inverse_layer_scale ? c->scale / (double)(b->layer + 1) : c->scale);
   op->cap = (float)c->score_cap;
   op->window = local ? c->window : 0;
-  added(b, n->o, n->post1, ZF_REG_H, qw, ZF_REG_Z, c->o_bias);
+  added(b, n->output, n->post1, ZF_REG_H, qw, ZF_REG_Z, c->o_bias);
 }
 
 static void mlp(struct builder *b, enum zf_reg in) {
@@ -192,14 +192,14 @@ static void mlp(struct builder *b, enum zf_reg in) {
     linear(b, n->up, in, c->hidden, ZF_REG_Z, gated ? c->ffn : 0, c->ffn, c->mlp_bias, 0);
   }
   struct zf_op *op = add_op(b, ZF_OP_ACT, ZF_REG_Z, ZF_REG_Z);
-  op->n = c->ffn;
+  op->width = c->ffn;
   op->gated = gated;
   op->act = c->act;
   added(b, n->down, n->post2, ZF_REG_Z, c->ffn, ZF_REG_H, c->mlp_bias);
 }
 
 /* x + f(norm1 x) + g(norm2 x): g's input is made before f adds to X. */
-static void beside(struct builder *b) {
+static void parallel_block(struct builder *b) {
   const struct zf_names *n = &b->c->family->names;
   int shared = b->c->family->norm_shared;
   enum zf_reg in = shared ? ZF_REG_P : ZF_REG_H;
@@ -212,14 +212,15 @@ static void beside(struct builder *b) {
 /* x = x + f(norm(x)), or x = norm(x + f(x)): f adds to X itself. */
 static void block(struct builder *b) {
   const struct zf_names *n = &b->c->family->names;
-  int post = b->c->post_norm, bare = !n->norm1 || (b->c->family->first_bare && b->layer == 0);
+  int post = b->c->post_norm,
+      unnormed = !n->norm1 || (b->c->family->first_without_norm && b->layer == 0);
   enum zf_reg in = post ? ZF_REG_X : ZF_REG_H;
   if (b->c->parallel) {
-    beside(b);
+    parallel_block(b);
     return;
   }
-  if (!post && !bare) norm(b, n->norm1, ZF_REG_X, ZF_REG_H);
-  attention(b, bare ? ZF_REG_X : in);
+  if (!post && !unnormed) norm(b, n->norm1, ZF_REG_X, ZF_REG_H);
+  attention(b, unnormed ? ZF_REG_X : in);
   if (post) norm(b, n->norm1, ZF_REG_X, ZF_REG_X);
   if (!post && n->norm2) norm(b, n->norm2, ZF_REG_X, ZF_REG_H);
   mlp(b, n->norm2 ? in : ZF_REG_X);
@@ -229,7 +230,7 @@ static void block(struct builder *b) {
 static void table(struct builder *b, enum zf_op_kind kind, const char *name, int64_t rows,
                   int64_t offset) {
   struct zf_op *op = add_op(b, kind, ZF_REG_X, ZF_REG_X);
-  op->n = b->c->hidden;
+  op->width = b->c->hidden;
   op->offset = offset;
   op->weight = add_want(b, name, 2, rows, b->c->hidden);
 }
@@ -239,7 +240,7 @@ static void front(struct builder *b) {
   const struct zf_names *n = &c->family->names;
   int projected = c->embed_dim != c->hidden;
   struct zf_op *op = add_op(b, ZF_OP_EMBED, ZF_REG_X, projected ? ZF_REG_H : ZF_REG_X);
-  op->n = c->embed_dim;
+  op->width = c->embed_dim;
   op->weight = add_want(b, n->embed, 2, c->vocab, c->embed_dim);
   b->p->head = op->weight;
   if (projected) linear(b, n->project_in, ZF_REG_H, c->embed_dim, ZF_REG_X, 0, c->hidden, 0, 0);
@@ -251,16 +252,16 @@ static void front(struct builder *b) {
 }
 
 /* Wants added since `from` stand beside the body. */
-static void mark_bare(struct builder *b, int64_t from) {
-  for (int64_t i = from; !b->failed && i < b->p->nwant; i++) b->p->want[i].bare = 1;
+static void mark_outside_prefix(struct builder *b, int64_t from) {
+  for (int64_t i = from; !b->failed && i < b->p->nwant; i++) b->p->want[i].outside_prefix = 1;
 }
 
 /* dense, activation and norm of a masked model's or a classifier's head. */
-static void transform(struct builder *b, const struct zf_tail *t, int bias) {
+static void transform(struct builder *b, const struct zf_head_names *t, int bias) {
   const struct zf_config *c = b->c;
   linear(b, t->dense, ZF_REG_F, c->hidden, ZF_REG_G, 0, c->embed_dim, bias, 0);
   struct zf_op *op = add_op(b, ZF_OP_ACT, ZF_REG_G, ZF_REG_G);
-  op->n = c->embed_dim;
+  op->width = c->embed_dim;
   op->act = c->tail_act;
   if (t->norm) norm(b, t->norm, ZF_REG_G, ZF_REG_G);
 }
@@ -268,7 +269,7 @@ static void transform(struct builder *b, const struct zf_tail *t, int bias) {
 static void tail(struct builder *b) {
   const struct zf_config *c = b->c;
   const struct zf_names *n = &c->family->names;
-  const struct zf_tail *t = zf_config_tail(c);
+  const struct zf_head_names *t = zf_config_tail(c);
   b->p->body = b->p->nop;
   if (c->final_norm && n->final_norm) norm(b, n->final_norm, ZF_REG_F, ZF_REG_F);
   scale(b, ZF_REG_F, c->classify || c->logits_by == 0 ? 0 : 1 / c->logits_by);
@@ -280,7 +281,7 @@ static void tail(struct builder *b) {
   if (t->dense) transform(b, t, c->dense_bias);
   if (!c->tied) b->p->head = add_want(b, t->head, 2, c->outputs, c->embed_dim);
   b->p->head_bias = c->head_bias ? add_want(b, t->bias, 1, c->outputs, 0) : -1;
-  mark_bare(b, from);
+  mark_outside_prefix(b, from);
 }
 
 static int64_t max64(int64_t a, int64_t b) {
@@ -319,9 +320,9 @@ double zf_plan_macs(const struct zf_plan *p, int64_t tokens, int64_t rows, int64
   int64_t embed = 0;
   for (int64_t i = 0; i < p->nop; i++) {
     const struct zf_op *op = &p->op[i];
-    if (op->kind == ZF_OP_EMBED) embed = op->n;
+    if (op->kind == ZF_OP_EMBED) embed = op->width;
     if (op->kind == ZF_OP_LINEAR)
-      macs += (double)(i < p->body ? tokens : rows) * (double)op->n * (double)op->k;
+      macs += (double)(i < p->body ? tokens : rows) * (double)op->width * (double)op->inputs;
   }
   return macs + (double)rows * (double)outputs * (double)embed;
 }

@@ -20,18 +20,18 @@
 enum zf_reg { ZF_REG_X, ZF_REG_H, ZF_REG_Z, ZF_REG_P, ZF_REG_F, ZF_REG_G, ZF_REGS };
 
 enum zf_op_kind {
-  ZF_OP_EMBED,     /* dst = rows of weight at the token ids */
-  ZF_OP_POSITION,  /* dst += rows of weight at position + offset */
-  ZF_OP_TYPE,      /* dst += row `offset` of weight */
-  ZF_OP_NORM,      /* dst = norm(src) */
-  ZF_OP_LINEAR,    /* dst = src W^T + b, or += */
-  ZF_OP_HEADNORM,  /* per head, in place on src */
-  ZF_OP_ROPE,      /* in place on src: `heads` heads from column src_col */
-  ZF_OP_ATTENTION, /* dst = attention over src = q | k | v */
-  ZF_OP_ACT,       /* src = act(src) [* up] in place */
-  ZF_OP_DEAL,      /* in place on src: heads of q, k, v to q | k | v */
-  ZF_OP_SCALE,     /* in place: src *= scale */
-  ZF_OP_ADD,       /* dst += src */
+  ZF_OP_EMBED,         /* dst = rows of weight at the token ids */
+  ZF_OP_POSITION,      /* dst += rows of weight at position + offset */
+  ZF_OP_TYPE,          /* dst += row `offset` of weight */
+  ZF_OP_NORM,          /* dst = norm(src) */
+  ZF_OP_LINEAR,        /* dst = src W^T + b, or += */
+  ZF_OP_HEADNORM,      /* per head, in place on src */
+  ZF_OP_ROPE,          /* in place on src: `heads` heads from column src_col */
+  ZF_OP_ATTENTION,     /* dst = attention over src = q | k | v */
+  ZF_OP_ACT,           /* src = act(src) [* up] in place */
+  ZF_OP_PERMUTE_HEADS, /* in place on src: heads of q, k, v to q | k | v */
+  ZF_OP_SCALE,         /* in place: src *= scale */
+  ZF_OP_ADD,           /* dst += src */
 };
 
 /* One operation.  Columns are offsets into a register's row. */
@@ -39,12 +39,12 @@ struct zf_op {
   enum zf_op_kind kind;
   enum zf_reg src, dst;
   int64_t src_col, dst_col;
-  int64_t n;            /* EMBED, POSITION, NORM, ACT: width; LINEAR: outputs */
-  int64_t k;            /* LINEAR: inputs */
+  int64_t width;        /* EMBED, POSITION, NORM, ACT: width; LINEAR: outputs */
+  int64_t inputs;       /* LINEAR: inputs */
   int64_t heads;        /* HEADNORM, ROPE */
   int32_t weight, bias; /* parameter number, -1: none */
   int accumulate;       /* LINEAR */
-  int again;            /* LINEAR: of the same inputs as the one just before */
+  int reuse_input;      /* LINEAR: of the same inputs as the one just before */
   int gated;            /* ACT: the second half of src is `up` */
   int64_t layer;        /* ATTENTION; -1 elsewhere */
   float scale;          /* ATTENTION, SCALE */
@@ -57,20 +57,20 @@ struct zf_op {
 };
 
 /* A tensor that the plan wants from the checkpoint. */
-struct zf_want {
+struct zf_wanted_tensor {
   char name[160]; /* without the family's prefix */
   int ndim;
   int64_t shape[2];
-  int decayed; /* a matrix: weight decay applies */
-  int bare;    /* it stands beside the body's prefix */
-  float plus;  /* added to every element where it is read (norms that multiply by 1 + w) */
+  int decayed;        /* a matrix: weight decay applies */
+  int outside_prefix; /* it stands beside the body's prefix */
+  float plus;         /* added to every element where it is read (norms that multiply by 1 + w) */
 };
 
 struct zf_plan {
   struct zf_op *op;
   int64_t nop, ncap;
   int64_t body; /* the first `body` operations run on all tokens, the rest on F and G */
-  struct zf_want *want;
+  struct zf_wanted_tensor *want;
   int64_t nwant, wcap;
   int64_t width[ZF_REGS]; /* of each register's row */
   int64_t vec;            /* longest vector parameter */

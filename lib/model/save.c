@@ -44,7 +44,7 @@ static int fill(void *ctx, int64_t i, FILE *f) {
   const struct zf_param *p = x->from[i].param;
   const struct zf_st_tensor *t = x->from[i].carried;
   if (p)
-    write_values(f, p->data, p->type, x->out[i].type, p->n);
+    write_values(f, p->data, p->type, x->out[i].type, p->count);
   else
     write_values(f, t->data, (enum zf_dtype)t->type, x->out[i].type, t->count);
   return 0;
@@ -102,9 +102,9 @@ static int refuse(const struct unfit *u, const char *dir, enum zf_dtype to) {
 
 int zf_model_finite(const struct zf_model *m, const char *name) {
   struct unfit u = {0};
-  for (int64_t i = 0; i < m->params.n; i++) {
-    const struct zf_param *p = &m->params.p[i];
-    if (p->trained) look_at(&u, p->name, p->data, p->type, p->type, p->n);
+  for (int64_t i = 0; i < m->params.count; i++) {
+    const struct zf_param *p = &m->params.param[i];
+    if (p->trained) look_at(&u, p->name, p->data, p->type, p->type, p->count);
   }
   return refuse(&u, name, ZF_F32);
 }
@@ -116,7 +116,7 @@ static int check_values(const struct zf_st_out *out, const struct source *from, 
   enum zf_dtype to = ZF_F32;
   for (int64_t i = 0; i < n; i++) {
     const struct zf_param *p = from[i].param;
-    if (p) look_at(&u, p->name, p->data, p->type, out[i].type, p->n);
+    if (p) look_at(&u, p->name, p->data, p->type, out[i].type, p->count);
     if (p && u.wide) to = out[i].type;
   }
   return refuse(&u, path, to);
@@ -131,18 +131,18 @@ static void declare(struct zf_st_out *out, const char *name, enum zf_dtype type,
 /* All parameters and what is carried, or the trained ones alone. */
 static int save_weights(const struct zf_model *m, const char *path, int dtype, int trained_only,
                         const char *const *metadata, int64_t nmetadata) {
-  struct zf_st_out *out = zf_calloc(m->st->n + m->params.n, sizeof *out);
-  struct source *from = zf_calloc(m->st->n + m->params.n, sizeof *from);
+  struct zf_st_out *out = zf_calloc(m->st->count + m->params.count, sizeof *out);
+  struct source *from = zf_calloc(m->st->count + m->params.count, sizeof *from);
   int64_t n = 0;
   int rc = out && from ? 0 : ZF_ENOMEM;
-  for (int64_t i = 0; !rc && i < m->params.n; i++) {
-    const struct zf_param *p = &m->params.p[i];
+  for (int64_t i = 0; !rc && i < m->params.count; i++) {
+    const struct zf_param *p = &m->params.param[i];
     if (trained_only && !p->trained) continue;
     declare(&out[n], p->name, dtype >= 0 ? (enum zf_dtype)dtype : zf_dtype_saved(p->type), p->ndim,
             p->shape);
     from[n++].param = p;
   }
-  for (int64_t i = 0; !rc && !trained_only && i < m->st->n; i++) {
+  for (int64_t i = 0; !rc && !trained_only && i < m->st->count; i++) {
     const struct zf_st_tensor *t = &m->st->tensor[i];
     if (t->type < 0 || t->type >= ZF_DTYPES || !zf_family_carries(m->config.family, t->name))
       continue;
@@ -168,9 +168,9 @@ static const char *torch_dtype(const struct zf_model *m, int dtype) {
   static const char *const name[ZF_DTYPES] = {
       [ZF_F32] = "float32", [ZF_F16] = "float16", [ZF_BF16] = "bfloat16"};
   if (dtype >= 0) return name[dtype];
-  enum zf_dtype t = zf_dtype_saved(m->params.p[0].type);
-  for (int64_t i = 1; i < m->params.n; i++)
-    if (zf_dtype_saved(m->params.p[i].type) != t) return name[ZF_F32];
+  enum zf_dtype t = zf_dtype_saved(m->params.param[0].type);
+  for (int64_t i = 1; i < m->params.count; i++)
+    if (zf_dtype_saved(m->params.param[i].type) != t) return name[ZF_F32];
   return name[t];
 }
 
@@ -230,10 +230,10 @@ static int save_config(const struct zf_model *m, const char *dir, int dtype) {
   return rc;
 }
 
-int zf_model_save_beside(struct zf_model *m, const char *dir, int dtype) {
+int zf_model_save_sidecars(struct zf_model *m, const char *dir, int dtype) {
   int rc = save_config(m, dir, dtype);
-  if (!rc) rc = zf_beside_copy(&m->beside, dir, 0);
-  return rc ? rc : zf_beside_keep(&m->beside, dir);
+  if (!rc) rc = zf_sidecars_copy(&m->beside, dir, 0);
+  return rc ? rc : zf_sidecars_keep(&m->beside, dir);
 }
 
 int zf_model_save(const struct zf_model *m, const char *dir, int dtype, const char *const *metadata,
@@ -242,7 +242,7 @@ int zf_model_save(const struct zf_model *m, const char *dir, int dtype, const ch
   int rc = path ? zf_mkdirs(dir) : ZF_ENOMEM;
   if (!rc) rc = save_weights(m, path, dtype, 0, metadata, nmetadata);
   if (!rc) rc = save_config(m, dir, dtype);
-  if (!rc) rc = zf_beside_copy(&m->beside, dir, 0);
+  if (!rc) rc = zf_sidecars_copy(&m->beside, dir, 0);
   free(path);
   return rc;
 }

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "model/internal.h"
+#include "model/model_internal.h"
 
 /* --- copies -------------------------------------------------------------------------------------- */
 
@@ -34,7 +34,7 @@ void zf_model_untie(struct zf_model *m) {
 
 /* Is the tensor a second copy of one that is used: the head of a tied model, a bias of two names? */
 static int is_copy(const struct zf_model *m, const struct zf_st_tensor *t) {
-  const struct zf_tail *tail = zf_config_tail(&m->config);
+  const struct zf_head_names *tail = zf_config_tail(&m->config);
   if (m->config.tied && t == zf_model_tensor(m, tail->head)) return 1;
   if (m->config.tied && t == zf_model_tensor(m, m->config.family->names.embed)) return 1;
   if (!tail->bias_copy || t != zf_model_tensor(m, tail->bias_copy)) return 0;
@@ -62,11 +62,12 @@ static int refuse(const struct zf_model *m, const struct zf_st_tensor *t) {
 }
 
 int zf_model_check_unused(struct zf_model *m) {
-  unsigned char *used = calloc((size_t)m->st->n + 1, 1);
-  int rc = used ? 0 : zf_error(ZF_ENOMEM, "out of memory for %lld tensors", (long long)m->st->n);
-  for (int64_t i = 0; !rc && i < m->params.n; i++)
+  unsigned char *used = calloc((size_t)m->st->count + 1, 1);
+  int rc =
+      used ? 0 : zf_error(ZF_ENOMEM, "out of memory for %lld tensors", (long long)m->st->count);
+  for (int64_t i = 0; !rc && i < m->params.count; i++)
     if (m->from[i]) used[m->from[i] - m->st->tensor] = 1;
-  for (int64_t i = 0; !rc && i < m->st->n; i++) {
+  for (int64_t i = 0; !rc && i < m->st->count; i++) {
     const struct zf_st_tensor *t = &m->st->tensor[i];
     if (used[i] || zf_family_carries(m->config.family, t->name) || is_copy(m, t)) continue;
     if (m->gguf ? zf_gguf_reads(m->gguf, t->name) : zf_family_constant(t->name)) continue;
@@ -114,7 +115,7 @@ static const struct {
 /* Is there a tensor `wrapper` + any prefix of the family + name? */
 static int is_wrapped(const struct zf_model *m, const char *wrapper, const char *name) {
   size_t k = strlen(wrapper), n = strlen(name);
-  for (int64_t i = 0; i < m->st->n; i++) {
+  for (int64_t i = 0; i < m->st->count; i++) {
     const char *t = m->st->tensor[i].name;
     size_t len = strlen(t);
     if (!strncmp(t, wrapper, k) && len >= k + n && !strcmp(t + len - n, name)) return 1;
@@ -122,14 +123,14 @@ static int is_wrapped(const struct zf_model *m, const char *wrapper, const char 
   return 0;
 }
 
-int zf_model_missing(const struct zf_model *m, const struct zf_want *w) {
-  const char *prefix = w->bare ? "" : m->config.family->prefix[0];
+int zf_model_missing(const struct zf_model *m, const struct zf_wanted_tensor *w) {
+  const char *prefix = w->outside_prefix ? "" : m->config.family->prefix[0];
   for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers; i++)
     if (is_wrapped(m, wrappers[i].prefix, w->name))
       return zf_error(ZF_EINVALID,
                       "%s: tensor '%s%s' is missing: names in the file begin with '%s' (%s)",
                       m->dir, prefix, w->name, wrappers[i].prefix, wrappers[i].cure);
-  if (w->bare && !m->config.classify)
+  if (w->outside_prefix && !m->config.classify)
     return zf_error(ZF_EINVALID,
                     "%s: tensor '%s' is missing: the checkpoint has no %s head; with 'type: "
                     "labels' a run makes "

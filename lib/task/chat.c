@@ -17,15 +17,15 @@ struct zf_chat {
   json_t *tokens; /* bos_token and the like */
 };
 
-int zf_span_add(struct zf_spans *s, int64_t from, int64_t to) {
-  if (s->n == s->cap) {
+int zf_text_span_add(struct zf_text_spans *s, int64_t from, int64_t to) {
+  if (s->count == s->cap) {
     int64_t cap = s->cap ? 2 * s->cap : 16;
     struct zf_span *at = realloc(s->at, (size_t)cap * sizeof *at);
     if (!at) return zf_error(ZF_ENOMEM, "out of memory for %lld spans", (long long)cap);
     s->at = at;
     s->cap = cap;
   }
-  s->at[s->n++] = (struct zf_span){from, to};
+  s->at[s->count++] = (struct zf_span){from, to};
   return 0;
 }
 
@@ -137,7 +137,7 @@ const char *zf_chat_text(const struct zf_chat *c) {
 /* --- rendering --------------------------------------------------------------------------- */
 
 int zf_chat_render(const struct zf_chat *c, const json_t *messages, const json_t *tools, int prompt,
-                   struct zf_buf *out, struct zf_spans *spans) {
+                   struct zf_buf *out, struct zf_text_spans *spans) {
   json_t *vars = json_copy(c->tokens);
   if (!vars) return zf_error(ZF_ENOMEM, "out of memory");
   json_object_set(vars, "messages", (json_t *)messages);
@@ -172,13 +172,13 @@ static int prefix(const struct zf_chat *c, const json_t *messages, const json_t 
 /* Marks what the template writes for message i; 1: the text of the messages before it, or up to it, does not
  * begin the whole. */
 static int mark_turn(const struct zf_chat *c, const json_t *messages, const json_t *tools, size_t i,
-                     const struct zf_buf *whole, struct zf_spans *spans) {
+                     const struct zf_buf *whole, struct zf_text_spans *spans) {
   int64_t from, to;
   int rc = prefix(c, messages, tools, i, 1, whole, &from);
   if (!rc && from < 0) rc = prefix(c, messages, tools, i, 0, whole, &from);
   if (!rc) rc = prefix(c, messages, tools, i + 1, 0, whole, &to);
   if (rc) return zf_error_prefix(rc, "message %zu", i + 1);
-  return from >= 0 && to >= from ? zf_span_add(spans, from, to) : 1;
+  return from >= 0 && to >= from ? zf_text_span_add(spans, from, to) : 1;
 }
 
 static int is_answer(const json_t *messages, size_t i) {
@@ -187,7 +187,7 @@ static int is_answer(const json_t *messages, size_t i) {
 }
 
 static int mark_all(const struct zf_chat *c, const json_t *messages, const json_t *tools,
-                    const struct zf_buf *whole, struct zf_spans *spans) {
+                    const struct zf_buf *whole, struct zf_text_spans *spans) {
   int rc = 0;
   for (size_t i = 0; !rc && i < json_array_size(messages); i++)
     if (is_answer(messages, i)) rc = mark_turn(c, messages, tools, i, whole, spans);
@@ -261,18 +261,18 @@ static int by_difference(const struct zf_chat *c, const json_t *some, const json
 
 /* The conversation up to the answer that is message i, which is the last there. */
 static int answer_text(const struct zf_chat *c, const json_t *messages, const json_t *tools,
-                       size_t i, struct zf_buf *out, struct zf_spans *spans) {
+                       size_t i, struct zf_buf *out, struct zf_text_spans *spans) {
   const char *said = json_string_value(json_object_get(json_array_get(messages, i), "content"));
   json_t *some = json_array();
   int64_t from = 0;
   for (size_t k = 0; k <= i; k++) json_array_append(some, json_array_get(messages, k));
   zf_buf_clear(out);
-  spans->n = 0;
+  spans->count = 0;
   int rc = zf_chat_render(c, some, tools, 0, out, NULL);
   if (!rc) rc = mark_turn(c, some, tools, i, out, spans);
   if (rc == 1) {
     rc = by_difference(c, some, tools, out, &from);
-    if (!rc && from >= 0) rc = zf_span_add(spans, from, (int64_t)out->len);
+    if (!rc && from >= 0) rc = zf_text_span_add(spans, from, (int64_t)out->len);
   }
   json_decref(some);
   if (rc) return rc;
@@ -295,7 +295,7 @@ static int answer_text(const struct zf_chat *c, const json_t *messages, const js
 
 /* Answer number k of the conversation; *n: how many there are. */
 static int answer_apart(const struct zf_chat *c, const json_t *messages, const json_t *tools,
-                        int64_t k, struct zf_buf *out, struct zf_spans *spans, int64_t *n) {
+                        int64_t k, struct zf_buf *out, struct zf_text_spans *spans, int64_t *n) {
   int64_t count = 0;
   int rc = 0;
   for (size_t i = 0; !rc && i < json_array_size(messages); i++) {
@@ -308,7 +308,7 @@ static int answer_apart(const struct zf_chat *c, const json_t *messages, const j
 }
 
 int zf_chat_row(const struct zf_chat *c, const struct zf_fields *f, const json_t *row, int64_t k,
-                struct zf_buf *out, struct zf_spans *spans, int64_t *n) {
+                struct zf_buf *out, struct zf_text_spans *spans, int64_t *n) {
   const json_t *tools = json_object_get(row, "tools");
   json_t *messages;
   *n = 0;
@@ -324,7 +324,7 @@ int zf_chat_row(const struct zf_chat *c, const struct zf_fields *f, const json_t
   return rc;
 }
 
-int zf_segments_row(const json_t *row, struct zf_buf *out, struct zf_spans *spans) {
+int zf_segments_row(const json_t *row, struct zf_buf *out, struct zf_text_spans *spans) {
   const json_t *list = json_object_get(row, "segments"), *s;
   size_t i;
   int rc = json_is_array(list) ? 0
@@ -342,7 +342,7 @@ int zf_segments_row(const json_t *row, struct zf_buf *out, struct zf_spans *span
     if (rc) break;
     zf_buf_puts(out, json_string_value(text));
     rc = zf_buf_ok(out);
-    if (!rc && json_is_true(label)) rc = zf_span_add(spans, from, (int64_t)out->len);
+    if (!rc && json_is_true(label)) rc = zf_text_span_add(spans, from, (int64_t)out->len);
   }
   return rc;
 }

@@ -26,7 +26,7 @@ const char *zf_chat_builtin(const char *name);
  * answer at its end.  tools may be NULL.  strftime_now() shows 26 July 2024 at noon,
  * whatever the day, so that a run can be repeated. */
 int zf_chat_render(const struct zf_chat *c, const json_t *messages, const json_t *tools, int prompt,
-                   struct zf_buf *out, struct zf_spans *spans);
+                   struct zf_buf *out, struct zf_text_spans *spans);
 
 /* Text k of a row, from 0 on, and its target stretches: what the assistant says, with what the template puts
  * behind it.  Generation blocks mark it; without them the text of the messages before a turn, and of those
@@ -36,11 +36,11 @@ int zf_chat_render(const struct zf_chat *c, const json_t *messages, const json_t
  * cannot be told apart there either, or some of it would be left out.
  * The row has messages as zf_messages_row finds them (f may be NULL). */
 int zf_chat_row(const struct zf_chat *c, const struct zf_fields *f, const json_t *row, int64_t k,
-                struct zf_buf *out, struct zf_spans *spans, int64_t *n);
+                struct zf_buf *out, struct zf_text_spans *spans, int64_t *n);
 
 /* segments: [{"label": true, "text": "..."}]: those labelled true are targets. */
-int zf_segments_row(const json_t *row, struct zf_buf *out, struct zf_spans *spans);
+int zf_segments_row(const json_t *row, struct zf_buf *out, struct zf_text_spans *spans);
 
-int zf_span_add(struct zf_spans *s, int64_t from, int64_t to);
+int zf_text_span_add(struct zf_text_spans *s, int64_t from, int64_t to);
 
 #endif

@@ -47,15 +47,15 @@ static void *grown(void *p, int64_t n, int64_t *cap, size_t size) {
 
 int zf_dataset_pool(struct zf_dataset *d, const int32_t *id, int64_t n) {
   struct zf_ids *pool = &d->pool;
-  while (pool->n + n > pool->cap) {
+  while (pool->count + n > pool->cap) {
     int64_t cap = pool->cap ? pool->cap * 2 : 4096;
     int32_t *p = realloc(pool->id, (size_t)cap * sizeof *p);
     if (!p) return zf_error(ZF_ENOMEM, "out of memory for %lld tokens", (long long)cap);
     pool->id = p;
     pool->cap = cap;
   }
-  if (n) memcpy(pool->id + pool->n, id, (size_t)n * sizeof *id);
-  pool->n += n;
+  if (n) memcpy(pool->id + pool->count, id, (size_t)n * sizeof *id);
+  pool->count += n;
   return 0;
 }
 
@@ -68,7 +68,7 @@ int zf_dataset_slice(struct zf_dataset *d, struct zf_seq s) {
 }
 
 int zf_dataset_seq(struct zf_dataset *d, const int32_t *id, int64_t n, int64_t target) {
-  int rc = zf_dataset_slice(d, (struct zf_seq){d->pool.n, (int32_t)n, (int32_t)target});
+  int rc = zf_dataset_slice(d, (struct zf_seq){d->pool.count, (int32_t)n, (int32_t)target});
   return rc ? rc : zf_dataset_pool(d, id, n);
 }
 
@@ -76,10 +76,10 @@ int zf_dataset_seq(struct zf_dataset *d, const int32_t *id, int64_t n, int64_t t
  * at least the last token of each stays out, as nothing needs its output. */
 void zf_dataset_shared(const struct zf_dataset *d, struct zf_example *x) {
   const struct zf_seq *s = d->seq + x->seq;
-  int32_t shared = s[0].n - 1;
+  int32_t shared = s[0].len - 1;
   for (int32_t o = 1; o < x->nseq; o++) {
     const int32_t *a = d->pool.id + s[0].at, *b = d->pool.id + s[o].at;
-    int32_t m = s[o].n - 1 < shared ? s[o].n - 1 : shared, i = 0;
+    int32_t m = s[o].len - 1 < shared ? s[o].len - 1 : shared, i = 0;
     while (i < m && a[i] == b[i]) i++;
     shared = i;
   }
@@ -87,21 +87,21 @@ void zf_dataset_shared(const struct zf_dataset *d, struct zf_example *x) {
   x->ask = x->ask < 0 ? 0 : shared - 1 - x->ask; /* until here the mask's place */
   x->single = x->nseq > 1 || d->type == ZF_TASK_LABELS;
   for (int32_t o = 0; o < x->nseq; o++)
-    if (s[o].n - s[o].target != 1 || s[o].n - 1 != shared) x->single = 0;
+    if (s[o].len - s[o].target != 1 || s[o].len - 1 != shared) x->single = 0;
 }
 
 int zf_dataset_keep(struct zf_dataset *d, const struct zf_example *x) {
-  struct zf_example *all = grown(d->ex, d->n, &d->cap, sizeof *all);
+  struct zf_example *all = grown(d->ex, d->count, &d->cap, sizeof *all);
   if (!all) return ZF_ENOMEM;
   d->ex = all;
-  all[d->n++] = *x;
-  d->count.examples++;
+  all[d->count++] = *x;
+  d->counts.examples++;
   if (x->nseq > d->options) d->options = x->nseq;
   for (int32_t o = 0; o < x->nseq; o++) {
-    d->count.tokens += d->seq[x->seq + o].n;
-    d->count.targets += zf_seq_targets(d, &d->seq[x->seq + o]);
+    d->counts.tokens += d->seq[x->seq + o].len;
+    d->counts.targets += zf_seq_targets(d, &d->seq[x->seq + o]);
   }
-  d->count.run += zf_example_tokens(d, d->n - 1);
+  d->counts.run += zf_example_tokens(d, d->count - 1);
   return 0;
 }
 
@@ -128,7 +128,7 @@ int zf_dataset_add(struct zf_dataset *d, struct zf_records *r, const int64_t *in
   struct zf_encoder *e = NULL;
   int rc = zf_encoder_new(&e, spec, tok);
   if (!rc) rc = zf_dataset_file(d, r->path);
-  int64_t rows = index ? n : r->n;
+  int64_t rows = index ? n : r->count;
   for (int64_t i = 0; !rc && i < rows; i++)
     rc = zf_encoder_add(e, d, d->nfile - 1, r, index ? index[i] : i);
   zf_encoder_free(e);
@@ -136,64 +136,64 @@ int zf_dataset_add(struct zf_dataset *d, struct zf_records *r, const int64_t *in
 }
 
 int64_t zf_dataset_size(const struct zf_dataset *d) {
-  return d->stream ? d->stream->n : d->n;
+  return d->stream ? d->stream->count : d->count;
 }
 
 void zf_dataset_clear(struct zf_dataset *d) {
-  d->n = d->nseq = d->pool.n = 0;
+  d->count = d->nseq = d->pool.count = 0;
 }
 
-int zf_stream_load(struct zf_stream *s, const int64_t *row, int64_t n, int64_t *at) {
+int zf_row_reader_load(struct zf_row_reader *s, const int64_t *row, int64_t n, int64_t *at) {
   int rc = 0;
-  zf_dataset_clear(s->d);
+  zf_dataset_clear(s->dataset);
   for (int64_t k = 0; !rc && k < n; k++) {
-    int64_t before = s->d->n;
-    rc = s->encode(s->ctx, s->d, row[k]);
-    if (at) at[k] = s->d->n > before ? before : -1;
+    int64_t before = s->dataset->count;
+    rc = s->encode(s->ctx, s->dataset, row[k]);
+    if (at) at[k] = s->dataset->count > before ? before : -1;
   }
   return rc;
 }
 
 void zf_dataset_remove(struct zf_dataset *d, const char *out) {
   int64_t n = 0;
-  for (int64_t i = 0; i < d->n; i++) {
+  for (int64_t i = 0; i < d->count; i++) {
     if (!out[i]) {
       d->ex[n++] = d->ex[i];
       continue;
     }
-    d->count.examples--;
-    d->count.targets -= zf_example_targets(d, i);
-    d->count.run -= zf_example_tokens(d, i);
-    for (int32_t o = 0; o < d->ex[i].nseq; o++) d->count.tokens -= d->seq[d->ex[i].seq + o].n;
+    d->counts.examples--;
+    d->counts.targets -= zf_example_targets(d, i);
+    d->counts.run -= zf_example_tokens(d, i);
+    for (int32_t o = 0; o < d->ex[i].nseq; o++) d->counts.tokens -= d->seq[d->ex[i].seq + o].len;
   }
-  d->n = n;
+  d->count = n;
 }
 
 int zf_dataset_check(const struct zf_dataset *d, const char *what) {
   const char *path = d->nfile ? d->path[0] : what;
   if (zf_dataset_size(d) > 0) return 0;
-  if (d->count.rows == 0) return zf_error(ZF_EINVALID, "%s: the %s set has no row", path, what);
-  if (d->count.masked)
+  if (d->counts.rows == 0) return zf_error(ZF_EINVALID, "%s: the %s set has no row", path, what);
+  if (d->counts.masked)
     return zf_error(ZF_EINVALID,
                     "%s: the %s set has no target: all %lld examples are empty or masked", path,
-                    what, (long long)d->count.rows);
+                    what, (long long)d->counts.rows);
   return zf_error(ZF_EINVALID,
                   "%s: the %s set is empty: all %lld examples are longer than "
                   "sequence_len and were dropped",
-                  path, what, (long long)d->count.rows);
+                  path, what, (long long)d->counts.rows);
 }
 
 int64_t zf_example_tokens(const struct zf_dataset *d, int64_t i) {
   const struct zf_example *x = &d->ex[i];
   int64_t n = x->shared;
-  for (int32_t o = 0; o < x->nseq; o++) n += d->seq[x->seq + o].n - 1 - x->shared;
+  for (int32_t o = 0; o < x->nseq; o++) n += d->seq[x->seq + o].len - 1 - x->shared;
   return n;
 }
 
 int64_t zf_seq_next_target(const struct zf_dataset *d, const struct zf_seq *s, int64_t t) {
   if (t < s->target) t = s->target;
   if (!d->mask) return t;
-  while (t < s->n && !d->mask[s->at + t]) t++;
+  while (t < s->len && !d->mask[s->at + t]) t++;
   return t;
 }
 
@@ -203,8 +203,9 @@ int zf_seq_is_target(const struct zf_dataset *d, const struct zf_seq *s, int64_t
 
 int64_t zf_seq_targets(const struct zf_dataset *d, const struct zf_seq *s) {
   int64_t n = 0;
-  if (!d->mask) return s->n - s->target;
-  for (int64_t t = zf_seq_next_target(d, s, 0); t < s->n; t = zf_seq_next_target(d, s, t + 1)) n++;
+  if (!d->mask) return s->len - s->target;
+  for (int64_t t = zf_seq_next_target(d, s, 0); t < s->len; t = zf_seq_next_target(d, s, t + 1))
+    n++;
   return n;
 }
 

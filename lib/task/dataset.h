@@ -84,7 +84,7 @@ struct zf_data_spec {
 
 struct zf_seq {
   int64_t at; /* of its first id in the pool */
-  int32_t n, target;
+  int32_t len, target;
   float gold; /* labels that are no choice of one: what its logit should be: 1 or 0, or a number */
 };
 
@@ -114,20 +114,20 @@ struct zf_data_counts {
 /* A set that is larger than memory: its rows are known by number, and a few of them are examples at
  * any one time. */
 struct zf_dataset;
-struct zf_stream {
-  int64_t n;                                                   /* rows */
+struct zf_row_reader {
+  int64_t count;                                               /* rows */
   int64_t sequence_len, options;                               /* that no example exceeds */
   int (*encode)(void *ctx, struct zf_dataset *d, int64_t row); /* adds what the row becomes */
   void *ctx;
-  struct zf_dataset *d; /* the set */
+  struct zf_dataset *dataset; /* the set */
 };
 
 struct zf_dataset {
   enum zf_task_type type;
-  enum zf_problem problem;  /* of type labels */
-  struct zf_stream *stream; /* NULL: all examples are held; not owned */
+  enum zf_problem problem;      /* of type labels */
+  struct zf_row_reader *stream; /* NULL: all examples are held; not owned */
   struct zf_example *ex;
-  int64_t n, cap;
+  int64_t count, cap;
   struct zf_seq *seq;
   int64_t nseq, seqcap;
   struct zf_ids pool;
@@ -136,7 +136,7 @@ struct zf_dataset {
   char **path;
   int32_t nfile;
   int64_t options; /* most options of an example */
-  struct zf_data_counts count;
+  struct zf_data_counts counts;
 };
 
 /* An empty set; rows are added to it. */
@@ -169,7 +169,7 @@ int64_t zf_dataset_size(const struct zf_dataset *d);
 
 /* Makes rows row[0..n) of a stream the examples of its set, instead of those before; the memory is
  * used again.  at[k] is the example of row[k], -1 when it gave none; `at` may be NULL. */
-int zf_stream_load(struct zf_stream *s, const int64_t *row, int64_t n, int64_t *at);
+int zf_row_reader_load(struct zf_row_reader *s, const int64_t *row, int64_t n, int64_t *at);
 
 /* No examples, with the memory and counts of those before. */
 void zf_dataset_clear(struct zf_dataset *d);

@@ -9,10 +9,12 @@
 
 int zf_encode_text(struct zf_encoder *e, int64_t *n) {
   struct zf_ids *x = &e->ids;
-  x->n = 0;
+  x->count = 0;
   int rc = zf_tok_encode(e->tok, x, e->text.data, e->text.len, ZF_ENC_SPECIAL | ZF_ENC_OFFSETS);
-  while (!rc && x->n > 1 && x->begin[x->n - 1] < 0 && x->id[x->n - 1] == zf_tok_eos(e->tok)) x->n--;
-  *n = x->n;
+  while (!rc && x->count > 1 && x->begin[x->count - 1] < 0 &&
+         x->id[x->count - 1] == zf_tok_eos(e->tok))
+    x->count--;
+  *n = x->count;
   return rc;
 }
 
@@ -37,11 +39,11 @@ static int encode_pair(struct zf_encoder *e, const json_t *row, const struct zf_
   if (!rc) rc = zf_encode_text(e, &n);
   if (rc) return rc;
   int64_t target = prompt_tokens < n ? prompt_tokens : n;
-  if ((rc = zf_dataset_seq(e->d, e->ids.id, n, target))) return rc;
+  if ((rc = zf_dataset_seq(e->dataset, e->ids.id, n, target))) return rc;
   if (!add_eos) return 0;
   int32_t eos = zf_tok_eos(e->tok);
-  e->d->seq[e->d->nseq - 1].n++;
-  return zf_dataset_pool(e->d, &eos, 1);
+  e->dataset->seq[e->dataset->nseq - 1].len++;
+  return zf_dataset_pool(e->dataset, &eos, 1);
 }
 
 static int prompt_length(struct zf_encoder *e, const json_t *row, int64_t *n) {
@@ -100,11 +102,11 @@ static int row_sequences(struct zf_encoder *e, const json_t *row, struct zf_exam
     zf_buf_puts(&e->text, "");
     if ((rc = zf_template_apply(e->body, row, &e->text))) return rc;
     if ((rc = zf_encode_text(e, &n))) return rc;
-    if ((rc = zf_dataset_seq(e->d, e->ids.id, n, 1))) return rc;
+    if ((rc = zf_dataset_seq(e->dataset, e->ids.id, n, 1))) return rc;
     if (!s->add_eos) return 0;
     int32_t eos = zf_tok_eos(e->tok);
-    e->d->seq[e->d->nseq - 1].n++;
-    return zf_dataset_pool(e->d, &eos, 1);
+    e->dataset->seq[e->dataset->nseq - 1].len++;
+    return zf_dataset_pool(e->dataset, &eos, 1);
   }
   if (e->word) {
     if (s->type == ZF_TASK_LABELS && s->problem) return zf_encode_outputs(e, row, x);
@@ -193,12 +195,12 @@ void zf_encoder_free(struct zf_encoder *e) {
 /* One example of the row; *parts: how many it becomes, where a conversation's answers are apart. */
 static int add_part(struct zf_encoder *e, const json_t *row, struct zf_example x, int64_t part,
                     int64_t *parts) {
-  struct zf_dataset *d = e->d;
-  int64_t before = d->pool.n;
+  struct zf_dataset *d = e->dataset;
+  int64_t before = d->pool.count;
   x.seq = d->nseq;
   int rc = row_sequences(e, row, &x, part, parts);
   if (!rc && e->spec->vocab)
-    rc = zf_tok_check(e->tok, d->pool.id + before, d->pool.n - before, e->spec->vocab);
+    rc = zf_tok_check(e->tok, d->pool.id + before, d->pool.count - before, e->spec->vocab);
   if (!rc && *parts > 1 && d->stream)
     rc = zf_error(
         ZF_EINVALID,
@@ -215,14 +217,14 @@ int zf_encoder_add(struct zf_encoder *e, struct zf_dataset *d, int32_t file, str
       .nseq = 1, .label = -1, .ask = -1, .file = file, .line = zf_records_line(r, i)};
   const json_t *row = zf_records_row(r, i);
   if (!row) return ZF_EINVALID; /* the sentence has the place */
-  e->d = d;
+  e->dataset = d;
   d->problem = e->spec->problem;
   int64_t parts = 0;
   e->joined = 0;
   int rc = add_part(e, row, x, 0, &parts);
-  d->count.rows++;
-  d->count.joined += e->joined;
-  d->count.apart += !rc && parts > 0;
+  d->counts.rows++;
+  d->counts.joined += e->joined;
+  d->counts.apart += !rc && parts > 0;
   for (int64_t k = 1, n = parts; !rc && k < n; k++) rc = add_part(e, row, x, k, &parts);
   return rc ? zf_error_prefix(rc, "%s:%lld", r->path, (long long)x.line) : 0;
 }

@@ -9,11 +9,11 @@
 struct zf_encoder {
   const struct zf_data_spec *spec;
   const struct zf_tok *tok;
-  struct zf_dataset *d; /* of the row at hand */
+  struct zf_dataset *dataset; /* of the row at hand */
   struct zf_template *prompt, *body, **option;
   struct zf_buf text;
   struct zf_ids ids;
-  struct zf_spans spans;
+  struct zf_text_spans spans;
   int joined;          /* of the row at hand: a prompt and what follows it meet letter to letter */
   int32_t mask, *word; /* masked: the mask's id, and of each option's word; labels: 0, 1, ... */
 };

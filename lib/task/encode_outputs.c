@@ -58,7 +58,7 @@ int zf_encode_outputs(struct zf_encoder *e, const json_t *row, struct zf_example
   x->nseq = (int32_t)e->spec->noptions;
   int rc = zf_encode_whole(e, row, x);
   if (rc) return rc;
-  struct zf_seq *seq = e->d->seq + e->d->nseq - x->nseq;
+  struct zf_seq *seq = e->dataset->seq + e->dataset->nseq - x->nseq;
   return e->spec->problem == ZF_PROBLEM_REGRESSION ? read_numbers(e, v, key, seq)
                                                    : read_labels(e, v, key, seq);
 }

@@ -7,12 +7,12 @@
 /* The id of an option's word, which is one token by itself. */
 static int find_word(struct zf_encoder *e, int64_t o) {
   const char *word = e->spec->options[o];
-  e->ids.n = 0;
+  e->ids.count = 0;
   int rc = zf_tok_encode(e->tok, &e->ids, word, strlen(word), 0);
   if (rc) return rc;
-  if (e->ids.n != 1)
+  if (e->ids.count != 1)
     return zf_error(ZF_EUSAGE, "options[%lld]: '%s' is %lld tokens; a masked word is one",
-                    (long long)o, word, (long long)e->ids.n);
+                    (long long)o, word, (long long)e->ids.count);
   e->word[o] = e->ids.id[0];
   for (int64_t i = 0; i < o; i++)
     if (e->word[i] == e->word[o])
@@ -50,24 +50,24 @@ int zf_encode_whole(struct zf_encoder *e, const json_t *row, struct zf_example *
   }
   zf_buf_clear(&e->text);
   zf_buf_puts(&e->text, "");
-  ids->n = 0;
+  ids->count = 0;
   if (!rc) rc = zf_template_apply(e->prompt, with ? with : row, &e->text);
   if (!rc) rc = zf_tok_encode(e->tok, ids, e->text.data, e->text.len, ZF_ENC_SPECIAL);
   json_decref(with);
   if (rc) return rc;
-  for (int64_t i = 0; i < ids->n; i++)
+  for (int64_t i = 0; i < ids->count; i++)
     if (ids->id[i] == e->mask) {
       x->ask = (int32_t)i;
       masks++;
     }
   if (e->mask >= 0 && masks != 1)
     return zf_error(ZF_EINVALID, "expected one mask in the text, found %d", masks);
-  if (ids->n < 1) return zf_error(ZF_EINVALID, "the prompt is empty");
-  int64_t n = ids->n;
+  if (ids->count < 1) return zf_error(ZF_EINVALID, "the prompt is empty");
+  int64_t n = ids->count;
   for (int64_t o = 0; !rc && o < e->spec->noptions; o++) {
-    rc = zf_dataset_seq(e->d, ids->id, n, n);
-    if (!rc) rc = zf_dataset_pool(e->d, &e->word[o], 1);
-    if (!rc) e->d->seq[e->d->nseq - 1].n++;
+    rc = zf_dataset_seq(e->dataset, ids->id, n, n);
+    if (!rc) rc = zf_dataset_pool(e->dataset, &e->word[o], 1);
+    if (!rc) e->dataset->seq[e->dataset->nseq - 1].len++;
   }
   return rc;
 }

@@ -78,9 +78,9 @@ static int put_formatted(struct zf_buf *out, const struct zf_template *t,
 }
 
 int zf_alpaca_row(const struct zf_alpaca *a, const json_t *row, struct zf_buf *out,
-                  struct zf_spans *spans) {
+                  struct zf_text_spans *spans) {
   struct instruction x = {0};
-  int rc = read_instruction(&x, a->f ? a->f : &usual, row);
+  int rc = read_instruction(&x, a->fields ? a->fields : &usual, row);
   if (rc) return rc;
   const struct zf_template *t = !x.input && a->no_input ? a->no_input : a->format;
   if (t)
@@ -91,7 +91,7 @@ int zf_alpaca_row(const struct zf_alpaca *a, const json_t *row, struct zf_buf *o
   int64_t from = (int64_t)out->len;
   zf_buf_puts(out, x.output);
   if (!rc) rc = zf_buf_ok(out);
-  return rc ? rc : zf_span_add(spans, from, (int64_t)out->len);
+  return rc ? rc : zf_text_span_add(spans, from, (int64_t)out->len);
 }
 
 /* --- messages --- */

@@ -35,11 +35,11 @@ int zf_field_missing(const json_t *row, const char *key);
  * With a format its text takes the place of both lines; a system text stands before it as it is,
  * unless the format has {system} itself.  The formats are f's, parsed (NULL: none). */
 struct zf_alpaca {
-  const struct zf_fields *f;
+  const struct zf_fields *fields;
   const struct zf_template *format, *no_input;
 };
 int zf_alpaca_row(const struct zf_alpaca *a, const json_t *row, struct zf_buf *out,
-                  struct zf_spans *spans);
+                  struct zf_text_spans *spans);
 
 /* The messages of a row as a list of {role, content} that the caller releases: field "messages", or
  * "conversations" of {from, value} (ShareGPT), or those that f names.  ZF_EINVALID. */

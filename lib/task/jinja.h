@@ -29,11 +29,11 @@ enum zf_jinja_flags {
 };
 
 /* Stretches of the output that generation blocks marked. */
-struct zf_spans {
+struct zf_text_spans {
   struct zf_span {
     int64_t from, to;
   } * at;
-  int64_t n, cap;
+  int64_t count, cap;
 };
 
 /* `name` is for messages: "NAME:LINE: ...".  ZF_EINVALID. */
@@ -45,7 +45,7 @@ void zf_jinja_free(struct zf_jinja *t); /* takes NULL */
  * strftime_now() shows (seconds since 1970).  spans may be NULL.  ZF_EINVALID, also for
  * the template's own raise_exception(). */
 int zf_jinja_render(const struct zf_jinja *t, const json_t *vars, int64_t now, struct zf_buf *out,
-                    struct zf_spans *spans);
+                    struct zf_text_spans *spans);
 
 /* Of a template that is one {{ expression }}: its value, with the kind it has (the caller
  * releases it).  ZF_EINVALID, also for a template that is something else. */

@@ -10,25 +10,25 @@
 
 const struct zj_value *zj_arg(const struct zj_args *a, int place, const char *name) {
   int at = 0;
-  for (int i = 0; i < a->n; i++) {
-    if (a->name[i] && name && !strcmp(a->name[i], name)) return &a->v[i];
-    if (!a->name[i] && at++ == place) return &a->v[i];
+  for (int i = 0; i < a->count; i++) {
+    if (a->name[i] && name && !strcmp(a->name[i], name)) return &a->value[i];
+    if (!a->name[i] && at++ == place) return &a->value[i];
   }
   return NULL;
 }
 
 static int is_none(const struct zj_value *v) {
-  return !v || (v->kind == ZJ_JSON && json_is_null(v->j));
+  return !v || (v->kind == ZJ_JSON && json_is_null(v->json));
 }
 
 int zj_arg_text(struct zj_env *e, const char **out, const struct zj_args *a, int place,
                 const char *name) {
   const struct zj_value *v = zj_arg(a, place, name);
   if (is_none(v)) return 0;
-  if (v->kind != ZJ_JSON || !json_is_string(v->j))
+  if (v->kind != ZJ_JSON || !json_is_string(v->json))
     return zj_fail(e, "argument %s%d: expected a text, found %s", name ? name : "", place + 1,
                    zj_kind_name(v));
-  *out = json_string_value(v->j);
+  *out = json_string_value(v->json);
   return 0;
 }
 
@@ -36,10 +36,10 @@ int zj_arg_int(struct zj_env *e, int64_t *out, const struct zj_args *a, int plac
                const char *name) {
   const struct zj_value *v = zj_arg(a, place, name);
   if (is_none(v)) return 0;
-  if (v->kind != ZJ_JSON || !json_is_integer(v->j))
+  if (v->kind != ZJ_JSON || !json_is_integer(v->json))
     return zj_fail(e, "argument %s%d: expected a whole number, found %s", name ? name : "",
                    place + 1, zj_kind_name(v));
-  *out = json_integer_value(v->j);
+  *out = json_integer_value(v->json);
   return 0;
 }
 
@@ -54,7 +54,7 @@ typedef const struct zj_args *args_;
 /* What a filter of texts works on: str() of it. */
 int zj_text_of(struct zj_env *e, struct zj_value *out, in_ v) {
   struct zf_buf b = {0};
-  if (v->kind == ZJ_JSON && json_is_string(v->j)) {
+  if (v->kind == ZJ_JSON && json_is_string(v->json)) {
     *out = *v;
     return 0;
   }
@@ -69,7 +69,7 @@ int zj_text_of(struct zj_env *e, struct zj_value *out, in_ v) {
 static int f_case(struct zj_env *e, struct zj_value *out, in_ v, enum zj_case how) {
   struct zj_value s;
   int rc = zj_text_of(e, &s, v);
-  return rc ? rc : zj_case(e, out, json_string_value(s.j), how);
+  return rc ? rc : zj_case(e, out, json_string_value(s.json), how);
 }
 
 static int f_lower(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
@@ -97,7 +97,7 @@ static int f_trim(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   const char *chars = NULL;
   int rc = zj_text_of(e, &s, v);
   if (!rc) rc = zj_arg_text(e, &chars, a, 0, "chars");
-  return rc ? rc : zj_strip(e, out, json_string_value(s.j), chars, 3);
+  return rc ? rc : zj_strip(e, out, json_string_value(s.json), chars, 3);
 }
 
 static int f_replace(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
@@ -109,7 +109,7 @@ static int f_replace(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   if (!rc) rc = zj_arg_text(e, &to, a, 1, "new");
   if (!rc) rc = zj_arg_int(e, &most, a, 2, "count");
   if (!rc && (!from || !to)) rc = zj_fail(e, "replace: expected two texts");
-  return rc ? rc : zj_replace(e, out, json_string_value(s.j), from, to, most);
+  return rc ? rc : zj_replace(e, out, json_string_value(s.json), from, to, most);
 }
 
 static int f_string(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
@@ -124,7 +124,7 @@ static int f_escape(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   struct zf_buf b = {0};
   (void)a;
   int rc = zj_text_of(e, &s, v);
-  for (const char *p = rc ? "" : json_string_value(s.j); *p; p++) {
+  for (const char *p = rc ? "" : json_string_value(s.json); *p; p++) {
     const char *hit = strchr(from, *p);
     if (hit)
       zf_buf_puts(&b, to[hit - from]);
@@ -144,7 +144,7 @@ static int f_indent(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   int rc = zj_text_of(e, &s, v), first = arg_true(a, 1, "first"), blank = arg_true(a, 2, "blank");
   if (!rc) rc = zj_arg_int(e, &width, a, 0, "width");
   if (!rc && (width < 0 || width > 256)) rc = zj_fail(e, "indent: %lld", (long long)width);
-  const char *p = rc ? "" : json_string_value(s.j);
+  const char *p = rc ? "" : json_string_value(s.json);
   for (int line = 0; !rc && (*p || !line); line++) {
     size_t n = strcspn(p, "\n");
     for (int64_t i = 0; (line ? n || blank : first) && i < width; i++) zf_buf_putc(&b, ' ');
@@ -171,11 +171,11 @@ static int f_tojson(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   how.comma = how.indent < 0 ? ", " : ",";
   how.colon = ": ";
   if (!is_none(pair) && pair->kind == ZJ_JSON) {
-    how.comma = json_string_value(json_array_get(pair->j, 0));
-    how.colon = json_string_value(json_array_get(pair->j, 1));
+    how.comma = json_string_value(json_array_get(pair->json, 0));
+    how.colon = json_string_value(json_array_get(pair->json, 1));
     if (!how.comma || !how.colon) return zj_fail(e, "tojson: separators: expected two texts");
   }
-  rc = zj_dump(e, &b, v->j, &how, 0);
+  rc = zj_dump(e, &b, v->json, &how, 0);
   if (!rc) rc = zj_text(e, out, b.data, b.len);
   zf_buf_free(&b);
   return rc;
@@ -187,16 +187,16 @@ static int f_int(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   int64_t n = 0;
   int rc = zj_arg_int(e, &n, a, 0, "default");
   if (rc || v->kind != ZJ_JSON) return rc ? rc : zj_int(e, out, n);
-  if (json_is_string(v->j)) {
+  if (json_is_string(v->json)) {
     char *end;
-    double x = strtod(json_string_value(v->j), &end);
-    int some = end != json_string_value(v->j);
+    double x = strtod(json_string_value(v->json), &end);
+    int some = end != json_string_value(v->json);
     while (zj_is_space((unsigned char)*end)) end++;
     if (some && !*end && fabs(x) < 9e15) n = (int64_t)x;
-  } else if (json_is_boolean(v->j)) {
-    n = json_is_true(v->j);
-  } else if (json_is_number(v->j) && fabs(json_number_value(v->j)) < 9e15) {
-    n = json_is_integer(v->j) ? json_integer_value(v->j) : (int64_t)json_real_value(v->j);
+  } else if (json_is_boolean(v->json)) {
+    n = json_is_true(v->json);
+  } else if (json_is_number(v->json) && fabs(json_number_value(v->json)) < 9e15) {
+    n = json_is_integer(v->json) ? json_integer_value(v->json) : (int64_t)json_real_value(v->json);
   }
   return zj_int(e, out, n);
 }
@@ -204,26 +204,26 @@ static int f_int(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
 static int f_float(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   double x = 0;
   (void)a;
-  if (v->kind == ZJ_JSON && json_is_string(v->j)) x = strtod(json_string_value(v->j), NULL);
-  if (v->kind == ZJ_JSON && json_is_number(v->j)) x = json_number_value(v->j);
+  if (v->kind == ZJ_JSON && json_is_string(v->json)) x = strtod(json_string_value(v->json), NULL);
+  if (v->kind == ZJ_JSON && json_is_number(v->json)) x = json_number_value(v->json);
   return zj_keep(e, out, json_real(x), 0);
 }
 
 static int f_abs(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   (void)a;
-  if (v->kind != ZJ_JSON || !json_is_number(v->j)) return zj_fail(e, "abs: %s", zj_kind_name(v));
-  if (json_is_integer(v->j)) return zj_int(e, out, llabs(json_integer_value(v->j)));
-  return zj_keep(e, out, json_real(fabs(json_real_value(v->j))), 0);
+  if (v->kind != ZJ_JSON || !json_is_number(v->json)) return zj_fail(e, "abs: %s", zj_kind_name(v));
+  if (json_is_integer(v->json)) return zj_int(e, out, llabs(json_integer_value(v->json)));
+  return zj_keep(e, out, json_real(fabs(json_real_value(v->json))), 0);
 }
 
 static int f_round(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   int64_t digits = 0;
   int rc = zj_arg_int(e, &digits, a, 0, "precision");
   if (rc) return rc;
-  if (v->kind != ZJ_JSON || !json_is_number(v->j) || digits < 0 || digits > 12)
+  if (v->kind != ZJ_JSON || !json_is_number(v->json) || digits < 0 || digits > 12)
     return zj_fail(e, "round: %s to %lld digits", zj_kind_name(v), (long long)digits);
   double scale = pow(10, (double)digits);
-  return zj_keep(e, out, json_real(nearbyint(json_number_value(v->j) * scale) / scale), 0);
+  return zj_keep(e, out, json_real(nearbyint(json_number_value(v->json) * scale) / scale), 0);
 }
 
 /* --- lists -------------------------------------------------------------------------------------------- */
@@ -231,8 +231,8 @@ static int f_round(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
 static int f_length(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   json_t *list;
   (void)a;
-  if (v->kind == ZJ_JSON && json_is_string(v->j))
-    return zj_int(e, out, zj_chars(json_string_value(v->j)));
+  if (v->kind == ZJ_JSON && json_is_string(v->json))
+    return zj_int(e, out, zj_chars(json_string_value(v->json)));
   int rc = zj_items(e, &list, v);
   return rc ? rc : zj_int(e, out, (int64_t)json_array_size(list));
 }
@@ -273,12 +273,12 @@ static int f_reverse(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   int rc = zj_items(e, &list, v);
   if (!rc) rc = zj_keep(e, out, json_array(), (int64_t)json_array_size(rc ? NULL : list) * 8);
   for (size_t i = rc ? 0 : json_array_size(list); i > 0; i--)
-    json_array_append(out->j, json_array_get(list, i - 1));
-  if (rc || v->kind != ZJ_JSON || !json_is_string(v->j)) return rc;
-  struct zj_value none = {.kind = ZJ_JSON, .j = out->j};
+    json_array_append(out->json, json_array_get(list, i - 1));
+  if (rc || v->kind != ZJ_JSON || !json_is_string(v->json)) return rc;
+  struct zj_value none = {.kind = ZJ_JSON, .json = out->json};
   struct zf_buf b = {0};
-  for (size_t i = 0; i < json_array_size(none.j); i++)
-    zf_buf_puts(&b, json_string_value(json_array_get(none.j, i)));
+  for (size_t i = 0; i < json_array_size(none.json); i++)
+    zf_buf_puts(&b, json_string_value(json_array_get(none.json, i)));
   rc = zf_buf_ok(&b);
   if (!rc) rc = zj_text(e, out, b.data, b.len);
   zf_buf_free(&b);
@@ -308,8 +308,8 @@ static int f_join(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   if (!rc) rc = zj_arg_text(e, &path, a, 1, "attribute");
   if (!rc) rc = zj_items(e, &list, v);
   json_array_foreach(list, i, x) {
-    struct zj_value item = {.kind = ZJ_JSON, .j = (json_t *)attribute(x, path)};
-    if (!item.j) item.kind = ZJ_UNDEF;
+    struct zj_value item = {.kind = ZJ_JSON, .json = (json_t *)attribute(x, path)};
+    if (!item.json) item.kind = ZJ_UNDEF;
     if (i) zf_buf_puts(&b, between);
     if (!rc) rc = b.len > ZF_JINJA_BYTES ? zj_fail(e, "join: too much text") : zj_step(e);
     if (!rc) rc = zj_str(e, &b, &item);
@@ -324,7 +324,7 @@ static int f_join(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
 static int f_items(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   struct zj_value m = *v;
   if (v->kind == ZJ_UNDEF) return zj_keep(e, out, json_array(), 0);
-  if (v->kind != ZJ_JSON || !json_is_object(v->j))
+  if (v->kind != ZJ_JSON || !json_is_object(v->json))
     return zj_fail(e, "items: %s is no mapping", zj_kind_name(v));
   m.name = "items";
   return zj_method(e, out, &m, a);
@@ -339,7 +339,7 @@ static int sort(struct zj_env *e, struct zj_value *out, json_t *list, const char
     json_t *x = json_array_get(list, i);
     size_t at = i;
     for (; at > 0; at--) {
-      const json_t *p = attribute(json_array_get(out->j, at - 1), path), *q = attribute(x, path);
+      const json_t *p = attribute(json_array_get(out->json, at - 1), path), *q = attribute(x, path);
       int order = 0;
       if (!p || !q) return zj_fail(e, "sort: an item has no '%s'", path);
       if (fold && json_is_string(p) && json_is_string(q)) {
@@ -352,7 +352,7 @@ static int sort(struct zj_env *e, struct zj_value *out, json_t *list, const char
       if (rc) return rc;
       if (reverse ? order >= 0 : order <= 0) break;
     }
-    json_array_insert(out->j, at, x);
+    json_array_insert(out->json, at, x);
   }
   return rc;
 }
@@ -371,18 +371,18 @@ static int f_dictsort(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   struct zj_value keys, pair;
   json_t *list, *key;
   size_t i;
-  if (v->kind != ZJ_JSON || !json_is_object(v->j) || zj_arg(a, 1, "by"))
+  if (v->kind != ZJ_JSON || !json_is_object(v->json) || zj_arg(a, 1, "by"))
     return zj_fail(e, "dictsort: only of a mapping, by its keys");
   int rc = zj_items(e, &list, v);
   if (!rc)
     rc = sort(e, &keys, list, NULL, !arg_true(a, 0, "case_sensitive"), arg_true(a, 2, "reverse"));
   if (!rc) rc = zj_keep(e, out, json_array(), 0);
-  json_array_foreach(rc ? NULL : keys.j, i, key) {
+  json_array_foreach(rc ? NULL : keys.json, i, key) {
     const char *k = json_string_value(key);
-    json_t *both = json_pack("[s, O]", k, json_object_get(v->j, k));
+    json_t *both = json_pack("[s, O]", k, json_object_get(v->json, k));
     if (!rc) rc = zj_keep(e, &pair, both, 16);
-    if (!rc) rc = zj_set_shape(e, pair.j, ZJ_TUPLE);
-    if (!rc) json_array_append(out->j, pair.j);
+    if (!rc) rc = zj_set_shape(e, pair.json, ZJ_TUPLE);
+    if (!rc) json_array_append(out->json, pair.json);
   }
   return rc;
 }
@@ -395,9 +395,9 @@ static int f_unique(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   if (!rc) rc = zj_keep(e, out, json_array(), 0);
   json_array_foreach(rc ? NULL : list, i, x) {
     int same = 0;
-    for (size_t k = 0; !rc && !same && k < json_array_size(out->j); k++)
-      rc = zj_equal(e, x, json_array_get(out->j, k), &same);
-    if (!rc && !same) json_array_append(out->j, x);
+    for (size_t k = 0; !rc && !same && k < json_array_size(out->json); k++)
+      rc = zj_equal(e, x, json_array_get(out->json, k), &same);
+    if (!rc && !same) json_array_append(out->json, x);
   }
   return rc;
 }
@@ -456,10 +456,10 @@ static int f_default(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
 
 /* The arguments behind the first. */
 static struct zj_args rest(args_ a, int from) {
-  struct zj_args r = {.n = 0};
-  for (int i = from; i < a->n; i++) {
-    r.v[r.n] = a->v[i];
-    r.name[r.n++] = a->name[i];
+  struct zj_args r = {.count = 0};
+  for (int i = from; i < a->count; i++) {
+    r.value[r.count] = a->value[i];
+    r.name[r.count++] = a->name[i];
   }
   return r;
 }
@@ -477,13 +477,13 @@ static int f_map(struct zj_env *e, struct zj_value *out, in_ v, args_ a) {
   if (!rc) rc = zj_items(e, &list, v);
   if (!rc) rc = zj_keep(e, out, json_array(), 0);
   json_array_foreach(rc ? NULL : list, i, x) {
-    struct zj_value item = {.kind = ZJ_JSON, .j = x}, made = item;
-    if (path) made.j = (json_t *)attribute(x, path);
-    if (path && !made.j && other) made = *other;
+    struct zj_value item = {.kind = ZJ_JSON, .json = x}, made = item;
+    if (path) made.json = (json_t *)attribute(x, path);
+    if (path && !made.json && other) made = *other;
     if (!rc && !path) rc = zj_filter(e, &made, filter, &item, &more);
-    if (!rc && (made.kind != ZJ_JSON || !made.j))
+    if (!rc && (made.kind != ZJ_JSON || !made.json))
       rc = zj_fail(e, "map: item %zu has no such value", i);
-    if (!rc) json_array_append(out->j, made.j);
+    if (!rc) json_array_append(out->json, made.json);
     if (!rc) rc = zj_step(e);
   }
   return rc;
@@ -501,14 +501,14 @@ static int choose(struct zj_env *e, struct zj_value *out, in_ v, args_ a, int by
   if (!rc) rc = zj_items(e, &list, v);
   if (!rc) rc = zj_keep(e, out, json_array(), 0);
   json_array_foreach(rc ? NULL : list, i, x) {
-    struct zj_value item = {.kind = ZJ_JSON, .j = (json_t *)attribute(x, path)};
+    struct zj_value item = {.kind = ZJ_JSON, .json = (json_t *)attribute(x, path)};
     int yes = 0;
-    if (!item.j) item.kind = ZJ_UNDEF;
+    if (!item.json) item.kind = ZJ_UNDEF;
     if (!rc && test)
       rc = zj_test(e, &yes, test, &item, &more);
     else
       yes = zj_truth(&item);
-    if (!rc && yes == keep) json_array_append(out->j, x);
+    if (!rc && yes == keep) json_array_append(out->json, x);
     if (!rc) rc = zj_step(e);
   }
   return rc;

@@ -17,25 +17,25 @@ typedef const struct zj_node *node;
  * ------------------------------------------------------------------------------------- */
 
 int zj_set_var(struct zj_env *e, struct zj_frame *f, const char *name, const struct zj_value *v) {
-  for (int i = 0; i < f->n; i++)
+  for (int i = 0; i < f->count; i++)
     if (!strcmp(f->var[i].name, name)) {
       f->var[i].v = *v;
       return 0;
     }
-  if (f->n == f->cap) {
+  if (f->count == f->cap) {
     int cap = f->cap ? 2 * f->cap : 8;
     struct zj_var *var = realloc(f->var, (size_t)cap * sizeof *var);
-    if (!var) return zf_error(ZF_ENOMEM, "%s: out of memory", e->t->name);
+    if (!var) return zf_error(ZF_ENOMEM, "%s: out of memory", e->jinja->name);
     f->var = var;
     f->cap = cap;
   }
-  f->var[f->n++] = (struct zj_var){name, *v};
+  f->var[f->count++] = (struct zj_var){name, *v};
   return 0;
 }
 
 static void look_up(const struct zj_env *e, struct zj_value *out, const char *name) {
   for (const struct zj_frame *f = e->frame; f; f = f->up)
-    for (int i = 0; i < f->n; i++)
+    for (int i = 0; i < f->count; i++)
       if (!strcmp(f->var[i].name, name)) {
         *out = f->var[i].v;
         return;
@@ -61,27 +61,30 @@ static int loop_attribute(struct zj_env *e, struct zj_value *out, const struct z
   const struct {
     const char *name;
     int64_t value;
-  } number[] = {{"index", l->i + 1},
-                {"index0", l->i},
-                {"length", l->n},
-                {"revindex", l->n - l->i},
-                {"revindex0", l->n - l->i - 1},
+  } number[] = {{"index", l->index + 1},
+                {"index0", l->index},
+                {"length", l->count},
+                {"revindex", l->count - l->index},
+                {"revindex0", l->count - l->index - 1},
                 {"depth", l->depth},
                 {"depth0", l->depth - 1}};
   for (size_t i = 0; i < sizeof number / sizeof *number; i++)
     if (!strcmp(number[i].name, name)) return zj_int(e, out, number[i].value);
-  if (!strcmp(name, "first")) return zj_bool(e, out, l->i == 0);
-  if (!strcmp(name, "last")) return zj_bool(e, out, l->i == l->n - 1);
-  int64_t at = !strcmp(name, "previtem") ? l->i - 1 : !strcmp(name, "nextitem") ? l->i + 1 : -2;
+  if (!strcmp(name, "first")) return zj_bool(e, out, l->index == 0);
+  if (!strcmp(name, "last")) return zj_bool(e, out, l->index == l->count - 1);
+  int64_t at = !strcmp(name, "previtem")   ? l->index - 1
+               : !strcmp(name, "nextitem") ? l->index + 1
+                                           : -2;
   if (at == -2) return zj_fail(e, "loop.%s is not supported", name);
   *out = (struct zj_value){.kind = ZJ_UNDEF, .name = name};
-  if (at < 0 || at >= l->n) return 0;
+  if (at < 0 || at >= l->count) return 0;
   return zj_keep(e, out, json_incref(json_array_get(l->items, (size_t)at)), 0);
 }
 
 static int get(struct zj_env *e, struct zj_value *out, const struct zj_value *owner,
                const char *name) {
-  json_t *v = owner->j && json_is_object(owner->j) ? json_object_get(owner->j, name) : NULL;
+  json_t *v =
+      owner->json && json_is_object(owner->json) ? json_object_get(owner->json, name) : NULL;
   if (v) return zj_keep(e, out, json_incref(v), 0);
   *out = (struct zj_value){.kind = ZJ_UNDEF, .name = name};
   return 0;
@@ -89,12 +92,12 @@ static int get(struct zj_env *e, struct zj_value *out, const struct zj_value *ow
 
 static int attribute(struct zj_env *e, struct zj_value *out, node n) {
   struct zj_value owner;
-  int rc = zj_eval(e, &owner, n->a);
+  int rc = zj_eval(e, &owner, n->first);
   if (!rc) rc = zj_refuse(e, &owner);
   if (rc) return rc;
   if (owner.kind == ZJ_LOOP) return loop_attribute(e, out, owner.loop, n->name);
-  if (owner.kind == ZJ_JSON && zj_has_method(owner.j, n->name)) {
-    *out = (struct zj_value){.kind = ZJ_METHOD, .j = owner.j, .name = n->name};
+  if (owner.kind == ZJ_JSON && zj_has_method(owner.json, n->name)) {
+    *out = (struct zj_value){.kind = ZJ_METHOD, .json = owner.json, .name = n->name};
     return 0;
   }
   return get(e, out, &owner, n->name);
@@ -103,33 +106,33 @@ static int attribute(struct zj_env *e, struct zj_value *out, node n) {
 /* A character or an item at a place, which may count from the end. */
 static int at_place(struct zj_env *e, struct zj_value *out, const struct zj_value *owner,
                     int64_t i) {
-  const char *s = json_string_value(owner->j);
-  int64_t n = s ? zj_chars(s) : (int64_t)json_array_size(owner->j);
+  const char *s = json_string_value(owner->json);
+  int64_t n = s ? zj_chars(s) : (int64_t)json_array_size(owner->json);
   *out = (struct zj_value){.kind = ZJ_UNDEF, .name = "an item"};
   if (i < 0) i += n;
   if (i < 0 || i >= n) return 0;
-  if (!s) return zj_keep(e, out, json_incref(json_array_get(owner->j, (size_t)i)), 0);
+  if (!s) return zj_keep(e, out, json_incref(json_array_get(owner->json, (size_t)i)), 0);
   s = zj_skip(s, i);
   return zj_text(e, out, s, (size_t)(zj_skip(s, 1) - s));
 }
 
 static int item(struct zj_env *e, struct zj_value *out, node n) {
   struct zj_value owner, key;
-  int rc = zj_eval(e, &owner, n->a);
+  int rc = zj_eval(e, &owner, n->first);
   if (!rc) rc = zj_refuse(e, &owner);
-  if (!rc) rc = zj_eval(e, &key, n->b);
+  if (!rc) rc = zj_eval(e, &key, n->second);
   if (rc) return rc;
-  if (key.kind == ZJ_JSON && json_is_string(key.j)) {
-    const char *name = json_string_value(key.j);
+  if (key.kind == ZJ_JSON && json_is_string(key.json)) {
+    const char *name = json_string_value(key.json);
     if (owner.kind == ZJ_LOOP) return loop_attribute(e, out, owner.loop, name);
     rc = get(e, out, &owner, name);
-    if (!rc && out->kind == ZJ_UNDEF && owner.kind == ZJ_JSON && zj_has_method(owner.j, name))
-      *out = (struct zj_value){.kind = ZJ_METHOD, .j = owner.j, .name = name};
+    if (!rc && out->kind == ZJ_UNDEF && owner.kind == ZJ_JSON && zj_has_method(owner.json, name))
+      *out = (struct zj_value){.kind = ZJ_METHOD, .json = owner.json, .name = name};
     return rc;
   }
-  if (owner.kind == ZJ_JSON && key.kind == ZJ_JSON && json_is_integer(key.j) &&
-      (json_is_array(owner.j) || json_is_string(owner.j)))
-    return at_place(e, out, &owner, json_integer_value(key.j));
+  if (owner.kind == ZJ_JSON && key.kind == ZJ_JSON && json_is_integer(key.json) &&
+      (json_is_array(owner.json) || json_is_string(owner.json)))
+    return at_place(e, out, &owner, json_integer_value(key.json));
   *out = (struct zj_value){.kind = ZJ_UNDEF, .name = "an item"};
   return 0;
 }
@@ -139,11 +142,11 @@ static int bound(struct zj_env *e, int64_t *out, node n, int *given) {
   *given = 0;
   if (!n) return 0;
   int rc = zj_eval(e, &v, n);
-  if (rc || (v.kind == ZJ_JSON && json_is_null(v.j))) return rc;
-  if (v.kind != ZJ_JSON || !json_is_integer(v.j))
+  if (rc || (v.kind == ZJ_JSON && json_is_null(v.json))) return rc;
+  if (v.kind != ZJ_JSON || !json_is_integer(v.json))
     return zj_fail(e, "a slice's bound is %s", zj_kind_name(&v));
   *given = 1;
-  *out = json_integer_value(v.j);
+  *out = json_integer_value(v.json);
   return 0;
 }
 
@@ -191,31 +194,31 @@ static int slice(struct zj_env *e, struct zj_value *out, node n) {
   struct zj_value owner;
   int64_t v[3] = {0, 0, 1};
   int given[3];
-  int rc = zj_eval(e, &owner, n->a);
-  if (!rc) rc = bound(e, &v[0], n->b, &given[0]);
-  if (!rc) rc = bound(e, &v[1], n->c, &given[1]);
-  if (!rc) rc = bound(e, &v[2], n->d, &given[2]);
+  int rc = zj_eval(e, &owner, n->first);
+  if (!rc) rc = bound(e, &v[0], n->second, &given[0]);
+  if (!rc) rc = bound(e, &v[1], n->third, &given[1]);
+  if (!rc) rc = bound(e, &v[2], n->fourth, &given[2]);
   if (rc) return rc;
-  if (owner.kind != ZJ_JSON || (!json_is_string(owner.j) && !json_is_array(owner.j)))
+  if (owner.kind != ZJ_JSON || (!json_is_string(owner.json) && !json_is_array(owner.json)))
     return zj_fail(e, "a slice of %s", zj_kind_name(&owner));
   if (v[2] == 0 || v[2] > 1 << 20 || v[2] < -(1 << 20)) return zj_fail(e, "a slice's step");
-  int64_t len = json_is_string(owner.j) ? zj_chars(json_string_value(owner.j))
-                                        : (int64_t)json_array_size(owner.j);
+  int64_t len = json_is_string(owner.json) ? zj_chars(json_string_value(owner.json))
+                                           : (int64_t)json_array_size(owner.json);
   int back = v[2] < 0;
   int64_t a = given[0] ? clamp(v[0], len, back) : back ? len - 1 : 0;
   int64_t b = given[1] ? clamp(v[1], len, back) : back ? -1 : len;
-  return slice_by(e, out, owner.j, a, b, v[2]);
+  return slice_by(e, out, owner.json, a, b, v[2]);
 }
 
 /* --- calls
  * ------------------------------------------------------------------------------------------ */
 
 int zj_arguments(struct zj_env *e, struct zj_args *a, node list) {
-  a->n = 0;
+  a->count = 0;
   for (; list; list = list->next) {
-    if (a->n == 12) return zj_fail(e, "more than 12 arguments");
-    a->name[a->n] = list->name;
-    int rc = zj_eval(e, &a->v[a->n++], list->a);
+    if (a->count == 12) return zj_fail(e, "more than 12 arguments");
+    a->name[a->count] = list->name;
+    int rc = zj_eval(e, &a->value[a->count++], list->first);
     if (rc) return rc;
   }
   return 0;
@@ -235,17 +238,17 @@ int zj_capture(struct zj_env *e, struct zj_value *out, node list) {
 
 static int bind(struct zj_env *e, struct zj_frame *f, node macro, const struct zj_args *a) {
   int place = 0, used = 0, rc = 0;
-  for (node p = macro->d; !rc && p; p = p->next, place++) {
+  for (node p = macro->fourth; !rc && p; p = p->next, place++) {
     const struct zj_value *given = zj_arg(a, place, p->name);
     struct zj_value v = {.kind = ZJ_UNDEF, .name = p->name};
     used += given != NULL;
     if (given)
       v = *given;
-    else if (p->a)
-      rc = zj_eval(e, &v, p->a);
+    else if (p->first)
+      rc = zj_eval(e, &v, p->first);
     if (!rc) rc = zj_set_var(e, f, p->name, &v);
   }
-  if (!rc && used < a->n) rc = zj_fail(e, "macro '%s': too many arguments", macro->name);
+  if (!rc && used < a->count) rc = zj_fail(e, "macro '%s': too many arguments", macro->name);
   return rc;
 }
 
@@ -265,7 +268,7 @@ static int call_macro(struct zj_env *e, struct zj_value *out, node macro, const 
 static int call(struct zj_env *e, struct zj_value *out, node n) {
   struct zj_value f;
   struct zj_args a;
-  int rc = zj_eval(e, &f, n->a);
+  int rc = zj_eval(e, &f, n->first);
   if (!rc) rc = zj_refuse(e, &f);
   if (!rc) rc = zj_arguments(e, &a, n->list);
   if (rc) return rc;
@@ -325,8 +328,8 @@ static int lists(struct zj_env *e, struct zj_value *out, const json_t *a, const 
   int64_t n = (int64_t)(json_array_size(a) + json_array_size(b));
   int rc = zj_keep(e, out, json_array(), n * 8);
   if (rc) return rc;
-  json_array_extend(out->j, (json_t *)a);
-  json_array_extend(out->j, (json_t *)b);
+  json_array_extend(out->json, (json_t *)a);
+  json_array_extend(out->json, (json_t *)b);
   return 0;
 }
 
@@ -365,22 +368,23 @@ static int arithmetic(struct zj_env *e, struct zj_value *out, const char *op, co
 
 static int binary(struct zj_env *e, struct zj_value *out, node n) {
   struct zj_value a, b;
-  int rc = zj_eval(e, &a, n->a);
-  if (!rc) rc = zj_eval(e, &b, n->b);
+  int rc = zj_eval(e, &a, n->first);
+  if (!rc) rc = zj_eval(e, &b, n->second);
   if (rc || *n->op == '~') return rc ? rc : concat(e, out, &a, &b);
   if ((rc = zj_refuse(e, &a)) || (rc = zj_refuse(e, &b))) return rc;
   e->line = n->line;
   if (a.kind != ZJ_JSON || b.kind != ZJ_JSON)
     return zj_fail(e, "'%s' of %s and %s", n->op, zj_kind_name(&a), zj_kind_name(&b));
-  if (*n->op == '+' && json_is_string(a.j) && json_is_string(b.j)) return concat(e, out, &a, &b);
-  return arithmetic(e, out, n->op, a.j, b.j);
+  if (*n->op == '+' && json_is_string(a.json) && json_is_string(b.json))
+    return concat(e, out, &a, &b);
+  return arithmetic(e, out, n->op, a.json, b.json);
 }
 
 static int compare_one(struct zj_env *e, int *yes, const char *op, const struct zj_value *a,
                        const struct zj_value *b) {
   static const char *const test[][2] = {{"==", "eq"}, {"!=", "ne"}, {"<", "lt"},  {"<=", "le"},
                                         {">", "gt"},  {">=", "ge"}, {"in", "in"}, {"ni", "in"}};
-  struct zj_args args = {.v = {*b}, .n = 1};
+  struct zj_args args = {.value = {*b}, .count = 1};
   const char *name = "eq";
   for (int i = 0; i < 8; i++)
     if (!strcmp(test[i][0], op)) name = test[i][1];
@@ -393,9 +397,9 @@ static int compare_one(struct zj_env *e, int *yes, const char *op, const struct 
 
 static int compare(struct zj_env *e, struct zj_value *out, node n) {
   struct zj_value a, b;
-  int yes = 1, rc = zj_eval(e, &a, n->a);
+  int yes = 1, rc = zj_eval(e, &a, n->first);
   for (node p = n->list; !rc && yes && p; p = p->next) {
-    rc = zj_eval(e, &b, p->b);
+    rc = zj_eval(e, &b, p->second);
     if (!rc) rc = compare_one(e, &yes, p->op, &a, &b);
     a = b;
   }
@@ -405,11 +409,11 @@ static int compare(struct zj_env *e, struct zj_value *out, node n) {
 static int make_list(struct zj_env *e, struct zj_value *out, node n) {
   struct zj_value list, v;
   int rc = zj_keep(e, &list, json_array(), 0);
-  if (!rc && n->negated) rc = zj_set_shape(e, list.j, ZJ_TUPLE);
+  if (!rc && n->negated) rc = zj_set_shape(e, list.json, ZJ_TUPLE);
   for (node p = n->list; !rc && p; p = p->next) {
     rc = zj_eval(e, &v, p);
     if (!rc && v.kind != ZJ_JSON) rc = zj_fail(e, "%s cannot be kept in a list", zj_kind_name(&v));
-    if (!rc) json_array_append(list.j, v.j);
+    if (!rc) json_array_append(list.json, v.json);
   }
   *out = list;
   return rc;
@@ -419,13 +423,13 @@ static int make_dict(struct zj_env *e, struct zj_value *out, node n) {
   struct zj_value dict, k, v;
   int rc = zj_keep(e, &dict, json_object(), 0);
   for (node p = n->list; !rc && p; p = p->next) {
-    rc = zj_eval(e, &k, p->a);
-    if (!rc) rc = zj_eval(e, &v, p->b);
-    if (!rc && (k.kind != ZJ_JSON || !json_is_string(k.j)))
+    rc = zj_eval(e, &k, p->first);
+    if (!rc) rc = zj_eval(e, &v, p->second);
+    if (!rc && (k.kind != ZJ_JSON || !json_is_string(k.json)))
       rc = zj_fail(e, "a mapping's key is %s: only texts are supported", zj_kind_name(&k));
     if (!rc && v.kind != ZJ_JSON)
       rc = zj_fail(e, "%s cannot be kept in a mapping", zj_kind_name(&v));
-    if (!rc) json_object_set(dict.j, json_string_value(k.j), v.j);
+    if (!rc) json_object_set(dict.json, json_string_value(k.json), v.json);
   }
   *out = dict;
   return rc;
@@ -433,19 +437,19 @@ static int make_dict(struct zj_env *e, struct zj_value *out, node n) {
 
 static int negate(struct zj_env *e, struct zj_value *out, node n) {
   struct zj_value v;
-  int rc = zj_eval(e, &v, n->a);
+  int rc = zj_eval(e, &v, n->first);
   if (rc) return rc;
-  if (v.kind == ZJ_JSON && json_is_integer(v.j) && json_integer_value(v.j) != INT64_MIN)
-    return zj_int(e, out, -json_integer_value(v.j));
-  if (v.kind == ZJ_JSON && json_is_real(v.j))
-    return zj_keep(e, out, json_real(-json_real_value(v.j)), 0);
+  if (v.kind == ZJ_JSON && json_is_integer(v.json) && json_integer_value(v.json) != INT64_MIN)
+    return zj_int(e, out, -json_integer_value(v.json));
+  if (v.kind == ZJ_JSON && json_is_real(v.json))
+    return zj_keep(e, out, json_real(-json_real_value(v.json)), 0);
   return zj_fail(e, "'-' of %s", zj_kind_name(&v));
 }
 
 static int call_filter(struct zj_env *e, struct zj_value *out, node n) {
   struct zj_value v;
   struct zj_args a;
-  int rc = zj_eval(e, &v, n->a);
+  int rc = zj_eval(e, &v, n->first);
   if (!rc) rc = zj_arguments(e, &a, n->list);
   e->line = n->line;
   if (!rc && strcmp(n->name, "default") && strcmp(n->name, "d")) rc = zj_strict(e, &v);
@@ -455,7 +459,7 @@ static int call_filter(struct zj_env *e, struct zj_value *out, node n) {
 static int call_test(struct zj_env *e, struct zj_value *out, node n) {
   struct zj_value v;
   struct zj_args a;
-  int yes = 0, rc = zj_eval(e, &v, n->a);
+  int yes = 0, rc = zj_eval(e, &v, n->first);
   if (!rc) rc = zj_arguments(e, &a, n->list);
   if (!rc && !strstr(n->name, "defined")) rc = zj_strict(e, &v);
   if (!rc) rc = zj_test(e, &yes, n->name, &v, &a);
@@ -464,19 +468,19 @@ static int call_test(struct zj_env *e, struct zj_value *out, node n) {
 
 /* a and b, a or b: the value that decided. */
 static int logic(struct zj_env *e, struct zj_value *out, node n) {
-  int rc = zj_eval(e, out, n->a);
+  int rc = zj_eval(e, out, n->first);
   if (!rc) rc = zj_strict(e, out);
   if (rc || zj_truth(out) == (n->kind == ZJ_N_OR)) return rc;
-  return zj_eval(e, out, n->b);
+  return zj_eval(e, out, n->second);
 }
 
 static int conditional(struct zj_env *e, struct zj_value *out, node n) {
   struct zj_value v;
-  int rc = zj_eval(e, &v, n->a);
+  int rc = zj_eval(e, &v, n->first);
   if (!rc) rc = zj_strict(e, &v);
   if (rc) return rc;
-  if (zj_truth(&v)) return zj_eval(e, out, n->b);
-  if (n->c) return zj_eval(e, out, n->c);
+  if (zj_truth(&v)) return zj_eval(e, out, n->second);
+  if (n->third) return zj_eval(e, out, n->third);
   *out = (struct zj_value){.kind = ZJ_UNDEF, .name = "a condition without else"};
   return 0;
 }
@@ -486,7 +490,7 @@ static int evaluate(struct zj_env *e, struct zj_value *out, node n) {
   int rc;
   switch (n->kind) {
     case ZJ_N_CONST:
-      *out = (struct zj_value){.kind = ZJ_JSON, .j = n->value};
+      *out = (struct zj_value){.kind = ZJ_JSON, .json = n->value};
       return 0;
     case ZJ_N_NAME:
       look_up(e, out, n->name);
@@ -519,7 +523,7 @@ static int evaluate(struct zj_env *e, struct zj_value *out, node n) {
     case ZJ_N_COND:
       return conditional(e, out, n);
     case ZJ_N_NOT:
-      rc = zj_eval(e, &v, n->a);
+      rc = zj_eval(e, &v, n->first);
       if (!rc) rc = zj_strict(e, &v);
       return rc ? rc : zj_bool(e, out, !zj_truth(&v));
     default:

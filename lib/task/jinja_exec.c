@@ -9,7 +9,7 @@
 typedef const struct zj_node *node;
 
 static int bind_targets(struct zj_env *e, struct zj_frame *f, node targets, json_t *x) {
-  struct zj_value v = {.kind = ZJ_JSON, .j = x};
+  struct zj_value v = {.kind = ZJ_JSON, .json = x};
   if (!targets->next) return zj_set_var(e, f, targets->name, &v);
   size_t n = 0, i = 0;
   for (node t = targets; t; t = t->next) n++;
@@ -17,7 +17,7 @@ static int bind_targets(struct zj_env *e, struct zj_frame *f, node targets, json
     return zj_fail(e, "%s cannot be taken apart into %zu", zf_json_kind(x), n);
   int rc = 0;
   for (node t = targets; !rc && t; t = t->next) {
-    v.j = json_array_get(x, i++);
+    v.json = json_array_get(x, i++);
     rc = zj_set_var(e, f, t->name, &v);
   }
   return rc;
@@ -33,12 +33,12 @@ static int chosen(struct zj_env *e, json_t **list, node n) {
     struct zj_frame f, *before = e->frame;
     if (rc) break;
     zj_push(e, &f, before);
-    rc = bind_targets(e, &f, n->d, x);
-    if (!rc) rc = zj_eval(e, &v, n->b);
+    rc = bind_targets(e, &f, n->fourth, x);
+    if (!rc) rc = zj_eval(e, &v, n->second);
     zj_pop(e, &f, before);
-    if (!rc && zj_truth(&v)) json_array_append(kept.j, x);
+    if (!rc && zj_truth(&v)) json_array_append(kept.json, x);
   }
-  *list = kept.j;
+  *list = kept.json;
   return rc;
 }
 
@@ -47,7 +47,7 @@ static int pass(struct zj_env *e, node n, json_t *x, const struct zj_loop *l) {
   struct zj_frame f, *before = e->frame;
   zj_push(e, &f, before);
   int rc = zj_set_var(e, &f, "loop", &v);
-  if (!rc) rc = bind_targets(e, &f, n->d, x);
+  if (!rc) rc = bind_targets(e, &f, n->fourth, x);
   if (!rc) rc = zj_exec(e, n->list);
   zj_pop(e, &f, before);
   if (e->jump == ZJ_CONTINUE) e->jump = ZJ_GO;
@@ -57,24 +57,24 @@ static int pass(struct zj_env *e, node n, json_t *x, const struct zj_loop *l) {
 static int exec_for(struct zj_env *e, node n) {
   struct zj_value over;
   json_t *list = NULL;
-  int rc = zj_eval(e, &over, n->a);
+  int rc = zj_eval(e, &over, n->first);
   if (!rc) rc = zj_refuse(e, &over);
   if (!rc) rc = zj_items(e, &list, &over);
-  if (!rc && n->b) rc = chosen(e, &list, n);
+  if (!rc && n->second) rc = chosen(e, &list, n);
   if (rc) return rc;
-  struct zj_loop l = {.n = (int64_t)json_array_size(list), .items = list, .depth = ++e->loops};
-  for (; !rc && l.i < l.n && e->jump == ZJ_GO; l.i++) {
+  struct zj_loop l = {.count = (int64_t)json_array_size(list), .items = list, .depth = ++e->loops};
+  for (; !rc && l.index < l.count && e->jump == ZJ_GO; l.index++) {
     rc = zj_step(e);
-    if (!rc) rc = pass(e, n, json_array_get(list, (size_t)l.i), &l);
+    if (!rc) rc = pass(e, n, json_array_get(list, (size_t)l.index), &l);
   }
   e->loops--;
   if (e->jump == ZJ_BREAK) e->jump = ZJ_GO;
-  return rc || l.n ? rc : zj_exec(e, n->other);
+  return rc || l.count ? rc : zj_exec(e, n->other);
 }
 
 static int exec_if(struct zj_env *e, node n) {
   struct zj_value v;
-  int rc = zj_eval(e, &v, n->a);
+  int rc = zj_eval(e, &v, n->first);
   if (!rc) rc = zj_strict(e, &v);
   return rc ? rc : zj_exec(e, zj_truth(&v) ? n->list : n->other);
 }
@@ -87,32 +87,32 @@ static int assign(struct zj_env *e, node targets, const struct zj_value *v) {
     return zj_set_var(e, e->frame, targets->name, v);
   if (targets->kind == ZJ_N_NAME) {
     if (v->kind != ZJ_JSON) return zj_fail(e, "%s cannot be taken apart", zj_kind_name(v));
-    return bind_targets(e, e->frame, targets, v->j);
+    return bind_targets(e, e->frame, targets, v->json);
   }
-  if ((rc = zj_eval(e, &owner, targets->a))) return rc;
+  if ((rc = zj_eval(e, &owner, targets->first))) return rc;
   if (owner.kind != ZJ_NAMESPACE)
     return zj_fail(e, "only a namespace can be assigned to, found %s", zj_kind_name(&owner));
   if (v->kind == ZJ_UNDEF) {
-    json_object_del(owner.j, targets->name);
+    json_object_del(owner.json, targets->name);
     return 0;
   }
   if (v->kind != ZJ_JSON) return zj_fail(e, "%s cannot be kept in a namespace", zj_kind_name(v));
-  json_object_set(owner.j, targets->name, v->j);
+  json_object_set(owner.json, targets->name, v->json);
   return 0;
 }
 
 static int exec_set(struct zj_env *e, node n) {
   struct zj_value v;
-  int rc = zj_eval(e, &v, n->a);
+  int rc = zj_eval(e, &v, n->first);
   e->line = n->line;
-  return rc ? rc : assign(e, n->d, &v);
+  return rc ? rc : assign(e, n->fourth, &v);
 }
 
 /* Filters written behind "set x |" or "filter", the innermost without a value. */
 static int filter_text(struct zj_env *e, struct zj_value *v, node n) {
   struct zj_args a;
   struct zj_value out;
-  int rc = n->a ? filter_text(e, v, n->a) : 0;
+  int rc = n->first ? filter_text(e, v, n->first) : 0;
   if (!rc) rc = zj_arguments(e, &a, n->list);
   if (!rc) rc = zj_filter(e, &out, n->name, v, &a);
   if (!rc) *v = out;
@@ -125,26 +125,26 @@ static int exec_block(struct zj_env *e, node n) {
   zj_push(e, &f, before);
   int rc = zj_capture(e, &v, n->list);
   zj_pop(e, &f, before);
-  if (!rc && n->b) rc = filter_text(e, &v, n->b);
+  if (!rc && n->second) rc = filter_text(e, &v, n->second);
   if (rc) return rc;
-  return n->kind == ZJ_N_SETBLOCK ? assign(e, n->d, &v) : zj_str(e, e->out, &v);
+  return n->kind == ZJ_N_SETBLOCK ? assign(e, n->fourth, &v) : zj_str(e, e->out, &v);
 }
 
 static int exec_generation(struct zj_env *e, node n) {
-  struct zf_spans *s = e->spans;
+  struct zf_text_spans *s = e->spans;
   if (e->out != e->main)
     return zj_fail(e, "'generation' inside a macro, set or filter is not supported");
   int64_t from = (int64_t)e->out->len;
   int rc = zj_exec(e, n->list);
   if (rc || !s) return rc;
-  if (s->n == s->cap) {
+  if (s->count == s->cap) {
     int64_t cap = s->cap ? 2 * s->cap : 16;
     struct zf_span *at = realloc(s->at, (size_t)cap * sizeof *at);
-    if (!at) return zf_error(ZF_ENOMEM, "%s: out of memory", e->t->name);
+    if (!at) return zf_error(ZF_ENOMEM, "%s: out of memory", e->jinja->name);
     s->at = at;
     s->cap = cap;
   }
-  s->at[s->n++] = (struct zf_span){from, (int64_t)e->out->len};
+  s->at[s->count++] = (struct zf_span){from, (int64_t)e->out->len};
   return 0;
 }
 
@@ -155,7 +155,7 @@ static int exec_macro(struct zj_env *e, node n) {
 
 static int exec_print(struct zj_env *e, node n) {
   struct zj_value v;
-  int rc = zj_eval(e, &v, n->a);
+  int rc = zj_eval(e, &v, n->first);
   return rc ? rc : zj_str(e, e->out, &v);
 }
 
@@ -206,9 +206,9 @@ int zj_exec(struct zj_env *e, node list) {
 
 /* Runs the template into `out`, or gives the value of its one expression. */
 static int run(const struct zf_jinja *t, const json_t *vars, int64_t now, struct zf_buf *out,
-               struct zf_spans *spans, json_t **value) {
+               struct zf_text_spans *spans, json_t **value) {
   struct zj_frame root = {0};
-  struct zj_env e = {.t = t, .out = out, .main = out, .spans = spans, .now = now, .line = 1};
+  struct zj_env e = {.jinja = t, .out = out, .main = out, .spans = spans, .now = now, .line = 1};
   struct zj_value v;
   const char *key;
   json_t *x;
@@ -216,14 +216,14 @@ static int run(const struct zf_jinja *t, const json_t *vars, int64_t now, struct
   int rc = 0;
   e.frame = e.root = &root;
   json_object_foreach((json_t *)vars, key, x) {
-    struct zj_value var = {.kind = ZJ_JSON, .j = x};
+    struct zj_value var = {.kind = ZJ_JSON, .json = x};
     if (!rc) rc = zj_set_var(&e, &root, key, &var);
   }
-  if (!rc) rc = value ? zj_eval(&e, &v, t->body->a) : zj_exec(&e, t->body);
+  if (!rc) rc = value ? zj_eval(&e, &v, t->body->first) : zj_exec(&e, t->body);
   if (!rc && value) rc = zj_refuse(&e, &v);
   if (!rc && value && v.kind != ZJ_JSON) rc = zj_fail(&e, "%s is no value", zj_kind_name(&v));
   rc = zf_json_checked(rc, before, t->name);
-  if (!rc && value) *value = json_incref(v.j);
+  if (!rc && value) *value = json_incref(v.json);
   for (int64_t i = e.nkept; i > 0; i--) json_decref(e.kept[i - 1]);
   free(e.kept);
   free(e.note);
@@ -232,7 +232,7 @@ static int run(const struct zf_jinja *t, const json_t *vars, int64_t now, struct
 }
 
 int zf_jinja_render(const struct zf_jinja *t, const json_t *vars, int64_t now, struct zf_buf *out,
-                    struct zf_spans *spans) {
+                    struct zf_text_spans *spans) {
   size_t had = out->len;
   zf_buf_puts(out, "");
   int rc = run(t, vars, now, out, spans, NULL);

@@ -12,28 +12,28 @@ int zj_p_fail(const struct zj_parser *p, const char *what) {
   const struct zj_token *k = p->at;
   static const char *const kind[] = {"text", "'{{'", "a tag", "the end of the tag"};
   if (k->kind == ZJ_EOF)
-    return zf_error(ZF_EINVALID, "%s:%d: expected %s, found the end of the template", p->t->name,
-                    k->line, what);
+    return zf_error(ZF_EINVALID, "%s:%d: expected %s, found the end of the template",
+                    p->jinja->name, k->line, what);
   if (k->kind < ZJ_NAME)
-    return zf_error(ZF_EINVALID, "%s:%d: expected %s, found %s", p->t->name, k->line, what,
+    return zf_error(ZF_EINVALID, "%s:%d: expected %s, found %s", p->jinja->name, k->line, what,
                     kind[k->kind]);
-  return zf_error(ZF_EINVALID, "%s:%d: expected %s, found '%.*s'", p->t->name, k->line, what,
-                  (int)(k->n < 40 ? k->n : 40), k->p);
+  return zf_error(ZF_EINVALID, "%s:%d: expected %s, found '%.*s'", p->jinja->name, k->line, what,
+                  (int)(k->len < 40 ? k->len : 40), k->text);
 }
 
 int zj_p_unsupported(const struct zj_parser *p, const char *what) {
-  return zf_error(ZF_EINVALID, "%s:%d: %s '%.*s' is not supported", p->t->name, p->at->line, what,
-                  (int)(p->at->n < 40 ? p->at->n : 40), p->at->p);
+  return zf_error(ZF_EINVALID, "%s:%d: %s '%.*s' is not supported", p->jinja->name, p->at->line,
+                  what, (int)(p->at->len < 40 ? p->at->len : 40), p->at->text);
 }
 
 int zj_p_is_op(const struct zj_parser *p, const char *op) {
-  return p->at->kind == ZJ_OP && (size_t)p->at->n == strlen(op) &&
-         !memcmp(p->at->p, op, (size_t)p->at->n);
+  return p->at->kind == ZJ_OP && (size_t)p->at->len == strlen(op) &&
+         !memcmp(p->at->text, op, (size_t)p->at->len);
 }
 
 int zj_p_is_word(const struct zj_parser *p, const char *word) {
-  return p->at->kind == ZJ_NAME && (size_t)p->at->n == strlen(word) &&
-         !memcmp(p->at->p, word, (size_t)p->at->n);
+  return p->at->kind == ZJ_NAME && (size_t)p->at->len == strlen(word) &&
+         !memcmp(p->at->text, word, (size_t)p->at->len);
 }
 
 int zj_p_accept(struct zj_parser *p, const char *op) {
@@ -60,15 +60,15 @@ int zj_p_make(struct zj_parser *p, node *out, enum zj_node_kind kind) {
   if (!n) return ZF_ENOMEM;
   n->kind = kind;
   n->line = p->at->line;
-  n->all = p->t->all;
-  p->t->all = n;
+  n->all = p->jinja->all;
+  p->jinja->all = n;
   *out = n;
   return 0;
 }
 
 int zj_p_take_name(struct zj_parser *p, node n) {
   if (p->at->kind != ZJ_NAME) return zj_p_fail(p, "a name");
-  n->name = zf_strndup(p->at->p, (size_t)p->at->n);
+  n->name = zf_strndup(p->at->text, (size_t)p->at->len);
   p->at++;
   return n->name ? 0 : ZF_ENOMEM;
 }
@@ -77,7 +77,7 @@ static int unary(struct zj_parser *p, node *out, int filters);
 
 int zj_p_enter(struct zj_parser *p) {
   if (++p->depth <= ZF_JINJA_DEPTH) return 0;
-  return zf_error(ZF_EINVALID, "%s:%d: nested more than %d deep", p->t->name, p->at->line,
+  return zf_error(ZF_EINVALID, "%s:%d: nested more than %d deep", p->jinja->name, p->at->line,
                   ZF_JINJA_DEPTH);
 }
 
@@ -130,8 +130,8 @@ static int string(struct zj_parser *p, node *out) {
   int rc = zj_p_make(p, out, ZJ_N_CONST);
   zf_buf_puts(&b, "");
   for (; p->at->kind == ZJ_STRING; p->at++) {
-    const char *s = p->at->p;
-    for (int64_t i = 0, n = p->at->n; i < n;) {
+    const char *s = p->at->text;
+    for (int64_t i = 0, n = p->at->len; i < n;) {
       if (s[i] == '\\' && i + 1 < n)
         i += 1 + escape(&b, s + i + 1, n - i - 1);
       else
@@ -150,9 +150,9 @@ static int string(struct zj_parser *p, node *out) {
 static int number(struct zj_parser *p, node *out) {
   char text[64];
   int rc = zj_p_make(p, out, ZJ_N_CONST);
-  if (rc || p->at->n >= (int64_t)sizeof text) return rc ? rc : zj_p_unsupported(p, "number");
-  memcpy(text, p->at->p, (size_t)p->at->n);
-  text[p->at->n] = 0;
+  if (rc || p->at->len >= (int64_t)sizeof text) return rc ? rc : zj_p_unsupported(p, "number");
+  memcpy(text, p->at->text, (size_t)p->at->len);
+  text[p->at->len] = 0;
   errno = 0;
   (*out)->value =
       p->at->kind == ZJ_INT ? json_integer(strtoll(text, NULL, 10)) : json_real(strtod(text, NULL));
@@ -177,9 +177,9 @@ static int dictionary(struct zj_parser *p, node *out) {
   node *list = rc ? NULL : &(*out)->list;
   while (!rc && !zj_p_is_op(p, "}")) {
     rc = zj_p_make(p, list, ZJ_N_PAIR);
-    if (!rc) rc = zj_p_expression(p, &(*list)->a);
+    if (!rc) rc = zj_p_expression(p, &(*list)->first);
     if (!rc) rc = zj_p_expect(p, ":");
-    if (!rc) rc = zj_p_expression(p, &(*list)->b);
+    if (!rc) rc = zj_p_expression(p, &(*list)->second);
     if (!rc) list = &(*list)->next;
     if (!rc && !zj_p_is_op(p, "}")) rc = zj_p_expect(p, ",");
   }
@@ -238,12 +238,12 @@ static int arguments(struct zj_parser *p, node *list) {
   while (!rc && !zj_p_is_op(p, ")")) {
     if (zj_p_is_op(p, "*") || zj_p_is_op(p, "**")) return zj_p_unsupported(p, "argument");
     rc = zj_p_make(p, list, ZJ_N_ARG);
-    if (!rc && p->at->kind == ZJ_NAME && p->at[1].kind == ZJ_OP && p->at[1].n == 1 &&
-        *p->at[1].p == '=') {
+    if (!rc && p->at->kind == ZJ_NAME && p->at[1].kind == ZJ_OP && p->at[1].len == 1 &&
+        *p->at[1].text == '=') {
       rc = zj_p_take_name(p, *list);
       p->at++;
     }
-    if (!rc) rc = zj_p_expression(p, &(*list)->a);
+    if (!rc) rc = zj_p_expression(p, &(*list)->first);
     if (!rc) list = &(*list)->next;
     if (!rc && !zj_p_is_op(p, ")")) rc = zj_p_expect(p, ",");
   }
@@ -262,10 +262,10 @@ static int subscript(struct zj_parser *p, node *out, node owner) {
   }
   if (!rc) rc = zj_p_make(p, out, colons ? ZJ_N_SLICE : ZJ_N_ITEM);
   if (rc) return rc;
-  (*out)->a = owner;
-  (*out)->b = part[0];
-  (*out)->c = part[1];
-  (*out)->d = part[2];
+  (*out)->first = owner;
+  (*out)->second = part[0];
+  (*out)->third = part[1];
+  (*out)->fourth = part[2];
   if (!colons && !part[0]) return zj_p_fail(p, "an index");
   return zj_p_expect(p, "]");
 }
@@ -274,18 +274,18 @@ int zj_p_attribute(struct zj_parser *p, node *out, node owner) {
   int rc;
   if (p->at->kind == ZJ_INT) { /* a.0 is a[0] */
     if ((rc = zj_p_make(p, out, ZJ_N_ITEM))) return rc;
-    (*out)->a = owner;
-    return number(p, &(*out)->b);
+    (*out)->first = owner;
+    return number(p, &(*out)->second);
   }
   if ((rc = zj_p_make(p, out, ZJ_N_ATTR))) return rc;
-  (*out)->a = owner;
+  (*out)->first = owner;
   return zj_p_take_name(p, *out);
 }
 
 static int call(struct zj_parser *p, node *out, node owner) {
   int rc = zj_p_make(p, out, ZJ_N_CALL);
   if (rc) return rc;
-  (*out)->a = owner;
+  (*out)->first = owner;
   return arguments(p, &(*out)->list);
 }
 
@@ -317,7 +317,7 @@ int zj_p_filter(struct zj_parser *p, node *out) {
     p->at = name;
     return zj_p_unsupported(p, "filter");
   }
-  (*out)->a = in;
+  (*out)->first = in;
   return zj_p_accept(p, "(") ? arguments(p, &(*out)->list) : 0;
 }
 
@@ -326,7 +326,7 @@ static int test(struct zj_parser *p, node *out) {
   node in = *out;
   int rc = zj_p_make(p, out, ZJ_N_TEST);
   if (rc) return rc;
-  (*out)->a = in;
+  (*out)->first = in;
   (*out)->negated = zj_p_is_word(p, "not");
   p->at += (*out)->negated;
   const struct zj_token *name = p->at;
@@ -342,8 +342,8 @@ static int test(struct zj_parser *p, node *out) {
               !zj_p_is_word(p, "and") && !zj_p_is_word(p, "is") && !zj_p_is_word(p, "if"));
   if (!more) return 0;
   rc = zj_p_make(p, &(*out)->list, ZJ_N_ARG);
-  if (!rc) rc = primary(p, &(*out)->list->a);
-  return rc ? rc : postfix(p, &(*out)->list->a);
+  if (!rc) rc = primary(p, &(*out)->list->first);
+  return rc ? rc : postfix(p, &(*out)->list->first);
 }
 
 static int filters_and_tests(struct zj_parser *p, node *out) {
@@ -371,11 +371,11 @@ static int unary(struct zj_parser *p, node *out, int filters) {
   int rc = zj_p_enter(p);
   if (rc) return rc;
   if (zj_p_is_op(p, "-") || zj_p_is_op(p, "+")) {
-    int minus = *p->at->p == '-';
+    int minus = *p->at->text == '-';
     p->at++;
     if (minus) {
       rc = zj_p_make(p, out, ZJ_N_NEGATE);
-      if (!rc) rc = unary(p, &(*out)->a, 0);
+      if (!rc) rc = unary(p, &(*out)->first, 0);
     } else {
       rc = unary(p, out, 0);
     }
@@ -404,9 +404,9 @@ static int rank(struct zj_parser *p, node *out, parse_fn next, const char *const
     rc = zj_p_make(p, out, ZJ_N_BINARY);
     if (rc) return rc;
     strcpy((*out)->op, *op);
-    (*out)->a = left;
+    (*out)->first = left;
     p->at++;
-    rc = next(p, &(*out)->b);
+    rc = next(p, &(*out)->second);
   }
   return rc;
 }
@@ -435,8 +435,8 @@ static const char *comparison(struct zj_parser *p) {
     p->at++;
     return "in";
   }
-  if (zj_p_is_word(p, "not") && p->at[1].kind == ZJ_NAME && p->at[1].n == 2 &&
-      !memcmp(p->at[1].p, "in", 2)) {
+  if (zj_p_is_word(p, "not") && p->at[1].kind == ZJ_NAME && p->at[1].len == 2 &&
+      !memcmp(p->at[1].text, "in", 2)) {
     p->at += 2;
     return "ni";
   }
@@ -450,12 +450,12 @@ static int compare(struct zj_parser *p, node *out) {
   if (!op) return rc;
   node first = *out;
   if ((rc = zj_p_make(p, out, ZJ_N_COMPARE))) return rc;
-  (*out)->a = first;
+  (*out)->first = first;
   for (node *list = &(*out)->list; !rc && op; list = &(*list)->next) {
     rc = zj_p_make(p, list, ZJ_N_PAIR);
     if (rc) break;
     strcpy((*list)->op, op);
-    rc = sum(p, &(*list)->b);
+    rc = sum(p, &(*list)->second);
     op = rc ? NULL : comparison(p);
   }
   return rc;
@@ -466,7 +466,7 @@ static int negation(struct zj_parser *p, node *out) {
   p->at++;
   int rc = zj_p_enter(p);
   if (!rc) rc = zj_p_make(p, out, ZJ_N_NOT);
-  if (!rc) rc = negation(p, &(*out)->a);
+  if (!rc) rc = negation(p, &(*out)->first);
   p->depth--;
   return rc;
 }
@@ -479,8 +479,8 @@ static int logic(struct zj_parser *p, node *out, parse_fn next, const char *op,
     if (++n > ZF_JINJA_DEPTH) return zj_p_unsupported(p, "so long a chain at");
     if ((rc = zj_p_make(p, out, kind))) return rc;
     p->at++;
-    (*out)->a = left;
-    rc = next(p, &(*out)->b);
+    (*out)->first = left;
+    rc = next(p, &(*out)->second);
   }
   return rc;
 }
@@ -501,11 +501,11 @@ int zj_p_expression(struct zj_parser *p, node *out) {
     p->at++;
     rc = zj_p_make(p, out, ZJ_N_COND);
     if (rc) break;
-    (*out)->b = value;
-    rc = zj_p_disjunction(p, &(*out)->a);
+    (*out)->second = value;
+    rc = zj_p_disjunction(p, &(*out)->first);
     if (rc || !zj_p_is_word(p, "else")) continue;
     p->at++;
-    rc = zj_p_expression(p, &(*out)->c);
+    rc = zj_p_expression(p, &(*out)->third);
   }
   p->depth--;
   return rc;

@@ -23,13 +23,13 @@ enum zj_token_kind {
 struct zj_token {
   enum zj_token_kind kind;
   int line;
-  const char *p; /* of the source; a string without its quotes */
-  int64_t n;
+  const char *text; /* of the source; a string without its quotes */
+  int64_t len;
 };
 
 struct zj_tokens {
   struct zj_token *at;
-  int64_t n, cap;
+  int64_t count, cap;
 };
 
 /* Cuts the source, which stays behind the tokens. */
@@ -77,7 +77,7 @@ struct zj_node {
   int negated;   /* TEST; LIST: a tuple */
   char *name;    /* NAME, ATTR, FILTER, TEST, ARG (or NULL), MACRO */
   json_t *value; /* CONST, DATA */
-  struct zj_node *a, *b, *c, *d;
+  struct zj_node *first, *second, *third, *fourth;
   struct zj_node *list;  /* items, arguments, targets, body */
   struct zj_node *other; /* body of else */
   struct zj_node *next;  /* in a list */
@@ -98,23 +98,23 @@ int zj_parse(struct zf_jinja *t, const struct zj_tokens *tokens);
 enum zj_kind { ZJ_UNDEF, ZJ_JSON, ZJ_NAMESPACE, ZJ_MACRO, ZJ_LOOP, ZJ_METHOD, ZJ_GLOBAL };
 
 struct zj_loop {
-  int64_t i, n;
+  int64_t index, count;
   int depth;
   const json_t *items;
 };
 
 struct zj_value {
   enum zj_kind kind;
-  json_t *j;        /* JSON, NAMESPACE; the owner of a METHOD.  Belongs to the rendering */
+  json_t *json;     /* JSON, NAMESPACE; the owner of a METHOD.  Belongs to the rendering */
   const char *name; /* METHOD, GLOBAL; what was undefined */
   const struct zj_node *macro;
   const struct zj_loop *loop;
 };
 
 struct zj_args {
-  struct zj_value v[12];
+  struct zj_value value[12];
   const char *name[12]; /* NULL: by place */
-  int n;
+  int count;
 };
 
 struct zj_frame {
@@ -122,14 +122,14 @@ struct zj_frame {
     const char *name;
     struct zj_value v;
   } * var;
-  int n, cap;
+  int count, cap;
   struct zj_frame *up;
 };
 
 struct zj_env {
-  const struct zf_jinja *t;
+  const struct zf_jinja *jinja;
   struct zf_buf *out, *main;
-  struct zf_spans *spans;
+  struct zf_text_spans *spans;
   json_t **kept; /* every value made, freed at the end */
   int64_t nkept, capkept, steps, bytes, now;
   int depth, line, loops;
@@ -179,7 +179,7 @@ int zj_set_shape(struct zj_env *e, const json_t *v, enum zj_shape shape);
 enum zj_shape zj_shape_of(const struct zj_env *e, const json_t *v);
 int zj_check_depth(struct zj_env *e, const struct zj_value *v);
 
-/* jinja_call.c, jinja_test.c */
+/* jinja_call.c, jinja_is.c */
 int zj_filter(struct zj_env *e, struct zj_value *out, const char *name, const struct zj_value *in,
               const struct zj_args *args);
 int zj_test(struct zj_env *e, int *out, const char *name, const struct zj_value *in,

@@ -22,7 +22,7 @@ struct lexer {
 
 static int add(struct lexer *l, enum zj_token_kind kind, int line, const char *p, int64_t n) {
   struct zj_tokens *t = l->out;
-  if (t->n == t->cap) {
+  if (t->count == t->cap) {
     int64_t cap = t->cap ? 2 * t->cap : 256;
     if (cap > TOKENS)
       return zf_error(ZF_EINVALID, "%s:%d: the template has more than %d tokens", l->name, line,
@@ -32,7 +32,7 @@ static int add(struct lexer *l, enum zj_token_kind kind, int line, const char *p
     t->at = at;
     t->cap = cap;
   }
-  t->at[t->n++] = (struct zj_token){kind, line, p, n};
+  t->at[t->count++] = (struct zj_token){kind, line, p, n};
   return 0;
 }
 

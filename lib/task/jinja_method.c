@@ -135,15 +135,15 @@ static int split(struct zj_env *e, struct zj_value *out, const char *s, const st
   if (!rc) rc = zj_keep(e, out, json_array(), (int64_t)strlen(s) * 4);
   if (rc) return rc;
   if (right && !at) return zj_fail(e, "rsplit without a text to split at is not supported");
-  if (right) return split_right(e, out->j, s, at, most);
-  return at ? split_at(e, out->j, s, at, most) : split_spaces(e, out->j, s, most);
+  if (right) return split_right(e, out->json, s, at, most);
+  return at ? split_at(e, out->json, s, at, most) : split_spaces(e, out->json, s, most);
 }
 
 static int split_lines(struct zj_env *e, struct zj_value *out, const char *s) {
   int rc = zj_keep(e, out, json_array(), (int64_t)strlen(s) * 4);
   while (!rc && *s) {
     size_t n = strcspn(s, "\r\n");
-    json_array_append_new(out->j, json_stringn(s, n));
+    json_array_append_new(out->json, json_stringn(s, n));
     s += n;
     s += *s == '\r' && s[1] == '\n' ? 2 : *s != 0;
     rc = zj_step(e);
@@ -157,10 +157,10 @@ static int at_end(struct zj_env *e, struct zj_value *out, const char *s, const s
   const struct zj_value *v = zj_arg(a, 0, NULL);
   size_t n = strlen(s), i;
   int found = 0;
-  if (!v || v->kind != ZJ_JSON || (!json_is_string(v->j) && !json_is_array(v->j)))
+  if (!v || v->kind != ZJ_JSON || (!json_is_string(v->json) && !json_is_array(v->json)))
     return zj_fail(e, "startswith, endswith: expected a text");
-  for (i = 0; i < (json_is_array(v->j) ? json_array_size(v->j) : 1); i++) {
-    const json_t *x = json_is_array(v->j) ? json_array_get(v->j, i) : v->j;
+  for (i = 0; i < (json_is_array(v->json) ? json_array_size(v->json) : 1); i++) {
+    const json_t *x = json_is_array(v->json) ? json_array_get(v->json, i) : v->json;
     size_t k = json_string_length(x);
     if (!json_is_string(x)) return zj_fail(e, "startswith, endswith: expected a text");
     found |= k <= n && !memcmp(ends ? s + n - k : s, json_string_value(x), k);
@@ -256,7 +256,7 @@ static int list_index(struct zj_env *e, struct zj_value *out, const json_t *list
   if (!v || v->kind != ZJ_JSON) return zj_fail(e, "index: expected a value");
   json_array_foreach(list, i, x) {
     int same = 0, rc = zj_step(e);
-    if (!rc) rc = zj_equal(e, x, v->j, &same);
+    if (!rc) rc = zj_equal(e, x, v->json, &same);
     if (rc || same) return rc ? rc : zj_int(e, out, (int64_t)i);
   }
   return zj_fail(e, "index: no such item in the list");
@@ -276,17 +276,17 @@ static int map_method(struct zj_env *e, struct zj_value *out, const char *m, jso
     if (rc || !name) return rc ? rc : zj_fail(e, "get: expected a key");
     v = json_object_get(owner, name);
     if (v) return zj_keep(e, out, json_incref(v), 0);
-    if (a->n < 2) return zj_keep(e, out, json_null(), 0);
-    *out = a->v[1];
+    if (a->count < 2) return zj_keep(e, out, json_null(), 0);
+    *out = a->value[1];
     return 0;
   }
   int rc = zj_keep(e, out, json_array(), 0);
-  if (!rc) rc = zj_set_shape(e, out->j, *m == 'k' ? ZJ_KEYS : *m == 'v' ? ZJ_VALUES : ZJ_ITEMS);
+  if (!rc) rc = zj_set_shape(e, out->json, *m == 'k' ? ZJ_KEYS : *m == 'v' ? ZJ_VALUES : ZJ_ITEMS);
   if (rc) return rc;
   json_object_foreach(owner, key, v) {
     json_t *pair = *m == 'i' ? json_pack("[s, O]", key, v) : NULL;
     if (pair && !rc) rc = zj_set_shape(e, pair, ZJ_TUPLE);
-    json_array_append_new(out->j, pair ? pair : *m == 'k' ? json_string(key) : json_incref(v));
+    json_array_append_new(out->json, pair ? pair : *m == 'k' ? json_string(key) : json_incref(v));
     if (!rc) rc = zj_step(e);
   }
   return rc;
@@ -306,9 +306,10 @@ int zj_has_method(const json_t *owner, const char *name) {
 
 int zj_method(struct zj_env *e, struct zj_value *out, const struct zj_value *m,
               const struct zj_args *args) {
-  if (json_is_string(m->j)) return text_method(e, out, m->name, json_string_value(m->j), args);
-  if (json_is_array(m->j)) return list_index(e, out, m->j, args);
-  return map_method(e, out, m->name, m->j, args);
+  if (json_is_string(m->json))
+    return text_method(e, out, m->name, json_string_value(m->json), args);
+  if (json_is_array(m->json)) return list_index(e, out, m->json, args);
+  return map_method(e, out, m->name, m->json, args);
 }
 
 /* --- functions ------------------------------------------------------------------------------------ */
@@ -323,13 +324,14 @@ int zj_is_global(const char *name) {
 static int range(struct zj_env *e, struct zj_value *out, const struct zj_args *a) {
   int64_t v[3] = {0, 0, 1};
   int rc = 0;
-  if (a->n < 1 || a->n > 3) return zj_fail(e, "range: expected one to three numbers");
-  for (int i = 0; !rc && i < a->n; i++) rc = zj_arg_int(e, &v[a->n == 1 ? 1 : i], a, i, NULL);
+  if (a->count < 1 || a->count > 3) return zj_fail(e, "range: expected one to three numbers");
+  for (int i = 0; !rc && i < a->count; i++)
+    rc = zj_arg_int(e, &v[a->count == 1 ? 1 : i], a, i, NULL);
   if (!rc && (v[2] == 0 || llabs(v[0]) > 1 << 30 || llabs(v[1]) > 1 << 30 || llabs(v[2]) > 1 << 30))
     rc = zj_fail(e, "range: numbers out of range");
   if (!rc) rc = zj_keep(e, out, json_array(), 0);
   for (int64_t i = v[0]; !rc && (v[2] > 0 ? i < v[1] : i > v[1]); i += v[2]) {
-    json_array_append_new(out->j, json_integer(i));
+    json_array_append_new(out->json, json_integer(i));
     e->bytes += 32;
     rc = zj_step(e);
   }
@@ -339,14 +341,14 @@ static int range(struct zj_env *e, struct zj_value *out, const struct zj_args *a
 /* namespace(a=1), dict(a=1), also from a mapping. */
 static int mapping(struct zj_env *e, struct zj_value *out, const struct zj_args *a, int names) {
   int rc = zj_keep(e, out, json_object(), 0);
-  for (int i = 0; !rc && i < a->n; i++) {
-    const struct zj_value *v = &a->v[i];
+  for (int i = 0; !rc && i < a->count; i++) {
+    const struct zj_value *v = &a->value[i];
     if (v->kind != ZJ_JSON)
       rc = zj_fail(e, "%s cannot be kept in a mapping", zj_kind_name(v));
     else if (a->name[i])
-      json_object_set(out->j, a->name[i], v->j);
-    else if (json_is_object(v->j))
-      json_object_update(out->j, v->j);
+      json_object_set(out->json, a->name[i], v->json);
+    else if (json_is_object(v->json))
+      json_object_update(out->json, v->json);
     else
       rc = zj_fail(e, "a mapping: expected names with values");
   }

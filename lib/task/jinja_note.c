@@ -104,6 +104,7 @@ static int measure(struct zj_env *e, const json_t *v, int level, int *depth) {
 
 int zj_check_depth(struct zj_env *e, const struct zj_value *v) {
   int depth;
-  if (v->kind == ZJ_NAMESPACE) return measure_items(e, v->j, 0, &depth); /* it changes: no note */
-  return v->kind == ZJ_JSON ? measure(e, v->j, 0, &depth) : 0;
+  if (v->kind == ZJ_NAMESPACE)
+    return measure_items(e, v->json, 0, &depth); /* it changes: no note */
+  return v->kind == ZJ_JSON ? measure(e, v->json, 0, &depth) : 0;
 }

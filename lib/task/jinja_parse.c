@@ -28,14 +28,14 @@ static int parse_for(struct zj_parser *p, node *out) {
   if (!rc) rc = targets(p, &targets_);
   if (rc) return rc;
   n = *out;
-  n->d = targets_;
+  n->fourth = targets_;
   if (!zj_p_is_word(p, "in")) return zj_p_fail(p, "'in'");
   p->at++;
-  rc = zj_p_disjunction(p, &n->a);
+  rc = zj_p_disjunction(p, &n->first);
   if (!rc && zj_p_is_op(p, ",")) return zj_p_unsupported(p, "a loop over several values:");
   if (!rc && zj_p_is_word(p, "if")) {
     p->at++;
-    rc = zj_p_expression(p, &n->b);
+    rc = zj_p_expression(p, &n->second);
   }
   if (!rc && zj_p_is_word(p, "recursive")) return zj_p_unsupported(p, "loop option");
   if (!rc) rc = zj_p_expect_end(p);
@@ -54,7 +54,7 @@ static int parse_for(struct zj_parser *p, node *out) {
 static int parse_if(struct zj_parser *p, node *out) {
   int rc = zj_p_enter(p);
   if (!rc) rc = zj_p_make(p, out, ZJ_N_IF);
-  if (!rc) rc = zj_p_expression(p, &(*out)->a);
+  if (!rc) rc = zj_p_expression(p, &(*out)->first);
   if (!rc) rc = zj_p_expect_end(p);
   if (!rc) rc = body(p, &(*out)->list, (const char *const[]){"elif", "else", "endif", NULL});
   if (!rc && zj_p_is_word(p, "elif")) {
@@ -80,17 +80,17 @@ static int filter_chain(struct zj_parser *p, node *out) {
 
 static int parse_set(struct zj_parser *p, node *out) {
   int rc = zj_p_make(p, out, ZJ_N_SET);
-  if (!rc) rc = targets(p, &(*out)->d);
+  if (!rc) rc = targets(p, &(*out)->fourth);
   node n = rc ? NULL : *out;
-  if (!rc && zj_p_is_op(p, ".") && !n->d->next) { /* namespace.name */
-    node owner = n->d;
+  if (!rc && zj_p_is_op(p, ".") && !n->fourth->next) { /* namespace.name */
+    node owner = n->fourth;
     p->at++;
-    rc = zj_p_attribute(p, &n->d, owner);
+    rc = zj_p_attribute(p, &n->fourth, owner);
   }
-  if (!rc && zj_p_accept(p, "=")) return zj_p_tuple(p, &n->a);
-  if (rc || n->d->next || n->d->kind != ZJ_N_NAME) return rc ? rc : zj_p_fail(p, "'='");
+  if (!rc && zj_p_accept(p, "=")) return zj_p_tuple(p, &n->first);
+  if (rc || n->fourth->next || n->fourth->kind != ZJ_N_NAME) return rc ? rc : zj_p_fail(p, "'='");
   n->kind = ZJ_N_SETBLOCK;
-  if (zj_p_accept(p, "|")) rc = filter_chain(p, &n->b);
+  if (zj_p_accept(p, "|")) rc = filter_chain(p, &n->second);
   if (!rc) rc = zj_p_expect_end(p);
   if (!rc) rc = body(p, &n->list, (const char *const[]){"endset", NULL});
   return rc ? rc : end_word(p, "endset");
@@ -100,11 +100,11 @@ static int parse_macro(struct zj_parser *p, node *out) {
   int rc = zj_p_make(p, out, ZJ_N_MACRO), loops = p->loops;
   if (!rc) rc = zj_p_take_name(p, *out);
   if (!rc) rc = zj_p_expect(p, "(");
-  node n = rc ? NULL : *out, *list = rc ? NULL : &n->d;
+  node n = rc ? NULL : *out, *list = rc ? NULL : &n->fourth;
   while (!rc && !zj_p_is_op(p, ")")) {
     rc = zj_p_make(p, list, ZJ_N_ARG);
     if (!rc) rc = zj_p_take_name(p, *list);
-    if (!rc && zj_p_accept(p, "=")) rc = zj_p_expression(p, &(*list)->a);
+    if (!rc && zj_p_accept(p, "=")) rc = zj_p_expression(p, &(*list)->first);
     if (!rc) list = &(*list)->next;
     if (!rc && !zj_p_is_op(p, ")")) rc = zj_p_expect(p, ",");
   }
@@ -118,7 +118,7 @@ static int parse_macro(struct zj_parser *p, node *out) {
 
 static int parse_filter_block(struct zj_parser *p, node *out) {
   int rc = zj_p_make(p, out, ZJ_N_FILTERBLOCK);
-  if (!rc) rc = filter_chain(p, &(*out)->b);
+  if (!rc) rc = filter_chain(p, &(*out)->second);
   if (!rc) rc = zj_p_expect_end(p);
   if (!rc) rc = body(p, &(*out)->list, (const char *const[]){"endfilter", NULL});
   return rc ? rc : end_word(p, "endfilter");
@@ -126,7 +126,7 @@ static int parse_filter_block(struct zj_parser *p, node *out) {
 
 static int parse_generation(struct zj_parser *p, node *out) {
   int rc = zj_p_make(p, out, ZJ_N_GENERATION);
-  p->t->marks = 1;
+  p->jinja->marks = 1;
   if (!rc) rc = zj_p_expect_end(p);
   if (!rc) rc = body(p, &(*out)->list, (const char *const[]){"endgeneration", NULL});
   return rc ? rc : end_word(p, "endgeneration");
@@ -171,7 +171,7 @@ static int is_stop(const struct zj_parser *p, const char *const *stop) {
 
 static int data(struct zj_parser *p, node *out) {
   int rc = zj_p_make(p, out, ZJ_N_DATA);
-  if (!rc && !((*out)->value = json_stringn(p->at->p, (size_t)p->at->n)))
+  if (!rc && !((*out)->value = json_stringn(p->at->text, (size_t)p->at->len)))
     return zj_p_fail(p, "UTF-8");
   p->at++;
   return rc;
@@ -180,7 +180,7 @@ static int data(struct zj_parser *p, node *out) {
 static int print(struct zj_parser *p, node *out) {
   p->at++;
   int rc = zj_p_make(p, out, ZJ_N_PRINT);
-  if (!rc) rc = zj_p_tuple(p, &(*out)->a);
+  if (!rc) rc = zj_p_tuple(p, &(*out)->first);
   return rc ? rc : zj_p_expect_end(p);
 }
 
@@ -205,6 +205,6 @@ static int body(struct zj_parser *p, node *list, const char *const *stop) {
 }
 
 int zj_parse(struct zf_jinja *t, const struct zj_tokens *tokens) {
-  struct zj_parser p = {.t = t, .at = tokens->at};
+  struct zj_parser p = {.jinja = t, .at = tokens->at};
   return body(&p, &t->body, NULL);
 }

@@ -6,7 +6,7 @@
 #include "jinja_internal.h"
 
 struct zj_parser {
-  struct zf_jinja *t;
+  struct zf_jinja *jinja;
   const struct zj_token *at;
   int depth, loops;
 };

@@ -15,7 +15,7 @@ int zj_fail(const struct zj_env *e, const char *fmt, ...) {
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
-  return zf_error(ZF_EINVALID, "%s:%d: %s", e->t->name, e->line, text);
+  return zf_error(ZF_EINVALID, "%s:%d: %s", e->jinja->name, e->line, text);
 }
 
 int zj_step(struct zj_env *e) {
@@ -30,14 +30,14 @@ int zj_keep(struct zj_env *e, struct zj_value *out, json_t *made, int64_t bytes)
     json_t **kept = realloc(e->kept, (size_t)cap * sizeof *kept);
     if (!kept) {
       json_decref(made);
-      return zf_error(ZF_ENOMEM, "%s: out of memory", e->t->name);
+      return zf_error(ZF_ENOMEM, "%s: out of memory", e->jinja->name);
     }
     e->kept = kept;
     e->capkept = cap;
   }
   e->kept[e->nkept++] = made;
   e->bytes += bytes + 64;
-  *out = (struct zj_value){.kind = ZJ_JSON, .j = made};
+  *out = (struct zj_value){.kind = ZJ_JSON, .json = made};
   if (e->bytes <= 4 * (int64_t)ZF_JINJA_BYTES) return 0;
   return zj_fail(e, "the template makes more than %d bytes of values", 4 * ZF_JINJA_BYTES);
 }
@@ -60,32 +60,32 @@ int zj_refuse(const struct zj_env *e, const struct zj_value *v) {
 }
 
 int zj_strict(const struct zj_env *e, const struct zj_value *v) {
-  return e->t->flags & ZF_JINJA_STRICT ? zj_refuse(e, v) : 0;
+  return e->jinja->flags & ZF_JINJA_STRICT ? zj_refuse(e, v) : 0;
 }
 
 int zj_truth(const struct zj_value *v) {
   if (v->kind == ZJ_UNDEF) return 0;
   if (v->kind != ZJ_JSON) return 1;
-  switch (json_typeof(v->j)) {
+  switch (json_typeof(v->json)) {
     case JSON_OBJECT:
-      return json_object_size(v->j) > 0;
+      return json_object_size(v->json) > 0;
     case JSON_ARRAY:
-      return json_array_size(v->j) > 0;
+      return json_array_size(v->json) > 0;
     case JSON_STRING:
-      return json_string_length(v->j) > 0;
+      return json_string_length(v->json) > 0;
     case JSON_INTEGER:
-      return json_integer_value(v->j) != 0;
+      return json_integer_value(v->json) != 0;
     case JSON_REAL:
-      return json_real_value(v->j) != 0;
+      return json_real_value(v->json) != 0;
     default:
-      return json_is_true(v->j);
+      return json_is_true(v->json);
   }
 }
 
 const char *zj_kind_name(const struct zj_value *v) {
   static const char *const name[] = {
       "an undefined value", NULL, "a namespace", "a macro", "a loop", "a method", "a function"};
-  return v->kind == ZJ_JSON ? zf_json_kind(v->j) : name[v->kind];
+  return v->kind == ZJ_JSON ? zf_json_kind(v->json) : name[v->kind];
 }
 
 /* --- comparing ------------------------------------------------------------------------------- */
@@ -252,7 +252,7 @@ static int dump_object(struct zj_env *e, struct zf_buf *b, const json_t *v,
   size_t n = json_object_size(v), i = 0;
   const char **key = malloc((n + 1) * sizeof *key), *k;
   json_t *x;
-  int rc = key ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", e->t->name);
+  int rc = key ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", e->jinja->name);
   json_object_foreach((json_t *)v, k, x) if (key) key[i++] = k;
   if (key && how->sort) qsort(key, n, sizeof *key, by_key);
   zf_buf_putc(b, '{');
@@ -312,8 +312,8 @@ int zj_str(struct zj_env *e, struct zf_buf *b, const struct zj_value *v) {
   static const struct zj_dump python = {", ", ": ", -1, 0, 0, 1};
   if (v->kind == ZJ_UNDEF) return zj_strict(e, v);
   if (v->kind != ZJ_JSON) return zj_fail(e, "%s is no text", zj_kind_name(v));
-  if (!json_is_string(v->j)) return zj_dump(e, b, v->j, &python, 0);
-  zf_buf_add(b, json_string_value(v->j), json_string_length(v->j));
+  if (!json_is_string(v->json)) return zj_dump(e, b, v->json, &python, 0);
+  zf_buf_add(b, json_string_value(v->json), json_string_length(v->json));
   return zf_buf_ok(b);
 }
 
@@ -359,18 +359,18 @@ int zj_items(struct zj_env *e, json_t **out, const struct zj_value *v) {
   struct zj_value made;
   const char *key;
   json_t *x;
-  if (v->kind == ZJ_JSON && json_is_array(v->j)) {
-    *out = v->j;
+  if (v->kind == ZJ_JSON && json_is_array(v->json)) {
+    *out = v->json;
     return 0;
   }
   if (v->kind != ZJ_UNDEF &&
-      (v->kind != ZJ_JSON || (!json_is_object(v->j) && !json_is_string(v->j))))
+      (v->kind != ZJ_JSON || (!json_is_object(v->json) && !json_is_string(v->json))))
     return zj_fail(e, "%s cannot be gone over item by item", zj_kind_name(v));
   int rc = zj_keep(e, &made, json_array(), 0);
   if (rc) return rc;
-  *out = made.j;
+  *out = made.json;
   if (v->kind == ZJ_UNDEF) return 0;
-  if (json_is_string(v->j)) return split_characters(e, made.j, json_string_value(v->j));
-  json_object_foreach(v->j, key, x) json_array_append_new(made.j, json_string(key));
+  if (json_is_string(v->json)) return split_characters(e, made.json, json_string_value(v->json));
+  json_object_foreach(v->json, key, x) json_array_append_new(made.json, json_string(key));
   return 0;
 }

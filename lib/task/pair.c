@@ -25,7 +25,7 @@ void zf_pairs_free(struct zf_pairs *p) {
 
 static int encode(const struct zf_pairs *p, struct zf_ids *out, const char *text, int special) {
   int has_prefix = p->prefix >= 0 && !strncmp(text, p->prefix_text.data, p->prefix_text.len);
-  out->n = 0;
+  out->count = 0;
   return zf_tok_encode(p->tok, out, text, strlen(text),
                        special && !has_prefix ? ZF_ENC_SPECIAL : 0);
 }
@@ -50,7 +50,7 @@ static int need_prefix(const struct zf_pairs *p) {
 
 /* Puts ids a, then b, into p->whole, of which b are in its end already. */
 static int put_before(struct zf_ids *ids, const int32_t *a, int64_t n, int64_t from) {
-  int64_t rest = ids->n - from;
+  int64_t rest = ids->count - from;
   if (n + rest > ids->cap) {
     int32_t *id = realloc(ids->id, (size_t)(n + rest) * sizeof *id);
     if (!id) return zf_error(ZF_ENOMEM, "out of memory for tokens");
@@ -59,7 +59,7 @@ static int put_before(struct zf_ids *ids, const int32_t *a, int64_t n, int64_t f
   }
   memmove(ids->id + n, ids->id + from, (size_t)rest * sizeof *ids->id);
   if (n) memcpy(ids->id, a, (size_t)n * sizeof *a);
-  ids->n = n + rest;
+  ids->count = n + rest;
   return 0;
 }
 
@@ -77,10 +77,10 @@ static int join(struct zf_pairs *p, const char *context, const char *continuatio
   if (end) {
     p->text.data[end] = 0;
     if ((rc = encode(p, &p->context, p->text.data, 1))) return rc;
-    int64_t n = *target = p->context.n;
-    return put_before(&p->whole, p->context.id, n, n < p->whole.n ? n : p->whole.n);
+    int64_t n = *target = p->context.count;
+    return put_before(&p->whole, p->context.id, n, n < p->whole.count ? n : p->whole.count);
   }
-  if (p->whole.n && p->whole.id[0] == p->prefix) return 0;
+  if (p->whole.count && p->whole.id[0] == p->prefix) return 0;
   rc = need_prefix(p);
   return rc ? rc : put_before(&p->whole, &p->prefix, 1, 0);
 }
@@ -89,7 +89,7 @@ int zf_pairs_add(struct zf_pairs *p, struct zf_dataset *d, const char *context,
                  const char *continuation) {
   int64_t target, rc = join(p, context, continuation, &target);
   if (rc) return (int)rc;
-  int64_t n = p->whole.n, cut = n > p->length + 1 ? n - p->length - 1 : 0;
+  int64_t n = p->whole.count, cut = n > p->length + 1 ? n - p->length - 1 : 0;
   if (n <= target || target < 1)
     return zf_error(ZF_EINVALID, "the text '%.40s' has no token of its own behind its context",
                     continuation);
@@ -114,8 +114,8 @@ int zf_pairs_roll(struct zf_pairs *p, struct zf_dataset *d, const char *text, in
   *windows = 0;
   if (!rc) rc = encode(p, &p->whole, text, 1);
   if (!rc) rc = put_before(&p->whole, &p->prefix, 1, 0);
-  while (!rc && at < p->whole.n) {
-    int64_t end = p->whole.n - at < L ? p->whole.n : at + L;
+  while (!rc && at < p->whole.count) {
+    int64_t end = p->whole.count - at < L ? p->whole.count : at + L;
     int64_t from = at == 1 ? 0 : end - L - 1;
     rc = zf_dataset_seq(d, p->whole.id + from, end - from, at - from);
     if (!rc) rc = zf_pairs_example(d, 1, line);

@@ -66,9 +66,9 @@ static int parse_part(struct zf_recipe *r, struct zf_recipe_part *p, const char 
                       const char *text) {
   char name[64];
   p->text = text;
-  p->bare = is_bare(text);
+  p->outside_prefix = is_bare(text);
   snprintf(name, sizeof name, "%s", key);
-  int rc = zf_jinja_parse_as(&p->t, text, name, ZF_JINJA_STRICT | ZF_JINJA_PLAIN);
+  int rc = zf_jinja_parse_as(&p->jinja, text, name, ZF_JINJA_STRICT | ZF_JINJA_PLAIN);
   if (rc != ZF_EINVALID) return rc;
   char *why = zf_strdup(zf_error_message());
   rc = why ? zf_conf_error(r->conf, key, "%s", why) : ZF_ENOMEM;
@@ -111,7 +111,7 @@ static int resolve(struct zf_recipe *r) {
   int rc = parse_part(r, &r->text, "doc_to_text", zf_conf_str(r->conf, "doc_to_text"));
   if (!rc) rc = parse_part(r, &r->target, "doc_to_target", zf_conf_str(r->conf, "doc_to_target"));
   if (!rc) rc = parse_part(r, &r->description, "description", zf_conf_str(r->conf, "description"));
-  r->description.bare = 0; /* a word is a text here */
+  r->description.outside_prefix = 0; /* a word is a text here */
   if (!rc) rc = parse_choices(r);
   return rc ? rc : parse_step(r);
 }
@@ -159,10 +159,10 @@ int zf_recipe_open(struct zf_recipe **out, const char *name) {
 
 void zf_recipe_free(struct zf_recipe *r) {
   if (!r) return;
-  zf_jinja_free(r->text.t);
-  zf_jinja_free(r->choice.t);
-  zf_jinja_free(r->target.t);
-  zf_jinja_free(r->description.t);
+  zf_jinja_free(r->text.jinja);
+  zf_jinja_free(r->choice.jinja);
+  zf_jinja_free(r->target.jinja);
+  zf_jinja_free(r->description.jinja);
   zf_buf_free(&r->shots);
   zf_conf_free(r->conf);
   free(r);

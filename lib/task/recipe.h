@@ -62,7 +62,7 @@ int zf_recipe_fewshot(struct zf_recipe *r, struct zf_records *rec, int64_t n);
 /* One row's texts: `n` pairs for choices, one for a likelihood or a rolling one (context unused).
  * Contexts are one for all pairs, or one each (`own`). */
 struct zf_recipe_row {
-  int32_t n, gold; /* the right pair; -1: no choices */
+  int32_t count, gold; /* the right pair; -1: no choices */
   int own;
   struct zf_buf *context;      /* [own ? n : 1] */
   struct zf_buf *continuation; /* [n] with the delimiter */

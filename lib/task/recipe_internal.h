@@ -28,8 +28,8 @@ int64_t zf_doc_words(const char *text);
 /* A value of a recipe: a field where a row has one of this name, else a template. */
 struct zf_recipe_part {
   const char *text;
-  int bare; /* looks like a field's name: a row without it is a mistake */
-  struct zf_jinja *t;
+  int outside_prefix; /* looks like a field's name: a row without it is a mistake */
+  struct zf_jinja *jinja;
 };
 
 struct zf_recipe {

@@ -16,8 +16,8 @@ static int part_value(const struct zf_recipe_part *p, const json_t *row, json_t 
   *made = 0;
   *out = json_incref(v);
   if (v) return 0;
-  if (p->bare) return zf_error(ZF_EINVALID, "field '%s' is missing", p->text);
-  int rc = zf_jinja_render(p->t, row, 0, &b, NULL);
+  if (p->outside_prefix) return zf_error(ZF_EINVALID, "field '%s' is missing", p->text);
+  int rc = zf_jinja_render(p->jinja, row, 0, &b, NULL);
   if (!rc && !(*out = json_stringn(b.data, b.len))) rc = zf_error(ZF_ENOMEM, "out of memory");
   zf_buf_free(&b);
   *made = 1;
@@ -51,8 +51,9 @@ static int row_choices(const struct zf_recipe *r, const json_t *row, json_t **ou
     return v ? 0 : zf_error(ZF_ENOMEM, "out of memory");
   }
   *out = v = json_incref(json_object_get(row, r->choice.text));
-  if (!v && r->choice.bare) return zf_error(ZF_EINVALID, "field '%s' is missing", r->choice.text);
-  if (!v && (rc = zf_jinja_value(r->choice.t, row, out))) return rc;
+  if (!v && r->choice.outside_prefix)
+    return zf_error(ZF_EINVALID, "field '%s' is missing", r->choice.text);
+  if (!v && (rc = zf_jinja_value(r->choice.jinja, row, out))) return rc;
   v = *out;
   if (!json_is_array(v) || json_array_size(v) < 2 || json_array_size(v) > 1000)
     return zf_error(ZF_EINVALID, "doc_to_choice: expected a list of 2 choices or more, found %s",
@@ -170,9 +171,9 @@ int zf_recipe_fewshot(struct zf_recipe *r, struct zf_records *rec, int64_t n) {
   if (n > ZF_RECIPE_SHOTS)
     return zf_error(ZF_EUSAGE, "expected at most %d examples, found %lld", ZF_RECIPE_SHOTS,
                     (long long)n);
-  if (n > 0 && n > rec->n)
+  if (n > 0 && n > rec->count)
     return zf_error(ZF_EUSAGE, "%s has %lld rows, %lld examples are wanted", rec->path,
-                    (long long)rec->n, (long long)n);
+                    (long long)rec->count, (long long)n);
   zf_buf_clear(&r->shots);
   for (int64_t i = 0; !rc && i < n; i++) {
     const json_t *row = zf_records_row(rec, i);
@@ -246,7 +247,7 @@ static int choice_row(const struct zf_recipe *r, const struct parts *p, struct z
   if (!rc) rc = reserve(x, n);
   x->own = r->inputs;
   for (int32_t i = 0; !rc && i < n; i++) rc = set_choice(r, p, x, i);
-  x->n = n;
+  x->count = n;
   x->gold = (int32_t)gold;
   return rc;
 }
@@ -257,7 +258,7 @@ static int text_row(const struct zf_recipe *r, const struct parts *p, struct zf_
   if (!rc) rc = reserve(x, 1);
   if (rc) return rc;
   const char *target = json_string_value(p->target), *counted = target;
-  x->n = 1;
+  x->count = 1;
   x->gold = -1;
   x->own = 0;
   set(&x->continuation[0], "", target);

@@ -12,15 +12,15 @@ struct zf_param {
   enum zf_dtype type;
   int ndim;
   int64_t shape[4];
-  int64_t n;   /* product of shape */
-  uint32_t id; /* its number in the noise: index in the list */
-  int trained; /* perturbed and updated */
-  int decayed; /* weight decay applies (not to biases and norms) */
+  int64_t count; /* product of shape */
+  uint32_t id;   /* its number in the noise: index in the list */
+  int trained;   /* perturbed and updated */
+  int decayed;   /* weight decay applies (not to biases and norms) */
 };
 
 struct zf_params {
-  struct zf_param *p;
-  int64_t n;
+  struct zf_param *param;
+  int64_t count;
 };
 
 /* Bytes and elements over the whole list, or over trained ones alone. */

@@ -20,27 +20,27 @@ enum { LONGEST = 4096 }; /* bytes of a token: bounds the steps from one place */
 /* --- the trie -------------------------------------------------------------------- */
 
 static int add_node(struct zf_trie *t, unsigned char byte) {
-  if (t->n == t->cap) {
+  if (t->count == t->cap) {
     int64_t cap = t->cap ? t->cap * 2 : 256;
     struct zf_trie_node *node = realloc(t->node, (size_t)cap * sizeof *node);
     if (!node) return zf_error(ZF_ENOMEM, "out of memory for %lld trie nodes", (long long)cap);
     t->node = node;
     t->cap = cap;
   }
-  t->node[t->n++] = (struct zf_trie_node){.token = -1, .byte = byte};
+  t->node[t->count++] = (struct zf_trie_node){.token = -1, .byte = byte};
   return 0;
 }
 
 /* Of tokens that normalise to one text the first one stays. */
 static int insert(struct zf_trie *t, const char *p, int64_t n, int32_t token) {
   uint32_t at = 0;
-  int rc = t->n ? 0 : add_node(t, 0);
+  int rc = t->count ? 0 : add_node(t, 0);
   for (int64_t i = 0; !rc && i < n; i++) {
     unsigned char byte = (unsigned char)p[i];
     uint32_t next = at ? t->node[at].child : t->root[byte];
     while (next && t->node[next].byte != byte) next = t->node[next].sibling;
     if (!next) {
-      next = (uint32_t)t->n;
+      next = (uint32_t)t->count;
       rc = add_node(t, byte);
       if (rc) return rc;
       t->node[next].sibling = at ? t->node[at].child : 0;
@@ -104,7 +104,7 @@ static int parse_token(struct zf_added_token *a, const json_t *def, const char *
  * files. */
 static int64_t place_of(const char *content, const struct zf_vocab *v, int64_t last) {
   int32_t known = zf_vocab_find(v, content, (int64_t)strlen(content));
-  return known >= 0 ? known : last >= v->n ? last + 1 : v->n;
+  return known >= 0 ? known : last >= v->count ? last + 1 : v->count;
 }
 
 /* Where the two differ it is not known with which of them the model was trained. */
@@ -119,7 +119,7 @@ static int check_id(const struct zf_added_token *t, const struct zf_vocab *v, in
 }
 
 static int check_unique(const struct zf_added *a, const char *where) {
-  for (int64_t i = 1; i < a->n; i++)
+  for (int64_t i = 1; i < a->count; i++)
     if (a->token[i].id == a->token[i - 1].id)
       return zf_error(ZF_EINVALID, "%s: tokens '%s' and '%s' share the id %d", where,
                       a->token[i - 1].content, a->token[i].content, a->token[i].id);
@@ -127,7 +127,7 @@ static int check_unique(const struct zf_added *a, const char *where) {
 }
 
 static void forget(struct zf_added *a) {
-  struct zf_added_token *k = &a->token[--a->n];
+  struct zf_added_token *k = &a->token[--a->count];
   free(k->content);
   memset(k, 0, sizeof *k);
 }
@@ -142,10 +142,10 @@ static int parse_own(struct zf_added *a, const json_t *list, const struct zf_tok
   if (!json_is_array(list))
     return zf_error(ZF_EINVALID, "%s: expected an array, found %s", where, zf_json_kind(list));
   json_array_foreach((json_t *)list, i, def) {
-    struct zf_added_token *k = &a->token[a->n];
+    struct zf_added_token *k = &a->token[a->count];
     int rc = parse_token(k, def, where);
     if (rc) return rc;
-    a->n++;
+    a->count++;
     if (k->content[0])
       rc = check_id(k, &t->vocab, last, where);
     else
@@ -163,7 +163,7 @@ static int parse_more(struct zf_added *a, const json_t *def, const struct zf_tok
   const json_t *known = content ? json_object_get(at, content) : NULL,
                *given = json_object_get(def, "id");
   if (content && !*content) return 0;
-  int64_t index = known ? json_integer_value(known) : a->n;
+  int64_t index = known ? json_integer_value(known) : a->count;
   int64_t id = known ? a->token[index].id : content ? place_of(content, &t->vocab, *last) : 0;
   json_t *whole = json_copy((json_t *)def);
   struct zf_added_token k = {0};
@@ -187,7 +187,7 @@ static int parse_more(struct zf_added *a, const json_t *def, const struct zf_tok
   a->token[index] = k;
   if (id > *last) *last = id;
   if (known) return 0;
-  a->n++;
+  a->count++;
   return json_object_set_new(at, content, json_integer(index))
              ? zf_error(ZF_ENOMEM, "%s: out of memory", from)
              : 0;
@@ -198,7 +198,7 @@ static int parse_all_more(struct zf_added *a, const json_t *more, const struct z
   json_t *at = json_object(), *def;
   size_t i;
   int rc = at ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", t->name);
-  for (int64_t k = 0; !rc && k < a->n; k++)
+  for (int64_t k = 0; !rc && k < a->count; k++)
     if (json_object_set_new(at, a->token[k].content, json_integer(k)))
       rc = zf_error(ZF_ENOMEM, "%s: out of memory", t->name);
   json_array_foreach((json_t *)more, i, def) {
@@ -217,29 +217,29 @@ int zf_added_parse(struct zf_added *a, const json_t *list, const json_t *more,
   int rc = parse_own(a, list, t, &last);
   if (!rc) rc = parse_all_more(a, more, t, &last);
   if (rc) return rc;
-  qsort(a->token, (size_t)a->n, sizeof *a->token, by_id);
+  qsort(a->token, (size_t)a->count, sizeof *a->token, by_id);
   return check_unique(a, t->name);
 }
 
 static int index_normalized(struct zf_added *a, int64_t i, const struct zf_tok *t) {
   const char *content = a->token[i].content;
-  struct zf_work w;
-  int rc = zf_work_open(&w, t, content, strlen(content), 1);
+  struct zf_encoding w;
+  int rc = zf_encoding_open(&w, t, content, strlen(content), 1);
   if (!rc) rc = zf_chain_apply(&t->normalizer, &w);
-  if (!rc && w.cur.n > LONGEST)
+  if (!rc && w.cur.len > LONGEST)
     rc = zf_error(ZF_EINVALID, "%s: added token '%s' normalises to more than %d bytes", t->name,
                   content, LONGEST);
-  if (!rc) rc = insert(&a->normal, w.cur.p, w.cur.n, (int32_t)i);
-  if (!rc && !(a->token[i].shown = zf_strndup(w.cur.p ? w.cur.p : "", (size_t)w.cur.n)))
+  if (!rc) rc = insert(&a->normal, w.cur.data, w.cur.len, (int32_t)i);
+  if (!rc && !(a->token[i].shown = zf_strndup(w.cur.data ? w.cur.data : "", (size_t)w.cur.len)))
     rc = ZF_ENOMEM;
-  zf_work_close(&w);
+  zf_encoding_close(&w);
   return rc;
 }
 
 int zf_added_index(struct zf_added *a, const struct zf_tok *t) {
   int rc = 0;
   for (int special = 1; special >= 0; special--) /* the original's order: special ones first */
-    for (int64_t i = 0; !rc && i < a->n; i++) {
+    for (int64_t i = 0; !rc && i < a->count; i++) {
       const struct zf_added_token *k = &a->token[i];
       if (k->special != special) continue;
       rc = k->normalized ? index_normalized(a, i, t)
@@ -249,7 +249,7 @@ int zf_added_index(struct zf_added *a, const struct zf_tok *t) {
 }
 
 void zf_added_free(struct zf_added *a) {
-  for (int64_t i = 0; i < a->n; i++) {
+  for (int64_t i = 0; i < a->count; i++) {
     free(a->token[i].content);
     free(a->token[i].shown);
   }
@@ -261,8 +261,8 @@ void zf_added_free(struct zf_added *a) {
 
 const struct zf_added_token *zf_added_find(const struct zf_added *a, int32_t id) {
   struct zf_added_token key = {.id = id};
-  if (!a->n) return NULL;
-  return bsearch(&key, a->token, (size_t)a->n, sizeof *a->token, by_id);
+  if (!a->count) return NULL;
+  return bsearch(&key, a->token, (size_t)a->count, sizeof *a->token, by_id);
 }
 
 /* --- cutting --------------------------------------------------------------------- */
@@ -305,9 +305,9 @@ static int64_t skip_spaces_after(const char *s, int64_t at, int64_t n) {
 /* A token that was passed over because it is part of a word is passed over whole, and
  * one found within the spaces that another swallowed is found all the same: both as
  * in the original. */
-static int cut_piece(const struct zf_added *a, const struct zf_trie *trie, struct zf_work *w,
+static int cut_piece(const struct zf_added *a, const struct zf_trie *trie, struct zf_encoding *w,
                      const struct zf_piece *p) {
-  const char *s = w->cur.p + p->off;
+  const char *s = w->cur.data + p->off;
   int64_t done = 0, len = 0;
   int rc = 0;
   for (int64_t i = 0; !rc && i < p->len;) {
@@ -322,20 +322,20 @@ static int cut_piece(const struct zf_added *a, const struct zf_trie *trie, struc
     if (t->single_word && !is_single_word(s, p->len, from, to)) continue;
     if (t->lstrip) from = skip_spaces_before(s, from, done);
     if (t->rstrip) to = skip_spaces_after(s, to, p->len);
-    if (from > done) rc = zf_work_push(w, p->off + done, from - done, -1);
-    if (!rc) rc = zf_work_push(w, p->off + from, to - from, t->id);
+    if (from > done) rc = zf_encoding_push(w, p->off + done, from - done, -1);
+    if (!rc) rc = zf_encoding_push(w, p->off + from, to - from, t->id);
     done = to;
   }
-  return rc || done >= p->len ? rc : zf_work_push(w, p->off + done, p->len - done, -1);
+  return rc || done >= p->len ? rc : zf_encoding_push(w, p->off + done, p->len - done, -1);
 }
 
-int zf_added_cut(const struct zf_added *a, const struct zf_trie *trie, struct zf_work *w) {
+int zf_added_cut(const struct zf_added *a, const struct zf_trie *trie, struct zf_encoding *w) {
   int rc = 0;
-  if (!trie->n) return 0;
+  if (!trie->count) return 0;
   for (int64_t i = 0; !rc && i < w->npiece; i++) {
     const struct zf_piece p = w->piece[i];
-    rc = p.id >= 0 ? zf_work_push(w, p.off, p.len, p.id) : cut_piece(a, trie, w, &p);
+    rc = p.id >= 0 ? zf_encoding_push(w, p.off, p.len, p.id) : cut_piece(a, trie, w, &p);
   }
-  if (!rc) zf_work_swap_pieces(w);
+  if (!rc) zf_encoding_swap_pieces(w);
   return rc;
 }

@@ -33,14 +33,14 @@ static int is_control(uint32_t c) {
   return k >= UTF8PROC_CATEGORY_CC && k <= UTF8PROC_CATEGORY_CO;
 }
 
-static int map_clean(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int map_clean(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   (void)self;
   int rc = 0;
   for (int64_t i = p->off, end = p->off + p->len; !rc && i < end;) {
     uint32_t c;
-    int n = zf_char_next(&c, w->cur.p + i, end - i);
+    int n = zf_char_next(&c, w->cur.data + i, end - i);
     if (c != 0 && c != ZF_REPLACEMENT && !is_control(c))
-      rc = zf_char_is_space(c) ? zf_run_put(w, i, ' ') : zf_run_copy(w, i, n);
+      rc = zf_char_is_space(c) ? zf_text_buf_put(w, i, ' ') : zf_text_buf_copy(w, i, n);
     i += n;
   }
   return rc;
@@ -55,42 +55,42 @@ static int is_chinese(uint32_t c) {
   return 0;
 }
 
-static int map_chinese(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int map_chinese(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   (void)self;
   int rc = 0;
   for (int64_t i = p->off, end = p->off + p->len; !rc && i < end;) {
     uint32_t c;
-    int n = zf_char_next(&c, w->cur.p + i, end - i), apart = is_chinese(c);
-    if (apart) rc = zf_run_put(w, i, ' ');
-    if (!rc) rc = zf_run_copy(w, i, n);
-    if (!rc && apart) rc = zf_run_put(w, i, ' ');
+    int n = zf_char_next(&c, w->cur.data + i, end - i), apart = is_chinese(c);
+    if (apart) rc = zf_text_buf_put(w, i, ' ');
+    if (!rc) rc = zf_text_buf_copy(w, i, n);
+    if (!rc && apart) rc = zf_text_buf_put(w, i, ' ');
     i += n;
   }
   return rc;
 }
 
-static int map_nfd(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int map_nfd(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   (void)self;
   return zf_form_apply(ZF_NFD, w, p);
 }
 
-static int map_accents(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int map_accents(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   (void)self;
   int rc = 0;
   for (int64_t i = p->off, end = p->off + p->len; !rc && i < end;) {
     uint32_t c;
-    int n = zf_char_next(&c, w->cur.p + i, end - i);
-    if (utf8proc_category((int32_t)c) != UTF8PROC_CATEGORY_MN) rc = zf_run_copy(w, i, n);
+    int n = zf_char_next(&c, w->cur.data + i, end - i);
+    if (utf8proc_category((int32_t)c) != UTF8PROC_CATEGORY_MN) rc = zf_text_buf_copy(w, i, n);
     i += n;
   }
   return rc;
 }
 
-int zf_bert_apply(const void *self, struct zf_work *w) {
+int zf_bert_apply(const void *self, struct zf_encoding *w) {
   const struct bert *b = self;
-  int rc = b->clean ? zf_work_map(w, map_clean, NULL) : 0;
-  if (!rc && b->chinese) rc = zf_work_map(w, map_chinese, NULL);
-  if (!rc && b->accents) rc = zf_work_map(w, map_nfd, NULL);
-  if (!rc && b->accents) rc = zf_work_map(w, map_accents, NULL);
+  int rc = b->clean ? zf_encoding_map(w, map_clean, NULL) : 0;
+  if (!rc && b->chinese) rc = zf_encoding_map(w, map_chinese, NULL);
+  if (!rc && b->accents) rc = zf_encoding_map(w, map_nfd, NULL);
+  if (!rc && b->accents) rc = zf_encoding_map(w, map_accents, NULL);
   return !rc && b->lower ? zf_lower_apply(NULL, w) : rc;
 }

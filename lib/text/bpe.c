@@ -119,7 +119,7 @@ static int parse_own(struct bpe *b, struct zf_vocab *v, const json_t *def, const
   int rc = zf_scored_parse(&list, v, &score, def, where);
   if (!rc) rc = zf_json_int(&unk, def, "unk_id", where);
   if (!rc) rc = zf_json_bool(&b->byte_fallback, def, "byte_fallback", where);
-  if (!rc && (unk < NO_UNK || unk >= v->n))
+  if (!rc && (unk < NO_UNK || unk >= v->count))
     rc = zf_error(ZF_EINVALID, "%s: unk_id %lld", where, (long long)unk);
   b->unk = (int32_t)unk;
   b->fuse_unk = 1;
@@ -215,7 +215,7 @@ static void free_scratch(void *p) {
   free(s);
 }
 
-static struct scratch *scratch_of(struct zf_work *w) {
+static struct scratch *scratch_of(struct zf_encoding *w) {
   if (w->scratch) return w->scratch;
   struct scratch *s = zf_calloc(1, sizeof *s);
   w->scratch = s;
@@ -277,7 +277,7 @@ static int unknown(const struct bpe *b, struct zf_word *word, const char *p, int
 static int symbols(const struct bpe *b, struct zf_word *word, const char *p, int64_t n) {
   int64_t pending = 0;
   int rc = 0;
-  word->n = 0;
+  word->count = 0;
   for (int64_t i = 0; !rc && i < n;) {
     uint32_t c;
     int k = zf_char_next(&c, p + i, n - i);
@@ -294,41 +294,42 @@ static int symbols(const struct bpe *b, struct zf_word *word, const char *p, int
   return rc || !pending ? rc : zf_word_add(word, b->unk, pending);
 }
 
-static int encode_text(const struct bpe *b, struct zf_work *w, struct scratch *s,
+static int encode_text(const struct bpe *b, struct zf_encoding *w, struct scratch *s,
                        const struct zf_piece *piece) {
-  const char *p = w->cur.p + piece->off;
+  const char *p = w->cur.data + piece->off;
   int32_t whole = b->ignore_merges ? zf_vocab_find(b->vocab, p, piece->len) : -1;
-  if (whole >= 0) return zf_work_emit(w, whole, piece->off, piece->len);
+  if (whole >= 0) return zf_encoding_emit(w, whole, piece->off, piece->len);
   int rc = symbols(b, &s->word, p, piece->len);
   if (!rc) rc = zf_word_merge(&s->word, &b->merges);
   int64_t at = 0;
-  for (int64_t i = 0; !rc && i < s->word.n; i++) {
+  for (int64_t i = 0; !rc && i < s->word.count; i++) {
     int64_t n = s->word.sym[i].bytes;
-    rc = zf_work_emit(w, s->word.sym[i].id, piece->off + at, n);
+    rc = zf_encoding_emit(w, s->word.sym[i].id, piece->off + at, n);
     at += n;
   }
   return rc;
 }
 
 /* The same piece again has the same ids: copies those given out before. */
-static int encode_again(const struct bpe *b, struct zf_work *w, struct scratch *s,
+static int encode_again(const struct bpe *b, struct zf_encoding *w, struct scratch *s,
                         const struct zf_piece *piece) {
-  const char *p = w->cur.p + piece->off;
+  const char *p = w->cur.data + piece->off;
   struct seen *e = &s->seen[XXH3_64bits(p, (size_t)piece->len) & s->mask];
   struct zf_ids *ids = w->ids;
   int rc = 0;
-  if (e->len == piece->len && !memcmp(w->cur.p + e->off, p, (size_t)piece->len)) {
+  if (e->len == piece->len && !memcmp(w->cur.data + e->off, p, (size_t)piece->len)) {
     rc = zf_ids_reserve(ids, e->n, 0);
     for (int i = 0; !rc && i < e->n; i++) rc = zf_ids_add(ids, ids->id[e->first + i], -1, -1);
     return rc;
   }
-  int64_t first = ids->n;
+  int64_t first = ids->count;
   rc = encode_text(b, w, s, piece);
-  if (!rc) *e = (struct seen){piece->off, first, (int32_t)piece->len, (int32_t)(ids->n - first)};
+  if (!rc)
+    *e = (struct seen){piece->off, first, (int32_t)piece->len, (int32_t)(ids->count - first)};
   return rc;
 }
 
-static int encode_bpe(const void *self, struct zf_work *w) {
+static int encode_bpe(const void *self, struct zf_encoding *w) {
   const struct bpe *b = self;
   struct scratch *s = scratch_of(w);
   if (!s) return ZF_ENOMEM;
@@ -336,7 +337,7 @@ static int encode_bpe(const void *self, struct zf_work *w) {
   for (int64_t i = 0; !rc && i < w->npiece; i++) {
     const struct zf_piece *p = &w->piece[i];
     if (p->id >= 0)
-      rc = zf_work_emit(w, p->id, p->off, p->len);
+      rc = zf_encoding_emit(w, p->id, p->off, p->len);
     else if (s->seen && p->len <= SEEN_BYTES)
       rc = encode_again(b, w, s, p);
     else

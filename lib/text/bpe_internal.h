@@ -36,15 +36,15 @@ struct zf_symbol {
   int32_t made;
 };
 
-struct zf_candidate {
+struct zf_merge_candidate {
   uint32_t rank;
   int32_t at, made;
 };
 
 struct zf_word {
   struct zf_symbol *sym;
-  int64_t n, cap;
-  struct zf_candidate *heap;
+  int64_t count, cap;
+  struct zf_merge_candidate *heap;
   int64_t nheap, heap_cap;
 };
 

@@ -41,16 +41,17 @@ void zf_merges_put(struct zf_merges *m, int32_t left, int32_t right, uint32_t ra
 }
 
 int zf_word_add(struct zf_word *w, int32_t id, int64_t bytes) {
-  if (w->n == INT32_MAX) return zf_error(ZF_EUSAGE, "a word of more than %d characters", INT32_MAX);
-  if (w->n == w->cap) {
+  if (w->count == INT32_MAX)
+    return zf_error(ZF_EUSAGE, "a word of more than %d characters", INT32_MAX);
+  if (w->count == w->cap) {
     int64_t cap = w->cap ? w->cap * 2 : 64;
     struct zf_symbol *sym = realloc(w->sym, (size_t)cap * sizeof *sym);
     if (!sym) return zf_error(ZF_ENOMEM, "out of memory for a word of %lld", (long long)cap);
     w->sym = sym;
     w->cap = cap;
   }
-  w->sym[w->n] = (struct zf_symbol){.id = id, .bytes = (int32_t)bytes};
-  w->n++;
+  w->sym[w->count] = (struct zf_symbol){.id = id, .bytes = (int32_t)bytes};
+  w->count++;
   return 0;
 }
 
@@ -60,7 +61,7 @@ int zf_word_add(struct zf_word *w, int32_t id, int64_t bytes) {
 static void rate(struct zf_word *w, const struct zf_merges *m, int64_t i) {
   struct zf_symbol *s = &w->sym[i];
   s->rank = NONE;
-  if (i + 1 >= w->n) return;
+  if (i + 1 >= w->count) return;
   const struct zf_merge *e = find(m, s->id, s[1].id);
   if (e->left < 0) return;
   s->rank = e->rank;
@@ -68,17 +69,17 @@ static void rate(struct zf_word *w, const struct zf_merges *m, int64_t i) {
 }
 
 static void merge_short(struct zf_word *w, const struct zf_merges *m) {
-  for (int64_t i = 0; i < w->n; i++) rate(w, m, i);
+  for (int64_t i = 0; i < w->count; i++) rate(w, m, i);
   for (;;) {
     int64_t best = 0;
-    for (int64_t i = 1; i + 1 < w->n; i++)
+    for (int64_t i = 1; i + 1 < w->count; i++)
       if (w->sym[i].rank < w->sym[best].rank) best = i;
     struct zf_symbol *s = &w->sym[best];
     if (s->rank == NONE) return;
     s->id = s->made;
     s->bytes += s[1].bytes;
-    w->n--;
-    memmove(s + 1, s + 2, (size_t)(w->n - best - 1) * sizeof *s);
+    w->count--;
+    memmove(s + 1, s + 2, (size_t)(w->count - best - 1) * sizeof *s);
     rate(w, m, best);
     if (best) rate(w, m, best - 1);
   }
@@ -86,7 +87,7 @@ static void merge_short(struct zf_word *w, const struct zf_merges *m) {
 
 /* --- long words: a binary heap ---------------------------------------------------- */
 
-static int before(const struct zf_candidate *a, const struct zf_candidate *b) {
+static int before(const struct zf_merge_candidate *a, const struct zf_merge_candidate *b) {
   return a->rank != b->rank ? a->rank < b->rank : a->at < b->at;
 }
 
@@ -96,20 +97,20 @@ static int push(struct zf_word *w, const struct zf_merges *m, int32_t at) {
   if (!e || e->left < 0) return 0;
   if (w->nheap == w->heap_cap) {
     int64_t cap = w->heap_cap ? w->heap_cap * 2 : 256;
-    struct zf_candidate *heap = realloc(w->heap, (size_t)cap * sizeof *heap);
+    struct zf_merge_candidate *heap = realloc(w->heap, (size_t)cap * sizeof *heap);
     if (!heap) return zf_error(ZF_ENOMEM, "out of memory for %lld merges", (long long)cap);
     w->heap = heap;
     w->heap_cap = cap;
   }
-  struct zf_candidate c = {e->rank, at, e->made}, *h = w->heap;
+  struct zf_merge_candidate c = {e->rank, at, e->made}, *h = w->heap;
   int64_t i = w->nheap++;
   for (; i > 0 && before(&c, &h[(i - 1) / 2]); i = (i - 1) / 2) h[i] = h[(i - 1) / 2];
   h[i] = c;
   return 0;
 }
 
-static struct zf_candidate pop(struct zf_word *w) {
-  struct zf_candidate *h = w->heap, top = h[0], c = h[--w->nheap];
+static struct zf_merge_candidate pop(struct zf_word *w) {
+  struct zf_merge_candidate *h = w->heap, top = h[0], c = h[--w->nheap];
   int64_t i = 0;
   for (;;) {
     int64_t k = i * 2 + 1;
@@ -125,7 +126,7 @@ static struct zf_candidate pop(struct zf_word *w) {
 
 /* An entry is good while the pair that stands there now makes the same token. */
 static int is_stale(const struct zf_word *w, const struct zf_merges *m,
-                    const struct zf_candidate *c) {
+                    const struct zf_merge_candidate *c) {
   const struct zf_symbol *s = &w->sym[c->at];
   if (s->bytes == 0 || s->next < 0) return 1;
   const struct zf_merge *e = find(m, s->id, w->sym[s->next].id);
@@ -135,13 +136,13 @@ static int is_stale(const struct zf_word *w, const struct zf_merges *m,
 static int merge_long(struct zf_word *w, const struct zf_merges *m) {
   int rc = 0;
   w->nheap = 0;
-  for (int64_t i = 0; i < w->n; i++) {
+  for (int64_t i = 0; i < w->count; i++) {
     w->sym[i].prev = (int32_t)i - 1;
-    w->sym[i].next = i + 1 < w->n ? (int32_t)i + 1 : -1;
+    w->sym[i].next = i + 1 < w->count ? (int32_t)i + 1 : -1;
   }
-  for (int64_t i = 0; !rc && i < w->n; i++) rc = push(w, m, (int32_t)i);
+  for (int64_t i = 0; !rc && i < w->count; i++) rc = push(w, m, (int32_t)i);
   while (!rc && w->nheap) {
-    struct zf_candidate c = pop(w);
+    struct zf_merge_candidate c = pop(w);
     if (is_stale(w, m, &c)) continue;
     struct zf_symbol *s = &w->sym[c.at], *right = &w->sym[s->next];
     s->id = c.made;
@@ -153,14 +154,14 @@ static int merge_long(struct zf_word *w, const struct zf_merges *m) {
     if (!rc) rc = push(w, m, c.at);
   }
   int64_t n = 0;
-  for (int64_t i = 0; i < w->n; i++)
+  for (int64_t i = 0; i < w->count; i++)
     if (w->sym[i].bytes) w->sym[n++] = w->sym[i];
-  w->n = n;
+  w->count = n;
   return rc;
 }
 
 int zf_word_merge(struct zf_word *w, const struct zf_merges *m) {
-  if (w->n > SHORT) return merge_long(w, m);
-  if (w->n > 1) merge_short(w, m);
+  if (w->count > SHORT) return merge_long(w, m);
+  if (w->count > 1) merge_short(w, m);
   return 0;
 }

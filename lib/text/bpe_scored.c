@@ -49,7 +49,7 @@ static int visit_piece(const struct walk *w, int32_t id, uint32_t rank) {
 static int64_t rank_pieces(struct ranked *order, char *plain, const struct zf_scored *list,
                            const double *score) {
   int64_t n = 0;
-  for (int64_t i = 0; i < list->n; i++) {
+  for (int64_t i = 0; i < list->count; i++) {
     plain[i] = (char)zf_scored_plain(list, i);
     if (plain[i]) order[n++] = (struct ranked){score[i], (int32_t)i};
   }
@@ -60,8 +60,8 @@ static int64_t rank_pieces(struct ranked *order, char *plain, const struct zf_sc
 int zf_scored_splits(const struct zf_scored *list, const struct zf_vocab *vocab,
                      const double *score, int (*visit)(void *ctx, const struct zf_merge *split),
                      void *ctx) {
-  struct ranked *order = zf_calloc(list->n + 1, sizeof *order);
-  char *plain = zf_calloc(list->n + 1, 1);
+  struct ranked *order = zf_calloc(list->count + 1, sizeof *order);
+  char *plain = zf_calloc(list->count + 1, 1);
   int rc = order && plain ? 0 : ZF_ENOMEM;
   int64_t n = rc ? 0 : rank_pieces(order, plain, list, score);
   struct walk w = {vocab, plain, visit, ctx};

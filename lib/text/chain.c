@@ -12,7 +12,7 @@ enum { PARTS = 64, DEPTH = 8 };
 
 static int unsupported(const struct zf_part_table *table, const char *type, const char *where) {
   struct zf_buf known = {0};
-  for (int64_t i = 0; i < table->n; i++) zf_buf_printf(&known, "%s, ", table->row[i].name);
+  for (int64_t i = 0; i < table->count; i++) zf_buf_printf(&known, "%s, ", table->row[i].name);
   int rc = zf_error(ZF_EINVALID, "%s: type '%s' is not supported; there are %sSequence", where,
                     type, known.data ? known.data : "");
   zf_buf_free(&known);
@@ -22,17 +22,17 @@ static int unsupported(const struct zf_part_table *table, const char *type, cons
 static int add_part(struct zf_chain *c, const struct zf_part_table *table, const char *type,
                     const json_t *def, const char *where, const struct zf_tok *t) {
   const struct zf_part_row *row = NULL;
-  for (int64_t i = 0; i < table->n; i++)
+  for (int64_t i = 0; i < table->count; i++)
     if (!strcmp(table->row[i].name, type)) row = &table->row[i];
   if (!row) return unsupported(table, type, where);
-  if (c->n == PARTS)
+  if (c->count == PARTS)
     return zf_error(ZF_EINVALID, "%s: more than %d parts in sequence", where, PARTS);
   void *self = NULL;
   char place[512];
   snprintf(place, sizeof place, "%s: %s", where, type);
   int rc = row->parse ? row->parse(&self, def, place, t) : 0;
   if (rc) return rc;
-  c->part[c->n++] = (struct zf_part){row, self};
+  c->part[c->count++] = (struct zf_chain_part){row, self};
   return 0;
 }
 
@@ -70,16 +70,16 @@ int zf_chain_parse(struct zf_chain *c, const struct zf_part_table *table, const 
   return parse(c, table, def, where, 0, t);
 }
 
-int zf_chain_apply(const struct zf_chain *c, struct zf_work *w) {
+int zf_chain_apply(const struct zf_chain *c, struct zf_encoding *w) {
   int rc = 0;
-  for (int64_t i = 0; !rc && i < c->n; i++) rc = c->part[i].row->apply(c->part[i].self, w);
+  for (int64_t i = 0; !rc && i < c->count; i++) rc = c->part[i].row->apply(c->part[i].self, w);
   return rc;
 }
 
 int zf_chain_places(const struct zf_chain *c) {
   int places = 0;
-  for (int64_t i = 0; i < c->n; i++) {
-    const struct zf_part *p = &c->part[i];
+  for (int64_t i = 0; i < c->count; i++) {
+    const struct zf_chain_part *p = &c->part[i];
     places |= p->row->places && p->row->places(p->self);
   }
   return places;
@@ -87,12 +87,12 @@ int zf_chain_places(const struct zf_chain *c) {
 
 int zf_chain_has(const struct zf_chain *c, const char *name) {
   int found = 0;
-  for (int64_t i = 0; i < c->n; i++) found |= !strcmp(c->part[i].row->name, name);
+  for (int64_t i = 0; i < c->count; i++) found |= !strcmp(c->part[i].row->name, name);
   return found;
 }
 
 void zf_chain_free(struct zf_chain *c) {
-  for (int64_t i = 0; i < c->n; i++)
+  for (int64_t i = 0; i < c->count; i++)
     if (c->part[i].row->free) c->part[i].row->free(c->part[i].self);
   free(c->part);
   memset(c, 0, sizeof *c);

@@ -179,7 +179,7 @@ static int note(struct zf_chars *out, const char *text, int64_t old) {
     i += zf_char_next(&c, text + i, n - i);
     rc = zf_chars_add(out, (int32_t)c, made > old && k >= old);
   }
-  if (!rc && made < old && out->n) out->at[out->n - 1].change -= (int32_t)(old - made);
+  if (!rc && made < old && out->count) out->at[out->count - 1].change -= (int32_t)(old - made);
   return rc;
 }
 
@@ -216,24 +216,24 @@ static int replace_all(const struct charsmap *m, struct zf_chars *out, const cha
   return rc || from == n ? rc : replace_grapheme(m, out, s + from, n - from);
 }
 
-static int map_precompiled(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int map_precompiled(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   struct zf_chars out = {0};
-  int rc = replace_all(self, &out, w->cur.p + p->off, p->len);
+  int rc = replace_all(self, &out, w->cur.data + p->off, p->len);
   if (!rc) rc = zf_chars_put(w, p, &out);
   free(out.at);
   return rc;
 }
 
-int zf_precompiled_apply(const void *self, struct zf_work *w) {
-  return zf_work_map(w, map_precompiled, self);
+int zf_precompiled_apply(const void *self, struct zf_encoding *w) {
+  return zf_encoding_map(w, map_precompiled, self);
 }
 
 /* --- SentencePiece --------------------------------------------------------------------- */
 
 static const char mark[] = "\xE2\x96\x81"; /* what a space is written as */
 
-static int put_space(const struct charsmap *m, struct zf_work *w, int32_t b, int32_t e) {
-  return m->escape ? zf_run_add(w, mark, 3, b, e) : zf_run_add(w, " ", 1, b, e);
+static int put_space(const struct charsmap *m, struct zf_encoding *w, int32_t b, int32_t e) {
+  return m->escape ? zf_text_buf_add(w, mark, 3, b, e) : zf_text_buf_add(w, " ", 1, b, e);
 }
 
 /* The next stretch of a piece and what replaces it. */
@@ -252,33 +252,35 @@ static int step(const struct charsmap *m, const char *s, int64_t n, const char *
 
 /* Appends a piece; *space says whether what came before ends in a space that takes up
  * those which follow. */
-static int put_piece(const struct charsmap *m, struct zf_work *w, const struct zf_piece *p,
+static int put_piece(const struct charsmap *m, struct zf_encoding *w, const struct zf_piece *p,
                      int *space) {
   int64_t len, used = 0;
   const char *text;
   int rc = 0;
   for (int64_t i = p->off, end = p->off + p->len; !rc && i < end; i += used) {
-    rc = step(m, w->cur.p + i, end - i, &text, &len, &used);
-    int32_t b = w->track && !rc ? w->cur.b[i] : 0, e = w->track && !rc ? w->cur.e[i + used - 1] : 0;
+    rc = step(m, w->cur.data + i, end - i, &text, &len, &used);
+    int32_t b = w->track && !rc ? w->cur.begin[i] : 0,
+            e = w->track && !rc ? w->cur.end[i + used - 1] : 0;
     int64_t k = 0;
     while (!rc && *space && k < len && text[k] == ' ') k++;
     for (; !rc && k < len; k++) {
       *space = text[k] == ' ';
-      rc = *space ? put_space(m, w, b, e) : zf_run_add(w, text + k, 1, b, e);
+      rc = *space ? put_space(m, w, b, e) : zf_text_buf_add(w, text + k, 1, b, e);
     }
     *space &= m->squeeze;
   }
   return rc;
 }
 
-static void drop_trailing(const struct charsmap *m, struct zf_work *w, int64_t from) {
-  struct zf_run *r = &w->next;
+static void drop_trailing(const struct charsmap *m, struct zf_encoding *w, int64_t from) {
+  struct zf_text_buf *r = &w->next;
   int64_t n = m->escape ? 3 : 1;
-  while (r->n - from >= n && !memcmp(r->p + r->n - n, m->escape ? mark : " ", (size_t)n)) r->n -= n;
+  while (r->len - from >= n && !memcmp(r->data + r->len - n, m->escape ? mark : " ", (size_t)n))
+    r->len -= n;
 }
 
 /* Is there anything but spaces? */
-static int has_text(const struct charsmap *m, const struct zf_work *w, int *found) {
+static int has_text(const struct charsmap *m, const struct zf_encoding *w, int *found) {
   int64_t len, used = 0;
   const char *text;
   int rc = 0;
@@ -287,7 +289,7 @@ static int has_text(const struct charsmap *m, const struct zf_work *w, int *foun
     const struct zf_piece *p = &w->piece[i];
     *found = p->id >= 0;
     for (int64_t at = 0; !rc && !*found && at < p->len; at += used) {
-      rc = step(m, w->cur.p + p->off + at, p->len - at, &text, &len, &used);
+      rc = step(m, w->cur.data + p->off + at, p->len - at, &text, &len, &used);
       for (int64_t k = 0; !rc && k < len; k++) *found |= text[k] != ' ';
     }
   }
@@ -295,39 +297,40 @@ static int has_text(const struct charsmap *m, const struct zf_work *w, int *foun
 }
 
 /* The pieces found stand in w->seg, their ids as matches, until the text is in place. */
-static int put_pieces(const struct charsmap *m, struct zf_work *w, int64_t *from) {
+static int put_pieces(const struct charsmap *m, struct zf_encoding *w, int64_t *from) {
   int space = m->squeeze, rc = 0;
   for (int64_t i = 0; !rc && i < w->npiece; i++) {
     const struct zf_piece p = w->piece[i];
-    int64_t begin = w->next.n;
+    int64_t begin = w->next.len;
     if (p.id < 0) {
       rc = put_piece(m, w, &p, &space);
       continue;
     }
-    if (begin > *from) rc = zf_work_seg(w, *from, begin, -1);
-    if (!rc) rc = zf_run_copy(w, p.off, p.len);
-    if (!rc) rc = zf_work_seg(w, begin, w->next.n, p.id);
-    *from = w->next.n;
+    if (begin > *from) rc = zf_encoding_segment(w, *from, begin, -1);
+    if (!rc) rc = zf_text_buf_copy(w, p.off, p.len);
+    if (!rc) rc = zf_encoding_segment(w, begin, w->next.len, p.id);
+    *from = w->next.len;
     space = 0;
   }
   return rc;
 }
 
 /* One text, whatever pieces stand in it: a mark before the first, none after the last. */
-int zf_sentencepiece_apply(const void *self, struct zf_work *w) {
+int zf_sentencepiece_apply(const void *self, struct zf_encoding *w) {
   const struct charsmap *m = self;
   int found = 0;
   int64_t from = 0;
   int rc = has_text(m, w, &found);
-  if (!rc) rc = zf_work_reserve(w, w->cur.n + 1);
-  w->nseg = w->nmade = 0;
+  if (!rc) rc = zf_encoding_reserve(w, w->cur.len + 1);
+  w->segment_count = w->nmade = 0;
   if (!rc && found && m->dummy_prefix) rc = put_space(m, w, 0, 0);
   if (!rc) rc = put_pieces(m, w, &from);
   if (!rc && m->squeeze) drop_trailing(m, w, from);
-  if (!rc && w->next.n > from) rc = zf_work_seg(w, from, w->next.n, -1);
-  zf_work_swap_text(w);
-  for (int64_t i = 0; !rc && i < w->nseg; i++)
-    rc = zf_work_push(w, w->seg[i].from, w->seg[i].to - w->seg[i].from, w->seg[i].match);
-  if (!rc) zf_work_swap_pieces(w);
+  if (!rc && w->next.len > from) rc = zf_encoding_segment(w, from, w->next.len, -1);
+  zf_encoding_swap_text(w);
+  for (int64_t i = 0; !rc && i < w->segment_count; i++)
+    rc = zf_encoding_push(w, w->segment[i].from, w->segment[i].to - w->segment[i].from,
+                          w->segment[i].match);
+  if (!rc) zf_encoding_swap_pieces(w);
   return rc;
 }

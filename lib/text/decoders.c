@@ -11,14 +11,14 @@
 #include "text_internal.h"
 
 /* All of cur as one token. */
-static int fuse(struct zf_work *w) {
+static int fuse(struct zf_encoding *w) {
   w->nmade = 0;
-  int rc = zf_work_push(w, 0, w->cur.n, -1);
-  if (!rc) zf_work_swap_pieces(w);
+  int rc = zf_encoding_push(w, 0, w->cur.len, -1);
+  if (!rc) zf_encoding_swap_pieces(w);
   return rc;
 }
 
-static int apply_fuse(const void *self, struct zf_work *w) {
+static int apply_fuse(const void *self, struct zf_encoding *w) {
   (void)self;
   return fuse(w);
 }
@@ -26,30 +26,30 @@ static int apply_fuse(const void *self, struct zf_work *w) {
 /* --- ByteLevel -------------------------------------------------------------------- */
 
 /* The bytes that a token stands for; one with a foreign character is text itself. */
-static int map_bytes(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int map_bytes(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   (void)self;
-  struct zf_run *r = &w->next;
-  int rc = zf_work_reserve(w, p->len);
+  struct zf_text_buf *r = &w->next;
+  int rc = zf_encoding_reserve(w, p->len);
   if (rc) return rc;
-  int64_t begin = r->n;
+  int64_t begin = r->len;
   for (int64_t i = 0; i < p->len;) {
     uint32_t c;
-    i += zf_char_next(&c, w->cur.p + p->off + i, p->len - i);
+    i += zf_char_next(&c, w->cur.data + p->off + i, p->len - i);
     int byte = zf_char_byte_of(c);
     if (byte < 0) {
-      r->n = begin;
-      return zf_run_copy(w, p->off, p->len);
+      r->len = begin;
+      return zf_text_buf_copy(w, p->off, p->len);
     }
-    r->p[r->n++] = (char)byte;
+    r->data[r->len++] = (char)byte;
   }
   return 0;
 }
 
-static int apply_byte_level(const void *self, struct zf_work *w) {
-  int rc = zf_work_map(w, map_bytes, self);
-  if (!rc && zf_utf8_bad(w->cur.p, (size_t)w->cur.n) >= 0) {
-    rc = zf_work_clean(w, w->cur.p, w->cur.n);
-    if (!rc) zf_work_swap_text(w);
+static int apply_byte_level(const void *self, struct zf_encoding *w) {
+  int rc = zf_encoding_map(w, map_bytes, self);
+  if (!rc && zf_utf8_bad(w->cur.data, (size_t)w->cur.len) >= 0) {
+    rc = zf_encoding_clean(w, w->cur.data, w->cur.len);
+    if (!rc) zf_encoding_swap_text(w);
   }
   return rc ? rc : fuse(w);
 }
@@ -64,33 +64,33 @@ static int hex(char c) {
 }
 
 /* The byte of "<0xE4>", or -1. */
-static int byte_of(const struct zf_work *w, const struct zf_piece *p) {
-  const char *s = w->cur.p + p->off;
+static int byte_of(const struct zf_encoding *w, const struct zf_piece *p) {
+  const char *s = w->cur.data + p->off;
   if (p->len != 6 || memcmp(s, "<0x", 3) || s[5] != '>') return -1;
   return hex(s[3]) < 0 || hex(s[4]) < 0 ? -1 : hex(s[3]) * 16 + hex(s[4]);
 }
 
 /* Bytes in a row are one token if together they are UTF-8, else each is a U+FFFD. */
-static int put_bytes(struct zf_work *w, const struct zf_buf *bytes) {
-  int64_t off = w->next.n;
+static int put_bytes(struct zf_encoding *w, const struct zf_buf *bytes) {
+  int64_t off = w->next.len;
   int rc = 0;
   if (bytes->len == 0) return 0;
   if (zf_utf8_bad(bytes->data, bytes->len) < 0) {
-    rc = zf_run_add(w, bytes->data, (int64_t)bytes->len, 0, 0);
-    return rc ? rc : zf_work_push(w, off, w->next.n - off, -1);
+    rc = zf_text_buf_add(w, bytes->data, (int64_t)bytes->len, 0, 0);
+    return rc ? rc : zf_encoding_push(w, off, w->next.len - off, -1);
   }
   for (size_t i = 0; !rc && i < bytes->len; i++) {
-    off = w->next.n;
-    rc = zf_run_add(w, "\xEF\xBF\xBD", 3, 0, 0);
-    if (!rc) rc = zf_work_push(w, off, 3, -1);
+    off = w->next.len;
+    rc = zf_text_buf_add(w, "\xEF\xBF\xBD", 3, 0, 0);
+    if (!rc) rc = zf_encoding_push(w, off, 3, -1);
   }
   return rc;
 }
 
-static int apply_byte_fallback(const void *self, struct zf_work *w) {
+static int apply_byte_fallback(const void *self, struct zf_encoding *w) {
   (void)self;
   struct zf_buf bytes = {0};
-  int rc = zf_work_reserve(w, w->cur.n + 1);
+  int rc = zf_encoding_reserve(w, w->cur.len + 1);
   for (int64_t i = 0; !rc && i < w->npiece; i++) {
     const struct zf_piece p = w->piece[i];
     int byte = byte_of(w, &p);
@@ -101,15 +101,15 @@ static int apply_byte_fallback(const void *self, struct zf_work *w) {
     }
     rc = put_bytes(w, &bytes);
     zf_buf_clear(&bytes);
-    int64_t off = w->next.n;
-    if (!rc) rc = zf_run_copy(w, p.off, p.len);
-    if (!rc) rc = zf_work_push(w, off, p.len, -1);
+    int64_t off = w->next.len;
+    if (!rc) rc = zf_text_buf_copy(w, p.off, p.len);
+    if (!rc) rc = zf_encoding_push(w, off, p.len, -1);
   }
   if (!rc) rc = put_bytes(w, &bytes);
   zf_buf_free(&bytes);
   if (rc) return rc;
-  zf_work_swap_text(w);
-  zf_work_swap_pieces(w);
+  zf_encoding_swap_text(w);
+  zf_encoding_swap_pieces(w);
   return 0;
 }
 
@@ -141,19 +141,19 @@ static int parse_strip(void **self, const json_t *def, const char *where, const 
   return 0;
 }
 
-static int map_strip(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int map_strip(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   const struct strip *s = self;
-  const char *text = w->cur.p;
+  const char *text = w->cur.data;
   int64_t from = p->off, to = p->off + p->len, n = s->ncontent;
   for (int64_t k = 0; k < s->start && to - from >= n && !memcmp(text + from, s->content, n); k++)
     from += n;
   for (int64_t k = 0; k < s->stop && to - from >= n && !memcmp(text + to - n, s->content, n); k++)
     to -= n;
-  return zf_run_copy(w, from, to - from);
+  return zf_text_buf_copy(w, from, to - from);
 }
 
-static int apply_strip(const void *self, struct zf_work *w) {
-  return zf_work_map(w, map_strip, self);
+static int apply_strip(const void *self, struct zf_encoding *w) {
+  return zf_encoding_map(w, map_strip, self);
 }
 
 /* --- Metaspace -------------------------------------------------------------------------- */
@@ -178,24 +178,24 @@ static int parse_metaspace(void **self, const json_t *def, const char *where,
 }
 
 /* Marks become spaces; those of the first token go, since one was put before it. */
-static int map_metaspace(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int map_metaspace(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   const struct metaspace *m = self;
-  const char *s = w->cur.p + p->off;
+  const char *s = w->cur.data + p->off;
   int drop = p == w->piece && m->scheme != ZF_NEVER, rc = 0;
   for (int64_t i = 0; !rc && i < p->len;) {
     uint32_t c;
     int n = zf_char_next(&c, s + i, p->len - i);
     if (n != m->nmark || memcmp(s + i, m->mark, (size_t)n))
-      rc = zf_run_copy(w, p->off + i, n);
+      rc = zf_text_buf_copy(w, p->off + i, n);
     else if (!drop)
-      rc = zf_run_add(w, " ", 1, 0, 0);
+      rc = zf_text_buf_add(w, " ", 1, 0, 0);
     i += n;
   }
   return rc;
 }
 
-static int apply_metaspace(const void *self, struct zf_work *w) {
-  return zf_work_map(w, map_metaspace, self);
+static int apply_metaspace(const void *self, struct zf_encoding *w) {
+  return zf_encoding_map(w, map_metaspace, self);
 }
 
 static const struct zf_part_row rows[] = {

@@ -84,26 +84,27 @@ typedef void (*token_fn)(const struct decoder *d, struct zf_buf *b, int first, i
 
 /* Rewrites every token; tokens equal to the one before are left out if asked, and so
  * are those that become empty. */
-static int rewrite(const struct decoder *d, struct zf_work *w, token_fn fn, int dedup) {
+static int rewrite(const struct decoder *d, struct zf_encoding *w, token_fn fn, int dedup) {
   struct zf_buf b = {0};
-  int rc = zf_work_reserve(w, w->cur.n + 1);
+  int rc = zf_encoding_reserve(w, w->cur.len + 1);
   for (int64_t i = 0; !rc && i < w->npiece; i++) {
     const struct zf_piece p = w->piece[i];
     const struct zf_piece q = i ? w->piece[i - 1] : p;
-    if (dedup && i && p.len == q.len && !memcmp(w->cur.p + p.off, w->cur.p + q.off, (size_t)p.len))
+    if (dedup && i && p.len == q.len &&
+        !memcmp(w->cur.data + p.off, w->cur.data + q.off, (size_t)p.len))
       continue;
     zf_buf_clear(&b);
-    zf_buf_add(&b, w->cur.p + p.off, (size_t)p.len);
+    zf_buf_add(&b, w->cur.data + p.off, (size_t)p.len);
     fn(d, &b, i == 0, i == w->npiece - 1);
     rc = zf_buf_ok(&b);
-    int64_t off = w->next.n;
-    if (!rc && b.len) rc = zf_run_add(w, b.data, (int64_t)b.len, 0, 0);
-    if (!rc && (b.len || !dedup)) rc = zf_work_push(w, off, w->next.n - off, -1);
+    int64_t off = w->next.len;
+    if (!rc && b.len) rc = zf_text_buf_add(w, b.data, (int64_t)b.len, 0, 0);
+    if (!rc && (b.len || !dedup)) rc = zf_encoding_push(w, off, w->next.len - off, -1);
   }
   zf_buf_free(&b);
   if (rc) return rc;
-  zf_work_swap_text(w);
-  zf_work_swap_pieces(w);
+  zf_encoding_swap_text(w);
+  zf_encoding_swap_pieces(w);
   return 0;
 }
 
@@ -127,7 +128,7 @@ static void wordpiece_token(const struct decoder *d, struct zf_buf *b, int first
   if (d->cleanup) clean_up(b);
 }
 
-int zf_wordpiece_decoder_apply(const void *self, struct zf_work *w) {
+int zf_wordpiece_decoder_apply(const void *self, struct zf_encoding *w) {
   return rewrite(self, w, wordpiece_token, 0);
 }
 
@@ -140,7 +141,7 @@ static void ctc_token(const struct decoder *d, struct zf_buf *b, int first, int 
   replace(b, d->delim, " ");
 }
 
-int zf_ctc_apply(const void *self, struct zf_work *w) {
+int zf_ctc_apply(const void *self, struct zf_encoding *w) {
   return rewrite(self, w, ctc_token, 1);
 }
 
@@ -149,6 +150,6 @@ static void bpe_token(const struct decoder *d, struct zf_buf *b, int first, int 
   replace(b, d->text, last ? "" : " ");
 }
 
-int zf_bpe_decoder_apply(const void *self, struct zf_work *w) {
+int zf_bpe_decoder_apply(const void *self, struct zf_encoding *w) {
   return rewrite(self, w, bpe_token, 0);
 }

@@ -20,14 +20,15 @@
 enum { LONGEST = 32 }; /* no character decomposes to more than 18 */
 
 int zf_chars_add(struct zf_chars *s, int32_t c, int change) {
-  if (s->n == s->cap) {
+  if (s->count == s->cap) {
     int64_t cap = s->cap ? s->cap * 2 : 256;
-    struct zf_one *at = realloc(s->at, (size_t)cap * sizeof *at);
+    struct zf_char_map *at = realloc(s->at, (size_t)cap * sizeof *at);
     if (!at) return zf_error(ZF_ENOMEM, "out of memory for %lld characters", (long long)cap);
     s->at = at;
     s->cap = cap;
   }
-  s->at[s->n++] = (struct zf_one){c, change, (uint8_t)utf8proc_get_property(c)->combining_class};
+  s->at[s->count++] =
+      (struct zf_char_map){c, change, (uint8_t)utf8proc_get_property(c)->combining_class};
   return 0;
 }
 
@@ -53,12 +54,12 @@ static int decompose(struct zf_chars *s, const char *p, int64_t n, int compat) {
 
 /* Sorts a run of marks by class, equal ones in their order: by counting, since a
  * run may be as long as the text. */
-static int sort_run(struct zf_one *at, int64_t n) {
+static int sort_run(struct zf_char_map *at, int64_t n) {
   int64_t start[257] = {0};
   int sorted = 1;
   for (int64_t i = 1; i < n; i++) sorted &= at[i - 1].order <= at[i].order;
   if (sorted) return 0;
-  struct zf_one *copy = zf_malloc((size_t)n * sizeof *copy);
+  struct zf_char_map *copy = zf_malloc((size_t)n * sizeof *copy);
   if (!copy) return ZF_ENOMEM;
   memcpy(copy, at, (size_t)n * sizeof *copy);
   for (int64_t i = 0; i < n; i++) start[at[i].order + 1]++;
@@ -69,9 +70,9 @@ static int sort_run(struct zf_one *at, int64_t n) {
 }
 
 static int reorder(struct zf_chars *s) {
-  for (int64_t i = 0; i < s->n;) {
+  for (int64_t i = 0; i < s->count;) {
     int64_t from = i;
-    while (i < s->n && s->at[i].order) i++;
+    while (i < s->count && s->at[i].order) i++;
     int rc = i - from > 1 ? sort_run(s->at + from, i - from) : 0;
     if (rc) return rc;
     if (i == from) i++;
@@ -96,12 +97,13 @@ static int32_t composite(int32_t a, int32_t b) {
 static void compose(struct zf_chars *s) {
   int64_t out = 0, starter = -1;
   int last = -1; /* class of the mark kept last since the starter, -1 for none */
-  for (int64_t i = 0; i < s->n; i++) {
-    struct zf_one c = s->at[i];
+  for (int64_t i = 0; i < s->count; i++) {
+    struct zf_char_map c = s->at[i];
     int32_t made = -1;
-    if (starter >= 0 && (last < 0 || last < c.order)) made = composite(s->at[starter].c, c.c);
+    if (starter >= 0 && (last < 0 || last < c.order))
+      made = composite(s->at[starter].character, c.character);
     if (made >= 0) {
-      s->at[starter].c = made;
+      s->at[starter].character = made;
       s->at[starter].change += c.change - 1;
       continue;
     }
@@ -113,28 +115,28 @@ static void compose(struct zf_chars *s) {
     }
     s->at[out++] = c;
   }
-  s->n = out;
+  s->count = out;
 }
 
 /* Writes the characters to `next`, each with the place that its change gives. */
-int zf_chars_put(struct zf_work *w, const struct zf_piece *p, const struct zf_chars *s) {
-  const char *old = w->cur.p + p->off;
+int zf_chars_put(struct zf_encoding *w, const struct zf_piece *p, const struct zf_chars *s) {
+  const char *old = w->cur.data + p->off;
   int64_t at = 0;
   int rc = 0;
-  for (int64_t i = 0; !rc && i < s->n; i++) {
+  for (int64_t i = 0; !rc && i < s->count; i++) {
     char out[4];
-    int n = zf_char_put(out, (uint32_t)s->at[i].c), change = s->at[i].change;
+    int n = zf_char_put(out, (uint32_t)s->at[i].character), change = s->at[i].change;
     int32_t b = (int32_t)p->origin, e = b;
     if (w->track && (change <= 0 || at > 0)) {
       int64_t from = change > 0 ? at - 1 : at < p->len ? at : p->len - 1;
-      b = w->cur.b[p->off + from];
-      e = w->cur.e[p->off + from];
+      b = w->cur.begin[p->off + from];
+      e = w->cur.end[p->off + from];
     }
     for (int k = 0; k >= change && at < p->len; k--) {
       uint32_t c;
       at += zf_char_next(&c, old + at, p->len - at);
     }
-    rc = zf_run_add(w, out, n, b, e);
+    rc = zf_text_buf_add(w, out, n, b, e);
   }
   return rc;
 }
@@ -150,10 +152,10 @@ static int untouched(enum zf_form form, const char *p, int64_t n) {
   return 1;
 }
 
-int zf_form_apply(enum zf_form form, struct zf_work *w, const struct zf_piece *p) {
-  if (untouched(form, w->cur.p + p->off, p->len)) return zf_run_copy(w, p->off, p->len);
+int zf_form_apply(enum zf_form form, struct zf_encoding *w, const struct zf_piece *p) {
+  if (untouched(form, w->cur.data + p->off, p->len)) return zf_text_buf_copy(w, p->off, p->len);
   struct zf_chars s = {0};
-  int rc = decompose(&s, w->cur.p + p->off, p->len, form == ZF_NFKC || form == ZF_NFKD);
+  int rc = decompose(&s, w->cur.data + p->off, p->len, form == ZF_NFKC || form == ZF_NFKD);
   if (!rc) rc = reorder(&s);
   if (!rc && (form == ZF_NFC || form == ZF_NFKC)) compose(&s);
   if (!rc) rc = zf_chars_put(w, p, &s);

@@ -7,22 +7,22 @@
 enum zf_form { ZF_NFC, ZF_NFD, ZF_NFKC, ZF_NFKD };
 
 /* Appends the form of a piece of w->cur to w->next. */
-int zf_form_apply(enum zf_form form, struct zf_work *w, const struct zf_piece *p);
+int zf_form_apply(enum zf_form form, struct zf_encoding *w, const struct zf_piece *p);
 
-struct zf_one {
-  int32_t c;
+struct zf_char_map {
+  int32_t character;
   int32_t change; /* 0 replaces the next old character, +1 is inserted, -n swallows n more */
   uint8_t order;  /* canonical combining class */
 };
 
 struct zf_chars {
-  struct zf_one *at;
-  int64_t n, cap;
+  struct zf_char_map *at;
+  int64_t count, cap;
 };
 
 int zf_chars_add(struct zf_chars *s, int32_t c, int change);
 /* Writes the characters that a piece became to w->next, each with the place that its
  * change gives. */
-int zf_chars_put(struct zf_work *w, const struct zf_piece *p, const struct zf_chars *s);
+int zf_chars_put(struct zf_encoding *w, const struct zf_piece *p, const struct zf_chars *s);
 
 #endif

@@ -9,30 +9,30 @@
 
 /* --- forms -------------------------------------------------------------------- */
 
-static int map_form(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int map_form(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   return zf_form_apply(*(const enum zf_form *)self, w, p);
 }
 
-static int apply_form(struct zf_work *w, enum zf_form form) {
-  return zf_work_map(w, map_form, &form);
+static int apply_form(struct zf_encoding *w, enum zf_form form) {
+  return zf_encoding_map(w, map_form, &form);
 }
 
-static int apply_nfc(const void *self, struct zf_work *w) {
+static int apply_nfc(const void *self, struct zf_encoding *w) {
   (void)self;
   return apply_form(w, ZF_NFC);
 }
 
-static int apply_nfd(const void *self, struct zf_work *w) {
+static int apply_nfd(const void *self, struct zf_encoding *w) {
   (void)self;
   return apply_form(w, ZF_NFD);
 }
 
-static int apply_nfkc(const void *self, struct zf_work *w) {
+static int apply_nfkc(const void *self, struct zf_encoding *w) {
   (void)self;
   return apply_form(w, ZF_NFKC);
 }
 
-static int apply_nfkd(const void *self, struct zf_work *w) {
+static int apply_nfkd(const void *self, struct zf_encoding *w) {
   (void)self;
   return apply_form(w, ZF_NFKD);
 }
@@ -42,53 +42,53 @@ static int apply_nfkd(const void *self, struct zf_work *w) {
 /* The only character whose full lower case is two: I with dot above. */
 enum { DOTTED_I = 0x130, DOT_ABOVE = 0x307 };
 
-static int map_lower(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int map_lower(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   (void)self;
   int rc = 0;
   for (int64_t i = p->off, end = p->off + p->len; !rc && i < end;) {
     uint32_t c;
-    int n = zf_char_next(&c, w->cur.p + i, end - i);
+    int n = zf_char_next(&c, w->cur.data + i, end - i);
     if (c == DOTTED_I) {
-      rc = zf_run_put(w, i, 'i');
-      if (!rc) rc = zf_run_put(w, i, DOT_ABOVE);
+      rc = zf_text_buf_put(w, i, 'i');
+      if (!rc) rc = zf_text_buf_put(w, i, DOT_ABOVE);
     } else {
-      rc = zf_run_put(w, i, (uint32_t)utf8proc_tolower((int32_t)c));
+      rc = zf_text_buf_put(w, i, (uint32_t)utf8proc_tolower((int32_t)c));
     }
     i += n;
   }
   return rc;
 }
 
-int zf_lower_apply(const void *self, struct zf_work *w) {
-  return zf_work_map(w, map_lower, self);
+int zf_lower_apply(const void *self, struct zf_encoding *w) {
+  return zf_encoding_map(w, map_lower, self);
 }
 
-static int map_strip_accents(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int map_strip_accents(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   (void)self;
   int rc = 0;
   for (int64_t i = p->off, end = p->off + p->len; !rc && i < end;) {
     uint32_t c;
-    int n = zf_char_next(&c, w->cur.p + i, end - i);
-    if (!zf_char_is_mark(c)) rc = zf_run_copy(w, i, n);
+    int n = zf_char_next(&c, w->cur.data + i, end - i);
+    if (!zf_char_is_mark(c)) rc = zf_text_buf_copy(w, i, n);
     i += n;
   }
   return rc;
 }
 
-static int apply_strip_accents(const void *self, struct zf_work *w) {
-  return zf_work_map(w, map_strip_accents, self);
+static int apply_strip_accents(const void *self, struct zf_encoding *w) {
+  return zf_encoding_map(w, map_strip_accents, self);
 }
 
-static int map_byte_level(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int map_byte_level(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   (void)self;
   int rc = 0;
   for (int64_t i = p->off; !rc && i < p->off + p->len; i++)
-    rc = zf_run_put(w, i, zf_char_byte_level((unsigned char)w->cur.p[i]));
+    rc = zf_text_buf_put(w, i, zf_char_byte_level((unsigned char)w->cur.data[i]));
   return rc;
 }
 
-static int apply_byte_level(const void *self, struct zf_work *w) {
-  return zf_work_map(w, map_byte_level, self);
+static int apply_byte_level(const void *self, struct zf_encoding *w) {
+  return zf_encoding_map(w, map_byte_level, self);
 }
 
 /* --- Strip ------------------------------------------------------------------------ */
@@ -109,27 +109,27 @@ static int parse_strip(void **self, const json_t *def, const char *where, const 
   return 0;
 }
 
-static int map_strip(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int map_strip(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   const struct strip *s = self;
   int64_t from = p->off, to = p->off + p->len;
   uint32_t c;
   while (s->left && from < to) {
-    int n = zf_char_next(&c, w->cur.p + from, to - from);
+    int n = zf_char_next(&c, w->cur.data + from, to - from);
     if (!zf_char_is_space(c)) break;
     from += n;
   }
   while (s->right && from < to) {
     int64_t last = to - 1;
-    while (last > from && ((unsigned char)w->cur.p[last] & 0xC0) == 0x80) last--;
-    zf_char_next(&c, w->cur.p + last, to - last);
+    while (last > from && ((unsigned char)w->cur.data[last] & 0xC0) == 0x80) last--;
+    zf_char_next(&c, w->cur.data + last, to - last);
     if (!zf_char_is_space(c)) break;
     to = last;
   }
-  return zf_run_copy(w, from, to - from);
+  return zf_text_buf_copy(w, from, to - from);
 }
 
-static int apply_strip(const void *self, struct zf_work *w) {
-  return zf_work_map(w, map_strip, self);
+static int apply_strip(const void *self, struct zf_encoding *w) {
+  return zf_encoding_map(w, map_strip, self);
 }
 
 /* --- Prepend ------------------------------------------------------------------------ */
@@ -144,13 +144,13 @@ static int parse_prepend(void **self, const json_t *def, const char *where,
   return *self ? 0 : ZF_ENOMEM;
 }
 
-static int map_prepend(const void *self, struct zf_work *w, const struct zf_piece *p) {
-  int rc = zf_work_prepend(w, p, self, (int64_t)strlen(self));
-  return rc ? rc : zf_run_copy(w, p->off, p->len);
+static int map_prepend(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
+  int rc = zf_encoding_prepend(w, p, self, (int64_t)strlen(self));
+  return rc ? rc : zf_text_buf_copy(w, p->off, p->len);
 }
 
-static int apply_prepend(const void *self, struct zf_work *w) {
-  return zf_work_map(w, map_prepend, self);
+static int apply_prepend(const void *self, struct zf_encoding *w) {
+  return zf_encoding_map(w, map_prepend, self);
 }
 
 /* --- Replace ------------------------------------------------------------------------ */
@@ -185,29 +185,29 @@ int zf_replace_parse(void **self, const json_t *def, const char *where, const st
 }
 
 /* What replaces a match counts as coming from the last character of it. */
-static int map_replace(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int map_replace(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   const struct replace *r = self;
   int64_t n = (int64_t)strlen(r->content);
-  w->nseg = 0;
-  int rc = zf_pattern_find(r->pattern, w, w->cur.p + p->off, p->len);
-  for (int64_t i = 0; !rc && i < w->nseg; i++) {
-    const struct zf_seg *s = &w->seg[i];
+  w->segment_count = 0;
+  int rc = zf_pattern_find(r->pattern, w, w->cur.data + p->off, p->len);
+  for (int64_t i = 0; !rc && i < w->segment_count; i++) {
+    const struct zf_text_segment *s = &w->segment[i];
     if (!s->match) {
-      rc = zf_run_copy(w, p->off + s->from, s->to - s->from);
+      rc = zf_text_buf_copy(w, p->off + s->from, s->to - s->from);
       continue;
     }
     int32_t b = (int32_t)p->origin, e = b;
     if (w->track && s->to > 0) {
-      b = w->cur.b[p->off + s->to - 1];
-      e = w->cur.e[p->off + s->to - 1];
+      b = w->cur.begin[p->off + s->to - 1];
+      e = w->cur.end[p->off + s->to - 1];
     }
-    rc = zf_run_add(w, r->content, n, b, e);
+    rc = zf_text_buf_add(w, r->content, n, b, e);
   }
   return rc;
 }
 
-int zf_replace_apply(const void *self, struct zf_work *w) {
-  return zf_work_map(w, map_replace, self);
+int zf_replace_apply(const void *self, struct zf_encoding *w) {
+  return zf_encoding_map(w, map_replace, self);
 }
 
 /* --- Nmt --------------------------------------------------------------------------- */
@@ -222,20 +222,21 @@ static int is_nmt_space(uint32_t c) {
          c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == ZF_REPLACEMENT;
 }
 
-static int map_nmt(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int map_nmt(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   (void)self;
   int rc = 0;
   for (int64_t i = p->off, end = p->off + p->len; !rc && i < end;) {
     uint32_t c;
-    int n = zf_char_next(&c, w->cur.p + i, end - i);
-    if (!is_nmt_control(c)) rc = is_nmt_space(c) ? zf_run_put(w, i, ' ') : zf_run_copy(w, i, n);
+    int n = zf_char_next(&c, w->cur.data + i, end - i);
+    if (!is_nmt_control(c))
+      rc = is_nmt_space(c) ? zf_text_buf_put(w, i, ' ') : zf_text_buf_copy(w, i, n);
     i += n;
   }
   return rc;
 }
 
-static int apply_nmt(const void *self, struct zf_work *w) {
-  return zf_work_map(w, map_nmt, self);
+static int apply_nmt(const void *self, struct zf_encoding *w) {
+  return zf_encoding_map(w, map_nmt, self);
 }
 
 static const struct zf_part_row rows[] = {

@@ -104,21 +104,22 @@ void zf_pattern_free_match(void *match) {
   pcre2_match_data_free(match);
 }
 
-static int find_literal(const struct zf_pattern *p, struct zf_work *w, const char *s, int64_t n) {
+static int find_literal(const struct zf_pattern *p, struct zf_encoding *w, const char *s,
+                        int64_t n) {
   int64_t done = 0;
   int rc = 0;
   while (!rc) {
     const char *at = memmem(s + done, (size_t)(n - done), p->literal, (size_t)p->nliteral);
     if (!at) break;
-    if (at > s + done) rc = zf_work_seg(w, done, at - s, 0);
-    if (!rc) rc = zf_work_seg(w, at - s, at - s + p->nliteral, 1);
+    if (at > s + done) rc = zf_encoding_segment(w, done, at - s, 0);
+    if (!rc) rc = zf_encoding_segment(w, at - s, at - s + p->nliteral, 1);
     done = at - s + p->nliteral;
   }
-  return rc || done == n ? rc : zf_work_seg(w, done, n, 0);
+  return rc || done == n ? rc : zf_encoding_segment(w, done, n, 0);
 }
 
 /* One match at or after `at`: 1 with its range, 0 for none, or a code. */
-static int match(const struct zf_pattern *p, struct zf_work *w, const char *s, int64_t n,
+static int match(const struct zf_pattern *p, struct zf_encoding *w, const char *s, int64_t n,
                  int64_t at, int64_t range[2]) {
   pcre2_match_data *data = w->match;
   int rc = PCRE2_ERROR_JIT_STACKLIMIT;
@@ -143,8 +144,8 @@ static int match(const struct zf_pattern *p, struct zf_work *w, const char *s, i
   return 1;
 }
 
-int zf_pattern_find(const struct zf_pattern *p, struct zf_work *w, const char *s, int64_t n) {
-  if (n == 0) return zf_work_seg(w, 0, 0, 0);
+int zf_pattern_find(const struct zf_pattern *p, struct zf_encoding *w, const char *s, int64_t n) {
+  if (n == 0) return zf_encoding_segment(w, 0, 0, 0);
   if (p->literal) return find_literal(p, w, s, n);
   if (!w->match) w->match = pcre2_match_data_create(1, NULL);
   if (!w->match) return zf_error(ZF_ENOMEM, "%s: out of memory", p->where);
@@ -159,10 +160,10 @@ int zf_pattern_find(const struct zf_pattern *p, struct zf_work *w, const char *s
       continue;
     }
     at = last = r[1];
-    rc = r[0] > done ? zf_work_seg(w, done, r[0], 0) : 0;
-    if (!rc) rc = zf_work_seg(w, r[0], r[1], 1);
+    rc = r[0] > done ? zf_encoding_segment(w, done, r[0], 0) : 0;
+    if (!rc) rc = zf_encoding_segment(w, r[0], r[1], 1);
     if (rc) return rc;
     done = r[1];
   }
-  return done < n ? zf_work_seg(w, done, n, 0) : 0;
+  return done < n ? zf_encoding_segment(w, done, n, 0) : 0;
 }

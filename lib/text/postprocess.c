@@ -16,7 +16,7 @@ struct trim {
 };
 
 /* The text of a token: an added one counts with the spaces that it swallowed. */
-static const char *text_of(const struct zf_work *w, int64_t i, int64_t *n) {
+static const char *text_of(const struct zf_encoding *w, int64_t i, int64_t *n) {
   const struct zf_ids *ids = w->ids;
   if (zf_added_find(&w->tok->added, ids->id[i])) {
     *n = ids->end[i] - ids->begin[i];
@@ -47,7 +47,7 @@ static void count_blanks(const char *s, int64_t n, int64_t *lead, int64_t *trail
 
 /* Characters of the given text in [b,e), a broken part counting as one; stops after
  * `most` and leaves in *at where. */
-static int64_t characters(const struct zf_work *w, int32_t b, int32_t e, int64_t most,
+static int64_t characters(const struct zf_encoding *w, int32_t b, int32_t e, int64_t most,
                           int32_t *at) {
   int64_t n = 0;
   uint32_t c;
@@ -56,7 +56,7 @@ static int64_t characters(const struct zf_work *w, int32_t b, int32_t e, int64_t
   return n;
 }
 
-static void trim_token(struct zf_work *w, int64_t i, const struct trim *t) {
+static void trim_token(struct zf_encoding *w, int64_t i, const struct trim *t) {
   struct zf_ids *ids = w->ids;
   int64_t n, lead, trail;
   const char *s = text_of(w, i, &n);
@@ -74,9 +74,9 @@ static void trim_token(struct zf_work *w, int64_t i, const struct trim *t) {
   ids->end[i] = e;
 }
 
-static void trim_all(struct zf_work *w, const struct trim *t) {
+static void trim_all(struct zf_encoding *w, const struct trim *t) {
   if (!t->on || !(w->flags & ZF_ENC_OFFSETS)) return;
-  for (int64_t i = w->first; i < w->ids->n; i++)
+  for (int64_t i = w->first; i < w->ids->count; i++)
     if (w->ids->begin[i] >= 0) trim_token(w, i, t);
 }
 
@@ -99,7 +99,7 @@ static int parse_byte_level(void **self, const json_t *def, const char *where,
   return 0;
 }
 
-static int apply_byte_level(const void *self, struct zf_work *w) {
+static int apply_byte_level(const void *self, struct zf_encoding *w) {
   trim_all(w, self);
   return 0;
 }
@@ -150,10 +150,10 @@ static struct template *new_template(void) {
   return NULL;
 }
 
-static int apply_template(const void *self, struct zf_work *w) {
+static int apply_template(const void *self, struct zf_encoding *w) {
   const struct template *t = self;
   struct zf_ids *ids = w->ids;
-  int64_t n = ids->n - w->first, from = w->first + n;
+  int64_t n = ids->count - w->first, from = w->first + n;
   int rc = 0;
   trim_all(w, &t->trim);
   /* The new list is laid behind the old one, then moved over it. */
@@ -167,13 +167,13 @@ static int apply_template(const void *self, struct zf_work *w) {
                       ids->begin ? ids->end[k] : -1);
   }
   if (rc) return rc;
-  size_t bytes = (size_t)(ids->n - from) * sizeof *ids->id;
+  size_t bytes = (size_t)(ids->count - from) * sizeof *ids->id;
   if (bytes) memmove(ids->id + w->first, ids->id + from, bytes); /* no ids: no list either */
   if (bytes && ids->begin) {
     memmove(ids->begin + w->first, ids->begin + from, bytes);
     memmove(ids->end + w->first, ids->end + from, bytes);
   }
-  ids->n -= n;
+  ids->count -= n;
   return 0;
 }
 

@@ -8,25 +8,25 @@
 
 /* Appends the segments of a piece by a property of characters: each character that
  * has it is a match of its own. */
-static int cut_by_class(struct zf_work *w, const struct zf_piece *p, int (*is)(uint32_t)) {
-  const char *s = w->cur.p + p->off;
+static int cut_by_class(struct zf_encoding *w, const struct zf_piece *p, int (*is)(uint32_t)) {
+  const char *s = w->cur.data + p->off;
   int64_t done = 0;
   int rc = 0;
   for (int64_t i = 0; !rc && i < p->len;) {
     uint32_t c;
     int n = zf_char_next(&c, s + i, p->len - i);
     if (is(c)) {
-      if (i > done) rc = zf_work_seg(w, done, i, 0);
-      if (!rc) rc = zf_work_seg(w, i, i + n, 1);
+      if (i > done) rc = zf_encoding_segment(w, done, i, 0);
+      if (!rc) rc = zf_encoding_segment(w, i, i + n, 1);
       done = i + n;
     }
     i += n;
   }
-  return rc || done == p->len ? rc : zf_work_seg(w, done, p->len, 0);
+  return rc || done == p->len ? rc : zf_encoding_segment(w, done, p->len, 0);
 }
 
-static int cut_pattern(const void *self, struct zf_work *w, const struct zf_piece *p) {
-  return zf_pattern_find(self, w, w->cur.p + p->off, p->len);
+static int cut_pattern(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
+  return zf_pattern_find(self, w, w->cur.data + p->off, p->len);
 }
 
 /* {"behavior": "Isolated"}; *out is the default before. */
@@ -80,41 +80,41 @@ static int parse_byte_level(void **self, const json_t *def, const char *where,
   return 0;
 }
 
-static int map_prefix_space(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int map_prefix_space(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   (void)self;
-  int rc = p->len && w->cur.p[p->off] != ' ' ? zf_work_prepend(w, p, " ", 1) : 0;
-  return rc ? rc : zf_run_copy(w, p->off, p->len);
+  int rc = p->len && w->cur.data[p->off] != ' ' ? zf_encoding_prepend(w, p, " ", 1) : 0;
+  return rc ? rc : zf_text_buf_copy(w, p->off, p->len);
 }
 
 /* Every byte becomes its character, in the place of the whole old character. */
-static int map_alphabet(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int map_alphabet(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   (void)self;
-  struct zf_run *r = &w->next;
-  int rc = zf_work_reserve(w, p->len * 2);
+  struct zf_text_buf *r = &w->next;
+  int rc = zf_encoding_reserve(w, p->len * 2);
   if (rc) return rc;
   for (int64_t i = p->off; i < p->off + p->len; i++) {
-    uint32_t c = zf_char_byte_level((unsigned char)w->cur.p[i]);
+    uint32_t c = zf_char_byte_level((unsigned char)w->cur.data[i]);
     int n = c < 0x80 ? 1 : 2;
     if (n == 1) {
-      r->p[r->n] = (char)c;
+      r->data[r->len] = (char)c;
     } else {
-      r->p[r->n] = (char)(0xC0 | c >> 6);
-      r->p[r->n + 1] = (char)(0x80 | (c & 63));
+      r->data[r->len] = (char)(0xC0 | c >> 6);
+      r->data[r->len + 1] = (char)(0x80 | (c & 63));
     }
     for (int k = 0; w->track && k < n; k++) {
-      r->b[r->n + k] = w->cur.b[i];
-      r->e[r->n + k] = w->cur.e[i];
+      r->begin[r->len + k] = w->cur.begin[i];
+      r->end[r->len + k] = w->cur.end[i];
     }
-    r->n += n;
+    r->len += n;
   }
   return 0;
 }
 
-static int apply_byte_level(const void *self, struct zf_work *w) {
+static int apply_byte_level(const void *self, struct zf_encoding *w) {
   const struct byte_level *b = self;
-  int rc = b->prefix_space ? zf_work_map(w, map_prefix_space, NULL) : 0;
-  if (!rc && b->pattern) rc = zf_work_cut(w, cut_pattern, b->pattern, ZF_ISOLATED, 0);
-  return rc ? rc : zf_work_map(w, map_alphabet, NULL);
+  int rc = b->prefix_space ? zf_encoding_map(w, map_prefix_space, NULL) : 0;
+  if (!rc && b->pattern) rc = zf_encoding_cut(w, cut_pattern, b->pattern, ZF_ISOLATED, 0);
+  return rc ? rc : zf_encoding_map(w, map_alphabet, NULL);
 }
 
 /* --- Split ---------------------------------------------------------------------- */
@@ -148,9 +148,9 @@ static int parse_split(void **self, const json_t *def, const char *where, const 
   return 0;
 }
 
-static int apply_split(const void *self, struct zf_work *w) {
+static int apply_split(const void *self, struct zf_encoding *w) {
   const struct split *s = self;
-  return zf_work_cut(w, cut_pattern, s->pattern, s->behavior, s->invert);
+  return zf_encoding_cut(w, cut_pattern, s->pattern, s->behavior, s->invert);
 }
 
 /* --- Digits, Punctuation, Whitespace, WhitespaceSplit ------------------------------- */
@@ -167,13 +167,13 @@ static int parse_digits(void **self, const json_t *def, const char *where, const
   return 0;
 }
 
-static int cut_digits(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int cut_digits(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   (void)self;
   return cut_by_class(w, p, zf_char_is_number);
 }
 
-static int apply_digits(const void *self, struct zf_work *w) {
-  return zf_work_cut(w, cut_digits, NULL, *(const enum zf_behavior *)self, 0);
+static int apply_digits(const void *self, struct zf_encoding *w) {
+  return zf_encoding_cut(w, cut_digits, NULL, *(const enum zf_behavior *)self, 0);
 }
 
 static int parse_punctuation(void **self, const json_t *def, const char *where,
@@ -188,28 +188,28 @@ static int parse_punctuation(void **self, const json_t *def, const char *where,
   return 0;
 }
 
-static int cut_punctuation(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int cut_punctuation(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   (void)self;
   return cut_by_class(w, p, zf_char_is_punct);
 }
 
-static int apply_punctuation(const void *self, struct zf_work *w) {
-  return zf_work_cut(w, cut_punctuation, NULL, *(const enum zf_behavior *)self, 0);
+static int apply_punctuation(const void *self, struct zf_encoding *w) {
+  return zf_encoding_cut(w, cut_punctuation, NULL, *(const enum zf_behavior *)self, 0);
 }
 
-static int cut_spaces(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int cut_spaces(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   (void)self;
   return cut_by_class(w, p, zf_char_is_space);
 }
 
-static int apply_whitespace_split(const void *self, struct zf_work *w) {
-  return zf_work_cut(w, cut_spaces, self, ZF_REMOVED, 0);
+static int apply_whitespace_split(const void *self, struct zf_encoding *w) {
+  return zf_encoding_cut(w, cut_spaces, self, ZF_REMOVED, 0);
 }
 
 /* Runs of word characters, runs of signs; spaces between them are the matches. */
-static int cut_words(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int cut_words(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   (void)self;
-  const char *s = w->cur.p + p->off;
+  const char *s = w->cur.data + p->off;
   int64_t from = 0;
   int rc = 0, before = -1;
   for (int64_t i = 0; !rc && i < p->len;) {
@@ -217,23 +217,23 @@ static int cut_words(const void *self, struct zf_work *w, const struct zf_piece 
     int n = zf_char_next(&c, s + i, p->len - i);
     int kind = zf_char_is_word(c) ? 1 : zf_char_is_space(c) ? 2 : 3;
     if (i > 0 && kind != before) {
-      rc = zf_work_seg(w, from, i, before == 2);
+      rc = zf_encoding_segment(w, from, i, before == 2);
       from = i;
     }
     before = kind;
     i += n;
   }
-  return rc || from == p->len ? rc : zf_work_seg(w, from, p->len, before == 2);
+  return rc || from == p->len ? rc : zf_encoding_segment(w, from, p->len, before == 2);
 }
 
-static int apply_whitespace(const void *self, struct zf_work *w) {
-  return zf_work_cut(w, cut_words, self, ZF_REMOVED, 0);
+static int apply_whitespace(const void *self, struct zf_encoding *w) {
+  return zf_encoding_cut(w, cut_words, self, ZF_REMOVED, 0);
 }
 
 /* Words at spaces, then each sign alone. */
-static int apply_bert(const void *self, struct zf_work *w) {
+static int apply_bert(const void *self, struct zf_encoding *w) {
   int rc = apply_whitespace_split(self, w);
-  return rc ? rc : zf_work_cut(w, cut_punctuation, NULL, ZF_ISOLATED, 0);
+  return rc ? rc : zf_encoding_cut(w, cut_punctuation, NULL, ZF_ISOLATED, 0);
 }
 
 /* --- CharDelimiterSplit, UnicodeScripts, FixedLength ------------------------------------------------- */
@@ -251,8 +251,8 @@ static int parse_delimiter(void **self, const json_t *def, const char *where,
   return zf_pattern_new((struct zf_pattern **)self, text, 1, where);
 }
 
-static int apply_delimiter(const void *self, struct zf_work *w) {
-  return zf_work_cut(w, cut_pattern, self, ZF_REMOVED, 0);
+static int apply_delimiter(const void *self, struct zf_encoding *w) {
+  return zf_encoding_cut(w, cut_pattern, self, ZF_REMOVED, 0);
 }
 
 static void free_pattern(void *self) {
@@ -265,8 +265,8 @@ static int parse_scripts(void **self, const json_t *def, const char *where,
   return zf_scripts_new((struct zf_pattern **)self, where);
 }
 
-static int apply_scripts(const void *self, struct zf_work *w) {
-  return zf_work_cut(w, cut_pattern, self, ZF_REMOVED, 1);
+static int apply_scripts(const void *self, struct zf_encoding *w) {
+  return zf_encoding_cut(w, cut_pattern, self, ZF_REMOVED, 1);
 }
 
 static int parse_fixed(void **self, const json_t *def, const char *where, const struct zf_tok *t) {
@@ -282,22 +282,22 @@ static int parse_fixed(void **self, const json_t *def, const char *where, const 
   return 0;
 }
 
-static int cut_fixed(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int cut_fixed(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   int64_t length = *(const int64_t *)self, from = 0, k = 0;
   int rc = 0;
   for (int64_t i = 0; !rc && i < p->len;) {
     uint32_t c;
-    i += zf_char_next(&c, w->cur.p + p->off + i, p->len - i);
+    i += zf_char_next(&c, w->cur.data + p->off + i, p->len - i);
     if (++k < length && i < p->len) continue;
-    rc = zf_work_seg(w, from, i, 0);
+    rc = zf_encoding_segment(w, from, i, 0);
     from = i;
     k = 0;
   }
   return rc;
 }
 
-static int apply_fixed(const void *self, struct zf_work *w) {
-  return zf_work_cut(w, cut_fixed, self, ZF_ISOLATED, 0);
+static int apply_fixed(const void *self, struct zf_encoding *w) {
+  return zf_encoding_cut(w, cut_fixed, self, ZF_ISOLATED, 0);
 }
 
 /* --- Metaspace ------------------------------------------------------------------- */
@@ -362,28 +362,28 @@ static int parse_metaspace(void **self, const json_t *def, const char *where,
   return 0;
 }
 
-static int map_metaspace(const void *self, struct zf_work *w, const struct zf_piece *p) {
+static int map_metaspace(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
   const struct metaspace *m = self;
-  const char *s = w->cur.p + p->off;
+  const char *s = w->cur.data + p->off;
   int wanted = m->scheme == ZF_ALWAYS || (m->scheme == ZF_FIRST && p->origin == 0);
   int marked = p->len && (*s == ' ' || (p->len >= m->nmark && !memcmp(s, m->mark, m->nmark)));
-  int rc = wanted && !marked ? zf_work_prepend(w, p, m->mark, m->nmark) : 0;
+  int rc = wanted && !marked ? zf_encoding_prepend(w, p, m->mark, m->nmark) : 0;
   int64_t done = 0;
   for (int64_t i = 0; !rc && i < p->len; i++) {
     if (s[i] != ' ') continue;
-    rc = zf_run_copy(w, p->off + done, i - done);
-    int32_t b = w->track ? w->cur.b[p->off + i] : 0, e = w->track ? w->cur.e[p->off + i] : 0;
-    if (!rc) rc = zf_run_add(w, m->mark, m->nmark, b, e);
+    rc = zf_text_buf_copy(w, p->off + done, i - done);
+    int32_t b = w->track ? w->cur.begin[p->off + i] : 0, e = w->track ? w->cur.end[p->off + i] : 0;
+    if (!rc) rc = zf_text_buf_add(w, m->mark, m->nmark, b, e);
     done = i + 1;
   }
-  return rc ? rc : zf_run_copy(w, p->off + done, p->len - done);
+  return rc ? rc : zf_text_buf_copy(w, p->off + done, p->len - done);
 }
 
-static int apply_metaspace(const void *self, struct zf_work *w) {
+static int apply_metaspace(const void *self, struct zf_encoding *w) {
   const struct metaspace *m = self;
-  int rc = zf_work_map(w, map_metaspace, m);
+  int rc = zf_encoding_map(w, map_metaspace, m);
   if (rc || !m->split) return rc;
-  return zf_work_cut(w, cut_pattern, m->pattern, ZF_MERGED_NEXT, 0);
+  return zf_encoding_cut(w, cut_pattern, m->pattern, ZF_MERGED_NEXT, 0);
 }
 
 /* "First" asks whether a piece begins the text. */

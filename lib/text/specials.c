@@ -26,7 +26,7 @@ static void model_files(struct model_file out[3], const struct zf_tok_settings *
 static int add_end(struct zf_tok *t, const json_t *v) {
   int64_t id = json_is_integer(v) ? json_integer_value(v) : -1;
   if (id < 0 || id > INT32_MAX) return 0;
-  for (int64_t i = 0; i < t->ends.n; i++)
+  for (int64_t i = 0; i < t->ends.count; i++)
     if (t->ends.id[i] == id) return 0;
   return zf_ids_add(&t->ends, (int32_t)id, 0, 0);
 }
@@ -49,15 +49,15 @@ static int read_ends(struct zf_tok *t, const struct model_file *f) {
                     f->name, i, zf_json_kind(x));
     if (!rc) rc = add_end(t, x);
   }
-  if (t->ends.n) t->ends_from = f->name;
+  if (t->ends.count) t->ends_from = f->name;
   return rc;
 }
 
 static int find_ends(struct zf_tok *t, const struct model_file *file) {
   const struct zf_special_token *eos = &t->special[ZF_EOS];
   int rc = 0;
-  for (int i = 0; !rc && !t->ends.n && i < 3; i++) rc = read_ends(t, &file[i]);
-  if (rc || t->ends.n || eos->id < 0) return rc;
+  for (int i = 0; !rc && !t->ends.count && i < 3; i++) rc = read_ends(t, &file[i]);
+  if (rc || t->ends.count || eos->id < 0) return rc;
   t->ends_from = eos->from;
   return zf_ids_add(&t->ends, eos->id, 0, 0);
 }

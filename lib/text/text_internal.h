@@ -6,7 +6,7 @@
  *   ids  -> pieces of the vocabulary -> decoders -> text
  *
  * A part is a row of a table (name, parse, apply); a chain is a list of parts made
- * from JSON, nested Sequences laid flat.  All parts work on one struct zf_work:
+ * from JSON, nested Sequences laid flat.  All parts work on one struct zf_encoding:
  *
  *   cur     one run of bytes, valid UTF-8
  *   b, e    for each byte of cur the place [b,e) of the given text it came from;
@@ -45,12 +45,12 @@ int zf_char_is_word(uint32_t c);                 /* letters, marks, digits, conn
 uint32_t zf_char_byte_level(unsigned char byte); /* the character that stands for a byte */
 int zf_char_byte_of(uint32_t c);                 /* and back: 0..255, or -1 */
 
-/* --- the state of one call (work.c) ---------------------------------------- */
+/* --- the state of one call (encoding.c) ---------------------------------------- */
 
-struct zf_run {
-  char *p;
-  int64_t n, cap;
-  int32_t *b, *e; /* with track */
+struct zf_text_buf {
+  char *data;
+  int64_t len, cap;
+  int32_t *begin, *end; /* with track */
 };
 
 struct zf_piece {
@@ -59,19 +59,19 @@ struct zf_piece {
   int32_t id;       /* an added token, or -1 */
 };
 
-struct zf_seg { /* a stretch of a piece that a pattern matched, or did not */
+struct zf_text_segment { /* a stretch of a piece that a pattern matched, or did not */
   int64_t from, to;
   int match;
 };
 
-struct zf_work {
+struct zf_encoding {
   const struct zf_tok *tok;
   int track; /* b and e are kept */
-  struct zf_run cur, next;
+  struct zf_text_buf cur, next;
   struct zf_piece *piece, *made;
   int64_t npiece, nmade, piece_cap, made_cap;
-  struct zf_seg *seg; /* scratch of the splitters */
-  int64_t nseg, seg_cap;
+  struct zf_text_segment *segment; /* scratch of the splitters */
+  int64_t segment_count, segment_cap;
   void *match;   /* scratch of PCRE2 */
   void *scratch; /* of the model, freed by its row */
   struct zf_ids *ids;
@@ -79,41 +79,43 @@ struct zf_work {
   unsigned flags;
   const char *given;
   int64_t given_len;
-  int64_t most; /* bytes that cur may have */
+  int64_t limit; /* bytes that cur may have */
 };
 
 /* Starts with the given text as one piece, broken UTF-8 replaced. */
-int zf_work_open(struct zf_work *w, const struct zf_tok *t, const char *text, size_t len,
-                 int track);
-void zf_work_close(struct zf_work *w);
+int zf_encoding_open(struct zf_encoding *w, const struct zf_tok *t, const char *text, size_t len,
+                     int track);
+void zf_encoding_close(struct zf_encoding *w);
 
 /* Room for `more` bytes in `next`.  A text may grow by a factor and no further, or a
  * chain of replacements in a hostile file would fill the memory. */
-int zf_work_reserve(struct zf_work *w, int64_t more);
-void zf_work_bound(struct zf_work *w, int64_t len); /* that factor is of len */
+int zf_encoding_reserve(struct zf_encoding *w, int64_t more);
+void zf_encoding_bound(struct zf_encoding *w, int64_t len); /* that factor is of len */
 /* Appends n bytes that all come from [b,e), or a copy with its places. */
-int zf_run_add(struct zf_work *w, const char *p, int64_t n, int32_t b, int32_t e);
-int zf_run_copy(struct zf_work *w, int64_t off, int64_t n); /* cur -> next */
-int zf_run_put(struct zf_work *w, int64_t off, uint32_t c); /* c for the character at off */
+int zf_text_buf_add(struct zf_encoding *w, const char *p, int64_t n, int32_t b, int32_t e);
+int zf_text_buf_copy(struct zf_encoding *w, int64_t off, int64_t n); /* cur -> next */
+int zf_text_buf_put(struct zf_encoding *w, int64_t off,
+                    uint32_t c); /* c for the character at off */
 /* Appends a text to `next`, each broken part replaced by U+FFFD. */
-int zf_work_clean(struct zf_work *w, const char *text, int64_t len);
-int zf_work_push(struct zf_work *w, int64_t off, int64_t len, int32_t id); /* -> made */
-int zf_work_seg(struct zf_work *w, int64_t from, int64_t to, int match);
-void zf_work_swap_pieces(struct zf_work *w);
-void zf_work_swap_text(struct zf_work *w);
+int zf_encoding_clean(struct zf_encoding *w, const char *text, int64_t len);
+int zf_encoding_push(struct zf_encoding *w, int64_t off, int64_t len, int32_t id); /* -> made */
+int zf_encoding_segment(struct zf_encoding *w, int64_t from, int64_t to, int match);
+void zf_encoding_swap_pieces(struct zf_encoding *w);
+void zf_encoding_swap_text(struct zf_encoding *w);
 
 /* Rewrites every piece that is text: fn appends the new bytes to `next`. */
-typedef int (*zf_map_fn)(const void *self, struct zf_work *w, const struct zf_piece *p);
-int zf_work_map(struct zf_work *w, zf_map_fn fn, const void *self);
+typedef int (*zf_map_fn)(const void *self, struct zf_encoding *w, const struct zf_piece *p);
+int zf_encoding_map(struct zf_encoding *w, zf_map_fn fn, const void *self);
 
 /* Cuts every piece that is text: fn lists segments that cover it, `behavior` says
  * what becomes of the matches. */
 enum zf_behavior { ZF_REMOVED, ZF_ISOLATED, ZF_MERGED_PREVIOUS, ZF_MERGED_NEXT, ZF_CONTIGUOUS };
-int zf_work_cut(struct zf_work *w, zf_map_fn fn, const void *self, enum zf_behavior behavior,
-                int invert);
+int zf_encoding_cut(struct zf_encoding *w, zf_map_fn fn, const void *self,
+                    enum zf_behavior behavior, int invert);
 
 /* Puts `text` before a piece; it counts as coming from the first character. */
-int zf_work_prepend(struct zf_work *w, const struct zf_piece *p, const char *text, int64_t n);
+int zf_encoding_prepend(struct zf_encoding *w, const struct zf_piece *p, const char *text,
+                        int64_t n);
 
 /* --- patterns (pattern.c) --------------------------------------------------- */
 
@@ -123,9 +125,9 @@ int zf_pattern_new(struct zf_pattern **out, const char *text, int literal, const
 int zf_pattern_parse(struct zf_pattern **out, const json_t *def, const char *where);
 int zf_scripts_new(struct zf_pattern **out, const char *where); /* runs of one script: scripts.c */
 void zf_pattern_free(struct zf_pattern *p);
-void zf_pattern_free_match(void *match); /* zf_work.match */
+void zf_pattern_free_match(void *match); /* zf_encoding.match */
 /* Lists the segments of s[0..n) in w->seg: matches and what lies between. */
-int zf_pattern_find(const struct zf_pattern *p, struct zf_work *w, const char *s, int64_t n);
+int zf_pattern_find(const struct zf_pattern *p, struct zf_encoding *w, const char *s, int64_t n);
 /* Rewrites a Ruby pattern (Oniguruma's) as a PCRE2 one. */
 int zf_pattern_translate(struct zf_buf *out, const char *text, const char *where);
 
@@ -139,7 +141,7 @@ struct zf_vocab_entry {
 struct zf_vocab {
   struct zf_buf text; /* every piece, zero-terminated */
   struct zf_vocab_entry *entry;
-  int64_t n, cap;
+  int64_t count, cap;
   uint32_t *slot; /* hash table of entry index + 1 */
   int64_t nslot;
   int32_t *by_id; /* entry index or -1 */
@@ -159,7 +161,7 @@ void zf_vocab_free(struct zf_vocab *v);
  * "scores", "types"}, lists of one length, types by that library's numbers, or none. */
 struct zf_scored {
   const json_t *rows, *pieces, *scores, *types;
-  int64_t n;
+  int64_t count;
 };
 enum zf_piece_type {
   ZF_PIECE_NORMAL = 1,
@@ -178,7 +180,7 @@ int zf_scored_plain(const struct zf_scored *s, int64_t id); /* may a text give i
 struct zf_part_row {
   const char *name;
   int (*parse)(void **self, const json_t *def, const char *where, const struct zf_tok *t);
-  int (*apply)(const void *self, struct zf_work *w);
+  int (*apply)(const void *self, struct zf_encoding *w);
   void (*free)(void *self);
   int (*places)(const void *self); /* does apply need b and e?  NULL: no */
 };
@@ -186,53 +188,53 @@ struct zf_part_row {
 struct zf_part_table {
   const char *what, *children; /* key in the file, key of a Sequence's children */
   const struct zf_part_row *row;
-  int64_t n;
+  int64_t count;
 };
 
-struct zf_part {
+struct zf_chain_part {
   const struct zf_part_row *row;
   void *self;
 };
 
 struct zf_chain {
-  struct zf_part *part;
-  int64_t n;
+  struct zf_chain_part *part;
+  int64_t count;
 };
 
 extern const struct zf_part_table zf_normalizers, zf_pretokenizers, zf_postprocessors, zf_decoders;
 
 int zf_chain_parse(struct zf_chain *c, const struct zf_part_table *table, const json_t *def,
                    const struct zf_tok *t);
-int zf_chain_apply(const struct zf_chain *c, struct zf_work *w);
+int zf_chain_apply(const struct zf_chain *c, struct zf_encoding *w);
 int zf_chain_places(const struct zf_chain *c);
 int zf_chain_has(const struct zf_chain *c, const char *name);
 void zf_chain_free(struct zf_chain *c);
 
 /* Replace is a normalizer and a decoder. */
 int zf_replace_parse(void **self, const json_t *def, const char *where, const struct zf_tok *t);
-int zf_replace_apply(const void *self, struct zf_work *w);
+int zf_replace_apply(const void *self, struct zf_encoding *w);
 void zf_replace_free(void *self);
 
-int zf_lower_apply(const void *self, struct zf_work *w);
+int zf_lower_apply(const void *self, struct zf_encoding *w);
 
 /* bert.c, charsmap.c: parts of larger size. */
 int zf_bert_parse(void **self, const json_t *def, const char *where, const struct zf_tok *t);
-int zf_bert_apply(const void *self, struct zf_work *w);
+int zf_bert_apply(const void *self, struct zf_encoding *w);
 int zf_precompiled_parse(void **self, const json_t *def, const char *where, const struct zf_tok *t);
-int zf_precompiled_apply(const void *self, struct zf_work *w);
+int zf_precompiled_apply(const void *self, struct zf_encoding *w);
 int zf_sentencepiece_parse(void **self, const json_t *def, const char *where,
                            const struct zf_tok *t);
-int zf_sentencepiece_apply(const void *self, struct zf_work *w);
+int zf_sentencepiece_apply(const void *self, struct zf_encoding *w);
 void zf_charsmap_free(void *self);
 
 /* decoders_words.c: decoders of models of words. */
 int zf_wordpiece_decoder_parse(void **self, const json_t *def, const char *where,
                                const struct zf_tok *t);
-int zf_wordpiece_decoder_apply(const void *self, struct zf_work *w);
+int zf_wordpiece_decoder_apply(const void *self, struct zf_encoding *w);
 int zf_ctc_parse(void **self, const json_t *def, const char *where, const struct zf_tok *t);
-int zf_ctc_apply(const void *self, struct zf_work *w);
+int zf_ctc_apply(const void *self, struct zf_encoding *w);
 int zf_bpe_decoder_parse(void **self, const json_t *def, const char *where, const struct zf_tok *t);
-int zf_bpe_decoder_apply(const void *self, struct zf_work *w);
+int zf_bpe_decoder_apply(const void *self, struct zf_encoding *w);
 void zf_word_decoder_free(void *self);
 
 /* Keys of a Metaspace: the mark as a string, 0 always, 1 first, 2 never. */
@@ -260,13 +262,13 @@ struct zf_trie_node {
 
 struct zf_trie {
   struct zf_trie_node *node; /* node[0] is the root */
-  int64_t n, cap;
+  int64_t count, cap;
   uint32_t root[256]; /* the root's children by byte */
 };
 
 struct zf_added {
   struct zf_added_token *token; /* by ascending id */
-  int64_t n;
+  int64_t count;
   struct zf_trie raw, normal; /* sought before and after normalisation */
 };
 
@@ -275,7 +277,7 @@ int zf_added_parse(struct zf_added *a, const json_t *list, const json_t *more,
                    const struct zf_tok *t);
 int zf_added_index(struct zf_added *a, const struct zf_tok *t); /* once the normalizer is known */
 void zf_added_free(struct zf_added *a);
-int zf_added_cut(const struct zf_added *a, const struct zf_trie *trie, struct zf_work *w);
+int zf_added_cut(const struct zf_added *a, const struct zf_trie *trie, struct zf_encoding *w);
 const struct zf_added_token *zf_added_find(const struct zf_added *a, int32_t id); /* or NULL */
 
 /* --- models (bpe.c, unigram.c, wordpiece.c) ----------------------------------- */
@@ -283,7 +285,7 @@ const struct zf_added_token *zf_added_find(const struct zf_added *a, int32_t id)
 struct zf_model_row {
   const char *name;
   int (*parse)(void **self, struct zf_vocab *v, const json_t *def, const char *where);
-  int (*encode)(const void *self, struct zf_work *w); /* pieces -> ids */
+  int (*encode)(const void *self, struct zf_encoding *w); /* pieces -> ids */
   void (*free)(void *self);
   void (*free_scratch)(void *scratch);
   const char *(*describe)(const void *self);
@@ -295,11 +297,11 @@ extern const struct zf_model_row zf_bpe_row, zf_unigram_row, zf_wordpiece_row, z
 #define ZF_SPM_KEY "sentencepiece"
 
 /* An id for n bytes at `off` of cur, with their places when asked. */
-int zf_work_emit(struct zf_work *w, int32_t id, int64_t off, int64_t n);
+int zf_encoding_emit(struct zf_encoding *w, int32_t id, int64_t off, int64_t n);
 int zf_ids_add(struct zf_ids *ids, int32_t id, int32_t begin, int32_t end);
 int zf_ids_reserve(struct zf_ids *ids, int64_t more, int offsets);
 
-/* --- files beside a tokenizer (beside.c, classes.c, rebuild.c, specials.c) ----------------- */
+/* --- files beside a tokenizer (beside.c, classes.c, tok_rebuild.c, specials.c) ----------------- */
 
 struct zf_tok_settings {
   const char *dir;    /* not owned */
@@ -351,7 +353,7 @@ const struct zf_tok_class *zf_tok_class_of(const struct zf_tok_settings *b);
 const struct zf_tok_class *
 zf_tok_class_named(const char *name); /* NULL: not known here; takes NULL */
 const struct zf_byte_form *zf_tok_form_of(const struct zf_tok_settings *b);
-/* Puts the parts that the directory's class builds into root, a tokenizer.json (rebuild.c). */
+/* Puts the parts that the directory's class builds into root, a tokenizer.json (tok_rebuild.c). */
 int zf_tok_rebuild(json_t *root, const struct zf_tok_settings *b);
 json_t *zf_parts_bytes(const struct zf_tok_settings *b); /* of the class's form */
 json_t *zf_parts_bert(const struct zf_tok_settings *b);

@@ -49,8 +49,8 @@ static int parse_added(struct zf_tok *t, const json_t *root, const struct zf_tok
   if (!rc) rc = zf_added_parse(&t->added, own, more, t);
   json_decref(more);
   t->size = t->vocab.nid;
-  if (t->added.n && t->added.token[t->added.n - 1].id >= t->size)
-    t->size = t->added.token[t->added.n - 1].id + (int64_t)1;
+  if (t->added.count && t->added.token[t->added.count - 1].id >= t->size)
+    t->size = t->added.token[t->added.count - 1].id + (int64_t)1;
   return rc;
 }
 
@@ -243,7 +243,7 @@ void zf_tok_free(struct zf_tok *t) {
 
 /* --- encoding --------------------------------------------------------------------- */
 
-static int encode(struct zf_work *w) {
+static int encode(struct zf_encoding *w) {
   const struct zf_tok *t = w->tok;
   int rc = zf_ids_reserve(w->ids, w->given_len / 4, (w->flags & ZF_ENC_OFFSETS) != 0);
   if (!rc) rc = zf_added_cut(&t->added, &t->added.raw, w);
@@ -256,24 +256,24 @@ static int encode(struct zf_work *w) {
 
 int zf_tok_encode(const struct zf_tok *t, struct zf_ids *ids, const char *text, size_t len,
                   unsigned flags) {
-  struct zf_work w;
-  int64_t first = ids->n;
-  int rc = zf_work_open(&w, t, text, len, t->places || (flags & ZF_ENC_OFFSETS));
+  struct zf_encoding w;
+  int64_t first = ids->count;
+  int rc = zf_encoding_open(&w, t, text, len, t->places || (flags & ZF_ENC_OFFSETS));
   w.ids = ids;
   w.first = first;
   w.flags = flags;
   if (!rc) rc = encode(&w);
-  if (rc) ids->n = first;
-  zf_work_close(&w);
+  if (rc) ids->count = first;
+  zf_encoding_close(&w);
   return rc;
 }
 
 /* --- decoding --------------------------------------------------------------------- */
 
 /* The pieces of the ids, end to end. */
-static int lay_out(struct zf_work *w, const int32_t *ids, int64_t n, int skip_special) {
-  w->most = INT64_MAX;
-  int rc = zf_work_reserve(w, n + 1);
+static int lay_out(struct zf_encoding *w, const int32_t *ids, int64_t n, int skip_special) {
+  w->limit = INT64_MAX;
+  int rc = zf_encoding_reserve(w, n + 1);
   for (int64_t i = 0; !rc && i < n; i++) {
     const struct zf_added_token *a = zf_added_find(&w->tok->added, ids[i]);
     const char *piece = a && a->shown ? a->shown : zf_tok_piece(w->tok, ids[i]);
@@ -281,31 +281,31 @@ static int lay_out(struct zf_work *w, const int32_t *ids, int64_t n, int skip_sp
       return zf_error(ZF_EUSAGE, "token id %d is not in the vocabulary of %s", ids[i],
                       w->tok->name);
     if (skip_special && a && a->special) continue;
-    int64_t off = w->next.n;
-    rc = zf_run_add(w, piece, (int64_t)strlen(piece), 0, 0);
-    if (!rc) rc = zf_work_push(w, off, w->next.n - off, -1);
+    int64_t off = w->next.len;
+    rc = zf_text_buf_add(w, piece, (int64_t)strlen(piece), 0, 0);
+    if (!rc) rc = zf_encoding_push(w, off, w->next.len - off, -1);
   }
   if (rc) return rc;
-  zf_work_bound(w, w->next.n);
-  zf_work_swap_text(w);
-  zf_work_swap_pieces(w);
+  zf_encoding_bound(w, w->next.len);
+  zf_encoding_swap_text(w);
+  zf_encoding_swap_pieces(w);
   return 0;
 }
 
 int zf_tok_decode(const struct zf_tok *t, struct zf_buf *out, const int32_t *ids, int64_t n,
                   int skip_special) {
-  struct zf_work w;
+  struct zf_encoding w;
   size_t had = out->len;
-  int rc = zf_work_open(&w, t, "", 0, 0);
+  int rc = zf_encoding_open(&w, t, "", 0, 0);
   if (!rc) rc = lay_out(&w, ids, n, skip_special);
   if (!rc) rc = zf_chain_apply(&t->decoder, &w);
   for (int64_t i = 0; !rc && i < w.npiece; i++) {
-    if (i && !t->decoder.n) zf_buf_putc(out, ' '); /* without a decoder: words */
-    zf_buf_add(out, w.cur.p + w.piece[i].off, (size_t)w.piece[i].len);
+    if (i && !t->decoder.count) zf_buf_putc(out, ' '); /* without a decoder: words */
+    zf_buf_add(out, w.cur.data + w.piece[i].off, (size_t)w.piece[i].len);
   }
   if (!rc) rc = zf_buf_ok(out);
   if (rc) out->len = had;
-  zf_work_close(&w);
+  zf_encoding_close(&w);
   return rc;
 }
 
@@ -321,7 +321,7 @@ const char *zf_tok_piece(const struct zf_tok *t, int32_t id) {
 }
 
 int32_t zf_tok_id(const struct zf_tok *t, const char *piece) {
-  for (int64_t i = 0; i < t->added.n; i++)
+  for (int64_t i = 0; i < t->added.count; i++)
     if (!strcmp(t->added.token[i].content, piece)) return t->added.token[i].id;
   return zf_vocab_find(&t->vocab, piece, (int64_t)strlen(piece));
 }

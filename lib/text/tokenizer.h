@@ -36,7 +36,7 @@ int zf_tok_save_gguf(const char *dir, const char *path);
 struct zf_ids {
   int32_t *id;
   int32_t *begin, *end; /* byte offsets into the text given, when offsets were asked */
-  int64_t n, cap;
+  int64_t count, cap;
 };
 void zf_ids_free(struct zf_ids *ids);
 

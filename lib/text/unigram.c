@@ -45,7 +45,7 @@ static void free_unigram(void *self) {
 static int parse_vocab(struct unigram *u, struct zf_vocab *v, struct zf_scored *list,
                        const json_t *def) {
   int rc = zf_scored_parse(list, v, &u->score, def, u->where);
-  for (int64_t i = 0; !rc && i < list->n; i++)
+  for (int64_t i = 0; !rc && i < list->count; i++)
     if (i == 0 || u->score[i] < u->unk_score) u->unk_score = u->score[i];
   u->unk_score -= UNK_PENALTY;
   if (u->own) u->unk_score = (float)u->unk_score;
@@ -57,9 +57,9 @@ static int parse_fields(struct unigram *u, const json_t *def) {
   int rc = zf_json_int(&unk, def, "unk_id", u->where);
   if (!rc) rc = zf_json_bool(&u->byte_fallback, def, "byte_fallback", u->where);
   if (rc) return rc;
-  if (unk != NO_ID && (unk < 0 || unk >= u->vocab->n))
+  if (unk != NO_ID && (unk < 0 || unk >= u->vocab->count))
     return zf_error(ZF_EINVALID, "%s: unk_id %lld, but there are %lld pieces", u->where,
-                    (long long)unk, (long long)u->vocab->n);
+                    (long long)unk, (long long)u->vocab->count);
   u->unk = (int32_t)unk;
   return 0;
 }
@@ -82,9 +82,9 @@ static unsigned char byte_at(const struct unigram *u, int64_t i, int64_t k) {
 /* Text never gives the control pieces of a SentencePiece file. */
 static int index_pieces(struct unigram *u, const struct zf_scored *list) {
   int64_t n = 0, at = 0;
-  u->sorted = zf_malloc((size_t)(u->vocab->n + 1) * sizeof *u->sorted);
+  u->sorted = zf_malloc((size_t)(u->vocab->count + 1) * sizeof *u->sorted);
   if (!u->sorted) return ZF_ENOMEM;
-  for (int64_t i = 0; i < u->vocab->n; i++) {
+  for (int64_t i = 0; i < u->vocab->count; i++) {
     if (u->vocab->entry[i].len && zf_scored_plain(list, i)) u->sorted[n++] = (int32_t)i;
   }
   sorting = u->vocab;
@@ -205,39 +205,39 @@ static int search(const struct unigram *u, struct node *node, const char *s, int
 
 /* --- ids ---------------------------------------------------------------------------- */
 
-static int emit_unknown(const struct unigram *u, struct zf_work *w, int64_t off, int64_t n) {
-  const unsigned char *s = (const unsigned char *)w->cur.p + off;
+static int emit_unknown(const struct unigram *u, struct zf_encoding *w, int64_t off, int64_t n) {
+  const unsigned char *s = (const unsigned char *)w->cur.data + off;
   int32_t id = u->own ? -1 : zf_vocab_find(u->vocab, (const char *)s, n);
   int spelled = u->byte_fallback && id < 0, rc = 0;
   for (int64_t i = 0; i < n; i++) spelled &= u->byte[s[i]] >= 0;
-  if (!spelled) return zf_work_emit(w, id >= 0 ? id : u->unk, off, n);
-  for (int64_t i = 0; !rc && i < n; i++) rc = zf_work_emit(w, u->byte[s[i]], off, n);
+  if (!spelled) return zf_encoding_emit(w, id >= 0 ? id : u->unk, off, n);
+  for (int64_t i = 0; !rc && i < n; i++) rc = zf_encoding_emit(w, u->byte[s[i]], off, n);
   return rc;
 }
 
 /* Walks back, then gives ids forward; unknown pieces in a row are one. */
-static int emit_path(const struct unigram *u, struct zf_work *w, const struct node *node,
+static int emit_path(const struct unigram *u, struct zf_encoding *w, const struct node *node,
                      const struct zf_piece *p) {
   int rc = 0;
-  w->nseg = 0;
+  w->segment_count = 0;
   for (int64_t end = p->len; !rc && end > 0;) {
     int unknown = node[end].id == u->unk;
-    struct zf_seg *last = w->nseg ? &w->seg[w->nseg - 1] : NULL;
+    struct zf_text_segment *last = w->segment_count ? &w->segment[w->segment_count - 1] : NULL;
     if (unknown && last && last->match == u->unk)
       last->from = node[end].from;
     else
-      rc = zf_work_seg(w, node[end].from, end, node[end].id);
+      rc = zf_encoding_segment(w, node[end].from, end, node[end].id);
     end = node[end].from;
   }
-  for (int64_t i = w->nseg - 1; !rc && i >= 0; i--) {
-    const struct zf_seg *s = &w->seg[i];
+  for (int64_t i = w->segment_count - 1; !rc && i >= 0; i--) {
+    const struct zf_text_segment *s = &w->segment[i];
     int64_t off = p->off + s->from, n = s->to - s->from;
-    rc = s->match == u->unk ? emit_unknown(u, w, off, n) : zf_work_emit(w, s->match, off, n);
+    rc = s->match == u->unk ? emit_unknown(u, w, off, n) : zf_encoding_emit(w, s->match, off, n);
   }
   return rc;
 }
 
-static int encode_unigram(const void *self, struct zf_work *w) {
+static int encode_unigram(const void *self, struct zf_encoding *w) {
   const struct unigram *u = self;
   struct scratch *s = w->scratch;
   int rc = 0;
@@ -246,11 +246,11 @@ static int encode_unigram(const void *self, struct zf_work *w) {
   for (int64_t i = 0; !rc && i < w->npiece; i++) {
     const struct zf_piece *p = &w->piece[i];
     if (p->id >= 0) {
-      rc = zf_work_emit(w, p->id, p->off, p->len);
+      rc = zf_encoding_emit(w, p->id, p->off, p->len);
       continue;
     }
     rc = reserve(s, p->len + 1);
-    if (!rc) rc = search(u, s->node, w->cur.p + p->off, p->len);
+    if (!rc) rc = search(u, s->node, w->cur.data + p->off, p->len);
     if (!rc) rc = emit_path(u, w, s->node, p);
   }
   return rc;

@@ -39,7 +39,7 @@ int zf_vocab_reserve(struct zf_vocab *v, int64_t n) {
 
 int zf_vocab_add(struct zf_vocab *v, const char *piece, int64_t id, const char *where) {
   size_t n = strlen(piece);
-  if (v->n == v->cap || v->text.len + n > UINT32_MAX - 1)
+  if (v->count == v->cap || v->text.len + n > UINT32_MAX - 1)
     return zf_error(ZF_EINVALID, "%s: the vocabulary is too large", where);
   if (id < 0 || id > v->cap * 2 + HOLES)
     return zf_error(ZF_EINVALID, "%s: piece '%s' has id %lld, but there are %lld pieces", where,
@@ -47,8 +47,8 @@ int zf_vocab_add(struct zf_vocab *v, const char *piece, int64_t id, const char *
   int64_t s = slot_of(v, piece, (int64_t)n);
   if (v->slot[s])
     return zf_error(ZF_EINVALID, "%s: piece '%s' appears twice in the vocabulary", where, piece);
-  v->entry[v->n] = (struct zf_vocab_entry){(uint32_t)v->text.len, (uint32_t)n, (int32_t)id};
-  v->slot[s] = (uint32_t)++v->n;
+  v->entry[v->count] = (struct zf_vocab_entry){(uint32_t)v->text.len, (uint32_t)n, (int32_t)id};
+  v->slot[s] = (uint32_t)++v->count;
   zf_buf_add(&v->text, piece, n + 1);
   if (id + 1 > v->nid) v->nid = id + 1;
   return zf_buf_ok(&v->text);
@@ -58,7 +58,7 @@ int zf_vocab_finish(struct zf_vocab *v, const char *where) {
   v->by_id = zf_malloc((size_t)(v->nid + 1) * sizeof *v->by_id);
   if (!v->by_id) return ZF_ENOMEM;
   for (int64_t i = 0; i < v->nid; i++) v->by_id[i] = -1;
-  for (int64_t i = 0; i < v->n; i++) {
+  for (int64_t i = 0; i < v->count; i++) {
     int32_t *at = &v->by_id[v->entry[i].id];
     if (*at >= 0)
       return zf_error(ZF_EINVALID, "%s: pieces '%s' and '%s' share the id %d", where,
@@ -95,17 +95,17 @@ static int open_scored(struct zf_scored *s, const json_t *def, const char *where
   if (s->rows && !json_is_array(s->rows))
     return zf_error(ZF_EINVALID, "%s: key 'vocab': expected an array, found %s", where,
                     zf_json_kind(s->rows));
-  s->n = (int64_t)json_array_size(s->rows);
+  s->count = (int64_t)json_array_size(s->rows);
   for (int i = 0; !s->rows && i < 3; i++) {
     *list[i] = json_object_get(def, name[i]);
     if (i == 2 && !s->types) break;
     if (!json_is_array(*list[i]))
       return zf_error(ZF_EINVALID, "%s: key '%s': expected an array, found %s", where,
                       i ? name[i] : "vocab", zf_json_kind(*list[i]));
-    if (i == 0) s->n = (int64_t)json_array_size(s->pieces);
-    if ((int64_t)json_array_size(*list[i]) != s->n)
+    if (i == 0) s->count = (int64_t)json_array_size(s->pieces);
+    if ((int64_t)json_array_size(*list[i]) != s->count)
       return zf_error(ZF_EINVALID, "%s: key '%s': %zu entries for %lld pieces", where, name[i],
-                      json_array_size(*list[i]), (long long)s->n);
+                      json_array_size(*list[i]), (long long)s->count);
   }
   return 0;
 }
@@ -114,9 +114,9 @@ int zf_scored_parse(struct zf_scored *s, struct zf_vocab *v, double *score[], co
                     const char *where) {
   *s = (struct zf_scored){0};
   int rc = open_scored(s, def, where);
-  if (!rc && !(*score = zf_calloc(s->n + 1, sizeof **score))) rc = ZF_ENOMEM;
-  if (!rc) rc = zf_vocab_reserve(v, s->n);
-  for (int64_t i = 0; !rc && i < s->n; i++) {
+  if (!rc && !(*score = zf_calloc(s->count + 1, sizeof **score))) rc = ZF_ENOMEM;
+  if (!rc) rc = zf_vocab_reserve(v, s->count);
+  for (int64_t i = 0; !rc && i < s->count; i++) {
     const json_t *row = json_array_get(s->rows, (size_t)i);
     const json_t *piece = row ? json_array_get(row, 0) : json_array_get(s->pieces, (size_t)i);
     const json_t *number = row ? json_array_get(row, 1) : json_array_get(s->scores, (size_t)i);

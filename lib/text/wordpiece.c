@@ -28,7 +28,7 @@ static void free_words(void *self) {
 
 static int64_t longest_piece(const struct zf_vocab *v) {
   int64_t n = 0;
-  for (int64_t i = 0; i < v->n; i++)
+  for (int64_t i = 0; i < v->count; i++)
     if (v->entry[i].len > n) n = v->entry[i].len;
   return n;
 }
@@ -73,8 +73,8 @@ static int parse_wordlevel(void **self, struct zf_vocab *v, const json_t *def, c
   return parse(self, v, def, where, "<unk>", "");
 }
 
-static int emit_unknown(const struct words *m, struct zf_work *w, const struct zf_piece *p) {
-  if (m->unk >= 0) return zf_work_emit(w, m->unk, p->off, p->len);
+static int emit_unknown(const struct words *m, struct zf_encoding *w, const struct zf_piece *p) {
+  if (m->unk >= 0) return zf_encoding_emit(w, m->unk, p->off, p->len);
   return zf_error(ZF_EINVALID,
                   "%s: the text has a word that is not in the vocabulary, and neither is unk_token",
                   m->where);
@@ -111,42 +111,42 @@ static void free_scratch(void *scratch) {
   free(scratch);
 }
 
-static int encode_word(const struct words *m, struct zf_work *w, const struct zf_piece *p) {
-  const char *s = w->cur.p + p->off;
+static int encode_word(const struct words *m, struct zf_encoding *w, const struct zf_piece *p) {
+  const char *s = w->cur.data + p->off;
   struct zf_buf *word = w->scratch;
-  int64_t before = w->ids->n, n = 0;
+  int64_t before = w->ids->count, n = 0;
   if (count(s, p->len) > m->most) return emit_unknown(m, w, p);
   for (int64_t at = 0; at < p->len; at += n) {
     int32_t id = longest_at(m, word, s + at, p->len - at, at == 0, &n);
     int rc = zf_buf_ok(word);
-    if (!rc && id >= 0) rc = zf_work_emit(w, id, p->off + at, n);
+    if (!rc && id >= 0) rc = zf_encoding_emit(w, id, p->off + at, n);
     if (rc) return rc;
     if (id < 0) {
-      w->ids->n = before;
+      w->ids->count = before;
       return emit_unknown(m, w, p);
     }
   }
   return 0;
 }
 
-static int encode_wordpiece(const void *self, struct zf_work *w) {
+static int encode_wordpiece(const void *self, struct zf_encoding *w) {
   int rc = 0;
   if (!w->scratch) w->scratch = zf_calloc(1, sizeof(struct zf_buf));
   if (!w->scratch) return ZF_ENOMEM;
   for (int64_t i = 0; !rc && i < w->npiece; i++) {
     const struct zf_piece *p = &w->piece[i];
-    rc = p->id >= 0 ? zf_work_emit(w, p->id, p->off, p->len) : encode_word(self, w, p);
+    rc = p->id >= 0 ? zf_encoding_emit(w, p->id, p->off, p->len) : encode_word(self, w, p);
   }
   return rc;
 }
 
-static int encode_wordlevel(const void *self, struct zf_work *w) {
+static int encode_wordlevel(const void *self, struct zf_encoding *w) {
   const struct words *m = self;
   int rc = 0;
   for (int64_t i = 0; !rc && i < w->npiece; i++) {
     const struct zf_piece *p = &w->piece[i];
-    int32_t id = p->id >= 0 ? p->id : zf_vocab_find(m->vocab, w->cur.p + p->off, p->len);
-    if (p->len) rc = id >= 0 ? zf_work_emit(w, id, p->off, p->len) : emit_unknown(m, w, p);
+    int32_t id = p->id >= 0 ? p->id : zf_vocab_find(m->vocab, w->cur.data + p->off, p->len);
+    if (p->len) rc = id >= 0 ? zf_encoding_emit(w, id, p->off, p->len) : emit_unknown(m, w, p);
   }
   return rc;
 }

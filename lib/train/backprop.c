@@ -69,13 +69,13 @@ static int run_packed(struct zf_run *r, int64_t from, int64_t to, double scale) 
   struct zf_backprop *b = r->backprop;
   const struct zf_dataset *d = r->data.train;
   struct zf_packed *p = zf_score_packed(r->scorer);
-  int rc = zf_back_forward(b->k, &p->b);
+  int rc = zf_back_forward(b->k, &p->batch);
   if (rc) return rc;
   if (p->nid) zf_back_at(b->k, p->ids, p->nid, p->at);
   if (p->whole && zf_task_chooses(d->type)) zf_back_lse(b->k, p->target, p->lse, p->logit);
-  zf_score_slopes(r->scorer, d, r->index, from, to, scale, b->coef, b->slope);
+  zf_score_gradients(r->scorer, d, r->index, from, to, scale, b->coef, b->slope);
   if (p->whole) zf_back_rows(b->k, p->target, b->coef, p->lse, p->logit);
-  if (p->nid) zf_back_slope_at(b->k, p->ids, p->nid, b->slope);
+  if (p->nid) zf_back_gradient_at(b->k, p->ids, p->nid, b->slope);
   zf_score_reduce(r->scorer, d, r->index, from, to, r->set.micro_batch, 1, r->score);
   zf_back_run(b->k);
   return 0;

@@ -29,12 +29,12 @@ void zf_forecast_limits(struct zf_limits *lim, const struct zf_model *m, enum zf
 /* Trained weights are f32 under backpropagation; without training all stay as the file has them. */
 int64_t zf_forecast_weights(const struct zf_model *m, enum zf_method method) {
   int64_t n = 0;
-  for (int64_t i = 0; i < m->params.n; i++) {
-    const struct zf_param *p = &m->params.p[i];
+  for (int64_t i = 0; i < m->params.count; i++) {
+    const struct zf_param *p = &m->params.param[i];
     enum zf_dtype t = p->type;
     if (p->trained && methods[method].rule >= 0) t = ZF_F32;
     if (p->trained && !methods[method].trains) t = (enum zf_dtype)zf_st_find(m->st, p->name)->type;
-    n += (int64_t)zf_dtype_bytes(t, p->n);
+    n += (int64_t)zf_dtype_bytes(t, p->count);
   }
   return n;
 }
@@ -43,7 +43,7 @@ int zf_forecast_make(struct zf_forecast *out, const struct zf_model *m, const st
                      enum zf_method method, int checkpoint, int scores, int64_t before) {
   *out = (struct zf_forecast){.before = before, .weights = zf_forecast_weights(m, method)};
   if (methods[method].trains) out->trained = zf_params_bytes(&m->params, 1);
-  out->activations = zf_forward_bytes(m, lim) - zf_forward_spare(m, lim) + zf_scorer_bytes(lim);
+  out->activations = zf_forward_bytes(m, lim) - zf_forward_untouched(m, lim) + zf_scorer_bytes(lim);
   if (methods[method].rule >= 0) {
     struct zf_back_bytes b;
     int rc = zf_back_bytes(&b, m, lim, checkpoint);

@@ -25,13 +25,13 @@ static int make_room(struct zf_history *h, const char *path) {
 
 static void take(struct zf_history *h, const struct zf_log_rec *rec, int64_t offset) {
   if (rec->kind == ZF_LOG_STEP) {
-    h->step[h->n++] = *rec;
+    h->step[h->count++] = *rec;
     h->size = offset;
     h->result = -1; /* it went on */
     return;
   }
   if (rec->result) h->result = (int64_t)rec->result - 1;
-  struct zf_mark *m = &h->mark[h->nmark++];
+  struct zf_history_mark_entry *m = &h->mark[h->nmark++];
   m->step = rec->step;
   memcpy(m->hash, rec->hash, sizeof m->hash);
 }
@@ -40,7 +40,7 @@ static void read_records(struct zf_history *h, struct zf_log_reader *r) {
   struct zf_log_rec rec;
   int more = 1, rc, q = h->head.zo.probes;
   h->size = zf_log_offset(r);
-  while (!(rc = zf_log_next(r, &rec, h->probe + h->n * q, &more)) && more)
+  while (!(rc = zf_log_next(r, &rec, h->probe + h->count * q, &more)) && more)
     take(h, &rec, zf_log_offset(r));
   if (!rc) return;
   snprintf(h->problem, sizeof h->problem, "%s", zf_error_message());
@@ -78,10 +78,10 @@ const char *zf_history_mark(const struct zf_history *h, int64_t step) {
 }
 
 int zf_history_reach(const struct zf_history *h, int64_t to) {
-  if (to <= h->n) return 0;
+  if (to <= h->count) return 0;
   if (h->end != ZF_LOG_WHOLE)
     return zf_error(ZF_EINVALID, "%s; the %lld steps before it are whole", h->problem,
-                    (long long)h->n);
-  return zf_error(ZF_EUSAGE, "%s: has %lld steps, not %lld", h->path, (long long)h->n,
+                    (long long)h->count);
+  return zf_error(ZF_EUSAGE, "%s: has %lld steps, not %lld", h->path, (long long)h->count,
                   (long long)to);
 }

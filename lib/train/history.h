@@ -12,7 +12,7 @@ enum zf_log_end {
   ZF_LOG_DAMAGED /* a bad record, and good ones after it */
 };
 
-struct zf_mark {
+struct zf_history_mark_entry {
   int64_t step;
   char hash[33];
 };
@@ -20,11 +20,11 @@ struct zf_mark {
 struct zf_history {
   char *path;
   struct zf_log_head head;
-  uint32_t id;               /* the header's CRC */
-  int64_t n;                 /* steps that are whole, from the first on */
-  struct zf_log_rec *step;   /* [n] */
-  struct zf_zo_probe *probe; /* [n][q] */
-  struct zf_mark *mark;      /* [nmark], in order */
+  uint32_t id;                        /* the header's CRC */
+  int64_t count;                      /* steps that are whole, from the first on */
+  struct zf_log_rec *step;            /* [n] */
+  struct zf_zo_probe *probe;          /* [n][q] */
+  struct zf_history_mark_entry *mark; /* [nmark], in order */
   int64_t nmark;
   int64_t result; /* the step whose weights the run ended with; -1: it has not ended */
   int64_t size;   /* bytes up to the end of the last whole step, without marks behind it */

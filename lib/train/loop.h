@@ -6,8 +6,9 @@
 
 struct zf_step_report {
   int64_t step, steps;
-  double loss;         /* mean of the two sides, mean over probes */
-  double g, lr;        /* g: root mean square over probes; backpropagation: norm of the gradient */
+  double loss; /* mean of the two sides, mean over probes */
+  double projected_gradient,
+      lr;              /* g: root mean square over probes; backpropagation: norm of the gradient */
   double seconds;      /* since the start, evaluation included */
   double left;         /* estimate of the seconds to the end: steps and scores still to come */
   double tokens_per_s; /* tokens run, both streams, over the last steps */
@@ -16,7 +17,7 @@ struct zf_step_report {
 struct zf_eval_report {
   int64_t step, steps;
   const char *what; /* "dev" or "test" */
-  struct zf_metrics m;
+  struct zf_metrics metrics;
   int best; /* dev: the best so far */
 };
 

@@ -13,8 +13,8 @@
 #include "train/loop.h"
 
 struct loop {
-  struct zf_run *r;
-  const struct zf_train_events *ev;
+  struct zf_run *run;
+  const struct zf_train_events *events;
   struct zf_outcome *out;
   int lock, made; /* of the directory; -1: not held; whether there was none before */
   struct zf_rundir dir;

@@ -22,7 +22,7 @@
 enum { METRICS_LIMIT = 1 << 30 };
 
 static char *run_path(const struct loop *l, const char *name) {
-  return zf_path_join(l->r->set.output_dir, name);
+  return zf_path_join(l->run->set.output_dir, name);
 }
 
 /* --- is it the same run? --- */
@@ -36,21 +36,22 @@ static int explain_config(const struct loop *l) {
   char *path = run_path(l, "config.yaml");
   int rc = path ? zf_conf_new(&old, tables, 1) : ZF_ENOMEM;
   if (!rc) rc = zf_conf_file(old, path);
-  if (!rc) key = zf_conf_differs(old, l->r->conf, &was, &is);
+  if (!rc) key = zf_conf_differs(old, l->run->conf, &was, &is);
   if (rc) {
-    zf_error_prefix(ZF_EUSAGE, "the settings are not those of the run in %s", l->r->set.output_dir);
+    zf_error_prefix(ZF_EUSAGE, "the settings are not those of the run in %s",
+                    l->run->set.output_dir);
   } else if (key) {
-    zf_conf_error(l->r->conf, key,
+    zf_conf_error(l->run->conf, key,
                   "'%s' was %s when the run began and is %s: a run goes on with what it has ('zoft "
                   "validate --keys' marks what may change)",
                   key, was.data, is.data);
   } else {
     int64_t batch = zf_conf_int(old, "micro_batch_size", 16) *
                     zf_conf_int(old, "gradient_accumulation_steps", 1);
-    zf_conf_error(l->r->conf, "micro_batch_size",
+    zf_conf_error(l->run->conf, "micro_batch_size",
                   "micro_batch_size times gradient_accumulation_steps was %lld when the run began "
                   "and is %lld: the product stays",
-                  (long long)batch, (long long)l->r->batch);
+                  (long long)batch, (long long)l->run->batch);
   }
   zf_buf_free(&was);
   zf_buf_free(&is);
@@ -89,9 +90,10 @@ static int check_same(const struct loop *l, const struct zf_log_head *now) {
     return differs(h, ZF_EINVALID, "data files of hash", was->data, now->data);
   if (h->id != zf_log_head_id(now))
     return zf_error(ZF_EINVALID, "%s: the header is not this run's", h->path);
-  if (l->r->steps < h->n)
-    return zf_conf_error(l->r->conf, "max_steps", "the run has taken %lld steps: %lld are too few",
-                         (long long)h->n, (long long)l->r->steps);
+  if (l->run->steps < h->count)
+    return zf_conf_error(l->run->conf, "max_steps",
+                         "the run has taken %lld steps: %lld are too few", (long long)h->count,
+                         (long long)l->run->steps);
   return 0;
 }
 
@@ -136,7 +138,7 @@ static int read_line(json_t **obj, struct line *x, const char *text, size_t len)
 /* Takes a line up; 0: it does not belong there, and nothing after it does. */
 static int take_line(struct loop *l, const struct line *x) {
   int dev = !strcmp(x->set, "dev"), test = !strcmp(x->set, "test");
-  if (x->step < l->step || x->step > l->past.n) return 0;
+  if (x->step < l->step || x->step > l->past.count) return 0;
   if (test && x->step) return 0; /* the score of the result: made anew at the end */
   if (!dev && !test && strcmp(x->set, "train") != 0) return 0;
   if (x->step != l->step) l->dev_known = l->test_known = 0;
@@ -189,13 +191,13 @@ static void say_state(void *ctx, const char *text) {
 /* The best dev score's weights are in checkpoints/best, or are made again. */
 static int mend_best(struct loop *l) {
   int64_t best = l->out->best_step;
-  if (!l->r->set.load_best || best <= 0) return 0;
+  if (!l->run->set.load_best || best <= 0) return 0;
   char *path = run_path(l, "checkpoints/best");
-  int rc = path ? zf_stamp_load(l->r->model, path, &l->past, best) : ZF_ENOMEM;
+  int rc = path ? zf_provenance_load(l->run->model, path, &l->past, best) : ZF_ENOMEM;
   free(path);
   if (!rc || rc == ZF_ENOMEM) return rc;
   zf_error_clear();
-  rc = zf_replay_to(l->r->model, &l->past, l->r->set.output_dir, best, NULL, say_state, l);
+  rc = zf_replay_to(l->run->model, &l->past, l->run->set.output_dir, best, NULL, say_state, l);
   return rc ? rc : zf_loop_keep_best(l, best);
 }
 
@@ -204,11 +206,12 @@ static int restore(struct loop *l) {
   replay_watch(l);
   int rc = mend_best(l);
   if (!rc)
-    rc = zf_replay_to(l->r->model, &l->past, l->r->set.output_dir, l->step, &from, say_state, l);
+    rc =
+        zf_replay_to(l->run->model, &l->past, l->run->set.output_dir, l->step, &from, say_state, l);
   if (rc) return rc;
   struct zf_buf b = {0};
   zf_buf_printf(&b, "resuming after step %lld: weights of step %lld by replay from %s%lld",
-                (long long)l->past.n, (long long)l->step,
+                (long long)l->past.count, (long long)l->step,
                 from ? "the state saved at step " : "step ", (long long)from);
   zf_loop_say(l, b.data ? b.data : "resuming");
   zf_buf_free(&b);
@@ -220,7 +223,7 @@ static int restore(struct loop *l) {
 static int nothing_there(const struct loop *l, int *nothing) {
   struct zf_map m;
   char *path = run_path(l, "metrics.jsonl");
-  *nothing = !zf_rundir_has_log(l->r->set.output_dir);
+  *nothing = !zf_rundir_has_log(l->run->set.output_dir);
   int rc = path ? 0 : ZF_ENOMEM;
   if (!rc && *nothing && zf_exists(path) && !(rc = zf_map_open(&m, path))) {
     if (m.len)
@@ -238,10 +241,10 @@ static int check_end(const struct loop *l) {
     return zf_error(ZF_EINVALID,
                     "%s, and whole records follow: the file was changed. 'zoft train CONFIG --fork "
                     "RUN@%lld' goes on from the %lld steps before it in another directory",
-                    h->problem, (long long)h->n, (long long)h->n);
+                    h->problem, (long long)h->count, (long long)h->count);
   if (h->end == ZF_LOG_TORN) {
     struct zf_buf b = {0};
-    zf_buf_printf(&b, "%s: cut off; %lld steps are whole", h->problem, (long long)h->n);
+    zf_buf_printf(&b, "%s: cut off; %lld steps are whole", h->problem, (long long)h->count);
     zf_loop_say(l, b.data ? b.data : h->problem);
     zf_buf_free(&b);
   }
@@ -269,7 +272,7 @@ int zf_loop_resume(struct loop *l, int *found) {
   if (!rc && !nothing) rc = open_log(l);
   if (!rc && !nothing && zf_exists(path)) rc = zf_read_file(&text, &len, path, METRICS_LIMIT);
   if (!rc && !nothing)
-    rc = zf_rundir_reopen(&l->dir, l->r, text ? text : "", take_lines(l, text, len));
+    rc = zf_rundir_reopen(&l->dir, l->run, text ? text : "", take_lines(l, text, len));
   if (!rc && !nothing) {
     l->out->step = l->step;
     rc = restore(l);
@@ -287,9 +290,10 @@ static int check_branch(const struct loop *l, const struct zf_history *h,
   const struct zf_log_head *was = &h->head;
   int rc = zf_history_reach(h, step);
   if (rc) return rc;
-  if (l->r->steps < step)
-    return zf_conf_error(l->r->conf, "max_steps", "%lld is less than the %lld steps of the branch",
-                         (long long)l->r->steps, (long long)step);
+  if (l->run->steps < step)
+    return zf_conf_error(l->run->conf, "max_steps",
+                         "%lld is less than the %lld steps of the branch", (long long)l->run->steps,
+                         (long long)step);
   if (strcmp(was->base, now->base) != 0) return base_differs(h, now);
   int same = was->zo.probes == now->zo.probes && was->zo.direction == now->zo.direction &&
              was->decay == now->decay && was->trained == now->trained &&
@@ -340,13 +344,14 @@ static int same_place(const char *a, const char *b) {
 static int make_branch(struct loop *l, const struct zf_history *h, const struct zf_log_head *now,
                        int64_t step) {
   char *fresh = run_path(l, "steps.log.new"), *path = run_path(l, "steps.log");
-  int rc = fresh && path ? zf_rundir_open(&l->dir, l->r, l->out, l->r->set.overwrite) : ZF_ENOMEM;
+  int rc =
+      fresh && path ? zf_rundir_open(&l->dir, l->run, l->out, l->run->set.overwrite) : ZF_ENOMEM;
   zf_rundir_close(&l->dir);
   if (!rc) rc = copy_metrics(l, h);
   if (!rc) rc = copy_log(h, now, step, fresh);
   if (!rc && rename(fresh, path))
     rc = zf_error(ZF_EIO, "%s: cannot rename: %s", path, strerror(errno));
-  if (!rc) rc = zf_sync_dir(l->r->set.output_dir);
+  if (!rc) rc = zf_sync_dir(l->run->set.output_dir);
   free(fresh);
   free(path);
   return rc;
@@ -360,7 +365,7 @@ int zf_loop_fork(struct loop *l, const struct zf_train_start *start) {
   if (!rc) rc = zf_loop_head(l, &now);
   if (!rc) rc = check_branch(l, &h, &now, start->fork_step);
   if (!rc && same_place(own, start->fork))
-    rc = zf_conf_error(l->r->conf, "output_dir", "a branch needs a directory of its own");
+    rc = zf_conf_error(l->run->conf, "output_dir", "a branch needs a directory of its own");
   if (!rc) rc = make_branch(l, &h, &now, start->fork_step);
   free(own);
   zf_history_free(&h);

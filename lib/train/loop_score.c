@@ -30,7 +30,7 @@ static int score(struct loop *l, const char *what, const struct zf_dataset *d,
                  struct zf_metrics *m) {
   double seconds = trained_for(l), before = zf_energy_read(&l->energy);
   double joules = before < 0 ? -1 : l->step ? before - l->other_joules : 0;
-  int rc = zf_evaluate(m, l->r->scorer, d, 0, l->ev->stopped, l->ev->ctx);
+  int rc = zf_evaluate(m, l->run->scorer, d, 0, l->events->stopped, l->events->ctx);
   if (rc) return rc;
   double after = zf_energy_read(&l->energy);
   l->other_joules = l->step ? l->other_joules + after - before : after;
@@ -47,13 +47,13 @@ static int score(struct loop *l, const char *what, const struct zf_dataset *d,
 }
 
 static void report_eval(struct loop *l, const char *what, const struct zf_metrics *m, int best) {
-  struct zf_eval_report e = {l->step, l->r->steps, what, *m, best};
-  if (l->ev->eval) l->ev->eval(l->ev->ctx, &e);
+  struct zf_eval_report e = {l->step, l->run->steps, what, *m, best};
+  if (l->events->eval) l->events->eval(l->events->ctx, &e);
 }
 
 int64_t zf_loop_devs_left(const struct loop *l, int64_t from) {
-  if (!l->r->data.dev || l->eval_every <= 0) return 0;
-  return (l->r->steps + l->eval_every - 1) / l->eval_every - from / l->eval_every;
+  if (!l->run->data.dev || l->eval_every <= 0) return 0;
+  return (l->run->steps + l->eval_every - 1) / l->eval_every - from / l->eval_every;
 }
 
 int zf_loop_take_dev(struct loop *l, const struct zf_metrics *m) {
@@ -69,9 +69,9 @@ int zf_loop_take_dev(struct loop *l, const struct zf_metrics *m) {
 
 int zf_loop_dev(struct loop *l) {
   struct zf_metrics m;
-  if (!l->r->data.dev) return 0;
+  if (!l->run->data.dev) return 0;
   double start = zf_now();
-  int rc = score(l, "dev", l->r->data.dev, &m);
+  int rc = score(l, "dev", l->run->data.dev, &m);
   if (rc) return rc;
   l->score_time += zf_now() - start;
   l->last_time += zf_now() - start;
@@ -79,13 +79,13 @@ int zf_loop_dev(struct loop *l) {
   int best = zf_loop_take_dev(l, &m);
   report_eval(l, "dev", &m, best);
   /* At step 0 the best weights are the base model's, which are on disk already. */
-  if (!best || !l->r->set.load_best || l->step == 0) return 0;
+  if (!best || !l->run->set.load_best || l->step == 0) return 0;
   return zf_loop_keep_best(l, l->step);
 }
 
 int zf_loop_test(struct loop *l, struct zf_metrics *m) {
-  if (!l->r->data.test) return 0;
-  int rc = score(l, "test", l->r->data.test, m);
+  if (!l->run->data.test) return 0;
+  int rc = score(l, "test", l->run->data.test, m);
   if (!rc) report_eval(l, "test", m, 0);
   return rc;
 }

@@ -68,7 +68,7 @@ int zf_measure_run(struct zf_measure *out, struct zf_run *r, int64_t steps,
     if (r->heaviest[k]) rc = zf_measure_step(r, r->heaviest[k], &ignored);
   }
   out->seconds = spread(seconds, steps);
-  out->joules = e.n ? spread(joules, steps) : (struct zf_spread){-1, 0};
+  out->joules = e.count ? spread(joules, steps) : (struct zf_spread){-1, 0};
   snprintf(out->why, sizeof out->why, "%s", e.why);
   free(seconds);
   return rc;

@@ -22,7 +22,7 @@ void zf_order_shuffle(int64_t *order, int64_t n, uint64_t seed, int64_t step, ui
 }
 
 int zf_order_new(struct zf_order *o, int64_t n, uint64_t seed) {
-  *o = (struct zf_order){.n = n, .seed = seed, .epoch = -1};
+  *o = (struct zf_order){.count = n, .seed = seed, .epoch = -1};
   o->at = zf_calloc(n, sizeof *o->at);
   return o->at ? 0 : ZF_ENOMEM;
 }
@@ -38,13 +38,13 @@ void zf_order_free(struct zf_order *o) {
 /* --- groups --- */
 
 static void fill_members(struct zf_order *o, const int32_t *of) {
-  for (int64_t i = 0; i < o->n; i++) o->group[of[i]].n++;
+  for (int64_t i = 0; i < o->count; i++) o->group[of[i]].n++;
   for (int64_t k = 0, first = 0; k < o->ngroup; k++) {
     o->group[k].first = first;
     first += o->group[k].n;
     o->group[k].n = 0;
   }
-  for (int64_t i = 0; i < o->n; i++) {
+  for (int64_t i = 0; i < o->count; i++) {
     struct zf_order_group *g = &o->group[of[i]];
     o->member[g->first + g->n++] = i;
   }
@@ -53,8 +53,8 @@ static void fill_members(struct zf_order *o, const int32_t *of) {
 int zf_order_weigh(struct zf_order *o, const int32_t *of, const double *weight, int64_t ngroup) {
   double sum = 0, so_far = 0;
   o->group = zf_calloc(ngroup, sizeof *o->group);
-  o->member = zf_calloc(o->n, sizeof *o->member);
-  o->perm = zf_calloc(o->n, sizeof *o->perm);
+  o->member = zf_calloc(o->count, sizeof *o->member);
+  o->perm = zf_calloc(o->count, sizeof *o->perm);
   if (!o->group || !o->member || !o->perm) return ZF_ENOMEM;
   o->ngroup = ngroup;
   fill_members(o, of);
@@ -92,11 +92,11 @@ static void fill_slots(struct zf_order *o, int64_t epoch) {
   int64_t slots = 0;
   for (int64_t k = 0; k < o->ngroup; k++) {
     struct zf_order_group *g = &o->group[k];
-    g->next = count_of(g, epoch * o->n);
-    slots += count_of(g, (epoch + 1) * o->n) - g->next;
+    g->next = count_of(g, epoch * o->count);
+    slots += count_of(g, (epoch + 1) * o->count) - g->next;
     g->slots = slots;
   }
-  for (int64_t i = 0; i < o->n; i++) {
+  for (int64_t i = 0; i < o->count; i++) {
     int64_t k = 0;
     while (o->at[i] >= o->group[k].slots) k++;
     o->at[i] = next_of(o, k);
@@ -104,11 +104,11 @@ static void fill_slots(struct zf_order *o, int64_t epoch) {
 }
 
 int64_t zf_order_at(struct zf_order *o, int64_t place) {
-  int64_t epoch = place / o->n;
+  int64_t epoch = place / o->count;
   if (epoch != o->epoch) {
-    zf_order_shuffle(o->at, o->n, o->seed, epoch, ZF_SHUFFLE_EPOCH);
+    zf_order_shuffle(o->at, o->count, o->seed, epoch, ZF_SHUFFLE_EPOCH);
     if (o->ngroup) fill_slots(o, epoch);
     o->epoch = epoch;
   }
-  return o->at[place % o->n];
+  return o->at[place % o->count];
 }

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 struct zf_order {
-  int64_t n;
+  int64_t count;
   uint64_t seed;
   int64_t epoch;  /* that `at` is of; -1: none yet */
   int64_t *at;    /* [n] examples of its places */

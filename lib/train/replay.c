@@ -12,14 +12,14 @@
 
 /* --- saved states --- */
 
-static const char *const stamp_key[ZF_STAMP_PAIRS] = {"zoft_log", "zoft_step", "zoft_weights"};
+static const char *const stamp_key[ZF_PROVENANCE_PAIRS] = {"zoft_log", "zoft_step", "zoft_weights"};
 
-void zf_stamp_pairs(struct zf_stamp_text *t, const struct zf_stamp *s) {
+void zf_provenance_pairs(struct zf_provenance_text *t, const struct zf_provenance *s) {
   snprintf(t->log, sizeof t->log, "%08" PRIx32, s->log);
   snprintf(t->step, sizeof t->step, "%lld", (long long)s->step);
   memcpy(t->hash, s->hash, sizeof t->hash);
-  const char *value[ZF_STAMP_PAIRS] = {t->log, t->step, t->hash};
-  for (int i = 0; i < ZF_STAMP_PAIRS; i++) {
+  const char *value[ZF_PROVENANCE_PAIRS] = {t->log, t->step, t->hash};
+  for (int i = 0; i < ZF_PROVENANCE_PAIRS; i++) {
     t->pair[2 * i] = stamp_key[i];
     t->pair[2 * i + 1] = value[i];
   }
@@ -33,9 +33,9 @@ static const char *metadata(const struct zf_st *st, const char *key) {
 
 /* The stamp must be, letter for letter, what was written for this log and step. */
 static int check_stamp(const struct zf_st *st, const struct zf_history *h, int64_t step) {
-  struct zf_stamp s = {.log = h->id, .step = step};
-  struct zf_stamp_text t;
-  zf_stamp_pairs(&t, &s);
+  struct zf_provenance s = {.log = h->id, .step = step};
+  struct zf_provenance_text t;
+  zf_provenance_pairs(&t, &s);
   if (!strcmp(metadata(st, stamp_key[0]), t.log) && !strcmp(metadata(st, stamp_key[1]), t.step))
     return 0;
   return zf_error(ZF_EINVALID, "%s: is not of step %lld of this run", st->path[0], (long long)step);
@@ -56,7 +56,8 @@ static int check_weights(const struct zf_model *m, const struct zf_st *st,
   return 0;
 }
 
-int zf_stamp_load(struct zf_model *m, const char *path, const struct zf_history *h, int64_t step) {
+int zf_provenance_load(struct zf_model *m, const char *path, const struct zf_history *h,
+                       int64_t step) {
   struct zf_st *st;
   int rc = zf_st_open(&st, path);
   if (rc) return rc;
@@ -136,7 +137,7 @@ static int load_step(struct zf_model *m, const struct zf_history *h, const char 
   for (int k = 0; k < ZF_STATE_KINDS; k++) {
     if (highest(s->step[k], s->n[k], step) != step) continue;
     char *path = zf_state_path(dir, (enum zf_state_kind)k, step);
-    int rc = path ? zf_stamp_load(m, path, h, step) : ZF_ENOMEM;
+    int rc = path ? zf_provenance_load(m, path, h, step) : ZF_ENOMEM;
     free(path);
     if (!rc) *from = step;
     if (!rc || rc == ZF_ENOMEM) return rc;

@@ -9,25 +9,26 @@
 
 /* --- saved states: safetensors whose metadata names log, step and the hash of all weights --- */
 
-struct zf_stamp {
+struct zf_provenance {
   uint32_t log; /* zf_history.id */
   int64_t step;
   char hash[33];
 };
 
-enum { ZF_STAMP_PAIRS = 3 };
+enum { ZF_PROVENANCE_PAIRS = 3 };
 
 /* Metadata for the writers of model.h: pairs that point into `text`. */
-struct zf_stamp_text {
+struct zf_provenance_text {
   char log[16], step[24], hash[33];
-  const char *pair[2 * ZF_STAMP_PAIRS];
+  const char *pair[2 * ZF_PROVENANCE_PAIRS];
 };
-void zf_stamp_pairs(struct zf_stamp_text *text, const struct zf_stamp *s);
+void zf_provenance_pairs(struct zf_provenance_text *text, const struct zf_provenance *s);
 
 /* Reads the trained weights of a saved state of this log and step (a file, or a directory with
  * model.safetensors) and checks their hash; the log's mark of that step must agree.  ZF_EINVALID:
  * the weights are then undefined. */
-int zf_stamp_load(struct zf_model *m, const char *path, const struct zf_history *h, int64_t step);
+int zf_provenance_load(struct zf_model *m, const char *path, const struct zf_history *h,
+                       int64_t step);
 
 /* --- replay --- */
 

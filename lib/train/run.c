@@ -76,11 +76,11 @@ static int open_model(struct zf_run *r, const struct source *from) {
     opts.problem = r->set.train[0].spec.problem;
     opts.head_seed = r->set.zo.seed;
   }
-  if (!rc && !from->make) rc = zf_beside_hash(r->files_hash, dir);
+  if (!rc && !from->make) rc = zf_sidecars_hash(r->files_hash, dir);
   if (!rc) rc = zf_model_open(&r->model, dir, &opts);
   /* The template trained on is the result's, whatever the base has. */
   if (!rc && r->set.chat && r->set.chat_template && !from->shapes)
-    rc = zf_beside_set(&r->model->beside, "chat_template.jinja", zf_chat_text(r->set.chat));
+    rc = zf_sidecars_set(&r->model->beside, "chat_template.jinja", zf_chat_text(r->set.chat));
   free(dir);
   return rc;
 }
@@ -89,23 +89,23 @@ static int open_model(struct zf_run *r, const struct source *from) {
 
 enum { PLACES = 1 << 22 }; /* examples that are looked at; a longer run is forecast by its bound */
 
-static struct zf_load load_of(struct zf_run *r, int64_t place) {
-  struct zf_load sum = {0};
+static struct zf_batch_load load_of(struct zf_run *r, int64_t place) {
+  struct zf_batch_load sum = {0};
   for (int64_t i = 0; i < r->set.micro_batch; i++)
-    zf_load_add(&sum, r->data.train, zf_order_at(&r->data.order, place + i));
+    zf_batch_load_add(&sum, r->data.train, zf_order_at(&r->data.order, place + i));
   return sum;
 }
 
 /* Lengths and order are known before the first step, but of a stream. */
 static void find_load(struct zf_run *r) {
-  struct zf_load most = {0};
+  struct zf_batch_load most = {0};
   int64_t n = r->set.micro_batch;
   if (!r->data.train || r->data.train->stream || r->steps > PLACES / r->batch) return;
   for (int64_t place = 0; place < r->steps * r->batch; place += n) {
-    struct zf_load c = load_of(r, place);
+    struct zf_batch_load c = load_of(r, place);
     if (c.tokens > most.tokens) r->heaviest[0] = place / r->batch + 1;
     if (c.rows > most.rows) r->heaviest[1] = place / r->batch + 1;
-    most = zf_load_max(most, c);
+    most = zf_batch_load_max(most, c);
   }
   r->load = most;
 }
@@ -113,7 +113,7 @@ static void find_load(struct zf_run *r) {
 /* What passes of a method may get: its own batches (`known`, or NULL: any examples together), and
  * single examples of the other sets. */
 static struct zf_limits limits_of(const struct zf_run *r, enum zf_method method,
-                                  const struct zf_load *known) {
+                                  const struct zf_batch_load *known) {
   const struct zf_dataset *set[] = {r->data.train, r->data.dev, r->data.test};
   int streams = zf_method_info(method)->streams;
   if (!r->data.train) { /* evaluation alone: micro_batch examples of the largest set, one stream */
@@ -134,7 +134,7 @@ static struct zf_limits limits_of(const struct zf_run *r, enum zf_method method,
 }
 
 static int forecast(struct zf_forecast *out, const struct zf_run *r, enum zf_method method,
-                    int checkpoint, const struct zf_load *known) {
+                    int checkpoint, const struct zf_batch_load *known) {
   struct zf_limits lim = limits_of(r, method, known);
   int scores =
       !r->data.train || r->data.dev || r->data.test || zf_task_chooses(r->data.train->type);
@@ -265,11 +265,11 @@ int zf_run_batch_loss(struct zf_run *r, int64_t place, const struct zf_perturb *
     if (!rc && k) rc = zf_score_examples(r->scorer, r->data.train, index, k, 0, pt, score);
     if (rc) return rc;
     /* Example after example, so that the cut into micro-batches leaves no trace in the sum. */
-    for (int s = 0; s < pt->st.n; s++)
+    for (int s = 0; s < pt->st.count; s++)
       for (int64_t i = 0; i < k; i++) sum[s] += score[s * k + i].loss;
     for (int64_t i = 0; i < k; i++) weight += (double)score[i].weight;
   }
-  for (int s = 0; s < pt->st.n; s++) loss[s] = weight > 0 ? sum[s] / weight : 0;
+  for (int s = 0; s < pt->st.count; s++) loss[s] = weight > 0 ? sum[s] / weight : 0;
   return 0;
 }
 

@@ -3,7 +3,7 @@
 #define ZF_TRAIN_RUN_H
 
 #include "eval/metrics.h"
-#include "train/data.h"
+#include "train/run_data.h"
 #include "train/forecast.h"
 
 struct zf_backprop;
@@ -15,7 +15,7 @@ struct zf_run {
   struct zf_model *model;
   struct zf_run_data data;
   struct zf_limits lim;
-  struct zf_load load; /* that no micro-batch of the run exceeds; tokens = 0: not known */
+  struct zf_batch_load load; /* that no micro-batch of the run exceeds; tokens = 0: not known */
   int64_t heaviest[2]; /* the steps with the most tokens, and the most rows, in a micro-batch */
   struct zf_forward *fwd;
   struct zf_scorer *scorer;

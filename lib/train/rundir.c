@@ -13,7 +13,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "fmt/json.h"
-#include "train/ownconf.h"
+#include "train/run_config.h"
 #include "train/states.h"
 
 char *zf_rundir_path(const struct zf_rundir *d, const char *name) {
@@ -43,7 +43,7 @@ enum { RUN_FILES = sizeof run_files / sizeof *run_files };
 static int is_run_file(const char *name) {
   for (int i = 0; i < RUN_FILES; i++)
     if (!strcmp(name, run_files[i])) return 1;
-  return zf_beside_is(name);
+  return zf_sidecars_is(name);
 }
 
 static int is_keyframe(const char *name) {
@@ -237,8 +237,8 @@ int zf_rundir_open(struct zf_rundir *d, const struct zf_run *r, const struct zf_
   int rc = begin(d, r);
   if (!rc) rc = take_place(d, r, over);
   if (!rc) rc = zf_rundir_status(d, r, o);
-  if (!rc) rc = zf_ownconf_write(r->conf, d->path);
-  if (!rc) rc = zf_model_save_beside(r->model, d->path, r->set.save_dtype);
+  if (!rc) rc = zf_run_config_write(r->conf, d->path);
+  if (!rc) rc = zf_model_save_sidecars(r->model, d->path, r->set.save_dtype);
   if (!rc) rc = open_metrics(d);
   if (rc) zf_rundir_close(d);
   return rc;
@@ -250,8 +250,8 @@ int zf_rundir_reopen(struct zf_rundir *d, const struct zf_run *r, const char *li
   if (!rc) sweep(d);
   if (!rc) rc = (path = zf_rundir_path(d, "metrics.jsonl")) ? 0 : ZF_ENOMEM;
   if (!rc) rc = zf_write_file(path, lines, len);
-  if (!rc) rc = zf_ownconf_write(r->conf, d->path);
-  if (!rc) rc = zf_model_save_beside(r->model, d->path, r->set.save_dtype);
+  if (!rc) rc = zf_run_config_write(r->conf, d->path);
+  if (!rc) rc = zf_model_save_sidecars(r->model, d->path, r->set.save_dtype);
   if (!rc) rc = open_metrics(d);
   free(path);
   if (rc) zf_rundir_close(d);
@@ -337,14 +337,14 @@ int zf_rundir_status(const struct zf_rundir *d, const struct zf_run *r,
 
 /* Saved under a name that no reader looks at, then renamed: a checkpoint is whole or absent. */
 int zf_rundir_checkpoint(const struct zf_rundir *d, const struct zf_run *r, const char *name,
-                         const struct zf_stamp *stamp) {
+                         const struct zf_provenance *stamp) {
   char *tmp = zf_asprintf("%s/checkpoints/.%s", d->path, name);
   char *path = zf_asprintf("%s/checkpoints/%s", d->path, name);
   char *parent = zf_rundir_path(d, "checkpoints");
-  struct zf_stamp_text t;
-  zf_stamp_pairs(&t, stamp);
+  struct zf_provenance_text t;
+  zf_provenance_pairs(&t, stamp);
   int rc = tmp && path && parent ? zf_state_remove_dir(tmp) : ZF_ENOMEM;
-  if (!rc) rc = zf_model_save(r->model, tmp, -1, t.pair, ZF_STAMP_PAIRS);
+  if (!rc) rc = zf_model_save(r->model, tmp, -1, t.pair, ZF_PROVENANCE_PAIRS);
   if (!rc) rc = zf_state_replace_dir(tmp, path);
   if (!rc) rc = zf_sync_dir(parent);
   if (rc && tmp) {
@@ -360,13 +360,13 @@ int zf_rundir_checkpoint(const struct zf_rundir *d, const struct zf_run *r, cons
 }
 
 int zf_rundir_keyframe(const struct zf_rundir *d, const struct zf_run *r,
-                       const struct zf_stamp *stamp) {
+                       const struct zf_provenance *stamp) {
   char *dir = zf_rundir_path(d, zf_state_folder(ZF_STATE_KEYFRAME));
   char *path = zf_state_path(d->path, ZF_STATE_KEYFRAME, stamp->step);
-  struct zf_stamp_text t;
-  zf_stamp_pairs(&t, stamp);
+  struct zf_provenance_text t;
+  zf_provenance_pairs(&t, stamp);
   int rc = dir && path ? zf_mkdirs(dir) : ZF_ENOMEM;
-  if (!rc) rc = zf_model_save_trained(r->model, path, t.pair, ZF_STAMP_PAIRS);
+  if (!rc) rc = zf_model_save_trained(r->model, path, t.pair, ZF_PROVENANCE_PAIRS);
   free(path);
   free(dir);
   return rc;

@@ -56,11 +56,11 @@ int zf_rundir_status(const struct zf_rundir *d, const struct zf_run *r, const st
 
 /* Saves the model as it stands to checkpoints/NAME, a model directory that appears whole. */
 int zf_rundir_checkpoint(const struct zf_rundir *d, const struct zf_run *r, const char *name,
-                         const struct zf_stamp *stamp);
+                         const struct zf_provenance *stamp);
 
 /* Saves the trained weights alone to keyframes/step-N.safetensors. */
 int zf_rundir_keyframe(const struct zf_rundir *d, const struct zf_run *r,
-                       const struct zf_stamp *stamp);
+                       const struct zf_provenance *stamp);
 
 /* Removes the oldest checkpoints/step-N and keyframes beyond `keep` of each. */
 int zf_rundir_prune(const struct zf_rundir *d, int64_t keep);

@@ -7,7 +7,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
-#include "train/ownconf.h"
+#include "train/run_config.h"
 #include "train/settings_internal.h"
 
 #define SEED_MAX 9007199254740991.0 /* 2^53 - 1: JSON keeps it */
@@ -243,7 +243,7 @@ int zf_settings_fill_step(struct zf_settings *s, const struct zf_conf *c) {
 int zf_settings_fill(struct zf_settings *s, const struct zf_conf *c) {
   int rc = zf_settings_fill_step(s, c);
   s->output_dir = zf_conf_str(c, "output_dir");
-  if (!rc) rc = zf_ownconf_dir(&s->own_dir, c, "output_dir");
+  if (!rc) rc = zf_run_config_dir(&s->own_dir, c, "output_dir");
   if (s->own_dir && !strcmp(s->output_dir, ".")) s->output_dir = s->own_dir;
   s->overwrite = zf_conf_bool(c, "overwrite_output_dir");
   s->save_dtype = dtype_of(c, "save_dtype");
@@ -286,12 +286,12 @@ static const struct {
 static int nobody_set(const struct zf_conf *c, const char *key) {
   char *dir = NULL;
   if (!zf_conf_has(c, key) || !strcmp(zf_conf_origin(c, key), "default")) return 1;
-  int own = zf_conf_at_default(c, key) && !zf_ownconf_dir(&dir, c, key) && dir;
+  int own = zf_conf_at_default(c, key) && !zf_run_config_dir(&dir, c, key) && dir;
   free(dir);
   return own;
 }
 
-int zf_settings_idle(const struct zf_conf *c, enum zf_method method, const char **out, int most) {
+int zf_settings_unused(const struct zf_conf *c, enum zf_method method, const char **out, int most) {
   int n = 0;
   for (size_t i = 0; i < sizeof readers / sizeof *readers; i++) {
     const char *key = readers[i].key;

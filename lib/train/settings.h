@@ -88,6 +88,6 @@ int zf_settings_fill(struct zf_settings *s, const struct zf_conf *c);
 void zf_settings_free(struct zf_settings *s);
 
 /* Keys that were set and that the method does not read, into out[most]; how many there are. */
-int zf_settings_idle(const struct zf_conf *c, enum zf_method method, const char **out, int most);
+int zf_settings_unused(const struct zf_conf *c, enum zf_method method, const char **out, int most);
 
 #endif

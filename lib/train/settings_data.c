@@ -4,7 +4,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
-#include "train/ownconf.h"
+#include "train/run_config.h"
 #include "train/settings_internal.h"
 
 const struct zf_conf_key zf_data_keys[] = {
@@ -181,7 +181,7 @@ static int find_template(struct zf_settings *s, const struct zf_conf *c) {
   char *dir = NULL;
   s->chat_template = zf_conf_str(c, "chat_template");
   if (!s->chat_template || zf_chat_builtin(s->chat_template)) return 0;
-  int rc = zf_ownconf_dir(&dir, c, "chat_template");
+  int rc = zf_run_config_dir(&dir, c, "chat_template");
   if (!rc && dir && !(s->own_template = zf_path_join(dir, "chat_template.jinja"))) rc = ZF_ENOMEM;
   if (s->own_template && zf_exists(s->own_template)) s->chat_template = s->own_template;
   free(dir);

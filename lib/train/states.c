@@ -12,7 +12,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/file.h"
-#include "model/beside.h"
+#include "model/sidecars.h"
 
 static int is_keyframe(const char *path) {
   struct stat st;
@@ -131,7 +131,7 @@ static int is_ours(const char *name) {
   char whole[256];
   snprintf(whole, sizeof whole, "%.*s", tmp ? (int)(tmp - name) : (int)strlen(name), name);
   return !strcmp(whole, "model.safetensors") || !strcmp(whole, "config.json") ||
-         zf_beside_is(whole);
+         zf_sidecars_is(whole);
 }
 
 /* Removes those files of the folder `path`/`below` ("" is itself) that are ours. */
@@ -144,7 +144,7 @@ static int remove_files(const char *path, const char *below) {
     char *file = zf_path_join(folder, e->d_name);
     rc = name && file ? 0 : ZF_ENOMEM;
     if (!rc && is_ours(name)) rc = remove_file(file);
-    if (!rc && !*below && zf_beside_is_folder(name)) {
+    if (!rc && !*below && zf_sidecars_is_folder(name)) {
       rc = remove_files(path, name);
       rmdir(file); /* which fails where something is left */
     }

@@ -194,7 +194,7 @@ static void make_step(unsigned char *r, const struct zf_log_rec *rec,
   for (int p = 0; p < probes; p++) {
     put_f64(r + 32 + 24 * p, probe[p].plus);
     put_f64(r + 40 + 24 * p, probe[p].minus);
-    put_f64(r + 48 + 24 * p, probe[p].g);
+    put_f64(r + 48 + 24 * p, probe[p].projected_gradient);
   }
 }
 
@@ -389,8 +389,9 @@ static int read_step(struct zf_bytes *b, struct zf_log_rec *rec, struct zf_zo_pr
   for (int i = 0; i < probes; i++) {
     zf_bytes_f64(b, &probe[i].plus);
     zf_bytes_f64(b, &probe[i].minus);
-    zf_bytes_f64(b, &probe[i].g);
-    finite &= isfinite(probe[i].plus) && isfinite(probe[i].minus) && isfinite(probe[i].g);
+    zf_bytes_f64(b, &probe[i].projected_gradient);
+    finite &= isfinite(probe[i].plus) && isfinite(probe[i].minus) &&
+              isfinite(probe[i].projected_gradient);
   }
   return finite;
 }

@@ -35,12 +35,12 @@ static void prepare(const struct prepared *to, int64_t i, const struct zf_zo *zo
   float *c = to->c + i * q;
   for (int p = 0; p < q; p++) {
     dir[p] = zf_perturb_spsa(s->seed, s->step, (uint16_t)p, zo->direction, 0).dir;
-    c[p] = (float)(-s->lr * s->probe[p].g / q);
+    c[p] = (float)(-s->lr * s->probe[p].projected_gradient / q);
   }
   to->step[i] = (struct zf_update_step){
       .probe = dir,
-      .c = c,
-      .q = q,
+      .coefficient = c,
+      .probes = q,
       .round = {.seed = s->seed, .step = s->step, .use = ZF_USE_ROUNDING},
       .keep = s->keep,
       .add = s->add,
@@ -59,13 +59,14 @@ static void aim(const struct prepared *to, const struct zf_zo_step *s, int64_t n
 
 static void apply(const struct zf_params *ps, const struct prepared *to, const struct zf_zo *zo,
                   const struct zf_zo_step *s, int64_t n, double decay, const double *mean) {
-  struct zf_update u = {.step = to->step, .n = n, .mean = mean != NULL, .start = mean ? *mean : 0};
+  struct zf_update u = {
+      .step = to->step, .steps = n, .mean = mean != NULL, .start = mean ? *mean : 0};
   for (int64_t i = 0; i < n; i++) prepare(to, i, zo, s + i);
-  for (int64_t i = 0; i < ps->n; i++) {
-    const struct zf_param *w = &ps->p[i];
+  for (int64_t i = 0; i < ps->count; i++) {
+    const struct zf_param *w = &ps->param[i];
     if (!w->trained) continue;
     aim(to, s, n, zo->probes, w, decay);
-    zf_update(w->data, w->type, w->n, &u);
+    zf_update(w->data, w->type, w->count, &u);
   }
 }
 

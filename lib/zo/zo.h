@@ -26,8 +26,8 @@ struct zf_zo {
 };
 
 struct zf_zo_probe {
-  double plus, minus; /* losses at +eps and -eps */
-  double g;           /* projected gradient */
+  double plus, minus;        /* losses at +eps and -eps */
+  double projected_gradient; /* projected gradient */
 };
 
 /* Evaluates the loss on the streams of `pt`: loss[s] for stream s.  0 or a code. */

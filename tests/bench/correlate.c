@@ -47,10 +47,10 @@ int main(int argc, char **argv) {
     struct zf_zo_probe a[ZF_ZO_MAXPROBES], b[ZF_ZO_MAXPROBES];
     need(zf_run_estimate(exact, i + 1, a));
     need(zf_run_estimate(fast, i + 1, b));
-    xx += a[0].g * a[0].g;
-    yy += b[0].g * b[0].g;
-    xy += a[0].g * b[0].g;
-    agree += (a[0].g > 0) == (b[0].g > 0);
+    xx += a[0].projected_gradient * a[0].projected_gradient;
+    yy += b[0].projected_gradient * b[0].projected_gradient;
+    xy += a[0].projected_gradient * b[0].projected_gradient;
+    agree += (a[0].projected_gradient > 0) == (b[0].projected_gradient > 0);
   }
   /* g is as often above as below zero: no mean is taken out. */
   printf("%s against f32, eps %g, %d probes: correlation %.4f, slope %.4f, same sign %.1f %%\n",

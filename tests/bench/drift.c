@@ -36,7 +36,7 @@ static struct zf_model *weights(const char *dir, const struct zf_history *h, int
       .dtype = -1, .trained = (enum zf_dtype)type, .trainable = all, .ntrainable = 1};
   struct zf_model *m;
   need(zf_model_open(&m, dir, &o));
-  if (run) need(zf_replay_steps(m, h, 0, h->n, NULL));
+  if (run) need(zf_replay_steps(m, h, 0, h->count, NULL));
   return m;
 }
 
@@ -44,11 +44,11 @@ static struct zf_model *weights(const char *dir, const struct zf_history *h, int
 static double distance(const struct zf_model *a, const struct zf_model *b) {
   enum { PIECE = 4096 };
   double sum = 0;
-  for (int64_t p = 0; p < a->params.n; p++) {
-    const struct zf_param *x = &a->params.p[p], *y = b ? &b->params.p[p] : NULL;
-    for (int64_t i = 0; i < x->n; i += PIECE) {
+  for (int64_t p = 0; p < a->params.count; p++) {
+    const struct zf_param *x = &a->params.param[p], *y = b ? &b->params.param[p] : NULL;
+    for (int64_t i = 0; i < x->count; i += PIECE) {
       float u[PIECE], v[PIECE] = {0};
-      int64_t n = x->n - i < PIECE ? x->n - i : PIECE;
+      int64_t n = x->count - i < PIECE ? x->count - i : PIECE;
       zf_to_f32(u, (char *)x->data + i * (int64_t)zf_dtype_info(x->type)->size, x->type, n);
       if (y) zf_to_f32(v, (char *)y->data + i * (int64_t)zf_dtype_info(y->type)->size, y->type, n);
       for (int64_t k = 0; k < n; k++) sum += ((double)u[k] - v[k]) * ((double)u[k] - v[k]);
@@ -68,7 +68,7 @@ int main(int argc, char **argv) {
   load(&h, argv[2]);
   struct zf_model *base = weights(argv[1], &h, ZF_F32, 0), *f32 = weights(argv[1], &h, ZF_F32, 1);
   double norm = distance(f32, NULL), way = distance(f32, base);
-  printf("%lld steps, |f32| %.4g, |f32 - base| %.4g\n", (long long)h.n, norm, way);
+  printf("%lld steps, |f32| %.4g, |f32 - base| %.4g\n", (long long)h.count, norm, way);
   for (int t = 0; t < ZF_DTYPES; t++) {
     struct zf_model *m = weights(argv[1], &h, t, 1);
     double d = distance(m, f32);

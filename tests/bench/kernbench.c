@@ -16,7 +16,7 @@
 #include "base/arena.h"
 #include "base/cpu.h"
 #include "base/err.h"
-#include "bench/bench.h"
+#include "bench/kernbench.h"
 #include "cmd/opt.h"
 #include "cmd/ui.h"
 #include "kern/kern_internal.h"

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/cpu.h"
-#include "bench/bench.h"
+#include "bench/kernbench.h"
 #include "bench/sheet.h"
 #include "bench/ways.h"
 #include "kern/kern_internal.h"
@@ -123,8 +123,8 @@ void bench_attention(json_t *out) {
   for (int64_t i = -1; i < bench.turns; i++) {
     int64_t at = i < 0 ? 0 : i;
     double start = thread_seconds();
-    struct zf_gaze gaze = {.scale = 0.125f, .causal = 1};
-    zf_attention(o, C, q, C, k, k, KV * D, T, H, KV, D, &gaze, seg, G, &two, scratch);
+    struct zf_attention_params attention = {.scale = 0.125f, .causal = 1};
+    zf_attention(o, C, q, C, k, k, KV * D, T, H, KV, D, &attention, seg, G, &two, scratch);
     t[at] = thread_seconds() - start;
     for (int c = 0; c < ZF_COMPUTES; c++) {
       double *share = t + (1 + c) * bench.turns + at;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/cpu.h"
-#include "bench/bench.h"
+#include "bench/kernbench.h"
 #include "bench/rivals.h"
 #include "bench/sheet.h"
 #include "cmd/opt.h"

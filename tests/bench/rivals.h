@@ -3,7 +3,7 @@
 #ifndef ZF_TESTS_BENCH_RIVALS_H
 #define ZF_TESTS_BENCH_RIVALS_H
 
-#include "bench/bench.h"
+#include "bench/kernbench.h"
 
 /* y [T, out] = x [T, in] W^T, W [out, in], all row after row; f32, and x and W in bf16. */
 struct problem {

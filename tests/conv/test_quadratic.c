@@ -21,16 +21,21 @@ static void bowl_init(struct bowl *b, enum zf_dtype type) {
   float w[D];
   for (int i = 0; i < D; i++) w[i] = i % 2 ? -1.0f : 1.0f;
   zf_from_f32(b->data, w, type, D);
-  b->p = (struct zf_param){
-      .name = "w", .data = b->data, .type = type, .ndim = 1, .shape = {D}, .n = D, .trained = 1};
+  b->p = (struct zf_param){.name = "w",
+                           .data = b->data,
+                           .type = type,
+                           .ndim = 1,
+                           .shape = {D},
+                           .count = D,
+                           .trained = 1};
   b->ps = (struct zf_params){&b->p, 1};
 }
 
 static int bowl_loss(void *ctx, const struct zf_perturb *pt, double *loss) {
   const struct bowl *b = ctx;
   float w[ZF_MAXSTREAM][D];
-  zf_perturb_vec(w[0], D, b->data, b->p.type, 0, D, pt->st.n > 1 ? &pt->dir : NULL, &pt->st);
-  for (int s = 0; s < pt->st.n; s++) {
+  zf_perturb_vec(w[0], D, b->data, b->p.type, 0, D, pt->st.count > 1 ? &pt->dir : NULL, &pt->st);
+  for (int s = 0; s < pt->st.count; s++) {
     loss[s] = 0;
     for (int i = 0; i < D; i++) loss[s] += 0.5 * (double)w[s][i] * (double)w[s][i];
   }

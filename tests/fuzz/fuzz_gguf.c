@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   again = zf_gguf_parse(&g, data, size, "fuzz.gguf", 1);
   if (again != rc) abort();
   if (again) return 0;
-  for (int64_t i = 0; i < g.st->n; i++) {
+  for (int64_t i = 0; i < g.st->count; i++) {
     const struct zf_st_tensor *t = &g.st->tensor[i];
     if (t->data < data || t->bytes > (size_t)(data + size - t->data)) abort();
     for (size_t k = 0; k < t->bytes; k++) sink += t->data[k];

@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static json_t *vars;
   struct zf_jinja *t;
   struct zf_buf out = {0};
-  struct zf_spans spans = {0};
+  struct zf_text_spans spans = {0};
   if (!vars && zf_json_parse(&vars, chat, sizeof chat - 1, "chat")) abort();
   char *text = malloc(size + 1);
   if (!text) return 0;
@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   text[size] = 0;
   if (zf_jinja_parse(&t, text, "fuzz") == 0) {
     if (zf_jinja_render(t, vars, 0, &out, &spans) == 0)
-      for (int64_t i = 0; i < spans.n; i++)
+      for (int64_t i = 0; i < spans.count; i++)
         if (spans.at[i].from > spans.at[i].to || spans.at[i].to > (int64_t)out.len) abort();
     zf_jinja_free(t);
   }

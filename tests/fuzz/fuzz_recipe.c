@@ -10,10 +10,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void apply(struct zf_recipe *r, struct zf_records *rec) {
   struct zf_recipe_row x = {0};
-  for (int64_t i = 0; i < rec->n && i < 8; i++) {
+  for (int64_t i = 0; i < rec->count && i < 8; i++) {
     if (zf_recipe_apply(r, zf_records_row(rec, i), &x)) continue;
-    if (zf_recipe_output(r) == ZF_RECIPE_CHOICE && (x.gold < 0 || x.gold >= x.n)) abort();
-    for (int32_t k = 0; k < x.n; k++)
+    if (zf_recipe_output(r) == ZF_RECIPE_CHOICE && (x.gold < 0 || x.gold >= x.count)) abort();
+    for (int32_t k = 0; k < x.count; k++)
       if (!x.continuation[k].data || (x.own && !x.context[k].data)) abort();
   }
   zf_recipe_row_free(&x);
@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (!zf_recipe_parse(&r, text, n, "fuzz.yaml")) {
     zf_task_needs(&needs, r);
     if (rows && !zf_records_parse(&rec, rows + 4, strlen(rows + 4), "fuzz.jsonl")) {
-      zf_recipe_fewshot(r, rec, rec->n > 0);
+      zf_recipe_fewshot(r, rec, rec->count > 0);
       apply(r, rec);
       zf_records_free(rec);
     }

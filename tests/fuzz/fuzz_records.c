@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct zf_records *r;
   if (!size) return 0;
   if (zf_records_parse(&r, (const char *)data + 1, size - 1, name[data[0] % 5])) return 0;
-  for (int64_t i = r->n - 1, left = 200; i >= 0 && left > 0; i--, left--) check_row(r, i);
+  for (int64_t i = r->count - 1, left = 200; i >= 0 && left > 0; i--, left--) check_row(r, i);
   zf_records_free(r);
   return 0;
 }

@@ -13,7 +13,7 @@ static void check(const uint8_t *data, size_t size) {
   struct zf_st *s;
   size_t total = 0;
   if (zf_st_parse(&s, data, size, "fuzz.safetensors")) return;
-  for (int64_t i = 0; i < s->n; i++) {
+  for (int64_t i = 0; i < s->count; i++) {
     const struct zf_st_tensor *t = &s->tensor[i];
     if (t->data < data || t->bytes > (size_t)(data + size - t->data)) abort();
     for (size_t k = 0; k < t->bytes; k++) sink += t->data[k];

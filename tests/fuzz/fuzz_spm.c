@@ -10,11 +10,11 @@ static void use(const struct zf_tok *t, const char *text, size_t len) {
   struct zf_ids ids = {0}, plain = {0};
   struct zf_buf out = {0};
   if (!zf_tok_encode(t, &ids, text, len, ZF_ENC_SPECIAL | ZF_ENC_OFFSETS)) {
-    for (int64_t i = 0; i < ids.n; i++)
+    for (int64_t i = 0; i < ids.count; i++)
       if (!zf_tok_piece(t, ids.id[i]) || ids.begin[i] > (int64_t)len || ids.end[i] > (int64_t)len)
         abort();
-    if (zf_tok_encode(t, &plain, text, len, ZF_ENC_SPECIAL) || plain.n != ids.n) abort();
-    zf_tok_decode(t, &out, ids.id, ids.n, 1);
+    if (zf_tok_encode(t, &plain, text, len, ZF_ENC_SPECIAL) || plain.count != ids.count) abort();
+    zf_tok_decode(t, &out, ids.id, ids.count, 1);
   }
   zf_ids_free(&ids);
   zf_ids_free(&plain);

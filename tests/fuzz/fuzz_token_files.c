@@ -28,8 +28,8 @@ static void use(const struct zf_tok *t) {
   struct zf_ids ids = {0};
   struct zf_buf out = {0};
   if (!zf_tok_encode(t, &ids, text, sizeof text - 1, ZF_ENC_SPECIAL | ZF_ENC_OFFSETS))
-    zf_tok_decode(t, &out, ids.id, ids.n, 0);
-  for (int64_t i = 0; i < ids.n; i++)
+    zf_tok_decode(t, &out, ids.id, ids.count, 0);
+  for (int64_t i = 0; i < ids.count; i++)
     if (ids.id[i] < 0 || ids.id[i] >= zf_tok_size(t)) abort();
   for (int k = 0; k < ZF_SPECIALS; k++) {
     struct zf_special_token s = zf_tok_special(t, (enum zf_special)k);

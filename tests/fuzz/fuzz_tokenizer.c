@@ -60,7 +60,7 @@ enum { FIXED = sizeof fixed / sizeof *fixed };
 
 /* What must hold of every encoding that succeeds. */
 static void check(const struct zf_tok *t, const struct zf_ids *ids, size_t len) {
-  for (int64_t i = 0; i < ids->n; i++) {
+  for (int64_t i = 0; i < ids->count; i++) {
     if (ids->id[i] < 0 || ids->id[i] >= zf_tok_size(t) || !zf_tok_piece(t, ids->id[i])) abort();
     if (ids->begin[i] < -1 || ids->end[i] < -1) abort();
     if (ids->begin[i] > (int64_t)len || ids->end[i] > (int64_t)len) abort();
@@ -75,11 +75,11 @@ static void use(const struct zf_tok *t, const char *text, size_t len) {
     check(t, &ids, len);
     /* The path without places gives the same ids. */
     if (zf_tok_encode(t, &plain, text, len, ZF_ENC_SPECIAL)) abort();
-    if (plain.n != ids.n) abort();
-    for (int64_t i = 0; i < ids.n; i++)
+    if (plain.count != ids.count) abort();
+    for (int64_t i = 0; i < ids.count; i++)
       if (plain.id[i] != ids.id[i]) abort();
     for (int skip = 0; skip < 2; skip++)
-      if (zf_tok_decode(t, &out, ids.id, ids.n, skip) == 0 && out.data && out.data[out.len])
+      if (zf_tok_decode(t, &out, ids.id, ids.count, skip) == 0 && out.data && out.data[out.len])
         abort();
   }
   zf_ids_free(&ids);

@@ -51,13 +51,13 @@ static void gemm_in(struct out *o, enum zf_compute c, int64_t most) {
   struct zf_streams st = rnd_streams();
   int64_t T = 1 + below(20), in = 1 + below(most), out = 1 + below(300), ldx = in + below(5);
   int64_t ldy = out + below(5);
-  struct fresh x = fresh(st.n * T * ldx, PLAIN), bias = fresh(st.n * out, PLAIN);
+  struct fresh x = fresh(st.count * T * ldx, PLAIN), bias = fresh(st.count * out, PLAIN);
   struct matrix m;
   rnd_matrix(&m, out, in, (int)below(2));
   m.w.compute = c;
   const float *bp = below(2) ? bias.p : NULL;
   int accumulate = (int)below(2);
-  zf_gemm(room(o, st.n * T * ldy), ldy, x.p, ldx, T, &m.w, &st, bp, out, accumulate);
+  zf_gemm(room(o, st.count * T * ldy), ldy, x.p, ldx, T, &m.w, &st, bp, out, accumulate);
   drop(x), drop(bias), free(m.data);
 }
 
@@ -81,7 +81,7 @@ static void case_gather(struct out *o) {
   rnd_matrix(&m, V, C, 0);
   for (int t = 0; t < 9; t++) id[t] = (int32_t)below(V);
   int accumulate = (int)below(2);
-  zf_gather(room(o, st.n * T * ldy), ldy, id, T, &m.w, &st, accumulate);
+  zf_gather(room(o, st.count * T * ldy), ldy, id, T, &m.w, &st, accumulate);
   free(m.data);
 }
 
@@ -90,32 +90,33 @@ static void case_perturb(struct out *o) {
   int64_t n = 1 + below(600);
   struct matrix m;
   rnd_matrix(&m, 1, n, 0);
-  zf_perturb_vec(room(o, st.n * (n + 3)), n + 3, m.data, m.w.type, m.w.first, n, m.w.noise, &st);
+  zf_perturb_vec(room(o, st.count * (n + 3)), n + 3, m.data, m.w.type, m.w.first, n, m.w.noise,
+                 &st);
   free(m.data);
 }
 
 static void case_norms(struct out *o) {
   struct zf_streams st = rnd_streams();
   int64_t T = 1 + below(9), C = 1 + below(300), H = 3, D = 1 + below(80);
-  struct fresh x = fresh(st.n * T * C, PLAIN), w = fresh(2 * 300, PLAIN);
-  zf_rmsnorm(room(o, st.n * T * C), C, x.p, C, T, C, 1e-6f, w.p, 300, &st);
-  zf_layernorm(room(o, st.n * T * C), C, x.p, C, T, C, 1e-6f, w.p, w.p, 300, &st);
-  zf_headnorm(room(o, st.n * T * H * D), H * D, T, H, D, 1e-6f, w.p, 300, &st);
+  struct fresh x = fresh(st.count * T * C, PLAIN), w = fresh(2 * 300, PLAIN);
+  zf_rmsnorm(room(o, st.count * T * C), C, x.p, C, T, C, 1e-6f, w.p, 300, &st);
+  zf_layernorm(room(o, st.count * T * C), C, x.p, C, T, C, 1e-6f, w.p, w.p, 300, &st);
+  zf_headnorm(room(o, st.count * T * H * D), H * D, T, H, D, 1e-6f, w.p, 300, &st);
   drop(x), drop(w);
 }
 
 static void case_rows(struct out *o) {
   struct zf_streams st = rnd_streams();
   int64_t T = 1 + below(9), n = 1 + below(300), D = 16, rot = 2 + 2 * below(8);
-  struct fresh u = fresh(st.n * T * n, PLAIN), cs = fresh(20 * rot, PLAIN);
+  struct fresh u = fresh(st.count * T * n, PLAIN), cs = fresh(20 * rot, PLAIN);
   int32_t pos[9];
   for (int t = 0; t < 9; t++) pos[t] = (int32_t)below(20);
   for (int a = 0; a <= ZF_ACT_TANH; a++) { /* the others have a case of their own */
     const float *up = below(2) ? u.p : NULL;
-    zf_act(room(o, st.n * T * n), n, up, n, st.n * T, n, (enum zf_act)a);
+    zf_act(room(o, st.count * T * n), n, up, n, st.count * T, n, (enum zf_act)a);
   }
-  zf_add_rows(room(o, st.n * T * n), n, u.p, n, st.n * T, n);
-  zf_rope(room(o, st.n * T * 3 * D), 3 * D, T, 3, D, rot, cs.p, pos, &st);
+  zf_add_rows(room(o, st.count * T * n), n, u.p, n, st.count * T, n);
+  zf_rope(room(o, st.count * T * 3 * D), 3 * D, T, 3, D, rot, cs.p, pos, &st);
   drop(u), drop(cs);
 }
 
@@ -146,16 +147,16 @@ static void rnd_heads(struct heads *h) {
   for (int g = 0; g < 4; g++) {
     struct zf_segment s = {.start = h->T, .len = 1 + below(below(3) ? 40 : 5)};
     h->T += s.len;
-    if (g && below(2)) s.pstart = h->seg[g - 1].start, s.plen = h->seg[g - 1].len;
+    if (g && below(2)) s.prefix_start = h->seg[g - 1].start, s.prefix_len = h->seg[g - 1].len;
     h->seg[g] = s;
   }
-  int64_t n = h->st.n * h->T;
+  int64_t n = h->st.count * h->T;
   h->q = fresh(n * h->H * h->D, PLAIN), h->k = fresh(n * h->ld, PLAIN);
   h->v = fresh(n * h->ld, PLAIN);
   h->pk = fresh(2 * 10 * h->Hkv * h->D, PLAIN), h->pv = fresh(2 * 10 * h->Hkv * h->D, PLAIN);
   if (below(2))
-    h->seg[0].pk = h->pk.p, h->seg[0].pv = h->pv.p, h->seg[0].ps = 10 * h->Hkv * h->D,
-    h->seg[0].plen = below(11);
+    h->seg[0].prefix_keys = h->pk.p, h->seg[0].prefix_values = h->pv.p,
+    h->seg[0].prefix_stride = 10 * h->Hkv * h->D, h->seg[0].prefix_len = below(11);
   h->scratch = malloc((size_t)(MAXTHREADS * zf_attention_scratch(80, h->D)) * sizeof(float));
 }
 
@@ -166,9 +167,9 @@ static void drop_heads(struct heads *h) {
 static void case_attention(struct out *o) {
   struct heads h;
   rnd_heads(&h);
-  struct zf_gaze gaze = {.scale = 0.2f, .causal = (int)below(2)};
-  zf_attention(room(o, h.st.n * h.T * h.H * h.D), h.H * h.D, h.q.p, h.H * h.D, h.k.p, h.v.p, h.ld,
-               h.T, h.H, h.Hkv, h.D, &gaze, h.seg, 4, &h.st, h.scratch);
+  struct zf_attention_params attention = {.scale = 0.2f, .causal = (int)below(2)};
+  zf_attention(room(o, h.st.count * h.T * h.H * h.D), h.H * h.D, h.q.p, h.H * h.D, h.k.p, h.v.p,
+               h.ld, h.T, h.H, h.Hkv, h.D, &attention, h.seg, 4, &h.st, h.scratch);
   drop_heads(&h);
 }
 
@@ -176,10 +177,11 @@ static void case_attention(struct out *o) {
 static void case_gaze(struct out *o) {
   struct heads h;
   rnd_heads(&h);
-  struct zf_gaze gaze = {.scale = 0.2f, .causal = (int)below(2), .window = below(60)};
-  if (below(2)) gaze.cap = 0.5f;
-  zf_attention(room(o, h.st.n * h.T * h.H * h.D), h.H * h.D, h.q.p, h.H * h.D, h.k.p, h.v.p, h.ld,
-               h.T, h.H, h.Hkv, h.D, &gaze, h.seg, 4, &h.st, h.scratch);
+  struct zf_attention_params attention = {
+      .scale = 0.2f, .causal = (int)below(2), .window = below(60)};
+  if (below(2)) attention.cap = 0.5f;
+  zf_attention(room(o, h.st.count * h.T * h.H * h.D), h.H * h.D, h.q.p, h.H * h.D, h.k.p, h.v.p,
+               h.ld, h.T, h.H, h.Hkv, h.D, &attention, h.seg, 4, &h.st, h.scratch);
   drop_heads(&h);
 }
 
@@ -187,7 +189,7 @@ static void case_deal(struct out *o) {
   int64_t rows = 1 + below(5), H = 1 + below(5), D = 1 + below(20), ld = 3 * H * D + below(4);
   struct fresh x = fresh(rows * ld, PLAIN);
   float *scratch = malloc((size_t)(MAXTHREADS * 3 * H * D) * sizeof *scratch);
-  zf_deal(x.p, ld, rows, H, 3, D, scratch);
+  zf_permute_heads(x.p, ld, rows, H, 3, D, scratch);
   memcpy(room(o, rows * ld), x.p, (size_t)(rows * ld) * sizeof *x.p);
   free(scratch), drop(x);
 }
@@ -195,16 +197,16 @@ static void case_deal(struct out *o) {
 static void case_head(struct out *o) {
   struct zf_streams st = rnd_streams();
   int64_t R = 1 + below(5), C = 1 + below(40), V = 1 + below(2500);
-  struct fresh x = fresh(st.n * R * C, PLAIN), bias = fresh(2 * V, PLAIN);
-  float *scratch = malloc((size_t)(st.n * R * ZF_VC) * sizeof *scratch);
+  struct fresh x = fresh(st.count * R * C, PLAIN), bias = fresh(2 * V, PLAIN);
+  float *scratch = malloc((size_t)(st.count * R * ZF_VC) * sizeof *scratch);
   double lse[10], logit[10];
   struct matrix m;
   int32_t target[5];
   rnd_matrix(&m, V, C, (int)below(2));
   for (int r = 0; r < 5; r++) target[r] = (int32_t)below(V + 1) - 1;
   zf_head_lse(lse, logit, x.p, C, R, target, &m.w, &st, below(2) ? bias.p : NULL, V, 0, scratch);
-  memcpy(room(o, 2 * st.n * R), lse, (size_t)(st.n * R) * sizeof *lse);
-  memcpy(room(o, 2 * st.n * R), logit, (size_t)(st.n * R) * sizeof *lse);
+  memcpy(room(o, 2 * st.count * R), lse, (size_t)(st.count * R) * sizeof *lse);
+  memcpy(room(o, 2 * st.count * R), logit, (size_t)(st.count * R) * sizeof *lse);
   drop(x), drop(bias), free(scratch), free(m.data);
 }
 
@@ -258,7 +260,7 @@ static void use(unsigned flags, int threads) {
     work = aligned_alloc(64, 2 * most);
   }
   zf_kern_threads(threads);
-  zf_kern_grain(0); /* small shapes are shared out as well */
+  zf_kern_set_min_work(0); /* small shapes are shared out as well */
   zf_kern_workspace(work, MAXTHREADS);
 }
 
@@ -417,22 +419,23 @@ static double attend_exact(const struct heads *h, int64_t keys, double cap, cons
 static void check_attention_accuracy(void) {
   struct heads h;
   rnd_heads(&h);
-  for (int g = 0; g < 4; g++) h.seg[g].plen = 0;
-  struct fresh o = fresh(h.st.n * h.T * h.H * h.D, PLAIN);
-  struct zf_gaze gaze = {.scale = 0.2f, .causal = (int)below(2), .window = below(3) * below(30)};
-  if (below(2)) gaze.cap = 2;
-  zf_attention(o.p, h.H * h.D, h.q.p, h.H * h.D, h.k.p, h.v.p, h.ld, h.T, h.H, h.Hkv, h.D, &gaze,
-               h.seg, 4, &h.st, h.scratch);
+  for (int g = 0; g < 4; g++) h.seg[g].prefix_len = 0;
+  struct fresh o = fresh(h.st.count * h.T * h.H * h.D, PLAIN);
+  struct zf_attention_params attention = {
+      .scale = 0.2f, .causal = (int)below(2), .window = below(3) * below(30)};
+  if (below(2)) attention.cap = 2;
+  zf_attention(o.p, h.H * h.D, h.q.p, h.H * h.D, h.k.p, h.v.p, h.ld, h.T, h.H, h.Hkv, h.D,
+               &attention, h.seg, 4, &h.st, h.scratch);
   for (int i = 0; i < 20; i++) {
     struct zf_segment *g = h.seg + below(4);
-    int64_t s = below(h.st.n), at = below(g->len), head = below(h.H), d = below(h.D);
+    int64_t s = below(h.st.count), at = below(g->len), head = below(h.H), d = below(h.D);
     int64_t base = (s * h.T + g->start) * h.ld + head / (h.H / h.Hkv) * h.D;
     int64_t r = (s * h.T + g->start + at) * h.H * h.D + head * h.D;
-    int64_t end = gaze.causal ? at + 1 : g->len, w = gaze.window;
+    int64_t end = attention.causal ? at + 1 : g->len, w = attention.window;
     int64_t first = w && at >= w ? at - w + 1 : 0, last = w && at + w < end ? at + w : end;
     base += first * h.ld;
-    double bound, want = attend_exact(&h, last - first, (double)gaze.cap, h.q.p + r, h.k.p + base,
-                                      h.v.p + base + d, &bound);
+    double bound, want = attend_exact(&h, last - first, (double)attention.cap, h.q.p + r,
+                                      h.k.p + base, h.v.p + base + d, &bound);
     near(r + d, want, (double)o.p[r + d], bound);
   }
   drop(o), drop_heads(&h);

@@ -104,13 +104,13 @@ struct int8_case {
 
 static void int8_product(const struct zf_product *p, const struct int8_case *t, float *c,
                          int64_t ldc, enum zf_mul_mode mode) {
-  int64_t deep = zf_kern_deep(p, t->k), ld = deep + t->gap;
+  int64_t deep = zf_kern_depth(p, t->k), ld = deep + t->gap;
   uint32_t *cells = malloc((size_t)(t->rows * ld) * sizeof *cells);
   uint32_t *panel = malloc((size_t)(deep * t->width) * sizeof *panel);
   for (int64_t r = 0; r < t->rows; r++) p->rows(cells + r * ld, t->x.p + r * t->k, t->k);
   for (int64_t g = 0; g < t->k; g += ZF_GROUP)
-    p->fold(panel + zf_kern_deep(p, g) * t->width, t->width, t->w.p + g * t->width, t->width,
-            t->width, zf_kern_least(t->k - g, ZF_GROUP));
+    p->fold(panel + zf_kern_depth(p, g) * t->width, t->width, t->w.p + g * t->width, t->width,
+            t->width, zf_kern_min(t->k - g, ZF_GROUP));
   p->mul(c, ldc, cells, ld, t->rows, panel, t->width, t->width, t->k, mode);
   free(cells), free(panel);
 }
@@ -132,7 +132,7 @@ static void check_int8(void) {
 }
 
 static void check_thin(void) {
-  int64_t rows = 1 + below(ZF_FEW), n = 1 + below(16), k = 1 + below(ZF_KC);
+  int64_t rows = 1 + below(ZF_SMALL_M), n = 1 + below(16), k = 1 + below(ZF_KC);
   int64_t ldx = k + below(9), ld = k + below(40);
   enum kind kind = any_kind();
   struct fresh x = fresh((rows - 1) * ldx + k, kind), w = fresh((n - 1) * ld + k, kind);
@@ -191,13 +191,13 @@ static void check_words(void) {
   free(a), free(b);
 }
 
-static void check_stir(void) {
+static void check_add_noise(void) {
   int64_t first, n;
   struct zf_noise k = rnd_request(&first, &n);
   struct fresh a = fresh(n, any_kind()), b = twin(a);
   float c = value(PLAIN);
-  ref.stir(a.p, &k, c, first, n);
-  fast.stir(b.p, &k, c, first, n);
+  ref.add_noise(a.p, &k, c, first, n);
+  fast.add_noise(b.p, &k, c, first, n);
   same_fresh(a, b);
   drop(a), drop(b);
 }
@@ -470,7 +470,7 @@ static const struct {
     ENTRY(finish),
     ENTRY(noise),
     ENTRY(words),
-    ENTRY(stir),
+    ENTRY(add_noise),
     ENTRY(expand),
     ENTRY(mix),
     ENTRY(narrow),

@@ -19,19 +19,19 @@ static inline double *doubles(int64_t n) {
 
 static inline void ref64_init(struct ref64 *x, const struct zf_model *m) {
   x->m = m;
-  x->w = zf_calloc(m->params.n, sizeof *x->w);
-  for (int64_t i = 0; i < m->params.n; i++) {
-    const struct zf_param *p = &m->params.p[i];
-    float *f = zf_calloc(p->n, sizeof *f);
-    x->w[i] = doubles(p->n);
-    zf_to_f32(f, p->data, p->type, p->n);
-    for (int64_t e = 0; e < p->n; e++) x->w[i][e] = (double)f[e] + (double)m->plan.want[i].plus;
+  x->w = zf_calloc(m->params.count, sizeof *x->w);
+  for (int64_t i = 0; i < m->params.count; i++) {
+    const struct zf_param *p = &m->params.param[i];
+    float *f = zf_calloc(p->count, sizeof *f);
+    x->w[i] = doubles(p->count);
+    zf_to_f32(f, p->data, p->type, p->count);
+    for (int64_t e = 0; e < p->count; e++) x->w[i][e] = (double)f[e] + (double)m->plan.want[i].plus;
     free(f);
   }
 }
 
 static inline void ref64_free(struct ref64 *x) {
-  for (int64_t i = 0; i < x->m->params.n; i++) free(x->w[i]);
+  for (int64_t i = 0; i < x->m->params.count; i++) free(x->w[i]);
   free(x->w);
 }
 
@@ -84,11 +84,11 @@ static inline void linear64(const struct ref64 *x, const struct zf_op *op, int64
   int turned = x->m->config.family->transposed;
   const double *w = x->w[op->weight], *b = op->bias < 0 ? NULL : x->w[op->bias];
   for (int64_t t = 0; t < T; t++)
-    for (int64_t o = 0; o < op->n; o++) {
+    for (int64_t o = 0; o < op->width; o++) {
       const double *in = x->reg[op->src] + t * ld[op->src] + op->src_col;
       double *out = x->reg[op->dst] + t * ld[op->dst] + op->dst_col + o, sum = b ? b[o] : 0;
-      for (int64_t i = 0; i < op->k; i++)
-        sum += in[i] * (turned ? w[i * op->n + o] : w[o * op->k + i]);
+      for (int64_t i = 0; i < op->inputs; i++)
+        sum += in[i] * (turned ? w[i * op->width + o] : w[o * op->inputs + i]);
       *out = op->accumulate ? *out + sum : sum;
     }
 }
@@ -104,13 +104,14 @@ static inline void attention64(const struct ref64 *x, const struct zf_op *op,
         const struct zf_segment *s = &b->seg[g];
         const double *q = x->reg[op->src] + (s->start + i) * ldz + h * D;
         double *o = x->reg[op->dst] + (s->start + i) * ldo + h * D, p[64], sum = 0;
-        int64_t at = s->plen + i, all = s->plen + s->len, kv = h / (c->heads / c->kv_heads);
+        int64_t at = s->prefix_len + i, all = s->prefix_len + s->len,
+                kv = h / (c->heads / c->kv_heads);
         int64_t n = x->m->plan.causal ? at + 1 : all, from = 0;
         if (op->window && at - op->window + 1 > 0) from = at - op->window + 1;
         if (op->window && at + op->window < n) n = at + op->window;
         for (int64_t d = 0; d < D; d++) o[d] = 0;
         for (int64_t j = from; j < n; j++) {
-          int64_t row = j < s->plen ? s->pstart + j : s->start + j - s->plen;
+          int64_t row = j < s->prefix_len ? s->prefix_start + j : s->start + j - s->prefix_len;
           const double *k = x->reg[op->src] + row * ldz + qw + kv * D;
           p[j] = 0;
           for (int64_t d = 0; d < D; d++) p[j] += q[d] * k[d];
@@ -119,7 +120,7 @@ static inline void attention64(const struct ref64 *x, const struct zf_op *op,
           sum += p[j] = exp(p[j]);
         }
         for (int64_t j = from; j < n; j++) {
-          int64_t row = j < s->plen ? s->pstart + j : s->start + j - s->plen;
+          int64_t row = j < s->prefix_len ? s->prefix_start + j : s->start + j - s->prefix_len;
           const double *v = x->reg[op->src] + row * ldz + qw + kw + kv * D;
           for (int64_t d = 0; d < D; d++) o[d] += p[j] / sum * v[d];
         }
@@ -135,7 +136,8 @@ static inline void rope64(const struct ref64 *x, const struct zf_op *op, const s
     for (int64_t t = b->seg[g].start; t < b->seg[g].start + b->seg[g].len; t++)
       for (int64_t h = 0; h < op->heads; h++)
         for (int64_t i = 0; i < half; i++) {
-          double *p = x->reg[op->src] + t * ld + op->src_col + h * op->n + i, a = p[0], e = p[half];
+          double *p = x->reg[op->src] + t * ld + op->src_col + h * op->width + i, a = p[0],
+                 e = p[half];
           double angle = b->pos[t] * freq[i];
           p[0] = (a * cos(angle) - e * sin(angle)) * r->attention;
           p[half] = (e * cos(angle) + a * sin(angle)) * r->attention;
@@ -163,21 +165,21 @@ static inline void op64(const struct ref64 *x, const struct zf_op *op, const str
     double *src = x->reg[op->src] + t * ld[op->src] + op->src_col;
     double *dst = x->reg[op->dst] + t * ld[op->dst] + op->dst_col;
     if (op->kind == ZF_OP_EMBED)
-      for (int64_t i = 0; i < op->n; i++) dst[i] = w[b->id[t] * op->n + i];
+      for (int64_t i = 0; i < op->width; i++) dst[i] = w[b->id[t] * op->width + i];
     if (op->kind == ZF_OP_POSITION)
-      for (int64_t i = 0; i < op->n; i++) dst[i] += w[(b->pos[t] + op->offset) * op->n + i];
+      for (int64_t i = 0; i < op->width; i++) dst[i] += w[(b->pos[t] + op->offset) * op->width + i];
     if (op->kind == ZF_OP_NORM)
-      norm64(dst, src, w, bias, op->norm == ZF_NORM_LAYER, c->norm_eps, op->n);
+      norm64(dst, src, w, bias, op->norm == ZF_NORM_LAYER, c->norm_eps, op->width);
     if (op->kind == ZF_OP_TYPE)
-      for (int64_t i = 0; i < op->n; i++) dst[i] += w[op->offset * op->n + i];
-    for (int64_t i = 0; op->kind == ZF_OP_SCALE && i < op->n; i++) src[i] *= (double)op->scale;
-    for (int64_t i = 0; op->kind == ZF_OP_ADD && i < op->n; i++) dst[i] += src[i];
-    if (op->kind == ZF_OP_DEAL) deal64(src, op->heads, op->n);
+      for (int64_t i = 0; i < op->width; i++) dst[i] += w[op->offset * op->width + i];
+    for (int64_t i = 0; op->kind == ZF_OP_SCALE && i < op->width; i++) src[i] *= (double)op->scale;
+    for (int64_t i = 0; op->kind == ZF_OP_ADD && i < op->width; i++) dst[i] += src[i];
+    if (op->kind == ZF_OP_PERMUTE_HEADS) deal64(src, op->heads, op->width);
     for (int64_t h = 0; op->kind == ZF_OP_HEADNORM && h < op->heads; h++)
-      norm64(src + h * op->n, src + h * op->n, w, NULL, op->norm == ZF_NORM_LAYER, c->norm_eps,
-             op->n);
-    for (int64_t i = 0; op->kind == ZF_OP_ACT && i < op->n; i++)
-      dst[i] = act64(op->act, src[i]) * (op->gated ? src[op->n + i] : 1);
+      norm64(src + h * op->width, src + h * op->width, w, NULL, op->norm == ZF_NORM_LAYER,
+             c->norm_eps, op->width);
+    for (int64_t i = 0; op->kind == ZF_OP_ACT && i < op->width; i++)
+      dst[i] = act64(op->act, src[i]) * (op->gated ? src[op->width + i] : 1);
   }
   if (op->kind == ZF_OP_LINEAR) linear64(x, op, T);
   if (op->kind == ZF_OP_ROPE) rope64(x, op, b);

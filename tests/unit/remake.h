@@ -70,17 +70,17 @@ static inline const char *remake(const char *name, const struct remake *r) {
   snprintf(dir, sizeof dir, "%s", tmp_path(name));
   ck_ok(zf_mkdirs(dir));
   ck_ok(zf_st_open(&st, r->from));
-  for (int64_t i = 0; i <= st->n; i++) {
-    const struct zf_st_tensor *t = i < st->n ? &st->tensor[i]
-                                   : r->add  ? zf_st_find(st, r->of)
-                                             : NULL;
-    if (!t || (i < st->n && r->without && strstr(t->name, r->without))) continue;
-    const char *as = i < st->n ? t->name : r->add;
+  for (int64_t i = 0; i <= st->count; i++) {
+    const struct zf_st_tensor *t = i < st->count ? &st->tensor[i]
+                                   : r->add      ? zf_st_find(st, r->of)
+                                                 : NULL;
+    if (!t || (i < st->count && r->without && strstr(t->name, r->without))) continue;
+    const char *as = i < st->count ? t->name : r->add;
     if (r->strip && !strncmp(as, r->strip, strlen(r->strip))) as += strlen(r->strip);
     snprintf(names[n], sizeof names[n], "%s%s", r->prefix ? r->prefix : "", as);
     out[n] = (struct zf_st_out){.name = names[n], .type = (enum zf_dtype)t->type, .ndim = t->ndim};
     memcpy(out[n].shape, t->shape, sizeof t->shape);
-    if (i == st->n) x.added = n;
+    if (i == st->count) x.added = n;
     x.from[n++] = t;
   }
   snprintf(path, sizeof path, "%s/model.safetensors", dir);

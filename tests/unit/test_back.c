@@ -28,7 +28,7 @@ struct ragged {
 static void add_segment(struct ragged *x, int64_t len, int64_t pstart, int64_t plen) {
   struct zf_batch *b = &x->b;
   b->seg[b->nseg++] =
-      (struct zf_segment){.start = b->T, .len = len, .pstart = pstart, .plen = plen};
+      (struct zf_segment){.start = b->T, .len = len, .prefix_start = pstart, .prefix_len = plen};
   for (int64_t i = 0; i < len; i++, b->T++) {
     b->id[b->T] = (int32_t)((b->T * b->T * 5 + 3 * b->T + 1) % 97);
     b->pos[b->T] = (int32_t)(plen + i);
@@ -83,7 +83,7 @@ static float *gradients(const struct zf_model *m, const struct ragged *x, enum z
   zf_back_lse(k, x->target, first, second);
   zf_back_at(k, x->ids, 3, at);
   zf_back_rows(k, x->target, x->coef, lse, logit);
-  zf_back_slope_at(k, x->ids, 3, x->slope);
+  zf_back_gradient_at(k, x->ids, 3, x->slope);
   zf_back_run(k);
   *loss = 0;
   for (int64_t r = 0; r < x->b.R; r++) {
@@ -163,29 +163,30 @@ START_TEST(test_central_differences) {
   float *g = gradients(m, &x, ZF_COMPUTE_F32, 0, &loss, &n);
   double want = ref64_loss(&ref, &x.b, x.target, x.coef, x.ids, 3, x.slope);
   ck_assert_msg(fabs(loss - want) < 1e-4 * (1 + fabs(want)), "loss %.9g, not %.9g", loss, want);
-  for (int64_t i = 0; i < m->params.n; i++) {
-    const struct zf_param *p = &m->params.p[i];
+  for (int64_t i = 0; i < m->params.count; i++) {
+    const struct zf_param *p = &m->params.param[i];
     /* Where all terms cancel (the bias of keys moves every score of a query alike) what is left is
        the rounding of terms as large as other gradients. */
-    double top = largest(g + at, p->n) + 1e-2 * largest(g, n), dot = 0, sum = 0, *z = doubles(p->n);
+    double top = largest(g + at, p->count) + 1e-2 * largest(g, n), dot = 0, sum = 0,
+           *z = doubles(p->count);
     for (int s = 0; s < SAMPLES; s++) {
-      int64_t e = (s * 7919 + 13) % p->n;
+      int64_t e = (s * 7919 + 13) % p->count;
       double d = difference(&ref, &x, ref.w[i] + e, 1e-5), off = fabs(d - (double)g[at + e]) / top;
       ck_assert_msg(off <= RELATIVE, "%s[%lld]: %.9g, not %.9g", p->name, (long long)e,
                     (double)g[at + e], d);
       if (off > worst) worst = off;
     }
-    for (int64_t e = 0; e < p->n; e++) {
+    for (int64_t e = 0; e < p->count; e++) {
       z[e] = (double)((e * 2654435761u >> 7) % 2001) / 1000 - 1;
       dot += z[e] * (double)g[at + e];
       sum += fabs(z[e] * (double)g[at + e]);
     }
-    double d = along(&ref, &x, ref.w[i], z, p->n, 1e-6);
+    double d = along(&ref, &x, ref.w[i], z, p->count, 1e-6);
     /* Second differences of ReLU's corner aside, the sum's terms are off by RELATIVE each. */
     ck_assert_msg(fabs(d - dot) <= RELATIVE * (sum + top), "%s along z: %.9g, not %.9g", p->name,
                   dot, d);
     free(z);
-    at += padded(p->n);
+    at += padded(p->count);
   }
   ck_assert_int_eq(at, n);
   if (getenv("CK_VERBOSE"))
@@ -216,7 +217,7 @@ START_TEST(test_same_bits) {
     enum zf_compute how = (enum zf_compute)c;
     float *g = gradients(m, &x, how, 0, &loss, &n);
     same_bits(m, &x, how, 1, g, n, "checkpointing");
-    zf_kern_grain(0);
+    zf_kern_set_min_work(0);
     for (int t = 2; t <= 5; t++) {
       zf_kern_threads(t);
       same_bits(m, &x, how, t % 2, g, n, "more threads");
@@ -267,9 +268,9 @@ START_TEST(test_some_trained) {
     struct zf_model *m = open_family(0, globs[_i], -1);
     float *part = gradients(m, &x, ZF_COMPUTE_F32, checkpoint, &loss, &some);
     int64_t at = 0, from = 0;
-    for (int64_t i = 0; i < m->params.n; i++) {
-      int64_t size = m->params.p[i].n;
-      if (m->params.p[i].trained) {
+    for (int64_t i = 0; i < m->params.count; i++) {
+      int64_t size = m->params.param[i].count;
+      if (m->params.param[i].trained) {
         ck_assert_mem_eq(part + at, g + from, sizeof *g * (size_t)size);
         at += padded(size);
       }
@@ -338,14 +339,14 @@ START_TEST(test_torch) {
   double loss, worst = 0, least = 1;
   int64_t n, at = 0;
   float *g = gradients(m, &x, ZF_COMPUTE_F32, 0, &loss, &n);
-  for (int64_t i = 0; i < m->params.n; at += padded(m->params.p[i++].n)) {
-    const struct zf_param *p = &m->params.p[i];
+  for (int64_t i = 0; i < m->params.count; at += padded(m->params.param[i++].count)) {
+    const struct zf_param *p = &m->params.param[i];
     const struct zf_st_tensor *t = zf_st_find(st, p->name);
-    ck_assert_msg(t && t->count == p->n, "%s is not in %s", p->name, path);
-    float *want = zf_calloc(p->n, sizeof *want);
+    ck_assert_msg(t && t->count == p->count, "%s is not in %s", p->name, path);
+    float *want = zf_calloc(p->count, sizeof *want);
     memcpy(want, t->data, t->bytes);
     double ab = 0, aa = 0, bb = 0, off = 0;
-    for (int64_t e = 0; e < p->n; e++) {
+    for (int64_t e = 0; e < p->count; e++) {
       ab += (double)g[at + e] * (double)want[e];
       aa += (double)g[at + e] * (double)g[at + e];
       bb += (double)want[e] * (double)want[e];
@@ -402,9 +403,9 @@ START_TEST(test_rules) {
   ck_ok(zf_forward_new(&f, m, &lim));
   ck_ok(zf_back_new(&k, m, f, 0));
   ck_ok(zf_optim_new(&o, k, (enum zf_optim_rule)_i));
-  const int64_t which[] = {0, 1, m->params.n - 1};
+  const int64_t which[] = {0, 1, m->params.count - 1};
   double w[3], a[3] = {0}, b[3] = {0};
-  for (int i = 0; i < 3; i++) w[i] = (double)((float *)m->params.p[which[i]].data)[3];
+  for (int i = 0; i < 3; i++) w[i] = (double)((float *)m->params.param[which[i]].data)[3];
   for (int t = 1; t <= 3; t++) {
     int64_t n;
     float *all = zf_back_all(k, &n);
@@ -412,16 +413,16 @@ START_TEST(test_rules) {
     for (int i = 0; i < 3; i++) {
       float g = 0.3f * (float)(t - i) + 0.05f;
       zf_back_gradient(k, which[i])[3] = g;
-      rule64(_i, &w[i], (double)g, &a[i], &b[i], m->params.p[which[i]].decayed ? 0.1 : 0, t);
+      rule64(_i, &w[i], (double)g, &a[i], &b[i], m->params.param[which[i]].decayed ? 0.1 : 0, t);
     }
     conf.clip = t == 3 ? 1e9 : 0; /* a limit far away changes nothing */
     zf_optim_update(o, t, zf_back_norm(k), &conf);
     for (int i = 0; i < 3; i++)
-      ck_assert_double_eq_tol((double)((float *)m->params.p[which[i]].data)[3], w[i], 1e-6);
+      ck_assert_double_eq_tol((double)((float *)m->params.param[which[i]].data)[3], w[i], 1e-6);
   }
   /* A gradient of norm 5 is cut to 1: SGD moves by lr of it. */
   if (_i == ZF_OPTIM_SGD) {
-    float *g = zf_back_gradient(k, 0), *p = m->params.p[0].data;
+    float *g = zf_back_gradient(k, 0), *p = m->params.param[0].data;
     double was = (double)p[0];
     g[0] = 3;
     g[1] = 4;

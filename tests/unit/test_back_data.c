@@ -128,7 +128,7 @@ static struct zf_dataset *make_data(int i, const char *dir) {
   ck_ok(zf_dataset_new(&d, spec.type));
   ck_ok(zf_records_parse(&r, cases[i].rows, strlen(cases[i].rows), "data.jsonl"));
   ck_ok(zf_dataset_add(d, r, NULL, 0, &spec, tok));
-  for (int64_t t = 0; t < d->pool.n; t++) d->pool.id[t] %= VOCAB;
+  for (int64_t t = 0; t < d->pool.count; t++) d->pool.id[t] %= VOCAB;
   zf_records_free(r);
   zf_chat_free((struct zf_chat *)spec.chat);
   zf_tok_free(tok);
@@ -143,10 +143,11 @@ static double sum_of_targets(struct ref64 *ref, const struct zf_dataset *d, cons
                              int64_t *count) {
   int32_t row[MAXLEN], target[MAXLEN];
   float one[MAXLEN];
-  struct zf_segment seg = {.len = s->n - 1};
-  struct zf_batch b = {.T = s->n - 1, .id = d->pool.id + s->at, .nseg = 1, .seg = &seg, .row = row};
+  struct zf_segment seg = {.len = s->len - 1};
+  struct zf_batch b = {
+      .T = s->len - 1, .id = d->pool.id + s->at, .nseg = 1, .seg = &seg, .row = row};
   int32_t pos[MAXLEN];
-  for (int32_t t = 1; t < s->n; t++) {
+  for (int32_t t = 1; t < s->len; t++) {
     pos[t - 1] = t - 1;
     if (t < s->target || (d->mask && !d->mask[s->at + t])) continue;
     row[b.R] = t - 1;
@@ -161,7 +162,7 @@ static double sum_of_targets(struct ref64 *ref, const struct zf_dataset *d, cons
 /* The logit of a word at the mask, or of a label at the head's own token. */
 static double logit_of_word(struct ref64 *ref, const struct zf_dataset *d,
                             const struct zf_example *x, const struct zf_seq *s) {
-  int32_t pos[MAXLEN], none = -1, n = s->n - 1, row = n - 1 - x->ask;
+  int32_t pos[MAXLEN], none = -1, n = s->len - 1, row = n - 1 - x->ask;
   float one = 1, nothing = 0;
   struct zf_segment seg = {.len = n};
   for (int32_t t = 0; t < n; t++) pos[t] = t;
@@ -201,7 +202,7 @@ static double loss_of_outputs(struct ref64 *ref, const struct zf_dataset *d,
 /* Mean over examples, or over targets. */
 static double loss64(struct ref64 *ref, const struct zf_dataset *d) {
   double sum = 0, weight = 0;
-  for (int64_t i = 0; i < d->n; i++) {
+  for (int64_t i = 0; i < d->count; i++) {
     const struct zf_example *x = &d->ex[i];
     int64_t n = 1;
     if (d->type == ZF_TASK_LABELS && d->problem)
@@ -225,7 +226,7 @@ static float *copy_gradients(struct zf_back *k, int64_t *n) {
 
 static double weight_of(const struct zf_dataset *d) {
   double sum = 0;
-  for (int64_t i = 0; i < d->n; i++)
+  for (int64_t i = 0; i < d->count; i++)
     sum += d->ex[i].label >= 0 || d->type == ZF_TASK_LABELS ? 1 : (double)zf_example_targets(d, i);
   return sum;
 }
@@ -234,7 +235,7 @@ static double weight_of(const struct zf_dataset *d) {
  * beyond them is seen by AddressSanitizer. */
 static float *gradients(const struct zf_model *m, const struct zf_dataset *d, double *loss,
                         int64_t *n) {
-  struct zf_limits lim = zf_score_limits(&d, 1, d->n, 1);
+  struct zf_limits lim = zf_score_limits(&d, 1, d->count, 1);
   struct zf_forward *f;
   struct zf_back *k;
   struct zf_scorer *s;
@@ -243,20 +244,20 @@ static float *gradients(const struct zf_model *m, const struct zf_dataset *d, do
   ck_ok(zf_forward_new(&f, m, &lim));
   ck_ok(zf_scorer_new(&s, f, &lim));
   ck_ok(zf_back_new(&k, m, f, 0));
-  ck_assert_int_eq(zf_score_pack(s, d, NULL, 0, d->n, 0, 1), d->n);
+  ck_assert_int_eq(zf_score_pack(s, d, NULL, 0, d->count, 0, 1), d->count);
   struct zf_packed *p = zf_score_packed(s);
-  float *coef = zf_calloc(p->b.R, sizeof *coef),
-        *slope = zf_calloc(p->b.R * p->nid + 1, sizeof *slope);
+  float *coef = zf_calloc(p->batch.R, sizeof *coef),
+        *slope = zf_calloc(p->batch.R * p->nid + 1, sizeof *slope);
   ck_assert(coef && slope);
-  ck_ok(zf_back_forward(k, &p->b));
+  ck_ok(zf_back_forward(k, &p->batch));
   if (p->nid) zf_back_at(k, p->ids, p->nid, p->at);
   if (p->whole && zf_task_chooses(d->type)) zf_back_lse(k, p->target, p->lse, p->logit);
-  zf_score_slopes(s, d, NULL, 0, d->n, 1 / weight_of(d), coef, slope);
+  zf_score_gradients(s, d, NULL, 0, d->count, 1 / weight_of(d), coef, slope);
   if (p->whole) zf_back_rows(k, p->target, coef, p->lse, p->logit);
-  if (p->nid) zf_back_slope_at(k, p->ids, p->nid, slope);
-  zf_score_reduce(s, d, NULL, 0, d->n, d->n, 1, score);
+  if (p->nid) zf_back_gradient_at(k, p->ids, p->nid, slope);
+  zf_score_reduce(s, d, NULL, 0, d->count, d->count, 1, score);
   zf_back_run(k);
-  *loss = zf_score_mean(score, d->n);
+  *loss = zf_score_mean(score, d->count);
   float *out = copy_gradients(k, n);
   free(coef);
   free(slope);
@@ -297,20 +298,20 @@ static double along(struct ref64 *ref, const struct zf_dataset *d, double *w, co
 
 static void check_parameter(struct ref64 *ref, const struct zf_dataset *d, int64_t i,
                             const float *g, double top) {
-  const struct zf_param *p = &ref->m->params.p[i];
-  double dot = 0, sum = 0, *z = doubles(p->n);
+  const struct zf_param *p = &ref->m->params.param[i];
+  double dot = 0, sum = 0, *z = doubles(p->count);
   for (int s = 0; s < SAMPLES; s++) {
-    int64_t e = (s * 7919 + 13) % p->n;
+    int64_t e = (s * 7919 + 13) % p->count;
     double want = difference(ref, d, ref->w[i] + e, 1e-5);
     ck_assert_msg(fabs(want - (double)g[e]) <= RELATIVE * top, "%s[%lld]: %.9g, not %.9g", p->name,
                   (long long)e, (double)g[e], want);
   }
-  for (int64_t e = 0; e < p->n; e++) {
+  for (int64_t e = 0; e < p->count; e++) {
     z[e] = (double)((e * 2654435761u >> 7) % 2001) / 1000 - 1;
     dot += z[e] * (double)g[e];
     sum += fabs(z[e] * (double)g[e]);
   }
-  double want = along(ref, d, ref->w[i], z, p->n, 1e-6);
+  double want = along(ref, d, ref->w[i], z, p->count, 1e-6);
   ck_assert_msg(fabs(want - dot) <= RELATIVE * (sum + top), "%s along z: %.9g, not %.9g", p->name,
                 dot, want);
   free(z);
@@ -329,8 +330,8 @@ START_TEST(test_data) {
   double want = loss64(&ref, d);
   ck_assert_msg(fabs(loss - want) < 1e-4 * (1 + fabs(want)), "%s: loss %.9g, not %.9g",
                 cases[_i].name, loss, want);
-  for (int64_t i = 0; i < m->params.n; i++) {
-    int64_t size = m->params.p[i].n;
+  for (int64_t i = 0; i < m->params.count; i++) {
+    int64_t size = m->params.param[i].count;
     check_parameter(&ref, d, i, g + at, largest(g + at, size) + 1e-2 * largest(g, n));
     at += (size + 15) / 16 * 16;
   }
@@ -348,7 +349,7 @@ START_TEST(test_masks_have_gaps) {
   for (int i = 0; i < CASES; i++) {
     struct zf_dataset *d = make_data(i, FAMILIES_DIR "llama");
     for (int64_t q = 0; q < d->nseq; q++)
-      gaps += zf_seq_targets(d, &d->seq[q]) < d->seq[q].n - d->seq[q].target;
+      gaps += zf_seq_targets(d, &d->seq[q]) < d->seq[q].len - d->seq[q].target;
     zf_dataset_free(d);
   }
   ck_assert_int_eq(gaps, 4);

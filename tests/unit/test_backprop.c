@@ -105,10 +105,10 @@ START_TEST(test_idle_keys) {
   struct zf_conf *c =
       conf_of(objectives[0], "adamw", "zo_eps: 1e-2\nmomentum: 0.5\nadam_beta2: 0.9");
   const char *key[4];
-  ck_assert_int_eq(zf_settings_idle(c, ZF_METHOD_ADAMW, key, 4), 2);
+  ck_assert_int_eq(zf_settings_unused(c, ZF_METHOD_ADAMW, key, 4), 2);
   ck_assert_str_eq(key[0], "zo_eps");
   ck_assert_str_eq(key[1], "momentum");
-  ck_assert_int_eq(zf_settings_idle(c, ZF_METHOD_MEZO, key, 4), 2);
+  ck_assert_int_eq(zf_settings_unused(c, ZF_METHOD_MEZO, key, 4), 2);
   zf_conf_free(c);
 }
 END_TEST

@@ -22,10 +22,10 @@ static const char *model(const char *config) {
 }
 
 /* The text with its stretches between [ and ]. */
-static void marked(struct zf_buf *out, const struct zf_buf *text, const struct zf_spans *s) {
+static void marked(struct zf_buf *out, const struct zf_buf *text, const struct zf_text_spans *s) {
   int64_t at = 0;
   zf_buf_clear(out);
-  for (int64_t i = 0; i < s->n; i++) {
+  for (int64_t i = 0; i < s->count; i++) {
     ck_assert(s->at[i].from >= at && s->at[i].to <= (int64_t)text->len);
     zf_buf_add(out, text->data + at, (size_t)(s->at[i].from - at));
     zf_buf_putc(out, '[');
@@ -44,7 +44,7 @@ static void marked(struct zf_buf *out, const struct zf_buf *text, const struct z
 static int row_of(const char *config, const char *named, const char *row, const char *want) {
   struct zf_chat *c;
   struct zf_buf text = {0}, out = {0};
-  struct zf_spans spans = {0};
+  struct zf_text_spans spans = {0};
   json_t *r = json(row);
   json_t *tokens = json_pack("{s:s, s:s}", "bos_token", "<s>", "eos_token", "</s>");
   int rc = zf_chat_open(&c, model(config), tokens, named);
@@ -54,7 +54,7 @@ static int row_of(const char *config, const char *named, const char *row, const 
   for (int64_t k = 0; !rc && k < n; k++) { /* a line each where answers are apart */
     int64_t parts;
     zf_buf_clear(&text);
-    spans.n = 0;
+    spans.count = 0;
     rc = zf_chat_row(c, NULL, r, k, &text, &spans, &parts);
     if (k == 0) n = parts ? parts : 1;
     if (rc) break;
@@ -185,14 +185,14 @@ START_TEST(test_refused) {
 }
 END_TEST
 
-static int alpaca_row(const json_t *row, struct zf_buf *out, struct zf_spans *spans) {
+static int alpaca_row(const json_t *row, struct zf_buf *out, struct zf_text_spans *spans) {
   return zf_alpaca_row(&(struct zf_alpaca){0}, row, out, spans);
 }
 
-static void other_row(int (*fn)(const json_t *, struct zf_buf *, struct zf_spans *),
+static void other_row(int (*fn)(const json_t *, struct zf_buf *, struct zf_text_spans *),
                       const char *row, const char *want) {
   struct zf_buf text = {0}, out = {0};
-  struct zf_spans spans = {0};
+  struct zf_text_spans spans = {0};
   json_t *r = json(row);
   ck_ok(fn(r, &text, &spans));
   marked(&out, &text, &spans);
@@ -205,7 +205,7 @@ static void other_row(int (*fn)(const json_t *, struct zf_buf *, struct zf_spans
 
 START_TEST(test_others) {
   struct zf_buf out = {0};
-  struct zf_spans spans = {0};
+  struct zf_text_spans spans = {0};
   json_t *bad = json("{\"segments\": [{\"text\": \"a\"}], \"instruction\": \"i\"}");
   other_row(alpaca_row, "{\"instruction\": \"i\", \"input\": \"\", \"output\": \"o\"}",
             "Below is an instruction that describes a task. Write a response that appropriately "
@@ -229,10 +229,10 @@ END_TEST
 /* --- fields of other names --- */
 
 static void alpaca_of(const struct zf_fields *f, const char *row, const char *want) {
-  struct zf_alpaca a = {.f = f};
+  struct zf_alpaca a = {.fields = f};
   struct zf_template *format = NULL, *other = NULL;
   struct zf_buf text = {0}, out = {0};
-  struct zf_spans spans = {0};
+  struct zf_text_spans spans = {0};
   json_t *r = json(row);
   if (f->format) ck_ok(zf_template_parse(&format, f->format));
   if (f->no_input_format) ck_ok(zf_template_parse(&other, f->no_input_format));
@@ -270,9 +270,9 @@ END_TEST
 
 START_TEST(test_alpaca_lacks) {
   struct zf_buf out = {0};
-  struct zf_spans spans = {0};
+  struct zf_text_spans spans = {0};
   struct zf_fields f = {.instruction = "question", .input = "context"};
-  struct zf_alpaca a = {.f = &f};
+  struct zf_alpaca a = {.fields = &f};
   json_t *near = json("{\"questoin\": \"i\", \"output\": \"o\"}");
   json_t *far = json("{\"question\": \"i\", \"output\": \"o\"}");
   ck_fails(zf_alpaca_row(&a, near, &out, &spans), ZF_EINVALID,

@@ -126,14 +126,14 @@ START_TEST(test_abort) {
   zf_out_abort(&o);
   ck_ok(zf_mkdirs(dir));
   ck_ok(zf_out_open(&o, path));
-  fputs("half", o.f);
-  fflush(o.f);
+  fputs("half", o.file);
+  fflush(o.file);
   ck_assert(!zf_exists(path));
   ck_assert_int_eq(zf_dir_empty(dir), 0);
   zf_out_abort(&o);
   ck_assert_int_eq(zf_dir_empty(dir), 1);
   ck_ok(zf_out_open(&o, path));
-  fputs("whole", o.f);
+  fputs("whole", o.file);
   ck_ok(zf_out_commit(&o));
   zf_out_abort(&o);
   check_text(path, "whole");

@@ -24,8 +24,8 @@ static void made_init(struct made *x) {
  * rows are wanted.  Returns where it begins. */
 static int64_t put(struct made *x, const int32_t *ids, int64_t from, int64_t to, int64_t pstart) {
   int64_t at = x->b.T;
-  x->seg[x->b.nseg++] =
-      (struct zf_segment){.start = at, .len = to - from, .pstart = pstart, .plen = from};
+  x->seg[x->b.nseg++] = (struct zf_segment){
+      .start = at, .len = to - from, .prefix_start = pstart, .prefix_len = from};
   for (int64_t i = from; i < to; i++) {
     x->id[x->b.T] = ids[i];
     x->pos[x->b.T] = (int32_t)i;
@@ -35,8 +35,8 @@ static int64_t put(struct made *x, const int32_t *ids, int64_t from, int64_t to,
 }
 
 static float *run(const struct zf_model *m, struct made *x, const struct zf_perturb *pt) {
-  struct zf_forward *f = make_forward(m, x->b.T, x->b.R, x->b.nseg, 10, pt->st.n);
-  float *out = zf_calloc(pt->st.n * x->b.R * m->config.outputs, sizeof *out);
+  struct zf_forward *f = make_forward(m, x->b.T, x->b.R, x->b.nseg, 10, pt->st.count);
+  float *out = zf_calloc(pt->st.count * x->b.R * m->config.outputs, sizeof *out);
   ck_assert_ptr_nonnull(out);
   ck_ok(zf_forward_run(f, &x->b, pt));
   zf_forward_logits(f, out);
@@ -65,7 +65,7 @@ static struct zf_forward *forward_20(const struct zf_model *m, int streams) {
 
 static float *run_on(struct zf_forward *f, const struct zf_model *m, struct made *x,
                      const struct zf_perturb *pt) {
-  float *out = zf_calloc(pt->st.n * x->b.R * m->config.outputs, sizeof *out);
+  float *out = zf_calloc(pt->st.count * x->b.R * m->config.outputs, sizeof *out);
   ck_assert_ptr_nonnull(out);
   ck_ok(zf_forward_run(f, &x->b, pt));
   zf_forward_logits(f, out);
@@ -77,7 +77,7 @@ static void check_neighbours(const struct zf_model *m, const struct zf_perturb *
   static const int64_t len[3] = {7, 1, 10};
   static const int order[2][3] = {{0, 1, 2}, {2, 0, 1}};
   int64_t V = m->config.outputs;
-  struct zf_forward *f = forward_20(m, pt->st.n);
+  struct zf_forward *f = forward_20(m, pt->st.count);
   float *alone[3];
   int32_t ids[3][20];
   struct made x;
@@ -92,7 +92,7 @@ static void check_neighbours(const struct zf_model *m, const struct zf_perturb *
     made_init(&x);
     for (int k = 0; k < 3; k++) at[order[o][k]] = put(&x, ids[order[o][k]], 0, len[order[o][k]], 0);
     float *all = run_on(f, m, &x, pt);
-    for (int s = 0; s < pt->st.n; s++)
+    for (int s = 0; s < pt->st.count; s++)
       for (int k = 0; k < 3; k++)
         ck_assert_mem_eq(all + (s * x.b.R + at[k]) * V, alone[k] + s * len[k] * V,
                          sizeof *all * (size_t)(len[k] * V));
@@ -130,7 +130,7 @@ START_TEST(test_threads) {
   float *one = long_pass(m, &two);
   for (int n = 2; n <= 4; n += 2) {
     zf_kern_threads(n);
-    zf_kern_grain(0);
+    zf_kern_set_min_work(0);
     float *more = long_pass(m, &two);
     ck_assert_mem_eq(one, more, sizeof *one * 2 * MAXT * (size_t)m->config.outputs);
     free(more);
@@ -144,7 +144,7 @@ END_TEST
 static void check_shared(const struct zf_model *m, const struct zf_perturb *pt, int64_t shared) {
   static const int64_t end[3] = {10, 7, 8};
   int64_t V = m->config.outputs, at[3];
-  struct zf_forward *f = forward_20(m, pt->st.n);
+  struct zf_forward *f = forward_20(m, pt->st.count);
   int32_t ids[3][20];
   struct made x;
   made_init(&x);
@@ -160,7 +160,7 @@ static void check_shared(const struct zf_model *m, const struct zf_perturb *pt, 
     made_init(&x);
     put(&x, ids[k], 0, end[k], 0);
     float *full = run_on(f, m, &x, pt);
-    for (int s = 0; s < pt->st.n; s++) {
+    for (int s = 0; s < pt->st.count; s++) {
       ck_assert_mem_eq(all + s * R * V, full + s * end[k] * V, sizeof *all * (size_t)(shared * V));
       ck_assert_mem_eq(all + (s * R + at[k]) * V, full + (s * end[k] + shared) * V,
                        sizeof *all * (size_t)((end[k] - shared) * V));
@@ -215,14 +215,14 @@ END_TEST
 /* w + eps z, formed element by element, over a copy that holds f32. */
 static void shift(struct zf_model *m, const struct zf_model *from, const struct zf_perturb *pt,
                   float eps) {
-  for (int64_t i = 0; i < m->params.n; i++) {
-    struct zf_param *p = &m->params.p[i];
-    const struct zf_param *q = &from->params.p[i];
+  for (int64_t i = 0; i < m->params.count; i++) {
+    struct zf_param *p = &m->params.param[i];
+    const struct zf_param *q = &from->params.param[i];
     struct zf_noise k = pt->dir;
     float *w = p->data, z[1];
     k.param = (uint32_t)i;
-    zf_to_f32(w, q->data, q->type, p->n);
-    for (int64_t e = 0; q->trained && e < p->n; e++) {
+    zf_to_f32(w, q->data, q->type, p->count);
+    for (int64_t e = 0; q->trained && e < p->count; e++) {
       zf_noise_ref(z, &k, e, 1);
       w[e] = fmaf(eps, z[0], w[e]);
     }
@@ -478,7 +478,7 @@ START_TEST(test_unseen) {
   struct made x;
   made_init(&x);
   put(&x, ids, 0, n - 1, 0);
-  x.b.unseen = 1;
+  x.b.unread = 1;
   struct zf_forward *f = make_forward(m, n - 1, n - 1, 1, n - 1, 1);
   float *got = run_on(f, m, &x, &none);
   ck_assert_mem_eq(got, all, sizeof *got * (size_t)((n - 1) * V));

@@ -10,7 +10,7 @@
 #include "eval/generate.h"
 #include "fmt/gguf.h"
 #include "fmt/json.h"
-#include "model/gguf.h"
+#include "model/gguf_model.h"
 #include "text/text_internal.h"
 
 #define GOLDEN "tests/golden/gguf/"
@@ -198,7 +198,7 @@ START_TEST(test_parts) {
   ck_fails(zf_gguf_open(&g, first, 0), ZF_EUSAGE, "m-00002-of-00002.gguf: cannot open");
   write_part("m-00002-of-00002.gguf", b);
   ck_ok(zf_gguf_open(&g, first, 0));
-  ck_assert_int_eq(g.st->n, 2);
+  ck_assert_int_eq(g.st->count, 2);
   ck_assert_int_eq(g.st->nfile, 2);
   ck_assert_int_eq(zf_st_find(g.st, "t")->data[0], 1);
   ck_assert_int_eq(zf_st_find(g.st, "u")->data[0], 3);
@@ -266,8 +266,8 @@ START_TEST(test_logits) {
 END_TEST
 
 static int are_ids(const struct zf_ids *ids, const json_t *want) {
-  int same = ids->n == (int64_t)json_array_size(want);
-  for (int64_t k = 0; same && k < ids->n; k++)
+  int same = ids->count == (int64_t)json_array_size(want);
+  for (int64_t k = 0; same && k < ids->count; k++)
     same = ids->id[k] == json_integer_value(json_array_get(want, (size_t)k));
   return same;
 }
@@ -286,7 +286,7 @@ START_TEST(test_tokens) {
     ck_ok(zf_tok_encode(tok, &ids, text, strlen(text), ZF_ENC_SPECIAL));
     char *dump = json_dumps(want, JSON_COMPACT);
     struct zf_buf b = {0};
-    for (int64_t k = 0; k < ids.n; k++) zf_buf_printf(&b, "%d,", ids.id[k]);
+    for (int64_t k = 0; k < ids.count; k++) zf_buf_printf(&b, "%d,", ids.id[k]);
     ck_assert_msg(are_ids(&ids, want), "%s: '%s': %s, not %s", models[_i].name, text,
                   b.data ? b.data : "", dump);
     free(dump);
@@ -341,9 +341,9 @@ START_TEST(test_ends) {
   struct zf_ids ends = {0};
   struct zf_tok *tok;
   ck_ok(zf_tok_open(&tok, GOLDEN "qwen3.gguf"));
-  ck_ok(zf_gen_ends(&ends, m, tok));
+  ck_ok(zf_generation_ends(&ends, m, tok));
   zf_tok_free(tok);
-  ck_assert_int_eq(ends.n, 2);
+  ck_assert_int_eq(ends.count, 2);
   ck_assert_int_eq(ends.id[0], 0);
   ck_assert_int_eq(ends.id[1], 7);
   zf_ids_free(&ends);
@@ -371,9 +371,9 @@ static void same_ends(const json_t *c) {
   ck_ok(zf_tok_build(&tok, root, NULL, "t.gguf"));
   ck_ok(zf_specials_gguf(tok, keys));
   const struct zf_ids *ends = zf_tok_ends(tok, NULL);
-  ck_assert_msg(ends->n == (int64_t)json_array_size(want), "%lld ends: %s", (long long)ends->n,
-                text);
-  json_array_foreach((json_t *)want, i, id) for (int64_t k = 0; k < ends->n; k++) hits +=
+  ck_assert_msg(ends->count == (int64_t)json_array_size(want), "%lld ends: %s",
+                (long long)ends->count, text);
+  json_array_foreach((json_t *)want, i, id) for (int64_t k = 0; k < ends->count; k++) hits +=
       ends->id[k] == json_integer_value(id);
   ck_assert_msg(hits == json_array_size(want), "%zu: %s", hits, text);
   zf_tok_free(tok);
@@ -400,11 +400,11 @@ START_TEST(test_held) {
   begin_kernels();
   struct zf_model *m = open_model(GOLDEN "llama-q8_0.gguf", &as_stored), *no;
   int64_t copied = 0;
-  for (int64_t i = 0; i < m->params.n; i++) {
-    const struct zf_param *p = &m->params.p[i];
+  for (int64_t i = 0; i < m->params.count; i++) {
+    const struct zf_param *p = &m->params.param[i];
     ck_assert_int_eq(p->type, p->ndim == 2 ? ZF_Q8_0 : ZF_F32);
     if (strstr(p->name, "q_proj") || strstr(p->name, "k_proj"))
-      copied += (int64_t)zf_dtype_bytes(p->type, p->n);
+      copied += (int64_t)zf_dtype_bytes(p->type, p->count);
   }
   ck_assert_int_eq(m->copied, copied);
   ck_assert_int_eq(m->mapped + m->copied, zf_params_bytes(&m->params, 0));
@@ -481,8 +481,8 @@ START_TEST(test_pre) {
     const json_t *want = json_array_get(line, 1);
     ck_ok(zf_tok_encode(tok, &ids, json_string_value(text), json_string_length(text),
                         ZF_ENC_SPECIAL));
-    ck_assert_int_eq(ids.n, json_array_size(want));
-    for (int64_t k = 0; k < ids.n; k++)
+    ck_assert_int_eq(ids.count, json_array_size(want));
+    for (int64_t k = 0; k < ids.count; k++)
       ck_assert_msg(ids.id[k] == json_integer_value(json_array_get(want, (size_t)k)),
                     "%s: '%s': token %lld", byte_level[_i].file, json_string_value(text),
                     (long long)k);

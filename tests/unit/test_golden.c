@@ -132,7 +132,7 @@ static void check_shares(const json_t *row, int64_t *kept) {
                *want = json_object_get(row, "shares"), *v;
   int64_t V = (int64_t)json_array_size(x), n = (int64_t)json_array_size(past);
   struct zf_sampler *p;
-  const struct zf_candidate *c;
+  const struct zf_token_candidate *c;
   float logits[64];
   int32_t seen[64];
   double got[64] = {0};

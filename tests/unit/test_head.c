@@ -76,7 +76,7 @@ START_TEST(test_new_head) {
   ck_assert_int_eq(m->nmade, cases[_i].made);
   ck_assert(m->config.classify && m->config.outputs == 3);
   ck_assert(same_logits(m, same) && !same_logits(m, other));
-  struct zf_param *p = &m->params.p[m->plan.head];
+  struct zf_param *p = &m->params.param[m->plan.head];
   float was = ((float *)p->data)[0];
   ((float *)p->data)[0] = 5;
   zf_model_reset(m);
@@ -96,7 +96,7 @@ START_TEST(test_without) {
            "masked-LM head; with "
            "'type: labels' a run makes a head of its own");
   ck_ok(zf_model_open(&m, dir, &headless));
-  ck_assert(m->config.headless && m->params.n == m->st->n);
+  ck_assert(m->config.headless && m->params.count == m->st->count);
   zf_model_free(m);
   dir = remake("causal", &(struct remake){FAMILIES_DIR "llama", .without = "lm_head"});
   ck_fails(zf_model_open(&m, dir, &as_stored), ZF_EINVALID,

@@ -13,9 +13,10 @@ static char *read_template(const char *name) {
   return text;
 }
 
-static void same_spans(const json_t *want, const struct zf_spans *got, const char *name) {
-  ck_assert_msg(json_array_size(want) == (size_t)got->n, "%s: %lld spans", name, (long long)got->n);
-  for (int64_t i = 0; i < got->n; i++) {
+static void same_spans(const json_t *want, const struct zf_text_spans *got, const char *name) {
+  ck_assert_msg(json_array_size(want) == (size_t)got->count, "%s: %lld spans", name,
+                (long long)got->count);
+  for (int64_t i = 0; i < got->count; i++) {
     const json_t *w = json_array_get(want, (size_t)i);
     ck_assert_int_eq(json_integer_value(json_array_get(w, 0)), got->at[i].from);
     ck_assert_int_eq(json_integer_value(json_array_get(w, 1)), got->at[i].to);
@@ -28,7 +29,7 @@ static void one_case(const json_t *c) {
   char *text = read_template(name);
   struct zf_jinja *t;
   struct zf_buf out = {0};
-  struct zf_spans spans = {0};
+  struct zf_text_spans spans = {0};
   ck_ok(zf_jinja_parse(&t, text, name));
   int rc = zf_jinja_render(t, json_array_get(c, 1), 0, &out, &spans);
   if (json_is_null(want)) {

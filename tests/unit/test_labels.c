@@ -27,7 +27,7 @@ static int make_data(struct zf_dataset **out, const char *rows, enum zf_problem 
   ck_ok(zf_records_parse(&r, rows, strlen(rows), "data.jsonl"));
   ck_ok(zf_dataset_new(out, spec.type));
   int rc = zf_dataset_add(*out, r, NULL, 0, &spec, tok);
-  for (int64_t t = 0; t < (*out)->pool.n; t++)
+  for (int64_t t = 0; t < (*out)->pool.count; t++)
     if ((*out)->pool.id[t] > 31) (*out)->pool.id[t] %= 97;
   zf_records_free(r);
   zf_tok_free(tok);
@@ -58,8 +58,8 @@ static void check_set(const char *name, const json_t *set) {
   ck_ok(zf_forward_new(&f, m, &lim));
   ck_ok(zf_scorer_new(&s, f, &lim));
   ck_ok(zf_score_check(m, d));
-  ck_ok(zf_score_examples(s, d, NULL, d->n, 0, &none, score));
-  for (int64_t k = 0; k < d->n; k++) {
+  ck_ok(zf_score_examples(s, d, NULL, d->count, 0, &none, score));
+  for (int64_t k = 0; k < d->count; k++) {
     double want = json_number_value(json_array_get(json_object_get(set, "losses"), (size_t)k));
     ck_assert_double_eq_tol(score[k].loss, want, 1e-5 * (1 + want));
     ck_assert_int_eq(score[k].weight, 1);
@@ -101,7 +101,7 @@ START_TEST(test_slopes) {
   for (int p = ZF_PROBLEM_MULTI; p < ZF_PROBLEMS; p++) {
     double slope[4];
     memcpy(slope, x, sizeof x);
-    zf_labels_slopes((enum zf_problem)p, slope, y, 4);
+    zf_labels_gradients((enum zf_problem)p, slope, y, 4);
     for (int i = 0; i < 4; i++) {
       double up[4], down[4], h = 1e-6;
       memcpy(up, x, sizeof x);
@@ -166,7 +166,7 @@ START_TEST(test_rows) {
   ck_ok(make_data(
       &d, "{\"text\": \"x\", \"label\": [true, \"joy\"]}\n{\"text\": \"y\", \"label\": []}\n",
       ZF_PROBLEM_MULTI, 3, labels));
-  ck_assert_int_eq(d->n, 2);
+  ck_assert_int_eq(d->count, 2);
   ck_assert(d->ex[0].label == -1 && d->ex[0].single == 1 && d->ex[0].nseq == 3);
   ck_assert(d->seq[0].gold == 1 && d->seq[1].gold == 0 && d->seq[2].gold == 1 &&
             d->seq[3].gold == 0);

@@ -46,7 +46,7 @@ static const char *spoilt(const char *name, const char *drop, const char *flat,
   char path[600];
   ck_ok(zf_mkdirs(dir));
   ck_ok(zf_st_open(&st, source));
-  for (int64_t i = 0; i < st->n; i++) {
+  for (int64_t i = 0; i < st->count; i++) {
     const struct zf_st_tensor *t = &st->tensor[i];
     if (drop && !strcmp(t->name, drop)) continue;
     out[n] = (struct zf_st_out){.name = t->name, .type = (enum zf_dtype)t->type, .ndim = t->ndim};
@@ -117,7 +117,7 @@ START_TEST(test_not_finite) {
   struct zf_model_opts f32 = {.dtype = ZF_F32};
   for (int n = 1; n <= 2; n++) {
     zf_kern_threads(n);
-    zf_kern_grain(0);
+    zf_kern_set_min_work(0);
     ck_fails(opens(dir, &as_stored), ZF_EINVALID, "gate_proj.weight': element 41 is ");
     ck_assert(strstr(zf_error_message(), "not a finite number") != NULL);
     ck_assert(strstr(zf_error_message(), what[_i]) != NULL);
@@ -158,8 +158,8 @@ START_TEST(test_globs) {
   struct zf_model_opts o = {.dtype = -1, .trainable = good, .ntrainable = 2};
   struct zf_model *m;
   ck_ok(zf_model_open(&m, SOURCE, &o));
-  for (int64_t i = 0; i < m->params.n; i++) {
-    const struct zf_param *p = &m->params.p[i];
+  for (int64_t i = 0; i < m->params.count; i++) {
+    const struct zf_param *p = &m->params.param[i];
     int want = strstr(p->name, "mlp") || !strcmp(p->name, "model.norm.weight");
     ck_assert_int_eq(p->trained, want);
     ck_assert_int_eq(p->type, want ? ZF_F32 : ZF_F16);
@@ -204,7 +204,7 @@ static void hash(const struct zf_model *m, char out[33]) {
 /* Some training: every trained weight moves. */
 static void disturb(struct zf_model *m) {
   struct zf_zo zo = {.seed = 1, .eps = 1, .probes = 1};
-  struct zf_zo_probe g = {.g = 1};
+  struct zf_zo_probe g = {.projected_gradient = 1};
   zf_zo_update(&m->params, &zo, 1, &g, 0.01, 0);
 }
 
@@ -239,7 +239,7 @@ START_TEST(test_save_carried) {
   int64_t carried = 0;
   ck_ok(zf_model_save(m, dir, ZF_BF16, NULL, 0));
   ck_ok(zf_st_open(&st, dir));
-  for (int64_t i = 0; i < m->st->n; i++) {
+  for (int64_t i = 0; i < m->st->count; i++) {
     const struct zf_st_tensor *t = &m->st->tensor[i], *u;
     if (!zf_family_carries(m->config.family, t->name)) continue;
     carried++;
@@ -249,7 +249,7 @@ START_TEST(test_save_carried) {
     ck_assert_mem_eq(u->data, t->data, t->bytes);
   }
   ck_assert_int_eq(carried, 34);
-  ck_assert_int_eq(st->n, m->params.n + carried);
+  ck_assert_int_eq(st->count, m->params.count + carried);
   ck_assert_int_eq(m->ignored, 0);
   zf_st_free(st);
   zf_model_free(m);
@@ -265,10 +265,10 @@ START_TEST(test_save_half) {
   disturb(a);
   ck_ok(zf_model_save(a, dir, _i, NULL, 0));
   b = open_model(dir, &as_stored);
-  for (int64_t i = 0; i < a->params.n; i++) {
-    const struct zf_param *p = &a->params.p[i], *q = &b->params.p[i];
+  for (int64_t i = 0; i < a->params.count; i++) {
+    const struct zf_param *p = &a->params.param[i], *q = &b->params.param[i];
     ck_assert_int_eq(q->type, _i);
-    for (int64_t e = 0; e < p->n; e++) {
+    for (int64_t e = 0; e < p->count; e++) {
       uint16_t h;
       zf_from_f32(&h, (const float *)p->data + e, q->type, 1);
       ck_assert_mem_eq(&h, (const uint16_t *)q->data + e, 2);
@@ -469,13 +469,13 @@ END_TEST
 /* What is no number, or none in the file's dtype, is not written: nothing is. */
 START_TEST(test_save_unfit) {
   struct zf_model *m = open_family(0, "*", ZF_F32);
-  float *w = m->params.p[2].data, was = w[3];
+  float *w = m->params.param[2].data, was = w[3];
   char dir[512], text[256];
   snprintf(dir, sizeof dir, "%s", tmp_path("unfit"));
   w[3] = 1e6f;
   w[4] = -70000;
   snprintf(text, sizeof text, "2 weights are too large for f16, the first of them in '%s'",
-           m->params.p[2].name);
+           m->params.param[2].name);
   ck_fails(zf_model_save(m, dir, ZF_F16, NULL, 0), ZF_EUSAGE, text);
   ck_assert_int_eq(zf_dir_empty(dir), 1);
   ck_ok(zf_model_finite(m, "here"));
@@ -484,7 +484,7 @@ START_TEST(test_save_unfit) {
   w[3] = INFINITY;
   w[4] = NAN;
   snprintf(text, sizeof text, "2 weights are not finite numbers, the first of them in '%s'",
-           m->params.p[2].name);
+           m->params.param[2].name);
   for (int type = -1; type <= ZF_BF16; type++)
     ck_fails(zf_model_save(m, tmp_path("unfit2"), type, NULL, 0), ZF_EDIVERGED, text);
   ck_fails(zf_model_save_trained(m, tmp_path("unfit3"), NULL, 0), ZF_EDIVERGED, text);

@@ -13,10 +13,15 @@ static void two_init(struct two *t) {
   memset(t, 0, sizeof *t);
   for (int i = 0; i < 6; i++) t->a[i] = (float)i;
   for (int i = 0; i < 4; i++) t->b[i] = (uint16_t)(0x3c00 + i);
-  t->p[0] = (struct zf_param){
-      .name = "a", .data = t->a, .type = ZF_F32, .ndim = 2, .shape = {2, 3}, .n = 6, .trained = 1};
-  t->p[1] =
-      (struct zf_param){.name = "b", .data = t->b, .type = ZF_F16, .ndim = 1, .shape = {4}, .n = 4};
+  t->p[0] = (struct zf_param){.name = "a",
+                              .data = t->a,
+                              .type = ZF_F32,
+                              .ndim = 2,
+                              .shape = {2, 3},
+                              .count = 6,
+                              .trained = 1};
+  t->p[1] = (struct zf_param){
+      .name = "b", .data = t->b, .type = ZF_F16, .ndim = 1, .shape = {4}, .count = 4};
   t->ps = (struct zf_params){t->p, 2};
 }
 

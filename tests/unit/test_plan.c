@@ -12,12 +12,12 @@ static void load(struct zf_config *c, struct zf_plan *p, int family) {
 /* Columns that an operation reads and writes. */
 static void spans(const struct zf_config *c, const struct zf_op *op, int64_t *in, int64_t *out) {
   int64_t qw = c->heads * c->head_dim, kw = c->kv_heads * c->head_dim;
-  *in = *out = op->n;
+  *in = *out = op->width;
   if (op->kind == ZF_OP_EMBED) *in = 0;
-  if (op->kind == ZF_OP_LINEAR) *in = op->k;
-  if (op->kind == ZF_OP_HEADNORM || op->kind == ZF_OP_ROPE) *in = *out = op->heads * op->n;
-  if (op->kind == ZF_OP_DEAL) *in = *out = 3 * op->heads * op->n;
-  if (op->kind == ZF_OP_ACT && op->gated) *in = 2 * op->n;
+  if (op->kind == ZF_OP_LINEAR) *in = op->inputs;
+  if (op->kind == ZF_OP_HEADNORM || op->kind == ZF_OP_ROPE) *in = *out = op->heads * op->width;
+  if (op->kind == ZF_OP_PERMUTE_HEADS) *in = *out = 3 * op->heads * op->width;
+  if (op->kind == ZF_OP_ACT && op->gated) *in = 2 * op->width;
   if (op->kind == ZF_OP_ATTENTION) {
     *in = qw + 2 * kw;
     *out = qw;
@@ -76,12 +76,12 @@ START_TEST(test_macs) {
   load(&c, &p, _i);
   double body = 0, tail = (double)(c.outputs * c.embed_dim);
   for (int64_t i = 0; i < p.nwant; i++) {
-    const struct zf_want *w = &p.want[i];
+    const struct zf_wanted_tensor *w = &p.want[i];
     double n = (double)(w->shape[0] * w->shape[1]);
     if (w->ndim < 2 || strstr(w->name, "embed") || strstr(w->name, "wte") ||
         strstr(w->name, "wpe") || i == p.head)
       continue;
-    if (strstr(w->name, "project_out") || w->bare)
+    if (strstr(w->name, "project_out") || w->outside_prefix)
       tail += n;
     else
       body += n;

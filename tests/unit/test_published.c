@@ -89,7 +89,7 @@ static void check_text(const char *name, const struct zf_tok *t, const json_t *r
   size_t len = json_string_length(json_array_get(row, 0));
   struct zf_ids ids = {0};
   ck_ok(zf_tok_encode(t, &ids, text, len, flags));
-  check_ids(name, json_array_get(row, flags & ZF_ENC_SPECIAL ? 1 : 2), ids.id, ids.n, text);
+  check_ids(name, json_array_get(row, flags & ZF_ENC_SPECIAL ? 1 : 2), ids.id, ids.count, text);
   zf_ids_free(&ids);
 }
 
@@ -212,8 +212,8 @@ static void check_ends(const struct zf_model *m, const char *name, const json_t 
   struct zf_tok *t;
   if (!json_array_size(want) || json_object_get(golden, "no_tokenizer")) return;
   ck_ok(zf_tok_open(&t, m->dir));
-  ck_ok(zf_gen_ends(&ends, m, t));
-  check_ids(name, want, ends.id, ends.n, "end tokens");
+  ck_ok(zf_generation_ends(&ends, m, t));
+  check_ids(name, want, ends.id, ends.count, "end tokens");
   zf_ids_free(&ends);
   zf_tok_free(t);
 }

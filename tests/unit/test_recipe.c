@@ -49,7 +49,7 @@ static const struct {
 };
 
 static void show(struct zf_buf *b, const struct zf_recipe_row *x) {
-  for (int32_t i = 0; i < x->n; i++) {
+  for (int32_t i = 0; i < x->count; i++) {
     if (!i || x->own) zf_buf_printf(b, "[%s]", x->context[i].data);
     zf_buf_printf(b, "%s(%s)", i == x->gold ? "*" : "", x->continuation[i].data);
   }
@@ -200,7 +200,7 @@ END_TEST
 /* --- pairs ----------------------------------------------------------------------------------------- */
 
 static const struct {
-  int bare;
+  int outside_prefix;
   int64_t length;
   const char *context, *continuation, *want; /* tokens as letters, < BOS, | before the targets */
   const char *part;                          /* or an error */
@@ -224,7 +224,7 @@ static const struct {
 };
 
 static void letters(struct zf_buf *b, const struct zf_dataset *d, const struct zf_seq *s) {
-  for (int32_t i = 0; i < s->n; i++) {
+  for (int32_t i = 0; i < s->len; i++) {
     int32_t id = d->pool.id[s->at + i];
     if (i == s->target) zf_buf_putc(b, '|');
     zf_buf_putc(b, id == BOS ? '<' : (char)id);
@@ -232,7 +232,7 @@ static void letters(struct zf_buf *b, const struct zf_dataset *d, const struct z
 }
 
 START_TEST(test_pairs) {
-  struct zf_tok *tok = bytes_tok(pairs[_i].bare);
+  struct zf_tok *tok = bytes_tok(pairs[_i].outside_prefix);
   struct zf_pairs p;
   struct zf_dataset *d;
   struct zf_buf b = {0};
@@ -272,8 +272,8 @@ START_TEST(test_rolling) {
     int64_t windows;
     ck_ok(zf_dataset_new(&d, ZF_TASK_COMPLETION));
     ck_ok(zf_pairs_roll(&p, d, t[i].text, 1, &windows));
-    ck_assert_int_eq(windows, d->n);
-    for (int64_t k = 0; k < d->n; k++) {
+    ck_assert_int_eq(windows, d->count);
+    for (int64_t k = 0; k < d->count; k++) {
       if (k) zf_buf_putc(&b, ' ');
       letters(&b, d, &d->seq[d->ex[k].seq]);
     }
@@ -290,7 +290,7 @@ END_TEST
 
 /* `times` answers of gold g called c. */
 static int64_t add(struct zf_answer *a, int64_t n, int times, int g, int c) {
-  while (times--) a[n++] = (struct zf_answer){.n = 2, .gold = g, .choice = c};
+  while (times--) a[n++] = (struct zf_answer){.count = 2, .gold = g, .choice = c};
   return n;
 }
 
@@ -307,14 +307,14 @@ START_TEST(test_classes) {
   n = add(a, n, 1, 0, 1);
   n = add(a, n, 4, 0, 0);
   ck_ok(zf_task_metrics(&m, r, a, n));
-  ck_assert_int_eq(m.n, 4);
-  ck_assert_double_eq_tol(m.v[0].value, 0.7, 1e-12);
-  ck_assert_double_eq_tol(m.v[0].stderr_, sqrt(10 * 0.7 * 0.3 / 9 / 10), 1e-12);
-  ck_assert_double_eq_tol(m.v[1].value, 6.0 / 9, 1e-12);
-  ck_assert_double_eq_tol(m.v[2].value, (6.0 / 9 + 8.0 / 11) / 2, 1e-12);
-  ck_assert_double_eq_tol(m.v[3].value, (3.0 * 4 - 1.0 * 2) / sqrt(4.0 * 5 * 5 * 6), 1e-12);
+  ck_assert_int_eq(m.count, 4);
+  ck_assert_double_eq_tol(m.value[0].value, 0.7, 1e-12);
+  ck_assert_double_eq_tol(m.value[0].stderr_, sqrt(10 * 0.7 * 0.3 / 9 / 10), 1e-12);
+  ck_assert_double_eq_tol(m.value[1].value, 6.0 / 9, 1e-12);
+  ck_assert_double_eq_tol(m.value[2].value, (6.0 / 9 + 8.0 / 11) / 2, 1e-12);
+  ck_assert_double_eq_tol(m.value[3].value, (3.0 * 4 - 1.0 * 2) / sqrt(4.0 * 5 * 5 * 6), 1e-12);
   ck_ok(zf_task_metrics(&m, r, a, 1));
-  ck_assert(isnan(m.v[0].stderr_));
+  ck_assert(isnan(m.value[0].stderr_));
   zf_recipe_free(r);
 }
 END_TEST
@@ -329,16 +329,16 @@ static void against_jackknife(const struct zf_recipe *r, struct zf_answer *a, in
     a[n - 1] = a[i];
     a[i] = last;
     ck_ok(zf_task_metrics(&less, r, a, n - 1));
-    for (int k = 0; k < less.n; k++) {
-      double v = less.v[k].value - all.v[k].value;
+    for (int k = 0; k < less.count; k++) {
+      double v = less.value[k].value - all.value[k].value;
       sum[k] += v;
       squares[k] += v * v;
     }
   }
-  for (int k = 0; k < all.n; k++) {
+  for (int k = 0; k < all.count; k++) {
     double se = sqrt((double)(n - 1) / (double)n * (squares[k] - sum[k] * sum[k] / (double)n));
-    ck_assert_msg(fabs(se / all.v[k].stderr_ - 1) < 0.03, "%s: %g, jackknife %g", all.v[k].metric,
-                  all.v[k].stderr_, se);
+    ck_assert_msg(fabs(se / all.value[k].stderr_ - 1) < 0.03, "%s: %g, jackknife %g",
+                  all.value[k].metric, all.value[k].stderr_, se);
   }
 }
 
@@ -351,13 +351,13 @@ START_TEST(test_errors) {
   for (int i = 0; i < 400; i++) {
     x = x * 1664525 + 1013904223;
     int gold = x >> 30 == 3, off = (x >> 20 & 7) < 2;
-    a[i] = (struct zf_answer){.n = 2, .gold = gold, .choice = gold ^ off};
+    a[i] = (struct zf_answer){.count = 2, .gold = gold, .choice = gold ^ off};
   }
   against_jackknife(r, a, 400);
   zf_recipe_free(r);
   for (int i = 0; i < 400; i++) {
     x = x * 1664525 + 1013904223;
-    a[i] = (struct zf_answer){.n = 1,
+    a[i] = (struct zf_answer){.count = 1,
                               .gold = -1,
                               .choice = -1,
                               .greedy = x >> 31,
@@ -376,7 +376,7 @@ END_TEST
 
 START_TEST(test_choose) {
   int64_t chars[] = {2, 4, 8}, bytes[] = {2, 4, 20};
-  struct zf_recipe_row row = {.n = 3, .gold = 1, .chars = chars, .bytes = bytes};
+  struct zf_recipe_row row = {.count = 3, .gold = 1, .chars = chars, .bytes = bytes};
   double ll[] = {-4, -4, -7}, alone[] = {-1, -1, -6};
   struct zf_answer a = {0};
   zf_answer_choose(&a, ll, alone, &row);
@@ -424,9 +424,9 @@ static void same_row(const struct zf_task *t, int64_t i, const json_t *want, con
 }
 
 static void same_metrics(const struct zf_task *t, json_t *want, const char *name) {
-  ck_assert_int_eq(json_object_size(want), t->result.n);
-  for (int k = 0; k < t->result.n; k++) {
-    const struct zf_task_value *v = &t->result.v[k];
+  ck_assert_int_eq(json_object_size(want), t->result.count);
+  for (int k = 0; k < t->result.count; k++) {
+    const struct zf_task_value *v = &t->result.value[k];
     const json_t *pair = json_object_get(want, v->metric), *err = json_array_get(pair, 1);
     double w = json_number_value(json_array_get(pair, 0));
     ck_assert_msg(fabs(v->value - w) <= 1e-4 * fmax(1, fabs(w)), "%s %s: %g, harness %g", name,
@@ -452,8 +452,8 @@ static void one_task(const struct zf_model *m, const struct zf_tok *tok, const j
   }
   ck_ok(zf_task_new(&t, r, rec, 0, tok, m->config.context));
   ck_ok(zf_task_run(t, m, ZF_COMPUTE_F32, NULL, NULL));
-  ck_assert_int_eq(json_array_size(ll), t->n);
-  for (int64_t i = 0; i < t->n; i++) same_row(t, i, json_array_get(ll, (size_t)i), name);
+  ck_assert_int_eq(json_array_size(ll), t->count);
+  for (int64_t i = 0; i < t->count; i++) same_row(t, i, json_array_get(ll, (size_t)i), name);
   same_metrics(t, json_object_get(c, "metrics"), name);
   zf_task_free(t);
   zf_records_free(rec);

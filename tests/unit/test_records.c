@@ -14,7 +14,7 @@ static struct zf_records *parse(const char *name, const char *text) {
 
 /* Checks the rows, each as compact JSON and its line, and frees them. */
 static void check(struct zf_records *r, int64_t n, const char *const *rows, const int *lines) {
-  ck_assert_int_eq(r->n, n);
+  ck_assert_int_eq(r->count, n);
   for (int64_t i = 0; i < n; i++) {
     char *text = json_dumps(zf_records_row(r, i), JSON_COMPACT);
     ck_assert_str_eq(text, rows[i]);
@@ -58,7 +58,7 @@ START_TEST(test_wide_numbers) {
   struct zf_records *r =
       parse("a.json", "[{\"a\": NaN, \"b\": \"x\"},\n {\"a\": 18446744073709551615}, {\"a\": 1}]");
   const json_t *row = zf_records_row(r, 1);
-  ck_assert_int_eq(r->n, 3);
+  ck_assert_int_eq(r->count, 3);
   ck_assert_str_eq(zf_json_wide(json_object_get(row, "a")), "18446744073709551615");
   ck_assert_int_eq(zf_records_line(r, 1), 2);
   zf_records_free(r);
@@ -167,7 +167,7 @@ START_TEST(test_any_order) {
   struct zf_buf b = {0};
   for (int i = 0; i < N; i++) zf_buf_printf(&b, "%s {\"x\": %d} \r\n", i % 7 ? "" : "\n", i);
   struct zf_records *r = parse("a.jsonl", b.data);
-  ck_assert_int_eq(r->n, N);
+  ck_assert_int_eq(r->count, N);
   for (int k = 0; k < N; k++) {
     int i = (int)((k * 387LL + 5) % N);
     char want[32];
@@ -275,7 +275,7 @@ START_TEST(test_csv_round_trip) {
       zf_buf_puts(&file, f ? "\"\r\n" : "\",");
     }
     struct zf_records *r = parse("a.csv", file.data);
-    ck_assert_int_eq(r->n, 1);
+    ck_assert_int_eq(r->count, 1);
     ck_assert_str_eq(json_string_value(json_object_get(zf_records_row(r, 0), "x")), field[0].data);
     ck_assert_str_eq(json_string_value(json_object_get(zf_records_row(r, 0), "y")), field[1].data);
     zf_records_free(r);

@@ -79,7 +79,7 @@ START_TEST(test_round_trip) {
   ck_assert_int_eq(zf_rows_out_count(o), ROWS);
   ck_ok(zf_rows_out_commit(o));
   ck_ok(zf_records_open(&r, path));
-  ck_assert_int_eq(r->n, ROWS);
+  ck_assert_int_eq(r->count, ROWS);
   for (int i = 0; i < ROWS; i++) {
     json_t *want = expected(row[i], table);
     ck_assert_msg(json_equal((json_t *)zf_records_row(r, i), want), "row %d", i);
@@ -95,8 +95,8 @@ START_TEST(test_round_trip) {
   ck_ok(zf_rows_out_commit(o));
   struct zf_records *c;
   ck_ok(zf_records_open(&c, path));
-  ck_assert_int_eq(c->n, (ROWS + 2) / 3);
-  for (int i = 0; i < c->n; i++)
+  ck_assert_int_eq(c->count, (ROWS + 2) / 3);
+  for (int i = 0; i < c->count; i++)
     ck_assert(json_equal((json_t *)zf_records_row(c, i), (json_t *)zf_records_row(r, 3 * i)));
   zf_records_free(c);
   zf_records_free(r);
@@ -112,7 +112,7 @@ START_TEST(test_no_row) {
   ck_ok(zf_rows_out_open(&o, path));
   ck_ok(zf_rows_out_commit(o));
   ck_ok(zf_records_open(&r, path));
-  ck_assert_int_eq(r->n, 0);
+  ck_assert_int_eq(r->count, 0);
   zf_records_free(r);
 }
 END_TEST

@@ -135,7 +135,7 @@ END_TEST
 START_TEST(test_valid) {
   struct zf_st *s;
   ck_ok(parse(&s, "{}", 0));
-  ck_assert_int_eq(s->n, 0);
+  ck_assert_int_eq(s->count, 0);
   ck_assert_ptr_null(zf_st_find(s, "a"));
   zf_st_free(s);
   ck_ok(parse(&s, "{\"__metadata__\":{\"k\":\"v\"}}    ", 0));
@@ -148,7 +148,7 @@ START_TEST(test_valid) {
                   "\"a\":{\"dtype\":\"F4\",\"shape\":[2],\"data_offsets\":[0,1]}}";
   struct zf_buf b = make_file(h, strlen(h), 3);
   ck_ok(zf_st_parse(&s, b.data, b.len, "t"));
-  ck_assert_int_eq(s->n, 3);
+  ck_assert_int_eq(s->count, 3);
   ck_assert_str_eq(s->tensor[0].name, "a");
   ck_assert_str_eq(s->tensor[0].dtype, "F4");
   ck_assert_int_eq(s->tensor[0].type, -1);
@@ -175,7 +175,7 @@ static void check_ramp(const struct zf_st_tensor *t, int64_t n, enum zf_dtype ty
 START_TEST(test_golden) {
   struct zf_st *s;
   ck_ok(zf_st_open(&s, GOLDEN "mixed.safetensors"));
-  ck_assert_int_eq(s->n, 9);
+  ck_assert_int_eq(s->count, 9);
   ck_assert_int_eq(s->nfile, 1);
   check_ramp(zf_st_find(s, "a.f32"), 6, ZF_F32);
   check_ramp(zf_st_find(s, "b.f16"), 4, ZF_F16);
@@ -204,7 +204,7 @@ START_TEST(test_sharded) {
   struct zf_st *s;
   ck_ok(zf_st_open(&s, GOLDEN "sharded"));
   ck_assert_int_eq(s->nfile, 2);
-  ck_assert_int_eq(s->n, 4);
+  ck_assert_int_eq(s->count, 4);
   check_ramp(zf_st_find(s, "a.f32"), 6, ZF_F32);
   check_ramp(zf_st_find(s, "b.f16"), 4, ZF_F16);
   ck_assert_int_ne(zf_st_find(s, "a.f32")->file, zf_st_find(s, "b.f16")->file);
@@ -254,7 +254,7 @@ START_TEST(test_shard_mistakes) {
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     ck_fails(zf_st_open(&s, make_sharded(bad[i].map, bad[i].y_holds)), ZF_EINVALID, bad[i].message);
   ck_ok(zf_st_open(&s, make_sharded("{\"weight_map\":{}}", "b")));
-  ck_assert_int_eq(s->n, 0);
+  ck_assert_int_eq(s->count, 0);
   zf_st_free(s);
 }
 END_TEST
@@ -276,7 +276,7 @@ START_TEST(test_shards_by_map) {
   for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
     struct zf_st *s;
     ck_ok(zf_st_open(&s, make_sharded(good[i].map, good[i].y_holds)));
-    ck_assert_int_eq(s->n, good[i].n);
+    ck_assert_int_eq(s->count, good[i].n);
     const struct zf_st_tensor *a = zf_st_find(s, "a");
     ck_assert_ptr_nonnull(a);
     ck_assert_ptr_nonnull(strstr(s->path[a->file], good[i].file));
@@ -348,7 +348,7 @@ START_TEST(test_write_metadata) {
   zf_st_free(s);
   ck_ok(zf_st_write(path, NULL, 0, NULL, 0, fill_ramp, NULL));
   ck_ok(zf_st_open(&s, path));
-  ck_assert_int_eq(s->n, 0);
+  ck_assert_int_eq(s->count, 0);
   zf_st_free(s);
 }
 END_TEST

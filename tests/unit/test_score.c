@@ -8,19 +8,19 @@
 
 static void add_sequence(struct zf_dataset *d, const int32_t *id, int32_t n, int32_t target) {
   d->seq = realloc(d->seq, sizeof *d->seq * (size_t)(d->nseq + 1));
-  d->pool.id = realloc(d->pool.id, sizeof *id * (size_t)(d->pool.n + n));
+  d->pool.id = realloc(d->pool.id, sizeof *id * (size_t)(d->pool.count + n));
   ck_assert(d->seq && d->pool.id);
-  d->seq[d->nseq++] = (struct zf_seq){d->pool.n, n, target};
-  memcpy(d->pool.id + d->pool.n, id, sizeof *id * (size_t)n);
-  d->pool.n += n;
+  d->seq[d->nseq++] = (struct zf_seq){d->pool.count, n, target};
+  memcpy(d->pool.id + d->pool.count, id, sizeof *id * (size_t)n);
+  d->pool.count += n;
 }
 
 /* Ends an example of the last `nseq` sequences. */
 static void add_example(struct zf_dataset *d, int32_t nseq, int32_t label, int32_t shared,
                         int32_t single) {
-  d->ex = realloc(d->ex, sizeof *d->ex * (size_t)(d->n + 1));
+  d->ex = realloc(d->ex, sizeof *d->ex * (size_t)(d->count + 1));
   ck_assert_ptr_nonnull(d->ex);
-  d->ex[d->n++] = (struct zf_example){
+  d->ex[d->count++] = (struct zf_example){
       .seq = d->nseq - nseq, .nseq = nseq, .label = label, .shared = shared, .single = single};
   if (nseq > d->options) d->options = nseq;
 }
@@ -82,10 +82,10 @@ static void clear(struct zf_dataset *d) {
 static double log_probability(const struct zf_model *m, const struct zf_dataset *d,
                               const struct zf_seq *s, int stream, const struct zf_perturb *pt) {
   const int32_t *id = d->pool.id + s->at;
-  int64_t n = s->n, V = m->config.vocab;
+  int64_t n = s->len, V = m->config.vocab;
   float *all = logits_under(m, id, n, pt);
   double total = 0;
-  for (int64_t t = s->target; t < s->n; t++) {
+  for (int64_t t = s->target; t < s->len; t++) {
     const float *y = all + (stream * n + t - 1) * V;
     double top = -INFINITY, sum = 0;
     for (int64_t v = 0; v < V; v++) top = fmax(top, (double)y[v]);
@@ -108,7 +108,7 @@ static void check_choice(const struct zf_model *m, const struct zf_dataset *d, i
   for (int32_t o = 0; o < x->nseq; o++) {
     const struct zf_seq *s = &d->seq[x->seq + o];
     double lp = log_probability(m, d, s, stream, pt);
-    score[o] = lp / (s->n - s->target);
+    score[o] = lp / (s->len - s->target);
     if (o == x->label) nll = -lp;
     if (score[o] > score[best]) best = o;
   }
@@ -127,7 +127,7 @@ static void check_text(const struct zf_model *m, const struct zf_dataset *d, int
                        const struct zf_perturb *pt, const struct zf_score *got) {
   const struct zf_seq *s = &d->seq[d->ex[i].seq];
   double nll = -log_probability(m, d, s, stream, pt);
-  ck_assert_int_eq(got->weight, s->n - s->target);
+  ck_assert_int_eq(got->weight, s->len - s->target);
   ck_assert_int_eq(got->choice, -1);
   ck_assert_double_eq_tol(got->loss, nll, NLL * (double)got->weight);
   ck_assert(got->nll == got->loss);
@@ -139,7 +139,7 @@ static void check_text(const struct zf_model *m, const struct zf_dataset *d, int
 static void score(const struct zf_model *m, const struct zf_dataset *d, const int64_t *index,
                   int64_t n, int64_t micro, int64_t at_most, const struct zf_perturb *pt,
                   struct zf_score *out) {
-  struct zf_limits lim = zf_score_limits(&d, 1, micro, pt->st.n);
+  struct zf_limits lim = zf_score_limits(&d, 1, micro, pt->st.count);
   struct zf_forward *f;
   struct zf_scorer *s;
   ck_ok(zf_forward_new(&f, m, &lim));
@@ -161,9 +161,10 @@ START_TEST(test_choice_loss) {
   make_choices(&d, PLAIN);
   ck_assert(d.ex[0].single && d.ex[3].single && !d.ex[1].single);
   for (int k = 0; k < 2; k++) {
-    score(m, &d, NULL, d.n, 5, 0, &pt[k], got);
-    for (int s = 0; s < pt[k].st.n; s++)
-      for (int64_t i = 0; i < d.n; i++) check_choice(m, &d, i, s, &pt[k], &got[s * d.n + i]);
+    score(m, &d, NULL, d.count, 5, 0, &pt[k], got);
+    for (int s = 0; s < pt[k].st.count; s++)
+      for (int64_t i = 0; i < d.count; i++)
+        check_choice(m, &d, i, s, &pt[k], &got[s * d.count + i]);
   }
   clear(&d);
   zf_model_free(m);
@@ -177,14 +178,14 @@ START_TEST(test_text_loss) {
   struct zf_score got[2 * 5];
   double sum = 0, n = 0;
   make_texts(&d);
-  score(m, &d, NULL, d.n, 5, 0, &pt, got);
+  score(m, &d, NULL, d.count, 5, 0, &pt, got);
   for (int s = 0; s < 2; s++)
-    for (int64_t i = 0; i < d.n; i++) check_text(m, &d, i, s, &pt, &got[s * d.n + i]);
-  for (int64_t i = 0; i < d.n; i++) {
+    for (int64_t i = 0; i < d.count; i++) check_text(m, &d, i, s, &pt, &got[s * d.count + i]);
+  for (int64_t i = 0; i < d.count; i++) {
     sum += got[i].loss;
     n += (double)got[i].weight;
   }
-  ck_assert(zf_score_mean(got, d.n) == sum / n);
+  ck_assert(zf_score_mean(got, d.count) == sum / n);
   ck_assert(n == 8 + 1 + 3 + 1 + 1);
   clear(&d);
   zf_model_free(m);
@@ -202,15 +203,15 @@ static void check_cuts(const struct zf_model *m, const struct zf_dataset *d) {
   static const int64_t order[] = {3, 0, 4, 2, 1};
   struct zf_perturb pt = two_streams();
   struct zf_score all[2 * 5], got[2 * 5];
-  score(m, d, NULL, d->n, 5, 0, &pt, all);
+  score(m, d, NULL, d->count, 5, 0, &pt, all);
   for (int64_t micro = 1; micro <= 5; micro++)
     for (int64_t most = 0; most <= micro; most++) {
-      score(m, d, NULL, d->n, micro, most, &pt, got);
-      for (int64_t i = 0; i < 2 * d->n; i++) check_same(&got[i], &all[i]);
-      score(m, d, order, d->n, micro, most, &pt, got);
+      score(m, d, NULL, d->count, micro, most, &pt, got);
+      for (int64_t i = 0; i < 2 * d->count; i++) check_same(&got[i], &all[i]);
+      score(m, d, order, d->count, micro, most, &pt, got);
       for (int s = 0; s < 2; s++)
-        for (int64_t i = 0; i < d->n; i++)
-          check_same(&got[s * d->n + i], &all[s * d->n + order[i]]);
+        for (int64_t i = 0; i < d->count; i++)
+          check_same(&got[s * d->count + i], &all[s * d->count + order[i]]);
     }
 }
 
@@ -306,7 +307,7 @@ END_TEST
 
 START_TEST(test_metrics) {
   static const int32_t label[6] = {0, 0, 1, 1, 2, 2}, choice[6] = {0, 1, 1, 1, 2, 0};
-  struct zf_dataset d = {.type = ZF_TASK_CLASSIFICATION, .n = 6, .options = 4};
+  struct zf_dataset d = {.type = ZF_TASK_CLASSIFICATION, .count = 6, .options = 4};
   struct zf_score s[6];
   struct zf_example ex[6] = {{0}};
   struct zf_metrics m;
@@ -331,17 +332,17 @@ END_TEST
 /* Known batches bound a pass by what they need, and every single example still fits. */
 START_TEST(test_known_limits) {
   struct zf_dataset d;
-  struct zf_load one = {0}, most;
+  struct zf_batch_load one = {0}, most;
   make_texts(&d);
   const struct zf_dataset *set[] = {&d};
-  zf_load_add(&one, &d, 1);
-  zf_load_add(&one, &d, 4);
+  zf_batch_load_add(&one, &d, 1);
+  zf_batch_load_add(&one, &d, 4);
   ck_assert_int_eq(one.tokens, zf_example_tokens(&d, 1) + zf_example_tokens(&d, 4));
   ck_assert_int_eq(one.rows, zf_example_rows(&d, 1) + zf_example_rows(&d, 4));
-  most = zf_load_max(one, (struct zf_load){.rows = 1000});
+  most = zf_batch_load_max(one, (struct zf_batch_load){.rows = 1000});
   ck_assert_int_eq(most.tokens, one.tokens);
   ck_assert_int_eq(most.rows, 1000);
-  most = (struct zf_load){.tokens = 15, .rows = 12, .segments = 4};
+  most = (struct zf_batch_load){.tokens = 15, .rows = 12, .segments = 4};
   struct zf_limits known = zf_score_limits_known(set, 1, &most, 2),
                    bound = zf_score_limits(set, 1, 2, 2);
   ck_assert_int_eq(known.tokens, 30);

@@ -18,11 +18,12 @@ static void same_line(const struct zf_tok *t, const json_t *line) {
   struct zf_ids ids = {0};
   struct zf_buf out = {0};
   ck_ok(zf_tok_encode(t, &ids, text, strlen(text), 0));
-  ck_assert_msg((int64_t)json_array_size(want) == ids.n, "'%s': %lld ids", text, (long long)ids.n);
-  for (int64_t i = 0; i < ids.n; i++)
+  ck_assert_msg((int64_t)json_array_size(want) == ids.count, "'%s': %lld ids", text,
+                (long long)ids.count);
+  for (int64_t i = 0; i < ids.count; i++)
     ck_assert_msg(ids.id[i] == json_integer_value(json_array_get(want, (size_t)i)), "'%s': id %lld",
                   text, (long long)i);
-  ck_ok(zf_tok_decode(t, &out, ids.id, ids.n, 0));
+  ck_ok(zf_tok_decode(t, &out, ids.id, ids.count, 0));
   if (!json_is_true(json_array_get(line, 3)))
     ck_assert_str_eq(out.data ? out.data : "", json_string_value(json_array_get(line, 2)));
   zf_ids_free(&ids);
@@ -58,8 +59,8 @@ static int64_t around(const char *config, int32_t *first, int32_t *last) {
   ck_ok(zf_tok_build(&t, root, NULL, "bpe"));
   ck_ok(zf_tok_encode(t, &ids, "the", 3, ZF_ENC_SPECIAL));
   *first = ids.id[0];
-  *last = ids.id[ids.n - 1];
-  int64_t n = ids.n;
+  *last = ids.id[ids.count - 1];
+  int64_t n = ids.count;
   zf_ids_free(&ids);
   zf_tok_free(t);
   json_decref(root);
@@ -110,14 +111,14 @@ START_TEST(test_vocab_txt) {
   put(dir, "vocab.txt", "[PAD]\n[UNK]\n[CLS]\r\n[SEP]\nhello\nwor\n##ld\n");
   ck_ok(zf_tok_open(&t, dir));
   ck_ok(zf_tok_encode(t, &ids, "H\xC3\xA9llo  WORLD!", 14, ZF_ENC_SPECIAL));
-  ck_assert_int_eq(ids.n, 6);
+  ck_assert_int_eq(ids.count, 6);
   for (int i = 0; i < 6; i++) ck_assert_int_eq(ids.id[i], want[i]);
-  ck_ok(zf_tok_decode(t, &out, ids.id, ids.n, 1));
+  ck_ok(zf_tok_decode(t, &out, ids.id, ids.count, 1));
   ck_assert_str_eq(out.data, "hello world");
   zf_tok_free(t);
   put(dir, "tokenizer_config.json", "{\"do_lower_case\": false}");
   ck_ok(zf_tok_open(&t, dir));
-  ids.n = 0;
+  ids.count = 0;
   ck_ok(zf_tok_encode(t, &ids, "Hello", 5, 0));
   ck_assert_int_eq(ids.id[0], 1);
   zf_tok_free(t);

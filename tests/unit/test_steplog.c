@@ -245,10 +245,10 @@ START_TEST(test_ends) {
     ck_ok(zf_write_file(path, d, len));
     ck_ok(zf_history_load(&h, path));
     ck_assert_msg(h.end == kind[i].end, "case %zu: %d", i, h.end);
-    ck_assert_int_eq(h.n, kind[i].n);
+    ck_assert_int_eq(h.count, kind[i].n);
     ck_assert_int_eq(h.end != ZF_LOG_WHOLE, h.problem[0] != 0);
-    ck_ok(zf_history_reach(&h, h.n));
-    ck_fails(zf_history_reach(&h, h.n + 1), h.end ? ZF_EINVALID : ZF_EUSAGE,
+    ck_ok(zf_history_reach(&h, h.count));
+    ck_fails(zf_history_reach(&h, h.count + 1), h.end ? ZF_EINVALID : ZF_EUSAGE,
              h.end ? "steps before it are whole" : "steps, not");
     zf_history_free(&h);
     free(d);
@@ -366,12 +366,12 @@ START_TEST(test_full) {
   ck_assert(set == 0 && first == 0 && second == ZF_EIO);
   ck_assert(strstr(zf_error_message(), "cannot write: File too large") != NULL);
   ck_ok(zf_history_load(&h, path));
-  ck_assert(h.n == 1 && h.end == ZF_LOG_WHOLE);
+  ck_assert(h.count == 1 && h.end == ZF_LOG_WHOLE);
   zf_history_free(&h);
   ck_ok(zf_log_append(l, &next, &probe)); /* and goes on where there is room again */
   ck_ok(zf_log_close(l));
   ck_ok(zf_history_load(&h, path));
-  ck_assert(h.n == 2 && h.end == ZF_LOG_WHOLE);
+  ck_assert(h.count == 2 && h.end == ZF_LOG_WHOLE);
   zf_history_free(&h);
 }
 END_TEST
@@ -431,7 +431,7 @@ START_TEST(test_replay) {
   run_steps(a, path, &head, hash);
   ck_assert_str_ne(hash[0], hash[STEPS]);
   ck_ok(zf_history_load(&h, path));
-  ck_assert_int_eq(h.n, STEPS);
+  ck_assert_int_eq(h.count, STEPS);
   for (int threads = 1; threads <= 3; threads += 2)
     for (int cut = 0; cut <= STEPS; cut += 3) {
       zf_kern_threads(threads);
@@ -475,18 +475,19 @@ static void check_mean(const struct zf_history *h, const struct zf_replay_opts *
                        double start, double keep, const double *add) {
   struct zf_model *a = open_proj(ZF_F32), *b = open_proj(ZF_F32);
   const struct zf_param *p = NULL, *q = NULL;
-  for (int64_t i = 0; i < a->params.n && !p; i++)
-    if (a->params.p[i].trained) p = &a->params.p[i], q = &b->params.p[i];
-  double *m = calloc((size_t)p->n, sizeof *m);
+  for (int64_t i = 0; i < a->params.count && !p; i++)
+    if (a->params.param[i].trained) p = &a->params.param[i], q = &b->params.param[i];
+  double *m = calloc((size_t)p->count, sizeof *m);
   ck_ok(zf_replay_steps(a, h, 0, from, NULL));
   ck_ok(zf_replay_steps(b, h, 0, from, NULL));
-  for (int64_t e = 0; e < p->n; e++) m[e] = start * (double)((float *)p->data)[e];
+  for (int64_t e = 0; e < p->count; e++) m[e] = start * (double)((float *)p->data)[e];
   for (int t = from + 1; t <= to; t++) {
     ck_ok(zf_replay_steps(a, h, t - 1, t, NULL));
-    for (int64_t e = 0; e < p->n; e++) m[e] = keep * m[e] + add[t] * (double)((float *)p->data)[e];
+    for (int64_t e = 0; e < p->count; e++)
+      m[e] = keep * m[e] + add[t] * (double)((float *)p->data)[e];
   }
   ck_ok(zf_replay_steps(b, h, from, to, o));
-  for (int64_t e = 0; e < p->n; e++)
+  for (int64_t e = 0; e < p->count; e++)
     ck_assert(fabs((double)((float *)q->data)[e] - m[e]) <= fabs(m[e]) * 0x1.01p-24 + 0x1p-149);
   free(m);
   zf_model_free(a);
@@ -547,7 +548,7 @@ START_TEST(test_huge) {
   run_steps(a, path, &head, hash);
   ck_ok(zf_history_load(&h, path));
   zf_model_reset(a);
-  h.probe[2 * head.zo.probes].g = 1e60;
+  h.probe[2 * head.zo.probes].projected_gradient = 1e60;
   ck_ok(zf_replay_steps(a, &h, 0, STEPS, NULL));
   ck_fails(zf_model_finite(a, path), ZF_EDIVERGED, "run.log: ");
   ck_fails(zf_model_save(a, tmp_path("huge"), -1, NULL, 0), ZF_EDIVERGED, "are not finite numbers");
@@ -563,7 +564,7 @@ START_TEST(test_states) {
   struct zf_model *a = open_proj(_i);
   struct zf_log_head head = run_head(a, _i);
   struct zf_history h;
-  struct zf_stamp_text t;
+  struct zf_provenance_text t;
   int64_t from;
   size_t len;
   run_steps(a, path, &head, hash);
@@ -573,12 +574,12 @@ START_TEST(test_states) {
   snprintf(key, sizeof key, "%s/keyframes/step-8.safetensors", dir);
   snprintf(other, sizeof other, "%s/keyframes/step-9.safetensors", dir);
   ck_ok(zf_replay_to(a, &h, NULL, 8, NULL, NULL, NULL));
-  struct zf_stamp stamp = {.log = h.id, .step = 8};
+  struct zf_provenance stamp = {.log = h.id, .step = 8};
   memcpy(stamp.hash, hash[8], 33);
-  zf_stamp_pairs(&t, &stamp);
-  ck_ok(zf_model_save_trained(a, key, t.pair, ZF_STAMP_PAIRS));
+  zf_provenance_pairs(&t, &stamp);
+  ck_ok(zf_model_save_trained(a, key, t.pair, ZF_PROVENANCE_PAIRS));
   ck_ok(zf_copy_file(key, other)); /* of another step */
-  ck_fails(zf_stamp_load(a, other, &h, 9), ZF_EINVALID, "is not of step 9 of this run");
+  ck_fails(zf_provenance_load(a, other, &h, 9), ZF_EINVALID, "is not of step 9 of this run");
   zf_model_reset(a);
   ck_ok(zf_replay_to(a, &h, dir, 11, &from, NULL, NULL));
   ck_assert_int_eq(from, 8);

@@ -120,17 +120,17 @@ END_TEST
 
 /* --- rows to examples --- */
 
-static struct zf_tok *tok, *bare, *masking;
+static struct zf_tok *tok, *outside_prefix, *masking;
 
 static void setup(void) {
   tok = bytes_tok(0);
-  bare = bytes_tok(1);
+  outside_prefix = bytes_tok(1);
   masking = bytes_tok(-1);
 }
 
 static void teardown(void) {
   zf_tok_free(tok);
-  zf_tok_free(bare);
+  zf_tok_free(outside_prefix);
   zf_tok_free(masking);
 }
 
@@ -155,12 +155,12 @@ static const char *shown(const struct zf_dataset *d, int64_t i) {
   static char text[256];
   const struct zf_seq *s = &d->seq[i];
   int n = 0;
-  for (int32_t t = 0; t < s->n; t++) {
+  for (int32_t t = 0; t < s->len; t++) {
     int32_t id = d->pool.id[s->at + t];
     if (t == s->target) text[n++] = '|';
     text[n++] = (char)(id == BOS ? '^' : id == EOS ? '$' : id == MASK ? '_' : id);
   }
-  if (s->target == s->n) text[n++] = '|';
+  if (s->target == s->len) text[n++] = '|';
   text[n] = 0;
   return text;
 }
@@ -188,7 +188,7 @@ START_TEST(test_classification) {
   struct zf_data_spec s = choice_spec();
   struct zf_dataset *d =
       make("{\"q\": \"a\", \"label\": 1}\n\n{\"q\": \"bc\", \"label\": \"0\"}\n", &s);
-  ck_assert_int_eq(d->n, 2);
+  ck_assert_int_eq(d->count, 2);
   ck_assert_int_eq(d->nseq, 4);
   ck_assert_str_eq(shown(d, 0), "^a? |Yes");
   ck_assert_str_eq(shown(d, 1), "^a? |No!");
@@ -199,8 +199,8 @@ START_TEST(test_classification) {
   ck_assert_int_eq(zf_example_tokens(d, 0), 4 + 2 + 2); /* the last token is not run */
   ck_assert_int_eq(zf_example_targets(d, 0), 6);
   ck_assert_int_eq(zf_example_rows(d, 0), 6);
-  ck_assert(d->count.rows == 2 && d->count.tokens == 2 * 7 + 2 * 8 && d->count.targets == 12);
-  ck_assert(d->count.run == 8 + 9 && d->options == 2);
+  ck_assert(d->counts.rows == 2 && d->counts.tokens == 2 * 7 + 2 * 8 && d->counts.targets == 12);
+  ck_assert(d->counts.run == 8 + 9 && d->options == 2);
   ck_ok(zf_dataset_check(d, "train"));
   zf_dataset_free(d);
   s.options = one_byte;
@@ -350,7 +350,7 @@ START_TEST(test_text) {
   s.add_eos = 1;
   struct zf_dataset *d = make("{\"text\": \"abc\"}", &s);
   ck_assert_str_eq(shown(d, 0), "^|abc$");
-  ck_assert(d->count.targets == 4 && d->count.run == 4);
+  ck_assert(d->counts.targets == 4 && d->counts.run == 4);
   zf_dataset_free(d);
 }
 END_TEST
@@ -368,7 +368,7 @@ START_TEST(test_truncate_choice) {
   ck_assert_str_eq(shown(d, 0), "^789? |Y");
   ck_assert_str_eq(shown(d, 1), "^789? |Nope");
   ck_assert_str_eq(shown(d, 2), "^ab? |Y");
-  ck_assert(d->ex[0].shared == 6 && d->count.truncated == 1 && d->count.cut == 7);
+  ck_assert(d->ex[0].shared == 6 && d->counts.truncated == 1 && d->counts.cut == 7);
   ck_fails(add(d, "\n{\"q\": \"0\", \"label\": 0}",
                &(struct zf_data_spec){.type = ZF_TASK_CLASSIFICATION,
                                       .prompt = "{q}",
@@ -381,10 +381,11 @@ START_TEST(test_truncate_choice) {
   /* Without a BOS a token of the prompt must stay. */
   ck_ok(zf_dataset_new(&d, s.type));
   s.sequence_len = 5;
-  ck_ok(add(d, "{\"q\": \"0123456789\", \"label\": 0}", &s, bare));
+  ck_ok(add(d, "{\"q\": \"0123456789\", \"label\": 0}", &s, outside_prefix));
   ck_assert_str_eq(shown(d, 1), " |Nope");
   s.sequence_len = 4;
-  ck_fails(add(d, "{\"q\": \"0123456789\", \"label\": 0}", &s, bare), ZF_EINVALID, "targets alone");
+  ck_fails(add(d, "{\"q\": \"0123456789\", \"label\": 0}", &s, outside_prefix), ZF_EINVALID,
+           "targets alone");
   zf_dataset_free(d);
 }
 END_TEST
@@ -396,12 +397,12 @@ START_TEST(test_truncate_completion) {
   s.add_eos = 1;
   struct zf_dataset *d = make(row, &s);
   ck_assert_str_eq(shown(d, 0), "^gh|xyz$");
-  ck_assert_int_eq(d->count.cut, 6);
+  ck_assert_int_eq(d->counts.cut, 6);
   zf_dataset_free(d);
   s.train_on_inputs = 1; /* nothing is only context: the end goes */
   d = make(row, &s);
   ck_assert_str_eq(shown(d, 0), "^|abcdef");
-  ck_assert(d->count.truncated == 1 && d->count.cut == 6);
+  ck_assert(d->counts.truncated == 1 && d->counts.cut == 6);
   zf_dataset_free(d);
 }
 END_TEST
@@ -412,7 +413,7 @@ START_TEST(test_truncate_text) {
   struct zf_dataset *d = make("{\"text\": \"abcdefgh\"}\n{\"text\": \"xy\"}", &s);
   ck_assert_str_eq(shown(d, 0), "^|abc");
   ck_assert_str_eq(shown(d, 1), "^|xy");
-  ck_assert(d->count.truncated == 1 && d->count.cut == 5);
+  ck_assert(d->counts.truncated == 1 && d->counts.cut == 5);
   zf_dataset_free(d);
 }
 END_TEST
@@ -424,7 +425,7 @@ START_TEST(test_drop_and_raise) {
   s.sequence_len = 6;
   s.excess = ZF_EXCESS_DROP;
   struct zf_dataset *d = make(rows, &s);
-  ck_assert(d->n == 1 && d->nseq == 1 && d->count.dropped == 1 && d->count.rows == 2);
+  ck_assert(d->count == 1 && d->nseq == 1 && d->counts.dropped == 1 && d->counts.rows == 2);
   ck_assert_str_eq(shown(d, 0), "^a|b");
   ck_assert_int_eq(d->ex[0].line, 2);
   zf_dataset_free(d);
@@ -444,14 +445,14 @@ START_TEST(test_split) {
   struct zf_dataset *d =
       make("{\"text\": \"abcdefgh\"}\n{\"text\": \"xyz\"}\n{\"text\": \"klmn\"}", &s);
   static const char *const want[] = {"^|abc", "c|def", "f|gh", "^|xyz", "^|klm", "m|n"};
-  ck_assert_int_eq(d->n, 6);
+  ck_assert_int_eq(d->count, 6);
   for (int i = 0; i < 6; i++) ck_assert_str_eq(shown(d, d->ex[i].seq), want[i]);
-  ck_assert(d->count.split == 2 && d->count.targets == 8 + 3 + 4 && d->count.rows == 3);
+  ck_assert(d->counts.split == 2 && d->counts.targets == 8 + 3 + 4 && d->counts.rows == 3);
   ck_assert(d->ex[2].line == 1 && d->ex[5].line == 3);
   zf_dataset_free(d);
   s.sequence_len = 2;
   d = make("{\"text\": \"abc\"}", &s);
-  ck_assert_int_eq(d->n, 3);
+  ck_assert_int_eq(d->count, 3);
   ck_assert_str_eq(shown(d, d->ex[2].seq), "b|c");
   zf_dataset_free(d);
   ck_ok(zf_dataset_new(&d, s.type));
@@ -465,18 +466,18 @@ END_TEST
 START_TEST(test_masked) {
   struct zf_data_spec s = completion_spec(), t = text_spec();
   struct zf_dataset *d = make("{\"prompt\": \"a\", \"completion\": \"\"}", &s);
-  ck_assert(d->n == 0 && d->nseq == 0 && d->count.masked == 1);
+  ck_assert(d->count == 0 && d->nseq == 0 && d->counts.masked == 1);
   ck_fails(zf_dataset_check(d, "train"), ZF_EINVALID,
            "data.jsonl: the train set has no target: all 1 examples are empty or masked");
   ck_ok(add(d, "{\"prompt\": \"\", \"completion\": \"b\"}", &s, tok));
   ck_assert_str_eq(shown(d, 0), "^|b");
   ck_ok(zf_dataset_check(d, "train"));
   /* The first token of all is never a target: nothing stands before it. */
-  ck_ok(add(d, "{\"prompt\": \"\", \"completion\": \"xy\"}", &s, bare));
+  ck_ok(add(d, "{\"prompt\": \"\", \"completion\": \"xy\"}", &s, outside_prefix));
   ck_assert_str_eq(shown(d, 1), "x|y");
   zf_dataset_free(d);
   d = make("{\"text\": \"\"}", &t);
-  ck_assert(d->n == 0 && d->count.masked == 1);
+  ck_assert(d->count == 0 && d->counts.masked == 1);
   zf_dataset_free(d);
   d = make("", &t);
   ck_fails(zf_dataset_check(d, "dev"), ZF_EINVALID, "data.jsonl: the dev set has no row");
@@ -510,7 +511,7 @@ START_TEST(test_spec_mistakes) {
   ck_fails(add(d, "", &t, tok), ZF_EUSAGE, "text: template, character 1");
   t.text = NULL;
   t.add_eos = 1;
-  ck_fails(add(d, "", &t, bare), ZF_EUSAGE, "add_eos: the tokenizer names no EOS token");
+  ck_fails(add(d, "", &t, outside_prefix), ZF_EUSAGE, "add_eos: the tokenizer names no EOS token");
   zf_dataset_free(d);
 }
 END_TEST
@@ -525,7 +526,7 @@ START_TEST(test_index) {
   ck_ok(zf_records_parse(&r, rows, strlen(rows), "more.jsonl"));
   ck_ok(zf_dataset_add(d, r, index, 2, &s, tok));
   zf_records_free(r);
-  ck_assert_int_eq(d->n, 3);
+  ck_assert_int_eq(d->count, 3);
   ck_assert_str_eq(shown(d, 1), "^|cc");
   ck_assert_str_eq(shown(d, 2), "^|aa");
   ck_assert(d->nfile == 2 && d->ex[0].file == 0 && d->ex[1].file == 1 && d->ex[1].line == 3);

@@ -40,7 +40,7 @@ static struct zf_tok *open_directory(const json_t *d) {
 static void same_text(const struct zf_tok *t, const struct zf_ids *ids, int skip,
                       const json_t *want, const char *what) {
   struct zf_buf out = {0};
-  ck_ok(zf_tok_decode(t, &out, ids->id, ids->n, skip));
+  ck_ok(zf_tok_decode(t, &out, ids->id, ids->count, skip));
   ck_assert_msg(!strcmp(out.data ? out.data : "", json_string_value(want)), "%s: '%s' is not '%s'",
                 what, out.data ? out.data : "", json_string_value(want));
   zf_buf_free(&out);
@@ -52,12 +52,12 @@ static void same_line(const struct zf_tok *t, const json_t *line, const char *na
   char what[300];
   snprintf(what, sizeof what, "%s: '%s'", name, json_string_value(text));
   ck_ok(zf_tok_encode(t, &ids, json_string_value(text), json_string_length(text), ZF_ENC_SPECIAL));
-  for (int64_t i = 0; i < ids.n && i < (int64_t)json_array_size(want); i++)
+  for (int64_t i = 0; i < ids.count && i < (int64_t)json_array_size(want); i++)
     ck_assert_msg(ids.id[i] == json_integer_value(json_array_get(want, (size_t)i)),
                   "%s: id %lld: %d, not %lld", what, (long long)i, ids.id[i],
                   (long long)json_integer_value(json_array_get(want, (size_t)i)));
-  ck_assert_msg(ids.n == (int64_t)json_array_size(want), "%s: %lld ids, not %zu", what,
-                (long long)ids.n, json_array_size(want));
+  ck_assert_msg(ids.count == (int64_t)json_array_size(want), "%s: %lld ids, not %zu", what,
+                (long long)ids.count, json_array_size(want));
   same_text(t, &ids, 0, json_array_get(line, 2), what);
   same_text(t, &ids, 1, json_array_get(line, 3), what);
   zf_ids_free(&ids);

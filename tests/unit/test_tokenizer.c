@@ -67,7 +67,7 @@ static void same_numbers(const json_t *want, const int32_t *got, int64_t n, cons
 static void same_text(const json_t *want, const struct zf_tok *t, const struct zf_ids *ids,
                       int skip) {
   struct zf_buf out = {0};
-  ck_ok(zf_tok_decode(t, &out, ids->id, ids->n, skip));
+  ck_ok(zf_tok_decode(t, &out, ids->id, ids->count, skip));
   ck_assert_str_eq(out.data ? out.data : "", json_string_value(want));
   zf_buf_free(&out);
 }
@@ -82,11 +82,11 @@ START_TEST(test_golden) {
     bytes_of(&text, json_array_get(line, 0));
     const char *p = text.data ? text.data : "";
     ck_ok(zf_tok_encode(t, &ids, p, text.len, ZF_ENC_SPECIAL | ZF_ENC_OFFSETS));
-    same_numbers(json_array_get(line, 1), ids.id, ids.n, "id", p);
-    same_numbers(json_array_get(line, 2), ids.begin, ids.n, "begin", p);
-    same_numbers(json_array_get(line, 3), ids.end, ids.n, "end", p);
+    same_numbers(json_array_get(line, 1), ids.id, ids.count, "id", p);
+    same_numbers(json_array_get(line, 2), ids.begin, ids.count, "begin", p);
+    same_numbers(json_array_get(line, 3), ids.end, ids.count, "end", p);
     ck_ok(zf_tok_encode(t, &plain, p, text.len, ZF_ENC_SPECIAL)); /* without places: another path */
-    same_numbers(json_array_get(line, 1), plain.id, plain.n, "id", p);
+    same_numbers(json_array_get(line, 1), plain.id, plain.count, "id", p);
     same_text(json_array_get(line, 4), t, &ids, 0);
     same_text(json_array_get(line, 5), t, &ids, 1);
     zf_ids_free(&ids);
@@ -109,8 +109,8 @@ START_TEST(test_repeated) {
   for (int i = 0; i < 300; i++) zf_buf_puts(&all, line);
   ck_ok(zf_tok_encode(t, &one, line, strlen(line), 0));
   ck_ok(zf_tok_encode(t, &many, all.data, all.len, 0));
-  ck_assert_int_eq(many.n, one.n * 300);
-  for (int64_t i = 0; i < many.n; i++) ck_assert_int_eq(many.id[i], one.id[i % one.n]);
+  ck_assert_int_eq(many.count, one.count * 300);
+  for (int64_t i = 0; i < many.count; i++) ck_assert_int_eq(many.id[i], one.id[i % one.count]);
   zf_ids_free(&one);
   zf_ids_free(&many);
   zf_buf_free(&all);
@@ -154,15 +154,15 @@ START_TEST(test_round_trip) {
   for (int round = 0; round < 3000; round++) {
     zf_buf_clear(&text);
     zf_buf_clear(&back);
-    ids.n = 0;
+    ids.count = 0;
     for (uint32_t n = draw(60); n > 0; n--) put_random_char(&text);
     const char *p = text.data ? text.data : "";
     ck_ok(zf_tok_encode(t, &ids, p, text.len, ZF_ENC_OFFSETS));
-    ck_ok(zf_tok_decode(t, &back, ids.id, ids.n, 0));
+    ck_ok(zf_tok_decode(t, &back, ids.id, ids.count, 0));
     ck_assert_uint_eq(back.len, text.len);
     if (text.len) ck_assert_mem_eq(back.data, text.data, text.len);
     int32_t reached = 0;
-    for (int64_t i = 0; _i < 2 && i < ids.n; i++) { /* Llama-3's processor trims spaces off */
+    for (int64_t i = 0; _i < 2 && i < ids.count; i++) { /* Llama-3's processor trims spaces off */
       ck_assert_int_le(ids.begin[i], reached);
       ck_assert_int_gt(ids.end[i], ids.begin[i]);
       reached = ids.end[i];
@@ -197,7 +197,7 @@ START_TEST(test_broken_utf8) {
     struct zf_ids ids = {0};
     struct zf_buf back = {0};
     ck_ok(zf_tok_encode(t, &ids, cases[i].bytes, strlen(cases[i].bytes), 0));
-    ck_ok(zf_tok_decode(t, &back, ids.id, ids.n, 0));
+    ck_ok(zf_tok_decode(t, &back, ids.id, ids.count, 0));
     ck_assert_str_eq(back.data, cases[i].text);
     zf_ids_free(&ids);
     zf_buf_free(&back);
@@ -230,7 +230,7 @@ START_TEST(test_nfc) {
     struct zf_ids ids = {0};
     struct zf_buf back = {0};
     ck_ok(zf_tok_encode(t, &ids, cases[i].from, strlen(cases[i].from), 0));
-    ck_ok(zf_tok_decode(t, &back, ids.id, ids.n, 0));
+    ck_ok(zf_tok_decode(t, &back, ids.id, ids.count, 0));
     ck_assert_str_eq(back.data, cases[i].to);
     zf_ids_free(&ids);
     zf_buf_free(&back);
@@ -247,12 +247,12 @@ START_TEST(test_appends) {
   struct zf_buf back = {0};
   ck_ok(zf_tok_encode(t, &ids, "a\0b", 3, 0));
   ck_ok(zf_tok_encode(t, &ids, "cd", 2, ZF_ENC_OFFSETS));
-  int64_t two = ids.n;
+  int64_t two = ids.count;
   ck_ok(zf_tok_encode(t, &ids, "e", 1, 0));
   ck_assert_int_eq(ids.begin[0], -1);
   ck_assert_int_eq(ids.begin[two - 1] + (ids.end[two - 1] == 2), two == 4 ? 1 : 2);
   ck_assert_int_eq(ids.end[two], -1);
-  ck_ok(zf_tok_decode(t, &back, ids.id, ids.n, 0));
+  ck_ok(zf_tok_decode(t, &back, ids.id, ids.count, 0));
   ck_assert_uint_eq(back.len, 6);
   ck_assert_mem_eq(back.data, "a\0bcde", 6);
   zf_ids_free(&ids);
@@ -293,7 +293,7 @@ START_TEST(test_threads) {
   for (int i = 0; i < 400; i++) {
     struct zf_ids got = {0};
     int rc = zf_tok_encode(t, &got, text, strlen(text), 3);
-    wrong += rc || got.n != want.n || memcmp(got.id, want.id, (size_t)want.n * sizeof *got.id);
+    wrong += rc || got.count != want.count || memcmp(got.id, want.id, (size_t)want.count * sizeof *got.id);
     zf_ids_free(&got);
   }
   ck_assert_int_eq(wrong, 0);
@@ -308,7 +308,7 @@ static void check_text(const struct zf_tok *t, const json_t *entry, int special)
   struct zf_ids ids = {0};
   const char *text = json_string_value(json_object_get(entry, "text"));
   ck_ok(zf_tok_encode(t, &ids, text, strlen(text), special ? ZF_ENC_SPECIAL : 0));
-  same_numbers(json_object_get(entry, "ids"), ids.id, ids.n, "id", text);
+  same_numbers(json_object_get(entry, "ids"), ids.id, ids.count, "id", text);
   if (json_object_get(entry, "decoded")) same_text(json_object_get(entry, "decoded"), t, &ids, 1);
   zf_ids_free(&ids);
 }

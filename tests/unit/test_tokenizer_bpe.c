@@ -61,7 +61,7 @@ START_TEST(test_against_definition) {
     for (int round = 0; round < 60; round++) {
       int32_t id[LONGEST], bytes[LONGEST];
       int n = (int)draw(round % 2 ? 40 : LONGEST), letters = 1 + (int)draw(LETTERS);
-      w.n = 0;
+      w.count = 0;
       for (int i = 0; i < n; i++) {
         id[i] = (int32_t)draw((uint32_t)letters);
         bytes[i] = 1 + (int32_t)draw(3);
@@ -69,7 +69,7 @@ START_TEST(test_against_definition) {
       }
       ck_ok(zf_word_merge(&w, &m));
       n = plain(rule, id, bytes, n);
-      ck_assert_int_eq(w.n, n);
+      ck_assert_int_eq(w.count, n);
       for (int i = 0; i < n; i++) {
         ck_assert_int_eq(w.sym[i].id, id[i]);
         ck_assert_int_eq(w.sym[i].bytes, bytes[i]);
@@ -95,10 +95,10 @@ START_TEST(test_long_word) {
   memset(text, 'a', N);
   ck_ok(zf_tok_parse(&t, json, strlen(json), "t"));
   ck_ok(zf_tok_encode(t, &ids, text, N, ZF_ENC_OFFSETS));
-  ck_assert_int_eq(ids.n, N / 4 + 1);
+  ck_assert_int_eq(ids.count, N / 4 + 1);
   ck_assert_int_eq(ids.id[0], 2);
-  ck_assert_int_eq(ids.id[ids.n - 1], 0);
-  ck_assert_int_eq(ids.end[ids.n - 1], N);
+  ck_assert_int_eq(ids.id[ids.count - 1], 0);
+  ck_assert_int_eq(ids.end[ids.count - 1], N);
   zf_ids_free(&ids);
   zf_tok_free(t);
   free(text);

@@ -165,12 +165,12 @@ START_TEST(test_unknown) {
   ck_ok(zf_tok_parse(&t, lost, strlen(lost), "t.json"));
   ck_ok(zf_tok_encode(t, &ids, "aa", 2, 0));
   ck_fails(zf_tok_encode(t, &ids, "axa", 3, 0), ZF_EINVALID, "and neither is unk_token");
-  ck_assert_int_eq(ids.n, 2); /* what was there before stays */
+  ck_assert_int_eq(ids.count, 2); /* what was there before stays */
   zf_ids_free(&ids);
   zf_tok_free(t);
   t = accept_with("");
   ck_ok(zf_tok_encode(t, &ids, "xaxbx", 5, 0)); /* dropped without one */
-  ck_assert_int_eq(ids.n, 1);
+  ck_assert_int_eq(ids.count, 1);
   ck_assert_int_eq(ids.id[0], 2);
   zf_ids_free(&ids);
   zf_tok_free(t);
@@ -276,7 +276,7 @@ START_TEST(test_classic) {
   ck_ok(zf_tok_open(&t, dir));
   ck_assert_int_eq(zf_tok_bos(t), -1);
   ck_ok(zf_tok_encode(t, &ids, "ab a", 4, ZF_ENC_SPECIAL));
-  ck_assert_int_eq(ids.n, 3);
+  ck_assert_int_eq(ids.count, 3);
   zf_tok_free(t);
   put("tokenizer_config.json", "{\"bos_token\": {\"content\": \"</s>\"}, \"eos_token\": \"</s>\", "
                                "\"pad_token\": \"<pad>\", \"add_bos_token\": true}");
@@ -284,14 +284,14 @@ START_TEST(test_classic) {
   ck_assert_int_eq(zf_tok_bos(t), 4);
   ck_assert_int_eq(zf_tok_eos(t), 4);
   ck_assert(zf_tok_is_special(t, 5));
-  ids.n = 0;
+  ids.count = 0;
   ck_ok(zf_tok_encode(t, &ids, "ab</s>b", 7, ZF_ENC_SPECIAL | ZF_ENC_OFFSETS));
   static const int32_t want[] = {4, 2, 4, 1}, begin[] = {-1, 0, 2, 6}, end[] = {-1, 2, 6, 7};
-  ck_assert_int_eq(ids.n, 4);
+  ck_assert_int_eq(ids.count, 4);
   ck_assert_mem_eq(ids.id, want, sizeof want);
   ck_assert_mem_eq(ids.begin, begin, sizeof begin);
   ck_assert_mem_eq(ids.end, end, sizeof end);
-  ck_ok(zf_tok_decode(t, &out, ids.id, ids.n, 1));
+  ck_ok(zf_tok_decode(t, &out, ids.id, ids.count, 1));
   ck_assert_str_eq(out.data, "abb");
   zf_tok_free(t);
   put("merges.txt", "a b\nb \xff\n");
@@ -312,7 +312,7 @@ static void same_ids(const char *text, const int32_t *want, int64_t n) {
   struct zf_ids ids = {0};
   ck_ok(zf_tok_open(&t, dir));
   ck_ok(zf_tok_encode(t, &ids, text, strlen(text), 0));
-  ck_assert_int_eq(ids.n, n);
+  ck_assert_int_eq(ids.count, n);
   for (int64_t i = 0; i < n; i++) ck_assert_int_eq(ids.id[i], want[i]);
   zf_ids_free(&ids);
   zf_tok_free(t);

@@ -30,12 +30,12 @@ static void quadratic_init(struct quadratic *q) {
                               .data = q->w,
                               .ndim = 1,
                               .shape = {D1},
-                              .n = D1,
+                              .count = D1,
                               .id = 0,
                               .trained = 1,
                               .decayed = 1};
   q->p[1] = (struct zf_param){
-      .name = "b", .data = q->w + D1, .ndim = 1, .shape = {D2}, .n = D2, .id = 1, .trained = 1};
+      .name = "b", .data = q->w + D1, .ndim = 1, .shape = {D2}, .count = D2, .id = 1, .trained = 1};
   q->ps = (struct zf_params){q->p, 2};
 }
 
@@ -43,7 +43,7 @@ static void seen(const struct quadratic *q, const struct zf_perturb *pt, float o
   for (int k = 0; k < 2; k++) {
     struct zf_noise noise = pt->dir;
     noise.param = q->p[k].id;
-    zf_perturb_vec(out[0] + (k ? D1 : 0), D, q->p[k].data, q->p[k].type, 0, q->p[k].n,
+    zf_perturb_vec(out[0] + (k ? D1 : 0), D, q->p[k].data, q->p[k].type, 0, q->p[k].count,
                    q->p[k].trained ? &noise : NULL, &pt->st);
   }
 }
@@ -53,7 +53,7 @@ static int quadratic_loss(void *ctx, const struct zf_perturb *pt, double *loss) 
   float w[2][D];
   if (q->fail_at && ++q->calls == q->fail_at) return zf_error(ZF_EDIVERGED, "as asked");
   seen(q, pt, w);
-  for (int s = 0; s < pt->st.n; s++) {
+  for (int s = 0; s < pt->st.count; s++) {
     loss[s] = 0;
     for (int i = 0; i < D; i++) {
       double d = (double)w[s][i] - q->t[i];
@@ -99,9 +99,10 @@ static void check_projection(int kind) {
         bound += 1.01 * q.a[i] * fabs((double)w[s][i] - q.t[i]) * 0x1p-24 * fabs((double)w[s][i]);
     }
     bound /= 2e-3;
-    ck_assert_msg(fabs(probe[p].g - want) <= bound, "g %.9g, z.grad %.9g, bound %.2g", probe[p].g,
-                  want, bound);
-    ck_assert_double_eq_tol(probe[p].g, (probe[p].plus - probe[p].minus) / (2 * (double)1e-3f),
+    ck_assert_msg(fabs(probe[p].projected_gradient - want) <= bound,
+                  "g %.9g, z.grad %.9g, bound %.2g", probe[p].projected_gradient, want, bound);
+    ck_assert_double_eq_tol(probe[p].projected_gradient,
+                            (probe[p].plus - probe[p].minus) / (2 * (double)1e-3f),
                             1e-12 * fabs(want));
     if (fabs(want) > 50 * bound) sharp++;
   }
@@ -171,7 +172,8 @@ END_TEST
 START_TEST(test_update) {
   struct quadratic q;
   struct zf_zo zo = {.seed = 77, .eps = 1e-3, .probes = 3, .direction = _i};
-  struct zf_zo_probe probe[3] = {{.g = 2.5}, {.g = -0.75}, {.g = 1e-4}};
+  struct zf_zo_probe probe[3] = {
+      {.projected_gradient = 2.5}, {.projected_gradient = -0.75}, {.projected_gradient = 1e-4}};
   float z[3][D], want[D];
   double lr = 3e-3, decay = 0.1;
   quadratic_init(&q);
@@ -179,7 +181,8 @@ START_TEST(test_update) {
   for (int i = 0; i < D; i++) {
     want[i] = q.w[i];
     if (i < D1) want[i] = fmaf(-(float)(lr * decay), want[i], want[i]);
-    for (int p = 0; p < 3; p++) want[i] = fmaf((float)(-lr * probe[p].g / 3), z[p][i], want[i]);
+    for (int p = 0; p < 3; p++)
+      want[i] = fmaf((float)(-lr * probe[p].projected_gradient / 3), z[p][i], want[i]);
   }
   zf_zo_update(&q.ps, &zo, 9, probe, lr, decay);
   ck_assert_mem_eq(q.w, want, sizeof want);
@@ -211,7 +214,7 @@ static struct zf_param half_param(uint16_t *w, int64_t n, enum zf_dtype type, fl
                            .type = type,
                            .ndim = 1,
                            .shape = {n},
-                           .n = n,
+                           .count = n,
                            .trained = 1,
                            .decayed = 1};
 }
@@ -267,9 +270,9 @@ static void check_survival(enum zf_dtype type, int mantissa) {
   float *w = zf_calloc(N, sizeof *w), *z = zf_calloc(N, sizeof *z);
   uint16_t *h = zf_calloc(N, sizeof *h);
   struct zf_param p = {
-      .name = "w", .data = h, .type = type, .ndim = 1, .shape = {N}, .n = N, .trained = 1};
+      .name = "w", .data = h, .type = type, .ndim = 1, .shape = {N}, .count = N, .trained = 1};
   struct zf_zo zo = {.seed = 6, .eps = 1, .probes = 1};
-  struct zf_zo_probe g = {.g = 1};
+  struct zf_zo_probe g = {.projected_gradient = 1};
   ck_assert(w && z && h);
   zf_noise_ref(w, &k, 0, N);
   for (int64_t i = 0; i < N; i++) w[i] *= 0.02f;
@@ -319,7 +322,7 @@ START_TEST(test_zero_rate) {
   ck_ok(zf_params_hash(&m->params, before));
   for (uint32_t step = 1; step <= 200; step++) {
     ck_ok(zf_zo_estimate(&probe, &zo, step, text_loss, &x));
-    ck_assert(probe.g != 0);
+    ck_assert(probe.projected_gradient != 0);
     zf_zo_update(&m->params, &zo, step, &probe, 0, 0.1);
   }
   ck_ok(zf_params_hash(&m->params, after));
@@ -357,14 +360,14 @@ static void check_derivative(struct zf_model *m, int64_t n, float eps) {
     double exact = (4 * d[2] - d[1]) / 3, K = (double)m->config.ffn;
     double walk = 20 * 0x1p-24 * sqrt(K * (6.0 * (double)m->config.layers + 1) / (double)n);
     double rounding = 5 * sqrt(2) * walk / (2 * (double)eps);
-    ck_assert_msg(fabs(probe.g - d[0]) <= rounding, "g %.7g, in double %.7g, bound %.2g", probe.g,
-                  d[0], rounding);
-    ck_assert_msg(fabs(probe.g - exact) <= rounding + fabs(d[0] - exact), "g %.7g, derivative %.7g",
-                  probe.g, exact);
+    ck_assert_msg(fabs(probe.projected_gradient - d[0]) <= rounding,
+                  "g %.7g, in double %.7g, bound %.2g", probe.projected_gradient, d[0], rounding);
+    ck_assert_msg(fabs(probe.projected_gradient - exact) <= rounding + fabs(d[0] - exact),
+                  "g %.7g, derivative %.7g", probe.projected_gradient, exact);
     ck_assert_msg(fabs(d[0] - exact) <= 0.05 * fabs(exact) + 0.05, "eps is too large to compare");
     if (getenv("CK_VERBOSE"))
-      printf("g %.6f  in double %.6f (bound %.2g)  derivative %.6f\n", probe.g, d[0], rounding,
-             exact);
+      printf("g %.6f  in double %.6f (bound %.2g)  derivative %.6f\n", probe.projected_gradient,
+             d[0], rounding, exact);
   }
   zf_forward_free(x.f);
   free(y);

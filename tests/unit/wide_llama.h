@@ -104,21 +104,21 @@ static inline double wide_loss(struct wide *y, const int32_t *id, int64_t n) {
 static inline double wide_at(struct wide *y, const struct text *x, const struct zf_perturb *pt,
                              double eps) {
   const struct zf_params *ps = &x->m->params;
-  ck_assert(ps->n <= 64);
-  for (int64_t i = 0; i < ps->n; i++) {
-    const struct zf_param *p = &ps->p[i];
+  ck_assert(ps->count <= 64);
+  for (int64_t i = 0; i < ps->count; i++) {
+    const struct zf_param *p = &ps->param[i];
     struct zf_noise k = pt->dir;
-    float *w = zf_calloc(2 * p->n, sizeof *w), *z = w + p->n;
-    y->w[i] = zf_calloc(p->n, sizeof **y->w);
+    float *w = zf_calloc(2 * p->count, sizeof *w), *z = w + p->count;
+    y->w[i] = zf_calloc(p->count, sizeof **y->w);
     ck_assert(w && y->w[i]);
     k.param = p->id;
-    zf_to_f32(w, p->data, p->type, p->n);
-    zf_noise_ref(z, &k, 0, p->n);
-    for (int64_t e = 0; e < p->n; e++) y->w[i][e] = (double)w[e] + eps * (double)z[e];
+    zf_to_f32(w, p->data, p->type, p->count);
+    zf_noise_ref(z, &k, 0, p->count);
+    for (int64_t e = 0; e < p->count; e++) y->w[i][e] = (double)w[e] + eps * (double)z[e];
     free(w);
   }
   double loss = wide_loss(y, x->id, x->n);
-  for (int64_t i = 0; i < ps->n; i++) free(y->w[i]);
+  for (int64_t i = 0; i < ps->count; i++) free(y->w[i]);
   return loss;
 }
 

@@ -140,7 +140,7 @@ static inline float32x4_t zv_fold_to4(zv x) {
   return vaddq_f32(vaddq_f32(x.v[0], x.v[2]), vaddq_f32(x.v[1], x.v[3]));
 }
 
-static inline float zv_fold(zv x) {
+static inline float zv_reduce(zv x) {
   float32x4_t a = zv_fold_to4(x);
   float32x2_t b = vadd_f32(vget_low_f32(a), vget_high_f32(a));
   return vget_lane_f32(b, 0) + vget_lane_f32(b, 1);
@@ -164,7 +164,7 @@ static inline zd zd_add(zd s, zv x) {
   return s;
 }
 
-static inline double zd_fold(zd s) {
+static inline double zd_reduce(zd s) {
   for (int i = 0; i < 4; i++) s.v[i] = vaddq_f64(s.v[i], s.v[i + 4]);
   for (int i = 0; i < 2; i++) s.v[i] = vaddq_f64(s.v[i], s.v[i + 2]);
   float64x2_t a = vaddq_f64(s.v[0], s.v[1]);

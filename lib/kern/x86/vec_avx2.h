@@ -143,7 +143,7 @@ static inline zv zv_erf(zv x) {
   return (zv){Sleef_finz_erff8_u10avx2(x.a), Sleef_finz_erff8_u10avx2(x.b)};
 }
 
-static inline float zv_fold(zv x) {
+static inline float zv_reduce(zv x) {
   __m256 a = _mm256_add_ps(x.a, x.b);
   __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
   b = _mm_add_ps(b, _mm_movehl_ps(b, b));
@@ -170,7 +170,7 @@ static inline zd zd_add(zd s, zv x) {
   return s;
 }
 
-static inline double zd_fold(zd s) {
+static inline double zd_reduce(zd s) {
   __m256d b = _mm256_add_pd(_mm256_add_pd(s.a, s.c), _mm256_add_pd(s.b, s.d));
   __m128d c = _mm_add_pd(_mm256_castpd256_pd128(b), _mm256_extractf128_pd(b, 1));
   return _mm_cvtsd_f64(_mm_add_sd(c, _mm_unpackhi_pd(c, c)));

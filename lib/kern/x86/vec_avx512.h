@@ -115,7 +115,7 @@ static inline zv zv_erf(zv x) {
   return Sleef_finz_erff16_u10avx512f(x);
 }
 
-static inline float zv_fold(zv x) {
+static inline float zv_reduce(zv x) {
   __m256 a = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
   __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
   b = _mm_add_ps(b, _mm_movehl_ps(b, b));
@@ -136,7 +136,7 @@ static inline zd zd_add(zd s, zv x) {
   return s;
 }
 
-static inline double zd_fold(zd s) {
+static inline double zd_reduce(zd s) {
   __m512d a = _mm512_add_pd(s.a, s.b);
   __m256d b = _mm256_add_pd(_mm512_castpd512_pd256(a), _mm512_extractf64x4_pd(a, 1));
   __m128d c = _mm_add_pd(_mm256_castpd256_pd128(b), _mm256_extractf128_pd(b, 1));

@@ -1,0 +1,120 @@
+/* Packing: a format is a row of the table, "" that of files which are not compressed. */
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "fmt/compressed.h"
+
+enum { OUT = 256 << 10 };
+
+struct zf_compressor {
+  const struct codec *codec;
+  void *state;
+  FILE *f;
+  unsigned char *out;
+};
+
+/* Takes all of data[0..n), writes what comes out; `last` also what was kept back.  0 or -1. */
+struct codec {
+  const char *ending;
+  void *(*new)(void);
+  int (*put)(struct zf_compressor *p, const void *data, size_t n, int last);
+  void (*free)(void *state);
+};
+
+static void *plain_new(void) {
+  return zf_calloc(1, 1);
+}
+
+static int plain_put(struct zf_compressor *p, const void *data, size_t n, int last) {
+  (void)last;
+  fwrite(data, 1, n, p->f); /* an error is found when the file is committed */
+  return 0;
+}
+
+static void *gzip_new(void) {
+  z_stream *z = zf_calloc(1, sizeof *z);
+  if (z &&
+      deflateInit2(z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK)
+    return z;
+  free(z);
+  return NULL;
+}
+
+static int gzip_put(struct zf_compressor *p, const void *data, size_t n, int last) {
+  z_stream *z = p->state;
+  z->next_in = (unsigned char *)data;
+  z->avail_in = (unsigned)n;
+  do {
+    z->next_out = p->out;
+    z->avail_out = OUT;
+    if (deflate(z, last ? Z_FINISH : Z_NO_FLUSH) == Z_STREAM_ERROR) return -1;
+    fwrite(p->out, 1, OUT - z->avail_out, p->f);
+  } while (z->avail_out == 0);
+  return 0;
+}
+
+static void gzip_free(void *state) {
+  if (state) deflateEnd(state);
+  free(state);
+}
+
+static void *zstd_new(void) {
+  ZSTD_CCtx *c = ZSTD_createCCtx();
+  if (c) ZSTD_CCtx_setParameter(c, ZSTD_c_checksumFlag, 1);
+  return c;
+}
+
+static int zstd_put(struct zf_compressor *p, const void *data, size_t n, int last) {
+  ZSTD_inBuffer in = {data, n, 0};
+  size_t left;
+  do {
+    ZSTD_outBuffer out = {p->out, OUT, 0};
+    left = ZSTD_compressStream2(p->state, &out, &in, last ? ZSTD_e_end : ZSTD_e_continue);
+    if (ZSTD_isError(left)) return -1;
+    fwrite(p->out, 1, out.pos, p->f);
+  } while (last ? left > 0 : in.pos < in.size);
+  return 0;
+}
+
+static void zstd_free(void *state) {
+  ZSTD_freeCCtx(state);
+}
+
+static const struct codec codecs[] = {
+    {".gz", gzip_new, gzip_put, gzip_free},
+    {".zst", zstd_new, zstd_put, zstd_free},
+    {"", plain_new, plain_put, free},
+};
+
+int zf_compressor_new(struct zf_compressor **out, const char *name, FILE *f) {
+  const char *ending = name + zf_compressed_stem(name);
+  const struct codec *c = codecs;
+  while (strcasecmp(c->ending, ending) != 0) c++;
+  *out = zf_calloc(1, sizeof **out);
+  if (!*out) return ZF_ENOMEM;
+  **out = (struct zf_compressor){.codec = c, .f = f, .state = c->new (), .out = zf_malloc(OUT)};
+  if ((*out)->state && (*out)->out) return 0;
+  zf_compressor_free(*out);
+  *out = NULL;
+  return zf_error(ZF_ENOMEM, "%s: out of memory to pack it", name);
+}
+
+int zf_compressor_put(struct zf_compressor *p, const void *data, size_t n, int last) {
+  enum { MOST = 1 << 30 }; /* zlib counts in 32 bits */
+  const char *at = data;
+  for (; n > MOST; n -= MOST, at += MOST)
+    if (p->codec->put(p, at, MOST, 0)) return zf_error(ZF_EFAIL, "packing failed");
+  return p->codec->put(p, at, n, last) ? zf_error(ZF_EFAIL, "packing failed") : 0;
+}
+
+void zf_compressor_free(struct zf_compressor *p) {
+  if (!p) return;
+  p->codec->free(p->state);
+  free(p->out);
+  free(p);
+}

@@ -1,0 +1,191 @@
+/* GGUF keys and tensor names in the terms of config.json and its checkpoint: tables. */
+#include "model/gguf_model_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "fmt/json.h"
+
+static const struct zf_gguf_pair common[] = {
+    {"token_embd", "model.embed_tokens"},
+    {"output_norm", "model.norm"},
+    {"output", "lm_head"},
+    {"blk.#.attn_norm", "model.layers.#.input_layernorm"},
+    {"blk.#.attn_q", "model.layers.#.self_attn.q_proj"},
+    {"blk.#.attn_k", "model.layers.#.self_attn.k_proj"},
+    {"blk.#.attn_v", "model.layers.#.self_attn.v_proj"},
+    {"blk.#.attn_qkv", "model.layers.#.self_attn.qkv_proj"},
+    {"blk.#.attn_output", "model.layers.#.self_attn.o_proj"},
+    {"blk.#.attn_q_norm", "model.layers.#.self_attn.q_norm"},
+    {"blk.#.attn_k_norm", "model.layers.#.self_attn.k_norm"},
+    {"blk.#.ffn_norm", "model.layers.#.post_attention_layernorm"},
+    {"blk.#.ffn_gate", "model.layers.#.mlp.gate_proj"},
+    {"blk.#.ffn_up", "model.layers.#.mlp.up_proj"},
+    {"blk.#.ffn_down", "model.layers.#.mlp.down_proj"},
+    {0},
+};
+
+static const struct zf_gguf_pair fused[] = {{"blk.#.ffn_up", "model.layers.#.mlp.gate_up_proj"},
+                                            {0}};
+
+static const struct zf_gguf_pair around[] = {
+    {"blk.#.post_attention_norm", "model.layers.#.post_attention_layernorm"},
+    {"blk.#.ffn_norm", "model.layers.#.pre_feedforward_layernorm"},
+    {"blk.#.post_ffw_norm", "model.layers.#.post_feedforward_layernorm"},
+    {0},
+};
+
+static const struct zf_gguf_arch archs[] = {
+    {.name = "llama", .model_type = "llama", .class = "LlamaForCausalLM", .paired = 1, .freqs = 1},
+    {.name = "qwen2", .model_type = "qwen2", .class = "Qwen2ForCausalLM"},
+    {.name = "qwen3", .model_type = "qwen3", .class = "Qwen3ForCausalLM"},
+    {.name = "phi3",
+     .model_type = "phi3",
+     .class = "Phi3ForCausalLM",
+     .names = fused,
+     .partial = 1,
+     .tables = 1,
+     .window = ZF_GGUF_WINDOW_OFF},
+    {.name = "gemma", .model_type = "gemma", .class = "GemmaForCausalLM", .plus = 1},
+    {.name = "gemma2",
+     .model_type = "gemma2",
+     .class = "Gemma2ForCausalLM",
+     .names = around,
+     .plus = 1,
+     .wide_layers = 46,
+     .window = ZF_GGUF_WINDOW_ON,
+     .period = 2},
+    {.name = "gemma3",
+     .model_type = "gemma3_text",
+     .class = "Gemma3ForCausalLM",
+     .names = around,
+     .plus = 1,
+     .wide_layers = 62,
+     .window = ZF_GGUF_WINDOW_KEY,
+     .period = 6,
+     .theta_local = 1e4},
+};
+enum { ARCHS = sizeof archs / sizeof *archs };
+
+static int find_arch(struct zf_gguf_source *s) {
+  const char *name = NULL;
+  struct zf_buf b = {0};
+  int rc = zf_json_str(&name, s->gguf.keys, "general.architecture", s->path);
+  if (rc) return rc;
+  if (!name)
+    return zf_error(ZF_EINVALID, "%s: key 'general.architecture' is missing: not a model?",
+                    s->path);
+  for (int i = 0; i < ARCHS; i++) {
+    if (!strcmp(archs[i].name, name)) s->arch = &archs[i];
+    zf_buf_printf(&b, "%s%s", i ? ", " : "", archs[i].name);
+  }
+  if (!s->arch)
+    rc = zf_error(ZF_EINVALID, "%s: architecture '%.60s' is not supported; supported are %s",
+                  s->path, name, b.failed ? "?" : b.data);
+  zf_buf_free(&b);
+  return rc;
+}
+
+static int open_source(struct zf_gguf_source *s, const char *path) {
+  *s = (struct zf_gguf_source){.path = path};
+  int rc = zf_gguf_open(&s->gguf, path, 0);
+  if (!rc) rc = find_arch(s);
+  if (rc) zf_gguf_free(&s->gguf);
+  return rc;
+}
+
+int zf_gguf_config(json_t **out, const char *path) {
+  struct zf_gguf_source s;
+  json_t *config = NULL;
+  int rc = open_source(&s, path);
+  if (rc) return rc;
+  if (!(config = json_object())) rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
+  if (!rc) rc = zf_gguf_check(&s);
+  if (!rc) rc = zf_gguf_describe(config, &s);
+  if (!rc) rc = zf_gguf_rope(config, &s);
+  if (rc)
+    json_decref(config);
+  else
+    *out = config;
+  zf_gguf_free(&s.gguf);
+  return rc;
+}
+
+/* --- tensors --------------------------------------------------------------------------------- */
+
+/* Does `name` up to `end` match a pattern?  *layer is what the "#" stands for. */
+static int matches(const char *pattern, const char *name, size_t end, long *layer) {
+  const char *hash = strchr(pattern, '#');
+  size_t head = hash ? (size_t)(hash - pattern) : strlen(pattern);
+  if (head > end || strncmp(pattern, name, head) != 0) return 0;
+  if (!hash) return head == end;
+  size_t digits = strspn(name + head, "0123456789");
+  if (!digits || digits > 5 || head + digits > end) return 0;
+  *layer = strtol(name + head, NULL, 10);
+  const char *rest = name + head + digits;
+  return strlen(hash + 1) == end - head - digits && !strncmp(hash + 1, rest, strlen(hash + 1));
+}
+
+/* The checkpoint's name, or NULL where there is none: such a tensor keeps its own. */
+static char *checkpoint_name(const struct zf_gguf_arch *a, const char *name) {
+  const char *dot = strrchr(name, '.');
+  const struct zf_gguf_pair *const tables[] = {a->names, common};
+  long layer = 0;
+  if (!dot || (strcmp(dot, ".weight") != 0 && strcmp(dot, ".bias") != 0)) return NULL;
+  for (int i = 0; i < 2; i++)
+    for (const struct zf_gguf_pair *p = tables[i]; p && p->gguf; p++) {
+      if (!matches(p->gguf, name, (size_t)(dot - name), &layer)) continue;
+      const char *to = p->checkpoint, *hash = strchr(to, '#');
+      if (!hash) return zf_asprintf("%s%s", to, dot);
+      return zf_asprintf("%.*s%ld%s%s", (int)(hash - to), to, layer, hash + 1, dot);
+    }
+  return NULL;
+}
+
+int zf_gguf_weights(struct zf_st **out, const struct zf_gguf_arch **arch, const char *path) {
+  struct zf_gguf_source s;
+  *out = NULL;
+  int rc = open_source(&s, path);
+  if (rc) return rc;
+  for (int64_t i = 0; i < s.gguf.st->count; i++) {
+    struct zf_st_tensor *t = &s.gguf.st->tensor[i];
+    char *name = checkpoint_name(s.arch, t->name);
+    if (!name) continue;
+    free((char *)t->name);
+    t->name = name;
+  }
+  rc = zf_st_sort(s.gguf.st);
+  if (!rc) {
+    *out = s.gguf.st;
+    *arch = s.arch;
+    s.gguf.st = NULL;
+  }
+  zf_gguf_free(&s.gguf);
+  return rc;
+}
+
+int zf_gguf_reads(const struct zf_gguf_arch *a, const char *name) {
+  if (!strcmp(name, "rope_freqs.weight")) return a->freqs;
+  int table =
+      !strcmp(name, "rope_factors_short.weight") || !strcmp(name, "rope_factors_long.weight");
+  return table && (a->freqs || a->tables);
+}
+
+static int ends(const char *name, const char *tail) {
+  size_t n = strlen(name), k = strlen(tail);
+  return n >= k && !strcmp(name + n - k, tail);
+}
+
+struct zf_gguf_change zf_gguf_change(const struct zf_gguf_arch *a, const struct zf_config *c,
+                                     const char *name) {
+  struct zf_gguf_change x = {0};
+  if (!a) return x;
+  if (a->paired && strstr(name, ".self_attn.q_proj.")) x.heads = c->heads;
+  if (a->paired && strstr(name, ".self_attn.k_proj.")) x.heads = c->kv_heads;
+  if (a->plus && (ends(name, "norm.weight") || ends(name, "layernorm.weight"))) x.less = 1;
+  return x;
+}

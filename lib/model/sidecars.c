@@ -1,0 +1,272 @@
+#include "model/sidecars.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "base/hash.h"
+
+/* Patterns of names; those of a tokenizer are enough to encode with. */
+static const struct {
+  const char *pattern;
+  int tokenizer;
+} names[] = {
+    {"tokenizer.json", 1},
+    {"tokenizer_config.json", 1},
+    {"vocab.json", 1},
+    {"vocab.txt", 1},
+    {"merges.txt", 1},
+    {"special_tokens_map.json", 1},
+    {"added_tokens.json", 1},
+    {"tokenizer.model", 1},
+    {"tokenizer.model.v[0-9]*", 1},
+    {"spiece.model", 1},
+    {"sentencepiece.bpe.model", 1},
+    {"spm.model", 1},
+    {"tekken.json", 1},
+    {"*.tiktoken", 1},
+    {"*.jinja", 1},
+    {"chat_template.json", 1},
+    {"additional_chat_templates/*.jinja", 1},
+    {"generation_config.json", 0},
+    {"preprocessor_config.json", 0},
+    {"video_preprocessor_config.json", 0},
+    {"processor_config.json", 0},
+    {"modules.json", 0},
+    {"config_sentence_transformers.json", 0},
+    {"sentence_*_config.json", 0},
+    {"[0-9]_[A-Z]*/*", 0},
+};
+enum { NAMES = sizeof names / sizeof *names };
+
+/* Folders that the patterns speak of. */
+static const char *const folders[] = {"additional_chat_templates", "[0-9]_[A-Z]*"};
+enum { FOLDERS = sizeof folders / sizeof *folders };
+
+static int row_of(const char *name) {
+  for (int i = 0; i < NAMES; i++)
+    if (!fnmatch(names[i].pattern, name, FNM_PATHNAME | FNM_PERIOD)) return i;
+  return -1;
+}
+
+int zf_sidecars_is(const char *name) {
+  return row_of(name) >= 0;
+}
+
+int zf_sidecars_is_folder(const char *name) {
+  for (int i = 0; i < FOLDERS; i++)
+    if (!fnmatch(folders[i], name, FNM_PERIOD)) return 1;
+  return 0;
+}
+
+/* --- the list --- */
+
+static int by_name(const void *a, const void *b) {
+  const struct zf_sidecar *x = a, *y = b;
+  return strcmp(x->name, y->name);
+}
+
+static int add(struct zf_sidecars *b, const char *name, const char *path) {
+  struct zf_sidecar *p = realloc(b->file, (size_t)(b->count + 1) * sizeof *p);
+  if (!p) return zf_error(ZF_ENOMEM, "out of memory for a list of files");
+  b->file = p;
+  p[b->count] = (struct zf_sidecar){.name = zf_strdup(name)};
+  if (!p[b->count].name) return ZF_ENOMEM;
+  b->count++;
+  return path ? zf_hash_file(p[b->count - 1].hash, path) : 0;
+}
+
+static int is_file(const char *path) {
+  struct stat st;
+  return !stat(path, &st) && S_ISREG(st.st_mode);
+}
+
+/* Files of the folder `dir`/`below` ("" is itself), and of the folders in it that count. */
+static int list(struct zf_sidecars *b, const char *dir, const char *below) {
+  char *folder = *below ? zf_path_join(dir, below) : zf_strdup(dir);
+  DIR *d = folder ? opendir(folder) : NULL;
+  int rc = !folder ? ZF_ENOMEM : 0;
+  if (folder && !d) rc = zf_error(ZF_EIO, "%s: cannot open: %s", folder, strerror(errno));
+  for (struct dirent *e; !rc && (e = readdir(d));) {
+    char *name = *below ? zf_path_join(below, e->d_name) : zf_strdup(e->d_name);
+    char *path = zf_path_join(folder, e->d_name);
+    rc = name && path ? 0 : ZF_ENOMEM;
+    if (!rc && zf_sidecars_is(name) && is_file(path))
+      rc = add(b, name, path);
+    else if (!rc && !*below && zf_sidecars_is_folder(name) && zf_is_dir(path))
+      rc = list(b, dir, name);
+    free(name);
+    free(path);
+  }
+  if (d) closedir(d);
+  free(folder);
+  return rc;
+}
+
+int zf_sidecars_open(struct zf_sidecars *b, const char *dir) {
+  memset(b, 0, sizeof *b);
+  b->dir = zf_strdup(dir);
+  int rc = b->dir ? list(b, dir, "") : ZF_ENOMEM;
+  if (!rc && b->count) qsort(b->file, (size_t)b->count, sizeof *b->file, by_name);
+  if (rc) zf_sidecars_close(b);
+  return rc;
+}
+
+void zf_sidecars_close(struct zf_sidecars *b) {
+  for (int i = 0; i < b->count; i++) {
+    free(b->file[i].name);
+    free(b->file[i].text);
+  }
+  free(b->file);
+  free(b->dir);
+  free(b->kept_dir);
+  memset(b, 0, sizeof *b);
+}
+
+int zf_sidecars_set(struct zf_sidecars *b, const char *name, const char *text) {
+  int at = 0;
+  while (at < b->count && strcmp(b->file[at].name, name) != 0) at++;
+  int rc = at < b->count ? 0 : add(b, name, NULL);
+  char *copy = rc ? NULL : zf_strdup(text);
+  if (!copy) return ZF_ENOMEM;
+  free(b->file[at].text);
+  b->file[at].text = copy;
+  return 0;
+}
+
+/* --- copies --- */
+
+/* All bytes of `in` to `o`, and into the hash. */
+static int pour(struct zf_out *o, FILE *in, char hash[33], const char *path) {
+  enum { PIECE = 1 << 16 };
+  char piece[PIECE];
+  struct zf_hash *h;
+  int rc = zf_hash_new(&h);
+  if (rc) return rc;
+  for (size_t n; (n = fread(piece, 1, PIECE, in)) > 0;) {
+    zf_hash_add(h, piece, n);
+    fwrite(piece, 1, n, o->file);
+  }
+  if (ferror(in)) rc = zf_error(ZF_EIO, "%s: cannot read: %s", path, strerror(errno));
+  zf_hash_hex(h, hash);
+  zf_hash_free(h);
+  return rc;
+}
+
+static int copy_file(const char *path, const char *want, const char *to, int *same) {
+  char hash[33];
+  struct zf_out o;
+  FILE *in = fopen(path, "rb");
+  if (!in)
+    return errno == ENOENT ? 0 : zf_error(ZF_EIO, "%s: cannot open: %s", path, strerror(errno));
+  int rc = zf_out_open(&o, to);
+  if (!rc) rc = pour(&o, in, hash, path);
+  *same = !rc && !strcmp(hash, want);
+  if (*same)
+    rc = zf_out_commit(&o);
+  else
+    zf_out_abort(&o);
+  fclose(in);
+  return rc;
+}
+
+/* Copies FROM/NAME when its bytes have the hash; *same says whether they had. */
+static int copy_same(const struct zf_sidecar *f, const char *from, const char *to, int *same) {
+  char *path = zf_path_join(from, f->name), hash[33];
+  int rc = path ? 0 : ZF_ENOMEM;
+  *same = 0;
+  if (!rc && strcmp(path, to) != 0) {
+    rc = copy_file(path, f->hash, to, same);
+  } else if (!rc && zf_exists(path)) {
+    rc = zf_hash_file(hash, path);
+    *same = !rc && !strcmp(hash, f->hash);
+  }
+  free(path);
+  return rc;
+}
+
+static int copy_one(const struct zf_sidecars *b, const struct zf_sidecar *f, const char *to) {
+  int same = 0, rc = 0;
+  if (f->text) return zf_write_file(to, f->text, strlen(f->text));
+  if (b->kept_dir) rc = copy_same(f, b->kept_dir, to, &same);
+  if (!rc && !same) rc = copy_same(f, b->dir, to, &same);
+  if (rc || same) return rc;
+  return zf_error(ZF_EINVALID,
+                  "%s/%s: was changed since it was read: a copy of it would not belong to these "
+                  "weights; put the old file back",
+                  b->dir, f->name);
+}
+
+static int make_folder(const char *to, const char *name) {
+  const char *slash = strchr(name, '/');
+  if (!slash) return 0;
+  char *folder = zf_asprintf("%s/%.*s", to, (int)(slash - name), name);
+  int rc = folder ? zf_mkdirs(folder) : ZF_ENOMEM;
+  free(folder);
+  return rc;
+}
+
+int zf_sidecars_copy(const struct zf_sidecars *b, const char *to, int tokenizer) {
+  int rc = 0;
+  for (int i = 0; !rc && i < b->count; i++) {
+    int row = row_of(b->file[i].name);
+    if (tokenizer && (row < 0 || !names[row].tokenizer)) continue;
+    char *path = zf_path_join(to, b->file[i].name);
+    rc = path ? make_folder(to, b->file[i].name) : ZF_ENOMEM;
+    if (!rc) rc = copy_one(b, &b->file[i], path);
+    free(path);
+  }
+  return rc;
+}
+
+int zf_sidecars_keep(struct zf_sidecars *b, const char *dir) {
+  free(b->kept_dir);
+  b->kept_dir = zf_strdup(dir);
+  return b->kept_dir ? 0 : ZF_ENOMEM;
+}
+
+/* --- identity --- */
+
+static int hash_named(struct zf_hash *h, const char *dir, const char *name) {
+  char hex[33], *path = zf_path_join(dir, name);
+  int rc = path ? 0 : ZF_ENOMEM;
+  if (!rc && zf_exists(path) && !(rc = zf_hash_file(hex, path))) {
+    zf_hash_add(h, name, strlen(name) + 1);
+    zf_hash_add(h, hex, 32);
+  }
+  free(path);
+  return rc;
+}
+
+static int has(const char *dir, const char *name) {
+  char *path = zf_path_join(dir, name);
+  int there = path && zf_exists(path);
+  free(path);
+  return there;
+}
+
+/* The order is that of the first logs, which stay valid by it; what came later is read only where
+ * there is no tokenizer.json. */
+int zf_sidecars_hash(char out[33], const char *dir) {
+  static const char *const read[] = {
+      "config.json",       "tokenizer.json",  "tokenizer_config.json",
+      "vocab.json",        "merges.txt",      "special_tokens_map.json",
+      "added_tokens.json", "tokenizer.model", "chat_template.jinja",
+      "vocab.txt",         "spiece.model"};
+  enum { READ = sizeof read / sizeof *read, FIRST = 9 };
+  struct zf_hash *h;
+  int rc = zf_hash_new(&h), n = has(dir, "tokenizer.json") ? FIRST : READ;
+  if (rc) return rc;
+  for (int i = 0; !rc && i < n; i++) rc = hash_named(h, dir, read[i]);
+  if (!rc) zf_hash_hex(h, out);
+  zf_hash_free(h);
+  return rc;
+}
