@@ -14,11 +14,12 @@ struct zc_bench_options {
 };
 extern struct zc_bench_options zc_bench_options;
 
-int zc_bench_memory(const struct zc_args *a);
-int zc_bench_time(const struct zc_args *a);
-int zc_bench_energy(const struct zc_args *a);
-int zc_bench_learning(const struct zc_args *a);
-int zc_bench_one(const struct zc_args *a); /* a method in a process of its own: see bench_one.c */
+int zc_bench_memory(const struct zc_args *args);
+int zc_bench_time(const struct zc_args *args);
+int zc_bench_energy(const struct zc_args *args);
+int zc_bench_learning(const struct zc_args *args);
+int zc_bench_one(
+    const struct zc_args *args); /* a method in a process of its own: see bench_one.c */
 
 /* A way to train as benches name it: "adamw_checkpoint" is adamw with gradient_checkpointing. */
 struct zc_bench_way {
@@ -31,7 +32,7 @@ int zc_bench_ways(const struct zc_bench_way **out, int most, const char *list);
 /* Runs `zoft bench one` with the words of `a` and `more` (ends with NULL) in a process of its own;
  * *out is its JSON object, the caller's to decref. */
 struct zf_proc;
-int zc_bench_child(json_t **out, struct zf_proc *p, const struct zc_args *a,
+int zc_bench_child(json_t **out, struct zf_proc *proc, const struct zc_args *args,
                    const char *const *more);
 
 #endif

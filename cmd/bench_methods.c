@@ -49,25 +49,25 @@ static int numbers(int *out, const char *list, const char *option) {
   return n ? n : zf_error(ZF_EUSAGE, "%s: names none", option);
 }
 
-static double member(const json_t *o, const char *key) {
-  const json_t *v = json_object_get(o, key);
-  return json_is_number(v) ? json_number_value(v) : NAN;
+static double member(const json_t *object, const char *key) {
+  const json_t *value = json_object_get(object, key);
+  return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
-static void fill(struct row *r, const json_t *o) {
-  r->tokens = member(o, "tokens");
-  r->seconds = member(o, "seconds");
-  r->deviation = member(o, "seconds_deviation");
-  r->joules = member(o, "joules");
-  r->joules_deviation = member(o, "joules_deviation");
-  r->forecast = member(o, "forecast_bytes");
-  r->weights = member(o, "weights_bytes");
-  r->gradients = member(o, "gradient_bytes");
-  r->optimizer = member(o, "optimizer_bytes");
-  r->activations = member(o, "activation_bytes");
-  r->before = member(o, "before_bytes");
-  r->batch = (int)member(o, "batch");
-  r->peak = member(o, "peak_rss_bytes");
+static void fill(struct row *row, const json_t *object) {
+  row->tokens = member(object, "tokens");
+  row->seconds = member(object, "seconds");
+  row->deviation = member(object, "seconds_deviation");
+  row->joules = member(object, "joules");
+  row->joules_deviation = member(object, "joules_deviation");
+  row->forecast = member(object, "forecast_bytes");
+  row->weights = member(object, "weights_bytes");
+  row->gradients = member(object, "gradient_bytes");
+  row->optimizer = member(object, "optimizer_bytes");
+  row->activations = member(object, "activation_bytes");
+  row->before = member(object, "before_bytes");
+  row->batch = (int)member(object, "batch");
+  row->peak = member(object, "peak_rss_bytes");
 }
 
 /* The arithmetic is the same for all: what `auto` means for mezo, or what was asked for. */
@@ -84,7 +84,7 @@ static const char *compute_for(const struct zc_bench_way *way, const char *compu
   return zf_kern_native(ZF_COMPUTE_BF16) ? "bf16" : "f32";
 }
 
-static int measure(struct table *t, const struct zc_args *a, const struct zc_bench_way *way,
+static int measure(struct table *table, const struct zc_args *args, const struct zc_bench_way *way,
                    int batch, int seq, const char *compute) {
   char method[48], b[48], s[48], how[48];
   const char *more[8] = {method, how,
@@ -97,41 +97,43 @@ static int measure(struct table *t, const struct zc_args *a, const struct zc_ben
   snprintf(s, sizeof s, "sequence_len=%d", seq);
   if (batch) more[n++] = b;
   if (seq) more[n++] = s;
-  struct zf_proc p;
-  json_t *o;
-  int rc = zc_bench_child(&o, &p, a, more);
+  struct zf_proc proc;
+  json_t *object;
+  int rc = zc_bench_child(&object, &proc, args, more);
   if (rc) return rc;
-  struct row *r = &t->row[t->n++];
-  *r = (struct row){.way = way->name, .seq = seq};
-  fill(r, o);
-  if (!seq) r->seq = (int)(r->tokens / r->batch + 0.5);
-  snprintf(r->compute, sizeof r->compute, "%s", json_string_value(json_object_get(o, "compute")));
-  snprintf(t->why, sizeof t->why, "%s", json_string_value(json_object_get(o, "why")));
-  t->threads = (int)member(o, "threads");
-  t->parameters = member(o, "parameters");
-  json_decref(o);
+  struct row *row = &table->row[table->n++];
+  *row = (struct row){.way = way->name, .seq = seq};
+  fill(row, object);
+  if (!seq) row->seq = (int)(row->tokens / row->batch + 0.5);
+  snprintf(row->compute, sizeof row->compute, "%s",
+           json_string_value(json_object_get(object, "compute")));
+  snprintf(table->why, sizeof table->why, "%s", json_string_value(json_object_get(object, "why")));
+  table->threads = (int)member(object, "threads");
+  table->parameters = member(object, "parameters");
+  json_decref(object);
   return 0;
 }
 
-static int measure_all(struct table *t, const struct zc_args *a) {
+static int measure_all(struct table *table, const struct zc_args *args) {
   const struct zc_bench_way *way[MOST];
   struct zf_conf *conf = NULL;
   int batch[MOST], seq[MOST], nb = 0, ns = 0, nw = 0;
-  const struct zc_bench_options *o = &zc_bench_options;
-  int rc = zc_report_check(o->output);
-  if (!rc && (nw = zc_bench_ways(way, MOST, o->methods ? o->methods : ALL_WAYS)) < 0) rc = nw;
-  if (!rc && (nb = numbers(batch, o->batch, "--batch")) < 0) rc = nb;
-  if (!rc && (ns = numbers(seq, o->seq, "--seq")) < 0) rc = ns;
-  if (!rc) rc = zc_conf_load(&conf, a, zf_bench_keys());
-  if (!rc) snprintf(t->model, sizeof t->model, "%s", zf_conf_str(conf, "base_model"));
+  const struct zc_bench_options *options = &zc_bench_options;
+  int rc = zc_report_check(options->output);
+  if (!rc && (nw = zc_bench_ways(way, MOST, options->methods ? options->methods : ALL_WAYS)) < 0)
+    rc = nw;
+  if (!rc && (nb = numbers(batch, options->batch, "--batch")) < 0) rc = nb;
+  if (!rc && (ns = numbers(seq, options->seq, "--seq")) < 0) rc = ns;
+  if (!rc) rc = zc_conf_load(&conf, args, zf_bench_keys());
+  if (!rc) snprintf(table->model, sizeof table->model, "%s", zf_conf_str(conf, "base_model"));
   const char *compute = rc ? NULL : compute_of(conf);
   for (int i = 0; !rc && i < nb; i++)
     for (int j = 0; !rc && j < ns; j++)
       for (int k = 0; !rc && k < nw; k++) {
         char text[160];
-        snprintf(text, sizeof text, "%s (%d of %d)", way[k]->name, t->n + 1, nb * ns * nw);
-        zc_bar((double)t->n / (nb * ns * nw), text, 1);
-        rc = measure(t, a, way[k], batch[i], seq[j], compute);
+        snprintf(text, sizeof text, "%s (%d of %d)", way[k]->name, table->n + 1, nb * ns * nw);
+        zc_bar((double)table->n / (nb * ns * nw), text, 1);
+        rc = measure(table, args, way[k], batch[i], seq[j], compute);
       }
   zc_bar_clear();
   zf_conf_free(conf);
@@ -139,19 +141,19 @@ static int measure_all(struct table *t, const struct zc_args *a) {
 }
 
 /* The row of inference with the same batch and length. */
-static const struct row *base_of(const struct table *t, const struct row *r) {
-  for (int i = 0; i < t->n; i++)
-    if (!strcmp(t->row[i].way, "inference") && t->row[i].batch == r->batch &&
-        t->row[i].seq == r->seq)
-      return &t->row[i];
+static const struct row *base_of(const struct table *table, const struct row *row) {
+  for (int i = 0; i < table->n; i++)
+    if (!strcmp(table->row[i].way, "inference") && table->row[i].batch == row->batch &&
+        table->row[i].seq == row->seq)
+      return &table->row[i];
   return NULL;
 }
 
-static void name_cells(struct zc_cell *c, const struct row *r) {
-  snprintf(c[0].text, sizeof c[0].text, "%s", r->way);
-  snprintf(c[1].text, sizeof c[1].text, "%s", r->compute);
-  c[2].value = r->batch;
-  c[3].value = r->seq;
+static void name_cells(struct zc_cell *cell, const struct row *row) {
+  snprintf(cell[0].text, sizeof cell[0].text, "%s", row->way);
+  snprintf(cell[1].text, sizeof cell[1].text, "%s", row->compute);
+  cell[2].value = row->batch;
+  cell[3].value = row->seq;
 }
 
 #define NAMES                                                                                      \
@@ -187,23 +189,24 @@ static const struct zc_column energy_columns[] = {
     {"ratio_to_inference", "/ inference", ZC_RATIO},
 };
 
-static void memory_cells(struct zc_cell *c, const struct row *r, const struct row *base) {
-  const double v[] = {r->peak,        r->weights,           r->gradients, r->optimizer,
-                      r->activations, r->peak - r->weights, r->forecast};
-  for (int i = 0; i < 7; i++) c[4 + i].value = v[i];
-  if (base) c[11].value = r->peak / base->peak;
+static void memory_cells(struct zc_cell *cell, const struct row *row, const struct row *base) {
+  const double v[] = {row->peak,      row->weights,     row->gradients,
+                      row->optimizer, row->activations, row->peak - row->weights,
+                      row->forecast};
+  for (int i = 0; i < 7; i++) cell[4 + i].value = v[i];
+  if (base) cell[11].value = row->peak / base->peak;
 }
 
-static void time_cells(struct zc_cell *c, const struct row *r, const struct row *base) {
-  const double v[] = {r->seconds, r->deviation, r->tokens / r->seconds, r->peak};
-  for (int i = 0; i < 4; i++) c[4 + i].value = v[i];
-  if (base) c[8].value = r->seconds / base->seconds;
+static void time_cells(struct zc_cell *cell, const struct row *row, const struct row *base) {
+  const double v[] = {row->seconds, row->deviation, row->tokens / row->seconds, row->peak};
+  for (int i = 0; i < 4; i++) cell[4 + i].value = v[i];
+  if (base) cell[8].value = row->seconds / base->seconds;
 }
 
-static void energy_cells(struct zc_cell *c, const struct row *r, const struct row *base) {
-  const double v[] = {r->joules, r->joules_deviation, r->joules / r->tokens, r->seconds};
-  for (int i = 0; i < 4; i++) c[4 + i].value = v[i];
-  if (base) c[8].value = r->joules / base->joules;
+static void energy_cells(struct zc_cell *cell, const struct row *row, const struct row *base) {
+  const double v[] = {row->joules, row->joules_deviation, row->joules / row->tokens, row->seconds};
+  for (int i = 0; i < 4; i++) cell[4 + i].value = v[i];
+  if (base) cell[8].value = row->joules / base->joules;
 }
 
 /* --- plots of a page --- */
@@ -215,32 +218,34 @@ struct lines {
 };
 
 /* A line for each method: of all rows, or (batch > 0) of those of one batch. */
-static void lines_of(struct lines *l, const struct table *t, int batch,
+static void lines_of(struct lines *lines, const struct table *table, int batch,
                      double (*x)(const struct row *), double (*y)(const struct row *)) {
-  l->n = 0;
-  for (int i = 0; i < t->n; i++) {
+  lines->n = 0;
+  for (int i = 0; i < table->n; i++) {
     int k = 0;
-    if (batch && t->row[i].batch != batch) continue;
-    while (k < l->n && strcmp(l->series[k].name, t->row[i].way)) k++;
-    if (k == l->n && l->n == MOST) continue;
-    if (k == l->n) l->series[l->n++] = (struct zc_series){t->row[i].way, l->x[k], l->y[k], 0};
-    struct zc_series *s = &l->series[k];
-    l->x[k][s->count] = x(&t->row[i]);
-    l->y[k][s->count++] = y(&t->row[i]);
+    if (batch && table->row[i].batch != batch) continue;
+    while (k < lines->n && strcmp(lines->series[k].name, table->row[i].way)) k++;
+    if (k == lines->n && lines->n == MOST) continue;
+    if (k == lines->n)
+      lines->series[lines->n++] =
+          (struct zc_series){table->row[i].way, lines->x[k], lines->y[k], 0};
+    struct zc_series *series = &lines->series[k];
+    lines->x[k][series->count] = x(&table->row[i]);
+    lines->y[k][series->count++] = y(&table->row[i]);
   }
 }
 
-static double length_of(const struct row *r) {
-  return r->seq;
+static double length_of(const struct row *row) {
+  return row->seq;
 }
-static double megabytes(const struct row *r) {
-  return r->peak * 1e-6;
+static double megabytes(const struct row *row) {
+  return row->peak * 1e-6;
 }
-static double seconds_of(const struct row *r) {
-  return r->seconds;
+static double seconds_of(const struct row *row) {
+  return row->seconds;
 }
-static double joules_of(const struct row *r) {
-  return r->joules;
+static double joules_of(const struct row *row) {
+  return row->joules;
 }
 
 struct bench {
@@ -252,64 +257,66 @@ struct bench {
   const char *measure_name;
 };
 
-static int write_report(const struct table *t, const struct bench *b) {
+static int write_report(const struct table *table, const struct bench *bench) {
   static struct lines first, second;
   char title[320], what[400], why[224], plot[96];
-  struct zc_report r = {.column = b->column, .columns = b->columns, .title = title};
-  snprintf(title, sizeof title, "%s: %s", b->title, t->model);
-  for (int i = 0; i < t->n; i++) {
-    struct zc_cell *c = zc_report_row(&r);
-    if (!c) return zf_error(ZF_ENOMEM, "out of memory");
-    name_cells(c, &t->row[i]);
-    b->cells(c, &t->row[i], base_of(t, &t->row[i]));
+  struct zc_report report = {.column = bench->column, .columns = bench->columns, .title = title};
+  snprintf(title, sizeof title, "%s: %s", bench->title, table->model);
+  for (int i = 0; i < table->n; i++) {
+    struct zc_cell *cell = zc_report_row(&report);
+    if (!cell) return zf_error(ZF_ENOMEM, "out of memory");
+    name_cells(cell, &table->row[i]);
+    bench->cells(cell, &table->row[i], base_of(table, &table->row[i]));
   }
   snprintf(what, sizeof what,
            "%.4g M parameters, %d threads, %lld steps each in a process of its own; "
            "peak is the system's account of it.",
-           t->parameters * 1e-6, t->threads, (long long)zc_bench_options.repeat);
-  r.note[r.notes++] = what;
-  snprintf(why, sizeof why, "Energy is not measurable here: %s.", t->why);
-  if (t->why[0]) r.note[r.notes++] = why;
-  int batch = t->row[t->n - 1].batch;
-  snprintf(plot, sizeof plot, "%s, batch of %d", b->title, batch);
-  lines_of(&first, t, batch, length_of, b->measure);
-  lines_of(&second, t, 0, seconds_of, megabytes);
+           table->parameters * 1e-6, table->threads, (long long)zc_bench_options.repeat);
+  report.note[report.notes++] = what;
+  snprintf(why, sizeof why, "Energy is not measurable here: %s.", table->why);
+  if (table->why[0]) report.note[report.notes++] = why;
+  int batch = table->row[table->n - 1].batch;
+  snprintf(plot, sizeof plot, "%s, batch of %d", bench->title, batch);
+  lines_of(&first, table, batch, length_of, bench->measure);
+  lines_of(&second, table, 0, seconds_of, megabytes);
   struct zc_plot plots[] = {
-      {plot, "tokens of a sequence", b->measure_name, first.series, first.n, .log_x = 1,
+      {plot, "tokens of a sequence", bench->measure_name, first.series, first.n, .log_x = 1,
        .log_y = 1},
       {"Time against memory", "seconds a step", "peak memory, MB", second.series, second.n,
        .log_x = 1, .log_y = 1, .points = 1},
   };
-  r.plot = plots;
-  r.plots = 2;
+  report.plot = plots;
+  report.plots = 2;
   struct zf_buf out = {0};
-  zc_report_write(&r, zc_common.json ? "json" : zc_bench_options.output, &out);
-  zc_report_free(&r);
+  zc_report_write(&report, zc_common.json ? "json" : zc_bench_options.output, &out);
+  zc_report_free(&report);
   int rc = zf_buf_ok(&out);
   if (!rc) fputs(out.data, stdout);
   zf_buf_free(&out);
   return rc;
 }
 
-static int run(const struct zc_args *a, const struct bench *b) {
-  static struct table t;
-  int rc = measure_all(&t, a);
-  return rc ? rc : write_report(&t, b);
+static int run(const struct zc_args *args, const struct bench *bench) {
+  static struct table table;
+  int rc = measure_all(&table, args);
+  return rc ? rc : write_report(&table, bench);
 }
 
 #define COUNT(x) ((int)(sizeof x / sizeof *x))
 
-int zc_bench_memory(const struct zc_args *a) {
-  return run(a, &(struct bench){"Memory of a training step", memory_columns, COUNT(memory_columns),
-                                memory_cells, megabytes, "peak memory, MB"});
+int zc_bench_memory(const struct zc_args *args) {
+  return run(args,
+             &(struct bench){"Memory of a training step", memory_columns, COUNT(memory_columns),
+                             memory_cells, megabytes, "peak memory, MB"});
 }
 
-int zc_bench_time(const struct zc_args *a) {
-  return run(a, &(struct bench){"Time of a training step", time_columns, COUNT(time_columns),
-                                time_cells, seconds_of, "seconds a step"});
+int zc_bench_time(const struct zc_args *args) {
+  return run(args, &(struct bench){"Time of a training step", time_columns, COUNT(time_columns),
+                                   time_cells, seconds_of, "seconds a step"});
 }
 
-int zc_bench_energy(const struct zc_args *a) {
-  return run(a, &(struct bench){"Energy of a training step", energy_columns, COUNT(energy_columns),
-                                energy_cells, joules_of, "joules a step"});
+int zc_bench_energy(const struct zc_args *args) {
+  return run(args,
+             &(struct bench){"Energy of a training step", energy_columns, COUNT(energy_columns),
+                             energy_cells, joules_of, "joules a step"});
 }

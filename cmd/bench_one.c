@@ -20,46 +20,47 @@ static int on_stopped(void *ctx) {
   return zc_signal();
 }
 
-static void spread(struct zf_buf *b, const char *name, const struct zf_spread *s) {
-  zf_buf_printf(b, ", \"%s\": %.9g, \"%s_deviation\": %.9g", name, s->mean, name, s->deviation);
+static void spread(struct zf_buf *buf, const char *name, const struct zf_spread *s) {
+  zf_buf_printf(buf, ", \"%s\": %.9g, \"%s_deviation\": %.9g", name, s->mean, name, s->deviation);
 }
 
-static void print_one(const struct zf_run *r, const struct zf_measure *m) {
-  const struct zf_forecast *f = &r->forecast;
-  struct zf_buf b = {0};
-  zf_buf_printf(&b, "{\"method\": \"%s\", \"compute\": \"%s\", \"threads\": %d, \"batch\": %lld",
-                zf_method_info(r->set.method)->name, zf_compute_name(r->set.compute),
-                zf_kern_nthreads(), (long long)r->batch);
-  zf_buf_printf(&b, ", \"tokens\": %.9g, \"longest\": %lld, \"loss\": %.9g", m->tokens,
-                (long long)r->lim.length, m->loss);
-  spread(&b, "seconds", &m->seconds);
-  if (m->joules.mean >= 0) spread(&b, "joules", &m->joules);
-  zf_buf_puts(&b, ", \"why\": ");
-  zc_json_text(&b, m->why, strlen(m->why));
-  zf_buf_printf(&b,
+static void print_one(const struct zf_run *run, const struct zf_measure *measure) {
+  const struct zf_forecast *forecast = &run->forecast;
+  struct zf_buf buf = {0};
+  zf_buf_printf(&buf, "{\"method\": \"%s\", \"compute\": \"%s\", \"threads\": %d, \"batch\": %lld",
+                zf_method_info(run->set.method)->name, zf_compute_name(run->set.compute),
+                zf_kern_nthreads(), (long long)run->batch);
+  zf_buf_printf(&buf, ", \"tokens\": %.9g, \"longest\": %lld, \"loss\": %.9g", measure->tokens,
+                (long long)run->lim.length, measure->loss);
+  spread(&buf, "seconds", &measure->seconds);
+  if (measure->joules.mean >= 0) spread(&buf, "joules", &measure->joules);
+  zf_buf_puts(&buf, ", \"why\": ");
+  zc_json_text(&buf, measure->why, strlen(measure->why));
+  zf_buf_printf(&buf,
                 ", \"forecast_bytes\": %lld, \"before_bytes\": %lld, \"weights_bytes\": %lld, "
                 "\"gradient_bytes\": %lld, \"optimizer_bytes\": %lld, \"activation_bytes\": %lld",
-                (long long)f->total, (long long)f->before, (long long)f->weights,
-                (long long)f->gradients, (long long)f->optimizer, (long long)f->activations);
-  zf_buf_printf(&b, ", \"parameters\": %lld, \"peak_rss_bytes\": %lld}\n",
-                (long long)zf_params_count(&r->model->params, 0), (long long)zf_peak_rss());
-  fputs(b.failed ? "" : b.data, stdout);
-  zf_buf_free(&b);
+                (long long)forecast->total, (long long)forecast->before,
+                (long long)forecast->weights, (long long)forecast->gradients,
+                (long long)forecast->optimizer, (long long)forecast->activations);
+  zf_buf_printf(&buf, ", \"parameters\": %lld, \"peak_rss_bytes\": %lld}\n",
+                (long long)zf_params_count(&run->model->params, 0), (long long)zf_peak_rss());
+  fputs(buf.failed ? "" : buf.data, stdout);
+  zf_buf_free(&buf);
 }
 
-int zc_bench_one(const struct zc_args *a) {
+int zc_bench_one(const struct zc_args *args) {
   struct zf_conf *conf = NULL;
-  struct zf_run *r = NULL;
-  struct zf_measure m;
-  int rc = zc_conf_load(&conf, a, zf_bench_keys());
+  struct zf_run *run = NULL;
+  struct zf_measure measure;
+  int rc = zc_conf_load(&conf, args, zf_bench_keys());
   if (!rc) zc_catch_signals();
   /* Lengths of their own need tokens of their own: --seq runs on random ones. */
   int made = !rc && (!zf_conf_maps(conf, "datasets") || zc_bench_options.seq);
-  if (!rc) rc = made ? zf_bench_open(&r, conf) : zf_run_open(&r, conf, ZF_WANT_TRAIN);
-  if (!rc) zc_say_model(r->model);
-  if (!rc) rc = zf_measure_run(&m, r, zc_bench_options.repeat, on_stopped, NULL);
-  if (!rc) print_one(r, &m);
-  zf_run_free(r);
+  if (!rc) rc = made ? zf_bench_open(&run, conf) : zf_run_open(&run, conf, ZF_WANT_TRAIN);
+  if (!rc) zc_say_model(run->model);
+  if (!rc) rc = zf_measure_run(&measure, run, zc_bench_options.repeat, on_stopped, NULL);
+  if (!rc) print_one(run, &measure);
+  zf_run_free(run);
   zf_conf_free(conf);
   return rc;
 }
@@ -88,14 +89,14 @@ int zc_bench_ways(const struct zc_bench_way **out, int most, const char *list) {
   return n ? n : zf_error(ZF_EUSAGE, "--methods: names none");
 }
 
-int zc_bench_child(json_t **out, struct zf_proc *p, const struct zc_args *a,
+int zc_bench_child(json_t **out, struct zf_proc *proc, const struct zc_args *args,
                    const char *const *more) {
   struct zf_buf text = {0};
   char repeat[32];
   int n = 0, extra = 0;
   *out = NULL;
   while (more[extra]) extra++;
-  const char **argv = zf_calloc(a->nword + a->nset + extra + 12, sizeof *argv);
+  const char **argv = zf_calloc(args->nword + args->nset + extra + 12, sizeof *argv);
   if (!argv) return ZF_ENOMEM;
   snprintf(repeat, sizeof repeat, "%lld", (long long)zc_bench_options.repeat);
   const char *const begin[] = {"zoft", "bench", "one", "-q", "--repeat", repeat};
@@ -108,20 +109,21 @@ int zc_bench_child(json_t **out, struct zf_proc *p, const struct zc_args *a,
     argv[n++] = "--cpumask";
     argv[n++] = zc_cpumask();
   }
-  for (int i = 0; i < a->nword; i++) argv[n++] = a->word[i];
-  for (int i = 0; i < a->nset; i++) argv[n++] = a->set[i];
+  for (int i = 0; i < args->nword; i++) argv[n++] = args->word[i];
+  for (int i = 0; i < args->nset; i++) argv[n++] = args->set[i];
   for (int i = 0; i < extra; i++) argv[n++] = more[i];
-  int rc = zf_proc_self(p, &text, argv);
+  int rc = zf_proc_self(proc, &text, argv);
   free(argv);
-  if (!rc && p->status == 0) rc = zf_json_parse(out, text.data ? text.data : "", text.len, "bench");
-  if (!rc && p->status)
-    rc = zf_error(p->status == 4     ? ZF_EMEMLIMIT
-                  : p->status == 2   ? ZF_EUSAGE
-                  : p->status == 3   ? ZF_EINVALID
-                  : p->status >= 128 ? ZF_ESTOPPED
-                                     : ZF_EFAIL,
-                  "measuring ended with exit status %d%s", p->status,
-                  p->status == 137 ? ": killed, perhaps for want of memory" : "");
+  if (!rc && proc->status == 0)
+    rc = zf_json_parse(out, text.data ? text.data : "", text.len, "bench");
+  if (!rc && proc->status)
+    rc = zf_error(proc->status == 4     ? ZF_EMEMLIMIT
+                  : proc->status == 2   ? ZF_EUSAGE
+                  : proc->status == 3   ? ZF_EINVALID
+                  : proc->status >= 128 ? ZF_ESTOPPED
+                                        : ZF_EFAIL,
+                  "measuring ended with exit status %d%s", proc->status,
+                  proc->status == 137 ? ": killed, perhaps for want of memory" : "");
   zf_buf_free(&text);
   return rc;
 }

@@ -14,9 +14,9 @@ static const struct zc_opt options[] = {
     {0},
 };
 
-static int run(const struct zc_args *a) {
-  if (a->nword != 2 || a->nset) return zf_error(ZF_EUSAGE, "expected: zoft apply LOG MODEL");
-  return zc_rebuild(&o, a->word[0], a->word[1], NULL);
+static int run(const struct zc_args *args) {
+  if (args->nword != 2 || args->nset) return zf_error(ZF_EUSAGE, "expected: zoft apply LOG MODEL");
+  return zc_rebuild(&o, args->word[0], args->word[1], NULL);
 }
 
 const struct zc_command zc_apply = {

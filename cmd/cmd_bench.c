@@ -37,104 +37,106 @@ static int on_stopped(void *ctx) {
 
 /* Settings of a whole config that nothing here reads. */
 static void say_unused(const struct zf_conf *conf) {
-  struct zf_buf b = {0};
+  struct zf_buf buf = {0};
   int n = 0;
-  for (const struct zf_conf_key *k = zf_train_keys; k->name; k++) {
-    if (zf_bench_uses(k->name) || !zf_conf_has(conf, k->name)) continue;
-    if (!strcmp(zf_conf_origin(conf, k->name), "default")) continue;
-    zf_buf_printf(&b, "%s%s", n++ ? ", " : "", k->name);
+  for (const struct zf_conf_key *key = zf_train_keys; key->name; key++) {
+    if (zf_bench_uses(key->name) || !zf_conf_has(conf, key->name)) continue;
+    if (!strcmp(zf_conf_origin(conf, key->name), "default")) continue;
+    zf_buf_printf(&buf, "%s%s", n++ ? ", " : "", key->name);
   }
   if (n)
     zc_warn("%d setting%s no effect here, where tokens are random: %s", n,
-            n > 1 ? "s have" : " has", b.data);
-  zf_buf_free(&b);
+            n > 1 ? "s have" : " has", buf.data);
+  zf_buf_free(&buf);
 }
 
-static void say_step(const struct zf_run *r) {
+static void say_step(const struct zf_run *run) {
   char a[32], b[32];
-  const struct zf_model *m = r->model;
-  const struct zf_dataset *d = r->data.train;
-  zc_say("model      %s (%s), %s parameters, %s trained", m->dir, m->config.family->model_type,
-         zc_count(a, (double)zf_params_count(&m->params, 0)),
-         zc_count(b, (double)zf_params_count(&m->params, 1)));
-  zc_say("batch      %lld x %lld tokens, %lld at once, %d probe%s", (long long)d->count,
-         (long long)zf_example_tokens(d, 0), (long long)r->set.micro_batch, r->set.zo.probes,
-         r->set.zo.probes > 1 ? "s" : "");
+  const struct zf_model *model = run->model;
+  const struct zf_dataset *dataset = run->data.train;
+  zc_say("model      %s (%s), %s parameters, %s trained", model->dir,
+         model->config.family->model_type, zc_count(a, (double)zf_params_count(&model->params, 0)),
+         zc_count(b, (double)zf_params_count(&model->params, 1)));
+  zc_say("batch      %lld x %lld tokens, %lld at once, %d probe%s", (long long)dataset->count,
+         (long long)zf_example_tokens(dataset, 0), (long long)run->set.micro_batch,
+         run->set.zo.probes, run->set.zo.probes > 1 ? "s" : "");
   zc_say("kernels    %s on %s, %d thread%s; medians of %lld turn%s",
-         zf_compute_name(r->set.compute), zf_kern_name(r->set.compute), zf_kern_nthreads(),
+         zf_compute_name(run->set.compute), zf_kern_name(run->set.compute), zf_kern_nthreads(),
          zf_kern_nthreads() > 1 ? "s" : "", (long long)zc_bench_options.repeat,
          zc_bench_options.repeat > 1 ? "s" : "");
-  zc_say_model(r->model);
-  zc_say_run_compute(r);
+  zc_say_model(run->model);
+  zc_say_run_compute(run);
 }
 
 /* One line of the table: time, and what applies of rate and share of the peak. */
-static void part(struct zc_table *t, const char *name, double seconds, double tokens, double ops,
-                 double peak) {
+static void part(struct zc_table *table, const char *name, double seconds, double tokens,
+                 double ops, double peak) {
   char ms[32], rate[32] = "", share[32] = "";
   snprintf(ms, sizeof ms, "%.2f", 1e3 * seconds);
   if (tokens > 0) snprintf(rate, sizeof rate, "%.0f", tokens / seconds);
   if (ops > 0) snprintf(share, sizeof share, "%.3f", ops / seconds / peak);
-  zc_table_row(t, (const char *const[]){name, ms, rate, share});
+  zc_table_row(table, (const char *const[]){name, ms, rate, share});
 }
 
-static void print_step(const struct zf_run *r, const struct zf_bench *o) {
+static void print_step(const struct zf_run *run, const struct zf_bench *bench) {
   char a[32], b[32], name[64];
-  double T = (double)o->tokens;
-  struct zc_table *t = zc_table_new("lrrr");
-  zc_table_row(
-      t, (const char *const[]){zf_objective_name(o->objective), "ms", "tokens/s", "of the peak"});
-  part(t, "step", o->step, (double)o->passes * T, o->step_ops, o->peak);
-  part(t, "plain forward", o->forward, T, o->forward_ops, o->peak);
-  part(t, "  without the head", o->body, T, o->body_ops, o->peak);
-  part(t, "noise", o->noise, 0, 0, 0);
-  part(t, "update", o->update, 0, 0, 0);
-  snprintf(name, sizeof name, "step - %lld forwards - noise - update", (long long)o->passes);
-  part(t, name, o->other, 0, 0, 0);
-  zc_table_print(t, 1);
+  double T = (double)bench->tokens;
+  struct zc_table *table = zc_table_new("lrrr");
+  zc_table_row(table, (const char *const[]){zf_objective_name(bench->objective), "ms", "tokens/s",
+                                            "of the peak"});
+  part(table, "step", bench->step, (double)bench->passes * T, bench->step_ops, bench->peak);
+  part(table, "plain forward", bench->forward, T, bench->forward_ops, bench->peak);
+  part(table, "  without the head", bench->body, T, bench->body_ops, bench->peak);
+  part(table, "noise", bench->noise, 0, 0, 0);
+  part(table, "update", bench->update, 0, 0, 0);
+  snprintf(name, sizeof name, "step - %lld forwards - noise - update", (long long)bench->passes);
+  part(table, name, bench->other, 0, 0, 0);
+  zc_table_print(table, 1);
   printf("\nstep / %lld forwards  %.3f\npeak               %.1f GFLOP/s (%s)\n"
          "memory             %s peak, weights %s\n",
-         (long long)o->passes, o->ratio, o->peak * 1e-9, zf_peak_name(r->set.compute),
-         zf_human_bytes(a, (double)zf_peak_rss()), zf_human_bytes(b, (double)r->forecast.weights));
+         (long long)bench->passes, bench->ratio, bench->peak * 1e-9, zf_peak_name(run->set.compute),
+         zf_human_bytes(a, (double)zf_peak_rss()),
+         zf_human_bytes(b, (double)run->forecast.weights));
 }
 
-static void print_step_json(const struct zf_run *r, const struct zf_bench *o) {
-  double T = (double)o->tokens;
+static void print_step_json(const struct zf_run *run, const struct zf_bench *bench) {
+  double T = (double)bench->tokens;
   printf("{\"objective\": \"%s\", \"compute\": \"%s\", \"kernels\": \"%s\", \"threads\": %d, "
          "\"tokens\": %lld, ",
-         zf_objective_name(o->objective), zf_compute_name(r->set.compute),
-         zf_kern_name(r->set.compute), zf_kern_nthreads(), (long long)o->tokens);
+         zf_objective_name(bench->objective), zf_compute_name(run->set.compute),
+         zf_kern_name(run->set.compute), zf_kern_nthreads(), (long long)bench->tokens);
   printf("\"step_ms\": %.4f, \"forward_ms\": %.4f, \"noise_ms\": %.4f, \"update_ms\": %.4f, "
          "\"other_ms\": %.4f, \"step_over_two_forwards\": %.4f, ",
-         1e3 * o->step, 1e3 * o->forward, 1e3 * o->noise, 1e3 * o->update, 1e3 * o->other,
-         o->ratio);
+         1e3 * bench->step, 1e3 * bench->forward, 1e3 * bench->noise, 1e3 * bench->update,
+         1e3 * bench->other, bench->ratio);
   printf("\"tokens_per_s\": %.1f, \"forward_tokens_per_s\": %.1f, \"peak_fraction\": %.4f, "
          "\"forward_peak_fraction\": %.4f, ",
-         (double)o->passes * T / o->step, T / o->forward, o->step_ops / o->step / o->peak,
-         o->forward_ops / o->forward / o->peak);
+         (double)bench->passes * T / bench->step, T / bench->forward,
+         bench->step_ops / bench->step / bench->peak,
+         bench->forward_ops / bench->forward / bench->peak);
   printf("\"forward_body_ms\": %.4f, \"forward_body_peak_fraction\": %.4f, \"peak_gflops\": %.2f, "
          "\"peak_rss_bytes\": %lld, \"weights_bytes\": %lld}\n",
-         1e3 * o->body, o->body_ops / o->body / o->peak, o->peak * 1e-9, (long long)zf_peak_rss(),
-         (long long)r->forecast.weights);
+         1e3 * bench->body, bench->body_ops / bench->body / bench->peak, bench->peak * 1e-9,
+         (long long)zf_peak_rss(), (long long)run->forecast.weights);
 }
 
-static int bench_step(const struct zc_args *a) {
+static int bench_step(const struct zc_args *args) {
   struct zf_conf *conf = NULL;
-  struct zf_run *r = NULL;
-  struct zf_bench o;
-  int rc = zc_conf_load(&conf, a, zf_bench_keys());
+  struct zf_run *run = NULL;
+  struct zf_bench bench;
+  int rc = zc_conf_load(&conf, args, zf_bench_keys());
   if (!rc && strcmp(zf_conf_str(conf, "method"), "mezo"))
     rc = zf_conf_error(conf, "method", "bench step takes a step of mezo apart: see bench time");
   if (!rc) say_unused(conf);
   if (!rc) zc_catch_signals();
-  if (!rc) rc = zf_bench_open(&r, conf);
-  if (!rc) say_step(r);
-  if (!rc) rc = zf_bench_step(&o, r, zc_bench_options.repeat, on_stopped, NULL);
+  if (!rc) rc = zf_bench_open(&run, conf);
+  if (!rc) say_step(run);
+  if (!rc) rc = zf_bench_step(&bench, run, zc_bench_options.repeat, on_stopped, NULL);
   if (!rc && zc_common.json)
-    print_step_json(r, &o);
+    print_step_json(run, &bench);
   else if (!rc)
-    print_step(r, &o);
-  zf_run_free(r);
+    print_step(run, &bench);
+  zf_run_free(run);
   zf_conf_free(conf);
   return rc;
 }
@@ -167,17 +169,17 @@ static int list(void) {
   return 0;
 }
 
-static int run(const struct zc_args *a) {
-  if (a->nword == 0 && a->nset == 0) return list();
-  for (int i = 0; a->nword && i < BENCHES; i++)
-    if (!strcmp(a->word[0], benches[i].name ? benches[i].name : "one")) {
-      struct zc_args rest = *a;
+static int run(const struct zc_args *args) {
+  if (args->nword == 0 && args->nset == 0) return list();
+  for (int i = 0; args->nword && i < BENCHES; i++)
+    if (!strcmp(args->word[0], benches[i].name ? benches[i].name : "one")) {
+      struct zc_args rest = *args;
       rest.word++;
       rest.nword--;
       return benches[i].run(&rest);
     }
   return zf_error(ZF_EUSAGE, "expected what to measure, found '%s': 'zoft bench' lists it",
-                  a->nword ? a->word[0] : a->set[0]);
+                  args->nword ? args->word[0] : args->set[0]);
 }
 
 const struct zc_command zc_bench = {

@@ -19,7 +19,7 @@
 
 enum { PASS = 512, LONGEST = 8192 };
 
-static const char *compute, *chat_template, *given_system;
+static const char *compute_name, *chat_template, *given_system;
 static int64_t context;
 static int context_given;
 
@@ -30,7 +30,7 @@ static const struct zc_opt options[] = {
     {"context", 0, ZC_INT, "N", "tokens of conversation and reply (the model's, at most 8192)",
      &context, .min = 1, .max = ZC_MANY, .given = &context_given},
     ZC_SAMPLING_OPTIONS("the model's own, else 512", "the model's own, else 0.7"),
-    {"compute", 0, ZC_STR, "NAME", "products in f32 (default), bf16 or int8", &compute},
+    {"compute", 0, ZC_STR, "NAME", "products in f32 (default), bf16 or int8", &compute_name},
     {0},
 };
 
@@ -49,45 +49,45 @@ struct talk {
   size_t shown;        /* bytes of the reply */
 };
 
-static int check(const struct zc_args *a) {
-  if (a->nword != 1 || a->nset) return zf_error(ZF_EUSAGE, "expected: zoft chat MODEL");
+static int check(const struct zc_args *args) {
+  if (args->nword != 1 || args->nset) return zf_error(ZF_EUSAGE, "expected: zoft chat MODEL");
   return 0;
 }
 
 /* --- one reply --- */
 
-static int write_out(struct zf_ids *ids, const struct talk *t) {
+static int write_out(struct zf_ids *ids, const struct talk *talk) {
   struct zf_buf text = {0};
   json_t *list = json_array(), *m;
   size_t i;
-  if (t->system)
-    json_array_append_new(list, json_pack("{s:s, s:s}", "role", "system", "content", t->system));
-  json_array_foreach(t->messages, i, m) if (i >= t->left_out) json_array_append(list, m);
+  if (talk->system)
+    json_array_append_new(list, json_pack("{s:s, s:s}", "role", "system", "content", talk->system));
+  json_array_foreach(talk->messages, i, m) if (i >= talk->left_out) json_array_append(list, m);
   ids->count = 0;
-  int rc = zf_chat_render(t->chat, list, NULL, 1, &text, NULL);
-  if (!rc) rc = zf_tok_encode(t->tok, ids, text.data ? text.data : "", text.len, 0);
+  int rc = zf_chat_render(talk->chat, list, NULL, 1, &text, NULL);
+  if (!rc) rc = zf_tok_encode(talk->tok, ids, text.data ? text.data : "", text.len, 0);
   zf_buf_free(&text);
   json_decref(list);
   return rc;
 }
 
 /* Leaves out the oldest turns until a reply has a quarter of the context, or all that it may take. */
-static int fit(struct zf_ids *ids, struct talk *t) {
-  int64_t reply = t->room / 4 < zc_sampling.max_new ? t->room / 4 : zc_sampling.max_new;
-  size_t before = t->left_out, last = json_array_size(t->messages) - 1;
-  int rc = write_out(ids, t);
-  while (!rc && ids->count + reply > t->room && t->left_out + 2 <= last) {
-    t->left_out += 2;
-    rc = write_out(ids, t);
+static int fit(struct zf_ids *ids, struct talk *talk) {
+  int64_t reply = talk->room / 4 < zc_sampling.max_new ? talk->room / 4 : zc_sampling.max_new;
+  size_t before = talk->left_out, last = json_array_size(talk->messages) - 1;
+  int rc = write_out(ids, talk);
+  while (!rc && ids->count + reply > talk->room && talk->left_out + 2 <= last) {
+    talk->left_out += 2;
+    rc = write_out(ids, talk);
   }
-  if (!rc && t->left_out > before)
+  if (!rc && talk->left_out > before)
     zc_say("the context of %lld tokens is full: the oldest %zu messages are left out",
-           (long long)t->room, t->left_out);
+           (long long)talk->room, talk->left_out);
   if (!rc && !ids->count) return zf_error(ZF_EUSAGE, "the message has no token");
-  if (!rc) rc = zf_tok_check(t->tok, ids->id, ids->count, t->m->config.vocab);
-  if (!rc && ids->count > t->room)
+  if (!rc) rc = zf_tok_check(talk->tok, ids->id, ids->count, talk->m->config.vocab);
+  if (!rc && ids->count > talk->room)
     return zf_error(ZF_EUSAGE, "the message has %lld tokens, the context is %lld",
-                    (long long)ids->count, (long long)t->room);
+                    (long long)ids->count, (long long)talk->room);
   return rc;
 }
 
@@ -99,144 +99,145 @@ struct reply {
 };
 
 static int begin(void *ctx, struct zf_text **out) {
-  struct reply *r = ctx;
-  if (r->begun++) return 0;
-  *out = &r->text;
-  return zf_text_begin(&r->text, r->t->tok, r->prompt.id, r->prompt.count);
+  struct reply *reply = ctx;
+  if (reply->begun++) return 0;
+  *out = &reply->text;
+  return zf_text_begin(&reply->text, reply->t->tok, reply->prompt.id, reply->prompt.count);
 }
 
-static int show(void *ctx, struct zf_text *x) {
-  struct talk *t = ((struct reply *)ctx)->t;
-  if (zc_common.json || x->ready <= t->shown) return 0;
-  fwrite(x->made.data + t->shown, 1, x->ready - t->shown, stdout);
+static int show(void *ctx, struct zf_text *text) {
+  struct talk *talk = ((struct reply *)ctx)->t;
+  if (zc_common.json || text->ready <= talk->shown) return 0;
+  fwrite(text->made.data + talk->shown, 1, text->ready - talk->shown, stdout);
   fflush(stdout);
-  t->shown = x->ready;
+  talk->shown = text->ready;
   return 0;
 }
 
-static void print_json(const struct zf_text *x, int64_t kept, double seconds) {
-  struct zf_buf b = {0};
-  zf_buf_puts(&b, "{\"role\": \"assistant\", \"content\": ");
-  zc_json_text(&b, x->made.data, x->made.len);
-  zf_buf_printf(&b,
+static void print_json(const struct zf_text *text, int64_t kept, double seconds) {
+  struct zf_buf buf = {0};
+  zf_buf_puts(&buf, "{\"role\": \"assistant\", \"content\": ");
+  zc_json_text(&buf, text->made.data, text->made.len);
+  zf_buf_printf(&buf,
                 ", \"finish\": \"%s\", \"prompt_tokens\": %lld, \"kept_tokens\": %lld, "
                 "\"new_tokens\": %lld, \"tokens_per_s\": %.1f}\n",
-                x->finish ? zf_finish_name(x->finish) : "interrupted", (long long)x->given,
-                (long long)kept, (long long)(x->ids.count - x->given),
-                (double)(x->ids.count - x->given) / seconds);
-  fputs(b.data, stdout);
-  zf_buf_free(&b);
+                text->finish ? zf_finish_name(text->finish) : "interrupted", (long long)text->given,
+                (long long)kept, (long long)(text->ids.count - text->given),
+                (double)(text->ids.count - text->given) / seconds);
+  fputs(buf.data, stdout);
+  zf_buf_free(&buf);
 }
 
-static int finish(struct talk *t, struct reply *r, double seconds) {
-  struct zf_text *x = &r->text;
-  int64_t made = x->ids.count - x->given, kept = x->kept;
-  if (!x->finish) x->made.len = x->ready; /* stopped: what was shown */
-  json_t *said = json_stringn(x->made.data, x->made.len);
+static int finish(struct talk *talk, struct reply *reply, double seconds) {
+  struct zf_text *text = &reply->text;
+  int64_t made = text->ids.count - text->given, kept = text->kept;
+  if (!text->finish) text->made.len = text->ready; /* stopped: what was shown */
+  json_t *said = json_stringn(text->made.data, text->made.len);
   if (!said) said = json_string("");
-  json_array_append_new(t->messages, json_pack("{s:s, s:o}", "role", "assistant", "content", said));
+  json_array_append_new(talk->messages,
+                        json_pack("{s:s, s:o}", "role", "assistant", "content", said));
   if (zc_common.json)
-    print_json(x, kept, seconds);
+    print_json(text, kept, seconds);
   else
-    printf("%s\n", x->finish ? "" : " [stopped]");
+    printf("%s\n", text->finish ? "" : " [stopped]");
   fflush(stdout);
-  if (x->finish == ZF_FINISH_CONTEXT)
-    zc_say("the context of %lld tokens is full", (long long)t->room);
-  if (x->finish == ZF_FINISH_LENGTH)
+  if (text->finish == ZF_FINISH_CONTEXT)
+    zc_say("the context of %lld tokens is full", (long long)talk->room);
+  if (text->finish == ZF_FINISH_LENGTH)
     zc_say("the reply was cut at %lld tokens (--max-new-tokens)", (long long)made);
   if (zc_common.verbose)
     zc_say("%lld tokens of prompt, %lld of them read before; %lld new, %.1f tok/s",
-           (long long)x->given, (long long)kept, (long long)made, (double)made / seconds);
+           (long long)text->given, (long long)kept, (long long)made, (double)made / seconds);
   return 0;
 }
 
 /* What the last message is answered with. */
-static int answer(struct talk *t) {
-  struct reply r = {.t = t};
-  struct zf_generate_rules rules = zc_sampling_rules(&t->ends);
-  struct zf_generate_io io = {.ctx = &r, .next = begin, .token = show, .stop = zc_signal};
-  int rc = fit(&r.prompt, t);
-  r.text.row = (int64_t)json_array_size(t->messages) / 2;
-  r.text.number = t->again++;
-  t->shown = 0;
+static int answer(struct talk *talk) {
+  struct reply reply = {.t = talk};
+  struct zf_generate_rules rules = zc_sampling_rules(&talk->ends);
+  struct zf_generate_io io = {.ctx = &reply, .next = begin, .token = show, .stop = zc_signal};
+  int rc = fit(&reply.prompt, talk);
+  reply.text.row = (int64_t)json_array_size(talk->messages) / 2;
+  reply.text.number = talk->again++;
+  talk->shown = 0;
   double start = zf_now();
-  if (!rc) rc = zf_generate(t->d, &rules, &io);
-  if (!rc) rc = finish(t, &r, zf_now() - start);
+  if (!rc) rc = zf_generate(talk->d, &rules, &io);
+  if (!rc) rc = finish(talk, &reply, zf_now() - start);
   zc_signal_forget();
-  zf_text_free(&r.text);
-  zf_ids_free(&r.prompt);
+  zf_text_free(&reply.text);
+  zf_ids_free(&reply.prompt);
   return rc;
 }
 
-static void drop_last(struct talk *t, size_t n) {
-  size_t all = json_array_size(t->messages);
-  for (size_t i = 0; i < n && all; i++) json_array_remove(t->messages, --all);
-  if (t->left_out > all) t->left_out = all;
+static void drop_last(struct talk *talk, size_t count) {
+  size_t all = json_array_size(talk->messages);
+  for (size_t i = 0; i < count && all; i++) json_array_remove(talk->messages, --all);
+  if (talk->left_out > all) talk->left_out = all;
 }
 
 /* A message that cannot be answered is taken back; what goes wrong beyond that ends the program. */
-static int ask(struct talk *t, const char *text) {
+static int ask(struct talk *talk, const char *text) {
   json_t *m = json_pack("{s:s, s:s}", "role", "user", "content", text);
   if (!m) {
     zc_warn("the message is not UTF-8");
     return 0;
   }
-  json_array_append_new(t->messages, m);
-  t->again = 0;
-  int rc = answer(t);
+  json_array_append_new(talk->messages, m);
+  talk->again = 0;
+  int rc = answer(talk);
   if (rc != ZF_EUSAGE && rc != ZF_EINVALID) return rc;
-  drop_last(t, 1);
+  drop_last(talk, 1);
   zc_warn("%s", zf_error_message());
   return 0;
 }
 
 /* --- commands --- */
 
-static int cmd_reset(struct talk *t, const char *arg) {
+static int cmd_reset(struct talk *talk, const char *arg) {
   (void)arg;
-  json_array_clear(t->messages);
-  t->left_out = 0;
+  json_array_clear(talk->messages);
+  talk->left_out = 0;
   zc_say("the conversation is empty");
   return 0;
 }
 
-static int cmd_system(struct talk *t, const char *arg) {
-  free(t->system);
-  t->system = *arg ? zf_strdup(arg) : NULL;
+static int cmd_system(struct talk *talk, const char *arg) {
+  free(talk->system);
+  talk->system = *arg ? zf_strdup(arg) : NULL;
   zc_say(*arg ? "the system message is set" : "there is no system message now");
-  return *arg && !t->system ? ZF_ENOMEM : 0;
+  return *arg && !talk->system ? ZF_ENOMEM : 0;
 }
 
-static int cmd_regenerate(struct talk *t, const char *arg) {
+static int cmd_regenerate(struct talk *talk, const char *arg) {
   (void)arg;
-  if (json_array_size(t->messages) < 2) {
+  if (json_array_size(talk->messages) < 2) {
     zc_warn("there is no reply yet");
     return 0;
   }
-  drop_last(t, 1);
-  return answer(t);
+  drop_last(talk, 1);
+  return answer(talk);
 }
 
-static int cmd_undo(struct talk *t, const char *arg) {
+static int cmd_undo(struct talk *talk, const char *arg) {
   (void)arg;
-  if (!json_array_size(t->messages)) {
+  if (!json_array_size(talk->messages)) {
     zc_warn("there is nothing to take back");
     return 0;
   }
-  drop_last(t, 2);
+  drop_last(talk, 2);
   zc_say("your last message and its reply are taken back");
   return 0;
 }
 
-static int cmd_save(struct talk *t, const char *arg) {
+static int cmd_save(struct talk *talk, const char *arg) {
   if (!*arg) {
     zc_warn("/save needs a file name");
     return 0;
   }
   json_t *all = json_array();
-  if (t->system)
-    json_array_append_new(all, json_pack("{s:s, s:s}", "role", "system", "content", t->system));
-  json_array_extend(all, t->messages);
+  if (talk->system)
+    json_array_append_new(all, json_pack("{s:s, s:s}", "role", "system", "content", talk->system));
+  json_array_extend(all, talk->messages);
   json_t *out = json_pack("{s:o}", "messages", all);
   char *text = out ? zf_json_dump(out, JSON_INDENT(1)) : NULL;
   int rc = text ? zf_write_file(arg, text, strlen(text)) : ZF_ENOMEM;
@@ -249,21 +250,21 @@ static int cmd_save(struct talk *t, const char *arg) {
   return 0;
 }
 
-static int cmd_tokens(struct talk *t, const char *arg) {
+static int cmd_tokens(struct talk *talk, const char *arg) {
   struct zf_ids ids = {0};
   (void)arg;
-  int rc = json_array_size(t->messages) || t->system ? write_out(&ids, t) : 0;
+  int rc = json_array_size(talk->messages) || talk->system ? write_out(&ids, talk) : 0;
   if (rc)
     zc_warn("%s", zf_error_message());
   else
-    zc_say("%lld of %lld tokens", (long long)ids.count, (long long)t->room);
+    zc_say("%lld of %lld tokens", (long long)ids.count, (long long)talk->room);
   zf_ids_free(&ids);
   return 0;
 }
 
-static int cmd_help(struct talk *t, const char *arg);
-static int cmd_quit(struct talk *t, const char *arg) {
-  (void)t;
+static int cmd_help(struct talk *talk, const char *arg);
+static int cmd_quit(struct talk *talk, const char *arg) {
+  (void)talk;
   (void)arg;
   return 1;
 }
@@ -283,8 +284,8 @@ static const struct {
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
-static int cmd_help(struct talk *t, const char *arg) {
-  (void)t;
+static int cmd_help(struct talk *talk, const char *arg) {
+  (void)talk;
   (void)arg;
   for (int i = 0; i < COMMANDS; i++) zc_say("  %-12s %s", commands[i].name, commands[i].about);
   zc_say("A line that ends in \\ goes on; \"\"\" begins and ends a message of several lines.");
@@ -292,12 +293,12 @@ static int cmd_help(struct talk *t, const char *arg) {
   return 0;
 }
 
-static int obey(struct talk *t, const char *line) {
+static int obey(struct talk *talk, const char *line) {
   size_t n = strcspn(line, " \n");
   const char *arg = line + n + strspn(line + n, " \n"), *names[COMMANDS];
   for (int i = 0; i < COMMANDS; i++) {
     names[i] = commands[i].name;
-    if (strlen(names[i]) == n && !strncmp(line, names[i], n)) return commands[i].run(t, arg);
+    if (strlen(names[i]) == n && !strncmp(line, names[i], n)) return commands[i].run(talk, arg);
   }
   char *word = zf_strndup(line, n);
   const char *near = word ? zf_nearest(word, names, COMMANDS) : NULL;
@@ -309,80 +310,82 @@ static int obey(struct talk *t, const char *line) {
 
 /* --- the whole --- */
 
-static int set_up(struct talk *t, const char *model, enum zf_compute c) {
-  struct zc_sampling d = {
+static int set_up(struct talk *talk, const char *model, enum zf_compute compute) {
+  struct zc_sampling sampling = {
       .temperature = 0.7, .top_p = 1, .repetition = 1, .seed = 42, .max_new = 512};
-  int rc = zc_sampling_model(&d, &t->config, model, 1);
-  if (!rc) rc = zc_sampling_settle(&d);
-  if (!rc) rc = zc_open_model(&t->m, &t->tok, model);
-  if (!rc) rc = zf_score_causal(t->m);
-  if (!rc) rc = zc_chat_open(&t->chat, t->m, t->tok, chat_template);
-  if (!rc) rc = zf_generation_ends(&t->ends, t->m, t->tok);
-  if (!rc) rc = zc_chat_ends(&t->ends, &t->stop, t->chat, t->tok);
-  if (!rc && given_system && !(t->system = zf_strdup(given_system))) rc = ZF_ENOMEM;
+  int rc = zc_sampling_model(&sampling, &talk->config, model, 1);
+  if (!rc) rc = zc_sampling_settle(&sampling);
+  if (!rc) rc = zc_open_model(&talk->m, &talk->tok, model);
+  if (!rc) rc = zf_score_causal(talk->m);
+  if (!rc) rc = zc_chat_open(&talk->chat, talk->m, talk->tok, chat_template);
+  if (!rc) rc = zf_generation_ends(&talk->ends, talk->m, talk->tok);
+  if (!rc) rc = zc_chat_ends(&talk->ends, &talk->stop, talk->chat, talk->tok);
+  if (!rc && given_system && !(talk->system = zf_strdup(given_system))) rc = ZF_ENOMEM;
   if (rc) return rc;
   struct zc_list *stop = &zc_sampling.stop;
-  if (t->stop && stop->count < (int)(sizeof stop->item / sizeof *stop->item))
-    stop->item[stop->count++] = t->stop;
-  t->room = context_given ? context : LONGEST;
-  if (context > t->m->config.context)
+  if (talk->stop && stop->count < (int)(sizeof stop->item / sizeof *stop->item))
+    stop->item[stop->count++] = talk->stop;
+  talk->room = context_given ? context : LONGEST;
+  if (context > talk->m->config.context)
     return zf_error(ZF_EUSAGE, "--context: the model's is %lld tokens, found %lld",
-                    (long long)t->m->config.context, (long long)context);
-  if (t->room > t->m->config.context) t->room = t->m->config.context;
-  t->messages = json_array();
-  struct zf_decoder_room r = {
-      .slots = 1, .tokens = t->room < PASS ? t->room : PASS, .length = t->room, .compute = c};
-  zc_say_compute(t->m, c);
-  return zf_decoder_open(&t->d, t->m, &r);
+                    (long long)talk->m->config.context, (long long)context);
+  if (talk->room > talk->m->config.context) talk->room = talk->m->config.context;
+  talk->messages = json_array();
+  struct zf_decoder_room room = {.slots = 1,
+                                 .tokens = talk->room < PASS ? talk->room : PASS,
+                                 .length = talk->room,
+                                 .compute = compute};
+  zc_say_compute(talk->m, compute);
+  return zf_decoder_open(&talk->d, talk->m, &room);
 }
 
-static void greet(const struct talk *t, const char *model) {
+static void greet(const struct talk *talk, const char *model) {
   int64_t cache, rest;
   char b[32];
-  struct zf_decoder_room r = {.slots = 1, .tokens = PASS, .length = t->room};
-  zf_decoder_bytes(&cache, &rest, t->m, &r);
+  struct zf_decoder_room room = {.slots = 1, .tokens = PASS, .length = talk->room};
+  zf_decoder_bytes(&cache, &rest, talk->m, &room);
   zc_say("%s: temperature %g, context %lld tokens; /help lists the commands", model,
-         zc_sampling.temperature, (long long)t->room);
+         zc_sampling.temperature, (long long)talk->room);
   if (zc_common.verbose)
     zc_say("keys and values of a full context: %s", zf_human_bytes(b, (double)cache));
 }
 
-static int converse(struct talk *t) {
+static int converse(struct talk *talk) {
   struct zf_buf line = {0};
   int rc = 0;
   while (!rc && (rc = zc_read_message(&line, "> ")) == 1) {
     zc_signal_forget();
     rc = 0;
     if (line.data[0] == '/')
-      rc = obey(t, line.data);
+      rc = obey(talk, line.data);
     else if (line.data[strspn(line.data, " \n\t")])
-      rc = ask(t, line.data);
+      rc = ask(talk, line.data);
   }
   zf_buf_free(&line);
   return rc > 0 ? 0 : rc;
 }
 
-static int run(const struct zc_args *a) {
-  struct talk t = {0};
+static int run(const struct zc_args *args) {
+  struct talk talk = {0};
   enum zf_compute c = ZF_COMPUTE_F32;
-  int rc = check(a);
-  if (!rc) rc = zc_compute(&c, compute);
-  if (!rc) rc = set_up(&t, a->word[0], c);
+  int rc = check(args);
+  if (!rc) rc = zc_compute(&c, compute_name);
+  if (!rc) rc = set_up(&talk, args->word[0], c);
   if (!rc) {
     zc_catch_signals();
-    greet(&t, a->word[0]);
-    rc = converse(&t);
+    greet(&talk, args->word[0]);
+    rc = converse(&talk);
     if (!rc && zc_lines_edited()) putchar('\n');
   }
-  json_decref(t.messages);
-  free(t.system);
-  free(t.stop);
-  zf_ids_free(&t.ends);
-  zf_generation_config_free(&t.config);
-  zf_decoder_free(t.d);
-  zf_chat_free(t.chat);
-  zf_tok_free(t.tok);
-  zf_model_free(t.m);
+  json_decref(talk.messages);
+  free(talk.system);
+  free(talk.stop);
+  zf_ids_free(&talk.ends);
+  zf_generation_config_free(&talk.config);
+  zf_decoder_free(talk.d);
+  zf_chat_free(talk.chat);
+  zf_tok_free(talk.tok);
+  zf_model_free(talk.m);
   return rc;
 }
 

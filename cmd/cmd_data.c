@@ -47,21 +47,21 @@ enum { ACTIONS = sizeof actions / sizeof *actions };
 
 /* An option of another action does nothing, which is an error. */
 static int check_options(const char *action) {
-  const struct zc_data_options *o = &zc_data_options;
+  const struct zc_data_options *data_options = &zc_data_options;
   const struct {
     int set;
     const char *option, *of;
-  } all[] = {{o->tokenizer != NULL, "tokenizer", "stats show"},
-             {o->given.length, "sequence-len", "stats"},
-             {o->label != NULL, "label", "stats"},
-             {o->given.n, "number", "show"},
-             {o->rows != NULL, "rows", "show"},
-             {o->given.dev, "dev", "split"},
-             {o->given.test, "test", "split"},
-             {o->by != NULL, "by", "split"},
-             {o->given.seed, "seed", "split"},
-             {o->out != NULL, "out", "split"},
-             {o->field.count != 0, "field", "convert"}};
+  } all[] = {{data_options->tokenizer != NULL, "tokenizer", "stats show"},
+             {data_options->given.length, "sequence-len", "stats"},
+             {data_options->label != NULL, "label", "stats"},
+             {data_options->given.n, "number", "show"},
+             {data_options->rows != NULL, "rows", "show"},
+             {data_options->given.dev, "dev", "split"},
+             {data_options->given.test, "test", "split"},
+             {data_options->by != NULL, "by", "split"},
+             {data_options->given.seed, "seed", "split"},
+             {data_options->out != NULL, "out", "split"},
+             {data_options->field.count != 0, "field", "convert"}};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     if (all[i].set && !strstr(all[i].of, action))
       return zf_error(ZF_EUSAGE, "--%s has no effect: data %s does not read it", all[i].option,
@@ -69,16 +69,16 @@ static int check_options(const char *action) {
   return 0;
 }
 
-static int run(const struct zc_args *a) {
+static int run(const struct zc_args *args) {
   int i = 0;
-  while (a->nword && i < ACTIONS && strcmp(actions[i].name, a->word[0]) != 0) i++;
-  if (!a->nword || i == ACTIONS || a->nword != 1 + actions[i].words ||
-      (a->nset && !actions[i].sets))
+  while (args->nword && i < ACTIONS && strcmp(actions[i].name, args->word[0]) != 0) i++;
+  if (!args->nword || i == ACTIONS || args->nword != 1 + actions[i].words ||
+      (args->nset && !actions[i].sets))
     return zf_error(ZF_EUSAGE,
                     "expected: zoft data stats FILE|CONFIG, show FILE|CONFIG, split FILE or "
                     "convert FROM TO (see 'zoft data -h')");
   int rc = check_options(actions[i].name);
-  return rc ? rc : actions[i].run(a);
+  return rc ? rc : actions[i].run(args);
 }
 
 const struct zc_command zc_data = {

@@ -15,11 +15,11 @@
 #include "train/settings.h"
 #include "ui.h"
 
-static int run(const struct zc_args *a) {
+static int run(const struct zc_args *args) {
   char names[96], cores[16], pcre[64] = "", sleef[32], compute[64], how[ZF_COMPUTES][48];
-  struct utsname u;
-  if (a->nword || a->nset) return zf_error(ZF_EUSAGE, "expected no word after 'zoft env'");
-  uname(&u);
+  struct utsname utsname;
+  if (args->nword || args->nset) return zf_error(ZF_EUSAGE, "expected no word after 'zoft env'");
+  uname(&utsname);
   pcre2_config(PCRE2_CONFIG_VERSION, pcre);
   snprintf(cores, sizeof cores, "%d", zf_cpu_cores());
   snprintf(sleef, sizeof sleef, "%d.%d.%d", SLEEF_VERSION_MAJOR, SLEEF_VERSION_MINOR,
@@ -33,9 +33,9 @@ static int run(const struct zc_args *a) {
            zf_eps_least(chosen));
   const char *const rows[][2] = {
       {"zoft", ZF_VERSION},
-      {"system", u.sysname},
-      {"release", u.release},
-      {"machine", u.machine},
+      {"system", utsname.sysname},
+      {"release", utsname.release},
+      {"machine", utsname.machine},
       {"cpu", zf_cpu_brand()},
       {"features", zf_cpu_names(names, zf_cpu_flags())},
       {"compute", compute},
@@ -50,17 +50,17 @@ static int run(const struct zc_args *a) {
       {"utf8proc", utf8proc_version()},
       {"libyaml", yaml_get_version_string()},
   };
-  struct zf_buf b = {0};
+  struct zf_buf buf = {0};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-    zf_buf_printf(&b, "%s\"%s\": ", i ? ", " : "{", rows[i][0]);
-    zc_json_text(&b, rows[i][1], strlen(rows[i][1]));
+    zf_buf_printf(&buf, "%s\"%s\": ", i ? ", " : "{", rows[i][0]);
+    zc_json_text(&buf, rows[i][1], strlen(rows[i][1]));
   }
   if (!zc_common.json)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
       printf("%-10s %s\n", rows[i][0], rows[i][1]);
   else
-    printf("%s}\n", b.data);
-  zf_buf_free(&b);
+    printf("%s}\n", buf.data);
+  zf_buf_free(&buf);
   return 0;
 }
 

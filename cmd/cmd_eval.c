@@ -13,7 +13,7 @@
 #include "load.h"
 #include "ui.h"
 
-static const char *text_file, *compute;
+static const char *text_file, *compute_name;
 static double fail_under;
 static int fail_under_given;
 static int generate_f1, list_tasks;
@@ -37,28 +37,29 @@ static const struct zc_opt options[] = {
     {"log-samples", 0, ZC_STR, "FILE", "write a JSON line for every row", &tasks.samples},
     {"list-tasks", 0, ZC_FLAG, NULL, "show the tasks and what a row of each holds", &list_tasks},
     {"compute", 0, ZC_STR, "NAME", "with --text or --task: f32 (default) or bf16 products",
-     &compute},
+     &compute_name},
     {"fail-under", 0, ZC_NUM, "X", "exit 5 when accuracy (percent) is below X", &fail_under,
      .max = 100, .given = &fail_under_given},
     {0},
 };
 
 /* The two measures of a set: of text and choices, of several labels, of numbers. */
-static const char *const *measures(const struct zf_metrics *m) {
+static const char *const *measures(const struct zf_metrics *metrics) {
   static const char *const of[][2] = {
       {"accuracy", "macro F1"}, {"micro F1", "macro F1"}, {"Pearson", "Spearman"}};
-  if (isfinite(m->f1_micro)) return of[1];
-  return isfinite(m->pearson) || isfinite(m->spearman) ? of[2] : of[0];
+  if (isfinite(metrics->f1_micro)) return of[1];
+  return isfinite(metrics->pearson) || isfinite(metrics->spearman) ? of[2] : of[0];
 }
 
-static void add_rows(struct zc_table *t, const char *set, const struct zf_metrics *m, double f1) {
+static void add_rows(struct zc_table *table, const char *set, const struct zf_metrics *metrics,
+                     double f1) {
   char n[32], l[32], p[32], a[32], f[32];
-  snprintf(n, sizeof n, "%lld", (long long)m->examples);
-  zc_metric(f, m, measures(m)[1]);
+  snprintf(n, sizeof n, "%lld", (long long)metrics->examples);
+  zc_metric(f, metrics, measures(metrics)[1]);
   if (isfinite(f1)) snprintf(f, sizeof f, "%.1f %%", 100 * f1);
-  zc_table_row(t,
-               (const char *const[]){set, n, zc_metric(l, m, "loss"), zc_metric(p, m, "perplexity"),
-                                     zc_metric(a, m, measures(m)[0]), f});
+  zc_table_row(table, (const char *const[]){set, n, zc_metric(l, metrics, "loss"),
+                                            zc_metric(p, metrics, "perplexity"),
+                                            zc_metric(a, metrics, measures(metrics)[0]), f});
 }
 
 struct result {
@@ -67,32 +68,32 @@ struct result {
   double f1; /* of decoded text; NaN: not asked */
 };
 
-static void print_results(const struct zf_model *model, const struct result *res, int n) {
+static void print_results(const struct zf_model *model, const struct result *res, int count) {
   if (zc_common.json) {
-    struct zf_buf b = {0};
-    zf_buf_puts(&b, "{");
-    zc_json_model(&b, model);
-    for (int i = 0; i < n; i++) {
-      zf_buf_printf(&b, "\"%s\": {", res[i].set);
-      zf_metrics_json(&b, &res[i].m);
-      if (isfinite(res[i].f1)) zf_buf_printf(&b, ", \"generated_f1\": %.17g", res[i].f1);
-      zf_buf_puts(&b, "}, ");
+    struct zf_buf buf = {0};
+    zf_buf_puts(&buf, "{");
+    zc_json_model(&buf, model);
+    for (int i = 0; i < count; i++) {
+      zf_buf_printf(&buf, "\"%s\": {", res[i].set);
+      zf_metrics_json(&buf, &res[i].m);
+      if (isfinite(res[i].f1)) zf_buf_printf(&buf, ", \"generated_f1\": %.17g", res[i].f1);
+      zf_buf_puts(&buf, "}, ");
     }
-    printf("%s\"peak_rss_bytes\": %lld}\n", b.data, (long long)zf_peak_rss());
-    zf_buf_free(&b);
+    printf("%s\"peak_rss_bytes\": %lld}\n", buf.data, (long long)zf_peak_rss());
+    zf_buf_free(&buf);
     return;
   }
-  struct zc_table *t = zc_table_new("lrrrrr");
+  struct zc_table *table = zc_table_new("lrrrrr");
   zc_print_model(model);
   const char *const *name = measures(&res[0].m);
   const char *last = strcmp(name[0], "accuracy") ? name[1] : "F1";
-  zc_table_row(t, (const char *const[]){"", "examples", "loss", "perplexity", name[0], last});
-  for (int i = 0; i < n; i++) add_rows(t, res[i].set, &res[i].m, res[i].f1);
-  zc_table_print(t, 1);
+  zc_table_row(table, (const char *const[]){"", "examples", "loss", "perplexity", name[0], last});
+  for (int i = 0; i < count; i++) add_rows(table, res[i].set, &res[i].m, res[i].f1);
+  zc_table_print(table, 1);
 }
 
-static int gate(const struct result *res, int n) {
-  for (int i = 0; fail_under_given && i < n; i++) {
+static int gate(const struct result *res, int count) {
+  for (int i = 0; fail_under_given && i < count; i++) {
     if (!isfinite(res[i].m.accuracy))
       return zf_error(ZF_EUSAGE, "--fail-under: only classification has an accuracy");
     if (100 * res[i].m.accuracy < fail_under)
@@ -102,90 +103,91 @@ static int gate(const struct result *res, int n) {
   return 0;
 }
 
-static int eval_config(const struct zc_args *a) {
+static int eval_config(const struct zc_args *args) {
   struct zf_conf *conf = NULL;
-  struct zf_run *r = NULL;
+  struct zf_run *run = NULL;
   struct result res[2];
-  int n = 0, rc = zc_conf_load(&conf, a, zf_train_keys);
+  int n = 0, rc = zc_conf_load(&conf, args, zf_train_keys);
   if (!rc) rc = zc_conf_take_result(conf);
-  if (!rc) rc = zf_run_open(&r, conf, ZF_WANT_DEV | ZF_WANT_TEST);
-  const struct zf_dataset *set[] = {r ? r->data.dev : NULL, r ? r->data.test : NULL};
+  if (!rc) rc = zf_run_open(&run, conf, ZF_WANT_DEV | ZF_WANT_TEST);
+  const struct zf_dataset *set[] = {run ? run->data.dev : NULL, run ? run->data.test : NULL};
   static const char *const name[] = {"dev", "test"};
   if (!rc && !set[0] && !set[1])
     rc = zf_error(ZF_EUSAGE, "nothing to evaluate: the config has no val_datasets, val_set_size or "
                              "test_datasets");
-  if (!rc) zc_say_model(r->model);
-  if (!rc) zc_say_compute(r->model, r->set.compute);
+  if (!rc) zc_say_model(run->model);
+  if (!rc) zc_say_compute(run->model, run->set.compute);
   for (int k = 0; !rc && k < 2; k++) {
     if (!set[k]) continue;
     zc_say_counts(set[k], name[k]);
     res[n] = (struct result){.set = name[k], .f1 = NAN};
-    rc = zf_evaluate(&res[n].m, r->scorer, set[k], r->set.micro_batch, NULL, NULL);
-    if (!rc && generate_f1) rc = zf_text_f1(&res[n].f1, r->model, r->tok, set[k], r->set.compute);
+    rc = zf_evaluate(&res[n].m, run->scorer, set[k], run->set.micro_batch, NULL, NULL);
+    if (!rc && generate_f1)
+      rc = zf_text_f1(&res[n].f1, run->model, run->tok, set[k], run->set.compute);
     n++;
   }
   if (!rc) {
-    print_results(r->model, res, n);
+    print_results(run->model, res, n);
     rc = gate(res, n);
   }
-  zf_run_free(r);
+  zf_run_free(run);
   zf_conf_free(conf);
   return rc;
 }
 
 /* A text file needs no config: its lines are texts, split at the model's context. */
 static int eval_text(const char *base_model) {
-  struct zf_model *m = NULL;
+  struct zf_model *model = NULL;
   struct zf_tok *tok = NULL;
   struct zf_records *rec = NULL;
-  struct zf_dataset *d = NULL;
-  struct zf_forward *f = NULL;
-  struct zf_scorer *s = NULL;
+  struct zf_dataset *dataset = NULL;
+  struct zf_forward *forward = NULL;
+  struct zf_scorer *scorer = NULL;
   struct result res = {.set = "text", .f1 = NAN};
   enum zf_compute c;
   char *text = NULL;
   size_t len = 0;
-  int rc = zc_compute(&c, compute);
-  if (!rc) rc = zc_open_model(&m, &tok, base_model);
-  if (!rc) rc = zf_score_causal(m);
-  if (!rc) zc_say_compute(m, c);
+  int rc = zc_compute(&c, compute_name);
+  if (!rc) rc = zc_open_model(&model, &tok, base_model);
+  if (!rc) rc = zf_score_causal(model);
+  if (!rc) zc_say_compute(model, c);
   if (!rc) rc = zf_read_file(&text, &len, text_file, (size_t)1 << 40);
   if (!rc) rc = zf_records_parse(&rec, text, len, "lines.txt");
   if (!rc) {
     struct zf_data_spec spec = {.type = ZF_TASK_TEXT,
-                                .sequence_len = m->config.context,
-                                .vocab = m->config.vocab,
+                                .sequence_len = model->config.context,
+                                .vocab = model->config.vocab,
                                 .excess = ZF_EXCESS_SPLIT};
-    rc = zf_dataset_new(&d, ZF_TASK_TEXT);
-    if (!rc) rc = zf_dataset_add(d, rec, NULL, 0, &spec, tok);
-    if (!rc) rc = zf_dataset_check(d, "text");
+    rc = zf_dataset_new(&dataset, ZF_TASK_TEXT);
+    if (!rc) rc = zf_dataset_add(dataset, rec, NULL, 0, &spec, tok);
+    if (!rc) rc = zf_dataset_check(dataset, "text");
   }
   if (!rc) {
-    struct zf_limits lim = zf_score_limits((const struct zf_dataset *const *)&d, 1, 8, 1);
+    struct zf_limits lim = zf_score_limits((const struct zf_dataset *const *)&dataset, 1, 8, 1);
     lim.compute = c;
-    rc = zf_forward_new(&f, m, &lim);
-    if (!rc) rc = zf_scorer_new(&s, f, &lim);
+    rc = zf_forward_new(&forward, model, &lim);
+    if (!rc) rc = zf_scorer_new(&scorer, forward, &lim);
   }
-  if (!rc) rc = zf_evaluate(&res.m, s, d, 0, NULL, NULL);
-  if (!rc) print_results(m, &res, 1);
+  if (!rc) rc = zf_evaluate(&res.m, scorer, dataset, 0, NULL, NULL);
+  if (!rc) print_results(model, &res, 1);
   free(text);
-  zf_scorer_free(s);
-  zf_forward_free(f);
-  zf_dataset_free(d);
+  zf_scorer_free(scorer);
+  zf_forward_free(forward);
+  zf_dataset_free(dataset);
   zf_records_free(rec);
   zf_tok_free(tok);
-  zf_model_free(m);
+  zf_model_free(model);
   return rc;
 }
 
-static int eval_tasks(const struct zc_args *a) {
-  if (a->nword != 1 || a->nset)
+static int eval_tasks(const struct zc_args *args) {
+  if (args->nword != 1 || args->nset)
     return zf_error(ZF_EUSAGE, "expected one model directory or file before --task");
   if (text_file || generate_f1)
     return zf_error(ZF_EUSAGE, "--task does not go with --%s", text_file ? "text" : "generate");
-  tasks.compute = compute;
+  tasks.compute = compute_name;
   tasks.fail_under = fail_under_given ? fail_under : NAN;
-  return zc_run_tasks(&tasks, a->word[0]);
+  return zc_run_tasks(&tasks, args->word[0]);
 }
 
 /* An option of --task without one. */
@@ -200,23 +202,23 @@ static int check_stray(void) {
   return stray ? zf_error(ZF_EUSAGE, "--%s is for --task", stray) : 0;
 }
 
-static int run(const struct zc_args *a) {
+static int run(const struct zc_args *args) {
   if (list_tasks) return zc_list_tasks();
-  if (tasks.task.count) return eval_tasks(a);
+  if (tasks.task.count) return eval_tasks(args);
   int rc = check_stray();
   if (rc) return rc;
   if (!text_file) {
-    if (a->nword == 0 && a->nset == 0)
+    if (args->nword == 0 && args->nset == 0)
       return zf_error(ZF_EUSAGE,
                       "expected a config, or a model and --text FILE or --task NAME --data FILE");
-    if (compute)
+    if (compute_name)
       return zf_error(ZF_EUSAGE, "--compute is for --text and --task: a config says compute=%s",
-                      compute);
-    return eval_config(a);
+                      compute_name);
+    return eval_config(args);
   }
-  if (a->nword != 1 || a->nset)
+  if (args->nword != 1 || args->nset)
     return zf_error(ZF_EUSAGE, "expected one model directory before --text");
-  return eval_text(a->word[0]);
+  return eval_text(args->word[0]);
 }
 
 const struct zc_command zc_eval = {

@@ -18,46 +18,46 @@ static const struct zc_opt options[] = {
 /* Opens what was written: every tensor must be there, of the right shape. */
 static int report(void) {
   struct zf_model_opts shapes = {.dtype = -1, .shapes = 1};
-  struct zf_model *m = NULL;
+  struct zf_model *model = NULL;
   struct zf_tok *tok = NULL;
-  int rc = zf_model_open(&m, to, &shapes);
+  int rc = zf_model_open(&model, to, &shapes);
   if (!rc) rc = zf_tok_open(&tok, to);
   if (rc) {
-    zf_model_free(m);
+    zf_model_free(model);
     return rc;
   }
-  long long parameters = zf_params_count(&m->params, 0), tensors = m->params.count;
+  long long parameters = zf_params_count(&model->params, 0), tensors = model->params.count;
   if (zc_common.json) {
     struct zf_buf name = {0};
     zc_json_text(&name, to, strlen(to));
     printf("{\"directory\": %s, \"family\": \"%s\", \"parameters\": %lld, \"tensors\": %lld, "
            "\"dtype\": \"%s\"}\n",
-           name.failed ? "null" : name.data, m->config.family->model_type, parameters, tensors,
+           name.failed ? "null" : name.data, model->config.family->model_type, parameters, tensors,
            dtype);
     zf_buf_free(&name);
   } else
-    printf("%s: %s, %lld parameters in %lld tensors, %s\n", to, m->config.family->model_type,
+    printf("%s: %s, %lld parameters in %lld tensors, %s\n", to, model->config.family->model_type,
            parameters, tensors, dtype);
   zf_tok_free(tok);
-  zf_model_free(m);
+  zf_model_free(model);
   return 0;
 }
 
-static int run(const struct zc_args *a) {
+static int run(const struct zc_args *args) {
   int type = zf_dtype_by_name(dtype);
-  if (a->nword != 1 || a->nset)
+  if (args->nword != 1 || args->nset)
     return zf_error(ZF_EUSAGE, "expected a GGUF file: zoft export FILE.gguf --to DIR");
   if (!to) return zf_error(ZF_EUSAGE, "--to: name the directory to write");
   if (type != ZF_F32 && type != ZF_BF16 && type != ZF_F16)
     return zf_error(ZF_EUSAGE, "--dtype: expected f32, bf16 or f16, found '%s'", dtype);
   if (zf_exists(to) && zf_dir_empty(to) != 1)
     return zf_error(ZF_EUSAGE, "%s is not empty: name a directory that is, or none", to);
-  struct zf_model *m = NULL;
+  struct zf_model *model = NULL;
   struct zf_tok *tok = NULL;
-  int rc = zc_open_model(&m, &tok, a->word[0]);
-  if (!rc) rc = zf_export_gguf(to, m, tok, (enum zf_dtype)type);
+  int rc = zc_open_model(&model, &tok, args->word[0]);
+  if (!rc) rc = zf_export_gguf(to, model, tok, (enum zf_dtype)type);
   zf_tok_free(tok);
-  zf_model_free(m);
+  zf_model_free(model);
   return rc ? rc : report();
 }
 

@@ -20,36 +20,36 @@ static const struct zc_opt options[] = {
 };
 
 static int copy_tokenizer(void) {
-  struct zf_sidecars b = {0};
+  struct zf_sidecars sidecars = {0};
   if (!tokenizer) return 0;
-  int rc = zf_sidecars_open(&b, tokenizer);
-  if (!rc && !b.count)
+  int rc = zf_sidecars_open(&sidecars, tokenizer);
+  if (!rc && !sidecars.count)
     rc = zf_error(ZF_EUSAGE, "--tokenizer: %s has no file of a tokenizer", tokenizer);
-  if (!rc) rc = zf_sidecars_copy(&b, out, 1);
-  zf_sidecars_close(&b);
+  if (!rc) rc = zf_sidecars_copy(&sidecars, out, 1);
+  zf_sidecars_close(&sidecars);
   return rc;
 }
 
-static int run(const struct zc_args *a) {
-  struct zf_model *m = NULL;
+static int run(const struct zc_args *args) {
+  struct zf_model *model = NULL;
   struct zf_model_opts opts = {.dtype = -1};
   int type = zf_dtype_by_name(dtype);
-  if (a->nword != 1 || a->nset)
+  if (args->nword != 1 || args->nset)
     return zf_error(ZF_EUSAGE, "expected a config.json: zoft init CONFIG.json --out DIR");
   if (!out) return zf_error(ZF_EUSAGE, "--out: name the directory to write");
   if (type < 0) return zf_error(ZF_EUSAGE, "--dtype: expected f32, f16 or bf16, found '%s'", dtype);
   if (zf_exists(out) && zf_dir_empty(out) != 1)
     return zf_error(ZF_EUSAGE, "%s is not empty: name a directory that is, or none", out);
-  int rc = zf_model_init(a->word[0], out, (uint64_t)seed, (enum zf_dtype)type);
+  int rc = zf_model_init(args->word[0], out, (uint64_t)seed, (enum zf_dtype)type);
   if (!rc) rc = copy_tokenizer();
-  if (!rc) rc = zf_model_open(&m, out, &opts);
+  if (!rc) rc = zf_model_open(&model, out, &opts);
   if (!rc && zc_common.json)
-    printf("{\"parameters\": %lld, \"tensors\": %lld}\n", (long long)zf_params_count(&m->params, 0),
-           (long long)m->params.count);
+    printf("{\"parameters\": %lld, \"tensors\": %lld}\n",
+           (long long)zf_params_count(&model->params, 0), (long long)model->params.count);
   else if (!rc)
-    printf("%s: %s, %lld parameters in %lld tensors\n", out, m->config.family->model_type,
-           (long long)zf_params_count(&m->params, 0), (long long)m->params.count);
-  zf_model_free(m);
+    printf("%s: %s, %lld parameters in %lld tensors\n", out, model->config.family->model_type,
+           (long long)zf_params_count(&model->params, 0), (long long)model->params.count);
+  zf_model_free(model);
   return rc;
 }
 

@@ -25,223 +25,229 @@ struct facts {
   struct zf_buf json;
 };
 
-static void fact(struct facts *f, const char *name, const char *value) {
+static void fact(struct facts *facts, const char *name, const char *value) {
   if (!zc_common.json) {
     printf("%-12s %s\n", name, value);
     return;
   }
-  zf_buf_printf(&f->json, "%s\"%s\": ", f->json.len ? ", " : "", name);
-  zc_json_text(&f->json, value, strlen(value));
+  zf_buf_printf(&facts->json, "%s\"%s\": ", facts->json.len ? ", " : "", name);
+  zc_json_text(&facts->json, value, strlen(value));
 }
 
-static void number(struct facts *f, const char *name, int64_t v, const char *shown) {
+static void number(struct facts *facts, const char *name, int64_t v, const char *shown) {
   if (zc_common.json)
-    zf_buf_printf(&f->json, "%s\"%s\": %lld", f->json.len ? ", " : "", name, (long long)v);
+    zf_buf_printf(&facts->json, "%s\"%s\": %lld", facts->json.len ? ", " : "", name, (long long)v);
   else
     printf("%-12s %s\n", name, shown);
 }
 
-static void count(struct facts *f, const char *name, int64_t v) {
+static void count(struct facts *facts, const char *name, int64_t v) {
   char text[32];
   snprintf(text, sizeof text, "%lld", (long long)v);
-  number(f, name, v, text);
+  number(facts, name, v, text);
 }
 
-static void finish(struct facts *f) {
-  if (zc_common.json) printf("{%s}\n", f->json.data ? f->json.data : "");
-  zf_buf_free(&f->json);
+static void finish(struct facts *facts) {
+  if (zc_common.json) printf("{%s}\n", facts->json.data ? facts->json.data : "");
+  zf_buf_free(&facts->json);
 }
 
 /* --- tensors --- */
 
-static void shape_of(char out[96], const struct zf_st_tensor *t) {
+static void shape_of(char out[96], const struct zf_st_tensor *tensor) {
   size_t n = 0;
   out[n++] = '[';
-  for (int i = 0; i < t->ndim && n < 80; i++)
-    n += (size_t)snprintf(out + n, 96 - n, "%s%lld", i ? ", " : "", (long long)t->shape[i]);
+  for (int i = 0; i < tensor->ndim && n < 80; i++)
+    n += (size_t)snprintf(out + n, 96 - n, "%s%lld", i ? ", " : "", (long long)tensor->shape[i]);
   snprintf(out + n, 96 - n, "]");
 }
 
-static void tensors(struct facts *f, const struct zf_st *st) {
+static void tensors(struct facts *facts, const struct zf_st *st) {
   enum { SOME = 12 };
   int64_t shown = all || st->count <= SOME ? st->count : SOME;
   char shape[96], bytes[32];
   if (zc_common.json) {
-    zf_buf_puts(&f->json, ", \"tensors\": [");
+    zf_buf_puts(&facts->json, ", \"tensors\": [");
     for (int64_t i = 0; i < st->count; i++) {
       shape_of(shape, &st->tensor[i]);
-      zf_buf_printf(&f->json, "%s{\"name\": ", i ? ", " : "");
-      zc_json_text(&f->json, st->tensor[i].name, strlen(st->tensor[i].name));
-      zf_buf_printf(&f->json, ", \"dtype\": \"%s\", \"shape\": %s}", st->tensor[i].dtype, shape);
+      zf_buf_printf(&facts->json, "%s{\"name\": ", i ? ", " : "");
+      zc_json_text(&facts->json, st->tensor[i].name, strlen(st->tensor[i].name));
+      zf_buf_printf(&facts->json, ", \"dtype\": \"%s\", \"shape\": %s}", st->tensor[i].dtype,
+                    shape);
     }
-    zf_buf_puts(&f->json, "]");
+    zf_buf_puts(&facts->json, "]");
     return;
   }
   putchar('\n');
-  struct zc_table *t = zc_table_new("llrr");
-  zc_table_row(t, (const char *const[]){"tensor", "dtype", "shape", "bytes"});
+  struct zc_table *table = zc_table_new("llrr");
+  zc_table_row(table, (const char *const[]){"tensor", "dtype", "shape", "bytes"});
   for (int64_t i = 0; i < shown; i++) {
     shape_of(shape, &st->tensor[i]);
     zf_human_bytes(bytes, (double)st->tensor[i].bytes);
-    zc_table_row(t, (const char *const[]){st->tensor[i].name, st->tensor[i].dtype, shape, bytes});
+    zc_table_row(table,
+                 (const char *const[]){st->tensor[i].name, st->tensor[i].dtype, shape, bytes});
   }
-  zc_table_print(t, 1);
+  zc_table_print(table, 1);
   if (shown < st->count)
     printf("... and %lld more: --all shows them\n", (long long)(st->count - shown));
 }
 
-static void store_facts(struct facts *f, const struct zf_st *st) {
+static void store_facts(struct facts *facts, const struct zf_st *st) {
   int64_t elements = 0, bytes = 0;
   char text[64];
   for (int64_t i = 0; i < st->count; i++) {
     elements += st->tensor[i].count;
     bytes += (int64_t)st->tensor[i].bytes;
   }
-  count(f, "files", st->nfile);
-  count(f, "tensors_in_file", st->count);
-  number(f, "elements", elements, zc_count(text, (double)elements));
-  number(f, "bytes", bytes, zf_human_bytes(text, (double)bytes));
-  for (int64_t i = 0; i < st->nmetadata; i++) fact(f, st->metadata[2 * i], st->metadata[2 * i + 1]);
+  count(facts, "files", st->nfile);
+  count(facts, "tensors_in_file", st->count);
+  number(facts, "elements", elements, zc_count(text, (double)elements));
+  number(facts, "bytes", bytes, zf_human_bytes(text, (double)bytes));
+  for (int64_t i = 0; i < st->nmetadata; i++)
+    fact(facts, st->metadata[2 * i], st->metadata[2 * i + 1]);
 }
 
 static int inspect_safetensors(const char *path) {
-  struct facts f = {0};
+  struct facts facts = {0};
   struct zf_st *st;
   int rc = zf_st_open(&st, path);
   if (rc) return rc;
-  fact(&f, "kind", "safetensors");
-  store_facts(&f, st);
-  tensors(&f, st);
-  finish(&f);
+  fact(&facts, "kind", "safetensors");
+  store_facts(&facts, st);
+  tensors(&facts, st);
+  finish(&facts);
   zf_st_free(st);
   return 0;
 }
 
 /* --- a model directory --- */
 
-static void config_facts(struct facts *f, const struct zf_config *c) {
-  fact(f, "family", c->family->model_type);
-  count(f, "layers", c->layers);
-  count(f, "hidden", c->hidden);
-  count(f, "heads", c->heads);
-  count(f, "kv_heads", c->kv_heads);
-  count(f, "head_dim", c->head_dim);
-  count(f, "ffn", c->ffn);
-  count(f, "vocabulary", c->vocab);
-  count(f, "context", c->context);
-  fact(f, "activation", zf_act_names[c->act]);
-  fact(f, "position", c->family->pos == ZF_POS_ROPE ? zf_rope_names[c->rope[0].kind] : "learned");
-  fact(f, "norm", c->family->norm == ZF_NORM_RMS ? "RMSNorm" : "LayerNorm");
-  fact(f, "order", c->post_norm ? "post-norm" : "pre-norm");
-  const char *head = c->tied ? "tied to the embedding" : "its own";
-  fact(f, "head", c->headless ? "none" : head);
+static void config_facts(struct facts *facts, const struct zf_config *config) {
+  fact(facts, "family", config->family->model_type);
+  count(facts, "layers", config->layers);
+  count(facts, "hidden", config->hidden);
+  count(facts, "heads", config->heads);
+  count(facts, "kv_heads", config->kv_heads);
+  count(facts, "head_dim", config->head_dim);
+  count(facts, "ffn", config->ffn);
+  count(facts, "vocabulary", config->vocab);
+  count(facts, "context", config->context);
+  fact(facts, "activation", zf_act_names[config->act]);
+  fact(facts, "position",
+       config->family->pos == ZF_POS_ROPE ? zf_rope_names[config->rope[0].kind] : "learned");
+  fact(facts, "norm", config->family->norm == ZF_NORM_RMS ? "RMSNorm" : "LayerNorm");
+  fact(facts, "order", config->post_norm ? "post-norm" : "pre-norm");
+  const char *head = config->tied ? "tied to the embedding" : "its own";
+  fact(facts, "head", config->headless ? "none" : head);
 }
 
 /* --- its tokenizer --- */
 
-static void special_fact(struct facts *f, const struct zf_tok *tok, const char *name,
+static void special_fact(struct facts *facts, const struct zf_tok *tok, const char *name,
                          enum zf_special which) {
-  struct zf_special_token s = zf_tok_special(tok, which);
-  const char *piece = s.id >= 0 ? zf_tok_piece(tok, s.id) : NULL;
+  struct zf_special_token token = zf_tok_special(tok, which);
+  const char *piece = token.id >= 0 ? zf_tok_piece(tok, token.id) : NULL;
   if (zc_common.json) {
-    zf_buf_printf(&f->json, ", \"%s\": {\"id\": %d, \"token\": ", name, s.id);
-    zc_json_text(&f->json, piece ? piece : "", piece ? strlen(piece) : 0);
-    zf_buf_puts(&f->json, ", \"from\": ");
-    zc_json_text(&f->json, s.from ? s.from : "", s.from ? strlen(s.from) : 0);
-    zf_buf_puts(&f->json, "}");
-  } else if (s.id < 0) {
+    zf_buf_printf(&facts->json, ", \"%s\": {\"id\": %d, \"token\": ", name, token.id);
+    zc_json_text(&facts->json, piece ? piece : "", piece ? strlen(piece) : 0);
+    zf_buf_puts(&facts->json, ", \"from\": ");
+    zc_json_text(&facts->json, token.from ? token.from : "", token.from ? strlen(token.from) : 0);
+    zf_buf_puts(&facts->json, "}");
+  } else if (token.id < 0) {
     printf("%-12s none\n", name);
   } else {
-    printf("%-12s %s (%d), from %s\n", name, piece ? piece : "?", s.id, s.from);
+    printf("%-12s %s (%d), from %s\n", name, piece ? piece : "?", token.id, token.from);
   }
 }
 
 /* What ends a text in generation. */
-static void ends_fact(struct facts *f, const struct zf_tok *tok) {
+static void ends_fact(struct facts *facts, const struct zf_tok *tok) {
   const char *from;
   const struct zf_ids *ends = zf_tok_ends(tok, &from);
-  struct zf_buf b = {0};
-  zf_buf_puts(&b, ends->count ? "" : "none");
+  struct zf_buf buf = {0};
+  zf_buf_puts(&buf, ends->count ? "" : "none");
   for (int64_t i = 0; i < ends->count; i++) {
     const char *piece = zc_common.json ? NULL : zf_tok_piece(tok, ends->id[i]);
-    zf_buf_printf(&b, piece ? "%s%d %s" : "%s%d", i ? ", " : "", ends->id[i], piece);
+    zf_buf_printf(&buf, piece ? "%s%d %s" : "%s%d", i ? ", " : "", ends->id[i], piece);
   }
   if (zc_common.json)
-    zf_buf_printf(&f->json, ", \"ends\": [%s]", ends->count ? b.data : "");
+    zf_buf_printf(&facts->json, ", \"ends\": [%s]", ends->count ? buf.data : "");
   else
-    printf("%-12s %s%s%s\n", "ends", b.data, ends->count ? ", from " : "", ends->count ? from : "");
-  zf_buf_free(&b);
+    printf("%-12s %s%s%s\n", "ends", buf.data, ends->count ? ", from " : "",
+           ends->count ? from : "");
+  zf_buf_free(&buf);
 }
 
-static void tokenizer_facts(struct facts *f, const struct zf_tok *tok, int64_t vocab) {
+static void tokenizer_facts(struct facts *facts, const struct zf_tok *tok, int64_t vocab) {
   char text[96];
   int64_t n = zf_tok_size(tok);
-  fact(f, "tokenizer", zf_tok_type(tok));
+  fact(facts, "tokenizer", zf_tok_type(tok));
   if (n > vocab)
     snprintf(text, sizeof text, "%lld, of which the model knows %lld", (long long)n,
              (long long)vocab);
   else
     snprintf(text, sizeof text, "%lld", (long long)n);
-  number(f, "token_ids", n, text);
-  special_fact(f, tok, "bos", ZF_BOS);
-  special_fact(f, tok, "eos", ZF_EOS);
-  special_fact(f, tok, "pad", ZF_PAD);
-  ends_fact(f, tok);
+  number(facts, "token_ids", n, text);
+  special_fact(facts, tok, "bos", ZF_BOS);
+  special_fact(facts, tok, "eos", ZF_EOS);
+  special_fact(facts, tok, "pad", ZF_PAD);
+  ends_fact(facts, tok);
 }
 
 static int inspect_model(const char *name) {
-  struct facts f = {0};
-  struct zf_model *m = NULL;
+  struct facts facts = {0};
+  struct zf_model *model = NULL;
   struct zf_tok *tok = NULL;
   char hash[33], text[64];
-  int rc = zc_open_model_as(&m, &tok, name, &(struct zf_model_opts){.dtype = -1, .headless = 1});
-  if (!rc) rc = zf_model_hash(m, hash);
+  int rc =
+      zc_open_model_as(&model, &tok, name, &(struct zf_model_opts){.dtype = -1, .headless = 1});
+  if (!rc) rc = zf_model_hash(model, hash);
   if (!rc) {
-    int64_t n = zf_params_count(&m->params, 0);
-    fact(&f, "kind", "model");
-    fact(&f, "path", m->dir);
-    config_facts(&f, &m->config);
-    number(&f, "parameters", n, zc_count(text, (double)n));
-    store_facts(&f, m->st);
-    count(&f, "unused", m->ignored);
-    tokenizer_facts(&f, tok, m->config.vocab);
-    fact(&f, "hash", hash);
-    fact(&f, "checks", "all wanted tensors present, shapes as config.json says, values finite");
-    tensors(&f, m->st);
-    finish(&f);
+    int64_t n = zf_params_count(&model->params, 0);
+    fact(&facts, "kind", "model");
+    fact(&facts, "path", model->dir);
+    config_facts(&facts, &model->config);
+    number(&facts, "parameters", n, zc_count(text, (double)n));
+    store_facts(&facts, model->st);
+    count(&facts, "unused", model->ignored);
+    tokenizer_facts(&facts, tok, model->config.vocab);
+    fact(&facts, "hash", hash);
+    fact(&facts, "checks", "all wanted tensors present, shapes as config.json says, values finite");
+    tensors(&facts, model->st);
+    finish(&facts);
   }
   zf_tok_free(tok);
-  zf_model_free(m);
+  zf_model_free(model);
   return rc;
 }
 
 /* --- a step log --- */
 
 static int inspect_log(const char *path) {
-  struct facts f = {0};
-  struct zf_log_reader *r = NULL;
+  struct facts facts = {0};
+  struct zf_log_reader *reader = NULL;
   struct zf_log_head head;
   struct zf_log_rec step = {0};
   struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
   char text[64];
   int64_t n = 0, marks = 0;
-  int more = 1, rc = zf_log_open(&r, path, &head);
+  int more = 1, rc = zf_log_open(&reader, path, &head);
   if (rc) return rc;
-  fact(&f, "kind", "step log");
+  fact(&facts, "kind", "step log");
   snprintf(text, sizeof text, "%llu", (unsigned long long)head.zo.seed);
-  fact(&f, "seed", text);
+  fact(&facts, "seed", text);
   snprintf(text, sizeof text, "%g", head.zo.eps);
-  fact(&f, "eps", text);
-  count(&f, "probes", head.zo.probes);
-  fact(&f, "kernels", head.kernels);
-  fact(&f, "base_hash", head.base);
-  fact(&f, "data_hash", head.data);
-  fact(&f, "files_hash", head.tok);
-  fact(&f, "config_hash", head.config);
-  fact(&f, "trainable", head.globs);
-  fact(&f, "trained_as", zf_dtype_info((enum zf_dtype)head.trained)->name);
-  count(&f, "record_bytes", zf_log_record_size(head.zo.probes));
-  while (!(rc = zf_log_next(r, &step, probe, &more)) && more) {
+  fact(&facts, "eps", text);
+  count(&facts, "probes", head.zo.probes);
+  fact(&facts, "kernels", head.kernels);
+  fact(&facts, "base_hash", head.base);
+  fact(&facts, "data_hash", head.data);
+  fact(&facts, "files_hash", head.tok);
+  fact(&facts, "config_hash", head.config);
+  fact(&facts, "trainable", head.globs);
+  fact(&facts, "trained_as", zf_dtype_info((enum zf_dtype)head.trained)->name);
+  count(&facts, "record_bytes", zf_log_record_size(head.zo.probes));
+  while (!(rc = zf_log_next(reader, &step, probe, &more)) && more) {
     if (step.kind == ZF_LOG_MARK) {
       marks++;
       if (all && !zc_common.json) printf("%8u  weights %s\n", step.step, step.hash);
@@ -252,40 +258,41 @@ static int inspect_log(const char *path) {
       printf("%8u  loss %.6f / %.6f  g %12.6g  lr %g\n", step.step, probe[0].plus, probe[0].minus,
              probe[0].projected_gradient, step.lr);
   }
-  count(&f, "steps", n);
-  count(&f, "marks", marks);
-  if (rc) fact(&f, "end", zf_log_torn(r) ? "torn: the last record is not whole" : "damaged");
-  if (!rc) fact(&f, "checks", "every record's checksum is right");
-  finish(&f);
-  zf_log_reader_free(r);
+  count(&facts, "steps", n);
+  count(&facts, "marks", marks);
+  if (rc)
+    fact(&facts, "end", zf_log_torn(reader) ? "torn: the last record is not whole" : "damaged");
+  if (!rc) fact(&facts, "checks", "every record's checksum is right");
+  finish(&facts);
+  zf_log_reader_free(reader);
   return rc;
 }
 
 /* --- data, tokenizer --- */
 
 static int inspect_data(const char *path) {
-  struct facts f = {0};
-  struct zf_records *r;
-  int rc = zf_records_open(&r, path);
+  struct facts facts = {0};
+  struct zf_records *records;
+  int rc = zf_records_open(&records, path);
   if (rc) return rc;
-  fact(&f, "kind", "data");
-  count(&f, "rows", r->count);
-  json_t *first = r->count ? (json_t *)zf_records_row(r, 0) : NULL;
+  fact(&facts, "kind", "data");
+  count(&facts, "rows", records->count);
+  json_t *first = records->count ? (json_t *)zf_records_row(records, 0) : NULL;
   if (first) {
-    struct zf_buf b = {0};
+    struct zf_buf buf = {0};
     const char *key;
-    json_t *v;
-    json_object_foreach(first, key, v) zf_buf_printf(&b, "%s%s", b.len ? ", " : "", key);
-    fact(&f, "fields", b.data ? b.data : "");
-    zf_buf_free(&b);
+    json_t *value;
+    json_object_foreach(first, key, value) zf_buf_printf(&buf, "%s%s", buf.len ? ", " : "", key);
+    fact(&facts, "fields", buf.data ? buf.data : "");
+    zf_buf_free(&buf);
   }
-  finish(&f);
-  zf_records_free(r);
+  finish(&facts);
+  zf_records_free(records);
   return 0;
 }
 
 static int inspect_tokenizer(const char *path) {
-  struct facts f = {0};
+  struct facts facts = {0};
   struct zf_tok *tok;
   char *text = NULL;
   size_t len = 0;
@@ -293,10 +300,10 @@ static int inspect_tokenizer(const char *path) {
   if (!rc) rc = zf_tok_parse(&tok, text, len, path);
   free(text);
   if (rc) return rc;
-  fact(&f, "kind", "tokenizer");
-  fact(&f, "type", zf_tok_type(tok));
-  count(&f, "token_ids", zf_tok_size(tok));
-  finish(&f);
+  fact(&facts, "kind", "tokenizer");
+  fact(&facts, "type", zf_tok_type(tok));
+  count(&facts, "token_ids", zf_tok_size(tok));
+  finish(&facts);
   zf_tok_free(tok);
   return 0;
 }
@@ -316,9 +323,9 @@ static const struct {
     {".txt", inspect_data},
 };
 
-static int run(const struct zc_args *a) {
-  if (a->nword != 1 || a->nset) return zf_error(ZF_EUSAGE, "expected: zoft inspect PATH");
-  const char *path = a->word[0];
+static int run(const struct zc_args *args) {
+  if (args->nword != 1 || args->nset) return zf_error(ZF_EUSAGE, "expected: zoft inspect PATH");
+  const char *path = args->word[0];
   size_t n = zf_compressed_stem(path);
   if (zf_exists(path) && !zf_is_dir(path))
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {

@@ -32,25 +32,26 @@ static const struct way {
 };
 enum { WAYS = sizeof ways / sizeof *ways };
 
-static int write_out(struct zc_report *r) {
-  struct zf_buf b = {0};
-  zc_report_write(r, zc_common.json ? "json" : output, &b);
-  zc_report_free(r);
-  int rc = zf_buf_ok(&b);
-  if (!rc) fputs(b.data, stdout);
-  zf_buf_free(&b);
+static int write_out(struct zc_report *report) {
+  struct zf_buf buf = {0};
+  zc_report_write(report, zc_common.json ? "json" : output, &buf);
+  zc_report_free(report);
+  int rc = zf_buf_ok(&buf);
+  if (!rc) fputs(buf.data, stdout);
+  zf_buf_free(&buf);
   return rc;
 }
 
-static double whole_run(const struct zf_calibration *c, const struct zf_run *r, double step) {
+static double whole_run(const struct zf_calibration *calibration, const struct zf_run *run,
+                        double step) {
   double evals = 0;
-  if (r->data.dev) /* before, between and at the end */
-    evals = zf_projection_score(c, r, r->data.dev) *
-            (r->set.eval_steps < 0 ? 1
-             : r->set.eval_steps   ? (double)(r->steps / r->set.eval_steps + 1)
-                                   : 6);
-  if (r->data.test) evals += 2 * zf_projection_score(c, r, r->data.test);
-  return step * (double)r->steps + evals;
+  if (run->data.dev) /* before, between and at the end */
+    evals = zf_projection_score(calibration, run, run->data.dev) *
+            (run->set.eval_steps < 0 ? 1
+             : run->set.eval_steps   ? (double)(run->steps / run->set.eval_steps + 1)
+                                     : 6);
+  if (run->data.test) evals += 2 * zf_projection_score(calibration, run, run->data.test);
+  return step * (double)run->steps + evals;
 }
 
 static const struct zc_column columns[] = {
@@ -66,32 +67,32 @@ static const struct zc_column columns[] = {
     {"run_seconds", "whole run", ZC_NUMBER},
 };
 
-static int forecast(struct zf_run *r) {
+static int forecast(struct zf_run *run) {
   struct zc_report rep = {.title = "Plan of a run", .column = columns};
-  struct zf_calibration c;
+  struct zf_calibration calibration;
   char what[256];
   rep.columns = sizeof columns / sizeof *columns;
-  int rc = zf_calibrate(&c, r);
+  int rc = zf_calibrate(&calibration, run);
   for (int i = 0; !rc && i < WAYS; i++) {
     struct zf_forecast f;
-    rc = zf_run_forecast(&f, r, ways[i].method, ways[i].checkpoint);
-    struct zc_cell *x = rc ? NULL : zc_report_row(&rep);
-    if (!x) break;
-    double step = zf_projection_step(&c, r, ways[i].method, ways[i].checkpoint);
+    rc = zf_run_forecast(&f, run, ways[i].method, ways[i].checkpoint);
+    struct zc_cell *cell = rc ? NULL : zc_report_row(&rep);
+    if (!cell) break;
+    double step = zf_projection_step(&calibration, run, ways[i].method, ways[i].checkpoint);
     const double v[] = {(double)f.total,     (double)f.before,    (double)f.weights,     0,
                         (double)f.gradients, (double)f.optimizer, (double)f.activations, step};
-    snprintf(x[0].text, sizeof x[0].text, "%s", ways[i].name);
-    for (int k = 0; k < 8; k++) x[1 + k].value = v[k];
+    snprintf(cell[0].text, sizeof cell[0].text, "%s", ways[i].name);
+    for (int k = 0; k < 8; k++) cell[1 + k].value = v[k];
     if (ways[i].method == ZF_METHOD_INFERENCE) continue;
-    x[9].value = whole_run(&c, r, step);
-    if (!strcmp(output, "table") || !strcmp(output, "md")) zc_duration(x[9].text, x[9].value);
+    cell[9].value = whole_run(&calibration, run, step);
+    if (!strcmp(output, "table") || !strcmp(output, "md")) zc_duration(cell[9].text, cell[9].value);
   }
   snprintf(what, sizeof what,
            "%lld steps of %lld examples, %lld at once; products in %s at %.3g GFLOP/s, noise at "
            "%.3g values/ns, memory at %.3g GB/s, measured now on %d threads.",
-           (long long)r->steps, (long long)r->batch, (long long)r->set.micro_batch,
-           zf_compute_name(r->set.compute), c.product * 1e-9, c.noise * 1e-9, c.bytes * 1e-9,
-           zf_kern_nthreads());
+           (long long)run->steps, (long long)run->batch, (long long)run->set.micro_batch,
+           zf_compute_name(run->set.compute), calibration.product * 1e-9, calibration.noise * 1e-9,
+           calibration.bytes * 1e-9, zf_kern_nthreads());
   rep.note[rep.notes++] = what;
   return rc ? rc : write_out(&rep);
 }
@@ -115,72 +116,74 @@ struct choice {
   int64_t batch;
 };
 
-static int fit_row(struct zc_report *rep, struct zf_run *r, const struct way *w,
+static int fit_row(struct zc_report *rep, struct zf_run *run, const struct way *way,
                    enum zf_dtype dtype, int64_t bytes, struct choice *best) {
-  struct zf_forecast f;
-  int64_t length = r->lim.length;
-  int rc = zf_projection_shape(&f, r, w->method, w->checkpoint, r->set.micro_batch, length, dtype);
-  struct zc_cell *x = rc ? NULL : zc_report_row(rep);
-  if (!x) return rc ? rc : ZF_ENOMEM;
-  int64_t batch = zf_projection_batch(r, w->method, w->checkpoint, length, dtype, bytes);
-  snprintf(x[0].text, sizeof x[0].text, "%s", w->name);
-  snprintf(x[1].text, sizeof x[1].text, "%s", zf_dtype_info(dtype)->name);
-  x[2].value = (double)f.total;
-  snprintf(x[3].text, sizeof x[3].text, "%s", f.total <= bytes ? "yes" : "no");
-  x[4].value = (double)batch;
-  x[5].value =
-      (double)zf_projection_length(r, w->method, w->checkpoint, r->set.micro_batch, dtype, bytes);
+  struct zf_forecast forecast;
+  int64_t length = run->lim.length;
+  int rc = zf_projection_shape(&forecast, run, way->method, way->checkpoint, run->set.micro_batch,
+                               length, dtype);
+  struct zc_cell *cell = rc ? NULL : zc_report_row(rep);
+  if (!cell) return rc ? rc : ZF_ENOMEM;
+  int64_t batch = zf_projection_batch(run, way->method, way->checkpoint, length, dtype, bytes);
+  snprintf(cell[0].text, sizeof cell[0].text, "%s", way->name);
+  snprintf(cell[1].text, sizeof cell[1].text, "%s", zf_dtype_info(dtype)->name);
+  cell[2].value = (double)forecast.total;
+  snprintf(cell[3].text, sizeof cell[3].text, "%s", forecast.total <= bytes ? "yes" : "no");
+  cell[4].value = (double)batch;
+  cell[5].value = (double)zf_projection_length(run, way->method, way->checkpoint,
+                                               run->set.micro_batch, dtype, bytes);
   if (batch && !best->method)
-    *best = (struct choice){zf_method_info(w->method)->name, dtype, w->checkpoint, batch};
+    *best = (struct choice){zf_method_info(way->method)->name, dtype, way->checkpoint, batch};
   return 0;
 }
 
-static void recommend(char out[400], const struct choice *c, const struct zf_run *r,
+static void recommend(char out[400], const struct choice *choice, const struct zf_run *run,
                       const char *limit) {
-  if (!c->method) {
+  if (!choice->method) {
     snprintf(out, 400,
              "Nothing fits %s: not even one sequence with weights in bf16. A shorter sequence_len, "
              "fewer trained tensors (trainable) or a smaller model would.",
              limit);
     return;
   }
-  int64_t micro = r->set.micro_batch, half = r->batch;
-  while (half > 1 && (half > c->batch || r->batch % half)) half--;
-  if (micro > c->batch) micro = half;
+  int64_t micro = run->set.micro_batch, half = run->batch;
+  while (half > 1 && (half > choice->batch || run->batch % half)) half--;
+  if (micro > choice->batch) micro = half;
   const char *why =
-      !strcmp(c->method, "adamw")
-          ? c->checkpoint ? "the gradient by backpropagation learns most a step, and fits with "
-                            "layers run twice"
-                          : "the gradient by backpropagation learns most a step, and fits"
-      : c->dtype == ZF_F32
+      !strcmp(choice->method, "adamw")
+          ? choice->checkpoint
+                ? "the gradient by backpropagation learns most a step, and fits with "
+                  "layers run twice"
+                : "the gradient by backpropagation learns most a step, and fits"
+      : choice->dtype == ZF_F32
           ? "backpropagation does not fit, two forward passes do, and f32 loses no update"
           : "only halved weights fit; their updates are rounded by chance, which costs some "
             "accuracy";
   snprintf(out, 400,
            "Recommended for %s: method=%s%s dtype=%s micro_batch_size=%lld "
            "gradient_accumulation_steps=%lld, because %s.",
-           limit, c->method, c->checkpoint ? " gradient_checkpointing=true" : "",
-           c->dtype == ZF_F32 ? "auto" : zf_dtype_info(c->dtype)->name, (long long)micro,
-           (long long)(r->batch / (micro ? micro : 1)), why);
+           limit, choice->method, choice->checkpoint ? " gradient_checkpointing=true" : "",
+           choice->dtype == ZF_F32 ? "auto" : zf_dtype_info(choice->dtype)->name, (long long)micro,
+           (long long)(run->batch / (micro ? micro : 1)), why);
 }
 
-static int fitting(struct zf_run *r, int64_t bytes) {
+static int fitting(struct zf_run *run, int64_t bytes) {
   static const int order[] = {4, 5, 1, 2, 3}; /* adamw first: see `recommend` */
   struct zc_report rep = {.title = "What fits", .column = fit_columns, .columns = 6};
   struct choice best = {0};
   char text[400], what[200], limit[32];
   int rc = 0;
   for (size_t i = 0; !rc && i < sizeof order / sizeof *order; i++) {
-    const struct way *w = &ways[order[i]];
-    rc = fit_row(&rep, r, w, ZF_F32, bytes, &best);
-    if (!rc && w->method == ZF_METHOD_MEZO) rc = fit_row(&rep, r, w, ZF_BF16, bytes, &best);
+    const struct way *way = &ways[order[i]];
+    rc = fit_row(&rep, run, way, ZF_F32, bytes, &best);
+    if (!rc && way->method == ZF_METHOD_MEZO) rc = fit_row(&rep, run, way, ZF_BF16, bytes, &best);
   }
   snprintf(what, sizeof what,
            "Largest batch at sequences of %lld tokens (4096 at most), longest sequence at "
            "micro_batch_size %lld (the model's context of %lld at most).",
-           (long long)r->lim.length, (long long)r->set.micro_batch,
-           (long long)r->model->config.context);
-  recommend(text, &best, r, zf_human_bytes(limit, (double)bytes));
+           (long long)run->lim.length, (long long)run->set.micro_batch,
+           (long long)run->model->config.context);
+  recommend(text, &best, run, zf_human_bytes(limit, (double)bytes));
   rep.note[rep.notes++] = what;
   rep.note[rep.notes++] = text;
   return rc ? rc : write_out(&rep);
@@ -191,27 +194,27 @@ static int bytes_of(int64_t *out, const char *text) {
   static const struct zf_conf_key key[] = {
       {"fit", ZF_CONF_BYTES, NULL, "memory", .min = 1, .max = 1e15}, {0}};
   const struct zf_conf_key *const tables[] = {key};
-  struct zf_conf *c;
+  struct zf_conf *conf;
   char word[64];
-  int rc = zf_conf_new(&c, tables, 1);
+  int rc = zf_conf_new(&conf, tables, 1);
   snprintf(word, sizeof word, "fit=%s", text);
-  if (!rc) rc = zf_conf_word(c, word);
-  if (!rc) *out = zf_conf_bytes(c, "fit", 0);
-  zf_conf_free(c);
+  if (!rc) rc = zf_conf_word(conf, word);
+  if (!rc) *out = zf_conf_bytes(conf, "fit", 0);
+  zf_conf_free(conf);
   return rc;
 }
 
-static int run(const struct zc_args *a) {
+static int run(const struct zc_args *args) {
   struct zf_conf *conf = NULL;
   struct zf_run *r = NULL;
   int64_t bytes = 0;
-  if (a->nword == 0 && a->nset == 0)
+  if (args->nword == 0 && args->nset == 0)
     return zf_error(ZF_EUSAGE, "a config file or base_model=DIR is needed: zoft plan CONFIG");
   int rc = zc_report_check(output);
   if (!rc && !strcmp(output, "svg"))
     rc = zf_error(ZF_EUSAGE, "-o svg: a plan has no plot; 'zoft bench memory' does");
   if (!rc && fit) rc = bytes_of(&bytes, fit);
-  if (!rc) rc = zc_conf_load(&conf, a, zf_bench_keys());
+  if (!rc) rc = zc_conf_load(&conf, args, zf_bench_keys());
   if (!rc) rc = zf_bench_open_shapes(&r, conf);
   if (!rc) zc_say_model(r->model);
   if (!rc) rc = fit ? fitting(r, bytes) : forecast(r);

@@ -38,11 +38,11 @@ static int find_base(struct zf_conf **conf, const char *run) {
   return rc;
 }
 
-static int run(const struct zc_args *a) {
+static int run(const struct zc_args *args) {
   struct zf_conf *conf = NULL;
   char *log = NULL;
-  if (a->nword != 1 || a->nset) return zf_error(ZF_EUSAGE, "expected: zoft replay RUN");
-  const char *dir = a->word[0];
+  if (args->nword != 1 || args->nset) return zf_error(ZF_EUSAGE, "expected: zoft replay RUN");
+  const char *dir = args->word[0];
   if (!zf_is_dir(dir))
     return zf_error(ZF_EUSAGE,
                     "%s: is not a run directory; 'zoft apply LOG MODEL' takes a log alone", dir);

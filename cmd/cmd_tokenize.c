@@ -20,39 +20,40 @@ static const struct zc_opt options[] = {
 };
 
 static void print_ids(const struct zf_tok *tok, const struct zf_ids *ids, const char *text) {
-  struct zf_buf b = {0};
+  struct zf_buf buf = {0};
   if (zc_common.json) {
-    zf_buf_puts(&b, "{\"ids\": [");
-    for (int64_t i = 0; i < ids->count; i++) zf_buf_printf(&b, "%s%d", i ? ", " : "", ids->id[i]);
-    zf_buf_puts(&b, "], \"pieces\": [");
+    zf_buf_puts(&buf, "{\"ids\": [");
+    for (int64_t i = 0; i < ids->count; i++) zf_buf_printf(&buf, "%s%d", i ? ", " : "", ids->id[i]);
+    zf_buf_puts(&buf, "], \"pieces\": [");
     for (int64_t i = 0; i < ids->count; i++) {
       const char *p = zf_tok_piece(tok, ids->id[i]);
-      if (i) zf_buf_puts(&b, ", ");
-      zc_json_text(&b, p ? p : "", p ? strlen(p) : 0);
+      if (i) zf_buf_puts(&buf, ", ");
+      zc_json_text(&buf, p ? p : "", p ? strlen(p) : 0);
     }
-    zf_buf_puts(&b, "], \"offsets\": [");
+    zf_buf_puts(&buf, "], \"offsets\": [");
     for (int64_t i = 0; i < ids->count; i++)
-      zf_buf_printf(&b, "%s[%d, %d]", i ? ", " : "", ids->begin[i], ids->end[i]);
-    zf_buf_puts(&b, "]}\n");
-    fputs(b.data, stdout);
-    zf_buf_free(&b);
+      zf_buf_printf(&buf, "%s[%d, %d]", i ? ", " : "", ids->begin[i], ids->end[i]);
+    zf_buf_puts(&buf, "]}\n");
+    fputs(buf.data, stdout);
+    zf_buf_free(&buf);
     return;
   }
-  struct zc_table *t = zc_table_new("lrrl");
-  zc_table_row(t, (const char *const[]){"piece", "id", "bytes", "text"});
+  struct zc_table *table = zc_table_new("lrrl");
+  zc_table_row(table, (const char *const[]){"piece", "id", "bytes", "text"});
   for (int64_t i = 0; i < ids->count; i++) {
     char id[16], span[32];
     const char *piece = zf_tok_piece(tok, ids->id[i]);
     int32_t from = ids->begin[i], to = ids->end[i];
     snprintf(id, sizeof id, "%d", ids->id[i]);
     snprintf(span, sizeof span, from < 0 ? "added" : "%d-%d", from, to);
-    zf_buf_clear(&b);
-    if (from >= 0) zc_json_text(&b, text + from, (size_t)(to - from));
-    zc_table_row(t, (const char *const[]){piece ? piece : "?", id, span, b.data ? b.data : ""});
+    zf_buf_clear(&buf);
+    if (from >= 0) zc_json_text(&buf, text + from, (size_t)(to - from));
+    zc_table_row(table,
+                 (const char *const[]){piece ? piece : "?", id, span, buf.data ? buf.data : ""});
   }
-  zc_table_print(t, 1);
+  zc_table_print(table, 1);
   printf("%lld tokens\n", (long long)ids->count);
-  zf_buf_free(&b);
+  zf_buf_free(&buf);
 }
 
 static int encode(const struct zf_tok *tok, const char *text, size_t len) {
@@ -82,11 +83,11 @@ static int decode(const struct zf_tok *tok) {
   zf_buf_puts(&text, "");
   if (!rc) rc = zf_tok_decode(tok, &text, id, n, skip_special);
   if (!rc && zc_common.json) {
-    struct zf_buf b = {0};
-    zf_buf_puts(&b, "{\"text\": ");
-    zc_json_text(&b, text.data, text.len);
-    printf("%s}\n", b.data);
-    zf_buf_free(&b);
+    struct zf_buf buf = {0};
+    zf_buf_puts(&buf, "{\"text\": ");
+    zc_json_text(&buf, text.data, text.len);
+    printf("%s}\n", buf.data);
+    zf_buf_free(&buf);
   } else if (!rc) {
     fwrite(text.data, 1, text.len, stdout);
     putchar('\n');
@@ -96,21 +97,21 @@ static int decode(const struct zf_tok *tok) {
   return rc;
 }
 
-static int run(const struct zc_args *a) {
+static int run(const struct zc_args *args) {
   struct zf_tok *tok = NULL;
   char *dir = NULL, *text = NULL;
   size_t len = 0;
-  int given = (a->nword == 2) + (text_file != NULL) + (decode_ids != NULL);
-  if (a->nword < 1 || a->nword > 2 || a->nset || given != 1)
+  int given = (args->nword == 2) + (text_file != NULL) + (decode_ids != NULL);
+  if (args->nword < 1 || args->nword > 2 || args->nset || given != 1)
     return zf_error(ZF_EUSAGE,
                     "expected: zoft tokenize MODEL TEXT, or --text FILE, or --decode IDS");
-  int rc = zf_model_find(&dir, a->word[0]);
+  int rc = zf_model_find(&dir, args->word[0]);
   if (!rc) rc = zf_tok_open(&tok, dir);
   if (!rc && text_file) rc = zf_read_file(&text, &len, text_file, (size_t)1 << 31);
   if (!rc && decode_ids)
     rc = decode(tok);
   else if (!rc)
-    rc = encode(tok, text ? text : a->word[1], text ? len : strlen(a->word[1]));
+    rc = encode(tok, text ? text : args->word[1], text ? len : strlen(args->word[1]));
   free(text);
   free(dir);
   zf_tok_free(tok);

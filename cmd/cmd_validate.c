@@ -20,143 +20,146 @@ static const struct zc_opt options[] = {
 
 static int list_keys(void) {
   const struct zf_conf_key *const tables[] = {zf_train_keys};
-  struct zf_conf *c;
-  struct zf_buf b = {0};
-  int rc = zf_conf_new(&c, tables, 1);
-  if (!rc) rc = zf_conf_help(c, &b);
-  if (!rc) fputs(b.data, stdout);
-  zf_buf_free(&b);
-  zf_conf_free(c);
+  struct zf_conf *conf;
+  struct zf_buf buf = {0};
+  int rc = zf_conf_new(&conf, tables, 1);
+  if (!rc) rc = zf_conf_help(conf, &buf);
+  if (!rc) fputs(buf.data, stdout);
+  zf_buf_free(&buf);
+  zf_conf_free(conf);
   return rc;
 }
 
 /* Streams are encoded once from end to end, so that all is counted. */
-static int read_streams(const struct zf_run *r) {
+static int read_streams(const struct zf_run *run) {
   enum { PIECE = 256 };
-  const struct zf_dataset *set[] = {r->data.test, r->data.dev, r->data.train};
+  const struct zf_dataset *set[] = {run->data.test, run->data.dev, run->data.train};
   int64_t row[PIECE];
   int rc = 0;
   for (int k = 0; k < 3; k++) {
     if (!set[k] || !set[k]->stream) continue;
-    struct zf_row_reader *s = set[k]->stream;
-    for (int64_t at = 0, n; !rc && at < s->count; at += n) {
-      for (n = 0; n < PIECE && at + n < s->count; n++) row[n] = at + n;
-      rc = zf_row_reader_load(s, row, n, NULL);
+    struct zf_row_reader *rows = set[k]->stream;
+    for (int64_t at = 0, n; !rc && at < rows->count; at += n) {
+      for (n = 0; n < PIECE && at + n < rows->count; n++) row[n] = at + n;
+      rc = zf_row_reader_load(rows, row, n, NULL);
     }
   }
   return rc;
 }
 
 /* The first rows of a stream again, which are not counted twice. */
-static int load_first(struct zf_dataset *d) {
-  if (!d->stream) return 0;
-  struct zf_data_counts counts = d->counts;
-  int64_t n = examples < d->stream->count ? examples : d->stream->count,
+static int load_first(struct zf_dataset *dataset) {
+  if (!dataset->stream) return 0;
+  struct zf_data_counts counts = dataset->counts;
+  int64_t n = examples < dataset->stream->count ? examples : dataset->stream->count,
           *row = zf_calloc(n, sizeof *row);
   if (!row) return ZF_ENOMEM;
   for (int64_t i = 0; i < n; i++) row[i] = i;
-  int rc = zf_row_reader_load(d->stream, row, n, NULL);
+  int rc = zf_row_reader_load(dataset->stream, row, n, NULL);
   free(row);
-  d->counts = counts;
+  dataset->counts = counts;
   return rc;
 }
 
-static void show_examples(const struct zf_run *r, const struct zf_dataset *d) {
-  for (int64_t i = 0; i < examples && i < d->count; i++) {
-    const struct zf_example *x = &d->ex[i];
-    printf("\n%s:%lld%s\n", d->path[x->file], (long long)x->line,
-           x->single ? "  (options of one token: only their rows of the head are computed)" : "");
-    zc_show_example(r->tok, d, i);
+static void show_examples(const struct zf_run *run, const struct zf_dataset *dataset) {
+  for (int64_t i = 0; i < examples && i < dataset->count; i++) {
+    const struct zf_example *example = &dataset->ex[i];
+    printf("\n%s:%lld%s\n", dataset->path[example->file], (long long)example->line,
+           example->single ? "  (options of one token: only their rows of the head are computed)"
+                           : "");
+    zc_show_example(run->tok, dataset, i);
   }
 }
 
-static void set_row(struct zc_table *t, const char *name, const struct zf_dataset *d) {
+static void set_row(struct zc_table *table, const char *name, const struct zf_dataset *dataset) {
   char c[8][32];
-  if (!d) return;
-  const struct zf_data_counts *k = &d->counts;
-  const int64_t v[8] = {k->rows,      k->examples, k->tokens, k->targets,
-                        k->truncated, k->dropped,  k->masked, k->run};
+  if (!dataset) return;
+  const struct zf_data_counts *counts = &dataset->counts;
+  const int64_t v[8] = {counts->rows,      counts->examples, counts->tokens, counts->targets,
+                        counts->truncated, counts->dropped,  counts->masked, counts->run};
   for (int i = 0; i < 8; i++) snprintf(c[i], sizeof c[i], "%lld", (long long)v[i]);
-  zc_table_row(t, (const char *const[]){name, c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]});
+  zc_table_row(table, (const char *const[]){name, c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]});
 }
 
-static void print_json(const struct zf_run *r) {
+static void print_json(const struct zf_run *run) {
   static const char *const name[] = {"train", "dev", "test"};
-  const struct zf_dataset *set[] = {r->data.train, r->data.dev, r->data.test};
-  struct zf_buf b = {0};
-  zf_buf_printf(&b,
+  const struct zf_dataset *set[] = {run->data.train, run->data.dev, run->data.test};
+  struct zf_buf buf = {0};
+  zf_buf_printf(&buf,
                 "{\"valid\": true, \"family\": \"%s\", \"parameters\": %lld, \"steps\": %lld, "
                 "\"forecast_bytes\": %lld",
-                r->model->config.family->model_type,
-                (long long)zf_params_count(&r->model->params, 0), (long long)r->steps,
-                (long long)r->forecast.total);
+                run->model->config.family->model_type,
+                (long long)zf_params_count(&run->model->params, 0), (long long)run->steps,
+                (long long)run->forecast.total);
   for (int k = 0; k < 3; k++) {
     if (!set[k]) continue;
-    const struct zf_data_counts *c = &set[k]->counts;
+    const struct zf_data_counts *counts = &set[k]->counts;
     zf_buf_printf(
-        &b,
+        &buf,
         ", \"%s\": {\"rows\": %lld, \"examples\": %lld, \"tokens\": %lld, "
         "\"targets\": %lld, \"truncated\": %lld, \"cut_tokens\": %lld, \"dropped\": %lld, "
         "\"split\": %lld, \"masked\": %lld, \"apart\": %lld, \"end_targets\": %lld}",
-        name[k], (long long)c->rows, (long long)c->examples, (long long)c->tokens,
-        (long long)c->targets, (long long)c->truncated, (long long)c->cut, (long long)c->dropped,
-        (long long)c->split, (long long)c->masked, (long long)c->apart, (long long)c->ends);
+        name[k], (long long)counts->rows, (long long)counts->examples, (long long)counts->tokens,
+        (long long)counts->targets, (long long)counts->truncated, (long long)counts->cut,
+        (long long)counts->dropped, (long long)counts->split, (long long)counts->masked,
+        (long long)counts->apart, (long long)counts->ends);
   }
-  if (r->data.train)
-    zf_buf_printf(&b, ", \"copies\": {\"train\": %lld, \"dev\": %lld, \"test\": %lld}",
-                  (long long)r->data.duplicates[ZF_TRAIN_SET].count,
-                  (long long)r->data.duplicates[ZF_DEV_SET].count,
-                  (long long)r->data.duplicates[ZF_TEST_SET].count);
-  printf("%s}\n", b.data);
-  zf_buf_free(&b);
+  if (run->data.train)
+    zf_buf_printf(&buf, ", \"copies\": {\"train\": %lld, \"dev\": %lld, \"test\": %lld}",
+                  (long long)run->data.duplicates[ZF_TRAIN_SET].count,
+                  (long long)run->data.duplicates[ZF_DEV_SET].count,
+                  (long long)run->data.duplicates[ZF_TEST_SET].count);
+  printf("%s}\n", buf.data);
+  zf_buf_free(&buf);
 }
 
 /* What concerns completions and chats alone. */
-static void show_talk(const struct zf_run *r) {
+static void show_talk(const struct zf_run *run) {
   static const char *const name[] = {"training", "dev", "test"};
-  const struct zf_dataset *set[] = {r->data.train, r->data.dev, r->data.test};
+  const struct zf_dataset *set[] = {run->data.train, run->data.dev, run->data.test};
   for (int k = 0; k < 3; k++) {
     if (!set[k] || !zc_learns_ends(set[k])) continue;
-    const struct zf_data_counts *c = &set[k]->counts;
-    if (c->apart)
+    const struct zf_data_counts *counts = &set[k]->counts;
+    if (counts->apart)
       printf("%s: in %lld of %lld conversations each answer is an example of its own: the chat "
              "template renders an earlier turn unlike the last one\n",
-             name[k], (long long)c->apart, (long long)c->rows);
-    printf("%s: %lld of %lld targets end a text or a turn\n", name[k], (long long)c->ends,
-           (long long)c->targets);
+             name[k], (long long)counts->apart, (long long)counts->rows);
+    printf("%s: %lld of %lld targets end a text or a turn\n", name[k], (long long)counts->ends,
+           (long long)counts->targets);
   }
 }
 
-static void print_text(const struct zf_run *r) {
+static void print_text(const struct zf_run *run) {
   char a[32], b[32];
-  const struct zf_model *m = r->model;
+  const struct zf_model *model = run->model;
   struct zf_forecast adamw;
-  if (zf_run_forecast(&adamw, r, ZF_METHOD_ADAMW, 0)) adamw.total = 0;
-  printf("model      %s (%s), %s parameters, context %lld\n", m->dir, m->config.family->model_type,
-         zc_count(a, (double)zf_params_count(&m->params, 0)), (long long)m->config.context);
-  printf("tokenizer  %s, %lld ids\n", zf_tok_type(r->tok), (long long)zf_tok_size(r->tok));
+  if (zf_run_forecast(&adamw, run, ZF_METHOD_ADAMW, 0)) adamw.total = 0;
+  printf("model      %s (%s), %s parameters, context %lld\n", model->dir,
+         model->config.family->model_type, zc_count(a, (double)zf_params_count(&model->params, 0)),
+         (long long)model->config.context);
+  printf("tokenizer  %s, %lld ids\n", zf_tok_type(run->tok), (long long)zf_tok_size(run->tok));
   printf("training   %lld steps of %lld examples; memory forecast %s, AdamW would need %s\n\n",
-         (long long)r->steps, (long long)r->batch, zf_human_bytes(a, (double)r->forecast.total),
-         zf_human_bytes(b, (double)adamw.total));
-  struct zc_table *t = zc_table_new("lrrrrrrrr");
-  zc_table_row(t, (const char *const[]){"set", "rows", "examples", "tokens", "targets", "truncated",
-                                        "dropped", "masked", "run a pass"});
-  set_row(t, "training", r->data.train);
-  set_row(t, "dev", r->data.dev);
-  set_row(t, "test", r->data.test);
-  zc_table_print(t, 1);
-  show_talk(r);
-  show_examples(r, r->data.train);
+         (long long)run->steps, (long long)run->batch,
+         zf_human_bytes(a, (double)run->forecast.total), zf_human_bytes(b, (double)adamw.total));
+  struct zc_table *table = zc_table_new("lrrrrrrrr");
+  zc_table_row(table, (const char *const[]){"set", "rows", "examples", "tokens", "targets",
+                                            "truncated", "dropped", "masked", "run a pass"});
+  set_row(table, "training", run->data.train);
+  set_row(table, "dev", run->data.dev);
+  set_row(table, "test", run->data.test);
+  zc_table_print(table, 1);
+  show_talk(run);
+  show_examples(run, run->data.train);
   printf("\nThe config, model, tokenizer and data are valid.\n");
 }
 
-static int run(const struct zc_args *a) {
+static int run(const struct zc_args *args) {
   struct zf_conf *conf = NULL;
   struct zf_run *r = NULL;
   if (keys) return list_keys();
-  if (a->nword == 0 && a->nset == 0)
+  if (args->nword == 0 && args->nset == 0)
     return zf_error(ZF_EUSAGE, "a config file is needed: zoft validate CONFIG");
-  int rc = zc_conf_load(&conf, a, zf_train_keys);
+  int rc = zc_conf_load(&conf, args, zf_train_keys);
   if (!rc) rc = zf_run_open(&r, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST);
   if (!rc) zc_say_model(r->model);
   if (!rc) zc_say_run_compute(r);

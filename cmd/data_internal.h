@@ -27,16 +27,17 @@ struct zc_source {
 
 /* From the word behind the action and key=value words, which without a config are those of an entry of
  * `datasets` (type=alpaca) or of the whole. */
-int zc_source_open(struct zc_source *s, const struct zc_args *a);
-void zc_source_close(struct zc_source *s);
+int zc_source_open(struct zc_source *source, const struct zc_args *args);
+void zc_source_close(struct zc_source *source);
 
 /* File i of all, and the set of a config that it is of, else ""; NULL behind the last. */
-const struct zf_data_file *zc_source_file(const struct zc_source *s, int64_t i, const char **set);
+const struct zf_data_file *zc_source_file(const struct zc_source *source, int64_t i,
+                                          const char **set);
 
 /* The actions: `a` has their words behind the action's name. */
-int zc_data_stats(const struct zc_args *a);
-int zc_data_show(const struct zc_args *a);
-int zc_data_split(const struct zc_args *a);
-int zc_data_convert(const struct zc_args *a);
+int zc_data_stats(const struct zc_args *args);
+int zc_data_show(const struct zc_args *args);
+int zc_data_split(const struct zc_args *args);
+int zc_data_convert(const struct zc_args *args);
 
 #endif

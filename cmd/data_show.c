@@ -18,73 +18,74 @@ struct view {
   int64_t shown;
 };
 
-static void print_row(const struct view *v, int64_t i, const json_t *row) {
+static void print_row(const struct view *view, int64_t i, const json_t *row) {
   const char *key;
-  json_t *x;
-  printf("%s%s:%lld\n", v->shown ? "\n" : "", v->rec->path, (long long)zf_records_line(v->rec, i));
-  json_object_foreach((json_t *)row, key, x) {
-    char *text = json_is_string(x) ? NULL : zf_json_dump(x, JSON_ENCODE_ANY);
-    printf("  %s: %s\n", key, text ? text : json_is_string(x) ? json_string_value(x) : "");
+  json_t *item;
+  printf("%s%s:%lld\n", view->shown ? "\n" : "", view->rec->path,
+         (long long)zf_records_line(view->rec, i));
+  json_object_foreach((json_t *)row, key, item) {
+    char *text = json_is_string(item) ? NULL : zf_json_dump(item, JSON_ENCODE_ANY);
+    printf("  %s: %s\n", key, text ? text : json_is_string(item) ? json_string_value(item) : "");
     free(text);
   }
 }
 
-static void print_examples(const struct view *v) {
-  for (int64_t i = 0; i < v->d->count; i++) {
-    const struct zf_example *x = &v->d->ex[i];
-    zc_show_example(v->tok, v->d, i);
-    for (int32_t o = 0; o < x->nseq; o++) {
-      const struct zf_seq *s = &v->d->seq[x->seq + o];
+static void print_examples(const struct view *view) {
+  for (int64_t i = 0; i < view->d->count; i++) {
+    const struct zf_example *example = &view->d->ex[i];
+    zc_show_example(view->tok, view->d, i);
+    for (int32_t o = 0; o < example->nseq; o++) {
+      const struct zf_seq *seq = &view->d->seq[example->seq + o];
       printf("  ids");
-      for (int32_t t = 0; t < s->len; t++) printf(" %d", v->d->pool.id[s->at + t]);
+      for (int32_t t = 0; t < seq->len; t++) printf(" %d", view->d->pool.id[seq->at + t]);
       printf("\n");
     }
   }
-  if (!v->d->count) printf("  no example: it has no target\n");
+  if (!view->d->count) printf("  no example: it has no target\n");
 }
 
-static void json_sequence(struct zf_buf *b, const struct view *v, const struct zf_seq *s) {
-  zf_buf_puts(b, "{\"ids\": [");
-  for (int32_t t = 0; t < s->len; t++)
-    zf_buf_printf(b, "%s%d", t ? ", " : "", v->d->pool.id[s->at + t]);
-  zf_buf_puts(b, "], \"targets\": [");
-  for (int32_t t = 0; t < s->len; t++)
-    zf_buf_printf(b, "%s%d", t ? ", " : "", t > 0 && zf_seq_is_target(v->d, s, t));
-  zf_buf_puts(b, "]}");
+static void json_sequence(struct zf_buf *buf, const struct view *view, const struct zf_seq *seq) {
+  zf_buf_puts(buf, "{\"ids\": [");
+  for (int32_t t = 0; t < seq->len; t++)
+    zf_buf_printf(buf, "%s%d", t ? ", " : "", view->d->pool.id[seq->at + t]);
+  zf_buf_puts(buf, "], \"targets\": [");
+  for (int32_t t = 0; t < seq->len; t++)
+    zf_buf_printf(buf, "%s%d", t ? ", " : "", t > 0 && zf_seq_is_target(view->d, seq, t));
+  zf_buf_puts(buf, "]}");
 }
 
-static int print_json(const struct view *v, int64_t i, const json_t *row) {
-  struct zf_buf b = {0};
+static int print_json(const struct view *view, int64_t i, const json_t *row) {
+  struct zf_buf buf = {0};
   char *text = zf_json_dump(row, JSON_COMPACT);
-  zf_buf_puts(&b, "{\"path\": ");
-  zc_json_text(&b, v->rec->path, strlen(v->rec->path));
-  zf_buf_printf(&b, ", \"line\": %lld, \"row\": %s", (long long)zf_records_line(v->rec, i),
+  zf_buf_puts(&buf, "{\"path\": ");
+  zc_json_text(&buf, view->rec->path, strlen(view->rec->path));
+  zf_buf_printf(&buf, ", \"line\": %lld, \"row\": %s", (long long)zf_records_line(view->rec, i),
                 text ? text : "null");
-  if (v->enc) zf_buf_puts(&b, ", \"sequences\": [");
-  for (int64_t k = 0; v->enc && k < v->d->nseq; k++) {
-    if (k) zf_buf_puts(&b, ", ");
-    json_sequence(&b, v, &v->d->seq[k]);
+  if (view->enc) zf_buf_puts(&buf, ", \"sequences\": [");
+  for (int64_t k = 0; view->enc && k < view->d->nseq; k++) {
+    if (k) zf_buf_puts(&buf, ", ");
+    json_sequence(&buf, view, &view->d->seq[k]);
   }
-  zf_buf_puts(&b, v->enc ? "]}" : "}");
-  int rc = text ? zf_buf_ok(&b) : ZF_ENOMEM;
-  if (!rc) puts(b.data);
+  zf_buf_puts(&buf, view->enc ? "]}" : "}");
+  int rc = text ? zf_buf_ok(&buf) : ZF_ENOMEM;
+  if (!rc) puts(buf.data);
   free(text);
-  zf_buf_free(&b);
+  zf_buf_free(&buf);
   return rc;
 }
 
-static int show_row(struct view *v, int64_t i) {
+static int show_row(struct view *view, int64_t i) {
   const json_t *row;
   int rc = 0;
-  if (v->enc) {
-    zf_dataset_clear(v->d);
-    rc = zf_encoder_add(v->enc, v->d, 0, v->rec, i);
+  if (view->enc) {
+    zf_dataset_clear(view->d);
+    rc = zf_encoder_add(view->enc, view->d, 0, view->rec, i);
   }
-  if (rc || !(row = zf_records_row(v->rec, i))) return rc ? rc : ZF_EINVALID;
-  if (zc_common.json) return print_json(v, i, row);
-  print_row(v, i, row);
-  if (v->enc) print_examples(v);
-  v->shown++;
+  if (rc || !(row = zf_records_row(view->rec, i))) return rc ? rc : ZF_EINVALID;
+  if (zc_common.json) return print_json(view, i, row);
+  print_row(view, i, row);
+  if (view->enc) print_examples(view);
+  view->shown++;
   return 0;
 }
 
@@ -105,43 +106,43 @@ static int next_range(const char **p, int64_t *from, int64_t *to) {
   return 0;
 }
 
-static int show_ranges(struct view *v) {
+static int show_ranges(struct view *view) {
   const char *p = zc_data_options.rows;
   int rc = *p ? 0 : zf_error(ZF_EUSAGE, "--rows is empty");
   while (!rc && *p) {
     int64_t from, to;
     if ((rc = next_range(&p, &from, &to))) break;
-    if (to > v->rec->count)
-      return zf_error(ZF_EUSAGE, "%s: --rows asks for row %lld: there are %lld", v->rec->path,
-                      (long long)to, (long long)v->rec->count);
-    for (; !rc && from <= to; from++) rc = show_row(v, from - 1);
+    if (to > view->rec->count)
+      return zf_error(ZF_EUSAGE, "%s: --rows asks for row %lld: there are %lld", view->rec->path,
+                      (long long)to, (long long)view->rec->count);
+    for (; !rc && from <= to; from++) rc = show_row(view, from - 1);
   }
   return rc;
 }
 
-static int show_file(const struct zf_data_file *f, const struct zf_tok *tok, int64_t shown) {
-  struct view v = {.tok = tok, .shown = shown};
-  int rc = zf_records_open(&v.rec, f->path);
-  if (!rc && tok) rc = zf_encoder_new(&v.enc, &f->spec, tok);
-  if (!rc && tok) rc = zf_dataset_new(&v.d, f->spec.type);
-  if (!rc && tok) rc = zf_dataset_file(v.d, f->path);
-  if (!rc && zc_data_options.rows) rc = show_ranges(&v);
-  for (int64_t i = 0; !rc && !zc_data_options.rows && i < zc_data_options.count && i < v.rec->count;
-       i++)
-    rc = show_row(&v, i);
-  zf_encoder_free(v.enc);
-  zf_dataset_free(v.d);
-  zf_records_free(v.rec);
+static int show_file(const struct zf_data_file *file, const struct zf_tok *tok, int64_t shown) {
+  struct view view = {.tok = tok, .shown = shown};
+  int rc = zf_records_open(&view.rec, file->path);
+  if (!rc && tok) rc = zf_encoder_new(&view.enc, &file->spec, tok);
+  if (!rc && tok) rc = zf_dataset_new(&view.d, file->spec.type);
+  if (!rc && tok) rc = zf_dataset_file(view.d, file->path);
+  if (!rc && zc_data_options.rows) rc = show_ranges(&view);
+  for (int64_t i = 0;
+       !rc && !zc_data_options.rows && i < zc_data_options.count && i < view.rec->count; i++)
+    rc = show_row(&view, i);
+  zf_encoder_free(view.enc);
+  zf_dataset_free(view.d);
+  zf_records_free(view.rec);
   return rc;
 }
 
-int zc_data_show(const struct zc_args *a) {
+int zc_data_show(const struct zc_args *args) {
   struct zc_source from;
-  const struct zf_data_file *f;
+  const struct zf_data_file *file;
   const char *set;
-  int rc = zc_source_open(&from, a);
-  for (int64_t i = 0; !rc && (f = zc_source_file(&from, i, &set)); i++)
-    rc = show_file(f, from.tok, i);
+  int rc = zc_source_open(&from, args);
+  for (int64_t i = 0; !rc && (file = zc_source_file(&from, i, &set)); i++)
+    rc = show_file(file, from.tok, i);
   zc_source_close(&from);
   return rc;
 }

@@ -25,14 +25,14 @@ struct split {
   struct zf_rows_out *out[PARTS];
 };
 
-static void release(struct split *s) {
+static void release(struct split *split) {
   for (int k = 0; k < PARTS; k++) {
-    zf_rows_out_abort(s->out[k]);
-    free(s->path[k]);
+    zf_rows_out_abort(split->out[k]);
+    free(split->path[k]);
   }
-  free(s->part);
-  free(s->order);
-  zf_records_free(s->rec);
+  free(split->part);
+  free(split->order);
+  zf_records_free(split->rec);
 }
 
 /* Below 1 a share of the rows, else their number. */
@@ -46,17 +46,17 @@ static int count_of(int64_t *out, double v, int64_t rows, const char *name) {
              : 0;
 }
 
-static int count_parts(struct split *s) {
-  int64_t rows = s->rec->count;
-  int rc = count_of(&s->n[DEV], zc_data_options.dev, rows, "dev");
-  if (!rc) rc = count_of(&s->n[TEST], zc_data_options.test, rows, "test");
+static int count_parts(struct split *split) {
+  int64_t rows = split->rec->count;
+  int rc = count_of(&split->n[DEV], zc_data_options.dev, rows, "dev");
+  if (!rc) rc = count_of(&split->n[TEST], zc_data_options.test, rows, "test");
   if (rc) return rc;
-  if (!s->n[DEV] && !s->n[TEST])
+  if (!split->n[DEV] && !split->n[TEST])
     return zf_error(ZF_EUSAGE, "a share or number of rows is needed: --dev, --test or both");
-  s->n[TRAIN] = rows - s->n[DEV] - s->n[TEST];
-  if (s->n[TRAIN] >= 1) return 0;
+  split->n[TRAIN] = rows - split->n[DEV] - split->n[TEST];
+  if (split->n[TRAIN] >= 1) return 0;
   return zf_error(ZF_EUSAGE, "%s: --dev and --test leave nothing to train on: there are %lld rows",
-                  s->rec->path, (long long)rows);
+                  split->rec->path, (long long)rows);
 }
 
 /* --- by a label --- */
@@ -66,19 +66,20 @@ struct labelled {
 };
 
 static int by_label(const void *a, const void *b) {
-  const struct labelled *x = a, *y = b;
-  if (x->label != y->label) return x->label < y->label ? -1 : 1;
-  return (x->rank > y->rank) - (x->rank < y->rank);
+  const struct labelled *labelled = a, *y = b;
+  if (labelled->label != y->label) return labelled->label < y->label ? -1 : 1;
+  return (labelled->rank > y->rank) - (labelled->rank < y->rank);
 }
 
 /* The number of a row's label, in order of appearance. */
-static int label_of(int64_t *out, struct split *s, json_t *seen, int64_t row) {
-  const json_t *r = zf_records_row(s->rec, row), *v = json_object_get(r, zc_data_options.by);
+static int label_of(int64_t *out, struct split *split, json_t *seen, int64_t row) {
+  const json_t *r = zf_records_row(split->rec, row),
+               *value = json_object_get(r, zc_data_options.by);
   if (!r) return ZF_EINVALID;
-  char *key = v ? zf_json_dump(v, JSON_ENCODE_ANY) : NULL;
-  if (!v)
-    return zf_error(ZF_EINVALID, "%s:%lld: field '%s' is missing", s->rec->path,
-                    (long long)zf_records_line(s->rec, row), zc_data_options.by);
+  char *key = value ? zf_json_dump(value, JSON_ENCODE_ANY) : NULL;
+  if (!value)
+    return zf_error(ZF_EINVALID, "%s:%lld: field '%s' is missing", split->rec->path,
+                    (long long)zf_records_line(split->rec, row), zc_data_options.by);
   if (!key) return zf_error(ZF_ENOMEM, "out of memory for labels");
   const json_t *number = json_object_get(seen, key);
   *out = number ? json_integer_value(number) : (int64_t)json_object_size(seen);
@@ -88,20 +89,20 @@ static int label_of(int64_t *out, struct split *s, json_t *seen, int64_t row) {
 }
 
 /* Rows of one label together, shuffled among themselves. */
-static int sort_by_label(struct split *s) {
-  int64_t n = s->rec->count;
-  struct labelled *v = zf_calloc(n, sizeof *v);
+static int sort_by_label(struct split *split) {
+  int64_t n = split->rec->count;
+  struct labelled *labelled = zf_calloc(n, sizeof *labelled);
   json_t *seen = json_object();
-  int rc = v && seen ? 0 : ZF_ENOMEM;
+  int rc = labelled && seen ? 0 : ZF_ENOMEM;
   for (int64_t i = 0; !rc && i < n; i++) {
-    v[i].rank = i;
-    v[i].row = s->order[i];
-    rc = label_of(&v[i].label, s, seen, v[i].row);
+    labelled[i].rank = i;
+    labelled[i].row = split->order[i];
+    rc = label_of(&labelled[i].label, split, seen, labelled[i].row);
   }
-  if (!rc) qsort(v, (size_t)n, sizeof *v, by_label);
-  for (int64_t i = 0; !rc && i < n; i++) s->order[i] = v[i].row;
+  if (!rc) qsort(labelled, (size_t)n, sizeof *labelled, by_label);
+  for (int64_t i = 0; !rc && i < n; i++) split->order[i] = labelled[i].row;
   json_decref(seen);
-  free(v);
+  free(labelled);
   return rc;
 }
 
@@ -112,25 +113,26 @@ static int passes(int64_t i, int64_t part, int64_t rows) {
 }
 
 /* Dev rows are dealt first; of the others, counted anew, the test rows. */
-static void deal(struct split *s) {
-  int64_t rows = s->rec->count, left = 0;
+static void deal(struct split *split) {
+  int64_t rows = split->rec->count, left = 0;
   for (int64_t i = 0; i < rows; i++) {
     int part = TRAIN;
-    if (passes(i, s->n[DEV], rows))
+    if (passes(i, split->n[DEV], rows))
       part = DEV;
-    else if (passes(left++, s->n[TEST], rows - s->n[DEV]))
+    else if (passes(left++, split->n[TEST], rows - split->n[DEV]))
       part = TEST;
-    s->part[s->order[i]] = (char)part;
+    split->part[split->order[i]] = (char)part;
   }
 }
 
-static int assign(struct split *s) {
-  s->part = zf_calloc(s->rec->count, 1);
-  s->order = zf_calloc(s->rec->count, sizeof *s->order);
-  if (!s->part || !s->order) return ZF_ENOMEM;
-  zf_order_shuffle(s->order, s->rec->count, (uint64_t)zc_data_options.seed, 0, ZF_SHUFFLE_SPLIT);
-  int rc = zc_data_options.by ? sort_by_label(s) : 0;
-  if (!rc) deal(s);
+static int assign(struct split *split) {
+  split->part = zf_calloc(split->rec->count, 1);
+  split->order = zf_calloc(split->rec->count, sizeof *split->order);
+  if (!split->part || !split->order) return ZF_ENOMEM;
+  zf_order_shuffle(split->order, split->rec->count, (uint64_t)zc_data_options.seed, 0,
+                   ZF_SHUFFLE_SPLIT);
+  int rc = zc_data_options.by ? sort_by_label(split) : 0;
+  if (!rc) deal(split);
   return rc;
 }
 
@@ -145,52 +147,52 @@ static char *path_of(const char *path, int part) {
   return zf_asprintf("%.*s-%s%s", n, out ? out : path, part_name[part], path + dot - 1);
 }
 
-static int open_parts(struct split *s) {
+static int open_parts(struct split *split) {
   int rc = 0;
   for (int k = 0; !rc && k < PARTS; k++) {
-    if (!s->n[k]) continue;
-    s->path[k] = path_of(s->rec->path, k);
-    rc = s->path[k] ? zf_rows_out_open(&s->out[k], s->path[k]) : ZF_ENOMEM;
-    if (!rc) rc = zf_rows_out_head(s->out[k], s->rec);
+    if (!split->n[k]) continue;
+    split->path[k] = path_of(split->rec->path, k);
+    rc = split->path[k] ? zf_rows_out_open(&split->out[k], split->path[k]) : ZF_ENOMEM;
+    if (!rc) rc = zf_rows_out_head(split->out[k], split->rec);
   }
   return rc;
 }
 
-static int write_parts(struct split *s) {
-  int rc = open_parts(s);
-  for (int64_t i = 0; !rc && i < s->rec->count; i++)
-    rc = zf_rows_out_copy(s->out[(int)s->part[i]], s->rec, i);
+static int write_parts(struct split *split) {
+  int rc = open_parts(split);
+  for (int64_t i = 0; !rc && i < split->rec->count; i++)
+    rc = zf_rows_out_copy(split->out[(int)split->part[i]], split->rec, i);
   for (int k = 0; !rc && k < PARTS; k++) {
-    if (!s->out[k]) continue;
-    rc = zf_rows_out_commit(s->out[k]);
-    s->out[k] = NULL;
+    if (!split->out[k]) continue;
+    rc = zf_rows_out_commit(split->out[k]);
+    split->out[k] = NULL;
   }
   return rc;
 }
 
-static void report(const struct split *s) {
-  struct zf_buf b = {0};
+static void report(const struct split *split) {
+  struct zf_buf buf = {0};
   for (int k = 0; k < PARTS; k++) {
-    if (!s->path[k]) continue;
+    if (!split->path[k]) continue;
     if (!zc_common.json) {
-      printf("%8lld  %s\n", (long long)s->n[k], s->path[k]);
+      printf("%8lld  %s\n", (long long)split->n[k], split->path[k]);
       continue;
     }
-    zf_buf_printf(&b, "%s\"%s\": {\"path\": ", b.len ? ", " : "{", part_name[k]);
-    zc_json_text(&b, s->path[k], strlen(s->path[k]));
-    zf_buf_printf(&b, ", \"rows\": %lld}", (long long)s->n[k]);
+    zf_buf_printf(&buf, "%s\"%s\": {\"path\": ", buf.len ? ", " : "{", part_name[k]);
+    zc_json_text(&buf, split->path[k], strlen(split->path[k]));
+    zf_buf_printf(&buf, ", \"rows\": %lld}", (long long)split->n[k]);
   }
-  if (zc_common.json) printf("%s}\n", b.data ? b.data : "{");
-  zf_buf_free(&b);
+  if (zc_common.json) printf("%s}\n", buf.data ? buf.data : "{");
+  zf_buf_free(&buf);
 }
 
-int zc_data_split(const struct zc_args *a) {
-  struct split s = {0};
-  int rc = zf_records_open(&s.rec, a->word[1]);
-  if (!rc) rc = count_parts(&s);
-  if (!rc) rc = assign(&s);
-  if (!rc) rc = write_parts(&s);
-  if (!rc) report(&s);
-  release(&s);
+int zc_data_split(const struct zc_args *args) {
+  struct split split = {0};
+  int rc = zf_records_open(&split.rec, args->word[1]);
+  if (!rc) rc = count_parts(&split);
+  if (!rc) rc = assign(&split);
+  if (!rc) rc = write_parts(&split);
+  if (!rc) report(&split);
+  release(&split);
   return rc;
 }

@@ -24,13 +24,13 @@ struct stats {
   struct zf_duplicates duplicates;
 };
 
-static void release(struct stats *s) {
-  zf_records_free(s->rec);
-  free(s->length);
-  json_decref(s->fields);
-  json_decref(s->labels);
-  free(s->duplicates.copy);
-  free(s->duplicates.of);
+static void release(struct stats *stats) {
+  zf_records_free(stats->rec);
+  free(stats->length);
+  json_decref(stats->fields);
+  json_decref(stats->labels);
+  free(stats->duplicates.copy);
+  free(stats->duplicates.of);
 }
 
 /* --- gathering --- */
@@ -40,72 +40,74 @@ static int add_one(json_t *counts, const char *key) {
   return json_object_set_new(counts, key, json_integer(n + 1)) ? ZF_ENOMEM : 0;
 }
 
-static int64_t characters(const json_t *v) {
+static int64_t characters(const json_t *value) {
   int64_t n = 0;
   const char *key;
-  json_t *x;
+  json_t *item;
   size_t i;
-  for (const char *p = json_string_value(v); p && *p; p++) n += ((unsigned char)*p & 0xc0) != 0x80;
-  json_object_foreach((json_t *)v, key, x) n += characters(x);
-  json_array_foreach((json_t *)v, i, x) n += characters(x);
+  for (const char *p = json_string_value(value); p && *p; p++)
+    n += ((unsigned char)*p & 0xc0) != 0x80;
+  json_object_foreach((json_t *)value, key, item) n += characters(item);
+  json_array_foreach((json_t *)value, i, item) n += characters(item);
   return n;
 }
 
-static int count_label(struct stats *s, const char *name, const json_t *row) {
-  const json_t *v = json_object_get(row, name);
-  if (!v || s->many) return 0;
-  char *text =
-      json_is_string(v) ? zf_strdup(json_string_value(v)) : zf_json_dump(v, JSON_ENCODE_ANY);
-  int rc = text ? add_one(s->labels, text) : ZF_ENOMEM;
+static int count_label(struct stats *stats, const char *name, const json_t *row) {
+  const json_t *value = json_object_get(row, name);
+  if (!value || stats->many) return 0;
+  char *text = json_is_string(value) ? zf_strdup(json_string_value(value))
+                                     : zf_json_dump(value, JSON_ENCODE_ANY);
+  int rc = text ? add_one(stats->labels, text) : ZF_ENOMEM;
   free(text);
-  s->many = json_object_size(s->labels) > LABELS;
+  stats->many = json_object_size(stats->labels) > LABELS;
   return rc;
 }
 
-static int count_row(struct stats *s, const char *label, int64_t i) {
-  const json_t *row = zf_records_row(s->rec, i);
+static int count_row(struct stats *stats, const char *label, int64_t i) {
+  const json_t *row = zf_records_row(stats->rec, i);
   const char *key;
-  json_t *v;
+  json_t *value;
   int rc = row ? 0 : ZF_EINVALID;
-  json_object_foreach((json_t *)row, key, v) if (!rc) rc = add_one(s->fields, key);
-  if (!rc) rc = count_label(s, label, row);
-  if (!rc) s->length[i] = characters(row);
+  json_object_foreach((json_t *)row, key, value) if (!rc) rc = add_one(stats->fields, key);
+  if (!rc) rc = count_label(stats, label, row);
+  if (!rc) stats->length[i] = characters(row);
   return rc;
 }
 
 /* Tokens of each row, where there is a tokenizer. */
-static int encode(struct stats *s, const struct zf_data_file *f, const struct zf_tok *tok) {
-  struct zf_encoder *e = NULL;
-  struct zf_dataset *d = NULL;
-  int rc = zf_dataset_new(&d, f->spec.type);
-  if (!rc) rc = zf_dataset_file(d, f->path);
-  if (!rc) rc = zf_encoder_new(&e, &f->spec, tok);
-  for (int64_t i = 0; !rc && i < s->rec->count; i++) {
-    zf_dataset_clear(d);
-    rc = zf_encoder_add(e, d, 0, s->rec, i);
-    s->length[i] = 0;
-    for (int64_t k = 0; !rc && k < d->nseq; k++)
-      if (d->seq[k].len > s->length[i]) s->length[i] = d->seq[k].len;
+static int encode(struct stats *stats, const struct zf_data_file *file, const struct zf_tok *tok) {
+  struct zf_encoder *encoder = NULL;
+  struct zf_dataset *dataset = NULL;
+  int rc = zf_dataset_new(&dataset, file->spec.type);
+  if (!rc) rc = zf_dataset_file(dataset, file->path);
+  if (!rc) rc = zf_encoder_new(&encoder, &file->spec, tok);
+  for (int64_t i = 0; !rc && i < stats->rec->count; i++) {
+    zf_dataset_clear(dataset);
+    rc = zf_encoder_add(encoder, dataset, 0, stats->rec, i);
+    stats->length[i] = 0;
+    for (int64_t k = 0; !rc && k < dataset->nseq; k++)
+      if (dataset->seq[k].len > stats->length[i]) stats->length[i] = dataset->seq[k].len;
   }
-  if (!rc) s->counts = d->counts;
-  zf_encoder_free(e);
-  zf_dataset_free(d);
+  if (!rc) stats->counts = dataset->counts;
+  zf_encoder_free(encoder);
+  zf_dataset_free(dataset);
   return rc;
 }
 
-static int gather(struct stats *s, const struct zf_data_file *f, const struct zf_tok *tok) {
-  const char *label = zc_data_options.label ? zc_data_options.label : f->spec.label;
-  int rc = zf_records_open(&s->rec, f->path);
+static int gather(struct stats *stats, const struct zf_data_file *file, const struct zf_tok *tok) {
+  const char *label = zc_data_options.label ? zc_data_options.label : file->spec.label;
+  int rc = zf_records_open(&stats->rec, file->path);
   if (rc) return rc;
-  s->fields = json_object();
-  s->labels = json_object();
-  s->length = zf_calloc(s->rec->count, sizeof *s->length);
-  if (!s->fields || !s->labels || !s->length) return ZF_ENOMEM;
-  for (int64_t i = 0; !rc && i < s->rec->count; i++) rc = count_row(s, label ? label : "label", i);
-  if (!rc && zc_data_options.label && s->rec->count && !json_object_size(s->labels))
-    rc = zf_error(ZF_EUSAGE, "%s: --label: no row has a field '%s'", f->path, label);
-  if (!rc && tok) rc = encode(s, f, tok);
-  return rc ? rc : zf_duplicates_file(&s->duplicates, s->rec);
+  stats->fields = json_object();
+  stats->labels = json_object();
+  stats->length = zf_calloc(stats->rec->count, sizeof *stats->length);
+  if (!stats->fields || !stats->labels || !stats->length) return ZF_ENOMEM;
+  for (int64_t i = 0; !rc && i < stats->rec->count; i++)
+    rc = count_row(stats, label ? label : "label", i);
+  if (!rc && zc_data_options.label && stats->rec->count && !json_object_size(stats->labels))
+    rc = zf_error(ZF_EUSAGE, "%s: --label: no row has a field '%s'", file->path, label);
+  if (!rc && tok) rc = encode(stats, file, tok);
+  return rc ? rc : zf_duplicates_file(&stats->duplicates, stats->rec);
 }
 
 /* --- lengths --- */
@@ -121,8 +123,8 @@ struct lengths {
 };
 
 /* The smallest length that p percent of the rows do not exceed; v ascends. */
-static int64_t percentile(const int64_t *v, int64_t n, int64_t p) {
-  int64_t k = (n * p + 99) / 100;
+static int64_t percentile(const int64_t *v, int64_t count, int64_t p) {
+  int64_t k = (count * p + 99) / 100;
   return v[k > 0 ? k - 1 : 0];
 }
 
@@ -134,144 +136,149 @@ static int64_t bin_width(int64_t max) {
       if (max / (ten * step[k]) < BINS) return ten * step[k];
 }
 
-static struct lengths measure(int64_t *v, int64_t n, int64_t limit) {
-  struct lengths l = {0};
-  qsort(v, (size_t)n, sizeof *v, by_size);
-  if (!n) return l;
-  l = (struct lengths){.min = v[0],
-                       .p50 = percentile(v, n, 50),
-                       .p90 = percentile(v, n, 90),
-                       .p99 = percentile(v, n, 99),
-                       .max = v[n - 1],
-                       .width = bin_width(v[n - 1])};
-  for (int64_t i = 0; i < n; i++) {
-    l.sum += v[i];
-    l.longer += limit && v[i] > limit;
-    l.bin[v[i] / l.width]++;
+static struct lengths measure(int64_t *v, int64_t count, int64_t limit) {
+  struct lengths lengths = {0};
+  qsort(v, (size_t)count, sizeof *v, by_size);
+  if (!count) return lengths;
+  lengths = (struct lengths){.min = v[0],
+                             .p50 = percentile(v, count, 50),
+                             .p90 = percentile(v, count, 90),
+                             .p99 = percentile(v, count, 99),
+                             .max = v[count - 1],
+                             .width = bin_width(v[count - 1])};
+  for (int64_t i = 0; i < count; i++) {
+    lengths.sum += v[i];
+    lengths.longer += limit && v[i] > limit;
+    lengths.bin[v[i] / lengths.width]++;
   }
-  return l;
+  return lengths;
 }
 
 /* --- printing --- */
 
-static void print_histogram(const struct lengths *l) {
+static void print_histogram(const struct lengths *lengths) {
   int64_t most = 1;
   for (int k = 0; k < BINS; k++)
-    if (l->bin[k] > most) most = l->bin[k];
-  for (int k = 0; k < BINS && k <= l->max / l->width; k++) {
-    int64_t n = (l->bin[k] * BAR + most - 1) / most;
-    printf("  %8lld  %8lld%s%.*s\n", (long long)(k * l->width), (long long)l->bin[k], n ? "  " : "",
-           (int)n, "########################################");
+    if (lengths->bin[k] > most) most = lengths->bin[k];
+  for (int k = 0; k < BINS && k <= lengths->max / lengths->width; k++) {
+    int64_t n = (lengths->bin[k] * BAR + most - 1) / most;
+    printf("  %8lld  %8lld%s%.*s\n", (long long)(k * lengths->width), (long long)lengths->bin[k],
+           n ? "  " : "", (int)n, "########################################");
   }
 }
 
 /* Most frequent first; of equal ones in the order of the file. */
-static void print_labels(const struct stats *s) {
-  json_t *left = json_copy(s->labels), *v;
+static void print_labels(const struct stats *stats) {
+  json_t *left = json_copy(stats->labels), *value;
   const char *key;
   for (int shown = 0; json_object_size(left) && shown < SHOWN; shown++) {
     const char *best = NULL;
     json_int_t most = 0;
-    json_object_foreach(left, key, v) if (json_integer_value(v) > most) {
-      most = json_integer_value(v);
+    json_object_foreach(left, key, value) if (json_integer_value(value) > most) {
+      most = json_integer_value(value);
       best = key;
     }
-    printf("  %8lld  %5.1f %%  %s\n", (long long)most, 100.0 * (double)most / (double)s->rec->count,
-           best);
+    printf("  %8lld  %5.1f %%  %s\n", (long long)most,
+           100.0 * (double)most / (double)stats->rec->count, best);
     json_object_del(left, best);
   }
   if (json_object_size(left)) printf("  and %zu more\n", json_object_size(left));
   json_decref(left);
 }
 
-static void print_text(struct stats *s, const struct zc_source *from, int first) {
-  struct lengths l = measure(s->length, s->rec->count, from->length);
-  double n = (double)(s->rec->count ? s->rec->count : 1);
+static void print_text(struct stats *stats, const struct zc_source *from, int first) {
+  struct lengths lengths = measure(stats->length, stats->rec->count, from->length);
+  double n = (double)(stats->rec->count ? stats->rec->count : 1);
   const char *key;
-  json_t *v;
-  printf("%s%s%s%s\n", first ? "" : "\n", s->rec->path, *s->set ? "  " : "", s->set);
-  printf("rows        %lld\n", (long long)s->rec->count);
+  json_t *value;
+  printf("%s%s%s%s\n", first ? "" : "\n", stats->rec->path, *stats->set ? "  " : "", stats->set);
+  printf("rows        %lld\n", (long long)stats->rec->count);
   printf("fields");
-  json_object_foreach(s->fields, key, v) {
-    printf("%s%s", json_object_iter_key(json_object_iter(s->fields)) == key ? "      " : " ", key);
-    if (json_integer_value(v) != s->rec->count)
-      printf(" (in %lld)", (long long)json_integer_value(v));
+  json_object_foreach(stats->fields, key, value) {
+    printf("%s%s", json_object_iter_key(json_object_iter(stats->fields)) == key ? "      " : " ",
+           key);
+    if (json_integer_value(value) != stats->rec->count)
+      printf(" (in %lld)", (long long)json_integer_value(value));
   }
   printf("\n");
   if (from->tok)
-    printf("tokens      %lld, of them %lld targets\n", (long long)s->counts.tokens,
-           (long long)s->counts.targets);
-  if (s->counts.masked) printf("empty       %lld without a target\n", (long long)s->counts.masked);
-  printf("copies      %lld", (long long)s->duplicates.count);
-  if (s->duplicates.count) printf(": first %s as %s", s->duplicates.copy, s->duplicates.of);
+    printf("tokens      %lld, of them %lld targets\n", (long long)stats->counts.tokens,
+           (long long)stats->counts.targets);
+  if (stats->counts.masked)
+    printf("empty       %lld without a target\n", (long long)stats->counts.masked);
+  printf("copies      %lld", (long long)stats->duplicates.count);
+  if (stats->duplicates.count)
+    printf(": first %s as %s", stats->duplicates.copy, stats->duplicates.of);
   printf("\n%s  mean %.1f, least %lld, half %lld, 90 %% %lld, 99 %% %lld, most %lld\n",
-         from->tok ? "tokens/row" : "characters", (double)l.sum / n, (long long)l.min,
-         (long long)l.p50, (long long)l.p90, (long long)l.p99, (long long)l.max);
+         from->tok ? "tokens/row" : "characters", (double)lengths.sum / n, (long long)lengths.min,
+         (long long)lengths.p50, (long long)lengths.p90, (long long)lengths.p99,
+         (long long)lengths.max);
   if (from->tok && from->length)
-    printf("longer      %lld (%.1f %%) than sequence_len %lld\n", (long long)l.longer,
-           100.0 * (double)l.longer / n, (long long)from->length);
-  if (s->rec->count) print_histogram(&l);
-  if (json_object_size(s->labels) && !s->many) {
-    printf("labels      %zu\n", json_object_size(s->labels));
-    print_labels(s);
+    printf("longer      %lld (%.1f %%) than sequence_len %lld\n", (long long)lengths.longer,
+           100.0 * (double)lengths.longer / n, (long long)from->length);
+  if (stats->rec->count) print_histogram(&lengths);
+  if (json_object_size(stats->labels) && !stats->many) {
+    printf("labels      %zu\n", json_object_size(stats->labels));
+    print_labels(stats);
   }
 }
 
-static void json_counts(struct zf_buf *b, const char *name, const json_t *counts) {
+static void json_counts(struct zf_buf *buf, const char *name, const json_t *counts) {
   char *text = zf_json_dump(counts, 0);
-  zf_buf_printf(b, ", \"%s\": %s", name, text ? text : "{}");
+  zf_buf_printf(buf, ", \"%s\": %s", name, text ? text : "{}");
   free(text);
 }
 
-static void print_json(struct zf_buf *b, struct stats *s, const struct zc_source *from) {
-  struct lengths l = measure(s->length, s->rec->count, from->length);
-  zf_buf_puts(b, "{\"path\": ");
-  zc_json_text(b, s->rec->path, strlen(s->rec->path));
-  if (*s->set) zf_buf_printf(b, ", \"set\": \"%s\"", s->set);
-  zf_buf_printf(b, ", \"rows\": %lld", (long long)s->rec->count);
-  json_counts(b, "fields", s->fields);
+static void print_json(struct zf_buf *buf, struct stats *stats, const struct zc_source *from) {
+  struct lengths lengths = measure(stats->length, stats->rec->count, from->length);
+  zf_buf_puts(buf, "{\"path\": ");
+  zc_json_text(buf, stats->rec->path, strlen(stats->rec->path));
+  if (*stats->set) zf_buf_printf(buf, ", \"set\": \"%s\"", stats->set);
+  zf_buf_printf(buf, ", \"rows\": %lld", (long long)stats->rec->count);
+  json_counts(buf, "fields", stats->fields);
   if (from->tok)
-    zf_buf_printf(b, ", \"tokens\": %lld, \"targets\": %lld, \"masked\": %lld",
-                  (long long)s->counts.tokens, (long long)s->counts.targets,
-                  (long long)s->counts.masked);
+    zf_buf_printf(buf, ", \"tokens\": %lld, \"targets\": %lld, \"masked\": %lld",
+                  (long long)stats->counts.tokens, (long long)stats->counts.targets,
+                  (long long)stats->counts.masked);
   zf_buf_printf(
-      b,
+      buf,
       ", \"copies\": %lld, \"unit\": \"%s\", \"length\": {\"mean\": %.17g, \"min\": %lld, "
       "\"p50\": %lld, \"p90\": %lld, \"p99\": %lld, \"max\": %lld}",
-      (long long)s->duplicates.count, from->tok ? "tokens" : "characters",
-      s->rec->count ? (double)l.sum / (double)s->rec->count : 0, (long long)l.min, (long long)l.p50,
-      (long long)l.p90, (long long)l.p99, (long long)l.max);
+      (long long)stats->duplicates.count, from->tok ? "tokens" : "characters",
+      stats->rec->count ? (double)lengths.sum / (double)stats->rec->count : 0,
+      (long long)lengths.min, (long long)lengths.p50, (long long)lengths.p90,
+      (long long)lengths.p99, (long long)lengths.max);
   if (from->tok && from->length)
-    zf_buf_printf(b, ", \"sequence_len\": %lld, \"longer\": %lld", (long long)from->length,
-                  (long long)l.longer);
-  zf_buf_printf(b, ", \"bin_width\": %lld, \"bins\": [", (long long)l.width);
-  for (int k = 0; s->rec->count && k < BINS && k <= l.max / l.width; k++)
-    zf_buf_printf(b, "%s%lld", k ? ", " : "", (long long)l.bin[k]);
-  zf_buf_puts(b, "]");
-  if (json_object_size(s->labels) && !s->many) json_counts(b, "labels", s->labels);
-  zf_buf_puts(b, "}");
+    zf_buf_printf(buf, ", \"sequence_len\": %lld, \"longer\": %lld", (long long)from->length,
+                  (long long)lengths.longer);
+  zf_buf_printf(buf, ", \"bin_width\": %lld, \"bins\": [", (long long)lengths.width);
+  for (int k = 0; stats->rec->count && k < BINS && k <= lengths.max / lengths.width; k++)
+    zf_buf_printf(buf, "%s%lld", k ? ", " : "", (long long)lengths.bin[k]);
+  zf_buf_puts(buf, "]");
+  if (json_object_size(stats->labels) && !stats->many) json_counts(buf, "labels", stats->labels);
+  zf_buf_puts(buf, "}");
 }
 
-int zc_data_stats(const struct zc_args *a) {
+int zc_data_stats(const struct zc_args *args) {
   struct zc_source from;
-  struct zf_buf b = {0};
-  const struct zf_data_file *f;
+  struct zf_buf buf = {0};
+  const struct zf_data_file *file;
   const char *set;
-  int rc = zc_source_open(&from, a);
-  for (int64_t i = 0; !rc && (f = zc_source_file(&from, i, &set)); i++) {
-    struct stats s = {.set = set};
-    rc = gather(&s, f, from.tok);
+  int rc = zc_source_open(&from, args);
+  for (int64_t i = 0; !rc && (file = zc_source_file(&from, i, &set)); i++) {
+    struct stats stats = {.set = set};
+    rc = gather(&stats, file, from.tok);
     if (!rc && zc_common.json) {
-      zf_buf_puts(&b, i ? ", " : "{\"files\": [");
-      print_json(&b, &s, &from);
+      zf_buf_puts(&buf, i ? ", " : "{\"files\": [");
+      print_json(&buf, &stats, &from);
     } else if (!rc) {
-      print_text(&s, &from, i == 0);
+      print_text(&stats, &from, i == 0);
     }
-    release(&s);
+    release(&stats);
   }
-  if (!rc) rc = zf_buf_ok(&b);
-  if (!rc && zc_common.json) printf("%s]}\n", b.data);
-  zf_buf_free(&b);
+  if (!rc) rc = zf_buf_ok(&buf);
+  if (!rc && zc_common.json) printf("%s]}\n", buf.data);
+  zf_buf_free(&buf);
   zc_source_close(&from);
   return rc;
 }

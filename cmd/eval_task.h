@@ -13,7 +13,7 @@ struct zc_eval_tasks {
 };
 
 /* Scores `base_model` and prints; ZF_EUSAGE, ZF_EINVALID, ZF_EGATE. */
-int zc_run_tasks(const struct zc_eval_tasks *a, const char *base_model);
+int zc_run_tasks(const struct zc_eval_tasks *tasks, const char *base_model);
 
 /* The recipes that are part of the program, and what a row of theirs holds. */
 int zc_list_tasks(void);

@@ -20,16 +20,16 @@ static int config_path(char **path, const char *word) {
                   word);
 }
 
-int zc_conf_load(struct zf_conf **out, const struct zc_args *a, const struct zf_conf_key *keys) {
+int zc_conf_load(struct zf_conf **out, const struct zc_args *args, const struct zf_conf_key *keys) {
   const struct zf_conf_key *const tables[] = {keys};
-  if (a->nword > 1)
-    return zf_error(ZF_EUSAGE, "expected one config file, found '%s' and '%s'", a->word[0],
-                    a->word[1]);
+  if (args->nword > 1)
+    return zf_error(ZF_EUSAGE, "expected one config file, found '%s' and '%s'", args->word[0],
+                    args->word[1]);
   char *path = NULL;
   int rc = zf_conf_new(out, tables, 1);
-  if (!rc && a->nword) rc = config_path(&path, a->word[0]);
-  if (!rc && a->nword) rc = zf_conf_file(*out, path);
-  for (int i = 0; !rc && i < a->nset; i++) rc = zf_conf_word(*out, a->set[i]);
+  if (!rc && args->nword) rc = config_path(&path, args->word[0]);
+  if (!rc && args->nword) rc = zf_conf_file(*out, path);
+  for (int i = 0; !rc && i < args->nset; i++) rc = zf_conf_word(*out, args->set[i]);
   if (!rc) rc = zf_conf_check(*out);
   free(path);
   if (rc) {
@@ -58,27 +58,27 @@ int zc_conf_take_result(struct zf_conf *conf) {
   return rc;
 }
 
-void zc_print_model(const struct zf_model *m) {
-  printf("model  %s\n\n", m->dir);
+void zc_print_model(const struct zf_model *model) {
+  printf("model  %s\n\n", model->dir);
 }
 
-void zc_json_model(struct zf_buf *b, const struct zf_model *m) {
-  zf_buf_puts(b, "\"model\": ");
-  zc_json_text(b, m->dir, strlen(m->dir));
-  zf_buf_puts(b, ", ");
+void zc_json_model(struct zf_buf *buf, const struct zf_model *model) {
+  zf_buf_puts(buf, "\"model\": ");
+  zc_json_text(buf, model->dir, strlen(model->dir));
+  zf_buf_puts(buf, ", ");
 }
 
-char *zc_metric(char out[32], const struct zf_metrics *m, const char *name) {
+char *zc_metric(char out[32], const struct zf_metrics *metrics, const char *name) {
   double v = NAN;
-  if (!strcmp(name, "loss")) v = m->loss;
-  if (!strcmp(name, "perplexity")) v = m->perplexity;
-  if (!strcmp(name, "accuracy")) v = 100 * m->accuracy;
-  if (!strcmp(name, "macro F1")) v = 100 * m->f1;
-  if (!strcmp(name, "micro F1")) v = 100 * m->f1_micro;
-  if (!strcmp(name, "Pearson")) v = m->pearson;
-  if (!strcmp(name, "Spearman")) v = m->spearman;
+  if (!strcmp(name, "loss")) v = metrics->loss;
+  if (!strcmp(name, "perplexity")) v = metrics->perplexity;
+  if (!strcmp(name, "accuracy")) v = 100 * metrics->accuracy;
+  if (!strcmp(name, "macro F1")) v = 100 * metrics->f1;
+  if (!strcmp(name, "micro F1")) v = 100 * metrics->f1_micro;
+  if (!strcmp(name, "Pearson")) v = metrics->pearson;
+  if (!strcmp(name, "Spearman")) v = metrics->spearman;
   int percent = !strcmp(name, "accuracy") || !strcmp(name, "macro F1") || !strcmp(name, "micro F1");
-  if (!m->examples || !isfinite(v))
+  if (!metrics->examples || !isfinite(v))
     snprintf(out, 32, "-");
   else if (percent)
     snprintf(out, 32, "%.1f %%", v);
@@ -87,56 +87,56 @@ char *zc_metric(char out[32], const struct zf_metrics *m, const char *name) {
   return out;
 }
 
-void zc_say_joined(const struct zf_dataset *d, const char *what) {
-  if (d->counts.joined)
+void zc_say_joined(const struct zf_dataset *dataset, const char *what) {
+  if (dataset->counts.joined)
     zc_warn("%s: in %lld of %lld rows the prompt and what follows it meet without a blank: begin "
             "the options (the completion) with one, as in \" great\"",
-            what, (long long)d->counts.joined, (long long)d->counts.rows);
+            what, (long long)dataset->counts.joined, (long long)dataset->counts.rows);
 }
 
-void zc_say_counts(const struct zf_dataset *d, const char *what) {
-  const struct zf_data_counts *c = &d->counts;
-  if (c->truncated)
+void zc_say_counts(const struct zf_dataset *dataset, const char *what) {
+  const struct zf_data_counts *counts = &dataset->counts;
+  if (counts->truncated)
     zc_warn("%s: %lld of %lld examples were longer than sequence_len: %lld tokens cut off", what,
-            (long long)c->truncated, (long long)c->rows, (long long)c->cut);
-  if (c->dropped)
+            (long long)counts->truncated, (long long)counts->rows, (long long)counts->cut);
+  if (counts->dropped)
     zc_warn("%s: %lld of %lld examples were longer than sequence_len and are left out", what,
-            (long long)c->dropped, (long long)c->rows);
-  if (c->split)
+            (long long)counts->dropped, (long long)counts->rows);
+  if (counts->split)
     zc_say("%s: %lld of %lld texts were longer than sequence_len and are split", what,
-           (long long)c->split, (long long)c->rows);
-  if (c->apart)
+           (long long)counts->split, (long long)counts->rows);
+  if (counts->apart)
     zc_say("%s: in %lld of %lld conversations each answer is an example of its own: the chat "
            "template renders an earlier turn unlike the last one",
-           what, (long long)c->apart, (long long)c->rows);
-  zc_say_joined(d, what);
-  if (c->masked)
-    zc_warn("%s: %lld of %lld examples have no target and are left out", what, (long long)c->masked,
-            (long long)c->rows);
+           what, (long long)counts->apart, (long long)counts->rows);
+  zc_say_joined(dataset, what);
+  if (counts->masked)
+    zc_warn("%s: %lld of %lld examples have no target and are left out", what,
+            (long long)counts->masked, (long long)counts->rows);
 }
 
-int zc_learns_ends(const struct zf_dataset *d) {
-  return d->type == ZF_TASK_COMPLETION || d->type >= ZF_TASK_CHAT;
+int zc_learns_ends(const struct zf_dataset *dataset) {
+  return dataset->type == ZF_TASK_COMPLETION || dataset->type >= ZF_TASK_CHAT;
 }
 
-void zc_say_ends(const struct zf_dataset *d) {
-  const struct zf_data_counts *c = &d->counts;
-  if (zc_learns_ends(d) && c->examples && !c->ends)
+void zc_say_ends(const struct zf_dataset *dataset) {
+  const struct zf_data_counts *counts = &dataset->counts;
+  if (zc_learns_ends(dataset) && counts->examples && !counts->ends)
     zc_warn("training: none of the %lld targets ends a text or a turn: the model does not learn to "
             "stop (add_eos, or "
             "a chat template whose turns end in a special token)",
-            (long long)c->targets);
+            (long long)counts->targets);
 }
 
-void zc_say_duplicates(const struct zf_run *r) {
+void zc_say_duplicates(const struct zf_run *run) {
   static const char *const of[] = {"an earlier one", "a dev example", "a test example"};
-  const struct zf_run_data *d = &r->data;
+  const struct zf_run_data *data = &run->data;
   for (int k = 0; k < ZF_DATA_PARTS; k++) {
-    const struct zf_duplicates *t = &d->duplicates[k];
-    if (!t->count) continue;
-    zc_warn("training: %lld example%s the same as %s: first %s as %s%s", (long long)t->count,
-            t->count > 1 ? "s are" : " is", of[k], t->copy, t->of,
-            r->set.deduplicate ? ": left out" : "");
+    const struct zf_duplicates *duplicates = &data->duplicates[k];
+    if (!duplicates->count) continue;
+    zc_warn("training: %lld example%s the same as %s: first %s as %s%s",
+            (long long)duplicates->count, duplicates->count > 1 ? "s are" : " is", of[k],
+            duplicates->copy, duplicates->of, run->set.deduplicate ? ": left out" : "");
   }
 }
 
@@ -163,33 +163,33 @@ int zc_compute(enum zf_compute *out, const char *name) {
   return zf_error(ZF_EUSAGE, "--compute expects one of f32, bf16 or int8, found '%s'", name);
 }
 
-void zc_say_compute(const struct zf_model *m, enum zf_compute c) {
+void zc_say_compute(const struct zf_model *model, enum zf_compute compute) {
   int64_t products = 1; /* the head */
-  if (zf_kern_native(c)) return;
-  for (int64_t i = 0; i < m->plan.nop; i++) products += m->plan.op[i].kind == ZF_OP_LINEAR;
+  if (zf_kern_native(compute)) return;
+  for (int64_t i = 0; i < model->plan.nop; i++) products += model->plan.op[i].kind == ZF_OP_LINEAR;
   zc_warn(
       "compute %s is not native here: the %lld products of a pass run emulated, slower than f32",
-      zf_compute_name(c), (long long)products);
+      zf_compute_name(compute), (long long)products);
 }
 
-void zc_say_model(const struct zf_model *m) {
-  struct zf_buf b = {0};
-  zf_model_notes(m, &b);
-  for (char *line = b.data; line && *line;) {
+void zc_say_model(const struct zf_model *model) {
+  struct zf_buf buf = {0};
+  zf_model_notes(model, &buf);
+  for (char *line = buf.data; line && *line;) {
     char *end = strchr(line, '\n');
     *end = 0;
     zc_warn("%s", line);
     line = end + 1;
   }
-  zf_buf_free(&b);
+  zf_buf_free(&buf);
 }
 
-void zc_say_run_compute(const struct zf_run *r) {
-  double eps = r->set.zo.eps, least = zf_eps_least(r->set.compute);
-  zc_say_compute(r->model, r->set.compute);
-  if (r->set.compute != ZF_COMPUTE_F32 && eps < least)
+void zc_say_run_compute(const struct zf_run *run) {
+  double eps = run->set.zo.eps, least = zf_eps_least(run->set.compute);
+  zc_say_compute(run->model, run->set.compute);
+  if (run->set.compute != ZF_COMPUTE_F32 && eps < least)
     zc_warn("zo_eps %g is near for %s: its projected gradient follows that of f32 from %g on", eps,
-            zf_compute_name(r->set.compute), least);
+            zf_compute_name(run->set.compute), least);
 }
 
 int zc_log_path(char **log, const char *path) {
@@ -197,21 +197,21 @@ int zc_log_path(char **log, const char *path) {
   return *log ? 0 : ZF_ENOMEM;
 }
 
-int zc_open_model(struct zf_model **m, struct zf_tok **tok, const char *base_model) {
-  return zc_open_model_as(m, tok, base_model, &(struct zf_model_opts){.dtype = -1});
+int zc_open_model(struct zf_model **model, struct zf_tok **tok, const char *base_model) {
+  return zc_open_model_as(model, tok, base_model, &(struct zf_model_opts){.dtype = -1});
 }
 
-int zc_open_model_as(struct zf_model **m, struct zf_tok **tok, const char *base_model,
+int zc_open_model_as(struct zf_model **model, struct zf_tok **tok, const char *base_model,
                      const struct zf_model_opts *opts) {
   char *dir = NULL;
-  *m = NULL;
+  *model = NULL;
   *tok = NULL;
   struct zf_config config; /* first: what is no model at all is told as that */
   int rc = zf_model_find(&dir, base_model);
   if (!rc && zf_is_dir(dir)) rc = zf_config_load(&config, dir);
   if (!rc) rc = zf_tok_open(tok, dir);
-  if (!rc) rc = zf_model_open(m, dir, opts);
-  if (!rc) zc_say_model(*m);
+  if (!rc) rc = zf_model_open(model, dir, opts);
+  if (!rc) zc_say_model(*model);
   if (rc) {
     zf_tok_free(*tok);
     *tok = NULL;

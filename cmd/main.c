@@ -24,8 +24,8 @@ static void usage(void) {
   printf("zoft %s: fine-tunes language models without backpropagation\n\n"
          "Usage: zoft <command> [config.yaml] [key=value ...] [options]\n\nCommands:\n",
          ZF_VERSION);
-  for (const struct zc_command *const *c = zc_commands; *c; c++)
-    printf("  %-10s %s\n", (*c)->name, (*c)->about);
+  for (const struct zc_command *const *command = zc_commands; *command; command++)
+    printf("  %-10s %s\n", (*command)->name, (*command)->about);
   printf("\nExamples:\n"
          "  zoft train configs/demo.yaml\n"
          "  zoft train configs/sst2.yaml base_model=DIR data_dir=datasets learning_rate=1e-4\n"
@@ -36,15 +36,16 @@ static void usage(void) {
 }
 
 static const struct zc_command *find(const char *name) {
-  for (const struct zc_command *const *c = zc_commands; *c; c++)
-    if (!strcmp((*c)->name, name)) return *c;
+  for (const struct zc_command *const *command = zc_commands; *command; command++)
+    if (!strcmp((*command)->name, name)) return *command;
   return NULL;
 }
 
 static int unknown(const char *name) {
   const char *names[32];
   int n = 0;
-  for (const struct zc_command *const *c = zc_commands; *c && n < 32; c++) names[n++] = (*c)->name;
+  for (const struct zc_command *const *command = zc_commands; *command && n < 32; command++)
+    names[n++] = (*command)->name;
   const char *near = zf_nearest(name, names, n);
   if (near)
     zf_error(ZF_EUSAGE, "unknown command '%s': did you mean '%s'?", name, near);
@@ -60,16 +61,16 @@ static int finish(int rc) {
   return rc < 0 ? zc_fail(rc) : rc;
 }
 
-static int run(const struct zc_command *c, int argc, char **argv) {
+static int run(const struct zc_command *command, int argc, char **argv) {
   struct zc_args args;
-  int rc = zc_parse(&args, c, argc, argv);
+  int rc = zc_parse(&args, command, argc, argv);
   if (!rc) rc = zf_cpu_check();
   if (!rc && zc_common.help) {
-    zc_help(c);
+    zc_help(command);
   } else if (!rc) {
     zf_kern_init(zf_cpu_flags());
     zf_kern_threads(zf_cpu_cores());
-    rc = c->run(&args);
+    rc = command->run(&args);
   }
   zc_args_free(&args);
   return rc;
@@ -96,6 +97,6 @@ int main(int argc, char **argv) {
     printf("zoft %s\n", ZF_VERSION);
     return finish(0);
   }
-  const struct zc_command *c = find(argv[1]);
-  return c ? finish(run(c, argc, argv)) : unknown(argv[1]);
+  const struct zc_command *command = find(argv[1]);
+  return command ? finish(run(command, argc, argv)) : unknown(argv[1]);
 }

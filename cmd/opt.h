@@ -54,18 +54,18 @@ struct zc_command {
 };
 
 /* Parses argv[2..]; ZF_EUSAGE.  The arrays of `a` belong to it: zc_args_free. */
-int zc_parse(struct zc_args *a, const struct zc_command *c, int argc, char **argv);
+int zc_parse(struct zc_args *args, const struct zc_command *command, int argc, char **argv);
 
 /* The same for a program that is one command: argv[1..]. */
-int zc_parse_alone(struct zc_args *a, const struct zc_command *c, int argc, char **argv);
+int zc_parse_alone(struct zc_args *args, const struct zc_command *command, int argc, char **argv);
 
-void zc_args_free(struct zc_args *a);
+void zc_args_free(struct zc_args *args);
 
 /* What --cpumask was given, or NULL. */
 const char *zc_cpumask(void);
 
 /* Prints the help screen of one command to standard output. */
-void zc_help(const struct zc_command *c);
+void zc_help(const struct zc_command *command);
 
 /* All commands, ends with a NULL name: main.c. */
 extern const struct zc_command *const zc_commands[];

@@ -19,7 +19,7 @@ struct zc_plot {
 };
 
 /* `alone`: a file of its own, else a part of a page that has the styles. */
-void zc_plot_svg(const struct zc_plot *p, int alone, struct zf_buf *out);
+void zc_plot_svg(const struct zc_plot *plot, int alone, struct zf_buf *out);
 
 /* What the elements look like: CSS. */
 extern const char zc_plot_style[];

@@ -25,7 +25,7 @@ struct work {
 
 /* "A:B", steps of the log. */
 static int range(int64_t *from, int64_t *to, const char *name, const char *text,
-                 const struct zf_history *h, int64_t least) {
+                 const struct zf_history *history, int64_t least) {
   char *end;
   if (!text) return 0;
   long long a = strtoll(text, &end, 10), b = -1;
@@ -40,49 +40,55 @@ static int range(int64_t *from, int64_t *to, const char *name, const char *text,
                     name, (long long)least, text);
   *from = a;
   *to = b;
-  return zf_history_reach(h, b);
+  return zf_history_reach(history, b);
 }
 
-static int check_numbers(const struct zc_rebuild *o) {
-  if (o->ema_given && o->average)
+static int check_numbers(const struct zc_rebuild *rebuild) {
+  if (rebuild->ema_given && rebuild->average)
     return zf_error(ZF_EUSAGE, "--average and --ema are two means: keep one");
-  if (o->average && o->to_step_given)
+  if (rebuild->average && rebuild->to_step_given)
     return zf_error(ZF_EUSAGE, "--average ends at its last step: --to-step has no effect");
-  if (o->verify && (o->average || o->drop || o->ema_given || o->scale_given))
+  if (rebuild->verify &&
+      (rebuild->average || rebuild->drop || rebuild->ema_given || rebuild->scale_given))
     return zf_error(ZF_EUSAGE,
                     "--verify compares with the weights of the run: not with --average, --ema, "
                     "--scale or --drop");
   return 0;
 }
 
-static int read_options(struct work *w) {
-  const struct zc_rebuild *o = w->o;
-  int rc = check_numbers(o);
-  w->how = (struct zf_replay_opts){.ema = o->ema, .scale = o->scale};
-  w->dtype = -1;
-  if (!rc && o->dtype) {
-    w->dtype = zf_dtype_by_name(o->dtype);
-    if (w->dtype < 0 || zf_dtype_saved((enum zf_dtype)w->dtype) != (enum zf_dtype)w->dtype)
-      rc = zf_error(ZF_EUSAGE, "--dtype expects f32, f16 or bf16, found '%s'", o->dtype);
+static int read_options(struct work *work) {
+  const struct zc_rebuild *rebuild = work->o;
+  int rc = check_numbers(rebuild);
+  work->how = (struct zf_replay_opts){.ema = rebuild->ema, .scale = rebuild->scale};
+  work->dtype = -1;
+  if (!rc && rebuild->dtype) {
+    work->dtype = zf_dtype_by_name(rebuild->dtype);
+    if (work->dtype < 0 || zf_dtype_saved((enum zf_dtype)work->dtype) != (enum zf_dtype)work->dtype)
+      rc = zf_error(ZF_EUSAGE, "--dtype expects f32, f16 or bf16, found '%s'", rebuild->dtype);
   }
-  if (!rc) rc = range(&w->how.average_from, &w->how.average_to, "average", o->average, &w->h, 0);
-  if (!rc) rc = range(&w->how.drop_from, &w->how.drop_to, "drop", o->drop, &w->h, 1);
+  if (!rc)
+    rc = range(&work->how.average_from, &work->how.average_to, "average", rebuild->average,
+               &work->h, 0);
+  if (!rc) rc = range(&work->how.drop_from, &work->how.drop_to, "drop", rebuild->drop, &work->h, 1);
   return rc;
 }
 
 /* The step to go to, when none is named: where a mean ends, or the run's result, or its end. */
-static int choose_step(struct work *w, int result) {
-  const struct zf_history *h = &w->h;
-  if (w->o->to_step_given) {
-    w->to = w->o->to_step;
-    return zf_history_reach(h, w->to);
+static int choose_step(struct work *work, int result) {
+  const struct zf_history *history = &work->h;
+  if (work->o->to_step_given) {
+    work->to = work->o->to_step;
+    return zf_history_reach(history, work->to);
   }
-  w->to = w->how.average_to ? w->how.average_to : result && h->result >= 0 ? h->result : h->count;
-  if (h->end == ZF_LOG_DAMAGED && w->to == h->count && !w->how.average_to)
+  work->to = work->how.average_to             ? work->how.average_to
+             : result && history->result >= 0 ? history->result
+                                              : history->count;
+  if (history->end == ZF_LOG_DAMAGED && work->to == history->count && !work->how.average_to)
     return zf_error(ZF_EINVALID,
                     "%s; --to-step %lld rebuilds the weights of the last step before it",
-                    h->problem, (long long)h->count);
-  if (h->end == ZF_LOG_TORN) zc_warn("%s: %lld steps are whole", h->problem, (long long)h->count);
+                    history->problem, (long long)history->count);
+  if (history->end == ZF_LOG_TORN)
+    zc_warn("%s: %lld steps are whole", history->problem, (long long)history->count);
   return 0;
 }
 
@@ -92,97 +98,98 @@ static void say(void *ctx, const char *text) {
 }
 
 /* Every mark up to the step, from the base on. */
-static int verify(struct work *w) {
+static int verify(struct work *work) {
   int64_t at = 0;
   char now[33];
   int rc = 0;
-  for (int64_t i = 0; !rc && i < w->h.nmark && w->h.mark[i].step <= w->to; i++) {
-    const struct zf_history_mark_entry *k = &w->h.mark[i];
-    rc = zf_replay_steps(w->m, &w->h, at, k->step, NULL);
-    at = k->step;
-    if (!rc) rc = zf_model_hash(w->m, now);
-    if (!rc && strcmp(now, k->hash) != 0)
+  for (int64_t i = 0; !rc && i < work->h.nmark && work->h.mark[i].step <= work->to; i++) {
+    const struct zf_history_entry *mark = &work->h.mark[i];
+    rc = zf_replay_steps(work->m, &work->h, at, mark->step, NULL);
+    at = mark->step;
+    if (!rc) rc = zf_model_hash(work->m, now);
+    if (!rc && strcmp(now, mark->hash) != 0)
       rc = zf_error(ZF_EINVALID, "%s: weights of step %lld have the hash %s by replay, and had %s",
-                    w->h.path, (long long)at, now, k->hash);
-    w->checked++;
+                    work->h.path, (long long)at, now, mark->hash);
+    work->checked++;
   }
-  if (!rc) rc = zf_replay_steps(w->m, &w->h, at, w->to, NULL);
-  w->taken = w->to;
+  if (!rc) rc = zf_replay_steps(work->m, &work->h, at, work->to, NULL);
+  work->taken = work->to;
   return rc;
 }
 
 /* The last step up to which the run is followed as it was. */
-static int64_t plain_until(const struct work *w) {
-  int64_t at = w->to;
-  if (w->how.ema > 0 || w->how.scale > 0) return 0;
-  if (w->how.average_to && w->how.average_from < at) at = w->how.average_from;
-  if (w->how.drop_to && w->how.drop_from - 1 < at) at = w->how.drop_from - 1;
+static int64_t plain_until(const struct work *work) {
+  int64_t at = work->to;
+  if (work->how.ema > 0 || work->how.scale > 0) return 0;
+  if (work->how.average_to && work->how.average_from < at) at = work->how.average_from;
+  if (work->how.drop_to && work->how.drop_from - 1 < at) at = work->how.drop_from - 1;
   return at;
 }
 
-static int replay(struct work *w) {
+static int replay(struct work *work) {
   double start = zf_now();
-  int64_t plain = plain_until(w);
-  int rc = w->o->verify ? verify(w) : 0;
-  if (!w->o->verify) {
-    rc = zf_replay_to(w->m, &w->h, w->dir, plain, &w->from, say, NULL);
-    if (!rc && (plain < w->to || w->how.average_to))
-      rc = zf_replay_steps(w->m, &w->h, plain, w->to, &w->how);
-    w->taken = w->to - w->from;
+  int64_t plain = plain_until(work);
+  int rc = work->o->verify ? verify(work) : 0;
+  if (!work->o->verify) {
+    rc = zf_replay_to(work->m, &work->h, work->dir, plain, &work->from, say, NULL);
+    if (!rc && (plain < work->to || work->how.average_to))
+      rc = zf_replay_steps(work->m, &work->h, plain, work->to, &work->how);
+    work->taken = work->to - work->from;
   }
-  w->seconds = zf_now() - start;
-  if (!rc) rc = zf_model_finite(w->m, w->h.path);
-  return rc ? rc : zf_model_hash(w->m, w->hash);
+  work->seconds = zf_now() - start;
+  if (!rc) rc = zf_model_finite(work->m, work->h.path);
+  return rc ? rc : zf_model_hash(work->m, work->hash);
 }
 
-static int save(const struct work *w) {
-  if (!w->o->out) return 0;
-  if (zf_exists(w->o->out) && (!zf_is_dir(w->o->out) || zf_dir_empty(w->o->out) != 1))
-    return zf_error(ZF_EUSAGE, "--out %s: is there already: name a new directory", w->o->out);
-  return zf_model_save(w->m, w->o->out, w->dtype, NULL, 0);
+static int save(const struct work *work) {
+  if (!work->o->out) return 0;
+  if (zf_exists(work->o->out) && (!zf_is_dir(work->o->out) || zf_dir_empty(work->o->out) != 1))
+    return zf_error(ZF_EUSAGE, "--out %s: is there already: name a new directory", work->o->out);
+  return zf_model_save(work->m, work->o->out, work->dtype, NULL, 0);
 }
 
-static void print_json(const struct work *w) {
-  struct zf_buf b = {0};
-  zf_buf_printf(&b,
+static void print_json(const struct work *work) {
+  struct zf_buf buf = {0};
+  zf_buf_printf(&buf,
                 "{\"step\": %lld, \"steps\": %lld, \"from\": %lld, \"replayed\": %lld, "
                 "\"hash\": \"%s\", \"seconds\": %.3f",
-                (long long)w->to, (long long)w->h.count, (long long)w->from, (long long)w->taken,
-                w->hash, w->seconds);
-  if (w->o->verify) zf_buf_printf(&b, ", \"verified\": %lld", (long long)w->checked);
-  if (w->o->out) {
-    zf_buf_puts(&b, ", \"out\": ");
-    zc_json_text(&b, w->o->out, strlen(w->o->out));
+                (long long)work->to, (long long)work->h.count, (long long)work->from,
+                (long long)work->taken, work->hash, work->seconds);
+  if (work->o->verify) zf_buf_printf(&buf, ", \"verified\": %lld", (long long)work->checked);
+  if (work->o->out) {
+    zf_buf_puts(&buf, ", \"out\": ");
+    zc_json_text(&buf, work->o->out, strlen(work->o->out));
   }
-  printf("%s}\n", b.data ? b.data : "");
-  zf_buf_free(&b);
+  printf("%s}\n", buf.data ? buf.data : "");
+  zf_buf_free(&buf);
 }
 
-static void print(const struct work *w) {
-  printf("step       %lld of %lld, %lld replayed from %s%lld in %.2f s\n", (long long)w->to,
-         (long long)w->h.count, (long long)w->taken, w->from ? "the state of step " : "step ",
-         (long long)w->from, w->seconds);
-  printf("weights    %s\n", w->hash);
-  if (w->o->verify)
-    printf("verified   %lld logged hash%s of the run's own weights\n", (long long)w->checked,
-           w->checked == 1 ? "" : "es");
-  if (w->o->out) printf("model      %s\n", w->o->out);
+static void print(const struct work *work) {
+  printf("step       %lld of %lld, %lld replayed from %s%lld in %.2f s\n", (long long)work->to,
+         (long long)work->h.count, (long long)work->taken,
+         work->from ? "the state of step " : "step ", (long long)work->from, work->seconds);
+  printf("weights    %s\n", work->hash);
+  if (work->o->verify)
+    printf("verified   %lld logged hash%s of the run's own weights\n", (long long)work->checked,
+           work->checked == 1 ? "" : "es");
+  if (work->o->out) printf("model      %s\n", work->o->out);
 }
 
-int zc_rebuild(const struct zc_rebuild *o, const char *path, const char *base, const char *dir) {
-  struct work w = {.o = o, .dir = dir};
+int zc_rebuild(const struct zc_rebuild *rebuild, const char *path, const char *base,
+               const char *dir) {
+  struct work work = {.o = rebuild, .dir = dir};
   char *model = NULL;
-  int rc = zf_history_load(&w.h, path);
-  if (!rc) rc = read_options(&w);
-  if (!rc) rc = choose_step(&w, !dir);
+  int rc = zf_history_load(&work.h, path);
+  if (!rc) rc = read_options(&work);
+  if (!rc) rc = choose_step(&work, !dir);
   if (!rc) rc = zf_model_find(&model, base);
-  if (!rc) rc = zf_replay_open(&w.m, model, &w.h);
-  if (!rc) zc_say_model(w.m);
-  if (!rc) rc = replay(&w);
-  if (!rc) rc = save(&w);
-  if (!rc) (zc_common.json ? print_json : print)(&w);
-  zf_model_free(w.m);
-  zf_history_free(&w.h);
+  if (!rc) rc = zf_replay_open(&work.m, model, &work.h);
+  if (!rc) zc_say_model(work.m);
+  if (!rc) rc = replay(&work);
+  if (!rc) rc = save(&work);
+  if (!rc) (zc_common.json ? print_json : print)(&work);
+  zf_model_free(work.m);
+  zf_history_free(&work.h);
   free(model);
   return rc;
 }

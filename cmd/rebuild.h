@@ -15,6 +15,7 @@ struct zc_rebuild {
 
 /* Replays the log `path` over the base model in `base` (a directory or ORG/NAME), with saved states
  * of the run directory `dir` (NULL: none), and prints what was done. */
-int zc_rebuild(const struct zc_rebuild *o, const char *path, const char *base, const char *dir);
+int zc_rebuild(const struct zc_rebuild *rebuild, const char *path, const char *base,
+               const char *dir);
 
 #endif

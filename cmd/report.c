@@ -8,51 +8,56 @@
 #include "base/err.h"
 #include "ui.h"
 
-struct zc_cell *zc_report_row(struct zc_report *r) {
-  if (r->rows == r->cap) {
-    int cap = r->cap ? 2 * r->cap : 16;
-    struct zc_cell *p = realloc(r->cell, sizeof *p * (size_t)(cap * r->columns));
-    if (!p) return NULL;
-    r->cell = p;
-    r->cap = cap;
+struct zc_cell *zc_report_row(struct zc_report *report) {
+  if (report->rows == report->cap) {
+    int cap = report->cap ? 2 * report->cap : 16;
+    struct zc_cell *cell = realloc(report->cell, sizeof *cell * (size_t)(cap * report->columns));
+    if (!cell) return NULL;
+    report->cell = cell;
+    report->cap = cap;
   }
-  struct zc_cell *row = r->cell + r->rows++ * r->columns;
-  for (int i = 0; i < r->columns; i++) row[i] = (struct zc_cell){.value = NAN};
+  struct zc_cell *row = report->cell + report->rows++ * report->columns;
+  for (int i = 0; i < report->columns; i++) row[i] = (struct zc_cell){.value = NAN};
   return row;
 }
 
-void zc_report_free(struct zc_report *r) {
-  free(r->cell);
-  r->cell = NULL;
+void zc_report_free(struct zc_report *report) {
+  free(report->cell);
+  report->cell = NULL;
 }
 
 /* A cell as a person reads it. */
-static const char *display(char out[96], const struct zc_column *c, const struct zc_cell *x) {
-  if (x->text[0] || c->kind == ZC_TEXT) return x->text;
-  if (!isfinite(x->value)) return "-";
-  if (c->kind == ZC_BYTES) return zf_human_bytes(out, x->value);
-  const char *format = c->kind == ZC_COUNT ? "%.0f" : c->kind == ZC_RATIO ? "%.2f" : "%.4g";
-  snprintf(out, 96, format, x->value);
+static const char *display(char out[96], const struct zc_column *column,
+                           const struct zc_cell *cell) {
+  if (cell->text[0] || column->kind == ZC_TEXT) return cell->text;
+  if (!isfinite(cell->value)) return "-";
+  if (column->kind == ZC_BYTES) return zf_human_bytes(out, cell->value);
+  const char *format = column->kind == ZC_COUNT   ? "%.0f"
+                       : column->kind == ZC_RATIO ? "%.2f"
+                                                  : "%.4g";
+  snprintf(out, 96, format, cell->value);
   return out;
 }
 
-static void as_table(const struct zc_report *r, struct zf_buf *out) {
+static void as_table(const struct zc_report *report, struct zf_buf *out) {
   int wide[16] = {0};
   char text[96];
-  for (int i = -1; i < r->rows; i++)
-    for (int c = 0; c < r->columns; c++) {
+  for (int i = -1; i < report->rows; i++)
+    for (int c = 0; c < report->columns; c++) {
       const char *s =
-          i < 0 ? r->column[c].head : display(text, &r->column[c], &r->cell[i * r->columns + c]);
+          i < 0 ? report->column[c].head
+                : display(text, &report->column[c], &report->cell[i * report->columns + c]);
       int n = (int)strlen(s);
       if (n > wide[c]) wide[c] = n;
     }
-  for (int i = -1; i < r->rows; i++) {
+  for (int i = -1; i < report->rows; i++) {
     int total = 0;
-    for (int c = 0; c < r->columns; c++) {
+    for (int c = 0; c < report->columns; c++) {
       const char *s =
-          i < 0 ? r->column[c].head : display(text, &r->column[c], &r->cell[i * r->columns + c]);
-      int last = c == r->columns - 1;
-      if (r->column[c].kind == ZC_TEXT)
+          i < 0 ? report->column[c].head
+                : display(text, &report->column[c], &report->cell[i * report->columns + c]);
+      int last = c == report->columns - 1;
+      if (report->column[c].kind == ZC_TEXT)
         zf_buf_printf(out, "%s%-*s", c ? "  " : "", last ? 0 : wide[c], s);
       else
         zf_buf_printf(out, "%s%*s", c ? "  " : "", wide[c], s);
@@ -62,39 +67,43 @@ static void as_table(const struct zc_report *r, struct zf_buf *out) {
     for (int k = 0; i < 0 && k < total; k++) zf_buf_puts(out, "─");
     if (i < 0) zf_buf_putc(out, '\n');
   }
-  for (int i = 0; i < r->notes; i++) zf_buf_printf(out, "%s%s\n", i ? "" : "\n", r->note[i]);
+  for (int i = 0; i < report->notes; i++)
+    zf_buf_printf(out, "%s%s\n", i ? "" : "\n", report->note[i]);
 }
 
-static void as_md(const struct zc_report *r, struct zf_buf *out) {
+static void as_md(const struct zc_report *report, struct zf_buf *out) {
   char text[96];
-  for (int c = 0; c < r->columns; c++) zf_buf_printf(out, "| %s ", r->column[c].head);
+  for (int c = 0; c < report->columns; c++) zf_buf_printf(out, "| %s ", report->column[c].head);
   zf_buf_puts(out, "|\n");
-  for (int c = 0; c < r->columns; c++)
-    zf_buf_puts(out, r->column[c].kind == ZC_TEXT ? "|---" : "|---:");
+  for (int c = 0; c < report->columns; c++)
+    zf_buf_puts(out, report->column[c].kind == ZC_TEXT ? "|---" : "|---:");
   zf_buf_puts(out, "|\n");
-  for (int i = 0; i < r->rows; i++) {
-    for (int c = 0; c < r->columns; c++)
-      zf_buf_printf(out, "| %s ", display(text, &r->column[c], &r->cell[i * r->columns + c]));
+  for (int i = 0; i < report->rows; i++) {
+    for (int c = 0; c < report->columns; c++)
+      zf_buf_printf(out, "| %s ",
+                    display(text, &report->column[c], &report->cell[i * report->columns + c]));
     zf_buf_puts(out, "|\n");
   }
-  for (int i = 0; i < r->notes; i++) zf_buf_printf(out, "%s%s\n", i ? "" : "\n", r->note[i]);
+  for (int i = 0; i < report->notes; i++)
+    zf_buf_printf(out, "%s%s\n", i ? "" : "\n", report->note[i]);
 }
 
 /* RFC 4180: quoted where a comma or quote is inside. */
-static void as_csv(const struct zc_report *r, struct zf_buf *out) {
-  for (int c = 0; c < r->columns; c++) zf_buf_printf(out, "%s%s", c ? "," : "", r->column[c].key);
+static void as_csv(const struct zc_report *report, struct zf_buf *out) {
+  for (int c = 0; c < report->columns; c++)
+    zf_buf_printf(out, "%s%s", c ? "," : "", report->column[c].key);
   zf_buf_putc(out, '\n');
-  for (int i = 0; i < r->rows; i++) {
-    for (int c = 0; c < r->columns; c++) {
-      const struct zc_cell *x = &r->cell[i * r->columns + c];
+  for (int i = 0; i < report->rows; i++) {
+    for (int c = 0; c < report->columns; c++) {
+      const struct zc_cell *cell = &report->cell[i * report->columns + c];
       if (c) zf_buf_putc(out, ',');
-      if (r->column[c].kind != ZC_TEXT) {
-        if (isfinite(x->value)) zf_buf_printf(out, "%.9g", x->value);
+      if (report->column[c].kind != ZC_TEXT) {
+        if (isfinite(cell->value)) zf_buf_printf(out, "%.9g", cell->value);
         continue;
       }
-      int quoted = strpbrk(x->text, ",\"\n") != NULL;
+      int quoted = strpbrk(cell->text, ",\"\n") != NULL;
       if (quoted) zf_buf_putc(out, '"');
-      for (const char *s = x->text; *s; s++) {
+      for (const char *s = cell->text; *s; s++) {
         if (*s == '"') zf_buf_putc(out, '"');
         zf_buf_putc(out, *s);
       }
@@ -104,27 +113,27 @@ static void as_csv(const struct zc_report *r, struct zf_buf *out) {
   }
 }
 
-static void as_json(const struct zc_report *r, struct zf_buf *out) {
+static void as_json(const struct zc_report *report, struct zf_buf *out) {
   zf_buf_puts(out, "{\"rows\": [");
-  for (int i = 0; i < r->rows; i++) {
+  for (int i = 0; i < report->rows; i++) {
     int n = 0;
     zf_buf_puts(out, i ? ", {" : "{");
-    for (int c = 0; c < r->columns; c++) {
-      const struct zc_cell *x = &r->cell[i * r->columns + c];
-      int text = r->column[c].kind == ZC_TEXT;
-      if (!text && !isfinite(x->value)) continue; /* JSON has no NaN */
-      zf_buf_printf(out, "%s\"%s\": ", n++ ? ", " : "", r->column[c].key);
+    for (int c = 0; c < report->columns; c++) {
+      const struct zc_cell *cell = &report->cell[i * report->columns + c];
+      int text = report->column[c].kind == ZC_TEXT;
+      if (!text && !isfinite(cell->value)) continue; /* JSON has no NaN */
+      zf_buf_printf(out, "%s\"%s\": ", n++ ? ", " : "", report->column[c].key);
       if (text)
-        zc_json_text(out, x->text, strlen(x->text));
+        zc_json_text(out, cell->text, strlen(cell->text));
       else
-        zf_buf_printf(out, "%.9g", x->value);
+        zf_buf_printf(out, "%.9g", cell->value);
     }
     zf_buf_putc(out, '}');
   }
   zf_buf_puts(out, "], \"notes\": [");
-  for (int i = 0; i < r->notes; i++) {
+  for (int i = 0; i < report->notes; i++) {
     if (i) zf_buf_puts(out, ", ");
-    zc_json_text(out, r->note[i], strlen(r->note[i]));
+    zc_json_text(out, report->note[i], strlen(report->note[i]));
   }
   zf_buf_puts(out, "]}\n");
 }
@@ -137,45 +146,45 @@ static const char style[] =
     "#888}svg{width:100%;max-width:820px;display:block;margin:1.5em 0 0}"
     ".wide{overflow-x:auto}p{color:#444}";
 
-static void as_html(const struct zc_report *r, struct zf_buf *out) {
+static void as_html(const struct zc_report *report, struct zf_buf *out) {
   char text[96];
   zf_buf_puts(out, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n<title>");
-  zc_html_text(out, r->title);
+  zc_html_text(out, report->title);
   zf_buf_puts(out, "</title>\n<meta name=\"viewport\" content=\"width=device-width\">\n");
   zf_buf_puts(out, style);
   zf_buf_puts(out, zc_plot_style);
   zf_buf_puts(out, "</style>\n");
   zf_buf_puts(out, "</head><body>\n<h1>");
-  zc_html_text(out, r->title);
+  zc_html_text(out, report->title);
   zf_buf_puts(out, "</h1>\n<div class=\"wide\"><table>\n<tr>");
-  for (int c = 0; c < r->columns; c++) {
-    zf_buf_puts(out, r->column[c].kind == ZC_TEXT ? "<th class=\"l\">" : "<th>");
-    zc_html_text(out, r->column[c].head);
+  for (int c = 0; c < report->columns; c++) {
+    zf_buf_puts(out, report->column[c].kind == ZC_TEXT ? "<th class=\"l\">" : "<th>");
+    zc_html_text(out, report->column[c].head);
     zf_buf_puts(out, "</th>");
   }
   zf_buf_puts(out, "</tr>\n");
-  for (int i = 0; i < r->rows; i++) {
+  for (int i = 0; i < report->rows; i++) {
     zf_buf_puts(out, "<tr>");
-    for (int c = 0; c < r->columns; c++) {
-      zf_buf_puts(out, r->column[c].kind == ZC_TEXT ? "<td class=\"l\">" : "<td>");
-      zc_html_text(out, display(text, &r->column[c], &r->cell[i * r->columns + c]));
+    for (int c = 0; c < report->columns; c++) {
+      zf_buf_puts(out, report->column[c].kind == ZC_TEXT ? "<td class=\"l\">" : "<td>");
+      zc_html_text(out, display(text, &report->column[c], &report->cell[i * report->columns + c]));
       zf_buf_puts(out, "</td>");
     }
     zf_buf_puts(out, "</tr>\n");
   }
   zf_buf_puts(out, "</table></div>\n");
-  for (int i = 0; i < r->notes; i++) {
+  for (int i = 0; i < report->notes; i++) {
     zf_buf_puts(out, "<p>");
-    zc_html_text(out, r->note[i]);
+    zc_html_text(out, report->note[i]);
     zf_buf_puts(out, "</p>\n");
   }
-  for (int i = 0; i < r->plots; i++) zc_plot_svg(&r->plot[i], 0, out);
+  for (int i = 0; i < report->plots; i++) zc_plot_svg(&report->plot[i], 0, out);
   zf_buf_puts(out, "</body></html>\n");
 }
 
 /* The first plot alone. */
-static void as_svg(const struct zc_report *r, struct zf_buf *out) {
-  if (r->plots) zc_plot_svg(&r->plot[0], 1, out);
+static void as_svg(const struct zc_report *report, struct zf_buf *out) {
+  if (report->plots) zc_plot_svg(&report->plot[0], 1, out);
 }
 
 static const struct {
@@ -194,7 +203,7 @@ int zc_report_check(const char *format) {
                   format);
 }
 
-void zc_report_write(const struct zc_report *r, const char *format, struct zf_buf *out) {
+void zc_report_write(const struct zc_report *report, const char *format, struct zf_buf *out) {
   for (int i = 0; i < FORMATS; i++)
-    if (!strcmp(format, formats[i].name)) formats[i].write(r, out);
+    if (!strcmp(format, formats[i].name)) formats[i].write(report, out);
 }

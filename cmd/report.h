@@ -37,12 +37,12 @@ struct zc_report {
 };
 
 /* A row of empty cells, to be filled; NULL when out of memory. */
-struct zc_cell *zc_report_row(struct zc_report *r);
-void zc_report_free(struct zc_report *r);
+struct zc_cell *zc_report_row(struct zc_report *report);
+void zc_report_free(struct zc_report *report);
 
 /* Is `format` one of table, md, csv, json, html, svg (the first plot)?  ZF_EUSAGE. */
 int zc_report_check(const char *format);
 /* Appends the report in that format. */
-void zc_report_write(const struct zc_report *r, const char *format, struct zf_buf *out);
+void zc_report_write(const struct zc_report *report, const char *format, struct zf_buf *out);
 
 #endif

@@ -45,23 +45,23 @@ extern struct zc_sampling zc_sampling;
 /* Puts what the model's generation_config.json says into *d, in the place of the command's own values, and
  * says what it was; *c outlives the texts.  With do_sample, top_k is 50 where it is not said, as in
  * Transformers.  `talks`: a temperature counts where the file does not say do_sample. */
-int zc_sampling_model(struct zc_sampling *d, struct zf_generation_config *c, const char *base_model,
-                      int talks);
+int zc_sampling_model(struct zc_sampling *sampling, struct zf_generation_config *config,
+                      const char *base_model, int talks);
 
 /* What no option has set comes from `d`; then all is checked.  ZF_EUSAGE. */
-int zc_sampling_settle(const struct zc_sampling *d);
+int zc_sampling_settle(const struct zc_sampling *sampling);
 
 /* The rules that the options make; `ends` (zf_generation_ends) outlives them. */
 struct zf_generate_rules zc_sampling_rules(const struct zf_ids *ends);
 
 /* The chat template of a model for --chat-template NAME (NULL: its own).  ZF_EUSAGE when it has
  * none. */
-int zc_chat_open(struct zf_chat **out, const struct zf_model *m, const struct zf_tok *tok,
+int zc_chat_open(struct zf_chat **out, const struct zf_model *model, const struct zf_tok *tok,
                  const char *named);
 
 /* How the template ends what the assistant says: a special token is added to `ends`; else *stop is the
  * text of it, or NULL; the caller frees. */
-int zc_chat_ends(struct zf_ids *ends, char **stop, const struct zf_chat *c,
+int zc_chat_ends(struct zf_ids *ends, char **stop, const struct zf_chat *chat,
                  const struct zf_tok *tok);
 
 #endif

@@ -93,8 +93,8 @@ void zc_bar(double done, const char *text, int force) {
   double now = zf_now();
   if (!zc_tty() || (!force && now - last < 0.1)) return;
   last = now;
-  struct winsize w;
-  int columns = ioctl(2, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 80;
+  struct winsize winsize;
+  int columns = ioctl(2, TIOCGWINSZ, &winsize) == 0 && winsize.ws_col > 0 ? winsize.ws_col : 80;
   int room = columns - (int)strlen(text) - 10;
   if (room > 30) room = 30;
   if (done < 0) done = 0;
@@ -123,26 +123,26 @@ struct zc_table {
 };
 
 struct zc_table *zc_table_new(const char *align) {
-  struct zc_table *t = zf_calloc(1, sizeof *t);
-  if (t) {
-    t->align = align;
-    t->columns = (int)strlen(align);
+  struct zc_table *table = zf_calloc(1, sizeof *table);
+  if (table) {
+    table->align = align;
+    table->columns = (int)strlen(align);
   }
-  return t;
+  return table;
 }
 
-void zc_table_row(struct zc_table *t, const char *const *cell) {
-  if (!t) return;
-  if (t->rows == t->cap) {
-    int cap = t->cap ? 2 * t->cap : 16;
-    char **p = realloc(t->cell, sizeof *p * (size_t)(cap * t->columns));
+void zc_table_row(struct zc_table *table, const char *const *cell) {
+  if (!table) return;
+  if (table->rows == table->cap) {
+    int cap = table->cap ? 2 * table->cap : 16;
+    char **p = realloc(table->cell, sizeof *p * (size_t)(cap * table->columns));
     if (!p) return;
-    t->cell = p;
-    t->cap = cap;
+    table->cell = p;
+    table->cap = cap;
   }
-  for (int i = 0; i < t->columns; i++)
-    t->cell[t->rows * t->columns + i] = zf_strdup(cell[i] ? cell[i] : "");
-  t->rows++;
+  for (int i = 0; i < table->columns; i++)
+    table->cell[table->rows * table->columns + i] = zf_strdup(cell[i] ? cell[i] : "");
+  table->rows++;
 }
 
 /* Characters, not bytes: enough for the text that we print. */
@@ -156,21 +156,21 @@ static void pad(int n) {
   printf("%*s", n > 0 ? n : 0, "");
 }
 
-void zc_table_print(struct zc_table *t, int header) {
-  if (!t) return;
+void zc_table_print(struct zc_table *table, int header) {
+  if (!table) return;
   int wide[16] = {0}, total = 0;
-  for (int c = 0; c < t->columns && c < 16; c++) {
-    for (int r = 0; r < t->rows; r++) {
-      int n = width(t->cell[r * t->columns + c]);
+  for (int c = 0; c < table->columns && c < 16; c++) {
+    for (int r = 0; r < table->rows; r++) {
+      int n = width(table->cell[r * table->columns + c]);
       if (n > wide[c]) wide[c] = n;
     }
     total += wide[c] + (c ? 2 : 0);
   }
-  for (int r = 0; r < t->rows; r++) {
-    for (int c = 0; c < t->columns && c < 16; c++) {
-      char *s = t->cell[r * t->columns + c];
+  for (int r = 0; r < table->rows; r++) {
+    for (int c = 0; c < table->columns && c < 16; c++) {
+      char *s = table->cell[r * table->columns + c];
       int gap = wide[c] - width(s);
-      int left = t->align[c] == 'l', last = c == t->columns - 1;
+      int left = table->align[c] == 'l', last = c == table->columns - 1;
       pad((c ? 2 : 0) + (left ? 0 : gap));
       printf("%s", s ? s : "");
       if (left && !last) pad(gap);
@@ -182,8 +182,8 @@ void zc_table_print(struct zc_table *t, int header) {
       putchar('\n');
     }
   }
-  free(t->cell);
-  free(t);
+  free(table->cell);
+  free(table);
 }
 
 char *zc_duration(char out[32], double s) {
@@ -199,28 +199,28 @@ char *zc_duration(char out[32], double s) {
   return out;
 }
 
-void zc_json_text(struct zf_buf *b, const char *s, size_t n) {
-  json_t *v = json_stringn(s, n);
-  if (!v) { /* not UTF-8: byte by byte what is ASCII, the rest replaced */
-    zf_buf_putc(b, '"');
-    for (size_t i = 0; i < n; i++) {
+void zc_json_text(struct zf_buf *buf, const char *s, size_t len) {
+  json_t *value = json_stringn(s, len);
+  if (!value) { /* not UTF-8: byte by byte what is ASCII, the rest replaced */
+    zf_buf_putc(buf, '"');
+    for (size_t i = 0; i < len; i++) {
       unsigned char c = (unsigned char)s[i];
       if (c == '"' || c == '\\')
-        zf_buf_printf(b, "\\%c", c);
+        zf_buf_printf(buf, "\\%c", c);
       else if (c < 0x20)
-        zf_buf_printf(b, "\\u%04x", c);
+        zf_buf_printf(buf, "\\u%04x", c);
       else if (c < 0x80)
-        zf_buf_putc(b, (char)c);
+        zf_buf_putc(buf, (char)c);
       else
-        zf_buf_puts(b, "\xef\xbf\xbd");
+        zf_buf_puts(buf, "\xef\xbf\xbd");
     }
-    zf_buf_putc(b, '"');
+    zf_buf_putc(buf, '"');
     return;
   }
-  char *text = zf_json_dump(v, JSON_ENCODE_ANY);
-  zf_buf_puts(b, text ? text : "\"\"");
+  char *text = zf_json_dump(value, JSON_ENCODE_ANY);
+  zf_buf_puts(buf, text ? text : "\"\"");
   free(text);
-  json_decref(v);
+  json_decref(value);
 }
 
 /* --- signals --- */

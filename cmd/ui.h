@@ -26,14 +26,14 @@ void zc_bar_clear(void);
 /* A table with aligned columns: `align` has a letter for each, l or r. */
 struct zc_table;
 struct zc_table *zc_table_new(const char *align);
-void zc_table_row(struct zc_table *t, const char *const *cell); /* copies; NULL cell: empty */
-void zc_table_print(struct zc_table *t, int header);            /* to standard output, and frees */
+void zc_table_row(struct zc_table *table, const char *const *cell); /* copies; NULL cell: empty */
+void zc_table_print(struct zc_table *table, int header); /* to standard output, and frees */
 
 /* "1:02:03", "2:03", "3 s" into out[32], which is returned. */
 char *zc_duration(char out[32], double seconds);
 
 /* Appends a JSON string with quotes. Bytes that are not UTF-8 become U+FFFD. */
-void zc_json_text(struct zf_buf *b, const char *s, size_t n);
+void zc_json_text(struct zf_buf *buf, const char *s, size_t len);
 
 /* SIGINT and SIGTERM: the first is remembered, the second ends the program at once. */
 void zc_catch_signals(void);

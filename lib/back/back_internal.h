@@ -49,9 +49,9 @@ struct zf_tape {
 };
 
 /* Lays the values out for `tokens` and `rows`.  ZF_ENOMEM. */
-int zf_tape_new(struct zf_tape *t, const struct zf_model *m, int64_t tokens, int64_t rows,
+int zf_tape_new(struct zf_tape *tape, const struct zf_model *model, int64_t tokens, int64_t rows,
                 int checkpoint);
-void zf_tape_free(struct zf_tape *t);
+void zf_tape_free(struct zf_tape *tape);
 
 struct zf_back {
   const struct zf_model *model;
@@ -89,21 +89,21 @@ static inline int64_t zf_back_cut(int64_t n, int64_t t, int64_t parts) {
   return zf_back_min(n, 16 * (units * t / parts));
 }
 
-float *zf_back_value(const struct zf_back *k, int32_t v);
+float *zf_back_value(const struct zf_back *back, int32_t v);
 
 /* Adds dY^T X to the gradient g [out, in]: dy [T, out], x [T, in]. */
-void zf_back_product(struct zf_back *k, float *g, const float *dy, int64_t lddy, int64_t out,
+void zf_back_product(struct zf_back *back, float *g, const float *dy, int64_t lddy, int64_t out,
                      const float *x, int64_t ldx, int64_t in, int64_t T);
 /* dx (+)= dy W */
-void zf_back_input(struct zf_back *k, float *dx, int64_t lddx, const float *dy, int64_t lddy,
-                   int64_t T, struct zf_weight w, int add);
+void zf_back_input(struct zf_back *back, float *dx, int64_t lddx, const float *dy, int64_t lddy,
+                   int64_t T, struct zf_weight weight, int add);
 
 /* Derivatives of one operation; what is kept of its input is in the tape. */
-void zf_back_op(struct zf_back *k, int64_t i);
+void zf_back_op(struct zf_back *back, int64_t i);
 
 /* Gradients of q|k|v from that of the output; dz is written. */
 int64_t zf_back_attention_scratch(int64_t keys, int64_t D);
-void zf_back_attention(struct zf_back *k, const struct zf_op *op, const float *z, int64_t ldz);
+void zf_back_attention(struct zf_back *back, const struct zf_op *op, const float *z, int64_t ldz);
 
 enum { ZF_BACK_TURN = 512, ZF_BACK_LOGITS = 1 << 24 };
 

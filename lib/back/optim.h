@@ -24,13 +24,13 @@ struct zf_optim_kind {
 const struct zf_optim_kind *zf_optim_kind(enum zf_optim_rule rule);
 
 struct zf_optim;
-int64_t zf_optim_bytes(const struct zf_model *m, enum zf_optim_rule rule);
+int64_t zf_optim_bytes(const struct zf_model *model, enum zf_optim_rule rule);
 /* State of zeros for the gradients of `k`, which outlives it. */
-int zf_optim_new(struct zf_optim **out, struct zf_back *k, enum zf_optim_rule rule);
-void zf_optim_free(struct zf_optim *o); /* takes NULL */
+int zf_optim_new(struct zf_optim **out, struct zf_back *back, enum zf_optim_rule rule);
+void zf_optim_free(struct zf_optim *optim); /* takes NULL */
 
 /* Step 1, 2, ...: `norm` is zf_back_norm's.  Weights change, gradients are zero after. */
-void zf_optim_update(struct zf_optim *o, int64_t step, double norm,
+void zf_optim_update(struct zf_optim *optim, int64_t step, double norm,
                      const struct zf_optim_conf *conf);
 
 #endif

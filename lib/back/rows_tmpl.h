@@ -23,10 +23,10 @@ INLINE vf set(float x) {
 }
 
 /* The first n of sixteen elements, zeros behind. */
-INLINE vf load(const float *p, int64_t n) {
-  if (n >= L) return *(const vf_any *)p;
+INLINE vf load(const float *p, int64_t count) {
+  if (count >= L) return *(const vf_any *)p;
   vf v = set(0);
-  memcpy(&v, p, (size_t)n * sizeof *p);
+  memcpy(&v, p, (size_t)count * sizeof *p);
   return v;
 }
 
@@ -225,12 +225,12 @@ INLINE vf laplace(vf x, vf *y) {
   return e * set(0.39894228040143268f / 0.282095f);
 }
 
-INLINE void act(float *dg, float *du, const float *g, const float *u, const float *dy, int64_t n,
-                vf (*f)(vf x, vf *y)) {
-  for (int64_t i = 0; i < n; i += L) {
-    vf y, d = load(dy + i, n - i), slope = f(load(g + i, n - i), &y);
-    store(dg + i, u ? d * load(u + i, n - i) * slope : d * slope, n - i);
-    if (u) store(du + i, d * y, n - i);
+INLINE void act(float *dg, float *du, const float *g, const float *u, const float *dy,
+                int64_t count, vf (*f)(vf x, vf *y)) {
+  for (int64_t i = 0; i < count; i += L) {
+    vf y, d = load(dy + i, count - i), slope = f(load(g + i, count - i), &y);
+    store(dg + i, u ? d * load(u + i, count - i) * slope : d * slope, count - i);
+    if (u) store(du + i, d * y, count - i);
   }
 }
 
@@ -286,62 +286,63 @@ static void row_rope(float *x, const float *cs, int64_t half) {
 
 /* --- sums --- */
 
-static void row_add(float *y, const float *x, int64_t n) {
-  for (int64_t i = 0; i < n; i += L) store(y + i, load(y + i, n - i) + load(x + i, n - i), n - i);
+static void row_add(float *y, const float *x, int64_t count) {
+  for (int64_t i = 0; i < count; i += L)
+    store(y + i, load(y + i, count - i) + load(x + i, count - i), count - i);
 }
 
-static void row_axpy(float *y, float a, const float *x, int64_t n) {
-  for (int64_t i = 0; i < n; i += L)
-    store(y + i, load(y + i, n - i) + set(a) * load(x + i, n - i), n - i);
+static void row_axpy(float *y, float a, const float *x, int64_t count) {
+  for (int64_t i = 0; i < count; i += L)
+    store(y + i, load(y + i, count - i) + set(a) * load(x + i, count - i), count - i);
 }
 
-static double row_square(const float *x, int64_t n) {
+static double row_square(const float *x, int64_t count) {
   double s[L] = {0}, sum = 0;
   int64_t i = 0;
-  for (; i + L <= n; i += L)
+  for (; i + L <= count; i += L)
     for (int l = 0; l < L; l++) s[l] += (double)x[i + l] * (double)x[i + l];
-  for (; i < n; i++) s[0] += (double)x[i] * (double)x[i];
+  for (; i < count; i++) s[0] += (double)x[i] * (double)x[i];
   for (int l = 0; l < L; l++) sum += s[l];
   return sum;
 }
 
 /* --- updates --- */
 
-static void row_sgd(float *w, float *g, float *m, float *v, const struct zf_optim_step *s,
-                    int64_t n) {
+static void row_sgd(float *w, float *g, float *m, float *v, const struct zf_optim_step *step,
+                    int64_t count) {
   (void)m;
   (void)v;
-  for (int64_t i = 0; i < n; i += L) {
-    vf x = load(w + i, n - i), d = load(g + i, n - i) * set(s->scale);
-    store(w + i, x - set(s->lr) * (d + set(s->decay) * x), n - i);
-    store(g + i, set(0), n - i);
+  for (int64_t i = 0; i < count; i += L) {
+    vf x = load(w + i, count - i), d = load(g + i, count - i) * set(step->scale);
+    store(w + i, x - set(step->lr) * (d + set(step->decay) * x), count - i);
+    store(g + i, set(0), count - i);
   }
 }
 
-static void row_momentum(float *w, float *g, float *m, float *v, const struct zf_optim_step *s,
-                         int64_t n) {
+static void row_momentum(float *w, float *g, float *m, float *v, const struct zf_optim_step *step,
+                         int64_t count) {
   (void)v;
-  for (int64_t i = 0; i < n; i += L) {
-    vf x = load(w + i, n - i), d = load(g + i, n - i) * set(s->scale);
-    vf a = set(s->beta1) * load(m + i, n - i) + d + set(s->decay) * x;
-    store(m + i, a, n - i);
-    store(w + i, x - set(s->lr) * a, n - i);
-    store(g + i, set(0), n - i);
+  for (int64_t i = 0; i < count; i += L) {
+    vf x = load(w + i, count - i), d = load(g + i, count - i) * set(step->scale);
+    vf a = set(step->beta1) * load(m + i, count - i) + d + set(step->decay) * x;
+    store(m + i, a, count - i);
+    store(w + i, x - set(step->lr) * a, count - i);
+    store(g + i, set(0), count - i);
   }
 }
 
-static void row_adamw(float *w, float *g, float *m, float *v, const struct zf_optim_step *s,
-                      int64_t n) {
-  for (int64_t i = 0; i < n; i += L) {
-    vf x = load(w + i, n - i), d = load(g + i, n - i) * set(s->scale);
-    vf a = set(s->beta1) * load(m + i, n - i) + set(1 - s->beta1) * d;
-    vf b = set(s->beta2) * load(v + i, n - i) + set(1 - s->beta2) * d * d;
-    store(m + i, a, n - i);
-    store(v + i, b, n - i);
-    x -= set(s->lr * s->decay) * x;
-    x -= set(s->lr) * (a * set(s->fix1)) / (vsqrt(b * set(s->fix2)) + set(s->eps));
-    store(w + i, x, n - i);
-    store(g + i, set(0), n - i);
+static void row_adamw(float *w, float *g, float *m, float *v, const struct zf_optim_step *step,
+                      int64_t count) {
+  for (int64_t i = 0; i < count; i += L) {
+    vf x = load(w + i, count - i), d = load(g + i, count - i) * set(step->scale);
+    vf a = set(step->beta1) * load(m + i, count - i) + set(1 - step->beta1) * d;
+    vf b = set(step->beta2) * load(v + i, count - i) + set(1 - step->beta2) * d * d;
+    store(m + i, a, count - i);
+    store(v + i, b, count - i);
+    x -= set(step->lr * step->decay) * x;
+    x -= set(step->lr) * (a * set(step->fix1)) / (vsqrt(b * set(step->fix2)) + set(step->eps));
+    store(w + i, x, count - i);
+    store(g + i, set(0), count - i);
   }
 }
 

@@ -28,54 +28,54 @@ enum { REDZONE = 0 };
 
 enum { ALIGN = 64 };
 
-int zf_arena_init(struct zf_arena *a, size_t cap) {
-  memset(a, 0, sizeof *a);
+int zf_arena_init(struct zf_arena *arena, size_t cap) {
+  memset(arena, 0, sizeof *arena);
   if (cap == 0) cap = ALIGN;
   void *p = mmap(NULL, cap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) return zf_error(ZF_ENOMEM, "cannot reserve %zu bytes of memory", cap);
-  a->base = p;
-  a->cap = cap;
-  POISON(a->base, a->cap);
+  arena->base = p;
+  arena->cap = cap;
+  POISON(arena->base, arena->cap);
   return 0;
 }
 
-void zf_arena_free(struct zf_arena *a) {
-  if (a->base) {
-    UNPOISON(a->base, a->cap);
-    munmap(a->base, a->cap);
+void zf_arena_free(struct zf_arena *arena) {
+  if (arena->base) {
+    UNPOISON(arena->base, arena->cap);
+    munmap(arena->base, arena->cap);
   }
-  memset(a, 0, sizeof *a);
+  memset(arena, 0, sizeof *arena);
 }
 
 size_t zf_arena_cost(size_t size) {
   return (size + REDZONE + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-void *zf_arena_alloc(struct zf_arena *a, size_t size) {
-  if (size > SIZE_MAX - REDZONE - ALIGN || zf_arena_cost(size) > a->cap - a->used) {
-    zf_error(ZF_ENOMEM, "arena exhausted: %zu of %zu bytes used, %zu more wanted", a->used, a->cap,
-             size);
+void *zf_arena_alloc(struct zf_arena *arena, size_t size) {
+  if (size > SIZE_MAX - REDZONE - ALIGN || zf_arena_cost(size) > arena->cap - arena->used) {
+    zf_error(ZF_ENOMEM, "arena exhausted: %zu of %zu bytes used, %zu more wanted", arena->used,
+             arena->cap, size);
     return NULL;
   }
-  unsigned char *p = a->base + a->used;
-  a->used += zf_arena_cost(size);
-  if (a->used > a->peak) a->peak = a->used;
+  unsigned char *p = arena->base + arena->used;
+  arena->used += zf_arena_cost(size);
+  if (arena->used > arena->peak) arena->peak = arena->used;
   UNPOISON(p, size);
   return p;
 }
 
-void *zf_arena_array(struct zf_arena *a, int64_t n, size_t size) {
-  if (n < 0 || (size && (uint64_t)n > SIZE_MAX / size)) {
-    zf_error(ZF_ENOMEM, "an array of %lld items of %zu bytes is too large", (long long)n, size);
+void *zf_arena_array(struct zf_arena *arena, int64_t count, size_t size) {
+  if (count < 0 || (size && (uint64_t)count > SIZE_MAX / size)) {
+    zf_error(ZF_ENOMEM, "an array of %lld items of %zu bytes is too large", (long long)count, size);
     return NULL;
   }
-  return zf_arena_alloc(a, (size_t)n * size);
+  return zf_arena_alloc(arena, (size_t)count * size);
 }
 
-void zf_arena_rewind(struct zf_arena *a, size_t mark) {
-  if (mark < a->used) {
-    POISON(a->base + mark, a->used - mark);
-    a->used = mark;
+void zf_arena_rewind(struct zf_arena *arena, size_t mark) {
+  if (mark < arena->used) {
+    POISON(arena->base + mark, arena->used - mark);
+    arena->used = mark;
   }
 }
 

@@ -20,20 +20,20 @@ struct zf_arena {
 };
 
 /* Reserves `cap` bytes of zeroed memory.  ZF_ENOMEM. */
-int zf_arena_init(struct zf_arena *a, size_t cap);
+int zf_arena_init(struct zf_arena *arena, size_t cap);
 
 /* Gives the reservation back.  Takes a zeroed arena. */
-void zf_arena_free(struct zf_arena *a);
+void zf_arena_free(struct zf_arena *arena);
 
 /* `size` bytes aligned to 64, or NULL when the reservation is exhausted (the
  * error slot then says by how much).  Contents are undefined after a reset. */
-void *zf_arena_alloc(struct zf_arena *a, size_t size);
+void *zf_arena_alloc(struct zf_arena *arena, size_t size);
 
 /* n * size with the product checked. */
-void *zf_arena_array(struct zf_arena *a, int64_t n, size_t size);
+void *zf_arena_array(struct zf_arena *arena, int64_t count, size_t size);
 
 /* Forgets everything allocated after `mark`, a value of `used` taken earlier. */
-void zf_arena_rewind(struct zf_arena *a, size_t mark);
+void zf_arena_rewind(struct zf_arena *arena, size_t mark);
 
 /* Bytes that an allocation of `size` takes: for forecasts. */
 size_t zf_arena_cost(size_t size);

@@ -7,73 +7,73 @@
 
 #include "base/arena.h"
 
-void zf_buf_free(struct zf_buf *b) {
-  free(b->data);
-  memset(b, 0, sizeof *b);
+void zf_buf_free(struct zf_buf *buf) {
+  free(buf->data);
+  memset(buf, 0, sizeof *buf);
 }
 
-void zf_buf_clear(struct zf_buf *b) {
-  b->len = 0;
-  if (b->data) b->data[0] = 0;
+void zf_buf_clear(struct zf_buf *buf) {
+  buf->len = 0;
+  if (buf->data) buf->data[0] = 0;
 }
 
-int zf_buf_reserve(struct zf_buf *b, size_t more) {
-  if (b->failed) return ZF_ENOMEM;
-  if (more >= SIZE_MAX / 2 - b->len) {
-    b->failed = 1;
-    return zf_error(ZF_ENOMEM, "a text of more than %zu bytes does not fit", b->len);
+int zf_buf_reserve(struct zf_buf *buf, size_t more) {
+  if (buf->failed) return ZF_ENOMEM;
+  if (more >= SIZE_MAX / 2 - buf->len) {
+    buf->failed = 1;
+    return zf_error(ZF_ENOMEM, "a text of more than %zu bytes does not fit", buf->len);
   }
-  size_t need = b->len + more + 1;
-  if (need <= b->cap) return 0;
-  size_t cap = b->cap ? b->cap : 64;
+  size_t need = buf->len + more + 1;
+  if (need <= buf->cap) return 0;
+  size_t cap = buf->cap ? buf->cap : 64;
   while (cap < need) cap *= 2;
-  char *p = realloc(b->data, cap);
+  char *p = realloc(buf->data, cap);
   if (!p) {
-    b->failed = 1;
+    buf->failed = 1;
     return zf_error(ZF_ENOMEM, "out of memory: %zu bytes wanted", cap);
   }
-  b->data = p;
-  b->cap = cap;
-  b->data[b->len] = 0;
+  buf->data = p;
+  buf->cap = cap;
+  buf->data[buf->len] = 0;
   return 0;
 }
 
-void zf_buf_add(struct zf_buf *b, const void *data, size_t len) {
-  if (zf_buf_reserve(b, len)) return;
-  if (len) memcpy(b->data + b->len, data, len);
-  b->len += len;
-  b->data[b->len] = 0;
+void zf_buf_add(struct zf_buf *buf, const void *data, size_t len) {
+  if (zf_buf_reserve(buf, len)) return;
+  if (len) memcpy(buf->data + buf->len, data, len);
+  buf->len += len;
+  buf->data[buf->len] = 0;
 }
 
-void zf_buf_puts(struct zf_buf *b, const char *s) {
-  zf_buf_add(b, s, strlen(s));
+void zf_buf_puts(struct zf_buf *buf, const char *s) {
+  zf_buf_add(buf, s, strlen(s));
 }
 
-void zf_buf_putc(struct zf_buf *b, char c) {
-  zf_buf_add(b, &c, 1);
+void zf_buf_putc(struct zf_buf *buf, char c) {
+  zf_buf_add(buf, &c, 1);
 }
 
-void zf_buf_printf(struct zf_buf *b, const char *fmt, ...) {
+void zf_buf_printf(struct zf_buf *buf, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
   int n = vsnprintf(NULL, 0, fmt, ap);
   va_end(ap);
-  if (n < 0 || zf_buf_reserve(b, (size_t)n)) return;
+  if (n < 0 || zf_buf_reserve(buf, (size_t)n)) return;
   va_start(ap, fmt);
-  vsnprintf(b->data + b->len, (size_t)n + 1, fmt, ap);
+  vsnprintf(buf->data + buf->len, (size_t)n + 1, fmt, ap);
   va_end(ap);
-  b->len += (size_t)n;
+  buf->len += (size_t)n;
 }
 
-int zf_buf_ok(const struct zf_buf *b) {
-  return b->failed ? ZF_ENOMEM : 0;
+int zf_buf_ok(const struct zf_buf *buf) {
+  return buf->failed ? ZF_ENOMEM : 0;
 }
 
-char *zf_strndup(const char *s, size_t n) {
-  char *p = zf_malloc(n + 1);
+char *zf_strndup(const char *s, size_t len) {
+  char *p = zf_malloc(len + 1);
   if (!p) return NULL;
-  memcpy(p, s, n);
-  p[n] = 0;
+  memcpy(p, s, len);
+  p[len] = 0;
   return p;
 }
 
@@ -172,16 +172,16 @@ char *zf_human_bytes(char out[32], double bytes) {
 char *zf_shell_word(const char *text) {
   static const char plain[] =
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./@%+=:,-";
-  struct zf_buf b = {0};
+  struct zf_buf buf = {0};
   const char *before = text[0] == '-' ? "./" : ""; /* no option */
   if (*text && text[strspn(text, plain)] == 0) {
-    zf_buf_printf(&b, "%s%s", before, text);
+    zf_buf_printf(&buf, "%s%s", before, text);
   } else {
-    zf_buf_printf(&b, "'%s", before);
-    for (const char *p = text; *p; p++) zf_buf_printf(&b, *p == '\'' ? "'\\''" : "%c", *p);
-    zf_buf_putc(&b, '\'');
+    zf_buf_printf(&buf, "'%s", before);
+    for (const char *p = text; *p; p++) zf_buf_printf(&buf, *p == '\'' ? "'\\''" : "%c", *p);
+    zf_buf_putc(&buf, '\'');
   }
-  if (!zf_buf_ok(&b)) return b.data;
-  zf_buf_free(&b);
+  if (!zf_buf_ok(&buf)) return buf.data;
+  zf_buf_free(&buf);
   return NULL;
 }

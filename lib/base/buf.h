@@ -17,18 +17,18 @@ struct zf_buf {
   int failed;
 };
 
-void zf_buf_free(struct zf_buf *b);
-void zf_buf_clear(struct zf_buf *b);
-void zf_buf_add(struct zf_buf *b, const void *data, size_t len);
-void zf_buf_puts(struct zf_buf *b, const char *s);
-void zf_buf_putc(struct zf_buf *b, char c);
-void zf_buf_printf(struct zf_buf *b, const char *fmt, ...) ZF_PRINTF(2, 3);
-int zf_buf_reserve(struct zf_buf *b, size_t more); /* ZF_ENOMEM */
-int zf_buf_ok(const struct zf_buf *b);             /* 0 or ZF_ENOMEM */
+void zf_buf_free(struct zf_buf *buf);
+void zf_buf_clear(struct zf_buf *buf);
+void zf_buf_add(struct zf_buf *buf, const void *data, size_t len);
+void zf_buf_puts(struct zf_buf *buf, const char *s);
+void zf_buf_putc(struct zf_buf *buf, char c);
+void zf_buf_printf(struct zf_buf *buf, const char *fmt, ...) ZF_PRINTF(2, 3);
+int zf_buf_reserve(struct zf_buf *buf, size_t more); /* ZF_ENOMEM */
+int zf_buf_ok(const struct zf_buf *buf);             /* 0 or ZF_ENOMEM */
 
 /* Copies, or NULL with ZF_ENOMEM in the slot; the caller frees. */
 char *zf_strdup(const char *s);
-char *zf_strndup(const char *s, size_t n);
+char *zf_strndup(const char *s, size_t len);
 char *zf_asprintf(const char *fmt, ...) ZF_PRINTF(1, 2);
 
 /* "a/b" from "a" and "b"; `b` alone when it is absolute or `a` is empty. */

@@ -188,10 +188,10 @@ const char *zf_cpu_brand(void) {
 static int first_of_core(int cpu) {
   char path[96], text[64];
   snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
-  FILE *f = fopen(path, "r");
-  if (!f) return 1;
-  char *ok = fgets(text, sizeof text, f);
-  fclose(f);
+  FILE *file = fopen(path, "r");
+  if (!file) return 1;
+  char *ok = fgets(text, sizeof text, file);
+  fclose(file);
   return !ok || atoi(text) == cpu;
 }
 
@@ -234,23 +234,23 @@ static int64_t high_water(void) {
 }
 
 int64_t zf_peak_rss(void) {
-  struct rusage u;
+  struct rusage usage;
   int64_t peak = high_water();
-  if (peak || getrusage(RUSAGE_SELF, &u)) return peak;
+  if (peak || getrusage(RUSAGE_SELF, &usage)) return peak;
 #if defined(__APPLE__)
   return (int64_t)u.ru_maxrss;
 #else
-  return (int64_t)u.ru_maxrss * 1024;
+  return (int64_t)usage.ru_maxrss * 1024;
 #endif
 }
 
 int64_t zf_rss(void) {
 #if defined(__linux__)
   long long size, resident = 0;
-  FILE *f = fopen("/proc/self/statm", "r");
-  if (!f) return 0;
-  if (fscanf(f, "%lld %lld", &size, &resident) != 2) resident = 0;
-  fclose(f);
+  FILE *file = fopen("/proc/self/statm", "r");
+  if (!file) return 0;
+  if (fscanf(file, "%lld %lld", &size, &resident) != 2) resident = 0;
+  fclose(file);
   return (int64_t)resident * sysconf(_SC_PAGESIZE);
 #elif defined(__APPLE__)
   mach_task_basic_info_data_t info;
@@ -269,7 +269,7 @@ void zf_trim(void) {
 }
 
 double zf_now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+  struct timespec timespec;
+  clock_gettime(CLOCK_MONOTONIC, &timespec);
+  return (double)timespec.tv_sec + 1e-9 * (double)timespec.tv_nsec;
 }

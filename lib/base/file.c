@@ -18,67 +18,67 @@ static int fail_errno(const char *path, const char *what) {
   return zf_error(code, "%s: %s: %s", path, what, strerror(errno));
 }
 
-int zf_map_fd(struct zf_map *m, int fd, const char *path) {
+int zf_map_fd(struct zf_map *map, int fd, const char *path) {
   struct stat st;
-  memset(m, 0, sizeof *m);
+  memset(map, 0, sizeof *map);
   if (fstat(fd, &st)) return fail_errno(path, "cannot stat");
   if (!S_ISREG(st.st_mode)) return zf_error(ZF_EUSAGE, "%s: is not a regular file", path);
   if (st.st_size == 0) return 0;
   void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
   if (p == MAP_FAILED) return fail_errno(path, "cannot map");
-  m->data = p;
-  m->len = (size_t)st.st_size;
+  map->data = p;
+  map->len = (size_t)st.st_size;
   return 0;
 }
 
-int zf_map_open(struct zf_map *m, const char *path) {
-  memset(m, 0, sizeof *m);
+int zf_map_open(struct zf_map *map, const char *path) {
+  memset(map, 0, sizeof *map);
   int fd = zf_open_fd(path, O_RDONLY);
   if (fd < 0) return fail_errno(path, "cannot open");
-  int rc = zf_map_fd(m, fd, path);
+  int rc = zf_map_fd(map, fd, path);
   close(fd);
   return rc;
 }
 
-void zf_map_close(struct zf_map *m) {
-  if (m->data) munmap((void *)m->data, m->len);
-  memset(m, 0, sizeof *m);
+void zf_map_close(struct zf_map *map) {
+  if (map->data) munmap((void *)map->data, map->len);
+  memset(map, 0, sizeof *map);
 }
 
-void zf_map_drop(const struct zf_map *m, size_t off, size_t len) {
+void zf_map_drop(const struct zf_map *map, size_t off, size_t len) {
   size_t page = (size_t)sysconf(_SC_PAGESIZE);
   size_t from = (off + page - 1) / page * page, to = (off + len) / page * page;
-  if (m->data && to > from) madvise((void *)(m->data + from), to - from, MADV_DONTNEED);
+  if (map->data && to > from) madvise((void *)(map->data + from), to - from, MADV_DONTNEED);
 }
 
 int zf_read_file(char **out, size_t *len, const char *path, size_t limit) {
   *out = NULL;
   int piped = !strcmp(path, "-");
-  FILE *f = piped ? stdin : fopen(path, "rb");
-  if (!f) return fail_errno(path, "cannot open");
-  struct zf_buf b = {0};
+  FILE *file = piped ? stdin : fopen(path, "rb");
+  if (!file) return fail_errno(path, "cannot open");
+  struct zf_buf buf = {0};
   int rc = 0;
   for (;;) {
-    if ((rc = zf_buf_reserve(&b, 65536))) break;
-    size_t n = fread(b.data + b.len, 1, 65536, f);
-    b.len += n;
-    b.data[b.len] = 0;
-    if (b.len > limit) {
+    if ((rc = zf_buf_reserve(&buf, 65536))) break;
+    size_t n = fread(buf.data + buf.len, 1, 65536, file);
+    buf.len += n;
+    buf.data[buf.len] = 0;
+    if (buf.len > limit) {
       rc = zf_error(ZF_EINVALID, "%s: longer than the %zu bytes that are read", path, limit);
       break;
     }
     if (n == 0) {
-      if (ferror(f)) rc = fail_errno(path, "cannot read");
+      if (ferror(file)) rc = fail_errno(path, "cannot read");
       break;
     }
   }
-  if (!piped) fclose(f);
+  if (!piped) fclose(file);
   if (rc) {
-    zf_buf_free(&b);
+    zf_buf_free(&buf);
     return rc;
   }
-  *out = b.data;
-  if (len) *len = b.len;
+  *out = buf.data;
+  if (len) *len = buf.len;
   return 0;
 }
 
@@ -131,8 +131,8 @@ int zf_dir_empty(const char *path) {
   DIR *d = opendir(path);
   if (!d) return fail_errno(path, "cannot open the directory");
   int empty = 1;
-  for (struct dirent *e; empty && (e = readdir(d));)
-    if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..")) empty = 0;
+  for (struct dirent *entry; empty && (entry = readdir(d));)
+    if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..")) empty = 0;
   closedir(d);
   return empty;
 }

@@ -13,14 +13,14 @@ struct zf_map {
 };
 
 /* ZF_EUSAGE when there is no such file, ZF_EIO when it cannot be read. */
-int zf_map_open(struct zf_map *m, const char *path);
-int zf_map_fd(struct zf_map *m, int fd,
+int zf_map_open(struct zf_map *map, const char *path);
+int zf_map_fd(struct zf_map *map, int fd,
               const char *path); /* of an open file; `path` for messages */
-void zf_map_close(struct zf_map *m);
+void zf_map_close(struct zf_map *map);
 
 /* Tells the system that the pages of [off, off+len) are not needed soon; they
  * leave resident memory and come back from the file when touched again. */
-void zf_map_drop(const struct zf_map *m, size_t off, size_t len);
+void zf_map_drop(const struct zf_map *map, size_t off, size_t len);
 
 /* The whole file as a zero-terminated string in *out (the caller frees), its
  * length in *len (may be NULL).  "-" reads standard input.  `limit` bytes at
@@ -46,15 +46,15 @@ struct zf_out {
   int64_t done;       /* bytes that went to fd */
 };
 
-int zf_out_open(struct zf_out *o, const char *path);
-int zf_out_commit(struct zf_out *o); /* on failure nothing is left behind */
-void zf_out_abort(struct zf_out *o); /* takes a zeroed or committed one */
+int zf_out_open(struct zf_out *out, const char *path);
+int zf_out_commit(struct zf_out *out); /* on failure nothing is left behind */
+void zf_out_abort(struct zf_out *out); /* takes a zeroed or committed one */
 
 /* open() with mode 0666, again where a signal interrupts it: a descriptor, or -1 with errno. */
 int zf_open_fd(const char *path, int flags);
 
 /* All of data[0..n) to a descriptor, however often it is interrupted: 0, or errno. */
-int zf_write_all(int fd, const void *data, size_t n);
+int zf_write_all(int fd, const void *data, size_t count);
 
 /* Data of a file to the disk: 0, or errno.  Files that cannot be synced are as good as synced. */
 int zf_sync_fd(int fd);

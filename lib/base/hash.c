@@ -44,37 +44,37 @@ int zf_hash_new(struct zf_hash **out) {
   return 0;
 }
 
-void zf_hash_add(struct zf_hash *h, const void *data, size_t len) {
-  XXH3_128bits_update((XXH3_state_t *)h, data, len);
+void zf_hash_add(struct zf_hash *hash, const void *data, size_t len) {
+  XXH3_128bits_update((XXH3_state_t *)hash, data, len);
 }
 
 static void to_hex(char out[33], XXH128_hash_t v) {
   snprintf(out, 33, "%016llx%016llx", (unsigned long long)v.high64, (unsigned long long)v.low64);
 }
 
-void zf_hash_hex(const struct zf_hash *h, char out[33]) {
-  to_hex(out, XXH3_128bits_digest((const XXH3_state_t *)h));
+void zf_hash_hex(const struct zf_hash *hash, char out[33]) {
+  to_hex(out, XXH3_128bits_digest((const XXH3_state_t *)hash));
 }
 
-void zf_hash_free(struct zf_hash *h) {
-  XXH3_freeState((XXH3_state_t *)h);
+void zf_hash_free(struct zf_hash *hash) {
+  XXH3_freeState((XXH3_state_t *)hash);
 }
 
 int zf_hash_file(char out[33], const char *path) {
   enum { WINDOW = 4 << 20 }; /* read before pages are given back */
-  struct zf_map m;
-  struct zf_hash *h;
-  int rc = zf_map_open(&m, path);
+  struct zf_map map;
+  struct zf_hash *hash;
+  int rc = zf_map_open(&map, path);
   if (rc) return rc;
-  if (!(rc = zf_hash_new(&h))) {
-    for (size_t at = 0, n; at < m.len; at += n) {
-      n = m.len - at < WINDOW ? m.len - at : WINDOW;
-      zf_hash_add(h, m.data + at, n);
-      zf_map_drop(&m, 0, at + n);
+  if (!(rc = zf_hash_new(&hash))) {
+    for (size_t at = 0, n; at < map.len; at += n) {
+      n = map.len - at < WINDOW ? map.len - at : WINDOW;
+      zf_hash_add(hash, map.data + at, n);
+      zf_map_drop(&map, 0, at + n);
     }
-    zf_hash_hex(h, out);
-    zf_hash_free(h);
+    zf_hash_hex(hash, out);
+    zf_hash_free(hash);
   }
-  zf_map_close(&m);
+  zf_map_close(&map);
   return rc;
 }

@@ -12,9 +12,9 @@ uint32_t zf_crc32c(uint32_t crc, const void *data, size_t len);
 /* A 128-bit content hash (XXH3) fed in pieces.  Not for security. */
 struct zf_hash;
 int zf_hash_new(struct zf_hash **out);
-void zf_hash_add(struct zf_hash *h, const void *data, size_t len);
-void zf_hash_hex(const struct zf_hash *h, char out[33]); /* lower-case hex */
-void zf_hash_free(struct zf_hash *h);
+void zf_hash_add(struct zf_hash *hash, const void *data, size_t len);
+void zf_hash_hex(const struct zf_hash *hash, char out[33]); /* lower-case hex */
+void zf_hash_free(struct zf_hash *hash);
 
 /* The hash of a whole file. */
 int zf_hash_file(char out[33], const char *path);

@@ -10,13 +10,13 @@
 #include "base/buf.h"
 
 /* The home of a user, by name or (n 0) of the one at hand; NULL: not known. */
-static const char *home_of(const char *user, size_t n) {
+static const char *home_of(const char *user, size_t len) {
   const char *home = getenv("HOME");
-  if (!n && home && *home) return home;
-  char *name = n ? zf_strndup(user, n) : NULL;
-  const struct passwd *p = !n ? getpwuid(getuid()) : name ? getpwnam(name) : NULL;
+  if (!len && home && *home) return home;
+  char *name = len ? zf_strndup(user, len) : NULL;
+  const struct passwd *passwd = !len ? getpwuid(getuid()) : name ? getpwnam(name) : NULL;
   free(name);
-  return p ? p->pw_dir : NULL;
+  return passwd ? passwd->pw_dir : NULL;
 }
 
 char *zf_path_home(const char *path) {
@@ -42,20 +42,20 @@ static const char *variable(const char *p, size_t *used) {
 
 char *zf_path_expand(const char *path) {
   char *home = zf_path_home(path);
-  struct zf_buf b = {0};
-  zf_buf_puts(&b, "");
+  struct zf_buf buf = {0};
+  zf_buf_puts(&buf, "");
   for (const char *p = home; p && *p;) {
     size_t used = 0;
     const char *value = *p == '$' ? variable(p + 1, &used) : NULL;
     if (value)
-      zf_buf_puts(&b, value);
+      zf_buf_puts(&buf, value);
     else
-      zf_buf_putc(&b, *p);
+      zf_buf_putc(&buf, *p);
     p += value ? 1 + used : 1;
   }
-  int failed = !home || zf_buf_ok(&b);
+  int failed = !home || zf_buf_ok(&buf);
   free(home);
-  if (!failed) return b.data;
-  zf_buf_free(&b);
+  if (!failed) return buf.data;
+  zf_buf_free(&buf);
   return NULL;
 }

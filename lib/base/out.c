@@ -20,14 +20,14 @@ int zf_open_fd(const char *path, int flags) {
   return fd;
 }
 
-int zf_write_all(int fd, const void *data, size_t n) {
+int zf_write_all(int fd, const void *data, size_t count) {
   const char *p = data;
-  while (n) {
-    ssize_t k = write(fd, p, n);
+  while (count) {
+    ssize_t k = write(fd, p, count);
     if (k < 0 && errno == EINTR) continue;
     if (k <= 0) return k < 0 ? errno : EIO;
     p += k;
-    n -= (size_t)k;
+    count -= (size_t)k;
   }
   return 0;
 }
@@ -48,23 +48,23 @@ int zf_sync_fd(int fd) {
 
 /* stdio gives up at EINTR and forgets what it held, so it writes through this. */
 #ifdef __linux__
-static ssize_t put(void *cookie, const char *data, size_t n) {
-  struct zf_out *o = cookie;
-  if (!o->err) o->err = zf_write_all(o->fd, data, n);
-  if (!o->err) o->done += (int64_t)n;
-  return o->err ? 0 : (ssize_t)n; /* 0: what fopencookie wants in place of -1 */
+static ssize_t put(void *cookie, const char *data, size_t len) {
+  struct zf_out *out = cookie;
+  if (!out->err) out->err = zf_write_all(out->fd, data, len);
+  if (!out->err) out->done += (int64_t)len;
+  return out->err ? 0 : (ssize_t)len; /* 0: what fopencookie wants in place of -1 */
 }
 
 /* ftello() asks with nothing to move by; that is all that can be told of a pipe, too. */
 static int tell(void *cookie, off64_t *at, int whence) {
-  const struct zf_out *o = cookie;
+  const struct zf_out *out = cookie;
   if (whence != SEEK_CUR || *at) return -1;
-  *at = o->done;
+  *at = out->done;
   return 0;
 }
 
-static FILE *stream_of(struct zf_out *o) {
-  return fopencookie(o, "w", (cookie_io_functions_t){.write = put, .seek = tell});
+static FILE *stream_of(struct zf_out *out) {
+  return fopencookie(out, "w", (cookie_io_functions_t){.write = put, .seek = tell});
 }
 #else
 static int put(void *cookie, const char *data, int n) {
@@ -129,113 +129,113 @@ static int standard_stream(const struct stat *st) {
 
 /* --- opening --- */
 
-static int cannot_create(const struct zf_out *o) {
-  return zf_error(ZF_EIO, "%s: cannot create: %s", o->path, strerror(errno));
+static int cannot_create(const struct zf_out *out) {
+  return zf_error(ZF_EIO, "%s: cannot create: %s", out->path, strerror(errno));
 }
 
-static int open_in_place(struct zf_out *o, const struct stat *st) {
+static int open_in_place(struct zf_out *out, const struct stat *st) {
   int standard = standard_stream(st);
-  o->fd = standard >= 0 ? dup(standard) : zf_open_fd(o->path, O_WRONLY | O_NOCTTY);
-  return o->fd < 0 ? cannot_create(o) : 0;
+  out->fd = standard >= 0 ? dup(standard) : zf_open_fd(out->path, O_WRONLY | O_NOCTTY);
+  return out->fd < 0 ? cannot_create(out) : 0;
 }
 
 /* A name that no file has: NAME.tmp.NUMBER, the number that of the process if it is free. */
-static int open_aside(struct zf_out *o, const struct stat *old) {
+static int open_aside(struct zf_out *out, const struct stat *old) {
   for (int i = 0; i < NAMES; i++) {
-    o->tmp = zf_asprintf("%s.tmp.%ld", o->target, (long)getpid() + i);
-    if (!o->tmp) return ZF_ENOMEM;
-    o->fd = zf_open_fd(o->tmp, O_WRONLY | O_CREAT | O_EXCL);
-    if (o->fd >= 0) break;
-    int rc = errno == EEXIST ? 0 : cannot_create(o);
-    free(o->tmp);
-    o->tmp = NULL;
+    out->tmp = zf_asprintf("%s.tmp.%ld", out->target, (long)getpid() + i);
+    if (!out->tmp) return ZF_ENOMEM;
+    out->fd = zf_open_fd(out->tmp, O_WRONLY | O_CREAT | O_EXCL);
+    if (out->fd >= 0) break;
+    int rc = errno == EEXIST ? 0 : cannot_create(out);
+    free(out->tmp);
+    out->tmp = NULL;
     if (rc) return rc;
   }
-  if (!o->tmp) return cannot_create(o);
+  if (!out->tmp) return cannot_create(out);
   if (!old) return 0;
   /* Another's file stays another's where that is allowed; a mode is copied after its owner. */
-  int given = fchown(o->fd, old->st_uid, old->st_gid);
-  if (!given || old->st_uid == geteuid()) fchmod(o->fd, old->st_mode & 0777);
+  int given = fchown(out->fd, old->st_uid, old->st_gid);
+  if (!given || old->st_uid == geteuid()) fchmod(out->fd, old->st_mode & 0777);
   return 0;
 }
 
-static int open_target(struct zf_out *o) {
+static int open_target(struct zf_out *out) {
   struct stat st;
-  int there = !stat(o->path, &st);
+  int there = !stat(out->path, &st);
   if (there && S_ISDIR(st.st_mode)) {
     errno = EISDIR;
-    return cannot_create(o);
+    return cannot_create(out);
   }
-  if (there && (!S_ISREG(st.st_mode) || standard_stream(&st) >= 0)) return open_in_place(o, &st);
-  int rc = follow(&o->target, o->path);
-  return rc ? rc : open_aside(o, there ? &st : NULL);
+  if (there && (!S_ISREG(st.st_mode) || standard_stream(&st) >= 0)) return open_in_place(out, &st);
+  int rc = follow(&out->target, out->path);
+  return rc ? rc : open_aside(out, there ? &st : NULL);
 }
 
-int zf_out_open(struct zf_out *o, const char *path) {
-  memset(o, 0, sizeof *o);
-  o->fd = -1;
-  o->path = zf_strdup(path);
-  int rc = o->path ? open_target(o) : ZF_ENOMEM;
-  if (!rc && !(o->file = stream_of(o))) rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
-  if (rc) zf_out_abort(o);
+int zf_out_open(struct zf_out *out, const char *path) {
+  memset(out, 0, sizeof *out);
+  out->fd = -1;
+  out->path = zf_strdup(path);
+  int rc = out->path ? open_target(out) : ZF_ENOMEM;
+  if (!rc && !(out->file = stream_of(out))) rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
+  if (rc) zf_out_abort(out);
   return rc;
 }
 
 /* --- the end --- */
 
-static int flush(struct zf_out *o) {
-  int bad = fflush(o->file) || ferror(o->file);
-  bad = fclose(o->file) || bad;
-  o->file = NULL;
-  int err = o->err ? o->err : bad ? EIO : 0;
-  if (!err && o->tmp) err = zf_sync_fd(o->fd);
-  if (close(o->fd) && !err && errno != EINTR) err = errno;
-  o->fd = -1;
-  return err ? zf_error(ZF_EIO, "%s: cannot write: %s", o->path, strerror(err)) : 0;
+static int flush(struct zf_out *out) {
+  int bad = fflush(out->file) || ferror(out->file);
+  bad = fclose(out->file) || bad;
+  out->file = NULL;
+  int err = out->err ? out->err : bad ? EIO : 0;
+  if (!err && out->tmp) err = zf_sync_fd(out->fd);
+  if (close(out->fd) && !err && errno != EINTR) err = errno;
+  out->fd = -1;
+  return err ? zf_error(ZF_EIO, "%s: cannot write: %s", out->path, strerror(err)) : 0;
 }
 
-static int rename_into_place(struct zf_out *o) {
-  if (rename(o->tmp, o->target))
-    return zf_error(ZF_EIO, "%s: cannot rename into place: %s", o->path, strerror(errno));
-  free(o->tmp);
-  o->tmp = NULL;
-  char *dir = parent_of(o->target);
+static int rename_into_place(struct zf_out *out) {
+  if (rename(out->tmp, out->target))
+    return zf_error(ZF_EIO, "%s: cannot rename into place: %s", out->path, strerror(errno));
+  free(out->tmp);
+  out->tmp = NULL;
+  char *dir = parent_of(out->target);
   int rc = dir ? zf_sync_dir(dir) : ZF_ENOMEM;
   free(dir);
   return rc;
 }
 
-int zf_out_commit(struct zf_out *o) {
-  int rc = flush(o);
-  if (!rc && o->tmp) rc = rename_into_place(o);
-  zf_out_abort(o);
+int zf_out_commit(struct zf_out *out) {
+  int rc = flush(out);
+  if (!rc && out->tmp) rc = rename_into_place(out);
+  zf_out_abort(out);
   return rc;
 }
 
-void zf_out_abort(struct zf_out *o) {
-  int open = o->path && o->fd >= 0;
-  if (o->file) fclose(o->file);
-  if (open) close(o->fd);
-  if (o->tmp) unlink(o->tmp);
-  free(o->tmp);
-  free(o->target);
-  free(o->path);
-  memset(o, 0, sizeof *o);
+void zf_out_abort(struct zf_out *out) {
+  int open = out->path && out->fd >= 0;
+  if (out->file) fclose(out->file);
+  if (open) close(out->fd);
+  if (out->tmp) unlink(out->tmp);
+  free(out->tmp);
+  free(out->target);
+  free(out->path);
+  memset(out, 0, sizeof *out);
 }
 
 int zf_write_file(const char *path, const void *data, size_t len) {
-  struct zf_out o;
-  int rc = zf_out_open(&o, path);
+  struct zf_out out;
+  int rc = zf_out_open(&out, path);
   if (rc) return rc;
-  fwrite(data, 1, len, o.file);
-  return zf_out_commit(&o);
+  fwrite(data, 1, len, out.file);
+  return zf_out_commit(&out);
 }
 
 int zf_copy_file(const char *from, const char *to) {
-  struct zf_map m;
-  int rc = zf_map_open(&m, from);
+  struct zf_map map;
+  int rc = zf_map_open(&map, from);
   if (rc) return rc;
-  rc = zf_write_file(to, m.data ? (const void *)m.data : "", m.len);
-  zf_map_close(&m);
+  rc = zf_write_file(to, map.data ? (const void *)map.data : "", map.len);
+  zf_map_close(&map);
   return rc;
 }

@@ -22,8 +22,8 @@ static const char *self(void) {
 #endif
 }
 
-static double seconds(const struct timeval *t) {
-  return (double)t->tv_sec + 1e-6 * (double)t->tv_usec;
+static double seconds(const struct timeval *timeval) {
+  return (double)timeval->tv_sec + 1e-6 * (double)timeval->tv_usec;
 }
 
 static int drain(int fd, struct zf_buf *out) {
@@ -39,12 +39,12 @@ static int drain(int fd, struct zf_buf *out) {
   }
 }
 
-int zf_proc_self(struct zf_proc *p, struct zf_buf *out, const char *const *argv) {
+int zf_proc_self(struct zf_proc *proc, struct zf_buf *out, const char *const *argv) {
   int fd[2], state;
-  struct rusage u;
+  struct rusage usage;
   double start = zf_now();
   const char *path = self();
-  memset(p, 0, sizeof *p);
+  memset(proc, 0, sizeof *proc);
   if (!path || pipe(fd)) return zf_error(ZF_EIO, "cannot start a process: %s", strerror(errno));
   fflush(NULL);
   pid_t pid = fork();
@@ -63,11 +63,11 @@ int zf_proc_self(struct zf_proc *p, struct zf_buf *out, const char *const *argv)
   close(fd[1]);
   int rc = drain(fd[0], out);
   close(fd[0]);
-  while (wait4(pid, &state, 0, &u) < 0)
+  while (wait4(pid, &state, 0, &usage) < 0)
     if (errno != EINTR) return zf_error(ZF_EIO, "lost a process: %s", strerror(errno));
-  p->status = WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
-  p->seconds = zf_now() - start;
-  p->cpu_seconds = seconds(&u.ru_utime) + seconds(&u.ru_stime);
+  proc->status = WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
+  proc->seconds = zf_now() - start;
+  proc->cpu_seconds = seconds(&usage.ru_utime) + seconds(&usage.ru_stime);
   return rc;
 }
 
@@ -78,42 +78,42 @@ int zf_proc_self(struct zf_proc *p, struct zf_buf *out, const char *const *argv)
 static int number_in(double *out, int package, const char *name) {
   char path[128];
   snprintf(path, sizeof path, RAPL "%d/%s", package, name);
-  FILE *f = fopen(path, "r");
-  if (!f) return errno;
-  int ok = fscanf(f, "%lf", out) == 1;
-  fclose(f);
+  FILE *file = fopen(path, "r");
+  if (!file) return errno;
+  int ok = fscanf(file, "%lf", out) == 1;
+  fclose(file);
   return ok ? 0 : EIO;
 }
 
-void zf_energy_init(struct zf_energy *e) {
-  memset(e, 0, sizeof *e);
+void zf_energy_init(struct zf_energy *energy) {
+  memset(energy, 0, sizeof *energy);
 #if !defined(__linux__)
   snprintf(e->why, sizeof e->why, "RAPL counters are read on Linux alone");
   return;
 #endif
-  for (; e->count < 8; e->count++) {
+  for (; energy->count < 8; energy->count++) {
     double micro;
-    int bad = number_in(&micro, e->count, "energy_uj");
-    if (bad && e->count == 0)
-      snprintf(e->why, sizeof e->why, RAPL "0/energy_uj: %s",
+    int bad = number_in(&micro, energy->count, "energy_uj");
+    if (bad && energy->count == 0)
+      snprintf(energy->why, sizeof energy->why, RAPL "0/energy_uj: %s",
                bad == ENOENT   ? "the machine shows no such counter"
                : bad == EACCES ? "only root may read it"
                                : strerror(bad));
     if (bad) return;
-    e->last[e->count] = 1e-6 * micro;
-    if (number_in(&micro, e->count, "max_energy_range_uj")) micro = 0;
-    e->wrap[e->count] = 1e-6 * micro;
+    energy->last[energy->count] = 1e-6 * micro;
+    if (number_in(&micro, energy->count, "max_energy_range_uj")) micro = 0;
+    energy->wrap[energy->count] = 1e-6 * micro;
   }
 }
 
-double zf_energy_read(struct zf_energy *e) {
-  if (!e->count) return -1;
-  for (int i = 0; i < e->count; i++) {
+double zf_energy_read(struct zf_energy *energy) {
+  if (!energy->count) return -1;
+  for (int i = 0; i < energy->count; i++) {
     double now;
     if (number_in(&now, i, "energy_uj")) return -1;
     now *= 1e-6;
-    e->sum += now - e->last[i] + (now < e->last[i] ? e->wrap[i] : 0);
-    e->last[i] = now;
+    energy->sum += now - energy->last[i] + (now < energy->last[i] ? energy->wrap[i] : 0);
+    energy->last[i] = now;
   }
-  return e->sum;
+  return energy->sum;
 }

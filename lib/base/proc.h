@@ -14,7 +14,7 @@ struct zf_proc {
 
 /* Runs this very program with argv[0..) (ends with NULL; argv[0] is its name), standard output into
  * *out, standard error left as ours.  ZF_EIO when it cannot be started or read. */
-int zf_proc_self(struct zf_proc *p, struct zf_buf *out, const char *const *argv);
+int zf_proc_self(struct zf_proc *proc, struct zf_buf *out, const char *const *argv);
 
 /* Joules that the processors have drawn since some moment, from RAPL's counters of packages (Linux,
  * /sys/class/powercap); -1 where they cannot be read, and *why says why.  Counters wrap: read at
@@ -24,7 +24,7 @@ struct zf_energy {
   double last[8], wrap[8], sum;
   char why[160];
 };
-void zf_energy_init(struct zf_energy *e);
-double zf_energy_read(struct zf_energy *e);
+void zf_energy_init(struct zf_energy *energy);
+double zf_energy_read(struct zf_energy *energy);
 
 #endif

@@ -16,12 +16,12 @@ static const char *const mounts[] = {"cpu", "cpu,cpuacct", "cpuacct,cpu"};
 /* The numbers of a file that holds one or two, "max" counting as -1; returns how many. */
 static int numbers_in(double out[2], const char *dir, const char *name) {
   char text[128], *path = zf_path_join(dir, name);
-  FILE *f = path ? fopen(path, "r") : NULL;
+  FILE *file = path ? fopen(path, "r") : NULL;
   int n = 0;
   free(path);
-  if (!f) return 0;
-  char *line = fgets(text, sizeof text, f);
-  fclose(f);
+  if (!file) return 0;
+  char *line = fgets(text, sizeof text, file);
+  fclose(file);
   for (char *word = line ? strtok(line, " \n") : NULL; word && n < 2; word = strtok(NULL, " \n"))
     out[n++] = !strcmp(word, "max") ? -1 : strtod(word, NULL);
   return n;
@@ -79,11 +79,11 @@ static double of_line(char *line, const char *root) {
 int zf_cpu_quota(const char *groups, const char *root) {
   char line[4096];
   double least = INFINITY;
-  FILE *f = fopen(groups, "r");
-  while (f && fgets(line, sizeof line, f)) {
+  FILE *file = fopen(groups, "r");
+  while (file && fgets(line, sizeof line, file)) {
     double v = of_line(line, root);
     if (v < least) least = v;
   }
-  if (f) fclose(f);
+  if (file) fclose(file);
   return isfinite(least) && least < 1 << 20 ? (int)ceil(least) : 0;
 }

@@ -48,57 +48,58 @@ struct zf_conf; /* a resolved set of values */
 
 /* Joins `ntable` tables (each ends with a NULL name).  Tables outlive the conf. */
 int zf_conf_new(struct zf_conf **out, const struct zf_conf_key *const *table, int ntable);
-void zf_conf_free(struct zf_conf *c);
+void zf_conf_free(struct zf_conf *conf);
 
 /* Layers, later ones win.  Errors are ZF_EUSAGE as "FILE:LINE:COLUMN: ..." or "command
  * line: ..."; after one only zf_conf_free() is of use.  A word is key=value, the value taken
  * as it stands, except that lists may have YAML flow syntax (trainable=[a,b]); nested as
  * datasets.0.path=x, which makes the item when the index is the next one. */
-int zf_conf_file(struct zf_conf *c, const char *path);
-int zf_conf_text(struct zf_conf *c, const char *text, size_t len, const char *name);
-int zf_conf_word(struct zf_conf *c, const char *word);
+int zf_conf_file(struct zf_conf *conf, const char *path);
+int zf_conf_text(struct zf_conf *conf, const char *text, size_t len, const char *name);
+int zf_conf_word(struct zf_conf *conf, const char *word);
 
 /* After the last layer: required keys present?  ZF_EUSAGE. */
-int zf_conf_check(struct zf_conf *c);
+int zf_conf_check(struct zf_conf *conf);
 
 /* Values.  Asking for a name that no table has, or with the wrong type, is a mistake of
  * ours (assert).  An unset INT, NUM or BYTES, or one that is a word of `choices`,
  * gives `unset`; an unset BOOL gives 0, an unset STR or ENUM NULL, an unset list length 0.
  * zf_conf_num takes INT keys too. */
-int zf_conf_has(const struct zf_conf *c, const char *name); /* set by default or layer */
-int zf_conf_bool(const struct zf_conf *c, const char *name);
-int64_t zf_conf_int(const struct zf_conf *c, const char *name, int64_t unset);
-double zf_conf_num(const struct zf_conf *c, const char *name, double unset);
-const char *zf_conf_str(const struct zf_conf *c, const char *name); /* STR, ENUM, or the word */
-int64_t zf_conf_bytes(const struct zf_conf *c, const char *name, int64_t unset);
+int zf_conf_has(const struct zf_conf *conf, const char *name); /* set by default or layer */
+int zf_conf_bool(const struct zf_conf *conf, const char *name);
+int64_t zf_conf_int(const struct zf_conf *conf, const char *name, int64_t unset);
+double zf_conf_num(const struct zf_conf *conf, const char *name, double unset);
+const char *zf_conf_str(const struct zf_conf *conf, const char *name); /* STR, ENUM, or the word */
+int64_t zf_conf_bytes(const struct zf_conf *conf, const char *name, int64_t unset);
 /* The texts of a list; *out and they are the conf's.  Returns how many. */
-int64_t zf_conf_strs(const struct zf_conf *c, const char *name, const char *const **out);
-int64_t zf_conf_maps(const struct zf_conf *c, const char *name);
+int64_t zf_conf_strs(const struct zf_conf *conf, const char *name, const char *const **out);
+int64_t zf_conf_maps(const struct zf_conf *conf, const char *name);
 /* Item i of a MAPS key as a conf of its own (owned by c). */
-const struct zf_conf *zf_conf_map(const struct zf_conf *c, const char *name, int64_t i);
+const struct zf_conf *zf_conf_map(const struct zf_conf *conf, const char *name, int64_t i);
 
 /* Is the value what it would be if no layer had set it? */
-int zf_conf_at_default(const struct zf_conf *c, const char *name);
+int zf_conf_at_default(const struct zf_conf *conf, const char *name);
 
 /* Where a value came from: "default", "sst2.yaml:7:3", "command line", "unset". */
-const char *zf_conf_origin(const struct zf_conf *c, const char *name);
+const char *zf_conf_origin(const struct zf_conf *conf, const char *name);
 /* ZF_EUSAGE about one key's value, with its place before the sentence. */
-int zf_conf_error(const struct zf_conf *c, const char *name, const char *fmt, ...) ZF_PRINTF(3, 4);
+int zf_conf_error(const struct zf_conf *conf, const char *name, const char *fmt, ...)
+    ZF_PRINTF(3, 4);
 
 /* Appends the resolved set as YAML that zf_conf_text reads back to the same values, in the
  * order of the tables; unset keys are left out.  With origins: each line ends in a comment
  * that says where the value came from. */
-int zf_conf_dump(const struct zf_conf *c, struct zf_buf *out, int origins);
+int zf_conf_dump(const struct zf_conf *conf, struct zf_buf *out, int origins);
 /* The same as one JSON object (typed), for --json and run.json: appended to out. */
-int zf_conf_dump_json(const struct zf_conf *c, struct zf_buf *out);
+int zf_conf_dump_json(const struct zf_conf *conf, struct zf_buf *out);
 /* The same of the keys that may not change when a run goes on: what a run's identity is. */
-int zf_conf_dump_kept(const struct zf_conf *c, struct zf_buf *out);
+int zf_conf_dump_kept(const struct zf_conf *conf, struct zf_buf *out);
 /* Compares those keys of two sets with the same tables.  NULL, or the name of the first that
  * differs, its values as JSON appended to `a` and `b` ("unset" where it is). */
-const char *zf_conf_differs(const struct zf_conf *x, const struct zf_conf *y, struct zf_buf *a,
-                            struct zf_buf *b);
+const char *zf_conf_differs(const struct zf_conf *conf, const struct zf_conf *y, struct zf_buf *buf,
+                            struct zf_buf *buffer);
 /* A table of all keys (name, type or choices, default, help; [resume]: may change when a run goes
  * on), for --help-config. */
-int zf_conf_help(const struct zf_conf *c, struct zf_buf *out);
+int zf_conf_help(const struct zf_conf *conf, struct zf_buf *out);
 
 #endif

@@ -20,17 +20,17 @@ struct writer {
   struct zf_buf origins; /* one line for each line of text */
 };
 
-static int to_buf(void *data, unsigned char *bytes, size_t n) {
-  struct zf_buf *b = data;
-  zf_buf_add(b, bytes, n);
-  return !b->failed;
+static int to_buf(void *data, unsigned char *bytes, size_t len) {
+  struct zf_buf *buf = data;
+  zf_buf_add(buf, bytes, len);
+  return !buf->failed;
 }
 
 /* `made` says whether the event could be built; emitting takes it over. */
-static int emit(struct writer *w, yaml_event_t *e, int made) {
-  if (made && yaml_emitter_emit(&w->yaml, e)) return 0;
-  if (made && w->yaml.error == YAML_EMITTER_ERROR)
-    return zf_error(ZF_EFAIL, "cannot write YAML: %s", w->yaml.problem);
+static int emit(struct writer *writer, yaml_event_t *e, int made) {
+  if (made && yaml_emitter_emit(&writer->yaml, e)) return 0;
+  if (made && writer->yaml.error == YAML_EMITTER_ERROR)
+    return zf_error(ZF_EFAIL, "cannot write YAML: %s", writer->yaml.problem);
   return zf_error(ZF_ENOMEM, "out of memory for YAML");
 }
 
@@ -49,98 +49,99 @@ static int is_plain_text(const char *s) {
   return 1;
 }
 
-static int emit_scalar(struct writer *w, const char *s, int quoted) {
+static int emit_scalar(struct writer *writer, const char *s, int quoted) {
   yaml_event_t e;
   yaml_scalar_style_t style = quoted ? YAML_DOUBLE_QUOTED_SCALAR_STYLE : YAML_PLAIN_SCALAR_STYLE;
-  return emit(w, &e,
+  return emit(writer, &e,
               yaml_scalar_event_initialize(&e, NULL, NULL, (const yaml_char_t *)s, (int)strlen(s),
                                            1, 1, style));
 }
 
-static int emit_text(struct writer *w, const char *s) {
-  return emit_scalar(w, s, !is_plain_text(s));
+static int emit_text(struct writer *writer, const char *s) {
+  return emit_scalar(writer, s, !is_plain_text(s));
 }
 
-static int begin_list(struct writer *w, int flow) {
+static int begin_list(struct writer *writer, int flow) {
   yaml_event_t e;
-  return emit(w, &e,
+  return emit(writer, &e,
               yaml_sequence_start_event_initialize(
                   &e, NULL, NULL, 1, flow ? YAML_FLOW_SEQUENCE_STYLE : YAML_BLOCK_SEQUENCE_STYLE));
 }
 
-static int end_list(struct writer *w) {
+static int end_list(struct writer *writer) {
   yaml_event_t e;
-  return emit(w, &e, yaml_sequence_end_event_initialize(&e));
+  return emit(writer, &e, yaml_sequence_end_event_initialize(&e));
 }
 
-static int begin_mapping(struct writer *w, int flow) {
+static int begin_mapping(struct writer *writer, int flow) {
   yaml_event_t e;
-  return emit(w, &e,
+  return emit(writer, &e,
               yaml_mapping_start_event_initialize(
                   &e, NULL, NULL, 1, flow ? YAML_FLOW_MAPPING_STYLE : YAML_BLOCK_MAPPING_STYLE));
 }
 
-static int end_mapping(struct writer *w) {
+static int end_mapping(struct writer *writer) {
   yaml_event_t e;
-  return emit(w, &e, yaml_mapping_end_event_initialize(&e));
+  return emit(writer, &e, yaml_mapping_end_event_initialize(&e));
 }
 
 /* A comment is one line of printable text, whatever a file may be called. */
-static void add_origin(struct writer *w, const char *origin) {
+static void add_origin(struct writer *writer, const char *origin) {
   for (const char *p = origin; *p; p++) {
     unsigned char c = (unsigned char)*p;
-    zf_buf_putc(&w->origins, c < ' ' || c > '~' ? '?' : *p);
+    zf_buf_putc(&writer->origins, c < ' ' || c > '~' ? '?' : *p);
   }
-  zf_buf_putc(&w->origins, '\n');
+  zf_buf_putc(&writer->origins, '\n');
 }
 
-static int write_conf(struct writer *w, const struct zf_conf *c);
+static int write_conf(struct writer *writer, const struct zf_conf *conf);
 
-static int write_list(struct writer *w, const struct zf_conf_value *v, int maps) {
-  int rc = begin_list(w, !maps || v->count == 0);
-  for (int64_t i = 0; !rc && i < v->count; i++)
-    rc = maps ? write_conf(w, v->item[i]) : emit_text(w, v->text_n[i]);
-  return rc ? rc : end_list(w);
+static int write_list(struct writer *writer, const struct zf_conf_value *value, int maps) {
+  int rc = begin_list(writer, !maps || value->count == 0);
+  for (int64_t i = 0; !rc && i < value->count; i++)
+    rc = maps ? write_conf(writer, value->item[i]) : emit_text(writer, value->text_n[i]);
+  return rc ? rc : end_list(writer);
 }
 
-static int write_value(struct writer *w, const struct zf_conf_key *key,
-                       const struct zf_conf_value *v) {
+static int write_value(struct writer *writer, const struct zf_conf_key *key,
+                       const struct zf_conf_value *value) {
   if (key->type == ZF_CONF_STRS || key->type == ZF_CONF_MAPS)
-    return write_list(w, v, key->type == ZF_CONF_MAPS);
-  if (key->type == ZF_CONF_BOOL) return emit_scalar(w, v->integer ? "true" : "false", 0);
-  if (key->type == ZF_CONF_STR || key->type == ZF_CONF_ENUM || v->word)
-    return emit_text(w, v->text);
-  return emit_scalar(w, v->text, 0);
+    return write_list(writer, value, key->type == ZF_CONF_MAPS);
+  if (key->type == ZF_CONF_BOOL) return emit_scalar(writer, value->integer ? "true" : "false", 0);
+  if (key->type == ZF_CONF_STR || key->type == ZF_CONF_ENUM || value->word)
+    return emit_text(writer, value->text);
+  return emit_scalar(writer, value->text, 0);
 }
 
-static int write_conf(struct writer *w, const struct zf_conf *c) {
+static int write_conf(struct writer *writer, const struct zf_conf *conf) {
   int64_t set = 0;
-  for (int64_t k = 0; k < c->count; k++) set += c->value[k].set;
-  int rc = begin_mapping(w, set == 0);
-  if (set == 0) add_origin(w, c->origin ? c->origin : "");
-  for (int64_t k = 0; !rc && k < c->count; k++) {
-    const struct zf_conf_value *v = &c->value[k];
-    if (!v->set) continue;
-    add_origin(w, v->origin);
-    if (!(rc = emit_scalar(w, c->name[k], 0))) rc = write_value(w, c->key[k], v);
+  for (int64_t k = 0; k < conf->count; k++) set += conf->value[k].set;
+  int rc = begin_mapping(writer, set == 0);
+  if (set == 0) add_origin(writer, conf->origin ? conf->origin : "");
+  for (int64_t k = 0; !rc && k < conf->count; k++) {
+    const struct zf_conf_value *value = &conf->value[k];
+    if (!value->set) continue;
+    add_origin(writer, value->origin);
+    if (!(rc = emit_scalar(writer, conf->name[k], 0)))
+      rc = write_value(writer, conf->key[k], value);
   }
-  return rc ? rc : end_mapping(w);
+  return rc ? rc : end_mapping(writer);
 }
 
-static int write_document(struct writer *w, const struct zf_conf *c) {
+static int write_document(struct writer *writer, const struct zf_conf *conf) {
   yaml_event_t e;
-  int rc = emit(w, &e, yaml_stream_start_event_initialize(&e, YAML_UTF8_ENCODING));
-  if (!rc) rc = emit(w, &e, yaml_document_start_event_initialize(&e, NULL, NULL, NULL, 1));
-  if (!rc) rc = write_conf(w, c);
-  if (!rc) rc = emit(w, &e, yaml_document_end_event_initialize(&e, 1));
-  if (!rc) rc = emit(w, &e, yaml_stream_end_event_initialize(&e));
-  return rc ? rc : zf_buf_ok(&w->text);
+  int rc = emit(writer, &e, yaml_stream_start_event_initialize(&e, YAML_UTF8_ENCODING));
+  if (!rc) rc = emit(writer, &e, yaml_document_start_event_initialize(&e, NULL, NULL, NULL, 1));
+  if (!rc) rc = write_conf(writer, conf);
+  if (!rc) rc = emit(writer, &e, yaml_document_end_event_initialize(&e, 1));
+  if (!rc) rc = emit(writer, &e, yaml_stream_end_event_initialize(&e));
+  return rc ? rc : zf_buf_ok(&writer->text);
 }
 
 /* Appends the text, each line with its origin behind it. */
-static void add_with_origins(struct zf_buf *out, const struct writer *w) {
-  const char *o = w->origins.data ? w->origins.data : "";
-  for (const char *line = w->text.data; line && *line;) {
+static void add_with_origins(struct zf_buf *out, const struct writer *writer) {
+  const char *o = writer->origins.data ? writer->origins.data : "";
+  for (const char *line = writer->text.data; line && *line;) {
     size_t n = strcspn(line, "\n"), m = strcspn(o, "\n");
     zf_buf_add(out, line, n);
     if (m) zf_buf_printf(out, "  # %.*s", (int)m, o);
@@ -150,25 +151,25 @@ static void add_with_origins(struct zf_buf *out, const struct writer *w) {
   }
 }
 
-int zf_conf_dump(const struct zf_conf *c, struct zf_buf *out, int origins) {
-  struct writer w = {0};
-  if (!yaml_emitter_initialize(&w.yaml)) return zf_error(ZF_ENOMEM, "out of memory for YAML");
-  yaml_emitter_set_output(&w.yaml, to_buf, &w.text);
-  yaml_emitter_set_unicode(&w.yaml, 1);
-  yaml_emitter_set_width(&w.yaml, -1);
-  int rc = write_document(&w, c);
-  if (!rc && origins) add_with_origins(out, &w);
-  if (!rc && !origins) zf_buf_add(out, w.text.data, w.text.len);
-  yaml_emitter_delete(&w.yaml);
-  zf_buf_free(&w.text);
-  zf_buf_free(&w.origins);
+int zf_conf_dump(const struct zf_conf *conf, struct zf_buf *out, int origins) {
+  struct writer writer = {0};
+  if (!yaml_emitter_initialize(&writer.yaml)) return zf_error(ZF_ENOMEM, "out of memory for YAML");
+  yaml_emitter_set_output(&writer.yaml, to_buf, &writer.text);
+  yaml_emitter_set_unicode(&writer.yaml, 1);
+  yaml_emitter_set_width(&writer.yaml, -1);
+  int rc = write_document(&writer, conf);
+  if (!rc && origins) add_with_origins(out, &writer);
+  if (!rc && !origins) zf_buf_add(out, writer.text.data, writer.text.len);
+  yaml_emitter_delete(&writer.yaml);
+  zf_buf_free(&writer.text);
+  zf_buf_free(&writer.origins);
   return rc ? rc : zf_buf_ok(out);
 }
 
 /* Jansson's text of `v`, which is taken over. */
-static int add_json(struct zf_buf *out, json_t *v, size_t flags) {
-  char *text = v ? zf_json_dump(v, JSON_ENCODE_ANY | flags) : NULL;
-  json_decref(v);
+static int add_json(struct zf_buf *out, json_t *value, size_t flags) {
+  char *text = value ? zf_json_dump(value, JSON_ENCODE_ANY | flags) : NULL;
+  json_decref(value);
   if (!text) return zf_error(ZF_ENOMEM, "out of memory for JSON");
   zf_buf_puts(out, text);
   free(text);
@@ -184,65 +185,67 @@ static int add_real(struct zf_buf *out, double x) {
   return add_json(out, json_real(x), JSON_REAL_PRECISION((size_t)digits));
 }
 
-static int json_list(struct zf_buf *out, const struct zf_conf_value *v) {
+static int json_list(struct zf_buf *out, const struct zf_conf_value *value) {
   int rc = 0;
   zf_buf_putc(out, '[');
-  for (int64_t i = 0; !rc && i < v->count; i++) {
+  for (int64_t i = 0; !rc && i < value->count; i++) {
     if (i) zf_buf_puts(out, ", ");
-    rc = v->item ? zf_conf_dump_json(v->item[i], out) : add_json(out, json_string(v->text_n[i]), 0);
+    rc = value->item ? zf_conf_dump_json(value->item[i], out)
+                     : add_json(out, json_string(value->text_n[i]), 0);
   }
   zf_buf_putc(out, ']');
   return rc;
 }
 
-static int json_value(struct zf_buf *out, enum zf_conf_type type, const struct zf_conf_value *v) {
-  if (type == ZF_CONF_STRS || type == ZF_CONF_MAPS) return json_list(out, v);
-  if (type == ZF_CONF_STR || type == ZF_CONF_ENUM || v->word)
-    return add_json(out, json_string(v->text), 0);
-  if (type == ZF_CONF_BOOL) return add_json(out, json_boolean(v->integer), 0);
-  if (type == ZF_CONF_NUM) return add_real(out, v->num);
-  return add_json(out, json_integer(v->integer), 0);
+static int json_value(struct zf_buf *out, enum zf_conf_type type,
+                      const struct zf_conf_value *value) {
+  if (type == ZF_CONF_STRS || type == ZF_CONF_MAPS) return json_list(out, value);
+  if (type == ZF_CONF_STR || type == ZF_CONF_ENUM || value->word)
+    return add_json(out, json_string(value->text), 0);
+  if (type == ZF_CONF_BOOL) return add_json(out, json_boolean(value->integer), 0);
+  if (type == ZF_CONF_NUM) return add_real(out, value->num);
+  return add_json(out, json_integer(value->integer), 0);
 }
 
-static int dump_json(const struct zf_conf *c, struct zf_buf *out, int kept_only) {
+static int dump_json(const struct zf_conf *conf, struct zf_buf *out, int kept_only) {
   int rc = 0;
   const char *glue = "";
   zf_buf_putc(out, '{');
-  for (int64_t k = 0; !rc && k < c->count; k++) {
-    const struct zf_conf_value *v = &c->value[k];
-    if (!v->set || (kept_only && c->key[k]->later)) continue;
-    zf_buf_printf(out, "%s\"%s\": ", glue, c->name[k]);
+  for (int64_t k = 0; !rc && k < conf->count; k++) {
+    const struct zf_conf_value *value = &conf->value[k];
+    if (!value->set || (kept_only && conf->key[k]->later)) continue;
+    zf_buf_printf(out, "%s\"%s\": ", glue, conf->name[k]);
     glue = ", ";
-    rc = json_value(out, c->key[k]->type, v);
+    rc = json_value(out, conf->key[k]->type, value);
   }
   zf_buf_putc(out, '}');
   return rc ? rc : zf_buf_ok(out);
 }
 
-int zf_conf_dump_json(const struct zf_conf *c, struct zf_buf *out) {
-  return dump_json(c, out, 0);
+int zf_conf_dump_json(const struct zf_conf *conf, struct zf_buf *out) {
+  return dump_json(conf, out, 0);
 }
 
-int zf_conf_dump_kept(const struct zf_conf *c, struct zf_buf *out) {
-  return dump_json(c, out, 1);
+int zf_conf_dump_kept(const struct zf_conf *conf, struct zf_buf *out) {
+  return dump_json(conf, out, 1);
 }
 
-static void value_text(struct zf_buf *out, const struct zf_conf *c, int64_t k) {
+static void value_text(struct zf_buf *out, const struct zf_conf *conf, int64_t k) {
   zf_buf_clear(out);
-  if (c->value[k].set)
-    json_value(out, c->key[k]->type, &c->value[k]);
+  if (conf->value[k].set)
+    json_value(out, conf->key[k]->type, &conf->value[k]);
   else
     zf_buf_puts(out, "unset");
 }
 
-int zf_conf_at_default(const struct zf_conf *c, const char *name) {
+int zf_conf_at_default(const struct zf_conf *conf, const char *name) {
   struct zf_conf *fresh = NULL;
   struct zf_buf is = {0}, would = {0};
-  int64_t k = zf_conf_find(c, name, strlen(name));
+  int64_t k = zf_conf_find(conf, name, strlen(name));
   int same = 0;
-  const struct zf_conf_key table[] = {*c->key[k], {0}}, *const tables[] = {table};
+  const struct zf_conf_key table[] = {*conf->key[k], {0}}, *const tables[] = {table};
   if (!zf_conf_new(&fresh, tables, 1)) {
-    value_text(&is, c, k);
+    value_text(&is, conf, k);
     value_text(&would, fresh, 0);
     same = is.data && would.data && !strcmp(is.data, would.data);
   }
@@ -252,13 +255,13 @@ int zf_conf_at_default(const struct zf_conf *c, const char *name) {
   return same;
 }
 
-const char *zf_conf_differs(const struct zf_conf *x, const struct zf_conf *y, struct zf_buf *a,
-                            struct zf_buf *b) {
-  for (int64_t k = 0; k < x->count; k++) {
-    if (x->key[k]->later) continue;
-    value_text(a, x, k);
-    value_text(b, y, k);
-    if (!a->data || !b->data || strcmp(a->data, b->data) != 0) return x->name[k];
+const char *zf_conf_differs(const struct zf_conf *conf, const struct zf_conf *y, struct zf_buf *buf,
+                            struct zf_buf *buffer) {
+  for (int64_t k = 0; k < conf->count; k++) {
+    if (conf->key[k]->later) continue;
+    value_text(buf, conf, k);
+    value_text(buffer, y, k);
+    if (!buf->data || !buffer->data || strcmp(buf->data, buffer->data) != 0) return conf->name[k];
   }
   return NULL;
 }
@@ -284,33 +287,33 @@ struct widths {
   int name, type, def;
 };
 
-static void widen(int *width, size_t n, int limit) {
-  if ((int)n > *width) *width = (int)n < limit ? (int)n : limit;
+static void widen(int *width, size_t count, int limit) {
+  if ((int)count > *width) *width = (int)count < limit ? (int)count : limit;
 }
 
-static void measure(struct widths *w, const struct zf_conf_key *key, size_t indent) {
+static void measure(struct widths *widths, const struct zf_conf_key *key, size_t indent) {
   char type[256];
-  widen(&w->name, indent + strlen(key->name), 36);
-  widen(&w->type, strlen(type_text(key, type)), 24);
-  widen(&w->def, strlen(default_text(key)), 16);
+  widen(&widths->name, indent + strlen(key->name), 36);
+  widen(&widths->type, strlen(type_text(key, type)), 24);
+  widen(&widths->def, strlen(default_text(key)), 16);
   for (const struct zf_conf_key *s = key->sub; s && s->name; s++)
-    measure(w, s, indent + strlen(key->name) + 3);
+    measure(widths, s, indent + strlen(key->name) + 3);
 }
 
-static void help_key(struct zf_buf *out, const struct widths *w, const struct zf_conf_key *key,
+static void help_key(struct zf_buf *out, const struct widths *widths, const struct zf_conf_key *key,
                      const char *prefix) {
   char type[256], name[256];
   snprintf(name, sizeof name, "%s%s", prefix, key->name);
-  zf_buf_printf(out, "%-*s  %-*s  %-*s  %s%s\n", w->name, name, w->type, type_text(key, type),
-                w->def, default_text(key), key->help ? key->help : "",
+  zf_buf_printf(out, "%-*s  %-*s  %-*s  %s%s\n", widths->name, name, widths->type,
+                type_text(key, type), widths->def, default_text(key), key->help ? key->help : "",
                 key->later ? " [resume]" : "");
   snprintf(name, sizeof name, "%s%s.N.", prefix, key->name);
-  for (const struct zf_conf_key *s = key->sub; s && s->name; s++) help_key(out, w, s, name);
+  for (const struct zf_conf_key *s = key->sub; s && s->name; s++) help_key(out, widths, s, name);
 }
 
-int zf_conf_help(const struct zf_conf *c, struct zf_buf *out) {
-  struct widths w = {0};
-  for (int64_t k = 0; k < c->count; k++) measure(&w, c->key[k], 0);
-  for (int64_t k = 0; k < c->count; k++) help_key(out, &w, c->key[k], "");
+int zf_conf_help(const struct zf_conf *conf, struct zf_buf *out) {
+  struct widths widths = {0};
+  for (int64_t k = 0; k < conf->count; k++) measure(&widths, conf->key[k], 0);
+  for (int64_t k = 0; k < conf->count; k++) help_key(out, &widths, conf->key[k], "");
   return zf_buf_ok(out);
 }

@@ -45,22 +45,22 @@ struct zf_conf {
 int zf_conf_fail(const struct zf_conf_place *at, const char *fmt, ...) ZF_PRINTF(2, 3);
 
 /* Index of a key, or -1. */
-int64_t zf_conf_find(const struct zf_conf *c, const char *name, size_t len);
+int64_t zf_conf_find(const struct zf_conf *conf, const char *name, size_t len);
 
 /* Setting one key.  _scalar takes any text, for lists of texts a list of one; a text
  * that does not suit the key's type is ZF_EUSAGE and leaves the key as it was.
  * _clear empties a list and marks it set; _push and _item append to it; _default
  * forgets what the layers said. */
-int zf_conf_set_scalar(struct zf_conf *c, int64_t k, const char *text, size_t len,
+int zf_conf_set_scalar(struct zf_conf *conf, int64_t k, const char *text, size_t len,
                        const struct zf_conf_place *at);
-int zf_conf_set_clear(struct zf_conf *c, int64_t k, const struct zf_conf_place *at);
-int zf_conf_push(struct zf_conf *c, int64_t k, const char *text, size_t len);
-int zf_conf_item(struct zf_conf *c, int64_t k, const struct zf_conf_place *at,
+int zf_conf_set_clear(struct zf_conf *conf, int64_t k, const struct zf_conf_place *at);
+int zf_conf_push(struct zf_conf *conf, int64_t k, const char *text, size_t len);
+int zf_conf_item(struct zf_conf *conf, int64_t k, const struct zf_conf_place *at,
                  struct zf_conf **out);
-int zf_conf_set_default(struct zf_conf *c, int64_t k);
+int zf_conf_set_default(struct zf_conf *conf, int64_t k);
 
 /* Types a scalar into *v (text, word, i, num), which is zeroed before. */
-int zf_conf_type_scalar(struct zf_conf_value *v, const struct zf_conf *c, int64_t k,
+int zf_conf_type_scalar(struct zf_conf_value *value, const struct zf_conf *conf, int64_t k,
                         const char *text, size_t len, const struct zf_conf_place *at);
 
 /* "a number", "a number or auto", "one of a, b or c", ...: into out, which is returned. */

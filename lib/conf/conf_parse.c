@@ -27,37 +27,37 @@ struct reader {
   int64_t layer;
 };
 
-static struct zf_conf_place place_of(const struct reader *r, const yaml_mark_t *m) {
-  if (!r->name) return command_line;
-  return (struct zf_conf_place){r->name, (int64_t)m->line + 1, (int64_t)m->column + 1};
+static struct zf_conf_place place_of(const struct reader *reader, const yaml_mark_t *m) {
+  if (!reader->name) return command_line;
+  return (struct zf_conf_place){reader->name, (int64_t)m->line + 1, (int64_t)m->column + 1};
 }
 
-static struct zf_conf_place here(const struct reader *r) {
-  return place_of(r, &r->event.start_mark);
+static struct zf_conf_place here(const struct reader *reader) {
+  return place_of(reader, &reader->event.start_mark);
 }
 
 /* libyaml stopped.  Errors of its byte reader come with an offset, not a mark. */
-static int syntax_error(const struct reader *r) {
-  const yaml_parser_t *y = &r->yaml;
+static int syntax_error(const struct reader *reader) {
+  const yaml_parser_t *y = &reader->yaml;
   if (y->error == YAML_MEMORY_ERROR) return zf_error(ZF_ENOMEM, "out of memory for YAML");
   yaml_mark_t m = y->problem_mark;
   if (y->error == YAML_READER_ERROR) {
     m.line = m.column = 0;
-    for (size_t i = 0; i < y->problem_offset && i < r->len; i++) {
+    for (size_t i = 0; i < y->problem_offset && i < reader->len; i++) {
       m.column++;
-      if (r->text[i] == '\n') m.line++, m.column = 0;
+      if (reader->text[i] == '\n') m.line++, m.column = 0;
     }
   }
-  const struct zf_conf_place at = place_of(r, &m);
+  const struct zf_conf_place at = place_of(reader, &m);
   const char *context = y->context ? y->context : "reading YAML";
   const char *problem = y->problem ? y->problem : "is not YAML";
-  if (r->name) return zf_conf_fail(&at, "%s: %s", context, problem);
-  return zf_conf_fail(&at, "'%.60s': %s: %s", r->text, context, problem);
+  if (reader->name) return zf_conf_fail(&at, "%s: %s", context, problem);
+  return zf_conf_fail(&at, "'%.60s': %s: %s", reader->text, context, problem);
 }
 
-static int refuse_extras(const struct reader *r) {
-  const yaml_event_t *e = &r->event;
-  const struct zf_conf_place at = here(r);
+static int refuse_extras(const struct reader *reader) {
+  const yaml_event_t *e = &reader->event;
+  const struct zf_conf_place at = here(reader);
   const yaml_char_t *anchor = NULL, *tag = NULL;
   if (e->type == YAML_ALIAS_EVENT)
     return zf_conf_fail(&at, "aliases ('*%.60s') are not supported", e->data.alias.anchor);
@@ -71,36 +71,36 @@ static int refuse_extras(const struct reader *r) {
   return 0;
 }
 
-static int next(struct reader *r) {
-  yaml_event_delete(&r->event);
-  if (!yaml_parser_parse(&r->yaml, &r->event)) return syntax_error(r);
-  return refuse_extras(r);
+static int next(struct reader *reader) {
+  yaml_event_delete(&reader->event);
+  if (!yaml_parser_parse(&reader->yaml, &reader->event)) return syntax_error(reader);
+  return refuse_extras(reader);
 }
 
 /* What stands here, for messages: "a list", "a mapping", "'fast'". */
-static const char *found(const struct reader *r, char out[80]) {
-  if (r->event.type == YAML_SEQUENCE_START_EVENT) return "a list";
-  if (r->event.type == YAML_MAPPING_START_EVENT) return "a mapping";
-  if (r->event.type != YAML_SCALAR_EVENT) return "nothing";
-  snprintf(out, 80, "'%.60s'", (const char *)r->event.data.scalar.value);
+static const char *found(const struct reader *reader, char out[80]) {
+  if (reader->event.type == YAML_SEQUENCE_START_EVENT) return "a list";
+  if (reader->event.type == YAML_MAPPING_START_EVENT) return "a mapping";
+  if (reader->event.type != YAML_SCALAR_EVENT) return "nothing";
+  snprintf(out, 80, "'%.60s'", (const char *)reader->event.data.scalar.value);
   return out;
 }
 
-static int wrong_kind(const struct reader *r, const struct zf_conf *c, int64_t k) {
+static int wrong_kind(const struct reader *reader, const struct zf_conf *conf, int64_t k) {
   char expects[512], text[80];
-  const struct zf_conf_place at = here(r);
-  return zf_conf_fail(&at, "'%s%s' expects %s, found %s", c->prefix, c->name[k],
-                      zf_conf_expects(c->key[k], expects, sizeof expects), found(r, text));
+  const struct zf_conf_place at = here(reader);
+  return zf_conf_fail(&at, "'%s%s' expects %s, found %s", conf->prefix, conf->name[k],
+                      zf_conf_expects(conf->key[k], expects, sizeof expects), found(reader, text));
 }
 
-static int unknown_key(const struct zf_conf *c, const char *name, size_t len,
+static int unknown_key(const struct zf_conf *conf, const char *name, size_t len,
                        const struct zf_conf_place *at) {
   char word[80];
   snprintf(word, sizeof word, "%.*s", len < 60 ? (int)len : 60, name);
-  const char *near = zf_nearest(word, c->name, c->count);
-  if (!near) return zf_conf_fail(at, "unknown key '%s%s'", c->prefix, word);
-  return zf_conf_fail(at, "unknown key '%s%s': did you mean '%s%s'?", c->prefix, word, c->prefix,
-                      near);
+  const char *near = zf_nearest(word, conf->name, conf->count);
+  if (!near) return zf_conf_fail(at, "unknown key '%s%s'", conf->prefix, word);
+  return zf_conf_fail(at, "unknown key '%s%s': did you mean '%s%s'?", conf->prefix, word,
+                      conf->prefix, near);
 }
 
 /* An unquoted null, ~ or nothing at all: as if the key were not there. */
@@ -110,192 +110,199 @@ static int is_null(const yaml_event_t *e) {
          (!*s || !strcmp(s, "~") || !strcmp(s, "null"));
 }
 
-static int read_texts(struct reader *r, struct zf_conf *c, int64_t k) {
-  const struct zf_conf_place at = here(r);
-  int rc = zf_conf_set_clear(c, k, &at);
-  while (!rc && !(rc = next(r)) && r->event.type != YAML_SEQUENCE_END_EVENT) {
-    const char *text = (const char *)r->event.data.scalar.value;
-    size_t len = r->event.data.scalar.length;
-    const struct zf_conf_place item = here(r);
-    if (r->event.type != YAML_SCALAR_EVENT) return wrong_kind(r, c, k);
+static int read_texts(struct reader *reader, struct zf_conf *conf, int64_t k) {
+  const struct zf_conf_place at = here(reader);
+  int rc = zf_conf_set_clear(conf, k, &at);
+  while (!rc && !(rc = next(reader)) && reader->event.type != YAML_SEQUENCE_END_EVENT) {
+    const char *text = (const char *)reader->event.data.scalar.value;
+    size_t len = reader->event.data.scalar.length;
+    const struct zf_conf_place item = here(reader);
+    if (reader->event.type != YAML_SCALAR_EVENT) return wrong_kind(reader, conf, k);
     if (memchr(text, 0, len))
-      return zf_conf_fail(&item, "'%s%s' holds a zero byte, which no value may", c->prefix,
-                          c->name[k]);
-    rc = zf_conf_push(c, k, text, len);
+      return zf_conf_fail(&item, "'%s%s' holds a zero byte, which no value may", conf->prefix,
+                          conf->name[k]);
+    rc = zf_conf_push(conf, k, text, len);
   }
   return rc;
 }
 
-static int read_mapping(struct reader *r, struct zf_conf *c);
+static int read_mapping(struct reader *reader, struct zf_conf *conf);
 
-static int read_items(struct reader *r, struct zf_conf *c, int64_t k) {
-  const struct zf_conf_place at = here(r);
-  int rc = zf_conf_set_clear(c, k, &at);
-  while (!rc && !(rc = next(r)) && r->event.type != YAML_SEQUENCE_END_EVENT) {
-    const struct zf_conf_place begin = here(r);
+static int read_items(struct reader *reader, struct zf_conf *conf, int64_t k) {
+  const struct zf_conf_place at = here(reader);
+  int rc = zf_conf_set_clear(conf, k, &at);
+  while (!rc && !(rc = next(reader)) && reader->event.type != YAML_SEQUENCE_END_EVENT) {
+    const struct zf_conf_place begin = here(reader);
     struct zf_conf *item;
     char text[80];
-    if (r->event.type != YAML_MAPPING_START_EVENT)
-      return zf_conf_fail(&begin, "'%s%s.%lld' expects a mapping, found %s", c->prefix, c->name[k],
-                          (long long)c->value[k].count, found(r, text));
-    if ((rc = zf_conf_item(c, k, &begin, &item))) return rc;
-    rc = read_mapping(r, item);
+    if (reader->event.type != YAML_MAPPING_START_EVENT)
+      return zf_conf_fail(&begin, "'%s%s.%lld' expects a mapping, found %s", conf->prefix,
+                          conf->name[k], (long long)conf->value[k].count, found(reader, text));
+    if ((rc = zf_conf_item(conf, k, &begin, &item))) return rc;
+    rc = read_mapping(reader, item);
   }
   return rc;
 }
 
 /* A mapping alone, where the key allows it: a list of one. */
-static int read_single(struct reader *r, struct zf_conf *c, int64_t k) {
-  const struct zf_conf_place at = here(r);
+static int read_single(struct reader *reader, struct zf_conf *conf, int64_t k) {
+  const struct zf_conf_place at = here(reader);
   struct zf_conf *item;
-  int rc = zf_conf_set_clear(c, k, &at);
-  if (!rc) rc = zf_conf_item(c, k, &at, &item);
-  return rc ? rc : read_mapping(r, item);
+  int rc = zf_conf_set_clear(conf, k, &at);
+  if (!rc) rc = zf_conf_item(conf, k, &at, &item);
+  return rc ? rc : read_mapping(reader, item);
 }
 
 /* The value of key k begins at the present event; ends at its last. */
-static int read_value(struct reader *r, struct zf_conf *c, int64_t k) {
-  const yaml_event_t *e = &r->event;
-  const struct zf_conf_place at = here(r);
-  enum zf_conf_type type = c->key[k]->type;
-  if (is_null(e)) return zf_conf_set_default(c, k);
-  if (e->type == YAML_SEQUENCE_START_EVENT && type == ZF_CONF_STRS) return read_texts(r, c, k);
-  if (e->type == YAML_SEQUENCE_START_EVENT && type == ZF_CONF_MAPS) return read_items(r, c, k);
-  if (e->type == YAML_MAPPING_START_EVENT && c->key[k]->single) return read_single(r, c, k);
-  if (e->type != YAML_SCALAR_EVENT) return wrong_kind(r, c, k);
-  return zf_conf_set_scalar(c, k, (const char *)e->data.scalar.value, e->data.scalar.length, &at);
+static int read_value(struct reader *reader, struct zf_conf *conf, int64_t k) {
+  const yaml_event_t *e = &reader->event;
+  const struct zf_conf_place at = here(reader);
+  enum zf_conf_type type = conf->key[k]->type;
+  if (is_null(e)) return zf_conf_set_default(conf, k);
+  if (e->type == YAML_SEQUENCE_START_EVENT && type == ZF_CONF_STRS)
+    return read_texts(reader, conf, k);
+  if (e->type == YAML_SEQUENCE_START_EVENT && type == ZF_CONF_MAPS)
+    return read_items(reader, conf, k);
+  if (e->type == YAML_MAPPING_START_EVENT && conf->key[k]->single)
+    return read_single(reader, conf, k);
+  if (e->type != YAML_SCALAR_EVENT) return wrong_kind(reader, conf, k);
+  return zf_conf_set_scalar(conf, k, (const char *)e->data.scalar.value, e->data.scalar.length,
+                            &at);
 }
 
 /* Finds the key at the present event and notes that this layer has set it. */
-static int read_key(struct reader *r, struct zf_conf *c, int64_t *k) {
-  const struct zf_conf_place at = here(r);
+static int read_key(struct reader *reader, struct zf_conf *conf, int64_t *k) {
+  const struct zf_conf_place at = here(reader);
   char text[80];
-  if (r->event.type != YAML_SCALAR_EVENT)
-    return zf_conf_fail(&at, "expected a key, found %s", found(r, text));
-  const char *name = (const char *)r->event.data.scalar.value;
-  *k = zf_conf_find(c, name, r->event.data.scalar.length);
-  if (*k < 0) return unknown_key(c, name, r->event.data.scalar.length, &at);
-  struct zf_conf_value *v = &c->value[*k];
-  if (v->layer == r->layer)
+  if (reader->event.type != YAML_SCALAR_EVENT)
+    return zf_conf_fail(&at, "expected a key, found %s", found(reader, text));
+  const char *name = (const char *)reader->event.data.scalar.value;
+  *k = zf_conf_find(conf, name, reader->event.data.scalar.length);
+  if (*k < 0) return unknown_key(conf, name, reader->event.data.scalar.length, &at);
+  struct zf_conf_value *value = &conf->value[*k];
+  if (value->layer == reader->layer)
     return zf_conf_fail(&at, "the key '%s%s' was given before, at line %lld, column %lld",
-                        c->prefix, c->name[*k], (long long)v->line, (long long)v->column);
-  v->layer = r->layer;
-  v->line = at.line;
-  v->column = at.column;
+                        conf->prefix, conf->name[*k], (long long)value->line,
+                        (long long)value->column);
+  value->layer = reader->layer;
+  value->line = at.line;
+  value->column = at.column;
   return 0;
 }
 
-static int read_mapping(struct reader *r, struct zf_conf *c) {
+static int read_mapping(struct reader *reader, struct zf_conf *conf) {
   for (;;) {
     int64_t k = -1;
-    int rc = next(r);
-    if (rc || r->event.type == YAML_MAPPING_END_EVENT) return rc;
-    if ((rc = read_key(r, c, &k)) || (rc = next(r)) || (rc = read_value(r, c, k))) return rc;
+    int rc = next(reader);
+    if (rc || reader->event.type == YAML_MAPPING_END_EVENT) return rc;
+    if ((rc = read_key(reader, conf, &k)) || (rc = next(reader)) ||
+        (rc = read_value(reader, conf, k)))
+      return rc;
   }
 }
 
 /* One document at most.  Its root is the mapping of c, or the value of key k. */
-static int read_stream(struct reader *r, struct zf_conf *c, int64_t k) {
+static int read_stream(struct reader *reader, struct zf_conf *conf, int64_t k) {
   char text[80];
   int rc;
-  if ((rc = next(r)) || (rc = next(r))) return rc; /* the stream, the document */
-  if (r->event.type == YAML_STREAM_END_EVENT) return 0;
-  if ((rc = next(r))) return rc;
-  const struct zf_conf_place at = here(r);
+  if ((rc = next(reader)) || (rc = next(reader))) return rc; /* the stream, the document */
+  if (reader->event.type == YAML_STREAM_END_EVENT) return 0;
+  if ((rc = next(reader))) return rc;
+  const struct zf_conf_place at = here(reader);
   if (k >= 0)
-    rc = read_value(r, c, k);
-  else if (r->event.type == YAML_MAPPING_START_EVENT)
-    rc = read_mapping(r, c);
-  else if (!is_null(&r->event))
-    rc = zf_conf_fail(&at, "expected a mapping of keys, found %s", found(r, text));
-  if (rc || (rc = next(r)) || (rc = next(r))) return rc;
-  const struct zf_conf_place end = here(r);
-  if (r->event.type != YAML_STREAM_END_EVENT)
+    rc = read_value(reader, conf, k);
+  else if (reader->event.type == YAML_MAPPING_START_EVENT)
+    rc = read_mapping(reader, conf);
+  else if (!is_null(&reader->event))
+    rc = zf_conf_fail(&at, "expected a mapping of keys, found %s", found(reader, text));
+  if (rc || (rc = next(reader)) || (rc = next(reader))) return rc;
+  const struct zf_conf_place end = here(reader);
+  if (reader->event.type != YAML_STREAM_END_EVENT)
     return zf_conf_fail(&end, "a second document begins here; one is read");
   return 0;
 }
 
-static int read_text(struct zf_conf *c, int64_t k, const char *text, size_t len, const char *name,
-                     int64_t layer) {
-  struct reader r = {.name = name, .text = text, .len = len, .layer = layer};
-  if (!yaml_parser_initialize(&r.yaml)) return zf_error(ZF_ENOMEM, "out of memory for YAML");
-  yaml_parser_set_input_string(&r.yaml, (const unsigned char *)text, len);
-  int rc = read_stream(&r, c, k);
-  yaml_event_delete(&r.event);
-  yaml_parser_delete(&r.yaml);
+static int read_text(struct zf_conf *conf, int64_t k, const char *text, size_t len,
+                     const char *name, int64_t layer) {
+  struct reader reader = {.name = name, .text = text, .len = len, .layer = layer};
+  if (!yaml_parser_initialize(&reader.yaml)) return zf_error(ZF_ENOMEM, "out of memory for YAML");
+  yaml_parser_set_input_string(&reader.yaml, (const unsigned char *)text, len);
+  int rc = read_stream(&reader, conf, k);
+  yaml_event_delete(&reader.event);
+  yaml_parser_delete(&reader.yaml);
   return rc;
 }
 
-int zf_conf_text(struct zf_conf *c, const char *text, size_t len, const char *name) {
+int zf_conf_text(struct zf_conf *conf, const char *text, size_t len, const char *name) {
   char *origin = zf_strdup(name);
   if (!origin) return ZF_ENOMEM;
-  free(c->origin);
-  c->origin = origin;
-  return read_text(c, -1, len ? text : "", len, name, ++c->layer);
+  free(conf->origin);
+  conf->origin = origin;
+  return read_text(conf, -1, len ? text : "", len, name, ++conf->layer);
 }
 
-int zf_conf_file(struct zf_conf *c, const char *path) {
+int zf_conf_file(struct zf_conf *conf, const char *path) {
   char *text;
   size_t len;
   int rc = zf_read_file(&text, &len, path, LONGEST_FILE);
   if (rc) return rc == ZF_EINVALID ? ZF_EUSAGE : rc;
-  rc = zf_conf_text(c, text, len, path);
+  rc = zf_conf_text(conf, text, len, path);
   free(text);
   return rc;
 }
 
 /* The item that "N." names in the list of key k: one that is there, or the next. */
-static int word_item(struct zf_conf **c, int64_t k, const char **rest) {
-  const struct zf_conf_value *v = &(*c)->value[k];
+static int word_item(struct zf_conf **conf, int64_t k, const char **rest) {
+  const struct zf_conf_value *value = &(*conf)->value[k];
   size_t n = strspn(*rest, "0123456789");
   if (n == 0 || n > 9 || (*rest)[n] != '.')
     return zf_conf_fail(&command_line, "expected %s%s.N.KEY=VALUE with an index N, found '%.60s'",
-                        (*c)->prefix, (*c)->name[k], *rest);
+                        (*conf)->prefix, (*conf)->name[k], *rest);
   int64_t i = atoi(*rest);
   *rest += n + 1;
-  if (i > v->count)
+  if (i > value->count)
     return zf_conf_fail(&command_line, "'%s%s' has %lld items: the next is %lld, not %lld",
-                        (*c)->prefix, (*c)->name[k], (long long)v->count, (long long)v->count,
-                        (long long)i);
-  if (i < v->count) {
-    *c = v->item[i];
+                        (*conf)->prefix, (*conf)->name[k], (long long)value->count,
+                        (long long)value->count, (long long)i);
+  if (i < value->count) {
+    *conf = value->item[i];
     return 0;
   }
-  int rc = v->set ? 0 : zf_conf_set_clear(*c, k, &command_line);
-  return rc ? rc : zf_conf_item(*c, k, &command_line, c);
+  int rc = value->set ? 0 : zf_conf_set_clear(*conf, k, &command_line);
+  return rc ? rc : zf_conf_item(*conf, k, &command_line, conf);
 }
 
 /* From "datasets.0.path=x" to the conf and key of `path`; *value is after the =. */
-static int word_target(struct zf_conf **c, int64_t *k, const char *word, const char **value) {
+static int word_target(struct zf_conf **conf, int64_t *k, const char *word, const char **value) {
   const char *p = word;
   for (;;) {
     size_t n = strcspn(p, ".=");
     if (!p[n] || !strchr(p, '='))
       return zf_conf_fail(&command_line, "expected KEY=VALUE, found '%.60s'", word);
-    if ((*k = zf_conf_find(*c, p, n)) < 0) return unknown_key(*c, p, n, &command_line);
+    if ((*k = zf_conf_find(*conf, p, n)) < 0) return unknown_key(*conf, p, n, &command_line);
     *value = p + n + 1;
     if (p[n] == '=') return 0;
-    if ((*c)->key[*k]->type != ZF_CONF_MAPS)
-      return zf_conf_fail(&command_line, "'%s%s' has no parts: expected %s%s=VALUE", (*c)->prefix,
-                          (*c)->name[*k], (*c)->prefix, (*c)->name[*k]);
+    if ((*conf)->key[*k]->type != ZF_CONF_MAPS)
+      return zf_conf_fail(&command_line, "'%s%s' has no parts: expected %s%s=VALUE",
+                          (*conf)->prefix, (*conf)->name[*k], (*conf)->prefix, (*conf)->name[*k]);
     p += n + 1;
-    int rc = word_item(c, *k, &p);
+    int rc = word_item(conf, *k, &p);
     if (rc) return rc;
   }
 }
 
-int zf_conf_word(struct zf_conf *c, const char *word) {
+int zf_conf_word(struct zf_conf *conf, const char *word) {
   const char *value = NULL;
-  int64_t k = -1, layer = ++c->layer;
+  int64_t k = -1, layer = ++conf->layer;
   if (zf_utf8_bad(word, strlen(word)) >= 0)
     return zf_conf_fail(&command_line, "'%.60s' is not UTF-8", word);
-  int rc = word_target(&c, &k, word, &value);
+  int rc = word_target(&conf, &k, word, &value);
   if (rc) return rc;
-  enum zf_conf_type type = c->key[k]->type;
+  enum zf_conf_type type = conf->key[k]->type;
   int list = type == ZF_CONF_STRS || type == ZF_CONF_MAPS;
   if (list && value[strspn(value, " ")] == '[')
-    return read_text(c, k, value, strlen(value), NULL, layer);
+    return read_text(conf, k, value, strlen(value), NULL, layer);
   if (type != ZF_CONF_STR && (!*value || !strcmp(value, "null") || !strcmp(value, "~")))
-    return zf_conf_set_default(c, k);
-  return zf_conf_set_scalar(c, k, value, strlen(value), &command_line);
+    return zf_conf_set_default(conf, k);
+  return zf_conf_set_scalar(conf, k, value, strlen(value), &command_line);
 }

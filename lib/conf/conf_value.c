@@ -106,63 +106,63 @@ static double unit_factor(const char *p) {
 
 /* Each returns NULL, or why `text` is not of the type ("": it just is not). */
 
-static const char *type_int(struct zf_conf_value *v, const char *text, size_t len) {
+static const char *type_int(struct zf_conf_value *value, const char *text, size_t len) {
   if (!len || number_length(text, 1) != len) return "";
-  if (to_int(text, len, &v->integer)) return "which does not fit 64 bits";
-  v->num = (double)v->integer;
+  if (to_int(text, len, &value->integer)) return "which does not fit 64 bits";
+  value->num = (double)value->integer;
   return NULL;
 }
 
-static const char *type_num(struct zf_conf_value *v, const char *text, size_t len) {
+static const char *type_num(struct zf_conf_value *value, const char *text, size_t len) {
   if (!len || number_length(text, 0) != len) return "";
-  v->num = to_double(text, len);
-  return isfinite(v->num) ? NULL : "which is not finite";
+  value->num = to_double(text, len);
+  return isfinite(value->num) ? NULL : "which is not finite";
 }
 
-static const char *type_bytes(struct zf_conf_value *v, const char *text, size_t len) {
+static const char *type_bytes(struct zf_conf_value *value, const char *text, size_t len) {
   size_t n = number_length(text, 0);
   if (!n || text[0] == '-') return "";
   double factor = unit_factor(text + n + (text[n] == ' ' && n + 1 < len));
   if (factor == 0) return "";
   if (factor == 1) {
     if (number_length(text, 1) != n) return "which is not a whole number of bytes";
-    if (to_int(text, n, &v->integer)) return "which does not fit 64 bits";
+    if (to_int(text, n, &value->integer)) return "which does not fit 64 bits";
   } else {
     double bytes = factor * to_double(text, n);
     if (!(bytes < 0x1p63)) return "which does not fit 64 bits";
-    v->integer = llround(bytes);
+    value->integer = llround(bytes);
   }
-  v->num = (double)v->integer;
+  value->num = (double)value->integer;
   return NULL;
 }
 
-static const char *type_bool(struct zf_conf_value *v, const char *text) {
+static const char *type_bool(struct zf_conf_value *value, const char *text) {
   static const char *const word[] = {"false", "true", "no", "yes", "off", "on"};
   for (int i = 0; i < 6; i++)
     if (!strcasecmp(text, word[i])) {
-      v->integer = i & 1;
+      value->integer = i & 1;
       return NULL;
     }
   return "";
 }
 
-static int out_of_range(const struct zf_conf_value *v, const struct zf_conf *c, int64_t k,
+static int out_of_range(const struct zf_conf_value *value, const struct zf_conf *conf, int64_t k,
                         const struct zf_conf_place *at) {
-  const struct zf_conf_key *key = c->key[k];
-  if (!(key->min < key->max) || (v->num >= key->min && v->num <= key->max)) return 0;
+  const struct zf_conf_key *key = conf->key[k];
+  if (!(key->min < key->max) || (value->num >= key->min && value->num <= key->max)) return 0;
   if (isinf(key->max))
-    return zf_conf_fail(at, "'%s%s' must be at least %.15g, found %.60s", c->prefix, key->name,
-                        key->min, v->text);
+    return zf_conf_fail(at, "'%s%s' must be at least %.15g, found %.60s", conf->prefix, key->name,
+                        key->min, value->text);
   if (isinf(key->min))
-    return zf_conf_fail(at, "'%s%s' must be at most %.15g, found %.60s", c->prefix, key->name,
-                        key->max, v->text);
-  return zf_conf_fail(at, "'%s%s' must be between %.15g and %.15g, found %.60s", c->prefix,
-                      key->name, key->min, key->max, v->text);
+    return zf_conf_fail(at, "'%s%s' must be at most %.15g, found %.60s", conf->prefix, key->name,
+                        key->max, value->text);
+  return zf_conf_fail(at, "'%s%s' must be between %.15g and %.15g, found %.60s", conf->prefix,
+                      key->name, key->min, key->max, value->text);
 }
 
-static int refuse(const struct zf_conf *c, int64_t k, const char *text, const char *why,
+static int refuse(const struct zf_conf *conf, int64_t k, const char *text, const char *why,
                   const struct zf_conf_place *at) {
-  const struct zf_conf_key *key = c->key[k];
+  const struct zf_conf_key *key = conf->key[k];
   char expects[512], choices[512];
   const char *word[WORDS], *near = NULL;
   int64_t n = 0;
@@ -174,23 +174,23 @@ static int refuse(const struct zf_conf *c, int64_t k, const char *text, const ch
       word[n++] = p;
     near = *why ? NULL : zf_nearest(text, word, n);
   }
-  return zf_conf_fail(at, "'%s%s' expects %s, found '%.60s'%s%s%s%s%s", c->prefix, key->name,
+  return zf_conf_fail(at, "'%s%s' expects %s, found '%.60s'%s%s%s%s%s", conf->prefix, key->name,
                       expects, text, *why ? ", " : "", why, near ? ": did you mean '" : "",
                       near ? near : "", near ? "'?" : "");
 }
 
 /* Lists of texts and texts take anything. */
-static const char *type_value(struct zf_conf_value *v, const struct zf_conf_key *key,
+static const char *type_value(struct zf_conf_value *value, const struct zf_conf_key *key,
                               const char *text, size_t len) {
   switch (key->type) {
     case ZF_CONF_BOOL:
-      return type_bool(v, text);
+      return type_bool(value, text);
     case ZF_CONF_INT:
-      return type_int(v, text, len);
+      return type_int(value, text, len);
     case ZF_CONF_NUM:
-      return type_num(v, text, len);
+      return type_num(value, text, len);
     case ZF_CONF_BYTES:
-      return type_bytes(v, text, len);
+      return type_bytes(value, text, len);
     case ZF_CONF_ENUM:
       return zf_conf_is_choice(key->choices, text, len) ? NULL : "";
     case ZF_CONF_MAPS:
@@ -200,22 +200,24 @@ static const char *type_value(struct zf_conf_value *v, const struct zf_conf_key 
   }
 }
 
-int zf_conf_type_scalar(struct zf_conf_value *v, const struct zf_conf *c, int64_t k,
+int zf_conf_type_scalar(struct zf_conf_value *value, const struct zf_conf *conf, int64_t k,
                         const char *text, size_t len, const struct zf_conf_place *at) {
-  const struct zf_conf_key *key = c->key[k];
+  const struct zf_conf_key *key = conf->key[k];
   int number = key->type == ZF_CONF_INT || key->type == ZF_CONF_NUM || key->type == ZF_CONF_BYTES;
-  memset(v, 0, sizeof *v);
+  memset(value, 0, sizeof *value);
   if (memchr(text, 0, len))
-    return zf_conf_fail(at, "'%s%s' holds a zero byte, which no value may", c->prefix, key->name);
-  if (!(v->text = zf_strndup(text, len))) return ZF_ENOMEM;
-  if (key->path && *v->text == '~') {
-    char *path = zf_path_home(v->text);
-    free(v->text);
-    if (!(v->text = path)) return zf_error(ZF_ENOMEM, "out of memory for a path");
+    return zf_conf_fail(at, "'%s%s' holds a zero byte, which no value may", conf->prefix,
+                        key->name);
+  if (!(value->text = zf_strndup(text, len))) return ZF_ENOMEM;
+  if (key->path && *value->text == '~') {
+    char *path = zf_path_home(value->text);
+    free(value->text);
+    if (!(value->text = path)) return zf_error(ZF_ENOMEM, "out of memory for a path");
   }
-  v->word = number && key->choices && zf_conf_is_choice(key->choices, text, len);
-  if (v->word) return 0;
-  const char *why = number && len > NUMBER ? "which is too long" : type_value(v, key, v->text, len);
-  if (why) return refuse(c, k, v->text, why, at);
-  return number ? out_of_range(v, c, k, at) : 0;
+  value->word = number && key->choices && zf_conf_is_choice(key->choices, text, len);
+  if (value->word) return 0;
+  const char *why =
+      number && len > NUMBER ? "which is too long" : type_value(value, key, value->text, len);
+  if (why) return refuse(conf, k, value->text, why, at);
+  return number ? out_of_range(value, conf, k, at) : 0;
 }

@@ -17,10 +17,11 @@ static json_t *id_list(const struct zf_ids *ids) {
 }
 
 /* Every token that ends a text, since the tokenizer's files name one alone. */
-static int save_generation(const struct zf_model *m, const struct zf_tok *tok, const char *dir) {
+static int save_generation(const struct zf_model *model, const struct zf_tok *tok,
+                           const char *dir) {
   struct zf_ids ends = {0};
   char *path = zf_path_join(dir, "generation_config.json"), *text = NULL;
-  int rc = path ? zf_generation_ends(&ends, m, tok) : ZF_ENOMEM;
+  int rc = path ? zf_generation_ends(&ends, model, tok) : ZF_ENOMEM;
   json_t *config = json_object();
   if (!rc && zf_tok_bos(tok) >= 0)
     json_object_set_new(config, "bos_token_id", json_integer(zf_tok_bos(tok)));
@@ -48,15 +49,15 @@ static void remove_all(const char *dir, int made) {
   if (made) rmdir(dir);
 }
 
-int zf_export_gguf(const char *dir, const struct zf_model *m, const struct zf_tok *tok,
+int zf_export_gguf(const char *dir, const struct zf_model *model, const struct zf_tok *tok,
                    enum zf_dtype dtype) {
   static const char *const metadata[] = {"format", "pt"};
   int made = !zf_exists(dir);
-  if (!m->gguf) return zf_error(ZF_EUSAGE, "%s: expected a .gguf file", m->dir);
+  if (!model->gguf) return zf_error(ZF_EUSAGE, "%s: expected a .gguf file", model->dir);
   int rc = zf_mkdirs(dir);
-  if (!rc) rc = zf_tok_save_gguf(dir, m->dir);
-  if (!rc) rc = save_generation(m, tok, dir);
-  if (!rc) rc = zf_model_save(m, dir, (int)dtype, metadata, 1);
+  if (!rc) rc = zf_tok_save_gguf(dir, model->dir);
+  if (!rc) rc = save_generation(model, tok, dir);
+  if (!rc) rc = zf_model_save(model, dir, (int)dtype, metadata, 1);
   if (rc) remove_all(dir, made);
   return rc;
 }

@@ -10,7 +10,7 @@
  * tokenizer_config.json and model.safetensors, whose values are those of the blocks, rounded once
  * where `dtype` (F32, F16, BF16) is narrower.  `dir` is empty or does not exist; on failure that is
  * how it is left.  ZF_EUSAGE: the model is no GGUF file's, or a value does not fit `dtype`.  ZF_EIO. */
-int zf_export_gguf(const char *dir, const struct zf_model *m, const struct zf_tok *tok,
+int zf_export_gguf(const char *dir, const struct zf_model *model, const struct zf_tok *tok,
                    enum zf_dtype dtype);
 
 #endif

@@ -8,9 +8,9 @@
 
 enum { BEHIND = 8, SETTLE = 16 }; /* tokens */
 
-const char *zf_finish_name(enum zf_finish f) {
+const char *zf_finish_name(enum zf_finish finish) {
   static const char *const name[] = {"none", "eos", "stop", "length", "context"};
-  return name[f];
+  return name[finish];
 }
 
 int zf_generation_add_id(struct zf_ids *ids, int32_t id) {
@@ -27,112 +27,118 @@ int zf_generation_add_id(struct zf_ids *ids, int32_t id) {
 
 /* --- one text --- */
 
-static int decode(struct zf_buf *out, const struct zf_text *t, int64_t from, int64_t to) {
+static int decode(struct zf_buf *out, const struct zf_text *text, int64_t from, int64_t to) {
   zf_buf_clear(out);
   zf_buf_puts(out, "");
-  return zf_tok_decode(t->tok, out, t->ids.id + from, to - from, 1);
+  return zf_tok_decode(text->tok, out, text->ids.id + from, to - from, 1);
 }
 
-int zf_text_begin(struct zf_text *t, const struct zf_tok *tok, const int32_t *ids, int64_t n) {
+int zf_text_begin(struct zf_text *text, const struct zf_tok *tok, const int32_t *ids,
+                  int64_t count) {
   int rc = 0;
-  t->tok = tok;
-  t->ids.count = 0;
-  for (int64_t i = 0; !rc && i < n; i++) rc = zf_generation_add_id(&t->ids, ids[i]);
-  t->given = t->to = n;
-  t->from = n > BEHIND ? n - BEHIND : 0;
-  t->ready = 0;
-  t->finish = ZF_FINISH_NONE;
-  zf_buf_clear(&t->made);
-  zf_buf_puts(&t->made, "");
-  zf_buf_clear(&t->settled);
-  return rc ? rc : decode(&t->near, t, t->from, t->to);
+  text->tok = tok;
+  text->ids.count = 0;
+  for (int64_t i = 0; !rc && i < count; i++) rc = zf_generation_add_id(&text->ids, ids[i]);
+  text->given = text->to = count;
+  text->from = count > BEHIND ? count - BEHIND : 0;
+  text->ready = 0;
+  text->finish = ZF_FINISH_NONE;
+  zf_buf_clear(&text->made);
+  zf_buf_puts(&text->made, "");
+  zf_buf_clear(&text->settled);
+  return rc ? rc : decode(&text->near, text, text->from, text->to);
 }
 
-void zf_text_free(struct zf_text *t) {
-  zf_ids_free(&t->ids);
-  zf_buf_free(&t->made);
-  zf_buf_free(&t->settled);
-  zf_buf_free(&t->near);
-  zf_buf_free(&t->far);
+void zf_text_free(struct zf_text *text) {
+  zf_ids_free(&text->ids);
+  zf_buf_free(&text->made);
+  zf_buf_free(&text->settled);
+  zf_buf_free(&text->near);
+  zf_buf_free(&text->far);
 }
 
 /* Bytes that end a whole UTF-8 character; up to three replacement characters at the end may yet become
  * another one. */
-static size_t whole(const char *s, size_t n) {
-  for (int i = 0; i < 3 && n >= 3 && !memcmp(s + n - 3, "\xef\xbf\xbd", 3); i++) n -= 3;
+static size_t whole(const char *s, size_t len) {
+  for (int i = 0; i < 3 && len >= 3 && !memcmp(s + len - 3, "\xef\xbf\xbd", 3); i++) len -= 3;
   size_t back = 0;
-  while (back < 4 && back < n && ((unsigned char)s[n - 1 - back] & 0xc0) == 0x80) back++;
-  if (back == n) return n;
-  unsigned char c = (unsigned char)s[n - 1 - back];
+  while (back < 4 && back < len && ((unsigned char)s[len - 1 - back] & 0xc0) == 0x80) back++;
+  if (back == len) return len;
+  unsigned char c = (unsigned char)s[len - 1 - back];
   size_t need = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
-  return need > back + 1 ? n - 1 - back : n;
+  return need > back + 1 ? len - 1 - back : len;
 }
 
 /* Where the first stop text begins, or NULL; those in what was there before have been looked for. */
-static char *find_stop(struct zf_buf *b, size_t before, const struct zf_generate_rules *r) {
+static char *find_stop(struct zf_buf *buf, size_t before, const struct zf_generate_rules *rules) {
   char *first = NULL;
-  for (int64_t i = 0; i < r->nstop; i++) {
-    size_t len = strlen(r->stop[i]), from = before + 1 > len ? before + 1 - len : 0;
-    char *hit = from < b->len ? strstr(b->data + from, r->stop[i]) : NULL;
+  for (int64_t i = 0; i < rules->nstop; i++) {
+    size_t len = strlen(rules->stop[i]), from = before + 1 > len ? before + 1 - len : 0;
+    char *hit = from < buf->len ? strstr(buf->data + from, rules->stop[i]) : NULL;
     if (hit && (!first || hit < first)) first = hit;
   }
   return first;
 }
 
 /* n, less what may be the beginning of a stop text. */
-static size_t unlike_stop(const struct zf_buf *b, size_t n, const struct zf_generate_rules *r) {
-  size_t out = n;
-  for (int64_t i = 0; i < r->nstop; i++)
-    for (size_t k = strlen(r->stop[i]) - 1; k > 0; k--)
-      if (k <= b->len && b->len - k < out && !memcmp(b->data + b->len - k, r->stop[i], k))
-        out = b->len - k;
+static size_t unlike_stop(const struct zf_buf *buf, size_t count,
+                          const struct zf_generate_rules *rules) {
+  size_t out = count;
+  for (int64_t i = 0; i < rules->nstop; i++)
+    for (size_t k = strlen(rules->stop[i]) - 1; k > 0; k--)
+      if (k <= buf->len && buf->len - k < out &&
+          !memcmp(buf->data + buf->len - k, rules->stop[i], k))
+        out = buf->len - k;
   return out;
 }
 
 /* The new tokens' text is what they add to that of the tokens before them: a token's own text may
  * depend on what it follows (blanks at a beginning, parts of a character). */
-static int bring_up(struct zf_text *t) {
-  int rc = decode(&t->far, t, t->from, t->ids.count);
+static int bring_up(struct zf_text *text) {
+  int rc = decode(&text->far, text, text->from, text->ids.count);
   if (rc) return rc;
   size_t same = 0;
-  while (same < t->near.len && same < t->far.len && t->near.data[same] == t->far.data[same]) same++;
-  zf_buf_clear(&t->made);
-  zf_buf_add(&t->made, t->settled.data ? t->settled.data : "", t->settled.len);
-  zf_buf_add(&t->made, t->far.data + same, t->far.len - same);
-  int64_t fresh = t->ids.count - t->to;
-  if (fresh < SETTLE || (fresh < 4 * SETTLE && whole(t->far.data, t->far.len) < t->far.len))
-    return zf_buf_ok(&t->made);
-  zf_buf_add(&t->settled, t->far.data + same, t->far.len - same);
-  t->from = t->to;
-  t->to = t->ids.count;
-  rc = decode(&t->near, t, t->from, t->to);
-  return rc ? rc : zf_buf_ok(&t->settled);
+  while (same < text->near.len && same < text->far.len &&
+         text->near.data[same] == text->far.data[same])
+    same++;
+  zf_buf_clear(&text->made);
+  zf_buf_add(&text->made, text->settled.data ? text->settled.data : "", text->settled.len);
+  zf_buf_add(&text->made, text->far.data + same, text->far.len - same);
+  int64_t fresh = text->ids.count - text->to;
+  if (fresh < SETTLE ||
+      (fresh < 4 * SETTLE && whole(text->far.data, text->far.len) < text->far.len))
+    return zf_buf_ok(&text->made);
+  zf_buf_add(&text->settled, text->far.data + same, text->far.len - same);
+  text->from = text->to;
+  text->to = text->ids.count;
+  rc = decode(&text->near, text, text->from, text->to);
+  return rc ? rc : zf_buf_ok(&text->settled);
 }
 
-static void end(struct zf_text *t, enum zf_finish why) {
-  t->finish = why;
-  t->ready = t->made.len;
+static void end(struct zf_text *text, enum zf_finish why) {
+  text->finish = why;
+  text->ready = text->made.len;
 }
 
-int zf_text_push(struct zf_text *t, const struct zf_generate_rules *r, int32_t id) {
-  for (int64_t i = 0; i < (t->neos ? t->neos : r->neos); i++)
-    if (id == r->eos[i]) {
-      end(t, ZF_FINISH_EOS);
+int zf_text_push(struct zf_text *text, const struct zf_generate_rules *rules, int32_t id) {
+  for (int64_t i = 0; i < (text->neos ? text->neos : rules->neos); i++)
+    if (id == rules->eos[i]) {
+      end(text, ZF_FINISH_EOS);
       return 0;
     }
-  size_t before = t->ready;
-  int rc = zf_generation_add_id(&t->ids, id);
-  if (!rc) rc = bring_up(t);
+  size_t before = text->ready;
+  int rc = zf_generation_add_id(&text->ids, id);
+  if (!rc) rc = bring_up(text);
   if (rc) return rc;
-  char *hit = find_stop(&t->made, before, r);
+  char *hit = find_stop(&text->made, before, rules);
   if (hit) {
     *hit = 0;
-    t->made.len = (size_t)(hit - t->made.data);
-    end(t, ZF_FINISH_STOP);
-  } else if (t->ids.count - t->given >= r->max_new) {
-    end(t, ZF_FINISH_LENGTH);
+    text->made.len = (size_t)(hit - text->made.data);
+    end(text, ZF_FINISH_STOP);
+  } else if (text->ids.count - text->given >= rules->max_new) {
+    end(text, ZF_FINISH_LENGTH);
   } else {
-    t->ready = unlike_stop(&t->made, whole(t->made.data, t->made.len), r);
+    text->ready = unlike_stop(&text->made, whole(text->made.data, text->made.len), rules);
   }
   return 0;
 }
@@ -148,49 +154,49 @@ struct crowd {
   int dry; /* no text is waiting */
 };
 
-static int fill(struct crowd *c) {
+static int fill(struct crowd *crowd) {
   int rc = 0;
-  for (int64_t i = 0; !rc && !c->dry && i < c->slots; i++) {
-    if (c->at[i]) continue;
-    struct zf_text *t = NULL;
-    rc = c->io->next(c->io->ctx, &t);
+  for (int64_t i = 0; !rc && !crowd->dry && i < crowd->slots; i++) {
+    if (crowd->at[i]) continue;
+    struct zf_text *text = NULL;
+    rc = crowd->io->next(crowd->io->ctx, &text);
     if (rc) return rc;
-    c->dry = !t;
-    if (!t) break;
-    rc = zf_decoder_put(c->d, i, t->ids.id, t->ids.count, &t->kept);
-    c->at[i] = t;
-    c->live++;
+    crowd->dry = !text;
+    if (!text) break;
+    rc = zf_decoder_put(crowd->d, i, text->ids.id, text->ids.count, &text->kept);
+    crowd->at[i] = text;
+    crowd->live++;
   }
   return rc;
 }
 
-static int advance(struct crowd *c, int64_t i) {
-  struct zf_text *t = c->at[i];
-  struct zf_sampling s = c->r->sampling;
+static int advance(struct crowd *crowd, int64_t i) {
+  struct zf_text *text = crowd->at[i];
+  struct zf_sampling sampling = crowd->r->sampling;
   int32_t id;
-  s.row = t->row;
-  s.number = t->number;
-  int rc = zf_decoder_pick(c->d, i, &s, &id);
-  if (!rc) rc = zf_text_push(t, c->r, id);
-  if (!rc && !t->finish && zf_decoder_full(c->d, i)) end(t, ZF_FINISH_CONTEXT);
-  if (!rc && c->io->token) rc = c->io->token(c->io->ctx, t);
-  if (rc || !t->finish) return rc;
-  c->at[i] = NULL;
-  c->live--;
-  return c->io->done ? c->io->done(c->io->ctx, t) : 0;
+  sampling.row = text->row;
+  sampling.number = text->number;
+  int rc = zf_decoder_pick(crowd->d, i, &sampling, &id);
+  if (!rc) rc = zf_text_push(text, crowd->r, id);
+  if (!rc && !text->finish && zf_decoder_full(crowd->d, i)) end(text, ZF_FINISH_CONTEXT);
+  if (!rc && crowd->io->token) rc = crowd->io->token(crowd->io->ctx, text);
+  if (rc || !text->finish) return rc;
+  crowd->at[i] = NULL;
+  crowd->live--;
+  return crowd->io->done ? crowd->io->done(crowd->io->ctx, text) : 0;
 }
 
-int zf_generate(struct zf_decoder *d, const struct zf_generate_rules *r,
+int zf_generate(struct zf_decoder *decoder, const struct zf_generate_rules *rules,
                 const struct zf_generate_io *io) {
-  struct crowd c = {.d = d, .r = r, .io = io, .slots = zf_decoder_slots(d)};
-  c.at = zf_calloc(c.slots, sizeof *c.at);
-  int rc = c.at ? fill(&c) : ZF_ENOMEM;
-  while (!rc && c.live && !(io->stop && io->stop())) {
-    rc = zf_decoder_run(d);
-    for (int64_t i = 0; !rc && i < c.slots; i++)
-      if (c.at[i] && zf_decoder_slot_logits(d, i)) rc = advance(&c, i);
-    if (!rc) rc = fill(&c);
+  struct crowd crowd = {.d = decoder, .r = rules, .io = io, .slots = zf_decoder_slots(decoder)};
+  crowd.at = zf_calloc(crowd.slots, sizeof *crowd.at);
+  int rc = crowd.at ? fill(&crowd) : ZF_ENOMEM;
+  while (!rc && crowd.live && !(io->stop && io->stop())) {
+    rc = zf_decoder_run(decoder);
+    for (int64_t i = 0; !rc && i < crowd.slots; i++)
+      if (crowd.at[i] && zf_decoder_slot_logits(decoder, i)) rc = advance(&crowd, i);
+    if (!rc) rc = fill(&crowd);
   }
-  free(c.at);
+  free(crowd.at);
   return rc;
 }

@@ -15,7 +15,7 @@ enum zf_finish {
   ZF_FINISH_LENGTH,  /* max_new tokens are made */
   ZF_FINISH_CONTEXT, /* nothing more fits the decoder */
 };
-const char *zf_finish_name(enum zf_finish f); /* "eos", ... */
+const char *zf_finish_name(enum zf_finish finish); /* "eos", ... */
 
 struct zf_generate_rules {
   struct zf_sampling sampling; /* row and number are filled in for each text */
@@ -45,9 +45,10 @@ struct zf_text {
 };
 
 /* Zeroed first; frees with zf_text_free.  tok outlives it. */
-int zf_text_begin(struct zf_text *t, const struct zf_tok *tok, const int32_t *ids, int64_t n);
-int zf_text_push(struct zf_text *t, const struct zf_generate_rules *r, int32_t id);
-void zf_text_free(struct zf_text *t);
+int zf_text_begin(struct zf_text *text, const struct zf_tok *tok, const int32_t *ids,
+                  int64_t count);
+int zf_text_push(struct zf_text *text, const struct zf_generate_rules *rules, int32_t id);
+void zf_text_free(struct zf_text *text);
 
 struct zf_generate_io {
   void *ctx;
@@ -59,11 +60,11 @@ struct zf_generate_io {
 
 /* The io's functions return 0, or a code that ends all.  Leaving off is 0 too: texts at hand have
  * ZF_FINISH_NONE. */
-int zf_generate(struct zf_decoder *d, const struct zf_generate_rules *r,
+int zf_generate(struct zf_decoder *decoder, const struct zf_generate_rules *rules,
                 const struct zf_generate_io *io);
 
 /* The tokens that end a text (zf_tok_ends) and that the model knows, appended to *out. */
-int zf_generation_ends(struct zf_ids *out, const struct zf_model *m, const struct zf_tok *tok);
+int zf_generation_ends(struct zf_ids *out, const struct zf_model *model, const struct zf_tok *tok);
 int zf_generation_add_id(struct zf_ids *ids, int32_t id); /* appends */
 
 #endif

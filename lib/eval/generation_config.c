@@ -14,44 +14,46 @@ struct reader {
   const char *path;
 };
 
-static void applied(struct reader *r, const char *key, double value) {
-  zf_buf_printf(&r->c->applied, "%s%s %g", r->c->applied.len ? ", " : "", key, value);
+static void applied(struct reader *reader, const char *key, double value) {
+  zf_buf_printf(&reader->c->applied, "%s%s %g", reader->c->applied.len ? ", " : "", key, value);
 }
 
-static int number(struct reader *r, double *out, const char *key, double least, double most,
+static int number(struct reader *reader, double *out, const char *key, double least, double most,
                   const char *range) {
-  int rc = zf_json_num(out, r->obj, key, r->path);
+  int rc = zf_json_num(out, reader->obj, key, reader->path);
   if (rc || isnan(*out)) return rc;
   if (!(*out >= least && *out <= most))
-    return zf_error(ZF_EINVALID, "%s: key '%s': expected %s, found %g", r->path, key, range, *out);
-  applied(r, key, *out);
+    return zf_error(ZF_EINVALID, "%s: key '%s': expected %s, found %g", reader->path, key, range,
+                    *out);
+  applied(reader, key, *out);
   return 0;
 }
 
-static int integer(struct reader *r, int64_t *out, const char *key, int64_t least) {
-  int rc = zf_json_int(out, r->obj, key, r->path);
+static int integer(struct reader *reader, int64_t *out, const char *key, int64_t least) {
+  int rc = zf_json_int(out, reader->obj, key, reader->path);
   if (rc || *out == -1) return rc;
   if (*out < least)
-    return zf_error(ZF_EINVALID, "%s: key '%s': expected %lld or more, found %lld", r->path, key,
-                    (long long)least, (long long)*out);
-  applied(r, key, (double)*out);
+    return zf_error(ZF_EINVALID, "%s: key '%s': expected %lld or more, found %lld", reader->path,
+                    key, (long long)least, (long long)*out);
+  applied(reader, key, (double)*out);
   return 0;
 }
 
 /* A text or a list of them. */
-static int stop_strings(struct reader *r) {
-  json_t *v = json_object_get(r->obj, "stop_strings"), *x;
+static int stop_strings(struct reader *reader) {
+  json_t *value = json_object_get(reader->obj, "stop_strings"), *item;
   size_t i;
-  if (!v || json_is_null(v)) return 0;
-  r->c->stop = json_is_string(v) ? json_pack("[O]", v) : json_incref(v);
-  if (!r->c->stop) return zf_error(ZF_ENOMEM, "%s: out of memory", r->path);
-  int good = json_is_array(r->c->stop);
-  json_array_foreach(r->c->stop, i, x) good &= json_is_string(x) && json_string_length(x);
+  if (!value || json_is_null(value)) return 0;
+  reader->c->stop = json_is_string(value) ? json_pack("[O]", value) : json_incref(value);
+  if (!reader->c->stop) return zf_error(ZF_ENOMEM, "%s: out of memory", reader->path);
+  int good = json_is_array(reader->c->stop);
+  json_array_foreach(reader->c->stop, i, item) good &=
+      json_is_string(item) && json_string_length(item);
   if (!good)
     return zf_error(ZF_EINVALID,
-                    "%s: key 'stop_strings': expected a text or a list of texts, found %s", r->path,
-                    zf_json_kind(v));
-  zf_buf_printf(&r->c->applied, "%sstop_strings", r->c->applied.len ? ", " : "");
+                    "%s: key 'stop_strings': expected a text or a list of texts, found %s",
+                    reader->path, zf_json_kind(value));
+  zf_buf_printf(&reader->c->applied, "%sstop_strings", reader->c->applied.len ? ", " : "");
   return 0;
 }
 
@@ -89,64 +91,66 @@ static const struct {
     {"dola_layers", NAN},
 };
 
-static int has_effect(const json_t *v, double neutral) {
-  if (!v || json_is_null(v) || json_is_false(v)) return 0;
-  if (json_is_array(v)) return json_array_size(v) > 0;
-  return !(json_is_number(v) && json_number_value(v) == neutral);
+static int has_effect(const json_t *value, double neutral) {
+  if (!value || json_is_null(value) || json_is_false(value)) return 0;
+  if (json_is_array(value)) return json_array_size(value) > 0;
+  return !(json_is_number(value) && json_number_value(value) == neutral);
 }
 
-static void list_ignored(struct reader *r) {
-  struct zf_buf *b = &r->c->ignored;
+static void list_ignored(struct reader *reader) {
+  struct zf_buf *buf = &reader->c->ignored;
   for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-    if (has_effect(json_object_get(r->obj, others[i].key), others[i].neutral))
-      zf_buf_printf(b, "%s%s", b->len ? ", " : "", others[i].key);
+    if (has_effect(json_object_get(reader->obj, others[i].key), others[i].neutral))
+      zf_buf_printf(buf, "%s%s", buf->len ? ", " : "", others[i].key);
 }
 
-static int read_all(struct reader *r) {
-  struct zf_generation_config *c = r->c;
+static int read_all(struct reader *reader) {
+  struct zf_generation_config *config = reader->c;
   int rc;
-  if (!json_is_object(r->obj))
-    return zf_error(ZF_EINVALID, "%s: expected an object, found %s", r->path, zf_json_kind(r->obj));
-  if ((rc = zf_json_bool(&c->sample, r->obj, "do_sample", r->path))) return rc;
-  if (c->sample >= 0) zf_buf_printf(&c->applied, "do_sample %s", c->sample ? "true" : "false");
-  if ((rc = number(r, &c->temperature, "temperature", 0, 1e6, "0 to 1e6"))) return rc;
-  if ((rc = integer(r, &c->top_k, "top_k", 0))) return rc;
-  if ((rc = number(r, &c->top_p, "top_p", 1e-12, 1, "above 0 to 1"))) return rc;
-  if ((rc = number(r, &c->min_p, "min_p", 0, 1, "0 to 1"))) return rc;
-  if ((rc = number(r, &c->repetition, "repetition_penalty", 1e-6, 1e6, "above 0 to 1e6")))
+  if (!json_is_object(reader->obj))
+    return zf_error(ZF_EINVALID, "%s: expected an object, found %s", reader->path,
+                    zf_json_kind(reader->obj));
+  if ((rc = zf_json_bool(&config->sample, reader->obj, "do_sample", reader->path))) return rc;
+  if (config->sample >= 0)
+    zf_buf_printf(&config->applied, "do_sample %s", config->sample ? "true" : "false");
+  if ((rc = number(reader, &config->temperature, "temperature", 0, 1e6, "0 to 1e6"))) return rc;
+  if ((rc = integer(reader, &config->top_k, "top_k", 0))) return rc;
+  if ((rc = number(reader, &config->top_p, "top_p", 1e-12, 1, "above 0 to 1"))) return rc;
+  if ((rc = number(reader, &config->min_p, "min_p", 0, 1, "0 to 1"))) return rc;
+  if ((rc = number(reader, &config->repetition, "repetition_penalty", 1e-6, 1e6, "above 0 to 1e6")))
     return rc;
-  if ((rc = integer(r, &c->max_new, "max_new_tokens", 1))) return rc;
-  if ((rc = stop_strings(r))) return rc;
-  list_ignored(r);
+  if ((rc = integer(reader, &config->max_new, "max_new_tokens", 1))) return rc;
+  if ((rc = stop_strings(reader))) return rc;
+  list_ignored(reader);
   return 0;
 }
 
-int zf_generation_config_read(struct zf_generation_config *c, const char *dir) {
-  *c = (struct zf_generation_config){.sample = -1,
-                                     .temperature = NAN,
-                                     .top_p = NAN,
-                                     .min_p = NAN,
-                                     .repetition = NAN,
-                                     .top_k = -1,
-                                     .max_new = -1};
+int zf_generation_config_read(struct zf_generation_config *config, const char *dir) {
+  *config = (struct zf_generation_config){.sample = -1,
+                                          .temperature = NAN,
+                                          .top_p = NAN,
+                                          .min_p = NAN,
+                                          .repetition = NAN,
+                                          .top_k = -1,
+                                          .max_new = -1};
   char *path = zf_path_join(dir, "generation_config.json");
   json_t *obj = NULL;
   int rc = path ? 0 : ZF_ENOMEM;
   if (!rc && zf_exists(path)) {
     rc = zf_json_load(&obj, path);
-    struct reader r = {c, obj, path};
-    if (!rc) rc = read_all(&r);
-    if (!rc && c->applied.len) rc = zf_buf_ok(&c->applied);
+    struct reader reader = {config, obj, path};
+    if (!rc) rc = read_all(&reader);
+    if (!rc && config->applied.len) rc = zf_buf_ok(&config->applied);
   }
   json_decref(obj);
   free(path);
-  if (rc) zf_generation_config_free(c);
+  if (rc) zf_generation_config_free(config);
   return rc;
 }
 
-void zf_generation_config_free(struct zf_generation_config *c) {
-  json_decref(c->stop);
-  zf_buf_free(&c->applied);
-  zf_buf_free(&c->ignored);
-  memset(c, 0, sizeof *c);
+void zf_generation_config_free(struct zf_generation_config *config) {
+  json_decref(config->stop);
+  zf_buf_free(&config->applied);
+  zf_buf_free(&config->ignored);
+  memset(config, 0, sizeof *config);
 }

@@ -19,7 +19,7 @@ struct zf_generation_config {
 
 /* Of a model directory or a GGUF file; all is "not said" where there is no such file.  ZF_EINVALID:
  * a value of the wrong kind or out of range. */
-int zf_generation_config_read(struct zf_generation_config *c, const char *dir);
-void zf_generation_config_free(struct zf_generation_config *c);
+int zf_generation_config_read(struct zf_generation_config *config, const char *dir);
+void zf_generation_config_free(struct zf_generation_config *config);
 
 #endif

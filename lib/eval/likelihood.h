@@ -15,8 +15,8 @@ struct zf_likelihood {
  * which was made with `lim` = zf_score_limits(&d, 1, M, 1).  With `greedy` all logits of a pass are
  * kept: rows * vocabulary floats.  `tick` (may be NULL) hears how many examples are done and may
  * stop it: nonzero is ZF_ESTOPPED. */
-int zf_likelihoods(struct zf_likelihood *out, struct zf_forward *f, const struct zf_limits *lim,
-                   const struct zf_dataset *d, int greedy, int (*tick)(void *ctx, int64_t done),
-                   void *ctx);
+int zf_likelihoods(struct zf_likelihood *out, struct zf_forward *forward,
+                   const struct zf_limits *lim, const struct zf_dataset *dataset, int greedy,
+                   int (*tick)(void *ctx, int64_t done), void *ctx);
 
 #endif

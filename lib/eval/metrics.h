@@ -20,16 +20,16 @@ struct zf_metrics {
 };
 
 /* ZF_ENOMEM. */
-int zf_metrics_make(struct zf_metrics *out, const struct zf_dataset *d,
+int zf_metrics_make(struct zf_metrics *out, const struct zf_dataset *dataset,
                     const struct zf_score *score);
 
 /* Scores the whole set without noise and reduces it; a stream piece after piece.  `stopped` (may be NULL) is asked now and
  * then: ZF_ESTOPPED when it says so. */
-int zf_evaluate(struct zf_metrics *out, struct zf_scorer *s, const struct zf_dataset *d,
+int zf_evaluate(struct zf_metrics *out, struct zf_scorer *scorer, const struct zf_dataset *dataset,
                 int64_t most, int (*stopped)(void *ctx), void *ctx);
 
 /* Appends the members of a JSON object, without braces: "loss": ..., "accuracy": ...  What does not
  * apply (NaN) is left out. */
-void zf_metrics_json(struct zf_buf *b, const struct zf_metrics *m);
+void zf_metrics_json(struct zf_buf *buf, const struct zf_metrics *metrics);
 
 #endif

@@ -27,19 +27,20 @@ struct zf_sampler;
 
 /* For `vocab` logits. */
 int zf_sampler_new(struct zf_sampler **out, int64_t vocab);
-void zf_sampler_free(struct zf_sampler *s); /* takes NULL */
+void zf_sampler_free(struct zf_sampler *sampler); /* takes NULL */
 
 /* Logits in place: each token of past[0..n) once, whatever its count. */
-int zf_sampler_penalise(float *logits, const int32_t *past, int64_t n, double by);
+int zf_sampler_penalise(float *logits, const int32_t *past, int64_t count, double by);
 
 /* The tokens that may be drawn (temperature above 0), the likeliest first, of equal ones the smaller
  * id; shares sum to 1 but for rounding.  *out is the sampler's own, until the next call; returns how
  * many. */
-int64_t zf_sampler_shares(struct zf_sampler *p, const float *logits, const struct zf_sampling *s,
+int64_t zf_sampler_shares(struct zf_sampler *sampler, const float *logits,
+                          const struct zf_sampling *sampling,
                           const struct zf_token_candidate **out);
 
 /* Token `n` of a text.  Greedy: of equal logits the smallest id. */
-int32_t zf_sampler_draw(struct zf_sampler *p, const float *logits, const struct zf_sampling *s,
-                        int64_t n);
+int32_t zf_sampler_draw(struct zf_sampler *sampler, const float *logits,
+                        const struct zf_sampling *sampling, int64_t count);
 
 #endif

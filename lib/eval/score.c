@@ -34,18 +34,18 @@ static int64_t max64(int64_t a, int64_t b) {
   return a > b ? a : b;
 }
 
-static struct zf_batch_load cost_of(const struct zf_dataset *d, int64_t i) {
-  const struct zf_example *x = &d->ex[i];
-  return (struct zf_batch_load){zf_example_tokens(d, i), zf_example_rows(d, i), 1 + x->nseq,
-                                x->single ? x->nseq : 0};
+static struct zf_batch_load cost_of(const struct zf_dataset *dataset, int64_t i) {
+  const struct zf_example *example = &dataset->ex[i];
+  return (struct zf_batch_load){zf_example_tokens(dataset, i), zf_example_rows(dataset, i),
+                                1 + example->nseq, example->single ? example->nseq : 0};
 }
 
 /* The bound of a stream, whose examples are not known: m of sequence_len, or one whose options share
  * nothing; what does not fit one pass takes several. */
-static struct zf_batch_load bound(const struct zf_row_reader *s, int64_t m) {
-  int64_t len = s->sequence_len - 1, seqs = s->options > 1 ? s->options : 1;
+static struct zf_batch_load bound(const struct zf_row_reader *rows, int64_t m) {
+  int64_t len = rows->sequence_len - 1, seqs = rows->options > 1 ? rows->options : 1;
   int64_t tokens = max64(m, seqs) * len;
-  return (struct zf_batch_load){tokens, tokens, m * (1 + seqs), s->options > 1 ? m * seqs : 0};
+  return (struct zf_batch_load){tokens, tokens, m * (1 + seqs), rows->options > 1 ? m * seqs : 0};
 }
 
 static int descending(const void *a, const void *b) {
@@ -54,70 +54,73 @@ static int descending(const void *a, const void *b) {
 }
 
 /* The sum of the `m` largest of v[0..n): v is sorted. */
-static int64_t top(int64_t *v, int64_t n, int64_t m) {
-  qsort(v, (size_t)n, sizeof *v, descending);
+static int64_t top(int64_t *v, int64_t count, int64_t m) {
+  qsort(v, (size_t)count, sizeof *v, descending);
   int64_t sum = 0;
-  for (int64_t i = 0; i < n && i < m; i++) sum += v[i];
+  for (int64_t i = 0; i < count && i < m; i++) sum += v[i];
   return sum;
 }
 
-struct zf_batch_load zf_batch_load_max(struct zf_batch_load a, struct zf_batch_load b) {
-  return (struct zf_batch_load){max64(a.tokens, b.tokens), max64(a.rows, b.rows),
-                                max64(a.segments, b.segments), max64(a.ids, b.ids)};
+struct zf_batch_load zf_batch_load_max(struct zf_batch_load load, struct zf_batch_load b) {
+  return (struct zf_batch_load){max64(load.tokens, b.tokens), max64(load.rows, b.rows),
+                                max64(load.segments, b.segments), max64(load.ids, b.ids)};
 }
 
 /* What no example of a set exceeds. */
-static struct zf_batch_load largest(const struct zf_dataset *d) {
-  struct zf_batch_load c = {0, 0, 0, 0};
-  for (int64_t i = 0; i < d->count; i++) {
-    c = zf_batch_load_max(c, cost_of(d, i));
+static struct zf_batch_load largest(const struct zf_dataset *dataset) {
+  struct zf_batch_load load = {0, 0, 0, 0};
+  for (int64_t i = 0; i < dataset->count; i++) {
+    load = zf_batch_load_max(load, cost_of(dataset, i));
   }
-  return c;
+  return load;
 }
 
-static struct zf_batch_load times(struct zf_batch_load c, int64_t m) {
-  return (struct zf_batch_load){m * c.tokens, m * c.rows, m * c.segments, m * c.ids};
+static struct zf_batch_load times(struct zf_batch_load load, int64_t m) {
+  return (struct zf_batch_load){m * load.tokens, m * load.rows, m * load.segments, m * load.ids};
 }
 
 /* The most that any `m` examples of a set need together; without memory to sort, a coarser bound.
  */
-static struct zf_batch_load worst(const struct zf_dataset *d, int64_t m) {
-  struct zf_batch_load c = {0, 0, 0, 0};
-  int64_t *v = zf_calloc(4 * d->count, sizeof *v);
-  if (!v) return m < d->count ? times(largest(d), m) : times(largest(d), d->count);
-  for (int64_t i = 0; i < d->count; i++) {
-    struct zf_batch_load k = cost_of(d, i);
+static struct zf_batch_load worst(const struct zf_dataset *dataset, int64_t m) {
+  struct zf_batch_load load = {0, 0, 0, 0};
+  int64_t *v = zf_calloc(4 * dataset->count, sizeof *v);
+  if (!v)
+    return m < dataset->count ? times(largest(dataset), m)
+                              : times(largest(dataset), dataset->count);
+  for (int64_t i = 0; i < dataset->count; i++) {
+    struct zf_batch_load k = cost_of(dataset, i);
     v[i] = k.tokens;
-    v[d->count + i] = k.rows;
-    v[2 * d->count + i] = k.segments;
-    v[3 * d->count + i] = k.ids;
+    v[dataset->count + i] = k.rows;
+    v[2 * dataset->count + i] = k.segments;
+    v[3 * dataset->count + i] = k.ids;
   }
-  c = (struct zf_batch_load){top(v, d->count, m), top(v + d->count, d->count, m),
-                             top(v + 2 * d->count, d->count, m),
-                             top(v + 3 * d->count, d->count, m)};
+  load =
+      (struct zf_batch_load){top(v, dataset->count, m), top(v + dataset->count, dataset->count, m),
+                             top(v + 2 * dataset->count, dataset->count, m),
+                             top(v + 3 * dataset->count, dataset->count, m)};
   free(v);
-  return c;
+  return load;
 }
 
-void zf_batch_load_add(struct zf_batch_load *sum, const struct zf_dataset *d, int64_t i) {
-  struct zf_batch_load c = cost_of(d, i);
-  *sum = (struct zf_batch_load){sum->tokens + c.tokens, sum->rows + c.rows,
-                                sum->segments + c.segments, sum->ids + c.ids};
+void zf_batch_load_add(struct zf_batch_load *sum, const struct zf_dataset *dataset, int64_t i) {
+  struct zf_batch_load load = cost_of(dataset, i);
+  *sum = (struct zf_batch_load){sum->tokens + load.tokens, sum->rows + load.rows,
+                                sum->segments + load.segments, sum->ids + load.ids};
 }
 
 /* Room for a pass that needs `c` on S streams. */
-static void widen(struct zf_limits *lim, struct zf_batch_load c, int64_t S) {
-  lim->tokens = max64(lim->tokens, S * c.tokens);
-  lim->rows = max64(lim->rows, S * c.rows);
-  lim->segments = max64(lim->segments, c.segments);
-  lim->ids = max64(lim->ids, c.ids);
+static void widen(struct zf_limits *lim, struct zf_batch_load load, int64_t S) {
+  lim->tokens = max64(lim->tokens, S * load.tokens);
+  lim->rows = max64(lim->rows, S * load.rows);
+  lim->segments = max64(lim->segments, load.segments);
+  lim->ids = max64(lim->ids, load.ids);
 }
 
 /* What the longest sequence of a set needs. */
-static void lengthen(struct zf_limits *lim, const struct zf_dataset *d) {
-  if (d->stream) lim->length = max64(lim->length, d->stream->sequence_len - 1);
-  for (int64_t i = 0; !d->stream && i < d->nseq; i++)
-    lim->length = max64(lim->length, d->seq[i].len - 1);
+static void lengthen(struct zf_limits *lim, const struct zf_dataset *dataset) {
+  if (dataset->stream) lim->length = max64(lim->length, dataset->stream->sequence_len - 1);
+  for (int64_t i = 0; !dataset->stream && i < dataset->nseq; i++)
+    lim->length = max64(lim->length, dataset->seq[i].len - 1);
 }
 
 static struct zf_limits limits(const struct zf_dataset *const *set, int nset,
@@ -154,222 +157,232 @@ int64_t zf_scorer_bytes(const struct zf_limits *lim) {
   return (int64_t)n;
 }
 
-int zf_scorer_new(struct zf_scorer **out, struct zf_forward *f, const struct zf_limits *lim) {
+int zf_scorer_new(struct zf_scorer **out, struct zf_forward *forward, const struct zf_limits *lim) {
   *out = NULL;
-  struct zf_scorer *s = zf_calloc(1, sizeof *s);
-  if (!s) return ZF_ENOMEM;
-  s->f = f;
-  s->lim = *lim;
-  int rc = zf_arena_init(&s->arena, (size_t)zf_scorer_bytes(lim));
+  struct zf_scorer *scorer = zf_calloc(1, sizeof *scorer);
+  if (!scorer) return ZF_ENOMEM;
+  scorer->f = forward;
+  scorer->lim = *lim;
+  int rc = zf_arena_init(&scorer->arena, (size_t)zf_scorer_bytes(lim));
   if (!rc) {
-    s->p.batch.id = zf_arena_array(&s->arena, lim->tokens, 4);
-    s->p.batch.pos = zf_arena_array(&s->arena, lim->tokens, 4);
-    s->p.batch.row = zf_arena_array(&s->arena, lim->rows, 4);
-    s->p.target = zf_arena_array(&s->arena, lim->rows, 4);
-    s->p.lse = zf_arena_array(&s->arena, lim->rows, 8);
-    s->p.logit = zf_arena_array(&s->arena, lim->rows, 8);
-    s->p.ids = zf_arena_array(&s->arena, lim->ids, 4);
-    s->p.at = zf_arena_array(&s->arena, lim->rows * lim->ids, 4);
-    s->p.batch.seg = zf_arena_array(&s->arena, lim->segments, sizeof *s->p.batch.seg);
-    s->option = zf_arena_array(&s->arena, lim->segments, 8);
-    s->gold = zf_arena_array(&s->arena, lim->segments, 8);
-    if (!s->p.batch.id || !s->p.batch.pos || !s->p.batch.row || !s->p.target || !s->p.lse ||
-        !s->p.logit || !s->p.ids || !s->p.at || !s->p.batch.seg || !s->option || !s->gold)
+    scorer->p.batch.id = zf_arena_array(&scorer->arena, lim->tokens, 4);
+    scorer->p.batch.pos = zf_arena_array(&scorer->arena, lim->tokens, 4);
+    scorer->p.batch.row = zf_arena_array(&scorer->arena, lim->rows, 4);
+    scorer->p.target = zf_arena_array(&scorer->arena, lim->rows, 4);
+    scorer->p.lse = zf_arena_array(&scorer->arena, lim->rows, 8);
+    scorer->p.logit = zf_arena_array(&scorer->arena, lim->rows, 8);
+    scorer->p.ids = zf_arena_array(&scorer->arena, lim->ids, 4);
+    scorer->p.at = zf_arena_array(&scorer->arena, lim->rows * lim->ids, 4);
+    scorer->p.batch.seg =
+        zf_arena_array(&scorer->arena, lim->segments, sizeof *scorer->p.batch.seg);
+    scorer->option = zf_arena_array(&scorer->arena, lim->segments, 8);
+    scorer->gold = zf_arena_array(&scorer->arena, lim->segments, 8);
+    if (!scorer->p.batch.id || !scorer->p.batch.pos || !scorer->p.batch.row || !scorer->p.target ||
+        !scorer->p.lse || !scorer->p.logit || !scorer->p.ids || !scorer->p.at ||
+        !scorer->p.batch.seg || !scorer->option || !scorer->gold)
       rc = ZF_ENOMEM;
   }
   if (rc) {
-    zf_scorer_free(s);
+    zf_scorer_free(scorer);
     return rc;
   }
-  *out = s;
+  *out = scorer;
   return 0;
 }
 
-void zf_scorer_free(struct zf_scorer *s) {
-  if (!s) return;
-  zf_arena_free(&s->arena);
-  free(s);
+void zf_scorer_free(struct zf_scorer *scorer) {
+  if (!scorer) return;
+  zf_arena_free(&scorer->arena);
+  free(scorer);
 }
 
 /* --- packing --- */
 
 /* Appends tokens [from, to) of a sequence as a segment behind `prefix` rows at `pstart`. */
-static void add_segment(struct zf_scorer *s, const int32_t *id, int64_t from, int64_t to,
+static void add_segment(struct zf_scorer *scorer, const int32_t *id, int64_t from, int64_t to,
                         int64_t pstart, int64_t plen) {
-  struct zf_batch *b = &s->p.batch;
-  b->seg[b->nseg++] = (struct zf_segment){
-      .start = b->T, .len = to - from, .prefix_start = pstart, .prefix_len = plen};
-  for (int64_t i = from; i < to; i++, b->T++) {
-    b->id[b->T] = id[i];
-    b->pos[b->T] = (int32_t)i;
+  struct zf_batch *batch = &scorer->p.batch;
+  batch->seg[batch->nseg++] = (struct zf_segment){
+      .start = batch->T, .len = to - from, .prefix_start = pstart, .prefix_len = plen};
+  for (int64_t i = from; i < to; i++, batch->T++) {
+    batch->id[batch->T] = id[i];
+    batch->pos[batch->T] = (int32_t)i;
   }
 }
 
-static void add_row(struct zf_scorer *s, int64_t row, int32_t target) {
-  s->p.batch.row[s->p.batch.R] = (int32_t)row;
-  s->p.target[s->p.batch.R++] = target;
-  if (target >= 0) s->p.whole = 1;
+static void add_row(struct zf_scorer *scorer, int64_t row, int32_t target) {
+  scorer->p.batch.row[scorer->p.batch.R] = (int32_t)row;
+  scorer->p.target[scorer->p.batch.R++] = target;
+  if (target >= 0) scorer->p.whole = 1;
 }
 
-static void add_id(struct zf_scorer *s, int32_t id) {
-  for (int64_t i = 0; i < s->p.nid; i++)
-    if (s->p.ids[i] == id) return;
-  s->p.ids[s->p.nid++] = id;
+static void add_id(struct zf_scorer *scorer, int32_t id) {
+  for (int64_t i = 0; i < scorer->p.nid; i++)
+    if (scorer->p.ids[i] == id) return;
+  scorer->p.ids[scorer->p.nid++] = id;
 }
 
 /* The token whose row decides: a head of labels says itself where it stands, and a causal one skips
  * padding at the end, as Transformers does. */
-static int64_t asked(const struct zf_scorer *s, const struct zf_dataset *d,
-                     const struct zf_example *x) {
-  const struct zf_model *m = zf_forward_model(s->f);
-  const int32_t *id = d->pool.id + d->seq[x->seq].at;
-  int64_t last = x->shared - 1;
-  if (d->type != ZF_TASK_LABELS) return last - x->ask;
-  if (m->config.family->classify.first) return 0;
-  while (last > 0 && id[last] == m->config.pad) last--;
+static int64_t asked(const struct zf_scorer *scorer, const struct zf_dataset *dataset,
+                     const struct zf_example *example) {
+  const struct zf_model *model = zf_forward_model(scorer->f);
+  const int32_t *id = dataset->pool.id + dataset->seq[example->seq].at;
+  int64_t last = example->shared - 1;
+  if (dataset->type != ZF_TASK_LABELS) return last - example->ask;
+  if (model->config.family->classify.first) return 0;
+  while (last > 0 && id[last] == model->config.pad) last--;
   return last;
 }
 
-static void pack(struct zf_scorer *s, const struct zf_dataset *d, int64_t i) {
-  const struct zf_example *x = &d->ex[i];
-  const struct zf_seq *seq = d->seq + x->seq;
-  int64_t prompt = s->p.batch.T;
-  if (x->shared) add_segment(s, d->pool.id + seq[0].at, 0, x->shared, prompt, 0);
-  if (x->single) add_row(s, prompt + asked(s, d, x), -1);
-  for (int32_t o = 0; o < x->nseq; o++) {
-    const int32_t *id = d->pool.id + seq[o].at;
-    int64_t own = s->p.batch.T;
-    if (x->single) {
-      add_id(s, id[seq[o].target]);
+static void pack(struct zf_scorer *scorer, const struct zf_dataset *dataset, int64_t i) {
+  const struct zf_example *example = &dataset->ex[i];
+  const struct zf_seq *seq = dataset->seq + example->seq;
+  int64_t prompt = scorer->p.batch.T;
+  if (example->shared)
+    add_segment(scorer, dataset->pool.id + seq[0].at, 0, example->shared, prompt, 0);
+  if (example->single) add_row(scorer, prompt + asked(scorer, dataset, example), -1);
+  for (int32_t o = 0; o < example->nseq; o++) {
+    const int32_t *id = dataset->pool.id + seq[o].at;
+    int64_t own = scorer->p.batch.T;
+    if (example->single) {
+      add_id(scorer, id[seq[o].target]);
       continue;
     }
-    if (seq[o].len - 1 > x->shared)
-      add_segment(s, id, x->shared, seq[o].len - 1, prompt, x->shared);
-    int64_t t = zf_seq_next_target(d, &seq[o], 0);
-    for (; t < seq[o].len; t = zf_seq_next_target(d, &seq[o], t + 1))
-      add_row(s, t - 1 < x->shared ? prompt + t - 1 : own + t - 1 - x->shared, id[t]);
+    if (seq[o].len - 1 > example->shared)
+      add_segment(scorer, id, example->shared, seq[o].len - 1, prompt, example->shared);
+    int64_t t = zf_seq_next_target(dataset, &seq[o], 0);
+    for (; t < seq[o].len; t = zf_seq_next_target(dataset, &seq[o], t + 1))
+      add_row(scorer, t - 1 < example->shared ? prompt + t - 1 : own + t - 1 - example->shared,
+              id[t]);
   }
 }
 
-static int fits(const struct zf_scorer *s, struct zf_batch_load sum, struct zf_batch_load c,
+static int fits(const struct zf_scorer *scorer, struct zf_batch_load sum, struct zf_batch_load load,
                 int streams) {
-  return streams * (sum.tokens + c.tokens) <= s->lim.tokens &&
-         streams * (sum.rows + c.rows) <= s->lim.rows &&
-         sum.segments + c.segments <= s->lim.segments && sum.ids + c.ids <= s->lim.ids;
+  return streams * (sum.tokens + load.tokens) <= scorer->lim.tokens &&
+         streams * (sum.rows + load.rows) <= scorer->lim.rows &&
+         sum.segments + load.segments <= scorer->lim.segments &&
+         sum.ids + load.ids <= scorer->lim.ids;
 }
 
 /* --- reduction --- */
 
 /* Cross-entropy of softmax(option scores) at the label, and the likeliest option. */
-static void choose(struct zf_score *out, const double *score, int32_t n, int32_t label) {
+static void choose(struct zf_score *out, const double *score, int32_t count, int32_t label) {
   int32_t best = 0;
-  for (int32_t o = 1; o < n; o++)
+  for (int32_t o = 1; o < count; o++)
     if (score[o] > score[best]) best = o;
   double sum = 0;
-  for (int32_t o = 0; o < n; o++) sum += exp(score[o] - score[best]);
+  for (int32_t o = 0; o < count; o++) sum += exp(score[o] - score[best]);
   out->loss = log(sum) + score[best] - score[label];
   out->choice = best;
   out->weight = 1;
 }
 
-static int is_outputs(const struct zf_dataset *d) {
-  return d->type == ZF_TASK_LABELS && d->problem != ZF_PROBLEM_SINGLE;
+static int is_outputs(const struct zf_dataset *dataset) {
+  return dataset->type == ZF_TASK_LABELS && dataset->problem != ZF_PROBLEM_SINGLE;
 }
 
 /* The logits in s->option against what they should be. */
-static void judge(struct zf_scorer *s, const struct zf_dataset *d, const struct zf_example *x,
-                  struct zf_score *out) {
-  for (int32_t o = 0; o < x->nseq; o++) s->gold[o] = (double)d->seq[x->seq + o].gold;
-  out->loss = zf_labels_loss(d->problem, s->option, s->gold, x->nseq);
+static void judge(struct zf_scorer *scorer, const struct zf_dataset *dataset,
+                  const struct zf_example *example, struct zf_score *out) {
+  for (int32_t o = 0; o < example->nseq; o++)
+    scorer->gold[o] = (double)dataset->seq[example->seq + o].gold;
+  out->loss = zf_labels_loss(dataset->problem, scorer->option, scorer->gold, example->nseq);
   out->weight = 1;
-  if (s->watch) s->watch(s->watcher, s->option, s->gold, x->nseq);
+  if (scorer->watch) scorer->watch(scorer->watcher, scorer->option, scorer->gold, example->nseq);
 }
 
-static double logit_at(const struct zf_scorer *s, int64_t row, int32_t id) {
+static double logit_at(const struct zf_scorer *scorer, int64_t row, int32_t id) {
   int64_t k = 0;
-  while (s->p.ids[k] != id) k++;
-  return (double)s->p.at[row * s->p.nid + k];
+  while (scorer->p.ids[k] != id) k++;
+  return (double)scorer->p.at[row * scorer->p.nid + k];
 }
 
 /* Example i, whose rows of a stream begin at `row`; returns the rows it took. */
-static int64_t reduce(struct zf_scorer *s, const struct zf_dataset *d, int64_t i, int64_t row,
-                      struct zf_score *out) {
-  const struct zf_example *x = &d->ex[i];
-  const struct zf_seq *seq = d->seq + x->seq;
+static int64_t reduce(struct zf_scorer *scorer, const struct zf_dataset *dataset, int64_t i,
+                      int64_t row, struct zf_score *out) {
+  const struct zf_example *example = &dataset->ex[i];
+  const struct zf_seq *seq = dataset->seq + example->seq;
   int64_t at = row;
   *out = (struct zf_score){.choice = -1, .nll = NAN};
-  for (int32_t o = 0; o < x->nseq; o++) {
-    int64_t n = zf_seq_targets(d, &seq[o]);
-    if (x->single) {
-      s->option[o] = logit_at(s, row, d->pool.id[seq[o].at + seq[o].target]);
+  for (int32_t o = 0; o < example->nseq; o++) {
+    int64_t n = zf_seq_targets(dataset, &seq[o]);
+    if (example->single) {
+      scorer->option[o] = logit_at(scorer, row, dataset->pool.id[seq[o].at + seq[o].target]);
       continue;
     }
     double sum = 0;
-    for (int64_t t = 0; t < n; t++, at++) sum += s->p.logit[at] - s->p.lse[at];
-    s->option[o] = sum / (double)n;
-    if (x->label < 0 || o == x->label) out->nll = -sum;
+    for (int64_t t = 0; t < n; t++, at++) sum += scorer->p.logit[at] - scorer->p.lse[at];
+    scorer->option[o] = sum / (double)n;
+    if (example->label < 0 || o == example->label) out->nll = -sum;
     out->weight = n;
   }
-  if (is_outputs(d))
-    judge(s, d, x, out);
-  else if (x->label >= 0)
-    choose(out, s->option, x->nseq, x->label);
+  if (is_outputs(dataset))
+    judge(scorer, dataset, example, out);
+  else if (example->label >= 0)
+    choose(out, scorer->option, example->nseq, example->label);
   else
     out->loss = out->nll;
-  return x->single ? 1 : at - row;
+  return example->single ? 1 : at - row;
 }
 
-void zf_scorer_watch(struct zf_scorer *s, zf_score_watch watch, void *ctx) {
-  s->watch = watch;
-  s->watcher = ctx;
+void zf_scorer_watch(struct zf_scorer *scorer, zf_score_watch watch, void *ctx) {
+  scorer->watch = watch;
+  scorer->watcher = ctx;
 }
 
-void zf_score_reduce(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
-                     int64_t from, int64_t to, int64_t n, int streams, struct zf_score *out) {
+void zf_score_reduce(struct zf_scorer *scorer, const struct zf_dataset *dataset,
+                     const int64_t *index, int64_t from, int64_t to, int64_t n, int streams,
+                     struct zf_score *out) {
   for (int k = 0; k < streams; k++) {
-    int64_t row = k * s->p.batch.R;
+    int64_t row = k * scorer->p.batch.R;
     for (int64_t i = from; i < to; i++)
-      row += reduce(s, d, index ? index[i] : i, row, &out[k * n + i]);
+      row += reduce(scorer, dataset, index ? index[i] : i, row, &out[k * n + i]);
   }
 }
 
-static int run(struct zf_scorer *s, const struct zf_perturb *pt) {
-  int rc = zf_forward_run(s->f, &s->p.batch, pt);
+static int run(struct zf_scorer *scorer, const struct zf_perturb *pt) {
+  int rc = zf_forward_run(scorer->f, &scorer->p.batch, pt);
   if (rc) return rc;
-  if (s->p.whole) zf_forward_lse(s->f, s->p.target, s->p.lse, s->p.logit);
-  if (s->p.nid) zf_forward_logits_at(s->f, s->p.ids, s->p.nid, s->p.at);
+  if (scorer->p.whole) zf_forward_lse(scorer->f, scorer->p.target, scorer->p.lse, scorer->p.logit);
+  if (scorer->p.nid) zf_forward_logits_at(scorer->f, scorer->p.ids, scorer->p.nid, scorer->p.at);
   return 0;
 }
 
-int64_t zf_score_pack(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
-                      int64_t from, int64_t n, int64_t most, int streams) {
+int64_t zf_score_pack(struct zf_scorer *scorer, const struct zf_dataset *dataset,
+                      const int64_t *index, int64_t from, int64_t n, int64_t most, int streams) {
   struct zf_batch_load sum = {0, 0, 0, 0};
   int64_t to;
-  s->p.batch.T = s->p.batch.R = s->p.batch.nseg = s->p.nid = s->p.whole = 0;
-  s->p.batch.unread = zf_forward_model(s->f)->plan.causal && d->type != ZF_TASK_LABELS;
+  scorer->p.batch.T = scorer->p.batch.R = scorer->p.batch.nseg = scorer->p.nid = scorer->p.whole =
+      0;
+  scorer->p.batch.unread =
+      zf_forward_model(scorer->f)->plan.causal && dataset->type != ZF_TASK_LABELS;
   for (to = from; to < n && (most == 0 || to - from < most); to++) {
     int64_t i = index ? index[to] : to;
-    struct zf_batch_load c = cost_of(d, i);
-    if (!fits(s, sum, c, streams)) break;
-    pack(s, d, i);
-    sum = (struct zf_batch_load){sum.tokens + c.tokens, sum.rows + c.rows,
-                                 sum.segments + c.segments, sum.ids + c.ids};
+    struct zf_batch_load load = cost_of(dataset, i);
+    if (!fits(scorer, sum, load, streams)) break;
+    pack(scorer, dataset, i);
+    sum = (struct zf_batch_load){sum.tokens + load.tokens, sum.rows + load.rows,
+                                 sum.segments + load.segments, sum.ids + load.ids};
   }
   assert(to > from); /* the limits were made for these sets */
   return to;
 }
 
-struct zf_packed *zf_score_packed(struct zf_scorer *s) {
-  return &s->p;
+struct zf_packed *zf_score_packed(struct zf_scorer *scorer) {
+  return &scorer->p;
 }
 
-int zf_score_examples(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
-                      int64_t n, int64_t most, const struct zf_perturb *pt, struct zf_score *out) {
-  for (int64_t from = 0, to; from < n; from = to) {
-    to = zf_score_pack(s, d, index, from, n, most, pt->st.count);
-    int rc = run(s, pt);
+int zf_score_examples(struct zf_scorer *scorer, const struct zf_dataset *dataset,
+                      const int64_t *index, int64_t count, int64_t most,
+                      const struct zf_perturb *pt, struct zf_score *out) {
+  for (int64_t from = 0, to; from < count; from = to) {
+    to = zf_score_pack(scorer, dataset, index, from, count, most, pt->st.count);
+    int rc = run(scorer, pt);
     if (rc) return rc;
-    zf_score_reduce(s, d, index, from, to, n, pt->st.count, out);
+    zf_score_reduce(scorer, dataset, index, from, to, count, pt->st.count, out);
   }
   return 0;
 }
@@ -377,75 +390,79 @@ int zf_score_examples(struct zf_scorer *s, const struct zf_dataset *d, const int
 /* --- derivatives --- */
 
 /* score[o] = p(o) - [o is the label], p the softmax of the scores. */
-static void gradients_of(double *score, int32_t n, int32_t label) {
+static void gradients_of(double *score, int32_t count, int32_t label) {
   double top = score[0], sum = 0;
-  for (int32_t o = 1; o < n; o++)
+  for (int32_t o = 1; o < count; o++)
     if (score[o] > top) top = score[o];
-  for (int32_t o = 0; o < n; o++) sum += score[o] = exp(score[o] - top);
-  for (int32_t o = 0; o < n; o++) score[o] = score[o] / sum - (o == label);
+  for (int32_t o = 0; o < count; o++) sum += score[o] = exp(score[o] - top);
+  for (int32_t o = 0; o < count; o++) score[o] = score[o] / sum - (o == label);
 }
 
 /* One example's rows, from `row` on, after reduce has left its options' scores in s->option. */
-static void example_gradients(struct zf_scorer *s, const struct zf_dataset *d, int64_t i,
+static void example_gradients(struct zf_scorer *scorer, const struct zf_dataset *dataset, int64_t i,
                               int64_t row, double scale, float *coef, float *slope) {
-  const struct zf_example *x = &d->ex[i];
-  const struct zf_seq *seq = d->seq + x->seq;
-  if (is_outputs(d))
-    zf_labels_gradients(d->problem, s->option, s->gold, x->nseq);
-  else if (x->label >= 0)
-    gradients_of(s->option, x->nseq, x->label);
-  for (int32_t o = 0; o < x->nseq; o++) {
-    int64_t n = zf_seq_targets(d, &seq[o]), k = 0;
-    double c = x->label >= 0 || is_outputs(d) ? scale * s->option[o] : -scale * (double)n;
-    if (x->single) {
-      while (s->p.ids[k] != d->pool.id[seq[o].at + seq[o].target]) k++;
-      slope[row * s->p.nid + k] += (float)c;
+  const struct zf_example *example = &dataset->ex[i];
+  const struct zf_seq *seq = dataset->seq + example->seq;
+  if (is_outputs(dataset))
+    zf_labels_gradients(dataset->problem, scorer->option, scorer->gold, example->nseq);
+  else if (example->label >= 0)
+    gradients_of(scorer->option, example->nseq, example->label);
+  for (int32_t o = 0; o < example->nseq; o++) {
+    int64_t n = zf_seq_targets(dataset, &seq[o]), k = 0;
+    double c =
+        example->label >= 0 || is_outputs(dataset) ? scale * scorer->option[o] : -scale * (double)n;
+    if (example->single) {
+      while (scorer->p.ids[k] != dataset->pool.id[seq[o].at + seq[o].target]) k++;
+      slope[row * scorer->p.nid + k] += (float)c;
       continue;
     }
     for (int64_t t = 0; t < n; t++) coef[row++] = (float)(c / (double)n);
   }
 }
 
-void zf_score_gradients(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
-                        int64_t from, int64_t to, double scale, float *coef, float *slope) {
+void zf_score_gradients(struct zf_scorer *scorer, const struct zf_dataset *dataset,
+                        const int64_t *index, int64_t from, int64_t to, double scale, float *coef,
+                        float *slope) {
   int64_t row = 0;
-  memset(coef, 0, sizeof *coef * (size_t)s->p.batch.R);
-  memset(slope, 0, sizeof *slope * (size_t)(s->p.batch.R * s->p.nid));
+  memset(coef, 0, sizeof *coef * (size_t)scorer->p.batch.R);
+  memset(slope, 0, sizeof *slope * (size_t)(scorer->p.batch.R * scorer->p.nid));
   for (int64_t e = from; e < to; e++) {
     struct zf_score ignored;
-    int64_t i = index ? index[e] : e, took = reduce(s, d, i, row, &ignored);
-    example_gradients(s, d, i, row, scale, coef, slope);
+    int64_t i = index ? index[e] : e, took = reduce(scorer, dataset, i, row, &ignored);
+    example_gradients(scorer, dataset, i, row, scale, coef, slope);
     row += took;
   }
 }
 
-int zf_score_check(const struct zf_model *m, const struct zf_dataset *d) {
-  const char *what = m->config.classify ? "a head of labels"
-                     : m->plan.causal   ? "a causal head"
-                                        : "a masked head";
-  const char *type = m->config.classify ? "labels"
-                     : m->plan.causal   ? "classification, completion or text"
-                                        : "masked";
-  int fits = m->config.classify ? d->type == ZF_TASK_LABELS
-             : m->plan.causal   ? d->type != ZF_TASK_LABELS && d->type != ZF_TASK_MASKED
-                                : d->type == ZF_TASK_MASKED;
+int zf_score_check(const struct zf_model *model, const struct zf_dataset *dataset) {
+  const char *what = model->config.classify ? "a head of labels"
+                     : model->plan.causal   ? "a causal head"
+                                            : "a masked head";
+  const char *type = model->config.classify ? "labels"
+                     : model->plan.causal   ? "classification, completion or text"
+                                            : "masked";
+  int fits = model->config.classify ? dataset->type == ZF_TASK_LABELS
+             : model->plan.causal
+                 ? dataset->type != ZF_TASK_LABELS && dataset->type != ZF_TASK_MASKED
+                 : dataset->type == ZF_TASK_MASKED;
   if (!fits)
-    return zf_error(ZF_EUSAGE, "%s: the model has %s: its data are of type %s", m->dir, what, type);
-  if (m->config.classify && d->options != m->config.outputs)
-    return zf_error(ZF_EUSAGE, "%s: the model's head has %lld labels, 'options' names %lld", m->dir,
-                    (long long)m->config.outputs, (long long)d->options);
+    return zf_error(ZF_EUSAGE, "%s: the model has %s: its data are of type %s", model->dir, what,
+                    type);
+  if (model->config.classify && dataset->options != model->config.outputs)
+    return zf_error(ZF_EUSAGE, "%s: the model's head has %lld labels, 'options' names %lld",
+                    model->dir, (long long)model->config.outputs, (long long)dataset->options);
   return 0;
 }
 
-int zf_score_causal(const struct zf_model *m) {
-  if (m->plan.causal && !m->config.classify) return 0;
+int zf_score_causal(const struct zf_model *model) {
+  if (model->plan.causal && !model->config.classify) return 0;
   return zf_error(ZF_EUSAGE, "%s: the model has %s: only causal language models go on with a text",
-                  m->dir, m->config.classify ? "a head of labels" : "a masked head");
+                  model->dir, model->config.classify ? "a head of labels" : "a masked head");
 }
 
-double zf_score_mean(const struct zf_score *score, int64_t n) {
+double zf_score_mean(const struct zf_score *score, int64_t count) {
   double loss = 0, weight = 0;
-  for (int64_t i = 0; i < n; i++) {
+  for (int64_t i = 0; i < count; i++) {
     loss += score[i].loss;
     weight += (double)score[i].weight;
   }

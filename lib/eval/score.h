@@ -26,10 +26,10 @@ struct zf_batch_load {
 };
 
 /* Adds what example i of a set needs. */
-void zf_batch_load_add(struct zf_batch_load *sum, const struct zf_dataset *d, int64_t i);
+void zf_batch_load_add(struct zf_batch_load *sum, const struct zf_dataset *dataset, int64_t i);
 
 /* The larger of both, number by number. */
-struct zf_batch_load zf_batch_load_max(struct zf_batch_load a, struct zf_batch_load b);
+struct zf_batch_load zf_batch_load_max(struct zf_batch_load load, struct zf_batch_load b);
 
 /* Largest pass over examples of the sets: `micro_batch` examples of set[0] on `streams` streams
  * (training), and any single example of any set on one.  Of a stream: by its sequence_len. */
@@ -41,14 +41,15 @@ struct zf_limits zf_score_limits_known(const struct zf_dataset *const *set, int 
                                        const struct zf_batch_load *batch, int streams);
 
 /* Memory for packing under the limits of `f`, which outlives it. */
-int zf_scorer_new(struct zf_scorer **out, struct zf_forward *f, const struct zf_limits *lim);
-void zf_scorer_free(struct zf_scorer *s);
+int zf_scorer_new(struct zf_scorer **out, struct zf_forward *forward, const struct zf_limits *lim);
+void zf_scorer_free(struct zf_scorer *scorer);
 int64_t zf_scorer_bytes(const struct zf_limits *lim); /* for forecasts */
 
 /* Scores examples index[0..n) (NULL: 0..n-1) of `d` under `pt`: out[s*n + i].  As many examples
  * go into one pass as fit the limits, `most` at the most (0: no bound). */
-int zf_score_examples(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
-                      int64_t n, int64_t most, const struct zf_perturb *pt, struct zf_score *out);
+int zf_score_examples(struct zf_scorer *scorer, const struct zf_dataset *dataset,
+                      const int64_t *index, int64_t count, int64_t most,
+                      const struct zf_perturb *pt, struct zf_score *out);
 
 /* --- the parts of zf_score_examples, for who runs the pass in another way (backpropagation) --- */
 
@@ -64,32 +65,34 @@ struct zf_packed {
 };
 
 /* Packs examples from.. of index[0..n), as many as fit; returns the first that did not. */
-int64_t zf_score_pack(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
-                      int64_t from, int64_t n, int64_t most, int streams);
-struct zf_packed *zf_score_packed(struct zf_scorer *s);
+int64_t zf_score_pack(struct zf_scorer *scorer, const struct zf_dataset *dataset,
+                      const int64_t *index, int64_t from, int64_t n, int64_t most, int streams);
+struct zf_packed *zf_score_packed(struct zf_scorer *scorer);
 
 /* out[k*n + i] of the packed examples from..to from what the pass filled in. */
-void zf_score_reduce(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
-                     int64_t from, int64_t to, int64_t n, int streams, struct zf_score *out);
+void zf_score_reduce(struct zf_scorer *scorer, const struct zf_dataset *dataset,
+                     const int64_t *index, int64_t from, int64_t to, int64_t n, int streams,
+                     struct zf_score *out);
 
 /* Derivatives of scale * (sum of the losses of examples from..to), one stream: coef[row] by
  * log p(target), slope[row][nid] by the logits at ids.  Losses of single sequences need no lse and
  * logit for it; options need what the pass filled in. */
-void zf_score_gradients(struct zf_scorer *s, const struct zf_dataset *d, const int64_t *index,
-                        int64_t from, int64_t to, double scale, float *coef, float *slope);
+void zf_score_gradients(struct zf_scorer *scorer, const struct zf_dataset *dataset,
+                        const int64_t *index, int64_t from, int64_t to, double scale, float *coef,
+                        float *slope);
 
 /* ZF_EUSAGE where a model's head and the type of the data do not go together. */
-int zf_score_check(const struct zf_model *m, const struct zf_dataset *d);
+int zf_score_check(const struct zf_model *model, const struct zf_dataset *dataset);
 
 /* ZF_EUSAGE unless a model predicts the next token: decoding, probabilities of a text. */
-int zf_score_causal(const struct zf_model *m);
+int zf_score_causal(const struct zf_model *model);
 
 /* Is called with the logits and what they should be of each example of type labels that is no choice of
  * one, in order, as it is scored on one stream; NULL: nobody is. */
 typedef void (*zf_score_watch)(void *ctx, const double *logit, const double *gold, int64_t n);
-void zf_scorer_watch(struct zf_scorer *s, zf_score_watch watch, void *ctx);
+void zf_scorer_watch(struct zf_scorer *scorer, zf_score_watch watch, void *ctx);
 
 /* Sum of losses over sum of weights, in example order. */
-double zf_score_mean(const struct zf_score *score, int64_t n);
+double zf_score_mean(const struct zf_score *score, int64_t count);
 
 #endif

@@ -27,10 +27,10 @@ struct zf_task {
  * "PATH:LINE: ..." of one. */
 int zf_task_new(struct zf_task **out, struct zf_recipe *recipe, struct zf_records *rec,
                 int64_t limit, const struct zf_tok *tok, int64_t length);
-void zf_task_free(struct zf_task *t); /* takes NULL */
+void zf_task_free(struct zf_task *task); /* takes NULL */
 
 /* Fills ll, answer and result.  tick as of zf_likelihoods, `done` of set->n examples. */
-int zf_task_run(struct zf_task *t, const struct zf_model *m, enum zf_compute c,
+int zf_task_run(struct zf_task *task, const struct zf_model *model, enum zf_compute compute,
                 int (*tick)(void *ctx, int64_t done), void *ctx);
 
 #endif

@@ -25,7 +25,7 @@ struct zf_answer {
 
 /* The choices of an answer from log-likelihoods ll[n], unconditional ones alone[n] (NULL: none) and
  * lengths. */
-void zf_answer_choose(struct zf_answer *a, const double *ll, const double *alone,
+void zf_answer_choose(struct zf_answer *answer, const double *ll, const double *alone,
                       const struct zf_recipe_row *row);
 
 struct zf_task_value {
@@ -44,10 +44,10 @@ struct zf_task_metrics {
 struct zf_task_needs {
   int greedy, alone, acc;
 };
-int zf_task_needs(struct zf_task_needs *out, const struct zf_recipe *r);
+int zf_task_needs(struct zf_task_needs *out, const struct zf_recipe *recipe);
 
 /* Of n >= 1 answers.  ZF_EINVALID: f1 of more than two classes; ZF_ENOMEM. */
-int zf_task_metrics(struct zf_task_metrics *out, const struct zf_recipe *r,
-                    const struct zf_answer *a, int64_t n);
+int zf_task_metrics(struct zf_task_metrics *out, const struct zf_recipe *recipe,
+                    const struct zf_answer *answer, int64_t count);
 
 #endif

@@ -41,40 +41,40 @@ static int split(struct words *out, const char *s) {
   return 0;
 }
 
-static void release(struct words *w) {
-  free(w->text);
-  free(w->word);
+static void release(struct words *words) {
+  free(words->text);
+  free(words->word);
 }
 
 int zf_word_f1(double *out, const char *got, const char *want) {
-  struct words a = {0}, b = {0};
-  int rc = split(&a, got);
+  struct words words = {0}, b = {0};
+  int rc = split(&words, got);
   if (!rc) rc = split(&b, want);
   if (!rc) {
     int64_t same = 0;
-    for (int64_t i = 0, j = 0; i < a.n && j < b.n;) {
-      int c = strcmp(a.word[i], b.word[j]);
+    for (int64_t i = 0, j = 0; i < words.n && j < b.n;) {
+      int c = strcmp(words.word[i], b.word[j]);
       same += c == 0;
       i += c <= 0;
       j += c >= 0;
     }
-    *out = a.n + b.n == 0 ? 1 : 2.0 * (double)same / (double)(a.n + b.n);
+    *out = words.n + b.n == 0 ? 1 : 2.0 * (double)same / (double)(words.n + b.n);
   }
-  release(&a);
+  release(&words);
   release(&b);
   return rc;
 }
 
 /* Decodes behind the prompt of one sequence and scores what comes. */
-static int one(double *f1, struct zf_decoder *dec, const struct zf_model *m,
-               const struct zf_tok *tok, const int32_t *id, const struct zf_seq *s,
+static int one(double *f1, struct zf_decoder *dec, const struct zf_model *model,
+               const struct zf_tok *tok, const int32_t *id, const struct zf_seq *seq,
                struct zf_buf *got, struct zf_buf *want) {
   struct zf_sampling greedy = {.top_p = 1};
-  int64_t most = s->len - s->target + EXTRA, room = m->config.context - s->target;
+  int64_t most = seq->len - seq->target + EXTRA, room = model->config.context - seq->target;
   zf_buf_clear(got);
   zf_buf_clear(want);
   zf_buf_puts(got, "");
-  int rc = zf_decoder_begin(dec, id, s->target);
+  int rc = zf_decoder_begin(dec, id, seq->target);
   for (int64_t i = 0; !rc && i < most && i < room; i++) {
     int32_t next;
     rc = zf_decoder_next(dec, &greedy, &next);
@@ -86,31 +86,31 @@ static int one(double *f1, struct zf_decoder *dec, const struct zf_model *m,
       break;
     }
   }
-  if (!rc) rc = zf_tok_decode(tok, want, id + s->target, s->len - s->target, 1);
+  if (!rc) rc = zf_tok_decode(tok, want, id + seq->target, seq->len - seq->target, 1);
   if (!rc) rc = zf_word_f1(f1, got->data, want->data ? want->data : "");
   return rc;
 }
 
-int zf_text_f1(double *out, const struct zf_model *m, const struct zf_tok *tok,
-               const struct zf_dataset *d, enum zf_compute c) {
+int zf_text_f1(double *out, const struct zf_model *model, const struct zf_tok *tok,
+               const struct zf_dataset *dataset, enum zf_compute compute) {
   struct zf_decoder *dec = NULL;
   struct zf_buf got = {0}, want = {0};
   int64_t prompt = 1;
   double sum = 0;
-  if (d->type != ZF_TASK_COMPLETION)
+  if (dataset->type != ZF_TASK_COMPLETION)
     return zf_error(ZF_EUSAGE, "F1 of decoded text is for completion tasks");
-  if (d->stream)
+  if (dataset->stream)
     return zf_error(ZF_EUSAGE, "F1 of decoded text needs all examples in memory: streaming=false");
-  for (int64_t i = 0; i < d->nseq; i++)
-    if (d->seq[i].target > prompt) prompt = d->seq[i].target;
-  int rc = zf_decoder_new(&dec, m, prompt, m->config.context, c);
-  for (int64_t i = 0; !rc && i < d->count; i++) {
-    const struct zf_seq *s = &d->seq[d->ex[i].seq];
+  for (int64_t i = 0; i < dataset->nseq; i++)
+    if (dataset->seq[i].target > prompt) prompt = dataset->seq[i].target;
+  int rc = zf_decoder_new(&dec, model, prompt, model->config.context, compute);
+  for (int64_t i = 0; !rc && i < dataset->count; i++) {
+    const struct zf_seq *seq = &dataset->seq[dataset->ex[i].seq];
     double f1 = 0;
-    rc = one(&f1, dec, m, tok, d->pool.id + s->at, s, &got, &want);
+    rc = one(&f1, dec, model, tok, dataset->pool.id + seq->at, seq, &got, &want);
     sum += f1;
   }
-  *out = d->count ? sum / (double)d->count : 0;
+  *out = dataset->count ? sum / (double)dataset->count : 0;
   zf_buf_free(&got);
   zf_buf_free(&want);
   zf_decoder_free(dec);

@@ -13,7 +13,7 @@ int zf_word_f1(double *out, const char *got, const char *want);
 /* Mean over a completion data set: greedy decoding behind each prompt, as many tokens as the right
  * completion may have (at most 50 more), until a newline or EOS; products in `c`.  ZF_EUSAGE for
  * other types. */
-int zf_text_f1(double *out, const struct zf_model *m, const struct zf_tok *tok,
-               const struct zf_dataset *d, enum zf_compute c);
+int zf_text_f1(double *out, const struct zf_model *model, const struct zf_tok *tok,
+               const struct zf_dataset *dataset, enum zf_compute compute);
 
 #endif

@@ -34,8 +34,8 @@ enum { GOES_ON, ENDED, FAILED };
 
 /* --- gzip --- */
 
-static int gzip_begins(const unsigned char *p, size_t n) {
-  return n >= 2 && p[0] == 0x1f && p[1] == 0x8b;
+static int gzip_begins(const unsigned char *p, size_t len) {
+  return len >= 2 && p[0] == 0x1f && p[1] == 0x8b;
 }
 
 static void *gzip_new(void) {
@@ -45,17 +45,17 @@ static void *gzip_new(void) {
   return NULL;
 }
 
-static int gzip_step(void *state, struct step *s) {
+static int gzip_step(void *state, struct step *step) {
   z_stream *z = state;
-  z->next_in = (unsigned char *)s->in;
-  z->avail_in = (unsigned)s->n;
-  z->next_out = s->out;
+  z->next_in = (unsigned char *)step->in;
+  z->avail_in = (unsigned)step->n;
+  z->next_out = step->out;
   z->avail_out = OUT;
   int r = inflate(z, Z_NO_FLUSH);
-  s->n -= z->avail_in;
-  s->got = OUT - z->avail_out;
-  s->why = z->msg ? z->msg : "it is damaged";
-  s->spent = r == Z_MEM_ERROR;
+  step->n -= z->avail_in;
+  step->got = OUT - z->avail_out;
+  step->why = z->msg ? z->msg : "it is damaged";
+  step->spent = r == Z_MEM_ERROR;
   if (r == Z_STREAM_END) return inflateReset(z) == Z_OK ? ENDED : FAILED;
   return r == Z_OK || r == Z_BUF_ERROR ? GOES_ON : FAILED;
 }
@@ -67,9 +67,9 @@ static void gzip_free(void *state) {
 
 /* --- Zstandard --- */
 
-static int zstd_begins(const unsigned char *p, size_t n) {
+static int zstd_begins(const unsigned char *p, size_t len) {
   static const unsigned char magic[] = {0x28, 0xb5, 0x2f, 0xfd};
-  if (n < 4) return 0;
+  if (len < 4) return 0;
   return !memcmp(p, magic, 4) || ((p[0] & 0xf0) == 0x50 && !memcmp(p + 1, "\x2a\x4d\x18", 3));
 }
 
@@ -77,15 +77,15 @@ static void *zstd_new(void) {
   return ZSTD_createDStream();
 }
 
-static int zstd_step(void *state, struct step *s) {
-  ZSTD_inBuffer in = {s->in, s->n, 0};
-  ZSTD_outBuffer out = {s->out, OUT, 0};
+static int zstd_step(void *state, struct step *step) {
+  ZSTD_inBuffer in = {step->in, step->n, 0};
+  ZSTD_outBuffer out = {step->out, OUT, 0};
   size_t r = ZSTD_decompressStream(state, &out, &in);
-  s->n = in.pos;
-  s->got = out.pos;
+  step->n = in.pos;
+  step->got = out.pos;
   if (!ZSTD_isError(r)) return r == 0 ? ENDED : GOES_ON;
-  s->why = ZSTD_getErrorName(r);
-  s->spent = ZSTD_getErrorCode(r) == ZSTD_error_memory_allocation;
+  step->why = ZSTD_getErrorName(r);
+  step->spent = ZSTD_getErrorCode(r) == ZSTD_error_memory_allocation;
   return FAILED;
 }
 
@@ -116,8 +116,8 @@ static const struct codec *codec_of(const char *name) {
 }
 
 size_t zf_compressed_stem(const char *name) {
-  const struct codec *c = codec_of(name);
-  return strlen(name) - (c ? strlen(c->ending) : 0);
+  const struct codec *codec = codec_of(name);
+  return strlen(name) - (codec ? strlen(codec->ending) : 0);
 }
 
 static int fail_at(const char *name, size_t at, const char *what) {
@@ -131,49 +131,51 @@ struct input {
 };
 
 /* A stream begins at the byte `at`, the first or one behind another stream. */
-static int check_begin(const struct codec *c, const struct input *x, size_t at) {
-  if (x->len == 0) return zf_error(ZF_EINVALID, "%s: is empty: expected %s data", x->name, c->name);
-  if (c->begins(x->data + at, x->len - at)) return 0;
+static int check_begin(const struct codec *codec, const struct input *input, size_t at) {
+  if (input->len == 0)
+    return zf_error(ZF_EINVALID, "%s: is empty: expected %s data", input->name, codec->name);
+  if (codec->begins(input->data + at, input->len - at)) return 0;
   return at ? zf_error(ZF_EINVALID, "%s: byte %zu: the %s data end and something else follows",
-                       x->name, at, c->name)
-            : zf_error(ZF_EINVALID, "%s: is not %s data, which its ending promises", x->name,
-                       c->name);
+                       input->name, at, codec->name)
+            : zf_error(ZF_EINVALID, "%s: is not %s data, which its ending promises", input->name,
+                       codec->name);
 }
 
-static int unpack(const struct codec *c, void *state, unsigned char *out, const struct input *x,
-                  uint64_t limit, zf_packed_sink sink, void *ctx) {
+static int unpack(const struct codec *codec, void *state, unsigned char *out,
+                  const struct input *input, uint64_t limit, zf_packed_sink sink, void *ctx) {
   uint64_t made = 0;
   int rc = 0, how = ENDED;
-  for (size_t at = 0; how != ENDED || at < x->len || x->len == 0;) {
-    if (how == ENDED && (rc = check_begin(c, x, at))) return rc;
-    struct step s = {.in = x->data + at, .n = x->len - at < IN ? x->len - at : IN, .out = out};
-    how = c->step(state, &s);
-    at += s.n;
-    if (how == FAILED && s.spent)
-      return zf_error(ZF_ENOMEM, "%s: out of memory to unpack it", x->name);
-    if (how == FAILED) return fail_at(x->name, at, s.why);
-    if (how == GOES_ON && !s.n && !s.got)
-      return fail_at(x->name, at, "the stream ends before its end: the file is cut off");
-    made += s.got;
+  for (size_t at = 0; how != ENDED || at < input->len || input->len == 0;) {
+    if (how == ENDED && (rc = check_begin(codec, input, at))) return rc;
+    struct step step = {
+        .in = input->data + at, .n = input->len - at < IN ? input->len - at : IN, .out = out};
+    how = codec->step(state, &step);
+    at += step.n;
+    if (how == FAILED && step.spent)
+      return zf_error(ZF_ENOMEM, "%s: out of memory to unpack it", input->name);
+    if (how == FAILED) return fail_at(input->name, at, step.why);
+    if (how == GOES_ON && !step.n && !step.got)
+      return fail_at(input->name, at, "the stream ends before its end: the file is cut off");
+    made += step.got;
     if (made > limit)
-      return zf_error(ZF_EINVALID, "%s: byte %zu: more than %llu bytes come out of it", x->name, at,
-                      (unsigned long long)limit);
-    if (s.got && (rc = sink(ctx, out, s.got, at))) return rc;
+      return zf_error(ZF_EINVALID, "%s: byte %zu: more than %llu bytes come out of it", input->name,
+                      at, (unsigned long long)limit);
+    if (step.got && (rc = sink(ctx, out, step.got, at))) return rc;
   }
   return 0;
 }
 
 int zf_unpack(const unsigned char *data, size_t len, const char *name, uint64_t limit,
               zf_packed_sink sink, void *ctx) {
-  const struct codec *c = codec_of(name);
-  if (!c) return zf_error(ZF_EUSAGE, "%s: expected a name that ends in .gz or .zst", name);
-  void *state = c->new ();
+  const struct codec *codec = codec_of(name);
+  if (!codec) return zf_error(ZF_EUSAGE, "%s: expected a name that ends in .gz or .zst", name);
+  void *state = codec->new ();
   unsigned char *out = zf_malloc(OUT);
-  struct input x = {data, len, name};
-  int rc = state && out ? unpack(c, state, out, &x, limit, sink, ctx)
+  struct input input = {data, len, name};
+  int rc = state && out ? unpack(codec, state, out, &input, limit, sink, ctx)
                         : zf_error(ZF_ENOMEM, "%s: out of memory to unpack it", name);
   free(out);
-  c->free(state);
+  codec->free(state);
   return rc;
 }
 
@@ -187,54 +189,55 @@ struct temporary {
   struct zf_map packed;
 };
 
-static int write_out(void *ctx, const void *data, size_t n, size_t used) {
-  struct temporary *t = ctx;
-  if ((t->made += n) > t->room)
+static int write_out(void *ctx, const void *data, size_t count, size_t used) {
+  struct temporary *temporary = ctx;
+  if ((temporary->made += count) > temporary->room)
     return zf_error(ZF_EIO,
                     "%s: cannot unpack it into %s: it wants more than the %llu bytes that it may "
                     "take there; TMPDIR names another directory",
-                    t->from, t->dir, (unsigned long long)t->room);
-  int err = zf_write_all(t->fd, data, n);
+                    temporary->from, temporary->dir, (unsigned long long)temporary->room);
+  int err = zf_write_all(temporary->fd, data, count);
   if (err)
     return zf_error(ZF_EIO, "%s: cannot unpack it into %s: %s; TMPDIR names another directory",
-                    t->from, t->dir, strerror(err));
-  zf_map_drop(&t->packed, 0, used);
+                    temporary->from, temporary->dir, strerror(err));
+  zf_map_drop(&temporary->packed, 0, used);
   return 0;
 }
 
 /* Nine tenths of what is free: a file that unpacks without end shall not fill the disk for others. */
 static uint64_t room_of(int fd) {
-  struct statvfs v;
-  if (fstatvfs(fd, &v)) return UINT64_MAX;
-  return (uint64_t)v.f_bavail * v.f_frsize / 10 * 9;
+  struct statvfs statvfs;
+  if (fstatvfs(fd, &statvfs)) return UINT64_MAX;
+  return (uint64_t)statvfs.f_bavail * statvfs.f_frsize / 10 * 9;
 }
 
 /* /var/tmp is a disk where /tmp may be memory. */
-static int open_temporary(struct temporary *t) {
+static int open_temporary(struct temporary *temporary) {
   const char *given = getenv("TMPDIR"), *dir[] = {given && *given ? given : "/var/tmp", "/tmp"};
   for (int i = 0; i < (given && *given ? 1 : 2); i++) {
     char path[300];
-    snprintf(t->dir, sizeof t->dir, "%s", dir[i]);
-    snprintf(path, sizeof path, "%s/zoft-XXXXXX", t->dir);
-    t->fd = mkstemp(path);
-    if (t->fd < 0) continue;
+    snprintf(temporary->dir, sizeof temporary->dir, "%s", dir[i]);
+    snprintf(path, sizeof path, "%s/zoft-XXXXXX", temporary->dir);
+    temporary->fd = mkstemp(path);
+    if (temporary->fd < 0) continue;
     unlink(path);
-    t->room = room_of(t->fd);
+    temporary->room = room_of(temporary->fd);
     return 0;
   }
-  return zf_error(ZF_EIO, "%s: cannot make a temporary file in %s: %s", t->from, t->dir,
-                  strerror(errno));
+  return zf_error(ZF_EIO, "%s: cannot make a temporary file in %s: %s", temporary->from,
+                  temporary->dir, strerror(errno));
 }
 
 int zf_compressed_map(struct zf_map *out, const char *path) {
-  struct temporary t = {.fd = -1, .from = path};
+  struct temporary temporary = {.fd = -1, .from = path};
   memset(out, 0, sizeof *out);
-  int rc = zf_map_open(&t.packed, path);
+  int rc = zf_map_open(&temporary.packed, path);
   if (rc) return rc;
-  if (!(rc = open_temporary(&t)))
-    rc = zf_unpack(t.packed.data, t.packed.len, path, UINT64_MAX, write_out, &t);
-  if (!rc) rc = zf_map_fd(out, t.fd, path);
-  if (t.fd >= 0) close(t.fd);
-  zf_map_close(&t.packed);
+  if (!(rc = open_temporary(&temporary)))
+    rc = zf_unpack(temporary.packed.data, temporary.packed.len, path, UINT64_MAX, write_out,
+                   &temporary);
+  if (!rc) rc = zf_map_fd(out, temporary.fd, path);
+  if (temporary.fd >= 0) close(temporary.fd);
+  zf_map_close(&temporary.packed);
   return rc;
 }

@@ -28,8 +28,8 @@ int zf_compressed_map(struct zf_map *out, const char *path);
 /* Writing: what goes in comes out of `f` packed, by the ending of `name`, which may be none.  `last`
  * ends the stream.  Write errors of `f` are its owner's to find. */
 struct zf_compressor;
-int zf_compressor_new(struct zf_compressor **out, const char *name, FILE *f);
-int zf_compressor_put(struct zf_compressor *p, const void *data, size_t n, int last);
-void zf_compressor_free(struct zf_compressor *p); /* takes NULL */
+int zf_compressor_new(struct zf_compressor **out, const char *name, FILE *file);
+int zf_compressor_put(struct zf_compressor *compressor, const void *data, size_t count, int last);
+void zf_compressor_free(struct zf_compressor *compressor); /* takes NULL */
 
 #endif

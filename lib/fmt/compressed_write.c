@@ -30,9 +30,9 @@ static void *plain_new(void) {
   return zf_calloc(1, 1);
 }
 
-static int plain_put(struct zf_compressor *p, const void *data, size_t n, int last) {
+static int plain_put(struct zf_compressor *compressor, const void *data, size_t count, int last) {
   (void)last;
-  fwrite(data, 1, n, p->f); /* an error is found when the file is committed */
+  fwrite(data, 1, count, compressor->f); /* an error is found when the file is committed */
   return 0;
 }
 
@@ -45,15 +45,15 @@ static void *gzip_new(void) {
   return NULL;
 }
 
-static int gzip_put(struct zf_compressor *p, const void *data, size_t n, int last) {
-  z_stream *z = p->state;
+static int gzip_put(struct zf_compressor *compressor, const void *data, size_t count, int last) {
+  z_stream *z = compressor->state;
   z->next_in = (unsigned char *)data;
-  z->avail_in = (unsigned)n;
+  z->avail_in = (unsigned)count;
   do {
-    z->next_out = p->out;
+    z->next_out = compressor->out;
     z->avail_out = OUT;
     if (deflate(z, last ? Z_FINISH : Z_NO_FLUSH) == Z_STREAM_ERROR) return -1;
-    fwrite(p->out, 1, OUT - z->avail_out, p->f);
+    fwrite(compressor->out, 1, OUT - z->avail_out, compressor->f);
   } while (z->avail_out == 0);
   return 0;
 }
@@ -69,14 +69,14 @@ static void *zstd_new(void) {
   return c;
 }
 
-static int zstd_put(struct zf_compressor *p, const void *data, size_t n, int last) {
-  ZSTD_inBuffer in = {data, n, 0};
+static int zstd_put(struct zf_compressor *compressor, const void *data, size_t count, int last) {
+  ZSTD_inBuffer in = {data, count, 0};
   size_t left;
   do {
-    ZSTD_outBuffer out = {p->out, OUT, 0};
-    left = ZSTD_compressStream2(p->state, &out, &in, last ? ZSTD_e_end : ZSTD_e_continue);
+    ZSTD_outBuffer out = {compressor->out, OUT, 0};
+    left = ZSTD_compressStream2(compressor->state, &out, &in, last ? ZSTD_e_end : ZSTD_e_continue);
     if (ZSTD_isError(left)) return -1;
-    fwrite(p->out, 1, out.pos, p->f);
+    fwrite(compressor->out, 1, out.pos, compressor->f);
   } while (last ? left > 0 : in.pos < in.size);
   return 0;
 }
@@ -91,30 +91,33 @@ static const struct codec codecs[] = {
     {"", plain_new, plain_put, free},
 };
 
-int zf_compressor_new(struct zf_compressor **out, const char *name, FILE *f) {
+int zf_compressor_new(struct zf_compressor **out, const char *name, FILE *file) {
   const char *ending = name + zf_compressed_stem(name);
-  const struct codec *c = codecs;
-  while (strcasecmp(c->ending, ending) != 0) c++;
+  const struct codec *codec = codecs;
+  while (strcasecmp(codec->ending, ending) != 0) codec++;
   *out = zf_calloc(1, sizeof **out);
   if (!*out) return ZF_ENOMEM;
-  **out = (struct zf_compressor){.codec = c, .f = f, .state = c->new (), .out = zf_malloc(OUT)};
+  **out = (struct zf_compressor){
+      .codec = codec, .f = file, .state = codec->new (), .out = zf_malloc(OUT)};
   if ((*out)->state && (*out)->out) return 0;
   zf_compressor_free(*out);
   *out = NULL;
   return zf_error(ZF_ENOMEM, "%s: out of memory to pack it", name);
 }
 
-int zf_compressor_put(struct zf_compressor *p, const void *data, size_t n, int last) {
+int zf_compressor_put(struct zf_compressor *compressor, const void *data, size_t count, int last) {
   enum { MOST = 1 << 30 }; /* zlib counts in 32 bits */
   const char *at = data;
-  for (; n > MOST; n -= MOST, at += MOST)
-    if (p->codec->put(p, at, MOST, 0)) return zf_error(ZF_EFAIL, "packing failed");
-  return p->codec->put(p, at, n, last) ? zf_error(ZF_EFAIL, "packing failed") : 0;
+  for (; count > MOST; count -= MOST, at += MOST)
+    if (compressor->codec->put(compressor, at, MOST, 0))
+      return zf_error(ZF_EFAIL, "packing failed");
+  return compressor->codec->put(compressor, at, count, last) ? zf_error(ZF_EFAIL, "packing failed")
+                                                             : 0;
 }
 
-void zf_compressor_free(struct zf_compressor *p) {
-  if (!p) return;
-  p->codec->free(p->state);
-  free(p->out);
-  free(p);
+void zf_compressor_free(struct zf_compressor *compressor) {
+  if (!compressor) return;
+  compressor->codec->free(compressor->state);
+  free(compressor->out);
+  free(compressor);
 }

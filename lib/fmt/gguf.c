@@ -51,44 +51,44 @@ struct reader {
 
 /* --- keys ------------------------------------------------------------------------------------ */
 
-static int read_text(struct reader *r, const unsigned char **p, uint64_t *n) {
-  int rc = zf_bytes_u64(&r->b, n);
+static int read_text(struct reader *reader, const unsigned char **p, uint64_t *n) {
+  int rc = zf_bytes_u64(&reader->b, n);
   if (rc) return rc;
   if (*n > ZF_GGUF_MAXSTRING)
     return zf_error(ZF_EINVALID, "a string of %llu bytes, more than the %d allowed",
                     (unsigned long long)*n, ZF_GGUF_MAXSTRING);
-  return zf_bytes_take(&r->b, *n, p);
+  return zf_bytes_take(&reader->b, *n, p);
 }
 
-static int read_string(struct reader *r, json_t **out) {
+static int read_string(struct reader *reader, json_t **out) {
   const unsigned char *p = NULL;
   uint64_t n = 0;
-  int rc = read_text(r, &p, &n);
+  int rc = read_text(reader, &p, &n);
   if (rc) return rc;
   *out = json_stringn(n ? (const char *)p : "", (size_t)n);
   return *out ? 0
               : zf_error(ZF_EINVALID, "a string of %llu bytes is not UTF-8", (unsigned long long)n);
 }
 
-static int made(json_t *v, json_t **out, const char *what) {
-  *out = v;
-  return v ? 0 : zf_error(ZF_EINVALID, "%s", what);
+static int made(json_t *value, json_t **out, const char *what) {
+  *out = value;
+  return value ? 0 : zf_error(ZF_EINVALID, "%s", what);
 }
 
-static int read_float(struct reader *r, uint32_t type, json_t **out) {
+static int read_float(struct reader *reader, uint32_t type, json_t **out) {
   float f = 0;
   double d = 0;
-  int rc = type == F32 ? zf_bytes_f32(&r->b, &f) : zf_bytes_f64(&r->b, &d);
+  int rc = type == F32 ? zf_bytes_f32(&reader->b, &f) : zf_bytes_f64(&reader->b, &d);
   if (rc) return rc;
   return made(json_real(type == F32 ? (double)f : d), out, "a number that is not finite");
 }
 
 /* A whole number of `bytes` bytes, the first the lowest; the signed types are the odd ones, and
  * I64, of the format's list. */
-static int read_whole(struct reader *r, uint32_t type, json_t **out) {
+static int read_whole(struct reader *reader, uint32_t type, json_t **out) {
   const unsigned char *p = NULL;
   int bytes = value_bytes[type], is_signed = type == I8 || type == I16 || type == I32;
-  int rc = zf_bytes_take(&r->b, (uint64_t)bytes, &p);
+  int rc = zf_bytes_take(&reader->b, (uint64_t)bytes, &p);
   if (rc) return rc;
   uint64_t u = 0;
   for (int i = bytes - 1; i >= 0; i--) u = u << 8 | p[i];
@@ -101,81 +101,83 @@ static int read_whole(struct reader *r, uint32_t type, json_t **out) {
   return made(json_integer(v), out, "out of memory");
 }
 
-static int read_scalar(struct reader *r, uint32_t type, json_t **out) {
-  if (type == STRING) return read_string(r, out);
-  return type == F32 || type == F64 ? read_float(r, type, out) : read_whole(r, type, out);
+static int read_scalar(struct reader *reader, uint32_t type, json_t **out) {
+  if (type == STRING) return read_string(reader, out);
+  return type == F32 || type == F64 ? read_float(reader, type, out) : read_whole(reader, type, out);
 }
 
-static int read_array(struct reader *r, json_t **out) {
+static int read_array(struct reader *reader, json_t **out) {
   uint32_t type = 0;
   uint64_t n = 0;
-  int rc = zf_bytes_u32(&r->b, &type);
-  if (!rc) rc = zf_bytes_u64(&r->b, &n);
+  int rc = zf_bytes_u32(&reader->b, &type);
+  if (!rc) rc = zf_bytes_u64(&reader->b, &n);
   if (rc) return rc;
   if (type >= TYPES || type == ARRAY)
     return zf_error(ZF_EINVALID, "an array of elements of type %u", type);
-  if (n > ZF_GGUF_MAXARRAY || n > (r->b.len - r->b.pos) / value_bytes[type])
+  if (n > ZF_GGUF_MAXARRAY || n > (reader->b.len - reader->b.pos) / value_bytes[type])
     return zf_error(ZF_EINVALID, "an array of %llu elements: %d are allowed, %zu bytes follow",
-                    (unsigned long long)n, ZF_GGUF_MAXARRAY, r->b.len - r->b.pos);
-  int keep = r->arrays || n <= ZF_GGUF_FEW;
+                    (unsigned long long)n, ZF_GGUF_MAXARRAY, reader->b.len - reader->b.pos);
+  int keep = reader->arrays || n <= ZF_GGUF_FEW;
   if (keep && !(*out = json_array())) return zf_error(ZF_ENOMEM, "out of memory");
   for (uint64_t i = 0; !rc && i < n; i++) {
-    json_t *v = NULL;
-    rc = read_scalar(r, type, &v);
+    json_t *value = NULL;
+    rc = read_scalar(reader, type, &value);
     if (rc || !keep)
-      json_decref(v);
-    else if (json_array_append_new(*out, v))
+      json_decref(value);
+    else if (json_array_append_new(*out, value))
       rc = zf_error(ZF_ENOMEM, "out of memory");
   }
   return rc;
 }
 
-static int keep_key(struct reader *r, const char *key, json_t *v) {
-  struct zf_st *st = r->g->st;
+static int keep_key(struct reader *reader, const char *key, json_t *value) {
+  struct zf_st *st = reader->g->st;
   char number[64];
-  const char *text = json_string_value(v);
-  if (!v) return json_object_set_new(r->g->keys, key, json_null()) ? ZF_ENOMEM : 0;
-  if (json_object_set(r->g->keys, key, v)) return zf_error(ZF_ENOMEM, "out of memory");
-  if (json_is_array(v) || (text && json_string_length(v) > 200)) return 0;
-  if (json_is_integer(v)) snprintf(number, sizeof number, "%lld", (long long)json_integer_value(v));
-  if (json_is_real(v)) snprintf(number, sizeof number, "%.9g", json_real_value(v));
-  if (json_is_boolean(v)) snprintf(number, sizeof number, "%s", json_is_true(v) ? "true" : "false");
+  const char *text = json_string_value(value);
+  if (!value) return json_object_set_new(reader->g->keys, key, json_null()) ? ZF_ENOMEM : 0;
+  if (json_object_set(reader->g->keys, key, value)) return zf_error(ZF_ENOMEM, "out of memory");
+  if (json_is_array(value) || (text && json_string_length(value) > 200)) return 0;
+  if (json_is_integer(value))
+    snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
+  if (json_is_real(value)) snprintf(number, sizeof number, "%.9g", json_real_value(value));
+  if (json_is_boolean(value))
+    snprintf(number, sizeof number, "%s", json_is_true(value) ? "true" : "false");
   char **pair = st->metadata + 2 * st->nmetadata++;
   return (pair[0] = zf_strdup(key)) && (pair[1] = zf_strdup(text ? text : number)) ? 0 : ZF_ENOMEM;
 }
 
-static int read_key(struct reader *r) {
-  json_t *name = NULL, *v = NULL;
+static int read_key(struct reader *reader) {
+  json_t *name = NULL, *value = NULL;
   uint32_t type = 0;
-  int rc = read_string(r, &name);
+  int rc = read_string(reader, &name);
   if (rc) return rc;
   const char *key = json_string_value(name);
   if (strlen(key) != json_string_length(name) || !*key)
     rc = zf_error(ZF_EINVALID, "a key that is empty or holds a zero byte");
-  else if (json_object_get(r->g->keys, key))
+  else if (json_object_get(reader->g->keys, key))
     rc = zf_error(ZF_EINVALID, "key '%.120s' appears twice", key);
-  if (!rc) rc = zf_bytes_u32(&r->b, &type);
+  if (!rc) rc = zf_bytes_u32(&reader->b, &type);
   if (!rc && type >= TYPES) rc = zf_error(ZF_EINVALID, "key '%.120s' has type %u", key, type);
   if (!rc) {
-    rc = type == ARRAY ? read_array(r, &v) : read_scalar(r, type, &v);
-    rc = rc ? zf_error_prefix(rc, "key '%.120s'", key) : keep_key(r, key, v);
+    rc = type == ARRAY ? read_array(reader, &value) : read_scalar(reader, type, &value);
+    rc = rc ? zf_error_prefix(rc, "key '%.120s'", key) : keep_key(reader, key, value);
   }
-  json_decref(v);
+  json_decref(value);
   json_decref(name);
   return rc;
 }
 
-static int read_keys(struct reader *r) {
+static int read_keys(struct reader *reader) {
   int rc = 0;
-  r->g->keys = json_object();
-  r->g->st->metadata = zf_calloc(2 * (int64_t)r->nkey + 1, sizeof(char *));
-  if (!r->g->keys || !r->g->st->metadata) return zf_error(ZF_ENOMEM, "out of memory");
-  for (uint64_t i = 0; !rc && i < r->nkey; i++) rc = read_key(r);
-  const json_t *align = rc ? NULL : json_object_get(r->g->keys, "general.alignment");
-  r->align = 32;
+  reader->g->keys = json_object();
+  reader->g->st->metadata = zf_calloc(2 * (int64_t)reader->nkey + 1, sizeof(char *));
+  if (!reader->g->keys || !reader->g->st->metadata) return zf_error(ZF_ENOMEM, "out of memory");
+  for (uint64_t i = 0; !rc && i < reader->nkey; i++) rc = read_key(reader);
+  const json_t *align = rc ? NULL : json_object_get(reader->g->keys, "general.alignment");
+  reader->align = 32;
   if (!align) return rc;
-  r->align = json_integer_value(align);
-  if (r->align < 1 || r->align > 1 << 20 || r->align & (r->align - 1))
+  reader->align = json_integer_value(align);
+  if (reader->align < 1 || reader->align > 1 << 20 || reader->align & (reader->align - 1))
     return zf_error(ZF_EINVALID, "general.alignment: expected a power of two up to 2^20");
   return 0;
 }
@@ -183,125 +185,125 @@ static int read_keys(struct reader *r) {
 /* --- tensors --------------------------------------------------------------------------------- */
 
 /* Dimensions lie innermost first in the file. */
-static int read_shape(struct reader *r, struct zf_st_tensor *t) {
+static int read_shape(struct reader *reader, struct zf_st_tensor *tensor) {
   uint32_t n = 0;
   uint64_t d = 0;
-  int rc = zf_bytes_u32(&r->b, &n);
+  int rc = zf_bytes_u32(&reader->b, &n);
   if (rc) return rc;
   if (n > ZF_GGUF_MAXDIM)
     return zf_error(ZF_EINVALID, "has %u dimensions, more than the %d allowed", n, ZF_GGUF_MAXDIM);
-  t->ndim = (int)n;
-  t->count = 1;
-  for (int i = t->ndim - 1; i >= 0; i--) {
-    if ((rc = zf_bytes_u64(&r->b, &d))) return rc;
-    t->shape[i] = (int64_t)d;
-    if (d > INT64_MAX || zf_mul(t->count, t->shape[i], &t->count))
+  tensor->ndim = (int)n;
+  tensor->count = 1;
+  for (int i = tensor->ndim - 1; i >= 0; i--) {
+    if ((rc = zf_bytes_u64(&reader->b, &d))) return rc;
+    tensor->shape[i] = (int64_t)d;
+    if (d > INT64_MAX || zf_mul(tensor->count, tensor->shape[i], &tensor->count))
       return zf_error(ZF_EINVALID, "the product of its shape overflows");
   }
   return 0;
 }
 
-static int read_type(struct reader *r, struct zf_st_tensor *t) {
+static int read_type(struct reader *reader, struct zf_st_tensor *tensor) {
   uint32_t id = 0;
   int k = 0;
   int64_t bytes;
-  int rc = zf_bytes_u32(&r->b, &id);
+  int rc = zf_bytes_u32(&reader->b, &id);
   if (rc) return rc;
   while (k < TENSOR_TYPES && tensor_types[k].id != id) k++;
   if (k == TENSOR_TYPES) return zf_error(ZF_EINVALID, "unknown type %u", id);
-  int64_t row = t->ndim ? t->shape[t->ndim - 1] : 1;
-  t->dtype = tensor_types[k].name;
-  t->type = tensor_types[k].type;
+  int64_t row = tensor->ndim ? tensor->shape[tensor->ndim - 1] : 1;
+  tensor->dtype = tensor_types[k].name;
+  tensor->type = tensor_types[k].type;
   if (row % tensor_types[k].block)
     return zf_error(ZF_EINVALID, "its rows of %lld values are no whole blocks of %d (%s)",
-                    (long long)row, tensor_types[k].block, t->dtype);
-  if (zf_mul(t->count / tensor_types[k].block, tensor_types[k].bytes, &bytes))
+                    (long long)row, tensor_types[k].block, tensor->dtype);
+  if (zf_mul(tensor->count / tensor_types[k].block, tensor_types[k].bytes, &bytes))
     return zf_error(ZF_EINVALID, "its size overflows");
-  t->bytes = (size_t)bytes;
+  tensor->bytes = (size_t)bytes;
   return 0;
 }
 
 /* The tensor's place is set once the data section is known; until then `data` stays NULL.  *end
  * is where the one before it ends. */
-static int read_tensor(struct reader *r, struct zf_st_tensor *t, int64_t *end) {
+static int read_tensor(struct reader *reader, struct zf_st_tensor *tensor, int64_t *end) {
   const unsigned char *p = NULL;
   uint64_t n = 0, offset = 0;
-  int rc = read_text(r, &p, &n);
+  int rc = read_text(reader, &p, &n);
   if (rc) return rc;
   if (!n || n >= ZF_GGUF_MAXNAME || memchr(p, 0, (size_t)n))
     return zf_error(ZF_EINVALID, "a tensor's name of %llu bytes: expected 1 to %d, none zero",
                     (unsigned long long)n, ZF_GGUF_MAXNAME - 1);
-  if (!(t->name = zf_strndup((const char *)p, (size_t)n))) return ZF_ENOMEM;
-  rc = read_shape(r, t);
-  if (!rc) rc = read_type(r, t);
-  if (!rc) rc = zf_bytes_u64(&r->b, &offset);
+  if (!(tensor->name = zf_strndup((const char *)p, (size_t)n))) return ZF_ENOMEM;
+  rc = read_shape(reader, tensor);
+  if (!rc) rc = read_type(reader, tensor);
+  if (!rc) rc = zf_bytes_u64(&reader->b, &offset);
   if (!rc && offset != (uint64_t)*end)
     rc = zf_error(ZF_EINVALID, "its offset is %llu, but the tensor before it ends at %lld",
                   (unsigned long long)offset, (long long)*end);
-  if (!rc && (zf_add(*end, (int64_t)t->bytes, end) || zf_add(*end, r->align - 1, end)))
+  if (!rc && (zf_add(*end, (int64_t)tensor->bytes, end) || zf_add(*end, reader->align - 1, end)))
     rc = zf_error(ZF_EINVALID, "its end overflows");
-  *end &= ~(r->align - 1);
-  return rc ? zf_error_prefix(rc, "tensor '%.64s'", t->name) : 0;
+  *end &= ~(reader->align - 1);
+  return rc ? zf_error_prefix(rc, "tensor '%.64s'", tensor->name) : 0;
 }
 
-static int place_tensors(struct reader *r) {
-  struct zf_st *st = r->g->st;
-  size_t align = (size_t)r->align, at = (r->b.pos + align - 1) & ~(align - 1);
+static int place_tensors(struct reader *reader) {
+  struct zf_st *st = reader->g->st;
+  size_t align = (size_t)reader->align, at = (reader->b.pos + align - 1) & ~(align - 1);
   for (int64_t i = 0; i < st->count; i++) {
-    struct zf_st_tensor *t = &st->tensor[i];
-    if (at > r->b.len || t->bytes > r->b.len - at)
+    struct zf_st_tensor *tensor = &st->tensor[i];
+    if (at > reader->b.len || tensor->bytes > reader->b.len - at)
       return zf_error(ZF_EINVALID,
                       "tensor '%.64s' takes %zu bytes from byte %zu on, but the file ends at %zu",
-                      t->name, t->bytes, at, r->b.len);
-    t->data = r->b.data + at;
-    at += (t->bytes + align - 1) & ~(align - 1);
+                      tensor->name, tensor->bytes, at, reader->b.len);
+    tensor->data = reader->b.data + at;
+    at += (tensor->bytes + align - 1) & ~(align - 1);
   }
   return 0;
 }
 
-static int read_tensors(struct reader *r) {
-  struct zf_st *st = r->g->st;
+static int read_tensors(struct reader *reader) {
+  struct zf_st *st = reader->g->st;
   int64_t end = 0;
   int rc = 0;
-  st->tensor = zf_calloc((int64_t)r->ntensor + 1, sizeof *st->tensor);
+  st->tensor = zf_calloc((int64_t)reader->ntensor + 1, sizeof *st->tensor);
   if (!st->tensor) return ZF_ENOMEM;
-  while (!rc && st->count < (int64_t)r->ntensor) {
-    rc = read_tensor(r, &st->tensor[st->count], &end);
+  while (!rc && st->count < (int64_t)reader->ntensor) {
+    rc = read_tensor(reader, &st->tensor[st->count], &end);
     st->count++;
   }
-  if (!rc) rc = place_tensors(r);
+  if (!rc) rc = place_tensors(reader);
   return rc ? rc : zf_st_sort(st);
 }
 
 /* --- the file -------------------------------------------------------------------------------- */
 
-static int read_head(struct reader *r) {
+static int read_head(struct reader *reader) {
   const unsigned char *magic = NULL;
   uint32_t version = 0;
-  int rc = zf_bytes_take(&r->b, 4, &magic);
+  int rc = zf_bytes_take(&reader->b, 4, &magic);
   if (!rc && memcmp(magic, "GGUF", 4) != 0)
     return zf_error(ZF_EINVALID, "expected the bytes GGUF: not a GGUF file");
-  if (!rc) rc = zf_bytes_u32(&r->b, &version);
+  if (!rc) rc = zf_bytes_u32(&reader->b, &version);
   if (!rc && version != 3 && version != 2)
     return zf_error(ZF_EINVALID, "version %u: supported are 2 and 3, little endian", version);
-  if (!rc) rc = zf_bytes_u64(&r->b, &r->ntensor);
-  if (!rc) rc = zf_bytes_u64(&r->b, &r->nkey);
+  if (!rc) rc = zf_bytes_u64(&reader->b, &reader->ntensor);
+  if (!rc) rc = zf_bytes_u64(&reader->b, &reader->nkey);
   if (rc) return rc;
   /* A key takes 13 bytes at least, a tensor 25. */
-  size_t left = r->b.len - r->b.pos;
-  if (r->ntensor > ZF_GGUF_MAXCOUNT || r->nkey > ZF_GGUF_MAXCOUNT || r->ntensor > left / 24 ||
-      r->nkey > left / 12)
+  size_t left = reader->b.len - reader->b.pos;
+  if (reader->ntensor > ZF_GGUF_MAXCOUNT || reader->nkey > ZF_GGUF_MAXCOUNT ||
+      reader->ntensor > left / 24 || reader->nkey > left / 12)
     return zf_error(ZF_EINVALID, "%llu tensors and %llu keys do not fit the %zu bytes that follow",
-                    (unsigned long long)r->ntensor, (unsigned long long)r->nkey, left);
+                    (unsigned long long)reader->ntensor, (unsigned long long)reader->nkey, left);
   return 0;
 }
 
-static int read_file(struct zf_gguf *g, const unsigned char *data, size_t len, int arrays) {
-  struct reader r = {.b = {.data = data, .len = len}, .g = g, .arrays = arrays};
-  int rc = read_head(&r);
-  if (!rc) rc = read_keys(&r);
-  if (!rc) rc = read_tensors(&r);
-  return rc ? zf_error_prefix(rc, "%s: byte %zu", g->st->path[0], r.b.pos) : 0;
+static int read_file(struct zf_gguf *gguf, const unsigned char *data, size_t len, int arrays) {
+  struct reader reader = {.b = {.data = data, .len = len}, .g = gguf, .arrays = arrays};
+  int rc = read_head(&reader);
+  if (!rc) rc = read_keys(&reader);
+  if (!rc) rc = read_tensors(&reader);
+  return rc ? zf_error_prefix(rc, "%s: byte %zu", gguf->st->path[0], reader.b.pos) : 0;
 }
 
 int zf_gguf_parse(struct zf_gguf *out, const void *data, size_t len, const char *name, int arrays) {
@@ -328,10 +330,10 @@ int zf_gguf_open(struct zf_gguf *out, const char *path, int arrays) {
   return rc;
 }
 
-void zf_gguf_free(struct zf_gguf *g) {
-  json_decref(g->keys);
-  zf_st_free(g->st);
-  memset(g, 0, sizeof *g);
+void zf_gguf_free(struct zf_gguf *gguf) {
+  json_decref(gguf->keys);
+  zf_st_free(gguf->st);
+  memset(gguf, 0, sizeof *gguf);
 }
 
 int zf_gguf_named(const char *path) {

@@ -33,7 +33,7 @@ int zf_gguf_open(struct zf_gguf *out, const char *path, int arrays);
 
 /* From memory, for fuzzing and tests: the tensors point into data. */
 int zf_gguf_parse(struct zf_gguf *out, const void *data, size_t len, const char *name, int arrays);
-void zf_gguf_free(struct zf_gguf *g); /* takes a zeroed one */
+void zf_gguf_free(struct zf_gguf *gguf); /* takes a zeroed one */
 
 /* Does the path end in .gguf? */
 int zf_gguf_named(const char *path);

@@ -8,6 +8,6 @@
 int zf_gguf_open_part(struct zf_gguf *out, const char *path, int arrays);
 
 /* Adds the tensors of the other parts where the keys say that `path` is the first of several. */
-int zf_gguf_add_parts(struct zf_gguf *g, const char *path);
+int zf_gguf_add_parts(struct zf_gguf *gguf, const char *path);
 
 #endif

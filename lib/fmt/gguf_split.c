@@ -14,9 +14,9 @@
 
 enum { MAX_PARTS = 99999 };
 
-static int64_t number(const struct zf_gguf *g, const char *key, int64_t none) {
-  const json_t *v = json_object_get(g->keys, key);
-  return json_is_integer(v) ? json_integer_value(v) : none;
+static int64_t number(const struct zf_gguf *gguf, const char *key, int64_t none) {
+  const json_t *value = json_object_get(gguf->keys, key);
+  return json_is_integer(value) ? json_integer_value(value) : none;
 }
 
 /* The path of part `no` beside the first one; the caller frees.  NULL where that has another name. */
@@ -31,8 +31,8 @@ static char *part_path(const char *first, int64_t no, int64_t count) {
 }
 
 /* Moves file and tensors of a part behind those that are there. */
-static int take(struct zf_gguf *g, struct zf_gguf *part) {
-  struct zf_st *to = g->st, *from = part->st;
+static int take(struct zf_gguf *gguf, struct zf_gguf *part) {
+  struct zf_st *to = gguf->st, *from = part->st;
   struct zf_st_tensor *all =
       realloc(to->tensor, (size_t)(to->count + from->count + 1) * sizeof *all);
   if (!all) return zf_error(ZF_ENOMEM, "%s: out of memory", from->path[0]);
@@ -49,7 +49,7 @@ static int take(struct zf_gguf *g, struct zf_gguf *part) {
   return 0;
 }
 
-static int add_part(struct zf_gguf *g, const char *first, int64_t no, int64_t count) {
+static int add_part(struct zf_gguf *gguf, const char *first, int64_t no, int64_t count) {
   struct zf_gguf part = {0};
   char *path = part_path(first, no, count);
   if (!path)
@@ -62,14 +62,14 @@ static int add_part(struct zf_gguf *g, const char *first, int64_t no, int64_t co
     rc =
         zf_error(ZF_EINVALID, "%s: expected part %lld of %lld by its keys split.no and split.count",
                  path, (long long)no + 1, (long long)count);
-  if (!rc) rc = take(g, &part);
+  if (!rc) rc = take(gguf, &part);
   zf_gguf_free(&part);
   free(path);
   return rc;
 }
 
-int zf_gguf_add_parts(struct zf_gguf *g, const char *path) {
-  int64_t count = number(g, "split.count", 1), no = number(g, "split.no", 0);
+int zf_gguf_add_parts(struct zf_gguf *gguf, const char *path) {
+  int64_t count = number(gguf, "split.count", 1), no = number(gguf, "split.no", 0);
   int rc = 0;
   if (count <= 1) return 0;
   if (count > MAX_PARTS)
@@ -78,12 +78,12 @@ int zf_gguf_add_parts(struct zf_gguf *g, const char *path) {
   if (no != 0)
     return zf_error(ZF_EUSAGE, "%s: is part %lld of %lld of a split file: give the first one", path,
                     (long long)no + 1, (long long)count);
-  for (int64_t i = 1; !rc && i < count; i++) rc = add_part(g, path, i, count);
-  if (!rc) rc = zf_st_sort(g->st);
-  int64_t want = number(g, "split.tensors.count", g->st->count);
-  if (!rc && want != g->st->count)
+  for (int64_t i = 1; !rc && i < count; i++) rc = add_part(gguf, path, i, count);
+  if (!rc) rc = zf_st_sort(gguf->st);
+  int64_t want = number(gguf, "split.tensors.count", gguf->st->count);
+  if (!rc && want != gguf->st->count)
     rc = zf_error(ZF_EINVALID,
                   "%s: key 'split.tensors.count' is %lld, but the parts hold %lld tensors", path,
-                  (long long)want, (long long)g->st->count);
+                  (long long)want, (long long)gguf->st->count);
   return rc;
 }

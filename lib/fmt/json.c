@@ -57,40 +57,42 @@ static json_t *parse(const char *text, size_t len, size_t flags, json_error_t *e
 }
 
 /* Places of the rewritten text as those of the given one; 0 when they lie in a rewritten number. */
-static int place(json_error_t *e, const struct zf_json_rewritten *t) {
-  size_t at = e->position > 0 ? (size_t)e->position : 0, line = at < t->text.len ? at : t->text.len;
-  for (size_t i = 0; i < t->nedit; i++)
-    if (at > t->edit[i].at && at <= t->edit[i].at + t->edit[i].added) return 0;
-  while (line && t->text.data[line - 1] != '\n') line--;
-  e->column -= (int)zf_json_added(t, line, at);
-  e->position -= (int)zf_json_added(t, 0, at);
+static int place(json_error_t *e, const struct zf_json_rewritten *rewritten) {
+  size_t at = e->position > 0 ? (size_t)e->position : 0,
+         line = at < rewritten->text.len ? at : rewritten->text.len;
+  for (size_t i = 0; i < rewritten->nedit; i++)
+    if (at > rewritten->edit[i].at && at <= rewritten->edit[i].at + rewritten->edit[i].added)
+      return 0;
+  while (line && rewritten->text.data[line - 1] != '\n') line--;
+  e->column -= (int)zf_json_added(rewritten, line, at);
+  e->position -= (int)zf_json_added(rewritten, 0, at);
   return 1;
 }
 
 /* A second try, wide numbers rewritten. */
 static json_t *parse_tamed(const char *text, size_t len, size_t flags, json_error_t *e) {
-  struct zf_json_rewritten t = {0};
+  struct zf_json_rewritten rewritten = {0};
   json_error_t again;
-  json_t *v = NULL;
-  int rc = zf_json_rewrite(&t, text, len, (flags & JSON_DISABLE_EOF_CHECK) != 0);
-  if (!rc && t.nedit) {
-    v = parse(t.text.data, t.text.len, flags, &again);
-    if (place(&again, &t)) *e = again;
+  json_t *value = NULL;
+  int rc = zf_json_rewrite(&rewritten, text, len, (flags & JSON_DISABLE_EOF_CHECK) != 0);
+  if (!rc && rewritten.nedit) {
+    value = parse(rewritten.text.data, rewritten.text.len, flags, &again);
+    if (place(&again, &rewritten)) *e = again;
   }
   if (rc) spent = 1;
-  zf_json_rewritten_free(&t);
-  return v;
+  zf_json_rewritten_free(&rewritten);
+  return value;
 }
 
 int zf_json_read(json_t **out, const char *text, size_t len, size_t flags,
-                 struct zf_json_fault *f) {
+                 struct zf_json_fault *fault) {
   json_error_t e;
   zf_json_failures(); /* from now on they are counted */
   *out = parse(text, len, flags, &e);
   if (!*out && !spent) *out = parse_tamed(text, len, flags, &e);
-  f->line = e.line;
-  f->column = e.column;
-  f->position = e.position > 0 ? (size_t)e.position : 0;
+  fault->line = e.line;
+  fault->column = e.column;
+  fault->position = e.position > 0 ? (size_t)e.position : 0;
   if (*out) return 0;
   if (spent || !e.text[0]) return zf_error(ZF_ENOMEM, "out of memory for its JSON");
   int zero = strstr(e.text, "JSON_ALLOW_NUL") != NULL;
@@ -102,74 +104,74 @@ int zf_json_read(json_t **out, const char *text, size_t len, size_t flags,
 }
 
 int zf_json_parse(json_t **out, const char *text, size_t len, const char *name) {
-  struct zf_json_fault f;
-  int rc = zf_json_read(out, text, len, 0, &f);
-  if (rc == ZF_EINVALID) return zf_error_prefix(rc, "%s:%d:%d", name, f.line, f.column);
+  struct zf_json_fault fault;
+  int rc = zf_json_read(out, text, len, 0, &fault);
+  if (rc == ZF_EINVALID) return zf_error_prefix(rc, "%s:%d:%d", name, fault.line, fault.column);
   return rc ? zf_error_prefix(rc, "%s", name) : 0;
 }
 
 int zf_json_load(json_t **out, const char *path) {
-  struct zf_map m;
+  struct zf_map map;
   *out = NULL;
-  int rc = zf_map_open(&m, path);
+  int rc = zf_map_open(&map, path);
   if (rc) return rc;
-  rc = zf_json_parse(out, (const char *)m.data, m.len, path);
-  zf_map_close(&m);
+  rc = zf_json_parse(out, (const char *)map.data, map.len, path);
+  zf_map_close(&map);
   return rc;
 }
 
 /* The value of a key, or NULL when it is absent or null. */
 static const json_t *present(const json_t *obj, const char *key) {
-  const json_t *v = json_object_get(obj, key);
-  return json_is_null(v) ? NULL : v;
+  const json_t *value = json_object_get(obj, key);
+  return json_is_null(value) ? NULL : value;
 }
 
-static int mismatch(const json_t *v, const char *key, const char *name, const char *expected) {
+static int mismatch(const json_t *value, const char *key, const char *name, const char *expected) {
   return zf_error(ZF_EINVALID, "%s: key '%s': expected %s, found %s", name, key, expected,
-                  zf_json_kind(v));
+                  zf_json_kind(value));
 }
 
 int zf_json_int(int64_t *out, const json_t *obj, const char *key, const char *name) {
-  const json_t *v = present(obj, key);
-  if (!v) return 0;
-  if (!json_is_integer(v)) return mismatch(v, key, name, "an integer");
-  *out = json_integer_value(v);
+  const json_t *value = present(obj, key);
+  if (!value) return 0;
+  if (!json_is_integer(value)) return mismatch(value, key, name, "an integer");
+  *out = json_integer_value(value);
   return 0;
 }
 
 int zf_json_num(double *out, const json_t *obj, const char *key, const char *name) {
-  const json_t *v = present(obj, key);
-  if (!v) return 0;
-  const char *wide = zf_json_wide(v);
-  if (!json_is_number(v) && !(wide && strspn(wide, "-0123456789") == strlen(wide)))
-    return mismatch(v, key, name, "a number");
-  *out = wide ? strtod(wide, NULL) : json_number_value(v);
+  const json_t *value = present(obj, key);
+  if (!value) return 0;
+  const char *wide = zf_json_wide(value);
+  if (!json_is_number(value) && !(wide && strspn(wide, "-0123456789") == strlen(wide)))
+    return mismatch(value, key, name, "a number");
+  *out = wide ? strtod(wide, NULL) : json_number_value(value);
   return 0;
 }
 
 int zf_json_bool(int *out, const json_t *obj, const char *key, const char *name) {
-  const json_t *v = present(obj, key);
-  if (!v) return 0;
-  if (!json_is_boolean(v)) return mismatch(v, key, name, "true or false");
-  *out = json_is_true(v);
+  const json_t *value = present(obj, key);
+  if (!value) return 0;
+  if (!json_is_boolean(value)) return mismatch(value, key, name, "true or false");
+  *out = json_is_true(value);
   return 0;
 }
 
 int zf_json_str(const char **out, const json_t *obj, const char *key, const char *name) {
-  const json_t *v = present(obj, key);
-  if (!v) return 0;
-  if (!json_is_string(v)) return mismatch(v, key, name, "a string");
-  *out = json_string_value(v);
+  const json_t *value = present(obj, key);
+  if (!value) return 0;
+  if (!json_is_string(value)) return mismatch(value, key, name, "a string");
+  *out = json_string_value(value);
   return 0;
 }
 
-const char *zf_json_kind(const json_t *v) {
+const char *zf_json_kind(const json_t *value) {
   static const char *const kind[] = {
       [JSON_OBJECT] = "an object",   [JSON_ARRAY] = "an array",     [JSON_STRING] = "a string",
       [JSON_INTEGER] = "an integer", [JSON_REAL] = "a real number", [JSON_TRUE] = "true",
       [JSON_FALSE] = "false",        [JSON_NULL] = "null",
   };
-  const char *wide = zf_json_wide(v);
+  const char *wide = zf_json_wide(value);
   if (wide) return wide;
-  return v ? kind[json_typeof(v)] : "nothing";
+  return value ? kind[json_typeof(value)] : "nothing";
 }

@@ -15,8 +15,8 @@ int zf_json_load(json_t **out, const char *path);
  * beyond a double) is read as an object of its own kind.  zf_json_wide gives its text, or NULL for any
  * other value; zf_json_kind names it by that text; zf_json_dump is json_dumps with those numbers as
  * they were (free the result). */
-const char *zf_json_wide(const json_t *v);
-char *zf_json_dump(const json_t *v, size_t flags);
+const char *zf_json_wide(const json_t *value);
+char *zf_json_dump(const json_t *value, size_t flags);
 
 /* What zf_json_parse is made of, for readers of many values in one text: `flags` are Jansson's.
  * ZF_EINVALID, with the reason alone as the message, or ZF_ENOMEM; position: bytes read, or where the
@@ -25,7 +25,8 @@ struct zf_json_fault {
   int line, column;
   size_t position;
 };
-int zf_json_read(json_t **out, const char *text, size_t len, size_t flags, struct zf_json_fault *f);
+int zf_json_read(json_t **out, const char *text, size_t len, size_t flags,
+                 struct zf_json_fault *fault);
 
 /* Allocations of Jansson's that failed in this thread so far, for code that builds values and checks once:
  * zf_json_checked(rc, before, NAME) is rc, or ZF_ENOMEM where one failed since `before`, whatever the
@@ -43,6 +44,6 @@ int zf_json_bool(int *out, const json_t *obj, const char *key, const char *name)
 int zf_json_str(const char **out, const json_t *obj, const char *key, const char *name);
 
 /* "an object", "a string", ...: for messages. */
-const char *zf_json_kind(const json_t *v);
+const char *zf_json_kind(const json_t *value);
 
 #endif

@@ -20,10 +20,10 @@ struct zf_json_rewritten {
 
 /* Rewrites text[0..len), or with `one` its first object or array.  Zeroed first; freed in any case.
  */
-int zf_json_rewrite(struct zf_json_rewritten *t, const char *text, size_t len, int one);
-void zf_json_rewritten_free(struct zf_json_rewritten *t);
+int zf_json_rewrite(struct zf_json_rewritten *rewritten, const char *text, size_t len, int one);
+void zf_json_rewritten_free(struct zf_json_rewritten *rewritten);
 
 /* Bytes that edits in [from, to) of the rewritten text added. */
-size_t zf_json_added(const struct zf_json_rewritten *t, size_t from, size_t to);
+size_t zf_json_added(const struct zf_json_rewritten *rewritten, size_t from, size_t to);
 
 #endif

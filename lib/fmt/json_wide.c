@@ -56,17 +56,17 @@ static size_t word_length(const char *p, const char *end) {
 }
 
 /* Does Jansson refuse the number of n bytes at p? */
-static int is_wide(const char *p, size_t n, int real) {
+static int is_wide(const char *p, size_t len, int real) {
   enum { SAFE = 18 }; /* digits that always fit */
-  char small[64], *copy = n < sizeof small ? small : malloc(n + 1);
+  char small[64], *copy = len < sizeof small ? small : malloc(len + 1);
   int wide = 1;
   if (!copy) return 0; /* the parser then says what it says of the number */
-  memcpy(copy, p, n);
-  copy[n] = 0;
+  memcpy(copy, p, len);
+  copy[len] = 0;
   errno = 0;
   if (real) {
     wide = isinf(strtod(copy, NULL));
-  } else if (n <= SAFE) {
+  } else if (len <= SAFE) {
     wide = 0;
   } else {
     long long value = strtoll(copy, NULL, 10);
@@ -76,23 +76,24 @@ static int is_wide(const char *p, size_t n, int real) {
   return wide;
 }
 
-static int note(struct zf_json_rewritten *t, size_t added) {
-  if (t->nedit == t->cap) {
-    size_t cap = t->cap ? 2 * t->cap : 16;
-    struct zf_json_edit *edit = realloc(t->edit, cap * sizeof *edit);
+static int note(struct zf_json_rewritten *rewritten, size_t added) {
+  if (rewritten->nedit == rewritten->cap) {
+    size_t cap = rewritten->cap ? 2 * rewritten->cap : 16;
+    struct zf_json_edit *edit = realloc(rewritten->edit, cap * sizeof *edit);
     if (!edit) return zf_error(ZF_ENOMEM, "out of memory");
-    t->edit = edit;
-    t->cap = cap;
+    rewritten->edit = edit;
+    rewritten->cap = cap;
   }
-  t->edit[t->nedit++] = (struct zf_json_edit){.at = t->text.len, .added = added};
+  rewritten->edit[rewritten->nedit++] =
+      (struct zf_json_edit){.at = rewritten->text.len, .added = added};
   return 0;
 }
 
-static int replace(struct zf_json_rewritten *t, const char *p, size_t n) {
-  int rc = note(t, sizeof "{" KEY ":\"\"}" - 1);
-  zf_buf_puts(&t->text, "{" KEY ":\"");
-  zf_buf_add(&t->text, p, n);
-  zf_buf_puts(&t->text, "\"}");
+static int replace(struct zf_json_rewritten *rewritten, const char *p, size_t len) {
+  int rc = note(rewritten, sizeof "{" KEY ":\"\"}" - 1);
+  zf_buf_puts(&rewritten->text, "{" KEY ":\"");
+  zf_buf_add(&rewritten->text, p, len);
+  zf_buf_puts(&rewritten->text, "\"}");
   return rc;
 }
 
@@ -104,48 +105,49 @@ static size_t string_length(const char *p, const char *end) {
 }
 
 /* One token, or one byte of what is none; returns its length. */
-static size_t take(struct zf_json_rewritten *t, const char *p, const char *end, int *rc) {
+static size_t take(struct zf_json_rewritten *rewritten, const char *p, const char *end, int *rc) {
   int real = 0;
   size_t n = *p == '"' ? string_length(p, end) : 0;
   size_t word = n ? 0 : word_length(p, end);
   size_t number = n || word || !(is_digit(*p) || *p == '-') ? 0 : number_length(p, end, &real);
   if (word || (number && is_wide(p, number, real))) {
-    *rc = replace(t, p, word + number);
+    *rc = replace(rewritten, p, word + number);
     return word + number;
   }
   if (number) n = number;
   if (!n) n = 1;
-  zf_buf_add(&t->text, p, n);
+  zf_buf_add(&rewritten->text, p, n);
   return n;
 }
 
-int zf_json_rewrite(struct zf_json_rewritten *t, const char *text, size_t len, int one) {
+int zf_json_rewrite(struct zf_json_rewritten *rewritten, const char *text, size_t len, int one) {
   const char *end = text + len;
   int64_t depth = 0;
   int rc = 0;
   for (const char *p = text; p < end && !rc;) {
     depth += (*p == '{' || *p == '[') - (*p == '}' || *p == ']');
     int closes = *p == '}' || *p == ']';
-    p += take(t, p, end, &rc);
+    p += take(rewritten, p, end, &rc);
     if (one && closes && depth <= 0) break;
   }
-  return rc ? rc : zf_buf_ok(&t->text);
+  return rc ? rc : zf_buf_ok(&rewritten->text);
 }
 
-void zf_json_rewritten_free(struct zf_json_rewritten *t) {
-  zf_buf_free(&t->text);
-  free(t->edit);
+void zf_json_rewritten_free(struct zf_json_rewritten *rewritten) {
+  zf_buf_free(&rewritten->text);
+  free(rewritten->edit);
 }
 
-size_t zf_json_added(const struct zf_json_rewritten *t, size_t from, size_t to) {
+size_t zf_json_added(const struct zf_json_rewritten *rewritten, size_t from, size_t to) {
   size_t added = 0;
-  for (size_t i = 0; i < t->nedit && t->edit[i].at < to; i++)
-    if (t->edit[i].at >= from) added += t->edit[i].added;
+  for (size_t i = 0; i < rewritten->nedit && rewritten->edit[i].at < to; i++)
+    if (rewritten->edit[i].at >= from) added += rewritten->edit[i].added;
   return added;
 }
 
-const char *zf_json_wide(const json_t *v) {
-  return json_object_size(v) == 1 ? json_string_value(json_object_get(v, ZF_JSON_WIDE)) : NULL;
+const char *zf_json_wide(const json_t *value) {
+  return json_object_size(value) == 1 ? json_string_value(json_object_get(value, ZF_JSON_WIDE))
+                                      : NULL;
 }
 
 /* The braces around the key that begins at `key`; 0 when it is no such object. */

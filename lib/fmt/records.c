@@ -37,101 +37,104 @@ static const struct format {
     [ZF_RECORDS_TXT] = {".txt", NULL, zf_records_txt, "\r\n", 0},
 };
 
-char zf_records_delim(const struct zf_records *r) {
-  return formats[r->format].delim;
+char zf_records_delim(const struct zf_records *records) {
+  return formats[records->format].delim;
 }
 
-int zf_records_fail(const struct zf_records *r, size_t offset, const char *fmt, ...) {
+int zf_records_fail(const struct zf_records *records, size_t offset, const char *fmt, ...) {
   char text[1024];
   va_list ap;
   long long line = 1, column = 1;
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
-  for (size_t i = 0; i < offset && i < r->len; i++) {
-    if (r->data[i] == '\n')
+  for (size_t i = 0; i < offset && i < records->len; i++) {
+    if (records->data[i] == '\n')
       line++, column = 1;
-    else if ((r->data[i] & 0xc0) != 0x80) /* not the tail of a character */
+    else if ((records->data[i] & 0xc0) != 0x80) /* not the tail of a character */
       column++;
   }
-  return zf_error(ZF_EINVALID, "%s:%lld:%lld: %s", r->path, line, column, text);
+  return zf_error(ZF_EINVALID, "%s:%lld:%lld: %s", records->path, line, column, text);
 }
 
 /* --- opening --- */
 
 /* Gives back the pages before data[at]. */
-static void drop_before(struct zf_records *r, size_t at) {
-  if (r->map.data)
-    zf_map_drop(&r->map, 0, (size_t)((const unsigned char *)r->data - r->map.data) + at);
+static void drop_before(struct zf_records *records, size_t at) {
+  if (records->map.data)
+    zf_map_drop(&records->map, 0,
+                (size_t)((const unsigned char *)records->data - records->map.data) + at);
 }
 
 /* data[from..to) is UTF-8 without zero bytes. */
-static int check_window(struct zf_records *r, size_t from, size_t to) {
-  const char *text = r->data + from;
+static int check_window(struct zf_records *records, size_t from, size_t to) {
+  const char *text = records->data + from;
   int64_t bad = zf_utf8_bad(text, to - from);
   if (bad >= 0)
-    return zf_records_fail(r, from + (size_t)bad, "byte 0x%02x is not UTF-8",
+    return zf_records_fail(records, from + (size_t)bad, "byte 0x%02x is not UTF-8",
                            (unsigned char)text[bad]);
   const char *zero = memchr(text, 0, to - from);
-  return zero ? zf_records_fail(r, (size_t)(zero - r->data), "a zero byte is not text") : 0;
+  return zero ? zf_records_fail(records, (size_t)(zero - records->data), "a zero byte is not text")
+              : 0;
 }
 
 /* The text as a whole: a byte order mark is skipped, zero bytes and what is not
  * UTF-8 are refused. */
-static int check_text(struct zf_records *r) {
-  if (r->len >= 3 && !memcmp(r->data, "\xef\xbb\xbf", 3)) {
-    r->data += 3;
-    r->len -= 3;
+static int check_text(struct zf_records *records) {
+  if (records->len >= 3 && !memcmp(records->data, "\xef\xbb\xbf", 3)) {
+    records->data += 3;
+    records->len -= 3;
   }
-  for (size_t from = 0, to; from < r->len; from = to) {
-    to = r->len - from > WINDOW ? from + WINDOW : r->len;
-    for (int k = 0; k < 3 && to < r->len && (r->data[to] & 0xc0) == 0x80; k++) to--;
-    int rc = check_window(r, from, to);
+  for (size_t from = 0, to; from < records->len; from = to) {
+    to = records->len - from > WINDOW ? from + WINDOW : records->len;
+    for (int k = 0; k < 3 && to < records->len && (records->data[to] & 0xc0) == 0x80; k++) to--;
+    int rc = check_window(records, from, to);
     if (rc) return rc;
-    drop_before(r, to);
+    drop_before(records, to);
   }
   return 0;
 }
 
-static int grow(struct zf_records *r) {
-  int64_t cap = r->cap ? 2 * r->cap : MARK;
-  size_t *at = realloc(r->at, (size_t)cap * sizeof *at);
-  if (at) r->at = at;
-  int64_t *mark = realloc(r->mark, (size_t)(cap / MARK) * sizeof *mark);
-  if (mark) r->mark = mark;
+static int grow(struct zf_records *records) {
+  int64_t cap = records->cap ? 2 * records->cap : MARK;
+  size_t *at = realloc(records->at, (size_t)cap * sizeof *at);
+  if (at) records->at = at;
+  int64_t *mark = realloc(records->mark, (size_t)(cap / MARK) * sizeof *mark);
+  if (mark) records->mark = mark;
   if (!at || !mark)
-    return zf_error(ZF_ENOMEM, "%s: out of memory at row %lld", r->path, (long long)r->count);
-  r->cap = cap;
+    return zf_error(ZF_ENOMEM, "%s: out of memory at row %lld", records->path,
+                    (long long)records->count);
+  records->cap = cap;
   return 0;
 }
 
-static int add(struct zf_records *r, const struct zf_records_cursor *c) {
-  int rc = r->count == r->cap ? grow(r) : 0;
+static int add(struct zf_records *records, const struct zf_records_cursor *cursor) {
+  int rc = records->count == records->cap ? grow(records) : 0;
   if (rc) return rc;
-  if (r->count % MARK == 0) r->mark[r->count / MARK] = c->row_line;
-  r->at[r->count++] = c->row;
+  if (records->count % MARK == 0) records->mark[records->count / MARK] = cursor->row_line;
+  records->at[records->count++] = cursor->row;
   return 0;
 }
 
 /* Parses every row, which is so checked, and keeps where it begins. */
-static int scan(struct zf_records *r) {
-  const struct format *f = &formats[r->format];
-  struct zf_records_cursor c = {.line = 1};
+static int scan(struct zf_records *records) {
+  const struct format *format = &formats[records->format];
+  struct zf_records_cursor cursor = {.line = 1};
   size_t dropped = 0;
-  int rc = f->begin ? f->begin(r, &c) : 0;
+  int rc = format->begin ? format->begin(records, &cursor) : 0;
   while (!rc) {
     json_t *row = NULL;
-    if ((rc = f->next(r, &c, &row)) || !row) {
+    if ((rc = format->next(records, &cursor, &row)) || !row) {
       json_decref(row);
       break;
     }
     json_decref(row);
-    rc = add(r, &c);
-    if (c.at - dropped > WINDOW) drop_before(r, dropped = c.at);
+    rc = add(records, &cursor);
+    if (cursor.at - dropped > WINDOW) drop_before(records, dropped = cursor.at);
   }
-  drop_before(r, r->len);
-  size_t *fit = r->count ? realloc(r->at, (size_t)r->count * sizeof *fit) : NULL;
-  if (fit) r->at = fit; /* half of it may have been room to grow */
+  drop_before(records, records->len);
+  size_t *fit = records->count ? realloc(records->at, (size_t)records->count * sizeof *fit) : NULL;
+  if (fit) records->at = fit; /* half of it may have been room to grow */
   return rc;
 }
 
@@ -148,9 +151,9 @@ static const struct {
     {".zip", "unzip FILE"},
 };
 
-static int ends_in(const char *name, size_t n, const char *ending) {
+static int ends_in(const char *name, size_t len, const char *ending) {
   size_t m = strlen(ending);
-  return n >= m && !strncasecmp(name + n - m, ending, m);
+  return len >= m && !strncasecmp(name + len - m, ending, m);
 }
 
 int zf_records_format(const char *name, int *format) {
@@ -171,32 +174,32 @@ int zf_records_format(const char *name, int *format) {
 /* Rows of `map`, which is taken over, or of data[0..len). */
 static int read_all(struct zf_records **out, int format, const char *name, struct zf_map *map,
                     const char *data, size_t len) {
-  struct zf_records *r = zf_calloc(1, sizeof *r);
-  if (!r) {
+  struct zf_records *records = zf_calloc(1, sizeof *records);
+  if (!records) {
     zf_map_close(map);
     return ZF_ENOMEM;
   }
-  r->format = format;
-  r->map = *map;
-  r->data = len ? data : "";
-  r->len = len;
-  int rc = (r->path = zf_strdup(name)) ? check_text(r) : ZF_ENOMEM;
-  if (!rc) rc = scan(r);
+  records->format = format;
+  records->map = *map;
+  records->data = len ? data : "";
+  records->len = len;
+  int rc = (records->path = zf_strdup(name)) ? check_text(records) : ZF_ENOMEM;
+  if (!rc) rc = scan(records);
   if (rc)
-    zf_records_free(r);
+    zf_records_free(records);
   else
-    *out = r;
+    *out = records;
   return rc;
 }
 
 int zf_records_open(struct zf_records **out, const char *path) {
-  struct zf_map m;
+  struct zf_map map;
   int format, rc;
   *out = NULL;
   if ((rc = zf_records_format(path, &format))) return rc;
-  rc = path[zf_compressed_stem(path)] ? zf_compressed_map(&m, path) : zf_map_open(&m, path);
+  rc = path[zf_compressed_stem(path)] ? zf_compressed_map(&map, path) : zf_map_open(&map, path);
   if (rc) return rc;
-  return read_all(out, format, path, &m, (const char *)m.data, m.len);
+  return read_all(out, format, path, &map, (const char *)map.data, map.len);
 }
 
 int zf_records_parse(struct zf_records **out, const char *data, size_t len, const char *name) {
@@ -207,69 +210,70 @@ int zf_records_parse(struct zf_records **out, const char *data, size_t len, cons
   return read_all(out, format, name, &none, data, len);
 }
 
-void zf_records_free(struct zf_records *r) {
-  if (!r) return;
-  json_decref(r->now);
-  json_decref(r->names);
-  zf_buf_free(&r->field);
-  zf_map_close(&r->map);
-  free(r->at);
-  free(r->mark);
-  free(r->path);
-  free(r);
+void zf_records_free(struct zf_records *records) {
+  if (!records) return;
+  json_decref(records->now);
+  json_decref(records->names);
+  zf_buf_free(&records->field);
+  zf_map_close(&records->map);
+  free(records->at);
+  free(records->mark);
+  free(records->path);
+  free(records);
 }
 
 /* --- use --- */
 
 /* Where row i ends, what stands between it and the next included. */
-static size_t end_of(const struct zf_records *r, int64_t i) {
-  return i + 1 < r->count ? r->at[i + 1] : r->len;
+static size_t end_of(const struct zf_records *records, int64_t i) {
+  return i + 1 < records->count ? records->at[i + 1] : records->len;
 }
 
 /* Rows asked for in any order bring in pages all over the map. */
-static void touch(struct zf_records *r, size_t bytes) {
-  r->touched += bytes + AROUND;
-  if (r->touched < WINDOW) return;
-  drop_before(r, r->len);
-  r->touched = 0;
+static void touch(struct zf_records *records, size_t bytes) {
+  records->touched += bytes + AROUND;
+  if (records->touched < WINDOW) return;
+  drop_before(records, records->len);
+  records->touched = 0;
 }
 
-const json_t *zf_records_row(struct zf_records *r, int64_t i) {
-  struct zf_records_cursor c = {.at = r->at[i], .line = 1};
-  json_decref(r->now);
-  r->now = NULL;
-  touch(r, end_of(r, i) - r->at[i]);
-  int rc = formats[r->format].next(r, &c, &r->now);
-  if (!rc && !r->now)
-    zf_error(ZF_EINVALID, "%s: row %lld is gone: the file was changed", r->path, (long long)i + 1);
-  if (!rc) return r->now;
-  json_decref(r->now);
-  return r->now = NULL;
+const json_t *zf_records_row(struct zf_records *records, int64_t i) {
+  struct zf_records_cursor cursor = {.at = records->at[i], .line = 1};
+  json_decref(records->now);
+  records->now = NULL;
+  touch(records, end_of(records, i) - records->at[i]);
+  int rc = formats[records->format].next(records, &cursor, &records->now);
+  if (!rc && !records->now)
+    zf_error(ZF_EINVALID, "%s: row %lld is gone: the file was changed", records->path,
+             (long long)i + 1);
+  if (!rc) return records->now;
+  json_decref(records->now);
+  return records->now = NULL;
 }
 
-int64_t zf_records_line(struct zf_records *r, int64_t i) {
-  size_t from = r->at[i / MARK * MARK], to = r->at[i];
-  int64_t line = r->mark[i / MARK];
-  for (const char *p = r->data + from, *end = r->data + to;
+int64_t zf_records_line(struct zf_records *records, int64_t i) {
+  size_t from = records->at[i / MARK * MARK], to = records->at[i];
+  int64_t line = records->mark[i / MARK];
+  for (const char *p = records->data + from, *end = records->data + to;
        (p = memchr(p, '\n', (size_t)(end - p))); p++)
     line++;
-  touch(r, to - from);
+  touch(records, to - from);
   return line;
 }
 
-const char *zf_records_text(struct zf_records *r, int64_t i, size_t *len) {
-  size_t from = r->at[i], to = end_of(r, i);
-  touch(r, to - from);
-  while (to > from && strchr(formats[r->format].between, r->data[to - 1])) to--;
+const char *zf_records_text(struct zf_records *records, int64_t i, size_t *len) {
+  size_t from = records->at[i], to = end_of(records, i);
+  touch(records, to - from);
+  while (to > from && strchr(formats[records->format].between, records->data[to - 1])) to--;
   *len = to - from;
-  return r->data + from;
+  return records->data + from;
 }
 
-const char *zf_records_head(const struct zf_records *r, size_t *len) {
-  size_t from = 0, to = r->count ? r->at[0] : r->len;
-  if (!formats[r->format].delim) to = 0;
-  while (from < to && strchr("\r\n", r->data[from])) from++;
-  while (to > from && strchr("\r\n", r->data[to - 1])) to--;
+const char *zf_records_head(const struct zf_records *records, size_t *len) {
+  size_t from = 0, to = records->count ? records->at[0] : records->len;
+  if (!formats[records->format].delim) to = 0;
+  while (from < to && strchr("\r\n", records->data[from])) from++;
+  while (to > from && strchr("\r\n", records->data[to - 1])) to--;
   *len = to - from;
-  return r->data + from;
+  return records->data + from;
 }

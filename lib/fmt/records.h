@@ -46,19 +46,19 @@ int zf_records_open(struct zf_records **out, const char *path);
 /* The same from memory, which outlives it: for text from elsewhere, fuzzing and tests; `name`
  * tells the format. */
 int zf_records_parse(struct zf_records **out, const char *data, size_t len, const char *name);
-void zf_records_free(struct zf_records *r); /* takes NULL */
+void zf_records_free(struct zf_records *records); /* takes NULL */
 
 /* Row i < n as an object, borrowed until the next call; NULL with ZF_ENOMEM, or ZF_EINVALID when the
  * file was changed meanwhile, in the error slot. */
-const json_t *zf_records_row(struct zf_records *r, int64_t i);
+const json_t *zf_records_row(struct zf_records *records, int64_t i);
 
 /* The 1-based line of the file where row i begins: counted from a mark nearby. */
-int64_t zf_records_line(struct zf_records *r, int64_t i);
+int64_t zf_records_line(struct zf_records *records, int64_t i);
 
 /* The row of a table that names its fields, as the file has it; else *len = 0. */
-const char *zf_records_head(const struct zf_records *r, size_t *len);
+const char *zf_records_head(const struct zf_records *records, size_t *len);
 
 /* The row as the file has it, line end and separators left off; borrowed from the map. */
-const char *zf_records_text(struct zf_records *r, int64_t i, size_t *len);
+const char *zf_records_text(struct zf_records *records, int64_t i, size_t *len);
 
 #endif

@@ -18,140 +18,146 @@ struct table {
   int quoting;
 };
 
-static struct table table_of(struct zf_records *r, struct zf_records_cursor *c) {
-  char delim = zf_records_delim(r);
-  return (struct table){r, c, delim, delim == ','};
+static struct table table_of(struct zf_records *records, struct zf_records_cursor *cursor) {
+  char delim = zf_records_delim(records);
+  return (struct table){records, cursor, delim, delim == ','};
 }
 
 /* A quoted field; `at` stands on its opening quote, afterwards behind the closing one. */
-static int read_quoted(struct table *t) {
-  const struct zf_records *r = t->r;
-  size_t open = t->c->at++;
+static int read_quoted(struct table *table) {
+  const struct zf_records *records = table->r;
+  size_t open = table->c->at++;
   for (;;) {
-    const char *from = r->data + t->c->at, *quote = memchr(from, '"', r->len - t->c->at);
-    if (!quote) return zf_records_fail(r, open, "a quote is opened and never closed");
-    for (const char *p = from; (p = memchr(p, '\n', (size_t)(quote - p))); p++) t->c->line++;
-    zf_buf_add(&t->r->field, from, (size_t)(quote - from));
-    t->c->at = (size_t)(quote - r->data) + 1;
-    if (t->c->at == r->len || r->data[t->c->at] != '"') return 0;
-    zf_buf_putc(&t->r->field, '"');
-    t->c->at++;
+    const char *from = records->data + table->c->at,
+               *quote = memchr(from, '"', records->len - table->c->at);
+    if (!quote) return zf_records_fail(records, open, "a quote is opened and never closed");
+    for (const char *p = from; (p = memchr(p, '\n', (size_t)(quote - p))); p++) table->c->line++;
+    zf_buf_add(&table->r->field, from, (size_t)(quote - from));
+    table->c->at = (size_t)(quote - records->data) + 1;
+    if (table->c->at == records->len || records->data[table->c->at] != '"') return 0;
+    zf_buf_putc(&table->r->field, '"');
+    table->c->at++;
   }
 }
 
-static int read_plain(struct table *t) {
-  const struct zf_records *r = t->r;
-  size_t begin = t->c->at;
-  while (t->c->at < r->len && r->data[t->c->at] != t->delim && r->data[t->c->at] != '\n') {
-    if (t->quoting && r->data[t->c->at] == '"')
-      return zf_records_fail(r, t->c->at, "a quote in a field that does not begin with one");
-    if (r->data[t->c->at] == '\r') break;
-    t->c->at++;
+static int read_plain(struct table *table) {
+  const struct zf_records *records = table->r;
+  size_t begin = table->c->at;
+  while (table->c->at < records->len && records->data[table->c->at] != table->delim &&
+         records->data[table->c->at] != '\n') {
+    if (table->quoting && records->data[table->c->at] == '"')
+      return zf_records_fail(records, table->c->at,
+                             "a quote in a field that does not begin with one");
+    if (records->data[table->c->at] == '\r') break;
+    table->c->at++;
   }
-  zf_buf_add(&t->r->field, r->data + begin, t->c->at - begin);
+  zf_buf_add(&table->r->field, records->data + begin, table->c->at - begin);
   return 0;
 }
 
 /* A carriage return belongs to the line end behind it.  Alone it would be the line
  * end of another age, and the file one long row. */
-static int read_return(struct table *t) {
-  const struct zf_records *r = t->r;
-  if (t->c->at == r->len || r->data[t->c->at] != '\r') return 0;
-  if (t->c->at + 1 < r->len && r->data[t->c->at + 1] != '\n')
-    return zf_records_fail(r, t->c->at, "a carriage return without a line feed");
-  t->c->at++;
+static int read_return(struct table *table) {
+  const struct zf_records *records = table->r;
+  if (table->c->at == records->len || records->data[table->c->at] != '\r') return 0;
+  if (table->c->at + 1 < records->len && records->data[table->c->at + 1] != '\n')
+    return zf_records_fail(records, table->c->at, "a carriage return without a line feed");
+  table->c->at++;
   return 0;
 }
 
 /* Reads a field into t->r->field and steps over what ends it; *last says that it was
  * the last one of its row. */
-static int read_field(struct table *t, int *last) {
-  const struct zf_records *r = t->r;
-  zf_buf_clear(&t->r->field);
-  int quoted = t->quoting && t->c->at < r->len && r->data[t->c->at] == '"';
-  int rc = quoted ? read_quoted(t) : read_plain(t);
-  if (rc || (rc = zf_buf_ok(&t->r->field)) || (rc = read_return(t))) return rc;
-  *last = t->c->at == r->len || r->data[t->c->at] == '\n';
-  if (!*last && r->data[t->c->at] != t->delim)
-    return zf_records_fail(r, t->c->at,
-                           "expected '%c' or the end of the line after a closing quote", t->delim);
-  t->c->line += t->c->at < r->len && *last;
-  t->c->at += t->c->at < r->len;
+static int read_field(struct table *table, int *last) {
+  const struct zf_records *records = table->r;
+  zf_buf_clear(&table->r->field);
+  int quoted = table->quoting && table->c->at < records->len && records->data[table->c->at] == '"';
+  int rc = quoted ? read_quoted(table) : read_plain(table);
+  if (rc || (rc = zf_buf_ok(&table->r->field)) || (rc = read_return(table))) return rc;
+  *last = table->c->at == records->len || records->data[table->c->at] == '\n';
+  if (!*last && records->data[table->c->at] != table->delim)
+    return zf_records_fail(records, table->c->at,
+                           "expected '%c' or the end of the line after a closing quote",
+                           table->delim);
+  table->c->line += table->c->at < records->len && *last;
+  table->c->at += table->c->at < records->len;
   return 0;
 }
 
-static json_t *field_text(const struct table *t) {
-  return json_stringn_nocheck(t->r->field.data ? t->r->field.data : "", t->r->field.len);
+static json_t *field_text(const struct table *table) {
+  return json_stringn_nocheck(table->r->field.data ? table->r->field.data : "",
+                              table->r->field.len);
 }
 
 /* The names, each once. */
-static int read_names(struct table *t) {
+static int read_names(struct table *table) {
   json_t *seen = json_object();
-  int rc = 0, last = 0, bad = !seen || !(t->r->names = json_array());
+  int rc = 0, last = 0, bad = !seen || !(table->r->names = json_array());
   while (!rc && !bad && !last) {
-    size_t begin = t->c->at;
-    if ((rc = read_field(t, &last))) break;
-    json_t *name = field_text(t);
+    size_t begin = table->c->at;
+    if ((rc = read_field(table, &last))) break;
+    json_t *name = field_text(table);
     if (name && json_object_get(seen, json_string_value(name)))
-      rc = zf_records_fail(t->r, begin, "a second field is named '%.60s'", json_string_value(name));
+      rc = zf_records_fail(table->r, begin, "a second field is named '%.60s'",
+                           json_string_value(name));
     else
       bad = !name || json_object_set_new_nocheck(seen, json_string_value(name), json_true());
-    bad |= json_array_append_new(t->r->names, name) && !rc;
+    bad |= json_array_append_new(table->r->names, name) && !rc;
   }
   json_decref(seen);
-  return bad && !rc ? zf_error(ZF_ENOMEM, "%s: out of memory for its fields", t->r->path) : rc;
+  return bad && !rc ? zf_error(ZF_ENOMEM, "%s: out of memory for its fields", table->r->path) : rc;
 }
 
-static int read_row(struct table *t, json_t **out) {
-  size_t width = json_array_size(t->r->names), n = 0, begin = t->c->row = t->c->at;
-  int64_t line = t->c->row_line = t->c->line;
+static int read_row(struct table *table, json_t **out) {
+  size_t width = json_array_size(table->r->names), n = 0, begin = table->c->row = table->c->at;
+  int64_t line = table->c->row_line = table->c->line;
   int rc = 0, last = 0;
   json_t *row = json_object();
   while (row && !last) {
-    if ((rc = read_field(t, &last))) goto fail;
-    const char *name = json_string_value(json_array_get(t->r->names, n++));
-    if (name && json_object_set_new_nocheck(row, name, field_text(t))) {
+    if ((rc = read_field(table, &last))) goto fail;
+    const char *name = json_string_value(json_array_get(table->r->names, n++));
+    if (name && json_object_set_new_nocheck(row, name, field_text(table))) {
       json_decref(row);
       row = NULL;
     }
   }
   if (!row)
-    return zf_error(ZF_ENOMEM, "%s: out of memory at line %lld", t->r->path, (long long)line);
+    return zf_error(ZF_ENOMEM, "%s: out of memory at line %lld", table->r->path, (long long)line);
   if (n == width) {
     *out = row;
     return 0;
   }
-  rc = zf_records_fail(t->r, begin, "expected the %zu fields that the first row names, found %zu",
-                       width, n);
+  rc = zf_records_fail(table->r, begin,
+                       "expected the %zu fields that the first row names, found %zu", width, n);
 fail:
   json_decref(row);
   return rc;
 }
 
-static int skip_blank_line(struct table *t) {
-  const char *p = t->r->data + t->c->at;
-  size_t left = t->r->len - t->c->at, n = left && *p == '\r';
+static int skip_blank_line(struct table *table) {
+  const char *p = table->r->data + table->c->at;
+  size_t left = table->r->len - table->c->at, n = left && *p == '\r';
   if (n == left || p[n] != '\n') {
     if (n < left) return 0;
-    t->c->at += n; /* a lone carriage return at the very end */
+    table->c->at += n; /* a lone carriage return at the very end */
     return 1;
   }
-  t->c->at += n + 1;
-  t->c->line++;
+  table->c->at += n + 1;
+  table->c->line++;
   return 1;
 }
 
-static int skip_blank_lines(struct table *t) {
-  while (t->c->at < t->r->len && skip_blank_line(t)) continue;
-  return t->c->at < t->r->len;
+static int skip_blank_lines(struct table *table) {
+  while (table->c->at < table->r->len && skip_blank_line(table)) continue;
+  return table->c->at < table->r->len;
 }
 
-int zf_records_table_begin(struct zf_records *r, struct zf_records_cursor *c) {
-  struct table t = table_of(r, c);
-  return skip_blank_lines(&t) ? read_names(&t) : 0;
+int zf_records_table_begin(struct zf_records *records, struct zf_records_cursor *cursor) {
+  struct table table = table_of(records, cursor);
+  return skip_blank_lines(&table) ? read_names(&table) : 0;
 }
 
-int zf_records_table(struct zf_records *r, struct zf_records_cursor *c, json_t **row) {
-  struct table t = table_of(r, c);
-  return skip_blank_lines(&t) ? read_row(&t, row) : 0;
+int zf_records_table(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row) {
+  struct table table = table_of(records, cursor);
+  return skip_blank_lines(&table) ? read_row(&table, row) : 0;
 }

@@ -30,19 +30,19 @@ struct zf_records_cursor {
 /* A format: `begin` reads what comes before the rows (NULL: nothing does); `next` the row at the
  * cursor or behind blank lines, into *row, or NULL at the end.  A cursor that stands on the beginning
  * of a row reads that row: so a row is read again. */
-int zf_records_jsonl(struct zf_records *r, struct zf_records_cursor *c, json_t **row);
-int zf_records_json_begin(struct zf_records *r, struct zf_records_cursor *c);
-int zf_records_json(struct zf_records *r, struct zf_records_cursor *c, json_t **row);
-int zf_records_table_begin(struct zf_records *r, struct zf_records_cursor *c);
-int zf_records_table(struct zf_records *r, struct zf_records_cursor *c, json_t **row);
-int zf_records_txt(struct zf_records *r, struct zf_records_cursor *c, json_t **row);
+int zf_records_jsonl(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row);
+int zf_records_json_begin(struct zf_records *records, struct zf_records_cursor *cursor);
+int zf_records_json(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row);
+int zf_records_table_begin(struct zf_records *records, struct zf_records_cursor *cursor);
+int zf_records_table(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row);
+int zf_records_txt(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row);
 
 /* What stands between the fields of a table, and whether quotes mean something. */
-char zf_records_delim(const struct zf_records *r);
+char zf_records_delim(const struct zf_records *records);
 
 /* ZF_EINVALID as "NAME:LINE:COLUMN: sentence" for a byte offset of the text.
  * Columns count characters. */
-int zf_records_fail(const struct zf_records *r, size_t offset, const char *fmt, ...)
+int zf_records_fail(const struct zf_records *records, size_t offset, const char *fmt, ...)
     ZF_PRINTF(3, 4);
 
 #endif

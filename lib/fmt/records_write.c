@@ -27,30 +27,31 @@ struct format {
 /* --- cells --- */
 
 /* A scalar as text: as templates print it. */
-static int cell_text(struct zf_buf *b, const json_t *v, const char *name, const char *place) {
-  if (!v || json_is_null(v)) return 0;
-  if (json_is_string(v)) {
-    zf_buf_add(b, json_string_value(v), json_string_length(v));
+static int cell_text(struct zf_buf *buf, const json_t *value, const char *name, const char *place) {
+  if (!value || json_is_null(value)) return 0;
+  if (json_is_string(value)) {
+    zf_buf_add(buf, json_string_value(value), json_string_length(value));
     return 0;
   }
-  if (json_is_object(v) || json_is_array(v))
+  if (json_is_object(value) || json_is_array(value))
     return zf_error(ZF_EINVALID,
                     "%s: field '%s' is %s: this format holds texts, numbers and booleans", place,
-                    name, zf_json_kind(v));
-  char *text = zf_json_dump(v, JSON_ENCODE_ANY);
-  zf_buf_puts(b, text ? text : "");
+                    name, zf_json_kind(value));
+  char *text = zf_json_dump(value, JSON_ENCODE_ANY);
+  zf_buf_puts(buf, text ? text : "");
   free(text);
   return text ? 0 : zf_error(ZF_ENOMEM, "out of memory");
 }
 
 /* From `from` on the line is a cell: quoted where it must be, refused where it cannot be. */
-static int close_cell(struct zf_rows_out *o, size_t from, const char *name, const char *place) {
-  struct zf_buf *b = &o->line;
-  char *text = b->data ? b->data + from : "";
-  char special[] = {o->format->delim, '"', '\n', '\r', 0};
+static int close_cell(struct zf_rows_out *writer, size_t from, const char *name,
+                      const char *place) {
+  struct zf_buf *buf = &writer->line;
+  char *text = buf->data ? buf->data + from : "";
+  char special[] = {writer->format->delim, '"', '\n', '\r', 0};
   if (!text[strcspn(text, special)]) return 0;
-  if (o->format->delim != ',') {
-    char bad[] = {o->format->delim, '\n', '\r', 0};
+  if (writer->format->delim != ',') {
+    char bad[] = {writer->format->delim, '\n', '\r', 0};
     if (!text[strcspn(text, bad)]) return 0;
     return zf_error(ZF_EINVALID,
                     "%s: field '%s' has a tab or line end, which this format cannot hold", place,
@@ -58,89 +59,93 @@ static int close_cell(struct zf_rows_out *o, size_t from, const char *name, cons
   }
   char *plain = zf_strdup(text);
   if (!plain) return ZF_ENOMEM;
-  b->len = from;
-  zf_buf_putc(b, '"');
+  buf->len = from;
+  zf_buf_putc(buf, '"');
   for (const char *p = plain; *p; p++) {
-    if (*p == '"') zf_buf_putc(b, '"');
-    zf_buf_putc(b, *p);
+    if (*p == '"') zf_buf_putc(buf, '"');
+    zf_buf_putc(buf, *p);
   }
-  zf_buf_putc(b, '"');
+  zf_buf_putc(buf, '"');
   free(plain);
   return 0;
 }
 
-static int put_cell(struct zf_rows_out *o, const json_t *v, const char *name, const char *place) {
-  size_t from = o->line.len;
-  int rc = cell_text(&o->line, v, name, place);
-  zf_buf_puts(&o->line, "");
-  return rc ? rc : close_cell(o, from, name, place);
+static int put_cell(struct zf_rows_out *writer, const json_t *value, const char *name,
+                    const char *place) {
+  size_t from = writer->line.len;
+  int rc = cell_text(&writer->line, value, name, place);
+  zf_buf_puts(&writer->line, "");
+  return rc ? rc : close_cell(writer, from, name, place);
 }
 
 /* --- rows --- */
 
-static int put_json(struct zf_rows_out *o, const json_t *row, const char *place) {
+static int put_json(struct zf_rows_out *writer, const json_t *row, const char *place) {
   char *text = zf_json_dump(row, JSON_COMPACT);
   if (!text) return zf_error(ZF_ENOMEM, "%s: out of memory for a row", place);
-  zf_buf_puts(&o->line, text);
+  zf_buf_puts(&writer->line, text);
   free(text);
   return 0;
 }
 
-static int write_line(struct zf_rows_out *o, const char *before) {
-  int rc = zf_buf_ok(&o->line);
-  if (!rc) rc = zf_compressor_put(o->packer, before, strlen(before), 0);
-  if (!rc) rc = zf_compressor_put(o->packer, o->line.data ? o->line.data : "", o->line.len, 0);
-  zf_buf_clear(&o->line);
+static int write_line(struct zf_rows_out *writer, const char *before) {
+  int rc = zf_buf_ok(&writer->line);
+  if (!rc) rc = zf_compressor_put(writer->packer, before, strlen(before), 0);
+  if (!rc)
+    rc = zf_compressor_put(writer->packer, writer->line.data ? writer->line.data : "",
+                           writer->line.len, 0);
+  zf_buf_clear(&writer->line);
   return rc;
 }
 
 /* The names are a row of their own. */
-static int name_fields(struct zf_rows_out *o, const json_t *row, const char *place) {
+static int name_fields(struct zf_rows_out *writer, const json_t *row, const char *place) {
   const char *name;
-  json_t *v;
+  json_t *value;
   int rc = 0, i = 0;
-  if (!(o->names = json_object())) return zf_error(ZF_ENOMEM, "out of memory");
-  json_object_foreach((json_t *)row, name, v) {
+  if (!(writer->names = json_object())) return zf_error(ZF_ENOMEM, "out of memory");
+  json_object_foreach((json_t *)row, name, value) {
     if (rc) break;
-    json_object_set_new(o->names, name, json_true());
-    if (i++) zf_buf_putc(&o->line, o->format->delim);
-    size_t from = o->line.len;
-    zf_buf_puts(&o->line, name);
-    rc = close_cell(o, from, name, place);
+    json_object_set_new(writer->names, name, json_true());
+    if (i++) zf_buf_putc(&writer->line, writer->format->delim);
+    size_t from = writer->line.len;
+    zf_buf_puts(&writer->line, name);
+    rc = close_cell(writer, from, name, place);
   }
-  if (!rc) zf_buf_putc(&o->line, '\n');
-  return rc ? rc : write_line(o, "");
+  if (!rc) zf_buf_putc(&writer->line, '\n');
+  return rc ? rc : write_line(writer, "");
 }
 
-static int put_table(struct zf_rows_out *o, const json_t *row, const char *place) {
+static int put_table(struct zf_rows_out *writer, const json_t *row, const char *place) {
   const char *name;
-  json_t *v;
-  int rc = o->names ? 0 : name_fields(o, row, place), i = 0;
+  json_t *value;
+  int rc = writer->names ? 0 : name_fields(writer, row, place), i = 0;
   if (rc) return rc;
-  json_object_foreach((json_t *)row, name, v) {
-    if (!json_object_get(o->names, name))
+  json_object_foreach((json_t *)row, name, value) {
+    if (!json_object_get(writer->names, name))
       return zf_error(ZF_EINVALID, "%s: field '%s' is not among those of the first row", place,
                       name);
   }
-  json_object_foreach(o->names, name, v) {
+  json_object_foreach(writer->names, name, value) {
     if (rc) break;
-    if (i++) zf_buf_putc(&o->line, o->format->delim);
-    rc = put_cell(o, json_object_get(row, name), name, place);
+    if (i++) zf_buf_putc(&writer->line, writer->format->delim);
+    rc = put_cell(writer, json_object_get(row, name), name, place);
   }
-  if (!rc && i == 1 && !o->line.len) zf_buf_puts(&o->line, o->format->delim == ',' ? "\"\"" : "");
-  if (!rc && i == 1 && !o->line.len)
+  if (!rc && i == 1 && !writer->line.len)
+    zf_buf_puts(&writer->line, writer->format->delim == ',' ? "\"\"" : "");
+  if (!rc && i == 1 && !writer->line.len)
     return zf_error(ZF_EINVALID, "%s: the only field is empty, which would be a blank line", place);
   return rc;
 }
 
-static int put_text(struct zf_rows_out *o, const json_t *row, const char *place) {
+static int put_text(struct zf_rows_out *writer, const json_t *row, const char *place) {
   const char *name = json_object_iter_key(json_object_iter((json_t *)row));
   if (json_object_size(row) != 1)
     return zf_error(ZF_EINVALID,
                     "%s: .txt holds one field, the row has %zu: name it, as in --field "
                     "text=...",
                     place, json_object_size(row));
-  return put_cell(o, json_object_get(row, name), name, place);
+  return put_cell(writer, json_object_get(row, name), name, place);
 }
 
 /* In the order of ZF_RECORDS_JSONL and so on. */
@@ -161,73 +166,74 @@ int zf_rows_out_open(struct zf_rows_out **out, const char *path) {
   if (rc) return rc;
   if (zf_exists(path) && !zf_is_stream(path))
     return zf_error(ZF_EUSAGE, "%s: there is such a file already; none is written over", path);
-  struct zf_rows_out *o = zf_calloc(1, sizeof *o);
-  if (!o) return ZF_ENOMEM;
-  o->format = &formats[format];
-  rc = zf_out_open(&o->file, path);
-  if (!rc) rc = zf_compressor_new(&o->packer, path, o->file.file);
-  if (!rc) rc = zf_compressor_put(o->packer, o->format->begin, strlen(o->format->begin), 0);
-  if (rc)
-    zf_rows_out_abort(o);
-  else
-    *out = o;
-  return rc;
-}
-
-static int end_row(struct zf_rows_out *o) {
-  int rc = write_line(o, o->n ? o->format->between : "");
-  o->n++;
-  return rc;
-}
-
-int zf_rows_out_put(struct zf_rows_out *o, const json_t *row, const char *place) {
-  int rc = o->format->row(o, row, place);
-  if (!rc) return end_row(o);
-  zf_buf_clear(&o->line);
-  return rc;
-}
-
-int zf_rows_out_head(struct zf_rows_out *o, const struct zf_records *r) {
-  size_t len;
-  const char *head = zf_records_head(r, &len);
-  if (!len) return 0;
-  zf_buf_add(&o->line, head, len);
-  zf_buf_putc(&o->line, '\n');
-  return write_line(o, "");
-}
-
-int zf_rows_out_copy(struct zf_rows_out *o, struct zf_records *r, int64_t i) {
-  size_t len;
-  const char *text = zf_records_text(r, i, &len);
-  zf_buf_add(&o->line, text, len);
-  return end_row(o);
-}
-
-int64_t zf_rows_out_count(const struct zf_rows_out *o) {
-  return o->n;
-}
-
-static void release(struct zf_rows_out *o) {
-  zf_compressor_free(o->packer);
-  zf_buf_free(&o->line);
-  json_decref(o->names);
-  free(o);
-}
-
-int zf_rows_out_commit(struct zf_rows_out *o) {
-  const char *end = o->n || o->format->row == put_json ? o->format->end : "";
-  if (!o->n && end[0] == '\n') end++; /* no row ends here */
-  int rc = zf_compressor_put(o->packer, end, strlen(end), 1);
+  struct zf_rows_out *writer = zf_calloc(1, sizeof *writer);
+  if (!writer) return ZF_ENOMEM;
+  writer->format = &formats[format];
+  rc = zf_out_open(&writer->file, path);
+  if (!rc) rc = zf_compressor_new(&writer->packer, path, writer->file.file);
   if (!rc)
-    rc = zf_out_commit(&o->file);
+    rc = zf_compressor_put(writer->packer, writer->format->begin, strlen(writer->format->begin), 0);
+  if (rc)
+    zf_rows_out_abort(writer);
   else
-    zf_out_abort(&o->file);
-  release(o);
+    *out = writer;
   return rc;
 }
 
-void zf_rows_out_abort(struct zf_rows_out *o) {
-  if (!o) return;
-  zf_out_abort(&o->file);
-  release(o);
+static int end_row(struct zf_rows_out *writer) {
+  int rc = write_line(writer, writer->n ? writer->format->between : "");
+  writer->n++;
+  return rc;
+}
+
+int zf_rows_out_put(struct zf_rows_out *writer, const json_t *row, const char *place) {
+  int rc = writer->format->row(writer, row, place);
+  if (!rc) return end_row(writer);
+  zf_buf_clear(&writer->line);
+  return rc;
+}
+
+int zf_rows_out_head(struct zf_rows_out *writer, const struct zf_records *records) {
+  size_t len;
+  const char *head = zf_records_head(records, &len);
+  if (!len) return 0;
+  zf_buf_add(&writer->line, head, len);
+  zf_buf_putc(&writer->line, '\n');
+  return write_line(writer, "");
+}
+
+int zf_rows_out_copy(struct zf_rows_out *writer, struct zf_records *records, int64_t i) {
+  size_t len;
+  const char *text = zf_records_text(records, i, &len);
+  zf_buf_add(&writer->line, text, len);
+  return end_row(writer);
+}
+
+int64_t zf_rows_out_count(const struct zf_rows_out *writer) {
+  return writer->n;
+}
+
+static void release(struct zf_rows_out *writer) {
+  zf_compressor_free(writer->packer);
+  zf_buf_free(&writer->line);
+  json_decref(writer->names);
+  free(writer);
+}
+
+int zf_rows_out_commit(struct zf_rows_out *writer) {
+  const char *end = writer->n || writer->format->row == put_json ? writer->format->end : "";
+  if (!writer->n && end[0] == '\n') end++; /* no row ends here */
+  int rc = zf_compressor_put(writer->packer, end, strlen(end), 1);
+  if (!rc)
+    rc = zf_out_commit(&writer->file);
+  else
+    zf_out_abort(&writer->file);
+  release(writer);
+  return rc;
+}
+
+void zf_rows_out_abort(struct zf_rows_out *writer) {
+  if (!writer) return;
+  zf_out_abort(&writer->file);
+  release(writer);
 }

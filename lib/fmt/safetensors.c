@@ -44,12 +44,12 @@ struct span {
 /* Finds the header's text.  *buffer is where the tensors' bytes begin. */
 static int find_header(const unsigned char *data, size_t len, const char **text, size_t *n,
                        size_t *buffer) {
-  struct zf_bytes b = {.data = data, .len = len};
+  struct zf_bytes bytes = {.data = data, .len = len};
   uint64_t size;
   const unsigned char *p;
   if (len < 8)
     return zf_error(ZF_EINVALID, "has %zu bytes: too short for the 8 of a header's length", len);
-  int rc = zf_bytes_u64(&b, &size);
+  int rc = zf_bytes_u64(&bytes, &size);
   if (rc) return rc;
   if (size > ZF_ST_MAXHEADER)
     return zf_error(ZF_EINVALID, "its header would be %llu bytes long, more than the %d allowed",
@@ -60,66 +60,66 @@ static int find_header(const unsigned char *data, size_t len, const char **text,
   if (size < 2)
     return zf_error(ZF_EINVALID, "its header of %llu bytes is too short for an object",
                     (unsigned long long)size);
-  if ((rc = zf_bytes_take(&b, size, &p))) return rc;
+  if ((rc = zf_bytes_take(&bytes, size, &p))) return rc;
   *text = (const char *)p;
   *n = (size_t)size;
-  *buffer = b.pos;
+  *buffer = bytes.pos;
   return 0;
 }
 
-static int parse_header(json_t **out, const char *text, size_t n) {
-  int64_t bad = zf_utf8_bad(text, n);
+static int parse_header(json_t **out, const char *text, size_t len) {
+  int64_t bad = zf_utf8_bad(text, len);
   if (bad >= 0)
     return zf_error(ZF_EINVALID, "its header is not UTF-8: byte 0x%02x at offset %lld",
                     (unsigned char)text[bad], (long long)bad + 8);
   if (text[0] != '{')
     return zf_error(ZF_EINVALID, "its header begins with byte 0x%02x, not with '{'",
                     (unsigned char)text[0]);
-  return zf_json_parse(out, text, n, "header");
+  return zf_json_parse(out, text, len, "header");
 }
 
-static int read_metadata(struct zf_st *s, const json_t *meta, int keep) {
+static int read_metadata(struct zf_st *store, const json_t *meta, int keep) {
   const char *key;
-  json_t *v;
+  json_t *value;
   if (!json_is_object(meta))
     return zf_error(ZF_EINVALID, "__metadata__: expected an object, found %s", zf_json_kind(meta));
-  if (keep && !(s->metadata = zf_calloc(2 * (int64_t)json_object_size(meta), sizeof(char *))))
+  if (keep && !(store->metadata = zf_calloc(2 * (int64_t)json_object_size(meta), sizeof(char *))))
     return ZF_ENOMEM;
-  json_object_foreach((json_t *)meta, key, v) {
-    if (!json_is_string(v))
+  json_object_foreach((json_t *)meta, key, value) {
+    if (!json_is_string(value))
       return zf_error(ZF_EINVALID, "__metadata__: key '%.120s': expected a string, found %s", key,
-                      zf_json_kind(v));
+                      zf_json_kind(value));
     if (!keep) continue;
-    char **pair = s->metadata + 2 * s->nmetadata++;
-    if (!(pair[0] = zf_strdup(key)) || !(pair[1] = zf_strdup(json_string_value(v))))
+    char **pair = store->metadata + 2 * store->nmetadata++;
+    if (!(pair[0] = zf_strdup(key)) || !(pair[1] = zf_strdup(json_string_value(value))))
       return ZF_ENOMEM;
   }
   return 0;
 }
 
-static int read_dtype(struct zf_st_tensor *t, int *bits, const json_t *v) {
-  if (!json_is_string(v))
-    return zf_error(ZF_EINVALID, "dtype: expected a string, found %s", zf_json_kind(v));
+static int read_dtype(struct zf_st_tensor *tensor, int *bits, const json_t *value) {
+  if (!json_is_string(value))
+    return zf_error(ZF_EINVALID, "dtype: expected a string, found %s", zf_json_kind(value));
   for (int i = 0; i < DTYPES; i++)
-    if (!strcmp(dtypes[i].name, json_string_value(v))) {
-      t->dtype = dtypes[i].name;
-      t->type = zf_dtype_by_safetensors(t->dtype);
+    if (!strcmp(dtypes[i].name, json_string_value(value))) {
+      tensor->dtype = dtypes[i].name;
+      tensor->type = zf_dtype_by_safetensors(tensor->dtype);
       *bits = dtypes[i].bits;
       return 0;
     }
-  return zf_error(ZF_EINVALID, "unknown dtype '%.40s'", json_string_value(v));
+  return zf_error(ZF_EINVALID, "unknown dtype '%.40s'", json_string_value(value));
 }
 
 /* An array of at most `max` counts: the shape, and the offsets. */
-static int read_counts(int64_t *out, int *n, int max, const json_t *v, const char *what) {
-  if (!json_is_array(v))
-    return zf_error(ZF_EINVALID, "%s: expected an array, found %s", what, zf_json_kind(v));
-  if (json_array_size(v) > (size_t)max)
+static int read_counts(int64_t *out, int *count, int max, const json_t *value, const char *what) {
+  if (!json_is_array(value))
+    return zf_error(ZF_EINVALID, "%s: expected an array, found %s", what, zf_json_kind(value));
+  if (json_array_size(value) > (size_t)max)
     return zf_error(ZF_EINVALID, "%s: has %zu entries, more than the %d allowed", what,
-                    json_array_size(v), max);
-  *n = (int)json_array_size(v);
-  for (int i = 0; i < *n; i++) {
-    const json_t *e = json_array_get(v, (size_t)i);
+                    json_array_size(value), max);
+  *count = (int)json_array_size(value);
+  for (int i = 0; i < *count; i++) {
+    const json_t *e = json_array_get(value, (size_t)i);
     if (!json_is_integer(e))
       return zf_error(ZF_EINVALID, "%s: entry %d: expected an integer, found %s", what, i,
                       zf_json_kind(e));
@@ -130,35 +130,35 @@ static int read_counts(int64_t *out, int *n, int max, const json_t *v, const cha
 }
 
 /* Bytes that shape and dtype ask for. */
-static int size_of(struct zf_st_tensor *t, int bits, int64_t *bytes) {
+static int size_of(struct zf_st_tensor *tensor, int bits, int64_t *bytes) {
   int64_t total;
-  t->count = 1;
-  for (int i = 0; i < t->ndim; i++)
-    if (zf_mul(t->count, t->shape[i], &t->count))
+  tensor->count = 1;
+  for (int i = 0; i < tensor->ndim; i++)
+    if (zf_mul(tensor->count, tensor->shape[i], &tensor->count))
       return zf_error(ZF_EINVALID, "the product of its shape overflows");
-  if (zf_mul(t->count, bits, &total))
-    return zf_error(ZF_EINVALID, "the size of %lld values of %s overflows", (long long)t->count,
-                    t->dtype);
+  if (zf_mul(tensor->count, bits, &total))
+    return zf_error(ZF_EINVALID, "the size of %lld values of %s overflows",
+                    (long long)tensor->count, tensor->dtype);
   if (total % 8)
-    return zf_error(ZF_EINVALID, "%lld values of %s do not fill whole bytes", (long long)t->count,
-                    t->dtype);
+    return zf_error(ZF_EINVALID, "%lld values of %s do not fill whole bytes",
+                    (long long)tensor->count, tensor->dtype);
   *bytes = total / 8;
   return 0;
 }
 
-static int read_tensor(struct zf_st_tensor *t, struct span *at, const json_t *info) {
+static int read_tensor(struct zf_st_tensor *tensor, struct span *at, const json_t *info) {
   const char *key;
-  json_t *v;
+  json_t *value;
   int bits = 0, noff, rc;
   int64_t off[2], bytes = 0;
   if (!json_is_object(info))
     return zf_error(ZF_EINVALID, "expected an object, found %s", zf_json_kind(info));
-  json_object_foreach((json_t *)info, key, v) {
+  json_object_foreach((json_t *)info, key, value) {
     if (strcmp(key, "dtype") && strcmp(key, "shape") && strcmp(key, "data_offsets"))
       return zf_error(ZF_EINVALID, "unknown key '%.40s'", key);
   }
-  if ((rc = read_dtype(t, &bits, json_object_get(info, "dtype"))) ||
-      (rc = read_counts(t->shape, &t->ndim, ZF_ST_MAXDIM, json_object_get(info, "shape"),
+  if ((rc = read_dtype(tensor, &bits, json_object_get(info, "dtype"))) ||
+      (rc = read_counts(tensor->shape, &tensor->ndim, ZF_ST_MAXDIM, json_object_get(info, "shape"),
                         "shape")) ||
       (rc = read_counts(off, &noff, 2, json_object_get(info, "data_offsets"), "data_offsets")))
     return rc;
@@ -166,28 +166,28 @@ static int read_tensor(struct zf_st_tensor *t, struct span *at, const json_t *in
   if (off[1] < off[0])
     return zf_error(ZF_EINVALID, "data_offsets: its end %lld lies before its begin %lld",
                     (long long)off[1], (long long)off[0]);
-  if ((rc = size_of(t, bits, &bytes))) return rc;
+  if ((rc = size_of(tensor, bits, &bytes))) return rc;
   if (bytes != off[1] - off[0])
     return zf_error(ZF_EINVALID, "its shape and dtype take %lld bytes, its offsets span %lld",
                     (long long)bytes, (long long)(off[1] - off[0]));
-  t->bytes = (size_t)bytes;
+  tensor->bytes = (size_t)bytes;
   at->begin = off[0];
   at->end = off[1];
   return 0;
 }
 
 static int by_place(const void *a, const void *b) {
-  const struct span *x = a, *y = b;
-  if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
-  return (x->end > y->end) - (x->end < y->end);
+  const struct span *span = a, *y = b;
+  if (span->begin != y->begin) return span->begin < y->begin ? -1 : 1;
+  return (span->end > y->end) - (span->end < y->end);
 }
 
 /* Do the tensors cover the buffer, each byte once? */
-static int check_cover(const struct zf_st *s, struct span *span, int64_t n, int64_t len) {
+static int check_cover(const struct zf_st *store, struct span *span, int64_t count, int64_t len) {
   int64_t end = 0;
-  qsort(span, (size_t)n, sizeof *span, by_place);
-  for (int64_t i = 0; i < n; i++) {
-    const char *name = s->tensor[span[i].tensor].name;
+  qsort(span, (size_t)count, sizeof *span, by_place);
+  for (int64_t i = 0; i < count; i++) {
+    const char *name = store->tensor[span[i].tensor].name;
     if (span[i].begin > end)
       return zf_error(ZF_EINVALID,
                       "tensor '%.120s': begins at byte %lld of the buffer and leaves "
@@ -197,7 +197,7 @@ static int check_cover(const struct zf_st *s, struct span *span, int64_t n, int6
       return zf_error(ZF_EINVALID,
                       "tensor '%.120s': begins at byte %lld of the buffer and "
                       "overlaps tensor '%.120s', which ends at byte %lld",
-                      name, (long long)span[i].begin, s->tensor[span[i - 1].tensor].name,
+                      name, (long long)span[i].begin, store->tensor[span[i - 1].tensor].name,
                       (long long)end);
     end = span[i].end;
   }
@@ -209,101 +209,102 @@ static int check_cover(const struct zf_st *s, struct span *span, int64_t n, int6
   return 0;
 }
 
-static int read_entries(struct zf_st *s, json_t *header, int file, struct span *span,
+static int read_entries(struct zf_st *store, json_t *header, int file, struct span *span,
                         int64_t *nspan) {
   const char *key;
-  json_t *v;
-  json_object_foreach(header, key, v) {
+  json_t *value;
+  json_object_foreach(header, key, value) {
     int rc;
     if (!strcmp(key, "__metadata__")) {
-      if ((rc = read_metadata(s, v, file == 0))) return rc;
+      if ((rc = read_metadata(store, value, file == 0))) return rc;
       continue;
     }
-    struct zf_st_tensor *t = s->tensor + s->count;
-    memset(t, 0, sizeof *t);
-    t->file = file;
-    if (!(t->name = zf_strdup(key))) return ZF_ENOMEM;
-    span[*nspan].tensor = s->count++;
-    rc = read_tensor(t, &span[(*nspan)++], v);
+    struct zf_st_tensor *tensor = store->tensor + store->count;
+    memset(tensor, 0, sizeof *tensor);
+    tensor->file = file;
+    if (!(tensor->name = zf_strdup(key))) return ZF_ENOMEM;
+    span[*nspan].tensor = store->count++;
+    rc = read_tensor(tensor, &span[(*nspan)++], value);
     if (rc) return zf_error_prefix(rc, "tensor '%.120s'", key);
   }
   return 0;
 }
 
-int zf_st_add_slot(struct zf_st *s, const char *name) {
-  char **path = realloc(s->path, (size_t)(s->nfile + 1) * sizeof *path);
-  if (path) s->path = path;
-  struct zf_map *map = realloc(s->map, (size_t)(s->nfile + 1) * sizeof *map);
-  if (map) s->map = map;
-  if (!path || !map) return zf_error(ZF_ENOMEM, "out of memory for file %d", s->nfile);
-  memset(&s->map[s->nfile], 0, sizeof *map);
-  if (!(s->path[s->nfile] = zf_strdup(name))) return ZF_ENOMEM;
-  s->nfile++;
+int zf_st_add_slot(struct zf_st *store, const char *name) {
+  char **path = realloc(store->path, (size_t)(store->nfile + 1) * sizeof *path);
+  if (path) store->path = path;
+  struct zf_map *map = realloc(store->map, (size_t)(store->nfile + 1) * sizeof *map);
+  if (map) store->map = map;
+  if (!path || !map) return zf_error(ZF_ENOMEM, "out of memory for file %d", store->nfile);
+  memset(&store->map[store->nfile], 0, sizeof *map);
+  if (!(store->path[store->nfile] = zf_strdup(name))) return ZF_ENOMEM;
+  store->nfile++;
   return 0;
 }
 
-int zf_st_add(struct zf_st *s, const unsigned char *data, size_t len, const char *name) {
+int zf_st_add(struct zf_st *store, const unsigned char *data, size_t len, const char *name) {
   const char *text = NULL;
   size_t ntext = 0, buffer = 0;
   json_t *header = NULL;
   struct span *span = NULL;
   int64_t nspan = 0;
-  int file = s->nfile - 1, rc;
+  int file = store->nfile - 1, rc;
   if ((rc = find_header(data, len, &text, &ntext, &buffer)) ||
       (rc = parse_header(&header, text, ntext)))
     goto fail;
   size_t n = json_object_size(header);
-  struct zf_st_tensor *grown = realloc(s->tensor, ((size_t)s->count + n + 1) * sizeof *grown);
-  if (grown) s->tensor = grown;
+  struct zf_st_tensor *grown =
+      realloc(store->tensor, ((size_t)store->count + n + 1) * sizeof *grown);
+  if (grown) store->tensor = grown;
   if (!grown || !(span = zf_calloc((int64_t)n, sizeof *span))) {
     rc = zf_error(ZF_ENOMEM, "out of memory for %zu tensors", n);
     goto fail;
   }
-  if ((rc = read_entries(s, header, file, span, &nspan)) ||
-      (rc = check_cover(s, span, nspan, (int64_t)(len - buffer))))
+  if ((rc = read_entries(store, header, file, span, &nspan)) ||
+      (rc = check_cover(store, span, nspan, (int64_t)(len - buffer))))
     goto fail;
   for (int64_t i = 0; i < nspan; i++)
-    s->tensor[span[i].tensor].data = data + buffer + span[i].begin;
+    store->tensor[span[i].tensor].data = data + buffer + span[i].begin;
 fail:
   free(span);
   json_decref(header);
   return rc ? zf_error_prefix(rc, "%s", name) : 0;
 }
 
-int zf_st_add_file(struct zf_st *s, const char *path) {
-  int rc = zf_st_add_slot(s, path);
-  if (rc || (rc = zf_map_open(&s->map[s->nfile - 1], path))) return rc;
-  const struct zf_map *m = &s->map[s->nfile - 1];
-  return zf_st_add(s, m->data, m->len, path);
+int zf_st_add_file(struct zf_st *store, const char *path) {
+  int rc = zf_st_add_slot(store, path);
+  if (rc || (rc = zf_map_open(&store->map[store->nfile - 1], path))) return rc;
+  const struct zf_map *map = &store->map[store->nfile - 1];
+  return zf_st_add(store, map->data, map->len, path);
 }
 
 static int by_name(const void *a, const void *b) {
   return strcmp(((const struct zf_st_tensor *)a)->name, ((const struct zf_st_tensor *)b)->name);
 }
 
-int zf_st_sort(struct zf_st *s) {
-  if (s->count) qsort(s->tensor, (size_t)s->count, sizeof *s->tensor, by_name);
-  for (int64_t i = 1; i < s->count; i++) {
-    const struct zf_st_tensor *t = s->tensor + i - 1;
-    if (!strcmp(t[0].name, t[1].name))
-      return zf_error(ZF_EINVALID, "%s: tensor '%.120s' is also in %s", s->path[t[1].file],
-                      t[0].name, s->path[t[0].file]);
+int zf_st_sort(struct zf_st *store) {
+  if (store->count) qsort(store->tensor, (size_t)store->count, sizeof *store->tensor, by_name);
+  for (int64_t i = 1; i < store->count; i++) {
+    const struct zf_st_tensor *tensor = store->tensor + i - 1;
+    if (!strcmp(tensor[0].name, tensor[1].name))
+      return zf_error(ZF_EINVALID, "%s: tensor '%.120s' is also in %s", store->path[tensor[1].file],
+                      tensor[0].name, store->path[tensor[0].file]);
   }
   return 0;
 }
 
 /* Finds out what `path` is and adds its file or files. */
-static int add_path(struct zf_st *s, const char *path) {
-  if (!zf_is_dir(path)) return zf_st_add_file(s, path);
+static int add_path(struct zf_st *store, const char *path) {
+  if (!zf_is_dir(path)) return zf_st_add_file(store, path);
   char *one = zf_path_join(path, "model.safetensors");
   char *index = zf_path_join(path, "model.safetensors.index.json");
   int rc;
   if (!one || !index)
     rc = ZF_ENOMEM;
   else if (zf_exists(one))
-    rc = zf_st_add_file(s, one);
+    rc = zf_st_add_file(store, one);
   else if (zf_exists(index))
-    rc = zf_st_add_index(s, index, path);
+    rc = zf_st_add_index(store, index, path);
   else
     rc = zf_error(ZF_EUSAGE,
                   "%s: holds neither model.safetensors nor "
@@ -314,47 +315,48 @@ static int add_path(struct zf_st *s, const char *path) {
   return rc;
 }
 
-static int finish(struct zf_st **out, struct zf_st *s, int rc) {
-  if (!rc) rc = zf_st_sort(s);
+static int finish(struct zf_st **out, struct zf_st *store, int rc) {
+  if (!rc) rc = zf_st_sort(store);
   if (rc) {
-    zf_st_free(s);
-    s = NULL;
+    zf_st_free(store);
+    store = NULL;
   }
-  *out = s;
+  *out = store;
   return rc;
 }
 
 int zf_st_open(struct zf_st **out, const char *path) {
-  struct zf_st *s = zf_calloc(1, sizeof *s);
+  struct zf_st *store = zf_calloc(1, sizeof *store);
   *out = NULL;
-  if (!s) return ZF_ENOMEM;
-  return finish(out, s, add_path(s, path));
+  if (!store) return ZF_ENOMEM;
+  return finish(out, store, add_path(store, path));
 }
 
 int zf_st_parse(struct zf_st **out, const void *data, size_t len, const char *name) {
-  struct zf_st *s = zf_calloc(1, sizeof *s);
+  struct zf_st *store = zf_calloc(1, sizeof *store);
   *out = NULL;
-  if (!s) return ZF_ENOMEM;
-  int rc = zf_st_add_slot(s, name);
-  return finish(out, s, rc ? rc : zf_st_add(s, data, len, name));
+  if (!store) return ZF_ENOMEM;
+  int rc = zf_st_add_slot(store, name);
+  return finish(out, store, rc ? rc : zf_st_add(store, data, len, name));
 }
 
-void zf_st_free(struct zf_st *s) {
-  if (!s) return;
-  for (int64_t i = 0; i < s->count; i++) free((char *)s->tensor[i].name);
-  for (int64_t i = 0; i < 2 * s->nmetadata; i++) free(s->metadata[i]);
-  for (int i = 0; i < s->nfile; i++) {
-    zf_map_close(&s->map[i]);
-    free(s->path[i]);
+void zf_st_free(struct zf_st *store) {
+  if (!store) return;
+  for (int64_t i = 0; i < store->count; i++) free((char *)store->tensor[i].name);
+  for (int64_t i = 0; i < 2 * store->nmetadata; i++) free(store->metadata[i]);
+  for (int i = 0; i < store->nfile; i++) {
+    zf_map_close(&store->map[i]);
+    free(store->path[i]);
   }
-  free(s->tensor);
-  free(s->metadata);
-  free(s->path);
-  free(s->map);
-  free(s);
+  free(store->tensor);
+  free(store->metadata);
+  free(store->path);
+  free(store->map);
+  free(store);
 }
 
-const struct zf_st_tensor *zf_st_find(const struct zf_st *s, const char *name) {
+const struct zf_st_tensor *zf_st_find(const struct zf_st *store, const char *name) {
   const struct zf_st_tensor key = {.name = name};
-  return s->count ? bsearch(&key, s->tensor, (size_t)s->count, sizeof key, by_name) : NULL;
+  return store->count ? bsearch(&key, store->tensor, (size_t)store->count, sizeof key, by_name)
+                      : NULL;
 }

@@ -44,12 +44,12 @@ int zf_st_open(struct zf_st **out, const char *path);
 /* The header and buffer of one file from memory, for fuzzing and tests: the
  * tensors point into data. */
 int zf_st_parse(struct zf_st **out, const void *data, size_t len, const char *name);
-void zf_st_free(struct zf_st *s);
+void zf_st_free(struct zf_st *store);
 
 /* After names were added or changed: sorts by them; one that comes twice is ZF_EINVALID. */
-int zf_st_sort(struct zf_st *s);
+int zf_st_sort(struct zf_st *store);
 
-const struct zf_st_tensor *zf_st_find(const struct zf_st *s, const char *name); /* or NULL */
+const struct zf_st_tensor *zf_st_find(const struct zf_st *store, const char *name); /* or NULL */
 
 /* Writer.  Tensors are declared first, then their bytes are produced one tensor
  * at a time by `fill`, which writes exactly `bytes` to the stream, so that no
@@ -63,7 +63,7 @@ struct zf_st_out {
   int64_t shape[ZF_ST_MAXDIM];
 };
 typedef int (*zf_st_fill)(void *ctx, int64_t index, FILE *f); /* index into the declared array */
-int zf_st_write(const char *path, const struct zf_st_out *tensor, int64_t n,
+int zf_st_write(const char *path, const struct zf_st_out *tensor, int64_t count,
                 const char *const *metadata, int64_t nmetadata, zf_st_fill fill, void *ctx);
 
 #endif

@@ -15,71 +15,73 @@
 #include "fmt/st_internal.h"
 
 /* A shard lies beside its index: its name must not lead elsewhere. */
-static int check_shard_name(const json_t *v, const char *tensor) {
-  if (!json_is_string(v))
+static int check_shard_name(const json_t *value, const char *tensor) {
+  if (!json_is_string(value))
     return zf_error(ZF_EINVALID, "tensor '%.120s': expected the name of a shard, found %s", tensor,
-                    zf_json_kind(v));
-  const char *name = json_string_value(v);
+                    zf_json_kind(value));
+  const char *name = json_string_value(value);
   if (!name[0] || strchr(name, '/') || strstr(name, ".."))
     return zf_error(ZF_EINVALID, "tensor '%.120s': shard '%.120s' is not a plain file name", tensor,
                     name);
   return 0;
 }
 
-static int add_shard(struct zf_st *s, const char *dir, const char *name) {
+static int add_shard(struct zf_st *store, const char *dir, const char *name) {
   char *path = zf_path_join(dir, name);
   if (!path) return ZF_ENOMEM;
-  int rc = zf_exists(path) ? zf_st_add_file(s, path)
+  int rc = zf_exists(path) ? zf_st_add_file(store, path)
                            : zf_error(ZF_EINVALID, "%s: is missing, but the index names it", path);
   free(path);
   return rc;
 }
 
 /* Adds each shard once.  `files` becomes {shard: index of its file}. */
-static int add_shards(struct zf_st *s, json_t *map, json_t *files, const char *index,
+static int add_shards(struct zf_st *store, json_t *map, json_t *files, const char *index,
                       const char *dir) {
   const char *tensor;
-  json_t *v;
-  json_object_foreach(map, tensor, v) {
-    int rc = check_shard_name(v, tensor);
+  json_t *value;
+  json_object_foreach(map, tensor, value) {
+    int rc = check_shard_name(value, tensor);
     if (rc) return zf_error_prefix(rc, "%s", index);
-    const char *shard = json_string_value(v);
+    const char *shard = json_string_value(value);
     if (json_object_get(files, shard)) continue;
-    if ((rc = add_shard(s, dir, shard))) return rc;
-    if (json_object_set_new(files, shard, json_integer(s->nfile - 1)))
+    if ((rc = add_shard(store, dir, shard))) return rc;
+    if (json_object_set_new(files, shard, json_integer(store->nfile - 1)))
       return zf_error(ZF_ENOMEM, "%s: out of memory for its shards", index);
   }
   return 0;
 }
 
 /* The file that the map names for a tensor, or -1. */
-static int mapped_file(const struct zf_st_tensor *t, const json_t *map, const json_t *files) {
-  const json_t *file = json_object_get(files, json_string_value(json_object_get(map, t->name)));
+static int mapped_file(const struct zf_st_tensor *tensor, const json_t *map, const json_t *files) {
+  const json_t *file =
+      json_object_get(files, json_string_value(json_object_get(map, tensor->name)));
   return file ? (int)json_integer_value(file) : -1;
 }
 
 /* Drops copies of tensors that stand in the shard which the map names for them. */
-static int drop_copies(struct zf_st *s, const json_t *map, const json_t *files, const char *index) {
+static int drop_copies(struct zf_st *store, const json_t *map, const json_t *files,
+                       const char *index) {
   json_t *placed = json_object();
   int64_t n = 0;
   int failed = !placed;
-  for (int64_t i = 0; !failed && i < s->count; i++)
-    if (mapped_file(&s->tensor[i], map, files) == s->tensor[i].file)
-      failed = json_object_set_new(placed, s->tensor[i].name, json_true());
-  for (int64_t i = 0; !failed && i < s->count; i++) {
-    struct zf_st_tensor *t = &s->tensor[i];
-    if (mapped_file(t, map, files) == t->file || !json_object_get(placed, t->name))
-      s->tensor[n++] = *t;
+  for (int64_t i = 0; !failed && i < store->count; i++)
+    if (mapped_file(&store->tensor[i], map, files) == store->tensor[i].file)
+      failed = json_object_set_new(placed, store->tensor[i].name, json_true());
+  for (int64_t i = 0; !failed && i < store->count; i++) {
+    struct zf_st_tensor *tensor = &store->tensor[i];
+    if (mapped_file(tensor, map, files) == tensor->file || !json_object_get(placed, tensor->name))
+      store->tensor[n++] = *tensor;
     else
-      free((char *)t->name);
+      free((char *)tensor->name);
   }
   json_decref(placed);
   if (failed) return zf_error(ZF_ENOMEM, "%s: out of memory for its tensors", index);
-  s->count = n;
+  store->count = n;
   return 0;
 }
 
-int zf_st_add_index(struct zf_st *s, const char *path, const char *dir) {
+int zf_st_add_index(struct zf_st *store, const char *path, const char *dir) {
   json_t *index = NULL, *files = json_object();
   int rc = files ? zf_json_load(&index, path) : zf_error(ZF_ENOMEM, "%s: out of memory", path);
   if (rc) goto fail;
@@ -89,7 +91,7 @@ int zf_st_add_index(struct zf_st *s, const char *path, const char *dir) {
                   zf_json_kind(map));
     goto fail;
   }
-  if (!(rc = add_shards(s, map, files, path, dir))) rc = drop_copies(s, map, files, path);
+  if (!(rc = add_shards(store, map, files, path, dir))) rc = drop_copies(store, map, files, path);
 fail:
   json_decref(files);
   json_decref(index);

@@ -20,20 +20,20 @@ struct slot {
 };
 
 static int by_size_and_name(const void *a, const void *b) {
-  const struct zf_st_out *x = ((const struct slot *)a)->t, *y = ((const struct slot *)b)->t;
-  size_t m = zf_dtype_info(x->type)->size, n = zf_dtype_info(y->type)->size;
+  const struct zf_st_out *writer = ((const struct slot *)a)->t, *y = ((const struct slot *)b)->t;
+  size_t m = zf_dtype_info(writer->type)->size, n = zf_dtype_info(y->type)->size;
   if (m != n) return m > n ? -1 : 1;
-  return strcmp(x->name, y->name);
+  return strcmp(writer->name, y->name);
 }
 
-static int measure(struct slot *s) {
-  const struct zf_st_out *t = s->t;
-  s->bytes = (int64_t)zf_dtype_info(t->type)->size;
-  if (t->ndim < 0 || t->ndim > ZF_ST_MAXDIM)
-    return zf_error(ZF_EINVALID, "tensor '%.120s' has %d dimensions", t->name, t->ndim);
-  for (int i = 0; i < t->ndim; i++)
-    if (t->shape[i] < 0 || zf_mul(s->bytes, t->shape[i], &s->bytes))
-      return zf_error(ZF_EINVALID, "tensor '%.120s' has no such size", t->name);
+static int measure(struct slot *slot) {
+  const struct zf_st_out *writer = slot->t;
+  slot->bytes = (int64_t)zf_dtype_info(writer->type)->size;
+  if (writer->ndim < 0 || writer->ndim > ZF_ST_MAXDIM)
+    return zf_error(ZF_EINVALID, "tensor '%.120s' has %d dimensions", writer->name, writer->ndim);
+  for (int i = 0; i < writer->ndim; i++)
+    if (writer->shape[i] < 0 || zf_mul(slot->bytes, writer->shape[i], &slot->bytes))
+      return zf_error(ZF_EINVALID, "tensor '%.120s' has no such size", writer->name);
   return 0;
 }
 
@@ -43,8 +43,8 @@ static int check_text(const char *s) {
 }
 
 /* Takes `v`, which is NULL for want of memory. */
-static int put(json_t *obj, const char *key, json_t *v) {
-  if (!v || json_object_set_new_nocheck(obj, key, v))
+static int put(json_t *obj, const char *key, json_t *value) {
+  if (!value || json_object_set_new_nocheck(obj, key, value))
     return zf_error(ZF_ENOMEM, "out of memory for the header");
   return 0;
 }
@@ -60,22 +60,23 @@ static int put_metadata(json_t *top, const char *const *pair, int64_t n) {
   return rc;
 }
 
-static json_t *tensor_object(const struct slot *s, int64_t begin) {
+static json_t *tensor_object(const struct slot *slot, int64_t begin) {
   json_t *shape = json_array();
   int bad = !shape;
-  for (int i = 0; i < s->t->ndim; i++)
-    bad |= json_array_append_new(shape, json_integer(s->t->shape[i]));
+  for (int i = 0; i < slot->t->ndim; i++)
+    bad |= json_array_append_new(shape, json_integer(slot->t->shape[i]));
   if (bad) {
     json_decref(shape);
     return NULL;
   }
-  return json_pack("{s:s, s:o, s:[I, I]}", "dtype", zf_dtype_info(s->t->type)->safetensors, "shape",
-                   shape, "data_offsets", (json_int_t)begin, (json_int_t)(begin + s->bytes));
+  return json_pack("{s:s, s:o, s:[I, I]}", "dtype", zf_dtype_info(slot->t->type)->safetensors,
+                   "shape", shape, "data_offsets", (json_int_t)begin,
+                   (json_int_t)(begin + slot->bytes));
 }
 
-static int put_tensors(json_t *top, const struct slot *slot, int64_t n) {
+static int put_tensors(json_t *top, const struct slot *slot, int64_t count) {
   int64_t at = 0;
-  for (int64_t i = 0; i < n; i++) {
+  for (int64_t i = 0; i < count; i++) {
     const char *name = slot[i].t->name;
     if (json_object_get(top, name))
       return zf_error(ZF_EINVALID, "the name '%.120s' is taken: a tensor cannot have it", name);
@@ -88,12 +89,12 @@ static int put_tensors(json_t *top, const struct slot *slot, int64_t n) {
 }
 
 /* The header's text, padded with spaces so that the buffer is aligned to 8. */
-static int build_header(struct zf_buf *out, const struct slot *slot, int64_t n,
+static int build_header(struct zf_buf *out, const struct slot *slot, int64_t count,
                         const char *const *metadata, int64_t nmetadata) {
   json_t *top = json_object();
   char *text = NULL;
   int rc = put_metadata(top, metadata, nmetadata);
-  if (rc || (rc = put_tensors(top, slot, n))) goto fail;
+  if (rc || (rc = put_tensors(top, slot, count))) goto fail;
   if (!(text = zf_json_dump(top, JSON_COMPACT))) {
     rc = zf_error(ZF_ENOMEM, "out of memory for the header");
     goto fail;
@@ -110,19 +111,20 @@ fail:
   return rc;
 }
 
-static void put_length(FILE *f, uint64_t n) {
-  for (int i = 0; i < 8; i++) putc((int)(n >> 8 * i & 255), f);
+static void put_length(FILE *file, uint64_t n) {
+  for (int i = 0; i < 8; i++) putc((int)(n >> 8 * i & 255), file);
 }
 
-static int write_tensors(FILE *f, const struct slot *slot, int64_t n, zf_st_fill fill, void *ctx) {
-  for (int64_t i = 0; i < n; i++) {
+static int write_tensors(FILE *file, const struct slot *slot, int64_t count, zf_st_fill fill,
+                         void *ctx) {
+  for (int64_t i = 0; i < count; i++) {
     const char *name = slot[i].t->name;
-    off_t begin = ftello(f);
-    int rc = fill(ctx, slot[i].index, f);
+    off_t begin = ftello(file);
+    int rc = fill(ctx, slot[i].index, file);
     if (rc) return zf_error_prefix(rc, "tensor '%.120s'", name);
-    if (ferror(f))
+    if (ferror(file))
       return zf_error(ZF_EIO, "tensor '%.120s': cannot write: %s", name, strerror(errno));
-    int64_t wrote = (int64_t)(ftello(f) - begin);
+    int64_t wrote = (int64_t)(ftello(file) - begin);
     if (wrote != slot[i].bytes)
       return zf_error(ZF_EFAIL, "tensor '%.120s': %lld bytes were written where %lld are declared",
                       name, (long long)wrote, (long long)slot[i].bytes);
@@ -132,24 +134,24 @@ static int write_tensors(FILE *f, const struct slot *slot, int64_t n, zf_st_fill
 
 /* All that can be known before the file is opened: the order, the header. */
 static int plan(struct slot **slots, struct zf_buf *header, const struct zf_st_out *tensor,
-                int64_t n, const char *const *metadata, int64_t nmetadata) {
-  struct slot *slot = *slots = zf_calloc(n, sizeof *slot);
+                int64_t count, const char *const *metadata, int64_t nmetadata) {
+  struct slot *slot = *slots = zf_calloc(count, sizeof *slot);
   if (!slot) return ZF_ENOMEM;
-  for (int64_t i = 0; i < n; i++) {
+  for (int64_t i = 0; i < count; i++) {
     slot[i] = (struct slot){.t = tensor + i, .index = i};
     int rc = measure(&slot[i]);
     if (rc) return rc;
   }
-  qsort(slot, (size_t)n, sizeof *slot, by_size_and_name);
-  return build_header(header, slot, n, metadata, nmetadata);
+  qsort(slot, (size_t)count, sizeof *slot, by_size_and_name);
+  return build_header(header, slot, count, metadata, nmetadata);
 }
 
-int zf_st_write(const char *path, const struct zf_st_out *tensor, int64_t n,
+int zf_st_write(const char *path, const struct zf_st_out *tensor, int64_t count,
                 const char *const *metadata, int64_t nmetadata, zf_st_fill fill, void *ctx) {
   struct zf_out out = {0};
   struct zf_buf header = {0};
   struct slot *slot = NULL;
-  int rc = plan(&slot, &header, tensor, n, metadata, nmetadata);
+  int rc = plan(&slot, &header, tensor, count, metadata, nmetadata);
   if (rc) {
     zf_error_prefix(rc, "%s", path);
     goto fail;
@@ -157,7 +159,7 @@ int zf_st_write(const char *path, const struct zf_st_out *tensor, int64_t n,
   if ((rc = zf_out_open(&out, path))) goto fail;
   put_length(out.file, header.len);
   fwrite(header.data, 1, header.len, out.file);
-  rc = write_tensors(out.file, slot, n, fill, ctx);
+  rc = write_tensors(out.file, slot, count, fill, ctx);
   if (rc)
     zf_error_prefix(rc, "%s", path);
   else

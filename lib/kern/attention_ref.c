@@ -4,9 +4,9 @@
 #include "kern/kern_internal.h"
 #include "rng/sleef.h"
 
-static float max_of(const float *p, int64_t n) {
+static float max_of(const float *p, int64_t count) {
   float m = p[0];
-  for (int64_t j = 1; j < n; j++)
+  for (int64_t j = 1; j < count; j++)
     if (p[j] > m) m = p[j];
   return m;
 }
@@ -44,21 +44,22 @@ static void divide_ref(float *o, float by, int64_t n) {
   for (int64_t i = 0; i < n; i++) o[i] /= by;
 }
 
-static void sumexp_ref(float *max, double *sum, const float *y, int64_t n) {
-  float m = max_of(y, n);
+static void sumexp_ref(float *max, double *sum, const float *y, int64_t count) {
+  float m = max_of(y, count);
   double s[ZF_LANES] = {0};
-  for (int64_t j = 0; j < n; j++) s[j % ZF_LANES] += (double)Sleef_finz_expf1_u10purecfma(y[j] - m);
+  for (int64_t j = 0; j < count; j++)
+    s[j % ZF_LANES] += (double)Sleef_finz_expf1_u10purecfma(y[j] - m);
   for (int half = ZF_LANES / 2; half; half /= 2)
     for (int l = 0; l < half; l++) s[l] += s[l + half];
   *max = m;
   *sum = s[0];
 }
 
-void zf_kern_init_attention_ref(struct zf_kern_table *t) {
-  t->softmax = softmax_ref;
-  t->softcap = softcap_ref;
-  t->scale = scale_ref;
-  t->blend = blend_ref;
-  t->divide = divide_ref;
-  t->sumexp = sumexp_ref;
+void zf_kern_init_attention_ref(struct zf_kern_table *table) {
+  table->softmax = softmax_ref;
+  table->softcap = softcap_ref;
+  table->scale = scale_ref;
+  table->blend = blend_ref;
+  table->divide = divide_ref;
+  table->sumexp = sumexp_ref;
 }

@@ -37,11 +37,11 @@ static inline zu bf16_pair(zv low, zv high) {
   return zu_or(zu_shr(bf16_high(low), 16), bf16_high(high));
 }
 
-static void rows_bf16_lanes(void *cell, const float *x, int64_t n) {
+static void rows_bf16_lanes(void *cell, const float *x, int64_t count) {
   uint16_t *c = cell;
-  for (int64_t i = 0; i < n; i += 16) {
+  for (int64_t i = 0; i < count; i += 16) {
     uint16_t last[16];
-    int64_t m = n - i < 16 ? n - i : 16;
+    int64_t m = count - i < 16 ? count - i : 16;
     zu_store16(m < 16 ? last : c + i, zu_shr(bf16_high(zv_load_n(x + i, m)), 16));
     if (m < 16) memcpy(c + i, last, (size_t)((m + 1) / 2 * 2) * sizeof *c);
   }
@@ -71,14 +71,14 @@ static void pack_bf16_lanes(void *panel, int64_t w, const float *src, int64_t ld
   }
 }
 
-static void fill_bf16(struct zf_kern_table *t, const char *name) {
-  struct zf_product *p = &t->product[ZF_COMPUTE_BF16];
-  p->name = name;
-  p->nr = 16 * ZV_NR;
-  p->rows = rows_bf16_lanes;
-  p->pack = pack_bf16_lanes;
-  p->fold = fold_bf16_lanes;
-  p->mul = bf16_mul;
+static void fill_bf16(struct zf_kern_table *table, const char *name) {
+  struct zf_product *product = &table->product[ZF_COMPUTE_BF16];
+  product->name = name;
+  product->nr = 16 * ZV_NR;
+  product->rows = rows_bf16_lanes;
+  product->pack = pack_bf16_lanes;
+  product->fold = fold_bf16_lanes;
+  product->mul = bf16_mul;
 }
 
 #endif

@@ -32,9 +32,10 @@ static uint32_t bf16(float x) {
   return (u + 0x7fff + (u >> 16 & 1)) >> 16;
 }
 
-static void rows_bf16_ref(void *cell, const float *x, int64_t n) {
+static void rows_bf16_ref(void *cell, const float *x, int64_t count) {
   uint32_t *c = cell;
-  for (int64_t i = 0; i < n; i += 2) c[i / 2] = bf16(x[i]) | (i + 1 < n ? bf16(x[i + 1]) << 16 : 0);
+  for (int64_t i = 0; i < count; i += 2)
+    c[i / 2] = bf16(x[i]) | (i + 1 < count ? bf16(x[i + 1]) << 16 : 0);
 }
 
 static void pack_bf16_ref(void *panel, int64_t w, const float *src, int64_t ld, const float *z,
@@ -80,13 +81,13 @@ static void mul_bf16_ref(float *c, int64_t ldc, const void *xs, int64_t ldx, int
     }
 }
 
-void zf_kern_init_bf16_ref(struct zf_kern_table *t) {
-  t->product[ZF_COMPUTE_BF16] = (struct zf_product){.name = "ref",
-                                                    .nr = 64,
-                                                    .per = 2,
-                                                    .kc = ZF_KC_BF16,
-                                                    .rows = rows_bf16_ref,
-                                                    .pack = pack_bf16_ref,
-                                                    .fold = fold_bf16_ref,
-                                                    .mul = mul_bf16_ref};
+void zf_kern_init_bf16_ref(struct zf_kern_table *table) {
+  table->product[ZF_COMPUTE_BF16] = (struct zf_product){.name = "ref",
+                                                        .nr = 64,
+                                                        .per = 2,
+                                                        .kc = ZF_KC_BF16,
+                                                        .rows = rows_bf16_ref,
+                                                        .pack = pack_bf16_ref,
+                                                        .fold = fold_bf16_ref,
+                                                        .mul = mul_bf16_ref};
 }

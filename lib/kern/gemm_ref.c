@@ -46,14 +46,14 @@ static void finish_ref(float *y, int64_t ldy, const float *c, const float *bias,
     }
 }
 
-void zf_kern_init_gemm_ref(struct zf_kern_table *t) {
-  t->product[ZF_COMPUTE_F32] = (struct zf_product){.name = "ref",
-                                                   .native = 1,
-                                                   .nr = 64,
-                                                   .per = 1,
-                                                   .kc = ZF_KC,
-                                                   .pack = pack_ref,
-                                                   .mul = mul_ref,
-                                                   .thin = thin_ref};
-  t->finish = finish_ref;
+void zf_kern_init_gemm_ref(struct zf_kern_table *table) {
+  table->product[ZF_COMPUTE_F32] = (struct zf_product){.name = "ref",
+                                                       .native = 1,
+                                                       .nr = 64,
+                                                       .per = 1,
+                                                       .kc = ZF_KC,
+                                                       .pack = pack_ref,
+                                                       .mul = mul_ref,
+                                                       .thin = thin_ref};
+  table->finish = finish_ref;
 }

@@ -26,8 +26,8 @@ struct sums {
 
 /* One step of k: m rows by nv vectors.  This and `tile` are called with constants only, so
  * that loops unroll and sums live in registers. */
-static inline __attribute__((always_inline)) void step(struct sums *t, const float *x, int64_t ldx,
-                                                       const float *panel, int m, int nv) {
+static inline __attribute__((always_inline)) void
+step(struct sums *sums, const float *x, int64_t ldx, const float *panel, int m, int nv) {
   zv b[ZV_NR];
   ZF_UNROLL
   for (int v = 0; v < nv; v++) b[v] = zv_load(panel + 16 * v);
@@ -35,45 +35,47 @@ static inline __attribute__((always_inline)) void step(struct sums *t, const flo
   for (int r = 0; r < m; r++) {
     zv a = zv_set1(x[r * ldx]);
     ZF_UNROLL
-    for (int v = 0; v < nv; v++) t->sum[r][v] = zv_fma(a, b[v], t->sum[r][v]);
+    for (int v = 0; v < nv; v++) sums->sum[r][v] = zv_fma(a, b[v], sums->sum[r][v]);
   }
 }
 
-static inline __attribute__((always_inline)) void begin(struct sums *t, const float *c, int64_t ldc,
-                                                        enum zf_mul_mode mode, int m, int nv) {
+static inline __attribute__((always_inline)) void
+begin(struct sums *sums, const float *c, int64_t ldc, enum zf_mul_mode mode, int m, int nv) {
   ZF_UNROLL
   for (int r = 0; r < m; r++) {
     ZF_UNROLL
     for (int v = 0; v < nv; v++) {
       const float *p = c + r * ldc + 16 * v;
-      t->sum[r][v] = mode >= ZF_MUL_ON ? zv_load(p) : zv_zero();
+      sums->sum[r][v] = mode >= ZF_MUL_ON ? zv_load(p) : zv_zero();
       if (mode == ZF_MUL_ADD) __builtin_prefetch(p, 1);
     }
   }
 }
 
-static inline __attribute__((always_inline)) void end(const struct sums *t, float *c, int64_t ldc,
-                                                      enum zf_mul_mode mode, int m, int nv) {
+static inline __attribute__((always_inline)) void
+end(const struct sums *sums, float *c, int64_t ldc, enum zf_mul_mode mode, int m, int nv) {
   ZF_UNROLL
   for (int r = 0; r < m; r++) {
     ZF_UNROLL
     for (int v = 0; v < nv; v++) {
       float *p = c + r * ldc + 16 * v;
-      zv_store(p, mode == ZF_MUL_ADD ? zv_add(zv_load(p), t->sum[r][v]) : t->sum[r][v]);
+      zv_store(p, mode == ZF_MUL_ADD ? zv_add(zv_load(p), sums->sum[r][v]) : sums->sum[r][v]);
     }
   }
 }
 
 /* Steps that only row e and those below it take, e = 1..m-1. */
-static inline __attribute__((always_inline)) void
-stair(struct sums *t, const float *x, int64_t ldx, const float *panel, int64_t ldp, int m, int nv) {
+static inline __attribute__((always_inline)) void stair(struct sums *sums, const float *x,
+                                                        int64_t ldx, const float *panel,
+                                                        int64_t ldp, int m, int nv) {
   ZF_UNROLL
   for (int e = 1; e < m; e++, panel += ldp) {
     ZF_UNROLL
     for (int r = e; r < m; r++) {
       ZF_UNROLL
       for (int v = 0; v < nv; v++)
-        t->sum[r][v] = zv_fma(zv_set1(x[r * ldx + e - 1]), zv_load(panel + 16 * v), t->sum[r][v]);
+        sums->sum[r][v] =
+            zv_fma(zv_set1(x[r * ldx + e - 1]), zv_load(panel + 16 * v), sums->sum[r][v]);
     }
   }
 }
@@ -82,18 +84,18 @@ static inline __attribute__((always_inline)) void tile(float *c, int64_t ldc, co
                                                        int64_t ldx, const float *panel, int64_t ldp,
                                                        int64_t k, enum zf_mul_mode mode, int m,
                                                        int nv) {
-  struct sums t;
+  struct sums sums;
   int64_t i = 0;
-  begin(&t, c, ldc, mode, m, nv);
+  begin(&sums, c, ldc, mode, m, nv);
   for (; i + 16 <= k; i += 16) {
     ZF_UNROLL
     for (int r = 0; r < m; r++) /* a line of each row of the tile below */
       __builtin_prefetch(x + (m + r) * ldx + i);
-    for (int64_t e = i + 16, f = i; f < e; f++, panel += ldp) step(&t, x + f, ldx, panel, m, nv);
+    for (int64_t e = i + 16, f = i; f < e; f++, panel += ldp) step(&sums, x + f, ldx, panel, m, nv);
   }
-  for (; i < k; i++, panel += ldp) step(&t, x + i, ldx, panel, m, nv);
-  if (mode == ZF_MUL_STAIR) stair(&t, x + i, ldx, panel, ldp, m, nv);
-  end(&t, c, ldc, mode, m, nv);
+  for (; i < k; i++, panel += ldp) step(&sums, x + i, ldx, panel, m, nv);
+  if (mode == ZF_MUL_STAIR) stair(&sums, x + i, ldx, panel, ldp, m, nv);
+  end(&sums, c, ldc, mode, m, nv);
 }
 
 /* All rows against nv vectors of columns. */
@@ -226,14 +228,14 @@ static void finish_lanes(float *y, int64_t ldy, const float *c, const float *bia
     }
 }
 
-static void fill_gemm(struct zf_kern_table *t, const char *name) {
-  struct zf_product *p = &t->product[ZF_COMPUTE_F32];
-  p->name = name;
-  p->nr = 16 * ZV_NR;
-  p->pack = pack_lanes;
-  p->mul = mul_lanes;
-  p->thin = thin_lanes;
-  t->finish = finish_lanes;
+static void fill_gemm(struct zf_kern_table *table, const char *name) {
+  struct zf_product *product = &table->product[ZF_COMPUTE_F32];
+  product->name = name;
+  product->nr = 16 * ZV_NR;
+  product->pack = pack_lanes;
+  product->mul = mul_lanes;
+  product->thin = thin_lanes;
+  table->finish = finish_lanes;
 }
 
 #endif

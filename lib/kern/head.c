@@ -23,11 +23,11 @@ static void take(double *lse, double *logit, const float *y, int64_t o, int64_t 
 }
 
 void zf_head_lse(double *lse, double *logit, const float *x, int64_t ldx, int64_t R,
-                 const int32_t *target, const struct zf_weight *w, const struct zf_streams *st,
+                 const int32_t *target, const struct zf_weight *weight, const struct zf_streams *st,
                  const float *bias, int64_t ldb, float cap, float *scratch) {
-  for (int64_t o = 0; o < w->out; o += ZF_VC) {
-    int64_t n = w->out - o < ZF_VC ? w->out - o : ZF_VC;
-    struct zf_weight part = zf_weight_part(w, o, n);
+  for (int64_t o = 0; o < weight->out; o += ZF_VC) {
+    int64_t n = weight->out - o < ZF_VC ? weight->out - o : ZF_VC;
+    struct zf_weight part = zf_weight_part(weight, o, n);
     (o ? zf_gemm_reuse : zf_gemm)(scratch, ZF_VC, x, ldx, R, &part, st, bias ? bias + o : NULL, ldb,
                                   0);
     if (cap > 0) zf_softcap(scratch, ZF_VC, st->count * R, n, 1 / cap, cap);

@@ -26,26 +26,27 @@ static struct scale scale_of(const float *v, int64_t ld, int64_t n) {
   return (struct scale){127.0f / m, m / 127.0f};
 }
 
-static int8_t quant(float v, struct scale s) {
-  return isnan(s.scale) ? 0 : (int8_t)(fmaf(v, s.inv, ROUND) - ROUND);
+static int8_t quant(float v, struct scale scale) {
+  return isnan(scale.scale) ? 0 : (int8_t)(fmaf(v, scale.inv, ROUND) - ROUND);
 }
 
 /* A cell of n <= 4 values that lie ld apart. */
-static uint32_t cell_of(const float *v, int64_t ld, int64_t n, struct scale s) {
+static uint32_t cell_of(const float *v, int64_t ld, int64_t n, struct scale scale) {
   uint32_t cell = 0;
-  for (int64_t e = 0; e < n; e++) cell |= (uint32_t)(uint8_t)quant(v[e * ld], s) << 8 * e;
+  for (int64_t e = 0; e < n; e++) cell |= (uint32_t)(uint8_t)quant(v[e * ld], scale) << 8 * e;
   return cell;
 }
 
-static void rows_int8_ref(void *cells, const float *x, int64_t n) {
+static void rows_int8_ref(void *cells, const float *x, int64_t count) {
   uint32_t *c = cells;
-  for (int64_t g = 0; g < n; g += ZF_GROUP) {
-    int64_t k = zf_kern_min(n - g, ZF_GROUP);
-    struct scale s = scale_of(x + g, 1, k);
-    memcpy(c, &s.scale, sizeof *c);
+  for (int64_t g = 0; g < count; g += ZF_GROUP) {
+    int64_t k = zf_kern_min(count - g, ZF_GROUP);
+    struct scale scale = scale_of(x + g, 1, k);
+    memcpy(c, &scale.scale, sizeof *c);
     c[1] = 0;
     c += EXTRA;
-    for (int64_t i = 0; i < k; i += PER) *c++ = cell_of(x + g + i, 1, zf_kern_min(k - i, PER), s);
+    for (int64_t i = 0; i < k; i += PER)
+      *c++ = cell_of(x + g + i, 1, zf_kern_min(k - i, PER), scale);
   }
 }
 
@@ -53,11 +54,11 @@ static void fold_int8_ref(void *panel, int64_t w, const float *from, int64_t ld,
                           int64_t k) {
   uint32_t *p = panel;
   for (int64_t j = 0; j < n; j++) {
-    struct scale s = scale_of(from + j, ld, k);
-    memcpy(p + j, &s.scale, sizeof *p);
+    struct scale scale = scale_of(from + j, ld, k);
+    memcpy(p + j, &scale.scale, sizeof *p);
     p[w + j] = 0;
     for (int64_t i = 0; i < k; i += PER)
-      p[(EXTRA + i / PER) * w + j] = cell_of(from + i * ld + j, ld, zf_kern_min(k - i, PER), s);
+      p[(EXTRA + i / PER) * w + j] = cell_of(from + i * ld + j, ld, zf_kern_min(k - i, PER), scale);
   }
 }
 
@@ -96,14 +97,14 @@ static void mul_int8_ref(float *c, int64_t ldc, const void *xs, int64_t ldx, int
     }
 }
 
-void zf_kern_init_int8_ref(struct zf_kern_table *t) {
-  t->product[ZF_COMPUTE_INT8] = (struct zf_product){.name = "ref",
-                                                    .nr = 64,
-                                                    .per = PER,
-                                                    .kc = ZF_KC_INT8,
-                                                    .group = ZF_GROUP,
-                                                    .extra = EXTRA,
-                                                    .rows = rows_int8_ref,
-                                                    .fold = fold_int8_ref,
-                                                    .mul = mul_int8_ref};
+void zf_kern_init_int8_ref(struct zf_kern_table *table) {
+  table->product[ZF_COMPUTE_INT8] = (struct zf_product){.name = "ref",
+                                                        .nr = 64,
+                                                        .per = PER,
+                                                        .kc = ZF_KC_INT8,
+                                                        .group = ZF_GROUP,
+                                                        .extra = EXTRA,
+                                                        .rows = rows_int8_ref,
+                                                        .fold = fold_int8_ref,
+                                                        .mul = mul_int8_ref};
 }

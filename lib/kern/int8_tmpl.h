@@ -194,10 +194,10 @@ static inline void int8_row_part(uint32_t *cell, zv x, zv inv) {
   zu_narrow(cell, zu_and(zu_add(int8_quant(x, inv), zu_set1(OFFSET)), zu_set1(MASK)));
 }
 
-static void int8_rows(void *row, const float *x, int64_t n) {
+static void int8_rows(void *row, const float *x, int64_t count) {
   uint32_t *c = row;
-  for (int64_t g = 0; g < n; g += ZF_GROUP) {
-    int64_t k = zf_kern_min(n - g, ZF_GROUP);
+  for (int64_t g = 0; g < count; g += ZF_GROUP) {
+    int64_t k = zf_kern_min(count - g, ZF_GROUP);
     uint32_t lane[16];
     zu m = zu_set1(0);
     for (int64_t i = 0; i < k; i += 16)
@@ -218,15 +218,15 @@ static void int8_rows(void *row, const float *x, int64_t n) {
   }
 }
 
-static void fill_int8(struct zf_kern_table *t, const char *name, int native) {
-  struct zf_product *p = &t->product[ZF_COMPUTE_INT8];
-  p->name = name;
-  p->native = native;
-  p->nr = 16 * ZV_NR;
-  p->per = PER;
-  p->rows = int8_rows;
-  p->fold = int8_fold;
-  p->mul = int8_mul;
+static void fill_int8(struct zf_kern_table *table, const char *name, int native) {
+  struct zf_product *product = &table->product[ZF_COMPUTE_INT8];
+  product->name = name;
+  product->native = native;
+  product->nr = 16 * ZV_NR;
+  product->per = PER;
+  product->rows = int8_rows;
+  product->fold = int8_fold;
+  product->mul = int8_mul;
 }
 
 #endif

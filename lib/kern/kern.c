@@ -37,17 +37,17 @@ void zf_kern_init(unsigned flags) {
 #endif
 }
 
-const char *zf_compute_name(enum zf_compute c) {
+const char *zf_compute_name(enum zf_compute compute) {
   static const char *const name[] = {"f32", "bf16", "int8"};
-  return name[c];
+  return name[compute];
 }
 
-const char *zf_kern_name(enum zf_compute c) {
-  return zf_kern.product[c].name;
+const char *zf_kern_name(enum zf_compute compute) {
+  return zf_kern.product[compute].name;
 }
 
-int zf_kern_native(enum zf_compute c) {
-  return zf_kern.product[c].native;
+int zf_kern_native(enum zf_compute compute) {
+  return zf_kern.product[compute].native;
 }
 
 void zf_kern_threads(int n) {
@@ -59,36 +59,36 @@ int zf_kern_nthreads(void) {
   return threads;
 }
 
-size_t zf_kern_workspace_size(int n, enum zf_compute c, int64_t rows, int64_t in) {
-  const struct zf_product *p = &zf_kern.product[c];
-  size_t cells = p->rows ? (size_t)(rows * zf_kern_row_cells(p, in)) : 0;
+size_t zf_kern_workspace_size(int n, enum zf_compute compute, int64_t rows, int64_t in) {
+  const struct zf_product *product = &zf_kern.product[compute];
+  size_t cells = product->rows ? (size_t)(rows * zf_kern_row_cells(product, in)) : 0;
   return ((size_t)n * WORK + cells) * sizeof(float);
 }
 
-size_t zf_kern_workspace_untouched(int n, enum zf_compute c, int streams, int64_t rows, int64_t in,
-                                   int sums) {
-  const struct zf_product *p = &zf_kern.product[c];
-  int64_t deep = (zf_kern_min(in, p->kc) + p->per - 1) / p->per;
-  int64_t panel = zf_kern_min(ZF_PANEL, deep * (2 * p->nr <= ZF_NC ? ZF_NC : ZF_NC / 2));
+size_t zf_kern_workspace_untouched(int n, enum zf_compute compute, int streams, int64_t rows,
+                                   int64_t in, int sums) {
+  const struct zf_product *product = &zf_kern.product[compute];
+  int64_t deep = (zf_kern_min(in, product->kc) + product->per - 1) / product->per;
+  int64_t panel = zf_kern_min(ZF_PANEL, deep * (2 * product->nr <= ZF_NC ? ZF_NC : ZF_NC / 2));
   int64_t partial = sums ? zf_kern_min(rows, ZF_MAXROWS) * ZF_NC : 0;
   int64_t used = streams * panel + partial + 2 * STRIP;
   return used < WORK ? (size_t)(n * (WORK - used)) * sizeof(float) : 0;
 }
 
-void zf_kern_workspace(void *p, int n) {
+void zf_kern_workspace(void *p, int count) {
   workspace = p;
-  workers = n;
+  workers = count;
 }
 
 struct zf_thread_space zf_kern_thread_space(int thread) {
   float *p = workspace + (size_t)thread * WORK;
-  struct zf_thread_space w;
-  for (int s = 0; s < ZF_MAXSTREAM; s++, p += ZF_PANEL) w.panel[s] = p;
-  for (int s = 0; s < ZF_MAXSTREAM; s++, p += PIECE) w.chunk[s] = p;
-  w.sums = p;
-  w.weights = w.sums + PARTIAL;
-  w.noise = w.weights + STRIP;
-  return w;
+  struct zf_thread_space space;
+  for (int s = 0; s < ZF_MAXSTREAM; s++, p += ZF_PANEL) space.panel[s] = p;
+  for (int s = 0; s < ZF_MAXSTREAM; s++, p += PIECE) space.chunk[s] = p;
+  space.sums = p;
+  space.weights = space.sums + PARTIAL;
+  space.noise = space.weights + STRIP;
+  return space;
 }
 
 void *zf_kern_cells(void) {

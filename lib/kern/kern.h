@@ -47,7 +47,7 @@ enum { ZF_KC = 256, ZF_KC_BF16 = 2048, ZF_GROUP = 512, ZF_KC_INT8 = 2048, ZF_MAX
  * Each again has the same bits on every instruction set; where the processor has no
  * instruction for it, it is emulated (zf_kern_native). */
 enum zf_compute { ZF_COMPUTE_F32, ZF_COMPUTE_BF16, ZF_COMPUTE_INT8, ZF_COMPUTES };
-const char *zf_compute_name(enum zf_compute c); /* "f32", "bf16", "int8" */
+const char *zf_compute_name(enum zf_compute compute); /* "f32", "bf16", "int8" */
 
 struct zf_streams {
   int count;               /* 1..ZF_MAXSTREAM */
@@ -68,14 +68,14 @@ struct zf_weight {
 };
 
 /* Outputs o .. o + n of w. */
-struct zf_weight zf_weight_part(const struct zf_weight *w, int64_t o, int64_t n);
+struct zf_weight zf_weight_part(const struct zf_weight *weight, int64_t o, int64_t n);
 
 /* Chooses kernels for `flags` (enum zf_cpu_flags), weakest first; call once before
  * anything else, and again in tests. */
 void zf_kern_init(unsigned flags);
-const char *zf_kern_name(enum zf_compute c); /* of the product's kernels in use: "avx512bf16",
+const char *zf_kern_name(enum zf_compute compute); /* of the product's kernels in use: "avx512bf16",
                                                  "avx512", "avx2", "neon", "ref" */
-int zf_kern_native(enum zf_compute c);       /* does the processor have instructions for it? */
+int zf_kern_native(enum zf_compute compute); /* does the processor have instructions for it? */
 
 /* Threads used by the drivers (>= 1); sets OpenMP's number. */
 void zf_kern_threads(int n);
@@ -85,12 +85,12 @@ int zf_kern_nthreads(void);
  * most `rows` rows of all streams by `in` inputs (they are converted once for all columns;
  * f32 is used as it lies).  The caller allocates it (64-aligned) once and gives it to
  * zf_kern_workspace() with the same `threads`. */
-size_t zf_kern_workspace_size(int threads, enum zf_compute c, int64_t rows, int64_t in);
+size_t zf_kern_workspace_size(int threads, enum zf_compute compute, int64_t rows, int64_t in);
 void zf_kern_workspace(void *p, int threads);
 
 /* Of these, bytes that products never touch: for forecasts.  `in`: most inputs; `sums`: some product
  * has more inputs than one chunk. */
-size_t zf_kern_workspace_untouched(int threads, enum zf_compute c, int streams, int64_t rows,
+size_t zf_kern_workspace_untouched(int threads, enum zf_compute compute, int streams, int64_t rows,
                                    int64_t in, int sums);
 
 /* y = x W^T + bias, or y += ... with accumulate.
@@ -100,13 +100,13 @@ size_t zf_kern_workspace_untouched(int threads, enum zf_compute c, int streams, 
  * without accumulate) is not added.
  * Each tile of W is read once, its noise made once, and used for all rows. */
 void zf_gemm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
-             const struct zf_weight *w, const struct zf_streams *st, const float *bias, int64_t ldb,
-             int accumulate);
+             const struct zf_weight *weight, const struct zf_streams *st, const float *bias,
+             int64_t ldb, int accumulate);
 
 /* The same where x, ldx, T, the inputs and the arithmetic are those of the last product and x has
  * not changed since: the form that x was brought into is used again. */
 void zf_gemm_reuse(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
-                   const struct zf_weight *w, const struct zf_streams *st, const float *bias,
+                   const struct zf_weight *weight, const struct zf_streams *st, const float *bias,
                    int64_t ldb, int accumulate);
 
 /* out[s][i] = fma(eps[s], z[i], w[i]) for a vector of n elements (norms, biases); row
@@ -117,7 +117,7 @@ void zf_perturb_vec(float *out, int64_t ldo, const void *data, enum zf_dtype typ
 /* Rows of a table: for every stream s and t < T
  *   y[s*T+t, :] = (accumulate ? y : 0) + row id[t] of W perturbed for stream s
  * (W [rows, C], contiguous; ids are in range: the caller checked). */
-void zf_gather(float *y, int64_t ldy, const int32_t *id, int64_t T, const struct zf_weight *w,
+void zf_gather(float *y, int64_t ldy, const int32_t *id, int64_t T, const struct zf_weight *weight,
                const struct zf_streams *st, int accumulate);
 
 /* y[r,:] = x[r,:] / sqrt(mean(x^2) + eps) * w[s][:]     RMSNorm (Zhang, Sennrich 2019)
@@ -236,7 +236,7 @@ void zf_scale_rows(float *x, int64_t ldx, int64_t rows, int64_t n, float by);
  * pieces are joined in order: lse = hi + log1p(exp(lo - hi)).  lse, logit: double[S*R]. */
 enum { ZF_VC = 1024 };
 void zf_head_lse(double *lse, double *logit, const float *x, int64_t ldx, int64_t R,
-                 const int32_t *target, const struct zf_weight *w, const struct zf_streams *st,
+                 const int32_t *target, const struct zf_weight *weight, const struct zf_streams *st,
                  const float *bias, int64_t ldb, float cap, float *scratch);
 
 /* The same, to the bit, from logits y [R, V] that are there already, row stride ldy. */
@@ -244,7 +244,7 @@ void zf_head_lse_logits(double *lse, double *logit, const float *y, int64_t ldy,
                         int64_t V, const int32_t *target);
 
 /* z[0..n) = noise of elements first.. : bits of zf_noise_ref; threads inside. */
-void zf_noise_fill(float *z, const struct zf_noise *k, int64_t first, int64_t n);
+void zf_noise_fill(float *z, const struct zf_noise *noise, int64_t first, int64_t n);
 
 /* One step of update over stored elements of a parameter:
  *   w <- fma(-decay, w, w) when decay != 0;  then for p < q ascending  w <- fma(c[p], z_p, w)
@@ -272,7 +272,7 @@ struct zf_update {
   int mean;
   double start;
 };
-void zf_update(void *w, enum zf_dtype type, int64_t count, const struct zf_update *u);
+void zf_update(void *w, enum zf_dtype type, int64_t count, const struct zf_update *update);
 
 /* f32 <- storage, n elements, threaded. */
 void zf_expand(float *dst, const void *src, enum zf_dtype type, int64_t n);

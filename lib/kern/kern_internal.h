@@ -111,28 +111,28 @@ struct zf_kern_table {
 extern struct zf_kern_table zf_kern;
 
 /* Each writes its pointers over the table's. */
-void zf_kern_init_gemm_ref(struct zf_kern_table *t);
-void zf_kern_init_bf16_ref(struct zf_kern_table *t);
-void zf_kern_init_int8_ref(struct zf_kern_table *t);
-void zf_kern_init_rows_ref(struct zf_kern_table *t);
-void zf_kern_init_attention_ref(struct zf_kern_table *t);
-void zf_kern_init_gemm_avx2(struct zf_kern_table *t);
-void zf_kern_init_gemm_avx512(struct zf_kern_table *t);
-void zf_kern_init_gemm_neon(struct zf_kern_table *t);
-void zf_kern_init_bf16_avx2(struct zf_kern_table *t);
-void zf_kern_init_bf16_avx512(struct zf_kern_table *t);
-void zf_kern_init_bf16_avx512bf16(struct zf_kern_table *t);
-void zf_kern_init_bf16_neon(struct zf_kern_table *t);
-void zf_kern_init_int8_avx2(struct zf_kern_table *t);
-void zf_kern_init_int8_avx512(struct zf_kern_table *t);
-void zf_kern_init_int8_avx512vnni(struct zf_kern_table *t);
-void zf_kern_init_int8_neon(struct zf_kern_table *t);
-void zf_kern_init_int8_dotprod(struct zf_kern_table *t);
-void zf_kern_init_lanes_avx2(struct zf_kern_table *t);
-void zf_kern_init_lanes_avx512(struct zf_kern_table *t);
-void zf_kern_init_lanes_neon(struct zf_kern_table *t);
-void zf_kern_init_x86(struct zf_kern_table *t, unsigned flags);
-void zf_kern_init_arm(struct zf_kern_table *t, unsigned flags);
+void zf_kern_init_gemm_ref(struct zf_kern_table *table);
+void zf_kern_init_bf16_ref(struct zf_kern_table *table);
+void zf_kern_init_int8_ref(struct zf_kern_table *table);
+void zf_kern_init_rows_ref(struct zf_kern_table *table);
+void zf_kern_init_attention_ref(struct zf_kern_table *table);
+void zf_kern_init_gemm_avx2(struct zf_kern_table *table);
+void zf_kern_init_gemm_avx512(struct zf_kern_table *table);
+void zf_kern_init_gemm_neon(struct zf_kern_table *table);
+void zf_kern_init_bf16_avx2(struct zf_kern_table *table);
+void zf_kern_init_bf16_avx512(struct zf_kern_table *table);
+void zf_kern_init_bf16_avx512bf16(struct zf_kern_table *table);
+void zf_kern_init_bf16_neon(struct zf_kern_table *table);
+void zf_kern_init_int8_avx2(struct zf_kern_table *table);
+void zf_kern_init_int8_avx512(struct zf_kern_table *table);
+void zf_kern_init_int8_avx512vnni(struct zf_kern_table *table);
+void zf_kern_init_int8_neon(struct zf_kern_table *table);
+void zf_kern_init_int8_dotprod(struct zf_kern_table *table);
+void zf_kern_init_lanes_avx2(struct zf_kern_table *table);
+void zf_kern_init_lanes_avx512(struct zf_kern_table *table);
+void zf_kern_init_lanes_neon(struct zf_kern_table *table);
+void zf_kern_init_x86(struct zf_kern_table *table, unsigned flags);
+void zf_kern_init_arm(struct zf_kern_table *table, unsigned flags);
 
 /* Per-thread part of the workspace. */
 struct zf_thread_space {
@@ -147,14 +147,14 @@ struct zf_thread_space zf_kern_thread_space(int thread);
 void *zf_kern_cells(void);
 
 /* Cells of a row of k inputs, or rows of cells of a panel; `k` begins a group or ends the row. */
-static inline int64_t zf_kern_depth(const struct zf_product *p, int64_t k) {
-  int64_t groups = p->group ? (k + p->group - 1) / p->group : 0;
-  return (k + p->per - 1) / p->per + groups * p->extra;
+static inline int64_t zf_kern_depth(const struct zf_product *product, int64_t k) {
+  int64_t groups = product->group ? (k + product->group - 1) / product->group : 0;
+  return (k + product->per - 1) / product->per + groups * product->extra;
 }
 
 /* Cells from one such row to the next. */
-static inline int64_t zf_kern_row_cells(const struct zf_product *p, int64_t in) {
-  return (zf_kern_depth(p, in) + 15) / 16 * 16;
+static inline int64_t zf_kern_row_cells(const struct zf_product *product, int64_t in) {
+  return (zf_kern_depth(product, in) + 15) / 16 * 16;
 }
 
 static inline int64_t zf_kern_min(int64_t a, int64_t b) {

@@ -123,10 +123,12 @@ static void narrow_lanes(void *dst, const float *src, const uint32_t *r, enum zf
     narrow_as(dst, src, r, ZF_BF16, 2, n);
 }
 
-static void add_lanes(float *y, const float *x, int64_t n) {
+static void add_lanes(float *y, const float *x, int64_t count) {
   int64_t i = 0;
-  for (; i + ZF_LANES <= n; i += ZF_LANES) zv_store(y + i, zv_add(zv_load(y + i), zv_load(x + i)));
-  if (i < n) zv_store_n(y + i, zv_add(zv_load_n(y + i, n - i), zv_load_n(x + i, n - i)), n - i);
+  for (; i + ZF_LANES <= count; i += ZF_LANES)
+    zv_store(y + i, zv_add(zv_load(y + i), zv_load(x + i)));
+  if (i < count)
+    zv_store_n(y + i, zv_add(zv_load_n(y + i, count - i), zv_load_n(x + i, count - i)), count - i);
 }
 
 static void rmsnorm_lanes(float *y, const float *x, const float *w, float eps, int64_t n) {
@@ -243,76 +245,76 @@ static inline __attribute__((always_inline)) zv laplace_of(zv x) {
   return zv_mul(zv_set1(0.5f), zv_add(zv_set1(1.0f), t));
 }
 
-static inline __attribute__((always_inline)) void apply_lanes(float *g, const float *u, int64_t n,
-                                                              zv (*f)(zv)) {
+static inline __attribute__((always_inline)) void apply_lanes(float *g, const float *u,
+                                                              int64_t count, zv (*f)(zv)) {
   int64_t i = 0;
-  for (; i + ZF_LANES <= n; i += ZF_LANES) {
+  for (; i + ZF_LANES <= count; i += ZF_LANES) {
     zv v = f(zv_load(g + i));
     zv_store(g + i, u ? zv_mul(v, zv_load(u + i)) : v);
   }
-  if (i == n) return;
-  zv v = f(zv_load_n(g + i, n - i));
-  zv_store_n(g + i, u ? zv_mul(v, zv_load_n(u + i, n - i)) : v, n - i);
+  if (i == count) return;
+  zv v = f(zv_load_n(g + i, count - i));
+  zv_store_n(g + i, u ? zv_mul(v, zv_load_n(u + i, count - i)) : v, count - i);
 }
 
-static void silu_lanes(float *g, const float *u, int64_t n) {
-  apply_lanes(g, u, n, silu_of);
+static void silu_lanes(float *g, const float *u, int64_t count) {
+  apply_lanes(g, u, count, silu_of);
 }
 
-static void gelu_tanh_lanes(float *g, const float *u, int64_t n) {
-  apply_lanes(g, u, n, gelu_tanh_of);
+static void gelu_tanh_lanes(float *g, const float *u, int64_t count) {
+  apply_lanes(g, u, count, gelu_tanh_of);
 }
 
-static void gelu_erf_lanes(float *g, const float *u, int64_t n) {
-  apply_lanes(g, u, n, gelu_erf_of);
+static void gelu_erf_lanes(float *g, const float *u, int64_t count) {
+  apply_lanes(g, u, count, gelu_erf_of);
 }
 
-static void relu_lanes(float *g, const float *u, int64_t n) {
-  apply_lanes(g, u, n, relu_of);
+static void relu_lanes(float *g, const float *u, int64_t count) {
+  apply_lanes(g, u, count, relu_of);
 }
 
-static void tanh_lanes(float *g, const float *u, int64_t n) {
-  apply_lanes(g, u, n, zv_tanh);
+static void tanh_lanes(float *g, const float *u, int64_t count) {
+  apply_lanes(g, u, count, zv_tanh);
 }
 
-static void quick_gelu_lanes(float *g, const float *u, int64_t n) {
-  apply_lanes(g, u, n, quick_gelu_of);
+static void quick_gelu_lanes(float *g, const float *u, int64_t count) {
+  apply_lanes(g, u, count, quick_gelu_of);
 }
 
-static void gelu_10_lanes(float *g, const float *u, int64_t n) {
-  apply_lanes(g, u, n, gelu_10_of);
+static void gelu_10_lanes(float *g, const float *u, int64_t count) {
+  apply_lanes(g, u, count, gelu_10_of);
 }
 
-static void sigmoid_lanes(float *g, const float *u, int64_t n) {
-  apply_lanes(g, u, n, sigmoid_of);
+static void sigmoid_lanes(float *g, const float *u, int64_t count) {
+  apply_lanes(g, u, count, sigmoid_of);
 }
 
-static void relu2_lanes(float *g, const float *u, int64_t n) {
-  apply_lanes(g, u, n, relu2_of);
+static void relu2_lanes(float *g, const float *u, int64_t count) {
+  apply_lanes(g, u, count, relu2_of);
 }
 
-static void relu6_lanes(float *g, const float *u, int64_t n) {
-  apply_lanes(g, u, n, relu6_of);
+static void relu6_lanes(float *g, const float *u, int64_t count) {
+  apply_lanes(g, u, count, relu6_of);
 }
 
-static void leaky_relu_lanes(float *g, const float *u, int64_t n) {
-  apply_lanes(g, u, n, leaky_relu_of);
+static void leaky_relu_lanes(float *g, const float *u, int64_t count) {
+  apply_lanes(g, u, count, leaky_relu_of);
 }
 
-static void linear_lanes(float *g, const float *u, int64_t n) {
-  apply_lanes(g, u, n, linear_of);
+static void linear_lanes(float *g, const float *u, int64_t count) {
+  apply_lanes(g, u, count, linear_of);
 }
 
-static void hardswish_lanes(float *g, const float *u, int64_t n) {
-  apply_lanes(g, u, n, hardswish_of);
+static void hardswish_lanes(float *g, const float *u, int64_t count) {
+  apply_lanes(g, u, count, hardswish_of);
 }
 
-static void mish_lanes(float *g, const float *u, int64_t n) {
-  apply_lanes(g, u, n, mish_of);
+static void mish_lanes(float *g, const float *u, int64_t count) {
+  apply_lanes(g, u, count, mish_of);
 }
 
-static void laplace_lanes(float *g, const float *u, int64_t n) {
-  apply_lanes(g, u, n, laplace_of);
+static void laplace_lanes(float *g, const float *u, int64_t count) {
+  apply_lanes(g, u, count, laplace_of);
 }
 
 static void softcap_lanes(float *x, float in, float out, int64_t n) {
@@ -375,47 +377,48 @@ static void divide_lanes(float *o, float by, int64_t n) {
   }
 }
 
-static void sumexp_lanes(float *max, double *sum, const float *y, int64_t n) {
-  zv m = zv_set1(*max = max_lanes(y, 1.0f, n));
+static void sumexp_lanes(float *max, double *sum, const float *y, int64_t count) {
+  zv m = zv_set1(*max = max_lanes(y, 1.0f, count));
   zd s = zd_zero();
   int64_t j = 0;
-  for (; j + ZF_LANES <= n; j += ZF_LANES) s = zd_add(s, zv_exp(zv_sub(zv_load(y + j), m)));
-  if (j < n) s = zd_add(s, zv_keep(zv_exp(zv_sub(zv_load_n(y + j, n - j), m)), n - j, zv_zero()));
+  for (; j + ZF_LANES <= count; j += ZF_LANES) s = zd_add(s, zv_exp(zv_sub(zv_load(y + j), m)));
+  if (j < count)
+    s = zd_add(s, zv_keep(zv_exp(zv_sub(zv_load_n(y + j, count - j), m)), count - j, zv_zero()));
   *sum = zd_reduce(s);
 }
 
-static void fill_lanes(struct zf_kern_table *t) {
-  t->noise = noise_lanes;
-  t->words = words_lanes;
-  t->add_noise = add_noise_lanes;
-  t->expand = expand_lanes;
-  t->mix = mix_lanes;
-  t->narrow = narrow_lanes;
-  t->add = add_lanes;
-  t->rmsnorm = rmsnorm_lanes;
-  t->layernorm = layernorm_lanes;
-  t->rope = rope_lanes;
-  t->act[ZF_ACT_SILU] = silu_lanes;
-  t->act[ZF_ACT_GELU_TANH] = gelu_tanh_lanes;
-  t->act[ZF_ACT_GELU_ERF] = gelu_erf_lanes;
-  t->act[ZF_ACT_RELU] = relu_lanes;
-  t->act[ZF_ACT_TANH] = tanh_lanes;
-  t->act[ZF_ACT_QUICK_GELU] = quick_gelu_lanes;
-  t->act[ZF_ACT_GELU_10] = gelu_10_lanes;
-  t->act[ZF_ACT_SIGMOID] = sigmoid_lanes;
-  t->act[ZF_ACT_RELU2] = relu2_lanes;
-  t->act[ZF_ACT_RELU6] = relu6_lanes;
-  t->act[ZF_ACT_LEAKY_RELU] = leaky_relu_lanes;
-  t->act[ZF_ACT_LINEAR] = linear_lanes;
-  t->act[ZF_ACT_HARDSWISH] = hardswish_lanes;
-  t->act[ZF_ACT_MISH] = mish_lanes;
-  t->act[ZF_ACT_LAPLACE] = laplace_lanes;
-  t->softmax = softmax_lanes;
-  t->softcap = softcap_lanes;
-  t->scale = scale_lanes;
-  t->blend = blend_lanes;
-  t->divide = divide_lanes;
-  t->sumexp = sumexp_lanes;
+static void fill_lanes(struct zf_kern_table *table) {
+  table->noise = noise_lanes;
+  table->words = words_lanes;
+  table->add_noise = add_noise_lanes;
+  table->expand = expand_lanes;
+  table->mix = mix_lanes;
+  table->narrow = narrow_lanes;
+  table->add = add_lanes;
+  table->rmsnorm = rmsnorm_lanes;
+  table->layernorm = layernorm_lanes;
+  table->rope = rope_lanes;
+  table->act[ZF_ACT_SILU] = silu_lanes;
+  table->act[ZF_ACT_GELU_TANH] = gelu_tanh_lanes;
+  table->act[ZF_ACT_GELU_ERF] = gelu_erf_lanes;
+  table->act[ZF_ACT_RELU] = relu_lanes;
+  table->act[ZF_ACT_TANH] = tanh_lanes;
+  table->act[ZF_ACT_QUICK_GELU] = quick_gelu_lanes;
+  table->act[ZF_ACT_GELU_10] = gelu_10_lanes;
+  table->act[ZF_ACT_SIGMOID] = sigmoid_lanes;
+  table->act[ZF_ACT_RELU2] = relu2_lanes;
+  table->act[ZF_ACT_RELU6] = relu6_lanes;
+  table->act[ZF_ACT_LEAKY_RELU] = leaky_relu_lanes;
+  table->act[ZF_ACT_LINEAR] = linear_lanes;
+  table->act[ZF_ACT_HARDSWISH] = hardswish_lanes;
+  table->act[ZF_ACT_MISH] = mish_lanes;
+  table->act[ZF_ACT_LAPLACE] = laplace_lanes;
+  table->softmax = softmax_lanes;
+  table->softcap = softcap_lanes;
+  table->scale = scale_lanes;
+  table->blend = blend_lanes;
+  table->divide = divide_lanes;
+  table->sumexp = sumexp_lanes;
 }
 
 #endif

@@ -39,33 +39,34 @@ struct schedule {
 };
 
 /* Set word by word: what is copied by vectors after that would wait for the stores. */
-static inline void set_schedule(struct schedule *s, const struct zf_noise *k, float by) {
-  uint64_t p = (uint64_t)ZF_PHILOX_M1 * k->step;
-  uint32_t k0 = (uint32_t)k->seed, k1 = (uint32_t)(k->seed >> 32);
+static inline void set_schedule(struct schedule *schedule, const struct zf_noise *noise, float by) {
+  uint64_t p = (uint64_t)ZF_PHILOX_M1 * noise->step;
+  uint32_t k0 = (uint32_t)noise->seed, k1 = (uint32_t)(noise->seed >> 32);
   ZF_UNROLL
   for (uint32_t r = 0; r < ZF_PHILOX_ROUNDS; r++) {
-    s->k0[r] = k0 + r * ZF_PHILOX_W0;
-    s->k1[r] = k1 + r * ZF_PHILOX_W1;
+    schedule->k0[r] = k0 + r * ZF_PHILOX_W0;
+    schedule->k1[r] = k1 + r * ZF_PHILOX_W1;
   }
-  s->constant[0] = (k->probe | (uint32_t)k->use << 16) ^ k1;
-  s->constant[1] = (uint32_t)p ^ (k0 + ZF_PHILOX_W0);
-  s->hi0 = (uint32_t)(p >> 32) ^ k0;
-  s->param = k->param << 8;
-  s->by = by;
+  schedule->constant[0] = (noise->probe | (uint32_t)noise->use << 16) ^ k1;
+  schedule->constant[1] = (uint32_t)p ^ (k0 + ZF_PHILOX_W0);
+  schedule->hi0 = (uint32_t)(p >> 32) ^ k0;
+  schedule->param = noise->param << 8;
+  schedule->by = by;
 }
 
 /* Words of `chains` blocks whose counters begin at q and have the same high word, in turns so
  * that one chain's products fill the other's waiting.  w[4 i + j]: word j of block i. */
-INLINE void philox_lanes(zu *w, const struct schedule *s, int64_t q, int chains) {
+INLINE void philox_lanes(zu *w, const struct schedule *schedule, int64_t q, int chains) {
   static const uint32_t lane[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  uint64_t p = (uint64_t)ZF_PHILOX_M0 * (s->hi0 ^ (s->param | (uint32_t)(q >> 32 & 0xff)));
-  zu hi1 = zu_set1((uint32_t)(p >> 32) ^ s->k1[1]), lo1 = zu_set1((uint32_t)p);
+  uint64_t p =
+      (uint64_t)ZF_PHILOX_M0 * (schedule->hi0 ^ (schedule->param | (uint32_t)(q >> 32 & 0xff)));
+  zu hi1 = zu_set1((uint32_t)(p >> 32) ^ schedule->k1[1]), lo1 = zu_set1((uint32_t)p);
   zu c[ZV_CHAINS][4], h0, l0, h1, l1;
   ZF_UNROLL
   for (int i = 0; i < chains; i++) {
     zu_mul(&h0, &l0, zu_add(zu_set1((uint32_t)q + 16 * (uint32_t)i), zu_load(lane)), ZF_PHILOX_M0);
-    zu_mul(&h1, &c[i][1], zu_xor(h0, zu_set1(s->constant[0])), ZF_PHILOX_M1);
-    c[i][0] = zu_xor(h1, zu_set1(s->constant[1]));
+    zu_mul(&h1, &c[i][1], zu_xor(h0, zu_set1(schedule->constant[0])), ZF_PHILOX_M1);
+    c[i][0] = zu_xor(h1, zu_set1(schedule->constant[1]));
     c[i][2] = zu_xor(l0, hi1);
     c[i][3] = lo1;
   }
@@ -75,8 +76,8 @@ INLINE void philox_lanes(zu *w, const struct schedule *s, int64_t q, int chains)
     for (int i = 0; i < chains; i++) {
       zu_mul(&h0, &l0, c[i][0], ZF_PHILOX_M0);
       zu_mul(&h1, &l1, c[i][2], ZF_PHILOX_M1);
-      c[i][0] = zu_xor3(h1, c[i][1], zu_set1(s->k0[r]));
-      c[i][2] = zu_xor3(h0, c[i][3], zu_set1(s->k1[r]));
+      c[i][0] = zu_xor3(h1, c[i][1], zu_set1(schedule->k0[r]));
+      c[i][2] = zu_xor3(h0, c[i][3], zu_set1(schedule->k1[r]));
       c[i][1] = l1;
       c[i][3] = l0;
     }
@@ -117,20 +118,20 @@ INLINE void put_lanes(float *to, zu w, float c, int kind, enum noise_op op) {
 }
 
 /* `blocks` whole blocks from counter q on. */
-INLINE void blocks_of(float *to, const struct schedule *s, int64_t q, int64_t blocks, int kind,
-                      enum noise_op op) {
+INLINE void blocks_of(float *to, const struct schedule *schedule, int64_t q, int64_t blocks,
+                      int kind, enum noise_op op) {
   zu w[4 * ZV_CHAINS];
   while (blocks > 0) {
     int chains =
         blocks < ZV_CHAINS || (uint32_t)q > UINT32_MAX - 16 * ZV_CHAINS + 1 ? 1 : ZV_CHAINS;
     if (chains == 1) {
-      philox_lanes(w, s, q, 1);
+      philox_lanes(w, schedule, q, 1);
       ZF_UNROLL
-      for (int j = 0; j < 4; j++) put_lanes(to + 16 * j, w[j], s->by, kind, op);
+      for (int j = 0; j < 4; j++) put_lanes(to + 16 * j, w[j], schedule->by, kind, op);
     } else {
-      philox_lanes(w, s, q, ZV_CHAINS);
+      philox_lanes(w, schedule, q, ZV_CHAINS);
       ZF_UNROLL
-      for (int j = 0; j < 4 * ZV_CHAINS; j++) put_lanes(to + 16 * j, w[j], s->by, kind, op);
+      for (int j = 0; j < 4 * ZV_CHAINS; j++) put_lanes(to + 16 * j, w[j], schedule->by, kind, op);
     }
     to += chains * ZF_NOISE_BLOCK;
     q += chains * 16;
@@ -144,63 +145,65 @@ typedef void blocks_fn(float *to, const struct schedule *s, int64_t q, int64_t b
 
 #define NOINLINE static __attribute__((noinline))
 
-NOINLINE void blocks_words(float *to, const struct schedule *s, int64_t q, int64_t blocks) {
-  blocks_of(to, s, q, blocks, ZF_RADEMACHER, STORE_WORDS);
+NOINLINE void blocks_words(float *to, const struct schedule *schedule, int64_t q, int64_t blocks) {
+  blocks_of(to, schedule, q, blocks, ZF_RADEMACHER, STORE_WORDS);
 }
 
-NOINLINE void blocks_gaussian(float *to, const struct schedule *s, int64_t q, int64_t blocks) {
-  blocks_of(to, s, q, blocks, ZF_GAUSSIAN, STORE_NOISE);
+NOINLINE void blocks_gaussian(float *to, const struct schedule *schedule, int64_t q,
+                              int64_t blocks) {
+  blocks_of(to, schedule, q, blocks, ZF_GAUSSIAN, STORE_NOISE);
 }
 
-NOINLINE void blocks_signs(float *to, const struct schedule *s, int64_t q, int64_t blocks) {
-  blocks_of(to, s, q, blocks, ZF_RADEMACHER, STORE_NOISE);
+NOINLINE void blocks_signs(float *to, const struct schedule *schedule, int64_t q, int64_t blocks) {
+  blocks_of(to, schedule, q, blocks, ZF_RADEMACHER, STORE_NOISE);
 }
 
-NOINLINE void add_gaussian(float *to, const struct schedule *s, int64_t q, int64_t blocks) {
-  blocks_of(to, s, q, blocks, ZF_GAUSSIAN, ADD_NOISE);
+NOINLINE void add_gaussian(float *to, const struct schedule *schedule, int64_t q, int64_t blocks) {
+  blocks_of(to, schedule, q, blocks, ZF_GAUSSIAN, ADD_NOISE);
 }
 
-NOINLINE void add_signs(float *to, const struct schedule *s, int64_t q, int64_t blocks) {
-  blocks_of(to, s, q, blocks, ZF_RADEMACHER, ADD_NOISE);
+NOINLINE void add_signs(float *to, const struct schedule *schedule, int64_t q, int64_t blocks) {
+  blocks_of(to, schedule, q, blocks, ZF_RADEMACHER, ADD_NOISE);
 }
 
 /* Elements at .. at + n of the block of counter q, by a buffer. */
-static inline void part_of(float *to, const struct schedule *s, int64_t q, int64_t at, int64_t n,
-                           blocks_fn *f) {
+static inline void part_of(float *to, const struct schedule *schedule, int64_t q, int64_t at,
+                           int64_t n, blocks_fn *f) {
   float buf[ZF_NOISE_BLOCK];
   for (int j = 0; j < ZF_NOISE_BLOCK; j += ZF_LANES) zv_store(buf + j, zv_zero());
   memcpy(buf + at, to, (size_t)n * sizeof *to);
-  f(buf, s, q, 1);
+  f(buf, schedule, q, 1);
   memcpy(to, buf + at, (size_t)n * sizeof *to);
 }
 
 /* Elements first .. first + n. */
-static inline void walk(float *to, const struct zf_noise *k, float by, int64_t first, int64_t n,
+static inline void walk(float *to, const struct zf_noise *noise, float by, int64_t first, int64_t n,
                         blocks_fn *f) {
-  struct schedule s;
+  struct schedule schedule;
   int64_t q = first / ZF_NOISE_BLOCK * 16, at = first % ZF_NOISE_BLOCK, head, whole;
-  set_schedule(&s, k, by);
+  set_schedule(&schedule, noise, by);
   if (at) {
     head = zf_kern_min(n, ZF_NOISE_BLOCK - at);
-    part_of(to, &s, q, at, head, f);
+    part_of(to, &schedule, q, at, head, f);
     to += head, n -= head, q += 16;
   }
   whole = n / ZF_NOISE_BLOCK;
-  f(to, &s, q, whole);
+  f(to, &schedule, q, whole);
   if (n % ZF_NOISE_BLOCK)
-    part_of(to + whole * ZF_NOISE_BLOCK, &s, q + 16 * whole, 0, n % ZF_NOISE_BLOCK, f);
+    part_of(to + whole * ZF_NOISE_BLOCK, &schedule, q + 16 * whole, 0, n % ZF_NOISE_BLOCK, f);
 }
 
-static void noise_lanes(float *z, const struct zf_noise *k, int64_t first, int64_t n) {
-  walk(z, k, 0, first, n, k->kind == ZF_GAUSSIAN ? blocks_gaussian : blocks_signs);
+static void noise_lanes(float *z, const struct zf_noise *noise, int64_t first, int64_t n) {
+  walk(z, noise, 0, first, n, noise->kind == ZF_GAUSSIAN ? blocks_gaussian : blocks_signs);
 }
 
-static void words_lanes(uint32_t *w, const struct zf_noise *k, int64_t first, int64_t n) {
-  walk((float *)(void *)w, k, 0, first, n, blocks_words);
+static void words_lanes(uint32_t *w, const struct zf_noise *noise, int64_t first, int64_t n) {
+  walk((float *)(void *)w, noise, 0, first, n, blocks_words);
 }
 
-static void add_noise_lanes(float *w, const struct zf_noise *k, float c, int64_t first, int64_t n) {
-  walk(w, k, c, first, n, k->kind == ZF_GAUSSIAN ? add_gaussian : add_signs);
+static void add_noise_lanes(float *w, const struct zf_noise *noise, float c, int64_t first,
+                            int64_t n) {
+  walk(w, noise, c, first, n, noise->kind == ZF_GAUSSIAN ? add_gaussian : add_signs);
 }
 
 #endif

@@ -40,25 +40,25 @@ static const struct way ways[] = {
 #endif
 };
 
-static const struct way *way_of(enum zf_compute c) {
-  const struct way *w = ways;
+static const struct way *way_of(enum zf_compute compute) {
+  const struct way *way = ways;
   for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
-    if ((ways[i].compute == c || ways[i].compute == ZF_COMPUTE_F32) &&
+    if ((ways[i].compute == compute || ways[i].compute == ZF_COMPUTE_F32) &&
         (ways[i].flags & zf_cpu_flags()) == ways[i].flags)
-      w = &ways[i];
-  return w;
+      way = &ways[i];
+  return way;
 }
 
-const char *zf_peak_name(enum zf_compute c) {
-  return way_of(c)->name;
+const char *zf_peak_name(enum zf_compute compute) {
+  return way_of(compute)->name;
 }
 
 /* Rounds that take one thread about `seconds`. */
-static int64_t rounds_in(const struct way *w, double seconds) {
+static int64_t rounds_in(const struct way *way, double seconds) {
   int64_t n = 256;
   for (;; n *= 4) {
     double start = zf_now();
-    w->run(n);
+    way->run(n);
     double took = zf_now() - start;
     if (took > 1e-3 || n > (int64_t)1 << 40)
       return took > 0 ? 1 + (int64_t)((double)n * seconds / took) : n;
@@ -66,22 +66,22 @@ static int64_t rounds_in(const struct way *w, double seconds) {
 }
 
 /* Operations a second of all threads together. */
-static double rate_of(const struct way *w, int64_t n) {
+static double rate_of(const struct way *way, int64_t count) {
   int team = zf_kern_nthreads();
   double rate = 0;
 #pragma omp parallel num_threads(team) reduction(+ : rate)
   {
 #pragma omp barrier
-    double start = zf_now(), ops = w->run(n);
+    double start = zf_now(), ops = way->run(count);
     rate += ops / (zf_now() - start);
   }
   return rate;
 }
 
-double zf_peak(enum zf_compute c, double seconds) {
-  const struct way *w = way_of(c);
-  int64_t n = rounds_in(w, seconds / TRIES);
+double zf_peak(enum zf_compute compute, double seconds) {
+  const struct way *way = way_of(compute);
+  int64_t n = rounds_in(way, seconds / TRIES);
   double best = 0;
-  for (int i = 0; i < TRIES; i++) best = fmax(best, rate_of(w, n));
+  for (int i = 0; i < TRIES; i++) best = fmax(best, rate_of(way, n));
   return best;
 }

@@ -9,9 +9,9 @@
  * registers, by the widest instructions for `c` that zf_cpu_flags() allows, on all threads
  * (zf_kern_threads) at once: the best of three tries of about `seconds` in all.  Where the processor has none for `c`, those of
  * f32: an emulated product runs on them. */
-double zf_peak(enum zf_compute c, double seconds);
+double zf_peak(enum zf_compute compute, double seconds);
 
 /* Of these instructions: "avx512bf16", "avx512", "avx2", "neon", "ref". */
-const char *zf_peak_name(enum zf_compute c);
+const char *zf_peak_name(enum zf_compute compute);
 
 #endif

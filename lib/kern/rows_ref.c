@@ -13,11 +13,12 @@ static void mix_ref(float *out, const float *w, const float *z, float eps, int64
   for (int64_t i = 0; i < n; i++) out[i] = fmaf(eps, z[i], w[i]);
 }
 
-static void add_noise_ref(float *w, const struct zf_noise *k, float c, int64_t first, int64_t n) {
+static void add_noise_ref(float *w, const struct zf_noise *noise, float c, int64_t first,
+                          int64_t n) {
   float z[ZF_CHUNK];
   for (int64_t i = 0; i < n; i += ZF_CHUNK) {
     int64_t m = zf_kern_min(n - i, ZF_CHUNK);
-    zf_noise_ref(z, k, first + i, m);
+    zf_noise_ref(z, noise, first + i, m);
     mix_ref(w + i, w + i, z, c, m);
   }
 }
@@ -60,8 +61,8 @@ static void narrow_ref(void *dst, const float *src, const uint32_t *r, enum zf_d
   }
 }
 
-static void add_ref(float *y, const float *x, int64_t n) {
-  for (int64_t i = 0; i < n; i++) y[i] += x[i];
+static void add_ref(float *y, const float *x, int64_t count) {
+  for (int64_t i = 0; i < count; i++) y[i] += x[i];
 }
 
 /* The tree at the end of a lanes sum; s is destroyed. */
@@ -175,92 +176,92 @@ static float laplace(float x) {
   return 0.5f * (1.0f + Sleef_finz_erff1_u10purecfma((x - 0.707107f) / 0.39894258f));
 }
 
-static void apply(float *g, const float *u, int64_t n, float (*f)(float)) {
-  for (int64_t i = 0; i < n; i++) g[i] = u ? f(g[i]) * u[i] : f(g[i]);
+static void apply(float *g, const float *u, int64_t count, float (*f)(float)) {
+  for (int64_t i = 0; i < count; i++) g[i] = u ? f(g[i]) * u[i] : f(g[i]);
 }
 
-static void silu_ref(float *g, const float *u, int64_t n) {
-  apply(g, u, n, silu);
+static void silu_ref(float *g, const float *u, int64_t count) {
+  apply(g, u, count, silu);
 }
 
-static void gelu_tanh_ref(float *g, const float *u, int64_t n) {
-  apply(g, u, n, gelu_tanh);
+static void gelu_tanh_ref(float *g, const float *u, int64_t count) {
+  apply(g, u, count, gelu_tanh);
 }
 
-static void gelu_erf_ref(float *g, const float *u, int64_t n) {
-  apply(g, u, n, gelu_erf);
+static void gelu_erf_ref(float *g, const float *u, int64_t count) {
+  apply(g, u, count, gelu_erf);
 }
 
-static void relu_ref(float *g, const float *u, int64_t n) {
-  apply(g, u, n, relu);
+static void relu_ref(float *g, const float *u, int64_t count) {
+  apply(g, u, count, relu);
 }
 
-static void tanh_ref(float *g, const float *u, int64_t n) {
-  apply(g, u, n, tanh_of);
+static void tanh_ref(float *g, const float *u, int64_t count) {
+  apply(g, u, count, tanh_of);
 }
 
-static void quick_gelu_ref(float *g, const float *u, int64_t n) {
-  apply(g, u, n, quick_gelu);
+static void quick_gelu_ref(float *g, const float *u, int64_t count) {
+  apply(g, u, count, quick_gelu);
 }
 
-static void gelu_10_ref(float *g, const float *u, int64_t n) {
-  apply(g, u, n, gelu_10);
+static void gelu_10_ref(float *g, const float *u, int64_t count) {
+  apply(g, u, count, gelu_10);
 }
 
-static void sigmoid_ref(float *g, const float *u, int64_t n) {
-  apply(g, u, n, sigmoid);
+static void sigmoid_ref(float *g, const float *u, int64_t count) {
+  apply(g, u, count, sigmoid);
 }
 
-static void relu2_ref(float *g, const float *u, int64_t n) {
-  apply(g, u, n, relu2);
+static void relu2_ref(float *g, const float *u, int64_t count) {
+  apply(g, u, count, relu2);
 }
 
-static void relu6_ref(float *g, const float *u, int64_t n) {
-  apply(g, u, n, relu6);
+static void relu6_ref(float *g, const float *u, int64_t count) {
+  apply(g, u, count, relu6);
 }
 
-static void leaky_relu_ref(float *g, const float *u, int64_t n) {
-  apply(g, u, n, leaky_relu);
+static void leaky_relu_ref(float *g, const float *u, int64_t count) {
+  apply(g, u, count, leaky_relu);
 }
 
-static void linear_ref(float *g, const float *u, int64_t n) {
-  apply(g, u, n, linear);
+static void linear_ref(float *g, const float *u, int64_t count) {
+  apply(g, u, count, linear);
 }
 
-static void hardswish_ref(float *g, const float *u, int64_t n) {
-  apply(g, u, n, hardswish);
+static void hardswish_ref(float *g, const float *u, int64_t count) {
+  apply(g, u, count, hardswish);
 }
 
-static void mish_ref(float *g, const float *u, int64_t n) {
-  apply(g, u, n, mish);
+static void mish_ref(float *g, const float *u, int64_t count) {
+  apply(g, u, count, mish);
 }
 
-static void laplace_ref(float *g, const float *u, int64_t n) {
-  apply(g, u, n, laplace);
+static void laplace_ref(float *g, const float *u, int64_t count) {
+  apply(g, u, count, laplace);
 }
 
-void zf_kern_init_rows_ref(struct zf_kern_table *t) {
-  t->expand = expand_ref;
-  t->mix = mix_ref;
-  t->add_noise = add_noise_ref;
-  t->narrow = narrow_ref;
-  t->add = add_ref;
-  t->rmsnorm = rmsnorm_ref;
-  t->layernorm = layernorm_ref;
-  t->rope = rope_ref;
-  t->act[ZF_ACT_SILU] = silu_ref;
-  t->act[ZF_ACT_GELU_TANH] = gelu_tanh_ref;
-  t->act[ZF_ACT_GELU_ERF] = gelu_erf_ref;
-  t->act[ZF_ACT_RELU] = relu_ref;
-  t->act[ZF_ACT_TANH] = tanh_ref;
-  t->act[ZF_ACT_QUICK_GELU] = quick_gelu_ref;
-  t->act[ZF_ACT_GELU_10] = gelu_10_ref;
-  t->act[ZF_ACT_SIGMOID] = sigmoid_ref;
-  t->act[ZF_ACT_RELU2] = relu2_ref;
-  t->act[ZF_ACT_RELU6] = relu6_ref;
-  t->act[ZF_ACT_LEAKY_RELU] = leaky_relu_ref;
-  t->act[ZF_ACT_LINEAR] = linear_ref;
-  t->act[ZF_ACT_HARDSWISH] = hardswish_ref;
-  t->act[ZF_ACT_MISH] = mish_ref;
-  t->act[ZF_ACT_LAPLACE] = laplace_ref;
+void zf_kern_init_rows_ref(struct zf_kern_table *table) {
+  table->expand = expand_ref;
+  table->mix = mix_ref;
+  table->add_noise = add_noise_ref;
+  table->narrow = narrow_ref;
+  table->add = add_ref;
+  table->rmsnorm = rmsnorm_ref;
+  table->layernorm = layernorm_ref;
+  table->rope = rope_ref;
+  table->act[ZF_ACT_SILU] = silu_ref;
+  table->act[ZF_ACT_GELU_TANH] = gelu_tanh_ref;
+  table->act[ZF_ACT_GELU_ERF] = gelu_erf_ref;
+  table->act[ZF_ACT_RELU] = relu_ref;
+  table->act[ZF_ACT_TANH] = tanh_ref;
+  table->act[ZF_ACT_QUICK_GELU] = quick_gelu_ref;
+  table->act[ZF_ACT_GELU_10] = gelu_10_ref;
+  table->act[ZF_ACT_SIGMOID] = sigmoid_ref;
+  table->act[ZF_ACT_RELU2] = relu2_ref;
+  table->act[ZF_ACT_RELU6] = relu6_ref;
+  table->act[ZF_ACT_LEAKY_RELU] = leaky_relu_ref;
+  table->act[ZF_ACT_LINEAR] = linear_ref;
+  table->act[ZF_ACT_HARDSWISH] = hardswish_ref;
+  table->act[ZF_ACT_MISH] = mish_ref;
+  table->act[ZF_ACT_LAPLACE] = laplace_ref;
 }

@@ -21,11 +21,11 @@ void zf_tile_pack(float *panel, const float *x, int64_t ldx, int64_t n, int64_t 
 }
 
 void zf_tile_nt(float *c, int64_t ldc, const float *x, int64_t ldx, int64_t m, const float *panel,
-                int64_t n, int64_t rows, int64_t k) {
-  for (int64_t p = 0; p < n; p += f32()->nr) {
+                int64_t count, int64_t rows, int64_t k) {
+  for (int64_t p = 0; p < count; p += f32()->nr) {
     int64_t ldp = zf_kern_min(zf_kern_round_up(rows - p), f32()->nr);
     f32()->mul(c + p, ldc, x, ldx, m, panel + p * k, ldp,
-               zf_kern_min(zf_kern_round_up(n - p), f32()->nr), k, ZF_MUL_SET);
+               zf_kern_min(zf_kern_round_up(count - p), f32()->nr), k, ZF_MUL_SET);
   }
 }
 

@@ -17,7 +17,7 @@ void zf_tile_pack(float *panel, const float *x, int64_t ldx, int64_t n, int64_t 
 /* c [m, n] = x [m, k] y^T for the first n of `rows` rows of y that were packed.  Columns up to
  * zf_tile_round_up(n) are written: ldc is at least that. */
 void zf_tile_nt(float *c, int64_t ldc, const float *x, int64_t ldx, int64_t m, const float *panel,
-                int64_t n, int64_t rows, int64_t k);
+                int64_t count, int64_t rows, int64_t k);
 
 /* c [m, n] += x [m, k] y [k, n]; n a multiple of 16. */
 void zf_tile_nn(float *c, int64_t ldc, const float *x, int64_t ldx, int64_t m, const float *y,

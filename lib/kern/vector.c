@@ -32,11 +32,13 @@ void zf_perturb_vec(float *out, int64_t ldo, const void *data, enum zf_dtype typ
 
 /* Row `id` of the table, for row t of every stream. */
 static void gather_row(float *y, int64_t ldy, int64_t id, int64_t t, int64_t T,
-                       const struct zf_weight *w, const struct zf_streams *st, int accumulate) {
+                       const struct zf_weight *weight, const struct zf_streams *st,
+                       int accumulate) {
   float row[ZF_MAXSTREAM * ZF_CHUNK];
-  for (int64_t i = 0; i < w->in; i += ZF_CHUNK) {
-    int64_t n = zf_kern_min(w->in - i, ZF_CHUNK), e = id * w->so + i;
-    perturb(row, ZF_CHUNK, at(w->data, w->type, e), w->type, w->first + e, n, w->noise, st);
+  for (int64_t i = 0; i < weight->in; i += ZF_CHUNK) {
+    int64_t n = zf_kern_min(weight->in - i, ZF_CHUNK), e = id * weight->so + i;
+    perturb(row, ZF_CHUNK, at(weight->data, weight->type, e), weight->type, weight->first + e, n,
+            weight->noise, st);
     for (int s = 0; s < st->count; s++) {
       float *to = y + (s * T + t) * ldy + i;
       if (accumulate)
@@ -47,18 +49,18 @@ static void gather_row(float *y, int64_t ldy, int64_t id, int64_t t, int64_t T,
   }
 }
 
-void zf_gather(float *y, int64_t ldy, const int32_t *id, int64_t T, const struct zf_weight *w,
+void zf_gather(float *y, int64_t ldy, const int32_t *id, int64_t T, const struct zf_weight *weight,
                const struct zf_streams *st, int accumulate) {
-  int team = zf_kern_team(T * w->in * (w->noise ? ZF_NOISE_WORK : 1));
+  int team = zf_kern_team(T * weight->in * (weight->noise ? ZF_NOISE_WORK : 1));
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t t = 0; t < T; t++) gather_row(y, ldy, id[t], t, T, w, st, accumulate);
+  for (int64_t t = 0; t < T; t++) gather_row(y, ldy, id[t], t, T, weight, st, accumulate);
 }
 
-void zf_noise_fill(float *z, const struct zf_noise *k, int64_t first, int64_t n) {
+void zf_noise_fill(float *z, const struct zf_noise *noise, int64_t first, int64_t n) {
   int team = zf_kern_team(n * ZF_NOISE_WORK);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
   for (int64_t i = 0; i < n; i += 16 * ZF_CHUNK)
-    zf_kern.noise(z + i, k, first + i, zf_kern_min(n - i, 16 * ZF_CHUNK));
+    zf_kern.noise(z + i, noise, first + i, zf_kern_min(n - i, 16 * ZF_CHUNK));
 }
 
 void zf_expand(float *dst, const void *src, enum zf_dtype type, int64_t n) {

@@ -17,111 +17,116 @@
 enum { MAX_SIZE = 1 << 24 };
 
 static int bad_type(const char *name, const char *type) {
-  struct zf_buf b = {0};
-  const struct zf_family *f;
-  int n = zf_families(&f);
-  for (int i = 0; i < n; i++) zf_buf_printf(&b, "%s%s", i ? ", " : "", f[i].model_type);
+  struct zf_buf buf = {0};
+  const struct zf_family *family;
+  int n = zf_families(&family);
+  for (int i = 0; i < n; i++) zf_buf_printf(&buf, "%s%s", i ? ", " : "", family[i].model_type);
   int rc = zf_error(ZF_EINVALID, "%s: model_type '%s' is not supported; supported are %s", name,
-                    type, b.failed ? "?" : b.data);
-  zf_buf_free(&b);
+                    type, buf.failed ? "?" : buf.data);
+  zf_buf_free(&buf);
   return rc;
 }
 
-static int find_family(const struct zf_family **out, const struct zf_config_reader *r) {
+static int find_family(const struct zf_family **out, const struct zf_config_reader *reader) {
   const char *type = NULL;
-  int rc = zf_json_str(&type, r->obj, "model_type", r->name);
+  int rc = zf_json_str(&type, reader->obj, "model_type", reader->name);
   if (rc) return rc;
   if (!type)
     return zf_error(ZF_EINVALID, "%s: key 'model_type' is missing: not a model's config.json?",
-                    r->name);
-  const struct zf_family *f;
-  int n = zf_families(&f);
+                    reader->name);
+  const struct zf_family *family;
+  int n = zf_families(&family);
   for (int i = 0; i < n; i++)
-    if (!strcmp(f[i].model_type, type)) {
-      *out = &f[i];
+    if (!strcmp(family[i].model_type, type)) {
+      *out = &family[i];
       return 0;
     }
-  return bad_type(r->name, type);
+  return bad_type(reader->name, type);
 }
 
 /* A size: required unless *out already holds a default (> 0). */
-static int size_key(int64_t *out, const struct zf_config_reader *r, const char *key, int64_t max) {
+static int size_key(int64_t *out, const struct zf_config_reader *reader, const char *key,
+                    int64_t max) {
   if (!key) return 0;
-  int rc = zf_json_int(out, r->obj, key, r->name);
+  int rc = zf_json_int(out, reader->obj, key, reader->name);
   if (rc) return rc;
-  if (*out == 0 && json_is_null(json_object_get(r->obj, key)))
-    return zf_error(ZF_EINVALID, "%s: key '%s' is null", r->name, key);
-  if (*out == 0 && !json_object_get(r->obj, key))
-    return zf_error(ZF_EINVALID, "%s: key '%s' is missing", r->name, key);
+  if (*out == 0 && json_is_null(json_object_get(reader->obj, key)))
+    return zf_error(ZF_EINVALID, "%s: key '%s' is null", reader->name, key);
+  if (*out == 0 && !json_object_get(reader->obj, key))
+    return zf_error(ZF_EINVALID, "%s: key '%s' is missing", reader->name, key);
   if (*out < 1 || *out > max)
-    return zf_error(ZF_EINVALID, "%s: key '%s': expected 1 to %lld, found %lld", r->name, key,
+    return zf_error(ZF_EINVALID, "%s: key '%s': expected 1 to %lld, found %lld", reader->name, key,
                     (long long)max, (long long)*out);
   return 0;
 }
 
-int zf_config_rule(int *out, const struct zf_config_reader *r, const struct zf_rule *rule) {
+int zf_config_rule(int *out, const struct zf_config_reader *reader, const struct zf_rule *rule) {
   *out = rule->def;
   if (!rule->key) return 0;
   int negated = rule->key[0] == '!';
   int v = rule->def ^ negated;
-  int rc = zf_json_bool(&v, r->obj, rule->key + negated, r->name);
+  int rc = zf_json_bool(&v, reader->obj, rule->key + negated, reader->name);
   *out = v ^ negated;
   return rc;
 }
 
 /* The family's key, or Llama's name for it where the family takes both and the file has that. */
-static const char *spelled(const struct zf_config *c, const struct zf_config_reader *r,
+static const char *spelled(const struct zf_config *config, const struct zf_config_reader *reader,
                            const char *key, const char *common) {
-  return c->family->mapped && json_object_get(r->obj, common) ? common : key;
+  return config->family->mapped && json_object_get(reader->obj, common) ? common : key;
 }
 
-static int read_main_sizes(struct zf_config *c, const struct zf_config_reader *r) {
-  const struct zf_family *f = c->family;
+static int read_main_sizes(struct zf_config *config, const struct zf_config_reader *reader) {
+  const struct zf_family *family = config->family;
   const struct {
     int64_t *to;
     const char *key;
     int64_t max;
-  } sizes[] = {{&c->vocab, "vocab_size", MAX_SIZE},
-               {&c->hidden, spelled(c, r, f->k_hidden, "hidden_size"), MAX_SIZE},
-               {&c->layers, spelled(c, r, f->k_layers, "num_hidden_layers"), ZF_MAX_LAYERS},
-               {&c->heads, spelled(c, r, f->k_heads, "num_attention_heads"), MAX_SIZE},
-               {&c->max_pos, spelled(c, r, f->k_max_pos, "max_position_embeddings"), MAX_SIZE}};
-  c->vocab = f->vocab;
-  c->heads = f->heads;
-  c->max_pos = f->max_pos;
+  } sizes[] = {
+      {&config->vocab, "vocab_size", MAX_SIZE},
+      {&config->hidden, spelled(config, reader, family->k_hidden, "hidden_size"), MAX_SIZE},
+      {&config->layers, spelled(config, reader, family->k_layers, "num_hidden_layers"),
+       ZF_MAX_LAYERS},
+      {&config->heads, spelled(config, reader, family->k_heads, "num_attention_heads"), MAX_SIZE},
+      {&config->max_pos, spelled(config, reader, family->k_max_pos, "max_position_embeddings"),
+       MAX_SIZE}};
+  config->vocab = family->vocab;
+  config->heads = family->heads;
+  config->max_pos = family->max_pos;
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-    int rc = size_key(sizes[i].to, r, sizes[i].key, sizes[i].max);
+    int rc = size_key(sizes[i].to, reader, sizes[i].key, sizes[i].max);
     if (rc) return rc;
   }
   return 0;
 }
 
-static int read_sizes(struct zf_config *c, const struct zf_config_reader *r) {
-  const struct zf_family *f = c->family;
-  int rc = read_main_sizes(c, r);
+static int read_sizes(struct zf_config *config, const struct zf_config_reader *reader) {
+  const struct zf_family *family = config->family;
+  int rc = read_main_sizes(config, reader);
   if (rc) return rc;
-  const json_t *kv = f->k_kv_heads ? json_object_get(r->obj, f->k_kv_heads) : NULL;
-  c->kv_heads = f->kv_heads && !json_is_null(kv) ? f->kv_heads : c->heads;
-  if ((rc = size_key(&c->kv_heads, r, f->k_kv_heads, MAX_SIZE))) return rc;
-  c->head_dim = f->head_dim ? f->head_dim : c->hidden / c->heads;
-  const json_t *hd = f->k_head_dim ? json_object_get(r->obj, f->k_head_dim) : NULL;
+  const json_t *kv = family->k_kv_heads ? json_object_get(reader->obj, family->k_kv_heads) : NULL;
+  config->kv_heads = family->kv_heads && !json_is_null(kv) ? family->kv_heads : config->heads;
+  if ((rc = size_key(&config->kv_heads, reader, family->k_kv_heads, MAX_SIZE))) return rc;
+  config->head_dim = family->head_dim ? family->head_dim : config->hidden / config->heads;
+  const json_t *hd = family->k_head_dim ? json_object_get(reader->obj, family->k_head_dim) : NULL;
   if (!hd || json_is_null(hd)) {
-    if (!f->head_dim && c->hidden % c->heads)
-      return zf_error(ZF_EINVALID, "%s: %s %lld is not a multiple of %s %lld", r->name, f->k_hidden,
-                      (long long)c->hidden, f->k_heads, (long long)c->heads);
-  } else if ((rc = size_key(&c->head_dim, r, f->k_head_dim, MAX_SIZE))) {
+    if (!family->head_dim && config->hidden % config->heads)
+      return zf_error(ZF_EINVALID, "%s: %s %lld is not a multiple of %s %lld", reader->name,
+                      family->k_hidden, (long long)config->hidden, family->k_heads,
+                      (long long)config->heads);
+  } else if ((rc = size_key(&config->head_dim, reader, family->k_head_dim, MAX_SIZE))) {
     return rc;
   }
-  if (c->heads % c->kv_heads)
-    return zf_error(ZF_EINVALID, "%s: %lld heads cannot share %lld key/value heads evenly", r->name,
-                    (long long)c->heads, (long long)c->kv_heads);
-  if (c->heads > MAX_SIZE / c->head_dim)
-    return zf_error(ZF_EINVALID, "%s: %lld heads of %lld are too many", r->name,
-                    (long long)c->heads, (long long)c->head_dim);
-  c->ffn = f->ffn_multiple * c->hidden;
-  if ((rc = size_key(&c->ffn, r, f->k_ffn, MAX_SIZE))) return rc;
-  c->embed_dim = c->hidden;
-  return size_key(&c->embed_dim, r, f->k_embed_dim, MAX_SIZE);
+  if (config->heads % config->kv_heads)
+    return zf_error(ZF_EINVALID, "%s: %lld heads cannot share %lld key/value heads evenly",
+                    reader->name, (long long)config->heads, (long long)config->kv_heads);
+  if (config->heads > MAX_SIZE / config->head_dim)
+    return zf_error(ZF_EINVALID, "%s: %lld heads of %lld are too many", reader->name,
+                    (long long)config->heads, (long long)config->head_dim);
+  config->ffn = family->ffn_multiple * config->hidden;
+  if ((rc = size_key(&config->ffn, reader, family->k_ffn, MAX_SIZE))) return rc;
+  config->embed_dim = config->hidden;
+  return size_key(&config->embed_dim, reader, family->k_embed_dim, MAX_SIZE);
 }
 
 /* Transformers' table (activations.py), but for those with weights of their own (prelu, xielu) and
@@ -163,134 +168,137 @@ static int act_of(int *out, const char *name) {
   return 0;
 }
 
-static int bad_act(const char *key, const struct zf_config_reader *r, const char *name) {
-  struct zf_buf b = {0};
-  for (int i = 0; i < ACT_NAMES; i++) zf_buf_printf(&b, "%s%s", i ? ", " : "", act_names[i].name);
-  int rc = zf_error(ZF_EINVALID, "%s: key '%s': '%s' is not supported; supported are %s", r->name,
-                    key, name, b.failed ? "?" : b.data);
-  zf_buf_free(&b);
+static int bad_act(const char *key, const struct zf_config_reader *reader, const char *name) {
+  struct zf_buf buf = {0};
+  for (int i = 0; i < ACT_NAMES; i++) zf_buf_printf(&buf, "%s%s", i ? ", " : "", act_names[i].name);
+  int rc = zf_error(ZF_EINVALID, "%s: key '%s': '%s' is not supported; supported are %s",
+                    reader->name, key, name, buf.failed ? "?" : buf.data);
+  zf_buf_free(&buf);
   return rc;
 }
 
-static int read_tail_act(struct zf_config *c, const struct zf_config_reader *r) {
-  const struct zf_head_names *tail = zf_config_tail(c);
+static int read_tail_act(struct zf_config *config, const struct zf_config_reader *reader) {
+  const struct zf_head_names *tail = zf_config_tail(config);
   const char *name = tail->act;
-  int rc = tail->k_act ? zf_json_str(&name, r->obj, tail->k_act, r->name) : 0;
-  c->tail_act = c->act;
-  return rc || !name || act_of(&c->tail_act, name) ? rc : bad_act(tail->k_act, r, name);
+  int rc = tail->k_act ? zf_json_str(&name, reader->obj, tail->k_act, reader->name) : 0;
+  config->tail_act = config->act;
+  return rc || !name || act_of(&config->tail_act, name) ? rc : bad_act(tail->k_act, reader, name);
 }
 
-static int read_act(struct zf_config *c, const struct zf_config_reader *r) {
-  const char *name = c->family->act;
-  int rc = zf_json_str(&name, r->obj, c->family->k_act, r->name);
+static int read_act(struct zf_config *config, const struct zf_config_reader *reader) {
+  const char *name = config->family->act;
+  int rc = zf_json_str(&name, reader->obj, config->family->k_act, reader->name);
   if (rc) return rc;
-  if (c->family->act_tanh && !strcmp(name, "gelu")) name = "gelu_pytorch_tanh";
-  if (act_of(&c->act, name)) {
-    return read_tail_act(c, r);
+  if (config->family->act_tanh && !strcmp(name, "gelu")) name = "gelu_pytorch_tanh";
+  if (act_of(&config->act, name)) {
+    return read_tail_act(config, reader);
   }
-  return bad_act(c->family->k_act, r, name);
+  return bad_act(config->family->k_act, reader, name);
 }
 
 /* Positions begin behind fixed rows of the table, or behind pad_token_id's. */
-static int read_positions(struct zf_config *c, const struct zf_config_reader *r) {
-  const struct zf_family *f = c->family;
-  int64_t pad = f->pad_before;
-  int rc = pad ? zf_json_int(&pad, r->obj, "pad_token_id", r->name) : 0;
+static int read_positions(struct zf_config *config, const struct zf_config_reader *reader) {
+  const struct zf_family *family = config->family;
+  int64_t pad = family->pad_before;
+  int rc = pad ? zf_json_int(&pad, reader->obj, "pad_token_id", reader->name) : 0;
   if (rc) return rc;
-  c->pos_offset = f->pad_before ? pad + 1 : f->pos_offset;
-  c->context = f->pad_before ? c->max_pos - c->pos_offset : c->max_pos;
-  if (pad < 0 || c->context < 1)
+  config->pos_offset = family->pad_before ? pad + 1 : family->pos_offset;
+  config->context = family->pad_before ? config->max_pos - config->pos_offset : config->max_pos;
+  if (pad < 0 || config->context < 1)
     return zf_error(ZF_EINVALID, "%s: key '%s': %lld leaves no position behind pad_token_id %lld",
-                    r->name, f->k_max_pos, (long long)c->max_pos, (long long)pad);
+                    reader->name, family->k_max_pos, (long long)config->max_pos, (long long)pad);
   return 0;
 }
 
-static int read_rules(struct zf_config *c, const struct zf_config_reader *r) {
-  const struct zf_family *f = c->family;
+static int read_rules(struct zf_config *config, const struct zf_config_reader *reader) {
+  const struct zf_family *family = config->family;
   int no_final = 0, refused = 0, rc;
-  if ((rc = zf_config_rule(&c->tied, r, &f->tie))) return rc;
-  if ((rc = zf_config_rule(&c->post_norm, r, &f->post_norm))) return rc;
-  if ((rc = zf_config_rule(&no_final, r, &f->no_final_norm))) return rc;
-  if ((rc = zf_config_rule(&c->affine, r, &f->affine))) return rc;
-  if ((rc = zf_config_rule(&c->qkv_bias, r, &f->qkv_bias))) return rc;
-  if ((rc = zf_config_rule(&c->o_bias, r, &f->o_bias))) return rc;
-  if ((rc = zf_config_rule(&c->mlp_bias, r, &f->mlp_bias))) return rc;
-  if ((rc = zf_config_rule(&c->inverse_layer_scale, r, &f->inverse_layer_scale))) return rc;
-  if ((rc = zf_config_rule(&c->unit_scale, r, &f->unit_scale))) return rc;
-  if ((rc = zf_config_rule(&c->parallel, r, &f->parallel))) return rc;
-  if ((rc = zf_config_rule(&c->qk_normed, r, &f->qk_normed))) return rc;
-  if ((rc = zf_config_rule(&c->norm_bias, r, &f->norm_bias))) return rc;
-  if ((rc = zf_config_rule(&refused, r, &f->refused))) return rc;
+  if ((rc = zf_config_rule(&config->tied, reader, &family->tie))) return rc;
+  if ((rc = zf_config_rule(&config->post_norm, reader, &family->post_norm))) return rc;
+  if ((rc = zf_config_rule(&no_final, reader, &family->no_final_norm))) return rc;
+  if ((rc = zf_config_rule(&config->affine, reader, &family->affine))) return rc;
+  if ((rc = zf_config_rule(&config->qkv_bias, reader, &family->qkv_bias))) return rc;
+  if ((rc = zf_config_rule(&config->o_bias, reader, &family->o_bias))) return rc;
+  if ((rc = zf_config_rule(&config->mlp_bias, reader, &family->mlp_bias))) return rc;
+  if ((rc = zf_config_rule(&config->inverse_layer_scale, reader, &family->inverse_layer_scale)))
+    return rc;
+  if ((rc = zf_config_rule(&config->unit_scale, reader, &family->unit_scale))) return rc;
+  if ((rc = zf_config_rule(&config->parallel, reader, &family->parallel))) return rc;
+  if ((rc = zf_config_rule(&config->qk_normed, reader, &family->qk_normed))) return rc;
+  if ((rc = zf_config_rule(&config->norm_bias, reader, &family->norm_bias))) return rc;
+  if ((rc = zf_config_rule(&refused, reader, &family->refused))) return rc;
   if (refused)
-    return zf_error(ZF_EINVALID, "%s: key '%s' is not supported for %s", r->name, f->refused.key,
-                    f->model_type);
+    return zf_error(ZF_EINVALID, "%s: key '%s' is not supported for %s", reader->name,
+                    family->refused.key, family->model_type);
   /* A network of post-norm blocks ends normalised: no further norm (OPT 350M). */
-  c->final_norm = !no_final && !c->post_norm;
-  if ((rc = read_positions(c, r))) return rc;
-  return zf_layers_read(c, r);
+  config->final_norm = !no_final && !config->post_norm;
+  if ((rc = read_positions(config, reader))) return rc;
+  return zf_layers_read(config, reader);
 }
 
-static int number(double *out, const struct zf_config_reader *r, const struct zf_number *n) {
+static int number(double *out, const struct zf_config_reader *reader, const struct zf_number *n) {
   *out = n->def;
   if (!n->key) return 0;
-  const json_t *v = json_object_get(r->obj, n->key);
-  if (v && json_is_null(v)) *out = n->null;
-  int rc = zf_json_num(out, r->obj, n->key, r->name);
+  const json_t *value = json_object_get(reader->obj, n->key);
+  if (value && json_is_null(value)) *out = n->null;
+  int rc = zf_json_num(out, reader->obj, n->key, reader->name);
   if (!rc && !(isfinite(*out) && *out >= 0))
-    rc = zf_error(ZF_EINVALID, "%s: key '%s': expected a number not below 0, found %g", r->name,
-                  n->key, *out);
+    rc = zf_error(ZF_EINVALID, "%s: key '%s': expected a number not below 0, found %g",
+                  reader->name, n->key, *out);
   return rc;
 }
 
-static int read_numbers(struct zf_config *c, const struct zf_config_reader *r) {
-  const struct zf_family *f = c->family;
+static int read_numbers(struct zf_config *config, const struct zf_config_reader *reader) {
+  const struct zf_family *family = config->family;
   double by = 0;
   int rc;
-  if ((rc = number(&c->scale, r, &f->scale))) return rc;
-  if ((rc = number(&by, r, &f->scale_by))) return rc;
-  if ((rc = number(&c->embed_scale, r, &f->embed_scale))) return rc;
-  if ((rc = number(&c->added_scale, r, &f->added_scale))) return rc;
-  if ((rc = number(&c->logits_by, r, &f->logits_by))) return rc;
-  if ((rc = number(&c->score_cap, r, &f->score_cap))) return rc;
-  if ((rc = number(&c->logit_cap, r, &f->logit_cap))) return rc;
-  if (c->scale == 0) c->scale = c->unit_scale ? 1 : 1 / sqrt(by > 0 ? by : (double)c->head_dim);
-  if (f->scale_embedding) c->embed_scale = sqrt((double)c->hidden);
+  if ((rc = number(&config->scale, reader, &family->scale))) return rc;
+  if ((rc = number(&by, reader, &family->scale_by))) return rc;
+  if ((rc = number(&config->embed_scale, reader, &family->embed_scale))) return rc;
+  if ((rc = number(&config->added_scale, reader, &family->added_scale))) return rc;
+  if ((rc = number(&config->logits_by, reader, &family->logits_by))) return rc;
+  if ((rc = number(&config->score_cap, reader, &family->score_cap))) return rc;
+  if ((rc = number(&config->logit_cap, reader, &family->logit_cap))) return rc;
+  if (config->scale == 0)
+    config->scale = config->unit_scale ? 1 : 1 / sqrt(by > 0 ? by : (double)config->head_dim);
+  if (family->scale_embedding) config->embed_scale = sqrt((double)config->hidden);
   return 0;
 }
 
-int zf_config_positive(const struct zf_config_reader *r, const char *key, double v) {
+int zf_config_positive(const struct zf_config_reader *reader, const char *key, double v) {
   if (isfinite(v) && v > 0) return 0;
-  return zf_error(ZF_EINVALID, "%s: key '%s': expected a number above 0, found %g", r->name, key,
-                  v);
+  return zf_error(ZF_EINVALID, "%s: key '%s': expected a number above 0, found %g", reader->name,
+                  key, v);
 }
 
 /* The head: of labels when the architecture says so, else of the vocabulary. */
 /* What a classifier pools, where a key says so. */
-static int check_pooling(const struct zf_config *c, const struct zf_config_reader *r) {
-  const char *key = c->family->classify.k_pooling;
-  const json_t *v = key ? json_object_get(r->obj, key) : NULL;
-  if (!v || (json_is_string(v) && !strcmp(json_string_value(v), "cls"))) return 0;
-  return zf_error(ZF_EINVALID, "%s: key '%s': expected \"cls\", the first token, found %s", r->name,
-                  key, json_is_string(v) ? json_string_value(v) : zf_json_kind(v));
+static int check_pooling(const struct zf_config *config, const struct zf_config_reader *reader) {
+  const char *key = config->family->classify.k_pooling;
+  const json_t *value = key ? json_object_get(reader->obj, key) : NULL;
+  if (!value || (json_is_string(value) && !strcmp(json_string_value(value), "cls"))) return 0;
+  return zf_error(ZF_EINVALID, "%s: key '%s': expected \"cls\", the first token, found %s",
+                  reader->name, key,
+                  json_is_string(value) ? json_string_value(value) : zf_json_kind(value));
 }
 
 /* As Transformers: a single output without a problem_type is a regression. */
-static int read_problem(struct zf_config *c, const struct zf_config_reader *outer) {
+static int read_problem(struct zf_config *config, const struct zf_config_reader *outer) {
   const char *name = NULL;
   int rc = zf_json_str(&name, outer->obj, "problem_type", outer->name);
   if (rc) return rc;
-  c->problem = c->outputs == 1 ? ZF_PROBLEM_REGRESSION : ZF_PROBLEM_SINGLE;
+  config->problem = config->outputs == 1 ? ZF_PROBLEM_REGRESSION : ZF_PROBLEM_SINGLE;
   if (!name) return 0;
   for (int k = 0; k < ZF_PROBLEMS; k++)
     if (!strcmp(name, zf_problem_names[k])) {
-      c->problem = (enum zf_problem)k;
+      config->problem = (enum zf_problem)k;
       return 0;
     }
   return zf_error(ZF_EINVALID, "%s: key 'problem_type': expected %s, %s or %s, found '%.60s'",
                   outer->name, zf_problem_names[0], zf_problem_names[1], zf_problem_names[2], name);
 }
 
-static int read_head(struct zf_config *c, const struct zf_config_reader *r,
+static int read_head(struct zf_config *config, const struct zf_config_reader *reader,
                      const struct zf_config_reader *outer) {
   static const char tail[] = "ForSequenceClassification";
   const json_t *names = json_object_get(outer->obj, "id2label");
@@ -298,88 +306,95 @@ static int read_head(struct zf_config *c, const struct zf_config_reader *r,
       json_string_value(json_array_get(json_object_get(outer->obj, "architectures"), 0));
   size_t n = arch ? strlen(arch) : 0;
   int rc;
-  c->types = 2;
-  if (c->family->names.type && (rc = size_key(&c->types, r, "type_vocab_size", MAX_SIZE)))
+  config->types = 2;
+  if (config->family->names.type &&
+      (rc = size_key(&config->types, reader, "type_vocab_size", MAX_SIZE)))
     return rc;
-  c->outputs = c->vocab;
+  config->outputs = config->vocab;
   int own = n >= sizeof tail && !strcmp(arch + n - (sizeof tail - 1), tail);
-  c->classify = own || r->labels > 0;
-  if (c->classify && !c->family->classify.head)
-    return zf_error(ZF_EINVALID, "%s: a head of labels is not supported for %s", r->name,
-                    c->family->model_type);
-  if ((rc = zf_config_rule(&c->dense_bias, r, &zf_config_tail(c)->dense_bias))) return rc;
-  if ((rc = zf_config_rule(&c->head_bias, r, &zf_config_tail(c)->head_bias))) return rc;
-  if (!c->classify) return 0;
-  c->logit_cap = 0; /* logits of labels are not capped */
-  if ((rc = check_pooling(c, r))) return rc;
-  c->outputs = json_is_object(names) ? (int64_t)json_object_size(names) : 2;
-  c->tied = 0;
+  config->classify = own || reader->labels > 0;
+  if (config->classify && !config->family->classify.head)
+    return zf_error(ZF_EINVALID, "%s: a head of labels is not supported for %s", reader->name,
+                    config->family->model_type);
+  if ((rc = zf_config_rule(&config->dense_bias, reader, &zf_config_tail(config)->dense_bias)))
+    return rc;
+  if ((rc = zf_config_rule(&config->head_bias, reader, &zf_config_tail(config)->head_bias)))
+    return rc;
+  if (!config->classify) return 0;
+  config->logit_cap = 0; /* logits of labels are not capped */
+  if ((rc = check_pooling(config, reader))) return rc;
+  config->outputs = json_is_object(names) ? (int64_t)json_object_size(names) : 2;
+  config->tied = 0;
   if (!own) {
-    c->outputs = r->labels;
+    config->outputs = reader->labels;
     return 0;
   }
-  rc = size_key(&c->outputs, outer, "num_labels", MAX_SIZE);
-  return rc ? rc : read_problem(c, outer);
+  rc = size_key(&config->outputs, outer, "num_labels", MAX_SIZE);
+  return rc ? rc : read_problem(config, outer);
 }
 
-const struct zf_head_names *zf_config_tail(const struct zf_config *c) {
-  return c->classify ? &c->family->classify : &c->family->lm;
+const struct zf_head_names *zf_config_tail(const struct zf_config *config) {
+  return config->classify ? &config->family->classify : &config->family->lm;
 }
 
-static int read_token(int32_t *out, const struct zf_config_reader *r, const char *key) {
-  const json_t *v = json_object_get(r->obj, key);
+static int read_token(int32_t *out, const struct zf_config_reader *reader, const char *key) {
+  const json_t *value = json_object_get(reader->obj, key);
   *out = -1;
-  if (json_is_array(v)) v = json_array_get(v, 0);
-  if (!v || json_is_null(v)) return 0;
-  if (!json_is_integer(v) || json_integer_value(v) < -1 || json_integer_value(v) > INT32_MAX)
-    return zf_error(ZF_EINVALID, "%s: key '%s': expected a token id, found %s", r->name, key,
-                    zf_json_kind(v));
-  *out = (int32_t)json_integer_value(v);
+  if (json_is_array(value)) value = json_array_get(value, 0);
+  if (!value || json_is_null(value)) return 0;
+  if (!json_is_integer(value) || json_integer_value(value) < -1 ||
+      json_integer_value(value) > INT32_MAX)
+    return zf_error(ZF_EINVALID, "%s: key '%s': expected a token id, found %s", reader->name, key,
+                    zf_json_kind(value));
+  *out = (int32_t)json_integer_value(value);
   return 0;
 }
 
 /* initializer_range, as the families of the table spell it (opt: init_std). */
-static double read_range(const struct zf_config_reader *r) {
-  const json_t *v = json_object_get(r->obj, "init_std");
-  double range = json_number_value(v ? v : json_object_get(r->obj, "initializer_range"));
+static double read_range(const struct zf_config_reader *reader) {
+  const json_t *value = json_object_get(reader->obj, "init_std");
+  double range =
+      json_number_value(value ? value : json_object_get(reader->obj, "initializer_range"));
   return range > 0 && range < 10 ? range : 0.02;
 }
 
-static int read_all(struct zf_config *c, const struct zf_config_reader *r) {
+static int read_all(struct zf_config *config, const struct zf_config_reader *reader) {
   int rc;
-  memset(c, 0, sizeof *c);
-  if (!json_is_object(r->obj))
-    return zf_error(ZF_EINVALID, "%s: expected an object, found %s", r->name, zf_json_kind(r->obj));
-  if ((rc = find_family(&c->family, r))) return rc;
-  if ((rc = zf_config_foreign(r))) return rc;
-  struct zf_config_reader outer = *r, inner = *r;
-  if (c->family->nest) {
-    inner.obj = json_object_get(r->obj, c->family->nest);
+  memset(config, 0, sizeof *config);
+  if (!json_is_object(reader->obj))
+    return zf_error(ZF_EINVALID, "%s: expected an object, found %s", reader->name,
+                    zf_json_kind(reader->obj));
+  if ((rc = find_family(&config->family, reader))) return rc;
+  if ((rc = zf_config_foreign(reader))) return rc;
+  struct zf_config_reader outer = *reader, inner = *reader;
+  if (config->family->nest) {
+    inner.obj = json_object_get(reader->obj, config->family->nest);
     if (!json_is_object(inner.obj))
-      return zf_error(ZF_EINVALID, "%s: key '%s': expected an object, found %s", r->name,
-                      c->family->nest, inner.obj ? zf_json_kind(inner.obj) : "none");
-    r = &inner;
+      return zf_error(ZF_EINVALID, "%s: key '%s': expected an object, found %s", reader->name,
+                      config->family->nest, inner.obj ? zf_json_kind(inner.obj) : "none");
+    reader = &inner;
   }
-  if ((rc = read_sizes(c, r))) return rc;
-  if ((rc = read_rules(c, r))) return rc;
-  if ((rc = read_numbers(c, r))) return rc;
-  if ((rc = read_head(c, r, &outer))) return rc;
-  if ((rc = read_act(c, r))) return rc;
-  if ((rc = zf_rope_read(c, r))) return rc;
-  c->norm_eps = c->family->norm_eps;
-  c->init_range = read_range(r);
-  if (c->family->k_norm_eps &&
-      (rc = zf_json_num(&c->norm_eps, r->obj, c->family->k_norm_eps, r->name)))
+  if ((rc = read_sizes(config, reader))) return rc;
+  if ((rc = read_rules(config, reader))) return rc;
+  if ((rc = read_numbers(config, reader))) return rc;
+  if ((rc = read_head(config, reader, &outer))) return rc;
+  if ((rc = read_act(config, reader))) return rc;
+  if ((rc = zf_rope_read(config, reader))) return rc;
+  config->norm_eps = config->family->norm_eps;
+  config->init_range = read_range(reader);
+  if (config->family->k_norm_eps &&
+      (rc = zf_json_num(&config->norm_eps, reader->obj, config->family->k_norm_eps, reader->name)))
     return rc;
-  if (!(c->norm_eps >= 0 && c->norm_eps < 1))
-    return zf_error(ZF_EINVALID, "%s: key '%s': expected 0 to 1, found %g", r->name,
-                    c->family->k_norm_eps, c->norm_eps);
-  c->pad = (int32_t)c->family->pad_next - 1;
-  if (json_object_get(r->obj, "pad_token_id") && (rc = read_token(&c->pad, r, "pad_token_id")))
+  if (!(config->norm_eps >= 0 && config->norm_eps < 1))
+    return zf_error(ZF_EINVALID, "%s: key '%s': expected 0 to 1, found %g", reader->name,
+                    config->family->k_norm_eps, config->norm_eps);
+  config->pad = (int32_t)config->family->pad_next - 1;
+  if (json_object_get(reader->obj, "pad_token_id") &&
+      (rc = read_token(&config->pad, reader, "pad_token_id")))
     return rc;
-  r = json_object_get(outer.obj, "eos_token_id") ? &outer : r;
-  if ((rc = read_token(&c->bos, r, "bos_token_id"))) return rc;
-  return read_token(&c->eos, r, "eos_token_id");
+  reader = json_object_get(outer.obj, "eos_token_id") ? &outer : reader;
+  if ((rc = read_token(&config->bos, reader, "bos_token_id"))) return rc;
+  return read_token(&config->eos, reader, "eos_token_id");
 }
 
 static int parse(struct zf_config *out, const char *text, uint64_t len, const char *name,

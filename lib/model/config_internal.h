@@ -13,15 +13,15 @@ struct zf_config_reader {
 };
 
 /* Window, layer types and blocks without rotary embedding (layers.c). */
-int zf_layers_read(struct zf_config *c, const struct zf_config_reader *r);
+int zf_layers_read(struct zf_config *config, const struct zf_config_reader *reader);
 
 /* ZF_EINVALID unless v is finite and above 0. */
-int zf_config_positive(const struct zf_config_reader *r, const char *key, double v);
+int zf_config_positive(const struct zf_config_reader *reader, const char *key, double v);
 
 /* ZF_EINVALID where config.json says that the weights are another tool's blocks (foreign.c). */
-int zf_config_foreign(const struct zf_config_reader *r);
+int zf_config_foreign(const struct zf_config_reader *reader);
 
 /* "!key" reads a key of the opposite sense. */
-int zf_config_rule(int *out, const struct zf_config_reader *r, const struct zf_rule *rule);
+int zf_config_rule(int *out, const struct zf_config_reader *reader, const struct zf_rule *rule);
 
 #endif

@@ -23,8 +23,8 @@
 
 #define LLAMA_BODY                                                                                 \
   .embed = "embed_tokens.weight", .final_norm = "norm.weight",                                     \
-  .query = "layers.#.self_attn.q_proj.weight", .key = "layers.#.self_attn.k_proj.weight",                \
-  .value = "layers.#.self_attn.v_proj.weight", .output = "layers.#.self_attn.o_proj.weight",                \
+  .query = "layers.#.self_attn.q_proj.weight", .key = "layers.#.self_attn.k_proj.weight",          \
+  .value = "layers.#.self_attn.v_proj.weight", .output = "layers.#.self_attn.o_proj.weight",       \
   .gate = "layers.#.mlp.gate_proj.weight", .up = "layers.#.mlp.up_proj.weight",                    \
   .down = "layers.#.mlp.down_proj.weight"
 
@@ -64,10 +64,11 @@
 
 #define BERT_NAMES                                                                                 \
   .embed = "embeddings.word_embeddings.weight", .pos = "embeddings.position_embeddings.weight",    \
-  .embed_norm = "embeddings.LayerNorm.weight", .query = "encoder.layer.#.attention.self.query.weight", \
-  .key = "encoder.layer.#.attention.self.key.weight",                                                \
-  .value = "encoder.layer.#.attention.self.value.weight",                                              \
-  .output = "encoder.layer.#.attention.output.dense.weight",                                            \
+  .embed_norm = "embeddings.LayerNorm.weight",                                                     \
+  .query = "encoder.layer.#.attention.self.query.weight",                                          \
+  .key = "encoder.layer.#.attention.self.key.weight",                                              \
+  .value = "encoder.layer.#.attention.self.value.weight",                                          \
+  .output = "encoder.layer.#.attention.output.dense.weight",                                       \
   .norm1 = "encoder.layer.#.attention.output.LayerNorm.weight",                                    \
   .up = "encoder.layer.#.intermediate.dense.weight",                                               \
   .down = "encoder.layer.#.output.dense.weight",                                                   \
@@ -615,9 +616,9 @@ int zf_families(const struct zf_family **out) {
   return (int)(sizeof table / sizeof *table);
 }
 
-int zf_family_carries(const struct zf_family *f, const char *name) {
-  for (int i = 0; i < 2 && f->carried[i]; i++)
-    if (strstr(name, f->carried[i])) return 1;
+int zf_family_carries(const struct zf_family *family, const char *name) {
+  for (int i = 0; i < 2 && family->carried[i]; i++)
+    if (strstr(name, family->carried[i])) return 1;
   return 0;
 }
 

@@ -131,7 +131,7 @@ struct zf_family {
 };
 
 /* Is the tensor part of what is carried? */
-int zf_family_carries(const struct zf_family *f, const char *name);
+int zf_family_carries(const struct zf_family *family, const char *name);
 
 /* Does the tensor hold a constant, which old releases of Transformers saved with the weights? */
 int zf_family_constant(const char *name);
@@ -203,7 +203,7 @@ int zf_config_parse(struct zf_config *out, const char *text, uint64_t len, const
 
 /* Reads what config.json says of rotary embeddings (rope.c). */
 struct zf_config_reader;
-int zf_rope_read(struct zf_config *c, const struct zf_config_reader *r);
+int zf_rope_read(struct zf_config *config, const struct zf_config_reader *reader);
 
 /* inv_freq[dim/2] of the rotary embedding after its scaling, for a sequence of `length` tokens; dim =
  * rotated part of head_dim.
@@ -211,13 +211,14 @@ int zf_rope_read(struct zf_config *c, const struct zf_config_reader *r);
  * length L has the base theta (factor length / L - factor + 1)^(dim / (dim - 2)); "llama3" is the
  * wavelength dependent scaling of Llama 3.1; YaRN (Peng et al. 2023, section 3.2); LongRoPE (Ding et
  * al. 2024) has factors for each side of the original length. */
-void zf_rope_freqs(double *inv_freq, int64_t dim, const struct zf_rope_conf *r, int64_t length);
+void zf_rope_freqs(double *inv_freq, int64_t dim, const struct zf_rope_conf *rope, int64_t length);
 
 /* Do frequencies depend on a sequence's length where that is beyond the original one? */
-int zf_rope_by_length(const struct zf_config *c);
-int64_t zf_config_rot(const struct zf_config *c); /* rotated dims of a head, even; 0: no RoPE */
+int zf_rope_by_length(const struct zf_config *config);
+int64_t
+zf_config_rot(const struct zf_config *config); /* rotated dims of a head, even; 0: no RoPE */
 
 /* The names of what follows the body. */
-const struct zf_head_names *zf_config_tail(const struct zf_config *c);
+const struct zf_head_names *zf_config_tail(const struct zf_config *config);
 
 #endif

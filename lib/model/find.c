@@ -79,9 +79,9 @@ static int check_links(const char *dir) {
   DIR *d = opendir(dir);
   int rc = 0;
   if (!d) return 0; /* whoever reads a file in it says why */
-  for (struct dirent *e; !rc && (e = readdir(d));) {
-    if (!is_read(e->d_name)) continue;
-    char *path = zf_path_join(dir, e->d_name);
+  for (struct dirent *entry; !rc && (entry = readdir(d));) {
+    if (!is_read(entry->d_name)) continue;
+    char *path = zf_path_join(dir, entry->d_name);
     rc = path ? check_link(path) : ZF_ENOMEM;
     free(path);
   }
@@ -96,8 +96,8 @@ static int check_links(const char *dir) {
 static char *any_snapshot(const char *repo) {
   char *dir = zf_path_join(repo, "snapshots"), *found = NULL;
   DIR *d = dir ? opendir(dir) : NULL;
-  for (struct dirent *e; d && !found && (e = readdir(d));)
-    if (e->d_name[0] != '.') found = zf_path_join(dir, e->d_name);
+  for (struct dirent *entry; d && !found && (entry = readdir(d));)
+    if (entry->d_name[0] != '.') found = zf_path_join(dir, entry->d_name);
   if (d) closedir(d);
   free(dir);
   return found;

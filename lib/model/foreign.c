@@ -43,11 +43,11 @@ static int has(const char *dir, const char *name) {
 static char *find_gguf(const char *dir) {
   DIR *d = opendir(dir);
   char *first = NULL;
-  const struct dirent *e;
-  while (d && (e = readdir(d))) {
-    if (!zf_gguf_named(e->d_name) || (first && strcmp(e->d_name, first) > 0)) continue;
+  const struct dirent *entry;
+  while (d && (entry = readdir(d))) {
+    if (!zf_gguf_named(entry->d_name) || (first && strcmp(entry->d_name, first) > 0)) continue;
     free(first);
-    first = zf_strdup(e->d_name);
+    first = zf_strdup(entry->d_name);
   }
   if (d) closedir(d);
   return first;
@@ -69,9 +69,9 @@ int zf_model_foreign(const char *dir) {
 
 int zf_model_foreign_file(const char *path) {
   char magic[4] = {0};
-  FILE *f = fopen(path, "rb");
-  size_t n = f ? fread(magic, 1, sizeof magic, f) : 0;
-  if (f) fclose(f);
+  FILE *file = fopen(path, "rb");
+  size_t n = file ? fread(magic, 1, sizeof magic, file) : 0;
+  if (file) fclose(file);
   if (n < sizeof magic || memcmp(magic, "GGUF", 4) != 0) return 0;
   return zf_error(ZF_EUSAGE,
                   "%s: a GGUF file by its first bytes, as Ollama stores them: give it a name that "
@@ -83,13 +83,13 @@ int zf_model_foreign_file(const char *path) {
 /* --- config.json ----------------------------------------------------------------------------------- */
 
 /* Who quantised, by quantization_config's quant_method; "quantization" is MLX's. */
-int zf_config_foreign(const struct zf_config_reader *r) {
+int zf_config_foreign(const struct zf_config_reader *reader) {
   static const char *const cure = "zoft reads F32, F16 and BF16, and blocks in GGUF files: take "
                                   "the model that it was made from";
-  const json_t *q = json_object_get(r->obj, "quantization_config");
-  if (json_is_object(json_object_get(r->obj, "quantization")) && !json_is_object(q))
+  const json_t *q = json_object_get(reader->obj, "quantization_config");
+  if (json_is_object(json_object_get(reader->obj, "quantization")) && !json_is_object(q))
     return zf_error(ZF_EINVALID, "%s: key 'quantization': the weights are quantised by MLX: %s",
-                    r->name, cure);
+                    reader->name, cure);
   if (!json_is_object(q)) return 0;
   const char *method = json_string_value(json_object_get(q, "quant_method"));
   if (!method)
@@ -98,6 +98,6 @@ int zf_config_foreign(const struct zf_config_reader *r) {
                  ? "bitsandbytes"
                  : "an unnamed method";
   return zf_error(ZF_EINVALID,
-                  "%s: key 'quantization_config': the weights are quantised by %.40s: %s", r->name,
-                  method, cure);
+                  "%s: key 'quantization_config': the weights are quantised by %.40s: %s",
+                  reader->name, method, cure);
 }

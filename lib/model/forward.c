@@ -49,9 +49,9 @@ static int64_t max64(int64_t a, int64_t b) {
 enum { PIECE = 512 };
 
 /* Is op `i`, a product, used up by the gated activation after it alone? */
-static int is_up(const struct zf_plan *p, int64_t i) {
-  const struct zf_op *op = p->op + i, *act = op + 1;
-  return i + 1 < p->nop && op->kind == ZF_OP_LINEAR && act->kind == ZF_OP_ACT && act->gated &&
+static int is_up(const struct zf_plan *plan, int64_t i) {
+  const struct zf_op *op = plan->op + i, *act = op + 1;
+  return i + 1 < plan->nop && op->kind == ZF_OP_LINEAR && act->kind == ZF_OP_ACT && act->gated &&
          op->dst == act->src && op->dst_col == act->src_col + act->width && op->width == act->width;
 }
 
@@ -60,13 +60,13 @@ static int in_pieces(const struct zf_limits *lim) {
 }
 
 /* Width of register Z. */
-static int64_t z_width(const struct zf_model *m, const struct zf_limits *lim) {
-  const struct zf_plan *p = &m->plan;
-  int64_t most = m->config.hidden;
-  if (!in_pieces(lim)) return p->width[ZF_REG_Z];
-  for (int64_t i = 0; i < p->nop; i++) {
-    const struct zf_op *op = p->op + i;
-    int64_t n = is_up(p, i) && op->width > PIECE ? PIECE : op->width;
+static int64_t z_width(const struct zf_model *model, const struct zf_limits *lim) {
+  const struct zf_plan *plan = &model->plan;
+  int64_t most = model->config.hidden;
+  if (!in_pieces(lim)) return plan->width[ZF_REG_Z];
+  for (int64_t i = 0; i < plan->nop; i++) {
+    const struct zf_op *op = plan->op + i;
+    int64_t n = is_up(plan, i) && op->width > PIECE ? PIECE : op->width;
     if (op->kind == ZF_OP_LINEAR && op->dst == ZF_REG_Z) most = max64(most, op->dst_col + n);
   }
   return most;
@@ -79,557 +79,592 @@ struct layout {
 };
 
 /* Most inputs of a product. */
-static int64_t widest(const struct zf_model *m) {
-  int64_t k = m->config.embed_dim;
-  for (int64_t i = 0; i < m->plan.nop; i++) k = max64(k, m->plan.op[i].inputs);
+static int64_t widest(const struct zf_model *model) {
+  int64_t k = model->config.embed_dim;
+  for (int64_t i = 0; i < model->plan.nop; i++) k = max64(k, model->plan.op[i].inputs);
   return k;
 }
 
 /* A table of cosines and sines for each of the configuration's rotary embeddings: a row for each
  * position and, where frequencies depend on a sequence's length, for each token of a pass; a
  * sequence may be a token longer than what is run of it. */
-static int64_t rope_rows(const struct zf_model *m, const struct zf_limits *lim) {
-  int far = zf_rope_by_length(&m->config) && (double)lim->length + 1 > m->config.rope[0].original;
+static int64_t rope_rows(const struct zf_model *model, const struct zf_limits *lim) {
+  int far =
+      zf_rope_by_length(&model->config) && (double)lim->length + 1 > model->config.rope[0].original;
   return lim->length + (far ? lim->tokens : 0);
 }
 
-static int64_t rope_floats(const struct zf_model *m, const struct zf_limits *lim) {
-  return m->config.ropes * rope_rows(m, lim) * zf_config_rot(&m->config);
+static int64_t rope_floats(const struct zf_model *model, const struct zf_limits *lim) {
+  return model->config.ropes * rope_rows(model, lim) * zf_config_rot(&model->config);
 }
 
-static struct layout lay_out(const struct zf_model *m, const struct zf_limits *lim) {
-  const struct zf_plan *p = &m->plan;
-  const int64_t *w = p->width;
-  int64_t ew = m->config.embed_dim;
-  struct layout l;
-  l.xh = lim->tokens * (w[ZF_REG_X] + w[ZF_REG_H] + w[ZF_REG_P]);
-  l.xh = max64(l.xh, lim->rows * ZF_VC);
-  l.xh = max64(l.xh, lim->ids * (lim->streams * ew + lim->rows));
-  l.z = max64(lim->tokens * z_width(m, lim), lim->rows * (w[ZF_REG_F] + w[ZF_REG_G]));
-  l.vec = lim->streams * p->vec;
-  l.scores = zf_attention_scratch(lim->length, m->config.head_dim) * zf_kern_nthreads();
-  l.rope = rope_floats(m, lim);
-  l.deal = m->config.family->qkv == ZF_QKV_HEADS
-               ? 3 * m->config.heads * m->config.head_dim * zf_kern_nthreads()
-               : 0;
-  l.work = zf_kern_workspace_size(zf_kern_nthreads(), lim->compute, max64(lim->tokens, lim->rows),
-                                  widest(m));
-  if (l.work < lim->work) l.work = lim->work;
-  return l;
+static struct layout lay_out(const struct zf_model *model, const struct zf_limits *lim) {
+  const struct zf_plan *plan = &model->plan;
+  const int64_t *w = plan->width;
+  int64_t ew = model->config.embed_dim;
+  struct layout layout;
+  layout.xh = lim->tokens * (w[ZF_REG_X] + w[ZF_REG_H] + w[ZF_REG_P]);
+  layout.xh = max64(layout.xh, lim->rows * ZF_VC);
+  layout.xh = max64(layout.xh, lim->ids * (lim->streams * ew + lim->rows));
+  layout.z = max64(lim->tokens * z_width(model, lim), lim->rows * (w[ZF_REG_F] + w[ZF_REG_G]));
+  layout.vec = lim->streams * plan->vec;
+  layout.scores = zf_attention_scratch(lim->length, model->config.head_dim) * zf_kern_nthreads();
+  layout.rope = rope_floats(model, lim);
+  layout.deal = model->config.family->qkv == ZF_QKV_HEADS
+                    ? 3 * model->config.heads * model->config.head_dim * zf_kern_nthreads()
+                    : 0;
+  layout.work = zf_kern_workspace_size(zf_kern_nthreads(), lim->compute,
+                                       max64(lim->tokens, lim->rows), widest(model));
+  if (layout.work < lim->work) layout.work = lim->work;
+  return layout;
 }
 
-int64_t zf_forward_bytes(const struct zf_model *m, const struct zf_limits *lim) {
-  struct layout l = lay_out(m, lim);
-  size_t n = zf_arena_cost((size_t)l.xh * 4) + zf_arena_cost((size_t)l.z * 4) +
-             2 * zf_arena_cost((size_t)l.vec * 4) + zf_arena_cost((size_t)l.scores * 4) +
-             zf_arena_cost((size_t)l.rope * 4) + zf_arena_cost((size_t)l.deal * 4) +
-             zf_arena_cost((size_t)zf_config_rot(&m->config) / 2 * sizeof(double)) +
+int64_t zf_forward_bytes(const struct zf_model *model, const struct zf_limits *lim) {
+  struct layout layout = lay_out(model, lim);
+  size_t n = zf_arena_cost((size_t)layout.xh * 4) + zf_arena_cost((size_t)layout.z * 4) +
+             2 * zf_arena_cost((size_t)layout.vec * 4) + zf_arena_cost((size_t)layout.scores * 4) +
+             zf_arena_cost((size_t)layout.rope * 4) + zf_arena_cost((size_t)layout.deal * 4) +
+             zf_arena_cost((size_t)zf_config_rot(&model->config) / 2 * sizeof(double)) +
              2 * zf_arena_cost((size_t)lim->tokens * 4) +
              zf_arena_cost((size_t)lim->segments * sizeof(struct zf_segment)) +
-             zf_arena_cost(l.work);
+             zf_arena_cost(layout.work);
   return (int64_t)n;
 }
 
 /* Does some product of a pass keep sums outside its output? */
-static int keeps_sums(const struct zf_model *m, const struct zf_limits *lim) {
+static int keeps_sums(const struct zf_model *model, const struct zf_limits *lim) {
   static const int64_t inputs[ZF_COMPUTES] = {
       [ZF_COMPUTE_F32] = ZF_KC, [ZF_COMPUTE_BF16] = ZF_KC_BF16, [ZF_COMPUTE_INT8] = ZF_KC_INT8};
   int64_t chunk = inputs[lim->compute];
-  for (int64_t i = 0; i < m->plan.nop; i++) {
-    const struct zf_op *op = &m->plan.op[i];
+  for (int64_t i = 0; i < model->plan.nop; i++) {
+    const struct zf_op *op = &model->plan.op[i];
     if (op->kind == ZF_OP_LINEAR && op->inputs > chunk) return 1;
   }
-  return m->config.embed_dim > chunk;
+  return model->config.embed_dim > chunk;
 }
 
-int64_t zf_forward_untouched(const struct zf_model *m, const struct zf_limits *lim) {
-  int64_t rows = max64(lim->tokens, lim->rows), in = widest(m);
+int64_t zf_forward_untouched(const struct zf_model *model, const struct zf_limits *lim) {
+  int64_t rows = max64(lim->tokens, lim->rows), in = widest(model);
   if (lim->work) in = rows = max64(rows, in); /* products of a backward pass run over tokens */
-  int sums = keeps_sums(m, lim) || lim->work;
+  int sums = keeps_sums(model, lim) || lim->work;
   return (int64_t)zf_kern_workspace_untouched(zf_kern_nthreads(), lim->compute, lim->streams, rows,
                                               in, sums);
 }
 
-int64_t zf_forward_head_floats(const struct zf_model *m, const struct zf_limits *lim) {
-  return lay_out(m, lim).xh;
+int64_t zf_forward_head_floats(const struct zf_model *model, const struct zf_limits *lim) {
+  return lay_out(model, lim).xh;
 }
 
 /* n rows from `to` on: positions from, from + 1, ... of a sequence of `length` tokens. */
-static void fill_rows(const struct zf_forward *f, int which, int64_t to, int64_t from, int64_t n,
-                      int64_t length) {
-  const struct zf_rope_conf *c = &f->m->config.rope[which];
-  int64_t half = f->rot / 2;
-  float *row = f->rope + (which * rope_rows(f->m, &f->lim) + to) * f->rot;
-  zf_rope_freqs(f->freq, f->rot, c, length);
-  for (int64_t t = from; t < from + n; t++, row += f->rot)
+static void fill_rows(const struct zf_forward *forward, int which, int64_t to, int64_t from,
+                      int64_t n, int64_t length) {
+  const struct zf_rope_conf *rope = &forward->m->config.rope[which];
+  int64_t half = forward->rot / 2;
+  float *row = forward->rope + (which * rope_rows(forward->m, &forward->lim) + to) * forward->rot;
+  zf_rope_freqs(forward->freq, forward->rot, rope, length);
+  for (int64_t t = from; t < from + n; t++, row += forward->rot)
     for (int64_t i = 0; i < half; i++) {
-      row[i] = (float)(cos((double)t * f->freq[i]) * c->attention);
-      row[half + i] = (float)(sin((double)t * f->freq[i]) * c->attention);
+      row[i] = (float)(cos((double)t * forward->freq[i]) * rope->attention);
+      row[half + i] = (float)(sin((double)t * forward->freq[i]) * rope->attention);
     }
 }
 
-static int place_parts(struct zf_forward *f) {
-  struct layout l = lay_out(f->m, &f->lim);
-  const int64_t *w = f->m->plan.width;
-  float *xh = zf_arena_array(&f->arena, l.xh, 4);
-  float *z = zf_arena_array(&f->arena, l.z, 4);
-  f->vec_w = zf_arena_array(&f->arena, l.vec, 4);
-  f->vec_b = zf_arena_array(&f->arena, l.vec, 4);
-  f->scores = zf_arena_array(&f->arena, l.scores, 4);
-  f->rope = zf_arena_array(&f->arena, l.rope, 4);
-  f->deal = zf_arena_array(&f->arena, l.deal, 4);
-  f->freq = zf_arena_array(&f->arena, f->rot / 2, sizeof *f->freq);
-  f->at = zf_arena_array(&f->arena, f->lim.tokens, 4);
-  f->turn = zf_arena_array(&f->arena, f->lim.tokens, 4);
-  f->seg = zf_arena_array(&f->arena, f->lim.segments, sizeof *f->seg);
-  f->work = zf_arena_alloc(&f->arena, l.work);
-  if (!xh || !z || !f->vec_w || !f->vec_b || !f->scores || !f->rope || !f->deal || !f->freq ||
-      !f->at || !f->turn || !f->seg || !f->work)
+static int place_parts(struct zf_forward *forward) {
+  struct layout layout = lay_out(forward->m, &forward->lim);
+  const int64_t *w = forward->m->plan.width;
+  float *xh = zf_arena_array(&forward->arena, layout.xh, 4);
+  float *z = zf_arena_array(&forward->arena, layout.z, 4);
+  forward->vec_w = zf_arena_array(&forward->arena, layout.vec, 4);
+  forward->vec_b = zf_arena_array(&forward->arena, layout.vec, 4);
+  forward->scores = zf_arena_array(&forward->arena, layout.scores, 4);
+  forward->rope = zf_arena_array(&forward->arena, layout.rope, 4);
+  forward->deal = zf_arena_array(&forward->arena, layout.deal, 4);
+  forward->freq = zf_arena_array(&forward->arena, forward->rot / 2, sizeof *forward->freq);
+  forward->at = zf_arena_array(&forward->arena, forward->lim.tokens, 4);
+  forward->turn = zf_arena_array(&forward->arena, forward->lim.tokens, 4);
+  forward->seg = zf_arena_array(&forward->arena, forward->lim.segments, sizeof *forward->seg);
+  forward->work = zf_arena_alloc(&forward->arena, layout.work);
+  if (!xh || !z || !forward->vec_w || !forward->vec_b || !forward->scores || !forward->rope ||
+      !forward->deal || !forward->freq || !forward->at || !forward->turn || !forward->seg ||
+      !forward->work)
     return ZF_ENOMEM;
-  f->head = f->own[ZF_REG_X] = xh;
-  f->own[ZF_REG_H] = xh + f->lim.tokens * w[ZF_REG_X];
-  f->own[ZF_REG_P] = f->own[ZF_REG_H] + f->lim.tokens * w[ZF_REG_H];
-  f->own[ZF_REG_Z] = f->own[ZF_REG_F] = z;
-  f->own[ZF_REG_G] = z + f->lim.rows * w[ZF_REG_F];
+  forward->head = forward->own[ZF_REG_X] = xh;
+  forward->own[ZF_REG_H] = xh + forward->lim.tokens * w[ZF_REG_X];
+  forward->own[ZF_REG_P] = forward->own[ZF_REG_H] + forward->lim.tokens * w[ZF_REG_H];
+  forward->own[ZF_REG_Z] = forward->own[ZF_REG_F] = z;
+  forward->own[ZF_REG_G] = z + forward->lim.rows * w[ZF_REG_F];
   return 0;
 }
 
-static void bind_own(struct zf_forward *f) {
-  memcpy(f->reg, f->own, sizeof f->reg);
-  memcpy(f->ld, f->m->plan.width, sizeof f->ld);
-  f->ld[ZF_REG_Z] = z_width(f->m, &f->lim);
+static void bind_own(struct zf_forward *forward) {
+  memcpy(forward->reg, forward->own, sizeof forward->reg);
+  memcpy(forward->ld, forward->m->plan.width, sizeof forward->ld);
+  forward->ld[ZF_REG_Z] = z_width(forward->m, &forward->lim);
 }
 
-int zf_forward_new(struct zf_forward **out, const struct zf_model *m, const struct zf_limits *lim) {
+int zf_forward_new(struct zf_forward **out, const struct zf_model *model,
+                   const struct zf_limits *lim) {
   *out = NULL;
-  if (lim->length > m->config.context)
+  if (lim->length > model->config.context)
     return zf_error(ZF_EUSAGE,
                     "a sequence of %lld tokens is longer than the model's context of %lld",
-                    (long long)lim->length, (long long)m->config.context);
-  struct zf_forward *f = zf_calloc(1, sizeof *f);
-  if (!f) return ZF_ENOMEM;
-  f->m = m;
-  f->lim = *lim;
-  f->rot = zf_config_rot(&m->config);
-  f->threads = zf_kern_nthreads();
-  int rc = zf_arena_init(&f->arena, (size_t)zf_forward_bytes(m, lim));
-  if (!rc) rc = place_parts(f);
-  for (int r = 0; !rc && f->rot && r < m->config.ropes; r++) fill_rows(f, r, 0, 0, lim->length, 0);
+                    (long long)lim->length, (long long)model->config.context);
+  struct zf_forward *forward = zf_calloc(1, sizeof *forward);
+  if (!forward) return ZF_ENOMEM;
+  forward->m = model;
+  forward->lim = *lim;
+  forward->rot = zf_config_rot(&model->config);
+  forward->threads = zf_kern_nthreads();
+  int rc = zf_arena_init(&forward->arena, (size_t)zf_forward_bytes(model, lim));
+  if (!rc) rc = place_parts(forward);
+  for (int r = 0; !rc && forward->rot && r < model->config.ropes; r++)
+    fill_rows(forward, r, 0, 0, lim->length, 0);
   if (rc) {
-    zf_forward_free(f);
+    zf_forward_free(forward);
     return rc;
   }
-  *out = f;
+  *out = forward;
   return 0;
 }
 
-void zf_forward_free(struct zf_forward *f) {
-  if (!f) return;
-  zf_arena_free(&f->arena);
-  free(f);
+void zf_forward_free(struct zf_forward *forward) {
+  if (!forward) return;
+  zf_arena_free(&forward->arena);
+  free(forward);
 }
 
-const struct zf_limits *zf_forward_limits(const struct zf_forward *f) {
-  return &f->lim;
+const struct zf_limits *zf_forward_limits(const struct zf_forward *forward) {
+  return &forward->lim;
 }
 
-const struct zf_model *zf_forward_model(const struct zf_forward *f) {
-  return f->m;
+const struct zf_model *zf_forward_model(const struct zf_forward *forward) {
+  return forward->m;
 }
 
 /* --- the walk --- */
 
 /* A weight as the kernels see it; `noise` must outlive the call. */
-static struct zf_weight weight(const struct zf_forward *f, int32_t number, struct zf_noise *noise) {
-  const struct zf_param *p = &f->m->params.param[number];
-  int t = f->m->config.family->transposed;
-  struct zf_weight w = {.data = p->data, .type = p->type, .compute = f->lim.compute};
-  w.out = t ? p->shape[1] : p->shape[0];
-  w.in = t ? p->shape[0] : p->shape[1];
-  w.so = t ? 1 : w.in;
-  w.si = t ? w.out : 1;
-  *noise = f->pt.dir;
-  noise->param = p->id;
-  if (p->trained && f->pt.st.count > 1) w.noise = noise;
-  return w;
+static struct zf_weight weight(const struct zf_forward *forward, int32_t number,
+                               struct zf_noise *noise) {
+  const struct zf_param *param = &forward->m->params.param[number];
+  int t = forward->m->config.family->transposed;
+  struct zf_weight matrix = {
+      .data = param->data, .type = param->type, .compute = forward->lim.compute};
+  matrix.out = t ? param->shape[1] : param->shape[0];
+  matrix.in = t ? param->shape[0] : param->shape[1];
+  matrix.so = t ? 1 : matrix.in;
+  matrix.si = t ? matrix.out : 1;
+  *noise = forward->pt.dir;
+  noise->param = param->id;
+  if (param->trained && forward->pt.st.count > 1) matrix.noise = noise;
+  return matrix;
 }
 
 /* Tables (embeddings, positions, the head) are [rows, C] in every family. */
-static struct zf_weight table(const struct zf_forward *f, int32_t number, struct zf_noise *noise) {
-  const struct zf_param *p = &f->m->params.param[number];
-  struct zf_weight w = weight(f, number, noise);
-  w.out = p->shape[0];
-  w.in = w.so = p->shape[1];
-  w.si = 1;
-  return w;
+static struct zf_weight table(const struct zf_forward *forward, int32_t number,
+                              struct zf_noise *noise) {
+  const struct zf_param *param = &forward->m->params.param[number];
+  struct zf_weight matrix = weight(forward, number, noise);
+  matrix.out = param->shape[0];
+  matrix.in = matrix.so = param->shape[1];
+  matrix.si = 1;
+  return matrix;
 }
 
 /* A vector parameter perturbed for each stream, into `out`; NULL when there is none. */
-static const float *vector(const struct zf_forward *f, int32_t number, float *out) {
+static const float *vector(const struct zf_forward *forward, int32_t number, float *out) {
   if (number < 0) return NULL;
-  const struct zf_param *p = &f->m->params.param[number];
-  struct zf_noise noise = f->pt.dir;
-  noise.param = p->id;
-  int noisy = p->trained && f->pt.st.count > 1;
-  zf_perturb_vec(out, p->count, p->data, p->type, 0, p->count, noisy ? &noise : NULL, &f->pt.st);
-  float plus = f->m->plan.want[number].plus;
-  for (int64_t i = 0; plus != 0 && i < f->pt.st.count * p->count; i++) out[i] += plus;
+  const struct zf_param *param = &forward->m->params.param[number];
+  struct zf_noise noise = forward->pt.dir;
+  noise.param = param->id;
+  int noisy = param->trained && forward->pt.st.count > 1;
+  zf_perturb_vec(out, param->count, param->data, param->type, 0, param->count,
+                 noisy ? &noise : NULL, &forward->pt.st);
+  float plus = forward->m->plan.want[number].plus;
+  for (int64_t i = 0; plus != 0 && i < forward->pt.st.count * param->count; i++) out[i] += plus;
   return out;
 }
 
-static void run_attention(struct zf_forward *f, const struct zf_op *op, const struct zf_batch *b) {
-  const struct zf_config *c = &f->m->config;
-  int64_t kw = c->kv_heads * c->head_dim, qw = c->heads * c->head_dim, ld = f->ld[op->src];
-  const float *q = f->reg[op->src], *k = q + qw, *v = k + kw;
-  memcpy(f->seg, b->seg, sizeof *b->seg * (size_t)b->nseg);
-  for (int64_t g = 0; b->cache && g < b->nseg; g++) {
-    const struct zf_cache *a = b->cache[g];
-    f->seg[g].prefix_keys = a->keys + op->layer * a->cap * kw;
-    f->seg[g].prefix_values = a->values + op->layer * a->cap * kw;
-    f->seg[g].prefix_len = a->len;
-    f->seg[g].prefix_stride = 0;
+static void run_attention(struct zf_forward *forward, const struct zf_op *op,
+                          const struct zf_batch *batch) {
+  const struct zf_config *config = &forward->m->config;
+  int64_t kw = config->kv_heads * config->head_dim, qw = config->heads * config->head_dim,
+          ld = forward->ld[op->src];
+  const float *q = forward->reg[op->src], *k = q + qw, *v = k + kw;
+  memcpy(forward->seg, batch->seg, sizeof *batch->seg * (size_t)batch->nseg);
+  for (int64_t g = 0; batch->cache && g < batch->nseg; g++) {
+    const struct zf_cache *cache = batch->cache[g];
+    forward->seg[g].prefix_keys = cache->keys + op->layer * cache->cap * kw;
+    forward->seg[g].prefix_values = cache->values + op->layer * cache->cap * kw;
+    forward->seg[g].prefix_len = cache->len;
+    forward->seg[g].prefix_stride = 0;
   }
-  struct zf_attention_params attention = {op->scale, op->cap, f->m->plan.causal, op->window};
-  zf_attention(f->reg[op->dst], f->ld[op->dst], q, ld, k, v, ld, b->T, c->heads, c->kv_heads,
-               c->head_dim, &attention, f->seg, b->nseg, &f->pt.st, f->scores);
-  for (int64_t g = 0; b->cache && g < b->nseg; g++) {
-    const struct zf_cache *a = b->cache[g];
-    for (int64_t i = 0; i < b->seg[g].len; i++) {
-      int64_t to = (op->layer * a->cap + a->len + i) * kw, from = (b->seg[g].start + i) * ld;
-      memcpy(a->keys + to, k + from, sizeof(float) * (size_t)kw);
-      memcpy(a->values + to, v + from, sizeof(float) * (size_t)kw);
+  struct zf_attention_params attention = {op->scale, op->cap, forward->m->plan.causal, op->window};
+  zf_attention(forward->reg[op->dst], forward->ld[op->dst], q, ld, k, v, ld, batch->T,
+               config->heads, config->kv_heads, config->head_dim, &attention, forward->seg,
+               batch->nseg, &forward->pt.st, forward->scores);
+  for (int64_t g = 0; batch->cache && g < batch->nseg; g++) {
+    const struct zf_cache *cache = batch->cache[g];
+    for (int64_t i = 0; i < batch->seg[g].len; i++) {
+      int64_t to = (op->layer * cache->cap + cache->len + i) * kw,
+              from = (batch->seg[g].start + i) * ld;
+      memcpy(cache->keys + to, k + from, sizeof(float) * (size_t)kw);
+      memcpy(cache->values + to, v + from, sizeof(float) * (size_t)kw);
     }
   }
 }
 
-static void run_norm(struct zf_forward *f, const struct zf_op *op, int64_t T) {
-  const float *w = vector(f, op->weight, f->vec_w), *b = vector(f, op->bias, f->vec_b);
-  const float *x = f->reg[op->src];
-  float *y = f->reg[op->dst], eps = (float)f->m->config.norm_eps;
+static void run_norm(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
+  const float *w = vector(forward, op->weight, forward->vec_w),
+              *b = vector(forward, op->bias, forward->vec_b);
+  const float *x = forward->reg[op->src];
+  float *y = forward->reg[op->dst], eps = (float)forward->m->config.norm_eps;
   if (op->norm == ZF_NORM_RMS)
-    zf_rmsnorm(y, f->ld[op->dst], x, f->ld[op->src], T, op->width, eps, w, op->width, &f->pt.st);
+    zf_rmsnorm(y, forward->ld[op->dst], x, forward->ld[op->src], T, op->width, eps, w, op->width,
+               &forward->pt.st);
   else
-    zf_layernorm(y, f->ld[op->dst], x, f->ld[op->src], T, op->width, eps, w, b, op->width,
-                 &f->pt.st);
+    zf_layernorm(y, forward->ld[op->dst], x, forward->ld[op->src], T, op->width, eps, w, b,
+                 op->width, &forward->pt.st);
 }
 
-static void run_linear(struct zf_forward *f, const struct zf_op *op, int64_t T) {
+static void run_linear(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
   struct zf_noise noise;
-  struct zf_weight w = weight(f, op->weight, &noise);
-  const float *bias = vector(f, op->bias, f->vec_b);
-  (op->reuse_input ? zf_gemm_reuse : zf_gemm)(f->reg[op->dst] + op->dst_col, f->ld[op->dst],
-                                              f->reg[op->src] + op->src_col, f->ld[op->src], T, &w,
-                                              &f->pt.st, bias, op->width, op->accumulate);
+  struct zf_weight matrix = weight(forward, op->weight, &noise);
+  const float *bias = vector(forward, op->bias, forward->vec_b);
+  (op->reuse_input ? zf_gemm_reuse
+                   : zf_gemm)(forward->reg[op->dst] + op->dst_col, forward->ld[op->dst],
+                              forward->reg[op->src] + op->src_col, forward->ld[op->src], T, &matrix,
+                              &forward->pt.st, bias, op->width, op->accumulate);
 }
 
 /* A product and the activation that uses it up, piece by piece. */
-static void run_up(struct zf_forward *f, const struct zf_op *op, int64_t T) {
+static void run_up(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
   struct zf_noise noise;
-  struct zf_weight w = weight(f, op->weight, &noise);
-  const float *bias = vector(f, op->bias, f->vec_b);
-  int64_t ld = f->ld[op->dst], ldx = f->ld[op->src];
-  float *gate = f->reg[op->dst] + op[1].src_col, *up = f->reg[op->dst] + op->dst_col;
+  struct zf_weight matrix = weight(forward, op->weight, &noise);
+  const float *bias = vector(forward, op->bias, forward->vec_b);
+  int64_t ld = forward->ld[op->dst], ldx = forward->ld[op->src];
+  float *gate = forward->reg[op->dst] + op[1].src_col, *up = forward->reg[op->dst] + op->dst_col;
   for (int64_t o = 0; o < op->width; o += PIECE) {
     int64_t n = op->width - o < PIECE ? op->width - o : PIECE;
-    struct zf_weight part = zf_weight_part(&w, o, n);
-    (o || op->reuse_input ? zf_gemm_reuse : zf_gemm)(up, ld, f->reg[op->src] + op->src_col, ldx, T,
-                                                     &part, &f->pt.st, bias ? bias + o : NULL,
-                                                     op->width, 0);
-    zf_act(gate + o, ld, up, ld, T * f->pt.st.count, n, (enum zf_act)op[1].act);
+    struct zf_weight part = zf_weight_part(&matrix, o, n);
+    (o || op->reuse_input ? zf_gemm_reuse : zf_gemm)(up, ld, forward->reg[op->src] + op->src_col,
+                                                     ldx, T, &part, &forward->pt.st,
+                                                     bias ? bias + o : NULL, op->width, 0);
+    zf_act(gate + o, ld, up, ld, T * forward->pt.st.count, n, (enum zf_act)op[1].act);
   }
 }
 
-static void run_headnorm(struct zf_forward *f, const struct zf_op *op, int64_t T) {
-  float *x = f->reg[op->src] + op->src_col, eps = (float)f->m->config.norm_eps;
-  const float *w = vector(f, op->weight, f->vec_w);
-  int64_t ld = f->ld[op->src];
+static void run_headnorm(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
+  float *x = forward->reg[op->src] + op->src_col, eps = (float)forward->m->config.norm_eps;
+  const float *w = vector(forward, op->weight, forward->vec_w);
+  int64_t ld = forward->ld[op->src];
   if (op->norm == ZF_NORM_RMS)
-    zf_headnorm(x, ld, T, op->heads, op->width, eps, w, op->width, &f->pt.st);
+    zf_headnorm(x, ld, T, op->heads, op->width, eps, w, op->width, &forward->pt.st);
   for (int64_t h = 0; op->norm == ZF_NORM_LAYER && h < op->heads; h++, x += op->width)
-    zf_layernorm(x, ld, x, ld, T, op->width, eps, w, NULL, op->width, &f->pt.st);
+    zf_layernorm(x, ld, x, ld, T, op->width, eps, w, NULL, op->width, &forward->pt.st);
 }
 
 /* A position's row of the table, or the same row for every token. */
-static void run_table(struct zf_forward *f, const struct zf_op *op, const struct zf_batch *b) {
+static void run_table(struct zf_forward *forward, const struct zf_op *op,
+                      const struct zf_batch *batch) {
   struct zf_noise noise;
-  struct zf_weight w = table(f, op->weight, &noise);
+  struct zf_weight weight = table(forward, op->weight, &noise);
   int32_t by = op->kind == ZF_OP_POSITION;
-  for (int64_t t = 0; t < b->T; t++) f->at[t] = by * b->pos[t] + (int32_t)op->offset;
-  zf_gather(f->reg[op->dst], f->ld[op->dst], f->at, b->T, &w, &f->pt.st, 1);
+  for (int64_t t = 0; t < batch->T; t++) forward->at[t] = by * batch->pos[t] + (int32_t)op->offset;
+  zf_gather(forward->reg[op->dst], forward->ld[op->dst], forward->at, batch->T, &weight,
+            &forward->pt.st, 1);
 }
 
-static void run_op(struct zf_forward *f, const struct zf_op *op, const struct zf_batch *b,
+static void run_op(struct zf_forward *forward, const struct zf_op *op, const struct zf_batch *batch,
                    int64_t T) {
   struct zf_noise noise;
-  const struct zf_streams *st = &f->pt.st;
-  float *src = f->reg[op->src] + op->src_col;
-  int64_t ld = f->ld[op->src];
+  const struct zf_streams *st = &forward->pt.st;
+  float *src = forward->reg[op->src] + op->src_col;
+  int64_t ld = forward->ld[op->src];
   switch (op->kind) {
     case ZF_OP_EMBED: {
-      struct zf_weight w = table(f, op->weight, &noise);
-      zf_gather(f->reg[op->dst], f->ld[op->dst], b->id, T, &w, st, 0);
+      struct zf_weight weight = table(forward, op->weight, &noise);
+      zf_gather(forward->reg[op->dst], forward->ld[op->dst], batch->id, T, &weight, st, 0);
       break;
     }
     case ZF_OP_POSITION:
     case ZF_OP_TYPE:
-      run_table(f, op, b);
+      run_table(forward, op, batch);
       break;
     case ZF_OP_NORM:
-      run_norm(f, op, T);
+      run_norm(forward, op, T);
       break;
     case ZF_OP_LINEAR:
-      run_linear(f, op, T);
+      run_linear(forward, op, T);
       break;
     case ZF_OP_HEADNORM:
-      run_headnorm(f, op, T);
+      run_headnorm(forward, op, T);
       break;
     case ZF_OP_ROPE:
-      zf_rope(src, ld, T, op->heads, op->width, f->rot, zf_forward_rope(f, op), f->turn, st);
+      zf_rope(src, ld, T, op->heads, op->width, forward->rot, zf_forward_rope(forward, op),
+              forward->turn, st);
       break;
     case ZF_OP_ATTENTION:
-      run_attention(f, op, b);
+      run_attention(forward, op, batch);
       break;
     case ZF_OP_ACT:
       zf_act(src, ld, op->gated ? src + op->width : NULL, ld, T * st->count, op->width,
              (enum zf_act)op->act);
       break;
     case ZF_OP_PERMUTE_HEADS:
-      zf_permute_heads(src, ld, T * st->count, op->heads, 3, op->width, f->deal);
+      zf_permute_heads(src, ld, T * st->count, op->heads, 3, op->width, forward->deal);
       break;
     case ZF_OP_SCALE:
       zf_scale_rows(src, ld, T * st->count, op->width, op->scale);
       break;
     case ZF_OP_ADD:
-      zf_add_rows(f->reg[op->dst] + op->dst_col, f->ld[op->dst], src, ld, T * st->count, op->width);
+      zf_add_rows(forward->reg[op->dst] + op->dst_col, forward->ld[op->dst], src, ld, T * st->count,
+                  op->width);
       break;
   }
 }
 
 /* F = the wanted rows of X. */
-static void gather_rows(struct zf_forward *f, const struct zf_batch *b) {
-  int64_t C = f->m->config.hidden;
-  for (int s = 0; s < f->pt.st.count; s++)
-    for (int64_t r = 0; r < b->R; r++)
-      memcpy(f->reg[ZF_REG_F] + (s * b->R + r) * f->ld[ZF_REG_F],
-             f->reg[ZF_REG_X] + (s * b->T + b->row[r]) * f->ld[ZF_REG_X],
+static void gather_rows(struct zf_forward *forward, const struct zf_batch *batch) {
+  int64_t C = forward->m->config.hidden;
+  for (int s = 0; s < forward->pt.st.count; s++)
+    for (int64_t r = 0; r < batch->R; r++)
+      memcpy(forward->reg[ZF_REG_F] + (s * batch->R + r) * forward->ld[ZF_REG_F],
+             forward->reg[ZF_REG_X] + (s * batch->T + batch->row[r]) * forward->ld[ZF_REG_X],
              sizeof(float) * (size_t)C);
 }
 
-static int check_batch(const struct zf_forward *f, const struct zf_batch *b, int streams) {
-  assert(streams <= f->lim.streams && b->T * streams <= f->lim.tokens);
-  assert(b->R * streams <= f->lim.rows && b->nseg <= f->lim.segments);
-  assert(zf_kern_nthreads() <= f->threads);
-  for (int64_t t = 0; t < b->T; t++) {
-    if (b->id[t] < 0 || b->id[t] >= f->m->config.vocab)
-      return zf_error(ZF_EUSAGE, "token id %d is outside the model's vocabulary of %lld", b->id[t],
-                      (long long)f->m->config.vocab);
-    if (b->pos[t] < 0 || b->pos[t] >= f->lim.length)
-      return zf_error(ZF_EUSAGE, "position %d is beyond the %lld that were made ready", b->pos[t],
-                      (long long)f->lim.length);
+static int check_batch(const struct zf_forward *forward, const struct zf_batch *batch,
+                       int streams) {
+  assert(streams <= forward->lim.streams && batch->T * streams <= forward->lim.tokens);
+  assert(batch->R * streams <= forward->lim.rows && batch->nseg <= forward->lim.segments);
+  assert(zf_kern_nthreads() <= forward->threads);
+  for (int64_t t = 0; t < batch->T; t++) {
+    if (batch->id[t] < 0 || batch->id[t] >= forward->m->config.vocab)
+      return zf_error(ZF_EUSAGE, "token id %d is outside the model's vocabulary of %lld",
+                      batch->id[t], (long long)forward->m->config.vocab);
+    if (batch->pos[t] < 0 || batch->pos[t] >= forward->lim.length)
+      return zf_error(ZF_EUSAGE, "position %d is beyond the %lld that were made ready",
+                      batch->pos[t], (long long)forward->lim.length);
   }
   return 0;
 }
 
-int64_t zf_batch_length(const struct zf_batch *b, int64_t g) {
-  const struct zf_segment *s = &b->seg[g];
-  if (b->cache) return max64(b->cache[g]->len + s->len, b->cache[g]->full_len);
-  int64_t longest = s->prefix_len + s->len, root = s->prefix_len ? s->prefix_start : s->start;
-  for (int64_t o = 0; o < b->nseg; o++) {
-    int64_t whole = b->seg[o].prefix_len + b->seg[o].len;
-    if (b->seg[o].prefix_len && b->seg[o].prefix_start == root && whole > longest) longest = whole;
+int64_t zf_batch_length(const struct zf_batch *batch, int64_t g) {
+  const struct zf_segment *segment = &batch->seg[g];
+  if (batch->cache) return max64(batch->cache[g]->len + segment->len, batch->cache[g]->full_len);
+  int64_t longest = segment->prefix_len + segment->len,
+          root = segment->prefix_len ? segment->prefix_start : segment->start;
+  for (int64_t o = 0; o < batch->nseg; o++) {
+    int64_t whole = batch->seg[o].prefix_len + batch->seg[o].len;
+    if (batch->seg[o].prefix_len && batch->seg[o].prefix_start == root && whole > longest)
+      longest = whole;
   }
-  return longest + b->unread;
+  return longest + batch->unread;
 }
 
 /* Rows of a rope table: positions; tokens of sequences beyond the original length have rows of their
  * own behind those, made for this pass. */
-static void place_turns(struct zf_forward *f, const struct zf_batch *b) {
-  const struct zf_config *c = &f->m->config;
-  memcpy(f->turn, b->pos, sizeof *f->turn * (size_t)b->T);
-  if (!f->rot || rope_rows(f->m, &f->lim) == f->lim.length) return;
-  for (int64_t g = 0; g < b->nseg; g++) {
-    const struct zf_segment *s = &b->seg[g];
-    int64_t length = zf_batch_length(b, g), to = f->lim.length + s->start;
-    if (s->len == 0 || (double)length <= c->rope[0].original) continue;
-    for (int r = 0; r < c->ropes; r++) fill_rows(f, r, to, b->pos[s->start], s->len, length);
-    for (int64_t i = 0; i < s->len; i++) f->turn[s->start + i] = (int32_t)(to + i);
+static void place_turns(struct zf_forward *forward, const struct zf_batch *batch) {
+  const struct zf_config *config = &forward->m->config;
+  memcpy(forward->turn, batch->pos, sizeof *forward->turn * (size_t)batch->T);
+  if (!forward->rot || rope_rows(forward->m, &forward->lim) == forward->lim.length) return;
+  for (int64_t g = 0; g < batch->nseg; g++) {
+    const struct zf_segment *segment = &batch->seg[g];
+    int64_t length = zf_batch_length(batch, g), to = forward->lim.length + segment->start;
+    if (segment->len == 0 || (double)length <= config->rope[0].original) continue;
+    for (int r = 0; r < config->ropes; r++)
+      fill_rows(forward, r, to, batch->pos[segment->start], segment->len, length);
+    for (int64_t i = 0; i < segment->len; i++)
+      forward->turn[segment->start + i] = (int32_t)(to + i);
   }
 }
 
-static int begin(struct zf_forward *f, const struct zf_batch *b, const struct zf_perturb *pt) {
-  int rc = check_batch(f, b, pt->st.count);
+static int begin(struct zf_forward *forward, const struct zf_batch *batch,
+                 const struct zf_perturb *pt) {
+  int rc = check_batch(forward, batch, pt->st.count);
   if (rc) return rc;
-  f->pt = *pt;
-  f->R = b->R;
-  place_turns(f, b);
-  zf_kern_workspace(f->work, f->threads);
+  forward->pt = *pt;
+  forward->R = batch->R;
+  place_turns(forward, batch);
+  zf_kern_workspace(forward->work, forward->threads);
   return 0;
 }
 
-int zf_forward_run(struct zf_forward *f, const struct zf_batch *b, const struct zf_perturb *pt) {
-  int rc = begin(f, b, pt);
+int zf_forward_run(struct zf_forward *forward, const struct zf_batch *batch,
+                   const struct zf_perturb *pt) {
+  int rc = begin(forward, batch, pt);
   if (rc) return rc;
-  bind_own(f);
-  const struct zf_plan *p = &f->m->plan;
-  for (int64_t i = 0; i < p->body; i++)
-    if (in_pieces(&f->lim) && is_up(p, i))
-      run_up(f, &p->op[i++], b->T);
+  bind_own(forward);
+  const struct zf_plan *plan = &forward->m->plan;
+  for (int64_t i = 0; i < plan->body; i++)
+    if (in_pieces(&forward->lim) && is_up(plan, i))
+      run_up(forward, &plan->op[i++], batch->T);
     else
-      run_op(f, &p->op[i], b, b->T);
-  for (int64_t g = 0; b->cache && g < b->nseg; g++) b->cache[g]->len += b->seg[g].len;
-  if (b->R == 0) return 0;
-  gather_rows(f, b);
-  for (int64_t i = p->body; i < p->nop; i++) run_op(f, &p->op[i], b, b->R);
+      run_op(forward, &plan->op[i], batch, batch->T);
+  for (int64_t g = 0; batch->cache && g < batch->nseg; g++)
+    batch->cache[g]->len += batch->seg[g].len;
+  if (batch->R == 0) return 0;
+  gather_rows(forward, batch);
+  for (int64_t i = plan->body; i < plan->nop; i++) run_op(forward, &plan->op[i], batch, batch->R);
   return 0;
 }
 
 /* --- operation by operation --- */
 
-int zf_forward_begin(struct zf_forward *f, const struct zf_batch *b) {
+int zf_forward_begin(struct zf_forward *forward, const struct zf_batch *batch) {
   struct zf_perturb none = zf_perturb_none();
-  assert(!b->cache);
-  return begin(f, b, &none);
+  assert(!batch->cache);
+  return begin(forward, batch, &none);
 }
 
-void zf_forward_op(struct zf_forward *f, const struct zf_op *op, const struct zf_batch *b) {
-  run_op(f, op, b, op - f->m->plan.op < f->m->plan.body ? b->T : b->R);
+void zf_forward_op(struct zf_forward *forward, const struct zf_op *op,
+                   const struct zf_batch *batch) {
+  run_op(forward, op, batch,
+         op - forward->m->plan.op < forward->m->plan.body ? batch->T : batch->R);
 }
 
-void zf_forward_bind(struct zf_forward *f, enum zf_reg r, float *p, int64_t ld) {
-  f->reg[r] = p;
-  f->ld[r] = ld;
+void zf_forward_bind(struct zf_forward *forward, enum zf_reg reg, float *p, int64_t ld) {
+  forward->reg[reg] = p;
+  forward->ld[reg] = ld;
 }
 
-float *zf_forward_own(const struct zf_forward *f, enum zf_reg r) {
-  return f->own[r];
+float *zf_forward_own(const struct zf_forward *forward, enum zf_reg reg) {
+  return forward->own[reg];
 }
 
-struct zf_weight zf_forward_matrix(const struct zf_forward *f, int32_t number) {
+struct zf_weight zf_forward_matrix(const struct zf_forward *forward, int32_t number) {
   struct zf_noise noise;
-  struct zf_weight w = weight(f, number, &noise);
-  w.noise = NULL;
-  return w;
+  struct zf_weight matrix = weight(forward, number, &noise);
+  matrix.noise = NULL;
+  return matrix;
 }
 
-struct zf_weight zf_forward_table(const struct zf_forward *f, int32_t number) {
+struct zf_weight zf_forward_table(const struct zf_forward *forward, int32_t number) {
   struct zf_noise noise;
-  struct zf_weight w = table(f, number, &noise);
-  w.noise = NULL;
-  return w;
+  struct zf_weight weight = table(forward, number, &noise);
+  weight.noise = NULL;
+  return weight;
 }
 
-const float *zf_forward_vector(struct zf_forward *f, int32_t number, int which) {
-  return vector(f, number, which ? f->vec_b : f->vec_w);
+const float *zf_forward_vector(struct zf_forward *forward, int32_t number, int which) {
+  return vector(forward, number, which ? forward->vec_b : forward->vec_w);
 }
 
-const float *zf_forward_rope(const struct zf_forward *f, const struct zf_op *op) {
-  return f->rope + op->rope * rope_rows(f->m, &f->lim) * f->rot;
+const float *zf_forward_rope(const struct zf_forward *forward, const struct zf_op *op) {
+  return forward->rope + op->rope * rope_rows(forward->m, &forward->lim) * forward->rot;
 }
 
-const int32_t *zf_forward_rope_rows(const struct zf_forward *f) {
-  return f->turn;
+const int32_t *zf_forward_rope_rows(const struct zf_forward *forward) {
+  return forward->turn;
 }
 
 /* --- the head --- */
 
-static const float *output(const struct zf_forward *f, int64_t *ld) {
-  enum zf_reg r = f->m->plan.width[ZF_REG_G] ? ZF_REG_G : ZF_REG_F;
-  *ld = f->ld[r];
-  return f->reg[r];
+static const float *output(const struct zf_forward *forward, int64_t *ld) {
+  enum zf_reg reg = forward->m->plan.width[ZF_REG_G] ? ZF_REG_G : ZF_REG_F;
+  *ld = forward->ld[reg];
+  return forward->reg[reg];
 }
 
-static void cap_logits(const struct zf_forward *f, float *y, int64_t n, int64_t rows) {
-  float cap = (float)f->m->config.logit_cap;
-  if (cap > 0) zf_softcap(y, n, rows, n, 1 / cap, cap);
+static void cap_logits(const struct zf_forward *forward, float *y, int64_t count, int64_t rows) {
+  float cap = (float)forward->m->config.logit_cap;
+  if (cap > 0) zf_softcap(y, count, rows, count, 1 / cap, cap);
 }
 
-void zf_forward_lse(struct zf_forward *f, const int32_t *target, double *lse, double *logit) {
+void zf_forward_lse(struct zf_forward *forward, const int32_t *target, double *lse, double *logit) {
   struct zf_noise noise;
-  struct zf_weight w = table(f, f->m->plan.head, &noise);
+  struct zf_weight weight = table(forward, forward->m->plan.head, &noise);
   int64_t ld;
-  const float *x = output(f, &ld), *bias = vector(f, f->m->plan.head_bias, f->vec_b);
-  zf_head_lse(lse, logit, x, ld, f->R, target, &w, &f->pt.st, bias, w.out,
-              (float)f->m->config.logit_cap, f->head);
+  const float *x = output(forward, &ld),
+              *bias = vector(forward, forward->m->plan.head_bias, forward->vec_b);
+  zf_head_lse(lse, logit, x, ld, forward->R, target, &weight, &forward->pt.st, bias, weight.out,
+              (float)forward->m->config.logit_cap, forward->head);
 }
 
-void zf_forward_logits_at(struct zf_forward *f, const int32_t *ids, int64_t n, float *out) {
+void zf_forward_logits_at(struct zf_forward *forward, const int32_t *ids, int64_t count,
+                          float *out) {
   struct zf_noise noise;
-  struct zf_weight w = table(f, f->m->plan.head, &noise);
+  struct zf_weight weight = table(forward, forward->m->plan.head, &noise);
   struct zf_streams one = {.count = 1};
-  int64_t ld, S = f->pt.st.count;
-  const float *x = output(f, &ld), *bias = vector(f, f->m->plan.head_bias, f->vec_b);
-  assert(n <= f->lim.ids);
-  zf_gather(f->head, w.in, ids, n, &w, &f->pt.st, 0);
+  int64_t ld, S = forward->pt.st.count;
+  const float *x = output(forward, &ld),
+              *bias = vector(forward, forward->m->plan.head_bias, forward->vec_b);
+  assert(count <= forward->lim.ids);
+  zf_gather(forward->head, weight.in, ids, count, &weight, &forward->pt.st, 0);
   for (int64_t s = 0; s < S; s++) {
-    struct zf_weight rows = {.data = f->head + s * n * w.in,
+    struct zf_weight rows = {.data = forward->head + s * count * weight.in,
                              .type = ZF_F32,
-                             .out = n,
-                             .in = w.in,
-                             .so = w.in,
+                             .out = count,
+                             .in = weight.in,
+                             .so = weight.in,
                              .si = 1,
-                             .compute = w.compute};
-    zf_gemm(out + s * f->R * n, n, x + s * f->R * ld, ld, f->R, &rows, &one, NULL, 0, 0);
-    for (int64_t i = 0; bias && i < f->R * n; i++)
-      out[s * f->R * n + i] += bias[s * w.out + ids[i % n]];
+                             .compute = weight.compute};
+    zf_gemm(out + s * forward->R * count, count, x + s * forward->R * ld, ld, forward->R, &rows,
+            &one, NULL, 0, 0);
+    for (int64_t i = 0; bias && i < forward->R * count; i++)
+      out[s * forward->R * count + i] += bias[s * weight.out + ids[i % count]];
   }
-  cap_logits(f, out, n, S * f->R);
+  cap_logits(forward, out, count, S * forward->R);
 }
 
-void zf_forward_logits(struct zf_forward *f, float *out) {
+void zf_forward_logits(struct zf_forward *forward, float *out) {
   struct zf_noise noise;
-  struct zf_weight w = table(f, f->m->plan.head, &noise);
+  struct zf_weight weight = table(forward, forward->m->plan.head, &noise);
   int64_t ld;
-  const float *x = output(f, &ld), *bias = vector(f, f->m->plan.head_bias, f->vec_b);
-  zf_gemm(out, w.out, x, ld, f->R, &w, &f->pt.st, bias, w.out, 0);
-  cap_logits(f, out, w.out, f->pt.st.count * f->R);
+  const float *x = output(forward, &ld),
+              *bias = vector(forward, forward->m->plan.head_bias, forward->vec_b);
+  zf_gemm(out, weight.out, x, ld, forward->R, &weight, &forward->pt.st, bias, weight.out, 0);
+  cap_logits(forward, out, weight.out, forward->pt.st.count * forward->R);
 }
 
 /* --- the cache --- */
 
-static int64_t cache_floats(const struct zf_model *m, int64_t cap) {
-  return m->config.layers * cap * m->config.kv_heads * m->config.head_dim;
+static int64_t cache_floats(const struct zf_model *model, int64_t cap) {
+  return model->config.layers * cap * model->config.kv_heads * model->config.head_dim;
 }
 
-int64_t zf_cache_bytes(const struct zf_model *m, int64_t cap) {
-  return 2 * cache_floats(m, cap) * (int64_t)sizeof(float);
+int64_t zf_cache_bytes(const struct zf_model *model, int64_t cap) {
+  return 2 * cache_floats(model, cap) * (int64_t)sizeof(float);
 }
 
-static int is_far(const struct zf_model *m, int64_t length) {
-  return zf_rope_by_length(&m->config) && (double)length > m->config.rope[0].original;
+static int is_far(const struct zf_model *model, int64_t length) {
+  return zf_rope_by_length(&model->config) && (double)length > model->config.rope[0].original;
 }
 
-void zf_cache_keep(struct zf_cache *c, const struct zf_model *m, int64_t same, int64_t whole) {
-  assert(same <= c->len && same <= whole);
-  int far = is_far(m, whole), was = is_far(m, max64(c->len, c->full_len));
-  int turned = m->config.rope[0].kind == ZF_ROPE_DYNAMIC ? far || was : far != was;
-  c->len = turned ? 0 : same;
-  c->full_len = whole;
+void zf_cache_keep(struct zf_cache *cache, const struct zf_model *model, int64_t same,
+                   int64_t whole) {
+  assert(same <= cache->len && same <= whole);
+  int far = is_far(model, whole), was = is_far(model, max64(cache->len, cache->full_len));
+  int turned = model->config.rope[0].kind == ZF_ROPE_DYNAMIC ? far || was : far != was;
+  cache->len = turned ? 0 : same;
+  cache->full_len = whole;
 }
 
-void zf_cache_grow(struct zf_cache *c, const struct zf_model *m) {
-  int64_t whole = max64(c->len, c->full_len) + 1;
-  if (m->config.rope[0].kind == ZF_ROPE_DYNAMIC)
-    c->full_len = whole;
+void zf_cache_grow(struct zf_cache *cache, const struct zf_model *model) {
+  int64_t whole = max64(cache->len, cache->full_len) + 1;
+  if (model->config.rope[0].kind == ZF_ROPE_DYNAMIC)
+    cache->full_len = whole;
   else
-    zf_cache_keep(c, m, c->len, whole);
+    zf_cache_keep(cache, model, cache->len, whole);
 }
 
-int zf_cache_new(struct zf_cache **out, const struct zf_model *m, int64_t cap) {
-  struct zf_cache *c = *out = zf_calloc(1, sizeof *c);
-  if (!c) return ZF_ENOMEM;
-  int64_t n = cache_floats(m, cap);
-  c->cap = cap;
-  c->keys = zf_calloc(n, sizeof *c->keys);
-  c->values = zf_calloc(n, sizeof *c->values);
-  if (c->keys && c->values) return 0;
-  zf_cache_free(c);
+int zf_cache_new(struct zf_cache **out, const struct zf_model *model, int64_t cap) {
+  struct zf_cache *cache = *out = zf_calloc(1, sizeof *cache);
+  if (!cache) return ZF_ENOMEM;
+  int64_t n = cache_floats(model, cap);
+  cache->cap = cap;
+  cache->keys = zf_calloc(n, sizeof *cache->keys);
+  cache->values = zf_calloc(n, sizeof *cache->values);
+  if (cache->keys && cache->values) return 0;
+  zf_cache_free(cache);
   *out = NULL;
   return ZF_ENOMEM;
 }
 
-void zf_cache_free(struct zf_cache *c) {
-  if (!c) return;
-  free(c->keys);
-  free(c->values);
-  free(c);
+void zf_cache_free(struct zf_cache *cache) {
+  if (!cache) return;
+  free(cache->keys);
+  free(cache->values);
+  free(cache);
 }

@@ -70,14 +70,14 @@ static const struct {
     {"attention.sliding_window_pattern", " gemma2 gemma3 "},
 };
 
-static int is_number(const json_t *v, double want) {
-  if (json_is_boolean(v)) return json_is_true(v) == (want == 1);
-  return json_is_number(v) && json_number_value(v) == want;
+static int is_number(const json_t *value, double want) {
+  if (json_is_boolean(value)) return json_is_true(value) == (want == 1);
+  return json_is_number(value) && json_number_value(value) == want;
 }
 
-static int changes_nothing(const json_t *v, int may, double also) {
-  return may & ANY || (may & ZERO && is_number(v, 0)) || (may & ONE && is_number(v, 1)) ||
-         (may & DEFAULT && is_number(v, also));
+static int changes_nothing(const json_t *value, int may, double also) {
+  return may & ANY || (may & ZERO && is_number(value, 0)) || (may & ONE && is_number(value, 1)) ||
+         (may & DEFAULT && is_number(value, also));
 }
 
 static int reads(const char *archs, const char *name) {
@@ -85,36 +85,38 @@ static int reads(const char *archs, const char *name) {
   return at && at[-1] == ' ' && at[strlen(name)] == ' ';
 }
 
-static int refuse(const struct zf_gguf_source *s, const char *key, const json_t *v) {
-  char *text = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
+static int refuse(const struct zf_gguf_source *source, const char *key, const json_t *value) {
+  char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
   int rc = zf_error(
       ZF_EINVALID,
       "%s: key '%s.%.80s' (%.40s) is not supported: llama.cpp does not read it for %s, or zoft "
       "has no such operation",
-      s->path, s->arch->name, key, text ? text : "?", s->arch->name);
+      source->path, source->arch->name, key, text ? text : "?", source->arch->name);
   free(text);
   return rc;
 }
 
-static int check_key(const struct zf_gguf_source *s, const char *key, const json_t *v) {
+static int check_key(const struct zf_gguf_source *source, const char *key, const json_t *value) {
   for (size_t i = 0; i < sizeof of_some / sizeof *of_some; i++)
     if (!strcmp(of_some[i].key, key))
-      return reads(of_some[i].archs, s->arch->name) || is_number(v, 0) ? 0 : refuse(s, key, v);
+      return reads(of_some[i].archs, source->arch->name) || is_number(value, 0)
+                 ? 0
+                 : refuse(source, key, value);
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     if (!strcmp(known[i].key, key))
-      return changes_nothing(v, known[i].may, known[i].also) ? 0 : refuse(s, key, v);
+      return changes_nothing(value, known[i].may, known[i].also) ? 0 : refuse(source, key, value);
   if (strncmp(key, "attention.", 10) != 0 && strncmp(key, "rope.", 5) != 0) return 0;
-  return refuse(s, key, v);
+  return refuse(source, key, value);
 }
 
-int zf_gguf_check(const struct zf_gguf_source *s) {
-  size_t n = strlen(s->arch->name);
+int zf_gguf_check(const struct zf_gguf_source *source) {
+  size_t n = strlen(source->arch->name);
   const char *key;
-  json_t *v;
+  json_t *value;
   int rc = 0;
-  json_object_foreach(s->gguf.keys, key, v) {
-    if (strncmp(key, s->arch->name, n) != 0 || key[n] != '.') continue;
-    if (!rc) rc = check_key(s, key + n + 1, v);
+  json_object_foreach(source->gguf.keys, key, value) {
+    if (strncmp(key, source->arch->name, n) != 0 || key[n] != '.') continue;
+    if (!rc) rc = check_key(source, key + n + 1, value);
   }
   return rc;
 }

@@ -25,75 +25,75 @@ static const struct {
     {"final_logit_softcapping", "final_logit_softcapping", 0},
 };
 
-json_t *zf_gguf_value(const struct zf_gguf_source *s, const char *key) {
+json_t *zf_gguf_value(const struct zf_gguf_source *source, const char *key) {
   char full[128];
-  snprintf(full, sizeof full, "%s.%s", s->arch->name, key);
-  return json_object_get(s->gguf.keys, full);
+  snprintf(full, sizeof full, "%s.%s", source->arch->name, key);
+  return json_object_get(source->gguf.keys, full);
 }
 
-int zf_gguf_number(double *out, const struct zf_gguf_source *s, const char *key) {
-  const json_t *v = zf_gguf_value(s, key);
-  if (!v) return 0;
-  if (!json_is_number(v))
-    return zf_error(ZF_EINVALID, "%s: key '%s.%s': expected a number, found %s", s->path,
-                    s->arch->name, key, zf_json_kind(v));
-  *out = json_number_value(v);
+int zf_gguf_number(double *out, const struct zf_gguf_source *source, const char *key) {
+  const json_t *value = zf_gguf_value(source, key);
+  if (!value) return 0;
+  if (!json_is_number(value))
+    return zf_error(ZF_EINVALID, "%s: key '%s.%s': expected a number, found %s", source->path,
+                    source->arch->name, key, zf_json_kind(value));
+  *out = json_number_value(value);
   return 0;
 }
 
 /* A list with an entry for each block counts where all are the same. */
-static json_t *common_entry(json_t *v) {
-  json_t *first = json_array_get(v, 0), *other;
+static json_t *common_entry(json_t *value) {
+  json_t *first = json_array_get(value, 0), *other;
   size_t i;
-  if (!json_is_array(v)) return v;
-  json_array_foreach(v, i, other) if (!json_equal(first, other)) return v;
-  return first ? first : v;
+  if (!json_is_array(value)) return value;
+  json_array_foreach(value, i, other) if (!json_equal(first, other)) return value;
+  return first ? first : value;
 }
 
-static int copy_keys(json_t *config, const struct zf_gguf_source *s) {
+static int copy_keys(json_t *config, const struct zf_gguf_source *source) {
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-    json_t *v = common_entry(zf_gguf_value(s, keys[i].gguf));
-    if (!v && keys[i].required)
-      return zf_error(ZF_EINVALID, "%s: key '%s.%s' is missing", s->path, s->arch->name,
+    json_t *value = common_entry(zf_gguf_value(source, keys[i].gguf));
+    if (!value && keys[i].required)
+      return zf_error(ZF_EINVALID, "%s: key '%s.%s' is missing", source->path, source->arch->name,
                       keys[i].gguf);
-    if (json_is_array(v))
+    if (json_is_array(value))
       return zf_error(ZF_EINVALID, "%s: key '%s.%s': blocks of different sizes are not supported",
-                      s->path, s->arch->name, keys[i].gguf);
-    if (v && !json_is_number(v))
-      return zf_error(ZF_EINVALID, "%s: key '%s.%s': expected a number, found %s", s->path,
-                      s->arch->name, keys[i].gguf, zf_json_kind(v));
-    if (v) json_object_set(config, keys[i].config, v);
+                      source->path, source->arch->name, keys[i].gguf);
+    if (value && !json_is_number(value))
+      return zf_error(ZF_EINVALID, "%s: key '%s.%s': expected a number, found %s", source->path,
+                      source->arch->name, keys[i].gguf, zf_json_kind(value));
+    if (value) json_object_set(config, keys[i].config, value);
   }
-  if (!zf_gguf_value(s, "attention.head_count_kv"))
+  if (!zf_gguf_value(source, "attention.head_count_kv"))
     json_object_set(config, "num_key_value_heads", json_object_get(config, "num_attention_heads"));
   static const char *const ids[][2] = {{"bos_token_id", "tokenizer.ggml.bos_token_id"},
                                        {"eos_token_id", "tokenizer.ggml.eos_token_id"},
                                        {"pad_token_id", "tokenizer.ggml.padding_token_id"}};
   for (int i = 0; i < 3; i++) {
-    json_t *v = json_object_get(s->gguf.keys, ids[i][1]);
+    json_t *value = json_object_get(source->gguf.keys, ids[i][1]);
     json_object_set_new(config, ids[i][0],
-                        v ? json_incref(v) : json_null()); /* no family's default */
+                        value ? json_incref(value) : json_null()); /* no family's default */
   }
   return 0;
 }
 
 /* head_dim is always said, for a family may have another default. */
-static int head_keys(json_t *config, const struct zf_gguf_source *s) {
+static int head_keys(json_t *config, const struct zf_gguf_source *source) {
   json_t *hd = json_object_get(config, "head_dim"),
-         *vd = zf_gguf_value(s, "attention.value_length");
+         *vd = zf_gguf_value(source, "attention.value_length");
   int64_t heads = json_integer_value(json_object_get(config, "num_attention_heads"));
   int64_t hidden = json_integer_value(json_object_get(config, "hidden_size"));
   int64_t dim = hd ? json_integer_value(hd) : heads > 0 ? hidden / heads : 0;
   if (dim < 1 || (!hd && hidden % heads))
     return zf_error(ZF_EINVALID, "%s: %lld heads do not divide an embedding_length of %lld",
-                    s->path, (long long)heads, (long long)hidden);
+                    source->path, (long long)heads, (long long)hidden);
   if (vd && json_integer_value(vd) != dim)
     return zf_error(ZF_EINVALID, "%s: attention.value_length %lld differs from the keys' %lld",
-                    s->path, (long long)json_integer_value(vd), (long long)dim);
+                    source->path, (long long)json_integer_value(vd), (long long)dim);
   json_object_set_new(config, "head_dim", json_integer(dim));
-  if (s->arch->plus) {
-    int wide =
-        json_integer_value(json_object_get(config, "num_hidden_layers")) == s->arch->wide_layers;
+  if (source->arch->plus) {
+    int wide = json_integer_value(json_object_get(config, "num_hidden_layers")) ==
+               source->arch->wide_layers;
     json_object_set_new(config, "query_pre_attn_scalar", json_integer(wide ? hidden / heads : dim));
   }
   return 0;
@@ -102,101 +102,103 @@ static int head_keys(json_t *config, const struct zf_gguf_source *s) {
 /* --- windows -----------------------------------------------------------------------------------
  */
 
-static int set_types(json_t *config, const struct zf_gguf_source *s, const unsigned char *local,
-                     int64_t n) {
+static int set_types(json_t *config, const struct zf_gguf_source *source,
+                     const unsigned char *local, int64_t len) {
   json_t *types = json_array();
-  for (int64_t i = 0; i < n; i++)
+  for (int64_t i = 0; i < len; i++)
     json_array_append_new(types, json_string(local[i] ? "sliding_attention" : "full_attention"));
-  if ((int64_t)json_array_size(types) == n && !json_object_set(config, "layer_types", types)) {
+  if ((int64_t)json_array_size(types) == len && !json_object_set(config, "layer_types", types)) {
     json_decref(types);
     return 0;
   }
   json_decref(types);
-  return zf_error(ZF_ENOMEM, "%s: out of memory", s->path);
+  return zf_error(ZF_ENOMEM, "%s: out of memory", source->path);
 }
 
 /* Each block's flag: true and false, or 1 and 0. */
-static int read_flags(unsigned char *local, const json_t *v, const struct zf_gguf_source *s,
-                      int64_t n) {
+static int read_flags(unsigned char *local, const json_t *value,
+                      const struct zf_gguf_source *source, int64_t count) {
   const json_t *flag;
   size_t i;
-  json_array_foreach(v, i, flag) {
+  json_array_foreach(value, i, flag) {
     int yes = json_is_true(flag) || json_integer_value(flag) == 1;
     if (!yes && !json_is_false(flag) && !(json_is_integer(flag) && !json_integer_value(flag)))
       return zf_error(
           ZF_EINVALID,
           "%s: key '%s.attention.sliding_window_pattern': element %zu: expected true or "
           "false",
-          s->path, s->arch->name, i);
-    if ((int64_t)i < n) local[i] = (unsigned char)yes;
+          source->path, source->arch->name, i);
+    if ((int64_t)i < count) local[i] = (unsigned char)yes;
   }
-  if ((int64_t)i < n)
+  if ((int64_t)i < count)
     return zf_error(
         ZF_EINVALID,
         "%s: key '%s.attention.sliding_window_pattern': expected an entry for each of %lld "
         "blocks, found %zu",
-        s->path, s->arch->name, (long long)n, i);
+        source->path, source->arch->name, (long long)count, i);
   return 0;
 }
 
 /* By flags; or by a number p: every p-th block has no window; 0: each has one. */
-static int pattern(json_t *config, const struct zf_gguf_source *s) {
+static int pattern(json_t *config, const struct zf_gguf_source *source) {
   unsigned char local[ZF_MAX_LAYERS];
-  const json_t *v = zf_gguf_value(s, "attention.sliding_window_pattern");
+  const json_t *value = zf_gguf_value(source, "attention.sliding_window_pattern");
   int64_t n = json_integer_value(json_object_get(config, "num_hidden_layers")),
-          period = s->arch->period;
+          period = source->arch->period;
   int rc = 0;
   if (n < 1 || n > ZF_MAX_LAYERS) return 0; /* config.c says so */
-  if (json_is_integer(v)) period = json_integer_value(v);
+  if (json_is_integer(value)) period = json_integer_value(value);
   for (int64_t i = 0; i < n; i++) local[i] = period < 1 || i % period < period - 1;
-  if (json_is_array(v)) rc = read_flags(local, v, s, n);
-  if (v && !json_is_array(v) && !json_is_integer(v))
+  if (json_is_array(value)) rc = read_flags(local, value, source, n);
+  if (value && !json_is_array(value) && !json_is_integer(value))
     rc = zf_error(ZF_EINVALID,
                   "%s: key '%s.attention.sliding_window_pattern': expected a number or an array, "
                   "found %s",
-                  s->path, s->arch->name, zf_json_kind(v));
-  return rc ? rc : set_types(config, s, local, n);
+                  source->path, source->arch->name, zf_json_kind(value));
+  return rc ? rc : set_types(config, source, local, n);
 }
 
-static int window_keys(json_t *config, const struct zf_gguf_source *s) {
-  json_t *size = zf_gguf_value(s, "attention.sliding_window");
-  int on = s->arch->window == ZF_GGUF_WINDOW_ON;
+static int window_keys(json_t *config, const struct zf_gguf_source *source) {
+  json_t *size = zf_gguf_value(source, "attention.sliding_window");
+  int on = source->arch->window == ZF_GGUF_WINDOW_ON;
   double number = 0;
-  int rc = zf_gguf_number(&number, s, "attention.sliding_window");
+  int rc = zf_gguf_number(&number, source, "attention.sliding_window");
   if (rc) return rc;
-  if (s->arch->window == ZF_GGUF_WINDOW_KEY) on = number > 0;
-  if (s->arch->window == ZF_GGUF_WINDOW_OFF && number > 0)
+  if (source->arch->window == ZF_GGUF_WINDOW_KEY) on = number > 0;
+  if (source->arch->window == ZF_GGUF_WINDOW_OFF && number > 0)
     json_object_set(config, "unused_window", size);
   if (on && size) json_object_set(config, "sliding_window", size);
-  if (!on && s->arch->window != ZF_GGUF_WINDOW_NONE)
+  if (!on && source->arch->window != ZF_GGUF_WINDOW_NONE)
     json_object_set_new(config, "sliding_window", json_null());
-  return on ? pattern(config, s) : 0;
+  return on ? pattern(config, source) : 0;
 }
 
 /* What the tensors tell: sizes and parts that have no key. */
-static int tensor_keys(json_t *config, const struct zf_gguf_source *s) {
-  const struct zf_st_tensor *embed = zf_st_find(s->gguf.st, "token_embd.weight");
+static int tensor_keys(json_t *config, const struct zf_gguf_source *source) {
+  const struct zf_st_tensor *embed = zf_st_find(source->gguf.st, "token_embd.weight");
   if (!embed || embed->ndim != 2)
     return zf_error(ZF_EINVALID, "%s: tensor 'token_embd.weight' is missing, or no matrix",
-                    s->path);
+                    source->path);
   static const char *const flags[][2] = {{"attention_bias", "blk.0.attn_q.bias"},
                                          {"mlp_bias", "blk.0.ffn_up.bias"}};
-  json_object_set_new(config, "architectures", json_pack("[s]", s->arch->class));
-  json_object_set_new(config, "model_type", json_string(s->arch->model_type));
+  json_object_set_new(config, "architectures", json_pack("[s]", source->arch->class));
+  json_object_set_new(config, "model_type", json_string(source->arch->model_type));
   json_object_set_new(config, "vocab_size", json_integer(embed->shape[0]));
   json_object_set_new(config, "tie_word_embeddings",
-                      json_boolean(!zf_st_find(s->gguf.st, "output.weight")));
+                      json_boolean(!zf_st_find(source->gguf.st, "output.weight")));
   for (int i = 0; i < 2; i++)
-    json_object_set_new(config, flags[i][0], json_boolean(!!zf_st_find(s->gguf.st, flags[i][1])));
-  if (zf_st_find(s->gguf.st, "blk.0.attn_q.bias") && !strcmp(s->arch->name, "llama") &&
-      !zf_st_find(s->gguf.st, "blk.0.attn_output.bias"))
-    return zf_error(ZF_EINVALID, "%s: biases of q, k and v without one of the output", s->path);
+    json_object_set_new(config, flags[i][0],
+                        json_boolean(!!zf_st_find(source->gguf.st, flags[i][1])));
+  if (zf_st_find(source->gguf.st, "blk.0.attn_q.bias") && !strcmp(source->arch->name, "llama") &&
+      !zf_st_find(source->gguf.st, "blk.0.attn_output.bias"))
+    return zf_error(ZF_EINVALID, "%s: biases of q, k and v without one of the output",
+                    source->path);
   return 0;
 }
 
-int zf_gguf_describe(json_t *config, const struct zf_gguf_source *s) {
-  int rc = copy_keys(config, s);
-  if (!rc) rc = head_keys(config, s);
-  if (!rc) rc = window_keys(config, s);
-  return rc ? rc : tensor_keys(config, s);
+int zf_gguf_describe(json_t *config, const struct zf_gguf_source *source) {
+  int rc = copy_keys(config, source);
+  if (!rc) rc = head_keys(config, source);
+  if (!rc) rc = window_keys(config, source);
+  return rc ? rc : tensor_keys(config, source);
 }

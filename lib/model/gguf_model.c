@@ -71,47 +71,47 @@ static const struct zf_gguf_arch archs[] = {
 };
 enum { ARCHS = sizeof archs / sizeof *archs };
 
-static int find_arch(struct zf_gguf_source *s) {
+static int find_arch(struct zf_gguf_source *source) {
   const char *name = NULL;
-  struct zf_buf b = {0};
-  int rc = zf_json_str(&name, s->gguf.keys, "general.architecture", s->path);
+  struct zf_buf buf = {0};
+  int rc = zf_json_str(&name, source->gguf.keys, "general.architecture", source->path);
   if (rc) return rc;
   if (!name)
     return zf_error(ZF_EINVALID, "%s: key 'general.architecture' is missing: not a model?",
-                    s->path);
+                    source->path);
   for (int i = 0; i < ARCHS; i++) {
-    if (!strcmp(archs[i].name, name)) s->arch = &archs[i];
-    zf_buf_printf(&b, "%s%s", i ? ", " : "", archs[i].name);
+    if (!strcmp(archs[i].name, name)) source->arch = &archs[i];
+    zf_buf_printf(&buf, "%s%s", i ? ", " : "", archs[i].name);
   }
-  if (!s->arch)
+  if (!source->arch)
     rc = zf_error(ZF_EINVALID, "%s: architecture '%.60s' is not supported; supported are %s",
-                  s->path, name, b.failed ? "?" : b.data);
-  zf_buf_free(&b);
+                  source->path, name, buf.failed ? "?" : buf.data);
+  zf_buf_free(&buf);
   return rc;
 }
 
-static int open_source(struct zf_gguf_source *s, const char *path) {
-  *s = (struct zf_gguf_source){.path = path};
-  int rc = zf_gguf_open(&s->gguf, path, 0);
-  if (!rc) rc = find_arch(s);
-  if (rc) zf_gguf_free(&s->gguf);
+static int open_source(struct zf_gguf_source *source, const char *path) {
+  *source = (struct zf_gguf_source){.path = path};
+  int rc = zf_gguf_open(&source->gguf, path, 0);
+  if (!rc) rc = find_arch(source);
+  if (rc) zf_gguf_free(&source->gguf);
   return rc;
 }
 
 int zf_gguf_config(json_t **out, const char *path) {
-  struct zf_gguf_source s;
+  struct zf_gguf_source source;
   json_t *config = NULL;
-  int rc = open_source(&s, path);
+  int rc = open_source(&source, path);
   if (rc) return rc;
   if (!(config = json_object())) rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
-  if (!rc) rc = zf_gguf_check(&s);
-  if (!rc) rc = zf_gguf_describe(config, &s);
-  if (!rc) rc = zf_gguf_rope(config, &s);
+  if (!rc) rc = zf_gguf_check(&source);
+  if (!rc) rc = zf_gguf_describe(config, &source);
+  if (!rc) rc = zf_gguf_rope(config, &source);
   if (rc)
     json_decref(config);
   else
     *out = config;
-  zf_gguf_free(&s.gguf);
+  zf_gguf_free(&source.gguf);
   return rc;
 }
 
@@ -131,15 +131,15 @@ static int matches(const char *pattern, const char *name, size_t end, long *laye
 }
 
 /* The checkpoint's name, or NULL where there is none: such a tensor keeps its own. */
-static char *checkpoint_name(const struct zf_gguf_arch *a, const char *name) {
+static char *checkpoint_name(const struct zf_gguf_arch *arch, const char *name) {
   const char *dot = strrchr(name, '.');
-  const struct zf_gguf_pair *const tables[] = {a->names, common};
+  const struct zf_gguf_pair *const tables[] = {arch->names, common};
   long layer = 0;
   if (!dot || (strcmp(dot, ".weight") != 0 && strcmp(dot, ".bias") != 0)) return NULL;
   for (int i = 0; i < 2; i++)
-    for (const struct zf_gguf_pair *p = tables[i]; p && p->gguf; p++) {
-      if (!matches(p->gguf, name, (size_t)(dot - name), &layer)) continue;
-      const char *to = p->checkpoint, *hash = strchr(to, '#');
+    for (const struct zf_gguf_pair *pair = tables[i]; pair && pair->gguf; pair++) {
+      if (!matches(pair->gguf, name, (size_t)(dot - name), &layer)) continue;
+      const char *to = pair->checkpoint, *hash = strchr(to, '#');
       if (!hash) return zf_asprintf("%s%s", to, dot);
       return zf_asprintf("%.*s%ld%s%s", (int)(hash - to), to, layer, hash + 1, dot);
     }
@@ -147,32 +147,32 @@ static char *checkpoint_name(const struct zf_gguf_arch *a, const char *name) {
 }
 
 int zf_gguf_weights(struct zf_st **out, const struct zf_gguf_arch **arch, const char *path) {
-  struct zf_gguf_source s;
+  struct zf_gguf_source source;
   *out = NULL;
-  int rc = open_source(&s, path);
+  int rc = open_source(&source, path);
   if (rc) return rc;
-  for (int64_t i = 0; i < s.gguf.st->count; i++) {
-    struct zf_st_tensor *t = &s.gguf.st->tensor[i];
-    char *name = checkpoint_name(s.arch, t->name);
+  for (int64_t i = 0; i < source.gguf.st->count; i++) {
+    struct zf_st_tensor *tensor = &source.gguf.st->tensor[i];
+    char *name = checkpoint_name(source.arch, tensor->name);
     if (!name) continue;
-    free((char *)t->name);
-    t->name = name;
+    free((char *)tensor->name);
+    tensor->name = name;
   }
-  rc = zf_st_sort(s.gguf.st);
+  rc = zf_st_sort(source.gguf.st);
   if (!rc) {
-    *out = s.gguf.st;
-    *arch = s.arch;
-    s.gguf.st = NULL;
+    *out = source.gguf.st;
+    *arch = source.arch;
+    source.gguf.st = NULL;
   }
-  zf_gguf_free(&s.gguf);
+  zf_gguf_free(&source.gguf);
   return rc;
 }
 
-int zf_gguf_reads(const struct zf_gguf_arch *a, const char *name) {
-  if (!strcmp(name, "rope_freqs.weight")) return a->freqs;
+int zf_gguf_reads(const struct zf_gguf_arch *arch, const char *name) {
+  if (!strcmp(name, "rope_freqs.weight")) return arch->freqs;
   int table =
       !strcmp(name, "rope_factors_short.weight") || !strcmp(name, "rope_factors_long.weight");
-  return table && (a->freqs || a->tables);
+  return table && (arch->freqs || arch->tables);
 }
 
 static int ends(const char *name, const char *tail) {
@@ -180,12 +180,12 @@ static int ends(const char *name, const char *tail) {
   return n >= k && !strcmp(name + n - k, tail);
 }
 
-struct zf_gguf_change zf_gguf_change(const struct zf_gguf_arch *a, const struct zf_config *c,
-                                     const char *name) {
-  struct zf_gguf_change x = {0};
-  if (!a) return x;
-  if (a->paired && strstr(name, ".self_attn.q_proj.")) x.heads = c->heads;
-  if (a->paired && strstr(name, ".self_attn.k_proj.")) x.heads = c->kv_heads;
-  if (a->plus && (ends(name, "norm.weight") || ends(name, "layernorm.weight"))) x.less = 1;
-  return x;
+struct zf_gguf_change zf_gguf_change(const struct zf_gguf_arch *arch,
+                                     const struct zf_config *config, const char *name) {
+  struct zf_gguf_change change = {0};
+  if (!arch) return change;
+  if (arch->paired && strstr(name, ".self_attn.q_proj.")) change.heads = config->heads;
+  if (arch->paired && strstr(name, ".self_attn.k_proj.")) change.heads = config->kv_heads;
+  if (arch->plus && (ends(name, "norm.weight") || ends(name, "layernorm.weight"))) change.less = 1;
+  return change;
 }

@@ -28,9 +28,9 @@ struct zf_gguf_change {
 };
 /* Does the architecture read the tensor `name` of the file, which is no weight (divisors of rotary
  * frequencies)? */
-int zf_gguf_reads(const struct zf_gguf_arch *a, const char *name);
+int zf_gguf_reads(const struct zf_gguf_arch *arch, const char *name);
 
-struct zf_gguf_change zf_gguf_change(const struct zf_gguf_arch *a, const struct zf_config *c,
-                                     const char *name);
+struct zf_gguf_change zf_gguf_change(const struct zf_gguf_arch *arch,
+                                     const struct zf_config *config, const char *name);
 
 #endif

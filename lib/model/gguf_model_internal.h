@@ -39,20 +39,20 @@ struct zf_gguf_source {
 };
 
 /* The value of ARCH.key, or NULL. */
-json_t *zf_gguf_value(const struct zf_gguf_source *s, const char *key);
+json_t *zf_gguf_value(const struct zf_gguf_source *source, const char *key);
 
 /* *out stays as it is where ARCH.key is absent; ZF_EINVALID unless it is a finite number. */
-int zf_gguf_number(double *out, const struct zf_gguf_source *s, const char *key);
+int zf_gguf_number(double *out, const struct zf_gguf_source *source, const char *key);
 
 /* rope_scaling, rope_theta and what else keys say of rotary embeddings (gguf_rope.c).  `config`
  * holds head_dim and the sizes. */
-int zf_gguf_rope(json_t *config, const struct zf_gguf_source *s);
+int zf_gguf_rope(json_t *config, const struct zf_gguf_source *source);
 
 /* ZF_EINVALID where a key that changes a forward pass has a value that the architecture's plan does not
  * express (gguf_check.c). */
-int zf_gguf_check(const struct zf_gguf_source *s);
+int zf_gguf_check(const struct zf_gguf_source *source);
 
 /* The keys in the terms of config.json (gguf_config.c). */
-int zf_gguf_describe(json_t *config, const struct zf_gguf_source *s);
+int zf_gguf_describe(json_t *config, const struct zf_gguf_source *source);
 
 #endif

@@ -60,14 +60,14 @@ int zf_model_find(char **dir, const char *base_model);
  * that is not finite.  A glob that matches no tensor is ZF_EUSAGE. */
 int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_opts *opts);
 /* Appends a line for each thing that a person should know about the model as it was opened. */
-void zf_model_notes(const struct zf_model *m, struct zf_buf *out);
+void zf_model_notes(const struct zf_model *model, struct zf_buf *out);
 
 /* 0, or ZF_EUSAGE where weights of that kind of file are not trained. */
 int zf_model_trainable(const char *dir);
-void zf_model_free(struct zf_model *m); /* takes NULL */
+void zf_model_free(struct zf_model *model); /* takes NULL */
 
 /* Identity of the checkpoint's weights as opened (before training): hash of all values. */
-int zf_model_hash(const struct zf_model *m, char out[33]);
+int zf_model_hash(const struct zf_model *model, char out[33]);
 
 /* Writes a full model directory: model.safetensors (dtype: of each parameter as it is held, or
  * converted to `dtype` when >= 0; what safetensors has no name for as f32, which holds it), with
@@ -76,19 +76,19 @@ int zf_model_hash(const struct zf_model *m, char out[33]);
  * are safe whatever becomes of the rest.  Tensor names are those of the checkpoint.  ZF_EINVALID: a
  * file was changed since the model was opened.  ZF_EDIVERGED: a weight is not finite; ZF_EUSAGE: it is
  * not in `dtype`; then nothing is written. */
-int zf_model_save(const struct zf_model *m, const char *dir, int dtype, const char *const *metadata,
-                  int64_t nmetadata);
+int zf_model_save(const struct zf_model *model, const char *dir, int dtype,
+                  const char *const *metadata, int64_t nmetadata);
 
 /* The trained parameters alone, as they are held, into one safetensors file. */
-int zf_model_save_trained(const struct zf_model *m, const char *path, const char *const *metadata,
-                          int64_t nmetadata);
+int zf_model_save_trained(const struct zf_model *model, const char *path,
+                          const char *const *metadata, int64_t nmetadata);
 
 /* ZF_EDIVERGED when a trained weight is not a finite number; `name` is where they come from. */
-int zf_model_finite(const struct zf_model *m, const char *name);
+int zf_model_finite(const struct zf_model *model, const char *name);
 
 /* config.json and the files beside alone, as a later zf_model_save with this dtype writes them to
  * `dir`, which exists; what is saved from then on are copies of these. */
-int zf_model_save_sidecars(struct zf_model *m, const char *dir, int dtype);
+int zf_model_save_sidecars(struct zf_model *model, const char *dir, int dtype);
 
 /* A model directory of random weights for the config.json at `config`, which is copied: matrices
  * normal with its initializer_range, by the counter of (seed, tensor, element), norms 1, biases 0.
@@ -96,10 +96,10 @@ int zf_model_save_sidecars(struct zf_model *m, const char *dir, int dtype);
 int zf_model_init(const char *config, const char *dir, uint64_t seed, enum zf_dtype dtype);
 
 /* Trained parameters back to the checkpoint's values. */
-void zf_model_reset(struct zf_model *m);
+void zf_model_reset(struct zf_model *model);
 
 /* Reads the trained parameters back from what one of the two above wrote from this model, with
  * dtype -1.  ZF_EINVALID when they are not there as they were saved; some may be read by then. */
-int zf_model_reload(struct zf_model *m, const struct zf_st *from);
+int zf_model_reload(struct zf_model *model, const struct zf_st *from);
 
 #endif

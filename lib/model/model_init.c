@@ -19,44 +19,46 @@ struct filler {
 };
 
 /* Matrices by the counter; vectors: weights of norms 1, biases 0. */
-static int fill(void *ctx, int64_t i, FILE *f) {
+static int fill(void *ctx, int64_t i, FILE *file) {
   enum { PIECE = 8192 };
-  const struct filler *x = ctx;
-  const struct zf_wanted_tensor *w = &x->plan->want[i];
-  struct zf_noise key = {.seed = x->seed, .use = ZF_USE_INIT, .param = (uint32_t)i};
-  int matrix = w->ndim == 2,
-      bias = strlen(w->name) > 5 && !strcmp(w->name + strlen(w->name) - 5, ".bias");
-  int64_t n = w->shape[0] * (matrix ? w->shape[1] : 1);
-  size_t size = zf_dtype_info(x->out[i].type)->size;
+  const struct filler *filler = ctx;
+  const struct zf_wanted_tensor *wanted = &filler->plan->want[i];
+  struct zf_noise key = {.seed = filler->seed, .use = ZF_USE_INIT, .param = (uint32_t)i};
+  int matrix = wanted->ndim == 2,
+      bias = strlen(wanted->name) > 5 && !strcmp(wanted->name + strlen(wanted->name) - 5, ".bias");
+  int64_t n = wanted->shape[0] * (matrix ? wanted->shape[1] : 1);
+  size_t size = zf_dtype_info(filler->out[i].type)->size;
   float wide[PIECE], narrow[PIECE];
   for (int64_t at = 0; at < n; at += PIECE) {
     int64_t k = n - at < PIECE ? n - at : PIECE;
     if (matrix) zf_noise_fill(wide, &key, at, k);
     for (int64_t e = 0; e < k; e++)
-      wide[e] = matrix ? x->range * wide[e] : bias ? 0.0f : 1.0f - w->plus;
-    zf_from_f32(narrow, wide, x->out[i].type, k);
-    fwrite(narrow, size, (size_t)k, f);
+      wide[e] = matrix ? filler->range * wide[e] : bias ? 0.0f : 1.0f - wanted->plus;
+    zf_from_f32(narrow, wide, filler->out[i].type, k);
+    fwrite(narrow, size, (size_t)k, file);
   }
   return 0;
 }
 
-static int write_weights(const char *dir, const struct zf_config *c, const struct filler *how,
+static int write_weights(const char *dir, const struct zf_config *config, const struct filler *how,
                          enum zf_dtype dtype) {
-  const struct zf_plan *p = how->plan;
-  struct filler x = *how;
-  struct zf_st_out *out = zf_calloc(p->nwant, sizeof *out);
-  char **name = zf_calloc(p->nwant, sizeof *name), *path = zf_path_join(dir, "model.safetensors");
+  const struct zf_plan *plan = how->plan;
+  struct filler filler = *how;
+  struct zf_st_out *out = zf_calloc(plan->nwant, sizeof *out);
+  char **name = zf_calloc(plan->nwant, sizeof *name),
+       *path = zf_path_join(dir, "model.safetensors");
   int rc = out && name && path ? 0 : ZF_ENOMEM;
-  for (int64_t i = 0; !rc && i < p->nwant; i++) {
-    const struct zf_wanted_tensor *w = &p->want[i];
-    name[i] = zf_asprintf("%s%s", w->outside_prefix ? "" : c->family->prefix[0], w->name);
-    out[i] = (struct zf_st_out){.name = name[i], .ndim = w->ndim, .type = dtype};
-    memcpy(out[i].shape, w->shape, sizeof w->shape);
+  for (int64_t i = 0; !rc && i < plan->nwant; i++) {
+    const struct zf_wanted_tensor *wanted = &plan->want[i];
+    name[i] =
+        zf_asprintf("%s%s", wanted->outside_prefix ? "" : config->family->prefix[0], wanted->name);
+    out[i] = (struct zf_st_out){.name = name[i], .ndim = wanted->ndim, .type = dtype};
+    memcpy(out[i].shape, wanted->shape, sizeof wanted->shape);
     if (!name[i]) rc = ZF_ENOMEM;
   }
-  x.out = out;
-  if (!rc) rc = zf_st_write(path, out, p->nwant, NULL, 0, fill, &x);
-  for (int64_t i = 0; name && i < p->nwant; i++) free(name[i]);
+  filler.out = out;
+  if (!rc) rc = zf_st_write(path, out, plan->nwant, NULL, 0, fill, &filler);
+  for (int64_t i = 0; name && i < plan->nwant; i++) free(name[i]);
   free(name);
   free(out);
   free(path);
@@ -83,16 +85,16 @@ int zf_model_init(const char *config, const char *dir, uint64_t seed, enum zf_dt
   size_t len;
   double range = 0;
   struct zf_config c;
-  struct zf_plan p = {0};
+  struct zf_plan plan = {0};
   int rc = path ? zf_read_file(&text, &len, config, 1 << 24) : ZF_ENOMEM;
   if (!rc) rc = zf_config_parse(&c, text, len, config);
   if (!rc) rc = read_range(&range, text, len, config);
-  if (!rc) rc = zf_plan_build(&p, &c);
+  if (!rc) rc = zf_plan_build(&plan, &c);
   if (!rc) rc = zf_mkdirs(dir);
   if (!rc) rc = zf_write_file(path, text, len);
-  struct filler how = {.plan = &p, .seed = seed, .range = (float)range};
+  struct filler how = {.plan = &plan, .seed = seed, .range = (float)range};
   if (!rc) rc = write_weights(dir, &c, &how, dtype);
-  zf_plan_free(&p);
+  zf_plan_free(&plan);
   free(path);
   free(text);
   return rc;

@@ -12,29 +12,30 @@
 #include "kern/kern.h"
 #include "model/model_internal.h"
 
-int zf_model_has_head(const struct zf_model *m) {
-  const struct zf_head_names *tail = zf_config_tail(&m->config);
-  return m->config.tied ? !tail->dense || zf_model_tensor(m, tail->dense) != NULL
-                        : zf_model_tensor(m, tail->head) != NULL;
+int zf_model_has_head(const struct zf_model *model) {
+  const struct zf_head_names *tail = zf_config_tail(&model->config);
+  return model->config.tied ? !tail->dense || zf_model_tensor(model, tail->dense) != NULL
+                            : zf_model_tensor(model, tail->head) != NULL;
 }
 
-int zf_model_may_make(const struct zf_model *m, const struct zf_wanted_tensor *w,
-                      const struct zf_model_opts *o) {
-  return o->labels && m->config.classify && w->outside_prefix;
+int zf_model_may_make(const struct zf_model *model, const struct zf_wanted_tensor *wanted,
+                      const struct zf_model_opts *opts) {
+  return opts->labels && model->config.classify && wanted->outside_prefix;
 }
 
-int zf_model_name_head(struct zf_model *m, const struct zf_model_opts *o) {
-  const struct zf_plan *p = &m->plan;
-  for (int64_t i = 0; i < p->nwant; i++)
-    m->nmade += !m->from[i] && zf_model_may_make(m, &p->want[i], o);
-  m->head_seed = o->head_seed;
-  if (!m->nmade) return 0;
-  m->made = zf_calloc(p->nwant, sizeof *m->made);
-  int rc = m->made ? 0 : ZF_ENOMEM;
-  for (int64_t i = 0; !rc && i < p->nwant; i++) {
-    const struct zf_wanted_tensor *w = &p->want[i];
-    m->made[i] = zf_asprintf("%s%s", w->outside_prefix ? "" : m->config.family->prefix[0], w->name);
-    if (!m->made[i]) rc = ZF_ENOMEM;
+int zf_model_name_head(struct zf_model *model, const struct zf_model_opts *opts) {
+  const struct zf_plan *plan = &model->plan;
+  for (int64_t i = 0; i < plan->nwant; i++)
+    model->nmade += !model->from[i] && zf_model_may_make(model, &plan->want[i], opts);
+  model->head_seed = opts->head_seed;
+  if (!model->nmade) return 0;
+  model->made = zf_calloc(plan->nwant, sizeof *model->made);
+  int rc = model->made ? 0 : ZF_ENOMEM;
+  for (int64_t i = 0; !rc && i < plan->nwant; i++) {
+    const struct zf_wanted_tensor *wanted = &plan->want[i];
+    model->made[i] = zf_asprintf(
+        "%s%s", wanted->outside_prefix ? "" : model->config.family->prefix[0], wanted->name);
+    if (!model->made[i]) rc = ZF_ENOMEM;
   }
   return rc;
 }
@@ -44,17 +45,17 @@ static int is_bias(const char *name) {
   return n > 5 && !strcmp(name + n - 5, ".bias");
 }
 
-void zf_model_make(const struct zf_model *m, int64_t i) {
+void zf_model_make(const struct zf_model *model, int64_t i) {
   enum { PIECE = 4096 };
-  const struct zf_wanted_tensor *w = &m->plan.want[i];
-  const struct zf_param *p = &m->params.param[i];
-  struct zf_noise key = {.seed = m->head_seed, .use = ZF_USE_INIT, .param = (uint32_t)i};
-  float value[PIECE], other = is_bias(w->name) ? 0.0f : 1.0f - w->plus;
-  for (int64_t at = 0; at < p->count; at += PIECE) {
-    int64_t n = p->count - at < PIECE ? p->count - at : PIECE;
-    if (w->ndim == 2) zf_noise_fill(value, &key, at, n);
+  const struct zf_wanted_tensor *wanted = &model->plan.want[i];
+  const struct zf_param *param = &model->params.param[i];
+  struct zf_noise key = {.seed = model->head_seed, .use = ZF_USE_INIT, .param = (uint32_t)i};
+  float value[PIECE], other = is_bias(wanted->name) ? 0.0f : 1.0f - wanted->plus;
+  for (int64_t at = 0; at < param->count; at += PIECE) {
+    int64_t n = param->count - at < PIECE ? param->count - at : PIECE;
+    if (wanted->ndim == 2) zf_noise_fill(value, &key, at, n);
     for (int64_t e = 0; e < n; e++)
-      value[e] = w->ndim == 2 ? (float)m->config.init_range * value[e] : other;
-    zf_from_f32((char *)p->data + zf_dtype_bytes(p->type, at), value, p->type, n);
+      value[e] = wanted->ndim == 2 ? (float)model->config.init_range * value[e] : other;
+    zf_from_f32((char *)param->data + zf_dtype_bytes(param->type, at), value, param->type, n);
   }
 }

@@ -80,10 +80,10 @@ struct zf_plan {
 };
 
 /* Builds the plan of a configuration.  ZF_ENOMEM. */
-int zf_plan_build(struct zf_plan *out, const struct zf_config *c);
-void zf_plan_free(struct zf_plan *p);
+int zf_plan_build(struct zf_plan *out, const struct zf_config *config);
+void zf_plan_free(struct zf_plan *plan);
 
 /* Multiply-adds of a forward pass over T tokens and R rows of head, attention left out. */
-double zf_plan_macs(const struct zf_plan *p, int64_t tokens, int64_t rows, int64_t outputs);
+double zf_plan_macs(const struct zf_plan *plan, int64_t tokens, int64_t rows, int64_t outputs);
 
 #endif

@@ -70,18 +70,19 @@ int zf_sidecars_is_folder(const char *name) {
 /* --- the list --- */
 
 static int by_name(const void *a, const void *b) {
-  const struct zf_sidecar *x = a, *y = b;
-  return strcmp(x->name, y->name);
+  const struct zf_sidecar *sidecar = a, *y = b;
+  return strcmp(sidecar->name, y->name);
 }
 
-static int add(struct zf_sidecars *b, const char *name, const char *path) {
-  struct zf_sidecar *p = realloc(b->file, (size_t)(b->count + 1) * sizeof *p);
-  if (!p) return zf_error(ZF_ENOMEM, "out of memory for a list of files");
-  b->file = p;
-  p[b->count] = (struct zf_sidecar){.name = zf_strdup(name)};
-  if (!p[b->count].name) return ZF_ENOMEM;
-  b->count++;
-  return path ? zf_hash_file(p[b->count - 1].hash, path) : 0;
+static int add(struct zf_sidecars *sidecars, const char *name, const char *path) {
+  struct zf_sidecar *sidecar =
+      realloc(sidecars->file, (size_t)(sidecars->count + 1) * sizeof *sidecar);
+  if (!sidecar) return zf_error(ZF_ENOMEM, "out of memory for a list of files");
+  sidecars->file = sidecar;
+  sidecar[sidecars->count] = (struct zf_sidecar){.name = zf_strdup(name)};
+  if (!sidecar[sidecars->count].name) return ZF_ENOMEM;
+  sidecars->count++;
+  return path ? zf_hash_file(sidecar[sidecars->count - 1].hash, path) : 0;
 }
 
 static int is_file(const char *path) {
@@ -90,19 +91,19 @@ static int is_file(const char *path) {
 }
 
 /* Files of the folder `dir`/`below` ("" is itself), and of the folders in it that count. */
-static int list(struct zf_sidecars *b, const char *dir, const char *below) {
+static int list(struct zf_sidecars *sidecars, const char *dir, const char *below) {
   char *folder = *below ? zf_path_join(dir, below) : zf_strdup(dir);
   DIR *d = folder ? opendir(folder) : NULL;
   int rc = !folder ? ZF_ENOMEM : 0;
   if (folder && !d) rc = zf_error(ZF_EIO, "%s: cannot open: %s", folder, strerror(errno));
-  for (struct dirent *e; !rc && (e = readdir(d));) {
-    char *name = *below ? zf_path_join(below, e->d_name) : zf_strdup(e->d_name);
-    char *path = zf_path_join(folder, e->d_name);
+  for (struct dirent *entry; !rc && (entry = readdir(d));) {
+    char *name = *below ? zf_path_join(below, entry->d_name) : zf_strdup(entry->d_name);
+    char *path = zf_path_join(folder, entry->d_name);
     rc = name && path ? 0 : ZF_ENOMEM;
     if (!rc && zf_sidecars_is(name) && is_file(path))
-      rc = add(b, name, path);
+      rc = add(sidecars, name, path);
     else if (!rc && !*below && zf_sidecars_is_folder(name) && zf_is_dir(path))
-      rc = list(b, dir, name);
+      rc = list(sidecars, dir, name);
     free(name);
     free(path);
   }
@@ -111,41 +112,42 @@ static int list(struct zf_sidecars *b, const char *dir, const char *below) {
   return rc;
 }
 
-int zf_sidecars_open(struct zf_sidecars *b, const char *dir) {
-  memset(b, 0, sizeof *b);
-  b->dir = zf_strdup(dir);
-  int rc = b->dir ? list(b, dir, "") : ZF_ENOMEM;
-  if (!rc && b->count) qsort(b->file, (size_t)b->count, sizeof *b->file, by_name);
-  if (rc) zf_sidecars_close(b);
+int zf_sidecars_open(struct zf_sidecars *sidecars, const char *dir) {
+  memset(sidecars, 0, sizeof *sidecars);
+  sidecars->dir = zf_strdup(dir);
+  int rc = sidecars->dir ? list(sidecars, dir, "") : ZF_ENOMEM;
+  if (!rc && sidecars->count)
+    qsort(sidecars->file, (size_t)sidecars->count, sizeof *sidecars->file, by_name);
+  if (rc) zf_sidecars_close(sidecars);
   return rc;
 }
 
-void zf_sidecars_close(struct zf_sidecars *b) {
-  for (int i = 0; i < b->count; i++) {
-    free(b->file[i].name);
-    free(b->file[i].text);
+void zf_sidecars_close(struct zf_sidecars *sidecars) {
+  for (int i = 0; i < sidecars->count; i++) {
+    free(sidecars->file[i].name);
+    free(sidecars->file[i].text);
   }
-  free(b->file);
-  free(b->dir);
-  free(b->kept_dir);
-  memset(b, 0, sizeof *b);
+  free(sidecars->file);
+  free(sidecars->dir);
+  free(sidecars->kept_dir);
+  memset(sidecars, 0, sizeof *sidecars);
 }
 
-int zf_sidecars_set(struct zf_sidecars *b, const char *name, const char *text) {
+int zf_sidecars_set(struct zf_sidecars *sidecars, const char *name, const char *text) {
   int at = 0;
-  while (at < b->count && strcmp(b->file[at].name, name) != 0) at++;
-  int rc = at < b->count ? 0 : add(b, name, NULL);
+  while (at < sidecars->count && strcmp(sidecars->file[at].name, name) != 0) at++;
+  int rc = at < sidecars->count ? 0 : add(sidecars, name, NULL);
   char *copy = rc ? NULL : zf_strdup(text);
   if (!copy) return ZF_ENOMEM;
-  free(b->file[at].text);
-  b->file[at].text = copy;
+  free(sidecars->file[at].text);
+  sidecars->file[at].text = copy;
   return 0;
 }
 
 /* --- copies --- */
 
 /* All bytes of `in` to `o`, and into the hash. */
-static int pour(struct zf_out *o, FILE *in, char hash[33], const char *path) {
+static int pour(struct zf_out *out, FILE *in, char hash[33], const char *path) {
   enum { PIECE = 1 << 16 };
   char piece[PIECE];
   struct zf_hash *h;
@@ -153,7 +155,7 @@ static int pour(struct zf_out *o, FILE *in, char hash[33], const char *path) {
   if (rc) return rc;
   for (size_t n; (n = fread(piece, 1, PIECE, in)) > 0;) {
     zf_hash_add(h, piece, n);
-    fwrite(piece, 1, n, o->file);
+    fwrite(piece, 1, n, out->file);
   }
   if (ferror(in)) rc = zf_error(ZF_EIO, "%s: cannot read: %s", path, strerror(errno));
   zf_hash_hex(h, hash);
@@ -163,46 +165,48 @@ static int pour(struct zf_out *o, FILE *in, char hash[33], const char *path) {
 
 static int copy_file(const char *path, const char *want, const char *to, int *same) {
   char hash[33];
-  struct zf_out o;
+  struct zf_out out;
   FILE *in = fopen(path, "rb");
   if (!in)
     return errno == ENOENT ? 0 : zf_error(ZF_EIO, "%s: cannot open: %s", path, strerror(errno));
-  int rc = zf_out_open(&o, to);
-  if (!rc) rc = pour(&o, in, hash, path);
+  int rc = zf_out_open(&out, to);
+  if (!rc) rc = pour(&out, in, hash, path);
   *same = !rc && !strcmp(hash, want);
   if (*same)
-    rc = zf_out_commit(&o);
+    rc = zf_out_commit(&out);
   else
-    zf_out_abort(&o);
+    zf_out_abort(&out);
   fclose(in);
   return rc;
 }
 
 /* Copies FROM/NAME when its bytes have the hash; *same says whether they had. */
-static int copy_same(const struct zf_sidecar *f, const char *from, const char *to, int *same) {
-  char *path = zf_path_join(from, f->name), hash[33];
+static int copy_same(const struct zf_sidecar *sidecar, const char *from, const char *to,
+                     int *same) {
+  char *path = zf_path_join(from, sidecar->name), hash[33];
   int rc = path ? 0 : ZF_ENOMEM;
   *same = 0;
   if (!rc && strcmp(path, to) != 0) {
-    rc = copy_file(path, f->hash, to, same);
+    rc = copy_file(path, sidecar->hash, to, same);
   } else if (!rc && zf_exists(path)) {
     rc = zf_hash_file(hash, path);
-    *same = !rc && !strcmp(hash, f->hash);
+    *same = !rc && !strcmp(hash, sidecar->hash);
   }
   free(path);
   return rc;
 }
 
-static int copy_one(const struct zf_sidecars *b, const struct zf_sidecar *f, const char *to) {
+static int copy_one(const struct zf_sidecars *sidecars, const struct zf_sidecar *sidecar,
+                    const char *to) {
   int same = 0, rc = 0;
-  if (f->text) return zf_write_file(to, f->text, strlen(f->text));
-  if (b->kept_dir) rc = copy_same(f, b->kept_dir, to, &same);
-  if (!rc && !same) rc = copy_same(f, b->dir, to, &same);
+  if (sidecar->text) return zf_write_file(to, sidecar->text, strlen(sidecar->text));
+  if (sidecars->kept_dir) rc = copy_same(sidecar, sidecars->kept_dir, to, &same);
+  if (!rc && !same) rc = copy_same(sidecar, sidecars->dir, to, &same);
   if (rc || same) return rc;
   return zf_error(ZF_EINVALID,
                   "%s/%s: was changed since it was read: a copy of it would not belong to these "
                   "weights; put the old file back",
-                  b->dir, f->name);
+                  sidecars->dir, sidecar->name);
 }
 
 static int make_folder(const char *to, const char *name) {
@@ -214,33 +218,33 @@ static int make_folder(const char *to, const char *name) {
   return rc;
 }
 
-int zf_sidecars_copy(const struct zf_sidecars *b, const char *to, int tokenizer) {
+int zf_sidecars_copy(const struct zf_sidecars *sidecars, const char *to, int tokenizer) {
   int rc = 0;
-  for (int i = 0; !rc && i < b->count; i++) {
-    int row = row_of(b->file[i].name);
+  for (int i = 0; !rc && i < sidecars->count; i++) {
+    int row = row_of(sidecars->file[i].name);
     if (tokenizer && (row < 0 || !names[row].tokenizer)) continue;
-    char *path = zf_path_join(to, b->file[i].name);
-    rc = path ? make_folder(to, b->file[i].name) : ZF_ENOMEM;
-    if (!rc) rc = copy_one(b, &b->file[i], path);
+    char *path = zf_path_join(to, sidecars->file[i].name);
+    rc = path ? make_folder(to, sidecars->file[i].name) : ZF_ENOMEM;
+    if (!rc) rc = copy_one(sidecars, &sidecars->file[i], path);
     free(path);
   }
   return rc;
 }
 
-int zf_sidecars_keep(struct zf_sidecars *b, const char *dir) {
-  free(b->kept_dir);
-  b->kept_dir = zf_strdup(dir);
-  return b->kept_dir ? 0 : ZF_ENOMEM;
+int zf_sidecars_keep(struct zf_sidecars *sidecars, const char *dir) {
+  free(sidecars->kept_dir);
+  sidecars->kept_dir = zf_strdup(dir);
+  return sidecars->kept_dir ? 0 : ZF_ENOMEM;
 }
 
 /* --- identity --- */
 
-static int hash_named(struct zf_hash *h, const char *dir, const char *name) {
+static int hash_named(struct zf_hash *hash, const char *dir, const char *name) {
   char hex[33], *path = zf_path_join(dir, name);
   int rc = path ? 0 : ZF_ENOMEM;
   if (!rc && zf_exists(path) && !(rc = zf_hash_file(hex, path))) {
-    zf_hash_add(h, name, strlen(name) + 1);
-    zf_hash_add(h, hex, 32);
+    zf_hash_add(hash, name, strlen(name) + 1);
+    zf_hash_add(hash, hex, 32);
   }
   free(path);
   return rc;
@@ -262,11 +266,11 @@ int zf_sidecars_hash(char out[33], const char *dir) {
       "added_tokens.json", "tokenizer.model", "chat_template.jinja",
       "vocab.txt",         "spiece.model"};
   enum { READ = sizeof read / sizeof *read, FIRST = 9 };
-  struct zf_hash *h;
-  int rc = zf_hash_new(&h), n = has(dir, "tokenizer.json") ? FIRST : READ;
+  struct zf_hash *hash;
+  int rc = zf_hash_new(&hash), n = has(dir, "tokenizer.json") ? FIRST : READ;
   if (rc) return rc;
-  for (int i = 0; !rc && i < n; i++) rc = hash_named(h, dir, read[i]);
-  if (!rc) zf_hash_hex(h, out);
-  zf_hash_free(h);
+  for (int i = 0; !rc && i < n; i++) rc = hash_named(hash, dir, read[i]);
+  if (!rc) zf_hash_hex(hash, out);
+  zf_hash_free(hash);
   return rc;
 }

@@ -27,18 +27,18 @@ int zf_sidecars_is(const char *name);
 int zf_sidecars_is_folder(const char *name);
 
 /* Lists what the directory `dir` has of such files. */
-int zf_sidecars_open(struct zf_sidecars *b, const char *dir);
-void zf_sidecars_close(struct zf_sidecars *b); /* takes a zeroed one */
+int zf_sidecars_open(struct zf_sidecars *sidecars, const char *dir);
+void zf_sidecars_close(struct zf_sidecars *sidecars); /* takes a zeroed one */
 
 /* From now on `name` is a file with this text, whatever the directory has. */
-int zf_sidecars_set(struct zf_sidecars *b, const char *name, const char *text);
+int zf_sidecars_set(struct zf_sidecars *sidecars, const char *name, const char *text);
 
 /* Writes all of them to the directory `to`, which exists; `tokenizer`: those of a tokenizer alone.
  * ZF_EINVALID: a file is not what it was when the list was made, and so is its kept copy. */
-int zf_sidecars_copy(const struct zf_sidecars *b, const char *to, int tokenizer);
+int zf_sidecars_copy(const struct zf_sidecars *sidecars, const char *to, int tokenizer);
 
 /* After a copy to `dir`: what is copied from now on comes from there. */
-int zf_sidecars_keep(struct zf_sidecars *b, const char *dir);
+int zf_sidecars_keep(struct zf_sidecars *sidecars, const char *dir);
 
 /* Identity of what the tokenizer in `dir` is read from, and of config.json. */
 int zf_sidecars_hash(char out[33], const char *dir);

@@ -43,13 +43,13 @@ struct zf_noise {
 
 /* z[0..n) = noise of elements first .. first+n.  The plain C reference (_ref); the fast
  * ones are in kern/ and give the same bits. */
-void zf_noise_ref(float *z, const struct zf_noise *k, int64_t first, int64_t n);
+void zf_noise_ref(float *z, const struct zf_noise *noise, int64_t first, int64_t n);
 
 /* Raw words: w[0..n) = Philox words of elements first .. first+n. */
-void zf_noise_words(uint32_t *w, const struct zf_noise *k, int64_t first, int64_t n);
+void zf_noise_words(uint32_t *w, const struct zf_noise *noise, int64_t first, int64_t n);
 
 /* order[0..n) = a permutation of 0..n-1, drawn by Fisher and Yates from words of `k`
  * (unbiased: rejection). */
-void zf_shuffle(int64_t *order, int64_t n, const struct zf_noise *k);
+void zf_shuffle(int64_t *order, int64_t count, const struct zf_noise *noise);
 
 #endif

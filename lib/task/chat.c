@@ -17,50 +17,51 @@ struct zf_chat {
   json_t *tokens; /* bos_token and the like */
 };
 
-int zf_text_span_add(struct zf_text_spans *s, int64_t from, int64_t to) {
-  if (s->count == s->cap) {
-    int64_t cap = s->cap ? 2 * s->cap : 16;
-    struct zf_span *at = realloc(s->at, (size_t)cap * sizeof *at);
+int zf_text_span_add(struct zf_text_spans *spans, int64_t from, int64_t to) {
+  if (spans->count == spans->cap) {
+    int64_t cap = spans->cap ? 2 * spans->cap : 16;
+    struct zf_span *at = realloc(spans->at, (size_t)cap * sizeof *at);
     if (!at) return zf_error(ZF_ENOMEM, "out of memory for %lld spans", (long long)cap);
-    s->at = at;
-    s->cap = cap;
+    spans->at = at;
+    spans->cap = cap;
   }
-  s->at[s->count++] = (struct zf_span){from, to};
+  spans->at[spans->count++] = (struct zf_span){from, to};
   return 0;
 }
 
 /* --- which template ------------------------------------------------------------------- */
 
 /* A text, or a list of {name, template}. */
-static const char *configured(const json_t *v) {
-  const json_t *x;
+static const char *configured(const json_t *value) {
+  const json_t *item;
   size_t i;
-  const char *text = json_string_value(v);
-  json_array_foreach((json_t *)v, i, x) {
-    const char *name = json_string_value(json_object_get(x, "name"));
-    if (name && !strcmp(name, "default")) text = json_string_value(json_object_get(x, "template"));
+  const char *text = json_string_value(value);
+  json_array_foreach((json_t *)value, i, item) {
+    const char *name = json_string_value(json_object_get(item, "name"));
+    if (name && !strcmp(name, "default"))
+      text = json_string_value(json_object_get(item, "template"));
   }
   return text;
 }
 
-static int parse_text(struct zf_chat *c, const char *text, const char *name) {
-  c->text = zf_strdup(text);
-  return c->text ? zf_jinja_parse(&c->t, text, name) : ZF_ENOMEM;
+static int parse_text(struct zf_chat *chat, const char *text, const char *name) {
+  chat->text = zf_strdup(text);
+  return chat->text ? zf_jinja_parse(&chat->t, text, name) : ZF_ENOMEM;
 }
 
-static int parse_file(struct zf_chat *c, const char *path) {
+static int parse_file(struct zf_chat *chat, const char *path) {
   char *text = NULL;
   int rc = zf_read_file(&text, NULL, path, TEMPLATE_MAX);
-  if (!rc) rc = parse_text(c, text, path);
+  if (!rc) rc = parse_text(chat, text, path);
   free(text);
   return rc;
 }
 
-static int find_template(struct zf_chat *c, const char *dir, const json_t *config,
+static int find_template(struct zf_chat *chat, const char *dir, const json_t *config,
                          const char *named) {
   const char *text = named ? zf_chat_builtin(named) : NULL;
-  if (text) return parse_text(c, text, named);
-  if (named && zf_exists(named)) return parse_file(c, named);
+  if (text) return parse_text(chat, text, named);
+  if (named && zf_exists(named)) return parse_file(chat, named);
   if (named)
     return zf_error(ZF_EUSAGE, "chat_template '%s' is no file and none of %s", named,
                     zf_chat_names());
@@ -68,9 +69,9 @@ static int find_template(struct zf_chat *c, const char *dir, const json_t *confi
   int rc = path ? 0 : ZF_ENOMEM;
   text = configured(json_object_get(config, "chat_template"));
   if (!rc && zf_exists(path))
-    rc = parse_file(c, path);
+    rc = parse_file(chat, path);
   else if (!rc && text)
-    rc = parse_text(c, text, "tokenizer_config.json: chat_template");
+    rc = parse_text(chat, text, "tokenizer_config.json: chat_template");
   else if (!rc)
     rc = zf_error(ZF_EUSAGE, "%s has no chat template: set chat_template to one of %s, or a file",
                   dir, zf_chat_names());
@@ -90,55 +91,55 @@ static int fill_tokens(json_t *tokens) {
 
 /* The template that a GGUF file holds, as a tokenizer_config.json has it. */
 static int gguf_config(json_t **out, const char *path) {
-  struct zf_gguf g = {0};
-  int rc = zf_gguf_open(&g, path, 1);
+  struct zf_gguf gguf = {0};
+  int rc = zf_gguf_open(&gguf, path, 1);
   if (rc) return rc;
   *out = json_object();
-  json_object_set(*out, "chat_template", json_object_get(g.keys, "tokenizer.chat_template"));
-  zf_gguf_free(&g);
+  json_object_set(*out, "chat_template", json_object_get(gguf.keys, "tokenizer.chat_template"));
+  zf_gguf_free(&gguf);
   return *out ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", path);
 }
 
 int zf_chat_open(struct zf_chat **out, const char *dir, const json_t *tokens, const char *named) {
   json_t *config = NULL;
-  struct zf_chat *c = zf_calloc(1, sizeof *c);
+  struct zf_chat *chat = zf_calloc(1, sizeof *chat);
   char *path = zf_path_join(dir, "tokenizer_config.json");
   *out = NULL;
-  int rc = c && path ? 0 : ZF_ENOMEM;
+  int rc = chat && path ? 0 : ZF_ENOMEM;
   if (!rc && zf_gguf_named(dir))
     rc = gguf_config(&config, dir);
   else if (!rc && zf_exists(path))
     rc = zf_json_load(&config, path);
-  if (!rc && !(c->tokens = tokens ? json_copy((json_t *)tokens) : json_object()))
+  if (!rc && !(chat->tokens = tokens ? json_copy((json_t *)tokens) : json_object()))
     rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
-  if (!rc && named && zf_chat_builtin(named)) rc = fill_tokens(c->tokens);
-  if (!rc) rc = find_template(c, dir, config, named);
+  if (!rc && named && zf_chat_builtin(named)) rc = fill_tokens(chat->tokens);
+  if (!rc) rc = find_template(chat, dir, config, named);
   json_decref(config);
   free(path);
   if (rc)
-    zf_chat_free(c);
+    zf_chat_free(chat);
   else
-    *out = c;
+    *out = chat;
   return rc;
 }
 
-void zf_chat_free(struct zf_chat *c) {
-  if (!c) return;
-  zf_jinja_free(c->t);
-  json_decref(c->tokens);
-  free(c->text);
-  free(c);
+void zf_chat_free(struct zf_chat *chat) {
+  if (!chat) return;
+  zf_jinja_free(chat->t);
+  json_decref(chat->tokens);
+  free(chat->text);
+  free(chat);
 }
 
-const char *zf_chat_text(const struct zf_chat *c) {
-  return c->text;
+const char *zf_chat_text(const struct zf_chat *chat) {
+  return chat->text;
 }
 
 /* --- rendering --------------------------------------------------------------------------- */
 
-int zf_chat_render(const struct zf_chat *c, const json_t *messages, const json_t *tools, int prompt,
-                   struct zf_buf *out, struct zf_text_spans *spans) {
-  json_t *vars = json_copy(c->tokens);
+int zf_chat_render(const struct zf_chat *chat, const json_t *messages, const json_t *tools,
+                   int prompt, struct zf_buf *out, struct zf_text_spans *spans) {
+  json_t *vars = json_copy(chat->tokens);
   if (!vars) return zf_error(ZF_ENOMEM, "out of memory");
   json_object_set(vars, "messages", (json_t *)messages);
   json_object_set_new(vars, "add_generation_prompt", json_boolean(prompt));
@@ -147,7 +148,7 @@ int zf_chat_render(const struct zf_chat *c, const json_t *messages, const json_t
   else
     json_object_set_new(vars, "tools", json_null());
   json_object_set_new(vars, "documents", json_null()); /* as Transformers has it: defined */
-  int rc = zf_jinja_render(c->t, vars, FIXED_DAY, out, spans);
+  int rc = zf_jinja_render(chat->t, vars, FIXED_DAY, out, spans);
   json_decref(vars);
   return rc;
 }
@@ -157,12 +158,12 @@ static int begins(const struct zf_buf *whole, const struct zf_buf *part) {
 }
 
 /* Length of the text of the first n messages, which must begin the whole. */
-static int prefix(const struct zf_chat *c, const json_t *messages, const json_t *tools, size_t n,
-                  int prompt, const struct zf_buf *whole, int64_t *len) {
+static int prefix(const struct zf_chat *chat, const json_t *messages, const json_t *tools,
+                  size_t count, int prompt, const struct zf_buf *whole, int64_t *len) {
   json_t *some = json_array();
   struct zf_buf part = {0};
-  for (size_t i = 0; i < n; i++) json_array_append(some, json_array_get(messages, i));
-  int rc = zf_chat_render(c, some, tools, prompt, &part, NULL);
+  for (size_t i = 0; i < count; i++) json_array_append(some, json_array_get(messages, i));
+  int rc = zf_chat_render(chat, some, tools, prompt, &part, NULL);
   *len = !rc && begins(whole, &part) ? (int64_t)part.len : -1;
   zf_buf_free(&part);
   json_decref(some);
@@ -171,12 +172,12 @@ static int prefix(const struct zf_chat *c, const json_t *messages, const json_t 
 
 /* Marks what the template writes for message i; 1: the text of the messages before it, or up to it, does not
  * begin the whole. */
-static int mark_turn(const struct zf_chat *c, const json_t *messages, const json_t *tools, size_t i,
-                     const struct zf_buf *whole, struct zf_text_spans *spans) {
+static int mark_turn(const struct zf_chat *chat, const json_t *messages, const json_t *tools,
+                     size_t i, const struct zf_buf *whole, struct zf_text_spans *spans) {
   int64_t from, to;
-  int rc = prefix(c, messages, tools, i, 1, whole, &from);
-  if (!rc && from < 0) rc = prefix(c, messages, tools, i, 0, whole, &from);
-  if (!rc) rc = prefix(c, messages, tools, i + 1, 0, whole, &to);
+  int rc = prefix(chat, messages, tools, i, 1, whole, &from);
+  if (!rc && from < 0) rc = prefix(chat, messages, tools, i, 0, whole, &from);
+  if (!rc) rc = prefix(chat, messages, tools, i + 1, 0, whole, &to);
   if (rc) return zf_error_prefix(rc, "message %zu", i + 1);
   return from >= 0 && to >= from ? zf_text_span_add(spans, from, to) : 1;
 }
@@ -186,11 +187,11 @@ static int is_answer(const json_t *messages, size_t i) {
   return role && !strcmp(role, "assistant");
 }
 
-static int mark_all(const struct zf_chat *c, const json_t *messages, const json_t *tools,
+static int mark_all(const struct zf_chat *chat, const json_t *messages, const json_t *tools,
                     const struct zf_buf *whole, struct zf_text_spans *spans) {
   int rc = 0;
   for (size_t i = 0; !rc && i < json_array_size(messages); i++)
-    if (is_answer(messages, i)) rc = mark_turn(c, messages, tools, i, whole, spans);
+    if (is_answer(messages, i)) rc = mark_turn(chat, messages, tools, i, whole, spans);
   return rc;
 }
 
@@ -201,23 +202,23 @@ static int is_blank(char c) {
 }
 
 /* Are the characters of `said`, blanks apart, in the text in their order? */
-static int holds(const char *text, size_t n, const char *said) {
+static int holds(const char *text, size_t len, const char *said) {
   size_t at = 0;
   for (; *said; said++) {
     if (is_blank(*said)) continue;
-    while (at < n && text[at] != *said) at++;
-    if (at++ >= n) return 0;
+    while (at < len && text[at] != *said) at++;
+    if (at++ >= len) return 0;
   }
   return 1;
 }
 
 /* What the template adds for a reply to begin with, behind messages[0..n): *out, empty where that is not
  * an addition at the end. */
-static int reply_head(const struct zf_chat *c, const json_t *some, const json_t *tools,
+static int reply_head(const struct zf_chat *chat, const json_t *some, const json_t *tools,
                       struct zf_buf *out) {
   struct zf_buf with = {0}, without = {0};
-  int rc = zf_chat_render(c, some, tools, 1, &with, NULL);
-  if (!rc) rc = zf_chat_render(c, some, tools, 0, &without, NULL);
+  int rc = zf_chat_render(chat, some, tools, 1, &with, NULL);
+  if (!rc) rc = zf_chat_render(chat, some, tools, 0, &without, NULL);
   if (!rc && begins(&with, &without))
     zf_buf_add(out, with.data + without.len, with.len - without.len);
   zf_buf_free(&with);
@@ -225,15 +226,15 @@ static int reply_head(const struct zf_chat *c, const json_t *some, const json_t 
   return rc;
 }
 
-static size_t same_bytes(const struct zf_buf *a, const struct zf_buf *b) {
+static size_t same_bytes(const struct zf_buf *buf, const struct zf_buf *buffer) {
   size_t n = 0;
-  while (n < a->len && n < b->len && a->data[n] == b->data[n]) n++;
+  while (n < buf->len && n < buffer->len && buf->data[n] == buffer->data[n]) n++;
   return n;
 }
 
 /* Where the last answer begins: behind the last reply's head that stands before the place in which the
  * text changes when the answer does.  -1: it is not told apart. */
-static int by_difference(const struct zf_chat *c, const json_t *some, const json_t *tools,
+static int by_difference(const struct zf_chat *chat, const json_t *some, const json_t *tools,
                          const struct zf_buf *text, int64_t *from) {
   size_t last = json_array_size(some) - 1, at;
   const char *said = json_string_value(json_object_get(json_array_get(some, last), "content"));
@@ -243,8 +244,8 @@ static int by_difference(const struct zf_chat *c, const json_t *some, const json
   json_array_remove(before, last);
   json_object_set_new(message, "content", json_string(said && *said == 'z' ? "qz" : "zq"));
   json_array_set_new(other, last, message);
-  int rc = said ? zf_chat_render(c, other, tools, 0, &changed, NULL) : 0;
-  if (!rc && said) rc = reply_head(c, before, tools, &head);
+  int rc = said ? zf_chat_render(chat, other, tools, 0, &changed, NULL) : 0;
+  if (!rc && said) rc = reply_head(chat, before, tools, &head);
   at = same_bytes(text, &changed);
   *from = -1;
   if (!rc && said && changed.len && (at < text->len || at < changed.len)) {
@@ -260,7 +261,7 @@ static int by_difference(const struct zf_chat *c, const json_t *some, const json
 }
 
 /* The conversation up to the answer that is message i, which is the last there. */
-static int answer_text(const struct zf_chat *c, const json_t *messages, const json_t *tools,
+static int answer_text(const struct zf_chat *chat, const json_t *messages, const json_t *tools,
                        size_t i, struct zf_buf *out, struct zf_text_spans *spans) {
   const char *said = json_string_value(json_object_get(json_array_get(messages, i), "content"));
   json_t *some = json_array();
@@ -268,10 +269,10 @@ static int answer_text(const struct zf_chat *c, const json_t *messages, const js
   for (size_t k = 0; k <= i; k++) json_array_append(some, json_array_get(messages, k));
   zf_buf_clear(out);
   spans->count = 0;
-  int rc = zf_chat_render(c, some, tools, 0, out, NULL);
-  if (!rc) rc = mark_turn(c, some, tools, i, out, spans);
+  int rc = zf_chat_render(chat, some, tools, 0, out, NULL);
+  if (!rc) rc = mark_turn(chat, some, tools, i, out, spans);
   if (rc == 1) {
-    rc = by_difference(c, some, tools, out, &from);
+    rc = by_difference(chat, some, tools, out, &from);
     if (!rc && from >= 0) rc = zf_text_span_add(spans, from, (int64_t)out->len);
   }
   json_decref(some);
@@ -284,8 +285,8 @@ static int answer_text(const struct zf_chat *c, const json_t *messages, const js
         "with "
         "generation blocks",
         i + 1);
-  const struct zf_span *s = &spans->at[0];
-  if (!said || holds(out->data + s->from, (size_t)(s->to - s->from), said)) return 0;
+  const struct zf_span *span = &spans->at[0];
+  if (!said || holds(out->data + span->from, (size_t)(span->to - span->from), said)) return 0;
   return zf_error(
       ZF_EINVALID,
       "message %zu: the template leaves out some of what the assistant says: name another "
@@ -294,38 +295,38 @@ static int answer_text(const struct zf_chat *c, const json_t *messages, const js
 }
 
 /* Answer number k of the conversation; *n: how many there are. */
-static int answer_apart(const struct zf_chat *c, const json_t *messages, const json_t *tools,
+static int answer_apart(const struct zf_chat *chat, const json_t *messages, const json_t *tools,
                         int64_t k, struct zf_buf *out, struct zf_text_spans *spans, int64_t *n) {
   int64_t count = 0;
   int rc = 0;
   for (size_t i = 0; !rc && i < json_array_size(messages); i++) {
     if (!is_answer(messages, i)) continue;
-    if (count == k) rc = answer_text(c, messages, tools, i, out, spans);
+    if (count == k) rc = answer_text(chat, messages, tools, i, out, spans);
     count++;
   }
   *n = count;
   return rc;
 }
 
-int zf_chat_row(const struct zf_chat *c, const struct zf_fields *f, const json_t *row, int64_t k,
-                struct zf_buf *out, struct zf_text_spans *spans, int64_t *n) {
+int zf_chat_row(const struct zf_chat *chat, const struct zf_fields *fields, const json_t *row,
+                int64_t k, struct zf_buf *out, struct zf_text_spans *spans, int64_t *count) {
   const json_t *tools = json_object_get(row, "tools");
   json_t *messages;
-  *n = 0;
-  int rc = zf_messages_row(&messages, f, row);
+  *count = 0;
+  int rc = zf_messages_row(&messages, fields, row);
   int apart = k > 0;
-  if (!rc && !apart) rc = zf_chat_render(c, messages, tools, 0, out, spans);
-  if (!rc && !apart && !zf_jinja_marks(c->t)) {
-    rc = mark_all(c, messages, tools, out, spans);
+  if (!rc && !apart) rc = zf_chat_render(chat, messages, tools, 0, out, spans);
+  if (!rc && !apart && !zf_jinja_marks(chat->t)) {
+    rc = mark_all(chat, messages, tools, out, spans);
     apart = rc == 1;
   }
-  if (apart) rc = answer_apart(c, messages, tools, k, out, spans, n);
+  if (apart) rc = answer_apart(chat, messages, tools, k, out, spans, count);
   json_decref(messages);
   return rc;
 }
 
 int zf_segments_row(const json_t *row, struct zf_buf *out, struct zf_text_spans *spans) {
-  const json_t *list = json_object_get(row, "segments"), *s;
+  const json_t *list = json_object_get(row, "segments"), *settings;
   size_t i;
   int rc = json_is_array(list) ? 0
                                : zf_error(ZF_EINVALID,
@@ -333,8 +334,9 @@ int zf_segments_row(const json_t *row, struct zf_buf *out, struct zf_text_spans 
                                           "{label, text}, found %s",
                                           zf_json_kind(list));
   zf_buf_puts(out, "");
-  json_array_foreach((json_t *)list, i, s) {
-    const json_t *text = json_object_get(s, "text"), *label = json_object_get(s, "label");
+  json_array_foreach((json_t *)list, i, settings) {
+    const json_t *text = json_object_get(settings, "text"),
+                 *label = json_object_get(settings, "label");
     int64_t from = (int64_t)out->len;
     if (!rc && (!json_is_string(text) || !json_is_boolean(label)))
       rc = zf_error(ZF_EINVALID, "segments: segment %zu: expected {label: true or false, text}",

@@ -44,7 +44,7 @@ enum zf_task_type {
 
 /* Does the set's example choose one of several options? */
 struct zf_dataset;
-int zf_dataset_chooses(const struct zf_dataset *d);
+int zf_dataset_chooses(const struct zf_dataset *dataset);
 
 /* Does an example of this type choose one of several options? */
 int zf_task_chooses(enum zf_task_type type);
@@ -141,58 +141,58 @@ struct zf_dataset {
 
 /* An empty set; rows are added to it. */
 int zf_dataset_new(struct zf_dataset **out, enum zf_task_type type);
-void zf_dataset_free(struct zf_dataset *d); /* takes NULL */
+void zf_dataset_free(struct zf_dataset *dataset); /* takes NULL */
 
 /* Names a file that examples come from: number nfile - 1 afterwards. */
-int zf_dataset_file(struct zf_dataset *d, const char *path);
+int zf_dataset_file(struct zf_dataset *dataset, const char *path);
 
 /* What turns rows of one kind into examples; its buffers are used again for every row.  The spec and
  * the tokenizer outlive it.  _new: ZF_EUSAGE, a template or option list is wrong. */
 struct zf_encoder;
 int zf_encoder_new(struct zf_encoder **out, const struct zf_data_spec *spec,
                    const struct zf_tok *tok);
-void zf_encoder_free(struct zf_encoder *e); /* takes NULL */
+void zf_encoder_free(struct zf_encoder *encoder); /* takes NULL */
 
 /* Adds what row i of `r`, file number `file` of the set, becomes: an example, several when it is
  * split, or none.  ZF_EINVALID: "PATH:LINE: ..." as below. */
-int zf_encoder_add(struct zf_encoder *e, struct zf_dataset *d, int32_t file, struct zf_records *r,
-                   int64_t i);
+int zf_encoder_add(struct zf_encoder *encoder, struct zf_dataset *dataset, int32_t file,
+                   struct zf_records *records, int64_t i);
 
 /* Encodes rows index[0..n) (NULL: all of them) of `r` and adds them.
  * ZF_EUSAGE: a template or option list is wrong.  ZF_EINVALID: "PATH:LINE: ..." a field is missing,
  * a label is out of range, an example is too long under ZF_EXCESS_RAISE. */
-int zf_dataset_add(struct zf_dataset *d, struct zf_records *r, const int64_t *index, int64_t n,
-                   const struct zf_data_spec *spec, const struct zf_tok *tok);
+int zf_dataset_add(struct zf_dataset *dataset, struct zf_records *records, const int64_t *index,
+                   int64_t count, const struct zf_data_spec *spec, const struct zf_tok *tok);
 
 /* Examples of a set; of a stream its rows, of which some may give none. */
-int64_t zf_dataset_size(const struct zf_dataset *d);
+int64_t zf_dataset_size(const struct zf_dataset *dataset);
 
 /* Makes rows row[0..n) of a stream the examples of its set, instead of those before; the memory is
  * used again.  at[k] is the example of row[k], -1 when it gave none; `at` may be NULL. */
-int zf_row_reader_load(struct zf_row_reader *s, const int64_t *row, int64_t n, int64_t *at);
+int zf_row_reader_load(struct zf_row_reader *rows, const int64_t *row, int64_t count, int64_t *at);
 
 /* No examples, with the memory and counts of those before. */
-void zf_dataset_clear(struct zf_dataset *d);
+void zf_dataset_clear(struct zf_dataset *dataset);
 
 /* Takes examples i with out[i] out of a set that is held, and out of its counts but `rows`. */
-void zf_dataset_remove(struct zf_dataset *d, const char *out);
+void zf_dataset_remove(struct zf_dataset *dataset, const char *out);
 
 /* ZF_EINVALID when there is nothing to learn from: no example, or no target in any. */
-int zf_dataset_check(const struct zf_dataset *d, const char *what);
+int zf_dataset_check(const struct zf_dataset *dataset, const char *what);
 
 /* The first target of a sequence at its token t or after; s->n: none is left.  Whoever walks the
  * targets, to pack rows, to sum them or to count them, walks them by this function:
  *
  *   for (t = zf_seq_next_target(d, s, 0); t < s->n; t = zf_seq_next_target(d, s, t + 1)) */
-int64_t zf_seq_next_target(const struct zf_dataset *d, const struct zf_seq *s, int64_t t);
+int64_t zf_seq_next_target(const struct zf_dataset *dataset, const struct zf_seq *seq, int64_t t);
 
 /* Targets of a sequence, and whether its token t >= 1 is one. */
-int64_t zf_seq_targets(const struct zf_dataset *d, const struct zf_seq *s);
-int zf_seq_is_target(const struct zf_dataset *d, const struct zf_seq *s, int64_t t);
+int64_t zf_seq_targets(const struct zf_dataset *dataset, const struct zf_seq *seq);
+int zf_seq_is_target(const struct zf_dataset *dataset, const struct zf_seq *seq, int64_t t);
 
 /* Tokens that a forward pass over example i runs, and output rows that its loss needs. */
-int64_t zf_example_tokens(const struct zf_dataset *d, int64_t i);
-int64_t zf_example_rows(const struct zf_dataset *d, int64_t i);
-int64_t zf_example_targets(const struct zf_dataset *d, int64_t i);
+int64_t zf_example_tokens(const struct zf_dataset *dataset, int64_t i);
+int64_t zf_example_rows(const struct zf_dataset *dataset, int64_t i);
+int64_t zf_example_targets(const struct zf_dataset *dataset, int64_t i);
 
 #endif

@@ -6,41 +6,43 @@
 #include "task/encode_internal.h"
 
 /* Texts count, too, for a CSV file has nothing else. */
-static int read_number(float *out, const json_t *v, const char *key) {
-  const char *text = json_string_value(v);
+static int read_number(float *out, const json_t *value, const char *key) {
+  const char *text = json_string_value(value);
   char *end = NULL;
-  double x = json_is_number(v) ? json_number_value(v) : text && *text ? strtod(text, &end) : NAN;
+  double x = json_is_number(value) ? json_number_value(value)
+             : text && *text       ? strtod(text, &end)
+                                   : NAN;
   *out = (float)x;
   if (isfinite(*out) && (!end || !*end)) return 0;
   return zf_error(ZF_EINVALID, "field '%s': expected a number, found %s%.60s", key,
-                  text ? "the text " : zf_json_kind(v), text ? text : "");
+                  text ? "the text " : zf_json_kind(value), text ? text : "");
 }
 
 /* regression: one number, or a list of as many as the head has outputs. */
-static int read_numbers(const struct zf_encoder *e, const json_t *v, const char *key,
+static int read_numbers(const struct zf_encoder *encoder, const json_t *value, const char *key,
                         struct zf_seq *seq) {
-  int64_t n = e->spec->noptions;
+  int64_t n = encoder->spec->noptions;
   int rc = 0;
-  if (n == 1 && !json_is_array(v)) return read_number(&seq[0].gold, v, key);
-  if ((int64_t)json_array_size(v) != n)
+  if (n == 1 && !json_is_array(value)) return read_number(&seq[0].gold, value, key);
+  if ((int64_t)json_array_size(value) != n)
     return zf_error(ZF_EINVALID, "field '%s': expected a list of %lld numbers, found %s of %zu",
-                    key, (long long)n, zf_json_kind(v), json_array_size(v));
+                    key, (long long)n, zf_json_kind(value), json_array_size(value));
   for (int64_t i = 0; !rc && i < n; i++)
-    rc = read_number(&seq[i].gold, json_array_get(v, (size_t)i), key);
+    rc = read_number(&seq[i].gold, json_array_get(value, (size_t)i), key);
   return rc;
 }
 
 /* multi-label: the labels that hold, each as a choice of one would name it; none is a list, too. */
-static int read_labels(const struct zf_encoder *e, const json_t *v, const char *key,
+static int read_labels(const struct zf_encoder *encoder, const json_t *value, const char *key,
                        struct zf_seq *seq) {
   const json_t *item;
   int32_t label;
   size_t i;
-  if (!json_is_array(v))
+  if (!json_is_array(value))
     return zf_error(ZF_EINVALID, "field '%s': expected a list of labels, found %s", key,
-                    zf_json_kind(v));
-  json_array_foreach(v, i, item) {
-    int rc = zf_encode_label(e, item, key, &label);
+                    zf_json_kind(value));
+  json_array_foreach(value, i, item) {
+    int rc = zf_encode_label(encoder, item, key, &label);
     if (rc) return rc;
     if (seq[label].gold > 0)
       return zf_error(ZF_EINVALID,
@@ -51,14 +53,14 @@ static int read_labels(const struct zf_encoder *e, const json_t *v, const char *
   return 0;
 }
 
-int zf_encode_outputs(struct zf_encoder *e, const json_t *row, struct zf_example *x) {
-  const char *key = e->spec->label ? e->spec->label : "label";
-  const json_t *v = json_object_get(row, key);
-  if (!v) return zf_field_missing(row, key);
-  x->nseq = (int32_t)e->spec->noptions;
-  int rc = zf_encode_whole(e, row, x);
+int zf_encode_outputs(struct zf_encoder *encoder, const json_t *row, struct zf_example *example) {
+  const char *key = encoder->spec->label ? encoder->spec->label : "label";
+  const json_t *value = json_object_get(row, key);
+  if (!value) return zf_field_missing(row, key);
+  example->nseq = (int32_t)encoder->spec->noptions;
+  int rc = zf_encode_whole(encoder, row, example);
   if (rc) return rc;
-  struct zf_seq *seq = e->dataset->seq + e->dataset->nseq - x->nseq;
-  return e->spec->problem == ZF_PROBLEM_REGRESSION ? read_numbers(e, v, key, seq)
-                                                   : read_labels(e, v, key, seq);
+  struct zf_seq *seq = encoder->dataset->seq + encoder->dataset->nseq - example->nseq;
+  return encoder->spec->problem == ZF_PROBLEM_REGRESSION ? read_numbers(encoder, value, key, seq)
+                                                         : read_labels(encoder, value, key, seq);
 }

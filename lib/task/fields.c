@@ -13,8 +13,8 @@ int zf_field_missing(const json_t *row, const char *key) {
   const char *name[MANY], *k;
   struct zf_buf all = {0};
   int64_t n = 0;
-  json_t *v;
-  json_object_foreach((json_t *)row, k, v) {
+  json_t *value;
+  json_object_foreach((json_t *)row, k, value) {
     if (n == MANY) break;
     name[n++] = k;
     zf_buf_printf(&all, "%s'%.40s'", all.len ? ", " : "", k);
@@ -41,55 +41,58 @@ struct instruction {
   const char *instruction, *input, *output, *system;
 };
 
-static int read_instruction(struct instruction *x, const struct zf_fields *f, const json_t *row) {
-  int rc = text_field(&x->instruction, row, f->instruction, "instruction", 1);
-  if (!rc) rc = text_field(&x->input, row, f->input, "input", f->input != NULL);
-  if (!rc) rc = text_field(&x->output, row, f->output, "output", 1);
-  if (!rc) rc = text_field(&x->system, row, f->system, "system", f->system != NULL);
+static int read_instruction(struct instruction *instruction, const struct zf_fields *fields,
+                            const json_t *row) {
+  int rc = text_field(&instruction->instruction, row, fields->instruction, "instruction", 1);
+  if (!rc) rc = text_field(&instruction->input, row, fields->input, "input", fields->input != NULL);
+  if (!rc) rc = text_field(&instruction->output, row, fields->output, "output", 1);
+  if (!rc)
+    rc = text_field(&instruction->system, row, fields->system, "system", fields->system != NULL);
   if (rc) return rc;
-  if (x->input && !*x->input) x->input = NULL;
-  if (!x->system || !*x->system) x->system = f->system_prompt;
+  if (instruction->input && !*instruction->input) instruction->input = NULL;
+  if (!instruction->system || !*instruction->system) instruction->system = fields->system_prompt;
   return 0;
 }
 
-static void put_alpaca(struct zf_buf *out, const struct instruction *x) {
-  if (x->system)
-    zf_buf_printf(out, "%s%s", x->system, *x->system ? "\n\n" : "");
+static void put_alpaca(struct zf_buf *out, const struct instruction *instruction) {
+  if (instruction->system)
+    zf_buf_printf(out, "%s%s", instruction->system, *instruction->system ? "\n\n" : "");
   else
     zf_buf_printf(out,
                   "Below is an instruction that describes a task%s. Write a response that "
                   "appropriately completes the request.\n\n",
-                  x->input ? ", paired with an input that provides further context" : "");
-  zf_buf_printf(out, "### Instruction:\n%s\n\n", x->instruction);
-  if (x->input) zf_buf_printf(out, "### Input:\n%s\n\n", x->input);
+                  instruction->input ? ", paired with an input that provides further context" : "");
+  zf_buf_printf(out, "### Instruction:\n%s\n\n", instruction->instruction);
+  if (instruction->input) zf_buf_printf(out, "### Input:\n%s\n\n", instruction->input);
   zf_buf_puts(out, "### Response:\n");
 }
 
-static int put_formatted(struct zf_buf *out, const struct zf_template *t,
-                         const struct instruction *x) {
-  const char *system = x->system ? x->system : "";
-  json_t *row = json_pack("{s:s, s:s, s:s}", "instruction", x->instruction, "input",
-                          x->input ? x->input : "", "system", system);
+static int put_formatted(struct zf_buf *out, const struct zf_template *template,
+                         const struct instruction *instruction) {
+  const char *system = instruction->system ? instruction->system : "";
+  json_t *row = json_pack("{s:s, s:s, s:s}", "instruction", instruction->instruction, "input",
+                          instruction->input ? instruction->input : "", "system", system);
   if (!row) return zf_error(ZF_ENOMEM, "out of memory");
-  if (!zf_template_has(t, "system")) zf_buf_puts(out, system);
-  int rc = zf_template_apply(t, row, out);
+  if (!zf_template_has(template, "system")) zf_buf_puts(out, system);
+  int rc = zf_template_apply(template, row, out);
   json_decref(row);
   return rc ? zf_error_prefix(rc, "format") : 0;
 }
 
-int zf_alpaca_row(const struct zf_alpaca *a, const json_t *row, struct zf_buf *out,
+int zf_alpaca_row(const struct zf_alpaca *alpaca, const json_t *row, struct zf_buf *out,
                   struct zf_text_spans *spans) {
-  struct instruction x = {0};
-  int rc = read_instruction(&x, a->fields ? a->fields : &usual, row);
+  struct instruction instruction = {0};
+  int rc = read_instruction(&instruction, alpaca->fields ? alpaca->fields : &usual, row);
   if (rc) return rc;
-  const struct zf_template *t = !x.input && a->no_input ? a->no_input : a->format;
-  if (t)
-    rc = put_formatted(out, t, &x);
+  const struct zf_template *template =
+      !instruction.input && alpaca->no_input ? alpaca->no_input : alpaca->format;
+  if (template)
+    rc = put_formatted(out, template, &instruction);
   else
-    put_alpaca(out, &x);
+    put_alpaca(out, &instruction);
   zf_buf_puts(out, "");
   int64_t from = (int64_t)out->len;
-  zf_buf_puts(out, x.output);
+  zf_buf_puts(out, instruction.output);
   if (!rc) rc = zf_buf_ok(out);
   return rc ? rc : zf_text_span_add(spans, from, (int64_t)out->len);
 }
@@ -98,7 +101,7 @@ int zf_alpaca_row(const struct zf_alpaca *a, const json_t *row, struct zf_buf *o
 
 /* The template's name of a role: f's own list, then ShareGPT's names; else the name as it is, or
  * NULL where only known names are roles. */
-static const char *role_of(const struct zf_fields *f, const char *from, int sharegpt,
+static const char *role_of(const struct zf_fields *fields, const char *from, int sharegpt,
                            char own[64]) {
   static const char *const role[][2] = {{"human", "user"},
                                         {"user", "user"},
@@ -108,10 +111,10 @@ static const char *role_of(const struct zf_fields *f, const char *from, int shar
                                         {"tool", "tool"},
                                         {"function_call", "assistant"},
                                         {"observation", "tool"}};
-  for (int64_t k = 0; k < f->nroles; k++) {
-    size_t n = strcspn(f->roles[k], "=");
-    if (strlen(from) != n || strncmp(from, f->roles[k], n) != 0) continue;
-    snprintf(own, 64, "%s", f->roles[k] + n + 1);
+  for (int64_t k = 0; k < fields->nroles; k++) {
+    size_t n = strcspn(fields->roles[k], "=");
+    if (strlen(from) != n || strncmp(from, fields->roles[k], n) != 0) continue;
+    snprintf(own, 64, "%s", fields->roles[k] + n + 1);
     return own;
   }
   if (!sharegpt) return from;
@@ -126,57 +129,59 @@ struct shape {
   int sharegpt;
 };
 
-static struct shape shape_of(const struct zf_fields *f, const json_t *row) {
-  int other = !f->messages && !json_object_get(row, "messages") &&
+static struct shape shape_of(const struct zf_fields *fields, const json_t *row) {
+  int other = !fields->messages && !json_object_get(row, "messages") &&
               json_object_get(row, "conversations") != NULL;
-  struct shape s = {f->messages, f->role, f->content, other};
-  if (!s.field) s.field = other ? "conversations" : "messages";
-  if (!s.role) s.role = other ? "from" : "role";
-  if (!s.content) s.content = other ? "value" : "content";
-  return s;
+  struct shape shape = {fields->messages, fields->role, fields->content, other};
+  if (!shape.field) shape.field = other ? "conversations" : "messages";
+  if (!shape.role) shape.role = other ? "from" : "role";
+  if (!shape.content) shape.content = other ? "value" : "content";
+  return shape;
 }
 
 /* A message as {role, content} and what else it has; NULL: it is none. */
-static json_t *message(const struct zf_fields *f, const struct shape *s, json_t *m) {
+static json_t *message(const struct zf_fields *fields, const struct shape *shape, json_t *m) {
   char own[64];
-  const char *from = json_string_value(json_object_get(m, s->role));
-  json_t *content = json_object_get(m, s->content);
-  const char *role = from ? role_of(f, from, s->sharegpt, own) : NULL;
-  if (!role || !content || (s->sharegpt && !json_is_string(content))) return NULL;
-  json_t *out = s->sharegpt ? json_object() : json_copy(m);
+  const char *from = json_string_value(json_object_get(m, shape->role));
+  json_t *content = json_object_get(m, shape->content);
+  const char *role = from ? role_of(fields, from, shape->sharegpt, own) : NULL;
+  if (!role || !content || (shape->sharegpt && !json_is_string(content))) return NULL;
+  json_t *out = shape->sharegpt ? json_object() : json_copy(m);
   json_incref(content);
-  json_object_del(out, s->role);
-  json_object_del(out, s->content);
+  json_object_del(out, shape->role);
+  json_object_del(out, shape->content);
   json_t *rest = json_pack("{s:s, s:o}", "role", role, "content", content);
   json_object_update(rest, out);
   json_decref(out);
   return rest;
 }
 
-int zf_messages_row(json_t **out, const struct zf_fields *f, const json_t *row) {
-  if (!f) f = &usual;
-  struct shape s = shape_of(f, row);
-  json_t *list = json_object_get(row, s.field), *m;
+int zf_messages_row(json_t **out, const struct zf_fields *fields, const json_t *row) {
+  if (!fields) fields = &usual;
+  struct shape shape = shape_of(fields, row);
+  json_t *list = json_object_get(row, shape.field), *m;
   size_t i;
   *out = NULL;
-  if (!list && f->messages) return zf_field_missing(row, s.field);
+  if (!list && fields->messages) return zf_field_missing(row, shape.field);
   if (!json_is_array(list) || !json_array_size(list))
-    return zf_error(ZF_EINVALID, "field '%s': expected a list of {%s, %s}, found %s", s.field,
-                    s.role, s.content, json_is_array(list) ? "an empty one" : zf_json_kind(list));
+    return zf_error(ZF_EINVALID, "field '%s': expected a list of {%s, %s}, found %s", shape.field,
+                    shape.role, shape.content,
+                    json_is_array(list) ? "an empty one" : zf_json_kind(list));
   if (!(*out = json_array())) return zf_error(ZF_ENOMEM, "out of memory");
   json_array_foreach(list, i, m) {
-    json_t *one = message(f, &s, m);
+    json_t *one = message(fields, &shape, m);
     if (one && !json_array_append_new(*out, one)) continue;
     json_decref(*out);
     *out = NULL;
-    if (json_is_object(m) && json_object_size(m) && !json_object_get(m, s.role))
-      return zf_error_prefix(zf_field_missing(m, s.role), "%s: message %zu", s.field, i + 1);
-    return s.sharegpt
+    if (json_is_object(m) && json_object_size(m) && !json_object_get(m, shape.role))
+      return zf_error_prefix(zf_field_missing(m, shape.role), "%s: message %zu", shape.field,
+                             i + 1);
+    return shape.sharegpt
                ? zf_error(ZF_EINVALID,
                           "conversations: message %zu: expected %s (human, gpt, system) and %s",
-                          i + 1, s.role, s.content)
-               : zf_error(ZF_EINVALID, "%s: message %zu: expected {%s, %s}", s.field, i + 1, s.role,
-                          s.content);
+                          i + 1, shape.role, shape.content)
+               : zf_error(ZF_EINVALID, "%s: message %zu: expected {%s, %s}", shape.field, i + 1,
+                          shape.role, shape.content);
   }
   return 0;
 }

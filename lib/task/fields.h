@@ -38,11 +38,11 @@ struct zf_alpaca {
   const struct zf_fields *fields;
   const struct zf_template *format, *no_input;
 };
-int zf_alpaca_row(const struct zf_alpaca *a, const json_t *row, struct zf_buf *out,
+int zf_alpaca_row(const struct zf_alpaca *alpaca, const json_t *row, struct zf_buf *out,
                   struct zf_text_spans *spans);
 
 /* The messages of a row as a list of {role, content} that the caller releases: field "messages", or
  * "conversations" of {from, value} (ShareGPT), or those that f names.  ZF_EINVALID. */
-int zf_messages_row(json_t **out, const struct zf_fields *f, const json_t *row);
+int zf_messages_row(json_t **out, const struct zf_fields *fields, const json_t *row);
 
 #endif

@@ -39,19 +39,19 @@ struct zf_text_spans {
 /* `name` is for messages: "NAME:LINE: ...".  ZF_EINVALID. */
 int zf_jinja_parse(struct zf_jinja **out, const char *text, const char *name);
 int zf_jinja_parse_as(struct zf_jinja **out, const char *text, const char *name, unsigned flags);
-void zf_jinja_free(struct zf_jinja *t); /* takes NULL */
+void zf_jinja_free(struct zf_jinja *jinja); /* takes NULL */
 
 /* Appends the text for `vars`, an object whose keys are the variables.  `now` is what
  * strftime_now() shows (seconds since 1970).  spans may be NULL.  ZF_EINVALID, also for
  * the template's own raise_exception(). */
-int zf_jinja_render(const struct zf_jinja *t, const json_t *vars, int64_t now, struct zf_buf *out,
-                    struct zf_text_spans *spans);
+int zf_jinja_render(const struct zf_jinja *jinja, const json_t *vars, int64_t now,
+                    struct zf_buf *out, struct zf_text_spans *spans);
 
 /* Of a template that is one {{ expression }}: its value, with the kind it has (the caller
  * releases it).  ZF_EINVALID, also for a template that is something else. */
-int zf_jinja_value(const struct zf_jinja *t, const json_t *vars, json_t **out);
+int zf_jinja_value(const struct zf_jinja *jinja, const json_t *vars, json_t **out);
 
-int zf_jinja_marks(const struct zf_jinja *t); /* has generation blocks */
+int zf_jinja_marks(const struct zf_jinja *jinja); /* has generation blocks */
 
 /* The names of all filters and tests, one line. */
 const char *zf_jinja_filters(void);

@@ -8,196 +8,200 @@
 
 typedef const struct zj_node *node;
 
-static int bind_targets(struct zj_env *e, struct zj_frame *f, node targets, json_t *x) {
-  struct zj_value v = {.kind = ZJ_JSON, .json = x};
-  if (!targets->next) return zj_set_var(e, f, targets->name, &v);
+static int bind_targets(struct zj_env *env, struct zj_frame *frame, node targets, json_t *item) {
+  struct zj_value value = {.kind = ZJ_JSON, .json = item};
+  if (!targets->next) return zj_set_var(env, frame, targets->name, &value);
   size_t n = 0, i = 0;
   for (node t = targets; t; t = t->next) n++;
-  if (!json_is_array(x) || json_array_size(x) != n)
-    return zj_fail(e, "%s cannot be taken apart into %zu", zf_json_kind(x), n);
+  if (!json_is_array(item) || json_array_size(item) != n)
+    return zj_fail(env, "%s cannot be taken apart into %zu", zf_json_kind(item), n);
   int rc = 0;
   for (node t = targets; !rc && t; t = t->next) {
-    v.json = json_array_get(x, i++);
-    rc = zj_set_var(e, f, t->name, &v);
+    value.json = json_array_get(item, i++);
+    rc = zj_set_var(env, frame, t->name, &value);
   }
   return rc;
 }
 
 /* The items for which the loop's condition holds. */
-static int chosen(struct zj_env *e, json_t **list, node n) {
-  struct zj_value kept, v;
-  json_t *x;
+static int chosen(struct zj_env *env, json_t **list, node n) {
+  struct zj_value kept, value;
+  json_t *item;
   size_t i;
-  int rc = zj_keep(e, &kept, json_array(), 0);
-  json_array_foreach(rc ? NULL : *list, i, x) {
-    struct zj_frame f, *before = e->frame;
+  int rc = zj_keep(env, &kept, json_array(), 0);
+  json_array_foreach(rc ? NULL : *list, i, item) {
+    struct zj_frame frame, *before = env->frame;
     if (rc) break;
-    zj_push(e, &f, before);
-    rc = bind_targets(e, &f, n->fourth, x);
-    if (!rc) rc = zj_eval(e, &v, n->second);
-    zj_pop(e, &f, before);
-    if (!rc && zj_truth(&v)) json_array_append(kept.json, x);
+    zj_push(env, &frame, before);
+    rc = bind_targets(env, &frame, n->fourth, item);
+    if (!rc) rc = zj_eval(env, &value, n->second);
+    zj_pop(env, &frame, before);
+    if (!rc && zj_truth(&value)) json_array_append(kept.json, item);
   }
   *list = kept.json;
   return rc;
 }
 
-static int pass(struct zj_env *e, node n, json_t *x, const struct zj_loop *l) {
-  struct zj_value v = {.kind = ZJ_LOOP, .loop = l};
-  struct zj_frame f, *before = e->frame;
-  zj_push(e, &f, before);
-  int rc = zj_set_var(e, &f, "loop", &v);
-  if (!rc) rc = bind_targets(e, &f, n->fourth, x);
-  if (!rc) rc = zj_exec(e, n->list);
-  zj_pop(e, &f, before);
-  if (e->jump == ZJ_CONTINUE) e->jump = ZJ_GO;
+static int pass(struct zj_env *env, node n, json_t *item, const struct zj_loop *loop) {
+  struct zj_value value = {.kind = ZJ_LOOP, .loop = loop};
+  struct zj_frame frame, *before = env->frame;
+  zj_push(env, &frame, before);
+  int rc = zj_set_var(env, &frame, "loop", &value);
+  if (!rc) rc = bind_targets(env, &frame, n->fourth, item);
+  if (!rc) rc = zj_exec(env, n->list);
+  zj_pop(env, &frame, before);
+  if (env->jump == ZJ_CONTINUE) env->jump = ZJ_GO;
   return rc;
 }
 
-static int exec_for(struct zj_env *e, node n) {
+static int exec_for(struct zj_env *env, node n) {
   struct zj_value over;
   json_t *list = NULL;
-  int rc = zj_eval(e, &over, n->first);
-  if (!rc) rc = zj_refuse(e, &over);
-  if (!rc) rc = zj_items(e, &list, &over);
-  if (!rc && n->second) rc = chosen(e, &list, n);
+  int rc = zj_eval(env, &over, n->first);
+  if (!rc) rc = zj_refuse(env, &over);
+  if (!rc) rc = zj_items(env, &list, &over);
+  if (!rc && n->second) rc = chosen(env, &list, n);
   if (rc) return rc;
-  struct zj_loop l = {.count = (int64_t)json_array_size(list), .items = list, .depth = ++e->loops};
-  for (; !rc && l.index < l.count && e->jump == ZJ_GO; l.index++) {
-    rc = zj_step(e);
-    if (!rc) rc = pass(e, n, json_array_get(list, (size_t)l.index), &l);
+  struct zj_loop loop = {
+      .count = (int64_t)json_array_size(list), .items = list, .depth = ++env->loops};
+  for (; !rc && loop.index < loop.count && env->jump == ZJ_GO; loop.index++) {
+    rc = zj_step(env);
+    if (!rc) rc = pass(env, n, json_array_get(list, (size_t)loop.index), &loop);
   }
-  e->loops--;
-  if (e->jump == ZJ_BREAK) e->jump = ZJ_GO;
-  return rc || l.count ? rc : zj_exec(e, n->other);
+  env->loops--;
+  if (env->jump == ZJ_BREAK) env->jump = ZJ_GO;
+  return rc || loop.count ? rc : zj_exec(env, n->other);
 }
 
-static int exec_if(struct zj_env *e, node n) {
-  struct zj_value v;
-  int rc = zj_eval(e, &v, n->first);
-  if (!rc) rc = zj_strict(e, &v);
-  return rc ? rc : zj_exec(e, zj_truth(&v) ? n->list : n->other);
+static int exec_if(struct zj_env *env, node n) {
+  struct zj_value value;
+  int rc = zj_eval(env, &value, n->first);
+  if (!rc) rc = zj_strict(env, &value);
+  return rc ? rc : zj_exec(env, zj_truth(&value) ? n->list : n->other);
 }
 
-static int assign(struct zj_env *e, node targets, const struct zj_value *v) {
+static int assign(struct zj_env *env, node targets, const struct zj_value *value) {
   struct zj_value owner;
-  int rc = zj_check_depth(e, v);
+  int rc = zj_check_depth(env, value);
   if (rc) return rc;
   if (targets->kind == ZJ_N_NAME && !targets->next)
-    return zj_set_var(e, e->frame, targets->name, v);
+    return zj_set_var(env, env->frame, targets->name, value);
   if (targets->kind == ZJ_N_NAME) {
-    if (v->kind != ZJ_JSON) return zj_fail(e, "%s cannot be taken apart", zj_kind_name(v));
-    return bind_targets(e, e->frame, targets, v->json);
+    if (value->kind != ZJ_JSON)
+      return zj_fail(env, "%s cannot be taken apart", zj_kind_name(value));
+    return bind_targets(env, env->frame, targets, value->json);
   }
-  if ((rc = zj_eval(e, &owner, targets->first))) return rc;
+  if ((rc = zj_eval(env, &owner, targets->first))) return rc;
   if (owner.kind != ZJ_NAMESPACE)
-    return zj_fail(e, "only a namespace can be assigned to, found %s", zj_kind_name(&owner));
-  if (v->kind == ZJ_UNDEF) {
+    return zj_fail(env, "only a namespace can be assigned to, found %s", zj_kind_name(&owner));
+  if (value->kind == ZJ_UNDEF) {
     json_object_del(owner.json, targets->name);
     return 0;
   }
-  if (v->kind != ZJ_JSON) return zj_fail(e, "%s cannot be kept in a namespace", zj_kind_name(v));
-  json_object_set(owner.json, targets->name, v->json);
+  if (value->kind != ZJ_JSON)
+    return zj_fail(env, "%s cannot be kept in a namespace", zj_kind_name(value));
+  json_object_set(owner.json, targets->name, value->json);
   return 0;
 }
 
-static int exec_set(struct zj_env *e, node n) {
-  struct zj_value v;
-  int rc = zj_eval(e, &v, n->first);
-  e->line = n->line;
-  return rc ? rc : assign(e, n->fourth, &v);
+static int exec_set(struct zj_env *env, node n) {
+  struct zj_value value;
+  int rc = zj_eval(env, &value, n->first);
+  env->line = n->line;
+  return rc ? rc : assign(env, n->fourth, &value);
 }
 
 /* Filters written behind "set x |" or "filter", the innermost without a value. */
-static int filter_text(struct zj_env *e, struct zj_value *v, node n) {
-  struct zj_args a;
+static int filter_text(struct zj_env *env, struct zj_value *value, node n) {
+  struct zj_args args;
   struct zj_value out;
-  int rc = n->first ? filter_text(e, v, n->first) : 0;
-  if (!rc) rc = zj_arguments(e, &a, n->list);
-  if (!rc) rc = zj_filter(e, &out, n->name, v, &a);
-  if (!rc) *v = out;
+  int rc = n->first ? filter_text(env, value, n->first) : 0;
+  if (!rc) rc = zj_arguments(env, &args, n->list);
+  if (!rc) rc = zj_filter(env, &out, n->name, value, &args);
+  if (!rc) *value = out;
   return rc;
 }
 
-static int exec_block(struct zj_env *e, node n) {
-  struct zj_value v;
-  struct zj_frame f, *before = e->frame;
-  zj_push(e, &f, before);
-  int rc = zj_capture(e, &v, n->list);
-  zj_pop(e, &f, before);
-  if (!rc && n->second) rc = filter_text(e, &v, n->second);
+static int exec_block(struct zj_env *env, node n) {
+  struct zj_value value;
+  struct zj_frame frame, *before = env->frame;
+  zj_push(env, &frame, before);
+  int rc = zj_capture(env, &value, n->list);
+  zj_pop(env, &frame, before);
+  if (!rc && n->second) rc = filter_text(env, &value, n->second);
   if (rc) return rc;
-  return n->kind == ZJ_N_SETBLOCK ? assign(e, n->fourth, &v) : zj_str(e, e->out, &v);
+  return n->kind == ZJ_N_SETBLOCK ? assign(env, n->fourth, &value) : zj_str(env, env->out, &value);
 }
 
-static int exec_generation(struct zj_env *e, node n) {
-  struct zf_text_spans *s = e->spans;
-  if (e->out != e->main)
-    return zj_fail(e, "'generation' inside a macro, set or filter is not supported");
-  int64_t from = (int64_t)e->out->len;
-  int rc = zj_exec(e, n->list);
-  if (rc || !s) return rc;
-  if (s->count == s->cap) {
-    int64_t cap = s->cap ? 2 * s->cap : 16;
-    struct zf_span *at = realloc(s->at, (size_t)cap * sizeof *at);
-    if (!at) return zf_error(ZF_ENOMEM, "%s: out of memory", e->jinja->name);
-    s->at = at;
-    s->cap = cap;
+static int exec_generation(struct zj_env *env, node n) {
+  struct zf_text_spans *spans = env->spans;
+  if (env->out != env->main)
+    return zj_fail(env, "'generation' inside a macro, set or filter is not supported");
+  int64_t from = (int64_t)env->out->len;
+  int rc = zj_exec(env, n->list);
+  if (rc || !spans) return rc;
+  if (spans->count == spans->cap) {
+    int64_t cap = spans->cap ? 2 * spans->cap : 16;
+    struct zf_span *at = realloc(spans->at, (size_t)cap * sizeof *at);
+    if (!at) return zf_error(ZF_ENOMEM, "%s: out of memory", env->jinja->name);
+    spans->at = at;
+    spans->cap = cap;
   }
-  s->at[s->count++] = (struct zf_span){from, (int64_t)e->out->len};
+  spans->at[spans->count++] = (struct zf_span){from, (int64_t)env->out->len};
   return 0;
 }
 
-static int exec_macro(struct zj_env *e, node n) {
-  struct zj_value v = {.kind = ZJ_MACRO, .macro = n};
-  return zj_set_var(e, e->frame, n->name, &v);
+static int exec_macro(struct zj_env *env, node n) {
+  struct zj_value value = {.kind = ZJ_MACRO, .macro = n};
+  return zj_set_var(env, env->frame, n->name, &value);
 }
 
-static int exec_print(struct zj_env *e, node n) {
-  struct zj_value v;
-  int rc = zj_eval(e, &v, n->first);
-  return rc ? rc : zj_str(e, e->out, &v);
+static int exec_print(struct zj_env *env, node n) {
+  struct zj_value value;
+  int rc = zj_eval(env, &value, n->first);
+  return rc ? rc : zj_str(env, env->out, &value);
 }
 
-static int exec_one(struct zj_env *e, node n) {
+static int exec_one(struct zj_env *env, node n) {
   switch (n->kind) {
     case ZJ_N_DATA:
-      zf_buf_add(e->out, json_string_value(n->value), json_string_length(n->value));
+      zf_buf_add(env->out, json_string_value(n->value), json_string_length(n->value));
       return 0;
     case ZJ_N_PRINT:
-      return exec_print(e, n);
+      return exec_print(env, n);
     case ZJ_N_FOR:
-      return exec_for(e, n);
+      return exec_for(env, n);
     case ZJ_N_IF:
-      return exec_if(e, n);
+      return exec_if(env, n);
     case ZJ_N_SET:
-      return exec_set(e, n);
+      return exec_set(env, n);
     case ZJ_N_SETBLOCK:
     case ZJ_N_FILTERBLOCK:
-      return exec_block(e, n);
+      return exec_block(env, n);
     case ZJ_N_MACRO:
-      return exec_macro(e, n);
+      return exec_macro(env, n);
     case ZJ_N_GENERATION:
-      return exec_generation(e, n);
+      return exec_generation(env, n);
     case ZJ_N_BREAK:
-      e->jump = ZJ_BREAK;
+      env->jump = ZJ_BREAK;
       return 0;
     default:
-      e->jump = ZJ_CONTINUE;
+      env->jump = ZJ_CONTINUE;
       return 0;
   }
 }
 
-int zj_exec(struct zj_env *e, node list) {
-  int rc = ++e->depth > ZF_JINJA_DEPTH ? zj_fail(e, "nested more than %d deep", ZF_JINJA_DEPTH) : 0;
-  for (; !rc && list && e->jump == ZJ_GO; list = list->next) {
-    e->line = list->line;
-    rc = zj_step(e);
-    if (!rc) rc = exec_one(e, list);
-    if (!rc && e->out->len > ZF_JINJA_BYTES)
-      rc = zj_fail(e, "the template makes more than %d bytes", ZF_JINJA_BYTES);
+int zj_exec(struct zj_env *env, node list) {
+  int rc =
+      ++env->depth > ZF_JINJA_DEPTH ? zj_fail(env, "nested more than %d deep", ZF_JINJA_DEPTH) : 0;
+  for (; !rc && list && env->jump == ZJ_GO; list = list->next) {
+    env->line = list->line;
+    rc = zj_step(env);
+    if (!rc) rc = exec_one(env, list);
+    if (!rc && env->out->len > ZF_JINJA_BYTES)
+      rc = zj_fail(env, "the template makes more than %d bytes", ZF_JINJA_BYTES);
   }
-  e->depth--;
+  env->depth--;
   return rc;
 }
 
@@ -205,48 +209,50 @@ int zj_exec(struct zj_env *e, node list) {
  * ------------------------------------------------------------------------------------ */
 
 /* Runs the template into `out`, or gives the value of its one expression. */
-static int run(const struct zf_jinja *t, const json_t *vars, int64_t now, struct zf_buf *out,
+static int run(const struct zf_jinja *jinja, const json_t *vars, int64_t now, struct zf_buf *out,
                struct zf_text_spans *spans, json_t **value) {
   struct zj_frame root = {0};
-  struct zj_env e = {.jinja = t, .out = out, .main = out, .spans = spans, .now = now, .line = 1};
-  struct zj_value v;
+  struct zj_env env = {
+      .jinja = jinja, .out = out, .main = out, .spans = spans, .now = now, .line = 1};
+  struct zj_value other;
   const char *key;
-  json_t *x;
+  json_t *item;
   int64_t before = zf_json_failures();
   int rc = 0;
-  e.frame = e.root = &root;
-  json_object_foreach((json_t *)vars, key, x) {
-    struct zj_value var = {.kind = ZJ_JSON, .json = x};
-    if (!rc) rc = zj_set_var(&e, &root, key, &var);
+  env.frame = env.root = &root;
+  json_object_foreach((json_t *)vars, key, item) {
+    struct zj_value var = {.kind = ZJ_JSON, .json = item};
+    if (!rc) rc = zj_set_var(&env, &root, key, &var);
   }
-  if (!rc) rc = value ? zj_eval(&e, &v, t->body->first) : zj_exec(&e, t->body);
-  if (!rc && value) rc = zj_refuse(&e, &v);
-  if (!rc && value && v.kind != ZJ_JSON) rc = zj_fail(&e, "%s is no value", zj_kind_name(&v));
-  rc = zf_json_checked(rc, before, t->name);
-  if (!rc && value) *value = json_incref(v.json);
-  for (int64_t i = e.nkept; i > 0; i--) json_decref(e.kept[i - 1]);
-  free(e.kept);
-  free(e.note);
+  if (!rc) rc = value ? zj_eval(&env, &other, jinja->body->first) : zj_exec(&env, jinja->body);
+  if (!rc && value) rc = zj_refuse(&env, &other);
+  if (!rc && value && other.kind != ZJ_JSON)
+    rc = zj_fail(&env, "%s is no value", zj_kind_name(&other));
+  rc = zf_json_checked(rc, before, jinja->name);
+  if (!rc && value) *value = json_incref(other.json);
+  for (int64_t i = env.nkept; i > 0; i--) json_decref(env.kept[i - 1]);
+  free(env.kept);
+  free(env.note);
   free(root.var);
   return rc;
 }
 
-int zf_jinja_render(const struct zf_jinja *t, const json_t *vars, int64_t now, struct zf_buf *out,
-                    struct zf_text_spans *spans) {
+int zf_jinja_render(const struct zf_jinja *jinja, const json_t *vars, int64_t now,
+                    struct zf_buf *out, struct zf_text_spans *spans) {
   size_t had = out->len;
   zf_buf_puts(out, "");
-  int rc = run(t, vars, now, out, spans, NULL);
+  int rc = run(jinja, vars, now, out, spans, NULL);
   if (!rc) rc = zf_buf_ok(out);
   if (rc) out->len = had;
   return rc;
 }
 
-int zf_jinja_value(const struct zf_jinja *t, const json_t *vars, json_t **out) {
+int zf_jinja_value(const struct zf_jinja *jinja, const json_t *vars, json_t **out) {
   struct zf_buf none = {0};
   *out = NULL;
-  if (!t->body || t->body->kind != ZJ_N_PRINT || t->body->next)
-    return zf_error(ZF_EINVALID, "%s: expected one {{ expression }} and nothing else", t->name);
-  int rc = run(t, vars, 0, &none, NULL, out);
+  if (!jinja->body || jinja->body->kind != ZJ_N_PRINT || jinja->body->next)
+    return zf_error(ZF_EINVALID, "%s: expected one {{ expression }} and nothing else", jinja->name);
+  int rc = run(jinja, vars, 0, &none, NULL, out);
   zf_buf_free(&none);
   return rc;
 }
@@ -268,37 +274,37 @@ int zf_jinja_parse(struct zf_jinja **out, const char *text, const char *name) {
 
 int zf_jinja_parse_as(struct zf_jinja **out, const char *text, const char *name, unsigned flags) {
   struct zj_tokens tokens = {0};
-  struct zf_jinja *t = zf_calloc(1, sizeof *t);
+  struct zf_jinja *jinja = zf_calloc(1, sizeof *jinja);
   *out = NULL;
-  if (!t) return ZF_ENOMEM;
-  t->flags = flags;
-  t->name = zf_strdup(name);
-  t->text = normal_newlines(text);
-  int rc = t->name && t->text ? zj_lex(&tokens, t->text, name, flags) : ZF_ENOMEM;
-  if (!rc) rc = zj_parse(t, &tokens);
+  if (!jinja) return ZF_ENOMEM;
+  jinja->flags = flags;
+  jinja->name = zf_strdup(name);
+  jinja->text = normal_newlines(text);
+  int rc = jinja->name && jinja->text ? zj_lex(&tokens, jinja->text, name, flags) : ZF_ENOMEM;
+  if (!rc) rc = zj_parse(jinja, &tokens);
   free(tokens.at);
   if (rc) {
-    zf_jinja_free(t);
+    zf_jinja_free(jinja);
     return rc;
   }
-  *out = t;
+  *out = jinja;
   return 0;
 }
 
-void zf_jinja_free(struct zf_jinja *t) {
-  if (!t) return;
-  while (t->all) {
-    struct zj_node *n = t->all;
-    t->all = n->all;
-    free(n->name);
-    json_decref(n->value);
-    free(n);
+void zf_jinja_free(struct zf_jinja *jinja) {
+  if (!jinja) return;
+  while (jinja->all) {
+    struct zj_node *node = jinja->all;
+    jinja->all = node->all;
+    free(node->name);
+    json_decref(node->value);
+    free(node);
   }
-  free(t->name);
-  free(t->text);
-  free(t);
+  free(jinja->name);
+  free(jinja->text);
+  free(jinja);
 }
 
-int zf_jinja_marks(const struct zf_jinja *t) {
-  return t->marks;
+int zf_jinja_marks(const struct zf_jinja *jinja) {
+  return jinja->marks;
 }

@@ -8,356 +8,360 @@
 #include "base/arena.h"
 #include "jinja_parse_internal.h"
 
-int zj_p_fail(const struct zj_parser *p, const char *what) {
-  const struct zj_token *k = p->at;
+int zj_p_fail(const struct zj_parser *parser, const char *what) {
+  const struct zj_token *token = parser->at;
   static const char *const kind[] = {"text", "'{{'", "a tag", "the end of the tag"};
-  if (k->kind == ZJ_EOF)
+  if (token->kind == ZJ_EOF)
     return zf_error(ZF_EINVALID, "%s:%d: expected %s, found the end of the template",
-                    p->jinja->name, k->line, what);
-  if (k->kind < ZJ_NAME)
-    return zf_error(ZF_EINVALID, "%s:%d: expected %s, found %s", p->jinja->name, k->line, what,
-                    kind[k->kind]);
-  return zf_error(ZF_EINVALID, "%s:%d: expected %s, found '%.*s'", p->jinja->name, k->line, what,
-                  (int)(k->len < 40 ? k->len : 40), k->text);
+                    parser->jinja->name, token->line, what);
+  if (token->kind < ZJ_NAME)
+    return zf_error(ZF_EINVALID, "%s:%d: expected %s, found %s", parser->jinja->name, token->line,
+                    what, kind[token->kind]);
+  return zf_error(ZF_EINVALID, "%s:%d: expected %s, found '%.*s'", parser->jinja->name, token->line,
+                  what, (int)(token->len < 40 ? token->len : 40), token->text);
 }
 
-int zj_p_unsupported(const struct zj_parser *p, const char *what) {
-  return zf_error(ZF_EINVALID, "%s:%d: %s '%.*s' is not supported", p->jinja->name, p->at->line,
-                  what, (int)(p->at->len < 40 ? p->at->len : 40), p->at->text);
+int zj_p_unsupported(const struct zj_parser *parser, const char *what) {
+  return zf_error(ZF_EINVALID, "%s:%d: %s '%.*s' is not supported", parser->jinja->name,
+                  parser->at->line, what, (int)(parser->at->len < 40 ? parser->at->len : 40),
+                  parser->at->text);
 }
 
-int zj_p_is_op(const struct zj_parser *p, const char *op) {
-  return p->at->kind == ZJ_OP && (size_t)p->at->len == strlen(op) &&
-         !memcmp(p->at->text, op, (size_t)p->at->len);
+int zj_p_is_op(const struct zj_parser *parser, const char *op) {
+  return parser->at->kind == ZJ_OP && (size_t)parser->at->len == strlen(op) &&
+         !memcmp(parser->at->text, op, (size_t)parser->at->len);
 }
 
-int zj_p_is_word(const struct zj_parser *p, const char *word) {
-  return p->at->kind == ZJ_NAME && (size_t)p->at->len == strlen(word) &&
-         !memcmp(p->at->text, word, (size_t)p->at->len);
+int zj_p_is_word(const struct zj_parser *parser, const char *word) {
+  return parser->at->kind == ZJ_NAME && (size_t)parser->at->len == strlen(word) &&
+         !memcmp(parser->at->text, word, (size_t)parser->at->len);
 }
 
-int zj_p_accept(struct zj_parser *p, const char *op) {
-  int yes = zj_p_is_op(p, op);
-  p->at += yes;
+int zj_p_accept(struct zj_parser *parser, const char *op) {
+  int yes = zj_p_is_op(parser, op);
+  parser->at += yes;
   return yes;
 }
 
-int zj_p_expect(struct zj_parser *p, const char *op) {
+int zj_p_expect(struct zj_parser *parser, const char *op) {
   char what[8] = "'";
-  if (zj_p_accept(p, op)) return 0;
+  if (zj_p_accept(parser, op)) return 0;
   strcat(strcat(what, op), "'");
-  return zj_p_fail(p, what);
+  return zj_p_fail(parser, what);
 }
 
-int zj_p_expect_end(struct zj_parser *p) {
-  if (p->at->kind != ZJ_END) return zj_p_fail(p, "the end of the tag");
-  p->at++;
+int zj_p_expect_end(struct zj_parser *parser) {
+  if (parser->at->kind != ZJ_END) return zj_p_fail(parser, "the end of the tag");
+  parser->at++;
   return 0;
 }
 
-int zj_p_make(struct zj_parser *p, node *out, enum zj_node_kind kind) {
+int zj_p_make(struct zj_parser *parser, node *out, enum zj_node_kind kind) {
   node n = zf_calloc(1, sizeof *n);
   if (!n) return ZF_ENOMEM;
   n->kind = kind;
-  n->line = p->at->line;
-  n->all = p->jinja->all;
-  p->jinja->all = n;
+  n->line = parser->at->line;
+  n->all = parser->jinja->all;
+  parser->jinja->all = n;
   *out = n;
   return 0;
 }
 
-int zj_p_take_name(struct zj_parser *p, node n) {
-  if (p->at->kind != ZJ_NAME) return zj_p_fail(p, "a name");
-  n->name = zf_strndup(p->at->text, (size_t)p->at->len);
-  p->at++;
+int zj_p_take_name(struct zj_parser *parser, node n) {
+  if (parser->at->kind != ZJ_NAME) return zj_p_fail(parser, "a name");
+  n->name = zf_strndup(parser->at->text, (size_t)parser->at->len);
+  parser->at++;
   return n->name ? 0 : ZF_ENOMEM;
 }
 
-static int unary(struct zj_parser *p, node *out, int filters);
+static int unary(struct zj_parser *parser, node *out, int filters);
 
-int zj_p_enter(struct zj_parser *p) {
-  if (++p->depth <= ZF_JINJA_DEPTH) return 0;
-  return zf_error(ZF_EINVALID, "%s:%d: nested more than %d deep", p->jinja->name, p->at->line,
-                  ZF_JINJA_DEPTH);
+int zj_p_enter(struct zj_parser *parser) {
+  if (++parser->depth <= ZF_JINJA_DEPTH) return 0;
+  return zf_error(ZF_EINVALID, "%s:%d: nested more than %d deep", parser->jinja->name,
+                  parser->at->line, ZF_JINJA_DEPTH);
 }
 
 /* --- literals ------------------------------------------------------------------------------ */
 
-static void put_code(struct zf_buf *b, uint32_t c) {
+static void put_code(struct zf_buf *buf, uint32_t c) {
   if (c < 0x80) {
-    zf_buf_putc(b, (char)c);
+    zf_buf_putc(buf, (char)c);
     return;
   }
   if (c >= 0x10000) {
-    zf_buf_putc(b, (char)(0xF0 | c >> 18));
-    zf_buf_putc(b, (char)(0x80 | (c >> 12 & 63)));
+    zf_buf_putc(buf, (char)(0xF0 | c >> 18));
+    zf_buf_putc(buf, (char)(0x80 | (c >> 12 & 63)));
   } else if (c >= 0x800) {
-    zf_buf_putc(b, (char)(0xE0 | c >> 12));
+    zf_buf_putc(buf, (char)(0xE0 | c >> 12));
   }
   if (c >= 0x800)
-    zf_buf_putc(b, (char)(0x80 | (c >> 6 & 63)));
+    zf_buf_putc(buf, (char)(0x80 | (c >> 6 & 63)));
   else
-    zf_buf_putc(b, (char)(0xC0 | c >> 6));
-  zf_buf_putc(b, (char)(0x80 | (c & 63)));
+    zf_buf_putc(buf, (char)(0xC0 | c >> 6));
+  zf_buf_putc(buf, (char)(0x80 | (c & 63)));
 }
 
 /* Behind a backslash; returns how many bytes it took. */
-static int64_t escape(struct zf_buf *b, const char *s, int64_t n) {
+static int64_t escape(struct zf_buf *buf, const char *s, int64_t len) {
   static const char from[] = "nrtbfva0\\'\"", to[] = "\n\r\t\b\f\v\a\0\\'\"";
   const char *hit = *s ? strchr(from, *s) : NULL;
   int digits = *s == 'x' ? 2 : *s == 'u' ? 4 : *s == 'U' ? 8 : 0;
   char hex[9] = {0}, *end;
-  if (digits && n > digits) {
+  if (digits && len > digits) {
     memcpy(hex, s + 1, (size_t)digits);
     unsigned long c = strtoul(hex, &end, 16);
     if (end == hex + digits && c && c < 0x110000 && (c < 0xD800 || c > 0xDFFF)) {
-      put_code(b, (uint32_t)c);
+      put_code(buf, (uint32_t)c);
       return 1 + digits;
     }
   }
   if (hit && to[hit - from]) {
-    zf_buf_putc(b, to[hit - from]);
+    zf_buf_putc(buf, to[hit - from]);
   } else if (*s != '\n') { /* unknown: both stay, as in Python */
-    zf_buf_putc(b, '\\');
-    zf_buf_putc(b, *s);
+    zf_buf_putc(buf, '\\');
+    zf_buf_putc(buf, *s);
   }
   return 1;
 }
 
 /* Strings side by side are one. */
-static int string(struct zj_parser *p, node *out) {
-  struct zf_buf b = {0};
-  int rc = zj_p_make(p, out, ZJ_N_CONST);
-  zf_buf_puts(&b, "");
-  for (; p->at->kind == ZJ_STRING; p->at++) {
-    const char *s = p->at->text;
-    for (int64_t i = 0, n = p->at->len; i < n;) {
+static int string(struct zj_parser *parser, node *out) {
+  struct zf_buf buf = {0};
+  int rc = zj_p_make(parser, out, ZJ_N_CONST);
+  zf_buf_puts(&buf, "");
+  for (; parser->at->kind == ZJ_STRING; parser->at++) {
+    const char *s = parser->at->text;
+    for (int64_t i = 0, n = parser->at->len; i < n;) {
       if (s[i] == '\\' && i + 1 < n)
-        i += 1 + escape(&b, s + i + 1, n - i - 1);
+        i += 1 + escape(&buf, s + i + 1, n - i - 1);
       else
-        zf_buf_putc(&b, s[i++]);
+        zf_buf_putc(&buf, s[i++]);
     }
   }
-  if (!rc) rc = zf_buf_ok(&b);
-  if (!rc && !((*out)->value = json_stringn(b.data, b.len))) {
-    p->at--;
-    rc = zj_p_fail(p, "UTF-8");
+  if (!rc) rc = zf_buf_ok(&buf);
+  if (!rc && !((*out)->value = json_stringn(buf.data, buf.len))) {
+    parser->at--;
+    rc = zj_p_fail(parser, "UTF-8");
   }
-  zf_buf_free(&b);
+  zf_buf_free(&buf);
   return rc;
 }
 
-static int number(struct zj_parser *p, node *out) {
+static int number(struct zj_parser *parser, node *out) {
   char text[64];
-  int rc = zj_p_make(p, out, ZJ_N_CONST);
-  if (rc || p->at->len >= (int64_t)sizeof text) return rc ? rc : zj_p_unsupported(p, "number");
-  memcpy(text, p->at->text, (size_t)p->at->len);
-  text[p->at->len] = 0;
+  int rc = zj_p_make(parser, out, ZJ_N_CONST);
+  if (rc || parser->at->len >= (int64_t)sizeof text)
+    return rc ? rc : zj_p_unsupported(parser, "number");
+  memcpy(text, parser->at->text, (size_t)parser->at->len);
+  text[parser->at->len] = 0;
   errno = 0;
-  (*out)->value =
-      p->at->kind == ZJ_INT ? json_integer(strtoll(text, NULL, 10)) : json_real(strtod(text, NULL));
-  if (errno || !(*out)->value) return zj_p_unsupported(p, "number");
-  p->at++;
+  (*out)->value = parser->at->kind == ZJ_INT ? json_integer(strtoll(text, NULL, 10))
+                                             : json_real(strtod(text, NULL));
+  if (errno || !(*out)->value) return zj_p_unsupported(parser, "number");
+  parser->at++;
   return 0;
 }
 
 /* Items up to `close`, its opening behind us. */
-static int items(struct zj_parser *p, node *list, const char *close) {
+static int items(struct zj_parser *parser, node *list, const char *close) {
   int rc = 0;
-  while (!rc && !zj_p_is_op(p, close)) {
-    rc = zj_p_expression(p, list);
+  while (!rc && !zj_p_is_op(parser, close)) {
+    rc = zj_p_expression(parser, list);
     if (!rc) list = &(*list)->next;
-    if (!rc && !zj_p_is_op(p, close)) rc = zj_p_expect(p, ",");
+    if (!rc && !zj_p_is_op(parser, close)) rc = zj_p_expect(parser, ",");
   }
-  return rc ? rc : zj_p_expect(p, close);
+  return rc ? rc : zj_p_expect(parser, close);
 }
 
-static int dictionary(struct zj_parser *p, node *out) {
-  int rc = zj_p_make(p, out, ZJ_N_DICT);
+static int dictionary(struct zj_parser *parser, node *out) {
+  int rc = zj_p_make(parser, out, ZJ_N_DICT);
   node *list = rc ? NULL : &(*out)->list;
-  while (!rc && !zj_p_is_op(p, "}")) {
-    rc = zj_p_make(p, list, ZJ_N_PAIR);
-    if (!rc) rc = zj_p_expression(p, &(*list)->first);
-    if (!rc) rc = zj_p_expect(p, ":");
-    if (!rc) rc = zj_p_expression(p, &(*list)->second);
+  while (!rc && !zj_p_is_op(parser, "}")) {
+    rc = zj_p_make(parser, list, ZJ_N_PAIR);
+    if (!rc) rc = zj_p_expression(parser, &(*list)->first);
+    if (!rc) rc = zj_p_expect(parser, ":");
+    if (!rc) rc = zj_p_expression(parser, &(*list)->second);
     if (!rc) list = &(*list)->next;
-    if (!rc && !zj_p_is_op(p, "}")) rc = zj_p_expect(p, ",");
+    if (!rc && !zj_p_is_op(parser, "}")) rc = zj_p_expect(parser, ",");
   }
-  return rc ? rc : zj_p_expect(p, "}");
+  return rc ? rc : zj_p_expect(parser, "}");
 }
 
 /* "(a)" is a; "(a, b)" and "()" are tuples. */
-static int parenthesis(struct zj_parser *p, node *out) {
+static int parenthesis(struct zj_parser *parser, node *out) {
   node first = NULL;
-  int rc = zj_p_is_op(p, ")") ? 0 : zj_p_expression(p, &first);
+  int rc = zj_p_is_op(parser, ")") ? 0 : zj_p_expression(parser, &first);
   if (rc) return rc;
-  if (first && zj_p_accept(p, ")")) {
+  if (first && zj_p_accept(parser, ")")) {
     *out = first;
     return 0;
   }
-  rc = zj_p_make(p, out, ZJ_N_LIST);
+  rc = zj_p_make(parser, out, ZJ_N_LIST);
   if (rc) return rc;
   (*out)->list = first;
   (*out)->negated = 1;
-  if (first) rc = zj_p_expect(p, ",");
-  return rc ? rc : items(p, first ? &first->next : &(*out)->list, ")");
+  if (first) rc = zj_p_expect(parser, ",");
+  return rc ? rc : items(parser, first ? &first->next : &(*out)->list, ")");
 }
 
-static int word(struct zj_parser *p, node *out) {
+static int word(struct zj_parser *parser, node *out) {
   static const struct {
     const char *name;
     int value;
   } constant[] = {{"true", 1}, {"True", 1}, {"false", 0}, {"False", 0}, {"none", -1}, {"None", -1}};
   for (int i = 0; i < 6; i++) {
-    if (!zj_p_is_word(p, constant[i].name)) continue;
-    int rc = zj_p_make(p, out, ZJ_N_CONST);
+    if (!zj_p_is_word(parser, constant[i].name)) continue;
+    int rc = zj_p_make(parser, out, ZJ_N_CONST);
     if (!rc) (*out)->value = constant[i].value < 0 ? json_null() : json_boolean(constant[i].value);
-    p->at++;
+    parser->at++;
     return rc;
   }
-  int rc = zj_p_make(p, out, ZJ_N_NAME);
-  return rc ? rc : zj_p_take_name(p, *out);
+  int rc = zj_p_make(parser, out, ZJ_N_NAME);
+  return rc ? rc : zj_p_take_name(parser, *out);
 }
 
-static int primary(struct zj_parser *p, node *out) {
-  if (p->at->kind == ZJ_STRING) return string(p, out);
-  if (p->at->kind == ZJ_INT || p->at->kind == ZJ_FLOAT) return number(p, out);
-  if (p->at->kind == ZJ_NAME) return word(p, out);
-  if (zj_p_accept(p, "(")) return parenthesis(p, out);
-  if (zj_p_accept(p, "{")) return dictionary(p, out);
-  if (!zj_p_accept(p, "[")) return zj_p_fail(p, "a value");
-  int rc = zj_p_make(p, out, ZJ_N_LIST);
-  return rc ? rc : items(p, &(*out)->list, "]");
+static int primary(struct zj_parser *parser, node *out) {
+  if (parser->at->kind == ZJ_STRING) return string(parser, out);
+  if (parser->at->kind == ZJ_INT || parser->at->kind == ZJ_FLOAT) return number(parser, out);
+  if (parser->at->kind == ZJ_NAME) return word(parser, out);
+  if (zj_p_accept(parser, "(")) return parenthesis(parser, out);
+  if (zj_p_accept(parser, "{")) return dictionary(parser, out);
+  if (!zj_p_accept(parser, "[")) return zj_p_fail(parser, "a value");
+  int rc = zj_p_make(parser, out, ZJ_N_LIST);
+  return rc ? rc : items(parser, &(*out)->list, "]");
 }
 
 /* --- what follows a value -------------------------------------------------------------------- */
 
 /* Arguments behind "(". */
-static int arguments(struct zj_parser *p, node *list) {
+static int arguments(struct zj_parser *parser, node *list) {
   int rc = 0;
-  while (!rc && !zj_p_is_op(p, ")")) {
-    if (zj_p_is_op(p, "*") || zj_p_is_op(p, "**")) return zj_p_unsupported(p, "argument");
-    rc = zj_p_make(p, list, ZJ_N_ARG);
-    if (!rc && p->at->kind == ZJ_NAME && p->at[1].kind == ZJ_OP && p->at[1].len == 1 &&
-        *p->at[1].text == '=') {
-      rc = zj_p_take_name(p, *list);
-      p->at++;
+  while (!rc && !zj_p_is_op(parser, ")")) {
+    if (zj_p_is_op(parser, "*") || zj_p_is_op(parser, "**"))
+      return zj_p_unsupported(parser, "argument");
+    rc = zj_p_make(parser, list, ZJ_N_ARG);
+    if (!rc && parser->at->kind == ZJ_NAME && parser->at[1].kind == ZJ_OP &&
+        parser->at[1].len == 1 && *parser->at[1].text == '=') {
+      rc = zj_p_take_name(parser, *list);
+      parser->at++;
     }
-    if (!rc) rc = zj_p_expression(p, &(*list)->first);
+    if (!rc) rc = zj_p_expression(parser, &(*list)->first);
     if (!rc) list = &(*list)->next;
-    if (!rc && !zj_p_is_op(p, ")")) rc = zj_p_expect(p, ",");
+    if (!rc && !zj_p_is_op(parser, ")")) rc = zj_p_expect(parser, ",");
   }
-  return rc ? rc : zj_p_expect(p, ")");
+  return rc ? rc : zj_p_expect(parser, ")");
 }
 
 /* a[b], a[b:c:d] behind "[". */
-static int subscript(struct zj_parser *p, node *out, node owner) {
+static int subscript(struct zj_parser *parser, node *out, node owner) {
   node part[3] = {0};
   int n = 0, rc = 0, colons = 0;
-  while (!rc && !zj_p_is_op(p, "]") && n < 3) {
-    if (!zj_p_is_op(p, ":")) rc = zj_p_expression(p, &part[n]);
-    if (rc || !zj_p_accept(p, ":")) break;
+  while (!rc && !zj_p_is_op(parser, "]") && n < 3) {
+    if (!zj_p_is_op(parser, ":")) rc = zj_p_expression(parser, &part[n]);
+    if (rc || !zj_p_accept(parser, ":")) break;
     n++;
     colons++;
   }
-  if (!rc) rc = zj_p_make(p, out, colons ? ZJ_N_SLICE : ZJ_N_ITEM);
+  if (!rc) rc = zj_p_make(parser, out, colons ? ZJ_N_SLICE : ZJ_N_ITEM);
   if (rc) return rc;
   (*out)->first = owner;
   (*out)->second = part[0];
   (*out)->third = part[1];
   (*out)->fourth = part[2];
-  if (!colons && !part[0]) return zj_p_fail(p, "an index");
-  return zj_p_expect(p, "]");
+  if (!colons && !part[0]) return zj_p_fail(parser, "an index");
+  return zj_p_expect(parser, "]");
 }
 
-int zj_p_attribute(struct zj_parser *p, node *out, node owner) {
+int zj_p_attribute(struct zj_parser *parser, node *out, node owner) {
   int rc;
-  if (p->at->kind == ZJ_INT) { /* a.0 is a[0] */
-    if ((rc = zj_p_make(p, out, ZJ_N_ITEM))) return rc;
+  if (parser->at->kind == ZJ_INT) { /* a.0 is a[0] */
+    if ((rc = zj_p_make(parser, out, ZJ_N_ITEM))) return rc;
     (*out)->first = owner;
-    return number(p, &(*out)->second);
+    return number(parser, &(*out)->second);
   }
-  if ((rc = zj_p_make(p, out, ZJ_N_ATTR))) return rc;
+  if ((rc = zj_p_make(parser, out, ZJ_N_ATTR))) return rc;
   (*out)->first = owner;
-  return zj_p_take_name(p, *out);
+  return zj_p_take_name(parser, *out);
 }
 
-static int call(struct zj_parser *p, node *out, node owner) {
-  int rc = zj_p_make(p, out, ZJ_N_CALL);
+static int call(struct zj_parser *parser, node *out, node owner) {
+  int rc = zj_p_make(parser, out, ZJ_N_CALL);
   if (rc) return rc;
   (*out)->first = owner;
-  return arguments(p, &(*out)->list);
+  return arguments(parser, &(*out)->list);
 }
 
-static int postfix(struct zj_parser *p, node *out) {
+static int postfix(struct zj_parser *parser, node *out) {
   int rc = 0, n = 0;
   while (!rc) {
     node owner = *out;
-    if (++n > ZF_JINJA_DEPTH) return zj_p_unsupported(p, "so long a chain at");
-    if (zj_p_accept(p, "."))
-      rc = zj_p_attribute(p, out, owner);
-    else if (zj_p_accept(p, "["))
-      rc = subscript(p, out, owner);
-    else if (zj_p_accept(p, "("))
-      rc = call(p, out, owner);
+    if (++n > ZF_JINJA_DEPTH) return zj_p_unsupported(parser, "so long a chain at");
+    if (zj_p_accept(parser, "."))
+      rc = zj_p_attribute(parser, out, owner);
+    else if (zj_p_accept(parser, "["))
+      rc = subscript(parser, out, owner);
+    else if (zj_p_accept(parser, "("))
+      rc = call(parser, out, owner);
     else
       break;
   }
   return rc;
 }
 
-int zj_p_filter(struct zj_parser *p, node *out) {
+int zj_p_filter(struct zj_parser *parser, node *out) {
   node in = *out;
-  if (p->at->kind != ZJ_NAME) return zj_p_fail(p, "a filter");
-  const struct zj_token *name = p->at;
-  int rc = zj_p_make(p, out, ZJ_N_FILTER);
-  if (!rc) rc = zj_p_take_name(p, *out);
+  if (parser->at->kind != ZJ_NAME) return zj_p_fail(parser, "a filter");
+  const struct zj_token *name = parser->at;
+  int rc = zj_p_make(parser, out, ZJ_N_FILTER);
+  if (!rc) rc = zj_p_take_name(parser, *out);
   if (rc) return rc;
   if (!zj_is_filter((*out)->name)) {
-    p->at = name;
-    return zj_p_unsupported(p, "filter");
+    parser->at = name;
+    return zj_p_unsupported(parser, "filter");
   }
   (*out)->first = in;
-  return zj_p_accept(p, "(") ? arguments(p, &(*out)->list) : 0;
+  return zj_p_accept(parser, "(") ? arguments(parser, &(*out)->list) : 0;
 }
 
 /* Behind "is": [not] NAME [argument]. */
-static int test(struct zj_parser *p, node *out) {
+static int test(struct zj_parser *parser, node *out) {
   node in = *out;
-  int rc = zj_p_make(p, out, ZJ_N_TEST);
+  int rc = zj_p_make(parser, out, ZJ_N_TEST);
   if (rc) return rc;
   (*out)->first = in;
-  (*out)->negated = zj_p_is_word(p, "not");
-  p->at += (*out)->negated;
-  const struct zj_token *name = p->at;
-  if ((rc = zj_p_take_name(p, *out))) return rc;
+  (*out)->negated = zj_p_is_word(parser, "not");
+  parser->at += (*out)->negated;
+  const struct zj_token *name = parser->at;
+  if ((rc = zj_p_take_name(parser, *out))) return rc;
   if (!zj_is_test((*out)->name)) {
-    p->at = name;
-    return zj_p_unsupported(p, "test");
+    parser->at = name;
+    return zj_p_unsupported(parser, "test");
   }
-  if (zj_p_accept(p, "(")) return arguments(p, &(*out)->list);
-  int more = p->at->kind == ZJ_STRING || p->at->kind == ZJ_INT || p->at->kind == ZJ_FLOAT ||
-             zj_p_is_op(p, "[") || zj_p_is_op(p, "{") ||
-             (p->at->kind == ZJ_NAME && !zj_p_is_word(p, "else") && !zj_p_is_word(p, "or") &&
-              !zj_p_is_word(p, "and") && !zj_p_is_word(p, "is") && !zj_p_is_word(p, "if"));
+  if (zj_p_accept(parser, "(")) return arguments(parser, &(*out)->list);
+  int more = parser->at->kind == ZJ_STRING || parser->at->kind == ZJ_INT ||
+             parser->at->kind == ZJ_FLOAT || zj_p_is_op(parser, "[") || zj_p_is_op(parser, "{") ||
+             (parser->at->kind == ZJ_NAME && !zj_p_is_word(parser, "else") &&
+              !zj_p_is_word(parser, "or") && !zj_p_is_word(parser, "and") &&
+              !zj_p_is_word(parser, "is") && !zj_p_is_word(parser, "if"));
   if (!more) return 0;
-  rc = zj_p_make(p, &(*out)->list, ZJ_N_ARG);
-  if (!rc) rc = primary(p, &(*out)->list->first);
-  return rc ? rc : postfix(p, &(*out)->list->first);
+  rc = zj_p_make(parser, &(*out)->list, ZJ_N_ARG);
+  if (!rc) rc = primary(parser, &(*out)->list->first);
+  return rc ? rc : postfix(parser, &(*out)->list->first);
 }
 
-static int filters_and_tests(struct zj_parser *p, node *out) {
+static int filters_and_tests(struct zj_parser *parser, node *out) {
   int rc = 0, n = 0;
   while (!rc) {
-    if (++n > ZF_JINJA_DEPTH) return zj_p_unsupported(p, "so long a chain at");
-    if (zj_p_accept(p, "|")) {
-      rc = zj_p_filter(p, out);
-    } else if (zj_p_is_word(p, "is")) {
-      p->at++;
-      rc = test(p, out);
-    } else if (zj_p_accept(p, "(")) {
+    if (++n > ZF_JINJA_DEPTH) return zj_p_unsupported(parser, "so long a chain at");
+    if (zj_p_accept(parser, "|")) {
+      rc = zj_p_filter(parser, out);
+    } else if (zj_p_is_word(parser, "is")) {
+      parser->at++;
+      rc = test(parser, out);
+    } else if (zj_p_accept(parser, "(")) {
       node owner = *out;
-      rc = call(p, out, owner);
+      rc = call(parser, out, owner);
     } else {
       break;
     }
@@ -367,160 +371,160 @@ static int filters_and_tests(struct zj_parser *p, node *out) {
 
 /* --- operators ------------------------------------------------------------------------------ */
 
-static int unary(struct zj_parser *p, node *out, int filters) {
-  int rc = zj_p_enter(p);
+static int unary(struct zj_parser *parser, node *out, int filters) {
+  int rc = zj_p_enter(parser);
   if (rc) return rc;
-  if (zj_p_is_op(p, "-") || zj_p_is_op(p, "+")) {
-    int minus = *p->at->text == '-';
-    p->at++;
+  if (zj_p_is_op(parser, "-") || zj_p_is_op(parser, "+")) {
+    int minus = *parser->at->text == '-';
+    parser->at++;
     if (minus) {
-      rc = zj_p_make(p, out, ZJ_N_NEGATE);
-      if (!rc) rc = unary(p, &(*out)->first, 0);
+      rc = zj_p_make(parser, out, ZJ_N_NEGATE);
+      if (!rc) rc = unary(parser, &(*out)->first, 0);
     } else {
-      rc = unary(p, out, 0);
+      rc = unary(parser, out, 0);
     }
   } else {
-    rc = primary(p, out);
+    rc = primary(parser, out);
   }
-  if (!rc) rc = postfix(p, out);
-  if (!rc && filters) rc = filters_and_tests(p, out);
-  p->depth--;
+  if (!rc) rc = postfix(parser, out);
+  if (!rc && filters) rc = filters_and_tests(parser, out);
+  parser->depth--;
   return rc;
 }
 
-static int operand(struct zj_parser *p, node *out) {
-  return unary(p, out, 1);
+static int operand(struct zj_parser *parser, node *out) {
+  return unary(parser, out, 1);
 }
 
 /* Left-associative operators of one rank; ops ends with NULL. */
-static int rank(struct zj_parser *p, node *out, parse_fn next, const char *const *ops) {
-  int rc = next(p, out), n = 0;
+static int rank(struct zj_parser *parser, node *out, parse_fn next, const char *const *ops) {
+  int rc = next(parser, out), n = 0;
   while (!rc) {
     const char *const *op = ops;
-    while (*op && !zj_p_is_op(p, *op)) op++;
+    while (*op && !zj_p_is_op(parser, *op)) op++;
     if (!*op) break;
-    if (++n > ZF_JINJA_DEPTH) return zj_p_unsupported(p, "so long a chain at");
+    if (++n > ZF_JINJA_DEPTH) return zj_p_unsupported(parser, "so long a chain at");
     node left = *out;
-    rc = zj_p_make(p, out, ZJ_N_BINARY);
+    rc = zj_p_make(parser, out, ZJ_N_BINARY);
     if (rc) return rc;
     strcpy((*out)->op, *op);
     (*out)->first = left;
-    p->at++;
-    rc = next(p, &(*out)->second);
+    parser->at++;
+    rc = next(parser, &(*out)->second);
   }
   return rc;
 }
 
-static int power(struct zj_parser *p, node *out) {
-  return rank(p, out, operand, (const char *const[]){"**", NULL});
+static int power(struct zj_parser *parser, node *out) {
+  return rank(parser, out, operand, (const char *const[]){"**", NULL});
 }
 
-static int product(struct zj_parser *p, node *out) {
-  return rank(p, out, power, (const char *const[]){"*", "/", "//", "%", NULL});
+static int product(struct zj_parser *parser, node *out) {
+  return rank(parser, out, power, (const char *const[]){"*", "/", "//", "%", NULL});
 }
 
-static int join(struct zj_parser *p, node *out) {
-  return rank(p, out, product, (const char *const[]){"~", NULL});
+static int join(struct zj_parser *parser, node *out) {
+  return rank(parser, out, product, (const char *const[]){"~", NULL});
 }
 
-static int sum(struct zj_parser *p, node *out) {
-  return rank(p, out, join, (const char *const[]){"+", "-", NULL});
+static int sum(struct zj_parser *parser, node *out) {
+  return rank(parser, out, join, (const char *const[]){"+", "-", NULL});
 }
 
-static const char *comparison(struct zj_parser *p) {
+static const char *comparison(struct zj_parser *parser) {
   static const char *const ops[] = {"==", "!=", "<=", ">=", "<", ">"};
   for (int i = 0; i < 6; i++)
-    if (zj_p_accept(p, ops[i])) return ops[i];
-  if (zj_p_is_word(p, "in")) {
-    p->at++;
+    if (zj_p_accept(parser, ops[i])) return ops[i];
+  if (zj_p_is_word(parser, "in")) {
+    parser->at++;
     return "in";
   }
-  if (zj_p_is_word(p, "not") && p->at[1].kind == ZJ_NAME && p->at[1].len == 2 &&
-      !memcmp(p->at[1].text, "in", 2)) {
-    p->at += 2;
+  if (zj_p_is_word(parser, "not") && parser->at[1].kind == ZJ_NAME && parser->at[1].len == 2 &&
+      !memcmp(parser->at[1].text, "in", 2)) {
+    parser->at += 2;
     return "ni";
   }
   return NULL;
 }
 
 /* a < b < c: the first operand and a list of what it is compared with. */
-static int compare(struct zj_parser *p, node *out) {
-  int rc = sum(p, out);
-  const char *op = rc ? NULL : comparison(p);
+static int compare(struct zj_parser *parser, node *out) {
+  int rc = sum(parser, out);
+  const char *op = rc ? NULL : comparison(parser);
   if (!op) return rc;
   node first = *out;
-  if ((rc = zj_p_make(p, out, ZJ_N_COMPARE))) return rc;
+  if ((rc = zj_p_make(parser, out, ZJ_N_COMPARE))) return rc;
   (*out)->first = first;
   for (node *list = &(*out)->list; !rc && op; list = &(*list)->next) {
-    rc = zj_p_make(p, list, ZJ_N_PAIR);
+    rc = zj_p_make(parser, list, ZJ_N_PAIR);
     if (rc) break;
     strcpy((*list)->op, op);
-    rc = sum(p, &(*list)->second);
-    op = rc ? NULL : comparison(p);
+    rc = sum(parser, &(*list)->second);
+    op = rc ? NULL : comparison(parser);
   }
   return rc;
 }
 
-static int negation(struct zj_parser *p, node *out) {
-  if (!zj_p_is_word(p, "not")) return compare(p, out);
-  p->at++;
-  int rc = zj_p_enter(p);
-  if (!rc) rc = zj_p_make(p, out, ZJ_N_NOT);
-  if (!rc) rc = negation(p, &(*out)->first);
-  p->depth--;
+static int negation(struct zj_parser *parser, node *out) {
+  if (!zj_p_is_word(parser, "not")) return compare(parser, out);
+  parser->at++;
+  int rc = zj_p_enter(parser);
+  if (!rc) rc = zj_p_make(parser, out, ZJ_N_NOT);
+  if (!rc) rc = negation(parser, &(*out)->first);
+  parser->depth--;
   return rc;
 }
 
-static int logic(struct zj_parser *p, node *out, parse_fn next, const char *op,
+static int logic(struct zj_parser *parser, node *out, parse_fn next, const char *op,
                  enum zj_node_kind kind) {
-  int rc = next(p, out), n = 0;
-  while (!rc && zj_p_is_word(p, op)) {
+  int rc = next(parser, out), n = 0;
+  while (!rc && zj_p_is_word(parser, op)) {
     node left = *out;
-    if (++n > ZF_JINJA_DEPTH) return zj_p_unsupported(p, "so long a chain at");
-    if ((rc = zj_p_make(p, out, kind))) return rc;
-    p->at++;
+    if (++n > ZF_JINJA_DEPTH) return zj_p_unsupported(parser, "so long a chain at");
+    if ((rc = zj_p_make(parser, out, kind))) return rc;
+    parser->at++;
     (*out)->first = left;
-    rc = next(p, &(*out)->second);
+    rc = next(parser, &(*out)->second);
   }
   return rc;
 }
 
-static int conjunction(struct zj_parser *p, node *out) {
-  return logic(p, out, negation, "and", ZJ_N_AND);
+static int conjunction(struct zj_parser *parser, node *out) {
+  return logic(parser, out, negation, "and", ZJ_N_AND);
 }
 
-int zj_p_disjunction(struct zj_parser *p, node *out) {
-  return logic(p, out, conjunction, "or", ZJ_N_OR);
+int zj_p_disjunction(struct zj_parser *parser, node *out) {
+  return logic(parser, out, conjunction, "or", ZJ_N_OR);
 }
 
-int zj_p_expression(struct zj_parser *p, node *out) {
-  int rc = zj_p_enter(p);
-  if (!rc) rc = zj_p_disjunction(p, out);
-  while (!rc && zj_p_is_word(p, "if")) {
+int zj_p_expression(struct zj_parser *parser, node *out) {
+  int rc = zj_p_enter(parser);
+  if (!rc) rc = zj_p_disjunction(parser, out);
+  while (!rc && zj_p_is_word(parser, "if")) {
     node value = *out;
-    p->at++;
-    rc = zj_p_make(p, out, ZJ_N_COND);
+    parser->at++;
+    rc = zj_p_make(parser, out, ZJ_N_COND);
     if (rc) break;
     (*out)->second = value;
-    rc = zj_p_disjunction(p, &(*out)->first);
-    if (rc || !zj_p_is_word(p, "else")) continue;
-    p->at++;
-    rc = zj_p_expression(p, &(*out)->third);
+    rc = zj_p_disjunction(parser, &(*out)->first);
+    if (rc || !zj_p_is_word(parser, "else")) continue;
+    parser->at++;
+    rc = zj_p_expression(parser, &(*out)->third);
   }
-  p->depth--;
+  parser->depth--;
   return rc;
 }
 
 /* "a, b" without parentheses is a tuple. */
-int zj_p_tuple(struct zj_parser *p, node *out) {
-  int rc = zj_p_expression(p, out);
-  if (rc || !zj_p_is_op(p, ",")) return rc;
+int zj_p_tuple(struct zj_parser *parser, node *out) {
+  int rc = zj_p_expression(parser, out);
+  if (rc || !zj_p_is_op(parser, ",")) return rc;
   node first = *out, *list = &first->next;
-  if ((rc = zj_p_make(p, out, ZJ_N_LIST))) return rc;
+  if ((rc = zj_p_make(parser, out, ZJ_N_LIST))) return rc;
   (*out)->list = first;
   (*out)->negated = 1;
-  while (!rc && zj_p_accept(p, ",") && p->at->kind != ZJ_END) {
-    rc = zj_p_expression(p, list);
+  while (!rc && zj_p_accept(parser, ",") && parser->at->kind != ZJ_END) {
+    rc = zj_p_expression(parser, list);
     if (!rc) list = &(*list)->next;
   }
   return rc;

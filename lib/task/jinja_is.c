@@ -6,8 +6,8 @@
 typedef const struct zj_value *in_;
 typedef const struct zj_args *args_;
 
-static int has(const struct zj_value *v, int is) {
-  return v->kind == ZJ_JSON && is;
+static int has(const struct zj_value *value, int is) {
+  return value->kind == ZJ_JSON && is;
 }
 
 static const char *const tests[] = {"defined", "undefined",   "none",     "true",     "false",
@@ -60,66 +60,67 @@ static int test_kind(int *out, const char *name, in_ v) {
   return 0;
 }
 
-static int test_number(struct zj_env *e, int *out, const char *name, in_ v, args_ a) {
+static int test_number(struct zj_env *env, int *out, const char *name, in_ v, args_ a) {
   int64_t by = 2;
-  int rc = *name == 'd' ? zj_arg_int(e, &by, a, 0, NULL) : 0;
+  int rc = *name == 'd' ? zj_arg_int(env, &by, a, 0, NULL) : 0;
   if (rc) return rc;
   if (v->kind != ZJ_JSON || !json_is_integer(v->json) || by == 0 || by == -1)
-    return zj_fail(e, "%s: %s", name, zj_kind_name(v));
+    return zj_fail(env, "%s: %s", name, zj_kind_name(v));
   *out = (json_integer_value(v->json) % by == 0) != (*name == 'o');
   return 0;
 }
 
-static int test_order(struct zj_env *e, int *out, const char *name, in_ v, in_ w) {
+static int test_order(struct zj_env *env, int *out, const char *name, in_ v, in_ w) {
   int order = 0;
   if (v->kind != ZJ_JSON || w->kind != ZJ_JSON)
-    return zj_fail(e, "%s and %s have no order", zj_kind_name(v), zj_kind_name(w));
-  int rc = zj_order(e, v->json, w->json, &order), or_equal = name[1] == 'e' && !name[2];
+    return zj_fail(env, "%s and %s have no order", zj_kind_name(v), zj_kind_name(w));
+  int rc = zj_order(env, v->json, w->json, &order), or_equal = name[1] == 'e' && !name[2];
   *out = or_equal && order == 0 ? 1 : *name == 'g' ? order > 0 : order < 0;
   return rc;
 }
 
-static int test_in(struct zj_env *e, int *out, in_ v, in_ w) {
-  json_t *list = NULL, *x;
+static int test_in(struct zj_env *env, int *out, in_ v, in_ w) {
+  json_t *list = NULL, *item;
   size_t i;
   if (v->kind == ZJ_JSON && w->kind == ZJ_JSON && json_is_string(w->json)) {
-    if (!json_is_string(v->json)) return zj_fail(e, "'in': %s in a text", zj_kind_name(v));
+    if (!json_is_string(v->json)) return zj_fail(env, "'in': %s in a text", zj_kind_name(v));
     *out = strstr(json_string_value(w->json), json_string_value(v->json)) != NULL;
     return 0;
   }
-  int rc = zj_items(e, &list, w);
-  json_array_foreach(rc ? NULL : list, i, x) {
-    if (!rc && !*out && v->kind == ZJ_JSON) rc = zj_equal(e, v->json, x, out);
+  int rc = zj_items(env, &list, w);
+  json_array_foreach(rc ? NULL : list, i, item) {
+    if (!rc && !*out && v->kind == ZJ_JSON) rc = zj_equal(env, v->json, item, out);
   }
   return rc;
 }
 
-static int test_equal(struct zj_env *e, int *out, in_ v, in_ w) {
+static int test_equal(struct zj_env *env, int *out, in_ v, in_ w) {
   *out = v->kind == w->kind && v->kind == ZJ_UNDEF;
   if (v->kind != w->kind || v->kind != ZJ_JSON) return 0;
-  return zj_equal(e, v->json, w->json, out);
+  return zj_equal(env, v->json, w->json, out);
 }
 
-static int test_letters(struct zj_env *e, int *out, const char *name, in_ v) {
-  struct zj_value s, made;
-  int rc = zj_text_of(e, &s, v);
-  if (!rc) rc = zj_case(e, &made, json_string_value(s.json), *name == 'l' ? ZJ_LOWER : ZJ_UPPER);
-  if (!rc) *out = !strcmp(json_string_value(s.json), json_string_value(made.json));
+static int test_letters(struct zj_env *env, int *out, const char *name, in_ v) {
+  struct zj_value value, made;
+  int rc = zj_text_of(env, &value, v);
+  if (!rc)
+    rc = zj_case(env, &made, json_string_value(value.json), *name == 'l' ? ZJ_LOWER : ZJ_UPPER);
+  if (!rc) *out = !strcmp(json_string_value(value.json), json_string_value(made.json));
   return rc;
 }
 
-int zj_test(struct zj_env *e, int *out, const char *name, const struct zj_value *in,
+int zj_test(struct zj_env *env, int *out, const char *name, const struct zj_value *in,
             const struct zj_args *args) {
-  const struct zj_value *w = zj_arg(args, 0, NULL);
+  const struct zj_value *value = zj_arg(args, 0, NULL);
   *out = 0;
   if (test_kind(out, name, in)) return 0;
   if (!strcmp(name, "odd") || !strcmp(name, "even") || *name == 'd')
-    return test_number(e, out, name, in, args);
-  if (!strcmp(name, "lower") || !strcmp(name, "upper")) return test_letters(e, out, name, in);
-  if (!w) return zj_fail(e, "test '%s': expected a value to compare with", name);
-  if (!strcmp(name, "in")) return test_in(e, out, in, w);
-  if (*name != 'e' && *name != 'n') return test_order(e, out, name, in, w);
-  int rc = test_equal(e, out, in, w);
+    return test_number(env, out, name, in, args);
+  if (!strcmp(name, "lower") || !strcmp(name, "upper")) return test_letters(env, out, name, in);
+  if (!value) return zj_fail(env, "test '%s': expected a value to compare with", name);
+  if (!strcmp(name, "in")) return test_in(env, out, in, value);
+  if (*name != 'e' && *name != 'n') return test_order(env, out, name, in, value);
+  int rc = test_equal(env, out, in, value);
   if (*name == 'n') *out = !*out;
   return rc;
 }

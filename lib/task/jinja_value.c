@@ -9,147 +9,147 @@
 #include "fmt/json.h"
 #include "jinja_internal.h"
 
-int zj_fail(const struct zj_env *e, const char *fmt, ...) {
+int zj_fail(const struct zj_env *env, const char *fmt, ...) {
   char text[600];
   va_list ap;
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
-  return zf_error(ZF_EINVALID, "%s:%d: %s", e->jinja->name, e->line, text);
+  return zf_error(ZF_EINVALID, "%s:%d: %s", env->jinja->name, env->line, text);
 }
 
-int zj_step(struct zj_env *e) {
-  if (++e->steps <= ZF_JINJA_STEPS) return 0;
-  return zj_fail(e, "the template takes more than %d steps", ZF_JINJA_STEPS);
+int zj_step(struct zj_env *env) {
+  if (++env->steps <= ZF_JINJA_STEPS) return 0;
+  return zj_fail(env, "the template takes more than %d steps", ZF_JINJA_STEPS);
 }
 
-int zj_keep(struct zj_env *e, struct zj_value *out, json_t *made, int64_t bytes) {
-  if (!made) return zj_fail(e, "a value cannot be made: not UTF-8, or out of memory");
-  if (e->nkept == e->capkept) {
-    int64_t cap = e->capkept ? 2 * e->capkept : 256;
-    json_t **kept = realloc(e->kept, (size_t)cap * sizeof *kept);
+int zj_keep(struct zj_env *env, struct zj_value *out, json_t *made, int64_t bytes) {
+  if (!made) return zj_fail(env, "a value cannot be made: not UTF-8, or out of memory");
+  if (env->nkept == env->capkept) {
+    int64_t cap = env->capkept ? 2 * env->capkept : 256;
+    json_t **kept = realloc(env->kept, (size_t)cap * sizeof *kept);
     if (!kept) {
       json_decref(made);
-      return zf_error(ZF_ENOMEM, "%s: out of memory", e->jinja->name);
+      return zf_error(ZF_ENOMEM, "%s: out of memory", env->jinja->name);
     }
-    e->kept = kept;
-    e->capkept = cap;
+    env->kept = kept;
+    env->capkept = cap;
   }
-  e->kept[e->nkept++] = made;
-  e->bytes += bytes + 64;
+  env->kept[env->nkept++] = made;
+  env->bytes += bytes + 64;
   *out = (struct zj_value){.kind = ZJ_JSON, .json = made};
-  if (e->bytes <= 4 * (int64_t)ZF_JINJA_BYTES) return 0;
-  return zj_fail(e, "the template makes more than %d bytes of values", 4 * ZF_JINJA_BYTES);
+  if (env->bytes <= 4 * (int64_t)ZF_JINJA_BYTES) return 0;
+  return zj_fail(env, "the template makes more than %d bytes of values", 4 * ZF_JINJA_BYTES);
 }
 
-int zj_text(struct zj_env *e, struct zj_value *out, const char *s, size_t n) {
-  return zj_keep(e, out, json_stringn(s ? s : "", n), (int64_t)n);
+int zj_text(struct zj_env *env, struct zj_value *out, const char *s, size_t len) {
+  return zj_keep(env, out, json_stringn(s ? s : "", len), (int64_t)len);
 }
 
-int zj_bool(struct zj_env *e, struct zj_value *out, int v) {
-  return zj_keep(e, out, json_boolean(v), 0);
+int zj_bool(struct zj_env *env, struct zj_value *out, int v) {
+  return zj_keep(env, out, json_boolean(v), 0);
 }
 
-int zj_int(struct zj_env *e, struct zj_value *out, int64_t v) {
-  return zj_keep(e, out, json_integer(v), 0);
+int zj_int(struct zj_env *env, struct zj_value *out, int64_t v) {
+  return zj_keep(env, out, json_integer(v), 0);
 }
 
-int zj_refuse(const struct zj_env *e, const struct zj_value *v) {
-  if (v->kind != ZJ_UNDEF) return 0;
-  return zj_fail(e, "'%s' is undefined", v->name ? v->name : "?");
+int zj_refuse(const struct zj_env *env, const struct zj_value *value) {
+  if (value->kind != ZJ_UNDEF) return 0;
+  return zj_fail(env, "'%s' is undefined", value->name ? value->name : "?");
 }
 
-int zj_strict(const struct zj_env *e, const struct zj_value *v) {
-  return e->jinja->flags & ZF_JINJA_STRICT ? zj_refuse(e, v) : 0;
+int zj_strict(const struct zj_env *env, const struct zj_value *value) {
+  return env->jinja->flags & ZF_JINJA_STRICT ? zj_refuse(env, value) : 0;
 }
 
-int zj_truth(const struct zj_value *v) {
-  if (v->kind == ZJ_UNDEF) return 0;
-  if (v->kind != ZJ_JSON) return 1;
-  switch (json_typeof(v->json)) {
+int zj_truth(const struct zj_value *value) {
+  if (value->kind == ZJ_UNDEF) return 0;
+  if (value->kind != ZJ_JSON) return 1;
+  switch (json_typeof(value->json)) {
     case JSON_OBJECT:
-      return json_object_size(v->json) > 0;
+      return json_object_size(value->json) > 0;
     case JSON_ARRAY:
-      return json_array_size(v->json) > 0;
+      return json_array_size(value->json) > 0;
     case JSON_STRING:
-      return json_string_length(v->json) > 0;
+      return json_string_length(value->json) > 0;
     case JSON_INTEGER:
-      return json_integer_value(v->json) != 0;
+      return json_integer_value(value->json) != 0;
     case JSON_REAL:
-      return json_real_value(v->json) != 0;
+      return json_real_value(value->json) != 0;
     default:
-      return json_is_true(v->json);
+      return json_is_true(value->json);
   }
 }
 
-const char *zj_kind_name(const struct zj_value *v) {
+const char *zj_kind_name(const struct zj_value *value) {
   static const char *const name[] = {
       "an undefined value", NULL, "a namespace", "a macro", "a loop", "a method", "a function"};
-  return v->kind == ZJ_JSON ? zf_json_kind(v->json) : name[v->kind];
+  return value->kind == ZJ_JSON ? zf_json_kind(value->json) : name[value->kind];
 }
 
 /* --- comparing ------------------------------------------------------------------------------- */
 
 /* True and false count as 1 and 0, as in Python. */
-static int number(const json_t *v, double *out) {
-  if (!json_is_number(v) && !json_is_boolean(v)) return 0;
-  *out = json_is_boolean(v) ? json_is_true(v) : json_number_value(v);
+static int number(const json_t *value, double *out) {
+  if (!json_is_number(value) && !json_is_boolean(value)) return 0;
+  *out = json_is_boolean(value) ? json_is_true(value) : json_number_value(value);
   return 1;
 }
 
-static int equal_objects(struct zj_env *e, const json_t *a, const json_t *b, int *same) {
+static int equal_objects(struct zj_env *env, const json_t *array, const json_t *b, int *same) {
   const char *key;
-  json_t *v;
+  json_t *value;
   int rc = 0;
-  *same = json_object_size(a) == json_object_size(b);
-  json_object_foreach((json_t *)a, key, v) {
+  *same = json_object_size(array) == json_object_size(b);
+  json_object_foreach((json_t *)array, key, value) {
     const json_t *w = json_object_get(b, key);
-    if (!rc && *same && (*same = w != NULL)) rc = zj_equal(e, v, w, same);
+    if (!rc && *same && (*same = w != NULL)) rc = zj_equal(env, value, w, same);
   }
   return rc;
 }
 
-int zj_equal(struct zj_env *e, const json_t *a, const json_t *b, int *same) {
+int zj_equal(struct zj_env *env, const json_t *array, const json_t *b, int *same) {
   double x, y;
-  int rc = zj_step(e);
+  int rc = zj_step(env);
   *same = 0;
   if (rc) return rc;
-  if (json_is_integer(a) && json_is_integer(b)) {
-    *same = json_integer_value(a) == json_integer_value(b);
-  } else if (number(a, &x) && number(b, &y)) {
+  if (json_is_integer(array) && json_is_integer(b)) {
+    *same = json_integer_value(array) == json_integer_value(b);
+  } else if (number(array, &x) && number(b, &y)) {
     *same = x == y;
-  } else if (json_is_string(a) && json_is_string(b)) {
-    *same = !strcmp(json_string_value(a), json_string_value(b));
-  } else if (json_is_array(a) && json_is_array(b)) {
-    *same = json_array_size(a) == json_array_size(b);
-    for (size_t i = 0; !rc && *same && i < json_array_size(a); i++)
-      rc = zj_equal(e, json_array_get(a, i), json_array_get(b, i), same);
-  } else if (json_is_object(a) && json_is_object(b)) {
-    rc = equal_objects(e, a, b, same);
+  } else if (json_is_string(array) && json_is_string(b)) {
+    *same = !strcmp(json_string_value(array), json_string_value(b));
+  } else if (json_is_array(array) && json_is_array(b)) {
+    *same = json_array_size(array) == json_array_size(b);
+    for (size_t i = 0; !rc && *same && i < json_array_size(array); i++)
+      rc = zj_equal(env, json_array_get(array, i), json_array_get(b, i), same);
+  } else if (json_is_object(array) && json_is_object(b)) {
+    rc = equal_objects(env, array, b, same);
   } else {
-    *same = json_is_null(a) && json_is_null(b);
+    *same = json_is_null(array) && json_is_null(b);
   }
   return rc;
 }
 
-int zj_order(struct zj_env *e, const json_t *a, const json_t *b, int *order) {
+int zj_order(struct zj_env *env, const json_t *array, const json_t *b, int *order) {
   double x, y;
-  if (json_is_string(a) && json_is_string(b)) {
-    int c = strcmp(json_string_value(a), json_string_value(b));
+  if (json_is_string(array) && json_is_string(b)) {
+    int c = strcmp(json_string_value(array), json_string_value(b));
     *order = (c > 0) - (c < 0);
     return 0;
   }
-  if (number(a, &x) && number(b, &y)) {
+  if (number(array, &x) && number(b, &y)) {
     *order = (x > y) - (x < y);
     return 0;
   }
-  return zj_fail(e, "%s and %s have no order", zf_json_kind(a), zf_json_kind(b));
+  return zj_fail(env, "%s and %s have no order", zf_json_kind(array), zf_json_kind(b));
 }
 
 /* --- writing --------------------------------------------------------------------------------- */
 
 /* The shortest digits that give the number back, as repr() has them. */
-static void put_real(struct zf_buf *b, double v) {
+static void put_real(struct zf_buf *buf, double v) {
   char text[40];
   for (int digits = 1; digits <= 17; digits++) {
     snprintf(text, sizeof text, "%.*e", digits - 1, v);
@@ -159,67 +159,67 @@ static void put_real(struct zf_buf *b, double v) {
   int x = exponent ? atoi(exponent + 1) : 0, digits = exponent ? (int)(exponent - text) : 0;
   digits -= (text[0] == '-') + (strchr(text, '.') != NULL);
   if (x < -4 || x >= 16) { /* 1e-05, 1e+16 */
-    zf_buf_puts(b, text);
+    zf_buf_puts(buf, text);
     return;
   }
   int after = digits - 1 - x;
-  zf_buf_printf(b, "%.*f", after > 0 ? after : 1, v);
+  zf_buf_printf(buf, "%.*f", after > 0 ? after : 1, v);
 }
 
-static void put_json_string(struct zf_buf *b, const char *s, int ascii) {
+static void put_json_string(struct zf_buf *buf, const char *s, int ascii) {
   size_t n = strlen(s);
-  zf_buf_putc(b, '"');
+  zf_buf_putc(buf, '"');
   for (size_t i = 0; i < n;) {
     unsigned char c = (unsigned char)s[i];
     static const char from[] = "\"\\\n\r\t\b\f", to[] = "\"\\nrtbf";
     const char *hit = strchr(from, c);
     if (hit) {
-      zf_buf_putc(b, '\\');
-      zf_buf_putc(b, to[hit - from]);
+      zf_buf_putc(buf, '\\');
+      zf_buf_putc(buf, to[hit - from]);
     } else if (c < 0x20) {
-      zf_buf_printf(b, "\\u%04x", c);
+      zf_buf_printf(buf, "\\u%04x", c);
     } else if (c < 0x80 || !ascii) {
-      zf_buf_putc(b, (char)c);
+      zf_buf_putc(buf, (char)c);
     } else {
       uint32_t v = c >= 0xF0 ? c & 7 : c >= 0xE0 ? c & 15 : c & 31;
       for (i++; ((unsigned char)s[i] & 0xC0) == 0x80; i++) v = v << 6 | ((unsigned char)s[i] & 63);
       if (v >= 0x10000)
-        zf_buf_printf(b, "\\u%04x\\u%04x", 0xD7C0 + (v >> 10), 0xDC00 | (v & 0x3FF));
+        zf_buf_printf(buf, "\\u%04x\\u%04x", 0xD7C0 + (v >> 10), 0xDC00 | (v & 0x3FF));
       else
-        zf_buf_printf(b, "\\u%04x", v);
+        zf_buf_printf(buf, "\\u%04x", v);
       continue;
     }
     i++;
   }
-  zf_buf_putc(b, '"');
+  zf_buf_putc(buf, '"');
 }
 
 /* As repr(): in single quotes unless the text has those and no double ones. */
-static void put_python_string(struct zf_buf *b, const char *s) {
+static void put_python_string(struct zf_buf *buf, const char *s) {
   char quote = strchr(s, '\'') && !strchr(s, '"') ? '"' : '\'';
-  zf_buf_putc(b, quote);
+  zf_buf_putc(buf, quote);
   for (; *s; s++) {
     static const char from[] = "\\\n\r\t", to[] = "\\nrt";
     const char *hit = strchr(from, *s);
     if (hit || *s == quote) {
-      zf_buf_putc(b, '\\');
-      zf_buf_putc(b, hit ? to[hit - from] : quote);
+      zf_buf_putc(buf, '\\');
+      zf_buf_putc(buf, hit ? to[hit - from] : quote);
     } else if ((unsigned char)*s < 0x20 || *s == 0x7f) {
-      zf_buf_printf(b, "\\x%02x", (unsigned char)*s);
+      zf_buf_printf(buf, "\\x%02x", (unsigned char)*s);
     } else {
-      zf_buf_putc(b, *s);
+      zf_buf_putc(buf, *s);
     }
   }
-  zf_buf_putc(b, quote);
+  zf_buf_putc(buf, quote);
 }
 
-static void put_line(struct zf_buf *b, const struct zj_dump *how, int depth) {
+static void put_line(struct zf_buf *buf, const struct zj_dump *how, int depth) {
   if (how->indent < 0) return;
-  zf_buf_putc(b, '\n');
-  for (int64_t i = 0; i < how->indent * depth; i++) zf_buf_putc(b, ' ');
+  zf_buf_putc(buf, '\n');
+  for (int64_t i = 0; i < how->indent * depth; i++) zf_buf_putc(buf, ' ');
 }
 
-static int dump_array(struct zj_env *e, struct zf_buf *b, const json_t *v,
+static int dump_array(struct zj_env *env, struct zf_buf *buf, const json_t *value,
                       const struct zj_dump *how, int depth) {
   static const struct {
     const char *open, *close;
@@ -228,18 +228,18 @@ static int dump_array(struct zj_env *e, struct zf_buf *b, const json_t *v,
                 [ZJ_ITEMS] = {"dict_items([", "])"},
                 [ZJ_KEYS] = {"dict_keys([", "])"},
                 [ZJ_VALUES] = {"dict_values([", "])"}};
-  enum zj_shape shape = how->python ? zj_shape_of(e, v) : ZJ_LIST;
-  size_t n = json_array_size(v);
+  enum zj_shape shape = how->python ? zj_shape_of(env, value) : ZJ_LIST;
+  size_t n = json_array_size(value);
   int rc = 0;
-  zf_buf_puts(b, python[shape].open);
+  zf_buf_puts(buf, python[shape].open);
   for (size_t i = 0; !rc && i < n; i++) {
-    if (i) zf_buf_puts(b, how->comma);
-    put_line(b, how, depth + 1);
-    rc = zj_dump(e, b, json_array_get(v, i), how, depth + 1);
+    if (i) zf_buf_puts(buf, how->comma);
+    put_line(buf, how, depth + 1);
+    rc = zj_dump(env, buf, json_array_get(value, i), how, depth + 1);
   }
-  if (n) put_line(b, how, depth);
-  if (shape == ZJ_TUPLE && n == 1) zf_buf_putc(b, ',');
-  zf_buf_puts(b, python[shape].close);
+  if (n) put_line(buf, how, depth);
+  if (shape == ZJ_TUPLE && n == 1) zf_buf_putc(buf, ',');
+  zf_buf_puts(buf, python[shape].close);
   return rc;
 }
 
@@ -247,80 +247,81 @@ static int by_key(const void *a, const void *b) {
   return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static int dump_object(struct zj_env *e, struct zf_buf *b, const json_t *v,
+static int dump_object(struct zj_env *env, struct zf_buf *buf, const json_t *value,
                        const struct zj_dump *how, int depth) {
-  size_t n = json_object_size(v), i = 0;
+  size_t n = json_object_size(value), i = 0;
   const char **key = malloc((n + 1) * sizeof *key), *k;
-  json_t *x;
-  int rc = key ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", e->jinja->name);
-  json_object_foreach((json_t *)v, k, x) if (key) key[i++] = k;
+  json_t *item;
+  int rc = key ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", env->jinja->name);
+  json_object_foreach((json_t *)value, k, item) if (key) key[i++] = k;
   if (key && how->sort) qsort(key, n, sizeof *key, by_key);
-  zf_buf_putc(b, '{');
+  zf_buf_putc(buf, '{');
   for (i = 0; !rc && i < n; i++) {
-    if (i) zf_buf_puts(b, how->comma);
-    put_line(b, how, depth + 1);
+    if (i) zf_buf_puts(buf, how->comma);
+    put_line(buf, how, depth + 1);
     if (how->python)
-      put_python_string(b, key[i]);
+      put_python_string(buf, key[i]);
     else
-      put_json_string(b, key[i], how->ascii);
-    zf_buf_puts(b, how->colon);
-    rc = zj_dump(e, b, json_object_get(v, key[i]), how, depth + 1);
+      put_json_string(buf, key[i], how->ascii);
+    zf_buf_puts(buf, how->colon);
+    rc = zj_dump(env, buf, json_object_get(value, key[i]), how, depth + 1);
   }
-  if (n) put_line(b, how, depth);
-  zf_buf_putc(b, '}');
+  if (n) put_line(buf, how, depth);
+  zf_buf_putc(buf, '}');
   free(key);
   return rc;
 }
 
-int zj_dump(struct zj_env *e, struct zf_buf *b, const json_t *v, const struct zj_dump *how,
+int zj_dump(struct zj_env *env, struct zf_buf *buf, const json_t *value, const struct zj_dump *how,
             int depth) {
-  int rc = zj_step(e);
+  int rc = zj_step(env);
   if (rc) return rc;
-  if (depth > ZF_JINJA_DEPTH) return zj_fail(e, "a value nested more than %d deep", ZF_JINJA_DEPTH);
-  if (b->len > ZF_JINJA_BYTES)
-    return zj_fail(e, "the template makes more than %d bytes", ZF_JINJA_BYTES);
-  switch (json_typeof(v)) {
+  if (depth > ZF_JINJA_DEPTH)
+    return zj_fail(env, "a value nested more than %d deep", ZF_JINJA_DEPTH);
+  if (buf->len > ZF_JINJA_BYTES)
+    return zj_fail(env, "the template makes more than %d bytes", ZF_JINJA_BYTES);
+  switch (json_typeof(value)) {
     case JSON_ARRAY:
-      return dump_array(e, b, v, how, depth);
+      return dump_array(env, buf, value, how, depth);
     case JSON_OBJECT:
-      return dump_object(e, b, v, how, depth);
+      return dump_object(env, buf, value, how, depth);
     case JSON_STRING:
       if (how->python)
-        put_python_string(b, json_string_value(v));
+        put_python_string(buf, json_string_value(value));
       else
-        put_json_string(b, json_string_value(v), how->ascii);
+        put_json_string(buf, json_string_value(value), how->ascii);
       break;
     case JSON_INTEGER:
-      zf_buf_printf(b, "%lld", (long long)json_integer_value(v));
+      zf_buf_printf(buf, "%lld", (long long)json_integer_value(value));
       break;
     case JSON_REAL:
-      put_real(b, json_real_value(v));
+      put_real(buf, json_real_value(value));
       break;
     case JSON_NULL:
-      zf_buf_puts(b, how->python ? "None" : "null");
+      zf_buf_puts(buf, how->python ? "None" : "null");
       break;
     default:
       if (how->python)
-        zf_buf_puts(b, json_is_true(v) ? "True" : "False");
+        zf_buf_puts(buf, json_is_true(value) ? "True" : "False");
       else
-        zf_buf_puts(b, json_is_true(v) ? "true" : "false");
+        zf_buf_puts(buf, json_is_true(value) ? "true" : "false");
   }
-  return zf_buf_ok(b);
+  return zf_buf_ok(buf);
 }
 
-int zj_str(struct zj_env *e, struct zf_buf *b, const struct zj_value *v) {
+int zj_str(struct zj_env *env, struct zf_buf *buf, const struct zj_value *value) {
   static const struct zj_dump python = {", ", ": ", -1, 0, 0, 1};
-  if (v->kind == ZJ_UNDEF) return zj_strict(e, v);
-  if (v->kind != ZJ_JSON) return zj_fail(e, "%s is no text", zj_kind_name(v));
-  if (!json_is_string(v->json)) return zj_dump(e, b, v->json, &python, 0);
-  zf_buf_add(b, json_string_value(v->json), json_string_length(v->json));
-  return zf_buf_ok(b);
+  if (value->kind == ZJ_UNDEF) return zj_strict(env, value);
+  if (value->kind != ZJ_JSON) return zj_fail(env, "%s is no text", zj_kind_name(value));
+  if (!json_is_string(value->json)) return zj_dump(env, buf, value->json, &python, 0);
+  zf_buf_add(buf, json_string_value(value->json), json_string_length(value->json));
+  return zf_buf_ok(buf);
 }
 
 /* --- texts and lists ---------------------------------------------------------------------------- */
 
-const char *zj_skip(const char *s, int64_t n) {
-  for (; n > 0 && *s; n--)
+const char *zj_skip(const char *s, int64_t len) {
+  for (; len > 0 && *s; len--)
     for (s++; ((unsigned char)*s & 0xC0) == 0x80;) s++;
   return s;
 }
@@ -344,33 +345,34 @@ int zj_space_at(const char *s) {
   return zj_is_space(c);
 }
 
-static int split_characters(struct zj_env *e, json_t *list, const char *s) {
+static int split_characters(struct zj_env *env, json_t *list, const char *s) {
   int rc = 0;
   while (!rc && *s) {
     const char *end = zj_skip(s, 1);
     json_array_append_new(list, json_stringn(s, (size_t)(end - s)));
-    rc = zj_step(e);
+    rc = zj_step(env);
     s = end;
   }
   return rc;
 }
 
-int zj_items(struct zj_env *e, json_t **out, const struct zj_value *v) {
+int zj_items(struct zj_env *env, json_t **out, const struct zj_value *value) {
   struct zj_value made;
   const char *key;
-  json_t *x;
-  if (v->kind == ZJ_JSON && json_is_array(v->json)) {
-    *out = v->json;
+  json_t *item;
+  if (value->kind == ZJ_JSON && json_is_array(value->json)) {
+    *out = value->json;
     return 0;
   }
-  if (v->kind != ZJ_UNDEF &&
-      (v->kind != ZJ_JSON || (!json_is_object(v->json) && !json_is_string(v->json))))
-    return zj_fail(e, "%s cannot be gone over item by item", zj_kind_name(v));
-  int rc = zj_keep(e, &made, json_array(), 0);
+  if (value->kind != ZJ_UNDEF &&
+      (value->kind != ZJ_JSON || (!json_is_object(value->json) && !json_is_string(value->json))))
+    return zj_fail(env, "%s cannot be gone over item by item", zj_kind_name(value));
+  int rc = zj_keep(env, &made, json_array(), 0);
   if (rc) return rc;
   *out = made.json;
-  if (v->kind == ZJ_UNDEF) return 0;
-  if (json_is_string(v->json)) return split_characters(e, made.json, json_string_value(v->json));
-  json_object_foreach(v->json, key, x) json_array_append_new(made.json, json_string(key));
+  if (value->kind == ZJ_UNDEF) return 0;
+  if (json_is_string(value->json))
+    return split_characters(env, made.json, json_string_value(value->json));
+  json_object_foreach(value->json, key, item) json_array_append_new(made.json, json_string(key));
   return 0;
 }

@@ -29,20 +29,20 @@ struct zf_pairs {
 };
 
 /* `tok` outlives it; `length` >= 1. */
-int zf_pairs_init(struct zf_pairs *p, const struct zf_tok *tok, int64_t length);
-void zf_pairs_free(struct zf_pairs *p);
+int zf_pairs_init(struct zf_pairs *pairs, const struct zf_tok *tok, int64_t length);
+void zf_pairs_free(struct zf_pairs *pairs);
 
 /* Appends the sequence of one pair to `d`.  ZF_EINVALID: the continuation has no token, or more than
  * `length`; ZF_EUSAGE: a prefix token is needed and there is none. */
-int zf_pairs_add(struct zf_pairs *p, struct zf_dataset *d, const char *context,
+int zf_pairs_add(struct zf_pairs *pairs, struct zf_dataset *dataset, const char *context,
                  const char *continuation);
 
 /* Makes the last `nseq` sequences one example, of no label, in which every log-probability is of the
  * whole vocabulary (never `single`). */
-int zf_pairs_example(struct zf_dataset *d, int32_t nseq, int64_t line);
+int zf_pairs_example(struct zf_dataset *dataset, int32_t nseq, int64_t line);
 
 /* Appends an example for each window of a text; how many to *windows (0 for no tokens). */
-int zf_pairs_roll(struct zf_pairs *p, struct zf_dataset *d, const char *text, int64_t line,
-                  int64_t *windows);
+int zf_pairs_roll(struct zf_pairs *pairs, struct zf_dataset *dataset, const char *text,
+                  int64_t line, int64_t *windows);
 
 #endif

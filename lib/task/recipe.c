@@ -62,70 +62,76 @@ static int is_bare(const char *s) {
   return n > 0 && !s[n] && !(*s >= '0' && *s <= '9');
 }
 
-static int parse_part(struct zf_recipe *r, struct zf_recipe_part *p, const char *key,
+static int parse_part(struct zf_recipe *recipe, struct zf_recipe_part *part, const char *key,
                       const char *text) {
   char name[64];
-  p->text = text;
-  p->outside_prefix = is_bare(text);
+  part->text = text;
+  part->outside_prefix = is_bare(text);
   snprintf(name, sizeof name, "%s", key);
-  int rc = zf_jinja_parse_as(&p->jinja, text, name, ZF_JINJA_STRICT | ZF_JINJA_PLAIN);
+  int rc = zf_jinja_parse_as(&part->jinja, text, name, ZF_JINJA_STRICT | ZF_JINJA_PLAIN);
   if (rc != ZF_EINVALID) return rc;
   char *why = zf_strdup(zf_error_message());
-  rc = why ? zf_conf_error(r->conf, key, "%s", why) : ZF_ENOMEM;
+  rc = why ? zf_conf_error(recipe->conf, key, "%s", why) : ZF_ENOMEM;
   free(why);
   return rc;
 }
 
-static int parse_choices(struct zf_recipe *r) {
-  r->nfixed = zf_conf_strs(r->conf, "doc_to_choice", &r->fixed);
-  if (r->output != ZF_RECIPE_CHOICE) {
-    if (!r->nfixed) return 0;
-    return zf_conf_error(r->conf, "doc_to_choice", "only multiple_choice has choices");
+static int parse_choices(struct zf_recipe *recipe) {
+  recipe->nfixed = zf_conf_strs(recipe->conf, "doc_to_choice", &recipe->fixed);
+  if (recipe->output != ZF_RECIPE_CHOICE) {
+    if (!recipe->nfixed) return 0;
+    return zf_conf_error(recipe->conf, "doc_to_choice", "only multiple_choice has choices");
   }
-  if (!r->nfixed)
-    return zf_conf_error(r->conf, "output_type", "multiple_choice needs doc_to_choice");
-  if (r->nfixed > 1) return 0;
-  const char *text = r->fixed[0];
-  r->nfixed = 0;
-  return parse_part(r, &r->choice, "doc_to_choice", text);
+  if (!recipe->nfixed)
+    return zf_conf_error(recipe->conf, "output_type", "multiple_choice needs doc_to_choice");
+  if (recipe->nfixed > 1) return 0;
+  const char *text = recipe->fixed[0];
+  recipe->nfixed = 0;
+  return parse_part(recipe, &recipe->choice, "doc_to_choice", text);
 }
 
-static int parse_step(struct zf_recipe *r) {
-  const char *name = zf_conf_str(r->conf, "process_docs");
-  if (!name || (r->step = zf_doc_step(name))) return 0;
+static int parse_step(struct zf_recipe *recipe) {
+  const char *name = zf_conf_str(recipe->conf, "process_docs");
+  if (!name || (recipe->step = zf_doc_step(name))) return 0;
   const char *near = zf_doc_step_near(name);
-  return zf_conf_error(r->conf, "process_docs", "there is no step '%.60s'%s%s%s", name,
+  return zf_conf_error(recipe->conf, "process_docs", "there is no step '%.60s'%s%s%s", name,
                        near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-static int resolve(struct zf_recipe *r) {
-  const char *output = zf_conf_str(r->conf, "output_type");
-  r->output = !strcmp(output, "multiple_choice") ? ZF_RECIPE_CHOICE
-              : !strcmp(output, "loglikelihood") ? ZF_RECIPE_LIKELIHOOD
-                                                 : ZF_RECIPE_ROLLING;
-  r->delimiter = zf_conf_str(r->conf, "target_delimiter");
-  r->shot_delimiter = zf_conf_str(r->conf, "fewshot_delimiter");
-  r->inputs = r->output == ZF_RECIPE_CHOICE ? -1 : 0;
-  if (r->output != ZF_RECIPE_ROLLING && zf_conf_has(r->conf, "count_in"))
-    return zf_conf_error(r->conf, "count_in", "only loglikelihood_rolling counts words and bytes");
-  int rc = parse_part(r, &r->text, "doc_to_text", zf_conf_str(r->conf, "doc_to_text"));
-  if (!rc) rc = parse_part(r, &r->target, "doc_to_target", zf_conf_str(r->conf, "doc_to_target"));
-  if (!rc) rc = parse_part(r, &r->description, "description", zf_conf_str(r->conf, "description"));
-  r->description.outside_prefix = 0; /* a word is a text here */
-  if (!rc) rc = parse_choices(r);
-  return rc ? rc : parse_step(r);
+static int resolve(struct zf_recipe *recipe) {
+  const char *output = zf_conf_str(recipe->conf, "output_type");
+  recipe->output = !strcmp(output, "multiple_choice") ? ZF_RECIPE_CHOICE
+                   : !strcmp(output, "loglikelihood") ? ZF_RECIPE_LIKELIHOOD
+                                                      : ZF_RECIPE_ROLLING;
+  recipe->delimiter = zf_conf_str(recipe->conf, "target_delimiter");
+  recipe->shot_delimiter = zf_conf_str(recipe->conf, "fewshot_delimiter");
+  recipe->inputs = recipe->output == ZF_RECIPE_CHOICE ? -1 : 0;
+  if (recipe->output != ZF_RECIPE_ROLLING && zf_conf_has(recipe->conf, "count_in"))
+    return zf_conf_error(recipe->conf, "count_in",
+                         "only loglikelihood_rolling counts words and bytes");
+  int rc =
+      parse_part(recipe, &recipe->text, "doc_to_text", zf_conf_str(recipe->conf, "doc_to_text"));
+  if (!rc)
+    rc = parse_part(recipe, &recipe->target, "doc_to_target",
+                    zf_conf_str(recipe->conf, "doc_to_target"));
+  if (!rc)
+    rc = parse_part(recipe, &recipe->description, "description",
+                    zf_conf_str(recipe->conf, "description"));
+  recipe->description.outside_prefix = 0; /* a word is a text here */
+  if (!rc) rc = parse_choices(recipe);
+  return rc ? rc : parse_step(recipe);
 }
 
 int zf_recipe_parse(struct zf_recipe **out, const char *text, size_t len, const char *name) {
   const struct zf_conf_key *const table[] = {keys};
-  struct zf_recipe *r = *out = zf_calloc(1, sizeof *r);
-  if (!r) return ZF_ENOMEM;
-  int rc = zf_conf_new(&r->conf, table, 1);
-  if (!rc) rc = zf_conf_text(r->conf, text, len, name);
-  if (!rc) rc = zf_conf_check(r->conf);
-  if (!rc) rc = resolve(r);
+  struct zf_recipe *recipe = *out = zf_calloc(1, sizeof *recipe);
+  if (!recipe) return ZF_ENOMEM;
+  int rc = zf_conf_new(&recipe->conf, table, 1);
+  if (!rc) rc = zf_conf_text(recipe->conf, text, len, name);
+  if (!rc) rc = zf_conf_check(recipe->conf);
+  if (!rc) rc = resolve(recipe);
   if (!rc) return 0;
-  zf_recipe_free(r);
+  zf_recipe_free(recipe);
   *out = NULL;
   return rc;
 }
@@ -145,9 +151,11 @@ int zf_recipe_open(struct zf_recipe **out, const char *name) {
   int64_t n = 0;
   *out = NULL;
   if (zf_glob("*.yaml", name) || zf_glob("*.yml", name)) return open_file(out, name);
-  for (const struct zf_recipe_text *t = zf_recipe_texts; t->name; t++) {
-    if (!strcmp(t->name, name)) return zf_recipe_parse(out, t->text, strlen(t->text), name);
-    if (n < 256) names[n++] = t->name;
+  for (const struct zf_recipe_text *recipe_text = zf_recipe_texts; recipe_text->name;
+       recipe_text++) {
+    if (!strcmp(recipe_text->name, name))
+      return zf_recipe_parse(out, recipe_text->text, strlen(recipe_text->text), name);
+    if (n < 256) names[n++] = recipe_text->name;
   }
   const char *near = zf_nearest(name, names, n);
   if (near) return zf_error(ZF_EUSAGE, "there is no task '%.60s': did you mean '%s'?", name, near);
@@ -157,45 +165,45 @@ int zf_recipe_open(struct zf_recipe **out, const char *name) {
                   name);
 }
 
-void zf_recipe_free(struct zf_recipe *r) {
-  if (!r) return;
-  zf_jinja_free(r->text.jinja);
-  zf_jinja_free(r->choice.jinja);
-  zf_jinja_free(r->target.jinja);
-  zf_jinja_free(r->description.jinja);
-  zf_buf_free(&r->shots);
-  zf_conf_free(r->conf);
-  free(r);
+void zf_recipe_free(struct zf_recipe *recipe) {
+  if (!recipe) return;
+  zf_jinja_free(recipe->text.jinja);
+  zf_jinja_free(recipe->choice.jinja);
+  zf_jinja_free(recipe->target.jinja);
+  zf_jinja_free(recipe->description.jinja);
+  zf_buf_free(&recipe->shots);
+  zf_conf_free(recipe->conf);
+  free(recipe);
 }
 
-const char *zf_recipe_name(const struct zf_recipe *r) {
-  return zf_conf_str(r->conf, "task");
+const char *zf_recipe_name(const struct zf_recipe *recipe) {
+  return zf_conf_str(recipe->conf, "task");
 }
 
-const char *zf_recipe_version(const struct zf_recipe *r) {
-  if (zf_conf_maps(r->conf, "metadata") < 1) return NULL;
-  return zf_conf_str(zf_conf_map(r->conf, "metadata", 0), "version");
+const char *zf_recipe_version(const struct zf_recipe *recipe) {
+  if (zf_conf_maps(recipe->conf, "metadata") < 1) return NULL;
+  return zf_conf_str(zf_conf_map(recipe->conf, "metadata", 0), "version");
 }
 
-enum zf_recipe_output zf_recipe_output(const struct zf_recipe *r) {
-  return r->output;
+enum zf_recipe_output zf_recipe_output(const struct zf_recipe *recipe) {
+  return recipe->output;
 }
 
-int64_t zf_recipe_fields(const struct zf_recipe *r, const char *const **out) {
-  return zf_conf_strs(r->conf, "fields", out);
+int64_t zf_recipe_fields(const struct zf_recipe *recipe, const char *const **out) {
+  return zf_conf_strs(recipe->conf, "fields", out);
 }
 
-void zf_recipe_unused(const struct zf_recipe *r, struct zf_buf *out) {
-  for (const struct zf_conf_key *k = keys; k->name; k++)
-    if (!strncmp(k->help, "no effect", 9) && zf_conf_has(r->conf, k->name))
-      zf_buf_printf(out, "%s%s", out->len ? ", " : "", k->name);
+void zf_recipe_unused(const struct zf_recipe *recipe, struct zf_buf *out) {
+  for (const struct zf_conf_key *key = keys; key->name; key++)
+    if (!strncmp(key->help, "no effect", 9) && zf_conf_has(recipe->conf, key->name))
+      zf_buf_printf(out, "%s%s", out->len ? ", " : "", key->name);
 }
 
-int zf_recipe_metric(const struct zf_recipe *r, int64_t i, const char **metric,
+int zf_recipe_metric(const struct zf_recipe *recipe, int64_t i, const char **metric,
                      const char **aggregation) {
-  if (i >= zf_conf_maps(r->conf, "metric_list")) return 0;
-  const struct zf_conf *m = zf_conf_map(r->conf, "metric_list", i);
-  *metric = zf_conf_str(m, "metric");
-  *aggregation = zf_conf_str(m, "aggregation");
+  if (i >= zf_conf_maps(recipe->conf, "metric_list")) return 0;
+  const struct zf_conf *conf = zf_conf_map(recipe->conf, "metric_list", i);
+  *metric = zf_conf_str(conf, "metric");
+  *aggregation = zf_conf_str(conf, "aggregation");
   return 1;
 }

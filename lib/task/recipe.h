@@ -41,23 +41,23 @@ struct zf_recipe;
  * file, line and column, or with the nearest name. */
 int zf_recipe_open(struct zf_recipe **out, const char *name);
 int zf_recipe_parse(struct zf_recipe **out, const char *text, size_t len, const char *name);
-void zf_recipe_free(struct zf_recipe *r); /* takes NULL */
+void zf_recipe_free(struct zf_recipe *recipe); /* takes NULL */
 
-const char *zf_recipe_name(const struct zf_recipe *r);
-const char *zf_recipe_version(const struct zf_recipe *r); /* NULL: none */
-enum zf_recipe_output zf_recipe_output(const struct zf_recipe *r);
-int64_t zf_recipe_fields(const struct zf_recipe *r, const char *const **out);
+const char *zf_recipe_name(const struct zf_recipe *recipe);
+const char *zf_recipe_version(const struct zf_recipe *recipe); /* NULL: none */
+enum zf_recipe_output zf_recipe_output(const struct zf_recipe *recipe);
+int64_t zf_recipe_fields(const struct zf_recipe *recipe, const char *const **out);
 /* Appends the names of keys that are set and have no effect, ", " between. */
-void zf_recipe_unused(const struct zf_recipe *r, struct zf_buf *out);
+void zf_recipe_unused(const struct zf_recipe *recipe, struct zf_buf *out);
 
 /* Metric i: 0 past the last.  *aggregation NULL: the metric's own. */
-int zf_recipe_metric(const struct zf_recipe *r, int64_t i, const char **metric,
+int zf_recipe_metric(const struct zf_recipe *recipe, int64_t i, const char **metric,
                      const char **aggregation);
 
 /* Examples before every question: the first `n` rows of `r`, answered (what the harness calls
  * first_n); n < 0: as many as the recipe says.  ZF_EUSAGE when there are fewer, or none are named
  * (rec NULL) where some are wanted. */
-int zf_recipe_fewshot(struct zf_recipe *r, struct zf_records *rec, int64_t n);
+int zf_recipe_fewshot(struct zf_recipe *recipe, struct zf_records *rec, int64_t count);
 
 /* One row's texts: `n` pairs for choices, one for a likelihood or a rolling one (context unused).
  * Contexts are one for all pairs, or one each (`own`). */
@@ -74,7 +74,7 @@ struct zf_recipe_row {
 
 /* Fills `out` (zeroed before first use; buffers are used again).  ZF_EINVALID: a field is missing,
  * a template fails, the target is no choice. */
-int zf_recipe_apply(struct zf_recipe *r, const json_t *row, struct zf_recipe_row *out);
+int zf_recipe_apply(struct zf_recipe *recipe, const json_t *row, struct zf_recipe_row *out);
 void zf_recipe_row_free(struct zf_recipe_row *row);
 
 #endif

@@ -18,9 +18,9 @@ enum { MATCH_STEPS = 50000000, HEAP_KB = 65536 };
   "\\x{205f}\\x{3000}]"
 
 /* Replaces what `pattern` finds everywhere in *b. */
-static int substitute(struct zf_buf *b, const char *pattern, const char *by) {
+static int substitute(struct zf_buf *buf, const char *pattern, const char *by) {
   int error, found = 0;
-  PCRE2_SIZE at, n = 2 * b->len + 64;
+  PCRE2_SIZE at, n = 2 * buf->len + 64;
   pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
                                    PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, &error, &at, NULL);
   pcre2_match_context *limits = pcre2_match_context_create(NULL);
@@ -30,16 +30,16 @@ static int substitute(struct zf_buf *b, const char *pattern, const char *by) {
     pcre2_set_match_limit(limits, MATCH_STEPS);
     pcre2_set_heap_limit(limits, HEAP_KB);
     found =
-        pcre2_substitute(code, (PCRE2_SPTR)b->data, b->len, 0, PCRE2_SUBSTITUTE_GLOBAL, NULL,
+        pcre2_substitute(code, (PCRE2_SPTR)buf->data, buf->len, 0, PCRE2_SUBSTITUTE_GLOBAL, NULL,
                          limits, (PCRE2_SPTR)by, PCRE2_ZERO_TERMINATED, (PCRE2_UCHAR *)made, &n);
     if (found < 0)
       rc = zf_error(ZF_EINVALID, "the text is too tangled for the pattern %s (PCRE2 %d)", pattern,
                     found);
   }
   if (!rc) {
-    zf_buf_clear(b);
-    zf_buf_add(b, made, n);
-    rc = zf_buf_ok(b);
+    zf_buf_clear(buf);
+    zf_buf_add(buf, made, n);
+    rc = zf_buf_ok(buf);
   }
   free(made);
   pcre2_match_context_free(limits);
@@ -47,9 +47,9 @@ static int substitute(struct zf_buf *b, const char *pattern, const char *by) {
   return rc;
 }
 
-static int replace(struct zf_buf *b, const char *from, const char *to) {
+static int replace(struct zf_buf *buf, const char *from, const char *to) {
   struct zf_buf made = {0};
-  const char *p = b->data;
+  const char *p = buf->data;
   size_t n = strlen(from);
   for (const char *hit; (hit = strstr(p, from)); p = hit + n) {
     zf_buf_add(&made, p, (size_t)(hit - p));
@@ -57,52 +57,53 @@ static int replace(struct zf_buf *b, const char *from, const char *to) {
   }
   zf_buf_puts(&made, p);
   int rc = zf_buf_ok(&made);
-  zf_buf_free(b);
-  *b = made;
+  zf_buf_free(buf);
+  *buf = made;
   return rc;
 }
 
-static int set_text(json_t *row, const char *key, const struct zf_buf *b) {
-  if (json_object_set_new(row, key, json_stringn(b->data, b->len)))
+static int set_text(json_t *row, const char *key, const struct zf_buf *buf) {
+  if (json_object_set_new(row, key, json_stringn(buf->data, buf->len)))
     return zf_error(ZF_ENOMEM, "out of memory for a text");
   return 0;
 }
 
 /* --- HellaSwag: marks of WikiHow's headings, and what stood in brackets, go ---------------------- */
 
-static int clean(struct zf_buf *b, const char *text) {
-  zf_buf_clear(b);
-  zf_buf_puts(b, text);
-  int rc = zf_buf_ok(b);
-  if (!rc) rc = substitute(b, "\\A" SPACE "+|" SPACE "+\\z", "");
-  if (!rc) rc = replace(b, " [title]", ". ");
-  if (!rc) rc = substitute(b, "\\[[^\\n]*?\\]", "");
-  return rc ? rc : replace(b, "  ", " ");
+static int clean(struct zf_buf *buf, const char *text) {
+  zf_buf_clear(buf);
+  zf_buf_puts(buf, text);
+  int rc = zf_buf_ok(buf);
+  if (!rc) rc = substitute(buf, "\\A" SPACE "+|" SPACE "+\\z", "");
+  if (!rc) rc = replace(buf, " [title]", ". ");
+  if (!rc) rc = substitute(buf, "\\[[^\\n]*?\\]", "");
+  return rc ? rc : replace(buf, "  ", " ");
 }
 
 static int hellaswag(json_t *row) {
-  struct zf_jinja *t;
-  struct zf_buf b = {0}, cleaned = {0};
-  json_t *choices = json_array(), *x;
+  struct zf_jinja *jinja;
+  struct zf_buf buf = {0}, cleaned = {0};
+  json_t *choices = json_array(), *item;
   size_t i;
-  int rc = zf_jinja_parse_as(&t, "{{activity_label}}: {{ctx_a}} {{ctx_b.capitalize()}}",
+  int rc = zf_jinja_parse_as(&jinja, "{{activity_label}}: {{ctx_a}} {{ctx_b.capitalize()}}",
                              "hellaswag", ZF_JINJA_STRICT | ZF_JINJA_PLAIN);
-  if (!rc) rc = zf_jinja_render(t, row, 0, &b, NULL);
-  if (!rc) rc = clean(&cleaned, b.data);
+  if (!rc) rc = zf_jinja_render(jinja, row, 0, &buf, NULL);
+  if (!rc) rc = clean(&cleaned, buf.data);
   if (!rc) rc = set_text(row, "query", &cleaned);
   if (!rc && !json_is_array(json_object_get(row, "endings")))
     rc = zf_error(ZF_EINVALID, "field 'endings': expected a list");
-  json_array_foreach(rc ? NULL : json_object_get(row, "endings"), i, x) {
-    if (!json_is_string(x)) rc = zf_error(ZF_EINVALID, "field 'endings': item %zu is no text", i);
-    if (!rc) rc = clean(&cleaned, json_string_value(x));
+  json_array_foreach(rc ? NULL : json_object_get(row, "endings"), i, item) {
+    if (!json_is_string(item))
+      rc = zf_error(ZF_EINVALID, "field 'endings': item %zu is no text", i);
+    if (!rc) rc = clean(&cleaned, json_string_value(item));
     if (!rc) json_array_append_new(choices, json_stringn(cleaned.data, cleaned.len));
     if (rc) break;
   }
   if (!rc) json_object_set(row, "choices", choices);
   json_decref(choices);
-  zf_buf_free(&b);
+  zf_buf_free(&buf);
   zf_buf_free(&cleaned);
-  zf_jinja_free(t);
+  zf_jinja_free(jinja);
   return rc;
 }
 
@@ -142,15 +143,15 @@ static const struct {
 
 static int wikitext(json_t *row) {
   const char *page = json_string_value(json_object_get(row, "page"));
-  struct zf_buf b = {0};
+  struct zf_buf buf = {0};
   if (!page) return zf_error(ZF_EINVALID, "field 'page': expected a text");
-  zf_buf_puts(&b, page);
-  int rc = zf_buf_ok(&b);
+  zf_buf_puts(&buf, page);
+  int rc = zf_buf_ok(&buf);
   for (size_t i = 0; !rc && i < sizeof wikitext_steps / sizeof *wikitext_steps; i++)
-    rc = (wikitext_steps[i].pattern ? substitute : replace)(&b, wikitext_steps[i].from,
+    rc = (wikitext_steps[i].pattern ? substitute : replace)(&buf, wikitext_steps[i].from,
                                                             wikitext_steps[i].to);
-  if (!rc) rc = set_text(row, "text", &b);
-  zf_buf_free(&b);
+  if (!rc) rc = set_text(row, "text", &buf);
+  zf_buf_free(&buf);
   return rc;
 }
 

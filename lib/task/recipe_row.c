@@ -10,57 +10,59 @@
 /* --- a row -------------------------------------------------------------------------------------- */
 
 /* The field as it is, or the template's text; `*made` says which.  The caller releases it. */
-static int part_value(const struct zf_recipe_part *p, const json_t *row, json_t **out, int *made) {
-  struct zf_buf b = {0};
-  json_t *v = json_object_get(row, p->text);
+static int part_value(const struct zf_recipe_part *part, const json_t *row, json_t **out,
+                      int *made) {
+  struct zf_buf buf = {0};
+  json_t *value = json_object_get(row, part->text);
   *made = 0;
-  *out = json_incref(v);
-  if (v) return 0;
-  if (p->outside_prefix) return zf_error(ZF_EINVALID, "field '%s' is missing", p->text);
-  int rc = zf_jinja_render(p->jinja, row, 0, &b, NULL);
-  if (!rc && !(*out = json_stringn(b.data, b.len))) rc = zf_error(ZF_ENOMEM, "out of memory");
-  zf_buf_free(&b);
+  *out = json_incref(value);
+  if (value) return 0;
+  if (part->outside_prefix) return zf_error(ZF_EINVALID, "field '%s' is missing", part->text);
+  int rc = zf_jinja_render(part->jinja, row, 0, &buf, NULL);
+  if (!rc && !(*out = json_stringn(buf.data, buf.len))) rc = zf_error(ZF_ENOMEM, "out of memory");
+  zf_buf_free(&buf);
   *made = 1;
   return rc;
 }
 
 /* A number as it is, or of digits that a template made. */
-static int is_number(const json_t *v, int made, int64_t *n) {
-  const char *s = json_string_value(v);
-  if (json_is_boolean(v)) *n = json_is_true(v);
-  if (json_is_integer(v)) *n = json_integer_value(v);
-  if (json_is_boolean(v) || json_is_integer(v)) return 1;
+static int is_number(const json_t *value, int made, int64_t *n) {
+  const char *s = json_string_value(value);
+  if (json_is_boolean(value)) *n = json_is_true(value);
+  if (json_is_integer(value)) *n = json_integer_value(value);
+  if (json_is_boolean(value) || json_is_integer(value)) return 1;
   if (!s || !made || !*s || s[strspn(s, "0123456789")] || strlen(s) > 9) return 0;
   *n = atoll(s);
   return 1;
 }
 
-static int need_text(const json_t *v, const char *what) {
-  if (json_is_string(v)) return 0;
-  return zf_error(ZF_EINVALID, "%s: expected a text, found %s", what, zf_json_kind(v));
+static int need_text(const json_t *value, const char *what) {
+  if (json_is_string(value)) return 0;
+  return zf_error(ZF_EINVALID, "%s: expected a text, found %s", what, zf_json_kind(value));
 }
 
 /* The row's choices, as an array of texts that the caller releases. */
-static int row_choices(const struct zf_recipe *r, const json_t *row, json_t **out) {
-  json_t *v = NULL, *x;
+static int row_choices(const struct zf_recipe *recipe, const json_t *row, json_t **out) {
+  json_t *value = NULL, *item;
   size_t i;
   int rc = 0;
-  if (r->nfixed) {
-    *out = v = json_array();
-    for (int64_t k = 0; k < r->nfixed; k++) json_array_append_new(v, json_string(r->fixed[k]));
-    return v ? 0 : zf_error(ZF_ENOMEM, "out of memory");
+  if (recipe->nfixed) {
+    *out = value = json_array();
+    for (int64_t k = 0; k < recipe->nfixed; k++)
+      json_array_append_new(value, json_string(recipe->fixed[k]));
+    return value ? 0 : zf_error(ZF_ENOMEM, "out of memory");
   }
-  *out = v = json_incref(json_object_get(row, r->choice.text));
-  if (!v && r->choice.outside_prefix)
-    return zf_error(ZF_EINVALID, "field '%s' is missing", r->choice.text);
-  if (!v && (rc = zf_jinja_value(r->choice.jinja, row, out))) return rc;
-  v = *out;
-  if (!json_is_array(v) || json_array_size(v) < 2 || json_array_size(v) > 1000)
+  *out = value = json_incref(json_object_get(row, recipe->choice.text));
+  if (!value && recipe->choice.outside_prefix)
+    return zf_error(ZF_EINVALID, "field '%s' is missing", recipe->choice.text);
+  if (!value && (rc = zf_jinja_value(recipe->choice.jinja, row, out))) return rc;
+  value = *out;
+  if (!json_is_array(value) || json_array_size(value) < 2 || json_array_size(value) > 1000)
     return zf_error(ZF_EINVALID, "doc_to_choice: expected a list of 2 choices or more, found %s",
-                    json_is_array(v) ? "another length" : zf_json_kind(v));
-  json_array_foreach(v, i, x) {
-    if ((rc = need_text(x, "doc_to_choice"))) return rc;
-    if (!json_string_length(x)) return zf_error(ZF_EINVALID, "choice %zu is empty", i);
+                    json_is_array(value) ? "another length" : zf_json_kind(value));
+  json_array_foreach(value, i, item) {
+    if ((rc = need_text(item, "doc_to_choice"))) return rc;
+    if (!json_string_length(item)) return zf_error(ZF_EINVALID, "choice %zu is empty", i);
   }
   return 0;
 }
@@ -70,20 +72,20 @@ static const char *nth(const json_t *list, int64_t i) {
 }
 
 /* Which choice a number or text means. */
-static int choice_index(const json_t *v, int made, const json_t *choices, int64_t *gold) {
+static int choice_index(const json_t *value, int made, const json_t *choices, int64_t *gold) {
   int64_t n = (int64_t)json_array_size(choices);
-  if (is_number(v, made, gold)) {
+  if (is_number(value, made, gold)) {
     if (*gold >= 0 && *gold < n) return 0;
     return zf_error(ZF_EINVALID,
                     "the target %lld is out of range: there are %lld choices (0 to %lld)",
                     (long long)*gold, (long long)n, (long long)n - 1);
   }
-  int rc = need_text(v, "doc_to_target");
+  int rc = need_text(value, "doc_to_target");
   if (rc) return rc;
   for (*gold = 0; *gold < n; ++*gold)
-    if (!strcmp(nth(choices, *gold), json_string_value(v))) return 0;
+    if (!strcmp(nth(choices, *gold), json_string_value(value))) return 0;
   return zf_error(ZF_EINVALID, "the target '%.60s' is none of the %lld choices",
-                  json_string_value(v), (long long)n);
+                  json_string_value(value), (long long)n);
 }
 
 /* A row made ready: its parts by value.  Everything is released by free_parts. */
@@ -93,91 +95,95 @@ struct parts {
   int made_target;
 };
 
-static void free_parts(struct parts *p) {
-  json_decref(p->row);
-  json_decref(p->text);
-  json_decref(p->target);
-  json_decref(p->choices);
+static void free_parts(struct parts *parts) {
+  json_decref(parts->row);
+  json_decref(parts->text);
+  json_decref(parts->target);
+  json_decref(parts->choices);
 }
 
-static int check_fields(const struct zf_recipe *r, const json_t *row) {
+static int check_fields(const struct zf_recipe *recipe, const json_t *row) {
   const char *const *field;
-  int64_t n = zf_recipe_fields(r, &field);
+  int64_t n = zf_recipe_fields(recipe, &field);
   for (int64_t i = 0; i < n; i++)
     if (!json_object_get(row, field[i]))
       return zf_error(ZF_EINVALID, "field '%s' is missing", field[i]);
   return 0;
 }
 
-static int make_parts(struct zf_recipe *r, struct parts *p, const json_t *row) {
-  int made, rc = check_fields(r, row);
-  *p = (struct parts){.row = json_copy((json_t *)row)};
-  if (!rc && !p->row) rc = zf_error(ZF_ENOMEM, "out of memory");
-  if (!rc && r->step) rc = r->step->run(p->row);
-  if (!rc && r->output != ZF_RECIPE_ROLLING) {
-    rc = part_value(&r->text, p->row, &p->text, &made);
-    int number = !rc && r->output == ZF_RECIPE_CHOICE && is_number(p->text, made, &p->input);
-    if (!rc && r->inputs < 0) r->inputs = number;
-    if (!rc && r->inputs && !number)
+static int make_parts(struct zf_recipe *recipe, struct parts *parts, const json_t *row) {
+  int made, rc = check_fields(recipe, row);
+  *parts = (struct parts){.row = json_copy((json_t *)row)};
+  if (!rc && !parts->row) rc = zf_error(ZF_ENOMEM, "out of memory");
+  if (!rc && recipe->step) rc = recipe->step->run(parts->row);
+  if (!rc && recipe->output != ZF_RECIPE_ROLLING) {
+    rc = part_value(&recipe->text, parts->row, &parts->text, &made);
+    int number =
+        !rc && recipe->output == ZF_RECIPE_CHOICE && is_number(parts->text, made, &parts->input);
+    if (!rc && recipe->inputs < 0) recipe->inputs = number;
+    if (!rc && recipe->inputs && !number)
       rc = zf_error(ZF_EINVALID, "doc_to_text: expected the number of a choice, as in rows before");
-    if (!rc && !r->inputs) rc = need_text(p->text, "doc_to_text");
+    if (!rc && !recipe->inputs) rc = need_text(parts->text, "doc_to_text");
   }
-  if (!rc) rc = part_value(&r->target, p->row, &p->target, &p->made_target);
-  if (!rc && r->output == ZF_RECIPE_CHOICE) rc = row_choices(r, p->row, &p->choices);
-  if (!rc && r->inputs > 0) {
-    json_t *number = json_integer(p->input);
-    rc = choice_index(number, 0, p->choices, &p->input);
+  if (!rc) rc = part_value(&recipe->target, parts->row, &parts->target, &parts->made_target);
+  if (!rc && recipe->output == ZF_RECIPE_CHOICE)
+    rc = row_choices(recipe, parts->row, &parts->choices);
+  if (!rc && recipe->inputs > 0) {
+    json_t *number = json_integer(parts->input);
+    rc = choice_index(number, 0, parts->choices, &parts->input);
     json_decref(number);
   }
   return rc;
 }
 
 /* The answer of an example: the choice that the target names, or the target. */
-static int answer(const struct zf_recipe *r, const struct parts *p, const char **out) {
+static int answer(const struct zf_recipe *recipe, const struct parts *parts, const char **out) {
   int64_t gold;
-  *out = json_string_value(p->target);
-  if (r->output == ZF_RECIPE_CHOICE && !r->inputs && is_number(p->target, p->made_target, &gold)) {
-    int rc = choice_index(p->target, p->made_target, p->choices, &gold);
-    *out = nth(p->choices, gold);
+  *out = json_string_value(parts->target);
+  if (recipe->output == ZF_RECIPE_CHOICE && !recipe->inputs &&
+      is_number(parts->target, parts->made_target, &gold)) {
+    int rc = choice_index(parts->target, parts->made_target, parts->choices, &gold);
+    *out = nth(parts->choices, gold);
     return rc;
   }
-  return need_text(p->target, "doc_to_target");
+  return need_text(parts->target, "doc_to_target");
 }
 
-static int add_shot(struct zf_recipe *r, const json_t *row) {
-  struct parts p;
+static int add_shot(struct zf_recipe *recipe, const json_t *row) {
+  struct parts parts;
   const char *a = NULL;
-  int rc = make_parts(r, &p, row);
-  if (!rc) rc = answer(r, &p, &a);
+  int rc = make_parts(recipe, &parts, row);
+  if (!rc) rc = answer(recipe, &parts, &a);
   if (!rc) {
-    zf_buf_puts(&r->shots, r->inputs ? nth(p.choices, p.input) : json_string_value(p.text));
-    if (*a) zf_buf_printf(&r->shots, "%s%s%s", r->delimiter, a, r->shot_delimiter);
-    rc = zf_buf_ok(&r->shots);
+    zf_buf_puts(&recipe->shots,
+                recipe->inputs ? nth(parts.choices, parts.input) : json_string_value(parts.text));
+    if (*a) zf_buf_printf(&recipe->shots, "%s%s%s", recipe->delimiter, a, recipe->shot_delimiter);
+    rc = zf_buf_ok(&recipe->shots);
   }
-  free_parts(&p);
+  free_parts(&parts);
   return rc;
 }
 
-int zf_recipe_fewshot(struct zf_recipe *r, struct zf_records *rec, int64_t n) {
+int zf_recipe_fewshot(struct zf_recipe *recipe, struct zf_records *rec, int64_t count) {
   int rc = 0;
-  if (n < 0) n = zf_conf_int(r->conf, "num_fewshot", 0);
-  if (n > 0 && r->output == ZF_RECIPE_ROLLING)
+  if (count < 0) count = zf_conf_int(recipe->conf, "num_fewshot", 0);
+  if (count > 0 && recipe->output == ZF_RECIPE_ROLLING)
     return zf_error(ZF_EUSAGE, "task '%s': loglikelihood_rolling takes no examples",
-                    zf_recipe_name(r));
-  if (n > 0 && !rec)
+                    zf_recipe_name(recipe));
+  if (count > 0 && !rec)
     return zf_error(ZF_EUSAGE,
                     "task '%s': %lld examples are wanted: --fewshot-data names their file",
-                    zf_recipe_name(r), (long long)n);
-  if (n > ZF_RECIPE_SHOTS)
+                    zf_recipe_name(recipe), (long long)count);
+  if (count > ZF_RECIPE_SHOTS)
     return zf_error(ZF_EUSAGE, "expected at most %d examples, found %lld", ZF_RECIPE_SHOTS,
-                    (long long)n);
-  if (n > 0 && n > rec->count)
+                    (long long)count);
+  if (count > 0 && count > rec->count)
     return zf_error(ZF_EUSAGE, "%s has %lld rows, %lld examples are wanted", rec->path,
-                    (long long)rec->count, (long long)n);
-  zf_buf_clear(&r->shots);
-  for (int64_t i = 0; !rc && i < n; i++) {
+                    (long long)rec->count, (long long)count);
+  zf_buf_clear(&recipe->shots);
+  for (int64_t i = 0; !rc && i < count; i++) {
     const json_t *row = zf_records_row(rec, i);
-    rc = row ? add_shot(r, row) : ZF_ENOMEM;
+    rc = row ? add_shot(recipe, row) : ZF_ENOMEM;
     if (rc) zf_error_prefix(rc, "%s:%lld", rec->path, (long long)zf_records_line(rec, i));
   }
   return rc;
@@ -185,110 +191,116 @@ int zf_recipe_fewshot(struct zf_recipe *r, struct zf_records *rec, int64_t n) {
 
 /* --- pairs -------------------------------------------------------------------------------------- */
 
-static int reserve(struct zf_recipe_row *x, int32_t n) {
-  if (n <= x->cap) return 0;
-  struct zf_buf **list[] = {&x->context, &x->continuation, &x->alone};
-  int64_t **count[] = {&x->chars, &x->bytes};
+static int reserve(struct zf_recipe_row *row, int32_t n) {
+  if (n <= row->cap) return 0;
+  struct zf_buf **list[] = {&row->context, &row->continuation, &row->alone};
+  int64_t **count[] = {&row->chars, &row->bytes};
   for (int i = 0; i < 3; i++) {
-    struct zf_buf *b = realloc(*list[i], (size_t)n * sizeof *b);
-    if (!b) return zf_error(ZF_ENOMEM, "out of memory for %d choices", n);
-    memset(b + x->cap, 0, (size_t)(n - x->cap) * sizeof *b);
-    *list[i] = b;
+    struct zf_buf *buf = realloc(*list[i], (size_t)n * sizeof *buf);
+    if (!buf) return zf_error(ZF_ENOMEM, "out of memory for %d choices", n);
+    memset(buf + row->cap, 0, (size_t)(n - row->cap) * sizeof *buf);
+    *list[i] = buf;
   }
   for (int i = 0; i < 2; i++) {
     int64_t *c = realloc(*count[i], (size_t)n * sizeof *c);
     if (!c) return zf_error(ZF_ENOMEM, "out of memory for %d choices", n);
     *count[i] = c;
   }
-  x->cap = n;
+  row->cap = n;
   return 0;
 }
 
-static void set(struct zf_buf *b, const char *a, const char *c) {
-  zf_buf_clear(b);
-  zf_buf_puts(b, a);
-  zf_buf_puts(b, c);
+static void set(struct zf_buf *buf, const char *a, const char *c) {
+  zf_buf_clear(buf);
+  zf_buf_puts(buf, a);
+  zf_buf_puts(buf, c);
 }
 
 /* Description, examples, text. */
-static int set_context(const struct zf_recipe *r, const struct parts *p, struct zf_buf *b,
-                       const char *text) {
-  json_t *d;
-  int made, rc = part_value(&r->description, p->row, &d, &made);
-  if (!rc) rc = need_text(d, "description");
+static int set_context(const struct zf_recipe *recipe, const struct parts *parts,
+                       struct zf_buf *buf, const char *text) {
+  json_t *def;
+  int made, rc = part_value(&recipe->description, parts->row, &def, &made);
+  if (!rc) rc = need_text(def, "description");
   if (!rc) {
-    set(b, json_string_value(d), r->shots.data ? r->shots.data : "");
-    zf_buf_puts(b, text);
-    rc = zf_buf_ok(b);
+    set(buf, json_string_value(def), recipe->shots.data ? recipe->shots.data : "");
+    zf_buf_puts(buf, text);
+    rc = zf_buf_ok(buf);
   }
-  json_decref(d);
+  json_decref(def);
   return rc;
 }
 
-static int set_choice(const struct zf_recipe *r, const struct parts *p, struct zf_recipe_row *x,
-                      int32_t i) {
-  const char *choice = nth(p->choices, i);
+static int set_choice(const struct zf_recipe *recipe, const struct parts *parts,
+                      struct zf_recipe_row *row, int32_t i) {
+  const char *choice = nth(parts->choices, i);
   int rc = 0;
-  x->chars[i] = zj_chars(choice);
-  x->bytes[i] = (int64_t)strlen(choice);
-  set(&x->alone[i], r->delimiter, choice);
-  set(&x->continuation[i], r->delimiter, r->inputs ? json_string_value(p->target) : choice);
-  if (!i || r->inputs)
-    rc = set_context(r, p, &x->context[i], r->inputs ? choice : json_string_value(p->text));
-  if (!rc) rc = zf_buf_ok(&x->alone[i]);
-  return rc ? rc : zf_buf_ok(&x->continuation[i]);
+  row->chars[i] = zj_chars(choice);
+  row->bytes[i] = (int64_t)strlen(choice);
+  set(&row->alone[i], recipe->delimiter, choice);
+  set(&row->continuation[i], recipe->delimiter,
+      recipe->inputs ? json_string_value(parts->target) : choice);
+  if (!i || recipe->inputs)
+    rc = set_context(recipe, parts, &row->context[i],
+                     recipe->inputs ? choice : json_string_value(parts->text));
+  if (!rc) rc = zf_buf_ok(&row->alone[i]);
+  return rc ? rc : zf_buf_ok(&row->continuation[i]);
 }
 
-static int choice_row(const struct zf_recipe *r, const struct parts *p, struct zf_recipe_row *x) {
-  int64_t gold = p->input;
-  int rc = r->inputs ? need_text(p->target, "doc_to_target")
-                     : choice_index(p->target, p->made_target, p->choices, &gold);
-  int32_t n = (int32_t)json_array_size(p->choices);
-  if (!rc) rc = reserve(x, n);
-  x->own = r->inputs;
-  for (int32_t i = 0; !rc && i < n; i++) rc = set_choice(r, p, x, i);
-  x->count = n;
-  x->gold = (int32_t)gold;
+static int choice_row(const struct zf_recipe *recipe, const struct parts *parts,
+                      struct zf_recipe_row *row) {
+  int64_t gold = parts->input;
+  int rc = recipe->inputs ? need_text(parts->target, "doc_to_target")
+                          : choice_index(parts->target, parts->made_target, parts->choices, &gold);
+  int32_t n = (int32_t)json_array_size(parts->choices);
+  if (!rc) rc = reserve(row, n);
+  row->own = recipe->inputs;
+  for (int32_t i = 0; !rc && i < n; i++) rc = set_choice(recipe, parts, row, i);
+  row->count = n;
+  row->gold = (int32_t)gold;
   return rc;
 }
 
-static int text_row(const struct zf_recipe *r, const struct parts *p, struct zf_recipe_row *x) {
-  const char *field = zf_conf_str(r->conf, "count_in");
-  int rc = need_text(p->target, "doc_to_target");
-  if (!rc) rc = reserve(x, 1);
+static int text_row(const struct zf_recipe *recipe, const struct parts *parts,
+                    struct zf_recipe_row *row) {
+  const char *field = zf_conf_str(recipe->conf, "count_in");
+  int rc = need_text(parts->target, "doc_to_target");
+  if (!rc) rc = reserve(row, 1);
   if (rc) return rc;
-  const char *target = json_string_value(p->target), *counted = target;
-  x->count = 1;
-  x->gold = -1;
-  x->own = 0;
-  set(&x->continuation[0], "", target);
-  if (r->output == ZF_RECIPE_LIKELIHOOD)
-    return set_context(r, p, &x->context[0], json_string_value(p->text));
-  if (field && !(counted = json_string_value(json_object_get(p->row, field))))
+  const char *target = json_string_value(parts->target), *counted = target;
+  row->count = 1;
+  row->gold = -1;
+  row->own = 0;
+  set(&row->continuation[0], "", target);
+  if (recipe->output == ZF_RECIPE_LIKELIHOOD)
+    return set_context(recipe, parts, &row->context[0], json_string_value(parts->text));
+  if (field && !(counted = json_string_value(json_object_get(parts->row, field))))
     return zf_error(ZF_EINVALID, "field '%s': expected a text", field);
-  x->words = zf_doc_words(counted);
-  x->size = (int64_t)strlen(counted);
-  return zf_buf_ok(&x->continuation[0]);
+  row->words = zf_doc_words(counted);
+  row->size = (int64_t)strlen(counted);
+  return zf_buf_ok(&row->continuation[0]);
 }
 
-int zf_recipe_apply(struct zf_recipe *r, const json_t *row, struct zf_recipe_row *out) {
-  struct parts p;
-  int rc = make_parts(r, &p, row);
-  if (!rc) rc = r->output == ZF_RECIPE_CHOICE ? choice_row(r, &p, out) : text_row(r, &p, out);
-  free_parts(&p);
+int zf_recipe_apply(struct zf_recipe *recipe, const json_t *row, struct zf_recipe_row *out) {
+  struct parts parts;
+  int rc = make_parts(recipe, &parts, row);
+  if (!rc)
+    rc = recipe->output == ZF_RECIPE_CHOICE ? choice_row(recipe, &parts, out)
+                                            : text_row(recipe, &parts, out);
+  free_parts(&parts);
   return rc;
 }
 
-void zf_recipe_row_free(struct zf_recipe_row *x) {
-  for (int32_t i = 0; i < x->cap; i++) {
-    zf_buf_free(&x->context[i]);
-    zf_buf_free(&x->continuation[i]);
-    zf_buf_free(&x->alone[i]);
+void zf_recipe_row_free(struct zf_recipe_row *row) {
+  for (int32_t i = 0; i < row->cap; i++) {
+    zf_buf_free(&row->context[i]);
+    zf_buf_free(&row->continuation[i]);
+    zf_buf_free(&row->alone[i]);
   }
-  free(x->context);
-  free(x->continuation);
-  free(x->alone);
-  free(x->chars);
-  free(x->bytes);
-  *x = (struct zf_recipe_row){0};
+  free(row->context);
+  free(row->continuation);
+  free(row->alone);
+  free(row->chars);
+  free(row->bytes);
+  *row = (struct zf_recipe_row){0};
 }

@@ -43,84 +43,84 @@ static int is_lower(char c) {
   return c >= 'a' && c <= 'z';
 }
 
-static int set(struct zf_buf *v, const char *text, size_t n) {
-  struct zf_buf b = {0};
-  zf_buf_add(&b, text, n);
-  zf_buf_free(v);
-  *v = b;
-  return zf_buf_ok(v);
+static int set(struct zf_buf *buf, const char *text, size_t len) {
+  struct zf_buf buffer = {0};
+  zf_buf_add(&buffer, text, len);
+  zf_buf_free(buf);
+  *buf = buffer;
+  return zf_buf_ok(buf);
 }
 
-static int strip(struct zf_buf *v, const char *arg) {
+static int strip(struct zf_buf *buf, const char *arg) {
   (void)arg;
-  size_t from = 0, to = v->len;
-  while (from < to && strchr(" \t\r\n", v->data[from])) from++;
-  while (to > from && strchr(" \t\r\n", v->data[to - 1])) to--;
-  return set(v, v->data + from, to - from);
+  size_t from = 0, to = buf->len;
+  while (from < to && strchr(" \t\r\n", buf->data[from])) from++;
+  while (to > from && strchr(" \t\r\n", buf->data[to - 1])) to--;
+  return set(buf, buf->data + from, to - from);
 }
 
-static int rstrip(struct zf_buf *v, const char *arg) {
-  while (v->len && strchr(arg, v->data[v->len - 1])) v->data[--v->len] = 0;
+static int rstrip(struct zf_buf *buf, const char *arg) {
+  while (buf->len && strchr(arg, buf->data[buf->len - 1])) buf->data[--buf->len] = 0;
   return 0;
 }
 
-static int lower(struct zf_buf *v, const char *arg) {
+static int lower(struct zf_buf *buf, const char *arg) {
   (void)arg;
-  for (size_t i = 0; i < v->len; i++)
-    if (is_upper(v->data[i])) v->data[i] = (char)(v->data[i] + 32);
+  for (size_t i = 0; i < buf->len; i++)
+    if (is_upper(buf->data[i])) buf->data[i] = (char)(buf->data[i] + 32);
   return 0;
 }
 
-static int upper(struct zf_buf *v, const char *arg) {
+static int upper(struct zf_buf *buf, const char *arg) {
   (void)arg;
-  for (size_t i = 0; i < v->len; i++)
-    if (is_lower(v->data[i])) v->data[i] = (char)(v->data[i] - 32);
+  for (size_t i = 0; i < buf->len; i++)
+    if (is_lower(buf->data[i])) buf->data[i] = (char)(buf->data[i] - 32);
   return 0;
 }
 
-static int capitalize(struct zf_buf *v, const char *arg) {
+static int capitalize(struct zf_buf *buf, const char *arg) {
   (void)arg;
-  if (v->len && is_lower(v->data[0])) v->data[0] = (char)(v->data[0] - 32);
+  if (buf->len && is_lower(buf->data[0])) buf->data[0] = (char)(buf->data[0] - 32);
   return 0;
 }
 
-static int lower_first(struct zf_buf *v, const char *arg) {
+static int lower_first(struct zf_buf *buf, const char *arg) {
   (void)arg;
-  int alone = v->len >= 1 && v->data[0] == 'I' &&
-              (v->len == 1 || (!is_upper(v->data[1]) && !is_lower(v->data[1])));
-  if (v->len && is_upper(v->data[0]) && !alone) v->data[0] = (char)(v->data[0] + 32);
+  int alone = buf->len >= 1 && buf->data[0] == 'I' &&
+              (buf->len == 1 || (!is_upper(buf->data[1]) && !is_lower(buf->data[1])));
+  if (buf->len && is_upper(buf->data[0]) && !alone) buf->data[0] = (char)(buf->data[0] + 32);
   return 0;
 }
 
-static int replace(struct zf_buf *v, const char *arg) {
+static int replace(struct zf_buf *buf, const char *arg) {
   size_t n = strcspn(arg, "=");
   const char *to = arg[n] ? arg + n + 1 : "";
-  struct zf_buf b = {0};
-  for (size_t i = 0; i < v->len;) {
-    if (n && v->len - i >= n && !memcmp(v->data + i, arg, n)) {
-      zf_buf_puts(&b, to);
+  struct zf_buf buffer = {0};
+  for (size_t i = 0; i < buf->len;) {
+    if (n && buf->len - i >= n && !memcmp(buf->data + i, arg, n)) {
+      zf_buf_puts(&buffer, to);
       i += n;
     } else {
-      zf_buf_putc(&b, v->data[i++]);
+      zf_buf_putc(&buffer, buf->data[i++]);
     }
-    if (b.len > MAX_VALUE) { /* eight in a row could multiply a text without bound */
-      zf_buf_free(&b);
+    if (buffer.len > MAX_VALUE) { /* eight in a row could multiply a text without bound */
+      zf_buf_free(&buffer);
       return zf_error(ZF_EINVALID, "replace:%.60s makes more than %d bytes of it", arg, MAX_VALUE);
     }
   }
-  zf_buf_puts(&b, "");
-  zf_buf_free(v);
-  *v = b;
-  return zf_buf_ok(v);
+  zf_buf_puts(&buffer, "");
+  zf_buf_free(buf);
+  *buf = buffer;
+  return zf_buf_ok(buf);
 }
 
-static int map(struct zf_buf *v, const char *arg) {
+static int map(struct zf_buf *buf, const char *arg) {
   for (const char *p = arg; *p;) {
     size_t n = strcspn(p, "="), m = strcspn(p, ",");
-    if (n < m && n == v->len && !memcmp(p, v->data, n)) return set(v, p + n + 1, m - n - 1);
+    if (n < m && n == buf->len && !memcmp(p, buf->data, n)) return set(buf, p + n + 1, m - n - 1);
     p += m + (p[m] == ',');
   }
-  return zf_error(ZF_EINVALID, "the value '%.60s' is not in the list map:%s", v->data, arg);
+  return zf_error(ZF_EINVALID, "the value '%.60s' is not in the list map:%s", buf->data, arg);
 }
 
 static const struct filter_row filters[] = {
@@ -145,9 +145,9 @@ static int place(const char *text, const char *at) {
   return n;
 }
 
-static int add_filter(struct piece *p, const char *text, const char *at, size_t n) {
+static int add_filter(struct piece *piece, const char *text, const char *at, size_t len) {
   size_t name = strcspn(at, ":|}");
-  if (name > n) name = n;
+  if (name > len) name = len;
   for (int i = 0; i < FILTERS; i++) {
     if (strlen(filters[i].name) != name || strncmp(filters[i].name, at, name) != 0) continue;
     int has_arg = at[name] == ':';
@@ -155,33 +155,34 @@ static int add_filter(struct piece *p, const char *text, const char *at, size_t 
       return zf_error(ZF_EUSAGE, "template, character %d: filter '%s' %s", place(text, at),
                       filters[i].name,
                       has_arg ? "takes no argument" : "needs an argument after ':'");
-    if (p->nfilter == MAX_FILTERS)
+    if (piece->nfilter == MAX_FILTERS)
       return zf_error(ZF_EUSAGE, "template, character %d: more than %d filters", place(text, at),
                       MAX_FILTERS);
-    char *arg = has_arg ? zf_strndup(at + name + 1, n - name - 1) : NULL;
+    char *arg = has_arg ? zf_strndup(at + name + 1, len - name - 1) : NULL;
     if (has_arg && !arg) return ZF_ENOMEM;
-    p->filter[p->nfilter] = &filters[i];
-    p->arg[p->nfilter++] = arg;
+    piece->filter[piece->nfilter] = &filters[i];
+    piece->arg[piece->nfilter++] = arg;
     return 0;
   }
   return zf_error(ZF_EUSAGE, "template, character %d: unknown filter '%.*s'; there are %s",
                   place(text, at), (int)name, at, zf_template_filters());
 }
 
-static struct piece *new_piece(struct zf_template *t) {
-  struct piece *p = realloc(t->piece, sizeof *p * (size_t)(t->n + 1));
-  if (!p) {
+static struct piece *new_piece(struct zf_template *template) {
+  struct piece *piece = realloc(template->piece, sizeof *piece * (size_t)(template->n + 1));
+  if (!piece) {
     zf_error(ZF_ENOMEM, "out of memory for a template");
     return NULL;
   }
-  t->piece = p;
-  p += t->n++;
-  memset(p, 0, sizeof *p);
-  return p;
+  template->piece = piece;
+  piece += template->n++;
+  memset(piece, 0, sizeof *piece);
+  return piece;
 }
 
 /* `at` stands behind the opening brace; *end behind the closing one. */
-static int parse_field(struct zf_template *t, const char *text, const char *at, const char **end) {
+static int parse_field(struct zf_template *template, const char *text, const char *at,
+                       const char **end) {
   size_t len = strcspn(at, "}");
   if (!at[len])
     return zf_error(ZF_EUSAGE, "template, character %d: '{' without '}' ('{{' gives a brace)",
@@ -189,15 +190,15 @@ static int parse_field(struct zf_template *t, const char *text, const char *at, 
   size_t n = strcspn(at, "|}");
   if (n == 0)
     return zf_error(ZF_EUSAGE, "template, character %d: empty field name", place(text, at));
-  struct piece *p = new_piece(t);
-  if (!p) return ZF_ENOMEM;
-  p->is_field = 1;
-  p->text = zf_strndup(at, n);
-  if (!p->text) return ZF_ENOMEM;
+  struct piece *piece = new_piece(template);
+  if (!piece) return ZF_ENOMEM;
+  piece->is_field = 1;
+  piece->text = zf_strndup(at, n);
+  if (!piece->text) return ZF_ENOMEM;
   while (at[n] == '|') {
     const char *f = at + n + 1;
     size_t m = strcspn(f, "|}");
-    int rc = add_filter(p, text, f, m);
+    int rc = add_filter(piece, text, f, m);
     if (rc) return rc;
     n += 1 + m;
   }
@@ -205,51 +206,52 @@ static int parse_field(struct zf_template *t, const char *text, const char *at, 
   return 0;
 }
 
-static int parse_text(struct zf_template *t, const char *text, const char *at, const char **end) {
-  struct zf_buf b = {0};
+static int parse_text(struct zf_template *template, const char *text, const char *at,
+                      const char **end) {
+  struct zf_buf buf = {0};
   for (; *at && !(*at == '{' && at[1] != '{'); at++) {
     if (*at == '}' && at[1] != '}') {
-      zf_buf_free(&b);
+      zf_buf_free(&buf);
       return zf_error(ZF_EUSAGE, "template, character %d: '}' without '{' ('}}' gives a brace)",
                       place(text, at));
     }
-    zf_buf_putc(&b, *at);
+    zf_buf_putc(&buf, *at);
     if (*at == '{' || *at == '}') at++;
   }
-  struct piece *p = zf_buf_ok(&b) ? NULL : new_piece(t);
-  if (!p) {
-    zf_buf_free(&b);
+  struct piece *piece = zf_buf_ok(&buf) ? NULL : new_piece(template);
+  if (!piece) {
+    zf_buf_free(&buf);
     return ZF_ENOMEM;
   }
-  p->text = b.data;
+  piece->text = buf.data;
   *end = at;
   return 0;
 }
 
 int zf_template_parse(struct zf_template **out, const char *text) {
   *out = NULL;
-  struct zf_template *t = zf_calloc(1, sizeof *t);
-  if (!t) return ZF_ENOMEM;
+  struct zf_template *template = zf_calloc(1, sizeof *template);
+  if (!template) return ZF_ENOMEM;
   for (const char *p = text; *p;) {
     int field = *p == '{' && p[1] != '{';
-    int rc = field ? parse_field(t, text, p + 1, &p) : parse_text(t, text, p, &p);
+    int rc = field ? parse_field(template, text, p + 1, &p) : parse_text(template, text, p, &p);
     if (rc) {
-      zf_template_free(t);
+      zf_template_free(template);
       return rc;
     }
   }
-  *out = t;
+  *out = template;
   return 0;
 }
 
-void zf_template_free(struct zf_template *t) {
-  if (!t) return;
-  for (int64_t i = 0; i < t->n; i++) {
-    free(t->piece[i].text);
-    for (int k = 0; k < t->piece[i].nfilter; k++) free(t->piece[i].arg[k]);
+void zf_template_free(struct zf_template *template) {
+  if (!template) return;
+  for (int64_t i = 0; i < template->n; i++) {
+    free(template->piece[i].text);
+    for (int k = 0; k < template->piece[i].nfilter; k++) free(template->piece[i].arg[k]);
   }
-  free(t->piece);
-  free(t);
+  free(template->piece);
+  free(template);
 }
 
 /* --- use --- */
@@ -288,26 +290,26 @@ static int value(const json_t *row, const char *name, struct zf_buf *out) {
   return zf_buf_ok(out);
 }
 
-int zf_template_has(const struct zf_template *t, const char *field) {
-  for (int64_t i = 0; i < t->n; i++)
-    if (t->piece[i].is_field && !strcmp(t->piece[i].text, field)) return 1;
+int zf_template_has(const struct zf_template *template, const char *field) {
+  for (int64_t i = 0; i < template->n; i++)
+    if (template->piece[i].is_field && !strcmp(template->piece[i].text, field)) return 1;
   return 0;
 }
 
-int zf_template_apply(const struct zf_template *t, const json_t *row, struct zf_buf *out) {
-  struct zf_buf v = {0};
+int zf_template_apply(const struct zf_template *template, const json_t *row, struct zf_buf *out) {
+  struct zf_buf buf = {0};
   int rc = 0;
-  for (int64_t i = 0; !rc && i < t->n; i++) {
-    const struct piece *p = &t->piece[i];
-    if (!p->is_field) {
-      zf_buf_puts(out, p->text);
+  for (int64_t i = 0; !rc && i < template->n; i++) {
+    const struct piece *piece = &template->piece[i];
+    if (!piece->is_field) {
+      zf_buf_puts(out, piece->text);
       continue;
     }
-    if ((rc = value(row, p->text, &v))) break;
-    for (int k = 0; !rc && k < p->nfilter; k++) rc = p->filter[k]->fn(&v, p->arg[k]);
-    if (rc == ZF_EINVALID) zf_error_prefix(rc, "field '%s'", p->text);
-    if (!rc) zf_buf_add(out, v.data, v.len);
+    if ((rc = value(row, piece->text, &buf))) break;
+    for (int k = 0; !rc && k < piece->nfilter; k++) rc = piece->filter[k]->fn(&buf, piece->arg[k]);
+    if (rc == ZF_EINVALID) zf_error_prefix(rc, "field '%s'", piece->text);
+    if (!rc) zf_buf_add(out, buf.data, buf.len);
   }
-  zf_buf_free(&v);
+  zf_buf_free(&buf);
   return rc ? rc : zf_buf_ok(out);
 }

@@ -18,13 +18,13 @@ struct zf_template;
 
 /* ZF_EUSAGE names the place (1-based character) of a mistake. */
 int zf_template_parse(struct zf_template **out, const char *text);
-void zf_template_free(struct zf_template *t);
+void zf_template_free(struct zf_template *template);
 
 /* Is the field in it? */
-int zf_template_has(const struct zf_template *t, const char *field);
+int zf_template_has(const struct zf_template *template, const char *field);
 
 /* Appends the text for one record.  ZF_EINVALID when a field is missing or not a scalar. */
-int zf_template_apply(const struct zf_template *t, const json_t *row, struct zf_buf *out);
+int zf_template_apply(const struct zf_template *template, const json_t *row, struct zf_buf *out);
 
 /* The names of all filters, one line, for help. */
 const char *zf_template_filters(void);

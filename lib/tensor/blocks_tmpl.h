@@ -146,9 +146,9 @@ static inline void zf_block_q6_k(float *restrict x, const unsigned char *restric
     break
 
 /* n is a multiple of the block. */
-static inline void zf_blocks_expand(float *dst, const void *src, enum zf_dtype t, int64_t n) {
+static inline void zf_blocks_expand(float *dst, const void *src, enum zf_dtype type, int64_t n) {
   const unsigned char *p = src;
-  switch (t) {
+  switch (type) {
     ZF_BLOCKS(ZF_Q8_0, 32, 34, zf_block_q8_0);
     ZF_BLOCKS(ZF_Q4_0, 32, 18, zf_block_q4_0);
     ZF_BLOCKS(ZF_Q4_1, 32, 20, zf_block_q4_1);

@@ -21,16 +21,16 @@ static const struct zf_dtype_info table[ZF_DTYPES_READ] = {
     [ZF_Q6_K] = {"q6_k", NULL, 210, 256, 1, {208}},
 };
 
-const struct zf_dtype_info *zf_dtype_info(enum zf_dtype t) {
-  return &table[t];
+const struct zf_dtype_info *zf_dtype_info(enum zf_dtype type) {
+  return &table[type];
 }
 
-size_t zf_dtype_bytes(enum zf_dtype t, int64_t n) {
-  return (size_t)(n / table[t].block) * table[t].size;
+size_t zf_dtype_bytes(enum zf_dtype type, int64_t n) {
+  return (size_t)(n / table[type].block) * table[type].size;
 }
 
-size_t zf_dtype_align(enum zf_dtype t) {
-  return table[t].block > 1 || t == ZF_F24 ? 1 : table[t].size;
+size_t zf_dtype_align(enum zf_dtype type) {
+  return table[type].block > 1 || type == ZF_F24 ? 1 : table[type].size;
 }
 
 int zf_dtype_by_name(const char *name) {
@@ -45,8 +45,8 @@ int zf_dtype_by_safetensors(const char *name) {
   return -1;
 }
 
-enum zf_dtype zf_dtype_saved(enum zf_dtype t) {
-  return table[t].safetensors ? t : ZF_F32;
+enum zf_dtype zf_dtype_saved(enum zf_dtype type) {
+  return table[type].safetensors ? type : ZF_F32;
 }
 
 static uint32_t bits_of(float f) {
@@ -104,25 +104,25 @@ void zf_f32_to_f24(unsigned char h[3], float f) {
   for (int i = 0; i < 3; i++) h[i] = (unsigned char)(u >> (8 + 8 * i));
 }
 
-void zf_to_f32(float *dst, const void *src, enum zf_dtype t, int64_t n) {
+void zf_to_f32(float *dst, const void *src, enum zf_dtype type, int64_t n) {
   const uint16_t *h = src;
-  if (t == ZF_F32) memcpy(dst, src, (size_t)n * 4);
-  if (t == ZF_F16)
+  if (type == ZF_F32) memcpy(dst, src, (size_t)n * 4);
+  if (type == ZF_F16)
     for (int64_t i = 0; i < n; i++) dst[i] = zf_f16_to_f32(h[i]);
-  if (t == ZF_BF16)
+  if (type == ZF_BF16)
     for (int64_t i = 0; i < n; i++) dst[i] = zf_bf16_to_f32(h[i]);
-  if (t == ZF_F24)
+  if (type == ZF_F24)
     for (int64_t i = 0; i < n; i++) dst[i] = zf_f24_to_f32((const unsigned char *)src + 3 * i);
-  if (t >= ZF_DTYPES) zf_blocks_expand(dst, src, t, n);
+  if (type >= ZF_DTYPES) zf_blocks_expand(dst, src, type, n);
 }
 
-void zf_from_f32(void *dst, const float *src, enum zf_dtype t, int64_t n) {
+void zf_from_f32(void *dst, const float *src, enum zf_dtype type, int64_t n) {
   uint16_t *h = dst;
-  if (t == ZF_F32) memcpy(dst, src, (size_t)n * 4);
-  if (t == ZF_F16)
+  if (type == ZF_F32) memcpy(dst, src, (size_t)n * 4);
+  if (type == ZF_F16)
     for (int64_t i = 0; i < n; i++) h[i] = zf_f32_to_f16(src[i]);
-  if (t == ZF_BF16)
+  if (type == ZF_BF16)
     for (int64_t i = 0; i < n; i++) h[i] = zf_f32_to_bf16(src[i]);
-  if (t == ZF_F24)
+  if (type == ZF_F24)
     for (int64_t i = 0; i < n; i++) zf_f32_to_f24((unsigned char *)dst + 3 * i, src[i]);
 }

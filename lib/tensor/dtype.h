@@ -32,19 +32,19 @@ struct zf_dtype_info {
   int nscale, scale[2];    /* where a block's f16 scales lie in it */
 };
 
-const struct zf_dtype_info *zf_dtype_info(enum zf_dtype t);
+const struct zf_dtype_info *zf_dtype_info(enum zf_dtype type);
 
 /* Bytes of n elements, or from the first element to element n: a multiple of the block. */
-size_t zf_dtype_bytes(enum zf_dtype t, int64_t n);
+size_t zf_dtype_bytes(enum zf_dtype type, int64_t n);
 /* What an address must be a multiple of. */
-size_t zf_dtype_align(enum zf_dtype t);
+size_t zf_dtype_align(enum zf_dtype type);
 
 /* By config name ("f32"), or by safetensors name ("F32"); -1 when unknown. */
 int zf_dtype_by_name(const char *name);
 int zf_dtype_by_safetensors(const char *name);
 
 /* What a dtype is written as to safetensors: itself, or the one that holds it. */
-enum zf_dtype zf_dtype_saved(enum zf_dtype t);
+enum zf_dtype zf_dtype_saved(enum zf_dtype type);
 
 /* Scalar conversions, round to nearest even; bf16 and f24 keep NaN quiet. */
 float zf_f16_to_f32(uint16_t h);
@@ -57,7 +57,7 @@ void zf_f32_to_f24(unsigned char h[3], float f);
 /* dst[0..n) f32 <- src[0..n) of type t, and back (round to nearest even).
  * n is a multiple of the block; blocks are read alone, never written.
  * Plain C: for loading, saving and tests; hot paths use kern/. */
-void zf_to_f32(float *dst, const void *src, enum zf_dtype t, int64_t n);
-void zf_from_f32(void *dst, const float *src, enum zf_dtype t, int64_t n);
+void zf_to_f32(float *dst, const void *src, enum zf_dtype type, int64_t n);
+void zf_from_f32(void *dst, const float *src, enum zf_dtype type, int64_t n);
 
 #endif

@@ -20,18 +20,18 @@ int64_t zf_params_bytes(const struct zf_params *ps, int trained_only) {
 }
 
 int zf_params_hash(const struct zf_params *ps, char out[33]) {
-  struct zf_hash *h;
-  int rc = zf_hash_new(&h);
+  struct zf_hash *hash;
+  int rc = zf_hash_new(&hash);
   if (rc) return rc;
   for (int64_t i = 0; i < ps->count; i++) {
-    const struct zf_param *p = &ps->param[i];
-    const struct zf_dtype_info *t = zf_dtype_info(p->type);
-    zf_hash_add(h, p->name, strlen(p->name) + 1);
-    zf_hash_add(h, t->name, strlen(t->name) + 1);
-    zf_hash_add(h, p->shape, sizeof *p->shape * (size_t)p->ndim);
-    zf_hash_add(h, p->data, zf_dtype_bytes(p->type, p->count));
+    const struct zf_param *param = &ps->param[i];
+    const struct zf_dtype_info *dtype_info = zf_dtype_info(param->type);
+    zf_hash_add(hash, param->name, strlen(param->name) + 1);
+    zf_hash_add(hash, dtype_info->name, strlen(dtype_info->name) + 1);
+    zf_hash_add(hash, param->shape, sizeof *param->shape * (size_t)param->ndim);
+    zf_hash_add(hash, param->data, zf_dtype_bytes(param->type, param->count));
   }
-  zf_hash_hex(h, out);
-  zf_hash_free(h);
+  zf_hash_hex(hash, out);
+  zf_hash_free(hash);
   return 0;
 }

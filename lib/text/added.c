@@ -19,53 +19,53 @@ enum { LONGEST = 4096 }; /* bytes of a token: bounds the steps from one place */
 
 /* --- the trie -------------------------------------------------------------------- */
 
-static int add_node(struct zf_trie *t, unsigned char byte) {
-  if (t->count == t->cap) {
-    int64_t cap = t->cap ? t->cap * 2 : 256;
-    struct zf_trie_node *node = realloc(t->node, (size_t)cap * sizeof *node);
+static int add_node(struct zf_trie *trie, unsigned char byte) {
+  if (trie->count == trie->cap) {
+    int64_t cap = trie->cap ? trie->cap * 2 : 256;
+    struct zf_trie_node *node = realloc(trie->node, (size_t)cap * sizeof *node);
     if (!node) return zf_error(ZF_ENOMEM, "out of memory for %lld trie nodes", (long long)cap);
-    t->node = node;
-    t->cap = cap;
+    trie->node = node;
+    trie->cap = cap;
   }
-  t->node[t->count++] = (struct zf_trie_node){.token = -1, .byte = byte};
+  trie->node[trie->count++] = (struct zf_trie_node){.token = -1, .byte = byte};
   return 0;
 }
 
 /* Of tokens that normalise to one text the first one stays. */
-static int insert(struct zf_trie *t, const char *p, int64_t n, int32_t token) {
+static int insert(struct zf_trie *trie, const char *p, int64_t len, int32_t token) {
   uint32_t at = 0;
-  int rc = t->count ? 0 : add_node(t, 0);
-  for (int64_t i = 0; !rc && i < n; i++) {
+  int rc = trie->count ? 0 : add_node(trie, 0);
+  for (int64_t i = 0; !rc && i < len; i++) {
     unsigned char byte = (unsigned char)p[i];
-    uint32_t next = at ? t->node[at].child : t->root[byte];
-    while (next && t->node[next].byte != byte) next = t->node[next].sibling;
+    uint32_t next = at ? trie->node[at].child : trie->root[byte];
+    while (next && trie->node[next].byte != byte) next = trie->node[next].sibling;
     if (!next) {
-      next = (uint32_t)t->count;
-      rc = add_node(t, byte);
+      next = (uint32_t)trie->count;
+      rc = add_node(trie, byte);
       if (rc) return rc;
-      t->node[next].sibling = at ? t->node[at].child : 0;
-      *(at ? &t->node[at].child : &t->root[byte]) = next;
+      trie->node[next].sibling = at ? trie->node[at].child : 0;
+      *(at ? &trie->node[at].child : &trie->root[byte]) = next;
     }
     at = next;
   }
-  if (!rc && at && t->node[at].token < 0) t->node[at].token = token;
+  if (!rc && at && trie->node[at].token < 0) trie->node[at].token = token;
   return rc;
 }
 
 /* The longest token at p, its length in *len; or -1. */
-static int32_t longest(const struct zf_trie *t, const char *p, int64_t n, int64_t *len) {
+static int32_t longest(const struct zf_trie *trie, const char *p, int64_t length, int64_t *len) {
   int32_t token = -1;
-  uint32_t at = t->root[(unsigned char)p[0]];
+  uint32_t at = trie->root[(unsigned char)p[0]];
   for (int64_t i = 0; at;) {
-    const struct zf_trie_node *node = &t->node[at];
+    const struct zf_trie_node *node = &trie->node[at];
     i++;
     if (node->token >= 0) {
       token = node->token;
       *len = i;
     }
-    if (i == n) break;
+    if (i == length) break;
     at = node->child;
-    while (at && t->node[at].byte != (unsigned char)p[i]) at = t->node[at].sibling;
+    while (at && trie->node[at].byte != (unsigned char)p[i]) at = trie->node[at].sibling;
   }
   return token;
 }
@@ -77,192 +77,194 @@ static int by_id(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-static int parse_token(struct zf_added_token *a, const json_t *def, const char *where) {
+static int parse_token(struct zf_added_token *token, const json_t *def, const char *where) {
   const char *content;
   int64_t id = -1;
   if (!json_is_object(def))
     return zf_error(ZF_EINVALID, "%s: expected an object, found %s", where, zf_json_kind(def));
-  a->normalized = 1;
+  token->normalized = 1;
   int rc = zf_need_str(&content, def, "content", where);
   if (!rc) rc = zf_json_int(&id, def, "id", where);
-  if (!rc) rc = zf_json_bool(&a->single_word, def, "single_word", where);
-  if (!rc) rc = zf_json_bool(&a->lstrip, def, "lstrip", where);
-  if (!rc) rc = zf_json_bool(&a->rstrip, def, "rstrip", where);
-  if (!rc) rc = zf_json_bool(&a->normalized, def, "normalized", where);
-  if (!rc) rc = zf_json_bool(&a->special, def, "special", where);
+  if (!rc) rc = zf_json_bool(&token->single_word, def, "single_word", where);
+  if (!rc) rc = zf_json_bool(&token->lstrip, def, "lstrip", where);
+  if (!rc) rc = zf_json_bool(&token->rstrip, def, "rstrip", where);
+  if (!rc) rc = zf_json_bool(&token->normalized, def, "normalized", where);
+  if (!rc) rc = zf_json_bool(&token->special, def, "special", where);
   if (rc) return rc;
   if (strlen(content) > LONGEST)
     return zf_error(ZF_EINVALID, "%s: a token of more than %d bytes", where, LONGEST);
   if (id < 0 || id > INT32_MAX - 1)
     return zf_error(ZF_EINVALID, "%s: token '%s': id %lld", where, content, (long long)id);
-  a->id = (int32_t)id;
-  a->content = zf_strdup(content);
-  return a->content ? 0 : ZF_ENOMEM;
+  token->id = (int32_t)id;
+  token->content = zf_strdup(content);
+  return token->content ? 0 : ZF_ENOMEM;
 }
 
 /* The original numbers added tokens itself, in the order of adding, and passes over the ids in the
  * files. */
-static int64_t place_of(const char *content, const struct zf_vocab *v, int64_t last) {
-  int32_t known = zf_vocab_find(v, content, (int64_t)strlen(content));
-  return known >= 0 ? known : last >= v->count ? last + 1 : v->count;
+static int64_t place_of(const char *content, const struct zf_vocab *vocab, int64_t last) {
+  int32_t known = zf_vocab_find(vocab, content, (int64_t)strlen(content));
+  return known >= 0 ? known : last >= vocab->count ? last + 1 : vocab->count;
 }
 
 /* Where the two differ it is not known with which of them the model was trained. */
-static int check_id(const struct zf_added_token *t, const struct zf_vocab *v, int64_t *last,
+static int check_id(const struct zf_added_token *token, const struct zf_vocab *vocab, int64_t *last,
                     const char *where) {
-  int64_t id = place_of(t->content, v, *last);
-  if (t->id != id)
+  int64_t id = place_of(token->content, vocab, *last);
+  if (token->id != id)
     return zf_error(ZF_EINVALID, "%s: token '%s' has id %d, but by its place it is %lld", where,
-                    t->content, t->id, (long long)id);
+                    token->content, token->id, (long long)id);
   if (id > *last) *last = id;
   return 0;
 }
 
-static int check_unique(const struct zf_added *a, const char *where) {
-  for (int64_t i = 1; i < a->count; i++)
-    if (a->token[i].id == a->token[i - 1].id)
+static int check_unique(const struct zf_added *added, const char *where) {
+  for (int64_t i = 1; i < added->count; i++)
+    if (added->token[i].id == added->token[i - 1].id)
       return zf_error(ZF_EINVALID, "%s: tokens '%s' and '%s' share the id %d", where,
-                      a->token[i - 1].content, a->token[i].content, a->token[i].id);
+                      added->token[i - 1].content, added->token[i].content, added->token[i].id);
   return 0;
 }
 
-static void forget(struct zf_added *a) {
-  struct zf_added_token *k = &a->token[--a->count];
-  free(k->content);
-  memset(k, 0, sizeof *k);
+static void forget(struct zf_added *added) {
+  struct zf_added_token *token = &added->token[--added->count];
+  free(token->content);
+  memset(token, 0, sizeof *token);
 }
 
-static int parse_own(struct zf_added *a, const json_t *list, const struct zf_tok *t,
+static int parse_own(struct zf_added *added, const json_t *list, const struct zf_tok *tok,
                      int64_t *last) {
   char where[512];
   const json_t *def;
   size_t i;
-  snprintf(where, sizeof where, "%s: added_tokens", t->name);
+  snprintf(where, sizeof where, "%s: added_tokens", tok->name);
   if (!list || json_is_null(list)) return 0;
   if (!json_is_array(list))
     return zf_error(ZF_EINVALID, "%s: expected an array, found %s", where, zf_json_kind(list));
   json_array_foreach((json_t *)list, i, def) {
-    struct zf_added_token *k = &a->token[a->count];
-    int rc = parse_token(k, def, where);
+    struct zf_added_token *token = &added->token[added->count];
+    int rc = parse_token(token, def, where);
     if (rc) return rc;
-    a->count++;
-    if (k->content[0])
-      rc = check_id(k, &t->vocab, last, where);
+    added->count++;
+    if (token->content[0])
+      rc = check_id(token, &tok->vocab, last, where);
     else
-      forget(a); /* the original passes over these too */
+      forget(added); /* the original passes over these too */
     if (rc) return rc;
   }
   return 0;
 }
 
 /* One token of the files beside: a new one, or other flags for one that is there.  at: {content: index}. */
-static int parse_more(struct zf_added *a, const json_t *def, const struct zf_tok *t, int64_t *last,
-                      json_t *at) {
+static int parse_more(struct zf_added *added, const json_t *def, const struct zf_tok *tok,
+                      int64_t *last, json_t *at) {
   const char *from = json_string_value(json_object_get(def, "from"));
   const char *content = json_string_value(json_object_get(def, "content"));
   const json_t *known = content ? json_object_get(at, content) : NULL,
                *given = json_object_get(def, "id");
   if (content && !*content) return 0;
-  int64_t index = known ? json_integer_value(known) : a->count;
-  int64_t id = known ? a->token[index].id : content ? place_of(content, &t->vocab, *last) : 0;
+  int64_t index = known ? json_integer_value(known) : added->count;
+  int64_t id = known ? added->token[index].id : content ? place_of(content, &tok->vocab, *last) : 0;
   json_t *whole = json_copy((json_t *)def);
-  struct zf_added_token k = {0};
+  struct zf_added_token token = {0};
   if (!whole ||
       json_object_set_new(whole, "id", given ? json_incref((json_t *)given) : json_integer(id))) {
     json_decref(whole);
     return zf_error(ZF_ENOMEM, "%s: out of memory", from);
   }
-  int rc = parse_token(&k, whole, from);
+  int rc = parse_token(&token, whole, from);
   json_decref(whole);
-  if (!rc && k.id != id)
+  if (!rc && token.id != id)
     rc = zf_error(
         ZF_EINVALID,
         "%s: token '%s' has id %d, but %s it is %lld: save the tokenizer anew with Transformers",
-        from, content, k.id, known ? "in tokenizer.json" : "by its place", (long long)id);
+        from, content, token.id, known ? "in tokenizer.json" : "by its place", (long long)id);
   if (rc) {
-    free(k.content);
+    free(token.content);
     return rc;
   }
-  if (known) free(a->token[index].content);
-  a->token[index] = k;
+  if (known) free(added->token[index].content);
+  added->token[index] = token;
   if (id > *last) *last = id;
   if (known) return 0;
-  a->count++;
+  added->count++;
   return json_object_set_new(at, content, json_integer(index))
              ? zf_error(ZF_ENOMEM, "%s: out of memory", from)
              : 0;
 }
 
-static int parse_all_more(struct zf_added *a, const json_t *more, const struct zf_tok *t,
+static int parse_all_more(struct zf_added *added, const json_t *more, const struct zf_tok *tok,
                           int64_t *last) {
   json_t *at = json_object(), *def;
   size_t i;
-  int rc = at ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", t->name);
-  for (int64_t k = 0; !rc && k < a->count; k++)
-    if (json_object_set_new(at, a->token[k].content, json_integer(k)))
-      rc = zf_error(ZF_ENOMEM, "%s: out of memory", t->name);
+  int rc = at ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", tok->name);
+  for (int64_t k = 0; !rc && k < added->count; k++)
+    if (json_object_set_new(at, added->token[k].content, json_integer(k)))
+      rc = zf_error(ZF_ENOMEM, "%s: out of memory", tok->name);
   json_array_foreach((json_t *)more, i, def) {
-    if (!rc) rc = parse_more(a, def, t, last, at);
+    if (!rc) rc = parse_more(added, def, tok, last, at);
   }
   json_decref(at);
   return rc;
 }
 
-int zf_added_parse(struct zf_added *a, const json_t *list, const json_t *more,
-                   const struct zf_tok *t) {
+int zf_added_parse(struct zf_added *added, const json_t *list, const json_t *more,
+                   const struct zf_tok *tok) {
   int64_t last = -1;
-  a->token =
-      zf_calloc((int64_t)(json_array_size(list) + json_array_size(more)) + 1, sizeof *a->token);
-  if (!a->token) return ZF_ENOMEM;
-  int rc = parse_own(a, list, t, &last);
-  if (!rc) rc = parse_all_more(a, more, t, &last);
+  added->token =
+      zf_calloc((int64_t)(json_array_size(list) + json_array_size(more)) + 1, sizeof *added->token);
+  if (!added->token) return ZF_ENOMEM;
+  int rc = parse_own(added, list, tok, &last);
+  if (!rc) rc = parse_all_more(added, more, tok, &last);
   if (rc) return rc;
-  qsort(a->token, (size_t)a->count, sizeof *a->token, by_id);
-  return check_unique(a, t->name);
+  qsort(added->token, (size_t)added->count, sizeof *added->token, by_id);
+  return check_unique(added, tok->name);
 }
 
-static int index_normalized(struct zf_added *a, int64_t i, const struct zf_tok *t) {
-  const char *content = a->token[i].content;
-  struct zf_encoding w;
-  int rc = zf_encoding_open(&w, t, content, strlen(content), 1);
-  if (!rc) rc = zf_chain_apply(&t->normalizer, &w);
-  if (!rc && w.cur.len > LONGEST)
-    rc = zf_error(ZF_EINVALID, "%s: added token '%s' normalises to more than %d bytes", t->name,
+static int index_normalized(struct zf_added *added, int64_t i, const struct zf_tok *tok) {
+  const char *content = added->token[i].content;
+  struct zf_encoding encoding;
+  int rc = zf_encoding_open(&encoding, tok, content, strlen(content), 1);
+  if (!rc) rc = zf_chain_apply(&tok->normalizer, &encoding);
+  if (!rc && encoding.cur.len > LONGEST)
+    rc = zf_error(ZF_EINVALID, "%s: added token '%s' normalises to more than %d bytes", tok->name,
                   content, LONGEST);
-  if (!rc) rc = insert(&a->normal, w.cur.data, w.cur.len, (int32_t)i);
-  if (!rc && !(a->token[i].shown = zf_strndup(w.cur.data ? w.cur.data : "", (size_t)w.cur.len)))
+  if (!rc) rc = insert(&added->normal, encoding.cur.data, encoding.cur.len, (int32_t)i);
+  if (!rc && !(added->token[i].shown = zf_strndup(encoding.cur.data ? encoding.cur.data : "",
+                                                  (size_t)encoding.cur.len)))
     rc = ZF_ENOMEM;
-  zf_encoding_close(&w);
+  zf_encoding_close(&encoding);
   return rc;
 }
 
-int zf_added_index(struct zf_added *a, const struct zf_tok *t) {
+int zf_added_index(struct zf_added *added, const struct zf_tok *tok) {
   int rc = 0;
   for (int special = 1; special >= 0; special--) /* the original's order: special ones first */
-    for (int64_t i = 0; !rc && i < a->count; i++) {
-      const struct zf_added_token *k = &a->token[i];
-      if (k->special != special) continue;
-      rc = k->normalized ? index_normalized(a, i, t)
-                         : insert(&a->raw, k->content, (int64_t)strlen(k->content), (int32_t)i);
+    for (int64_t i = 0; !rc && i < added->count; i++) {
+      const struct zf_added_token *token = &added->token[i];
+      if (token->special != special) continue;
+      rc = token->normalized
+               ? index_normalized(added, i, tok)
+               : insert(&added->raw, token->content, (int64_t)strlen(token->content), (int32_t)i);
     }
   return rc;
 }
 
-void zf_added_free(struct zf_added *a) {
-  for (int64_t i = 0; i < a->count; i++) {
-    free(a->token[i].content);
-    free(a->token[i].shown);
+void zf_added_free(struct zf_added *added) {
+  for (int64_t i = 0; i < added->count; i++) {
+    free(added->token[i].content);
+    free(added->token[i].shown);
   }
-  free(a->token);
-  free(a->raw.node);
-  free(a->normal.node);
-  memset(a, 0, sizeof *a);
+  free(added->token);
+  free(added->raw.node);
+  free(added->normal.node);
+  memset(added, 0, sizeof *added);
 }
 
-const struct zf_added_token *zf_added_find(const struct zf_added *a, int32_t id) {
+const struct zf_added_token *zf_added_find(const struct zf_added *added, int32_t id) {
   struct zf_added_token key = {.id = id};
-  if (!a->count) return NULL;
-  return bsearch(&key, a->token, (size_t)a->count, sizeof *a->token, by_id);
+  if (!added->count) return NULL;
+  return bsearch(&key, added->token, (size_t)added->count, sizeof *added->token, by_id);
 }
 
 /* --- cutting --------------------------------------------------------------------- */
@@ -277,12 +279,12 @@ static uint32_t char_before(const char *s, int64_t at, int64_t *begin) {
   return c;
 }
 
-static int is_single_word(const char *s, int64_t n, int64_t from, int64_t to) {
+static int is_single_word(const char *s, int64_t len, int64_t from, int64_t to) {
   int64_t begin;
   uint32_t c;
   if (from > 0 && zf_char_is_word(char_before(s, from, &begin))) return 0;
-  if (to == n) return 1;
-  zf_char_next(&c, s + to, n - to);
+  if (to == len) return 1;
+  zf_char_next(&c, s + to, len - to);
   return !zf_char_is_word(c);
 }
 
@@ -305,37 +307,41 @@ static int64_t skip_spaces_after(const char *s, int64_t at, int64_t n) {
 /* A token that was passed over because it is part of a word is passed over whole, and
  * one found within the spaces that another swallowed is found all the same: both as
  * in the original. */
-static int cut_piece(const struct zf_added *a, const struct zf_trie *trie, struct zf_encoding *w,
-                     const struct zf_piece *p) {
-  const char *s = w->cur.data + p->off;
+static int cut_piece(const struct zf_added *added, const struct zf_trie *trie,
+                     struct zf_encoding *encoding, const struct zf_piece *piece) {
+  const char *s = encoding->cur.data + piece->off;
   int64_t done = 0, len = 0;
   int rc = 0;
-  for (int64_t i = 0; !rc && i < p->len;) {
-    int32_t k = trie->root[(unsigned char)s[i]] ? longest(trie, s + i, p->len - i, &len) : -1;
+  for (int64_t i = 0; !rc && i < piece->len;) {
+    int32_t k = trie->root[(unsigned char)s[i]] ? longest(trie, s + i, piece->len - i, &len) : -1;
     if (k < 0) {
       i++;
       continue;
     }
-    const struct zf_added_token *t = &a->token[k];
+    const struct zf_added_token *token = &added->token[k];
     int64_t from = i, to = i + len;
     i = to;
-    if (t->single_word && !is_single_word(s, p->len, from, to)) continue;
-    if (t->lstrip) from = skip_spaces_before(s, from, done);
-    if (t->rstrip) to = skip_spaces_after(s, to, p->len);
-    if (from > done) rc = zf_encoding_push(w, p->off + done, from - done, -1);
-    if (!rc) rc = zf_encoding_push(w, p->off + from, to - from, t->id);
+    if (token->single_word && !is_single_word(s, piece->len, from, to)) continue;
+    if (token->lstrip) from = skip_spaces_before(s, from, done);
+    if (token->rstrip) to = skip_spaces_after(s, to, piece->len);
+    if (from > done) rc = zf_encoding_push(encoding, piece->off + done, from - done, -1);
+    if (!rc) rc = zf_encoding_push(encoding, piece->off + from, to - from, token->id);
     done = to;
   }
-  return rc || done >= p->len ? rc : zf_encoding_push(w, p->off + done, p->len - done, -1);
+  return rc || done >= piece->len
+             ? rc
+             : zf_encoding_push(encoding, piece->off + done, piece->len - done, -1);
 }
 
-int zf_added_cut(const struct zf_added *a, const struct zf_trie *trie, struct zf_encoding *w) {
+int zf_added_cut(const struct zf_added *added, const struct zf_trie *trie,
+                 struct zf_encoding *encoding) {
   int rc = 0;
   if (!trie->count) return 0;
-  for (int64_t i = 0; !rc && i < w->npiece; i++) {
-    const struct zf_piece p = w->piece[i];
-    rc = p.id >= 0 ? zf_encoding_push(w, p.off, p.len, p.id) : cut_piece(a, trie, w, &p);
+  for (int64_t i = 0; !rc && i < encoding->npiece; i++) {
+    const struct zf_piece piece = encoding->piece[i];
+    rc = piece.id >= 0 ? zf_encoding_push(encoding, piece.off, piece.len, piece.id)
+                       : cut_piece(added, trie, encoding, &piece);
   }
-  if (!rc) zf_encoding_swap_pieces(w);
+  if (!rc) zf_encoding_swap_pieces(encoding);
   return rc;
 }

@@ -11,18 +11,18 @@ struct bert {
   int clean, chinese, lower, accents; /* accents: are stripped */
 };
 
-int zf_bert_parse(void **self, const json_t *def, const char *where, const struct zf_tok *t) {
-  (void)t;
-  struct bert b = {1, 1, 1, -1};
-  int rc = zf_json_bool(&b.clean, def, "clean_text", where);
-  if (!rc) rc = zf_json_bool(&b.chinese, def, "handle_chinese_chars", where);
-  if (!rc) rc = zf_json_bool(&b.accents, def, "strip_accents", where);
-  if (!rc) rc = zf_json_bool(&b.lower, def, "lowercase", where);
+int zf_bert_parse(void **self, const json_t *def, const char *where, const struct zf_tok *tok) {
+  (void)tok;
+  struct bert bert = {1, 1, 1, -1};
+  int rc = zf_json_bool(&bert.clean, def, "clean_text", where);
+  if (!rc) rc = zf_json_bool(&bert.chinese, def, "handle_chinese_chars", where);
+  if (!rc) rc = zf_json_bool(&bert.accents, def, "strip_accents", where);
+  if (!rc) rc = zf_json_bool(&bert.lower, def, "lowercase", where);
   if (rc) return rc;
-  if (b.accents < 0) b.accents = b.lower;
-  *self = zf_malloc(sizeof b);
+  if (bert.accents < 0) bert.accents = bert.lower;
+  *self = zf_malloc(sizeof bert);
   if (!*self) return ZF_ENOMEM;
-  memcpy(*self, &b, sizeof b);
+  memcpy(*self, &bert, sizeof bert);
   return 0;
 }
 
@@ -33,14 +33,15 @@ static int is_control(uint32_t c) {
   return k >= UTF8PROC_CATEGORY_CC && k <= UTF8PROC_CATEGORY_CO;
 }
 
-static int map_clean(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
+static int map_clean(const void *self, struct zf_encoding *encoding, const struct zf_piece *piece) {
   (void)self;
   int rc = 0;
-  for (int64_t i = p->off, end = p->off + p->len; !rc && i < end;) {
+  for (int64_t i = piece->off, end = piece->off + piece->len; !rc && i < end;) {
     uint32_t c;
-    int n = zf_char_next(&c, w->cur.data + i, end - i);
+    int n = zf_char_next(&c, encoding->cur.data + i, end - i);
     if (c != 0 && c != ZF_REPLACEMENT && !is_control(c))
-      rc = zf_char_is_space(c) ? zf_text_buf_put(w, i, ' ') : zf_text_buf_copy(w, i, n);
+      rc = zf_char_is_space(c) ? zf_text_buf_put(encoding, i, ' ')
+                               : zf_text_buf_copy(encoding, i, n);
     i += n;
   }
   return rc;
@@ -55,42 +56,45 @@ static int is_chinese(uint32_t c) {
   return 0;
 }
 
-static int map_chinese(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
+static int map_chinese(const void *self, struct zf_encoding *encoding,
+                       const struct zf_piece *piece) {
   (void)self;
   int rc = 0;
-  for (int64_t i = p->off, end = p->off + p->len; !rc && i < end;) {
+  for (int64_t i = piece->off, end = piece->off + piece->len; !rc && i < end;) {
     uint32_t c;
-    int n = zf_char_next(&c, w->cur.data + i, end - i), apart = is_chinese(c);
-    if (apart) rc = zf_text_buf_put(w, i, ' ');
-    if (!rc) rc = zf_text_buf_copy(w, i, n);
-    if (!rc && apart) rc = zf_text_buf_put(w, i, ' ');
+    int n = zf_char_next(&c, encoding->cur.data + i, end - i), apart = is_chinese(c);
+    if (apart) rc = zf_text_buf_put(encoding, i, ' ');
+    if (!rc) rc = zf_text_buf_copy(encoding, i, n);
+    if (!rc && apart) rc = zf_text_buf_put(encoding, i, ' ');
     i += n;
   }
   return rc;
 }
 
-static int map_nfd(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
+static int map_nfd(const void *self, struct zf_encoding *encoding, const struct zf_piece *piece) {
   (void)self;
-  return zf_form_apply(ZF_NFD, w, p);
+  return zf_form_apply(ZF_NFD, encoding, piece);
 }
 
-static int map_accents(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
+static int map_accents(const void *self, struct zf_encoding *encoding,
+                       const struct zf_piece *piece) {
   (void)self;
   int rc = 0;
-  for (int64_t i = p->off, end = p->off + p->len; !rc && i < end;) {
+  for (int64_t i = piece->off, end = piece->off + piece->len; !rc && i < end;) {
     uint32_t c;
-    int n = zf_char_next(&c, w->cur.data + i, end - i);
-    if (utf8proc_category((int32_t)c) != UTF8PROC_CATEGORY_MN) rc = zf_text_buf_copy(w, i, n);
+    int n = zf_char_next(&c, encoding->cur.data + i, end - i);
+    if (utf8proc_category((int32_t)c) != UTF8PROC_CATEGORY_MN)
+      rc = zf_text_buf_copy(encoding, i, n);
     i += n;
   }
   return rc;
 }
 
-int zf_bert_apply(const void *self, struct zf_encoding *w) {
-  const struct bert *b = self;
-  int rc = b->clean ? zf_encoding_map(w, map_clean, NULL) : 0;
-  if (!rc && b->chinese) rc = zf_encoding_map(w, map_chinese, NULL);
-  if (!rc && b->accents) rc = zf_encoding_map(w, map_nfd, NULL);
-  if (!rc && b->accents) rc = zf_encoding_map(w, map_accents, NULL);
-  return !rc && b->lower ? zf_lower_apply(NULL, w) : rc;
+int zf_bert_apply(const void *self, struct zf_encoding *encoding) {
+  const struct bert *bert = self;
+  int rc = bert->clean ? zf_encoding_map(encoding, map_clean, NULL) : 0;
+  if (!rc && bert->chinese) rc = zf_encoding_map(encoding, map_chinese, NULL);
+  if (!rc && bert->accents) rc = zf_encoding_map(encoding, map_nfd, NULL);
+  if (!rc && bert->accents) rc = zf_encoding_map(encoding, map_accents, NULL);
+  return !rc && bert->lower ? zf_lower_apply(NULL, encoding) : rc;
 }

@@ -26,11 +26,11 @@ struct bpe {
 };
 
 static void free_bpe(void *self) {
-  struct bpe *b = self;
-  if (!b) return;
-  free(b->merges.slot);
-  free(b->where);
-  free(b);
+  struct bpe *bpe = self;
+  if (!bpe) return;
+  free(bpe->merges.slot);
+  free(bpe->where);
+  free(bpe);
 }
 
 /* --- reading ------------------------------------------------------------------- */
@@ -53,46 +53,46 @@ static int halves(const json_t *m, struct zf_buf *left, struct zf_buf *right) {
   return 1;
 }
 
-static int add_merge(struct bpe *b, uint32_t rank, size_t line, struct zf_buf *left,
+static int add_merge(struct bpe *bpe, uint32_t rank, size_t line, struct zf_buf *left,
                      struct zf_buf *right) {
-  size_t skip = strlen(b->prefix), cut = left->len;
-  int32_t l = zf_vocab_find(b->vocab, left->data ? left->data : "", (int64_t)left->len);
-  int32_t r = zf_vocab_find(b->vocab, right->data ? right->data : "", (int64_t)right->len);
+  size_t skip = strlen(bpe->prefix), cut = left->len;
+  int32_t l = zf_vocab_find(bpe->vocab, left->data ? left->data : "", (int64_t)left->len);
+  int32_t r = zf_vocab_find(bpe->vocab, right->data ? right->data : "", (int64_t)right->len);
   if (l < 0 || r < 0)
-    return zf_error(ZF_EINVALID, "%s: merge %zu: '%s' is not in the vocabulary", b->where, line,
+    return zf_error(ZF_EINVALID, "%s: merge %zu: '%s' is not in the vocabulary", bpe->where, line,
                     l < 0 ? left->data : right->data);
   if (right->len < skip)
-    return zf_error(ZF_EINVALID, "%s: merge %zu: '%s' is shorter than the prefix '%s'", b->where,
-                    line, right->data, b->prefix);
+    return zf_error(ZF_EINVALID, "%s: merge %zu: '%s' is shorter than the prefix '%s'", bpe->where,
+                    line, right->data, bpe->prefix);
   if (right->len > skip) zf_buf_add(left, right->data + skip, right->len - skip);
   if (zf_buf_ok(left)) return ZF_ENOMEM;
-  int32_t made = zf_vocab_find(b->vocab, left->data ? left->data : "", (int64_t)left->len);
+  int32_t made = zf_vocab_find(bpe->vocab, left->data ? left->data : "", (int64_t)left->len);
   if (made < 0)
     return zf_error(ZF_EINVALID,
                     "%s: merge %zu: '%.*s' + '%s' gives '%s', which is not in the "
                     "vocabulary",
-                    b->where, line, (int)cut, left->data, right->data, left->data);
-  zf_merges_put(&b->merges, l, r, rank, made);
+                    bpe->where, line, (int)cut, left->data, right->data, left->data);
+  zf_merges_put(&bpe->merges, l, r, rank, made);
   return 0;
 }
 
-static int parse_merges(struct bpe *b, const json_t *def) {
+static int parse_merges(struct bpe *bpe, const json_t *def) {
   const json_t *list = json_object_get(def, "merges"), *m;
   struct zf_buf left = {0}, right = {0};
   size_t i;
   uint32_t rank = 0;
   if (!json_is_array(list))
-    return zf_error(ZF_EINVALID, "%s: key 'merges': expected an array, found %s", b->where,
+    return zf_error(ZF_EINVALID, "%s: key 'merges': expected an array, found %s", bpe->where,
                     zf_json_kind(list));
-  int rc = zf_merges_reserve(&b->merges, (int64_t)json_array_size(list));
+  int rc = zf_merges_reserve(&bpe->merges, (int64_t)json_array_size(list));
   json_array_foreach((json_t *)list, i, m) {
     if (rc) break;
     if (json_is_string(m) && !strncmp(json_string_value(m), "#version", 8)) continue;
     if (!halves(m, &left, &right))
-      rc = zf_error(ZF_EINVALID, "%s: merge %zu: expected \"a b\" or [\"a\", \"b\"]", b->where,
+      rc = zf_error(ZF_EINVALID, "%s: merge %zu: expected \"a b\" or [\"a\", \"b\"]", bpe->where,
                     i + 1);
     else
-      rc = add_merge(b, rank++, i + 1, &left, &right);
+      rc = add_merge(bpe, rank++, i + 1, &left, &right);
   }
   zf_buf_free(&left);
   zf_buf_free(&right);
@@ -112,21 +112,22 @@ static int put_split(void *ctx, const struct zf_merge *split) {
   return 0;
 }
 
-static int parse_own(struct bpe *b, struct zf_vocab *v, const json_t *def, const char *where) {
+static int parse_own(struct bpe *bpe, struct zf_vocab *vocab, const json_t *def,
+                     const char *where) {
   int64_t unk = NO_UNK;
   struct zf_scored list;
   double *score = NULL;
-  int rc = zf_scored_parse(&list, v, &score, def, where);
+  int rc = zf_scored_parse(&list, vocab, &score, def, where);
   if (!rc) rc = zf_json_int(&unk, def, "unk_id", where);
-  if (!rc) rc = zf_json_bool(&b->byte_fallback, def, "byte_fallback", where);
-  if (!rc && (unk < NO_UNK || unk >= v->count))
+  if (!rc) rc = zf_json_bool(&bpe->byte_fallback, def, "byte_fallback", where);
+  if (!rc && (unk < NO_UNK || unk >= vocab->count))
     rc = zf_error(ZF_EINVALID, "%s: unk_id %lld", where, (long long)unk);
-  b->unk = (int32_t)unk;
-  b->fuse_unk = 1;
+  bpe->unk = (int32_t)unk;
+  bpe->fuse_unk = 1;
   int64_t splits = 0;
-  if (!rc) rc = zf_scored_splits(&list, v, score, count_split, &splits);
-  if (!rc) rc = zf_merges_reserve(&b->merges, splits);
-  if (!rc) rc = zf_scored_splits(&list, v, score, put_split, &b->merges);
+  if (!rc) rc = zf_scored_splits(&list, vocab, score, count_split, &splits);
+  if (!rc) rc = zf_merges_reserve(&bpe->merges, splits);
+  if (!rc) rc = zf_scored_splits(&list, vocab, score, put_split, &bpe->merges);
   free(score);
   return rc;
 }
@@ -141,7 +142,7 @@ static int parse_affix(char out[AFFIX], const json_t *def, const char *key, cons
   return 0;
 }
 
-static int parse_fields(struct bpe *b, const json_t *def, const char *where) {
+static int parse_fields(struct bpe *bpe, const json_t *def, const char *where) {
   double dropout = 0;
   const char *unk = NULL;
   int rc = zf_json_num(&dropout, def, "dropout", where);
@@ -149,45 +150,45 @@ static int parse_fields(struct bpe *b, const json_t *def, const char *where) {
     rc = zf_error(ZF_EINVALID, "%s: dropout %g: encoding at random is not supported", where,
                   dropout);
   if (!rc) rc = zf_json_str(&unk, def, "unk_token", where);
-  if (!rc) rc = zf_json_bool(&b->fuse_unk, def, "fuse_unk", where);
-  if (!rc) rc = zf_json_bool(&b->byte_fallback, def, "byte_fallback", where);
-  if (!rc) rc = zf_json_bool(&b->ignore_merges, def, "ignore_merges", where);
-  if (!rc) rc = parse_affix(b->prefix, def, "continuing_subword_prefix", where);
-  if (!rc) rc = parse_affix(b->suffix, def, "end_of_word_suffix", where);
+  if (!rc) rc = zf_json_bool(&bpe->fuse_unk, def, "fuse_unk", where);
+  if (!rc) rc = zf_json_bool(&bpe->byte_fallback, def, "byte_fallback", where);
+  if (!rc) rc = zf_json_bool(&bpe->ignore_merges, def, "ignore_merges", where);
+  if (!rc) rc = parse_affix(bpe->prefix, def, "continuing_subword_prefix", where);
+  if (!rc) rc = parse_affix(bpe->suffix, def, "end_of_word_suffix", where);
   if (rc) return rc;
-  b->unk = unk ? zf_vocab_find(b->vocab, unk, (int64_t)strlen(unk)) : NO_UNK;
-  if (unk && b->unk < 0) b->unk = LOST_UNK;
+  bpe->unk = unk ? zf_vocab_find(bpe->vocab, unk, (int64_t)strlen(unk)) : NO_UNK;
+  if (unk && bpe->unk < 0) bpe->unk = LOST_UNK;
   return 0;
 }
 
-static void index_characters(struct bpe *b) {
+static void index_characters(struct bpe *bpe) {
   for (uint32_t c = 0; c < DIRECT; c++) {
     char text[4];
     int n = zf_char_put(text, c);
-    b->character[c] = zf_vocab_find(b->vocab, text, n);
+    bpe->character[c] = zf_vocab_find(bpe->vocab, text, n);
   }
-  zf_vocab_bytes(b->vocab, b->byte);
+  zf_vocab_bytes(bpe->vocab, bpe->byte);
 }
 
-static int parse_bpe(void **self, struct zf_vocab *v, const json_t *def, const char *where) {
-  struct bpe *b = zf_calloc(1, sizeof *b);
-  if (!b) return ZF_ENOMEM;
-  b->vocab = v;
-  b->where = zf_strdup(where);
-  int rc = b->where ? 0 : ZF_ENOMEM;
+static int parse_bpe(void **self, struct zf_vocab *vocab, const json_t *def, const char *where) {
+  struct bpe *bpe = zf_calloc(1, sizeof *bpe);
+  if (!bpe) return ZF_ENOMEM;
+  bpe->vocab = vocab;
+  bpe->where = zf_strdup(where);
+  int rc = bpe->where ? 0 : ZF_ENOMEM;
   if (!rc && json_is_true(json_object_get(def, ZF_SPM_KEY))) {
-    rc = parse_own(b, v, def, where);
+    rc = parse_own(bpe, vocab, def, where);
   } else if (!rc) {
-    rc = zf_vocab_parse(v, def, where);
-    if (!rc) rc = parse_fields(b, def, where);
-    if (!rc) rc = parse_merges(b, def);
+    rc = zf_vocab_parse(vocab, def, where);
+    if (!rc) rc = parse_fields(bpe, def, where);
+    if (!rc) rc = parse_merges(bpe, def);
   }
   if (rc) {
-    free_bpe(b);
+    free_bpe(bpe);
     return rc;
   }
-  index_characters(b);
-  *self = b;
+  index_characters(bpe);
+  *self = bpe;
   return 0;
 }
 
@@ -208,140 +209,143 @@ struct scratch {
 enum { SEEN_SLOTS = 1 << 14, SEEN_FROM = 256, SEEN_BYTES = 64 };
 
 static void free_scratch(void *p) {
-  struct scratch *s = p;
-  free(s->word.sym);
-  free(s->word.heap);
-  free(s->seen);
-  free(s);
+  struct scratch *scratch = p;
+  free(scratch->word.sym);
+  free(scratch->word.heap);
+  free(scratch->seen);
+  free(scratch);
 }
 
-static struct scratch *scratch_of(struct zf_encoding *w) {
-  if (w->scratch) return w->scratch;
-  struct scratch *s = zf_calloc(1, sizeof *s);
-  w->scratch = s;
+static struct scratch *scratch_of(struct zf_encoding *encoding) {
+  if (encoding->scratch) return encoding->scratch;
+  struct scratch *scratch = zf_calloc(1, sizeof *scratch);
+  encoding->scratch = scratch;
   /* Ids of a repeated piece are copied; with offsets they would be wrong. */
-  if (!s || w->npiece < SEEN_FROM || (w->flags & ZF_ENC_OFFSETS)) return s;
+  if (!scratch || encoding->npiece < SEEN_FROM || (encoding->flags & ZF_ENC_OFFSETS))
+    return scratch;
   int64_t slots = SEEN_FROM;
-  while (slots < w->npiece && slots < SEEN_SLOTS) slots *= 2;
-  s->seen = zf_calloc(slots, sizeof *s->seen);
-  s->mask = (uint64_t)slots - 1;
-  return s;
+  while (slots < encoding->npiece && slots < SEEN_SLOTS) slots *= 2;
+  scratch->seen = zf_calloc(slots, sizeof *scratch->seen);
+  scratch->mask = (uint64_t)slots - 1;
+  return scratch;
 }
 
-static int32_t find_character(const struct bpe *b, const char *p, int n, uint32_t c, int first,
-                              int last) {
+static int32_t find_character(const struct bpe *bpe, const char *p, int length, uint32_t c,
+                              int first, int last) {
   char text[AFFIX * 2 + 4];
   size_t len = 0;
-  int prefix = !first && b->prefix[0], suffix = last && b->suffix[0];
-  if (!prefix && !suffix) return c < DIRECT ? b->character[c] : zf_vocab_find(b->vocab, p, n);
-  if (prefix) len = strlen(strcpy(text, b->prefix));
-  memcpy(text + len, p, (size_t)n);
-  len += (size_t)n;
-  if (suffix) len += strlen(strcpy(text + len, b->suffix));
-  return zf_vocab_find(b->vocab, text, (int64_t)len);
+  int prefix = !first && bpe->prefix[0], suffix = last && bpe->suffix[0];
+  if (!prefix && !suffix)
+    return c < DIRECT ? bpe->character[c] : zf_vocab_find(bpe->vocab, p, length);
+  if (prefix) len = strlen(strcpy(text, bpe->prefix));
+  memcpy(text + len, p, (size_t)length);
+  len += (size_t)length;
+  if (suffix) len += strlen(strcpy(text + len, bpe->suffix));
+  return zf_vocab_find(bpe->vocab, text, (int64_t)len);
 }
 
 /* Adds the bytes of a text if the vocabulary has them all: 1, 0 if not, or a code. */
-static int spell(const struct bpe *b, struct zf_word *word, const char *p, int64_t n) {
-  for (int64_t i = 0; i < n; i++)
-    if (b->byte[(unsigned char)p[i]] < 0) return 0;
+static int spell(const struct bpe *bpe, struct zf_word *word, const char *p, int64_t len) {
+  for (int64_t i = 0; i < len; i++)
+    if (bpe->byte[(unsigned char)p[i]] < 0) return 0;
   int rc = 0;
-  for (int64_t i = 0; !rc && i < n; i++) rc = zf_word_add(word, b->byte[(unsigned char)p[i]], 1);
+  for (int64_t i = 0; !rc && i < len; i++)
+    rc = zf_word_add(word, bpe->byte[(unsigned char)p[i]], 1);
   return rc ? rc : 1;
 }
 
 /* A character that is not in the vocabulary.  *pending counts the bytes of the
  * unknown token that is still growing; bytes that are spelled out pass before it,
  * as in the original. */
-static int unknown(const struct bpe *b, struct zf_word *word, const char *p, int n,
+static int unknown(const struct bpe *bpe, struct zf_word *word, const char *p, int len,
                    int64_t *pending) {
-  if (b->byte_fallback) {
-    int rc = spell(b, word, p, n);
+  if (bpe->byte_fallback) {
+    int rc = spell(bpe, word, p, len);
     if (rc) return rc < 0 ? rc : 0;
   }
-  if (b->unk == NO_UNK) return 0;
-  if (b->unk == LOST_UNK)
+  if (bpe->unk == NO_UNK) return 0;
+  if (bpe->unk == LOST_UNK)
     return zf_error(ZF_EINVALID,
                     "%s: the text has a character that is not in the vocabulary, "
                     "and neither is unk_token",
-                    b->where);
-  if (*pending && !b->fuse_unk) {
-    int rc = zf_word_add(word, b->unk, *pending);
+                    bpe->where);
+  if (*pending && !bpe->fuse_unk) {
+    int rc = zf_word_add(word, bpe->unk, *pending);
     if (rc) return rc;
     *pending = 0;
   }
-  *pending += n;
+  *pending += len;
   return 0;
 }
 
-static int symbols(const struct bpe *b, struct zf_word *word, const char *p, int64_t n) {
+static int symbols(const struct bpe *bpe, struct zf_word *word, const char *p, int64_t len) {
   int64_t pending = 0;
   int rc = 0;
   word->count = 0;
-  for (int64_t i = 0; !rc && i < n;) {
+  for (int64_t i = 0; !rc && i < len;) {
     uint32_t c;
-    int k = zf_char_next(&c, p + i, n - i);
-    int32_t id = find_character(b, p + i, k, c, i == 0, i + k == n);
+    int k = zf_char_next(&c, p + i, len - i);
+    int32_t id = find_character(bpe, p + i, k, c, i == 0, i + k == len);
     if (id < 0) {
-      rc = unknown(b, word, p + i, k, &pending);
+      rc = unknown(bpe, word, p + i, k, &pending);
     } else {
-      if (pending) rc = zf_word_add(word, b->unk, pending);
+      if (pending) rc = zf_word_add(word, bpe->unk, pending);
       if (!rc) rc = zf_word_add(word, id, k);
       pending = 0;
     }
     i += k;
   }
-  return rc || !pending ? rc : zf_word_add(word, b->unk, pending);
+  return rc || !pending ? rc : zf_word_add(word, bpe->unk, pending);
 }
 
-static int encode_text(const struct bpe *b, struct zf_encoding *w, struct scratch *s,
+static int encode_text(const struct bpe *bpe, struct zf_encoding *encoding, struct scratch *scratch,
                        const struct zf_piece *piece) {
-  const char *p = w->cur.data + piece->off;
-  int32_t whole = b->ignore_merges ? zf_vocab_find(b->vocab, p, piece->len) : -1;
-  if (whole >= 0) return zf_encoding_emit(w, whole, piece->off, piece->len);
-  int rc = symbols(b, &s->word, p, piece->len);
-  if (!rc) rc = zf_word_merge(&s->word, &b->merges);
+  const char *p = encoding->cur.data + piece->off;
+  int32_t whole = bpe->ignore_merges ? zf_vocab_find(bpe->vocab, p, piece->len) : -1;
+  if (whole >= 0) return zf_encoding_emit(encoding, whole, piece->off, piece->len);
+  int rc = symbols(bpe, &scratch->word, p, piece->len);
+  if (!rc) rc = zf_word_merge(&scratch->word, &bpe->merges);
   int64_t at = 0;
-  for (int64_t i = 0; !rc && i < s->word.count; i++) {
-    int64_t n = s->word.sym[i].bytes;
-    rc = zf_encoding_emit(w, s->word.sym[i].id, piece->off + at, n);
+  for (int64_t i = 0; !rc && i < scratch->word.count; i++) {
+    int64_t n = scratch->word.sym[i].bytes;
+    rc = zf_encoding_emit(encoding, scratch->word.sym[i].id, piece->off + at, n);
     at += n;
   }
   return rc;
 }
 
 /* The same piece again has the same ids: copies those given out before. */
-static int encode_again(const struct bpe *b, struct zf_encoding *w, struct scratch *s,
-                        const struct zf_piece *piece) {
-  const char *p = w->cur.data + piece->off;
-  struct seen *e = &s->seen[XXH3_64bits(p, (size_t)piece->len) & s->mask];
-  struct zf_ids *ids = w->ids;
+static int encode_again(const struct bpe *bpe, struct zf_encoding *encoding,
+                        struct scratch *scratch, const struct zf_piece *piece) {
+  const char *p = encoding->cur.data + piece->off;
+  struct seen *seen = &scratch->seen[XXH3_64bits(p, (size_t)piece->len) & scratch->mask];
+  struct zf_ids *ids = encoding->ids;
   int rc = 0;
-  if (e->len == piece->len && !memcmp(w->cur.data + e->off, p, (size_t)piece->len)) {
-    rc = zf_ids_reserve(ids, e->n, 0);
-    for (int i = 0; !rc && i < e->n; i++) rc = zf_ids_add(ids, ids->id[e->first + i], -1, -1);
+  if (seen->len == piece->len && !memcmp(encoding->cur.data + seen->off, p, (size_t)piece->len)) {
+    rc = zf_ids_reserve(ids, seen->n, 0);
+    for (int i = 0; !rc && i < seen->n; i++) rc = zf_ids_add(ids, ids->id[seen->first + i], -1, -1);
     return rc;
   }
   int64_t first = ids->count;
-  rc = encode_text(b, w, s, piece);
+  rc = encode_text(bpe, encoding, scratch, piece);
   if (!rc)
-    *e = (struct seen){piece->off, first, (int32_t)piece->len, (int32_t)(ids->count - first)};
+    *seen = (struct seen){piece->off, first, (int32_t)piece->len, (int32_t)(ids->count - first)};
   return rc;
 }
 
-static int encode_bpe(const void *self, struct zf_encoding *w) {
-  const struct bpe *b = self;
-  struct scratch *s = scratch_of(w);
-  if (!s) return ZF_ENOMEM;
+static int encode_bpe(const void *self, struct zf_encoding *encoding) {
+  const struct bpe *bpe = self;
+  struct scratch *scratch = scratch_of(encoding);
+  if (!scratch) return ZF_ENOMEM;
   int rc = 0;
-  for (int64_t i = 0; !rc && i < w->npiece; i++) {
-    const struct zf_piece *p = &w->piece[i];
-    if (p->id >= 0)
-      rc = zf_encoding_emit(w, p->id, p->off, p->len);
-    else if (s->seen && p->len <= SEEN_BYTES)
-      rc = encode_again(b, w, s, p);
+  for (int64_t i = 0; !rc && i < encoding->npiece; i++) {
+    const struct zf_piece *piece = &encoding->piece[i];
+    if (piece->id >= 0)
+      rc = zf_encoding_emit(encoding, piece->id, piece->off, piece->len);
+    else if (scratch->seen && piece->len <= SEEN_BYTES)
+      rc = encode_again(bpe, encoding, scratch, piece);
     else
-      rc = encode_text(b, w, s, p);
+      rc = encode_text(bpe, encoding, scratch, piece);
   }
   return rc;
 }

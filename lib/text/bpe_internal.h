@@ -15,9 +15,10 @@ struct zf_merges { /* open addressing, at most two thirds full */
   uint64_t mask;
 };
 
-int zf_merges_reserve(struct zf_merges *m, int64_t n);
+int zf_merges_reserve(struct zf_merges *merges, int64_t count);
 /* A pair that comes twice keeps the later rank. */
-void zf_merges_put(struct zf_merges *m, int32_t left, int32_t right, uint32_t rank, int32_t made);
+void zf_merges_put(struct zf_merges *merges, int32_t left, int32_t right, uint32_t rank,
+                   int32_t made);
 
 /* Visits every pair of plain pieces that makes a third: pieces with the highest score first, equal
  * scores by id; pairs of one piece by where they part.  Pairs whose pieces have equal scores share a
@@ -48,8 +49,8 @@ struct zf_word {
   int64_t nheap, heap_cap;
 };
 
-int zf_word_add(struct zf_word *w, int32_t id, int64_t bytes);
+int zf_word_add(struct zf_word *word, int32_t id, int64_t bytes);
 /* Merges, lowest rank first, then leftmost; what is left stands in sym[0..n). */
-int zf_word_merge(struct zf_word *w, const struct zf_merges *m);
+int zf_word_merge(struct zf_word *word, const struct zf_merges *merges);
 
 #endif

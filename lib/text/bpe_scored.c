@@ -14,9 +14,9 @@ struct ranked {
 };
 
 static int by_score(const void *a, const void *b) {
-  const struct ranked *x = a, *y = b;
-  if (x->score != y->score) return x->score < y->score ? 1 : -1;
-  return (x->id > y->id) - (x->id < y->id);
+  const struct ranked *ranked = a, *y = b;
+  if (ranked->score != y->score) return ranked->score < y->score ? 1 : -1;
+  return (ranked->id > y->id) - (ranked->id < y->id);
 }
 
 struct walk {
@@ -26,21 +26,21 @@ struct walk {
   void *ctx;
 };
 
-static int plain_id(const struct walk *w, const char *text, int64_t len) {
-  int32_t id = zf_vocab_find(w->vocab, text, len);
-  return id >= 0 && w->plain[id] ? id : -1;
+static int plain_id(const struct walk *walk, const char *text, int64_t len) {
+  int32_t id = zf_vocab_find(walk->vocab, text, len);
+  return id >= 0 && walk->plain[id] ? id : -1;
 }
 
 /* Every place where a piece parts into two others. */
-static int visit_piece(const struct walk *w, int32_t id, uint32_t rank) {
-  const char *text = zf_vocab_piece(w->vocab, id);
+static int visit_piece(const struct walk *walk, int32_t id, uint32_t rank) {
+  const char *text = zf_vocab_piece(walk->vocab, id);
   int64_t len = (int64_t)strlen(text);
   for (int64_t i = 1; i < len; i++) {
     if (((unsigned char)text[i] & 0xC0) == 0x80) continue; /* inside a character */
-    int32_t left = plain_id(w, text, i);
-    int32_t right = left < 0 ? -1 : plain_id(w, text + i, len - i);
+    int32_t left = plain_id(walk, text, i);
+    int32_t right = left < 0 ? -1 : plain_id(walk, text + i, len - i);
     if (right < 0) continue;
-    int rc = w->visit(w->ctx, &(struct zf_merge){left, right, rank, id});
+    int rc = walk->visit(walk->ctx, &(struct zf_merge){left, right, rank, id});
     if (rc) return rc;
   }
   return 0;
@@ -64,11 +64,11 @@ int zf_scored_splits(const struct zf_scored *list, const struct zf_vocab *vocab,
   char *plain = zf_calloc(list->count + 1, 1);
   int rc = order && plain ? 0 : ZF_ENOMEM;
   int64_t n = rc ? 0 : rank_pieces(order, plain, list, score);
-  struct walk w = {vocab, plain, visit, ctx};
+  struct walk walk = {vocab, plain, visit, ctx};
   uint32_t rank = 0;
   for (int64_t k = 0; !rc && k < n; k++) {
     if (k > 0 && order[k].score != order[k - 1].score) rank++;
-    rc = visit_piece(&w, order[k].id, rank);
+    rc = visit_piece(&walk, order[k].id, rank);
   }
   free(plain);
   free(order);

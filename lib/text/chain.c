@@ -19,32 +19,32 @@ static int unsupported(const struct zf_part_table *table, const char *type, cons
   return rc;
 }
 
-static int add_part(struct zf_chain *c, const struct zf_part_table *table, const char *type,
-                    const json_t *def, const char *where, const struct zf_tok *t) {
+static int add_part(struct zf_chain *chain, const struct zf_part_table *table, const char *type,
+                    const json_t *def, const char *where, const struct zf_tok *tok) {
   const struct zf_part_row *row = NULL;
   for (int64_t i = 0; i < table->count; i++)
     if (!strcmp(table->row[i].name, type)) row = &table->row[i];
   if (!row) return unsupported(table, type, where);
-  if (c->count == PARTS)
+  if (chain->count == PARTS)
     return zf_error(ZF_EINVALID, "%s: more than %d parts in sequence", where, PARTS);
   void *self = NULL;
   char place[512];
   snprintf(place, sizeof place, "%s: %s", where, type);
-  int rc = row->parse ? row->parse(&self, def, place, t) : 0;
+  int rc = row->parse ? row->parse(&self, def, place, tok) : 0;
   if (rc) return rc;
-  c->part[c->count++] = (struct zf_chain_part){row, self};
+  chain->part[chain->count++] = (struct zf_chain_part){row, self};
   return 0;
 }
 
-static int parse(struct zf_chain *c, const struct zf_part_table *table, const json_t *def,
-                 const char *where, int depth, const struct zf_tok *t) {
+static int parse(struct zf_chain *chain, const struct zf_part_table *table, const json_t *def,
+                 const char *where, int depth, const struct zf_tok *tok) {
   const char *type = NULL;
   if (!def || json_is_null(def)) return 0;
   if (!json_is_object(def))
     return zf_error(ZF_EINVALID, "%s: expected an object, found %s", where, zf_json_kind(def));
   int rc = zf_need_str(&type, def, "type", where);
   if (rc) return rc;
-  if (strcmp(type, "Sequence")) return add_part(c, table, type, def, where, t);
+  if (strcmp(type, "Sequence")) return add_part(chain, table, type, def, where, tok);
   const json_t *list = json_object_get(def, table->children), *child;
   if (!json_is_array(list))
     return zf_error(ZF_EINVALID, "%s: Sequence: key '%s': expected an array, found %s", where,
@@ -55,47 +55,48 @@ static int parse(struct zf_chain *c, const struct zf_part_table *table, const js
   json_array_foreach((json_t *)list, i, child) {
     if (json_is_null(child))
       return zf_error(ZF_EINVALID, "%s: Sequence: expected an object, found null", where);
-    rc = parse(c, table, child, where, depth + 1, t);
+    rc = parse(chain, table, child, where, depth + 1, tok);
     if (rc) return rc;
   }
   return 0;
 }
 
-int zf_chain_parse(struct zf_chain *c, const struct zf_part_table *table, const json_t *def,
-                   const struct zf_tok *t) {
+int zf_chain_parse(struct zf_chain *chain, const struct zf_part_table *table, const json_t *def,
+                   const struct zf_tok *tok) {
   char where[512];
-  snprintf(where, sizeof where, "%s: %s", t->name, table->what);
-  c->part = zf_calloc(PARTS, sizeof *c->part);
-  if (!c->part) return ZF_ENOMEM;
-  return parse(c, table, def, where, 0, t);
+  snprintf(where, sizeof where, "%s: %s", tok->name, table->what);
+  chain->part = zf_calloc(PARTS, sizeof *chain->part);
+  if (!chain->part) return ZF_ENOMEM;
+  return parse(chain, table, def, where, 0, tok);
 }
 
-int zf_chain_apply(const struct zf_chain *c, struct zf_encoding *w) {
+int zf_chain_apply(const struct zf_chain *chain, struct zf_encoding *encoding) {
   int rc = 0;
-  for (int64_t i = 0; !rc && i < c->count; i++) rc = c->part[i].row->apply(c->part[i].self, w);
+  for (int64_t i = 0; !rc && i < chain->count; i++)
+    rc = chain->part[i].row->apply(chain->part[i].self, encoding);
   return rc;
 }
 
-int zf_chain_places(const struct zf_chain *c) {
+int zf_chain_places(const struct zf_chain *chain) {
   int places = 0;
-  for (int64_t i = 0; i < c->count; i++) {
-    const struct zf_chain_part *p = &c->part[i];
-    places |= p->row->places && p->row->places(p->self);
+  for (int64_t i = 0; i < chain->count; i++) {
+    const struct zf_chain_part *part = &chain->part[i];
+    places |= part->row->places && part->row->places(part->self);
   }
   return places;
 }
 
-int zf_chain_has(const struct zf_chain *c, const char *name) {
+int zf_chain_has(const struct zf_chain *chain, const char *name) {
   int found = 0;
-  for (int64_t i = 0; i < c->count; i++) found |= !strcmp(c->part[i].row->name, name);
+  for (int64_t i = 0; i < chain->count; i++) found |= !strcmp(chain->part[i].row->name, name);
   return found;
 }
 
-void zf_chain_free(struct zf_chain *c) {
-  for (int64_t i = 0; i < c->count; i++)
-    if (c->part[i].row->free) c->part[i].row->free(c->part[i].self);
-  free(c->part);
-  memset(c, 0, sizeof *c);
+void zf_chain_free(struct zf_chain *chain) {
+  for (int64_t i = 0; i < chain->count; i++)
+    if (chain->part[i].row->free) chain->part[i].row->free(chain->part[i].self);
+  free(chain->part);
+  memset(chain, 0, sizeof *chain);
 }
 
 static int missing(const char *key, const char *where) {

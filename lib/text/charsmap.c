@@ -35,12 +35,12 @@ struct charsmap {
 };
 
 void zf_charsmap_free(void *self) {
-  struct charsmap *m = self;
-  if (!m) return;
-  free(m->raw);
-  free(m->unit);
-  free(m->where);
-  free(m);
+  struct charsmap *charsmap = self;
+  if (!charsmap) return;
+  free(charsmap->raw);
+  free(charsmap->unit);
+  free(charsmap->where);
+  free(charsmap);
 }
 
 /* --- reading ------------------------------------------------------------------------ */
@@ -52,79 +52,81 @@ static int sextet(char c) {
 }
 
 /* RFC 4648, with its padding. */
-static int decode_base64(struct charsmap *m, const char *text, size_t *len) {
+static int decode_base64(struct charsmap *charsmap, const char *text, size_t *len) {
   size_t n = strlen(text), out = 0;
   uint32_t bits = 0;
   while (n && text[n - 1] == '=') n--;
-  if (n > CHARSMAP_MAX || !(m->raw = zf_malloc(n + 1)))
+  if (n > CHARSMAP_MAX || !(charsmap->raw = zf_malloc(n + 1)))
     return n > CHARSMAP_MAX
-               ? zf_error(ZF_EINVALID, "%s: precompiled_charsmap of %zu bytes", m->where, n)
+               ? zf_error(ZF_EINVALID, "%s: precompiled_charsmap of %zu bytes", charsmap->where, n)
                : ZF_ENOMEM;
   for (size_t i = 0; i < n; i++) {
     int v = sextet(text[i]);
     if (v < 0)
-      return zf_error(ZF_EINVALID, "%s: precompiled_charsmap: byte %zu is not base64", m->where, i);
+      return zf_error(ZF_EINVALID, "%s: precompiled_charsmap: byte %zu is not base64",
+                      charsmap->where, i);
     bits = bits << 6 | (uint32_t)v;
-    if (i % 4) m->raw[out++] = (unsigned char)(bits >> (6 - 2 * (i % 4)));
+    if (i % 4) charsmap->raw[out++] = (unsigned char)(bits >> (6 - 2 * (i % 4)));
   }
-  m->raw[out] = 0;
+  charsmap->raw[out] = 0;
   *len = out;
   return 0;
 }
 
-static int read_units(struct charsmap *m, size_t len) {
-  struct zf_bytes b = {.data = m->raw, .len = len};
+static int read_units(struct charsmap *charsmap, size_t len) {
+  struct zf_bytes b = {.data = charsmap->raw, .len = len};
   uint32_t bytes = 0;
   int rc = zf_bytes_u32(&b, &bytes);
   if (!rc && (bytes % 4 || bytes > len - 4))
     rc = zf_error(ZF_EINVALID, "the trie has %u bytes, the table %zu", bytes, len);
-  m->nunit = bytes / 4;
-  if (!rc && !(m->unit = zf_calloc((int64_t)m->nunit + 1, sizeof *m->unit))) return ZF_ENOMEM;
-  for (size_t i = 0; !rc && i < m->nunit; i++) rc = zf_bytes_u32(&b, &m->unit[i]);
-  m->blob = (const char *)m->raw + b.pos;
-  m->nblob = len - b.pos;
-  if (!rc && zf_utf8_bad(m->blob, m->nblob) >= 0)
+  charsmap->nunit = bytes / 4;
+  if (!rc && !(charsmap->unit = zf_calloc((int64_t)charsmap->nunit + 1, sizeof *charsmap->unit)))
+    return ZF_ENOMEM;
+  for (size_t i = 0; !rc && i < charsmap->nunit; i++) rc = zf_bytes_u32(&b, &charsmap->unit[i]);
+  charsmap->blob = (const char *)charsmap->raw + b.pos;
+  charsmap->nblob = len - b.pos;
+  if (!rc && zf_utf8_bad(charsmap->blob, charsmap->nblob) >= 0)
     rc = zf_error(ZF_EINVALID, "the replacements are not UTF-8");
-  return rc ? zf_error_prefix(rc, "%s: precompiled_charsmap", m->where) : 0;
+  return rc ? zf_error_prefix(rc, "%s: precompiled_charsmap", charsmap->where) : 0;
 }
 
-static int parse(struct charsmap *m, const json_t *def, const char *where, int needed) {
+static int parse(struct charsmap *charsmap, const json_t *def, const char *where, int needed) {
   const char *text = NULL;
   size_t len = 0;
-  m->where = zf_strdup(where);
-  int rc = !m->where ? ZF_ENOMEM
-           : needed  ? zf_need_str(&text, def, "precompiled_charsmap", where)
-                     : zf_json_str(&text, def, "precompiled_charsmap", where);
-  if (!rc) rc = zf_json_bool(&m->dummy_prefix, def, "add_dummy_prefix", where);
-  if (!rc) rc = zf_json_bool(&m->squeeze, def, "remove_extra_whitespaces", where);
-  if (!rc) rc = zf_json_bool(&m->escape, def, "escape_whitespaces", where);
+  charsmap->where = zf_strdup(where);
+  int rc = !charsmap->where ? ZF_ENOMEM
+           : needed         ? zf_need_str(&text, def, "precompiled_charsmap", where)
+                            : zf_json_str(&text, def, "precompiled_charsmap", where);
+  if (!rc) rc = zf_json_bool(&charsmap->dummy_prefix, def, "add_dummy_prefix", where);
+  if (!rc) rc = zf_json_bool(&charsmap->squeeze, def, "remove_extra_whitespaces", where);
+  if (!rc) rc = zf_json_bool(&charsmap->escape, def, "escape_whitespaces", where);
   if (rc || !text) return rc;
-  rc = decode_base64(m, text, &len);
-  return rc ? rc : read_units(m, len);
+  rc = decode_base64(charsmap, text, &len);
+  return rc ? rc : read_units(charsmap, len);
 }
 
 static int parse_new(void **self, const json_t *def, const char *where, int needed) {
-  struct charsmap *m = zf_calloc(1, sizeof *m);
-  if (!m) return ZF_ENOMEM;
-  m->dummy_prefix = m->squeeze = m->escape = 1;
-  int rc = parse(m, def, where, needed);
+  struct charsmap *charsmap = zf_calloc(1, sizeof *charsmap);
+  if (!charsmap) return ZF_ENOMEM;
+  charsmap->dummy_prefix = charsmap->squeeze = charsmap->escape = 1;
+  int rc = parse(charsmap, def, where, needed);
   if (rc) {
-    zf_charsmap_free(m);
+    zf_charsmap_free(charsmap);
     return rc;
   }
-  *self = m;
+  *self = charsmap;
   return 0;
 }
 
 int zf_precompiled_parse(void **self, const json_t *def, const char *where,
-                         const struct zf_tok *t) {
-  (void)t;
+                         const struct zf_tok *tok) {
+  (void)tok;
   return parse_new(self, def, where, 1);
 }
 
 int zf_sentencepiece_parse(void **self, const json_t *def, const char *where,
-                           const struct zf_tok *t) {
-  (void)t;
+                           const struct zf_tok *tok) {
+  (void)tok;
   return parse_new(self, def, where, 0);
 }
 
@@ -136,36 +138,36 @@ static size_t children(uint32_t unit) {
 
 /* Finds s[0..n): the shortest key that begins it or, with `longest`, the longest.
  * 1 with the replacement and the key's length, 0 for none, or a code. */
-static int find(const struct charsmap *m, const char *s, int64_t n, int longest, const char **text,
-                int64_t *len) {
-  size_t at = m->nunit ? children(m->unit[0]) : 0, value = 0;
+static int find(const struct charsmap *charsmap, const char *s, int64_t length, int longest,
+                const char **text, int64_t *len) {
+  size_t at = charsmap->nunit ? children(charsmap->unit[0]) : 0, value = 0;
   int64_t matched = 0;
-  for (int64_t i = 0; i < n && s[i] && m->nunit; i++) {
+  for (int64_t i = 0; i < length && s[i] && charsmap->nunit; i++) {
     unsigned char c = (unsigned char)s[i];
     at ^= c;
-    if (at >= m->nunit || (m->unit[at] & (1u << 31 | 0xFF)) != c) break;
-    uint32_t unit = m->unit[at];
+    if (at >= charsmap->nunit || (charsmap->unit[at] & (1u << 31 | 0xFF)) != c) break;
+    uint32_t unit = charsmap->unit[at];
     at ^= children(unit);
     if (!(unit >> 8 & 1)) continue;
-    if (at >= m->nunit) break;
-    value = m->unit[at] & ~(1u << 31);
+    if (at >= charsmap->nunit) break;
+    value = charsmap->unit[at] & ~(1u << 31);
     matched = i + 1;
     if (!longest) break;
   }
   if (!matched) return 0;
-  if (value > m->nblob || ((unsigned char)m->blob[value] & 0xC0) == 0x80)
+  if (value > charsmap->nblob || ((unsigned char)charsmap->blob[value] & 0xC0) == 0x80)
     return zf_error(ZF_EINVALID, "%s: precompiled_charsmap: a replacement at byte %zu of %zu",
-                    m->where, value, m->nblob);
-  *text = m->blob + value;
+                    charsmap->where, value, charsmap->nblob);
+  *text = charsmap->blob + value;
   *len = matched;
   return 1;
 }
 
 /* --- Precompiled --------------------------------------------------------------------- */
 
-static int64_t count(const char *s, int64_t n) {
+static int64_t count(const char *s, int64_t len) {
   int64_t k = 0;
-  for (int64_t i = 0; i < n; i++) k += ((unsigned char)s[i] & 0xC0) != 0x80;
+  for (int64_t i = 0; i < len; i++) k += ((unsigned char)s[i] & 0xC0) != 0x80;
   return k;
 }
 
@@ -183,67 +185,71 @@ static int note(struct zf_chars *out, const char *text, int64_t old) {
   return rc;
 }
 
-static int replace_grapheme(const struct charsmap *m, struct zf_chars *out, const char *s,
-                            int64_t n) {
+static int replace_grapheme(const struct charsmap *charsmap, struct zf_chars *out, const char *s,
+                            int64_t length) {
   const char *text;
   int64_t len;
-  int rc = n < GRAPHEME ? find(m, s, n, 0, &text, &len) : 0;
-  if (rc) return rc < 0 ? rc : note(out, text, count(s, n));
-  for (int64_t i = 0; !rc && i < n;) {
+  int rc = length < GRAPHEME ? find(charsmap, s, length, 0, &text, &len) : 0;
+  if (rc) return rc < 0 ? rc : note(out, text, count(s, length));
+  for (int64_t i = 0; !rc && i < length;) {
     uint32_t c;
-    int k = zf_char_next(&c, s + i, n - i);
-    rc = find(m, s + i, k, 0, &text, &len);
+    int k = zf_char_next(&c, s + i, length - i);
+    rc = find(charsmap, s + i, k, 0, &text, &len);
     if (rc >= 0) rc = rc ? note(out, text, 1) : zf_chars_add(out, (int32_t)c, 0);
     i += k;
   }
   return rc;
 }
 
-static int replace_all(const struct charsmap *m, struct zf_chars *out, const char *s, int64_t n) {
+static int replace_all(const struct charsmap *charsmap, struct zf_chars *out, const char *s,
+                       int64_t len) {
   int64_t from = 0;
   int32_t state = 0, before = 0;
   int rc = 0;
-  for (int64_t i = 0; !rc && i < n;) {
+  for (int64_t i = 0; !rc && i < len;) {
     uint32_t c;
-    int k = zf_char_next(&c, s + i, n - i);
+    int k = zf_char_next(&c, s + i, len - i);
     if (i > 0 && utf8proc_grapheme_break_stateful(before, (int32_t)c, &state)) {
-      rc = replace_grapheme(m, out, s + from, i - from);
+      rc = replace_grapheme(charsmap, out, s + from, i - from);
       from = i;
     }
     before = (int32_t)c;
     i += k;
   }
-  return rc || from == n ? rc : replace_grapheme(m, out, s + from, n - from);
+  return rc || from == len ? rc : replace_grapheme(charsmap, out, s + from, len - from);
 }
 
-static int map_precompiled(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
+static int map_precompiled(const void *self, struct zf_encoding *encoding,
+                           const struct zf_piece *piece) {
   struct zf_chars out = {0};
-  int rc = replace_all(self, &out, w->cur.data + p->off, p->len);
-  if (!rc) rc = zf_chars_put(w, p, &out);
+  int rc = replace_all(self, &out, encoding->cur.data + piece->off, piece->len);
+  if (!rc) rc = zf_chars_put(encoding, piece, &out);
   free(out.at);
   return rc;
 }
 
-int zf_precompiled_apply(const void *self, struct zf_encoding *w) {
-  return zf_encoding_map(w, map_precompiled, self);
+int zf_precompiled_apply(const void *self, struct zf_encoding *encoding) {
+  return zf_encoding_map(encoding, map_precompiled, self);
 }
 
 /* --- SentencePiece --------------------------------------------------------------------- */
 
 static const char mark[] = "\xE2\x96\x81"; /* what a space is written as */
 
-static int put_space(const struct charsmap *m, struct zf_encoding *w, int32_t b, int32_t e) {
-  return m->escape ? zf_text_buf_add(w, mark, 3, b, e) : zf_text_buf_add(w, " ", 1, b, e);
+static int put_space(const struct charsmap *charsmap, struct zf_encoding *encoding, int32_t b,
+                     int32_t e) {
+  return charsmap->escape ? zf_text_buf_add(encoding, mark, 3, b, e)
+                          : zf_text_buf_add(encoding, " ", 1, b, e);
 }
 
 /* The next stretch of a piece and what replaces it. */
-static int step(const struct charsmap *m, const char *s, int64_t n, const char **text, int64_t *len,
-                int64_t *used) {
+static int step(const struct charsmap *charsmap, const char *s, int64_t length, const char **text,
+                int64_t *len, int64_t *used) {
   uint32_t c;
-  int rc = find(m, s, n, 1, text, used);
+  int rc = find(charsmap, s, length, 1, text, used);
   if (rc == 1) *len = (int64_t)strlen(*text);
   if (rc == 0) {
-    *used = zf_char_next(&c, s, n);
+    *used = zf_char_next(&c, s, length);
     *text = s;
     *len = *used;
   }
@@ -252,44 +258,49 @@ static int step(const struct charsmap *m, const char *s, int64_t n, const char *
 
 /* Appends a piece; *space says whether what came before ends in a space that takes up
  * those which follow. */
-static int put_piece(const struct charsmap *m, struct zf_encoding *w, const struct zf_piece *p,
-                     int *space) {
+static int put_piece(const struct charsmap *charsmap, struct zf_encoding *encoding,
+                     const struct zf_piece *piece, int *space) {
   int64_t len, used = 0;
   const char *text;
   int rc = 0;
-  for (int64_t i = p->off, end = p->off + p->len; !rc && i < end; i += used) {
-    rc = step(m, w->cur.data + i, end - i, &text, &len, &used);
-    int32_t b = w->track && !rc ? w->cur.begin[i] : 0,
-            e = w->track && !rc ? w->cur.end[i + used - 1] : 0;
+  for (int64_t i = piece->off, end = piece->off + piece->len; !rc && i < end; i += used) {
+    rc = step(charsmap, encoding->cur.data + i, end - i, &text, &len, &used);
+    int32_t b = encoding->track && !rc ? encoding->cur.begin[i] : 0,
+            e = encoding->track && !rc ? encoding->cur.end[i + used - 1] : 0;
     int64_t k = 0;
     while (!rc && *space && k < len && text[k] == ' ') k++;
     for (; !rc && k < len; k++) {
       *space = text[k] == ' ';
-      rc = *space ? put_space(m, w, b, e) : zf_text_buf_add(w, text + k, 1, b, e);
+      rc = *space ? put_space(charsmap, encoding, b, e)
+                  : zf_text_buf_add(encoding, text + k, 1, b, e);
     }
-    *space &= m->squeeze;
+    *space &= charsmap->squeeze;
   }
   return rc;
 }
 
-static void drop_trailing(const struct charsmap *m, struct zf_encoding *w, int64_t from) {
-  struct zf_text_buf *r = &w->next;
-  int64_t n = m->escape ? 3 : 1;
-  while (r->len - from >= n && !memcmp(r->data + r->len - n, m->escape ? mark : " ", (size_t)n))
-    r->len -= n;
+static void drop_trailing(const struct charsmap *charsmap, struct zf_encoding *encoding,
+                          int64_t from) {
+  struct zf_text_buf *text = &encoding->next;
+  int64_t n = charsmap->escape ? 3 : 1;
+  while (text->len - from >= n &&
+         !memcmp(text->data + text->len - n, charsmap->escape ? mark : " ", (size_t)n))
+    text->len -= n;
 }
 
 /* Is there anything but spaces? */
-static int has_text(const struct charsmap *m, const struct zf_encoding *w, int *found) {
+static int has_text(const struct charsmap *charsmap, const struct zf_encoding *encoding,
+                    int *found) {
   int64_t len, used = 0;
   const char *text;
   int rc = 0;
-  *found = !m->squeeze && w->npiece;
-  for (int64_t i = 0; !rc && !*found && i < w->npiece; i++) {
-    const struct zf_piece *p = &w->piece[i];
-    *found = p->id >= 0;
-    for (int64_t at = 0; !rc && !*found && at < p->len; at += used) {
-      rc = step(m, w->cur.data + p->off + at, p->len - at, &text, &len, &used);
+  *found = !charsmap->squeeze && encoding->npiece;
+  for (int64_t i = 0; !rc && !*found && i < encoding->npiece; i++) {
+    const struct zf_piece *piece = &encoding->piece[i];
+    *found = piece->id >= 0;
+    for (int64_t at = 0; !rc && !*found && at < piece->len; at += used) {
+      rc =
+          step(charsmap, encoding->cur.data + piece->off + at, piece->len - at, &text, &len, &used);
       for (int64_t k = 0; !rc && k < len; k++) *found |= text[k] != ' ';
     }
   }
@@ -297,40 +308,43 @@ static int has_text(const struct charsmap *m, const struct zf_encoding *w, int *
 }
 
 /* The pieces found stand in w->seg, their ids as matches, until the text is in place. */
-static int put_pieces(const struct charsmap *m, struct zf_encoding *w, int64_t *from) {
-  int space = m->squeeze, rc = 0;
-  for (int64_t i = 0; !rc && i < w->npiece; i++) {
-    const struct zf_piece p = w->piece[i];
-    int64_t begin = w->next.len;
-    if (p.id < 0) {
-      rc = put_piece(m, w, &p, &space);
+static int put_pieces(const struct charsmap *charsmap, struct zf_encoding *encoding,
+                      int64_t *from) {
+  int space = charsmap->squeeze, rc = 0;
+  for (int64_t i = 0; !rc && i < encoding->npiece; i++) {
+    const struct zf_piece piece = encoding->piece[i];
+    int64_t begin = encoding->next.len;
+    if (piece.id < 0) {
+      rc = put_piece(charsmap, encoding, &piece, &space);
       continue;
     }
-    if (begin > *from) rc = zf_encoding_segment(w, *from, begin, -1);
-    if (!rc) rc = zf_text_buf_copy(w, p.off, p.len);
-    if (!rc) rc = zf_encoding_segment(w, begin, w->next.len, p.id);
-    *from = w->next.len;
+    if (begin > *from) rc = zf_encoding_segment(encoding, *from, begin, -1);
+    if (!rc) rc = zf_text_buf_copy(encoding, piece.off, piece.len);
+    if (!rc) rc = zf_encoding_segment(encoding, begin, encoding->next.len, piece.id);
+    *from = encoding->next.len;
     space = 0;
   }
   return rc;
 }
 
 /* One text, whatever pieces stand in it: a mark before the first, none after the last. */
-int zf_sentencepiece_apply(const void *self, struct zf_encoding *w) {
-  const struct charsmap *m = self;
+int zf_sentencepiece_apply(const void *self, struct zf_encoding *encoding) {
+  const struct charsmap *charsmap = self;
   int found = 0;
   int64_t from = 0;
-  int rc = has_text(m, w, &found);
-  if (!rc) rc = zf_encoding_reserve(w, w->cur.len + 1);
-  w->segment_count = w->nmade = 0;
-  if (!rc && found && m->dummy_prefix) rc = put_space(m, w, 0, 0);
-  if (!rc) rc = put_pieces(m, w, &from);
-  if (!rc && m->squeeze) drop_trailing(m, w, from);
-  if (!rc && w->next.len > from) rc = zf_encoding_segment(w, from, w->next.len, -1);
-  zf_encoding_swap_text(w);
-  for (int64_t i = 0; !rc && i < w->segment_count; i++)
-    rc = zf_encoding_push(w, w->segment[i].from, w->segment[i].to - w->segment[i].from,
-                          w->segment[i].match);
-  if (!rc) zf_encoding_swap_pieces(w);
+  int rc = has_text(charsmap, encoding, &found);
+  if (!rc) rc = zf_encoding_reserve(encoding, encoding->cur.len + 1);
+  encoding->segment_count = encoding->nmade = 0;
+  if (!rc && found && charsmap->dummy_prefix) rc = put_space(charsmap, encoding, 0, 0);
+  if (!rc) rc = put_pieces(charsmap, encoding, &from);
+  if (!rc && charsmap->squeeze) drop_trailing(charsmap, encoding, from);
+  if (!rc && encoding->next.len > from)
+    rc = zf_encoding_segment(encoding, from, encoding->next.len, -1);
+  zf_encoding_swap_text(encoding);
+  for (int64_t i = 0; !rc && i < encoding->segment_count; i++)
+    rc = zf_encoding_push(encoding, encoding->segment[i].from,
+                          encoding->segment[i].to - encoding->segment[i].from,
+                          encoding->segment[i].match);
+  if (!rc) zf_encoding_swap_pieces(encoding);
   return rc;
 }

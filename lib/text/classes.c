@@ -93,14 +93,14 @@ const struct zf_tok_class *zf_tok_class_named(const char *name) {
   return NULL;
 }
 
-static const char *named_class(const struct zf_tok_settings *b) {
-  const char *name = json_string_value(json_object_get(b->config, "tokenizer_class"));
-  return name ? name : json_string_value(json_object_get(b->model, "tokenizer_class"));
+static const char *named_class(const struct zf_tok_settings *settings) {
+  const char *name = json_string_value(json_object_get(settings->config, "tokenizer_class"));
+  return name ? name : json_string_value(json_object_get(settings->model, "tokenizer_class"));
 }
 
-const struct zf_tok_class *zf_tok_class_of(const struct zf_tok_settings *b) {
-  const char *type = json_string_value(json_object_get(b->model, "model_type")),
-             *name = named_class(b);
+const struct zf_tok_class *zf_tok_class_of(const struct zf_tok_settings *settings) {
+  const char *type = json_string_value(json_object_get(settings->model, "model_type")),
+             *name = named_class(settings);
   for (int i = 0; type && i < FAMILIES; i++) {
     if (strcmp(families[i].model_type, type) != 0) continue;
     if (!families[i].class) return NULL;
@@ -109,7 +109,8 @@ const struct zf_tok_class *zf_tok_class_of(const struct zf_tok_settings *b) {
   return zf_tok_class_named(name);
 }
 
-const struct zf_byte_form *zf_tok_form_of(const struct zf_tok_settings *b) {
-  const struct zf_tok_class *class = b->class ? b->class : zf_tok_class_named(named_class(b));
+const struct zf_byte_form *zf_tok_form_of(const struct zf_tok_settings *settings) {
+  const struct zf_tok_class *class =
+      settings->class ? settings->class : zf_tok_class_named(named_class(settings));
   return class && class->form ? class->form : &zf_form_gpt2;
 }

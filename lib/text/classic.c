@@ -22,16 +22,16 @@ const struct zf_byte_form zf_form_qwen2 = {
              "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"};
 
 /* Length of a line without the spaces at its end. */
-static size_t trimmed(const char *line, size_t n) {
-  while (n) {
-    size_t from = n - 1;
+static size_t trimmed(const char *line, size_t len) {
+  while (len) {
+    size_t from = len - 1;
     uint32_t c;
     while (from && ((unsigned char)line[from] & 0xC0) == 0x80) from--;
-    zf_char_next(&c, line + from, (int64_t)(n - from));
+    zf_char_next(&c, line + from, (int64_t)(len - from));
     if (!zf_char_is_space(c)) break;
-    n = from;
+    len = from;
   }
-  return n;
+  return len;
 }
 
 /* The lines of a file as an array; `empty`: those without text too. */
@@ -61,8 +61,9 @@ static int load_lines(json_t **out, const char *path, int empty) {
 }
 
 /* Bytes, cut into words: by GPT-2's own expression, or by another one before. */
-static json_t *pre_tokenizer(const struct zf_byte_form *form, const struct zf_tok_settings *b) {
-  int space = zf_tok_settings_flag(b, "add_prefix_space", 0);
+static json_t *pre_tokenizer(const struct zf_byte_form *form,
+                             const struct zf_tok_settings *settings) {
+  int space = zf_tok_settings_flag(settings, "add_prefix_space", 0);
   json_t *bytes = json_pack("{s:s, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", space,
                             "use_regex", !form->regex);
   if (!form->regex) return bytes;
@@ -71,17 +72,17 @@ static json_t *pre_tokenizer(const struct zf_byte_form *form, const struct zf_to
                    "invert", 0, bytes);
 }
 
-json_t *zf_parts_bytes(const struct zf_tok_settings *b) {
-  const struct zf_byte_form *form = zf_tok_form_of(b);
+json_t *zf_parts_bytes(const struct zf_tok_settings *settings) {
+  const struct zf_byte_form *form = zf_tok_form_of(settings);
   json_t *normalizer = form->nfc ? json_pack("{s:s}", "type", "NFC") : json_null();
   json_t *out = json_pack("{s:o, s:o, s:{s:s}}", "normalizer", normalizer, "pre_tokenizer",
-                          pre_tokenizer(form, b), "decoder", "type", "ByteLevel");
+                          pre_tokenizer(form, settings), "decoder", "type", "ByteLevel");
   if (out && form->wrap) json_object_set_new(out, ZF_AROUND_KEY, json_string("cls trim"));
   return out;
 }
 
-static json_t *assemble(json_t *vocab, json_t *merges, const struct zf_tok_settings *b) {
-  json_t *out = zf_parts_bytes(b);
+static json_t *assemble(json_t *vocab, json_t *merges, const struct zf_tok_settings *settings) {
+  json_t *out = zf_parts_bytes(settings);
   if (!out) return NULL;
   if (!json_object_get(out, ZF_AROUND_KEY))
     json_object_set_new(out, ZF_AROUND_KEY, json_string("bos"));
@@ -91,7 +92,7 @@ static json_t *assemble(json_t *vocab, json_t *merges, const struct zf_tok_setti
   return NULL;
 }
 
-int zf_classic_load(json_t **out, const char *path, const struct zf_tok_settings *b) {
+int zf_classic_load(json_t **out, const char *path, const struct zf_tok_settings *settings) {
   json_t *vocab = NULL, *merges = NULL;
   char *m = zf_strdup(path);
   int rc = m ? zf_json_load(&vocab, path) : ZF_ENOMEM;
@@ -99,7 +100,7 @@ int zf_classic_load(json_t **out, const char *path, const struct zf_tok_settings
     rc = zf_error(ZF_EINVALID, "%s: expected an object, found %s", path, zf_json_kind(vocab));
   if (!rc) strcpy(m + strlen(m) - 10, "merges.txt"); /* in the place of "vocab.json" */
   if (!rc) rc = load_lines(&merges, m, 0);           /* the reader passes over "#version" */
-  if (!rc && !(*out = assemble(vocab, merges, b)))
+  if (!rc && !(*out = assemble(vocab, merges, settings)))
     rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
   json_decref(vocab);
   json_decref(merges);
@@ -109,26 +110,27 @@ int zf_classic_load(json_t **out, const char *path, const struct zf_tok_settings
 
 /* --- vocab.txt: a piece a line ---------------------------------------------------------- */
 
-static json_t *bert_normalizer(const struct zf_tok_settings *b) {
-  int lower = zf_tok_settings_flag(b, "do_lower_case", 1);
+static json_t *bert_normalizer(const struct zf_tok_settings *settings) {
+  int lower = zf_tok_settings_flag(settings, "do_lower_case", 1);
   return json_pack("{s:s, s:b, s:b, s:b, s:b}", "type", "BertNormalizer", "clean_text", 1,
-                   "handle_chinese_chars", zf_tok_settings_flag(b, "tokenize_chinese_chars", 1),
-                   "strip_accents", zf_tok_settings_flag(b, "strip_accents", lower), "lowercase",
-                   lower);
+                   "handle_chinese_chars",
+                   zf_tok_settings_flag(settings, "tokenize_chinese_chars", 1), "strip_accents",
+                   zf_tok_settings_flag(settings, "strip_accents", lower), "lowercase", lower);
 }
 
-json_t *zf_parts_bert(const struct zf_tok_settings *b) {
-  return json_pack("{s:o, s:{s:s}, s:s, s:{s:s, s:s, s:b}}", "normalizer", bert_normalizer(b),
-                   "pre_tokenizer", "type", "BertPreTokenizer", ZF_AROUND_KEY, "cls", "decoder",
-                   "type", "WordPiece", "prefix", "##", "cleanup", 1);
+json_t *zf_parts_bert(const struct zf_tok_settings *settings) {
+  return json_pack("{s:o, s:{s:s}, s:s, s:{s:s, s:s, s:b}}", "normalizer",
+                   bert_normalizer(settings), "pre_tokenizer", "type", "BertPreTokenizer",
+                   ZF_AROUND_KEY, "cls", "decoder", "type", "WordPiece", "prefix", "##", "cleanup",
+                   1);
 }
 
-static json_t *assemble_bert(json_t *vocab, const struct zf_tok_settings *b) {
+static json_t *assemble_bert(json_t *vocab, const struct zf_tok_settings *settings) {
   const char *from, *unk;
   int given;
-  json_t *out = zf_parts_bert(b);
+  json_t *out = zf_parts_bert(settings);
   if (!out) return NULL;
-  unk = zf_tok_settings_name(b, ZF_UNK, &from, &given);
+  unk = zf_tok_settings_name(settings, ZF_UNK, &from, &given);
   json_t *model =
       json_pack("{s:s, s:s, s:s, s:i, s:O}", "type", "WordPiece", "unk_token", unk ? unk : "[UNK]",
                 "continuing_subword_prefix", "##", "max_input_chars_per_word", 100, "vocab", vocab);
@@ -137,7 +139,7 @@ static json_t *assemble_bert(json_t *vocab, const struct zf_tok_settings *b) {
   return NULL;
 }
 
-int zf_classic_bert(json_t **out, const char *path, const struct zf_tok_settings *b) {
+int zf_classic_bert(json_t **out, const char *path, const struct zf_tok_settings *settings) {
   json_t *lines = NULL, *vocab = json_object(), *line;
   size_t i;
   int rc = vocab ? load_lines(&lines, path, 1) : zf_error(ZF_ENOMEM, "%s: out of memory", path);
@@ -149,7 +151,8 @@ int zf_classic_bert(json_t **out, const char *path, const struct zf_tok_settings
     if (!rc && json_object_set_new(vocab, piece, json_integer((json_int_t)i)))
       rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
   }
-  if (!rc && !(*out = assemble_bert(vocab, b))) rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
+  if (!rc && !(*out = assemble_bert(vocab, settings)))
+    rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
   json_decref(lines);
   json_decref(vocab);
   return rc;

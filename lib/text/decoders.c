@@ -11,47 +11,47 @@
 #include "text_internal.h"
 
 /* All of cur as one token. */
-static int fuse(struct zf_encoding *w) {
-  w->nmade = 0;
-  int rc = zf_encoding_push(w, 0, w->cur.len, -1);
-  if (!rc) zf_encoding_swap_pieces(w);
+static int fuse(struct zf_encoding *encoding) {
+  encoding->nmade = 0;
+  int rc = zf_encoding_push(encoding, 0, encoding->cur.len, -1);
+  if (!rc) zf_encoding_swap_pieces(encoding);
   return rc;
 }
 
-static int apply_fuse(const void *self, struct zf_encoding *w) {
+static int apply_fuse(const void *self, struct zf_encoding *encoding) {
   (void)self;
-  return fuse(w);
+  return fuse(encoding);
 }
 
 /* --- ByteLevel -------------------------------------------------------------------- */
 
 /* The bytes that a token stands for; one with a foreign character is text itself. */
-static int map_bytes(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
+static int map_bytes(const void *self, struct zf_encoding *encoding, const struct zf_piece *piece) {
   (void)self;
-  struct zf_text_buf *r = &w->next;
-  int rc = zf_encoding_reserve(w, p->len);
+  struct zf_text_buf *text = &encoding->next;
+  int rc = zf_encoding_reserve(encoding, piece->len);
   if (rc) return rc;
-  int64_t begin = r->len;
-  for (int64_t i = 0; i < p->len;) {
+  int64_t begin = text->len;
+  for (int64_t i = 0; i < piece->len;) {
     uint32_t c;
-    i += zf_char_next(&c, w->cur.data + p->off + i, p->len - i);
+    i += zf_char_next(&c, encoding->cur.data + piece->off + i, piece->len - i);
     int byte = zf_char_byte_of(c);
     if (byte < 0) {
-      r->len = begin;
-      return zf_text_buf_copy(w, p->off, p->len);
+      text->len = begin;
+      return zf_text_buf_copy(encoding, piece->off, piece->len);
     }
-    r->data[r->len++] = (char)byte;
+    text->data[text->len++] = (char)byte;
   }
   return 0;
 }
 
-static int apply_byte_level(const void *self, struct zf_encoding *w) {
-  int rc = zf_encoding_map(w, map_bytes, self);
-  if (!rc && zf_utf8_bad(w->cur.data, (size_t)w->cur.len) >= 0) {
-    rc = zf_encoding_clean(w, w->cur.data, w->cur.len);
-    if (!rc) zf_encoding_swap_text(w);
+static int apply_byte_level(const void *self, struct zf_encoding *encoding) {
+  int rc = zf_encoding_map(encoding, map_bytes, self);
+  if (!rc && zf_utf8_bad(encoding->cur.data, (size_t)encoding->cur.len) >= 0) {
+    rc = zf_encoding_clean(encoding, encoding->cur.data, encoding->cur.len);
+    if (!rc) zf_encoding_swap_text(encoding);
   }
-  return rc ? rc : fuse(w);
+  return rc ? rc : fuse(encoding);
 }
 
 /* --- ByteFallback ------------------------------------------------------------------- */
@@ -64,52 +64,52 @@ static int hex(char c) {
 }
 
 /* The byte of "<0xE4>", or -1. */
-static int byte_of(const struct zf_encoding *w, const struct zf_piece *p) {
-  const char *s = w->cur.data + p->off;
-  if (p->len != 6 || memcmp(s, "<0x", 3) || s[5] != '>') return -1;
+static int byte_of(const struct zf_encoding *encoding, const struct zf_piece *piece) {
+  const char *s = encoding->cur.data + piece->off;
+  if (piece->len != 6 || memcmp(s, "<0x", 3) || s[5] != '>') return -1;
   return hex(s[3]) < 0 || hex(s[4]) < 0 ? -1 : hex(s[3]) * 16 + hex(s[4]);
 }
 
 /* Bytes in a row are one token if together they are UTF-8, else each is a U+FFFD. */
-static int put_bytes(struct zf_encoding *w, const struct zf_buf *bytes) {
-  int64_t off = w->next.len;
+static int put_bytes(struct zf_encoding *encoding, const struct zf_buf *bytes) {
+  int64_t off = encoding->next.len;
   int rc = 0;
   if (bytes->len == 0) return 0;
   if (zf_utf8_bad(bytes->data, bytes->len) < 0) {
-    rc = zf_text_buf_add(w, bytes->data, (int64_t)bytes->len, 0, 0);
-    return rc ? rc : zf_encoding_push(w, off, w->next.len - off, -1);
+    rc = zf_text_buf_add(encoding, bytes->data, (int64_t)bytes->len, 0, 0);
+    return rc ? rc : zf_encoding_push(encoding, off, encoding->next.len - off, -1);
   }
   for (size_t i = 0; !rc && i < bytes->len; i++) {
-    off = w->next.len;
-    rc = zf_text_buf_add(w, "\xEF\xBF\xBD", 3, 0, 0);
-    if (!rc) rc = zf_encoding_push(w, off, 3, -1);
+    off = encoding->next.len;
+    rc = zf_text_buf_add(encoding, "\xEF\xBF\xBD", 3, 0, 0);
+    if (!rc) rc = zf_encoding_push(encoding, off, 3, -1);
   }
   return rc;
 }
 
-static int apply_byte_fallback(const void *self, struct zf_encoding *w) {
+static int apply_byte_fallback(const void *self, struct zf_encoding *encoding) {
   (void)self;
   struct zf_buf bytes = {0};
-  int rc = zf_encoding_reserve(w, w->cur.len + 1);
-  for (int64_t i = 0; !rc && i < w->npiece; i++) {
-    const struct zf_piece p = w->piece[i];
-    int byte = byte_of(w, &p);
+  int rc = zf_encoding_reserve(encoding, encoding->cur.len + 1);
+  for (int64_t i = 0; !rc && i < encoding->npiece; i++) {
+    const struct zf_piece piece = encoding->piece[i];
+    int byte = byte_of(encoding, &piece);
     if (byte >= 0) {
       zf_buf_putc(&bytes, (char)byte);
       rc = zf_buf_ok(&bytes);
       continue;
     }
-    rc = put_bytes(w, &bytes);
+    rc = put_bytes(encoding, &bytes);
     zf_buf_clear(&bytes);
-    int64_t off = w->next.len;
-    if (!rc) rc = zf_text_buf_copy(w, p.off, p.len);
-    if (!rc) rc = zf_encoding_push(w, off, p.len, -1);
+    int64_t off = encoding->next.len;
+    if (!rc) rc = zf_text_buf_copy(encoding, piece.off, piece.len);
+    if (!rc) rc = zf_encoding_push(encoding, off, piece.len, -1);
   }
-  if (!rc) rc = put_bytes(w, &bytes);
+  if (!rc) rc = put_bytes(encoding, &bytes);
   zf_buf_free(&bytes);
   if (rc) return rc;
-  zf_encoding_swap_text(w);
-  zf_encoding_swap_pieces(w);
+  zf_encoding_swap_text(encoding);
+  zf_encoding_swap_pieces(encoding);
   return 0;
 }
 
@@ -120,40 +120,43 @@ struct strip {
   int64_t ncontent, start, stop; /* at most so many of them at either end */
 };
 
-static int parse_strip(void **self, const json_t *def, const char *where, const struct zf_tok *t) {
-  (void)t;
+static int parse_strip(void **self, const json_t *def, const char *where,
+                       const struct zf_tok *tok) {
+  (void)tok;
   const char *text;
   uint32_t c;
-  struct strip s = {.start = -1, .stop = -1};
+  struct strip strip = {.start = -1, .stop = -1};
   int rc = zf_need_str(&text, def, "content", where);
-  if (!rc) rc = zf_json_int(&s.start, def, "start", where);
-  if (!rc) rc = zf_json_int(&s.stop, def, "stop", where);
+  if (!rc) rc = zf_json_int(&strip.start, def, "start", where);
+  if (!rc) rc = zf_json_int(&strip.stop, def, "stop", where);
   if (rc) return rc;
-  s.ncontent = (int64_t)strlen(text);
-  if (!s.ncontent || zf_char_next(&c, text, s.ncontent) != s.ncontent)
+  strip.ncontent = (int64_t)strlen(text);
+  if (!strip.ncontent || zf_char_next(&c, text, strip.ncontent) != strip.ncontent)
     return zf_error(ZF_EINVALID, "%s: key 'content': '%s' is not one character", where, text);
-  if (s.start < 0 || s.stop < 0)
+  if (strip.start < 0 || strip.stop < 0)
     return zf_error(ZF_EINVALID, "%s: keys 'start' and 'stop': expected counts", where);
-  memcpy(s.content, text, (size_t)s.ncontent);
-  *self = zf_malloc(sizeof s);
+  memcpy(strip.content, text, (size_t)strip.ncontent);
+  *self = zf_malloc(sizeof strip);
   if (!*self) return ZF_ENOMEM;
-  memcpy(*self, &s, sizeof s);
+  memcpy(*self, &strip, sizeof strip);
   return 0;
 }
 
-static int map_strip(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
-  const struct strip *s = self;
-  const char *text = w->cur.data;
-  int64_t from = p->off, to = p->off + p->len, n = s->ncontent;
-  for (int64_t k = 0; k < s->start && to - from >= n && !memcmp(text + from, s->content, n); k++)
+static int map_strip(const void *self, struct zf_encoding *encoding, const struct zf_piece *piece) {
+  const struct strip *strip = self;
+  const char *text = encoding->cur.data;
+  int64_t from = piece->off, to = piece->off + piece->len, n = strip->ncontent;
+  for (int64_t k = 0; k < strip->start && to - from >= n && !memcmp(text + from, strip->content, n);
+       k++)
     from += n;
-  for (int64_t k = 0; k < s->stop && to - from >= n && !memcmp(text + to - n, s->content, n); k++)
+  for (int64_t k = 0;
+       k < strip->stop && to - from >= n && !memcmp(text + to - n, strip->content, n); k++)
     to -= n;
-  return zf_text_buf_copy(w, from, to - from);
+  return zf_text_buf_copy(encoding, from, to - from);
 }
 
-static int apply_strip(const void *self, struct zf_encoding *w) {
-  return zf_encoding_map(w, map_strip, self);
+static int apply_strip(const void *self, struct zf_encoding *encoding) {
+  return zf_encoding_map(encoding, map_strip, self);
 }
 
 /* --- Metaspace -------------------------------------------------------------------------- */
@@ -165,37 +168,38 @@ struct metaspace {
 };
 
 static int parse_metaspace(void **self, const json_t *def, const char *where,
-                           const struct zf_tok *t) {
-  (void)t;
-  struct metaspace m;
-  int rc = zf_metaspace_parse(m.mark, &m.scheme, def, where);
+                           const struct zf_tok *tok) {
+  (void)tok;
+  struct metaspace metaspace;
+  int rc = zf_metaspace_parse(metaspace.mark, &metaspace.scheme, def, where);
   if (rc) return rc;
-  m.nmark = (int64_t)strlen(m.mark);
-  *self = zf_malloc(sizeof m);
+  metaspace.nmark = (int64_t)strlen(metaspace.mark);
+  *self = zf_malloc(sizeof metaspace);
   if (!*self) return ZF_ENOMEM;
-  memcpy(*self, &m, sizeof m);
+  memcpy(*self, &metaspace, sizeof metaspace);
   return 0;
 }
 
 /* Marks become spaces; those of the first token go, since one was put before it. */
-static int map_metaspace(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
-  const struct metaspace *m = self;
-  const char *s = w->cur.data + p->off;
-  int drop = p == w->piece && m->scheme != ZF_NEVER, rc = 0;
-  for (int64_t i = 0; !rc && i < p->len;) {
+static int map_metaspace(const void *self, struct zf_encoding *encoding,
+                         const struct zf_piece *piece) {
+  const struct metaspace *metaspace = self;
+  const char *s = encoding->cur.data + piece->off;
+  int drop = piece == encoding->piece && metaspace->scheme != ZF_NEVER, rc = 0;
+  for (int64_t i = 0; !rc && i < piece->len;) {
     uint32_t c;
-    int n = zf_char_next(&c, s + i, p->len - i);
-    if (n != m->nmark || memcmp(s + i, m->mark, (size_t)n))
-      rc = zf_text_buf_copy(w, p->off + i, n);
+    int n = zf_char_next(&c, s + i, piece->len - i);
+    if (n != metaspace->nmark || memcmp(s + i, metaspace->mark, (size_t)n))
+      rc = zf_text_buf_copy(encoding, piece->off + i, n);
     else if (!drop)
-      rc = zf_text_buf_add(w, " ", 1, 0, 0);
+      rc = zf_text_buf_add(encoding, " ", 1, 0, 0);
     i += n;
   }
   return rc;
 }
 
-static int apply_metaspace(const void *self, struct zf_encoding *w) {
-  return zf_encoding_map(w, map_metaspace, self);
+static int apply_metaspace(const void *self, struct zf_encoding *encoding) {
+  return zf_encoding_map(encoding, map_metaspace, self);
 }
 
 static const struct zf_part_row rows[] = {

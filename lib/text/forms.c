@@ -19,33 +19,33 @@
 
 enum { LONGEST = 32 }; /* no character decomposes to more than 18 */
 
-int zf_chars_add(struct zf_chars *s, int32_t c, int change) {
-  if (s->count == s->cap) {
-    int64_t cap = s->cap ? s->cap * 2 : 256;
-    struct zf_char_map *at = realloc(s->at, (size_t)cap * sizeof *at);
+int zf_chars_add(struct zf_chars *chars, int32_t c, int change) {
+  if (chars->count == chars->cap) {
+    int64_t cap = chars->cap ? chars->cap * 2 : 256;
+    struct zf_char_map *at = realloc(chars->at, (size_t)cap * sizeof *at);
     if (!at) return zf_error(ZF_ENOMEM, "out of memory for %lld characters", (long long)cap);
-    s->at = at;
-    s->cap = cap;
+    chars->at = at;
+    chars->cap = cap;
   }
-  s->at[s->count++] =
+  chars->at[chars->count++] =
       (struct zf_char_map){c, change, (uint8_t)utf8proc_get_property(c)->combining_class};
   return 0;
 }
 
-static int decompose(struct zf_chars *s, const char *p, int64_t n, int compat) {
+static int decompose(struct zf_chars *chars, const char *p, int64_t len, int compat) {
   int options = UTF8PROC_DECOMPOSE | (compat ? UTF8PROC_COMPAT : 0);
-  for (int64_t i = 0; i < n;) {
+  for (int64_t i = 0; i < len;) {
     uint32_t c;
     int32_t part[LONGEST];
     int bound = 0;
-    i += zf_char_next(&c, p + i, n - i);
+    i += zf_char_next(&c, p + i, len - i);
     int64_t parts = utf8proc_decompose_char((int32_t)c, part, LONGEST, options, &bound);
     if (parts < 0 || parts > LONGEST) {
       part[0] = (int32_t)c;
       parts = 1;
     }
     for (int64_t k = 0; k < parts; k++) {
-      int rc = zf_chars_add(s, part[k], k > 0);
+      int rc = zf_chars_add(chars, part[k], k > 0);
       if (rc) return rc;
     }
   }
@@ -54,26 +54,26 @@ static int decompose(struct zf_chars *s, const char *p, int64_t n, int compat) {
 
 /* Sorts a run of marks by class, equal ones in their order: by counting, since a
  * run may be as long as the text. */
-static int sort_run(struct zf_char_map *at, int64_t n) {
+static int sort_run(struct zf_char_map *at, int64_t count) {
   int64_t start[257] = {0};
   int sorted = 1;
-  for (int64_t i = 1; i < n; i++) sorted &= at[i - 1].order <= at[i].order;
+  for (int64_t i = 1; i < count; i++) sorted &= at[i - 1].order <= at[i].order;
   if (sorted) return 0;
-  struct zf_char_map *copy = zf_malloc((size_t)n * sizeof *copy);
+  struct zf_char_map *copy = zf_malloc((size_t)count * sizeof *copy);
   if (!copy) return ZF_ENOMEM;
-  memcpy(copy, at, (size_t)n * sizeof *copy);
-  for (int64_t i = 0; i < n; i++) start[at[i].order + 1]++;
+  memcpy(copy, at, (size_t)count * sizeof *copy);
+  for (int64_t i = 0; i < count; i++) start[at[i].order + 1]++;
   for (int i = 0; i < 256; i++) start[i + 1] += start[i];
-  for (int64_t i = 0; i < n; i++) at[start[copy[i].order]++] = copy[i];
+  for (int64_t i = 0; i < count; i++) at[start[copy[i].order]++] = copy[i];
   free(copy);
   return 0;
 }
 
-static int reorder(struct zf_chars *s) {
-  for (int64_t i = 0; i < s->count;) {
+static int reorder(struct zf_chars *chars) {
+  for (int64_t i = 0; i < chars->count;) {
     int64_t from = i;
-    while (i < s->count && s->at[i].order) i++;
-    int rc = i - from > 1 ? sort_run(s->at + from, i - from) : 0;
+    while (i < chars->count && chars->at[i].order) i++;
+    int rc = i - from > 1 ? sort_run(chars->at + from, i - from) : 0;
     if (rc) return rc;
     if (i == from) i++;
   }
@@ -94,71 +94,74 @@ static int32_t composite(int32_t a, int32_t b) {
 
 /* Composes in place.  A mark is blocked from its starter by one of the same or a
  * higher class between them. */
-static void compose(struct zf_chars *s) {
+static void compose(struct zf_chars *chars) {
   int64_t out = 0, starter = -1;
   int last = -1; /* class of the mark kept last since the starter, -1 for none */
-  for (int64_t i = 0; i < s->count; i++) {
-    struct zf_char_map c = s->at[i];
+  for (int64_t i = 0; i < chars->count; i++) {
+    struct zf_char_map mapping = chars->at[i];
     int32_t made = -1;
-    if (starter >= 0 && (last < 0 || last < c.order))
-      made = composite(s->at[starter].character, c.character);
+    if (starter >= 0 && (last < 0 || last < mapping.order))
+      made = composite(chars->at[starter].character, mapping.character);
     if (made >= 0) {
-      s->at[starter].character = made;
-      s->at[starter].change += c.change - 1;
+      chars->at[starter].character = made;
+      chars->at[starter].change += mapping.change - 1;
       continue;
     }
-    if (c.order == 0) {
+    if (mapping.order == 0) {
       starter = out;
       last = -1;
     } else if (starter >= 0) {
-      last = c.order;
+      last = mapping.order;
     }
-    s->at[out++] = c;
+    chars->at[out++] = mapping;
   }
-  s->count = out;
+  chars->count = out;
 }
 
 /* Writes the characters to `next`, each with the place that its change gives. */
-int zf_chars_put(struct zf_encoding *w, const struct zf_piece *p, const struct zf_chars *s) {
-  const char *old = w->cur.data + p->off;
+int zf_chars_put(struct zf_encoding *encoding, const struct zf_piece *piece,
+                 const struct zf_chars *chars) {
+  const char *old = encoding->cur.data + piece->off;
   int64_t at = 0;
   int rc = 0;
-  for (int64_t i = 0; !rc && i < s->count; i++) {
+  for (int64_t i = 0; !rc && i < chars->count; i++) {
     char out[4];
-    int n = zf_char_put(out, (uint32_t)s->at[i].character), change = s->at[i].change;
-    int32_t b = (int32_t)p->origin, e = b;
-    if (w->track && (change <= 0 || at > 0)) {
-      int64_t from = change > 0 ? at - 1 : at < p->len ? at : p->len - 1;
-      b = w->cur.begin[p->off + from];
-      e = w->cur.end[p->off + from];
+    int n = zf_char_put(out, (uint32_t)chars->at[i].character), change = chars->at[i].change;
+    int32_t b = (int32_t)piece->origin, e = b;
+    if (encoding->track && (change <= 0 || at > 0)) {
+      int64_t from = change > 0 ? at - 1 : at < piece->len ? at : piece->len - 1;
+      b = encoding->cur.begin[piece->off + from];
+      e = encoding->cur.end[piece->off + from];
     }
-    for (int k = 0; k >= change && at < p->len; k--) {
+    for (int k = 0; k >= change && at < piece->len; k--) {
       uint32_t c;
-      at += zf_char_next(&c, old + at, p->len - at);
+      at += zf_char_next(&c, old + at, piece->len - at);
     }
-    rc = zf_text_buf_add(w, out, n, b, e);
+    rc = zf_text_buf_add(encoding, out, n, b, e);
   }
   return rc;
 }
 
 /* Below these a character is its own form and composes with nothing below them. */
-static int untouched(enum zf_form form, const char *p, int64_t n) {
+static int untouched(enum zf_form form, const char *p, int64_t len) {
   uint32_t limit = form == ZF_NFC ? 0x300 : form == ZF_NFD ? 0xC0 : 0xA0;
-  for (int64_t i = 0; i < n;) {
+  for (int64_t i = 0; i < len;) {
     uint32_t c;
-    i += zf_char_next(&c, p + i, n - i);
+    i += zf_char_next(&c, p + i, len - i);
     if (c >= limit) return 0;
   }
   return 1;
 }
 
-int zf_form_apply(enum zf_form form, struct zf_encoding *w, const struct zf_piece *p) {
-  if (untouched(form, w->cur.data + p->off, p->len)) return zf_text_buf_copy(w, p->off, p->len);
-  struct zf_chars s = {0};
-  int rc = decompose(&s, w->cur.data + p->off, p->len, form == ZF_NFKC || form == ZF_NFKD);
-  if (!rc) rc = reorder(&s);
-  if (!rc && (form == ZF_NFC || form == ZF_NFKC)) compose(&s);
-  if (!rc) rc = zf_chars_put(w, p, &s);
-  free(s.at);
+int zf_form_apply(enum zf_form form, struct zf_encoding *encoding, const struct zf_piece *piece) {
+  if (untouched(form, encoding->cur.data + piece->off, piece->len))
+    return zf_text_buf_copy(encoding, piece->off, piece->len);
+  struct zf_chars chars = {0};
+  int rc = decompose(&chars, encoding->cur.data + piece->off, piece->len,
+                     form == ZF_NFKC || form == ZF_NFKD);
+  if (!rc) rc = reorder(&chars);
+  if (!rc && (form == ZF_NFC || form == ZF_NFKC)) compose(&chars);
+  if (!rc) rc = zf_chars_put(encoding, piece, &chars);
+  free(chars.at);
   return rc;
 }

@@ -7,7 +7,7 @@
 enum zf_form { ZF_NFC, ZF_NFD, ZF_NFKC, ZF_NFKD };
 
 /* Appends the form of a piece of w->cur to w->next. */
-int zf_form_apply(enum zf_form form, struct zf_encoding *w, const struct zf_piece *p);
+int zf_form_apply(enum zf_form form, struct zf_encoding *encoding, const struct zf_piece *piece);
 
 struct zf_char_map {
   int32_t character;
@@ -20,9 +20,10 @@ struct zf_chars {
   int64_t count, cap;
 };
 
-int zf_chars_add(struct zf_chars *s, int32_t c, int change);
+int zf_chars_add(struct zf_chars *chars, int32_t c, int change);
 /* Writes the characters that a piece became to w->next, each with the place that its
  * change gives. */
-int zf_chars_put(struct zf_encoding *w, const struct zf_piece *p, const struct zf_chars *s);
+int zf_chars_put(struct zf_encoding *encoding, const struct zf_piece *piece,
+                 const struct zf_chars *chars);
 
 #endif

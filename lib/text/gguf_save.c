@@ -24,16 +24,16 @@ struct merge_list {
 };
 
 static int append_merge(void *ctx, const struct zf_merge *split) {
-  struct merge_list *m = ctx;
-  json_t *pair = json_pack("[s, s]", zf_vocab_piece(m->vocab, split->left),
-                           zf_vocab_piece(m->vocab, split->right));
-  return json_array_append_new(m->out, pair) ? ZF_ENOMEM : 0;
+  struct merge_list *merge_list = ctx;
+  json_t *pair = json_pack("[s, s]", zf_vocab_piece(merge_list->vocab, split->left),
+                           zf_vocab_piece(merge_list->vocab, split->right));
+  return json_array_append_new(merge_list->out, pair) ? ZF_ENOMEM : 0;
 }
 
-static json_t *vocab_object(const struct zf_vocab *v) {
+static json_t *vocab_object(const struct zf_vocab *vocab) {
   json_t *out = json_object();
-  for (int64_t id = 0; id < v->nid; id++) {
-    if (json_object_set_new(out, zf_vocab_piece(v, (int32_t)id), json_integer(id))) {
+  for (int64_t id = 0; id < vocab->nid; id++) {
+    if (json_object_set_new(out, zf_vocab_piece(vocab, (int32_t)id), json_integer(id))) {
       json_decref(out);
       return NULL;
     }
@@ -194,11 +194,11 @@ static int save_settings(const char *dir, const json_t *keys) {
 }
 
 int zf_tok_save_gguf(const char *dir, const char *path) {
-  struct zf_gguf g;
-  int rc = zf_gguf_open(&g, path, 1);
+  struct zf_gguf gguf;
+  int rc = zf_gguf_open(&gguf, path, 1);
   if (rc) return rc;
-  rc = save_tokenizer(dir, g.keys, path);
-  if (!rc) rc = save_settings(dir, g.keys);
-  zf_gguf_free(&g);
+  rc = save_tokenizer(dir, gguf.keys, path);
+  if (!rc) rc = save_settings(dir, gguf.keys);
+  zf_gguf_free(&gguf);
   return rc;
 }

@@ -9,32 +9,32 @@
 
 /* --- forms -------------------------------------------------------------------- */
 
-static int map_form(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
-  return zf_form_apply(*(const enum zf_form *)self, w, p);
+static int map_form(const void *self, struct zf_encoding *encoding, const struct zf_piece *piece) {
+  return zf_form_apply(*(const enum zf_form *)self, encoding, piece);
 }
 
-static int apply_form(struct zf_encoding *w, enum zf_form form) {
-  return zf_encoding_map(w, map_form, &form);
+static int apply_form(struct zf_encoding *encoding, enum zf_form form) {
+  return zf_encoding_map(encoding, map_form, &form);
 }
 
-static int apply_nfc(const void *self, struct zf_encoding *w) {
+static int apply_nfc(const void *self, struct zf_encoding *encoding) {
   (void)self;
-  return apply_form(w, ZF_NFC);
+  return apply_form(encoding, ZF_NFC);
 }
 
-static int apply_nfd(const void *self, struct zf_encoding *w) {
+static int apply_nfd(const void *self, struct zf_encoding *encoding) {
   (void)self;
-  return apply_form(w, ZF_NFD);
+  return apply_form(encoding, ZF_NFD);
 }
 
-static int apply_nfkc(const void *self, struct zf_encoding *w) {
+static int apply_nfkc(const void *self, struct zf_encoding *encoding) {
   (void)self;
-  return apply_form(w, ZF_NFKC);
+  return apply_form(encoding, ZF_NFKC);
 }
 
-static int apply_nfkd(const void *self, struct zf_encoding *w) {
+static int apply_nfkd(const void *self, struct zf_encoding *encoding) {
   (void)self;
-  return apply_form(w, ZF_NFKD);
+  return apply_form(encoding, ZF_NFKD);
 }
 
 /* --- character by character ----------------------------------------------------- */
@@ -42,53 +42,55 @@ static int apply_nfkd(const void *self, struct zf_encoding *w) {
 /* The only character whose full lower case is two: I with dot above. */
 enum { DOTTED_I = 0x130, DOT_ABOVE = 0x307 };
 
-static int map_lower(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
+static int map_lower(const void *self, struct zf_encoding *encoding, const struct zf_piece *piece) {
   (void)self;
   int rc = 0;
-  for (int64_t i = p->off, end = p->off + p->len; !rc && i < end;) {
+  for (int64_t i = piece->off, end = piece->off + piece->len; !rc && i < end;) {
     uint32_t c;
-    int n = zf_char_next(&c, w->cur.data + i, end - i);
+    int n = zf_char_next(&c, encoding->cur.data + i, end - i);
     if (c == DOTTED_I) {
-      rc = zf_text_buf_put(w, i, 'i');
-      if (!rc) rc = zf_text_buf_put(w, i, DOT_ABOVE);
+      rc = zf_text_buf_put(encoding, i, 'i');
+      if (!rc) rc = zf_text_buf_put(encoding, i, DOT_ABOVE);
     } else {
-      rc = zf_text_buf_put(w, i, (uint32_t)utf8proc_tolower((int32_t)c));
+      rc = zf_text_buf_put(encoding, i, (uint32_t)utf8proc_tolower((int32_t)c));
     }
     i += n;
   }
   return rc;
 }
 
-int zf_lower_apply(const void *self, struct zf_encoding *w) {
-  return zf_encoding_map(w, map_lower, self);
+int zf_lower_apply(const void *self, struct zf_encoding *encoding) {
+  return zf_encoding_map(encoding, map_lower, self);
 }
 
-static int map_strip_accents(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
+static int map_strip_accents(const void *self, struct zf_encoding *encoding,
+                             const struct zf_piece *piece) {
   (void)self;
   int rc = 0;
-  for (int64_t i = p->off, end = p->off + p->len; !rc && i < end;) {
+  for (int64_t i = piece->off, end = piece->off + piece->len; !rc && i < end;) {
     uint32_t c;
-    int n = zf_char_next(&c, w->cur.data + i, end - i);
-    if (!zf_char_is_mark(c)) rc = zf_text_buf_copy(w, i, n);
+    int n = zf_char_next(&c, encoding->cur.data + i, end - i);
+    if (!zf_char_is_mark(c)) rc = zf_text_buf_copy(encoding, i, n);
     i += n;
   }
   return rc;
 }
 
-static int apply_strip_accents(const void *self, struct zf_encoding *w) {
-  return zf_encoding_map(w, map_strip_accents, self);
+static int apply_strip_accents(const void *self, struct zf_encoding *encoding) {
+  return zf_encoding_map(encoding, map_strip_accents, self);
 }
 
-static int map_byte_level(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
+static int map_byte_level(const void *self, struct zf_encoding *encoding,
+                          const struct zf_piece *piece) {
   (void)self;
   int rc = 0;
-  for (int64_t i = p->off; !rc && i < p->off + p->len; i++)
-    rc = zf_text_buf_put(w, i, zf_char_byte_level((unsigned char)w->cur.data[i]));
+  for (int64_t i = piece->off; !rc && i < piece->off + piece->len; i++)
+    rc = zf_text_buf_put(encoding, i, zf_char_byte_level((unsigned char)encoding->cur.data[i]));
   return rc;
 }
 
-static int apply_byte_level(const void *self, struct zf_encoding *w) {
-  return zf_encoding_map(w, map_byte_level, self);
+static int apply_byte_level(const void *self, struct zf_encoding *encoding) {
+  return zf_encoding_map(encoding, map_byte_level, self);
 }
 
 /* --- Strip ------------------------------------------------------------------------ */
@@ -97,46 +99,47 @@ struct strip {
   int left, right;
 };
 
-static int parse_strip(void **self, const json_t *def, const char *where, const struct zf_tok *t) {
-  (void)t;
-  struct strip s;
-  int rc = zf_need_bool(&s.left, def, "strip_left", where);
-  if (!rc) rc = zf_need_bool(&s.right, def, "strip_right", where);
+static int parse_strip(void **self, const json_t *def, const char *where,
+                       const struct zf_tok *tok) {
+  (void)tok;
+  struct strip strip;
+  int rc = zf_need_bool(&strip.left, def, "strip_left", where);
+  if (!rc) rc = zf_need_bool(&strip.right, def, "strip_right", where);
   if (rc) return rc;
-  *self = zf_malloc(sizeof s);
+  *self = zf_malloc(sizeof strip);
   if (!*self) return ZF_ENOMEM;
-  memcpy(*self, &s, sizeof s);
+  memcpy(*self, &strip, sizeof strip);
   return 0;
 }
 
-static int map_strip(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
-  const struct strip *s = self;
-  int64_t from = p->off, to = p->off + p->len;
+static int map_strip(const void *self, struct zf_encoding *encoding, const struct zf_piece *piece) {
+  const struct strip *strip = self;
+  int64_t from = piece->off, to = piece->off + piece->len;
   uint32_t c;
-  while (s->left && from < to) {
-    int n = zf_char_next(&c, w->cur.data + from, to - from);
+  while (strip->left && from < to) {
+    int n = zf_char_next(&c, encoding->cur.data + from, to - from);
     if (!zf_char_is_space(c)) break;
     from += n;
   }
-  while (s->right && from < to) {
+  while (strip->right && from < to) {
     int64_t last = to - 1;
-    while (last > from && ((unsigned char)w->cur.data[last] & 0xC0) == 0x80) last--;
-    zf_char_next(&c, w->cur.data + last, to - last);
+    while (last > from && ((unsigned char)encoding->cur.data[last] & 0xC0) == 0x80) last--;
+    zf_char_next(&c, encoding->cur.data + last, to - last);
     if (!zf_char_is_space(c)) break;
     to = last;
   }
-  return zf_text_buf_copy(w, from, to - from);
+  return zf_text_buf_copy(encoding, from, to - from);
 }
 
-static int apply_strip(const void *self, struct zf_encoding *w) {
-  return zf_encoding_map(w, map_strip, self);
+static int apply_strip(const void *self, struct zf_encoding *encoding) {
+  return zf_encoding_map(encoding, map_strip, self);
 }
 
 /* --- Prepend ------------------------------------------------------------------------ */
 
 static int parse_prepend(void **self, const json_t *def, const char *where,
-                         const struct zf_tok *t) {
-  (void)t;
+                         const struct zf_tok *tok) {
+  (void)tok;
   const char *text;
   int rc = zf_need_str(&text, def, "prepend", where);
   if (rc) return rc;
@@ -144,13 +147,14 @@ static int parse_prepend(void **self, const json_t *def, const char *where,
   return *self ? 0 : ZF_ENOMEM;
 }
 
-static int map_prepend(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
-  int rc = zf_encoding_prepend(w, p, self, (int64_t)strlen(self));
-  return rc ? rc : zf_text_buf_copy(w, p->off, p->len);
+static int map_prepend(const void *self, struct zf_encoding *encoding,
+                       const struct zf_piece *piece) {
+  int rc = zf_encoding_prepend(encoding, piece, self, (int64_t)strlen(self));
+  return rc ? rc : zf_text_buf_copy(encoding, piece->off, piece->len);
 }
 
-static int apply_prepend(const void *self, struct zf_encoding *w) {
-  return zf_encoding_map(w, map_prepend, self);
+static int apply_prepend(const void *self, struct zf_encoding *encoding) {
+  return zf_encoding_map(encoding, map_prepend, self);
 }
 
 /* --- Replace ------------------------------------------------------------------------ */
@@ -161,53 +165,54 @@ struct replace {
 };
 
 void zf_replace_free(void *self) {
-  struct replace *r = self;
-  if (!r) return;
-  zf_pattern_free(r->pattern);
-  free(r->content);
-  free(r);
+  struct replace *replace = self;
+  if (!replace) return;
+  zf_pattern_free(replace->pattern);
+  free(replace->content);
+  free(replace);
 }
 
-int zf_replace_parse(void **self, const json_t *def, const char *where, const struct zf_tok *t) {
-  (void)t;
+int zf_replace_parse(void **self, const json_t *def, const char *where, const struct zf_tok *tok) {
+  (void)tok;
   const char *content;
-  struct replace *r = zf_calloc(1, sizeof *r);
-  if (!r) return ZF_ENOMEM;
+  struct replace *replace = zf_calloc(1, sizeof *replace);
+  if (!replace) return ZF_ENOMEM;
   int rc = zf_need_str(&content, def, "content", where);
-  if (!rc) rc = zf_pattern_parse(&r->pattern, def, where);
-  if (!rc && !(r->content = zf_strdup(content))) rc = ZF_ENOMEM;
+  if (!rc) rc = zf_pattern_parse(&replace->pattern, def, where);
+  if (!rc && !(replace->content = zf_strdup(content))) rc = ZF_ENOMEM;
   if (rc) {
-    zf_replace_free(r);
+    zf_replace_free(replace);
     return rc;
   }
-  *self = r;
+  *self = replace;
   return 0;
 }
 
 /* What replaces a match counts as coming from the last character of it. */
-static int map_replace(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
-  const struct replace *r = self;
-  int64_t n = (int64_t)strlen(r->content);
-  w->segment_count = 0;
-  int rc = zf_pattern_find(r->pattern, w, w->cur.data + p->off, p->len);
-  for (int64_t i = 0; !rc && i < w->segment_count; i++) {
-    const struct zf_text_segment *s = &w->segment[i];
-    if (!s->match) {
-      rc = zf_text_buf_copy(w, p->off + s->from, s->to - s->from);
+static int map_replace(const void *self, struct zf_encoding *encoding,
+                       const struct zf_piece *piece) {
+  const struct replace *replace = self;
+  int64_t n = (int64_t)strlen(replace->content);
+  encoding->segment_count = 0;
+  int rc = zf_pattern_find(replace->pattern, encoding, encoding->cur.data + piece->off, piece->len);
+  for (int64_t i = 0; !rc && i < encoding->segment_count; i++) {
+    const struct zf_text_segment *segment = &encoding->segment[i];
+    if (!segment->match) {
+      rc = zf_text_buf_copy(encoding, piece->off + segment->from, segment->to - segment->from);
       continue;
     }
-    int32_t b = (int32_t)p->origin, e = b;
-    if (w->track && s->to > 0) {
-      b = w->cur.begin[p->off + s->to - 1];
-      e = w->cur.end[p->off + s->to - 1];
+    int32_t b = (int32_t)piece->origin, e = b;
+    if (encoding->track && segment->to > 0) {
+      b = encoding->cur.begin[piece->off + segment->to - 1];
+      e = encoding->cur.end[piece->off + segment->to - 1];
     }
-    rc = zf_text_buf_add(w, r->content, n, b, e);
+    rc = zf_text_buf_add(encoding, replace->content, n, b, e);
   }
   return rc;
 }
 
-int zf_replace_apply(const void *self, struct zf_encoding *w) {
-  return zf_encoding_map(w, map_replace, self);
+int zf_replace_apply(const void *self, struct zf_encoding *encoding) {
+  return zf_encoding_map(encoding, map_replace, self);
 }
 
 /* --- Nmt --------------------------------------------------------------------------- */
@@ -222,21 +227,21 @@ static int is_nmt_space(uint32_t c) {
          c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == ZF_REPLACEMENT;
 }
 
-static int map_nmt(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
+static int map_nmt(const void *self, struct zf_encoding *encoding, const struct zf_piece *piece) {
   (void)self;
   int rc = 0;
-  for (int64_t i = p->off, end = p->off + p->len; !rc && i < end;) {
+  for (int64_t i = piece->off, end = piece->off + piece->len; !rc && i < end;) {
     uint32_t c;
-    int n = zf_char_next(&c, w->cur.data + i, end - i);
+    int n = zf_char_next(&c, encoding->cur.data + i, end - i);
     if (!is_nmt_control(c))
-      rc = is_nmt_space(c) ? zf_text_buf_put(w, i, ' ') : zf_text_buf_copy(w, i, n);
+      rc = is_nmt_space(c) ? zf_text_buf_put(encoding, i, ' ') : zf_text_buf_copy(encoding, i, n);
     i += n;
   }
   return rc;
 }
 
-static int apply_nmt(const void *self, struct zf_encoding *w) {
-  return zf_encoding_map(w, map_nmt, self);
+static int apply_nmt(const void *self, struct zf_encoding *encoding) {
+  return zf_encoding_map(encoding, map_nmt, self);
 }
 
 static const struct zf_part_row rows[] = {

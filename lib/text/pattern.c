@@ -24,29 +24,30 @@ struct zf_pattern {
   char *where;
 };
 
-static int compile(struct zf_pattern *p, const char *text, size_t len) {
+static int compile(struct zf_pattern *pattern, const char *text, size_t len) {
   int error;
   size_t at;
   char reason[160];
   pcre2_compile_context *c = pcre2_compile_context_create(NULL);
-  p->context = pcre2_match_context_create(NULL);
-  if (c && p->context) {
+  pattern->context = pcre2_match_context_create(NULL);
+  if (c && pattern->context) {
     pcre2_set_newline(c, PCRE2_NEWLINE_LF);
-    p->code = pcre2_compile((PCRE2_SPTR)text, len,
-                            PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
-                            &error, &at, c);
+    pattern->code = pcre2_compile((PCRE2_SPTR)text, len,
+                                  PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
+                                  &error, &at, c);
   }
   pcre2_compile_context_free(c);
-  if (!c || !p->context || (!p->code && error == PCRE2_ERROR_HEAP_FAILED))
-    return zf_error(ZF_ENOMEM, "%s: out of memory for a pattern", p->where);
-  if (!p->code) {
+  if (!c || !pattern->context || (!pattern->code && error == PCRE2_ERROR_HEAP_FAILED))
+    return zf_error(ZF_ENOMEM, "%s: out of memory for a pattern", pattern->where);
+  if (!pattern->code) {
     pcre2_get_error_message(error, (PCRE2_UCHAR *)reason, sizeof reason);
-    return zf_error(ZF_EINVALID, "%s: pattern '%s': at byte %zu: %s", p->where, text, at, reason);
+    return zf_error(ZF_EINVALID, "%s: pattern '%s': at byte %zu: %s", pattern->where, text, at,
+                    reason);
   }
-  pcre2_set_match_limit(p->context, MATCH_STEPS);
-  pcre2_set_heap_limit(p->context, HEAP_KB);
+  pcre2_set_match_limit(pattern->context, MATCH_STEPS);
+  pcre2_set_heap_limit(pattern->context, HEAP_KB);
   /* Where the system forbids generated code the interpreter serves. */
-  p->jit = pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE) == 0;
+  pattern->jit = pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE) == 0;
   return 0;
 }
 
@@ -54,36 +55,36 @@ int zf_pattern_new(struct zf_pattern **out, const char *text, int literal, const
   struct zf_buf regex = {0};
   int rc = 0;
   *out = NULL;
-  struct zf_pattern *p = zf_calloc(1, sizeof *p);
-  if (!p) return ZF_ENOMEM;
-  p->where = zf_strdup(where);
-  if (!p->where) {
+  struct zf_pattern *pattern = zf_calloc(1, sizeof *pattern);
+  if (!pattern) return ZF_ENOMEM;
+  pattern->where = zf_strdup(where);
+  if (!pattern->where) {
     rc = ZF_ENOMEM;
   } else if (literal && *text) {
-    p->literal = zf_strdup(text);
-    p->nliteral = (int64_t)strlen(text);
-    if (!p->literal) rc = ZF_ENOMEM;
+    pattern->literal = zf_strdup(text);
+    pattern->nliteral = (int64_t)strlen(text);
+    if (!pattern->literal) rc = ZF_ENOMEM;
   } else {
     /* The empty literal matches between any two characters, as the expression does. */
     rc = zf_pattern_translate(&regex, text, where);
-    if (!rc) rc = compile(p, regex.data ? regex.data : "", regex.len);
+    if (!rc) rc = compile(pattern, regex.data ? regex.data : "", regex.len);
   }
   zf_buf_free(&regex);
   if (rc) {
-    zf_pattern_free(p);
+    zf_pattern_free(pattern);
     return rc;
   }
-  *out = p;
+  *out = pattern;
   return 0;
 }
 
 int zf_pattern_parse(struct zf_pattern **out, const json_t *def, const char *where) {
-  const json_t *v = json_object_get(def, "pattern");
+  const json_t *value = json_object_get(def, "pattern");
   const char *text = NULL;
   *out = NULL;
-  int rc = zf_json_str(&text, v, "String", where);
+  int rc = zf_json_str(&text, value, "String", where);
   if (!rc && text) return zf_pattern_new(out, text, 1, where);
-  if (!rc) rc = zf_json_str(&text, v, "Regex", where);
+  if (!rc) rc = zf_json_str(&text, value, "Regex", where);
   if (!rc && text) return zf_pattern_new(out, text, 0, where);
   if (!rc)
     rc = zf_error(ZF_EINVALID, "%s: key 'pattern': expected {\"String\": ...} or {\"Regex\": ...}",
@@ -91,79 +92,82 @@ int zf_pattern_parse(struct zf_pattern **out, const json_t *def, const char *whe
   return rc;
 }
 
-void zf_pattern_free(struct zf_pattern *p) {
-  if (!p) return;
-  free(p->literal);
-  free(p->where);
-  pcre2_code_free(p->code);
-  pcre2_match_context_free(p->context);
-  free(p);
+void zf_pattern_free(struct zf_pattern *pattern) {
+  if (!pattern) return;
+  free(pattern->literal);
+  free(pattern->where);
+  pcre2_code_free(pattern->code);
+  pcre2_match_context_free(pattern->context);
+  free(pattern);
 }
 
 void zf_pattern_free_match(void *match) {
   pcre2_match_data_free(match);
 }
 
-static int find_literal(const struct zf_pattern *p, struct zf_encoding *w, const char *s,
-                        int64_t n) {
+static int find_literal(const struct zf_pattern *pattern, struct zf_encoding *encoding,
+                        const char *s, int64_t len) {
   int64_t done = 0;
   int rc = 0;
   while (!rc) {
-    const char *at = memmem(s + done, (size_t)(n - done), p->literal, (size_t)p->nliteral);
+    const char *at =
+        memmem(s + done, (size_t)(len - done), pattern->literal, (size_t)pattern->nliteral);
     if (!at) break;
-    if (at > s + done) rc = zf_encoding_segment(w, done, at - s, 0);
-    if (!rc) rc = zf_encoding_segment(w, at - s, at - s + p->nliteral, 1);
-    done = at - s + p->nliteral;
+    if (at > s + done) rc = zf_encoding_segment(encoding, done, at - s, 0);
+    if (!rc) rc = zf_encoding_segment(encoding, at - s, at - s + pattern->nliteral, 1);
+    done = at - s + pattern->nliteral;
   }
-  return rc || done == n ? rc : zf_encoding_segment(w, done, n, 0);
+  return rc || done == len ? rc : zf_encoding_segment(encoding, done, len, 0);
 }
 
 /* One match at or after `at`: 1 with its range, 0 for none, or a code. */
-static int match(const struct zf_pattern *p, struct zf_encoding *w, const char *s, int64_t n,
-                 int64_t at, int64_t range[2]) {
-  pcre2_match_data *data = w->match;
+static int match(const struct zf_pattern *pattern, struct zf_encoding *encoding, const char *s,
+                 int64_t len, int64_t at, int64_t range[2]) {
+  pcre2_match_data *data = encoding->match;
   int rc = PCRE2_ERROR_JIT_STACKLIMIT;
-  if (p->jit)
-    rc = pcre2_jit_match(p->code, (PCRE2_SPTR)s, (size_t)n, (size_t)at, 0, data, p->context);
+  if (pattern->jit)
+    rc = pcre2_jit_match(pattern->code, (PCRE2_SPTR)s, (size_t)len, (size_t)at, 0, data,
+                         pattern->context);
   if (rc == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter keeps its stack in the heap */
-    rc = pcre2_match(p->code, (PCRE2_SPTR)s, (size_t)n, (size_t)at,
-                     PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data, p->context);
+    rc = pcre2_match(pattern->code, (PCRE2_SPTR)s, (size_t)len, (size_t)at,
+                     PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data, pattern->context);
   if (rc == PCRE2_ERROR_NOMATCH) return 0;
-  if (rc == PCRE2_ERROR_NOMEMORY) return zf_error(ZF_ENOMEM, "%s: out of memory", p->where);
+  if (rc == PCRE2_ERROR_NOMEMORY) return zf_error(ZF_ENOMEM, "%s: out of memory", pattern->where);
   if (rc < 0) {
     char reason[160];
     pcre2_get_error_message(rc, (PCRE2_UCHAR *)reason, sizeof reason);
     return zf_error(ZF_EINVALID, "%s: the pattern gave up at byte %lld of a text of %lld: %s",
-                    p->where, (long long)at, (long long)n, reason);
+                    pattern->where, (long long)at, (long long)len, reason);
   }
   const size_t *found = pcre2_get_ovector_pointer(data);
   range[0] = (int64_t)found[0];
   range[1] = (int64_t)found[1];
   if (range[0] < at || range[1] < range[0])
-    return zf_error(ZF_EINVALID, "%s: the pattern matches backwards", p->where);
+    return zf_error(ZF_EINVALID, "%s: the pattern matches backwards", pattern->where);
   return 1;
 }
 
-int zf_pattern_find(const struct zf_pattern *p, struct zf_encoding *w, const char *s, int64_t n) {
-  if (n == 0) return zf_encoding_segment(w, 0, 0, 0);
-  if (p->literal) return find_literal(p, w, s, n);
-  if (!w->match) w->match = pcre2_match_data_create(1, NULL);
-  if (!w->match) return zf_error(ZF_ENOMEM, "%s: out of memory", p->where);
+int zf_pattern_find(const struct zf_pattern *pattern, struct zf_encoding *encoding, const char *s,
+                    int64_t len) {
+  if (len == 0) return zf_encoding_segment(encoding, 0, 0, 0);
+  if (pattern->literal) return find_literal(pattern, encoding, s, len);
+  if (!encoding->match) encoding->match = pcre2_match_data_create(1, NULL);
+  if (!encoding->match) return zf_error(ZF_ENOMEM, "%s: out of memory", pattern->where);
   int64_t at = 0, done = 0, last = -1, r[2] = {0, 0};
-  while (at <= n) {
-    int rc = match(p, w, s, n, at, r);
+  while (at <= len) {
+    int rc = match(pattern, encoding, s, len, at, r);
     if (rc < 0) return rc;
     if (!rc) break;
     if (r[0] == r[1] && r[1] == last) { /* an empty match right behind the last one */
       uint32_t c;
-      at += at < n ? zf_char_next(&c, s + at, n - at) : 1;
+      at += at < len ? zf_char_next(&c, s + at, len - at) : 1;
       continue;
     }
     at = last = r[1];
-    rc = r[0] > done ? zf_encoding_segment(w, done, r[0], 0) : 0;
-    if (!rc) rc = zf_encoding_segment(w, r[0], r[1], 1);
+    rc = r[0] > done ? zf_encoding_segment(encoding, done, r[0], 0) : 0;
+    if (!rc) rc = zf_encoding_segment(encoding, r[0], r[1], 1);
     if (rc) return rc;
     done = r[1];
   }
-  return done < n ? zf_encoding_segment(w, done, n, 0) : 0;
+  return done < len ? zf_encoding_segment(encoding, done, len, 0) : 0;
 }

@@ -45,68 +45,69 @@ struct scan {
   int depth;
 };
 
-static int refuse(const struct scan *s, const char *what) {
-  return zf_error(ZF_EINVALID, "%s: pattern '%s': at byte %d: %s is not supported", s->where,
-                  s->text, (int)(s->p - s->text), what);
+static int refuse(const struct scan *scan, const char *what) {
+  return zf_error(ZF_EINVALID, "%s: pattern '%s': at byte %d: %s is not supported", scan->where,
+                  scan->text, (int)(scan->p - scan->text), what);
 }
 
 /* Copies n bytes, fewer at the end of the text. */
-static void take(struct scan *s, size_t n) {
-  for (; n && *s->p; n--) zf_buf_putc(s->out, *s->p++);
+static void take(struct scan *scan, size_t count) {
+  for (; count && *scan->p; count--) zf_buf_putc(scan->out, *scan->p++);
 }
 
-static void take_char(struct scan *s) {
+static void take_char(struct scan *scan) {
   uint32_t c;
-  take(s, (size_t)zf_char_next(&c, s->p, (int64_t)strlen(s->p)));
+  take(scan, (size_t)zf_char_next(&c, scan->p, (int64_t)strlen(scan->p)));
 }
 
 /* Copies up to and including `end`. */
-static void take_until(struct scan *s, char end) {
-  while (*s->p && *s->p != end) take(s, 1);
-  take(s, 1);
+static void take_until(struct scan *scan, char end) {
+  while (*scan->p && *scan->p != end) take(scan, 1);
+  take(scan, 1);
 }
 
-static int is_script(const char *name, size_t n) {
+static int is_script(const char *name, size_t length) {
   char text[80];
   int error;
   size_t at;
-  if (n < 2 || n > 60) return 0; /* Yi is the shortest */
-  int len = snprintf(text, sizeof text, "\\p{sc:%.*s}", (int)n, name);
+  if (length < 2 || length > 60) return 0; /* Yi is the shortest */
+  int len = snprintf(text, sizeof text, "\\p{sc:%.*s}", (int)length, name);
   pcre2_code *code = pcre2_compile((PCRE2_SPTR)text, (size_t)len, PCRE2_UTF, &error, &at, NULL);
   pcre2_code_free(code);
   return code != NULL;
 }
 
 /* \p{Name}, \P{Name}, \p{^Name}; s->p is at the p. */
-static void property(struct scan *s) {
-  zf_buf_putc(s->out, '\\');
-  take(s, 1);
-  if (*s->p != '{') return;
-  take(s, 1);
-  if (*s->p == '^') take(s, 1);
-  if (is_script(s->p, strcspn(s->p, "}"))) zf_buf_puts(s->out, "sc:");
-  take_until(s, '}');
+static void property(struct scan *scan) {
+  zf_buf_putc(scan->out, '\\');
+  take(scan, 1);
+  if (*scan->p != '{') return;
+  take(scan, 1);
+  if (*scan->p == '^') take(scan, 1);
+  if (is_script(scan->p, strcspn(scan->p, "}"))) zf_buf_puts(scan->out, "sc:");
+  take_until(scan, '}');
 }
 
 /* Escapes longer than one character are copied whole, so that a repeat count after
  * them finds their beginning. */
-static void plain_escape(struct scan *s) {
-  char c = *s->p;
-  if (c == 'u' && strspn(s->p + 1, "0123456789abcdefABCDEF") >= 4) {
-    zf_buf_printf(s->out, "\\x{%.4s}", s->p + 1);
-    s->p += 5;
+static void plain_escape(struct scan *scan) {
+  char c = *scan->p;
+  if (c == 'u' && strspn(scan->p + 1, "0123456789abcdefABCDEF") >= 4) {
+    zf_buf_printf(scan->out, "\\x{%.4s}", scan->p + 1);
+    scan->p += 5;
     return;
   }
-  zf_buf_putc(s->out, '\\');
-  take_char(s);
-  if (c == 'x' && *s->p == '{')
-    take_until(s, '}');
+  zf_buf_putc(scan->out, '\\');
+  take_char(scan);
+  if (c == 'x' && *scan->p == '{')
+    take_until(scan, '}');
   else if (c == 'x')
-    for (int i = 0; i < 2 && *s->p && strchr("0123456789abcdefABCDEF", *s->p); i++) take(s, 1);
-  else if ((c == 'k' || c == 'g') && *s->p == '<')
-    take_until(s, '>');
+    for (int i = 0; i < 2 && *scan->p && strchr("0123456789abcdefABCDEF", *scan->p); i++)
+      take(scan, 1);
+  else if ((c == 'k' || c == 'g') && *scan->p == '<')
+    take_until(scan, '>');
   else if (c >= '0' && c <= '9')
-    while (*s->p >= '0' && *s->p <= '9') take(s, 1);
+    while (*scan->p >= '0' && *scan->p <= '9') take(scan, 1);
 }
 
 static const struct {
@@ -123,88 +124,88 @@ static const struct {
     {'B', "(?:" BEFORE AFTER "|" BEFORE_NOT AFTER_NOT ")", NULL},
 };
 
-static int escape(struct scan *s, int inside) {
-  s->p++;
-  if (*s->p == 0) return refuse(s, "a backslash at the end");
+static int escape(struct scan *scan, int inside) {
+  scan->p++;
+  if (*scan->p == 0) return refuse(scan, "a backslash at the end");
   for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
-    if (classes[i].c != *s->p) continue;
+    if (classes[i].c != *scan->p) continue;
     const char *text = inside ? classes[i].inside : classes[i].outside;
-    if (!text) return refuse(s, "a negated class within a class");
-    zf_buf_puts(s->out, text);
-    s->p++;
+    if (!text) return refuse(scan, "a negated class within a class");
+    zf_buf_puts(scan->out, text);
+    scan->p++;
     return 0;
   }
-  if (*s->p == 'p' || *s->p == 'P')
-    property(s);
-  else if (*s->p == 'M' || *s->p == 'C' || *s->p == 'c')
-    return refuse(s, "a control escape");
+  if (*scan->p == 'p' || *scan->p == 'P')
+    property(scan);
+  else if (*scan->p == 'M' || *scan->p == 'C' || *scan->p == 'c')
+    return refuse(scan, "a control escape");
   else
-    plain_escape(s);
+    plain_escape(scan);
   return 0;
 }
 
 /* [:name:] within a class.  Those not listed take in other characters in PCRE2. */
-static int posix(struct scan *s) {
+static int posix(struct scan *scan) {
   static const struct {
     const char *name, *text;
   } known[] = {{"[:space:]", SPACES}, {"[:word:]", WORDS},          {"[:punct:]", "\\p{P}\\p{S}"},
                {"[:digit:]", "\\d"},  {"[:xdigit:]", "[:xdigit:]"}, {"[:cntrl:]", "\\p{Cc}"}};
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
     size_t n = strlen(known[i].name);
-    if (strncmp(s->p, known[i].name, n)) continue;
-    zf_buf_puts(s->out, known[i].text);
-    s->p += n;
+    if (strncmp(scan->p, known[i].name, n)) continue;
+    zf_buf_puts(scan->out, known[i].text);
+    scan->p += n;
     return 0;
   }
-  return refuse(s, "this named class");
+  return refuse(scan, "this named class");
 }
 
-static int class(struct scan *s) {
-  take(s, 1);
-  if (*s->p == '^') take(s, 1);
-  if (*s->p == ']') take(s, 1); /* a bracket that comes first stands for itself */
-  while (*s->p && *s->p != ']') {
+static int class(struct scan *scan) {
+  take(scan, 1);
+  if (*scan->p == '^') take(scan, 1);
+  if (*scan->p == ']') take(scan, 1); /* a bracket that comes first stands for itself */
+  while (*scan->p && *scan->p != ']') {
     int rc = 0;
-    if (*s->p == '\\') {
-      rc = escape(s, 1);
-    } else if (s->p[0] == '[' && s->p[1] == ':') {
-      rc = posix(s);
-    } else if (*s->p == '[') {
-      rc = refuse(s, "a class within a class");
-    } else if (s->p[0] == '&' && s->p[1] == '&') {
-      rc = refuse(s, "an intersection of classes");
+    if (*scan->p == '\\') {
+      rc = escape(scan, 1);
+    } else if (scan->p[0] == '[' && scan->p[1] == ':') {
+      rc = posix(scan);
+    } else if (*scan->p == '[') {
+      rc = refuse(scan, "a class within a class");
+    } else if (scan->p[0] == '&' && scan->p[1] == '&') {
+      rc = refuse(scan, "an intersection of classes");
     } else {
-      take_char(s);
+      take_char(scan);
     }
     if (rc) return rc;
   }
-  take(s, 1);
+  take(scan, 1);
   return 0;
 }
 
 /* "(?imx-imx:" with m renamed; other groups as they are. */
-static int open_group(struct scan *s) {
-  int first = s->out->len == 0;
-  if (s->depth == GROUPS) return refuse(s, "nesting this deep");
-  if (s->p[1] == '*') return refuse(s, "a verb");
-  s->group[s->depth++] = s->out->len;
-  take(s, 1);
-  if (*s->p != '?') return 0;
-  size_t n = strspn(s->p + 1, "imx-");
-  char end = s->p[n + 1];
+static int open_group(struct scan *scan) {
+  int first = scan->out->len == 0;
+  if (scan->depth == GROUPS) return refuse(scan, "nesting this deep");
+  if (scan->p[1] == '*') return refuse(scan, "a verb");
+  scan->group[scan->depth++] = scan->out->len;
+  take(scan, 1);
+  if (*scan->p != '?') return 0;
+  size_t n = strspn(scan->p + 1, "imx-");
+  char end = scan->p[n + 1];
   if (!n || (end != ':' && end != ')')) {
-    take(s, 1);
-    if (*s->p == '#') return refuse(s, "a comment");
-    if (*s->p && *s->p != '(') take(s, 1); /* the sign that says what the group is */
+    take(scan, 1);
+    if (*scan->p == '#') return refuse(scan, "a comment");
+    if (*scan->p && *scan->p != '(') take(scan, 1); /* the sign that says what the group is */
     return 0;
   }
-  if (end == ')' && !first) return refuse(s, "an option in the middle");
-  take(s, 1);
-  for (; n; n--, s->p++) {
-    if (*s->p == 'x') return refuse(s, "option x");
-    zf_buf_putc(s->out, *s->p == 'm' ? 's' : *s->p);
+  if (end == ')' && !first) return refuse(scan, "an option in the middle");
+  take(scan, 1);
+  for (; n; n--, scan->p++) {
+    if (*scan->p == 'x') return refuse(scan, "option x");
+    zf_buf_putc(scan->out, *scan->p == 'm' ? 's' : *scan->p);
   }
-  if (end == ':') take(s, 1);
+  if (end == ':') take(scan, 1);
   return 0;
 }
 
@@ -219,66 +220,67 @@ static size_t repeat_length(const char *p, int *fixed) {
   return p[i] == '}' && (a || b) ? i + 1 : 0;
 }
 
-static int repeat(struct scan *s) {
+static int repeat(struct scan *scan) {
   int fixed;
-  size_t n = repeat_length(s->p, &fixed);
+  size_t n = repeat_length(scan->p, &fixed);
   if (!n) {
-    zf_buf_putc(s->out, '\\'); /* a brace that stands for itself */
-    s->atom = s->out->len - 1;
-    take(s, 1);
+    zf_buf_putc(scan->out, '\\'); /* a brace that stands for itself */
+    scan->atom = scan->out->len - 1;
+    take(scan, 1);
     return 0;
   }
-  int wrap = s->p[n] == '+' || (fixed && s->p[n] == '?');
+  int wrap = scan->p[n] == '+' || (fixed && scan->p[n] == '?');
   if (wrap) {
-    zf_buf_add(s->out, "(?:", 3);
-    if (zf_buf_ok(s->out)) return ZF_ENOMEM;
-    memmove(s->out->data + s->atom + 3, s->out->data + s->atom, s->out->len - 3 - s->atom);
-    memcpy(s->out->data + s->atom, "(?:", 3);
+    zf_buf_add(scan->out, "(?:", 3);
+    if (zf_buf_ok(scan->out)) return ZF_ENOMEM;
+    memmove(scan->out->data + scan->atom + 3, scan->out->data + scan->atom,
+            scan->out->len - 3 - scan->atom);
+    memcpy(scan->out->data + scan->atom, "(?:", 3);
   }
-  if (s->p[1] == ',') {
-    zf_buf_puts(s->out, "{0");
-    s->p++;
+  if (scan->p[1] == ',') {
+    zf_buf_puts(scan->out, "{0");
+    scan->p++;
     n--;
   }
-  take(s, n);
-  if (wrap) zf_buf_putc(s->out, ')');
+  take(scan, n);
+  if (wrap) zf_buf_putc(scan->out, ')');
   return 0;
 }
 
-static int item(struct scan *s) {
-  size_t begin = s->out->len;
+static int item(struct scan *scan) {
+  size_t begin = scan->out->len;
   int rc = 0;
-  switch (*s->p) {
+  switch (*scan->p) {
     case '\\':
-      rc = escape(s, 0);
+      rc = escape(scan, 0);
       break;
     case '[':
-      rc = class(s);
+      rc = class(scan);
       break;
     case '(':
-      rc = open_group(s);
+      rc = open_group(scan);
       break;
     case ')':
-      if (s->depth) begin = s->group[--s->depth];
-      take(s, 1);
+      if (scan->depth) begin = scan->group[--scan->depth];
+      take(scan, 1);
       break;
     case '{':
-      return repeat(s);
+      return repeat(scan);
     case '*':
     case '+':
     case '?':
-      take(s, 1);
+      take(scan, 1);
       return 0;
     default:
-      take_char(s);
+      take_char(scan);
   }
-  s->atom = begin;
+  scan->atom = begin;
   return rc;
 }
 
 int zf_pattern_translate(struct zf_buf *out, const char *text, const char *where) {
-  struct scan s = {.out = out, .text = text, .p = text, .where = where};
+  struct scan scan = {.out = out, .text = text, .p = text, .where = where};
   int rc = 0;
-  while (!rc && *s.p) rc = item(&s);
+  while (!rc && *scan.p) rc = item(&scan);
   return rc ? rc : zf_buf_ok(out);
 }

@@ -16,13 +16,13 @@ struct trim {
 };
 
 /* The text of a token: an added one counts with the spaces that it swallowed. */
-static const char *text_of(const struct zf_encoding *w, int64_t i, int64_t *n) {
-  const struct zf_ids *ids = w->ids;
-  if (zf_added_find(&w->tok->added, ids->id[i])) {
+static const char *text_of(const struct zf_encoding *encoding, int64_t i, int64_t *n) {
+  const struct zf_ids *ids = encoding->ids;
+  if (zf_added_find(&encoding->tok->added, ids->id[i])) {
     *n = ids->end[i] - ids->begin[i];
-    return w->given + ids->begin[i];
+    return encoding->given + ids->begin[i];
   }
-  const char *piece = zf_vocab_piece(&w->tok->vocab, ids->id[i]);
+  const char *piece = zf_vocab_piece(&encoding->tok->vocab, ids->id[i]);
   *n = piece ? (int64_t)strlen(piece) : 0;
   return piece;
 }
@@ -32,12 +32,12 @@ static int is_blank(uint32_t c) {
 }
 
 /* Blanks at the beginning and at the end of a text, in characters. */
-static void count_blanks(const char *s, int64_t n, int64_t *lead, int64_t *trail) {
+static void count_blanks(const char *s, int64_t len, int64_t *lead, int64_t *trail) {
   int leading = 1;
   *lead = *trail = 0;
-  for (int64_t i = 0; i < n;) {
+  for (int64_t i = 0; i < len;) {
     uint32_t c;
-    i += zf_char_next(&c, s + i, n - i);
+    i += zf_char_next(&c, s + i, len - i);
     int blank = is_blank(c);
     leading &= blank;
     *lead += leading;
@@ -47,60 +47,60 @@ static void count_blanks(const char *s, int64_t n, int64_t *lead, int64_t *trail
 
 /* Characters of the given text in [b,e), a broken part counting as one; stops after
  * `most` and leaves in *at where. */
-static int64_t characters(const struct zf_encoding *w, int32_t b, int32_t e, int64_t most,
+static int64_t characters(const struct zf_encoding *encoding, int32_t b, int32_t e, int64_t most,
                           int32_t *at) {
   int64_t n = 0;
   uint32_t c;
-  for (; b < e && n < most; n++) b += zf_char_next(&c, w->given + b, e - b);
+  for (; b < e && n < most; n++) b += zf_char_next(&c, encoding->given + b, e - b);
   *at = b;
   return n;
 }
 
-static void trim_token(struct zf_encoding *w, int64_t i, const struct trim *t) {
-  struct zf_ids *ids = w->ids;
+static void trim_token(struct zf_encoding *encoding, int64_t i, const struct trim *trim) {
+  struct zf_ids *ids = encoding->ids;
   int64_t n, lead, trail;
-  const char *s = text_of(w, i, &n);
+  const char *s = text_of(encoding, i, &n);
   count_blanks(s, n, &lead, &trail);
   int32_t b = ids->begin[i], e = ids->end[i], at;
   /* A single space before the first token is one that add_prefix_space put there. */
-  if ((i == w->first || b == 0) && t->prefix_space && lead == 1) lead = 0;
-  if (lead) characters(w, b, e, lead, &b);
+  if ((i == encoding->first || b == 0) && trim->prefix_space && lead == 1) lead = 0;
+  if (lead) characters(encoding, b, e, lead, &b);
   /* As in the original, nothing is taken where fewer characters come before. */
-  if (trail && characters(w, 0, e, trail, &at) == trail) {
-    int64_t left = characters(w, b, e, INT64_MAX, &at) - trail;
-    characters(w, b, e, left, &e);
+  if (trail && characters(encoding, 0, e, trail, &at) == trail) {
+    int64_t left = characters(encoding, b, e, INT64_MAX, &at) - trail;
+    characters(encoding, b, e, left, &e);
   }
   ids->begin[i] = b;
   ids->end[i] = e;
 }
 
-static void trim_all(struct zf_encoding *w, const struct trim *t) {
-  if (!t->on || !(w->flags & ZF_ENC_OFFSETS)) return;
-  for (int64_t i = w->first; i < w->ids->count; i++)
-    if (w->ids->begin[i] >= 0) trim_token(w, i, t);
+static void trim_all(struct zf_encoding *encoding, const struct trim *trim) {
+  if (!trim->on || !(encoding->flags & ZF_ENC_OFFSETS)) return;
+  for (int64_t i = encoding->first; i < encoding->ids->count; i++)
+    if (encoding->ids->begin[i] >= 0) trim_token(encoding, i, trim);
 }
 
-static int parse_trim(struct trim *t, const json_t *def, const char *where) {
-  int rc = zf_need_bool(&t->on, def, "trim_offsets", where);
-  return rc ? rc : zf_need_bool(&t->prefix_space, def, "add_prefix_space", where);
+static int parse_trim(struct trim *trim, const json_t *def, const char *where) {
+  int rc = zf_need_bool(&trim->on, def, "trim_offsets", where);
+  return rc ? rc : zf_need_bool(&trim->prefix_space, def, "add_prefix_space", where);
 }
 
 static int parse_byte_level(void **self, const json_t *def, const char *where,
-                            const struct zf_tok *t) {
-  (void)t;
-  struct trim *s = zf_calloc(1, sizeof *s);
-  if (!s) return ZF_ENOMEM;
-  int rc = parse_trim(s, def, where);
+                            const struct zf_tok *tok) {
+  (void)tok;
+  struct trim *trim = zf_calloc(1, sizeof *trim);
+  if (!trim) return ZF_ENOMEM;
+  int rc = parse_trim(trim, def, where);
   if (rc) {
-    free(s);
+    free(trim);
     return rc;
   }
-  *self = s;
+  *self = trim;
   return 0;
 }
 
-static int apply_byte_level(const void *self, struct zf_encoding *w) {
-  trim_all(w, self);
+static int apply_byte_level(const void *self, struct zf_encoding *encoding) {
+  trim_all(encoding, self);
   return 0;
 }
 
@@ -116,70 +116,71 @@ struct template {
 enum { SEQUENCE = -1, ITEMS = 1024 };
 
 static void free_template(void *self) {
-  struct template *t = self;
-  if (t) free(t->item);
-  free(t);
+  struct template *template = self;
+  if (template) free(template->item);
+  free(template);
 }
 
-static int add_item(struct template *s, int32_t item, const char *where) {
-  if (s->n == ITEMS)
+static int add_item(struct template *template, int32_t item, const char *where) {
+  if (template->n == ITEMS)
     return zf_error(ZF_EINVALID, "%s: more than %d items in a template", where, ITEMS);
-  s->item[s->n++] = item;
+  template->item[template->n++] = item;
   return 0;
 }
 
-static int add_text(struct template *s, const char *where) {
-  if (s->has_text) return zf_error(ZF_EINVALID, "%s: the text comes twice", where);
-  s->has_text = 1;
-  return add_item(s, SEQUENCE, where);
+static int add_text(struct template *template, const char *where) {
+  if (template->has_text) return zf_error(ZF_EINVALID, "%s: the text comes twice", where);
+  template->has_text = 1;
+  return add_item(template, SEQUENCE, where);
 }
 
-static int add_id(struct template *s, int64_t id, const struct zf_tok *t, const char *where) {
-  if (id < 0 || id > INT32_MAX || !zf_tok_piece(t, (int32_t)id))
+static int add_id(struct template *template, int64_t id, const struct zf_tok *tok,
+                  const char *where) {
+  if (id < 0 || id > INT32_MAX || !zf_tok_piece(tok, (int32_t)id))
     return zf_error(ZF_EINVALID, "%s: special token id %lld is not in the vocabulary", where,
                     (long long)id);
-  return add_item(s, (int32_t)id, where);
+  return add_item(template, (int32_t)id, where);
 }
 
 static struct template *new_template(void) {
-  struct template *s = zf_calloc(1, sizeof *s);
-  if (!s) return NULL;
-  s->item = zf_malloc(ITEMS * sizeof *s->item);
-  if (s->item) return s;
-  free(s);
+  struct template *template = zf_calloc(1, sizeof *template);
+  if (!template) return NULL;
+  template->item = zf_malloc(ITEMS * sizeof *template->item);
+  if (template->item) return template;
+  free(template);
   return NULL;
 }
 
-static int apply_template(const void *self, struct zf_encoding *w) {
-  const struct template *t = self;
-  struct zf_ids *ids = w->ids;
-  int64_t n = ids->count - w->first, from = w->first + n;
+static int apply_template(const void *self, struct zf_encoding *encoding) {
+  const struct template *template = self;
+  struct zf_ids *ids = encoding->ids;
+  int64_t n = ids->count - encoding->first, from = encoding->first + n;
   int rc = 0;
-  trim_all(w, &t->trim);
+  trim_all(encoding, &template->trim);
   /* The new list is laid behind the old one, then moved over it. */
-  for (int64_t i = 0; !rc && i < t->n; i++) {
-    if (t->item[i] != SEQUENCE) {
-      if (w->flags & ZF_ENC_SPECIAL) rc = zf_ids_add(ids, t->item[i], -1, -1);
+  for (int64_t i = 0; !rc && i < template->n; i++) {
+    if (template->item[i] != SEQUENCE) {
+      if (encoding->flags & ZF_ENC_SPECIAL) rc = zf_ids_add(ids, template->item[i], -1, -1);
       continue;
     }
-    for (int64_t k = w->first; !rc && k < from; k++)
+    for (int64_t k = encoding->first; !rc && k < from; k++)
       rc = zf_ids_add(ids, ids->id[k], ids->begin ? ids->begin[k] : -1,
                       ids->begin ? ids->end[k] : -1);
   }
   if (rc) return rc;
   size_t bytes = (size_t)(ids->count - from) * sizeof *ids->id;
-  if (bytes) memmove(ids->id + w->first, ids->id + from, bytes); /* no ids: no list either */
+  if (bytes) memmove(ids->id + encoding->first, ids->id + from, bytes); /* no ids: no list either */
   if (bytes && ids->begin) {
-    memmove(ids->begin + w->first, ids->begin + from, bytes);
-    memmove(ids->end + w->first, ids->end + from, bytes);
+    memmove(ids->begin + encoding->first, ids->begin + from, bytes);
+    memmove(ids->end + encoding->first, ids->end + from, bytes);
   }
   ids->count -= n;
   return 0;
 }
 
 /* {"SpecialToken": {"id": NAME}} by way of special_tokens: {NAME: {"ids": [...]}} */
-static int add_special(struct template *s, const json_t *item, const json_t *special,
-                       const struct zf_tok *t, const char *where) {
+static int add_special(struct template *template, const json_t *item, const json_t *special,
+                       const struct zf_tok *tok, const char *where) {
   const char *name;
   size_t i;
   int rc = zf_need_str(&name, item, "id", where);
@@ -192,22 +193,22 @@ static int add_special(struct template *s, const json_t *item, const json_t *spe
     if (!rc && !json_is_integer(id))
       rc = zf_error(ZF_EINVALID, "%s: special token '%s': expected an id, found %s", where, name,
                     zf_json_kind(id));
-    if (!rc) rc = add_id(s, json_integer_value(id), t, where);
+    if (!rc) rc = add_id(template, json_integer_value(id), tok, where);
   }
   return rc;
 }
 
-static int add_single(struct template *s, const json_t *item, const json_t *special,
-                      const struct zf_tok *t, const char *where) {
+static int add_single(struct template *template, const json_t *item, const json_t *special,
+                      const struct zf_tok *tok, const char *where) {
   const json_t *token = json_object_get(item, "SpecialToken");
   const char *name = json_string_value(json_object_get(json_object_get(item, "Sequence"), "id"));
-  if (token) return add_special(s, token, special, t, where);
-  if (name && !strcmp(name, "A")) return add_text(s, where);
+  if (token) return add_special(template, token, special, tok, where);
+  if (name && !strcmp(name, "A")) return add_text(template, where);
   return zf_error(ZF_EINVALID, "%s: key 'single': expected SpecialToken or Sequence A", where);
 }
 
-static int fill_template(struct template *s, const json_t *def, const char *where,
-                         const struct zf_tok *t) {
+static int fill_template(struct template *template, const json_t *def, const char *where,
+                         const struct zf_tok *tok) {
   const json_t *list = json_object_get(def, "single"), *item;
   const json_t *special = json_object_get(def, "special_tokens");
   size_t i;
@@ -216,57 +217,57 @@ static int fill_template(struct template *s, const json_t *def, const char *wher
     return zf_error(ZF_EINVALID, "%s: key 'single': expected an array, found %s", where,
                     zf_json_kind(list));
   json_array_foreach((json_t *)list, i, item) {
-    if (!rc) rc = add_single(s, item, special, t, where);
+    if (!rc) rc = add_single(template, item, special, tok, where);
   }
   return rc;
 }
 
 static int parse_template(void **self, const json_t *def, const char *where,
-                          const struct zf_tok *t) {
-  struct template *s = new_template();
-  if (!s) return ZF_ENOMEM;
-  int rc = fill_template(s, def, where, t);
+                          const struct zf_tok *tok) {
+  struct template *template = new_template();
+  if (!template) return ZF_ENOMEM;
+  int rc = fill_template(template, def, where, tok);
   if (rc) {
-    free_template(s);
+    free_template(template);
     return rc;
   }
-  *self = s;
+  *self = template;
   return 0;
 }
 
 /* --- Bert and Roberta: [cls] text [sep] -------------------------------------------------- */
 
-static int add_pair(struct template *s, const json_t *def, const char *key, const char *where,
-                    const struct zf_tok *t) {
+static int add_pair(struct template *template, const json_t *def, const char *key,
+                    const char *where, const struct zf_tok *tok) {
   const json_t *id = json_array_get(json_object_get(def, key), 1);
   if (!json_is_integer(id))
     return zf_error(ZF_EINVALID, "%s: key '%s': expected [token, id]", where, key);
-  return add_id(s, json_integer_value(id), t, where);
+  return add_id(template, json_integer_value(id), tok, where);
 }
 
-static int parse_enclosed(void **self, const json_t *def, const char *where, const struct zf_tok *t,
-                          int trims) {
-  struct template *s = new_template();
-  if (!s) return ZF_ENOMEM;
-  int rc = trims ? parse_trim(&s->trim, def, where) : 0;
-  if (!rc) rc = add_pair(s, def, "cls", where, t);
-  if (!rc) rc = add_text(s, where);
-  if (!rc) rc = add_pair(s, def, "sep", where, t);
+static int parse_enclosed(void **self, const json_t *def, const char *where,
+                          const struct zf_tok *tok, int trims) {
+  struct template *template = new_template();
+  if (!template) return ZF_ENOMEM;
+  int rc = trims ? parse_trim(&template->trim, def, where) : 0;
+  if (!rc) rc = add_pair(template, def, "cls", where, tok);
+  if (!rc) rc = add_text(template, where);
+  if (!rc) rc = add_pair(template, def, "sep", where, tok);
   if (rc) {
-    free_template(s);
+    free_template(template);
     return rc;
   }
-  *self = s;
+  *self = template;
   return 0;
 }
 
-static int parse_bert(void **self, const json_t *def, const char *where, const struct zf_tok *t) {
-  return parse_enclosed(self, def, where, t, 0);
+static int parse_bert(void **self, const json_t *def, const char *where, const struct zf_tok *tok) {
+  return parse_enclosed(self, def, where, tok, 0);
 }
 
 static int parse_roberta(void **self, const json_t *def, const char *where,
-                         const struct zf_tok *t) {
-  return parse_enclosed(self, def, where, t, 1);
+                         const struct zf_tok *tok) {
+  return parse_enclosed(self, def, where, tok, 1);
 }
 
 static const struct zf_part_row rows[] = {

@@ -8,25 +8,27 @@
 
 /* Appends the segments of a piece by a property of characters: each character that
  * has it is a match of its own. */
-static int cut_by_class(struct zf_encoding *w, const struct zf_piece *p, int (*is)(uint32_t)) {
-  const char *s = w->cur.data + p->off;
+static int cut_by_class(struct zf_encoding *encoding, const struct zf_piece *piece,
+                        int (*is)(uint32_t)) {
+  const char *s = encoding->cur.data + piece->off;
   int64_t done = 0;
   int rc = 0;
-  for (int64_t i = 0; !rc && i < p->len;) {
+  for (int64_t i = 0; !rc && i < piece->len;) {
     uint32_t c;
-    int n = zf_char_next(&c, s + i, p->len - i);
+    int n = zf_char_next(&c, s + i, piece->len - i);
     if (is(c)) {
-      if (i > done) rc = zf_encoding_segment(w, done, i, 0);
-      if (!rc) rc = zf_encoding_segment(w, i, i + n, 1);
+      if (i > done) rc = zf_encoding_segment(encoding, done, i, 0);
+      if (!rc) rc = zf_encoding_segment(encoding, i, i + n, 1);
       done = i + n;
     }
     i += n;
   }
-  return rc || done == p->len ? rc : zf_encoding_segment(w, done, p->len, 0);
+  return rc || done == piece->len ? rc : zf_encoding_segment(encoding, done, piece->len, 0);
 }
 
-static int cut_pattern(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
-  return zf_pattern_find(self, w, w->cur.data + p->off, p->len);
+static int cut_pattern(const void *self, struct zf_encoding *encoding,
+                       const struct zf_piece *piece) {
+  return zf_pattern_find(self, encoding, encoding->cur.data + piece->off, piece->len);
 }
 
 /* {"behavior": "Isolated"}; *out is the default before. */
@@ -58,63 +60,68 @@ static const char gpt2_pattern[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
 static void free_byte_level(void *self) {
-  struct byte_level *b = self;
-  if (b) zf_pattern_free(b->pattern);
-  free(b);
+  struct byte_level *byte_level = self;
+  if (byte_level) zf_pattern_free(byte_level->pattern);
+  free(byte_level);
 }
 
 static int parse_byte_level(void **self, const json_t *def, const char *where,
-                            const struct zf_tok *t) {
-  (void)t;
+                            const struct zf_tok *tok) {
+  (void)tok;
   int regex = 1;
-  struct byte_level *b = zf_calloc(1, sizeof *b);
-  if (!b) return ZF_ENOMEM;
-  int rc = zf_need_bool(&b->prefix_space, def, "add_prefix_space", where);
+  struct byte_level *byte_level = zf_calloc(1, sizeof *byte_level);
+  if (!byte_level) return ZF_ENOMEM;
+  int rc = zf_need_bool(&byte_level->prefix_space, def, "add_prefix_space", where);
   if (!rc) rc = zf_json_bool(&regex, def, "use_regex", where);
-  if (!rc && regex) rc = zf_pattern_new(&b->pattern, gpt2_pattern, 0, where);
+  if (!rc && regex) rc = zf_pattern_new(&byte_level->pattern, gpt2_pattern, 0, where);
   if (rc) {
-    free_byte_level(b);
+    free_byte_level(byte_level);
     return rc;
   }
-  *self = b;
+  *self = byte_level;
   return 0;
 }
 
-static int map_prefix_space(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
+static int map_prefix_space(const void *self, struct zf_encoding *encoding,
+                            const struct zf_piece *piece) {
   (void)self;
-  int rc = p->len && w->cur.data[p->off] != ' ' ? zf_encoding_prepend(w, p, " ", 1) : 0;
-  return rc ? rc : zf_text_buf_copy(w, p->off, p->len);
+  int rc = piece->len && encoding->cur.data[piece->off] != ' '
+               ? zf_encoding_prepend(encoding, piece, " ", 1)
+               : 0;
+  return rc ? rc : zf_text_buf_copy(encoding, piece->off, piece->len);
 }
 
 /* Every byte becomes its character, in the place of the whole old character. */
-static int map_alphabet(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
+static int map_alphabet(const void *self, struct zf_encoding *encoding,
+                        const struct zf_piece *piece) {
   (void)self;
-  struct zf_text_buf *r = &w->next;
-  int rc = zf_encoding_reserve(w, p->len * 2);
+  struct zf_text_buf *text = &encoding->next;
+  int rc = zf_encoding_reserve(encoding, piece->len * 2);
   if (rc) return rc;
-  for (int64_t i = p->off; i < p->off + p->len; i++) {
-    uint32_t c = zf_char_byte_level((unsigned char)w->cur.data[i]);
+  for (int64_t i = piece->off; i < piece->off + piece->len; i++) {
+    uint32_t c = zf_char_byte_level((unsigned char)encoding->cur.data[i]);
     int n = c < 0x80 ? 1 : 2;
     if (n == 1) {
-      r->data[r->len] = (char)c;
+      text->data[text->len] = (char)c;
     } else {
-      r->data[r->len] = (char)(0xC0 | c >> 6);
-      r->data[r->len + 1] = (char)(0x80 | (c & 63));
+      text->data[text->len] = (char)(0xC0 | c >> 6);
+      text->data[text->len + 1] = (char)(0x80 | (c & 63));
     }
-    for (int k = 0; w->track && k < n; k++) {
-      r->begin[r->len + k] = w->cur.begin[i];
-      r->end[r->len + k] = w->cur.end[i];
+    for (int k = 0; encoding->track && k < n; k++) {
+      text->begin[text->len + k] = encoding->cur.begin[i];
+      text->end[text->len + k] = encoding->cur.end[i];
     }
-    r->len += n;
+    text->len += n;
   }
   return 0;
 }
 
-static int apply_byte_level(const void *self, struct zf_encoding *w) {
-  const struct byte_level *b = self;
-  int rc = b->prefix_space ? zf_encoding_map(w, map_prefix_space, NULL) : 0;
-  if (!rc && b->pattern) rc = zf_encoding_cut(w, cut_pattern, b->pattern, ZF_ISOLATED, 0);
-  return rc ? rc : zf_encoding_map(w, map_alphabet, NULL);
+static int apply_byte_level(const void *self, struct zf_encoding *encoding) {
+  const struct byte_level *byte_level = self;
+  int rc = byte_level->prefix_space ? zf_encoding_map(encoding, map_prefix_space, NULL) : 0;
+  if (!rc && byte_level->pattern)
+    rc = zf_encoding_cut(encoding, cut_pattern, byte_level->pattern, ZF_ISOLATED, 0);
+  return rc ? rc : zf_encoding_map(encoding, map_alphabet, NULL);
 }
 
 /* --- Split ---------------------------------------------------------------------- */
@@ -126,59 +133,62 @@ struct split {
 };
 
 static void free_split(void *self) {
-  struct split *s = self;
-  if (s) zf_pattern_free(s->pattern);
-  free(s);
+  struct split *split = self;
+  if (split) zf_pattern_free(split->pattern);
+  free(split);
 }
 
-static int parse_split(void **self, const json_t *def, const char *where, const struct zf_tok *t) {
-  (void)t;
-  struct split *s = zf_calloc(1, sizeof *s);
-  if (!s) return ZF_ENOMEM;
+static int parse_split(void **self, const json_t *def, const char *where,
+                       const struct zf_tok *tok) {
+  (void)tok;
+  struct split *split = zf_calloc(1, sizeof *split);
+  if (!split) return ZF_ENOMEM;
   const char *given;
   int rc = zf_need_str(&given, def, "behavior", where);
-  if (!rc) rc = parse_behavior(&s->behavior, def, where);
-  if (!rc) rc = zf_need_bool(&s->invert, def, "invert", where);
-  if (!rc) rc = zf_pattern_parse(&s->pattern, def, where);
+  if (!rc) rc = parse_behavior(&split->behavior, def, where);
+  if (!rc) rc = zf_need_bool(&split->invert, def, "invert", where);
+  if (!rc) rc = zf_pattern_parse(&split->pattern, def, where);
   if (rc) {
-    free_split(s);
+    free_split(split);
     return rc;
   }
-  *self = s;
+  *self = split;
   return 0;
 }
 
-static int apply_split(const void *self, struct zf_encoding *w) {
-  const struct split *s = self;
-  return zf_encoding_cut(w, cut_pattern, s->pattern, s->behavior, s->invert);
+static int apply_split(const void *self, struct zf_encoding *encoding) {
+  const struct split *split = self;
+  return zf_encoding_cut(encoding, cut_pattern, split->pattern, split->behavior, split->invert);
 }
 
 /* --- Digits, Punctuation, Whitespace, WhitespaceSplit ------------------------------- */
 
-static int parse_digits(void **self, const json_t *def, const char *where, const struct zf_tok *t) {
-  (void)t;
+static int parse_digits(void **self, const json_t *def, const char *where,
+                        const struct zf_tok *tok) {
+  (void)tok;
   int individual = 0;
   int rc = zf_json_bool(&individual, def, "individual_digits", where);
   if (rc) return rc;
-  enum zf_behavior *b = zf_malloc(sizeof *b);
-  if (!b) return ZF_ENOMEM;
-  *b = individual ? ZF_ISOLATED : ZF_CONTIGUOUS;
-  *self = b;
+  enum zf_behavior *behavior = zf_malloc(sizeof *behavior);
+  if (!behavior) return ZF_ENOMEM;
+  *behavior = individual ? ZF_ISOLATED : ZF_CONTIGUOUS;
+  *self = behavior;
   return 0;
 }
 
-static int cut_digits(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
+static int cut_digits(const void *self, struct zf_encoding *encoding,
+                      const struct zf_piece *piece) {
   (void)self;
-  return cut_by_class(w, p, zf_char_is_number);
+  return cut_by_class(encoding, piece, zf_char_is_number);
 }
 
-static int apply_digits(const void *self, struct zf_encoding *w) {
-  return zf_encoding_cut(w, cut_digits, NULL, *(const enum zf_behavior *)self, 0);
+static int apply_digits(const void *self, struct zf_encoding *encoding) {
+  return zf_encoding_cut(encoding, cut_digits, NULL, *(const enum zf_behavior *)self, 0);
 }
 
 static int parse_punctuation(void **self, const json_t *def, const char *where,
-                             const struct zf_tok *t) {
-  (void)t;
+                             const struct zf_tok *tok) {
+  (void)tok;
   enum zf_behavior behavior = ZF_ISOLATED;
   int rc = parse_behavior(&behavior, def, where);
   if (rc) return rc;
@@ -188,59 +198,62 @@ static int parse_punctuation(void **self, const json_t *def, const char *where,
   return 0;
 }
 
-static int cut_punctuation(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
+static int cut_punctuation(const void *self, struct zf_encoding *encoding,
+                           const struct zf_piece *piece) {
   (void)self;
-  return cut_by_class(w, p, zf_char_is_punct);
+  return cut_by_class(encoding, piece, zf_char_is_punct);
 }
 
-static int apply_punctuation(const void *self, struct zf_encoding *w) {
-  return zf_encoding_cut(w, cut_punctuation, NULL, *(const enum zf_behavior *)self, 0);
+static int apply_punctuation(const void *self, struct zf_encoding *encoding) {
+  return zf_encoding_cut(encoding, cut_punctuation, NULL, *(const enum zf_behavior *)self, 0);
 }
 
-static int cut_spaces(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
+static int cut_spaces(const void *self, struct zf_encoding *encoding,
+                      const struct zf_piece *piece) {
   (void)self;
-  return cut_by_class(w, p, zf_char_is_space);
+  return cut_by_class(encoding, piece, zf_char_is_space);
 }
 
-static int apply_whitespace_split(const void *self, struct zf_encoding *w) {
-  return zf_encoding_cut(w, cut_spaces, self, ZF_REMOVED, 0);
+static int apply_whitespace_split(const void *self, struct zf_encoding *encoding) {
+  return zf_encoding_cut(encoding, cut_spaces, self, ZF_REMOVED, 0);
 }
 
 /* Runs of word characters, runs of signs; spaces between them are the matches. */
-static int cut_words(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
+static int cut_words(const void *self, struct zf_encoding *encoding, const struct zf_piece *piece) {
   (void)self;
-  const char *s = w->cur.data + p->off;
+  const char *s = encoding->cur.data + piece->off;
   int64_t from = 0;
   int rc = 0, before = -1;
-  for (int64_t i = 0; !rc && i < p->len;) {
+  for (int64_t i = 0; !rc && i < piece->len;) {
     uint32_t c;
-    int n = zf_char_next(&c, s + i, p->len - i);
+    int n = zf_char_next(&c, s + i, piece->len - i);
     int kind = zf_char_is_word(c) ? 1 : zf_char_is_space(c) ? 2 : 3;
     if (i > 0 && kind != before) {
-      rc = zf_encoding_segment(w, from, i, before == 2);
+      rc = zf_encoding_segment(encoding, from, i, before == 2);
       from = i;
     }
     before = kind;
     i += n;
   }
-  return rc || from == p->len ? rc : zf_encoding_segment(w, from, p->len, before == 2);
+  return rc || from == piece->len ? rc
+                                  : zf_encoding_segment(encoding, from, piece->len, before == 2);
 }
 
-static int apply_whitespace(const void *self, struct zf_encoding *w) {
-  return zf_encoding_cut(w, cut_words, self, ZF_REMOVED, 0);
+static int apply_whitespace(const void *self, struct zf_encoding *encoding) {
+  return zf_encoding_cut(encoding, cut_words, self, ZF_REMOVED, 0);
 }
 
 /* Words at spaces, then each sign alone. */
-static int apply_bert(const void *self, struct zf_encoding *w) {
-  int rc = apply_whitespace_split(self, w);
-  return rc ? rc : zf_encoding_cut(w, cut_punctuation, NULL, ZF_ISOLATED, 0);
+static int apply_bert(const void *self, struct zf_encoding *encoding) {
+  int rc = apply_whitespace_split(self, encoding);
+  return rc ? rc : zf_encoding_cut(encoding, cut_punctuation, NULL, ZF_ISOLATED, 0);
 }
 
 /* --- CharDelimiterSplit, UnicodeScripts, FixedLength ------------------------------------------------- */
 
 static int parse_delimiter(void **self, const json_t *def, const char *where,
-                           const struct zf_tok *t) {
-  (void)t;
+                           const struct zf_tok *tok) {
+  (void)tok;
   const char *text;
   uint32_t c;
   int rc = zf_need_str(&text, def, "delimiter", where);
@@ -251,8 +264,8 @@ static int parse_delimiter(void **self, const json_t *def, const char *where,
   return zf_pattern_new((struct zf_pattern **)self, text, 1, where);
 }
 
-static int apply_delimiter(const void *self, struct zf_encoding *w) {
-  return zf_encoding_cut(w, cut_pattern, self, ZF_REMOVED, 0);
+static int apply_delimiter(const void *self, struct zf_encoding *encoding) {
+  return zf_encoding_cut(encoding, cut_pattern, self, ZF_REMOVED, 0);
 }
 
 static void free_pattern(void *self) {
@@ -260,17 +273,18 @@ static void free_pattern(void *self) {
 }
 
 static int parse_scripts(void **self, const json_t *def, const char *where,
-                         const struct zf_tok *t) {
-  (void)def, (void)t;
+                         const struct zf_tok *tok) {
+  (void)def, (void)tok;
   return zf_scripts_new((struct zf_pattern **)self, where);
 }
 
-static int apply_scripts(const void *self, struct zf_encoding *w) {
-  return zf_encoding_cut(w, cut_pattern, self, ZF_REMOVED, 1);
+static int apply_scripts(const void *self, struct zf_encoding *encoding) {
+  return zf_encoding_cut(encoding, cut_pattern, self, ZF_REMOVED, 1);
 }
 
-static int parse_fixed(void **self, const json_t *def, const char *where, const struct zf_tok *t) {
-  (void)t;
+static int parse_fixed(void **self, const json_t *def, const char *where,
+                       const struct zf_tok *tok) {
+  (void)tok;
   int64_t length = 5;
   int rc = zf_json_int(&length, def, "length", where);
   if (!rc && length < 1)
@@ -282,22 +296,22 @@ static int parse_fixed(void **self, const json_t *def, const char *where, const 
   return 0;
 }
 
-static int cut_fixed(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
+static int cut_fixed(const void *self, struct zf_encoding *encoding, const struct zf_piece *piece) {
   int64_t length = *(const int64_t *)self, from = 0, k = 0;
   int rc = 0;
-  for (int64_t i = 0; !rc && i < p->len;) {
+  for (int64_t i = 0; !rc && i < piece->len;) {
     uint32_t c;
-    i += zf_char_next(&c, w->cur.data + p->off + i, p->len - i);
-    if (++k < length && i < p->len) continue;
-    rc = zf_encoding_segment(w, from, i, 0);
+    i += zf_char_next(&c, encoding->cur.data + piece->off + i, piece->len - i);
+    if (++k < length && i < piece->len) continue;
+    rc = zf_encoding_segment(encoding, from, i, 0);
     from = i;
     k = 0;
   }
   return rc;
 }
 
-static int apply_fixed(const void *self, struct zf_encoding *w) {
-  return zf_encoding_cut(w, cut_fixed, self, ZF_ISOLATED, 0);
+static int apply_fixed(const void *self, struct zf_encoding *encoding) {
+  return zf_encoding_cut(encoding, cut_fixed, self, ZF_ISOLATED, 0);
 }
 
 /* --- Metaspace ------------------------------------------------------------------- */
@@ -311,9 +325,9 @@ struct metaspace {
 };
 
 static void free_metaspace(void *self) {
-  struct metaspace *m = self;
-  if (m) zf_pattern_free(m->pattern);
-  free(m);
+  struct metaspace *metaspace = self;
+  if (metaspace) zf_pattern_free(metaspace->pattern);
+  free(metaspace);
 }
 
 /* Files before prepend_scheme say add_prefix_space. */
@@ -345,45 +359,51 @@ int zf_metaspace_parse(char mark[8], enum zf_scheme *scheme, const json_t *def, 
 }
 
 static int parse_metaspace(void **self, const json_t *def, const char *where,
-                           const struct zf_tok *t) {
-  (void)t;
-  struct metaspace *m = zf_calloc(1, sizeof *m);
-  if (!m) return ZF_ENOMEM;
-  m->split = 1;
-  int rc = zf_metaspace_parse(m->mark, &m->scheme, def, where);
-  if (!rc) rc = zf_json_bool(&m->split, def, "split", where);
-  if (!rc) rc = zf_pattern_new(&m->pattern, m->mark, 1, where);
+                           const struct zf_tok *tok) {
+  (void)tok;
+  struct metaspace *metaspace = zf_calloc(1, sizeof *metaspace);
+  if (!metaspace) return ZF_ENOMEM;
+  metaspace->split = 1;
+  int rc = zf_metaspace_parse(metaspace->mark, &metaspace->scheme, def, where);
+  if (!rc) rc = zf_json_bool(&metaspace->split, def, "split", where);
+  if (!rc) rc = zf_pattern_new(&metaspace->pattern, metaspace->mark, 1, where);
   if (rc) {
-    free_metaspace(m);
+    free_metaspace(metaspace);
     return rc;
   }
-  m->nmark = (int64_t)strlen(m->mark);
-  *self = m;
+  metaspace->nmark = (int64_t)strlen(metaspace->mark);
+  *self = metaspace;
   return 0;
 }
 
-static int map_metaspace(const void *self, struct zf_encoding *w, const struct zf_piece *p) {
-  const struct metaspace *m = self;
-  const char *s = w->cur.data + p->off;
-  int wanted = m->scheme == ZF_ALWAYS || (m->scheme == ZF_FIRST && p->origin == 0);
-  int marked = p->len && (*s == ' ' || (p->len >= m->nmark && !memcmp(s, m->mark, m->nmark)));
-  int rc = wanted && !marked ? zf_encoding_prepend(w, p, m->mark, m->nmark) : 0;
+static int map_metaspace(const void *self, struct zf_encoding *encoding,
+                         const struct zf_piece *piece) {
+  const struct metaspace *metaspace = self;
+  const char *s = encoding->cur.data + piece->off;
+  int wanted =
+      metaspace->scheme == ZF_ALWAYS || (metaspace->scheme == ZF_FIRST && piece->origin == 0);
+  int marked = piece->len && (*s == ' ' || (piece->len >= metaspace->nmark &&
+                                            !memcmp(s, metaspace->mark, metaspace->nmark)));
+  int rc = wanted && !marked
+               ? zf_encoding_prepend(encoding, piece, metaspace->mark, metaspace->nmark)
+               : 0;
   int64_t done = 0;
-  for (int64_t i = 0; !rc && i < p->len; i++) {
+  for (int64_t i = 0; !rc && i < piece->len; i++) {
     if (s[i] != ' ') continue;
-    rc = zf_text_buf_copy(w, p->off + done, i - done);
-    int32_t b = w->track ? w->cur.begin[p->off + i] : 0, e = w->track ? w->cur.end[p->off + i] : 0;
-    if (!rc) rc = zf_text_buf_add(w, m->mark, m->nmark, b, e);
+    rc = zf_text_buf_copy(encoding, piece->off + done, i - done);
+    int32_t b = encoding->track ? encoding->cur.begin[piece->off + i] : 0,
+            e = encoding->track ? encoding->cur.end[piece->off + i] : 0;
+    if (!rc) rc = zf_text_buf_add(encoding, metaspace->mark, metaspace->nmark, b, e);
     done = i + 1;
   }
-  return rc ? rc : zf_text_buf_copy(w, p->off + done, p->len - done);
+  return rc ? rc : zf_text_buf_copy(encoding, piece->off + done, piece->len - done);
 }
 
-static int apply_metaspace(const void *self, struct zf_encoding *w) {
-  const struct metaspace *m = self;
-  int rc = zf_encoding_map(w, map_metaspace, m);
-  if (rc || !m->split) return rc;
-  return zf_encoding_cut(w, cut_pattern, m->pattern, ZF_MERGED_NEXT, 0);
+static int apply_metaspace(const void *self, struct zf_encoding *encoding) {
+  const struct metaspace *metaspace = self;
+  int rc = zf_encoding_map(encoding, map_metaspace, metaspace);
+  if (rc || !metaspace->split) return rc;
+  return zf_encoding_cut(encoding, cut_pattern, metaspace->pattern, ZF_MERGED_NEXT, 0);
 }
 
 /* "First" asks whether a piece begins the text. */

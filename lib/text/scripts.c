@@ -146,26 +146,26 @@ static const char *const scripts[] = {
 #define KANA "\\p{Han}\\p{Hiragana}\\p{Katakana}\\x{30fc}"
 
 /* "[first](?:[more]|any)*": any is a group that is called by its name. */
-static void add_run(struct zf_buf *b, const char *first, const char *more) {
-  zf_buf_printf(b, "|[%s](?:[%s]|\\g<any>)*", first, more);
+static void add_run(struct zf_buf *buf, const char *first, const char *more) {
+  zf_buf_printf(buf, "|[%s](?:[%s]|\\g<any>)*", first, more);
 }
 
 int zf_scripts_new(struct zf_pattern **out, const char *where) {
-  struct zf_buf b = {0};
-  zf_buf_puts(&b, "(?<any>[^\\p{Common}" KANA);
+  struct zf_buf buf = {0};
+  zf_buf_puts(&buf, "(?<any>[^\\p{Common}" KANA);
   for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++)
-    zf_buf_printf(&b, "\\p{%s}", scripts[i]);
-  zf_buf_puts(&b, "]| ){0}(?:(?!)");
-  add_run(&b, "^\\P{Common} \\x{30fc}", "^\\P{Common}\\x{30fc}");
-  add_run(&b, KANA, KANA);
+    zf_buf_printf(&buf, "\\p{%s}", scripts[i]);
+  zf_buf_puts(&buf, "]| ){0}(?:(?!)");
+  add_run(&buf, "^\\P{Common} \\x{30fc}", "^\\P{Common}\\x{30fc}");
+  add_run(&buf, KANA, KANA);
   for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++) {
     char run[64];
     snprintf(run, sizeof run, "\\p{%s}", scripts[i]);
-    add_run(&b, run, run);
+    add_run(&buf, run, run);
   }
-  zf_buf_puts(&b, ")");
-  int rc = zf_buf_ok(&b);
-  if (!rc) rc = zf_pattern_new(out, b.data, 0, where);
-  zf_buf_free(&b);
+  zf_buf_puts(&buf, ")");
+  int rc = zf_buf_ok(&buf);
+  if (!rc) rc = zf_pattern_new(out, buf.data, 0, where);
+  zf_buf_free(&buf);
   return rc;
 }

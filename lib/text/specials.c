@@ -17,109 +17,111 @@ struct model_file {
   const json_t *keys;
 };
 
-static void model_files(struct model_file out[3], const struct zf_tok_settings *b) {
-  out[0] = (struct model_file){b->dir, "generation_config.json", b->generation};
-  out[1] = (struct model_file){b->dir, "config.json", b->model};
-  out[2] = (struct model_file){b->dir, "config.json", json_object_get(b->model, "text_config")};
+static void model_files(struct model_file out[3], const struct zf_tok_settings *settings) {
+  out[0] = (struct model_file){settings->dir, "generation_config.json", settings->generation};
+  out[1] = (struct model_file){settings->dir, "config.json", settings->model};
+  out[2] = (struct model_file){settings->dir, "config.json",
+                               json_object_get(settings->model, "text_config")};
 }
 
-static int add_end(struct zf_tok *t, const json_t *v) {
-  int64_t id = json_is_integer(v) ? json_integer_value(v) : -1;
+static int add_end(struct zf_tok *tok, const json_t *value) {
+  int64_t id = json_is_integer(value) ? json_integer_value(value) : -1;
   if (id < 0 || id > INT32_MAX) return 0;
-  for (int64_t i = 0; i < t->ends.count; i++)
-    if (t->ends.id[i] == id) return 0;
-  return zf_ids_add(&t->ends, (int32_t)id, 0, 0);
+  for (int64_t i = 0; i < tok->ends.count; i++)
+    if (tok->ends.id[i] == id) return 0;
+  return zf_ids_add(&tok->ends, (int32_t)id, 0, 0);
 }
 
 /* An id, or a list of them, of one key. */
-static int read_ends(struct zf_tok *t, const struct model_file *f) {
-  const json_t *v = json_object_get(f->keys, "eos_token_id"), *x;
+static int read_ends(struct zf_tok *tok, const struct model_file *model_file) {
+  const json_t *value = json_object_get(model_file->keys, "eos_token_id"), *item;
   size_t i;
   int rc = 0;
-  if (!v || json_is_null(v)) return 0;
-  if (!json_is_integer(v) && !json_is_array(v))
+  if (!value || json_is_null(value)) return 0;
+  if (!json_is_integer(value) && !json_is_array(value))
     return zf_error(ZF_EINVALID,
                     "%s/%s: key 'eos_token_id': expected a token id or a list of them, found %s",
-                    f->dir, f->name, zf_json_kind(v));
-  if (json_is_integer(v)) rc = add_end(t, v);
-  json_array_foreach((json_t *)v, i, x) {
-    if (!rc && !json_is_integer(x))
+                    model_file->dir, model_file->name, zf_json_kind(value));
+  if (json_is_integer(value)) rc = add_end(tok, value);
+  json_array_foreach((json_t *)value, i, item) {
+    if (!rc && !json_is_integer(item))
       rc = zf_error(ZF_EINVALID,
-                    "%s/%s: key 'eos_token_id': entry %zu: expected a token id, found %s", f->dir,
-                    f->name, i, zf_json_kind(x));
-    if (!rc) rc = add_end(t, x);
+                    "%s/%s: key 'eos_token_id': entry %zu: expected a token id, found %s",
+                    model_file->dir, model_file->name, i, zf_json_kind(item));
+    if (!rc) rc = add_end(tok, item);
   }
-  if (t->ends.count) t->ends_from = f->name;
+  if (tok->ends.count) tok->ends_from = model_file->name;
   return rc;
 }
 
-static int find_ends(struct zf_tok *t, const struct model_file *file) {
-  const struct zf_special_token *eos = &t->special[ZF_EOS];
+static int find_ends(struct zf_tok *tok, const struct model_file *file) {
+  const struct zf_special_token *eos = &tok->special[ZF_EOS];
   int rc = 0;
-  for (int i = 0; !rc && !t->ends.count && i < 3; i++) rc = read_ends(t, &file[i]);
-  if (rc || t->ends.count || eos->id < 0) return rc;
-  t->ends_from = eos->from;
-  return zf_ids_add(&t->ends, eos->id, 0, 0);
+  for (int i = 0; !rc && !tok->ends.count && i < 3; i++) rc = read_ends(tok, &file[i]);
+  if (rc || tok->ends.count || eos->id < 0) return rc;
+  tok->ends_from = eos->from;
+  return zf_ids_add(&tok->ends, eos->id, 0, 0);
 }
 
 /* BOS, EOS or PAD by id, where the tokenizer has that id. */
-static void by_id(struct zf_tok *t, enum zf_special which, const struct model_file *file) {
+static void by_id(struct zf_tok *tok, enum zf_special which, const struct model_file *file) {
   char key[32];
   snprintf(key, sizeof key, "%s_id", zf_special_name(which));
-  for (int i = 0; i < 3 && t->special[which].id < 0; i++) {
-    const json_t *v = json_object_get(file[i].keys, key);
-    if (json_is_array(v)) v = json_array_get(v, 0);
-    int64_t id = json_is_integer(v) ? json_integer_value(v) : -1;
-    if (id >= 0 && id < t->size)
-      t->special[which] = (struct zf_special_token){(int32_t)id, file[i].name};
+  for (int i = 0; i < 3 && tok->special[which].id < 0; i++) {
+    const json_t *value = json_object_get(file[i].keys, key);
+    if (json_is_array(value)) value = json_array_get(value, 0);
+    int64_t id = json_is_integer(value) ? json_integer_value(value) : -1;
+    if (id >= 0 && id < tok->size)
+      tok->special[which] = (struct zf_special_token){(int32_t)id, file[i].name};
   }
 }
 
 /* --- a directory --------------------------------------------------------------------------- */
 
-static void by_name(struct zf_tok *t, enum zf_special which, const struct zf_tok_settings *b,
-                    int *given) {
-  const char *from, *name = zf_tok_settings_name(b, which, &from, given);
-  int32_t id = name ? zf_tok_id(t, name) : -1;
-  t->special[which] = (struct zf_special_token){id, id >= 0 ? from : NULL};
+static void by_name(struct zf_tok *tok, enum zf_special which,
+                    const struct zf_tok_settings *settings, int *given) {
+  const char *from, *name = zf_tok_settings_name(settings, which, &from, given);
+  int32_t id = name ? zf_tok_id(tok, name) : -1;
+  tok->special[which] = (struct zf_special_token){id, id >= 0 ? from : NULL};
 }
 
-static void none(struct zf_tok *t) {
-  for (int k = 0; k < ZF_SPECIALS; k++) t->special[k] = (struct zf_special_token){-1, NULL};
+static void none(struct zf_tok *tok) {
+  for (int k = 0; k < ZF_SPECIALS; k++) tok->special[k] = (struct zf_special_token){-1, NULL};
 }
 
 /* A name that the vocabulary's own file gives. */
-static void by_file(struct zf_tok *t, enum zf_special which, const json_t *own) {
+static void by_file(struct zf_tok *tok, enum zf_special which, const json_t *own) {
   const char *name = json_string_value(json_object_get(own, zf_special_name(which)));
-  if (name && t->special[which].id < 0)
-    t->special[which] = (struct zf_special_token){zf_tok_id(t, name), "tokenizer.model"};
+  if (name && tok->special[which].id < 0)
+    tok->special[which] = (struct zf_special_token){zf_tok_id(tok, name), "tokenizer.model"};
 }
 
-int zf_specials_read(struct zf_tok *t, const struct zf_tok_settings *b, const json_t *own) {
+int zf_specials_read(struct zf_tok *tok, const struct zf_tok_settings *settings,
+                     const json_t *own) {
   struct model_file file[3];
-  none(t);
-  if (!b) return 0;
-  model_files(file, b);
+  none(tok);
+  if (!settings) return 0;
+  model_files(file, settings);
   for (int k = 0; k < ZF_SPECIALS; k++) {
     int given;
-    by_name(t, (enum zf_special)k, b, &given);
-    if (!given) by_file(t, (enum zf_special)k, own);
-    if (!given && (k == ZF_BOS || k == ZF_EOS || k == ZF_PAD)) by_id(t, (enum zf_special)k, file);
+    by_name(tok, (enum zf_special)k, settings, &given);
+    if (!given) by_file(tok, (enum zf_special)k, own);
+    if (!given && (k == ZF_BOS || k == ZF_EOS || k == ZF_PAD)) by_id(tok, (enum zf_special)k, file);
   }
-  t->named = zf_tok_settings_template(b);
-  if (!t->named) return zf_error(ZF_ENOMEM, "out of memory for special tokens");
+  tok->named = zf_tok_settings_template(settings);
+  if (!tok->named) return zf_error(ZF_ENOMEM, "out of memory for special tokens");
   for (int k = 0; k < ZF_SPECIALS; k++) { /* what only an id names */
     const char *name = zf_special_name((enum zf_special)k), *piece;
-    if (t->special[k].id < 0 || json_object_get(t->named, name)) continue;
-    piece = zf_tok_piece(t, t->special[k].id);
-    if (piece) json_object_set_new(t->named, name, json_string(piece));
+    if (tok->special[k].id < 0 || json_object_get(tok->named, name)) continue;
+    piece = zf_tok_piece(tok, tok->special[k].id);
+    if (piece) json_object_set_new(tok->named, name, json_string(piece));
   }
-  return find_ends(t, file);
+  return find_ends(tok, file);
 }
 
-void zf_specials_free(struct zf_tok *t) {
-  zf_ids_free(&t->ends);
-  json_decref(t->named);
+void zf_specials_free(struct zf_tok *tok) {
+  zf_ids_free(&tok->ends);
+  json_decref(tok->named);
 }
 
 /* --- a GGUF file ---------------------------------------------------------------------------- */
@@ -176,68 +178,68 @@ static const char *const not_ends[][3] = {
     {"<|tool_response>", "<|tool_response>", "</s>"},
 };
 
-static int add_end_text(struct zf_tok *t, const char *text) {
-  int32_t id = zf_tok_id(t, text);
+static int add_end_text(struct zf_tok *tok, const char *text) {
+  int32_t id = zf_tok_id(tok, text);
   for (size_t i = 0; i < sizeof not_ends / sizeof *not_ends; i++)
-    if (!strcmp(text, not_ends[i][2]) && zf_tok_id(t, not_ends[i][0]) >= 0 &&
-        zf_tok_id(t, not_ends[i][1]) >= 0)
+    if (!strcmp(text, not_ends[i][2]) && zf_tok_id(tok, not_ends[i][0]) >= 0 &&
+        zf_tok_id(tok, not_ends[i][1]) >= 0)
       return 0;
-  json_t *v = json_integer(id);
-  int rc = add_end(t, v);
-  json_decref(v);
+  json_t *value = json_integer(id);
+  int rc = add_end(tok, value);
+  json_decref(value);
   return rc;
 }
 
 /* llama.cpp's: the keys for the end of a text, a turn, a message, and of programs; then the texts.
  */
-static int find_gguf_ends(struct zf_tok *t, const json_t *keys) {
+static int find_gguf_ends(struct zf_tok *tok, const json_t *keys) {
   static const char *const key[] = {"eos_token_id",     "eot_token_id",     "eom_token_id",
                                     "fim_pad_token_id", "fim_rep_token_id", "fim_sep_token_id"};
   int rc = 0;
   for (size_t i = 0; !rc && i < sizeof key / sizeof *key; i++)
-    rc = add_end(t, gguf_key(keys, key[i]));
+    rc = add_end(tok, gguf_key(keys, key[i]));
   for (size_t i = 0; !rc && i < sizeof end_texts / sizeof *end_texts; i++)
-    rc = add_end_text(t, end_texts[i]);
-  t->ends_from = "the file's keys and tokens";
+    rc = add_end_text(tok, end_texts[i]);
+  tok->ends_from = "the file's keys and tokens";
   return rc;
 }
 
-int zf_specials_gguf(struct zf_tok *t, const json_t *keys) {
+int zf_specials_gguf(struct zf_tok *tok, const json_t *keys) {
   static const char *const key[ZF_SPECIALS] = {
       "bos_token_id",     "eos_token_id", "unknown_token_id", "seperator_token_id",
       "padding_token_id", "cls_token_id", "mask_token_id"};
-  none(t);
-  if (!(t->named = json_object())) return zf_error(ZF_ENOMEM, "out of memory for special tokens");
+  none(tok);
+  if (!(tok->named = json_object())) return zf_error(ZF_ENOMEM, "out of memory for special tokens");
   for (int k = 0; k < ZF_SPECIALS; k++) {
-    const json_t *v = gguf_key(keys, key[k]);
-    int64_t id = json_is_integer(v) ? json_integer_value(v) : -1;
-    const char *piece = id >= 0 && id < t->size ? zf_tok_piece(t, (int32_t)id) : NULL;
+    const json_t *value = gguf_key(keys, key[k]);
+    int64_t id = json_is_integer(value) ? json_integer_value(value) : -1;
+    const char *piece = id >= 0 && id < tok->size ? zf_tok_piece(tok, (int32_t)id) : NULL;
     if (!piece) continue;
-    t->special[k] = (struct zf_special_token){(int32_t)id, ZF_TOK_GGUF};
-    json_object_set_new(t->named, zf_special_name((enum zf_special)k), json_string(piece));
+    tok->special[k] = (struct zf_special_token){(int32_t)id, ZF_TOK_GGUF};
+    json_object_set_new(tok->named, zf_special_name((enum zf_special)k), json_string(piece));
   }
-  return find_gguf_ends(t, keys);
+  return find_gguf_ends(tok, keys);
 }
 
 /* --- asking --------------------------------------------------------------------------------- */
 
-struct zf_special_token zf_tok_special(const struct zf_tok *t, enum zf_special which) {
-  return t->special[which];
+struct zf_special_token zf_tok_special(const struct zf_tok *tok, enum zf_special which) {
+  return tok->special[which];
 }
 
-int32_t zf_tok_bos(const struct zf_tok *t) {
-  return t->special[ZF_BOS].id;
+int32_t zf_tok_bos(const struct zf_tok *tok) {
+  return tok->special[ZF_BOS].id;
 }
 
-int32_t zf_tok_eos(const struct zf_tok *t) {
-  return t->special[ZF_EOS].id;
+int32_t zf_tok_eos(const struct zf_tok *tok) {
+  return tok->special[ZF_EOS].id;
 }
 
-const struct zf_ids *zf_tok_ends(const struct zf_tok *t, const char **from) {
-  if (from) *from = t->ends_from;
-  return &t->ends;
+const struct zf_ids *zf_tok_ends(const struct zf_tok *tok, const char **from) {
+  if (from) *from = tok->ends_from;
+  return &tok->ends;
 }
 
-const json_t *zf_tok_named(const struct zf_tok *t) {
-  return t->named;
+const json_t *zf_tok_named(const struct zf_tok *tok) {
+  return tok->named;
 }

@@ -83,39 +83,40 @@ struct zf_encoding {
 };
 
 /* Starts with the given text as one piece, broken UTF-8 replaced. */
-int zf_encoding_open(struct zf_encoding *w, const struct zf_tok *t, const char *text, size_t len,
-                     int track);
-void zf_encoding_close(struct zf_encoding *w);
+int zf_encoding_open(struct zf_encoding *encoding, const struct zf_tok *tok, const char *text,
+                     size_t len, int track);
+void zf_encoding_close(struct zf_encoding *encoding);
 
 /* Room for `more` bytes in `next`.  A text may grow by a factor and no further, or a
  * chain of replacements in a hostile file would fill the memory. */
-int zf_encoding_reserve(struct zf_encoding *w, int64_t more);
-void zf_encoding_bound(struct zf_encoding *w, int64_t len); /* that factor is of len */
+int zf_encoding_reserve(struct zf_encoding *encoding, int64_t more);
+void zf_encoding_bound(struct zf_encoding *encoding, int64_t len); /* that factor is of len */
 /* Appends n bytes that all come from [b,e), or a copy with its places. */
-int zf_text_buf_add(struct zf_encoding *w, const char *p, int64_t n, int32_t b, int32_t e);
-int zf_text_buf_copy(struct zf_encoding *w, int64_t off, int64_t n); /* cur -> next */
-int zf_text_buf_put(struct zf_encoding *w, int64_t off,
+int zf_text_buf_add(struct zf_encoding *encoding, const char *p, int64_t len, int32_t b, int32_t e);
+int zf_text_buf_copy(struct zf_encoding *encoding, int64_t off, int64_t n); /* cur -> next */
+int zf_text_buf_put(struct zf_encoding *encoding, int64_t off,
                     uint32_t c); /* c for the character at off */
 /* Appends a text to `next`, each broken part replaced by U+FFFD. */
-int zf_encoding_clean(struct zf_encoding *w, const char *text, int64_t len);
-int zf_encoding_push(struct zf_encoding *w, int64_t off, int64_t len, int32_t id); /* -> made */
-int zf_encoding_segment(struct zf_encoding *w, int64_t from, int64_t to, int match);
-void zf_encoding_swap_pieces(struct zf_encoding *w);
-void zf_encoding_swap_text(struct zf_encoding *w);
+int zf_encoding_clean(struct zf_encoding *encoding, const char *text, int64_t len);
+int zf_encoding_push(struct zf_encoding *encoding, int64_t off, int64_t len,
+                     int32_t id); /* -> made */
+int zf_encoding_segment(struct zf_encoding *encoding, int64_t from, int64_t to, int match);
+void zf_encoding_swap_pieces(struct zf_encoding *encoding);
+void zf_encoding_swap_text(struct zf_encoding *encoding);
 
 /* Rewrites every piece that is text: fn appends the new bytes to `next`. */
 typedef int (*zf_map_fn)(const void *self, struct zf_encoding *w, const struct zf_piece *p);
-int zf_encoding_map(struct zf_encoding *w, zf_map_fn fn, const void *self);
+int zf_encoding_map(struct zf_encoding *encoding, zf_map_fn fn, const void *self);
 
 /* Cuts every piece that is text: fn lists segments that cover it, `behavior` says
  * what becomes of the matches. */
 enum zf_behavior { ZF_REMOVED, ZF_ISOLATED, ZF_MERGED_PREVIOUS, ZF_MERGED_NEXT, ZF_CONTIGUOUS };
-int zf_encoding_cut(struct zf_encoding *w, zf_map_fn fn, const void *self,
+int zf_encoding_cut(struct zf_encoding *encoding, zf_map_fn fn, const void *self,
                     enum zf_behavior behavior, int invert);
 
 /* Puts `text` before a piece; it counts as coming from the first character. */
-int zf_encoding_prepend(struct zf_encoding *w, const struct zf_piece *p, const char *text,
-                        int64_t n);
+int zf_encoding_prepend(struct zf_encoding *encoding, const struct zf_piece *piece,
+                        const char *text, int64_t len);
 
 /* --- patterns (pattern.c) --------------------------------------------------- */
 
@@ -124,10 +125,11 @@ int zf_pattern_new(struct zf_pattern **out, const char *text, int literal, const
 /* {"String": ...} or {"Regex": ...} */
 int zf_pattern_parse(struct zf_pattern **out, const json_t *def, const char *where);
 int zf_scripts_new(struct zf_pattern **out, const char *where); /* runs of one script: scripts.c */
-void zf_pattern_free(struct zf_pattern *p);
+void zf_pattern_free(struct zf_pattern *pattern);
 void zf_pattern_free_match(void *match); /* zf_encoding.match */
 /* Lists the segments of s[0..n) in w->seg: matches and what lies between. */
-int zf_pattern_find(const struct zf_pattern *p, struct zf_encoding *w, const char *s, int64_t n);
+int zf_pattern_find(const struct zf_pattern *pattern, struct zf_encoding *encoding, const char *s,
+                    int64_t len);
 /* Rewrites a Ruby pattern (Oniguruma's) as a PCRE2 one. */
 int zf_pattern_translate(struct zf_buf *out, const char *text, const char *where);
 
@@ -148,14 +150,15 @@ struct zf_vocab {
   int64_t nid;    /* largest id + 1 */
 };
 
-int zf_vocab_reserve(struct zf_vocab *v, int64_t n);
-int zf_vocab_add(struct zf_vocab *v, const char *piece, int64_t id, const char *where);
-int zf_vocab_finish(struct zf_vocab *v, const char *where); /* after the last: by_id */
-int zf_vocab_parse(struct zf_vocab *v, const json_t *def, const char *where); /* {piece: id} */
-int32_t zf_vocab_find(const struct zf_vocab *v, const char *p, int64_t n);    /* -1 when absent */
-const char *zf_vocab_piece(const struct zf_vocab *v, int32_t id);             /* or NULL */
-void zf_vocab_bytes(const struct zf_vocab *v, int32_t out[256]); /* ids of "<0xXX>", or -1 */
-void zf_vocab_free(struct zf_vocab *v);
+int zf_vocab_reserve(struct zf_vocab *vocab, int64_t count);
+int zf_vocab_add(struct zf_vocab *vocab, const char *piece, int64_t id, const char *where);
+int zf_vocab_finish(struct zf_vocab *vocab, const char *where); /* after the last: by_id */
+int zf_vocab_parse(struct zf_vocab *vocab, const json_t *def, const char *where); /* {piece: id} */
+int32_t zf_vocab_find(const struct zf_vocab *vocab, const char *p,
+                      int64_t len);                                   /* -1 when absent */
+const char *zf_vocab_piece(const struct zf_vocab *vocab, int32_t id); /* or NULL */
+void zf_vocab_bytes(const struct zf_vocab *vocab, int32_t out[256]);  /* ids of "<0xXX>", or -1 */
+void zf_vocab_free(struct zf_vocab *vocab);
 
 /* Pieces with scores, as JSON: {"vocab": [[piece, score], ...]}; of a SentencePiece file {"pieces",
  * "scores", "types"}, lists of one length, types by that library's numbers, or none. */
@@ -171,9 +174,10 @@ enum zf_piece_type {
   ZF_PIECE_UNUSED,
   ZF_PIECE_BYTE
 };
-int zf_scored_parse(struct zf_scored *s, struct zf_vocab *v, double *score[], const json_t *def,
+int zf_scored_parse(struct zf_scored *scored, struct zf_vocab *vocab, double *score[],
+                    const json_t *def,
                     const char *where); /* fills v, and *score [n + 1] by id, to be freed */
-int zf_scored_plain(const struct zf_scored *s, int64_t id); /* may a text give it? */
+int zf_scored_plain(const struct zf_scored *scored, int64_t id); /* may a text give it? */
 
 /* --- chains of parts (chain.c) ---------------------------------------------- */
 
@@ -203,38 +207,40 @@ struct zf_chain {
 
 extern const struct zf_part_table zf_normalizers, zf_pretokenizers, zf_postprocessors, zf_decoders;
 
-int zf_chain_parse(struct zf_chain *c, const struct zf_part_table *table, const json_t *def,
-                   const struct zf_tok *t);
-int zf_chain_apply(const struct zf_chain *c, struct zf_encoding *w);
-int zf_chain_places(const struct zf_chain *c);
-int zf_chain_has(const struct zf_chain *c, const char *name);
-void zf_chain_free(struct zf_chain *c);
+int zf_chain_parse(struct zf_chain *chain, const struct zf_part_table *table, const json_t *def,
+                   const struct zf_tok *tok);
+int zf_chain_apply(const struct zf_chain *chain, struct zf_encoding *encoding);
+int zf_chain_places(const struct zf_chain *chain);
+int zf_chain_has(const struct zf_chain *chain, const char *name);
+void zf_chain_free(struct zf_chain *chain);
 
 /* Replace is a normalizer and a decoder. */
-int zf_replace_parse(void **self, const json_t *def, const char *where, const struct zf_tok *t);
-int zf_replace_apply(const void *self, struct zf_encoding *w);
+int zf_replace_parse(void **self, const json_t *def, const char *where, const struct zf_tok *tok);
+int zf_replace_apply(const void *self, struct zf_encoding *encoding);
 void zf_replace_free(void *self);
 
-int zf_lower_apply(const void *self, struct zf_encoding *w);
+int zf_lower_apply(const void *self, struct zf_encoding *encoding);
 
 /* bert.c, charsmap.c: parts of larger size. */
-int zf_bert_parse(void **self, const json_t *def, const char *where, const struct zf_tok *t);
-int zf_bert_apply(const void *self, struct zf_encoding *w);
-int zf_precompiled_parse(void **self, const json_t *def, const char *where, const struct zf_tok *t);
-int zf_precompiled_apply(const void *self, struct zf_encoding *w);
+int zf_bert_parse(void **self, const json_t *def, const char *where, const struct zf_tok *tok);
+int zf_bert_apply(const void *self, struct zf_encoding *encoding);
+int zf_precompiled_parse(void **self, const json_t *def, const char *where,
+                         const struct zf_tok *tok);
+int zf_precompiled_apply(const void *self, struct zf_encoding *encoding);
 int zf_sentencepiece_parse(void **self, const json_t *def, const char *where,
-                           const struct zf_tok *t);
-int zf_sentencepiece_apply(const void *self, struct zf_encoding *w);
+                           const struct zf_tok *tok);
+int zf_sentencepiece_apply(const void *self, struct zf_encoding *encoding);
 void zf_charsmap_free(void *self);
 
 /* decoders_words.c: decoders of models of words. */
 int zf_wordpiece_decoder_parse(void **self, const json_t *def, const char *where,
-                               const struct zf_tok *t);
-int zf_wordpiece_decoder_apply(const void *self, struct zf_encoding *w);
-int zf_ctc_parse(void **self, const json_t *def, const char *where, const struct zf_tok *t);
-int zf_ctc_apply(const void *self, struct zf_encoding *w);
-int zf_bpe_decoder_parse(void **self, const json_t *def, const char *where, const struct zf_tok *t);
-int zf_bpe_decoder_apply(const void *self, struct zf_encoding *w);
+                               const struct zf_tok *tok);
+int zf_wordpiece_decoder_apply(const void *self, struct zf_encoding *encoding);
+int zf_ctc_parse(void **self, const json_t *def, const char *where, const struct zf_tok *tok);
+int zf_ctc_apply(const void *self, struct zf_encoding *encoding);
+int zf_bpe_decoder_parse(void **self, const json_t *def, const char *where,
+                         const struct zf_tok *tok);
+int zf_bpe_decoder_apply(const void *self, struct zf_encoding *encoding);
 void zf_word_decoder_free(void *self);
 
 /* Keys of a Metaspace: the mark as a string, 0 always, 1 first, 2 never. */
@@ -273,12 +279,14 @@ struct zf_added {
 };
 
 /* list: tokenizer.json's; more: zf_tok_settings_tokens, or NULL. */
-int zf_added_parse(struct zf_added *a, const json_t *list, const json_t *more,
-                   const struct zf_tok *t);
-int zf_added_index(struct zf_added *a, const struct zf_tok *t); /* once the normalizer is known */
-void zf_added_free(struct zf_added *a);
-int zf_added_cut(const struct zf_added *a, const struct zf_trie *trie, struct zf_encoding *w);
-const struct zf_added_token *zf_added_find(const struct zf_added *a, int32_t id); /* or NULL */
+int zf_added_parse(struct zf_added *added, const json_t *list, const json_t *more,
+                   const struct zf_tok *tok);
+int zf_added_index(struct zf_added *added,
+                   const struct zf_tok *tok); /* once the normalizer is known */
+void zf_added_free(struct zf_added *added);
+int zf_added_cut(const struct zf_added *added, const struct zf_trie *trie,
+                 struct zf_encoding *encoding);
+const struct zf_added_token *zf_added_find(const struct zf_added *added, int32_t id); /* or NULL */
 
 /* --- models (bpe.c, unigram.c, wordpiece.c) ----------------------------------- */
 
@@ -297,7 +305,7 @@ extern const struct zf_model_row zf_bpe_row, zf_unigram_row, zf_wordpiece_row, z
 #define ZF_SPM_KEY "sentencepiece"
 
 /* An id for n bytes at `off` of cur, with their places when asked. */
-int zf_encoding_emit(struct zf_encoding *w, int32_t id, int64_t off, int64_t n);
+int zf_encoding_emit(struct zf_encoding *encoding, int32_t id, int64_t off, int64_t n);
 int zf_ids_add(struct zf_ids *ids, int32_t id, int32_t begin, int32_t end);
 int zf_ids_reserve(struct zf_ids *ids, int64_t more, int offsets);
 
@@ -332,39 +340,39 @@ struct zf_tok_class {
   int not_bytes; /* a byte-level tokenizer.json that names it stays as it is */
 };
 
-int zf_tok_settings_load(struct zf_tok_settings *b, const char *dir);
+int zf_tok_settings_load(struct zf_tok_settings *settings, const char *dir);
 void zf_tok_settings_settle(
-    struct zf_tok_settings *b); /* after loading: what counts, and the class */
-void zf_tok_settings_free(struct zf_tok_settings *b);
+    struct zf_tok_settings *settings); /* after loading: what counts, and the class */
+void zf_tok_settings_free(struct zf_tok_settings *settings);
 /* A key of special_tokens_map.json, else of tokenizer_config.json; null is a value. */
-const json_t *zf_tok_settings_get(const struct zf_tok_settings *b, const char *key,
+const json_t *zf_tok_settings_get(const struct zf_tok_settings *settings, const char *key,
                                   const char **from);
 /* The text of a special token, or NULL; given: a file has the key. */
-const char *zf_tok_settings_name(const struct zf_tok_settings *b, enum zf_special which,
+const char *zf_tok_settings_name(const struct zf_tok_settings *settings, enum zf_special which,
                                  const char **from, int *given);
-int zf_tok_settings_flag(const struct zf_tok_settings *b, const char *key, int fallback);
+int zf_tok_settings_flag(const struct zf_tok_settings *settings, const char *key, int fallback);
 /* Tokens that the files add to those of `own` (tokenizer.json's added_tokens), in the order of adding: a
  * list of objects as there, each with "from", its file. */
-int zf_tok_settings_tokens(json_t **out, const struct zf_tok_settings *b, const json_t *own,
+int zf_tok_settings_tokens(json_t **out, const struct zf_tok_settings *settings, const json_t *own,
                            const struct zf_vocab *vocab);
 /* {"bos_token": text, ...}: what a chat template sees. */
-json_t *zf_tok_settings_template(const struct zf_tok_settings *b);
-const struct zf_tok_class *zf_tok_class_of(const struct zf_tok_settings *b);
+json_t *zf_tok_settings_template(const struct zf_tok_settings *settings);
+const struct zf_tok_class *zf_tok_class_of(const struct zf_tok_settings *settings);
 const struct zf_tok_class *
 zf_tok_class_named(const char *name); /* NULL: not known here; takes NULL */
-const struct zf_byte_form *zf_tok_form_of(const struct zf_tok_settings *b);
+const struct zf_byte_form *zf_tok_form_of(const struct zf_tok_settings *settings);
 /* Puts the parts that the directory's class builds into root, a tokenizer.json (tok_rebuild.c). */
-int zf_tok_rebuild(json_t *root, const struct zf_tok_settings *b);
-json_t *zf_parts_bytes(const struct zf_tok_settings *b); /* of the class's form */
-json_t *zf_parts_bert(const struct zf_tok_settings *b);
-json_t *zf_parts_llama(const struct zf_tok_settings *b);
-json_t *zf_parts_code_llama(const struct zf_tok_settings *b);
-json_t *zf_parts_gemma(const struct zf_tok_settings *b);
+int zf_tok_rebuild(json_t *root, const struct zf_tok_settings *settings);
+json_t *zf_parts_bytes(const struct zf_tok_settings *settings); /* of the class's form */
+json_t *zf_parts_bert(const struct zf_tok_settings *settings);
+json_t *zf_parts_llama(const struct zf_tok_settings *settings);
+json_t *zf_parts_code_llama(const struct zf_tok_settings *settings);
+json_t *zf_parts_gemma(const struct zf_tok_settings *settings);
 
 /* Fills t->special, t->ends and t->named; own: what the vocabulary's file names (ZF_NAMED_KEY), or NULL. */
-int zf_specials_read(struct zf_tok *t, const struct zf_tok_settings *b, const json_t *own);
-int zf_specials_gguf(struct zf_tok *t, const json_t *keys);
-void zf_specials_free(struct zf_tok *t);
+int zf_specials_read(struct zf_tok *tok, const struct zf_tok_settings *settings, const json_t *own);
+int zf_specials_gguf(struct zf_tok *tok, const json_t *keys);
+void zf_specials_free(struct zf_tok *tok);
 
 struct zf_tok {
   char *name; /* for messages */
@@ -391,13 +399,13 @@ struct zf_tok {
 
 /* A tokenizer.json in memory for vocab.json with merges.txt, and for vocab.txt
  * (classic.c), and for a SentencePiece model (spm.c). */
-int zf_classic_load(json_t **out, const char *path, const struct zf_tok_settings *b);
-int zf_classic_bert(json_t **out, const char *path, const struct zf_tok_settings *b);
-int zf_spm_load(json_t **out, const char *path, const struct zf_tok_settings *b);
+int zf_classic_load(json_t **out, const char *path, const struct zf_tok_settings *settings);
+int zf_classic_bert(json_t **out, const char *path, const struct zf_tok_settings *settings);
+int zf_spm_load(json_t **out, const char *path, const struct zf_tok_settings *settings);
 int zf_spm_parse(json_t **out, const char *bytes, size_t len, const char *name,
-                 const struct zf_tok_settings *b);
+                 const struct zf_tok_settings *settings);
 /* b: files beside it, or NULL. */
-int zf_tok_build(struct zf_tok **out, const json_t *root, const struct zf_tok_settings *b,
+int zf_tok_build(struct zf_tok **out, const json_t *root, const struct zf_tok_settings *settings,
                  const char *name);
 /* A tokenizer.json in memory for the keys of a GGUF file (gguf_tok.c). */
 int zf_gguf_tok_keys(json_t **out, const json_t *keys, const char *path);

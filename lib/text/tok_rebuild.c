@@ -29,17 +29,17 @@ static json_t *metaspace_parts(const char *scheme) {
                    "decoder", marked_decoder(strcmp(scheme, "never") != 0));
 }
 
-json_t *zf_parts_llama(const struct zf_tok_settings *b) {
-  if (!zf_tok_settings_flag(b, "add_prefix_space", 1)) return metaspace_parts("never");
-  return metaspace_parts(zf_tok_settings_flag(b, "legacy", 0) ? "always" : "first");
+json_t *zf_parts_llama(const struct zf_tok_settings *settings) {
+  if (!zf_tok_settings_flag(settings, "add_prefix_space", 1)) return metaspace_parts("never");
+  return metaspace_parts(zf_tok_settings_flag(settings, "legacy", 0) ? "always" : "first");
 }
 
-json_t *zf_parts_code_llama(const struct zf_tok_settings *b) {
-  return metaspace_parts(zf_tok_settings_flag(b, "add_prefix_space", 1) ? "first" : "never");
+json_t *zf_parts_code_llama(const struct zf_tok_settings *settings) {
+  return metaspace_parts(zf_tok_settings_flag(settings, "add_prefix_space", 1) ? "first" : "never");
 }
 
-json_t *zf_parts_gemma(const struct zf_tok_settings *b) {
-  (void)b;
+json_t *zf_parts_gemma(const struct zf_tok_settings *settings) {
+  (void)settings;
   return json_pack("{s:{s:s, s:{s:s}, s:s}, s:{s:s, s:{s:s}, s:s, s:b}, s:o}", "normalizer", "type",
                    "Replace", "pattern", "String", " ", "content", MARK, "pre_tokenizer", "type",
                    "Split", "pattern", "String", " ", "behavior", "MergedWithPrevious", "invert", 0,
@@ -57,14 +57,14 @@ static int mentions_bytes(const json_t *root) {
   return found;
 }
 
-int zf_tok_rebuild(json_t *root, const struct zf_tok_settings *b) {
-  const struct zf_tok_class *class = b->class;
+int zf_tok_rebuild(json_t *root, const struct zf_tok_settings *settings) {
+  const struct zf_tok_class *class = settings->class;
   if (!class || !class->parts || !json_is_object(root)) return 0;
   if (class->not_bytes && mentions_bytes(root)) return 0;
-  json_t *parts = class->parts(b);
+  json_t *parts = class->parts(settings);
   int rc = parts ? json_object_update(root, parts) : -1;
   json_decref(parts);
-  if (rc) return zf_error(ZF_ENOMEM, "%s: out of memory", b->dir);
+  if (rc) return zf_error(ZF_ENOMEM, "%s: out of memory", settings->dir);
   json_object_del(json_object_get(root, "model"), "ignore_merges");
   return 0;
 }

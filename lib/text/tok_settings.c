@@ -39,60 +39,60 @@ static int load(json_t **out, const char *dir, const char *name) {
   return rc;
 }
 
-void zf_tok_settings_settle(struct zf_tok_settings *b) {
-  if (json_object_get(b->config, "added_tokens_decoder")) {
-    json_object_clear(b->map);
-    json_object_clear(b->added);
+void zf_tok_settings_settle(struct zf_tok_settings *settings) {
+  if (json_object_get(settings->config, "added_tokens_decoder")) {
+    json_object_clear(settings->map);
+    json_object_clear(settings->added);
   }
-  b->class = zf_tok_class_of(b);
+  settings->class = zf_tok_class_of(settings);
 }
 
-int zf_tok_settings_load(struct zf_tok_settings *b, const char *dir) {
-  *b = (struct zf_tok_settings){.dir = dir};
-  int rc = load(&b->config, dir, "tokenizer_config.json");
-  if (!rc) rc = load(&b->map, dir, "special_tokens_map.json");
-  if (!rc) rc = load(&b->added, dir, "added_tokens.json");
-  if (!rc) rc = load(&b->generation, dir, "generation_config.json");
-  if (!rc) rc = load(&b->model, dir, "config.json");
-  if (!rc) zf_tok_settings_settle(b);
+int zf_tok_settings_load(struct zf_tok_settings *settings, const char *dir) {
+  *settings = (struct zf_tok_settings){.dir = dir};
+  int rc = load(&settings->config, dir, "tokenizer_config.json");
+  if (!rc) rc = load(&settings->map, dir, "special_tokens_map.json");
+  if (!rc) rc = load(&settings->added, dir, "added_tokens.json");
+  if (!rc) rc = load(&settings->generation, dir, "generation_config.json");
+  if (!rc) rc = load(&settings->model, dir, "config.json");
+  if (!rc) zf_tok_settings_settle(settings);
   return rc;
 }
 
-void zf_tok_settings_free(struct zf_tok_settings *b) {
-  json_decref(b->config);
-  json_decref(b->map);
-  json_decref(b->added);
-  json_decref(b->generation);
-  json_decref(b->model);
-  memset(b, 0, sizeof *b);
+void zf_tok_settings_free(struct zf_tok_settings *settings) {
+  json_decref(settings->config);
+  json_decref(settings->map);
+  json_decref(settings->added);
+  json_decref(settings->generation);
+  json_decref(settings->model);
+  memset(settings, 0, sizeof *settings);
 }
 
 /* --- names --------------------------------------------------------------------------------- */
 
 /* The text of a token, which is a string or {"content": ...}; or NULL. */
-static const char *content_of(const json_t *v) {
-  return json_string_value(json_is_object(v) ? json_object_get(v, "content") : v);
+static const char *content_of(const json_t *value) {
+  return json_string_value(json_is_object(value) ? json_object_get(value, "content") : value);
 }
 
-const json_t *zf_tok_settings_get(const struct zf_tok_settings *b, const char *key,
+const json_t *zf_tok_settings_get(const struct zf_tok_settings *settings, const char *key,
                                   const char **from) {
-  const json_t *v = json_object_get(b->map, key);
-  *from = v ? "special_tokens_map.json" : "tokenizer_config.json";
-  return v ? v : json_object_get(b->config, key);
+  const json_t *value = json_object_get(settings->map, key);
+  *from = value ? "special_tokens_map.json" : "tokenizer_config.json";
+  return value ? value : json_object_get(settings->config, key);
 }
 
-const char *zf_tok_settings_name(const struct zf_tok_settings *b, enum zf_special which,
+const char *zf_tok_settings_name(const struct zf_tok_settings *settings, enum zf_special which,
                                  const char **from, int *given) {
-  const json_t *v = zf_tok_settings_get(b, names[which], from);
-  *given = v != NULL;
-  if (v || !b->class) return content_of(v);
-  *from = b->class->name;
-  return b->class->special[which];
+  const json_t *value = zf_tok_settings_get(settings, names[which], from);
+  *given = value != NULL;
+  if (value || !settings->class) return content_of(value);
+  *from = settings->class->name;
+  return settings->class->special[which];
 }
 
-int zf_tok_settings_flag(const struct zf_tok_settings *b, const char *key, int fallback) {
-  const json_t *v = json_object_get(b->config, key);
-  return json_is_boolean(v) ? json_is_true(v) : fallback;
+int zf_tok_settings_flag(const struct zf_tok_settings *settings, const char *key, int fallback) {
+  const json_t *value = json_object_get(settings->config, key);
+  return json_is_boolean(value) ? json_is_true(value) : fallback;
 }
 
 /* --- tokens to add --------------------------------------------------------------------------- */
@@ -105,30 +105,31 @@ struct list {
   int failed;
 };
 
-static void push(struct list *l, json_t *token, const char *from) {
+static void push(struct list *list, json_t *token, const char *from) {
   const json_t *content = json_object_get(token, "content");
   if (token && json_is_string(content))
-    json_object_set(l->known, json_string_value(content), json_true());
-  char *path = zf_path_join(l->dir, from);
+    json_object_set(list->known, json_string_value(content), json_true());
+  char *path = zf_path_join(list->dir, from);
   if (token && path) json_object_set_new(token, "from", json_string(path));
   free(path);
-  l->failed |= json_array_append_new(l->tokens, token);
+  list->failed |= json_array_append_new(list->tokens, token);
 }
 
 /* What is said of one token: a string, or an object with flags. */
-static json_t *token_of(const json_t *v, int special) {
-  json_t *token = json_is_object(v) ? json_copy((json_t *)v) : json_pack("{s:O}", "content", v);
+static json_t *token_of(const json_t *value, int special) {
+  json_t *token =
+      json_is_object(value) ? json_copy((json_t *)value) : json_pack("{s:O}", "content", value);
   if (!token || !special) return token;
   json_object_set_new(token, "special", json_true());
-  if (!json_is_object(v)) json_object_set_new(token, "normalized", json_false());
+  if (!json_is_object(value)) json_object_set_new(token, "normalized", json_false());
   return token;
 }
 
 /* A special token that is not there yet, by its name or out of a list. */
-static void push_special(struct list *l, const json_t *v, const char *from) {
-  const char *content = content_of(v);
-  if (!content || !*content || json_object_get(l->known, content)) return;
-  push(l, token_of(v, 1), from);
+static void push_special(struct list *list, const json_t *value, const char *from) {
+  const char *content = content_of(value);
+  if (!content || !*content || json_object_get(list->known, content)) return;
+  push(list, token_of(value, 1), from);
 }
 
 static int by_number(const void *a, const void *b) {
@@ -138,44 +139,44 @@ static int by_number(const void *a, const void *b) {
 }
 
 /* added_tokens_decoder: {"id": token}, by ascending id. */
-static int push_decoder(struct list *l, const json_t *decoder) {
+static int push_decoder(struct list *list, const json_t *decoder) {
   size_t n = json_object_size(decoder), i = 0;
   const char **id = zf_calloc((int64_t)n + 1, sizeof *id), *key;
-  json_t *v;
+  json_t *value;
   int rc = id ? 0 : ZF_ENOMEM;
-  json_object_foreach((json_t *)decoder, key, v) {
-    if (!rc && (!json_is_object(v) || !*key || strspn(key, "0123456789") != strlen(key)))
+  json_object_foreach((json_t *)decoder, key, value) {
+    if (!rc && (!json_is_object(value) || !*key || strspn(key, "0123456789") != strlen(key)))
       rc =
           zf_error(ZF_EINVALID,
                    "%s/tokenizer_config.json: added_tokens_decoder: '%.40s': expected an id and an "
                    "object, found %s",
-                   l->dir, key, zf_json_kind(v));
+                   list->dir, key, zf_json_kind(value));
     if (!rc) id[i++] = key;
   }
   if (!rc) qsort(id, n, sizeof *id, by_number);
   for (i = 0; !rc && i < n; i++) {
     json_t *token = json_copy(json_object_get(decoder, id[i]));
     json_object_set_new(token, "id", json_integer(strtoll(id[i], NULL, 10)));
-    push(l, token, "tokenizer_config.json: added_tokens_decoder");
+    push(list, token, "tokenizer_config.json: added_tokens_decoder");
   }
   free(id);
   return rc;
 }
 
 /* Is the text among those that tokenizer_config.json or the map call special? */
-static int is_named(const struct zf_tok_settings *b, const char *text) {
-  const json_t *extra = json_object_get(b->config, "extra_special_tokens"), *v;
+static int is_named(const struct zf_tok_settings *settings, const char *text) {
+  const json_t *extra = json_object_get(settings->config, "extra_special_tokens"), *value;
   const char *from;
   size_t i;
   for (int k = 0; k < ZF_SPECIALS; k++) {
-    const char *name = content_of(zf_tok_settings_get(b, names[k], &from));
+    const char *name = content_of(zf_tok_settings_get(settings, names[k], &from));
     if (name && !strcmp(name, text)) return 1;
   }
-  if (!extra) extra = json_object_get(b->config, "additional_special_tokens");
-  if (json_object_get(b->map, "extra_special_tokens"))
-    extra = json_object_get(b->map, "extra_special_tokens");
-  json_array_foreach((json_t *)extra, i, v) {
-    const char *name = content_of(v);
+  if (!extra) extra = json_object_get(settings->config, "additional_special_tokens");
+  if (json_object_get(settings->map, "extra_special_tokens"))
+    extra = json_object_get(settings->map, "extra_special_tokens");
+  json_array_foreach((json_t *)extra, i, value) {
+    const char *name = content_of(value);
     if (name && !strcmp(name, text)) return 1;
   }
   return 0;
@@ -188,130 +189,133 @@ static int by_id(const void *a, const void *b) {
 }
 
 /* added_tokens.json: {token: id}; what tokenizer.json has under the same id keeps its flags. */
-static int push_added(struct list *l, const struct zf_tok_settings *b) {
+static int push_added(struct list *list, const struct zf_tok_settings *settings) {
   size_t n = 0;
-  json_t **token = zf_calloc((int64_t)json_object_size(b->added) + 1, sizeof *token), *v;
+  json_t **token = zf_calloc((int64_t)json_object_size(settings->added) + 1, sizeof *token), *value;
   const char *text;
   int rc = token ? 0 : ZF_ENOMEM;
-  json_object_foreach(b->added, text, v) {
-    int special = is_named(b, text);
-    if (!rc && !json_is_integer(v))
-      rc = zf_error(ZF_EINVALID, "%s/added_tokens.json: '%.60s': expected an id, found %s", l->dir,
-                    text, zf_json_kind(v));
-    if (rc || json_object_get(l->known, text)) continue;
-    token[n] = json_pack("{s:s, s:O, s:b, s:b}", "content", text, "id", v, "normalized", !special,
-                         "special", special);
+  json_object_foreach(settings->added, text, value) {
+    int special = is_named(settings, text);
+    if (!rc && !json_is_integer(value))
+      rc = zf_error(ZF_EINVALID, "%s/added_tokens.json: '%.60s': expected an id, found %s",
+                    list->dir, text, zf_json_kind(value));
+    if (rc || json_object_get(list->known, text)) continue;
+    token[n] = json_pack("{s:s, s:O, s:b, s:b}", "content", text, "id", value, "normalized",
+                         !special, "special", special);
     if (token[n])
       n++;
     else
-      rc = zf_error(ZF_ENOMEM, "%s/added_tokens.json: out of memory", l->dir);
+      rc = zf_error(ZF_ENOMEM, "%s/added_tokens.json: out of memory", list->dir);
   }
   if (n) qsort(token, n, sizeof *token, by_id);
-  for (size_t i = 0; i < n; i++) push(l, token[i], "added_tokens.json");
+  for (size_t i = 0; i < n; i++) push(list, token[i], "added_tokens.json");
   free(token);
   return rc;
 }
 
 /* extra_special_tokens, formerly additional_special_tokens: a list, or {name: token}. */
-static const json_t *extra_tokens(const struct zf_tok_settings *b, const char **from) {
-  const json_t *v = zf_tok_settings_get(b, "extra_special_tokens", from);
-  return v && (json_array_size(v) || json_object_size(v))
-             ? v
-             : zf_tok_settings_get(b, "additional_special_tokens", from);
+static const json_t *extra_tokens(const struct zf_tok_settings *settings, const char **from) {
+  const json_t *value = zf_tok_settings_get(settings, "extra_special_tokens", from);
+  return value && (json_array_size(value) || json_object_size(value))
+             ? value
+             : zf_tok_settings_get(settings, "additional_special_tokens", from);
 }
 
 /* Other keys that end in _token and hold a text ("image_token") name special tokens too. */
-static int is_own_name(const char *key, const json_t *v) {
+static int is_own_name(const char *key, const json_t *value) {
   size_t n = strlen(key);
   for (int k = 0; k < ZF_SPECIALS; k++)
     if (!strcmp(key, names[k])) return 0;
-  return n > 6 && !strcmp(key + n - 6, "_token") && json_is_string(v);
+  return n > 6 && !strcmp(key + n - 6, "_token") && json_is_string(value);
 }
 
-static void push_named(struct list *l, const struct zf_tok_settings *b,
+static void push_named(struct list *list, const struct zf_tok_settings *settings,
                        const struct zf_vocab *vocab) {
   const char *from, *key;
-  json_t *v;
+  json_t *value;
   size_t i;
   int given;
   for (int k = 0; k < ZF_SPECIALS; k++) {
-    const char *name = zf_tok_settings_name(b, (enum zf_special)k, &from, &given);
-    if (given) push_special(l, zf_tok_settings_get(b, names[k], &from), from);
+    const char *name = zf_tok_settings_name(settings, (enum zf_special)k, &from, &given);
+    if (given) push_special(list, zf_tok_settings_get(settings, names[k], &from), from);
     if (given || !name || zf_vocab_find(vocab, name, (int64_t)strlen(name)) < 0) continue;
     json_t *text = json_string(name); /* the class's, where the vocabulary has it */
-    push_special(l, text, from);
+    push_special(list, text, from);
     json_decref(text);
   }
-  const json_t *extra = extra_tokens(b, &from);
-  json_object_foreach(b->map, key, v) {
-    if (is_own_name(key, v)) push_special(l, v, "special_tokens_map.json");
+  const json_t *extra = extra_tokens(settings, &from);
+  json_object_foreach(settings->map, key, value) {
+    if (is_own_name(key, value)) push_special(list, value, "special_tokens_map.json");
   }
-  json_object_foreach(b->config, key, v) {
-    if (is_own_name(key, v)) push_special(l, v, "tokenizer_config.json");
+  json_object_foreach(settings->config, key, value) {
+    if (is_own_name(key, value)) push_special(list, value, "tokenizer_config.json");
   }
-  json_object_foreach((json_t *)(json_is_object(extra) ? extra : NULL), key, v)
-      push_special(l, v, from);
-  json_array_foreach((json_t *)extra, i, v) push_special(l, v, from);
+  json_object_foreach((json_t *)(json_is_object(extra) ? extra : NULL), key, value)
+      push_special(list, value, from);
+  json_array_foreach((json_t *)extra, i, value) push_special(list, value, from);
 }
 
 /* Some classes add their special tokens once more, as special ones. */
-static void push_again(struct list *l, const struct zf_tok_settings *b) {
+static void push_again(struct list *list, const struct zf_tok_settings *settings) {
   const char *from;
-  json_t *v;
+  json_t *value;
   size_t i;
   int given;
   for (int k = 0; k < ZF_SPECIALS; k++) {
-    const char *name = zf_tok_settings_name(b, (enum zf_special)k, &from, &given);
-    if (name && json_object_get(l->known, name))
-      push(l, json_pack("{s:s, s:b, s:b}", "content", name, "special", 1, "normalized", 0), from);
+    const char *name = zf_tok_settings_name(settings, (enum zf_special)k, &from, &given);
+    if (name && json_object_get(list->known, name))
+      push(list, json_pack("{s:s, s:b, s:b}", "content", name, "special", 1, "normalized", 0),
+           from);
   }
-  json_array_foreach((json_t *)extra_tokens(b, &from), i, v) {
-    const char *name = content_of(v);
-    if (name && json_object_get(l->known, name))
-      push(l, json_pack("{s:s, s:b, s:b}", "content", name, "special", 1, "normalized", 0), from);
+  json_array_foreach((json_t *)extra_tokens(settings, &from), i, value) {
+    const char *name = content_of(value);
+    if (name && json_object_get(list->known, name))
+      push(list, json_pack("{s:s, s:b, s:b}", "content", name, "special", 1, "normalized", 0),
+           from);
   }
 }
 
-int zf_tok_settings_tokens(json_t **out, const struct zf_tok_settings *b, const json_t *own,
+int zf_tok_settings_tokens(json_t **out, const struct zf_tok_settings *settings, const json_t *own,
                            const struct zf_vocab *vocab) {
-  struct list l = {.dir = b->dir, .tokens = json_array(), .known = json_object()};
-  const json_t *decoder = json_object_get(b->config, "added_tokens_decoder");
-  json_t *v;
+  struct list list = {.dir = settings->dir, .tokens = json_array(), .known = json_object()};
+  const json_t *decoder = json_object_get(settings->config, "added_tokens_decoder");
+  json_t *value;
   size_t i;
-  json_array_foreach((json_t *)own, i, v) {
-    const char *content = json_string_value(json_object_get(v, "content"));
-    if (content) json_object_set(l.known, content, json_true());
+  json_array_foreach((json_t *)own, i, value) {
+    const char *content = json_string_value(json_object_get(value, "content"));
+    if (content) json_object_set(list.known, content, json_true());
   }
-  int rc = l.tokens && l.known ? 0 : zf_error(ZF_ENOMEM, "out of memory for added tokens");
-  if (!rc) rc = json_is_object(decoder) ? push_decoder(&l, decoder) : push_added(&l, b);
-  if (!rc) push_named(&l, b, vocab);
-  if (!rc && b->class && b->class->respecial) push_again(&l, b);
-  if (!rc && l.failed) rc = zf_error(ZF_ENOMEM, "out of memory for added tokens");
-  json_decref(l.known);
-  *out = l.tokens;
+  int rc = list.tokens && list.known ? 0 : zf_error(ZF_ENOMEM, "out of memory for added tokens");
+  if (!rc)
+    rc = json_is_object(decoder) ? push_decoder(&list, decoder) : push_added(&list, settings);
+  if (!rc) push_named(&list, settings, vocab);
+  if (!rc && settings->class && settings->class->respecial) push_again(&list, settings);
+  if (!rc && list.failed) rc = zf_error(ZF_ENOMEM, "out of memory for added tokens");
+  json_decref(list.known);
+  *out = list.tokens;
   if (!rc) return 0;
-  json_decref(l.tokens);
+  json_decref(list.tokens);
   *out = NULL;
   return rc;
 }
 
-json_t *zf_tok_settings_template(const struct zf_tok_settings *b) {
-  json_t *out = json_object(), *v;
+json_t *zf_tok_settings_template(const struct zf_tok_settings *settings) {
+  json_t *out = json_object(), *value;
   const char *from, *key;
   int given;
   for (int k = 0; k < ZF_SPECIALS; k++) {
-    const char *name = zf_tok_settings_name(b, (enum zf_special)k, &from, &given);
+    const char *name = zf_tok_settings_name(settings, (enum zf_special)k, &from, &given);
     if (name) json_object_set_new(out, names[k], json_string(name));
   }
-  const json_t *extra = extra_tokens(b, &from);
-  json_object_foreach((json_t *)(json_is_object(extra) ? extra : NULL), key, v) {
-    if (content_of(v)) json_object_set_new(out, key, json_string(content_of(v)));
+  const json_t *extra = extra_tokens(settings, &from);
+  json_object_foreach((json_t *)(json_is_object(extra) ? extra : NULL), key, value) {
+    if (content_of(value)) json_object_set_new(out, key, json_string(content_of(value)));
   }
-  json_object_foreach(b->config, key, v) {
-    if (is_own_name(key, v)) json_object_set(out, key, v);
+  json_object_foreach(settings->config, key, value) {
+    if (is_own_name(key, value)) json_object_set(out, key, value);
   }
-  json_object_foreach(b->map, key, v) {
-    if (is_own_name(key, v)) json_object_set(out, key, v);
+  json_object_foreach(settings->map, key, value) {
+    if (is_own_name(key, value)) json_object_set(out, key, value);
   }
   return out;
 }

@@ -24,60 +24,62 @@ static const char *model_type(const json_t *def) {
   return json_object_get(def, "merges") ? "BPE" : "(none)";
 }
 
-static int parse_model(struct zf_tok *t, const json_t *root) {
+static int parse_model(struct zf_tok *tok, const json_t *root) {
   const json_t *def = json_object_get(root, "model");
   char where[512];
   if (!json_is_object(def))
-    return zf_error(ZF_EINVALID, "%s: model: expected an object, found %s", t->name,
+    return zf_error(ZF_EINVALID, "%s: model: expected an object, found %s", tok->name,
                     zf_json_kind(def));
   const char *type = model_type(def);
   for (int i = 0; i < MODELS; i++)
-    if (!strcmp(models[i]->name, type)) t->model = models[i];
-  snprintf(where, sizeof where, "%s: model: %s", t->name, type);
-  if (!t->model)
+    if (!strcmp(models[i]->name, type)) tok->model = models[i];
+  snprintf(where, sizeof where, "%s: model: %s", tok->name, type);
+  if (!tok->model)
     return zf_error(ZF_EINVALID, "%s: model: type '%s' is not supported; there are %s, %s, %s, %s",
-                    t->name, type, models[0]->name, models[1]->name, models[2]->name,
+                    tok->name, type, models[0]->name, models[1]->name, models[2]->name,
                     models[3]->name);
-  return t->model->parse(&t->model_self, &t->vocab, def, where);
+  return tok->model->parse(&tok->model_self, &tok->vocab, def, where);
 }
 
 /* Added tokens: the file's own, then those that the files beside it name. */
-static int parse_added(struct zf_tok *t, const json_t *root, const struct zf_tok_settings *b) {
+static int parse_added(struct zf_tok *tok, const json_t *root,
+                       const struct zf_tok_settings *settings) {
   const json_t *own = json_object_get(root, "added_tokens");
   json_t *more = NULL;
-  int rc = b ? zf_tok_settings_tokens(&more, b, own, &t->vocab) : 0;
-  if (!rc) rc = zf_added_parse(&t->added, own, more, t);
+  int rc = settings ? zf_tok_settings_tokens(&more, settings, own, &tok->vocab) : 0;
+  if (!rc) rc = zf_added_parse(&tok->added, own, more, tok);
   json_decref(more);
-  t->size = t->vocab.nid;
-  if (t->added.count && t->added.token[t->added.count - 1].id >= t->size)
-    t->size = t->added.token[t->added.count - 1].id + (int64_t)1;
+  tok->size = tok->vocab.nid;
+  if (tok->added.count && tok->added.token[tok->added.count - 1].id >= tok->size)
+    tok->size = tok->added.token[tok->added.count - 1].id + (int64_t)1;
   return rc;
 }
 
 /* CLS and SEP around every text, as BERT and RoBERTa have them. */
-static json_t *around_cls(const struct zf_tok *t, const struct zf_tok_settings *b, int trim) {
-  int32_t cls = t->special[ZF_CLS].id, sep = t->special[ZF_SEP].id;
+static json_t *around_cls(const struct zf_tok *tok, const struct zf_tok_settings *settings,
+                          int trim) {
+  int32_t cls = tok->special[ZF_CLS].id, sep = tok->special[ZF_SEP].id;
   if (cls < 0 || sep < 0) return json_null();
   json_t *out =
       json_pack("{s:s, s:[s, i], s:[s, i]}", "type", trim ? "RobertaProcessing" : "BertProcessing",
-                "sep", zf_tok_piece(t, sep), sep, "cls", zf_tok_piece(t, cls), cls);
+                "sep", zf_tok_piece(tok, sep), sep, "cls", zf_tok_piece(tok, cls), cls);
   if (!trim || !out) return out;
   json_object_set_new(out, "trim_offsets",
-                      json_boolean(zf_tok_settings_flag(b, "trim_offsets", 1)));
+                      json_boolean(zf_tok_settings_flag(settings, "trim_offsets", 1)));
   json_object_set_new(out, "add_prefix_space",
-                      json_boolean(zf_tok_settings_flag(b, "add_prefix_space", 0)));
+                      json_boolean(zf_tok_settings_flag(settings, "add_prefix_space", 0)));
   return out;
 }
 
 /* BOS before and EOS after a text where the flags ask for them. */
-static json_t *around_bos(const struct zf_tok *t, const struct zf_tok_settings *b) {
+static json_t *around_bos(const struct zf_tok *tok, const struct zf_tok_settings *settings) {
   static const char *const flag[] = {"add_bos_token", "add_eos_token"};
   json_t *single = json_array(), *tokens = json_object();
   for (int i = 0; i < 2; i++) {
-    int32_t id = t->special[i ? ZF_EOS : ZF_BOS].id;
+    int32_t id = tok->special[i ? ZF_EOS : ZF_BOS].id;
     if (i) json_array_append_new(single, json_pack("{s:{s:s}}", "Sequence", "id", "A"));
-    if (id < 0 || !zf_tok_settings_flag(b, flag[i], 0)) continue;
-    const char *piece = zf_tok_piece(t, id);
+    if (id < 0 || !zf_tok_settings_flag(settings, flag[i], 0)) continue;
+    const char *piece = zf_tok_piece(tok, id);
     json_array_append_new(single, json_pack("{s:{s:s}}", "SpecialToken", "id", piece));
     json_object_set_new(tokens, piece, json_pack("{s:[i]}", "ids", id));
   }
@@ -85,68 +87,72 @@ static json_t *around_bos(const struct zf_tok *t, const struct zf_tok_settings *
                    "special_tokens", tokens);
 }
 
-static int parse_postprocessor(struct zf_tok *t, const json_t *root,
-                               const struct zf_tok_settings *b) {
+static int parse_postprocessor(struct zf_tok *tok, const json_t *root,
+                               const struct zf_tok_settings *settings) {
   const char *around = json_string_value(json_object_get(root, ZF_AROUND_KEY));
-  if (!around || !b)
-    return zf_chain_parse(&t->postprocessor, &zf_postprocessors,
-                          json_object_get(root, "post_processor"), t);
-  json_t *def = strncmp(around, "cls", 3) ? around_bos(t, b)
-                                          : around_cls(t, b, strstr(around, "trim") != NULL);
-  int rc = def ? zf_chain_parse(&t->postprocessor, &zf_postprocessors, def, t)
-               : zf_error(ZF_ENOMEM, "%s: out of memory", t->name);
+  if (!around || !settings)
+    return zf_chain_parse(&tok->postprocessor, &zf_postprocessors,
+                          json_object_get(root, "post_processor"), tok);
+  json_t *def = strncmp(around, "cls", 3)
+                    ? around_bos(tok, settings)
+                    : around_cls(tok, settings, strstr(around, "trim") != NULL);
+  int rc = def ? zf_chain_parse(&tok->postprocessor, &zf_postprocessors, def, tok)
+               : zf_error(ZF_ENOMEM, "%s: out of memory", tok->name);
   json_decref(def);
   return rc;
 }
 
-static int parse_parts(struct zf_tok *t, const json_t *root, const struct zf_tok_settings *b) {
-  int rc = zf_chain_parse(&t->normalizer, &zf_normalizers, json_object_get(root, "normalizer"), t);
+static int parse_parts(struct zf_tok *tok, const json_t *root,
+                       const struct zf_tok_settings *settings) {
+  int rc =
+      zf_chain_parse(&tok->normalizer, &zf_normalizers, json_object_get(root, "normalizer"), tok);
   if (!rc)
-    rc = zf_chain_parse(&t->pretokenizer, &zf_pretokenizers, json_object_get(root, "pre_tokenizer"),
-                        t);
-  if (!rc) rc = parse_postprocessor(t, root, b);
-  if (!rc) rc = zf_chain_parse(&t->decoder, &zf_decoders, json_object_get(root, "decoder"), t);
-  return rc ? rc : zf_added_index(&t->added, t);
+    rc = zf_chain_parse(&tok->pretokenizer, &zf_pretokenizers,
+                        json_object_get(root, "pre_tokenizer"), tok);
+  if (!rc) rc = parse_postprocessor(tok, root, settings);
+  if (!rc) rc = zf_chain_parse(&tok->decoder, &zf_decoders, json_object_get(root, "decoder"), tok);
+  return rc ? rc : zf_added_index(&tok->added, tok);
 }
 
-static int parse_root(struct zf_tok *t, const json_t *root, const struct zf_tok_settings *b) {
+static int parse_root(struct zf_tok *tok, const json_t *root,
+                      const struct zf_tok_settings *settings) {
   const char *version = "1.0";
   if (!json_is_object(root))
-    return zf_error(ZF_EINVALID, "%s: expected an object, found %s", t->name, zf_json_kind(root));
-  int rc = zf_json_str(&version, root, "version", t->name);
+    return zf_error(ZF_EINVALID, "%s: expected an object, found %s", tok->name, zf_json_kind(root));
+  int rc = zf_json_str(&version, root, "version", tok->name);
   if (!rc && strcmp(version, "1.0"))
-    rc = zf_error(ZF_EINVALID, "%s: version '%s', but only 1.0 is known", t->name, version);
-  if (!rc) rc = parse_model(t, root);
-  if (!rc) rc = parse_added(t, root, b);
-  if (!rc) rc = zf_specials_read(t, b, json_object_get(root, ZF_NAMED_KEY));
-  if (!rc) rc = parse_parts(t, root, b);
+    rc = zf_error(ZF_EINVALID, "%s: version '%s', but only 1.0 is known", tok->name, version);
+  if (!rc) rc = parse_model(tok, root);
+  if (!rc) rc = parse_added(tok, root, settings);
+  if (!rc) rc = zf_specials_read(tok, settings, json_object_get(root, ZF_NAMED_KEY));
+  if (!rc) rc = parse_parts(tok, root, settings);
   if (rc) return rc;
-  t->places = zf_chain_places(&t->normalizer) || zf_chain_places(&t->pretokenizer);
+  tok->places = zf_chain_places(&tok->normalizer) || zf_chain_places(&tok->pretokenizer);
   int byte_level =
-      zf_chain_has(&t->pretokenizer, "ByteLevel") || zf_chain_has(&t->normalizer, "ByteLevel");
-  snprintf(t->type, sizeof t->type, "%s%s", byte_level ? "byte-level " : "",
-           t->model->describe(t->model_self));
+      zf_chain_has(&tok->pretokenizer, "ByteLevel") || zf_chain_has(&tok->normalizer, "ByteLevel");
+  snprintf(tok->type, sizeof tok->type, "%s%s", byte_level ? "byte-level " : "",
+           tok->model->describe(tok->model_self));
   return 0;
 }
 
-int zf_tok_build(struct zf_tok **out, const json_t *root, const struct zf_tok_settings *b,
+int zf_tok_build(struct zf_tok **out, const json_t *root, const struct zf_tok_settings *settings,
                  const char *name) {
   *out = NULL;
-  struct zf_tok *t = zf_calloc(1, sizeof *t);
-  if (!t) return ZF_ENOMEM;
-  t->name = zf_strdup(name);
-  int rc = t->name ? parse_root(t, root, b) : ZF_ENOMEM;
+  struct zf_tok *tok = zf_calloc(1, sizeof *tok);
+  if (!tok) return ZF_ENOMEM;
+  tok->name = zf_strdup(name);
+  int rc = tok->name ? parse_root(tok, root, settings) : ZF_ENOMEM;
   if (rc) {
-    zf_tok_free(t);
+    zf_tok_free(tok);
     return rc;
   }
-  *out = t;
+  *out = tok;
   return 0;
 }
 
 /* Files that a tokenizer may be in, the best first. */
-static int load_json(json_t **out, const char *path, const struct zf_tok_settings *b) {
-  (void)b;
+static int load_json(json_t **out, const char *path, const struct zf_tok_settings *settings) {
+  (void)settings;
   return zf_json_load(out, path);
 }
 
@@ -161,14 +167,14 @@ static const struct {
              {"vocab.txt", zf_classic_bert, "BertTokenizer"}};
 enum { FILES = sizeof files / sizeof *files };
 
-static int load_root(json_t **out, char **path, const char *dir, struct zf_tok_settings *b) {
+static int load_root(json_t **out, char **path, const char *dir, struct zf_tok_settings *settings) {
   for (int i = 0; i < FILES; i++) {
     free(*path);
     *path = zf_path_join(dir, files[i].name);
     if (!*path) return ZF_ENOMEM;
     if (!zf_exists(*path)) continue;
-    if (!b->class) b->class = zf_tok_class_named(files[i].class);
-    return files[i].load(out, *path, b);
+    if (!settings->class) settings->class = zf_tok_class_named(files[i].class);
+    return files[i].load(out, *path, settings);
   }
   return zf_error(ZF_EUSAGE,
                   "%s: no tokenizer: none of tokenizer.json, vocab.json with merges.txt, "
@@ -178,32 +184,32 @@ static int load_root(json_t **out, char **path, const char *dir, struct zf_tok_s
 
 static int open_gguf(struct zf_tok **out, const char *path) {
   json_t *root = NULL;
-  struct zf_gguf g;
+  struct zf_gguf gguf;
   *out = NULL;
-  int rc = zf_gguf_open(&g, path, 1);
+  int rc = zf_gguf_open(&gguf, path, 1);
   if (rc) return rc;
-  rc = zf_gguf_tok_keys(&root, g.keys, path);
+  rc = zf_gguf_tok_keys(&root, gguf.keys, path);
   if (!rc) rc = zf_tok_build(out, root, NULL, path);
-  if (!rc && (rc = zf_specials_gguf(*out, g.keys))) {
+  if (!rc && (rc = zf_specials_gguf(*out, gguf.keys))) {
     zf_tok_free(*out);
     *out = NULL;
   }
   json_decref(root);
-  zf_gguf_free(&g);
+  zf_gguf_free(&gguf);
   return rc;
 }
 
 static int open_dir(struct zf_tok **out, const char *dir) {
-  struct zf_tok_settings b;
+  struct zf_tok_settings settings;
   json_t *root = NULL;
   char *path = NULL;
   *out = NULL;
-  int rc = zf_tok_settings_load(&b, dir);
-  if (!rc) rc = load_root(&root, &path, dir, &b);
-  if (!rc) rc = zf_tok_rebuild(root, &b);
-  if (!rc) rc = zf_tok_build(out, root, &b, path);
+  int rc = zf_tok_settings_load(&settings, dir);
+  if (!rc) rc = load_root(&root, &path, dir, &settings);
+  if (!rc) rc = zf_tok_rebuild(root, &settings);
+  if (!rc) rc = zf_tok_build(out, root, &settings, path);
   json_decref(root);
-  zf_tok_settings_free(&b);
+  zf_tok_settings_free(&settings);
   free(path);
   return rc;
 }
@@ -227,109 +233,111 @@ int zf_tok_parse(struct zf_tok **out, const char *json, size_t len, const char *
   return rc;
 }
 
-void zf_tok_free(struct zf_tok *t) {
-  if (!t) return;
-  zf_chain_free(&t->decoder);
-  zf_chain_free(&t->postprocessor);
-  zf_chain_free(&t->pretokenizer);
-  zf_chain_free(&t->normalizer);
-  zf_added_free(&t->added);
-  if (t->model) t->model->free(t->model_self);
-  zf_vocab_free(&t->vocab);
-  zf_specials_free(t);
-  free(t->name);
-  free(t);
+void zf_tok_free(struct zf_tok *tok) {
+  if (!tok) return;
+  zf_chain_free(&tok->decoder);
+  zf_chain_free(&tok->postprocessor);
+  zf_chain_free(&tok->pretokenizer);
+  zf_chain_free(&tok->normalizer);
+  zf_added_free(&tok->added);
+  if (tok->model) tok->model->free(tok->model_self);
+  zf_vocab_free(&tok->vocab);
+  zf_specials_free(tok);
+  free(tok->name);
+  free(tok);
 }
 
 /* --- encoding --------------------------------------------------------------------- */
 
-static int encode(struct zf_encoding *w) {
-  const struct zf_tok *t = w->tok;
-  int rc = zf_ids_reserve(w->ids, w->given_len / 4, (w->flags & ZF_ENC_OFFSETS) != 0);
-  if (!rc) rc = zf_added_cut(&t->added, &t->added.raw, w);
-  if (!rc) rc = zf_chain_apply(&t->normalizer, w);
-  if (!rc) rc = zf_added_cut(&t->added, &t->added.normal, w);
-  if (!rc) rc = zf_chain_apply(&t->pretokenizer, w);
-  if (!rc) rc = t->model->encode(t->model_self, w);
-  return rc ? rc : zf_chain_apply(&t->postprocessor, w);
+static int encode(struct zf_encoding *encoding) {
+  const struct zf_tok *tok = encoding->tok;
+  int rc = zf_ids_reserve(encoding->ids, encoding->given_len / 4,
+                          (encoding->flags & ZF_ENC_OFFSETS) != 0);
+  if (!rc) rc = zf_added_cut(&tok->added, &tok->added.raw, encoding);
+  if (!rc) rc = zf_chain_apply(&tok->normalizer, encoding);
+  if (!rc) rc = zf_added_cut(&tok->added, &tok->added.normal, encoding);
+  if (!rc) rc = zf_chain_apply(&tok->pretokenizer, encoding);
+  if (!rc) rc = tok->model->encode(tok->model_self, encoding);
+  return rc ? rc : zf_chain_apply(&tok->postprocessor, encoding);
 }
 
-int zf_tok_encode(const struct zf_tok *t, struct zf_ids *ids, const char *text, size_t len,
+int zf_tok_encode(const struct zf_tok *tok, struct zf_ids *ids, const char *text, size_t len,
                   unsigned flags) {
-  struct zf_encoding w;
+  struct zf_encoding encoding;
   int64_t first = ids->count;
-  int rc = zf_encoding_open(&w, t, text, len, t->places || (flags & ZF_ENC_OFFSETS));
-  w.ids = ids;
-  w.first = first;
-  w.flags = flags;
-  if (!rc) rc = encode(&w);
+  int rc = zf_encoding_open(&encoding, tok, text, len, tok->places || (flags & ZF_ENC_OFFSETS));
+  encoding.ids = ids;
+  encoding.first = first;
+  encoding.flags = flags;
+  if (!rc) rc = encode(&encoding);
   if (rc) ids->count = first;
-  zf_encoding_close(&w);
+  zf_encoding_close(&encoding);
   return rc;
 }
 
 /* --- decoding --------------------------------------------------------------------- */
 
 /* The pieces of the ids, end to end. */
-static int lay_out(struct zf_encoding *w, const int32_t *ids, int64_t n, int skip_special) {
-  w->limit = INT64_MAX;
-  int rc = zf_encoding_reserve(w, n + 1);
-  for (int64_t i = 0; !rc && i < n; i++) {
-    const struct zf_added_token *a = zf_added_find(&w->tok->added, ids[i]);
-    const char *piece = a && a->shown ? a->shown : zf_tok_piece(w->tok, ids[i]);
+static int lay_out(struct zf_encoding *encoding, const int32_t *ids, int64_t count,
+                   int skip_special) {
+  encoding->limit = INT64_MAX;
+  int rc = zf_encoding_reserve(encoding, count + 1);
+  for (int64_t i = 0; !rc && i < count; i++) {
+    const struct zf_added_token *token = zf_added_find(&encoding->tok->added, ids[i]);
+    const char *piece = token && token->shown ? token->shown : zf_tok_piece(encoding->tok, ids[i]);
     if (!piece)
       return zf_error(ZF_EUSAGE, "token id %d is not in the vocabulary of %s", ids[i],
-                      w->tok->name);
-    if (skip_special && a && a->special) continue;
-    int64_t off = w->next.len;
-    rc = zf_text_buf_add(w, piece, (int64_t)strlen(piece), 0, 0);
-    if (!rc) rc = zf_encoding_push(w, off, w->next.len - off, -1);
+                      encoding->tok->name);
+    if (skip_special && token && token->special) continue;
+    int64_t off = encoding->next.len;
+    rc = zf_text_buf_add(encoding, piece, (int64_t)strlen(piece), 0, 0);
+    if (!rc) rc = zf_encoding_push(encoding, off, encoding->next.len - off, -1);
   }
   if (rc) return rc;
-  zf_encoding_bound(w, w->next.len);
-  zf_encoding_swap_text(w);
-  zf_encoding_swap_pieces(w);
+  zf_encoding_bound(encoding, encoding->next.len);
+  zf_encoding_swap_text(encoding);
+  zf_encoding_swap_pieces(encoding);
   return 0;
 }
 
-int zf_tok_decode(const struct zf_tok *t, struct zf_buf *out, const int32_t *ids, int64_t n,
+int zf_tok_decode(const struct zf_tok *tok, struct zf_buf *out, const int32_t *ids, int64_t count,
                   int skip_special) {
-  struct zf_encoding w;
+  struct zf_encoding encoding;
   size_t had = out->len;
-  int rc = zf_encoding_open(&w, t, "", 0, 0);
-  if (!rc) rc = lay_out(&w, ids, n, skip_special);
-  if (!rc) rc = zf_chain_apply(&t->decoder, &w);
-  for (int64_t i = 0; !rc && i < w.npiece; i++) {
-    if (i && !t->decoder.count) zf_buf_putc(out, ' '); /* without a decoder: words */
-    zf_buf_add(out, w.cur.data + w.piece[i].off, (size_t)w.piece[i].len);
+  int rc = zf_encoding_open(&encoding, tok, "", 0, 0);
+  if (!rc) rc = lay_out(&encoding, ids, count, skip_special);
+  if (!rc) rc = zf_chain_apply(&tok->decoder, &encoding);
+  for (int64_t i = 0; !rc && i < encoding.npiece; i++) {
+    if (i && !tok->decoder.count) zf_buf_putc(out, ' '); /* without a decoder: words */
+    zf_buf_add(out, encoding.cur.data + encoding.piece[i].off, (size_t)encoding.piece[i].len);
   }
   if (!rc) rc = zf_buf_ok(out);
   if (rc) out->len = had;
-  zf_encoding_close(&w);
+  zf_encoding_close(&encoding);
   return rc;
 }
 
 /* --- asking ----------------------------------------------------------------------- */
 
-int64_t zf_tok_size(const struct zf_tok *t) {
-  return t->size;
+int64_t zf_tok_size(const struct zf_tok *tok) {
+  return tok->size;
 }
 
-const char *zf_tok_piece(const struct zf_tok *t, int32_t id) {
-  const struct zf_added_token *a = zf_added_find(&t->added, id);
-  return a ? a->content : zf_vocab_piece(&t->vocab, id);
+const char *zf_tok_piece(const struct zf_tok *tok, int32_t id) {
+  const struct zf_added_token *token = zf_added_find(&tok->added, id);
+  return token ? token->content : zf_vocab_piece(&tok->vocab, id);
 }
 
-int32_t zf_tok_id(const struct zf_tok *t, const char *piece) {
-  for (int64_t i = 0; i < t->added.count; i++)
-    if (!strcmp(t->added.token[i].content, piece)) return t->added.token[i].id;
-  return zf_vocab_find(&t->vocab, piece, (int64_t)strlen(piece));
+int32_t zf_tok_id(const struct zf_tok *tok, const char *piece) {
+  for (int64_t i = 0; i < tok->added.count; i++)
+    if (!strcmp(tok->added.token[i].content, piece)) return tok->added.token[i].id;
+  return zf_vocab_find(&tok->vocab, piece, (int64_t)strlen(piece));
 }
 
-int zf_tok_check(const struct zf_tok *t, const int32_t *ids, int64_t n, int64_t vocab) {
-  for (int64_t i = 0; i < n; i++) {
+int zf_tok_check(const struct zf_tok *tok, const int32_t *ids, int64_t count, int64_t vocab) {
+  for (int64_t i = 0; i < count; i++) {
     if (ids[i] >= 0 && ids[i] < vocab) continue;
-    const char *piece = zf_tok_piece(t, ids[i]);
+    const char *piece = zf_tok_piece(tok, ids[i]);
     return zf_error(ZF_EINVALID,
                     "token %lld, '%.60s', has the id %d, outside the model's vocabulary of %lld: "
                     "take it out of "
@@ -339,11 +347,11 @@ int zf_tok_check(const struct zf_tok *t, const int32_t *ids, int64_t n, int64_t 
   return 0;
 }
 
-int zf_tok_is_special(const struct zf_tok *t, int32_t id) {
-  const struct zf_added_token *a = zf_added_find(&t->added, id);
-  return a && a->special;
+int zf_tok_is_special(const struct zf_tok *tok, int32_t id) {
+  const struct zf_added_token *token = zf_added_find(&tok->added, id);
+  return token && token->special;
 }
 
-const char *zf_tok_type(const struct zf_tok *t) {
-  return t->type;
+const char *zf_tok_type(const struct zf_tok *tok) {
+  return tok->type;
 }

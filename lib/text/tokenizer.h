@@ -25,7 +25,7 @@ int zf_tok_open(struct zf_tok **out, const char *dir);
 
 /* From the bytes of a tokenizer.json alone; `name` is for messages. */
 int zf_tok_parse(struct zf_tok **out, const char *json, size_t len, const char *name);
-void zf_tok_free(struct zf_tok *t); /* takes NULL */
+void zf_tok_free(struct zf_tok *tok); /* takes NULL */
 
 /* Writes the tokenizer inside the GGUF file `path` into the directory `dir`, in the form that
  * Transformers loads: tokenizer.json, and tokenizer_config.json with the special tokens and the chat
@@ -46,20 +46,20 @@ enum zf_encode_flags {
 };
 
 /* Appends the ids of text[0..len) to *ids (zero-initialised before first use). */
-int zf_tok_encode(const struct zf_tok *t, struct zf_ids *ids, const char *text, size_t len,
+int zf_tok_encode(const struct zf_tok *tok, struct zf_ids *ids, const char *text, size_t len,
                   unsigned flags);
 
 /* Appends the text of ids to *out.  skip_special leaves special tokens out.
  * Ids outside the vocabulary are ZF_EUSAGE. */
-int zf_tok_decode(const struct zf_tok *t, struct zf_buf *out, const int32_t *ids, int64_t n,
+int zf_tok_decode(const struct zf_tok *tok, struct zf_buf *out, const int32_t *ids, int64_t count,
                   int skip_special);
 
-int64_t zf_tok_size(const struct zf_tok *t);                  /* largest id + 1 */
-const char *zf_tok_piece(const struct zf_tok *t, int32_t id); /* as stored; NULL if no such id */
-int32_t zf_tok_id(const struct zf_tok *t, const char *piece); /* -1 when absent */
+int64_t zf_tok_size(const struct zf_tok *tok);                  /* largest id + 1 */
+const char *zf_tok_piece(const struct zf_tok *tok, int32_t id); /* as stored; NULL if no such id */
+int32_t zf_tok_id(const struct zf_tok *tok, const char *piece); /* -1 when absent */
 /* ZF_EINVALID where one of the ids is beyond a model's vocabulary. */
-int zf_tok_check(const struct zf_tok *t, const int32_t *ids, int64_t n, int64_t vocab);
-int zf_tok_is_special(const struct zf_tok *t, int32_t id);
+int zf_tok_check(const struct zf_tok *tok, const int32_t *ids, int64_t count, int64_t vocab);
+int zf_tok_is_special(const struct zf_tok *tok, int32_t id);
 
 /* Special tokens by name, decided here alone.  A directory's are those of the first that names one of:
  * special_tokens_map.json (where tokenizer_config.json has no added_tokens_decoder, as in Transformers),
@@ -72,18 +72,18 @@ struct zf_special_token {
   const char *from; /* the file or class that names it; NULL: none */
 };
 #define ZF_TOK_GGUF "the file's keys" /* `from` in a GGUF file */
-struct zf_special_token zf_tok_special(const struct zf_tok *t, enum zf_special which);
+struct zf_special_token zf_tok_special(const struct zf_tok *tok, enum zf_special which);
 const char *zf_special_name(enum zf_special which); /* "bos_token", ... */
-int32_t zf_tok_bos(const struct zf_tok *t);         /* -1 when none */
-int32_t zf_tok_eos(const struct zf_tok *t);
+int32_t zf_tok_bos(const struct zf_tok *tok);       /* -1 when none */
+int32_t zf_tok_eos(const struct zf_tok *tok);
 
 /* Tokens that end a text in generation: of generation_config.json, else of config.json, else EOS; of
  * a GGUF file all that llama.cpp takes for an end.  *from as above. */
-const struct zf_ids *zf_tok_ends(const struct zf_tok *t, const char **from);
+const struct zf_ids *zf_tok_ends(const struct zf_tok *tok, const char **from);
 
 /* {"bos_token": text, ...} as a chat template sees it. */
-const json_t *zf_tok_named(const struct zf_tok *t);
+const json_t *zf_tok_named(const struct zf_tok *tok);
 
-const char *zf_tok_type(const struct zf_tok *t); /* "byte-level BPE", ... for display */
+const char *zf_tok_type(const struct zf_tok *tok); /* "byte-level BPE", ... for display */
 
 #endif

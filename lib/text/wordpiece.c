@@ -19,87 +19,91 @@ struct words {
 };
 
 static void free_words(void *self) {
-  struct words *m = self;
-  if (!m) return;
-  free(m->prefix);
-  free(m->where);
-  free(m);
+  struct words *words = self;
+  if (!words) return;
+  free(words->prefix);
+  free(words->where);
+  free(words);
 }
 
-static int64_t longest_piece(const struct zf_vocab *v) {
+static int64_t longest_piece(const struct zf_vocab *vocab) {
   int64_t n = 0;
-  for (int64_t i = 0; i < v->count; i++)
-    if (v->entry[i].len > n) n = v->entry[i].len;
+  for (int64_t i = 0; i < vocab->count; i++)
+    if (vocab->entry[i].len > n) n = vocab->entry[i].len;
   return n;
 }
 
-static int parse_words(struct words *m, struct zf_vocab *v, const json_t *def, const char *where,
-                       const char *unk, const char *prefix) {
-  m->vocab = v;
-  m->most = 100;
-  int rc = zf_vocab_parse(v, def, where);
+static int parse_words(struct words *words, struct zf_vocab *vocab, const json_t *def,
+                       const char *where, const char *unk, const char *prefix) {
+  words->vocab = vocab;
+  words->most = 100;
+  int rc = zf_vocab_parse(vocab, def, where);
   if (!rc) rc = zf_json_str(&unk, def, "unk_token", where);
   if (!rc) rc = zf_json_str(&prefix, def, "continuing_subword_prefix", where);
-  if (!rc) rc = zf_json_int(&m->most, def, "max_input_chars_per_word", where);
-  if (!rc && m->most < 0)
-    rc = zf_error(ZF_EINVALID, "%s: max_input_chars_per_word is %lld", where, (long long)m->most);
+  if (!rc) rc = zf_json_int(&words->most, def, "max_input_chars_per_word", where);
+  if (!rc && words->most < 0)
+    rc = zf_error(ZF_EINVALID, "%s: max_input_chars_per_word is %lld", where,
+                  (long long)words->most);
   if (rc) return rc;
-  m->where = zf_strdup(where);
-  m->prefix = zf_strdup(prefix);
-  if (!m->where || !m->prefix) return ZF_ENOMEM;
-  m->unk = zf_vocab_find(v, unk, (int64_t)strlen(unk));
-  m->longest = longest_piece(v);
+  words->where = zf_strdup(where);
+  words->prefix = zf_strdup(prefix);
+  if (!words->where || !words->prefix) return ZF_ENOMEM;
+  words->unk = zf_vocab_find(vocab, unk, (int64_t)strlen(unk));
+  words->longest = longest_piece(vocab);
   return 0;
 }
 
-static int parse(void **self, struct zf_vocab *v, const json_t *def, const char *where,
+static int parse(void **self, struct zf_vocab *vocab, const json_t *def, const char *where,
                  const char *unk, const char *prefix) {
-  struct words *m = zf_calloc(1, sizeof *m);
-  if (!m) return ZF_ENOMEM;
-  int rc = parse_words(m, v, def, where, unk, prefix);
+  struct words *words = zf_calloc(1, sizeof *words);
+  if (!words) return ZF_ENOMEM;
+  int rc = parse_words(words, vocab, def, where, unk, prefix);
   if (rc) {
-    free_words(m);
+    free_words(words);
     return rc;
   }
-  *self = m;
+  *self = words;
   return 0;
 }
 
-static int parse_wordpiece(void **self, struct zf_vocab *v, const json_t *def, const char *where) {
-  return parse(self, v, def, where, "[UNK]", "##");
+static int parse_wordpiece(void **self, struct zf_vocab *vocab, const json_t *def,
+                           const char *where) {
+  return parse(self, vocab, def, where, "[UNK]", "##");
 }
 
-static int parse_wordlevel(void **self, struct zf_vocab *v, const json_t *def, const char *where) {
-  return parse(self, v, def, where, "<unk>", "");
+static int parse_wordlevel(void **self, struct zf_vocab *vocab, const json_t *def,
+                           const char *where) {
+  return parse(self, vocab, def, where, "<unk>", "");
 }
 
-static int emit_unknown(const struct words *m, struct zf_encoding *w, const struct zf_piece *p) {
-  if (m->unk >= 0) return zf_encoding_emit(w, m->unk, p->off, p->len);
+static int emit_unknown(const struct words *words, struct zf_encoding *encoding,
+                        const struct zf_piece *piece) {
+  if (words->unk >= 0) return zf_encoding_emit(encoding, words->unk, piece->off, piece->len);
   return zf_error(ZF_EINVALID,
                   "%s: the text has a word that is not in the vocabulary, and neither is unk_token",
-                  m->where);
+                  words->where);
 }
 
-static int64_t count(const char *s, int64_t n) {
+static int64_t count(const char *s, int64_t len) {
   int64_t k = 0;
-  for (int64_t i = 0; i < n; i++) k += ((unsigned char)s[i] & 0xC0) != 0x80;
+  for (int64_t i = 0; i < len; i++) k += ((unsigned char)s[i] & 0xC0) != 0x80;
   return k;
 }
 
 /* The longest piece at s[0..n), after the prefix for one that continues: its id and
  * bytes, or -1. */
-static int32_t longest_at(const struct words *m, struct zf_buf *word, const char *s, int64_t n,
-                          int first, int64_t *len) {
-  size_t skip = first ? 0 : strlen(m->prefix);
-  if (n > m->longest) n = m->longest;
+static int32_t longest_at(const struct words *words, struct zf_buf *word, const char *s,
+                          int64_t length, int first, int64_t *len) {
+  size_t skip = first ? 0 : strlen(words->prefix);
+  if (length > words->longest) length = words->longest;
   zf_buf_clear(word);
-  zf_buf_add(word, m->prefix, skip);
-  zf_buf_add(word, s, (size_t)n);
+  zf_buf_add(word, words->prefix, skip);
+  zf_buf_add(word, s, (size_t)length);
   if (word->failed) return -1;
-  for (; n > 0; n--) {
-    int32_t id = zf_vocab_find(m->vocab, word->data, (int64_t)skip + n);
+  for (; length > 0; length--) {
+    int32_t id = zf_vocab_find(words->vocab, word->data, (int64_t)skip + length);
     if (id >= 0) {
-      *len = n;
+      *len = length;
       return id;
     }
   }
@@ -111,42 +115,48 @@ static void free_scratch(void *scratch) {
   free(scratch);
 }
 
-static int encode_word(const struct words *m, struct zf_encoding *w, const struct zf_piece *p) {
-  const char *s = w->cur.data + p->off;
-  struct zf_buf *word = w->scratch;
-  int64_t before = w->ids->count, n = 0;
-  if (count(s, p->len) > m->most) return emit_unknown(m, w, p);
-  for (int64_t at = 0; at < p->len; at += n) {
-    int32_t id = longest_at(m, word, s + at, p->len - at, at == 0, &n);
+static int encode_word(const struct words *words, struct zf_encoding *encoding,
+                       const struct zf_piece *piece) {
+  const char *s = encoding->cur.data + piece->off;
+  struct zf_buf *word = encoding->scratch;
+  int64_t before = encoding->ids->count, n = 0;
+  if (count(s, piece->len) > words->most) return emit_unknown(words, encoding, piece);
+  for (int64_t at = 0; at < piece->len; at += n) {
+    int32_t id = longest_at(words, word, s + at, piece->len - at, at == 0, &n);
     int rc = zf_buf_ok(word);
-    if (!rc && id >= 0) rc = zf_encoding_emit(w, id, p->off + at, n);
+    if (!rc && id >= 0) rc = zf_encoding_emit(encoding, id, piece->off + at, n);
     if (rc) return rc;
     if (id < 0) {
-      w->ids->count = before;
-      return emit_unknown(m, w, p);
+      encoding->ids->count = before;
+      return emit_unknown(words, encoding, piece);
     }
   }
   return 0;
 }
 
-static int encode_wordpiece(const void *self, struct zf_encoding *w) {
+static int encode_wordpiece(const void *self, struct zf_encoding *encoding) {
   int rc = 0;
-  if (!w->scratch) w->scratch = zf_calloc(1, sizeof(struct zf_buf));
-  if (!w->scratch) return ZF_ENOMEM;
-  for (int64_t i = 0; !rc && i < w->npiece; i++) {
-    const struct zf_piece *p = &w->piece[i];
-    rc = p->id >= 0 ? zf_encoding_emit(w, p->id, p->off, p->len) : encode_word(self, w, p);
+  if (!encoding->scratch) encoding->scratch = zf_calloc(1, sizeof(struct zf_buf));
+  if (!encoding->scratch) return ZF_ENOMEM;
+  for (int64_t i = 0; !rc && i < encoding->npiece; i++) {
+    const struct zf_piece *piece = &encoding->piece[i];
+    rc = piece->id >= 0 ? zf_encoding_emit(encoding, piece->id, piece->off, piece->len)
+                        : encode_word(self, encoding, piece);
   }
   return rc;
 }
 
-static int encode_wordlevel(const void *self, struct zf_encoding *w) {
-  const struct words *m = self;
+static int encode_wordlevel(const void *self, struct zf_encoding *encoding) {
+  const struct words *words = self;
   int rc = 0;
-  for (int64_t i = 0; !rc && i < w->npiece; i++) {
-    const struct zf_piece *p = &w->piece[i];
-    int32_t id = p->id >= 0 ? p->id : zf_vocab_find(m->vocab, w->cur.data + p->off, p->len);
-    if (p->len) rc = id >= 0 ? zf_encoding_emit(w, id, p->off, p->len) : emit_unknown(m, w, p);
+  for (int64_t i = 0; !rc && i < encoding->npiece; i++) {
+    const struct zf_piece *piece = &encoding->piece[i];
+    int32_t id = piece->id >= 0
+                     ? piece->id
+                     : zf_vocab_find(words->vocab, encoding->cur.data + piece->off, piece->len);
+    if (piece->len)
+      rc = id >= 0 ? zf_encoding_emit(encoding, id, piece->off, piece->len)
+                   : emit_unknown(words, encoding, piece);
   }
   return rc;
 }

@@ -18,97 +18,100 @@ int64_t zf_backprop_bytes(const struct zf_limits *lim) {
                    zf_arena_cost((size_t)(lim->rows * lim->ids) * 4));
 }
 
-int zf_backprop_new(struct zf_backprop **out, struct zf_run *r) {
+int zf_backprop_new(struct zf_backprop **out, struct zf_run *run) {
   *out = NULL;
-  struct zf_backprop *b = zf_calloc(1, sizeof *b);
-  if (!b) return ZF_ENOMEM;
-  enum zf_optim_rule rule = (enum zf_optim_rule)zf_method_info(r->set.method)->rule;
-  int rc = zf_back_new(&b->k, r->model, r->fwd, r->set.first.checkpoint);
-  if (!rc) rc = zf_optim_new(&b->o, b->k, rule);
-  if (!rc) rc = zf_arena_init(&b->arena, (size_t)zf_backprop_bytes(&r->lim));
+  struct zf_backprop *backprop = zf_calloc(1, sizeof *backprop);
+  if (!backprop) return ZF_ENOMEM;
+  enum zf_optim_rule rule = (enum zf_optim_rule)zf_method_info(run->set.method)->rule;
+  int rc = zf_back_new(&backprop->k, run->model, run->fwd, run->set.first.checkpoint);
+  if (!rc) rc = zf_optim_new(&backprop->o, backprop->k, rule);
+  if (!rc) rc = zf_arena_init(&backprop->arena, (size_t)zf_backprop_bytes(&run->lim));
   if (!rc) {
-    b->coef = zf_arena_array(&b->arena, r->lim.rows, 4);
-    b->slope = zf_arena_array(&b->arena, r->lim.rows * r->lim.ids, 4);
-    if (!b->coef || !b->slope) rc = ZF_ENOMEM;
+    backprop->coef = zf_arena_array(&backprop->arena, run->lim.rows, 4);
+    backprop->slope = zf_arena_array(&backprop->arena, run->lim.rows * run->lim.ids, 4);
+    if (!backprop->coef || !backprop->slope) rc = ZF_ENOMEM;
   }
   if (rc) {
-    zf_backprop_free(b);
+    zf_backprop_free(backprop);
     return rc;
   }
-  *out = b;
+  *out = backprop;
   return 0;
 }
 
-void zf_backprop_free(struct zf_backprop *b) {
-  if (!b) return;
-  zf_optim_free(b->o);
-  zf_back_free(b->k);
-  zf_arena_free(&b->arena);
-  free(b);
+void zf_backprop_free(struct zf_backprop *backprop) {
+  if (!backprop) return;
+  zf_optim_free(backprop->o);
+  zf_back_free(backprop->k);
+  zf_arena_free(&backprop->arena);
+  free(backprop);
 }
 
 /* What the batch's losses are divided by. */
-static int weight_of(double *sum, struct zf_run *r, int64_t place) {
-  const struct zf_dataset *d = r->data.train;
+static int weight_of(double *sum, struct zf_run *run, int64_t place) {
+  const struct zf_dataset *dataset = run->data.train;
   int rc = 0;
   *sum = 0;
-  for (int64_t i = 0; !rc && i < r->batch; i++) {
+  for (int64_t i = 0; !rc && i < run->batch; i++) {
     int64_t index, n;
-    rc = zf_run_data_batch(&r->data, place + i, 1, &index, &n);
+    rc = zf_run_data_batch(&run->data, place + i, 1, &index, &n);
     if (!rc && n)
-      *sum += d->ex[index].label >= 0 || d->type == ZF_TASK_LABELS
+      *sum += dataset->ex[index].label >= 0 || dataset->type == ZF_TASK_LABELS
                   ? 1
-                  : (double)zf_example_targets(d, index);
+                  : (double)zf_example_targets(dataset, index);
   }
   return rc;
 }
 
 /* Examples from..to, packed: forward, losses, backward.  Where options are compared the derivative
  * of a row depends on all of them: then log-probabilities come first, else with the gradient. */
-static int run_packed(struct zf_run *r, int64_t from, int64_t to, double scale) {
-  struct zf_backprop *b = r->backprop;
-  const struct zf_dataset *d = r->data.train;
-  struct zf_packed *p = zf_score_packed(r->scorer);
-  int rc = zf_back_forward(b->k, &p->batch);
+static int run_packed(struct zf_run *run, int64_t from, int64_t to, double scale) {
+  struct zf_backprop *backprop = run->backprop;
+  const struct zf_dataset *dataset = run->data.train;
+  struct zf_packed *packed = zf_score_packed(run->scorer);
+  int rc = zf_back_forward(backprop->k, &packed->batch);
   if (rc) return rc;
-  if (p->nid) zf_back_at(b->k, p->ids, p->nid, p->at);
-  if (p->whole && zf_task_chooses(d->type)) zf_back_lse(b->k, p->target, p->lse, p->logit);
-  zf_score_gradients(r->scorer, d, r->index, from, to, scale, b->coef, b->slope);
-  if (p->whole) zf_back_rows(b->k, p->target, b->coef, p->lse, p->logit);
-  if (p->nid) zf_back_gradient_at(b->k, p->ids, p->nid, b->slope);
-  zf_score_reduce(r->scorer, d, r->index, from, to, r->set.micro_batch, 1, r->score);
-  zf_back_run(b->k);
+  if (packed->nid) zf_back_at(backprop->k, packed->ids, packed->nid, packed->at);
+  if (packed->whole && zf_task_chooses(dataset->type))
+    zf_back_lse(backprop->k, packed->target, packed->lse, packed->logit);
+  zf_score_gradients(run->scorer, dataset, run->index, from, to, scale, backprop->coef,
+                     backprop->slope);
+  if (packed->whole)
+    zf_back_rows(backprop->k, packed->target, backprop->coef, packed->lse, packed->logit);
+  if (packed->nid) zf_back_gradient_at(backprop->k, packed->ids, packed->nid, backprop->slope);
+  zf_score_reduce(run->scorer, dataset, run->index, from, to, run->set.micro_batch, 1, run->score);
+  zf_back_run(backprop->k);
   return 0;
 }
 
-int zf_backprop_gradient(struct zf_run *r, int64_t step, double *loss, double *norm) {
-  int64_t place = (step - 1) * r->batch, n = r->set.micro_batch;
+int zf_backprop_gradient(struct zf_run *run, int64_t step, double *loss, double *norm) {
+  int64_t place = (step - 1) * run->batch, n = run->set.micro_batch;
   double sum = 0, weight;
-  int rc = weight_of(&weight, r, place);
-  for (int64_t m = 0; !rc && m < r->set.accumulation; m++) {
+  int rc = weight_of(&weight, run, place);
+  for (int64_t m = 0; !rc && m < run->set.accumulation; m++) {
     int64_t k;
-    rc = zf_run_data_batch(&r->data, place + m * n, n, r->index, &k);
+    rc = zf_run_data_batch(&run->data, place + m * n, n, run->index, &k);
     for (int64_t from = 0, to; !rc && from < k; from = to) {
-      to = zf_score_pack(r->scorer, r->data.train, r->index, from, k, 0, 1);
-      rc = run_packed(r, from, to, 1 / weight);
+      to = zf_score_pack(run->scorer, run->data.train, run->index, from, k, 0, 1);
+      rc = run_packed(run, from, to, 1 / weight);
     }
-    for (int64_t i = 0; !rc && i < k; i++) sum += r->score[i].loss;
+    for (int64_t i = 0; !rc && i < k; i++) sum += run->score[i].loss;
   }
   if (rc) return rc;
   *loss = weight > 0 ? sum / weight : 0;
-  *norm = r->backprop->norm = zf_back_norm(r->backprop->k);
+  *norm = run->backprop->norm = zf_back_norm(run->backprop->k);
   return 0;
 }
 
-void zf_backprop_update(struct zf_run *r, int64_t step, double lr) {
-  struct zf_backprop *b = r->backprop;
-  const struct zf_first_order *f = &r->set.first;
-  int momentum = r->set.method == ZF_METHOD_MOMENTUM;
+void zf_backprop_update(struct zf_run *run, int64_t step, double lr) {
+  struct zf_backprop *backprop = run->backprop;
+  const struct zf_first_order *first_order = &run->set.first;
+  int momentum = run->set.method == ZF_METHOD_MOMENTUM;
   struct zf_optim_conf conf = {.lr = lr,
-                               .decay = r->set.weight_decay,
-                               .beta1 = momentum ? f->momentum : f->beta1,
-                               .beta2 = f->beta2,
-                               .eps = f->eps,
-                               .clip = f->clip};
-  zf_optim_update(b->o, step, b->norm, &conf);
+                               .decay = run->set.weight_decay,
+                               .beta1 = momentum ? first_order->momentum : first_order->beta1,
+                               .beta2 = first_order->beta2,
+                               .eps = first_order->eps,
+                               .clip = first_order->clip};
+  zf_optim_update(backprop->o, step, backprop->norm, &conf);
 }

@@ -11,9 +11,9 @@
 /* Fills d->twins, and with `leave_out` takes later copies, and copies of dev and test examples, out of
  * the training set; "later" by file and row.  Dev and test sets stay as they are.  Without a training
  * set nothing is done. */
-int zf_duplicates_find(struct zf_run_data *d, int leave_out);
+int zf_duplicates_find(struct zf_run_data *data, int leave_out);
 /* Rows of one file whose text was there before; the caller frees t->copy and t->of. */
-int zf_duplicates_file(struct zf_duplicates *t, struct zf_records *r);
-void zf_duplicates_free(struct zf_run_data *d);
+int zf_duplicates_file(struct zf_duplicates *duplicates, struct zf_records *records);
+void zf_duplicates_free(struct zf_run_data *data);
 
 #endif

@@ -17,41 +17,46 @@ static const struct zf_method_info methods[ZF_METHODS] = {
     [ZF_METHOD_INFERENCE] = {"inference", 1, 0, -1},
 };
 
-const struct zf_method_info *zf_method_info(enum zf_method m) {
-  return &methods[m];
+const struct zf_method_info *zf_method_info(enum zf_method method) {
+  return &methods[method];
 }
 
-void zf_forecast_limits(struct zf_limits *lim, const struct zf_model *m, enum zf_method method) {
+void zf_forecast_limits(struct zf_limits *lim, const struct zf_model *model,
+                        enum zf_method method) {
   lim->work = 0;
-  if (methods[method].rule >= 0) zf_back_limits(lim, m);
+  if (methods[method].rule >= 0) zf_back_limits(lim, model);
 }
 
 /* Trained weights are f32 under backpropagation; without training all stay as the file has them. */
-int64_t zf_forecast_weights(const struct zf_model *m, enum zf_method method) {
+int64_t zf_forecast_weights(const struct zf_model *model, enum zf_method method) {
   int64_t n = 0;
-  for (int64_t i = 0; i < m->params.count; i++) {
-    const struct zf_param *p = &m->params.param[i];
-    enum zf_dtype t = p->type;
-    if (p->trained && methods[method].rule >= 0) t = ZF_F32;
-    if (p->trained && !methods[method].trains) t = (enum zf_dtype)zf_st_find(m->st, p->name)->type;
-    n += (int64_t)zf_dtype_bytes(t, p->count);
+  for (int64_t i = 0; i < model->params.count; i++) {
+    const struct zf_param *param = &model->params.param[i];
+    enum zf_dtype type = param->type;
+    if (param->trained && methods[method].rule >= 0) type = ZF_F32;
+    if (param->trained && !methods[method].trains)
+      type = (enum zf_dtype)zf_st_find(model->st, param->name)->type;
+    n += (int64_t)zf_dtype_bytes(type, param->count);
   }
   return n;
 }
 
-int zf_forecast_make(struct zf_forecast *out, const struct zf_model *m, const struct zf_limits *lim,
-                     enum zf_method method, int checkpoint, int scores, int64_t before) {
-  *out = (struct zf_forecast){.before = before, .weights = zf_forecast_weights(m, method)};
-  if (methods[method].trains) out->trained = zf_params_bytes(&m->params, 1);
-  out->activations = zf_forward_bytes(m, lim) - zf_forward_untouched(m, lim) + zf_scorer_bytes(lim);
+int zf_forecast_make(struct zf_forecast *out, const struct zf_model *model,
+                     const struct zf_limits *lim, enum zf_method method, int checkpoint, int scores,
+                     int64_t before) {
+  *out = (struct zf_forecast){.before = before, .weights = zf_forecast_weights(model, method)};
+  if (methods[method].trains) out->trained = zf_params_bytes(&model->params, 1);
+  out->activations =
+      zf_forward_bytes(model, lim) - zf_forward_untouched(model, lim) + zf_scorer_bytes(lim);
   if (methods[method].rule >= 0) {
-    struct zf_back_bytes b;
-    int rc = zf_back_bytes(&b, m, lim, checkpoint);
+    struct zf_back_bytes back_bytes;
+    int rc = zf_back_bytes(&back_bytes, model, lim, checkpoint);
     if (rc) return rc;
-    out->trained = 4 * zf_params_count(&m->params, 1);
-    out->gradients = b.gradients;
-    out->optimizer = zf_optim_bytes(m, (enum zf_optim_rule)methods[method].rule);
-    out->activations += b.values + b.scratch + zf_backprop_bytes(lim) - (scores ? 0 : b.spare);
+    out->trained = 4 * zf_params_count(&model->params, 1);
+    out->gradients = back_bytes.gradients;
+    out->optimizer = zf_optim_bytes(model, (enum zf_optim_rule)methods[method].rule);
+    out->activations += back_bytes.values + back_bytes.scratch + zf_backprop_bytes(lim) -
+                        (scores ? 0 : back_bytes.spare);
   }
   out->total =
       before + FIRST_STEP + out->weights + out->gradients + out->optimizer + out->activations;

@@ -21,13 +21,14 @@ struct zf_forecast {
 /* Of `method` under limits for that method's streams; `scores`: log-normalisers are asked for
  * beside gradients, by options of several tokens or dev and test sets.  `m` needs its plan, and
  * parameters with dtype and `trained` as they will be; no weight is read.  ZF_ENOMEM. */
-int zf_forecast_make(struct zf_forecast *out, const struct zf_model *m, const struct zf_limits *lim,
-                     enum zf_method method, int checkpoint, int scores, int64_t before);
+int zf_forecast_make(struct zf_forecast *out, const struct zf_model *model,
+                     const struct zf_limits *lim, enum zf_method method, int checkpoint, int scores,
+                     int64_t before);
 
 /* Sets what `lim` leaves open for the method: workspace. */
-void zf_forecast_limits(struct zf_limits *lim, const struct zf_model *m, enum zf_method method);
+void zf_forecast_limits(struct zf_limits *lim, const struct zf_model *model, enum zf_method method);
 
 /* Bytes that parameters of `m` are held in by `method`. */
-int64_t zf_forecast_weights(const struct zf_model *m, enum zf_method method);
+int64_t zf_forecast_weights(const struct zf_model *model, enum zf_method method);
 
 #endif

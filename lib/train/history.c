@@ -10,78 +10,78 @@
 #include "base/file.h"
 
 /* Room for as many records as the file can hold. */
-static int make_room(struct zf_history *h, const char *path) {
-  struct zf_map m;
-  int rc = zf_map_open(&m, path);
+static int make_room(struct zf_history *history, const char *path) {
+  struct zf_map map;
+  int rc = zf_map_open(&map, path);
   if (rc) return rc;
-  int q = h->head.zo.probes;
-  int64_t most = (int64_t)m.len / zf_log_record_size(q) + 1;
-  zf_map_close(&m);
-  h->step = zf_calloc(most, sizeof *h->step);
-  h->probe = zf_calloc(most * q, sizeof *h->probe);
-  h->mark = zf_calloc(most, sizeof *h->mark);
-  return h->step && h->probe && h->mark ? 0 : ZF_ENOMEM;
+  int q = history->head.zo.probes;
+  int64_t most = (int64_t)map.len / zf_log_record_size(q) + 1;
+  zf_map_close(&map);
+  history->step = zf_calloc(most, sizeof *history->step);
+  history->probe = zf_calloc(most * q, sizeof *history->probe);
+  history->mark = zf_calloc(most, sizeof *history->mark);
+  return history->step && history->probe && history->mark ? 0 : ZF_ENOMEM;
 }
 
-static void take(struct zf_history *h, const struct zf_log_rec *rec, int64_t offset) {
+static void take(struct zf_history *history, const struct zf_log_rec *rec, int64_t offset) {
   if (rec->kind == ZF_LOG_STEP) {
-    h->step[h->count++] = *rec;
-    h->size = offset;
-    h->result = -1; /* it went on */
+    history->step[history->count++] = *rec;
+    history->size = offset;
+    history->result = -1; /* it went on */
     return;
   }
-  if (rec->result) h->result = (int64_t)rec->result - 1;
-  struct zf_history_mark_entry *m = &h->mark[h->nmark++];
-  m->step = rec->step;
-  memcpy(m->hash, rec->hash, sizeof m->hash);
+  if (rec->result) history->result = (int64_t)rec->result - 1;
+  struct zf_history_entry *mark = &history->mark[history->nmark++];
+  mark->step = rec->step;
+  memcpy(mark->hash, rec->hash, sizeof mark->hash);
 }
 
-static void read_records(struct zf_history *h, struct zf_log_reader *r) {
+static void read_records(struct zf_history *history, struct zf_log_reader *reader) {
   struct zf_log_rec rec;
-  int more = 1, rc, q = h->head.zo.probes;
-  h->size = zf_log_offset(r);
-  while (!(rc = zf_log_next(r, &rec, h->probe + h->count * q, &more)) && more)
-    take(h, &rec, zf_log_offset(r));
+  int more = 1, rc, q = history->head.zo.probes;
+  history->size = zf_log_offset(reader);
+  while (!(rc = zf_log_next(reader, &rec, history->probe + history->count * q, &more)) && more)
+    take(history, &rec, zf_log_offset(reader));
   if (!rc) return;
-  snprintf(h->problem, sizeof h->problem, "%s", zf_error_message());
+  snprintf(history->problem, sizeof history->problem, "%s", zf_error_message());
   zf_error_clear();
-  h->end = zf_log_torn(r) ? ZF_LOG_TORN : ZF_LOG_DAMAGED;
+  history->end = zf_log_torn(reader) ? ZF_LOG_TORN : ZF_LOG_DAMAGED;
 }
 
-int zf_history_load(struct zf_history *h, const char *path) {
-  struct zf_log_reader *r = NULL;
-  memset(h, 0, sizeof *h);
-  int rc = zf_log_open(&r, path, &h->head);
+int zf_history_load(struct zf_history *history, const char *path) {
+  struct zf_log_reader *reader = NULL;
+  memset(history, 0, sizeof *history);
+  int rc = zf_log_open(&reader, path, &history->head);
   if (rc) return rc;
-  h->id = zf_log_id(r);
-  h->result = -1;
-  h->path = zf_strdup(path);
-  rc = h->path ? make_room(h, path) : ZF_ENOMEM;
-  if (!rc) read_records(h, r);
-  zf_log_reader_free(r);
-  if (rc) zf_history_free(h);
+  history->id = zf_log_id(reader);
+  history->result = -1;
+  history->path = zf_strdup(path);
+  rc = history->path ? make_room(history, path) : ZF_ENOMEM;
+  if (!rc) read_records(history, reader);
+  zf_log_reader_free(reader);
+  if (rc) zf_history_free(history);
   return rc;
 }
 
-void zf_history_free(struct zf_history *h) {
-  free(h->path);
-  free(h->step);
-  free(h->probe);
-  free(h->mark);
-  memset(h, 0, sizeof *h);
+void zf_history_free(struct zf_history *history) {
+  free(history->path);
+  free(history->step);
+  free(history->probe);
+  free(history->mark);
+  memset(history, 0, sizeof *history);
 }
 
-const char *zf_history_mark(const struct zf_history *h, int64_t step) {
-  for (int64_t i = 0; i < h->nmark; i++)
-    if (h->mark[i].step == step) return h->mark[i].hash;
+const char *zf_history_mark(const struct zf_history *history, int64_t step) {
+  for (int64_t i = 0; i < history->nmark; i++)
+    if (history->mark[i].step == step) return history->mark[i].hash;
   return NULL;
 }
 
-int zf_history_reach(const struct zf_history *h, int64_t to) {
-  if (to <= h->count) return 0;
-  if (h->end != ZF_LOG_WHOLE)
-    return zf_error(ZF_EINVALID, "%s; the %lld steps before it are whole", h->problem,
-                    (long long)h->count);
-  return zf_error(ZF_EUSAGE, "%s: has %lld steps, not %lld", h->path, (long long)h->count,
-                  (long long)to);
+int zf_history_reach(const struct zf_history *history, int64_t to) {
+  if (to <= history->count) return 0;
+  if (history->end != ZF_LOG_WHOLE)
+    return zf_error(ZF_EINVALID, "%s; the %lld steps before it are whole", history->problem,
+                    (long long)history->count);
+  return zf_error(ZF_EUSAGE, "%s: has %lld steps, not %lld", history->path,
+                  (long long)history->count, (long long)to);
 }

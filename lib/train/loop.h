@@ -39,7 +39,7 @@ struct zf_train_start {
 
 /* Trains and writes the run directory.  0, ZF_EDIVERGED (the last good weights are the best
  * checkpoint), ZF_ESTOPPED, or a failure; the run directory says what happened in each case. */
-int zf_train(struct zf_run *r, const struct zf_train_start *start, const struct zf_train_events *ev,
-             struct zf_outcome *out);
+int zf_train(struct zf_run *run, const struct zf_train_start *start,
+             const struct zf_train_events *ev, struct zf_outcome *out);
 
 #endif

@@ -39,39 +39,39 @@ struct loop {
   double best_time[2];       /* of a step with all threads, with one */
 };
 
-void zf_loop_say(const struct loop *l, const char *text);
+void zf_loop_say(const struct loop *loop, const char *text);
 
 /* --- loop.c --- */
 
 /* Mean loss of a step and mean square of its g's, of `probe`. */
-void zf_loop_sums(const struct loop *l, const struct zf_zo_probe *probe, double *loss,
+void zf_loop_sums(const struct loop *loop, const struct zf_zo_probe *probe, double *loss,
                   double *square);
 
 /* What the watchdog makes of step l->step: 0 or ZF_EDIVERGED. */
-int zf_loop_watch(struct loop *l, double loss, double square);
+int zf_loop_watch(struct loop *loop, double loss, double square);
 
 /* The header of the run's log. */
-int zf_loop_head(const struct loop *l, struct zf_log_head *head);
+int zf_loop_head(const struct loop *loop, struct zf_log_head *head);
 
 /* Saves the model as it stands as the best of step l->step. */
-int zf_loop_keep_best(struct loop *l, int64_t step);
+int zf_loop_keep_best(struct loop *loop, int64_t step);
 
 /* --- loop_score.c --- */
 
 /* Scores the dev set; keeps the weights when they are the best so far. */
-int zf_loop_dev(struct loop *l);
-int zf_loop_test(struct loop *l, struct zf_metrics *m);
+int zf_loop_dev(struct loop *loop);
+int zf_loop_test(struct loop *loop, struct zf_metrics *metrics);
 /* What a dev score of step l->step means: 1 when it is the best so far. */
-int zf_loop_take_dev(struct loop *l, const struct zf_metrics *m);
-int64_t zf_loop_devs_left(const struct loop *l, int64_t from);
+int zf_loop_take_dev(struct loop *loop, const struct zf_metrics *metrics);
+int64_t zf_loop_devs_left(const struct loop *loop, int64_t from);
 
 /* --- loop_resume.c --- */
 
 /* Finds the run in output_dir, checks that it is this one, and takes the loop, the weights and the
  * directory to the last step that metrics.jsonl tells of.  *found = 0: there is nothing. */
-int zf_loop_resume(struct loop *l, int *found);
+int zf_loop_resume(struct loop *loop, int *found);
 
 /* Makes a run in output_dir whose first steps are another's, to be resumed. */
-int zf_loop_fork(struct loop *l, const struct zf_train_start *start);
+int zf_loop_fork(struct loop *loop, const struct zf_train_start *start);
 
 #endif

@@ -3,89 +3,92 @@
 #include "base/cpu.h"
 #include "train/loop_internal.h"
 
-static double metric_of(const struct loop *l, const struct zf_metrics *m) {
-  switch (l->best_metric) {
+static double metric_of(const struct loop *loop, const struct zf_metrics *metrics) {
+  switch (loop->best_metric) {
     case ZF_BEST_ACCURACY:
-      return m->accuracy;
+      return metrics->accuracy;
     case ZF_BEST_F1:
-      return m->f1;
+      return metrics->f1;
     default:
-      return -m->loss;
+      return -metrics->loss;
   }
 }
 
 /* Better by the metric; of equal ones the lower loss. */
-static int better(const struct loop *l, const struct zf_metrics *a, const struct zf_metrics *b) {
-  double x = metric_of(l, a), y = metric_of(l, b);
-  return x > y || (x == y && a->loss < b->loss);
+static int better(const struct loop *loop, const struct zf_metrics *metrics,
+                  const struct zf_metrics *b) {
+  double x = metric_of(loop, metrics), y = metric_of(loop, b);
+  return x > y || (x == y && metrics->loss < b->loss);
 }
 
 /* Seconds of this process' steps so far, scores left out. */
-static double trained_for(const struct loop *l) {
-  if (l->step == 0 || l->first_time == 0) return 0;
-  return zf_now() - l->first_time - (l->score_time - l->start_score);
+static double trained_for(const struct loop *loop) {
+  if (loop->step == 0 || loop->first_time == 0) return 0;
+  return zf_now() - loop->first_time - (loop->score_time - loop->start_score);
 }
 
-static int score(struct loop *l, const char *what, const struct zf_dataset *d,
-                 struct zf_metrics *m) {
-  double seconds = trained_for(l), before = zf_energy_read(&l->energy);
-  double joules = before < 0 ? -1 : l->step ? before - l->other_joules : 0;
-  int rc = zf_evaluate(m, l->run->scorer, d, 0, l->events->stopped, l->events->ctx);
+static int score(struct loop *loop, const char *what, const struct zf_dataset *dataset,
+                 struct zf_metrics *metrics) {
+  double seconds = trained_for(loop), before = zf_energy_read(&loop->energy);
+  double joules = before < 0 ? -1 : loop->step ? before - loop->other_joules : 0;
+  int rc =
+      zf_evaluate(metrics, loop->run->scorer, dataset, 0, loop->events->stopped, loop->events->ctx);
   if (rc) return rc;
-  double after = zf_energy_read(&l->energy);
-  l->other_joules = l->step ? l->other_joules + after - before : after;
-  struct zf_buf b = {0};
-  zf_buf_printf(&b, "{\"step\": %lld, \"set\": \"%s\", \"seconds\": %.3f, ", (long long)l->step,
-                what, seconds);
-  if (joules >= 0) zf_buf_printf(&b, "\"joules\": %.3f, ", joules);
-  zf_metrics_json(&b, m);
-  zf_buf_puts(&b, "}");
-  rc = zf_buf_ok(&b);
-  if (!rc) rc = zf_rundir_metrics(&l->dir, b.data);
-  zf_buf_free(&b);
+  double after = zf_energy_read(&loop->energy);
+  loop->other_joules = loop->step ? loop->other_joules + after - before : after;
+  struct zf_buf buf = {0};
+  zf_buf_printf(&buf, "{\"step\": %lld, \"set\": \"%s\", \"seconds\": %.3f, ",
+                (long long)loop->step, what, seconds);
+  if (joules >= 0) zf_buf_printf(&buf, "\"joules\": %.3f, ", joules);
+  zf_metrics_json(&buf, metrics);
+  zf_buf_puts(&buf, "}");
+  rc = zf_buf_ok(&buf);
+  if (!rc) rc = zf_rundir_metrics(&loop->dir, buf.data);
+  zf_buf_free(&buf);
   return rc;
 }
 
-static void report_eval(struct loop *l, const char *what, const struct zf_metrics *m, int best) {
-  struct zf_eval_report e = {l->step, l->run->steps, what, *m, best};
-  if (l->events->eval) l->events->eval(l->events->ctx, &e);
+static void report_eval(struct loop *loop, const char *what, const struct zf_metrics *metrics,
+                        int best) {
+  struct zf_eval_report report = {loop->step, loop->run->steps, what, *metrics, best};
+  if (loop->events->eval) loop->events->eval(loop->events->ctx, &report);
 }
 
-int64_t zf_loop_devs_left(const struct loop *l, int64_t from) {
-  if (!l->run->data.dev || l->eval_every <= 0) return 0;
-  return (l->run->steps + l->eval_every - 1) / l->eval_every - from / l->eval_every;
+int64_t zf_loop_devs_left(const struct loop *loop, int64_t from) {
+  if (!loop->run->data.dev || loop->eval_every <= 0) return 0;
+  return (loop->run->steps + loop->eval_every - 1) / loop->eval_every - from / loop->eval_every;
 }
 
-int zf_loop_take_dev(struct loop *l, const struct zf_metrics *m) {
-  int best = !l->out->best.examples || better(l, m, &l->out->best);
-  if (l->step == 0) l->out->start = *m;
-  l->out->end = *m;
-  l->stale = best ? 0 : l->stale + 1;
+int zf_loop_take_dev(struct loop *loop, const struct zf_metrics *metrics) {
+  int best = !loop->out->best.examples || better(loop, metrics, &loop->out->best);
+  if (loop->step == 0) loop->out->start = *metrics;
+  loop->out->end = *metrics;
+  loop->stale = best ? 0 : loop->stale + 1;
   if (!best) return 0;
-  l->out->best = *m;
-  l->out->best_step = l->step;
+  loop->out->best = *metrics;
+  loop->out->best_step = loop->step;
   return 1;
 }
 
-int zf_loop_dev(struct loop *l) {
-  struct zf_metrics m;
-  if (!l->run->data.dev) return 0;
+int zf_loop_dev(struct loop *loop) {
+  struct zf_metrics metrics;
+  if (!loop->run->data.dev) return 0;
   double start = zf_now();
-  int rc = score(l, "dev", l->run->data.dev, &m);
+  int rc = score(loop, "dev", loop->run->data.dev, &metrics);
   if (rc) return rc;
-  l->score_time += zf_now() - start;
-  l->last_time += zf_now() - start;
-  l->scored++;
-  int best = zf_loop_take_dev(l, &m);
-  report_eval(l, "dev", &m, best);
+  loop->score_time += zf_now() - start;
+  loop->last_time += zf_now() - start;
+  loop->scored++;
+  int best = zf_loop_take_dev(loop, &metrics);
+  report_eval(loop, "dev", &metrics, best);
   /* At step 0 the best weights are the base model's, which are on disk already. */
-  if (!best || !l->run->set.load_best || l->step == 0) return 0;
-  return zf_loop_keep_best(l, l->step);
+  if (!best || !loop->run->set.load_best || loop->step == 0) return 0;
+  return zf_loop_keep_best(loop, loop->step);
 }
 
-int zf_loop_test(struct loop *l, struct zf_metrics *m) {
-  if (!l->run->data.test) return 0;
-  int rc = score(l, "test", l->run->data.test, m);
-  if (!rc) report_eval(l, "test", m, 0);
+int zf_loop_test(struct loop *loop, struct zf_metrics *metrics) {
+  if (!loop->run->data.test) return 0;
+  int rc = score(loop, "test", loop->run->data.test, metrics);
+  if (!rc) report_eval(loop, "test", metrics, 0);
   return rc;
 }

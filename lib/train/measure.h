@@ -19,13 +19,13 @@ struct zf_measure {
 };
 
 /* Takes a step by the run's method: inference is a plain forward pass with its loss. */
-int zf_measure_step(struct zf_run *r, int64_t step, double *loss);
+int zf_measure_step(struct zf_run *run, int64_t step, double *loss);
 
 /* 1 + `steps` steps.  `stopped` (may be NULL): ZF_ESTOPPED when it says so. */
-int zf_measure_run(struct zf_measure *out, struct zf_run *r, int64_t steps,
+int zf_measure_run(struct zf_measure *out, struct zf_run *run, int64_t steps,
                    int (*stopped)(void *ctx), void *ctx);
 
 /* Tokens of the batch of step 1, 2, ...: run once, by one stream. */
-int64_t zf_measure_tokens(struct zf_run *r, int64_t step);
+int64_t zf_measure_tokens(struct zf_run *run, int64_t step);
 
 #endif

@@ -18,7 +18,7 @@ struct zf_method_info {
   int rule;         /* enum zf_optim_rule of backpropagation; -1: none */
 };
 
-const struct zf_method_info *zf_method_info(enum zf_method m);
+const struct zf_method_info *zf_method_info(enum zf_method method);
 #define ZF_METHOD_WORDS "mezo|sgd|sgd_momentum|adamw"
 
 #endif

@@ -29,16 +29,16 @@ struct zf_order {
 enum { ZF_SHUFFLE_EPOCH, ZF_SHUFFLE_SPLIT, ZF_SHUFFLE_TEST, ZF_SHUFFLE_GROUP = 16 };
 
 /* order[0..n) = the permutation number `step` of a use. */
-void zf_order_shuffle(int64_t *order, int64_t n, uint64_t seed, int64_t step, uint32_t use);
+void zf_order_shuffle(int64_t *order, int64_t count, uint64_t seed, int64_t step, uint32_t use);
 
 /* ZF_ENOMEM.  o is zero or as _new left it. */
-int zf_order_new(struct zf_order *o, int64_t n, uint64_t seed);
-void zf_order_free(struct zf_order *o);
+int zf_order_new(struct zf_order *order, int64_t count, uint64_t seed);
+void zf_order_free(struct zf_order *order);
 
 /* Gives the examples weights: of[i] < ngroup is the group of example i.  ZF_EUSAGE names the first
  * group without an example as "datasets[k]". */
-int zf_order_weigh(struct zf_order *o, const int32_t *of, const double *weight, int64_t ngroup);
+int zf_order_weigh(struct zf_order *order, const int32_t *of, const double *weight, int64_t ngroup);
 
-int64_t zf_order_at(struct zf_order *o, int64_t place);
+int64_t zf_order_at(struct zf_order *order, int64_t place);
 
 #endif

@@ -13,23 +13,23 @@ struct zf_calibration {
 };
 
 /* Takes some tenths of a second; ZF_ENOMEM. */
-int zf_calibrate(struct zf_calibration *out, const struct zf_run *r);
+int zf_calibrate(struct zf_calibration *out, const struct zf_run *run);
 
 /* Predicted seconds of one step, and of scoring `d` once. */
-double zf_projection_step(const struct zf_calibration *c, const struct zf_run *r,
+double zf_projection_step(const struct zf_calibration *calibration, const struct zf_run *run,
                           enum zf_method method, int checkpoint);
-double zf_projection_score(const struct zf_calibration *c, const struct zf_run *r,
-                           const struct zf_dataset *d);
+double zf_projection_score(const struct zf_calibration *calibration, const struct zf_run *run,
+                           const struct zf_dataset *dataset);
 
 /* Memory of a run whose batches are `batch` sequences of `length` tokens, weights trained in
  * `dtype` (enum zf_dtype; backpropagation: f32). */
-int zf_projection_shape(struct zf_forecast *out, struct zf_run *r, enum zf_method method,
+int zf_projection_shape(struct zf_forecast *out, struct zf_run *run, enum zf_method method,
                         int checkpoint, int64_t batch, int64_t length, enum zf_dtype dtype);
 
 /* The largest batch at `length`, and the longest sequence at `batch`, within `bytes`; 0: none. */
-int64_t zf_projection_batch(struct zf_run *r, enum zf_method method, int checkpoint, int64_t length,
-                            enum zf_dtype dtype, int64_t bytes);
-int64_t zf_projection_length(struct zf_run *r, enum zf_method method, int checkpoint, int64_t batch,
-                             enum zf_dtype dtype, int64_t bytes);
+int64_t zf_projection_batch(struct zf_run *run, enum zf_method method, int checkpoint,
+                            int64_t length, enum zf_dtype dtype, int64_t bytes);
+int64_t zf_projection_length(struct zf_run *run, enum zf_method method, int checkpoint,
+                             int64_t batch, enum zf_dtype dtype, int64_t bytes);
 
 #endif

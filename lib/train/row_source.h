@@ -14,15 +14,16 @@ struct zf_row_source {
 };
 
 /* Opens the files and adds their contents' hashes to `hash`.  ZF_EINVALID when there is no row. */
-int zf_row_source_open(struct zf_row_source *p, const struct zf_data_file *file, int64_t n,
+int zf_row_source_open(struct zf_row_source *source, const struct zf_data_file *file, int64_t count,
                        const struct zf_tok *tok, struct zf_hash *hash);
-void zf_row_source_close(struct zf_row_source *p); /* takes a zeroed one */
+void zf_row_source_close(struct zf_row_source *source); /* takes a zeroed one */
 
 /* The file that row `row` of all is in, and its number there. */
-int64_t zf_row_source_file(const struct zf_row_source *p, int64_t row, int64_t *local);
+int64_t zf_row_source_file(const struct zf_row_source *source, int64_t row, int64_t *local);
 
 /* Names the pool's files in an empty set; adds what a row becomes, as of the file it is in. */
-int zf_row_source_name(const struct zf_row_source *p, struct zf_dataset *d);
-int zf_row_source_encode(const struct zf_row_source *p, struct zf_dataset *d, int64_t row);
+int zf_row_source_name(const struct zf_row_source *source, struct zf_dataset *dataset);
+int zf_row_source_encode(const struct zf_row_source *source, struct zf_dataset *dataset,
+                         int64_t row);
 
 #endif

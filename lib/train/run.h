@@ -43,23 +43,23 @@ int zf_run_open_made(struct zf_run **out, const struct zf_conf *conf, zf_run_mak
  * NULL: data from files.  memory_limit is not looked at. */
 int zf_run_open_shapes(struct zf_run **out, const struct zf_conf *conf, zf_run_maker make,
                        void *ctx);
-void zf_run_free(struct zf_run *r); /* takes NULL */
+void zf_run_free(struct zf_run *run); /* takes NULL */
 
 /* What another method would need on this run's model, data and batch. */
-int zf_run_forecast(struct zf_forecast *out, const struct zf_run *r, enum zf_method method,
+int zf_run_forecast(struct zf_forecast *out, const struct zf_run *run, enum zf_method method,
                     int checkpoint);
 
 /* The learning rate of step 1, 2, ...: warm-up, then constant, linear or cosine to 0. */
-double zf_lr_at(const struct zf_settings *s, int64_t step, int64_t steps);
+double zf_lr_at(const struct zf_settings *settings, int64_t step, int64_t steps);
 
 /* Mean loss over the training batch that begins at `place` of the sequence of examples, for each
  * stream of `pt`; micro-batch after micro-batch. */
-int zf_run_batch_loss(struct zf_run *r, int64_t place, const struct zf_perturb *pt, double *loss);
+int zf_run_batch_loss(struct zf_run *run, int64_t place, const struct zf_perturb *pt, double *loss);
 
 /* The estimate of step 1, 2, ... on its batch: fills probe[0..q), changes no weight. */
-int zf_run_estimate(struct zf_run *r, int64_t step, struct zf_zo_probe *probe);
+int zf_run_estimate(struct zf_run *run, int64_t step, struct zf_zo_probe *probe);
 
 /* The update of that step. */
-void zf_run_update(struct zf_run *r, int64_t step, const struct zf_zo_probe *probe, double lr);
+void zf_run_update(struct zf_run *run, int64_t step, const struct zf_zo_probe *probe, double lr);
 
 #endif

@@ -22,9 +22,9 @@ static int file_of(char **file, const char *origin) {
   return *file ? 0 : ZF_ENOMEM;
 }
 
-int zf_run_config_dir(char **dir, const struct zf_conf *c, const char *key) {
+int zf_run_config_dir(char **dir, const struct zf_conf *conf, const char *key) {
   char *file, *mark = NULL;
-  int rc = file_of(&file, zf_conf_origin(c, key));
+  int rc = file_of(&file, zf_conf_origin(conf, key));
   *dir = NULL;
   if (rc || !file) return rc;
   char *slash = strrchr(file, '/'), *base = slash ? slash + 1 : file;
@@ -45,8 +45,8 @@ int zf_run_config_dir(char **dir, const struct zf_conf *c, const char *key) {
 /* --- writing --- */
 
 /* key=PATH, absolute where the path is there; else as it is: ORG/NAME is no path. */
-static int set_absolute(struct zf_conf *to, const struct zf_conf *c, const char *key) {
-  const char *text = zf_conf_str(c, key);
+static int set_absolute(struct zf_conf *to, const struct zf_conf *conf, const char *key) {
+  const char *text = zf_conf_str(conf, key);
   char *real = text ? realpath(text, NULL) : NULL;
   char *word = real ? zf_asprintf("%s=%s", key, real) : NULL;
   int rc = !real ? 0 : word ? zf_conf_word(to, word) : ZF_ENOMEM;
@@ -55,17 +55,17 @@ static int set_absolute(struct zf_conf *to, const struct zf_conf *c, const char 
   return rc;
 }
 
-int zf_run_config_write(const struct zf_conf *c, const char *run) {
+int zf_run_config_write(const struct zf_conf *conf, const char *run) {
   const struct zf_conf_key *const tables[] = {zf_train_keys};
   struct zf_conf *own = NULL;
   struct zf_buf text = {0};
   char *path = zf_path_join(run, name);
-  int rc = path ? zf_conf_dump(c, &text, 0) : ZF_ENOMEM;
+  int rc = path ? zf_conf_dump(conf, &text, 0) : ZF_ENOMEM;
   if (!rc) rc = zf_conf_new(&own, tables, 1);
   if (!rc) rc = zf_conf_text(own, text.data, text.len, path);
   if (!rc) rc = zf_conf_word(own, "output_dir=.");
-  if (!rc) rc = set_absolute(own, c, "base_model");
-  if (!rc) rc = set_absolute(own, c, "data_dir");
+  if (!rc) rc = set_absolute(own, conf, "base_model");
+  if (!rc) rc = set_absolute(own, conf, "data_dir");
   zf_buf_clear(&text);
   if (!rc) rc = zf_conf_dump(own, &text, 0);
   if (!rc) rc = zf_write_file(path, text.data, text.len);

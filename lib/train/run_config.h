@@ -9,9 +9,9 @@
 
 /* The run directory whose own config.yaml gave the value of `key`, into *dir for the caller to free;
  * NULL: the value is from elsewhere.  ZF_ENOMEM. */
-int zf_run_config_dir(char **dir, const struct zf_conf *c, const char *key);
+int zf_run_config_dir(char **dir, const struct zf_conf *conf, const char *key);
 
 /* Writes the settings to `run`/config.yaml. */
-int zf_run_config_write(const struct zf_conf *c, const char *run);
+int zf_run_config_write(const struct zf_conf *conf, const char *run);
 
 #endif

@@ -47,16 +47,17 @@ enum zf_data_want { ZF_WANT_TRAIN = 1, ZF_WANT_DEV = 2, ZF_WANT_TEST = 4 };
  * permutation of the seed (METHODS 4: one permutation of all rows; training rows first, dev rows
  * last), num_eval test examples likewise, and encodes what was drawn, unless it is streamed.
  * `sequence_len` is resolved against the model's context: beyond it is ZF_EUSAGE. */
-int zf_run_data_open(struct zf_run_data *out, struct zf_settings *s, const struct zf_tok *tok,
-                     int64_t context, unsigned want);
-void zf_run_data_free(struct zf_run_data *d);
+int zf_run_data_open(struct zf_run_data *out, struct zf_settings *settings,
+                     const struct zf_tok *tok, int64_t context, unsigned want);
+void zf_run_data_free(struct zf_run_data *data);
 
 /* What of the files' specs model and tokenizer decide: sequence_len, chat template, EOS. */
-int zf_run_data_resolve(struct zf_settings *s, const struct zf_tok *tok, int64_t context);
+int zf_run_data_resolve(struct zf_settings *settings, const struct zf_tok *tok, int64_t context);
 
 /* index[0..*m) = the training examples at places from .. from+n of an endless sequence of shuffled
  * epochs: a function of (seed, place).  *m is n, or less where rows of a stream gave no example.
  * What `train` held of a stream before may be gone. */
-int zf_run_data_batch(struct zf_run_data *d, int64_t from, int64_t n, int64_t *index, int64_t *m);
+int zf_run_data_batch(struct zf_run_data *data, int64_t from, int64_t n, int64_t *index,
+                      int64_t *m);
 
 #endif

@@ -139,86 +139,87 @@ const struct zf_conf_key zf_train_keys[] = {
     {0},
 };
 
-static enum zf_method method_of(const struct zf_conf *c) {
-  return (enum zf_method)zf_settings_choice(c, "method", ZF_METHOD_WORDS "|inference");
+static enum zf_method method_of(const struct zf_conf *conf) {
+  return (enum zf_method)zf_settings_choice(conf, "method", ZF_METHOD_WORDS "|inference");
 }
 
-static enum zf_compute compute_of(const struct zf_conf *c) {
-  int v = zf_settings_choice(c, "compute", "auto|f32|bf16|int8");
+static enum zf_compute compute_of(const struct zf_conf *conf) {
+  int v = zf_settings_choice(conf, "compute", "auto|f32|bf16|int8");
   if (v) return (enum zf_compute)(v - 1);
-  if (method_of(c) != ZF_METHOD_MEZO) return ZF_COMPUTE_F32;
-  return zf_compute_auto(zf_conf_num(c, "zo_eps", INFINITY));
+  if (method_of(conf) != ZF_METHOD_MEZO) return ZF_COMPUTE_F32;
+  return zf_compute_auto(zf_conf_num(conf, "zo_eps", INFINITY));
 }
 
-static int dtype_of(const struct zf_conf *c, const char *key) {
-  return zf_dtype_by_name(zf_conf_str(c, key)); /* "auto" is none: -1 */
+static int dtype_of(const struct zf_conf *conf, const char *key) {
+  return zf_dtype_by_name(zf_conf_str(conf, key)); /* "auto" is none: -1 */
 }
 
-static int fill_optimizer(struct zf_settings *s, const struct zf_conf *c) {
-  s->lr = zf_conf_num(c, "learning_rate", 0);
-  s->schedule = (enum zf_schedule)zf_settings_choice(c, "lr_scheduler", "constant|linear|cosine");
-  s->warmup = zf_conf_int(c, "warmup_steps", 0);
-  s->warmup_ratio = zf_conf_num(c, "warmup_ratio", 0);
-  if (zf_conf_has(c, "warmup_steps") && zf_conf_has(c, "warmup_ratio"))
-    return zf_conf_error(c, "warmup_ratio",
+static int fill_optimizer(struct zf_settings *settings, const struct zf_conf *conf) {
+  settings->lr = zf_conf_num(conf, "learning_rate", 0);
+  settings->schedule =
+      (enum zf_schedule)zf_settings_choice(conf, "lr_scheduler", "constant|linear|cosine");
+  settings->warmup = zf_conf_int(conf, "warmup_steps", 0);
+  settings->warmup_ratio = zf_conf_num(conf, "warmup_ratio", 0);
+  if (zf_conf_has(conf, "warmup_steps") && zf_conf_has(conf, "warmup_ratio"))
+    return zf_conf_error(conf, "warmup_ratio",
                          "'warmup_ratio' is set beside 'warmup_steps': keep one of the two");
-  s->weight_decay = zf_conf_num(c, "weight_decay", 0);
-  s->max_steps = zf_conf_int(c, "max_steps", 0);
-  s->epochs = zf_conf_num(c, "num_epochs", 1);
-  if (s->max_steps && zf_conf_has(c, "num_epochs"))
-    return zf_conf_error(c, "num_epochs",
+  settings->weight_decay = zf_conf_num(conf, "weight_decay", 0);
+  settings->max_steps = zf_conf_int(conf, "max_steps", 0);
+  settings->epochs = zf_conf_num(conf, "num_epochs", 1);
+  if (settings->max_steps && zf_conf_has(conf, "num_epochs"))
+    return zf_conf_error(conf, "num_epochs",
                          "'num_epochs' is set beside 'max_steps': keep one of the two");
-  s->micro_batch = zf_conf_int(c, "micro_batch_size", 16);
-  s->accumulation = zf_conf_int(c, "gradient_accumulation_steps", 1);
-  s->seed = (uint64_t)zf_conf_int(c, "seed", 42);
-  s->split_seed = (uint64_t)zf_conf_int(c, "split_seed", (int64_t)s->seed);
-  s->method = method_of(c);
-  s->first = (struct zf_first_order){
-      .beta1 = zf_conf_num(c, "adam_beta1", 0.9),
-      .beta2 = zf_conf_num(c, "adam_beta2", 0.999),
-      .eps = zf_conf_num(c, "adam_epsilon", 1e-8),
-      .momentum = zf_conf_num(c, "momentum", 0.9),
-      .clip = zf_conf_num(c, "max_grad_norm", 0),
-      .checkpoint = zf_conf_bool(c, "gradient_checkpointing"),
+  settings->micro_batch = zf_conf_int(conf, "micro_batch_size", 16);
+  settings->accumulation = zf_conf_int(conf, "gradient_accumulation_steps", 1);
+  settings->seed = (uint64_t)zf_conf_int(conf, "seed", 42);
+  settings->split_seed = (uint64_t)zf_conf_int(conf, "split_seed", (int64_t)settings->seed);
+  settings->method = method_of(conf);
+  settings->first = (struct zf_first_order){
+      .beta1 = zf_conf_num(conf, "adam_beta1", 0.9),
+      .beta2 = zf_conf_num(conf, "adam_beta2", 0.999),
+      .eps = zf_conf_num(conf, "adam_epsilon", 1e-8),
+      .momentum = zf_conf_num(conf, "momentum", 0.9),
+      .clip = zf_conf_num(conf, "max_grad_norm", 0),
+      .checkpoint = zf_conf_bool(conf, "gradient_checkpointing"),
   };
-  s->zo = (struct zf_zo){
-      .seed = s->seed,
-      .eps = zf_conf_num(c, "zo_eps", zf_eps_least(s->compute)),
-      .probes = (int)zf_conf_int(c, "zo_probes", 1),
-      .direction = zf_settings_choice(c, "zo_direction", "gaussian|rademacher"),
+  settings->zo = (struct zf_zo){
+      .seed = settings->seed,
+      .eps = zf_conf_num(conf, "zo_eps", zf_eps_least(settings->compute)),
+      .probes = (int)zf_conf_int(conf, "zo_probes", 1),
+      .direction = zf_settings_choice(conf, "zo_direction", "gaussian|rademacher"),
   };
   return 0;
 }
 
-enum zf_best zf_best_of(const struct zf_data_spec *d) {
+enum zf_best zf_best_of(const struct zf_data_spec *spec) {
   static const enum zf_best of[ZF_PROBLEMS] = {ZF_BEST_ACCURACY, ZF_BEST_F1, ZF_BEST_LOSS};
-  if (d->type == ZF_TASK_LABELS) return of[d->problem];
-  return zf_task_chooses(d->type) ? ZF_BEST_ACCURACY : ZF_BEST_LOSS;
+  if (spec->type == ZF_TASK_LABELS) return of[spec->problem];
+  return zf_task_chooses(spec->type) ? ZF_BEST_ACCURACY : ZF_BEST_LOSS;
 }
 
-static int fill_loop(struct zf_settings *s, const struct zf_conf *c) {
-  const char *eval = zf_conf_str(c, "eval_steps");
-  s->eval_steps = eval && !strcmp(eval, "never") ? -1 : zf_conf_int(c, "eval_steps", 0);
-  s->eval_on_start = zf_conf_bool(c, "eval_on_start");
-  s->best = zf_settings_choice(c, "metric_for_best_model", "loss|accuracy|f1");
-  s->load_best = zf_conf_bool(c, "load_best_model_at_end");
-  s->patience = zf_conf_int(c, "early_stopping_patience", 0);
-  s->save_steps = zf_conf_int(c, "save_steps", 0);
-  s->keyframe_steps = zf_conf_int(c, "keyframe_steps", 0);
-  s->save_total_limit = zf_conf_int(c, "save_total_limit", 2);
-  s->logging_steps = zf_conf_int(c, "logging_steps", 10);
-  s->watchdog = zf_conf_num(c, "loss_watchdog_threshold", 0);
-  s->watchdog_patience = zf_conf_int(c, "loss_watchdog_patience", 10);
-  if (s->best > ZF_BEST_LOSS && !zf_task_chooses(s->train[0].spec.type))
-    return zf_conf_error(c, "metric_for_best_model",
+static int fill_loop(struct zf_settings *settings, const struct zf_conf *conf) {
+  const char *eval = zf_conf_str(conf, "eval_steps");
+  settings->eval_steps = eval && !strcmp(eval, "never") ? -1 : zf_conf_int(conf, "eval_steps", 0);
+  settings->eval_on_start = zf_conf_bool(conf, "eval_on_start");
+  settings->best = zf_settings_choice(conf, "metric_for_best_model", "loss|accuracy|f1");
+  settings->load_best = zf_conf_bool(conf, "load_best_model_at_end");
+  settings->patience = zf_conf_int(conf, "early_stopping_patience", 0);
+  settings->save_steps = zf_conf_int(conf, "save_steps", 0);
+  settings->keyframe_steps = zf_conf_int(conf, "keyframe_steps", 0);
+  settings->save_total_limit = zf_conf_int(conf, "save_total_limit", 2);
+  settings->logging_steps = zf_conf_int(conf, "logging_steps", 10);
+  settings->watchdog = zf_conf_num(conf, "loss_watchdog_threshold", 0);
+  settings->watchdog_patience = zf_conf_int(conf, "loss_watchdog_patience", 10);
+  if (settings->best > ZF_BEST_LOSS && !zf_task_chooses(settings->train[0].spec.type))
+    return zf_conf_error(conf, "metric_for_best_model",
                          "'metric_for_best_model': only classification has it; use loss");
   return 0;
 }
 
-double zf_eps_least(enum zf_compute c) {
+double zf_eps_least(enum zf_compute compute) {
   static const double eps[ZF_COMPUTES] = {
       [ZF_COMPUTE_F32] = 1e-3, [ZF_COMPUTE_BF16] = 3e-3, [ZF_COMPUTE_INT8] = 1e-2};
-  return eps[c];
+  return eps[compute];
 }
 
 enum zf_compute zf_compute_auto(double eps) {
@@ -226,43 +227,45 @@ enum zf_compute zf_compute_auto(double eps) {
   return zf_kern_native(ZF_COMPUTE_BF16) ? ZF_COMPUTE_BF16 : ZF_COMPUTE_F32;
 }
 
-int zf_settings_fill_step(struct zf_settings *s, const struct zf_conf *c) {
-  memset(s, 0, sizeof *s);
-  s->base_model = zf_conf_str(c, "base_model");
-  s->dtype = dtype_of(c, "dtype");
-  s->trained_dtype = dtype_of(c, "trained_dtype");
-  if (s->trained_dtype < 0) s->trained_dtype = s->dtype < 0 ? ZF_F32 : s->dtype;
-  s->compute = compute_of(c);
-  s->ntrainable = zf_conf_strs(c, "trainable", &s->trainable);
-  s->threads = (int)zf_conf_int(c, "threads", 0);
-  s->memory_limit = zf_conf_bytes(c, "memory_limit", 0);
-  s->sequence_len = zf_conf_int(c, "sequence_len", 0);
-  return fill_optimizer(s, c);
+int zf_settings_fill_step(struct zf_settings *settings, const struct zf_conf *conf) {
+  memset(settings, 0, sizeof *settings);
+  settings->base_model = zf_conf_str(conf, "base_model");
+  settings->dtype = dtype_of(conf, "dtype");
+  settings->trained_dtype = dtype_of(conf, "trained_dtype");
+  if (settings->trained_dtype < 0)
+    settings->trained_dtype = settings->dtype < 0 ? ZF_F32 : settings->dtype;
+  settings->compute = compute_of(conf);
+  settings->ntrainable = zf_conf_strs(conf, "trainable", &settings->trainable);
+  settings->threads = (int)zf_conf_int(conf, "threads", 0);
+  settings->memory_limit = zf_conf_bytes(conf, "memory_limit", 0);
+  settings->sequence_len = zf_conf_int(conf, "sequence_len", 0);
+  return fill_optimizer(settings, conf);
 }
 
-int zf_settings_fill(struct zf_settings *s, const struct zf_conf *c) {
-  int rc = zf_settings_fill_step(s, c);
-  s->output_dir = zf_conf_str(c, "output_dir");
-  if (!rc) rc = zf_run_config_dir(&s->own_dir, c, "output_dir");
-  if (s->own_dir && !strcmp(s->output_dir, ".")) s->output_dir = s->own_dir;
-  s->overwrite = zf_conf_bool(c, "overwrite_output_dir");
-  s->save_dtype = dtype_of(c, "save_dtype");
-  if (!rc) rc = zf_settings_fill_data(s, c);
-  if (!rc) rc = fill_loop(s, c);
+int zf_settings_fill(struct zf_settings *settings, const struct zf_conf *conf) {
+  int rc = zf_settings_fill_step(settings, conf);
+  settings->output_dir = zf_conf_str(conf, "output_dir");
+  if (!rc) rc = zf_run_config_dir(&settings->own_dir, conf, "output_dir");
+  if (settings->own_dir && !strcmp(settings->output_dir, "."))
+    settings->output_dir = settings->own_dir;
+  settings->overwrite = zf_conf_bool(conf, "overwrite_output_dir");
+  settings->save_dtype = dtype_of(conf, "save_dtype");
+  if (!rc) rc = zf_settings_fill_data(settings, conf);
+  if (!rc) rc = fill_loop(settings, conf);
   return rc;
 }
 
-void zf_settings_free(struct zf_settings *s) {
-  struct zf_data_file *set[] = {s->train, s->val, s->test};
-  int64_t n[] = {s->ntrain, s->nval, s->ntest};
+void zf_settings_free(struct zf_settings *settings) {
+  struct zf_data_file *set[] = {settings->train, settings->val, settings->test};
+  int64_t n[] = {settings->ntrain, settings->nval, settings->ntest};
   for (int k = 0; k < 3; k++) {
     for (int64_t i = 0; set[k] && i < n[k]; i++) free(set[k][i].path);
     free(set[k]);
   }
-  zf_chat_free(s->chat);
-  free(s->own_template);
-  free(s->own_dir);
-  memset(s, 0, sizeof *s);
+  zf_chat_free(settings->chat);
+  free(settings->own_template);
+  free(settings->own_dir);
+  memset(settings, 0, sizeof *settings);
 }
 
 /* Which methods read a key; a key that is not here is read by all. */
@@ -283,19 +286,20 @@ static const struct {
 };
 
 /* A run's own config.yaml holds every default: nobody set those. */
-static int nobody_set(const struct zf_conf *c, const char *key) {
+static int nobody_set(const struct zf_conf *conf, const char *key) {
   char *dir = NULL;
-  if (!zf_conf_has(c, key) || !strcmp(zf_conf_origin(c, key), "default")) return 1;
-  int own = zf_conf_at_default(c, key) && !zf_run_config_dir(&dir, c, key) && dir;
+  if (!zf_conf_has(conf, key) || !strcmp(zf_conf_origin(conf, key), "default")) return 1;
+  int own = zf_conf_at_default(conf, key) && !zf_run_config_dir(&dir, conf, key) && dir;
   free(dir);
   return own;
 }
 
-int zf_settings_unused(const struct zf_conf *c, enum zf_method method, const char **out, int most) {
+int zf_settings_unused(const struct zf_conf *conf, enum zf_method method, const char **out,
+                       int most) {
   int n = 0;
   for (size_t i = 0; i < sizeof readers / sizeof *readers; i++) {
     const char *key = readers[i].key;
-    if (readers[i].methods >> method & 1 || nobody_set(c, key)) continue;
+    if (readers[i].methods >> method & 1 || nobody_set(conf, key)) continue;
     if (n < most) out[n] = key;
     n++;
   }

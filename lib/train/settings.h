@@ -9,7 +9,7 @@
 
 enum zf_schedule { ZF_LR_CONSTANT, ZF_LR_LINEAR, ZF_LR_COSINE };
 enum zf_best { ZF_BEST_LOSS, ZF_BEST_ACCURACY, ZF_BEST_F1 };
-enum zf_best zf_best_of(const struct zf_data_spec *d); /* where the config names none */
+enum zf_best zf_best_of(const struct zf_data_spec *spec); /* where the config names none */
 
 /* One file of a data set, its path resolved. */
 struct zf_data_file {
@@ -79,15 +79,16 @@ enum zf_compute zf_compute_auto(double eps);
 /* zo_eps: auto.  In f32 that of the paper; in what is coarser the least distance from which on g
  * follows g in f32 (correlation of 300 probes, build/correlate: of the demo model, bf16 0.973 at
  * 1e-3, 0.997 at 3e-3; int8 0.900 at 1e-3, 0.984 at 3e-3, 0.999 at 1e-2). */
-double zf_eps_least(enum zf_compute c);
+double zf_eps_least(enum zf_compute compute);
 
 /* Fills `s` from a checked conf, which outlives it.  ZF_EUSAGE names the key.  _step fills model,
  * arithmetic, batch and step alone: no data, scores or output. */
-int zf_settings_fill_step(struct zf_settings *s, const struct zf_conf *c);
-int zf_settings_fill(struct zf_settings *s, const struct zf_conf *c);
-void zf_settings_free(struct zf_settings *s);
+int zf_settings_fill_step(struct zf_settings *settings, const struct zf_conf *conf);
+int zf_settings_fill(struct zf_settings *settings, const struct zf_conf *conf);
+void zf_settings_free(struct zf_settings *settings);
 
 /* Keys that were set and that the method does not read, into out[most]; how many there are. */
-int zf_settings_unused(const struct zf_conf *c, enum zf_method method, const char **out, int most);
+int zf_settings_unused(const struct zf_conf *conf, enum zf_method method, const char **out,
+                       int most);
 
 #endif

@@ -47,8 +47,8 @@ const struct zf_conf_key zf_data_keys[] = {
 };
 
 /* The number of a word in "a|b|c". */
-int zf_settings_choice(const struct zf_conf *c, const char *key, const char *words) {
-  const char *v = zf_conf_str(c, key);
+int zf_settings_choice(const struct zf_conf *conf, const char *key, const char *words) {
+  const char *v = zf_conf_str(conf, key);
   size_t n = strlen(v);
   for (int i = 0; *words; i++) {
     size_t m = strcspn(words, "|");
@@ -59,20 +59,21 @@ int zf_settings_choice(const struct zf_conf *c, const char *key, const char *wor
 }
 
 /* Names of fields, and which type reads them. */
-static int fill_fields(struct zf_fields *f, const struct zf_conf *item, enum zf_task_type type) {
+static int fill_fields(struct zf_fields *fields, const struct zf_conf *item,
+                       enum zf_task_type type) {
   const struct {
     const char *key, **to;
     enum zf_task_type type;
-  } texts[] = {{"field_instruction", &f->instruction, ZF_TASK_ALPACA},
-               {"field_input", &f->input, ZF_TASK_ALPACA},
-               {"field_output", &f->output, ZF_TASK_ALPACA},
-               {"field_system", &f->system, ZF_TASK_ALPACA},
-               {"system_prompt", &f->system_prompt, ZF_TASK_ALPACA},
-               {"format", &f->format, ZF_TASK_ALPACA},
-               {"no_input_format", &f->no_input_format, ZF_TASK_ALPACA},
-               {"field_messages", &f->messages, ZF_TASK_CHAT},
-               {"message_field_role", &f->role, ZF_TASK_CHAT},
-               {"message_field_content", &f->content, ZF_TASK_CHAT},
+  } texts[] = {{"field_instruction", &fields->instruction, ZF_TASK_ALPACA},
+               {"field_input", &fields->input, ZF_TASK_ALPACA},
+               {"field_output", &fields->output, ZF_TASK_ALPACA},
+               {"field_system", &fields->system, ZF_TASK_ALPACA},
+               {"system_prompt", &fields->system_prompt, ZF_TASK_ALPACA},
+               {"format", &fields->format, ZF_TASK_ALPACA},
+               {"no_input_format", &fields->no_input_format, ZF_TASK_ALPACA},
+               {"field_messages", &fields->messages, ZF_TASK_CHAT},
+               {"message_field_role", &fields->role, ZF_TASK_CHAT},
+               {"message_field_content", &fields->content, ZF_TASK_CHAT},
                {"roles", NULL, ZF_TASK_CHAT}};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
     if (!zf_conf_has(item, texts[i].key)) continue;
@@ -81,144 +82,151 @@ static int fill_fields(struct zf_fields *f, const struct zf_conf *item, enum zf_
                            texts[i].key, texts[i].type == ZF_TASK_CHAT ? "chat" : "alpaca");
     if (texts[i].to) *texts[i].to = zf_conf_str(item, texts[i].key);
   }
-  if (zf_conf_has(item, "roles")) f->nroles = zf_conf_strs(item, "roles", &f->roles);
-  for (int64_t i = 0; i < f->nroles; i++) {
-    const char *to = strchr(f->roles[i], '=');
-    if (!to || to == f->roles[i] || !to[1])
-      return zf_conf_error(item, "roles", "'roles' expects FROM=TO, found '%s'", f->roles[i]);
+  if (zf_conf_has(item, "roles")) fields->nroles = zf_conf_strs(item, "roles", &fields->roles);
+  for (int64_t i = 0; i < fields->nroles; i++) {
+    const char *to = strchr(fields->roles[i], '=');
+    if (!to || to == fields->roles[i] || !to[1])
+      return zf_conf_error(item, "roles", "'roles' expects FROM=TO, found '%s'", fields->roles[i]);
   }
-  if (f->no_input_format && !f->format)
+  if (fields->no_input_format && !fields->format)
     return zf_conf_error(item, zf_conf_has(item, "no_input_format") ? "no_input_format" : "path",
                          "'no_input_format' needs a 'format' beside it");
   return 0;
 }
 
 /* A file inherits from `first` what it leaves out. */
-static int fill_file(struct zf_data_file *f, const struct zf_conf *item,
-                     const struct zf_settings *s, const struct zf_data_spec *first) {
-  struct zf_data_spec *d = &f->spec;
-  if (first) *d = *first;
+static int fill_file(struct zf_data_file *file, const struct zf_conf *item,
+                     const struct zf_settings *settings, const struct zf_data_spec *first) {
+  struct zf_data_spec *spec = &file->spec;
+  if (first) *spec = *first;
   if (zf_conf_has(item, "type"))
-    d->type = (enum zf_task_type)zf_settings_choice(item, "type", ZF_TASK_TYPES);
+    spec->type = (enum zf_task_type)zf_settings_choice(item, "type", ZF_TASK_TYPES);
   else if (!first)
     return zf_conf_error(item, "path",
                          "the first file needs a 'type': classification, completion, masked, "
                          "labels, text, chat, alpaca or input_output");
   const struct {
     const char *key, **to;
-  } texts[] = {{"prompt", &d->prompt},
-               {"completion", &d->completion},
-               {"text", &d->text},
-               {"label", &d->label}};
+  } texts[] = {{"prompt", &spec->prompt},
+               {"completion", &spec->completion},
+               {"text", &spec->text},
+               {"label", &spec->label}};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
     if (zf_conf_has(item, texts[i].key)) *texts[i].to = zf_conf_str(item, texts[i].key);
-  int rc = fill_fields(&d->fields, item, d->type);
+  int rc = fill_fields(&spec->fields, item, spec->type);
   if (rc) return rc;
-  if (zf_conf_has(item, "options")) d->noptions = zf_conf_strs(item, "options", &d->options);
-  if (zf_conf_has(item, "labels")) d->nlabels = zf_conf_strs(item, "labels", &d->labels);
-  if (zf_task_chooses(d->type) && !d->prompt)
+  if (zf_conf_has(item, "options")) spec->noptions = zf_conf_strs(item, "options", &spec->options);
+  if (zf_conf_has(item, "labels")) spec->nlabels = zf_conf_strs(item, "labels", &spec->labels);
+  if (zf_task_chooses(spec->type) && !spec->prompt)
     return zf_conf_error(item, "path", "a choice of options needs a 'prompt'");
   if (zf_conf_has(item, "problem_type")) {
     int problem = zf_settings_choice(item, "problem_type", "auto|" ZF_PROBLEM_WORDS) - 1;
-    d->problem_given = problem >= 0;
-    d->problem = d->problem_given ? (enum zf_problem)problem : ZF_PROBLEM_SINGLE;
-    if (d->problem_given && d->type != ZF_TASK_LABELS)
+    spec->problem_given = problem >= 0;
+    spec->problem = spec->problem_given ? (enum zf_problem)problem : ZF_PROBLEM_SINGLE;
+    if (spec->problem_given && spec->type != ZF_TASK_LABELS)
       return zf_conf_error(item, "problem_type",
                            "'problem_type' has no effect: only type labels has it");
   }
-  if (!d->options) d->noptions = d->problem_given && d->problem == ZF_PROBLEM_REGRESSION;
-  if (zf_task_chooses(d->type) && !d->options && d->type != ZF_TASK_LABELS)
+  if (!spec->options)
+    spec->noptions = spec->problem_given && spec->problem == ZF_PROBLEM_REGRESSION;
+  if (zf_task_chooses(spec->type) && !spec->options && spec->type != ZF_TASK_LABELS)
     return zf_conf_error(item, "path", "a choice needs 'options'");
-  f->path = zf_path_join(s->data_dir, zf_conf_str(item, "path"));
-  return f->path ? 0 : ZF_ENOMEM;
+  file->path = zf_path_join(settings->data_dir, zf_conf_str(item, "path"));
+  return file->path ? 0 : ZF_ENOMEM;
 }
 
-static int fill_files(struct zf_data_file **out, int64_t *n, const struct zf_conf *c,
-                      const char *key, const struct zf_settings *s,
+static int fill_files(struct zf_data_file **out, int64_t *n, const struct zf_conf *conf,
+                      const char *key, const struct zf_settings *settings,
                       const struct zf_data_spec *first) {
-  *n = zf_conf_maps(c, key);
+  *n = zf_conf_maps(conf, key);
   *out = zf_calloc(*n, sizeof **out);
   if (!*out) return ZF_ENOMEM;
   for (int64_t i = 0; i < *n; i++) {
     const struct zf_data_spec *from = i ? &(*out)[0].spec : first;
-    int rc = fill_file(&(*out)[i], zf_conf_map(c, key, i), s, from);
+    int rc = fill_file(&(*out)[i], zf_conf_map(conf, key, i), settings, from);
     if (rc) return rc;
     if ((*out)[i].spec.type != (*out)[0].spec.type || (first && (*out)[i].spec.type != first->type))
-      return zf_conf_error(zf_conf_map(c, key, i), "path",
+      return zf_conf_error(zf_conf_map(conf, key, i), "path",
                            "all files of a run are of one type: this one's differs");
   }
   return 0;
 }
 
 /* All files have a weight, or none. */
-static int fill_weights(struct zf_settings *s, const struct zf_conf *c) {
+static int fill_weights(struct zf_settings *settings, const struct zf_conf *conf) {
   static const char *const other[] = {"val_datasets", "test_datasets"};
   for (int k = 0; k < 2; k++)
-    for (int64_t i = 0; i < zf_conf_maps(c, other[k]); i++)
-      if (zf_conf_has(zf_conf_map(c, other[k], i), "weight"))
-        return zf_conf_error(zf_conf_map(c, other[k], i), "weight",
+    for (int64_t i = 0; i < zf_conf_maps(conf, other[k]); i++)
+      if (zf_conf_has(zf_conf_map(conf, other[k], i), "weight"))
+        return zf_conf_error(zf_conf_map(conf, other[k], i), "weight",
                              "'weight' has no effect: every row of %s is scored once", other[k]);
-  for (int64_t i = 0; i < s->ntrain; i++) {
-    const struct zf_conf *item = zf_conf_map(c, "datasets", i);
-    s->train[i].weight = zf_conf_num(item, "weight", 0);
-    if ((s->train[i].weight > 0) != (s->train[0].weight > 0))
+  for (int64_t i = 0; i < settings->ntrain; i++) {
+    const struct zf_conf *item = zf_conf_map(conf, "datasets", i);
+    settings->train[i].weight = zf_conf_num(item, "weight", 0);
+    if ((settings->train[i].weight > 0) != (settings->train[0].weight > 0))
       return zf_conf_error(
           item, "path", "either every entry of datasets has a 'weight' or none: this one %s",
-          s->train[i].weight > 0 ? "has, the first has not" : "has not, the first has");
+          settings->train[i].weight > 0 ? "has, the first has not" : "has not, the first has");
   }
   return 0;
 }
 
-static void fill_spec(struct zf_data_spec *d, const struct zf_conf *c) {
-  d->train_on_inputs = zf_conf_bool(c, "train_on_inputs");
-  d->excess =
-      (enum zf_excess)zf_settings_choice(c, "excess_length_strategy", "truncate|drop|raise|split");
+static void fill_spec(struct zf_data_spec *spec, const struct zf_conf *conf) {
+  spec->train_on_inputs = zf_conf_bool(conf, "train_on_inputs");
+  spec->excess = (enum zf_excess)zf_settings_choice(conf, "excess_length_strategy",
+                                                    "truncate|drop|raise|split");
 }
 
 /* A run keeps the template that it was begun with: its own config.yaml means that copy, wherever the
  * file has gone, or whatever it says by now. */
-static int find_template(struct zf_settings *s, const struct zf_conf *c) {
+static int find_template(struct zf_settings *settings, const struct zf_conf *conf) {
   char *dir = NULL;
-  s->chat_template = zf_conf_str(c, "chat_template");
-  if (!s->chat_template || zf_chat_builtin(s->chat_template)) return 0;
-  int rc = zf_run_config_dir(&dir, c, "chat_template");
-  if (!rc && dir && !(s->own_template = zf_path_join(dir, "chat_template.jinja"))) rc = ZF_ENOMEM;
-  if (s->own_template && zf_exists(s->own_template)) s->chat_template = s->own_template;
+  settings->chat_template = zf_conf_str(conf, "chat_template");
+  if (!settings->chat_template || zf_chat_builtin(settings->chat_template)) return 0;
+  int rc = zf_run_config_dir(&dir, conf, "chat_template");
+  if (!rc && dir && !(settings->own_template = zf_path_join(dir, "chat_template.jinja")))
+    rc = ZF_ENOMEM;
+  if (settings->own_template && zf_exists(settings->own_template))
+    settings->chat_template = settings->own_template;
   free(dir);
   return rc;
 }
 
-int zf_settings_fill_data(struct zf_settings *s, const struct zf_conf *c) {
-  s->data_dir = zf_conf_str(c, "data_dir");
-  int rc = fill_files(&s->train, &s->ntrain, c, "datasets", s, NULL);
+int zf_settings_fill_data(struct zf_settings *settings, const struct zf_conf *conf) {
+  settings->data_dir = zf_conf_str(conf, "data_dir");
+  int rc = fill_files(&settings->train, &settings->ntrain, conf, "datasets", settings, NULL);
   if (rc) return rc;
-  if (s->ntrain == 0)
-    return zf_conf_error(c, "datasets", "'datasets' is empty: name a training file");
-  if ((rc = fill_files(&s->val, &s->nval, c, "val_datasets", s, &s->train[0].spec))) return rc;
-  if ((rc = fill_files(&s->test, &s->ntest, c, "test_datasets", s, &s->train[0].spec))) return rc;
-  if ((rc = fill_weights(s, c))) return rc;
-  struct zf_data_file *set[] = {s->train, s->val, s->test};
-  int64_t n[] = {s->ntrain, s->nval, s->ntest};
+  if (settings->ntrain == 0)
+    return zf_conf_error(conf, "datasets", "'datasets' is empty: name a training file");
+  if ((rc = fill_files(&settings->val, &settings->nval, conf, "val_datasets", settings,
+                       &settings->train[0].spec)))
+    return rc;
+  if ((rc = fill_files(&settings->test, &settings->ntest, conf, "test_datasets", settings,
+                       &settings->train[0].spec)))
+    return rc;
+  if ((rc = fill_weights(settings, conf))) return rc;
+  struct zf_data_file *set[] = {settings->train, settings->val, settings->test};
+  int64_t n[] = {settings->ntrain, settings->nval, settings->ntest};
   for (int k = 0; k < 3; k++)
-    for (int64_t i = 0; i < n[k]; i++) fill_spec(&set[k][i].spec, c);
-  if ((rc = find_template(s, c))) return rc;
-  if (s->chat_template && s->train[0].spec.type != ZF_TASK_CHAT)
-    return zf_conf_error(c, "chat_template",
+    for (int64_t i = 0; i < n[k]; i++) fill_spec(&set[k][i].spec, conf);
+  if ((rc = find_template(settings, conf))) return rc;
+  if (settings->chat_template && settings->train[0].spec.type != ZF_TASK_CHAT)
+    return zf_conf_error(conf, "chat_template",
                          "'chat_template' has no effect: only type chat has it");
-  s->val_set_size = zf_conf_num(c, "val_set_size", 0);
-  if (s->nval && s->val_set_size > 0)
-    return zf_conf_error(c, "val_set_size",
+  settings->val_set_size = zf_conf_num(conf, "val_set_size", 0);
+  if (settings->nval && settings->val_set_size > 0)
+    return zf_conf_error(conf, "val_set_size",
                          "'val_set_size' has no effect: val_datasets names the dev files");
-  s->deduplicate = zf_conf_bool(c, "dataset_exact_deduplication");
-  s->streaming = zf_conf_bool(c, "streaming");
-  if (s->streaming && s->train[0].spec.excess == ZF_EXCESS_SPLIT)
+  settings->deduplicate = zf_conf_bool(conf, "dataset_exact_deduplication");
+  settings->streaming = zf_conf_bool(conf, "streaming");
+  if (settings->streaming && settings->train[0].spec.excess == ZF_EXCESS_SPLIT)
     return zf_conf_error(
-        c, "streaming",
+        conf, "streaming",
         "'streaming' and excess_length_strategy split do not go together: a text's "
         "pieces would have to be counted before the first step");
-  s->num_train = zf_conf_int(c, "num_train", 0);
-  s->num_eval = zf_conf_int(c, "num_eval", 0);
+  settings->num_train = zf_conf_int(conf, "num_train", 0);
+  settings->num_eval = zf_conf_int(conf, "num_eval", 0);
   static const int eos[] = {-1, 1, 0};
-  s->add_eos = eos[zf_settings_choice(c, "add_eos", "auto|true|false")];
+  settings->add_eos = eos[zf_settings_choice(conf, "add_eos", "auto|true|false")];
   return 0;
 }

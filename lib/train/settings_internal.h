@@ -8,9 +8,9 @@
 extern const struct zf_conf_key zf_data_keys[];
 
 /* The number of a key's word in "a|b|c". */
-int zf_settings_choice(const struct zf_conf *c, const char *key, const char *words);
+int zf_settings_choice(const struct zf_conf *conf, const char *key, const char *words);
 
 /* Files, and how their rows become examples. */
-int zf_settings_fill_data(struct zf_settings *s, const struct zf_conf *c);
+int zf_settings_fill_data(struct zf_settings *settings, const struct zf_conf *conf);
 
 #endif

@@ -97,8 +97,8 @@ int zf_states_list(int64_t **step, int64_t *n, const char *run, enum zf_state_ki
   *n = 0;
   if (folder && !d && errno != ENOENT)
     rc = zf_error(ZF_EIO, "%s: cannot open: %s", folder, strerror(errno));
-  for (struct dirent *e; !rc && d && (e = readdir(d));)
-    rc = look_at(step, n, &cap, folder, e->d_name, kind);
+  for (struct dirent *entry; !rc && d && (entry = readdir(d));)
+    rc = look_at(step, n, &cap, folder, entry->d_name, kind);
   if (d) closedir(d);
   free(folder);
   if (rc) {
@@ -139,9 +139,9 @@ static int remove_files(const char *path, const char *below) {
   char *folder = *below ? zf_path_join(path, below) : zf_strdup(path);
   DIR *d = folder ? opendir(folder) : NULL;
   int rc = folder ? 0 : ZF_ENOMEM;
-  for (struct dirent *e; !rc && d && (e = readdir(d));) {
-    char *name = *below ? zf_path_join(below, e->d_name) : zf_strdup(e->d_name);
-    char *file = zf_path_join(folder, e->d_name);
+  for (struct dirent *entry; !rc && d && (entry = readdir(d));) {
+    char *name = *below ? zf_path_join(below, entry->d_name) : zf_strdup(entry->d_name);
+    char *file = zf_path_join(folder, entry->d_name);
     rc = name && file ? 0 : ZF_ENOMEM;
     if (!rc && is_ours(name)) rc = remove_file(file);
     if (!rc && !*below && zf_sidecars_is_folder(name)) {
@@ -180,9 +180,9 @@ static int move_files(const char *from, const char *to) {
   static const char weights[] = "model.safetensors";
   DIR *d = opendir(from);
   int rc = d ? 0 : zf_error(ZF_EIO, "%s: cannot open: %s", from, strerror(errno));
-  for (struct dirent *e; !rc && (e = readdir(d));)
-    if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && strcmp(e->d_name, weights))
-      rc = move(from, to, e->d_name);
+  for (struct dirent *entry; !rc && (entry = readdir(d));)
+    if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") && strcmp(entry->d_name, weights))
+      rc = move(from, to, entry->d_name);
   if (d) closedir(d);
   if (!rc) rc = move(from, to, weights);
   if (!rc && rmdir(from)) rc = zf_error(ZF_EIO, "%s: cannot remove: %s", from, strerror(errno));

@@ -17,7 +17,7 @@ enum zf_objective {
   ZF_OBJECTIVE_LM,     /* every token of a sequence predicts the next: sequence_len targets */
   ZF_OBJECTIVE_OPTIONS /* two options of one token behind a prompt of sequence_len tokens */
 };
-const char *zf_objective_name(enum zf_objective o); /* "lm", "options" */
+const char *zf_objective_name(enum zf_objective objective); /* "lm", "options" */
 
 /* The schema: the keys of a run, of which base_model alone is required, and `objective`. */
 const struct zf_conf_key *zf_bench_keys(void);
@@ -47,7 +47,7 @@ struct zf_bench {
 
 /* One turn to warm up, then `turns`.  `stopped` (may be NULL) is asked between parts: ZF_ESTOPPED
  * when it says so. */
-int zf_bench_step(struct zf_bench *out, struct zf_run *r, int64_t turns, int (*stopped)(void *ctx),
-                  void *ctx);
+int zf_bench_step(struct zf_bench *out, struct zf_run *run, int64_t turns,
+                  int (*stopped)(void *ctx), void *ctx);
 
 #endif

@@ -119,47 +119,47 @@ uint32_t zf_log_head_id(const struct zf_log_head *head) {
 
 /* --- writing --- */
 
-static int log_failed(const struct zf_log *l, const char *what) {
-  return zf_error(ZF_EIO, "%s: cannot %s: %s", l->path, what, strerror(errno ? errno : EIO));
+static int log_failed(const struct zf_log *log, const char *what) {
+  return zf_error(ZF_EIO, "%s: cannot %s: %s", log->path, what, strerror(errno ? errno : EIO));
 }
 
-static void log_free(struct zf_log *l) {
-  if (l->fd >= 0) close(l->fd);
-  free(l->path);
-  free(l);
+static void log_free(struct zf_log *log) {
+  if (log->fd >= 0) close(log->fd);
+  free(log->path);
+  free(log);
 }
 
 /* Opens the file whose header is written; `size` bytes of it are to stay. */
-static int open_end(struct zf_log *l, int64_t size) {
-  l->fd = zf_open_fd(l->path, O_WRONLY);
-  if (l->fd < 0) return log_failed(l, "open");
-  if (flock(l->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
-    return zf_error(ZF_EIO, "%s: another process is writing it", l->path);
-  if (ftruncate(l->fd, (off_t)size) || lseek(l->fd, (off_t)size, SEEK_SET) < 0)
-    return log_failed(l, "cut");
-  l->size = size;
-  l->dirty = 1;
-  return zf_log_sync(l);
+static int open_end(struct zf_log *log, int64_t size) {
+  log->fd = zf_open_fd(log->path, O_WRONLY);
+  if (log->fd < 0) return log_failed(log, "open");
+  if (flock(log->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
+    return zf_error(ZF_EIO, "%s: another process is writing it", log->path);
+  if (ftruncate(log->fd, (off_t)size) || lseek(log->fd, (off_t)size, SEEK_SET) < 0)
+    return log_failed(log, "cut");
+  log->size = size;
+  log->dirty = 1;
+  return zf_log_sync(log);
 }
 
 static int log_make(struct zf_log **out, const char *path, const struct zf_log_head *head,
                     int64_t size) {
   unsigned char h[ZF_LOG_MAXHEAD];
   *out = NULL;
-  struct zf_log *l = zf_calloc(1, sizeof *l);
-  if (!l) return ZF_ENOMEM;
-  l->fd = -1;
-  l->path = zf_strdup(path);
-  l->probes = head->zo.probes;
-  l->head_crc = make_head(h, head);
-  int rc = l->path ? 0 : ZF_ENOMEM;
+  struct zf_log *log = zf_calloc(1, sizeof *log);
+  if (!log) return ZF_ENOMEM;
+  log->fd = -1;
+  log->path = zf_strdup(path);
+  log->probes = head->zo.probes;
+  log->head_crc = make_head(h, head);
+  int rc = log->path ? 0 : ZF_ENOMEM;
   int64_t n = zf_log_head_size(head);
   if (!rc && !size) rc = zf_write_file(path, h, (size_t)n);
-  if (!rc) rc = open_end(l, size ? size : n);
+  if (!rc) rc = open_end(log, size ? size : n);
   if (rc)
-    log_free(l);
+    log_free(log);
   else
-    *out = l;
+    *out = log;
   return rc;
 }
 
@@ -173,16 +173,16 @@ int zf_log_reopen(struct zf_log **out, const char *path, const struct zf_log_hea
 }
 
 /* All of it, or the file is cut back to the records that are whole. */
-static int write_whole(struct zf_log *l, const unsigned char *p, size_t n) {
-  int err = zf_write_all(l->fd, p, n);
+static int write_whole(struct zf_log *log, const unsigned char *p, size_t len) {
+  int err = zf_write_all(log->fd, p, len);
   if (err) {
     errno = err;
-    int rc = log_failed(l, "write");
-    if (!ftruncate(l->fd, (off_t)l->size)) lseek(l->fd, (off_t)l->size, SEEK_SET);
+    int rc = log_failed(log, "write");
+    if (!ftruncate(log->fd, (off_t)log->size)) lseek(log->fd, (off_t)log->size, SEEK_SET);
     return rc;
   }
-  l->size += (int64_t)n;
-  l->dirty = 1;
+  log->size += (int64_t)len;
+  log->dirty = 1;
   return 0;
 }
 
@@ -203,41 +203,42 @@ static void make_mark(unsigned char *r, const struct zf_log_rec *rec) {
   put(r + 24, rec->result, 8);
 }
 
-int zf_log_append(struct zf_log *l, const struct zf_log_rec *rec, const struct zf_zo_probe *probe) {
+int zf_log_append(struct zf_log *log, const struct zf_log_rec *rec,
+                  const struct zf_zo_probe *probe) {
   unsigned char r[MAX_RECORD] = {0};
-  size_t n = (size_t)zf_log_record_size(l->probes);
+  size_t n = (size_t)zf_log_record_size(log->probes);
   put(r, rec->step, 4);
   put(r + 4, rec->kind, 4);
   if (rec->kind == ZF_LOG_STEP)
-    make_step(r, rec, probe, l->probes);
+    make_step(r, rec, probe, log->probes);
   else
     make_mark(r, rec);
-  put(r + n - 4, zf_crc32c(l->head_crc, r, n - 4), 4);
-  return write_whole(l, r, n);
+  put(r + n - 4, zf_crc32c(log->head_crc, r, n - 4), 4);
+  return write_whole(log, r, n);
 }
 
-int zf_log_sync(struct zf_log *l) {
-  if (!l->dirty) return 0;
+int zf_log_sync(struct zf_log *log) {
+  if (!log->dirty) return 0;
   double start = zf_now();
-  int err = zf_sync_fd(l->fd);
+  int err = zf_sync_fd(log->fd);
   if (err) {
     errno = err;
-    return log_failed(l, "sync");
+    return log_failed(log, "sync");
   }
-  l->dirty = 0;
-  l->synced = zf_now();
-  l->sync_costs = l->synced - start;
+  log->dirty = 0;
+  log->synced = zf_now();
+  log->sync_costs = log->synced - start;
   return 0;
 }
 
-int zf_log_sync_maybe(struct zf_log *l) {
-  return zf_now() - l->synced < SYNC_SHARE * l->sync_costs ? 0 : zf_log_sync(l);
+int zf_log_sync_maybe(struct zf_log *log) {
+  return zf_now() - log->synced < SYNC_SHARE * log->sync_costs ? 0 : zf_log_sync(log);
 }
 
-int zf_log_close(struct zf_log *l) {
-  if (!l) return 0;
-  int rc = zf_log_sync(l);
-  log_free(l);
+int zf_log_close(struct zf_log *log) {
+  if (!log) return 0;
+  int rc = zf_log_sync(log);
+  log_free(log);
   return rc;
 }
 
@@ -255,13 +256,13 @@ struct zf_log_reader {
 
 /* Whether there is one the size tells. */
 static int read_new_head(struct zf_log_head *head, const unsigned char *h, size_t size) {
-  struct zf_bytes b = {h, size, 0};
+  struct zf_bytes bytes = {h, size, 0};
   uint32_t labels = 0, problem = 0;
   if ((int64_t)size != zf_log_head_size(head) + NEW_HEAD) return 0;
-  b.pos = size - 4 - NEW_HEAD;
-  zf_bytes_u32(&b, &labels);
-  zf_bytes_u32(&b, &problem);
-  zf_bytes_u64(&b, &head->head_seed);
+  bytes.pos = size - 4 - NEW_HEAD;
+  zf_bytes_u32(&bytes, &labels);
+  zf_bytes_u32(&bytes, &problem);
+  zf_bytes_u64(&bytes, &head->head_seed);
   head->labels = labels;
   head->problem = (int)problem;
   return labels < 1 || labels > 1 << 24 || problem >= ZF_PROBLEMS;
@@ -269,15 +270,15 @@ static int read_new_head(struct zf_log_head *head, const unsigned char *h, size_
 
 /* The fields of a header whose checksum is right; nonzero: they make no sense. */
 static int read_fields(struct zf_log_head *head, const unsigned char *h, size_t size) {
-  struct zf_bytes b = {h, size, 16};
+  struct zf_bytes bytes = {h, size, 16};
   uint32_t record = 0, q = 0, dir = 0, noise = 0, text = 0;
-  zf_bytes_u32(&b, &record);
-  zf_bytes_u32(&b, &q);
-  zf_bytes_u64(&b, &head->zo.seed);
-  zf_bytes_f64(&b, &head->zo.eps);
-  zf_bytes_f64(&b, &head->decay);
-  zf_bytes_u32(&b, &dir);
-  zf_bytes_u32(&b, &noise);
+  zf_bytes_u32(&bytes, &record);
+  zf_bytes_u32(&bytes, &q);
+  zf_bytes_u64(&bytes, &head->zo.seed);
+  zf_bytes_f64(&bytes, &head->zo.eps);
+  zf_bytes_f64(&bytes, &head->decay);
+  zf_bytes_u32(&bytes, &dir);
+  zf_bytes_u32(&bytes, &noise);
   memcpy(head->kernels, h + 56, 16);
   get_hex(head->base, h + 72);
   get_hex(head->data, h + 88);
@@ -285,8 +286,8 @@ static int read_fields(struct zf_log_head *head, const unsigned char *h, size_t 
   get_hex(head->tok, h + 120);
   head->trained = get_dtype(h + 136, 0);
   head->others = get_dtype(h + 144, 1);
-  b.pos = 152;
-  zf_bytes_u32(&b, &text);
+  bytes.pos = 152;
+  zf_bytes_u32(&bytes, &text);
   if (text >= ZF_LOG_GLOBS || text > size - 4 - TEXT || memchr(h + TEXT, 0, text)) return 1;
   memcpy(head->globs, h + TEXT, text);
   if (read_new_head(head, h, size)) return 1;
@@ -298,108 +299,109 @@ static int read_fields(struct zf_log_head *head, const unsigned char *h, size_t 
          (int64_t)size != zf_log_head_size(head);
 }
 
-static int read_head(struct zf_log_reader *r, struct zf_log_head *head) {
-  const unsigned char *h = r->b.data;
+static int read_head(struct zf_log_reader *reader, struct zf_log_head *head) {
+  const unsigned char *h = reader->b.data;
   uint32_t version = 0, size = 0, noise = 0;
   memset(head, 0, sizeof *head);
-  if (r->b.len < sizeof magic || memcmp(h, magic, sizeof magic) != 0)
-    return zf_error(ZF_EINVALID, "%s: is not a step log", r->path);
-  r->b.pos = sizeof magic;
-  if (zf_bytes_u32(&r->b, &version) || zf_bytes_u32(&r->b, &size) || size > r->b.len)
-    return zf_error(ZF_EINVALID, "%s: too short for a step log", r->path);
+  if (reader->b.len < sizeof magic || memcmp(h, magic, sizeof magic) != 0)
+    return zf_error(ZF_EINVALID, "%s: is not a step log", reader->path);
+  reader->b.pos = sizeof magic;
+  if (zf_bytes_u32(&reader->b, &version) || zf_bytes_u32(&reader->b, &size) || size > reader->b.len)
+    return zf_error(ZF_EINVALID, "%s: too short for a step log", reader->path);
   if (version == 1)
-    return zf_error(ZF_EINVALID, "%s: version 1: this program reads version %d", r->path, VERSION);
+    return zf_error(ZF_EINVALID, "%s: version 1: this program reads version %d", reader->path,
+                    VERSION);
   if (size < TEXT + 4 || size > ZF_LOG_MAXHEAD || size % 4)
-    return zf_error(ZF_EINVALID, "%s: the header is damaged (its size)", r->path);
-  r->b.pos = size - 4;
-  zf_bytes_u32(&r->b, &r->head_crc);
-  if (r->head_crc != zf_crc32c(0, h, size - 4))
-    return zf_error(ZF_EINVALID, "%s: the header is damaged (checksum)", r->path);
-  r->b.pos = 52;
-  zf_bytes_u32(&r->b, &noise);
-  r->b.pos = size;
+    return zf_error(ZF_EINVALID, "%s: the header is damaged (its size)", reader->path);
+  reader->b.pos = size - 4;
+  zf_bytes_u32(&reader->b, &reader->head_crc);
+  if (reader->head_crc != zf_crc32c(0, h, size - 4))
+    return zf_error(ZF_EINVALID, "%s: the header is damaged (checksum)", reader->path);
+  reader->b.pos = 52;
+  zf_bytes_u32(&reader->b, &noise);
+  reader->b.pos = size;
   if (version != VERSION || noise != ZF_NOISE_ID)
     return zf_error(ZF_EINVALID,
-                    "%s: version %u, noise %u: this program reads version %d, noise %d", r->path,
-                    version, noise, VERSION, ZF_NOISE_ID);
+                    "%s: version %u, noise %u: this program reads version %d, noise %d",
+                    reader->path, version, noise, VERSION, ZF_NOISE_ID);
   if (read_fields(head, h, size))
-    return zf_error(ZF_EINVALID, "%s: the header makes no sense", r->path);
-  r->probes = head->zo.probes;
+    return zf_error(ZF_EINVALID, "%s: the header makes no sense", reader->path);
+  reader->probes = head->zo.probes;
   return 0;
 }
 
 /* A reader without its bytes yet. */
 static struct zf_log_reader *new_reader(const char *name) {
-  struct zf_log_reader *r = zf_calloc(1, sizeof *r);
-  if (!r) return NULL;
-  r->path = zf_strdup(name);
-  if (r->path) return r;
-  free(r);
+  struct zf_log_reader *reader = zf_calloc(1, sizeof *reader);
+  if (!reader) return NULL;
+  reader->path = zf_strdup(name);
+  if (reader->path) return reader;
+  free(reader);
   return NULL;
 }
 
-static int begin(struct zf_log_reader **out, struct zf_log_reader *r, const void *data, size_t len,
-                 struct zf_log_head *head) {
-  r->b = (struct zf_bytes){data, len, 0};
-  int rc = read_head(r, head);
+static int begin(struct zf_log_reader **out, struct zf_log_reader *reader, const void *data,
+                 size_t len, struct zf_log_head *head) {
+  reader->b = (struct zf_bytes){data, len, 0};
+  int rc = read_head(reader, head);
   if (rc)
-    zf_log_reader_free(r);
+    zf_log_reader_free(reader);
   else
-    *out = r;
+    *out = reader;
   return rc;
 }
 
 int zf_log_open(struct zf_log_reader **out, const char *path, struct zf_log_head *head) {
   *out = NULL;
-  struct zf_log_reader *r = new_reader(path);
-  if (!r) return ZF_ENOMEM;
-  int rc = zf_map_open(&r->map, path);
-  if (!rc) return begin(out, r, r->map.data, r->map.len, head);
-  zf_log_reader_free(r);
+  struct zf_log_reader *reader = new_reader(path);
+  if (!reader) return ZF_ENOMEM;
+  int rc = zf_map_open(&reader->map, path);
+  if (!rc) return begin(out, reader, reader->map.data, reader->map.len, head);
+  zf_log_reader_free(reader);
   return rc;
 }
 
 int zf_log_parse(struct zf_log_reader **out, const void *data, size_t len, const char *name,
                  struct zf_log_head *head) {
   *out = NULL;
-  struct zf_log_reader *r = new_reader(name);
-  return r ? begin(out, r, data, len, head) : ZF_ENOMEM;
+  struct zf_log_reader *reader = new_reader(name);
+  return reader ? begin(out, reader, data, len, head) : ZF_ENOMEM;
 }
 
 /* A whole record at p: is its checksum right? */
-static int is_good(const struct zf_log_reader *r, const unsigned char *p, size_t n) {
-  struct zf_bytes b = {p, n, n - 4};
+static int is_good(const struct zf_log_reader *reader, const unsigned char *p, size_t len) {
+  struct zf_bytes bytes = {p, len, len - 4};
   uint32_t crc = 0;
-  zf_bytes_u32(&b, &crc);
-  return crc == zf_crc32c(r->head_crc, p, n - 4);
+  zf_bytes_u32(&bytes, &crc);
+  return crc == zf_crc32c(reader->head_crc, p, len - 4);
 }
 
-static int bad_record(const struct zf_log_reader *r, const char *what) {
-  return zf_error(ZF_EINVALID, "%s: record %lld at byte %zu %s", r->path, (long long)r->number + 1,
-                  r->b.pos, what);
+static int bad_record(const struct zf_log_reader *reader, const char *what) {
+  return zf_error(ZF_EINVALID, "%s: record %lld at byte %zu %s", reader->path,
+                  (long long)reader->number + 1, reader->b.pos, what);
 }
 
 /* Nonzero: all is finite.  A run ends before it writes another. */
-static int read_step(struct zf_bytes *b, struct zf_log_rec *rec, struct zf_zo_probe *probe,
+static int read_step(struct zf_bytes *bytes, struct zf_log_rec *rec, struct zf_zo_probe *probe,
                      int probes) {
-  zf_bytes_u64(b, &rec->seed);
-  zf_bytes_f64(b, &rec->lr);
-  zf_bytes_u64(b, &rec->batch);
+  zf_bytes_u64(bytes, &rec->seed);
+  zf_bytes_f64(bytes, &rec->lr);
+  zf_bytes_u64(bytes, &rec->batch);
   int finite = isfinite(rec->lr);
   for (int i = 0; i < probes; i++) {
-    zf_bytes_f64(b, &probe[i].plus);
-    zf_bytes_f64(b, &probe[i].minus);
-    zf_bytes_f64(b, &probe[i].projected_gradient);
+    zf_bytes_f64(bytes, &probe[i].plus);
+    zf_bytes_f64(bytes, &probe[i].minus);
+    zf_bytes_f64(bytes, &probe[i].projected_gradient);
     finite &= isfinite(probe[i].plus) && isfinite(probe[i].minus) &&
               isfinite(probe[i].projected_gradient);
   }
   return finite;
 }
 
-int zf_log_next(struct zf_log_reader *r, struct zf_log_rec *rec, struct zf_zo_probe *probe,
+int zf_log_next(struct zf_log_reader *reader, struct zf_log_rec *rec, struct zf_zo_probe *probe,
                 int *more) {
-  size_t n = (size_t)zf_log_record_size(r->probes), left = r->b.len - r->b.pos;
-  const unsigned char *p = r->b.data + r->b.pos;
+  size_t n = (size_t)zf_log_record_size(reader->probes), left = reader->b.len - reader->b.pos;
+  const unsigned char *p = reader->b.data + reader->b.pos;
   char text[96];
   uint32_t kind = 0;
   memset(rec, 0, sizeof *rec);
@@ -407,59 +409,59 @@ int zf_log_next(struct zf_log_reader *r, struct zf_log_rec *rec, struct zf_zo_pr
   if (!left) return 0;
   if (left < n) {
     snprintf(text, sizeof text, "is torn: %zu of %zu bytes", left, n);
-    return bad_record(r, text);
+    return bad_record(reader, text);
   }
-  if (!is_good(r, p, n)) return bad_record(r, "is damaged (checksum)");
-  struct zf_bytes b = {p, n, 0};
-  zf_bytes_u32(&b, &rec->step);
-  zf_bytes_u32(&b, &kind);
-  if (kind > ZF_LOG_MARK) return bad_record(r, "is of no known kind");
+  if (!is_good(reader, p, n)) return bad_record(reader, "is damaged (checksum)");
+  struct zf_bytes bytes = {p, n, 0};
+  zf_bytes_u32(&bytes, &rec->step);
+  zf_bytes_u32(&bytes, &kind);
+  if (kind > ZF_LOG_MARK) return bad_record(reader, "is of no known kind");
   rec->kind = (enum zf_log_kind)kind;
-  if (rec->step != r->step + (kind == ZF_LOG_STEP)) {
+  if (rec->step != reader->step + (kind == ZF_LOG_STEP)) {
     snprintf(text, sizeof text, "is of step %u: steps are missing or out of order", rec->step);
-    return bad_record(r, text);
+    return bad_record(reader, text);
   }
   if (kind == ZF_LOG_MARK) {
     get_hex(rec->hash, p + 8);
-    b.pos = 24;
-    zf_bytes_u64(&b, &rec->result);
-    if (rec->result > rec->step + 1ull) return bad_record(r, "names a result that is to come");
-  } else if (!read_step(&b, rec, probe, r->probes)) {
-    return bad_record(r, "holds a number that is not finite");
+    bytes.pos = 24;
+    zf_bytes_u64(&bytes, &rec->result);
+    if (rec->result > rec->step + 1ull) return bad_record(reader, "names a result that is to come");
+  } else if (!read_step(&bytes, rec, probe, reader->probes)) {
+    return bad_record(reader, "holds a number that is not finite");
   }
-  r->step = rec->step;
-  r->b.pos += n;
-  r->number++;
+  reader->step = rec->step;
+  reader->b.pos += n;
+  reader->number++;
   return 0;
 }
 
-int64_t zf_log_offset(const struct zf_log_reader *r) {
-  return (int64_t)r->b.pos;
+int64_t zf_log_offset(const struct zf_log_reader *reader) {
+  return (int64_t)reader->b.pos;
 }
 
-uint32_t zf_log_id(const struct zf_log_reader *r) {
-  return r->head_crc;
+uint32_t zf_log_id(const struct zf_log_reader *reader) {
+  return reader->head_crc;
 }
 
 /* Bytes may be missing before a good record, so any byte may begin one; a step's number that could
  * stand there is looked for before a checksum is made. */
-int zf_log_torn(const struct zf_log_reader *r) {
-  size_t n = (size_t)zf_log_record_size(r->probes);
-  for (size_t at = r->b.pos + 1; at + n <= r->b.len; at++) {
-    struct zf_bytes b = {r->b.data, r->b.len, at};
+int zf_log_torn(const struct zf_log_reader *reader) {
+  size_t n = (size_t)zf_log_record_size(reader->probes);
+  for (size_t at = reader->b.pos + 1; at + n <= reader->b.len; at++) {
+    struct zf_bytes bytes = {reader->b.data, reader->b.len, at};
     uint32_t step = 0, kind = 0;
-    zf_bytes_u32(&b, &step);
-    zf_bytes_u32(&b, &kind);
-    if (kind <= ZF_LOG_MARK && step >= r->step && step - r->step <= r->b.len / n &&
-        is_good(r, r->b.data + at, n))
+    zf_bytes_u32(&bytes, &step);
+    zf_bytes_u32(&bytes, &kind);
+    if (kind <= ZF_LOG_MARK && step >= reader->step && step - reader->step <= reader->b.len / n &&
+        is_good(reader, reader->b.data + at, n))
       return 0;
   }
   return 1;
 }
 
-void zf_log_reader_free(struct zf_log_reader *r) {
-  if (!r) return;
-  zf_map_close(&r->map);
-  free(r->path);
-  free(r);
+void zf_log_reader_free(struct zf_log_reader *reader) {
+  if (!reader) return;
+  zf_map_close(&reader->map);
+  free(reader->path);
+  free(reader);
 }

@@ -90,11 +90,12 @@ int zf_log_reopen(struct zf_log **out, const char *path, const struct zf_log_hea
                   int64_t size);
 /* Appends and hands the record to the system; `probe` of a step, NULL with a mark.  After ZF_EIO
  * the file ends in a whole record, unless the system refuses that as well. */
-int zf_log_append(struct zf_log *l, const struct zf_log_rec *rec, const struct zf_zo_probe *probe);
+int zf_log_append(struct zf_log *log, const struct zf_log_rec *rec,
+                  const struct zf_zo_probe *probe);
 /* To the disk; _maybe when that costs no more than its share of the time. */
-int zf_log_sync(struct zf_log *l);
-int zf_log_sync_maybe(struct zf_log *l);
-int zf_log_close(struct zf_log *l); /* syncs; takes NULL */
+int zf_log_sync(struct zf_log *log);
+int zf_log_sync_maybe(struct zf_log *log);
+int zf_log_close(struct zf_log *log); /* syncs; takes NULL */
 int64_t zf_log_record_size(int probes);
 int64_t zf_log_head_size(const struct zf_log_head *head);
 uint32_t zf_log_head_id(const struct zf_log_head *head); /* its CRC: names the log */
@@ -106,12 +107,12 @@ int zf_log_open(struct zf_log_reader **out, const char *path, struct zf_log_head
 /* The same from memory, which outlives the reader; `name` is for messages. */
 int zf_log_parse(struct zf_log_reader **out, const void *data, size_t len, const char *name,
                  struct zf_log_head *head);
-int zf_log_next(struct zf_log_reader *r, struct zf_log_rec *rec, struct zf_zo_probe *probe,
+int zf_log_next(struct zf_log_reader *reader, struct zf_log_rec *rec, struct zf_zo_probe *probe,
                 int *more);
-int64_t zf_log_offset(const struct zf_log_reader *r); /* byte where the next record begins */
-uint32_t zf_log_id(const struct zf_log_reader *r);    /* the header's CRC */
+int64_t zf_log_offset(const struct zf_log_reader *reader); /* byte where the next record begins */
+uint32_t zf_log_id(const struct zf_log_reader *reader);    /* the header's CRC */
 /* After an error of zf_log_next: is it a torn tail, that is, does no good record follow? */
-int zf_log_torn(const struct zf_log_reader *r);
-void zf_log_reader_free(struct zf_log_reader *r);
+int zf_log_torn(const struct zf_log_reader *reader);
+void zf_log_reader_free(struct zf_log_reader *reader);
 
 #endif

@@ -29,44 +29,44 @@ struct prepared {
 };
 
 static void prepare(const struct prepared *to, int64_t i, const struct zf_zo *zo,
-                    const struct zf_zo_step *s) {
+                    const struct zf_zo_step *step) {
   int q = zo->probes;
   struct zf_noise *dir = to->dir + i * q;
   float *c = to->c + i * q;
   for (int p = 0; p < q; p++) {
-    dir[p] = zf_perturb_spsa(s->seed, s->step, (uint16_t)p, zo->direction, 0).dir;
-    c[p] = (float)(-s->lr * s->probe[p].projected_gradient / q);
+    dir[p] = zf_perturb_spsa(step->seed, step->step, (uint16_t)p, zo->direction, 0).dir;
+    c[p] = (float)(-step->lr * step->probe[p].projected_gradient / q);
   }
   to->step[i] = (struct zf_update_step){
       .probe = dir,
       .coefficient = c,
       .probes = q,
-      .round = {.seed = s->seed, .step = s->step, .use = ZF_USE_ROUNDING},
-      .keep = s->keep,
-      .add = s->add,
+      .round = {.seed = step->seed, .step = step->step, .use = ZF_USE_ROUNDING},
+      .keep = step->keep,
+      .add = step->add,
   };
 }
 
 /* Puts the parameter's number and decay in. */
-static void aim(const struct prepared *to, const struct zf_zo_step *s, int64_t n, int q,
-                const struct zf_param *w, double decay) {
-  for (int64_t i = 0; i < n * q; i++) to->dir[i].param = w->id;
-  for (int64_t i = 0; i < n; i++) {
-    to->step[i].round.param = w->id;
-    to->step[i].decay = w->decayed ? (float)(s[i].lr * decay) : 0.0f;
+static void aim(const struct prepared *to, const struct zf_zo_step *step, int64_t count, int q,
+                const struct zf_param *param, double decay) {
+  for (int64_t i = 0; i < count * q; i++) to->dir[i].param = param->id;
+  for (int64_t i = 0; i < count; i++) {
+    to->step[i].round.param = param->id;
+    to->step[i].decay = param->decayed ? (float)(step[i].lr * decay) : 0.0f;
   }
 }
 
 static void apply(const struct zf_params *ps, const struct prepared *to, const struct zf_zo *zo,
-                  const struct zf_zo_step *s, int64_t n, double decay, const double *mean) {
-  struct zf_update u = {
-      .step = to->step, .steps = n, .mean = mean != NULL, .start = mean ? *mean : 0};
-  for (int64_t i = 0; i < n; i++) prepare(to, i, zo, s + i);
+                  const struct zf_zo_step *step, int64_t count, double decay, const double *mean) {
+  struct zf_update update = {
+      .step = to->step, .steps = count, .mean = mean != NULL, .start = mean ? *mean : 0};
+  for (int64_t i = 0; i < count; i++) prepare(to, i, zo, step + i);
   for (int64_t i = 0; i < ps->count; i++) {
-    const struct zf_param *w = &ps->param[i];
-    if (!w->trained) continue;
-    aim(to, s, n, zo->probes, w, decay);
-    zf_update(w->data, w->type, w->count, &u);
+    const struct zf_param *param = &ps->param[i];
+    if (!param->trained) continue;
+    aim(to, step, count, zo->probes, param, decay);
+    zf_update(param->data, param->type, param->count, &update);
   }
 }
 
@@ -75,20 +75,20 @@ void zf_zo_update(const struct zf_params *ps, const struct zf_zo *zo, uint32_t s
   struct zf_noise dir[ZF_ZO_MAXPROBES];
   float c[ZF_ZO_MAXPROBES];
   struct zf_update_step one;
-  struct zf_zo_step s = {.step = step, .seed = zo->seed, .lr = lr, .probe = probe, .keep = 1};
-  apply(ps, &(struct prepared){&one, dir, c}, zo, &s, 1, decay, NULL);
+  struct zf_zo_step taken = {.step = step, .seed = zo->seed, .lr = lr, .probe = probe, .keep = 1};
+  apply(ps, &(struct prepared){&one, dir, c}, zo, &taken, 1, decay, NULL);
 }
 
 int zf_zo_replay(const struct zf_params *ps, const struct zf_zo *zo, const struct zf_zo_step *step,
-                 int64_t n, double decay, const double *mean) {
-  struct prepared to = {calloc((size_t)n + 1, sizeof *to.step),
-                        calloc((size_t)n * (size_t)zo->probes + 1, sizeof *to.dir),
-                        calloc((size_t)n * (size_t)zo->probes + 1, sizeof *to.c)};
+                 int64_t count, double decay, const double *mean) {
+  struct prepared to = {calloc((size_t)count + 1, sizeof *to.step),
+                        calloc((size_t)count * (size_t)zo->probes + 1, sizeof *to.dir),
+                        calloc((size_t)count * (size_t)zo->probes + 1, sizeof *to.c)};
   int rc = to.step && to.dir && to.c ? 0 : ZF_ENOMEM;
   if (rc)
-    zf_error(rc, "out of memory for a replay of %lld steps", (long long)n);
+    zf_error(rc, "out of memory for a replay of %lld steps", (long long)count);
   else
-    apply(ps, &to, zo, step, n, decay, mean);
+    apply(ps, &to, zo, step, count, decay, mean);
   free(to.step);
   free(to.dir);
   free(to.c);

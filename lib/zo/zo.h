@@ -56,6 +56,6 @@ struct zf_zo_step {
  * own seeds).  mean: NULL, or what the first weights count; the result is then the mean.
  * ZF_ENOMEM; nothing is changed then. */
 int zf_zo_replay(const struct zf_params *ps, const struct zf_zo *zo, const struct zf_zo_step *step,
-                 int64_t n, double decay, const double *mean);
+                 int64_t count, double decay, const double *mean);
 
 #endif

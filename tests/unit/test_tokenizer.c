@@ -293,7 +293,8 @@ START_TEST(test_threads) {
   for (int i = 0; i < 400; i++) {
     struct zf_ids got = {0};
     int rc = zf_tok_encode(t, &got, text, strlen(text), 3);
-    wrong += rc || got.count != want.count || memcmp(got.id, want.id, (size_t)want.count * sizeof *got.id);
+    wrong += rc || got.count != want.count ||
+             memcmp(got.id, want.id, (size_t)want.count * sizeof *got.id);
     zf_ids_free(&got);
   }
   ck_assert_int_eq(wrong, 0);

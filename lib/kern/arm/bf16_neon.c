@@ -17,6 +17,6 @@ static inline void zv_end_flush(unsigned was) {
 
 #include "kern/bf16_emulated.h"
 
-void zf_kern_init_bf16_neon(struct zf_kern_table *t) {
-  fill_bf16(t, "neon");
+void zf_kern_init_bf16_neon(struct zf_kern_table *table) {
+  fill_bf16(table, "neon");
 }

@@ -6,6 +6,6 @@
 
 #include "kern/gemm_tmpl.h"
 
-void zf_kern_init_gemm_neon(struct zf_kern_table *t) {
-  fill_gemm(t, "neon");
+void zf_kern_init_gemm_neon(struct zf_kern_table *table) {
+  fill_gemm(table, "neon");
 }

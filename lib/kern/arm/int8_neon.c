@@ -23,6 +23,6 @@ static inline void zu_narrow(uint32_t *cell, zu q) {
 
 #include "kern/int8_tmpl.h"
 
-void zf_kern_init_int8_neon(struct zf_kern_table *t) {
-  fill_int8(t, "neon", 1);
+void zf_kern_init_int8_neon(struct zf_kern_table *table) {
+  fill_int8(table, "neon", 1);
 }

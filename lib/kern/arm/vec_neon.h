@@ -49,10 +49,10 @@ static inline void zv_store(float *p, zv x) {
   for (int i = 0; i < 4; i++) vst1q_f32(p + 4 * i, x.v[i]);
 }
 
-static inline zv zv_load_n(const float *p, int64_t n) {
+static inline zv zv_load_n(const float *p, int64_t count) {
   float buf[16] = {0};
-  if (n == 16) return zv_load(p);
-  memcpy(buf, p, (size_t)n * sizeof *p);
+  if (count == 16) return zv_load(p);
+  memcpy(buf, p, (size_t)count * sizeof *p);
   return zv_load(buf);
 }
 

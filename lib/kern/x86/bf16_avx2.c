@@ -14,6 +14,6 @@ static inline void zv_end_flush(unsigned was) {
 
 #include "kern/bf16_emulated.h"
 
-void zf_kern_init_bf16_avx2(struct zf_kern_table *t) {
-  fill_bf16(t, "avx2");
+void zf_kern_init_bf16_avx2(struct zf_kern_table *table) {
+  fill_bf16(table, "avx2");
 }

@@ -33,13 +33,13 @@ static inline __m512i cells_of(__m512 low, __m512 high) {
   return (__m512i)_mm512_cvtne2ps_pbh(high, low);
 }
 
-static void rows_bf16_avx512bf16(void *cell, const float *x, int64_t n) {
+static void rows_bf16_avx512bf16(void *cell, const float *x, int64_t count) {
   uint32_t *c = cell;
   int64_t i = 0;
-  for (; i + 32 <= n; i += 32)
+  for (; i + 32 <= count; i += 32)
     _mm512_storeu_si512(c + i / 2, cells_of(zv_load(x + i), zv_load(x + i + 16)));
-  if (i == n) return;
-  int64_t m = n - i, low = m < 16 ? m : 16;
+  if (i == count) return;
+  int64_t m = count - i, low = m < 16 ? m : 16;
   __m512i last = cells_of(zv_load_n(x + i, low), zv_load_n(x + i + low, m - low));
   _mm512_mask_storeu_epi32(c + i / 2, zm_first((m + 1) / 2), last);
 }
@@ -134,13 +134,13 @@ static void fold_bf16_avx512bf16(void *panel, int64_t w, const float *from, int6
     }
 }
 
-void zf_kern_init_bf16_avx512bf16(struct zf_kern_table *t) {
-  struct zf_product *p = &t->product[ZF_COMPUTE_BF16];
-  p->name = "avx512bf16";
-  p->native = 1;
-  p->nr = 16 * ZV_NR;
-  p->rows = rows_bf16_avx512bf16;
-  p->pack = pack_bf16_avx512bf16;
-  p->fold = fold_bf16_avx512bf16;
-  p->mul = bf16_mul;
+void zf_kern_init_bf16_avx512bf16(struct zf_kern_table *table) {
+  struct zf_product *product = &table->product[ZF_COMPUTE_BF16];
+  product->name = "avx512bf16";
+  product->native = 1;
+  product->nr = 16 * ZV_NR;
+  product->rows = rows_bf16_avx512bf16;
+  product->pack = pack_bf16_avx512bf16;
+  product->fold = fold_bf16_avx512bf16;
+  product->mul = bf16_mul;
 }

@@ -2,19 +2,19 @@
 #include "base/cpu.h"
 #include "kern/kern_internal.h"
 
-void zf_kern_init_x86(struct zf_kern_table *t, unsigned flags) {
+void zf_kern_init_x86(struct zf_kern_table *table, unsigned flags) {
   if (flags & ZF_CPU_AVX2) {
-    zf_kern_init_gemm_avx2(t);
-    zf_kern_init_bf16_avx2(t);
-    zf_kern_init_int8_avx2(t);
-    zf_kern_init_lanes_avx2(t);
+    zf_kern_init_gemm_avx2(table);
+    zf_kern_init_bf16_avx2(table);
+    zf_kern_init_int8_avx2(table);
+    zf_kern_init_lanes_avx2(table);
   }
   if (flags & ZF_CPU_AVX512) {
-    zf_kern_init_gemm_avx512(t);
-    zf_kern_init_bf16_avx512(t);
-    zf_kern_init_int8_avx512(t);
-    zf_kern_init_lanes_avx512(t);
-    if (flags & ZF_CPU_AVX512BF16) zf_kern_init_bf16_avx512bf16(t);
-    if (flags & ZF_CPU_AVX512VNNI) zf_kern_init_int8_avx512vnni(t);
+    zf_kern_init_gemm_avx512(table);
+    zf_kern_init_bf16_avx512(table);
+    zf_kern_init_int8_avx512(table);
+    zf_kern_init_lanes_avx512(table);
+    if (flags & ZF_CPU_AVX512BF16) zf_kern_init_bf16_avx512bf16(table);
+    if (flags & ZF_CPU_AVX512VNNI) zf_kern_init_int8_avx512vnni(table);
   }
 }

@@ -17,6 +17,6 @@ static inline void zu_narrow(uint32_t *cell, zu q) {
 
 #include "kern/int8_tmpl.h"
 
-void zf_kern_init_int8_avx512(struct zf_kern_table *t) {
-  fill_int8(t, "avx512", 1);
+void zf_kern_init_int8_avx512(struct zf_kern_table *table) {
+  fill_int8(table, "avx512", 1);
 }

@@ -18,6 +18,6 @@ static inline void zu_narrow(uint32_t *cell, zu q) {
 
 #include "kern/int8_tmpl.h"
 
-void zf_kern_init_int8_avx512vnni(struct zf_kern_table *t) {
-  fill_int8(t, "avx512vnni", 1);
+void zf_kern_init_int8_avx512vnni(struct zf_kern_table *table) {
+  fill_int8(table, "avx512vnni", 1);
 }

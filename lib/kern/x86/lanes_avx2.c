@@ -3,6 +3,6 @@
 
 #include "kern/lanes_tmpl.h"
 
-void zf_kern_init_lanes_avx2(struct zf_kern_table *t) {
-  fill_lanes(t);
+void zf_kern_init_lanes_avx2(struct zf_kern_table *table) {
+  fill_lanes(table);
 }

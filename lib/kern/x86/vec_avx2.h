@@ -46,11 +46,11 @@ static inline void zv_store(float *p, zv x) {
   _mm256_storeu_ps(p + 8, x.b);
 }
 
-static inline zv zv_load_n(const float *p, int64_t n) {
-  if (n == 16) return zv_load(p);
-  zm m = zm_first(n);
+static inline zv zv_load_n(const float *p, int64_t count) {
+  if (count == 16) return zv_load(p);
+  zm m = zm_first(count);
   return (zv){_mm256_maskload_ps(p, m.a),
-              n > 8 ? _mm256_maskload_ps(p + 8, m.b) : _mm256_setzero_ps()};
+              count > 8 ? _mm256_maskload_ps(p + 8, m.b) : _mm256_setzero_ps()};
 }
 
 static inline void zv_store_n(float *p, zv x, int64_t n) {

@@ -36,8 +36,8 @@ static inline void zv_store(float *p, zv x) {
   _mm512_storeu_ps(p, x);
 }
 
-static inline zv zv_load_n(const float *p, int64_t n) {
-  return _mm512_maskz_loadu_ps(zm_first(n), p);
+static inline zv zv_load_n(const float *p, int64_t count) {
+  return _mm512_maskz_loadu_ps(zm_first(count), p);
 }
 
 static inline void zv_store_n(float *p, zv x, int64_t n) {
