@@ -154,7 +154,7 @@ $(BUILD)/noise_quality: $(addprefix $(BUILD)/obj/,$(addsuffix .o,tests/bench/noi
 	$(Q)$(CC) $(LINK_) -o $@ $^ $(LIBS)
 
 # Developers' measures: build/correlate CONFIG compute=bf16, build/replay_bench MODEL, build/drift MODEL RUN
-$(BUILD)/correlate $(build)/replay_bench $(BUILD)/drift: $(BUILD)/%: tests/bench/%.c $(BUILD)/libzoft.a
+$(BUILD)/correlate $(BUILD)/replay_bench $(BUILD)/drift: $(BUILD)/%: tests/bench/%.c $(BUILD)/libzoft.a
 	@echo "  LD   $@"
 	$(Q)$(CC) $(CFLAGS_) $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(LIBS)
 

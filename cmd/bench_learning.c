@@ -24,14 +24,14 @@ struct curve {
   const struct zc_bench_way *way;
   double lr;
   int64_t steps, passes; /* a step's */
-  int n;
+  int count;
   double step[POINTS], forward[POINTS], seconds[POINTS], joules[POINTS], loss[POINTS],
       accuracy[POINTS];
 };
 
 struct learning {
   struct curve curve[MOST];
-  int n, classify;
+  int count, classify;
   char out[400];
   int64_t budget;
 };
@@ -64,7 +64,7 @@ static int prepare(struct learning *learning, const struct zf_conf *conf) {
   if (n < 0) return n;
   snprintf(learning->out, sizeof learning->out, "%s-learning", zf_conf_str(conf, "output_dir"));
   for (int i = 0; i < n; i++) {
-    struct curve *curve = &learning->curve[learning->n++];
+    struct curve *curve = &learning->curve[learning->count++];
     if (!strcmp(way[i]->method, "inference"))
       return zf_error(ZF_EUSAGE, "--methods: inference learns nothing");
     curve->way = way[i];
@@ -84,16 +84,16 @@ static int take_line(struct learning *learning, struct curve *curve, const char 
   int rc = zf_json_parse(&object, line, len, path);
   if (rc) return rc;
   const char *set = json_string_value(json_object_get(object, "set"));
-  if (set && !strcmp(set, "dev") && curve->n < POINTS) {
+  if (set && !strcmp(set, "dev") && curve->count < POINTS) {
     static const char *const key[] = {"step", "seconds", "joules", "loss", "accuracy"};
     double *const to[] = {curve->step, curve->seconds, curve->joules, curve->loss, curve->accuracy};
     for (int k = 0; k < 5; k++) {
       const json_t *value = json_object_get(object, key[k]);
-      to[k][curve->n] = json_is_number(value) ? json_number_value(value) : NAN;
+      to[k][curve->count] = json_is_number(value) ? json_number_value(value) : NAN;
     }
-    curve->forward[curve->n] = curve->step[curve->n] * (double)curve->passes;
-    learning->classify |= isfinite(curve->accuracy[curve->n]);
-    curve->n++;
+    curve->forward[curve->count] = curve->step[curve->count] * (double)curve->passes;
+    learning->classify |= isfinite(curve->accuracy[curve->count]);
+    curve->count++;
   }
   json_decref(object);
   return 0;
@@ -159,12 +159,13 @@ static int write_report(struct learning *learning) {
   struct zc_series by[3][MOST];
   char what[400], where[500];
   int energy = 0;
-  for (int i = 0; i < learning->n; i++) {
+  for (int i = 0; i < learning->count; i++) {
     struct curve *curve = &learning->curve[i];
     const double *y = learning->classify ? curve->accuracy : curve->loss;
     const double *const x[] = {curve->forward, curve->seconds, curve->joules};
-    for (int k = 0; k < 3; k++) by[k][i] = (struct zc_series){curve->way->name, x[k], y, curve->n};
-    for (int p = 0; p < curve->n; p++) {
+    for (int k = 0; k < 3; k++)
+      by[k][i] = (struct zc_series){curve->way->name, x[k], y, curve->count};
+    for (int p = 0; p < curve->count; p++) {
       const double v[] = {curve->lr,        curve->step[p], curve->forward[p], curve->seconds[p],
                           curve->joules[p], curve->loss[p], curve->accuracy[p]};
       struct zc_cell *x_ = zc_report_row(&report);
@@ -184,9 +185,9 @@ static int write_report(struct learning *learning) {
   report.note[report.notes++] = where;
   const char *y = learning->classify ? "dev accuracy" : "dev loss";
   struct zc_plot plots[] = {
-      {"By forward passes", "forward passes", y, by[0], learning->n, 0, 0, 0},
-      {"By time", "seconds", y, by[1], learning->n, 0, 0, 0},
-      {"By energy", "joules", y, by[2], learning->n, 0, 0, 0},
+      {"By forward passes", "forward passes", y, by[0], learning->count, 0, 0, 0},
+      {"By time", "seconds", y, by[1], learning->count, 0, 0, 0},
+      {"By energy", "joules", y, by[2], learning->count, 0, 0, 0},
   };
   report.plot = plots;
   report.plots = energy ? 3 : 2;
@@ -207,8 +208,8 @@ int zc_bench_learning(const struct zc_args *args) {
   int rc = zc_report_check(zc_bench_options.output);
   if (!rc) rc = zc_conf_load(&conf, args, zf_train_keys);
   if (!rc) rc = prepare(&learning, conf);
-  for (int i = 0; !rc && i < learning.n; i++) {
-    zc_bar((double)i / learning.n, learning.curve[i].way->name, 1);
+  for (int i = 0; !rc && i < learning.count; i++) {
+    zc_bar((double)i / learning.count, learning.curve[i].way->name, 1);
     rc = train_one(&learning, &learning.curve[i], args);
   }
   zc_bar_clear();

@@ -27,7 +27,7 @@ struct row {
 
 struct table {
   struct row row[ROWS];
-  int n;
+  int count;
   char why[160], model[256];
   int threads;
   double parameters;
@@ -101,7 +101,7 @@ static int measure(struct table *table, const struct zc_args *args, const struct
   json_t *object;
   int rc = zc_bench_child(&object, &proc, args, more);
   if (rc) return rc;
-  struct row *row = &table->row[table->n++];
+  struct row *row = &table->row[table->count++];
   *row = (struct row){.way = way->name, .seq = seq};
   fill(row, object);
   if (!seq) row->seq = (int)(row->tokens / row->batch + 0.5);
@@ -131,8 +131,8 @@ static int measure_all(struct table *table, const struct zc_args *args) {
     for (int j = 0; !rc && j < ns; j++)
       for (int k = 0; !rc && k < nw; k++) {
         char text[160];
-        snprintf(text, sizeof text, "%s (%d of %d)", way[k]->name, table->n + 1, nb * ns * nw);
-        zc_bar((double)table->n / (nb * ns * nw), text, 1);
+        snprintf(text, sizeof text, "%s (%d of %d)", way[k]->name, table->count + 1, nb * ns * nw);
+        zc_bar((double)table->count / (nb * ns * nw), text, 1);
         rc = measure(table, args, way[k], batch[i], seq[j], compute);
       }
   zc_bar_clear();
@@ -142,7 +142,7 @@ static int measure_all(struct table *table, const struct zc_args *args) {
 
 /* The row of inference with the same batch and length. */
 static const struct row *base_of(const struct table *table, const struct row *row) {
-  for (int i = 0; i < table->n; i++)
+  for (int i = 0; i < table->count; i++)
     if (!strcmp(table->row[i].way, "inference") && table->row[i].batch == row->batch &&
         table->row[i].seq == row->seq)
       return &table->row[i];
@@ -214,20 +214,20 @@ static void energy_cells(struct zc_cell *cell, const struct row *row, const stru
 struct lines {
   double x[MOST][ROWS], y[MOST][ROWS];
   struct zc_series series[MOST];
-  int n;
+  int count;
 };
 
 /* A line for each method: of all rows, or (batch > 0) of those of one batch. */
 static void lines_of(struct lines *lines, const struct table *table, int batch,
                      double (*x)(const struct row *), double (*y)(const struct row *)) {
-  lines->n = 0;
-  for (int i = 0; i < table->n; i++) {
+  lines->count = 0;
+  for (int i = 0; i < table->count; i++) {
     int k = 0;
     if (batch && table->row[i].batch != batch) continue;
-    while (k < lines->n && strcmp(lines->series[k].name, table->row[i].way)) k++;
-    if (k == lines->n && lines->n == MOST) continue;
-    if (k == lines->n)
-      lines->series[lines->n++] =
+    while (k < lines->count && strcmp(lines->series[k].name, table->row[i].way)) k++;
+    if (k == lines->count && lines->count == MOST) continue;
+    if (k == lines->count)
+      lines->series[lines->count++] =
           (struct zc_series){table->row[i].way, lines->x[k], lines->y[k], 0};
     struct zc_series *series = &lines->series[k];
     lines->x[k][series->count] = x(&table->row[i]);
@@ -262,7 +262,7 @@ static int write_report(const struct table *table, const struct bench *bench) {
   char title[320], what[400], why[224], plot[96];
   struct zc_report report = {.column = bench->column, .columns = bench->columns, .title = title};
   snprintf(title, sizeof title, "%s: %s", bench->title, table->model);
-  for (int i = 0; i < table->n; i++) {
+  for (int i = 0; i < table->count; i++) {
     struct zc_cell *cell = zc_report_row(&report);
     if (!cell) return zf_error(ZF_ENOMEM, "out of memory");
     name_cells(cell, &table->row[i]);
@@ -275,14 +275,14 @@ static int write_report(const struct table *table, const struct bench *bench) {
   report.note[report.notes++] = what;
   snprintf(why, sizeof why, "Energy is not measurable here: %s.", table->why);
   if (table->why[0]) report.note[report.notes++] = why;
-  int batch = table->row[table->n - 1].batch;
+  int batch = table->row[table->count - 1].batch;
   snprintf(plot, sizeof plot, "%s, batch of %d", bench->title, batch);
   lines_of(&first, table, batch, length_of, bench->measure);
   lines_of(&second, table, 0, seconds_of, megabytes);
   struct zc_plot plots[] = {
-      {plot, "tokens of a sequence", bench->measure_name, first.series, first.n, .log_x = 1,
+      {plot, "tokens of a sequence", bench->measure_name, first.series, first.count, .log_x = 1,
        .log_y = 1},
-      {"Time against memory", "seconds a step", "peak memory, MB", second.series, second.n,
+      {"Time against memory", "seconds a step", "peak memory, MB", second.series, second.count,
        .log_x = 1, .log_y = 1, .points = 1},
   };
   report.plot = plots;

@@ -35,10 +35,10 @@ static const struct zc_opt options[] = {
 };
 
 struct talk {
-  struct zf_model *m;
+  struct zf_model *model;
   struct zf_tok *tok;
   struct zf_chat *chat;
-  struct zf_decoder *d;
+  struct zf_decoder *decoder;
   struct zf_ids ends;
   struct zf_generation_config config;
   char *system, *stop; /* stop: what the template writes behind a reply, where that is no token */
@@ -84,7 +84,7 @@ static int fit(struct zf_ids *ids, struct talk *talk) {
     zc_say("the context of %lld tokens is full: the oldest %zu messages are left out",
            (long long)talk->room, talk->left_out);
   if (!rc && !ids->count) return zf_error(ZF_EUSAGE, "the message has no token");
-  if (!rc) rc = zf_tok_check(talk->tok, ids->id, ids->count, talk->m->config.vocab);
+  if (!rc) rc = zf_tok_check(talk->tok, ids->id, ids->count, talk->model->config.vocab);
   if (!rc && ids->count > talk->room)
     return zf_error(ZF_EUSAGE, "the message has %lld tokens, the context is %lld",
                     (long long)ids->count, (long long)talk->room);
@@ -92,7 +92,7 @@ static int fit(struct zf_ids *ids, struct talk *talk) {
 }
 
 struct reply {
-  struct talk *t;
+  struct talk *talk;
   struct zf_text text;
   struct zf_ids prompt;
   int begun;
@@ -102,11 +102,11 @@ static int begin(void *ctx, struct zf_text **out) {
   struct reply *reply = ctx;
   if (reply->begun++) return 0;
   *out = &reply->text;
-  return zf_text_begin(&reply->text, reply->t->tok, reply->prompt.id, reply->prompt.count);
+  return zf_text_begin(&reply->text, reply->talk->tok, reply->prompt.id, reply->prompt.count);
 }
 
 static int show(void *ctx, struct zf_text *text) {
-  struct talk *talk = ((struct reply *)ctx)->t;
+  struct talk *talk = ((struct reply *)ctx)->talk;
   if (zc_common.json || text->ready <= talk->shown) return 0;
   fwrite(text->made.data + talk->shown, 1, text->ready - talk->shown, stdout);
   fflush(stdout);
@@ -153,7 +153,7 @@ static int finish(struct talk *talk, struct reply *reply, double seconds) {
 
 /* What the last message is answered with. */
 static int answer(struct talk *talk) {
-  struct reply reply = {.t = talk};
+  struct reply reply = {.talk = talk};
   struct zf_generate_rules rules = zc_sampling_rules(&talk->ends);
   struct zf_generate_io io = {.ctx = &reply, .next = begin, .token = show, .stop = zc_signal};
   int rc = fit(&reply.prompt, talk);
@@ -161,7 +161,7 @@ static int answer(struct talk *talk) {
   reply.text.number = talk->again++;
   talk->shown = 0;
   double start = zf_now();
-  if (!rc) rc = zf_generate(talk->d, &rules, &io);
+  if (!rc) rc = zf_generate(talk->decoder, &rules, &io);
   if (!rc) rc = finish(talk, &reply, zf_now() - start);
   zc_signal_forget();
   zf_text_free(&reply.text);
@@ -315,10 +315,10 @@ static int set_up(struct talk *talk, const char *model, enum zf_compute compute)
       .temperature = 0.7, .top_p = 1, .repetition = 1, .seed = 42, .max_new = 512};
   int rc = zc_sampling_model(&sampling, &talk->config, model, 1);
   if (!rc) rc = zc_sampling_settle(&sampling);
-  if (!rc) rc = zc_open_model(&talk->m, &talk->tok, model);
-  if (!rc) rc = zf_score_causal(talk->m);
-  if (!rc) rc = zc_chat_open(&talk->chat, talk->m, talk->tok, chat_template);
-  if (!rc) rc = zf_generation_ends(&talk->ends, talk->m, talk->tok);
+  if (!rc) rc = zc_open_model(&talk->model, &talk->tok, model);
+  if (!rc) rc = zf_score_causal(talk->model);
+  if (!rc) rc = zc_chat_open(&talk->chat, talk->model, talk->tok, chat_template);
+  if (!rc) rc = zf_generation_ends(&talk->ends, talk->model, talk->tok);
   if (!rc) rc = zc_chat_ends(&talk->ends, &talk->stop, talk->chat, talk->tok);
   if (!rc && given_system && !(talk->system = zf_strdup(given_system))) rc = ZF_ENOMEM;
   if (rc) return rc;
@@ -326,24 +326,24 @@ static int set_up(struct talk *talk, const char *model, enum zf_compute compute)
   if (talk->stop && stop->count < (int)(sizeof stop->item / sizeof *stop->item))
     stop->item[stop->count++] = talk->stop;
   talk->room = context_given ? context : LONGEST;
-  if (context > talk->m->config.context)
+  if (context > talk->model->config.context)
     return zf_error(ZF_EUSAGE, "--context: the model's is %lld tokens, found %lld",
-                    (long long)talk->m->config.context, (long long)context);
-  if (talk->room > talk->m->config.context) talk->room = talk->m->config.context;
+                    (long long)talk->model->config.context, (long long)context);
+  if (talk->room > talk->model->config.context) talk->room = talk->model->config.context;
   talk->messages = json_array();
   struct zf_decoder_room room = {.slots = 1,
                                  .tokens = talk->room < PASS ? talk->room : PASS,
                                  .length = talk->room,
                                  .compute = compute};
-  zc_say_compute(talk->m, compute);
-  return zf_decoder_open(&talk->d, talk->m, &room);
+  zc_say_compute(talk->model, compute);
+  return zf_decoder_open(&talk->decoder, talk->model, &room);
 }
 
 static void greet(const struct talk *talk, const char *model) {
   int64_t cache, rest;
   char b[32];
   struct zf_decoder_room room = {.slots = 1, .tokens = PASS, .length = talk->room};
-  zf_decoder_bytes(&cache, &rest, talk->m, &room);
+  zf_decoder_bytes(&cache, &rest, talk->model, &room);
   zc_say("%s: temperature %g, context %lld tokens; /help lists the commands", model,
          zc_sampling.temperature, (long long)talk->room);
   if (zc_common.verbose)
@@ -382,10 +382,10 @@ static int run(const struct zc_args *args) {
   free(talk.stop);
   zf_ids_free(&talk.ends);
   zf_generation_config_free(&talk.config);
-  zf_decoder_free(talk.d);
+  zf_decoder_free(talk.decoder);
   zf_chat_free(talk.chat);
   zf_tok_free(talk.tok);
-  zf_model_free(talk.m);
+  zf_model_free(talk.model);
   return rc;
 }
 

@@ -64,7 +64,7 @@ static void add_rows(struct zc_table *table, const char *set, const struct zf_me
 
 struct result {
   const char *set;
-  struct zf_metrics m;
+  struct zf_metrics metrics;
   double f1; /* of decoded text; NaN: not asked */
 };
 
@@ -75,7 +75,7 @@ static void print_results(const struct zf_model *model, const struct result *res
     zc_json_model(&buf, model);
     for (int i = 0; i < count; i++) {
       zf_buf_printf(&buf, "\"%s\": {", res[i].set);
-      zf_metrics_json(&buf, &res[i].m);
+      zf_metrics_json(&buf, &res[i].metrics);
       if (isfinite(res[i].f1)) zf_buf_printf(&buf, ", \"generated_f1\": %.17g", res[i].f1);
       zf_buf_puts(&buf, "}, ");
     }
@@ -85,20 +85,20 @@ static void print_results(const struct zf_model *model, const struct result *res
   }
   struct zc_table *table = zc_table_new("lrrrrr");
   zc_print_model(model);
-  const char *const *name = measures(&res[0].m);
+  const char *const *name = measures(&res[0].metrics);
   const char *last = strcmp(name[0], "accuracy") ? name[1] : "F1";
   zc_table_row(table, (const char *const[]){"", "examples", "loss", "perplexity", name[0], last});
-  for (int i = 0; i < count; i++) add_rows(table, res[i].set, &res[i].m, res[i].f1);
+  for (int i = 0; i < count; i++) add_rows(table, res[i].set, &res[i].metrics, res[i].f1);
   zc_table_print(table, 1);
 }
 
 static int gate(const struct result *res, int count) {
   for (int i = 0; fail_under_given && i < count; i++) {
-    if (!isfinite(res[i].m.accuracy))
+    if (!isfinite(res[i].metrics.accuracy))
       return zf_error(ZF_EUSAGE, "--fail-under: only classification has an accuracy");
-    if (100 * res[i].m.accuracy < fail_under)
+    if (100 * res[i].metrics.accuracy < fail_under)
       return zf_error(ZF_EGATE, "%s accuracy %.1f %% is below --fail-under %g", res[i].set,
-                      100 * res[i].m.accuracy, fail_under);
+                      100 * res[i].metrics.accuracy, fail_under);
   }
   return 0;
 }
@@ -121,7 +121,7 @@ static int eval_config(const struct zc_args *args) {
     if (!set[k]) continue;
     zc_say_counts(set[k], name[k]);
     res[n] = (struct result){.set = name[k], .f1 = NAN};
-    rc = zf_evaluate(&res[n].m, run->scorer, set[k], run->set.micro_batch, NULL, NULL);
+    rc = zf_evaluate(&res[n].metrics, run->scorer, set[k], run->set.micro_batch, NULL, NULL);
     if (!rc && generate_f1)
       rc = zf_text_f1(&res[n].f1, run->model, run->tok, set[k], run->set.compute);
     n++;
@@ -168,7 +168,7 @@ static int eval_text(const char *base_model) {
     rc = zf_forward_new(&forward, model, &lim);
     if (!rc) rc = zf_scorer_new(&scorer, forward, &lim);
   }
-  if (!rc) rc = zf_evaluate(&res.m, scorer, dataset, 0, NULL, NULL);
+  if (!rc) rc = zf_evaluate(&res.metrics, scorer, dataset, 0, NULL, NULL);
   if (!rc) print_results(model, &res, 1);
   free(text);
   zf_scorer_free(scorer);

@@ -64,7 +64,7 @@ struct row {
 };
 
 struct job {
-  struct zf_model *m;
+  struct zf_model *model;
   struct zf_tok *tok;
   struct zf_chat *chat;
   struct zf_records *in; /* NULL: the one prompt */
@@ -72,9 +72,9 @@ struct job {
   struct zf_ids ends;    /* the model's, then the chat template's */
   int64_t own;           /* how many are the model's */
   struct row *row;
-  int64_t n, begun, written; /* rows, texts, rows */
-  int64_t replaced, first;   /* rows with a field that made way; the line of the first */
-  size_t shown;              /* bytes of the text at hand */
+  int64_t count, begun, written; /* rows, texts, rows */
+  int64_t replaced, first;       /* rows with a field that made way; the line of the first */
+  size_t shown;                  /* bytes of the text at hand */
   int streaming;
   FILE *out;
   double start;
@@ -88,7 +88,7 @@ static int encode(struct row *row, const struct job *job, const char *text, size
 
 static int open_chat(struct job *job) {
   char *stop = NULL;
-  int rc = zc_chat_open(&job->chat, job->m, job->tok, chat_template);
+  int rc = zc_chat_open(&job->chat, job->model, job->tok, chat_template);
   if (!rc) rc = zc_chat_ends(&job->ends, &stop, job->chat, job->tok);
   free(stop);
   return rc;
@@ -123,11 +123,11 @@ static int check_row(const struct row *row, const struct job *job) {
   if (row->ids.count == 0)
     return zf_error(job->in ? ZF_EINVALID : ZF_EUSAGE, "the prompt has no token%s",
                     job->in ? "" : ": give one with --prompt");
-  if (row->ids.count > job->m->config.context)
+  if (row->ids.count > job->model->config.context)
     return zf_error(job->in ? ZF_EINVALID : ZF_EUSAGE,
                     "the prompt has %lld tokens, the model's context is %lld",
-                    (long long)row->ids.count, (long long)job->m->config.context);
-  return zf_tok_check(job->tok, row->ids.id, row->ids.count, job->m->config.vocab);
+                    (long long)row->ids.count, (long long)job->model->config.context);
+  return zf_tok_check(job->tok, row->ids.id, row->ids.count, job->model->config.vocab);
 }
 
 static int open_input(struct job *job) {
@@ -140,10 +140,10 @@ static int open_input(struct job *job) {
 static int read_rows(struct job *job) {
   int rc = jsonl ? open_input(job) : 0;
   if (rc) return rc;
-  job->n = job->in ? job->in->count : 1;
-  job->row = zf_calloc(job->n + 1, sizeof *job->row);
+  job->count = job->in ? job->in->count : 1;
+  job->row = zf_calloc(job->count + 1, sizeof *job->row);
   if (!job->row) return ZF_ENOMEM;
-  for (int64_t i = 0; !rc && i < job->n && !zc_signal(); i++) {
+  for (int64_t i = 0; !rc && i < job->count && !zc_signal(); i++) {
     const json_t *row = job->in ? zf_records_row(job->in, i) : NULL;
     if (job->in && !row) return ZF_ENOMEM;
     rc = row ? read_row(&job->row[i], job, row)
@@ -254,7 +254,7 @@ static void row_free(struct row *row) {
 static int next_text(void *ctx, struct zf_text **text) {
   struct job *job = ctx;
   int64_t i = job->begun / number, s = job->begun % number;
-  if (i >= job->n) return 0;
+  if (i >= job->count) return 0;
   struct row *row = &job->row[i];
   if (!row->text && !(row->text = zf_calloc(number, sizeof *row->text))) return ZF_ENOMEM;
   job->begun++;
@@ -270,8 +270,8 @@ static int show(void *ctx, struct zf_text *t) {
   struct job *job = ctx;
   if (job->in) {
     char text[64];
-    snprintf(text, sizeof text, "%lld of %lld", (long long)job->written, (long long)job->n);
-    zc_bar((double)job->written / (double)job->n, text, 0);
+    snprintf(text, sizeof text, "%lld of %lld", (long long)job->written, (long long)job->count);
+    zc_bar((double)job->written / (double)job->count, text, 0);
   }
   if (!job->streaming || t->ready <= job->shown) return 0;
   fwrite(t->made.data + job->shown, 1, t->ready - job->shown, job->out);
@@ -284,7 +284,8 @@ static int done(void *ctx, struct zf_text *text) {
   struct job *job = ctx;
   int rc = 0;
   job->row[text->row].done++;
-  for (; !rc && job->written < job->n && job->row[job->written].done == number; job->written++) {
+  for (; !rc && job->written < job->count && job->row[job->written].done == number;
+       job->written++) {
     struct row *row = &job->row[job->written];
     if (job->in) rc = write_row(row, job);
     for (int64_t s = 0; !rc && !job->in && s < number; s++) rc = write_plain(&row->text[s], job);
@@ -297,7 +298,7 @@ static int done(void *ctx, struct zf_text *text) {
 static void say_memory(const struct job *job, const struct zf_decoder_room *room) {
   int64_t cache, rest;
   char a[32], b[32];
-  zf_decoder_bytes(&cache, &rest, job->m, room);
+  zf_decoder_bytes(&cache, &rest, job->model, room);
   if (zc_common.verbose)
     zc_say("%lld at once, %lld tokens each: keys and values %s, all else beside the weights %s",
            (long long)room->slots, (long long)room->length, zf_human_bytes(a, (double)cache),
@@ -305,13 +306,13 @@ static void say_memory(const struct job *job, const struct zf_decoder_room *room
 }
 
 static int decode(struct job *job, enum zf_compute compute) {
-  int64_t most = 1, all = 0, context = job->m->config.context;
-  for (int64_t i = 0; i < job->n; i++) {
+  int64_t most = 1, all = 0, context = job->model->config.context;
+  for (int64_t i = 0; i < job->count; i++) {
     if (job->row[i].ids.count > most) most = job->row[i].ids.count;
     all += job->row[i].ids.count * number;
   }
   struct zf_decoder_room room = {.slots = batch_size, .compute = compute};
-  if (room.slots > job->n * number) room.slots = job->n * number;
+  if (room.slots > job->count * number) room.slots = job->count * number;
   room.tokens = all < PASS ? all : PASS;
   if (room.tokens < room.slots) room.tokens = room.slots;
   int64_t max_new = zc_sampling.max_new;
@@ -321,7 +322,7 @@ static int decode(struct job *job, enum zf_compute compute) {
       .ctx = job, .next = next_text, .token = show, .done = done, .stop = zc_signal};
   struct zf_decoder *decoder;
   say_memory(job, &room);
-  int rc = zf_decoder_open(&decoder, job->m, &room);
+  int rc = zf_decoder_open(&decoder, job->model, &room);
   if (rc) return rc;
   job->start = zf_now();
   rc = zf_generate(decoder, &rules, &io);
@@ -351,14 +352,14 @@ static int stream_prompt(struct job *job) {
 
 static int run_job(struct job *job, enum zf_compute compute) {
   struct zf_out file = {0};
-  int rc = zf_score_causal(job->m);
-  if (!rc) rc = zf_generation_ends(&job->ends, job->m, job->tok);
+  int rc = zf_score_causal(job->model);
+  if (!rc) rc = zf_generation_ends(&job->ends, job->model, job->tok);
   job->own = job->ends.count;
   if (!rc) rc = read_rows(job);
   if (!rc && output) rc = zf_out_open(&file, output);
   job->out = output ? file.file : stdout;
   if (!rc) rc = stream_prompt(job);
-  if (!rc && job->n) rc = decode(job, compute);
+  if (!rc && job->count) rc = decode(job, compute);
   if (!rc && zc_signal()) rc = zf_error(ZF_ESTOPPED, "interrupted");
   if (!rc && output) return zf_out_commit(&file);
   if (output) zf_out_abort(&file);
@@ -372,13 +373,13 @@ static int run(const struct zc_args *args) {
   int rc = check(args);
   if (!rc) rc = zc_compute(&c, compute_name);
   if (!rc) rc = settle(&config, args->word[0]);
-  if (!rc) rc = zc_open_model(&job.m, &job.tok, args->word[0]);
+  if (!rc) rc = zc_open_model(&job.model, &job.tok, args->word[0]);
   if (!rc) {
-    zc_say_compute(job.m, c);
+    zc_say_compute(job.model, c);
     zc_catch_signals();
     rc = run_job(&job, c);
   }
-  for (int64_t i = 0; job.row && i < job.n; i++) row_free(&job.row[i]);
+  for (int64_t i = 0; job.row && i < job.count; i++) row_free(&job.row[i]);
   free(job.row);
   zf_ids_free(&job.ends);
   zf_generation_config_free(&config);
@@ -386,7 +387,7 @@ static int run(const struct zc_args *args) {
   free(job.piped);
   zf_chat_free(job.chat);
   zf_tok_free(job.tok);
-  zf_model_free(job.m);
+  zf_model_free(job.model);
   return rc;
 }
 

@@ -19,9 +19,9 @@ static const struct zc_opt options[] = {
 };
 
 struct scorer {
-  struct zf_model *m;
+  struct zf_model *model;
   struct zf_tok *tok;
-  struct zf_forward *f;
+  struct zf_forward *forward;
   struct zf_ids ids;
   int32_t *pos, *row;
   double *lse, *logit;
@@ -41,18 +41,18 @@ static int prepare(struct scorer *scorer, enum zf_compute compute, int64_t longe
   scorer->logit = zf_calloc(longest, sizeof *scorer->logit);
   if (!scorer->pos || !scorer->row || !scorer->lse || !scorer->logit) return ZF_ENOMEM;
   for (int64_t i = 0; i < longest; i++) scorer->pos[i] = scorer->row[i] = (int32_t)i;
-  return zf_forward_new(&scorer->f, scorer->m, &lim);
+  return zf_forward_new(&scorer->forward, scorer->model, &lim);
 }
 
 static void release(struct scorer *scorer) {
-  zf_forward_free(scorer->f);
+  zf_forward_free(scorer->forward);
   free(scorer->pos);
   free(scorer->row);
   free(scorer->lse);
   free(scorer->logit);
   zf_ids_free(&scorer->ids);
   zf_tok_free(scorer->tok);
-  zf_model_free(scorer->m);
+  zf_model_free(scorer->model);
 }
 
 static void print_text(const struct scorer *scorer, int64_t line, const char *text, size_t len,
@@ -86,14 +86,14 @@ static int score(struct scorer *scorer, int64_t line, const char *text, size_t l
   scorer->ids.count = 0;
   int rc = zf_tok_encode(scorer->tok, &scorer->ids, text, len, ZF_ENC_SPECIAL);
   if (!rc)
-    rc = zf_tok_check(scorer->tok, scorer->ids.id, scorer->ids.count, scorer->m->config.vocab);
+    rc = zf_tok_check(scorer->tok, scorer->ids.id, scorer->ids.count, scorer->model->config.vocab);
   if (rc)
     return rc == ZF_EINVALID ? zf_error_prefix(rc, "%s:%lld", text_file, (long long)line) : rc;
   int64_t n = scorer->ids.count - 1;
-  if (n > scorer->m->config.context)
+  if (n > scorer->model->config.context)
     return zf_error(ZF_EINVALID, "%s:%lld: %lld tokens, more than the model's context of %lld",
                     text_file, (long long)line, (long long)scorer->ids.count,
-                    (long long)scorer->m->config.context);
+                    (long long)scorer->model->config.context);
   double nll = 0;
   if (n > 0) {
     struct zf_segment seg = {.len = n};
@@ -106,8 +106,8 @@ static int score(struct scorer *scorer, int64_t line, const char *text, size_t l
                              .R = n,
                              .row = scorer->row,
                              .unread = 1};
-    if ((rc = zf_forward_run(scorer->f, &batch, &none))) return rc;
-    zf_forward_lse(scorer->f, scorer->ids.id + 1, scorer->lse, scorer->logit);
+    if ((rc = zf_forward_run(scorer->forward, &batch, &none))) return rc;
+    zf_forward_lse(scorer->forward, scorer->ids.id + 1, scorer->lse, scorer->logit);
     for (int64_t i = 0; i < n; i++) nll -= (scorer->logit[i] - scorer->lse[i]) / (double)n;
   }
   print_text(scorer, line, text, len, nll, n > 0 ? n : 0);
@@ -126,7 +126,7 @@ static int64_t longest_of(struct scorer *scorer, const char *text, size_t len) {
       most = scorer->ids.count - 1;
     at += n + 1;
   }
-  return most < scorer->m->config.context ? most : scorer->m->config.context;
+  return most < scorer->model->config.context ? most : scorer->model->config.context;
 }
 
 static int all_lines(struct scorer *scorer, const char *text, size_t len) {
@@ -153,9 +153,9 @@ static int run(const struct zc_args *args) {
   if (args->nword != 1 || args->nset || !text_file)
     return zf_error(ZF_EUSAGE, "expected: zoft score MODEL --text FILE");
   int rc = zc_compute(&c, compute_name);
-  if (!rc) rc = zc_open_model(&scorer.m, &scorer.tok, args->word[0]);
-  if (!rc) rc = zf_score_causal(scorer.m);
-  if (!rc) zc_say_compute(scorer.m, c);
+  if (!rc) rc = zc_open_model(&scorer.model, &scorer.tok, args->word[0]);
+  if (!rc) rc = zf_score_causal(scorer.model);
+  if (!rc) zc_say_compute(scorer.model, c);
   if (!rc) rc = zf_read_file(&text, &len, text_file, (size_t)1 << 40);
   if (!rc) rc = prepare(&scorer, c, longest_of(&scorer, text, len));
   if (!rc) rc = whole ? score(&scorer, 1, text, len) : all_lines(&scorer, text, len);

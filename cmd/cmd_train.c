@@ -24,7 +24,7 @@ static const struct zc_opt options[] = {
 /* --- while it runs --- */
 
 struct show {
-  struct zf_run *r;
+  struct zf_run *run;
   double shown; /* when the last plain line was printed */
   char dev[64]; /* the last dev score */
 };
@@ -60,7 +60,7 @@ static void on_step(void *ctx, const struct zf_step_report *report) {
 static void on_eval(void *ctx, const struct zf_eval_report *report) {
   struct show *show = ctx;
   char a[32], b[32], at[48];
-  const char *name = metric_name(show->r);
+  const char *name = metric_name(show->run);
   snprintf(at, sizeof at, "step %lld", (long long)report->step);
   int words = isfinite(report->metrics.perplexity);
   zc_say("%-12s %-4s  %s %s  %s %s%s", at, report->what, name, zc_metric(a, &report->metrics, name),
@@ -217,7 +217,7 @@ static void print_json(const struct zf_run *run, const struct zf_outcome *outcom
   if (zf_run_forecast(&adamw, run, ZF_METHOD_ADAMW, 0)) adamw.total = 0;
   const struct {
     const char *name;
-    const struct zf_metrics *m;
+    const struct zf_metrics *metrics;
   } sets[] = {{"dev_start", &outcome->start},
               {"dev_best", &outcome->best},
               {"dev_end", &outcome->end},
@@ -235,9 +235,9 @@ static void print_json(const struct zf_run *run, const struct zf_outcome *outcom
       (long long)zf_peak_rss(), (long long)run->forecast.total, (long long)run->forecast.bound,
       (long long)run->forecast.weights, (long long)adamw.total);
   for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
-    if (!sets[i].m->examples) continue;
+    if (!sets[i].metrics->examples) continue;
     zf_buf_printf(&buf, ", \"%s\": {", sets[i].name);
-    zf_metrics_json(&buf, sets[i].m);
+    zf_metrics_json(&buf, sets[i].metrics);
     zf_buf_puts(&buf, "}");
   }
   printf("%s}\n", buf.data);
@@ -293,7 +293,7 @@ static int parse_fork(char **log, int64_t *step) {
 }
 
 static int train(struct zf_run *run) {
-  struct show show = {.r = run};
+  struct show show = {.run = run};
   struct zf_outcome out;
   struct zf_train_events ev = {&show, on_step, on_eval, on_message, on_stopped};
   struct zf_train_start start = {.resume = resume};

@@ -10,7 +10,7 @@ extern struct zc_data_options {
   int64_t count, length, seed;
   double dev, test;
   struct {
-    int n, length, seed, dev, test;
+    int count, length, seed, dev, test;
   } given;
   struct zc_list field;
 } zc_data_options;

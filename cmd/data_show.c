@@ -14,7 +14,7 @@ struct view {
   struct zf_records *rec;
   const struct zf_tok *tok;
   struct zf_encoder *enc; /* NULL: rows alone */
-  struct zf_dataset *d;
+  struct zf_dataset *dataset;
   int64_t shown;
 };
 
@@ -31,26 +31,26 @@ static void print_row(const struct view *view, int64_t i, const json_t *row) {
 }
 
 static void print_examples(const struct view *view) {
-  for (int64_t i = 0; i < view->d->count; i++) {
-    const struct zf_example *example = &view->d->ex[i];
-    zc_show_example(view->tok, view->d, i);
+  for (int64_t i = 0; i < view->dataset->count; i++) {
+    const struct zf_example *example = &view->dataset->ex[i];
+    zc_show_example(view->tok, view->dataset, i);
     for (int32_t o = 0; o < example->nseq; o++) {
-      const struct zf_seq *seq = &view->d->seq[example->seq + o];
+      const struct zf_seq *seq = &view->dataset->seq[example->seq + o];
       printf("  ids");
-      for (int32_t t = 0; t < seq->len; t++) printf(" %d", view->d->pool.id[seq->at + t]);
+      for (int32_t t = 0; t < seq->len; t++) printf(" %d", view->dataset->pool.id[seq->at + t]);
       printf("\n");
     }
   }
-  if (!view->d->count) printf("  no example: it has no target\n");
+  if (!view->dataset->count) printf("  no example: it has no target\n");
 }
 
 static void json_sequence(struct zf_buf *buf, const struct view *view, const struct zf_seq *seq) {
   zf_buf_puts(buf, "{\"ids\": [");
   for (int32_t t = 0; t < seq->len; t++)
-    zf_buf_printf(buf, "%s%d", t ? ", " : "", view->d->pool.id[seq->at + t]);
+    zf_buf_printf(buf, "%s%d", t ? ", " : "", view->dataset->pool.id[seq->at + t]);
   zf_buf_puts(buf, "], \"targets\": [");
   for (int32_t t = 0; t < seq->len; t++)
-    zf_buf_printf(buf, "%s%d", t ? ", " : "", t > 0 && zf_seq_is_target(view->d, seq, t));
+    zf_buf_printf(buf, "%s%d", t ? ", " : "", t > 0 && zf_seq_is_target(view->dataset, seq, t));
   zf_buf_puts(buf, "]}");
 }
 
@@ -62,9 +62,9 @@ static int print_json(const struct view *view, int64_t i, const json_t *row) {
   zf_buf_printf(&buf, ", \"line\": %lld, \"row\": %s", (long long)zf_records_line(view->rec, i),
                 text ? text : "null");
   if (view->enc) zf_buf_puts(&buf, ", \"sequences\": [");
-  for (int64_t k = 0; view->enc && k < view->d->nseq; k++) {
+  for (int64_t k = 0; view->enc && k < view->dataset->nseq; k++) {
     if (k) zf_buf_puts(&buf, ", ");
-    json_sequence(&buf, view, &view->d->seq[k]);
+    json_sequence(&buf, view, &view->dataset->seq[k]);
   }
   zf_buf_puts(&buf, view->enc ? "]}" : "}");
   int rc = text ? zf_buf_ok(&buf) : ZF_ENOMEM;
@@ -78,8 +78,8 @@ static int show_row(struct view *view, int64_t i) {
   const json_t *row;
   int rc = 0;
   if (view->enc) {
-    zf_dataset_clear(view->d);
-    rc = zf_encoder_add(view->enc, view->d, 0, view->rec, i);
+    zf_dataset_clear(view->dataset);
+    rc = zf_encoder_add(view->enc, view->dataset, 0, view->rec, i);
   }
   if (rc || !(row = zf_records_row(view->rec, i))) return rc ? rc : ZF_EINVALID;
   if (zc_common.json) return print_json(view, i, row);
@@ -124,14 +124,14 @@ static int show_file(const struct zf_data_file *file, const struct zf_tok *tok, 
   struct view view = {.tok = tok, .shown = shown};
   int rc = zf_records_open(&view.rec, file->path);
   if (!rc && tok) rc = zf_encoder_new(&view.enc, &file->spec, tok);
-  if (!rc && tok) rc = zf_dataset_new(&view.d, file->spec.type);
-  if (!rc && tok) rc = zf_dataset_file(view.d, file->path);
+  if (!rc && tok) rc = zf_dataset_new(&view.dataset, file->spec.type);
+  if (!rc && tok) rc = zf_dataset_file(view.dataset, file->path);
   if (!rc && zc_data_options.rows) rc = show_ranges(&view);
   for (int64_t i = 0;
        !rc && !zc_data_options.rows && i < zc_data_options.count && i < view.rec->count; i++)
     rc = show_row(&view, i);
   zf_encoder_free(view.enc);
-  zf_dataset_free(view.d);
+  zf_dataset_free(view.dataset);
   zf_records_free(view.rec);
   return rc;
 }

@@ -95,7 +95,7 @@ const struct zf_data_file *zc_source_file(const struct zc_source *source, int64_
   const struct {
     const char *name;
     const struct zf_data_file *file;
-    int64_t n;
+    int64_t count;
   } sets[] = {{"training", settings->train, settings->ntrain},
               {"dev", settings->val, settings->nval},
               {"test", settings->test, settings->ntest}};
@@ -103,8 +103,8 @@ const struct zf_data_file *zc_source_file(const struct zc_source *source, int64_
   if (!source->config) return i ? NULL : source->conf ? settings->train : &source->plain;
   for (size_t k = 0; k < sizeof sets / sizeof *sets; k++) {
     *set = sets[k].name;
-    if (i < sets[k].n) return &sets[k].file[i];
-    i -= sets[k].n;
+    if (i < sets[k].count) return &sets[k].file[i];
+    i -= sets[k].count;
   }
   return NULL;
 }

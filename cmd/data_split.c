@@ -18,7 +18,7 @@ static const char *const part_name[PARTS] = {"train", "dev", "test"};
 
 struct split {
   struct zf_records *rec;
-  int64_t n[PARTS];
+  int64_t count[PARTS];
   char *part;     /* of each row */
   int64_t *order; /* rows as they are dealt out */
   char *path[PARTS];
@@ -48,13 +48,13 @@ static int count_of(int64_t *out, double v, int64_t rows, const char *name) {
 
 static int count_parts(struct split *split) {
   int64_t rows = split->rec->count;
-  int rc = count_of(&split->n[DEV], zc_data_options.dev, rows, "dev");
-  if (!rc) rc = count_of(&split->n[TEST], zc_data_options.test, rows, "test");
+  int rc = count_of(&split->count[DEV], zc_data_options.dev, rows, "dev");
+  if (!rc) rc = count_of(&split->count[TEST], zc_data_options.test, rows, "test");
   if (rc) return rc;
-  if (!split->n[DEV] && !split->n[TEST])
+  if (!split->count[DEV] && !split->count[TEST])
     return zf_error(ZF_EUSAGE, "a share or number of rows is needed: --dev, --test or both");
-  split->n[TRAIN] = rows - split->n[DEV] - split->n[TEST];
-  if (split->n[TRAIN] >= 1) return 0;
+  split->count[TRAIN] = rows - split->count[DEV] - split->count[TEST];
+  if (split->count[TRAIN] >= 1) return 0;
   return zf_error(ZF_EUSAGE, "%s: --dev and --test leave nothing to train on: there are %lld rows",
                   split->rec->path, (long long)rows);
 }
@@ -117,9 +117,9 @@ static void deal(struct split *split) {
   int64_t rows = split->rec->count, left = 0;
   for (int64_t i = 0; i < rows; i++) {
     int part = TRAIN;
-    if (passes(i, split->n[DEV], rows))
+    if (passes(i, split->count[DEV], rows))
       part = DEV;
-    else if (passes(left++, split->n[TEST], rows - split->n[DEV]))
+    else if (passes(left++, split->count[TEST], rows - split->count[DEV]))
       part = TEST;
     split->part[split->order[i]] = (char)part;
   }
@@ -150,7 +150,7 @@ static char *path_of(const char *path, int part) {
 static int open_parts(struct split *split) {
   int rc = 0;
   for (int k = 0; !rc && k < PARTS; k++) {
-    if (!split->n[k]) continue;
+    if (!split->count[k]) continue;
     split->path[k] = path_of(split->rec->path, k);
     rc = split->path[k] ? zf_rows_out_open(&split->out[k], split->path[k]) : ZF_ENOMEM;
     if (!rc) rc = zf_rows_out_head(split->out[k], split->rec);
@@ -175,12 +175,12 @@ static void report(const struct split *split) {
   for (int k = 0; k < PARTS; k++) {
     if (!split->path[k]) continue;
     if (!zc_common.json) {
-      printf("%8lld  %s\n", (long long)split->n[k], split->path[k]);
+      printf("%8lld  %s\n", (long long)split->count[k], split->path[k]);
       continue;
     }
     zf_buf_printf(&buf, "%s\"%s\": {\"path\": ", buf.len ? ", " : "{", part_name[k]);
     zc_json_text(&buf, split->path[k], strlen(split->path[k]));
-    zf_buf_printf(&buf, ", \"rows\": %lld}", (long long)split->n[k]);
+    zf_buf_printf(&buf, ", \"rows\": %lld}", (long long)split->count[k]);
   }
   if (zc_common.json) printf("%s}\n", buf.data ? buf.data : "{");
   zf_buf_free(&buf);

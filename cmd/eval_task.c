@@ -16,11 +16,11 @@
 struct job {
   struct zf_recipe *recipe;
   struct zf_records *rec, *shots;
-  struct zf_task *t;
+  struct zf_task *task;
 };
 
 static void free_job(struct job *job) {
-  zf_task_free(job->t);
+  zf_task_free(job->task);
   zf_recipe_free(job->recipe);
   zf_records_free(job->rec);
   zf_records_free(job->shots);
@@ -40,7 +40,7 @@ static void say_unused(const struct job *job, const char *name) {
 /* Tokens that the model does not know are an error of their row. */
 static int check_tokens(const struct job *job, const struct zf_model *model,
                         const struct zf_tok *tok) {
-  const struct zf_dataset *dataset = job->t->set;
+  const struct zf_dataset *dataset = job->task->set;
   for (int64_t i = 0; i < dataset->count; i++)
     for (int32_t o = 0; o < dataset->ex[i].nseq; o++) {
       const struct zf_seq *seq = &dataset->seq[dataset->ex[i].seq + o];
@@ -58,26 +58,26 @@ static int open_job(struct job *job, const struct zc_eval_tasks *tasks, int k,
   if (!rc && k < tasks->shots.count) rc = zf_records_open(&job->shots, tasks->shots.item[k]);
   if (!rc) rc = zf_recipe_fewshot(job->recipe, job->shots, tasks->nshot_given ? tasks->nshot : -1);
   if (!rc)
-    rc = zf_task_new(&job->t, job->recipe, job->rec, tasks->limit_given ? tasks->limit : 0, tok,
+    rc = zf_task_new(&job->task, job->recipe, job->rec, tasks->limit_given ? tasks->limit : 0, tok,
                      tasks->length_given ? tasks->length : model->config.context);
   if (!rc) rc = check_tokens(job, model, tok);
-  if (!rc && isfinite(tasks->fail_under) && !job->t->needs.acc)
+  if (!rc && isfinite(tasks->fail_under) && !job->task->needs.acc)
     rc = zf_error(ZF_EUSAGE, "--fail-under: task '%s' has no metric acc", name_of(job));
-  if (!rc && job->t->pairs.truncated)
+  if (!rc && job->task->pairs.truncated)
     zc_warn("%s: %lld of %lld texts lose their beginning: the model reads %lld tokens",
-            name_of(job), (long long)job->t->pairs.truncated, (long long)job->t->set->nseq,
-            (long long)job->t->pairs.length);
+            name_of(job), (long long)job->task->pairs.truncated, (long long)job->task->set->nseq,
+            (long long)job->task->pairs.length);
   return rc;
 }
 
 static int tick(void *ctx, int64_t done) {
   const struct job *job = ctx;
-  zc_bar((double)done / (double)job->t->set->count, name_of(job), 0);
+  zc_bar((double)done / (double)job->task->set->count, name_of(job), 0);
   return zc_signal() != 0;
 }
 
 static int run_job(struct job *job, const struct zf_model *model, enum zf_compute compute) {
-  int rc = zf_task_run(job->t, model, compute, tick, job);
+  int rc = zf_task_run(job->task, model, compute, tick, job);
   zc_bar_clear();
   return rc;
 }
@@ -85,7 +85,7 @@ static int run_job(struct job *job, const struct zf_model *model, enum zf_comput
 /* --- samples --- */
 
 static void sample(const struct job *job, int64_t i, struct zf_buf *buf) {
-  const struct zf_answer *answer = &job->t->answer[i];
+  const struct zf_answer *answer = &job->task->answer[i];
   enum zf_recipe_output output = zf_recipe_output(job->recipe);
   zf_buf_clear(buf);
   zf_buf_puts(buf, "{\"task\": ");
@@ -102,8 +102,8 @@ static void sample(const struct job *job, int64_t i, struct zf_buf *buf) {
     return;
   }
   zf_buf_puts(buf, "\"loglikelihoods\": [");
-  for (int64_t k = job->t->seq[i]; k < job->t->seq[i + 1]; k++)
-    zf_buf_printf(buf, "%s%.9g", k > job->t->seq[i] ? ", " : "", job->t->ll[k].sum);
+  for (int64_t k = job->task->seq[i]; k < job->task->seq[i + 1]; k++)
+    zf_buf_printf(buf, "%s%.9g", k > job->task->seq[i] ? ", " : "", job->task->ll[k].sum);
   zf_buf_printf(buf, "], \"choice\": %d, \"choice_norm\": %d, \"target\": %d}\n", answer->choice,
                 answer->norm, answer->gold);
 }
@@ -111,7 +111,7 @@ static void sample(const struct job *job, int64_t i, struct zf_buf *buf) {
 static int put_samples(const struct job *job, FILE *file) {
   struct zf_buf buf = {0};
   int rc = 0;
-  for (int64_t i = 0; !rc && i < job->t->count; i++) {
+  for (int64_t i = 0; !rc && i < job->task->count; i++) {
     sample(job, i, &buf);
     rc = zf_buf_ok(&buf);
     if (!rc && fwrite(buf.data, 1, buf.len, file) != buf.len)
@@ -131,10 +131,10 @@ static void json_task(struct zf_buf *buf, const struct job *job) {
     zf_buf_puts(buf, ", \"version\": ");
     zc_json_text(buf, version, strlen(version));
   }
-  zf_buf_printf(buf, ", \"n\": %lld, \"truncated\": %lld, \"metrics\": {", (long long)job->t->count,
-                (long long)job->t->pairs.truncated);
-  for (int i = 0; i < job->t->result.count; i++) {
-    const struct zf_task_value *value = &job->t->result.value[i];
+  zf_buf_printf(buf, ", \"n\": %lld, \"truncated\": %lld, \"metrics\": {",
+                (long long)job->task->count, (long long)job->task->pairs.truncated);
+  for (int i = 0; i < job->task->result.count; i++) {
+    const struct zf_task_value *value = &job->task->result.value[i];
     zf_buf_printf(buf, "%s\"%s\": {\"value\": ", i ? ", " : "", value->metric);
     zf_buf_printf(buf, isfinite(value->value) ? "%.12g" : "null", value->value);
     zf_buf_puts(buf, ", \"stderr\": ");
@@ -161,8 +161,8 @@ static void print_table(const struct zf_model *model, const struct job *job, int
   zc_print_model(model);
   zc_table_row(table, (const char *const[]){"task", "metric", "value", "stderr", "rows"});
   for (int k = 0; k < count; k++)
-    for (int i = 0; i < job[k].t->result.count; i++) {
-      const struct zf_task_value *v = &job[k].t->result.value[i];
+    for (int i = 0; i < job[k].task->result.count; i++) {
+      const struct zf_task_value *v = &job[k].task->result.value[i];
       char value[32], err[40], rows[32];
       snprintf(value, sizeof value, fabs(v->value) < 1e6 ? "%.4f" : "%.4e", v->value);
       snprintf(err, sizeof err,
@@ -170,7 +170,7 @@ static void print_table(const struct zf_model *model, const struct job *job, int
                : v->stderr_ < 1e6    ? "± %.4f"
                                      : "± %.4e",
                v->stderr_);
-      snprintf(rows, sizeof rows, "%lld", (long long)job[k].t->count);
+      snprintf(rows, sizeof rows, "%lld", (long long)job[k].task->count);
       zc_table_row(table,
                    (const char *const[]){i ? "" : name_of(&job[k]), v->metric, value, err, rows});
     }
@@ -180,8 +180,8 @@ static void print_table(const struct zf_model *model, const struct job *job, int
 static int gate(const struct job *job, int count, double least) {
   for (int k = 0; isfinite(least) && k < count; k++) {
     const struct zf_task_value *acc = NULL;
-    for (int i = 0; i < job[k].t->result.count; i++)
-      if (!strcmp(job[k].t->result.value[i].metric, "acc")) acc = &job[k].t->result.value[i];
+    for (int i = 0; i < job[k].task->result.count; i++)
+      if (!strcmp(job[k].task->result.value[i].metric, "acc")) acc = &job[k].task->result.value[i];
     if (acc && 100 * acc->value < least)
       return zf_error(ZF_EGATE, "%s acc %.1f %% is below --fail-under %g", name_of(&job[k]),
                       100 * acc->value, least);

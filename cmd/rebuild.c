@@ -11,10 +11,10 @@
 #include "ui.h"
 
 struct work {
-  const struct zc_rebuild *o;
+  const struct zc_rebuild *rebuild;
   const char *dir;
-  struct zf_history h;
-  struct zf_model *m;
+  struct zf_history history;
+  struct zf_model *model;
   struct zf_replay_opts how;
   int dtype;
   int64_t to, from;       /* the step that is wanted, where the replay started */
@@ -57,7 +57,7 @@ static int check_numbers(const struct zc_rebuild *rebuild) {
 }
 
 static int read_options(struct work *work) {
-  const struct zc_rebuild *rebuild = work->o;
+  const struct zc_rebuild *rebuild = work->rebuild;
   int rc = check_numbers(rebuild);
   work->how = (struct zf_replay_opts){.ema = rebuild->ema, .scale = rebuild->scale};
   work->dtype = -1;
@@ -68,16 +68,17 @@ static int read_options(struct work *work) {
   }
   if (!rc)
     rc = range(&work->how.average_from, &work->how.average_to, "average", rebuild->average,
-               &work->h, 0);
-  if (!rc) rc = range(&work->how.drop_from, &work->how.drop_to, "drop", rebuild->drop, &work->h, 1);
+               &work->history, 0);
+  if (!rc)
+    rc = range(&work->how.drop_from, &work->how.drop_to, "drop", rebuild->drop, &work->history, 1);
   return rc;
 }
 
 /* The step to go to, when none is named: where a mean ends, or the run's result, or its end. */
 static int choose_step(struct work *work, int result) {
-  const struct zf_history *history = &work->h;
-  if (work->o->to_step_given) {
-    work->to = work->o->to_step;
+  const struct zf_history *history = &work->history;
+  if (work->rebuild->to_step_given) {
+    work->to = work->rebuild->to_step;
     return zf_history_reach(history, work->to);
   }
   work->to = work->how.average_to             ? work->how.average_to
@@ -102,17 +103,18 @@ static int verify(struct work *work) {
   int64_t at = 0;
   char now[33];
   int rc = 0;
-  for (int64_t i = 0; !rc && i < work->h.nmark && work->h.mark[i].step <= work->to; i++) {
-    const struct zf_history_entry *mark = &work->h.mark[i];
-    rc = zf_replay_steps(work->m, &work->h, at, mark->step, NULL);
+  for (int64_t i = 0; !rc && i < work->history.nmark && work->history.mark[i].step <= work->to;
+       i++) {
+    const struct zf_history_entry *mark = &work->history.mark[i];
+    rc = zf_replay_steps(work->model, &work->history, at, mark->step, NULL);
     at = mark->step;
-    if (!rc) rc = zf_model_hash(work->m, now);
+    if (!rc) rc = zf_model_hash(work->model, now);
     if (!rc && strcmp(now, mark->hash) != 0)
       rc = zf_error(ZF_EINVALID, "%s: weights of step %lld have the hash %s by replay, and had %s",
-                    work->h.path, (long long)at, now, mark->hash);
+                    work->history.path, (long long)at, now, mark->hash);
     work->checked++;
   }
-  if (!rc) rc = zf_replay_steps(work->m, &work->h, at, work->to, NULL);
+  if (!rc) rc = zf_replay_steps(work->model, &work->history, at, work->to, NULL);
   work->taken = work->to;
   return rc;
 }
@@ -129,23 +131,25 @@ static int64_t plain_until(const struct work *work) {
 static int replay(struct work *work) {
   double start = zf_now();
   int64_t plain = plain_until(work);
-  int rc = work->o->verify ? verify(work) : 0;
-  if (!work->o->verify) {
-    rc = zf_replay_to(work->m, &work->h, work->dir, plain, &work->from, say, NULL);
+  int rc = work->rebuild->verify ? verify(work) : 0;
+  if (!work->rebuild->verify) {
+    rc = zf_replay_to(work->model, &work->history, work->dir, plain, &work->from, say, NULL);
     if (!rc && (plain < work->to || work->how.average_to))
-      rc = zf_replay_steps(work->m, &work->h, plain, work->to, &work->how);
+      rc = zf_replay_steps(work->model, &work->history, plain, work->to, &work->how);
     work->taken = work->to - work->from;
   }
   work->seconds = zf_now() - start;
-  if (!rc) rc = zf_model_finite(work->m, work->h.path);
-  return rc ? rc : zf_model_hash(work->m, work->hash);
+  if (!rc) rc = zf_model_finite(work->model, work->history.path);
+  return rc ? rc : zf_model_hash(work->model, work->hash);
 }
 
 static int save(const struct work *work) {
-  if (!work->o->out) return 0;
-  if (zf_exists(work->o->out) && (!zf_is_dir(work->o->out) || zf_dir_empty(work->o->out) != 1))
-    return zf_error(ZF_EUSAGE, "--out %s: is there already: name a new directory", work->o->out);
-  return zf_model_save(work->m, work->o->out, work->dtype, NULL, 0);
+  if (!work->rebuild->out) return 0;
+  if (zf_exists(work->rebuild->out) &&
+      (!zf_is_dir(work->rebuild->out) || zf_dir_empty(work->rebuild->out) != 1))
+    return zf_error(ZF_EUSAGE, "--out %s: is there already: name a new directory",
+                    work->rebuild->out);
+  return zf_model_save(work->model, work->rebuild->out, work->dtype, NULL, 0);
 }
 
 static void print_json(const struct work *work) {
@@ -153,12 +157,12 @@ static void print_json(const struct work *work) {
   zf_buf_printf(&buf,
                 "{\"step\": %lld, \"steps\": %lld, \"from\": %lld, \"replayed\": %lld, "
                 "\"hash\": \"%s\", \"seconds\": %.3f",
-                (long long)work->to, (long long)work->h.count, (long long)work->from,
+                (long long)work->to, (long long)work->history.count, (long long)work->from,
                 (long long)work->taken, work->hash, work->seconds);
-  if (work->o->verify) zf_buf_printf(&buf, ", \"verified\": %lld", (long long)work->checked);
-  if (work->o->out) {
+  if (work->rebuild->verify) zf_buf_printf(&buf, ", \"verified\": %lld", (long long)work->checked);
+  if (work->rebuild->out) {
     zf_buf_puts(&buf, ", \"out\": ");
-    zc_json_text(&buf, work->o->out, strlen(work->o->out));
+    zc_json_text(&buf, work->rebuild->out, strlen(work->rebuild->out));
   }
   printf("%s}\n", buf.data ? buf.data : "");
   zf_buf_free(&buf);
@@ -166,30 +170,30 @@ static void print_json(const struct work *work) {
 
 static void print(const struct work *work) {
   printf("step       %lld of %lld, %lld replayed from %s%lld in %.2f s\n", (long long)work->to,
-         (long long)work->h.count, (long long)work->taken,
+         (long long)work->history.count, (long long)work->taken,
          work->from ? "the state of step " : "step ", (long long)work->from, work->seconds);
   printf("weights    %s\n", work->hash);
-  if (work->o->verify)
+  if (work->rebuild->verify)
     printf("verified   %lld logged hash%s of the run's own weights\n", (long long)work->checked,
            work->checked == 1 ? "" : "es");
-  if (work->o->out) printf("model      %s\n", work->o->out);
+  if (work->rebuild->out) printf("model      %s\n", work->rebuild->out);
 }
 
 int zc_rebuild(const struct zc_rebuild *rebuild, const char *path, const char *base,
                const char *dir) {
-  struct work work = {.o = rebuild, .dir = dir};
+  struct work work = {.rebuild = rebuild, .dir = dir};
   char *model = NULL;
-  int rc = zf_history_load(&work.h, path);
+  int rc = zf_history_load(&work.history, path);
   if (!rc) rc = read_options(&work);
   if (!rc) rc = choose_step(&work, !dir);
   if (!rc) rc = zf_model_find(&model, base);
-  if (!rc) rc = zf_replay_open(&work.m, model, &work.h);
-  if (!rc) zc_say_model(work.m);
+  if (!rc) rc = zf_replay_open(&work.model, model, &work.history);
+  if (!rc) zc_say_model(work.model);
   if (!rc) rc = replay(&work);
   if (!rc) rc = save(&work);
   if (!rc) (zc_common.json ? print_json : print)(&work);
-  zf_model_free(work.m);
-  zf_history_free(&work.h);
+  zf_model_free(work.model);
+  zf_history_free(&work.history);
   free(model);
   return rc;
 }

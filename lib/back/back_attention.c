@@ -18,7 +18,7 @@
 enum { BLOCK = 32 };
 
 struct job {
-  struct zf_back *k;
+  struct zf_back *back;
   const struct zf_segment *seg;
   int64_t nseg;
   const float *z;
@@ -84,7 +84,7 @@ static int64_t sees(const struct job *job, const struct zf_segment *segment, int
 
 /* Scores p become probabilities, d their gradients those of the products; t: room. */
 static void softmax(const struct job *job, float *p, float *d, float *t, int64_t count) {
-  const struct zf_back_rows *rows = job->k->rows;
+  const struct zf_back_rows *rows = job->back->rows;
   float cap = job->attention.cap, scale = job->attention.scale;
   if (cap <= 0) {
     float sum = zf_tile_softmax(p, scale, count);
@@ -103,7 +103,7 @@ static void block(const struct job *job, const struct own *own, const struct zf_
                   int64_t h, int64_t i0, int64_t m, int64_t all) {
   int64_t first, keys = sees(job, segment, i0 + m - 1, &first), ld = zf_tile_round_up(all),
                  W = job->W;
-  const struct zf_back_rows *rows = job->k->rows;
+  const struct zf_back_rows *rows = job->back->rows;
   for (int64_t i = 0; i < m; i++) {
     int64_t r = segment->start + i0 + i;
     take(own->q + i * W, W, job->z + r * job->ldz + h * job->D, job->D);
@@ -149,8 +149,8 @@ static void segment(const struct job *job, const struct zf_segment *g, int64_t k
       block(job, &own, g, h, i, zf_back_min(g->len - i, BLOCK), all);
   for (int64_t i = 0; i < all; i++) {
     float *dz = job->dz + row_of(g, i) * job->lddz;
-    job->k->rows->add(dz + kcol, own.dkey + i * W, job->D);
-    job->k->rows->add(dz + vcol, own.dvalue + i * W, job->D);
+    job->back->rows->add(dz + kcol, own.dkey + i * W, job->D);
+    job->back->rows->add(dz + vcol, own.dvalue + i * W, job->D);
   }
 }
 

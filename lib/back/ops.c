@@ -10,9 +10,9 @@
 #include "kern/tile.h"
 
 struct turn {
-  struct zf_back *k;
+  struct zf_back *back;
   const struct zf_op *op;
-  const struct zf_node *n;
+  const struct zf_node *node;
   int64_t T;
   const float *src; /* the value read, and its row stride */
   int64_t ldsrc;
@@ -75,7 +75,7 @@ static void sum_columns(struct zf_back *back, float *g, const float *d, int64_t 
 }
 
 static void back_linear(struct turn *turn) {
-  struct zf_back *back = turn->k;
+  struct zf_back *back = turn->back;
   const struct zf_op *op = turn->op;
   struct zf_weight weight = zf_forward_matrix(back->forward, op->weight);
   float *g = zf_back_gradient(back, op->weight), *bias = zf_back_gradient(back, op->bias);
@@ -95,7 +95,7 @@ static void back_linear(struct turn *turn) {
 /* --- norms --- */
 
 struct norm {
-  int64_t rows, heads, n; /* heads of n in a row */
+  int64_t rows, heads, count; /* heads of n in a row */
   const float *x, *w;
   int64_t ldx;
   float *dx;
@@ -109,38 +109,40 @@ struct norm {
 static void norm_rows(struct zf_back *back, const struct norm *norm) {
   float *mean = back->stats, *inv = back->stats + norm->rows * norm->heads;
   float eps = (float)back->model->config.norm_eps;
-  int team = zf_tile_team(norm->rows * norm->heads * norm->n);
+  int team = zf_tile_team(norm->rows * norm->heads * norm->count);
 #pragma omp parallel num_threads(team) if (team > 1)
   {
     int64_t id = omp_get_thread_num(), of = omp_get_num_threads();
-    int64_t c0 = zf_back_cut(norm->n, id, of), c1 = zf_back_cut(norm->n, id + 1, of);
+    int64_t c0 = zf_back_cut(norm->count, id, of), c1 = zf_back_cut(norm->count, id + 1, of);
 #pragma omp for schedule(static)
     for (int64_t r = 0; r < norm->rows; r++)
       for (int64_t h = 0; h < norm->heads; h++)
         back->rows->stats(mean + r * norm->heads + h, inv + r * norm->heads + h,
-                          norm->x + r * norm->ldx + h * norm->n, eps, norm->center, norm->n);
+                          norm->x + r * norm->ldx + h * norm->count, eps, norm->center,
+                          norm->count);
     for (int64_t r = 0; (norm->dw || norm->db) && c1 > c0 && r < norm->rows; r++)
       for (int64_t h = 0; h < norm->heads; h++)
         back->rows->norm_weight(norm->dw ? norm->dw + c0 : NULL, norm->db ? norm->db + c0 : NULL,
-                                norm->dy + r * norm->lddy + h * norm->n + c0,
-                                norm->x + r * norm->ldx + h * norm->n + c0,
+                                norm->dy + r * norm->lddy + h * norm->count + c0,
+                                norm->x + r * norm->ldx + h * norm->count + c0,
                                 mean[r * norm->heads + h], inv[r * norm->heads + h], c1 - c0);
 #pragma omp barrier
 #pragma omp for schedule(static)
     for (int64_t r = 0; r < norm->rows; r++)
       for (int64_t h = 0; h < norm->heads; h++)
-        back->rows->norm(norm->dx + r * norm->lddx + h * norm->n,
-                         norm->dy + r * norm->lddy + h * norm->n,
-                         norm->x + r * norm->ldx + h * norm->n, norm->w, mean[r * norm->heads + h],
-                         inv[r * norm->heads + h], norm->center, norm->add, norm->n);
+        back->rows->norm(norm->dx + r * norm->lddx + h * norm->count,
+                         norm->dy + r * norm->lddy + h * norm->count,
+                         norm->x + r * norm->ldx + h * norm->count, norm->w,
+                         mean[r * norm->heads + h], inv[r * norm->heads + h], norm->center,
+                         norm->add, norm->count);
   }
 }
 
 static void back_norm(struct turn *turn) {
-  struct zf_back *back = turn->k;
+  struct zf_back *back = turn->back;
   const struct zf_op *op = turn->op;
   struct norm norm = {
-      .rows = turn->T, .heads = 1, .n = op->width, .x = turn->src, .ldx = turn->ldsrc};
+      .rows = turn->T, .heads = 1, .count = op->width, .x = turn->src, .ldx = turn->ldsrc};
   norm.w = zf_forward_vector(back->forward, op->weight, 0);
   norm.dx = turn->dsrc;
   norm.lddx = turn->ldds;
@@ -156,11 +158,11 @@ static void back_norm(struct turn *turn) {
 }
 
 static void back_headnorm(struct turn *turn) {
-  struct zf_back *back = turn->k;
+  struct zf_back *back = turn->back;
   const struct zf_op *op = turn->op;
-  struct norm norm = {.rows = turn->T, .heads = op->heads, .n = op->width};
-  norm.x = zf_back_value(back, turn->n->side);
-  norm.ldx = back->tape.value[turn->n->side].ld;
+  struct norm norm = {.rows = turn->T, .heads = op->heads, .count = op->width};
+  norm.x = zf_back_value(back, turn->node->side);
+  norm.ldx = back->tape.value[turn->node->side].ld;
   norm.w = zf_forward_vector(back->forward, op->weight, 0);
   norm.dx = turn->dsrc;
   norm.dy = turn->dsrc;
@@ -173,7 +175,7 @@ static void back_headnorm(struct turn *turn) {
 /* --- the rest --- */
 
 static void back_rope(struct turn *turn) {
-  struct zf_back *back = turn->k;
+  struct zf_back *back = turn->back;
   int64_t rot = zf_config_rot(&back->model->config), D = turn->op->width;
   const float *cs = zf_forward_rope(back->forward, turn->op);
   const int32_t *at = zf_forward_rope_rows(back->forward);
@@ -185,13 +187,13 @@ static void back_rope(struct turn *turn) {
 }
 
 static void back_attention(struct turn *turn) {
-  zf_back_attention(turn->k, turn->op, turn->src, turn->ldsrc);
-  turn->k->live[turn->op->dst] = 0;
-  turn->k->live[turn->op->src] = 1;
+  zf_back_attention(turn->back, turn->op, turn->src, turn->ldsrc);
+  turn->back->live[turn->op->dst] = 0;
+  turn->back->live[turn->op->src] = 1;
 }
 
 static void back_act(struct turn *turn) {
-  struct zf_back *back = turn->k;
+  struct zf_back *back = turn->back;
   int64_t n = turn->op->width;
   int gated = turn->op->gated;
   int team = zf_tile_team(turn->T * n * 8);
@@ -205,7 +207,7 @@ static void back_act(struct turn *turn) {
 
 static void back_permute_heads(struct turn *turn) {
   int64_t D = turn->op->width, H = turn->op->heads;
-  zf_permute_heads(turn->dsrc, turn->ldds, turn->T, 3, H, D, turn->k->rotated);
+  zf_permute_heads(turn->dsrc, turn->ldds, turn->T, 3, H, D, turn->back->rotated);
 }
 
 static void back_scale(struct turn *turn) {
@@ -213,7 +215,7 @@ static void back_scale(struct turn *turn) {
 }
 
 static void back_add(struct turn *turn) {
-  struct zf_back *back = turn->k;
+  struct zf_back *back = turn->back;
   int live = back->live[turn->op->src];
   for (int64_t t = 0; t < turn->T && !live; t++)
     memcpy(turn->dsrc + t * turn->ldds, turn->ddst + t * turn->lddd,
@@ -225,7 +227,7 @@ static void back_add(struct turn *turn) {
 /* Rows of a table that tokens read (NULL: all the same one): a thread has a range of columns, tokens
  * come in order. */
 static void table_rows(struct turn *turn, const int32_t *id, int64_t offset) {
-  struct zf_back *back = turn->k;
+  struct zf_back *back = turn->back;
   float *g = zf_back_gradient(back, turn->op->weight);
   int64_t n = turn->op->width;
   if (!g) return;
@@ -241,12 +243,12 @@ static void table_rows(struct turn *turn, const int32_t *id, int64_t offset) {
 }
 
 static void back_embed(struct turn *turn) {
-  table_rows(turn, turn->k->batch->id, 0);
-  turn->k->live[turn->op->dst] = 0;
+  table_rows(turn, turn->back->batch->id, 0);
+  turn->back->live[turn->op->dst] = 0;
 }
 
 static void back_position(struct turn *turn) {
-  table_rows(turn, turn->k->batch->pos, turn->op->offset);
+  table_rows(turn, turn->back->batch->pos, turn->op->offset);
 }
 
 static void back_type(struct turn *turn) {
@@ -271,7 +273,7 @@ static void (*const back_of[])(struct turn *x) = {
 void zf_back_op(struct zf_back *back, int64_t i) {
   const struct zf_op *op = &back->model->plan.op[i];
   const struct zf_node *node = &back->tape.node[i];
-  struct turn turn = {.k = back, .op = op, .n = node};
+  struct turn turn = {.back = back, .op = op, .node = node};
   turn.T = i < back->model->plan.body ? back->batch->T : back->batch->R;
   if (node->src >= 0) {
     turn.src = zf_back_value(back, node->src) + op->src_col;

@@ -14,7 +14,7 @@ static const struct zf_optim_kind kinds[ZF_OPTIMS] = {
 };
 
 struct zf_optim {
-  struct zf_back *k;
+  struct zf_back *back;
   enum zf_optim_rule rule;
   struct zf_arena arena;
   float *m, *v;
@@ -35,7 +35,7 @@ int zf_optim_new(struct zf_optim **out, struct zf_back *back, enum zf_optim_rule
   *out = NULL;
   struct zf_optim *optim = zf_calloc(1, sizeof *optim);
   if (!optim) return ZF_ENOMEM;
-  optim->k = back;
+  optim->back = back;
   optim->rule = rule;
   int rc = zf_arena_init(&optim->arena, (size_t)zf_optim_bytes(back->model, rule));
   if (!rc && kinds[rule].slots > 0)
@@ -59,11 +59,11 @@ void zf_optim_free(struct zf_optim *optim) {
 void zf_optim_update(struct zf_optim *optim, int64_t step, double norm,
                      const struct zf_optim_conf *conf) {
   enum { PIECE = 1 << 12 };
-  struct zf_back *back = optim->k;
+  struct zf_back *back = optim->back;
   struct zf_optim_step factors = {.lr = (float)conf->lr,
-                               .beta1 = (float)conf->beta1,
-                               .beta2 = (float)conf->beta2,
-                               .eps = (float)conf->eps};
+                                  .beta1 = (float)conf->beta1,
+                                  .beta2 = (float)conf->beta2,
+                                  .eps = (float)conf->eps};
   factors.scale = conf->clip > 0 && norm > conf->clip ? (float)(conf->clip / norm) : 1;
   factors.fix1 = (float)(1 / (1 - pow(conf->beta1, (double)step)));
   factors.fix2 = (float)(1 / (1 - pow(conf->beta2, (double)step)));
@@ -77,7 +77,7 @@ void zf_optim_update(struct zf_optim *optim, int64_t step, double norm,
     int team = zf_tile_team(param->count * 8);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
     for (int64_t at = 0; at < param->count; at += PIECE)
-      back->rows->update[optim->rule](w + at, g + at, m ? m + at : NULL, v ? v + at : NULL, &factors,
-                                      zf_back_min(param->count - at, PIECE));
+      back->rows->update[optim->rule](w + at, g + at, m ? m + at : NULL, v ? v + at : NULL,
+                                      &factors, zf_back_min(param->count - at, PIECE));
   }
 }

@@ -6,8 +6,8 @@
 #include "base/err.h"
 
 struct maker {
-  struct zf_tape *t;
-  const struct zf_model *m;
+  struct zf_tape *tape;
+  const struct zf_model *model;
   int32_t cur[ZF_REGS]; /* the value that a register holds; -1: none */
   int segment;
 };
@@ -84,20 +84,20 @@ static void cut_segments(struct zf_tape *tape, const struct zf_plan *plan, const
 }
 
 static int32_t begin_value(struct maker *maker, int64_t ld, int rows) {
-  struct zf_tape *tape = maker->t;
+  struct zf_tape *tape = maker->tape;
   tape->value[tape->nvalue] = (struct zf_value){.ld = ld, .rows = rows, .segment = maker->segment};
   return tape->nvalue++;
 }
 
 static void place_op(struct maker *maker, int64_t i) {
-  const struct zf_op *op = &maker->m->plan.op[i];
-  struct zf_tape *tape = maker->t;
+  const struct zf_op *op = &maker->model->plan.op[i];
+  struct zf_tape *tape = maker->tape;
   struct zf_node *node = &tape->node[i];
-  int rows = i >= maker->m->plan.body;
-  int64_t w = width(maker->m, op);
+  int rows = i >= maker->model->plan.body;
+  int64_t w = width(maker->model, op);
   *node = (struct zf_node){
       .src = maker->cur[op->src], .old = -1, .side = -1, .segment = maker->segment};
-  if (i >= tape->stop && saves(maker->m, op)) tape->value[node->src].saved = 1;
+  if (i >= tape->stop && saves(maker->model, op)) tape->value[node->src].saved = 1;
   if (op->kind == ZF_OP_HEADNORM && i >= tape->stop) node->side = begin_value(maker, w, rows);
   int32_t was = maker->cur[op->dst];
   if (replaces(op) || was < 0) {
@@ -120,8 +120,8 @@ static void find_stop(struct zf_tape *tape, const struct zf_model *model) {
 }
 
 static void place_all(struct maker *maker) {
-  const struct zf_plan *plan = &maker->m->plan;
-  struct zf_tape *tape = maker->t;
+  const struct zf_plan *plan = &maker->model->plan;
+  struct zf_tape *tape = maker->tape;
   for (int r = 0; r < ZF_REGS; r++) maker->cur[r] = -1;
   for (int64_t i = 0; i < plan->body; i++) {
     if (maker->segment + 1 < tape->segments && i == tape->first[maker->segment + 1]) {
@@ -133,7 +133,7 @@ static void place_all(struct maker *maker) {
   }
   tape->last_x = maker->cur[ZF_REG_X];
   tape->value[tape->last_x].kept = 1;
-  tape->gathered = maker->cur[ZF_REG_F] = begin_value(maker, maker->m->config.hidden, 1);
+  tape->gathered = maker->cur[ZF_REG_F] = begin_value(maker, maker->model->config.hidden, 1);
   for (int64_t i = plan->body; i < plan->nop; i++) place_op(maker, i);
 }
 
@@ -158,7 +158,7 @@ static void lay_values(struct zf_tape *tape, int64_t tokens, int64_t rows, int c
 int zf_tape_new(struct zf_tape *tape, const struct zf_model *model, int64_t tokens, int64_t rows,
                 int checkpoint) {
   const struct zf_plan *plan = &model->plan;
-  struct maker maker = {.t = tape, .m = model};
+  struct maker maker = {.tape = tape, .model = model};
   memset(tape, 0, sizeof *tape);
   char *cut = zf_calloc(plan->nop + 1, 1);
   tape->value = zf_calloc(2 * plan->nop + 1, sizeof *tape->value);

@@ -17,9 +17,9 @@ struct slot {
 };
 
 struct zf_decoder {
-  const struct zf_model *m;
+  const struct zf_model *model;
   struct zf_decoder_room room;
-  struct zf_forward *f;
+  struct zf_forward *forward;
   struct slot *slot;
   struct zf_sampler *sampler;
   float *logits; /* [slots][vocab] */
@@ -29,7 +29,7 @@ struct zf_decoder {
   int32_t *id, *pos, *row;
   struct zf_segment *seg;
   struct zf_cache **cache;
-  struct zf_batch b;
+  struct zf_batch batch;
 };
 
 static struct zf_limits limits(const struct zf_decoder_room *room) {
@@ -59,7 +59,7 @@ static int make_slots(struct zf_decoder *decoder) {
     struct slot *slot = &decoder->slot[i];
     slot->row = -1;
     slot->past = zf_calloc(decoder->room.length + 1, sizeof *slot->past);
-    rc = slot->past ? zf_cache_new(&slot->cache, decoder->m, decoder->room.length) : ZF_ENOMEM;
+    rc = slot->past ? zf_cache_new(&slot->cache, decoder->model, decoder->room.length) : ZF_ENOMEM;
   }
   return rc;
 }
@@ -72,11 +72,11 @@ static int make_parts(struct zf_decoder *decoder) {
   decoder->row = zf_calloc(n, sizeof *decoder->row);
   decoder->id = zf_calloc(T, sizeof *decoder->id);
   decoder->pos = zf_calloc(T, sizeof *decoder->pos);
-  decoder->logits = zf_calloc(n * decoder->m->config.vocab, sizeof *decoder->logits);
+  decoder->logits = zf_calloc(n * decoder->model->config.vocab, sizeof *decoder->logits);
   if (!decoder->slot || !decoder->seg || !decoder->cache || !decoder->row || !decoder->id ||
       !decoder->pos || !decoder->logits)
     return ZF_ENOMEM;
-  int rc = zf_sampler_new(&decoder->sampler, decoder->m->config.vocab);
+  int rc = zf_sampler_new(&decoder->sampler, decoder->model->config.vocab);
   return rc ? rc : make_slots(decoder);
 }
 
@@ -86,12 +86,12 @@ int zf_decoder_open(struct zf_decoder **out, const struct zf_model *model,
   struct zf_decoder *decoder = zf_calloc(1, sizeof *decoder);
   if (!decoder) return ZF_ENOMEM;
   assert(room->slots >= 1);
-  decoder->m = model;
+  decoder->model = model;
   decoder->room = *room;
   if (decoder->room.tokens < room->slots) decoder->room.tokens = room->slots;
   struct zf_limits lim = limits(&decoder->room);
   int rc = zf_score_causal(model);
-  if (!rc) rc = zf_forward_new(&decoder->f, model, &lim);
+  if (!rc) rc = zf_forward_new(&decoder->forward, model, &lim);
   if (!rc) rc = make_parts(decoder);
   if (rc) {
     zf_decoder_free(decoder);
@@ -115,7 +115,7 @@ void zf_decoder_free(struct zf_decoder *decoder) {
   free(decoder->cache);
   free(decoder->seg);
   free(decoder->slot);
-  zf_forward_free(decoder->f);
+  zf_forward_free(decoder->forward);
   free(decoder);
 }
 
@@ -133,7 +133,7 @@ int zf_decoder_put(struct zf_decoder *decoder, int64_t slot, const int32_t *ids,
   s->npast = count;
   s->made = 0;
   s->row = -1;
-  zf_cache_keep(s->cache, decoder->m, same, count);
+  zf_cache_keep(s->cache, decoder->model, same, count);
   if (kept) *kept = s->cache->len;
   return 0;
 }
@@ -146,7 +146,7 @@ static int64_t pending(const struct zf_decoder *decoder, int64_t i) {
 
 static void add(struct zf_decoder *decoder, int64_t i, int64_t n) {
   struct slot *slot = &decoder->slot[i];
-  struct zf_batch *batch = &decoder->b;
+  struct zf_batch *batch = &decoder->batch;
   int64_t at = slot->cache->len;
   decoder->seg[batch->nseg] = (struct zf_segment){.start = batch->T, .len = n};
   decoder->cache[batch->nseg++] = slot->cache;
@@ -162,29 +162,29 @@ static void add(struct zf_decoder *decoder, int64_t i, int64_t n) {
 
 int zf_decoder_run(struct zf_decoder *decoder) {
   struct zf_perturb none = zf_perturb_none();
-  decoder->b = (struct zf_batch){.id = decoder->id,
-                                 .pos = decoder->pos,
-                                 .seg = decoder->seg,
-                                 .cache = decoder->cache,
-                                 .row = decoder->row};
+  decoder->batch = (struct zf_batch){.id = decoder->id,
+                                     .pos = decoder->pos,
+                                     .seg = decoder->seg,
+                                     .cache = decoder->cache,
+                                     .row = decoder->row};
   for (int64_t i = 0; i < decoder->room.slots; i++) decoder->slot[i].row = -1;
   for (int64_t i = 0; i < decoder->room.slots; i++)
     if (pending(decoder, i) == 1) add(decoder, i, 1);
   for (int64_t i = 0; i < decoder->room.slots; i++) {
-    int64_t n = pending(decoder, i), left = decoder->room.tokens - decoder->b.T;
+    int64_t n = pending(decoder, i), left = decoder->room.tokens - decoder->batch.T;
     if (n > 1 && left > 0) add(decoder, i, n < left ? n : left);
   }
-  if (!decoder->b.T) return 0;
-  int rc = zf_forward_run(decoder->f, &decoder->b, &none);
+  if (!decoder->batch.T) return 0;
+  int rc = zf_forward_run(decoder->forward, &decoder->batch, &none);
   if (rc) return rc;
-  decoder->count += decoder->b.T;
-  if (decoder->b.R) zf_forward_logits(decoder->f, decoder->logits);
+  decoder->count += decoder->batch.T;
+  if (decoder->batch.R) zf_forward_logits(decoder->forward, decoder->logits);
   return 0;
 }
 
 const float *zf_decoder_slot_logits(const struct zf_decoder *decoder, int64_t slot) {
   int32_t r = decoder->slot[slot].row;
-  return r < 0 ? NULL : decoder->logits + r * decoder->m->config.vocab;
+  return r < 0 ? NULL : decoder->logits + r * decoder->model->config.vocab;
 }
 
 int zf_decoder_full(const struct zf_decoder *decoder, int64_t slot) {
@@ -210,7 +210,7 @@ int zf_decoder_pick(struct zf_decoder *decoder, int64_t slot, const struct zf_sa
   }
   *id = zf_sampler_draw(decoder->sampler, logits, sampling, x->made++);
   x->past[x->npast++] = *id; /* one more than can be read has room */
-  if (!zf_decoder_full(decoder, slot)) zf_cache_grow(x->cache, decoder->m);
+  if (!zf_decoder_full(decoder, slot)) zf_cache_grow(x->cache, decoder->model);
   x->row = -1;
   return 0;
 }

@@ -146,8 +146,8 @@ int zf_text_push(struct zf_text *text, const struct zf_generate_rules *rules, in
 /* --- many --- */
 
 struct crowd {
-  struct zf_decoder *d;
-  const struct zf_generate_rules *r;
+  struct zf_decoder *decoder;
+  const struct zf_generate_rules *rules;
   const struct zf_generate_io *io;
   struct zf_text **at; /* of each slot; NULL: free */
   int64_t slots, live;
@@ -163,7 +163,7 @@ static int fill(struct crowd *crowd) {
     if (rc) return rc;
     crowd->dry = !text;
     if (!text) break;
-    rc = zf_decoder_put(crowd->d, i, text->ids.id, text->ids.count, &text->kept);
+    rc = zf_decoder_put(crowd->decoder, i, text->ids.id, text->ids.count, &text->kept);
     crowd->at[i] = text;
     crowd->live++;
   }
@@ -172,13 +172,13 @@ static int fill(struct crowd *crowd) {
 
 static int advance(struct crowd *crowd, int64_t i) {
   struct zf_text *text = crowd->at[i];
-  struct zf_sampling sampling = crowd->r->sampling;
+  struct zf_sampling sampling = crowd->rules->sampling;
   int32_t id;
   sampling.row = text->row;
   sampling.number = text->number;
-  int rc = zf_decoder_pick(crowd->d, i, &sampling, &id);
-  if (!rc) rc = zf_text_push(text, crowd->r, id);
-  if (!rc && !text->finish && zf_decoder_full(crowd->d, i)) end(text, ZF_FINISH_CONTEXT);
+  int rc = zf_decoder_pick(crowd->decoder, i, &sampling, &id);
+  if (!rc) rc = zf_text_push(text, crowd->rules, id);
+  if (!rc && !text->finish && zf_decoder_full(crowd->decoder, i)) end(text, ZF_FINISH_CONTEXT);
   if (!rc && crowd->io->token) rc = crowd->io->token(crowd->io->ctx, text);
   if (rc || !text->finish) return rc;
   crowd->at[i] = NULL;
@@ -188,7 +188,8 @@ static int advance(struct crowd *crowd, int64_t i) {
 
 int zf_generate(struct zf_decoder *decoder, const struct zf_generate_rules *rules,
                 const struct zf_generate_io *io) {
-  struct crowd crowd = {.d = decoder, .r = rules, .io = io, .slots = zf_decoder_slots(decoder)};
+  struct crowd crowd = {
+      .decoder = decoder, .rules = rules, .io = io, .slots = zf_decoder_slots(decoder)};
   crowd.at = zf_calloc(crowd.slots, sizeof *crowd.at);
   int rc = crowd.at ? fill(&crowd) : ZF_ENOMEM;
   while (!rc && crowd.live && !(io->stop && io->stop())) {

@@ -9,13 +9,14 @@
 #include "fmt/json.h"
 
 struct reader {
-  struct zf_generation_config *c;
+  struct zf_generation_config *config;
   const json_t *obj;
   const char *path;
 };
 
 static void applied(struct reader *reader, const char *key, double value) {
-  zf_buf_printf(&reader->c->applied, "%s%s %g", reader->c->applied.len ? ", " : "", key, value);
+  zf_buf_printf(&reader->config->applied, "%s%s %g", reader->config->applied.len ? ", " : "", key,
+                value);
 }
 
 static int number(struct reader *reader, double *out, const char *key, double least, double most,
@@ -44,16 +45,17 @@ static int stop_strings(struct reader *reader) {
   json_t *value = json_object_get(reader->obj, "stop_strings"), *item;
   size_t i;
   if (!value || json_is_null(value)) return 0;
-  reader->c->stop = json_is_string(value) ? json_pack("[O]", value) : json_incref(value);
-  if (!reader->c->stop) return zf_error(ZF_ENOMEM, "%s: out of memory", reader->path);
-  int good = json_is_array(reader->c->stop);
-  json_array_foreach(reader->c->stop, i, item) good &=
+  reader->config->stop = json_is_string(value) ? json_pack("[O]", value) : json_incref(value);
+  if (!reader->config->stop) return zf_error(ZF_ENOMEM, "%s: out of memory", reader->path);
+  int good = json_is_array(reader->config->stop);
+  json_array_foreach(reader->config->stop, i, item) good &=
       json_is_string(item) && json_string_length(item);
   if (!good)
     return zf_error(ZF_EINVALID,
                     "%s: key 'stop_strings': expected a text or a list of texts, found %s",
                     reader->path, zf_json_kind(value));
-  zf_buf_printf(&reader->c->applied, "%sstop_strings", reader->c->applied.len ? ", " : "");
+  zf_buf_printf(&reader->config->applied, "%sstop_strings",
+                reader->config->applied.len ? ", " : "");
   return 0;
 }
 
@@ -98,14 +100,14 @@ static int has_effect(const json_t *value, double neutral) {
 }
 
 static void list_ignored(struct reader *reader) {
-  struct zf_buf *buf = &reader->c->ignored;
+  struct zf_buf *buf = &reader->config->ignored;
   for (size_t i = 0; i < sizeof others / sizeof *others; i++)
     if (has_effect(json_object_get(reader->obj, others[i].key), others[i].neutral))
       zf_buf_printf(buf, "%s%s", buf->len ? ", " : "", others[i].key);
 }
 
 static int read_all(struct reader *reader) {
-  struct zf_generation_config *config = reader->c;
+  struct zf_generation_config *config = reader->config;
   int rc;
   if (!json_is_object(reader->obj))
     return zf_error(ZF_EINVALID, "%s: expected an object, found %s", reader->path,

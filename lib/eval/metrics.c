@@ -23,7 +23,7 @@ static double macro_f1(const int64_t *hit, const int64_t *chosen, const int64_t 
 /* Sums over examples in their order, as zf_score_mean adds them. */
 struct tally {
   double loss, weight;
-  int64_t n, targets, right, options;
+  int64_t count, targets, right, options;
   int64_t *count; /* [3][options]: hit, chosen, present; NULL: nothing is chosen */
   enum zf_problem problem;
   double *value; /* regression: [cap] outputs, [cap] what they should be */
@@ -62,7 +62,7 @@ static void tally_add(struct tally *tally, const struct zf_dataset *dataset, int
     hit[want] += got == want;
     tally->right += got == want;
   }
-  tally->n += n;
+  tally->count += n;
 }
 
 /* Twice the room: the golds behind the outputs move. */
@@ -119,7 +119,7 @@ static int tally_end(struct zf_metrics *out, struct tally *tally) {
                ? zf_error(ZF_ENOMEM, "out of memory for %lld outputs", (long long)tally->nvalue)
                : 0;
   *out = no_measure;
-  out->examples = tally->n;
+  out->examples = tally->count;
   out->targets = tally->targets;
   out->loss = tally->weight > 0 ? tally->loss / tally->weight : 0;
   if (tally->problem == ZF_PROBLEM_MULTI) {
@@ -129,7 +129,7 @@ static int tally_end(struct zf_metrics *out, struct tally *tally) {
     if (!rc)
       rc = zf_spearman(&out->spearman, tally->value, tally->value + tally->cap, tally->nvalue);
   } else if (tally->count) {
-    out->accuracy = (double)tally->right / (double)tally->n;
+    out->accuracy = (double)tally->right / (double)tally->count;
     out->f1 = macro_f1(tally->count, tally->count + tally->options,
                        tally->count + 2 * tally->options, tally->options);
   } else {
@@ -180,7 +180,8 @@ int zf_evaluate(struct zf_metrics *out, struct zf_scorer *scorer, const struct z
     if (!rc && stopped && stopped(ctx)) rc = zf_error(ZF_ESTOPPED, "interrupted while scoring");
   }
   zf_scorer_watch(scorer, NULL, NULL);
-  if (!rc && !tally.n) rc = zf_error(ZF_EINVALID, "no row of the set gives an example to score");
+  if (!rc && !tally.count)
+    rc = zf_error(ZF_EINVALID, "no row of the set gives an example to score");
   if (!rc) return tally_end(out, &tally);
   free(tally.count);
   free(tally.value);

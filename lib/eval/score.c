@@ -20,10 +20,10 @@
 #include "eval/labels.h"
 
 struct zf_scorer {
-  struct zf_forward *f;
+  struct zf_forward *forward;
   struct zf_limits lim;
   struct zf_arena arena;
-  struct zf_packed p;
+  struct zf_packed packed;
   double *option; /* mean log-probability of each option of one example */
   double *gold;   /* labels: what its logit should be */
   zf_score_watch watch;
@@ -161,25 +161,26 @@ int zf_scorer_new(struct zf_scorer **out, struct zf_forward *forward, const stru
   *out = NULL;
   struct zf_scorer *scorer = zf_calloc(1, sizeof *scorer);
   if (!scorer) return ZF_ENOMEM;
-  scorer->f = forward;
+  scorer->forward = forward;
   scorer->lim = *lim;
   int rc = zf_arena_init(&scorer->arena, (size_t)zf_scorer_bytes(lim));
   if (!rc) {
-    scorer->p.batch.id = zf_arena_array(&scorer->arena, lim->tokens, 4);
-    scorer->p.batch.pos = zf_arena_array(&scorer->arena, lim->tokens, 4);
-    scorer->p.batch.row = zf_arena_array(&scorer->arena, lim->rows, 4);
-    scorer->p.target = zf_arena_array(&scorer->arena, lim->rows, 4);
-    scorer->p.lse = zf_arena_array(&scorer->arena, lim->rows, 8);
-    scorer->p.logit = zf_arena_array(&scorer->arena, lim->rows, 8);
-    scorer->p.ids = zf_arena_array(&scorer->arena, lim->ids, 4);
-    scorer->p.at = zf_arena_array(&scorer->arena, lim->rows * lim->ids, 4);
-    scorer->p.batch.seg =
-        zf_arena_array(&scorer->arena, lim->segments, sizeof *scorer->p.batch.seg);
+    scorer->packed.batch.id = zf_arena_array(&scorer->arena, lim->tokens, 4);
+    scorer->packed.batch.pos = zf_arena_array(&scorer->arena, lim->tokens, 4);
+    scorer->packed.batch.row = zf_arena_array(&scorer->arena, lim->rows, 4);
+    scorer->packed.target = zf_arena_array(&scorer->arena, lim->rows, 4);
+    scorer->packed.lse = zf_arena_array(&scorer->arena, lim->rows, 8);
+    scorer->packed.logit = zf_arena_array(&scorer->arena, lim->rows, 8);
+    scorer->packed.ids = zf_arena_array(&scorer->arena, lim->ids, 4);
+    scorer->packed.at = zf_arena_array(&scorer->arena, lim->rows * lim->ids, 4);
+    scorer->packed.batch.seg =
+        zf_arena_array(&scorer->arena, lim->segments, sizeof *scorer->packed.batch.seg);
     scorer->option = zf_arena_array(&scorer->arena, lim->segments, 8);
     scorer->gold = zf_arena_array(&scorer->arena, lim->segments, 8);
-    if (!scorer->p.batch.id || !scorer->p.batch.pos || !scorer->p.batch.row || !scorer->p.target ||
-        !scorer->p.lse || !scorer->p.logit || !scorer->p.ids || !scorer->p.at ||
-        !scorer->p.batch.seg || !scorer->option || !scorer->gold)
+    if (!scorer->packed.batch.id || !scorer->packed.batch.pos || !scorer->packed.batch.row ||
+        !scorer->packed.target || !scorer->packed.lse || !scorer->packed.logit ||
+        !scorer->packed.ids || !scorer->packed.at || !scorer->packed.batch.seg || !scorer->option ||
+        !scorer->gold)
       rc = ZF_ENOMEM;
   }
   if (rc) {
@@ -201,7 +202,7 @@ void zf_scorer_free(struct zf_scorer *scorer) {
 /* Appends tokens [from, to) of a sequence as a segment behind `prefix` rows at `pstart`. */
 static void add_segment(struct zf_scorer *scorer, const int32_t *id, int64_t from, int64_t to,
                         int64_t pstart, int64_t plen) {
-  struct zf_batch *batch = &scorer->p.batch;
+  struct zf_batch *batch = &scorer->packed.batch;
   batch->seg[batch->nseg++] = (struct zf_segment){
       .start = batch->T, .len = to - from, .prefix_start = pstart, .prefix_len = plen};
   for (int64_t i = from; i < to; i++, batch->T++) {
@@ -211,22 +212,22 @@ static void add_segment(struct zf_scorer *scorer, const int32_t *id, int64_t fro
 }
 
 static void add_row(struct zf_scorer *scorer, int64_t row, int32_t target) {
-  scorer->p.batch.row[scorer->p.batch.R] = (int32_t)row;
-  scorer->p.target[scorer->p.batch.R++] = target;
-  if (target >= 0) scorer->p.whole = 1;
+  scorer->packed.batch.row[scorer->packed.batch.R] = (int32_t)row;
+  scorer->packed.target[scorer->packed.batch.R++] = target;
+  if (target >= 0) scorer->packed.whole = 1;
 }
 
 static void add_id(struct zf_scorer *scorer, int32_t id) {
-  for (int64_t i = 0; i < scorer->p.nid; i++)
-    if (scorer->p.ids[i] == id) return;
-  scorer->p.ids[scorer->p.nid++] = id;
+  for (int64_t i = 0; i < scorer->packed.nid; i++)
+    if (scorer->packed.ids[i] == id) return;
+  scorer->packed.ids[scorer->packed.nid++] = id;
 }
 
 /* The token whose row decides: a head of labels says itself where it stands, and a causal one skips
  * padding at the end, as Transformers does. */
 static int64_t asked(const struct zf_scorer *scorer, const struct zf_dataset *dataset,
                      const struct zf_example *example) {
-  const struct zf_model *model = zf_forward_model(scorer->f);
+  const struct zf_model *model = zf_forward_model(scorer->forward);
   const int32_t *id = dataset->pool.id + dataset->seq[example->seq].at;
   int64_t last = example->shared - 1;
   if (dataset->type != ZF_TASK_LABELS) return last - example->ask;
@@ -238,13 +239,13 @@ static int64_t asked(const struct zf_scorer *scorer, const struct zf_dataset *da
 static void pack(struct zf_scorer *scorer, const struct zf_dataset *dataset, int64_t i) {
   const struct zf_example *example = &dataset->ex[i];
   const struct zf_seq *seq = dataset->seq + example->seq;
-  int64_t prompt = scorer->p.batch.T;
+  int64_t prompt = scorer->packed.batch.T;
   if (example->shared)
     add_segment(scorer, dataset->pool.id + seq[0].at, 0, example->shared, prompt, 0);
   if (example->single) add_row(scorer, prompt + asked(scorer, dataset, example), -1);
   for (int32_t o = 0; o < example->nseq; o++) {
     const int32_t *id = dataset->pool.id + seq[o].at;
-    int64_t own = scorer->p.batch.T;
+    int64_t own = scorer->packed.batch.T;
     if (example->single) {
       add_id(scorer, id[seq[o].target]);
       continue;
@@ -296,8 +297,8 @@ static void judge(struct zf_scorer *scorer, const struct zf_dataset *dataset,
 
 static double logit_at(const struct zf_scorer *scorer, int64_t row, int32_t id) {
   int64_t k = 0;
-  while (scorer->p.ids[k] != id) k++;
-  return (double)scorer->p.at[row * scorer->p.nid + k];
+  while (scorer->packed.ids[k] != id) k++;
+  return (double)scorer->packed.at[row * scorer->packed.nid + k];
 }
 
 /* Example i, whose rows of a stream begin at `row`; returns the rows it took. */
@@ -314,7 +315,7 @@ static int64_t reduce(struct zf_scorer *scorer, const struct zf_dataset *dataset
       continue;
     }
     double sum = 0;
-    for (int64_t t = 0; t < n; t++, at++) sum += scorer->p.logit[at] - scorer->p.lse[at];
+    for (int64_t t = 0; t < n; t++, at++) sum += scorer->packed.logit[at] - scorer->packed.lse[at];
     scorer->option[o] = sum / (double)n;
     if (example->label < 0 || o == example->label) out->nll = -sum;
     out->weight = n;
@@ -337,17 +338,21 @@ void zf_score_reduce(struct zf_scorer *scorer, const struct zf_dataset *dataset,
                      const int64_t *index, int64_t from, int64_t to, int64_t n, int streams,
                      struct zf_score *out) {
   for (int k = 0; k < streams; k++) {
-    int64_t row = k * scorer->p.batch.R;
+    int64_t row = k * scorer->packed.batch.R;
     for (int64_t i = from; i < to; i++)
       row += reduce(scorer, dataset, index ? index[i] : i, row, &out[k * n + i]);
   }
 }
 
 static int run(struct zf_scorer *scorer, const struct zf_perturb *pt) {
-  int rc = zf_forward_run(scorer->f, &scorer->p.batch, pt);
+  int rc = zf_forward_run(scorer->forward, &scorer->packed.batch, pt);
   if (rc) return rc;
-  if (scorer->p.whole) zf_forward_lse(scorer->f, scorer->p.target, scorer->p.lse, scorer->p.logit);
-  if (scorer->p.nid) zf_forward_logits_at(scorer->f, scorer->p.ids, scorer->p.nid, scorer->p.at);
+  if (scorer->packed.whole)
+    zf_forward_lse(scorer->forward, scorer->packed.target, scorer->packed.lse,
+                   scorer->packed.logit);
+  if (scorer->packed.nid)
+    zf_forward_logits_at(scorer->forward, scorer->packed.ids, scorer->packed.nid,
+                         scorer->packed.at);
   return 0;
 }
 
@@ -355,10 +360,10 @@ int64_t zf_score_pack(struct zf_scorer *scorer, const struct zf_dataset *dataset
                       const int64_t *index, int64_t from, int64_t n, int64_t most, int streams) {
   struct zf_batch_load sum = {0, 0, 0, 0};
   int64_t to;
-  scorer->p.batch.T = scorer->p.batch.R = scorer->p.batch.nseg = scorer->p.nid = scorer->p.whole =
-      0;
-  scorer->p.batch.unread =
-      zf_forward_model(scorer->f)->plan.causal && dataset->type != ZF_TASK_LABELS;
+  scorer->packed.batch.T = scorer->packed.batch.R = scorer->packed.batch.nseg = scorer->packed.nid =
+      scorer->packed.whole = 0;
+  scorer->packed.batch.unread =
+      zf_forward_model(scorer->forward)->plan.causal && dataset->type != ZF_TASK_LABELS;
   for (to = from; to < n && (most == 0 || to - from < most); to++) {
     int64_t i = index ? index[to] : to;
     struct zf_batch_load load = cost_of(dataset, i);
@@ -372,7 +377,7 @@ int64_t zf_score_pack(struct zf_scorer *scorer, const struct zf_dataset *dataset
 }
 
 struct zf_packed *zf_score_packed(struct zf_scorer *scorer) {
-  return &scorer->p;
+  return &scorer->packed;
 }
 
 int zf_score_examples(struct zf_scorer *scorer, const struct zf_dataset *dataset,
@@ -412,8 +417,8 @@ static void example_gradients(struct zf_scorer *scorer, const struct zf_dataset 
     double c =
         example->label >= 0 || is_outputs(dataset) ? scale * scorer->option[o] : -scale * (double)n;
     if (example->single) {
-      while (scorer->p.ids[k] != dataset->pool.id[seq[o].at + seq[o].target]) k++;
-      slope[row * scorer->p.nid + k] += (float)c;
+      while (scorer->packed.ids[k] != dataset->pool.id[seq[o].at + seq[o].target]) k++;
+      slope[row * scorer->packed.nid + k] += (float)c;
       continue;
     }
     for (int64_t t = 0; t < n; t++) coef[row++] = (float)(c / (double)n);
@@ -424,8 +429,8 @@ void zf_score_gradients(struct zf_scorer *scorer, const struct zf_dataset *datas
                         const int64_t *index, int64_t from, int64_t to, double scale, float *coef,
                         float *slope) {
   int64_t row = 0;
-  memset(coef, 0, sizeof *coef * (size_t)scorer->p.batch.R);
-  memset(slope, 0, sizeof *slope * (size_t)(scorer->p.batch.R * scorer->p.nid));
+  memset(coef, 0, sizeof *coef * (size_t)scorer->packed.batch.R);
+  memset(slope, 0, sizeof *slope * (size_t)(scorer->packed.batch.R * scorer->packed.nid));
   for (int64_t e = from; e < to; e++) {
     struct zf_score ignored;
     int64_t i = index ? index[e] : e, took = reduce(scorer, dataset, i, row, &ignored);

@@ -11,7 +11,7 @@ enum { EXTRA = 50 };
 /* Words of a text: normalised copy cut at blanks. */
 struct words {
   char *text, **word;
-  int64_t n;
+  int64_t count;
 };
 
 static int is_article(const char *w) {
@@ -24,7 +24,7 @@ static int by_text(const void *a, const void *b) {
 
 static int split(struct words *out, const char *s) {
   size_t len = strlen(s), k = 0;
-  out->n = 0;
+  out->count = 0;
   out->text = zf_malloc(len + 1);
   out->word = zf_calloc((int64_t)len / 2 + 1, sizeof *out->word);
   if (!out->text || !out->word) return ZF_ENOMEM;
@@ -36,8 +36,8 @@ static int split(struct words *out, const char *s) {
   out->text[k] = 0;
   char *save = NULL;
   for (char *w = strtok_r(out->text, " \t\r\n", &save); w; w = strtok_r(NULL, " \t\r\n", &save))
-    if (!is_article(w)) out->word[out->n++] = w;
-  qsort(out->word, (size_t)out->n, sizeof *out->word, by_text);
+    if (!is_article(w)) out->word[out->count++] = w;
+  qsort(out->word, (size_t)out->count, sizeof *out->word, by_text);
   return 0;
 }
 
@@ -52,13 +52,13 @@ int zf_word_f1(double *out, const char *got, const char *want) {
   if (!rc) rc = split(&b, want);
   if (!rc) {
     int64_t same = 0;
-    for (int64_t i = 0, j = 0; i < words.n && j < b.n;) {
+    for (int64_t i = 0, j = 0; i < words.count && j < b.count;) {
       int c = strcmp(words.word[i], b.word[j]);
       same += c == 0;
       i += c <= 0;
       j += c >= 0;
     }
-    *out = words.n + b.n == 0 ? 1 : 2.0 * (double)same / (double)(words.n + b.n);
+    *out = words.count + b.count == 0 ? 1 : 2.0 * (double)same / (double)(words.count + b.count);
   }
   release(&words);
   release(&b);

@@ -23,7 +23,7 @@ enum { IN = 4 << 20, OUT = 256 << 10 };
 /* One step: from in[0..*n) to out[0..*got); *n becomes what was used. */
 struct step {
   const unsigned char *in;
-  size_t n;
+  size_t count;
   unsigned char *out;
   size_t got;
   const char *why; /* of a failure */
@@ -48,11 +48,11 @@ static void *gzip_new(void) {
 static int gzip_step(void *state, struct step *step) {
   z_stream *z = state;
   z->next_in = (unsigned char *)step->in;
-  z->avail_in = (unsigned)step->n;
+  z->avail_in = (unsigned)step->count;
   z->next_out = step->out;
   z->avail_out = OUT;
   int r = inflate(z, Z_NO_FLUSH);
-  step->n -= z->avail_in;
+  step->count -= z->avail_in;
   step->got = OUT - z->avail_out;
   step->why = z->msg ? z->msg : "it is damaged";
   step->spent = r == Z_MEM_ERROR;
@@ -78,10 +78,10 @@ static void *zstd_new(void) {
 }
 
 static int zstd_step(void *state, struct step *step) {
-  ZSTD_inBuffer in = {step->in, step->n, 0};
+  ZSTD_inBuffer in = {step->in, step->count, 0};
   ZSTD_outBuffer out = {step->out, OUT, 0};
   size_t r = ZSTD_decompressStream(state, &out, &in);
-  step->n = in.pos;
+  step->count = in.pos;
   step->got = out.pos;
   if (!ZSTD_isError(r)) return r == 0 ? ENDED : GOES_ON;
   step->why = ZSTD_getErrorName(r);
@@ -148,13 +148,13 @@ static int unpack(const struct codec *codec, void *state, unsigned char *out,
   for (size_t at = 0; how != ENDED || at < input->len || input->len == 0;) {
     if (how == ENDED && (rc = check_begin(codec, input, at))) return rc;
     struct step step = {
-        .in = input->data + at, .n = input->len - at < IN ? input->len - at : IN, .out = out};
+        .in = input->data + at, .count = input->len - at < IN ? input->len - at : IN, .out = out};
     how = codec->step(state, &step);
-    at += step.n;
+    at += step.count;
     if (how == FAILED && step.spent)
       return zf_error(ZF_ENOMEM, "%s: out of memory to unpack it", input->name);
     if (how == FAILED) return fail_at(input->name, at, step.why);
-    if (how == GOES_ON && !step.n && !step.got)
+    if (how == GOES_ON && !step.count && !step.got)
       return fail_at(input->name, at, "the stream ends before its end: the file is cut off");
     made += step.got;
     if (made > limit)

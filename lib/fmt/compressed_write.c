@@ -14,7 +14,7 @@ enum { OUT = 256 << 10 };
 struct zf_compressor {
   const struct codec *codec;
   void *state;
-  FILE *f;
+  FILE *file;
   unsigned char *out;
 };
 
@@ -32,7 +32,7 @@ static void *plain_new(void) {
 
 static int plain_put(struct zf_compressor *compressor, const void *data, size_t count, int last) {
   (void)last;
-  fwrite(data, 1, count, compressor->f); /* an error is found when the file is committed */
+  fwrite(data, 1, count, compressor->file); /* an error is found when the file is committed */
   return 0;
 }
 
@@ -53,7 +53,7 @@ static int gzip_put(struct zf_compressor *compressor, const void *data, size_t c
     z->next_out = compressor->out;
     z->avail_out = OUT;
     if (deflate(z, last ? Z_FINISH : Z_NO_FLUSH) == Z_STREAM_ERROR) return -1;
-    fwrite(compressor->out, 1, OUT - z->avail_out, compressor->f);
+    fwrite(compressor->out, 1, OUT - z->avail_out, compressor->file);
   } while (z->avail_out == 0);
   return 0;
 }
@@ -76,7 +76,7 @@ static int zstd_put(struct zf_compressor *compressor, const void *data, size_t c
     ZSTD_outBuffer out = {compressor->out, OUT, 0};
     left = ZSTD_compressStream2(compressor->state, &out, &in, last ? ZSTD_e_end : ZSTD_e_continue);
     if (ZSTD_isError(left)) return -1;
-    fwrite(compressor->out, 1, out.pos, compressor->f);
+    fwrite(compressor->out, 1, out.pos, compressor->file);
   } while (last ? left > 0 : in.pos < in.size);
   return 0;
 }
@@ -98,7 +98,7 @@ int zf_compressor_new(struct zf_compressor **out, const char *name, FILE *file) 
   *out = zf_calloc(1, sizeof **out);
   if (!*out) return ZF_ENOMEM;
   **out = (struct zf_compressor){
-      .codec = codec, .f = file, .state = codec->new (), .out = zf_malloc(OUT)};
+      .codec = codec, .file = file, .state = codec->new (), .out = zf_malloc(OUT)};
   if ((*out)->state && (*out)->out) return 0;
   zf_compressor_free(*out);
   *out = NULL;

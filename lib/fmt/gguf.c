@@ -42,8 +42,8 @@ static const struct {
 enum { TENSOR_TYPES = sizeof tensor_types / sizeof *tensor_types };
 
 struct reader {
-  struct zf_bytes b;
-  struct zf_gguf *g;
+  struct zf_bytes bytes;
+  struct zf_gguf *gguf;
   int arrays;
   uint64_t ntensor, nkey;
   int64_t align;
@@ -52,12 +52,12 @@ struct reader {
 /* --- keys ------------------------------------------------------------------------------------ */
 
 static int read_text(struct reader *reader, const unsigned char **p, uint64_t *n) {
-  int rc = zf_bytes_u64(&reader->b, n);
+  int rc = zf_bytes_u64(&reader->bytes, n);
   if (rc) return rc;
   if (*n > ZF_GGUF_MAXSTRING)
     return zf_error(ZF_EINVALID, "a string of %llu bytes, more than the %d allowed",
                     (unsigned long long)*n, ZF_GGUF_MAXSTRING);
-  return zf_bytes_take(&reader->b, *n, p);
+  return zf_bytes_take(&reader->bytes, *n, p);
 }
 
 static int read_string(struct reader *reader, json_t **out) {
@@ -78,7 +78,7 @@ static int made(json_t *value, json_t **out, const char *what) {
 static int read_float(struct reader *reader, uint32_t type, json_t **out) {
   float f = 0;
   double d = 0;
-  int rc = type == F32 ? zf_bytes_f32(&reader->b, &f) : zf_bytes_f64(&reader->b, &d);
+  int rc = type == F32 ? zf_bytes_f32(&reader->bytes, &f) : zf_bytes_f64(&reader->bytes, &d);
   if (rc) return rc;
   return made(json_real(type == F32 ? (double)f : d), out, "a number that is not finite");
 }
@@ -88,7 +88,7 @@ static int read_float(struct reader *reader, uint32_t type, json_t **out) {
 static int read_whole(struct reader *reader, uint32_t type, json_t **out) {
   const unsigned char *p = NULL;
   int bytes = value_bytes[type], is_signed = type == I8 || type == I16 || type == I32;
-  int rc = zf_bytes_take(&reader->b, (uint64_t)bytes, &p);
+  int rc = zf_bytes_take(&reader->bytes, (uint64_t)bytes, &p);
   if (rc) return rc;
   uint64_t u = 0;
   for (int i = bytes - 1; i >= 0; i--) u = u << 8 | p[i];
@@ -109,14 +109,14 @@ static int read_scalar(struct reader *reader, uint32_t type, json_t **out) {
 static int read_array(struct reader *reader, json_t **out) {
   uint32_t type = 0;
   uint64_t n = 0;
-  int rc = zf_bytes_u32(&reader->b, &type);
-  if (!rc) rc = zf_bytes_u64(&reader->b, &n);
+  int rc = zf_bytes_u32(&reader->bytes, &type);
+  if (!rc) rc = zf_bytes_u64(&reader->bytes, &n);
   if (rc) return rc;
   if (type >= TYPES || type == ARRAY)
     return zf_error(ZF_EINVALID, "an array of elements of type %u", type);
-  if (n > ZF_GGUF_MAXARRAY || n > (reader->b.len - reader->b.pos) / value_bytes[type])
+  if (n > ZF_GGUF_MAXARRAY || n > (reader->bytes.len - reader->bytes.pos) / value_bytes[type])
     return zf_error(ZF_EINVALID, "an array of %llu elements: %d are allowed, %zu bytes follow",
-                    (unsigned long long)n, ZF_GGUF_MAXARRAY, reader->b.len - reader->b.pos);
+                    (unsigned long long)n, ZF_GGUF_MAXARRAY, reader->bytes.len - reader->bytes.pos);
   int keep = reader->arrays || n <= ZF_GGUF_FEW;
   if (keep && !(*out = json_array())) return zf_error(ZF_ENOMEM, "out of memory");
   for (uint64_t i = 0; !rc && i < n; i++) {
@@ -131,11 +131,11 @@ static int read_array(struct reader *reader, json_t **out) {
 }
 
 static int keep_key(struct reader *reader, const char *key, json_t *value) {
-  struct zf_st *st = reader->g->st;
+  struct zf_st *st = reader->gguf->st;
   char number[64];
   const char *text = json_string_value(value);
-  if (!value) return json_object_set_new(reader->g->keys, key, json_null()) ? ZF_ENOMEM : 0;
-  if (json_object_set(reader->g->keys, key, value)) return zf_error(ZF_ENOMEM, "out of memory");
+  if (!value) return json_object_set_new(reader->gguf->keys, key, json_null()) ? ZF_ENOMEM : 0;
+  if (json_object_set(reader->gguf->keys, key, value)) return zf_error(ZF_ENOMEM, "out of memory");
   if (json_is_array(value) || (text && json_string_length(value) > 200)) return 0;
   if (json_is_integer(value))
     snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
@@ -154,9 +154,9 @@ static int read_key(struct reader *reader) {
   const char *key = json_string_value(name);
   if (strlen(key) != json_string_length(name) || !*key)
     rc = zf_error(ZF_EINVALID, "a key that is empty or holds a zero byte");
-  else if (json_object_get(reader->g->keys, key))
+  else if (json_object_get(reader->gguf->keys, key))
     rc = zf_error(ZF_EINVALID, "key '%.120s' appears twice", key);
-  if (!rc) rc = zf_bytes_u32(&reader->b, &type);
+  if (!rc) rc = zf_bytes_u32(&reader->bytes, &type);
   if (!rc && type >= TYPES) rc = zf_error(ZF_EINVALID, "key '%.120s' has type %u", key, type);
   if (!rc) {
     rc = type == ARRAY ? read_array(reader, &value) : read_scalar(reader, type, &value);
@@ -169,11 +169,12 @@ static int read_key(struct reader *reader) {
 
 static int read_keys(struct reader *reader) {
   int rc = 0;
-  reader->g->keys = json_object();
-  reader->g->st->metadata = zf_calloc(2 * (int64_t)reader->nkey + 1, sizeof(char *));
-  if (!reader->g->keys || !reader->g->st->metadata) return zf_error(ZF_ENOMEM, "out of memory");
+  reader->gguf->keys = json_object();
+  reader->gguf->st->metadata = zf_calloc(2 * (int64_t)reader->nkey + 1, sizeof(char *));
+  if (!reader->gguf->keys || !reader->gguf->st->metadata)
+    return zf_error(ZF_ENOMEM, "out of memory");
   for (uint64_t i = 0; !rc && i < reader->nkey; i++) rc = read_key(reader);
-  const json_t *align = rc ? NULL : json_object_get(reader->g->keys, "general.alignment");
+  const json_t *align = rc ? NULL : json_object_get(reader->gguf->keys, "general.alignment");
   reader->align = 32;
   if (!align) return rc;
   reader->align = json_integer_value(align);
@@ -188,14 +189,14 @@ static int read_keys(struct reader *reader) {
 static int read_shape(struct reader *reader, struct zf_st_tensor *tensor) {
   uint32_t n = 0;
   uint64_t d = 0;
-  int rc = zf_bytes_u32(&reader->b, &n);
+  int rc = zf_bytes_u32(&reader->bytes, &n);
   if (rc) return rc;
   if (n > ZF_GGUF_MAXDIM)
     return zf_error(ZF_EINVALID, "has %u dimensions, more than the %d allowed", n, ZF_GGUF_MAXDIM);
   tensor->ndim = (int)n;
   tensor->count = 1;
   for (int i = tensor->ndim - 1; i >= 0; i--) {
-    if ((rc = zf_bytes_u64(&reader->b, &d))) return rc;
+    if ((rc = zf_bytes_u64(&reader->bytes, &d))) return rc;
     tensor->shape[i] = (int64_t)d;
     if (d > INT64_MAX || zf_mul(tensor->count, tensor->shape[i], &tensor->count))
       return zf_error(ZF_EINVALID, "the product of its shape overflows");
@@ -207,7 +208,7 @@ static int read_type(struct reader *reader, struct zf_st_tensor *tensor) {
   uint32_t id = 0;
   int k = 0;
   int64_t bytes;
-  int rc = zf_bytes_u32(&reader->b, &id);
+  int rc = zf_bytes_u32(&reader->bytes, &id);
   if (rc) return rc;
   while (k < TENSOR_TYPES && tensor_types[k].id != id) k++;
   if (k == TENSOR_TYPES) return zf_error(ZF_EINVALID, "unknown type %u", id);
@@ -236,7 +237,7 @@ static int read_tensor(struct reader *reader, struct zf_st_tensor *tensor, int64
   if (!(tensor->name = zf_strndup((const char *)p, (size_t)n))) return ZF_ENOMEM;
   rc = read_shape(reader, tensor);
   if (!rc) rc = read_type(reader, tensor);
-  if (!rc) rc = zf_bytes_u64(&reader->b, &offset);
+  if (!rc) rc = zf_bytes_u64(&reader->bytes, &offset);
   if (!rc && offset != (uint64_t)*end)
     rc = zf_error(ZF_EINVALID, "its offset is %llu, but the tensor before it ends at %lld",
                   (unsigned long long)offset, (long long)*end);
@@ -247,22 +248,22 @@ static int read_tensor(struct reader *reader, struct zf_st_tensor *tensor, int64
 }
 
 static int place_tensors(struct reader *reader) {
-  struct zf_st *st = reader->g->st;
-  size_t align = (size_t)reader->align, at = (reader->b.pos + align - 1) & ~(align - 1);
+  struct zf_st *st = reader->gguf->st;
+  size_t align = (size_t)reader->align, at = (reader->bytes.pos + align - 1) & ~(align - 1);
   for (int64_t i = 0; i < st->count; i++) {
     struct zf_st_tensor *tensor = &st->tensor[i];
-    if (at > reader->b.len || tensor->bytes > reader->b.len - at)
+    if (at > reader->bytes.len || tensor->bytes > reader->bytes.len - at)
       return zf_error(ZF_EINVALID,
                       "tensor '%.64s' takes %zu bytes from byte %zu on, but the file ends at %zu",
-                      tensor->name, tensor->bytes, at, reader->b.len);
-    tensor->data = reader->b.data + at;
+                      tensor->name, tensor->bytes, at, reader->bytes.len);
+    tensor->data = reader->bytes.data + at;
     at += (tensor->bytes + align - 1) & ~(align - 1);
   }
   return 0;
 }
 
 static int read_tensors(struct reader *reader) {
-  struct zf_st *st = reader->g->st;
+  struct zf_st *st = reader->gguf->st;
   int64_t end = 0;
   int rc = 0;
   st->tensor = zf_calloc((int64_t)reader->ntensor + 1, sizeof *st->tensor);
@@ -280,17 +281,17 @@ static int read_tensors(struct reader *reader) {
 static int read_head(struct reader *reader) {
   const unsigned char *magic = NULL;
   uint32_t version = 0;
-  int rc = zf_bytes_take(&reader->b, 4, &magic);
+  int rc = zf_bytes_take(&reader->bytes, 4, &magic);
   if (!rc && memcmp(magic, "GGUF", 4) != 0)
     return zf_error(ZF_EINVALID, "expected the bytes GGUF: not a GGUF file");
-  if (!rc) rc = zf_bytes_u32(&reader->b, &version);
+  if (!rc) rc = zf_bytes_u32(&reader->bytes, &version);
   if (!rc && version != 3 && version != 2)
     return zf_error(ZF_EINVALID, "version %u: supported are 2 and 3, little endian", version);
-  if (!rc) rc = zf_bytes_u64(&reader->b, &reader->ntensor);
-  if (!rc) rc = zf_bytes_u64(&reader->b, &reader->nkey);
+  if (!rc) rc = zf_bytes_u64(&reader->bytes, &reader->ntensor);
+  if (!rc) rc = zf_bytes_u64(&reader->bytes, &reader->nkey);
   if (rc) return rc;
   /* A key takes 13 bytes at least, a tensor 25. */
-  size_t left = reader->b.len - reader->b.pos;
+  size_t left = reader->bytes.len - reader->bytes.pos;
   if (reader->ntensor > ZF_GGUF_MAXCOUNT || reader->nkey > ZF_GGUF_MAXCOUNT ||
       reader->ntensor > left / 24 || reader->nkey > left / 12)
     return zf_error(ZF_EINVALID, "%llu tensors and %llu keys do not fit the %zu bytes that follow",
@@ -299,11 +300,11 @@ static int read_head(struct reader *reader) {
 }
 
 static int read_file(struct zf_gguf *gguf, const unsigned char *data, size_t len, int arrays) {
-  struct reader reader = {.b = {.data = data, .len = len}, .g = gguf, .arrays = arrays};
+  struct reader reader = {.bytes = {.data = data, .len = len}, .gguf = gguf, .arrays = arrays};
   int rc = read_head(&reader);
   if (!rc) rc = read_keys(&reader);
   if (!rc) rc = read_tensors(&reader);
-  return rc ? zf_error_prefix(rc, "%s: byte %zu", gguf->st->path[0], reader.b.pos) : 0;
+  return rc ? zf_error_prefix(rc, "%s: byte %zu", gguf->st->path[0], reader.bytes.pos) : 0;
 }
 
 int zf_gguf_parse(struct zf_gguf *out, const void *data, size_t len, const char *name, int arrays) {

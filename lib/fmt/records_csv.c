@@ -12,8 +12,9 @@
 #include "fmt/records_internal.h"
 
 struct table {
-  struct zf_records *r; /* its `field` is the one last read, its `names` those of the first row */
-  struct zf_records_cursor *c;
+  struct zf_records
+      *records; /* its `field` is the one last read, its `names` those of the first row */
+  struct zf_records_cursor *cursor;
   char delim;
   int quoting;
 };
@@ -25,109 +26,114 @@ static struct table table_of(struct zf_records *records, struct zf_records_curso
 
 /* A quoted field; `at` stands on its opening quote, afterwards behind the closing one. */
 static int read_quoted(struct table *table) {
-  const struct zf_records *records = table->r;
-  size_t open = table->c->at++;
+  const struct zf_records *records = table->records;
+  size_t open = table->cursor->at++;
   for (;;) {
-    const char *from = records->data + table->c->at,
-               *quote = memchr(from, '"', records->len - table->c->at);
+    const char *from = records->data + table->cursor->at,
+               *quote = memchr(from, '"', records->len - table->cursor->at);
     if (!quote) return zf_records_fail(records, open, "a quote is opened and never closed");
-    for (const char *p = from; (p = memchr(p, '\n', (size_t)(quote - p))); p++) table->c->line++;
-    zf_buf_add(&table->r->field, from, (size_t)(quote - from));
-    table->c->at = (size_t)(quote - records->data) + 1;
-    if (table->c->at == records->len || records->data[table->c->at] != '"') return 0;
-    zf_buf_putc(&table->r->field, '"');
-    table->c->at++;
+    for (const char *p = from; (p = memchr(p, '\n', (size_t)(quote - p))); p++)
+      table->cursor->line++;
+    zf_buf_add(&table->records->field, from, (size_t)(quote - from));
+    table->cursor->at = (size_t)(quote - records->data) + 1;
+    if (table->cursor->at == records->len || records->data[table->cursor->at] != '"') return 0;
+    zf_buf_putc(&table->records->field, '"');
+    table->cursor->at++;
   }
 }
 
 static int read_plain(struct table *table) {
-  const struct zf_records *records = table->r;
-  size_t begin = table->c->at;
-  while (table->c->at < records->len && records->data[table->c->at] != table->delim &&
-         records->data[table->c->at] != '\n') {
-    if (table->quoting && records->data[table->c->at] == '"')
-      return zf_records_fail(records, table->c->at,
+  const struct zf_records *records = table->records;
+  size_t begin = table->cursor->at;
+  while (table->cursor->at < records->len && records->data[table->cursor->at] != table->delim &&
+         records->data[table->cursor->at] != '\n') {
+    if (table->quoting && records->data[table->cursor->at] == '"')
+      return zf_records_fail(records, table->cursor->at,
                              "a quote in a field that does not begin with one");
-    if (records->data[table->c->at] == '\r') break;
-    table->c->at++;
+    if (records->data[table->cursor->at] == '\r') break;
+    table->cursor->at++;
   }
-  zf_buf_add(&table->r->field, records->data + begin, table->c->at - begin);
+  zf_buf_add(&table->records->field, records->data + begin, table->cursor->at - begin);
   return 0;
 }
 
 /* A carriage return belongs to the line end behind it.  Alone it would be the line
  * end of another age, and the file one long row. */
 static int read_return(struct table *table) {
-  const struct zf_records *records = table->r;
-  if (table->c->at == records->len || records->data[table->c->at] != '\r') return 0;
-  if (table->c->at + 1 < records->len && records->data[table->c->at + 1] != '\n')
-    return zf_records_fail(records, table->c->at, "a carriage return without a line feed");
-  table->c->at++;
+  const struct zf_records *records = table->records;
+  if (table->cursor->at == records->len || records->data[table->cursor->at] != '\r') return 0;
+  if (table->cursor->at + 1 < records->len && records->data[table->cursor->at + 1] != '\n')
+    return zf_records_fail(records, table->cursor->at, "a carriage return without a line feed");
+  table->cursor->at++;
   return 0;
 }
 
 /* Reads a field into t->r->field and steps over what ends it; *last says that it was
  * the last one of its row. */
 static int read_field(struct table *table, int *last) {
-  const struct zf_records *records = table->r;
-  zf_buf_clear(&table->r->field);
-  int quoted = table->quoting && table->c->at < records->len && records->data[table->c->at] == '"';
+  const struct zf_records *records = table->records;
+  zf_buf_clear(&table->records->field);
+  int quoted =
+      table->quoting && table->cursor->at < records->len && records->data[table->cursor->at] == '"';
   int rc = quoted ? read_quoted(table) : read_plain(table);
-  if (rc || (rc = zf_buf_ok(&table->r->field)) || (rc = read_return(table))) return rc;
-  *last = table->c->at == records->len || records->data[table->c->at] == '\n';
-  if (!*last && records->data[table->c->at] != table->delim)
-    return zf_records_fail(records, table->c->at,
+  if (rc || (rc = zf_buf_ok(&table->records->field)) || (rc = read_return(table))) return rc;
+  *last = table->cursor->at == records->len || records->data[table->cursor->at] == '\n';
+  if (!*last && records->data[table->cursor->at] != table->delim)
+    return zf_records_fail(records, table->cursor->at,
                            "expected '%c' or the end of the line after a closing quote",
                            table->delim);
-  table->c->line += table->c->at < records->len && *last;
-  table->c->at += table->c->at < records->len;
+  table->cursor->line += table->cursor->at < records->len && *last;
+  table->cursor->at += table->cursor->at < records->len;
   return 0;
 }
 
 static json_t *field_text(const struct table *table) {
-  return json_stringn_nocheck(table->r->field.data ? table->r->field.data : "",
-                              table->r->field.len);
+  return json_stringn_nocheck(table->records->field.data ? table->records->field.data : "",
+                              table->records->field.len);
 }
 
 /* The names, each once. */
 static int read_names(struct table *table) {
   json_t *seen = json_object();
-  int rc = 0, last = 0, bad = !seen || !(table->r->names = json_array());
+  int rc = 0, last = 0, bad = !seen || !(table->records->names = json_array());
   while (!rc && !bad && !last) {
-    size_t begin = table->c->at;
+    size_t begin = table->cursor->at;
     if ((rc = read_field(table, &last))) break;
     json_t *name = field_text(table);
     if (name && json_object_get(seen, json_string_value(name)))
-      rc = zf_records_fail(table->r, begin, "a second field is named '%.60s'",
+      rc = zf_records_fail(table->records, begin, "a second field is named '%.60s'",
                            json_string_value(name));
     else
       bad = !name || json_object_set_new_nocheck(seen, json_string_value(name), json_true());
-    bad |= json_array_append_new(table->r->names, name) && !rc;
+    bad |= json_array_append_new(table->records->names, name) && !rc;
   }
   json_decref(seen);
-  return bad && !rc ? zf_error(ZF_ENOMEM, "%s: out of memory for its fields", table->r->path) : rc;
+  return bad && !rc ? zf_error(ZF_ENOMEM, "%s: out of memory for its fields", table->records->path)
+                    : rc;
 }
 
 static int read_row(struct table *table, json_t **out) {
-  size_t width = json_array_size(table->r->names), n = 0, begin = table->c->row = table->c->at;
-  int64_t line = table->c->row_line = table->c->line;
+  size_t width = json_array_size(table->records->names), n = 0,
+         begin = table->cursor->row = table->cursor->at;
+  int64_t line = table->cursor->row_line = table->cursor->line;
   int rc = 0, last = 0;
   json_t *row = json_object();
   while (row && !last) {
     if ((rc = read_field(table, &last))) goto fail;
-    const char *name = json_string_value(json_array_get(table->r->names, n++));
+    const char *name = json_string_value(json_array_get(table->records->names, n++));
     if (name && json_object_set_new_nocheck(row, name, field_text(table))) {
       json_decref(row);
       row = NULL;
     }
   }
   if (!row)
-    return zf_error(ZF_ENOMEM, "%s: out of memory at line %lld", table->r->path, (long long)line);
+    return zf_error(ZF_ENOMEM, "%s: out of memory at line %lld", table->records->path,
+                    (long long)line);
   if (n == width) {
     *out = row;
     return 0;
   }
-  rc = zf_records_fail(table->r, begin,
+  rc = zf_records_fail(table->records, begin,
                        "expected the %zu fields that the first row names, found %zu", width, n);
 fail:
   json_decref(row);
@@ -135,21 +141,21 @@ fail:
 }
 
 static int skip_blank_line(struct table *table) {
-  const char *p = table->r->data + table->c->at;
-  size_t left = table->r->len - table->c->at, n = left && *p == '\r';
+  const char *p = table->records->data + table->cursor->at;
+  size_t left = table->records->len - table->cursor->at, n = left && *p == '\r';
   if (n == left || p[n] != '\n') {
     if (n < left) return 0;
-    table->c->at += n; /* a lone carriage return at the very end */
+    table->cursor->at += n; /* a lone carriage return at the very end */
     return 1;
   }
-  table->c->at += n + 1;
-  table->c->line++;
+  table->cursor->at += n + 1;
+  table->cursor->line++;
   return 1;
 }
 
 static int skip_blank_lines(struct table *table) {
-  while (table->c->at < table->r->len && skip_blank_line(table)) continue;
-  return table->c->at < table->r->len;
+  while (table->cursor->at < table->records->len && skip_blank_line(table)) continue;
+  return table->cursor->at < table->records->len;
 }
 
 int zf_records_table_begin(struct zf_records *records, struct zf_records_cursor *cursor) {

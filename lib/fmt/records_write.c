@@ -14,7 +14,7 @@ struct zf_rows_out {
   struct zf_compressor *packer;
   struct zf_buf line;
   json_t *names; /* of a table: name -> true, in order */
-  int64_t n;
+  int64_t count;
 };
 
 /* `row` appends one row to the line, without what ends it. */
@@ -181,8 +181,8 @@ int zf_rows_out_open(struct zf_rows_out **out, const char *path) {
 }
 
 static int end_row(struct zf_rows_out *writer) {
-  int rc = write_line(writer, writer->n ? writer->format->between : "");
-  writer->n++;
+  int rc = write_line(writer, writer->count ? writer->format->between : "");
+  writer->count++;
   return rc;
 }
 
@@ -210,7 +210,7 @@ int zf_rows_out_copy(struct zf_rows_out *writer, struct zf_records *records, int
 }
 
 int64_t zf_rows_out_count(const struct zf_rows_out *writer) {
-  return writer->n;
+  return writer->count;
 }
 
 static void release(struct zf_rows_out *writer) {
@@ -221,8 +221,8 @@ static void release(struct zf_rows_out *writer) {
 }
 
 int zf_rows_out_commit(struct zf_rows_out *writer) {
-  const char *end = writer->n || writer->format->row == put_json ? writer->format->end : "";
-  if (!writer->n && end[0] == '\n') end++; /* no row ends here */
+  const char *end = writer->count || writer->format->row == put_json ? writer->format->end : "";
+  if (!writer->count && end[0] == '\n') end++; /* no row ends here */
   int rc = zf_compressor_put(writer->packer, end, strlen(end), 1);
   if (!rc)
     rc = zf_out_commit(&writer->file);

@@ -14,20 +14,21 @@
 
 /* One declared tensor and its place in the file. */
 struct slot {
-  const struct zf_st_out *t;
+  const struct zf_st_out *writer;
   int64_t index; /* into the declared array */
   int64_t bytes;
 };
 
 static int by_size_and_name(const void *a, const void *b) {
-  const struct zf_st_out *writer = ((const struct slot *)a)->t, *y = ((const struct slot *)b)->t;
+  const struct zf_st_out *writer = ((const struct slot *)a)->writer,
+                         *y = ((const struct slot *)b)->writer;
   size_t m = zf_dtype_info(writer->type)->size, n = zf_dtype_info(y->type)->size;
   if (m != n) return m > n ? -1 : 1;
   return strcmp(writer->name, y->name);
 }
 
 static int measure(struct slot *slot) {
-  const struct zf_st_out *writer = slot->t;
+  const struct zf_st_out *writer = slot->writer;
   slot->bytes = (int64_t)zf_dtype_info(writer->type)->size;
   if (writer->ndim < 0 || writer->ndim > ZF_ST_MAXDIM)
     return zf_error(ZF_EINVALID, "tensor '%.120s' has %d dimensions", writer->name, writer->ndim);
@@ -63,13 +64,13 @@ static int put_metadata(json_t *top, const char *const *pair, int64_t n) {
 static json_t *tensor_object(const struct slot *slot, int64_t begin) {
   json_t *shape = json_array();
   int bad = !shape;
-  for (int i = 0; i < slot->t->ndim; i++)
-    bad |= json_array_append_new(shape, json_integer(slot->t->shape[i]));
+  for (int i = 0; i < slot->writer->ndim; i++)
+    bad |= json_array_append_new(shape, json_integer(slot->writer->shape[i]));
   if (bad) {
     json_decref(shape);
     return NULL;
   }
-  return json_pack("{s:s, s:o, s:[I, I]}", "dtype", zf_dtype_info(slot->t->type)->safetensors,
+  return json_pack("{s:s, s:o, s:[I, I]}", "dtype", zf_dtype_info(slot->writer->type)->safetensors,
                    "shape", shape, "data_offsets", (json_int_t)begin,
                    (json_int_t)(begin + slot->bytes));
 }
@@ -77,7 +78,7 @@ static json_t *tensor_object(const struct slot *slot, int64_t begin) {
 static int put_tensors(json_t *top, const struct slot *slot, int64_t count) {
   int64_t at = 0;
   for (int64_t i = 0; i < count; i++) {
-    const char *name = slot[i].t->name;
+    const char *name = slot[i].writer->name;
     if (json_object_get(top, name))
       return zf_error(ZF_EINVALID, "the name '%.120s' is taken: a tensor cannot have it", name);
     int rc = check_text(name);
@@ -118,7 +119,7 @@ static void put_length(FILE *file, uint64_t n) {
 static int write_tensors(FILE *file, const struct slot *slot, int64_t count, zf_st_fill fill,
                          void *ctx) {
   for (int64_t i = 0; i < count; i++) {
-    const char *name = slot[i].t->name;
+    const char *name = slot[i].writer->name;
     off_t begin = ftello(file);
     int rc = fill(ctx, slot[i].index, file);
     if (rc) return zf_error_prefix(rc, "tensor '%.120s'", name);
@@ -138,7 +139,7 @@ static int plan(struct slot **slots, struct zf_buf *header, const struct zf_st_o
   struct slot *slot = *slots = zf_calloc(count, sizeof *slot);
   if (!slot) return ZF_ENOMEM;
   for (int64_t i = 0; i < count; i++) {
-    slot[i] = (struct slot){.t = tensor + i, .index = i};
+    slot[i] = (struct slot){.writer = tensor + i, .index = i};
     int rc = measure(&slot[i]);
     if (rc) return rc;
   }

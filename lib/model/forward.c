@@ -21,7 +21,7 @@
 #include "base/err.h"
 
 struct zf_forward {
-  const struct zf_model *m;
+  const struct zf_model *model;
   struct zf_limits lim;
   struct zf_arena arena;
   float *own[ZF_REGS]; /* registers in the arena */
@@ -158,9 +158,10 @@ int64_t zf_forward_head_floats(const struct zf_model *model, const struct zf_lim
 /* n rows from `to` on: positions from, from + 1, ... of a sequence of `length` tokens. */
 static void fill_rows(const struct zf_forward *forward, int which, int64_t to, int64_t from,
                       int64_t n, int64_t length) {
-  const struct zf_rope_conf *rope = &forward->m->config.rope[which];
+  const struct zf_rope_conf *rope = &forward->model->config.rope[which];
   int64_t half = forward->rot / 2;
-  float *row = forward->rope + (which * rope_rows(forward->m, &forward->lim) + to) * forward->rot;
+  float *row =
+      forward->rope + (which * rope_rows(forward->model, &forward->lim) + to) * forward->rot;
   zf_rope_freqs(forward->freq, forward->rot, rope, length);
   for (int64_t t = from; t < from + n; t++, row += forward->rot)
     for (int64_t i = 0; i < half; i++) {
@@ -170,8 +171,8 @@ static void fill_rows(const struct zf_forward *forward, int which, int64_t to, i
 }
 
 static int place_parts(struct zf_forward *forward) {
-  struct layout layout = lay_out(forward->m, &forward->lim);
-  const int64_t *w = forward->m->plan.width;
+  struct layout layout = lay_out(forward->model, &forward->lim);
+  const int64_t *w = forward->model->plan.width;
   float *xh = zf_arena_array(&forward->arena, layout.xh, 4);
   float *z = zf_arena_array(&forward->arena, layout.z, 4);
   forward->vec_w = zf_arena_array(&forward->arena, layout.vec, 4);
@@ -198,8 +199,8 @@ static int place_parts(struct zf_forward *forward) {
 
 static void bind_own(struct zf_forward *forward) {
   memcpy(forward->reg, forward->own, sizeof forward->reg);
-  memcpy(forward->ld, forward->m->plan.width, sizeof forward->ld);
-  forward->ld[ZF_REG_Z] = z_width(forward->m, &forward->lim);
+  memcpy(forward->ld, forward->model->plan.width, sizeof forward->ld);
+  forward->ld[ZF_REG_Z] = z_width(forward->model, &forward->lim);
 }
 
 int zf_forward_new(struct zf_forward **out, const struct zf_model *model,
@@ -211,7 +212,7 @@ int zf_forward_new(struct zf_forward **out, const struct zf_model *model,
                     (long long)lim->length, (long long)model->config.context);
   struct zf_forward *forward = zf_calloc(1, sizeof *forward);
   if (!forward) return ZF_ENOMEM;
-  forward->m = model;
+  forward->model = model;
   forward->lim = *lim;
   forward->rot = zf_config_rot(&model->config);
   forward->threads = zf_kern_nthreads();
@@ -238,7 +239,7 @@ const struct zf_limits *zf_forward_limits(const struct zf_forward *forward) {
 }
 
 const struct zf_model *zf_forward_model(const struct zf_forward *forward) {
-  return forward->m;
+  return forward->model;
 }
 
 /* --- the walk --- */
@@ -246,8 +247,8 @@ const struct zf_model *zf_forward_model(const struct zf_forward *forward) {
 /* A weight as the kernels see it; `noise` must outlive the call. */
 static struct zf_weight weight(const struct zf_forward *forward, int32_t number,
                                struct zf_noise *noise) {
-  const struct zf_param *param = &forward->m->params.param[number];
-  int t = forward->m->config.family->transposed;
+  const struct zf_param *param = &forward->model->params.param[number];
+  int t = forward->model->config.family->transposed;
   struct zf_weight matrix = {
       .data = param->data, .type = param->type, .compute = forward->lim.compute};
   matrix.out = t ? param->shape[1] : param->shape[0];
@@ -263,7 +264,7 @@ static struct zf_weight weight(const struct zf_forward *forward, int32_t number,
 /* Tables (embeddings, positions, the head) are [rows, C] in every family. */
 static struct zf_weight table(const struct zf_forward *forward, int32_t number,
                               struct zf_noise *noise) {
-  const struct zf_param *param = &forward->m->params.param[number];
+  const struct zf_param *param = &forward->model->params.param[number];
   struct zf_weight matrix = weight(forward, number, noise);
   matrix.out = param->shape[0];
   matrix.in = matrix.so = param->shape[1];
@@ -274,20 +275,20 @@ static struct zf_weight table(const struct zf_forward *forward, int32_t number,
 /* A vector parameter perturbed for each stream, into `out`; NULL when there is none. */
 static const float *vector(const struct zf_forward *forward, int32_t number, float *out) {
   if (number < 0) return NULL;
-  const struct zf_param *param = &forward->m->params.param[number];
+  const struct zf_param *param = &forward->model->params.param[number];
   struct zf_noise noise = forward->pt.dir;
   noise.param = param->id;
   int noisy = param->trained && forward->pt.st.count > 1;
   zf_perturb_vec(out, param->count, param->data, param->type, 0, param->count,
                  noisy ? &noise : NULL, &forward->pt.st);
-  float plus = forward->m->plan.want[number].plus;
+  float plus = forward->model->plan.want[number].plus;
   for (int64_t i = 0; plus != 0 && i < forward->pt.st.count * param->count; i++) out[i] += plus;
   return out;
 }
 
 static void run_attention(struct zf_forward *forward, const struct zf_op *op,
                           const struct zf_batch *batch) {
-  const struct zf_config *config = &forward->m->config;
+  const struct zf_config *config = &forward->model->config;
   int64_t kw = config->kv_heads * config->head_dim, qw = config->heads * config->head_dim,
           ld = forward->ld[op->src];
   const float *q = forward->reg[op->src], *k = q + qw, *v = k + kw;
@@ -299,7 +300,8 @@ static void run_attention(struct zf_forward *forward, const struct zf_op *op,
     forward->seg[g].prefix_len = cache->len;
     forward->seg[g].prefix_stride = 0;
   }
-  struct zf_attention_params attention = {op->scale, op->cap, forward->m->plan.causal, op->window};
+  struct zf_attention_params attention = {op->scale, op->cap, forward->model->plan.causal,
+                                          op->window};
   zf_attention(forward->reg[op->dst], forward->ld[op->dst], q, ld, k, v, ld, batch->T,
                config->heads, config->kv_heads, config->head_dim, &attention, forward->seg,
                batch->nseg, &forward->pt.st, forward->scores);
@@ -318,7 +320,7 @@ static void run_norm(struct zf_forward *forward, const struct zf_op *op, int64_t
   const float *w = vector(forward, op->weight, forward->vec_w),
               *b = vector(forward, op->bias, forward->vec_b);
   const float *x = forward->reg[op->src];
-  float *y = forward->reg[op->dst], eps = (float)forward->m->config.norm_eps;
+  float *y = forward->reg[op->dst], eps = (float)forward->model->config.norm_eps;
   if (op->norm == ZF_NORM_RMS)
     zf_rmsnorm(y, forward->ld[op->dst], x, forward->ld[op->src], T, op->width, eps, w, op->width,
                &forward->pt.st);
@@ -355,7 +357,7 @@ static void run_up(struct zf_forward *forward, const struct zf_op *op, int64_t T
 }
 
 static void run_headnorm(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
-  float *x = forward->reg[op->src] + op->src_col, eps = (float)forward->m->config.norm_eps;
+  float *x = forward->reg[op->src] + op->src_col, eps = (float)forward->model->config.norm_eps;
   const float *w = vector(forward, op->weight, forward->vec_w);
   int64_t ld = forward->ld[op->src];
   if (op->norm == ZF_NORM_RMS)
@@ -426,7 +428,7 @@ static void run_op(struct zf_forward *forward, const struct zf_op *op, const str
 
 /* F = the wanted rows of X. */
 static void gather_rows(struct zf_forward *forward, const struct zf_batch *batch) {
-  int64_t C = forward->m->config.hidden;
+  int64_t C = forward->model->config.hidden;
   for (int s = 0; s < forward->pt.st.count; s++)
     for (int64_t r = 0; r < batch->R; r++)
       memcpy(forward->reg[ZF_REG_F] + (s * batch->R + r) * forward->ld[ZF_REG_F],
@@ -440,9 +442,9 @@ static int check_batch(const struct zf_forward *forward, const struct zf_batch *
   assert(batch->R * streams <= forward->lim.rows && batch->nseg <= forward->lim.segments);
   assert(zf_kern_nthreads() <= forward->threads);
   for (int64_t t = 0; t < batch->T; t++) {
-    if (batch->id[t] < 0 || batch->id[t] >= forward->m->config.vocab)
+    if (batch->id[t] < 0 || batch->id[t] >= forward->model->config.vocab)
       return zf_error(ZF_EUSAGE, "token id %d is outside the model's vocabulary of %lld",
-                      batch->id[t], (long long)forward->m->config.vocab);
+                      batch->id[t], (long long)forward->model->config.vocab);
     if (batch->pos[t] < 0 || batch->pos[t] >= forward->lim.length)
       return zf_error(ZF_EUSAGE, "position %d is beyond the %lld that were made ready",
                       batch->pos[t], (long long)forward->lim.length);
@@ -466,9 +468,9 @@ int64_t zf_batch_length(const struct zf_batch *batch, int64_t g) {
 /* Rows of a rope table: positions; tokens of sequences beyond the original length have rows of their
  * own behind those, made for this pass. */
 static void place_turns(struct zf_forward *forward, const struct zf_batch *batch) {
-  const struct zf_config *config = &forward->m->config;
+  const struct zf_config *config = &forward->model->config;
   memcpy(forward->turn, batch->pos, sizeof *forward->turn * (size_t)batch->T);
-  if (!forward->rot || rope_rows(forward->m, &forward->lim) == forward->lim.length) return;
+  if (!forward->rot || rope_rows(forward->model, &forward->lim) == forward->lim.length) return;
   for (int64_t g = 0; g < batch->nseg; g++) {
     const struct zf_segment *segment = &batch->seg[g];
     int64_t length = zf_batch_length(batch, g), to = forward->lim.length + segment->start;
@@ -496,7 +498,7 @@ int zf_forward_run(struct zf_forward *forward, const struct zf_batch *batch,
   int rc = begin(forward, batch, pt);
   if (rc) return rc;
   bind_own(forward);
-  const struct zf_plan *plan = &forward->m->plan;
+  const struct zf_plan *plan = &forward->model->plan;
   for (int64_t i = 0; i < plan->body; i++)
     if (in_pieces(&forward->lim) && is_up(plan, i))
       run_up(forward, &plan->op[i++], batch->T);
@@ -521,7 +523,7 @@ int zf_forward_begin(struct zf_forward *forward, const struct zf_batch *batch) {
 void zf_forward_op(struct zf_forward *forward, const struct zf_op *op,
                    const struct zf_batch *batch) {
   run_op(forward, op, batch,
-         op - forward->m->plan.op < forward->m->plan.body ? batch->T : batch->R);
+         op - forward->model->plan.op < forward->model->plan.body ? batch->T : batch->R);
 }
 
 void zf_forward_bind(struct zf_forward *forward, enum zf_reg reg, float *p, int64_t ld) {
@@ -552,7 +554,7 @@ const float *zf_forward_vector(struct zf_forward *forward, int32_t number, int w
 }
 
 const float *zf_forward_rope(const struct zf_forward *forward, const struct zf_op *op) {
-  return forward->rope + op->rope * rope_rows(forward->m, &forward->lim) * forward->rot;
+  return forward->rope + op->rope * rope_rows(forward->model, &forward->lim) * forward->rot;
 }
 
 const int32_t *zf_forward_rope_rows(const struct zf_forward *forward) {
@@ -562,34 +564,34 @@ const int32_t *zf_forward_rope_rows(const struct zf_forward *forward) {
 /* --- the head --- */
 
 static const float *output(const struct zf_forward *forward, int64_t *ld) {
-  enum zf_reg reg = forward->m->plan.width[ZF_REG_G] ? ZF_REG_G : ZF_REG_F;
+  enum zf_reg reg = forward->model->plan.width[ZF_REG_G] ? ZF_REG_G : ZF_REG_F;
   *ld = forward->ld[reg];
   return forward->reg[reg];
 }
 
 static void cap_logits(const struct zf_forward *forward, float *y, int64_t count, int64_t rows) {
-  float cap = (float)forward->m->config.logit_cap;
+  float cap = (float)forward->model->config.logit_cap;
   if (cap > 0) zf_softcap(y, count, rows, count, 1 / cap, cap);
 }
 
 void zf_forward_lse(struct zf_forward *forward, const int32_t *target, double *lse, double *logit) {
   struct zf_noise noise;
-  struct zf_weight weight = table(forward, forward->m->plan.head, &noise);
+  struct zf_weight weight = table(forward, forward->model->plan.head, &noise);
   int64_t ld;
   const float *x = output(forward, &ld),
-              *bias = vector(forward, forward->m->plan.head_bias, forward->vec_b);
+              *bias = vector(forward, forward->model->plan.head_bias, forward->vec_b);
   zf_head_lse(lse, logit, x, ld, forward->R, target, &weight, &forward->pt.st, bias, weight.out,
-              (float)forward->m->config.logit_cap, forward->head);
+              (float)forward->model->config.logit_cap, forward->head);
 }
 
 void zf_forward_logits_at(struct zf_forward *forward, const int32_t *ids, int64_t count,
                           float *out) {
   struct zf_noise noise;
-  struct zf_weight weight = table(forward, forward->m->plan.head, &noise);
+  struct zf_weight weight = table(forward, forward->model->plan.head, &noise);
   struct zf_streams one = {.count = 1};
   int64_t ld, S = forward->pt.st.count;
   const float *x = output(forward, &ld),
-              *bias = vector(forward, forward->m->plan.head_bias, forward->vec_b);
+              *bias = vector(forward, forward->model->plan.head_bias, forward->vec_b);
   assert(count <= forward->lim.ids);
   zf_gather(forward->head, weight.in, ids, count, &weight, &forward->pt.st, 0);
   for (int64_t s = 0; s < S; s++) {
@@ -610,10 +612,10 @@ void zf_forward_logits_at(struct zf_forward *forward, const int32_t *ids, int64_
 
 void zf_forward_logits(struct zf_forward *forward, float *out) {
   struct zf_noise noise;
-  struct zf_weight weight = table(forward, forward->m->plan.head, &noise);
+  struct zf_weight weight = table(forward, forward->model->plan.head, &noise);
   int64_t ld;
   const float *x = output(forward, &ld),
-              *bias = vector(forward, forward->m->plan.head_bias, forward->vec_b);
+              *bias = vector(forward, forward->model->plan.head_bias, forward->vec_b);
   zf_gemm(out, weight.out, x, ld, forward->R, &weight, &forward->pt.st, bias, weight.out, 0);
   cap_logits(forward, out, weight.out, forward->pt.st.count * forward->R);
 }

@@ -11,8 +11,8 @@
 
 /* What is being built: `failed` is set once memory ran out, checked at the end. */
 struct builder {
-  struct zf_plan *p;
-  const struct zf_config *c;
+  struct zf_plan *plan;
+  const struct zf_config *config;
   int64_t layer, head;
   int failed;
 };
@@ -28,13 +28,14 @@ static void *grow(void *old, int64_t count, int64_t *cap, size_t size) {
 static struct zf_op *add_op(struct builder *builder, enum zf_op_kind kind, enum zf_reg src,
                             enum zf_reg dst) {
   static struct zf_op spare;
-  struct zf_op *ops = grow(builder->p->op, builder->p->nop, &builder->p->ncap, sizeof *ops);
+  struct zf_op *ops =
+      grow(builder->plan->op, builder->plan->nop, &builder->plan->ncap, sizeof *ops);
   if (!ops) {
     builder->failed = 1;
     return &spare;
   }
-  builder->p->op = ops;
-  struct zf_op *op = &ops[builder->p->nop++];
+  builder->plan->op = ops;
+  struct zf_op *op = &ops[builder->plan->nop++];
   *op = (struct zf_op){.kind = kind, .src = src, .dst = dst, .weight = -1, .bias = -1, .layer = -1};
   return op;
 }
@@ -55,17 +56,17 @@ static void expand(char out[160], const char *name, int64_t layer, int64_t head)
 static int32_t add_want(struct builder *builder, const char *name, int ndim, int64_t rows,
                         int64_t cols) {
   struct zf_wanted_tensor *wanted =
-      grow(builder->p->want, builder->p->nwant, &builder->p->wcap, sizeof *wanted);
+      grow(builder->plan->want, builder->plan->nwant, &builder->plan->wcap, sizeof *wanted);
   if (!wanted) {
     builder->failed = 1;
     return -1;
   }
-  builder->p->want = wanted;
-  wanted += builder->p->nwant;
+  builder->plan->want = wanted;
+  wanted += builder->plan->nwant;
   *wanted = (struct zf_wanted_tensor){.ndim = ndim, .shape = {rows, cols}, .decayed = ndim == 2};
   expand(wanted->name, name, builder->layer, builder->head);
-  if (ndim == 1 && rows > builder->p->vec) builder->p->vec = rows;
-  return (int32_t)builder->p->nwant++;
+  if (ndim == 1 && rows > builder->plan->vec) builder->plan->vec = rows;
+  return (int32_t)builder->plan->nwant++;
 }
 
 /* The bias of a tensor is named like it. */
@@ -80,9 +81,9 @@ static int32_t add_bias(struct builder *builder, const char *name, int64_t lengt
 
 static void linear(struct builder *builder, const char *name, enum zf_reg src, int64_t k,
                    enum zf_reg dst, int64_t dst_col, int64_t n, int bias, int accumulate) {
-  int t = builder->c->family->transposed;
+  int t = builder->config->family->transposed;
   struct zf_op *op = add_op(builder, ZF_OP_LINEAR, src, dst), *last = op - 1;
-  op->reuse_input = !builder->failed && builder->p->nop > 1 && last->kind == ZF_OP_LINEAR &&
+  op->reuse_input = !builder->failed && builder->plan->nop > 1 && last->kind == ZF_OP_LINEAR &&
                     last->src == src && last->inputs == k && last->dst != src;
   op->inputs = k;
   op->width = n;
@@ -93,18 +94,18 @@ static void linear(struct builder *builder, const char *name, enum zf_reg src, i
 }
 
 static void norm_weights(struct builder *builder, struct zf_op *op, const char *name, int bias) {
-  op->norm = builder->c->family->norm;
-  if (!builder->c->affine) return;
+  op->norm = builder->config->family->norm;
+  if (!builder->config->affine) return;
   op->weight = add_want(builder, name, 1, op->width, 0);
   if (!builder->failed)
-    builder->p->want[op->weight].plus = builder->c->family->norm_plus ? 1.0f : 0.0f;
+    builder->plan->want[op->weight].plus = builder->config->family->norm_plus ? 1.0f : 0.0f;
   if (bias) op->bias = add_bias(builder, name, op->width);
 }
 
 static void norm(struct builder *builder, const char *name, enum zf_reg src, enum zf_reg dst) {
   struct zf_op *op = add_op(builder, ZF_OP_NORM, src, dst);
-  op->width = builder->c->hidden;
-  norm_weights(builder, op, name, builder->c->norm_bias);
+  op->width = builder->config->hidden;
+  norm_weights(builder, op, name, builder->config->norm_bias);
 }
 
 static struct zf_op *per_head(struct builder *builder, enum zf_op_kind kind, int64_t col,
@@ -118,7 +119,7 @@ static struct zf_op *per_head(struct builder *builder, enum zf_op_kind kind, int
 
 /* Heads from `col` on: one norm for all, one for each ("@" in its name), or one of all as a row. */
 static void head_norm(struct builder *builder, const char *name, int64_t col, int64_t heads) {
-  const struct zf_config *config = builder->c;
+  const struct zf_config *config = builder->config;
   int each = strchr(name, '@') != NULL;
   if (config->family->wide_norm) {
     norm_weights(builder, per_head(builder, ZF_OP_HEADNORM, col, 1, heads * config->head_dim), name,
@@ -136,14 +137,14 @@ static void head_norm(struct builder *builder, const char *name, int64_t col, in
 static void scale(struct builder *builder, enum zf_reg reg, double by) {
   if (by == 0 || by == 1) return;
   struct zf_op *op = add_op(builder, ZF_OP_SCALE, reg, reg);
-  op->width = builder->c->hidden;
+  op->width = builder->config->hidden;
   op->scale = (float)by;
 }
 
 /* X += W of k columns of src; by way of `room` where the sum is normed or scaled first. */
 static void added(struct builder *builder, const char *name, const char *post, enum zf_reg src,
                   int64_t k, enum zf_reg room, int bias) {
-  const struct zf_config *config = builder->c;
+  const struct zf_config *config = builder->config;
   int plain = !post && (config->added_scale == 0 || config->added_scale == 1);
   linear(builder, name, src, k, plain ? ZF_REG_X : room, 0, config->hidden, bias, plain);
   if (plain) return;
@@ -153,7 +154,7 @@ static void added(struct builder *builder, const char *name, const char *post, e
 }
 
 static void queries(struct builder *builder, enum zf_reg in) {
-  const struct zf_config *config = builder->c;
+  const struct zf_config *config = builder->config;
   const struct zf_names *names = &config->family->names;
   int64_t qw = config->heads * config->head_dim, kw = config->kv_heads * config->head_dim;
   if (names->qkv) {
@@ -168,7 +169,7 @@ static void queries(struct builder *builder, enum zf_reg in) {
 }
 
 static void attention(struct builder *builder, enum zf_reg in) {
-  const struct zf_config *config = builder->c;
+  const struct zf_config *config = builder->config;
   const struct zf_names *names = &config->family->names;
   int64_t qw = config->heads * config->head_dim;
   int local = config->layer[builder->layer] & ZF_LAYER_LOCAL,
@@ -191,7 +192,7 @@ static void attention(struct builder *builder, enum zf_reg in) {
 }
 
 static void mlp(struct builder *builder, enum zf_reg in) {
-  const struct zf_config *config = builder->c;
+  const struct zf_config *config = builder->config;
   const struct zf_names *names = &config->family->names;
   int gated = config->family->gated;
   if (names->gate_up) {
@@ -213,8 +214,8 @@ static void mlp(struct builder *builder, enum zf_reg in) {
 
 /* x + f(norm1 x) + g(norm2 x): g's input is made before f adds to X. */
 static void parallel_block(struct builder *builder) {
-  const struct zf_names *names = &builder->c->family->names;
-  int shared = builder->c->family->norm_shared;
+  const struct zf_names *names = &builder->config->family->names;
+  int shared = builder->config->family->norm_shared;
   enum zf_reg in = shared ? ZF_REG_P : ZF_REG_H;
   norm(builder, names->norm1, ZF_REG_X, in);
   if (!shared) norm(builder, names->norm2, ZF_REG_X, ZF_REG_P);
@@ -224,11 +225,12 @@ static void parallel_block(struct builder *builder) {
 
 /* x = x + f(norm(x)), or x = norm(x + f(x)): f adds to X itself. */
 static void block(struct builder *builder) {
-  const struct zf_names *names = &builder->c->family->names;
-  int post = builder->c->post_norm,
-      unnormed = !names->norm1 || (builder->c->family->first_without_norm && builder->layer == 0);
+  const struct zf_names *names = &builder->config->family->names;
+  int post = builder->config->post_norm,
+      unnormed =
+          !names->norm1 || (builder->config->family->first_without_norm && builder->layer == 0);
   enum zf_reg in = post ? ZF_REG_X : ZF_REG_H;
-  if (builder->c->parallel) {
+  if (builder->config->parallel) {
     parallel_block(builder);
     return;
   }
@@ -243,19 +245,19 @@ static void block(struct builder *builder) {
 static void table(struct builder *builder, enum zf_op_kind kind, const char *name, int64_t rows,
                   int64_t offset) {
   struct zf_op *op = add_op(builder, kind, ZF_REG_X, ZF_REG_X);
-  op->width = builder->c->hidden;
+  op->width = builder->config->hidden;
   op->offset = offset;
-  op->weight = add_want(builder, name, 2, rows, builder->c->hidden);
+  op->weight = add_want(builder, name, 2, rows, builder->config->hidden);
 }
 
 static void front(struct builder *builder) {
-  const struct zf_config *config = builder->c;
+  const struct zf_config *config = builder->config;
   const struct zf_names *names = &config->family->names;
   int projected = config->embed_dim != config->hidden;
   struct zf_op *op = add_op(builder, ZF_OP_EMBED, ZF_REG_X, projected ? ZF_REG_H : ZF_REG_X);
   op->width = config->embed_dim;
   op->weight = add_want(builder, names->embed, 2, config->vocab, config->embed_dim);
-  builder->p->head = op->weight;
+  builder->plan->head = op->weight;
   if (projected)
     linear(builder, names->project_in, ZF_REG_H, config->embed_dim, ZF_REG_X, 0, config->hidden, 0,
            0);
@@ -269,13 +271,13 @@ static void front(struct builder *builder) {
 
 /* Wants added since `from` stand beside the body. */
 static void mark_outside_prefix(struct builder *builder, int64_t from) {
-  for (int64_t i = from; !builder->failed && i < builder->p->nwant; i++)
-    builder->p->want[i].outside_prefix = 1;
+  for (int64_t i = from; !builder->failed && i < builder->plan->nwant; i++)
+    builder->plan->want[i].outside_prefix = 1;
 }
 
 /* dense, activation and norm of a masked model's or a classifier's head. */
 static void transform(struct builder *builder, const struct zf_head_names *head, int bias) {
-  const struct zf_config *config = builder->c;
+  const struct zf_config *config = builder->config;
   linear(builder, head->dense, ZF_REG_F, config->hidden, ZF_REG_G, 0, config->embed_dim, bias, 0);
   struct zf_op *op = add_op(builder, ZF_OP_ACT, ZF_REG_G, ZF_REG_G);
   op->width = config->embed_dim;
@@ -284,22 +286,22 @@ static void transform(struct builder *builder, const struct zf_head_names *head,
 }
 
 static void tail(struct builder *builder) {
-  const struct zf_config *config = builder->c;
+  const struct zf_config *config = builder->config;
   const struct zf_names *names = &config->family->names;
   const struct zf_head_names *head = zf_config_tail(config);
-  builder->p->body = builder->p->nop;
+  builder->plan->body = builder->plan->nop;
   if (config->final_norm && names->final_norm) norm(builder, names->final_norm, ZF_REG_F, ZF_REG_F);
   scale(builder, ZF_REG_F, config->classify || config->logits_by == 0 ? 0 : 1 / config->logits_by);
   if (config->embed_dim != config->hidden)
     linear(builder, names->project_out, ZF_REG_F, config->hidden, ZF_REG_G, 0, config->embed_dim, 0,
            0);
-  int64_t from = builder->p->nwant;
-  builder->p->head_bias = -1;
+  int64_t from = builder->plan->nwant;
+  builder->plan->head_bias = -1;
   if (config->headless) return;
   if (head->dense) transform(builder, head, config->dense_bias);
   if (!config->tied)
-    builder->p->head = add_want(builder, head->head, 2, config->outputs, config->embed_dim);
-  builder->p->head_bias =
+    builder->plan->head = add_want(builder, head->head, 2, config->outputs, config->embed_dim);
+  builder->plan->head_bias =
       config->head_bias ? add_want(builder, head->bias, 1, config->outputs, 0) : -1;
   mark_outside_prefix(builder, from);
 }
@@ -310,7 +312,7 @@ static int64_t max64(int64_t a, int64_t b) {
 
 int zf_plan_build(struct zf_plan *out, const struct zf_config *config) {
   memset(out, 0, sizeof *out);
-  struct builder builder = {.p = out, .c = config};
+  struct builder builder = {.plan = out, .config = config};
   out->causal = !config->family->bidirectional;
   front(&builder);
   for (builder.layer = 0; builder.layer < config->layers; builder.layer++) block(&builder);

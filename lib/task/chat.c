@@ -12,7 +12,7 @@
 enum { FIXED_DAY = 1721995200, TEMPLATE_MAX = 4 << 20 };
 
 struct zf_chat {
-  struct zf_jinja *t;
+  struct zf_jinja *jinja;
   char *text;     /* of the template */
   json_t *tokens; /* bos_token and the like */
 };
@@ -46,7 +46,7 @@ static const char *configured(const json_t *value) {
 
 static int parse_text(struct zf_chat *chat, const char *text, const char *name) {
   chat->text = zf_strdup(text);
-  return chat->text ? zf_jinja_parse(&chat->t, text, name) : ZF_ENOMEM;
+  return chat->text ? zf_jinja_parse(&chat->jinja, text, name) : ZF_ENOMEM;
 }
 
 static int parse_file(struct zf_chat *chat, const char *path) {
@@ -125,7 +125,7 @@ int zf_chat_open(struct zf_chat **out, const char *dir, const json_t *tokens, co
 
 void zf_chat_free(struct zf_chat *chat) {
   if (!chat) return;
-  zf_jinja_free(chat->t);
+  zf_jinja_free(chat->jinja);
   json_decref(chat->tokens);
   free(chat->text);
   free(chat);
@@ -148,7 +148,7 @@ int zf_chat_render(const struct zf_chat *chat, const json_t *messages, const jso
   else
     json_object_set_new(vars, "tools", json_null());
   json_object_set_new(vars, "documents", json_null()); /* as Transformers has it: defined */
-  int rc = zf_jinja_render(chat->t, vars, FIXED_DAY, out, spans);
+  int rc = zf_jinja_render(chat->jinja, vars, FIXED_DAY, out, spans);
   json_decref(vars);
   return rc;
 }
@@ -316,7 +316,7 @@ int zf_chat_row(const struct zf_chat *chat, const struct zf_fields *fields, cons
   int rc = zf_messages_row(&messages, fields, row);
   int apart = k > 0;
   if (!rc && !apart) rc = zf_chat_render(chat, messages, tools, 0, out, spans);
-  if (!rc && !apart && !zf_jinja_marks(chat->t)) {
+  if (!rc && !apart && !zf_jinja_marks(chat->jinja)) {
     rc = mark_all(chat, messages, tools, out, spans);
     apart = rc == 1;
   }

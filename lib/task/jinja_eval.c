@@ -20,7 +20,7 @@ int zj_set_var(struct zj_env *env, struct zj_frame *frame, const char *name,
                const struct zj_value *value) {
   for (int i = 0; i < frame->count; i++)
     if (!strcmp(frame->var[i].name, name)) {
-      frame->var[i].v = *value;
+      frame->var[i].value = *value;
       return 0;
     }
   if (frame->count == frame->cap) {
@@ -38,7 +38,7 @@ static void look_up(const struct zj_env *env, struct zj_value *out, const char *
   for (const struct zj_frame *frame = env->frame; frame; frame = frame->up)
     for (int i = 0; i < frame->count; i++)
       if (!strcmp(frame->var[i].name, name)) {
-        *out = frame->var[i].v;
+        *out = frame->var[i].value;
         return;
       }
   *out = (struct zj_value){.kind = zj_is_global(name) ? ZJ_GLOBAL : ZJ_UNDEF, .name = name};

@@ -120,7 +120,7 @@ struct zj_args {
 struct zj_frame {
   struct zj_var {
     const char *name;
-    struct zj_value v;
+    struct zj_value value;
   } * var;
   int count, cap;
   struct zj_frame *up;

@@ -30,7 +30,7 @@ struct piece {
 
 struct zf_template {
   struct piece *piece;
-  int64_t n;
+  int64_t count;
 };
 
 /* --- filters: change v in place --- */
@@ -169,13 +169,13 @@ static int add_filter(struct piece *piece, const char *text, const char *at, siz
 }
 
 static struct piece *new_piece(struct zf_template *template) {
-  struct piece *piece = realloc(template->piece, sizeof *piece * (size_t)(template->n + 1));
+  struct piece *piece = realloc(template->piece, sizeof *piece * (size_t)(template->count + 1));
   if (!piece) {
     zf_error(ZF_ENOMEM, "out of memory for a template");
     return NULL;
   }
   template->piece = piece;
-  piece += template->n++;
+  piece += template->count++;
   memset(piece, 0, sizeof *piece);
   return piece;
 }
@@ -246,7 +246,7 @@ int zf_template_parse(struct zf_template **out, const char *text) {
 
 void zf_template_free(struct zf_template *template) {
   if (!template) return;
-  for (int64_t i = 0; i < template->n; i++) {
+  for (int64_t i = 0; i < template->count; i++) {
     free(template->piece[i].text);
     for (int k = 0; k < template->piece[i].nfilter; k++) free(template->piece[i].arg[k]);
   }
@@ -291,7 +291,7 @@ static int value(const json_t *row, const char *name, struct zf_buf *out) {
 }
 
 int zf_template_has(const struct zf_template *template, const char *field) {
-  for (int64_t i = 0; i < template->n; i++)
+  for (int64_t i = 0; i < template->count; i++)
     if (template->piece[i].is_field && !strcmp(template->piece[i].text, field)) return 1;
   return 0;
 }
@@ -299,7 +299,7 @@ int zf_template_has(const struct zf_template *template, const char *field) {
 int zf_template_apply(const struct zf_template *template, const json_t *row, struct zf_buf *out) {
   struct zf_buf buf = {0};
   int rc = 0;
-  for (int64_t i = 0; !rc && i < template->n; i++) {
+  for (int64_t i = 0; !rc && i < template->count; i++) {
     const struct piece *piece = &template->piece[i];
     if (!piece->is_field) {
       zf_buf_puts(out, piece->text);

@@ -197,7 +197,7 @@ static int parse_bpe(void **self, struct zf_vocab *vocab, const json_t *def, con
 /* A piece met before in this call: its text in cur, its ids among those given out. */
 struct seen {
   int64_t off, first;
-  int32_t len, n;
+  int32_t len, count;
 };
 
 struct scratch {
@@ -322,8 +322,9 @@ static int encode_again(const struct bpe *bpe, struct zf_encoding *encoding,
   struct zf_ids *ids = encoding->ids;
   int rc = 0;
   if (seen->len == piece->len && !memcmp(encoding->cur.data + seen->off, p, (size_t)piece->len)) {
-    rc = zf_ids_reserve(ids, seen->n, 0);
-    for (int i = 0; !rc && i < seen->n; i++) rc = zf_ids_add(ids, ids->id[seen->first + i], -1, -1);
+    rc = zf_ids_reserve(ids, seen->count, 0);
+    for (int i = 0; !rc && i < seen->count; i++)
+      rc = zf_ids_add(ids, ids->id[seen->first + i], -1, -1);
     return rc;
   }
   int64_t first = ids->count;

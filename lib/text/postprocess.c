@@ -109,7 +109,7 @@ static int apply_byte_level(const void *self, struct zf_encoding *encoding) {
 struct template {
   struct trim trim;
   int32_t *item; /* an id, or SEQUENCE */
-  int64_t n;
+  int64_t count;
   int has_text;
 };
 
@@ -122,9 +122,9 @@ static void free_template(void *self) {
 }
 
 static int add_item(struct template *template, int32_t item, const char *where) {
-  if (template->n == ITEMS)
+  if (template->count == ITEMS)
     return zf_error(ZF_EINVALID, "%s: more than %d items in a template", where, ITEMS);
-  template->item[template->n++] = item;
+  template->item[template->count++] = item;
   return 0;
 }
 
@@ -158,7 +158,7 @@ static int apply_template(const void *self, struct zf_encoding *encoding) {
   int rc = 0;
   trim_all(encoding, &template->trim);
   /* The new list is laid behind the old one, then moved over it. */
-  for (int64_t i = 0; !rc && i < template->n; i++) {
+  for (int64_t i = 0; !rc && i < template->count; i++) {
     if (template->item[i] != SEQUENCE) {
       if (encoding->flags & ZF_ENC_SPECIAL) rc = zf_ids_add(ids, template->item[i], -1, -1);
       continue;

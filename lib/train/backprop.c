@@ -6,8 +6,8 @@
 #include "base/err.h"
 
 struct zf_backprop {
-  struct zf_back *k;
-  struct zf_optim *o;
+  struct zf_back *back;
+  struct zf_optim *optim;
   struct zf_arena arena;
   float *coef, *slope; /* [rows], [rows][ids] */
   double norm;         /* of the gradient at hand */
@@ -23,8 +23,8 @@ int zf_backprop_new(struct zf_backprop **out, struct zf_run *run) {
   struct zf_backprop *backprop = zf_calloc(1, sizeof *backprop);
   if (!backprop) return ZF_ENOMEM;
   enum zf_optim_rule rule = (enum zf_optim_rule)zf_method_info(run->set.method)->rule;
-  int rc = zf_back_new(&backprop->k, run->model, run->fwd, run->set.first.checkpoint);
-  if (!rc) rc = zf_optim_new(&backprop->o, backprop->k, rule);
+  int rc = zf_back_new(&backprop->back, run->model, run->fwd, run->set.first.checkpoint);
+  if (!rc) rc = zf_optim_new(&backprop->optim, backprop->back, rule);
   if (!rc) rc = zf_arena_init(&backprop->arena, (size_t)zf_backprop_bytes(&run->lim));
   if (!rc) {
     backprop->coef = zf_arena_array(&backprop->arena, run->lim.rows, 4);
@@ -41,8 +41,8 @@ int zf_backprop_new(struct zf_backprop **out, struct zf_run *run) {
 
 void zf_backprop_free(struct zf_backprop *backprop) {
   if (!backprop) return;
-  zf_optim_free(backprop->o);
-  zf_back_free(backprop->k);
+  zf_optim_free(backprop->optim);
+  zf_back_free(backprop->back);
   zf_arena_free(&backprop->arena);
   free(backprop);
 }
@@ -69,18 +69,18 @@ static int run_packed(struct zf_run *run, int64_t from, int64_t to, double scale
   struct zf_backprop *backprop = run->backprop;
   const struct zf_dataset *dataset = run->data.train;
   struct zf_packed *packed = zf_score_packed(run->scorer);
-  int rc = zf_back_forward(backprop->k, &packed->batch);
+  int rc = zf_back_forward(backprop->back, &packed->batch);
   if (rc) return rc;
-  if (packed->nid) zf_back_at(backprop->k, packed->ids, packed->nid, packed->at);
+  if (packed->nid) zf_back_at(backprop->back, packed->ids, packed->nid, packed->at);
   if (packed->whole && zf_task_chooses(dataset->type))
-    zf_back_lse(backprop->k, packed->target, packed->lse, packed->logit);
+    zf_back_lse(backprop->back, packed->target, packed->lse, packed->logit);
   zf_score_gradients(run->scorer, dataset, run->index, from, to, scale, backprop->coef,
                      backprop->slope);
   if (packed->whole)
-    zf_back_rows(backprop->k, packed->target, backprop->coef, packed->lse, packed->logit);
-  if (packed->nid) zf_back_gradient_at(backprop->k, packed->ids, packed->nid, backprop->slope);
+    zf_back_rows(backprop->back, packed->target, backprop->coef, packed->lse, packed->logit);
+  if (packed->nid) zf_back_gradient_at(backprop->back, packed->ids, packed->nid, backprop->slope);
   zf_score_reduce(run->scorer, dataset, run->index, from, to, run->set.micro_batch, 1, run->score);
-  zf_back_run(backprop->k);
+  zf_back_run(backprop->back);
   return 0;
 }
 
@@ -99,7 +99,7 @@ int zf_backprop_gradient(struct zf_run *run, int64_t step, double *loss, double 
   }
   if (rc) return rc;
   *loss = weight > 0 ? sum / weight : 0;
-  *norm = run->backprop->norm = zf_back_norm(run->backprop->k);
+  *norm = run->backprop->norm = zf_back_norm(run->backprop->back);
   return 0;
 }
 
@@ -113,5 +113,5 @@ void zf_backprop_update(struct zf_run *run, int64_t step, double lr) {
                                .beta2 = first_order->beta2,
                                .eps = first_order->eps,
                                .clip = first_order->clip};
-  zf_optim_update(backprop->o, step, backprop->norm, &conf);
+  zf_optim_update(backprop->optim, step, backprop->norm, &conf);
 }

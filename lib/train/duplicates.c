@@ -16,12 +16,12 @@ struct key {
 
 struct keys {
   struct zf_records *rec; /* one file alone; NULL: a set */
-  const struct zf_run_data *d;
+  const struct zf_run_data *data;
   const struct zf_dataset *set;
   const struct zf_streamed_set *src; /* of a stream */
   XXH3_state_t *state;
-  struct key *k; /* by hash, then index */
-  int64_t n;
+  struct key *key; /* by hash, then index */
+  int64_t count;
 };
 
 static int by_hash(const void *a, const void *b) {
@@ -87,25 +87,27 @@ static XXH128_hash_t hash_of(const struct keys *keys, int64_t index) {
  * sorted by that first. */
 static int fill(struct keys *keys) {
   keys->state = XXH3_createState();
-  keys->k = zf_calloc(keys->n, sizeof *keys->k);
-  if (!keys->state || !keys->k) return zf_error(ZF_ENOMEM, "out of memory to look for copies");
-  for (int64_t i = 0; i < keys->n; i++) keys->k[i] = (struct key){(uint64_t)rank_of(keys, i), i};
-  if (keys->src) qsort(keys->k, (size_t)keys->n, sizeof *keys->k, by_hash);
-  for (int64_t i = 0; i < keys->n; i++) keys->k[i].hash = hash_of(keys, keys->k[i].index).low64;
-  qsort(keys->k, (size_t)keys->n, sizeof *keys->k, by_hash);
+  keys->key = zf_calloc(keys->count, sizeof *keys->key);
+  if (!keys->state || !keys->key) return zf_error(ZF_ENOMEM, "out of memory to look for copies");
+  for (int64_t i = 0; i < keys->count; i++)
+    keys->key[i] = (struct key){(uint64_t)rank_of(keys, i), i};
+  if (keys->src) qsort(keys->key, (size_t)keys->count, sizeof *keys->key, by_hash);
+  for (int64_t i = 0; i < keys->count; i++)
+    keys->key[i].hash = hash_of(keys, keys->key[i].index).low64;
+  qsort(keys->key, (size_t)keys->count, sizeof *keys->key, by_hash);
   return 0;
 }
 
 static int fill_set(struct keys *keys, const struct zf_run_data *data, const struct zf_dataset *set,
                     enum zf_data_part part) {
-  *keys = (struct keys){.d = data, .set = set, .n = zf_dataset_size(set)};
+  *keys = (struct keys){.data = data, .set = set, .count = zf_dataset_size(set)};
   if (set->stream) keys->src = &data->source[part];
   return fill(keys);
 }
 
 static void release(struct keys *keys) {
   XXH3_freeState(keys->state);
-  free(keys->k);
+  free(keys->key);
 }
 
 /* --- pairs --- */
@@ -123,20 +125,20 @@ static char *place_of(const struct keys *keys, int64_t index) {
 
 /* The copy that comes first, and what it is one of. */
 struct pair {
-  int64_t n, copy, of;
+  int64_t count, copy, of;
 };
 
 static void take_pair(struct pair *pair, const struct keys *keys, int64_t copy, int64_t of,
                       char *out) {
   if (out) out[copy] = 1;
-  if (pair->n++ && rank_of(keys, pair->copy) < rank_of(keys, copy)) return;
+  if (pair->count++ && rank_of(keys, pair->copy) < rank_of(keys, copy)) return;
   pair->copy = copy;
   pair->of = of;
 }
 
 static int name_pair(struct zf_duplicates *duplicates, const struct pair *pair,
                      const struct keys *keys, const struct keys *b) {
-  duplicates->count = pair->n;
+  duplicates->count = pair->count;
   if (!duplicates->count) return 0;
   duplicates->copy = place_of(keys, pair->copy);
   duplicates->of = place_of(b, pair->of);
@@ -150,13 +152,13 @@ static int same(const struct keys *keys, int64_t x, const struct keys *b, int64_
 /* Later copies within a set. */
 static int find_copies(struct zf_duplicates *duplicates, const struct keys *keys, char *out) {
   struct pair pair = {0};
-  for (int64_t i = 0, end; i < keys->n; i = end) {
-    int64_t head = keys->k[i].index;
-    for (end = i + 1; end < keys->n && keys->k[end].hash == keys->k[i].hash; end++)
-      if (rank_of(keys, keys->k[end].index) < rank_of(keys, head)) head = keys->k[end].index;
+  for (int64_t i = 0, end; i < keys->count; i = end) {
+    int64_t head = keys->key[i].index;
+    for (end = i + 1; end < keys->count && keys->key[end].hash == keys->key[i].hash; end++)
+      if (rank_of(keys, keys->key[end].index) < rank_of(keys, head)) head = keys->key[end].index;
     for (int64_t k = i; end - i > 1 && k < end; k++)
-      if (keys->k[k].index != head && same(keys, keys->k[k].index, keys, head))
-        take_pair(&pair, keys, keys->k[k].index, head, out);
+      if (keys->key[k].index != head && same(keys, keys->key[k].index, keys, head))
+        take_pair(&pair, keys, keys->key[k].index, head, out);
   }
   return name_pair(duplicates, &pair, keys, keys);
 }
@@ -165,8 +167,8 @@ static int find_copies(struct zf_duplicates *duplicates, const struct keys *keys
 static int find_leaks(struct zf_duplicates *duplicates, const struct keys *keys,
                       const struct keys *other, char *out) {
   struct pair pair = {0};
-  for (int64_t i = 0, j = 0; i < keys->n && j < other->n;) {
-    const struct key *key = &keys->k[i], *y = &other->k[j];
+  for (int64_t i = 0, j = 0; i < keys->count && j < other->count;) {
+    const struct key *key = &keys->key[i], *y = &other->key[j];
     if (key->hash == y->hash) {
       if (same(keys, key->index, other, y->index))
         take_pair(&pair, keys, key->index, y->index, out);
@@ -219,7 +221,7 @@ int zf_duplicates_find(struct zf_run_data *data, int leave_out) {
 }
 
 int zf_duplicates_file(struct zf_duplicates *duplicates, struct zf_records *records) {
-  struct keys keys = {.rec = records, .n = records->count};
+  struct keys keys = {.rec = records, .count = records->count};
   *duplicates = (struct zf_duplicates){0};
   int rc = fill(&keys);
   if (!rc) rc = find_copies(duplicates, &keys, NULL);

@@ -105,7 +105,7 @@ struct line {
   int64_t step;
   const char *set;
   double seconds;
-  struct zf_metrics m;
+  struct zf_metrics metrics;
 };
 
 static int read_line(json_t **obj, struct line *line, const char *text, size_t len) {
@@ -113,26 +113,26 @@ static int read_line(json_t **obj, struct line *line, const char *text, size_t l
   *obj = NULL;
   *line = (struct line){.step = -1,
                         .set = "",
-                        .m = {.loss = INFINITY,
-                              .perplexity = NAN,
-                              .accuracy = NAN,
-                              .f1 = NAN,
-                              .f1_micro = NAN,
-                              .pearson = NAN,
-                              .spearman = NAN}};
+                        .metrics = {.loss = INFINITY,
+                                    .perplexity = NAN,
+                                    .accuracy = NAN,
+                                    .f1 = NAN,
+                                    .f1_micro = NAN,
+                                    .pearson = NAN,
+                                    .spearman = NAN}};
   int rc = zf_json_parse(obj, text, len, name);
   if (!rc) rc = zf_json_int(&line->step, *obj, "step", name);
   if (!rc) rc = zf_json_str(&line->set, *obj, "set", name);
   if (!rc) rc = zf_json_num(&line->seconds, *obj, "seconds", name);
-  if (!rc) rc = zf_json_int(&line->m.examples, *obj, "examples", name);
-  if (!rc) rc = zf_json_int(&line->m.targets, *obj, "targets", name);
-  if (!rc) rc = zf_json_num(&line->m.loss, *obj, "loss", name);
-  if (!rc) rc = zf_json_num(&line->m.perplexity, *obj, "perplexity", name);
-  if (!rc) rc = zf_json_num(&line->m.accuracy, *obj, "accuracy", name);
-  if (!rc) rc = zf_json_num(&line->m.f1, *obj, "f1", name);
-  if (!rc) rc = zf_json_num(&line->m.f1_micro, *obj, "f1_micro", name);
-  if (!rc) rc = zf_json_num(&line->m.pearson, *obj, "pearson", name);
-  if (!rc) rc = zf_json_num(&line->m.spearman, *obj, "spearman", name);
+  if (!rc) rc = zf_json_int(&line->metrics.examples, *obj, "examples", name);
+  if (!rc) rc = zf_json_int(&line->metrics.targets, *obj, "targets", name);
+  if (!rc) rc = zf_json_num(&line->metrics.loss, *obj, "loss", name);
+  if (!rc) rc = zf_json_num(&line->metrics.perplexity, *obj, "perplexity", name);
+  if (!rc) rc = zf_json_num(&line->metrics.accuracy, *obj, "accuracy", name);
+  if (!rc) rc = zf_json_num(&line->metrics.f1, *obj, "f1", name);
+  if (!rc) rc = zf_json_num(&line->metrics.f1_micro, *obj, "f1_micro", name);
+  if (!rc) rc = zf_json_num(&line->metrics.pearson, *obj, "pearson", name);
+  if (!rc) rc = zf_json_num(&line->metrics.spearman, *obj, "spearman", name);
   return rc;
 }
 
@@ -144,8 +144,8 @@ static int take_line(struct loop *loop, const struct line *line) {
   if (!dev && !test && strcmp(line->set, "train") != 0) return 0;
   if (line->step != loop->step) loop->dev_known = loop->test_known = 0;
   loop->step = line->step;
-  if (dev) zf_loop_take_dev(loop, &line->m);
-  if (test) loop->out->test_start = line->m;
+  if (dev) zf_loop_take_dev(loop, &line->metrics);
+  if (test) loop->out->test_start = line->metrics;
   loop->dev_known |= dev;
   loop->test_known |= test;
   if (!dev && !test) loop->began = zf_now() - line->seconds;

@@ -9,11 +9,11 @@
 #include "rng/noise.h"
 
 struct zf_order_group {
-  double from, to;  /* b_{k-1}, b_k */
-  int64_t first, n; /* of its examples in `member` */
-  int64_t epoch;    /* that `perm` is of */
-  int64_t slots;    /* of this epoch's, up to and with this group */
-  int64_t next;     /* how many of its examples came before */
+  double from, to;      /* b_{k-1}, b_k */
+  int64_t first, count; /* of its examples in `member` */
+  int64_t epoch;        /* that `perm` is of */
+  int64_t slots;        /* of this epoch's, up to and with this group */
+  int64_t next;         /* how many of its examples came before */
 };
 
 void zf_order_shuffle(int64_t *order, int64_t count, uint64_t seed, int64_t step, uint32_t use) {
@@ -39,15 +39,15 @@ void zf_order_free(struct zf_order *order) {
 /* --- groups --- */
 
 static void fill_members(struct zf_order *order, const int32_t *of) {
-  for (int64_t i = 0; i < order->count; i++) order->group[of[i]].n++;
+  for (int64_t i = 0; i < order->count; i++) order->group[of[i]].count++;
   for (int64_t k = 0, first = 0; k < order->ngroup; k++) {
     order->group[k].first = first;
-    first += order->group[k].n;
-    order->group[k].n = 0;
+    first += order->group[k].count;
+    order->group[k].count = 0;
   }
   for (int64_t i = 0; i < order->count; i++) {
     struct zf_order_group *group = &order->group[of[i]];
-    order->member[group->first + group->n++] = i;
+    order->member[group->first + group->count++] = i;
   }
 }
 
@@ -63,7 +63,7 @@ int zf_order_weigh(struct zf_order *order, const int32_t *of, const double *weig
   for (int64_t k = 0; k < ngroup; k++) sum += weight[k];
   for (int64_t k = 0; k < ngroup; k++) {
     struct zf_order_group *group = &order->group[k];
-    if (!group->n)
+    if (!group->count)
       return zf_error(ZF_EUSAGE, "datasets[%lld]: has a weight, and none of its rows is trained on",
                       (long long)k);
     group->from = so_far / sum;
@@ -81,12 +81,12 @@ static int64_t count_of(const struct zf_order_group *group, int64_t t) {
 
 static int64_t next_of(struct zf_order *order, int64_t k) {
   struct zf_order_group *group = &order->group[k];
-  int64_t epoch = group->next / group->n, *perm = order->perm + group->first;
+  int64_t epoch = group->next / group->count, *perm = order->perm + group->first;
   if (epoch != group->epoch) {
-    zf_order_shuffle(perm, group->n, order->seed, epoch, ZF_SHUFFLE_GROUP + (uint32_t)k);
+    zf_order_shuffle(perm, group->count, order->seed, epoch, ZF_SHUFFLE_GROUP + (uint32_t)k);
     group->epoch = epoch;
   }
-  return order->member[group->first + perm[group->next++ % group->n]];
+  return order->member[group->first + perm[group->next++ % group->count]];
 }
 
 /* Slots 0, 1, ... of an epoch belong to group 0, then 1, ...; `at` is a permutation of them. */

@@ -12,7 +12,7 @@ enum { ROWS = 384, TURNS = 3, SHAPES = 32, SAMPLE = 256 };
 /* --- calibration --- */
 
 struct shape {
-  int64_t k, n, times;
+  int64_t inputs, outputs, times;
 };
 
 /* Distinct products of the plan, and the head in pieces as losses take it. */
@@ -22,7 +22,7 @@ static int shapes_of(struct shape *shape, const struct zf_model *model) {
     const struct zf_op *op = &model->plan.op[i];
     int at = 0;
     if (op->kind != ZF_OP_LINEAR) continue;
-    while (at < count && (shape[at].k != op->inputs || shape[at].n != op->width)) at++;
+    while (at < count && (shape[at].inputs != op->inputs || shape[at].outputs != op->width)) at++;
     if (at == SHAPES) continue;
     if (at == count) shape[count++] = (struct shape){op->inputs, op->width, 0};
     shape[at].times++;
@@ -34,16 +34,16 @@ static double time_product(float *y, const float *x, const float *w, const struc
                            int64_t rows, enum zf_compute compute) {
   struct zf_weight weight = {.data = w,
                              .type = ZF_F32,
-                             .out = shape->n,
-                             .in = shape->k,
-                             .so = shape->k,
+                             .out = shape->outputs,
+                             .in = shape->inputs,
+                             .so = shape->inputs,
                              .si = 1,
                              .compute = compute};
   struct zf_streams one = {.count = 1};
   double best = 1e9;
   for (int t = 0; t <= TURNS; t++) { /* the first warms up */
     double start = zf_now();
-    zf_gemm(y, shape->n, x, shape->k, rows, &weight, &one, NULL, 0, 0);
+    zf_gemm(y, shape->outputs, x, shape->inputs, rows, &weight, &one, NULL, 0, 0);
     double took = zf_now() - start;
     if (t && took < best) best = took;
   }
@@ -76,7 +76,7 @@ static double time_products(const struct zf_run *run, const struct shape *shape,
   double work = 0, took = 0;
   for (int i = 0; i < count; i++) {
     double times = (double)shape[i].times;
-    work += 2 * times * (double)(rows * shape[i].k * shape[i].n);
+    work += 2 * times * (double)(rows * shape[i].inputs * shape[i].outputs);
     took += times * time_product(y, x, w, &shape[i], rows, run->set.compute);
   }
   return work / took;
@@ -88,9 +88,9 @@ int zf_calibrate(struct zf_calibration *out, const struct zf_run *run) {
   int count = shapes_of(shape, run->model);
   int64_t rows = run->lim.tokens < ROWS ? run->lim.tokens : ROWS, k = 1, n = 1, kn = BIG;
   for (int i = 0; i < count; i++) {
-    if (shape[i].k > k) k = shape[i].k;
-    if (shape[i].n > n) n = shape[i].n;
-    if (shape[i].k * shape[i].n > kn) kn = shape[i].k * shape[i].n;
+    if (shape[i].inputs > k) k = shape[i].inputs;
+    if (shape[i].outputs > n) n = shape[i].outputs;
+    if (shape[i].inputs * shape[i].outputs > kn) kn = shape[i].inputs * shape[i].outputs;
   }
   size_t work = zf_kern_workspace_size(zf_kern_nthreads(), run->set.compute, rows, k);
   float *x = zf_calloc(rows * k, sizeof *x), *w = zf_calloc(kn, sizeof *w);
@@ -206,7 +206,7 @@ int zf_projection_shape(struct zf_forecast *out, struct zf_run *run, enum zf_met
 }
 
 struct search {
-  struct zf_run *r;
+  struct zf_run *run;
   enum zf_method method;
   int checkpoint, by_length;
   int64_t other, bytes;
@@ -215,7 +215,7 @@ struct search {
 
 static int fits(const struct search *search, int64_t count) {
   struct zf_forecast forecast;
-  int rc = zf_projection_shape(&forecast, search->r, search->method, search->checkpoint,
+  int rc = zf_projection_shape(&forecast, search->run, search->method, search->checkpoint,
                                search->by_length ? search->other : count,
                                search->by_length ? count : search->other, search->dtype);
   return !rc && forecast.total <= search->bytes;

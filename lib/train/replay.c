@@ -121,14 +121,14 @@ static int64_t highest(const int64_t *step, int64_t count, int64_t most) {
 }
 
 struct saved {
-  int64_t *step[ZF_STATE_KINDS], n[ZF_STATE_KINDS];
+  int64_t *step[ZF_STATE_KINDS], count[ZF_STATE_KINDS];
 };
 
 static int list_saved(struct saved *saved, const char *dir) {
   int rc = 0;
   memset(saved, 0, sizeof *saved);
   for (int k = 0; dir && !rc && k < ZF_STATE_KINDS; k++)
-    rc = zf_states_list(&saved->step[k], &saved->n[k], dir, (enum zf_state_kind)k);
+    rc = zf_states_list(&saved->step[k], &saved->count[k], dir, (enum zf_state_kind)k);
   return rc;
 }
 
@@ -137,7 +137,7 @@ static int load_step(struct zf_model *model, const struct zf_history *history, c
                      const struct saved *saved, int64_t step, int64_t *from, zf_replay_say say,
                      void *ctx) {
   for (int k = 0; k < ZF_STATE_KINDS; k++) {
-    if (highest(saved->step[k], saved->n[k], step) != step) continue;
+    if (highest(saved->step[k], saved->count[k], step) != step) continue;
     char *path = zf_state_path(dir, (enum zf_state_kind)k, step);
     int rc = path ? zf_provenance_load(model, path, history, step) : ZF_ENOMEM;
     free(path);
@@ -157,7 +157,7 @@ static int start_near(struct zf_model *model, const struct zf_history *history, 
   for (int64_t most = to, top; !rc && !*from && most > 0; most = top - 1) {
     top = 0;
     for (int k = 0; k < ZF_STATE_KINDS; k++) {
-      int64_t best = highest(saved.step[k], saved.n[k], most);
+      int64_t best = highest(saved.step[k], saved.count[k], most);
       if (best > top) top = best;
     }
     if (top > 0) rc = load_step(model, history, dir, &saved, top, from, say, ctx);

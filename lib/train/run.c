@@ -278,13 +278,13 @@ int zf_run_batch_loss(struct zf_run *run, int64_t place, const struct zf_perturb
 }
 
 struct place {
-  struct zf_run *r;
+  struct zf_run *run;
   int64_t first;
 };
 
 static int loss_at(void *ctx, const struct zf_perturb *pt, double *loss) {
   const struct place *place = ctx;
-  return zf_run_batch_loss(place->r, place->first, pt, loss);
+  return zf_run_batch_loss(place->run, place->first, pt, loss);
 }
 
 int zf_run_estimate(struct zf_run *run, int64_t step, struct zf_zo_probe *probe) {

@@ -10,8 +10,8 @@
 
 /* What opening needs beside the data themselves. */
 struct opening {
-  struct zf_run_data *d;
-  struct zf_settings *s;
+  struct zf_run_data *data;
+  struct zf_settings *settings;
   const struct zf_tok *tok;
   struct zf_hash *hash;
   unsigned want;
@@ -40,12 +40,12 @@ static int stream_set(struct zf_dataset *dataset, struct zf_streamed_set *src, i
 /* A set of rows pick[0..n), numbered through the pool's files, in that order. */
 static int make_set(const struct opening *opening, struct zf_dataset **out, enum zf_data_part part,
                     const struct zf_row_source *source, const int64_t *pick, int64_t count) {
-  struct zf_streamed_set *src = &opening->d->source[part];
+  struct zf_streamed_set *src = &opening->data->source[part];
   int rc = zf_dataset_new(out, source->file[0].spec.type);
   if (!rc)
     (*out)->problem = source->file[0].spec.problem; /* a stream has no row yet that would say so */
   if (!rc) rc = zf_row_source_name(source, *out);
-  if (!rc && opening->s->streaming) {
+  if (!rc && opening->settings->streaming) {
     *src = (struct zf_streamed_set){.pool = source, .pick = zf_calloc(count, sizeof *pick)};
     if (!src->pick) return ZF_ENOMEM;
     if (count) memcpy(src->pick, pick, (size_t)count * sizeof *pick);
@@ -71,8 +71,8 @@ static int permutation(int64_t **order, int64_t n, uint64_t seed, uint32_t which
 
 /* One permutation of all rows: the first num_train train, the dev rows are the last. */
 static int open_train(const struct opening *opening) {
-  const struct zf_settings *settings = opening->s;
-  struct zf_row_source *source = &opening->d->pool[ZF_TRAIN_SET];
+  const struct zf_settings *settings = opening->settings;
+  struct zf_row_source *source = &opening->data->pool[ZF_TRAIN_SET];
   int64_t *order = NULL;
   int rc =
       zf_row_source_open(source, settings->train, settings->ntrain, opening->tok, opening->hash);
@@ -86,9 +86,10 @@ static int open_train(const struct opening *opening) {
   if (settings->num_train && settings->num_train < train) train = settings->num_train;
   rc = permutation(&order, source->rows, settings->split_seed, ZF_SHUFFLE_SPLIT);
   if (!rc && (opening->want & ZF_WANT_TRAIN))
-    rc = make_set(opening, &opening->d->train, ZF_TRAIN_SET, source, order, train);
+    rc = make_set(opening, &opening->data->train, ZF_TRAIN_SET, source, order, train);
   if (!rc && dev && (opening->want & ZF_WANT_DEV))
-    rc = make_set(opening, &opening->d->dev, ZF_DEV_SET, source, order + source->rows - dev, dev);
+    rc =
+        make_set(opening, &opening->data->dev, ZF_DEV_SET, source, order + source->rows - dev, dev);
   free(order);
   return rc;
 }
@@ -101,10 +102,10 @@ static int by_value(const void *a, const void *b) {
 /* A dev or test set of files of its own; num examples at most, drawn, in the order of the file. */
 static int open_own(const struct opening *opening, struct zf_dataset **out, enum zf_data_part part,
                     const struct zf_data_file *file, int64_t nfile, int64_t num) {
-  struct zf_row_source *source = &opening->d->pool[part];
+  struct zf_row_source *source = &opening->data->pool[part];
   int64_t *order = NULL;
   int rc = zf_row_source_open(source, file, nfile, opening->tok, opening->hash);
-  if (!rc) rc = permutation(&order, source->rows, opening->s->split_seed, ZF_SHUFFLE_TEST);
+  if (!rc) rc = permutation(&order, source->rows, opening->settings->split_seed, ZF_SHUFFLE_TEST);
   if (!rc) {
     int64_t n = num && num < source->rows ? num : source->rows;
     qsort(order, (size_t)n, sizeof *order, by_value);
@@ -141,11 +142,11 @@ static int check_sets(const struct zf_run_data *data, unsigned want) {
 /* What fell out of a set that is held changes which examples follow each other, and so the run.  A
  * stream keeps a place for it: the two ways are one run where nothing fell out, and two elsewhere. */
 static void hash_left_out(const struct opening *opening) {
-  const struct zf_dataset *dataset = opening->d->train;
-  if (opening->d->left_out)
-    zf_hash_add(opening->hash, &opening->d->left_out, sizeof opening->d->left_out);
+  const struct zf_dataset *dataset = opening->data->train;
+  if (opening->data->left_out)
+    zf_hash_add(opening->hash, &opening->data->left_out, sizeof opening->data->left_out);
   if (dataset && !dataset->stream &&
-      dataset->counts.examples + opening->d->left_out != dataset->counts.rows)
+      dataset->counts.examples + opening->data->left_out != dataset->counts.rows)
     zf_hash_add(opening->hash, "left out", 8);
 }
 
@@ -190,8 +191,8 @@ static int make_order(struct zf_run_data *data, const struct zf_settings *settin
 }
 
 static int open_sets(const struct opening *opening) {
-  const struct zf_settings *settings = opening->s;
-  struct zf_run_data *data = opening->d;
+  const struct zf_settings *settings = opening->settings;
+  struct zf_run_data *data = opening->data;
   int rc = 0;
   if (opening->want & (ZF_WANT_TRAIN | ZF_WANT_DEV)) rc = open_train(opening);
   if (!rc && settings->nval && (opening->want & ZF_WANT_DEV))

@@ -141,8 +141,8 @@ int zf_bench_open(struct zf_run **out, const struct zf_conf *conf) {
 enum part { STEP, UPDATE, NOISE, FORWARD, BODY, RATIO, PARTS };
 
 struct parts {
-  struct zf_run *r;
-  struct zf_batch b; /* the first micro-batch, without output rows */
+  struct zf_run *run;
+  struct zf_batch batch; /* the first micro-batch, without output rows */
   int64_t step;
   double *t[PARTS]; /* [turns] of each */
   int (*stopped)(void *ctx);
@@ -170,10 +170,10 @@ static int make_batch(struct zf_batch *batch, const struct zf_run *run) {
 static int run_step(struct parts *parts, int64_t turn) {
   struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
   double start = zf_now();
-  int rc = zf_run_estimate(parts->r, ++parts->step, probe);
+  int rc = zf_run_estimate(parts->run, ++parts->step, probe);
   double middle = zf_now();
   if (rc) return rc;
-  zf_run_update(parts->r, parts->step, probe, parts->r->set.lr);
+  zf_run_update(parts->run, parts->step, probe, parts->run->set.lr);
   double end = zf_now();
   parts->t[STEP][turn] = end - start;
   parts->t[UPDATE][turn] = end - middle;
@@ -183,7 +183,7 @@ static int run_step(struct parts *parts, int64_t turn) {
 static int run_forward(struct parts *parts, double *took) {
   struct zf_perturb none = zf_perturb_none();
   double loss, start = zf_now();
-  int rc = zf_run_batch_loss(parts->r, parts->step * parts->r->batch, &none, &loss);
+  int rc = zf_run_batch_loss(parts->run, parts->step * parts->run->batch, &none, &loss);
   *took = zf_now() - start;
   return rc;
 }
@@ -192,16 +192,16 @@ static int run_body(struct parts *parts, int64_t turn) {
   struct zf_perturb none = zf_perturb_none();
   double start = zf_now();
   int rc = 0;
-  for (int64_t m = 0; !rc && m < parts->r->set.accumulation; m++)
-    rc = zf_forward_run(parts->r->fwd, &parts->b, &none);
+  for (int64_t m = 0; !rc && m < parts->run->set.accumulation; m++)
+    rc = zf_forward_run(parts->run->fwd, &parts->batch, &none);
   parts->t[BODY][turn] = zf_now() - start;
   return rc;
 }
 
 static void run_noise(struct parts *parts, int64_t turn) {
-  const struct zf_zo *zo = &parts->r->set.zo;
+  const struct zf_zo *zo = &parts->run->set.zo;
   int64_t n =
-      zf_params_count(&parts->r->model->params, 1) * parts->r->set.accumulation * zo->probes;
+      zf_params_count(&parts->run->model->params, 1) * parts->run->set.accumulation * zo->probes;
   struct zf_noise key = zf_perturb_spsa(zo->seed, 1, 0, zo->direction, 0).dir;
   int team = zf_kern_nthreads();
   double start = zf_now();
@@ -220,7 +220,7 @@ static int go_on(const struct parts *parts) {
 
 /* A step between two forwards, so that a machine that grows slower or faster does so to both. */
 static int one_turn(struct parts *parts, int64_t turn, struct zf_bench *out) {
-  double before, after, peak = zf_peak(parts->r->set.compute, PEAK_SECONDS);
+  double before, after, peak = zf_peak(parts->run->set.compute, PEAK_SECONDS);
   if (peak > out->peak) out->peak = peak;
   int rc = go_on(parts);
   if (!rc) rc = run_forward(parts, &before);
@@ -232,7 +232,7 @@ static int one_turn(struct parts *parts, int64_t turn, struct zf_bench *out) {
   if (rc) return rc;
   run_noise(parts, turn);
   parts->t[FORWARD][turn] = 0.5 * (before + after);
-  parts->t[RATIO][turn] = parts->t[STEP][turn] / (parts->r->set.zo.probes * (before + after));
+  parts->t[RATIO][turn] = parts->t[STEP][turn] / (parts->run->set.zo.probes * (before + after));
   return 0;
 }
 
@@ -278,10 +278,10 @@ static void reduce(struct zf_bench *out, struct parts *parts, int64_t turns) {
 
 int zf_bench_step(struct zf_bench *out, struct zf_run *run, int64_t turns,
                   int (*stopped)(void *ctx), void *ctx) {
-  struct parts parts = {.r = run, .stopped = stopped, .ctx = ctx};
+  struct parts parts = {.run = run, .stopped = stopped, .ctx = ctx};
   double *times = zf_calloc(PARTS * turns, sizeof *times);
   memset(out, 0, sizeof *out);
-  int rc = times ? make_batch(&parts.b, run) : ZF_ENOMEM;
+  int rc = times ? make_batch(&parts.batch, run) : ZF_ENOMEM;
   for (int k = 0; times && k < PARTS; k++) parts.t[k] = times + k * turns;
   if (!rc) rc = one_turn(&parts, 0, out); /* pages, caches, threads */
   for (int64_t i = 0; !rc && i < turns; i++) rc = one_turn(&parts, i, out);
@@ -289,9 +289,9 @@ int zf_bench_step(struct zf_bench *out, struct zf_run *run, int64_t turns,
     count_work(out, run);
     reduce(out, &parts, turns);
   }
-  free(parts.b.id);
-  free(parts.b.pos);
-  free(parts.b.seg);
+  free(parts.batch.id);
+  free(parts.batch.pos);
+  free(parts.batch.seg);
   free(times);
   return rc;
 }

@@ -246,7 +246,7 @@ int zf_log_close(struct zf_log *log) {
 
 struct zf_log_reader {
   struct zf_map map;
-  struct zf_bytes b;
+  struct zf_bytes bytes;
   char *path;
   int probes;
   uint32_t head_crc;
@@ -300,26 +300,27 @@ static int read_fields(struct zf_log_head *head, const unsigned char *h, size_t 
 }
 
 static int read_head(struct zf_log_reader *reader, struct zf_log_head *head) {
-  const unsigned char *h = reader->b.data;
+  const unsigned char *h = reader->bytes.data;
   uint32_t version = 0, size = 0, noise = 0;
   memset(head, 0, sizeof *head);
-  if (reader->b.len < sizeof magic || memcmp(h, magic, sizeof magic) != 0)
+  if (reader->bytes.len < sizeof magic || memcmp(h, magic, sizeof magic) != 0)
     return zf_error(ZF_EINVALID, "%s: is not a step log", reader->path);
-  reader->b.pos = sizeof magic;
-  if (zf_bytes_u32(&reader->b, &version) || zf_bytes_u32(&reader->b, &size) || size > reader->b.len)
+  reader->bytes.pos = sizeof magic;
+  if (zf_bytes_u32(&reader->bytes, &version) || zf_bytes_u32(&reader->bytes, &size) ||
+      size > reader->bytes.len)
     return zf_error(ZF_EINVALID, "%s: too short for a step log", reader->path);
   if (version == 1)
     return zf_error(ZF_EINVALID, "%s: version 1: this program reads version %d", reader->path,
                     VERSION);
   if (size < TEXT + 4 || size > ZF_LOG_MAXHEAD || size % 4)
     return zf_error(ZF_EINVALID, "%s: the header is damaged (its size)", reader->path);
-  reader->b.pos = size - 4;
-  zf_bytes_u32(&reader->b, &reader->head_crc);
+  reader->bytes.pos = size - 4;
+  zf_bytes_u32(&reader->bytes, &reader->head_crc);
   if (reader->head_crc != zf_crc32c(0, h, size - 4))
     return zf_error(ZF_EINVALID, "%s: the header is damaged (checksum)", reader->path);
-  reader->b.pos = 52;
-  zf_bytes_u32(&reader->b, &noise);
-  reader->b.pos = size;
+  reader->bytes.pos = 52;
+  zf_bytes_u32(&reader->bytes, &noise);
+  reader->bytes.pos = size;
   if (version != VERSION || noise != ZF_NOISE_ID)
     return zf_error(ZF_EINVALID,
                     "%s: version %u, noise %u: this program reads version %d, noise %d",
@@ -342,7 +343,7 @@ static struct zf_log_reader *new_reader(const char *name) {
 
 static int begin(struct zf_log_reader **out, struct zf_log_reader *reader, const void *data,
                  size_t len, struct zf_log_head *head) {
-  reader->b = (struct zf_bytes){data, len, 0};
+  reader->bytes = (struct zf_bytes){data, len, 0};
   int rc = read_head(reader, head);
   if (rc)
     zf_log_reader_free(reader);
@@ -378,7 +379,7 @@ static int is_good(const struct zf_log_reader *reader, const unsigned char *p, s
 
 static int bad_record(const struct zf_log_reader *reader, const char *what) {
   return zf_error(ZF_EINVALID, "%s: record %lld at byte %zu %s", reader->path,
-                  (long long)reader->number + 1, reader->b.pos, what);
+                  (long long)reader->number + 1, reader->bytes.pos, what);
 }
 
 /* Nonzero: all is finite.  A run ends before it writes another. */
@@ -400,8 +401,9 @@ static int read_step(struct zf_bytes *bytes, struct zf_log_rec *rec, struct zf_z
 
 int zf_log_next(struct zf_log_reader *reader, struct zf_log_rec *rec, struct zf_zo_probe *probe,
                 int *more) {
-  size_t n = (size_t)zf_log_record_size(reader->probes), left = reader->b.len - reader->b.pos;
-  const unsigned char *p = reader->b.data + reader->b.pos;
+  size_t n = (size_t)zf_log_record_size(reader->probes),
+         left = reader->bytes.len - reader->bytes.pos;
+  const unsigned char *p = reader->bytes.data + reader->bytes.pos;
   char text[96];
   uint32_t kind = 0;
   memset(rec, 0, sizeof *rec);
@@ -430,13 +432,13 @@ int zf_log_next(struct zf_log_reader *reader, struct zf_log_rec *rec, struct zf_
     return bad_record(reader, "holds a number that is not finite");
   }
   reader->step = rec->step;
-  reader->b.pos += n;
+  reader->bytes.pos += n;
   reader->number++;
   return 0;
 }
 
 int64_t zf_log_offset(const struct zf_log_reader *reader) {
-  return (int64_t)reader->b.pos;
+  return (int64_t)reader->bytes.pos;
 }
 
 uint32_t zf_log_id(const struct zf_log_reader *reader) {
@@ -447,13 +449,13 @@ uint32_t zf_log_id(const struct zf_log_reader *reader) {
  * stand there is looked for before a checksum is made. */
 int zf_log_torn(const struct zf_log_reader *reader) {
   size_t n = (size_t)zf_log_record_size(reader->probes);
-  for (size_t at = reader->b.pos + 1; at + n <= reader->b.len; at++) {
-    struct zf_bytes bytes = {reader->b.data, reader->b.len, at};
+  for (size_t at = reader->bytes.pos + 1; at + n <= reader->bytes.len; at++) {
+    struct zf_bytes bytes = {reader->bytes.data, reader->bytes.len, at};
     uint32_t step = 0, kind = 0;
     zf_bytes_u32(&bytes, &step);
     zf_bytes_u32(&bytes, &kind);
-    if (kind <= ZF_LOG_MARK && step >= reader->step && step - reader->step <= reader->b.len / n &&
-        is_good(reader, reader->b.data + at, n))
+    if (kind <= ZF_LOG_MARK && step >= reader->step &&
+        step - reader->step <= reader->bytes.len / n && is_good(reader, reader->bytes.data + at, n))
       return 0;
   }
   return 1;
