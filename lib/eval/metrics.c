@@ -23,8 +23,8 @@ static double macro_f1(const int64_t *hit, const int64_t *chosen, const int64_t 
 /* Sums over examples in their order, as zf_score_mean adds them. */
 struct tally {
   double loss, weight;
-  int64_t count, targets, right, options;
-  int64_t *count; /* [3][options]: hit, chosen, present; NULL: nothing is chosen */
+  int64_t examples, targets, right, options;
+  int64_t *label_counts; /* [3][options]: hit, chosen, present; NULL: nothing is chosen */
   enum zf_problem problem;
   double *value; /* regression: [cap] outputs, [cap] what they should be */
   int64_t nvalue, cap;
@@ -44,8 +44,8 @@ static int tally_new(struct tally *tally, const struct zf_dataset *dataset) {
                           .problem = dataset->type == ZF_TASK_LABELS ? dataset->problem
                                                                      : ZF_PROBLEM_SINGLE};
   if (!zf_task_chooses(dataset->type)) return 0;
-  tally->count = zf_calloc(3 * dataset->options, sizeof *tally->count);
-  return tally->count ? 0 : ZF_ENOMEM;
+  tally->label_counts = zf_calloc(3 * dataset->options, sizeof *tally->label_counts);
+  return tally->label_counts ? 0 : ZF_ENOMEM;
 }
 
 /* Adds examples from..from+n of `d`. */
@@ -54,15 +54,16 @@ static void tally_add(struct tally *tally, const struct zf_dataset *dataset, int
   for (int64_t i = 0; i < n; i++) {
     tally->loss += score[i].loss;
     tally->weight += (double)score[i].weight;
-    if (!tally->count || tally->problem) continue;
-    int64_t *hit = tally->count, *chosen = hit + tally->options, *present = chosen + tally->options;
+    if (!tally->label_counts || tally->problem) continue;
+    int64_t *hit = tally->label_counts, *chosen = hit + tally->options,
+            *present = chosen + tally->options;
     int32_t want = dataset->ex[from + i].label, got = score[i].choice;
     chosen[got]++;
     present[want]++;
     hit[want] += got == want;
     tally->right += got == want;
   }
-  tally->count += n;
+  tally->examples += n;
 }
 
 /* Twice the room: the golds behind the outputs move. */
@@ -84,7 +85,8 @@ static int grow_values(struct tally *tally) {
 static void watch(void *ctx, const double *logit, const double *gold, int64_t count) {
   struct tally *tally = ctx;
   for (int64_t i = 0; tally->problem == ZF_PROBLEM_MULTI && i < count; i++) {
-    int64_t *hit = tally->count, *chosen = hit + tally->options, *present = chosen + tally->options;
+    int64_t *hit = tally->label_counts, *chosen = hit + tally->options,
+            *present = chosen + tally->options;
     int said = logit[i] > 0, is = gold[i] > 0.5;
     hit[i] += said && is;
     chosen[i] += said;
@@ -101,7 +103,7 @@ static void watch(void *ctx, const double *logit, const double *gold, int64_t co
 }
 
 static void many_labels(struct zf_metrics *out, const struct tally *tally) {
-  const int64_t *hit = tally->count, *chosen = hit + tally->options,
+  const int64_t *hit = tally->label_counts, *chosen = hit + tally->options,
                 *present = chosen + tally->options;
   double hits = 0, all = 0, sum = 0;
   for (int64_t k = 0; k < tally->options; k++) {
@@ -119,7 +121,7 @@ static int tally_end(struct zf_metrics *out, struct tally *tally) {
                ? zf_error(ZF_ENOMEM, "out of memory for %lld outputs", (long long)tally->nvalue)
                : 0;
   *out = no_measure;
-  out->examples = tally->count;
+  out->examples = tally->examples;
   out->targets = tally->targets;
   out->loss = tally->weight > 0 ? tally->loss / tally->weight : 0;
   if (tally->problem == ZF_PROBLEM_MULTI) {
@@ -128,14 +130,14 @@ static int tally_end(struct zf_metrics *out, struct tally *tally) {
     out->pearson = zf_pearson(tally->value, tally->value + tally->cap, tally->nvalue);
     if (!rc)
       rc = zf_spearman(&out->spearman, tally->value, tally->value + tally->cap, tally->nvalue);
-  } else if (tally->count) {
-    out->accuracy = (double)tally->right / (double)tally->count;
-    out->f1 = macro_f1(tally->count, tally->count + tally->options,
-                       tally->count + 2 * tally->options, tally->options);
+  } else if (tally->label_counts) {
+    out->accuracy = (double)tally->right / (double)tally->examples;
+    out->f1 = macro_f1(tally->label_counts, tally->label_counts + tally->options,
+                       tally->label_counts + 2 * tally->options, tally->options);
   } else {
     out->perplexity = exp(out->loss);
   }
-  free(tally->count);
+  free(tally->label_counts);
   free(tally->value);
   return rc;
 }
@@ -180,10 +182,10 @@ int zf_evaluate(struct zf_metrics *out, struct zf_scorer *scorer, const struct z
     if (!rc && stopped && stopped(ctx)) rc = zf_error(ZF_ESTOPPED, "interrupted while scoring");
   }
   zf_scorer_watch(scorer, NULL, NULL);
-  if (!rc && !tally.count)
+  if (!rc && !tally.examples)
     rc = zf_error(ZF_EINVALID, "no row of the set gives an example to score");
   if (!rc) return tally_end(out, &tally);
-  free(tally.count);
+  free(tally.label_counts);
   free(tally.value);
   return rc;
 }
