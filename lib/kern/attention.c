@@ -1,15 +1,15 @@
 /* The driver of attention.
  *
- * An item is a block of queries of one segment, of the heads that share keys, of one stream;
- * items go round over the threads, so that long and short ones mix.  For an item
+ * A work item is a block of queries: of one segment, one stream, and the heads that share one
+ * key/value head.  Threads take items in turn, so that long and short ones mix.  For an item
  *
- *   keys of prefix and segment are packed, transposed: panels [D][nr], as W is in a product
+ *   the keys of prefix and segment are packed, transposed: panels [D][width], as W in a product
  *   for each head, for TILE queries:  scores [TILE][keys] by the product's kernel,
- *                                     then per query softmax and the sum of values
+ *                                     then per query softmax and the weighted sum of values
  *
- * With a window, keys that no query of the item sees are left out first; then positions count from
- * the first one that is left.
- * Few queries (decoding) read the keys as they lie instead. */
+ * With a window, keys that no query of the item sees are skipped first; positions then count from
+ * the first key that is kept.
+ * Up to ZF_SMALL_M queries (decoding) read the keys without packing. */
 #include <omp.h>
 #include <string.h>
 
@@ -21,226 +21,263 @@ static const struct zf_product *f32(void) {
   return &zf_kern.product[ZF_COMPUTE_F32];
 }
 
-struct job {
-  float *o;
-  const float *q, *k, *v;
-  int64_t ldo, ldq, ldk, T, group, ldp, D;
+struct attention_job {
+  float *out;
+  const float *queries, *keys, *values;
+  int64_t ldout, ldqueries, ldkeys, T, group, ldprefix, D;
   struct zf_attention_params attention;
 };
 
-/* Keys or values of a head: n rows of the prefix, then the segment's own. */
-struct rows {
-  const float *first, *own;
-  int64_t n, ld, ldown;
+/* Keys or values of one head: prefix_len rows of the prefix, then the segment's own rows. */
+struct head_rows {
+  const float *prefix, *own;
+  int64_t prefix_len, ldprefix, ldown;
 };
 
-static struct rows rows_of(const struct job *job, const float *base, const float *cache,
-                           const struct zf_segment *segment, int s, int64_t kv) {
-  struct rows rows = {
-      .n = segment->prefix_len, .ld = cache ? job->ldp : job->ldk, .ldown = job->ldk};
-  rows.own = base + (s * job->T + segment->start) * job->ldk + kv * job->D;
-  rows.first = cache ? cache + s * segment->prefix_stride
-                     : base + (s * job->T + segment->prefix_start) * job->ldk;
-  rows.first += kv * job->D;
+static struct head_rows rows_of(const struct attention_job *job, const float *base,
+                                const float *cache, const struct zf_segment *segment, int stream,
+                                int64_t kv_head) {
+  struct head_rows rows = {.prefix_len = segment->prefix_len,
+                           .ldprefix = cache ? job->ldprefix : job->ldkeys,
+                           .ldown = job->ldkeys};
+  rows.own = base + (stream * job->T + segment->start) * job->ldkeys + kv_head * job->D;
+  rows.prefix = cache ? cache + stream * segment->prefix_stride
+                      : base + (stream * job->T + segment->prefix_start) * job->ldkeys;
+  rows.prefix += kv_head * job->D;
   return rows;
 }
 
-/* Elements k0..k0+k of rows at..at+n (n <= 16) as one strip; what lies across the end of the
- * prefix is copied to `buf` [16][KC]. */
-static const float *strip(const struct rows *rows, int64_t at, int64_t n, int64_t k0, int64_t k,
-                          float *buf, int64_t *ld) {
-  *ld = at < rows->n ? rows->ld : rows->ldown;
-  if (at + n <= rows->n) return rows->first + at * rows->ld + k0;
-  if (at >= rows->n) return rows->own + (at - rows->n) * rows->ldown + k0;
-  *ld = ZF_KC;
-  for (int64_t i = 0; i < n; i++) {
-    const float *row = at + i < rows->n ? rows->first + (at + i) * rows->ld
-                                        : rows->own + (at + i - rows->n) * rows->ldown;
-    memcpy(buf + i * ZF_KC, row + k0, (size_t)k * sizeof *buf);
+/* Elements k0..k0+k of rows first..first+count (count <= 16) with one row stride.  Rows on both
+ * sides of the prefix's end are copied to `buffer` [16][KC]. */
+static const float *strip(const struct head_rows *rows, int64_t first, int64_t count, int64_t k0,
+                          int64_t k, float *buffer, int64_t *stride) {
+  *stride = first < rows->prefix_len ? rows->ldprefix : rows->ldown;
+  if (first + count <= rows->prefix_len) return rows->prefix + first * rows->ldprefix + k0;
+  if (first >= rows->prefix_len) return rows->own + (first - rows->prefix_len) * rows->ldown + k0;
+  *stride = ZF_KC;
+  for (int64_t i = 0; i < count; i++) {
+    const float *row = first + i < rows->prefix_len
+                           ? rows->prefix + (first + i) * rows->ldprefix
+                           : rows->own + (first + i - rows->prefix_len) * rows->ldown;
+    memcpy(buffer + i * ZF_KC, row + k0, (size_t)k * sizeof *buffer);
   }
-  return buf;
+  return buffer;
 }
 
-/* Panels of `keys` rows: that of columns p.. begins at p*D. */
-static void pack(float *panel, const struct rows *rows, int64_t keys, int64_t D) {
-  float buf[ZF_LANES * ZF_KC];
-  for (int64_t at = 0; at < keys; at += ZF_LANES) {
-    int64_t p = at / f32()->nr * f32()->nr, w = zf_kern_min(zf_kern_round_up(keys - p), f32()->nr),
-            ld;
+/* Packs `keys` rows into panels.  The panel of columns p.. begins at p*D. */
+static void pack(float *panel, const struct head_rows *rows, int64_t keys, int64_t D) {
+  float buffer[ZF_LANES * ZF_KC];
+  for (int64_t first = 0; first < keys; first += ZF_LANES) {
+    int64_t panel_key = first / f32()->max_columns * f32()->max_columns,
+            width = zf_kern_min(zf_kern_round_up(keys - panel_key), f32()->max_columns), stride;
     for (int64_t k0 = 0; k0 < D; k0 += ZF_KC) {
-      int64_t n = zf_kern_min(keys - at, ZF_LANES), k = zf_kern_min(D - k0, ZF_KC);
-      const float *src = strip(rows, at, n, k0, k, buf, &ld);
-      f32()->pack(panel + p * D + k0 * w + at - p, w, src, ld, NULL, 0, n, k);
+      int64_t count = zf_kern_min(keys - first, ZF_LANES), depth = zf_kern_min(D - k0, ZF_KC);
+      const float *src = strip(rows, first, count, k0, depth, buffer, &stride);
+      f32()->pack(panel + panel_key * D + k0 * width + first - panel_key, width, src, stride, NULL,
+                  0, count, depth);
     }
   }
 }
 
-/* s[i*lds + j] = dot of query i < m and key j < n, and some beyond, of `keys` packed. */
-static void scores(float *s, int64_t lds, const float *q, int64_t ldq, int64_t m,
-                   const float *panel, int64_t count, int64_t keys, int64_t D) {
-  for (int64_t p = 0; p < count; p += f32()->nr) {
-    int64_t width = zf_kern_min(zf_kern_round_up(keys - p), f32()->nr),
-            w = zf_kern_min(zf_kern_round_up(count - p), f32()->nr);
+/* scores[i*ldscores + j] = dot product of query i < query_count and key j < count; up to 15 more
+ * columns are written.  `keys` keys are packed. */
+static void scores(float *scores, int64_t ldscores, const float *queries, int64_t ldqueries,
+                   int64_t query_count, const float *panel, int64_t count, int64_t keys,
+                   int64_t D) {
+  for (int64_t panel_key = 0; panel_key < count; panel_key += f32()->max_columns) {
+    int64_t width = zf_kern_min(zf_kern_round_up(keys - panel_key), f32()->max_columns),
+            columns = zf_kern_min(zf_kern_round_up(count - panel_key), f32()->max_columns);
     for (int64_t k0 = 0; k0 < D; k0 += ZF_KC)
-      f32()->mul(s + p, lds, q + k0, ldq, m, panel + p * D + k0 * width, width, w,
-                 zf_kern_min(D - k0, ZF_KC), k0 ? ZF_MUL_ADD : ZF_MUL_SET);
+      f32()->mul(scores + panel_key, ldscores, queries + k0, ldqueries, query_count,
+                 panel + panel_key * D + k0 * width, width, columns, zf_kern_min(D - k0, ZF_KC),
+                 k0 ? ZF_MUL_ADD : ZF_MUL_SET);
   }
 }
 
-/* The same for m <= ZF_SMALL_M queries from keys as they lie. */
-static void small_m_scores(float *s, int64_t lds, const float *q, int64_t ldq, int64_t m,
-                           const struct rows *rows, int64_t keys, int64_t D) {
-  float buf[ZF_LANES * ZF_KC];
-  for (int64_t at = 0; at < keys; at += ZF_LANES)
+/* The same for query_count <= ZF_SMALL_M, from keys that are not packed. */
+static void small_m_scores(float *scores, int64_t ldscores, const float *queries, int64_t ldqueries,
+                           int64_t query_count, const struct head_rows *rows, int64_t keys,
+                           int64_t D) {
+  float buffer[ZF_LANES * ZF_KC];
+  for (int64_t first = 0; first < keys; first += ZF_LANES)
     for (int64_t k0 = 0; k0 < D; k0 += ZF_KC) {
-      int64_t n = zf_kern_min(keys - at, ZF_LANES), k = zf_kern_min(D - k0, ZF_KC), ld;
-      const float *src = strip(rows, at, n, k0, k, buf, &ld);
-      f32()->thin(s + at, lds, q + k0, ldq, m, src, ld, n, k, k0 > 0);
+      int64_t count = zf_kern_min(keys - first, ZF_LANES), depth = zf_kern_min(D - k0, ZF_KC),
+              stride;
+      const float *src = strip(rows, first, count, k0, depth, buffer, &stride);
+      f32()->mul_unpacked(scores + first, ldscores, queries + k0, ldqueries, query_count, src,
+                          stride, count, depth, k0 > 0);
     }
 }
 
-/* o[i] goes on with the chain over n keys, or n + i for a stair, of p[i][j] * v[j], for m
- * queries. */
-static void gather(const struct job *job, float *o, int64_t m, const float *p, int64_t ldp,
-                   const float *v, int64_t ldv, int64_t n, enum zf_mul_mode mode) {
+/* Continues the chain of out[i] by weights[i][j] * values[j] over `count` keys j, or count + i keys
+ * in mode STAIR, for query_count queries i. */
+static void add_values(const struct attention_job *job, float *out, int64_t query_count,
+                       const float *weights, int64_t ldweights, const float *values,
+                       int64_t ldvalues, int64_t count, enum zf_mul_mode mode) {
   if (job->D % ZF_LANES)
-    for (int64_t i = 0; i < m; i++)
-      zf_kern.blend(o + i * job->ldo, p + i * ldp, v, ldv, mode == ZF_MUL_STAIR ? n + i : n,
-                    job->D);
+    for (int64_t i = 0; i < query_count; i++)
+      zf_kern.add_weighted_rows(out + i * job->ldout, weights + i * ldweights, values, ldvalues,
+                                mode == ZF_MUL_STAIR ? count + i : count, job->D);
   else
-    for (int64_t d = 0; d < job->D; d += f32()->nr)
-      f32()->mul(o + d, job->ldo, p, ldp, m, v + d, ldv, zf_kern_min(job->D - d, f32()->nr), n,
-                 mode);
+    for (int64_t first = 0; first < job->D; first += f32()->max_columns)
+      f32()->mul(out + first, job->ldout, weights, ldweights, query_count, values + first, ldvalues,
+                 zf_kern_min(job->D - first, f32()->max_columns), count, mode);
 }
 
-/* Keys lo..hi are those that a query sees. */
-struct span {
+/* The keys lo..hi that a query sees. */
+struct key_range {
   int64_t lo, hi;
 };
 
-/* Of the query at position `at` before `end` keys. */
-static struct span sees(const struct zf_attention_params *attention, int64_t at, int64_t end) {
-  struct span span = {0, attention->causal ? at + 1 : end};
-  if (attention->window && at + 1 > attention->window) span.lo = at + 1 - attention->window;
-  if (attention->window && at + attention->window < span.hi) span.hi = at + attention->window;
-  return span;
+/* Keys that the query at `position` sees, of `end` keys. */
+static struct key_range visible_keys(const struct zf_attention_params *attention, int64_t position,
+                                     int64_t end) {
+  struct key_range range = {0, attention->causal ? position + 1 : end};
+  if (attention->window && position + 1 > attention->window)
+    range.lo = position + 1 - attention->window;
+  if (attention->window && position + attention->window < range.hi)
+    range.hi = position + attention->window;
+  return range;
 }
 
-/* The first n keys are gone. */
-static struct rows without(struct rows rows, int64_t n) {
-  int64_t of_prefix = zf_kern_min(n, rows.n);
-  rows.first += of_prefix * rows.ld;
-  rows.own += (n - of_prefix) * rows.ldown;
-  rows.n -= of_prefix;
+/* The rows after the first `count`. */
+static struct head_rows skip_rows(struct head_rows rows, int64_t count) {
+  int64_t from_prefix = zf_kern_min(count, rows.prefix_len);
+  rows.prefix += from_prefix * rows.ldprefix;
+  rows.own += (count - from_prefix) * rows.ldown;
+  rows.prefix_len -= from_prefix;
   return rows;
 }
 
-/* One query's chain goes on over keys lo..hi. */
-static void blend(const struct job *job, float *o, const float *p, const struct rows *rows,
-                  int64_t lo, int64_t hi) {
-  int64_t cut = zf_kern_min(hi, rows->n);
-  if (lo < cut) zf_kern.blend(o, p + lo, rows->first + lo * rows->ld, rows->ld, cut - lo, job->D);
-  if (lo < rows->n) lo = rows->n;
+/* Continues the chain of one query over keys lo..hi. */
+static void add_key_range(const struct attention_job *job, float *out, const float *weights,
+                          const struct head_rows *rows, int64_t lo, int64_t hi) {
+  int64_t prefix_end = zf_kern_min(hi, rows->prefix_len);
+  if (lo < prefix_end)
+    zf_kern.add_weighted_rows(out, weights + lo, rows->prefix + lo * rows->ldprefix, rows->ldprefix,
+                              prefix_end - lo, job->D);
+  if (lo < rows->prefix_len) lo = rows->prefix_len;
   if (lo < hi)
-    zf_kern.blend(o, p + lo, rows->own + (lo - rows->n) * rows->ldown, rows->ldown, hi - lo,
-                  job->D);
+    zf_kern.add_weighted_rows(out, weights + lo, rows->own + (lo - rows->prefix_len) * rows->ldown,
+                              rows->ldown, hi - lo, job->D);
 }
 
-/* Sums of values of m queries: keys that some see alone by themselves, those that all see as a
- * product.  at: position of the first. */
-static void sums(const struct job *job, float *o, const struct rows *rows, int64_t at, int64_t end,
-                 int64_t m, const float *p, int64_t ldp) {
-  struct span first = sees(&job->attention, at, end), last = sees(&job->attention, at + m - 1, end);
+/* Weighted sums of values for query_count queries, the first at `position`: the keys that all of
+ * them see as one product, the keys that only some see query by query. */
+static void sum_values(const struct attention_job *job, float *out, const struct head_rows *rows,
+                       int64_t position, int64_t end, int64_t query_count, const float *weights,
+                       int64_t ldweights) {
+  struct key_range first = visible_keys(&job->attention, position, end),
+                   last = visible_keys(&job->attention, position + query_count - 1, end);
   int64_t lo = last.lo, hi = first.hi;
   int stair = job->attention.causal;
-  if (lo >= hi) lo = hi = end; /* nothing is seen by all */
-  for (int64_t e = 0; e < m && (job->attention.window || lo == end); e++) {
-    struct span span = sees(&job->attention, at + e, end);
-    blend(job, o + e * job->ldo, p + e * ldp, rows, span.lo, zf_kern_min(span.hi, lo));
-  }
-  if (lo < hi) {
-    int64_t cut = zf_kern_min(hi, rows->n), own = lo > rows->n ? lo : rows->n;
-    if (lo < cut)
-      gather(job, o, m, p + lo, ldp, rows->first + lo * rows->ld, rows->ld, cut - lo, ZF_MUL_ON);
-    if (own < hi)
-      gather(job, o, m, p + own, ldp, rows->own + (own - rows->n) * rows->ldown, rows->ldown,
-             hi - own, stair ? ZF_MUL_STAIR : ZF_MUL_ON);
-  }
-  for (int64_t e = 0; e < m && !stair && lo < hi; e++)
-    blend(job, o + e * job->ldo, p + e * ldp, rows, hi, sees(&job->attention, at + e, end).hi);
+  if (lo >= hi) lo = hi = end; /* no key is seen by all */
+  if (job->attention.window || lo == end)
+    for (int64_t query = 0; query < query_count; query++) {
+      struct key_range range = visible_keys(&job->attention, position + query, end);
+      add_key_range(job, out + query * job->ldout, weights + query * ldweights, rows, range.lo,
+                    zf_kern_min(range.hi, lo));
+    }
+  if (lo >= hi) return;
+  int64_t prefix_end = zf_kern_min(hi, rows->prefix_len),
+          own_start = lo > rows->prefix_len ? lo : rows->prefix_len;
+  if (lo < prefix_end)
+    add_values(job, out, query_count, weights + lo, ldweights, rows->prefix + lo * rows->ldprefix,
+               rows->ldprefix, prefix_end - lo, ZF_MUL_CONTINUE);
+  if (own_start < hi)
+    add_values(job, out, query_count, weights + own_start, ldweights,
+               rows->own + (own_start - rows->prefix_len) * rows->ldown, rows->ldown,
+               hi - own_start, stair ? ZF_MUL_STAIR : ZF_MUL_CONTINUE);
+  if (stair) return;
+  for (int64_t query = 0; query < query_count; query++)
+    add_key_range(job, out + query * job->ldout, weights + query * ldweights, rows, hi,
+                  visible_keys(&job->attention, position + query, end).hi);
 }
 
-/* Outputs of m queries of one head, whose scores are in p. */
-static void values(const struct job *job, float *o, const struct rows *rows, int64_t at,
-                   int64_t end, int64_t m, float *p, int64_t ldp) {
+/* Outputs of query_count queries of one head.  `weights` holds their scores and is overwritten. */
+static void attend_queries(const struct attention_job *job, float *out,
+                           const struct head_rows *rows, int64_t position, int64_t end,
+                           int64_t query_count, float *weights, int64_t ldweights) {
   const struct zf_attention_params *attention = &job->attention;
   float sum[TILE];
-  for (int64_t e = 0; e < m; e++) {
-    struct span span = sees(attention, at + e, end);
-    float *own = p + e * ldp + span.lo;
+  for (int64_t query = 0; query < query_count; query++) {
+    struct key_range range = visible_keys(attention, position + query, end);
+    float *scores = weights + query * ldweights + range.lo;
     if (attention->cap > 0)
-      zf_kern.softcap(own, attention->scale / attention->cap, attention->cap, span.hi - span.lo);
-    sum[e] = zf_kern.softmax(own, attention->cap > 0 ? 1 : attention->scale, span.hi - span.lo);
-    memset(o + e * job->ldo, 0, (size_t)job->D * sizeof *o);
+      zf_kern.softcap(scores, attention->scale / attention->cap, attention->cap,
+                      range.hi - range.lo);
+    sum[query] =
+        zf_kern.softmax(scores, attention->cap > 0 ? 1 : attention->scale, range.hi - range.lo);
+    memset(out + query * job->ldout, 0, (size_t)job->D * sizeof *out);
   }
-  sums(job, o, rows, at, end, m, p, ldp);
-  for (int64_t e = 0; e < m; e++) zf_kern.divide(o + e * job->ldo, sum[e], job->D);
+  sum_values(job, out, rows, position, end, query_count, weights, ldweights);
+  for (int64_t query = 0; query < query_count; query++)
+    zf_kern.divide(out + query * job->ldout, sum[query], job->D);
 }
 
-/* Queries i0..i1 of the heads of key head kv.  scratch: see zf_attention_scratch. */
-static void attend(const struct job *job, const struct zf_segment *segment, int s, int64_t kv,
-                   int64_t i0, int64_t i1, float *scratch) {
-  int64_t all = segment->prefix_len + segment->len,
-          gone = sees(&job->attention, segment->prefix_len + i0, all).lo;
-  struct rows rows = without(rows_of(job, job->k, segment->prefix_keys, segment, s, kv), gone);
-  struct rows v = without(rows_of(job, job->v, segment->prefix_values, segment, s, kv), gone);
-  int64_t at = segment->prefix_len - gone, end = all - gone;
-  int64_t keys = sees(&job->attention, at + i1 - 1, end).hi, lds = zf_kern_round_up(keys);
-  float *p = scratch, *panel = scratch + TILE * lds;
+/* Queries i0..i1 of the heads that share kv_head.  scratch: see zf_attention_scratch. */
+static void attend_block(const struct attention_job *job, const struct zf_segment *segment,
+                         int stream, int64_t kv_head, int64_t i0, int64_t i1, float *scratch) {
+  int64_t key_count = segment->prefix_len + segment->len,
+          unseen = visible_keys(&job->attention, segment->prefix_len + i0, key_count).lo;
+  struct head_rows key_rows =
+      skip_rows(rows_of(job, job->keys, segment->prefix_keys, segment, stream, kv_head), unseen);
+  struct head_rows value_rows = skip_rows(
+      rows_of(job, job->values, segment->prefix_values, segment, stream, kv_head), unseen);
+  int64_t position = segment->prefix_len - unseen, end = key_count - unseen;
+  int64_t seen = visible_keys(&job->attention, position + i1 - 1, end).hi,
+          ldweights = zf_kern_round_up(seen);
+  float *weights = scratch, *panel = scratch + TILE * ldweights;
   int small_m = i1 - i0 <= ZF_SMALL_M;
-  if (!small_m) pack(panel, &rows, keys, job->D);
-  for (int64_t h = kv * job->group; h < (kv + 1) * job->group; h++)
+  if (!small_m) pack(panel, &key_rows, seen, job->D);
+  for (int64_t head = kv_head * job->group; head < (kv_head + 1) * job->group; head++)
     for (int64_t i = i0; i < i1; i += TILE) {
-      int64_t m = zf_kern_min(i1 - i, TILE), r = s * job->T + segment->start + i;
-      const float *q = job->q + r * job->ldq + h * job->D;
-      float *o = job->o + r * job->ldo + h * job->D;
+      int64_t query_count = zf_kern_min(i1 - i, TILE), row = stream * job->T + segment->start + i;
+      const float *queries = job->queries + row * job->ldqueries + head * job->D;
+      float *out = job->out + row * job->ldout + head * job->D;
       if (small_m)
-        small_m_scores(p, lds, q, job->ldq, m, &rows, keys, job->D);
+        small_m_scores(weights, ldweights, queries, job->ldqueries, query_count, &key_rows, seen,
+                       job->D);
       else
-        scores(p, lds, q, job->ldq, m, panel, sees(&job->attention, at + i + m - 1, end).hi, keys,
-               job->D);
-      values(job, o, &v, at + i, end, m, p, lds);
+        scores(weights, ldweights, queries, job->ldqueries, query_count, panel,
+               visible_keys(&job->attention, position + i + query_count - 1, end).hi, seen, job->D);
+      attend_queries(job, out, &value_rows, position + i, end, query_count, weights, ldweights);
     }
 }
 
-static int64_t work_of(const struct zf_segment *seg, int64_t nseg, int64_t width) {
-  int64_t n = 0;
-  for (int64_t g = 0; g < nseg; g++) n += seg[g].len * (seg[g].prefix_len + seg[g].len);
-  return n * width / 8;
+static int64_t work_of(const struct zf_segment *segments, int64_t segment_count, int64_t width) {
+  int64_t pairs = 0;
+  for (int64_t g = 0; g < segment_count; g++)
+    pairs += segments[g].len * (segments[g].prefix_len + segments[g].len);
+  return pairs * width / 8;
 }
 
 int64_t zf_attention_scratch(int64_t max_keys, int64_t D) {
   return zf_kern_round_up(max_keys) * (TILE + D);
 }
 
-void zf_attention(float *o, int64_t ldo, const float *q, int64_t ldq, const float *k,
-                  const float *v, int64_t ldk, int64_t T, int64_t H, int64_t Hkv, int64_t D,
-                  const struct zf_attention_params *attention, const struct zf_segment *seg,
-                  int64_t nseg, const struct zf_streams *st, float *scratch) {
-  struct job job = {o, q, k, v, ldo, ldq, ldk, T, H / Hkv, Hkv * D, D, *attention};
-  int team = zf_kern_team(work_of(seg, nseg, st->count * H * D));
-  int64_t most = 0;
-  for (int64_t g = 0; g < nseg; g++)
-    if (seg[g].prefix_len + seg[g].len > most) most = seg[g].prefix_len + seg[g].len;
+void zf_attention(float *out, int64_t ldout, const float *queries, int64_t ldqueries,
+                  const float *keys, const float *values, int64_t ldkeys, int64_t T, int64_t H,
+                  int64_t Hkv, int64_t D, const struct zf_attention_params *attention,
+                  const struct zf_segment *segments, int64_t segment_count,
+                  const struct zf_streams *streams, float *scratch) {
+  struct attention_job job = {out,    queries, keys,    values,  ldout, ldqueries,
+                              ldkeys, T,       H / Hkv, Hkv * D, D,     *attention};
+  int team = zf_kern_team(work_of(segments, segment_count, streams->count * H * D));
+  int64_t max_keys = 0;
+  for (int64_t g = 0; g < segment_count; g++)
+    if (segments[g].prefix_len + segments[g].len > max_keys)
+      max_keys = segments[g].prefix_len + segments[g].len;
 #pragma omp parallel num_threads(team) if (team > 1)
   {
-    int64_t id = omp_get_thread_num(), n = omp_get_num_threads(), turn = 0;
-    float *own = scratch + id * zf_attention_scratch(most, D);
-    for (int s = 0; s < st->count; s++)
-      for (int64_t g = 0; g < nseg; g++)
-        for (int64_t h = 0; h < Hkv; h++)
-          for (int64_t i = 0; i < seg[g].len; i += BLOCK)
-            if (turn++ % n == id)
-              attend(&job, seg + g, s, h, i, zf_kern_min(seg[g].len, i + BLOCK), own);
+    int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads(), item = 0;
+    float *thread_scratch = scratch + thread * zf_attention_scratch(max_keys, D);
+    for (int stream = 0; stream < streams->count; stream++)
+      for (int64_t g = 0; g < segment_count; g++)
+        for (int64_t kv_head = 0; kv_head < Hkv; kv_head++)
+          for (int64_t query = 0; query < segments[g].len; query += BLOCK)
+            if (item++ % threads == thread)
+              attend_block(&job, segments + g, stream, kv_head, query,
+                           zf_kern_min(segments[g].len, query + BLOCK), thread_scratch);
   }
 }

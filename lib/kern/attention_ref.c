@@ -59,7 +59,7 @@ void zf_kern_init_attention_ref(struct zf_kern_table *table) {
   table->softmax = softmax_ref;
   table->softcap = softcap_ref;
   table->scale = scale_ref;
-  table->blend = blend_ref;
+  table->add_weighted_rows = blend_ref;
   table->divide = divide_ref;
   table->sumexp = sumexp_ref;
 }

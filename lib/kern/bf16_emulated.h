@@ -74,10 +74,10 @@ static void pack_bf16_lanes(void *panel, int64_t w, const float *src, int64_t ld
 static void fill_bf16(struct zf_kern_table *table, const char *name) {
   struct zf_product *product = &table->product[ZF_COMPUTE_BF16];
   product->name = name;
-  product->nr = 16 * ZV_NR;
-  product->rows = rows_bf16_lanes;
+  product->max_columns = 16 * ZV_NR;
+  product->convert_rows = rows_bf16_lanes;
   product->pack = pack_bf16_lanes;
-  product->fold = fold_bf16_lanes;
+  product->pack_f32 = fold_bf16_lanes;
   product->mul = bf16_mul;
 }
 

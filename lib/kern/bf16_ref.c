@@ -83,11 +83,11 @@ static void mul_bf16_ref(float *c, int64_t ldc, const void *xs, int64_t ldx, int
 
 void zf_kern_init_bf16_ref(struct zf_kern_table *table) {
   table->product[ZF_COMPUTE_BF16] = (struct zf_product){.name = "ref",
-                                                        .nr = 64,
-                                                        .per = 2,
-                                                        .kc = ZF_KC_BF16,
-                                                        .rows = rows_bf16_ref,
+                                                        .max_columns = 64,
+                                                        .inputs_per_cell = 2,
+                                                        .chunk_inputs = ZF_KC_BF16,
+                                                        .convert_rows = rows_bf16_ref,
                                                         .pack = pack_bf16_ref,
-                                                        .fold = fold_bf16_ref,
+                                                        .pack_f32 = fold_bf16_ref,
                                                         .mul = mul_bf16_ref};
 }

@@ -1,303 +1,343 @@
 /* The driver of the matrix product, the same for every arithmetic (struct zf_product).
  *
- * y [rows, out] is cut over threads into ranges of columns in units of 16, and of rows when
- * there are fewer units than threads.  All threads turn rows of x into cells, each its share;
- * then a thread walks its part so:
+ * Threads share out y [rows, out] by ranges of columns in units of 16, and by rows as well when
+ * there are fewer units than threads.  First all threads convert the rows of x to cells, each its
+ * share.  Then a thread walks its part:
  *
- *   for up to NC columns           panels of nr columns, side by side in work.panel
+ *   for up to NC columns           panels of max_columns columns, side by side in space.panel
  *     for a chunk of the inner dimension
- *       pack: read W once, make z once, write a panel set for each stream
- *       for each stream, for ROWS rows: panels x rows -> y, where one chunk is all there is,
- *         or -> work.c, which holds the sums of all rows and goes to y after the last chunk
+ *       pack: read W once, make z once, write one set of panels for each stream
+ *       for each stream, for ROWS rows: panels x rows -> y when there is only one chunk,
+ *         else -> space.sums, which holds the sums of all rows; the last chunk moves them to y
  *
- * Few rows of x take another way where W is not perturbed: it is multiplied as it lies,
- * for packing would cost more than the product.
+ * Up to ZF_SMALL_M rows of x are multiplied by an unperturbed W without packing, because packing
+ * would cost more than the product.
  *
- * Neither the cut nor the tiles change the order of additions of an element.  Goto and van
- * de Geijn, "Anatomy of high-performance matrix multiplication", 2008, is where panels come
- * from; rows of x are read in place here. */
+ * Neither the ranges nor the tiles change the order in which an element is summed.  Panels are
+ * those of Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008; rows
+ * of x are read in place. */
 #include <omp.h>
 #include <string.h>
 
 #include "kern/kern_internal.h"
 
 enum {
-  ROWS = 48, /* rows of x that stay near while the panels pass */
-  DEPTH = 64 /* of the piece of a panel that is made in f32 first, unless a group is deeper */
+  ROWS = 48, /* rows of x that stay in cache while the panels pass */
+  DEPTH = 64 /* rows of a panel that are made in f32 at once, unless groups are deeper */
 };
 
-struct job {
+struct gemm_job {
   float *y;
   const float *x, *bias;
   int64_t ldy, ldx, ldb, T;
-  const struct zf_weight *w;
-  const struct zf_streams *st;
+  const struct zf_weight *weight;
+  const struct zf_streams *streams;
   int accumulate;
-  const struct zf_product *p;
-  const uint32_t *cell; /* rows of x, ldc apart: x itself or the shared part of the workspace */
-  int64_t ldc;
+  const struct zf_product *product;
+  const uint32_t *cells; /* rows of x: x itself, or the shared part of the workspace */
+  int64_t cell_stride;   /* cells from one row to the next */
 };
 
 static const void *element(const struct zf_weight *weight, int64_t o, int64_t i) {
   return (const char *)weight->data + zf_dtype_bytes(weight->type, o * weight->so + i * weight->si);
 }
 
-struct zf_weight zf_weight_part(const struct zf_weight *weight, int64_t o, int64_t n) {
+struct zf_weight zf_weight_part(const struct zf_weight *weight, int64_t first_output,
+                                int64_t outputs) {
   struct zf_weight part = *weight;
-  part.data = (const char *)weight->data + zf_dtype_bytes(weight->type, o * weight->so);
-  part.first = weight->first + o * weight->so;
-  part.out = n;
+  part.data = (const char *)weight->data + zf_dtype_bytes(weight->type, first_output * weight->so);
+  part.first = weight->first + first_output * weight->so;
+  part.out = outputs;
   return part;
 }
 
-/* Rows o0..o0+n (n <= 16) of W, which run along k, as f32: in place or widened into wk->w. */
-static const float *strip(const struct zf_weight *weight, struct zf_thread_space *wk, int64_t o0,
-                          int64_t n, int64_t k0, int64_t k, int64_t *ld) {
-  *ld = weight->so;
+/* Rows o0..o0+count (count <= 16) of a W whose rows run along k, as f32: in place, or expanded into
+ * space->weights. */
+static const float *strip(const struct zf_weight *weight, struct zf_thread_space *space, int64_t o0,
+                          int64_t count, int64_t k0, int64_t k, int64_t *stride) {
+  *stride = weight->so;
   if (weight->type == ZF_F32) return element(weight, o0, k0);
-  *ld = ZF_KC;
-  for (int64_t o = 0; o < n; o++)
-    zf_kern.expand(wk->weights + o * ZF_KC, element(weight, o0 + o, k0), weight->type, k);
-  return wk->weights;
+  *stride = ZF_KC;
+  for (int64_t o = 0; o < count; o++)
+    zf_kern.expand(space->weights + o * ZF_KC, element(weight, o0 + o, k0), weight->type, k);
+  return space->weights;
 }
 
-/* Cell of panel set s where row k of a panel of `width` columns begins, the panel at column
- * `at` of the set. */
-static uint32_t *cell_of(const struct job *job, const struct zf_thread_space *wk, int s,
-                         int64_t deep, int64_t at, int64_t width, int64_t k) {
-  return (uint32_t *)wk->panel[s] + at * deep + zf_kern_depth(job->p, k) * width;
+/* The cell of a stream's panel set where row k begins, in the panel of `width` columns that starts
+ * at `column` of the set. */
+static uint32_t *cell_of(const struct gemm_job *job, const struct zf_thread_space *space,
+                         int stream, int64_t depth, int64_t column, int64_t width, int64_t k) {
+  return (uint32_t *)space->panel[stream] + column * depth + zf_kern_depth(job->product, k) * width;
 }
 
-/* Panel sets there are. */
-static int panels(const struct job *job) {
-  return job->w->noise ? job->st->count : 1;
+/* Number of panel sets. */
+static int panel_sets(const struct gemm_job *job) {
+  return job->weight->noise ? job->streams->count : 1;
 }
 
-/* Inputs k0..k0+k (k <= KC) of columns o0..o0+n (n <= 16), where W's rows run along k, by `pack`
- * into to[s] of width w, for each stream. */
-static void pack_some(const struct job *job, struct zf_thread_space *wk,
-                      const struct zf_product *product, void *const to[ZF_MAXSTREAM], int64_t width,
-                      int64_t o0, int64_t n, int64_t k0, int64_t k) {
-  const struct zf_weight *weight = job->w;
-  int64_t ld;
-  const float *src = strip(weight, wk, o0, n, k0, k, &ld), *z = weight->noise ? wk->noise : NULL;
-  for (int64_t o = 0; z && o < n; o++)
-    zf_kern.noise(wk->noise + o * ZF_KC, weight->noise, weight->first + (o0 + o) * weight->so + k0,
-                  k);
-  for (int s = 0; s < panels(job); s++)
-    product->pack(to[s], width, src, ld, z, job->st->eps[s], n, k);
+/* Packs inputs k0..k0+k (k <= KC) of columns o0..o0+count (count <= 16) of a W whose rows run along
+ * k, into panel[stream] of `width` columns. */
+static void pack_tile(const struct gemm_job *job, struct zf_thread_space *space,
+                      const struct zf_product *product, void *const panel[ZF_MAXSTREAM],
+                      int64_t width, int64_t o0, int64_t count, int64_t k0, int64_t k) {
+  const struct zf_weight *weight = job->weight;
+  int64_t stride;
+  const float *src = strip(weight, space, o0, count, k0, k, &stride),
+              *noise = weight->noise ? space->noise : NULL;
+  if (noise)
+    for (int64_t column = 0; column < count; column++)
+      zf_kern.noise(space->noise + column * ZF_KC, weight->noise,
+                    weight->first + (o0 + column) * weight->so + k0, k);
+  for (int stream = 0; stream < panel_sets(job); stream++)
+    product->pack(panel[stream], width, src, stride, noise, job->streams->eps[stream], count, k);
 }
 
-/* Packs columns o0..o0+n (n <= 16) where W's rows run along k, for each stream; they are columns
- * `c` on of the panel at `at`. */
-static void pack_strip(const struct job *job, struct zf_thread_space *wk, int64_t at, int64_t width,
-                       int64_t c, int64_t o0, int64_t n, int64_t k0, int64_t k) {
-  int64_t deep = zf_kern_depth(job->p, k);
-  void *to[ZF_MAXSTREAM];
-  for (int64_t i = 0; i < k; i += ZF_KC) {
-    for (int s = 0; s < ZF_MAXSTREAM; s++) to[s] = cell_of(job, wk, s, deep, at, width, i) + c;
-    pack_some(job, wk, job->p, to, width, o0, n, k0 + i, zf_kern_min(k - i, ZF_KC));
+/* Packs columns o0..o0+count (count <= 16) of a W whose rows run along k, for each stream.  They
+ * become columns strip_column.. of the panel at panel_column. */
+static void pack_strip(const struct gemm_job *job, struct zf_thread_space *space,
+                       int64_t panel_column, int64_t width, int64_t strip_column, int64_t o0,
+                       int64_t count, int64_t k0, int64_t k) {
+  int64_t depth = zf_kern_depth(job->product, k);
+  void *panel[ZF_MAXSTREAM];
+  for (int64_t offset = 0; offset < k; offset += ZF_KC) {
+    for (int stream = 0; stream < ZF_MAXSTREAM; stream++)
+      panel[stream] =
+          cell_of(job, space, stream, depth, panel_column, width, offset) + strip_column;
+    pack_tile(job, space, job->product, panel, width, o0, count, k0 + offset,
+              zf_kern_min(k - offset, ZF_KC));
   }
 }
 
-/* The same by f32's pack and fold, group after group. */
-static void pack_groups(const struct job *job, struct zf_thread_space *wk, int64_t at,
-                        int64_t width, int64_t c, int64_t o0, int64_t n, int64_t k0, int64_t k) {
-  int64_t deep = zf_kern_depth(job->p, k), group = job->p->group;
-  void *to[ZF_MAXSTREAM];
-  for (int64_t g = 0; g < k; g += group) {
-    int64_t part = zf_kern_min(k - g, group);
-    for (int64_t i = 0; i < part; i += ZF_KC) {
-      for (int s = 0; s < ZF_MAXSTREAM; s++) to[s] = wk->chunk[s] + i * ZF_LANES;
-      pack_some(job, wk, &zf_kern.product[ZF_COMPUTE_F32], to, ZF_LANES, o0, n, k0 + g + i,
-                zf_kern_min(part - i, ZF_KC));
+/* The same by the pack of f32 and pack_f32, group after group. */
+static void pack_groups(const struct gemm_job *job, struct zf_thread_space *space,
+                        int64_t panel_column, int64_t width, int64_t strip_column, int64_t o0,
+                        int64_t count, int64_t k0, int64_t k) {
+  int64_t depth = zf_kern_depth(job->product, k), group = job->product->group;
+  void *panel[ZF_MAXSTREAM];
+  for (int64_t start = 0; start < k; start += group) {
+    int64_t len = zf_kern_min(k - start, group);
+    for (int64_t offset = 0; offset < len; offset += ZF_KC) {
+      for (int stream = 0; stream < ZF_MAXSTREAM; stream++)
+        panel[stream] = space->chunk[stream] + offset * ZF_LANES;
+      pack_tile(job, space, &zf_kern.product[ZF_COMPUTE_F32], panel, ZF_LANES, o0, count,
+                k0 + start + offset, zf_kern_min(len - offset, ZF_KC));
     }
-    for (int s = 0; s < panels(job); s++)
-      job->p->fold(cell_of(job, wk, s, deep, at, width, g) + c, width, wk->chunk[s], ZF_LANES,
-                   ZF_LANES, part);
+    for (int stream = 0; stream < panel_sets(job); stream++)
+      job->product->pack_f32(cell_of(job, space, stream, depth, panel_column, width, start) +
+                                 strip_column,
+                             width, space->chunk[stream], ZF_LANES, ZF_LANES, len);
   }
 }
 
-/* Rows k0..k0+k of W, perturbed for each stream, where they run along columns: n of them, zeros
- * up to `width`. */
-static void direct_rows(const struct job *job, float *const to[ZF_MAXSTREAM], int64_t width,
-                        int64_t o0, int64_t n, int64_t k0, int64_t k) {
-  const struct zf_weight *weight = job->w;
-  float z[ZF_MAXNR];
+/* Rows k0..k0+k of a W whose rows run along columns, perturbed for each stream: `count` columns, then
+ * zeros up to `width`. */
+static void direct_rows(const struct gemm_job *job, float *const panel[ZF_MAXSTREAM], int64_t width,
+                        int64_t o0, int64_t count, int64_t k0, int64_t k) {
+  const struct zf_weight *weight = job->weight;
+  float noise[ZF_MAXNR];
   for (int64_t i = 0; i < k; i++) {
-    float *row = to[0] + i * width;
-    zf_kern.expand(row, element(weight, o0, k0 + i), weight->type, n);
-    memset(row + n, 0, (size_t)(width - n) * sizeof *row);
+    float *row = panel[0] + i * width;
+    zf_kern.expand(row, element(weight, o0, k0 + i), weight->type, count);
+    memset(row + count, 0, (size_t)(width - count) * sizeof *row);
     if (!weight->noise) continue;
-    zf_kern.noise(z, weight->noise, weight->first + o0 + (k0 + i) * weight->si, n);
-    for (int s = job->st->count - 1; s >= 0; s--) { /* the first stream last: it holds W */
-      float *out = to[s] + i * width;
-      memset(out + n, 0, (size_t)(width - n) * sizeof *out);
-      zf_kern.mix(out, row, z, job->st->eps[s], n);
+    zf_kern.noise(noise, weight->noise, weight->first + o0 + (k0 + i) * weight->si, count);
+    for (int stream = job->streams->count - 1; stream >= 0;
+         stream--) { /* stream 0 last: its panel holds W */
+      float *out = panel[stream] + i * width;
+      memset(out + count, 0, (size_t)(width - count) * sizeof *out);
+      zf_kern.add_scaled(out, row, noise, job->streams->eps[stream], count);
     }
   }
 }
 
-/* Packs a panel of `width` columns, the first n real, where W's rows run along columns. */
-static void pack_direct(const struct job *job, struct zf_thread_space *wk, int64_t at,
-                        int64_t width, int64_t o0, int64_t n, int64_t k0, int64_t k) {
-  float *to[ZF_MAXSTREAM] = {wk->chunk[0], wk->chunk[1]};
-  int64_t depth = job->p->group ? job->p->group : DEPTH;
-  for (int64_t i = 0; i < k; i += depth) {
-    int64_t part = zf_kern_min(k - i, depth);
-    for (int s = 0; !job->p->fold && s < job->st->count; s++)
-      to[s] = (float *)wk->panel[s] + at * k + i * width;
-    direct_rows(job, to, width, o0, n, k0 + i, part);
-    for (int s = 0; job->p->fold && s < panels(job); s++)
-      job->p->fold(cell_of(job, wk, s, zf_kern_depth(job->p, k), at, width, i), width, to[s], width,
-                   width, part);
+/* Packs a panel of `width` columns, the first `count` of them W's, whose rows run along columns. */
+static void pack_direct(const struct gemm_job *job, struct zf_thread_space *space,
+                        int64_t panel_column, int64_t width, int64_t o0, int64_t count, int64_t k0,
+                        int64_t k) {
+  float *panel[ZF_MAXSTREAM] = {space->chunk[0], space->chunk[1]};
+  int64_t depth = job->product->group ? job->product->group : DEPTH;
+  for (int64_t start = 0; start < k; start += depth) {
+    int64_t rows = zf_kern_min(k - start, depth);
+    if (!job->product->pack_f32)
+      for (int stream = 0; stream < job->streams->count; stream++)
+        panel[stream] = (float *)space->panel[stream] + panel_column * k + start * width;
+    direct_rows(job, panel, width, o0, count, k0 + start, rows);
+    if (!job->product->pack_f32) continue;
+    for (int stream = 0; stream < panel_sets(job); stream++)
+      job->product->pack_f32(
+          cell_of(job, space, stream, zf_kern_depth(job->product, k), panel_column, width, start),
+          width, panel[stream], width, width, rows);
   }
 }
 
-/* Packs columns o0..o0+n (n <= NC) as panels one after another. */
-static void pack(const struct job *job, struct zf_thread_space *wk, int64_t o0, int64_t n,
-                 int64_t k0, int64_t k) {
-  for (int64_t p = 0; p < n; p += job->p->nr) {
-    int64_t real = zf_kern_min(n - p, job->p->nr), width = zf_kern_round_up(real);
-    if (job->w->si != 1) {
-      pack_direct(job, wk, p, width, o0 + p, real, k0, k);
+/* Packs columns o0..o0+count (count <= NC) as panels one after another. */
+static void pack(const struct gemm_job *job, struct zf_thread_space *space, int64_t o0,
+                 int64_t count, int64_t k0, int64_t k) {
+  for (int64_t panel_column = 0; panel_column < count; panel_column += job->product->max_columns) {
+    int64_t columns = zf_kern_min(count - panel_column, job->product->max_columns),
+            width = zf_kern_round_up(columns);
+    if (job->weight->si != 1) {
+      pack_direct(job, space, panel_column, width, o0 + panel_column, columns, k0, k);
       continue;
     }
-    for (int64_t c = 0; c < real; c += ZF_LANES)
-      (job->p->pack ? pack_strip : pack_groups)(job, wk, p, width, c, o0 + p + c,
-                                                zf_kern_min(real - c, ZF_LANES), k0, k);
+    for (int64_t strip_column = 0; strip_column < columns; strip_column += ZF_LANES)
+      (job->product->pack ? pack_strip : pack_groups)(
+          job, space, panel_column, width, strip_column, o0 + panel_column + strip_column,
+          zf_kern_min(columns - strip_column, ZF_LANES), k0, k);
   }
 }
 
-/* Multiplies `rows` rows of stream s, from row r on, by the panels: into c, its rows ldc apart. */
-static void multiply_rows(const struct job *job, const struct zf_thread_space *wk, float *c,
-                          int64_t ldc, int s, int64_t r, int64_t rows, int64_t n, int64_t k0,
-                          int64_t k, enum zf_mul_mode mode) {
-  const struct zf_product *pr = job->p;
-  for (int64_t p = 0; p < n; p += pr->nr) {
-    int64_t width = zf_kern_round_up(zf_kern_min(n - p, pr->nr));
-    pr->mul(c + p, ldc, job->cell + r * job->ldc + zf_kern_depth(pr, k0), job->ldc, rows,
-            cell_of(job, wk, job->w->noise ? s : 0, zf_kern_depth(job->p, k), p, width, 0), width,
-            width, k, mode);
+/* Multiplies `rows` rows of a stream, from first_row on, by the panels: into `out`. */
+static void multiply_rows(const struct gemm_job *job, const struct zf_thread_space *space,
+                          float *out, int64_t out_stride, int stream, int64_t first_row,
+                          int64_t rows, int64_t count, int64_t k0, int64_t k,
+                          enum zf_mul_mode mode) {
+  const struct zf_product *product = job->product;
+  for (int64_t panel_column = 0; panel_column < count; panel_column += product->max_columns) {
+    int64_t width = zf_kern_round_up(zf_kern_min(count - panel_column, product->max_columns));
+    product->mul(out + panel_column, out_stride,
+                 job->cells + first_row * job->cell_stride + zf_kern_depth(product, k0),
+                 job->cell_stride, rows,
+                 cell_of(job, space, job->weight->noise ? stream : 0,
+                         zf_kern_depth(job->product, k), panel_column, width, 0),
+                 width, width, k, mode);
   }
 }
 
-/* Multiplies rows t0..t1 of stream s by the panels, and finishes them after the last chunk. */
-static void multiply(const struct job *job, const struct zf_thread_space *wk, float *c, int s,
-                     int64_t t0, int64_t t1, int64_t o0, int64_t n, int64_t k0, int64_t k) {
-  const float *bias = job->bias ? job->bias + s * job->ldb + o0 : NULL;
-  int last = k0 + k == job->w->in, only = last && !k0, plain = only && !bias && n % ZF_LANES == 0;
-  for (int64_t t = t0; t < t1; t += ROWS, c += only ? 0 : ROWS * ZF_NC) {
-    int64_t rows = zf_kern_min(t1 - t, ROWS), r = s * job->T + t;
-    float *y = job->y + r * job->ldy + o0;
+/* Multiplies rows t0..t1 of a stream by the panels, and finishes them after the last chunk. */
+static void multiply(const struct gemm_job *job, const struct zf_thread_space *space, float *sums,
+                     int stream, int64_t t0, int64_t t1, int64_t o0, int64_t count, int64_t k0,
+                     int64_t k) {
+  const float *bias = job->bias ? job->bias + stream * job->ldb + o0 : NULL;
+  int last = k0 + k == job->weight->in, only_chunk = last && !k0,
+      plain = only_chunk && !bias && count % ZF_LANES == 0;
+  for (int64_t first = t0; first < t1; first += ROWS, sums += only_chunk ? 0 : ROWS * ZF_NC) {
+    int64_t rows = zf_kern_min(t1 - first, ROWS), row = stream * job->T + first;
+    float *y = job->y + row * job->ldy + o0;
     if (plain) {
-      multiply_rows(job, wk, y, job->ldy, s, r, rows, n, k0, k,
+      multiply_rows(job, space, y, job->ldy, stream, row, rows, count, k0, k,
                     job->accumulate ? ZF_MUL_ADD : ZF_MUL_SET);
       continue;
     }
-    multiply_rows(job, wk, c, ZF_NC, s, r, rows, n, k0, k, k0 ? ZF_MUL_ADD : ZF_MUL_SET);
-    if (last) zf_kern.finish(y, job->ldy, c, bias, rows, n, job->accumulate);
+    multiply_rows(job, space, sums, ZF_NC, stream, row, rows, count, k0, k,
+                  k0 ? ZF_MUL_ADD : ZF_MUL_SET);
+    if (last) zf_kern.finish(y, job->ldy, sums, bias, rows, count, job->accumulate);
   }
 }
 
-/* Columns o0..o0+n of rows t0..t1 of every stream; they fit work.c. */
-static void block(const struct job *job, struct zf_thread_space *wk, int64_t o0, int64_t n,
-                  int64_t t0, int64_t t1) {
-  for (int64_t k0 = 0; k0 < job->w->in; k0 += job->p->kc) {
-    int64_t k = zf_kern_min(job->w->in - k0, job->p->kc);
-    pack(job, wk, o0, n, k0, k);
-    for (int s = 0; s < job->st->count; s++)
-      multiply(job, wk, wk->sums + s * (t1 - t0) * ZF_NC, s, t0, t1, o0, n, k0, k);
+/* Columns o0..o0+count of rows t0..t1 of every stream; they fit space->sums. */
+static void multiply_block(const struct gemm_job *job, struct zf_thread_space *space, int64_t o0,
+                           int64_t count, int64_t t0, int64_t t1) {
+  for (int64_t k0 = 0; k0 < job->weight->in; k0 += job->product->chunk_inputs) {
+    int64_t k = zf_kern_min(job->weight->in - k0, job->product->chunk_inputs);
+    pack(job, space, o0, count, k0, k);
+    for (int stream = 0; stream < job->streams->count; stream++)
+      multiply(job, space, space->sums + stream * (t1 - t0) * ZF_NC, stream, t0, t1, o0, count, k0,
+               k);
   }
 }
 
-/* Columns o0..o1 of all rows, few of them, by W as it lies: strips where its rows run along k;
- * where they run along columns f32 is a panel already.  What is left is packed. */
-static void small_m(const struct job *job, struct zf_thread_space *wk, int64_t o0, int64_t o1) {
-  const struct zf_weight *weight = job->w;
-  int64_t rows = job->st->count * job->T, n;
-  for (int64_t o = o0; o < o1; o += n) {
-    int lies = weight->si != 1 && weight->type == ZF_F32 && o1 - o >= ZF_LANES;
-    n = zf_kern_min(o1 - o, ZF_LANES);
-    if (weight->si != 1) n = zf_kern_min(o1 - o, job->p->nr);
-    if (lies) n = n / ZF_LANES * ZF_LANES;
-    if (weight->si != 1 && !lies) {
-      block(job, wk, o, n, 0, job->T);
+/* Columns o0..o1 of at most ZF_SMALL_M rows, by a W that is not packed: as strips where its rows run
+ * along k; where they run along columns, f32 storage is a panel already.  The rest is packed. */
+static void multiply_small_m(const struct gemm_job *job, struct zf_thread_space *space, int64_t o0,
+                             int64_t o1) {
+  const struct zf_weight *weight = job->weight;
+  int64_t rows = job->streams->count * job->T, count;
+  for (int64_t first = o0; first < o1; first += count) {
+    int in_place = weight->si != 1 && weight->type == ZF_F32 && o1 - first >= ZF_LANES;
+    count = zf_kern_min(o1 - first, ZF_LANES);
+    if (weight->si != 1) count = zf_kern_min(o1 - first, job->product->max_columns);
+    if (in_place) count = count / ZF_LANES * ZF_LANES;
+    if (weight->si != 1 && !in_place) {
+      multiply_block(job, space, first, count, 0, job->T);
       continue;
     }
     for (int64_t k0 = 0; k0 < weight->in; k0 += ZF_KC) {
-      int64_t k = zf_kern_min(weight->in - k0, ZF_KC), ld = weight->si;
-      const float *src = lies ? element(weight, o, k0) : strip(weight, wk, o, n, k0, k, &ld);
-      if (lies)
-        job->p->mul(wk->sums, ZF_NC, job->x + k0, job->ldx, rows, src, ld, n, k,
-                    k0 ? ZF_MUL_ADD : ZF_MUL_SET);
+      int64_t k = zf_kern_min(weight->in - k0, ZF_KC), stride = weight->si;
+      const float *src = in_place ? element(weight, first, k0)
+                                  : strip(weight, space, first, count, k0, k, &stride);
+      if (in_place)
+        job->product->mul(space->sums, ZF_NC, job->x + k0, job->ldx, rows, src, stride, count, k,
+                          k0 ? ZF_MUL_ADD : ZF_MUL_SET);
       else
-        job->p->thin(wk->sums, ZF_NC, job->x + k0, job->ldx, rows, src, ld, n, k, k0 > 0);
+        job->product->mul_unpacked(space->sums, ZF_NC, job->x + k0, job->ldx, rows, src, stride,
+                                   count, k, k0 > 0);
     }
-    for (int s = 0; s < job->st->count; s++)
-      zf_kern.finish(job->y + s * job->T * job->ldy + o, job->ldy, wk->sums + s * job->T * ZF_NC,
-                     job->bias ? job->bias + s * job->ldb + o : NULL, job->T, n, job->accumulate);
+    for (int stream = 0; stream < job->streams->count; stream++)
+      zf_kern.finish(job->y + stream * job->T * job->ldy + first, job->ldy,
+                     space->sums + stream * job->T * ZF_NC,
+                     job->bias ? job->bias + stream * job->ldb + first : NULL, job->T, count,
+                     job->accumulate);
   }
 }
 
-static void part(const struct job *job, struct zf_thread_space *wk, int64_t o0, int64_t o1,
-                 int64_t t0, int64_t t1) {
-  int64_t most = ZF_MAXROWS / job->st->count, k = zf_kern_min(job->w->in, job->p->kc);
-  int64_t nc =
-      2 * job->p->nr <= ZF_NC && zf_kern_depth(job->p, k) * ZF_NC <= ZF_PANEL ? ZF_NC : ZF_NC / 2;
-  if (job->p->thin && !job->w->noise && t1 - t0 == job->T &&
-      job->st->count * job->T <= ZF_SMALL_M) {
-    small_m(job, wk, o0, o1);
+static void multiply_part(const struct gemm_job *job, struct zf_thread_space *space, int64_t o0,
+                          int64_t o1, int64_t t0, int64_t t1) {
+  int64_t max_rows = ZF_MAXROWS / job->streams->count,
+          k = zf_kern_min(job->weight->in, job->product->chunk_inputs);
+  int64_t max_columns =
+      2 * job->product->max_columns <= ZF_NC && zf_kern_depth(job->product, k) * ZF_NC <= ZF_PANEL
+          ? ZF_NC
+          : ZF_NC / 2;
+  if (job->product->mul_unpacked && !job->weight->noise && t1 - t0 == job->T &&
+      job->streams->count * job->T <= ZF_SMALL_M) {
+    multiply_small_m(job, space, o0, o1);
     return;
   }
-  for (int64_t t = t0; t < t1; t += most)
-    for (int64_t o = o0; o < o1; o += nc)
-      block(job, wk, o, zf_kern_min(o1 - o, nc), t, zf_kern_min(t1, t + most));
+  for (int64_t t = t0; t < t1; t += max_rows)
+    for (int64_t o = o0; o < o1; o += max_columns)
+      multiply_block(job, space, o, zf_kern_min(o1 - o, max_columns), t,
+                     zf_kern_min(t1, t + max_rows));
 }
 
-/* Thread id's share of the rows of x, as cells. */
-static void make_cells(const struct job *job, int id, int n) {
-  int64_t rows = job->st->count * job->T;
-  for (int64_t r = zf_kern_range_start(rows, id, n); r < zf_kern_range_start(rows, id + 1, n); r++)
-    job->p->rows((uint32_t *)zf_kern_cells() + r * job->ldc, job->x + r * job->ldx, job->w->in);
+/* Converts one thread's share of the rows of x to cells. */
+static void make_cells(const struct gemm_job *job, int thread, int threads) {
+  int64_t rows = job->streams->count * job->T;
+  for (int64_t row = zf_kern_range_start(rows, thread, threads);
+       row < zf_kern_range_start(rows, thread + 1, threads); row++)
+    job->product->convert_rows((uint32_t *)zf_kern_cells() + row * job->cell_stride,
+                               job->x + row * job->ldx, job->weight->in);
 }
 
-/* ready: rows of x are cells already. */
-static void run(struct job *job, int ready) {
-  const struct zf_weight *weight = job->w;
-  const struct zf_product *product = job->p = &zf_kern.product[weight->compute];
-  job->cell = product->rows ? zf_kern_cells() : (const void *)job->x;
-  job->ldc = product->rows ? zf_kern_row_cells(product, weight->in) : job->ldx;
-  int64_t units = zf_kern_round_up(weight->out) / ZF_LANES;
-  int team = zf_kern_team(weight->out * weight->in * (job->T * job->st->count + 8) / 8);
+/* cells_ready: the rows of x are converted already. */
+static void run_job(struct gemm_job *job, int cells_ready) {
+  const struct zf_weight *weight = job->weight;
+  const struct zf_product *product = job->product = &zf_kern.product[weight->compute];
+  job->cells = product->convert_rows ? zf_kern_cells() : (const void *)job->x;
+  job->cell_stride = product->convert_rows ? zf_kern_row_cells(product, weight->in) : job->ldx;
+  int64_t strips = zf_kern_round_up(weight->out) / ZF_LANES;
+  int team = zf_kern_team(weight->out * weight->in * (job->T * job->streams->count + 8) / 8);
 #pragma omp parallel num_threads(team) if (team > 1)
   {
-    int id = omp_get_thread_num(), n = omp_get_num_threads();
-    int cols = units < n ? (int)units : n, rows = n / cols;
-    struct zf_thread_space wk = zf_kern_thread_space(id);
-    if (product->rows && !ready) {
-      make_cells(job, id, n);
+    int thread = omp_get_thread_num(), threads = omp_get_num_threads();
+    int column_ranges = strips < threads ? (int)strips : threads,
+        row_ranges = threads / column_ranges;
+    struct zf_thread_space space = zf_kern_thread_space(thread);
+    if (product->convert_rows && !cells_ready) {
+      make_cells(job, thread, threads);
 #pragma omp barrier
     }
-    if (id < cols * rows) {
-      int64_t o0 = ZF_LANES * zf_kern_range_start(units, id % cols, cols);
-      int64_t o1 = ZF_LANES * zf_kern_range_start(units, id % cols + 1, cols);
-      part(job, &wk, o0, zf_kern_min(o1, weight->out), zf_kern_range_start(job->T, id / cols, rows),
-           zf_kern_range_start(job->T, id / cols + 1, rows));
+    if (thread < column_ranges * row_ranges) {
+      int64_t o0 = ZF_LANES * zf_kern_range_start(strips, thread % column_ranges, column_ranges);
+      int64_t o1 =
+          ZF_LANES * zf_kern_range_start(strips, thread % column_ranges + 1, column_ranges);
+      multiply_part(job, &space, o0, zf_kern_min(o1, weight->out),
+                    zf_kern_range_start(job->T, thread / column_ranges, row_ranges),
+                    zf_kern_range_start(job->T, thread / column_ranges + 1, row_ranges));
     }
   }
 }
 
 void zf_gemm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
-             const struct zf_weight *weight, const struct zf_streams *st, const float *bias,
+             const struct zf_weight *weight, const struct zf_streams *streams, const float *bias,
              int64_t ldb, int accumulate) {
-  struct job job = {y, x, bias, ldy, ldx, ldb, T, weight, st, accumulate, NULL, NULL, 0};
-  run(&job, 0);
+  struct gemm_job job = {y, x, bias, ldy, ldx, ldb, T, weight, streams, accumulate, NULL, NULL, 0};
+  run_job(&job, 0);
 }
 
 void zf_gemm_reuse(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
-                   const struct zf_weight *weight, const struct zf_streams *st, const float *bias,
-                   int64_t ldb, int accumulate) {
-  struct job job = {y, x, bias, ldy, ldx, ldb, T, weight, st, accumulate, NULL, NULL, 0};
-  run(&job, 1);
+                   const struct zf_weight *weight, const struct zf_streams *streams,
+                   const float *bias, int64_t ldb, int accumulate) {
+  struct gemm_job job = {y, x, bias, ldy, ldx, ldb, T, weight, streams, accumulate, NULL, NULL, 0};
+  run_job(&job, 1);
 }

@@ -19,7 +19,7 @@ static void mul_ref(float *c, int64_t ldc, const void *xs, int64_t ldx, int64_t 
   const float *x = xs, *panel = ps;
   for (int64_t r = 0; r < rows; r++)
     for (int64_t j = 0; j < w; j++) {
-      float chain = mode >= ZF_MUL_ON ? c[r * ldc + j] : 0.0f;
+      float chain = mode >= ZF_MUL_CONTINUE ? c[r * ldc + j] : 0.0f;
       int64_t last = mode == ZF_MUL_STAIR ? k + r : k;
       for (int64_t i = 0; i < last; i++) chain = fmaf(x[r * ldx + i], panel[i * ldp + j], chain);
       c[r * ldc + j] = mode == ZF_MUL_ADD ? c[r * ldc + j] + chain : chain;
@@ -49,11 +49,11 @@ static void finish_ref(float *y, int64_t ldy, const float *c, const float *bias,
 void zf_kern_init_gemm_ref(struct zf_kern_table *table) {
   table->product[ZF_COMPUTE_F32] = (struct zf_product){.name = "ref",
                                                        .native = 1,
-                                                       .nr = 64,
-                                                       .per = 1,
-                                                       .kc = ZF_KC,
+                                                       .max_columns = 64,
+                                                       .inputs_per_cell = 1,
+                                                       .chunk_inputs = ZF_KC,
                                                        .pack = pack_ref,
                                                        .mul = mul_ref,
-                                                       .thin = thin_ref};
+                                                       .mul_unpacked = thin_ref};
   table->finish = finish_ref;
 }

@@ -46,7 +46,7 @@ begin(struct sums *sums, const float *c, int64_t ldc, enum zf_mul_mode mode, int
     ZF_UNROLL
     for (int v = 0; v < nv; v++) {
       const float *p = c + r * ldc + 16 * v;
-      sums->sum[r][v] = mode >= ZF_MUL_ON ? zv_load(p) : zv_zero();
+      sums->sum[r][v] = mode >= ZF_MUL_CONTINUE ? zv_load(p) : zv_zero();
       if (mode == ZF_MUL_ADD) __builtin_prefetch(p, 1);
     }
   }
@@ -231,10 +231,10 @@ static void finish_lanes(float *y, int64_t ldy, const float *c, const float *bia
 static void fill_gemm(struct zf_kern_table *table, const char *name) {
   struct zf_product *product = &table->product[ZF_COMPUTE_F32];
   product->name = name;
-  product->nr = 16 * ZV_NR;
+  product->max_columns = 16 * ZV_NR;
   product->pack = pack_lanes;
   product->mul = mul_lanes;
-  product->thin = thin_lanes;
+  product->mul_unpacked = thin_lanes;
   table->finish = finish_lanes;
 }
 

@@ -99,12 +99,12 @@ static void mul_int8_ref(float *c, int64_t ldc, const void *xs, int64_t ldx, int
 
 void zf_kern_init_int8_ref(struct zf_kern_table *table) {
   table->product[ZF_COMPUTE_INT8] = (struct zf_product){.name = "ref",
-                                                        .nr = 64,
-                                                        .per = PER,
-                                                        .kc = ZF_KC_INT8,
+                                                        .max_columns = 64,
+                                                        .inputs_per_cell = PER,
+                                                        .chunk_inputs = ZF_KC_INT8,
                                                         .group = ZF_GROUP,
-                                                        .extra = EXTRA,
-                                                        .rows = rows_int8_ref,
-                                                        .fold = fold_int8_ref,
+                                                        .scale_cells = EXTRA,
+                                                        .convert_rows = rows_int8_ref,
+                                                        .pack_f32 = fold_int8_ref,
                                                         .mul = mul_int8_ref};
 }

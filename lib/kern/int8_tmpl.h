@@ -222,10 +222,10 @@ static void fill_int8(struct zf_kern_table *table, const char *name, int native)
   struct zf_product *product = &table->product[ZF_COMPUTE_INT8];
   product->name = name;
   product->native = native;
-  product->nr = 16 * ZV_NR;
-  product->per = PER;
-  product->rows = int8_rows;
-  product->fold = int8_fold;
+  product->max_columns = 16 * ZV_NR;
+  product->inputs_per_cell = PER;
+  product->convert_rows = int8_rows;
+  product->pack_f32 = int8_fold;
   product->mul = int8_mul;
 }
 

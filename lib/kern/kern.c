@@ -4,25 +4,26 @@
 #include <omp.h>
 
 enum {
-  PARTIAL = ZF_MAXROWS * ZF_NC, /* floats of each thread's parts, all multiples of 16 */
-  STRIP = ZF_LANES * ZF_KC,     /* (the beginnings stay 64-aligned) */
-  PIECE = ZF_GROUP * ZF_MAXNR,
-  WORK = ZF_MAXSTREAM * (ZF_PANEL + PIECE) + PARTIAL + 2 * STRIP
+  PARTIAL = ZF_MAXROWS * ZF_NC, /* floats of each thread's parts: multiples of 16, so that */
+  STRIP = ZF_LANES * ZF_KC,     /* every part begins 64-aligned */
+  CHUNK = ZF_GROUP * ZF_MAXNR,
+  WORK = ZF_MAXSTREAM * (ZF_PANEL + CHUNK) + PARTIAL + 2 * STRIP
 };
 
-/* Below this much work (a unit is some 0.15 ns) a team is not worth its meeting at the end: some
- * microseconds on a quiet machine, a slice of time of the scheduler on a busy one. */
-enum { SMALL = 1 << 21 };
+/* Work (a unit takes some 0.15 ns) below which one thread does it alone, because the barrier at the
+ * end of a team costs more: some microseconds on a quiet machine, a time slice of the scheduler on a
+ * busy one. */
+enum { MIN_TEAM_WORK = 1 << 21 };
 
 struct zf_kern_table zf_kern;
 static int threads = 1;
-static int64_t grain = SMALL;
+static int64_t min_team_work = MIN_TEAM_WORK;
 static float *workspace;
-static int workers; /* that it has parts for */
+static int workspace_threads; /* that the workspace has parts for */
 
 void zf_kern_init(unsigned flags) {
   zf_kern.noise = zf_noise_ref;
-  zf_kern.words = zf_noise_words;
+  zf_kern.random_words = zf_noise_words;
   zf_kern_init_gemm_ref(&zf_kern);
   zf_kern_init_bf16_ref(&zf_kern);
   zf_kern_init_int8_ref(&zf_kern);
@@ -50,8 +51,8 @@ int zf_kern_native(enum zf_compute compute) {
   return zf_kern.product[compute].native;
 }
 
-void zf_kern_threads(int n) {
-  threads = n < 1 ? 1 : n;
+void zf_kern_threads(int count) {
+  threads = count < 1 ? 1 : count;
   omp_set_num_threads(threads);
 }
 
@@ -59,46 +60,48 @@ int zf_kern_nthreads(void) {
   return threads;
 }
 
-size_t zf_kern_workspace_size(int n, enum zf_compute compute, int64_t rows, int64_t in) {
+size_t zf_kern_workspace_size(int count, enum zf_compute compute, int64_t rows, int64_t in) {
   const struct zf_product *product = &zf_kern.product[compute];
-  size_t cells = product->rows ? (size_t)(rows * zf_kern_row_cells(product, in)) : 0;
-  return ((size_t)n * WORK + cells) * sizeof(float);
+  size_t cells = product->convert_rows ? (size_t)(rows * zf_kern_row_cells(product, in)) : 0;
+  return ((size_t)count * WORK + cells) * sizeof(float);
 }
 
-size_t zf_kern_workspace_untouched(int n, enum zf_compute compute, int streams, int64_t rows,
+size_t zf_kern_workspace_untouched(int count, enum zf_compute compute, int streams, int64_t rows,
                                    int64_t in, int sums) {
   const struct zf_product *product = &zf_kern.product[compute];
-  int64_t deep = (zf_kern_min(in, product->kc) + product->per - 1) / product->per;
-  int64_t panel = zf_kern_min(ZF_PANEL, deep * (2 * product->nr <= ZF_NC ? ZF_NC : ZF_NC / 2));
+  int64_t depth = (zf_kern_min(in, product->chunk_inputs) + product->inputs_per_cell - 1) /
+                  product->inputs_per_cell;
+  int64_t panel =
+      zf_kern_min(ZF_PANEL, depth * (2 * product->max_columns <= ZF_NC ? ZF_NC : ZF_NC / 2));
   int64_t partial = sums ? zf_kern_min(rows, ZF_MAXROWS) * ZF_NC : 0;
   int64_t used = streams * panel + partial + 2 * STRIP;
-  return used < WORK ? (size_t)(n * (WORK - used)) * sizeof(float) : 0;
+  return used < WORK ? (size_t)(count * (WORK - used)) * sizeof(float) : 0;
 }
 
-void zf_kern_workspace(void *p, int count) {
-  workspace = p;
-  workers = count;
+void zf_kern_workspace(void *memory, int count) {
+  workspace = memory;
+  workspace_threads = count;
 }
 
 struct zf_thread_space zf_kern_thread_space(int thread) {
-  float *p = workspace + (size_t)thread * WORK;
+  float *next = workspace + (size_t)thread * WORK;
   struct zf_thread_space space;
-  for (int s = 0; s < ZF_MAXSTREAM; s++, p += ZF_PANEL) space.panel[s] = p;
-  for (int s = 0; s < ZF_MAXSTREAM; s++, p += PIECE) space.chunk[s] = p;
-  space.sums = p;
+  for (int s = 0; s < ZF_MAXSTREAM; s++, next += ZF_PANEL) space.panel[s] = next;
+  for (int s = 0; s < ZF_MAXSTREAM; s++, next += CHUNK) space.chunk[s] = next;
+  space.sums = next;
   space.weights = space.sums + PARTIAL;
   space.noise = space.weights + STRIP;
   return space;
 }
 
 void *zf_kern_cells(void) {
-  return workspace + (size_t)workers * WORK;
+  return workspace + (size_t)workspace_threads * WORK;
 }
 
 void zf_kern_set_min_work(int64_t work) {
-  grain = work;
+  min_team_work = work;
 }
 
 int zf_kern_team(int64_t work) {
-  return work < grain ? 1 : threads;
+  return work < min_team_work ? 1 : threads;
 }

@@ -1,8 +1,8 @@
 /* The computing kernels.
  *
- * On every instruction set (plain C, AVX2, AVX-512, NEON) each
- * function below gives THE SAME BITS, because its order of operations is part of the
- * contract.  So tests compare with memcmp, and a run repeats on another processor.
+ * Each function below gives THE SAME BITS on every instruction set (plain C, AVX2, AVX-512, NEON),
+ * because its order of operations is part of the contract.  So tests compare with memcmp, and a run
+ * repeats on another processor.
  *
  *   chain(k0,k1)  = fma(x[k1-1], w[k1-1], ... fma(x[k0], w[k0], 0))      (k ascending)
  *   dot over K    = ((chain(0,KC) + chain(KC,2KC)) + chain(2KC,3KC)) + ...   KC = ZF_KC
@@ -10,18 +10,18 @@
  *                   (products by fma; the last lanes padded with zeros); then a tree:
  *                   s[l] + s[l+8], s[l] + s[l+4], s[l] + s[l+2], s[l] + s[l+1]
  *
- * exp (u10), tanh (u35), erf (u10) and log (u10, in double) are SLEEF's finz functions.  NaN:
- * where one side gives NaN so does the other, of any payload.
+ * exp (u10), tanh (u35), erf (u10) and log (u10, in double) are SLEEF's finz functions.  Where one
+ * implementation gives NaN so does every other; the payload of a NaN is not specified.
  *
  * Layers: kernels (pointers and sizes; no allocation, no threads) sit behind the table
  * zf_kern; the drivers below cut the work over OpenMP threads by a static split.
  *
- * Streams.  A step runs one or two streams at once (DESIGN promise 1): rows of all streams
+ * Streams.  A step runs one or two streams at once (DESIGN promise 1): the rows of all streams
  * are stacked, stream s is rows [s*T, (s+1)*T) of every activation.  Where a weight is read,
  * stream s sees fma(eps[s], z, w) with z from zf_noise; nothing is ever written to w.
- *   n = 1, noise = NULL        a plain forward
- *   n = 2, eps = {+e, -e}      SPSA
- * A weight that is not trained passes noise = NULL, whatever n is. */
+ *   count = 1, noise = NULL        a plain forward pass
+ *   count = 2, eps = {+e, -e}      SPSA
+ * A weight that is not trained has noise = NULL, whatever the number of streams. */
 #ifndef ZF_KERN_KERN_H
 #define ZF_KERN_KERN_H
 
@@ -44,8 +44,8 @@ enum { ZF_KC = 256, ZF_KC_BF16 = 2048, ZF_GROUP = 512, ZF_KC_INT8 = 2048, ZF_MAX
  *          finite has the scale NaN.  chain = fma((float)sum of q q, x's scale * W's, chain) over
  *          the groups, from 0; the sums are integers and exact; dot = sums of chains over ZF_KC_INT8
  *          inputs each.  Everything else is f32.
- * Each again has the same bits on every instruction set; where the processor has no
- * instruction for it, it is emulated (zf_kern_native). */
+ * Each of them has the same bits on every instruction set.  An arithmetic for which the processor has
+ * no instruction is emulated (zf_kern_native). */
 enum zf_compute { ZF_COMPUTE_F32, ZF_COMPUTE_BF16, ZF_COMPUTE_INT8, ZF_COMPUTES };
 const char *zf_compute_name(enum zf_compute compute); /* "f32", "bf16", "int8" */
 
@@ -56,8 +56,8 @@ struct zf_streams {
 
 /* A stored matrix seen as W [out, in]: element (o,i) is data[o*so + i*si], its noise index
  * is first + o*so + i*si.  One of so, si is 1.  (Linear: so = in, si = 1; GPT-2's Conv1D:
- * so = 1, si = out.)  data is aligned to the element size only.  Of a type in blocks si is 1, and
- * rows are whole blocks. */
+ * so = 1, si = out.)  data is aligned to the element size only.  If `type` is stored in blocks, si is
+ * 1 and rows are whole blocks. */
 struct zf_weight {
   const void *data;
   enum zf_dtype type;
@@ -67,80 +67,81 @@ struct zf_weight {
   enum zf_compute compute;
 };
 
-/* Outputs o .. o + n of w. */
-struct zf_weight zf_weight_part(const struct zf_weight *weight, int64_t o, int64_t n);
+/* The rows of W of outputs first_output .. first_output + outputs. */
+struct zf_weight zf_weight_part(const struct zf_weight *weight, int64_t first_output,
+                                int64_t outputs);
 
-/* Chooses kernels for `flags` (enum zf_cpu_flags), weakest first; call once before
- * anything else, and again in tests. */
+/* Fills the table with the fastest kernels that `flags` (enum zf_cpu_flags) permit.  Call it once
+ * before anything else; tests call it again with fewer flags. */
 void zf_kern_init(unsigned flags);
-const char *zf_kern_name(enum zf_compute compute); /* of the product's kernels in use: "avx512bf16",
+const char *zf_kern_name(enum zf_compute compute); /* the product's kernels in use: "avx512bf16",
                                                  "avx512", "avx2", "neon", "ref" */
-int zf_kern_native(enum zf_compute compute); /* does the processor have instructions for it? */
+int zf_kern_native(enum zf_compute compute);       /* 1 if the processor has instructions for it */
 
-/* Threads used by the drivers (>= 1); sets OpenMP's number. */
-void zf_kern_threads(int n);
+/* Number of threads that the drivers use (>= 1); sets OpenMP's number. */
+void zf_kern_threads(int threads);
 int zf_kern_nthreads(void);
 
-/* Bytes of workspace the drivers need for `threads` threads, and for products in `c` of at
- * most `rows` rows of all streams by `in` inputs (they are converted once for all columns;
- * f32 is used as it lies).  The caller allocates it (64-aligned) once and gives it to
- * zf_kern_workspace() with the same `threads`. */
+/* Bytes of workspace that the drivers need for `threads` threads, and for products in arithmetic
+ * `c` of at most `rows` rows of all streams by `in` inputs.  (Rows are converted once for all
+ * columns; f32 rows need no conversion.)  The caller allocates it (64-aligned) once and passes it
+ * to zf_kern_workspace() with the same `threads`. */
 size_t zf_kern_workspace_size(int threads, enum zf_compute compute, int64_t rows, int64_t in);
-void zf_kern_workspace(void *p, int threads);
+void zf_kern_workspace(void *memory, int threads);
 
-/* Of these, bytes that products never touch: for forecasts.  `in`: most inputs; `sums`: some product
- * has more inputs than one chunk. */
+/* The part of these bytes that products never touch, for forecasts.  `in`: the largest number of
+ * inputs; `sums`: some product has more inputs than one chunk. */
 size_t zf_kern_workspace_untouched(int threads, enum zf_compute compute, int streams, int64_t rows,
                                    int64_t in, int sums);
 
 /* y = x W^T + bias, or y += ... with accumulate.
  * x [S*T, in] f32, row stride ldx; y [S*T, out] f32, row stride ldy; bias: NULL or the
  * streams' biases [S][out] already perturbed, row stride ldb.  y overlaps nothing.
- * y[t,o] = y + (dot + bias): dot as defined above, one add each; what is absent (bias, or y
+ * y[t,o] = y + (dot + bias): dot as defined above, one add each; an absent term (bias NULL, or y
  * without accumulate) is not added.
  * Each tile of W is read once, its noise made once, and used for all rows. */
 void zf_gemm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
-             const struct zf_weight *weight, const struct zf_streams *st, const float *bias,
+             const struct zf_weight *weight, const struct zf_streams *streams, const float *bias,
              int64_t ldb, int accumulate);
 
-/* The same where x, ldx, T, the inputs and the arithmetic are those of the last product and x has
- * not changed since: the form that x was brought into is used again. */
+/* The same, when x, ldx, T, the number of inputs and the arithmetic are those of the previous product
+ * and x has not changed since: the converted rows of x are reused. */
 void zf_gemm_reuse(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
-                   const struct zf_weight *weight, const struct zf_streams *st, const float *bias,
-                   int64_t ldb, int accumulate);
+                   const struct zf_weight *weight, const struct zf_streams *streams,
+                   const float *bias, int64_t ldb, int accumulate);
 
-/* out[s][i] = fma(eps[s], z[i], w[i]) for a vector of n elements (norms, biases); row
+/* out[s][i] = fma(eps[s], z[i], w[i]) for a vector of `count` elements (norms, biases); row
  * stride ldo.  Storage of any dtype. */
 void zf_perturb_vec(float *out, int64_t ldo, const void *data, enum zf_dtype type, int64_t first,
-                    int64_t n, const struct zf_noise *noise, const struct zf_streams *st);
+                    int64_t count, const struct zf_noise *noise, const struct zf_streams *streams);
 
 /* Rows of a table: for every stream s and t < T
- *   y[s*T+t, :] = (accumulate ? y : 0) + row id[t] of W perturbed for stream s
- * (W [rows, C], contiguous; ids are in range: the caller checked). */
-void zf_gather(float *y, int64_t ldy, const int32_t *id, int64_t T, const struct zf_weight *weight,
-               const struct zf_streams *st, int accumulate);
+ *   y[s*T+t, :] = (accumulate ? y : 0) + row ids[t] of W perturbed for stream s
+ * W [rows, C] is contiguous.  The caller has checked that ids are in range. */
+void zf_gather(float *y, int64_t ldy, const int32_t *ids, int64_t T, const struct zf_weight *weight,
+               const struct zf_streams *streams, int accumulate);
 
 /* y[r,:] = x[r,:] / sqrt(mean(x^2) + eps) * w[s][:]     RMSNorm (Zhang, Sennrich 2019)
- * y = (x - mean) / sqrt(var + eps) * w[s] + b[s]        LayerNorm (Ba et al. 2016)
- * x [S*T, C], y [S*T, C] (may be x), w and b [S][C] with row stride ldw (b may be NULL, and
- * w too: then 1).  Sums by lanes in f32 on x; var is the mean of (x-mean)^2.  In order:
- * inv = 1 / sqrt(sum / C + eps);  x * inv * w;  fma((x - mean) * inv, w, b). */
+ * y = (x - mean) / sqrt(var + eps) * w[s] + bias[s]     LayerNorm (Ba et al. 2016)
+ * x [S*T, C], y [S*T, C] (may be x), w and bias [S][C] with row stride ldw (bias NULL: none; w NULL:
+ * 1).  Sums by lanes in f32 on x; var is the mean of (x-mean)^2.  In order:
+ * inv = 1 / sqrt(sum / C + eps);  x * inv * w;  fma((x - mean) * inv, w, bias). */
 void zf_rmsnorm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T, int64_t C, float eps,
-                const float *w, int64_t ldw, const struct zf_streams *st);
+                const float *w, int64_t ldw, const struct zf_streams *streams);
 void zf_layernorm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T, int64_t C,
-                  float eps, const float *w, const float *b, int64_t ldw,
-                  const struct zf_streams *st);
+                  float eps, const float *w, const float *bias, int64_t ldw,
+                  const struct zf_streams *streams);
 
 /* Per-head RMSNorm in place: row r of x holds H heads of D; the same w [S][D] for each. */
 void zf_headnorm(float *x, int64_t ldx, int64_t T, int64_t H, int64_t D, float eps, const float *w,
-                 int64_t ldw, const struct zf_streams *st);
+                 int64_t ldw, const struct zf_streams *streams);
 
 /* Rotary embedding in place, half-split pairs (i, i + rot/2) of the first `rot` of D:
  * (a,b) -> (a c - b s, b c + a s), each as fma(a, c, -(b*s)) and fma(b, c, a*s); cos_sin
  * row pos[t] holds rot/2 cosines then rot/2 sines.  Rows r = s*T + t use pos[t].
  * Su et al., "RoFormer", 2021. */
 void zf_rope(float *x, int64_t ldx, int64_t T, int64_t H, int64_t D, int64_t rot,
-             const float *cos_sin, const int32_t *pos, const struct zf_streams *st);
+             const float *cos_sin, const int32_t *pos, const struct zf_streams *streams);
 
 enum zf_act {
   ZF_ACT_SILU,
@@ -162,7 +163,7 @@ enum zf_act {
 };
 extern const char *const zf_act_names[ZF_ACTS];
 
-/* g = act(g) (u NULL) or act(g) * u, elementwise over `rows` rows of `n`.
+/* gate = act(gate) (up NULL) or act(gate) * up, elementwise over `rows` rows of `columns`.
  *   silu       x / (1 + exp(-x))
  *   gelu_tanh  0.5 x * (1 + tanh(sqrt(2/pi) * fma(0.044715, x*x*x, x)))
  *   gelu_erf   0.5 x * (1 + erf(sqrt(1/2) * x))          Hendrycks, Gimpel 2016
@@ -179,23 +180,24 @@ extern const char *const zf_act_names[ZF_ACTS];
  *   mish       x * tanh(log(1 + exp(x)))                  Misra 2019; = x n / (n + 2), n = e (e + 2),
  *                                                         e = exp(min(x, 20))
  *   laplace    (1 + erf((x - 0.707107) / (0.282095 sqrt 2))) / 2   Ma et al. 2022 */
-void zf_act(float *g, int64_t ldg, const float *u, int64_t ldu, int64_t rows, int64_t n,
-            enum zf_act act);
+void zf_act(float *gate, int64_t ldgate, const float *up, int64_t ldup, int64_t rows,
+            int64_t columns, enum zf_act act);
 
 /* y += x elementwise over rows. */
-void zf_add_rows(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t rows, int64_t n);
+void zf_add_rows(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t rows, int64_t columns);
 
 /* Attention over ragged segments (Vaswani et al. 2017; grouped heads, Ainslie et al. 2023).
- * Segment g owns query rows [start, start+len) of the T rows of each stream.  Its keys are
- * first the `plen` rows of a prefix, then its own rows; query i of the segment sees the whole
- * prefix and own keys 0..i (causal) or all own keys (not causal).  Prefix rows are rows
- * [pstart, pstart+plen) of the same k and v, or, when pk is not NULL, rows 0..plen of pk and
- * pv (a cache; stream s at pk + s*ps).
- * With a window w, of those keys it sees the ones nearer than w: |position of key - its own| < w.
+ * A segment owns query rows [start, start+len) of the T rows of each stream.  Its keys are first the
+ * `prefix_len` rows of a prefix, then its own rows; query i of the segment sees the whole prefix and
+ * own keys 0..i (causal) or all own keys (not causal).  Prefix rows are rows [prefix_start,
+ * prefix_start+prefix_len) of the same keys and values, or, when prefix_keys is not NULL, rows
+ * 0..prefix_len of prefix_keys and prefix_values (a cache; stream s at prefix_keys +
+ * s*prefix_stride).
+ * With a window w a query sees only those of these keys with |key's position - its own| < w.
  * Per query and head, over the keys it sees: s_j = (dot over D of q and k_j) * scale; with a cap
  * s_j = tanh(dot * (scale / cap)) * cap (Gemma 2); m = max, p_j = exp(s_j - m), sum by lanes over j,
  * o = chain over j ascending of p_j * v_j (one chain, whatever the number of keys), then o / sum.
- * So a query's result depends on the keys it sees alone, and not on where they lie. */
+ * So a query's result depends only on the keys it sees, and not on where they are stored. */
 struct zf_attention_params {
   float scale, cap; /* cap 0: none */
   int causal;
@@ -207,63 +209,70 @@ struct zf_segment {
   const float *prefix_keys, *prefix_values;
   int64_t prefix_stride;
 };
-/* q [S*T, H*D] stride ldq, k and v [S*T, Hkv*D] stride ldk, o [S*T, H*D] stride ldo (o may not
- * alias).  scratch: zf_attention_scratch() floats for each thread.  pk/pv row stride is Hkv*D. */
+/* queries [S*T, H*D] stride ldqueries, keys and values [S*T, Hkv*D] stride ldkeys, out [S*T, H*D]
+ * stride ldout (out overlaps nothing).  scratch: zf_attention_scratch() floats for each thread.  The
+ * row stride of prefix_keys and prefix_values is Hkv*D. */
 int64_t zf_attention_scratch(int64_t max_keys, int64_t D);
-void zf_attention(float *o, int64_t ldo, const float *q, int64_t ldq, const float *k,
-                  const float *v, int64_t ldk, int64_t T, int64_t H, int64_t Hkv, int64_t D,
-                  const struct zf_attention_params *attention, const struct zf_segment *seg,
-                  int64_t nseg, const struct zf_streams *st, float *scratch);
+void zf_attention(float *out, int64_t ldout, const float *queries, int64_t ldqueries,
+                  const float *keys, const float *values, int64_t ldkeys, int64_t T, int64_t H,
+                  int64_t Hkv, int64_t D, const struct zf_attention_params *attention,
+                  const struct zf_segment *segments, int64_t segment_count,
+                  const struct zf_streams *streams, float *scratch);
 
-/* x = tanh(x * in) * out elementwise over rows: a soft cap c of x is in 1/c, out c. */
-void zf_softcap(float *x, int64_t ldx, int64_t rows, int64_t n, float in, float out);
+/* x = tanh(x * scale_in) * scale_out elementwise over rows.  A soft cap c of x is scale_in = 1/c,
+ * scale_out = c. */
+void zf_softcap(float *x, int64_t ldx, int64_t rows, int64_t columns, float scale_in,
+                float scale_out);
 
-/* In place: `heads` groups of `parts` pieces of D in a row to `parts` groups of `heads` (heads and
- * parts changed: back again).  scratch: heads * parts * D floats for each thread. */
+/* Transposes the two outer dimensions of each row in place: [heads][parts][D] to [parts][heads][D].
+ * The call with heads and parts exchanged undoes it.  scratch: heads * parts * D floats for each
+ * thread. */
 void zf_permute_heads(float *x, int64_t ldx, int64_t rows, int64_t heads, int64_t parts, int64_t D,
                       float *scratch);
 
-/* x *= by over rows. */
-void zf_scale_rows(float *x, int64_t ldx, int64_t rows, int64_t n, float by);
+/* x *= factor over rows. */
+void zf_scale_rows(float *x, int64_t ldx, int64_t rows, int64_t columns, float factor);
 
 /* Log-softmax at targets without materialising [rows, V]:
  *   lse[r] = log sum_v exp(x_r . W_v),  and  logit[r] = x_r . W_target(r) [+ bias]
- * x [S*R, C]; stream s rows s*R..; target[r] for r < R (the same for each stream; -1: none,
+ * x [S*R, C]; stream s rows s*R..; targets[r] for r < R (the same for each stream; -1: none,
  * logit 0).  W [V, C] (row-major or transposed, as zf_gemm).  bias NULL or [S][V], stride ldb.
- * cap: 0, or logits are capped softly by it first.
- * Works through W in pieces of ZF_VC columns with `scratch` of S*R*ZF_VC floats; per piece
+ * cap: 0, or the soft cap that is applied to logits first.
+ * Reads W in chunks of ZF_VC columns, with `scratch` of S*R*ZF_VC floats.  Per chunk
  * m = max y, s = lanes sum in double of exp(y - m) (itself in f32), l = m + log s in double;
- * pieces are joined in order: lse = hi + log1p(exp(lo - hi)).  lse, logit: double[S*R]. */
+ * chunks are joined in order: lse = hi + log1p(exp(lo - hi)).  lse, logit: double[S*R]. */
 enum { ZF_VC = 1024 };
 void zf_head_lse(double *lse, double *logit, const float *x, int64_t ldx, int64_t R,
-                 const int32_t *target, const struct zf_weight *weight, const struct zf_streams *st,
-                 const float *bias, int64_t ldb, float cap, float *scratch);
+                 const int32_t *targets, const struct zf_weight *weight,
+                 const struct zf_streams *streams, const float *bias, int64_t ldb, float cap,
+                 float *scratch);
 
-/* The same, to the bit, from logits y [R, V] that are there already, row stride ldy. */
-void zf_head_lse_logits(double *lse, double *logit, const float *y, int64_t ldy, int64_t R,
-                        int64_t V, const int32_t *target);
+/* The same bits, from logits [R, V] that are computed already, row stride ldlogits. */
+void zf_head_lse_logits(double *lse, double *target_logit, const float *logits, int64_t ldlogits,
+                        int64_t R, int64_t V, const int32_t *targets);
 
-/* z[0..n) = noise of elements first.. : bits of zf_noise_ref; threads inside. */
-void zf_noise_fill(float *z, const struct zf_noise *noise, int64_t first, int64_t n);
+/* z[0..count) = noise of elements first.., the bits of zf_noise_ref; uses all threads. */
+void zf_noise_fill(float *z, const struct zf_noise *noise, int64_t first, int64_t count);
 
 /* One step of update over stored elements of a parameter:
  *   w <- fma(-decay, w, w) when decay != 0;  then for p < q ascending  w <- fma(c[p], z_p, w)
- * in f32 (c[p] = -lr*g_p/q), and stored in the weight's dtype; what is narrower than f32 by
- * stochastic rounding with the word of `round` (kind is ignored) for that element: f32 bits plus
- * the low 8, 13 or 16 bits of the word (f24, f16, bf16), truncated (f16 subnormals: the same on
- * the scaled mantissa).  w is exactly unchanged when all c are 0 and decay is 0. */
+ * in f32, with q = probes, c = coefficient, c[p] = -lr*g_p/q.  The result is stored in the weight's
+ * dtype.  A dtype narrower than f32 is rounded stochastically with the word of `round` (its kind is
+ * ignored) for that element: f32 bits plus the low 8, 13 or 16 bits of the word (f24, f16, bf16),
+ * truncated (f16 subnormals: the same on the scaled mantissa).  w is exactly unchanged when all c
+ * are 0 and decay is 0. */
 struct zf_update_step {
-  const struct zf_noise *probe; /* [q] */
+  const struct zf_noise *probe; /* [probes] the directions */
   const float *coefficient;     /* [q] */
   int probes;
   float decay;
   struct zf_noise round;
-  double keep, add; /* the mean's part after this step, below */
+  double keep, add; /* weights of the mean after this step, see zf_update */
 };
 
-/* `n` steps over `count` elements, all of them on one tile of elements before the next: the bits
- * of one step after another over all.  With `mean` what is stored in the end is not the last
- * weights but a mean along the way, in double (nearest even):
+/* `steps` steps over `count` elements.  All steps run on one tile of elements before the next tile;
+ * the bits are those of one step after another over all elements.  With `mean` the stored result is
+ * not the last weights but a mean over the trajectory, in double, rounded to nearest even:
  *   m = start * w;  after each step whose add is not 0 or whose keep is not 1:
  *   m = keep * m + add * w */
 struct zf_update {
@@ -274,7 +283,7 @@ struct zf_update {
 };
 void zf_update(void *w, enum zf_dtype type, int64_t count, const struct zf_update *update);
 
-/* f32 <- storage, n elements, threaded. */
-void zf_expand(float *dst, const void *src, enum zf_dtype type, int64_t n);
+/* dst (f32) = `count` stored elements; uses all threads. */
+void zf_expand(float *dst, const void *src, enum zf_dtype type, int64_t count);
 
 #endif

@@ -389,11 +389,11 @@ static void sumexp_lanes(float *max, double *sum, const float *y, int64_t count)
 
 static void fill_lanes(struct zf_kern_table *table) {
   table->noise = noise_lanes;
-  table->words = words_lanes;
+  table->random_words = words_lanes;
   table->add_noise = add_noise_lanes;
   table->expand = expand_lanes;
-  table->mix = mix_lanes;
-  table->narrow = narrow_lanes;
+  table->add_scaled = mix_lanes;
+  table->round_stochastically = narrow_lanes;
   table->add = add_lanes;
   table->rmsnorm = rmsnorm_lanes;
   table->layernorm = layernorm_lanes;
@@ -416,7 +416,7 @@ static void fill_lanes(struct zf_kern_table *table) {
   table->softmax = softmax_lanes;
   table->softcap = softcap_lanes;
   table->scale = scale_lanes;
-  table->blend = blend_lanes;
+  table->add_weighted_rows = blend_lanes;
   table->divide = divide_lanes;
   table->sumexp = sumexp_lanes;
 }

@@ -1,5 +1,5 @@
-/* One probe of a step, as the forward pass sees it: which direction, how far on
- * each stream. */
+/* One probe of a step, as the forward pass sees it: its direction, and the distance that each stream
+ * moves along it. */
 #ifndef ZF_KERN_PERTURB_H
 #define ZF_KERN_PERTURB_H
 
@@ -7,7 +7,7 @@
 
 struct zf_perturb {
   struct zf_noise dir;  /* seed, step, probe, use, kind; `param` is filled per parameter */
-  struct zf_streams st; /* n streams, their distances */
+  struct zf_streams st; /* the streams and their distances */
 };
 
 /* The plain forward pass: one stream, no noise. */

@@ -1,86 +1,91 @@
-/* Drivers of kernels that treat rows alone: norms, rotary embedding, activations. */
+/* Drivers of kernels that work on rows one by one: norms, rotary embedding, activations. */
 #include <omp.h>
 #include <string.h>
 
 #include "kern/kern_internal.h"
 
 void zf_rmsnorm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T, int64_t C, float eps,
-                const float *w, int64_t ldw, const struct zf_streams *st) {
-  int team = zf_kern_team(st->count * T * C);
+                const float *w, int64_t ldw, const struct zf_streams *streams) {
+  int team = zf_kern_team(streams->count * T * C);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t r = 0; r < st->count * T; r++)
-    zf_kern.rmsnorm(y + r * ldy, x + r * ldx, w ? w + r / T * ldw : NULL, eps, C);
+  for (int64_t row = 0; row < streams->count * T; row++)
+    zf_kern.rmsnorm(y + row * ldy, x + row * ldx, w ? w + row / T * ldw : NULL, eps, C);
 }
 
 void zf_layernorm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T, int64_t C,
-                  float eps, const float *w, const float *b, int64_t ldw,
-                  const struct zf_streams *st) {
-  int team = zf_kern_team(st->count * T * C);
+                  float eps, const float *w, const float *bias, int64_t ldw,
+                  const struct zf_streams *streams) {
+  int team = zf_kern_team(streams->count * T * C);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t r = 0; r < st->count * T; r++)
-    zf_kern.layernorm(y + r * ldy, x + r * ldx, w ? w + r / T * ldw : NULL,
-                      b ? b + r / T * ldw : NULL, eps, C);
+  for (int64_t row = 0; row < streams->count * T; row++)
+    zf_kern.layernorm(y + row * ldy, x + row * ldx, w ? w + row / T * ldw : NULL,
+                      bias ? bias + row / T * ldw : NULL, eps, C);
 }
 
 void zf_headnorm(float *x, int64_t ldx, int64_t T, int64_t H, int64_t D, float eps, const float *w,
-                 int64_t ldw, const struct zf_streams *st) {
-  int team = zf_kern_team(st->count * T * H * D);
+                 int64_t ldw, const struct zf_streams *streams) {
+  int team = zf_kern_team(streams->count * T * H * D);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t r = 0; r < st->count * T; r++)
+  for (int64_t row = 0; row < streams->count * T; row++)
     for (int64_t h = 0; h < H; h++) {
-      float *head = x + r * ldx + h * D;
-      zf_kern.rmsnorm(head, head, w ? w + r / T * ldw : NULL, eps, D);
+      float *head = x + row * ldx + h * D;
+      zf_kern.rmsnorm(head, head, w ? w + row / T * ldw : NULL, eps, D);
     }
 }
 
 void zf_rope(float *x, int64_t ldx, int64_t T, int64_t H, int64_t D, int64_t rot,
-             const float *cos_sin, const int32_t *pos, const struct zf_streams *st) {
-  int team = zf_kern_team(st->count * T * H * rot);
+             const float *cos_sin, const int32_t *pos, const struct zf_streams *streams) {
+  int team = zf_kern_team(streams->count * T * H * rot);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t r = 0; r < st->count * T; r++)
+  for (int64_t row = 0; row < streams->count * T; row++)
     for (int64_t h = 0; h < H; h++)
-      zf_kern.rope(x + r * ldx + h * D, cos_sin + pos[r % T] * rot, rot / 2);
+      zf_kern.rope(x + row * ldx + h * D, cos_sin + pos[row % T] * rot, rot / 2);
 }
 
 const char *const zf_act_names[ZF_ACTS] = {
     "silu",  "gelu_tanh", "gelu_erf",   "relu",   "tanh",      "quick_gelu", "gelu_10", "sigmoid",
     "relu2", "relu6",     "leaky_relu", "linear", "hardswish", "mish",       "laplace"};
 
-void zf_act(float *g, int64_t ldg, const float *u, int64_t ldu, int64_t rows, int64_t n,
-            enum zf_act act) {
-  int team = zf_kern_team(rows * n * 4);
+void zf_act(float *gate, int64_t ldgate, const float *up, int64_t ldup, int64_t rows,
+            int64_t columns, enum zf_act act) {
+  int team = zf_kern_team(rows * columns * 4);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t r = 0; r < rows; r++) zf_kern.act[act](g + r * ldg, u ? u + r * ldu : NULL, n);
+  for (int64_t row = 0; row < rows; row++)
+    zf_kern.act[act](gate + row * ldgate, up ? up + row * ldup : NULL, columns);
 }
 
-void zf_softcap(float *x, int64_t ldx, int64_t rows, int64_t n, float in, float out) {
-  int team = zf_kern_team(rows * n * 4);
+void zf_softcap(float *x, int64_t ldx, int64_t rows, int64_t columns, float scale_in,
+                float scale_out) {
+  int team = zf_kern_team(rows * columns * 4);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t r = 0; r < rows; r++) zf_kern.softcap(x + r * ldx, in, out, n);
+  for (int64_t row = 0; row < rows; row++)
+    zf_kern.softcap(x + row * ldx, scale_in, scale_out, columns);
 }
 
-void zf_scale_rows(float *x, int64_t ldx, int64_t rows, int64_t n, float by) {
-  int team = zf_kern_team(rows * n);
+void zf_scale_rows(float *x, int64_t ldx, int64_t rows, int64_t columns, float factor) {
+  int team = zf_kern_team(rows * columns);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t r = 0; r < rows; r++) zf_kern.scale(x + r * ldx, by, n);
+  for (int64_t row = 0; row < rows; row++) zf_kern.scale(x + row * ldx, factor, columns);
 }
 
 void zf_permute_heads(float *x, int64_t ldx, int64_t rows, int64_t heads, int64_t parts, int64_t D,
                       float *scratch) {
-  int64_t n = heads * parts * D;
-  int team = zf_kern_team(rows * n);
+  int64_t width = heads * parts * D;
+  int team = zf_kern_team(rows * width);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t r = 0; r < rows; r++) {
-    float *row = x + r * ldx, *was = scratch + omp_get_thread_num() * n;
-    memcpy(was, row, (size_t)n * sizeof *was);
+  for (int64_t row = 0; row < rows; row++) {
+    float *values = x + row * ldx, *source = scratch + omp_get_thread_num() * width;
+    memcpy(source, values, (size_t)width * sizeof *source);
     for (int64_t p = 0; p < parts; p++)
       for (int64_t h = 0; h < heads; h++)
-        memcpy(row + (p * heads + h) * D, was + (h * parts + p) * D, (size_t)D * sizeof *row);
+        memcpy(values + (p * heads + h) * D, source + (h * parts + p) * D,
+               (size_t)D * sizeof *values);
   }
 }
 
-void zf_add_rows(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t rows, int64_t n) {
-  int team = zf_kern_team(rows * n);
+void zf_add_rows(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t rows,
+                 int64_t columns) {
+  int team = zf_kern_team(rows * columns);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t r = 0; r < rows; r++) zf_kern.add(y + r * ldy, x + r * ldx, n);
+  for (int64_t row = 0; row < rows; row++) zf_kern.add(y + row * ldy, x + row * ldx, columns);
 }

@@ -242,9 +242,9 @@ static void laplace_ref(float *g, const float *u, int64_t count) {
 
 void zf_kern_init_rows_ref(struct zf_kern_table *table) {
   table->expand = expand_ref;
-  table->mix = mix_ref;
+  table->add_scaled = mix_ref;
   table->add_noise = add_noise_ref;
-  table->narrow = narrow_ref;
+  table->round_stochastically = narrow_ref;
   table->add = add_ref;
   table->rmsnorm = rmsnorm_ref;
   table->layernorm = layernorm_ref;

@@ -7,40 +7,42 @@ static const struct zf_product *f32(void) {
   return &zf_kern.product[ZF_COMPUTE_F32];
 }
 
-int64_t zf_tile_round_up(int64_t n) {
-  return zf_kern_round_up(n);
+int64_t zf_tile_round_up(int64_t count) {
+  return zf_kern_round_up(count);
 }
 
-void zf_tile_pack(float *panel, const float *x, int64_t ldx, int64_t n, int64_t k) {
-  for (int64_t at = 0; at < n; at += ZF_LANES) {
-    int64_t p = at / f32()->nr * f32()->nr, w = zf_kern_min(zf_kern_round_up(n - p), f32()->nr);
+void zf_tile_pack(float *panel, const float *x, int64_t ldx, int64_t rows, int64_t k) {
+  for (int64_t row = 0; row < rows; row += ZF_LANES) {
+    int64_t panel_row = row / f32()->max_columns * f32()->max_columns,
+            width = zf_kern_min(zf_kern_round_up(rows - panel_row), f32()->max_columns);
     for (int64_t k0 = 0; k0 < k; k0 += ZF_KC)
-      f32()->pack(panel + p * k + k0 * w + at - p, w, x + at * ldx + k0, ldx, NULL, 0,
-                  zf_kern_min(n - at, ZF_LANES), zf_kern_min(k - k0, ZF_KC));
+      f32()->pack(panel + panel_row * k + k0 * width + row - panel_row, width, x + row * ldx + k0,
+                  ldx, NULL, 0, zf_kern_min(rows - row, ZF_LANES), zf_kern_min(k - k0, ZF_KC));
   }
 }
 
 void zf_tile_nt(float *c, int64_t ldc, const float *x, int64_t ldx, int64_t m, const float *panel,
                 int64_t count, int64_t rows, int64_t k) {
-  for (int64_t p = 0; p < count; p += f32()->nr) {
-    int64_t ldp = zf_kern_min(zf_kern_round_up(rows - p), f32()->nr);
-    f32()->mul(c + p, ldc, x, ldx, m, panel + p * k, ldp,
-               zf_kern_min(zf_kern_round_up(count - p), f32()->nr), k, ZF_MUL_SET);
+  for (int64_t first = 0; first < count; first += f32()->max_columns) {
+    int64_t ldp = zf_kern_min(zf_kern_round_up(rows - first), f32()->max_columns);
+    f32()->mul(c + first, ldc, x, ldx, m, panel + first * k, ldp,
+               zf_kern_min(zf_kern_round_up(count - first), f32()->max_columns), k, ZF_MUL_SET);
   }
 }
 
 void zf_tile_nn(float *c, int64_t ldc, const float *x, int64_t ldx, int64_t m, const float *y,
-                int64_t ldy, int64_t n, int64_t k) {
-  for (int64_t d = 0; d < n; d += f32()->nr)
-    f32()->mul(c + d, ldc, x, ldx, m, y + d, ldy, zf_kern_min(n - d, f32()->nr), k, ZF_MUL_ADD);
+                int64_t ldy, int64_t columns, int64_t k) {
+  for (int64_t first = 0; first < columns; first += f32()->max_columns)
+    f32()->mul(c + first, ldc, x, ldx, m, y + first, ldy,
+               zf_kern_min(columns - first, f32()->max_columns), k, ZF_MUL_ADD);
 }
 
-float zf_tile_softmax(float *p, float scale, int64_t n) {
-  return zf_kern.softmax(p, scale, n);
+float zf_tile_softmax(float *scores, float scale, int64_t count) {
+  return zf_kern.softmax(scores, scale, count);
 }
 
-void zf_tile_softcap(float *x, float in, float out, int64_t n) {
-  zf_kern.softcap(x, in, out, n);
+void zf_tile_softcap(float *x, float scale_in, float scale_out, int64_t count) {
+  zf_kern.softcap(x, scale_in, scale_out, count);
 }
 
 int zf_tile_team(int64_t work) {

@@ -129,7 +129,7 @@ static void count_bits(double count[BITS], const struct zf_noise *k, int64_t n) 
   uint32_t w[PIECE], ones[BITS];
   for (int64_t at = 0; at < n; at += PIECE) {
     int64_t part = n - at < PIECE ? n - at : PIECE;
-    zf_kern.words(w, k, at, part);
+    zf_kern.random_words(w, k, at, part);
     memset(ones, 0, sizeof ones);
     for (int64_t i = 0; i < part; i++)
       for (int b = 0; b < BITS; b++) ones[b] += w[i] >> b & 1;
@@ -307,7 +307,7 @@ static int print_words(void) {
   struct zf_noise k = {.seed = 42};
   int64_t each = words ? words : PIECE, at = 0;
   for (;;) {
-    zf_kern.words(w, &k, at, each);
+    zf_kern.random_words(w, &k, at, each);
     if (fwrite(w, sizeof *w, (size_t)each, stdout) != (size_t)each) return 0; /* the reader left */
     if (words)
       k.step++;

@@ -32,7 +32,7 @@ static void run_words(const struct timed *t, float *buf) {
   struct zf_noise key = {.seed = 1};
   (void)t;
   for (int64_t i = 0; i < N; i += PIECE)
-    zf_kern.words((uint32_t *)(void *)(buf + i), &key, i, PIECE);
+    zf_kern.random_words((uint32_t *)(void *)(buf + i), &key, i, PIECE);
 }
 
 static void run_way(const struct timed *t, float *buf) {

@@ -555,7 +555,7 @@ static void check_rounding(void) {
     float f = ldexpf(value(PLAIN), -(int)below(24)), lo = INFINITY, hi = -INFINITY;
     double mean = 0;
     for (int i = 0; i < N; i++) src[i] = f, r[i] = (uint32_t)rnd();
-    zf_kern.narrow(h, src, r, type, N);
+    zf_kern.round_stochastically(h, src, r, type, N);
     zf_to_f32(back, h, type, N);
     for (int i = 0; i < N; i++) {
       lo = fminf(lo, back[i]), hi = fmaxf(hi, back[i]);

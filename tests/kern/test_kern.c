@@ -38,7 +38,7 @@ static enum zf_compute arithmetic;
 static void check_mul(void) {
   int64_t rows = 1 + below(20), k = 1 + below(ZF_KC), ldc = 64 + below(70);
   int64_t deep = k > ZF_MUL_ROWS ? k : ZF_MUL_ROWS, ldx = deep + below(9); /* for the stair */
-  int64_t w = ZF_LANES * (1 + below(fast.product[arithmetic].nr / ZF_LANES)),
+  int64_t w = ZF_LANES * (1 + below(fast.product[arithmetic].max_columns / ZF_LANES)),
           ldp = w + below(2) * below(40);
   enum kind kind = any_kind();
   struct fresh x = fresh((rows - 1) * ldx + deep, kind), panel = fresh((deep - 1) * ldp + w, kind);
@@ -65,8 +65,8 @@ static void check_bf16_mul(void) {
 static void check_bf16_rows(void) {
   int64_t n = 1 + below(200), cells = (n + 1) / 2;
   struct fresh x = fresh(n, any_kind()), a = fresh(cells, PLAIN), b = twin(a);
-  ref.product[ZF_COMPUTE_BF16].rows(a.p, x.p, n);
-  fast.product[ZF_COMPUTE_BF16].rows(b.p, x.p, n);
+  ref.product[ZF_COMPUTE_BF16].convert_rows(a.p, x.p, n);
+  fast.product[ZF_COMPUTE_BF16].convert_rows(b.p, x.p, n);
   same_words(a, b);
   drop(x), drop(a), drop(b);
 }
@@ -89,8 +89,8 @@ static void check_bf16_fold(void) {
   int64_t k = 1 + below(70), w = ZF_LANES * (1 + below(4)), at = ZF_LANES * below(w / ZF_LANES);
   int64_t n = w - at;
   struct fresh from = fresh64(k * w, any_kind()), a = fresh64((k + 1) / 2 * w, PLAIN), b = twin(a);
-  ref.product[ZF_COMPUTE_BF16].fold(a.p + at, w, from.p + at, w, n, k);
-  fast.product[ZF_COMPUTE_BF16].fold(b.p + at, w, from.p + at, w, n, k);
+  ref.product[ZF_COMPUTE_BF16].pack_f32(a.p + at, w, from.p + at, w, n, k);
+  fast.product[ZF_COMPUTE_BF16].pack_f32(b.p + at, w, from.p + at, w, n, k);
   same_words(a, b);
   drop(from), drop(a), drop(b);
 }
@@ -107,16 +107,16 @@ static void int8_product(const struct zf_product *p, const struct int8_case *t, 
   int64_t deep = zf_kern_depth(p, t->k), ld = deep + t->gap;
   uint32_t *cells = malloc((size_t)(t->rows * ld) * sizeof *cells);
   uint32_t *panel = malloc((size_t)(deep * t->width) * sizeof *panel);
-  for (int64_t r = 0; r < t->rows; r++) p->rows(cells + r * ld, t->x.p + r * t->k, t->k);
+  for (int64_t r = 0; r < t->rows; r++) p->convert_rows(cells + r * ld, t->x.p + r * t->k, t->k);
   for (int64_t g = 0; g < t->k; g += ZF_GROUP)
-    p->fold(panel + zf_kern_depth(p, g) * t->width, t->width, t->w.p + g * t->width, t->width,
-            t->width, zf_kern_min(t->k - g, ZF_GROUP));
+    p->pack_f32(panel + zf_kern_depth(p, g) * t->width, t->width, t->w.p + g * t->width, t->width,
+                t->width, zf_kern_min(t->k - g, ZF_GROUP));
   p->mul(c, ldc, cells, ld, t->rows, panel, t->width, t->width, t->k, mode);
   free(cells), free(panel);
 }
 
 static void check_int8(void) {
-  int widest = fast.product[ZF_COMPUTE_INT8].nr / ZF_LANES;
+  int widest = fast.product[ZF_COMPUTE_INT8].max_columns / ZF_LANES;
   struct int8_case t = {.rows = 1 + below(20), .k = 1 + below(3 * ZF_GROUP), .gap = below(9)};
   enum kind kind = any_kind();
   t.width = ZF_LANES * (1 + below(widest));
@@ -138,8 +138,8 @@ static void check_thin(void) {
   struct fresh x = fresh((rows - 1) * ldx + k, kind), w = fresh((n - 1) * ld + k, kind);
   struct fresh a = fresh(rows * ZF_NC, PLAIN), b = twin(a);
   int add = (int)below(2);
-  ref.product[ZF_COMPUTE_F32].thin(a.p, ZF_NC, x.p, ldx, rows, w.p, ld, n, k, add);
-  fast.product[ZF_COMPUTE_F32].thin(b.p, ZF_NC, x.p, ldx, rows, w.p, ld, n, k, add);
+  ref.product[ZF_COMPUTE_F32].mul_unpacked(a.p, ZF_NC, x.p, ldx, rows, w.p, ld, n, k, add);
+  fast.product[ZF_COMPUTE_F32].mul_unpacked(b.p, ZF_NC, x.p, ldx, rows, w.p, ld, n, k, add);
   for (int64_t r = 0; r < rows; r++) /* the undefined columns */
     memcpy(b.p + r * ZF_NC + n, a.p + r * ZF_NC + n, (size_t)(16 - n) * sizeof *b.p);
   same_fresh(a, b);
@@ -181,8 +181,8 @@ static void check_words(void) {
   struct zf_noise k = rnd_noise();
   int64_t first = rnd_first(), n = below(700);
   uint32_t *a = calloc((size_t)n + 1, sizeof *a), *b = calloc((size_t)n + 1, sizeof *b);
-  ref.words(a, &k, first, n);
-  fast.words(b, &k, first, n);
+  ref.random_words(a, &k, first, n);
+  fast.random_words(b, &k, first, n);
   for (int64_t i = 0; i <= n; i++)
     if (a[i] != b[i]) {
       fail_at(i, a[i], b[i]);
@@ -234,11 +234,11 @@ static void check_mix(void) {
   enum kind kind = any_kind();
   struct fresh z = fresh(n, kind), w = fresh(n, kind), a = fresh(n, PLAIN), b = twin(a);
   float eps = value(PLAIN);
-  ref.mix(a.p, w.p, z.p, eps, n);
-  fast.mix(b.p, w.p, z.p, eps, n);
+  ref.add_scaled(a.p, w.p, z.p, eps, n);
+  fast.add_scaled(b.p, w.p, z.p, eps, n);
   same_fresh(a, b);
-  ref.mix(a.p, a.p, a.p, eps, n);
-  fast.mix(b.p, b.p, b.p, eps, n);
+  ref.add_scaled(a.p, a.p, a.p, eps, n);
+  fast.add_scaled(b.p, b.p, b.p, eps, n);
   same_fresh(a, b);
   drop(z), drop(w), drop(a), drop(b);
 }
@@ -252,8 +252,8 @@ static void check_narrow(void) {
   uint32_t *r = malloc((size_t)n * sizeof *r + 1);
   unsigned char *a = calloc((size_t)n + 1, 4), *b = calloc((size_t)n + 1, 4);
   for (int64_t i = 0; i < n; i++) r[i] = (uint32_t)rnd();
-  ref.narrow(a, src.p, r, type, n);
-  fast.narrow(b, src.p, r, type, n);
+  ref.round_stochastically(a, src.p, r, type, n);
+  fast.round_stochastically(b, src.p, r, type, n);
   for (int64_t i = 0; i <= n; i++) {
     float x, y;
     zf_to_f32(&x, a + i * size, type, 1);
@@ -413,8 +413,8 @@ static void check_blend(void) {
   enum kind kind = any_kind();
   struct fresh p = fresh(n, kind), v = fresh(n ? (n - 1) * ldv + D : 0, kind);
   struct fresh a = fresh(D, kind), b = twin(a);
-  ref.blend(a.p, p.p, v.p, ldv, n, D);
-  fast.blend(b.p, p.p, v.p, ldv, n, D);
+  ref.add_weighted_rows(a.p, p.p, v.p, ldv, n, D);
+  fast.add_weighted_rows(b.p, p.p, v.p, ldv, n, D);
   same_fresh(a, b);
   drop(p), drop(v), drop(a), drop(b);
 }
@@ -461,19 +461,19 @@ static const struct {
 } entries[] = {
     PRODUCT("f32_pack", ZF_COMPUTE_F32, pack, check_pack),
     PRODUCT("f32_mul", ZF_COMPUTE_F32, mul, check_f32_mul),
-    PRODUCT("f32_thin", ZF_COMPUTE_F32, thin, check_thin),
-    PRODUCT("bf16_rows", ZF_COMPUTE_BF16, rows, check_bf16_rows),
+    PRODUCT("f32_thin", ZF_COMPUTE_F32, mul_unpacked, check_thin),
+    PRODUCT("bf16_rows", ZF_COMPUTE_BF16, convert_rows, check_bf16_rows),
     PRODUCT("bf16_pack", ZF_COMPUTE_BF16, pack, check_bf16_pack),
-    PRODUCT("bf16_fold", ZF_COMPUTE_BF16, fold, check_bf16_fold),
+    PRODUCT("bf16_fold", ZF_COMPUTE_BF16, pack_f32, check_bf16_fold),
     PRODUCT("bf16_mul", ZF_COMPUTE_BF16, mul, check_bf16_mul),
     PRODUCT("int8", ZF_COMPUTE_INT8, mul, check_int8),
     ENTRY(finish),
     ENTRY(noise),
-    ENTRY(words),
+    ENTRY(random_words),
     ENTRY(add_noise),
     ENTRY(expand),
-    ENTRY(mix),
-    ENTRY(narrow),
+    ENTRY(add_scaled),
+    ENTRY(round_stochastically),
     ENTRY(add),
     ENTRY(rmsnorm),
     ENTRY(layernorm),
@@ -496,7 +496,7 @@ static const struct {
     ENTRY(softcap),
     ENTRY(scale),
     ENTRY(softmax),
-    ENTRY(blend),
+    ENTRY(add_weighted_rows),
     ENTRY(divide),
     ENTRY(sumexp),
 };

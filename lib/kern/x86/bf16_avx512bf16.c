@@ -138,9 +138,9 @@ void zf_kern_init_bf16_avx512bf16(struct zf_kern_table *table) {
   struct zf_product *product = &table->product[ZF_COMPUTE_BF16];
   product->name = "avx512bf16";
   product->native = 1;
-  product->nr = 16 * ZV_NR;
-  product->rows = rows_bf16_avx512bf16;
+  product->max_columns = 16 * ZV_NR;
+  product->convert_rows = rows_bf16_avx512bf16;
   product->pack = pack_bf16_avx512bf16;
-  product->fold = fold_bf16_avx512bf16;
+  product->pack_f32 = fold_bf16_avx512bf16;
   product->mul = bf16_mul;
 }
