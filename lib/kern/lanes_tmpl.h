@@ -1,17 +1,17 @@
 /* Kernels over sixteen lanes, written once and compiled for each instruction set by
- * x86/lanes_avx512.c, x86/lanes_avx2.c and arm/lanes_neon.c, which define before:
+ * x86/lanes_avx512.c, x86/lanes_avx2.c and arm/lanes_neon.c, which define, before including it:
  *
  *   zv, zu, zd, zm      16 lanes of f32, of uint32_t, of f64; a mask of lanes
  *   zv_load_n(p, n)     the first n <= 16 lanes, zeros beyond; zv_store_n likewise
  *   zv_keep(x, n, r)    x in the first n lanes, r beyond
  *   zv_max(a, b)        a > b ? a : b, so b where either is NaN
- *   zv_reduce(x)          the tree of a lanes sum
+ *   zv_reduce(x)        the tree of a lanes sum
  *   zd_add(s, x)        s + (double)x
  *   zu_gt(a, b), zu_if(m, a, b)  signed compare, choice
  *   zu_trunc, zv_from_i32        conversions;  zu_bits, zv_bits: the same bits
  *   zv_load_f16, _bf16, _f24     16 stored values;  zu_store16, zu_store24: low bits of each lane
  *   zv_transpose4(o, a, b, c, d) o[j] = lanes 4b + j of a, b, c, d for blocks b = 0..3
- *   and what noise_tmpl.h lists
+ *   and what noise_tmpl.h needs
  *
  * Sums and products follow the `_ref` kernels step by step. */
 #ifndef ZF_KERN_LANES_TMPL_H
@@ -24,103 +24,108 @@
 #include "kern/noise_tmpl.h"
 #include "tensor/blocks_tmpl.h"
 
-INLINE zv load_as(const unsigned char *p, enum zf_dtype type) {
-  if (type == ZF_F24) return zv_load_f24(p);
-  return type == ZF_F16 ? zv_load_f16((const void *)p) : zv_load_bf16((const void *)p);
+INLINE zv load_as(const unsigned char *bytes, enum zf_dtype type) {
+  if (type == ZF_F24) return zv_load_f24(bytes);
+  return type == ZF_F16 ? zv_load_f16((const void *)bytes) : zv_load_bf16((const void *)bytes);
 }
 
-/* One loop a dtype, its size a constant; the last lanes by a buffer. */
-INLINE void expand_as(float *dst, const unsigned char *src, enum zf_dtype type, int64_t size,
-                      int64_t n) {
-  unsigned char buf[ZF_LANES * 4] __attribute__((aligned(16))) = {0};
+/* One loop for each dtype, with its size as a constant; the last lanes go through a buffer. */
+INLINE void expand_as(float *dst, const unsigned char *rows, enum zf_dtype type, int64_t size,
+                      int64_t count) {
+  unsigned char last[ZF_LANES * 4] __attribute__((aligned(16))) = {0};
   int64_t i = 0;
-  for (; i + ZF_LANES <= n; i += ZF_LANES) zv_store(dst + i, load_as(src + i * size, type));
-  if (i == n) return;
-  memcpy(buf, src + i * size, (size_t)((n - i) * size));
-  zv_store_n(dst + i, load_as(buf, type), n - i);
+  for (; i + ZF_LANES <= count; i += ZF_LANES) zv_store(dst + i, load_as(rows + i * size, type));
+  if (i == count) return;
+  memcpy(last, rows + i * size, (size_t)((count - i) * size));
+  zv_store_n(dst + i, load_as(last, type), count - i);
 }
 
 /* Storage to f32. */
-static void expand_lanes(float *dst, const void *src, enum zf_dtype type, int64_t n) {
+static void expand_lanes(float *dst, const void *rows, enum zf_dtype type, int64_t count) {
   switch (type) {
     case ZF_F16:
-      expand_as(dst, src, ZF_F16, 2, n);
+      expand_as(dst, rows, ZF_F16, 2, count);
       break;
     case ZF_BF16:
-      expand_as(dst, src, ZF_BF16, 2, n);
+      expand_as(dst, rows, ZF_BF16, 2, count);
       break;
     case ZF_F24:
-      expand_as(dst, src, ZF_F24, 3, n);
+      expand_as(dst, rows, ZF_F24, 3, count);
       break;
     case ZF_F32:
-      memcpy(dst, src, (size_t)n * sizeof *dst);
+      memcpy(dst, rows, (size_t)count * sizeof *dst);
       break;
     default:
-      zf_blocks_expand(dst, src, type, n);
+      zf_blocks_expand(dst, rows, type, count);
   }
 }
 
-static void mix_lanes(float *out, const float *w, const float *z, float eps, int64_t n) {
-  zv e = zv_set1(eps);
+static void add_scaled_lanes(float *out, const float *w, const float *z, float eps, int64_t count) {
+  zv factor = zv_set1(eps);
   int64_t i = 0;
-  for (; i + ZF_LANES <= n; i += ZF_LANES)
-    zv_store(out + i, zv_fma(e, zv_load(z + i), zv_load(w + i)));
-  if (i < n)
-    zv_store_n(out + i, zv_fma(e, zv_load_n(z + i, n - i), zv_load_n(w + i, n - i)), n - i);
+  for (; i + ZF_LANES <= count; i += ZF_LANES)
+    zv_store(out + i, zv_fma(factor, zv_load(z + i), zv_load(w + i)));
+  if (i < count)
+    zv_store_n(out + i, zv_fma(factor, zv_load_n(z + i, count - i), zv_load_n(w + i, count - i)),
+               count - i);
 }
 
-INLINE zu narrow_bf16_lanes(zv x, zu r) {
-  zu u = zu_bits(x), a = zu_and(u, zu_set1(0x7fffffff)), inf = zu_set1(0x7f800000);
-  zu up = zu_shr(zu_add(u, zu_and(r, zu_set1(0xffff))), 16), cut = zu_shr(u, 16);
-  up = zu_if(zu_gt(inf, a), up, cut);
-  return zu_if(zu_gt(a, inf), zu_or(cut, zu_set1(0x40)), up);
+INLINE zu round_bf16_lanes(zv x, zu words) {
+  zu bits = zu_bits(x), magnitude = zu_and(bits, zu_set1(0x7fffffff)), inf = zu_set1(0x7f800000);
+  zu up = zu_shr(zu_add(bits, zu_and(words, zu_set1(0xffff))), 16), cut = zu_shr(bits, 16);
+  up = zu_if(zu_gt(inf, magnitude), up, cut);
+  return zu_if(zu_gt(magnitude, inf), zu_or(cut, zu_set1(0x40)), up);
 }
 
-INLINE zu narrow_f16_lanes(zv x, zu r) {
-  zu u = zu_bits(x), a = zu_and(u, zu_set1(0x7fffffff)), least = zu_set1(0x38800000);
-  zu sub = zu_trunc(zv_mul(zv_bits(zu_if(zu_gt(least, a), a, zu_set1(0))), zv_set1(0x1p37f)));
-  zu man = zu_if(zu_gt(least, a), sub, zu_sub(a, zu_set1(0x38000000)));
-  zu h = zu_shr(zu_add(man, zu_and(r, zu_set1(0x1fff))), 13), inf = zu_set1(0x7c00);
-  h = zu_if(zu_gt(h, inf), inf, h);
-  h = zu_if(zu_gt(a, zu_set1(0x7f800000)), zu_set1(0x7e00), h);
-  return zu_or(h, zu_and(zu_shr(u, 16), zu_set1(0x8000)));
+INLINE zu round_f16_lanes(zv x, zu words) {
+  zu bits = zu_bits(x), magnitude = zu_and(bits, zu_set1(0x7fffffff)),
+     smallest_normal = zu_set1(0x38800000);
+  zu sub = zu_trunc(zv_mul(zv_bits(zu_if(zu_gt(smallest_normal, magnitude), magnitude, zu_set1(0))),
+                           zv_set1(0x1p37f)));
+  zu mantissa =
+      zu_if(zu_gt(smallest_normal, magnitude), sub, zu_sub(magnitude, zu_set1(0x38000000)));
+  zu half = zu_shr(zu_add(mantissa, zu_and(words, zu_set1(0x1fff))), 13), inf = zu_set1(0x7c00);
+  half = zu_if(zu_gt(half, inf), inf, half);
+  half = zu_if(zu_gt(magnitude, zu_set1(0x7f800000)), zu_set1(0x7e00), half);
+  return zu_or(half, zu_and(zu_shr(bits, 16), zu_set1(0x8000)));
 }
 
-INLINE zu narrow_f24_lanes(zv x, zu r) {
-  zu u = zu_bits(x), a = zu_and(u, zu_set1(0x7fffffff)), inf = zu_set1(0x7f800000);
-  zu up = zu_shr(zu_add(u, zu_and(r, zu_set1(0xff))), 8), cut = zu_shr(u, 8);
-  up = zu_if(zu_gt(inf, a), up, cut);
-  return zu_if(zu_gt(a, inf), zu_or(cut, zu_set1(0x4000)), up);
+INLINE zu round_f24_lanes(zv x, zu words) {
+  zu bits = zu_bits(x), magnitude = zu_and(bits, zu_set1(0x7fffffff)), inf = zu_set1(0x7f800000);
+  zu up = zu_shr(zu_add(bits, zu_and(words, zu_set1(0xff))), 8), cut = zu_shr(bits, 8);
+  up = zu_if(zu_gt(inf, magnitude), up, cut);
+  return zu_if(zu_gt(magnitude, inf), zu_or(cut, zu_set1(0x4000)), up);
 }
 
-INLINE void store_as(unsigned char *p, zv x, zu r, enum zf_dtype type) {
+INLINE void store_as(unsigned char *bytes, zv x, zu words, enum zf_dtype type) {
   if (type == ZF_F24)
-    zu_store24(p, narrow_f24_lanes(x, r));
+    zu_store24(bytes, round_f24_lanes(x, words));
   else
-    zu_store16((void *)p, type == ZF_F16 ? narrow_f16_lanes(x, r) : narrow_bf16_lanes(x, r));
+    zu_store16((void *)bytes,
+               type == ZF_F16 ? round_f16_lanes(x, words) : round_bf16_lanes(x, words));
 }
 
-INLINE void narrow_as(unsigned char *dst, const float *src, const uint32_t *r, enum zf_dtype type,
-                      int64_t size, int64_t n) {
+INLINE void round_as(unsigned char *dst, const float *rows, const uint32_t *words,
+                     enum zf_dtype type, int64_t size, int64_t count) {
   uint32_t word[ZF_LANES] = {0};
   unsigned char out[ZF_LANES * 4] __attribute__((aligned(16)));
   int64_t i = 0;
-  for (; i + ZF_LANES <= n; i += ZF_LANES)
-    store_as(dst + i * size, zv_load(src + i), zu_load(r + i), type);
-  if (i == n) return;
-  memcpy(word, r + i, (size_t)(n - i) * sizeof *word);
-  store_as(out, zv_load_n(src + i, n - i), zu_load(word), type);
-  memcpy(dst + i * size, out, (size_t)((n - i) * size));
+  for (; i + ZF_LANES <= count; i += ZF_LANES)
+    store_as(dst + i * size, zv_load(rows + i), zu_load(words + i), type);
+  if (i == count) return;
+  memcpy(word, words + i, (size_t)(count - i) * sizeof *word);
+  store_as(out, zv_load_n(rows + i, count - i), zu_load(word), type);
+  memcpy(dst + i * size, out, (size_t)((count - i) * size));
 }
 
-static void narrow_lanes(void *dst, const float *src, const uint32_t *r, enum zf_dtype type,
-                         int64_t n) {
+static void round_lanes(void *dst, const float *rows, const uint32_t *words, enum zf_dtype type,
+                        int64_t count) {
   if (type == ZF_F24)
-    narrow_as(dst, src, r, ZF_F24, 3, n);
+    round_as(dst, rows, words, ZF_F24, 3, count);
   else if (type == ZF_F16)
-    narrow_as(dst, src, r, ZF_F16, 2, n);
+    round_as(dst, rows, words, ZF_F16, 2, count);
   else
-    narrow_as(dst, src, r, ZF_BF16, 2, n);
+    round_as(dst, rows, words, ZF_BF16, 2, count);
 }
 
 static void add_lanes(float *y, const float *x, int64_t count) {
@@ -131,52 +136,52 @@ static void add_lanes(float *y, const float *x, int64_t count) {
     zv_store_n(y + i, zv_add(zv_load_n(y + i, count - i), zv_load_n(x + i, count - i)), count - i);
 }
 
-static void rmsnorm_lanes(float *y, const float *x, const float *w, float eps, int64_t n) {
-  zv s = zv_zero();
-  for (int64_t i = 0; i < n; i += ZF_LANES) {
-    zv v = n - i < ZF_LANES ? zv_load_n(x + i, n - i) : zv_load(x + i);
-    s = zv_fma(v, v, s);
+static void rmsnorm_lanes(float *y, const float *x, const float *w, float eps, int64_t count) {
+  zv sum = zv_zero();
+  for (int64_t i = 0; i < count; i += ZF_LANES) {
+    zv value = count - i < ZF_LANES ? zv_load_n(x + i, count - i) : zv_load(x + i);
+    sum = zv_fma(value, value, sum);
   }
-  zv inv = zv_set1(1.0f / sqrtf(zv_reduce(s) / (float)n + eps));
-  for (int64_t i = 0; i < n; i += ZF_LANES) {
-    int64_t m = n - i < ZF_LANES ? n - i : ZF_LANES;
-    zv v = zv_mul(zv_load_n(x + i, m), inv);
-    zv_store_n(y + i, w ? zv_mul(v, zv_load_n(w + i, m)) : v, m);
+  zv inv = zv_set1(1.0f / sqrtf(zv_reduce(sum) / (float)count + eps));
+  for (int64_t i = 0; i < count; i += ZF_LANES) {
+    int64_t lanes = count - i < ZF_LANES ? count - i : ZF_LANES;
+    zv value = zv_mul(zv_load_n(x + i, lanes), inv);
+    zv_store_n(y + i, w ? zv_mul(value, zv_load_n(w + i, lanes)) : value, lanes);
   }
 }
 
-static void layernorm_lanes(float *y, const float *x, const float *w, const float *b, float eps,
-                            int64_t n) {
-  zv s = zv_zero(), q = zv_zero();
-  for (int64_t i = 0; i < n; i += ZF_LANES)
-    s = zv_add(s, zv_load_n(x + i, n - i < ZF_LANES ? n - i : ZF_LANES));
-  zv mean = zv_set1(zv_reduce(s) / (float)n);
-  for (int64_t i = 0; i < n; i += ZF_LANES) {
-    int64_t m = n - i < ZF_LANES ? n - i : ZF_LANES;
-    zv d = zv_keep(zv_sub(zv_load_n(x + i, m), mean), m, zv_zero());
-    q = zv_fma(d, d, q);
+static void layernorm_lanes(float *y, const float *x, const float *w, const float *bias, float eps,
+                            int64_t count) {
+  zv sum = zv_zero(), squares = zv_zero();
+  for (int64_t i = 0; i < count; i += ZF_LANES)
+    sum = zv_add(sum, zv_load_n(x + i, count - i < ZF_LANES ? count - i : ZF_LANES));
+  zv mean = zv_set1(zv_reduce(sum) / (float)count);
+  for (int64_t i = 0; i < count; i += ZF_LANES) {
+    int64_t lanes = count - i < ZF_LANES ? count - i : ZF_LANES;
+    zv centered = zv_keep(zv_sub(zv_load_n(x + i, lanes), mean), lanes, zv_zero());
+    squares = zv_fma(centered, centered, squares);
   }
-  zv inv = zv_set1(1.0f / sqrtf(zv_reduce(q) / (float)n + eps));
-  for (int64_t i = 0; i < n; i += ZF_LANES) {
-    int64_t m = n - i < ZF_LANES ? n - i : ZF_LANES;
-    zv v = zv_mul(zv_sub(zv_load_n(x + i, m), mean), inv);
-    if (w && b)
-      v = zv_fma(v, zv_load_n(w + i, m), zv_load_n(b + i, m));
+  zv inv = zv_set1(1.0f / sqrtf(zv_reduce(squares) / (float)count + eps));
+  for (int64_t i = 0; i < count; i += ZF_LANES) {
+    int64_t lanes = count - i < ZF_LANES ? count - i : ZF_LANES;
+    zv normed = zv_mul(zv_sub(zv_load_n(x + i, lanes), mean), inv);
+    if (w && bias)
+      normed = zv_fma(normed, zv_load_n(w + i, lanes), zv_load_n(bias + i, lanes));
     else if (w)
-      v = zv_mul(v, zv_load_n(w + i, m));
-    else if (b)
-      v = zv_add(v, zv_load_n(b + i, m));
-    zv_store_n(y + i, v, m);
+      normed = zv_mul(normed, zv_load_n(w + i, lanes));
+    else if (bias)
+      normed = zv_add(normed, zv_load_n(bias + i, lanes));
+    zv_store_n(y + i, normed, lanes);
   }
 }
 
 static void rope_lanes(float *x, const float *cs, int64_t half) {
   for (int64_t i = 0; i < half; i += ZF_LANES) {
-    int64_t m = half - i < ZF_LANES ? half - i : ZF_LANES;
-    zv a = zv_load_n(x + i, m), b = zv_load_n(x + half + i, m);
-    zv c = zv_load_n(cs + i, m), s = zv_load_n(cs + half + i, m);
-    zv_store_n(x + i, zv_fma(a, c, zv_neg(zv_mul(b, s))), m);
-    zv_store_n(x + half + i, zv_fma(b, c, zv_mul(a, s)), m);
+    int64_t lanes = half - i < ZF_LANES ? half - i : ZF_LANES;
+    zv a = zv_load_n(x + i, lanes), b = zv_load_n(x + half + i, lanes);
+    zv c = zv_load_n(cs + i, lanes), s = zv_load_n(cs + half + i, lanes);
+    zv_store_n(x + i, zv_fma(a, c, zv_neg(zv_mul(b, s))), lanes);
+    zv_store_n(x + half + i, zv_fma(b, c, zv_mul(a, s)), lanes);
   }
 }
 
@@ -196,19 +201,19 @@ static inline __attribute__((always_inline)) zv gelu_erf_of(zv x) {
 }
 
 static inline __attribute__((always_inline)) zv relu_of(zv x) {
-  return zv_max(zv_zero(), x); /* x where it is NaN or -0, as the reference */
+  return zv_max(zv_zero(), x); /* x if it is NaN or -0, as the reference does */
 }
 
 static inline __attribute__((always_inline)) zv quick_gelu_of(zv x) {
   return zv_div(x, zv_add(zv_set1(1.0f), zv_exp(zv_neg(zv_mul(zv_set1(1.702f), x)))));
 }
 
-static inline __attribute__((always_inline)) zv least_of(zv x, float most) {
-  return zv_neg(zv_max(zv_set1(-most), zv_neg(x)));
+static inline __attribute__((always_inline)) zv min_lanes(zv x, float max) {
+  return zv_neg(zv_max(zv_set1(-max), zv_neg(x)));
 }
 
 static inline __attribute__((always_inline)) zv gelu_10_of(zv x) {
-  return least_of(gelu_erf_of(x), 10.0f);
+  return min_lanes(gelu_erf_of(x), 10.0f);
 }
 
 static inline __attribute__((always_inline)) zv sigmoid_of(zv x) {
@@ -220,7 +225,7 @@ static inline __attribute__((always_inline)) zv relu2_of(zv x) {
 }
 
 static inline __attribute__((always_inline)) zv relu6_of(zv x) {
-  return least_of(relu_of(x), 6.0f);
+  return min_lanes(relu_of(x), 6.0f);
 }
 
 static inline __attribute__((always_inline)) zv leaky_relu_of(zv x) {
@@ -236,7 +241,7 @@ static inline __attribute__((always_inline)) zv hardswish_of(zv x) {
 }
 
 static inline __attribute__((always_inline)) zv mish_of(zv x) {
-  zv e = zv_exp(least_of(x, 20.0f)), n = zv_mul(e, zv_add(e, zv_set1(2.0f)));
+  zv e = zv_exp(min_lanes(x, 20.0f)), n = zv_mul(e, zv_add(e, zv_set1(2.0f)));
   return zv_mul(x, zv_div(n, zv_add(n, zv_set1(2.0f))));
 }
 
@@ -245,146 +250,151 @@ static inline __attribute__((always_inline)) zv laplace_of(zv x) {
   return zv_mul(zv_set1(0.5f), zv_add(zv_set1(1.0f), t));
 }
 
-static inline __attribute__((always_inline)) void apply_lanes(float *g, const float *u,
-                                                              int64_t count, zv (*f)(zv)) {
+static inline __attribute__((always_inline)) void apply_lanes(float *gate, const float *up,
+                                                              int64_t count, zv (*act)(zv)) {
   int64_t i = 0;
   for (; i + ZF_LANES <= count; i += ZF_LANES) {
-    zv v = f(zv_load(g + i));
-    zv_store(g + i, u ? zv_mul(v, zv_load(u + i)) : v);
+    zv value = act(zv_load(gate + i));
+    zv_store(gate + i, up ? zv_mul(value, zv_load(up + i)) : value);
   }
   if (i == count) return;
-  zv v = f(zv_load_n(g + i, count - i));
-  zv_store_n(g + i, u ? zv_mul(v, zv_load_n(u + i, count - i)) : v, count - i);
+  zv value = act(zv_load_n(gate + i, count - i));
+  zv_store_n(gate + i, up ? zv_mul(value, zv_load_n(up + i, count - i)) : value, count - i);
 }
 
-static void silu_lanes(float *g, const float *u, int64_t count) {
-  apply_lanes(g, u, count, silu_of);
+static void silu_lanes(float *gate, const float *up, int64_t count) {
+  apply_lanes(gate, up, count, silu_of);
 }
 
-static void gelu_tanh_lanes(float *g, const float *u, int64_t count) {
-  apply_lanes(g, u, count, gelu_tanh_of);
+static void gelu_tanh_lanes(float *gate, const float *up, int64_t count) {
+  apply_lanes(gate, up, count, gelu_tanh_of);
 }
 
-static void gelu_erf_lanes(float *g, const float *u, int64_t count) {
-  apply_lanes(g, u, count, gelu_erf_of);
+static void gelu_erf_lanes(float *gate, const float *up, int64_t count) {
+  apply_lanes(gate, up, count, gelu_erf_of);
 }
 
-static void relu_lanes(float *g, const float *u, int64_t count) {
-  apply_lanes(g, u, count, relu_of);
+static void relu_lanes(float *gate, const float *up, int64_t count) {
+  apply_lanes(gate, up, count, relu_of);
 }
 
-static void tanh_lanes(float *g, const float *u, int64_t count) {
-  apply_lanes(g, u, count, zv_tanh);
+static void tanh_lanes(float *gate, const float *up, int64_t count) {
+  apply_lanes(gate, up, count, zv_tanh);
 }
 
-static void quick_gelu_lanes(float *g, const float *u, int64_t count) {
-  apply_lanes(g, u, count, quick_gelu_of);
+static void quick_gelu_lanes(float *gate, const float *up, int64_t count) {
+  apply_lanes(gate, up, count, quick_gelu_of);
 }
 
-static void gelu_10_lanes(float *g, const float *u, int64_t count) {
-  apply_lanes(g, u, count, gelu_10_of);
+static void gelu_10_lanes(float *gate, const float *up, int64_t count) {
+  apply_lanes(gate, up, count, gelu_10_of);
 }
 
-static void sigmoid_lanes(float *g, const float *u, int64_t count) {
-  apply_lanes(g, u, count, sigmoid_of);
+static void sigmoid_lanes(float *gate, const float *up, int64_t count) {
+  apply_lanes(gate, up, count, sigmoid_of);
 }
 
-static void relu2_lanes(float *g, const float *u, int64_t count) {
-  apply_lanes(g, u, count, relu2_of);
+static void relu2_lanes(float *gate, const float *up, int64_t count) {
+  apply_lanes(gate, up, count, relu2_of);
 }
 
-static void relu6_lanes(float *g, const float *u, int64_t count) {
-  apply_lanes(g, u, count, relu6_of);
+static void relu6_lanes(float *gate, const float *up, int64_t count) {
+  apply_lanes(gate, up, count, relu6_of);
 }
 
-static void leaky_relu_lanes(float *g, const float *u, int64_t count) {
-  apply_lanes(g, u, count, leaky_relu_of);
+static void leaky_relu_lanes(float *gate, const float *up, int64_t count) {
+  apply_lanes(gate, up, count, leaky_relu_of);
 }
 
-static void linear_lanes(float *g, const float *u, int64_t count) {
-  apply_lanes(g, u, count, linear_of);
+static void linear_lanes(float *gate, const float *up, int64_t count) {
+  apply_lanes(gate, up, count, linear_of);
 }
 
-static void hardswish_lanes(float *g, const float *u, int64_t count) {
-  apply_lanes(g, u, count, hardswish_of);
+static void hardswish_lanes(float *gate, const float *up, int64_t count) {
+  apply_lanes(gate, up, count, hardswish_of);
 }
 
-static void mish_lanes(float *g, const float *u, int64_t count) {
-  apply_lanes(g, u, count, mish_of);
+static void mish_lanes(float *gate, const float *up, int64_t count) {
+  apply_lanes(gate, up, count, mish_of);
 }
 
-static void laplace_lanes(float *g, const float *u, int64_t count) {
-  apply_lanes(g, u, count, laplace_of);
+static void laplace_lanes(float *gate, const float *up, int64_t count) {
+  apply_lanes(gate, up, count, laplace_of);
 }
 
-static void softcap_lanes(float *x, float in, float out, int64_t n) {
-  zv a = zv_set1(in), b = zv_set1(out);
-  for (int64_t i = 0; i < n; i += ZF_LANES) {
-    int64_t m = n - i < ZF_LANES ? n - i : ZF_LANES;
-    zv_store_n(x + i, zv_mul(zv_tanh(zv_mul(zv_load_n(x + i, m), a)), b), m);
+static void softcap_lanes(float *x, float scale_in, float scale_out, int64_t count) {
+  zv before = zv_set1(scale_in), after = zv_set1(scale_out);
+  for (int64_t i = 0; i < count; i += ZF_LANES) {
+    int64_t lanes = count - i < ZF_LANES ? count - i : ZF_LANES;
+    zv_store_n(x + i, zv_mul(zv_tanh(zv_mul(zv_load_n(x + i, lanes), before)), after), lanes);
   }
 }
 
-static void scale_lanes(float *x, float by, int64_t n) {
-  zv b = zv_set1(by);
-  for (int64_t i = 0; i < n; i += ZF_LANES) {
-    int64_t m = n - i < ZF_LANES ? n - i : ZF_LANES;
-    zv_store_n(x + i, zv_mul(zv_load_n(x + i, m), b), m);
+static void scale_lanes(float *x, float factor, int64_t count) {
+  zv factors = zv_set1(factor);
+  for (int64_t i = 0; i < count; i += ZF_LANES) {
+    int64_t lanes = count - i < ZF_LANES ? count - i : ZF_LANES;
+    zv_store_n(x + i, zv_mul(zv_load_n(x + i, lanes), factors), lanes);
   }
 }
 
 /* The maximum of p[j] * scale. */
-static inline float max_lanes(const float *p, float scale, int64_t n) {
-  zv by = zv_set1(scale), m = zv_mul(zv_set1(p[0]), by);
+static inline float max_lanes(const float *values, float scale, int64_t count) {
+  zv by = zv_set1(scale), max = zv_mul(zv_set1(values[0]), by);
   int64_t j = 0;
-  for (; j + ZF_LANES <= n; j += ZF_LANES) m = zv_max(m, zv_mul(zv_load(p + j), by));
-  if (j < n) m = zv_max(m, zv_keep(zv_mul(zv_load_n(p + j, n - j), by), n - j, m));
-  return zv_foldmax(m);
-}
-
-/* Nothing is stored before the exponentials: a masked store would stall the load after it. */
-static float softmax_lanes(float *p, float scale, int64_t n) {
-  zv m = zv_set1(max_lanes(p, scale, n)), s = zv_zero(), by = zv_set1(scale), e;
-  int64_t j = 0;
-  for (; j + ZF_LANES <= n; j += ZF_LANES) {
-    e = zv_exp(zv_sub(zv_mul(zv_load(p + j), by), m));
-    zv_store(p + j, e);
-    s = zv_add(s, e);
-  }
-  if (j < n) {
-    e = zv_exp(zv_sub(zv_mul(zv_load_n(p + j, n - j), by), m));
-    zv_store_n(p + j, e, n - j);
-    s = zv_add(s, zv_keep(e, n - j, zv_zero()));
-  }
-  return zv_reduce(s);
-}
-
-static void blend_lanes(float *o, const float *p, const float *v, int64_t ldv, int64_t n,
-                        int64_t D) {
-  for (int64_t d = 0; d < D; d += ZF_LANES) {
-    int64_t m = D - d < ZF_LANES ? D - d : ZF_LANES;
-    zv acc = zv_load_n(o + d, m);
-    for (int64_t j = 0; j < n; j++) acc = zv_fma(zv_set1(p[j]), zv_load_n(v + j * ldv + d, m), acc);
-    zv_store_n(o + d, acc, m);
-  }
-}
-
-static void divide_lanes(float *o, float by, int64_t n) {
-  zv b = zv_set1(by);
-  for (int64_t i = 0; i < n; i += ZF_LANES) {
-    int64_t m = n - i < ZF_LANES ? n - i : ZF_LANES;
-    zv_store_n(o + i, zv_div(zv_load_n(o + i, m), b), m);
-  }
-}
-
-static void sumexp_lanes(float *max, double *sum, const float *y, int64_t count) {
-  zv m = zv_set1(*max = max_lanes(y, 1.0f, count));
-  zd s = zd_zero();
-  int64_t j = 0;
-  for (; j + ZF_LANES <= count; j += ZF_LANES) s = zd_add(s, zv_exp(zv_sub(zv_load(y + j), m)));
+  for (; j + ZF_LANES <= count; j += ZF_LANES) max = zv_max(max, zv_mul(zv_load(values + j), by));
   if (j < count)
-    s = zd_add(s, zv_keep(zv_exp(zv_sub(zv_load_n(y + j, count - j), m)), count - j, zv_zero()));
-  *sum = zd_reduce(s);
+    max = zv_max(max, zv_keep(zv_mul(zv_load_n(values + j, count - j), by), count - j, max));
+  return zv_reduce_max(max);
+}
+
+/* Stores nothing before the exponentials, because a masked store would stall the load after it. */
+static float softmax_lanes(float *scores, float scale, int64_t count) {
+  zv max = zv_set1(max_lanes(scores, scale, count)), sum = zv_zero(), by = zv_set1(scale),
+     exponentials;
+  int64_t j = 0;
+  for (; j + ZF_LANES <= count; j += ZF_LANES) {
+    exponentials = zv_exp(zv_sub(zv_mul(zv_load(scores + j), by), max));
+    zv_store(scores + j, exponentials);
+    sum = zv_add(sum, exponentials);
+  }
+  if (j < count) {
+    exponentials = zv_exp(zv_sub(zv_mul(zv_load_n(scores + j, count - j), by), max));
+    zv_store_n(scores + j, exponentials, count - j);
+    sum = zv_add(sum, zv_keep(exponentials, count - j, zv_zero()));
+  }
+  return zv_reduce(sum);
+}
+
+static void add_weighted_rows_lanes(float *out, const float *weights, const float *values,
+                                    int64_t ldvalues, int64_t count, int64_t D) {
+  for (int64_t d = 0; d < D; d += ZF_LANES) {
+    int64_t lanes = D - d < ZF_LANES ? D - d : ZF_LANES;
+    zv acc = zv_load_n(out + d, lanes);
+    for (int64_t j = 0; j < count; j++)
+      acc = zv_fma(zv_set1(weights[j]), zv_load_n(values + j * ldvalues + d, lanes), acc);
+    zv_store_n(out + d, acc, lanes);
+  }
+}
+
+static void divide_lanes(float *out, float divisor, int64_t count) {
+  zv divisors = zv_set1(divisor);
+  for (int64_t i = 0; i < count; i += ZF_LANES) {
+    int64_t lanes = count - i < ZF_LANES ? count - i : ZF_LANES;
+    zv_store_n(out + i, zv_div(zv_load_n(out + i, lanes), divisors), lanes);
+  }
+}
+
+static void sumexp_lanes(float *max, double *sum, const float *values, int64_t count) {
+  zv max_of_lanes = zv_set1(*max = max_lanes(values, 1.0f, count));
+  zd sums = zd_zero();
+  int64_t j = 0;
+  for (; j + ZF_LANES <= count; j += ZF_LANES)
+    sums = zd_add(sums, zv_exp(zv_sub(zv_load(values + j), max_of_lanes)));
+  if (j < count)
+    sums = zd_add(sums, zv_keep(zv_exp(zv_sub(zv_load_n(values + j, count - j), max_of_lanes)),
+                                count - j, zv_zero()));
+  *sum = zd_reduce(sums);
 }
 
 static void fill_lanes(struct zf_kern_table *table) {
@@ -392,8 +402,8 @@ static void fill_lanes(struct zf_kern_table *table) {
   table->random_words = words_lanes;
   table->add_noise = add_noise_lanes;
   table->expand = expand_lanes;
-  table->add_scaled = mix_lanes;
-  table->round_stochastically = narrow_lanes;
+  table->add_scaled = add_scaled_lanes;
+  table->round_stochastically = round_lanes;
   table->add = add_lanes;
   table->rmsnorm = rmsnorm_lanes;
   table->layernorm = layernorm_lanes;
@@ -416,7 +426,7 @@ static void fill_lanes(struct zf_kern_table *table) {
   table->softmax = softmax_lanes;
   table->softcap = softcap_lanes;
   table->scale = scale_lanes;
-  table->add_weighted_rows = blend_lanes;
+  table->add_weighted_rows = add_weighted_rows_lanes;
   table->divide = divide_lanes;
   table->sumexp = sumexp_lanes;
 }

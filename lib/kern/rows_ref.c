@@ -1,63 +1,63 @@
-/* Kernels of rows in plain C: storage, norms, rotary embedding, activations. */
+/* Kernels that work on single rows, in plain C: storage, norms, rotary embedding, activations. */
 #include <math.h>
 #include <string.h>
 
 #include "kern/kern_internal.h"
 #include "rng/sleef.h"
 
-static void expand_ref(float *dst, const void *src, enum zf_dtype type, int64_t n) {
-  zf_to_f32(dst, src, type, n);
+static void expand_ref(float *dst, const void *rows, enum zf_dtype type, int64_t count) {
+  zf_to_f32(dst, rows, type, count);
 }
 
-static void mix_ref(float *out, const float *w, const float *z, float eps, int64_t n) {
-  for (int64_t i = 0; i < n; i++) out[i] = fmaf(eps, z[i], w[i]);
+static void add_scaled_ref(float *out, const float *w, const float *z, float eps, int64_t count) {
+  for (int64_t i = 0; i < count; i++) out[i] = fmaf(eps, z[i], w[i]);
 }
 
-static void add_noise_ref(float *w, const struct zf_noise *noise, float c, int64_t first,
-                          int64_t n) {
+static void add_noise_ref(float *w, const struct zf_noise *noise, float factor, int64_t first,
+                          int64_t count) {
   float z[ZF_CHUNK];
-  for (int64_t i = 0; i < n; i += ZF_CHUNK) {
-    int64_t m = zf_kern_min(n - i, ZF_CHUNK);
-    zf_noise_ref(z, noise, first + i, m);
-    mix_ref(w + i, w + i, z, c, m);
+  for (int64_t i = 0; i < count; i += ZF_CHUNK) {
+    int64_t chunk = zf_kern_min(count - i, ZF_CHUNK);
+    zf_noise_ref(z, noise, first + i, chunk);
+    add_scaled_ref(w + i, w + i, z, factor, chunk);
   }
 }
 
-static uint16_t narrow_bf16(uint32_t u, uint32_t r) {
-  if ((u & 0x7fffffff) > 0x7f800000) return (uint16_t)(u >> 16 | 0x40);
-  if ((u & 0x7fffffff) == 0x7f800000) return (uint16_t)(u >> 16);
-  return (uint16_t)((u + (r & 0xffff)) >> 16);
+static uint16_t round_bf16(uint32_t bits, uint32_t word) {
+  if ((bits & 0x7fffffff) > 0x7f800000) return (uint16_t)(bits >> 16 | 0x40);
+  if ((bits & 0x7fffffff) == 0x7f800000) return (uint16_t)(bits >> 16);
+  return (uint16_t)((bits + (word & 0xffff)) >> 16);
 }
 
-static uint16_t narrow_f16(float f, uint32_t u, uint32_t r) {
-  uint32_t sign = u >> 16 & 0x8000, a = u & 0x7fffffff, h;
-  r &= 0x1fff;
-  if (a > 0x7f800000) return (uint16_t)(sign | 0x7e00);
-  if (a < 0x38800000) /* below 2^-14: multiples of 2^-24, with 13 more bits to round by */
-    h = ((uint32_t)(fabsf(f) * 0x1p37f) + r) >> 13;
+static uint16_t round_f16(float value, uint32_t bits, uint32_t word) {
+  uint32_t sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff, half;
+  word &= 0x1fff;
+  if (magnitude > 0x7f800000) return (uint16_t)(sign | 0x7e00);
+  if (magnitude < 0x38800000) /* below 2^-14: multiples of 2^-24, and 13 more bits for rounding */
+    half = ((uint32_t)(fabsf(value) * 0x1p37f) + word) >> 13;
   else
-    h = (a - 0x38000000 + r) >> 13;
-  return (uint16_t)(sign | (h < 0x7c00 ? h : 0x7c00));
+    half = (magnitude - 0x38000000 + word) >> 13;
+  return (uint16_t)(sign | (half < 0x7c00 ? half : 0x7c00));
 }
 
-static void narrow_f24(unsigned char h[3], uint32_t u, uint32_t r) {
-  if ((u & 0x7fffffff) > 0x7f800000)
-    u |= 0x400000;
-  else if ((u & 0x7fffffff) < 0x7f800000)
-    u += r & 0xff;
-  for (int i = 0; i < 3; i++) h[i] = (unsigned char)(u >> (8 + 8 * i));
+static void round_f24(unsigned char bytes[3], uint32_t bits, uint32_t word) {
+  if ((bits & 0x7fffffff) > 0x7f800000)
+    bits |= 0x400000;
+  else if ((bits & 0x7fffffff) < 0x7f800000)
+    bits += word & 0xff;
+  for (int i = 0; i < 3; i++) bytes[i] = (unsigned char)(bits >> (8 + 8 * i));
 }
 
-static void narrow_ref(void *dst, const float *src, const uint32_t *r, enum zf_dtype type,
-                       int64_t n) {
-  uint16_t *h = dst;
-  for (int64_t i = 0; i < n; i++) {
-    uint32_t u;
-    memcpy(&u, src + i, sizeof u);
+static void round_ref(void *dst, const float *rows, const uint32_t *words, enum zf_dtype type,
+                      int64_t count) {
+  uint16_t *halves = dst;
+  for (int64_t i = 0; i < count; i++) {
+    uint32_t bits;
+    memcpy(&bits, rows + i, sizeof bits);
     if (type == ZF_F24)
-      narrow_f24((unsigned char *)dst + 3 * i, u, r[i]);
+      round_f24((unsigned char *)dst + 3 * i, bits, words[i]);
     else
-      h[i] = type == ZF_F16 ? narrow_f16(src[i], u, r[i]) : narrow_bf16(u, r[i]);
+      halves[i] = type == ZF_F16 ? round_f16(rows[i], bits, words[i]) : round_bf16(bits, words[i]);
   }
 }
 
@@ -65,39 +65,39 @@ static void add_ref(float *y, const float *x, int64_t count) {
   for (int64_t i = 0; i < count; i++) y[i] += x[i];
 }
 
-/* The tree at the end of a lanes sum; s is destroyed. */
-static float fold(float s[ZF_LANES]) {
+/* The tree at the end of a lanes sum; overwrites `lanes`. */
+static float reduce_lanes(float lanes[ZF_LANES]) {
   for (int half = ZF_LANES / 2; half; half /= 2)
-    for (int l = 0; l < half; l++) s[l] += s[l + half];
-  return s[0];
+    for (int lane = 0; lane < half; lane++) lanes[lane] += lanes[lane + half];
+  return lanes[0];
 }
 
-static void rmsnorm_ref(float *y, const float *x, const float *w, float eps, int64_t n) {
-  float s[ZF_LANES] = {0};
-  for (int64_t i = 0; i < n; i++) s[i % ZF_LANES] = fmaf(x[i], x[i], s[i % ZF_LANES]);
-  float inv = 1.0f / sqrtf(fold(s) / (float)n + eps);
-  for (int64_t i = 0; i < n; i++) y[i] = w ? x[i] * inv * w[i] : x[i] * inv;
+static void rmsnorm_ref(float *y, const float *x, const float *w, float eps, int64_t count) {
+  float lanes[ZF_LANES] = {0};
+  for (int64_t i = 0; i < count; i++) lanes[i % ZF_LANES] = fmaf(x[i], x[i], lanes[i % ZF_LANES]);
+  float inv = 1.0f / sqrtf(reduce_lanes(lanes) / (float)count + eps);
+  for (int64_t i = 0; i < count; i++) y[i] = w ? x[i] * inv * w[i] : x[i] * inv;
 }
 
-static void layernorm_ref(float *y, const float *x, const float *w, const float *b, float eps,
-                          int64_t n) {
-  float s[ZF_LANES] = {0}, q[ZF_LANES] = {0};
-  for (int64_t i = 0; i < n; i++) s[i % ZF_LANES] += x[i];
-  float mean = fold(s) / (float)n;
-  for (int64_t i = 0; i < n; i++) {
-    float d = x[i] - mean;
-    q[i % ZF_LANES] = fmaf(d, d, q[i % ZF_LANES]);
+static void layernorm_ref(float *y, const float *x, const float *w, const float *bias, float eps,
+                          int64_t count) {
+  float sum_lanes[ZF_LANES] = {0}, square_lanes[ZF_LANES] = {0};
+  for (int64_t i = 0; i < count; i++) sum_lanes[i % ZF_LANES] += x[i];
+  float mean = reduce_lanes(sum_lanes) / (float)count;
+  for (int64_t i = 0; i < count; i++) {
+    float centered = x[i] - mean;
+    square_lanes[i % ZF_LANES] = fmaf(centered, centered, square_lanes[i % ZF_LANES]);
   }
-  float inv = 1.0f / sqrtf(fold(q) / (float)n + eps);
-  for (int64_t i = 0; i < n; i++) {
-    float v = (x[i] - mean) * inv;
-    if (w && b)
-      v = fmaf(v, w[i], b[i]);
+  float inv = 1.0f / sqrtf(reduce_lanes(square_lanes) / (float)count + eps);
+  for (int64_t i = 0; i < count; i++) {
+    float normed = (x[i] - mean) * inv;
+    if (w && bias)
+      normed = fmaf(normed, w[i], bias[i]);
     else if (w)
-      v = v * w[i];
-    else if (b)
-      v = v + b[i];
-    y[i] = v;
+      normed = normed * w[i];
+    else if (bias)
+      normed = normed + bias[i];
+    y[i] = normed;
   }
 }
 
@@ -134,12 +134,12 @@ static float quick_gelu(float x) {
   return x / (1.0f + Sleef_finz_expf1_u10purecfma(-(1.702f * x)));
 }
 
-static float least(float x, float most) {
-  return x > most ? most : x;
+static float min_of(float x, float max) {
+  return x > max ? max : x;
 }
 
 static float gelu_10(float x) {
-  return least(gelu_erf(x), 10.0f);
+  return min_of(gelu_erf(x), 10.0f);
 }
 
 static float sigmoid(float x) {
@@ -151,12 +151,12 @@ static float relu2(float x) {
 }
 
 static float relu6(float x) {
-  return least(relu(x), 6.0f);
+  return min_of(relu(x), 6.0f);
 }
 
 static float leaky_relu(float x) {
-  float s = 0.01f * x;
-  return s > x ? s : x;
+  float small = 0.01f * x;
+  return small > x ? small : x;
 }
 
 static float linear(float x) {
@@ -168,7 +168,7 @@ static float hardswish(float x) {
 }
 
 static float mish(float x) {
-  float e = Sleef_finz_expf1_u10purecfma(least(x, 20.0f)), n = e * (e + 2.0f);
+  float e = Sleef_finz_expf1_u10purecfma(min_of(x, 20.0f)), n = e * (e + 2.0f);
   return x * (n / (n + 2.0f));
 }
 
@@ -176,75 +176,75 @@ static float laplace(float x) {
   return 0.5f * (1.0f + Sleef_finz_erff1_u10purecfma((x - 0.707107f) / 0.39894258f));
 }
 
-static void apply(float *g, const float *u, int64_t count, float (*f)(float)) {
-  for (int64_t i = 0; i < count; i++) g[i] = u ? f(g[i]) * u[i] : f(g[i]);
+static void apply(float *gate, const float *up, int64_t count, float (*act)(float)) {
+  for (int64_t i = 0; i < count; i++) gate[i] = up ? act(gate[i]) * up[i] : act(gate[i]);
 }
 
-static void silu_ref(float *g, const float *u, int64_t count) {
-  apply(g, u, count, silu);
+static void silu_ref(float *gate, const float *up, int64_t count) {
+  apply(gate, up, count, silu);
 }
 
-static void gelu_tanh_ref(float *g, const float *u, int64_t count) {
-  apply(g, u, count, gelu_tanh);
+static void gelu_tanh_ref(float *gate, const float *up, int64_t count) {
+  apply(gate, up, count, gelu_tanh);
 }
 
-static void gelu_erf_ref(float *g, const float *u, int64_t count) {
-  apply(g, u, count, gelu_erf);
+static void gelu_erf_ref(float *gate, const float *up, int64_t count) {
+  apply(gate, up, count, gelu_erf);
 }
 
-static void relu_ref(float *g, const float *u, int64_t count) {
-  apply(g, u, count, relu);
+static void relu_ref(float *gate, const float *up, int64_t count) {
+  apply(gate, up, count, relu);
 }
 
-static void tanh_ref(float *g, const float *u, int64_t count) {
-  apply(g, u, count, tanh_of);
+static void tanh_ref(float *gate, const float *up, int64_t count) {
+  apply(gate, up, count, tanh_of);
 }
 
-static void quick_gelu_ref(float *g, const float *u, int64_t count) {
-  apply(g, u, count, quick_gelu);
+static void quick_gelu_ref(float *gate, const float *up, int64_t count) {
+  apply(gate, up, count, quick_gelu);
 }
 
-static void gelu_10_ref(float *g, const float *u, int64_t count) {
-  apply(g, u, count, gelu_10);
+static void gelu_10_ref(float *gate, const float *up, int64_t count) {
+  apply(gate, up, count, gelu_10);
 }
 
-static void sigmoid_ref(float *g, const float *u, int64_t count) {
-  apply(g, u, count, sigmoid);
+static void sigmoid_ref(float *gate, const float *up, int64_t count) {
+  apply(gate, up, count, sigmoid);
 }
 
-static void relu2_ref(float *g, const float *u, int64_t count) {
-  apply(g, u, count, relu2);
+static void relu2_ref(float *gate, const float *up, int64_t count) {
+  apply(gate, up, count, relu2);
 }
 
-static void relu6_ref(float *g, const float *u, int64_t count) {
-  apply(g, u, count, relu6);
+static void relu6_ref(float *gate, const float *up, int64_t count) {
+  apply(gate, up, count, relu6);
 }
 
-static void leaky_relu_ref(float *g, const float *u, int64_t count) {
-  apply(g, u, count, leaky_relu);
+static void leaky_relu_ref(float *gate, const float *up, int64_t count) {
+  apply(gate, up, count, leaky_relu);
 }
 
-static void linear_ref(float *g, const float *u, int64_t count) {
-  apply(g, u, count, linear);
+static void linear_ref(float *gate, const float *up, int64_t count) {
+  apply(gate, up, count, linear);
 }
 
-static void hardswish_ref(float *g, const float *u, int64_t count) {
-  apply(g, u, count, hardswish);
+static void hardswish_ref(float *gate, const float *up, int64_t count) {
+  apply(gate, up, count, hardswish);
 }
 
-static void mish_ref(float *g, const float *u, int64_t count) {
-  apply(g, u, count, mish);
+static void mish_ref(float *gate, const float *up, int64_t count) {
+  apply(gate, up, count, mish);
 }
 
-static void laplace_ref(float *g, const float *u, int64_t count) {
-  apply(g, u, count, laplace);
+static void laplace_ref(float *gate, const float *up, int64_t count) {
+  apply(gate, up, count, laplace);
 }
 
 void zf_kern_init_rows_ref(struct zf_kern_table *table) {
   table->expand = expand_ref;
-  table->add_scaled = mix_ref;
+  table->add_scaled = add_scaled_ref;
   table->add_noise = add_noise_ref;
-  table->round_stochastically = narrow_ref;
+  table->round_stochastically = round_ref;
   table->add = add_ref;
   table->rmsnorm = rmsnorm_ref;
   table->layernorm = layernorm_ref;

@@ -1,25 +1,25 @@
-/* What z is.
+/* The definition of the noise z:
  *
  *   z = f(seed, step, probe, parameter, element index)
  *
- * a pure function: the same for any thread, tile, batch, rank and processor.  Elements go in
- * blocks of 64, which share 16 counters of Philox4x32-7, so that sixteen lanes of any
- * processor hold sixteen counters and store their words as they are:
+ * f is a pure function: the same for any thread, tile, batch, rank and processor.  Blocks of 64
+ * elements share 16 counters of Philox4x32-7, so that the sixteen lanes of a processor hold sixteen
+ * counters and store their words without a permutation:
  *
- *   element 64 b + 16 j + l, j < 4, l < 16, takes word j of counter q = 16 b + l
+ *   element 64 b + 16 j + l, j < 4, l < 16, uses word j of counter q = 16 b + l
  *
  *   key     = seed (low word, high word)
  *   counter = (q low 32 bits, q high 8 bits | param << 8, step, probe | use << 16)
  *
- * so a parameter has up to 2^42 elements and a model up to 2^24 parameters.  `use` keeps
- * different purposes apart (directions, rounding, shuffles, initial values).
+ * A parameter has up to 2^42 elements and a model up to 2^24 parameters.  `use` gives different
+ * purposes (directions, rounding, shuffles, initial values) different noise.
  *
  * Gaussian: the quantile function, one word a value.  Of the word w
- *   s = (int32)(w | 1)             odd: 2^-32 |s| is the middle of its step of probability
+ *   s = (int32)(w | 1)             odd: 2^-32 |s| is the midpoint of its interval of probability
  *   f = (float)|s| = m 2^k         to nearest even;  1 <= m < 2
  *   |z| = c0[k] + m (c1[k] + m (c2[k] + m (c3[k] + m (c4[k] + m c5[k]))))    each by fma
- * with the coefficients of gauss_table.h, where |z| is what 2^-32 |s| of the distribution lies
- * above, within 5e-6; z takes the sign of s.  |z| < 6.24.
+ * with the coefficients of gauss_table.h: 2^-32 |s| is the probability of values beyond |z|, within
+ * 5e-6.  z has the sign of s.  |z| < 6.24.
  * Rademacher: 1 with the sign of s (bit 31 of the word). */
 #ifndef ZF_RNG_NOISE_H
 #define ZF_RNG_NOISE_H
@@ -41,15 +41,15 @@ struct zf_noise {
   int kind;       /* enum zf_noise_kind */
 };
 
-/* z[0..n) = noise of elements first .. first+n.  The plain C reference (_ref); the fast
- * ones are in kern/ and give the same bits. */
-void zf_noise_ref(float *z, const struct zf_noise *noise, int64_t first, int64_t n);
+/* z[0..count) = noise of elements first .. first+count.  This is the plain C reference; the fast
+ * versions in kern/ give the same bits. */
+void zf_noise_ref(float *z, const struct zf_noise *noise, int64_t first, int64_t count);
 
-/* Raw words: w[0..n) = Philox words of elements first .. first+n. */
-void zf_noise_words(uint32_t *w, const struct zf_noise *noise, int64_t first, int64_t n);
+/* words[0..count) = Philox words of elements first .. first+count. */
+void zf_noise_words(uint32_t *words, const struct zf_noise *noise, int64_t first, int64_t count);
 
-/* order[0..n) = a permutation of 0..n-1, drawn by Fisher and Yates from words of `k`
- * (unbiased: rejection). */
+/* order[0..count) = a permutation of 0..count-1, drawn by Fisher and Yates' method from words of
+ * `noise` without bias (rejection). */
 void zf_shuffle(int64_t *order, int64_t count, const struct zf_noise *noise);
 
 #endif

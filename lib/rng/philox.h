@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-enum { ZF_PHILOX_ROUNDS = 7 }; /* of all our noise */
+enum { ZF_PHILOX_ROUNDS = 7 }; /* of all noise here */
 
 /* Multipliers and Weyl constants (table 2 of the paper and its text). */
 #define ZF_PHILOX_M0 0xD2511F53u
@@ -15,6 +15,6 @@ enum { ZF_PHILOX_ROUNDS = 7 }; /* of all our noise */
 #define ZF_PHILOX_W1 0xBB67AE85u
 
 /* out[4] = Philox4x32 of a 128-bit counter and a 64-bit key. */
-void zf_philox(uint32_t out[4], const uint32_t ctr[4], const uint32_t key[2], int rounds);
+void zf_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2], int rounds);
 
 #endif

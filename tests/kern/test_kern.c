@@ -177,7 +177,7 @@ static void check_noise(void) {
   drop(a), drop(b);
 }
 
-static void check_words(void) {
+static void check_random_words(void) {
   struct zf_noise k = rnd_noise();
   int64_t first = rnd_first(), n = below(700);
   uint32_t *a = calloc((size_t)n + 1, sizeof *a), *b = calloc((size_t)n + 1, sizeof *b);
@@ -229,7 +229,7 @@ static void check_expand(void) {
   drop(src), drop(a), drop(b), free(h);
 }
 
-static void check_mix(void) {
+static void check_add_scaled(void) {
   int64_t n = below(200);
   enum kind kind = any_kind();
   struct fresh z = fresh(n, kind), w = fresh(n, kind), a = fresh(n, PLAIN), b = twin(a);
@@ -243,7 +243,7 @@ static void check_mix(void) {
   drop(z), drop(w), drop(a), drop(b);
 }
 
-static void check_narrow(void) {
+static void check_round_stochastically(void) {
   static const enum zf_dtype types[] = {ZF_F16, ZF_BF16, ZF_F24};
   enum zf_dtype type = types[below(3)];
   int64_t size = (int64_t)zf_dtype_info(type)->size;
@@ -408,7 +408,7 @@ static void check_softmax(void) {
   drop(a), drop(b);
 }
 
-static void check_blend(void) {
+static void check_add_weighted_rows(void) {
   int64_t n = below(60), D = 1 + below(200), ldv = D + below(20);
   enum kind kind = any_kind();
   struct fresh p = fresh(n, kind), v = fresh(n ? (n - 1) * ldv + D : 0, kind);

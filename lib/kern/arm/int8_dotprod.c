@@ -9,7 +9,7 @@ static inline uint32x4_t dot_of(uint32x4_t s, uint32x4_t a, uint32x4_t b) {
 }
 
 static inline zu zu_dot(zu s, zu a, zu b) {
-  ZV_EACH(zu, dot_of(s.v[i], a.v[i], b.v[i]));
+  ZV_EACH(zu, dot_of(s.part[i], a.part[i], b.part[i]));
 }
 
 static inline zu zu_spread(const uint32_t *cell) {
@@ -17,8 +17,8 @@ static inline zu zu_spread(const uint32_t *cell) {
 }
 
 static inline void zu_narrow(uint32_t *cell, zu q) {
-  uint16x8_t a = vcombine_u16(vmovn_u32(q.v[0]), vmovn_u32(q.v[1]));
-  uint16x8_t b = vcombine_u16(vmovn_u32(q.v[2]), vmovn_u32(q.v[3]));
+  uint16x8_t a = vcombine_u16(vmovn_u32(q.part[0]), vmovn_u32(q.part[1]));
+  uint16x8_t b = vcombine_u16(vmovn_u32(q.part[2]), vmovn_u32(q.part[3]));
   vst1q_u8((uint8_t *)(void *)cell, vcombine_u8(vmovn_u16(a), vmovn_u16(b)));
 }
 

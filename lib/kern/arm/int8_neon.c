@@ -10,7 +10,7 @@ static inline uint32x4_t dot_of(uint32x4_t s, uint32x4_t a, uint32x4_t b) {
 }
 
 static inline zu zu_dot(zu s, zu a, zu b) {
-  ZV_EACH(zu, dot_of(s.v[i], a.v[i], b.v[i]));
+  ZV_EACH(zu, dot_of(s.part[i], a.part[i], b.part[i]));
 }
 
 static inline zu zu_spread(const uint32_t *cell) {

@@ -12,25 +12,25 @@
 enum { ZV_CHAINS = 1, ZV_NR = 1 };
 
 typedef struct {
-  float32x4_t v[4];
+  float32x4_t part[4];
 } zv;
 typedef struct {
-  uint32x4_t v[4];
+  uint32x4_t part[4];
 } zu;
 typedef zu zm;
 typedef struct {
-  float64x2_t v[8];
+  float64x2_t part[8];
 } zd;
 
 /* Runs `f` for registers i = 0..3 of a value r of type t. */
 #define ZV_EACH(t, f)                                                                              \
   t r;                                                                                             \
-  ZF_UNROLL for (int i = 0; i < 4; i++) r.v[i] = f;                                                \
+  ZF_UNROLL for (int i = 0; i < 4; i++) r.part[i] = f;                                             \
   return r
 
-static inline zm zm_first(int64_t n) {
+static inline zm zm_first(int64_t count) {
   static const uint32_t lane[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  ZV_EACH(zm, vcltq_u32(vld1q_u32(lane + 4 * i), vdupq_n_u32((uint32_t)n)));
+  ZV_EACH(zm, vcltq_u32(vld1q_u32(lane + 4 * i), vdupq_n_u32((uint32_t)count)));
 }
 
 static inline zv zv_set1(float x) {
@@ -46,7 +46,7 @@ static inline zv zv_load(const float *p) {
 }
 
 static inline void zv_store(float *p, zv x) {
-  for (int i = 0; i < 4; i++) vst1q_f32(p + 4 * i, x.v[i]);
+  for (int i = 0; i < 4; i++) vst1q_f32(p + 4 * i, x.part[i]);
 }
 
 static inline zv zv_load_n(const float *p, int64_t count) {
@@ -56,19 +56,19 @@ static inline zv zv_load_n(const float *p, int64_t count) {
   return zv_load(buf);
 }
 
-static inline void zv_store_n(float *p, zv x, int64_t n) {
+static inline void zv_store_n(float *p, zv x, int64_t count) {
   float buf[16];
-  if (n == 16) {
+  if (count == 16) {
     zv_store(p, x);
     return;
   }
   zv_store(buf, x);
-  memcpy(p, buf, (size_t)n * sizeof *p);
+  memcpy(p, buf, (size_t)count * sizeof *p);
 }
 
-static inline zv zv_keep(zv x, int64_t n, zv rest) {
-  zm m = zm_first(n);
-  ZV_EACH(zv, vbslq_f32(m.v[i], x.v[i], rest.v[i]));
+static inline zv zv_keep(zv x, int64_t count, zv rest) {
+  zm m = zm_first(count);
+  ZV_EACH(zv, vbslq_f32(m.part[i], x.part[i], rest.part[i]));
 }
 
 static inline zv zv_load_blocks(const float *p, int64_t ld) {
@@ -96,48 +96,48 @@ static inline zv zv_load_f24(const unsigned char *p) {
 }
 
 static inline zv zv_add(zv a, zv b) {
-  ZV_EACH(zv, vaddq_f32(a.v[i], b.v[i]));
+  ZV_EACH(zv, vaddq_f32(a.part[i], b.part[i]));
 }
 
 static inline zv zv_sub(zv a, zv b) {
-  ZV_EACH(zv, vsubq_f32(a.v[i], b.v[i]));
+  ZV_EACH(zv, vsubq_f32(a.part[i], b.part[i]));
 }
 
 static inline zv zv_mul(zv a, zv b) {
-  ZV_EACH(zv, vmulq_f32(a.v[i], b.v[i]));
+  ZV_EACH(zv, vmulq_f32(a.part[i], b.part[i]));
 }
 
 static inline zv zv_div(zv a, zv b) {
-  ZV_EACH(zv, vdivq_f32(a.v[i], b.v[i]));
+  ZV_EACH(zv, vdivq_f32(a.part[i], b.part[i]));
 }
 
 static inline zv zv_fma(zv a, zv b, zv c) {
-  ZV_EACH(zv, vfmaq_f32(c.v[i], a.v[i], b.v[i]));
+  ZV_EACH(zv, vfmaq_f32(c.part[i], a.part[i], b.part[i]));
 }
 
 static inline zv zv_max(zv a, zv b) {
-  ZV_EACH(zv, vbslq_f32(vcgtq_f32(a.v[i], b.v[i]), a.v[i], b.v[i]));
+  ZV_EACH(zv, vbslq_f32(vcgtq_f32(a.part[i], b.part[i]), a.part[i], b.part[i]));
 }
 
 static inline zv zv_neg(zv a) {
-  ZV_EACH(zv, vnegq_f32(a.v[i]));
+  ZV_EACH(zv, vnegq_f32(a.part[i]));
 }
 
 static inline zv zv_exp(zv x) {
-  ZV_EACH(zv, Sleef_finz_expf4_u10advsimd(x.v[i]));
+  ZV_EACH(zv, Sleef_finz_expf4_u10advsimd(x.part[i]));
 }
 
 static inline zv zv_tanh(zv x) {
-  ZV_EACH(zv, Sleef_finz_tanhf4_u35advsimd(x.v[i]));
+  ZV_EACH(zv, Sleef_finz_tanhf4_u35advsimd(x.part[i]));
 }
 
 static inline zv zv_erf(zv x) {
-  ZV_EACH(zv, Sleef_finz_erff4_u10advsimd(x.v[i]));
+  ZV_EACH(zv, Sleef_finz_erff4_u10advsimd(x.part[i]));
 }
 
 /* Lanes l + (l+8), then + 4: four sums are left. */
 static inline float32x4_t zv_fold_to4(zv x) {
-  return vaddq_f32(vaddq_f32(x.v[0], x.v[2]), vaddq_f32(x.v[1], x.v[3]));
+  return vaddq_f32(vaddq_f32(x.part[0], x.part[2]), vaddq_f32(x.part[1], x.part[3]));
 }
 
 static inline float zv_reduce(zv x) {
@@ -146,28 +146,28 @@ static inline float zv_reduce(zv x) {
   return vget_lane_f32(b, 0) + vget_lane_f32(b, 1);
 }
 
-static inline float zv_foldmax(zv x) {
-  return vmaxvq_f32(vmaxq_f32(vmaxq_f32(x.v[0], x.v[1]), vmaxq_f32(x.v[2], x.v[3])));
+static inline float zv_reduce_max(zv x) {
+  return vmaxvq_f32(vmaxq_f32(vmaxq_f32(x.part[0], x.part[1]), vmaxq_f32(x.part[2], x.part[3])));
 }
 
 static inline zd zd_zero(void) {
   zd r;
-  for (int i = 0; i < 8; i++) r.v[i] = vdupq_n_f64(0);
+  for (int i = 0; i < 8; i++) r.part[i] = vdupq_n_f64(0);
   return r;
 }
 
 static inline zd zd_add(zd s, zv x) {
   for (int i = 0; i < 4; i++) {
-    s.v[2 * i] = vaddq_f64(s.v[2 * i], vcvt_f64_f32(vget_low_f32(x.v[i])));
-    s.v[2 * i + 1] = vaddq_f64(s.v[2 * i + 1], vcvt_f64_f32(vget_high_f32(x.v[i])));
+    s.part[2 * i] = vaddq_f64(s.part[2 * i], vcvt_f64_f32(vget_low_f32(x.part[i])));
+    s.part[2 * i + 1] = vaddq_f64(s.part[2 * i + 1], vcvt_f64_f32(vget_high_f32(x.part[i])));
   }
   return s;
 }
 
 static inline double zd_reduce(zd s) {
-  for (int i = 0; i < 4; i++) s.v[i] = vaddq_f64(s.v[i], s.v[i + 4]);
-  for (int i = 0; i < 2; i++) s.v[i] = vaddq_f64(s.v[i], s.v[i + 2]);
-  float64x2_t a = vaddq_f64(s.v[0], s.v[1]);
+  for (int i = 0; i < 4; i++) s.part[i] = vaddq_f64(s.part[i], s.part[i + 4]);
+  for (int i = 0; i < 2; i++) s.part[i] = vaddq_f64(s.part[i], s.part[i + 2]);
+  float64x2_t a = vaddq_f64(s.part[0], s.part[1]);
   return vgetq_lane_f64(a, 0) + vgetq_lane_f64(a, 1);
 }
 
@@ -180,11 +180,11 @@ static inline zu zu_load(const uint32_t *p) {
 }
 
 static inline void zu_store(uint32_t *p, zu x) {
-  for (int i = 0; i < 4; i++) vst1q_u32(p + 4 * i, x.v[i]);
+  for (int i = 0; i < 4; i++) vst1q_u32(p + 4 * i, x.part[i]);
 }
 
 static inline void zu_store16(uint16_t *p, zu x) {
-  for (int i = 0; i < 4; i++) vst1_u16(p + 4 * i, vmovn_u32(x.v[i]));
+  for (int i = 0; i < 4; i++) vst1_u16(p + 4 * i, vmovn_u32(x.part[i]));
 }
 
 /* The low 24 bits of each lane. */
@@ -192,8 +192,8 @@ static inline void zu_store24(unsigned char *p, zu x) {
   uint16x8_t lo[2], hi[2];
   uint8x16x3_t b;
   for (int i = 0; i < 2; i++) {
-    lo[i] = vcombine_u16(vmovn_u32(x.v[2 * i]), vmovn_u32(x.v[2 * i + 1]));
-    hi[i] = vcombine_u16(vshrn_n_u32(x.v[2 * i], 16), vshrn_n_u32(x.v[2 * i + 1], 16));
+    lo[i] = vcombine_u16(vmovn_u32(x.part[2 * i]), vmovn_u32(x.part[2 * i + 1]));
+    hi[i] = vcombine_u16(vshrn_n_u32(x.part[2 * i], 16), vshrn_n_u32(x.part[2 * i + 1], 16));
   }
   b.val[0] = vcombine_u8(vmovn_u16(lo[0]), vmovn_u16(lo[1]));
   b.val[1] = vcombine_u8(vshrn_n_u16(lo[0], 8), vshrn_n_u16(lo[1], 8));
@@ -202,42 +202,42 @@ static inline void zu_store24(unsigned char *p, zu x) {
 }
 
 static inline zu zu_add(zu a, zu b) {
-  ZV_EACH(zu, vaddq_u32(a.v[i], b.v[i]));
+  ZV_EACH(zu, vaddq_u32(a.part[i], b.part[i]));
 }
 
 static inline zu zu_sub(zu a, zu b) {
-  ZV_EACH(zu, vsubq_u32(a.v[i], b.v[i]));
+  ZV_EACH(zu, vsubq_u32(a.part[i], b.part[i]));
 }
 
 static inline zu zu_and(zu a, zu b) {
-  ZV_EACH(zu, vandq_u32(a.v[i], b.v[i]));
+  ZV_EACH(zu, vandq_u32(a.part[i], b.part[i]));
 }
 
 static inline zu zu_or(zu a, zu b) {
-  ZV_EACH(zu, vorrq_u32(a.v[i], b.v[i]));
+  ZV_EACH(zu, vorrq_u32(a.part[i], b.part[i]));
 }
 
 static inline zu zu_xor(zu a, zu b) {
-  ZV_EACH(zu, veorq_u32(a.v[i], b.v[i]));
+  ZV_EACH(zu, veorq_u32(a.part[i], b.part[i]));
 }
 
 static inline zu zu_xor3(zu a, zu b, zu c) {
-  ZV_EACH(zu, veorq_u32(veorq_u32(b.v[i], c.v[i]), a.v[i]));
+  ZV_EACH(zu, veorq_u32(veorq_u32(b.part[i], c.part[i]), a.part[i]));
 }
 
 #define zu_shr(x, n)                                                                               \
-  ((zu){{vshrq_n_u32((x).v[0], n), vshrq_n_u32((x).v[1], n), vshrq_n_u32((x).v[2], n),             \
-         vshrq_n_u32((x).v[3], n)}})
+  ((zu){{vshrq_n_u32((x).part[0], n), vshrq_n_u32((x).part[1], n), vshrq_n_u32((x).part[2], n),    \
+         vshrq_n_u32((x).part[3], n)}})
 
 #define zu_shl(x, n)                                                                               \
-  ((zu){{vshlq_n_u32((x).v[0], n), vshlq_n_u32((x).v[1], n), vshlq_n_u32((x).v[2], n),             \
-         vshlq_n_u32((x).v[3], n)}})
+  ((zu){{vshlq_n_u32((x).part[0], n), vshlq_n_u32((x).part[1], n), vshlq_n_u32((x).part[2], n),    \
+         vshlq_n_u32((x).part[3], n)}})
 
 static inline void zu_mul(zu *hi, zu *lo, zu a, uint32_t m) {
   uint32x2_t mm = vdup_n_u32(m);
   for (int i = 0; i < 4; i++) {
-    uint32x4_t p = vreinterpretq_u32_u64(vmull_u32(vget_low_u32(a.v[i]), mm));
-    uint32x4_t q = vreinterpretq_u32_u64(vmull_u32(vget_high_u32(a.v[i]), mm));
+    uint32x4_t p = vreinterpretq_u32_u64(vmull_u32(vget_low_u32(a.part[i]), mm));
+    uint32x4_t q = vreinterpretq_u32_u64(vmull_u32(vget_high_u32(a.part[i]), mm));
     lo->v[i] = vuzp1q_u32(p, q);
     hi->v[i] = vuzp2q_u32(p, q);
   }
@@ -255,16 +255,16 @@ static inline zx zx_of(zu bits) {
   zx r;
   ZF_UNROLL
   for (int i = 0; i < 4; i++) {
-    uint32x4_t column = vshrq_n_u32(vshlq_n_u32(bits.v[i], 5), 28);
-    r.byte.v[i] = vmlaq_n_u32(vdupq_n_u32(0x03020100), column, 0x04040404);
-    r.high.v[i] = vtstq_u32(bits.v[i], vdupq_n_u32(16u << 23));
+    uint32x4_t column = vshrq_n_u32(vshlq_n_u32(bits.part[i], 5), 28);
+    r.byte.part[i] = vmlaq_n_u32(vdupq_n_u32(0x03020100), column, 0x04040404);
+    r.high.part[i] = vtstq_u32(bits.part[i], vdupq_n_u32(16u << 23));
   }
   return r;
 }
 
 static inline int zx_rare(zx k) {
-  uint32x4_t all =
-      vandq_u32(vandq_u32(k.high.v[0], k.high.v[1]), vandq_u32(k.high.v[2], k.high.v[3]));
+  uint32x4_t all = vandq_u32(vandq_u32(k.high.part[0], k.high.part[1]),
+                             vandq_u32(k.high.part[2], k.high.part[3]));
   return vminvq_u32(all) == 0;
 }
 
@@ -278,43 +278,43 @@ static inline float32x4_t zv_pick16(const float *t, uint32x4_t byte) {
 static inline zv zv_pick(const float *t, zx k, int rare) {
   zv l;
   ZF_UNROLL
-  for (int i = 0; i < 4; i++) l.v[i] = zv_pick16(t + 16, k.byte.v[i]);
+  for (int i = 0; i < 4; i++) l.part[i] = zv_pick16(t + 16, k.byte.part[i]);
   if (!rare) return l;
-  ZV_EACH(zv, vbslq_f32(k.high.v[i], l.v[i], zv_pick16(t, k.byte.v[i])));
+  ZV_EACH(zv, vbslq_f32(k.high.part[i], l.part[i], zv_pick16(t, k.byte.part[i])));
 }
 
 static inline zv zv_mantissa(zv f) {
-  ZV_EACH(zv, vbslq_f32(vdupq_n_u32(0x7fffff), f.v[i], vdupq_n_f32(1.0f)));
+  ZV_EACH(zv, vbslq_f32(vdupq_n_u32(0x7fffff), f.part[i], vdupq_n_f32(1.0f)));
 }
 
 static inline zv zv_flip(zv x, zu w) {
   uint32x4_t sign = vdupq_n_u32(0x80000000u);
-  ZV_EACH(zv,
-          vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(x.v[i]), vandq_u32(w.v[i], sign))));
+  ZV_EACH(zv, vreinterpretq_f32_u32(
+                  veorq_u32(vreinterpretq_u32_f32(x.part[i]), vandq_u32(w.part[i], sign))));
 }
 
 static inline zm zu_gt(zu a, zu b) {
-  ZV_EACH(zm, vcgtq_s32(vreinterpretq_s32_u32(a.v[i]), vreinterpretq_s32_u32(b.v[i])));
+  ZV_EACH(zm, vcgtq_s32(vreinterpretq_s32_u32(a.part[i]), vreinterpretq_s32_u32(b.part[i])));
 }
 
 static inline zu zu_if(zm m, zu a, zu b) {
-  ZV_EACH(zu, vbslq_u32(m.v[i], a.v[i], b.v[i]));
+  ZV_EACH(zu, vbslq_u32(m.part[i], a.part[i], b.part[i]));
 }
 
 static inline zu zu_bits(zv x) {
-  ZV_EACH(zu, vreinterpretq_u32_f32(x.v[i]));
+  ZV_EACH(zu, vreinterpretq_u32_f32(x.part[i]));
 }
 
 static inline zv zv_bits(zu x) {
-  ZV_EACH(zv, vreinterpretq_f32_u32(x.v[i]));
+  ZV_EACH(zv, vreinterpretq_f32_u32(x.part[i]));
 }
 
 static inline zv zv_from_i32(zu x) {
-  ZV_EACH(zv, vcvtq_f32_s32(vreinterpretq_s32_u32(x.v[i])));
+  ZV_EACH(zv, vcvtq_f32_s32(vreinterpretq_s32_u32(x.part[i])));
 }
 
 static inline zu zu_trunc(zv x) {
-  ZV_EACH(zu, vreinterpretq_u32_s32(vcvtq_s32_f32(x.v[i])));
+  ZV_EACH(zu, vreinterpretq_u32_s32(vcvtq_s32_f32(x.part[i])));
 }
 
 /* o[j] lane i = r[i] lane j. */
@@ -331,9 +331,9 @@ static inline void zv_transpose_block(float32x4_t o[4], const float32x4_t r[4]) 
 
 static inline void zv_transpose4(zv o[4], zv a, zv b, zv c, zv d) {
   for (int i = 0; i < 4; i++) {
-    float32x4_t r[4] = {a.v[i], b.v[i], c.v[i], d.v[i]}, t[4];
+    float32x4_t r[4] = {a.part[i], b.part[i], c.part[i], d.part[i]}, t[4];
     zv_transpose_block(t, r);
-    for (int j = 0; j < 4; j++) o[j].v[i] = t[j];
+    for (int j = 0; j < 4; j++) o[j].part[i] = t[j];
   }
 }
 

@@ -75,62 +75,62 @@ static inline __m512 noisy(const float *w, const float *z, zv eps) {
 }
 
 /* 16 rows by 32 inputs. */
-static inline __attribute__((always_inline)) void square(uint32_t *panel, int64_t w,
-                                                         const float *src, int64_t ld,
+static inline __attribute__((always_inline)) void square(uint32_t *panel, int64_t width,
+                                                         const float *rows, int64_t ld,
                                                          const float *z, zv eps, int64_t cells) {
   __m512i r[16];
   ZF_UNROLL
   for (int j = 0; j < 16; j++) {
     const float *zj = z ? z + j * ZF_KC : NULL;
-    r[j] =
-        cells_of(noisy(src + j * ld, zj, eps), noisy(src + j * ld + 16, zj ? zj + 16 : NULL, eps));
+    r[j] = cells_of(noisy(rows + j * ld, zj, eps),
+                    noisy(rows + j * ld + 16, zj ? zj + 16 : NULL, eps));
   }
   transpose16(r);
   if (cells == 16) {
     ZF_UNROLL
-    for (int i = 0; i < 16; i++) _mm512_storeu_si512(panel + i * w, r[i]);
+    for (int i = 0; i < 16; i++) _mm512_storeu_si512(panel + i * width, r[i]);
   } else
-    for (int64_t i = 0; i < cells; i++) _mm512_storeu_si512(panel + i * w, r[i]);
+    for (int64_t i = 0; i < cells; i++) _mm512_storeu_si512(panel + i * width, r[i]);
 }
 
 /* The same where there are fewer: n rows, m inputs. */
-static void edge(uint32_t *panel, int64_t w, const float *src, int64_t ld, const float *z,
-                 float eps, int64_t n, int64_t m) {
+static void edge(uint32_t *panel, int64_t width, const float *rows, int64_t ld, const float *z,
+                 float eps, int64_t count, int64_t m) {
   float v[16 * 32] = {0};
-  for (int64_t j = 0; j < n; j++)
+  for (int64_t j = 0; j < count; j++)
     for (int64_t i = 0; i < m; i += 16) {
       int64_t some = m - i < 16 ? m - i : 16;
-      zv a = zv_load_n(src + j * ld + i, some);
+      zv a = zv_load_n(rows + j * ld + i, some);
       if (z) a = zv_fma(zv_set1(eps), zv_load_n(z + j * ZF_KC + i, some), a);
       zv_store_n(v + 32 * j + i, a, some);
     }
-  square(panel, w, v, 32, NULL, zv_zero(), (m + 1) / 2);
+  square(panel, width, v, 32, NULL, zv_zero(), (m + 1) / 2);
 }
 
-static void pack_bf16_avx512bf16(void *panel, int64_t w, const float *src, int64_t ld,
-                                 const float *z, float eps, int64_t n, int64_t k) {
+static void pack_bf16_avx512bf16(void *panel, int64_t width, const float *rows, int64_t ld,
+                                 const float *z, float eps, int64_t count, int64_t k) {
   uint32_t *p = panel;
   int64_t i = 0;
-  for (; n == 16 && i + 32 <= k; i += 32, p += 16 * w)
+  for (; count == 16 && i + 32 <= k; i += 32, p += 16 * width)
     if (z)
-      square(p, w, src + i, ld, z + i, zv_set1(eps), 16);
+      square(p, width, rows + i, ld, z + i, zv_set1(eps), 16);
     else
-      square(p, w, src + i, ld, NULL, zv_zero(), 16);
-  for (; i < k; i += 32, p += 16 * w)
-    edge(p, w, src + i, ld, z ? z + i : NULL, eps, n, k - i < 32 ? k - i : 32);
+      square(p, width, rows + i, ld, NULL, zv_zero(), 16);
+  for (; i < k; i += 32, p += 16 * width)
+    edge(p, width, rows + i, ld, z ? z + i : NULL, eps, count, k - i < 32 ? k - i : 32);
 }
 
 /* Two rows of f32 into one of cells: halves of 16 lanes side by side, then in turn. */
-static void fold_bf16_avx512bf16(void *panel, int64_t w, const float *from, int64_t ld, int64_t n,
-                                 int64_t k) {
+static void fold_bf16_avx512bf16(void *panel, int64_t width, const float *from, int64_t ld,
+                                 int64_t count, int64_t k) {
   uint32_t *p = panel;
   for (int64_t i = 0; i < k; i += 2)
-    for (int64_t j = 0; j < n; j += 16) {
+    for (int64_t j = 0; j < count; j += 16) {
       zv low = zv_load(from + i * ld + j);
       zv high = i + 1 < k ? zv_load(from + (i + 1) * ld + j) : zv_zero();
       __m512i a = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(low));
       __m512i b = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(high));
-      _mm512_storeu_si512(p + i / 2 * w + j, _mm512_or_si512(a, _mm512_slli_epi32(b, 16)));
+      _mm512_storeu_si512(p + i / 2 * width + j, _mm512_or_si512(a, _mm512_slli_epi32(b, 16)));
     }
 }
 

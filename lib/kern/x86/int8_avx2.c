@@ -5,8 +5,8 @@
 enum { PER = 2, OFFSET = 0 };
 
 static inline zu zu_dot(zu s, zu a, zu b) {
-  return (zu){_mm256_add_epi32(s.a, _mm256_madd_epi16(a.a, b.a)),
-              _mm256_add_epi32(s.b, _mm256_madd_epi16(a.b, b.b))};
+  return (zu){_mm256_add_epi32(s.lo, _mm256_madd_epi16(a.lo, b.lo)),
+              _mm256_add_epi32(s.hi, _mm256_madd_epi16(a.hi, b.hi))};
 }
 
 static inline zu zu_spread(const uint32_t *cell) {

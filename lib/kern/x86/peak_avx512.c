@@ -9,7 +9,7 @@ enum { CHAINS = 24 };
 double zf_peak_f32_avx512(int64_t rounds) {
   __m512 a = _mm512_set1_ps(0.5f), b = _mm512_set1_ps(0.25f), c[CHAINS];
   for (int i = 0; i < CHAINS; i++) c[i] = _mm512_set1_ps((float)i);
-  for (int64_t r = 0; r < rounds; r++) {
+  for (int64_t row = 0; row < rounds; row++) {
     ZF_UNROLL
     for (int i = 0; i < CHAINS; i++) c[i] = _mm512_fmadd_ps(a, b, c[i]);
   }
@@ -20,7 +20,7 @@ double zf_peak_f32_avx512(int64_t rounds) {
 double zf_peak_int8_avx512(int64_t rounds) {
   __m512i a = _mm512_set1_epi16(3), b = a, c[CHAINS];
   for (int i = 0; i < CHAINS; i++) c[i] = _mm512_set1_epi32(i);
-  for (int64_t r = 0; r < rounds; r++) {
+  for (int64_t row = 0; row < rounds; row++) {
     ZF_UNROLL
     for (int i = 0; i < CHAINS; i++) {
       c[i] = _mm512_add_epi32(c[i], _mm512_madd_epi16(a, b));

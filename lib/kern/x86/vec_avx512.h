@@ -13,11 +13,11 @@ typedef __m512 zv;
 typedef __m512i zu;
 typedef __mmask16 zm;
 typedef struct {
-  __m512d a, b;
+  __m512d lo, hi;
 } zd;
 
-static inline __mmask16 zm_first(int64_t n) {
-  return (__mmask16)((1u << n) - 1);
+static inline __mmask16 zm_first(int64_t count) {
+  return (__mmask16)((1u << count) - 1);
 }
 
 static inline zv zv_zero(void) {
@@ -40,12 +40,12 @@ static inline zv zv_load_n(const float *p, int64_t count) {
   return _mm512_maskz_loadu_ps(zm_first(count), p);
 }
 
-static inline void zv_store_n(float *p, zv x, int64_t n) {
-  _mm512_mask_storeu_ps(p, zm_first(n), x);
+static inline void zv_store_n(float *p, zv x, int64_t count) {
+  _mm512_mask_storeu_ps(p, zm_first(count), x);
 }
 
-static inline zv zv_keep(zv x, int64_t n, zv rest) {
-  return _mm512_mask_mov_ps(rest, zm_first(n), x);
+static inline zv zv_keep(zv x, int64_t count, zv rest) {
+  return _mm512_mask_mov_ps(rest, zm_first(count), x);
 }
 
 static inline zv zv_load_blocks(const float *p, int64_t ld) {
@@ -122,7 +122,7 @@ static inline float zv_reduce(zv x) {
   return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
 }
 
-static inline float zv_foldmax(zv x) {
+static inline float zv_reduce_max(zv x) {
   return _mm512_reduce_max_ps(x);
 }
 
@@ -131,13 +131,13 @@ static inline zd zd_zero(void) {
 }
 
 static inline zd zd_add(zd s, zv x) {
-  s.a = _mm512_add_pd(s.a, _mm512_cvtps_pd(_mm512_castps512_ps256(x)));
-  s.b = _mm512_add_pd(s.b, _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)));
+  s.lo = _mm512_add_pd(s.lo, _mm512_cvtps_pd(_mm512_castps512_ps256(x)));
+  s.hi = _mm512_add_pd(s.hi, _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)));
   return s;
 }
 
 static inline double zd_reduce(zd s) {
-  __m512d a = _mm512_add_pd(s.a, s.b);
+  __m512d a = _mm512_add_pd(s.lo, s.hi);
   __m256d b = _mm256_add_pd(_mm512_castpd512_pd256(a), _mm512_extractf64x4_pd(a, 1));
   __m128d c = _mm_add_pd(_mm256_castpd256_pd128(b), _mm256_extractf128_pd(b, 1));
   return _mm_cvtsd_f64(_mm_add_sd(c, _mm_unpackhi_pd(c, c)));
