@@ -1,7 +1,7 @@
-/* What the files of this folder share.
+/* Declarations that the files of this folder share.
  *
- * The tape says where the contents of a register lie at every operation.  A register's content that
- * some derivative needs may not be overwritten: the operation that would do so begins a new value.
+ * The tape maps the content of each register, at every operation, to a value in memory.  Content that
+ * some derivative needs may not be overwritten: an operation that would do so begins a new value.
  *
  *   op         src  dst        values (llama, one layer)
  *   norm        X    H         x0 (kept) -> h0
@@ -11,36 +11,37 @@
  *   o, added    H    X         h1 (kept) -> x1, a copy of x0 first
  *   ...
  *
- * Segments: runs of operations between which X alone carries anything over.  Checkpointing, values
- * that live across a boundary are kept, all others lie in one region that every segment uses anew.
- */
+ * A segment is a run of operations; only X carries data from one segment to the next.  With
+ * checkpointing, values that cross a boundary are kept; all others share one region of memory, which
+ * every segment overwrites. */
 #ifndef ZF_BACK_INTERNAL_H
 #define ZF_BACK_INTERNAL_H
 
 #include "back/back.h"
 #include "back/rows.h"
 #include "base/arena.h"
+#include "base/util.h"
 
 struct zf_value {
-  int64_t at;  /* floats from the beginning of its part */
-  int64_t ld;  /* floats of a row */
-  int rows;    /* of the wanted rows, not of all tokens */
-  int kept;    /* for good: else of its segment */
-  int saved;   /* some derivative reads it */
-  int segment; /* that defines it */
+  int64_t offset; /* floats from the beginning of `kept` or `region` */
+  int64_t stride; /* floats from one row to the next */
+  int rows;       /* 1: has the wanted rows; 0: all tokens */
+  int kept;       /* 1: until the end of the step; 0: until the end of its segment */
+  int saved;      /* some derivative reads it */
+  int segment;    /* that defines it */
 };
 
 struct zf_node {
-  int32_t src, dst; /* values */
-  int32_t old;      /* dst is begun as a copy of this one; -1: not */
-  int32_t side;     /* HEADNORM: its columns before; -1 elsewhere */
+  int32_t src, dst;       /* values */
+  int32_t copied;         /* dst begins as a copy of this value; -1: no copy */
+  int32_t columns_before; /* HEADNORM: value of its columns before; -1 elsewhere */
   int segment;
 };
 
 struct zf_tape {
   struct zf_value *value;
   struct zf_node *node;     /* one for each operation of the plan */
-  int64_t *first;           /* [segments + 1] operations where segments begin; the last one: body */
+  int64_t *first;           /* [segments + 1] where each segment begins; the last entry: body */
   int32_t nvalue, gathered; /* gathered: the value of the wanted rows */
   int32_t last_x;           /* the body's result */
   int segments;
@@ -48,7 +49,7 @@ struct zf_tape {
   int64_t stop;         /* no operation before this one has trained parameters */
 };
 
-/* Lays the values out for `tokens` and `rows`.  ZF_ENOMEM. */
+/* Assigns places to the values for `tokens` tokens and `rows` wanted rows.  ZF_ENOMEM. */
 int zf_tape_new(struct zf_tape *tape, const struct zf_model *model, int64_t tokens, int64_t rows,
                 int checkpoint);
 void zf_tape_free(struct zf_tape *tape);
@@ -58,53 +59,50 @@ struct zf_back {
   struct zf_forward *forward;
   const struct zf_back_rows *rows;
   struct zf_tape tape;
-  struct zf_limits lim;
+  struct zf_limits limits;
   struct zf_arena arena;
-  float *kept, *region;  /* of values */
-  float *grad;           /* all gradients */
-  int64_t ngrad, *at;    /* where each begins; -1: not trained */
-  float *rotated;        /* transposed pieces of products */
-  float *logits;         /* [piece][outputs] */
-  float *cap_derivative; /* the same, where logits are capped */
-  float *stats;          /* [2][rows] mean and inverse of rows of a norm */
-  float *lse;            /* [piece] */
+  float *kept, *region; /* memory of values */
+  float *gradients;     /* all gradients */
+  int64_t gradient_floats,
+      *gradient_start;   /* offset of each parameter's gradient; -1: not trained */
+  float *transposed;     /* transposed chunks of a product's operand */
+  float *logits;         /* [logit_rows][outputs] */
+  float *cap_derivative; /* the same shape, if logits are capped */
+  float *stats;          /* [2][rows] mean and inverse deviation of a norm's rows */
+  float *lse;            /* [logit_rows] */
   float *attention;      /* for each thread */
-  int32_t *unit;         /* first segment of each group of attention */
-  int64_t piece;         /* rows of logits at once */
+  int32_t *unit_start;   /* first segment of each group of attention */
+  int64_t logit_rows;    /* rows of logits computed at once */
   const struct zf_batch *batch;
-  float *gradient[ZF_REGS]; /* gradients of registers */
-  int64_t ld[ZF_REGS];
-  int live[ZF_REGS]; /* d holds the gradient of the value at hand */
+  float *register_gradient[ZF_REGS]; /* gradients of registers */
+  int64_t register_stride[ZF_REGS];
+  int register_live
+      [ZF_REGS]; /* 1: register_gradient holds the gradient of the register's present content */
 };
 
-static inline int64_t zf_back_min(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
-static inline int64_t zf_back_max(int64_t a, int64_t b) {
-  return a > b ? a : b;
-}
-/* Begin of part t of n items cut in `parts`, in units of 16. */
-static inline int64_t zf_back_cut(int64_t n, int64_t t, int64_t parts) {
-  int64_t units = (n + 15) / 16;
-  return zf_back_min(n, 16 * (units * t / parts));
+/* Where part number `part` begins when `count` items are split into `parts`, in units of 16. */
+static inline int64_t zf_back_range_start(int64_t count, int64_t part, int64_t parts) {
+  int64_t units = (count + 15) / 16;
+  return zf_min64(count, 16 * (units * part / parts));
 }
 
-float *zf_back_value(const struct zf_back *back, int32_t v);
+float *zf_back_value(const struct zf_back *back, int32_t number);
 
 /* Adds dY^T X to the gradient g [out, in]: dy [T, out], x [T, in]. */
-void zf_back_product(struct zf_back *back, float *g, const float *dy, int64_t lddy, int64_t out,
-                     const float *x, int64_t ldx, int64_t in, int64_t T);
+void zf_back_product(struct zf_back *back, float *gradient, const float *dy, int64_t lddy,
+                     int64_t out, const float *x, int64_t ldx, int64_t in, int64_t T);
 /* dx (+)= dy W */
 void zf_back_input(struct zf_back *back, float *dx, int64_t lddx, const float *dy, int64_t lddy,
                    int64_t T, struct zf_weight weight, int add);
 
-/* Derivatives of one operation; what is kept of its input is in the tape. */
+/* Runs the derivative of operation i. */
 void zf_back_op(struct zf_back *back, int64_t i);
 
-/* Gradients of q|k|v from that of the output; dz is written. */
+/* Writes the gradients of q|k|v from the gradient of the output. */
 int64_t zf_back_attention_scratch(int64_t keys, int64_t D);
-void zf_back_attention(struct zf_back *back, const struct zf_op *op, const float *z, int64_t ldz);
+void zf_back_attention(struct zf_back *back, const struct zf_op *op, const float *qkv,
+                       int64_t ldqkv);
 
-enum { ZF_BACK_TURN = 512, ZF_BACK_LOGITS = 1 << 24 };
+enum { ZF_BACK_CHUNK = 512, ZF_BACK_LOGITS = 1 << 24 };
 
 #endif

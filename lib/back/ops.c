@@ -1,15 +1,17 @@
 /* The derivative of each operation, as a table.
  *
- * At operation i, d[dst] is the gradient of what it left in its register; its derivative turns it
- * into that of what it found there, and adds to the gradients of its parameters.  live[r]: d[r]
- * holds the gradient by the present content of r, so that another reader's is added to it. */
+ * Before the derivative of operation i, register_gradient[dst] is the gradient by the operation's
+ * result.  The derivative turns it into the gradient by the register's content before the operation,
+ * and adds to the gradients of the operation's parameters.  While register_live[r] is set,
+ * register_gradient[r] holds the gradient by the present content of r, and the gradients of further
+ * readers are added to it. */
 #include <omp.h>
 #include <string.h>
 
 #include "back/back_internal.h"
 #include "kern/tile.h"
 
-struct turn {
+struct derivative {
   struct zf_back *back;
   const struct zf_op *op;
   const struct zf_node *node;
@@ -22,80 +24,85 @@ struct turn {
 
 /* --- products --- */
 
-/* to [n][T] = columns c.. of x [T, ld], transposed. */
-static void transpose(float *to, const float *x, int64_t ld, int64_t T, int64_t n) {
-  enum { B = 16 };
-  int team = zf_tile_team(T * n);
+/* to [columns][T] = the transpose of x [T, columns], rows ld apart. */
+static void transpose(float *to, const float *x, int64_t ld, int64_t T, int64_t columns) {
+  enum { tile = 16 };
+  int team = zf_tile_team(T * columns);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t t = 0; t < T; t += B)
-    for (int64_t c = 0; c < n; c += B)
-      for (int64_t j = c; j < zf_back_min(n, c + B); j++)
-        for (int64_t i = t; i < zf_back_min(T, t + B); i++) to[j * T + i] = x[i * ld + j];
+  for (int64_t t = 0; t < T; t += tile)
+    for (int64_t column = 0; column < columns; column += tile)
+      for (int64_t j = column; j < zf_min64(columns, column + tile); j++)
+        for (int64_t i = t; i < zf_min64(T, t + tile); i++) to[j * T + i] = x[i * ld + j];
 }
 
-void zf_back_product(struct zf_back *back, float *g, const float *dy, int64_t lddy, int64_t out,
-                     const float *x, int64_t ldx, int64_t in, int64_t T) {
-  struct zf_streams one = {.count = 1};
+void zf_back_product(struct zf_back *back, float *gradient, const float *dy, int64_t lddy,
+                     int64_t out, const float *x, int64_t ldx, int64_t in, int64_t T) {
+  struct zf_streams stream = {.count = 1};
   struct zf_weight weight = {.data = x,
                              .type = ZF_F32,
                              .out = in,
                              .in = T,
                              .so = 1,
                              .si = ldx,
-                             .compute = back->lim.compute};
-  for (int64_t o = 0; o < out; o += ZF_BACK_TURN) {
-    int64_t n = zf_back_min(out - o, ZF_BACK_TURN);
-    transpose(back->rotated, dy + o, lddy, T, n);
-    zf_gemm(g + o * in, in, back->rotated, T, n, &weight, &one, NULL, 0, 1);
+                             .compute = back->limits.compute};
+  for (int64_t first = 0; first < out; first += ZF_BACK_CHUNK) {
+    int64_t count = zf_min64(out - first, ZF_BACK_CHUNK);
+    transpose(back->transposed, dy + first, lddy, T, count);
+    zf_gemm(gradient + first * in, in, back->transposed, T, count, &weight, &stream, NULL, 0, 1);
   }
 }
 
-void zf_back_input(struct zf_back *k, float *dx, int64_t lddx, const float *dy, int64_t lddy,
+void zf_back_input(struct zf_back *back, float *dx, int64_t lddx, const float *dy, int64_t lddy,
                    int64_t T, struct zf_weight weight, int add) {
-  struct zf_streams one = {.count = 1};
-  struct zf_weight back = weight;
-  (void)k;
-  back.out = weight.in;
-  back.in = weight.out;
-  back.so = weight.si;
-  back.si = weight.so;
-  zf_gemm(dx, lddx, dy, lddy, T, &back, &one, NULL, 0, add);
+  struct zf_streams stream = {.count = 1};
+  struct zf_weight transposed = weight;
+  (void)back;
+  transposed.out = weight.in;
+  transposed.in = weight.out;
+  transposed.so = weight.si;
+  transposed.si = weight.so;
+  zf_gemm(dx, lddx, dy, lddy, T, &transposed, &stream, NULL, 0, add);
 }
 
-/* g[c] += sum over rows of d[.][c], rows in order whatever the threads. */
-static void sum_columns(struct zf_back *back, float *g, const float *d, int64_t ld, int64_t T,
-                        int64_t n) {
-  int team = zf_tile_team(T * n);
+/* gradient[c] += sum of column c of `rows`, in the order of rows for any number of threads. */
+static void sum_columns(struct zf_back *back, float *gradient, const float *rows, int64_t ld,
+                        int64_t T, int64_t columns) {
+  int team = zf_tile_team(T * columns);
 #pragma omp parallel num_threads(team) if (team > 1)
   {
-    int64_t id = omp_get_thread_num(), of = omp_get_num_threads();
-    int64_t c0 = zf_back_cut(n, id, of), c1 = zf_back_cut(n, id + 1, of);
-    for (int64_t t = 0; t < T && c1 > c0; t++) back->rows->add(g + c0, d + t * ld + c0, c1 - c0);
+    int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
+    int64_t begin = zf_back_range_start(columns, thread, threads),
+            end = zf_back_range_start(columns, thread + 1, threads);
+    if (end > begin)
+      for (int64_t t = 0; t < T; t++)
+        back->rows->add(gradient + begin, rows + t * ld + begin, end - begin);
   }
 }
 
-static void back_linear(struct turn *turn) {
-  struct zf_back *back = turn->back;
-  const struct zf_op *op = turn->op;
+static void back_linear(struct derivative *derivative) {
+  struct zf_back *back = derivative->back;
+  const struct zf_op *op = derivative->op;
   struct zf_weight weight = zf_forward_matrix(back->forward, op->weight);
-  float *g = zf_back_gradient(back, op->weight), *bias = zf_back_gradient(back, op->bias);
-  if (bias) sum_columns(back, bias, turn->ddst, turn->lddd, turn->T, op->width);
-  if (g && weight.si == 1)
-    zf_back_product(back, g, turn->ddst, turn->lddd, op->width, turn->src, turn->ldsrc, op->inputs,
-                    turn->T);
-  else if (g) /* stored [in, out] */
-    zf_back_product(back, g, turn->src, turn->ldsrc, op->inputs, turn->ddst, turn->lddd, op->width,
-                    turn->T);
-  zf_back_input(back, turn->dsrc, turn->ldds, turn->ddst, turn->lddd, turn->T, weight,
-                back->live[op->src]);
-  if (!op->accumulate && op->dst_col == 0) back->live[op->dst] = 0;
-  back->live[op->src] = 1;
+  float *gradient = zf_back_gradient(back, op->weight),
+        *bias_gradient = zf_back_gradient(back, op->bias);
+  if (bias_gradient)
+    sum_columns(back, bias_gradient, derivative->ddst, derivative->lddd, derivative->T, op->width);
+  if (gradient && weight.si == 1)
+    zf_back_product(back, gradient, derivative->ddst, derivative->lddd, op->width, derivative->src,
+                    derivative->ldsrc, op->inputs, derivative->T);
+  else if (gradient) /* stored [in, out] */
+    zf_back_product(back, gradient, derivative->src, derivative->ldsrc, op->inputs,
+                    derivative->ddst, derivative->lddd, op->width, derivative->T);
+  zf_back_input(back, derivative->dsrc, derivative->ldds, derivative->ddst, derivative->lddd,
+                derivative->T, weight, back->register_live[op->src]);
+  if (!op->accumulate && op->dst_col == 0) back->register_live[op->dst] = 0;
+  back->register_live[op->src] = 1;
 }
 
 /* --- norms --- */
 
-struct norm {
-  int64_t rows, heads, count; /* heads of n in a row */
+struct norm_job {
+  int64_t rows, heads, count; /* `heads` heads of `count` elements in a row */
   const float *x, *w;
   int64_t ldx;
   float *dx;
@@ -105,157 +112,173 @@ struct norm {
   int center, add;
 };
 
-/* Statistics of rows, then the parameters (by columns, rows in order), then the rows. */
-static void norm_rows(struct zf_back *back, const struct norm *norm) {
+/* First the statistics of rows, then the parameters' gradients (threads share out columns and walk the
+ * rows in order), then the rows' gradients. */
+static void norm_rows(struct zf_back *back, const struct norm_job *norm) {
   float *mean = back->stats, *inv = back->stats + norm->rows * norm->heads;
   float eps = (float)back->model->config.norm_eps;
   int team = zf_tile_team(norm->rows * norm->heads * norm->count);
 #pragma omp parallel num_threads(team) if (team > 1)
   {
-    int64_t id = omp_get_thread_num(), of = omp_get_num_threads();
-    int64_t c0 = zf_back_cut(norm->count, id, of), c1 = zf_back_cut(norm->count, id + 1, of);
+    int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
+    int64_t begin = zf_back_range_start(norm->count, thread, threads),
+            end = zf_back_range_start(norm->count, thread + 1, threads);
 #pragma omp for schedule(static)
-    for (int64_t r = 0; r < norm->rows; r++)
-      for (int64_t h = 0; h < norm->heads; h++)
-        back->rows->stats(mean + r * norm->heads + h, inv + r * norm->heads + h,
-                          norm->x + r * norm->ldx + h * norm->count, eps, norm->center,
+    for (int64_t row = 0; row < norm->rows; row++)
+      for (int64_t head = 0; head < norm->heads; head++)
+        back->rows->stats(mean + row * norm->heads + head, inv + row * norm->heads + head,
+                          norm->x + row * norm->ldx + head * norm->count, eps, norm->center,
                           norm->count);
-    for (int64_t r = 0; (norm->dw || norm->db) && c1 > c0 && r < norm->rows; r++)
-      for (int64_t h = 0; h < norm->heads; h++)
-        back->rows->norm_weight(norm->dw ? norm->dw + c0 : NULL, norm->db ? norm->db + c0 : NULL,
-                                norm->dy + r * norm->lddy + h * norm->count + c0,
-                                norm->x + r * norm->ldx + h * norm->count + c0,
-                                mean[r * norm->heads + h], inv[r * norm->heads + h], c1 - c0);
+    int64_t weight_rows = (norm->dw || norm->db) && end > begin ? norm->rows : 0;
+    for (int64_t row = 0; row < weight_rows; row++)
+      for (int64_t head = 0; head < norm->heads; head++)
+        back->rows->norm_weight(
+            norm->dw ? norm->dw + begin : NULL, norm->db ? norm->db + begin : NULL,
+            norm->dy + row * norm->lddy + head * norm->count + begin,
+            norm->x + row * norm->ldx + head * norm->count + begin, mean[row * norm->heads + head],
+            inv[row * norm->heads + head], end - begin);
 #pragma omp barrier
 #pragma omp for schedule(static)
-    for (int64_t r = 0; r < norm->rows; r++)
-      for (int64_t h = 0; h < norm->heads; h++)
-        back->rows->norm(norm->dx + r * norm->lddx + h * norm->count,
-                         norm->dy + r * norm->lddy + h * norm->count,
-                         norm->x + r * norm->ldx + h * norm->count, norm->w,
-                         mean[r * norm->heads + h], inv[r * norm->heads + h], norm->center,
-                         norm->add, norm->count);
+    for (int64_t row = 0; row < norm->rows; row++)
+      for (int64_t head = 0; head < norm->heads; head++)
+        back->rows->norm(norm->dx + row * norm->lddx + head * norm->count,
+                         norm->dy + row * norm->lddy + head * norm->count,
+                         norm->x + row * norm->ldx + head * norm->count, norm->w,
+                         mean[row * norm->heads + head], inv[row * norm->heads + head],
+                         norm->center, norm->add, norm->count);
   }
 }
 
-static void back_norm(struct turn *turn) {
-  struct zf_back *back = turn->back;
-  const struct zf_op *op = turn->op;
-  struct norm norm = {
-      .rows = turn->T, .heads = 1, .count = op->width, .x = turn->src, .ldx = turn->ldsrc};
+static void back_norm(struct derivative *derivative) {
+  struct zf_back *back = derivative->back;
+  const struct zf_op *op = derivative->op;
+  struct norm_job norm = {.rows = derivative->T,
+                          .heads = 1,
+                          .count = op->width,
+                          .x = derivative->src,
+                          .ldx = derivative->ldsrc};
   norm.w = zf_forward_vector(back->forward, op->weight, 0);
-  norm.dx = turn->dsrc;
-  norm.lddx = turn->ldds;
-  norm.dy = turn->ddst;
-  norm.lddy = turn->lddd;
+  norm.dx = derivative->dsrc;
+  norm.lddx = derivative->ldds;
+  norm.dy = derivative->ddst;
+  norm.lddy = derivative->lddd;
   norm.dw = zf_back_gradient(back, op->weight);
   norm.db = zf_back_gradient(back, op->bias);
   norm.center = op->norm == ZF_NORM_LAYER;
-  norm.add = op->src != op->dst && back->live[op->src];
+  norm.add = op->src != op->dst && back->register_live[op->src];
   norm_rows(back, &norm);
-  back->live[op->dst] = 0;
-  back->live[op->src] = 1;
+  back->register_live[op->dst] = 0;
+  back->register_live[op->src] = 1;
 }
 
-static void back_headnorm(struct turn *turn) {
-  struct zf_back *back = turn->back;
-  const struct zf_op *op = turn->op;
-  struct norm norm = {.rows = turn->T, .heads = op->heads, .count = op->width};
-  norm.x = zf_back_value(back, turn->node->side);
-  norm.ldx = back->tape.value[turn->node->side].ld;
+static void back_headnorm(struct derivative *derivative) {
+  struct zf_back *back = derivative->back;
+  const struct zf_op *op = derivative->op;
+  struct norm_job norm = {.rows = derivative->T, .heads = op->heads, .count = op->width};
+  norm.x = zf_back_value(back, derivative->node->columns_before);
+  norm.ldx = back->tape.value[derivative->node->columns_before].stride;
   norm.w = zf_forward_vector(back->forward, op->weight, 0);
-  norm.dx = turn->dsrc;
-  norm.dy = turn->dsrc;
-  norm.lddx = norm.lddy = turn->ldds;
+  norm.dx = derivative->dsrc;
+  norm.dy = derivative->dsrc;
+  norm.lddx = norm.lddy = derivative->ldds;
   norm.center = op->norm == ZF_NORM_LAYER;
   norm.dw = zf_back_gradient(back, op->weight);
   norm_rows(back, &norm);
 }
 
-/* --- the rest --- */
+/* --- other operations --- */
 
-static void back_rope(struct turn *turn) {
-  struct zf_back *back = turn->back;
-  int64_t rot = zf_config_rot(&back->model->config), D = turn->op->width;
-  const float *cs = zf_forward_rope(back->forward, turn->op);
-  const int32_t *at = zf_forward_rope_rows(back->forward);
-  int team = zf_tile_team(turn->T * turn->op->heads * rot);
+static void back_rope(struct derivative *derivative) {
+  struct zf_back *back = derivative->back;
+  int64_t rotary_dim = zf_config_rot(&back->model->config), D = derivative->op->width;
+  const float *cos_sin = zf_forward_rope(back->forward, derivative->op);
+  const int32_t *rope_row = zf_forward_rope_rows(back->forward);
+  int team = zf_tile_team(derivative->T * derivative->op->heads * rotary_dim);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t t = 0; t < turn->T; t++)
-    for (int64_t h = 0; h < turn->op->heads; h++)
-      back->rows->rope(turn->dsrc + t * turn->ldds + h * D, cs + at[t] * rot, rot / 2);
+  for (int64_t t = 0; t < derivative->T; t++)
+    for (int64_t head = 0; head < derivative->op->heads; head++)
+      back->rows->rope(derivative->dsrc + t * derivative->ldds + head * D,
+                       cos_sin + rope_row[t] * rotary_dim, rotary_dim / 2);
 }
 
-static void back_attention(struct turn *turn) {
-  zf_back_attention(turn->back, turn->op, turn->src, turn->ldsrc);
-  turn->back->live[turn->op->dst] = 0;
-  turn->back->live[turn->op->src] = 1;
+static void back_attention(struct derivative *derivative) {
+  zf_back_attention(derivative->back, derivative->op, derivative->src, derivative->ldsrc);
+  derivative->back->register_live[derivative->op->dst] = 0;
+  derivative->back->register_live[derivative->op->src] = 1;
 }
 
-static void back_act(struct turn *turn) {
-  struct zf_back *back = turn->back;
-  int64_t n = turn->op->width;
-  int gated = turn->op->gated;
-  int team = zf_tile_team(turn->T * n * 8);
+static void back_act(struct derivative *derivative) {
+  struct zf_back *back = derivative->back;
+  int64_t width = derivative->op->width;
+  int gated = derivative->op->gated;
+  int team = zf_tile_team(derivative->T * width * 8);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t t = 0; t < turn->T; t++) {
-    const float *g = turn->src + t * turn->ldsrc;
-    float *d = turn->ddst + t * turn->lddd;
-    back->rows->act[turn->op->act](d, gated ? d + n : NULL, g, gated ? g + n : NULL, d, n);
+  for (int64_t t = 0; t < derivative->T; t++) {
+    const float *gate = derivative->src + t * derivative->ldsrc;
+    float *gradient = derivative->ddst + t * derivative->lddd;
+    back->rows->act[derivative->op->act](gradient, gated ? gradient + width : NULL, gate,
+                                         gated ? gate + width : NULL, gradient, width);
   }
 }
 
-static void back_permute_heads(struct turn *turn) {
-  int64_t D = turn->op->width, H = turn->op->heads;
-  zf_permute_heads(turn->dsrc, turn->ldds, turn->T, 3, H, D, turn->back->rotated);
+static void back_permute_heads(struct derivative *derivative) {
+  int64_t D = derivative->op->width, H = derivative->op->heads;
+  zf_permute_heads(derivative->dsrc, derivative->ldds, derivative->T, 3, H, D,
+                   derivative->back->transposed);
 }
 
-static void back_scale(struct turn *turn) {
-  zf_scale_rows(turn->dsrc, turn->ldds, turn->T, turn->op->width, turn->op->scale);
+static void back_scale(struct derivative *derivative) {
+  zf_scale_rows(derivative->dsrc, derivative->ldds, derivative->T, derivative->op->width,
+                derivative->op->scale);
 }
 
-static void back_add(struct turn *turn) {
-  struct zf_back *back = turn->back;
-  int live = back->live[turn->op->src];
-  for (int64_t t = 0; t < turn->T && !live; t++)
-    memcpy(turn->dsrc + t * turn->ldds, turn->ddst + t * turn->lddd,
-           sizeof(float) * (size_t)turn->op->width);
-  if (live) zf_add_rows(turn->dsrc, turn->ldds, turn->ddst, turn->lddd, turn->T, turn->op->width);
-  back->live[turn->op->src] = 1;
+static void back_add(struct derivative *derivative) {
+  struct zf_back *back = derivative->back;
+  int live = back->register_live[derivative->op->src];
+  if (!live)
+    for (int64_t t = 0; t < derivative->T; t++)
+      memcpy(derivative->dsrc + t * derivative->ldds, derivative->ddst + t * derivative->lddd,
+             sizeof(float) * (size_t)derivative->op->width);
+  if (live)
+    zf_add_rows(derivative->dsrc, derivative->ldds, derivative->ddst, derivative->lddd,
+                derivative->T, derivative->op->width);
+  back->register_live[derivative->op->src] = 1;
 }
 
-/* Rows of a table that tokens read (NULL: all the same one): a thread has a range of columns, tokens
- * come in order. */
-static void table_rows(struct turn *turn, const int32_t *id, int64_t offset) {
-  struct zf_back *back = turn->back;
-  float *g = zf_back_gradient(back, turn->op->weight);
-  int64_t n = turn->op->width;
-  if (!g) return;
-  int team = zf_tile_team(turn->T * n);
+/* Adds to the rows of a table that tokens read (ids NULL: all tokens read row `offset`).  Threads share
+ * out columns; each walks the tokens in order. */
+static void table_rows(struct derivative *derivative, const int32_t *ids, int64_t offset) {
+  struct zf_back *back = derivative->back;
+  float *gradient = zf_back_gradient(back, derivative->op->weight);
+  int64_t width = derivative->op->width;
+  if (!gradient) return;
+  int team = zf_tile_team(derivative->T * width);
 #pragma omp parallel num_threads(team) if (team > 1)
   {
-    int64_t me = omp_get_thread_num(), of = omp_get_num_threads();
-    int64_t c0 = zf_back_cut(n, me, of), c1 = zf_back_cut(n, me + 1, of);
-    for (int64_t t = 0; t < turn->T && c1 > c0; t++)
-      back->rows->add(g + ((id ? id[t] : 0) + offset) * n + c0, turn->ddst + t * turn->lddd + c0,
-                      c1 - c0);
+    int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
+    int64_t begin = zf_back_range_start(width, thread, threads),
+            end = zf_back_range_start(width, thread + 1, threads);
+    if (end > begin)
+      for (int64_t t = 0; t < derivative->T; t++)
+        back->rows->add(gradient + ((ids ? ids[t] : 0) + offset) * width + begin,
+                        derivative->ddst + t * derivative->lddd + begin, end - begin);
   }
 }
 
-static void back_embed(struct turn *turn) {
-  table_rows(turn, turn->back->batch->id, 0);
-  turn->back->live[turn->op->dst] = 0;
+static void back_embed(struct derivative *derivative) {
+  table_rows(derivative, derivative->back->batch->id, 0);
+  derivative->back->register_live[derivative->op->dst] = 0;
 }
 
-static void back_position(struct turn *turn) {
-  table_rows(turn, turn->back->batch->pos, turn->op->offset);
+static void back_position(struct derivative *derivative) {
+  table_rows(derivative, derivative->back->batch->pos, derivative->op->offset);
 }
 
-static void back_type(struct turn *turn) {
-  table_rows(turn, NULL, turn->op->offset);
+static void back_type(struct derivative *derivative) {
+  table_rows(derivative, NULL, derivative->op->offset);
 }
 
-static void (*const back_of[])(struct turn *x) = {
+static void (*const back_of[])(struct derivative *derivative) = {
     [ZF_OP_EMBED] = back_embed,
     [ZF_OP_POSITION] = back_position,
     [ZF_OP_NORM] = back_norm,
@@ -273,15 +296,15 @@ static void (*const back_of[])(struct turn *x) = {
 void zf_back_op(struct zf_back *back, int64_t i) {
   const struct zf_op *op = &back->model->plan.op[i];
   const struct zf_node *node = &back->tape.node[i];
-  struct turn turn = {.back = back, .op = op, .node = node};
-  turn.T = i < back->model->plan.body ? back->batch->T : back->batch->R;
+  struct derivative derivative = {.back = back, .op = op, .node = node};
+  derivative.T = i < back->model->plan.body ? back->batch->T : back->batch->R;
   if (node->src >= 0) {
-    turn.src = zf_back_value(back, node->src) + op->src_col;
-    turn.ldsrc = back->tape.value[node->src].ld;
+    derivative.src = zf_back_value(back, node->src) + op->src_col;
+    derivative.ldsrc = back->tape.value[node->src].stride;
   }
-  turn.dsrc = back->gradient[op->src] + op->src_col;
-  turn.ldds = back->ld[op->src];
-  turn.ddst = back->gradient[op->dst] + op->dst_col;
-  turn.lddd = back->ld[op->dst];
-  back_of[op->kind](&turn);
+  derivative.dsrc = back->register_gradient[op->src] + op->src_col;
+  derivative.ldds = back->register_stride[op->src];
+  derivative.ddst = back->register_gradient[op->dst] + op->dst_col;
+  derivative.lddd = back->register_stride[op->dst];
+  back_of[op->kind](&derivative);
 }

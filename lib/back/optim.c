@@ -17,7 +17,7 @@ struct zf_optim {
   struct zf_back *back;
   enum zf_optim_rule rule;
   struct zf_arena arena;
-  float *m, *v;
+  float *first_moment, *second_moment;
 };
 
 const struct zf_optim_kind *zf_optim_kind(enum zf_optim_rule rule) {
@@ -25,10 +25,10 @@ const struct zf_optim_kind *zf_optim_kind(enum zf_optim_rule rule) {
 }
 
 int64_t zf_optim_bytes(const struct zf_model *model, enum zf_optim_rule rule) {
-  int64_t n = 0;
+  int64_t count = 0;
   for (int64_t i = 0; i < model->params.count; i++)
-    if (model->params.param[i].trained) n += (model->params.param[i].count + 15) / 16 * 16;
-  return kinds[rule].slots * (int64_t)zf_arena_cost((size_t)n * sizeof(float));
+    if (model->params.param[i].trained) count += (model->params.param[i].count + 15) / 16 * 16;
+  return kinds[rule].slots * (int64_t)zf_arena_cost((size_t)count * sizeof(float));
 }
 
 int zf_optim_new(struct zf_optim **out, struct zf_back *back, enum zf_optim_rule rule) {
@@ -39,9 +39,9 @@ int zf_optim_new(struct zf_optim **out, struct zf_back *back, enum zf_optim_rule
   optim->rule = rule;
   int rc = zf_arena_init(&optim->arena, (size_t)zf_optim_bytes(back->model, rule));
   if (!rc && kinds[rule].slots > 0)
-    optim->m = zf_arena_array(&optim->arena, back->ngrad, sizeof(float));
+    optim->first_moment = zf_arena_array(&optim->arena, back->gradient_floats, sizeof(float));
   if (!rc && kinds[rule].slots > 1)
-    optim->v = zf_arena_array(&optim->arena, back->ngrad, sizeof(float));
+    optim->second_moment = zf_arena_array(&optim->arena, back->gradient_floats, sizeof(float));
   if (rc) {
     zf_optim_free(optim);
     return rc;
@@ -58,7 +58,7 @@ void zf_optim_free(struct zf_optim *optim) {
 
 void zf_optim_update(struct zf_optim *optim, int64_t step, double norm,
                      const struct zf_optim_conf *conf) {
-  enum { PIECE = 1 << 12 };
+  enum { CHUNK = 1 << 12 };
   struct zf_back *back = optim->back;
   struct zf_optim_step factors = {.lr = (float)conf->lr,
                                   .beta1 = (float)conf->beta1,
@@ -70,14 +70,18 @@ void zf_optim_update(struct zf_optim *optim, int64_t step, double norm,
   for (int64_t i = 0; i < back->model->params.count; i++) {
     const struct zf_param *param = &back->model->params.param[i];
     if (!param->trained) continue;
-    float *w = param->data, *g = back->grad + back->at[i];
-    float *m = optim->m ? optim->m + back->at[i] : NULL,
-          *v = optim->v ? optim->v + back->at[i] : NULL;
+    float *weights = param->data, *gradients = back->gradients + back->gradient_start[i];
+    float *first_moment =
+              optim->first_moment ? optim->first_moment + back->gradient_start[i] : NULL,
+          *second_moment =
+              optim->second_moment ? optim->second_moment + back->gradient_start[i] : NULL;
     factors.decay = param->decayed ? (float)conf->decay : 0;
     int team = zf_tile_team(param->count * 8);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-    for (int64_t at = 0; at < param->count; at += PIECE)
-      back->rows->update[optim->rule](w + at, g + at, m ? m + at : NULL, v ? v + at : NULL,
-                                      &factors, zf_back_min(param->count - at, PIECE));
+    for (int64_t first = 0; first < param->count; first += CHUNK)
+      back->rows->update[optim->rule](weights + first, gradients + first,
+                                      first_moment ? first_moment + first : NULL,
+                                      second_moment ? second_moment + first : NULL, &factors,
+                                      zf_min64(param->count - first, CHUNK));
   }
 }

@@ -1,4 +1,4 @@
-/* First-order optimizers as a table: one fused pass over weights, gradients and state.
+/* First-order optimizers as a table.  Each makes one fused pass over weights, gradients and state.
  *
  *   sgd            w -= lr (g + decay w)                               Robbins, Monro 1951
  *   sgd_momentum   m = beta1 m + g + decay w;  w -= lr m               Polyak 1964, as PyTorch's
@@ -14,22 +14,22 @@
 
 struct zf_optim_conf {
   double lr, decay, beta1, beta2, eps;
-  double clip; /* gradients of a larger norm are scaled down to it; 0: not */
+  double clip; /* gradients with a larger norm are scaled down to it; 0: no clipping */
 };
 
 struct zf_optim_kind {
   const char *name;
-  int slots; /* floats of state a trained parameter's element has */
+  int slots; /* floats of state for each trained element */
 };
 const struct zf_optim_kind *zf_optim_kind(enum zf_optim_rule rule);
 
 struct zf_optim;
 int64_t zf_optim_bytes(const struct zf_model *model, enum zf_optim_rule rule);
-/* State of zeros for the gradients of `k`, which outlives it. */
+/* Allocates zeroed state for the gradients of `back`, which outlives the optimizer. */
 int zf_optim_new(struct zf_optim **out, struct zf_back *back, enum zf_optim_rule rule);
 void zf_optim_free(struct zf_optim *optim); /* takes NULL */
 
-/* Step 1, 2, ...: `norm` is zf_back_norm's.  Weights change, gradients are zero after. */
+/* Applies step 1, 2, ... to the weights and sets gradients to zero.  `norm`: zf_back_norm. */
 void zf_optim_update(struct zf_optim *optim, int64_t step, double norm,
                      const struct zf_optim_conf *conf);
 

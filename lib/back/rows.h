@@ -1,8 +1,8 @@
-/* Derivatives of what works on rows alone, and updates of the optimizers: one row or piece each,
- * no threads, no allocation.  The same bits on every instruction set: sixteen lanes, products and
- * sums each rounded for itself, sums of lanes folded by halves.
+/* Derivatives of operations on single rows, and updates of the optimizers.  Each function handles one
+ * row or chunk, without threads or allocation.  The bits are the same on every instruction set:
+ * sixteen lanes, each product and sum rounded separately, sums of lanes reduced by halves.
  *
- * n counts elements; pointers are aligned to floats; what overlaps is said. */
+ * n counts elements; pointers are aligned to floats; arguments overlap only where stated. */
 #ifndef ZF_BACK_ROWS_H
 #define ZF_BACK_ROWS_H
 
@@ -12,16 +12,16 @@
 
 enum zf_optim_rule { ZF_OPTIM_SGD, ZF_OPTIM_MOMENTUM, ZF_OPTIM_ADAMW, ZF_OPTIMS };
 
-/* What an optimizer's update of a step is made of; the fields that its row of the table names. */
+/* Factors of an optimizer's update; each rule reads those of its formula. */
 struct zf_optim_step {
   float lr, scale; /* gradients are multiplied by scale first (clipping) */
-  float decay;     /* decoupled: w -= lr * decay * w, where the parameter takes it */
+  float decay;     /* decoupled: w -= lr * decay * w, for parameters that decay */
   float beta1, beta2, eps;
   float fix1, fix2; /* 1 / (1 - beta^t) */
 };
 
 struct zf_back_rows {
-  /* Of a row x: *mean (0 unless `center`) and *inv = 1 / sqrt(mean of (x - mean)^2 + eps). */
+  /* *mean of a row x (0 unless `center`) and *inv = 1 / sqrt(mean of (x - mean)^2 + eps). */
   void (*stats)(float *mean, float *inv, const float *x, float eps, int center, int64_t n);
 
   /* Through y = (x - mean) inv w [+ b]: with h = (x - mean) inv and d = dy w (w NULL: 1),
@@ -52,12 +52,12 @@ struct zf_back_rows {
   void (*axpy)(float *y, float a, const float *x, int64_t n); /* y += a x */
   double (*square)(const float *x, int64_t n);                /* sum of squares, in double */
 
-  /* One pass over n elements: w by the rule, g = 0.  m and v: the state, where the rule has it. */
+  /* Updates n elements of w by the rule and sets g to 0.  m, v: the state, NULL if the rule has none. */
   void (*update[ZF_OPTIMS])(float *w, float *g, float *m, float *v, const struct zf_optim_step *s,
                             int64_t n);
 };
 
-/* The fastest for these flags (enum zf_cpu_flags). */
+/* The fastest functions for these flags (enum zf_cpu_flags). */
 const struct zf_back_rows *zf_back_rows_for(unsigned flags);
 
 extern const struct zf_back_rows zf_back_rows_base, zf_back_rows_avx2, zf_back_rows_avx512;

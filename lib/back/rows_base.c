@@ -1,4 +1,4 @@
-/* The row functions for the base processor, and the choice among all. */
+/* The row functions for the base processor, and the choice between all versions. */
 #define ROWS_TABLE zf_back_rows_base
 #include "back/rows_tmpl.h"
 

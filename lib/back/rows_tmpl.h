@@ -1,9 +1,9 @@
 /* The row functions over sixteen lanes, in the vectors of the compiler; included by rows_base.c and
  * x86/rows_*.c, which define ROWS_TABLE, the table's name.
  *
- * exp: Cephes' expf (Moshier), without fused products.  tanh and the logistic function from it;
- * erf by Abramowitz and Stegun 7.1.26, absolute error 1.5e-7.  These are factors of derivatives:
- * an error of 1e-7 in them is one of 1e-7 in the gradient. */
+ * exp is Cephes' expf (Moshier), without fused products; tanh and the logistic function use it.  erf
+ * is Abramowitz and Stegun 7.1.26, absolute error 1.5e-7.  They are factors of derivatives, so an
+ * error of 1e-7 in them is an error of 1e-7 in the gradient. */
 #ifndef ZF_BACK_ROWS_TMPL_H
 #define ZF_BACK_ROWS_TMPL_H
 
@@ -22,31 +22,31 @@ INLINE vf set(float x) {
   return (vf){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
 }
 
-/* The first n of sixteen elements, zeros behind. */
+/* The first `count` of sixteen elements, then zeros. */
 INLINE vf load(const float *p, int64_t count) {
   if (count >= L) return *(const vf_any *)p;
-  vf v = set(0);
-  memcpy(&v, p, (size_t)count * sizeof *p);
-  return v;
+  vf value = set(0);
+  memcpy(&value, p, (size_t)count * sizeof *p);
+  return value;
 }
 
-INLINE void store(float *p, vf v, int64_t n) {
-  if (n >= L)
-    *(vf_any *)p = v;
+INLINE void store(float *p, vf value, int64_t count) {
+  if (count >= L)
+    *(vf_any *)p = value;
   else
-    memcpy(p, &v, (size_t)n * sizeof *p);
+    memcpy(p, &value, (size_t)count * sizeof *p);
 }
 
 INLINE vf choose(vi mask, vf a, vf b) {
   return (vf)(((vi)a & mask) | ((vi)b & ~mask));
 }
 
-INLINE float fold(vf s) {
-  float t[L];
-  memcpy(t, &s, sizeof t);
+INLINE float reduce(vf sum) {
+  float lanes[L];
+  memcpy(lanes, &sum, sizeof lanes);
   for (int half = L / 2; half; half /= 2)
-    for (int l = 0; l < half; l++) t[l] += t[l + half];
-  return t[0];
+    for (int lane = 0; lane < half; lane++) lanes[lane] += lanes[lane + half];
+  return lanes[0];
 }
 
 INLINE vf vexp(vf x) {
@@ -67,64 +67,70 @@ INLINE vf vexp(vf x) {
 }
 
 INLINE vf vsqrt(vf x) {
-  float t[L];
-  memcpy(t, &x, sizeof t);
-  for (int i = 0; i < L; i++) t[i] = sqrtf(t[i]);
-  memcpy(&x, t, sizeof t);
+  float lanes[L];
+  memcpy(lanes, &x, sizeof lanes);
+  for (int i = 0; i < L; i++) lanes[i] = sqrtf(lanes[i]);
+  memcpy(&x, lanes, sizeof lanes);
   return x;
 }
 
 /* --- norms --- */
 
-static void row_stats(float *mean, float *inv, const float *x, float eps, int center, int64_t n) {
-  vf s = set(0), q = set(0);
+static void row_stats(float *mean, float *inv, const float *x, float eps, int center,
+                      int64_t count) {
+  vf sum = set(0), squares = set(0);
   *mean = 0;
-  for (int64_t i = 0; center && i < n; i += L) s += load(x + i, n - i);
-  if (center) *mean = fold(s) / (float)n;
+  if (center) {
+    for (int64_t i = 0; i < count; i += L) sum += load(x + i, count - i);
+    *mean = reduce(sum) / (float)count;
+  }
   int64_t i = 0;
-  for (; i + L <= n; i += L) {
-    vf d = load(x + i, L) - set(*mean);
-    q += d * d;
+  for (; i + L <= count; i += L) {
+    vf centered = load(x + i, L) - set(*mean);
+    squares += centered * centered;
   }
   float tail = 0;
-  for (; i < n; i++) tail += (x[i] - *mean) * (x[i] - *mean);
-  *inv = 1.0f / sqrtf((fold(q) + tail) / (float)n + eps);
+  for (; i < count; i++) tail += (x[i] - *mean) * (x[i] - *mean);
+  *inv = 1.0f / sqrtf((reduce(squares) + tail) / (float)count + eps);
 }
 
 static void row_norm(float *dx, const float *dy, const float *x, const float *w, float mean,
-                     float inv, int center, int add, int64_t n) {
-  vf a = set(0), b = set(0);
-  for (int64_t i = 0; i < n; i += L) {
-    vf d = load(dy + i, n - i);
-    if (w) d *= load(w + i, n - i);
-    a += d; /* behind the end d is 0 */
-    b += d * ((load(x + i, n - i) - set(mean)) * set(inv));
+                     float inv, int center, int add, int64_t count) {
+  vf sum = set(0), product_sum = set(0);
+  for (int64_t i = 0; i < count; i += L) {
+    vf weighted = load(dy + i, count - i);
+    if (w) weighted *= load(w + i, count - i);
+    sum += weighted; /* beyond the end it is 0 */
+    product_sum += weighted * ((load(x + i, count - i) - set(mean)) * set(inv));
   }
-  vf shift = set(center ? fold(a) / (float)n : 0), along = set(fold(b) / (float)n);
-  for (int64_t i = 0; i < n; i += L) {
-    vf d = load(dy + i, n - i), h = (load(x + i, n - i) - set(mean)) * set(inv);
-    if (w) d *= load(w + i, n - i);
-    vf g = set(inv) * (d - shift - h * along);
-    store(dx + i, add ? load(dx + i, n - i) + g : g, n - i);
+  vf shift = set(center ? reduce(sum) / (float)count : 0),
+     along = set(reduce(product_sum) / (float)count);
+  for (int64_t i = 0; i < count; i += L) {
+    vf weighted = load(dy + i, count - i), normed = (load(x + i, count - i) - set(mean)) * set(inv);
+    if (w) weighted *= load(w + i, count - i);
+    vf gradient = set(inv) * (weighted - shift - normed * along);
+    store(dx + i, add ? load(dx + i, count - i) + gradient : gradient, count - i);
   }
 }
 
 static void row_norm_weight(float *dw, float *db, const float *dy, const float *x, float mean,
-                            float inv, int64_t n) {
-  for (int64_t i = 0; i < n; i += L) {
-    vf d = load(dy + i, n - i);
+                            float inv, int64_t count) {
+  for (int64_t i = 0; i < count; i += L) {
+    vf gradient = load(dy + i, count - i);
     if (dw)
-      store(dw + i, load(dw + i, n - i) + d * ((load(x + i, n - i) - set(mean)) * set(inv)), n - i);
-    if (db) store(db + i, load(db + i, n - i) + d, n - i);
+      store(dw + i,
+            load(dw + i, count - i) + gradient * ((load(x + i, count - i) - set(mean)) * set(inv)),
+            count - i);
+    if (db) store(db + i, load(db + i, count - i) + gradient, count - i);
   }
 }
 
-/* --- activations: *y = act(x), returned act'(x) --- */
+/* --- activations: *y = act(x), returns act'(x) --- */
 
 INLINE vf silu(vf x, vf *y) {
-  vf s = set(1) / (set(1) + vexp(-x));
-  *y = x * s;
-  return s * (set(1) + x * (set(1) - s));
+  vf sigmoid = set(1) / (set(1) + vexp(-x));
+  *y = x * sigmoid;
+  return sigmoid * (set(1) + x * (set(1) - sigmoid));
 }
 
 INLINE vf gelu_tanh(vf x, vf *y) {
@@ -159,7 +165,7 @@ INLINE vf gelu_erf(vf x, vf *y) {
 INLINE vf relu(vf x, vf *y) {
   vi minus = x < set(0);
   *y = choose(minus, set(0), x);
-  return choose(x > set(0), set(1), set(0)); /* at 0 as PyTorch: 0 */
+  return choose(x > set(0), set(1), set(0)); /* 0 at 0, as in PyTorch */
 }
 
 INLINE vf tanh_of(vf x, vf *y) {
@@ -225,12 +231,14 @@ INLINE vf laplace(vf x, vf *y) {
   return e * set(0.39894228040143268f / 0.282095f);
 }
 
-INLINE void act(float *dg, float *du, const float *g, const float *u, const float *dy,
-                int64_t count, vf (*f)(vf x, vf *y)) {
+INLINE void act(float *dgate, float *dup, const float *gate, const float *up, const float *dy,
+                int64_t count, vf (*activation)(vf x, vf *y)) {
   for (int64_t i = 0; i < count; i += L) {
-    vf y, d = load(dy + i, count - i), slope = f(load(g + i, count - i), &y);
-    store(dg + i, u ? d * load(u + i, count - i) * slope : d * slope, count - i);
-    if (u) store(du + i, d * y, count - i);
+    vf y, gradient = load(dy + i, count - i),
+          derivative = activation(load(gate + i, count - i), &y);
+    store(dgate + i, up ? gradient * load(up + i, count - i) * derivative : gradient * derivative,
+          count - i);
+    if (up) store(dup + i, gradient * y, count - i);
   }
 }
 
@@ -257,30 +265,33 @@ ACT(laplace)
 
 /* --- softmax, logits, rope --- */
 
-static void row_softmax(float *p, float *d, float by, float scale, int64_t n) {
-  vf s = set(0);
-  for (int64_t i = 0; i < n; i += L) {
-    vf q = load(p + i, n - i) * set(by);
-    store(p + i, q, n - i);
-    s += q * load(d + i, n - i);
+static void row_softmax(float *probabilities, float *gradients, float factor, float scale,
+                        int64_t count) {
+  vf products = set(0);
+  for (int64_t i = 0; i < count; i += L) {
+    vf probability = load(probabilities + i, count - i) * set(factor);
+    store(probabilities + i, probability, count - i);
+    products += probability * load(gradients + i, count - i);
   }
-  vf sum = set(fold(s));
-  for (int64_t i = 0; i < n; i += L)
-    store(d + i, load(p + i, n - i) * (load(d + i, n - i) - sum) * set(scale), n - i);
+  vf sum = set(reduce(products));
+  for (int64_t i = 0; i < count; i += L)
+    store(gradients + i,
+          load(probabilities + i, count - i) * (load(gradients + i, count - i) - sum) * set(scale),
+          count - i);
 }
 
-static void row_logits(float *y, float lse, float c, int64_t n) {
-  for (int64_t i = 0; i < n; i += L)
-    store(y + i, set(-c) * vexp(load(y + i, n - i) - set(lse)), n - i);
+static void row_logits(float *logits, float lse, float coefficient, int64_t count) {
+  for (int64_t i = 0; i < count; i += L)
+    store(logits + i, set(-coefficient) * vexp(load(logits + i, count - i) - set(lse)), count - i);
 }
 
 static void row_rope(float *x, const float *cs, int64_t half) {
   for (int64_t i = 0; i < half; i += L) {
-    int64_t n = half - i;
-    vf a = load(x + i, n), b = load(x + half + i, n);
-    vf c = load(cs + i, n), s = load(cs + half + i, n);
-    store(x + i, a * c + b * s, n);
-    store(x + half + i, b * c - a * s, n);
+    int64_t count = half - i;
+    vf a = load(x + i, count), b = load(x + half + i, count);
+    vf c = load(cs + i, count), s = load(cs + half + i, count);
+    store(x + i, a * c + b * s, count);
+    store(x + half + i, b * c - a * s, count);
   }
 }
 
@@ -297,52 +308,53 @@ static void row_axpy(float *y, float a, const float *x, int64_t count) {
 }
 
 static double row_square(const float *x, int64_t count) {
-  double s[L] = {0}, sum = 0;
+  double lanes[L] = {0}, sum = 0;
   int64_t i = 0;
   for (; i + L <= count; i += L)
-    for (int l = 0; l < L; l++) s[l] += (double)x[i + l] * (double)x[i + l];
-  for (; i < count; i++) s[0] += (double)x[i] * (double)x[i];
-  for (int l = 0; l < L; l++) sum += s[l];
+    for (int lane = 0; lane < L; lane++) lanes[lane] += (double)x[i + lane] * (double)x[i + lane];
+  for (; i < count; i++) lanes[0] += (double)x[i] * (double)x[i];
+  for (int lane = 0; lane < L; lane++) sum += lanes[lane];
   return sum;
 }
 
 /* --- updates --- */
 
-static void row_sgd(float *w, float *g, float *m, float *v, const struct zf_optim_step *step,
-                    int64_t count) {
-  (void)m;
-  (void)v;
+static void row_sgd(float *w, float *gradients, float *first_moment, float *second_moment,
+                    const struct zf_optim_step *step, int64_t count) {
+  (void)first_moment;
+  (void)second_moment;
   for (int64_t i = 0; i < count; i += L) {
-    vf x = load(w + i, count - i), d = load(g + i, count - i) * set(step->scale);
-    store(w + i, x - set(step->lr) * (d + set(step->decay) * x), count - i);
-    store(g + i, set(0), count - i);
+    vf x = load(w + i, count - i), gradient = load(gradients + i, count - i) * set(step->scale);
+    store(w + i, x - set(step->lr) * (gradient + set(step->decay) * x), count - i);
+    store(gradients + i, set(0), count - i);
   }
 }
 
-static void row_momentum(float *w, float *g, float *m, float *v, const struct zf_optim_step *step,
-                         int64_t count) {
-  (void)v;
+static void row_momentum(float *w, float *gradients, float *first_moment, float *second_moment,
+                         const struct zf_optim_step *step, int64_t count) {
+  (void)second_moment;
   for (int64_t i = 0; i < count; i += L) {
-    vf x = load(w + i, count - i), d = load(g + i, count - i) * set(step->scale);
-    vf a = set(step->beta1) * load(m + i, count - i) + d + set(step->decay) * x;
-    store(m + i, a, count - i);
-    store(w + i, x - set(step->lr) * a, count - i);
-    store(g + i, set(0), count - i);
+    vf x = load(w + i, count - i), gradient = load(gradients + i, count - i) * set(step->scale);
+    vf moment =
+        set(step->beta1) * load(first_moment + i, count - i) + gradient + set(step->decay) * x;
+    store(first_moment + i, moment, count - i);
+    store(w + i, x - set(step->lr) * moment, count - i);
+    store(gradients + i, set(0), count - i);
   }
 }
 
-static void row_adamw(float *w, float *g, float *m, float *v, const struct zf_optim_step *step,
-                      int64_t count) {
+static void row_adamw(float *w, float *gradients, float *first_moment, float *second_moment,
+                      const struct zf_optim_step *step, int64_t count) {
   for (int64_t i = 0; i < count; i += L) {
-    vf x = load(w + i, count - i), d = load(g + i, count - i) * set(step->scale);
-    vf a = set(step->beta1) * load(m + i, count - i) + set(1 - step->beta1) * d;
-    vf b = set(step->beta2) * load(v + i, count - i) + set(1 - step->beta2) * d * d;
-    store(m + i, a, count - i);
-    store(v + i, b, count - i);
+    vf x = load(w + i, count - i), d = load(gradients + i, count - i) * set(step->scale);
+    vf a = set(step->beta1) * load(first_moment + i, count - i) + set(1 - step->beta1) * d;
+    vf b = set(step->beta2) * load(second_moment + i, count - i) + set(1 - step->beta2) * d * d;
+    store(first_moment + i, a, count - i);
+    store(second_moment + i, b, count - i);
     x -= set(step->lr * step->decay) * x;
     x -= set(step->lr) * (a * set(step->fix1)) / (vsqrt(b * set(step->fix2)) + set(step->eps));
     store(w + i, x, count - i);
-    store(g + i, set(0), count - i);
+    store(gradients + i, set(0), count - i);
   }
 }
 

@@ -69,9 +69,9 @@ static void pack(float *panel, const struct head_rows *rows, int64_t keys, int64
   float buffer[ZF_LANES * ZF_KC];
   for (int64_t first = 0; first < keys; first += ZF_LANES) {
     int64_t panel_key = first / f32()->max_columns * f32()->max_columns,
-            width = zf_kern_min(zf_kern_round_up(keys - panel_key), f32()->max_columns), stride;
+            width = zf_min64(zf_kern_round_up(keys - panel_key), f32()->max_columns), stride;
     for (int64_t k0 = 0; k0 < D; k0 += ZF_KC) {
-      int64_t count = zf_kern_min(keys - first, ZF_LANES), depth = zf_kern_min(D - k0, ZF_KC);
+      int64_t count = zf_min64(keys - first, ZF_LANES), depth = zf_min64(D - k0, ZF_KC);
       const float *src = strip(rows, first, count, k0, depth, buffer, &stride);
       f32()->pack(panel + panel_key * D + k0 * width + first - panel_key, width, src, stride, NULL,
                   0, count, depth);
@@ -85,11 +85,11 @@ static void scores(float *scores, int64_t ldscores, const float *queries, int64_
                    int64_t query_count, const float *panel, int64_t count, int64_t keys,
                    int64_t D) {
   for (int64_t panel_key = 0; panel_key < count; panel_key += f32()->max_columns) {
-    int64_t width = zf_kern_min(zf_kern_round_up(keys - panel_key), f32()->max_columns),
-            columns = zf_kern_min(zf_kern_round_up(count - panel_key), f32()->max_columns);
+    int64_t width = zf_min64(zf_kern_round_up(keys - panel_key), f32()->max_columns),
+            columns = zf_min64(zf_kern_round_up(count - panel_key), f32()->max_columns);
     for (int64_t k0 = 0; k0 < D; k0 += ZF_KC)
       f32()->mul(scores + panel_key, ldscores, queries + k0, ldqueries, query_count,
-                 panel + panel_key * D + k0 * width, width, columns, zf_kern_min(D - k0, ZF_KC),
+                 panel + panel_key * D + k0 * width, width, columns, zf_min64(D - k0, ZF_KC),
                  k0 ? ZF_MUL_ADD : ZF_MUL_SET);
   }
 }
@@ -101,7 +101,7 @@ static void small_m_scores(float *scores, int64_t ldscores, const float *queries
   float buffer[ZF_LANES * ZF_KC];
   for (int64_t first = 0; first < keys; first += ZF_LANES)
     for (int64_t k0 = 0; k0 < D; k0 += ZF_KC) {
-      int64_t count = zf_kern_min(keys - first, ZF_LANES), depth = zf_kern_min(D - k0, ZF_KC),
+      int64_t count = zf_min64(keys - first, ZF_LANES), depth = zf_min64(D - k0, ZF_KC),
               stride;
       const float *src = strip(rows, first, count, k0, depth, buffer, &stride);
       f32()->mul_unpacked(scores + first, ldscores, queries + k0, ldqueries, query_count, src,
@@ -121,7 +121,7 @@ static void add_values(const struct attention_job *job, float *out, int64_t quer
   else
     for (int64_t first = 0; first < job->D; first += f32()->max_columns)
       f32()->mul(out + first, job->ldout, weights, ldweights, query_count, values + first, ldvalues,
-                 zf_kern_min(job->D - first, f32()->max_columns), count, mode);
+                 zf_min64(job->D - first, f32()->max_columns), count, mode);
 }
 
 /* The keys lo..hi that a query sees. */
@@ -142,7 +142,7 @@ static struct key_range visible_keys(const struct zf_attention_params *attention
 
 /* The rows after the first `count`. */
 static struct head_rows skip_rows(struct head_rows rows, int64_t count) {
-  int64_t from_prefix = zf_kern_min(count, rows.prefix_len);
+  int64_t from_prefix = zf_min64(count, rows.prefix_len);
   rows.prefix += from_prefix * rows.ldprefix;
   rows.own += (count - from_prefix) * rows.ldown;
   rows.prefix_len -= from_prefix;
@@ -152,7 +152,7 @@ static struct head_rows skip_rows(struct head_rows rows, int64_t count) {
 /* Continues the chain of one query over keys lo..hi. */
 static void add_key_range(const struct attention_job *job, float *out, const float *weights,
                           const struct head_rows *rows, int64_t lo, int64_t hi) {
-  int64_t prefix_end = zf_kern_min(hi, rows->prefix_len);
+  int64_t prefix_end = zf_min64(hi, rows->prefix_len);
   if (lo < prefix_end)
     zf_kern.add_weighted_rows(out, weights + lo, rows->prefix + lo * rows->ldprefix, rows->ldprefix,
                               prefix_end - lo, job->D);
@@ -176,10 +176,10 @@ static void sum_values(const struct attention_job *job, float *out, const struct
     for (int64_t query = 0; query < query_count; query++) {
       struct key_range range = visible_keys(&job->attention, position + query, end);
       add_key_range(job, out + query * job->ldout, weights + query * ldweights, rows, range.lo,
-                    zf_kern_min(range.hi, lo));
+                    zf_min64(range.hi, lo));
     }
   if (lo >= hi) return;
-  int64_t prefix_end = zf_kern_min(hi, rows->prefix_len),
+  int64_t prefix_end = zf_min64(hi, rows->prefix_len),
           own_start = lo > rows->prefix_len ? lo : rows->prefix_len;
   if (lo < prefix_end)
     add_values(job, out, query_count, weights + lo, ldweights, rows->prefix + lo * rows->ldprefix,
@@ -232,7 +232,7 @@ static void attend_block(const struct attention_job *job, const struct zf_segmen
   if (!small_m) pack(panel, &key_rows, seen, job->D);
   for (int64_t head = kv_head * job->group; head < (kv_head + 1) * job->group; head++)
     for (int64_t i = i0; i < i1; i += TILE) {
-      int64_t query_count = zf_kern_min(i1 - i, TILE), row = stream * job->T + segment->start + i;
+      int64_t query_count = zf_min64(i1 - i, TILE), row = stream * job->T + segment->start + i;
       const float *queries = job->queries + row * job->ldqueries + head * job->D;
       float *out = job->out + row * job->ldout + head * job->D;
       if (small_m)
@@ -278,6 +278,6 @@ void zf_attention(float *out, int64_t ldout, const float *queries, int64_t ldque
           for (int64_t query = 0; query < segments[g].len; query += BLOCK)
             if (item++ % threads == thread)
               attend_block(&job, segments + g, stream, kv_head, query,
-                           zf_kern_min(segments[g].len, query + BLOCK), thread_scratch);
+                           zf_min64(segments[g].len, query + BLOCK), thread_scratch);
   }
 }

@@ -104,7 +104,7 @@ static void pack_strip(const struct gemm_job *job, struct zf_thread_space *space
       panel[stream] =
           cell_of(job, space, stream, depth, panel_column, width, offset) + strip_column;
     pack_tile(job, space, job->product, panel, width, o0, count, k0 + offset,
-              zf_kern_min(k - offset, ZF_KC));
+              zf_min64(k - offset, ZF_KC));
   }
 }
 
@@ -115,12 +115,12 @@ static void pack_groups(const struct gemm_job *job, struct zf_thread_space *spac
   int64_t depth = zf_kern_depth(job->product, k), group = job->product->group;
   void *panel[ZF_MAXSTREAM];
   for (int64_t start = 0; start < k; start += group) {
-    int64_t len = zf_kern_min(k - start, group);
+    int64_t len = zf_min64(k - start, group);
     for (int64_t offset = 0; offset < len; offset += ZF_KC) {
       for (int stream = 0; stream < ZF_MAXSTREAM; stream++)
         panel[stream] = space->chunk[stream] + offset * ZF_LANES;
       pack_tile(job, space, &zf_kern.product[ZF_COMPUTE_F32], panel, ZF_LANES, o0, count,
-                k0 + start + offset, zf_kern_min(len - offset, ZF_KC));
+                k0 + start + offset, zf_min64(len - offset, ZF_KC));
     }
     for (int stream = 0; stream < panel_sets(job); stream++)
       job->product->pack_f32(cell_of(job, space, stream, depth, panel_column, width, start) +
@@ -157,7 +157,7 @@ static void pack_direct(const struct gemm_job *job, struct zf_thread_space *spac
   float *panel[ZF_MAXSTREAM] = {space->chunk[0], space->chunk[1]};
   int64_t depth = job->product->group ? job->product->group : DEPTH;
   for (int64_t start = 0; start < k; start += depth) {
-    int64_t rows = zf_kern_min(k - start, depth);
+    int64_t rows = zf_min64(k - start, depth);
     if (!job->product->pack_f32)
       for (int stream = 0; stream < job->streams->count; stream++)
         panel[stream] = (float *)space->panel[stream] + panel_column * k + start * width;
@@ -174,7 +174,7 @@ static void pack_direct(const struct gemm_job *job, struct zf_thread_space *spac
 static void pack(const struct gemm_job *job, struct zf_thread_space *space, int64_t o0,
                  int64_t count, int64_t k0, int64_t k) {
   for (int64_t panel_column = 0; panel_column < count; panel_column += job->product->max_columns) {
-    int64_t columns = zf_kern_min(count - panel_column, job->product->max_columns),
+    int64_t columns = zf_min64(count - panel_column, job->product->max_columns),
             width = zf_kern_round_up(columns);
     if (job->weight->si != 1) {
       pack_direct(job, space, panel_column, width, o0 + panel_column, columns, k0, k);
@@ -183,7 +183,7 @@ static void pack(const struct gemm_job *job, struct zf_thread_space *space, int6
     for (int64_t strip_column = 0; strip_column < columns; strip_column += ZF_LANES)
       (job->product->pack ? pack_strip : pack_groups)(
           job, space, panel_column, width, strip_column, o0 + panel_column + strip_column,
-          zf_kern_min(columns - strip_column, ZF_LANES), k0, k);
+          zf_min64(columns - strip_column, ZF_LANES), k0, k);
   }
 }
 
@@ -194,7 +194,7 @@ static void multiply_rows(const struct gemm_job *job, const struct zf_thread_spa
                           enum zf_mul_mode mode) {
   const struct zf_product *product = job->product;
   for (int64_t panel_column = 0; panel_column < count; panel_column += product->max_columns) {
-    int64_t width = zf_kern_round_up(zf_kern_min(count - panel_column, product->max_columns));
+    int64_t width = zf_kern_round_up(zf_min64(count - panel_column, product->max_columns));
     product->mul(out + panel_column, out_stride,
                  job->cells + first_row * job->cell_stride + zf_kern_depth(product, k0),
                  job->cell_stride, rows,
@@ -212,7 +212,7 @@ static void multiply(const struct gemm_job *job, const struct zf_thread_space *s
   int last = k0 + k == job->weight->in, only_chunk = last && !k0,
       plain = only_chunk && !bias && count % ZF_LANES == 0;
   for (int64_t first = t0; first < t1; first += ROWS, sums += only_chunk ? 0 : ROWS * ZF_NC) {
-    int64_t rows = zf_kern_min(t1 - first, ROWS), row = stream * job->T + first;
+    int64_t rows = zf_min64(t1 - first, ROWS), row = stream * job->T + first;
     float *y = job->y + row * job->ldy + o0;
     if (plain) {
       multiply_rows(job, space, y, job->ldy, stream, row, rows, count, k0, k,
@@ -229,7 +229,7 @@ static void multiply(const struct gemm_job *job, const struct zf_thread_space *s
 static void multiply_block(const struct gemm_job *job, struct zf_thread_space *space, int64_t o0,
                            int64_t count, int64_t t0, int64_t t1) {
   for (int64_t k0 = 0; k0 < job->weight->in; k0 += job->product->chunk_inputs) {
-    int64_t k = zf_kern_min(job->weight->in - k0, job->product->chunk_inputs);
+    int64_t k = zf_min64(job->weight->in - k0, job->product->chunk_inputs);
     pack(job, space, o0, count, k0, k);
     for (int stream = 0; stream < job->streams->count; stream++)
       multiply(job, space, space->sums + stream * (t1 - t0) * ZF_NC, stream, t0, t1, o0, count, k0,
@@ -245,15 +245,15 @@ static void multiply_small_m(const struct gemm_job *job, struct zf_thread_space 
   int64_t rows = job->streams->count * job->T, count;
   for (int64_t first = o0; first < o1; first += count) {
     int in_place = weight->si != 1 && weight->type == ZF_F32 && o1 - first >= ZF_LANES;
-    count = zf_kern_min(o1 - first, ZF_LANES);
-    if (weight->si != 1) count = zf_kern_min(o1 - first, job->product->max_columns);
+    count = zf_min64(o1 - first, ZF_LANES);
+    if (weight->si != 1) count = zf_min64(o1 - first, job->product->max_columns);
     if (in_place) count = count / ZF_LANES * ZF_LANES;
     if (weight->si != 1 && !in_place) {
       multiply_block(job, space, first, count, 0, job->T);
       continue;
     }
     for (int64_t k0 = 0; k0 < weight->in; k0 += ZF_KC) {
-      int64_t k = zf_kern_min(weight->in - k0, ZF_KC), stride = weight->si;
+      int64_t k = zf_min64(weight->in - k0, ZF_KC), stride = weight->si;
       const float *src = in_place ? element(weight, first, k0)
                                   : strip(weight, space, first, count, k0, k, &stride);
       if (in_place)
@@ -274,7 +274,7 @@ static void multiply_small_m(const struct gemm_job *job, struct zf_thread_space 
 static void multiply_part(const struct gemm_job *job, struct zf_thread_space *space, int64_t o0,
                           int64_t o1, int64_t t0, int64_t t1) {
   int64_t max_rows = ZF_MAXROWS / job->streams->count,
-          k = zf_kern_min(job->weight->in, job->product->chunk_inputs);
+          k = zf_min64(job->weight->in, job->product->chunk_inputs);
   int64_t max_columns =
       2 * job->product->max_columns <= ZF_NC && zf_kern_depth(job->product, k) * ZF_NC <= ZF_PANEL
           ? ZF_NC
@@ -286,8 +286,8 @@ static void multiply_part(const struct gemm_job *job, struct zf_thread_space *sp
   }
   for (int64_t t = t0; t < t1; t += max_rows)
     for (int64_t o = o0; o < o1; o += max_columns)
-      multiply_block(job, space, o, zf_kern_min(o1 - o, max_columns), t,
-                     zf_kern_min(t1, t + max_rows));
+      multiply_block(job, space, o, zf_min64(o1 - o, max_columns), t,
+                     zf_min64(t1, t + max_rows));
 }
 
 /* Converts one thread's share of the rows of x to cells. */
@@ -321,7 +321,7 @@ static void run_job(struct gemm_job *job, int cells_ready) {
       int64_t o0 = ZF_LANES * zf_kern_range_start(strips, thread % column_ranges, column_ranges);
       int64_t o1 =
           ZF_LANES * zf_kern_range_start(strips, thread % column_ranges + 1, column_ranges);
-      multiply_part(job, &space, o0, zf_kern_min(o1, weight->out),
+      multiply_part(job, &space, o0, zf_min64(o1, weight->out),
                     zf_kern_range_start(job->T, thread / column_ranges, row_ranges),
                     zf_kern_range_start(job->T, thread / column_ranges + 1, row_ranges));
     }

@@ -47,5 +47,5 @@ void zf_head_lse_logits(double *lse, double *target_logit, const float *logits, 
   for (int64_t row = 0; row < R; row++)
     for (int64_t first = 0; first < V; first += ZF_VC)
       add_chunk(lse + row, target_logit + row, logits + row * ldlogits + first, first,
-                zf_kern_min(V - first, ZF_VC), targets[row]);
+                zf_min64(V - first, ZF_VC), targets[row]);
 }

@@ -41,13 +41,13 @@ static uint32_t cell_of(const float *values, int64_t ld, int64_t count, struct i
 static void rows_int8_ref(void *cells, const float *x, int64_t count) {
   uint32_t *cell = cells;
   for (int64_t group = 0; group < count; group += ZF_GROUP) {
-    int64_t group_len = zf_kern_min(count - group, ZF_GROUP);
+    int64_t group_len = zf_min64(count - group, ZF_GROUP);
     struct int8_scale scale = scale_of(x + group, 1, group_len);
     memcpy(cell, &scale.scale, sizeof *cell);
     cell[1] = 0;
     cell += EXTRA;
     for (int64_t i = 0; i < group_len; i += PER)
-      *cell++ = cell_of(x + group + i, 1, zf_kern_min(group_len - i, PER), scale);
+      *cell++ = cell_of(x + group + i, 1, zf_min64(group_len - i, PER), scale);
   }
 }
 
@@ -60,7 +60,7 @@ static void pack_f32_int8_ref(void *panel, int64_t width, const float *rows, int
     cells[width + j] = 0;
     for (int64_t i = 0; i < k; i += PER)
       cells[(EXTRA + i / PER) * width + j] =
-          cell_of(rows + i * ld + j, ld, zf_kern_min(k - i, PER), scale);
+          cell_of(rows + i * ld + j, ld, zf_min64(k - i, PER), scale);
   }
 }
 
@@ -80,7 +80,7 @@ static float value(uint32_t cell) {
 static float chain_of(const uint32_t *x, const uint32_t *panel, int64_t ldp, int64_t k) {
   float chain = 0;
   for (int64_t group = 0; group < k; group += ZF_GROUP) {
-    int64_t cells = (zf_kern_min(k - group, ZF_GROUP) + PER - 1) / PER;
+    int64_t cells = (zf_min64(k - group, ZF_GROUP) + PER - 1) / PER;
     int32_t sum = 0;
     for (int64_t i = EXTRA; i < EXTRA + cells; i++) sum += dot4(x[i], panel[i * ldp]);
     chain = fmaf((float)sum, value(x[0]) * value(panel[0]), chain);

@@ -99,7 +99,7 @@ int8_tile(float *out, int64_t ldout, const uint32_t *x, int64_t ldx, const uint3
   zu sums[BR][ZV_NR];
   int64_t start = 0;
   do {
-    int64_t count = (zf_kern_min(k - start, ZF_GROUP) + PER - 1) / PER;
+    int64_t count = (zf_min64(k - start, ZF_GROUP) + PER - 1) / PER;
     int8_group(sums, x, ldx, panel, ldp, count, rows, vectors);
     if (start)
       int8_sum(chains, ldchains, sums, x, ldx, panel, 0, rows, vectors);
@@ -210,11 +210,11 @@ static inline void int8_row_part(uint32_t *cell, zv x, zv inv) {
 static void int8_rows(void *row, const float *x, int64_t count) {
   uint32_t *cell = row;
   for (int64_t start = 0; start < count; start += ZF_GROUP) {
-    int64_t len = zf_kern_min(count - start, ZF_GROUP);
+    int64_t len = zf_min64(count - start, ZF_GROUP);
     uint32_t lanes[16];
     zu max = zu_set1(0);
     for (int64_t i = 0; i < len; i += 16)
-      max = int8_max(max, zv_load_n(x + start + i, zf_kern_min(len - i, 16)));
+      max = int8_max(max, zv_load_n(x + start + i, zf_min64(len - i, 16)));
     zu_store(lanes, max);
     for (int i = 1; i < 16; i++) lanes[0] = lanes[i] > lanes[0] ? lanes[i] : lanes[0];
     zv inv, scale = int8_scale(&inv, zu_set1(lanes[0]));

@@ -69,11 +69,11 @@ size_t zf_kern_workspace_size(int count, enum zf_compute compute, int64_t rows, 
 size_t zf_kern_workspace_untouched(int count, enum zf_compute compute, int streams, int64_t rows,
                                    int64_t in, int sums) {
   const struct zf_product *product = &zf_kern.product[compute];
-  int64_t depth = (zf_kern_min(in, product->chunk_inputs) + product->inputs_per_cell - 1) /
+  int64_t depth = (zf_min64(in, product->chunk_inputs) + product->inputs_per_cell - 1) /
                   product->inputs_per_cell;
   int64_t panel =
-      zf_kern_min(ZF_PANEL, depth * (2 * product->max_columns <= ZF_NC ? ZF_NC : ZF_NC / 2));
-  int64_t partial = sums ? zf_kern_min(rows, ZF_MAXROWS) * ZF_NC : 0;
+      zf_min64(ZF_PANEL, depth * (2 * product->max_columns <= ZF_NC ? ZF_NC : ZF_NC / 2));
+  int64_t partial = sums ? zf_min64(rows, ZF_MAXROWS) * ZF_NC : 0;
   int64_t used = streams * panel + partial + 2 * STRIP;
   return used < WORK ? (size_t)(count * (WORK - used)) * sizeof(float) : 0;
 }

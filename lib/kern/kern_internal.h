@@ -10,6 +10,7 @@
 #ifndef ZF_KERN_INTERNAL_H
 #define ZF_KERN_INTERNAL_H
 
+#include "base/util.h"
 #include "kern/kern.h"
 
 enum {
@@ -161,10 +162,6 @@ static inline int64_t zf_kern_depth(const struct zf_product *product, int64_t in
 /* Cells from one row of x to the next. */
 static inline int64_t zf_kern_row_cells(const struct zf_product *product, int64_t in) {
   return (zf_kern_depth(product, in) + 15) / 16 * 16;
-}
-
-static inline int64_t zf_kern_min(int64_t x, int64_t y) {
-  return x < y ? x : y;
 }
 
 /* count rounded up to a multiple of ZF_LANES. */

@@ -194,7 +194,7 @@ static inline void make_elements(float *to, const struct zf_noise *noise, float 
   int64_t counter = first / ZF_NOISE_BLOCK * 16, offset = first % ZF_NOISE_BLOCK, head, whole;
   set_schedule(&schedule, noise, factor);
   if (offset) {
-    head = zf_kern_min(count, ZF_NOISE_BLOCK - offset);
+    head = zf_min64(count, ZF_NOISE_BLOCK - offset);
     make_part_of_block(to, &schedule, counter, offset, head, make_blocks);
     to += head, count -= head, counter += 16;
   }

@@ -17,7 +17,7 @@ static void add_noise_ref(float *w, const struct zf_noise *noise, float factor, 
                           int64_t count) {
   float z[ZF_CHUNK];
   for (int64_t i = 0; i < count; i += ZF_CHUNK) {
-    int64_t chunk = zf_kern_min(count - i, ZF_CHUNK);
+    int64_t chunk = zf_min64(count - i, ZF_CHUNK);
     zf_noise_ref(z, noise, first + i, chunk);
     add_scaled_ref(w + i, w + i, z, factor, chunk);
   }

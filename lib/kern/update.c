@@ -96,5 +96,5 @@ void zf_update(void *weights, enum zf_dtype type, int64_t count, const struct zf
   int64_t tile = tile_of(update, count, team);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
   for (int64_t i = 0; i < count; i += tile)
-    update_tile(update, (char *)weights + (size_t)i * size, type, i, zf_kern_min(count - i, tile));
+    update_tile(update, (char *)weights + (size_t)i * size, type, i, zf_min64(count - i, tile));
 }

@@ -56,7 +56,7 @@ int zf_forecast_make(struct zf_forecast *out, const struct zf_model *model,
     out->gradients = back_bytes.gradients;
     out->optimizer = zf_optim_bytes(model, (enum zf_optim_rule)methods[method].rule);
     out->activations += back_bytes.values + back_bytes.scratch + zf_backprop_bytes(lim) -
-                        (scores ? 0 : back_bytes.spare);
+                        (scores ? 0 : back_bytes.untouched);
   }
   out->total =
       before + FIRST_STEP + out->weights + out->gradients + out->optimizer + out->activations;

@@ -110,7 +110,7 @@ static void int8_product(const struct zf_product *p, const struct int8_case *t, 
   for (int64_t r = 0; r < t->rows; r++) p->convert_rows(cells + r * ld, t->x.p + r * t->k, t->k);
   for (int64_t g = 0; g < t->k; g += ZF_GROUP)
     p->pack_f32(panel + zf_kern_depth(p, g) * t->width, t->width, t->w.p + g * t->width, t->width,
-                t->width, zf_kern_min(t->k - g, ZF_GROUP));
+                t->width, zf_min64(t->k - g, ZF_GROUP));
   p->mul(c, ldc, cells, ld, t->rows, panel, t->width, t->width, t->k, mode);
   free(cells), free(panel);
 }
