@@ -238,8 +238,8 @@ static inline void zu_mul(zu *hi, zu *lo, zu a, uint32_t m) {
   for (int i = 0; i < 4; i++) {
     uint32x4_t p = vreinterpretq_u32_u64(vmull_u32(vget_low_u32(a.part[i]), mm));
     uint32x4_t q = vreinterpretq_u32_u64(vmull_u32(vget_high_u32(a.part[i]), mm));
-    lo->v[i] = vuzp1q_u32(p, q);
-    hi->v[i] = vuzp2q_u32(p, q);
+    lo->part[i] = vuzp1q_u32(p, q);
+    hi->part[i] = vuzp2q_u32(p, q);
   }
 }
 
