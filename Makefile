@@ -168,10 +168,26 @@ format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
 # What CI keeps at zero: files that the formatter changes, remarks of shellcheck, includes that run upward.
-lint: layers
+lint: layers headers
 	@clang-format --dry-run --Werror $$(git ls-files '*.c' '*.h')
 	@shellcheck -S warning tests/*.sh tests/cli/*.sh tests/bench/*.sh .ci/run
 	@echo "lint: nothing to say"
+
+# The headers of the library, all that `make install` ships.  Each compiles alone in C and in C++
+# (tests/headers.sh).
+PUBLIC := $(addprefix base/,arena.h buf.h bytes.h cplusplus.h cpu.h err.h file.h hash.h home.h proc.h util.h) \
+  $(addprefix rng/,noise.h philox.h) $(addprefix tensor/,dtype.h param.h) $(addprefix kern/,kern.h peak.h perturb.h) \
+  $(addprefix fmt/,compressed.h gguf.h json.h problem.h records.h records_write.h safetensors.h utf8.h) \
+  conf/conf.h text/tokenizer.h zo/zo.h $(addprefix back/,back.h optim.h rows.h) \
+  $(addprefix model/,family.h forward.h gguf_model.h model.h plan.h sidecars.h) \
+  $(addprefix task/,chat.h dataset.h fields.h jinja.h pair.h recipe.h template.h) \
+  $(addprefix eval/,decode.h export.h generate.h generation_config.h labels.h likelihood.h metrics.h sample.h \
+    score.h task.h taskmetrics.h textf1.h) \
+  $(addprefix train/,backprop.h duplicates.h forecast.h history.h loop.h measure.h method.h order.h projection.h \
+    replay.h row_source.h run.h run_config.h run_data.h rundir.h settings.h states.h step_bench.h steplog.h)
+
+headers:
+	@CC="$(CC)" sh tests/headers.sh $(PUBLIC)
 
 DEST = $(DESTDIR)$(PREFIX)
 install: all $(BUILD)/libzoft.$(SOEXT)
@@ -180,9 +196,8 @@ install: all $(BUILD)/libzoft.$(SOEXT)
 	install -m 755 $(BUILD)/zoft $(DEST)/bin/zoft
 	install -m 644 $(BUILD)/libzoft.a $(DEST)/lib/libzoft.a
 	install -m 755 $(BUILD)/libzoft.$(SOEXT) $(DEST)/lib/libzoft.$(SOEXT)
-	for h in $$(ls lib/*/*.h | grep -v _internal.h); do \
-	  install -d $(DEST)/include/zoft/$$(basename $$(dirname $$h)); \
-	  install -m 644 $$h $(DEST)/include/zoft/$$(basename $$(dirname $$h))/; done
+	for h in $(PUBLIC); do \
+	  install -d $(DEST)/include/zoft/$$(dirname $$h) && install -m 644 lib/$$h $(DEST)/include/zoft/$$h || exit 1; done
 	install -m 644 cmd/zoft.1 $(DEST)/share/man/man1/zoft.1
 	install -m 644 cmd/zoft.bash $(DEST)/share/bash-completion/completions/zoft
 	printf '%s\n' 'prefix=$(PREFIX)' 'Name: zoft' 'Description: fine-tuning without backpropagation' \
@@ -209,7 +224,7 @@ help:
 	@echo "make layers     check that include lines run downward"
 	@echo "make arm64-check  cross-build, test the kernels and replay a log under qemu"
 	@echo "make docs       write docs/reference.md from the program"
-	@echo "make lint       check the format, the scripts and the include lines"
+	@echo "make lint       check the format, the scripts, the include lines, the public headers, and cppcheck's remarks"
 	@echo "make format     clang-format over all sources"
 	@echo "make clean      remove build/"
 	@echo "Variables: CC=clang  OPT=-O3  SAN=address,undefined  WERROR=1  BUILD=dir  V=1"
@@ -239,5 +254,5 @@ fuzz-run: $(FUZZ:$(BUILD)/fuzz/%=$(BUILD)/fuzzer/%)
 	    $(BUILD)/corpus/$$n tests/fuzz/corpus/$$n || exit 1; done
 
 -include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d) $(BENCH_OBJ:.o=.d)
-.PHONY: all deps check test check-real demo check-built layers bench arm64-check docs format lint install uninstall clean help \
+.PHONY: all deps check test check-real demo check-built layers headers bench arm64-check docs format lint install uninstall clean help \
   fuzz fuzz-corpus fuzz-run

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Reads the include lines of lib/ and fails on one that runs upward or sideways.  The table is the
-# module map of CONTRIBUTING.md.
-# shellcheck disable=SC2046  # names without blanks
+# Checks what keeps the tree searchable: include lines of lib/ run downward only (the table is the
+# module map of CONTRIBUTING.md), and a struct, enum or union tag, and a file name, stands only once.
+# shellcheck disable=SC2046,SC2013  # names without blanks
 awk '
 BEGIN {
   allow["base"] = ""
@@ -34,3 +34,19 @@ END {
   if (bad != "") { printf "%s", bad; exit 1 }
   printf "layers: %d includes, all downward\n", files
 }' $(find lib -name '*.[ch]')
+
+twice() { sort | uniq -d; }
+
+# Tags that are defined twice, in lib/ and cmd/.
+tags=$(grep -hoE '^ *(typedef )?(struct|enum|union) [A-Za-z_0-9]+ \{' $(find lib cmd -name '*.[ch]') |
+  sed -E 's/.*(struct|enum|union) ([A-Za-z_0-9]+) \{/\2/' | twice)
+# C files of the same name, anywhere.
+files=$(find lib cmd tests -name '*.[ch]' | sed 's,.*/,,' | twice)
+for tag in $tags; do
+  echo "tag '$tag' is defined more than once:"
+  grep -nE "(struct|enum|union) $tag \{" $(find lib cmd -name '*.[ch]')
+done
+for file in $files; do
+  echo "file name '$file' is used more than once: $(find lib cmd tests -name "$file" | tr '\n' ' ')"
+done
+[ -z "$tags$files" ] && echo "layers: every tag and every file name is unique"

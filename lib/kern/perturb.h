@@ -3,6 +3,8 @@
 #ifndef ZF_KERN_PERTURB_H
 #define ZF_KERN_PERTURB_H
 
+#include <string.h>
+
 #include "kern/kern.h"
 
 struct zf_perturb {
@@ -12,16 +14,26 @@ struct zf_perturb {
 
 /* The plain forward pass: one stream, no noise. */
 static inline struct zf_perturb zf_perturb_none(void) {
-  return (struct zf_perturb){.st = {.count = 1}};
+  struct zf_perturb perturb;
+  memset(&perturb, 0, sizeof perturb);
+  perturb.st.count = 1;
+  return perturb;
 }
 
 /* SPSA: two streams at +eps and -eps along direction (seed, step, probe). */
 static inline struct zf_perturb zf_perturb_spsa(uint64_t seed, uint32_t step, uint16_t probe,
                                                 int kind, float eps) {
-  return (struct zf_perturb){
-      .dir = {.seed = seed, .step = step, .probe = probe, .use = ZF_USE_DIRECTION, .kind = kind},
-      .st = {.count = 2, .eps = {eps, -eps}},
-  };
+  struct zf_perturb perturb;
+  memset(&perturb, 0, sizeof perturb);
+  perturb.dir.seed = seed;
+  perturb.dir.step = step;
+  perturb.dir.probe = probe;
+  perturb.dir.use = ZF_USE_DIRECTION;
+  perturb.dir.kind = kind;
+  perturb.st.count = 2;
+  perturb.st.eps[0] = eps;
+  perturb.st.eps[1] = -eps;
+  return perturb;
 }
 
 #endif
