@@ -1,0 +1,75 @@
+#include "eval/predict.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/util.h"
+
+enum { EXAMPLES = 64 }; /* that are scored at once */
+
+/* The scores of the examples that are scored at once, one row after another. */
+struct prediction_rows {
+  double *value; /* [EXAMPLES][options] */
+  int64_t options, count;
+};
+
+static void keep_scores(void *ctx, const double *score, const double *gold, int64_t count) {
+  struct prediction_rows *rows = ctx;
+  (void)gold;
+  for (int64_t o = 0; o < count; o++) rows->value[rows->count * rows->options + o] = score[o];
+  rows->count++;
+}
+
+static void softmax(double *value, int64_t count) {
+  double max = value[0], sum = 0;
+  for (int64_t o = 1; o < count; o++)
+    if (value[o] > max) max = value[o];
+  for (int64_t o = 0; o < count; o++) sum += value[o] = exp(value[o] - max);
+  for (int64_t o = 0; o < count; o++) value[o] /= sum;
+}
+
+static void finish_values(const struct zf_dataset *dataset, double *value, int64_t count) {
+  if (dataset->type != ZF_TASK_LABELS || dataset->problem == ZF_PROBLEM_SINGLE)
+    softmax(value, count);
+  else if (dataset->problem == ZF_PROBLEM_MULTI)
+    for (int64_t o = 0; o < count; o++) value[o] = 1 / (1 + exp(-value[o]));
+}
+
+static int predict_some(struct zf_scorer *scorer, const struct zf_dataset *dataset, int64_t first,
+                        int64_t count, struct prediction_rows *rows, zf_predict_each each,
+                        void *ctx) {
+  struct zf_perturb none = zf_perturb_none();
+  struct zf_score score[EXAMPLES];
+  int64_t index[EXAMPLES];
+  for (int64_t i = 0; i < count; i++) index[i] = first + i;
+  rows->count = 0;
+  int rc = zf_score_examples(scorer, dataset, index, count, 0, &none, score);
+  if (rc) return rc;
+  for (int64_t i = 0; i < count; i++) {
+    double *value = rows->value + i * rows->options;
+    int64_t options = dataset->ex[first + i].nseq;
+    finish_values(dataset, value, options);
+    if ((rc = each(ctx, first + i, value, options, score[i].choice))) return rc;
+  }
+  return 0;
+}
+
+int zf_predict(struct zf_scorer *scorer, const struct zf_dataset *dataset, zf_predict_each each,
+               void *ctx) {
+  if (dataset->type > ZF_TASK_LABELS || dataset->type == ZF_TASK_COMPLETION)
+    return zf_error(ZF_EUSAGE, "the data are texts without options: there is no label to predict");
+  struct prediction_rows rows = {.options = dataset->options};
+  rows.value = zf_calloc(EXAMPLES * dataset->options, sizeof *rows.value);
+  if (!rows.value) return ZF_ENOMEM;
+  zf_scorer_watch(scorer, keep_scores, &rows);
+  int rc = 0;
+  for (int64_t first = 0; first < dataset->count; first += EXAMPLES) {
+    int64_t count = zf_min64(dataset->count - first, EXAMPLES);
+    if ((rc = predict_some(scorer, dataset, first, count, &rows, each, ctx))) break;
+  }
+  zf_scorer_watch(scorer, NULL, NULL);
+  free(rows.value);
+  return rc;
+}

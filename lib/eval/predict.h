@@ -1,0 +1,23 @@
+/* Predictions of a model with options, labels or outputs, for rows that need no label.
+ *
+ * What the values of a prediction are depends on the type of data:
+ *
+ *   classification, masked   probabilities of the options: the softmax of their scores
+ *   labels, a choice of one  probabilities of the labels: the softmax of the logits
+ *   labels, multi-label      a probability for each label: the logistic function of its logit
+ *   labels, regression       the outputs of the head */
+#ifndef ZF_EVAL_PREDICT_H
+#define ZF_EVAL_PREDICT_H
+
+#include "eval/score.h"
+
+/* Called for example `index` of the set, in order.  values [count] belong to the caller of `each`;
+ * choice is the likeliest option, -1 where none is chosen.  A code other than 0 ends the loop. */
+typedef int (*zf_predict_each)(void *ctx, int64_t index, const double *values, int64_t count,
+                               int32_t choice);
+
+/* Predicts all examples of a set that is held in memory.  ZF_EUSAGE: the type has no options. */
+int zf_predict(struct zf_scorer *scorer, const struct zf_dataset *dataset, zf_predict_each each,
+               void *ctx);
+
+#endif
