@@ -270,15 +270,18 @@ static int fits(const struct zf_scorer *scorer, struct zf_batch_load sum, struct
 /* --- reduction --- */
 
 /* Cross-entropy of softmax(option scores) at the label, and the likeliest option. */
-static void choose(struct zf_score *out, const double *score, int32_t count, int32_t label) {
-  int32_t best = 0;
+static void choose(struct zf_scorer *scorer, const struct zf_example *example,
+                   struct zf_score *out) {
+  const double *score = scorer->option;
+  int32_t best = 0, count = example->nseq;
   for (int32_t o = 1; o < count; o++)
     if (score[o] > score[best]) best = o;
   double sum = 0;
   for (int32_t o = 0; o < count; o++) sum += exp(score[o] - score[best]);
-  out->loss = log(sum) + score[best] - score[label];
+  out->loss = log(sum) + score[best] - score[example->label];
   out->choice = best;
   out->weight = 1;
+  if (scorer->watch) scorer->watch(scorer->watcher, score, NULL, count);
 }
 
 static int is_outputs(const struct zf_dataset *dataset) {
@@ -323,7 +326,7 @@ static int64_t reduce(struct zf_scorer *scorer, const struct zf_dataset *dataset
   if (is_outputs(dataset))
     judge(scorer, dataset, example, out);
   else if (example->label >= 0)
-    choose(out, scorer->option, example->nseq, example->label);
+    choose(scorer, example, out);
   else
     out->loss = out->nll;
   return example->single ? 1 : at - row;

@@ -87,9 +87,10 @@ int zf_score_check(const struct zf_model *model, const struct zf_dataset *datase
 /* ZF_EUSAGE unless a model predicts the next token: decoding, probabilities of a text. */
 int zf_score_causal(const struct zf_model *model);
 
-/* Is called with the logits and what they should be of each example of type labels that is no choice of
- * one, in order, as it is scored on one stream; NULL: nobody is. */
-typedef void (*zf_score_watch)(void *ctx, const double *logit, const double *gold, int64_t n);
+/* `watch` is called for each example with options, in order, as it is scored on one stream: with the
+ * scores of its options, or the outputs of a head, and for outputs with the values they should have
+ * (gold; NULL for a choice).  NULL: nothing is called. */
+typedef void (*zf_score_watch)(void *ctx, const double *score, const double *gold, int64_t count);
 void zf_scorer_watch(struct zf_scorer *scorer, zf_score_watch watch, void *ctx);
 
 /* Sum of losses over sum of weights, in example order. */

@@ -77,6 +77,7 @@ struct zf_data_spec {
   int add_eos;                /* completion, text, alpaca: an EOS token ends the target */
   const struct zf_chat *chat; /* chat: the template */
   struct zf_fields fields;    /* alpaca, chat: names of fields */
+  int unlabelled; /* rows have no label that is read: a prediction is wanted */
   int64_t sequence_len;
   int64_t vocab; /* of the model: a token beyond it is an error; 0: not known */
   enum zf_excess excess;

@@ -65,6 +65,8 @@ static const char *label_text(char number[24], const json_t *value) {
 static int find_label(const struct zf_encoder *encoder, const json_t *row, int32_t *label) {
   const char *key = encoder->spec->label ? encoder->spec->label : "label";
   const json_t *value = json_object_get(row, key);
+  *label = 0;
+  if (encoder->spec->unlabelled) return 0;
   return value ? zf_encode_label(encoder, value, key, label) : zf_field_missing(row, key);
 }
 

@@ -56,10 +56,10 @@ static int read_labels(const struct zf_encoder *encoder, const json_t *value, co
 int zf_encode_outputs(struct zf_encoder *encoder, const json_t *row, struct zf_example *example) {
   const char *key = encoder->spec->label ? encoder->spec->label : "label";
   const json_t *value = json_object_get(row, key);
-  if (!value) return zf_field_missing(row, key);
+  if (!value && !encoder->spec->unlabelled) return zf_field_missing(row, key);
   example->nseq = (int32_t)encoder->spec->noptions;
   int rc = zf_encode_whole(encoder, row, example);
-  if (rc) return rc;
+  if (rc || encoder->spec->unlabelled) return rc;
   struct zf_seq *seq = encoder->dataset->seq + encoder->dataset->nseq - example->nseq;
   return encoder->spec->problem == ZF_PROBLEM_REGRESSION ? read_numbers(encoder, value, key, seq)
                                                          : read_labels(encoder, value, key, seq);

@@ -187,6 +187,8 @@ static int open_run(struct zf_run **out, const struct zf_conf *conf, const struc
   run->conf = conf;
   int rc = from->make ? zf_settings_fill_step(&run->set, conf) : zf_settings_fill(&run->set, conf);
   if (rc) goto fail;
+  if (from->want & ZF_WANT_UNLABELLED)
+    for (int64_t i = 0; i < run->set.ntest; i++) run->set.test[i].spec.unlabelled = 1;
   zf_kern_threads(run->set.threads ? run->set.threads : zf_cpu_cores());
   if ((rc = open_model(run, from))) goto fail;
   const struct zf_dataset *set[] = {run->data.train, run->data.dev, run->data.test};

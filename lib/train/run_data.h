@@ -41,7 +41,12 @@ struct zf_run_data {
 };
 
 /* Which of the sets are wanted. */
-enum zf_data_want { ZF_WANT_TRAIN = 1, ZF_WANT_DEV = 2, ZF_WANT_TEST = 4 };
+enum zf_data_want {
+  ZF_WANT_TRAIN = 1,
+  ZF_WANT_DEV = 2,
+  ZF_WANT_TEST = 4,
+  ZF_WANT_UNLABELLED = 8 /* with ZF_WANT_TEST: no label of a test row is read */
+};
 
 /* Reads the files, draws num_train training examples and the dev examples from them by a
  * permutation of the seed (METHODS 4: one permutation of all rows; training rows first, dev rows
