@@ -300,6 +300,7 @@ static int predict_with(struct zf_conf *conf, const char *path) {
   struct prediction_job job = {0};
   int rc = use_file(conf, path);
   if (!rc) rc = zf_run_open(&job.run, conf, ZF_WANT_TEST | ZF_WANT_UNLABELLED);
+  if (!rc) rc = zf_predict_check(job.run->data.test->type);
   if (!rc) zc_say_model(job.run->model);
   if (!rc) zc_say_counts(job.run->data.test, "new");
   if (!rc) rc = predict(&job, path);

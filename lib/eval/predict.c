@@ -56,10 +56,13 @@ static int predict_some(struct zf_scorer *scorer, const struct zf_dataset *datas
   return 0;
 }
 
+int zf_predict_check(enum zf_task_type type) {
+  if (zf_task_chooses(type)) return 0;
+  return zf_error(ZF_EUSAGE, "the data are texts without options: there is no label to predict");
+}
+
 int zf_predict(struct zf_scorer *scorer, const struct zf_dataset *dataset, zf_predict_each each,
                void *ctx) {
-  if (dataset->type > ZF_TASK_LABELS || dataset->type == ZF_TASK_COMPLETION)
-    return zf_error(ZF_EUSAGE, "the data are texts without options: there is no label to predict");
   struct prediction_rows rows = {.options = dataset->options};
   rows.value = zf_calloc(EXAMPLES * dataset->options, sizeof *rows.value);
   if (!rows.value) return ZF_ENOMEM;

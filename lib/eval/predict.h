@@ -16,7 +16,10 @@
 typedef int (*zf_predict_each)(void *ctx, int64_t index, const double *values, int64_t count,
                                int32_t choice);
 
-/* Predicts all examples of a set that is held in memory.  ZF_EUSAGE: the type has no options. */
+/* ZF_EUSAGE: data of this type have no options, and so nothing to predict. */
+int zf_predict_check(enum zf_task_type type);
+
+/* Predicts all examples of a set that is held in memory and that zf_predict_check accepts. */
 int zf_predict(struct zf_scorer *scorer, const struct zf_dataset *dataset, zf_predict_each each,
                void *ctx);
 
