@@ -56,25 +56,25 @@ int zj_p_expect_end(struct zj_parser *parser) {
   return 0;
 }
 
-int zj_p_make(struct zj_parser *parser, node *out, enum zj_node_kind kind) {
-  node n = zf_calloc(1, sizeof *n);
-  if (!n) return ZF_ENOMEM;
-  n->kind = kind;
-  n->line = parser->at->line;
-  n->all = parser->jinja->all;
-  parser->jinja->all = n;
-  *out = n;
+int zj_p_make(struct zj_parser *parser, struct zj_node **out, enum zj_node_kind kind) {
+  struct zj_node *node = zf_calloc(1, sizeof *node);
+  if (!node) return ZF_ENOMEM;
+  node->kind = kind;
+  node->line = parser->at->line;
+  node->all = parser->jinja->all;
+  parser->jinja->all = node;
+  *out = node;
   return 0;
 }
 
-int zj_p_take_name(struct zj_parser *parser, node n) {
+int zj_p_take_name(struct zj_parser *parser, struct zj_node *node) {
   if (parser->at->kind != ZJ_NAME) return zj_p_fail(parser, "a name");
-  n->name = zf_strndup(parser->at->text, (size_t)parser->at->len);
+  node->name = zf_strndup(parser->at->text, (size_t)parser->at->len);
   parser->at++;
-  return n->name ? 0 : ZF_ENOMEM;
+  return node->name ? 0 : ZF_ENOMEM;
 }
 
-static int unary(struct zj_parser *parser, node *out, int filters);
+static int parse_unary(struct zj_parser *parser, struct zj_node **out, int filters);
 
 int zj_p_enter(struct zj_parser *parser) {
   if (++parser->depth <= ZF_JINJA_DEPTH) return 0;
@@ -84,59 +84,59 @@ int zj_p_enter(struct zj_parser *parser) {
 
 /* --- literals ------------------------------------------------------------------------------ */
 
-static void put_code(struct zf_buf *buf, uint32_t c) {
-  if (c < 0x80) {
-    zf_buf_putc(buf, (char)c);
+static void put_utf8(struct zf_buf *buf, uint32_t code) {
+  if (code < 0x80) {
+    zf_buf_putc(buf, (char)code);
     return;
   }
-  if (c >= 0x10000) {
-    zf_buf_putc(buf, (char)(0xF0 | c >> 18));
-    zf_buf_putc(buf, (char)(0x80 | (c >> 12 & 63)));
-  } else if (c >= 0x800) {
-    zf_buf_putc(buf, (char)(0xE0 | c >> 12));
+  if (code >= 0x10000) {
+    zf_buf_putc(buf, (char)(0xF0 | code >> 18));
+    zf_buf_putc(buf, (char)(0x80 | (code >> 12 & 63)));
+  } else if (code >= 0x800) {
+    zf_buf_putc(buf, (char)(0xE0 | code >> 12));
   }
-  if (c >= 0x800)
-    zf_buf_putc(buf, (char)(0x80 | (c >> 6 & 63)));
+  if (code >= 0x800)
+    zf_buf_putc(buf, (char)(0x80 | (code >> 6 & 63)));
   else
-    zf_buf_putc(buf, (char)(0xC0 | c >> 6));
-  zf_buf_putc(buf, (char)(0x80 | (c & 63)));
+    zf_buf_putc(buf, (char)(0xC0 | code >> 6));
+  zf_buf_putc(buf, (char)(0x80 | (code & 63)));
 }
 
 /* Behind a backslash; returns how many bytes it took. */
-static int64_t escape(struct zf_buf *buf, const char *s, int64_t len) {
+static int64_t escape(struct zf_buf *buf, const char *escaped, int64_t len) {
   static const char from[] = "nrtbfva0\\'\"", to[] = "\n\r\t\b\f\v\a\0\\'\"";
-  const char *hit = *s ? strchr(from, *s) : NULL;
-  int digits = *s == 'x' ? 2 : *s == 'u' ? 4 : *s == 'U' ? 8 : 0;
+  const char *hit = *escaped ? strchr(from, *escaped) : NULL;
+  int digits = *escaped == 'x' ? 2 : *escaped == 'u' ? 4 : *escaped == 'U' ? 8 : 0;
   char hex[9] = {0}, *end;
   if (digits && len > digits) {
-    memcpy(hex, s + 1, (size_t)digits);
-    unsigned long c = strtoul(hex, &end, 16);
-    if (end == hex + digits && c && c < 0x110000 && (c < 0xD800 || c > 0xDFFF)) {
-      put_code(buf, (uint32_t)c);
+    memcpy(hex, escaped + 1, (size_t)digits);
+    unsigned long code = strtoul(hex, &end, 16);
+    if (end == hex + digits && code && code < 0x110000 && (code < 0xD800 || code > 0xDFFF)) {
+      put_utf8(buf, (uint32_t)code);
       return 1 + digits;
     }
   }
   if (hit && to[hit - from]) {
     zf_buf_putc(buf, to[hit - from]);
-  } else if (*s != '\n') { /* unknown: both stay, as in Python */
+  } else if (*escaped != '\n') { /* unknown: both stay, as in Python */
     zf_buf_putc(buf, '\\');
-    zf_buf_putc(buf, *s);
+    zf_buf_putc(buf, *escaped);
   }
   return 1;
 }
 
 /* Strings side by side are one. */
-static int string(struct zj_parser *parser, node *out) {
+static int parse_string(struct zj_parser *parser, struct zj_node **out) {
   struct zf_buf buf = {0};
   int rc = zj_p_make(parser, out, ZJ_N_CONST);
   zf_buf_puts(&buf, "");
   for (; parser->at->kind == ZJ_STRING; parser->at++) {
-    const char *s = parser->at->text;
-    for (int64_t i = 0, n = parser->at->len; i < n;) {
-      if (s[i] == '\\' && i + 1 < n)
-        i += 1 + escape(&buf, s + i + 1, n - i - 1);
+    const char *text = parser->at->text;
+    for (int64_t i = 0, len = parser->at->len; i < len;) {
+      if (text[i] == '\\' && i + 1 < len)
+        i += 1 + escape(&buf, text + i + 1, len - i - 1);
       else
-        zf_buf_putc(&buf, s[i++]);
+        zf_buf_putc(&buf, text[i++]);
     }
   }
   if (!rc) rc = zf_buf_ok(&buf);
@@ -148,7 +148,7 @@ static int string(struct zj_parser *parser, node *out) {
   return rc;
 }
 
-static int number(struct zj_parser *parser, node *out) {
+static int parse_number(struct zj_parser *parser, struct zj_node **out) {
   char text[64];
   int rc = zj_p_make(parser, out, ZJ_N_CONST);
   if (rc || parser->at->len >= (int64_t)sizeof text)
@@ -164,7 +164,7 @@ static int number(struct zj_parser *parser, node *out) {
 }
 
 /* Items up to `close`, its opening behind us. */
-static int items(struct zj_parser *parser, node *list, const char *close) {
+static int parse_items(struct zj_parser *parser, struct zj_node **list, const char *close) {
   int rc = 0;
   while (!rc && !zj_p_is_op(parser, close)) {
     rc = zj_p_expression(parser, list);
@@ -174,9 +174,9 @@ static int items(struct zj_parser *parser, node *list, const char *close) {
   return rc ? rc : zj_p_expect(parser, close);
 }
 
-static int dictionary(struct zj_parser *parser, node *out) {
+static int parse_dict(struct zj_parser *parser, struct zj_node **out) {
   int rc = zj_p_make(parser, out, ZJ_N_DICT);
-  node *list = rc ? NULL : &(*out)->list;
+  struct zj_node **list = rc ? NULL : &(*out)->list;
   while (!rc && !zj_p_is_op(parser, "}")) {
     rc = zj_p_make(parser, list, ZJ_N_PAIR);
     if (!rc) rc = zj_p_expression(parser, &(*list)->first);
@@ -189,8 +189,8 @@ static int dictionary(struct zj_parser *parser, node *out) {
 }
 
 /* "(a)" is a; "(a, b)" and "()" are tuples. */
-static int parenthesis(struct zj_parser *parser, node *out) {
-  node first = NULL;
+static int parse_parenthesis(struct zj_parser *parser, struct zj_node **out) {
+  struct zj_node *first = NULL;
   int rc = zj_p_is_op(parser, ")") ? 0 : zj_p_expression(parser, &first);
   if (rc) return rc;
   if (first && zj_p_accept(parser, ")")) {
@@ -202,10 +202,10 @@ static int parenthesis(struct zj_parser *parser, node *out) {
   (*out)->list = first;
   (*out)->negated = 1;
   if (first) rc = zj_p_expect(parser, ",");
-  return rc ? rc : items(parser, first ? &first->next : &(*out)->list, ")");
+  return rc ? rc : parse_items(parser, first ? &first->next : &(*out)->list, ")");
 }
 
-static int word(struct zj_parser *parser, node *out) {
+static int parse_word(struct zj_parser *parser, struct zj_node **out) {
   static const struct {
     const char *name;
     int value;
@@ -221,21 +221,21 @@ static int word(struct zj_parser *parser, node *out) {
   return rc ? rc : zj_p_take_name(parser, *out);
 }
 
-static int primary(struct zj_parser *parser, node *out) {
-  if (parser->at->kind == ZJ_STRING) return string(parser, out);
-  if (parser->at->kind == ZJ_INT || parser->at->kind == ZJ_FLOAT) return number(parser, out);
-  if (parser->at->kind == ZJ_NAME) return word(parser, out);
-  if (zj_p_accept(parser, "(")) return parenthesis(parser, out);
-  if (zj_p_accept(parser, "{")) return dictionary(parser, out);
+static int parse_primary(struct zj_parser *parser, struct zj_node **out) {
+  if (parser->at->kind == ZJ_STRING) return parse_string(parser, out);
+  if (parser->at->kind == ZJ_INT || parser->at->kind == ZJ_FLOAT) return parse_number(parser, out);
+  if (parser->at->kind == ZJ_NAME) return parse_word(parser, out);
+  if (zj_p_accept(parser, "(")) return parse_parenthesis(parser, out);
+  if (zj_p_accept(parser, "{")) return parse_dict(parser, out);
   if (!zj_p_accept(parser, "[")) return zj_p_fail(parser, "a value");
   int rc = zj_p_make(parser, out, ZJ_N_LIST);
-  return rc ? rc : items(parser, &(*out)->list, "]");
+  return rc ? rc : parse_items(parser, &(*out)->list, "]");
 }
 
 /* --- what follows a value -------------------------------------------------------------------- */
 
 /* Arguments behind "(". */
-static int arguments(struct zj_parser *parser, node *list) {
+static int parse_arguments(struct zj_parser *parser, struct zj_node **list) {
   int rc = 0;
   while (!rc && !zj_p_is_op(parser, ")")) {
     if (zj_p_is_op(parser, "*") || zj_p_is_op(parser, "**"))
@@ -254,13 +254,13 @@ static int arguments(struct zj_parser *parser, node *list) {
 }
 
 /* a[b], a[b:c:d] behind "[". */
-static int subscript(struct zj_parser *parser, node *out, node owner) {
-  node part[3] = {0};
-  int n = 0, rc = 0, colons = 0;
-  while (!rc && !zj_p_is_op(parser, "]") && n < 3) {
-    if (!zj_p_is_op(parser, ":")) rc = zj_p_expression(parser, &part[n]);
+static int parse_subscript(struct zj_parser *parser, struct zj_node **out, struct zj_node *owner) {
+  struct zj_node *part[3] = {0};
+  int count = 0, rc = 0, colons = 0;
+  while (!rc && !zj_p_is_op(parser, "]") && count < 3) {
+    if (!zj_p_is_op(parser, ":")) rc = zj_p_expression(parser, &part[count]);
     if (rc || !zj_p_accept(parser, ":")) break;
-    n++;
+    count++;
     colons++;
   }
   if (!rc) rc = zj_p_make(parser, out, colons ? ZJ_N_SLICE : ZJ_N_ITEM);
@@ -273,44 +273,44 @@ static int subscript(struct zj_parser *parser, node *out, node owner) {
   return zj_p_expect(parser, "]");
 }
 
-int zj_p_attribute(struct zj_parser *parser, node *out, node owner) {
+int zj_p_attribute(struct zj_parser *parser, struct zj_node **out, struct zj_node *owner) {
   int rc;
   if (parser->at->kind == ZJ_INT) { /* a.0 is a[0] */
     if ((rc = zj_p_make(parser, out, ZJ_N_ITEM))) return rc;
     (*out)->first = owner;
-    return number(parser, &(*out)->second);
+    return parse_number(parser, &(*out)->second);
   }
   if ((rc = zj_p_make(parser, out, ZJ_N_ATTR))) return rc;
   (*out)->first = owner;
   return zj_p_take_name(parser, *out);
 }
 
-static int call(struct zj_parser *parser, node *out, node owner) {
+static int parse_call(struct zj_parser *parser, struct zj_node **out, struct zj_node *owner) {
   int rc = zj_p_make(parser, out, ZJ_N_CALL);
   if (rc) return rc;
   (*out)->first = owner;
-  return arguments(parser, &(*out)->list);
+  return parse_arguments(parser, &(*out)->list);
 }
 
-static int postfix(struct zj_parser *parser, node *out) {
-  int rc = 0, n = 0;
+static int parse_postfix(struct zj_parser *parser, struct zj_node **out) {
+  int rc = 0, links = 0;
   while (!rc) {
-    node owner = *out;
-    if (++n > ZF_JINJA_DEPTH) return zj_p_unsupported(parser, "so long a chain at");
+    struct zj_node *owner = *out;
+    if (++links > ZF_JINJA_DEPTH) return zj_p_unsupported(parser, "so long a chain at");
     if (zj_p_accept(parser, "."))
       rc = zj_p_attribute(parser, out, owner);
     else if (zj_p_accept(parser, "["))
-      rc = subscript(parser, out, owner);
+      rc = parse_subscript(parser, out, owner);
     else if (zj_p_accept(parser, "("))
-      rc = call(parser, out, owner);
+      rc = parse_call(parser, out, owner);
     else
       break;
   }
   return rc;
 }
 
-int zj_p_filter(struct zj_parser *parser, node *out) {
-  node in = *out;
+int zj_p_filter(struct zj_parser *parser, struct zj_node **out) {
+  struct zj_node *input = *out;
   if (parser->at->kind != ZJ_NAME) return zj_p_fail(parser, "a filter");
   const struct zj_token *name = parser->at;
   int rc = zj_p_make(parser, out, ZJ_N_FILTER);
@@ -320,16 +320,16 @@ int zj_p_filter(struct zj_parser *parser, node *out) {
     parser->at = name;
     return zj_p_unsupported(parser, "filter");
   }
-  (*out)->first = in;
-  return zj_p_accept(parser, "(") ? arguments(parser, &(*out)->list) : 0;
+  (*out)->first = input;
+  return zj_p_accept(parser, "(") ? parse_arguments(parser, &(*out)->list) : 0;
 }
 
 /* Behind "is": [not] NAME [argument]. */
-static int test(struct zj_parser *parser, node *out) {
-  node in = *out;
+static int parse_test(struct zj_parser *parser, struct zj_node **out) {
+  struct zj_node *input = *out;
   int rc = zj_p_make(parser, out, ZJ_N_TEST);
   if (rc) return rc;
-  (*out)->first = in;
+  (*out)->first = input;
   (*out)->negated = zj_p_is_word(parser, "not");
   parser->at += (*out)->negated;
   const struct zj_token *name = parser->at;
@@ -338,30 +338,30 @@ static int test(struct zj_parser *parser, node *out) {
     parser->at = name;
     return zj_p_unsupported(parser, "test");
   }
-  if (zj_p_accept(parser, "(")) return arguments(parser, &(*out)->list);
-  int more = parser->at->kind == ZJ_STRING || parser->at->kind == ZJ_INT ||
+  if (zj_p_accept(parser, "(")) return parse_arguments(parser, &(*out)->list);
+  int has_argument = parser->at->kind == ZJ_STRING || parser->at->kind == ZJ_INT ||
              parser->at->kind == ZJ_FLOAT || zj_p_is_op(parser, "[") || zj_p_is_op(parser, "{") ||
              (parser->at->kind == ZJ_NAME && !zj_p_is_word(parser, "else") &&
               !zj_p_is_word(parser, "or") && !zj_p_is_word(parser, "and") &&
               !zj_p_is_word(parser, "is") && !zj_p_is_word(parser, "if"));
-  if (!more) return 0;
+  if (!has_argument) return 0;
   rc = zj_p_make(parser, &(*out)->list, ZJ_N_ARG);
-  if (!rc) rc = primary(parser, &(*out)->list->first);
-  return rc ? rc : postfix(parser, &(*out)->list->first);
+  if (!rc) rc = parse_primary(parser, &(*out)->list->first);
+  return rc ? rc : parse_postfix(parser, &(*out)->list->first);
 }
 
-static int filters_and_tests(struct zj_parser *parser, node *out) {
-  int rc = 0, n = 0;
+static int filters_and_tests(struct zj_parser *parser, struct zj_node **out) {
+  int rc = 0, links = 0;
   while (!rc) {
-    if (++n > ZF_JINJA_DEPTH) return zj_p_unsupported(parser, "so long a chain at");
+    if (++links > ZF_JINJA_DEPTH) return zj_p_unsupported(parser, "so long a chain at");
     if (zj_p_accept(parser, "|")) {
       rc = zj_p_filter(parser, out);
     } else if (zj_p_is_word(parser, "is")) {
       parser->at++;
-      rc = test(parser, out);
+      rc = parse_test(parser, out);
     } else if (zj_p_accept(parser, "(")) {
-      node owner = *out;
-      rc = call(parser, out, owner);
+      struct zj_node *owner = *out;
+      rc = parse_call(parser, out, owner);
     } else {
       break;
     }
@@ -371,7 +371,7 @@ static int filters_and_tests(struct zj_parser *parser, node *out) {
 
 /* --- operators ------------------------------------------------------------------------------ */
 
-static int unary(struct zj_parser *parser, node *out, int filters) {
+static int parse_unary(struct zj_parser *parser, struct zj_node **out, int filters) {
   int rc = zj_p_enter(parser);
   if (rc) return rc;
   if (zj_p_is_op(parser, "-") || zj_p_is_op(parser, "+")) {
@@ -379,32 +379,32 @@ static int unary(struct zj_parser *parser, node *out, int filters) {
     parser->at++;
     if (minus) {
       rc = zj_p_make(parser, out, ZJ_N_NEGATE);
-      if (!rc) rc = unary(parser, &(*out)->first, 0);
+      if (!rc) rc = parse_unary(parser, &(*out)->first, 0);
     } else {
-      rc = unary(parser, out, 0);
+      rc = parse_unary(parser, out, 0);
     }
   } else {
-    rc = primary(parser, out);
+    rc = parse_primary(parser, out);
   }
-  if (!rc) rc = postfix(parser, out);
+  if (!rc) rc = parse_postfix(parser, out);
   if (!rc && filters) rc = filters_and_tests(parser, out);
   parser->depth--;
   return rc;
 }
 
-static int operand(struct zj_parser *parser, node *out) {
-  return unary(parser, out, 1);
+static int parse_operand(struct zj_parser *parser, struct zj_node **out) {
+  return parse_unary(parser, out, 1);
 }
 
 /* Left-associative operators of one rank; ops ends with NULL. */
-static int rank(struct zj_parser *parser, node *out, parse_fn next, const char *const *ops) {
-  int rc = next(parser, out), n = 0;
+static int left_associative(struct zj_parser *parser, struct zj_node **out, parse_fn next, const char *const *ops) {
+  int rc = next(parser, out), links = 0;
   while (!rc) {
     const char *const *op = ops;
     while (*op && !zj_p_is_op(parser, *op)) op++;
     if (!*op) break;
-    if (++n > ZF_JINJA_DEPTH) return zj_p_unsupported(parser, "so long a chain at");
-    node left = *out;
+    if (++links > ZF_JINJA_DEPTH) return zj_p_unsupported(parser, "so long a chain at");
+    struct zj_node *left = *out;
     rc = zj_p_make(parser, out, ZJ_N_BINARY);
     if (rc) return rc;
     strcpy((*out)->op, *op);
@@ -415,23 +415,23 @@ static int rank(struct zj_parser *parser, node *out, parse_fn next, const char *
   return rc;
 }
 
-static int power(struct zj_parser *parser, node *out) {
-  return rank(parser, out, operand, (const char *const[]){"**", NULL});
+static int parse_power(struct zj_parser *parser, struct zj_node **out) {
+  return left_associative(parser, out, parse_operand, (const char *const[]){"**", NULL});
 }
 
-static int product(struct zj_parser *parser, node *out) {
-  return rank(parser, out, power, (const char *const[]){"*", "/", "//", "%", NULL});
+static int parse_product(struct zj_parser *parser, struct zj_node **out) {
+  return left_associative(parser, out, parse_power, (const char *const[]){"*", "/", "//", "%", NULL});
 }
 
-static int join(struct zj_parser *parser, node *out) {
-  return rank(parser, out, product, (const char *const[]){"~", NULL});
+static int parse_concat(struct zj_parser *parser, struct zj_node **out) {
+  return left_associative(parser, out, parse_product, (const char *const[]){"~", NULL});
 }
 
-static int sum(struct zj_parser *parser, node *out) {
-  return rank(parser, out, join, (const char *const[]){"+", "-", NULL});
+static int parse_sum(struct zj_parser *parser, struct zj_node **out) {
+  return left_associative(parser, out, parse_concat, (const char *const[]){"+", "-", NULL});
 }
 
-static const char *comparison(struct zj_parser *parser) {
+static const char *accept_comparison(struct zj_parser *parser) {
   static const char *const ops[] = {"==", "!=", "<=", ">=", "<", ">"};
   for (int i = 0; i < 6; i++)
     if (zj_p_accept(parser, ops[i])) return ops[i];
@@ -448,39 +448,39 @@ static const char *comparison(struct zj_parser *parser) {
 }
 
 /* a < b < c: the first operand and a list of what it is compared with. */
-static int compare(struct zj_parser *parser, node *out) {
-  int rc = sum(parser, out);
-  const char *op = rc ? NULL : comparison(parser);
+static int parse_compare(struct zj_parser *parser, struct zj_node **out) {
+  int rc = parse_sum(parser, out);
+  const char *op = rc ? NULL : accept_comparison(parser);
   if (!op) return rc;
-  node first = *out;
+  struct zj_node *first = *out;
   if ((rc = zj_p_make(parser, out, ZJ_N_COMPARE))) return rc;
   (*out)->first = first;
-  for (node *list = &(*out)->list; !rc && op; list = &(*list)->next) {
+  for (struct zj_node **list = &(*out)->list; !rc && op; list = &(*list)->next) {
     rc = zj_p_make(parser, list, ZJ_N_PAIR);
     if (rc) break;
     strcpy((*list)->op, op);
-    rc = sum(parser, &(*list)->second);
-    op = rc ? NULL : comparison(parser);
+    rc = parse_sum(parser, &(*list)->second);
+    op = rc ? NULL : accept_comparison(parser);
   }
   return rc;
 }
 
-static int negation(struct zj_parser *parser, node *out) {
-  if (!zj_p_is_word(parser, "not")) return compare(parser, out);
+static int parse_not(struct zj_parser *parser, struct zj_node **out) {
+  if (!zj_p_is_word(parser, "not")) return parse_compare(parser, out);
   parser->at++;
   int rc = zj_p_enter(parser);
   if (!rc) rc = zj_p_make(parser, out, ZJ_N_NOT);
-  if (!rc) rc = negation(parser, &(*out)->first);
+  if (!rc) rc = parse_not(parser, &(*out)->first);
   parser->depth--;
   return rc;
 }
 
-static int logic(struct zj_parser *parser, node *out, parse_fn next, const char *op,
+static int parse_logic(struct zj_parser *parser, struct zj_node **out, parse_fn next, const char *op,
                  enum zj_node_kind kind) {
-  int rc = next(parser, out), n = 0;
+  int rc = next(parser, out), links = 0;
   while (!rc && zj_p_is_word(parser, op)) {
-    node left = *out;
-    if (++n > ZF_JINJA_DEPTH) return zj_p_unsupported(parser, "so long a chain at");
+    struct zj_node *left = *out;
+    if (++links > ZF_JINJA_DEPTH) return zj_p_unsupported(parser, "so long a chain at");
     if ((rc = zj_p_make(parser, out, kind))) return rc;
     parser->at++;
     (*out)->first = left;
@@ -489,19 +489,19 @@ static int logic(struct zj_parser *parser, node *out, parse_fn next, const char 
   return rc;
 }
 
-static int conjunction(struct zj_parser *parser, node *out) {
-  return logic(parser, out, negation, "and", ZJ_N_AND);
+static int parse_and(struct zj_parser *parser, struct zj_node **out) {
+  return parse_logic(parser, out, parse_not, "and", ZJ_N_AND);
 }
 
-int zj_p_disjunction(struct zj_parser *parser, node *out) {
-  return logic(parser, out, conjunction, "or", ZJ_N_OR);
+int zj_p_disjunction(struct zj_parser *parser, struct zj_node **out) {
+  return parse_logic(parser, out, parse_and, "or", ZJ_N_OR);
 }
 
-int zj_p_expression(struct zj_parser *parser, node *out) {
+int zj_p_expression(struct zj_parser *parser, struct zj_node **out) {
   int rc = zj_p_enter(parser);
   if (!rc) rc = zj_p_disjunction(parser, out);
   while (!rc && zj_p_is_word(parser, "if")) {
-    node value = *out;
+    struct zj_node *value = *out;
     parser->at++;
     rc = zj_p_make(parser, out, ZJ_N_COND);
     if (rc) break;
@@ -516,10 +516,10 @@ int zj_p_expression(struct zj_parser *parser, node *out) {
 }
 
 /* "a, b" without parentheses is a tuple. */
-int zj_p_tuple(struct zj_parser *parser, node *out) {
+int zj_p_tuple(struct zj_parser *parser, struct zj_node **out) {
   int rc = zj_p_expression(parser, out);
   if (rc || !zj_p_is_op(parser, ",")) return rc;
-  node first = *out, *list = &first->next;
+  struct zj_node *first = *out, **list = &first->next;
   if ((rc = zj_p_make(parser, out, ZJ_N_LIST))) return rc;
   (*out)->list = first;
   (*out)->negated = 1;

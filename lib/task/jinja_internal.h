@@ -131,12 +131,12 @@ struct zj_env {
   struct zf_buf *out, *main;
   struct zf_text_spans *spans;
   json_t **kept; /* every value made, freed at the end */
-  int64_t nkept, capkept, steps, bytes, now;
+  int64_t kept_count, kept_cap, steps, bytes, now;
   int depth, line, loops;
   enum { ZJ_GO, ZJ_BREAK, ZJ_CONTINUE } jump;
   struct zj_frame *frame, *root;
   struct zj_note *note; /* jinja_note.c */
-  int64_t nnote, capnote;
+  int64_t note_count, note_cap;
 };
 
 /* "NAME:LINE: ..." of the line at hand. */
@@ -144,33 +144,33 @@ int zj_fail(const struct zj_env *env, const char *fmt, ...) ZF_PRINTF(2, 3);
 
 /* jinja_value.c.  Those that make a value take over a new reference, or fail when it is
  * NULL; `bytes` is what it counts for. */
-int zj_keep(struct zj_env *env, struct zj_value *out, json_t *made, int64_t bytes);
-int zj_text(struct zj_env *env, struct zj_value *out, const char *s, size_t len);
-int zj_bool(struct zj_env *env, struct zj_value *out, int v);
-int zj_int(struct zj_env *env, struct zj_value *out, int64_t v);
+int zj_keep(struct zj_env *env, struct zj_value *out, json_t *json, int64_t bytes);
+int zj_text(struct zj_env *env, struct zj_value *out, const char *text, size_t len);
+int zj_bool(struct zj_env *env, struct zj_value *out, int truth);
+int zj_int(struct zj_env *env, struct zj_value *out, int64_t number);
 int zj_step(struct zj_env *env);
 int zj_refuse(const struct zj_env *env, const struct zj_value *value); /* an undefined value */
 int zj_strict(const struct zj_env *env,
               const struct zj_value *value); /* that, where it may not be used */
 int zj_truth(const struct zj_value *value);
 const char *zj_kind_name(const struct zj_value *value);
-int zj_equal(struct zj_env *env, const json_t *array, const json_t *b, int *same);
+int zj_equal(struct zj_env *env, const json_t *left, const json_t *right, int *same);
 /* -1, 0, 1 into *order; texts with texts, numbers with numbers. */
-int zj_order(struct zj_env *env, const json_t *array, const json_t *b, int *order);
+int zj_order(struct zj_env *env, const json_t *left, const json_t *right, int *order);
 int zj_str(struct zj_env *env, struct zf_buf *buf, const struct zj_value *value); /* as str() */
 struct zj_dump {
   const char *comma, *colon;
   int64_t indent; /* -1: one line */
   int ascii, sort, python;
 };
-int zj_dump(struct zj_env *env, struct zf_buf *buf, const json_t *value, const struct zj_dump *how,
+int zj_dump(struct zj_env *env, struct zf_buf *buf, const json_t *value, const struct zj_dump *style,
             int depth);
 /* What a loop goes over, as an array. */
 int zj_items(struct zj_env *env, json_t **out, const struct zj_value *value);
-int64_t zj_chars(const char *s);                 /* characters of a text */
-const char *zj_skip(const char *s, int64_t len); /* behind n characters */
-int zj_is_space(int32_t c);
-int zj_space_at(const char *s); /* is the character at s white space? */
+int64_t zj_chars(const char *text);                 /* characters of a text */
+const char *zj_skip(const char *text, int64_t count); /* behind n characters */
+int zj_is_space(int32_t code);
+int zj_space_at(const char *text); /* is the character at s white space? */
 
 /* jinja_note.c: lists that Python writes otherwise, and how deep a value may nest that has a name. */
 enum zj_shape { ZJ_LIST, ZJ_TUPLE, ZJ_ITEMS, ZJ_KEYS, ZJ_VALUES };
@@ -184,13 +184,13 @@ int zj_filter(struct zj_env *env, struct zj_value *out, const char *name, const 
               const struct zj_args *args);
 int zj_test(struct zj_env *env, int *out, const char *name, const struct zj_value *in,
             const struct zj_args *args);
-const char *zj_test_name(int i); /* of test i, NULL behind the last */
+const char *zj_test_name(int index); /* of test i, NULL behind the last */
 int zj_text_of(struct zj_env *env, struct zj_value *out,
                const struct zj_value *value); /* str() of it */
-const struct zj_value *zj_arg(const struct zj_args *args, int place, const char *name);
-int zj_arg_text(struct zj_env *env, const char **out, const struct zj_args *args, int place,
+const struct zj_value *zj_arg(const struct zj_args *args, int position, const char *name);
+int zj_arg_text(struct zj_env *env, const char **out, const struct zj_args *args, int position,
                 const char *name);
-int zj_arg_int(struct zj_env *env, int64_t *out, const struct zj_args *args, int place,
+int zj_arg_int(struct zj_env *env, int64_t *out, const struct zj_args *args, int position,
                const char *name);
 int zj_is_filter(const char *name);
 int zj_is_test(const char *name);
@@ -199,7 +199,7 @@ int zj_is_test(const char *name);
 int zj_set_var(struct zj_env *env, struct zj_frame *frame, const char *name,
                const struct zj_value *value);
 void zj_push(struct zj_env *env, struct zj_frame *frame, struct zj_frame *up);
-void zj_pop(struct zj_env *env, struct zj_frame *frame, struct zj_frame *back);
+void zj_pop(struct zj_env *env, struct zj_frame *frame, struct zj_frame *previous);
 int zj_arguments(struct zj_env *env, struct zj_args *args, const struct zj_node *list);
 int zj_capture(struct zj_env *env, struct zj_value *out, const struct zj_node *list);
 int zj_eval(struct zj_env *env, struct zj_value *out, const struct zj_node *node);
@@ -211,11 +211,11 @@ int zj_exec(struct zj_env *env, const struct zj_node *list);
 int zj_has_method(const json_t *owner, const char *name);
 int zj_method(struct zj_env *env, struct zj_value *out, const struct zj_value *value,
               const struct zj_args *args);
-int zj_strip(struct zj_env *env, struct zj_value *out, const char *s, const char *chars, int sides);
-int zj_replace(struct zj_env *env, struct zj_value *out, const char *s, const char *from,
-               const char *to, int64_t most);
+int zj_strip(struct zj_env *env, struct zj_value *out, const char *text, const char *chars, int sides);
+int zj_replace(struct zj_env *env, struct zj_value *out, const char *text, const char *from,
+               const char *to, int64_t max_count);
 enum zj_case { ZJ_LOWER, ZJ_UPPER, ZJ_TITLE, ZJ_CAPITAL };
-int zj_case(struct zj_env *env, struct zj_value *out, const char *s, enum zj_case how);
+int zj_case(struct zj_env *env, struct zj_value *out, const char *text, enum zj_case letter_case);
 int zj_is_global(const char *name);
 int zj_global(struct zj_env *env, struct zj_value *out, const char *name,
               const struct zj_args *args);

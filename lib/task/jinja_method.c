@@ -9,65 +9,65 @@
 
 /* --- what methods and filters share --------------------------------------------------------- */
 
-static int in_set(const char *chars, const char *c, const char *end) {
-  for (const char *p = chars; *p; p = zj_skip(p, 1))
-    if (!strncmp(p, c, (size_t)(end - c)) && zj_skip(p, 1) - p == end - c) return 1;
+static int in_set(const char *chars, const char *from, const char *end) {
+  for (const char *c = chars; *c; c = zj_skip(c, 1))
+    if (!strncmp(c, from, (size_t)(end - from)) && zj_skip(c, 1) - c == end - from) return 1;
   return 0;
 }
 
-static int strips(const char *chars, const char *c, const char *end) {
-  return chars ? in_set(chars, c, end) : zj_space_at(c);
+static int strips(const char *chars, const char *from, const char *end) {
+  return chars ? in_set(chars, from, end) : zj_space_at(from);
 }
 
 /* sides: 1 left, 2 right, 3 both. */
-int zj_strip(struct zj_env *env, struct zj_value *out, const char *s, const char *chars,
+int zj_strip(struct zj_env *env, struct zj_value *out, const char *text, const char *chars,
              int sides) {
-  const char *end = s + strlen(s);
-  while ((sides & 1) && s < end && strips(chars, s, zj_skip(s, 1))) s = zj_skip(s, 1);
-  while ((sides & 2) && end > s) {
+  const char *end = text + strlen(text);
+  while ((sides & 1) && text < end && strips(chars, text, zj_skip(text, 1))) text = zj_skip(text, 1);
+  while ((sides & 2) && end > text) {
     const char *last = end - 1;
-    while (last > s && ((unsigned char)*last & 0xC0) == 0x80) last--;
+    while (last > text && ((unsigned char)*last & 0xC0) == 0x80) last--;
     if (!strips(chars, last, end)) break;
     end = last;
   }
-  return zj_text(env, out, s, (size_t)(end - s));
+  return zj_text(env, out, text, (size_t)(end - text));
 }
 
-int zj_replace(struct zj_env *env, struct zj_value *out, const char *s, const char *from,
-               const char *to, int64_t most) {
+int zj_replace(struct zj_env *env, struct zj_value *out, const char *text, const char *from,
+               const char *to, int64_t max_count) {
   struct zf_buf buf = {0};
-  size_t n = strlen(from);
+  size_t len = strlen(from);
   int rc = 0;
-  if (!n) return zj_fail(env, "replace: nothing to look for");
-  for (const char *hit; !rc && most != 0 && (hit = strstr(s, from)); s = hit + n, most--) {
-    zf_buf_add(&buf, s, (size_t)(hit - s));
+  if (!len) return zj_fail(env, "replace: nothing to look for");
+  for (const char *hit; !rc && max_count != 0 && (hit = strstr(text, from)); text = hit + len, max_count--) {
+    zf_buf_add(&buf, text, (size_t)(hit - text));
     zf_buf_puts(&buf, to);
     if (buf.len > ZF_JINJA_BYTES) rc = zj_fail(env, "replace: the text grows too large");
   }
-  zf_buf_puts(&buf, s);
+  zf_buf_puts(&buf, text);
   if (!rc) rc = zf_buf_ok(&buf);
   if (!rc) rc = zj_text(env, out, buf.data, buf.len);
   zf_buf_free(&buf);
   return rc;
 }
 
-static int is_letter(int32_t c) {
-  utf8proc_category_t k = utf8proc_category(c);
-  return k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO;
+static int is_letter(int32_t code) {
+  utf8proc_category_t category = utf8proc_category(code);
+  return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO;
 }
 
-int zj_case(struct zj_env *env, struct zj_value *out, const char *s, enum zj_case how) {
+int zj_case(struct zj_env *env, struct zj_value *out, const char *text, enum zj_case letter_case) {
   struct zf_buf buf = {0};
   int inside = 0; /* TITLE: of a word; CAPITAL: behind the first character */
-  for (const char *end; *s; s = end) {
-    utf8proc_int32_t c = 0;
-    utf8proc_uint8_t put[4];
-    end = zj_skip(s, 1);
-    utf8proc_iterate((const utf8proc_uint8_t *)s, end - s, &c);
-    int upper = how == ZJ_UPPER || (how >= ZJ_TITLE && !inside);
-    inside = how == ZJ_CAPITAL || (how == ZJ_TITLE && is_letter(c));
-    c = upper ? utf8proc_toupper(c) : utf8proc_tolower(c);
-    zf_buf_add(&buf, put, (size_t)utf8proc_encode_char(c, put));
+  for (const char *end; *text; text = end) {
+    utf8proc_int32_t code = 0;
+    utf8proc_uint8_t encoded[4];
+    end = zj_skip(text, 1);
+    utf8proc_iterate((const utf8proc_uint8_t *)text, end - text, &code);
+    int upper = letter_case == ZJ_UPPER || (letter_case >= ZJ_TITLE && !inside);
+    inside = letter_case == ZJ_CAPITAL || (letter_case == ZJ_TITLE && is_letter(code));
+    code = upper ? utf8proc_toupper(code) : utf8proc_tolower(code);
+    zf_buf_add(&buf, encoded, (size_t)utf8proc_encode_char(code, encoded));
   }
   int rc = zf_buf_ok(&buf);
   if (!rc) rc = zj_text(env, out, buf.data, buf.len);
@@ -78,44 +78,44 @@ int zj_case(struct zj_env *env, struct zj_value *out, const char *s, enum zj_cas
 /* --- texts ------------------------------------------------------------------------------------ */
 
 /* At white space: runs of it count once, and none gives an empty piece. */
-static int split_spaces(struct zj_env *env, json_t *list, const char *s, int64_t most) {
+static int split_spaces(struct zj_env *env, json_t *list, const char *text, int64_t max_splits) {
   int rc = 0;
   while (!rc) {
-    while (*s && strips(NULL, s, zj_skip(s, 1))) s = zj_skip(s, 1);
-    const char *end = s;
-    if (!*s) break;
-    while (*end && (most == 0 || !strips(NULL, end, zj_skip(end, 1)))) end = zj_skip(end, 1);
-    json_array_append_new(list, json_stringn(s, (size_t)(end - s)));
+    while (*text && strips(NULL, text, zj_skip(text, 1))) text = zj_skip(text, 1);
+    const char *end = text;
+    if (!*text) break;
+    while (*end && (max_splits == 0 || !strips(NULL, end, zj_skip(end, 1)))) end = zj_skip(end, 1);
+    json_array_append_new(list, json_stringn(text, (size_t)(end - text)));
     rc = zj_step(env);
-    if (most == 0) break;
-    most--;
-    s = end;
+    if (max_splits == 0) break;
+    max_splits--;
+    text = end;
   }
   return rc;
 }
 
-static int split_at(struct zj_env *env, json_t *list, const char *s, const char *at, int64_t most) {
-  size_t n = strlen(at);
-  int rc = n ? 0 : zj_fail(env, "split: nothing to split at");
-  for (const char *hit; !rc && most != 0 && (hit = strstr(s, at)); s = hit + n, most--) {
-    json_array_append_new(list, json_stringn(s, (size_t)(hit - s)));
+static int split_at(struct zj_env *env, json_t *list, const char *text, const char *separator, int64_t max_splits) {
+  size_t len = strlen(separator);
+  int rc = len ? 0 : zj_fail(env, "split: nothing to split at");
+  for (const char *hit; !rc && max_splits != 0 && (hit = strstr(text, separator)); text = hit + len, max_splits--) {
+    json_array_append_new(list, json_stringn(text, (size_t)(hit - text)));
     rc = zj_step(env);
   }
-  json_array_append_new(list, json_string(s));
+  json_array_append_new(list, json_string(text));
   return rc;
 }
 
-static int split_right(struct zj_env *env, json_t *list, const char *s, const char *at,
-                       int64_t most) {
+static int split_right(struct zj_env *env, json_t *list, const char *text, const char *separator,
+                       int64_t max_splits) {
   json_t *all = json_array();
   struct zf_buf head = {0};
-  int rc = split_at(env, all, s, at, -1);
-  size_t n = json_array_size(all),
-         first = most >= 0 && (size_t)most + 1 < n ? n - 1 - (size_t)most : 0;
-  for (size_t i = 0; !rc && i < n; i++) {
+  int rc = split_at(env, all, text, separator, -1);
+  size_t count = json_array_size(all),
+         first = max_splits >= 0 && (size_t)max_splits + 1 < count ? count - 1 - (size_t)max_splits : 0;
+  for (size_t i = 0; !rc && i < count; i++) {
     zf_buf_puts(&head, json_string_value(json_array_get(all, i)));
     if (i < first) {
-      zf_buf_puts(&head, at);
+      zf_buf_puts(&head, separator);
       continue;
     }
     json_array_append_new(list, json_stringn(head.data ? head.data : "", head.len));
@@ -127,65 +127,65 @@ static int split_right(struct zj_env *env, json_t *list, const char *s, const ch
   return rc;
 }
 
-static int split(struct zj_env *env, struct zj_value *out, const char *s,
+static int split(struct zj_env *env, struct zj_value *out, const char *text,
                  const struct zj_args *args, int right) {
-  const char *at = NULL;
-  int64_t most = -1;
-  int rc = zj_arg_text(env, &at, args, 0, "sep");
-  if (!rc) rc = zj_arg_int(env, &most, args, 1, "maxsplit");
-  if (!rc) rc = zj_keep(env, out, json_array(), (int64_t)strlen(s) * 4);
+  const char *separator = NULL;
+  int64_t max_splits = -1;
+  int rc = zj_arg_text(env, &separator, args, 0, "sep");
+  if (!rc) rc = zj_arg_int(env, &max_splits, args, 1, "maxsplit");
+  if (!rc) rc = zj_keep(env, out, json_array(), (int64_t)strlen(text) * 4);
   if (rc) return rc;
-  if (right && !at) return zj_fail(env, "rsplit without a text to split at is not supported");
-  if (right) return split_right(env, out->json, s, at, most);
-  return at ? split_at(env, out->json, s, at, most) : split_spaces(env, out->json, s, most);
+  if (right && !separator) return zj_fail(env, "rsplit without a text to split at is not supported");
+  if (right) return split_right(env, out->json, text, separator, max_splits);
+  return separator ? split_at(env, out->json, text, separator, max_splits) : split_spaces(env, out->json, text, max_splits);
 }
 
-static int split_lines(struct zj_env *env, struct zj_value *out, const char *s) {
-  int rc = zj_keep(env, out, json_array(), (int64_t)strlen(s) * 4);
-  while (!rc && *s) {
-    size_t n = strcspn(s, "\r\n");
-    json_array_append_new(out->json, json_stringn(s, n));
-    s += n;
-    s += *s == '\r' && s[1] == '\n' ? 2 : *s != 0;
+static int split_lines(struct zj_env *env, struct zj_value *out, const char *text) {
+  int rc = zj_keep(env, out, json_array(), (int64_t)strlen(text) * 4);
+  while (!rc && *text) {
+    size_t len = strcspn(text, "\r\n");
+    json_array_append_new(out->json, json_stringn(text, len));
+    text += len;
+    text += *text == '\r' && text[1] == '\n' ? 2 : *text != 0;
     rc = zj_step(env);
   }
   return rc;
 }
 
 /* startswith and endswith, of one text or any of a list. */
-static int at_end(struct zj_env *env, struct zj_value *out, const char *s,
-                  const struct zj_args *args, int ends) {
+static int has_affix(struct zj_env *env, struct zj_value *out, const char *text,
+                  const struct zj_args *args, int at_end) {
   const struct zj_value *value = zj_arg(args, 0, NULL);
-  size_t n = strlen(s), i;
+  size_t len = strlen(text), i;
   int found = 0;
   if (!value || value->kind != ZJ_JSON ||
       (!json_is_string(value->json) && !json_is_array(value->json)))
     return zj_fail(env, "startswith, endswith: expected a text");
   for (i = 0; i < (json_is_array(value->json) ? json_array_size(value->json) : 1); i++) {
     const json_t *item = json_is_array(value->json) ? json_array_get(value->json, i) : value->json;
-    size_t k = json_string_length(item);
+    size_t affix_len = json_string_length(item);
     if (!json_is_string(item)) return zj_fail(env, "startswith, endswith: expected a text");
-    found |= k <= n && !memcmp(ends ? s + n - k : s, json_string_value(item), k);
+    found |= affix_len <= len && !memcmp(at_end ? text + len - affix_len : text, json_string_value(item), affix_len);
   }
   return zj_bool(env, out, found);
 }
 
 /* find, index, count. */
-static int find(struct zj_env *env, struct zj_value *out, const char *s, const struct zj_args *args,
-                char how) {
-  const char *what = NULL;
-  int64_t n = 0;
-  int rc = zj_arg_text(env, &what, args, 0, "sub");
-  if (!rc && (!what || !*what)) rc = zj_fail(env, "find, index, count: expected a text");
+static int find(struct zj_env *env, struct zj_value *out, const char *text, const struct zj_args *args,
+                char method) {
+  const char *wanted = NULL;
+  int64_t count = 0;
+  int rc = zj_arg_text(env, &wanted, args, 0, "sub");
+  if (!rc && (!wanted || !*wanted)) rc = zj_fail(env, "find, index, count: expected a text");
   if (rc) return rc;
-  const char *hit = strstr(s, what);
-  if (how == 'i' && !hit) return zj_fail(env, "index: '%.40s' is not in the text", what);
-  if (how != 'c') return zj_int(env, out, hit ? zj_chars(s) - zj_chars(hit) : -1);
-  for (; hit; hit = strstr(hit + strlen(what), what)) n++;
-  return zj_int(env, out, n);
+  const char *hit = strstr(text, wanted);
+  if (method == 'i' && !hit) return zj_fail(env, "index: '%.40s' is not in the text", wanted);
+  if (method != 'c') return zj_int(env, out, hit ? zj_chars(text) - zj_chars(hit) : -1);
+  for (; hit; hit = strstr(hit + strlen(wanted), wanted)) count++;
+  return zj_int(env, out, count);
 }
 
-static int join(struct zj_env *env, struct zj_value *out, const char *s,
+static int join(struct zj_env *env, struct zj_value *out, const char *separator,
                 const struct zj_args *args) {
   const struct zj_value *value = zj_arg(args, 0, NULL);
   struct zf_buf buf = {0};
@@ -194,7 +194,7 @@ static int join(struct zj_env *env, struct zj_value *out, const char *s,
   if (!value) return zj_fail(env, "join: expected a list");
   int rc = zj_items(env, &list, value);
   json_array_foreach(rc ? NULL : list, i, item) {
-    if (i) zf_buf_puts(&buf, s);
+    if (i) zf_buf_puts(&buf, separator);
     if (!rc && !json_is_string(item))
       rc = zj_fail(env, "join: item %zu is %s", i, zf_json_kind(item));
     if (!rc) zf_buf_puts(&buf, json_string_value(item));
@@ -206,13 +206,13 @@ static int join(struct zj_env *env, struct zj_value *out, const char *s,
   return rc;
 }
 
-static int all_of(const char *s, int digits) {
-  if (!*s) return 0;
-  for (const char *end; *s; s = end) {
-    utf8proc_int32_t c = 0;
-    end = zj_skip(s, 1);
-    utf8proc_iterate((const utf8proc_uint8_t *)s, end - s, &c);
-    if (digits ? utf8proc_category(c) != UTF8PROC_CATEGORY_ND : !is_letter(c)) return 0;
+static int all_of(const char *text, int digits) {
+  if (!*text) return 0;
+  for (const char *end; *text; text = end) {
+    utf8proc_int32_t code = 0;
+    end = zj_skip(text, 1);
+    utf8proc_iterate((const utf8proc_uint8_t *)text, end - text, &code);
+    if (digits ? utf8proc_category(code) != UTF8PROC_CATEGORY_ND : !is_letter(code)) return 0;
   }
   return 1;
 }
@@ -222,30 +222,30 @@ static const char *const text_methods[] = {
     "endswith", "replace", "lower",  "upper",   "title",   "capitalize", "find",
     "index",    "count",   "join",   "isdigit", "isalpha", NULL};
 
-static int text_method(struct zj_env *env, struct zj_value *out, const char *m, const char *s,
+static int text_method(struct zj_env *env, struct zj_value *out, const char *method, const char *text,
                        const struct zj_args *args) {
-  const char *x = NULL, *y = NULL;
-  int64_t most = -1;
+  const char *first = NULL, *second = NULL;
+  int64_t max_count = -1;
   int rc;
-  if (!strcmp(m, "split") || !strcmp(m, "rsplit")) return split(env, out, s, args, *m == 'r');
-  if (!strcmp(m, "splitlines")) return split_lines(env, out, s);
-  if (!strcmp(m, "startswith") || !strcmp(m, "endswith"))
-    return at_end(env, out, s, args, *m == 'e');
-  if (!strcmp(m, "find") || !strcmp(m, "index") || !strcmp(m, "count"))
-    return find(env, out, s, args, *m);
-  if (!strcmp(m, "join")) return join(env, out, s, args);
-  if (!strcmp(m, "isdigit") || !strcmp(m, "isalpha"))
-    return zj_bool(env, out, all_of(s, m[2] == 'd'));
-  if (!strcmp(m, "lower")) return zj_case(env, out, s, ZJ_LOWER);
-  if (!strcmp(m, "upper")) return zj_case(env, out, s, ZJ_UPPER);
-  if (!strcmp(m, "title")) return zj_case(env, out, s, ZJ_TITLE);
-  if (!strcmp(m, "capitalize")) return zj_case(env, out, s, ZJ_CAPITAL);
-  if ((rc = zj_arg_text(env, &x, args, 0, NULL))) return rc;
-  if (strcmp(m, "replace")) return zj_strip(env, out, s, x, *m == 'l' ? 1 : *m == 'r' ? 2 : 3);
-  rc = zj_arg_text(env, &y, args, 1, NULL);
-  if (!rc) rc = zj_arg_int(env, &most, args, 2, "count");
-  if (!rc && (!x || !y)) rc = zj_fail(env, "replace: expected two texts");
-  return rc ? rc : zj_replace(env, out, s, x, y, most);
+  if (!strcmp(method, "split") || !strcmp(method, "rsplit")) return split(env, out, text, args, *method == 'r');
+  if (!strcmp(method, "splitlines")) return split_lines(env, out, text);
+  if (!strcmp(method, "startswith") || !strcmp(method, "endswith"))
+    return has_affix(env, out, text, args, *method == 'e');
+  if (!strcmp(method, "find") || !strcmp(method, "index") || !strcmp(method, "count"))
+    return find(env, out, text, args, *method);
+  if (!strcmp(method, "join")) return join(env, out, text, args);
+  if (!strcmp(method, "isdigit") || !strcmp(method, "isalpha"))
+    return zj_bool(env, out, all_of(text, method[2] == 'd'));
+  if (!strcmp(method, "lower")) return zj_case(env, out, text, ZJ_LOWER);
+  if (!strcmp(method, "upper")) return zj_case(env, out, text, ZJ_UPPER);
+  if (!strcmp(method, "title")) return zj_case(env, out, text, ZJ_TITLE);
+  if (!strcmp(method, "capitalize")) return zj_case(env, out, text, ZJ_CAPITAL);
+  if ((rc = zj_arg_text(env, &first, args, 0, NULL))) return rc;
+  if (strcmp(method, "replace")) return zj_strip(env, out, text, first, *method == 'l' ? 1 : *method == 'r' ? 2 : 3);
+  rc = zj_arg_text(env, &second, args, 1, NULL);
+  if (!rc) rc = zj_arg_int(env, &max_count, args, 2, "count");
+  if (!rc && (!first || !second)) rc = zj_fail(env, "replace: expected two texts");
+  return rc ? rc : zj_replace(env, out, text, first, second, max_count);
 }
 
 /* --- lists ------------------------------------------------------------------------------------ */
@@ -271,11 +271,11 @@ static int list_index(struct zj_env *env, struct zj_value *out, const json_t *li
 
 static const char *const map_methods[] = {"items", "keys", "values", "get", NULL};
 
-static int map_method(struct zj_env *env, struct zj_value *out, const char *m, json_t *owner,
+static int map_method(struct zj_env *env, struct zj_value *out, const char *method, json_t *owner,
                       const struct zj_args *args) {
   const char *key;
   json_t *value;
-  if (!strcmp(m, "get")) {
+  if (!strcmp(method, "get")) {
     const char *name = NULL;
     int rc = zj_arg_text(env, &name, args, 0, "key");
     if (rc || !name) return rc ? rc : zj_fail(env, "get: expected a key");
@@ -287,22 +287,22 @@ static int map_method(struct zj_env *env, struct zj_value *out, const char *m, j
   }
   int rc = zj_keep(env, out, json_array(), 0);
   if (!rc)
-    rc = zj_set_shape(env, out->json, *m == 'k' ? ZJ_KEYS : *m == 'v' ? ZJ_VALUES : ZJ_ITEMS);
+    rc = zj_set_shape(env, out->json, *method == 'k' ? ZJ_KEYS : *method == 'v' ? ZJ_VALUES : ZJ_ITEMS);
   if (rc) return rc;
   json_object_foreach(owner, key, value) {
-    json_t *pair = *m == 'i' ? json_pack("[s, O]", key, value) : NULL;
+    json_t *pair = *method == 'i' ? json_pack("[s, O]", key, value) : NULL;
     if (pair && !rc) rc = zj_set_shape(env, pair, ZJ_TUPLE);
     json_array_append_new(out->json, pair        ? pair
-                                     : *m == 'k' ? json_string(key)
+                                     : *method == 'k' ? json_string(key)
                                                  : json_incref(value));
     if (!rc) rc = zj_step(env);
   }
   return rc;
 }
 
-static int listed(const char *const *list, const char *name) {
-  for (; *list; list++)
-    if (!strcmp(*list, name)) return 1;
+static int listed(const char *const *names, const char *name) {
+  for (; *names; names++)
+    if (!strcmp(*names, name)) return 1;
   return 0;
 }
 
@@ -330,16 +330,16 @@ int zj_is_global(const char *name) {
 }
 
 static int range(struct zj_env *env, struct zj_value *out, const struct zj_args *args) {
-  int64_t v[3] = {0, 0, 1};
+  int64_t bound[3] = {0, 0, 1};
   int rc = 0;
   if (args->count < 1 || args->count > 3)
     return zj_fail(env, "range: expected one to three numbers");
   for (int i = 0; !rc && i < args->count; i++)
-    rc = zj_arg_int(env, &v[args->count == 1 ? 1 : i], args, i, NULL);
-  if (!rc && (v[2] == 0 || llabs(v[0]) > 1 << 30 || llabs(v[1]) > 1 << 30 || llabs(v[2]) > 1 << 30))
+    rc = zj_arg_int(env, &bound[args->count == 1 ? 1 : i], args, i, NULL);
+  if (!rc && (bound[2] == 0 || llabs(bound[0]) > 1 << 30 || llabs(bound[1]) > 1 << 30 || llabs(bound[2]) > 1 << 30))
     rc = zj_fail(env, "range: numbers out of range");
   if (!rc) rc = zj_keep(env, out, json_array(), 0);
-  for (int64_t i = v[0]; !rc && (v[2] > 0 ? i < v[1] : i > v[1]); i += v[2]) {
+  for (int64_t i = bound[0]; !rc && (bound[2] > 0 ? i < bound[1] : i > bound[1]); i += bound[2]) {
     json_array_append_new(out->json, json_integer(i));
     env->bytes += 32;
     rc = zj_step(env);
@@ -349,7 +349,7 @@ static int range(struct zj_env *env, struct zj_value *out, const struct zj_args 
 
 /* namespace(a=1), dict(a=1), also from a mapping. */
 static int mapping(struct zj_env *env, struct zj_value *out, const struct zj_args *args,
-                   int names) {
+                   int is_namespace) {
   int rc = zj_keep(env, out, json_object(), 0);
   for (int i = 0; !rc && i < args->count; i++) {
     const struct zj_value *value = &args->value[i];
@@ -362,7 +362,7 @@ static int mapping(struct zj_env *env, struct zj_value *out, const struct zj_arg
     else
       rc = zj_fail(env, "a mapping: expected names with values");
   }
-  if (names) out->kind = ZJ_NAMESPACE;
+  if (is_namespace) out->kind = ZJ_NAMESPACE;
   return rc;
 }
 
@@ -370,12 +370,12 @@ static int now(struct zj_env *env, struct zj_value *out, const struct zj_args *a
   const char *format = NULL;
   char text[256];
   struct tm tm;
-  time_t t = (time_t)env->now;
+  time_t seconds = (time_t)env->now;
   int rc = zj_arg_text(env, &format, args, 0, "format");
   if (rc || !format) return rc ? rc : zj_fail(env, "strftime_now: expected a format");
-  localtime_r(&t, &tm);
-  size_t n = strlen(format) < 64 ? strftime(text, sizeof text, format, &tm) : 0;
-  return zj_text(env, out, text, n);
+  localtime_r(&seconds, &tm);
+  size_t len = strlen(format) < 64 ? strftime(text, sizeof text, format, &tm) : 0;
+  return zj_text(env, out, text, len);
 }
 
 int zj_global(struct zj_env *env, struct zj_value *out, const char *name,

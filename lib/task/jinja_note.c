@@ -12,42 +12,42 @@
 #include "jinja_internal.h"
 
 struct zj_note {
-  const json_t *v; /* NULL: free */
+  const json_t *value; /* NULL: free */
   int depth;       /* 0: not measured */
   enum zj_shape shape;
 };
 
-static struct zj_note *slot(const struct zj_env *env, const json_t *value) {
+static struct zj_note *find_note(const struct zj_env *env, const json_t *value) {
   size_t at = (size_t)((uintptr_t)value >> 4) * 0x9E3779B97F4A7C15u;
   for (at >>= 16;; at++) {
-    struct zj_note *note = &env->note[at & (size_t)(env->capnote - 1)];
-    if (!note->v || note->v == value) return note;
+    struct zj_note *note = &env->note[at & (size_t)(env->note_cap - 1)];
+    if (!note->value || note->value == value) return note;
   }
 }
 
-static int grow(struct zj_env *env) {
+static int grow_notes(struct zj_env *env) {
   struct zj_note *old = env->note;
-  int64_t cap = env->capnote;
-  env->capnote = cap ? 2 * cap : 256;
-  env->note = zf_calloc(env->capnote, sizeof *env->note);
+  int64_t cap = env->note_cap;
+  env->note_cap = cap ? 2 * cap : 256;
+  env->note = zf_calloc(env->note_cap, sizeof *env->note);
   if (!env->note) {
     env->note = old;
-    env->capnote = cap;
+    env->note_cap = cap;
     return ZF_ENOMEM;
   }
   for (int64_t i = 0; i < cap; i++)
-    if (old[i].v) *slot(env, old[i].v) = old[i];
+    if (old[i].value) *find_note(env, old[i].value) = old[i];
   free(old);
   return 0;
 }
 
 static int note_of(struct zj_env *env, struct zj_note **out, const json_t *value) {
-  int rc = 2 * (env->nnote + 1) > env->capnote ? grow(env) : 0;
+  int rc = 2 * (env->note_count + 1) > env->note_cap ? grow_notes(env) : 0;
   if (rc) return rc;
-  *out = slot(env, value);
-  if (!(*out)->v) {
-    **out = (struct zj_note){.v = value};
-    env->nnote++;
+  *out = find_note(env, value);
+  if (!(*out)->value) {
+    **out = (struct zj_note){.value = value};
+    env->note_count++;
   }
   return 0;
 }
@@ -60,41 +60,41 @@ int zj_set_shape(struct zj_env *env, const json_t *value, enum zj_shape shape) {
 }
 
 enum zj_shape zj_shape_of(const struct zj_env *env, const json_t *value) {
-  const struct zj_note *note = env->capnote ? slot(env, value) : NULL;
-  return note && note->v ? note->shape : ZJ_LIST;
+  const struct zj_note *note = env->note_cap ? find_note(env, value) : NULL;
+  return note && note->value ? note->shape : ZJ_LIST;
 }
 
 /* --- depth --- */
 
 static int measure(struct zj_env *env, const json_t *value, int level, int *depth);
 
-static int measure_items(struct zj_env *env, const json_t *value, int level, int *most) {
+static int measure_items(struct zj_env *env, const json_t *value, int level, int *max_depth) {
   const char *key;
   json_t *item;
   size_t i;
   int rc = 0, depth;
-  *most = 0;
+  *max_depth = 0;
   json_array_foreach((json_t *)value, i, item) {
     if (!rc) rc = measure(env, item, level + 1, &depth);
-    if (!rc && depth > *most) *most = depth;
+    if (!rc && depth > *max_depth) *max_depth = depth;
   }
   json_object_foreach((json_t *)value, key, item) {
     if (!rc) rc = measure(env, item, level + 1, &depth);
-    if (!rc && depth > *most) *most = depth;
+    if (!rc && depth > *max_depth) *max_depth = depth;
   }
   return rc;
 }
 
 static int measure(struct zj_env *env, const json_t *value, int level, int *depth) {
   struct zj_note *note;
-  int most;
+  int items_depth;
   *depth = 0;
   if (!json_is_array(value) && !json_is_object(value)) return 0;
   int rc = note_of(env, &note, value);
   if (!rc && !note->depth) {
-    if (level < ZJ_VALUE_DEPTH) rc = measure_items(env, value, level, &most);
+    if (level < ZJ_VALUE_DEPTH) rc = measure_items(env, value, level, &items_depth);
     if (!rc) rc = note_of(env, &note, value); /* the table may have moved */
-    if (!rc) note->depth = level < ZJ_VALUE_DEPTH ? most + 1 : 1;
+    if (!rc) note->depth = level < ZJ_VALUE_DEPTH ? items_depth + 1 : 1;
   }
   if (!rc) *depth = note->depth;
   if (!rc && level + *depth > ZJ_VALUE_DEPTH)

@@ -11,25 +11,24 @@ struct zj_parser {
   int depth, loops;
 };
 
-typedef struct zj_node *node;
-typedef int (*parse_fn)(struct zj_parser *p, node *out);
+typedef int (*parse_fn)(struct zj_parser *parser, struct zj_node **out);
 
 /* Each takes the tokens it reads; a mistake is ZF_EINVALID as "NAME:LINE: ...".  Nodes belong to
  * the template. */
 int zj_p_accept(struct zj_parser *parser, const char *op);
-int zj_p_attribute(struct zj_parser *parser, node *out, node owner);
-int zj_p_disjunction(struct zj_parser *parser, node *out);
+int zj_p_attribute(struct zj_parser *parser, struct zj_node **out, struct zj_node *owner);
+int zj_p_disjunction(struct zj_parser *parser, struct zj_node **out);
 int zj_p_enter(struct zj_parser *parser);
 int zj_p_expect(struct zj_parser *parser, const char *op);
 int zj_p_expect_end(struct zj_parser *parser);
-int zj_p_expression(struct zj_parser *parser, node *out);
+int zj_p_expression(struct zj_parser *parser, struct zj_node **out);
 int zj_p_fail(const struct zj_parser *parser, const char *what);
-int zj_p_filter(struct zj_parser *parser, node *out);
+int zj_p_filter(struct zj_parser *parser, struct zj_node **out);
 int zj_p_is_op(const struct zj_parser *parser, const char *op);
 int zj_p_is_word(const struct zj_parser *parser, const char *word);
-int zj_p_make(struct zj_parser *parser, node *out, enum zj_node_kind kind);
-int zj_p_take_name(struct zj_parser *parser, node n);
-int zj_p_tuple(struct zj_parser *parser, node *out);
+int zj_p_make(struct zj_parser *parser, struct zj_node **out, enum zj_node_kind kind);
+int zj_p_take_name(struct zj_parser *parser, struct zj_node *node);
+int zj_p_tuple(struct zj_parser *parser, struct zj_node **out);
 int zj_p_unsupported(const struct zj_parser *parser, const char *what);
 
 #endif
