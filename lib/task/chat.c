@@ -32,7 +32,7 @@ int zf_text_span_add(struct zf_text_spans *spans, int64_t from, int64_t to) {
 /* --- which template ------------------------------------------------------------------- */
 
 /* A text, or a list of {name, template}. */
-static const char *configured(const json_t *value) {
+static const char *configured_template(const json_t *value) {
   const json_t *item;
   size_t i;
   const char *text = json_string_value(value);
@@ -67,7 +67,7 @@ static int find_template(struct zf_chat *chat, const char *dir, const json_t *co
                     zf_chat_names());
   char *path = zf_path_join(dir, "chat_template.jinja");
   int rc = path ? 0 : ZF_ENOMEM;
-  text = configured(json_object_get(config, "chat_template"));
+  text = configured_template(json_object_get(config, "chat_template"));
   if (!rc && zf_exists(path))
     rc = parse_file(chat, path);
   else if (!rc && text)
@@ -158,32 +158,32 @@ static int begins(const struct zf_buf *whole, const struct zf_buf *part) {
 }
 
 /* Length of the text of the first n messages, which must begin the whole. */
-static int prefix(const struct zf_chat *chat, const json_t *messages, const json_t *tools,
+static int prefix_len(const struct zf_chat *chat, const json_t *messages, const json_t *tools,
                   size_t count, int prompt, const struct zf_buf *whole, int64_t *len) {
-  json_t *some = json_array();
+  json_t *leading = json_array();
   struct zf_buf part = {0};
-  for (size_t i = 0; i < count; i++) json_array_append(some, json_array_get(messages, i));
-  int rc = zf_chat_render(chat, some, tools, prompt, &part, NULL);
+  for (size_t i = 0; i < count; i++) json_array_append(leading, json_array_get(messages, i));
+  int rc = zf_chat_render(chat, leading, tools, prompt, &part, NULL);
   *len = !rc && begins(whole, &part) ? (int64_t)part.len : -1;
   zf_buf_free(&part);
-  json_decref(some);
+  json_decref(leading);
   return rc;
 }
 
 /* Marks what the template writes for message i; 1: the text of the messages before it, or up to it, does not
  * begin the whole. */
 static int mark_turn(const struct zf_chat *chat, const json_t *messages, const json_t *tools,
-                     size_t i, const struct zf_buf *whole, struct zf_text_spans *spans) {
+                     size_t index, const struct zf_buf *whole, struct zf_text_spans *spans) {
   int64_t from, to;
-  int rc = prefix(chat, messages, tools, i, 1, whole, &from);
-  if (!rc && from < 0) rc = prefix(chat, messages, tools, i, 0, whole, &from);
-  if (!rc) rc = prefix(chat, messages, tools, i + 1, 0, whole, &to);
-  if (rc) return zf_error_prefix(rc, "message %zu", i + 1);
+  int rc = prefix_len(chat, messages, tools, index, 1, whole, &from);
+  if (!rc && from < 0) rc = prefix_len(chat, messages, tools, index, 0, whole, &from);
+  if (!rc) rc = prefix_len(chat, messages, tools, index + 1, 0, whole, &to);
+  if (rc) return zf_error_prefix(rc, "message %zu", index + 1);
   return from >= 0 && to >= from ? zf_text_span_add(spans, from, to) : 1;
 }
 
-static int is_answer(const json_t *messages, size_t i) {
-  const char *role = json_string_value(json_object_get(json_array_get(messages, i), "role"));
+static int is_answer(const json_t *messages, size_t index) {
+  const char *role = json_string_value(json_object_get(json_array_get(messages, index), "role"));
   return role && !strcmp(role, "assistant");
 }
 
@@ -202,80 +202,80 @@ static int is_blank(char c) {
 }
 
 /* Are the characters of `said`, blanks apart, in the text in their order? */
-static int holds(const char *text, size_t len, const char *said) {
-  size_t at = 0;
-  for (; *said; said++) {
-    if (is_blank(*said)) continue;
-    while (at < len && text[at] != *said) at++;
-    if (at++ >= len) return 0;
+static int contains_in_order(const char *text, size_t len, const char *answer) {
+  size_t place = 0;
+  for (; *answer; answer++) {
+    if (is_blank(*answer)) continue;
+    while (place < len && text[place] != *answer) place++;
+    if (place++ >= len) return 0;
   }
   return 1;
 }
 
 /* What the template adds for a reply to begin with, behind messages[0..n): *out, empty where that is not
  * an addition at the end. */
-static int reply_head(const struct zf_chat *chat, const json_t *some, const json_t *tools,
+static int generation_prompt(const struct zf_chat *chat, const json_t *leading, const json_t *tools,
                       struct zf_buf *out) {
-  struct zf_buf with = {0}, without = {0};
-  int rc = zf_chat_render(chat, some, tools, 1, &with, NULL);
-  if (!rc) rc = zf_chat_render(chat, some, tools, 0, &without, NULL);
-  if (!rc && begins(&with, &without))
-    zf_buf_add(out, with.data + without.len, with.len - without.len);
-  zf_buf_free(&with);
-  zf_buf_free(&without);
+  struct zf_buf prompted = {0}, plain = {0};
+  int rc = zf_chat_render(chat, leading, tools, 1, &prompted, NULL);
+  if (!rc) rc = zf_chat_render(chat, leading, tools, 0, &plain, NULL);
+  if (!rc && begins(&prompted, &plain))
+    zf_buf_add(out, prompted.data + plain.len, prompted.len - plain.len);
+  zf_buf_free(&prompted);
+  zf_buf_free(&plain);
   return rc;
 }
 
-static size_t same_bytes(const struct zf_buf *buf, const struct zf_buf *buffer) {
-  size_t n = 0;
-  while (n < buf->len && n < buffer->len && buf->data[n] == buffer->data[n]) n++;
-  return n;
+static size_t common_prefix(const struct zf_buf *left, const struct zf_buf *right) {
+  size_t len = 0;
+  while (len < left->len && len < right->len && left->data[len] == right->data[len]) len++;
+  return len;
 }
 
 /* Where the last answer begins: behind the last reply's head that stands before the place in which the
  * text changes when the answer does.  -1: it is not told apart. */
-static int by_difference(const struct zf_chat *chat, const json_t *some, const json_t *tools,
+static int find_answer(const struct zf_chat *chat, const json_t *conversation, const json_t *tools,
                          const struct zf_buf *text, int64_t *from) {
-  size_t last = json_array_size(some) - 1, at;
-  const char *said = json_string_value(json_object_get(json_array_get(some, last), "content"));
-  json_t *before = json_copy((json_t *)some), *other = json_copy((json_t *)some);
-  json_t *message = json_copy(json_array_get(some, last));
-  struct zf_buf changed = {0}, head = {0};
+  size_t last = json_array_size(conversation) - 1, place;
+  const char *answer = json_string_value(json_object_get(json_array_get(conversation, last), "content"));
+  json_t *before = json_copy((json_t *)conversation), *altered = json_copy((json_t *)conversation);
+  json_t *message = json_copy(json_array_get(conversation, last));
+  struct zf_buf altered_text = {0}, prompt = {0};
   json_array_remove(before, last);
-  json_object_set_new(message, "content", json_string(said && *said == 'z' ? "qz" : "zq"));
-  json_array_set_new(other, last, message);
-  int rc = said ? zf_chat_render(chat, other, tools, 0, &changed, NULL) : 0;
-  if (!rc && said) rc = reply_head(chat, before, tools, &head);
-  at = same_bytes(text, &changed);
+  json_object_set_new(message, "content", json_string(answer && *answer == 'z' ? "qz" : "zq"));
+  json_array_set_new(altered, last, message);
+  int rc = answer ? zf_chat_render(chat, altered, tools, 0, &altered_text, NULL) : 0;
+  if (!rc && answer) rc = generation_prompt(chat, before, tools, &prompt);
+  place = common_prefix(text, &altered_text);
   *from = -1;
-  if (!rc && said && changed.len && (at < text->len || at < changed.len)) {
-    *from = (int64_t)at;
-    for (size_t k = head.len; head.len && k <= at; k++)
-      if (!memcmp(text->data + k - head.len, head.data, head.len)) *from = (int64_t)k;
+  if (!rc && answer && altered_text.len && (place < text->len || place < altered_text.len)) {
+    *from = (int64_t)place;
+    for (size_t end = prompt.len; prompt.len && end <= place; end++)
+      if (!memcmp(text->data + end - prompt.len, prompt.data, prompt.len)) *from = (int64_t)end;
   }
   json_decref(before);
-  json_decref(other);
-  zf_buf_free(&changed);
-  zf_buf_free(&head);
+  json_decref(altered);
+  zf_buf_free(&altered_text);
+  zf_buf_free(&prompt);
   return rc;
 }
 
 /* The conversation up to the answer that is message i, which is the last there. */
 static int answer_text(const struct zf_chat *chat, const json_t *messages, const json_t *tools,
-                       size_t i, struct zf_buf *out, struct zf_text_spans *spans) {
-  const char *said = json_string_value(json_object_get(json_array_get(messages, i), "content"));
-  json_t *some = json_array();
+                       size_t index, struct zf_buf *out, struct zf_text_spans *spans) {
+  const char *answer = json_string_value(json_object_get(json_array_get(messages, index), "content"));
+  json_t *conversation = json_array();
   int64_t from = 0;
-  for (size_t k = 0; k <= i; k++) json_array_append(some, json_array_get(messages, k));
+  for (size_t i = 0; i <= index; i++) json_array_append(conversation, json_array_get(messages, i));
   zf_buf_clear(out);
   spans->count = 0;
-  int rc = zf_chat_render(chat, some, tools, 0, out, NULL);
-  if (!rc) rc = mark_turn(chat, some, tools, i, out, spans);
+  int rc = zf_chat_render(chat, conversation, tools, 0, out, NULL);
+  if (!rc) rc = mark_turn(chat, conversation, tools, index, out, spans);
   if (rc == 1) {
-    rc = by_difference(chat, some, tools, out, &from);
+    rc = find_answer(chat, conversation, tools, out, &from);
     if (!rc && from >= 0) rc = zf_text_span_add(spans, from, (int64_t)out->len);
   }
-  json_decref(some);
+  json_decref(conversation);
   if (rc) return rc;
   if (from < 0)
     return zf_error(
@@ -284,49 +284,49 @@ static int answer_text(const struct zf_chat *chat, const json_t *messages, const
         "that what the assistant says cannot be told apart: name another chat_template, or one "
         "with "
         "generation blocks",
-        i + 1);
+        index + 1);
   const struct zf_span *span = &spans->at[0];
-  if (!said || holds(out->data + span->from, (size_t)(span->to - span->from), said)) return 0;
+  if (!answer || contains_in_order(out->data + span->from, (size_t)(span->to - span->from), answer)) return 0;
   return zf_error(
       ZF_EINVALID,
       "message %zu: the template leaves out some of what the assistant says: name another "
       "chat_template",
-      i + 1);
+      index + 1);
 }
 
 /* Answer number k of the conversation; *n: how many there are. */
-static int answer_apart(const struct zf_chat *chat, const json_t *messages, const json_t *tools,
-                        int64_t k, struct zf_buf *out, struct zf_text_spans *spans, int64_t *n) {
+static int separate_answer(const struct zf_chat *chat, const json_t *messages, const json_t *tools,
+                        int64_t number, struct zf_buf *out, struct zf_text_spans *spans, int64_t *answers) {
   int64_t count = 0;
   int rc = 0;
   for (size_t i = 0; !rc && i < json_array_size(messages); i++) {
     if (!is_answer(messages, i)) continue;
-    if (count == k) rc = answer_text(chat, messages, tools, i, out, spans);
+    if (count == number) rc = answer_text(chat, messages, tools, i, out, spans);
     count++;
   }
-  *n = count;
+  *answers = count;
   return rc;
 }
 
 int zf_chat_row(const struct zf_chat *chat, const struct zf_fields *fields, const json_t *row,
-                int64_t k, struct zf_buf *out, struct zf_text_spans *spans, int64_t *count) {
+                int64_t part, struct zf_buf *out, struct zf_text_spans *spans, int64_t *parts) {
   const json_t *tools = json_object_get(row, "tools");
   json_t *messages;
-  *count = 0;
+  *parts = 0;
   int rc = zf_messages_row(&messages, fields, row);
-  int apart = k > 0;
-  if (!rc && !apart) rc = zf_chat_render(chat, messages, tools, 0, out, spans);
-  if (!rc && !apart && !zf_jinja_marks(chat->jinja)) {
+  int separate = part > 0;
+  if (!rc && !separate) rc = zf_chat_render(chat, messages, tools, 0, out, spans);
+  if (!rc && !separate && !zf_jinja_marks(chat->jinja)) {
     rc = mark_all(chat, messages, tools, out, spans);
-    apart = rc == 1;
+    separate = rc == 1;
   }
-  if (apart) rc = answer_apart(chat, messages, tools, k, out, spans, count);
+  if (separate) rc = separate_answer(chat, messages, tools, part, out, spans, parts);
   json_decref(messages);
   return rc;
 }
 
 int zf_segments_row(const json_t *row, struct zf_buf *out, struct zf_text_spans *spans) {
-  const json_t *list = json_object_get(row, "segments"), *settings;
+  const json_t *list = json_object_get(row, "segments"), *segment;
   size_t i;
   int rc = json_is_array(list) ? 0
                                : zf_error(ZF_EINVALID,
@@ -334,9 +334,9 @@ int zf_segments_row(const json_t *row, struct zf_buf *out, struct zf_text_spans 
                                           "{label, text}, found %s",
                                           zf_json_kind(list));
   zf_buf_puts(out, "");
-  json_array_foreach((json_t *)list, i, settings) {
-    const json_t *text = json_object_get(settings, "text"),
-                 *label = json_object_get(settings, "label");
+  json_array_foreach((json_t *)list, i, segment) {
+    const json_t *text = json_object_get(segment, "text"),
+                 *label = json_object_get(segment, "label");
     int64_t from = (int64_t)out->len;
     if (!rc && (!json_is_string(text) || !json_is_boolean(label)))
       rc = zf_error(ZF_EINVALID, "segments: segment %zu: expected {label: true or false, text}",

@@ -36,7 +36,7 @@ int zf_chat_render(const struct zf_chat *chat, const json_t *messages, const jso
  * cannot be told apart there either, or some of it would be left out.
  * The row has messages as zf_messages_row finds them (f may be NULL). */
 int zf_chat_row(const struct zf_chat *chat, const struct zf_fields *fields, const json_t *row,
-                int64_t k, struct zf_buf *out, struct zf_text_spans *spans, int64_t *count);
+                int64_t part, struct zf_buf *out, struct zf_text_spans *spans, int64_t *parts);
 
 /* segments: [{"label": true, "text": "..."}]: those labelled true are targets. */
 int zf_segments_row(const json_t *row, struct zf_buf *out, struct zf_text_spans *spans);

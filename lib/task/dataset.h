@@ -117,7 +117,7 @@ struct zf_dataset;
 struct zf_row_reader {
   int64_t count;                                               /* rows */
   int64_t sequence_len, options;                               /* that no example exceeds */
-  int (*encode)(void *ctx, struct zf_dataset *d, int64_t row); /* adds what the row becomes */
+  int (*encode)(void *ctx, struct zf_dataset *dataset, int64_t row); /* adds what the row becomes */
   void *ctx;
   struct zf_dataset *dataset; /* the set */
 };
@@ -156,7 +156,7 @@ void zf_encoder_free(struct zf_encoder *encoder); /* takes NULL */
 /* Adds what row i of `r`, file number `file` of the set, becomes: an example, several when it is
  * split, or none.  ZF_EINVALID: "PATH:LINE: ..." as below. */
 int zf_encoder_add(struct zf_encoder *encoder, struct zf_dataset *dataset, int32_t file,
-                   struct zf_records *records, int64_t i);
+                   struct zf_records *records, int64_t index);
 
 /* Encodes rows index[0..n) (NULL: all of them) of `r` and adds them.
  * ZF_EUSAGE: a template or option list is wrong.  ZF_EINVALID: "PATH:LINE: ..." a field is missing,
@@ -169,13 +169,13 @@ int64_t zf_dataset_size(const struct zf_dataset *dataset);
 
 /* Makes rows row[0..n) of a stream the examples of its set, instead of those before; the memory is
  * used again.  at[k] is the example of row[k], -1 when it gave none; `at` may be NULL. */
-int zf_row_reader_load(struct zf_row_reader *rows, const int64_t *row, int64_t count, int64_t *at);
+int zf_row_reader_load(struct zf_row_reader *rows, const int64_t *row, int64_t count, int64_t *example);
 
 /* No examples, with the memory and counts of those before. */
 void zf_dataset_clear(struct zf_dataset *dataset);
 
 /* Takes examples i with out[i] out of a set that is held, and out of its counts but `rows`. */
-void zf_dataset_remove(struct zf_dataset *dataset, const char *out);
+void zf_dataset_remove(struct zf_dataset *dataset, const char *remove);
 
 /* ZF_EINVALID when there is nothing to learn from: no example, or no target in any. */
 int zf_dataset_check(const struct zf_dataset *dataset, const char *what);
@@ -184,15 +184,15 @@ int zf_dataset_check(const struct zf_dataset *dataset, const char *what);
  * targets, to pack rows, to sum them or to count them, walks them by this function:
  *
  *   for (t = zf_seq_next_target(d, s, 0); t < s->n; t = zf_seq_next_target(d, s, t + 1)) */
-int64_t zf_seq_next_target(const struct zf_dataset *dataset, const struct zf_seq *seq, int64_t t);
+int64_t zf_seq_next_target(const struct zf_dataset *dataset, const struct zf_seq *seq, int64_t token);
 
 /* Targets of a sequence, and whether its token t >= 1 is one. */
 int64_t zf_seq_targets(const struct zf_dataset *dataset, const struct zf_seq *seq);
-int zf_seq_is_target(const struct zf_dataset *dataset, const struct zf_seq *seq, int64_t t);
+int zf_seq_is_target(const struct zf_dataset *dataset, const struct zf_seq *seq, int64_t token);
 
 /* Tokens that a forward pass over example i runs, and output rows that its loss needs. */
-int64_t zf_example_tokens(const struct zf_dataset *dataset, int64_t i);
-int64_t zf_example_rows(const struct zf_dataset *dataset, int64_t i);
-int64_t zf_example_targets(const struct zf_dataset *dataset, int64_t i);
+int64_t zf_example_tokens(const struct zf_dataset *dataset, int64_t index);
+int64_t zf_example_rows(const struct zf_dataset *dataset, int64_t index);
+int64_t zf_example_targets(const struct zf_dataset *dataset, int64_t index);
 
 #endif

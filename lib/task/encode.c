@@ -25,8 +25,8 @@ static int is_letter(char c) {
 }
 
 /* "about" and "billing" become "aboutbilling", which nobody means. */
-static int meets_letter(const struct zf_buf *text, size_t at) {
-  return at > 0 && at < text->len && is_letter(text->data[at - 1]) && is_letter(text->data[at]);
+static int meets_letter(const struct zf_buf *text, size_t boundary) {
+  return boundary > 0 && boundary < text->len && is_letter(text->data[boundary - 1]) && is_letter(text->data[boundary]);
 }
 
 static int encode_pair(struct zf_encoder *encoder, const json_t *row,
@@ -36,11 +36,11 @@ static int encode_pair(struct zf_encoder *encoder, const json_t *row,
   size_t prompt_end = encoder->text.len;
   if (!rc) rc = zf_template_apply(body, row, &encoder->text);
   if (!rc && meets_letter(&encoder->text, prompt_end)) encoder->joined = 1;
-  int64_t n;
-  if (!rc) rc = zf_encode_text(encoder, &n);
+  int64_t len;
+  if (!rc) rc = zf_encode_text(encoder, &len);
   if (rc) return rc;
-  int64_t target = prompt_tokens < n ? prompt_tokens : n;
-  if ((rc = zf_dataset_seq(encoder->dataset, encoder->ids.id, n, target))) return rc;
+  int64_t target = prompt_tokens < len ? prompt_tokens : len;
+  if ((rc = zf_dataset_seq(encoder->dataset, encoder->ids.id, len, target))) return rc;
   if (!add_eos) return 0;
   int32_t eos = zf_tok_eos(encoder->tok);
   encoder->dataset->seq[encoder->dataset->nseq - 1].len++;
@@ -81,14 +81,14 @@ int zf_encode_label(const struct zf_encoder *encoder, const json_t *value, const
       *label = (int32_t)i;
       return 0;
     }
-  long long n = strtoll(text, &end, 10);
+  long long number_value = strtoll(text, &end, 10);
   if (spec->labels || !*text || *end)
     return zf_error(ZF_EINVALID, "label '%.60s' is none of the %lld labels", text,
                     (long long)spec->noptions);
-  if (n < 0 || n >= spec->noptions)
+  if (number_value < 0 || number_value >= spec->noptions)
     return zf_error(ZF_EINVALID, "label %lld is out of range: there are %lld options (0 to %lld)",
-                    n, (long long)spec->noptions, (long long)spec->noptions - 1);
-  *label = (int32_t)n;
+                    number_value, (long long)spec->noptions, (long long)spec->noptions - 1);
+  *label = (int32_t)number_value;
   return 0;
 }
 
@@ -99,12 +99,12 @@ static int row_sequences(struct zf_encoder *encoder, const json_t *row, struct z
   int rc = 0;
   if (spec->type > ZF_TASK_TEXT) return zf_encode_marked(encoder, row, part, parts);
   if (spec->type == ZF_TASK_TEXT) {
-    int64_t n;
+    int64_t len;
     zf_buf_clear(&encoder->text);
     zf_buf_puts(&encoder->text, "");
     if ((rc = zf_template_apply(encoder->body, row, &encoder->text))) return rc;
-    if ((rc = zf_encode_text(encoder, &n))) return rc;
-    if ((rc = zf_dataset_seq(encoder->dataset, encoder->ids.id, n, 1))) return rc;
+    if ((rc = zf_encode_text(encoder, &len))) return rc;
+    if ((rc = zf_dataset_seq(encoder->dataset, encoder->ids.id, len, 1))) return rc;
     if (!spec->add_eos) return 0;
     int32_t eos = zf_tok_eos(encoder->tok);
     encoder->dataset->seq[encoder->dataset->nseq - 1].len++;
@@ -123,8 +123,8 @@ static int row_sequences(struct zf_encoder *encoder, const json_t *row, struct z
                        spec->add_eos);
   if ((rc = find_label(encoder, row, &example->label))) return rc;
   example->nseq = (int32_t)spec->noptions;
-  for (int64_t o = 0; !rc && o < spec->noptions; o++)
-    rc = encode_pair(encoder, row, encoder->option[o], prompt, 0);
+  for (int64_t option = 0; !rc && option < spec->noptions; option++)
+    rc = encode_pair(encoder, row, encoder->option[option], prompt, 0);
   return rc;
 }
 
@@ -159,9 +159,9 @@ static int parse_templates(struct zf_encoder *encoder) {
   if (spec->type != ZF_TASK_CLASSIFICATION) return zf_encode_find_words(encoder);
   encoder->option = zf_calloc(spec->noptions, sizeof(*encoder->option));
   if (!encoder->option) return ZF_ENOMEM;
-  for (int64_t o = 0; o < spec->noptions; o++)
-    if ((rc = zf_template_parse(&encoder->option[o], spec->options[o])))
-      return zf_error_prefix(rc, "options[%lld]", (long long)o);
+  for (int64_t option = 0; option < spec->noptions; option++)
+    if ((rc = zf_template_parse(&encoder->option[option], spec->options[option])))
+      return zf_error_prefix(rc, "options[%lld]", (long long)option);
   return 0;
 }
 
@@ -186,8 +186,8 @@ int zf_encoder_new(struct zf_encoder **out, const struct zf_data_spec *spec,
 
 void zf_encoder_free(struct zf_encoder *encoder) {
   if (!encoder) return;
-  for (int64_t o = 0; encoder->option && o < encoder->spec->noptions; o++)
-    zf_template_free(encoder->option[o]);
+  for (int64_t option = 0; encoder->option && option < encoder->spec->noptions; option++)
+    zf_template_free(encoder->option[option]);
   free(encoder->option);
   free(encoder->word);
   zf_template_free(encoder->body);
@@ -219,10 +219,10 @@ static int add_part(struct zf_encoder *encoder, const json_t *row, struct zf_exa
 }
 
 int zf_encoder_add(struct zf_encoder *encoder, struct zf_dataset *dataset, int32_t file,
-                   struct zf_records *records, int64_t i) {
+                   struct zf_records *records, int64_t index) {
   struct zf_example example = {
-      .nseq = 1, .label = -1, .ask = -1, .file = file, .line = zf_records_line(records, i)};
-  const json_t *row = zf_records_row(records, i);
+      .nseq = 1, .label = -1, .ask = -1, .file = file, .line = zf_records_line(records, index)};
+  const json_t *row = zf_records_row(records, index);
   if (!row) return ZF_EINVALID; /* the sentence has the place */
   encoder->dataset = dataset;
   dataset->problem = encoder->spec->problem;
@@ -232,6 +232,6 @@ int zf_encoder_add(struct zf_encoder *encoder, struct zf_dataset *dataset, int32
   dataset->counts.rows++;
   dataset->counts.joined += encoder->joined;
   dataset->counts.apart += !rc && parts > 0;
-  for (int64_t k = 1, n = parts; !rc && k < n; k++) rc = add_part(encoder, row, example, k, &parts);
+  for (int64_t part = 1, n = parts; !rc && part < n; part++) rc = add_part(encoder, row, example, part, &parts);
   return rc ? zf_error_prefix(rc, "%s:%lld", records->path, (long long)example.line) : 0;
 }

@@ -52,7 +52,7 @@ int zf_encode_whole(struct zf_encoder *encoder, const json_t *row, struct zf_exa
 /* --- encode_marked.c: texts with target stretches --- */
 
 /* Text k of the row; *parts: how many it becomes where that is not one (zf_chat_row), else 0. */
-int zf_encode_marked(struct zf_encoder *encoder, const json_t *row, int64_t k, int64_t *parts);
+int zf_encode_marked(struct zf_encoder *encoder, const json_t *row, int64_t part, int64_t *parts);
 
 /* --- encode_fit.c --- */
 

@@ -9,10 +9,10 @@
 static int read_number(float *out, const json_t *value, const char *key) {
   const char *text = json_string_value(value);
   char *end = NULL;
-  double x = json_is_number(value) ? json_number_value(value)
+  double number = json_is_number(value) ? json_number_value(value)
              : text && *text       ? strtod(text, &end)
                                    : NAN;
-  *out = (float)x;
+  *out = (float)number;
   if (isfinite(*out) && (!end || !*end)) return 0;
   return zf_error(ZF_EINVALID, "field '%s': expected a number, found %s%.60s", key,
                   text ? "the text " : zf_json_kind(value), text ? text : "");
@@ -21,13 +21,13 @@ static int read_number(float *out, const json_t *value, const char *key) {
 /* regression: one number, or a list of as many as the head has outputs. */
 static int read_numbers(const struct zf_encoder *encoder, const json_t *value, const char *key,
                         struct zf_seq *seq) {
-  int64_t n = encoder->spec->noptions;
+  int64_t count = encoder->spec->noptions;
   int rc = 0;
-  if (n == 1 && !json_is_array(value)) return read_number(&seq[0].gold, value, key);
-  if ((int64_t)json_array_size(value) != n)
+  if (count == 1 && !json_is_array(value)) return read_number(&seq[0].gold, value, key);
+  if ((int64_t)json_array_size(value) != count)
     return zf_error(ZF_EINVALID, "field '%s': expected a list of %lld numbers, found %s of %zu",
-                    key, (long long)n, zf_json_kind(value), json_array_size(value));
-  for (int64_t i = 0; !rc && i < n; i++)
+                    key, (long long)count, zf_json_kind(value), json_array_size(value));
+  for (int64_t i = 0; !rc && i < count; i++)
     rc = read_number(&seq[i].gold, json_array_get(value, (size_t)i), key);
   return rc;
 }

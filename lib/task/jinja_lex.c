@@ -13,14 +13,14 @@
 
 enum { SOURCE = 4 << 20, TOKENS = 1 << 20 };
 
-struct lexer {
+struct jinja_lexer {
   const char *name, *at, *end;
   int line, plain;
   int at_line; /* what came before ended in a newline, or nothing did */
   struct zj_tokens *out;
 };
 
-static int add_token(struct lexer *lexer, enum zj_token_kind kind, int line, const char *text, int64_t len) {
+static int add_token(struct jinja_lexer *lexer, enum zj_token_kind kind, int line, const char *text, int64_t len) {
   struct zj_tokens *tokens = lexer->out;
   if (tokens->count == tokens->cap) {
     int64_t cap = tokens->cap ? 2 * tokens->cap : 256;
@@ -36,7 +36,7 @@ static int add_token(struct lexer *lexer, enum zj_token_kind kind, int line, con
   return 0;
 }
 
-static void advance(struct lexer *lexer, const char *to) {
+static void advance(struct jinja_lexer *lexer, const char *to) {
   for (; lexer->at < to; lexer->at++) lexer->line += *lexer->at == '\n';
 }
 
@@ -45,7 +45,7 @@ static int is_blank(char c) {
 }
 
 /* Text before a tag that opens at `open`: what of it stays. */
-static const char *data_end(const struct lexer *lexer, const char *open, int variable) {
+static const char *data_end(const struct jinja_lexer *lexer, const char *open, int variable) {
   const char *from = open;
   char sign = open + 2 < lexer->end ? open[2] : 0;
   if (sign == '-') {
@@ -58,7 +58,7 @@ static const char *data_end(const struct lexer *lexer, const char *open, int var
 }
 
 /* Behind the end of a tag at p, "%}" with its sign: what it takes along. */
-static void after_end(struct lexer *lexer, const char *end, int sign, int variable) {
+static void after_end(struct jinja_lexer *lexer, const char *end, int sign, int variable) {
   if (sign == '-')
     while (end < lexer->end && is_blank(*end)) end++;
   else if (sign != '+' && !variable && !lexer->plain && end < lexer->end && *end == '\n')
@@ -72,7 +72,7 @@ static int is_name(char c, int first) {
          (!first && c >= '0' && c <= '9');
 }
 
-static int lex_string(struct lexer *lexer) {
+static int lex_string(struct jinja_lexer *lexer) {
   const char *end = lexer->at + 1;
   int line = lexer->line;
   while (end < lexer->end && *end != *lexer->at) end += *end == '\\' && end + 1 < lexer->end ? 2 : 1;
@@ -83,7 +83,7 @@ static int lex_string(struct lexer *lexer) {
   return rc;
 }
 
-static int lex_number(struct lexer *lexer) {
+static int lex_number(struct jinja_lexer *lexer) {
   const char *end = lexer->at;
   enum zj_token_kind kind = ZJ_INT;
   while (end < lexer->end && *end >= '0' && *end <= '9') end++;
@@ -103,7 +103,7 @@ static int lex_number(struct lexer *lexer) {
   return rc;
 }
 
-static int lex_operator(struct lexer *lexer, int *nested) {
+static int lex_operator(struct jinja_lexer *lexer, int *nested) {
   static const char *const two[] = {"==", "!=", ">=", "<=", "//", "**"};
   int len = strchr("+-/*%~[](){}<>=.:|,", *lexer->at) ? 1 : 0;
   for (int i = 0; i < 6; i++)
@@ -118,14 +118,14 @@ static int lex_operator(struct lexer *lexer, int *nested) {
 }
 
 /* Does "%}" or "}}" stand at p, with its sign?  Its length. */
-static int ends_here(const struct lexer *lexer, const char *at, const char *close, int *sign) {
+static int ends_here(const struct jinja_lexer *lexer, const char *at, const char *close, int *sign) {
   *sign = *at == '-' || *at == '+' ? *at : 0;
   const char *brackets = at + (*sign != 0);
   return lexer->end - brackets >= 2 && !memcmp(brackets, close, 2) ? 2 + (*sign != 0) : 0;
 }
 
 /* The inside of a tag, up to and with its end. */
-static int lex_tag(struct lexer *lexer, const char *close) {
+static int lex_tag(struct jinja_lexer *lexer, const char *close) {
   int nested = 0, rc = 0, sign, open = lexer->line;
   while (!rc) {
     while (lexer->at < lexer->end && is_blank(*lexer->at)) advance(lexer, lexer->at + 1);
@@ -157,7 +157,7 @@ static const char *find(const char *from, const char *end, const char *what) {
   return from < end ? memmem(from, (size_t)(end - from), what, strlen(what)) : NULL;
 }
 
-static int lex_comment(struct lexer *lexer) {
+static int lex_comment(struct jinja_lexer *lexer) {
   const char *close = find(lexer->at, lexer->end, "#}");
   if (!close)
     return zf_error(ZF_EINVALID, "%s:%d: a comment has no '#}'", lexer->name, lexer->line);
@@ -168,7 +168,7 @@ static int lex_comment(struct lexer *lexer) {
 }
 
 /* Is the tag at p "raw", or "endraw"?  Where it ends, or NULL. */
-static const char *raw_tag(const struct lexer *lexer, const char *at, const char *word, int *sign) {
+static const char *raw_tag(const struct jinja_lexer *lexer, const char *at, const char *word, int *sign) {
   size_t word_len = strlen(word);
   at += 2 + (at + 2 < lexer->end && (at[2] == '-' || at[2] == '+'));
   while (at < lexer->end && is_blank(*at)) at++;
@@ -178,7 +178,7 @@ static const char *raw_tag(const struct lexer *lexer, const char *at, const char
   return len ? at + len : NULL;
 }
 
-static int lex_raw(struct lexer *lexer, const char *from, int sign) {
+static int lex_raw(struct jinja_lexer *lexer, const char *from, int sign) {
   after_end(lexer, from, sign, 0);
   for (const char *tag = lexer->at; (tag = find(tag, lexer->end, "{%")); tag += 2) {
     const char *close = raw_tag(lexer, tag, "endraw", &sign);
@@ -193,7 +193,7 @@ static int lex_raw(struct lexer *lexer, const char *from, int sign) {
 }
 
 /* One stretch of text and the tag behind it. */
-static int lex_part(struct lexer *lexer) {
+static int lex_part(struct jinja_lexer *lexer) {
   const char *open = lexer->at;
   int sign, rc = 0;
   while (open < lexer->end && !(*open == '{' && open + 1 < lexer->end && strchr("{%#", open[1])))
@@ -218,7 +218,7 @@ int zj_lex(struct zj_tokens *out, const char *text, const char *name, unsigned f
   size_t len = strlen(text);
   if (len > SOURCE)
     return zf_error(ZF_EINVALID, "%s: the template has %zu bytes; at most %d", name, len, SOURCE);
-  struct lexer lexer = {
+  struct jinja_lexer lexer = {
       .name = name, .at = text, .end = text + len, .line = 1, .at_line = 1, .out = out};
   lexer.plain = (flags & ZF_JINJA_PLAIN) != 0;
   if (len && text[len - 1] == '\n' && !lexer.plain) lexer.end--;

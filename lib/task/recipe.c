@@ -57,16 +57,16 @@ static const struct zf_conf_key keys[] = {
 
 /* --- reading ------------------------------------------------------------------------------------- */
 
-static int is_bare(const char *s) {
-  size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
-  return n > 0 && !s[n] && !(*s >= '0' && *s <= '9');
+static int looks_like_field(const char *text) {
+  size_t len = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+  return len > 0 && !text[len] && !(*text >= '0' && *text <= '9');
 }
 
 static int parse_part(struct zf_recipe *recipe, struct zf_recipe_part *part, const char *key,
                       const char *text) {
   char name[64];
   part->text = text;
-  part->outside_prefix = is_bare(text);
+  part->outside_prefix = looks_like_field(text);
   snprintf(name, sizeof name, "%s", key);
   int rc = zf_jinja_parse_as(&part->jinja, text, name, ZF_JINJA_STRICT | ZF_JINJA_PLAIN);
   if (rc != ZF_EINVALID) return rc;
@@ -123,10 +123,10 @@ static int resolve(struct zf_recipe *recipe) {
 }
 
 int zf_recipe_parse(struct zf_recipe **out, const char *text, size_t len, const char *name) {
-  const struct zf_conf_key *const table[] = {keys};
+  const struct zf_conf_key *const tables[] = {keys};
   struct zf_recipe *recipe = *out = zf_calloc(1, sizeof *recipe);
   if (!recipe) return ZF_ENOMEM;
-  int rc = zf_conf_new(&recipe->conf, table, 1);
+  int rc = zf_conf_new(&recipe->conf, tables, 1);
   if (!rc) rc = zf_conf_text(recipe->conf, text, len, name);
   if (!rc) rc = zf_conf_check(recipe->conf);
   if (!rc) rc = resolve(recipe);
@@ -148,16 +148,16 @@ static int open_file(struct zf_recipe **out, const char *path) {
 
 int zf_recipe_open(struct zf_recipe **out, const char *name) {
   const char *names[256];
-  int64_t n = 0;
+  int64_t count = 0;
   *out = NULL;
   if (zf_glob("*.yaml", name) || zf_glob("*.yml", name)) return open_file(out, name);
   for (const struct zf_recipe_text *recipe_text = zf_recipe_texts; recipe_text->name;
        recipe_text++) {
     if (!strcmp(recipe_text->name, name))
       return zf_recipe_parse(out, recipe_text->text, strlen(recipe_text->text), name);
-    if (n < 256) names[n++] = recipe_text->name;
+    if (count < 256) names[count++] = recipe_text->name;
   }
-  const char *near = zf_nearest(name, names, n);
+  const char *near = zf_nearest(name, names, count);
   if (near) return zf_error(ZF_EUSAGE, "there is no task '%.60s': did you mean '%s'?", name, near);
   return zf_error(ZF_EUSAGE,
                   "there is no task '%.60s': --list-tasks names them; a recipe of your own "
@@ -199,10 +199,10 @@ void zf_recipe_unused(const struct zf_recipe *recipe, struct zf_buf *out) {
       zf_buf_printf(out, "%s%s", out->len ? ", " : "", key->name);
 }
 
-int zf_recipe_metric(const struct zf_recipe *recipe, int64_t i, const char **metric,
+int zf_recipe_metric(const struct zf_recipe *recipe, int64_t index, const char **metric,
                      const char **aggregation) {
-  if (i >= zf_conf_maps(recipe->conf, "metric_list")) return 0;
-  const struct zf_conf *conf = zf_conf_map(recipe->conf, "metric_list", i);
+  if (index >= zf_conf_maps(recipe->conf, "metric_list")) return 0;
+  const struct zf_conf *conf = zf_conf_map(recipe->conf, "metric_list", index);
   *metric = zf_conf_str(conf, "metric");
   *aggregation = zf_conf_str(conf, "aggregation");
   return 1;

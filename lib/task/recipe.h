@@ -51,7 +51,7 @@ int64_t zf_recipe_fields(const struct zf_recipe *recipe, const char *const **out
 void zf_recipe_unused(const struct zf_recipe *recipe, struct zf_buf *out);
 
 /* Metric i: 0 past the last.  *aggregation NULL: the metric's own. */
-int zf_recipe_metric(const struct zf_recipe *recipe, int64_t i, const char **metric,
+int zf_recipe_metric(const struct zf_recipe *recipe, int64_t index, const char **metric,
                      const char **aggregation);
 
 /* Examples before every question: the first `n` rows of `r`, answered (what the harness calls

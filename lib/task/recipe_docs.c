@@ -18,47 +18,47 @@ enum { MATCH_STEPS = 50000000, HEAP_KB = 65536 };
   "\\x{205f}\\x{3000}]"
 
 /* Replaces what `pattern` finds everywhere in *b. */
-static int substitute(struct zf_buf *buf, const char *pattern, const char *by) {
-  int error, found = 0;
-  PCRE2_SIZE at, n = 2 * buf->len + 64;
+static int substitute(struct zf_buf *buf, const char *pattern, const char *replacement) {
+  int error, matches = 0;
+  PCRE2_SIZE error_at, result_len = 2 * buf->len + 64;
   pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
-                                   PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, &error, &at, NULL);
+                                   PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, &error, &error_at, NULL);
   pcre2_match_context *limits = pcre2_match_context_create(NULL);
-  char *made = zf_malloc(n);
-  int rc = code && limits && made ? 0 : zf_error(ZF_ENOMEM, "out of memory for a pattern");
+  char *result = zf_malloc(result_len);
+  int rc = code && limits && result ? 0 : zf_error(ZF_ENOMEM, "out of memory for a pattern");
   if (!rc) {
     pcre2_set_match_limit(limits, MATCH_STEPS);
     pcre2_set_heap_limit(limits, HEAP_KB);
-    found =
+    matches =
         pcre2_substitute(code, (PCRE2_SPTR)buf->data, buf->len, 0, PCRE2_SUBSTITUTE_GLOBAL, NULL,
-                         limits, (PCRE2_SPTR)by, PCRE2_ZERO_TERMINATED, (PCRE2_UCHAR *)made, &n);
-    if (found < 0)
+                         limits, (PCRE2_SPTR)replacement, PCRE2_ZERO_TERMINATED, (PCRE2_UCHAR *)result, &result_len);
+    if (matches < 0)
       rc = zf_error(ZF_EINVALID, "the text is too tangled for the pattern %s (PCRE2 %d)", pattern,
-                    found);
+                    matches);
   }
   if (!rc) {
     zf_buf_clear(buf);
-    zf_buf_add(buf, made, n);
+    zf_buf_add(buf, result, result_len);
     rc = zf_buf_ok(buf);
   }
-  free(made);
+  free(result);
   pcre2_match_context_free(limits);
   pcre2_code_free(code);
   return rc;
 }
 
 static int replace(struct zf_buf *buf, const char *from, const char *to) {
-  struct zf_buf made = {0};
-  const char *p = buf->data;
-  size_t n = strlen(from);
-  for (const char *hit; (hit = strstr(p, from)); p = hit + n) {
-    zf_buf_add(&made, p, (size_t)(hit - p));
-    zf_buf_puts(&made, to);
+  struct zf_buf result = {0};
+  const char *rest = buf->data;
+  size_t len = strlen(from);
+  for (const char *hit; (hit = strstr(rest, from)); rest = hit + len) {
+    zf_buf_add(&result, rest, (size_t)(hit - rest));
+    zf_buf_puts(&result, to);
   }
-  zf_buf_puts(&made, p);
-  int rc = zf_buf_ok(&made);
+  zf_buf_puts(&result, rest);
+  int rc = zf_buf_ok(&result);
   zf_buf_free(buf);
-  *buf = made;
+  *buf = result;
   return rc;
 }
 
@@ -174,12 +174,12 @@ const char *zf_doc_step_near(const char *name) {
 }
 
 int64_t zf_doc_words(const char *text) {
-  int64_t n = 1;
-  int before = 0;
-  for (const char *p = text; *p; p = zj_skip(p, 1)) {
-    int space = zj_space_at(p);
-    n += space && !before;
-    before = space;
+  int64_t words = 1;
+  int after_space = 0;
+  for (const char *c = text; *c; c = zj_skip(c, 1)) {
+    int space = zj_space_at(c);
+    words += space && !after_space;
+    after_space = space;
   }
-  return n;
+  return words;
 }

@@ -12,7 +12,7 @@
 
 enum { MAX_FILTERS = 8, MAX_VALUE = 1 << 24 /* bytes that replace may make of a value */ };
 
-typedef int (*filter_fn)(struct zf_buf *v, const char *arg);
+typedef int (*filter_fn)(struct zf_buf *value, const char *arg);
 
 struct filter_row {
   const char *name;
@@ -20,7 +20,7 @@ struct filter_row {
   int takes_arg;
 };
 
-struct piece {
+struct template_piece {
   char *text; /* literal, or the field's name */
   int is_field;
   int nfilter;
@@ -29,7 +29,7 @@ struct piece {
 };
 
 struct zf_template {
-  struct piece *piece;
+  struct template_piece *piece;
   int64_t count;
 };
 
@@ -43,84 +43,84 @@ static int is_lower(char c) {
   return c >= 'a' && c <= 'z';
 }
 
-static int set(struct zf_buf *buf, const char *text, size_t len) {
-  struct zf_buf buffer = {0};
-  zf_buf_add(&buffer, text, len);
-  zf_buf_free(buf);
-  *buf = buffer;
-  return zf_buf_ok(buf);
+static int set_bytes(struct zf_buf *value, const char *text, size_t len) {
+  struct zf_buf result = {0};
+  zf_buf_add(&result, text, len);
+  zf_buf_free(value);
+  *value = result;
+  return zf_buf_ok(value);
 }
 
-static int strip(struct zf_buf *buf, const char *arg) {
+static int strip(struct zf_buf *value, const char *arg) {
   (void)arg;
-  size_t from = 0, to = buf->len;
-  while (from < to && strchr(" \t\r\n", buf->data[from])) from++;
-  while (to > from && strchr(" \t\r\n", buf->data[to - 1])) to--;
-  return set(buf, buf->data + from, to - from);
+  size_t from = 0, to = value->len;
+  while (from < to && strchr(" \t\r\n", value->data[from])) from++;
+  while (to > from && strchr(" \t\r\n", value->data[to - 1])) to--;
+  return set_bytes(value, value->data + from, to - from);
 }
 
-static int rstrip(struct zf_buf *buf, const char *arg) {
-  while (buf->len && strchr(arg, buf->data[buf->len - 1])) buf->data[--buf->len] = 0;
+static int rstrip(struct zf_buf *value, const char *arg) {
+  while (value->len && strchr(arg, value->data[value->len - 1])) value->data[--value->len] = 0;
   return 0;
 }
 
-static int lower(struct zf_buf *buf, const char *arg) {
+static int lower(struct zf_buf *value, const char *arg) {
   (void)arg;
-  for (size_t i = 0; i < buf->len; i++)
-    if (is_upper(buf->data[i])) buf->data[i] = (char)(buf->data[i] + 32);
+  for (size_t i = 0; i < value->len; i++)
+    if (is_upper(value->data[i])) value->data[i] = (char)(value->data[i] + 32);
   return 0;
 }
 
-static int upper(struct zf_buf *buf, const char *arg) {
+static int upper(struct zf_buf *value, const char *arg) {
   (void)arg;
-  for (size_t i = 0; i < buf->len; i++)
-    if (is_lower(buf->data[i])) buf->data[i] = (char)(buf->data[i] - 32);
+  for (size_t i = 0; i < value->len; i++)
+    if (is_lower(value->data[i])) value->data[i] = (char)(value->data[i] - 32);
   return 0;
 }
 
-static int capitalize(struct zf_buf *buf, const char *arg) {
+static int capitalize(struct zf_buf *value, const char *arg) {
   (void)arg;
-  if (buf->len && is_lower(buf->data[0])) buf->data[0] = (char)(buf->data[0] - 32);
+  if (value->len && is_lower(value->data[0])) value->data[0] = (char)(value->data[0] - 32);
   return 0;
 }
 
-static int lower_first(struct zf_buf *buf, const char *arg) {
+static int lower_first(struct zf_buf *value, const char *arg) {
   (void)arg;
-  int alone = buf->len >= 1 && buf->data[0] == 'I' &&
-              (buf->len == 1 || (!is_upper(buf->data[1]) && !is_lower(buf->data[1])));
-  if (buf->len && is_upper(buf->data[0]) && !alone) buf->data[0] = (char)(buf->data[0] + 32);
+  int alone = value->len >= 1 && value->data[0] == 'I' &&
+              (value->len == 1 || (!is_upper(value->data[1]) && !is_lower(value->data[1])));
+  if (value->len && is_upper(value->data[0]) && !alone) value->data[0] = (char)(value->data[0] + 32);
   return 0;
 }
 
-static int replace(struct zf_buf *buf, const char *arg) {
-  size_t n = strcspn(arg, "=");
-  const char *to = arg[n] ? arg + n + 1 : "";
-  struct zf_buf buffer = {0};
-  for (size_t i = 0; i < buf->len;) {
-    if (n && buf->len - i >= n && !memcmp(buf->data + i, arg, n)) {
-      zf_buf_puts(&buffer, to);
-      i += n;
+static int replace(struct zf_buf *value, const char *arg) {
+  size_t from_len = strcspn(arg, "=");
+  const char *to = arg[from_len] ? arg + from_len + 1 : "";
+  struct zf_buf result = {0};
+  for (size_t i = 0; i < value->len;) {
+    if (from_len && value->len - i >= from_len && !memcmp(value->data + i, arg, from_len)) {
+      zf_buf_puts(&result, to);
+      i += from_len;
     } else {
-      zf_buf_putc(&buffer, buf->data[i++]);
+      zf_buf_putc(&result, value->data[i++]);
     }
-    if (buffer.len > MAX_VALUE) { /* eight in a row could multiply a text without bound */
-      zf_buf_free(&buffer);
+    if (result.len > MAX_VALUE) { /* eight in a row could multiply a text without bound */
+      zf_buf_free(&result);
       return zf_error(ZF_EINVALID, "replace:%.60s makes more than %d bytes of it", arg, MAX_VALUE);
     }
   }
-  zf_buf_puts(&buffer, "");
-  zf_buf_free(buf);
-  *buf = buffer;
-  return zf_buf_ok(buf);
+  zf_buf_puts(&result, "");
+  zf_buf_free(value);
+  *value = result;
+  return zf_buf_ok(value);
 }
 
-static int map(struct zf_buf *buf, const char *arg) {
-  for (const char *p = arg; *p;) {
-    size_t n = strcspn(p, "="), m = strcspn(p, ",");
-    if (n < m && n == buf->len && !memcmp(p, buf->data, n)) return set(buf, p + n + 1, m - n - 1);
-    p += m + (p[m] == ',');
+static int map(struct zf_buf *value, const char *arg) {
+  for (const char *entry = arg; *entry;) {
+    size_t name_len = strcspn(entry, "="), entry_len = strcspn(entry, ",");
+    if (name_len < entry_len && name_len == value->len && !memcmp(entry, value->data, name_len)) return set_bytes(value, entry + name_len + 1, entry_len - name_len - 1);
+    entry += entry_len + (entry[entry_len] == ',');
   }
-  return zf_error(ZF_EINVALID, "the value '%.60s' is not in the list map:%s", buf->data, arg);
+  return zf_error(ZF_EINVALID, "the value '%.60s' is not in the list map:%s", value->data, arg);
 }
 
 static const struct filter_row filters[] = {
@@ -139,37 +139,37 @@ const char *zf_template_filters(void) {
 /* --- parsing --- */
 
 /* The 1-based character of UTF-8 text that `at` points to. */
-static int place(const char *text, const char *at) {
-  int n = 1;
-  for (const char *p = text; p < at; p++) n += ((unsigned char)*p & 0xc0) != 0x80;
-  return n;
+static int position_of(const char *text, const char *at) {
+  int position = 1;
+  for (const char *c = text; c < at; c++) position += ((unsigned char)*c & 0xc0) != 0x80;
+  return position;
 }
 
-static int add_filter(struct piece *piece, const char *text, const char *at, size_t len) {
-  size_t name = strcspn(at, ":|}");
-  if (name > len) name = len;
+static int add_filter(struct template_piece *piece, const char *text, const char *at, size_t len) {
+  size_t name_len = strcspn(at, ":|}");
+  if (name_len > len) name_len = len;
   for (int i = 0; i < FILTERS; i++) {
-    if (strlen(filters[i].name) != name || strncmp(filters[i].name, at, name) != 0) continue;
-    int has_arg = at[name] == ':';
+    if (strlen(filters[i].name) != name_len || strncmp(filters[i].name, at, name_len) != 0) continue;
+    int has_arg = at[name_len] == ':';
     if (has_arg != filters[i].takes_arg)
-      return zf_error(ZF_EUSAGE, "template, character %d: filter '%s' %s", place(text, at),
+      return zf_error(ZF_EUSAGE, "template, character %d: filter '%s' %s", position_of(text, at),
                       filters[i].name,
                       has_arg ? "takes no argument" : "needs an argument after ':'");
     if (piece->nfilter == MAX_FILTERS)
-      return zf_error(ZF_EUSAGE, "template, character %d: more than %d filters", place(text, at),
+      return zf_error(ZF_EUSAGE, "template, character %d: more than %d filters", position_of(text, at),
                       MAX_FILTERS);
-    char *arg = has_arg ? zf_strndup(at + name + 1, len - name - 1) : NULL;
+    char *arg = has_arg ? zf_strndup(at + name_len + 1, len - name_len - 1) : NULL;
     if (has_arg && !arg) return ZF_ENOMEM;
     piece->filter[piece->nfilter] = &filters[i];
     piece->arg[piece->nfilter++] = arg;
     return 0;
   }
   return zf_error(ZF_EUSAGE, "template, character %d: unknown filter '%.*s'; there are %s",
-                  place(text, at), (int)name, at, zf_template_filters());
+                  position_of(text, at), (int)name_len, at, zf_template_filters());
 }
 
-static struct piece *new_piece(struct zf_template *template) {
-  struct piece *piece = realloc(template->piece, sizeof *piece * (size_t)(template->count + 1));
+static struct template_piece *new_piece(struct zf_template *template) {
+  struct template_piece *piece = realloc(template->piece, sizeof *piece * (size_t)(template->count + 1));
   if (!piece) {
     zf_error(ZF_ENOMEM, "out of memory for a template");
     return NULL;
@@ -186,21 +186,21 @@ static int parse_field(struct zf_template *template, const char *text, const cha
   size_t len = strcspn(at, "}");
   if (!at[len])
     return zf_error(ZF_EUSAGE, "template, character %d: '{' without '}' ('{{' gives a brace)",
-                    place(text, at) - 1);
-  size_t n = strcspn(at, "|}");
-  if (n == 0)
-    return zf_error(ZF_EUSAGE, "template, character %d: empty field name", place(text, at));
-  struct piece *piece = new_piece(template);
+                    position_of(text, at) - 1);
+  size_t used = strcspn(at, "|}");
+  if (used == 0)
+    return zf_error(ZF_EUSAGE, "template, character %d: empty field name", position_of(text, at));
+  struct template_piece *piece = new_piece(template);
   if (!piece) return ZF_ENOMEM;
   piece->is_field = 1;
-  piece->text = zf_strndup(at, n);
+  piece->text = zf_strndup(at, used);
   if (!piece->text) return ZF_ENOMEM;
-  while (at[n] == '|') {
-    const char *f = at + n + 1;
-    size_t m = strcspn(f, "|}");
-    int rc = add_filter(piece, text, f, m);
+  while (at[used] == '|') {
+    const char *filter = at + used + 1;
+    size_t filter_len = strcspn(filter, "|}");
+    int rc = add_filter(piece, text, filter, filter_len);
     if (rc) return rc;
-    n += 1 + m;
+    used += 1 + filter_len;
   }
   *end = at + len + 1;
   return 0;
@@ -213,12 +213,12 @@ static int parse_text(struct zf_template *template, const char *text, const char
     if (*at == '}' && at[1] != '}') {
       zf_buf_free(&buf);
       return zf_error(ZF_EUSAGE, "template, character %d: '}' without '{' ('}}' gives a brace)",
-                      place(text, at));
+                      position_of(text, at));
     }
     zf_buf_putc(&buf, *at);
     if (*at == '{' || *at == '}') at++;
   }
-  struct piece *piece = zf_buf_ok(&buf) ? NULL : new_piece(template);
+  struct template_piece *piece = zf_buf_ok(&buf) ? NULL : new_piece(template);
   if (!piece) {
     zf_buf_free(&buf);
     return ZF_ENOMEM;
@@ -232,9 +232,9 @@ int zf_template_parse(struct zf_template **out, const char *text) {
   *out = NULL;
   struct zf_template *template = zf_calloc(1, sizeof *template);
   if (!template) return ZF_ENOMEM;
-  for (const char *p = text; *p;) {
-    int field = *p == '{' && p[1] != '{';
-    int rc = field ? parse_field(template, text, p + 1, &p) : parse_text(template, text, p, &p);
+  for (const char *at = text; *at;) {
+    int field = *at == '{' && at[1] != '{';
+    int rc = field ? parse_field(template, text, at + 1, &at) : parse_text(template, text, at, &at);
     if (rc) {
       zf_template_free(template);
       return rc;
@@ -248,7 +248,7 @@ void zf_template_free(struct zf_template *template) {
   if (!template) return;
   for (int64_t i = 0; i < template->count; i++) {
     free(template->piece[i].text);
-    for (int k = 0; k < template->piece[i].nfilter; k++) free(template->piece[i].arg[k]);
+    for (int filter = 0; filter < template->piece[i].nfilter; filter++) free(template->piece[i].arg[filter]);
   }
   free(template->piece);
   free(template);
@@ -257,34 +257,34 @@ void zf_template_free(struct zf_template *template) {
 /* --- use --- */
 
 /* The shortest digits that give the same number, with a point or an exponent as JSON wants. */
-static void put_real(struct zf_buf *out, double v) {
+static void put_real(struct zf_buf *out, double number) {
   char text[32];
   for (int digits = 15; digits <= 17; digits++) {
-    snprintf(text, sizeof text, "%.*g", digits, v);
-    if (strtod(text, NULL) == v) break;
+    snprintf(text, sizeof text, "%.*g", digits, number);
+    if (strtod(text, NULL) == number) break;
   }
   zf_buf_puts(out, text);
   if (!strpbrk(text, ".e")) zf_buf_puts(out, ".0");
 }
 
-static int value(const json_t *row, const char *name, struct zf_buf *out) {
-  const json_t *v = json_object_get(row, name);
-  const char *wide = zf_json_wide(v);
+static int put_value(const json_t *row, const char *name, struct zf_buf *out) {
+  const json_t *value = json_object_get(row, name);
+  const char *wide = zf_json_wide(value);
   zf_buf_clear(out);
-  if (!v) return zf_field_missing(row, name);
-  if (json_is_string(v)) {
-    zf_buf_add(out, json_string_value(v), json_string_length(v));
-  } else if (json_is_integer(v)) {
-    zf_buf_printf(out, "%lld", (long long)json_integer_value(v));
-  } else if (json_is_real(v)) {
-    put_real(out, json_real_value(v));
-  } else if (json_is_boolean(v)) {
-    zf_buf_puts(out, json_is_true(v) ? "true" : "false");
+  if (!value) return zf_field_missing(row, name);
+  if (json_is_string(value)) {
+    zf_buf_add(out, json_string_value(value), json_string_length(value));
+  } else if (json_is_integer(value)) {
+    zf_buf_printf(out, "%lld", (long long)json_integer_value(value));
+  } else if (json_is_real(value)) {
+    put_real(out, json_real_value(value));
+  } else if (json_is_boolean(value)) {
+    zf_buf_puts(out, json_is_true(value) ? "true" : "false");
   } else if (wide && !strpbrk(wide, "NI")) {
     zf_buf_puts(out, wide);
   } else {
     return zf_error(ZF_EINVALID, "field '%s': expected a text, a number or a boolean, found %s",
-                    name, zf_json_kind(v));
+                    name, zf_json_kind(value));
   }
   zf_buf_puts(out, "");
   return zf_buf_ok(out);
@@ -300,13 +300,13 @@ int zf_template_apply(const struct zf_template *template, const json_t *row, str
   struct zf_buf buf = {0};
   int rc = 0;
   for (int64_t i = 0; !rc && i < template->count; i++) {
-    const struct piece *piece = &template->piece[i];
+    const struct template_piece *piece = &template->piece[i];
     if (!piece->is_field) {
       zf_buf_puts(out, piece->text);
       continue;
     }
-    if ((rc = value(row, piece->text, &buf))) break;
-    for (int k = 0; !rc && k < piece->nfilter; k++) rc = piece->filter[k]->fn(&buf, piece->arg[k]);
+    if ((rc = put_value(row, piece->text, &buf))) break;
+    for (int filter = 0; !rc && filter < piece->nfilter; filter++) rc = piece->filter[filter]->fn(&buf, piece->arg[filter]);
     if (rc == ZF_EINVALID) zf_error_prefix(rc, "field '%s'", piece->text);
     if (!rc) zf_buf_add(out, buf.data, buf.len);
   }
