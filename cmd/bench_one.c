@@ -20,8 +20,9 @@ static int on_stopped(void *ctx) {
   return zc_signal();
 }
 
-static void spread(struct zf_buf *buf, const char *name, const struct zf_spread *s) {
-  zf_buf_printf(buf, ", \"%s\": %.9g, \"%s_deviation\": %.9g", name, s->mean, name, s->deviation);
+static void json_spread(struct zf_buf *buf, const char *name, const struct zf_spread *spread) {
+  zf_buf_printf(buf, ", \"%s\": %.9g, \"%s_deviation\": %.9g", name, spread->mean, name,
+                spread->deviation);
 }
 
 static void print_one(const struct zf_run *run, const struct zf_measure *measure) {
@@ -32,8 +33,8 @@ static void print_one(const struct zf_run *run, const struct zf_measure *measure
                 zf_kern_nthreads(), (long long)run->batch);
   zf_buf_printf(&buf, ", \"tokens\": %.9g, \"longest\": %lld, \"loss\": %.9g", measure->tokens,
                 (long long)run->lim.length, measure->loss);
-  spread(&buf, "seconds", &measure->seconds);
-  if (measure->joules.mean >= 0) spread(&buf, "joules", &measure->joules);
+  json_spread(&buf, "seconds", &measure->seconds);
+  if (measure->joules.mean >= 0) json_spread(&buf, "joules", &measure->joules);
   zf_buf_puts(&buf, ", \"why\": ");
   zc_json_text(&buf, measure->why, strlen(measure->why));
   zf_buf_printf(&buf,
@@ -55,9 +56,9 @@ int zc_bench_one(const struct zc_args *args) {
   int rc = zc_conf_load(&conf, args, zf_bench_keys());
   if (!rc) zc_catch_signals();
   /* Lengths of their own need tokens of their own: --seq runs on random ones. */
-  int made = !rc && (!zf_conf_maps(conf, "datasets") || zc_bench_options.seq);
-  if (!rc) rc = made ? zf_bench_open(&run, conf) : zf_run_open(&run, conf, ZF_WANT_TRAIN);
-  if (!rc) zc_say_model(run->model);
+  int random = !rc && (!zf_conf_maps(conf, "datasets") || zc_bench_options.seq);
+  if (!rc) rc = random ? zf_bench_open(&run, conf) : zf_run_open(&run, conf, ZF_WANT_TRAIN);
+  if (!rc) zc_warn_model(run->model);
   if (!rc) rc = zf_measure_run(&measure, run, zc_bench_options.repeat, on_stopped, NULL);
   if (!rc) print_one(run, &measure);
   zf_run_free(run);
@@ -67,51 +68,53 @@ int zc_bench_one(const struct zc_args *args) {
 
 /* --- its parent --- */
 
-static const struct zc_bench_way ways[] = {
+static const struct zc_bench_method methods[] = {
     {"inference", "inference", 0},       {"mezo", "mezo", 0},   {"sgd", "sgd", 0},
     {"sgd_momentum", "sgd_momentum", 0}, {"adamw", "adamw", 0}, {"adamw_checkpoint", "adamw", 1},
 };
-enum { WAYS = sizeof ways / sizeof *ways };
+enum { METHODS = sizeof methods / sizeof *methods };
 
-int zc_bench_ways(const struct zc_bench_way **out, int most, const char *list) {
-  int n = 0;
-  for (const char *s = list; *s; s += strcspn(s, ",") + (s[strcspn(s, ",")] == ',')) {
-    size_t len = strcspn(s, ",");
-    int k = 0;
-    while (k < WAYS && (strlen(ways[k].name) != len || strncmp(s, ways[k].name, len))) k++;
-    if (k == WAYS || n == most)
+int zc_bench_find_methods(const struct zc_bench_method **out, int max, const char *list) {
+  int count = 0;
+  for (const char *name = list; *name;
+       name += strcspn(name, ",") + (name[strcspn(name, ",")] == ',')) {
+    size_t len = strcspn(name, ",");
+    int i = 0;
+    while (i < METHODS && (strlen(methods[i].name) != len || strncmp(name, methods[i].name, len)))
+      i++;
+    if (i == METHODS || count == max)
       return zf_error(ZF_EUSAGE,
                       "--methods: expected some of inference, mezo, sgd, sgd_momentum, adamw, "
                       "adamw_checkpoint, found '%.*s'",
-                      (int)len, s);
-    out[n++] = &ways[k];
+                      (int)len, name);
+    out[count++] = &methods[i];
   }
-  return n ? n : zf_error(ZF_EUSAGE, "--methods: names none");
+  return count ? count : zf_error(ZF_EUSAGE, "--methods: names none");
 }
 
 int zc_bench_child(json_t **out, struct zf_proc *proc, const struct zc_args *args,
-                   const char *const *more) {
+                   const char *const *settings) {
   struct zf_buf text = {0};
   char repeat[32];
-  int n = 0, extra = 0;
+  int argc = 0, nsetting = 0;
   *out = NULL;
-  while (more[extra]) extra++;
-  const char **argv = zf_calloc(args->nword + args->nset + extra + 12, sizeof *argv);
+  while (settings[nsetting]) nsetting++;
+  const char **argv = zf_calloc(args->nword + args->nset + nsetting + 12, sizeof *argv);
   if (!argv) return ZF_ENOMEM;
   snprintf(repeat, sizeof repeat, "%lld", (long long)zc_bench_options.repeat);
   const char *const begin[] = {"zoft", "bench", "one", "-q", "--repeat", repeat};
-  for (size_t i = 0; i < sizeof begin / sizeof *begin; i++) argv[n++] = begin[i];
+  for (size_t i = 0; i < sizeof begin / sizeof *begin; i++) argv[argc++] = begin[i];
   if (zc_bench_options.seq) {
-    argv[n++] = "--seq";
-    argv[n++] = "1";
+    argv[argc++] = "--seq";
+    argv[argc++] = "1";
   }
   if (zc_cpumask()) {
-    argv[n++] = "--cpumask";
-    argv[n++] = zc_cpumask();
+    argv[argc++] = "--cpumask";
+    argv[argc++] = zc_cpumask();
   }
-  for (int i = 0; i < args->nword; i++) argv[n++] = args->word[i];
-  for (int i = 0; i < args->nset; i++) argv[n++] = args->set[i];
-  for (int i = 0; i < extra; i++) argv[n++] = more[i];
+  for (int i = 0; i < args->nword; i++) argv[argc++] = args->word[i];
+  for (int i = 0; i < args->nset; i++) argv[argc++] = args->set[i];
+  for (int i = 0; i < nsetting; i++) argv[argc++] = settings[i];
   int rc = zf_proc_self(proc, &text, argv);
   free(argv);
   if (!rc && proc->status == 0)

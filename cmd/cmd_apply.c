@@ -1,22 +1,23 @@
 /* zoft apply: a log and a base model make the tuned one. */
 #include "base/err.h"
 #include "load.h"
-#include "rebuild.h"
+#include "replay_log.h"
 
-static struct zc_rebuild o;
+static struct zc_replay_options replay_options;
 
 static const struct zc_opt options[] = {
     {"out", 0, ZC_STR, "DIR", "where the model directory is written; without it: the hash alone",
-     &o.out},
-    {"to-step", 0, ZC_INT, "N", "the weights after step N; default: the run's result", &o.to_step,
-     .max = 4294967295.0, .given = &o.to_step_given},
-    {"dtype", 0, ZC_STR, "TYPE", "f32, f16 or bf16 in the file; default: as trained", &o.dtype},
+     &replay_options.out},
+    {"to-step", 0, ZC_INT, "N", "the weights after step N; default: the run's result",
+     &replay_options.to_step, .max = 4294967295.0, .given = &replay_options.to_step_given},
+    {"dtype", 0, ZC_STR, "TYPE", "f32, f16 or bf16 in the file; default: as trained",
+     &replay_options.dtype},
     {0},
 };
 
 static int run(const struct zc_args *args) {
   if (args->nword != 2 || args->nset) return zf_error(ZF_EUSAGE, "expected: zoft apply LOG MODEL");
-  return zc_rebuild(&o, args->word[0], args->word[1], NULL);
+  return zc_replay_log(&replay_options, args->word[0], args->word[1], NULL);
 }
 
 const struct zc_command zc_apply = {

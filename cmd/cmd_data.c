@@ -36,7 +36,7 @@ static const struct {
   const char *name;
   int words; /* behind it */
   int sets;  /* takes key=value */
-  int (*run)(const struct zc_args *a);
+  int (*run)(const struct zc_args *args);
 } actions[] = {
     {"stats", 1, 1, zc_data_stats},
     {"show", 1, 1, zc_data_show},
@@ -51,34 +51,35 @@ static int check_options(const char *action) {
   const struct {
     int set;
     const char *option, *of;
-  } all[] = {{data_options->tokenizer != NULL, "tokenizer", "stats show"},
-             {data_options->given.length, "sequence-len", "stats"},
-             {data_options->label != NULL, "label", "stats"},
-             {data_options->given.count, "number", "show"},
-             {data_options->rows != NULL, "rows", "show"},
-             {data_options->given.dev, "dev", "split"},
-             {data_options->given.test, "test", "split"},
-             {data_options->by != NULL, "by", "split"},
-             {data_options->given.seed, "seed", "split"},
-             {data_options->out != NULL, "out", "split"},
-             {data_options->field.count != 0, "field", "convert"}};
-  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-    if (all[i].set && !strstr(all[i].of, action))
-      return zf_error(ZF_EUSAGE, "--%s has no effect: data %s does not read it", all[i].option,
+  } rows[] = {{data_options->tokenizer != NULL, "tokenizer", "stats show"},
+              {data_options->given.length, "sequence-len", "stats"},
+              {data_options->label != NULL, "label", "stats"},
+              {data_options->given.count, "number", "show"},
+              {data_options->rows != NULL, "rows", "show"},
+              {data_options->given.dev, "dev", "split"},
+              {data_options->given.test, "test", "split"},
+              {data_options->by != NULL, "by", "split"},
+              {data_options->given.seed, "seed", "split"},
+              {data_options->out != NULL, "out", "split"},
+              {data_options->field.count != 0, "field", "convert"}};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    if (rows[i].set && !strstr(rows[i].of, action))
+      return zf_error(ZF_EUSAGE, "--%s has no effect: data %s does not read it", rows[i].option,
                       action);
   return 0;
 }
 
 static int run(const struct zc_args *args) {
-  int i = 0;
-  while (args->nword && i < ACTIONS && strcmp(actions[i].name, args->word[0]) != 0) i++;
-  if (!args->nword || i == ACTIONS || args->nword != 1 + actions[i].words ||
-      (args->nset && !actions[i].sets))
+  int action = 0;
+  while (args->nword && action < ACTIONS && strcmp(actions[action].name, args->word[0]) != 0)
+    action++;
+  if (!args->nword || action == ACTIONS || args->nword != 1 + actions[action].words ||
+      (args->nset && !actions[action].sets))
     return zf_error(ZF_EUSAGE,
                     "expected: zoft data stats FILE|CONFIG, show FILE|CONFIG, split FILE or "
                     "convert FROM TO (see 'zoft data -h')");
-  int rc = check_options(actions[i].name);
-  return rc ? rc : actions[i].run(args);
+  int rc = check_options(actions[action].name);
+  return rc ? rc : actions[action].run(args);
 }
 
 const struct zc_command zc_data = {

@@ -24,10 +24,10 @@ static int run(const struct zc_args *args) {
   snprintf(cores, sizeof cores, "%d", zf_cpu_cores());
   snprintf(sleef, sizeof sleef, "%d.%d.%d", SLEEF_VERSION_MAJOR, SLEEF_VERSION_MINOR,
            SLEEF_VERSION_PATCHLEVEL);
-  for (int c = 0; c < ZF_COMPUTES; c++)
-    snprintf(how[c], sizeof how[c], "%s on %s",
-             zf_kern_native((enum zf_compute)c) ? "native" : "emulated",
-             zf_kern_name((enum zf_compute)c));
+  for (int i = 0; i < ZF_COMPUTES; i++)
+    snprintf(how[i], sizeof how[i], "%s on %s",
+             zf_kern_native((enum zf_compute)i) ? "native" : "emulated",
+             zf_kern_name((enum zf_compute)i));
   enum zf_compute chosen = zf_compute_auto(INFINITY);
   snprintf(compute, sizeof compute, "auto is %s, with zo_eps %g", zf_compute_name(chosen),
            zf_eps_least(chosen));

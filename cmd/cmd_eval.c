@@ -45,38 +45,40 @@ static const struct zc_opt options[] = {
 
 /* The two measures of a set: of text and choices, of several labels, of numbers. */
 static const char *const *measures(const struct zf_metrics *metrics) {
-  static const char *const of[][2] = {
+  static const char *const names[][2] = {
       {"accuracy", "macro F1"}, {"micro F1", "macro F1"}, {"Pearson", "Spearman"}};
-  if (isfinite(metrics->f1_micro)) return of[1];
-  return isfinite(metrics->pearson) || isfinite(metrics->spearman) ? of[2] : of[0];
+  if (isfinite(metrics->f1_micro)) return names[1];
+  return isfinite(metrics->pearson) || isfinite(metrics->spearman) ? names[2] : names[0];
 }
 
-static void add_rows(struct zc_table *table, const char *set, const struct zf_metrics *metrics,
-                     double f1) {
-  char n[32], l[32], p[32], a[32], f[32];
-  snprintf(n, sizeof n, "%lld", (long long)metrics->examples);
-  zc_metric(f, metrics, measures(metrics)[1]);
-  if (isfinite(f1)) snprintf(f, sizeof f, "%.1f %%", 100 * f1);
-  zc_table_row(table, (const char *const[]){set, n, zc_metric(l, metrics, "loss"),
-                                            zc_metric(p, metrics, "perplexity"),
-                                            zc_metric(a, metrics, measures(metrics)[0]), f});
+static void add_row(struct zc_table *table, const char *set, const struct zf_metrics *metrics,
+                    double f1) {
+  char examples[32], loss[32], perplexity[32], first[32], second[32];
+  snprintf(examples, sizeof examples, "%lld", (long long)metrics->examples);
+  zc_metric(second, metrics, measures(metrics)[1]);
+  if (isfinite(f1)) snprintf(second, sizeof second, "%.1f %%", 100 * f1);
+  zc_table_row(table,
+               (const char *const[]){set, examples, zc_metric(loss, metrics, "loss"),
+                                     zc_metric(perplexity, metrics, "perplexity"),
+                                     zc_metric(first, metrics, measures(metrics)[0]), second});
 }
 
-struct result {
+struct eval_result {
   const char *set;
   struct zf_metrics metrics;
   double f1; /* of decoded text; NaN: not asked */
 };
 
-static void print_results(const struct zf_model *model, const struct result *res, int count) {
+static void print_results(const struct zf_model *model, const struct eval_result *results,
+                          int count) {
   if (zc_common.json) {
     struct zf_buf buf = {0};
     zf_buf_puts(&buf, "{");
     zc_json_model(&buf, model);
     for (int i = 0; i < count; i++) {
-      zf_buf_printf(&buf, "\"%s\": {", res[i].set);
-      zf_metrics_json(&buf, &res[i].metrics);
-      if (isfinite(res[i].f1)) zf_buf_printf(&buf, ", \"generated_f1\": %.17g", res[i].f1);
+      zf_buf_printf(&buf, "\"%s\": {", results[i].set);
+      zf_metrics_json(&buf, &results[i].metrics);
+      if (isfinite(results[i].f1)) zf_buf_printf(&buf, ", \"generated_f1\": %.17g", results[i].f1);
       zf_buf_puts(&buf, "}, ");
     }
     printf("%s\"peak_rss_bytes\": %lld}\n", buf.data, (long long)zf_peak_rss());
@@ -85,20 +87,21 @@ static void print_results(const struct zf_model *model, const struct result *res
   }
   struct zc_table *table = zc_table_new("lrrrrr");
   zc_print_model(model);
-  const char *const *name = measures(&res[0].metrics);
+  const char *const *name = measures(&results[0].metrics);
   const char *last = strcmp(name[0], "accuracy") ? name[1] : "F1";
   zc_table_row(table, (const char *const[]){"", "examples", "loss", "perplexity", name[0], last});
-  for (int i = 0; i < count; i++) add_rows(table, res[i].set, &res[i].metrics, res[i].f1);
+  for (int i = 0; i < count; i++)
+    add_row(table, results[i].set, &results[i].metrics, results[i].f1);
   zc_table_print(table, 1);
 }
 
-static int gate(const struct result *res, int count) {
+static int check_gate(const struct eval_result *results, int count) {
   for (int i = 0; fail_under_given && i < count; i++) {
-    if (!isfinite(res[i].metrics.accuracy))
+    if (!isfinite(results[i].metrics.accuracy))
       return zf_error(ZF_EUSAGE, "--fail-under: only classification has an accuracy");
-    if (100 * res[i].metrics.accuracy < fail_under)
-      return zf_error(ZF_EGATE, "%s accuracy %.1f %% is below --fail-under %g", res[i].set,
-                      100 * res[i].metrics.accuracy, fail_under);
+    if (100 * results[i].metrics.accuracy < fail_under)
+      return zf_error(ZF_EGATE, "%s accuracy %.1f %% is below --fail-under %g", results[i].set,
+                      100 * results[i].metrics.accuracy, fail_under);
   }
   return 0;
 }
@@ -106,29 +109,30 @@ static int gate(const struct result *res, int count) {
 static int eval_config(const struct zc_args *args) {
   struct zf_conf *conf = NULL;
   struct zf_run *run = NULL;
-  struct result res[2];
-  int n = 0, rc = zc_conf_load(&conf, args, zf_train_keys);
+  struct eval_result results[2];
+  int count = 0, rc = zc_conf_load(&conf, args, zf_train_keys);
   if (!rc) rc = zc_conf_take_result(conf);
   if (!rc) rc = zf_run_open(&run, conf, ZF_WANT_DEV | ZF_WANT_TEST);
-  const struct zf_dataset *set[] = {run ? run->data.dev : NULL, run ? run->data.test : NULL};
-  static const char *const name[] = {"dev", "test"};
-  if (!rc && !set[0] && !set[1])
+  const struct zf_dataset *sets[] = {run ? run->data.dev : NULL, run ? run->data.test : NULL};
+  static const char *const names[] = {"dev", "test"};
+  if (!rc && !sets[0] && !sets[1])
     rc = zf_error(ZF_EUSAGE, "nothing to evaluate: the config has no val_datasets, val_set_size or "
                              "test_datasets");
-  if (!rc) zc_say_model(run->model);
-  if (!rc) zc_say_compute(run->model, run->set.compute);
-  for (int k = 0; !rc && k < 2; k++) {
-    if (!set[k]) continue;
-    zc_say_counts(set[k], name[k]);
-    res[n] = (struct result){.set = name[k], .f1 = NAN};
-    rc = zf_evaluate(&res[n].metrics, run->scorer, set[k], run->set.micro_batch, NULL, NULL);
+  if (!rc) zc_warn_model(run->model);
+  if (!rc) zc_warn_compute(run->model, run->set.compute);
+  for (int i = 0; !rc && i < 2; i++) {
+    if (!sets[i]) continue;
+    zc_warn_counts(sets[i], names[i]);
+    results[count] = (struct eval_result){.set = names[i], .f1 = NAN};
+    rc = zf_evaluate(&results[count].metrics, run->scorer, sets[i], run->set.micro_batch, NULL,
+                     NULL);
     if (!rc && generate_f1)
-      rc = zf_text_f1(&res[n].f1, run->model, run->tok, set[k], run->set.compute);
-    n++;
+      rc = zf_text_f1(&results[count].f1, run->model, run->tok, sets[i], run->set.compute);
+    count++;
   }
   if (!rc) {
-    print_results(run->model, res, n);
-    rc = gate(res, n);
+    print_results(run->model, results, count);
+    rc = check_gate(results, count);
   }
   zf_run_free(run);
   zf_conf_free(conf);
@@ -139,42 +143,42 @@ static int eval_config(const struct zc_args *args) {
 static int eval_text(const char *base_model) {
   struct zf_model *model = NULL;
   struct zf_tok *tok = NULL;
-  struct zf_records *rec = NULL;
+  struct zf_records *records = NULL;
   struct zf_dataset *dataset = NULL;
   struct zf_forward *forward = NULL;
   struct zf_scorer *scorer = NULL;
-  struct result res = {.set = "text", .f1 = NAN};
-  enum zf_compute c;
+  struct eval_result result = {.set = "text", .f1 = NAN};
+  enum zf_compute compute;
   char *text = NULL;
   size_t len = 0;
-  int rc = zc_compute(&c, compute_name);
+  int rc = zc_compute(&compute, compute_name);
   if (!rc) rc = zc_open_model(&model, &tok, base_model);
   if (!rc) rc = zf_score_causal(model);
-  if (!rc) zc_say_compute(model, c);
+  if (!rc) zc_warn_compute(model, compute);
   if (!rc) rc = zf_read_file(&text, &len, text_file, (size_t)1 << 40);
-  if (!rc) rc = zf_records_parse(&rec, text, len, "lines.txt");
+  if (!rc) rc = zf_records_parse(&records, text, len, "lines.txt");
   if (!rc) {
     struct zf_data_spec spec = {.type = ZF_TASK_TEXT,
                                 .sequence_len = model->config.context,
                                 .vocab = model->config.vocab,
                                 .excess = ZF_EXCESS_SPLIT};
     rc = zf_dataset_new(&dataset, ZF_TASK_TEXT);
-    if (!rc) rc = zf_dataset_add(dataset, rec, NULL, 0, &spec, tok);
+    if (!rc) rc = zf_dataset_add(dataset, records, NULL, 0, &spec, tok);
     if (!rc) rc = zf_dataset_check(dataset, "text");
   }
   if (!rc) {
-    struct zf_limits lim = zf_score_limits((const struct zf_dataset *const *)&dataset, 1, 8, 1);
-    lim.compute = c;
-    rc = zf_forward_new(&forward, model, &lim);
-    if (!rc) rc = zf_scorer_new(&scorer, forward, &lim);
+    struct zf_limits limits = zf_score_limits((const struct zf_dataset *const *)&dataset, 1, 8, 1);
+    limits.compute = compute;
+    rc = zf_forward_new(&forward, model, &limits);
+    if (!rc) rc = zf_scorer_new(&scorer, forward, &limits);
   }
-  if (!rc) rc = zf_evaluate(&res.metrics, scorer, dataset, 0, NULL, NULL);
-  if (!rc) print_results(model, &res, 1);
+  if (!rc) rc = zf_evaluate(&result.metrics, scorer, dataset, 0, NULL, NULL);
+  if (!rc) print_results(model, &result, 1);
   free(text);
   zf_scorer_free(scorer);
   zf_forward_free(forward);
   zf_dataset_free(dataset);
-  zf_records_free(rec);
+  zf_records_free(records);
   zf_tok_free(tok);
   zf_model_free(model);
   return rc;

@@ -18,11 +18,11 @@ static const struct zc_opt options[] = {
     {0},
 };
 
-static const struct way {
+static const struct plan_method {
   const char *name;
   enum zf_method method;
   int checkpoint;
-} ways[] = {
+} methods[] = {
     {"inference", ZF_METHOD_INFERENCE, 0},
     {"mezo", ZF_METHOD_MEZO, 0},
     {"sgd", ZF_METHOD_SGD, 0},
@@ -30,7 +30,7 @@ static const struct way {
     {"adamw", ZF_METHOD_ADAMW, 0},
     {"adamw_checkpoint", ZF_METHOD_ADAMW, 1},
 };
-enum { WAYS = sizeof ways / sizeof *ways };
+enum { METHODS = sizeof methods / sizeof *methods };
 
 static int write_out(struct zc_report *report) {
   struct zf_buf buf = {0};
@@ -67,34 +67,35 @@ static const struct zc_column columns[] = {
     {"run_seconds", "whole run", ZC_NUMBER},
 };
 
-static int forecast(struct zf_run *run) {
-  struct zc_report rep = {.title = "Plan of a run", .column = columns};
+static int plan_forecast(struct zf_run *run) {
+  struct zc_report report = {.title = "Plan of a run", .column = columns};
   struct zf_calibration calibration;
-  char what[256];
-  rep.columns = sizeof columns / sizeof *columns;
+  char note[256];
+  report.columns = sizeof columns / sizeof *columns;
   int rc = zf_calibrate(&calibration, run);
-  for (int i = 0; !rc && i < WAYS; i++) {
-    struct zf_forecast f;
-    rc = zf_run_forecast(&f, run, ways[i].method, ways[i].checkpoint);
-    struct zc_cell *cell = rc ? NULL : zc_report_row(&rep);
+  for (int i = 0; !rc && i < METHODS; i++) {
+    struct zf_forecast forecast;
+    rc = zf_run_forecast(&forecast, run, methods[i].method, methods[i].checkpoint);
+    struct zc_cell *cell = rc ? NULL : zc_report_row(&report);
     if (!cell) break;
-    double step = zf_projection_step(&calibration, run, ways[i].method, ways[i].checkpoint);
-    const double v[] = {(double)f.total,     (double)f.before,    (double)f.weights,     0,
-                        (double)f.gradients, (double)f.optimizer, (double)f.activations, step};
-    snprintf(cell[0].text, sizeof cell[0].text, "%s", ways[i].name);
-    for (int k = 0; k < 8; k++) cell[1 + k].value = v[k];
-    if (ways[i].method == ZF_METHOD_INFERENCE) continue;
+    double step = zf_projection_step(&calibration, run, methods[i].method, methods[i].checkpoint);
+    const double values[] = {
+        (double)forecast.total,     (double)forecast.before,    (double)forecast.weights,     0,
+        (double)forecast.gradients, (double)forecast.optimizer, (double)forecast.activations, step};
+    snprintf(cell[0].text, sizeof cell[0].text, "%s", methods[i].name);
+    for (int k = 0; k < 8; k++) cell[1 + k].value = values[k];
+    if (methods[i].method == ZF_METHOD_INFERENCE) continue;
     cell[9].value = whole_run(&calibration, run, step);
     if (!strcmp(output, "table") || !strcmp(output, "md")) zc_duration(cell[9].text, cell[9].value);
   }
-  snprintf(what, sizeof what,
+  snprintf(note, sizeof note,
            "%lld steps of %lld examples, %lld at once; products in %s at %.3g GFLOP/s, noise at "
            "%.3g values/ns, memory at %.3g GB/s, measured now on %d threads.",
            (long long)run->steps, (long long)run->batch, (long long)run->set.micro_batch,
            zf_compute_name(run->set.compute), calibration.product * 1e-9, calibration.noise * 1e-9,
            calibration.bytes * 1e-9, zf_kern_nthreads());
-  rep.note[rep.notes++] = what;
-  return rc ? rc : write_out(&rep);
+  report.note[report.notes++] = note;
+  return rc ? rc : write_out(&report);
 }
 
 /* --- what fits --- */
@@ -109,35 +110,37 @@ static const struct zc_column fit_columns[] = {
 };
 
 /* The first of the ways, in the order of what they give, that fits. */
-struct choice {
+struct plan_choice {
   const char *method;
   enum zf_dtype dtype;
   int checkpoint;
   int64_t batch;
 };
 
-static int fit_row(struct zc_report *rep, struct zf_run *run, const struct way *way,
-                   enum zf_dtype dtype, int64_t bytes, struct choice *best) {
+static int fit_row(struct zc_report *report, struct zf_run *run, const struct plan_method *method,
+                   enum zf_dtype dtype, int64_t bytes, struct plan_choice *best) {
   struct zf_forecast forecast;
   int64_t length = run->lim.length;
-  int rc = zf_projection_shape(&forecast, run, way->method, way->checkpoint, run->set.micro_batch,
-                               length, dtype);
-  struct zc_cell *cell = rc ? NULL : zc_report_row(rep);
+  int rc = zf_projection_shape(&forecast, run, method->method, method->checkpoint,
+                               run->set.micro_batch, length, dtype);
+  struct zc_cell *cell = rc ? NULL : zc_report_row(report);
   if (!cell) return rc ? rc : ZF_ENOMEM;
-  int64_t batch = zf_projection_batch(run, way->method, way->checkpoint, length, dtype, bytes);
-  snprintf(cell[0].text, sizeof cell[0].text, "%s", way->name);
+  int64_t batch =
+      zf_projection_batch(run, method->method, method->checkpoint, length, dtype, bytes);
+  snprintf(cell[0].text, sizeof cell[0].text, "%s", method->name);
   snprintf(cell[1].text, sizeof cell[1].text, "%s", zf_dtype_info(dtype)->name);
   cell[2].value = (double)forecast.total;
   snprintf(cell[3].text, sizeof cell[3].text, "%s", forecast.total <= bytes ? "yes" : "no");
   cell[4].value = (double)batch;
-  cell[5].value = (double)zf_projection_length(run, way->method, way->checkpoint,
+  cell[5].value = (double)zf_projection_length(run, method->method, method->checkpoint,
                                                run->set.micro_batch, dtype, bytes);
   if (batch && !best->method)
-    *best = (struct choice){zf_method_info(way->method)->name, dtype, way->checkpoint, batch};
+    *best = (struct plan_choice){zf_method_info(method->method)->name, dtype, method->checkpoint,
+                                 batch};
   return 0;
 }
 
-static void recommend(char out[400], const struct choice *choice, const struct zf_run *run,
+static void recommend(char out[400], const struct plan_choice *choice, const struct zf_run *run,
                       const char *limit) {
   if (!choice->method) {
     snprintf(out, 400,
@@ -167,26 +170,27 @@ static void recommend(char out[400], const struct choice *choice, const struct z
            (long long)(run->batch / (micro ? micro : 1)), why);
 }
 
-static int fitting(struct zf_run *run, int64_t bytes) {
+static int plan_fit(struct zf_run *run, int64_t bytes) {
   static const int order[] = {4, 5, 1, 2, 3}; /* adamw first: see `recommend` */
-  struct zc_report rep = {.title = "What fits", .column = fit_columns, .columns = 6};
-  struct choice best = {0};
-  char text[400], what[200], limit[32];
+  struct zc_report report = {.title = "What fits", .column = fit_columns, .columns = 6};
+  struct plan_choice best = {0};
+  char text[400], note[200], limit[32];
   int rc = 0;
   for (size_t i = 0; !rc && i < sizeof order / sizeof *order; i++) {
-    const struct way *way = &ways[order[i]];
-    rc = fit_row(&rep, run, way, ZF_F32, bytes, &best);
-    if (!rc && way->method == ZF_METHOD_MEZO) rc = fit_row(&rep, run, way, ZF_BF16, bytes, &best);
+    const struct plan_method *method = &methods[order[i]];
+    rc = fit_row(&report, run, method, ZF_F32, bytes, &best);
+    if (!rc && method->method == ZF_METHOD_MEZO)
+      rc = fit_row(&report, run, method, ZF_BF16, bytes, &best);
   }
-  snprintf(what, sizeof what,
+  snprintf(note, sizeof note,
            "Largest batch at sequences of %lld tokens (4096 at most), longest sequence at "
            "micro_batch_size %lld (the model's context of %lld at most).",
            (long long)run->lim.length, (long long)run->set.micro_batch,
            (long long)run->model->config.context);
   recommend(text, &best, run, zf_human_bytes(limit, (double)bytes));
-  rep.note[rep.notes++] = what;
-  rep.note[rep.notes++] = text;
-  return rc ? rc : write_out(&rep);
+  report.note[report.notes++] = note;
+  report.note[report.notes++] = text;
+  return rc ? rc : write_out(&report);
 }
 
 /* "8G" as memory_limit would be read. */
@@ -204,9 +208,9 @@ static int bytes_of(int64_t *out, const char *text) {
   return rc;
 }
 
-static int run(const struct zc_args *args) {
+static int run_plan(const struct zc_args *args) {
   struct zf_conf *conf = NULL;
-  struct zf_run *r = NULL;
+  struct zf_run *run = NULL;
   int64_t bytes = 0;
   if (args->nword == 0 && args->nset == 0)
     return zf_error(ZF_EUSAGE, "a config file or base_model=DIR is needed: zoft plan CONFIG");
@@ -215,10 +219,10 @@ static int run(const struct zc_args *args) {
     rc = zf_error(ZF_EUSAGE, "-o svg: a plan has no plot; 'zoft bench memory' does");
   if (!rc && fit) rc = bytes_of(&bytes, fit);
   if (!rc) rc = zc_conf_load(&conf, args, zf_bench_keys());
-  if (!rc) rc = zf_bench_open_shapes(&r, conf);
-  if (!rc) zc_say_model(r->model);
-  if (!rc) rc = fit ? fitting(r, bytes) : forecast(r);
-  zf_run_free(r);
+  if (!rc) rc = zf_bench_open_shapes(&run, conf);
+  if (!rc) zc_warn_model(run->model);
+  if (!rc) rc = fit ? plan_fit(run, bytes) : plan_forecast(run);
+  zf_run_free(run);
   zf_conf_free(conf);
   return rc;
 }
@@ -235,5 +239,5 @@ const struct zc_command zc_plan = {
     "  zoft plan configs/sst2.yaml base_model=DIR\n"
     "  zoft plan base_model=DIR micro_batch_size=16 sequence_len=256 --fit 8G\n",
     options,
-    run,
+    run_plan,
 };

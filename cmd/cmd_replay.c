@@ -4,24 +4,26 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "load.h"
-#include "rebuild.h"
+#include "replay_log.h"
 
-static struct zc_rebuild o;
+static struct zc_replay_options replay_options;
 static const char *base;
 
 static const struct zc_opt options[] = {
-    {"to-step", 0, ZC_INT, "N", "the weights after step N; default: the last", &o.to_step,
-     .max = 4294967295.0, .given = &o.to_step_given},
-    {"out", 0, ZC_STR, "DIR", "write a model directory", &o.out},
+    {"to-step", 0, ZC_INT, "N", "the weights after step N; default: the last",
+     &replay_options.to_step, .max = 4294967295.0, .given = &replay_options.to_step_given},
+    {"out", 0, ZC_STR, "DIR", "write a model directory", &replay_options.out},
     {"verify", 0, ZC_FLAG, NULL, "replay from the base and compare with every logged hash",
-     &o.verify},
-    {"average", 0, ZC_STR, "A:B", "the mean of the weights after steps A to B", &o.average},
-    {"ema", 0, ZC_NUM, "DECAY", "the exponential mean of the weights along the run", &o.ema,
-     .max = 0.9999999, .above = 1, .given = &o.ema_given},
-    {"scale", 0, ZC_NUM, "S", "every learning rate times S", &o.scale, .max = 1e6, .above = 1,
-     .given = &o.scale_given},
-    {"drop", 0, ZC_STR, "A:B", "leave steps A to B out", &o.drop},
-    {"dtype", 0, ZC_STR, "TYPE", "f32, f16 or bf16 in the file; default: as trained", &o.dtype},
+     &replay_options.verify},
+    {"average", 0, ZC_STR, "A:B", "the mean of the weights after steps A to B",
+     &replay_options.average},
+    {"ema", 0, ZC_NUM, "DECAY", "the exponential mean of the weights along the run",
+     &replay_options.ema, .max = 0.9999999, .above = 1, .given = &replay_options.ema_given},
+    {"scale", 0, ZC_NUM, "S", "every learning rate times S", &replay_options.scale, .max = 1e6,
+     .above = 1, .given = &replay_options.scale_given},
+    {"drop", 0, ZC_STR, "A:B", "leave steps A to B out", &replay_options.drop},
+    {"dtype", 0, ZC_STR, "TYPE", "f32, f16 or bf16 in the file; default: as trained",
+     &replay_options.dtype},
     {"base", 0, ZC_STR, "MODEL", "the base model, where config.yaml's place is not right", &base},
     {0},
 };
@@ -48,7 +50,7 @@ static int run(const struct zc_args *args) {
                     "%s: is not a run directory; 'zoft apply LOG MODEL' takes a log alone", dir);
   int rc = zc_log_path(&log, dir);
   if (!rc && !base) rc = find_base(&conf, dir);
-  if (!rc) rc = zc_rebuild(&o, log, base, dir);
+  if (!rc) rc = zc_replay_log(&replay_options, log, base, dir);
   zf_conf_free(conf);
   free(log);
   return rc;

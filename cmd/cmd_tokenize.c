@@ -26,9 +26,9 @@ static void print_ids(const struct zf_tok *tok, const struct zf_ids *ids, const 
     for (int64_t i = 0; i < ids->count; i++) zf_buf_printf(&buf, "%s%d", i ? ", " : "", ids->id[i]);
     zf_buf_puts(&buf, "], \"pieces\": [");
     for (int64_t i = 0; i < ids->count; i++) {
-      const char *p = zf_tok_piece(tok, ids->id[i]);
+      const char *piece = zf_tok_piece(tok, ids->id[i]);
       if (i) zf_buf_puts(&buf, ", ");
-      zc_json_text(&buf, p ? p : "", p ? strlen(p) : 0);
+      zc_json_text(&buf, piece ? piece : "", piece ? strlen(piece) : 0);
     }
     zf_buf_puts(&buf, "], \"offsets\": [");
     for (int64_t i = 0; i < ids->count; i++)
@@ -68,20 +68,20 @@ static int encode(const struct zf_tok *tok, const char *text, size_t len) {
 static int decode(const struct zf_tok *tok) {
   struct zf_buf text = {0};
   int rc = 0;
-  int32_t *id = calloc(strlen(decode_ids) / 2 + 1, sizeof *id);
-  int64_t n = 0;
-  if (!id) return zf_error(ZF_ENOMEM, "out of memory");
-  for (const char *p = decode_ids; !rc && *(p += strspn(p, ", \t\n[]"));) {
+  int32_t *ids = calloc(strlen(decode_ids) / 2 + 1, sizeof *ids);
+  int64_t count = 0;
+  if (!ids) return zf_error(ZF_ENOMEM, "out of memory");
+  for (const char *at = decode_ids; !rc && *(at += strspn(at, ", \t\n[]"));) {
     char *end;
-    long v = strtol(p, &end, 10);
-    if (end == p || v < 0 || v > INT32_MAX)
-      rc = zf_error(ZF_EUSAGE, "--decode: expected token ids, found '%.20s'", p);
+    long number = strtol(at, &end, 10);
+    if (end == at || number < 0 || number > INT32_MAX)
+      rc = zf_error(ZF_EUSAGE, "--decode: expected token ids, found '%.20s'", at);
     else
-      id[n++] = (int32_t)v;
-    p = end;
+      ids[count++] = (int32_t)number;
+    at = end;
   }
   zf_buf_puts(&text, "");
-  if (!rc) rc = zf_tok_decode(tok, &text, id, n, skip_special);
+  if (!rc) rc = zf_tok_decode(tok, &text, ids, count, skip_special);
   if (!rc && zc_common.json) {
     struct zf_buf buf = {0};
     zf_buf_puts(&buf, "{\"text\": ");
@@ -93,7 +93,7 @@ static int decode(const struct zf_tok *tok) {
     putchar('\n');
   }
   zf_buf_free(&text);
-  free(id);
+  free(ids);
   return rc;
 }
 

@@ -31,7 +31,7 @@ int zc_source_open(struct zc_source *source, const struct zc_args *args);
 void zc_source_close(struct zc_source *source);
 
 /* File i of all, and the set of a config that it is of, else ""; NULL behind the last. */
-const struct zf_data_file *zc_source_file(const struct zc_source *source, int64_t i,
+const struct zf_data_file *zc_source_file(const struct zc_source *source, int64_t index,
                                           const char **set);
 
 /* The actions: `a` has their words behind the action's name. */

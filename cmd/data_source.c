@@ -9,17 +9,17 @@
 enum { WHOLE = 1 << 30 }; /* a sequence_len that nothing reaches */
 
 static int is_config(const char *path) {
-  size_t n = strlen(path);
-  return n > 5 && (!strcmp(path + n - 5, ".yaml") || !strcmp(path + n - 4, ".yml"));
+  size_t len = strlen(path);
+  return len > 5 && (!strcmp(path + len - 5, ".yaml") || !strcmp(path + len - 4, ".yml"));
 }
 
 /* Keys of an entry of datasets are so written without saying of which. */
 static int set_word(struct zf_conf *conf, const char *word) {
   const struct zf_conf_key *key = zf_train_keys;
-  size_t n = strcspn(word, "=");
+  size_t len = strcspn(word, "=");
   while (strcmp(key->name, "datasets") != 0) key++;
   for (key = key->sub; key->name; key++) {
-    if (strlen(key->name) != n || strncmp(key->name, word, n) != 0) continue;
+    if (strlen(key->name) != len || strncmp(key->name, word, len) != 0) continue;
     char *full = zf_asprintf("datasets.0.%s", word);
     int rc = full ? zf_conf_word(conf, full) : ZF_ENOMEM;
     free(full);
@@ -89,7 +89,7 @@ void zc_source_close(struct zc_source *source) {
   zf_tok_free(source->tok);
 }
 
-const struct zf_data_file *zc_source_file(const struct zc_source *source, int64_t i,
+const struct zf_data_file *zc_source_file(const struct zc_source *source, int64_t index,
                                           const char **set) {
   const struct zf_settings *settings = &source->set;
   const struct {
@@ -100,11 +100,11 @@ const struct zf_data_file *zc_source_file(const struct zc_source *source, int64_
               {"dev", settings->val, settings->nval},
               {"test", settings->test, settings->ntest}};
   *set = "";
-  if (!source->config) return i ? NULL : source->conf ? settings->train : &source->plain;
-  for (size_t k = 0; k < sizeof sets / sizeof *sets; k++) {
-    *set = sets[k].name;
-    if (i < sets[k].count) return &sets[k].file[i];
-    i -= sets[k].count;
+  if (!source->config) return index ? NULL : source->conf ? settings->train : &source->plain;
+  for (size_t part = 0; part < sizeof sets / sizeof *sets; part++) {
+    *set = sets[part].name;
+    if (index < sets[part].count) return &sets[part].file[index];
+    index -= sets[part].count;
   }
   return NULL;
 }

@@ -13,19 +13,19 @@
 
 enum { BINS = 12, LABELS = 1000, SHOWN = 20, BAR = 40 };
 
-struct stats {
+struct file_stats {
   const char *set;
-  struct zf_records *rec;
+  struct zf_records *records;
   int64_t *length; /* of each row: tokens of its longest sequence, or characters */
   json_t *fields;  /* name -> rows that have it */
   json_t *labels;  /* value -> rows; NULL: none */
-  int many;        /* more than LABELS values: it is no label */
+  int too_many;    /* more than LABELS values: it is no label */
   struct zf_data_counts counts;
   struct zf_duplicates duplicates;
 };
 
-static void release(struct stats *stats) {
-  zf_records_free(stats->rec);
+static void release(struct file_stats *stats) {
+  zf_records_free(stats->records);
   free(stats->length);
   json_decref(stats->fields);
   json_decref(stats->labels);
@@ -36,57 +36,58 @@ static void release(struct stats *stats) {
 /* --- gathering --- */
 
 static int add_one(json_t *counts, const char *key) {
-  int64_t n = json_integer_value(json_object_get(counts, key));
-  return json_object_set_new(counts, key, json_integer(n + 1)) ? ZF_ENOMEM : 0;
+  int64_t count = json_integer_value(json_object_get(counts, key));
+  return json_object_set_new(counts, key, json_integer(count + 1)) ? ZF_ENOMEM : 0;
 }
 
 static int64_t characters(const json_t *value) {
-  int64_t n = 0;
+  int64_t count = 0;
   const char *key;
   json_t *item;
   size_t i;
-  for (const char *p = json_string_value(value); p && *p; p++)
-    n += ((unsigned char)*p & 0xc0) != 0x80;
-  json_object_foreach((json_t *)value, key, item) n += characters(item);
-  json_array_foreach((json_t *)value, i, item) n += characters(item);
-  return n;
+  for (const char *c = json_string_value(value); c && *c; c++)
+    count += ((unsigned char)*c & 0xc0) != 0x80;
+  json_object_foreach((json_t *)value, key, item) count += characters(item);
+  json_array_foreach((json_t *)value, i, item) count += characters(item);
+  return count;
 }
 
-static int count_label(struct stats *stats, const char *name, const json_t *row) {
+static int count_label(struct file_stats *stats, const char *name, const json_t *row) {
   const json_t *value = json_object_get(row, name);
-  if (!value || stats->many) return 0;
+  if (!value || stats->too_many) return 0;
   char *text = json_is_string(value) ? zf_strdup(json_string_value(value))
                                      : zf_json_dump(value, JSON_ENCODE_ANY);
   int rc = text ? add_one(stats->labels, text) : ZF_ENOMEM;
   free(text);
-  stats->many = json_object_size(stats->labels) > LABELS;
+  stats->too_many = json_object_size(stats->labels) > LABELS;
   return rc;
 }
 
-static int count_row(struct stats *stats, const char *label, int64_t i) {
-  const json_t *row = zf_records_row(stats->rec, i);
+static int count_row(struct file_stats *stats, const char *label, int64_t index) {
+  const json_t *row = zf_records_row(stats->records, index);
   const char *key;
   json_t *value;
   int rc = row ? 0 : ZF_EINVALID;
   json_object_foreach((json_t *)row, key, value) if (!rc) rc = add_one(stats->fields, key);
   if (!rc) rc = count_label(stats, label, row);
-  if (!rc) stats->length[i] = characters(row);
+  if (!rc) stats->length[index] = characters(row);
   return rc;
 }
 
 /* Tokens of each row, where there is a tokenizer. */
-static int encode(struct stats *stats, const struct zf_data_file *file, const struct zf_tok *tok) {
+static int encode(struct file_stats *stats, const struct zf_data_file *file,
+                  const struct zf_tok *tok) {
   struct zf_encoder *encoder = NULL;
   struct zf_dataset *dataset = NULL;
   int rc = zf_dataset_new(&dataset, file->spec.type);
   if (!rc) rc = zf_dataset_file(dataset, file->path);
   if (!rc) rc = zf_encoder_new(&encoder, &file->spec, tok);
-  for (int64_t i = 0; !rc && i < stats->rec->count; i++) {
+  for (int64_t i = 0; !rc && i < stats->records->count; i++) {
     zf_dataset_clear(dataset);
-    rc = zf_encoder_add(encoder, dataset, 0, stats->rec, i);
+    rc = zf_encoder_add(encoder, dataset, 0, stats->records, i);
     stats->length[i] = 0;
-    for (int64_t k = 0; !rc && k < dataset->nseq; k++)
-      if (dataset->seq[k].len > stats->length[i]) stats->length[i] = dataset->seq[k].len;
+    for (int64_t seq = 0; !rc && seq < dataset->nseq; seq++)
+      if (dataset->seq[seq].len > stats->length[i]) stats->length[i] = dataset->seq[seq].len;
   }
   if (!rc) stats->counts = dataset->counts;
   zf_encoder_free(encoder);
@@ -94,20 +95,21 @@ static int encode(struct stats *stats, const struct zf_data_file *file, const st
   return rc;
 }
 
-static int gather(struct stats *stats, const struct zf_data_file *file, const struct zf_tok *tok) {
+static int gather(struct file_stats *stats, const struct zf_data_file *file,
+                  const struct zf_tok *tok) {
   const char *label = zc_data_options.label ? zc_data_options.label : file->spec.label;
-  int rc = zf_records_open(&stats->rec, file->path);
+  int rc = zf_records_open(&stats->records, file->path);
   if (rc) return rc;
   stats->fields = json_object();
   stats->labels = json_object();
-  stats->length = zf_calloc(stats->rec->count, sizeof *stats->length);
+  stats->length = zf_calloc(stats->records->count, sizeof *stats->length);
   if (!stats->fields || !stats->labels || !stats->length) return ZF_ENOMEM;
-  for (int64_t i = 0; !rc && i < stats->rec->count; i++)
+  for (int64_t i = 0; !rc && i < stats->records->count; i++)
     rc = count_row(stats, label ? label : "label", i);
-  if (!rc && zc_data_options.label && stats->rec->count && !json_object_size(stats->labels))
+  if (!rc && zc_data_options.label && stats->records->count && !json_object_size(stats->labels))
     rc = zf_error(ZF_EUSAGE, "%s: --label: no row has a field '%s'", file->path, label);
   if (!rc && tok) rc = encode(stats, file, tok);
-  return rc ? rc : zf_duplicates_file(&stats->duplicates, stats->rec);
+  return rc ? rc : zf_duplicates_file(&stats->duplicates, stats->records);
 }
 
 /* --- lengths --- */
@@ -117,87 +119,89 @@ static int by_size(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-struct lengths {
+struct length_stats {
   int64_t min, p50, p90, p99, max, sum, longer; /* longer than the sequence_len asked for */
   int64_t width, bin[BINS];                     /* bin k: from k * width to below the next */
 };
 
 /* The smallest length that p percent of the rows do not exceed; v ascends. */
-static int64_t percentile(const int64_t *v, int64_t count, int64_t p) {
-  int64_t k = (count * p + 99) / 100;
-  return v[k > 0 ? k - 1 : 0];
+static int64_t percentile(const int64_t *lengths, int64_t count, int64_t percent) {
+  int64_t rank = (count * percent + 99) / 100;
+  return lengths[rank > 0 ? rank - 1 : 0];
 }
 
 /* 1, 2, 5, 10, 20, ...: the first that `max` fits in BINS of. */
 static int64_t bin_width(int64_t max) {
   static const int64_t step[] = {1, 2, 5};
   for (int64_t ten = 1;; ten *= 10)
-    for (int k = 0; k < 3; k++)
-      if (max / (ten * step[k]) < BINS) return ten * step[k];
+    for (int i = 0; i < 3; i++)
+      if (max / (ten * step[i]) < BINS) return ten * step[i];
 }
 
-static struct lengths measure(int64_t *v, int64_t count, int64_t limit) {
-  struct lengths lengths = {0};
-  qsort(v, (size_t)count, sizeof *v, by_size);
+static struct length_stats measure_lengths(int64_t *rows, int64_t count, int64_t limit) {
+  struct length_stats lengths = {0};
+  qsort(rows, (size_t)count, sizeof *rows, by_size);
   if (!count) return lengths;
-  lengths = (struct lengths){.min = v[0],
-                             .p50 = percentile(v, count, 50),
-                             .p90 = percentile(v, count, 90),
-                             .p99 = percentile(v, count, 99),
-                             .max = v[count - 1],
-                             .width = bin_width(v[count - 1])};
+  lengths = (struct length_stats){.min = rows[0],
+                                  .p50 = percentile(rows, count, 50),
+                                  .p90 = percentile(rows, count, 90),
+                                  .p99 = percentile(rows, count, 99),
+                                  .max = rows[count - 1],
+                                  .width = bin_width(rows[count - 1])};
   for (int64_t i = 0; i < count; i++) {
-    lengths.sum += v[i];
-    lengths.longer += limit && v[i] > limit;
-    lengths.bin[v[i] / lengths.width]++;
+    lengths.sum += rows[i];
+    lengths.longer += limit && rows[i] > limit;
+    lengths.bin[rows[i] / lengths.width]++;
   }
   return lengths;
 }
 
 /* --- printing --- */
 
-static void print_histogram(const struct lengths *lengths) {
-  int64_t most = 1;
-  for (int k = 0; k < BINS; k++)
-    if (lengths->bin[k] > most) most = lengths->bin[k];
-  for (int k = 0; k < BINS && k <= lengths->max / lengths->width; k++) {
-    int64_t n = (lengths->bin[k] * BAR + most - 1) / most;
-    printf("  %8lld  %8lld%s%.*s\n", (long long)(k * lengths->width), (long long)lengths->bin[k],
-           n ? "  " : "", (int)n, "########################################");
+static void print_histogram(const struct length_stats *lengths) {
+  int64_t max = 1;
+  for (int bin = 0; bin < BINS; bin++)
+    if (lengths->bin[bin] > max) max = lengths->bin[bin];
+  for (int bin = 0; bin < BINS && bin <= lengths->max / lengths->width; bin++) {
+    int64_t bar = (lengths->bin[bin] * BAR + max - 1) / max;
+    printf("  %8lld  %8lld%s%.*s\n", (long long)(bin * lengths->width),
+           (long long)lengths->bin[bin], bar ? "  " : "", (int)bar,
+           "########################################");
   }
 }
 
 /* Most frequent first; of equal ones in the order of the file. */
-static void print_labels(const struct stats *stats) {
-  json_t *left = json_copy(stats->labels), *value;
+static void print_labels(const struct file_stats *stats) {
+  json_t *unprinted = json_copy(stats->labels), *value;
   const char *key;
-  for (int shown = 0; json_object_size(left) && shown < SHOWN; shown++) {
+  for (int shown = 0; json_object_size(unprinted) && shown < SHOWN; shown++) {
     const char *best = NULL;
-    json_int_t most = 0;
-    json_object_foreach(left, key, value) if (json_integer_value(value) > most) {
-      most = json_integer_value(value);
+    json_int_t max = 0;
+    json_object_foreach(unprinted, key, value) if (json_integer_value(value) > max) {
+      max = json_integer_value(value);
       best = key;
     }
-    printf("  %8lld  %5.1f %%  %s\n", (long long)most,
-           100.0 * (double)most / (double)stats->rec->count, best);
-    json_object_del(left, best);
+    printf("  %8lld  %5.1f %%  %s\n", (long long)max,
+           100.0 * (double)max / (double)stats->records->count, best);
+    json_object_del(unprinted, best);
   }
-  if (json_object_size(left)) printf("  and %zu more\n", json_object_size(left));
-  json_decref(left);
+  if (json_object_size(unprinted)) printf("  and %zu more\n", json_object_size(unprinted));
+  json_decref(unprinted);
 }
 
-static void print_text(struct stats *stats, const struct zc_source *from, int first) {
-  struct lengths lengths = measure(stats->length, stats->rec->count, from->length);
-  double n = (double)(stats->rec->count ? stats->rec->count : 1);
+static void print_text(struct file_stats *stats, const struct zc_source *from, int first) {
+  struct length_stats lengths = measure_lengths(stats->length, stats->records->count, from->length);
+  double rows = (double)(stats->records->count ? stats->records->count : 1);
   const char *key;
   json_t *value;
-  printf("%s%s%s%s\n", first ? "" : "\n", stats->rec->path, *stats->set ? "  " : "", stats->set);
-  printf("rows        %lld\n", (long long)stats->rec->count);
+  printf("%s%s%s%s\n", first ? "" : "\n", stats->records->path, *stats->set ? "  " : "",
+         stats->set);
+  printf("rows        %lld\n", (long long)stats->records->count);
   printf("fields");
   json_object_foreach(stats->fields, key, value) {
     printf("%s%s", json_object_iter_key(json_object_iter(stats->fields)) == key ? "      " : " ",
            key);
-    if (json_integer_value(value) != stats->rec->count)
+    if (json_integer_value(value) != stats->records->count)
       printf(" (in %lld)", (long long)json_integer_value(value));
   }
   printf("\n");
@@ -210,14 +214,14 @@ static void print_text(struct stats *stats, const struct zc_source *from, int fi
   if (stats->duplicates.count)
     printf(": first %s as %s", stats->duplicates.copy, stats->duplicates.of);
   printf("\n%s  mean %.1f, least %lld, half %lld, 90 %% %lld, 99 %% %lld, most %lld\n",
-         from->tok ? "tokens/row" : "characters", (double)lengths.sum / n, (long long)lengths.min,
-         (long long)lengths.p50, (long long)lengths.p90, (long long)lengths.p99,
-         (long long)lengths.max);
+         from->tok ? "tokens/row" : "characters", (double)lengths.sum / rows,
+         (long long)lengths.min, (long long)lengths.p50, (long long)lengths.p90,
+         (long long)lengths.p99, (long long)lengths.max);
   if (from->tok && from->length)
     printf("longer      %lld (%.1f %%) than sequence_len %lld\n", (long long)lengths.longer,
-           100.0 * (double)lengths.longer / n, (long long)from->length);
-  if (stats->rec->count) print_histogram(&lengths);
-  if (json_object_size(stats->labels) && !stats->many) {
+           100.0 * (double)lengths.longer / rows, (long long)from->length);
+  if (stats->records->count) print_histogram(&lengths);
+  if (json_object_size(stats->labels) && !stats->too_many) {
     printf("labels      %zu\n", json_object_size(stats->labels));
     print_labels(stats);
   }
@@ -229,12 +233,12 @@ static void json_counts(struct zf_buf *buf, const char *name, const json_t *coun
   free(text);
 }
 
-static void print_json(struct zf_buf *buf, struct stats *stats, const struct zc_source *from) {
-  struct lengths lengths = measure(stats->length, stats->rec->count, from->length);
+static void print_json(struct zf_buf *buf, struct file_stats *stats, const struct zc_source *from) {
+  struct length_stats lengths = measure_lengths(stats->length, stats->records->count, from->length);
   zf_buf_puts(buf, "{\"path\": ");
-  zc_json_text(buf, stats->rec->path, strlen(stats->rec->path));
+  zc_json_text(buf, stats->records->path, strlen(stats->records->path));
   if (*stats->set) zf_buf_printf(buf, ", \"set\": \"%s\"", stats->set);
-  zf_buf_printf(buf, ", \"rows\": %lld", (long long)stats->rec->count);
+  zf_buf_printf(buf, ", \"rows\": %lld", (long long)stats->records->count);
   json_counts(buf, "fields", stats->fields);
   if (from->tok)
     zf_buf_printf(buf, ", \"tokens\": %lld, \"targets\": %lld, \"masked\": %lld",
@@ -245,17 +249,19 @@ static void print_json(struct zf_buf *buf, struct stats *stats, const struct zc_
       ", \"copies\": %lld, \"unit\": \"%s\", \"length\": {\"mean\": %.17g, \"min\": %lld, "
       "\"p50\": %lld, \"p90\": %lld, \"p99\": %lld, \"max\": %lld}",
       (long long)stats->duplicates.count, from->tok ? "tokens" : "characters",
-      stats->rec->count ? (double)lengths.sum / (double)stats->rec->count : 0,
+      stats->records->count ? (double)lengths.sum / (double)stats->records->count : 0,
       (long long)lengths.min, (long long)lengths.p50, (long long)lengths.p90,
       (long long)lengths.p99, (long long)lengths.max);
   if (from->tok && from->length)
     zf_buf_printf(buf, ", \"sequence_len\": %lld, \"longer\": %lld", (long long)from->length,
                   (long long)lengths.longer);
   zf_buf_printf(buf, ", \"bin_width\": %lld, \"bins\": [", (long long)lengths.width);
-  for (int k = 0; stats->rec->count && k < BINS && k <= lengths.max / lengths.width; k++)
-    zf_buf_printf(buf, "%s%lld", k ? ", " : "", (long long)lengths.bin[k]);
+  for (int bin = 0; stats->records->count && bin < BINS && bin <= lengths.max / lengths.width;
+       bin++)
+    zf_buf_printf(buf, "%s%lld", bin ? ", " : "", (long long)lengths.bin[bin]);
   zf_buf_puts(buf, "]");
-  if (json_object_size(stats->labels) && !stats->many) json_counts(buf, "labels", stats->labels);
+  if (json_object_size(stats->labels) && !stats->too_many)
+    json_counts(buf, "labels", stats->labels);
   zf_buf_puts(buf, "}");
 }
 
@@ -266,7 +272,7 @@ int zc_data_stats(const struct zc_args *args) {
   const char *set;
   int rc = zc_source_open(&from, args);
   for (int64_t i = 0; !rc && (file = zc_source_file(&from, i, &set)); i++) {
-    struct stats stats = {.set = set};
+    struct file_stats stats = {.set = set};
     rc = gather(&stats, file, from.tok);
     if (!rc && zc_common.json) {
       zf_buf_puts(&buf, i ? ", " : "{\"files\": [");

@@ -23,31 +23,31 @@ void zc_json_model(struct zf_buf *buf, const struct zf_model *model);
 char *zc_metric(char out[32], const struct zf_metrics *metrics, const char *name);
 
 /* Training data of completions or chats in which nothing teaches a model to stop. */
-void zc_say_ends(const struct zf_dataset *dataset);
+void zc_warn_ends(const struct zf_dataset *dataset);
 int zc_learns_ends(const struct zf_dataset *dataset); /* is that asked of data of its type? */
 /* A warning where options or completions meet their prompt letter to letter. */
-void zc_say_joined(const struct zf_dataset *dataset, const char *what);
+void zc_warn_joined(const struct zf_dataset *dataset, const char *what);
 
 /* The sentence about what was truncated, dropped, split or masked in a set; nothing when nothing
  * was. */
-void zc_say_counts(const struct zf_dataset *dataset, const char *what);
+void zc_warn_counts(const struct zf_dataset *dataset, const char *what);
 
 /* Warnings about training examples that are copies, of each other or of a dev or test set's. */
-void zc_say_duplicates(const struct zf_run *run);
+void zc_warn_duplicates(const struct zf_run *run);
 
 /* Tensor data and sizes: "4.58 M". */
-char *zc_count(char out[32], double n);
+char *zc_count(char out[32], double number);
 
 /* --compute NAME of commands that take a bare model; NULL: f32.  ZF_EUSAGE. */
 int zc_compute(enum zf_compute *out, const char *name);
 
 /* Warns where products run emulated. */
-void zc_say_compute(const struct zf_model *model, enum zf_compute compute);
+void zc_warn_compute(const struct zf_model *model, enum zf_compute compute);
 
 /* The same for a run, and about a zo_eps that its arithmetic is too coarse for. */
 /* What a person should know about a model, a warning each. */
-void zc_say_model(const struct zf_model *model);
-void zc_say_run_compute(const struct zf_run *run);
+void zc_warn_model(const struct zf_model *model);
+void zc_warn_run_compute(const struct zf_run *run);
 
 /* *log = PATH, or PATH/steps.log where PATH is a directory; the caller frees. */
 int zc_log_path(char **log, const char *path);

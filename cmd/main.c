@@ -43,10 +43,10 @@ static const struct zc_command *find(const char *name) {
 
 static int unknown(const char *name) {
   const char *names[32];
-  int n = 0;
-  for (const struct zc_command *const *command = zc_commands; *command && n < 32; command++)
-    names[n++] = (*command)->name;
-  const char *near = zf_nearest(name, names, n);
+  int count = 0;
+  for (const struct zc_command *const *command = zc_commands; *command && count < 32; command++)
+    names[count++] = (*command)->name;
+  const char *near = zf_nearest(name, names, count);
   if (near)
     zf_error(ZF_EUSAGE, "unknown command '%s': did you mean '%s'?", name, near);
   else

@@ -50,7 +50,7 @@ struct zc_command {
   const char *usage;        /* "zoft train CONFIG [key=value ...] [options]" */
   const char *details;      /* paragraphs and examples of the help screen */
   const struct zc_opt *opt; /* ends with a NULL name; NULL: none */
-  int (*run)(const struct zc_args *a);
+  int (*run)(const struct zc_args *args);
 };
 
 /* Parses argv[2..]; ZF_EUSAGE.  The arrays of `a` belong to it: zc_args_free. */

@@ -25,6 +25,6 @@ void zc_plot_svg(const struct zc_plot *plot, int alone, struct zf_buf *out);
 extern const char zc_plot_style[];
 
 /* Appends text with <, >, & and " made safe. */
-void zc_html_text(struct zf_buf *out, const char *s);
+void zc_html_text(struct zf_buf *out, const char *text);
 
 #endif

@@ -40,72 +40,74 @@ static const char *display(char out[96], const struct zc_column *column,
 }
 
 static void as_table(const struct zc_report *report, struct zf_buf *out) {
-  int wide[16] = {0};
-  char text[96];
-  for (int i = -1; i < report->rows; i++)
-    for (int c = 0; c < report->columns; c++) {
-      const char *s =
-          i < 0 ? report->column[c].head
-                : display(text, &report->column[c], &report->cell[i * report->columns + c]);
-      int n = (int)strlen(s);
-      if (n > wide[c]) wide[c] = n;
+  int widths[16] = {0};
+  char buf[96];
+  for (int row = -1; row < report->rows; row++)
+    for (int column = 0; column < report->columns; column++) {
+      const char *text = row < 0 ? report->column[column].head
+                                 : display(buf, &report->column[column],
+                                           &report->cell[row * report->columns + column]);
+      int len = (int)strlen(text);
+      if (len > widths[column]) widths[column] = len;
     }
-  for (int i = -1; i < report->rows; i++) {
+  for (int row = -1; row < report->rows; row++) {
     int total = 0;
-    for (int c = 0; c < report->columns; c++) {
-      const char *s =
-          i < 0 ? report->column[c].head
-                : display(text, &report->column[c], &report->cell[i * report->columns + c]);
-      int last = c == report->columns - 1;
-      if (report->column[c].kind == ZC_TEXT)
-        zf_buf_printf(out, "%s%-*s", c ? "  " : "", last ? 0 : wide[c], s);
+    for (int column = 0; column < report->columns; column++) {
+      const char *text = row < 0 ? report->column[column].head
+                                 : display(buf, &report->column[column],
+                                           &report->cell[row * report->columns + column]);
+      int last = column == report->columns - 1;
+      if (report->column[column].kind == ZC_TEXT)
+        zf_buf_printf(out, "%s%-*s", column ? "  " : "", last ? 0 : widths[column], text);
       else
-        zf_buf_printf(out, "%s%*s", c ? "  " : "", wide[c], s);
-      total += wide[c] + (c ? 2 : 0);
+        zf_buf_printf(out, "%s%*s", column ? "  " : "", widths[column], text);
+      total += widths[column] + (column ? 2 : 0);
     }
     zf_buf_putc(out, '\n');
-    for (int k = 0; i < 0 && k < total; k++) zf_buf_puts(out, "─");
-    if (i < 0) zf_buf_putc(out, '\n');
+    for (int i = 0; row < 0 && i < total; i++) zf_buf_puts(out, "─");
+    if (row < 0) zf_buf_putc(out, '\n');
   }
-  for (int i = 0; i < report->notes; i++)
-    zf_buf_printf(out, "%s%s\n", i ? "" : "\n", report->note[i]);
+  for (int row = 0; row < report->notes; row++)
+    zf_buf_printf(out, "%s%s\n", row ? "" : "\n", report->note[row]);
 }
 
 static void as_md(const struct zc_report *report, struct zf_buf *out) {
   char text[96];
-  for (int c = 0; c < report->columns; c++) zf_buf_printf(out, "| %s ", report->column[c].head);
+  for (int column = 0; column < report->columns; column++)
+    zf_buf_printf(out, "| %s ", report->column[column].head);
   zf_buf_puts(out, "|\n");
-  for (int c = 0; c < report->columns; c++)
-    zf_buf_puts(out, report->column[c].kind == ZC_TEXT ? "|---" : "|---:");
+  for (int column = 0; column < report->columns; column++)
+    zf_buf_puts(out, report->column[column].kind == ZC_TEXT ? "|---" : "|---:");
   zf_buf_puts(out, "|\n");
-  for (int i = 0; i < report->rows; i++) {
-    for (int c = 0; c < report->columns; c++)
-      zf_buf_printf(out, "| %s ",
-                    display(text, &report->column[c], &report->cell[i * report->columns + c]));
+  for (int row = 0; row < report->rows; row++) {
+    for (int column = 0; column < report->columns; column++)
+      zf_buf_printf(
+          out, "| %s ",
+          display(text, &report->column[column], &report->cell[row * report->columns + column]));
     zf_buf_puts(out, "|\n");
   }
-  for (int i = 0; i < report->notes; i++)
-    zf_buf_printf(out, "%s%s\n", i ? "" : "\n", report->note[i]);
+  for (int row = 0; row < report->notes; row++)
+    zf_buf_printf(out, "%s%s\n", row ? "" : "\n", report->note[row]);
 }
 
 /* RFC 4180: quoted where a comma or quote is inside. */
 static void as_csv(const struct zc_report *report, struct zf_buf *out) {
-  for (int c = 0; c < report->columns; c++)
-    zf_buf_printf(out, "%s%s", c ? "," : "", report->column[c].key);
+  for (int column = 0; column < report->columns; column++)
+    zf_buf_printf(out, "%s%s", column ? "," : "", report->column[column].key);
   zf_buf_putc(out, '\n');
-  for (int i = 0; i < report->rows; i++) {
-    for (int c = 0; c < report->columns; c++) {
-      const struct zc_cell *cell = &report->cell[i * report->columns + c];
-      if (c) zf_buf_putc(out, ',');
-      if (report->column[c].kind != ZC_TEXT) {
+  for (int row = 0; row < report->rows; row++) {
+    for (int column = 0; column < report->columns; column++) {
+      const struct zc_cell *cell = &report->cell[row * report->columns + column];
+      if (column) zf_buf_putc(out, ',');
+      if (report->column[column].kind != ZC_TEXT) {
         if (isfinite(cell->value)) zf_buf_printf(out, "%.9g", cell->value);
         continue;
       }
       int quoted = strpbrk(cell->text, ",\"\n") != NULL;
       if (quoted) zf_buf_putc(out, '"');
-      for (const char *s = cell->text; *s; s++) {
-        if (*s == '"') zf_buf_putc(out, '"');
-        zf_buf_putc(out, *s);
+      for (const char *c = cell->text; *c; c++) {
+        if (*c == '"') zf_buf_putc(out, '"');
+        zf_buf_putc(out, *c);
       }
       if (quoted) zf_buf_putc(out, '"');
     }
@@ -115,14 +117,14 @@ static void as_csv(const struct zc_report *report, struct zf_buf *out) {
 
 static void as_json(const struct zc_report *report, struct zf_buf *out) {
   zf_buf_puts(out, "{\"rows\": [");
-  for (int i = 0; i < report->rows; i++) {
-    int n = 0;
-    zf_buf_puts(out, i ? ", {" : "{");
-    for (int c = 0; c < report->columns; c++) {
-      const struct zc_cell *cell = &report->cell[i * report->columns + c];
-      int text = report->column[c].kind == ZC_TEXT;
+  for (int row = 0; row < report->rows; row++) {
+    int members = 0;
+    zf_buf_puts(out, row ? ", {" : "{");
+    for (int column = 0; column < report->columns; column++) {
+      const struct zc_cell *cell = &report->cell[row * report->columns + column];
+      int text = report->column[column].kind == ZC_TEXT;
       if (!text && !isfinite(cell->value)) continue; /* JSON has no NaN */
-      zf_buf_printf(out, "%s\"%s\": ", n++ ? ", " : "", report->column[c].key);
+      zf_buf_printf(out, "%s\"%s\": ", members++ ? ", " : "", report->column[column].key);
       if (text)
         zc_json_text(out, cell->text, strlen(cell->text));
       else
@@ -131,9 +133,9 @@ static void as_json(const struct zc_report *report, struct zf_buf *out) {
     zf_buf_putc(out, '}');
   }
   zf_buf_puts(out, "], \"notes\": [");
-  for (int i = 0; i < report->notes; i++) {
-    if (i) zf_buf_puts(out, ", ");
-    zc_json_text(out, report->note[i], strlen(report->note[i]));
+  for (int row = 0; row < report->notes; row++) {
+    if (row) zf_buf_puts(out, ", ");
+    zc_json_text(out, report->note[row], strlen(report->note[row]));
   }
   zf_buf_puts(out, "]}\n");
 }
@@ -157,28 +159,29 @@ static void as_html(const struct zc_report *report, struct zf_buf *out) {
   zf_buf_puts(out, "</head><body>\n<h1>");
   zc_html_text(out, report->title);
   zf_buf_puts(out, "</h1>\n<div class=\"wide\"><table>\n<tr>");
-  for (int c = 0; c < report->columns; c++) {
-    zf_buf_puts(out, report->column[c].kind == ZC_TEXT ? "<th class=\"l\">" : "<th>");
-    zc_html_text(out, report->column[c].head);
+  for (int column = 0; column < report->columns; column++) {
+    zf_buf_puts(out, report->column[column].kind == ZC_TEXT ? "<th class=\"l\">" : "<th>");
+    zc_html_text(out, report->column[column].head);
     zf_buf_puts(out, "</th>");
   }
   zf_buf_puts(out, "</tr>\n");
-  for (int i = 0; i < report->rows; i++) {
+  for (int row = 0; row < report->rows; row++) {
     zf_buf_puts(out, "<tr>");
-    for (int c = 0; c < report->columns; c++) {
-      zf_buf_puts(out, report->column[c].kind == ZC_TEXT ? "<td class=\"l\">" : "<td>");
-      zc_html_text(out, display(text, &report->column[c], &report->cell[i * report->columns + c]));
+    for (int column = 0; column < report->columns; column++) {
+      zf_buf_puts(out, report->column[column].kind == ZC_TEXT ? "<td class=\"l\">" : "<td>");
+      zc_html_text(out, display(text, &report->column[column],
+                                &report->cell[row * report->columns + column]));
       zf_buf_puts(out, "</td>");
     }
     zf_buf_puts(out, "</tr>\n");
   }
   zf_buf_puts(out, "</table></div>\n");
-  for (int i = 0; i < report->notes; i++) {
+  for (int row = 0; row < report->notes; row++) {
     zf_buf_puts(out, "<p>");
-    zc_html_text(out, report->note[i]);
+    zc_html_text(out, report->note[row]);
     zf_buf_puts(out, "</p>\n");
   }
-  for (int i = 0; i < report->plots; i++) zc_plot_svg(&report->plot[i], 0, out);
+  for (int row = 0; row < report->plots; row++) zc_plot_svg(&report->plot[row], 0, out);
   zf_buf_puts(out, "</body></html>\n");
 }
 
@@ -189,7 +192,7 @@ static void as_svg(const struct zc_report *report, struct zf_buf *out) {
 
 static const struct {
   const char *name;
-  void (*write)(const struct zc_report *r, struct zf_buf *out);
+  void (*write)(const struct zc_report *report, struct zf_buf *out);
 } formats[] = {
     {"table", as_table}, {"md", as_md},     {"csv", as_csv},
     {"json", as_json},   {"html", as_html}, {"svg", as_svg},

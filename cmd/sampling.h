@@ -46,10 +46,10 @@ extern struct zc_sampling zc_sampling;
  * says what it was; *c outlives the texts.  With do_sample, top_k is 50 where it is not said, as in
  * Transformers.  `talks`: a temperature counts where the file does not say do_sample. */
 int zc_sampling_model(struct zc_sampling *sampling, struct zf_generation_config *config,
-                      const char *base_model, int talks);
+                      const char *base_model, int is_chat);
 
 /* What no option has set comes from `d`; then all is checked.  ZF_EUSAGE. */
-int zc_sampling_settle(const struct zc_sampling *sampling);
+int zc_sampling_settle(const struct zc_sampling *defaults);
 
 /* The rules that the options make; `ends` (zf_generation_ends) outlives them. */
 struct zf_generate_rules zc_sampling_rules(const struct zf_ids *ends);

@@ -29,19 +29,19 @@ void zc_bar_clear(void) {
   bar_shown = 0;
 }
 
-static void line(const char *color, const char *prefix, const char *fmt, va_list ap) {
+static void print_line(const char *color, const char *prefix, const char *fmt, va_list ap) {
   zc_bar_clear();
-  int c = zc_color(2) && *color;
-  fprintf(stderr, "%s%s%s", c ? color : "", prefix, c ? "\033[0m" : "");
+  int colored = zc_color(2) && *color;
+  fprintf(stderr, "%s%s%s", colored ? color : "", prefix, colored ? "\033[0m" : "");
   vfprintf(stderr, fmt, ap);
   fputc('\n', stderr);
 }
 
-void zc_say(const char *fmt, ...) {
+void zc_info(const char *fmt, ...) {
   va_list ap;
   if (zc_common.quiet) return;
   va_start(ap, fmt);
-  line("", "", fmt, ap);
+  print_line("", "", fmt, ap);
   va_end(ap);
 }
 
@@ -49,7 +49,7 @@ void zc_warn(const char *fmt, ...) {
   va_list ap;
   if (zc_common.quiet) return;
   va_start(ap, fmt);
-  line("\033[33m", "warning: ", fmt, ap);
+  print_line("\033[33m", "warning: ", fmt, ap);
   va_end(ap);
 }
 
@@ -58,7 +58,7 @@ static void fail_line(const char *fmt, ...) ZF_PRINTF(1, 2);
 static void fail_line(const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
-  line("\033[31m", "zoft: ", fmt, ap);
+  print_line("\033[31m", "zoft: ", fmt, ap);
   va_end(ap);
 }
 
@@ -135,9 +135,9 @@ void zc_table_row(struct zc_table *table, const char *const *cell) {
   if (!table) return;
   if (table->rows == table->cap) {
     int cap = table->cap ? 2 * table->cap : 16;
-    char **p = realloc(table->cell, sizeof *p * (size_t)(cap * table->columns));
-    if (!p) return;
-    table->cell = p;
+    char **larger = realloc(table->cell, sizeof *larger * (size_t)(cap * table->columns));
+    if (!larger) return;
+    table->cell = larger;
     table->cap = cap;
   }
   for (int i = 0; i < table->columns; i++)
@@ -146,38 +146,38 @@ void zc_table_row(struct zc_table *table, const char *const *cell) {
 }
 
 /* Characters, not bytes: enough for the text that we print. */
-static int width(const char *s) {
-  int n = 0;
-  for (; s && *s; s++) n += (*s & 0xc0) != 0x80;
-  return n;
+static int width(const char *text) {
+  int count = 0;
+  for (; text && *text; text++) count += (*text & 0xc0) != 0x80;
+  return count;
 }
 
-static void pad(int n) {
-  printf("%*s", n > 0 ? n : 0, "");
+static void pad(int count) {
+  printf("%*s", count > 0 ? count : 0, "");
 }
 
 void zc_table_print(struct zc_table *table, int header) {
   if (!table) return;
-  int wide[16] = {0}, total = 0;
-  for (int c = 0; c < table->columns && c < 16; c++) {
-    for (int r = 0; r < table->rows; r++) {
-      int n = width(table->cell[r * table->columns + c]);
-      if (n > wide[c]) wide[c] = n;
+  int widths[16] = {0}, total = 0;
+  for (int column = 0; column < table->columns && column < 16; column++) {
+    for (int row = 0; row < table->rows; row++) {
+      int len = width(table->cell[row * table->columns + column]);
+      if (len > widths[column]) widths[column] = len;
     }
-    total += wide[c] + (c ? 2 : 0);
+    total += widths[column] + (column ? 2 : 0);
   }
-  for (int r = 0; r < table->rows; r++) {
-    for (int c = 0; c < table->columns && c < 16; c++) {
-      char *s = table->cell[r * table->columns + c];
-      int gap = wide[c] - width(s);
-      int left = table->align[c] == 'l', last = c == table->columns - 1;
-      pad((c ? 2 : 0) + (left ? 0 : gap));
-      printf("%s", s ? s : "");
+  for (int row = 0; row < table->rows; row++) {
+    for (int column = 0; column < table->columns && column < 16; column++) {
+      char *text = table->cell[row * table->columns + column];
+      int gap = widths[column] - width(text);
+      int left = table->align[column] == 'l', last = column == table->columns - 1;
+      pad((column ? 2 : 0) + (left ? 0 : gap));
+      printf("%s", text ? text : "");
       if (left && !last) pad(gap);
-      free(s);
+      free(text);
     }
     putchar('\n');
-    if (header && r == 0) {
+    if (header && row == 0) {
       for (int i = 0; i < total; i++) fputs("─", stdout);
       putchar('\n');
     }
@@ -186,25 +186,25 @@ void zc_table_print(struct zc_table *table, int header) {
   free(table);
 }
 
-char *zc_duration(char out[32], double s) {
-  long long n = (long long)(s + 0.5);
-  if (s < 9.95)
-    snprintf(out, 32, "%.1f s", s);
-  else if (n < 60)
-    snprintf(out, 32, "%lld s", n);
-  else if (n < 3600)
-    snprintf(out, 32, "%lld:%02lld", n / 60, n % 60);
+char *zc_duration(char out[32], double seconds) {
+  long long whole = (long long)(seconds + 0.5);
+  if (seconds < 9.95)
+    snprintf(out, 32, "%.1f s", seconds);
+  else if (whole < 60)
+    snprintf(out, 32, "%lld s", whole);
+  else if (whole < 3600)
+    snprintf(out, 32, "%lld:%02lld", whole / 60, whole % 60);
   else
-    snprintf(out, 32, "%lld:%02lld:%02lld", n / 3600, n / 60 % 60, n % 60);
+    snprintf(out, 32, "%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
   return out;
 }
 
-void zc_json_text(struct zf_buf *buf, const char *s, size_t len) {
-  json_t *value = json_stringn(s, len);
+void zc_json_text(struct zf_buf *buf, const char *text, size_t len) {
+  json_t *value = json_stringn(text, len);
   if (!value) { /* not UTF-8: byte by byte what is ASCII, the rest replaced */
     zf_buf_putc(buf, '"');
     for (size_t i = 0; i < len; i++) {
-      unsigned char c = (unsigned char)s[i];
+      unsigned char c = (unsigned char)text[i];
       if (c == '"' || c == '\\')
         zf_buf_printf(buf, "\\%c", c);
       else if (c < 0x20)
@@ -217,9 +217,9 @@ void zc_json_text(struct zf_buf *buf, const char *s, size_t len) {
     zf_buf_putc(buf, '"');
     return;
   }
-  char *text = zf_json_dump(value, JSON_ENCODE_ANY);
-  zf_buf_puts(buf, text ? text : "\"\"");
-  free(text);
+  char *dumped = zf_json_dump(value, JSON_ENCODE_ANY);
+  zf_buf_puts(buf, dumped ? dumped : "\"\"");
+  free(dumped);
   json_decref(value);
 }
 
@@ -233,10 +233,10 @@ static void on_signal(int number) {
 }
 
 void zc_catch_signals(void) {
-  struct sigaction a = {.sa_handler = on_signal};
-  sigemptyset(&a.sa_mask);
-  sigaction(SIGINT, &a, NULL);
-  sigaction(SIGTERM, &a, NULL);
+  struct sigaction action = {.sa_handler = on_signal};
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, NULL);
+  sigaction(SIGTERM, &action, NULL);
   signal(SIGPIPE, SIG_IGN);
 }
 

@@ -11,7 +11,7 @@ int zc_tty(void);     /* standard error is a terminal, and not --quiet */
 int zc_color(int fd); /* colours are wanted on this descriptor */
 
 /* A line on standard error, unless --quiet; it does not break the progress bar. */
-void zc_say(const char *fmt, ...) ZF_PRINTF(1, 2);
+void zc_info(const char *fmt, ...) ZF_PRINTF(1, 2);
 void zc_warn(const char *fmt, ...) ZF_PRINTF(1, 2);
 
 /* The library's sentence on standard error; returns the exit status of `code`. */
@@ -33,7 +33,7 @@ void zc_table_print(struct zc_table *table, int header); /* to standard output, 
 char *zc_duration(char out[32], double seconds);
 
 /* Appends a JSON string with quotes. Bytes that are not UTF-8 become U+FFFD. */
-void zc_json_text(struct zf_buf *buf, const char *s, size_t len);
+void zc_json_text(struct zf_buf *buf, const char *text, size_t len);
 
 /* SIGINT and SIGTERM: the first is remembered, the second ends the program at once. */
 void zc_catch_signals(void);

@@ -159,7 +159,7 @@ static int begins(const struct zf_buf *whole, const struct zf_buf *part) {
 
 /* Length of the text of the first n messages, which must begin the whole. */
 static int prefix_len(const struct zf_chat *chat, const json_t *messages, const json_t *tools,
-                  size_t count, int prompt, const struct zf_buf *whole, int64_t *len) {
+                      size_t count, int prompt, const struct zf_buf *whole, int64_t *len) {
   json_t *leading = json_array();
   struct zf_buf part = {0};
   for (size_t i = 0; i < count; i++) json_array_append(leading, json_array_get(messages, i));
@@ -215,7 +215,7 @@ static int contains_in_order(const char *text, size_t len, const char *answer) {
 /* What the template adds for a reply to begin with, behind messages[0..n): *out, empty where that is not
  * an addition at the end. */
 static int generation_prompt(const struct zf_chat *chat, const json_t *leading, const json_t *tools,
-                      struct zf_buf *out) {
+                             struct zf_buf *out) {
   struct zf_buf prompted = {0}, plain = {0};
   int rc = zf_chat_render(chat, leading, tools, 1, &prompted, NULL);
   if (!rc) rc = zf_chat_render(chat, leading, tools, 0, &plain, NULL);
@@ -235,9 +235,10 @@ static size_t common_prefix(const struct zf_buf *left, const struct zf_buf *righ
 /* Where the last answer begins: behind the last reply's head that stands before the place in which the
  * text changes when the answer does.  -1: it is not told apart. */
 static int find_answer(const struct zf_chat *chat, const json_t *conversation, const json_t *tools,
-                         const struct zf_buf *text, int64_t *from) {
+                       const struct zf_buf *text, int64_t *from) {
   size_t last = json_array_size(conversation) - 1, place;
-  const char *answer = json_string_value(json_object_get(json_array_get(conversation, last), "content"));
+  const char *answer =
+      json_string_value(json_object_get(json_array_get(conversation, last), "content"));
   json_t *before = json_copy((json_t *)conversation), *altered = json_copy((json_t *)conversation);
   json_t *message = json_copy(json_array_get(conversation, last));
   struct zf_buf altered_text = {0}, prompt = {0};
@@ -263,7 +264,8 @@ static int find_answer(const struct zf_chat *chat, const json_t *conversation, c
 /* The conversation up to the answer that is message i, which is the last there. */
 static int answer_text(const struct zf_chat *chat, const json_t *messages, const json_t *tools,
                        size_t index, struct zf_buf *out, struct zf_text_spans *spans) {
-  const char *answer = json_string_value(json_object_get(json_array_get(messages, index), "content"));
+  const char *answer =
+      json_string_value(json_object_get(json_array_get(messages, index), "content"));
   json_t *conversation = json_array();
   int64_t from = 0;
   for (size_t i = 0; i <= index; i++) json_array_append(conversation, json_array_get(messages, i));
@@ -286,7 +288,8 @@ static int answer_text(const struct zf_chat *chat, const json_t *messages, const
         "generation blocks",
         index + 1);
   const struct zf_span *span = &spans->at[0];
-  if (!answer || contains_in_order(out->data + span->from, (size_t)(span->to - span->from), answer)) return 0;
+  if (!answer || contains_in_order(out->data + span->from, (size_t)(span->to - span->from), answer))
+    return 0;
   return zf_error(
       ZF_EINVALID,
       "message %zu: the template leaves out some of what the assistant says: name another "
@@ -296,7 +299,8 @@ static int answer_text(const struct zf_chat *chat, const json_t *messages, const
 
 /* Answer number k of the conversation; *n: how many there are. */
 static int separate_answer(const struct zf_chat *chat, const json_t *messages, const json_t *tools,
-                        int64_t number, struct zf_buf *out, struct zf_text_spans *spans, int64_t *answers) {
+                           int64_t number, struct zf_buf *out, struct zf_text_spans *spans,
+                           int64_t *answers) {
   int64_t count = 0;
   int rc = 0;
   for (size_t i = 0; !rc && i < json_array_size(messages); i++) {

@@ -88,7 +88,8 @@ void zf_dataset_shared(const struct zf_dataset *dataset, struct zf_example *exam
   example->ask = example->ask < 0 ? 0 : shared - 1 - example->ask; /* until here the mask's place */
   example->single = example->nseq > 1 || dataset->type == ZF_TASK_LABELS;
   for (int32_t option = 0; option < example->nseq; option++)
-    if (seq[option].len - seq[option].target != 1 || seq[option].len - 1 != shared) example->single = 0;
+    if (seq[option].len - seq[option].target != 1 || seq[option].len - 1 != shared)
+      example->single = 0;
 }
 
 int zf_dataset_keep(struct zf_dataset *dataset, const struct zf_example *example) {
@@ -144,7 +145,8 @@ void zf_dataset_clear(struct zf_dataset *dataset) {
   dataset->count = dataset->nseq = dataset->pool.count = 0;
 }
 
-int zf_row_reader_load(struct zf_row_reader *rows, const int64_t *row, int64_t count, int64_t *example) {
+int zf_row_reader_load(struct zf_row_reader *rows, const int64_t *row, int64_t count,
+                       int64_t *example) {
   int rc = 0;
   zf_dataset_clear(rows->dataset);
   for (int64_t i = 0; !rc && i < count; i++) {
@@ -194,7 +196,8 @@ int64_t zf_example_tokens(const struct zf_dataset *dataset, int64_t index) {
   return tokens;
 }
 
-int64_t zf_seq_next_target(const struct zf_dataset *dataset, const struct zf_seq *seq, int64_t token) {
+int64_t zf_seq_next_target(const struct zf_dataset *dataset, const struct zf_seq *seq,
+                           int64_t token) {
   if (token < seq->target) token = seq->target;
   if (!dataset->mask) return token;
   while (token < seq->len && !dataset->mask[seq->at + token]) token++;

@@ -115,8 +115,8 @@ struct zf_data_counts {
  * any one time. */
 struct zf_dataset;
 struct zf_row_reader {
-  int64_t count;                                               /* rows */
-  int64_t sequence_len, options;                               /* that no example exceeds */
+  int64_t count;                                                     /* rows */
+  int64_t sequence_len, options;                                     /* that no example exceeds */
   int (*encode)(void *ctx, struct zf_dataset *dataset, int64_t row); /* adds what the row becomes */
   void *ctx;
   struct zf_dataset *dataset; /* the set */
@@ -169,7 +169,8 @@ int64_t zf_dataset_size(const struct zf_dataset *dataset);
 
 /* Makes rows row[0..n) of a stream the examples of its set, instead of those before; the memory is
  * used again.  at[k] is the example of row[k], -1 when it gave none; `at` may be NULL. */
-int zf_row_reader_load(struct zf_row_reader *rows, const int64_t *row, int64_t count, int64_t *example);
+int zf_row_reader_load(struct zf_row_reader *rows, const int64_t *row, int64_t count,
+                       int64_t *example);
 
 /* No examples, with the memory and counts of those before. */
 void zf_dataset_clear(struct zf_dataset *dataset);
@@ -184,7 +185,8 @@ int zf_dataset_check(const struct zf_dataset *dataset, const char *what);
  * targets, to pack rows, to sum them or to count them, walks them by this function:
  *
  *   for (t = zf_seq_next_target(d, s, 0); t < s->n; t = zf_seq_next_target(d, s, t + 1)) */
-int64_t zf_seq_next_target(const struct zf_dataset *dataset, const struct zf_seq *seq, int64_t token);
+int64_t zf_seq_next_target(const struct zf_dataset *dataset, const struct zf_seq *seq,
+                           int64_t token);
 
 /* Targets of a sequence, and whether its token t >= 1 is one. */
 int64_t zf_seq_targets(const struct zf_dataset *dataset, const struct zf_seq *seq);

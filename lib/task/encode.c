@@ -26,7 +26,8 @@ static int is_letter(char c) {
 
 /* "about" and "billing" become "aboutbilling", which nobody means. */
 static int meets_letter(const struct zf_buf *text, size_t boundary) {
-  return boundary > 0 && boundary < text->len && is_letter(text->data[boundary - 1]) && is_letter(text->data[boundary]);
+  return boundary > 0 && boundary < text->len && is_letter(text->data[boundary - 1]) &&
+         is_letter(text->data[boundary]);
 }
 
 static int encode_pair(struct zf_encoder *encoder, const json_t *row,
@@ -232,6 +233,7 @@ int zf_encoder_add(struct zf_encoder *encoder, struct zf_dataset *dataset, int32
   dataset->counts.rows++;
   dataset->counts.joined += encoder->joined;
   dataset->counts.apart += !rc && parts > 0;
-  for (int64_t part = 1, n = parts; !rc && part < n; part++) rc = add_part(encoder, row, example, part, &parts);
+  for (int64_t part = 1, n = parts; !rc && part < n; part++)
+    rc = add_part(encoder, row, example, part, &parts);
   return rc ? zf_error_prefix(rc, "%s:%lld", records->path, (long long)example.line) : 0;
 }

@@ -39,7 +39,8 @@ static int truncate_whole(struct zf_encoder *encoder, struct zf_example *example
   int64_t prompt_len = longest - 1, cut = longest - encoder->spec->sequence_len, ask = example->ask;
   int cut_after = encoder->mask >= 0 && ask >= prompt_len - 1 - ask;
   int64_t from = cut_after ? 1 : prompt_len - 1 - cut;
-  if (from < 1 || (encoder->mask >= 0 && ask >= from && ask < from + cut) || from + cut > prompt_len)
+  if (from < 1 || (encoder->mask >= 0 && ask >= from && ask < from + cut) ||
+      from + cut > prompt_len)
     return zf_error(ZF_EINVALID, "the prompt's fixed part is longer than sequence_len %lld",
                     (long long)encoder->spec->sequence_len);
   for (int32_t option = 0; option < example->nseq; option++) {
@@ -65,7 +66,8 @@ static int fit(struct zf_encoder *encoder, struct zf_example *example, int *keep
   struct zf_dataset *dataset = encoder->dataset;
   int64_t longest = 0, limit = encoder->spec->sequence_len;
   for (int32_t option = 0; option < example->nseq; option++)
-    if (dataset->seq[example->seq + option].len > longest) longest = dataset->seq[example->seq + option].len;
+    if (dataset->seq[example->seq + option].len > longest)
+      longest = dataset->seq[example->seq + option].len;
   *keep = 1;
   if (longest <= limit) return 0;
   switch (encoder->spec->excess) {
@@ -103,7 +105,8 @@ static int64_t count_ends(const struct zf_encoder *encoder, const struct zf_exam
   for (int32_t option = 0; option < example->nseq; option++) {
     const struct zf_seq *seq = &dataset->seq[example->seq + option];
     for (int64_t token = seq->target; token < seq->len; token++)
-      count += zf_seq_is_target(dataset, seq, token) && is_end_token(encoder->tok, dataset->pool.id[seq->at + token]);
+      count += zf_seq_is_target(dataset, seq, token) &&
+               is_end_token(encoder->tok, dataset->pool.id[seq->at + token]);
   }
   return count;
 }

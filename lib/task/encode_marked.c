@@ -7,7 +7,8 @@ static int mark_text(struct zf_encoder *encoder, const json_t *row, int64_t part
   encoder->spans.count = 0;
   *parts = 0;
   if (spec->type == ZF_TASK_CHAT)
-    return zf_chat_row(spec->chat, &spec->fields, row, part, &encoder->text, &encoder->spans, parts);
+    return zf_chat_row(spec->chat, &spec->fields, row, part, &encoder->text, &encoder->spans,
+                       parts);
   struct zf_alpaca alpaca = {&spec->fields, encoder->prompt, encoder->body};
   return spec->type == ZF_TASK_ALPACA ? zf_alpaca_row(&alpaca, row, &encoder->text, &encoder->spans)
                                       : zf_segments_row(row, &encoder->text, &encoder->spans);
@@ -19,8 +20,9 @@ static int64_t mark_tokens(struct zf_encoder *encoder, unsigned char *mask) {
   int64_t first = ids->count, span = 0;
   for (int64_t token = 0; token < ids->count; token++) {
     while (span < encoder->spans.count && ids->begin[token] >= encoder->spans.at[span].to) span++;
-    mask[token] = encoder->spec->train_on_inputs || (ids->begin[token] >= 0 && span < encoder->spans.count &&
-                                                 ids->end[token] > encoder->spans.at[span].from);
+    mask[token] =
+        encoder->spec->train_on_inputs || (ids->begin[token] >= 0 && span < encoder->spans.count &&
+                                           ids->end[token] > encoder->spans.at[span].from);
     if (mask[token] && first == ids->count) first = token;
   }
   return first;

@@ -10,8 +10,8 @@ static int read_number(float *out, const json_t *value, const char *key) {
   const char *text = json_string_value(value);
   char *end = NULL;
   double number = json_is_number(value) ? json_number_value(value)
-             : text && *text       ? strtod(text, &end)
-                                   : NAN;
+                  : text && *text       ? strtod(text, &end)
+                                        : NAN;
   *out = (float)number;
   if (isfinite(*out) && (!end || !*end)) return 0;
   return zf_error(ZF_EINVALID, "field '%s': expected a number, found %s%.60s", key,

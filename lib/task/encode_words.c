@@ -28,13 +28,17 @@ int zf_encode_find_words(struct zf_encoder *encoder) {
   encoder->word = zf_calloc(spec->noptions, sizeof *encoder->word);
   if (!encoder->word) return ZF_ENOMEM;
   if (spec->type == ZF_TASK_LABELS) {
-    for (int64_t option = 0; option < spec->noptions; option++) encoder->word[option] = (int32_t)option;
+    for (int64_t option = 0; option < spec->noptions; option++)
+      encoder->word[option] = (int32_t)option;
     return 0;
   }
-  for (int i = 0; i < 2 && encoder->mask < 0; i++) encoder->mask = zf_tok_id(encoder->tok, mask_names[i]);
+  for (int i = 0; i < 2 && encoder->mask < 0; i++)
+    encoder->mask = zf_tok_id(encoder->tok, mask_names[i]);
   if (encoder->mask < 0)
-    return zf_error(ZF_EUSAGE, "the tokenizer has no mask token (%s or %s)", mask_names[0], mask_names[1]);
-  for (int64_t option = 0; !rc && option < spec->noptions; option++) rc = find_word(encoder, option);
+    return zf_error(ZF_EUSAGE, "the tokenizer has no mask token (%s or %s)", mask_names[0],
+                    mask_names[1]);
+  for (int64_t option = 0; !rc && option < spec->noptions; option++)
+    rc = find_word(encoder, option);
   return rc;
 }
 
@@ -46,13 +50,15 @@ int zf_encode_whole(struct zf_encoder *encoder, const json_t *row, struct zf_exa
   if (encoder->mask >= 0) { /* the row, and in it what {mask} stands for */
     row_with_mask = json_copy((json_t *)row);
     if (!row_with_mask ||
-        json_object_set_new(row_with_mask, "mask", json_string(zf_tok_piece(encoder->tok, encoder->mask))))
+        json_object_set_new(row_with_mask, "mask",
+                            json_string(zf_tok_piece(encoder->tok, encoder->mask))))
       rc = zf_error(ZF_ENOMEM, "out of memory");
   }
   zf_buf_clear(&encoder->text);
   zf_buf_puts(&encoder->text, "");
   ids->count = 0;
-  if (!rc) rc = zf_template_apply(encoder->prompt, row_with_mask ? row_with_mask : row, &encoder->text);
+  if (!rc)
+    rc = zf_template_apply(encoder->prompt, row_with_mask ? row_with_mask : row, &encoder->text);
   if (!rc)
     rc = zf_tok_encode(encoder->tok, ids, encoder->text.data, encoder->text.len, ZF_ENC_SPECIAL);
   json_decref(row_with_mask);

@@ -29,8 +29,8 @@ int zf_field_missing(const json_t *row, const char *key) {
 
 /* --- instructions --- */
 
-static int text_field(const char **out, const json_t *row, const char *named, const char *default_name,
-                      int needed) {
+static int text_field(const char **out, const json_t *row, const char *named,
+                      const char *default_name, int needed) {
   const char *key = named ? named : default_name;
   *out = NULL;
   int rc = zf_json_str(out, row, key, "row");
@@ -102,15 +102,15 @@ int zf_alpaca_row(const struct zf_alpaca *alpaca, const json_t *row, struct zf_b
 /* The template's name of a role: f's own list, then ShareGPT's names; else the name as it is, or
  * NULL where only known names are roles. */
 static const char *template_role(const struct zf_fields *fields, const char *from, int sharegpt,
-                           char mapped[64]) {
+                                 char mapped[64]) {
   static const char *const roles[][2] = {{"human", "user"},
-                                        {"user", "user"},
-                                        {"gpt", "assistant"},
-                                        {"assistant", "assistant"},
-                                        {"system", "system"},
-                                        {"tool", "tool"},
-                                        {"function_call", "assistant"},
-                                        {"observation", "tool"}};
+                                         {"user", "user"},
+                                         {"gpt", "assistant"},
+                                         {"assistant", "assistant"},
+                                         {"system", "system"},
+                                         {"tool", "tool"},
+                                         {"function_call", "assistant"},
+                                         {"observation", "tool"}};
   for (int64_t i = 0; i < fields->nroles; i++) {
     size_t len = strcspn(fields->roles[i], "=");
     if (strlen(from) != len || strncmp(from, fields->roles[i], len) != 0) continue;
@@ -131,7 +131,7 @@ struct message_keys {
 
 static struct message_keys message_keys(const struct zf_fields *fields, const json_t *row) {
   int sharegpt = !fields->messages && !json_object_get(row, "messages") &&
-              json_object_get(row, "conversations") != NULL;
+                 json_object_get(row, "conversations") != NULL;
   struct message_keys keys = {fields->messages, fields->role, fields->content, sharegpt};
   if (!keys.field) keys.field = sharegpt ? "conversations" : "messages";
   if (!keys.role) keys.role = sharegpt ? "from" : "role";
@@ -140,7 +140,8 @@ static struct message_keys message_keys(const struct zf_fields *fields, const js
 }
 
 /* A message as {role, content} and what else it has; NULL: it is none. */
-static json_t *normal_message(const struct zf_fields *fields, const struct message_keys *keys, json_t *message) {
+static json_t *normal_message(const struct zf_fields *fields, const struct message_keys *keys,
+                              json_t *message) {
   char mapped[64];
   const char *from = json_string_value(json_object_get(message, keys->role));
   json_t *content = json_object_get(message, keys->content);
@@ -173,7 +174,8 @@ int zf_messages_row(json_t **out, const struct zf_fields *fields, const json_t *
     if (normal && !json_array_append_new(*out, normal)) continue;
     json_decref(*out);
     *out = NULL;
-    if (json_is_object(message) && json_object_size(message) && !json_object_get(message, keys.role))
+    if (json_is_object(message) && json_object_size(message) &&
+        !json_object_get(message, keys.role))
       return zf_error_prefix(zf_field_missing(message, keys.role), "%s: message %zu", keys.field,
                              i + 1);
     return keys.sharegpt

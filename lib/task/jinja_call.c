@@ -63,33 +63,39 @@ int zj_text_of(struct zj_env *env, struct zj_value *out, const struct zj_value *
 
 /* --- texts ---------------------------------------------------------------------------------------- */
 
-static int f_case(struct zj_env *env, struct zj_value *out, const struct zj_value *in, enum zj_case letter_case) {
+static int f_case(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                  enum zj_case letter_case) {
   struct zj_value value;
   int rc = zj_text_of(env, &value, in);
   return rc ? rc : zj_case(env, out, json_string_value(value.json), letter_case);
 }
 
-static int f_lower(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_lower(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                   const struct zj_args *args) {
   (void)args;
   return f_case(env, out, in, ZJ_LOWER);
 }
 
-static int f_upper(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_upper(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                   const struct zj_args *args) {
   (void)args;
   return f_case(env, out, in, ZJ_UPPER);
 }
 
-static int f_title(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_title(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                   const struct zj_args *args) {
   (void)args;
   return f_case(env, out, in, ZJ_TITLE);
 }
 
-static int f_capitalize(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_capitalize(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                        const struct zj_args *args) {
   (void)args;
   return f_case(env, out, in, ZJ_CAPITAL);
 }
 
-static int f_trim(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_trim(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                  const struct zj_args *args) {
   struct zj_value value;
   const char *chars = NULL;
   int rc = zj_text_of(env, &value, in);
@@ -97,7 +103,8 @@ static int f_trim(struct zj_env *env, struct zj_value *out, const struct zj_valu
   return rc ? rc : zj_strip(env, out, json_string_value(value.json), chars, 3);
 }
 
-static int f_replace(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_replace(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                     const struct zj_args *args) {
   struct zj_value value;
   const char *from = NULL, *to = NULL;
   int64_t max_count = -1;
@@ -109,12 +116,14 @@ static int f_replace(struct zj_env *env, struct zj_value *out, const struct zj_v
   return rc ? rc : zj_replace(env, out, json_string_value(value.json), from, to, max_count);
 }
 
-static int f_string(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_string(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                    const struct zj_args *args) {
   (void)args;
   return zj_text_of(env, out, in);
 }
 
-static int f_escape(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_escape(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                    const struct zj_args *args) {
   static const char from[] = "&<>'\"";
   static const char *const to[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
   struct zj_value value;
@@ -134,7 +143,8 @@ static int f_escape(struct zj_env *env, struct zj_value *out, const struct zj_va
   return rc;
 }
 
-static int f_indent(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_indent(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                    const struct zj_args *args) {
   struct zj_value value;
   struct zf_buf buf = {0};
   int64_t width = 4;
@@ -157,9 +167,10 @@ static int f_indent(struct zj_env *env, struct zj_value *out, const struct zj_va
 }
 
 /* As Transformers has it: json.dumps, other letters than ASCII as they are. */
-static int f_tojson(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
-  struct zj_dump style = {NULL, NULL, -1, arg_true(args, 0, "ensure_ascii"), arg_true(args, 3, "sort_keys"),
-                        0};
+static int f_tojson(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                    const struct zj_args *args) {
+  struct zj_dump style = {
+      NULL, NULL, -1, arg_true(args, 0, "ensure_ascii"), arg_true(args, 3, "sort_keys"), 0};
   const struct zj_value *separators = zj_arg(args, 2, "separators");
   struct zf_buf buf = {0};
   int rc = zj_arg_int(env, &style.indent, args, 1, "indent");
@@ -181,7 +192,8 @@ static int f_tojson(struct zj_env *env, struct zj_value *out, const struct zj_va
 
 /* --- numbers ---------------------------------------------------------------------------------------- */
 
-static int f_int(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_int(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                 const struct zj_args *args) {
   int64_t number = 0;
   int rc = zj_arg_int(env, &number, args, 0, "default");
   if (rc || in->kind != ZJ_JSON) return rc ? rc : zj_int(env, out, number);
@@ -194,20 +206,24 @@ static int f_int(struct zj_env *env, struct zj_value *out, const struct zj_value
   } else if (json_is_boolean(in->json)) {
     number = json_is_true(in->json);
   } else if (json_is_number(in->json) && fabs(json_number_value(in->json)) < 9e15) {
-    number = json_is_integer(in->json) ? json_integer_value(in->json) : (int64_t)json_real_value(in->json);
+    number = json_is_integer(in->json) ? json_integer_value(in->json)
+                                       : (int64_t)json_real_value(in->json);
   }
   return zj_int(env, out, number);
 }
 
-static int f_float(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_float(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                   const struct zj_args *args) {
   double number = 0;
   (void)args;
-  if (in->kind == ZJ_JSON && json_is_string(in->json)) number = strtod(json_string_value(in->json), NULL);
+  if (in->kind == ZJ_JSON && json_is_string(in->json))
+    number = strtod(json_string_value(in->json), NULL);
   if (in->kind == ZJ_JSON && json_is_number(in->json)) number = json_number_value(in->json);
   return zj_keep(env, out, json_real(number), 0);
 }
 
-static int f_abs(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_abs(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                 const struct zj_args *args) {
   (void)args;
   if (in->kind != ZJ_JSON || !json_is_number(in->json))
     return zj_fail(env, "abs: %s", zj_kind_name(in));
@@ -215,7 +231,8 @@ static int f_abs(struct zj_env *env, struct zj_value *out, const struct zj_value
   return zj_keep(env, out, json_real(fabs(json_real_value(in->json))), 0);
 }
 
-static int f_round(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_round(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                   const struct zj_args *args) {
   int64_t digits = 0;
   int rc = zj_arg_int(env, &digits, args, 0, "precision");
   if (rc) return rc;
@@ -227,7 +244,8 @@ static int f_round(struct zj_env *env, struct zj_value *out, const struct zj_val
 
 /* --- lists -------------------------------------------------------------------------------------------- */
 
-static int f_length(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_length(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                    const struct zj_args *args) {
   json_t *list;
   (void)args;
   if (in->kind == ZJ_JSON && json_is_string(in->json))
@@ -246,17 +264,20 @@ static int end_item(struct zj_env *env, struct zj_value *out, const struct zj_va
   return 0;
 }
 
-static int f_first(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_first(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                   const struct zj_args *args) {
   (void)args;
   return end_item(env, out, in, 0);
 }
 
-static int f_last(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_last(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                  const struct zj_args *args) {
   (void)args;
   return end_item(env, out, in, 1);
 }
 
-static int f_list(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_list(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                  const struct zj_args *args) {
   json_t *list;
   (void)args;
   int rc = zj_items(env, &list, in);
@@ -266,7 +287,8 @@ static int f_list(struct zj_env *env, struct zj_value *out, const struct zj_valu
                  (int64_t)json_array_size(list) * 8);
 }
 
-static int f_reverse(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_reverse(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                     const struct zj_args *args) {
   json_t *list;
   (void)args;
   int rc = zj_items(env, &list, in);
@@ -298,7 +320,8 @@ static const json_t *attribute(const json_t *value, const char *path) {
   return value;
 }
 
-static int f_join(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_join(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                  const struct zj_args *args) {
   const char *separator = "", *path = NULL;
   struct zf_buf buf = {0};
   json_t *list = NULL, *element;
@@ -320,7 +343,8 @@ static int f_join(struct zj_env *env, struct zj_value *out, const struct zj_valu
   return rc;
 }
 
-static int f_items(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_items(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                   const struct zj_args *args) {
   struct zj_value value = *in;
   if (in->kind == ZJ_UNDEF) return zj_keep(env, out, json_array(), 0);
   if (in->kind != ZJ_JSON || !json_is_object(in->json))
@@ -330,8 +354,8 @@ static int f_items(struct zj_env *env, struct zj_value *out, const struct zj_val
 }
 
 /* Stable, by insertion: the lists of templates are short, and every comparison counts. */
-static int sort(struct zj_env *env, struct zj_value *out, json_t *list, const char *path, int ignore_case,
-                int reverse) {
+static int sort(struct zj_env *env, struct zj_value *out, json_t *list, const char *path,
+                int ignore_case, int reverse) {
   size_t count = json_array_size(list);
   int rc = zj_keep(env, out, json_array(), (int64_t)count * 8);
   for (size_t i = 0; !rc && i < count; i++) {
@@ -357,7 +381,8 @@ static int sort(struct zj_env *env, struct zj_value *out, json_t *list, const ch
   return rc;
 }
 
-static int f_sort(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_sort(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                  const struct zj_args *args) {
   const char *path = NULL;
   json_t *list;
   int rc = zj_items(env, &list, in);
@@ -367,7 +392,8 @@ static int f_sort(struct zj_env *env, struct zj_value *out, const struct zj_valu
                    arg_true(args, 0, "reverse"));
 }
 
-static int f_dictsort(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_dictsort(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                      const struct zj_args *args) {
   struct zj_value keys, pair;
   json_t *list, *key;
   size_t i;
@@ -375,7 +401,8 @@ static int f_dictsort(struct zj_env *env, struct zj_value *out, const struct zj_
     return zj_fail(env, "dictsort: only of a mapping, by its keys");
   int rc = zj_items(env, &list, in);
   if (!rc)
-    rc = sort(env, &keys, list, NULL, !arg_true(args, 0, "case_sensitive"), arg_true(args, 2, "reverse"));
+    rc = sort(env, &keys, list, NULL, !arg_true(args, 0, "case_sensitive"),
+              arg_true(args, 2, "reverse"));
   if (!rc) rc = zj_keep(env, out, json_array(), 0);
   json_array_foreach(rc ? NULL : keys.json, i, key) {
     const char *name = json_string_value(key);
@@ -387,7 +414,8 @@ static int f_dictsort(struct zj_env *env, struct zj_value *out, const struct zj_
   return rc;
 }
 
-static int f_unique(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_unique(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                    const struct zj_args *args) {
   json_t *list = NULL, *item;
   size_t i;
   (void)args;
@@ -416,17 +444,20 @@ static int extreme(struct zj_env *env, struct zj_value *out, const struct zj_val
   return 0;
 }
 
-static int f_min(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_min(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                 const struct zj_args *args) {
   (void)args;
   return extreme(env, out, in, -1);
 }
 
-static int f_max(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_max(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                 const struct zj_args *args) {
   (void)args;
   return extreme(env, out, in, 1);
 }
 
-static int f_sum(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_sum(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                 const struct zj_args *args) {
   json_t *list, *item;
   const char *path = NULL;
   size_t i;
@@ -435,16 +466,18 @@ static int f_sum(struct zj_env *env, struct zj_value *out, const struct zj_value
   if (!rc) rc = zj_arg_text(env, &path, args, 0, "attribute");
   json_array_foreach(rc ? NULL : list, i, item) {
     const json_t *number = attribute(item, path);
-    if (!rc && !json_is_number(number)) rc = zj_fail(env, "sum: an item is %s", zf_json_kind(number));
+    if (!rc && !json_is_number(number))
+      rc = zj_fail(env, "sum: an item is %s", zf_json_kind(number));
     integers &= json_is_integer(number);
     sum += json_number_value(number);
   }
   if (rc) return rc;
   return integers && fabs(sum) < 9e15 ? zj_int(env, out, (int64_t)sum)
-                                   : zj_keep(env, out, json_real(sum), 0);
+                                      : zj_keep(env, out, json_real(sum), 0);
 }
 
-static int f_default(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_default(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                     const struct zj_args *args) {
   const struct zj_value *fallback = zj_arg(args, 0, "default_value");
   int missing = in->kind == ZJ_UNDEF || (arg_true(args, 1, "boolean") && !zj_truth(in));
   *out = *in;
@@ -464,7 +497,8 @@ static struct zj_args args_from(const struct zj_args *all, int from) {
   return from_args;
 }
 
-static int f_map(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_map(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                 const struct zj_args *args) {
   const char *path = NULL, *filter = NULL;
   const struct zj_value *fallback = zj_arg(args, 9, "default");
   struct zj_args filter_args = args_from(args, 1);
@@ -489,7 +523,8 @@ static int f_map(struct zj_env *env, struct zj_value *out, const struct zj_value
   return rc;
 }
 
-static int select_items(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args, int by_attribute, int keep_if) {
+static int select_items(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                        const struct zj_args *args, int by_attribute, int keep_if) {
   const char *path = NULL, *test = NULL;
   struct zj_args test_args = args_from(args, by_attribute + 1);
   json_t *list = NULL, *element;
@@ -514,25 +549,30 @@ static int select_items(struct zj_env *env, struct zj_value *out, const struct z
   return rc;
 }
 
-static int f_select(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_select(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                    const struct zj_args *args) {
   return select_items(env, out, in, args, 0, 1);
 }
 
-static int f_reject(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_reject(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                    const struct zj_args *args) {
   return select_items(env, out, in, args, 0, 0);
 }
 
-static int f_selectattr(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_selectattr(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                        const struct zj_args *args) {
   return select_items(env, out, in, args, 1, 1);
 }
 
-static int f_rejectattr(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args) {
+static int f_rejectattr(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+                        const struct zj_args *args) {
   return select_items(env, out, in, args, 1, 0);
 }
 
 static const struct {
   const char *name;
-  int (*apply)(struct zj_env *env, struct zj_value *out, const struct zj_value *in, const struct zj_args *args);
+  int (*apply)(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
+               const struct zj_args *args);
 } filters[] = {
     {"abs", f_abs},
     {"capitalize", f_capitalize},

@@ -61,19 +61,19 @@ static int loop_attribute(struct zj_env *env, struct zj_value *out, const struct
     const char *name;
     int64_t value;
   } numbers[] = {{"index", loop->index + 1},
-                {"index0", loop->index},
-                {"length", loop->count},
-                {"revindex", loop->count - loop->index},
-                {"revindex0", loop->count - loop->index - 1},
-                {"depth", loop->depth},
-                {"depth0", loop->depth - 1}};
+                 {"index0", loop->index},
+                 {"length", loop->count},
+                 {"revindex", loop->count - loop->index},
+                 {"revindex0", loop->count - loop->index - 1},
+                 {"depth", loop->depth},
+                 {"depth0", loop->depth - 1}};
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
     if (!strcmp(numbers[i].name, name)) return zj_int(env, out, numbers[i].value);
   if (!strcmp(name, "first")) return zj_bool(env, out, loop->index == 0);
   if (!strcmp(name, "last")) return zj_bool(env, out, loop->index == loop->count - 1);
   int64_t place = !strcmp(name, "previtem")   ? loop->index - 1
-               : !strcmp(name, "nextitem") ? loop->index + 1
-                                           : -2;
+                  : !strcmp(name, "nextitem") ? loop->index + 1
+                                              : -2;
   if (place == -2) return zj_fail(env, "loop.%s is not supported", name);
   *out = (struct zj_value){.kind = ZJ_UNDEF, .name = name};
   if (place < 0 || place >= loop->count) return 0;
@@ -81,7 +81,7 @@ static int loop_attribute(struct zj_env *env, struct zj_value *out, const struct
 }
 
 static int get_key(struct zj_env *env, struct zj_value *out, const struct zj_value *owner,
-               const char *name) {
+                   const char *name) {
   json_t *value =
       owner->json && json_is_object(owner->json) ? json_object_get(owner->json, name) : NULL;
   if (value) return zj_keep(env, out, json_incref(value), 0);
@@ -104,7 +104,7 @@ static int eval_attribute(struct zj_env *env, struct zj_value *out, const struct
 
 /* A character or an item at a place, which may count from the end. */
 static int item_at(struct zj_env *env, struct zj_value *out, const struct zj_value *owner,
-                    int64_t place) {
+                   int64_t place) {
   const char *text = json_string_value(owner->json);
   int64_t count = text ? zj_chars(text) : (int64_t)json_array_size(owner->json);
   *out = (struct zj_value){.kind = ZJ_UNDEF, .name = "an item"};
@@ -157,7 +157,7 @@ static int64_t clamp(int64_t bound, int64_t count, int backward) {
 
 /* Appends character i of s or item i of a list. */
 static int append_item(struct zj_env *env, const json_t *from, int64_t place, struct zf_buf *text,
-                json_t *list) {
+                       json_t *list) {
   if (!list) {
     const char *c = zj_skip(json_string_value(from), place);
     zf_buf_add(text, c, (size_t)(zj_skip(c, 1) - c));
@@ -175,7 +175,8 @@ static int slice_by(struct zj_env *env, struct zj_value *out, const json_t *from
   int rc = 0;
   if (is_text && step == 1) { /* in one piece */
     const char *first = zj_skip(json_string_value(from), start);
-    return zj_text(env, out, first, stop > start ? (size_t)(zj_skip(first, stop - start) - first) : 0);
+    return zj_text(env, out, first,
+                   stop > start ? (size_t)(zj_skip(first, stop - start) - first) : 0);
   }
   for (int64_t i = start; !rc && (step > 0 ? i < stop : i > stop); i += step)
     rc = append_item(env, from, i, &text, list);
@@ -200,7 +201,8 @@ static int eval_slice(struct zj_env *env, struct zj_value *out, const struct zj_
   if (rc) return rc;
   if (owner.kind != ZJ_JSON || (!json_is_string(owner.json) && !json_is_array(owner.json)))
     return zj_fail(env, "a slice of %s", zj_kind_name(&owner));
-  if (bound[2] == 0 || bound[2] > 1 << 20 || bound[2] < -(1 << 20)) return zj_fail(env, "a slice's step");
+  if (bound[2] == 0 || bound[2] > 1 << 20 || bound[2] < -(1 << 20))
+    return zj_fail(env, "a slice's step");
   int64_t len = json_is_string(owner.json) ? zj_chars(json_string_value(owner.json))
                                            : (int64_t)json_array_size(owner.json);
   int backward = bound[2] < 0;
@@ -236,9 +238,10 @@ int zj_capture(struct zj_env *env, struct zj_value *out, const struct zj_node *l
 }
 
 static int bind_parameters(struct zj_env *env, struct zj_frame *frame, const struct zj_node *macro,
-                const struct zj_args *args) {
+                           const struct zj_args *args) {
   int position = 0, used = 0, rc = 0;
-  for (const struct zj_node *parameter = macro->fourth; !rc && parameter; parameter = parameter->next, position++) {
+  for (const struct zj_node *parameter = macro->fourth; !rc && parameter;
+       parameter = parameter->next, position++) {
     const struct zj_value *arg = zj_arg(args, position, parameter->name);
     struct zj_value value = {.kind = ZJ_UNDEF, .name = parameter->name};
     used += arg != NULL;
@@ -293,7 +296,8 @@ static int concat(struct zj_env *env, struct zj_value *out, const struct zj_valu
   return rc;
 }
 
-static int integer_arithmetic(struct zj_env *env, struct zj_value *out, const char *op, int64_t x, int64_t y) {
+static int integer_arithmetic(struct zj_env *env, struct zj_value *out, const char *op, int64_t x,
+                              int64_t y) {
   int64_t result = 0;
   int overflow = 0;
   if ((*op == '%' || !strcmp(op, "//")) && y == 0) return zj_fail(env, "division by zero");
@@ -313,19 +317,21 @@ static int integer_arithmetic(struct zj_env *env, struct zj_value *out, const ch
   return zj_int(env, out, result);
 }
 
-static int real_arithmetic(struct zj_env *env, struct zj_value *out, const char *op, double x, double y) {
+static int real_arithmetic(struct zj_env *env, struct zj_value *out, const char *op, double x,
+                           double y) {
   double result = *op == '+'          ? x + y
-             : *op == '-'        ? x - y
-             : !strcmp(op, "**") ? pow(x, y)
-             : *op == '*'        ? x * y
-             : !strcmp(op, "//") ? floor(x / y)
-             : *op == '%'        ? x - y * floor(x / y)
-                                 : x / y;
+                  : *op == '-'        ? x - y
+                  : !strcmp(op, "**") ? pow(x, y)
+                  : *op == '*'        ? x * y
+                  : !strcmp(op, "//") ? floor(x / y)
+                  : *op == '%'        ? x - y * floor(x / y)
+                                      : x / y;
   if (!isfinite(result)) return zj_fail(env, "%g %s %g is no number", x, op, y);
   return zj_keep(env, out, json_real(result), 0);
 }
 
-static int concat_lists(struct zj_env *env, struct zj_value *out, const json_t *left, const json_t *right) {
+static int concat_lists(struct zj_env *env, struct zj_value *out, const json_t *left,
+                        const json_t *right) {
   int64_t count = (int64_t)(json_array_size(left) + json_array_size(right));
   int rc = zj_keep(env, out, json_array(), count * 8);
   if (rc) return rc;
@@ -337,7 +343,8 @@ static int concat_lists(struct zj_env *env, struct zj_value *out, const json_t *
 static int repeat(struct zj_env *env, struct zj_value *out, const char *text, int64_t times) {
   struct zf_buf buf = {0};
   size_t len = strlen(text);
-  if (times > 0 && len * (uint64_t)times / (uint64_t)times == len && len * (uint64_t)times > 1 << 20)
+  if (times > 0 && len * (uint64_t)times / (uint64_t)times == len &&
+      len * (uint64_t)times > 1 << 20)
     return zj_fail(env, "a text grows too large");
   for (int64_t i = 0; len && i < times; i++) zf_buf_add(&buf, text, len);
   int rc = zf_buf_ok(&buf);
@@ -353,16 +360,19 @@ static int arithmetic(struct zj_env *env, struct zj_value *out, const char *op, 
   if (numbers) {
     double x = json_is_boolean(left) ? json_is_true(left) : json_number_value(left);
     double y = json_is_boolean(right) ? json_is_true(right) : json_number_value(right);
-    int integers = !json_is_real(left) && !json_is_real(right) && strcmp(op, "/") && strcmp(op, "**");
+    int integers =
+        !json_is_real(left) && !json_is_real(right) && strcmp(op, "/") && strcmp(op, "**");
     if (!strcmp(op, "**") && !json_is_real(left) && !json_is_real(right) && y >= 0 &&
         fabs(pow(x, y)) < 9e15)
       return zj_int(env, out, (int64_t)pow(x, y));
-    return integers ? integer_arithmetic(env, out, op,
-                            json_is_integer(left) ? json_integer_value(left) : (int64_t)x,
-                            json_is_integer(right) ? json_integer_value(right) : (int64_t)y)
-                    : real_arithmetic(env, out, op, x, y);
+    return integers
+               ? integer_arithmetic(env, out, op,
+                                    json_is_integer(left) ? json_integer_value(left) : (int64_t)x,
+                                    json_is_integer(right) ? json_integer_value(right) : (int64_t)y)
+               : real_arithmetic(env, out, op, x, y);
   }
-  if (*op == '+' && json_is_array(left) && json_is_array(right)) return concat_lists(env, out, left, right);
+  if (*op == '+' && json_is_array(left) && json_is_array(right))
+    return concat_lists(env, out, left, right);
   if (!strcmp(op, "*") && json_is_string(left) && json_is_integer(right))
     return repeat(env, out, json_string_value(left), json_integer_value(right));
   return zj_fail(env, "'%s' of %s and %s is not supported", op, zf_json_kind(left),

@@ -6,7 +6,8 @@
 #include "fmt/json.h"
 #include "jinja_internal.h"
 
-static int bind_targets(struct zj_env *env, struct zj_frame *frame, const struct zj_node *targets, json_t *item) {
+static int bind_targets(struct zj_env *env, struct zj_frame *frame, const struct zj_node *targets,
+                        json_t *item) {
   struct zj_value value = {.kind = ZJ_JSON, .json = item};
   if (!targets->next) return zj_set_var(env, frame, targets->name, &value);
   size_t count = 0, i = 0;
@@ -40,7 +41,8 @@ static int filter_items(struct zj_env *env, json_t **list, const struct zj_node 
   return rc;
 }
 
-static int exec_iteration(struct zj_env *env, const struct zj_node *node, json_t *item, const struct zj_loop *loop) {
+static int exec_iteration(struct zj_env *env, const struct zj_node *node, json_t *item,
+                          const struct zj_loop *loop) {
   struct zj_value value = {.kind = ZJ_LOOP, .loop = loop};
   struct zj_frame frame, *before = env->frame;
   zj_push(env, &frame, before);
@@ -128,7 +130,8 @@ static int exec_block(struct zj_env *env, const struct zj_node *node) {
   zj_pop(env, &frame, before);
   if (!rc && node->second) rc = filter_text(env, &value, node->second);
   if (rc) return rc;
-  return node->kind == ZJ_N_SETBLOCK ? assign(env, node->fourth, &value) : zj_str(env, env->out, &value);
+  return node->kind == ZJ_N_SETBLOCK ? assign(env, node->fourth, &value)
+                                     : zj_str(env, env->out, &value);
 }
 
 static int exec_generation(struct zj_env *env, const struct zj_node *node) {

@@ -340,10 +340,11 @@ static int parse_test(struct zj_parser *parser, struct zj_node **out) {
   }
   if (zj_p_accept(parser, "(")) return parse_arguments(parser, &(*out)->list);
   int has_argument = parser->at->kind == ZJ_STRING || parser->at->kind == ZJ_INT ||
-             parser->at->kind == ZJ_FLOAT || zj_p_is_op(parser, "[") || zj_p_is_op(parser, "{") ||
-             (parser->at->kind == ZJ_NAME && !zj_p_is_word(parser, "else") &&
-              !zj_p_is_word(parser, "or") && !zj_p_is_word(parser, "and") &&
-              !zj_p_is_word(parser, "is") && !zj_p_is_word(parser, "if"));
+                     parser->at->kind == ZJ_FLOAT || zj_p_is_op(parser, "[") ||
+                     zj_p_is_op(parser, "{") ||
+                     (parser->at->kind == ZJ_NAME && !zj_p_is_word(parser, "else") &&
+                      !zj_p_is_word(parser, "or") && !zj_p_is_word(parser, "and") &&
+                      !zj_p_is_word(parser, "is") && !zj_p_is_word(parser, "if"));
   if (!has_argument) return 0;
   rc = zj_p_make(parser, &(*out)->list, ZJ_N_ARG);
   if (!rc) rc = parse_primary(parser, &(*out)->list->first);
@@ -397,7 +398,8 @@ static int parse_operand(struct zj_parser *parser, struct zj_node **out) {
 }
 
 /* Left-associative operators of one rank; ops ends with NULL. */
-static int left_associative(struct zj_parser *parser, struct zj_node **out, parse_fn next, const char *const *ops) {
+static int left_associative(struct zj_parser *parser, struct zj_node **out, parse_fn next,
+                            const char *const *ops) {
   int rc = next(parser, out), links = 0;
   while (!rc) {
     const char *const *op = ops;
@@ -420,7 +422,8 @@ static int parse_power(struct zj_parser *parser, struct zj_node **out) {
 }
 
 static int parse_product(struct zj_parser *parser, struct zj_node **out) {
-  return left_associative(parser, out, parse_power, (const char *const[]){"*", "/", "//", "%", NULL});
+  return left_associative(parser, out, parse_power,
+                          (const char *const[]){"*", "/", "//", "%", NULL});
 }
 
 static int parse_concat(struct zj_parser *parser, struct zj_node **out) {
@@ -475,8 +478,8 @@ static int parse_not(struct zj_parser *parser, struct zj_node **out) {
   return rc;
 }
 
-static int parse_logic(struct zj_parser *parser, struct zj_node **out, parse_fn next, const char *op,
-                 enum zj_node_kind kind) {
+static int parse_logic(struct zj_parser *parser, struct zj_node **out, parse_fn next,
+                       const char *op, enum zj_node_kind kind) {
   int rc = next(parser, out), links = 0;
   while (!rc && zj_p_is_word(parser, op)) {
     struct zj_node *left = *out;

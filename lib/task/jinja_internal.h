@@ -163,11 +163,11 @@ struct zj_dump {
   int64_t indent; /* -1: one line */
   int ascii, sort, python;
 };
-int zj_dump(struct zj_env *env, struct zf_buf *buf, const json_t *value, const struct zj_dump *style,
-            int depth);
+int zj_dump(struct zj_env *env, struct zf_buf *buf, const json_t *value,
+            const struct zj_dump *style, int depth);
 /* What a loop goes over, as an array. */
 int zj_items(struct zj_env *env, json_t **out, const struct zj_value *value);
-int64_t zj_chars(const char *text);                 /* characters of a text */
+int64_t zj_chars(const char *text);                   /* characters of a text */
 const char *zj_skip(const char *text, int64_t count); /* behind n characters */
 int zj_is_space(int32_t code);
 int zj_space_at(const char *text); /* is the character at s white space? */
@@ -211,7 +211,8 @@ int zj_exec(struct zj_env *env, const struct zj_node *list);
 int zj_has_method(const json_t *owner, const char *name);
 int zj_method(struct zj_env *env, struct zj_value *out, const struct zj_value *value,
               const struct zj_args *args);
-int zj_strip(struct zj_env *env, struct zj_value *out, const char *text, const char *chars, int sides);
+int zj_strip(struct zj_env *env, struct zj_value *out, const char *text, const char *chars,
+             int sides);
 int zj_replace(struct zj_env *env, struct zj_value *out, const char *text, const char *from,
                const char *to, int64_t max_count);
 enum zj_case { ZJ_LOWER, ZJ_UPPER, ZJ_TITLE, ZJ_CAPITAL };

@@ -41,12 +41,12 @@ static int test_kind(int *out, const char *name, const struct zj_value *in) {
       {"integer", has(in, json_is_integer(in->json))},
       {"float", has(in, json_is_real(in->json))},
       {"mapping", has(in, json_is_object(in->json))},
-      {"iterable",
-       in->kind == ZJ_UNDEF || in->kind == ZJ_LOOP ||
-           has(in, json_is_array(in->json) || json_is_object(in->json) || json_is_string(in->json))},
+      {"iterable", in->kind == ZJ_UNDEF || in->kind == ZJ_LOOP ||
+                       has(in, json_is_array(in->json) || json_is_object(in->json) ||
+                                   json_is_string(in->json))},
       {"sequence",
-       in->kind == ZJ_UNDEF ||
-           has(in, json_is_array(in->json) || json_is_object(in->json) || json_is_string(in->json))},
+       in->kind == ZJ_UNDEF || has(in, json_is_array(in->json) || json_is_object(in->json) ||
+                                           json_is_string(in->json))},
       {"callable", in->kind == ZJ_MACRO || in->kind == ZJ_METHOD || in->kind == ZJ_GLOBAL},
   };
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
@@ -57,7 +57,8 @@ static int test_kind(int *out, const char *name, const struct zj_value *in) {
   return 0;
 }
 
-static int test_number(struct zj_env *env, int *out, const char *name, const struct zj_value *in, const struct zj_args *args) {
+static int test_number(struct zj_env *env, int *out, const char *name, const struct zj_value *in,
+                       const struct zj_args *args) {
   int64_t divisor = 2;
   int rc = *name == 'd' ? zj_arg_int(env, &divisor, args, 0, NULL) : 0;
   if (rc) return rc;
@@ -67,7 +68,8 @@ static int test_number(struct zj_env *env, int *out, const char *name, const str
   return 0;
 }
 
-static int test_order(struct zj_env *env, int *out, const char *name, const struct zj_value *in, const struct zj_value *other) {
+static int test_order(struct zj_env *env, int *out, const char *name, const struct zj_value *in,
+                      const struct zj_value *other) {
   int order = 0;
   if (in->kind != ZJ_JSON || other->kind != ZJ_JSON)
     return zj_fail(env, "%s and %s have no order", zj_kind_name(in), zj_kind_name(other));
@@ -76,7 +78,8 @@ static int test_order(struct zj_env *env, int *out, const char *name, const stru
   return rc;
 }
 
-static int test_in(struct zj_env *env, int *out, const struct zj_value *in, const struct zj_value *container) {
+static int test_in(struct zj_env *env, int *out, const struct zj_value *in,
+                   const struct zj_value *container) {
   json_t *list = NULL, *item;
   size_t i;
   if (in->kind == ZJ_JSON && container->kind == ZJ_JSON && json_is_string(container->json)) {
@@ -91,7 +94,8 @@ static int test_in(struct zj_env *env, int *out, const struct zj_value *in, cons
   return rc;
 }
 
-static int test_equal(struct zj_env *env, int *out, const struct zj_value *in, const struct zj_value *other) {
+static int test_equal(struct zj_env *env, int *out, const struct zj_value *in,
+                      const struct zj_value *other) {
   *out = in->kind == other->kind && in->kind == ZJ_UNDEF;
   if (in->kind != other->kind || in->kind != ZJ_JSON) return 0;
   return zj_equal(env, in->json, other->json, out);
@@ -101,7 +105,8 @@ static int test_letters(struct zj_env *env, int *out, const char *name, const st
   struct zj_value value, converted;
   int rc = zj_text_of(env, &value, in);
   if (!rc)
-    rc = zj_case(env, &converted, json_string_value(value.json), *name == 'l' ? ZJ_LOWER : ZJ_UPPER);
+    rc =
+        zj_case(env, &converted, json_string_value(value.json), *name == 'l' ? ZJ_LOWER : ZJ_UPPER);
   if (!rc) *out = !strcmp(json_string_value(value.json), json_string_value(converted.json));
   return rc;
 }

@@ -20,7 +20,8 @@ struct jinja_lexer {
   struct zj_tokens *out;
 };
 
-static int add_token(struct jinja_lexer *lexer, enum zj_token_kind kind, int line, const char *text, int64_t len) {
+static int add_token(struct jinja_lexer *lexer, enum zj_token_kind kind, int line, const char *text,
+                     int64_t len) {
   struct zj_tokens *tokens = lexer->out;
   if (tokens->count == tokens->cap) {
     int64_t cap = tokens->cap ? 2 * tokens->cap : 256;
@@ -75,7 +76,8 @@ static int is_name(char c, int first) {
 static int lex_string(struct jinja_lexer *lexer) {
   const char *end = lexer->at + 1;
   int line = lexer->line;
-  while (end < lexer->end && *end != *lexer->at) end += *end == '\\' && end + 1 < lexer->end ? 2 : 1;
+  while (end < lexer->end && *end != *lexer->at)
+    end += *end == '\\' && end + 1 < lexer->end ? 2 : 1;
   if (end >= lexer->end)
     return zf_error(ZF_EINVALID, "%s:%d: a string has no end", lexer->name, line);
   int rc = add_token(lexer, ZJ_STRING, line, lexer->at + 1, end - lexer->at - 1);
@@ -111,14 +113,17 @@ static int lex_operator(struct jinja_lexer *lexer, int *nested) {
   if (!len || !*lexer->at)
     return zf_error(ZF_EINVALID, "%s:%d: unexpected '%.*s'", lexer->name, lexer->line,
                     *lexer->at & 0x80 ? 0 : 1, lexer->at);
-  *nested += len == 1 && strchr("([{", *lexer->at) ? 1 : len == 1 && strchr(")]}", *lexer->at) ? -1 : 0;
+  *nested += len == 1 && strchr("([{", *lexer->at)   ? 1
+             : len == 1 && strchr(")]}", *lexer->at) ? -1
+                                                     : 0;
   int rc = add_token(lexer, ZJ_OP, lexer->line, lexer->at, len);
   lexer->at += len;
   return rc;
 }
 
 /* Does "%}" or "}}" stand at p, with its sign?  Its length. */
-static int ends_here(const struct jinja_lexer *lexer, const char *at, const char *close, int *sign) {
+static int ends_here(const struct jinja_lexer *lexer, const char *at, const char *close,
+                     int *sign) {
   *sign = *at == '-' || *at == '+' ? *at : 0;
   const char *brackets = at + (*sign != 0);
   return lexer->end - brackets >= 2 && !memcmp(brackets, close, 2) ? 2 + (*sign != 0) : 0;
@@ -168,7 +173,8 @@ static int lex_comment(struct jinja_lexer *lexer) {
 }
 
 /* Is the tag at p "raw", or "endraw"?  Where it ends, or NULL. */
-static const char *raw_tag(const struct jinja_lexer *lexer, const char *at, const char *word, int *sign) {
+static const char *raw_tag(const struct jinja_lexer *lexer, const char *at, const char *word,
+                           int *sign) {
   size_t word_len = strlen(word);
   at += 2 + (at + 2 < lexer->end && (at[2] == '-' || at[2] == '+'));
   while (at < lexer->end && is_blank(*at)) at++;

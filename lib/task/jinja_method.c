@@ -23,7 +23,8 @@ static int strips(const char *chars, const char *from, const char *end) {
 int zj_strip(struct zj_env *env, struct zj_value *out, const char *text, const char *chars,
              int sides) {
   const char *end = text + strlen(text);
-  while ((sides & 1) && text < end && strips(chars, text, zj_skip(text, 1))) text = zj_skip(text, 1);
+  while ((sides & 1) && text < end && strips(chars, text, zj_skip(text, 1)))
+    text = zj_skip(text, 1);
   while ((sides & 2) && end > text) {
     const char *last = end - 1;
     while (last > text && ((unsigned char)*last & 0xC0) == 0x80) last--;
@@ -39,7 +40,8 @@ int zj_replace(struct zj_env *env, struct zj_value *out, const char *text, const
   size_t len = strlen(from);
   int rc = 0;
   if (!len) return zj_fail(env, "replace: nothing to look for");
-  for (const char *hit; !rc && max_count != 0 && (hit = strstr(text, from)); text = hit + len, max_count--) {
+  for (const char *hit; !rc && max_count != 0 && (hit = strstr(text, from));
+       text = hit + len, max_count--) {
     zf_buf_add(&buf, text, (size_t)(hit - text));
     zf_buf_puts(&buf, to);
     if (buf.len > ZF_JINJA_BYTES) rc = zj_fail(env, "replace: the text grows too large");
@@ -94,10 +96,12 @@ static int split_spaces(struct zj_env *env, json_t *list, const char *text, int6
   return rc;
 }
 
-static int split_at(struct zj_env *env, json_t *list, const char *text, const char *separator, int64_t max_splits) {
+static int split_at(struct zj_env *env, json_t *list, const char *text, const char *separator,
+                    int64_t max_splits) {
   size_t len = strlen(separator);
   int rc = len ? 0 : zj_fail(env, "split: nothing to split at");
-  for (const char *hit; !rc && max_splits != 0 && (hit = strstr(text, separator)); text = hit + len, max_splits--) {
+  for (const char *hit; !rc && max_splits != 0 && (hit = strstr(text, separator));
+       text = hit + len, max_splits--) {
     json_array_append_new(list, json_stringn(text, (size_t)(hit - text)));
     rc = zj_step(env);
   }
@@ -110,8 +114,9 @@ static int split_right(struct zj_env *env, json_t *list, const char *text, const
   json_t *all = json_array();
   struct zf_buf head = {0};
   int rc = split_at(env, all, text, separator, -1);
-  size_t count = json_array_size(all),
-         first = max_splits >= 0 && (size_t)max_splits + 1 < count ? count - 1 - (size_t)max_splits : 0;
+  size_t count = json_array_size(all), first = max_splits >= 0 && (size_t)max_splits + 1 < count
+                                                   ? count - 1 - (size_t)max_splits
+                                                   : 0;
   for (size_t i = 0; !rc && i < count; i++) {
     zf_buf_puts(&head, json_string_value(json_array_get(all, i)));
     if (i < first) {
@@ -135,9 +140,11 @@ static int split(struct zj_env *env, struct zj_value *out, const char *text,
   if (!rc) rc = zj_arg_int(env, &max_splits, args, 1, "maxsplit");
   if (!rc) rc = zj_keep(env, out, json_array(), (int64_t)strlen(text) * 4);
   if (rc) return rc;
-  if (right && !separator) return zj_fail(env, "rsplit without a text to split at is not supported");
+  if (right && !separator)
+    return zj_fail(env, "rsplit without a text to split at is not supported");
   if (right) return split_right(env, out->json, text, separator, max_splits);
-  return separator ? split_at(env, out->json, text, separator, max_splits) : split_spaces(env, out->json, text, max_splits);
+  return separator ? split_at(env, out->json, text, separator, max_splits)
+                   : split_spaces(env, out->json, text, max_splits);
 }
 
 static int split_lines(struct zj_env *env, struct zj_value *out, const char *text) {
@@ -154,7 +161,7 @@ static int split_lines(struct zj_env *env, struct zj_value *out, const char *tex
 
 /* startswith and endswith, of one text or any of a list. */
 static int has_affix(struct zj_env *env, struct zj_value *out, const char *text,
-                  const struct zj_args *args, int at_end) {
+                     const struct zj_args *args, int at_end) {
   const struct zj_value *value = zj_arg(args, 0, NULL);
   size_t len = strlen(text), i;
   int found = 0;
@@ -165,14 +172,15 @@ static int has_affix(struct zj_env *env, struct zj_value *out, const char *text,
     const json_t *item = json_is_array(value->json) ? json_array_get(value->json, i) : value->json;
     size_t affix_len = json_string_length(item);
     if (!json_is_string(item)) return zj_fail(env, "startswith, endswith: expected a text");
-    found |= affix_len <= len && !memcmp(at_end ? text + len - affix_len : text, json_string_value(item), affix_len);
+    found |= affix_len <= len &&
+             !memcmp(at_end ? text + len - affix_len : text, json_string_value(item), affix_len);
   }
   return zj_bool(env, out, found);
 }
 
 /* find, index, count. */
-static int find(struct zj_env *env, struct zj_value *out, const char *text, const struct zj_args *args,
-                char method) {
+static int find(struct zj_env *env, struct zj_value *out, const char *text,
+                const struct zj_args *args, char method) {
   const char *wanted = NULL;
   int64_t count = 0;
   int rc = zj_arg_text(env, &wanted, args, 0, "sub");
@@ -222,12 +230,13 @@ static const char *const text_methods[] = {
     "endswith", "replace", "lower",  "upper",   "title",   "capitalize", "find",
     "index",    "count",   "join",   "isdigit", "isalpha", NULL};
 
-static int text_method(struct zj_env *env, struct zj_value *out, const char *method, const char *text,
-                       const struct zj_args *args) {
+static int text_method(struct zj_env *env, struct zj_value *out, const char *method,
+                       const char *text, const struct zj_args *args) {
   const char *first = NULL, *second = NULL;
   int64_t max_count = -1;
   int rc;
-  if (!strcmp(method, "split") || !strcmp(method, "rsplit")) return split(env, out, text, args, *method == 'r');
+  if (!strcmp(method, "split") || !strcmp(method, "rsplit"))
+    return split(env, out, text, args, *method == 'r');
   if (!strcmp(method, "splitlines")) return split_lines(env, out, text);
   if (!strcmp(method, "startswith") || !strcmp(method, "endswith"))
     return has_affix(env, out, text, args, *method == 'e');
@@ -241,7 +250,8 @@ static int text_method(struct zj_env *env, struct zj_value *out, const char *met
   if (!strcmp(method, "title")) return zj_case(env, out, text, ZJ_TITLE);
   if (!strcmp(method, "capitalize")) return zj_case(env, out, text, ZJ_CAPITAL);
   if ((rc = zj_arg_text(env, &first, args, 0, NULL))) return rc;
-  if (strcmp(method, "replace")) return zj_strip(env, out, text, first, *method == 'l' ? 1 : *method == 'r' ? 2 : 3);
+  if (strcmp(method, "replace"))
+    return zj_strip(env, out, text, first, *method == 'l' ? 1 : *method == 'r' ? 2 : 3);
   rc = zj_arg_text(env, &second, args, 1, NULL);
   if (!rc) rc = zj_arg_int(env, &max_count, args, 2, "count");
   if (!rc && (!first || !second)) rc = zj_fail(env, "replace: expected two texts");
@@ -287,14 +297,17 @@ static int map_method(struct zj_env *env, struct zj_value *out, const char *meth
   }
   int rc = zj_keep(env, out, json_array(), 0);
   if (!rc)
-    rc = zj_set_shape(env, out->json, *method == 'k' ? ZJ_KEYS : *method == 'v' ? ZJ_VALUES : ZJ_ITEMS);
+    rc = zj_set_shape(env, out->json,
+                      *method == 'k'   ? ZJ_KEYS
+                      : *method == 'v' ? ZJ_VALUES
+                                       : ZJ_ITEMS);
   if (rc) return rc;
   json_object_foreach(owner, key, value) {
     json_t *pair = *method == 'i' ? json_pack("[s, O]", key, value) : NULL;
     if (pair && !rc) rc = zj_set_shape(env, pair, ZJ_TUPLE);
-    json_array_append_new(out->json, pair        ? pair
+    json_array_append_new(out->json, pair             ? pair
                                      : *method == 'k' ? json_string(key)
-                                                 : json_incref(value));
+                                                      : json_incref(value));
     if (!rc) rc = zj_step(env);
   }
   return rc;
@@ -336,7 +349,8 @@ static int range(struct zj_env *env, struct zj_value *out, const struct zj_args 
     return zj_fail(env, "range: expected one to three numbers");
   for (int i = 0; !rc && i < args->count; i++)
     rc = zj_arg_int(env, &bound[args->count == 1 ? 1 : i], args, i, NULL);
-  if (!rc && (bound[2] == 0 || llabs(bound[0]) > 1 << 30 || llabs(bound[1]) > 1 << 30 || llabs(bound[2]) > 1 << 30))
+  if (!rc && (bound[2] == 0 || llabs(bound[0]) > 1 << 30 || llabs(bound[1]) > 1 << 30 ||
+              llabs(bound[2]) > 1 << 30))
     rc = zj_fail(env, "range: numbers out of range");
   if (!rc) rc = zj_keep(env, out, json_array(), 0);
   for (int64_t i = bound[0]; !rc && (bound[2] > 0 ? i < bound[1] : i > bound[1]); i += bound[2]) {

@@ -13,7 +13,7 @@
 
 struct zj_note {
   const json_t *value; /* NULL: free */
-  int depth;       /* 0: not measured */
+  int depth;           /* 0: not measured */
   enum zj_shape shape;
 };
 

@@ -57,7 +57,8 @@ static int parse_if(struct zj_parser *parser, struct zj_node **out) {
   if (!rc) rc = zj_p_make(parser, out, ZJ_N_IF);
   if (!rc) rc = zj_p_expression(parser, &(*out)->first);
   if (!rc) rc = zj_p_expect_end(parser);
-  if (!rc) rc = parse_body(parser, &(*out)->list, (const char *const[]){"elif", "else", "endif", NULL});
+  if (!rc)
+    rc = parse_body(parser, &(*out)->list, (const char *const[]){"elif", "else", "endif", NULL});
   if (!rc && zj_p_is_word(parser, "elif")) {
     parser->at++;
     rc = parse_if(parser, &(*out)->other);
@@ -148,13 +149,13 @@ static int parse_statement(struct zj_parser *parser, struct zj_node **out) {
     const char *word;
     parse_fn parse;
   } statements[] = {{"for", parse_for},
-             {"if", parse_if},
-             {"set", parse_set},
-             {"macro", parse_macro},
-             {"filter", parse_filter_block},
-             {"generation", parse_generation},
-             {"break", parse_jump},
-             {"continue", parse_jump}};
+                    {"if", parse_if},
+                    {"set", parse_set},
+                    {"macro", parse_macro},
+                    {"filter", parse_filter_block},
+                    {"generation", parse_generation},
+                    {"break", parse_jump},
+                    {"continue", parse_jump}};
   if (parser->at->kind != ZJ_NAME) return zj_p_fail(parser, "a tag's name");
   for (size_t i = 0; i < sizeof statements / sizeof *statements; i++) {
     if (!zj_p_is_word(parser, statements[i].word)) continue;

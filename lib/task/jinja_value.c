@@ -156,7 +156,8 @@ static void put_real(struct zf_buf *buf, double number) {
     if (strtod(text, NULL) == number) break;
   }
   char *exponent = strchr(text, 'e');
-  int exponent10 = exponent ? atoi(exponent + 1) : 0, digits = exponent ? (int)(exponent - text) : 0;
+  int exponent10 = exponent ? atoi(exponent + 1) : 0,
+      digits = exponent ? (int)(exponent - text) : 0;
   digits -= (text[0] == '-') + (strchr(text, '.') != NULL);
   if (exponent10 < -4 || exponent10 >= 16) { /* 1e-05, 1e+16 */
     zf_buf_puts(buf, text);
@@ -182,7 +183,8 @@ static void put_json_string(struct zf_buf *buf, const char *text, int ascii) {
       zf_buf_putc(buf, (char)c);
     } else {
       uint32_t code = c >= 0xF0 ? c & 7 : c >= 0xE0 ? c & 15 : c & 31;
-      for (i++; ((unsigned char)text[i] & 0xC0) == 0x80; i++) code = code << 6 | ((unsigned char)text[i] & 63);
+      for (i++; ((unsigned char)text[i] & 0xC0) == 0x80; i++)
+        code = code << 6 | ((unsigned char)text[i] & 63);
       if (code >= 0x10000)
         zf_buf_printf(buf, "\\u%04x\\u%04x", 0xD7C0 + (code >> 10), 0xDC00 | (code & 0x3FF));
       else
@@ -224,10 +226,10 @@ static int dump_array(struct zj_env *env, struct zf_buf *buf, const json_t *valu
   static const struct {
     const char *open, *close;
   } brackets[] = {[ZJ_LIST] = {"[", "]"},
-                [ZJ_TUPLE] = {"(", ")"},
-                [ZJ_ITEMS] = {"dict_items([", "])"},
-                [ZJ_KEYS] = {"dict_keys([", "])"},
-                [ZJ_VALUES] = {"dict_values([", "])"}};
+                  [ZJ_TUPLE] = {"(", ")"},
+                  [ZJ_ITEMS] = {"dict_items([", "])"},
+                  [ZJ_KEYS] = {"dict_keys([", "])"},
+                  [ZJ_VALUES] = {"dict_values([", "])"}};
   enum zj_shape shape = style->python ? zj_shape_of(env, value) : ZJ_LIST;
   size_t count = json_array_size(value);
   int rc = 0;
@@ -272,8 +274,8 @@ static int dump_object(struct zj_env *env, struct zf_buf *buf, const json_t *val
   return rc;
 }
 
-int zj_dump(struct zj_env *env, struct zf_buf *buf, const json_t *value, const struct zj_dump *style,
-            int depth) {
+int zj_dump(struct zj_env *env, struct zf_buf *buf, const json_t *value,
+            const struct zj_dump *style, int depth) {
   int rc = zj_step(env);
   if (rc) return rc;
   if (depth > ZF_JINJA_DEPTH)
@@ -334,9 +336,9 @@ int64_t zj_chars(const char *text) {
 
 /* White space as str.strip() has it. */
 int zj_is_space(int32_t code) {
-  return (code >= 9 && code <= 13) || (code >= 28 && code <= 32) || code == 0x85 || code == 0xA0 || code == 0x1680 ||
-         (code >= 0x2000 && code <= 0x200A) || code == 0x2028 || code == 0x2029 || code == 0x202F || code == 0x205F ||
-         code == 0x3000;
+  return (code >= 9 && code <= 13) || (code >= 28 && code <= 32) || code == 0x85 || code == 0xA0 ||
+         code == 0x1680 || (code >= 0x2000 && code <= 0x200A) || code == 0x2028 || code == 0x2029 ||
+         code == 0x202F || code == 0x205F || code == 0x3000;
 }
 
 int zj_space_at(const char *text) {

@@ -29,9 +29,9 @@ static int substitute(struct zf_buf *buf, const char *pattern, const char *repla
   if (!rc) {
     pcre2_set_match_limit(limits, MATCH_STEPS);
     pcre2_set_heap_limit(limits, HEAP_KB);
-    matches =
-        pcre2_substitute(code, (PCRE2_SPTR)buf->data, buf->len, 0, PCRE2_SUBSTITUTE_GLOBAL, NULL,
-                         limits, (PCRE2_SPTR)replacement, PCRE2_ZERO_TERMINATED, (PCRE2_UCHAR *)result, &result_len);
+    matches = pcre2_substitute(code, (PCRE2_SPTR)buf->data, buf->len, 0, PCRE2_SUBSTITUTE_GLOBAL,
+                               NULL, limits, (PCRE2_SPTR)replacement, PCRE2_ZERO_TERMINATED,
+                               (PCRE2_UCHAR *)result, &result_len);
     if (matches < 0)
       rc = zf_error(ZF_EINVALID, "the text is too tangled for the pattern %s (PCRE2 %d)", pattern,
                     matches);

@@ -31,7 +31,8 @@ static int is_number(const json_t *value, int rendered, int64_t *number) {
   if (json_is_boolean(value)) *number = json_is_true(value);
   if (json_is_integer(value)) *number = json_integer_value(value);
   if (json_is_boolean(value) || json_is_integer(value)) return 1;
-  if (!text || !rendered || !*text || text[strspn(text, "0123456789")] || strlen(text) > 9) return 0;
+  if (!text || !rendered || !*text || text[strspn(text, "0123456789")] || strlen(text) > 9)
+    return 0;
   *number = atoll(text);
   return 1;
 }
@@ -118,8 +119,8 @@ static int make_parts(struct zf_recipe *recipe, struct recipe_parts *parts, cons
   if (!rc && recipe->step) rc = recipe->step->run(parts->row);
   if (!rc && recipe->output != ZF_RECIPE_ROLLING) {
     rc = part_value(&recipe->text, parts->row, &parts->text, &rendered);
-    int number =
-        !rc && recipe->output == ZF_RECIPE_CHOICE && is_number(parts->text, rendered, &parts->input);
+    int number = !rc && recipe->output == ZF_RECIPE_CHOICE &&
+                 is_number(parts->text, rendered, &parts->input);
     if (!rc && recipe->inputs < 0) recipe->inputs = number;
     if (!rc && recipe->inputs && !number)
       rc = zf_error(ZF_EINVALID, "doc_to_text: expected the number of a choice, as in rows before");
@@ -137,7 +138,8 @@ static int make_parts(struct zf_recipe *recipe, struct recipe_parts *parts, cons
 }
 
 /* The answer of an example: the choice that the target names, or the target. */
-static int answer(const struct zf_recipe *recipe, const struct recipe_parts *parts, const char **out) {
+static int answer(const struct zf_recipe *recipe, const struct recipe_parts *parts,
+                  const char **out) {
   int64_t gold;
   *out = json_string_value(parts->target);
   if (recipe->output == ZF_RECIPE_CHOICE && !recipe->inputs &&
@@ -155,9 +157,11 @@ static int add_shot(struct zf_recipe *recipe, const json_t *row) {
   int rc = make_parts(recipe, &parts, row);
   if (!rc) rc = answer(recipe, &parts, &answer_text);
   if (!rc) {
-    zf_buf_puts(&recipe->shots,
-                recipe->inputs ? text_at(parts.choices, parts.input) : json_string_value(parts.text));
-    if (*answer_text) zf_buf_printf(&recipe->shots, "%s%s%s", recipe->delimiter, answer_text, recipe->shot_delimiter);
+    zf_buf_puts(&recipe->shots, recipe->inputs ? text_at(parts.choices, parts.input)
+                                               : json_string_value(parts.text));
+    if (*answer_text)
+      zf_buf_printf(&recipe->shots, "%s%s%s", recipe->delimiter, answer_text,
+                    recipe->shot_delimiter);
     rc = zf_buf_ok(&recipe->shots);
   }
   free_parts(&parts);
@@ -239,7 +243,7 @@ static int set_choice(const struct zf_recipe *recipe, const struct recipe_parts 
   row->bytes[index] = (int64_t)strlen(choice);
   set_joined(&row->alone[index], recipe->delimiter, choice);
   set_joined(&row->continuation[index], recipe->delimiter,
-      recipe->inputs ? json_string_value(parts->target) : choice);
+             recipe->inputs ? json_string_value(parts->target) : choice);
   if (!index || recipe->inputs)
     rc = set_context(recipe, parts, &row->context[index],
                      recipe->inputs ? choice : json_string_value(parts->text));
@@ -250,8 +254,9 @@ static int set_choice(const struct zf_recipe *recipe, const struct recipe_parts 
 static int choice_row(const struct zf_recipe *recipe, const struct recipe_parts *parts,
                       struct zf_recipe_row *row) {
   int64_t gold = parts->input;
-  int rc = recipe->inputs ? need_text(parts->target, "doc_to_target")
-                          : choice_index(parts->target, parts->target_rendered, parts->choices, &gold);
+  int rc = recipe->inputs
+               ? need_text(parts->target, "doc_to_target")
+               : choice_index(parts->target, parts->target_rendered, parts->choices, &gold);
   int32_t count = (int32_t)json_array_size(parts->choices);
   if (!rc) rc = reserve(row, count);
   row->own = recipe->inputs;

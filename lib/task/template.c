@@ -88,7 +88,8 @@ static int lower_first(struct zf_buf *value, const char *arg) {
   (void)arg;
   int alone = value->len >= 1 && value->data[0] == 'I' &&
               (value->len == 1 || (!is_upper(value->data[1]) && !is_lower(value->data[1])));
-  if (value->len && is_upper(value->data[0]) && !alone) value->data[0] = (char)(value->data[0] + 32);
+  if (value->len && is_upper(value->data[0]) && !alone)
+    value->data[0] = (char)(value->data[0] + 32);
   return 0;
 }
 
@@ -117,7 +118,8 @@ static int replace(struct zf_buf *value, const char *arg) {
 static int map(struct zf_buf *value, const char *arg) {
   for (const char *entry = arg; *entry;) {
     size_t name_len = strcspn(entry, "="), entry_len = strcspn(entry, ",");
-    if (name_len < entry_len && name_len == value->len && !memcmp(entry, value->data, name_len)) return set_bytes(value, entry + name_len + 1, entry_len - name_len - 1);
+    if (name_len < entry_len && name_len == value->len && !memcmp(entry, value->data, name_len))
+      return set_bytes(value, entry + name_len + 1, entry_len - name_len - 1);
     entry += entry_len + (entry[entry_len] == ',');
   }
   return zf_error(ZF_EINVALID, "the value '%.60s' is not in the list map:%s", value->data, arg);
@@ -149,15 +151,16 @@ static int add_filter(struct template_piece *piece, const char *text, const char
   size_t name_len = strcspn(at, ":|}");
   if (name_len > len) name_len = len;
   for (int i = 0; i < FILTERS; i++) {
-    if (strlen(filters[i].name) != name_len || strncmp(filters[i].name, at, name_len) != 0) continue;
+    if (strlen(filters[i].name) != name_len || strncmp(filters[i].name, at, name_len) != 0)
+      continue;
     int has_arg = at[name_len] == ':';
     if (has_arg != filters[i].takes_arg)
       return zf_error(ZF_EUSAGE, "template, character %d: filter '%s' %s", position_of(text, at),
                       filters[i].name,
                       has_arg ? "takes no argument" : "needs an argument after ':'");
     if (piece->nfilter == MAX_FILTERS)
-      return zf_error(ZF_EUSAGE, "template, character %d: more than %d filters", position_of(text, at),
-                      MAX_FILTERS);
+      return zf_error(ZF_EUSAGE, "template, character %d: more than %d filters",
+                      position_of(text, at), MAX_FILTERS);
     char *arg = has_arg ? zf_strndup(at + name_len + 1, len - name_len - 1) : NULL;
     if (has_arg && !arg) return ZF_ENOMEM;
     piece->filter[piece->nfilter] = &filters[i];
@@ -169,7 +172,8 @@ static int add_filter(struct template_piece *piece, const char *text, const char
 }
 
 static struct template_piece *new_piece(struct zf_template *template) {
-  struct template_piece *piece = realloc(template->piece, sizeof *piece * (size_t)(template->count + 1));
+  struct template_piece *piece =
+      realloc(template->piece, sizeof *piece * (size_t)(template->count + 1));
   if (!piece) {
     zf_error(ZF_ENOMEM, "out of memory for a template");
     return NULL;
@@ -248,7 +252,8 @@ void zf_template_free(struct zf_template *template) {
   if (!template) return;
   for (int64_t i = 0; i < template->count; i++) {
     free(template->piece[i].text);
-    for (int filter = 0; filter < template->piece[i].nfilter; filter++) free(template->piece[i].arg[filter]);
+    for (int filter = 0; filter < template->piece[i].nfilter; filter++)
+      free(template->piece[i].arg[filter]);
   }
   free(template->piece);
   free(template);
@@ -306,7 +311,8 @@ int zf_template_apply(const struct zf_template *template, const json_t *row, str
       continue;
     }
     if ((rc = put_value(row, piece->text, &buf))) break;
-    for (int filter = 0; !rc && filter < piece->nfilter; filter++) rc = piece->filter[filter]->fn(&buf, piece->arg[filter]);
+    for (int filter = 0; !rc && filter < piece->nfilter; filter++)
+      rc = piece->filter[filter]->fn(&buf, piece->arg[filter]);
     if (rc == ZF_EINVALID) zf_error_prefix(rc, "field '%s'", piece->text);
     if (!rc) zf_buf_add(out, buf.data, buf.len);
   }

@@ -1,12 +1,12 @@
 /* What `zoft replay` and `zoft apply` share: weights out of a log. */
-#ifndef ZF_CMD_REBUILD_H
-#define ZF_CMD_REBUILD_H
+#ifndef ZF_CMD_REPLAY_LOG_H
+#define ZF_CMD_REPLAY_LOG_H
 
 #include "opt.h"
 #include "train/replay.h"
 
 /* Options; NULL, or *_given = 0: not given, and then a number is 0. */
-struct zc_rebuild {
+struct zc_replay_options {
   const char *out, *dtype, *average, *drop;
   int64_t to_step;
   double ema, scale;
@@ -15,7 +15,7 @@ struct zc_rebuild {
 
 /* Replays the log `path` over the base model in `base` (a directory or ORG/NAME), with saved states
  * of the run directory `dir` (NULL: none), and prints what was done. */
-int zc_rebuild(const struct zc_rebuild *rebuild, const char *path, const char *base,
-               const char *dir);
+int zc_replay_log(const struct zc_replay_options *options, const char *path, const char *base,
+                  const char *dir);
 
 #endif
