@@ -1,9 +1,7 @@
-/* Expressions of a template to values.
+/* Evaluates the expressions of a template.
  *
- * Every value made lives until the rendering ends (zj_env.kept), so that an error can
- * leave from anywhere; values cannot hold themselves, for only a namespace changes and
- * a namespace is never put into a value. */
-#include <math.h>
+ * Every value lives until the rendering ends (zj_env.kept), so an error may return from anywhere.
+ * No value holds itself: only a namespace changes, and a namespace is never put into a value. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,8 +9,9 @@
 #include "fmt/json.h"
 #include "jinja_internal.h"
 
-/* --- variables
- * ------------------------------------------------------------------------------------- */
+enum { MAX_SLICE_STEP = 1 << 20 };
+
+/* --- variables --- */
 
 int zj_set_var(struct zj_env *env, struct zj_frame *frame, const char *name,
                const struct zj_value *value) {
@@ -52,8 +51,15 @@ void zj_pop(struct zj_env *env, struct zj_frame *frame, struct zj_frame *previou
   env->frame = previous;
 }
 
-/* --- attributes, items, slices
- * ---------------------------------------------------------------------- */
+/* --- attributes, items, slices --- */
+
+/* Item `place` of the list that a loop goes over; undefined outside of it. */
+static int loop_item(struct zj_env *env, struct zj_value *out, const struct zj_loop *loop,
+                     int64_t place, const char *name) {
+  *out = (struct zj_value){.kind = ZJ_UNDEF, .name = name};
+  if (place < 0 || place >= loop->count) return 0;
+  return zj_keep(env, out, json_incref(json_array_get(loop->items, (size_t)place)), 0);
+}
 
 static int loop_attribute(struct zj_env *env, struct zj_value *out, const struct zj_loop *loop,
                           const char *name) {
@@ -71,13 +77,9 @@ static int loop_attribute(struct zj_env *env, struct zj_value *out, const struct
     if (!strcmp(numbers[i].name, name)) return zj_int(env, out, numbers[i].value);
   if (!strcmp(name, "first")) return zj_bool(env, out, loop->index == 0);
   if (!strcmp(name, "last")) return zj_bool(env, out, loop->index == loop->count - 1);
-  int64_t place = !strcmp(name, "previtem")   ? loop->index - 1
-                  : !strcmp(name, "nextitem") ? loop->index + 1
-                                              : -2;
-  if (place == -2) return zj_fail(env, "loop.%s is not supported", name);
-  *out = (struct zj_value){.kind = ZJ_UNDEF, .name = name};
-  if (place < 0 || place >= loop->count) return 0;
-  return zj_keep(env, out, json_incref(json_array_get(loop->items, (size_t)place)), 0);
+  if (!strcmp(name, "previtem")) return loop_item(env, out, loop, loop->index - 1, name);
+  if (!strcmp(name, "nextitem")) return loop_item(env, out, loop, loop->index + 1, name);
+  return zj_fail(env, "loop.%s is not supported", name);
 }
 
 static int get_key(struct zj_env *env, struct zj_value *out, const struct zj_value *owner,
@@ -91,7 +93,7 @@ static int get_key(struct zj_env *env, struct zj_value *out, const struct zj_val
 
 static int eval_attribute(struct zj_env *env, struct zj_value *out, const struct zj_node *node) {
   struct zj_value owner;
-  int rc = zj_eval(env, &owner, node->first);
+  int rc = zj_eval(env, &owner, node->attribute.owner);
   if (!rc) rc = zj_refuse(env, &owner);
   if (rc) return rc;
   if (owner.kind == ZJ_LOOP) return loop_attribute(env, out, owner.loop, node->name);
@@ -102,7 +104,7 @@ static int eval_attribute(struct zj_env *env, struct zj_value *out, const struct
   return get_key(env, out, &owner, node->name);
 }
 
-/* A character or an item at a place, which may count from the end. */
+/* A character of a text or an item of a list; a negative place counts from the end. */
 static int item_at(struct zj_env *env, struct zj_value *out, const struct zj_value *owner,
                    int64_t place) {
   const char *text = json_string_value(owner->json);
@@ -117,9 +119,9 @@ static int item_at(struct zj_env *env, struct zj_value *out, const struct zj_val
 
 static int eval_item(struct zj_env *env, struct zj_value *out, const struct zj_node *node) {
   struct zj_value owner, key;
-  int rc = zj_eval(env, &owner, node->first);
+  int rc = zj_eval(env, &owner, node->item.owner);
   if (!rc) rc = zj_refuse(env, &owner);
-  if (!rc) rc = zj_eval(env, &key, node->second);
+  if (!rc) rc = zj_eval(env, &key, node->item.key);
   if (rc) return rc;
   if (key.kind == ZJ_JSON && json_is_string(key.json)) {
     const char *name = json_string_value(key.json);
@@ -136,96 +138,101 @@ static int eval_item(struct zj_env *env, struct zj_value *out, const struct zj_n
   return 0;
 }
 
+/* A bound of a slice; *is_set = 0 where it is not written, or none. */
 static int slice_bound(struct zj_env *env, int64_t *out, const struct zj_node *node, int *is_set) {
   struct zj_value value;
   *is_set = 0;
   if (!node) return 0;
   int rc = zj_eval(env, &value, node);
-  if (rc || (value.kind == ZJ_JSON && json_is_null(value.json))) return rc;
+  if (rc || zj_is_none(&value)) return rc;
   if (value.kind != ZJ_JSON || !json_is_integer(value.json))
-    return zj_fail(env, "a slice's bound is %s", zj_kind_name(&value));
+    return zj_fail(env, "a slice's bound: expected a whole number, found %s", zj_kind_name(&value));
   *is_set = 1;
   *out = json_integer_value(value.json);
   return 0;
 }
 
+/* A bound within `count` items, as Python's slices clamp it; backward (0 or 1) is a negative step. */
 static int64_t clamp(int64_t bound, int64_t count, int backward) {
   if (bound < 0) bound = bound < -count ? -1 : bound + count;
   if (bound < 0) return backward ? -1 : 0;
   return bound > count - backward ? count - backward : bound;
 }
 
-/* Appends character i of s or item i of a list. */
-static int append_item(struct zj_env *env, const json_t *from, int64_t place, struct zf_buf *text,
-                       json_t *list) {
-  if (!list) {
-    const char *c = zj_skip(json_string_value(from), place);
-    zf_buf_add(text, c, (size_t)(zj_skip(c, 1) - c));
-  } else {
-    json_array_append(list, json_array_get(from, (size_t)place));
-  }
-  return zj_step(env);
-}
-
-static int slice_by(struct zj_env *env, struct zj_value *out, const json_t *from, int64_t start,
-                    int64_t stop, int64_t step) {
-  struct zf_buf text = {0};
-  int is_text = json_is_string(from);
-  json_t *list = is_text ? NULL : json_array();
+/* The characters start, start + step, ... before stop. */
+static int slice_text(struct zj_env *env, struct zj_value *out, const char *text, int64_t start,
+                      int64_t stop, int64_t step) {
+  struct zf_buf buf = {0};
   int rc = 0;
-  if (is_text && step == 1) { /* in one piece */
-    const char *first = zj_skip(json_string_value(from), start);
+  if (step == 1) { /* one stretch of bytes */
+    const char *first = zj_skip(text, start);
     return zj_text(env, out, first,
                    stop > start ? (size_t)(zj_skip(first, stop - start) - first) : 0);
   }
-  for (int64_t i = start; !rc && (step > 0 ? i < stop : i > stop); i += step)
-    rc = append_item(env, from, i, &text, list);
-  if (!rc) rc = zf_buf_ok(&text);
-  if (rc)
-    json_decref(list);
-  else
-    rc = is_text ? zj_text(env, out, text.data, text.len)
-                 : zj_keep(env, out, list, (int64_t)json_array_size(list) * 8);
-  zf_buf_free(&text);
+  for (int64_t i = start; step > 0 ? i < stop : i > stop; i += step) {
+    const char *c = zj_skip(text, i);
+    zf_buf_add(&buf, c, (size_t)(zj_skip(c, 1) - c));
+    if ((rc = zj_step(env))) break;
+  }
+  if (!rc) rc = zf_buf_ok(&buf);
+  if (!rc) rc = zj_text(env, out, buf.data, buf.len);
+  zf_buf_free(&buf);
   return rc;
+}
+
+/* The items start, start + step, ... before stop. */
+static int slice_list(struct zj_env *env, struct zj_value *out, const json_t *from, int64_t start,
+                      int64_t stop, int64_t step) {
+  json_t *list = json_array();
+  for (int64_t i = start; step > 0 ? i < stop : i > stop; i += step) {
+    json_array_append(list, json_array_get(from, (size_t)i));
+    int rc = zj_step(env);
+    if (rc) {
+      json_decref(list);
+      return rc;
+    }
+  }
+  return zj_keep(env, out, list, (int64_t)json_array_size(list) * 8);
 }
 
 static int eval_slice(struct zj_env *env, struct zj_value *out, const struct zj_node *node) {
   struct zj_value owner;
-  int64_t bound[3] = {0, 0, 1};
-  int is_set[3];
-  int rc = zj_eval(env, &owner, node->first);
-  if (!rc) rc = slice_bound(env, &bound[0], node->second, &is_set[0]);
-  if (!rc) rc = slice_bound(env, &bound[1], node->third, &is_set[1]);
-  if (!rc) rc = slice_bound(env, &bound[2], node->fourth, &is_set[2]);
+  int64_t start = 0, stop = 0, step = 1;
+  int has_start, has_stop, has_step;
+  int rc = zj_eval(env, &owner, node->slice.owner);
+  if (!rc) rc = slice_bound(env, &start, node->slice.start, &has_start);
+  if (!rc) rc = slice_bound(env, &stop, node->slice.stop, &has_stop);
+  if (!rc) rc = slice_bound(env, &step, node->slice.step, &has_step);
   if (rc) return rc;
-  if (owner.kind != ZJ_JSON || (!json_is_string(owner.json) && !json_is_array(owner.json)))
-    return zj_fail(env, "a slice of %s", zj_kind_name(&owner));
-  if (bound[2] == 0 || bound[2] > 1 << 20 || bound[2] < -(1 << 20))
-    return zj_fail(env, "a slice's step");
-  int64_t len = json_is_string(owner.json) ? zj_chars(json_string_value(owner.json))
-                                           : (int64_t)json_array_size(owner.json);
-  int backward = bound[2] < 0;
-  int64_t start = is_set[0] ? clamp(bound[0], len, backward) : backward ? len - 1 : 0;
-  int64_t stop = is_set[1] ? clamp(bound[1], len, backward) : backward ? -1 : len;
-  return slice_by(env, out, owner.json, start, stop, bound[2]);
+  int is_text = owner.kind == ZJ_JSON && json_is_string(owner.json);
+  if (!is_text && (owner.kind != ZJ_JSON || !json_is_array(owner.json)))
+    return zj_fail(env, "a slice of %s: expected a text or a list", zj_kind_name(&owner));
+  if (step == 0 || step > MAX_SLICE_STEP || step < -MAX_SLICE_STEP)
+    return zj_fail(env, "a slice's step: expected 1 to %d or its negative, found %lld",
+                   MAX_SLICE_STEP, (long long)step);
+  int backward = step < 0;
+  int64_t count =
+      is_text ? zj_chars(json_string_value(owner.json)) : (int64_t)json_array_size(owner.json);
+  int64_t first = backward ? count - 1 : 0, end = backward ? -1 : count;
+  start = has_start ? clamp(start, count, backward) : first;
+  stop = has_stop ? clamp(stop, count, backward) : end;
+  return is_text ? slice_text(env, out, json_string_value(owner.json), start, stop, step)
+                 : slice_list(env, out, owner.json, start, stop, step);
 }
 
-/* --- calls
- * ------------------------------------------------------------------------------------------ */
+/* --- calls --- */
 
 int zj_arguments(struct zj_env *env, struct zj_args *args, const struct zj_node *list) {
   args->count = 0;
   for (; list; list = list->next) {
-    if (args->count == 12) return zj_fail(env, "more than 12 arguments");
+    if (args->count == ZJ_ARGS) return zj_fail(env, "more than %d arguments", ZJ_ARGS);
     args->name[args->count] = list->name;
-    int rc = zj_eval(env, &args->value[args->count++], list->first);
+    int rc = zj_eval(env, &args->value[args->count++], list->arg.value);
     if (rc) return rc;
   }
   return 0;
 }
 
-/* Runs statements into a buffer of their own and gives its text. */
 int zj_capture(struct zj_env *env, struct zj_value *out, const struct zj_node *list) {
   struct zf_buf text = {0}, *before = env->out;
   env->out = &text;
@@ -239,20 +246,22 @@ int zj_capture(struct zj_env *env, struct zj_value *out, const struct zj_node *l
 
 static int bind_parameters(struct zj_env *env, struct zj_frame *frame, const struct zj_node *macro,
                            const struct zj_args *args) {
-  int position = 0, used = 0, rc = 0;
-  for (const struct zj_node *parameter = macro->fourth; !rc && parameter;
+  int position = 0, used = 0;
+  for (const struct zj_node *parameter = macro->macro.parameters; parameter;
        parameter = parameter->next, position++) {
     const struct zj_value *arg = zj_arg(args, position, parameter->name);
     struct zj_value value = {.kind = ZJ_UNDEF, .name = parameter->name};
+    int rc = 0;
     used += arg != NULL;
     if (arg)
       value = *arg;
-    else if (parameter->first)
-      rc = zj_eval(env, &value, parameter->first);
+    else if (parameter->arg.value)
+      rc = zj_eval(env, &value, parameter->arg.value);
     if (!rc) rc = zj_set_var(env, frame, parameter->name, &value);
+    if (rc) return rc;
   }
-  if (!rc && used < args->count) rc = zj_fail(env, "macro '%s': too many arguments", macro->name);
-  return rc;
+  if (used < args->count) return zj_fail(env, "macro '%s': too many arguments", macro->name);
+  return 0;
 }
 
 static int call_macro(struct zj_env *env, struct zj_value *out, const struct zj_node *macro,
@@ -262,7 +271,7 @@ static int call_macro(struct zj_env *env, struct zj_value *out, const struct zj_
   zj_push(env, &frame, env->root);
   env->loops = 0;
   int rc = bind_parameters(env, &frame, macro, args);
-  if (!rc) rc = zj_capture(env, out, macro->list);
+  if (!rc) rc = zj_capture(env, out, macro->macro.body);
   zj_pop(env, &frame, before);
   env->loops = loops;
   if (!rc) env->line = line;
@@ -272,9 +281,9 @@ static int call_macro(struct zj_env *env, struct zj_value *out, const struct zj_
 static int eval_call(struct zj_env *env, struct zj_value *out, const struct zj_node *node) {
   struct zj_value value;
   struct zj_args args;
-  int rc = zj_eval(env, &value, node->first);
+  int rc = zj_eval(env, &value, node->call.callee);
   if (!rc) rc = zj_refuse(env, &value);
-  if (!rc) rc = zj_arguments(env, &args, node->list);
+  if (!rc) rc = zj_arguments(env, &args, node->call.args);
   if (rc) return rc;
   if (value.kind == ZJ_GLOBAL) return zj_global(env, out, value.name, &args);
   if (value.kind == ZJ_METHOD) return zj_method(env, out, &value, &args);
@@ -282,115 +291,25 @@ static int eval_call(struct zj_env *env, struct zj_value *out, const struct zj_n
   return zj_fail(env, "%s cannot be called", zj_kind_name(&value));
 }
 
-/* --- operators
- * --------------------------------------------------------------------------------------- */
-
-static int concat(struct zj_env *env, struct zj_value *out, const struct zj_value *left,
-                  const struct zj_value *right) {
-  struct zf_buf text = {0};
-  int rc = zj_str(env, &text, left);
-  if (!rc) rc = zj_str(env, &text, right);
-  if (!rc && text.len > ZF_JINJA_BYTES) rc = zj_fail(env, "a text grows too large");
-  if (!rc) rc = zj_text(env, out, text.data, text.len);
-  zf_buf_free(&text);
-  return rc;
-}
-
-static int integer_arithmetic(struct zj_env *env, struct zj_value *out, const char *op, int64_t x,
-                              int64_t y) {
-  int64_t result = 0;
-  int overflow = 0;
-  if ((*op == '%' || !strcmp(op, "//")) && y == 0) return zj_fail(env, "division by zero");
-  if (*op == '+')
-    overflow = __builtin_add_overflow(x, y, &result);
-  else if (*op == '-')
-    overflow = __builtin_sub_overflow(x, y, &result);
-  else if (*op == '*')
-    overflow = __builtin_mul_overflow(x, y, &result);
-  else if (y == -1)
-    overflow = *op == '/' && __builtin_sub_overflow((int64_t)0, x, &result);
-  else if (*op == '%')
-    result = x % y + (x % y && (x % y < 0) != (y < 0) ? y : 0);
-  else
-    result = x / y - (x % y && (x < 0) != (y < 0));
-  if (overflow) return zj_fail(env, "a number grows too large");
-  return zj_int(env, out, result);
-}
-
-static int real_arithmetic(struct zj_env *env, struct zj_value *out, const char *op, double x,
-                           double y) {
-  double result = *op == '+'          ? x + y
-                  : *op == '-'        ? x - y
-                  : !strcmp(op, "**") ? pow(x, y)
-                  : *op == '*'        ? x * y
-                  : !strcmp(op, "//") ? floor(x / y)
-                  : *op == '%'        ? x - y * floor(x / y)
-                                      : x / y;
-  if (!isfinite(result)) return zj_fail(env, "%g %s %g is no number", x, op, y);
-  return zj_keep(env, out, json_real(result), 0);
-}
-
-static int concat_lists(struct zj_env *env, struct zj_value *out, const json_t *left,
-                        const json_t *right) {
-  int64_t count = (int64_t)(json_array_size(left) + json_array_size(right));
-  int rc = zj_keep(env, out, json_array(), count * 8);
-  if (rc) return rc;
-  json_array_extend(out->json, (json_t *)left);
-  json_array_extend(out->json, (json_t *)right);
-  return 0;
-}
-
-static int repeat(struct zj_env *env, struct zj_value *out, const char *text, int64_t times) {
-  struct zf_buf buf = {0};
-  size_t len = strlen(text);
-  if (times > 0 && len * (uint64_t)times / (uint64_t)times == len &&
-      len * (uint64_t)times > 1 << 20)
-    return zj_fail(env, "a text grows too large");
-  for (int64_t i = 0; len && i < times; i++) zf_buf_add(&buf, text, len);
-  int rc = zf_buf_ok(&buf);
-  if (!rc) rc = zj_text(env, out, buf.data, buf.len);
-  zf_buf_free(&buf);
-  return rc;
-}
-
-static int arithmetic(struct zj_env *env, struct zj_value *out, const char *op, const json_t *left,
-                      const json_t *right) {
-  int numbers = (json_is_number(left) || json_is_boolean(left)) &&
-                (json_is_number(right) || json_is_boolean(right));
-  if (numbers) {
-    double x = json_is_boolean(left) ? json_is_true(left) : json_number_value(left);
-    double y = json_is_boolean(right) ? json_is_true(right) : json_number_value(right);
-    int integers =
-        !json_is_real(left) && !json_is_real(right) && strcmp(op, "/") && strcmp(op, "**");
-    if (!strcmp(op, "**") && !json_is_real(left) && !json_is_real(right) && y >= 0 &&
-        fabs(pow(x, y)) < 9e15)
-      return zj_int(env, out, (int64_t)pow(x, y));
-    return integers
-               ? integer_arithmetic(env, out, op,
-                                    json_is_integer(left) ? json_integer_value(left) : (int64_t)x,
-                                    json_is_integer(right) ? json_integer_value(right) : (int64_t)y)
-               : real_arithmetic(env, out, op, x, y);
-  }
-  if (*op == '+' && json_is_array(left) && json_is_array(right))
-    return concat_lists(env, out, left, right);
-  if (!strcmp(op, "*") && json_is_string(left) && json_is_integer(right))
-    return repeat(env, out, json_string_value(left), json_integer_value(right));
-  return zj_fail(env, "'%s' of %s and %s is not supported", op, zf_json_kind(left),
-                 zf_json_kind(right));
-}
+/* --- operators --- */
 
 static int eval_binary(struct zj_env *env, struct zj_value *out, const struct zj_node *node) {
   struct zj_value left, right;
-  int rc = zj_eval(env, &left, node->first);
-  if (!rc) rc = zj_eval(env, &right, node->second);
-  if (rc || *node->op == '~') return rc ? rc : concat(env, out, &left, &right);
-  if ((rc = zj_refuse(env, &left)) || (rc = zj_refuse(env, &right))) return rc;
+  const char *op = node->binary.op;
+  int rc = zj_eval(env, &left, node->binary.left);
+  if (!rc) rc = zj_eval(env, &right, node->binary.right);
+  if (rc) return rc;
+  if (*op == '~') return zj_concat(env, out, &left, &right);
+  rc = zj_refuse(env, &left);
+  if (!rc) rc = zj_refuse(env, &right);
+  if (rc) return rc;
   env->line = node->line;
   if (left.kind != ZJ_JSON || right.kind != ZJ_JSON)
-    return zj_fail(env, "'%s' of %s and %s", node->op, zj_kind_name(&left), zj_kind_name(&right));
-  if (*node->op == '+' && json_is_string(left.json) && json_is_string(right.json))
-    return concat(env, out, &left, &right);
-  return arithmetic(env, out, node->op, left.json, right.json);
+    return zj_fail(env, "'%s' of %s and %s is not supported", op, zj_kind_name(&left),
+                   zj_kind_name(&right));
+  if (*op == '+' && json_is_string(left.json) && json_is_string(right.json))
+    return zj_concat(env, out, &left, &right);
+  return zj_arithmetic(env, out, op, left.json, right.json);
 }
 
 static int compare_one(struct zj_env *env, int *yes, const char *op, const struct zj_value *left,
@@ -410,62 +329,68 @@ static int compare_one(struct zj_env *env, int *yes, const char *op, const struc
 
 static int eval_compare(struct zj_env *env, struct zj_value *out, const struct zj_node *node) {
   struct zj_value left, right;
-  int yes = 1, rc = zj_eval(env, &left, node->first);
-  for (const struct zj_node *pair = node->list; !rc && yes && pair; pair = pair->next) {
-    rc = zj_eval(env, &right, pair->second);
-    if (!rc) rc = compare_one(env, &yes, pair->op, &left, &right);
+  int yes = 1, rc = zj_eval(env, &left, node->compare.first);
+  if (rc) return rc;
+  for (const struct zj_node *next = node->compare.operands; next; next = next->next) {
+    rc = zj_eval(env, &right, next->operand.value);
+    if (!rc) rc = compare_one(env, &yes, next->operand.op, &left, &right);
+    if (rc) return rc;
+    if (!yes) break;
     left = right;
   }
-  return rc ? rc : zj_bool(env, out, yes);
+  return zj_bool(env, out, yes);
 }
 
 static int eval_list(struct zj_env *env, struct zj_value *out, const struct zj_node *node) {
   struct zj_value list, value;
   int rc = zj_keep(env, &list, json_array(), 0);
-  if (!rc && node->negated) rc = zj_set_shape(env, list.json, ZJ_TUPLE);
-  for (const struct zj_node *element = node->list; !rc && element; element = element->next) {
-    rc = zj_eval(env, &value, element);
-    if (!rc && value.kind != ZJ_JSON)
-      rc = zj_fail(env, "%s cannot be kept in a list", zj_kind_name(&value));
-    if (!rc) json_array_append(list.json, value.json);
+  if (!rc && node->list.is_tuple) rc = zj_set_shape(env, list.json, ZJ_TUPLE);
+  if (rc) return rc;
+  for (const struct zj_node *item = node->list.items; item; item = item->next) {
+    if ((rc = zj_eval(env, &value, item))) return rc;
+    if (value.kind != ZJ_JSON)
+      return zj_fail(env, "%s cannot be kept in a list", zj_kind_name(&value));
+    json_array_append(list.json, value.json);
   }
   *out = list;
-  return rc;
+  return 0;
 }
 
 static int eval_dict(struct zj_env *env, struct zj_value *out, const struct zj_node *node) {
   struct zj_value dict, key, value;
   int rc = zj_keep(env, &dict, json_object(), 0);
-  for (const struct zj_node *pair = node->list; !rc && pair; pair = pair->next) {
-    rc = zj_eval(env, &key, pair->first);
-    if (!rc) rc = zj_eval(env, &value, pair->second);
-    if (!rc && (key.kind != ZJ_JSON || !json_is_string(key.json)))
-      rc = zj_fail(env, "a mapping's key is %s: only texts are supported", zj_kind_name(&key));
-    if (!rc && value.kind != ZJ_JSON)
-      rc = zj_fail(env, "%s cannot be kept in a mapping", zj_kind_name(&value));
-    if (!rc) json_object_set(dict.json, json_string_value(key.json), value.json);
+  if (rc) return rc;
+  for (const struct zj_node *item = node->list.items; item; item = item->next) {
+    rc = zj_eval(env, &key, item->pair.key);
+    if (!rc) rc = zj_eval(env, &value, item->pair.value);
+    if (rc) return rc;
+    if (key.kind != ZJ_JSON || !json_is_string(key.json))
+      return zj_fail(env, "a mapping's key is %s: only texts are supported", zj_kind_name(&key));
+    if (value.kind != ZJ_JSON)
+      return zj_fail(env, "%s cannot be kept in a mapping", zj_kind_name(&value));
+    json_object_set(dict.json, json_string_value(key.json), value.json);
   }
   *out = dict;
-  return rc;
+  return 0;
 }
 
 static int eval_negate(struct zj_env *env, struct zj_value *out, const struct zj_node *node) {
   struct zj_value value;
-  int rc = zj_eval(env, &value, node->first);
+  int rc = zj_eval(env, &value, node->unary.value);
   if (rc) return rc;
   if (value.kind == ZJ_JSON && json_is_integer(value.json) &&
       json_integer_value(value.json) != INT64_MIN)
     return zj_int(env, out, -json_integer_value(value.json));
   if (value.kind == ZJ_JSON && json_is_real(value.json))
     return zj_keep(env, out, json_real(-json_real_value(value.json)), 0);
-  return zj_fail(env, "'-' of %s", zj_kind_name(&value));
+  return zj_fail(env, "'-' of %s is not supported", zj_kind_name(&value));
 }
 
 static int eval_filter(struct zj_env *env, struct zj_value *out, const struct zj_node *node) {
   struct zj_value value;
   struct zj_args args;
-  int rc = zj_eval(env, &value, node->first);
-  if (!rc) rc = zj_arguments(env, &args, node->list);
+  int rc = zj_eval(env, &value, node->filter.input);
+  if (!rc) rc = zj_arguments(env, &args, node->filter.args);
   env->line = node->line;
   if (!rc && strcmp(node->name, "default") && strcmp(node->name, "d")) rc = zj_strict(env, &value);
   return rc ? rc : zj_filter(env, out, node->name, &value, &args);
@@ -474,28 +399,28 @@ static int eval_filter(struct zj_env *env, struct zj_value *out, const struct zj
 static int eval_test(struct zj_env *env, struct zj_value *out, const struct zj_node *node) {
   struct zj_value value;
   struct zj_args args;
-  int yes = 0, rc = zj_eval(env, &value, node->first);
-  if (!rc) rc = zj_arguments(env, &args, node->list);
+  int yes = 0, rc = zj_eval(env, &value, node->test.input);
+  if (!rc) rc = zj_arguments(env, &args, node->test.args);
   if (!rc && !strstr(node->name, "defined")) rc = zj_strict(env, &value);
   if (!rc) rc = zj_test(env, &yes, node->name, &value, &args);
-  return rc ? rc : zj_bool(env, out, yes != node->negated);
+  return rc ? rc : zj_bool(env, out, yes != node->test.negated);
 }
 
-/* a and b, a or b: the value that decided. */
+/* a and b, a or b: the value of the operand that decides. */
 static int eval_logic(struct zj_env *env, struct zj_value *out, const struct zj_node *node) {
-  int rc = zj_eval(env, out, node->first);
+  int rc = zj_eval(env, out, node->binary.left);
   if (!rc) rc = zj_strict(env, out);
   if (rc || zj_truth(out) == (node->kind == ZJ_N_OR)) return rc;
-  return zj_eval(env, out, node->second);
+  return zj_eval(env, out, node->binary.right);
 }
 
 static int eval_conditional(struct zj_env *env, struct zj_value *out, const struct zj_node *node) {
   struct zj_value value;
-  int rc = zj_eval(env, &value, node->first);
+  int rc = zj_eval(env, &value, node->conditional.condition);
   if (!rc) rc = zj_strict(env, &value);
   if (rc) return rc;
-  if (zj_truth(&value)) return zj_eval(env, out, node->second);
-  if (node->third) return zj_eval(env, out, node->third);
+  if (zj_truth(&value)) return zj_eval(env, out, node->conditional.yes);
+  if (node->conditional.no) return zj_eval(env, out, node->conditional.no);
   *out = (struct zj_value){.kind = ZJ_UNDEF, .name = "a condition without else"};
   return 0;
 }
@@ -505,7 +430,7 @@ static int evaluate(struct zj_env *env, struct zj_value *out, const struct zj_no
   int rc;
   switch (node->kind) {
     case ZJ_N_CONST:
-      *out = (struct zj_value){.kind = ZJ_JSON, .json = node->value};
+      *out = (struct zj_value){.kind = ZJ_JSON, .json = node->constant};
       return 0;
     case ZJ_N_NAME:
       look_up(env, out, node->name);
@@ -538,7 +463,7 @@ static int evaluate(struct zj_env *env, struct zj_value *out, const struct zj_no
     case ZJ_N_COND:
       return eval_conditional(env, out, node);
     case ZJ_N_NOT:
-      rc = zj_eval(env, &value, node->first);
+      rc = zj_eval(env, &value, node->unary.value);
       if (!rc) rc = zj_strict(env, &value);
       return rc ? rc : zj_bool(env, out, !zj_truth(&value));
     default:

@@ -1,40 +1,47 @@
-/* Expressions of a template, from tokens to nodes: a recursive descent in Jinja's order of
- * operators, conditional < or < and < not < comparisons < + - < ~ < * / // % < ** < unary < | and
- * is */
-#include <errno.h>
-#include <stdlib.h>
+/* Expressions of a template, from tokens to nodes, by recursive descent.  Jinja's operators, from the
+ * weakest to the strongest: conditional, or, and, not, comparisons, + -, ~, * / // %, **, unary, | and
+ * is. */
 #include <string.h>
 
 #include "base/arena.h"
 #include "jinja_parse_internal.h"
 
+/* How much of a token a message shows. */
+static int shown_len(const struct zj_token *token) {
+  return (int)(token->len < 40 ? token->len : 40);
+}
+
 int zj_p_fail(const struct zj_parser *parser, const char *what) {
-  const struct zj_token *token = parser->at;
   static const char *const kind[] = {"text", "'{{'", "a tag", "the end of the tag"};
+  const struct zj_token *token = parser->at;
+  const char *name = parser->jinja->name;
   if (token->kind == ZJ_EOF)
-    return zf_error(ZF_EINVALID, "%s:%d: expected %s, found the end of the template",
-                    parser->jinja->name, token->line, what);
+    return zf_error(ZF_EINVALID, "%s:%d: expected %s, found the end of the template", name,
+                    token->line, what);
   if (token->kind < ZJ_NAME)
-    return zf_error(ZF_EINVALID, "%s:%d: expected %s, found %s", parser->jinja->name, token->line,
-                    what, kind[token->kind]);
-  return zf_error(ZF_EINVALID, "%s:%d: expected %s, found '%.*s'", parser->jinja->name, token->line,
-                  what, (int)(token->len < 40 ? token->len : 40), token->text);
+    return zf_error(ZF_EINVALID, "%s:%d: expected %s, found %s", name, token->line, what,
+                    kind[token->kind]);
+  return zf_error(ZF_EINVALID, "%s:%d: expected %s, found '%.*s'", name, token->line, what,
+                  shown_len(token), token->text);
 }
 
 int zj_p_unsupported(const struct zj_parser *parser, const char *what) {
+  const struct zj_token *token = parser->at;
   return zf_error(ZF_EINVALID, "%s:%d: %s '%.*s' is not supported", parser->jinja->name,
-                  parser->at->line, what, (int)(parser->at->len < 40 ? parser->at->len : 40),
-                  parser->at->text);
+                  token->line, what, shown_len(token), token->text);
+}
+
+static int is_token(const struct zj_token *token, enum zj_token_kind kind, const char *text) {
+  return token->kind == kind && (size_t)token->len == strlen(text) &&
+         !memcmp(token->text, text, (size_t)token->len);
 }
 
 int zj_p_is_op(const struct zj_parser *parser, const char *op) {
-  return parser->at->kind == ZJ_OP && (size_t)parser->at->len == strlen(op) &&
-         !memcmp(parser->at->text, op, (size_t)parser->at->len);
+  return is_token(parser->at, ZJ_OP, op);
 }
 
 int zj_p_is_word(const struct zj_parser *parser, const char *word) {
-  return parser->at->kind == ZJ_NAME && (size_t)parser->at->len == strlen(word) &&
-         !memcmp(parser->at->text, word, (size_t)parser->at->len);
+  return is_token(parser->at, ZJ_NAME, word);
 }
 
 int zj_p_accept(struct zj_parser *parser, const char *op) {
@@ -82,110 +89,36 @@ int zj_p_enter(struct zj_parser *parser) {
                   parser->at->line, ZF_JINJA_DEPTH);
 }
 
-/* --- literals ------------------------------------------------------------------------------ */
+/* --- values --- */
 
-static void put_utf8(struct zf_buf *buf, uint32_t code) {
-  if (code < 0x80) {
-    zf_buf_putc(buf, (char)code);
-    return;
-  }
-  if (code >= 0x10000) {
-    zf_buf_putc(buf, (char)(0xF0 | code >> 18));
-    zf_buf_putc(buf, (char)(0x80 | (code >> 12 & 63)));
-  } else if (code >= 0x800) {
-    zf_buf_putc(buf, (char)(0xE0 | code >> 12));
-  }
-  if (code >= 0x800)
-    zf_buf_putc(buf, (char)(0x80 | (code >> 6 & 63)));
-  else
-    zf_buf_putc(buf, (char)(0xC0 | code >> 6));
-  zf_buf_putc(buf, (char)(0x80 | (code & 63)));
-}
-
-/* Behind a backslash; returns how many bytes it took. */
-static int64_t escape(struct zf_buf *buf, const char *escaped, int64_t len) {
-  static const char from[] = "nrtbfva0\\'\"", to[] = "\n\r\t\b\f\v\a\0\\'\"";
-  const char *hit = *escaped ? strchr(from, *escaped) : NULL;
-  int digits = *escaped == 'x' ? 2 : *escaped == 'u' ? 4 : *escaped == 'U' ? 8 : 0;
-  char hex[9] = {0}, *end;
-  if (digits && len > digits) {
-    memcpy(hex, escaped + 1, (size_t)digits);
-    unsigned long code = strtoul(hex, &end, 16);
-    if (end == hex + digits && code && code < 0x110000 && (code < 0xD800 || code > 0xDFFF)) {
-      put_utf8(buf, (uint32_t)code);
-      return 1 + digits;
-    }
-  }
-  if (hit && to[hit - from]) {
-    zf_buf_putc(buf, to[hit - from]);
-  } else if (*escaped != '\n') { /* unknown: both stay, as in Python */
-    zf_buf_putc(buf, '\\');
-    zf_buf_putc(buf, *escaped);
-  }
-  return 1;
-}
-
-/* Strings side by side are one. */
-static int parse_string(struct zj_parser *parser, struct zj_node **out) {
-  struct zf_buf buf = {0};
-  int rc = zj_p_make(parser, out, ZJ_N_CONST);
-  zf_buf_puts(&buf, "");
-  for (; parser->at->kind == ZJ_STRING; parser->at++) {
-    const char *text = parser->at->text;
-    for (int64_t i = 0, len = parser->at->len; i < len;) {
-      if (text[i] == '\\' && i + 1 < len)
-        i += 1 + escape(&buf, text + i + 1, len - i - 1);
-      else
-        zf_buf_putc(&buf, text[i++]);
-    }
-  }
-  if (!rc) rc = zf_buf_ok(&buf);
-  if (!rc && !((*out)->value = json_stringn(buf.data, buf.len))) {
-    parser->at--;
-    rc = zj_p_fail(parser, "UTF-8");
-  }
-  zf_buf_free(&buf);
-  return rc;
-}
-
-static int parse_number(struct zj_parser *parser, struct zj_node **out) {
-  char text[64];
-  int rc = zj_p_make(parser, out, ZJ_N_CONST);
-  if (rc || parser->at->len >= (int64_t)sizeof text)
-    return rc ? rc : zj_p_unsupported(parser, "number");
-  memcpy(text, parser->at->text, (size_t)parser->at->len);
-  text[parser->at->len] = 0;
-  errno = 0;
-  (*out)->value = parser->at->kind == ZJ_INT ? json_integer(strtoll(text, NULL, 10))
-                                             : json_real(strtod(text, NULL));
-  if (errno || !(*out)->value) return zj_p_unsupported(parser, "number");
-  parser->at++;
-  return 0;
-}
-
-/* Items up to `close`, its opening behind us. */
+/* Items up to and with `close`; the opening bracket is read already. */
 static int parse_items(struct zj_parser *parser, struct zj_node **list, const char *close) {
-  int rc = 0;
-  while (!rc && !zj_p_is_op(parser, close)) {
-    rc = zj_p_expression(parser, list);
-    if (!rc) list = &(*list)->next;
-    if (!rc && !zj_p_is_op(parser, close)) rc = zj_p_expect(parser, ",");
+  while (!zj_p_is_op(parser, close)) {
+    int rc = zj_p_expression(parser, list);
+    if (rc) return rc;
+    list = &(*list)->next;
+    if (!zj_p_is_op(parser, close) && (rc = zj_p_expect(parser, ","))) return rc;
   }
-  return rc ? rc : zj_p_expect(parser, close);
+  return zj_p_expect(parser, close);
+}
+
+static int parse_pair(struct zj_parser *parser, struct zj_node **out) {
+  int rc = zj_p_make(parser, out, ZJ_N_PAIR);
+  if (!rc) rc = zj_p_expression(parser, &(*out)->pair.key);
+  if (!rc) rc = zj_p_expect(parser, ":");
+  return rc ? rc : zj_p_expression(parser, &(*out)->pair.value);
 }
 
 static int parse_dict(struct zj_parser *parser, struct zj_node **out) {
   int rc = zj_p_make(parser, out, ZJ_N_DICT);
-  struct zj_node **list = rc ? NULL : &(*out)->list;
-  while (!rc && !zj_p_is_op(parser, "}")) {
-    rc = zj_p_make(parser, list, ZJ_N_PAIR);
-    if (!rc) rc = zj_p_expression(parser, &(*list)->first);
-    if (!rc) rc = zj_p_expect(parser, ":");
-    if (!rc) rc = zj_p_expression(parser, &(*list)->second);
-    if (!rc) list = &(*list)->next;
-    if (!rc && !zj_p_is_op(parser, "}")) rc = zj_p_expect(parser, ",");
+  if (rc) return rc;
+  struct zj_node **list = &(*out)->list.items;
+  while (!zj_p_is_op(parser, "}")) {
+    if ((rc = parse_pair(parser, list))) return rc;
+    list = &(*list)->next;
+    if (!zj_p_is_op(parser, "}") && (rc = zj_p_expect(parser, ","))) return rc;
   }
-  return rc ? rc : zj_p_expect(parser, "}");
+  return zj_p_expect(parser, "}");
 }
 
 /* "(a)" is a; "(a, b)" and "()" are tuples. */
@@ -199,10 +132,10 @@ static int parse_parenthesis(struct zj_parser *parser, struct zj_node **out) {
   }
   rc = zj_p_make(parser, out, ZJ_N_LIST);
   if (rc) return rc;
-  (*out)->list = first;
-  (*out)->negated = 1;
+  (*out)->list.items = first;
+  (*out)->list.is_tuple = 1;
   if (first) rc = zj_p_expect(parser, ",");
-  return rc ? rc : parse_items(parser, first ? &first->next : &(*out)->list, ")");
+  return rc ? rc : parse_items(parser, first ? &first->next : &(*out)->list.items, ")");
 }
 
 static int parse_word(struct zj_parser *parser, struct zj_node **out) {
@@ -213,7 +146,8 @@ static int parse_word(struct zj_parser *parser, struct zj_node **out) {
   for (int i = 0; i < 6; i++) {
     if (!zj_p_is_word(parser, constant[i].name)) continue;
     int rc = zj_p_make(parser, out, ZJ_N_CONST);
-    if (!rc) (*out)->value = constant[i].value < 0 ? json_null() : json_boolean(constant[i].value);
+    if (!rc)
+      (*out)->constant = constant[i].value < 0 ? json_null() : json_boolean(constant[i].value);
     parser->at++;
     return rc;
   }
@@ -222,74 +156,82 @@ static int parse_word(struct zj_parser *parser, struct zj_node **out) {
 }
 
 static int parse_primary(struct zj_parser *parser, struct zj_node **out) {
-  if (parser->at->kind == ZJ_STRING) return parse_string(parser, out);
-  if (parser->at->kind == ZJ_INT || parser->at->kind == ZJ_FLOAT) return parse_number(parser, out);
+  if (parser->at->kind == ZJ_STRING) return zj_p_string(parser, out);
+  if (parser->at->kind == ZJ_INT || parser->at->kind == ZJ_FLOAT) return zj_p_number(parser, out);
   if (parser->at->kind == ZJ_NAME) return parse_word(parser, out);
   if (zj_p_accept(parser, "(")) return parse_parenthesis(parser, out);
   if (zj_p_accept(parser, "{")) return parse_dict(parser, out);
   if (!zj_p_accept(parser, "[")) return zj_p_fail(parser, "a value");
   int rc = zj_p_make(parser, out, ZJ_N_LIST);
-  return rc ? rc : parse_items(parser, &(*out)->list, "]");
+  return rc ? rc : parse_items(parser, &(*out)->list.items, "]");
 }
 
-/* --- what follows a value -------------------------------------------------------------------- */
+/* --- what follows a value --- */
 
-/* Arguments behind "(". */
-static int parse_arguments(struct zj_parser *parser, struct zj_node **list) {
-  int rc = 0;
-  while (!rc && !zj_p_is_op(parser, ")")) {
-    if (zj_p_is_op(parser, "*") || zj_p_is_op(parser, "**"))
-      return zj_p_unsupported(parser, "argument");
-    rc = zj_p_make(parser, list, ZJ_N_ARG);
-    if (!rc && parser->at->kind == ZJ_NAME && parser->at[1].kind == ZJ_OP &&
-        parser->at[1].len == 1 && *parser->at[1].text == '=') {
-      rc = zj_p_take_name(parser, *list);
-      parser->at++;
-    }
-    if (!rc) rc = zj_p_expression(parser, &(*list)->first);
-    if (!rc) list = &(*list)->next;
-    if (!rc && !zj_p_is_op(parser, ")")) rc = zj_p_expect(parser, ",");
+static int parse_argument(struct zj_parser *parser, struct zj_node **out) {
+  if (zj_p_is_op(parser, "*") || zj_p_is_op(parser, "**"))
+    return zj_p_unsupported(parser, "argument");
+  int rc = zj_p_make(parser, out, ZJ_N_ARG);
+  if (rc) return rc;
+  if (parser->at->kind == ZJ_NAME && is_token(parser->at + 1, ZJ_OP, "=")) {
+    if ((rc = zj_p_take_name(parser, *out))) return rc;
+    parser->at++;
   }
-  return rc ? rc : zj_p_expect(parser, ")");
+  return zj_p_expression(parser, &(*out)->arg.value);
 }
 
-/* a[b], a[b:c:d] behind "[". */
+/* The arguments of a call, behind "(". */
+static int parse_arguments(struct zj_parser *parser, struct zj_node **list) {
+  while (!zj_p_is_op(parser, ")")) {
+    int rc = parse_argument(parser, list);
+    if (rc) return rc;
+    list = &(*list)->next;
+    if (!zj_p_is_op(parser, ")") && (rc = zj_p_expect(parser, ","))) return rc;
+  }
+  return zj_p_expect(parser, ")");
+}
+
+/* a[b] or a[b:c:d], behind "[". */
 static int parse_subscript(struct zj_parser *parser, struct zj_node **out, struct zj_node *owner) {
   struct zj_node *part[3] = {0};
-  int count = 0, rc = 0, colons = 0;
-  while (!rc && !zj_p_is_op(parser, "]") && count < 3) {
-    if (!zj_p_is_op(parser, ":")) rc = zj_p_expression(parser, &part[count]);
-    if (rc || !zj_p_accept(parser, ":")) break;
-    count++;
+  int colons = 0;
+  while (!zj_p_is_op(parser, "]") && colons < 3) {
+    int rc = zj_p_is_op(parser, ":") ? 0 : zj_p_expression(parser, &part[colons]);
+    if (rc) return rc;
+    if (!zj_p_accept(parser, ":")) break;
     colons++;
   }
-  if (!rc) rc = zj_p_make(parser, out, colons ? ZJ_N_SLICE : ZJ_N_ITEM);
+  int rc = zj_p_make(parser, out, colons ? ZJ_N_SLICE : ZJ_N_ITEM);
   if (rc) return rc;
-  (*out)->first = owner;
-  (*out)->second = part[0];
-  (*out)->third = part[1];
-  (*out)->fourth = part[2];
-  if (!colons && !part[0]) return zj_p_fail(parser, "an index");
-  return zj_p_expect(parser, "]");
+  if (colons) {
+    (*out)->slice.owner = owner;
+    (*out)->slice.start = part[0];
+    (*out)->slice.stop = part[1];
+    (*out)->slice.step = part[2];
+    return zj_p_expect(parser, "]");
+  }
+  (*out)->item.owner = owner;
+  (*out)->item.key = part[0];
+  return part[0] ? zj_p_expect(parser, "]") : zj_p_fail(parser, "an index");
 }
 
 int zj_p_attribute(struct zj_parser *parser, struct zj_node **out, struct zj_node *owner) {
   int rc;
   if (parser->at->kind == ZJ_INT) { /* a.0 is a[0] */
     if ((rc = zj_p_make(parser, out, ZJ_N_ITEM))) return rc;
-    (*out)->first = owner;
-    return parse_number(parser, &(*out)->second);
+    (*out)->item.owner = owner;
+    return zj_p_number(parser, &(*out)->item.key);
   }
   if ((rc = zj_p_make(parser, out, ZJ_N_ATTR))) return rc;
-  (*out)->first = owner;
+  (*out)->attribute.owner = owner;
   return zj_p_take_name(parser, *out);
 }
 
 static int parse_call(struct zj_parser *parser, struct zj_node **out, struct zj_node *owner) {
   int rc = zj_p_make(parser, out, ZJ_N_CALL);
   if (rc) return rc;
-  (*out)->first = owner;
-  return parse_arguments(parser, &(*out)->list);
+  (*out)->call.callee = owner;
+  return parse_arguments(parser, &(*out)->call.args);
 }
 
 static int parse_postfix(struct zj_parser *parser, struct zj_node **out) {
@@ -320,8 +262,19 @@ int zj_p_filter(struct zj_parser *parser, struct zj_node **out) {
     parser->at = name;
     return zj_p_unsupported(parser, "filter");
   }
-  (*out)->first = input;
-  return zj_p_accept(parser, "(") ? parse_arguments(parser, &(*out)->list) : 0;
+  (*out)->filter.input = input;
+  return zj_p_accept(parser, "(") ? parse_arguments(parser, &(*out)->filter.args) : 0;
+}
+
+/* May an argument begin here that a test takes without parentheses? */
+static int begins_argument(const struct zj_parser *parser) {
+  static const char *const keywords[] = {"else", "or", "and", "is", "if"};
+  enum zj_token_kind kind = parser->at->kind;
+  if (kind == ZJ_STRING || kind == ZJ_INT || kind == ZJ_FLOAT) return 1;
+  if (zj_p_is_op(parser, "[") || zj_p_is_op(parser, "{")) return 1;
+  for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
+    if (zj_p_is_word(parser, keywords[i])) return 0;
+  return kind == ZJ_NAME;
 }
 
 /* Behind "is": [not] NAME [argument]. */
@@ -329,26 +282,20 @@ static int parse_test(struct zj_parser *parser, struct zj_node **out) {
   struct zj_node *input = *out;
   int rc = zj_p_make(parser, out, ZJ_N_TEST);
   if (rc) return rc;
-  (*out)->first = input;
-  (*out)->negated = zj_p_is_word(parser, "not");
-  parser->at += (*out)->negated;
+  (*out)->test.input = input;
+  (*out)->test.negated = zj_p_is_word(parser, "not");
+  parser->at += (*out)->test.negated;
   const struct zj_token *name = parser->at;
   if ((rc = zj_p_take_name(parser, *out))) return rc;
   if (!zj_is_test((*out)->name)) {
     parser->at = name;
     return zj_p_unsupported(parser, "test");
   }
-  if (zj_p_accept(parser, "(")) return parse_arguments(parser, &(*out)->list);
-  int has_argument = parser->at->kind == ZJ_STRING || parser->at->kind == ZJ_INT ||
-                     parser->at->kind == ZJ_FLOAT || zj_p_is_op(parser, "[") ||
-                     zj_p_is_op(parser, "{") ||
-                     (parser->at->kind == ZJ_NAME && !zj_p_is_word(parser, "else") &&
-                      !zj_p_is_word(parser, "or") && !zj_p_is_word(parser, "and") &&
-                      !zj_p_is_word(parser, "is") && !zj_p_is_word(parser, "if"));
-  if (!has_argument) return 0;
-  rc = zj_p_make(parser, &(*out)->list, ZJ_N_ARG);
-  if (!rc) rc = parse_primary(parser, &(*out)->list->first);
-  return rc ? rc : parse_postfix(parser, &(*out)->list->first);
+  if (zj_p_accept(parser, "(")) return parse_arguments(parser, &(*out)->test.args);
+  if (!begins_argument(parser)) return 0;
+  rc = zj_p_make(parser, &(*out)->test.args, ZJ_N_ARG);
+  if (!rc) rc = parse_primary(parser, &(*out)->test.args->arg.value);
+  return rc ? rc : parse_postfix(parser, &(*out)->test.args->arg.value);
 }
 
 static int filters_and_tests(struct zj_parser *parser, struct zj_node **out) {
@@ -370,7 +317,7 @@ static int filters_and_tests(struct zj_parser *parser, struct zj_node **out) {
   return rc;
 }
 
-/* --- operators ------------------------------------------------------------------------------ */
+/* --- operators --- */
 
 static int parse_unary(struct zj_parser *parser, struct zj_node **out, int filters) {
   int rc = zj_p_enter(parser);
@@ -380,7 +327,7 @@ static int parse_unary(struct zj_parser *parser, struct zj_node **out, int filte
     parser->at++;
     if (minus) {
       rc = zj_p_make(parser, out, ZJ_N_NEGATE);
-      if (!rc) rc = parse_unary(parser, &(*out)->first, 0);
+      if (!rc) rc = parse_unary(parser, &(*out)->unary.value, 0);
     } else {
       rc = parse_unary(parser, out, 0);
     }
@@ -397,7 +344,7 @@ static int parse_operand(struct zj_parser *parser, struct zj_node **out) {
   return parse_unary(parser, out, 1);
 }
 
-/* Left-associative operators of one rank; ops ends with NULL. */
+/* A chain of left-associative operators of one rank; ops ends with NULL. */
 static int left_associative(struct zj_parser *parser, struct zj_node **out, parse_fn next,
                             const char *const *ops) {
   int rc = next(parser, out), links = 0;
@@ -409,10 +356,10 @@ static int left_associative(struct zj_parser *parser, struct zj_node **out, pars
     struct zj_node *left = *out;
     rc = zj_p_make(parser, out, ZJ_N_BINARY);
     if (rc) return rc;
-    strcpy((*out)->op, *op);
-    (*out)->first = left;
+    strcpy((*out)->binary.op, *op);
+    (*out)->binary.left = left;
     parser->at++;
-    rc = next(parser, &(*out)->second);
+    rc = next(parser, &(*out)->binary.right);
   }
   return rc;
 }
@@ -450,22 +397,21 @@ static const char *accept_comparison(struct zj_parser *parser) {
   return NULL;
 }
 
-/* a < b < c: the first operand and a list of what it is compared with. */
+/* a < b < c: the first operand, and a list of those that follow. */
 static int parse_compare(struct zj_parser *parser, struct zj_node **out) {
   int rc = parse_sum(parser, out);
   const char *op = rc ? NULL : accept_comparison(parser);
   if (!op) return rc;
   struct zj_node *first = *out;
   if ((rc = zj_p_make(parser, out, ZJ_N_COMPARE))) return rc;
-  (*out)->first = first;
-  for (struct zj_node **list = &(*out)->list; !rc && op; list = &(*list)->next) {
-    rc = zj_p_make(parser, list, ZJ_N_PAIR);
-    if (rc) break;
-    strcpy((*list)->op, op);
-    rc = parse_sum(parser, &(*list)->second);
-    op = rc ? NULL : accept_comparison(parser);
+  (*out)->compare.first = first;
+  for (struct zj_node **list = &(*out)->compare.operands; op; list = &(*list)->next) {
+    if ((rc = zj_p_make(parser, list, ZJ_N_OPERAND))) return rc;
+    strcpy((*list)->operand.op, op);
+    if ((rc = parse_sum(parser, &(*list)->operand.value))) return rc;
+    op = accept_comparison(parser);
   }
-  return rc;
+  return 0;
 }
 
 static int parse_not(struct zj_parser *parser, struct zj_node **out) {
@@ -473,7 +419,7 @@ static int parse_not(struct zj_parser *parser, struct zj_node **out) {
   parser->at++;
   int rc = zj_p_enter(parser);
   if (!rc) rc = zj_p_make(parser, out, ZJ_N_NOT);
-  if (!rc) rc = parse_not(parser, &(*out)->first);
+  if (!rc) rc = parse_not(parser, &(*out)->unary.value);
   parser->depth--;
   return rc;
 }
@@ -486,8 +432,8 @@ static int parse_logic(struct zj_parser *parser, struct zj_node **out, parse_fn 
     if (++links > ZF_JINJA_DEPTH) return zj_p_unsupported(parser, "so long a chain at");
     if ((rc = zj_p_make(parser, out, kind))) return rc;
     parser->at++;
-    (*out)->first = left;
-    rc = next(parser, &(*out)->second);
+    (*out)->binary.left = left;
+    rc = next(parser, &(*out)->binary.right);
   }
   return rc;
 }
@@ -508,11 +454,11 @@ int zj_p_expression(struct zj_parser *parser, struct zj_node **out) {
     parser->at++;
     rc = zj_p_make(parser, out, ZJ_N_COND);
     if (rc) break;
-    (*out)->second = value;
-    rc = zj_p_disjunction(parser, &(*out)->first);
+    (*out)->conditional.yes = value;
+    rc = zj_p_disjunction(parser, &(*out)->conditional.condition);
     if (rc || !zj_p_is_word(parser, "else")) continue;
     parser->at++;
-    rc = zj_p_expression(parser, &(*out)->third);
+    rc = zj_p_expression(parser, &(*out)->conditional.no);
   }
   parser->depth--;
   return rc;
@@ -524,8 +470,8 @@ int zj_p_tuple(struct zj_parser *parser, struct zj_node **out) {
   if (rc || !zj_p_is_op(parser, ",")) return rc;
   struct zj_node *first = *out, **list = &first->next;
   if ((rc = zj_p_make(parser, out, ZJ_N_LIST))) return rc;
-  (*out)->list = first;
-  (*out)->negated = 1;
+  (*out)->list.items = first;
+  (*out)->list.is_tuple = 1;
   while (!rc && zj_p_accept(parser, ",") && parser->at->kind != ZJ_END) {
     rc = zj_p_expression(parser, list);
     if (!rc) list = &(*list)->next;

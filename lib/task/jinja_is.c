@@ -1,10 +1,11 @@
-/* Tests of the template interpreter: what may stand behind "is", and for select's like. */
+/* Tests of the template interpreter: names behind "is", and arguments of select and the like. */
 #include <string.h>
 
 #include "jinja_internal.h"
 
-static int has(const struct zj_value *value, int is) {
-  return value->kind == ZJ_JSON && is;
+/* Is the value a JSON value for which `condition` holds? */
+static int has(const struct zj_value *value, int condition) {
+  return value->kind == ZJ_JSON && condition;
 }
 
 static const char *const tests[] = {"defined", "undefined",   "none",     "true",     "false",
@@ -25,6 +26,7 @@ int zj_is_test(const char *name) {
   return 0;
 }
 
+/* Tests of the kind of a value; 0: `name` is none of them. */
 static int test_kind(int *out, const char *name, const struct zj_value *in) {
   const struct {
     const char *name;
@@ -62,8 +64,10 @@ static int test_number(struct zj_env *env, int *out, const char *name, const str
   int64_t divisor = 2;
   int rc = *name == 'd' ? zj_arg_int(env, &divisor, args, 0, NULL) : 0;
   if (rc) return rc;
-  if (in->kind != ZJ_JSON || !json_is_integer(in->json) || divisor == 0 || divisor == -1)
-    return zj_fail(env, "%s: %s", name, zj_kind_name(in));
+  if (in->kind != ZJ_JSON || !json_is_integer(in->json))
+    return zj_fail(env, "test '%s': expected a whole number, found %s", name, zj_kind_name(in));
+  if (divisor == 0 || divisor == -1)
+    return zj_fail(env, "test '%s': %lld is no divisor", name, (long long)divisor);
   *out = (json_integer_value(in->json) % divisor == 0) != (*name == 'o');
   return 0;
 }
@@ -73,8 +77,10 @@ static int test_order(struct zj_env *env, int *out, const char *name, const stru
   int order = 0;
   if (in->kind != ZJ_JSON || other->kind != ZJ_JSON)
     return zj_fail(env, "%s and %s have no order", zj_kind_name(in), zj_kind_name(other));
-  int rc = zj_order(env, in->json, other->json, &order), or_equal = name[1] == 'e' && !name[2];
-  *out = or_equal && order == 0 ? 1 : *name == 'g' ? order > 0 : order < 0;
+  int rc = zj_order(env, in->json, other->json, &order);
+  int greater = *name == 'g', or_equal = name[1] == 'e' && !name[2];
+  *out = greater ? order > 0 : order < 0;
+  if (or_equal && order == 0) *out = 1;
   return rc;
 }
 
@@ -83,15 +89,18 @@ static int test_in(struct zj_env *env, int *out, const struct zj_value *in,
   json_t *list = NULL, *item;
   size_t i;
   if (in->kind == ZJ_JSON && container->kind == ZJ_JSON && json_is_string(container->json)) {
-    if (!json_is_string(in->json)) return zj_fail(env, "'in': %s in a text", zj_kind_name(in));
+    if (!json_is_string(in->json))
+      return zj_fail(env, "'in' a text: expected a text, found %s", zj_kind_name(in));
     *out = strstr(json_string_value(container->json), json_string_value(in->json)) != NULL;
     return 0;
   }
   int rc = zj_items(env, &list, container);
-  json_array_foreach(rc ? NULL : list, i, item) {
-    if (!rc && !*out && in->kind == ZJ_JSON) rc = zj_equal(env, in->json, item, out);
+  if (rc || in->kind != ZJ_JSON) return rc;
+  json_array_foreach(list, i, item) {
+    rc = zj_equal(env, in->json, item, out);
+    if (rc || *out) return rc;
   }
-  return rc;
+  return 0;
 }
 
 static int test_equal(struct zj_env *env, int *out, const struct zj_value *in,

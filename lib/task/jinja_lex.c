@@ -1,22 +1,22 @@
-/* The source of a template cut into tokens.
+/* Cuts the source of a template into tokens.
  *
  *   text {% if x -%}  y{{ z }}   ->   DATA TAG name name END DATA PRINT name END
  *
- * Around tags: "-" takes the white space on its side; without it a tag takes the blanks
- * before it on its line and the newline behind it (lstrip_blocks, trim_blocks), which
- * "+" forbids.  One newline at the end of the source is dropped.  ZF_JINJA_PLAIN leaves
- * both as they are. */
+ * White space around a tag: "-" removes all of it on its side.  Without a sign a tag removes the blanks
+ * before it on its line (lstrip_blocks) and the newline behind it (trim_blocks); "+" forbids that.  One
+ * newline at the end of the source is dropped.  ZF_JINJA_PLAIN keeps the white space where no "-"
+ * stands, and the last newline. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "jinja_internal.h"
 
-enum { SOURCE = 4 << 20, TOKENS = 1 << 20 };
+enum { MAX_SOURCE = 4 << 20, MAX_TOKENS = 1 << 20 };
 
 struct jinja_lexer {
   const char *name, *at, *end;
   int line, plain;
-  int at_line; /* what came before ended in a newline, or nothing did */
+  int at_line; /* a line begins here */
   struct zj_tokens *out;
 };
 
@@ -25,9 +25,9 @@ static int add_token(struct jinja_lexer *lexer, enum zj_token_kind kind, int lin
   struct zj_tokens *tokens = lexer->out;
   if (tokens->count == tokens->cap) {
     int64_t cap = tokens->cap ? 2 * tokens->cap : 256;
-    if (cap > TOKENS)
+    if (cap > MAX_TOKENS)
       return zf_error(ZF_EINVALID, "%s:%d: the template has more than %d tokens", lexer->name, line,
-                      TOKENS);
+                      MAX_TOKENS);
     struct zj_token *tokens_at = realloc(tokens->at, (size_t)cap * sizeof *tokens_at);
     if (!tokens_at) return zf_error(ZF_ENOMEM, "%s: out of memory", lexer->name);
     tokens->at = tokens_at;
@@ -45,7 +45,12 @@ static int is_blank(char c) {
   return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v';
 }
 
-/* Text before a tag that opens at `open`: what of it stays. */
+static const char *skip_blanks(const struct jinja_lexer *lexer, const char *at) {
+  while (at < lexer->end && is_blank(*at)) at++;
+  return at;
+}
+
+/* Where the text before a tag ends that opens at `open`: behind what white-space control keeps. */
 static const char *data_end(const struct jinja_lexer *lexer, const char *open, int variable) {
   const char *from = open;
   char sign = open + 2 < lexer->end ? open[2] : 0;
@@ -58,11 +63,12 @@ static const char *data_end(const struct jinja_lexer *lexer, const char *open, i
   return (from > lexer->at ? from[-1] == '\n' : lexer->at_line) ? from : open;
 }
 
-/* Behind the end of a tag at p, "%}" with its sign: what it takes along. */
+/* Moves behind the end of a tag, "%}" with its sign, and behind the white space that it removes. */
 static void after_end(struct jinja_lexer *lexer, const char *end, int sign, int variable) {
+  int trim = sign != '+' && !variable && !lexer->plain; /* trim_blocks */
   if (sign == '-')
-    while (end < lexer->end && is_blank(*end)) end++;
-  else if (sign != '+' && !variable && !lexer->plain && end < lexer->end && *end == '\n')
+    end = skip_blanks(lexer, end);
+  else if (trim && end < lexer->end && *end == '\n')
     end++;
   advance(lexer, end);
   lexer->at_line = end[-1] == '\n';
@@ -85,19 +91,27 @@ static int lex_string(struct jinja_lexer *lexer) {
   return rc;
 }
 
+static int is_digit_at(const struct jinja_lexer *lexer, const char *at) {
+  return at < lexer->end && *at >= '0' && *at <= '9';
+}
+
+static const char *skip_digits(const struct jinja_lexer *lexer, const char *at) {
+  while (is_digit_at(lexer, at)) at++;
+  return at;
+}
+
 static int lex_number(struct jinja_lexer *lexer) {
-  const char *end = lexer->at;
+  const char *end = skip_digits(lexer, lexer->at);
   enum zj_token_kind kind = ZJ_INT;
-  while (end < lexer->end && *end >= '0' && *end <= '9') end++;
-  if (end + 1 < lexer->end && *end == '.' && end[1] >= '0' && end[1] <= '9') {
+  if (end < lexer->end && *end == '.' && is_digit_at(lexer, end + 1)) {
     kind = ZJ_FLOAT;
-    for (end++; end < lexer->end && *end >= '0' && *end <= '9';) end++;
+    end = skip_digits(lexer, end + 1);
   }
   if (end + 1 < lexer->end && (*end == 'e' || *end == 'E')) {
     const char *exponent = end + 1 + (end[1] == '+' || end[1] == '-');
-    if (exponent < lexer->end && *exponent >= '0' && *exponent <= '9') {
+    if (is_digit_at(lexer, exponent)) {
       kind = ZJ_FLOAT;
-      for (end = exponent; end < lexer->end && *end >= '0' && *end <= '9';) end++;
+      end = skip_digits(lexer, exponent);
     }
   }
   int rc = add_token(lexer, kind, lexer->line, lexer->at, end - lexer->at);
@@ -113,15 +127,14 @@ static int lex_operator(struct jinja_lexer *lexer, int *nested) {
   if (!len || !*lexer->at)
     return zf_error(ZF_EINVALID, "%s:%d: unexpected '%.*s'", lexer->name, lexer->line,
                     *lexer->at & 0x80 ? 0 : 1, lexer->at);
-  *nested += len == 1 && strchr("([{", *lexer->at)   ? 1
-             : len == 1 && strchr(")]}", *lexer->at) ? -1
-                                                     : 0;
+  if (len == 1 && strchr("([{", *lexer->at)) ++*nested;
+  if (len == 1 && strchr(")]}", *lexer->at)) --*nested;
   int rc = add_token(lexer, ZJ_OP, lexer->line, lexer->at, len);
   lexer->at += len;
   return rc;
 }
 
-/* Does "%}" or "}}" stand at p, with its sign?  Its length. */
+/* The length of `close` ("%}" or "}}") at `at`, with its sign; 0: it does not stand there. */
 static int ends_here(const struct jinja_lexer *lexer, const char *at, const char *close,
                      int *sign) {
   *sign = *at == '-' || *at == '+' ? *at : 0;
@@ -129,33 +142,36 @@ static int ends_here(const struct jinja_lexer *lexer, const char *at, const char
   return lexer->end - brackets >= 2 && !memcmp(brackets, close, 2) ? 2 + (*sign != 0) : 0;
 }
 
-/* The inside of a tag, up to and with its end. */
+/* One token of a tag, neither its end nor white space. */
+static int lex_token(struct jinja_lexer *lexer, int *nested) {
+  const char *end = lexer->at;
+  if (is_name(*end, 1)) {
+    while (end < lexer->end && is_name(*end, 0)) end++;
+    int rc = add_token(lexer, ZJ_NAME, lexer->line, lexer->at, end - lexer->at);
+    lexer->at = end;
+    return rc;
+  }
+  if (*end == '\'' || *end == '"') return lex_string(lexer);
+  if (*end >= '0' && *end <= '9') return lex_number(lexer);
+  return lex_operator(lexer, nested);
+}
+
+/* The tokens of a tag, up to and with its end. */
 static int lex_tag(struct jinja_lexer *lexer, const char *close) {
-  int nested = 0, rc = 0, sign, open = lexer->line;
-  while (!rc) {
-    while (lexer->at < lexer->end && is_blank(*lexer->at)) advance(lexer, lexer->at + 1);
+  int nested = 0, sign, open = lexer->line;
+  for (;;) {
+    advance(lexer, skip_blanks(lexer, lexer->at));
     if (lexer->at >= lexer->end)
       return zf_error(ZF_EINVALID, "%s:%d: the tag has no '%s'", lexer->name, open, close);
     int len = nested <= 0 ? ends_here(lexer, lexer->at, close, &sign) : 0;
     if (len) {
-      rc = add_token(lexer, ZJ_END, lexer->line, lexer->at, len);
+      int rc = add_token(lexer, ZJ_END, lexer->line, lexer->at, len);
       after_end(lexer, lexer->at + len, sign, *close == '}');
       return rc;
     }
-    const char *end = lexer->at;
-    if (is_name(*end, 1)) {
-      while (end < lexer->end && is_name(*end, 0)) end++;
-      rc = add_token(lexer, ZJ_NAME, lexer->line, lexer->at, end - lexer->at);
-      lexer->at = end;
-    } else if (*end == '\'' || *end == '"') {
-      rc = lex_string(lexer);
-    } else if (*end >= '0' && *end <= '9') {
-      rc = lex_number(lexer);
-    } else {
-      rc = lex_operator(lexer, &nested);
-    }
+    int rc = lex_token(lexer, &nested);
+    if (rc) return rc;
   }
-  return rc;
 }
 
 static const char *find(const char *from, const char *end, const char *what) {
@@ -172,14 +188,14 @@ static int lex_comment(struct jinja_lexer *lexer) {
   return 0;
 }
 
-/* Is the tag at p "raw", or "endraw"?  Where it ends, or NULL. */
+/* The end of the tag at `at` when it is `word` ("raw", "endraw") and nothing else; else NULL. */
 static const char *raw_tag(const struct jinja_lexer *lexer, const char *at, const char *word,
                            int *sign) {
   size_t word_len = strlen(word);
   at += 2 + (at + 2 < lexer->end && (at[2] == '-' || at[2] == '+'));
-  while (at < lexer->end && is_blank(*at)) at++;
+  at = skip_blanks(lexer, at);
   if ((size_t)(lexer->end - at) < word_len || memcmp(at, word, word_len)) return NULL;
-  for (at += word_len; at < lexer->end && is_blank(*at);) at++;
+  at = skip_blanks(lexer, at + word_len);
   int len = at < lexer->end ? ends_here(lexer, at, "%}", sign) : 0;
   return len ? at + len : NULL;
 }
@@ -198,7 +214,7 @@ static int lex_raw(struct jinja_lexer *lexer, const char *from, int sign) {
   return zf_error(ZF_EINVALID, "%s:%d: 'raw' has no 'endraw'", lexer->name, lexer->line);
 }
 
-/* One stretch of text and the tag behind it. */
+/* The text up to the next tag, and that tag. */
 static int lex_part(struct jinja_lexer *lexer) {
   const char *open = lexer->at;
   int sign, rc = 0;
@@ -222,8 +238,9 @@ static int lex_part(struct jinja_lexer *lexer) {
 
 int zj_lex(struct zj_tokens *out, const char *text, const char *name, unsigned flags) {
   size_t len = strlen(text);
-  if (len > SOURCE)
-    return zf_error(ZF_EINVALID, "%s: the template has %zu bytes; at most %d", name, len, SOURCE);
+  if (len > MAX_SOURCE)
+    return zf_error(ZF_EINVALID, "%s: the template has %zu bytes; at most %d", name, len,
+                    MAX_SOURCE);
   struct jinja_lexer lexer = {
       .name = name, .at = text, .end = text + len, .line = 1, .at_line = 1, .out = out};
   lexer.plain = (flags & ZF_JINJA_PLAIN) != 0;

@@ -1,4 +1,4 @@
-/* Methods of texts, lists and mappings, and the functions that every template has. */
+/* Methods of texts, lists and mappings, and the global functions of a template. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -7,8 +7,9 @@
 #include "fmt/json.h"
 #include "jinja_internal.h"
 
-/* --- what methods and filters share --------------------------------------------------------- */
+/* --- shared with the filters --- */
 
+/* Is the character from..end one of `chars`? */
 static int in_set(const char *chars, const char *from, const char *end) {
   for (const char *c = chars; *c; c = zj_skip(c, 1))
     if (!strncmp(c, from, (size_t)(end - from)) && zj_skip(c, 1) - c == end - from) return 1;
@@ -19,7 +20,6 @@ static int strips(const char *chars, const char *from, const char *end) {
   return chars ? in_set(chars, from, end) : zj_space_at(from);
 }
 
-/* sides: 1 left, 2 right, 3 both. */
 int zj_strip(struct zj_env *env, struct zj_value *out, const char *text, const char *chars,
              int sides) {
   const char *end = text + strlen(text);
@@ -38,14 +38,15 @@ int zj_replace(struct zj_env *env, struct zj_value *out, const char *text, const
                const char *to, int64_t max_count) {
   struct zf_buf buf = {0};
   size_t len = strlen(from);
-  int rc = 0;
-  if (!len) return zj_fail(env, "replace: nothing to look for");
-  for (const char *hit; !rc && max_count != 0 && (hit = strstr(text, from));
-       text = hit + len, max_count--) {
+  if (!len) return zj_fail(env, "replace: expected a text to look for, found an empty one");
+  for (; max_count != 0; max_count--) {
+    const char *hit = strstr(text, from);
+    if (!hit || buf.len > ZF_JINJA_BYTES) break;
     zf_buf_add(&buf, text, (size_t)(hit - text));
     zf_buf_puts(&buf, to);
-    if (buf.len > ZF_JINJA_BYTES) rc = zj_fail(env, "replace: the text grows too large");
+    text = hit + len;
   }
+  int rc = buf.len > ZF_JINJA_BYTES ? zj_fail(env, "replace: the text grows too large") : 0;
   zf_buf_puts(&buf, text);
   if (!rc) rc = zf_buf_ok(&buf);
   if (!rc) rc = zj_text(env, out, buf.data, buf.len);
@@ -60,7 +61,7 @@ static int is_letter(int32_t code) {
 
 int zj_case(struct zj_env *env, struct zj_value *out, const char *text, enum zj_case letter_case) {
   struct zf_buf buf = {0};
-  int inside = 0; /* TITLE: of a word; CAPITAL: behind the first character */
+  int inside = 0; /* TITLE: inside a word; CAPITAL: behind the first character */
   for (const char *end; *text; text = end) {
     utf8proc_int32_t code = 0;
     utf8proc_uint8_t encoded[4];
@@ -77,47 +78,47 @@ int zj_case(struct zj_env *env, struct zj_value *out, const char *text, enum zj_
   return rc;
 }
 
-/* --- texts ------------------------------------------------------------------------------------ */
+/* --- texts --- */
 
-/* At white space: runs of it count once, and none gives an empty piece. */
+/* At runs of white space, so that no part is empty. */
 static int split_spaces(struct zj_env *env, json_t *list, const char *text, int64_t max_splits) {
-  int rc = 0;
-  while (!rc) {
-    while (*text && strips(NULL, text, zj_skip(text, 1))) text = zj_skip(text, 1);
+  for (;; max_splits--) {
+    while (*text && zj_space_at(text)) text = zj_skip(text, 1);
+    if (!*text) return 0;
     const char *end = text;
-    if (!*text) break;
-    while (*end && (max_splits == 0 || !strips(NULL, end, zj_skip(end, 1)))) end = zj_skip(end, 1);
+    while (*end && (max_splits == 0 || !zj_space_at(end))) end = zj_skip(end, 1);
     json_array_append_new(list, json_stringn(text, (size_t)(end - text)));
-    rc = zj_step(env);
-    if (max_splits == 0) break;
-    max_splits--;
+    int rc = zj_step(env);
+    if (rc || max_splits == 0) return rc;
     text = end;
   }
-  return rc;
 }
 
 static int split_at(struct zj_env *env, json_t *list, const char *text, const char *separator,
                     int64_t max_splits) {
   size_t len = strlen(separator);
-  int rc = len ? 0 : zj_fail(env, "split: nothing to split at");
-  for (const char *hit; !rc && max_splits != 0 && (hit = strstr(text, separator));
-       text = hit + len, max_splits--) {
+  if (!len) return zj_fail(env, "split: expected a separator, found an empty text");
+  for (; max_splits != 0; max_splits--) {
+    const char *hit = strstr(text, separator);
+    if (!hit) break;
     json_array_append_new(list, json_stringn(text, (size_t)(hit - text)));
-    rc = zj_step(env);
+    int rc = zj_step(env);
+    if (rc) return rc;
+    text = hit + len;
   }
   json_array_append_new(list, json_string(text));
-  return rc;
+  return 0;
 }
 
+/* Splits everywhere, then joins the parts on the left again until there are max_splits separators. */
 static int split_right(struct zj_env *env, json_t *list, const char *text, const char *separator,
                        int64_t max_splits) {
   json_t *all = json_array();
   struct zf_buf head = {0};
   int rc = split_at(env, all, text, separator, -1);
-  size_t count = json_array_size(all), first = max_splits >= 0 && (size_t)max_splits + 1 < count
-                                                   ? count - 1 - (size_t)max_splits
-                                                   : 0;
-  for (size_t i = 0; !rc && i < count; i++) {
+  size_t count = rc ? 0 : json_array_size(all), first = 0;
+  if (max_splits >= 0 && (size_t)max_splits + 1 < count) first = count - 1 - (size_t)max_splits;
+  for (size_t i = 0; i < count; i++) {
     zf_buf_puts(&head, json_string_value(json_array_get(all, i)));
     if (i < first) {
       zf_buf_puts(&head, separator);
@@ -159,7 +160,7 @@ static int split_lines(struct zj_env *env, struct zj_value *out, const char *tex
   return rc;
 }
 
-/* startswith and endswith, of one text or any of a list. */
+/* startswith and endswith: with one text, or with any of a list. */
 static int has_affix(struct zj_env *env, struct zj_value *out, const char *text,
                      const struct zj_args *args, int at_end) {
   const struct zj_value *value = zj_arg(args, 0, NULL);
@@ -167,11 +168,12 @@ static int has_affix(struct zj_env *env, struct zj_value *out, const char *text,
   int found = 0;
   if (!value || value->kind != ZJ_JSON ||
       (!json_is_string(value->json) && !json_is_array(value->json)))
-    return zj_fail(env, "startswith, endswith: expected a text");
+    return zj_fail(env, "startswith, endswith: expected a text or a list of texts");
   for (i = 0; i < (json_is_array(value->json) ? json_array_size(value->json) : 1); i++) {
     const json_t *item = json_is_array(value->json) ? json_array_get(value->json, i) : value->json;
     size_t affix_len = json_string_length(item);
-    if (!json_is_string(item)) return zj_fail(env, "startswith, endswith: expected a text");
+    if (!json_is_string(item))
+      return zj_fail(env, "startswith, endswith: expected a text or a list of texts");
     found |= affix_len <= len &&
              !memcmp(at_end ? text + len - affix_len : text, json_string_value(item), affix_len);
   }
@@ -193,22 +195,30 @@ static int find(struct zj_env *env, struct zj_value *out, const char *text,
   return zj_int(env, out, count);
 }
 
+static int join_items(struct zj_env *env, struct zf_buf *buf, const json_t *list,
+                      const char *separator) {
+  const json_t *item;
+  size_t i;
+  json_array_foreach(list, i, item) {
+    if (i) zf_buf_puts(buf, separator);
+    if (!json_is_string(item))
+      return zj_fail(env, "join: item %zu: expected a text, found %s", i, zf_json_kind(item));
+    zf_buf_puts(buf, json_string_value(item));
+    if (buf->len > ZF_JINJA_BYTES) return zj_fail(env, "join: too much text");
+    int rc = zj_step(env);
+    if (rc) return rc;
+  }
+  return zf_buf_ok(buf);
+}
+
 static int join(struct zj_env *env, struct zj_value *out, const char *separator,
                 const struct zj_args *args) {
   const struct zj_value *value = zj_arg(args, 0, NULL);
   struct zf_buf buf = {0};
-  json_t *list, *item;
-  size_t i;
+  json_t *list;
   if (!value) return zj_fail(env, "join: expected a list");
   int rc = zj_items(env, &list, value);
-  json_array_foreach(rc ? NULL : list, i, item) {
-    if (i) zf_buf_puts(&buf, separator);
-    if (!rc && !json_is_string(item))
-      rc = zj_fail(env, "join: item %zu is %s", i, zf_json_kind(item));
-    if (!rc) zf_buf_puts(&buf, json_string_value(item));
-    if (!rc) rc = buf.len > ZF_JINJA_BYTES ? zj_fail(env, "join: too much text") : zj_step(env);
-  }
-  if (!rc) rc = zf_buf_ok(&buf);
+  if (!rc) rc = join_items(env, &buf, list, separator);
   if (!rc) rc = zj_text(env, out, buf.data, buf.len);
   zf_buf_free(&buf);
   return rc;
@@ -230,6 +240,11 @@ static const char *const text_methods[] = {
     "endswith", "replace", "lower",  "upper",   "title",   "capitalize", "find",
     "index",    "count",   "join",   "isdigit", "isalpha", NULL};
 
+static int strip_sides(const char *method) {
+  if (*method == 'l') return 1; /* lstrip */
+  return *method == 'r' ? 2 : 3;
+}
+
 static int text_method(struct zj_env *env, struct zj_value *out, const char *method,
                        const char *text, const struct zj_args *args) {
   const char *first = NULL, *second = NULL;
@@ -250,19 +265,18 @@ static int text_method(struct zj_env *env, struct zj_value *out, const char *met
   if (!strcmp(method, "title")) return zj_case(env, out, text, ZJ_TITLE);
   if (!strcmp(method, "capitalize")) return zj_case(env, out, text, ZJ_CAPITAL);
   if ((rc = zj_arg_text(env, &first, args, 0, NULL))) return rc;
-  if (strcmp(method, "replace"))
-    return zj_strip(env, out, text, first, *method == 'l' ? 1 : *method == 'r' ? 2 : 3);
+  if (strcmp(method, "replace")) return zj_strip(env, out, text, first, strip_sides(method));
   rc = zj_arg_text(env, &second, args, 1, NULL);
   if (!rc) rc = zj_arg_int(env, &max_count, args, 2, "count");
   if (!rc && (!first || !second)) rc = zj_fail(env, "replace: expected two texts");
   return rc ? rc : zj_replace(env, out, text, first, second, max_count);
 }
 
-/* --- lists ------------------------------------------------------------------------------------ */
+/* --- lists --- */
 
 static const char *const list_methods[] = {"index", NULL};
 
-/* Where the first item stands that equals the argument. */
+/* The position of the first item that equals the argument. */
 static int list_index(struct zj_env *env, struct zj_value *out, const json_t *list,
                       const struct zj_args *args) {
   const struct zj_value *value = zj_arg(args, 0, NULL);
@@ -277,40 +291,54 @@ static int list_index(struct zj_env *env, struct zj_value *out, const json_t *li
   return zj_fail(env, "index: no such item in the list");
 }
 
-/* --- mappings ------------------------------------------------------------------------------------ */
+/* --- mappings --- */
 
 static const char *const map_methods[] = {"items", "keys", "values", "get", NULL};
 
-static int map_method(struct zj_env *env, struct zj_value *out, const char *method, json_t *owner,
-                      const struct zj_args *args) {
+/* An item of items(), keys() or values(), by the method's first letter; NULL: out of memory. */
+static json_t *map_item(char method, const char *key, json_t *value) {
+  if (method == 'i') return json_pack("[s, O]", key, value);
+  return method == 'k' ? json_string(key) : json_incref(value);
+}
+
+static enum zj_shape map_shape(char method) {
+  if (method == 'i') return ZJ_ITEMS;
+  return method == 'k' ? ZJ_KEYS : ZJ_VALUES;
+}
+
+static int map_list(struct zj_env *env, struct zj_value *out, char method, json_t *owner) {
   const char *key;
   json_t *value;
-  if (!strcmp(method, "get")) {
-    const char *name = NULL;
-    int rc = zj_arg_text(env, &name, args, 0, "key");
-    if (rc || !name) return rc ? rc : zj_fail(env, "get: expected a key");
-    value = json_object_get(owner, name);
-    if (value) return zj_keep(env, out, json_incref(value), 0);
-    if (args->count < 2) return zj_keep(env, out, json_null(), 0);
-    *out = args->value[1];
-    return 0;
-  }
   int rc = zj_keep(env, out, json_array(), 0);
-  if (!rc)
-    rc = zj_set_shape(env, out->json,
-                      *method == 'k'   ? ZJ_KEYS
-                      : *method == 'v' ? ZJ_VALUES
-                                       : ZJ_ITEMS);
+  if (!rc) rc = zj_set_shape(env, out->json, map_shape(method));
   if (rc) return rc;
   json_object_foreach(owner, key, value) {
-    json_t *pair = *method == 'i' ? json_pack("[s, O]", key, value) : NULL;
-    if (pair && !rc) rc = zj_set_shape(env, pair, ZJ_TUPLE);
-    json_array_append_new(out->json, pair             ? pair
-                                     : *method == 'k' ? json_string(key)
-                                                      : json_incref(value));
+    json_t *item = map_item(method, key, value);
+    if (method == 'i' && item) rc = zj_set_shape(env, item, ZJ_TUPLE);
+    json_array_append_new(out->json, item);
     if (!rc) rc = zj_step(env);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
+}
+
+static int map_get(struct zj_env *env, struct zj_value *out, const json_t *owner,
+                   const struct zj_args *args) {
+  const char *name = NULL;
+  int rc = zj_arg_text(env, &name, args, 0, "key");
+  if (rc) return rc;
+  if (!name) return zj_fail(env, "get: expected a key");
+  json_t *value = json_object_get(owner, name);
+  if (value) return zj_keep(env, out, json_incref(value), 0);
+  if (args->count < 2) return zj_keep(env, out, json_null(), 0);
+  *out = args->value[1];
+  return 0;
+}
+
+static int map_method(struct zj_env *env, struct zj_value *out, const char *method, json_t *owner,
+                      const struct zj_args *args) {
+  return strcmp(method, "get") ? map_list(env, out, *method, owner)
+                               : map_get(env, out, owner, args);
 }
 
 static int listed(const char *const *names, const char *name) {
@@ -333,7 +361,7 @@ int zj_method(struct zj_env *env, struct zj_value *out, const struct zj_value *v
   return map_method(env, out, value->name, value->json, args);
 }
 
-/* --- functions ------------------------------------------------------------------------------------ */
+/* --- functions --- */
 
 static const char *const globals[] = {"range",           "namespace",    "dict",
                                       "raise_exception", "strftime_now", NULL};
@@ -342,42 +370,54 @@ int zj_is_global(const char *name) {
   return listed(globals, name);
 }
 
-static int range(struct zj_env *env, struct zj_value *out, const struct zj_args *args) {
-  int64_t bound[3] = {0, 0, 1};
-  int rc = 0;
+enum { MAX_RANGE = 1 << 30 };
+
+/* Reads range(stop), range(start, stop) or range(start, stop, step). */
+static int range_args(struct zj_env *env, const struct zj_args *args, int64_t *start, int64_t *stop,
+                      int64_t *step) {
   if (args->count < 1 || args->count > 3)
-    return zj_fail(env, "range: expected one to three numbers");
-  for (int i = 0; !rc && i < args->count; i++)
-    rc = zj_arg_int(env, &bound[args->count == 1 ? 1 : i], args, i, NULL);
-  if (!rc && (bound[2] == 0 || llabs(bound[0]) > 1 << 30 || llabs(bound[1]) > 1 << 30 ||
-              llabs(bound[2]) > 1 << 30))
-    rc = zj_fail(env, "range: numbers out of range");
-  if (!rc) rc = zj_keep(env, out, json_array(), 0);
-  for (int64_t i = bound[0]; !rc && (bound[2] > 0 ? i < bound[1] : i > bound[1]); i += bound[2]) {
-    json_array_append_new(out->json, json_integer(i));
-    env->bytes += 32;
-    rc = zj_step(env);
-  }
+    return zj_fail(env, "range: expected one to three numbers, found %d", args->count);
+  if (args->count == 1) return zj_arg_int(env, stop, args, 0, NULL);
+  int rc = zj_arg_int(env, start, args, 0, NULL);
+  if (!rc) rc = zj_arg_int(env, stop, args, 1, NULL);
+  if (!rc && args->count == 3) rc = zj_arg_int(env, step, args, 2, NULL);
   return rc;
 }
 
-/* namespace(a=1), dict(a=1), also from a mapping. */
+static int range(struct zj_env *env, struct zj_value *out, const struct zj_args *args) {
+  int64_t start = 0, stop = 0, step = 1;
+  int rc = range_args(env, args, &start, &stop, &step);
+  if (rc) return rc;
+  if (step == 0) return zj_fail(env, "range: the step is 0");
+  if (llabs(start) > MAX_RANGE || llabs(stop) > MAX_RANGE || llabs(step) > MAX_RANGE)
+    return zj_fail(env, "range: expected numbers of at most %d", MAX_RANGE);
+  if ((rc = zj_keep(env, out, json_array(), 0))) return rc;
+  for (int64_t i = start; step > 0 ? i < stop : i > stop; i += step) {
+    json_array_append_new(out->json, json_integer(i));
+    env->bytes += 32;
+    if ((rc = zj_step(env))) return rc;
+  }
+  return 0;
+}
+
+/* namespace(a=1) and dict(a=1); a mapping may stand among the arguments. */
 static int mapping(struct zj_env *env, struct zj_value *out, const struct zj_args *args,
                    int is_namespace) {
   int rc = zj_keep(env, out, json_object(), 0);
-  for (int i = 0; !rc && i < args->count; i++) {
+  if (rc) return rc;
+  for (int i = 0; i < args->count; i++) {
     const struct zj_value *value = &args->value[i];
     if (value->kind != ZJ_JSON)
-      rc = zj_fail(env, "%s cannot be kept in a mapping", zj_kind_name(value));
-    else if (args->name[i])
+      return zj_fail(env, "%s cannot be kept in a mapping", zj_kind_name(value));
+    if (args->name[i])
       json_object_set(out->json, args->name[i], value->json);
     else if (json_is_object(value->json))
       json_object_update(out->json, value->json);
     else
-      rc = zj_fail(env, "a mapping: expected names with values");
+      return zj_fail(env, "a mapping: expected name=value, found %s", zj_kind_name(value));
   }
   if (is_namespace) out->kind = ZJ_NAMESPACE;
-  return rc;
+  return 0;
 }
 
 static int now(struct zj_env *env, struct zj_value *out, const struct zj_args *args) {

@@ -1,10 +1,10 @@
-/* What is known of lists and mappings beside what is in them: how deep they nest, and which lists
- * Python has as tuples or as views of a mapping.
+/* Notes about lists and mappings: how deep they nest, and which lists are tuples or views of a mapping in
+ * Python.
  *
- * Values do not change once they are made and live until the rendering ends, so a note is kept by
- * the value's address (open addressing, at most half full).  Depth is bounded where a value is
- * given a name, for that alone lets a template put it into the next one: freeing, comparing and
- * writing recurse. */
+ * A value does not change once it exists and lives until the rendering ends, so its note is found by its
+ * address: a hash table with open addressing, at most half full.  Depth is checked where a value gets a
+ * name, since only a named value can be put into another one, again and again; freeing, comparing and
+ * printing values recurse. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +12,7 @@
 #include "jinja_internal.h"
 
 struct zj_note {
-  const json_t *value; /* NULL: free */
+  const json_t *value; /* NULL: the slot is free */
   int depth;           /* 0: not measured */
   enum zj_shape shape;
 };
@@ -105,6 +105,6 @@ static int measure(struct zj_env *env, const json_t *value, int level, int *dept
 int zj_check_depth(struct zj_env *env, const struct zj_value *value) {
   int depth;
   if (value->kind == ZJ_NAMESPACE)
-    return measure_items(env, value->json, 0, &depth); /* it changes: no note */
+    return measure_items(env, value->json, 0, &depth); /* a namespace changes: it has no note */
   return value->kind == ZJ_JSON ? measure(env, value->json, 0, &depth) : 0;
 }

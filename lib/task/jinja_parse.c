@@ -5,15 +5,16 @@
 
 static int parse_body(struct zj_parser *parser, struct zj_node **list, const char *const *stop);
 
-/* Names, separated by commas, perhaps in parentheses. */
+/* Names separated by commas, with or without parentheses around them. */
 static int parse_targets(struct zj_parser *parser, struct zj_node **list) {
-  int parenthesised = zj_p_accept(parser, "("), rc = 0;
+  int parenthesised = zj_p_accept(parser, "(");
   do {
-    rc = zj_p_make(parser, list, ZJ_N_NAME);
+    int rc = zj_p_make(parser, list, ZJ_N_NAME);
     if (!rc) rc = zj_p_take_name(parser, *list);
-    if (!rc) list = &(*list)->next;
-  } while (!rc && zj_p_accept(parser, ","));
-  return !rc && parenthesised ? zj_p_expect(parser, ")") : rc;
+    if (rc) return rc;
+    list = &(*list)->next;
+  } while (zj_p_accept(parser, ","));
+  return parenthesised ? zj_p_expect(parser, ")") : 0;
 }
 
 static int end_word(struct zj_parser *parser, const char *word) {
@@ -22,31 +23,34 @@ static int end_word(struct zj_parser *parser, const char *word) {
   return 0;
 }
 
-static int parse_for(struct zj_parser *parser, struct zj_node **out) {
-  struct zj_node *targets = NULL, *node;
-  int rc = zj_p_make(parser, out, ZJ_N_FOR);
-  if (!rc) rc = parse_targets(parser, &targets);
+/* TARGETS in ITERABLE [if CONDITION], and the end of the tag. */
+static int parse_for_tag(struct zj_parser *parser, struct zj_node *node) {
+  int rc = parse_targets(parser, &node->loop.targets);
   if (rc) return rc;
-  node = *out;
-  node->fourth = targets;
   if (!zj_p_is_word(parser, "in")) return zj_p_fail(parser, "'in'");
   parser->at++;
-  rc = zj_p_disjunction(parser, &node->first);
-  if (!rc && zj_p_is_op(parser, ","))
-    return zj_p_unsupported(parser, "a loop over several values:");
-  if (!rc && zj_p_is_word(parser, "if")) {
+  if ((rc = zj_p_disjunction(parser, &node->loop.iterable))) return rc;
+  if (zj_p_is_op(parser, ",")) return zj_p_unsupported(parser, "a loop over several values:");
+  if (zj_p_is_word(parser, "if")) {
     parser->at++;
-    rc = zj_p_expression(parser, &node->second);
+    if ((rc = zj_p_expression(parser, &node->loop.condition))) return rc;
   }
-  if (!rc && zj_p_is_word(parser, "recursive")) return zj_p_unsupported(parser, "loop option");
-  if (!rc) rc = zj_p_expect_end(parser);
+  if (zj_p_is_word(parser, "recursive")) return zj_p_unsupported(parser, "loop option");
+  return zj_p_expect_end(parser);
+}
+
+static int parse_for(struct zj_parser *parser, struct zj_node **out) {
+  int rc = zj_p_make(parser, out, ZJ_N_FOR);
+  if (!rc) rc = parse_for_tag(parser, *out);
+  if (rc) return rc;
+  struct zj_node *node = *out;
   parser->loops++;
-  if (!rc) rc = parse_body(parser, &node->list, (const char *const[]){"endfor", "else", NULL});
+  rc = parse_body(parser, &node->loop.body, (const char *const[]){"endfor", "else", NULL});
   parser->loops--;
   if (!rc && zj_p_is_word(parser, "else")) {
     parser->at++;
     rc = zj_p_expect_end(parser);
-    if (!rc) rc = parse_body(parser, &node->other, (const char *const[]){"endfor", NULL});
+    if (!rc) rc = parse_body(parser, &node->loop.else_body, (const char *const[]){"endfor", NULL});
   }
   return rc ? rc : end_word(parser, "endfor");
 }
@@ -55,20 +59,22 @@ static int parse_for(struct zj_parser *parser, struct zj_node **out) {
 static int parse_if(struct zj_parser *parser, struct zj_node **out) {
   int rc = zj_p_enter(parser);
   if (!rc) rc = zj_p_make(parser, out, ZJ_N_IF);
-  if (!rc) rc = zj_p_expression(parser, &(*out)->first);
+  if (!rc) rc = zj_p_expression(parser, &(*out)->branch.condition);
   if (!rc) rc = zj_p_expect_end(parser);
   if (!rc)
-    rc = parse_body(parser, &(*out)->list, (const char *const[]){"elif", "else", "endif", NULL});
+    rc = parse_body(parser, &(*out)->branch.body,
+                    (const char *const[]){"elif", "else", "endif", NULL});
   if (!rc && zj_p_is_word(parser, "elif")) {
     parser->at++;
-    rc = parse_if(parser, &(*out)->other);
+    rc = parse_if(parser, &(*out)->branch.else_body);
     parser->depth--;
     return rc;
   }
   if (!rc && zj_p_is_word(parser, "else")) {
     parser->at++;
     rc = zj_p_expect_end(parser);
-    if (!rc) rc = parse_body(parser, &(*out)->other, (const char *const[]){"endif", NULL});
+    if (!rc)
+      rc = parse_body(parser, &(*out)->branch.else_body, (const char *const[]){"endif", NULL});
   }
   parser->depth--;
   return rc ? rc : end_word(parser, "endif");
@@ -80,50 +86,61 @@ static int parse_filter_chain(struct zj_parser *parser, struct zj_node **out) {
   return rc;
 }
 
+/* The targets of a set: names, or NAMESPACE.NAME. */
+static int parse_set_targets(struct zj_parser *parser, struct zj_node **targets) {
+  int rc = parse_targets(parser, targets);
+  if (rc || !zj_p_is_op(parser, ".") || (*targets)->next) return rc;
+  struct zj_node *owner = *targets;
+  parser->at++;
+  return zj_p_attribute(parser, targets, owner);
+}
+
 static int parse_set(struct zj_parser *parser, struct zj_node **out) {
   int rc = zj_p_make(parser, out, ZJ_N_SET);
-  if (!rc) rc = parse_targets(parser, &(*out)->fourth);
-  struct zj_node *node = rc ? NULL : *out;
-  if (!rc && zj_p_is_op(parser, ".") && !node->fourth->next) { /* namespace.name */
-    struct zj_node *owner = node->fourth;
-    parser->at++;
-    rc = zj_p_attribute(parser, &node->fourth, owner);
-  }
-  if (!rc && zj_p_accept(parser, "=")) return zj_p_tuple(parser, &node->first);
-  if (rc || node->fourth->next || node->fourth->kind != ZJ_N_NAME)
-    return rc ? rc : zj_p_fail(parser, "'='");
+  if (rc) return rc;
+  struct zj_node *node = *out;
+  if ((rc = parse_set_targets(parser, &node->set.targets))) return rc;
+  if (zj_p_accept(parser, "=")) return zj_p_tuple(parser, &node->set.value);
+  if (node->set.targets->next || node->set.targets->kind != ZJ_N_NAME)
+    return zj_p_fail(parser, "'='");
   node->kind = ZJ_N_SETBLOCK;
-  if (zj_p_accept(parser, "|")) rc = parse_filter_chain(parser, &node->second);
+  if (zj_p_accept(parser, "|")) rc = parse_filter_chain(parser, &node->set.filters);
   if (!rc) rc = zj_p_expect_end(parser);
-  if (!rc) rc = parse_body(parser, &node->list, (const char *const[]){"endset", NULL});
+  if (!rc) rc = parse_body(parser, &node->set.body, (const char *const[]){"endset", NULL});
   return rc ? rc : end_word(parser, "endset");
+}
+
+/* A macro's parameters, NAME or NAME=DEFAULT, up to and with ")". */
+static int parse_parameters(struct zj_parser *parser, struct zj_node **list) {
+  while (!zj_p_is_op(parser, ")")) {
+    int rc = zj_p_make(parser, list, ZJ_N_ARG);
+    if (!rc) rc = zj_p_take_name(parser, *list);
+    if (!rc && zj_p_accept(parser, "=")) rc = zj_p_expression(parser, &(*list)->arg.value);
+    if (rc) return rc;
+    list = &(*list)->next;
+    if (!zj_p_is_op(parser, ")") && (rc = zj_p_expect(parser, ","))) return rc;
+  }
+  return zj_p_expect(parser, ")");
 }
 
 static int parse_macro(struct zj_parser *parser, struct zj_node **out) {
   int rc = zj_p_make(parser, out, ZJ_N_MACRO), loops = parser->loops;
   if (!rc) rc = zj_p_take_name(parser, *out);
   if (!rc) rc = zj_p_expect(parser, "(");
-  struct zj_node *node = rc ? NULL : *out, **list = rc ? NULL : &node->fourth;
-  while (!rc && !zj_p_is_op(parser, ")")) {
-    rc = zj_p_make(parser, list, ZJ_N_ARG);
-    if (!rc) rc = zj_p_take_name(parser, *list);
-    if (!rc && zj_p_accept(parser, "=")) rc = zj_p_expression(parser, &(*list)->first);
-    if (!rc) list = &(*list)->next;
-    if (!rc && !zj_p_is_op(parser, ")")) rc = zj_p_expect(parser, ",");
-  }
-  if (!rc) rc = zj_p_expect(parser, ")");
+  if (!rc) rc = parse_parameters(parser, &(*out)->macro.parameters);
   if (!rc) rc = zj_p_expect_end(parser);
+  if (rc) return rc;
   parser->loops = 0;
-  if (!rc) rc = parse_body(parser, &node->list, (const char *const[]){"endmacro", NULL});
+  rc = parse_body(parser, &(*out)->macro.body, (const char *const[]){"endmacro", NULL});
   parser->loops = loops;
   return rc ? rc : end_word(parser, "endmacro");
 }
 
 static int parse_filter_block(struct zj_parser *parser, struct zj_node **out) {
   int rc = zj_p_make(parser, out, ZJ_N_FILTERBLOCK);
-  if (!rc) rc = parse_filter_chain(parser, &(*out)->second);
+  if (!rc) rc = parse_filter_chain(parser, &(*out)->set.filters);
   if (!rc) rc = zj_p_expect_end(parser);
-  if (!rc) rc = parse_body(parser, &(*out)->list, (const char *const[]){"endfilter", NULL});
+  if (!rc) rc = parse_body(parser, &(*out)->set.body, (const char *const[]){"endfilter", NULL});
   return rc ? rc : end_word(parser, "endfilter");
 }
 
@@ -131,7 +148,8 @@ static int parse_generation(struct zj_parser *parser, struct zj_node **out) {
   int rc = zj_p_make(parser, out, ZJ_N_GENERATION);
   parser->jinja->marks = 1;
   if (!rc) rc = zj_p_expect_end(parser);
-  if (!rc) rc = parse_body(parser, &(*out)->list, (const char *const[]){"endgeneration", NULL});
+  if (!rc)
+    rc = parse_body(parser, &(*out)->generation.body, (const char *const[]){"endgeneration", NULL});
   return rc ? rc : end_word(parser, "endgeneration");
 }
 
@@ -143,7 +161,7 @@ static int parse_jump(struct zj_parser *parser, struct zj_node **out) {
   return rc;
 }
 
-/* A tag, its word at hand. */
+/* A tag; the parser stands at its word. */
 static int parse_statement(struct zj_parser *parser, struct zj_node **out) {
   static const struct {
     const char *word;
@@ -174,20 +192,21 @@ static int is_stop(const struct zj_parser *parser, const char *const *stop) {
 
 static int parse_data(struct zj_parser *parser, struct zj_node **out) {
   int rc = zj_p_make(parser, out, ZJ_N_DATA);
-  if (!rc && !((*out)->value = json_stringn(parser->at->text, (size_t)parser->at->len)))
-    return zj_p_fail(parser, "UTF-8");
+  if (rc) return rc;
+  (*out)->constant = json_stringn(parser->at->text, (size_t)parser->at->len);
+  if (!(*out)->constant) return zj_p_fail(parser, "UTF-8");
   parser->at++;
-  return rc;
+  return 0;
 }
 
 static int parse_print(struct zj_parser *parser, struct zj_node **out) {
   parser->at++;
   int rc = zj_p_make(parser, out, ZJ_N_PRINT);
-  if (!rc) rc = zj_p_tuple(parser, &(*out)->first);
+  if (!rc) rc = zj_p_tuple(parser, &(*out)->unary.value);
   return rc ? rc : zj_p_expect_end(parser);
 }
 
-/* Up to a tag of `stop`, whose word is then at hand; NULL: up to the end. */
+/* Text and tags up to a tag whose word is in `stop`, where the parser stops; NULL: up to the end. */
 static int parse_body(struct zj_parser *parser, struct zj_node **list, const char *const *stop) {
   int rc = zj_p_enter(parser);
   while (!rc && parser->at->kind != ZJ_EOF) {

@@ -1,4 +1,5 @@
-/* Values of the template interpreter: made, counted, compared, written as Python does. */
+/* Values of the template interpreter: making and counting them, comparing them, printing them as Python
+ * does. */
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@ int zj_step(struct zj_env *env) {
 }
 
 int zj_keep(struct zj_env *env, struct zj_value *out, json_t *json, int64_t bytes) {
-  if (!json) return zj_fail(env, "a value cannot be made: not UTF-8, or out of memory");
+  if (!json) return zj_fail(env, "a value is not UTF-8, or memory ran out");
   if (env->kept_count == env->kept_cap) {
     int64_t cap = env->kept_cap ? 2 * env->kept_cap : 256;
     json_t **kept = realloc(env->kept, (size_t)cap * sizeof *kept);
@@ -88,7 +89,7 @@ const char *zj_kind_name(const struct zj_value *value) {
   return value->kind == ZJ_JSON ? zf_json_kind(value->json) : name[value->kind];
 }
 
-/* --- comparing ------------------------------------------------------------------------------- */
+/* --- comparing --- */
 
 /* True and false count as 1 and 0, as in Python. */
 static int as_number(const json_t *value, double *out) {
@@ -100,13 +101,26 @@ static int as_number(const json_t *value, double *out) {
 static int equal_objects(struct zj_env *env, const json_t *left, const json_t *right, int *same) {
   const char *key;
   json_t *value;
-  int rc = 0;
   *same = json_object_size(left) == json_object_size(right);
+  if (!*same) return 0;
   json_object_foreach((json_t *)left, key, value) {
     const json_t *other = json_object_get(right, key);
-    if (!rc && *same && (*same = other != NULL)) rc = zj_equal(env, value, other, same);
+    *same = other != NULL;
+    int rc = other ? zj_equal(env, value, other, same) : 0;
+    if (rc || !*same) return rc;
   }
-  return rc;
+  return 0;
+}
+
+static int equal_arrays(struct zj_env *env, const json_t *left, const json_t *right, int *same) {
+  size_t count = json_array_size(left);
+  *same = count == json_array_size(right);
+  if (!*same) return 0;
+  for (size_t i = 0; i < count; i++) {
+    int rc = zj_equal(env, json_array_get(left, i), json_array_get(right, i), same);
+    if (rc || !*same) return rc;
+  }
+  return 0;
 }
 
 int zj_equal(struct zj_env *env, const json_t *left, const json_t *right, int *same) {
@@ -114,22 +128,17 @@ int zj_equal(struct zj_env *env, const json_t *left, const json_t *right, int *s
   int rc = zj_step(env);
   *same = 0;
   if (rc) return rc;
-  if (json_is_integer(left) && json_is_integer(right)) {
+  if (json_is_array(left) && json_is_array(right)) return equal_arrays(env, left, right, same);
+  if (json_is_object(left) && json_is_object(right)) return equal_objects(env, left, right, same);
+  if (json_is_integer(left) && json_is_integer(right))
     *same = json_integer_value(left) == json_integer_value(right);
-  } else if (as_number(left, &x) && as_number(right, &y)) {
+  else if (as_number(left, &x) && as_number(right, &y))
     *same = x == y;
-  } else if (json_is_string(left) && json_is_string(right)) {
+  else if (json_is_string(left) && json_is_string(right))
     *same = !strcmp(json_string_value(left), json_string_value(right));
-  } else if (json_is_array(left) && json_is_array(right)) {
-    *same = json_array_size(left) == json_array_size(right);
-    for (size_t i = 0; !rc && *same && i < json_array_size(left); i++)
-      rc = zj_equal(env, json_array_get(left, i), json_array_get(right, i), same);
-  } else if (json_is_object(left) && json_is_object(right)) {
-    rc = equal_objects(env, left, right, same);
-  } else {
+  else
     *same = json_is_null(left) && json_is_null(right);
-  }
-  return rc;
+  return 0;
 }
 
 int zj_order(struct zj_env *env, const json_t *left, const json_t *right, int *order) {
@@ -146,9 +155,9 @@ int zj_order(struct zj_env *env, const json_t *left, const json_t *right, int *o
   return zj_fail(env, "%s and %s have no order", zf_json_kind(left), zf_json_kind(right));
 }
 
-/* --- writing --------------------------------------------------------------------------------- */
+/* --- printing --- */
 
-/* The shortest digits that give the number back, as repr() has them. */
+/* The shortest digits from which the number can be read back, as in repr(). */
 static void put_real(struct zf_buf *buf, double number) {
   char text[40];
   for (int digits = 1; digits <= 17; digits++) {
@@ -167,31 +176,44 @@ static void put_real(struct zf_buf *buf, double number) {
   zf_buf_printf(buf, "%.*f", decimals > 0 ? decimals : 1, number);
 }
 
+/* The bits of a character that the first byte of its UTF-8 holds. */
+static uint32_t lead_bits(unsigned char c) {
+  if (c >= 0xF0) return c & 7;
+  return c >= 0xE0 ? c & 15 : c & 31;
+}
+
+/* Appends the character at `text`, which is not ASCII, as a JSON escape: above U+FFFF a surrogate pair.
+ * Returns the place behind it. */
+static const char *put_unicode_escape(struct zf_buf *buf, const char *text) {
+  uint32_t code = lead_bits((unsigned char)*text);
+  for (text++; ((unsigned char)*text & 0xC0) == 0x80; text++)
+    code = code << 6 | ((unsigned char)*text & 63);
+  if (code >= 0x10000)
+    zf_buf_printf(buf, "\\u%04x\\u%04x", 0xD7C0 + (code >> 10), 0xDC00 | (code & 0x3FF));
+  else
+    zf_buf_printf(buf, "\\u%04x", code);
+  return text;
+}
+
 static void put_json_string(struct zf_buf *buf, const char *text, int ascii) {
-  size_t len = strlen(text);
+  static const char from[] = "\"\\\n\r\t\b\f", to[] = "\"\\nrtbf";
   zf_buf_putc(buf, '"');
-  for (size_t i = 0; i < len;) {
-    unsigned char c = (unsigned char)text[i];
-    static const char from[] = "\"\\\n\r\t\b\f", to[] = "\"\\nrtbf";
+  while (*text) {
+    unsigned char c = (unsigned char)*text;
     const char *hit = strchr(from, c);
+    if (c >= 0x80 && ascii) {
+      text = put_unicode_escape(buf, text);
+      continue;
+    }
     if (hit) {
       zf_buf_putc(buf, '\\');
       zf_buf_putc(buf, to[hit - from]);
     } else if (c < 0x20) {
       zf_buf_printf(buf, "\\u%04x", c);
-    } else if (c < 0x80 || !ascii) {
-      zf_buf_putc(buf, (char)c);
     } else {
-      uint32_t code = c >= 0xF0 ? c & 7 : c >= 0xE0 ? c & 15 : c & 31;
-      for (i++; ((unsigned char)text[i] & 0xC0) == 0x80; i++)
-        code = code << 6 | ((unsigned char)text[i] & 63);
-      if (code >= 0x10000)
-        zf_buf_printf(buf, "\\u%04x\\u%04x", 0xD7C0 + (code >> 10), 0xDC00 | (code & 0x3FF));
-      else
-        zf_buf_printf(buf, "\\u%04x", code);
-      continue;
+      zf_buf_putc(buf, (char)c);
     }
-    i++;
+    text++;
   }
   zf_buf_putc(buf, '"');
 }
@@ -221,32 +243,58 @@ static void put_line(struct zf_buf *buf, const struct zj_dump *style, int depth)
   for (int64_t i = 0; i < style->indent * depth; i++) zf_buf_putc(buf, ' ');
 }
 
+/* How Python prints a list, by its shape. */
+static const struct {
+  const char *open, *close;
+} list_brackets[] = {[ZJ_LIST] = {"[", "]"},
+                     [ZJ_TUPLE] = {"(", ")"},
+                     [ZJ_ITEMS] = {"dict_items([", "])"},
+                     [ZJ_KEYS] = {"dict_keys([", "])"},
+                     [ZJ_VALUES] = {"dict_values([", "])"}};
+
 static int dump_array(struct zj_env *env, struct zf_buf *buf, const json_t *value,
                       const struct zj_dump *style, int depth) {
-  static const struct {
-    const char *open, *close;
-  } brackets[] = {[ZJ_LIST] = {"[", "]"},
-                  [ZJ_TUPLE] = {"(", ")"},
-                  [ZJ_ITEMS] = {"dict_items([", "])"},
-                  [ZJ_KEYS] = {"dict_keys([", "])"},
-                  [ZJ_VALUES] = {"dict_values([", "])"}};
   enum zj_shape shape = style->python ? zj_shape_of(env, value) : ZJ_LIST;
   size_t count = json_array_size(value);
-  int rc = 0;
-  zf_buf_puts(buf, brackets[shape].open);
-  for (size_t i = 0; !rc && i < count; i++) {
+  zf_buf_puts(buf, list_brackets[shape].open);
+  for (size_t i = 0; i < count; i++) {
     if (i) zf_buf_puts(buf, style->comma);
     put_line(buf, style, depth + 1);
-    rc = zj_dump(env, buf, json_array_get(value, i), style, depth + 1);
+    int rc = zj_dump(env, buf, json_array_get(value, i), style, depth + 1);
+    if (rc) return rc;
   }
   if (count) put_line(buf, style, depth);
   if (shape == ZJ_TUPLE && count == 1) zf_buf_putc(buf, ',');
-  zf_buf_puts(buf, brackets[shape].close);
-  return rc;
+  zf_buf_puts(buf, list_brackets[shape].close);
+  return 0;
 }
 
 static int by_key(const void *a, const void *b) {
   return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void put_string(struct zf_buf *buf, const char *text, const struct zj_dump *style) {
+  if (style->python)
+    put_python_string(buf, text);
+  else
+    put_json_string(buf, text, style->ascii);
+}
+
+static int dump_members(struct zj_env *env, struct zf_buf *buf, const json_t *value,
+                        const char *const *keys, const struct zj_dump *style, int depth) {
+  size_t count = json_object_size(value);
+  zf_buf_putc(buf, '{');
+  for (size_t i = 0; i < count; i++) {
+    if (i) zf_buf_puts(buf, style->comma);
+    put_line(buf, style, depth + 1);
+    put_string(buf, keys[i], style);
+    zf_buf_puts(buf, style->colon);
+    int rc = zj_dump(env, buf, json_object_get(value, keys[i]), style, depth + 1);
+    if (rc) return rc;
+  }
+  if (count) put_line(buf, style, depth);
+  zf_buf_putc(buf, '}');
+  return 0;
 }
 
 static int dump_object(struct zj_env *env, struct zf_buf *buf, const json_t *value,
@@ -254,22 +302,10 @@ static int dump_object(struct zj_env *env, struct zf_buf *buf, const json_t *val
   size_t count = json_object_size(value), i = 0;
   const char **keys = malloc((count + 1) * sizeof *keys), *key;
   json_t *item;
-  int rc = keys ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", env->jinja->name);
-  json_object_foreach((json_t *)value, key, item) if (keys) keys[i++] = key;
-  if (keys && style->sort) qsort(keys, count, sizeof *keys, by_key);
-  zf_buf_putc(buf, '{');
-  for (i = 0; !rc && i < count; i++) {
-    if (i) zf_buf_puts(buf, style->comma);
-    put_line(buf, style, depth + 1);
-    if (style->python)
-      put_python_string(buf, keys[i]);
-    else
-      put_json_string(buf, keys[i], style->ascii);
-    zf_buf_puts(buf, style->colon);
-    rc = zj_dump(env, buf, json_object_get(value, keys[i]), style, depth + 1);
-  }
-  if (count) put_line(buf, style, depth);
-  zf_buf_putc(buf, '}');
+  if (!keys) return zf_error(ZF_ENOMEM, "%s: out of memory", env->jinja->name);
+  json_object_foreach((json_t *)value, key, item) keys[i++] = key;
+  if (style->sort) qsort(keys, count, sizeof *keys, by_key);
+  int rc = dump_members(env, buf, value, keys, style, depth);
   free(keys);
   return rc;
 }
@@ -288,10 +324,7 @@ int zj_dump(struct zj_env *env, struct zf_buf *buf, const json_t *value,
     case JSON_OBJECT:
       return dump_object(env, buf, value, style, depth);
     case JSON_STRING:
-      if (style->python)
-        put_python_string(buf, json_string_value(value));
-      else
-        put_json_string(buf, json_string_value(value), style->ascii);
+      put_string(buf, json_string_value(value), style);
       break;
     case JSON_INTEGER:
       zf_buf_printf(buf, "%lld", (long long)json_integer_value(value));
@@ -320,11 +353,13 @@ int zj_str(struct zj_env *env, struct zf_buf *buf, const struct zj_value *value)
   return zf_buf_ok(buf);
 }
 
-/* --- texts and lists ---------------------------------------------------------------------------- */
+/* --- texts and lists --- */
 
 const char *zj_skip(const char *text, int64_t count) {
-  for (; count > 0 && *text; count--)
+  for (; count > 0; count--) {
+    if (!*text) break;
     for (text++; ((unsigned char)*text & 0xC0) == 0x80;) text++;
+  }
   return text;
 }
 
@@ -334,7 +369,7 @@ int64_t zj_chars(const char *text) {
   return count;
 }
 
-/* White space as str.strip() has it. */
+/* White space by the rule of str.strip(). */
 int zj_is_space(int32_t code) {
   return (code >= 9 && code <= 13) || (code >= 28 && code <= 32) || code == 0x85 || code == 0xA0 ||
          code == 0x1680 || (code >= 0x2000 && code <= 0x200A) || code == 0x2028 || code == 0x2029 ||
@@ -368,7 +403,7 @@ int zj_items(struct zj_env *env, json_t **out, const struct zj_value *value) {
   }
   if (value->kind != ZJ_UNDEF &&
       (value->kind != ZJ_JSON || (!json_is_object(value->json) && !json_is_string(value->json))))
-    return zj_fail(env, "%s cannot be gone over item by item", zj_kind_name(value));
+    return zj_fail(env, "%s has no items to loop over", zj_kind_name(value));
   int rc = zj_keep(env, &keys, json_array(), 0);
   if (rc) return rc;
   *out = keys.json;
