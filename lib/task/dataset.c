@@ -1,4 +1,4 @@
-/* Examples end to end in growing arrays, and what can be asked of them. */
+/* Examples, sequences and token ids in growing arrays, and their counts. */
 #include "task/dataset.h"
 
 #include <stdlib.h>
@@ -73,8 +73,8 @@ int zf_dataset_seq(struct zf_dataset *dataset, const int32_t *id, int64_t count,
   return rc ? rc : zf_dataset_pool(dataset, id, count);
 }
 
-/* How many leading tokens all sequences have in common, no target predicted inside twice:
- * at least the last token of each stays out, as nothing needs its output. */
+/* How many leading tokens all sequences have in common.  At least the last token of each stays outside,
+ * as nothing needs its output: so a target inside is predicted once. */
 void zf_dataset_shared(const struct zf_dataset *dataset, struct zf_example *example) {
   const struct zf_seq *seq = dataset->seq + example->seq;
   int32_t shared = seq[0].len - 1;
@@ -85,7 +85,8 @@ void zf_dataset_shared(const struct zf_dataset *dataset, struct zf_example *exam
     shared = i;
   }
   example->shared = shared;
-  example->ask = example->ask < 0 ? 0 : shared - 1 - example->ask; /* until here the mask's place */
+  example->ask =
+      example->ask < 0 ? 0 : shared - 1 - example->ask; /* .ask was the index of the mask */
   example->single = example->nseq > 1 || dataset->type == ZF_TASK_LABELS;
   for (int32_t option = 0; option < example->nseq; option++)
     if (seq[option].len - seq[option].target != 1 || seq[option].len - 1 != shared)
@@ -131,8 +132,10 @@ int zf_dataset_add(struct zf_dataset *dataset, struct zf_records *records, const
   int rc = zf_encoder_new(&encoder, spec, tok);
   if (!rc) rc = zf_dataset_file(dataset, records->path);
   int64_t rows = index ? count : records->count;
-  for (int64_t i = 0; !rc && i < rows; i++)
+  for (int64_t i = 0; i < rows; i++) {
+    if (rc) break;
     rc = zf_encoder_add(encoder, dataset, dataset->nfile - 1, records, index ? index[i] : i);
+  }
   zf_encoder_free(encoder);
   return rc;
 }
@@ -147,14 +150,14 @@ void zf_dataset_clear(struct zf_dataset *dataset) {
 
 int zf_row_reader_load(struct zf_row_reader *rows, const int64_t *row, int64_t count,
                        int64_t *example) {
-  int rc = 0;
   zf_dataset_clear(rows->dataset);
-  for (int64_t i = 0; !rc && i < count; i++) {
+  for (int64_t i = 0; i < count; i++) {
     int64_t before = rows->dataset->count;
-    rc = rows->encode(rows->ctx, rows->dataset, row[i]);
+    int rc = rows->encode(rows->ctx, rows->dataset, row[i]);
     if (example) example[i] = rows->dataset->count > before ? before : -1;
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 void zf_dataset_remove(struct zf_dataset *dataset, const char *remove) {

@@ -1,10 +1,10 @@
-/* Examples that are longer than sequence_len, and the last touches to those that are not: what their
- * sequences share, what they count. */
+/* Brings examples within sequence_len, and completes them: the tokens that their sequences share, their
+ * counts. */
 #include <string.h>
 
 #include "task/encode_internal.h"
 
-/* Takes `cut` tokens out of the beginning of a sequence's prompt, behind a BOS. */
+/* Removes the first `cut` tokens of a sequence's prompt, or those behind a BOS (bos = 1). */
 static void cut_front(struct zf_dataset *dataset, struct zf_seq *seq, int64_t cut, int bos) {
   int32_t *id = dataset->pool.id + seq->at;
   memmove(id + bos, id + bos + cut, (size_t)(seq->len - bos - cut) * sizeof *id);
@@ -12,7 +12,7 @@ static void cut_front(struct zf_dataset *dataset, struct zf_seq *seq, int64_t cu
   seq->target -= (int32_t)cut;
 }
 
-/* All sequences of the example lose the same tokens, so that they share what is left. */
+/* All sequences of the example lose the same tokens, so that they still share the others. */
 static int truncate_prompt(struct zf_encoder *encoder, struct zf_example *example,
                            int64_t longest) {
   struct zf_dataset *dataset = encoder->dataset;
@@ -32,8 +32,8 @@ static int truncate_prompt(struct zf_encoder *encoder, struct zf_example *exampl
   return 0;
 }
 
-/* A prompt with tokens of the tokenizer's at both ends loses its beginning or, where what is asked is
- * nearer to that, its end. */
+/* masked, labels: a prompt between special tokens loses tokens behind the first one or, when the mask is
+ * nearer to the beginning, before the last one. */
 static int truncate_whole(struct zf_encoder *encoder, struct zf_example *example, int64_t longest) {
   struct zf_dataset *dataset = encoder->dataset;
   int64_t prompt_len = longest - 1, cut = longest - encoder->spec->sequence_len, ask = example->ask;
@@ -98,7 +98,7 @@ static int is_end_token(const struct zf_tok *tok, int32_t id) {
   return id == zf_tok_eos(tok) || zf_tok_is_special(tok, id);
 }
 
-/* Targets from which a model learns to stop. */
+/* Targets at which generation stops. */
 static int64_t count_ends(const struct zf_encoder *encoder, const struct zf_example *example) {
   const struct zf_dataset *dataset = encoder->dataset;
   int64_t count = 0;
@@ -116,7 +116,7 @@ static int finish(struct zf_encoder *encoder, struct zf_example *example) {
   int with_targets = 0;
   for (int32_t option = 0; option < example->nseq; option++) {
     struct zf_seq *seq = &dataset->seq[example->seq + option];
-    if (seq->target < 1) seq->target = 1; /* the first token has nothing before it */
+    if (seq->target < 1) seq->target = 1; /* nothing predicts the first token */
     if (zf_seq_targets(dataset, seq) > 0) with_targets++;
   }
   if (with_targets < example->nseq) { /* an option without a token cannot be scored */
@@ -129,7 +129,7 @@ static int finish(struct zf_encoder *encoder, struct zf_example *example) {
   return zf_dataset_keep(dataset, example);
 }
 
-/* Cuts a long text into pieces of sequence_len; a piece's first token is context alone. */
+/* Cuts a long text into parts of sequence_len; the first token of a part is context alone. */
 static int split_text(struct zf_encoder *encoder, struct zf_example *example) {
   struct zf_dataset *dataset = encoder->dataset;
   struct zf_seq whole = dataset->seq[example->seq];
@@ -144,7 +144,7 @@ static int split_text(struct zf_encoder *encoder, struct zf_example *example) {
     int rc = zf_dataset_slice(dataset, (struct zf_seq){whole.at + begin, (int32_t)len, 1});
     if (!rc) rc = finish(encoder, &part);
     if (rc) return rc;
-    begin += len == limit ? limit - 1 : len; /* the last token is the next piece's first */
+    begin += len == limit ? limit - 1 : len; /* the last token is the first of the next part */
   }
   return 0;
 }

@@ -1,4 +1,4 @@
-/* Texts with target stretches: conversations, instructions, labelled segments. */
+/* Texts in which stretches are targets: conversations, instructions, labelled segments. */
 #include "task/encode_internal.h"
 
 static int mark_text(struct zf_encoder *encoder, const json_t *row, int64_t part, int64_t *parts) {
@@ -14,21 +14,22 @@ static int mark_text(struct zf_encoder *encoder, const json_t *row, int64_t part
                                       : zf_segments_row(row, &encoder->text, &encoder->spans);
 }
 
-/* Marks the tokens that reach into a stretch; both lists ascend.  Returns the first. */
+/* Marks the tokens that overlap a stretch; both lists ascend.  Returns the first one. */
 static int64_t mark_tokens(struct zf_encoder *encoder, unsigned char *mask) {
   const struct zf_ids *ids = &encoder->ids;
+  const struct zf_text_spans *spans = &encoder->spans;
   int64_t first = ids->count, span = 0;
   for (int64_t token = 0; token < ids->count; token++) {
-    while (span < encoder->spans.count && ids->begin[token] >= encoder->spans.at[span].to) span++;
-    mask[token] =
-        encoder->spec->train_on_inputs || (ids->begin[token] >= 0 && span < encoder->spans.count &&
-                                           ids->end[token] > encoder->spans.at[span].from);
+    while (span < spans->count && ids->begin[token] >= spans->at[span].to) span++;
+    int overlaps =
+        ids->begin[token] >= 0 && span < spans->count && ids->end[token] > spans->at[span].from;
+    mask[token] = encoder->spec->train_on_inputs || overlaps;
     if (mask[token] && first == ids->count) first = token;
   }
   return first;
 }
 
-/* The template of a chat writes its own BOS; an Alpaca text is a text like others. */
+/* The template of a chat writes its own BOS; an Alpaca text gets that of the tokenizer. */
 int zf_encode_marked(struct zf_encoder *encoder, const json_t *row, int64_t part, int64_t *parts) {
   struct zf_dataset *dataset = encoder->dataset;
   int alpaca = encoder->spec->type == ZF_TASK_ALPACA;
@@ -47,8 +48,6 @@ int zf_encode_marked(struct zf_encoder *encoder, const json_t *row, int64_t part
   int64_t first = mark_tokens(encoder, mask);
   rc = zf_dataset_seq(dataset, encoder->ids.id, len, first);
   if (rc || !alpaca || !encoder->spec->add_eos) return rc;
-  int32_t eos = zf_tok_eos(encoder->tok);
   mask[len] = 1;
-  dataset->seq[dataset->nseq - 1].len++;
-  return zf_dataset_pool(dataset, &eos, 1);
+  return zf_encode_eos(encoder);
 }

@@ -6,23 +6,26 @@
 #include "fmt/json.h"
 #include "task/chat.h"
 
-static const struct zf_fields usual = {0};
+static const struct zf_fields default_fields = {0};
 
 int zf_field_missing(const json_t *row, const char *key) {
-  enum { MANY = 32 };
-  const char *name[MANY], *field;
+  enum { MAX_NAMES = 32 };
+  const char *name[MAX_NAMES], *field;
   struct zf_buf listed = {0};
   int64_t count = 0;
   json_t *value;
   json_object_foreach((json_t *)row, field, value) {
-    if (count == MANY) break;
+    if (count == MAX_NAMES) break;
     name[count++] = field;
     zf_buf_printf(&listed, "%s'%.40s'", listed.len ? ", " : "", field);
   }
   const char *near = zf_nearest(key, name, count);
-  int rc = near ? zf_error(ZF_EINVALID, "field '%s' is missing: the row has '%s'", key, near)
-                : zf_error(ZF_EINVALID, "field '%s' is missing: the row has %s", key,
-                           listed.data ? listed.data : "none");
+  int rc;
+  if (near)
+    rc = zf_error(ZF_EINVALID, "field '%s' is missing: the row has '%s'", key, near);
+  else
+    rc = zf_error(ZF_EINVALID, "field '%s' is missing: the row has %s", key,
+                  listed.data ? listed.data : "none");
   zf_buf_free(&listed);
   return rc;
 }
@@ -82,7 +85,7 @@ static int put_formatted(struct zf_buf *out, const struct zf_template *template,
 int zf_alpaca_row(const struct zf_alpaca *alpaca, const json_t *row, struct zf_buf *out,
                   struct zf_text_spans *spans) {
   struct instruction instruction = {0};
-  int rc = read_instruction(&instruction, alpaca->fields ? alpaca->fields : &usual, row);
+  int rc = read_instruction(&instruction, alpaca->fields ? alpaca->fields : &default_fields, row);
   if (rc) return rc;
   const struct zf_template *template =
       !instruction.input && alpaca->no_input ? alpaca->no_input : alpaca->format;
@@ -99,8 +102,8 @@ int zf_alpaca_row(const struct zf_alpaca *alpaca, const json_t *row, struct zf_b
 
 /* --- messages --- */
 
-/* The template's name of a role: f's own list, then ShareGPT's names; else the name as it is, or
- * NULL where only known names are roles. */
+/* The template's name of a role: by the config's list, else by ShareGPT's names.  A name in neither is
+ * kept, or with `sharegpt` unknown: NULL. */
 static const char *template_role(const struct zf_fields *fields, const char *from, int sharegpt,
                                  char mapped[64]) {
   static const char *const roles[][2] = {{"human", "user"},
@@ -123,7 +126,7 @@ static const char *template_role(const struct zf_fields *fields, const char *fro
   return NULL;
 }
 
-/* How the messages of a row are written. */
+/* The keys under which a row holds its messages. */
 struct message_keys {
   const char *field, *role, *content;
   int sharegpt;
@@ -139,7 +142,7 @@ static struct message_keys message_keys(const struct zf_fields *fields, const js
   return keys;
 }
 
-/* A message as {role, content} and what else it has; NULL: it is none. */
+/* A message as {role, content} with its other members; NULL: it is no message. */
 static json_t *normal_message(const struct zf_fields *fields, const struct message_keys *keys,
                               json_t *message) {
   char mapped[64];
@@ -157,8 +160,21 @@ static json_t *normal_message(const struct zf_fields *fields, const struct messa
   return normal;
 }
 
+/* Item `index` of the list is no message. */
+static int refuse_message(const struct message_keys *keys, const json_t *message, size_t index) {
+  if (json_is_object(message) && json_object_size(message) && !json_object_get(message, keys->role))
+    return zf_error_prefix(zf_field_missing(message, keys->role), "%s: message %zu", keys->field,
+                           index + 1);
+  if (keys->sharegpt)
+    return zf_error(ZF_EINVALID,
+                    "conversations: message %zu: expected %s (human, gpt, system) and %s",
+                    index + 1, keys->role, keys->content);
+  return zf_error(ZF_EINVALID, "%s: message %zu: expected {%s, %s}", keys->field, index + 1,
+                  keys->role, keys->content);
+}
+
 int zf_messages_row(json_t **out, const struct zf_fields *fields, const json_t *row) {
-  if (!fields) fields = &usual;
+  if (!fields) fields = &default_fields;
   struct message_keys keys = message_keys(fields, row);
   json_t *list = json_object_get(row, keys.field), *message;
   size_t i;
@@ -174,16 +190,7 @@ int zf_messages_row(json_t **out, const struct zf_fields *fields, const json_t *
     if (normal && !json_array_append_new(*out, normal)) continue;
     json_decref(*out);
     *out = NULL;
-    if (json_is_object(message) && json_object_size(message) &&
-        !json_object_get(message, keys.role))
-      return zf_error_prefix(zf_field_missing(message, keys.role), "%s: message %zu", keys.field,
-                             i + 1);
-    return keys.sharegpt
-               ? zf_error(ZF_EINVALID,
-                          "conversations: message %zu: expected %s (human, gpt, system) and %s",
-                          i + 1, keys.role, keys.content)
-               : zf_error(ZF_EINVALID, "%s: message %zu: expected {%s, %s}", keys.field, i + 1,
-                          keys.role, keys.content);
+    return refuse_message(&keys, message, i);
   }
   return 0;
 }

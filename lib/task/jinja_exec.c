@@ -86,7 +86,8 @@ static int exec_if(struct zj_env *env, const struct zj_node *node) {
   struct zj_value value;
   int rc = zj_eval(env, &value, node->branch.condition);
   if (!rc) rc = zj_strict(env, &value);
-  return rc ? rc : zj_exec(env, zj_truth(&value) ? node->branch.body : node->branch.else_body);
+  if (rc) return rc;
+  return zj_exec(env, zj_truth(&value) ? node->branch.body : node->branch.else_body);
 }
 
 static int assign(struct zj_env *env, const struct zj_node *targets, const struct zj_value *value) {

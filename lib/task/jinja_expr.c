@@ -135,7 +135,8 @@ static int parse_parenthesis(struct zj_parser *parser, struct zj_node **out) {
   (*out)->list.items = first;
   (*out)->list.is_tuple = 1;
   if (first) rc = zj_p_expect(parser, ",");
-  return rc ? rc : parse_items(parser, first ? &first->next : &(*out)->list.items, ")");
+  if (rc) return rc;
+  return parse_items(parser, first ? &first->next : &(*out)->list.items, ")");
 }
 
 static int parse_word(struct zj_parser *parser, struct zj_node **out) {

@@ -233,7 +233,8 @@ static int lex_part(struct jinja_lexer *lexer) {
   if (open[1] == '#') return lex_comment(lexer);
   if (lexer->at < lexer->end && (*lexer->at == '-' || *lexer->at == '+')) lexer->at++;
   rc = add_token(lexer, open[1] == '{' ? ZJ_PRINT : ZJ_TAG, lexer->line, open, 2);
-  return rc ? rc : lex_tag(lexer, open[1] == '{' ? "}}" : "%}");
+  if (rc) return rc;
+  return lex_tag(lexer, open[1] == '{' ? "}}" : "%}");
 }
 
 int zj_lex(struct zj_tokens *out, const char *text, const char *name, unsigned flags) {

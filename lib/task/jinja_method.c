@@ -440,5 +440,6 @@ int zj_global(struct zj_env *env, struct zj_value *out, const char *name,
   if (!strcmp(name, "dict")) return mapping(env, out, args, 0);
   if (!strcmp(name, "strftime_now")) return now(env, out, args);
   int rc = zj_arg_text(env, &text, args, 0, NULL);
-  return rc ? rc : zj_fail(env, "the template refuses: %s", text ? text : "");
+  if (rc) return rc;
+  return zj_fail(env, "the template refuses: %s", text ? text : "");
 }

@@ -49,8 +49,9 @@ static int need_prefix(const struct zf_pairs *pairs) {
                              "neither BOS nor EOS");
 }
 
-/* Puts ids a, then b, into p->whole, of which b are in its end already. */
-static int put_before(struct zf_ids *ids, const int32_t *id_before, int64_t count, int64_t from) {
+/* Replaces the first `from` ids by the `count` ids of id_before. */
+static int replace_front(struct zf_ids *ids, const int32_t *id_before, int64_t count,
+                         int64_t from) {
   int64_t kept = ids->count - from;
   if (count + kept > ids->cap) {
     int32_t *larger = realloc(ids->id, (size_t)(count + kept) * sizeof *larger);
@@ -64,7 +65,7 @@ static int put_before(struct zf_ids *ids, const int32_t *id_before, int64_t coun
   return 0;
 }
 
-/* The tokens of context and continuation in p->whole; of them *target are context. */
+/* Encodes context and continuation into pairs->whole; the first *target tokens are context. */
 static int join(struct zf_pairs *pairs, const char *context, const char *continuation,
                 int64_t *target) {
   size_t end = text_end(context);
@@ -79,12 +80,12 @@ static int join(struct zf_pairs *pairs, const char *context, const char *continu
     pairs->text.data[end] = 0;
     if ((rc = encode(pairs, &pairs->context, pairs->text.data, 1))) return rc;
     int64_t context_len = *target = pairs->context.count;
-    return put_before(&pairs->whole, pairs->context.id, context_len,
-                      context_len < pairs->whole.count ? context_len : pairs->whole.count);
+    return replace_front(&pairs->whole, pairs->context.id, context_len,
+                         context_len < pairs->whole.count ? context_len : pairs->whole.count);
   }
   if (pairs->whole.count && pairs->whole.id[0] == pairs->prefix) return 0;
   rc = need_prefix(pairs);
-  return rc ? rc : put_before(&pairs->whole, &pairs->prefix, 1, 0);
+  return rc ? rc : replace_front(&pairs->whole, &pairs->prefix, 1, 0);
 }
 
 int zf_pairs_add(struct zf_pairs *pairs, struct zf_dataset *dataset, const char *context,
@@ -112,18 +113,21 @@ int zf_pairs_example(struct zf_dataset *dataset, int32_t nseq, int64_t line) {
 
 int zf_pairs_roll(struct zf_pairs *pairs, struct zf_dataset *dataset, const char *text,
                   int64_t line, int64_t *windows) {
-  int64_t length = pairs->length, next = 1; /* tokens before `at` are predicted, or the prefix */
-  int rc = need_prefix(pairs);
+  int64_t length = pairs->length, next = 1; /* the next token to predict; token 0 is the prefix */
   *windows = 0;
+  int rc = need_prefix(pairs);
   if (!rc) rc = encode(pairs, &pairs->whole, text, 1);
-  if (!rc) rc = put_before(&pairs->whole, &pairs->prefix, 1, 0);
-  while (!rc && next < pairs->whole.count) {
-    int64_t end = pairs->whole.count - next < length ? pairs->whole.count : next + length;
+  if (!rc) rc = replace_front(&pairs->whole, &pairs->prefix, 1, 0);
+  if (rc) return rc;
+  int64_t count = pairs->whole.count;
+  while (next < count) {
+    int64_t end = count - next < length ? count : next + length;
     int64_t from = next == 1 ? 0 : end - length - 1;
     rc = zf_dataset_seq(dataset, pairs->whole.id + from, end - from, next - from);
     if (!rc) rc = zf_pairs_example(dataset, 1, line);
     next = end;
     ++*windows;
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }

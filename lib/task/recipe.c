@@ -1,5 +1,4 @@
-/* Reading recipes: a handful of parts, each a template and perhaps the name of a field, and
- * settings. */
+/* Reads recipes: settings, and parts that are a template or the name of a field. */
 #include "task/recipe.h"
 
 #include <stdio.h>
@@ -10,7 +9,7 @@
 #include "base/file.h"
 #include "task/recipe_internal.h"
 
-enum { LONGEST = 1 << 20 };
+enum { MAX_RECIPE = 1 << 20 }; /* bytes */
 
 static const struct zf_conf_key metric_keys[] = {
     {"metric", ZF_CONF_STR, .required = 1, .help = "its name"},
@@ -55,7 +54,7 @@ static const struct zf_conf_key keys[] = {
     {0},
 };
 
-/* --- reading ------------------------------------------------------------------------------------- */
+/* --- reading --- */
 
 static int looks_like_field(const char *text) {
   size_t len = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
@@ -98,26 +97,28 @@ static int parse_step(struct zf_recipe *recipe) {
                        near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
+static enum zf_recipe_output output_of(const char *name) {
+  if (!strcmp(name, "multiple_choice")) return ZF_RECIPE_CHOICE;
+  return strcmp(name, "loglikelihood") ? ZF_RECIPE_ROLLING : ZF_RECIPE_LIKELIHOOD;
+}
+
+/* Parses the part that a key of the recipe holds. */
+static int parse_key(struct zf_recipe *recipe, struct zf_recipe_part *part, const char *key) {
+  return parse_part(recipe, part, key, zf_conf_str(recipe->conf, key));
+}
+
 static int resolve(struct zf_recipe *recipe) {
-  const char *output = zf_conf_str(recipe->conf, "output_type");
-  recipe->output = !strcmp(output, "multiple_choice") ? ZF_RECIPE_CHOICE
-                   : !strcmp(output, "loglikelihood") ? ZF_RECIPE_LIKELIHOOD
-                                                      : ZF_RECIPE_ROLLING;
+  recipe->output = output_of(zf_conf_str(recipe->conf, "output_type"));
   recipe->delimiter = zf_conf_str(recipe->conf, "target_delimiter");
   recipe->shot_delimiter = zf_conf_str(recipe->conf, "fewshot_delimiter");
   recipe->inputs = recipe->output == ZF_RECIPE_CHOICE ? -1 : 0;
   if (recipe->output != ZF_RECIPE_ROLLING && zf_conf_has(recipe->conf, "count_in"))
     return zf_conf_error(recipe->conf, "count_in",
                          "only loglikelihood_rolling counts words and bytes");
-  int rc =
-      parse_part(recipe, &recipe->text, "doc_to_text", zf_conf_str(recipe->conf, "doc_to_text"));
-  if (!rc)
-    rc = parse_part(recipe, &recipe->target, "doc_to_target",
-                    zf_conf_str(recipe->conf, "doc_to_target"));
-  if (!rc)
-    rc = parse_part(recipe, &recipe->description, "description",
-                    zf_conf_str(recipe->conf, "description"));
-  recipe->description.outside_prefix = 0; /* a word is a text here */
+  int rc = parse_key(recipe, &recipe->text, "doc_to_text");
+  if (!rc) rc = parse_key(recipe, &recipe->target, "doc_to_target");
+  if (!rc) rc = parse_key(recipe, &recipe->description, "description");
+  recipe->description.outside_prefix = 0; /* a description of one word is that word */
   if (!rc) rc = parse_choices(recipe);
   return rc ? rc : parse_step(recipe);
 }
@@ -139,7 +140,7 @@ int zf_recipe_parse(struct zf_recipe **out, const char *text, size_t len, const 
 static int open_file(struct zf_recipe **out, const char *path) {
   char *text;
   size_t len;
-  int rc = zf_read_file(&text, &len, path, LONGEST);
+  int rc = zf_read_file(&text, &len, path, MAX_RECIPE);
   if (rc) return rc == ZF_EINVALID ? ZF_EUSAGE : rc;
   rc = zf_recipe_parse(out, text, len, path);
   free(text);
@@ -160,7 +161,7 @@ int zf_recipe_open(struct zf_recipe **out, const char *name) {
   const char *near = zf_nearest(name, names, count);
   if (near) return zf_error(ZF_EUSAGE, "there is no task '%.60s': did you mean '%s'?", name, near);
   return zf_error(ZF_EUSAGE,
-                  "there is no task '%.60s': --list-tasks names them; a recipe of your own "
+                  "there is no task '%.60s': --list-tasks shows them; the name of a recipe file "
                   "ends in .yaml",
                   name);
 }

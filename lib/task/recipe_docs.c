@@ -1,4 +1,4 @@
-/* What some data sets need done to a row before a template can read it. */
+/* Steps that prepare the rows of some data sets for a template. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <stdlib.h>
@@ -12,12 +12,12 @@
 
 enum { MATCH_STEPS = 50000000, HEAP_KB = 65536 };
 
-/* White space as Python's \s and str.strip() have it. */
+/* White space by the rule of Python's \s and str.strip(). */
 #define SPACE                                                                                      \
   "[\\x09-\\x0d\\x1c-\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}"   \
   "\\x{205f}\\x{3000}]"
 
-/* Replaces what `pattern` finds everywhere in *b. */
+/* Replaces every match of `pattern`.  ZF_EINVALID: matching takes too many steps. */
 static int substitute(struct zf_buf *buf, const char *pattern, const char *replacement) {
   int error, matches = 0;
   PCRE2_SIZE error_at, result_len = 2 * buf->len + 64;
@@ -33,8 +33,8 @@ static int substitute(struct zf_buf *buf, const char *pattern, const char *repla
                                NULL, limits, (PCRE2_SPTR)replacement, PCRE2_ZERO_TERMINATED,
                                (PCRE2_UCHAR *)result, &result_len);
     if (matches < 0)
-      rc = zf_error(ZF_EINVALID, "the text is too tangled for the pattern %s (PCRE2 %d)", pattern,
-                    matches);
+      rc = zf_error(ZF_EINVALID, "the pattern %s takes too many steps on the text (PCRE2 %d)",
+                    pattern, matches);
   }
   if (!rc) {
     zf_buf_clear(buf);
@@ -68,7 +68,7 @@ static int set_text(json_t *row, const char *key, const struct zf_buf *buf) {
   return 0;
 }
 
-/* --- HellaSwag: marks of WikiHow's headings, and what stood in brackets, go ---------------------- */
+/* --- HellaSwag: removes the marks of WikiHow's headings and texts in brackets --- */
 
 static int clean(struct zf_buf *buf, const char *text) {
   zf_buf_clear(buf);
@@ -80,25 +80,30 @@ static int clean(struct zf_buf *buf, const char *text) {
   return rc ? rc : replace(buf, "  ", " ");
 }
 
+static int clean_endings(json_t *choices, const json_t *endings, struct zf_buf *cleaned) {
+  const json_t *item;
+  size_t i;
+  if (!json_is_array(endings)) return zf_error(ZF_EINVALID, "field 'endings': expected a list");
+  json_array_foreach(endings, i, item) {
+    if (!json_is_string(item))
+      return zf_error(ZF_EINVALID, "field 'endings': item %zu is no text", i);
+    int rc = clean(cleaned, json_string_value(item));
+    if (rc) return rc;
+    json_array_append_new(choices, json_stringn(cleaned->data, cleaned->len));
+  }
+  return 0;
+}
+
 static int hellaswag(json_t *row) {
   struct zf_jinja *jinja;
   struct zf_buf buf = {0}, cleaned = {0};
-  json_t *choices = json_array(), *item;
-  size_t i;
+  json_t *choices = json_array();
   int rc = zf_jinja_parse_as(&jinja, "{{activity_label}}: {{ctx_a}} {{ctx_b.capitalize()}}",
                              "hellaswag", ZF_JINJA_STRICT | ZF_JINJA_PLAIN);
   if (!rc) rc = zf_jinja_render(jinja, row, 0, &buf, NULL);
   if (!rc) rc = clean(&cleaned, buf.data);
   if (!rc) rc = set_text(row, "query", &cleaned);
-  if (!rc && !json_is_array(json_object_get(row, "endings")))
-    rc = zf_error(ZF_EINVALID, "field 'endings': expected a list");
-  json_array_foreach(rc ? NULL : json_object_get(row, "endings"), i, item) {
-    if (!json_is_string(item))
-      rc = zf_error(ZF_EINVALID, "field 'endings': item %zu is no text", i);
-    if (!rc) rc = clean(&cleaned, json_string_value(item));
-    if (!rc) json_array_append_new(choices, json_stringn(cleaned.data, cleaned.len));
-    if (rc) break;
-  }
+  if (!rc) rc = clean_endings(choices, json_object_get(row, "endings"), &cleaned);
   if (!rc) json_object_set(row, "choices", choices);
   json_decref(choices);
   zf_buf_free(&buf);
@@ -107,10 +112,10 @@ static int hellaswag(json_t *row) {
   return rc;
 }
 
-/* --- WikiText: the marks of its tokenization ------------------------------------------------------ */
+/* --- WikiText: removes the marks of its tokenization --- */
 
-/* In this order, which matters.  One row is odd: it looks for  /' 5/  and puts the text  /'[0-9]/ ,
- * as the harness does, whose numbers are to be met. */
+/* The order matters.  The row of  /' [0-9]/  replaces a match by the text  /'[0-9]/ , as the harness does,
+ * since its numbers are to be reproduced. */
 static const struct {
   int pattern;
   const char *from, *to;
@@ -142,20 +147,23 @@ static const struct {
 };
 
 static int wikitext(json_t *row) {
+  enum { COUNT = sizeof wikitext_steps / sizeof *wikitext_steps };
   const char *page = json_string_value(json_object_get(row, "page"));
   struct zf_buf buf = {0};
   if (!page) return zf_error(ZF_EINVALID, "field 'page': expected a text");
   zf_buf_puts(&buf, page);
   int rc = zf_buf_ok(&buf);
-  for (size_t i = 0; !rc && i < sizeof wikitext_steps / sizeof *wikitext_steps; i++)
+  for (int i = 0; i < COUNT; i++) {
+    if (rc) break;
     rc = (wikitext_steps[i].pattern ? substitute : replace)(&buf, wikitext_steps[i].from,
                                                             wikitext_steps[i].to);
+  }
   if (!rc) rc = set_text(row, "text", &buf);
   zf_buf_free(&buf);
   return rc;
 }
 
-/* --- the table -------------------------------------------------------------------------------------- */
+/* --- the table --- */
 
 static const struct zf_doc_step steps[] = {{"hellaswag", hellaswag}, {"wikitext", wikitext}};
 

@@ -1,4 +1,4 @@
-/* Applying a recipe to a row: prepare the row, render the parts, join them to pairs of texts. */
+/* Applies a recipe to a row: prepares the row, renders the parts, joins them to pairs of texts. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,9 +7,9 @@
 #include "task/jinja_internal.h"
 #include "task/recipe_internal.h"
 
-/* --- a row -------------------------------------------------------------------------------------- */
+/* --- a row --- */
 
-/* The field as it is, or the template's text; `*made` says which.  The caller releases it. */
+/* The field of the row, or the text of the template (*rendered = 1).  The caller releases *out. */
 static int part_value(const struct zf_recipe_part *part, const json_t *row, json_t **out,
                       int *rendered) {
   struct zf_buf buf = {0};
@@ -25,7 +25,7 @@ static int part_value(const struct zf_recipe_part *part, const json_t *row, json
   return rc;
 }
 
-/* A number as it is, or of digits that a template made. */
+/* Is the value a number, or a rendered text of digits? */
 static int is_number(const json_t *value, int rendered, int64_t *number) {
   const char *text = json_string_value(value);
   if (json_is_boolean(value)) *number = json_is_true(value);
@@ -42,7 +42,7 @@ static int need_text(const json_t *value, const char *what) {
   return zf_error(ZF_EINVALID, "%s: expected a text, found %s", what, zf_json_kind(value));
 }
 
-/* The row's choices, as an array of texts that the caller releases. */
+/* The row's choices, an array of texts.  The caller releases *out, also after an error. */
 static int row_choices(const struct zf_recipe *recipe, const json_t *row, json_t **out) {
   json_t *value = NULL, *item;
   size_t i;
@@ -72,7 +72,7 @@ static const char *text_at(const json_t *list, int64_t index) {
   return json_string_value(json_array_get(list, (size_t)index));
 }
 
-/* Which choice a number or text means. */
+/* The choice that a number or a text names. */
 static int choice_index(const json_t *value, int rendered, const json_t *choices, int64_t *gold) {
   int64_t count = (int64_t)json_array_size(choices);
   if (is_number(value, rendered, gold)) {
@@ -89,10 +89,10 @@ static int choice_index(const json_t *value, int rendered, const json_t *choices
                   json_string_value(value), (long long)count);
 }
 
-/* A row made ready: its parts by value.  Everything is released by free_parts. */
+/* The parts of a row; free_parts releases them. */
 struct recipe_parts {
   json_t *row, *text, *target, *choices;
-  int64_t input; /* the number that the text is, where choices are contexts */
+  int64_t input; /* choices are contexts: the right one */
   int target_rendered;
 };
 
@@ -112,29 +112,36 @@ static int check_fields(const struct zf_recipe *recipe, const json_t *row) {
   return 0;
 }
 
-static int make_parts(struct zf_recipe *recipe, struct recipe_parts *parts, const json_t *row) {
-  int rendered, rc = check_fields(recipe, row);
-  *parts = (struct recipe_parts){.row = json_copy((json_t *)row)};
-  if (!rc && !parts->row) rc = zf_error(ZF_ENOMEM, "out of memory");
-  if (!rc && recipe->step) rc = recipe->step->run(parts->row);
-  if (!rc && recipe->output != ZF_RECIPE_ROLLING) {
-    rc = part_value(&recipe->text, parts->row, &parts->text, &rendered);
-    int number = !rc && recipe->output == ZF_RECIPE_CHOICE &&
-                 is_number(parts->text, rendered, &parts->input);
-    if (!rc && recipe->inputs < 0) recipe->inputs = number;
-    if (!rc && recipe->inputs && !number)
-      rc = zf_error(ZF_EINVALID, "doc_to_text: expected the number of a choice, as in rows before");
-    if (!rc && !recipe->inputs) rc = need_text(parts->text, "doc_to_text");
-  }
+/* The context; recipe->inputs says whether it is the number of a choice, as it is for all rows or none. */
+static int make_text(struct zf_recipe *recipe, struct recipe_parts *parts) {
+  int rendered, rc = part_value(&recipe->text, parts->row, &parts->text, &rendered);
+  if (rc) return rc;
+  int number =
+      recipe->output == ZF_RECIPE_CHOICE && is_number(parts->text, rendered, &parts->input);
+  if (recipe->inputs < 0) recipe->inputs = number;
+  if (recipe->inputs && !number)
+    return zf_error(ZF_EINVALID, "doc_to_text: expected the number of a choice, as in rows before");
+  return recipe->inputs ? 0 : need_text(parts->text, "doc_to_text");
+}
+
+static int fill_parts(struct zf_recipe *recipe, struct recipe_parts *parts) {
+  int rc = recipe->step ? recipe->step->run(parts->row) : 0;
+  if (!rc && recipe->output != ZF_RECIPE_ROLLING) rc = make_text(recipe, parts);
   if (!rc) rc = part_value(&recipe->target, parts->row, &parts->target, &parts->target_rendered);
   if (!rc && recipe->output == ZF_RECIPE_CHOICE)
     rc = row_choices(recipe, parts->row, &parts->choices);
-  if (!rc && recipe->inputs > 0) {
-    json_t *number = json_integer(parts->input);
-    rc = choice_index(number, 0, parts->choices, &parts->input);
-    json_decref(number);
-  }
+  if (rc || recipe->inputs <= 0) return rc;
+  json_t *number = json_integer(parts->input);
+  rc = choice_index(number, 0, parts->choices, &parts->input);
+  json_decref(number);
   return rc;
+}
+
+static int make_parts(struct zf_recipe *recipe, struct recipe_parts *parts, const json_t *row) {
+  int rc = check_fields(recipe, row);
+  *parts = (struct recipe_parts){.row = json_copy((json_t *)row)};
+  if (!rc && !parts->row) rc = zf_error(ZF_ENOMEM, "out of memory");
+  return rc ? rc : fill_parts(recipe, parts);
 }
 
 /* The answer of an example: the choice that the target names, or the target. */
@@ -168,32 +175,40 @@ static int add_shot(struct zf_recipe *recipe, const json_t *row) {
   return rc;
 }
 
-int zf_recipe_fewshot(struct zf_recipe *recipe, struct zf_records *rec, int64_t count) {
-  int rc = 0;
-  if (count < 0) count = zf_conf_int(recipe->conf, "num_fewshot", 0);
-  if (count > 0 && recipe->output == ZF_RECIPE_ROLLING)
+static int check_shots(const struct zf_recipe *recipe, const struct zf_records *records,
+                       int64_t count) {
+  if (count <= 0) return 0;
+  if (recipe->output == ZF_RECIPE_ROLLING)
     return zf_error(ZF_EUSAGE, "task '%s': loglikelihood_rolling takes no examples",
                     zf_recipe_name(recipe));
-  if (count > 0 && !rec)
+  if (!records)
     return zf_error(ZF_EUSAGE,
                     "task '%s': %lld examples are wanted: --fewshot-data names their file",
                     zf_recipe_name(recipe), (long long)count);
   if (count > ZF_RECIPE_SHOTS)
     return zf_error(ZF_EUSAGE, "expected at most %d examples, found %lld", ZF_RECIPE_SHOTS,
                     (long long)count);
-  if (count > 0 && count > rec->count)
-    return zf_error(ZF_EUSAGE, "%s has %lld rows, %lld examples are wanted", rec->path,
-                    (long long)rec->count, (long long)count);
-  zf_buf_clear(&recipe->shots);
-  for (int64_t i = 0; !rc && i < count; i++) {
-    const json_t *row = zf_records_row(rec, i);
-    rc = row ? add_shot(recipe, row) : ZF_ENOMEM;
-    if (rc) zf_error_prefix(rc, "%s:%lld", rec->path, (long long)zf_records_line(rec, i));
-  }
-  return rc;
+  if (count > records->count)
+    return zf_error(ZF_EUSAGE, "%s has %lld rows, %lld examples are wanted", records->path,
+                    (long long)records->count, (long long)count);
+  return 0;
 }
 
-/* --- pairs -------------------------------------------------------------------------------------- */
+int zf_recipe_fewshot(struct zf_recipe *recipe, struct zf_records *records, int64_t count) {
+  if (count < 0) count = zf_conf_int(recipe->conf, "num_fewshot", 0);
+  int rc = check_shots(recipe, records, count);
+  if (rc) return rc;
+  zf_buf_clear(&recipe->shots);
+  for (int64_t i = 0; i < count; i++) {
+    const json_t *row = zf_records_row(records, i);
+    rc = row ? add_shot(recipe, row) : ZF_ENOMEM;
+    if (rc)
+      return zf_error_prefix(rc, "%s:%lld", records->path, (long long)zf_records_line(records, i));
+  }
+  return 0;
+}
+
+/* --- pairs --- */
 
 static int reserve(struct zf_recipe_row *row, int32_t count) {
   if (count <= row->cap) return 0;
@@ -254,16 +269,18 @@ static int set_choice(const struct zf_recipe *recipe, const struct recipe_parts 
 static int choice_row(const struct zf_recipe *recipe, const struct recipe_parts *parts,
                       struct zf_recipe_row *row) {
   int64_t gold = parts->input;
+  int32_t count = (int32_t)json_array_size(parts->choices);
   int rc = recipe->inputs
                ? need_text(parts->target, "doc_to_target")
                : choice_index(parts->target, parts->target_rendered, parts->choices, &gold);
-  int32_t count = (int32_t)json_array_size(parts->choices);
   if (!rc) rc = reserve(row, count);
+  if (rc) return rc;
   row->own = recipe->inputs;
-  for (int32_t i = 0; !rc && i < count; i++) rc = set_choice(recipe, parts, row, i);
   row->count = count;
   row->gold = (int32_t)gold;
-  return rc;
+  for (int32_t i = 0; i < count; i++)
+    if ((rc = set_choice(recipe, parts, row, i))) return rc;
+  return 0;
 }
 
 static int text_row(const struct zf_recipe *recipe, const struct recipe_parts *parts,
@@ -289,9 +306,7 @@ static int text_row(const struct zf_recipe *recipe, const struct recipe_parts *p
 int zf_recipe_apply(struct zf_recipe *recipe, const json_t *row, struct zf_recipe_row *out) {
   struct recipe_parts parts;
   int rc = make_parts(recipe, &parts, row);
-  if (!rc)
-    rc = recipe->output == ZF_RECIPE_CHOICE ? choice_row(recipe, &parts, out)
-                                            : text_row(recipe, &parts, out);
+  if (!rc) rc = (recipe->output == ZF_RECIPE_CHOICE ? choice_row : text_row)(recipe, &parts, out);
   free_parts(&parts);
   return rc;
 }

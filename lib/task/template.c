@@ -1,5 +1,5 @@
-/* A template is a list of pieces: literal text, or a field with a chain of filters.  A filter is
- * a row of the table below. */
+/* A template is a list of parts: literal text, or a field with a chain of filters.  A filter is a row of
+ * the table below. */
 #include "task/template.h"
 
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include "fmt/json.h"
 #include "task/fields.h"
 
-enum { MAX_FILTERS = 8, MAX_VALUE = 1 << 24 /* bytes that replace may make of a value */ };
+enum { MAX_FILTERS = 8, MAX_VALUE = 1 << 24 /* bytes of a value behind the filter replace */ };
 
 typedef int (*filter_fn)(struct zf_buf *value, const char *arg);
 
@@ -20,7 +20,7 @@ struct filter_row {
   int takes_arg;
 };
 
-struct template_piece {
+struct template_part {
   char *text; /* literal, or the field's name */
   int is_field;
   int nfilter;
@@ -29,11 +29,11 @@ struct template_piece {
 };
 
 struct zf_template {
-  struct template_piece *piece;
+  struct template_part *part;
   int64_t count;
 };
 
-/* --- filters: change v in place --- */
+/* --- filters: each changes a value in place --- */
 
 static int is_upper(char c) {
   return c >= 'A' && c <= 'Z';
@@ -104,9 +104,9 @@ static int replace(struct zf_buf *value, const char *arg) {
     } else {
       zf_buf_putc(&result, value->data[i++]);
     }
-    if (result.len > MAX_VALUE) { /* eight in a row could multiply a text without bound */
+    if (result.len > MAX_VALUE) { /* each of eight filters could multiply the text */
       zf_buf_free(&result);
-      return zf_error(ZF_EINVALID, "replace:%.60s makes more than %d bytes of it", arg, MAX_VALUE);
+      return zf_error(ZF_EINVALID, "replace:%.60s makes more than %d bytes", arg, MAX_VALUE);
     }
   }
   zf_buf_puts(&result, "");
@@ -147,7 +147,7 @@ static int position_of(const char *text, const char *at) {
   return position;
 }
 
-static int add_filter(struct template_piece *piece, const char *text, const char *at, size_t len) {
+static int add_filter(struct template_part *part, const char *text, const char *at, size_t len) {
   size_t name_len = strcspn(at, ":|}");
   if (name_len > len) name_len = len;
   for (int i = 0; i < FILTERS; i++) {
@@ -158,33 +158,33 @@ static int add_filter(struct template_piece *piece, const char *text, const char
       return zf_error(ZF_EUSAGE, "template, character %d: filter '%s' %s", position_of(text, at),
                       filters[i].name,
                       has_arg ? "takes no argument" : "needs an argument after ':'");
-    if (piece->nfilter == MAX_FILTERS)
+    if (part->nfilter == MAX_FILTERS)
       return zf_error(ZF_EUSAGE, "template, character %d: more than %d filters",
                       position_of(text, at), MAX_FILTERS);
     char *arg = has_arg ? zf_strndup(at + name_len + 1, len - name_len - 1) : NULL;
     if (has_arg && !arg) return ZF_ENOMEM;
-    piece->filter[piece->nfilter] = &filters[i];
-    piece->arg[piece->nfilter++] = arg;
+    part->filter[part->nfilter] = &filters[i];
+    part->arg[part->nfilter++] = arg;
     return 0;
   }
   return zf_error(ZF_EUSAGE, "template, character %d: unknown filter '%.*s'; there are %s",
                   position_of(text, at), (int)name_len, at, zf_template_filters());
 }
 
-static struct template_piece *new_piece(struct zf_template *template) {
-  struct template_piece *piece =
-      realloc(template->piece, sizeof *piece * (size_t)(template->count + 1));
-  if (!piece) {
+static struct template_part *new_part(struct zf_template *template) {
+  struct template_part *part =
+      realloc(template->part, sizeof *part * (size_t)(template->count + 1));
+  if (!part) {
     zf_error(ZF_ENOMEM, "out of memory for a template");
     return NULL;
   }
-  template->piece = piece;
-  piece += template->count++;
-  memset(piece, 0, sizeof *piece);
-  return piece;
+  template->part = part;
+  part += template->count++;
+  memset(part, 0, sizeof *part);
+  return part;
 }
 
-/* `at` stands behind the opening brace; *end behind the closing one. */
+/* at: behind the opening brace; *end: behind the closing one. */
 static int parse_field(struct zf_template *template, const char *text, const char *at,
                        const char **end) {
   size_t len = strcspn(at, "}");
@@ -194,15 +194,15 @@ static int parse_field(struct zf_template *template, const char *text, const cha
   size_t used = strcspn(at, "|}");
   if (used == 0)
     return zf_error(ZF_EUSAGE, "template, character %d: empty field name", position_of(text, at));
-  struct template_piece *piece = new_piece(template);
-  if (!piece) return ZF_ENOMEM;
-  piece->is_field = 1;
-  piece->text = zf_strndup(at, used);
-  if (!piece->text) return ZF_ENOMEM;
+  struct template_part *part = new_part(template);
+  if (!part) return ZF_ENOMEM;
+  part->is_field = 1;
+  part->text = zf_strndup(at, used);
+  if (!part->text) return ZF_ENOMEM;
   while (at[used] == '|') {
     const char *filter = at + used + 1;
     size_t filter_len = strcspn(filter, "|}");
-    int rc = add_filter(piece, text, filter, filter_len);
+    int rc = add_filter(part, text, filter, filter_len);
     if (rc) return rc;
     used += 1 + filter_len;
   }
@@ -210,24 +210,32 @@ static int parse_field(struct zf_template *template, const char *text, const cha
   return 0;
 }
 
+/* Appends the literal text at *at, its doubled braces as one, and moves *at to the field behind it. */
+static int read_text(struct zf_buf *buf, const char *text, const char **at) {
+  const char *c = *at;
+  while (*c) {
+    int doubled = c[1] == *c;
+    if (*c == '{' && !doubled) break;
+    if (*c == '}' && !doubled)
+      return zf_error(ZF_EUSAGE, "template, character %d: '}' without '{' ('}}' gives a brace)",
+                      position_of(text, c));
+    zf_buf_putc(buf, *c);
+    c += *c == '{' || *c == '}' ? 2 : 1;
+  }
+  *at = c;
+  return zf_buf_ok(buf);
+}
+
 static int parse_text(struct zf_template *template, const char *text, const char *at,
                       const char **end) {
   struct zf_buf buf = {0};
-  for (; *at && !(*at == '{' && at[1] != '{'); at++) {
-    if (*at == '}' && at[1] != '}') {
-      zf_buf_free(&buf);
-      return zf_error(ZF_EUSAGE, "template, character %d: '}' without '{' ('}}' gives a brace)",
-                      position_of(text, at));
-    }
-    zf_buf_putc(&buf, *at);
-    if (*at == '{' || *at == '}') at++;
-  }
-  struct template_piece *piece = zf_buf_ok(&buf) ? NULL : new_piece(template);
-  if (!piece) {
+  int rc = read_text(&buf, text, &at);
+  struct template_part *part = rc ? NULL : new_part(template);
+  if (!part) {
     zf_buf_free(&buf);
-    return ZF_ENOMEM;
+    return rc ? rc : ZF_ENOMEM;
   }
-  piece->text = buf.data;
+  part->text = buf.data;
   *end = at;
   return 0;
 }
@@ -251,17 +259,17 @@ int zf_template_parse(struct zf_template **out, const char *text) {
 void zf_template_free(struct zf_template *template) {
   if (!template) return;
   for (int64_t i = 0; i < template->count; i++) {
-    free(template->piece[i].text);
-    for (int filter = 0; filter < template->piece[i].nfilter; filter++)
-      free(template->piece[i].arg[filter]);
+    free(template->part[i].text);
+    for (int filter = 0; filter < template->part[i].nfilter; filter++)
+      free(template->part[i].arg[filter]);
   }
-  free(template->piece);
+  free(template->part);
   free(template);
 }
 
-/* --- use --- */
+/* --- applying --- */
 
-/* The shortest digits that give the same number, with a point or an exponent as JSON wants. */
+/* The shortest digits from which the number can be read back, with a point or an exponent as in JSON. */
 static void put_real(struct zf_buf *out, double number) {
   char text[32];
   for (int digits = 15; digits <= 17; digits++) {
@@ -297,25 +305,33 @@ static int put_value(const json_t *row, const char *name, struct zf_buf *out) {
 
 int zf_template_has(const struct zf_template *template, const char *field) {
   for (int64_t i = 0; i < template->count; i++)
-    if (template->piece[i].is_field && !strcmp(template->piece[i].text, field)) return 1;
+    if (template->part[i].is_field && !strcmp(template->part[i].text, field)) return 1;
+  return 0;
+}
+
+/* Appends one part; `value` is scratch. */
+static int apply_part(const struct template_part *part, const json_t *row, struct zf_buf *value,
+                      struct zf_buf *out) {
+  if (!part->is_field) {
+    zf_buf_puts(out, part->text);
+    return 0;
+  }
+  int rc = put_value(row, part->text, value);
+  if (rc) return rc;
+  for (int i = 0; i < part->nfilter; i++) {
+    rc = part->filter[i]->fn(value, part->arg[i]);
+    if (rc == ZF_EINVALID) zf_error_prefix(rc, "field '%s'", part->text);
+    if (rc) return rc;
+  }
+  zf_buf_add(out, value->data, value->len);
   return 0;
 }
 
 int zf_template_apply(const struct zf_template *template, const json_t *row, struct zf_buf *out) {
-  struct zf_buf buf = {0};
+  struct zf_buf value = {0};
   int rc = 0;
-  for (int64_t i = 0; !rc && i < template->count; i++) {
-    const struct template_piece *piece = &template->piece[i];
-    if (!piece->is_field) {
-      zf_buf_puts(out, piece->text);
-      continue;
-    }
-    if ((rc = put_value(row, piece->text, &buf))) break;
-    for (int filter = 0; !rc && filter < piece->nfilter; filter++)
-      rc = piece->filter[filter]->fn(&buf, piece->arg[filter]);
-    if (rc == ZF_EINVALID) zf_error_prefix(rc, "field '%s'", piece->text);
-    if (!rc) zf_buf_add(out, buf.data, buf.len);
-  }
-  zf_buf_free(&buf);
+  for (int64_t i = 0; i < template->count; i++)
+    if ((rc = apply_part(&template->part[i], row, &value, out))) break;
+  zf_buf_free(&value);
   return rc ? rc : zf_buf_ok(out);
 }
