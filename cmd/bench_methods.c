@@ -1,5 +1,4 @@
-/* zoft bench memory, time, energy: inference, MeZO and backpropagation on the same model and batch.
- */
+/* zoft bench memory, time, energy: inference, MeZO and backpropagation on the same model and batch. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -13,13 +12,13 @@
 #include "train/step_bench.h"
 #include "ui.h"
 
-enum { MOST = 8, ROWS = 512 };
+enum { MAX_LIST = 8, ROWS = 512 }; /* entries of an option's list; rows of a report */
 #define ALL_METHODS "inference,mezo,sgd,adamw,adamw_checkpoint"
 
-/* What one process measured. */
+/* The measurements of one process. */
 struct bench_row {
   const char *method;
-  int batch, seq; /* seq 0: the data's own lengths */
+  int batch, seq; /* seq 0: the lengths of the data */
   double tokens, seconds, deviation, joules, joules_deviation;
   char compute[16];
   double peak, forecast, weights, gradients, optimizer, activations, before_model;
@@ -33,16 +32,19 @@ struct bench_table {
   double parameters;
 };
 
-/* "1,4,16" as numbers; how many, or ZF_EUSAGE.  NULL: one, 0. */
+/* The numbers of "1,4,16"; returns how many, or ZF_EUSAGE.  list NULL: one, which is 0. */
 static int parse_numbers(int *out, const char *list, const char *option) {
   int count = 0;
-  if (!list) return out[0] = 0, 1;
+  if (!list) {
+    out[0] = 0;
+    return 1;
+  }
   for (const char *at = list; *at;) {
     char *end;
     long number = strtol(at, &end, 10);
-    if (end == at || number < 1 || number > 1 << 24 || count == MOST || (*end && *end != ','))
+    if (end == at || number < 1 || number > 1 << 24 || count == MAX_LIST || (*end && *end != ','))
       return zf_error(ZF_EUSAGE, "%s: expected numbers from 1 on, at most %d of them, found '%s'",
-                      option, MOST, list);
+                      option, MAX_LIST, list);
     out[count++] = (int)number;
     at = end + (*end == ',');
   }
@@ -70,14 +72,14 @@ static void fill(struct bench_row *row, const json_t *object) {
   row->peak = member(object, "peak_rss_bytes");
 }
 
-/* The arithmetic is the same for all: what `auto` means for mezo, or what was asked for. */
+/* The arithmetic of all methods: what `auto` means for mezo, or what the config says. */
 static const char *compute_of(const struct zf_conf *conf) {
   const char *compute = zf_conf_str(conf, "compute");
   if (strcmp(compute, "auto") != 0) return compute;
   return zf_compute_name(zf_compute_auto(zf_conf_num(conf, "zo_eps", INFINITY)));
 }
 
-/* int8 serves forward passes alone; backpropagation then runs in the next finer one. */
+/* Backpropagation has no int8; it runs in the next finer arithmetic. */
 static const char *compute_for(const struct zc_bench_method *method, const char *compute) {
   int forward = !strcmp(method->method, "mezo") || !strcmp(method->method, "inference");
   if (forward || strcmp(compute, "int8") != 0) return compute;
@@ -115,35 +117,56 @@ static int measure(struct bench_table *table, const struct zc_args *args,
   return 0;
 }
 
-static int measure_all(struct bench_table *table, const struct zc_args *args) {
-  const struct zc_bench_method *methods[MOST];
-  struct zf_conf *conf = NULL;
-  int batches[MOST], lengths[MOST], nbatch = 0, nlength = 0, nmethod = 0;
+/* The lists of the options. */
+struct bench_lists {
+  const struct zc_bench_method *methods[MAX_LIST];
+  int batches[MAX_LIST], lengths[MAX_LIST];
+  int nmethod, nbatch, nlength;
+};
+
+static int read_lists(struct bench_lists *lists) {
   const struct zc_bench_options *options = &zc_bench_options;
-  int rc = zc_report_check(options->output);
-  if (!rc && (nmethod = zc_bench_find_methods(
-                  methods, MOST, options->methods ? options->methods : ALL_METHODS)) < 0)
-    rc = nmethod;
-  if (!rc && (nbatch = parse_numbers(batches, options->batch, "--batch")) < 0) rc = nbatch;
-  if (!rc && (nlength = parse_numbers(lengths, options->seq, "--seq")) < 0) rc = nlength;
+  const char *methods = options->methods ? options->methods : ALL_METHODS;
+  lists->nmethod = zc_bench_find_methods(lists->methods, MAX_LIST, methods);
+  if (lists->nmethod < 0) return lists->nmethod;
+  lists->nbatch = parse_numbers(lists->batches, options->batch, "--batch");
+  if (lists->nbatch < 0) return lists->nbatch;
+  lists->nlength = parse_numbers(lists->lengths, options->seq, "--seq");
+  return lists->nlength < 0 ? lists->nlength : 0;
+}
+
+static int measure_lists(struct bench_table *table, const struct zc_args *args,
+                         const struct bench_lists *lists, const char *compute) {
+  int total = lists->nbatch * lists->nlength * lists->nmethod;
+  for (int i = 0; i < total; i++) { /* methods vary fastest, then lengths */
+    const struct zc_bench_method *method = lists->methods[i % lists->nmethod];
+    int length = lists->lengths[i / lists->nmethod % lists->nlength];
+    int batch = lists->batches[i / lists->nmethod / lists->nlength];
+    char text[160];
+    snprintf(text, sizeof text, "%s (%d of %d)", method->name, table->count + 1, total);
+    zc_bar((double)table->count / total, text, 1);
+    int rc = measure(table, args, method, batch, length, compute);
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+static int measure_all(struct bench_table *table, const struct zc_args *args) {
+  struct zf_conf *conf = NULL;
+  struct bench_lists lists;
+  int rc = zc_report_check(zc_bench_options.output);
+  if (!rc) rc = read_lists(&lists);
   if (!rc) rc = zc_conf_load(&conf, args, zf_bench_keys());
-  if (!rc) snprintf(table->model, sizeof table->model, "%s", zf_conf_str(conf, "base_model"));
-  const char *compute = rc ? NULL : compute_of(conf);
-  for (int i = 0; !rc && i < nbatch; i++)
-    for (int j = 0; !rc && j < nlength; j++)
-      for (int k = 0; !rc && k < nmethod; k++) {
-        char text[160];
-        snprintf(text, sizeof text, "%s (%d of %d)", methods[k]->name, table->count + 1,
-                 nbatch * nlength * nmethod);
-        zc_bar((double)table->count / (nbatch * nlength * nmethod), text, 1);
-        rc = measure(table, args, methods[k], batches[i], lengths[j], compute);
-      }
+  if (!rc) {
+    snprintf(table->model, sizeof table->model, "%s", zf_conf_str(conf, "base_model"));
+    rc = measure_lists(table, args, &lists, compute_of(conf));
+  }
   zc_bar_clear();
   zf_conf_free(conf);
   return rc;
 }
 
-/* The row of inference with the same batch and length. */
+/* The row of inference with the same batch and length, or NULL. */
 static const struct bench_row *base_of(const struct bench_table *table,
                                        const struct bench_row *row) {
   for (int i = 0; i < table->count; i++)
@@ -220,12 +243,12 @@ static void energy_cells(struct zc_cell *cell, const struct bench_row *row,
 /* --- plots of a page --- */
 
 struct bench_lines {
-  double x[MOST][ROWS], y[MOST][ROWS];
-  struct zc_series series[MOST];
+  double x[MAX_LIST][ROWS], y[MAX_LIST][ROWS];
+  struct zc_series series[MAX_LIST];
   int count;
 };
 
-/* A line for each method: of all rows, or (batch > 0) of those of one batch. */
+/* A line for each method, over all rows, or over those of one batch (batch > 0). */
 static void lines_of(struct bench_lines *lines, const struct bench_table *table, int batch,
                      double (*x)(const struct bench_row *), double (*y)(const struct bench_row *)) {
   lines->count = 0;
@@ -233,7 +256,7 @@ static void lines_of(struct bench_lines *lines, const struct bench_table *table,
     int line = 0;
     if (batch && table->rows[i].batch != batch) continue;
     while (line < lines->count && strcmp(lines->series[line].name, table->rows[i].method)) line++;
-    if (line == lines->count && lines->count == MOST) continue;
+    if (line == lines->count && lines->count == MAX_LIST) continue;
     if (line == lines->count)
       lines->series[lines->count++] =
           (struct zc_series){table->rows[i].method, lines->x[line], lines->y[line], 0};

@@ -1,4 +1,4 @@
-/* zoft bench: how fast this machine runs what training runs. */
+/* zoft bench: how fast this machine runs a training step, and its parts. */
 #include <stdio.h>
 #include <string.h>
 
@@ -12,8 +12,8 @@
 struct zc_bench_options zc_bench_options = {.repeat = 7, .output = "table"};
 
 static const struct zc_opt options[] = {
-    {"repeat", 0, ZC_INT, "N", "turns or steps that are measured (7)", &zc_bench_options.repeat,
-     .min = 1, .max = 10000},
+    {"repeat", 0, ZC_INT, "N", "how often each part, or how many steps are measured (7)",
+     &zc_bench_options.repeat, .min = 1, .max = 10000},
     {"output", 'o', ZC_STR, "FORMAT", "table, md, csv, json, html, or svg: the first plot",
      &zc_bench_options.output},
     {"methods", 0, ZC_STR, "LIST", "inference,mezo,sgd,sgd_momentum,adamw,adamw_checkpoint",
@@ -35,7 +35,7 @@ static int on_stopped(void *ctx) {
 
 /* --- bench step --- */
 
-/* Settings of a whole config that nothing here reads. */
+/* Warns about settings of the config that this measurement does not read. */
 static void warn_unused(const struct zf_conf *conf) {
   struct zf_buf buf = {0};
   int count = 0;
@@ -69,7 +69,7 @@ static void print_setup(const struct zf_run *run) {
   zc_warn_run_compute(run);
 }
 
-/* One line of the table: time, and what applies of rate and share of the peak. */
+/* A line of the table: the time, and where it applies the rate and the share of the peak. */
 static void table_line(struct zc_table *table, const char *name, double seconds, double tokens,
                        double ops, double peak) {
   char ms[32], rate[32] = "", share[32] = "";
@@ -128,7 +128,9 @@ static int bench_step(const struct zc_args *args) {
   struct zf_bench bench;
   int rc = zc_conf_load(&conf, args, zf_bench_keys());
   if (!rc && strcmp(zf_conf_str(conf, "method"), "mezo"))
-    rc = zf_conf_error(conf, "method", "bench step takes a step of mezo apart: see bench time");
+    rc = zf_conf_error(
+        conf, "method",
+        "bench step measures the parts of a step of mezo: for other methods see bench time");
   if (!rc) warn_unused(conf);
   if (!rc) zc_catch_signals();
   if (!rc) rc = zf_bench_open(&run, conf);
@@ -143,7 +145,7 @@ static int bench_step(const struct zc_args *args) {
   return rc;
 }
 
-/* --- all benches --- */
+/* --- the table of measurements --- */
 
 static const struct {
   const char *name, *about;
@@ -152,7 +154,7 @@ static const struct {
     {"step", "a training step on random tokens, part by part", bench_step},
     {"memory", "peak memory of inference, MeZO and backpropagation on a config", zc_bench_memory},
     {"time", "seconds a step of the same", zc_bench_time},
-    {"energy", "joules a step of the same, where the processor tells", zc_bench_energy},
+    {"energy", "joules a step of the same, where the processor reports them", zc_bench_energy},
     {"learning", "dev scores of MeZO and AdamW by forward passes, seconds and joules",
      zc_bench_learning},
     {NULL, NULL, zc_bench_one},
@@ -173,15 +175,18 @@ static int list(void) {
 
 static int run(const struct zc_args *args) {
   if (args->nword == 0 && args->nset == 0) return list();
-  for (int i = 0; args->nword && i < BENCHES; i++)
-    if (!strcmp(args->word[0], benches[i].name ? benches[i].name : "one")) {
-      struct zc_args rest = *args;
-      rest.word++;
-      rest.nword--;
-      return benches[i].run(&rest);
-    }
+  if (args->nword == 0)
+    return zf_error(ZF_EUSAGE, "expected what to measure, found '%s': 'zoft bench' lists it",
+                    args->set[0]);
+  for (int i = 0; i < BENCHES; i++) {
+    if (strcmp(args->word[0], benches[i].name ? benches[i].name : "one")) continue;
+    struct zc_args rest = *args;
+    rest.word++;
+    rest.nword--;
+    return benches[i].run(&rest);
+  }
   return zf_error(ZF_EUSAGE, "expected what to measure, found '%s': 'zoft bench' lists it",
-                  args->nword ? args->word[0] : args->set[0]);
+                  args->word[0]);
 }
 
 const struct zc_command zc_bench = {
@@ -190,19 +195,19 @@ const struct zc_command zc_bench = {
     "zoft bench step|memory|time|energy|learning [config.yaml] [key=value ...] [options]",
     "memory, time and energy run inference, MeZO, SGD, AdamW, and AdamW with checkpointing, each "
     "in\n"
-    "a process of its own, on the config's model and data, or on random tokens where no config\n"
-    "names data. The arithmetic of products is the same for all. learning trains by MeZO and "
-    "AdamW\n"
-    "within one budget of forward passes.\n\n"
-    "step runs steps as training does, on random tokens: no data and no output directory are "
-    "needed.\n"
-    "Beside a step it measures, in turns, a plain forward pass of the same batch, the noise, the\n"
-    "update, and the peak rate of multiply-adds of the processor; 'step / 2 forwards' is what a "
-    "step\n"
-    "costs beyond its passes. objective=lm takes the loss on every token, objective=options on "
-    "two\n"
-    "options of one token behind each prompt, as classification does. sequence_len is 64 unless "
-    "set.\n\n"
+    "a process of its own, on the config's model and data, or on random tokens when the config "
+    "names\n"
+    "no data. All methods multiply in the same arithmetic. learning trains by MeZO and AdamW "
+    "within\n"
+    "one budget of forward passes.\n\n"
+    "step runs training steps on random tokens: it needs no data and no output directory. It also\n"
+    "measures, in turns, a plain forward pass of the same batch, the noise, the update, and the "
+    "peak\n"
+    "rate of multiply-adds of the processor; 'step / 2 forwards' shows what a step costs beyond "
+    "its\n"
+    "passes. With objective=lm the loss is on every token, with objective=options on two options "
+    "of\n"
+    "one token behind each prompt, as in classification. sequence_len is 64 unless set.\n\n"
     "Examples:\n"
     "  zoft bench\n"
     "  zoft bench step base_model=DIR micro_batch_size=16 sequence_len=64\n"

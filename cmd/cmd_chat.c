@@ -1,7 +1,7 @@
 /* zoft chat: a conversation in the terminal.
  *
- * The conversation is a list of messages; for a reply it is written out by the chat template and
- * tokenised as a whole, and the decoder keeps the keys of the tokens that begin as last time. */
+ * The conversation is a list of messages.  For each reply the chat template renders it as a whole, and the
+ * decoder keeps the keys and values of the leading tokens that are the same as before. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -17,14 +17,14 @@
 #include "sampling.h"
 #include "ui.h"
 
-enum { PASS = 512, LONGEST = 8192 };
+enum { PASS_TOKENS = 512, DEFAULT_CONTEXT = 8192 };
 
 static const char *compute_name, *chat_template, *given_system;
 static int64_t context;
 static int context_given;
 
 static const struct zc_opt options[] = {
-    {"system", 0, ZC_STR, "TEXT", "what the model is told before all else", &given_system},
+    {"system", 0, ZC_STR, "TEXT", "a system message before the conversation", &given_system},
     {"chat-template", 0, ZC_STR, "NAME", "a template's name or file (the model's own)",
      &chat_template},
     {"context", 0, ZC_INT, "N", "tokens of conversation and reply (the model's, at most 8192)",
@@ -41,12 +41,13 @@ struct chat_session {
   struct zf_decoder *decoder;
   struct zf_ids ends;
   struct zf_generation_config config;
-  char *system, *stop; /* stop: what the template writes behind a reply, where that is no token */
-  json_t *messages;    /* user and assistant in turn */
-  size_t left_out;     /* oldest messages that no longer fit */
-  int64_t context;     /* tokens of the context */
-  uint32_t replies;    /* replies to the last message so far */
-  size_t shown;        /* bytes of the reply */
+  char *system;
+  char *stop; /* the text that the template writes behind a reply, when it is no token; or NULL */
+  json_t *messages; /* user and assistant in turn */
+  size_t left_out;  /* the oldest messages, which no longer fit */
+  int64_t context;  /* in tokens */
+  uint32_t replies; /* to the last message so far */
+  size_t shown;     /* bytes of the reply that are printed */
 };
 
 static int check(const struct zc_args *args) {
@@ -73,7 +74,8 @@ static int encode_conversation(struct zf_ids *ids, const struct chat_session *se
   return rc;
 }
 
-/* Leaves out the oldest turns until a reply has a quarter of the context, or all that it may take. */
+/* Leaves out the oldest messages until the context has room for a reply: a quarter of it, or
+ * --max-new-tokens if that is less. */
 static int fit(struct zf_ids *ids, struct chat_session *session) {
   int64_t reply =
       session->context / 4 < zc_sampling.max_new ? session->context / 4 : zc_sampling.max_new;
@@ -134,7 +136,7 @@ static void print_json(const struct zf_text *text, int64_t kept, double seconds)
 static int finish(struct chat_session *session, struct chat_reply *reply, double seconds) {
   struct zf_text *text = &reply->text;
   int64_t new_tokens = text->ids.count - text->given, kept = text->kept;
-  if (!text->finish) text->made.len = text->ready; /* stopped: what was shown */
+  if (!text->finish) text->made.len = text->ready; /* stopped: keep what was printed */
   json_t *content = json_stringn(text->made.data, text->made.len);
   if (!content) content = json_string("");
   json_array_append_new(session->messages,
@@ -155,7 +157,7 @@ static int finish(struct chat_session *session, struct chat_reply *reply, double
   return 0;
 }
 
-/* What the last message is answered with. */
+/* Generates a reply to the last message. */
 static int answer(struct chat_session *session) {
   struct chat_reply reply = {.session = session};
   struct zf_generate_rules rules = zc_sampling_rules(&session->ends);
@@ -175,11 +177,14 @@ static int answer(struct chat_session *session) {
 
 static void drop_last(struct chat_session *session, size_t count) {
   size_t size = json_array_size(session->messages);
-  for (size_t i = 0; i < count && size; i++) json_array_remove(session->messages, --size);
+  for (size_t i = 0; i < count; i++) {
+    if (!size) break;
+    json_array_remove(session->messages, --size);
+  }
   if (session->left_out > size) session->left_out = size;
 }
 
-/* A message that cannot be answered is taken back; what goes wrong beyond that ends the program. */
+/* Sends a message.  A message that cannot be encoded is removed again; other errors end the program. */
 static int ask(struct chat_session *session, const char *text) {
   json_t *message = json_pack("{s:s, s:s}", "role", "user", "content", text);
   if (!message) {
@@ -225,11 +230,11 @@ static int cmd_regenerate(struct chat_session *session, const char *arg) {
 static int cmd_undo(struct chat_session *session, const char *arg) {
   (void)arg;
   if (!json_array_size(session->messages)) {
-    zc_warn("there is nothing to take back");
+    zc_warn("there is no message to remove");
     return 0;
   }
   drop_last(session, 2);
-  zc_info("your last message and its reply are taken back");
+  zc_info("your last message and its reply are removed");
   return 0;
 }
 
@@ -278,13 +283,13 @@ static int cmd_quit(struct chat_session *session, const char *arg) {
 
 static const struct {
   const char *name, *about;
-  int (*run)(struct chat_session *session, const char *arg); /* 1: leave */
+  int (*run)(struct chat_session *session, const char *arg); /* 1: end the program */
 } commands[] = {
     {"/help", "this list", cmd_help},
     {"/reset", "begin anew", cmd_reset},
-    {"/system", "TEXT: tell the model this before all else; nothing: no more", cmd_system},
+    {"/system", "TEXT: set the system message; without TEXT: remove it", cmd_system},
     {"/regenerate", "another reply to the last message", cmd_regenerate},
-    {"/undo", "take back the last message and its reply", cmd_undo},
+    {"/undo", "remove the last message and its reply", cmd_undo},
     {"/save", "FILE.json: write the conversation", cmd_save},
     {"/tokens", "how full the context is", cmd_tokens},
     {"/quit", "leave (so does Ctrl-D)", cmd_quit},
@@ -295,7 +300,7 @@ static int cmd_help(struct chat_session *session, const char *arg) {
   (void)session;
   (void)arg;
   for (int i = 0; i < COMMANDS; i++) zc_info("  %-12s %s", commands[i].name, commands[i].about);
-  zc_info("A line that ends in \\ goes on; \"\"\" begins and ends a message of several lines.");
+  zc_info("A line that ends in \\ continues; \"\"\" begins and ends a message of several lines.");
   zc_info("Ctrl-C stops a reply.");
   return 0;
 }
@@ -316,7 +321,7 @@ static int run_command(struct chat_session *session, const char *line) {
   return 0;
 }
 
-/* --- the whole --- */
+/* --- the session --- */
 
 static int set_up(struct chat_session *session, const char *model, enum zf_compute compute) {
   struct zc_sampling sampling = {
@@ -333,7 +338,7 @@ static int set_up(struct chat_session *session, const char *model, enum zf_compu
   struct zc_list *stop = &zc_sampling.stop;
   if (session->stop && stop->count < (int)(sizeof stop->item / sizeof *stop->item))
     stop->item[stop->count++] = session->stop;
-  session->context = context_given ? context : LONGEST;
+  session->context = context_given ? context : DEFAULT_CONTEXT;
   if (context > session->model->config.context)
     return zf_error(ZF_EUSAGE, "--context: the model's is %lld tokens, found %lld",
                     (long long)session->model->config.context, (long long)context);
@@ -341,7 +346,8 @@ static int set_up(struct chat_session *session, const char *model, enum zf_compu
     session->context = session->model->config.context;
   session->messages = json_array();
   struct zf_decoder_room room = {.slots = 1,
-                                 .tokens = session->context < PASS ? session->context : PASS,
+                                 .tokens = session->context < PASS_TOKENS ? session->context
+                                                                          : PASS_TOKENS,
                                  .length = session->context,
                                  .compute = compute};
   zc_warn_compute(session->model, compute);
@@ -351,7 +357,7 @@ static int set_up(struct chat_session *session, const char *model, enum zf_compu
 static void greet(const struct chat_session *session, const char *model) {
   int64_t cache, rest;
   char text[32];
-  struct zf_decoder_room room = {.slots = 1, .tokens = PASS, .length = session->context};
+  struct zf_decoder_room room = {.slots = 1, .tokens = PASS_TOKENS, .length = session->context};
   zf_decoder_bytes(&cache, &rest, session->model, &room);
   zc_info("%s: temperature %g, context %lld tokens; /help lists the commands", model,
           zc_sampling.temperature, (long long)session->context);
@@ -400,10 +406,9 @@ static int run(const struct zc_args *args) {
 
 const struct zc_command zc_chat = {
     "chat",
-    "talk with a model in the terminal",
+    "chat with a model in the terminal",
     "zoft chat MODEL [options]",
-    "Replies appear as they are made. /help lists what can be said to the program: /reset, "
-    "/system,\n"
+    "A reply is printed while it is generated. /help lists the commands: /reset, /system,\n"
     "/regenerate, /undo, /save, /tokens, /quit. Ctrl-C stops a reply, a second one or Ctrl-D "
     "leaves.\n"
     "Without a terminal each line (or \"\"\" block) of standard input is a message.\n\n"

@@ -1,4 +1,4 @@
-/* zoft data: look at data files, split and convert them.  An action is a row of the table. */
+/* zoft data: statistics of data files, their rows, splits and conversions.  An action is a row of the table. */
 #include <string.h>
 
 #include "base/err.h"
@@ -34,8 +34,8 @@ static const struct zc_opt options[] = {
 
 static const struct {
   const char *name;
-  int words; /* behind it */
-  int sets;  /* takes key=value */
+  int words; /* behind its name */
+  int sets;  /* it takes key=value words */
   int (*run)(const struct zc_args *args);
 } actions[] = {
     {"stats", 1, 1, zc_data_stats},
@@ -45,7 +45,7 @@ static const struct {
 };
 enum { ACTIONS = sizeof actions / sizeof *actions };
 
-/* An option of another action does nothing, which is an error. */
+/* An option that belongs to other actions is an error. */
 static int check_options(const char *action) {
   const struct zc_data_options *data_options = &zc_data_options;
   const struct {
@@ -84,19 +84,17 @@ static int run(const struct zc_args *args) {
 
 const struct zc_command zc_data = {
     "data",
-    "look at data files, split and convert them",
+    "show, count, split and convert data files",
     "zoft data stats|show FILE|CONFIG [key=value ...], split FILE, convert FROM TO [options]",
     "FILE is .jsonl, .ndjson, .json, .csv, .tsv or .txt, and may have .gz or .zst behind it; "
     "CONFIG is\n"
-    "the .yaml of a run, whose files are taken. stats counts rows, fields, labels, copies and "
-    "lengths;\n"
-    "show prints rows. With --tokenizer, or a config, both encode the rows: stats counts tokens, "
-    "show\n"
-    "prints ids and the texts with their targets. Without a config key=value words say how: "
-    "type=text\n"
-    "is the default. split deals a file's rows out, none is lost or there twice; convert writes "
-    "another\n"
-    "format. No file is written over.\n\n"
+    "the .yaml of a run, whose data files are read. stats counts rows, fields, labels, copies and\n"
+    "lengths; show prints rows. With --tokenizer, or a config, both encode the rows: stats counts\n"
+    "tokens, show prints ids and the texts with their targets. Without a config key=value words "
+    "say\n"
+    "how (default: type=text). split puts each row of a file into one of two or three files; "
+    "convert\n"
+    "writes another format. Existing files are not overwritten.\n\n"
     "Examples:\n"
     "  zoft data stats datasets/demo/train.jsonl\n"
     "  zoft data stats configs/demo.yaml --sequence-len 64\n"

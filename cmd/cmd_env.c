@@ -1,4 +1,4 @@
-/* zoft env: what this machine and this build are, for reports of problems. */
+/* zoft env: describes this machine and this build, for reports of problems. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>

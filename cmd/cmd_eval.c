@@ -29,7 +29,7 @@ static const struct zc_opt options[] = {
     {"data", 0, ZC_LIST, "FILE", "the rows of a --task: .jsonl, .json, .csv, .tsv", &tasks.data},
     {"num-fewshot", 0, ZC_INT, "N", "put N answered rows before every question", &tasks.nshot,
      .max = ZC_MANY, .given = &tasks.nshot_given},
-    {"fewshot-data", 0, ZC_LIST, "FILE", "their file: the first N rows", &tasks.shots},
+    {"fewshot-data", 0, ZC_LIST, "FILE", "the file of these rows: its first N", &tasks.shots},
     {"limit", 0, ZC_INT, "N", "score the first N rows of every --data", &tasks.limit, .min = 1,
      .max = ZC_MANY, .given = &tasks.limit_given},
     {"max-length", 0, ZC_INT, "N", "tokens the model reads at most (default: its context)",
@@ -43,30 +43,31 @@ static const struct zc_opt options[] = {
     {0},
 };
 
-/* The two measures of a set: of text and choices, of several labels, of numbers. */
-static const char *const *measures(const struct zf_metrics *metrics) {
-  static const char *const names[][2] = {
-      {"accuracy", "macro F1"}, {"micro F1", "macro F1"}, {"Pearson", "Spearman"}};
-  if (isfinite(metrics->f1_micro)) return names[1];
-  return isfinite(metrics->pearson) || isfinite(metrics->spearman) ? names[2] : names[0];
+/* The two metrics that a table shows: of text and choices, of several labels, of numbers. */
+static const char *const *metric_names(const struct zf_metrics *metrics) {
+  static const char *const choices[] = {"accuracy", "macro F1"},
+                           *const several[] = {"micro F1", "macro F1"},
+                           *const numbers[] = {"Pearson", "Spearman"};
+  if (isfinite(metrics->f1_micro)) return several;
+  return isfinite(metrics->pearson) || isfinite(metrics->spearman) ? numbers : choices;
 }
 
 static void add_row(struct zc_table *table, const char *set, const struct zf_metrics *metrics,
                     double f1) {
   char examples[32], loss[32], perplexity[32], first[32], second[32];
   snprintf(examples, sizeof examples, "%lld", (long long)metrics->examples);
-  zc_metric(second, metrics, measures(metrics)[1]);
+  zc_metric(second, metrics, metric_names(metrics)[1]);
   if (isfinite(f1)) snprintf(second, sizeof second, "%.1f %%", 100 * f1);
   zc_table_row(table,
                (const char *const[]){set, examples, zc_metric(loss, metrics, "loss"),
                                      zc_metric(perplexity, metrics, "perplexity"),
-                                     zc_metric(first, metrics, measures(metrics)[0]), second});
+                                     zc_metric(first, metrics, metric_names(metrics)[0]), second});
 }
 
 struct eval_result {
   const char *set;
   struct zf_metrics metrics;
-  double f1; /* of decoded text; NaN: not asked */
+  double f1; /* of decoded text; NaN: not measured */
 };
 
 static void print_results(const struct zf_model *model, const struct eval_result *results,
@@ -87,7 +88,7 @@ static void print_results(const struct zf_model *model, const struct eval_result
   }
   struct zc_table *table = zc_table_new("lrrrrr");
   zc_print_model(model);
-  const char *const *name = measures(&results[0].metrics);
+  const char *const *name = metric_names(&results[0].metrics);
   const char *last = strcmp(name[0], "accuracy") ? name[1] : "F1";
   zc_table_row(table, (const char *const[]){"", "examples", "loss", "perplexity", name[0], last});
   for (int i = 0; i < count; i++)
@@ -96,50 +97,58 @@ static void print_results(const struct zf_model *model, const struct eval_result
 }
 
 static int check_gate(const struct eval_result *results, int count) {
-  for (int i = 0; fail_under_given && i < count; i++) {
-    if (!isfinite(results[i].metrics.accuracy))
+  if (!fail_under_given) return 0;
+  for (int i = 0; i < count; i++) {
+    double accuracy = 100 * results[i].metrics.accuracy;
+    if (!isfinite(accuracy))
       return zf_error(ZF_EUSAGE, "--fail-under: only classification has an accuracy");
-    if (100 * results[i].metrics.accuracy < fail_under)
+    if (accuracy < fail_under)
       return zf_error(ZF_EGATE, "%s accuracy %.1f %% is below --fail-under %g", results[i].set,
-                      100 * results[i].metrics.accuracy, fail_under);
+                      accuracy, fail_under);
   }
   return 0;
+}
+
+static int eval_set(struct eval_result *result, const struct zf_run *run, const char *name,
+                    const struct zf_dataset *set) {
+  *result = (struct eval_result){.set = name, .f1 = NAN};
+  zc_warn_counts(set, name);
+  int rc = zf_evaluate(&result->metrics, run->scorer, set, run->set.micro_batch, NULL, NULL);
+  if (rc || !generate_f1) return rc;
+  return zf_text_f1(&result->f1, run->model, run->tok, set, run->set.compute);
+}
+
+static int eval_sets(const struct zf_run *run) {
+  static const char *const names[] = {"dev", "test"};
+  const struct zf_dataset *sets[] = {run->data.dev, run->data.test};
+  struct eval_result results[2];
+  int count = 0;
+  if (!sets[0] && !sets[1])
+    return zf_error(ZF_EUSAGE, "nothing to evaluate: the config has no val_datasets, val_set_size "
+                               "or test_datasets");
+  zc_warn_model(run->model);
+  zc_warn_compute(run->model, run->set.compute);
+  for (int i = 0; i < 2; i++) {
+    int rc = sets[i] ? eval_set(&results[count++], run, names[i], sets[i]) : 0;
+    if (rc) return rc;
+  }
+  print_results(run->model, results, count);
+  return check_gate(results, count);
 }
 
 static int eval_config(const struct zc_args *args) {
   struct zf_conf *conf = NULL;
   struct zf_run *run = NULL;
-  struct eval_result results[2];
-  int count = 0, rc = zc_conf_load(&conf, args, zf_train_keys);
+  int rc = zc_conf_load(&conf, args, zf_train_keys);
   if (!rc) rc = zc_conf_take_result(conf);
   if (!rc) rc = zf_run_open(&run, conf, ZF_WANT_DEV | ZF_WANT_TEST);
-  const struct zf_dataset *sets[] = {run ? run->data.dev : NULL, run ? run->data.test : NULL};
-  static const char *const names[] = {"dev", "test"};
-  if (!rc && !sets[0] && !sets[1])
-    rc = zf_error(ZF_EUSAGE, "nothing to evaluate: the config has no val_datasets, val_set_size or "
-                             "test_datasets");
-  if (!rc) zc_warn_model(run->model);
-  if (!rc) zc_warn_compute(run->model, run->set.compute);
-  for (int i = 0; !rc && i < 2; i++) {
-    if (!sets[i]) continue;
-    zc_warn_counts(sets[i], names[i]);
-    results[count] = (struct eval_result){.set = names[i], .f1 = NAN};
-    rc = zf_evaluate(&results[count].metrics, run->scorer, sets[i], run->set.micro_batch, NULL,
-                     NULL);
-    if (!rc && generate_f1)
-      rc = zf_text_f1(&results[count].f1, run->model, run->tok, sets[i], run->set.compute);
-    count++;
-  }
-  if (!rc) {
-    print_results(run->model, results, count);
-    rc = check_gate(results, count);
-  }
+  if (!rc) rc = eval_sets(run);
   zf_run_free(run);
   zf_conf_free(conf);
   return rc;
 }
 
-/* A text file needs no config: its lines are texts, split at the model's context. */
+/* Scores a text file without a config: its lines are texts, split at the model's context. */
 static int eval_text(const char *base_model) {
   struct zf_model *model = NULL;
   struct zf_tok *tok = NULL;
@@ -194,16 +203,17 @@ static int eval_tasks(const struct zc_args *args) {
   return zc_run_tasks(&tasks, args->word[0]);
 }
 
-/* An option of --task without one. */
+/* An option of --task is an error without it. */
 static int check_stray(void) {
-  const char *stray = tasks.data.count     ? "data"
-                      : tasks.shots.count  ? "fewshot-data"
-                      : tasks.nshot_given  ? "num-fewshot"
-                      : tasks.limit_given  ? "limit"
-                      : tasks.length_given ? "max-length"
-                      : tasks.samples      ? "log-samples"
-                                           : NULL;
-  return stray ? zf_error(ZF_EUSAGE, "--%s is for --task", stray) : 0;
+  const struct {
+    const char *name;
+    int given;
+  } stray[] = {{"data", tasks.data.count},         {"fewshot-data", tasks.shots.count},
+               {"num-fewshot", tasks.nshot_given}, {"limit", tasks.limit_given},
+               {"max-length", tasks.length_given}, {"log-samples", tasks.samples != NULL}};
+  for (size_t i = 0; i < sizeof stray / sizeof *stray; i++)
+    if (stray[i].given) return zf_error(ZF_EUSAGE, "--%s is for --task", stray[i].name);
+  return 0;
 }
 
 static int run(const struct zc_args *args) {
@@ -233,12 +243,15 @@ const struct zc_command zc_eval = {
     "With a run (its directory, or the config.yaml in it), scores the run's result on its dev and "
     "test\n"
     "data; with another config, the base_model that it names, or base_model=DIR. With --text, "
-    "every non-empty line of FILE is a text.\n\n"
+    "every\n"
+    "non-empty line of FILE is a text.\n\n"
     "With --task, scores the rows of --data FILE as a standard task, by the rules of\n"
     "lm-evaluation-harness 0.4.13: its prompts, log-likelihoods and metrics. Several tasks:\n"
-    "--task A --data FILE_A --task B --data FILE_B. Standard errors of means are the harness's;\n"
-    "of perplexity, f1 and mcc, where it draws bootstrap samples, and of the others, where it has\n"
-    "none, they are analytic (delta method).\n\n"
+    "--task A --data FILE_A --task B --data FILE_B. Standard errors of means are the harness's. "
+    "Those\n"
+    "of perplexity, f1 and mcc, for which it draws bootstrap samples, and those of metrics for "
+    "which\n"
+    "it has none, are analytic (delta method).\n\n"
     "Examples:\n"
     "  zoft eval configs/demo.yaml\n"
     "  zoft eval out/demo --fail-under 90\n"

@@ -1,4 +1,4 @@
-/* zoft generate: text behind a prompt, or behind each prompt of a file. */
+/* zoft generate: continues a prompt, or each prompt of a file. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 #include "sampling.h"
 #include "ui.h"
 
-enum { PASS = 512, INPUT_MAX = 1 << 30, SAMPLES_MAX = 1 << 16 };
+enum { PASS_TOKENS = 512, INPUT_MAX = 1 << 30, SAMPLES_MAX = 1 << 16 };
 
 static const char *prompt, *compute_name, *jsonl, *output, *chat_template;
 static int64_t number = 1, batch_size = 8;
@@ -48,33 +48,34 @@ static int check(const struct zc_args *args) {
   return 0;
 }
 
-/* The options, then generation_config.json, then what is usual. */
+/* Settings: the options, else generation_config.json, else the defaults. */
 static int settle(struct zf_generation_config *config, const char *model) {
   struct zc_sampling sampling = defaults;
   int rc = zc_sampling_model(&sampling, config, model, 0);
   return rc ? rc : zc_sampling_settle(&sampling);
 }
 
-/* A prompt and its texts. */
+/* A prompt and the texts that continue it. */
 struct prompt_row {
   struct zf_ids ids;
   struct zf_text *texts; /* [number] */
-  int64_t finished;
-  int is_chat; /* messages */
+  int64_t finished;      /* of its texts */
+  int is_chat;           /* the prompt is a conversation */
 };
 
 struct generate_job {
   struct zf_model *model;
   struct zf_tok *tok;
   struct zf_chat *chat;
-  struct zf_records *records; /* NULL: the one prompt */
-  char *piped;                /* standard input's text */
+  struct zf_records *records; /* NULL: --prompt */
+  char *piped;                /* the text of standard input */
   struct zf_ids ends;         /* the model's, then the chat template's */
-  int64_t model_ends;         /* how many are the model's */
+  int64_t model_ends;         /* how many of them are the model's */
   struct prompt_row *rows;
-  int64_t count, begun, written;    /* rows, texts, rows */
-  int64_t replaced, first_replaced; /* rows with a field that made way; the line of the first */
-  size_t shown;                     /* bytes of the text at hand */
+  int64_t count, begun, written; /* rows; texts; rows */
+  int64_t replaced,
+      first_replaced; /* rows with a field that a result overwrites; the line of the first */
+  size_t shown;       /* bytes of the current text that are printed */
   int streaming;
   FILE *out;
   double start;
@@ -95,7 +96,7 @@ static int open_chat(struct generate_job *job) {
   return rc;
 }
 
-/* A conversation's text holds its own BOS. */
+/* The rendered conversation holds its own BOS. */
 static int read_messages(struct prompt_row *prompt_row, struct generate_job *job,
                          const json_t *row) {
   struct zf_buf text = {0};
@@ -139,27 +140,38 @@ static int open_input(struct generate_job *job) {
   return rc ? rc : zf_records_parse(&job->records, job->piped, len, "stdin.jsonl");
 }
 
+static int read_record(struct generate_job *job, int64_t index) {
+  struct prompt_row *prompt_row = &job->rows[index];
+  const json_t *row = zf_records_row(job->records, index);
+  if (!row) return ZF_ENOMEM;
+  int rc = read_row(prompt_row, job, row);
+  if (!rc) rc = check_row(prompt_row, job);
+  if (!rc || rc == ZF_EUSAGE) return rc;
+  return zf_error_prefix(rc, "%s:%lld", job->records->path,
+                         (long long)zf_records_line(job->records, index));
+}
+
+static int read_prompt(struct generate_job *job) {
+  const char *text = prompt ? prompt : "";
+  int rc = encode(&job->rows[0], job, text, strlen(text), no_special);
+  return rc ? rc : check_row(&job->rows[0], job);
+}
+
 static int read_rows(struct generate_job *job) {
   int rc = jsonl ? open_input(job) : 0;
   if (rc) return rc;
   job->count = job->records ? job->records->count : 1;
   job->rows = zf_calloc(job->count + 1, sizeof *job->rows);
   if (!job->rows) return ZF_ENOMEM;
-  for (int64_t i = 0; !rc && i < job->count && !zc_signal(); i++) {
-    const json_t *row = job->records ? zf_records_row(job->records, i) : NULL;
-    if (job->records && !row) return ZF_ENOMEM;
-    rc = row ? read_row(&job->rows[i], job, row)
-             : encode(&job->rows[i], job, prompt ? prompt : "", prompt ? strlen(prompt) : 0,
-                      no_special);
-    if (!rc) rc = check_row(&job->rows[i], job);
-    if (rc && rc != ZF_EUSAGE && row)
-      rc = zf_error_prefix(rc, "%s:%lld", job->records->path,
-                           (long long)zf_records_line(job->records, i));
+  for (int64_t i = 0; i < job->count; i++) {
+    if (zc_signal()) break;
+    rc = job->records ? read_record(job, i) : read_prompt(job);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
-/* --- what comes out --- */
+/* --- output --- */
 
 static void print_json(const struct zf_text *text, const struct generate_job *job,
                        const char *whole, size_t len) {
@@ -179,7 +191,7 @@ static void print_json(const struct zf_text *text, const struct generate_job *jo
   zf_buf_free(&buf);
 }
 
-/* The prompt as its tokens read, once. */
+/* Appends the prompt as its tokens decode. */
 static int show_prompt(const struct zf_text *text, const struct generate_job *job,
                        struct zf_buf *to) {
   zf_buf_puts(to, "");
@@ -217,7 +229,7 @@ static json_t *result(const struct zf_text *text) {
                    "new_tokens", (json_int_t)(text->ids.count - text->given));
 }
 
-/* Puts what was made among the row's fields; one of the same name makes way, and is counted. */
+/* Adds the results to the fields of the row.  A field with the name of a result is overwritten and counted. */
 static void put_results(json_t *row, json_t *results, struct generate_job *job) {
   const char *key;
   json_t *value;
@@ -230,26 +242,30 @@ static void put_results(json_t *row, json_t *results, struct generate_job *job) 
     job->first_replaced = zf_records_line(job->records, job->written);
 }
 
-/* The row's own fields, then what was made. */
+/* The results of a row: those of its one text, or {completions: [...]}. */
+static json_t *row_results(const struct prompt_row *row) {
+  if (number == 1) return result(&row->texts[0]);
+  json_t *completions = json_array();
+  for (int64_t i = 0; i < number; i++) json_array_append_new(completions, result(&row->texts[i]));
+  return json_pack("{s:o}", "completions", completions);
+}
+
+/* Writes the fields of the row, then the results. */
 static int write_row(const struct prompt_row *row, struct generate_job *job) {
   const json_t *fields = zf_records_row(job->records, job->written);
-  json_t *out = fields ? json_copy((json_t *)fields) : NULL, *completions = json_array();
-  for (int64_t i = 0; number > 1 && i < number; i++)
-    json_array_append_new(completions, result(&row->texts[i]));
-  json_t *results =
-      number > 1 ? json_pack("{s:O}", "completions", completions) : result(&row->texts[0]);
+  json_t *out = fields ? json_copy((json_t *)fields) : NULL, *results = row_results(row);
   if (out && results) put_results(out, results, job);
   char *line = out && results ? zf_json_dump(out, JSON_COMPACT) : NULL;
   if (line) fprintf(job->out, "%s\n", line);
   free(line);
   json_decref(results);
-  json_decref(completions);
   json_decref(out);
   return line ? 0 : zf_error(ZF_ENOMEM, "out of memory for a line of output");
 }
 
 static void row_free(struct prompt_row *row) {
-  for (int64_t i = 0; row->texts && i < number; i++) zf_text_free(&row->texts[i]);
+  if (row->texts)
+    for (int64_t i = 0; i < number; i++) zf_text_free(&row->texts[i]);
   free(row->texts);
   row->texts = NULL;
   zf_ids_free(&row->ids);
@@ -271,7 +287,7 @@ static int next_text(void *ctx, struct zf_text **text) {
   return zf_text_begin(*text, job->tok, row->ids.id, row->ids.count);
 }
 
-/* One text at a time appears as it is made. */
+/* Prints a single text while it is generated. */
 static int on_token(void *ctx, struct zf_text *text) {
   struct generate_job *job = ctx;
   if (job->records) {
@@ -287,20 +303,29 @@ static int on_token(void *ctx, struct zf_text *text) {
   return 0;
 }
 
+/* Writes all texts of a row. */
+static int write_texts(const struct prompt_row *row, struct generate_job *job) {
+  if (job->records) return write_row(row, job);
+  for (int64_t i = 0; i < number; i++) {
+    int rc = write_plain(&row->texts[i], job);
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+/* Rows are written in the order of the input, each when it and those before it are finished. */
 static int on_done(void *ctx, struct zf_text *text) {
   struct generate_job *job = ctx;
-  int rc = 0;
   job->rows[text->row].finished++;
-  for (; !rc && job->written < job->count && job->rows[job->written].finished == number;
-       job->written++) {
+  for (; job->written < job->count; job->written++) {
     struct prompt_row *row = &job->rows[job->written];
-    if (job->records) rc = write_row(row, job);
-    for (int64_t i = 0; !rc && !job->records && i < number; i++)
-      rc = write_plain(&row->texts[i], job);
+    if (row->finished < number) break;
+    int rc = write_texts(row, job);
     row_free(row);
     if (!output) fflush(job->out);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 static void print_memory(const struct generate_job *job, const struct zf_decoder_room *room) {
@@ -321,7 +346,7 @@ static int decode(struct generate_job *job, enum zf_compute compute) {
   }
   struct zf_decoder_room room = {.slots = batch_size, .compute = compute};
   if (room.slots > job->count * number) room.slots = job->count * number;
-  room.tokens = prompt_tokens < PASS ? prompt_tokens : PASS;
+  room.tokens = prompt_tokens < PASS_TOKENS ? prompt_tokens : PASS_TOKENS;
   if (room.tokens < room.slots) room.tokens = room.slots;
   int64_t max_new = zc_sampling.max_new;
   room.length = max_new < context - longest ? longest + max_new : context;
@@ -388,7 +413,8 @@ static int run(const struct zc_args *args) {
     zc_catch_signals();
     rc = run_job(&job, compute);
   }
-  for (int64_t i = 0; job.rows && i < job.count; i++) row_free(&job.rows[i]);
+  if (job.rows)
+    for (int64_t i = 0; i < job.count; i++) row_free(&job.rows[i]);
   free(job.rows);
   zf_ids_free(&job.ends);
   zf_generation_config_free(&config);
@@ -406,10 +432,10 @@ const struct zc_command zc_generate = {
     "zoft generate MODEL --prompt TEXT | --jsonl FILE [options]",
     "Each line of a --jsonl file is an object with a prompt, or with messages, which the model's "
     "chat\n"
-    "template writes out. Lines come out in the same order with their fields and completion, "
-    "finish\n"
-    "(eos, stop, length, context), prompt_tokens and new_tokens; with --samples above 1 these are\n"
-    "objects in a list, completions. A file that -o names appears when all is done.\n\n"
+    "template renders. The output has the lines in the same order, each with its fields and\n"
+    "completion, finish (eos, stop, length, context), prompt_tokens and new_tokens; with "
+    "--samples\n"
+    "above 1 these are objects in a list, completions. The file of -o appears at the end.\n\n"
     "Examples:\n"
     "  zoft generate out/demo --prompt 'the food was'\n"
     "  zoft generate out/demo -p 'the film' -n 40 --temperature 0.8 --top-p 0.95 --samples 3\n"
