@@ -50,7 +50,7 @@ static int check_options(const char *action) {
   const struct zc_data_options *data_options = &zc_data_options;
   const struct {
     int set;
-    const char *option, *of;
+    const char *option, *actions;
   } rows[] = {{data_options->tokenizer != NULL, "tokenizer", "stats show"},
               {data_options->given.length, "sequence-len", "stats"},
               {data_options->label != NULL, "label", "stats"},
@@ -63,7 +63,7 @@ static int check_options(const char *action) {
               {data_options->out != NULL, "out", "split"},
               {data_options->field.count != 0, "field", "convert"}};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-    if (rows[i].set && !strstr(rows[i].of, action))
+    if (rows[i].set && !strstr(rows[i].actions, action))
       return zf_error(ZF_EUSAGE, "--%s has no effect: data %s does not read it", rows[i].option,
                       action);
   return 0;

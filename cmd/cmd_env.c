@@ -16,7 +16,7 @@
 #include "ui.h"
 
 static int run(const struct zc_args *args) {
-  char names[96], cores[16], pcre[64] = "", sleef[32], compute[64], how[ZF_COMPUTES][48];
+  char names[96], cores[16], pcre[64] = "", sleef[32], compute[64], computes[ZF_COMPUTES][48];
   struct utsname utsname;
   if (args->nword || args->nset) return zf_error(ZF_EUSAGE, "expected no word after 'zoft env'");
   uname(&utsname);
@@ -25,7 +25,7 @@ static int run(const struct zc_args *args) {
   snprintf(sleef, sizeof sleef, "%d.%d.%d", SLEEF_VERSION_MAJOR, SLEEF_VERSION_MINOR,
            SLEEF_VERSION_PATCHLEVEL);
   for (int i = 0; i < ZF_COMPUTES; i++)
-    snprintf(how[i], sizeof how[i], "%s on %s",
+    snprintf(computes[i], sizeof computes[i], "%s on %s",
              zf_kern_native((enum zf_compute)i) ? "native" : "emulated",
              zf_kern_name((enum zf_compute)i));
   enum zf_compute chosen = zf_compute_auto(INFINITY);
@@ -39,9 +39,9 @@ static int run(const struct zc_args *args) {
       {"cpu", zf_cpu_brand()},
       {"features", zf_cpu_names(names, zf_cpu_flags())},
       {"compute", compute},
-      {"f32", how[ZF_COMPUTE_F32]},
-      {"bf16", how[ZF_COMPUTE_BF16]},
-      {"int8", how[ZF_COMPUTE_INT8]},
+      {"f32", computes[ZF_COMPUTE_F32]},
+      {"bf16", computes[ZF_COMPUTE_BF16]},
+      {"int8", computes[ZF_COMPUTE_INT8]},
       {"cores", cores},
       {"compiler", __VERSION__},
       {"sleef", sleef},

@@ -1,5 +1,4 @@
-/* zoft inspect: what is in a file that zoft reads.  A kind of file is a row of the table at the
- * end. */
+/* zoft inspect: shows what a file holds.  A kind of file is a row of the table at the end. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +19,7 @@ static const struct zc_opt options[] = {
     {0},
 };
 
-/* Facts are printed as lines, or gathered as members of one JSON object. */
+/* Properties are printed as lines, or collected as members of one JSON object. */
 struct inspect_output {
   struct zf_buf json;
 };
@@ -58,9 +57,11 @@ static void finish(struct inspect_output *out) {
 static void shape_of(char text[96], const struct zf_st_tensor *tensor) {
   size_t len = 0;
   text[len++] = '[';
-  for (int i = 0; i < tensor->ndim && len < 80; i++)
+  for (int i = 0; i < tensor->ndim; i++) {
+    if (len >= 80) break;
     len += (size_t)snprintf(text + len, 96 - len, "%s%lld", i ? ", " : "",
                             (long long)tensor->shape[i]);
+  }
   snprintf(text + len, 96 - len, "]");
 }
 
@@ -142,11 +143,11 @@ static void put_config(struct inspect_output *out, const struct zf_config *confi
   put_text(out, "head", config->headless ? "none" : head);
 }
 
-/* --- its tokenizer --- */
+/* --- the tokenizer of a model --- */
 
 static void put_special(struct inspect_output *out, const struct zf_tok *tok, const char *name,
-                        enum zf_special which) {
-  struct zf_special_token token = zf_tok_special(tok, which);
+                        enum zf_special special) {
+  struct zf_special_token token = zf_tok_special(tok, special);
   const char *piece = token.id >= 0 ? zf_tok_piece(tok, token.id) : NULL;
   if (zc_common.json) {
     zf_buf_printf(&out->json, ", \"%s\": {\"id\": %d, \"token\": ", name, token.id);
@@ -161,7 +162,7 @@ static void put_special(struct inspect_output *out, const struct zf_tok *tok, co
   }
 }
 
-/* What ends a text in generation. */
+/* The tokens that end a text in generation. */
 static void put_ends(struct inspect_output *out, const struct zf_tok *tok) {
   const char *from;
   const struct zf_ids *ends = zf_tok_ends(tok, &from);
@@ -213,8 +214,7 @@ static int inspect_model(const char *name) {
     put_count(&out, "unused", model->ignored);
     put_tokenizer(&out, tok, model->config.vocab);
     put_text(&out, "hash", hash);
-    put_text(&out, "checks",
-             "all wanted tensors present, shapes as config.json says, values finite");
+    put_text(&out, "checks", "all wanted tensors present, shapes as in config.json, values finite");
     put_tensors(&out, model->st);
     finish(&out);
   }
@@ -233,7 +233,7 @@ static int inspect_log(const char *path) {
   struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
   char text[64];
   int64_t steps = 0, marks = 0;
-  int more = 1, rc = zf_log_open(&reader, path, &head);
+  int has_next = 1, rc = zf_log_open(&reader, path, &head);
   if (rc) return rc;
   put_text(&out, "kind", "step log");
   snprintf(text, sizeof text, "%llu", (unsigned long long)head.zo.seed);
@@ -249,7 +249,7 @@ static int inspect_log(const char *path) {
   put_text(&out, "trainable", head.globs);
   put_text(&out, "trained_as", zf_dtype_info((enum zf_dtype)head.trained)->name);
   put_count(&out, "record_bytes", zf_log_record_size(head.zo.probes));
-  while (!(rc = zf_log_next(reader, &step, probe, &more)) && more) {
+  while (!(rc = zf_log_next(reader, &step, probe, &has_next)) && has_next) {
     if (step.kind == ZF_LOG_MARK) {
       marks++;
       if (all && !zc_common.json) printf("%8u  weights %s\n", step.step, step.hash);
@@ -342,7 +342,7 @@ const struct zc_command zc_inspect = {
     "inspect",
     "what is in a model, weights file, tokenizer, data file or step log",
     "zoft inspect PATH|ORG/NAME [--all] [--json]",
-    "Opens the thing as every other command would, with all checks, and says what it found.\n\n"
+    "Opens the file as every other command does, with all checks, and shows what it holds.\n\n"
     "Examples:\n"
     "  zoft inspect out/demo\n"
     "  zoft inspect out/demo/model.safetensors --all\n"

@@ -1,4 +1,4 @@
-/* zoft log: what is in a step log, and where two part. */
+/* zoft log: shows the steps of a log, sums them up, and finds where two logs differ. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,11 +54,12 @@ static void show_mark(const struct zf_history_entry *mark) {
 }
 
 static int show(const struct zf_history *history, const struct zf_history *other) {
+  int64_t mark = 0;
   (void)other;
-  for (int64_t i = 0, mark = 0; i < history->count; i++) {
+  for (int64_t i = 0; i < history->count; i++) {
     (zc_common.json ? show_json : show_step)(history, i);
-    for (; mark < history->nmark && history->mark[mark].step == i + 1; mark++)
-      show_mark(&history->mark[mark]);
+    while (mark < history->nmark && history->mark[mark].step == i + 1)
+      show_mark(&history->mark[mark++]);
   }
   return 0;
 }
@@ -68,8 +69,8 @@ static int show(const struct zf_history *history, const struct zf_history *other
 struct show_stats {
   double first, last; /* mean loss of the first and last tenth */
   double g_mean, g_rms, g_max;
-  double lr_min, lr_max, path; /* path: sum of lr |g|: how far, in lengths of z */
-  int64_t positive, seeds;     /* steps with g > 0; runs of one seed */
+  double lr_min, lr_max, path; /* path: sum of lr |g|, a distance in lengths of z */
+  int64_t positive, seeds;     /* estimates with g > 0; stretches of steps with one seed */
 };
 
 static double mean_loss(const struct zf_history *history, int64_t from, int64_t to) {
@@ -147,7 +148,7 @@ static int show_stats(const struct zf_history *history, const struct zf_history 
 
 /* --- diff --- */
 
-/* What of step i differs; NULL: nothing. */
+/* The first field of a step that differs; NULL: none. */
 static const char *step_differs(const struct zf_history *history, const struct zf_history *other,
                                 int64_t step) {
   const struct zf_log_rec *record = &history->step[step], *other_record = &other->step[step];
@@ -234,22 +235,31 @@ static int load(struct zf_history *history, const char *run) {
   return rc;
 }
 
-/* A log with a bad record is shown up to it, and is an error all the same. */
+/* A damaged log is shown up to its bad record, and is an error. */
 static int check_end(const struct zf_history *history) {
   if (history->end == ZF_LOG_TORN) zc_warn("%s", history->problem);
   return history->end == ZF_LOG_DAMAGED ? zf_error(ZF_EINVALID, "%s", history->problem) : 0;
 }
 
+static int run_action(int action, struct zf_history history[2], const char **words) {
+  for (int i = 0; i < actions[action].runs; i++) {
+    int rc = load(&history[i], words[i]);
+    if (rc) return rc;
+  }
+  int rc = actions[action].run(&history[0], &history[1]);
+  for (int i = 0; i < actions[action].runs; i++)
+    if (!rc) rc = check_end(&history[i]);
+  return rc;
+}
+
 static int run(const struct zc_args *args) {
   struct zf_history history[2] = {{0}};
-  int action = 0, rc = 0;
+  int action = 0;
   while (args->nword && action < ACTIONS && strcmp(actions[action].name, args->word[0]) != 0)
     action++;
   if (!args->nword || action == ACTIONS || args->nset || args->nword != 1 + actions[action].runs)
     return zf_error(ZF_EUSAGE, "expected: zoft log show RUN, stats RUN or diff RUN RUN2");
-  for (int i = 0; !rc && i < actions[action].runs; i++) rc = load(&history[i], args->word[1 + i]);
-  if (!rc) rc = actions[action].run(&history[0], &history[1]);
-  for (int i = 0; !rc && i < actions[action].runs; i++) rc = check_end(&history[i]);
+  int rc = run_action(action, history, args->word + 1);
   zf_history_free(&history[0]);
   zf_history_free(&history[1]);
   return rc;
@@ -259,9 +269,10 @@ const struct zc_command zc_log = {
     "log",
     "steps of a run: show, stats, diff",
     "zoft log show|stats RUN, zoft log diff RUN RUN2",
-    "RUN is a run directory or a steps.log. show prints a line a step (losses at both sides,\n"
-    "projected gradient, learning rate); stats sums them up; diff finds the first step where two\n"
-    "runs part.\n\n"
+    "RUN is a run directory or a steps.log. show prints a line for each step (both losses, "
+    "projected\n"
+    "gradient, learning rate); stats sums the steps up; diff finds the first step that differs\n"
+    "between two runs.\n\n"
     "Examples:\n"
     "  zoft log stats out/demo\n"
     "  zoft log show out/demo --json\n"

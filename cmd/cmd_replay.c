@@ -1,4 +1,4 @@
-/* zoft replay: weights of any step of a run. */
+/* zoft replay: rebuilds the weights of any step of a run. */
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -24,18 +24,18 @@ static const struct zc_opt options[] = {
     {"drop", 0, ZC_STR, "A:B", "leave steps A to B out", &replay_options.drop},
     {"dtype", 0, ZC_STR, "TYPE", "f32, f16 or bf16 in the file; default: as trained",
      &replay_options.dtype},
-    {"base", 0, ZC_STR, "MODEL", "the base model, where config.yaml's place is not right", &base},
+    {"base", 0, ZC_STR, "MODEL", "the base model, if it is not where config.yaml says", &base},
     {0},
 };
 
-/* The base model that RUN/config.yaml names; the conf holds the text. */
+/* Finds the base model that RUN/config.yaml names; `base` points into *conf. */
 static int find_base(struct zf_conf **conf, const char *run) {
   const struct zf_conf_key *const tables[] = {zf_train_keys};
   char *path = zf_path_join(run, "config.yaml");
   int rc = path ? zf_conf_new(conf, tables, 1) : ZF_ENOMEM;
   if (!rc) rc = zf_conf_file(*conf, path);
   if (!rc && !(base = zf_conf_str(*conf, "base_model")))
-    rc = zf_error(ZF_EUSAGE, "%s: names no base_model: --base does", path);
+    rc = zf_error(ZF_EUSAGE, "%s: base_model is missing: name the base model by --base", path);
   free(path);
   return rc;
 }
@@ -60,10 +60,9 @@ const struct zc_command zc_replay = {
     "replay",
     "rebuild the weights of any step of a run from its log",
     "zoft replay RUN [--to-step N] [--out DIR] [options]",
-    "Takes the base model, or the nearest keyframe, and the log's steps: no data, no forward "
-    "pass.\n"
-    "The bits are those of the run, on any machine. --average, --ema, --scale and --drop make\n"
-    "weights that the run never held, along the same directions.\n\n"
+    "Adds the log's steps to the base model, or to the nearest keyframe: without data, without a\n"
+    "forward pass. The bits are those of the run, on any machine. --average, --ema, --scale and\n"
+    "--drop make weights that the run never had, along the same directions.\n\n"
     "Examples:\n"
     "  zoft replay out/demo --verify\n"
     "  zoft replay out/demo --to-step 500 --out out/at500\n"

@@ -1,4 +1,4 @@
-/* zoft score: log-probabilities of given texts, token by token. */
+/* zoft score: log-probabilities of texts, token by token. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,7 +81,7 @@ static void print_text(const struct text_scorer *scorer, int64_t line, const cha
   zf_buf_free(&buf);
 }
 
-/* The predictions of tokens 1..n-1 from one pass over tokens 0..n-2. */
+/* Scores a text: one pass over all tokens but the last predicts all but the first. */
 static int score(struct text_scorer *scorer, int64_t line, const char *text, size_t len) {
   scorer->ids.count = 0;
   int rc = zf_tok_encode(scorer->tok, &scorer->ids, text, len, ZF_ENC_SPECIAL);
@@ -96,13 +96,13 @@ static int score(struct text_scorer *scorer, int64_t line, const char *text, siz
                     (long long)scorer->model->config.context);
   double nll = 0;
   if (count > 0) {
-    struct zf_segment seg = {.len = count};
+    struct zf_segment segment = {.len = count};
     struct zf_perturb none = zf_perturb_none();
     struct zf_batch batch = {.T = count,
                              .id = scorer->ids.id,
                              .pos = scorer->position,
                              .nseg = 1,
-                             .seg = &seg,
+                             .seg = &segment,
                              .R = count,
                              .row = scorer->row,
                              .unread = 1};
@@ -114,7 +114,7 @@ static int score(struct text_scorer *scorer, int64_t line, const char *text, siz
   return 0;
 }
 
-/* Longest text in tokens, so that memory is made once. */
+/* Length in tokens of the longest text, so that memory is allocated once. */
 static int64_t longest_of(struct text_scorer *scorer, const char *text, size_t size) {
   int64_t max = 1;
   for (size_t begin = 0; begin < size;) {

@@ -1,4 +1,4 @@
-/* zoft tokenize: ids, pieces and offsets of a text, and back. */
+/* zoft tokenize: a text to ids, pieces and offsets, or ids to a text. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,33 +65,44 @@ static int encode(const struct zf_tok *tok, const char *text, size_t len) {
   return rc;
 }
 
-static int decode(const struct zf_tok *tok) {
-  struct zf_buf text = {0};
-  int rc = 0;
-  int32_t *ids = calloc(strlen(decode_ids) / 2 + 1, sizeof *ids);
-  int64_t count = 0;
-  if (!ids) return zf_error(ZF_ENOMEM, "out of memory");
-  for (const char *at = decode_ids; !rc && *(at += strspn(at, ", \t\n[]"));) {
+/* The numbers of --decode into ids, which has room for all; *count: how many. */
+static int parse_ids(int32_t *ids, int64_t *count) {
+  static const char blanks[] = ", \t\n[]";
+  const char *at = decode_ids + strspn(decode_ids, blanks);
+  *count = 0;
+  while (*at) {
     char *end;
     long number = strtol(at, &end, 10);
     if (end == at || number < 0 || number > INT32_MAX)
-      rc = zf_error(ZF_EUSAGE, "--decode: expected token ids, found '%.20s'", at);
-    else
-      ids[count++] = (int32_t)number;
-    at = end;
+      return zf_error(ZF_EUSAGE, "--decode: expected token ids, found '%.20s'", at);
+    ids[(*count)++] = (int32_t)number;
+    at = end + strspn(end, blanks);
   }
-  zf_buf_puts(&text, "");
-  if (!rc) rc = zf_tok_decode(tok, &text, ids, count, skip_special);
-  if (!rc && zc_common.json) {
-    struct zf_buf buf = {0};
-    zf_buf_puts(&buf, "{\"text\": ");
-    zc_json_text(&buf, text.data, text.len);
-    printf("%s}\n", buf.data);
-    zf_buf_free(&buf);
-  } else if (!rc) {
-    fwrite(text.data, 1, text.len, stdout);
+  return 0;
+}
+
+static void print_text(const struct zf_buf *text) {
+  if (!zc_common.json) {
+    fwrite(text->data, 1, text->len, stdout);
     putchar('\n');
+    return;
   }
+  struct zf_buf buf = {0};
+  zf_buf_puts(&buf, "{\"text\": ");
+  zc_json_text(&buf, text->data, text->len);
+  printf("%s}\n", buf.data);
+  zf_buf_free(&buf);
+}
+
+static int decode(const struct zf_tok *tok) {
+  struct zf_buf text = {0};
+  int64_t count;
+  int32_t *ids = calloc(strlen(decode_ids) / 2 + 1, sizeof *ids);
+  if (!ids) return zf_error(ZF_ENOMEM, "out of memory");
+  zf_buf_puts(&text, "");
+  int rc = parse_ids(ids, &count);
+  if (!rc) rc = zf_tok_decode(tok, &text, ids, count, skip_special);
+  if (!rc) print_text(&text);
   zf_buf_free(&text);
   free(ids);
   return rc;

@@ -1,4 +1,4 @@
-/* zoft train: fine-tunes by a config. */
+/* zoft train: fine-tunes a model by a config. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +16,7 @@ static const char *fork_from;
 static const struct zc_opt options[] = {
     {"dry-run", 0, ZC_FLAG, NULL, "load all, try one step, write nothing, print the settings",
      &dry_run},
-    {"resume", 0, ZC_FLAG, NULL, "go on with the run in output_dir, to the same bits", &resume},
+    {"resume", 0, ZC_FLAG, NULL, "continue the run in output_dir, to the same bits", &resume},
     {"fork", 0, ZC_STR, "RUN@N", "begin with the first N steps of another run", &fork_from},
     {0},
 };
@@ -30,9 +30,9 @@ struct train_display {
 };
 
 static const char *metric_name(const struct zf_run *run) {
-  static const char *const of[ZF_PROBLEMS] = {"accuracy", "macro F1", "Pearson"};
+  static const char *const names[ZF_PROBLEMS] = {"accuracy", "macro F1", "Pearson"};
   const struct zf_data_spec *spec = &run->set.train[0].spec;
-  if (spec->type == ZF_TASK_LABELS) return of[spec->problem];
+  if (spec->type == ZF_TASK_LABELS) return names[spec->problem];
   return zf_task_chooses(spec->type) ? "accuracy" : "loss";
 }
 
@@ -59,15 +59,15 @@ static void on_step(void *ctx, const struct zf_step_report *report) {
 
 static void on_eval(void *ctx, const struct zf_eval_report *report) {
   struct train_display *display = ctx;
-  char first[32], second[32], step[48];
+  char metric[32], second[32], step[48];
   const char *name = metric_name(display->run);
+  const char *second_name = isfinite(report->metrics.perplexity) ? "perplexity" : "loss";
+  zc_metric(metric, &report->metrics, name);
+  zc_metric(second, &report->metrics, second_name);
   snprintf(step, sizeof step, "step %lld", (long long)report->step);
-  int has_perplexity = isfinite(report->metrics.perplexity);
-  zc_info("%-12s %-4s  %s %s  %s %s%s", step, report->what, name,
-          zc_metric(first, &report->metrics, name), has_perplexity ? "perplexity" : "loss",
-          zc_metric(second, &report->metrics, has_perplexity ? "perplexity" : "loss"),
+  zc_info("%-12s %-4s  %s %s  %s %s%s", step, report->what, name, metric, second_name, second,
           report->best && report->step ? "  (best so far)" : "");
-  if (!strcmp(report->what, "dev")) snprintf(display->dev, sizeof display->dev, "dev %s  ", first);
+  if (!strcmp(report->what, "dev")) snprintf(display->dev, sizeof display->dev, "dev %s  ", metric);
 }
 
 static void on_message(void *ctx, const char *text) {
@@ -82,7 +82,7 @@ static int on_stopped(void *ctx) {
 
 /* --- before and after --- */
 
-/* What was set and does nothing here. */
+/* Warns about settings without effect. */
 static void warn_unused(const struct zf_run *run) {
   int scored = run->data.dev && run->set.eval_steps >= 0;
   if (run->set.patience && !scored)
@@ -99,7 +99,7 @@ static long long size_of(const struct zf_dataset *dataset) {
   return dataset ? (long long)zf_dataset_size(dataset) : 0;
 }
 
-/* What is known of streams at the end alone. */
+/* Warnings about streams, whose counts are complete only at the end. */
 static void warn_streamed(const struct zf_run *run) {
   if (!run->set.streaming) return;
   zc_warn_counts(run->data.train, "training");
@@ -111,16 +111,15 @@ static void warn_streamed(const struct zf_run *run) {
             (long long)run->data.empty, run->data.empty > 1 ? "es" : "");
 }
 
-static void print_start(const struct zf_run *run) {
-  char first[32], second[32], third[32], fourth[32], bound[32], bound_note[96] = "";
-  const struct zf_model *model = run->model;
+static void print_model(const struct zf_model *model) {
+  char all[32], trained[32];
   zc_info("model      %s (%s), %s parameters, %s trained", model->dir,
           model->config.family->model_type,
-          zc_count(first, (double)zf_params_count(&model->params, 0)),
-          zc_count(second, (double)zf_params_count(&model->params, 1)));
-  zc_info("data       %lld training, %lld dev, %lld test examples", size_of(run->data.train),
-          size_of(run->data.dev), size_of(run->data.test));
-  if (run->set.streaming) zc_info("           streamed: encoded when a step or score needs them");
+          zc_count(all, (double)zf_params_count(&model->params, 0)),
+          zc_count(trained, (double)zf_params_count(&model->params, 1)));
+}
+
+static void print_steps(const struct zf_run *run) {
   if (run->backprop)
     zc_info("steps      %lld of %lld examples (%lld at once), %s%s, learning rate %g",
             (long long)run->steps, (long long)run->batch, (long long)run->set.micro_batch,
@@ -130,18 +129,33 @@ static void print_start(const struct zf_run *run) {
     zc_info("steps      %lld of %lld examples (%lld at once), %d probe%s, eps %g, learning rate %g",
             (long long)run->steps, (long long)run->batch, (long long)run->set.micro_batch,
             run->set.zo.probes, run->set.zo.probes > 1 ? "s" : "", run->set.zo.eps, run->set.lr);
-  zf_human_bytes(bound, (double)run->forecast.bound);
-  if (run->forecast.bound > run->forecast.total)
+}
+
+static void print_memory(const struct zf_run *run) {
+  const struct zf_forecast *forecast = &run->forecast;
+  char total[32], weights[32], activations[32], before[32], gradients[32], optimizer[32];
+  char bound[32], bound_note[96] = "";
+  zf_human_bytes(bound, (double)forecast->bound);
+  if (forecast->bound > forecast->total)
     snprintf(bound_note, sizeof bound_note, " (%s if the longest examples met)", bound);
   zc_info("memory     forecast %s%s: weights %s, activations %s, program and data %s",
-          zf_human_bytes(first, (double)run->forecast.total), bound_note,
-          zf_human_bytes(second, (double)run->forecast.weights),
-          zf_human_bytes(third, (double)run->forecast.activations),
-          zf_human_bytes(fourth, (double)run->forecast.before));
+          zf_human_bytes(total, (double)forecast->total), bound_note,
+          zf_human_bytes(weights, (double)forecast->weights),
+          zf_human_bytes(activations, (double)forecast->activations),
+          zf_human_bytes(before, (double)forecast->before));
   if (run->backprop)
     zc_info("           gradients %s, optimizer %s",
-            zf_human_bytes(first, (double)run->forecast.gradients),
-            zf_human_bytes(second, (double)run->forecast.optimizer));
+            zf_human_bytes(gradients, (double)forecast->gradients),
+            zf_human_bytes(optimizer, (double)forecast->optimizer));
+}
+
+static void print_start(const struct zf_run *run) {
+  print_model(run->model);
+  zc_info("data       %lld training, %lld dev, %lld test examples", size_of(run->data.train),
+          size_of(run->data.dev), size_of(run->data.test));
+  if (run->set.streaming) zc_info("           streamed: encoded when a step or score needs them");
+  print_steps(run);
+  print_memory(run);
   zc_info("kernels    %s on %s, %d thread%s", zf_compute_name(run->set.compute),
           zf_kern_name(run->set.compute), zf_kern_nthreads(), zf_kern_nthreads() > 1 ? "s" : "");
   zc_warn_model(run->model);
@@ -173,7 +187,7 @@ static void metric_rows(struct zc_table *table, const char *set, const struct zf
   }
 }
 
-/* Commands that suit what the model is: only one that predicts tokens continues a text. */
+/* Prints the commands that fit the model: only a causal model continues a text. */
 static void print_next(const struct zf_run *run) {
   char *dir = zf_shell_word(run->set.output_dir);
   if (!dir) return;
@@ -319,7 +333,7 @@ static int run_train(const struct zc_args *args) {
   if (args->nword == 0 && args->nset == 0)
     return zf_error(ZF_EUSAGE, "a config file is needed: zoft train CONFIG (see 'zoft train -h')");
   if (resume && fork_from)
-    return zf_error(ZF_EUSAGE, "--fork begins a run and --resume goes on with one: not both");
+    return zf_error(ZF_EUSAGE, "--fork begins a run and --resume continues one: give one of them");
   int rc = zc_conf_load(&conf, args, zf_train_keys);
   if (!rc) zc_catch_signals();
   if (!rc) rc = zf_run_open(&run, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST);
@@ -338,9 +352,10 @@ const struct zc_command zc_train = {
     "Writes a run directory (output_dir): the tuned model, run.json, config.yaml, metrics.jsonl "
     "and\n"
     "steps.log. While it runs, 'touch OUT/save' writes a checkpoint and 'touch OUT/stop' ends the\n"
-    "run; Ctrl-C writes a checkpoint and leaves, a second Ctrl-C leaves at once. However a run\n"
-    "ended, --resume goes on to the bits it would have had. max_steps may be larger then, and\n"
-    "other keys that 'zoft validate --keys' marks with [resume] may change.\n"
+    "run; Ctrl-C writes a checkpoint and ends it, a second Ctrl-C ends it at once. However a run\n"
+    "ended, --resume continues it to the bits that it would have had. Then max_steps may be "
+    "larger,\n"
+    "and other keys that 'zoft validate --keys' marks with [resume] may change.\n"
     "'zoft validate --keys' lists every key of a config.\n\n"
     "Examples:\n"
     "  zoft train configs/demo.yaml\n"

@@ -1,4 +1,4 @@
-/* zoft validate: everything a run would read, checked and shown, without a step. */
+/* zoft validate: checks and shows everything that a run reads, without a step. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,24 +30,29 @@ static int list_keys(void) {
   return rc;
 }
 
-/* Streams are encoded once from end to end, so that all is counted. */
-static int read_streams(const struct zf_run *run) {
-  enum { PIECE = 256 };
-  const struct zf_dataset *sets[] = {run->data.test, run->data.dev, run->data.train};
-  int64_t row[PIECE];
-  int rc = 0;
-  for (int i = 0; i < 3; i++) {
-    if (!sets[i] || !sets[i]->stream) continue;
-    struct zf_row_reader *rows = sets[i]->stream;
-    for (int64_t at = 0, count; !rc && at < rows->count; at += count) {
-      for (count = 0; count < PIECE && at + count < rows->count; count++) row[count] = at + count;
-      rc = zf_row_reader_load(rows, row, count, NULL);
-    }
+/* Encodes every row of a stream once, so that all of them are counted. */
+static int read_stream(struct zf_row_reader *rows) {
+  enum { CHUNK = 256 };
+  int64_t row[CHUNK];
+  for (int64_t first = 0; first < rows->count; first += CHUNK) {
+    int64_t count = rows->count - first < CHUNK ? rows->count - first : CHUNK;
+    for (int64_t i = 0; i < count; i++) row[i] = first + i;
+    int rc = zf_row_reader_load(rows, row, count, NULL);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
-/* The first rows of a stream again, which are not counted twice. */
+static int read_streams(const struct zf_run *run) {
+  const struct zf_dataset *sets[] = {run->data.test, run->data.dev, run->data.train};
+  for (int i = 0; i < 3; i++) {
+    int rc = sets[i] && sets[i]->stream ? read_stream(sets[i]->stream) : 0;
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+/* Encodes the first rows of a stream again, without counting them twice. */
 static int load_first(struct zf_dataset *dataset) {
   if (!dataset->stream) return 0;
   struct zf_data_counts counts = dataset->counts;
@@ -62,7 +67,8 @@ static int load_first(struct zf_dataset *dataset) {
 }
 
 static void show_examples(const struct zf_run *run, const struct zf_dataset *dataset) {
-  for (int64_t i = 0; i < examples && i < dataset->count; i++) {
+  int64_t count = examples < dataset->count ? examples : dataset->count;
+  for (int64_t i = 0; i < count; i++) {
     const struct zf_example *example = &dataset->ex[i];
     printf("\n%s:%lld%s\n", dataset->path[example->file], (long long)example->line,
            example->single ? "  (options of one token: only their rows of the head are computed)"
@@ -114,7 +120,7 @@ static void print_json(const struct zf_run *run) {
   zf_buf_free(&buf);
 }
 
-/* What concerns completions and chats alone. */
+/* For completions and chats alone: how many targets end a text or a turn. */
 static void print_ends(const struct zf_run *run) {
   static const char *const names[] = {"training", "dev", "test"};
   const struct zf_dataset *sets[] = {run->data.train, run->data.dev, run->data.test};

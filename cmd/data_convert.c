@@ -1,4 +1,4 @@
-/* zoft data convert: rows of one format into another, with fields chosen and renamed. */
+/* zoft data convert: writes rows in another format, with fields chosen and renamed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 #include "task/template.h"
 #include "ui.h"
 
-/* NEW=OLD takes a field, NEW={template} a text made of some; NEW alone keeps it. */
+/* NEW=OLD takes the field OLD, NEW={template} a text over the row; NEW alone keeps the field. */
 struct output_field {
   char *name;
   const char *from;
@@ -48,14 +48,37 @@ static int set_field(json_t *out, const struct output_field *field, const json_t
   return json_object_set_new(out, field->name, value) ? zf_error(ZF_ENOMEM, "out of memory") : 0;
 }
 
+static int set_fields(json_t *converted, const struct output_field *fields, int count,
+                      const json_t *row, struct zf_buf *buf) {
+  for (int i = 0; i < count; i++) {
+    int rc = set_field(converted, &fields[i], row, buf);
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+/* Writes a row, or with fields the object of these; `place` is for messages. */
 static int put_row(struct zf_rows_out *out, const struct output_field *fields, int count,
                    const json_t *row, const char *place, struct zf_buf *buf) {
-  json_t *converted = count ? json_object() : json_incref((json_t *)row);
-  int rc = converted ? 0 : zf_error(ZF_ENOMEM, "out of memory");
-  for (int i = 0; !rc && i < count; i++)
-    if ((rc = set_field(converted, &fields[i], row, buf))) zf_error_prefix(rc, "%s", place);
-  if (!rc) rc = zf_rows_out_put(out, converted, place);
+  if (!count) return zf_rows_out_put(out, row, place);
+  json_t *converted = json_object();
+  if (!converted) return zf_error(ZF_ENOMEM, "out of memory");
+  int rc = set_fields(converted, fields, count, row, buf);
+  if (rc)
+    zf_error_prefix(rc, "%s", place);
+  else
+    rc = zf_rows_out_put(out, converted, place);
   json_decref(converted);
+  return rc;
+}
+
+static int put_record(struct zf_rows_out *out, struct zf_records *records, int64_t index,
+                      const struct output_field *fields, int count, struct zf_buf *buf) {
+  const json_t *row = zf_records_row(records, index);
+  if (!row) return ZF_EINVALID;
+  char *place = zf_asprintf("%s:%lld", records->path, (long long)zf_records_line(records, index));
+  int rc = place ? put_row(out, fields, count, row, place, buf) : ZF_ENOMEM;
+  free(place);
   return rc;
 }
 
@@ -63,12 +86,8 @@ static int put_rows(struct zf_rows_out *out, struct zf_records *records,
                     const struct output_field *fields, int count) {
   struct zf_buf buf = {0};
   int rc = 0;
-  for (int64_t i = 0; !rc && i < records->count; i++) {
-    char *place = zf_asprintf("%s:%lld", records->path, (long long)zf_records_line(records, i));
-    const json_t *row = zf_records_row(records, i);
-    rc = !place ? ZF_ENOMEM : !row ? ZF_EINVALID : put_row(out, fields, count, row, place, &buf);
-    free(place);
-  }
+  for (int64_t i = 0; i < records->count; i++)
+    if ((rc = put_record(out, records, i, fields, count, &buf))) break;
   zf_buf_free(&buf);
   return rc;
 }
@@ -95,16 +114,21 @@ static int convert(const char *from, const char *to, const struct output_field *
   return rc;
 }
 
+static int parse_fields(struct output_field *fields, const struct zc_list *list) {
+  for (int i = 0; i < list->count; i++) {
+    int rc = parse_field(&fields[i], list->item[i]);
+    if (rc) return rc;
+    for (int j = 0; j < i; j++)
+      if (!strcmp(fields[j].name, fields[i].name))
+        return zf_error(ZF_EUSAGE, "--field: '%s' is given twice", fields[i].name);
+  }
+  return 0;
+}
+
 int zc_data_convert(const struct zc_args *args) {
   const struct zc_list *list = &zc_data_options.field;
   struct output_field fields[sizeof list->item / sizeof *list->item] = {{0}};
-  int rc = 0;
-  for (int i = 0; !rc && i < list->count; i++) {
-    rc = parse_field(&fields[i], list->item[i]);
-    for (int j = 0; !rc && j < i; j++)
-      if (!strcmp(fields[j].name, fields[i].name))
-        rc = zf_error(ZF_EUSAGE, "--field: '%s' is made twice", fields[i].name);
-  }
+  int rc = parse_fields(fields, list);
   if (!rc) rc = convert(args->word[1], args->word[2], fields, list->count);
   for (int i = 0; i < list->count; i++) {
     free(fields[i].name);

@@ -1,4 +1,4 @@
-/* zoft data show: rows as they are, and as the model sees them. */
+/* zoft data show: prints rows, and the examples that they become. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,11 +9,11 @@
 #include "show.h"
 #include "ui.h"
 
-/* One file while it is shown. */
+/* The state of showing one file. */
 struct row_viewer {
   struct zf_records *records;
   const struct zf_tok *tok;
-  struct zf_encoder *encoder; /* NULL: rows alone */
+  struct zf_encoder *encoder; /* NULL: only rows are shown */
   struct zf_dataset *dataset;
   int64_t shown;
 };
@@ -24,9 +24,10 @@ static void print_row(const struct row_viewer *viewer, int64_t index, const json
   printf("%s%s:%lld\n", viewer->shown ? "\n" : "", viewer->records->path,
          (long long)zf_records_line(viewer->records, index));
   json_object_foreach((json_t *)row, key, item) {
-    char *text = json_is_string(item) ? NULL : zf_json_dump(item, JSON_ENCODE_ANY);
-    printf("  %s: %s\n", key, text ? text : json_is_string(item) ? json_string_value(item) : "");
-    free(text);
+    char *dumped = json_is_string(item) ? NULL : zf_json_dump(item, JSON_ENCODE_ANY);
+    const char *text = json_is_string(item) ? json_string_value(item) : dumped;
+    printf("  %s: %s\n", key, text ? text : "");
+    free(dumped);
   }
 }
 
@@ -64,12 +65,15 @@ static int print_json(const struct row_viewer *viewer, int64_t index, const json
   zc_json_text(&buf, viewer->records->path, strlen(viewer->records->path));
   zf_buf_printf(&buf, ", \"line\": %lld, \"row\": %s",
                 (long long)zf_records_line(viewer->records, index), text ? text : "null");
-  if (viewer->encoder) zf_buf_puts(&buf, ", \"sequences\": [");
-  for (int64_t i = 0; viewer->encoder && i < viewer->dataset->nseq; i++) {
-    if (i) zf_buf_puts(&buf, ", ");
-    json_sequence(&buf, viewer, &viewer->dataset->seq[i]);
+  if (viewer->encoder) {
+    zf_buf_puts(&buf, ", \"sequences\": [");
+    for (int64_t i = 0; i < viewer->dataset->nseq; i++) {
+      if (i) zf_buf_puts(&buf, ", ");
+      json_sequence(&buf, viewer, &viewer->dataset->seq[i]);
+    }
+    zf_buf_puts(&buf, "]");
   }
-  zf_buf_puts(&buf, viewer->encoder ? "]}" : "}");
+  zf_buf_puts(&buf, "}");
   int rc = text ? zf_buf_ok(&buf) : ZF_ENOMEM;
   if (!rc) puts(buf.data);
   free(text);
@@ -92,7 +96,7 @@ static int show_row(struct row_viewer *viewer, int64_t index) {
   return 0;
 }
 
-/* "3,7-9": the next range of 1-based rows, *p behind it. */
+/* Reads the next range of "3,7-9", rows from 1 on, and moves *list behind it. */
 static int next_range(const char **list, int64_t *from, int64_t *to) {
   char *end;
   *from = *to = strtoll(*list, &end, 10);
@@ -109,18 +113,33 @@ static int next_range(const char **list, int64_t *from, int64_t *to) {
   return 0;
 }
 
+/* Rows from `first` (0-based) to before `end`. */
+static int show_rows(struct row_viewer *viewer, int64_t first, int64_t end) {
+  for (int64_t i = first; i < end; i++) {
+    int rc = show_row(viewer, i);
+    if (rc) return rc;
+  }
+  return 0;
+}
+
 static int show_ranges(struct row_viewer *viewer) {
   const char *list = zc_data_options.rows;
-  int rc = *list ? 0 : zf_error(ZF_EUSAGE, "--rows is empty");
-  while (!rc && *list) {
+  if (!*list) return zf_error(ZF_EUSAGE, "--rows is empty");
+  while (*list) {
     int64_t from, to;
-    if ((rc = next_range(&list, &from, &to))) break;
+    int rc = next_range(&list, &from, &to);
+    if (rc) return rc;
     if (to > viewer->records->count)
       return zf_error(ZF_EUSAGE, "%s: --rows asks for row %lld: there are %lld",
                       viewer->records->path, (long long)to, (long long)viewer->records->count);
-    for (; !rc && from <= to; from++) rc = show_row(viewer, from - 1);
+    if ((rc = show_rows(viewer, from - 1, to))) return rc;
   }
-  return rc;
+  return 0;
+}
+
+static int show_first(struct row_viewer *viewer) {
+  int64_t count = zc_data_options.count;
+  return show_rows(viewer, 0, count < viewer->records->count ? count : viewer->records->count);
 }
 
 static int show_file(const struct zf_data_file *file, const struct zf_tok *tok, int64_t shown) {
@@ -129,23 +148,26 @@ static int show_file(const struct zf_data_file *file, const struct zf_tok *tok, 
   if (!rc && tok) rc = zf_encoder_new(&viewer.encoder, &file->spec, tok);
   if (!rc && tok) rc = zf_dataset_new(&viewer.dataset, file->spec.type);
   if (!rc && tok) rc = zf_dataset_file(viewer.dataset, file->path);
-  if (!rc && zc_data_options.rows) rc = show_ranges(&viewer);
-  for (int64_t i = 0;
-       !rc && !zc_data_options.rows && i < zc_data_options.count && i < viewer.records->count; i++)
-    rc = show_row(&viewer, i);
+  if (!rc) rc = zc_data_options.rows ? show_ranges(&viewer) : show_first(&viewer);
   zf_encoder_free(viewer.encoder);
   zf_dataset_free(viewer.dataset);
   zf_records_free(viewer.records);
   return rc;
 }
 
+static int show_files(const struct zc_source *source) {
+  for (int64_t i = 0;; i++) {
+    const char *set;
+    const struct zf_data_file *file = zc_source_file(source, i, &set);
+    int rc = file ? show_file(file, source->tok, i) : 0;
+    if (!file || rc) return rc;
+  }
+}
+
 int zc_data_show(const struct zc_args *args) {
-  struct zc_source from;
-  const struct zf_data_file *file;
-  const char *set;
-  int rc = zc_source_open(&from, args);
-  for (int64_t i = 0; !rc && (file = zc_source_file(&from, i, &set)); i++)
-    rc = show_file(file, from.tok, i);
-  zc_source_close(&from);
+  struct zc_source source;
+  int rc = zc_source_open(&source, args);
+  if (!rc) rc = show_files(&source);
+  zc_source_close(&source);
   return rc;
 }

@@ -1,4 +1,4 @@
-/* zoft data split: a file into training, dev and test files, each row in one of them. */
+/* zoft data split: splits a file into training, dev and test files; each row goes into one of them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +19,8 @@ static const char *const part_name[PARTS] = {"train", "dev", "test"};
 struct data_split {
   struct zf_records *records;
   int64_t count[PARTS];
-  char *part;     /* of each row */
-  int64_t *order; /* rows as they are dealt out */
+  char *part;     /* [rows] the part of each row */
+  int64_t *order; /* [rows] the order in which rows are assigned */
   char *path[PARTS];
   struct zf_rows_out *out[PARTS];
 };
@@ -35,7 +35,7 @@ static void release(struct data_split *split) {
   zf_records_free(split->records);
 }
 
-/* Below 1 a share of the rows, else their number. */
+/* A number of rows; `asked` below 1 is a share of all. */
 static int count_of(int64_t *out, double asked, int64_t rows, const char *name) {
   if (asked >= 1 && asked != (double)(int64_t)asked)
     return zf_error(ZF_EUSAGE, "--%s expects a share below 1 or a number of rows, found %g", name,
@@ -65,13 +65,13 @@ struct labelled_row {
   int64_t label, rank, row;
 };
 
-static int by_label(const void *a_, const void *b_) {
-  const struct labelled_row *left = a_, *right = b_;
+static int by_label(const void *a, const void *b) {
+  const struct labelled_row *left = a, *right = b;
   if (left->label != right->label) return left->label < right->label ? -1 : 1;
   return (left->rank > right->rank) - (left->rank < right->rank);
 }
 
-/* The number of a row's label, in order of appearance. */
+/* The number of a row's label, by order of appearance. */
 static int label_of(int64_t *out, struct data_split *split, json_t *labels, int64_t row) {
   const json_t *fields = zf_records_row(split->records, row),
                *value = json_object_get(fields, zc_data_options.by);
@@ -88,31 +88,38 @@ static int label_of(int64_t *out, struct data_split *split, json_t *labels, int6
   return bad ? zf_error(ZF_ENOMEM, "out of memory for labels") : 0;
 }
 
-/* Rows of one label together, shuffled among themselves. */
+static int label_rows(struct data_split *split, struct labelled_row *labelled, json_t *labels) {
+  for (int64_t i = 0; i < split->records->count; i++) {
+    labelled[i].rank = i;
+    labelled[i].row = split->order[i];
+    int rc = label_of(&labelled[i].label, split, labels, labelled[i].row);
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+/* Sorts the order by label; rows of one label stay shuffled. */
 static int sort_by_label(struct data_split *split) {
   int64_t rows = split->records->count;
   struct labelled_row *labelled = zf_calloc(rows, sizeof *labelled);
   json_t *labels = json_object();
-  int rc = labelled && labels ? 0 : ZF_ENOMEM;
-  for (int64_t i = 0; !rc && i < rows; i++) {
-    labelled[i].rank = i;
-    labelled[i].row = split->order[i];
-    rc = label_of(&labelled[i].label, split, labels, labelled[i].row);
+  int rc = labelled && labels ? label_rows(split, labelled, labels) : ZF_ENOMEM;
+  if (!rc) {
+    qsort(labelled, (size_t)rows, sizeof *labelled, by_label);
+    for (int64_t i = 0; i < rows; i++) split->order[i] = labelled[i].row;
   }
-  if (!rc) qsort(labelled, (size_t)rows, sizeof *labelled, by_label);
-  for (int64_t i = 0; !rc && i < rows; i++) split->order[i] = labelled[i].row;
   json_decref(labels);
   free(labelled);
   return rc;
 }
 
-/* Row i of the dealing goes to a part when its share passes a whole number there: so each run of rows
- * of one label has its share of every part, to one row.  128 bits hold the product. */
+/* Does the share part / rows of the first i + 1 rows reach the next whole number?  So every stretch of the
+ * order, as the rows of one label, has its share of the part, to one row.  128 bits hold the product. */
 static int crosses(int64_t i, int64_t part, int64_t rows) {
   return (int64_t)((__int128)(i + 1) * part / rows) > (int64_t)((__int128)i * part / rows);
 }
 
-/* Dev rows are dealt first; of the others, counted anew, the test rows. */
+/* Dev rows are chosen from all rows, test rows from the others. */
 static void assign_parts(struct data_split *split) {
   int64_t rows = split->records->count, not_dev = 0;
   for (int64_t i = 0; i < rows; i++) {
@@ -138,7 +145,7 @@ static int assign(struct data_split *split) {
 
 /* --- files --- */
 
-/* "data.jsonl.gz" -> "data-dev.jsonl.gz"; with --out PREFIX: PREFIX-dev.jsonl.gz. */
+/* data.jsonl.gz becomes data-dev.jsonl.gz, or with --out PREFIX: PREFIX-dev.jsonl.gz. */
 static char *path_of(const char *path, int part) {
   size_t stem = zf_compressed_stem(path), dot = stem;
   while (dot && path[dot - 1] != '.') dot--;
@@ -148,26 +155,35 @@ static char *path_of(const char *path, int part) {
 }
 
 static int open_parts(struct data_split *split) {
-  int rc = 0;
-  for (int part = 0; !rc && part < PARTS; part++) {
+  for (int part = 0; part < PARTS; part++) {
     if (!split->count[part]) continue;
     split->path[part] = path_of(split->records->path, part);
-    rc = split->path[part] ? zf_rows_out_open(&split->out[part], split->path[part]) : ZF_ENOMEM;
+    if (!split->path[part]) return ZF_ENOMEM;
+    int rc = zf_rows_out_open(&split->out[part], split->path[part]);
     if (!rc) rc = zf_rows_out_head(split->out[part], split->records);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
+}
+
+static int commit_parts(struct data_split *split) {
+  for (int part = 0; part < PARTS; part++) {
+    if (!split->out[part]) continue;
+    int rc = zf_rows_out_commit(split->out[part]);
+    split->out[part] = NULL;
+    if (rc) return rc;
+  }
+  return 0;
 }
 
 static int write_parts(struct data_split *split) {
   int rc = open_parts(split);
-  for (int64_t i = 0; !rc && i < split->records->count; i++)
+  if (rc) return rc;
+  for (int64_t i = 0; i < split->records->count; i++) {
     rc = zf_rows_out_copy(split->out[(int)split->part[i]], split->records, i);
-  for (int part = 0; !rc && part < PARTS; part++) {
-    if (!split->out[part]) continue;
-    rc = zf_rows_out_commit(split->out[part]);
-    split->out[part] = NULL;
+    if (rc) return rc;
   }
-  return rc;
+  return commit_parts(split);
 }
 
 static void report(const struct data_split *split) {

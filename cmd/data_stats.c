@@ -1,4 +1,4 @@
-/* zoft data stats: how many rows, how long, of which labels, and which of them twice. */
+/* zoft data stats: rows, fields, lengths, labels and duplicates of data files. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,9 +17,9 @@ struct file_stats {
   const char *set;
   struct zf_records *records;
   int64_t *length; /* of each row: tokens of its longest sequence, or characters */
-  json_t *fields;  /* name -> rows that have it */
-  json_t *labels;  /* value -> rows; NULL: none */
-  int too_many;    /* more than LABELS values: it is no label */
+  json_t *fields;  /* name -> number of rows that have it */
+  json_t *labels;  /* value -> number of rows */
+  int too_many;    /* more than LABELS values: the field is no label */
   struct zf_data_counts counts;
   struct zf_duplicates duplicates;
 };
@@ -33,20 +33,20 @@ static void release(struct file_stats *stats) {
   free(stats->duplicates.of);
 }
 
-/* --- gathering --- */
+/* --- counting --- */
 
 static int add_one(json_t *counts, const char *key) {
   int64_t count = json_integer_value(json_object_get(counts, key));
   return json_object_set_new(counts, key, json_integer(count + 1)) ? ZF_ENOMEM : 0;
 }
 
+/* Characters of a text, or of all texts in a value. */
 static int64_t characters(const json_t *value) {
+  const char *text = json_is_string(value) ? json_string_value(value) : "", *key;
   int64_t count = 0;
-  const char *key;
   json_t *item;
   size_t i;
-  for (const char *c = json_string_value(value); c && *c; c++)
-    count += ((unsigned char)*c & 0xc0) != 0x80;
+  for (; *text; text++) count += ((unsigned char)*text & 0xc0) != 0x80;
   json_object_foreach((json_t *)value, key, item) count += characters(item);
   json_array_foreach((json_t *)value, i, item) count += characters(item);
   return count;
@@ -74,7 +74,14 @@ static int count_row(struct file_stats *stats, const char *label, int64_t index)
   return rc;
 }
 
-/* Tokens of each row, where there is a tokenizer. */
+static int64_t longest_sequence(const struct zf_dataset *dataset) {
+  int64_t longest = 0;
+  for (int64_t i = 0; i < dataset->nseq; i++)
+    if (dataset->seq[i].len > longest) longest = dataset->seq[i].len;
+  return longest;
+}
+
+/* Sets the length of each row to the tokens of its longest sequence. */
 static int encode(struct file_stats *stats, const struct zf_data_file *file,
                   const struct zf_tok *tok) {
   struct zf_encoder *encoder = NULL;
@@ -82,12 +89,11 @@ static int encode(struct file_stats *stats, const struct zf_data_file *file,
   int rc = zf_dataset_new(&dataset, file->spec.type);
   if (!rc) rc = zf_dataset_file(dataset, file->path);
   if (!rc) rc = zf_encoder_new(&encoder, &file->spec, tok);
-  for (int64_t i = 0; !rc && i < stats->records->count; i++) {
+  for (int64_t i = 0; i < stats->records->count; i++) {
+    if (rc) break;
     zf_dataset_clear(dataset);
     rc = zf_encoder_add(encoder, dataset, 0, stats->records, i);
-    stats->length[i] = 0;
-    for (int64_t seq = 0; !rc && seq < dataset->nseq; seq++)
-      if (dataset->seq[seq].len > stats->length[i]) stats->length[i] = dataset->seq[seq].len;
+    if (!rc) stats->length[i] = longest_sequence(dataset);
   }
   if (!rc) stats->counts = dataset->counts;
   zf_encoder_free(encoder);
@@ -98,18 +104,19 @@ static int encode(struct file_stats *stats, const struct zf_data_file *file,
 static int gather(struct file_stats *stats, const struct zf_data_file *file,
                   const struct zf_tok *tok) {
   const char *label = zc_data_options.label ? zc_data_options.label : file->spec.label;
+  if (!label) label = "label";
   int rc = zf_records_open(&stats->records, file->path);
   if (rc) return rc;
   stats->fields = json_object();
   stats->labels = json_object();
   stats->length = zf_calloc(stats->records->count, sizeof *stats->length);
   if (!stats->fields || !stats->labels || !stats->length) return ZF_ENOMEM;
-  for (int64_t i = 0; !rc && i < stats->records->count; i++)
-    rc = count_row(stats, label ? label : "label", i);
-  if (!rc && zc_data_options.label && stats->records->count && !json_object_size(stats->labels))
-    rc = zf_error(ZF_EUSAGE, "%s: --label: no row has a field '%s'", file->path, label);
-  if (!rc && tok) rc = encode(stats, file, tok);
-  return rc ? rc : zf_duplicates_file(&stats->duplicates, stats->records);
+  for (int64_t i = 0; i < stats->records->count; i++)
+    if ((rc = count_row(stats, label, i))) return rc;
+  if (zc_data_options.label && stats->records->count && !json_object_size(stats->labels))
+    return zf_error(ZF_EUSAGE, "%s: --label: no row has a field '%s'", file->path, label);
+  if (tok && (rc = encode(stats, file, tok))) return rc;
+  return zf_duplicates_file(&stats->duplicates, stats->records);
 }
 
 /* --- lengths --- */
@@ -120,17 +127,17 @@ static int by_size(const void *a, const void *b) {
 }
 
 struct length_stats {
-  int64_t min, p50, p90, p99, max, sum, longer; /* longer than the sequence_len asked for */
+  int64_t min, p50, p90, p99, max, sum, longer; /* than sequence_len */
   int64_t width, bin[BINS];                     /* bin k: from k * width to below the next */
 };
 
-/* The smallest length that p percent of the rows do not exceed; v ascends. */
+/* The smallest length that `percent` % of the rows do not exceed; lengths ascend. */
 static int64_t percentile(const int64_t *lengths, int64_t count, int64_t percent) {
   int64_t rank = (count * percent + 99) / 100;
   return lengths[rank > 0 ? rank - 1 : 0];
 }
 
-/* 1, 2, 5, 10, 20, ...: the first that `max` fits in BINS of. */
+/* The first of 1, 2, 5, 10, 20, ... of which BINS bins hold `max`. */
 static int64_t bin_width(int64_t max) {
   static const int64_t step[] = {1, 2, 5};
   for (int64_t ten = 1;; ten *= 10)
@@ -158,11 +165,17 @@ static struct length_stats measure_lengths(int64_t *rows, int64_t count, int64_t
 
 /* --- printing --- */
 
+/* Bins of a histogram that are not above the longest row. */
+static int bins_of(const struct length_stats *lengths) {
+  int64_t bins = lengths->max / lengths->width + 1;
+  return bins < BINS ? (int)bins : BINS;
+}
+
 static void print_histogram(const struct length_stats *lengths) {
   int64_t max = 1;
   for (int bin = 0; bin < BINS; bin++)
     if (lengths->bin[bin] > max) max = lengths->bin[bin];
-  for (int bin = 0; bin < BINS && bin <= lengths->max / lengths->width; bin++) {
+  for (int bin = 0; bin < bins_of(lengths); bin++) {
     int64_t bar = (lengths->bin[bin] * BAR + max - 1) / max;
     printf("  %8lld  %8lld%s%.*s\n", (long long)(bin * lengths->width),
            (long long)lengths->bin[bin], bar ? "  " : "", (int)bar,
@@ -170,20 +183,29 @@ static void print_histogram(const struct length_stats *lengths) {
   }
 }
 
-/* Most frequent first; of equal ones in the order of the file. */
+/* The key with the largest count; of equal ones the first. */
+static const char *most_frequent(json_t *counts, json_int_t *max) {
+  const char *key, *best = NULL;
+  json_t *value;
+  *max = 0;
+  json_object_foreach(counts, key, value) {
+    if (json_integer_value(value) <= *max) continue;
+    *max = json_integer_value(value);
+    best = key;
+  }
+  return best;
+}
+
+/* The most frequent labels first, equal ones in the order of the file. */
 static void print_labels(const struct file_stats *stats) {
-  json_t *unprinted = json_copy(stats->labels), *value;
-  const char *key;
-  for (int shown = 0; json_object_size(unprinted) && shown < SHOWN; shown++) {
-    const char *best = NULL;
-    json_int_t max = 0;
-    json_object_foreach(unprinted, key, value) if (json_integer_value(value) > max) {
-      max = json_integer_value(value);
-      best = key;
-    }
+  json_t *unprinted = json_copy(stats->labels);
+  for (int shown = 0; shown < SHOWN; shown++) {
+    json_int_t max;
+    const char *label = most_frequent(unprinted, &max);
+    if (!label) break;
     printf("  %8lld  %5.1f %%  %s\n", (long long)max,
-           100.0 * (double)max / (double)stats->records->count, best);
-    json_object_del(unprinted, best);
+           100.0 * (double)max / (double)stats->records->count, label);
+    json_object_del(unprinted, label);
   }
   if (json_object_size(unprinted)) printf("  and %zu more\n", json_object_size(unprinted));
   json_decref(unprinted);
@@ -256,8 +278,8 @@ static void print_json(struct zf_buf *buf, struct file_stats *stats, const struc
     zf_buf_printf(buf, ", \"sequence_len\": %lld, \"longer\": %lld", (long long)from->length,
                   (long long)lengths.longer);
   zf_buf_printf(buf, ", \"bin_width\": %lld, \"bins\": [", (long long)lengths.width);
-  for (int bin = 0; stats->records->count && bin < BINS && bin <= lengths.max / lengths.width;
-       bin++)
+  int bins = stats->records->count ? bins_of(&lengths) : 0;
+  for (int bin = 0; bin < bins; bin++)
     zf_buf_printf(buf, "%s%lld", bin ? ", " : "", (long long)lengths.bin[bin]);
   zf_buf_puts(buf, "]");
   if (json_object_size(stats->labels) && !stats->too_many)
@@ -265,26 +287,37 @@ static void print_json(struct zf_buf *buf, struct file_stats *stats, const struc
   zf_buf_puts(buf, "}");
 }
 
-int zc_data_stats(const struct zc_args *args) {
-  struct zc_source from;
-  struct zf_buf buf = {0};
-  const struct zf_data_file *file;
-  const char *set;
-  int rc = zc_source_open(&from, args);
-  for (int64_t i = 0; !rc && (file = zc_source_file(&from, i, &set)); i++) {
-    struct file_stats stats = {.set = set};
-    rc = gather(&stats, file, from.tok);
-    if (!rc && zc_common.json) {
-      zf_buf_puts(&buf, i ? ", " : "{\"files\": [");
-      print_json(&buf, &stats, &from);
-    } else if (!rc) {
-      print_text(&stats, &from, i == 0);
-    }
-    release(&stats);
+static int print_file(struct zf_buf *buf, const struct zc_source *source, int64_t index,
+                      const struct zf_data_file *file, const char *set) {
+  struct file_stats stats = {.set = set};
+  int rc = gather(&stats, file, source->tok);
+  if (!rc && zc_common.json) {
+    zf_buf_puts(buf, index ? ", " : "{\"files\": [");
+    print_json(buf, &stats, source);
+  } else if (!rc) {
+    print_text(&stats, source, index == 0);
   }
+  release(&stats);
+  return rc;
+}
+
+static int print_files(struct zf_buf *buf, const struct zc_source *source) {
+  for (int64_t i = 0;; i++) {
+    const char *set;
+    const struct zf_data_file *file = zc_source_file(source, i, &set);
+    int rc = file ? print_file(buf, source, i, file, set) : 0;
+    if (!file || rc) return rc;
+  }
+}
+
+int zc_data_stats(const struct zc_args *args) {
+  struct zc_source source;
+  struct zf_buf buf = {0};
+  int rc = zc_source_open(&source, args);
+  if (!rc) rc = print_files(&buf, &source);
   if (!rc) rc = zf_buf_ok(&buf);
   if (!rc && zc_common.json) printf("%s]}\n", buf.data);
   zf_buf_free(&buf);
-  zc_source_close(&from);
+  zc_source_close(&source);
   return rc;
 }

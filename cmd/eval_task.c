@@ -1,4 +1,4 @@
-/* zoft eval --task: rows of files to likelihoods by a recipe, and what they come to. */
+/* zoft eval --task: likelihoods of the rows of files by a recipe, and their metrics. */
 #include "eval_task.h"
 
 #include <math.h>
@@ -37,7 +37,7 @@ static void warn_unused(const struct task_job *job, const char *name) {
   zf_buf_free(&buf);
 }
 
-/* Tokens that the model does not know are an error of their row. */
+/* A token that the model does not know is an error in its row. */
 static int check_tokens(const struct task_job *job, const struct zf_model *model,
                         const struct zf_tok *tok) {
   const struct zf_dataset *dataset = job->task->set;
@@ -113,11 +113,12 @@ static void put_sample(const struct task_job *job, int64_t row, struct zf_buf *b
 static int put_samples(const struct task_job *job, FILE *file) {
   struct zf_buf buf = {0};
   int rc = 0;
-  for (int64_t i = 0; !rc && i < job->task->count; i++) {
+  for (int64_t i = 0; i < job->task->count; i++) {
     put_sample(job, i, &buf);
     rc = zf_buf_ok(&buf);
     if (!rc && fwrite(buf.data, 1, buf.len, file) != buf.len)
       rc = zf_error(ZF_EIO, "--log-samples: cannot write");
+    if (rc) break;
   }
   zf_buf_free(&buf);
   return rc;
@@ -158,34 +159,39 @@ static void print_json(const struct zf_model *model, const struct task_job *jobs
   zf_buf_free(&buf);
 }
 
+static void value_row(struct zc_table *table, const char *task, const struct zf_task_value *value,
+                      int64_t count) {
+  char number[32], error[40] = "-", rows[32];
+  snprintf(number, sizeof number, fabs(value->value) < 1e6 ? "%.4f" : "%.4e", value->value);
+  if (isfinite(value->stderr_))
+    snprintf(error, sizeof error, value->stderr_ < 1e6 ? "± %.4f" : "± %.4e", value->stderr_);
+  snprintf(rows, sizeof rows, "%lld", (long long)count);
+  zc_table_row(table, (const char *const[]){task, value->metric, number, error, rows});
+}
+
 static void print_table(const struct zf_model *model, const struct task_job *jobs, int count) {
   struct zc_table *table = zc_table_new("llrlr");
   zc_print_model(model);
   zc_table_row(table, (const char *const[]){"task", "metric", "value", "stderr", "rows"});
   for (int i = 0; i < count; i++)
-    for (int j = 0; j < jobs[i].task->result.count; j++) {
-      const struct zf_task_value *task_value = &jobs[i].task->result.value[j];
-      char value[32], error[40], rows[32];
-      snprintf(value, sizeof value, fabs(task_value->value) < 1e6 ? "%.4f" : "%.4e",
-               task_value->value);
-      snprintf(error, sizeof error,
-               !isfinite(task_value->stderr_) ? "-"
-               : task_value->stderr_ < 1e6    ? "± %.4f"
-                                              : "± %.4e",
-               task_value->stderr_);
-      snprintf(rows, sizeof rows, "%lld", (long long)jobs[i].task->count);
-      zc_table_row(table, (const char *const[]){j ? "" : name_of(&jobs[i]), task_value->metric,
-                                                value, error, rows});
-    }
+    for (int j = 0; j < jobs[i].task->result.count; j++)
+      value_row(table, j ? "" : name_of(&jobs[i]), &jobs[i].task->result.value[j],
+                jobs[i].task->count);
   zc_table_print(table, 1);
 }
 
+static const struct zf_task_value *find_metric(const struct task_job *job, const char *name) {
+  const struct zf_task_value *found = NULL;
+  for (int i = 0; i < job->task->result.count; i++)
+    if (!strcmp(job->task->result.value[i].metric, name)) found = &job->task->result.value[i];
+  return found;
+}
+
+/* ZF_EGATE: an accuracy is below `min`, in percent; NaN: no gate. */
 static int check_gate(const struct task_job *jobs, int count, double min) {
-  for (int i = 0; isfinite(min) && i < count; i++) {
-    const struct zf_task_value *acc = NULL;
-    for (int j = 0; j < jobs[i].task->result.count; j++)
-      if (!strcmp(jobs[i].task->result.value[j].metric, "acc"))
-        acc = &jobs[i].task->result.value[j];
+  if (!isfinite(min)) return 0;
+  for (int i = 0; i < count; i++) {
+    const struct zf_task_value *acc = find_metric(&jobs[i], "acc");
     if (acc && 100 * acc->value < min)
       return zf_error(ZF_EGATE, "%s acc %.1f %% is below --fail-under %g", name_of(&jobs[i]),
                       100 * acc->value, min);
@@ -206,28 +212,51 @@ static int check_args(const struct zc_eval_tasks *tasks, const struct zf_model *
   return zf_score_causal(model);
 }
 
+static int run_jobs(struct task_job *jobs, int count, const struct zf_model *model,
+                    enum zf_compute compute, FILE *samples) {
+  for (int i = 0; i < count; i++) {
+    int rc = run_job(&jobs[i], model, compute);
+    if (!rc && samples) rc = put_samples(&jobs[i], samples);
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+/* Runs the jobs, with the file of --log-samples. */
+static int run_logged(struct task_job *jobs, const struct zc_eval_tasks *tasks,
+                      const struct zf_model *model, enum zf_compute compute) {
+  struct zf_out out = {0};
+  int rc = tasks->samples ? zf_out_open(&out, tasks->samples) : 0;
+  zc_catch_signals();
+  if (!rc) rc = run_jobs(jobs, tasks->task.count, model, compute, out.file);
+  if (!rc && tasks->samples) rc = zf_out_commit(&out);
+  if (rc) zf_out_abort(&out);
+  return rc;
+}
+
+static int eval_jobs(struct task_job *jobs, const struct zc_eval_tasks *tasks,
+                     const struct zf_model *model, const struct zf_tok *tok,
+                     enum zf_compute compute) {
+  int count = tasks->task.count, rc = check_args(tasks, model);
+  if (rc) return rc;
+  zc_warn_compute(model, compute);
+  for (int i = 0; i < count; i++)
+    if ((rc = open_job(&jobs[i], tasks, i, model, tok))) return rc;
+  if ((rc = run_logged(jobs, tasks, model, compute))) return rc;
+  (zc_common.json ? print_json : print_table)(model, jobs, count);
+  return check_gate(jobs, count, tasks->fail_under);
+}
+
 int zc_run_tasks(const struct zc_eval_tasks *tasks, const char *base_model) {
   struct zf_model *model = NULL;
   struct zf_tok *tok = NULL;
-  struct zf_out out = {0};
   enum zf_compute compute;
   struct task_job *jobs = zf_calloc(tasks->task.count, sizeof *jobs);
-  int rc = jobs ? zc_compute(&compute, tasks->compute) : ZF_ENOMEM;
+  if (!jobs) return ZF_ENOMEM;
+  int rc = zc_compute(&compute, tasks->compute);
   if (!rc) rc = zc_open_model(&model, &tok, base_model);
-  if (!rc) rc = check_args(tasks, model);
-  if (!rc) zc_warn_compute(model, compute);
-  for (int i = 0; !rc && i < tasks->task.count; i++) rc = open_job(&jobs[i], tasks, i, model, tok);
-  if (!rc && tasks->samples) rc = zf_out_open(&out, tasks->samples);
-  zc_catch_signals();
-  for (int i = 0; !rc && i < tasks->task.count; i++) {
-    rc = run_job(&jobs[i], model, compute);
-    if (!rc && tasks->samples) rc = put_samples(&jobs[i], out.file);
-  }
-  if (!rc && tasks->samples) rc = zf_out_commit(&out);
-  if (rc) zf_out_abort(&out);
-  if (!rc) (zc_common.json ? print_json : print_table)(model, jobs, tasks->task.count);
-  if (!rc) rc = check_gate(jobs, tasks->task.count, tasks->fail_under);
-  for (int i = 0; jobs && i < tasks->task.count; i++) free_job(&jobs[i]);
+  if (!rc) rc = eval_jobs(jobs, tasks, model, tok, compute);
+  for (int i = 0; i < tasks->task.count; i++) free_job(&jobs[i]);
   free(jobs);
   zf_tok_free(tok);
   zf_model_free(model);
@@ -267,13 +296,13 @@ static int list_one(const char *name, struct zc_table *table, struct zf_buf *jso
 int zc_list_tasks(void) {
   struct zf_buf json = {0};
   struct zc_table *table = zc_common.json ? NULL : zc_table_new("llll");
+  const struct zf_recipe_text *recipe_text = zf_recipe_texts;
   int rc = 0;
   if (table)
     zc_table_row(table, (const char *const[]){"task", "output_type", "metrics", "fields of a row"});
   zf_buf_puts(&json, "{\"tasks\": [");
-  for (const struct zf_recipe_text *recipe_text = zf_recipe_texts; !rc && recipe_text->name;
-       recipe_text++)
-    rc = list_one(recipe_text->name, table, table ? NULL : &json);
+  for (; recipe_text->name; recipe_text++)
+    if ((rc = list_one(recipe_text->name, table, table ? NULL : &json))) break;
   if (table)
     zc_table_print(table, 1);
   else

@@ -30,7 +30,7 @@ static char *read_piped(void) {
   return line;
 }
 
-/* The first Ctrl-C gives up the line, a second one in a row leaves. */
+/* The first Ctrl-C discards the line, a second one in a row ends the program. */
 static char *read_edited(const char *prompt) {
   fflush(stdout);
   char *line = readline(prompt);
@@ -44,12 +44,12 @@ static char *read_edited(const char *prompt) {
   return line;
 }
 
-/* The caller frees; NULL: no more. */
+/* The next line, which the caller frees; NULL: the end of input. */
 static char *next_line(const char *prompt) {
   return zc_lines_edited() ? read_edited(prompt) : read_piped();
 }
 
-/* Lines up to one that ends in quotation marks; `line` is what follows the first. */
+/* Reads lines up to one that ends in quotation marks; `line` is the text behind the opening ones. */
 static int read_quoted(struct zf_buf *out, char *line, const char *prompt) {
   for (int first = 1; line; first = 0) {
     size_t len = strlen(line);
@@ -60,7 +60,7 @@ static int read_quoted(struct zf_buf *out, char *line, const char *prompt) {
     if (last) break;
     line = next_line(prompt);
   }
-  /* What stands on the lines between is the message. */
+  /* The lines between those of the quotation marks are the message. */
   size_t skip = out->len && out->data[0] == '\n';
   if (skip) memmove(out->data, out->data + 1, out->len--);
   if (out->len && out->data[out->len - 1] == '\n') out->data[--out->len] = 0;

@@ -10,7 +10,7 @@
 #include "train/run_config.h"
 #include "ui.h"
 
-/* What a word names: a config file, or a run directory, whose own config.yaml it is then. */
+/* The config that a word names: a file, or the config.yaml of a run directory. */
 static int config_path(char **path, const char *word) {
   *path = zf_is_dir(word) ? zf_path_join(word, "config.yaml") : zf_strdup(word);
   if (!*path) return ZF_ENOMEM;
@@ -20,18 +20,23 @@ static int config_path(char **path, const char *word) {
                   word);
 }
 
+static int read_conf(struct zf_conf *conf, const struct zc_args *args) {
+  char *path = NULL;
+  int rc = args->nword ? config_path(&path, args->word[0]) : 0;
+  if (!rc && path) rc = zf_conf_file(conf, path);
+  free(path);
+  for (int i = 0; i < args->nset; i++)
+    if (!rc) rc = zf_conf_word(conf, args->set[i]);
+  return rc ? rc : zf_conf_check(conf);
+}
+
 int zc_conf_load(struct zf_conf **out, const struct zc_args *args, const struct zf_conf_key *keys) {
   const struct zf_conf_key *const tables[] = {keys};
   if (args->nword > 1)
     return zf_error(ZF_EUSAGE, "expected one config file, found '%s' and '%s'", args->word[0],
                     args->word[1]);
-  char *path = NULL;
   int rc = zf_conf_new(out, tables, 1);
-  if (!rc && args->nword) rc = config_path(&path, args->word[0]);
-  if (!rc && args->nword) rc = zf_conf_file(*out, path);
-  for (int i = 0; !rc && i < args->nset; i++) rc = zf_conf_word(*out, args->set[i]);
-  if (!rc) rc = zf_conf_check(*out);
-  free(path);
+  if (!rc) rc = read_conf(*out, args);
   if (rc) {
     zf_conf_free(*out);
     *out = NULL;
@@ -47,10 +52,10 @@ int zc_conf_take_result(struct zf_conf *conf) {
   word = zf_asprintf("base_model=%s", dir);
   rc = weights && word ? 0 : ZF_ENOMEM;
   if (!rc && !zf_exists(weights))
-    rc = zf_error(
-        ZF_EUSAGE,
-        "%s: the run has no result yet: name what to score, base_model=DIR (its base model is %s)",
-        dir, zf_conf_str(conf, "base_model"));
+    rc = zf_error(ZF_EUSAGE,
+                  "%s: the run has no result yet: name the model to score, base_model=DIR (its "
+                  "base model is %s)",
+                  dir, zf_conf_str(conf, "base_model"));
   if (!rc) rc = zf_conf_word(conf, word);
   free(word);
   free(weights);
@@ -175,7 +180,8 @@ void zc_warn_compute(const struct zf_model *model, enum zf_compute compute) {
 void zc_warn_model(const struct zf_model *model) {
   struct zf_buf buf = {0};
   zf_model_notes(model, &buf);
-  for (char *line = buf.data; line && *line;) {
+  char *line = buf.data;
+  while (line && *line) {
     char *end = strchr(line, '\n');
     *end = 0;
     zc_warn("%s", line);
@@ -206,7 +212,7 @@ int zc_open_model_as(struct zf_model **model, struct zf_tok **tok, const char *b
   char *dir = NULL;
   *model = NULL;
   *tok = NULL;
-  struct zf_config config; /* first: what is no model at all is told as that */
+  struct zf_config config; /* read first, for its error when the directory holds no model */
   int rc = zf_model_find(&dir, base_model);
   if (!rc && zf_is_dir(dir)) rc = zf_config_load(&config, dir);
   if (!rc) rc = zf_tok_open(tok, dir);

@@ -19,8 +19,8 @@ static const char *cpumask;
 
 static const struct zc_opt common[] = {
     {"json", 0, ZC_FLAG, NULL, "print one JSON object instead of text", &zc_common.json},
-    {"quiet", 'q', ZC_FLAG, NULL, "say nothing but results and errors", &zc_common.quiet},
-    {"verbose", 'v', ZC_FLAG, NULL, "say more", &zc_common.verbose},
+    {"quiet", 'q', ZC_FLAG, NULL, "print results and errors alone", &zc_common.quiet},
+    {"verbose", 'v', ZC_FLAG, NULL, "print more", &zc_common.verbose},
     {"no-color", 0, ZC_FLAG, NULL, "no colours (as does NO_COLOR)", &zc_common.no_color},
     {"cpumask", 0, ZC_STR, "LIST", "use only these CPU features: none, avx2, avx512, ...",
      &cpumask},
@@ -28,12 +28,15 @@ static const struct zc_opt common[] = {
     {0},
 };
 
-static const struct zc_opt *find_in(const struct zc_opt *option, const char *name, size_t len,
+/* The option with a name of `len` characters, or with the letter `brief` (not 0); NULL: none.  `options` ends
+ * with a NULL name, or is NULL. */
+static const struct zc_opt *find_in(const struct zc_opt *options, const char *name, size_t len,
                                     char brief) {
-  for (; option && option->name; option++)
-    if (brief ? option->brief == brief
-              : strlen(option->name) == len && !strncmp(option->name, name, len))
-      return option;
+  if (!options) return NULL;
+  for (const struct zc_opt *option = options; option->name; option++) {
+    int same_name = strlen(option->name) == len && !strncmp(option->name, name, len);
+    if (brief ? option->brief == brief : same_name) return option;
+  }
   return NULL;
 }
 
@@ -44,11 +47,15 @@ static const struct zc_opt *find(const struct zc_command *command, const char *n
 }
 
 static int unknown(const struct zc_command *command, const char *word) {
-  const char *names[64];
+  enum { MAX_NAMES = 64 };
+  const struct zc_opt *const tables[] = {command->opt, common};
+  const char *names[MAX_NAMES];
   int count = 0;
-  for (const struct zc_opt *option = command->opt; option && option->name && count < 48; option++)
-    names[count++] = option->name;
-  for (const struct zc_opt *option = common; option->name; option++) names[count++] = option->name;
+  for (int i = 0; i < 2; i++)
+    for (const struct zc_opt *option = tables[i]; option; option++) {
+      if (!option->name || count == MAX_NAMES) break;
+      names[count++] = option->name;
+    }
   char plain[64];
   snprintf(plain, sizeof plain, "%.*s", (int)strcspn(word + 2, "="), word + 2);
   const char *near = word[1] == '-' ? zf_nearest(plain, names, count) : NULL;
@@ -81,8 +88,8 @@ static int store_number(const struct zc_opt *option, const char *value) {
     number = (double)(whole = strtoll(value, &end, 10));
   else
     number = strtod(value, &end);
-  int underflow =
-      errno == ERANGE && option->type == ZC_NUM && fabs(number) < 1; /* below what a double holds */
+  int underflow = errno == ERANGE && option->type == ZC_NUM &&
+                  fabs(number) < 1; /* smaller than a double holds: it counts as 0 */
   if (end == value || *end || (errno && !underflow) || out_of_range(option, number)) {
     expectation(option, what);
     return zf_error(ZF_EUSAGE, "--%s expects %s, found '%s'", option->name, what, value);
@@ -108,11 +115,12 @@ static int store(const struct zc_opt *option, const char *value) {
   return 0;
 }
 
+/* Parses the option argv[*index], and moves *index to its value when that is a word of its own. */
 static int parse_option(const struct zc_command *command, int argc, char **argv, int *index) {
-  const char *word = argv[*index], *equals = NULL;
+  const char *word = argv[*index];
   int is_long = word[1] == '-';
-  if (is_long) equals = strchr(word, '=');
-  size_t len = is_long ? (equals ? (size_t)(equals - word - 2) : strlen(word + 2)) : 0;
+  const char *equals = is_long ? strchr(word, '=') : NULL;
+  size_t len = is_long ? strcspn(word + 2, "=") : 0;
   const struct zc_opt *option = find(command, word + 2, len, is_long ? 0 : word[1]);
   if (!option || (!is_long && word[2])) return unknown(command, word);
   if (option->type == ZC_FLAG) {
@@ -132,7 +140,7 @@ static int is_set(const char *word) {
   return len > 0 && word[len] == '=';
 }
 
-/* From argv[i] on. */
+/* Parses argv from `index` on. */
 static int parse(struct zc_args *args, const struct zc_command *command, int index, int argc,
                  char **argv) {
   memset(args, 0, sizeof *args);
@@ -176,8 +184,9 @@ void zc_args_free(struct zc_args *args) {
   memset(args, 0, sizeof *args);
 }
 
-static void help_table(const struct zc_opt *option) {
-  for (; option && option->name; option++) {
+static void help_table(const struct zc_opt *options) {
+  if (!options) return;
+  for (const struct zc_opt *option = options; option->name; option++) {
     char left[64];
     snprintf(left, sizeof left, "%s%s%s--%s%s%s", option->brief ? "-" : "",
              option->brief ? (char[]){option->brief, 0} : "", option->brief ? ", " : "    ",

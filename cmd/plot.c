@@ -9,21 +9,32 @@ enum { WIDTH = 640, HEIGHT = 380, LEFT = 76, RIGHT = 20, TOP = 40, BOTTOM = 86, 
 static const char *const color[COLORS] = {"#0b6e99", "#d1495b", "#3d8b37", "#8e5aa8",
                                           "#e08e0b", "#555555", "#00998f", "#a0522d"};
 
+static const char *html_entity(char c) {
+  switch (c) {
+    case '<':
+      return "&lt;";
+    case '>':
+      return "&gt;";
+    case '&':
+      return "&amp;";
+    case '"':
+      return "&quot;";
+    default:
+      return NULL;
+  }
+}
+
 void zc_html_text(struct zf_buf *out, const char *text) {
   for (; *text; text++) {
-    const char *safe = *text == '<'   ? "&lt;"
-                       : *text == '>' ? "&gt;"
-                       : *text == '&' ? "&amp;"
-                                      : NULL;
-    if (*text == '"') safe = "&quot;";
-    if (safe)
-      zf_buf_puts(out, safe);
+    const char *entity = html_entity(*text);
+    if (entity)
+      zf_buf_puts(out, entity);
     else
       zf_buf_putc(out, *text);
   }
 }
 
-/* One axis: the values shown, and where they lie. */
+/* One axis: the values that it shows, and their place. */
 struct plot_axis {
   double from, to; /* logarithms when `log` */
   int log;
@@ -40,19 +51,32 @@ static int is_shown(const struct zc_plot *plot, const struct zc_series *series, 
          (!plot->log_y || series->y[i] > 0);
 }
 
-static void fit_axis(struct plot_axis *axis, const struct zc_plot *plot, int vertical) {
-  double min = INFINITY, max = -INFINITY;
+/* The range of the values that the plot shows; 0..1 when it shows none. */
+static void value_range(const struct zc_plot *plot, int vertical, int log, double *min,
+                        double *max) {
+  *min = INFINITY;
+  *max = -INFINITY;
   for (int i = 0; i < plot->nseries; i++)
     for (int j = 0; j < plot->series[i].count; j++) {
-      double value = vertical ? plot->series[i].y[j] : plot->series[i].x[j];
       if (!is_shown(plot, &plot->series[i], j)) continue;
-      if (axis->log) value = log10(value);
-      min = fmin(min, value);
-      max = fmax(max, value);
+      double value = vertical ? plot->series[i].y[j] : plot->series[i].x[j];
+      if (log) value = log10(value);
+      *min = fmin(*min, value);
+      *max = fmax(*max, value);
     }
-  if (!(min <= max)) min = 0, max = 1;
-  if (!axis->log && min > 0 && min < 0.6 * max) min = 0; /* bars and lines begin at nothing */
-  double margin = max > min ? 0.06 * (max - min) : axis->log ? 0.3 : 0.5 * fabs(max) + 1e-9;
+  if (*min <= *max) return;
+  *min = 0;
+  *max = 1;
+}
+
+static void fit_axis(struct plot_axis *axis, const struct zc_plot *plot, int vertical) {
+  double min, max, margin = 0.3;
+  value_range(plot, vertical, axis->log, &min, &max);
+  if (!axis->log && min > 0 && min < 0.6 * max) min = 0; /* a linear axis begins at 0 */
+  if (max > min)
+    margin = 0.06 * (max - min);
+  else if (!axis->log)
+    margin = 0.5 * fabs(max) + 1e-9;
   axis->from = min == 0 && !axis->log ? 0 : min - margin;
   axis->to = max + margin;
 }
@@ -88,7 +112,7 @@ static void draw_tick(struct zf_buf *out, const struct plot_axis *axis,
                   position, other->begin, position, other->end, position, other->begin + 18, text);
 }
 
-/* Round steps of 1, 2 or 5; on a logarithmic axis the same digits of each decade, or fewer. */
+/* Ticks at steps of 1, 2 or 5; on a logarithmic axis at these digits of each decade, or at decades alone. */
 static void draw_ticks(struct zf_buf *out, const struct plot_axis *axis,
                        const struct plot_axis *other, int vertical) {
   static const double digit[] = {1, 2, 5};
@@ -109,29 +133,39 @@ static void draw_ticks(struct zf_buf *out, const struct plot_axis *axis,
     draw_tick(out, axis, other, fabs(value) < step * 1e-9 ? 0 : value, vertical);
 }
 
-static void draw_series(struct zf_buf *out, const struct zc_plot *plot,
-                        const struct plot_axis *x_axis, const struct plot_axis *y_axis, int index) {
-  const struct zc_series *series = &plot->series[index];
-  const char *stroke = color[index % COLORS];
+static void draw_line(struct zf_buf *out, const struct zc_plot *plot,
+                      const struct zc_series *series, const struct plot_axis *x_axis,
+                      const struct plot_axis *y_axis, const char *stroke) {
   int points = 0;
-  for (int i = 0; !plot->points && i < series->count; i++) {
+  for (int i = 0; i < series->count; i++) {
     if (!is_shown(plot, series, i)) continue;
     zf_buf_printf(out, "%s%.1f,%.1f",
                   points++ ? " " : "<polyline fill='none' stroke-width='2' points='",
                   pixel(x_axis, series->x[i]), pixel(y_axis, series->y[i]));
   }
   if (points) zf_buf_printf(out, "' stroke='%s'/>\n", stroke);
-  int has_dots = series->count <= 40;
-  for (int i = 0; has_dots && i < series->count; i++) {
+}
+
+static void draw_dots(struct zf_buf *out, const struct zc_plot *plot,
+                      const struct zc_series *series, const struct plot_axis *x_axis,
+                      const struct plot_axis *y_axis, const char *fill) {
+  for (int i = 0; i < series->count; i++) {
     if (!is_shown(plot, series, i)) continue;
     zf_buf_printf(out, "<circle cx='%.1f' cy='%.1f' r='4' fill='%s'><title>",
-                  pixel(x_axis, series->x[i]), pixel(y_axis, series->y[i]), stroke);
+                  pixel(x_axis, series->x[i]), pixel(y_axis, series->y[i]), fill);
     zc_html_text(out, series->name);
     zf_buf_printf(out, ": %.6g, %.6g</title></circle>\n", series->x[i], series->y[i]);
   }
 }
 
-/* Names below the plot, four to a line. */
+static void draw_series(struct zf_buf *out, const struct zc_plot *plot,
+                        const struct plot_axis *x_axis, const struct plot_axis *y_axis, int index) {
+  const struct zc_series *series = &plot->series[index];
+  if (!plot->points) draw_line(out, plot, series, x_axis, y_axis, color[index % COLORS]);
+  if (series->count <= 40) draw_dots(out, plot, series, x_axis, y_axis, color[index % COLORS]);
+}
+
+/* The names below the plot, four in a line. */
 static void draw_legend(struct zf_buf *out, const struct zc_plot *plot) {
   for (int i = 0; i < plot->nseries; i++) {
     double x = LEFT + (i % 4) * 140, y = HEIGHT - 30 + i / 4 * 18;

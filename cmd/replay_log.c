@@ -23,7 +23,7 @@ struct replay_task {
   double seconds;
 };
 
-/* "A:B", steps of the log. */
+/* Reads "A:B", steps of the log. */
 static int parse_range(int64_t *from, int64_t *to, const char *name, const char *text,
                        const struct zf_history *history, int64_t min) {
   char *end;
@@ -45,9 +45,10 @@ static int parse_range(int64_t *from, int64_t *to, const char *name, const char 
 
 static int check_options(const struct zc_replay_options *options) {
   if (options->ema_given && options->average)
-    return zf_error(ZF_EUSAGE, "--average and --ema are two means: keep one");
+    return zf_error(ZF_EUSAGE, "--average and --ema are two means: give one of them");
   if (options->average && options->to_step_given)
-    return zf_error(ZF_EUSAGE, "--average ends at its last step: --to-step has no effect");
+    return zf_error(ZF_EUSAGE,
+                    "--to-step has no effect with --average, which ends at its last step");
   if (options->verify &&
       (options->average || options->drop || options->ema_given || options->scale_given))
     return zf_error(ZF_EUSAGE,
@@ -75,16 +76,16 @@ static int read_options(struct replay_task *task) {
   return rc;
 }
 
-/* The step to go to, when none is named: where a mean ends, or the run's result, or its end. */
+/* The step to reach: --to-step, or the last of a mean, or the run's result, or the last of the log. */
 static int choose_step(struct replay_task *task, int result) {
   const struct zf_history *history = &task->history;
   if (task->asked->to_step_given) {
     task->to = task->asked->to_step;
     return zf_history_reach(history, task->to);
   }
-  task->to = task->options.average_to         ? task->options.average_to
-             : result && history->result >= 0 ? history->result
-                                              : history->count;
+  task->to = history->count;
+  if (result && history->result >= 0) task->to = history->result;
+  if (task->options.average_to) task->to = task->options.average_to;
   if (history->end == ZF_LOG_DAMAGED && task->to == history->count && !task->options.average_to)
     return zf_error(ZF_EINVALID,
                     "%s; --to-step %lld rebuilds the weights of the last step before it",
@@ -99,28 +100,34 @@ static void on_warning(void *ctx, const char *text) {
   zc_warn("%s; an earlier state or the base model is used", text);
 }
 
-/* Every mark up to the step, from the base on. */
-static int verify(struct replay_task *task) {
-  int64_t step = 0;
+/* Replays up to a mark, from `step` on, and compares the weights with its hash. */
+static int verify_mark(struct replay_task *task, int64_t step,
+                       const struct zf_history_entry *mark) {
   char now[33];
-  int rc = 0;
-  for (int64_t i = 0; !rc && i < task->history.nmark && task->history.mark[i].step <= task->to;
-       i++) {
-    const struct zf_history_entry *mark = &task->history.mark[i];
-    rc = zf_replay_steps(task->model, &task->history, step, mark->step, NULL);
-    step = mark->step;
-    if (!rc) rc = zf_model_hash(task->model, now);
-    if (!rc && strcmp(now, mark->hash) != 0)
-      rc = zf_error(ZF_EINVALID, "%s: weights of step %lld have the hash %s by replay, and had %s",
-                    task->history.path, (long long)step, now, mark->hash);
-    task->checked++;
-  }
-  if (!rc) rc = zf_replay_steps(task->model, &task->history, step, task->to, NULL);
-  task->replayed = task->to;
-  return rc;
+  int rc = zf_replay_steps(task->model, &task->history, step, mark->step, NULL);
+  if (!rc) rc = zf_model_hash(task->model, now);
+  if (rc || !strcmp(now, mark->hash)) return rc;
+  return zf_error(ZF_EINVALID,
+                  "%s: the weights of step %lld have the hash %s by replay, but the log has %s",
+                  task->history.path, (long long)mark->step, now, mark->hash);
 }
 
-/* The last step up to which the run is followed as it was. */
+/* Replays from the base model, and compares the weights with every mark up to the step. */
+static int verify(struct replay_task *task) {
+  int64_t step = 0;
+  task->replayed = task->to;
+  for (int64_t i = 0; i < task->history.nmark; i++) {
+    const struct zf_history_entry *mark = &task->history.mark[i];
+    if (mark->step > task->to) break;
+    int rc = verify_mark(task, step, mark);
+    if (rc) return rc;
+    step = mark->step;
+    task->checked++;
+  }
+  return zf_replay_steps(task->model, &task->history, step, task->to, NULL);
+}
+
+/* The last step up to which the replay has the weights of the run. */
 static int64_t plain_until(const struct replay_task *task) {
   int64_t step = task->to;
   if (task->options.ema > 0 || task->options.scale > 0) return 0;
@@ -150,8 +157,7 @@ static int save(const struct replay_task *task) {
   if (!task->asked->out) return 0;
   if (zf_exists(task->asked->out) &&
       (!zf_is_dir(task->asked->out) || zf_dir_empty(task->asked->out) != 1))
-    return zf_error(ZF_EUSAGE, "--out %s: is there already: name a new directory",
-                    task->asked->out);
+    return zf_error(ZF_EUSAGE, "--out %s exists: name a new directory", task->asked->out);
   return zf_model_save(task->model, task->asked->out, task->dtype, NULL, 0);
 }
 

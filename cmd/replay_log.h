@@ -1,11 +1,11 @@
-/* What `zoft replay` and `zoft apply` share: weights out of a log. */
+/* What `zoft replay` and `zoft apply` share: rebuilding weights from a log. */
 #ifndef ZF_CMD_REPLAY_LOG_H
 #define ZF_CMD_REPLAY_LOG_H
 
 #include "opt.h"
 #include "train/replay.h"
 
-/* Options; NULL, or *_given = 0: not given, and then a number is 0. */
+/* Options.  An option that is not given is NULL, or has *_given = 0 and the value 0. */
 struct zc_replay_options {
   const char *out, *dtype, *average, *drop;
   int64_t to_step;
@@ -13,8 +13,8 @@ struct zc_replay_options {
   int to_step_given, ema_given, scale_given, verify;
 };
 
-/* Replays the log `path` over the base model in `base` (a directory or ORG/NAME), with saved states
- * of the run directory `dir` (NULL: none), and prints what was done. */
+/* Replays the log `path` on the base model `base` (a directory or ORG/NAME), from a saved state of the run
+ * directory `dir` where there is one (NULL: none), and prints the result. */
 int zc_replay_log(const struct zc_replay_options *options, const char *path, const char *base,
                   const char *dir);
 

@@ -26,49 +26,65 @@ void zc_report_free(struct zc_report *report) {
   report->cell = NULL;
 }
 
-/* A cell as a person reads it. */
+static const char *format_of(enum zc_kind kind) {
+  if (kind == ZC_COUNT) return "%.0f";
+  return kind == ZC_RATIO ? "%.2f" : "%.4g";
+}
+
+/* The text of a cell in a table. */
 static const char *display(char out[96], const struct zc_column *column,
                            const struct zc_cell *cell) {
   if (cell->text[0] || column->kind == ZC_TEXT) return cell->text;
   if (!isfinite(cell->value)) return "-";
   if (column->kind == ZC_BYTES) return zf_human_bytes(out, cell->value);
-  const char *format = column->kind == ZC_COUNT   ? "%.0f"
-                       : column->kind == ZC_RATIO ? "%.2f"
-                                                  : "%.4g";
-  snprintf(out, 96, format, cell->value);
+  snprintf(out, 96, format_of(column->kind), cell->value);
   return out;
 }
 
-static void as_table(const struct zc_report *report, struct zf_buf *out) {
-  int widths[16] = {0};
-  char buf[96];
+/* The text of a row's cell, or with row -1 the head of its column. */
+static const char *cell_text(char out[96], const struct zc_report *report, int row, int column) {
+  if (row < 0) return report->column[column].head;
+  return display(out, &report->column[column], &report->cell[row * report->columns + column]);
+}
+
+static void table_widths(const struct zc_report *report, int widths[16]) {
+  char text[96];
   for (int row = -1; row < report->rows; row++)
     for (int column = 0; column < report->columns; column++) {
-      const char *text = row < 0 ? report->column[column].head
-                                 : display(buf, &report->column[column],
-                                           &report->cell[row * report->columns + column]);
-      int len = (int)strlen(text);
+      int len = (int)strlen(cell_text(text, report, row, column));
       if (len > widths[column]) widths[column] = len;
     }
-  for (int row = -1; row < report->rows; row++) {
-    int total = 0;
-    for (int column = 0; column < report->columns; column++) {
-      const char *text = row < 0 ? report->column[column].head
-                                 : display(buf, &report->column[column],
-                                           &report->cell[row * report->columns + column]);
-      int last = column == report->columns - 1;
-      if (report->column[column].kind == ZC_TEXT)
-        zf_buf_printf(out, "%s%-*s", column ? "  " : "", last ? 0 : widths[column], text);
-      else
-        zf_buf_printf(out, "%s%*s", column ? "  " : "", widths[column], text);
-      total += widths[column] + (column ? 2 : 0);
-    }
-    zf_buf_putc(out, '\n');
-    for (int i = 0; row < 0 && i < total; i++) zf_buf_puts(out, "─");
-    if (row < 0) zf_buf_putc(out, '\n');
+}
+
+static void table_row(const struct zc_report *report, int row, const int widths[16],
+                      struct zf_buf *out) {
+  char buf[96];
+  for (int column = 0; column < report->columns; column++) {
+    const char *text = cell_text(buf, report, row, column);
+    int last = column == report->columns - 1;
+    if (report->column[column].kind == ZC_TEXT)
+      zf_buf_printf(out, "%s%-*s", column ? "  " : "", last ? 0 : widths[column], text);
+    else
+      zf_buf_printf(out, "%s%*s", column ? "  " : "", widths[column], text);
   }
-  for (int row = 0; row < report->notes; row++)
-    zf_buf_printf(out, "%s%s\n", row ? "" : "\n", report->note[row]);
+  zf_buf_putc(out, '\n');
+}
+
+static void put_notes(const struct zc_report *report, struct zf_buf *out) {
+  for (int i = 0; i < report->notes; i++)
+    zf_buf_printf(out, "%s%s\n", i ? "" : "\n", report->note[i]);
+}
+
+static void as_table(const struct zc_report *report, struct zf_buf *out) {
+  int widths[16] = {0}, total = 0;
+  table_widths(report, widths);
+  for (int column = 0; column < report->columns; column++)
+    total += widths[column] + (column ? 2 : 0);
+  table_row(report, -1, widths, out);
+  for (int i = 0; i < total; i++) zf_buf_puts(out, "─");
+  zf_buf_putc(out, '\n');
+  for (int row = 0; row < report->rows; row++) table_row(report, row, widths, out);
+  put_notes(report, out);
 }
 
 static void as_md(const struct zc_report *report, struct zf_buf *out) {
@@ -81,16 +97,13 @@ static void as_md(const struct zc_report *report, struct zf_buf *out) {
   zf_buf_puts(out, "|\n");
   for (int row = 0; row < report->rows; row++) {
     for (int column = 0; column < report->columns; column++)
-      zf_buf_printf(
-          out, "| %s ",
-          display(text, &report->column[column], &report->cell[row * report->columns + column]));
+      zf_buf_printf(out, "| %s ", cell_text(text, report, row, column));
     zf_buf_puts(out, "|\n");
   }
-  for (int row = 0; row < report->notes; row++)
-    zf_buf_printf(out, "%s%s\n", row ? "" : "\n", report->note[row]);
+  put_notes(report, out);
 }
 
-/* RFC 4180: quoted where a comma or quote is inside. */
+/* RFC 4180: a text with a comma, a quote or a newline is quoted. */
 static void as_csv(const struct zc_report *report, struct zf_buf *out) {
   for (int column = 0; column < report->columns; column++)
     zf_buf_printf(out, "%s%s", column ? "," : "", report->column[column].key);
@@ -169,8 +182,7 @@ static void as_html(const struct zc_report *report, struct zf_buf *out) {
     zf_buf_puts(out, "<tr>");
     for (int column = 0; column < report->columns; column++) {
       zf_buf_puts(out, report->column[column].kind == ZC_TEXT ? "<td class=\"l\">" : "<td>");
-      zc_html_text(out, display(text, &report->column[column],
-                                &report->cell[row * report->columns + column]));
+      zc_html_text(out, cell_text(text, report, row, column));
       zf_buf_puts(out, "</td>");
     }
     zf_buf_puts(out, "</tr>\n");

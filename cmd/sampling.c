@@ -18,10 +18,10 @@ static void set_if_number(double *to, double from) {
 
 static void apply_config(struct zc_sampling *sampling, const struct zf_generation_config *config,
                          int is_chat) {
-  enum { USUAL_TOP_K = 50 };
+  enum { DEFAULT_TOP_K = 50 };
   if (config->sample == 1) {
     sampling->temperature = isnan(config->temperature) ? 1 : config->temperature;
-    sampling->top_k = USUAL_TOP_K;
+    sampling->top_k = DEFAULT_TOP_K;
   } else if (config->sample == 0) {
     sampling->temperature = 0;
   } else if (is_chat) {
@@ -36,14 +36,14 @@ static void apply_config(struct zc_sampling *sampling, const struct zf_generatio
 
 static int add_stop_strings(const struct zf_generation_config *config) {
   struct zc_list *stop = &zc_sampling.stop;
-  enum { MOST = sizeof stop->item / sizeof *stop->item };
+  enum { MAX_STOPS = sizeof stop->item / sizeof *stop->item };
   const json_t *item;
   size_t i;
   json_array_foreach(config->stop, i, item) {
-    if (stop->count == MOST)
+    if (stop->count == MAX_STOPS)
       return zf_error(ZF_EINVALID,
                       "generation_config.json: key 'stop_strings': %zu texts, more than %d",
-                      json_array_size(config->stop), MOST);
+                      json_array_size(config->stop), MAX_STOPS);
     stop->item[stop->count++] = json_string_value(item);
   }
   return 0;
@@ -72,7 +72,7 @@ int zc_sampling_model(struct zc_sampling *sampling, struct zf_generation_config 
 int zc_sampling_settle(const struct zc_sampling *defaults) {
   struct zc_sampling *chosen = &zc_sampling;
   if (!chosen->given.temperature) chosen->temperature = defaults->temperature;
-  int greedy = chosen->temperature == 0; /* what narrows a choice was not meant for it */
+  int greedy = chosen->temperature == 0; /* then the model's top_k, top_p and min_p do not apply */
   if (!chosen->given.top_p) chosen->top_p = greedy ? 1 : defaults->top_p;
   if (!chosen->given.min_p) chosen->min_p = greedy ? 0 : defaults->min_p;
   if (!chosen->given.repetition) chosen->repetition = defaults->repetition;
@@ -112,7 +112,7 @@ int zc_chat_open(struct zf_chat **out, const struct zf_model *model, const struc
                   model->dir, zf_chat_names());
 }
 
-/* What the template writes behind an answer. */
+/* Appends what the template writes behind an answer. */
 static int text_after_answer(struct zf_buf *out, const struct zf_chat *chat) {
   static const char *const mark = "zq";
   json_t *messages = json_pack("[{s:s, s:s}, {s:s, s:s}]", "role", "user", "content", "a", "role",
@@ -124,7 +124,7 @@ static int text_after_answer(struct zf_buf *out, const struct zf_chat *chat) {
   if (hit) zf_buf_puts(out, hit + strlen(mark));
   zf_buf_free(&text);
   json_decref(messages);
-  return rc == ZF_ENOMEM ? rc : zf_buf_ok(out); /* a template may refuse the question */
+  return rc == ZF_ENOMEM ? rc : zf_buf_ok(out); /* a template may refuse this conversation */
 }
 
 int zc_chat_ends(struct zf_ids *ends, char **stop, const struct zf_chat *chat,

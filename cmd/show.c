@@ -4,8 +4,8 @@
 
 #include "ui.h"
 
-/* Text of tokens [from, to), special tokens shown: what they add to that of the tokens before, for a
- * decoder may take the space off the first token that it sees. */
+/* The text of tokens [from, to), with special tokens: what they add to the text of the tokens before them,
+ * since a decoder may remove the space of its first token. */
 static void decode_span(struct zf_buf *buf, const struct zf_tok *tok, const int32_t *id,
                         int64_t from, int64_t to) {
   struct zf_buf before = {0}, all = {0};
@@ -23,7 +23,25 @@ static void decode_span(struct zf_buf *buf, const struct zf_tok *tok, const int3
   zf_buf_free(&all);
 }
 
-/* Targets stand out: in colour on a terminal, else between marks. */
+/* Prints a stretch of text; a target is in colour on a terminal, else between marks. */
+static void print_stretch(const char *text, int is_target, int color) {
+  if (!is_target)
+    printf("%s", text);
+  else if (color)
+    printf("\033[32m%s\033[0m", text);
+  else
+    printf("«%s»", text);
+}
+
+/* The end of the stretch of targets, or of others, that begins at `from`. */
+static int64_t stretch_end(const struct zf_dataset *dataset, const struct zf_seq *seq,
+                           int64_t from) {
+  int is_target = zf_seq_is_target(dataset, seq, from);
+  int64_t to = from + 1;
+  while (to < seq->len && zf_seq_is_target(dataset, seq, to) == is_target) to++;
+  return to;
+}
+
 static void show_sequence(const struct zf_tok *tok, const struct zf_dataset *dataset,
                           const struct zf_example *example, int32_t option) {
   const struct zf_seq *seq = &dataset->seq[example->seq + option];
@@ -34,21 +52,14 @@ static void show_sequence(const struct zf_tok *tok, const struct zf_dataset *dat
   printf("  ");
   for (int64_t from = 0, to; from < seq->len; from = to) {
     int is_target = zf_seq_is_target(dataset, seq, from);
-    for (to = from + 1; to < seq->len && zf_seq_is_target(dataset, seq, to) == is_target;) to++;
+    to = stretch_end(dataset, seq, from);
     if (is_target && dataset->type == ZF_TASK_LABELS) {
       zf_buf_clear(&buf);
       zf_buf_printf(&buf, "label %d", id[from]);
     } else {
       decode_span(&buf, tok, id, from, to);
     }
-    printf("%s%s%s",
-           !is_target ? ""
-           : color    ? "\033[32m"
-                      : "«",
-           buf.data,
-           !is_target ? ""
-           : color    ? "\033[0m"
-                      : "»");
+    print_stretch(buf.data, is_target, color);
   }
   printf("  (%d tokens, %lld target%s)", seq->len, targets, targets == 1 ? "" : "s");
   if (dataset->type == ZF_TASK_LABELS && dataset->problem == ZF_PROBLEM_REGRESSION)

@@ -88,6 +88,17 @@ int zc_fail(int code) {
   return zc_exit_status(code);
 }
 
+/* Eighths of a cell are drawn by characters of their own. */
+static void draw_bar(double done, int cells) {
+  static const char *const part[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+  int full = (int)(done * cells * 8);
+  fputc('|', stderr);
+  for (int i = 0; i < full / 8; i++) fputs("█", stderr);
+  fputs(part[full % 8], stderr);
+  for (int i = (full + 7) / 8; i < cells; i++) fputc(' ', stderr);
+  fputs("| ", stderr);
+}
+
 void zc_bar(double done, const char *text, int force) {
   static double last;
   double now = zf_now();
@@ -95,21 +106,16 @@ void zc_bar(double done, const char *text, int force) {
   last = now;
   struct winsize winsize;
   int columns = ioctl(2, TIOCGWINSZ, &winsize) == 0 && winsize.ws_col > 0 ? winsize.ws_col : 80;
-  int room = columns - (int)strlen(text) - 10;
-  if (room > 30) room = 30;
+  int cells = columns - (int)strlen(text) - 10, rest = columns - 8;
+  if (cells > 30) cells = 30;
   if (done < 0) done = 0;
   if (done > 1) done = 1;
   fprintf(stderr, "\r\033[K%3d%% ", (int)(done * 100));
-  if (room >= 5) {
-    int full = (int)(done * room * 8);
-    static const char *const part[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
-    fputc('|', stderr);
-    for (int i = 0; i < full / 8; i++) fputs("█", stderr);
-    fputs(part[full % 8], stderr);
-    for (int i = (full + 7) / 8; i < room; i++) fputc(' ', stderr);
-    fputs("| ", stderr);
+  if (cells >= 5) {
+    draw_bar(done, cells);
+    rest -= cells + 3;
   }
-  fprintf(stderr, "%.*s", columns > 8 ? columns - 8 - (room >= 5 ? room + 3 : 0) : 0, text);
+  fprintf(stderr, "%.*s", columns > 8 ? rest : 0, text);
   fflush(stderr);
   bar_shown = 1;
 }
@@ -145,10 +151,11 @@ void zc_table_row(struct zc_table *table, const char *const *cell) {
   table->rows++;
 }
 
-/* Characters, not bytes: enough for the text that we print. */
+/* Columns of a text on a terminal: its characters, each of which is taken to be one wide. */
 static int width(const char *text) {
   int count = 0;
-  for (; text && *text; text++) count += (*text & 0xc0) != 0x80;
+  if (!text) return 0;
+  for (; *text; text++) count += (*text & 0xc0) != 0x80;
   return count;
 }
 
@@ -156,24 +163,36 @@ static void pad(int count) {
   printf("%*s", count > 0 ? count : 0, "");
 }
 
+static int column_width(const struct zc_table *table, int column) {
+  int max = 0;
+  for (int row = 0; row < table->rows; row++) {
+    int len = width(table->cell[row * table->columns + column]);
+    if (len > max) max = len;
+  }
+  return max;
+}
+
+static void print_cell(const struct zc_table *table, int column, const char *text, int wide) {
+  int gap = wide - width(text);
+  int left = table->align[column] == 'l', last = column == table->columns - 1;
+  pad((column ? 2 : 0) + (left ? 0 : gap));
+  printf("%s", text ? text : "");
+  if (left && !last) pad(gap);
+}
+
 void zc_table_print(struct zc_table *table, int header) {
+  enum { MAX_COLUMNS = 16 };
   if (!table) return;
-  int widths[16] = {0}, total = 0;
-  for (int column = 0; column < table->columns && column < 16; column++) {
-    for (int row = 0; row < table->rows; row++) {
-      int len = width(table->cell[row * table->columns + column]);
-      if (len > widths[column]) widths[column] = len;
-    }
+  int widths[MAX_COLUMNS] = {0}, total = 0;
+  int columns = table->columns < MAX_COLUMNS ? table->columns : MAX_COLUMNS;
+  for (int column = 0; column < columns; column++) {
+    widths[column] = column_width(table, column);
     total += widths[column] + (column ? 2 : 0);
   }
   for (int row = 0; row < table->rows; row++) {
-    for (int column = 0; column < table->columns && column < 16; column++) {
+    for (int column = 0; column < columns; column++) {
       char *text = table->cell[row * table->columns + column];
-      int gap = widths[column] - width(text);
-      int left = table->align[column] == 'l', last = column == table->columns - 1;
-      pad((column ? 2 : 0) + (left ? 0 : gap));
-      printf("%s", text ? text : "");
-      if (left && !last) pad(gap);
+      print_cell(table, column, text, widths[column]);
       free(text);
     }
     putchar('\n');
@@ -201,7 +220,7 @@ char *zc_duration(char out[32], double seconds) {
 
 void zc_json_text(struct zf_buf *buf, const char *text, size_t len) {
   json_t *value = json_stringn(text, len);
-  if (!value) { /* not UTF-8: byte by byte what is ASCII, the rest replaced */
+  if (!value) { /* not UTF-8: ASCII stays, other bytes are replaced */
     zf_buf_putc(buf, '"');
     for (size_t i = 0; i < len; i++) {
       unsigned char c = (unsigned char)text[i];

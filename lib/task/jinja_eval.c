@@ -32,7 +32,7 @@ int zj_set_var(struct zj_env *env, struct zj_frame *frame, const char *name,
 }
 
 static void look_up(const struct zj_env *env, struct zj_value *out, const char *name) {
-  for (const struct zj_frame *frame = env->frame; frame; frame = frame->up)
+  for (const struct zj_frame *frame = env->frame; frame; frame = frame->parent)
     for (int i = 0; i < frame->count; i++)
       if (!strcmp(frame->var[i].name, name)) {
         *out = frame->var[i].value;
@@ -41,8 +41,8 @@ static void look_up(const struct zj_env *env, struct zj_value *out, const char *
   *out = (struct zj_value){.kind = zj_is_global(name) ? ZJ_GLOBAL : ZJ_UNDEF, .name = name};
 }
 
-void zj_push(struct zj_env *env, struct zj_frame *frame, struct zj_frame *up) {
-  *frame = (struct zj_frame){.up = up};
+void zj_push(struct zj_env *env, struct zj_frame *frame, struct zj_frame *parent) {
+  *frame = (struct zj_frame){.parent = parent};
   env->frame = frame;
 }
 

@@ -316,7 +316,7 @@ int zf_jinja_parse_as(struct zf_jinja **out, const char *text, const char *name,
   jinja->text = normal_newlines(text);
   int rc = jinja->name && jinja->text ? zj_lex(&tokens, jinja->text, name, flags) : ZF_ENOMEM;
   if (!rc) rc = zj_parse(jinja, &tokens);
-  free(tokens.at);
+  free(tokens.token);
   if (rc) {
     zf_jinja_free(jinja);
     return rc;

@@ -28,7 +28,7 @@ struct zj_token {
 };
 
 struct zj_tokens {
-  struct zj_token *at;
+  struct zj_token *token;
   int64_t count, cap;
 };
 
@@ -188,7 +188,7 @@ struct zj_frame {
     struct zj_value value;
   } * var;
   int count, cap;
-  struct zj_frame *up;
+  struct zj_frame *parent;
 };
 
 struct zj_env {
@@ -273,7 +273,7 @@ int zj_arithmetic(struct zj_env *env, struct zj_value *out, const char *op, cons
 /* jinja_eval.c */
 int zj_set_var(struct zj_env *env, struct zj_frame *frame, const char *name,
                const struct zj_value *value);
-void zj_push(struct zj_env *env, struct zj_frame *frame, struct zj_frame *up);
+void zj_push(struct zj_env *env, struct zj_frame *frame, struct zj_frame *parent);
 void zj_pop(struct zj_env *env, struct zj_frame *frame, struct zj_frame *previous);
 int zj_arguments(struct zj_env *env, struct zj_args *args, const struct zj_node *list);
 /* Runs statements into a buffer of their own; *out is its text. */

@@ -28,12 +28,12 @@ static int add_token(struct jinja_lexer *lexer, enum zj_token_kind kind, int lin
     if (cap > MAX_TOKENS)
       return zf_error(ZF_EINVALID, "%s:%d: the template has more than %d tokens", lexer->name, line,
                       MAX_TOKENS);
-    struct zj_token *tokens_at = realloc(tokens->at, (size_t)cap * sizeof *tokens_at);
+    struct zj_token *tokens_at = realloc(tokens->token, (size_t)cap * sizeof *tokens_at);
     if (!tokens_at) return zf_error(ZF_ENOMEM, "%s: out of memory", lexer->name);
-    tokens->at = tokens_at;
+    tokens->token = tokens_at;
     tokens->cap = cap;
   }
-  tokens->at[tokens->count++] = (struct zj_token){kind, line, text, len};
+  tokens->token[tokens->count++] = (struct zj_token){kind, line, text, len};
   return 0;
 }
 

@@ -227,6 +227,6 @@ static int parse_body(struct zj_parser *parser, struct zj_node **list, const cha
 }
 
 int zj_parse(struct zf_jinja *jinja, const struct zj_tokens *tokens) {
-  struct zj_parser parser = {.jinja = jinja, .at = tokens->at};
+  struct zj_parser parser = {.jinja = jinja, .at = tokens->token};
   return parse_body(&parser, &jinja->body, NULL);
 }

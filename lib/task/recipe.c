@@ -69,9 +69,9 @@ static int parse_part(struct zf_recipe *recipe, struct zf_recipe_part *part, con
   snprintf(name, sizeof name, "%s", key);
   int rc = zf_jinja_parse_as(&part->jinja, text, name, ZF_JINJA_STRICT | ZF_JINJA_PLAIN);
   if (rc != ZF_EINVALID) return rc;
-  char *why = zf_strdup(zf_error_message());
-  rc = why ? zf_conf_error(recipe->conf, key, "%s", why) : ZF_ENOMEM;
-  free(why);
+  char *message = zf_strdup(zf_error_message());
+  rc = message ? zf_conf_error(recipe->conf, key, "%s", message) : ZF_ENOMEM;
+  free(message);
   return rc;
 }
 

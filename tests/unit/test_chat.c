@@ -173,7 +173,8 @@ START_TEST(test_refused) {
   refuse(CONFIG "}", "gemma", "{\"messages\": [{\"role\": \"system\", \"content\": \"\"}]}",
          ZF_EINVALID, "gemma:1: the template refuses: System role not supported");
   refuse(CONFIG ", \"chat_template\": \"{{ messages | length }}\"}", NULL,
-         "{\"messages\": " TALK "}", ZF_EINVALID, "the template renders earlier messages differently");
+         "{\"messages\": " TALK "}", ZF_EINVALID,
+         "the template renders earlier messages differently");
   refuse(CONFIG ", \"chat_template\": \"{% for m in messages %}{{ loop.length }}{{ m.content[:1] "
                 "}};{% endfor %}\"}",
          NULL,
