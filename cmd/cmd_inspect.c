@@ -66,8 +66,8 @@ static void shape_of(char text[96], const struct zf_st_tensor *tensor) {
 }
 
 static void put_tensors(struct inspect_output *out, const struct zf_st *st) {
-  enum { SOME = 12 };
-  int64_t shown = all || st->count <= SOME ? st->count : SOME;
+  enum { MAX_SHOWN = 12 };
+  int64_t shown = all || st->count <= MAX_SHOWN ? st->count : MAX_SHOWN;
   char shape[96], bytes[32];
   if (zc_common.json) {
     zf_buf_puts(&out->json, ", \"tensors\": [");

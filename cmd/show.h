@@ -4,7 +4,8 @@
 
 #include "task/dataset.h"
 
-/* Prints a line for each sequence of an example; targets are in colour on a terminal, else between « and ». */
+/* Prints a line for each sequence of an example.  Targets are in colour on a terminal, else between « and
+ * ». */
 void zc_show_example(const struct zf_tok *tok, const struct zf_dataset *dataset, int64_t index);
 
 #endif

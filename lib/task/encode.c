@@ -45,7 +45,7 @@ static int encode_pair(struct zf_encoder *encoder, const json_t *row,
   int rc = zf_template_apply(encoder->prompt, row, &encoder->text);
   size_t prompt_end = encoder->text.len;
   if (!rc) rc = zf_template_apply(body, row, &encoder->text);
-  if (!rc && meets_letter(&encoder->text, prompt_end)) encoder->joined = 1;
+  if (!rc && meets_letter(&encoder->text, prompt_end)) encoder->letters_meet = 1;
   if (!rc) rc = zf_encode_text(encoder, &len);
   if (rc) return rc;
   int64_t target = prompt_tokens < len ? prompt_tokens : len;
@@ -267,10 +267,10 @@ int zf_encoder_add(struct zf_encoder *encoder, struct zf_dataset *dataset, int32
   encoder->dataset = dataset;
   dataset->problem = encoder->spec->problem;
   int64_t parts = 0, same;
-  encoder->joined = 0;
+  encoder->letters_meet = 0;
   int rc = add_part(encoder, row, example, 0, &parts);
   dataset->counts.rows++;
-  dataset->counts.joined += encoder->joined;
+  dataset->counts.joined += encoder->letters_meet;
   dataset->counts.apart += !rc && parts > 0;
   for (int64_t part = 1; part < parts; part++) {
     if (rc) break;

@@ -14,9 +14,9 @@ struct zf_encoder {
   struct zf_buf text;
   struct zf_ids ids;
   struct zf_text_spans spans;
-  int joined;    /* in the current row a letter follows a letter where the prompt ends */
-  int32_t mask;  /* masked: the id of the mask; else -1 */
-  int32_t *word; /* [options] masked: id of the word; labels: 0, 1, ...; NULL: other types */
+  int letters_meet; /* in the current row a letter follows a letter where the prompt ends */
+  int32_t mask;     /* masked: the id of the mask; else -1 */
+  int32_t *word;    /* [options] masked: id of the word; labels: 0, 1, ...; NULL: other types */
 };
 
 /* --- dataset.c: growing --- */

@@ -5,7 +5,7 @@
 #include "base/err.h"
 #include "task/jinja.h"
 
-/* --- tokens (jinja_lex.c) -------------------------------------------------------------- */
+/* --- tokens (jinja_lex.c) --- */
 
 enum zj_token_kind {
   ZJ_DATA,
@@ -35,7 +35,7 @@ struct zj_tokens {
 /* Cuts the source into tokens, which point into it.  The caller frees out->at, also after an error. */
 int zj_lex(struct zj_tokens *out, const char *text, const char *name, unsigned flags);
 
-/* --- nodes (jinja_parse.c) ------------------------------------------------------------- */
+/* --- nodes (jinja_parse.c) --- */
 
 enum zj_node_kind {
   ZJ_N_CONST,
@@ -149,20 +149,21 @@ struct zj_node {
 
 struct zf_jinja {
   char *name, *text;
-  struct zj_node *all, *body;
-  int marks;
+  struct zj_node *all, *body; /* every node; the first statement */
+  int marks;                  /* has generation blocks */
   unsigned flags;
 };
 
 int zj_parse(struct zf_jinja *jinja, const struct zj_tokens *tokens);
 
-/* --- values ------------------------------------------------------------------------------ */
+/* --- values --- */
 
 enum zj_kind { ZJ_UNDEF, ZJ_JSON, ZJ_NAMESPACE, ZJ_MACRO, ZJ_LOOP, ZJ_METHOD, ZJ_GLOBAL };
 
+/* A loop that runs: the variable `loop`. */
 struct zj_loop {
-  int64_t index, count;
-  int depth;
+  int64_t index, count; /* index from 0 */
+  int depth;            /* of loops, from 1 */
   const json_t *items;
 };
 
@@ -170,8 +171,10 @@ struct zj_value {
   enum zj_kind kind;
   json_t *json;     /* JSON, NAMESPACE; METHOD: its owner.  Belongs to the rendering */
   const char *name; /* METHOD, GLOBAL; UNDEF: what is undefined */
-  const struct zj_node *macro;
-  const struct zj_loop *loop;
+  union {
+    const struct zj_node *macro; /* MACRO */
+    const struct zj_loop *loop;  /* LOOP */
+  };
 };
 
 enum { ZJ_ARGS = 12 }; /* at most, of one call */
@@ -182,6 +185,7 @@ struct zj_args {
   int count;
 };
 
+/* The variables of a scope. */
 struct zj_frame {
   struct zj_var {
     const char *name;
@@ -191,16 +195,19 @@ struct zj_frame {
   struct zj_frame *parent;
 };
 
+/* The state of a rendering. */
 struct zj_env {
   const struct zf_jinja *jinja;
   struct zf_buf *out, *main; /* where text goes now; the rendering itself */
   struct zf_text_spans *spans;
   json_t **kept; /* every value of the rendering; released at its end */
-  int64_t kept_count, kept_cap, steps, bytes, now;
-  int depth, line, loops;
+  int64_t kept_count, kept_cap;
+  int64_t steps, bytes;   /* so far: see ZF_JINJA_STEPS, ZF_JINJA_BYTES */
+  int64_t now;            /* for strftime_now() */
+  int depth, line, loops; /* of nesting; the current line; loops around it */
   enum { ZJ_GO, ZJ_BREAK, ZJ_CONTINUE } jump;
-  struct zj_frame *frame, *root;
-  struct zj_note *note; /* jinja_note.c */
+  struct zj_frame *frame, *root; /* the innermost scope, the outermost */
+  struct zj_note *note;          /* jinja_note.c */
   int64_t note_count, note_cap;
 };
 
@@ -213,7 +220,7 @@ int zj_keep(struct zj_env *env, struct zj_value *out, json_t *json, int64_t byte
 int zj_text(struct zj_env *env, struct zj_value *out, const char *text, size_t len);
 int zj_bool(struct zj_env *env, struct zj_value *out, int truth);
 int zj_int(struct zj_env *env, struct zj_value *out, int64_t number);
-int zj_step(struct zj_env *env);
+int zj_step(struct zj_env *env); /* counts a step; fails beyond ZF_JINJA_STEPS */
 int zj_refuse(const struct zj_env *env, const struct zj_value *value); /* fails when undefined */
 int zj_strict(const struct zj_env *env,
               const struct zj_value *value); /* the same, under ZF_JINJA_STRICT alone */

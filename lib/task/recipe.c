@@ -65,7 +65,7 @@ static int parse_part(struct zf_recipe *recipe, struct zf_recipe_part *part, con
                       const char *text) {
   char name[64];
   part->text = text;
-  part->outside_prefix = looks_like_field(text);
+  part->names_field = looks_like_field(text);
   snprintf(name, sizeof name, "%s", key);
   int rc = zf_jinja_parse_as(&part->jinja, text, name, ZF_JINJA_STRICT | ZF_JINJA_PLAIN);
   if (rc != ZF_EINVALID) return rc;
@@ -111,14 +111,14 @@ static int resolve(struct zf_recipe *recipe) {
   recipe->output = output_of(zf_conf_str(recipe->conf, "output_type"));
   recipe->delimiter = zf_conf_str(recipe->conf, "target_delimiter");
   recipe->shot_delimiter = zf_conf_str(recipe->conf, "fewshot_delimiter");
-  recipe->inputs = recipe->output == ZF_RECIPE_CHOICE ? -1 : 0;
+  recipe->choices_are_contexts = recipe->output == ZF_RECIPE_CHOICE ? -1 : 0;
   if (recipe->output != ZF_RECIPE_ROLLING && zf_conf_has(recipe->conf, "count_in"))
     return zf_conf_error(recipe->conf, "count_in",
                          "only loglikelihood_rolling counts words and bytes");
   int rc = parse_key(recipe, &recipe->text, "doc_to_text");
   if (!rc) rc = parse_key(recipe, &recipe->target, "doc_to_target");
   if (!rc) rc = parse_key(recipe, &recipe->description, "description");
-  recipe->description.outside_prefix = 0; /* a description of one word is that word */
+  recipe->description.names_field = 0; /* a description of one word is that word */
   if (!rc) rc = parse_choices(recipe);
   return rc ? rc : parse_step(recipe);
 }

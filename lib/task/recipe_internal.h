@@ -28,7 +28,7 @@ int64_t zf_doc_words(const char *text);
 /* A value of a recipe: the field of the row with this name, else a template. */
 struct zf_recipe_part {
   const char *text;
-  int outside_prefix; /* looks like a field's name: a row without it is a mistake */
+  int names_field; /* the text looks like the name of a field: a row without that field is an error */
   struct zf_jinja *jinja;
 };
 
@@ -41,7 +41,7 @@ struct zf_recipe {
   int64_t nfixed;
   const char *delimiter, *shot_delimiter;
   struct zf_buf shots; /* the examples, rendered */
-  int inputs; /* 1: choices are contexts; 0: they are not; -1: unknown before the first row */
+  int choices_are_contexts; /* 1: choices are contexts; 0: they are not; -1: unknown before the first row */
 };
 
 #endif

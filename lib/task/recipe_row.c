@@ -17,7 +17,7 @@ static int part_value(const struct zf_recipe_part *part, const json_t *row, json
   *rendered = 0;
   *out = json_incref(value);
   if (value) return 0;
-  if (part->outside_prefix) return zf_error(ZF_EINVALID, "field '%s' is missing", part->text);
+  if (part->names_field) return zf_error(ZF_EINVALID, "field '%s' is missing", part->text);
   int rc = zf_jinja_render(part->jinja, row, 0, &buf, NULL);
   if (!rc && !(*out = json_stringn(buf.data, buf.len))) rc = zf_error(ZF_ENOMEM, "out of memory");
   zf_buf_free(&buf);
@@ -54,7 +54,7 @@ static int row_choices(const struct zf_recipe *recipe, const json_t *row, json_t
     return value ? 0 : zf_error(ZF_ENOMEM, "out of memory");
   }
   *out = value = json_incref(json_object_get(row, recipe->choice.text));
-  if (!value && recipe->choice.outside_prefix)
+  if (!value && recipe->choice.names_field)
     return zf_error(ZF_EINVALID, "field '%s' is missing", recipe->choice.text);
   if (!value && (rc = zf_jinja_value(recipe->choice.jinja, row, out))) return rc;
   value = *out;
@@ -92,7 +92,7 @@ static int choice_index(const json_t *value, int rendered, const json_t *choices
 /* The parts of a row; free_parts releases them. */
 struct recipe_parts {
   json_t *row, *text, *target, *choices;
-  int64_t input; /* choices are contexts: the right one */
+  int64_t right_context; /* choices are contexts: the right one */
   int target_rendered;
 };
 
@@ -117,11 +117,11 @@ static int make_text(struct zf_recipe *recipe, struct recipe_parts *parts) {
   int rendered, rc = part_value(&recipe->text, parts->row, &parts->text, &rendered);
   if (rc) return rc;
   int number =
-      recipe->output == ZF_RECIPE_CHOICE && is_number(parts->text, rendered, &parts->input);
-  if (recipe->inputs < 0) recipe->inputs = number;
-  if (recipe->inputs && !number)
+      recipe->output == ZF_RECIPE_CHOICE && is_number(parts->text, rendered, &parts->right_context);
+  if (recipe->choices_are_contexts < 0) recipe->choices_are_contexts = number;
+  if (recipe->choices_are_contexts && !number)
     return zf_error(ZF_EINVALID, "doc_to_text: expected the number of a choice, as in rows before");
-  return recipe->inputs ? 0 : need_text(parts->text, "doc_to_text");
+  return recipe->choices_are_contexts ? 0 : need_text(parts->text, "doc_to_text");
 }
 
 static int fill_parts(struct zf_recipe *recipe, struct recipe_parts *parts) {
@@ -130,9 +130,9 @@ static int fill_parts(struct zf_recipe *recipe, struct recipe_parts *parts) {
   if (!rc) rc = part_value(&recipe->target, parts->row, &parts->target, &parts->target_rendered);
   if (!rc && recipe->output == ZF_RECIPE_CHOICE)
     rc = row_choices(recipe, parts->row, &parts->choices);
-  if (rc || recipe->inputs <= 0) return rc;
-  json_t *number = json_integer(parts->input);
-  rc = choice_index(number, 0, parts->choices, &parts->input);
+  if (rc || recipe->choices_are_contexts <= 0) return rc;
+  json_t *number = json_integer(parts->right_context);
+  rc = choice_index(number, 0, parts->choices, &parts->right_context);
   json_decref(number);
   return rc;
 }
@@ -149,7 +149,7 @@ static int answer(const struct zf_recipe *recipe, const struct recipe_parts *par
                   const char **out) {
   int64_t gold;
   *out = json_string_value(parts->target);
-  if (recipe->output == ZF_RECIPE_CHOICE && !recipe->inputs &&
+  if (recipe->output == ZF_RECIPE_CHOICE && !recipe->choices_are_contexts &&
       is_number(parts->target, parts->target_rendered, &gold)) {
     int rc = choice_index(parts->target, parts->target_rendered, parts->choices, &gold);
     *out = text_at(parts->choices, gold);
@@ -164,8 +164,9 @@ static int add_shot(struct zf_recipe *recipe, const json_t *row) {
   int rc = make_parts(recipe, &parts, row);
   if (!rc) rc = answer(recipe, &parts, &answer_text);
   if (!rc) {
-    zf_buf_puts(&recipe->shots, recipe->inputs ? text_at(parts.choices, parts.input)
-                                               : json_string_value(parts.text));
+    zf_buf_puts(&recipe->shots, recipe->choices_are_contexts
+                                    ? text_at(parts.choices, parts.right_context)
+                                    : json_string_value(parts.text));
     if (*answer_text)
       zf_buf_printf(&recipe->shots, "%s%s%s", recipe->delimiter, answer_text,
                     recipe->shot_delimiter);
@@ -258,24 +259,24 @@ static int set_choice(const struct zf_recipe *recipe, const struct recipe_parts 
   row->bytes[index] = (int64_t)strlen(choice);
   set_joined(&row->alone[index], recipe->delimiter, choice);
   set_joined(&row->continuation[index], recipe->delimiter,
-             recipe->inputs ? json_string_value(parts->target) : choice);
-  if (!index || recipe->inputs)
+             recipe->choices_are_contexts ? json_string_value(parts->target) : choice);
+  if (!index || recipe->choices_are_contexts)
     rc = set_context(recipe, parts, &row->context[index],
-                     recipe->inputs ? choice : json_string_value(parts->text));
+                     recipe->choices_are_contexts ? choice : json_string_value(parts->text));
   if (!rc) rc = zf_buf_ok(&row->alone[index]);
   return rc ? rc : zf_buf_ok(&row->continuation[index]);
 }
 
 static int choice_row(const struct zf_recipe *recipe, const struct recipe_parts *parts,
                       struct zf_recipe_row *row) {
-  int64_t gold = parts->input;
+  int64_t gold = parts->right_context;
   int32_t count = (int32_t)json_array_size(parts->choices);
-  int rc = recipe->inputs
+  int rc = recipe->choices_are_contexts
                ? need_text(parts->target, "doc_to_target")
                : choice_index(parts->target, parts->target_rendered, parts->choices, &gold);
   if (!rc) rc = reserve(row, count);
   if (rc) return rc;
-  row->own = recipe->inputs;
+  row->own = recipe->choices_are_contexts;
   row->count = count;
   row->gold = (int32_t)gold;
   for (int32_t i = 0; i < count; i++)
