@@ -69,7 +69,7 @@ static void print_setup(const struct zf_run *run) {
   zc_warn_run_compute(run);
 }
 
-/* A line of the table: the time, and where it applies the rate and the share of the peak. */
+/* A line of the table: the time and, if they apply, the rate and the share of the peak. */
 static void table_line(struct zc_table *table, const char *name, double seconds, double tokens,
                        double ops, double peak) {
   char ms[32], rate[32] = "", share[32] = "";

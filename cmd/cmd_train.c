@@ -48,7 +48,7 @@ static void on_step(void *ctx, const struct zf_step_report *report) {
     zc_bar(share, text, report->step == report->steps);
     return;
   }
-  /* Plain lines where there is no terminal: every ten seconds, and the last. */
+  /* Without a terminal plain lines: the first, the last, and one every ten seconds. */
   double now = zf_now();
   if (report->step != report->steps && report->step != 1 && now - display->shown < 10 &&
       !zc_common.verbose)

@@ -137,7 +137,7 @@ static int64_t percentile(const int64_t *lengths, int64_t count, int64_t percent
   return lengths[rank > 0 ? rank - 1 : 0];
 }
 
-/* The first of 1, 2, 5, 10, 20, ... of which BINS bins hold `max`. */
+/* The smallest of 1, 2, 5, 10, 20, ... with which BINS bins reach `max`. */
 static int64_t bin_width(int64_t max) {
   static const int64_t step[] = {1, 2, 5};
   for (int64_t ten = 1;; ten *= 10)

@@ -17,7 +17,7 @@ struct replay_task {
   struct zf_model *model;
   struct zf_replay_opts options;
   int dtype;
-  int64_t to, from;          /* the step that is wanted, where the replay started */
+  int64_t to, from;          /* the step to reach; the step that the replay began with */
   int64_t replayed, checked; /* steps replayed, marks compared */
   char hash[33];
   double seconds;

@@ -262,7 +262,7 @@ static size_t behind_last(const struct zf_buf *text, const struct zf_buf *prompt
   return last;
 }
 
-/* Finds the begin of the last answer: behind the last generation prompt before the place where the text
+/* Finds the beginning of the last answer: behind the last generation prompt before the place where the text
  * changes when the answer is another one.  *from = -1: there is no such place. */
 static int find_answer(const struct zf_chat *chat, const json_t *conversation, const json_t *tools,
                        const struct zf_buf *text, int64_t *from) {

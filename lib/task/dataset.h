@@ -176,7 +176,7 @@ void zf_dataset_clear(struct zf_dataset *dataset);
 /* Removes every example i with remove[i] from a set that is no stream, and from its counts except `rows`. */
 void zf_dataset_remove(struct zf_dataset *dataset, const char *remove);
 
-/* ZF_EINVALID when there is nothing to learn from: no example, or no target in any. */
+/* ZF_EINVALID: the set has no example, or no target in any.  what: the name of the set in the message. */
 int zf_dataset_check(const struct zf_dataset *dataset, const char *what);
 
 /* The first target of a sequence at `token` or after it; seq->len: there is none.  Every loop over targets

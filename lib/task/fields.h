@@ -1,4 +1,4 @@
-/* Rows with fields of any name: which field is the instruction, which the messages.
+/* The names of a row's fields: which one is the instruction, which one holds the messages.
  *
  * A NULL member means the default name.  A missing field is an error that names the fields of the row. */
 #ifndef ZF_TASK_FIELDS_H

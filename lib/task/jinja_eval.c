@@ -138,7 +138,7 @@ static int eval_item(struct zj_env *env, struct zj_value *out, const struct zj_n
   return 0;
 }
 
-/* A bound of a slice; *is_set = 0 where it is not written, or none. */
+/* A bound of a slice; *is_set = 0: it is not written, or none. */
 static int slice_bound(struct zj_env *env, int64_t *out, const struct zj_node *node, int *is_set) {
   struct zj_value value;
   *is_set = 0;

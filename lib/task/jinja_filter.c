@@ -165,16 +165,16 @@ static int filter_tojson(struct zj_env *env, struct zj_value *out, const struct 
 
 /* --- numbers --- */
 
-/* The largest whole number that int makes of a text or a real number; a double holds it exactly. */
-#define INT_MAX_REAL 9e15
+/* Below this bound a double holds every whole number. */
+#define MAX_EXACT 9e15
 
-/* What int makes of a text: the number that it begins with, white space behind it; else `fallback`. */
+/* The number that a text begins with, when only white space is behind it; else `fallback`. */
 static int64_t parse_int(const char *text, int64_t fallback) {
   char *end;
   double number = strtod(text, &end);
   if (end == text) return fallback;
   while (zj_is_space((unsigned char)*end)) end++;
-  return !*end && fabs(number) < INT_MAX_REAL ? (int64_t)number : fallback;
+  return !*end && fabs(number) < MAX_EXACT ? (int64_t)number : fallback;
 }
 
 static int filter_int(struct zj_env *env, struct zj_value *out, const struct zj_value *in,
@@ -187,9 +187,9 @@ static int filter_int(struct zj_env *env, struct zj_value *out, const struct zj_
     number = parse_int(json_string_value(in->json), number);
   else if (json_is_boolean(in->json))
     number = json_is_true(in->json);
-  else if (json_is_integer(in->json) && fabs(json_number_value(in->json)) < INT_MAX_REAL)
+  else if (json_is_integer(in->json) && fabs(json_number_value(in->json)) < MAX_EXACT)
     number = json_integer_value(in->json);
-  else if (json_is_real(in->json) && fabs(json_real_value(in->json)) < INT_MAX_REAL)
+  else if (json_is_real(in->json) && fabs(json_real_value(in->json)) < MAX_EXACT)
     number = (int64_t)json_real_value(in->json);
   return zj_int(env, out, number);
 }

@@ -198,7 +198,7 @@ struct zj_frame {
 /* The state of a rendering. */
 struct zj_env {
   const struct zf_jinja *jinja;
-  struct zf_buf *out, *main; /* where text goes now; the rendering itself */
+  struct zf_buf *out, *main; /* the current buffer; that of the rendering */
   struct zf_text_spans *spans;
   json_t **kept; /* every value of the rendering; released at its end */
   int64_t kept_count, kept_cap;

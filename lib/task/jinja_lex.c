@@ -50,7 +50,7 @@ static const char *skip_blanks(const struct jinja_lexer *lexer, const char *at) 
   return at;
 }
 
-/* Where the text before a tag ends that opens at `open`: behind what white-space control keeps. */
+/* The end of the text before the tag at `open`, after white-space control. */
 static const char *data_end(const struct jinja_lexer *lexer, const char *open, int variable) {
   const char *from = open;
   char sign = open + 2 < lexer->end ? open[2] : 0;
@@ -134,7 +134,7 @@ static int lex_operator(struct jinja_lexer *lexer, int *nested) {
   return rc;
 }
 
-/* The length of `close` ("%}" or "}}") at `at`, with its sign; 0: it does not stand there. */
+/* The length of `close` ("%}" or "}}") at `at`, with its sign; 0: something else is there. */
 static int ends_here(const struct jinja_lexer *lexer, const char *at, const char *close,
                      int *sign) {
   *sign = *at == '-' || *at == '+' ? *at : 0;

@@ -161,7 +161,7 @@ static int parse_jump(struct zj_parser *parser, struct zj_node **out) {
   return rc;
 }
 
-/* A tag; the parser stands at its word. */
+/* A tag, from its word on. */
 static int parse_statement(struct zj_parser *parser, struct zj_node **out) {
   static const struct {
     const char *word;

@@ -26,7 +26,7 @@
 
 #include "fmt/records.h"
 
-/* Recipes that are part of the program, which the build makes from configs/tasks; ends with a NULL name. */
+/* The recipes of configs/tasks, which the build makes part of the program; ends with a NULL name. */
 struct zf_recipe_text {
   const char *name, *text;
 };
