@@ -327,7 +327,7 @@ static int set_up(struct chat_session *session, const char *model, enum zf_compu
   struct zc_sampling sampling = {
       .temperature = 0.7, .top_p = 1, .repetition = 1, .seed = 42, .max_new = 512};
   int rc = zc_sampling_model(&sampling, &session->config, model, 1);
-  if (!rc) rc = zc_sampling_settle(&sampling);
+  if (!rc) rc = zc_sampling_resolve(&sampling);
   if (!rc) rc = zc_open_model(&session->model, &session->tok, model);
   if (!rc) rc = zf_score_causal(session->model);
   if (!rc) rc = zc_chat_open(&session->chat, session->model, session->tok, chat_template);

@@ -140,7 +140,7 @@ static int eval_config(const struct zc_args *args) {
   struct zf_conf *conf = NULL;
   struct zf_run *run = NULL;
   int rc = zc_conf_load(&conf, args, zf_train_keys);
-  if (!rc) rc = zc_conf_take_result(conf);
+  if (!rc) rc = zc_conf_use_result(conf);
   if (!rc) rc = zf_run_open(&run, conf, ZF_WANT_DEV | ZF_WANT_TEST);
   if (!rc) rc = eval_sets(run);
   zf_run_free(run);

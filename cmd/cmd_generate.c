@@ -49,10 +49,10 @@ static int check(const struct zc_args *args) {
 }
 
 /* Settings: the options, else generation_config.json, else the defaults. */
-static int settle(struct zf_generation_config *config, const char *model) {
+static int resolve_sampling(struct zf_generation_config *config, const char *model) {
   struct zc_sampling sampling = defaults;
   int rc = zc_sampling_model(&sampling, config, model, 0);
-  return rc ? rc : zc_sampling_settle(&sampling);
+  return rc ? rc : zc_sampling_resolve(&sampling);
 }
 
 /* A prompt and the texts that continue it. */
@@ -406,7 +406,7 @@ static int run(const struct zc_args *args) {
   enum zf_compute compute = ZF_COMPUTE_F32;
   int rc = check(args);
   if (!rc) rc = zc_compute(&compute, compute_name);
-  if (!rc) rc = settle(&config, args->word[0]);
+  if (!rc) rc = resolve_sampling(&config, args->word[0]);
   if (!rc) rc = zc_open_model(&job.model, &job.tok, args->word[0]);
   if (!rc) {
     zc_warn_compute(job.model, compute);

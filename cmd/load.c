@@ -44,7 +44,7 @@ int zc_conf_load(struct zf_conf **out, const struct zc_args *args, const struct 
   return rc;
 }
 
-int zc_conf_take_result(struct zf_conf *conf) {
+int zc_conf_use_result(struct zf_conf *conf) {
   char *dir, *weights = NULL, *word = NULL;
   int rc = zf_run_config_dir(&dir, conf, "base_model");
   if (rc || !dir) return rc;

@@ -13,7 +13,7 @@ int zc_conf_load(struct zf_conf **out, const struct zc_args *args, const struct 
 
 /* When the base model is named by the config.yaml of a run, the model to score is the run's result instead.
  * ZF_EUSAGE: the run has none. */
-int zc_conf_take_result(struct zf_conf *conf);
+int zc_conf_use_result(struct zf_conf *conf);
 
 /* Names the model of a score: a line above a table, the first member of an object. */
 void zc_print_model(const struct zf_model *model);

@@ -69,7 +69,7 @@ int zc_sampling_model(struct zc_sampling *sampling, struct zf_generation_config 
 
 /* --- options --- */
 
-int zc_sampling_settle(const struct zc_sampling *defaults) {
+int zc_sampling_resolve(const struct zc_sampling *defaults) {
   struct zc_sampling *chosen = &zc_sampling;
   if (!chosen->given.temperature) chosen->temperature = defaults->temperature;
   int greedy = chosen->temperature == 0; /* then the model's top_k, top_p and min_p do not apply */

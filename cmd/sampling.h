@@ -51,7 +51,7 @@ int zc_sampling_model(struct zc_sampling *sampling, struct zf_generation_config 
                       const char *base_model, int is_chat);
 
 /* Options that are not given get their value from `defaults`; then all are checked.  ZF_EUSAGE. */
-int zc_sampling_settle(const struct zc_sampling *defaults);
+int zc_sampling_resolve(const struct zc_sampling *defaults);
 
 /* The rules of generation by these options; `ends` (zf_generation_ends) must outlive them. */
 struct zf_generate_rules zc_sampling_rules(const struct zf_ids *ends);

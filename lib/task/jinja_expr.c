@@ -74,7 +74,7 @@ int zj_p_make(struct zj_parser *parser, struct zj_node **out, enum zj_node_kind 
   return 0;
 }
 
-int zj_p_take_name(struct zj_parser *parser, struct zj_node *node) {
+int zj_p_name(struct zj_parser *parser, struct zj_node *node) {
   if (parser->at->kind != ZJ_NAME) return zj_p_fail(parser, "a name");
   node->name = zf_strndup(parser->at->text, (size_t)parser->at->len);
   parser->at++;
@@ -153,7 +153,7 @@ static int parse_word(struct zj_parser *parser, struct zj_node **out) {
     return rc;
   }
   int rc = zj_p_make(parser, out, ZJ_N_NAME);
-  return rc ? rc : zj_p_take_name(parser, *out);
+  return rc ? rc : zj_p_name(parser, *out);
 }
 
 static int parse_primary(struct zj_parser *parser, struct zj_node **out) {
@@ -175,7 +175,7 @@ static int parse_argument(struct zj_parser *parser, struct zj_node **out) {
   int rc = zj_p_make(parser, out, ZJ_N_ARG);
   if (rc) return rc;
   if (parser->at->kind == ZJ_NAME && is_token(parser->at + 1, ZJ_OP, "=")) {
-    if ((rc = zj_p_take_name(parser, *out))) return rc;
+    if ((rc = zj_p_name(parser, *out))) return rc;
     parser->at++;
   }
   return zj_p_expression(parser, &(*out)->arg.value);
@@ -225,7 +225,7 @@ int zj_p_attribute(struct zj_parser *parser, struct zj_node **out, struct zj_nod
   }
   if ((rc = zj_p_make(parser, out, ZJ_N_ATTR))) return rc;
   (*out)->attribute.owner = owner;
-  return zj_p_take_name(parser, *out);
+  return zj_p_name(parser, *out);
 }
 
 static int parse_call(struct zj_parser *parser, struct zj_node **out, struct zj_node *owner) {
@@ -257,7 +257,7 @@ int zj_p_filter(struct zj_parser *parser, struct zj_node **out) {
   if (parser->at->kind != ZJ_NAME) return zj_p_fail(parser, "a filter");
   const struct zj_token *name = parser->at;
   int rc = zj_p_make(parser, out, ZJ_N_FILTER);
-  if (!rc) rc = zj_p_take_name(parser, *out);
+  if (!rc) rc = zj_p_name(parser, *out);
   if (rc) return rc;
   if (!zj_is_filter((*out)->name)) {
     parser->at = name;
@@ -287,7 +287,7 @@ static int parse_test(struct zj_parser *parser, struct zj_node **out) {
   (*out)->test.negated = zj_p_is_word(parser, "not");
   parser->at += (*out)->test.negated;
   const struct zj_token *name = parser->at;
-  if ((rc = zj_p_take_name(parser, *out))) return rc;
+  if ((rc = zj_p_name(parser, *out))) return rc;
   if (!zj_is_test((*out)->name)) {
     parser->at = name;
     return zj_p_unsupported(parser, "test");

@@ -10,7 +10,7 @@ static int parse_targets(struct zj_parser *parser, struct zj_node **list) {
   int parenthesised = zj_p_accept(parser, "(");
   do {
     int rc = zj_p_make(parser, list, ZJ_N_NAME);
-    if (!rc) rc = zj_p_take_name(parser, *list);
+    if (!rc) rc = zj_p_name(parser, *list);
     if (rc) return rc;
     list = &(*list)->next;
   } while (zj_p_accept(parser, ","));
@@ -114,7 +114,7 @@ static int parse_set(struct zj_parser *parser, struct zj_node **out) {
 static int parse_parameters(struct zj_parser *parser, struct zj_node **list) {
   while (!zj_p_is_op(parser, ")")) {
     int rc = zj_p_make(parser, list, ZJ_N_ARG);
-    if (!rc) rc = zj_p_take_name(parser, *list);
+    if (!rc) rc = zj_p_name(parser, *list);
     if (!rc && zj_p_accept(parser, "=")) rc = zj_p_expression(parser, &(*list)->arg.value);
     if (rc) return rc;
     list = &(*list)->next;
@@ -125,7 +125,7 @@ static int parse_parameters(struct zj_parser *parser, struct zj_node **list) {
 
 static int parse_macro(struct zj_parser *parser, struct zj_node **out) {
   int rc = zj_p_make(parser, out, ZJ_N_MACRO), loops = parser->loops;
-  if (!rc) rc = zj_p_take_name(parser, *out);
+  if (!rc) rc = zj_p_name(parser, *out);
   if (!rc) rc = zj_p_expect(parser, "(");
   if (!rc) rc = parse_parameters(parser, &(*out)->macro.parameters);
   if (!rc) rc = zj_p_expect_end(parser);

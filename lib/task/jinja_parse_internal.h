@@ -28,7 +28,7 @@ int zj_p_is_word(const struct zj_parser *parser, const char *word);
 int zj_p_make(struct zj_parser *parser, struct zj_node **out, enum zj_node_kind kind);
 int zj_p_number(struct zj_parser *parser, struct zj_node **out);
 int zj_p_string(struct zj_parser *parser, struct zj_node **out); /* strings side by side are one */
-int zj_p_take_name(struct zj_parser *parser, struct zj_node *node);
+int zj_p_name(struct zj_parser *parser, struct zj_node *node);
 int zj_p_tuple(struct zj_parser *parser, struct zj_node **out);
 int zj_p_unsupported(const struct zj_parser *parser, const char *what);
 
