@@ -1,4 +1,4 @@
-/* What `zoft bench` measures: each a function of the rest of the command line. */
+/* The measurements of `zoft bench`: each is a function of the words behind its name. */
 #ifndef ZC_BENCH_INTERNAL_H
 #define ZC_BENCH_INTERNAL_H
 
@@ -18,21 +18,23 @@ int zc_bench_memory(const struct zc_args *args);
 int zc_bench_time(const struct zc_args *args);
 int zc_bench_energy(const struct zc_args *args);
 int zc_bench_learning(const struct zc_args *args);
-int zc_bench_one(
-    const struct zc_args *args); /* a method in a process of its own: see bench_one.c */
+int zc_bench_one(const struct zc_args *args); /* one method, in a process of its own: bench_one.c */
 
-/* A way to train as benches name it: "adamw_checkpoint" is adamw with gradient_checkpointing. */
-struct zc_bench_way {
+/* A method by its name in --methods: "adamw_checkpoint" is adamw with gradient_checkpointing. */
+struct zc_bench_method {
   const char *name, *method;
   int checkpoint;
 };
-/* The ways named in "a,b,c"; how many, at most `most`.  Negative: ZF_EUSAGE. */
-int zc_bench_ways(const struct zc_bench_way **out, int most, const char *list);
+/* The methods of a list "a,b,c" into out[0..max); returns how many, or ZF_EUSAGE. */
+int zc_bench_find_methods(const struct zc_bench_method **out, int max, const char *list);
 
-/* Runs `zoft bench one` with the words of `a` and `more` (ends with NULL) in a process of its own;
- * *out is its JSON object, the caller's to decref. */
+/* Runs `zoft bench one` in a process of its own, with the words of `args` and `settings` (key=value, ends with
+ * NULL).  *out is the JSON object that it prints; the caller releases it. */
 struct zf_proc;
 int zc_bench_child(json_t **out, struct zf_proc *proc, const struct zc_args *args,
-                   const char *const *more);
+                   const char *const *settings);
+
+/* Behind the next separator of a list, or at its end. */
+const char *zc_bench_next(const char *list, char separator);
 
 #endif

@@ -1,5 +1,4 @@
-/* zoft bench memory, time, energy: inference, MeZO and backpropagation on the same model and batch.
- */
+/* zoft bench memory, time, energy: inference, MeZO and backpropagation on the same model and batch. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -13,40 +12,43 @@
 #include "train/step_bench.h"
 #include "ui.h"
 
-enum { MOST = 8, ROWS = 512 };
-#define ALL_WAYS "inference,mezo,sgd,adamw,adamw_checkpoint"
+enum { MAX_LIST = 8, ROWS = 512 }; /* entries of an option's list; rows of a report */
+#define ALL_METHODS "inference,mezo,sgd,adamw,adamw_checkpoint"
 
-/* What one process measured. */
-struct row {
-  const char *way;
-  int batch, seq; /* seq 0: the data's own lengths */
+/* The measurements of one process. */
+struct bench_row {
+  const char *method;
+  int batch, seq; /* seq 0: the lengths of the data */
   double tokens, seconds, deviation, joules, joules_deviation;
   char compute[16];
-  double peak, forecast, weights, gradients, optimizer, activations, before;
+  double peak, forecast, weights, gradients, optimizer, activations, before_model;
 };
 
-struct table {
-  struct row row[ROWS];
+struct bench_table {
+  struct bench_row rows[ROWS];
   int count;
-  char why[160], model[256];
+  char no_energy[160], model[256];
   int threads;
   double parameters;
 };
 
-/* "1,4,16" as numbers; how many, or ZF_EUSAGE.  NULL: one, 0. */
-static int numbers(int *out, const char *list, const char *option) {
-  int n = 0;
-  if (!list) return out[0] = 0, 1;
-  for (const char *s = list; *s;) {
-    char *end;
-    long v = strtol(s, &end, 10);
-    if (end == s || v < 1 || v > 1 << 24 || n == MOST || (*end && *end != ','))
-      return zf_error(ZF_EUSAGE, "%s: expected numbers from 1 on, at most %d of them, found '%s'",
-                      option, MOST, list);
-    out[n++] = (int)v;
-    s = end + (*end == ',');
+/* The numbers of "1,4,16"; returns how many, or ZF_EUSAGE.  list NULL: one, which is 0. */
+static int parse_numbers(int *out, const char *list, const char *option) {
+  int count = 0;
+  if (!list) {
+    out[0] = 0;
+    return 1;
   }
-  return n ? n : zf_error(ZF_EUSAGE, "%s: names none", option);
+  for (const char *at = list; *at;) {
+    char *end;
+    long number = strtol(at, &end, 10);
+    if (end == at || number < 1 || number > 1 << 24 || count == MAX_LIST || (*end && *end != ','))
+      return zf_error(ZF_EUSAGE, "%s: expected numbers from 1 on, at most %d of them, found '%s'",
+                      option, MAX_LIST, list);
+    out[count++] = (int)number;
+    at = end + (*end == ',');
+  }
+  return count ? count : zf_error(ZF_EUSAGE, "%s: names none", option);
 }
 
 static double member(const json_t *object, const char *key) {
@@ -54,7 +56,7 @@ static double member(const json_t *object, const char *key) {
   return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
-static void fill(struct row *row, const json_t *object) {
+static void fill(struct bench_row *row, const json_t *object) {
   row->tokens = member(object, "tokens");
   row->seconds = member(object, "seconds");
   row->deviation = member(object, "seconds_deviation");
@@ -65,92 +67,117 @@ static void fill(struct row *row, const json_t *object) {
   row->gradients = member(object, "gradient_bytes");
   row->optimizer = member(object, "optimizer_bytes");
   row->activations = member(object, "activation_bytes");
-  row->before = member(object, "before_bytes");
+  row->before_model = member(object, "before_bytes");
   row->batch = (int)member(object, "batch");
   row->peak = member(object, "peak_rss_bytes");
 }
 
-/* The arithmetic is the same for all: what `auto` means for mezo, or what was asked for. */
+/* The arithmetic of all methods: what `auto` means for mezo, or what the config says. */
 static const char *compute_of(const struct zf_conf *conf) {
-  const char *v = zf_conf_str(conf, "compute");
-  if (strcmp(v, "auto") != 0) return v;
+  const char *compute = zf_conf_str(conf, "compute");
+  if (strcmp(compute, "auto") != 0) return compute;
   return zf_compute_name(zf_compute_auto(zf_conf_num(conf, "zo_eps", INFINITY)));
 }
 
-/* int8 serves forward passes alone; backpropagation then runs in the next finer one. */
-static const char *compute_for(const struct zc_bench_way *way, const char *compute) {
-  int forward = !strcmp(way->method, "mezo") || !strcmp(way->method, "inference");
+/* Backpropagation has no int8; it runs in the next finer arithmetic. */
+static const char *compute_for(const struct zc_bench_method *method, const char *compute) {
+  int forward = !strcmp(method->method, "mezo") || !strcmp(method->method, "inference");
   if (forward || strcmp(compute, "int8") != 0) return compute;
   return zf_kern_native(ZF_COMPUTE_BF16) ? "bf16" : "f32";
 }
 
-static int measure(struct table *table, const struct zc_args *args, const struct zc_bench_way *way,
-                   int batch, int seq, const char *compute) {
-  char method[48], b[48], s[48], how[48];
-  const char *more[8] = {method, how,
-                         way->checkpoint ? "gradient_checkpointing=true"
-                                         : "gradient_checkpointing=false"};
-  int n = 3;
-  snprintf(method, sizeof method, "method=%s", way->method);
-  snprintf(how, sizeof how, "compute=%s", compute_for(way, compute));
-  snprintf(b, sizeof b, "micro_batch_size=%d", batch);
-  snprintf(s, sizeof s, "sequence_len=%d", seq);
-  if (batch) more[n++] = b;
-  if (seq) more[n++] = s;
+static int measure(struct bench_table *table, const struct zc_args *args,
+                   const struct zc_bench_method *method, int batch, int seq, const char *compute) {
+  char method_word[48], batch_word[48], seq_word[48], compute_word[48];
+  const char *settings[8] = {method_word, compute_word,
+                             method->checkpoint ? "gradient_checkpointing=true"
+                                                : "gradient_checkpointing=false"};
+  int count = 3;
+  snprintf(method_word, sizeof method_word, "method=%s", method->method);
+  snprintf(compute_word, sizeof compute_word, "compute=%s", compute_for(method, compute));
+  snprintf(batch_word, sizeof batch_word, "micro_batch_size=%d", batch);
+  snprintf(seq_word, sizeof seq_word, "sequence_len=%d", seq);
+  if (batch) settings[count++] = batch_word;
+  if (seq) settings[count++] = seq_word;
   struct zf_proc proc;
   json_t *object;
-  int rc = zc_bench_child(&object, &proc, args, more);
+  int rc = zc_bench_child(&object, &proc, args, settings);
   if (rc) return rc;
-  struct row *row = &table->row[table->count++];
-  *row = (struct row){.way = way->name, .seq = seq};
+  struct bench_row *row = &table->rows[table->count++];
+  *row = (struct bench_row){.method = method->name, .seq = seq};
   fill(row, object);
   if (!seq) row->seq = (int)(row->tokens / row->batch + 0.5);
   snprintf(row->compute, sizeof row->compute, "%s",
            json_string_value(json_object_get(object, "compute")));
-  snprintf(table->why, sizeof table->why, "%s", json_string_value(json_object_get(object, "why")));
+  snprintf(table->no_energy, sizeof table->no_energy, "%s",
+           json_string_value(json_object_get(object, "why")));
   table->threads = (int)member(object, "threads");
   table->parameters = member(object, "parameters");
   json_decref(object);
   return 0;
 }
 
-static int measure_all(struct table *table, const struct zc_args *args) {
-  const struct zc_bench_way *way[MOST];
-  struct zf_conf *conf = NULL;
-  int batch[MOST], seq[MOST], nb = 0, ns = 0, nw = 0;
+/* The lists of the options. */
+struct bench_lists {
+  const struct zc_bench_method *methods[MAX_LIST];
+  int batches[MAX_LIST], lengths[MAX_LIST];
+  int nmethod, nbatch, nlength;
+};
+
+static int read_lists(struct bench_lists *lists) {
   const struct zc_bench_options *options = &zc_bench_options;
-  int rc = zc_report_check(options->output);
-  if (!rc && (nw = zc_bench_ways(way, MOST, options->methods ? options->methods : ALL_WAYS)) < 0)
-    rc = nw;
-  if (!rc && (nb = numbers(batch, options->batch, "--batch")) < 0) rc = nb;
-  if (!rc && (ns = numbers(seq, options->seq, "--seq")) < 0) rc = ns;
+  const char *methods = options->methods ? options->methods : ALL_METHODS;
+  lists->nmethod = zc_bench_find_methods(lists->methods, MAX_LIST, methods);
+  if (lists->nmethod < 0) return lists->nmethod;
+  lists->nbatch = parse_numbers(lists->batches, options->batch, "--batch");
+  if (lists->nbatch < 0) return lists->nbatch;
+  lists->nlength = parse_numbers(lists->lengths, options->seq, "--seq");
+  return lists->nlength < 0 ? lists->nlength : 0;
+}
+
+static int measure_lists(struct bench_table *table, const struct zc_args *args,
+                         const struct bench_lists *lists, const char *compute) {
+  int total = lists->nbatch * lists->nlength * lists->nmethod;
+  for (int i = 0; i < total; i++) { /* methods vary fastest, then lengths */
+    const struct zc_bench_method *method = lists->methods[i % lists->nmethod];
+    int length = lists->lengths[i / lists->nmethod % lists->nlength];
+    int batch = lists->batches[i / lists->nmethod / lists->nlength];
+    char text[160];
+    snprintf(text, sizeof text, "%s (%d of %d)", method->name, table->count + 1, total);
+    zc_bar((double)table->count / total, text, 1);
+    int rc = measure(table, args, method, batch, length, compute);
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+static int measure_all(struct bench_table *table, const struct zc_args *args) {
+  struct zf_conf *conf = NULL;
+  struct bench_lists lists;
+  int rc = zc_report_check(zc_bench_options.output);
+  if (!rc) rc = read_lists(&lists);
   if (!rc) rc = zc_conf_load(&conf, args, zf_bench_keys());
-  if (!rc) snprintf(table->model, sizeof table->model, "%s", zf_conf_str(conf, "base_model"));
-  const char *compute = rc ? NULL : compute_of(conf);
-  for (int i = 0; !rc && i < nb; i++)
-    for (int j = 0; !rc && j < ns; j++)
-      for (int k = 0; !rc && k < nw; k++) {
-        char text[160];
-        snprintf(text, sizeof text, "%s (%d of %d)", way[k]->name, table->count + 1, nb * ns * nw);
-        zc_bar((double)table->count / (nb * ns * nw), text, 1);
-        rc = measure(table, args, way[k], batch[i], seq[j], compute);
-      }
+  if (!rc) {
+    snprintf(table->model, sizeof table->model, "%s", zf_conf_str(conf, "base_model"));
+    rc = measure_lists(table, args, &lists, compute_of(conf));
+  }
   zc_bar_clear();
   zf_conf_free(conf);
   return rc;
 }
 
-/* The row of inference with the same batch and length. */
-static const struct row *base_of(const struct table *table, const struct row *row) {
+/* The row of inference with the same batch and length, or NULL. */
+static const struct bench_row *base_of(const struct bench_table *table,
+                                       const struct bench_row *row) {
   for (int i = 0; i < table->count; i++)
-    if (!strcmp(table->row[i].way, "inference") && table->row[i].batch == row->batch &&
-        table->row[i].seq == row->seq)
-      return &table->row[i];
+    if (!strcmp(table->rows[i].method, "inference") && table->rows[i].batch == row->batch &&
+        table->rows[i].seq == row->seq)
+      return &table->rows[i];
   return NULL;
 }
 
-static void name_cells(struct zc_cell *cell, const struct row *row) {
-  snprintf(cell[0].text, sizeof cell[0].text, "%s", row->way);
+static void name_cells(struct zc_cell *cell, const struct bench_row *row) {
+  snprintf(cell[0].text, sizeof cell[0].text, "%s", row->method);
   snprintf(cell[1].text, sizeof cell[1].text, "%s", row->compute);
   cell[2].value = row->batch;
   cell[3].value = row->seq;
@@ -189,101 +216,105 @@ static const struct zc_column energy_columns[] = {
     {"ratio_to_inference", "/ inference", ZC_RATIO},
 };
 
-static void memory_cells(struct zc_cell *cell, const struct row *row, const struct row *base) {
-  const double v[] = {row->peak,      row->weights,     row->gradients,
-                      row->optimizer, row->activations, row->peak - row->weights,
-                      row->forecast};
-  for (int i = 0; i < 7; i++) cell[4 + i].value = v[i];
+static void memory_cells(struct zc_cell *cell, const struct bench_row *row,
+                         const struct bench_row *base) {
+  const double values[] = {row->peak,      row->weights,     row->gradients,
+                           row->optimizer, row->activations, row->peak - row->weights,
+                           row->forecast};
+  for (int i = 0; i < 7; i++) cell[4 + i].value = values[i];
   if (base) cell[11].value = row->peak / base->peak;
 }
 
-static void time_cells(struct zc_cell *cell, const struct row *row, const struct row *base) {
-  const double v[] = {row->seconds, row->deviation, row->tokens / row->seconds, row->peak};
-  for (int i = 0; i < 4; i++) cell[4 + i].value = v[i];
+static void time_cells(struct zc_cell *cell, const struct bench_row *row,
+                       const struct bench_row *base) {
+  const double values[] = {row->seconds, row->deviation, row->tokens / row->seconds, row->peak};
+  for (int i = 0; i < 4; i++) cell[4 + i].value = values[i];
   if (base) cell[8].value = row->seconds / base->seconds;
 }
 
-static void energy_cells(struct zc_cell *cell, const struct row *row, const struct row *base) {
-  const double v[] = {row->joules, row->joules_deviation, row->joules / row->tokens, row->seconds};
-  for (int i = 0; i < 4; i++) cell[4 + i].value = v[i];
+static void energy_cells(struct zc_cell *cell, const struct bench_row *row,
+                         const struct bench_row *base) {
+  const double values[] = {row->joules, row->joules_deviation, row->joules / row->tokens,
+                           row->seconds};
+  for (int i = 0; i < 4; i++) cell[4 + i].value = values[i];
   if (base) cell[8].value = row->joules / base->joules;
 }
 
 /* --- plots of a page --- */
 
-struct lines {
-  double x[MOST][ROWS], y[MOST][ROWS];
-  struct zc_series series[MOST];
+struct bench_lines {
+  double x[MAX_LIST][ROWS], y[MAX_LIST][ROWS];
+  struct zc_series series[MAX_LIST];
   int count;
 };
 
-/* A line for each method: of all rows, or (batch > 0) of those of one batch. */
-static void lines_of(struct lines *lines, const struct table *table, int batch,
-                     double (*x)(const struct row *), double (*y)(const struct row *)) {
+/* A line for each method, over all rows, or over those of one batch (batch > 0). */
+static void lines_of(struct bench_lines *lines, const struct bench_table *table, int batch,
+                     double (*x)(const struct bench_row *), double (*y)(const struct bench_row *)) {
   lines->count = 0;
   for (int i = 0; i < table->count; i++) {
-    int k = 0;
-    if (batch && table->row[i].batch != batch) continue;
-    while (k < lines->count && strcmp(lines->series[k].name, table->row[i].way)) k++;
-    if (k == lines->count && lines->count == MOST) continue;
-    if (k == lines->count)
+    int line = 0;
+    if (batch && table->rows[i].batch != batch) continue;
+    while (line < lines->count && strcmp(lines->series[line].name, table->rows[i].method)) line++;
+    if (line == lines->count && lines->count == MAX_LIST) continue;
+    if (line == lines->count)
       lines->series[lines->count++] =
-          (struct zc_series){table->row[i].way, lines->x[k], lines->y[k], 0};
-    struct zc_series *series = &lines->series[k];
-    lines->x[k][series->count] = x(&table->row[i]);
-    lines->y[k][series->count++] = y(&table->row[i]);
+          (struct zc_series){table->rows[i].method, lines->x[line], lines->y[line], 0};
+    struct zc_series *series = &lines->series[line];
+    lines->x[line][series->count] = x(&table->rows[i]);
+    lines->y[line][series->count++] = y(&table->rows[i]);
   }
 }
 
-static double length_of(const struct row *row) {
+static double length_of(const struct bench_row *row) {
   return row->seq;
 }
-static double megabytes(const struct row *row) {
+static double megabytes(const struct bench_row *row) {
   return row->peak * 1e-6;
 }
-static double seconds_of(const struct row *row) {
+static double seconds_of(const struct bench_row *row) {
   return row->seconds;
 }
-static double joules_of(const struct row *row) {
+static double joules_of(const struct bench_row *row) {
   return row->joules;
 }
 
-struct bench {
+struct method_bench {
   const char *title;
   const struct zc_column *column;
   int columns;
-  void (*cells)(struct zc_cell *c, const struct row *r, const struct row *base);
-  double (*measure)(const struct row *r);
+  void (*cells)(struct zc_cell *cell, const struct bench_row *row, const struct bench_row *base);
+  double (*measure)(const struct bench_row *row);
   const char *measure_name;
 };
 
-static int write_report(const struct table *table, const struct bench *bench) {
-  static struct lines first, second;
-  char title[320], what[400], why[224], plot[96];
+static int write_report(const struct bench_table *table, const struct method_bench *bench) {
+  static struct bench_lines by_length, time_memory;
+  char title[320], note[400], no_energy[224], plot[96];
   struct zc_report report = {.column = bench->column, .columns = bench->columns, .title = title};
   snprintf(title, sizeof title, "%s: %s", bench->title, table->model);
   for (int i = 0; i < table->count; i++) {
     struct zc_cell *cell = zc_report_row(&report);
     if (!cell) return zf_error(ZF_ENOMEM, "out of memory");
-    name_cells(cell, &table->row[i]);
-    bench->cells(cell, &table->row[i], base_of(table, &table->row[i]));
+    name_cells(cell, &table->rows[i]);
+    bench->cells(cell, &table->rows[i], base_of(table, &table->rows[i]));
   }
-  snprintf(what, sizeof what,
+  snprintf(note, sizeof note,
            "%.4g M parameters, %d threads, %lld steps each in a process of its own; "
            "peak is the system's account of it.",
            table->parameters * 1e-6, table->threads, (long long)zc_bench_options.repeat);
-  report.note[report.notes++] = what;
-  snprintf(why, sizeof why, "Energy is not measurable here: %s.", table->why);
-  if (table->why[0]) report.note[report.notes++] = why;
-  int batch = table->row[table->count - 1].batch;
+  report.note[report.notes++] = note;
+  snprintf(no_energy, sizeof no_energy, "Energy is not measurable here: %s.", table->no_energy);
+  if (table->no_energy[0]) report.note[report.notes++] = no_energy;
+  int batch = table->rows[table->count - 1].batch;
   snprintf(plot, sizeof plot, "%s, batch of %d", bench->title, batch);
-  lines_of(&first, table, batch, length_of, bench->measure);
-  lines_of(&second, table, 0, seconds_of, megabytes);
+  lines_of(&by_length, table, batch, length_of, bench->measure);
+  lines_of(&time_memory, table, 0, seconds_of, megabytes);
   struct zc_plot plots[] = {
-      {plot, "tokens of a sequence", bench->measure_name, first.series, first.count, .log_x = 1,
-       .log_y = 1},
-      {"Time against memory", "seconds a step", "peak memory, MB", second.series, second.count,
-       .log_x = 1, .log_y = 1, .points = 1},
+      {plot, "tokens of a sequence", bench->measure_name, by_length.series, by_length.count,
+       .log_x = 1, .log_y = 1},
+      {"Time against memory", "seconds a step", "peak memory, MB", time_memory.series,
+       time_memory.count, .log_x = 1, .log_y = 1, .points = 1},
   };
   report.plot = plots;
   report.plots = 2;
@@ -296,8 +327,8 @@ static int write_report(const struct table *table, const struct bench *bench) {
   return rc;
 }
 
-static int run(const struct zc_args *args, const struct bench *bench) {
-  static struct table table;
+static int run(const struct zc_args *args, const struct method_bench *bench) {
+  static struct bench_table table;
   int rc = measure_all(&table, args);
   return rc ? rc : write_report(&table, bench);
 }
@@ -305,18 +336,19 @@ static int run(const struct zc_args *args, const struct bench *bench) {
 #define COUNT(x) ((int)(sizeof x / sizeof *x))
 
 int zc_bench_memory(const struct zc_args *args) {
-  return run(args,
-             &(struct bench){"Memory of a training step", memory_columns, COUNT(memory_columns),
-                             memory_cells, megabytes, "peak memory, MB"});
+  return run(args, &(struct method_bench){"Memory of a training step", memory_columns,
+                                          COUNT(memory_columns), memory_cells, megabytes,
+                                          "peak memory, MB"});
 }
 
 int zc_bench_time(const struct zc_args *args) {
-  return run(args, &(struct bench){"Time of a training step", time_columns, COUNT(time_columns),
-                                   time_cells, seconds_of, "seconds a step"});
+  return run(args,
+             &(struct method_bench){"Time of a training step", time_columns, COUNT(time_columns),
+                                    time_cells, seconds_of, "seconds a step"});
 }
 
 int zc_bench_energy(const struct zc_args *args) {
-  return run(args,
-             &(struct bench){"Energy of a training step", energy_columns, COUNT(energy_columns),
-                             energy_cells, joules_of, "joules a step"});
+  return run(args, &(struct method_bench){"Energy of a training step", energy_columns,
+                                          COUNT(energy_columns), energy_cells, joules_of,
+                                          "joules a step"});
 }

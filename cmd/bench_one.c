@@ -1,6 +1,5 @@
-/* One method in a process of its own, so that the system's account of its memory is its alone:
- * `zoft bench one` runs steps and prints one JSON object; zc_bench_child starts it and reads that.
- */
+/* One method in a process of its own, so that the peak memory that the system reports is that of the method.
+ * `zoft bench one` runs steps and prints one JSON object; zc_bench_child starts it and reads the object. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,8 +19,9 @@ static int on_stopped(void *ctx) {
   return zc_signal();
 }
 
-static void spread(struct zf_buf *buf, const char *name, const struct zf_spread *s) {
-  zf_buf_printf(buf, ", \"%s\": %.9g, \"%s_deviation\": %.9g", name, s->mean, name, s->deviation);
+static void json_spread(struct zf_buf *buf, const char *name, const struct zf_spread *spread) {
+  zf_buf_printf(buf, ", \"%s\": %.9g, \"%s_deviation\": %.9g", name, spread->mean, name,
+                spread->deviation);
 }
 
 static void print_one(const struct zf_run *run, const struct zf_measure *measure) {
@@ -32,8 +32,8 @@ static void print_one(const struct zf_run *run, const struct zf_measure *measure
                 zf_kern_nthreads(), (long long)run->batch);
   zf_buf_printf(&buf, ", \"tokens\": %.9g, \"longest\": %lld, \"loss\": %.9g", measure->tokens,
                 (long long)run->lim.length, measure->loss);
-  spread(&buf, "seconds", &measure->seconds);
-  if (measure->joules.mean >= 0) spread(&buf, "joules", &measure->joules);
+  json_spread(&buf, "seconds", &measure->seconds);
+  if (measure->joules.mean >= 0) json_spread(&buf, "joules", &measure->joules);
   zf_buf_puts(&buf, ", \"why\": ");
   zc_json_text(&buf, measure->why, strlen(measure->why));
   zf_buf_printf(&buf,
@@ -54,10 +54,10 @@ int zc_bench_one(const struct zc_args *args) {
   struct zf_measure measure;
   int rc = zc_conf_load(&conf, args, zf_bench_keys());
   if (!rc) zc_catch_signals();
-  /* Lengths of their own need tokens of their own: --seq runs on random ones. */
-  int made = !rc && (!zf_conf_maps(conf, "datasets") || zc_bench_options.seq);
-  if (!rc) rc = made ? zf_bench_open(&run, conf) : zf_run_open(&run, conf, ZF_WANT_TRAIN);
-  if (!rc) zc_say_model(run->model);
+  /* --seq asks for sequences of a given length: they are random. */
+  int random = !rc && (!zf_conf_maps(conf, "datasets") || zc_bench_options.seq);
+  if (!rc) rc = random ? zf_bench_open(&run, conf) : zf_run_open(&run, conf, ZF_WANT_TRAIN);
+  if (!rc) zc_warn_model(run->model);
   if (!rc) rc = zf_measure_run(&measure, run, zc_bench_options.repeat, on_stopped, NULL);
   if (!rc) print_one(run, &measure);
   zf_run_free(run);
@@ -65,64 +65,91 @@ int zc_bench_one(const struct zc_args *args) {
   return rc;
 }
 
-/* --- its parent --- */
+/* --- the parent process --- */
 
-static const struct zc_bench_way ways[] = {
+static const struct zc_bench_method methods[] = {
     {"inference", "inference", 0},       {"mezo", "mezo", 0},   {"sgd", "sgd", 0},
     {"sgd_momentum", "sgd_momentum", 0}, {"adamw", "adamw", 0}, {"adamw_checkpoint", "adamw", 1},
 };
-enum { WAYS = sizeof ways / sizeof *ways };
+enum { METHODS = sizeof methods / sizeof *methods };
 
-int zc_bench_ways(const struct zc_bench_way **out, int most, const char *list) {
-  int n = 0;
-  for (const char *s = list; *s; s += strcspn(s, ",") + (s[strcspn(s, ",")] == ',')) {
-    size_t len = strcspn(s, ",");
-    int k = 0;
-    while (k < WAYS && (strlen(ways[k].name) != len || strncmp(s, ways[k].name, len))) k++;
-    if (k == WAYS || n == most)
+const char *zc_bench_next(const char *list, char separator) {
+  const char *end = strchr(list, separator);
+  return end ? end + 1 : list + strlen(list);
+}
+
+static const struct zc_bench_method *find_method(const char *name, size_t len) {
+  for (int i = 0; i < METHODS; i++)
+    if (strlen(methods[i].name) == len && !strncmp(name, methods[i].name, len)) return &methods[i];
+  return NULL;
+}
+
+int zc_bench_find_methods(const struct zc_bench_method **out, int max, const char *list) {
+  int count = 0;
+  for (const char *name = list; *name; name = zc_bench_next(name, ',')) {
+    size_t len = strcspn(name, ",");
+    const struct zc_bench_method *method = find_method(name, len);
+    if (!method || count == max)
       return zf_error(ZF_EUSAGE,
                       "--methods: expected some of inference, mezo, sgd, sgd_momentum, adamw, "
                       "adamw_checkpoint, found '%.*s'",
-                      (int)len, s);
-    out[n++] = &ways[k];
+                      (int)len, name);
+    out[count++] = method;
   }
-  return n ? n : zf_error(ZF_EUSAGE, "--methods: names none");
+  return count ? count : zf_error(ZF_EUSAGE, "--methods: names none");
+}
+
+/* The error that an exit status of zoft stands for. */
+static int code_of(int status) {
+  if (status >= 128) return ZF_ESTOPPED;
+  switch (status) {
+    case 2:
+      return ZF_EUSAGE;
+    case 3:
+      return ZF_EINVALID;
+    case 4:
+      return ZF_EMEMLIMIT;
+    default:
+      return ZF_EFAIL;
+  }
+}
+
+static const char **child_argv(const struct zc_args *args, const char *const *settings,
+                               const char *repeat) {
+  const char *const begin[] = {"zoft", "bench", "one", "-q", "--repeat", repeat};
+  int argc = 0, nsetting = 0;
+  while (settings[nsetting]) nsetting++;
+  const char **argv = zf_calloc(args->nword + args->nset + nsetting + 12, sizeof *argv);
+  if (!argv) return NULL;
+  for (size_t i = 0; i < sizeof begin / sizeof *begin; i++) argv[argc++] = begin[i];
+  if (zc_bench_options.seq) {
+    argv[argc++] = "--seq";
+    argv[argc++] = "1";
+  }
+  if (zc_cpumask()) {
+    argv[argc++] = "--cpumask";
+    argv[argc++] = zc_cpumask();
+  }
+  for (int i = 0; i < args->nword; i++) argv[argc++] = args->word[i];
+  for (int i = 0; i < args->nset; i++) argv[argc++] = args->set[i];
+  for (int i = 0; i < nsetting; i++) argv[argc++] = settings[i];
+  return argv;
 }
 
 int zc_bench_child(json_t **out, struct zf_proc *proc, const struct zc_args *args,
-                   const char *const *more) {
+                   const char *const *settings) {
   struct zf_buf text = {0};
   char repeat[32];
-  int n = 0, extra = 0;
   *out = NULL;
-  while (more[extra]) extra++;
-  const char **argv = zf_calloc(args->nword + args->nset + extra + 12, sizeof *argv);
-  if (!argv) return ZF_ENOMEM;
   snprintf(repeat, sizeof repeat, "%lld", (long long)zc_bench_options.repeat);
-  const char *const begin[] = {"zoft", "bench", "one", "-q", "--repeat", repeat};
-  for (size_t i = 0; i < sizeof begin / sizeof *begin; i++) argv[n++] = begin[i];
-  if (zc_bench_options.seq) {
-    argv[n++] = "--seq";
-    argv[n++] = "1";
-  }
-  if (zc_cpumask()) {
-    argv[n++] = "--cpumask";
-    argv[n++] = zc_cpumask();
-  }
-  for (int i = 0; i < args->nword; i++) argv[n++] = args->word[i];
-  for (int i = 0; i < args->nset; i++) argv[n++] = args->set[i];
-  for (int i = 0; i < extra; i++) argv[n++] = more[i];
+  const char **argv = child_argv(args, settings, repeat);
+  if (!argv) return ZF_ENOMEM;
   int rc = zf_proc_self(proc, &text, argv);
   free(argv);
   if (!rc && proc->status == 0)
     rc = zf_json_parse(out, text.data ? text.data : "", text.len, "bench");
   if (!rc && proc->status)
-    rc = zf_error(proc->status == 4     ? ZF_EMEMLIMIT
-                  : proc->status == 2   ? ZF_EUSAGE
-                  : proc->status == 3   ? ZF_EINVALID
-                  : proc->status >= 128 ? ZF_ESTOPPED
-                                        : ZF_EFAIL,
-                  "measuring ended with exit status %d%s", proc->status,
+    rc = zf_error(code_of(proc->status), "measuring ended with exit status %d%s", proc->status,
                   proc->status == 137 ? ": killed, perhaps for want of memory" : "");
   zf_buf_free(&text);
   return rc;

@@ -1,4 +1,4 @@
-/* zoft data: look at data files, split and convert them.  An action is a row of the table. */
+/* zoft data: statistics of data files, their rows, splits and conversions.  An action is a row of the table. */
 #include <string.h>
 
 #include "base/err.h"
@@ -34,9 +34,9 @@ static const struct zc_opt options[] = {
 
 static const struct {
   const char *name;
-  int words; /* behind it */
-  int sets;  /* takes key=value */
-  int (*run)(const struct zc_args *a);
+  int words; /* behind its name */
+  int sets;  /* it takes key=value words */
+  int (*run)(const struct zc_args *args);
 } actions[] = {
     {"stats", 1, 1, zc_data_stats},
     {"show", 1, 1, zc_data_show},
@@ -45,57 +45,56 @@ static const struct {
 };
 enum { ACTIONS = sizeof actions / sizeof *actions };
 
-/* An option of another action does nothing, which is an error. */
+/* An option that belongs to other actions is an error. */
 static int check_options(const char *action) {
   const struct zc_data_options *data_options = &zc_data_options;
   const struct {
     int set;
-    const char *option, *of;
-  } all[] = {{data_options->tokenizer != NULL, "tokenizer", "stats show"},
-             {data_options->given.length, "sequence-len", "stats"},
-             {data_options->label != NULL, "label", "stats"},
-             {data_options->given.count, "number", "show"},
-             {data_options->rows != NULL, "rows", "show"},
-             {data_options->given.dev, "dev", "split"},
-             {data_options->given.test, "test", "split"},
-             {data_options->by != NULL, "by", "split"},
-             {data_options->given.seed, "seed", "split"},
-             {data_options->out != NULL, "out", "split"},
-             {data_options->field.count != 0, "field", "convert"}};
-  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-    if (all[i].set && !strstr(all[i].of, action))
-      return zf_error(ZF_EUSAGE, "--%s has no effect: data %s does not read it", all[i].option,
+    const char *option, *actions;
+  } rows[] = {{data_options->tokenizer != NULL, "tokenizer", "stats show"},
+              {data_options->given.length, "sequence-len", "stats"},
+              {data_options->label != NULL, "label", "stats"},
+              {data_options->given.count, "number", "show"},
+              {data_options->rows != NULL, "rows", "show"},
+              {data_options->given.dev, "dev", "split"},
+              {data_options->given.test, "test", "split"},
+              {data_options->by != NULL, "by", "split"},
+              {data_options->given.seed, "seed", "split"},
+              {data_options->out != NULL, "out", "split"},
+              {data_options->field.count != 0, "field", "convert"}};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    if (rows[i].set && !strstr(rows[i].actions, action))
+      return zf_error(ZF_EUSAGE, "--%s has no effect: data %s does not read it", rows[i].option,
                       action);
   return 0;
 }
 
 static int run(const struct zc_args *args) {
-  int i = 0;
-  while (args->nword && i < ACTIONS && strcmp(actions[i].name, args->word[0]) != 0) i++;
-  if (!args->nword || i == ACTIONS || args->nword != 1 + actions[i].words ||
-      (args->nset && !actions[i].sets))
+  int action = 0;
+  while (args->nword && action < ACTIONS && strcmp(actions[action].name, args->word[0]) != 0)
+    action++;
+  if (!args->nword || action == ACTIONS || args->nword != 1 + actions[action].words ||
+      (args->nset && !actions[action].sets))
     return zf_error(ZF_EUSAGE,
                     "expected: zoft data stats FILE|CONFIG, show FILE|CONFIG, split FILE or "
                     "convert FROM TO (see 'zoft data -h')");
-  int rc = check_options(actions[i].name);
-  return rc ? rc : actions[i].run(args);
+  int rc = check_options(actions[action].name);
+  return rc ? rc : actions[action].run(args);
 }
 
 const struct zc_command zc_data = {
     "data",
-    "look at data files, split and convert them",
+    "show, count, split and convert data files",
     "zoft data stats|show FILE|CONFIG [key=value ...], split FILE, convert FROM TO [options]",
     "FILE is .jsonl, .ndjson, .json, .csv, .tsv or .txt, and may have .gz or .zst behind it; "
     "CONFIG is\n"
-    "the .yaml of a run, whose files are taken. stats counts rows, fields, labels, copies and "
-    "lengths;\n"
-    "show prints rows. With --tokenizer, or a config, both encode the rows: stats counts tokens, "
-    "show\n"
-    "prints ids and the texts with their targets. Without a config key=value words say how: "
-    "type=text\n"
-    "is the default. split deals a file's rows out, none is lost or there twice; convert writes "
-    "another\n"
-    "format. No file is written over.\n\n"
+    "the .yaml of a run, whose data files are read. stats counts rows, fields, labels, copies and\n"
+    "lengths; show prints rows. With --tokenizer, or a config, both encode the rows: stats counts\n"
+    "tokens, show prints ids and the texts with their targets. Without a config key=value words "
+    "say\n"
+    "how (default: type=text). split puts each row of a file into one of two or three files; "
+    "convert\n"
+    "writes another format. Existing files are not overwritten.\n\n"
     "Examples:\n"
     "  zoft data stats datasets/demo/train.jsonl\n"
     "  zoft data stats configs/demo.yaml --sequence-len 64\n"

@@ -1,4 +1,4 @@
-/* zoft env: what this machine and this build are, for reports of problems. */
+/* zoft env: describes this machine and this build, for reports of problems. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -16,7 +16,7 @@
 #include "ui.h"
 
 static int run(const struct zc_args *args) {
-  char names[96], cores[16], pcre[64] = "", sleef[32], compute[64], how[ZF_COMPUTES][48];
+  char names[96], cores[16], pcre[64] = "", sleef[32], compute[64], computes[ZF_COMPUTES][48];
   struct utsname utsname;
   if (args->nword || args->nset) return zf_error(ZF_EUSAGE, "expected no word after 'zoft env'");
   uname(&utsname);
@@ -24,10 +24,10 @@ static int run(const struct zc_args *args) {
   snprintf(cores, sizeof cores, "%d", zf_cpu_cores());
   snprintf(sleef, sizeof sleef, "%d.%d.%d", SLEEF_VERSION_MAJOR, SLEEF_VERSION_MINOR,
            SLEEF_VERSION_PATCHLEVEL);
-  for (int c = 0; c < ZF_COMPUTES; c++)
-    snprintf(how[c], sizeof how[c], "%s on %s",
-             zf_kern_native((enum zf_compute)c) ? "native" : "emulated",
-             zf_kern_name((enum zf_compute)c));
+  for (int i = 0; i < ZF_COMPUTES; i++)
+    snprintf(computes[i], sizeof computes[i], "%s on %s",
+             zf_kern_native((enum zf_compute)i) ? "native" : "emulated",
+             zf_kern_name((enum zf_compute)i));
   enum zf_compute chosen = zf_compute_auto(INFINITY);
   snprintf(compute, sizeof compute, "auto is %s, with zo_eps %g", zf_compute_name(chosen),
            zf_eps_least(chosen));
@@ -39,9 +39,9 @@ static int run(const struct zc_args *args) {
       {"cpu", zf_cpu_brand()},
       {"features", zf_cpu_names(names, zf_cpu_flags())},
       {"compute", compute},
-      {"f32", how[ZF_COMPUTE_F32]},
-      {"bf16", how[ZF_COMPUTE_BF16]},
-      {"int8", how[ZF_COMPUTE_INT8]},
+      {"f32", computes[ZF_COMPUTE_F32]},
+      {"bf16", computes[ZF_COMPUTE_BF16]},
+      {"int8", computes[ZF_COMPUTE_INT8]},
       {"cores", cores},
       {"compiler", __VERSION__},
       {"sleef", sleef},

@@ -29,7 +29,7 @@ static const struct zc_opt options[] = {
     {"data", 0, ZC_LIST, "FILE", "the rows of a --task: .jsonl, .json, .csv, .tsv", &tasks.data},
     {"num-fewshot", 0, ZC_INT, "N", "put N answered rows before every question", &tasks.nshot,
      .max = ZC_MANY, .given = &tasks.nshot_given},
-    {"fewshot-data", 0, ZC_LIST, "FILE", "their file: the first N rows", &tasks.shots},
+    {"fewshot-data", 0, ZC_LIST, "FILE", "the file of these rows: its first N", &tasks.shots},
     {"limit", 0, ZC_INT, "N", "score the first N rows of every --data", &tasks.limit, .min = 1,
      .max = ZC_MANY, .given = &tasks.limit_given},
     {"max-length", 0, ZC_INT, "N", "tokens the model reads at most (default: its context)",
@@ -43,40 +43,43 @@ static const struct zc_opt options[] = {
     {0},
 };
 
-/* The two measures of a set: of text and choices, of several labels, of numbers. */
-static const char *const *measures(const struct zf_metrics *metrics) {
-  static const char *const of[][2] = {
-      {"accuracy", "macro F1"}, {"micro F1", "macro F1"}, {"Pearson", "Spearman"}};
-  if (isfinite(metrics->f1_micro)) return of[1];
-  return isfinite(metrics->pearson) || isfinite(metrics->spearman) ? of[2] : of[0];
+/* The two metrics that a table shows: of text and choices, of several labels, of numbers. */
+static const char *const *metric_names(const struct zf_metrics *metrics) {
+  static const char *const choices[] = {"accuracy", "macro F1"},
+                           *const several[] = {"micro F1", "macro F1"},
+                           *const numbers[] = {"Pearson", "Spearman"};
+  if (isfinite(metrics->f1_micro)) return several;
+  return isfinite(metrics->pearson) || isfinite(metrics->spearman) ? numbers : choices;
 }
 
-static void add_rows(struct zc_table *table, const char *set, const struct zf_metrics *metrics,
-                     double f1) {
-  char n[32], l[32], p[32], a[32], f[32];
-  snprintf(n, sizeof n, "%lld", (long long)metrics->examples);
-  zc_metric(f, metrics, measures(metrics)[1]);
-  if (isfinite(f1)) snprintf(f, sizeof f, "%.1f %%", 100 * f1);
-  zc_table_row(table, (const char *const[]){set, n, zc_metric(l, metrics, "loss"),
-                                            zc_metric(p, metrics, "perplexity"),
-                                            zc_metric(a, metrics, measures(metrics)[0]), f});
+static void add_row(struct zc_table *table, const char *set, const struct zf_metrics *metrics,
+                    double f1) {
+  char examples[32], loss[32], perplexity[32], first[32], second[32];
+  snprintf(examples, sizeof examples, "%lld", (long long)metrics->examples);
+  zc_metric(second, metrics, metric_names(metrics)[1]);
+  if (isfinite(f1)) snprintf(second, sizeof second, "%.1f %%", 100 * f1);
+  zc_table_row(table,
+               (const char *const[]){set, examples, zc_metric(loss, metrics, "loss"),
+                                     zc_metric(perplexity, metrics, "perplexity"),
+                                     zc_metric(first, metrics, metric_names(metrics)[0]), second});
 }
 
-struct result {
+struct eval_result {
   const char *set;
   struct zf_metrics metrics;
-  double f1; /* of decoded text; NaN: not asked */
+  double f1; /* of decoded text; NaN: not measured */
 };
 
-static void print_results(const struct zf_model *model, const struct result *res, int count) {
+static void print_results(const struct zf_model *model, const struct eval_result *results,
+                          int count) {
   if (zc_common.json) {
     struct zf_buf buf = {0};
     zf_buf_puts(&buf, "{");
     zc_json_model(&buf, model);
     for (int i = 0; i < count; i++) {
-      zf_buf_printf(&buf, "\"%s\": {", res[i].set);
-      zf_metrics_json(&buf, &res[i].metrics);
-      if (isfinite(res[i].f1)) zf_buf_printf(&buf, ", \"generated_f1\": %.17g", res[i].f1);
+      zf_buf_printf(&buf, "\"%s\": {", results[i].set);
+      zf_metrics_json(&buf, &results[i].metrics);
+      if (isfinite(results[i].f1)) zf_buf_printf(&buf, ", \"generated_f1\": %.17g", results[i].f1);
       zf_buf_puts(&buf, "}, ");
     }
     printf("%s\"peak_rss_bytes\": %lld}\n", buf.data, (long long)zf_peak_rss());
@@ -85,96 +88,106 @@ static void print_results(const struct zf_model *model, const struct result *res
   }
   struct zc_table *table = zc_table_new("lrrrrr");
   zc_print_model(model);
-  const char *const *name = measures(&res[0].metrics);
+  const char *const *name = metric_names(&results[0].metrics);
   const char *last = strcmp(name[0], "accuracy") ? name[1] : "F1";
   zc_table_row(table, (const char *const[]){"", "examples", "loss", "perplexity", name[0], last});
-  for (int i = 0; i < count; i++) add_rows(table, res[i].set, &res[i].metrics, res[i].f1);
+  for (int i = 0; i < count; i++)
+    add_row(table, results[i].set, &results[i].metrics, results[i].f1);
   zc_table_print(table, 1);
 }
 
-static int gate(const struct result *res, int count) {
-  for (int i = 0; fail_under_given && i < count; i++) {
-    if (!isfinite(res[i].metrics.accuracy))
+static int check_gate(const struct eval_result *results, int count) {
+  if (!fail_under_given) return 0;
+  for (int i = 0; i < count; i++) {
+    double accuracy = 100 * results[i].metrics.accuracy;
+    if (!isfinite(accuracy))
       return zf_error(ZF_EUSAGE, "--fail-under: only classification has an accuracy");
-    if (100 * res[i].metrics.accuracy < fail_under)
-      return zf_error(ZF_EGATE, "%s accuracy %.1f %% is below --fail-under %g", res[i].set,
-                      100 * res[i].metrics.accuracy, fail_under);
+    if (accuracy < fail_under)
+      return zf_error(ZF_EGATE, "%s accuracy %.1f %% is below --fail-under %g", results[i].set,
+                      accuracy, fail_under);
   }
   return 0;
+}
+
+static int eval_set(struct eval_result *result, const struct zf_run *run, const char *name,
+                    const struct zf_dataset *set) {
+  *result = (struct eval_result){.set = name, .f1 = NAN};
+  zc_warn_counts(set, name);
+  int rc = zf_evaluate(&result->metrics, run->scorer, set, run->set.micro_batch, NULL, NULL);
+  if (rc || !generate_f1) return rc;
+  return zf_text_f1(&result->f1, run->model, run->tok, set, run->set.compute);
+}
+
+static int eval_sets(const struct zf_run *run) {
+  static const char *const names[] = {"dev", "test"};
+  const struct zf_dataset *sets[] = {run->data.dev, run->data.test};
+  struct eval_result results[2];
+  int count = 0;
+  if (!sets[0] && !sets[1])
+    return zf_error(ZF_EUSAGE, "nothing to evaluate: the config has no val_datasets, val_set_size "
+                               "or test_datasets");
+  zc_warn_model(run->model);
+  zc_warn_compute(run->model, run->set.compute);
+  for (int i = 0; i < 2; i++) {
+    int rc = sets[i] ? eval_set(&results[count++], run, names[i], sets[i]) : 0;
+    if (rc) return rc;
+  }
+  print_results(run->model, results, count);
+  return check_gate(results, count);
 }
 
 static int eval_config(const struct zc_args *args) {
   struct zf_conf *conf = NULL;
   struct zf_run *run = NULL;
-  struct result res[2];
-  int n = 0, rc = zc_conf_load(&conf, args, zf_train_keys);
-  if (!rc) rc = zc_conf_take_result(conf);
+  int rc = zc_conf_load(&conf, args, zf_train_keys);
+  if (!rc) rc = zc_conf_use_result(conf);
   if (!rc) rc = zf_run_open(&run, conf, ZF_WANT_DEV | ZF_WANT_TEST);
-  const struct zf_dataset *set[] = {run ? run->data.dev : NULL, run ? run->data.test : NULL};
-  static const char *const name[] = {"dev", "test"};
-  if (!rc && !set[0] && !set[1])
-    rc = zf_error(ZF_EUSAGE, "nothing to evaluate: the config has no val_datasets, val_set_size or "
-                             "test_datasets");
-  if (!rc) zc_say_model(run->model);
-  if (!rc) zc_say_compute(run->model, run->set.compute);
-  for (int k = 0; !rc && k < 2; k++) {
-    if (!set[k]) continue;
-    zc_say_counts(set[k], name[k]);
-    res[n] = (struct result){.set = name[k], .f1 = NAN};
-    rc = zf_evaluate(&res[n].metrics, run->scorer, set[k], run->set.micro_batch, NULL, NULL);
-    if (!rc && generate_f1)
-      rc = zf_text_f1(&res[n].f1, run->model, run->tok, set[k], run->set.compute);
-    n++;
-  }
-  if (!rc) {
-    print_results(run->model, res, n);
-    rc = gate(res, n);
-  }
+  if (!rc) rc = eval_sets(run);
   zf_run_free(run);
   zf_conf_free(conf);
   return rc;
 }
 
-/* A text file needs no config: its lines are texts, split at the model's context. */
+/* Scores a text file without a config: its lines are texts, split at the model's context. */
 static int eval_text(const char *base_model) {
   struct zf_model *model = NULL;
   struct zf_tok *tok = NULL;
-  struct zf_records *rec = NULL;
+  struct zf_records *records = NULL;
   struct zf_dataset *dataset = NULL;
   struct zf_forward *forward = NULL;
   struct zf_scorer *scorer = NULL;
-  struct result res = {.set = "text", .f1 = NAN};
-  enum zf_compute c;
+  struct eval_result result = {.set = "text", .f1 = NAN};
+  enum zf_compute compute;
   char *text = NULL;
   size_t len = 0;
-  int rc = zc_compute(&c, compute_name);
+  int rc = zc_compute(&compute, compute_name);
   if (!rc) rc = zc_open_model(&model, &tok, base_model);
   if (!rc) rc = zf_score_causal(model);
-  if (!rc) zc_say_compute(model, c);
+  if (!rc) zc_warn_compute(model, compute);
   if (!rc) rc = zf_read_file(&text, &len, text_file, (size_t)1 << 40);
-  if (!rc) rc = zf_records_parse(&rec, text, len, "lines.txt");
+  if (!rc) rc = zf_records_parse(&records, text, len, "lines.txt");
   if (!rc) {
     struct zf_data_spec spec = {.type = ZF_TASK_TEXT,
                                 .sequence_len = model->config.context,
                                 .vocab = model->config.vocab,
                                 .excess = ZF_EXCESS_SPLIT};
     rc = zf_dataset_new(&dataset, ZF_TASK_TEXT);
-    if (!rc) rc = zf_dataset_add(dataset, rec, NULL, 0, &spec, tok);
+    if (!rc) rc = zf_dataset_add(dataset, records, NULL, 0, &spec, tok);
     if (!rc) rc = zf_dataset_check(dataset, "text");
   }
   if (!rc) {
-    struct zf_limits lim = zf_score_limits((const struct zf_dataset *const *)&dataset, 1, 8, 1);
-    lim.compute = c;
-    rc = zf_forward_new(&forward, model, &lim);
-    if (!rc) rc = zf_scorer_new(&scorer, forward, &lim);
+    struct zf_limits limits = zf_score_limits((const struct zf_dataset *const *)&dataset, 1, 8, 1);
+    limits.compute = compute;
+    rc = zf_forward_new(&forward, model, &limits);
+    if (!rc) rc = zf_scorer_new(&scorer, forward, &limits);
   }
-  if (!rc) rc = zf_evaluate(&res.metrics, scorer, dataset, 0, NULL, NULL);
-  if (!rc) print_results(model, &res, 1);
+  if (!rc) rc = zf_evaluate(&result.metrics, scorer, dataset, 0, NULL, NULL);
+  if (!rc) print_results(model, &result, 1);
   free(text);
   zf_scorer_free(scorer);
   zf_forward_free(forward);
   zf_dataset_free(dataset);
-  zf_records_free(rec);
+  zf_records_free(records);
   zf_tok_free(tok);
   zf_model_free(model);
   return rc;
@@ -190,16 +203,17 @@ static int eval_tasks(const struct zc_args *args) {
   return zc_run_tasks(&tasks, args->word[0]);
 }
 
-/* An option of --task without one. */
+/* An option of --task is an error without it. */
 static int check_stray(void) {
-  const char *stray = tasks.data.count     ? "data"
-                      : tasks.shots.count  ? "fewshot-data"
-                      : tasks.nshot_given  ? "num-fewshot"
-                      : tasks.limit_given  ? "limit"
-                      : tasks.length_given ? "max-length"
-                      : tasks.samples      ? "log-samples"
-                                           : NULL;
-  return stray ? zf_error(ZF_EUSAGE, "--%s is for --task", stray) : 0;
+  const struct {
+    const char *name;
+    int given;
+  } stray[] = {{"data", tasks.data.count},         {"fewshot-data", tasks.shots.count},
+               {"num-fewshot", tasks.nshot_given}, {"limit", tasks.limit_given},
+               {"max-length", tasks.length_given}, {"log-samples", tasks.samples != NULL}};
+  for (size_t i = 0; i < sizeof stray / sizeof *stray; i++)
+    if (stray[i].given) return zf_error(ZF_EUSAGE, "--%s is for --task", stray[i].name);
+  return 0;
 }
 
 static int run(const struct zc_args *args) {
@@ -229,12 +243,15 @@ const struct zc_command zc_eval = {
     "With a run (its directory, or the config.yaml in it), scores the run's result on its dev and "
     "test\n"
     "data; with another config, the base_model that it names, or base_model=DIR. With --text, "
-    "every non-empty line of FILE is a text.\n\n"
+    "every\n"
+    "non-empty line of FILE is a text.\n\n"
     "With --task, scores the rows of --data FILE as a standard task, by the rules of\n"
     "lm-evaluation-harness 0.4.13: its prompts, log-likelihoods and metrics. Several tasks:\n"
-    "--task A --data FILE_A --task B --data FILE_B. Standard errors of means are the harness's;\n"
-    "of perplexity, f1 and mcc, where it draws bootstrap samples, and of the others, where it has\n"
-    "none, they are analytic (delta method).\n\n"
+    "--task A --data FILE_A --task B --data FILE_B. Standard errors of means are the harness's. "
+    "Those\n"
+    "of perplexity, f1 and mcc, for which it draws bootstrap samples, and those of metrics for "
+    "which\n"
+    "it has none, are analytic (delta method).\n\n"
     "Examples:\n"
     "  zoft eval configs/demo.yaml\n"
     "  zoft eval out/demo --fail-under 90\n"

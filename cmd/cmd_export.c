@@ -1,4 +1,4 @@
-/* zoft export: a model in the form that other tools load. */
+/* zoft export: writes a model in the form that other tools load. */
 #include <stdio.h>
 #include <string.h>
 
@@ -15,7 +15,7 @@ static const struct zc_opt options[] = {
     {0},
 };
 
-/* Opens what was written: every tensor must be there, of the right shape. */
+/* Opens the directory again: every tensor must be there with the right shape. */
 static int report(void) {
   struct zf_model_opts shapes = {.dtype = -1, .shapes = 1};
   struct zf_model *model = NULL;

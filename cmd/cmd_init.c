@@ -1,4 +1,4 @@
-/* zoft init: a model of random weights, to be pretrained. */
+/* zoft init: writes a model of random weights, for pretraining. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +13,9 @@ static int64_t seed = 42;
 
 static const struct zc_opt options[] = {
     {"out", 0, ZC_STR, "DIR", "the model directory that is written", &out},
-    {"tokenizer", 0, ZC_STR, "DIR", "its tokenizer's files are copied", &tokenizer},
+    {"tokenizer", 0, ZC_STR, "DIR", "copy the tokenizer files of this directory", &tokenizer},
     {"dtype", 0, ZC_STR, "TYPE", "f32, f16 or bf16 (f32)", &dtype},
-    {"seed", 0, ZC_INT, "N", "of the weights (42)", &seed, .max = 9007199254740991.0},
+    {"seed", 0, ZC_INT, "N", "seed of the weights (42)", &seed, .max = 9007199254740991.0},
     {0},
 };
 

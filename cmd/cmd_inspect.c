@@ -1,5 +1,4 @@
-/* zoft inspect: what is in a file that zoft reads.  A kind of file is a row of the table at the
- * end. */
+/* zoft inspect: shows what a file holds.  A kind of file is a row of the table at the end. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,62 +19,65 @@ static const struct zc_opt options[] = {
     {0},
 };
 
-/* Facts are printed as lines, or gathered as members of one JSON object. */
-struct facts {
+/* Properties are printed as lines, or collected as members of one JSON object. */
+struct inspect_output {
   struct zf_buf json;
 };
 
-static void fact(struct facts *facts, const char *name, const char *value) {
+static void put_text(struct inspect_output *out, const char *name, const char *value) {
   if (!zc_common.json) {
     printf("%-12s %s\n", name, value);
     return;
   }
-  zf_buf_printf(&facts->json, "%s\"%s\": ", facts->json.len ? ", " : "", name);
-  zc_json_text(&facts->json, value, strlen(value));
+  zf_buf_printf(&out->json, "%s\"%s\": ", out->json.len ? ", " : "", name);
+  zc_json_text(&out->json, value, strlen(value));
 }
 
-static void number(struct facts *facts, const char *name, int64_t v, const char *shown) {
+static void put_number(struct inspect_output *out, const char *name, int64_t value,
+                       const char *text) {
   if (zc_common.json)
-    zf_buf_printf(&facts->json, "%s\"%s\": %lld", facts->json.len ? ", " : "", name, (long long)v);
+    zf_buf_printf(&out->json, "%s\"%s\": %lld", out->json.len ? ", " : "", name, (long long)value);
   else
-    printf("%-12s %s\n", name, shown);
+    printf("%-12s %s\n", name, text);
 }
 
-static void count(struct facts *facts, const char *name, int64_t v) {
+static void put_count(struct inspect_output *out, const char *name, int64_t value) {
   char text[32];
-  snprintf(text, sizeof text, "%lld", (long long)v);
-  number(facts, name, v, text);
+  snprintf(text, sizeof text, "%lld", (long long)value);
+  put_number(out, name, value, text);
 }
 
-static void finish(struct facts *facts) {
-  if (zc_common.json) printf("{%s}\n", facts->json.data ? facts->json.data : "");
-  zf_buf_free(&facts->json);
+static void finish(struct inspect_output *out) {
+  if (zc_common.json) printf("{%s}\n", out->json.data ? out->json.data : "");
+  zf_buf_free(&out->json);
 }
 
 /* --- tensors --- */
 
-static void shape_of(char out[96], const struct zf_st_tensor *tensor) {
-  size_t n = 0;
-  out[n++] = '[';
-  for (int i = 0; i < tensor->ndim && n < 80; i++)
-    n += (size_t)snprintf(out + n, 96 - n, "%s%lld", i ? ", " : "", (long long)tensor->shape[i]);
-  snprintf(out + n, 96 - n, "]");
+static void shape_of(char text[96], const struct zf_st_tensor *tensor) {
+  size_t len = 0;
+  text[len++] = '[';
+  for (int i = 0; i < tensor->ndim; i++) {
+    if (len >= 80) break;
+    len += (size_t)snprintf(text + len, 96 - len, "%s%lld", i ? ", " : "",
+                            (long long)tensor->shape[i]);
+  }
+  snprintf(text + len, 96 - len, "]");
 }
 
-static void tensors(struct facts *facts, const struct zf_st *st) {
-  enum { SOME = 12 };
-  int64_t shown = all || st->count <= SOME ? st->count : SOME;
+static void put_tensors(struct inspect_output *out, const struct zf_st *st) {
+  enum { MAX_SHOWN = 12 };
+  int64_t shown = all || st->count <= MAX_SHOWN ? st->count : MAX_SHOWN;
   char shape[96], bytes[32];
   if (zc_common.json) {
-    zf_buf_puts(&facts->json, ", \"tensors\": [");
+    zf_buf_puts(&out->json, ", \"tensors\": [");
     for (int64_t i = 0; i < st->count; i++) {
       shape_of(shape, &st->tensor[i]);
-      zf_buf_printf(&facts->json, "%s{\"name\": ", i ? ", " : "");
-      zc_json_text(&facts->json, st->tensor[i].name, strlen(st->tensor[i].name));
-      zf_buf_printf(&facts->json, ", \"dtype\": \"%s\", \"shape\": %s}", st->tensor[i].dtype,
-                    shape);
+      zf_buf_printf(&out->json, "%s{\"name\": ", i ? ", " : "");
+      zc_json_text(&out->json, st->tensor[i].name, strlen(st->tensor[i].name));
+      zf_buf_printf(&out->json, ", \"dtype\": \"%s\", \"shape\": %s}", st->tensor[i].dtype, shape);
     }
-    zf_buf_puts(&facts->json, "]");
+    zf_buf_puts(&out->json, "]");
     return;
   }
   putchar('\n');
@@ -92,67 +94,67 @@ static void tensors(struct facts *facts, const struct zf_st *st) {
     printf("... and %lld more: --all shows them\n", (long long)(st->count - shown));
 }
 
-static void store_facts(struct facts *facts, const struct zf_st *st) {
+static void put_store(struct inspect_output *out, const struct zf_st *st) {
   int64_t elements = 0, bytes = 0;
   char text[64];
   for (int64_t i = 0; i < st->count; i++) {
     elements += st->tensor[i].count;
     bytes += (int64_t)st->tensor[i].bytes;
   }
-  count(facts, "files", st->nfile);
-  count(facts, "tensors_in_file", st->count);
-  number(facts, "elements", elements, zc_count(text, (double)elements));
-  number(facts, "bytes", bytes, zf_human_bytes(text, (double)bytes));
+  put_count(out, "files", st->nfile);
+  put_count(out, "tensors_in_file", st->count);
+  put_number(out, "elements", elements, zc_count(text, (double)elements));
+  put_number(out, "bytes", bytes, zf_human_bytes(text, (double)bytes));
   for (int64_t i = 0; i < st->nmetadata; i++)
-    fact(facts, st->metadata[2 * i], st->metadata[2 * i + 1]);
+    put_text(out, st->metadata[2 * i], st->metadata[2 * i + 1]);
 }
 
 static int inspect_safetensors(const char *path) {
-  struct facts facts = {0};
+  struct inspect_output out = {0};
   struct zf_st *st;
   int rc = zf_st_open(&st, path);
   if (rc) return rc;
-  fact(&facts, "kind", "safetensors");
-  store_facts(&facts, st);
-  tensors(&facts, st);
-  finish(&facts);
+  put_text(&out, "kind", "safetensors");
+  put_store(&out, st);
+  put_tensors(&out, st);
+  finish(&out);
   zf_st_free(st);
   return 0;
 }
 
 /* --- a model directory --- */
 
-static void config_facts(struct facts *facts, const struct zf_config *config) {
-  fact(facts, "family", config->family->model_type);
-  count(facts, "layers", config->layers);
-  count(facts, "hidden", config->hidden);
-  count(facts, "heads", config->heads);
-  count(facts, "kv_heads", config->kv_heads);
-  count(facts, "head_dim", config->head_dim);
-  count(facts, "ffn", config->ffn);
-  count(facts, "vocabulary", config->vocab);
-  count(facts, "context", config->context);
-  fact(facts, "activation", zf_act_names[config->act]);
-  fact(facts, "position",
-       config->family->pos == ZF_POS_ROPE ? zf_rope_names[config->rope[0].kind] : "learned");
-  fact(facts, "norm", config->family->norm == ZF_NORM_RMS ? "RMSNorm" : "LayerNorm");
-  fact(facts, "order", config->post_norm ? "post-norm" : "pre-norm");
+static void put_config(struct inspect_output *out, const struct zf_config *config) {
+  put_text(out, "family", config->family->model_type);
+  put_count(out, "layers", config->layers);
+  put_count(out, "hidden", config->hidden);
+  put_count(out, "heads", config->heads);
+  put_count(out, "kv_heads", config->kv_heads);
+  put_count(out, "head_dim", config->head_dim);
+  put_count(out, "ffn", config->ffn);
+  put_count(out, "vocabulary", config->vocab);
+  put_count(out, "context", config->context);
+  put_text(out, "activation", zf_act_names[config->act]);
+  put_text(out, "position",
+           config->family->pos == ZF_POS_ROPE ? zf_rope_names[config->rope[0].kind] : "learned");
+  put_text(out, "norm", config->family->norm == ZF_NORM_RMS ? "RMSNorm" : "LayerNorm");
+  put_text(out, "order", config->post_norm ? "post-norm" : "pre-norm");
   const char *head = config->tied ? "tied to the embedding" : "its own";
-  fact(facts, "head", config->headless ? "none" : head);
+  put_text(out, "head", config->headless ? "none" : head);
 }
 
-/* --- its tokenizer --- */
+/* --- the tokenizer of a model --- */
 
-static void special_fact(struct facts *facts, const struct zf_tok *tok, const char *name,
-                         enum zf_special which) {
-  struct zf_special_token token = zf_tok_special(tok, which);
+static void put_special(struct inspect_output *out, const struct zf_tok *tok, const char *name,
+                        enum zf_special special) {
+  struct zf_special_token token = zf_tok_special(tok, special);
   const char *piece = token.id >= 0 ? zf_tok_piece(tok, token.id) : NULL;
   if (zc_common.json) {
-    zf_buf_printf(&facts->json, ", \"%s\": {\"id\": %d, \"token\": ", name, token.id);
-    zc_json_text(&facts->json, piece ? piece : "", piece ? strlen(piece) : 0);
-    zf_buf_puts(&facts->json, ", \"from\": ");
-    zc_json_text(&facts->json, token.from ? token.from : "", token.from ? strlen(token.from) : 0);
-    zf_buf_puts(&facts->json, "}");
+    zf_buf_printf(&out->json, ", \"%s\": {\"id\": %d, \"token\": ", name, token.id);
+    zc_json_text(&out->json, piece ? piece : "", piece ? strlen(piece) : 0);
+    zf_buf_puts(&out->json, ", \"from\": ");
+    zc_json_text(&out->json, token.from ? token.from : "", token.from ? strlen(token.from) : 0);
+    zf_buf_puts(&out->json, "}");
   } else if (token.id < 0) {
     printf("%-12s none\n", name);
   } else {
@@ -160,8 +162,8 @@ static void special_fact(struct facts *facts, const struct zf_tok *tok, const ch
   }
 }
 
-/* What ends a text in generation. */
-static void ends_fact(struct facts *facts, const struct zf_tok *tok) {
+/* The tokens that end a text in generation. */
+static void put_ends(struct inspect_output *out, const struct zf_tok *tok) {
   const char *from;
   const struct zf_ids *ends = zf_tok_ends(tok, &from);
   struct zf_buf buf = {0};
@@ -171,31 +173,31 @@ static void ends_fact(struct facts *facts, const struct zf_tok *tok) {
     zf_buf_printf(&buf, piece ? "%s%d %s" : "%s%d", i ? ", " : "", ends->id[i], piece);
   }
   if (zc_common.json)
-    zf_buf_printf(&facts->json, ", \"ends\": [%s]", ends->count ? buf.data : "");
+    zf_buf_printf(&out->json, ", \"ends\": [%s]", ends->count ? buf.data : "");
   else
     printf("%-12s %s%s%s\n", "ends", buf.data, ends->count ? ", from " : "",
            ends->count ? from : "");
   zf_buf_free(&buf);
 }
 
-static void tokenizer_facts(struct facts *facts, const struct zf_tok *tok, int64_t vocab) {
+static void put_tokenizer(struct inspect_output *out, const struct zf_tok *tok, int64_t vocab) {
   char text[96];
-  int64_t n = zf_tok_size(tok);
-  fact(facts, "tokenizer", zf_tok_type(tok));
-  if (n > vocab)
-    snprintf(text, sizeof text, "%lld, of which the model knows %lld", (long long)n,
+  int64_t size = zf_tok_size(tok);
+  put_text(out, "tokenizer", zf_tok_type(tok));
+  if (size > vocab)
+    snprintf(text, sizeof text, "%lld, of which the model knows %lld", (long long)size,
              (long long)vocab);
   else
-    snprintf(text, sizeof text, "%lld", (long long)n);
-  number(facts, "token_ids", n, text);
-  special_fact(facts, tok, "bos", ZF_BOS);
-  special_fact(facts, tok, "eos", ZF_EOS);
-  special_fact(facts, tok, "pad", ZF_PAD);
-  ends_fact(facts, tok);
+    snprintf(text, sizeof text, "%lld", (long long)size);
+  put_number(out, "token_ids", size, text);
+  put_special(out, tok, "bos", ZF_BOS);
+  put_special(out, tok, "eos", ZF_EOS);
+  put_special(out, tok, "pad", ZF_PAD);
+  put_ends(out, tok);
 }
 
 static int inspect_model(const char *name) {
-  struct facts facts = {0};
+  struct inspect_output out = {0};
   struct zf_model *model = NULL;
   struct zf_tok *tok = NULL;
   char hash[33], text[64];
@@ -203,18 +205,18 @@ static int inspect_model(const char *name) {
       zc_open_model_as(&model, &tok, name, &(struct zf_model_opts){.dtype = -1, .headless = 1});
   if (!rc) rc = zf_model_hash(model, hash);
   if (!rc) {
-    int64_t n = zf_params_count(&model->params, 0);
-    fact(&facts, "kind", "model");
-    fact(&facts, "path", model->dir);
-    config_facts(&facts, &model->config);
-    number(&facts, "parameters", n, zc_count(text, (double)n));
-    store_facts(&facts, model->st);
-    count(&facts, "unused", model->ignored);
-    tokenizer_facts(&facts, tok, model->config.vocab);
-    fact(&facts, "hash", hash);
-    fact(&facts, "checks", "all wanted tensors present, shapes as config.json says, values finite");
-    tensors(&facts, model->st);
-    finish(&facts);
+    int64_t parameters = zf_params_count(&model->params, 0);
+    put_text(&out, "kind", "model");
+    put_text(&out, "path", model->dir);
+    put_config(&out, &model->config);
+    put_number(&out, "parameters", parameters, zc_count(text, (double)parameters));
+    put_store(&out, model->st);
+    put_count(&out, "unused", model->ignored);
+    put_tokenizer(&out, tok, model->config.vocab);
+    put_text(&out, "hash", hash);
+    put_text(&out, "checks", "all wanted tensors present, shapes as in config.json, values finite");
+    put_tensors(&out, model->st);
+    finish(&out);
   }
   zf_tok_free(tok);
   zf_model_free(model);
@@ -224,46 +226,46 @@ static int inspect_model(const char *name) {
 /* --- a step log --- */
 
 static int inspect_log(const char *path) {
-  struct facts facts = {0};
+  struct inspect_output out = {0};
   struct zf_log_reader *reader = NULL;
   struct zf_log_head head;
   struct zf_log_rec step = {0};
   struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
   char text[64];
-  int64_t n = 0, marks = 0;
-  int more = 1, rc = zf_log_open(&reader, path, &head);
+  int64_t steps = 0, marks = 0;
+  int has_next = 1, rc = zf_log_open(&reader, path, &head);
   if (rc) return rc;
-  fact(&facts, "kind", "step log");
+  put_text(&out, "kind", "step log");
   snprintf(text, sizeof text, "%llu", (unsigned long long)head.zo.seed);
-  fact(&facts, "seed", text);
+  put_text(&out, "seed", text);
   snprintf(text, sizeof text, "%g", head.zo.eps);
-  fact(&facts, "eps", text);
-  count(&facts, "probes", head.zo.probes);
-  fact(&facts, "kernels", head.kernels);
-  fact(&facts, "base_hash", head.base);
-  fact(&facts, "data_hash", head.data);
-  fact(&facts, "files_hash", head.tok);
-  fact(&facts, "config_hash", head.config);
-  fact(&facts, "trainable", head.globs);
-  fact(&facts, "trained_as", zf_dtype_info((enum zf_dtype)head.trained)->name);
-  count(&facts, "record_bytes", zf_log_record_size(head.zo.probes));
-  while (!(rc = zf_log_next(reader, &step, probe, &more)) && more) {
+  put_text(&out, "eps", text);
+  put_count(&out, "probes", head.zo.probes);
+  put_text(&out, "kernels", head.kernels);
+  put_text(&out, "base_hash", head.base);
+  put_text(&out, "data_hash", head.data);
+  put_text(&out, "files_hash", head.tok);
+  put_text(&out, "config_hash", head.config);
+  put_text(&out, "trainable", head.globs);
+  put_text(&out, "trained_as", zf_dtype_info((enum zf_dtype)head.trained)->name);
+  put_count(&out, "record_bytes", zf_log_record_size(head.zo.probes));
+  while (!(rc = zf_log_next(reader, &step, probe, &has_next)) && has_next) {
     if (step.kind == ZF_LOG_MARK) {
       marks++;
       if (all && !zc_common.json) printf("%8u  weights %s\n", step.step, step.hash);
       continue;
     }
-    n++;
+    steps++;
     if (all && !zc_common.json)
       printf("%8u  loss %.6f / %.6f  g %12.6g  lr %g\n", step.step, probe[0].plus, probe[0].minus,
              probe[0].projected_gradient, step.lr);
   }
-  count(&facts, "steps", n);
-  count(&facts, "marks", marks);
+  put_count(&out, "steps", steps);
+  put_count(&out, "marks", marks);
   if (rc)
-    fact(&facts, "end", zf_log_torn(reader) ? "torn: the last record is not whole" : "damaged");
-  if (!rc) fact(&facts, "checks", "every record's checksum is right");
-  finish(&facts);
+    put_text(&out, "end", zf_log_torn(reader) ? "torn: the last record is not whole" : "damaged");
+  if (!rc) put_text(&out, "checks", "every record's checksum is right");
+  finish(&out);
   zf_log_reader_free(reader);
   return rc;
 }
@@ -271,28 +273,28 @@ static int inspect_log(const char *path) {
 /* --- data, tokenizer --- */
 
 static int inspect_data(const char *path) {
-  struct facts facts = {0};
+  struct inspect_output out = {0};
   struct zf_records *records;
   int rc = zf_records_open(&records, path);
   if (rc) return rc;
-  fact(&facts, "kind", "data");
-  count(&facts, "rows", records->count);
+  put_text(&out, "kind", "data");
+  put_count(&out, "rows", records->count);
   json_t *first = records->count ? (json_t *)zf_records_row(records, 0) : NULL;
   if (first) {
     struct zf_buf buf = {0};
     const char *key;
     json_t *value;
     json_object_foreach(first, key, value) zf_buf_printf(&buf, "%s%s", buf.len ? ", " : "", key);
-    fact(&facts, "fields", buf.data ? buf.data : "");
+    put_text(&out, "fields", buf.data ? buf.data : "");
     zf_buf_free(&buf);
   }
-  finish(&facts);
+  finish(&out);
   zf_records_free(records);
   return 0;
 }
 
 static int inspect_tokenizer(const char *path) {
-  struct facts facts = {0};
+  struct inspect_output out = {0};
   struct zf_tok *tok;
   char *text = NULL;
   size_t len = 0;
@@ -300,10 +302,10 @@ static int inspect_tokenizer(const char *path) {
   if (!rc) rc = zf_tok_parse(&tok, text, len, path);
   free(text);
   if (rc) return rc;
-  fact(&facts, "kind", "tokenizer");
-  fact(&facts, "type", zf_tok_type(tok));
-  count(&facts, "token_ids", zf_tok_size(tok));
-  finish(&facts);
+  put_text(&out, "kind", "tokenizer");
+  put_text(&out, "type", zf_tok_type(tok));
+  put_count(&out, "token_ids", zf_tok_size(tok));
+  finish(&out);
   zf_tok_free(tok);
   return 0;
 }
@@ -326,11 +328,12 @@ static const struct {
 static int run(const struct zc_args *args) {
   if (args->nword != 1 || args->nset) return zf_error(ZF_EUSAGE, "expected: zoft inspect PATH");
   const char *path = args->word[0];
-  size_t n = zf_compressed_stem(path);
+  size_t stem = zf_compressed_stem(path);
   if (zf_exists(path) && !zf_is_dir(path))
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-      size_t m = strlen(kinds[i].ending);
-      if (n >= m && !strncmp(path + n - m, kinds[i].ending, m)) return kinds[i].inspect(path);
+      size_t len = strlen(kinds[i].ending);
+      if (stem >= len && !strncmp(path + stem - len, kinds[i].ending, len))
+        return kinds[i].inspect(path);
     }
   return inspect_model(path);
 }
@@ -339,7 +342,7 @@ const struct zc_command zc_inspect = {
     "inspect",
     "what is in a model, weights file, tokenizer, data file or step log",
     "zoft inspect PATH|ORG/NAME [--all] [--json]",
-    "Opens the thing as every other command would, with all checks, and says what it found.\n\n"
+    "Opens the file as every other command does, with all checks, and shows what it holds.\n\n"
     "Examples:\n"
     "  zoft inspect out/demo\n"
     "  zoft inspect out/demo/model.safetensors --all\n"

@@ -1,4 +1,4 @@
-/* zoft log: what is in a step log, and where two part. */
+/* zoft log: shows the steps of a log, sums them up, and finds where two logs differ. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,35 +11,35 @@
 
 static const char *const end_name[] = {"whole", "torn", "damaged"};
 
-static const struct zf_zo_probe *probes(const struct zf_history *history, int64_t i) {
-  return history->probe + i * history->head.zo.probes;
+static const struct zf_zo_probe *probes(const struct zf_history *history, int64_t step) {
+  return history->probe + step * history->head.zo.probes;
 }
 
-static double loss_of(const struct zf_history *history, int64_t i) {
+static double loss_of(const struct zf_history *history, int64_t step) {
   double sum = 0;
-  for (int p = 0; p < history->head.zo.probes; p++)
-    sum += 0.5 * (probes(history, i)[p].plus + probes(history, i)[p].minus);
+  for (int probe = 0; probe < history->head.zo.probes; probe++)
+    sum += 0.5 * (probes(history, step)[probe].plus + probes(history, step)[probe].minus);
   return sum / history->head.zo.probes;
 }
 
 /* --- show --- */
 
-static void show_json(const struct zf_history *history, int64_t i) {
-  const struct zf_log_rec *record = &history->step[i];
+static void show_json(const struct zf_history *history, int64_t step) {
+  const struct zf_log_rec *record = &history->step[step];
   printf("{\"step\": %u, \"seed\": %llu, \"lr\": %.17g, \"batch\": %llu, \"probes\": [",
          record->step, (unsigned long long)record->seed, record->lr,
          (unsigned long long)record->batch);
-  for (int p = 0; p < history->head.zo.probes; p++)
-    printf("%s{\"plus\": %.17g, \"minus\": %.17g, \"g\": %.17g}", p ? ", " : "",
-           probes(history, i)[p].plus, probes(history, i)[p].minus,
-           probes(history, i)[p].projected_gradient);
+  for (int i = 0; i < history->head.zo.probes; i++)
+    printf("%s{\"plus\": %.17g, \"minus\": %.17g, \"g\": %.17g}", i ? ", " : "",
+           probes(history, step)[i].plus, probes(history, step)[i].minus,
+           probes(history, step)[i].projected_gradient);
   printf("]}\n");
 }
 
-static void show_step(const struct zf_history *history, int64_t i) {
-  const struct zf_log_rec *record = &history->step[i];
-  for (int p = 0; p < history->head.zo.probes; p++) {
-    const struct zf_zo_probe *probe = &probes(history, i)[p];
+static void show_step(const struct zf_history *history, int64_t step) {
+  const struct zf_log_rec *record = &history->step[step];
+  for (int i = 0; i < history->head.zo.probes; i++) {
+    const struct zf_zo_probe *probe = &probes(history, step)[i];
     printf("%8u  loss %.6f / %.6f  g %12.6g  lr %g  seed %llu  batch %llu\n", record->step,
            probe->plus, probe->minus, probe->projected_gradient, record->lr,
            (unsigned long long)record->seed, (unsigned long long)record->batch);
@@ -54,21 +54,23 @@ static void show_mark(const struct zf_history_entry *mark) {
 }
 
 static int show(const struct zf_history *history, const struct zf_history *other) {
+  int64_t mark = 0;
   (void)other;
-  for (int64_t i = 0, m = 0; i < history->count; i++) {
+  for (int64_t i = 0; i < history->count; i++) {
     (zc_common.json ? show_json : show_step)(history, i);
-    for (; m < history->nmark && history->mark[m].step == i + 1; m++) show_mark(&history->mark[m]);
+    while (mark < history->nmark && history->mark[mark].step == i + 1)
+      show_mark(&history->mark[mark++]);
   }
   return 0;
 }
 
 /* --- stats --- */
 
-struct stats {
+struct show_stats {
   double first, last; /* mean loss of the first and last tenth */
   double g_mean, g_rms, g_max;
-  double lr_min, lr_max, path; /* path: sum of lr |g|: how far, in lengths of z */
-  int64_t positive, seeds;     /* steps with g > 0; runs of one seed */
+  double lr_min, lr_max, path; /* path: sum of lr |g|, a distance in lengths of z */
+  int64_t positive, seeds;     /* estimates with g > 0; stretches of steps with one seed */
 };
 
 static double mean_loss(const struct zf_history *history, int64_t from, int64_t to) {
@@ -77,10 +79,10 @@ static double mean_loss(const struct zf_history *history, int64_t from, int64_t 
   return to > from ? sum / (double)(to - from) : NAN;
 }
 
-static struct stats measure(const struct zf_history *history) {
-  struct stats stats = {.lr_min = INFINITY};
+static struct show_stats measure_log(const struct zf_history *history) {
+  struct show_stats stats = {.lr_min = INFINITY};
   int64_t tenth = history->count / 10 ? history->count / 10 : history->count;
-  int q = history->head.zo.probes;
+  int nprobe = history->head.zo.probes;
   stats.first = mean_loss(history, 0, tenth);
   stats.last = mean_loss(history, history->count - tenth, history->count);
   for (int64_t i = 0; i < history->count; i++) {
@@ -88,29 +90,30 @@ static struct stats measure(const struct zf_history *history) {
     stats.lr_min = fmin(stats.lr_min, record->lr);
     stats.lr_max = fmax(stats.lr_max, record->lr);
     stats.seeds += !i || record->seed != record[-1].seed;
-    for (int p = 0; p < q; p++) {
-      double g = probes(history, i)[p].projected_gradient, n = (double)(history->count * q);
-      stats.g_mean += g / n;
-      stats.g_rms += g * g / n;
+    for (int probe = 0; probe < nprobe; probe++) {
+      double g = probes(history, i)[probe].projected_gradient,
+             count = (double)(history->count * nprobe);
+      stats.g_mean += g / count;
+      stats.g_rms += g * g / count;
       stats.g_max = fmax(stats.g_max, fabs(g));
       stats.positive += g > 0;
-      stats.path += record->lr * fabs(g) / q;
+      stats.path += record->lr * fabs(g) / nprobe;
     }
   }
   stats.g_rms = sqrt(stats.g_rms);
   return stats;
 }
 
-static void stats_text(const struct zf_history *history, const struct stats *stats) {
-  int q = history->head.zo.probes;
-  printf("steps       %lld, %d probe%s each; the log ends %s\n", (long long)history->count, q,
-         q > 1 ? "s" : "", end_name[history->end]);
-  printf("bytes       %lld a step\n", (long long)zf_log_record_size(q));
+static void stats_text(const struct zf_history *history, const struct show_stats *stats) {
+  int nprobe = history->head.zo.probes;
+  printf("steps       %lld, %d probe%s each; the log ends %s\n", (long long)history->count, nprobe,
+         nprobe > 1 ? "s" : "", end_name[history->end]);
+  printf("bytes       %lld a step\n", (long long)zf_log_record_size(nprobe));
   if (history->count == 0) return;
   printf("loss        %.4f in the first tenth, %.4f in the last\n", stats->first, stats->last);
   printf("g           mean %.4g, root mean square %.4g, largest %.4g, %.1f %% positive\n",
          stats->g_mean, stats->g_rms, stats->g_max,
-         100.0 * (double)stats->positive / (double)(history->count * q));
+         100.0 * (double)stats->positive / (double)(history->count * nprobe));
   printf("lr          %g to %g; sum of lr |g| %.4g\n", stats->lr_min, stats->lr_max, stats->path);
   printf("seeds       %lld\n", (long long)stats->seeds);
   printf("hashes      %lld\n", (long long)history->nmark);
@@ -119,11 +122,11 @@ static void stats_text(const struct zf_history *history, const struct stats *sta
   if (history->problem[0]) printf("problem     %s\n", history->problem);
 }
 
-static int stats(const struct zf_history *history, const struct zf_history *other) {
-  struct stats s = measure(history);
+static int show_stats(const struct zf_history *history, const struct zf_history *other) {
+  struct show_stats stats = measure_log(history);
   (void)other;
   if (!zc_common.json) {
-    stats_text(history, &s);
+    stats_text(history, &stats);
     return 0;
   }
   printf(
@@ -136,79 +139,81 @@ static int stats(const struct zf_history *history, const struct zf_history *othe
     printf(", \"loss_first\": %.17g, \"loss_last\": %.17g, \"g_mean\": %.17g, \"g_rms\": %.17g, "
            "\"g_max\": %.17g, \"g_positive\": %lld, \"lr_min\": %.17g, \"lr_max\": %.17g, "
            "\"path\": %.17g, \"seeds\": %lld",
-           s.first, s.last, s.g_mean, s.g_rms, s.g_max, (long long)s.positive, s.lr_min, s.lr_max,
-           s.path, (long long)s.seeds);
+           stats.first, stats.last, stats.g_mean, stats.g_rms, stats.g_max,
+           (long long)stats.positive, stats.lr_min, stats.lr_max, stats.path,
+           (long long)stats.seeds);
   printf("}\n");
   return 0;
 }
 
 /* --- diff --- */
 
-/* What of step i differs; NULL: nothing. */
-static const char *step_differs(const struct zf_history *history, const struct zf_history *b,
-                                int64_t i) {
-  const struct zf_log_rec *record = &history->step[i], *y = &b->step[i];
-  if (record->seed != y->seed) return "seed";
-  if (record->batch != y->batch) return "batch";
-  if (history->head.zo.probes != b->head.zo.probes) return "probes";
-  for (int p = 0; p < history->head.zo.probes; p++) {
-    const struct zf_zo_probe *probe = &probes(history, i)[p], *v = &probes(b, i)[p];
-    if (probe->plus != v->plus || probe->minus != v->minus) return "loss";
-    if (probe->projected_gradient != v->projected_gradient) return "g";
+/* The first field of a step that differs; NULL: none. */
+static const char *step_differs(const struct zf_history *history, const struct zf_history *other,
+                                int64_t step) {
+  const struct zf_log_rec *record = &history->step[step], *other_record = &other->step[step];
+  if (record->seed != other_record->seed) return "seed";
+  if (record->batch != other_record->batch) return "batch";
+  if (history->head.zo.probes != other->head.zo.probes) return "probes";
+  for (int i = 0; i < history->head.zo.probes; i++) {
+    const struct zf_zo_probe *probe = &probes(history, step)[i],
+                             *other_probe = &probes(other, step)[i];
+    if (probe->plus != other_probe->plus || probe->minus != other_probe->minus) return "loss";
+    if (probe->projected_gradient != other_probe->projected_gradient) return "g";
   }
-  return record->lr != y->lr ? "lr" : NULL;
+  return record->lr != other_record->lr ? "lr" : NULL;
 }
 
 static int heads_differ(struct zf_buf *out, const struct zf_log_head *head,
-                        const struct zf_log_head *b) {
+                        const struct zf_log_head *other) {
   const struct {
     const char *name;
     int same;
-  } part[] = {
-      {"base model", !strcmp(head->base, b->base)},
-      {"data", !strcmp(head->data, b->data)},
-      {"tokenizer and config.json", !strcmp(head->tok, b->tok)},
-      {"settings", !strcmp(head->config, b->config)},
-      {"compute", !strcmp(head->kernels, b->kernels)},
-      {"trainable", !strcmp(head->globs, b->globs)},
-      {"trained_dtype", head->trained == b->trained},
-      {"zo_eps", head->zo.eps == b->zo.eps},
-      {"seed", head->zo.seed == b->zo.seed},
-      {"zo_direction", head->zo.direction == b->zo.direction},
-      {"weight_decay", head->decay == b->decay},
+  } parts[] = {
+      {"base model", !strcmp(head->base, other->base)},
+      {"data", !strcmp(head->data, other->data)},
+      {"tokenizer and config.json", !strcmp(head->tok, other->tok)},
+      {"settings", !strcmp(head->config, other->config)},
+      {"compute", !strcmp(head->kernels, other->kernels)},
+      {"trainable", !strcmp(head->globs, other->globs)},
+      {"trained_dtype", head->trained == other->trained},
+      {"zo_eps", head->zo.eps == other->zo.eps},
+      {"seed", head->zo.seed == other->zo.seed},
+      {"zo_direction", head->zo.direction == other->zo.direction},
+      {"weight_decay", head->decay == other->decay},
   };
-  int n = 0;
-  for (size_t i = 0; i < sizeof part / sizeof *part; i++)
-    if (!part[i].same)
-      zf_buf_printf(out, "%s%s%s%s", n++ ? ", " : "", zc_common.json ? "\"" : "", part[i].name,
+  int count = 0;
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+    if (!parts[i].same)
+      zf_buf_printf(out, "%s%s%s%s", count++ ? ", " : "", zc_common.json ? "\"" : "", parts[i].name,
                     zc_common.json ? "\"" : "");
-  return n;
+  return count;
 }
 
-static int diff(const struct zf_history *history, const struct zf_history *b) {
+static int diff(const struct zf_history *history, const struct zf_history *other) {
   struct zf_buf heads = {0};
   const char *what = NULL;
-  int64_t i = 0, n = history->count < b->count ? history->count : b->count;
-  int differ = heads_differ(&heads, &history->head, &b->head);
-  while (i < n && !(what = step_differs(history, b, i))) i++;
+  int64_t same = 0, common = history->count < other->count ? history->count : other->count;
+  int differ = heads_differ(&heads, &history->head, &other->head);
+  while (same < common && !(what = step_differs(history, other, same))) same++;
   const char *text = heads.data ? heads.data : "";
   if (zc_common.json) {
     printf("{\"steps\": [%lld, %lld], \"same\": %lld, \"header\": [%s]", (long long)history->count,
-           (long long)b->count, (long long)i, text);
-    if (what) printf(", \"first\": %lld, \"what\": \"%s\"", (long long)i + 1, what);
+           (long long)other->count, (long long)same, text);
+    if (what) printf(", \"first\": %lld, \"what\": \"%s\"", (long long)same + 1, what);
     printf("}\n");
   } else {
     printf("header      %s\n", differ ? text : "the same");
     if (what)
-      printf("steps       part at step %lld: its %s differs\n", (long long)i + 1, what);
-    else if (history->count != b->count)
-      printf("steps       the same up to %lld, where one of them ends\n", (long long)n);
+      printf("steps       part at step %lld: its %s differs\n", (long long)same + 1, what);
+    else if (history->count != other->count)
+      printf("steps       the same up to %lld, where one of them ends\n", (long long)common);
     else
-      printf("steps       all %lld are the same\n", (long long)n);
+      printf("steps       all %lld are the same\n", (long long)common);
   }
   if (what && !zc_common.json) {
-    show_step(history, i);
-    show_step(b, i);
+    show_step(history, same);
+    show_step(other, same);
   }
   int rc = heads.failed ? ZF_ENOMEM : 0;
   zf_buf_free(&heads);
@@ -218,8 +223,8 @@ static int diff(const struct zf_history *history, const struct zf_history *b) {
 static const struct {
   const char *name;
   int runs;
-  int (*run)(const struct zf_history *h, const struct zf_history *other);
-} actions[] = {{"show", 1, show}, {"stats", 1, stats}, {"diff", 2, diff}};
+  int (*run)(const struct zf_history *history, const struct zf_history *other);
+} actions[] = {{"show", 1, show}, {"stats", 1, show_stats}, {"diff", 2, diff}};
 enum { ACTIONS = sizeof actions / sizeof *actions };
 
 static int load(struct zf_history *history, const char *run) {
@@ -230,21 +235,31 @@ static int load(struct zf_history *history, const char *run) {
   return rc;
 }
 
-/* A log with a bad record is shown up to it, and is an error all the same. */
-static int say_end(const struct zf_history *history) {
+/* A damaged log is shown up to its bad record, and is an error. */
+static int check_end(const struct zf_history *history) {
   if (history->end == ZF_LOG_TORN) zc_warn("%s", history->problem);
   return history->end == ZF_LOG_DAMAGED ? zf_error(ZF_EINVALID, "%s", history->problem) : 0;
 }
 
+static int run_action(int action, struct zf_history history[2], const char **words) {
+  for (int i = 0; i < actions[action].runs; i++) {
+    int rc = load(&history[i], words[i]);
+    if (rc) return rc;
+  }
+  int rc = actions[action].run(&history[0], &history[1]);
+  for (int i = 0; i < actions[action].runs; i++)
+    if (!rc) rc = check_end(&history[i]);
+  return rc;
+}
+
 static int run(const struct zc_args *args) {
   struct zf_history history[2] = {{0}};
-  int i = 0, rc = 0;
-  while (args->nword && i < ACTIONS && strcmp(actions[i].name, args->word[0]) != 0) i++;
-  if (!args->nword || i == ACTIONS || args->nset || args->nword != 1 + actions[i].runs)
+  int action = 0;
+  while (args->nword && action < ACTIONS && strcmp(actions[action].name, args->word[0]) != 0)
+    action++;
+  if (!args->nword || action == ACTIONS || args->nset || args->nword != 1 + actions[action].runs)
     return zf_error(ZF_EUSAGE, "expected: zoft log show RUN, stats RUN or diff RUN RUN2");
-  for (int k = 0; !rc && k < actions[i].runs; k++) rc = load(&history[k], args->word[1 + k]);
-  if (!rc) rc = actions[i].run(&history[0], &history[1]);
-  for (int k = 0; !rc && k < actions[i].runs; k++) rc = say_end(&history[k]);
+  int rc = run_action(action, history, args->word + 1);
   zf_history_free(&history[0]);
   zf_history_free(&history[1]);
   return rc;
@@ -254,9 +269,10 @@ const struct zc_command zc_log = {
     "log",
     "steps of a run: show, stats, diff",
     "zoft log show|stats RUN, zoft log diff RUN RUN2",
-    "RUN is a run directory or a steps.log. show prints a line a step (losses at both sides,\n"
-    "projected gradient, learning rate); stats sums them up; diff finds the first step where two\n"
-    "runs part.\n\n"
+    "RUN is a run directory or a steps.log. show prints a line for each step (both losses, "
+    "projected\n"
+    "gradient, learning rate); stats sums the steps up; diff finds the first step that differs\n"
+    "between two runs.\n\n"
     "Examples:\n"
     "  zoft log stats out/demo\n"
     "  zoft log show out/demo --json\n"

@@ -1,4 +1,4 @@
-/* zoft plan: memory and time of a run before anything runs. */
+/* zoft plan: forecasts memory and time of a run before it starts. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,16 +13,17 @@
 static const char *fit, *output = "table";
 
 static const struct zc_opt options[] = {
-    {"fit", 0, ZC_STR, "BYTES", "what fits into so much memory, and what to choose (8G)", &fit},
+    {"fit", 0, ZC_STR, "BYTES", "show what fits into this much memory, and what to choose (8G)",
+     &fit},
     {"output", 'o', ZC_STR, "FORMAT", "table, md, csv, json or html", &output},
     {0},
 };
 
-static const struct way {
+static const struct plan_method {
   const char *name;
   enum zf_method method;
   int checkpoint;
-} ways[] = {
+} methods[] = {
     {"inference", ZF_METHOD_INFERENCE, 0},
     {"mezo", ZF_METHOD_MEZO, 0},
     {"sgd", ZF_METHOD_SGD, 0},
@@ -30,7 +31,7 @@ static const struct way {
     {"adamw", ZF_METHOD_ADAMW, 0},
     {"adamw_checkpoint", ZF_METHOD_ADAMW, 1},
 };
-enum { WAYS = sizeof ways / sizeof *ways };
+enum { METHODS = sizeof methods / sizeof *methods };
 
 static int write_out(struct zc_report *report) {
   struct zf_buf buf = {0};
@@ -42,14 +43,17 @@ static int write_out(struct zc_report *report) {
   return rc;
 }
 
+/* How often a run scores its dev set: before, between and at the end. */
+static double dev_scores(const struct zf_run *run) {
+  if (run->set.eval_steps < 0) return 1;
+  if (run->set.eval_steps == 0) return 6;
+  return (double)(run->steps / run->set.eval_steps + 1);
+}
+
 static double whole_run(const struct zf_calibration *calibration, const struct zf_run *run,
                         double step) {
   double evals = 0;
-  if (run->data.dev) /* before, between and at the end */
-    evals = zf_projection_score(calibration, run, run->data.dev) *
-            (run->set.eval_steps < 0 ? 1
-             : run->set.eval_steps   ? (double)(run->steps / run->set.eval_steps + 1)
-                                     : 6);
+  if (run->data.dev) evals = zf_projection_score(calibration, run, run->data.dev) * dev_scores(run);
   if (run->data.test) evals += 2 * zf_projection_score(calibration, run, run->data.test);
   return step * (double)run->steps + evals;
 }
@@ -67,34 +71,45 @@ static const struct zc_column columns[] = {
     {"run_seconds", "whole run", ZC_NUMBER},
 };
 
-static int forecast(struct zf_run *run) {
-  struct zc_report rep = {.title = "Plan of a run", .column = columns};
+static int forecast_row(struct zc_report *report, struct zf_run *run,
+                        const struct zf_calibration *calibration,
+                        const struct plan_method *method) {
+  struct zf_forecast forecast;
+  int rc = zf_run_forecast(&forecast, run, method->method, method->checkpoint);
+  struct zc_cell *cell = rc ? NULL : zc_report_row(report);
+  if (!cell) return rc ? rc : zf_error(ZF_ENOMEM, "out of memory for a report");
+  double step = zf_projection_step(calibration, run, method->method, method->checkpoint);
+  const double values[] = {
+      (double)forecast.total,     (double)forecast.before,    (double)forecast.weights,     0,
+      (double)forecast.gradients, (double)forecast.optimizer, (double)forecast.activations, step};
+  snprintf(cell[0].text, sizeof cell[0].text, "%s", method->name);
+  for (int i = 0; i < 8; i++) cell[1 + i].value = values[i];
+  if (method->method == ZF_METHOD_INFERENCE) return 0;
+  cell[9].value = whole_run(calibration, run, step);
+  if (!strcmp(output, "table") || !strcmp(output, "md")) zc_duration(cell[9].text, cell[9].value);
+  return 0;
+}
+
+static int plan_forecast(struct zf_run *run) {
+  struct zc_report report = {.title = "Plan of a run", .column = columns};
   struct zf_calibration calibration;
-  char what[256];
-  rep.columns = sizeof columns / sizeof *columns;
+  char note[256];
+  report.columns = sizeof columns / sizeof *columns;
   int rc = zf_calibrate(&calibration, run);
-  for (int i = 0; !rc && i < WAYS; i++) {
-    struct zf_forecast f;
-    rc = zf_run_forecast(&f, run, ways[i].method, ways[i].checkpoint);
-    struct zc_cell *cell = rc ? NULL : zc_report_row(&rep);
-    if (!cell) break;
-    double step = zf_projection_step(&calibration, run, ways[i].method, ways[i].checkpoint);
-    const double v[] = {(double)f.total,     (double)f.before,    (double)f.weights,     0,
-                        (double)f.gradients, (double)f.optimizer, (double)f.activations, step};
-    snprintf(cell[0].text, sizeof cell[0].text, "%s", ways[i].name);
-    for (int k = 0; k < 8; k++) cell[1 + k].value = v[k];
-    if (ways[i].method == ZF_METHOD_INFERENCE) continue;
-    cell[9].value = whole_run(&calibration, run, step);
-    if (!strcmp(output, "table") || !strcmp(output, "md")) zc_duration(cell[9].text, cell[9].value);
+  for (int i = 0; i < METHODS; i++)
+    if (!rc) rc = forecast_row(&report, run, &calibration, &methods[i]);
+  if (rc) {
+    zc_report_free(&report);
+    return rc;
   }
-  snprintf(what, sizeof what,
+  snprintf(note, sizeof note,
            "%lld steps of %lld examples, %lld at once; products in %s at %.3g GFLOP/s, noise at "
            "%.3g values/ns, memory at %.3g GB/s, measured now on %d threads.",
            (long long)run->steps, (long long)run->batch, (long long)run->set.micro_batch,
            zf_compute_name(run->set.compute), calibration.product * 1e-9, calibration.noise * 1e-9,
            calibration.bytes * 1e-9, zf_kern_nthreads());
-  rep.note[rep.notes++] = what;
-  return rc ? rc : write_out(&rep);
+  report.note[report.notes++] = note;
+  return write_out(&report);
 }
 
 /* --- what fits --- */
@@ -108,36 +123,57 @@ static const struct zc_column fit_columns[] = {
     {"longest_sequence", "longest sequence", ZC_COUNT},
 };
 
-/* The first of the ways, in the order of what they give, that fits. */
-struct choice {
+/* The best method that fits. */
+struct plan_choice {
   const char *method;
   enum zf_dtype dtype;
   int checkpoint;
   int64_t batch;
 };
 
-static int fit_row(struct zc_report *rep, struct zf_run *run, const struct way *way,
-                   enum zf_dtype dtype, int64_t bytes, struct choice *best) {
+static int fit_row(struct zc_report *report, struct zf_run *run, const struct plan_method *method,
+                   enum zf_dtype dtype, int64_t bytes, struct plan_choice *best) {
   struct zf_forecast forecast;
   int64_t length = run->lim.length;
-  int rc = zf_projection_shape(&forecast, run, way->method, way->checkpoint, run->set.micro_batch,
-                               length, dtype);
-  struct zc_cell *cell = rc ? NULL : zc_report_row(rep);
-  if (!cell) return rc ? rc : ZF_ENOMEM;
-  int64_t batch = zf_projection_batch(run, way->method, way->checkpoint, length, dtype, bytes);
-  snprintf(cell[0].text, sizeof cell[0].text, "%s", way->name);
+  int rc = zf_projection_shape(&forecast, run, method->method, method->checkpoint,
+                               run->set.micro_batch, length, dtype);
+  struct zc_cell *cell = rc ? NULL : zc_report_row(report);
+  if (!cell) return rc ? rc : zf_error(ZF_ENOMEM, "out of memory for a report");
+  int64_t batch =
+      zf_projection_batch(run, method->method, method->checkpoint, length, dtype, bytes);
+  snprintf(cell[0].text, sizeof cell[0].text, "%s", method->name);
   snprintf(cell[1].text, sizeof cell[1].text, "%s", zf_dtype_info(dtype)->name);
   cell[2].value = (double)forecast.total;
   snprintf(cell[3].text, sizeof cell[3].text, "%s", forecast.total <= bytes ? "yes" : "no");
   cell[4].value = (double)batch;
-  cell[5].value = (double)zf_projection_length(run, way->method, way->checkpoint,
+  cell[5].value = (double)zf_projection_length(run, method->method, method->checkpoint,
                                                run->set.micro_batch, dtype, bytes);
   if (batch && !best->method)
-    *best = (struct choice){zf_method_info(way->method)->name, dtype, way->checkpoint, batch};
+    *best = (struct plan_choice){zf_method_info(method->method)->name, dtype, method->checkpoint,
+                                 batch};
   return 0;
 }
 
-static void recommend(char out[400], const struct choice *choice, const struct zf_run *run,
+static const char *reason(const struct plan_choice *choice) {
+  if (!strcmp(choice->method, "adamw"))
+    return choice->checkpoint ? "the gradient by backpropagation learns most a step, and fits with "
+                                "layers run twice"
+                              : "the gradient by backpropagation learns most a step, and fits";
+  if (choice->dtype == ZF_F32)
+    return "backpropagation does not fit, two forward passes do, and f32 loses no update";
+  return "only 16-bit weights fit; their updates are rounded stochastically, which costs some "
+         "accuracy";
+}
+
+/* The largest micro-batch that fits and divides the batch, at most what the config says. */
+static int64_t micro_batch_of(const struct plan_choice *choice, const struct zf_run *run) {
+  int64_t micro = run->batch;
+  if (run->set.micro_batch <= choice->batch) return run->set.micro_batch;
+  while (micro > 1 && (micro > choice->batch || run->batch % micro)) micro--;
+  return micro;
+}
+
+static void recommend(char out[400], const struct plan_choice *choice, const struct zf_run *run,
                       const char *limit) {
   if (!choice->method) {
     snprintf(out, 400,
@@ -146,50 +182,49 @@ static void recommend(char out[400], const struct choice *choice, const struct z
              limit);
     return;
   }
-  int64_t micro = run->set.micro_batch, half = run->batch;
-  while (half > 1 && (half > choice->batch || run->batch % half)) half--;
-  if (micro > choice->batch) micro = half;
-  const char *why =
-      !strcmp(choice->method, "adamw")
-          ? choice->checkpoint
-                ? "the gradient by backpropagation learns most a step, and fits with "
-                  "layers run twice"
-                : "the gradient by backpropagation learns most a step, and fits"
-      : choice->dtype == ZF_F32
-          ? "backpropagation does not fit, two forward passes do, and f32 loses no update"
-          : "only halved weights fit; their updates are rounded by chance, which costs some "
-            "accuracy";
+  int64_t micro = micro_batch_of(choice, run);
   snprintf(out, 400,
            "Recommended for %s: method=%s%s dtype=%s micro_batch_size=%lld "
            "gradient_accumulation_steps=%lld, because %s.",
            limit, choice->method, choice->checkpoint ? " gradient_checkpointing=true" : "",
            choice->dtype == ZF_F32 ? "auto" : zf_dtype_info(choice->dtype)->name, (long long)micro,
-           (long long)(run->batch / (micro ? micro : 1)), why);
+           (long long)(run->batch / (micro ? micro : 1)), reason(choice));
 }
 
-static int fitting(struct zf_run *run, int64_t bytes) {
-  static const int order[] = {4, 5, 1, 2, 3}; /* adamw first: see `recommend` */
-  struct zc_report rep = {.title = "What fits", .column = fit_columns, .columns = 6};
-  struct choice best = {0};
-  char text[400], what[200], limit[32];
-  int rc = 0;
-  for (size_t i = 0; !rc && i < sizeof order / sizeof *order; i++) {
-    const struct way *way = &ways[order[i]];
-    rc = fit_row(&rep, run, way, ZF_F32, bytes, &best);
-    if (!rc && way->method == ZF_METHOD_MEZO) rc = fit_row(&rep, run, way, ZF_BF16, bytes, &best);
+static int fit_rows(struct zc_report *report, struct zf_run *run, int64_t bytes,
+                    struct plan_choice *best) {
+  static const int order[] = {4, 5, 1, 2, 3}; /* of `methods`: the best one first */
+  for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+    const struct plan_method *method = &methods[order[i]];
+    int rc = fit_row(report, run, method, ZF_F32, bytes, best);
+    if (!rc && method->method == ZF_METHOD_MEZO)
+      rc = fit_row(report, run, method, ZF_BF16, bytes, best);
+    if (rc) return rc;
   }
-  snprintf(what, sizeof what,
+  return 0;
+}
+
+static int plan_fit(struct zf_run *run, int64_t bytes) {
+  struct zc_report report = {.title = "What fits", .column = fit_columns, .columns = 6};
+  struct plan_choice best = {0};
+  char text[400], note[200], limit[32];
+  int rc = fit_rows(&report, run, bytes, &best);
+  if (rc) {
+    zc_report_free(&report);
+    return rc;
+  }
+  snprintf(note, sizeof note,
            "Largest batch at sequences of %lld tokens (4096 at most), longest sequence at "
            "micro_batch_size %lld (the model's context of %lld at most).",
            (long long)run->lim.length, (long long)run->set.micro_batch,
            (long long)run->model->config.context);
   recommend(text, &best, run, zf_human_bytes(limit, (double)bytes));
-  rep.note[rep.notes++] = what;
-  rep.note[rep.notes++] = text;
-  return rc ? rc : write_out(&rep);
+  report.note[report.notes++] = note;
+  report.note[report.notes++] = text;
+  return write_out(&report);
 }
 
-/* "8G" as memory_limit would be read. */
+/* A size as "8G", by the rules of memory_limit. */
 static int bytes_of(int64_t *out, const char *text) {
   static const struct zf_conf_key key[] = {
       {"fit", ZF_CONF_BYTES, NULL, "memory", .min = 1, .max = 1e15}, {0}};
@@ -204,9 +239,9 @@ static int bytes_of(int64_t *out, const char *text) {
   return rc;
 }
 
-static int run(const struct zc_args *args) {
+static int run_plan(const struct zc_args *args) {
   struct zf_conf *conf = NULL;
-  struct zf_run *r = NULL;
+  struct zf_run *run = NULL;
   int64_t bytes = 0;
   if (args->nword == 0 && args->nset == 0)
     return zf_error(ZF_EUSAGE, "a config file or base_model=DIR is needed: zoft plan CONFIG");
@@ -215,10 +250,10 @@ static int run(const struct zc_args *args) {
     rc = zf_error(ZF_EUSAGE, "-o svg: a plan has no plot; 'zoft bench memory' does");
   if (!rc && fit) rc = bytes_of(&bytes, fit);
   if (!rc) rc = zc_conf_load(&conf, args, zf_bench_keys());
-  if (!rc) rc = zf_bench_open_shapes(&r, conf);
-  if (!rc) zc_say_model(r->model);
-  if (!rc) rc = fit ? fitting(r, bytes) : forecast(r);
-  zf_run_free(r);
+  if (!rc) rc = zf_bench_open_shapes(&run, conf);
+  if (!rc) zc_warn_model(run->model);
+  if (!rc) rc = fit ? plan_fit(run, bytes) : plan_forecast(run);
+  zf_run_free(run);
   zf_conf_free(conf);
   return rc;
 }
@@ -235,5 +270,5 @@ const struct zc_command zc_plan = {
     "  zoft plan configs/sst2.yaml base_model=DIR\n"
     "  zoft plan base_model=DIR micro_batch_size=16 sequence_len=256 --fit 8G\n",
     options,
-    run,
+    run_plan,
 };

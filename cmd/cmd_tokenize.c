@@ -1,4 +1,4 @@
-/* zoft tokenize: ids, pieces and offsets of a text, and back. */
+/* zoft tokenize: a text to ids, pieces and offsets, or ids to a text. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,9 +26,9 @@ static void print_ids(const struct zf_tok *tok, const struct zf_ids *ids, const 
     for (int64_t i = 0; i < ids->count; i++) zf_buf_printf(&buf, "%s%d", i ? ", " : "", ids->id[i]);
     zf_buf_puts(&buf, "], \"pieces\": [");
     for (int64_t i = 0; i < ids->count; i++) {
-      const char *p = zf_tok_piece(tok, ids->id[i]);
+      const char *piece = zf_tok_piece(tok, ids->id[i]);
       if (i) zf_buf_puts(&buf, ", ");
-      zc_json_text(&buf, p ? p : "", p ? strlen(p) : 0);
+      zc_json_text(&buf, piece ? piece : "", piece ? strlen(piece) : 0);
     }
     zf_buf_puts(&buf, "], \"offsets\": [");
     for (int64_t i = 0; i < ids->count; i++)
@@ -65,35 +65,46 @@ static int encode(const struct zf_tok *tok, const char *text, size_t len) {
   return rc;
 }
 
+/* The numbers of --decode into ids, which has room for all; *count: how many. */
+static int parse_ids(int32_t *ids, int64_t *count) {
+  static const char blanks[] = ", \t\n[]";
+  const char *at = decode_ids + strspn(decode_ids, blanks);
+  *count = 0;
+  while (*at) {
+    char *end;
+    long number = strtol(at, &end, 10);
+    if (end == at || number < 0 || number > INT32_MAX)
+      return zf_error(ZF_EUSAGE, "--decode: expected token ids, found '%.20s'", at);
+    ids[(*count)++] = (int32_t)number;
+    at = end + strspn(end, blanks);
+  }
+  return 0;
+}
+
+static void print_text(const struct zf_buf *text) {
+  if (!zc_common.json) {
+    fwrite(text->data, 1, text->len, stdout);
+    putchar('\n');
+    return;
+  }
+  struct zf_buf buf = {0};
+  zf_buf_puts(&buf, "{\"text\": ");
+  zc_json_text(&buf, text->data, text->len);
+  printf("%s}\n", buf.data);
+  zf_buf_free(&buf);
+}
+
 static int decode(const struct zf_tok *tok) {
   struct zf_buf text = {0};
-  int rc = 0;
-  int32_t *id = calloc(strlen(decode_ids) / 2 + 1, sizeof *id);
-  int64_t n = 0;
-  if (!id) return zf_error(ZF_ENOMEM, "out of memory");
-  for (const char *p = decode_ids; !rc && *(p += strspn(p, ", \t\n[]"));) {
-    char *end;
-    long v = strtol(p, &end, 10);
-    if (end == p || v < 0 || v > INT32_MAX)
-      rc = zf_error(ZF_EUSAGE, "--decode: expected token ids, found '%.20s'", p);
-    else
-      id[n++] = (int32_t)v;
-    p = end;
-  }
+  int64_t count;
+  int32_t *ids = calloc(strlen(decode_ids) / 2 + 1, sizeof *ids);
+  if (!ids) return zf_error(ZF_ENOMEM, "out of memory");
   zf_buf_puts(&text, "");
-  if (!rc) rc = zf_tok_decode(tok, &text, id, n, skip_special);
-  if (!rc && zc_common.json) {
-    struct zf_buf buf = {0};
-    zf_buf_puts(&buf, "{\"text\": ");
-    zc_json_text(&buf, text.data, text.len);
-    printf("%s}\n", buf.data);
-    zf_buf_free(&buf);
-  } else if (!rc) {
-    fwrite(text.data, 1, text.len, stdout);
-    putchar('\n');
-  }
+  int rc = parse_ids(ids, &count);
+  if (!rc) rc = zf_tok_decode(tok, &text, ids, count, skip_special);
+  if (!rc) print_text(&text);
   zf_buf_free(&text);
-  free(id);
+  free(ids);
   return rc;
 }
 

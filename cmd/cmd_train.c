@@ -1,4 +1,4 @@
-/* zoft train: fine-tunes by a config. */
+/* zoft train: fine-tunes a model by a config. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,63 +16,63 @@ static const char *fork_from;
 static const struct zc_opt options[] = {
     {"dry-run", 0, ZC_FLAG, NULL, "load all, try one step, write nothing, print the settings",
      &dry_run},
-    {"resume", 0, ZC_FLAG, NULL, "go on with the run in output_dir, to the same bits", &resume},
+    {"resume", 0, ZC_FLAG, NULL, "continue the run in output_dir, to the same bits", &resume},
     {"fork", 0, ZC_STR, "RUN@N", "begin with the first N steps of another run", &fork_from},
     {0},
 };
 
 /* --- while it runs --- */
 
-struct show {
+struct train_display {
   struct zf_run *run;
   double shown; /* when the last plain line was printed */
   char dev[64]; /* the last dev score */
 };
 
 static const char *metric_name(const struct zf_run *run) {
-  static const char *const of[ZF_PROBLEMS] = {"accuracy", "macro F1", "Pearson"};
+  static const char *const names[ZF_PROBLEMS] = {"accuracy", "macro F1", "Pearson"};
   const struct zf_data_spec *spec = &run->set.train[0].spec;
-  if (spec->type == ZF_TASK_LABELS) return of[spec->problem];
+  if (spec->type == ZF_TASK_LABELS) return names[spec->problem];
   return zf_task_chooses(spec->type) ? "accuracy" : "loss";
 }
 
 static void on_step(void *ctx, const struct zf_step_report *report) {
-  struct show *show = ctx;
-  char text[256], left[32], mem[32];
+  struct train_display *display = ctx;
+  char text[256], remaining[32], mem[32];
   double share = (double)report->step / (double)report->steps;
-  zc_duration(left, report->left);
+  zc_duration(remaining, report->left);
   snprintf(text, sizeof text, "step %lld/%lld  loss %.4f  %s%.0f tok/s  %s  %s left",
-           (long long)report->step, (long long)report->steps, report->loss, show->dev,
-           report->tokens_per_s, zf_human_bytes(mem, (double)zf_rss()), left);
+           (long long)report->step, (long long)report->steps, report->loss, display->dev,
+           report->tokens_per_s, zf_human_bytes(mem, (double)zf_rss()), remaining);
   if (zc_tty()) {
     zc_bar(share, text, report->step == report->steps);
     return;
   }
-  /* Plain lines where there is no terminal: every ten seconds, and the last. */
+  /* Without a terminal plain lines: the first, the last, and one every ten seconds. */
   double now = zf_now();
-  if (report->step != report->steps && report->step != 1 && now - show->shown < 10 &&
+  if (report->step != report->steps && report->step != 1 && now - display->shown < 10 &&
       !zc_common.verbose)
     return;
-  show->shown = now;
-  zc_say("%s", text);
+  display->shown = now;
+  zc_info("%s", text);
 }
 
 static void on_eval(void *ctx, const struct zf_eval_report *report) {
-  struct show *show = ctx;
-  char a[32], b[32], at[48];
-  const char *name = metric_name(show->run);
-  snprintf(at, sizeof at, "step %lld", (long long)report->step);
-  int words = isfinite(report->metrics.perplexity);
-  zc_say("%-12s %-4s  %s %s  %s %s%s", at, report->what, name, zc_metric(a, &report->metrics, name),
-         words ? "perplexity" : "loss",
-         zc_metric(b, &report->metrics, words ? "perplexity" : "loss"),
-         report->best && report->step ? "  (best so far)" : "");
-  if (!strcmp(report->what, "dev")) snprintf(show->dev, sizeof show->dev, "dev %s  ", a);
+  struct train_display *display = ctx;
+  char metric[32], second[32], step[48];
+  const char *name = metric_name(display->run);
+  const char *second_name = isfinite(report->metrics.perplexity) ? "perplexity" : "loss";
+  zc_metric(metric, &report->metrics, name);
+  zc_metric(second, &report->metrics, second_name);
+  snprintf(step, sizeof step, "step %lld", (long long)report->step);
+  zc_info("%-12s %-4s  %s %s  %s %s%s", step, report->what, name, metric, second_name, second,
+          report->best && report->step ? "  (best so far)" : "");
+  if (!strcmp(report->what, "dev")) snprintf(display->dev, sizeof display->dev, "dev %s  ", metric);
 }
 
 static void on_message(void *ctx, const char *text) {
   (void)ctx;
-  zc_say("%s", text);
+  zc_info("%s", text);
 }
 
 static int on_stopped(void *ctx) {
@@ -82,97 +82,113 @@ static int on_stopped(void *ctx) {
 
 /* --- before and after --- */
 
-/* What was set and does nothing here. */
-static void say_unused(const struct zf_run *run) {
+/* Warns about settings without effect. */
+static void warn_unused(const struct zf_run *run) {
   int scored = run->data.dev && run->set.eval_steps >= 0;
   if (run->set.patience && !scored)
     zc_warn("early_stopping_patience has no effect: there are no dev scores");
   if (run->set.num_eval && !run->data.test)
     zc_warn("num_eval has no effect: there are no test_datasets");
-  const char *key[16];
-  int n = zf_settings_unused(run->conf, run->set.method, key, 16);
-  for (int i = 0; i < n; i++)
-    zc_warn("%s has no effect: method is %s", key[i], zf_method_info(run->set.method)->name);
+  const char *keys[16];
+  int count = zf_settings_unused(run->conf, run->set.method, keys, 16);
+  for (int i = 0; i < count; i++)
+    zc_warn("%s has no effect: method is %s", keys[i], zf_method_info(run->set.method)->name);
 }
 
 static long long size_of(const struct zf_dataset *dataset) {
   return dataset ? (long long)zf_dataset_size(dataset) : 0;
 }
 
-/* What is known of streams at the end alone. */
-static void say_streamed(const struct zf_run *run) {
+/* Warnings about streams, whose counts are complete only at the end. */
+static void warn_streamed(const struct zf_run *run) {
   if (!run->set.streaming) return;
-  zc_say_counts(run->data.train, "training");
-  zc_say_ends(run->data.train);
-  if (run->data.dev) zc_say_counts(run->data.dev, "dev");
-  if (run->data.test) zc_say_counts(run->data.test, "test");
+  zc_warn_counts(run->data.train, "training");
+  zc_warn_ends(run->data.train);
+  if (run->data.dev) zc_warn_counts(run->data.dev, "dev");
+  if (run->data.test) zc_warn_counts(run->data.test, "test");
   if (run->data.empty)
     zc_warn("training: %lld batch%s had no example left: such a step changes nothing",
             (long long)run->data.empty, run->data.empty > 1 ? "es" : "");
 }
 
-static void say_start(const struct zf_run *run) {
-  char a[32], b[32], c[32], d[32], e[32], most[96] = "";
-  const struct zf_model *model = run->model;
-  zc_say("model      %s (%s), %s parameters, %s trained", model->dir,
-         model->config.family->model_type, zc_count(a, (double)zf_params_count(&model->params, 0)),
-         zc_count(b, (double)zf_params_count(&model->params, 1)));
-  zc_say("data       %lld training, %lld dev, %lld test examples", size_of(run->data.train),
-         size_of(run->data.dev), size_of(run->data.test));
-  if (run->set.streaming) zc_say("           streamed: encoded when a step or score needs them");
+static void print_model(const struct zf_model *model) {
+  char all[32], trained[32];
+  zc_info("model      %s (%s), %s parameters, %s trained", model->dir,
+          model->config.family->model_type,
+          zc_count(all, (double)zf_params_count(&model->params, 0)),
+          zc_count(trained, (double)zf_params_count(&model->params, 1)));
+}
+
+static void print_steps(const struct zf_run *run) {
   if (run->backprop)
-    zc_say("steps      %lld of %lld examples (%lld at once), %s%s, learning rate %g",
-           (long long)run->steps, (long long)run->batch, (long long)run->set.micro_batch,
-           zf_method_info(run->set.method)->name,
-           run->set.first.checkpoint ? " with checkpointing" : "", run->set.lr);
+    zc_info("steps      %lld of %lld examples (%lld at once), %s%s, learning rate %g",
+            (long long)run->steps, (long long)run->batch, (long long)run->set.micro_batch,
+            zf_method_info(run->set.method)->name,
+            run->set.first.checkpoint ? " with checkpointing" : "", run->set.lr);
   else
-    zc_say("steps      %lld of %lld examples (%lld at once), %d probe%s, eps %g, learning rate %g",
-           (long long)run->steps, (long long)run->batch, (long long)run->set.micro_batch,
-           run->set.zo.probes, run->set.zo.probes > 1 ? "s" : "", run->set.zo.eps, run->set.lr);
-  zf_human_bytes(e, (double)run->forecast.bound);
-  if (run->forecast.bound > run->forecast.total)
-    snprintf(most, sizeof most, " (%s if the longest examples met)", e);
-  zc_say("memory     forecast %s%s: weights %s, activations %s, program and data %s",
-         zf_human_bytes(a, (double)run->forecast.total), most,
-         zf_human_bytes(b, (double)run->forecast.weights),
-         zf_human_bytes(c, (double)run->forecast.activations),
-         zf_human_bytes(d, (double)run->forecast.before));
+    zc_info("steps      %lld of %lld examples (%lld at once), %d probe%s, eps %g, learning rate %g",
+            (long long)run->steps, (long long)run->batch, (long long)run->set.micro_batch,
+            run->set.zo.probes, run->set.zo.probes > 1 ? "s" : "", run->set.zo.eps, run->set.lr);
+}
+
+static void print_memory(const struct zf_run *run) {
+  const struct zf_forecast *forecast = &run->forecast;
+  char total[32], weights[32], activations[32], before[32], gradients[32], optimizer[32];
+  char bound[32], bound_note[96] = "";
+  zf_human_bytes(bound, (double)forecast->bound);
+  if (forecast->bound > forecast->total)
+    snprintf(bound_note, sizeof bound_note, " (%s if the longest examples met)", bound);
+  zc_info("memory     forecast %s%s: weights %s, activations %s, program and data %s",
+          zf_human_bytes(total, (double)forecast->total), bound_note,
+          zf_human_bytes(weights, (double)forecast->weights),
+          zf_human_bytes(activations, (double)forecast->activations),
+          zf_human_bytes(before, (double)forecast->before));
   if (run->backprop)
-    zc_say("           gradients %s, optimizer %s",
-           zf_human_bytes(a, (double)run->forecast.gradients),
-           zf_human_bytes(b, (double)run->forecast.optimizer));
-  zc_say("kernels    %s on %s, %d thread%s", zf_compute_name(run->set.compute),
-         zf_kern_name(run->set.compute), zf_kern_nthreads(), zf_kern_nthreads() > 1 ? "s" : "");
-  zc_say_model(run->model);
-  zc_say_run_compute(run);
-  zc_say_counts(run->data.train, "training");
-  zc_say_ends(run->data.train);
-  if (run->data.dev) zc_say_counts(run->data.dev, "dev");
-  if (run->data.test) zc_say_counts(run->data.test, "test");
-  zc_say_duplicates(run);
-  say_unused(run);
+    zc_info("           gradients %s, optimizer %s",
+            zf_human_bytes(gradients, (double)forecast->gradients),
+            zf_human_bytes(optimizer, (double)forecast->optimizer));
 }
 
-static void row2(struct zc_table *table, const char *a, const char *b, const char *c) {
-  zc_table_row(table, (const char *const[]){a, b, c});
+static void print_start(const struct zf_run *run) {
+  print_model(run->model);
+  zc_info("data       %lld training, %lld dev, %lld test examples", size_of(run->data.train),
+          size_of(run->data.dev), size_of(run->data.test));
+  if (run->set.streaming) zc_info("           streamed: encoded when a step or score needs them");
+  print_steps(run);
+  print_memory(run);
+  zc_info("kernels    %s on %s, %d thread%s", zf_compute_name(run->set.compute),
+          zf_kern_name(run->set.compute), zf_kern_nthreads(), zf_kern_nthreads() > 1 ? "s" : "");
+  zc_warn_model(run->model);
+  zc_warn_run_compute(run);
+  zc_warn_counts(run->data.train, "training");
+  zc_warn_ends(run->data.train);
+  if (run->data.dev) zc_warn_counts(run->data.dev, "dev");
+  if (run->data.test) zc_warn_counts(run->data.test, "test");
+  zc_warn_duplicates(run);
+  warn_unused(run);
 }
 
-static void metric_rows(struct zc_table *table, const char *set, const struct zf_metrics *from,
-                        const struct zf_metrics *to) {
+static void metric_row(struct zc_table *table, const char *label, const char *before,
+                       const char *after) {
+  zc_table_row(table, (const char *const[]){label, before, after});
+}
+
+static void metric_rows(struct zc_table *table, const char *set, const struct zf_metrics *start,
+                        const struct zf_metrics *end) {
   static const char *const names[] = {"accuracy", "macro F1",   "micro F1", "Pearson",
                                       "Spearman", "perplexity", "loss"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    char a[32], b[32], label[48];
-    zc_metric(a, from, names[i]);
-    zc_metric(b, to, names[i]);
-    if (!strcmp(b, "-")) continue;
+    char before[32], after[32], label[48];
+    zc_metric(before, start, names[i]);
+    zc_metric(after, end, names[i]);
+    if (!strcmp(after, "-")) continue;
     snprintf(label, sizeof label, "%s %s", set, names[i]);
-    row2(table, label, a, b);
+    metric_row(table, label, before, after);
   }
 }
 
-/* Commands that suit what the model is: only one that predicts tokens continues a text. */
-static void say_next(const struct zf_run *run) {
+/* Prints the commands that fit the model: only a causal model continues a text. */
+static void print_next(const struct zf_run *run) {
   char *dir = zf_shell_word(run->set.output_dir);
   if (!dir) return;
   int causal = !zf_score_causal(run->model);
@@ -185,30 +201,30 @@ static void say_next(const struct zf_run *run) {
 }
 
 static void print_end(const struct zf_run *run, const struct zf_outcome *outcome) {
-  char a[32], b[32], c[48];
+  char text[32], needed[32], steps[48];
   struct zf_forecast adamw;
   struct zc_table *table = zc_table_new("lr");
   if (outcome->end.examples || outcome->test_end.examples) {
-    struct zc_table *m = zc_table_new("lrr");
-    row2(m, "", "before", "after");
-    metric_rows(m, "dev", &outcome->start,
+    struct zc_table *metrics = zc_table_new("lrr");
+    metric_row(metrics, "", "before", "after");
+    metric_rows(metrics, "dev", &outcome->start,
                 outcome->best.examples && run->set.load_best ? &outcome->best : &outcome->end);
-    metric_rows(m, "test", &outcome->test_start, &outcome->test_end);
-    zc_table_print(m, 1);
+    metric_rows(metrics, "test", &outcome->test_start, &outcome->test_end);
+    zc_table_print(metrics, 1);
     putchar('\n');
   }
-  snprintf(c, sizeof c, "%lld", (long long)outcome->step);
-  zc_table_row(table, (const char *const[]){"steps", c});
-  zc_table_row(table, (const char *const[]){"time", zc_duration(a, outcome->seconds)});
+  snprintf(steps, sizeof steps, "%lld", (long long)outcome->step);
+  zc_table_row(table, (const char *const[]){"steps", steps});
+  zc_table_row(table, (const char *const[]){"time", zc_duration(text, outcome->seconds)});
   zc_table_row(table,
-               (const char *const[]){"peak memory", zf_human_bytes(a, (double)zf_peak_rss())});
-  zc_table_row(table,
-               (const char *const[]){"  forecast", zf_human_bytes(a, (double)run->forecast.total)});
+               (const char *const[]){"peak memory", zf_human_bytes(text, (double)zf_peak_rss())});
+  zc_table_row(table, (const char *const[]){"  forecast",
+                                            zf_human_bytes(text, (double)run->forecast.total)});
   if (!run->backprop && !zf_run_forecast(&adamw, run, ZF_METHOD_ADAMW, 0))
-    zc_table_row(table,
-                 (const char *const[]){"AdamW would need", zf_human_bytes(b, (double)adamw.total)});
+    zc_table_row(table, (const char *const[]){"AdamW would need",
+                                              zf_human_bytes(needed, (double)adamw.total)});
   zc_table_print(table, 0);
-  say_next(run);
+  print_next(run);
 }
 
 static void print_json(const struct zf_run *run, const struct zf_outcome *outcome) {
@@ -248,9 +264,9 @@ static int try_step(struct zf_run *run) {
   struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
   struct zf_buf buf = {0};
   if (run->backprop) {
-    int bad = zf_backprop_gradient(run, 1, &probe[0].plus, &probe[0].projected_gradient);
+    int rc = zf_backprop_gradient(run, 1, &probe[0].plus, &probe[0].projected_gradient);
     probe[0].minus = probe[0].plus;
-    if (bad) return bad;
+    if (rc) return rc;
   }
   int rc = run->backprop ? 0 : zf_run_estimate(run, 1, probe);
   if (rc) return rc;
@@ -266,12 +282,12 @@ static int try_step(struct zf_run *run) {
   } else {
     rc = zf_conf_dump(run->conf, &buf, 1);
     if (run->backprop)
-      zc_say("one step   loss %.4f, norm of the gradient %.4g; nothing was written", probe[0].plus,
-             probe[0].projected_gradient);
+      zc_info("one step   loss %.4f, norm of the gradient %.4g; nothing was written", probe[0].plus,
+              probe[0].projected_gradient);
     else
-      zc_say("one step   loss %.4f at +eps, %.4f at -eps, projected gradient %.4g; nothing was "
-             "written",
-             probe[0].plus, probe[0].minus, probe[0].projected_gradient);
+      zc_info("one step   loss %.4f at +eps, %.4f at -eps, projected gradient %.4g; nothing was "
+              "written",
+              probe[0].plus, probe[0].minus, probe[0].projected_gradient);
   }
   if (!rc) fputs(buf.data, stdout);
   zf_buf_free(&buf);
@@ -282,49 +298,49 @@ static int try_step(struct zf_run *run) {
 static int parse_fork(char **log, int64_t *step) {
   const char *at = strrchr(fork_from, '@');
   char *end;
-  long long n = at ? strtoll(at + 1, &end, 10) : 0;
-  if (n < 1 || !at[1] || *end)
+  long long number = at ? strtoll(at + 1, &end, 10) : 0;
+  if (number < 1 || !at[1] || *end)
     return zf_error(ZF_EUSAGE, "--fork expects RUN@STEP, found '%s'", fork_from);
   char *run = zf_strndup(fork_from, (size_t)(at - fork_from));
-  *step = n;
+  *step = number;
   int rc = run ? zc_log_path(log, run) : ZF_ENOMEM;
   free(run);
   return rc;
 }
 
 static int train(struct zf_run *run) {
-  struct show show = {.run = run};
-  struct zf_outcome out;
-  struct zf_train_events ev = {&show, on_step, on_eval, on_message, on_stopped};
+  struct train_display display = {.run = run};
+  struct zf_outcome outcome;
+  struct zf_train_events events = {&display, on_step, on_eval, on_message, on_stopped};
   struct zf_train_start start = {.resume = resume};
   char *log = NULL;
   int rc = fork_from ? parse_fork(&log, &start.fork_step) : 0;
   start.fork = log;
-  if (!rc) rc = zf_train(run, &start, &ev, &out);
+  if (!rc) rc = zf_train(run, &start, &events, &outcome);
   free(log);
   zc_bar_clear();
   if (rc) return rc;
   if (zc_common.json)
-    print_json(run, &out);
+    print_json(run, &outcome);
   else
-    print_end(run, &out);
+    print_end(run, &outcome);
   return 0;
 }
 
-static int run(const struct zc_args *args) {
+static int run_train(const struct zc_args *args) {
   struct zf_conf *conf = NULL;
-  struct zf_run *r = NULL;
+  struct zf_run *run = NULL;
   if (args->nword == 0 && args->nset == 0)
     return zf_error(ZF_EUSAGE, "a config file is needed: zoft train CONFIG (see 'zoft train -h')");
   if (resume && fork_from)
-    return zf_error(ZF_EUSAGE, "--fork begins a run and --resume goes on with one: not both");
+    return zf_error(ZF_EUSAGE, "--fork begins a run and --resume continues one: give one of them");
   int rc = zc_conf_load(&conf, args, zf_train_keys);
   if (!rc) zc_catch_signals();
-  if (!rc) rc = zf_run_open(&r, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST);
-  if (!rc) say_start(r);
-  if (!rc) rc = dry_run ? try_step(r) : train(r);
-  if (r) say_streamed(r);
-  zf_run_free(r);
+  if (!rc) rc = zf_run_open(&run, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST);
+  if (!rc) print_start(run);
+  if (!rc) rc = dry_run ? try_step(run) : train(run);
+  if (run) warn_streamed(run);
+  zf_run_free(run);
   zf_conf_free(conf);
   return rc;
 }
@@ -336,9 +352,10 @@ const struct zc_command zc_train = {
     "Writes a run directory (output_dir): the tuned model, run.json, config.yaml, metrics.jsonl "
     "and\n"
     "steps.log. While it runs, 'touch OUT/save' writes a checkpoint and 'touch OUT/stop' ends the\n"
-    "run; Ctrl-C writes a checkpoint and leaves, a second Ctrl-C leaves at once. However a run\n"
-    "ended, --resume goes on to the bits it would have had. max_steps may be larger then, and\n"
-    "other keys that 'zoft validate --keys' marks with [resume] may change.\n"
+    "run; Ctrl-C writes a checkpoint and ends it, a second Ctrl-C ends it at once. However a run\n"
+    "ended, --resume continues it to the bits that it would have had. Then max_steps may be "
+    "larger,\n"
+    "and other keys that 'zoft validate --keys' marks with [resume] may change.\n"
     "'zoft validate --keys' lists every key of a config.\n\n"
     "Examples:\n"
     "  zoft train configs/demo.yaml\n"
@@ -347,5 +364,5 @@ const struct zc_command zc_train = {
     "  zoft train out/demo/config.yaml --resume max_steps=2000\n"
     "  zoft train out/demo/config.yaml --fork out/demo@500 output_dir=out/b learning_rate=3e-5\n",
     options,
-    run,
+    run_train,
 };

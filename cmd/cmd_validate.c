@@ -1,4 +1,4 @@
-/* zoft validate: everything a run would read, checked and shown, without a step. */
+/* zoft validate: checks and shows everything that a run reads, without a step. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,39 +30,45 @@ static int list_keys(void) {
   return rc;
 }
 
-/* Streams are encoded once from end to end, so that all is counted. */
-static int read_streams(const struct zf_run *run) {
-  enum { PIECE = 256 };
-  const struct zf_dataset *set[] = {run->data.test, run->data.dev, run->data.train};
-  int64_t row[PIECE];
-  int rc = 0;
-  for (int k = 0; k < 3; k++) {
-    if (!set[k] || !set[k]->stream) continue;
-    struct zf_row_reader *rows = set[k]->stream;
-    for (int64_t at = 0, n; !rc && at < rows->count; at += n) {
-      for (n = 0; n < PIECE && at + n < rows->count; n++) row[n] = at + n;
-      rc = zf_row_reader_load(rows, row, n, NULL);
-    }
+/* Encodes every row of a stream once, so that all of them are counted. */
+static int read_stream(struct zf_row_reader *rows) {
+  enum { CHUNK = 256 };
+  int64_t row[CHUNK];
+  for (int64_t first = 0; first < rows->count; first += CHUNK) {
+    int64_t count = rows->count - first < CHUNK ? rows->count - first : CHUNK;
+    for (int64_t i = 0; i < count; i++) row[i] = first + i;
+    int rc = zf_row_reader_load(rows, row, count, NULL);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
-/* The first rows of a stream again, which are not counted twice. */
+static int read_streams(const struct zf_run *run) {
+  const struct zf_dataset *sets[] = {run->data.test, run->data.dev, run->data.train};
+  for (int i = 0; i < 3; i++) {
+    int rc = sets[i] && sets[i]->stream ? read_stream(sets[i]->stream) : 0;
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+/* Encodes the first rows of a stream again, without counting them twice. */
 static int load_first(struct zf_dataset *dataset) {
   if (!dataset->stream) return 0;
   struct zf_data_counts counts = dataset->counts;
-  int64_t n = examples < dataset->stream->count ? examples : dataset->stream->count,
-          *row = zf_calloc(n, sizeof *row);
+  int64_t count = examples < dataset->stream->count ? examples : dataset->stream->count,
+          *row = zf_calloc(count, sizeof *row);
   if (!row) return ZF_ENOMEM;
-  for (int64_t i = 0; i < n; i++) row[i] = i;
-  int rc = zf_row_reader_load(dataset->stream, row, n, NULL);
+  for (int64_t i = 0; i < count; i++) row[i] = i;
+  int rc = zf_row_reader_load(dataset->stream, row, count, NULL);
   free(row);
   dataset->counts = counts;
   return rc;
 }
 
 static void show_examples(const struct zf_run *run, const struct zf_dataset *dataset) {
-  for (int64_t i = 0; i < examples && i < dataset->count; i++) {
+  int64_t count = examples < dataset->count ? examples : dataset->count;
+  for (int64_t i = 0; i < count; i++) {
     const struct zf_example *example = &dataset->ex[i];
     printf("\n%s:%lld%s\n", dataset->path[example->file], (long long)example->line,
            example->single ? "  (options of one token: only their rows of the head are computed)"
@@ -72,18 +78,19 @@ static void show_examples(const struct zf_run *run, const struct zf_dataset *dat
 }
 
 static void set_row(struct zc_table *table, const char *name, const struct zf_dataset *dataset) {
-  char c[8][32];
+  char cells[8][32];
   if (!dataset) return;
   const struct zf_data_counts *counts = &dataset->counts;
-  const int64_t v[8] = {counts->rows,      counts->examples, counts->tokens, counts->targets,
-                        counts->truncated, counts->dropped,  counts->masked, counts->run};
-  for (int i = 0; i < 8; i++) snprintf(c[i], sizeof c[i], "%lld", (long long)v[i]);
-  zc_table_row(table, (const char *const[]){name, c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]});
+  const int64_t values[8] = {counts->rows,      counts->examples, counts->tokens, counts->targets,
+                             counts->truncated, counts->dropped,  counts->masked, counts->run};
+  for (int i = 0; i < 8; i++) snprintf(cells[i], sizeof cells[i], "%lld", (long long)values[i]);
+  zc_table_row(table, (const char *const[]){name, cells[0], cells[1], cells[2], cells[3], cells[4],
+                                            cells[5], cells[6], cells[7]});
 }
 
 static void print_json(const struct zf_run *run) {
-  static const char *const name[] = {"train", "dev", "test"};
-  const struct zf_dataset *set[] = {run->data.train, run->data.dev, run->data.test};
+  static const char *const names[] = {"train", "dev", "test"};
+  const struct zf_dataset *sets[] = {run->data.train, run->data.dev, run->data.test};
   struct zf_buf buf = {0};
   zf_buf_printf(&buf,
                 "{\"valid\": true, \"family\": \"%s\", \"parameters\": %lld, \"steps\": %lld, "
@@ -91,15 +98,15 @@ static void print_json(const struct zf_run *run) {
                 run->model->config.family->model_type,
                 (long long)zf_params_count(&run->model->params, 0), (long long)run->steps,
                 (long long)run->forecast.total);
-  for (int k = 0; k < 3; k++) {
-    if (!set[k]) continue;
-    const struct zf_data_counts *counts = &set[k]->counts;
+  for (int i = 0; i < 3; i++) {
+    if (!sets[i]) continue;
+    const struct zf_data_counts *counts = &sets[i]->counts;
     zf_buf_printf(
         &buf,
         ", \"%s\": {\"rows\": %lld, \"examples\": %lld, \"tokens\": %lld, "
         "\"targets\": %lld, \"truncated\": %lld, \"cut_tokens\": %lld, \"dropped\": %lld, "
         "\"split\": %lld, \"masked\": %lld, \"apart\": %lld, \"end_targets\": %lld}",
-        name[k], (long long)counts->rows, (long long)counts->examples, (long long)counts->tokens,
+        names[i], (long long)counts->rows, (long long)counts->examples, (long long)counts->tokens,
         (long long)counts->targets, (long long)counts->truncated, (long long)counts->cut,
         (long long)counts->dropped, (long long)counts->split, (long long)counts->masked,
         (long long)counts->apart, (long long)counts->ends);
@@ -113,34 +120,36 @@ static void print_json(const struct zf_run *run) {
   zf_buf_free(&buf);
 }
 
-/* What concerns completions and chats alone. */
-static void show_talk(const struct zf_run *run) {
-  static const char *const name[] = {"training", "dev", "test"};
-  const struct zf_dataset *set[] = {run->data.train, run->data.dev, run->data.test};
-  for (int k = 0; k < 3; k++) {
-    if (!set[k] || !zc_learns_ends(set[k])) continue;
-    const struct zf_data_counts *counts = &set[k]->counts;
+/* For completions and chats alone: how many targets end a text or a turn. */
+static void print_ends(const struct zf_run *run) {
+  static const char *const names[] = {"training", "dev", "test"};
+  const struct zf_dataset *sets[] = {run->data.train, run->data.dev, run->data.test};
+  for (int i = 0; i < 3; i++) {
+    if (!sets[i] || !zc_learns_ends(sets[i])) continue;
+    const struct zf_data_counts *counts = &sets[i]->counts;
     if (counts->apart)
       printf("%s: in %lld of %lld conversations each answer is an example of its own: the chat "
              "template renders an earlier turn unlike the last one\n",
-             name[k], (long long)counts->apart, (long long)counts->rows);
-    printf("%s: %lld of %lld targets end a text or a turn\n", name[k], (long long)counts->ends,
+             names[i], (long long)counts->apart, (long long)counts->rows);
+    printf("%s: %lld of %lld targets end a text or a turn\n", names[i], (long long)counts->ends,
            (long long)counts->targets);
   }
 }
 
 static void print_text(const struct zf_run *run) {
-  char a[32], b[32];
+  char text[32], adamw_text[32];
   const struct zf_model *model = run->model;
   struct zf_forecast adamw;
   if (zf_run_forecast(&adamw, run, ZF_METHOD_ADAMW, 0)) adamw.total = 0;
   printf("model      %s (%s), %s parameters, context %lld\n", model->dir,
-         model->config.family->model_type, zc_count(a, (double)zf_params_count(&model->params, 0)),
+         model->config.family->model_type,
+         zc_count(text, (double)zf_params_count(&model->params, 0)),
          (long long)model->config.context);
   printf("tokenizer  %s, %lld ids\n", zf_tok_type(run->tok), (long long)zf_tok_size(run->tok));
   printf("training   %lld steps of %lld examples; memory forecast %s, AdamW would need %s\n\n",
          (long long)run->steps, (long long)run->batch,
-         zf_human_bytes(a, (double)run->forecast.total), zf_human_bytes(b, (double)adamw.total));
+         zf_human_bytes(text, (double)run->forecast.total),
+         zf_human_bytes(adamw_text, (double)adamw.total));
   struct zc_table *table = zc_table_new("lrrrrrrrr");
   zc_table_row(table, (const char *const[]){"set", "rows", "examples", "tokens", "targets",
                                             "truncated", "dropped", "masked", "run a pass"});
@@ -148,31 +157,31 @@ static void print_text(const struct zf_run *run) {
   set_row(table, "dev", run->data.dev);
   set_row(table, "test", run->data.test);
   zc_table_print(table, 1);
-  show_talk(run);
+  print_ends(run);
   show_examples(run, run->data.train);
   printf("\nThe config, model, tokenizer and data are valid.\n");
 }
 
-static int run(const struct zc_args *args) {
+static int run_validate(const struct zc_args *args) {
   struct zf_conf *conf = NULL;
-  struct zf_run *r = NULL;
+  struct zf_run *run = NULL;
   if (keys) return list_keys();
   if (args->nword == 0 && args->nset == 0)
     return zf_error(ZF_EUSAGE, "a config file is needed: zoft validate CONFIG");
   int rc = zc_conf_load(&conf, args, zf_train_keys);
-  if (!rc) rc = zf_run_open(&r, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST);
-  if (!rc) zc_say_model(r->model);
-  if (!rc) zc_say_run_compute(r);
-  if (!rc) zc_say_duplicates(r);
-  if (!rc) zc_say_joined(r->data.train, "training");
-  if (!rc) rc = read_streams(r);
-  if (!rc) zc_say_ends(r->data.train);
-  if (!rc) rc = load_first(r->data.train);
+  if (!rc) rc = zf_run_open(&run, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST);
+  if (!rc) zc_warn_model(run->model);
+  if (!rc) zc_warn_run_compute(run);
+  if (!rc) zc_warn_duplicates(run);
+  if (!rc) zc_warn_joined(run->data.train, "training");
+  if (!rc) rc = read_streams(run);
+  if (!rc) zc_warn_ends(run->data.train);
+  if (!rc) rc = load_first(run->data.train);
   if (!rc && zc_common.json)
-    print_json(r);
+    print_json(run);
   else if (!rc)
-    print_text(r);
-  zf_run_free(r);
+    print_text(run);
+  zf_run_free(run);
   zf_conf_free(conf);
   return rc;
 }
@@ -190,5 +199,5 @@ const struct zc_command zc_validate = {
     "  zoft validate configs/sst2.yaml base_model=DIR -n 10\n"
     "  zoft validate --keys\n",
     options,
-    run,
+    run_validate,
 };

@@ -1,4 +1,4 @@
-/* zoft data convert: rows of one format into another, with fields chosen and renamed. */
+/* zoft data convert: writes rows in another format, with fields chosen and renamed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,28 +11,28 @@
 #include "task/template.h"
 #include "ui.h"
 
-/* NEW=OLD takes a field, NEW={template} a text made of some; NEW alone keeps it. */
-struct field {
+/* NEW=OLD takes the field OLD, NEW={template} a text over the row; NEW alone keeps the field. */
+struct output_field {
   char *name;
   const char *from;
   struct zf_template *text; /* NULL: a field */
 };
 
-static int parse_field(struct field *field, const char *word) {
-  size_t n = strcspn(word, "=");
-  field->from = word[n] ? word + n + 1 : word;
-  if (!n || !*field->from)
+static int parse_field(struct output_field *field, const char *word) {
+  size_t len = strcspn(word, "=");
+  field->from = word[len] ? word + len + 1 : word;
+  if (!len || !*field->from)
     return zf_error(ZF_EUSAGE,
                     "--field expects NEW=OLD, NEW='{template}' or NAME, "
                     "found '%s'",
                     word);
-  if (!(field->name = zf_strndup(word, n))) return ZF_ENOMEM;
+  if (!(field->name = zf_strndup(word, len))) return ZF_ENOMEM;
   int rc = strchr(field->from, '{') ? zf_template_parse(&field->text, field->from) : 0;
   return rc ? zf_error_prefix(rc, "--field %s", field->name) : 0;
 }
 
-static int take_field(json_t *out, const struct field *field, const json_t *row,
-                      struct zf_buf *buf) {
+static int set_field(json_t *out, const struct output_field *field, const json_t *row,
+                     struct zf_buf *buf) {
   json_t *value = field->text ? NULL : json_object_get(row, field->from);
   if (field->text) {
     zf_buf_clear(buf);
@@ -48,37 +48,56 @@ static int take_field(json_t *out, const struct field *field, const json_t *row,
   return json_object_set_new(out, field->name, value) ? zf_error(ZF_ENOMEM, "out of memory") : 0;
 }
 
-static int put_row(struct zf_rows_out *out, const struct field *field, int count, const json_t *row,
-                   const char *place, struct zf_buf *buf) {
-  json_t *made = count ? json_object() : json_incref((json_t *)row);
-  int rc = made ? 0 : zf_error(ZF_ENOMEM, "out of memory");
-  for (int k = 0; !rc && k < count; k++)
-    if ((rc = take_field(made, &field[k], row, buf))) zf_error_prefix(rc, "%s", place);
-  if (!rc) rc = zf_rows_out_put(out, made, place);
-  json_decref(made);
+static int set_fields(json_t *converted, const struct output_field *fields, int count,
+                      const json_t *row, struct zf_buf *buf) {
+  for (int i = 0; i < count; i++) {
+    int rc = set_field(converted, &fields[i], row, buf);
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+/* Writes a row, or with fields the object of these; `place` is for messages. */
+static int put_row(struct zf_rows_out *out, const struct output_field *fields, int count,
+                   const json_t *row, const char *place, struct zf_buf *buf) {
+  if (!count) return zf_rows_out_put(out, row, place);
+  json_t *converted = json_object();
+  if (!converted) return zf_error(ZF_ENOMEM, "out of memory");
+  int rc = set_fields(converted, fields, count, row, buf);
+  if (rc)
+    zf_error_prefix(rc, "%s", place);
+  else
+    rc = zf_rows_out_put(out, converted, place);
+  json_decref(converted);
   return rc;
 }
 
-static int put_rows(struct zf_rows_out *out, struct zf_records *rec, const struct field *field,
-                    int count) {
+static int put_record(struct zf_rows_out *out, struct zf_records *records, int64_t index,
+                      const struct output_field *fields, int count, struct zf_buf *buf) {
+  const json_t *row = zf_records_row(records, index);
+  if (!row) return ZF_EINVALID;
+  char *place = zf_asprintf("%s:%lld", records->path, (long long)zf_records_line(records, index));
+  int rc = place ? put_row(out, fields, count, row, place, buf) : ZF_ENOMEM;
+  free(place);
+  return rc;
+}
+
+static int put_rows(struct zf_rows_out *out, struct zf_records *records,
+                    const struct output_field *fields, int count) {
   struct zf_buf buf = {0};
   int rc = 0;
-  for (int64_t i = 0; !rc && i < rec->count; i++) {
-    char *place = zf_asprintf("%s:%lld", rec->path, (long long)zf_records_line(rec, i));
-    const json_t *row = zf_records_row(rec, i);
-    rc = !place ? ZF_ENOMEM : !row ? ZF_EINVALID : put_row(out, field, count, row, place, &buf);
-    free(place);
-  }
+  for (int64_t i = 0; i < records->count; i++)
+    if ((rc = put_record(out, records, i, fields, count, &buf))) break;
   zf_buf_free(&buf);
   return rc;
 }
 
-static int convert(const char *from, const char *to, const struct field *field, int count) {
-  struct zf_records *rec = NULL;
+static int convert(const char *from, const char *to, const struct output_field *fields, int count) {
+  struct zf_records *records = NULL;
   struct zf_rows_out *out = NULL;
-  int rc = zf_records_open(&rec, from);
+  int rc = zf_records_open(&records, from);
   if (!rc) rc = zf_rows_out_open(&out, to);
-  if (!rc) rc = put_rows(out, rec, field, count);
+  if (!rc) rc = put_rows(out, records, fields, count);
   if (rc)
     zf_rows_out_abort(out);
   else
@@ -86,29 +105,34 @@ static int convert(const char *from, const char *to, const struct field *field, 
   if (!rc && zc_common.json) {
     struct zf_buf buf = {0};
     zc_json_text(&buf, to, strlen(to));
-    printf("{\"path\": %s, \"rows\": %lld}\n", buf.data, (long long)rec->count);
+    printf("{\"path\": %s, \"rows\": %lld}\n", buf.data, (long long)records->count);
     zf_buf_free(&buf);
   } else if (!rc) {
-    printf("%8lld  %s\n", (long long)rec->count, to);
+    printf("%8lld  %s\n", (long long)records->count, to);
   }
-  zf_records_free(rec);
+  zf_records_free(records);
   return rc;
+}
+
+static int parse_fields(struct output_field *fields, const struct zc_list *list) {
+  for (int i = 0; i < list->count; i++) {
+    int rc = parse_field(&fields[i], list->item[i]);
+    if (rc) return rc;
+    for (int j = 0; j < i; j++)
+      if (!strcmp(fields[j].name, fields[i].name))
+        return zf_error(ZF_EUSAGE, "--field: '%s' is given twice", fields[i].name);
+  }
+  return 0;
 }
 
 int zc_data_convert(const struct zc_args *args) {
   const struct zc_list *list = &zc_data_options.field;
-  struct field field[sizeof list->item / sizeof *list->item] = {{0}};
-  int rc = 0;
-  for (int k = 0; !rc && k < list->count; k++) {
-    rc = parse_field(&field[k], list->item[k]);
-    for (int j = 0; !rc && j < k; j++)
-      if (!strcmp(field[j].name, field[k].name))
-        rc = zf_error(ZF_EUSAGE, "--field: '%s' is made twice", field[k].name);
-  }
-  if (!rc) rc = convert(args->word[1], args->word[2], field, list->count);
-  for (int k = 0; k < list->count; k++) {
-    free(field[k].name);
-    zf_template_free(field[k].text);
+  struct output_field fields[sizeof list->item / sizeof *list->item] = {{0}};
+  int rc = parse_fields(fields, list);
+  if (!rc) rc = convert(args->word[1], args->word[2], fields, list->count);
+  for (int i = 0; i < list->count; i++) {
+    free(fields[i].name);
+    zf_template_free(fields[i].text);
   }
   return rc;
 }

@@ -6,20 +6,20 @@
 #include "data_internal.h"
 #include "model/model.h"
 
-enum { WHOLE = 1 << 30 }; /* a sequence_len that nothing reaches */
+enum { UNLIMITED = 1 << 30 }; /* a sequence_len that no example reaches */
 
 static int is_config(const char *path) {
-  size_t n = strlen(path);
-  return n > 5 && (!strcmp(path + n - 5, ".yaml") || !strcmp(path + n - 4, ".yml"));
+  size_t len = strlen(path);
+  return len > 5 && (!strcmp(path + len - 5, ".yaml") || !strcmp(path + len - 4, ".yml"));
 }
 
-/* Keys of an entry of datasets are so written without saying of which. */
+/* Sets a key of datasets.0 when it has this name, else a key of the config. */
 static int set_word(struct zf_conf *conf, const char *word) {
   const struct zf_conf_key *key = zf_train_keys;
-  size_t n = strcspn(word, "=");
+  size_t len = strcspn(word, "=");
   while (strcmp(key->name, "datasets") != 0) key++;
   for (key = key->sub; key->name; key++) {
-    if (strlen(key->name) != n || strncmp(key->name, word, n) != 0) continue;
+    if (strlen(key->name) != len || strncmp(key->name, word, len) != 0) continue;
     char *full = zf_asprintf("datasets.0.%s", word);
     int rc = full ? zf_conf_word(conf, full) : ZF_ENOMEM;
     free(full);
@@ -28,15 +28,16 @@ static int set_word(struct zf_conf *conf, const char *word) {
   return zf_conf_word(conf, word);
 }
 
-/* A file alone: what a config would say about it. */
+/* The config of a single file. */
 static int describe(struct zf_conf *conf, const struct zc_args *args) {
   char *model = zf_asprintf("base_model=%s", zc_data_options.tokenizer);
   char *path = zf_asprintf("datasets.0.path=%s", args->word[1]);
-  const char *first[] = {model, "learning_rate=0", path, "datasets.0.type=text"};
+  const char *const words[] = {model, "learning_rate=0", path, "datasets.0.type=text"};
   int rc = model && path ? 0 : ZF_ENOMEM;
-  for (size_t i = 0; !rc && i < sizeof first / sizeof *first; i++)
-    rc = zf_conf_word(conf, first[i]);
-  for (int i = 0; !rc && i < args->nset; i++) rc = set_word(conf, args->set[i]);
+  for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+    if (!rc) rc = zf_conf_word(conf, words[i]);
+  for (int i = 0; i < args->nset; i++)
+    if (!rc) rc = set_word(conf, args->set[i]);
   free(model);
   free(path);
   return rc;
@@ -44,7 +45,8 @@ static int describe(struct zf_conf *conf, const struct zc_args *args) {
 
 static int read_config(struct zf_conf *conf, const struct zc_args *args) {
   int rc = zf_conf_file(conf, args->word[1]);
-  for (int i = 0; !rc && i < args->nset; i++) rc = zf_conf_word(conf, args->set[i]);
+  for (int i = 0; i < args->nset; i++)
+    if (!rc) rc = zf_conf_word(conf, args->set[i]);
   return rc;
 }
 
@@ -58,7 +60,7 @@ static int open_tokenizer(struct zc_source *source) {
   free(dir);
   source->length = zc_data_options.given.length ? zc_data_options.length : source->set.sequence_len;
   source->set.sequence_len = 0;
-  return rc ? rc : zf_run_data_resolve(&source->set, source->tok, WHOLE);
+  return rc ? rc : zf_run_data_resolve(&source->set, source->tok, UNLIMITED);
 }
 
 int zc_source_open(struct zc_source *source, const struct zc_args *args) {
@@ -76,7 +78,7 @@ int zc_source_open(struct zc_source *source, const struct zc_args *args) {
   if (!rc) rc = config ? read_config(source->conf, args) : describe(source->conf, args);
   if (!rc) rc = zf_conf_check(source->conf);
   if (!rc) rc = zf_settings_fill(&source->set, source->conf);
-  if (!rc && !config) { /* the path is from here, not from data_dir */
+  if (!rc && !config) { /* the path is relative to the working directory, not to data_dir */
     free(source->set.train[0].path);
     if (!(source->set.train[0].path = zf_strdup(args->word[1]))) rc = ZF_ENOMEM;
   }
@@ -89,7 +91,7 @@ void zc_source_close(struct zc_source *source) {
   zf_tok_free(source->tok);
 }
 
-const struct zf_data_file *zc_source_file(const struct zc_source *source, int64_t i,
+const struct zf_data_file *zc_source_file(const struct zc_source *source, int64_t index,
                                           const char **set) {
   const struct zf_settings *settings = &source->set;
   const struct {
@@ -100,11 +102,12 @@ const struct zf_data_file *zc_source_file(const struct zc_source *source, int64_
               {"dev", settings->val, settings->nval},
               {"test", settings->test, settings->ntest}};
   *set = "";
-  if (!source->config) return i ? NULL : source->conf ? settings->train : &source->plain;
-  for (size_t k = 0; k < sizeof sets / sizeof *sets; k++) {
-    *set = sets[k].name;
-    if (i < sets[k].count) return &sets[k].file[i];
-    i -= sets[k].count;
+  if (!source->config && index) return NULL;
+  if (!source->config) return source->conf ? settings->train : &source->plain;
+  for (size_t part = 0; part < sizeof sets / sizeof *sets; part++) {
+    *set = sets[part].name;
+    if (index < sets[part].count) return &sets[part].file[index];
+    index -= sets[part].count;
   }
   return NULL;
 }

@@ -6,16 +6,16 @@
 
 struct zc_eval_tasks {
   struct zc_list task, data, shots; /* --task, --data, --fewshot-data: in the same order */
-  int64_t nshot, limit, length;     /* --num-fewshot, --limit, --max-length, and whether they are */
-  int nshot_given, limit_given, length_given; /* given */
-  const char *samples, *compute;              /* --log-samples, --compute */
-  double fail_under;                          /* percent of acc; NaN: no gate */
+  int64_t nshot, limit, length;     /* --num-fewshot, --limit, --max-length */
+  int nshot_given, limit_given, length_given;
+  const char *samples, *compute; /* --log-samples, --compute */
+  double fail_under;             /* in percent of acc; NaN: no gate */
 };
 
-/* Scores `base_model` and prints; ZF_EUSAGE, ZF_EINVALID, ZF_EGATE. */
+/* Scores the model and prints the results.  ZF_EUSAGE, ZF_EINVALID, ZF_EGATE. */
 int zc_run_tasks(const struct zc_eval_tasks *tasks, const char *base_model);
 
-/* The recipes that are part of the program, and what a row of theirs holds. */
+/* Prints the recipes that are part of the program, with the fields of their rows. */
 int zc_list_tasks(void);
 
 #endif

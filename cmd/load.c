@@ -10,7 +10,7 @@
 #include "train/run_config.h"
 #include "ui.h"
 
-/* What a word names: a config file, or a run directory, whose own config.yaml it is then. */
+/* The config that a word names: a file, or the config.yaml of a run directory. */
 static int config_path(char **path, const char *word) {
   *path = zf_is_dir(word) ? zf_path_join(word, "config.yaml") : zf_strdup(word);
   if (!*path) return ZF_ENOMEM;
@@ -20,18 +20,23 @@ static int config_path(char **path, const char *word) {
                   word);
 }
 
+static int read_conf(struct zf_conf *conf, const struct zc_args *args) {
+  char *path = NULL;
+  int rc = args->nword ? config_path(&path, args->word[0]) : 0;
+  if (!rc && path) rc = zf_conf_file(conf, path);
+  free(path);
+  for (int i = 0; i < args->nset; i++)
+    if (!rc) rc = zf_conf_word(conf, args->set[i]);
+  return rc ? rc : zf_conf_check(conf);
+}
+
 int zc_conf_load(struct zf_conf **out, const struct zc_args *args, const struct zf_conf_key *keys) {
   const struct zf_conf_key *const tables[] = {keys};
   if (args->nword > 1)
     return zf_error(ZF_EUSAGE, "expected one config file, found '%s' and '%s'", args->word[0],
                     args->word[1]);
-  char *path = NULL;
   int rc = zf_conf_new(out, tables, 1);
-  if (!rc && args->nword) rc = config_path(&path, args->word[0]);
-  if (!rc && args->nword) rc = zf_conf_file(*out, path);
-  for (int i = 0; !rc && i < args->nset; i++) rc = zf_conf_word(*out, args->set[i]);
-  if (!rc) rc = zf_conf_check(*out);
-  free(path);
+  if (!rc) rc = read_conf(*out, args);
   if (rc) {
     zf_conf_free(*out);
     *out = NULL;
@@ -39,7 +44,7 @@ int zc_conf_load(struct zf_conf **out, const struct zc_args *args, const struct 
   return rc;
 }
 
-int zc_conf_take_result(struct zf_conf *conf) {
+int zc_conf_use_result(struct zf_conf *conf) {
   char *dir, *weights = NULL, *word = NULL;
   int rc = zf_run_config_dir(&dir, conf, "base_model");
   if (rc || !dir) return rc;
@@ -47,10 +52,10 @@ int zc_conf_take_result(struct zf_conf *conf) {
   word = zf_asprintf("base_model=%s", dir);
   rc = weights && word ? 0 : ZF_ENOMEM;
   if (!rc && !zf_exists(weights))
-    rc = zf_error(
-        ZF_EUSAGE,
-        "%s: the run has no result yet: name what to score, base_model=DIR (its base model is %s)",
-        dir, zf_conf_str(conf, "base_model"));
+    rc = zf_error(ZF_EUSAGE,
+                  "%s: the run has no result yet: name the model to score, base_model=DIR (its "
+                  "base model is %s)",
+                  dir, zf_conf_str(conf, "base_model"));
   if (!rc) rc = zf_conf_word(conf, word);
   free(word);
   free(weights);
@@ -69,32 +74,32 @@ void zc_json_model(struct zf_buf *buf, const struct zf_model *model) {
 }
 
 char *zc_metric(char out[32], const struct zf_metrics *metrics, const char *name) {
-  double v = NAN;
-  if (!strcmp(name, "loss")) v = metrics->loss;
-  if (!strcmp(name, "perplexity")) v = metrics->perplexity;
-  if (!strcmp(name, "accuracy")) v = 100 * metrics->accuracy;
-  if (!strcmp(name, "macro F1")) v = 100 * metrics->f1;
-  if (!strcmp(name, "micro F1")) v = 100 * metrics->f1_micro;
-  if (!strcmp(name, "Pearson")) v = metrics->pearson;
-  if (!strcmp(name, "Spearman")) v = metrics->spearman;
+  double value = NAN;
+  if (!strcmp(name, "loss")) value = metrics->loss;
+  if (!strcmp(name, "perplexity")) value = metrics->perplexity;
+  if (!strcmp(name, "accuracy")) value = 100 * metrics->accuracy;
+  if (!strcmp(name, "macro F1")) value = 100 * metrics->f1;
+  if (!strcmp(name, "micro F1")) value = 100 * metrics->f1_micro;
+  if (!strcmp(name, "Pearson")) value = metrics->pearson;
+  if (!strcmp(name, "Spearman")) value = metrics->spearman;
   int percent = !strcmp(name, "accuracy") || !strcmp(name, "macro F1") || !strcmp(name, "micro F1");
-  if (!metrics->examples || !isfinite(v))
+  if (!metrics->examples || !isfinite(value))
     snprintf(out, 32, "-");
   else if (percent)
-    snprintf(out, 32, "%.1f %%", v);
+    snprintf(out, 32, "%.1f %%", value);
   else
-    snprintf(out, 32, "%.4f", v);
+    snprintf(out, 32, "%.4f", value);
   return out;
 }
 
-void zc_say_joined(const struct zf_dataset *dataset, const char *what) {
+void zc_warn_joined(const struct zf_dataset *dataset, const char *what) {
   if (dataset->counts.joined)
     zc_warn("%s: in %lld of %lld rows the prompt and what follows it meet without a blank: begin "
             "the options (the completion) with one, as in \" great\"",
             what, (long long)dataset->counts.joined, (long long)dataset->counts.rows);
 }
 
-void zc_say_counts(const struct zf_dataset *dataset, const char *what) {
+void zc_warn_counts(const struct zf_dataset *dataset, const char *what) {
   const struct zf_data_counts *counts = &dataset->counts;
   if (counts->truncated)
     zc_warn("%s: %lld of %lld examples were longer than sequence_len: %lld tokens cut off", what,
@@ -103,13 +108,13 @@ void zc_say_counts(const struct zf_dataset *dataset, const char *what) {
     zc_warn("%s: %lld of %lld examples were longer than sequence_len and are left out", what,
             (long long)counts->dropped, (long long)counts->rows);
   if (counts->split)
-    zc_say("%s: %lld of %lld texts were longer than sequence_len and are split", what,
-           (long long)counts->split, (long long)counts->rows);
+    zc_info("%s: %lld of %lld texts were longer than sequence_len and are split", what,
+            (long long)counts->split, (long long)counts->rows);
   if (counts->apart)
-    zc_say("%s: in %lld of %lld conversations each answer is an example of its own: the chat "
-           "template renders an earlier turn unlike the last one",
-           what, (long long)counts->apart, (long long)counts->rows);
-  zc_say_joined(dataset, what);
+    zc_info("%s: in %lld of %lld conversations each answer is an example of its own: the chat "
+            "template renders an earlier turn unlike the last one",
+            what, (long long)counts->apart, (long long)counts->rows);
+  zc_warn_joined(dataset, what);
   if (counts->masked)
     zc_warn("%s: %lld of %lld examples have no target and are left out", what,
             (long long)counts->masked, (long long)counts->rows);
@@ -119,7 +124,7 @@ int zc_learns_ends(const struct zf_dataset *dataset) {
   return dataset->type == ZF_TASK_COMPLETION || dataset->type >= ZF_TASK_CHAT;
 }
 
-void zc_say_ends(const struct zf_dataset *dataset) {
+void zc_warn_ends(const struct zf_dataset *dataset) {
   const struct zf_data_counts *counts = &dataset->counts;
   if (zc_learns_ends(dataset) && counts->examples && !counts->ends)
     zc_warn("training: none of the %lld targets ends a text or a turn: the model does not learn to "
@@ -128,42 +133,42 @@ void zc_say_ends(const struct zf_dataset *dataset) {
             (long long)counts->targets);
 }
 
-void zc_say_duplicates(const struct zf_run *run) {
-  static const char *const of[] = {"an earlier one", "a dev example", "a test example"};
+void zc_warn_duplicates(const struct zf_run *run) {
+  static const char *const other[] = {"an earlier one", "a dev example", "a test example"};
   const struct zf_run_data *data = &run->data;
-  for (int k = 0; k < ZF_DATA_PARTS; k++) {
-    const struct zf_duplicates *duplicates = &data->duplicates[k];
+  for (int part = 0; part < ZF_DATA_PARTS; part++) {
+    const struct zf_duplicates *duplicates = &data->duplicates[part];
     if (!duplicates->count) continue;
     zc_warn("training: %lld example%s the same as %s: first %s as %s%s",
-            (long long)duplicates->count, duplicates->count > 1 ? "s are" : " is", of[k],
+            (long long)duplicates->count, duplicates->count > 1 ? "s are" : " is", other[part],
             duplicates->copy, duplicates->of, run->set.deduplicate ? ": left out" : "");
   }
 }
 
-char *zc_count(char out[32], double n) {
-  if (n < 1e4)
-    snprintf(out, 32, "%.0f", n);
-  else if (n < 1e6)
-    snprintf(out, 32, "%.1f k", n / 1e3);
-  else if (n < 1e9)
-    snprintf(out, 32, "%.2f M", n / 1e6);
+char *zc_count(char out[32], double number) {
+  if (number < 1e4)
+    snprintf(out, 32, "%.0f", number);
+  else if (number < 1e6)
+    snprintf(out, 32, "%.1f k", number / 1e3);
+  else if (number < 1e9)
+    snprintf(out, 32, "%.2f M", number / 1e6);
   else
-    snprintf(out, 32, "%.2f G", n / 1e9);
+    snprintf(out, 32, "%.2f G", number / 1e9);
   return out;
 }
 
 int zc_compute(enum zf_compute *out, const char *name) {
   *out = ZF_COMPUTE_F32;
   if (!name) return 0;
-  for (int c = 0; c < ZF_COMPUTES; c++)
-    if (!strcmp(name, zf_compute_name((enum zf_compute)c))) {
-      *out = (enum zf_compute)c;
+  for (int i = 0; i < ZF_COMPUTES; i++)
+    if (!strcmp(name, zf_compute_name((enum zf_compute)i))) {
+      *out = (enum zf_compute)i;
       return 0;
     }
   return zf_error(ZF_EUSAGE, "--compute expects one of f32, bf16 or int8, found '%s'", name);
 }
 
-void zc_say_compute(const struct zf_model *model, enum zf_compute compute) {
+void zc_warn_compute(const struct zf_model *model, enum zf_compute compute) {
   int64_t products = 1; /* the head */
   if (zf_kern_native(compute)) return;
   for (int64_t i = 0; i < model->plan.nop; i++) products += model->plan.op[i].kind == ZF_OP_LINEAR;
@@ -172,10 +177,11 @@ void zc_say_compute(const struct zf_model *model, enum zf_compute compute) {
       zf_compute_name(compute), (long long)products);
 }
 
-void zc_say_model(const struct zf_model *model) {
+void zc_warn_model(const struct zf_model *model) {
   struct zf_buf buf = {0};
   zf_model_notes(model, &buf);
-  for (char *line = buf.data; line && *line;) {
+  char *line = buf.data;
+  while (line && *line) {
     char *end = strchr(line, '\n');
     *end = 0;
     zc_warn("%s", line);
@@ -184,12 +190,12 @@ void zc_say_model(const struct zf_model *model) {
   zf_buf_free(&buf);
 }
 
-void zc_say_run_compute(const struct zf_run *run) {
-  double eps = run->set.zo.eps, least = zf_eps_least(run->set.compute);
-  zc_say_compute(run->model, run->set.compute);
-  if (run->set.compute != ZF_COMPUTE_F32 && eps < least)
+void zc_warn_run_compute(const struct zf_run *run) {
+  double eps = run->set.zo.eps, min = zf_eps_least(run->set.compute);
+  zc_warn_compute(run->model, run->set.compute);
+  if (run->set.compute != ZF_COMPUTE_F32 && eps < min)
     zc_warn("zo_eps %g is near for %s: its projected gradient follows that of f32 from %g on", eps,
-            zf_compute_name(run->set.compute), least);
+            zf_compute_name(run->set.compute), min);
 }
 
 int zc_log_path(char **log, const char *path) {
@@ -206,12 +212,12 @@ int zc_open_model_as(struct zf_model **model, struct zf_tok **tok, const char *b
   char *dir = NULL;
   *model = NULL;
   *tok = NULL;
-  struct zf_config config; /* first: what is no model at all is told as that */
+  struct zf_config config; /* read first, for its error when the directory holds no model */
   int rc = zf_model_find(&dir, base_model);
   if (!rc && zf_is_dir(dir)) rc = zf_config_load(&config, dir);
   if (!rc) rc = zf_tok_open(tok, dir);
   if (!rc) rc = zf_model_open(model, dir, opts);
-  if (!rc) zc_say_model(*model);
+  if (!rc) zc_warn_model(*model);
   if (rc) {
     zf_tok_free(*tok);
     *tok = NULL;

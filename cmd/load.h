@@ -1,4 +1,4 @@
-/* From the words of a command line to a resolved configuration. */
+/* Loads what the words of a command line name, and warns about it. */
 #ifndef ZF_CMD_LOAD_H
 #define ZF_CMD_LOAD_H
 
@@ -6,53 +6,52 @@
 #include "opt.h"
 #include "train/run.h"
 
-/* Reads the config file, or the config.yaml of the run directory, that is the only word of `a` (none: settings come from key=value alone),
- * then the key=value words, and checks required keys, all by the schema `keys` (zf_train_keys).
- * The caller frees *out. */
+/* Reads the config file, or the config.yaml of the run directory, that the only word of `args` names (no word:
+ * settings come from key=value alone), then the key=value words, and checks required keys, by the schema
+ * `keys` (zf_train_keys).  The caller frees *out. */
 int zc_conf_load(struct zf_conf **out, const struct zc_args *args, const struct zf_conf_key *keys);
 
-/* Where a run's own config.yaml names the base model, the model is the run's result instead: scores of
- * a run are of what it made.  ZF_EUSAGE: it has made none. */
-int zc_conf_take_result(struct zf_conf *conf);
+/* When the base model is named by the config.yaml of a run, the model to score is the run's result instead.
+ * ZF_EUSAGE: the run has none. */
+int zc_conf_use_result(struct zf_conf *conf);
 
-/* Every score names its model: a line above a table, the first member of an object. */
+/* Names the model of a score: a line above a table, the first member of an object. */
 void zc_print_model(const struct zf_model *model);
 void zc_json_model(struct zf_buf *buf, const struct zf_model *model);
 
-/* Appends `"key": value` pairs of a metrics object as cells: the display of one number. */
+/* The metric with this name as text for a table, "-" when it is not defined; returns out. */
 char *zc_metric(char out[32], const struct zf_metrics *metrics, const char *name);
 
-/* Training data of completions or chats in which nothing teaches a model to stop. */
-void zc_say_ends(const struct zf_dataset *dataset);
-int zc_learns_ends(const struct zf_dataset *dataset); /* is that asked of data of its type? */
-/* A warning where options or completions meet their prompt letter to letter. */
-void zc_say_joined(const struct zf_dataset *dataset, const char *what);
+/* Warns about completions or chats without a target at which generation stops. */
+void zc_warn_ends(const struct zf_dataset *dataset);
+int zc_learns_ends(const struct zf_dataset *dataset); /* does its type have such targets? */
+/* Warns about options or completions whose first letter follows a letter of the prompt. */
+void zc_warn_joined(const struct zf_dataset *dataset, const char *what);
 
-/* The sentence about what was truncated, dropped, split or masked in a set; nothing when nothing
- * was. */
-void zc_say_counts(const struct zf_dataset *dataset, const char *what);
+/* Warns about examples of a set that were truncated, dropped, split or masked. */
+void zc_warn_counts(const struct zf_dataset *dataset, const char *what);
 
-/* Warnings about training examples that are copies, of each other or of a dev or test set's. */
-void zc_say_duplicates(const struct zf_run *run);
+/* Warns about training examples that are duplicates of each other or of a dev or test example. */
+void zc_warn_duplicates(const struct zf_run *run);
 
-/* Tensor data and sizes: "4.58 M". */
-char *zc_count(char out[32], double n);
+/* A number with four digits at most, as "4.58 M"; returns out. */
+char *zc_count(char out[32], double number);
 
-/* --compute NAME of commands that take a bare model; NULL: f32.  ZF_EUSAGE. */
+/* The arithmetic of --compute NAME; NULL: f32.  ZF_EUSAGE. */
 int zc_compute(enum zf_compute *out, const char *name);
 
-/* Warns where products run emulated. */
-void zc_say_compute(const struct zf_model *model, enum zf_compute compute);
+/* Warns when products run emulated. */
+void zc_warn_compute(const struct zf_model *model, enum zf_compute compute);
 
-/* The same for a run, and about a zo_eps that its arithmetic is too coarse for. */
-/* What a person should know about a model, a warning each. */
-void zc_say_model(const struct zf_model *model);
-void zc_say_run_compute(const struct zf_run *run);
+/* Warns about each note of the model (zf_model_notes). */
+void zc_warn_model(const struct zf_model *model);
+/* zc_warn_compute for a run, and a warning when zo_eps is too small for its arithmetic. */
+void zc_warn_run_compute(const struct zf_run *run);
 
-/* *log = PATH, or PATH/steps.log where PATH is a directory; the caller frees. */
+/* *log = PATH, or PATH/steps.log when PATH is a directory; the caller frees it. */
 int zc_log_path(char **log, const char *path);
 
-/* Opens the model and tokenizer that a path or ORG/NAME names, for reading alone. */
+/* Opens the model and tokenizer that a path or ORG/NAME names, read only; the caller frees both. */
 int zc_open_model(struct zf_model **model, struct zf_tok **tok, const char *base_model);
 int zc_open_model_as(struct zf_model **model, struct zf_tok **tok, const char *base_model,
                      const struct zf_model_opts *opts);

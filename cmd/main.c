@@ -42,11 +42,10 @@ static const struct zc_command *find(const char *name) {
 }
 
 static int unknown(const char *name) {
-  const char *names[32];
-  int n = 0;
-  for (const struct zc_command *const *command = zc_commands; *command && n < 32; command++)
-    names[n++] = (*command)->name;
-  const char *near = zf_nearest(name, names, n);
+  enum { COUNT = sizeof zc_commands / sizeof *zc_commands - 1 };
+  const char *names[COUNT];
+  for (int i = 0; i < COUNT; i++) names[i] = zc_commands[i]->name;
+  const char *near = zf_nearest(name, names, COUNT);
   if (near)
     zf_error(ZF_EUSAGE, "unknown command '%s': did you mean '%s'?", name, near);
   else
@@ -54,7 +53,7 @@ static int unknown(const char *name) {
   return zc_fail(ZF_EUSAGE);
 }
 
-/* What was printed must have arrived, help too. */
+/* The exit status; output that could not be written is an error, that of help too. */
 static int finish(int rc) {
   if (rc >= 0 && (fflush(stdout) || ferror(stdout)))
     return zc_fail(zf_error(ZF_EIO, "cannot write to standard output"));
@@ -76,8 +75,8 @@ static int run(const struct zc_command *command, int argc, char **argv) {
   return rc;
 }
 
-/* A standard stream that is closed shall not become the first file that is opened: its place is taken
- * by something that cannot be written. */
+/* Opens /dev/null, not writable, in the place of each closed standard stream, so that no file of the program
+ * becomes one. */
 static void hold_streams(void) {
   for (int fd = 0; fd <= 2; fd++)
     if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) < 0) return;

@@ -19,8 +19,8 @@ static const char *cpumask;
 
 static const struct zc_opt common[] = {
     {"json", 0, ZC_FLAG, NULL, "print one JSON object instead of text", &zc_common.json},
-    {"quiet", 'q', ZC_FLAG, NULL, "say nothing but results and errors", &zc_common.quiet},
-    {"verbose", 'v', ZC_FLAG, NULL, "say more", &zc_common.verbose},
+    {"quiet", 'q', ZC_FLAG, NULL, "print results and errors alone", &zc_common.quiet},
+    {"verbose", 'v', ZC_FLAG, NULL, "print more", &zc_common.verbose},
     {"no-color", 0, ZC_FLAG, NULL, "no colours (as does NO_COLOR)", &zc_common.no_color},
     {"cpumask", 0, ZC_STR, "LIST", "use only these CPU features: none, avx2, avx512, ...",
      &cpumask},
@@ -28,12 +28,15 @@ static const struct zc_opt common[] = {
     {0},
 };
 
-static const struct zc_opt *find_in(const struct zc_opt *option, const char *name, size_t len,
+/* The option with a name of `len` characters, or with the letter `brief` (not 0); NULL: none.  `options` ends
+ * with a NULL name, or is NULL. */
+static const struct zc_opt *find_in(const struct zc_opt *options, const char *name, size_t len,
                                     char brief) {
-  for (; option && option->name; option++)
-    if (brief ? option->brief == brief
-              : strlen(option->name) == len && !strncmp(option->name, name, len))
-      return option;
+  if (!options) return NULL;
+  for (const struct zc_opt *option = options; option->name; option++) {
+    int same_name = strlen(option->name) == len && !strncmp(option->name, name, len);
+    if (brief ? option->brief == brief : same_name) return option;
+  }
   return NULL;
 }
 
@@ -44,52 +47,57 @@ static const struct zc_opt *find(const struct zc_command *command, const char *n
 }
 
 static int unknown(const struct zc_command *command, const char *word) {
-  const char *names[64];
-  int n = 0;
-  for (const struct zc_opt *option = command->opt; option && option->name && n < 48; option++)
-    names[n++] = option->name;
-  for (const struct zc_opt *option = common; option->name; option++) names[n++] = option->name;
+  enum { MAX_NAMES = 64 };
+  const struct zc_opt *const tables[] = {command->opt, common};
+  const char *names[MAX_NAMES];
+  int count = 0;
+  for (int i = 0; i < 2; i++)
+    for (const struct zc_opt *option = tables[i]; option; option++) {
+      if (!option->name || count == MAX_NAMES) break;
+      names[count++] = option->name;
+    }
   char plain[64];
   snprintf(plain, sizeof plain, "%.*s", (int)strcspn(word + 2, "="), word + 2);
-  const char *near = word[1] == '-' ? zf_nearest(plain, names, n) : NULL;
+  const char *near = word[1] == '-' ? zf_nearest(plain, names, count) : NULL;
   if (near) return zf_error(ZF_EUSAGE, "unknown option '%s': did you mean '--%s'?", word, near);
   return zf_error(ZF_EUSAGE, "unknown option '%s': see '%s%s -h'", word, program, command->name);
 }
 
 /* "a whole number from 1 to 8", "a number above 0, at most 1". */
 static void expectation(const struct zc_opt *option, char out[96]) {
-  int n = snprintf(out, 96, "%s %s %.15g", option->type == ZC_INT ? "a whole number" : "a number",
-                   option->above ? "above" : "from", option->min);
+  int len = snprintf(out, 96, "%s %s %.15g", option->type == ZC_INT ? "a whole number" : "a number",
+                     option->above ? "above" : "from", option->min);
   if (option->max >= ZC_MANY)
-    snprintf(out + n, 96 - (size_t)n, "%s", option->above ? "" : " on");
+    snprintf(out + len, 96 - (size_t)len, "%s", option->above ? "" : " on");
   else
-    snprintf(out + n, 96 - (size_t)n, "%s %.15g", option->above ? ", at most" : " to", option->max);
+    snprintf(out + len, 96 - (size_t)len, "%s %.15g", option->above ? ", at most" : " to",
+             option->max);
 }
 
-static int out_of_range(const struct zc_opt *option, double v) {
-  return !(v >= option->min && v <= option->max) || (option->above && v == option->min);
+static int out_of_range(const struct zc_opt *option, double value) {
+  return !(value >= option->min && value <= option->max) || (option->above && value == option->min);
 }
 
 static int store_number(const struct zc_opt *option, const char *value) {
   char *end, what[96];
   int64_t whole = 0;
-  double v;
+  double number;
   assert(option->min < option->max);
   errno = 0;
   if (option->type == ZC_INT)
-    v = (double)(whole = strtoll(value, &end, 10));
+    number = (double)(whole = strtoll(value, &end, 10));
   else
-    v = strtod(value, &end);
-  int tiny =
-      errno == ERANGE && option->type == ZC_NUM && fabs(v) < 1; /* below what a double holds */
-  if (end == value || *end || (errno && !tiny) || out_of_range(option, v)) {
+    number = strtod(value, &end);
+  int underflow = errno == ERANGE && option->type == ZC_NUM &&
+                  fabs(number) < 1; /* smaller than a double holds: it counts as 0 */
+  if (end == value || *end || (errno && !underflow) || out_of_range(option, number)) {
     expectation(option, what);
     return zf_error(ZF_EUSAGE, "--%s expects %s, found '%s'", option->name, what, value);
   }
   if (option->type == ZC_INT)
     *(int64_t *)option->to = whole;
   else
-    *(double *)option->to = v;
+    *(double *)option->to = number;
   if (option->given) *option->given = 1;
   return 0;
 }
@@ -107,49 +115,50 @@ static int store(const struct zc_opt *option, const char *value) {
   return 0;
 }
 
-static int take(const struct zc_command *command, int argc, char **argv, int *i) {
-  const char *word = argv[*i], *eq = NULL;
-  int full = word[1] == '-';
-  if (full) eq = strchr(word, '=');
-  size_t n = full ? (eq ? (size_t)(eq - word - 2) : strlen(word + 2)) : 0;
-  const struct zc_opt *option = find(command, word + 2, n, full ? 0 : word[1]);
-  if (!option || (!full && word[2])) return unknown(command, word);
+/* Parses the option argv[*index], and moves *index to its value when that is a word of its own. */
+static int parse_option(const struct zc_command *command, int argc, char **argv, int *index) {
+  const char *word = argv[*index];
+  int is_long = word[1] == '-';
+  const char *equals = is_long ? strchr(word, '=') : NULL;
+  size_t len = is_long ? strcspn(word + 2, "=") : 0;
+  const struct zc_opt *option = find(command, word + 2, len, is_long ? 0 : word[1]);
+  if (!option || (!is_long && word[2])) return unknown(command, word);
   if (option->type == ZC_FLAG) {
-    if (eq) return zf_error(ZF_EUSAGE, "--%s takes no value", option->name);
+    if (equals) return zf_error(ZF_EUSAGE, "--%s takes no value", option->name);
     *(int *)option->to = 1;
     return 0;
   }
-  if (eq) return store(option, eq + 1);
-  if (*i + 1 >= argc)
+  if (equals) return store(option, equals + 1);
+  if (*index + 1 >= argc)
     return zf_error(ZF_EUSAGE, "--%s needs a value: %s", option->name, option->arg);
-  return store(option, argv[++*i]);
+  return store(option, argv[++*index]);
 }
 
 /* key=value: a plain key before the first '='. */
-static int is_set(const char *w) {
-  size_t n = strspn(w, "abcdefghijklmnopqrstuvwxyz_.0123456789");
-  return n > 0 && w[n] == '=';
+static int is_set(const char *word) {
+  size_t len = strspn(word, "abcdefghijklmnopqrstuvwxyz_.0123456789");
+  return len > 0 && word[len] == '=';
 }
 
-/* From argv[i] on. */
-static int parse(struct zc_args *args, const struct zc_command *command, int i, int argc,
+/* Parses argv from `index` on. */
+static int parse(struct zc_args *args, const struct zc_command *command, int index, int argc,
                  char **argv) {
   memset(args, 0, sizeof *args);
   args->word = zf_calloc(argc, sizeof *args->word);
   args->set = zf_calloc(argc, sizeof *args->set);
   if (!args->word || !args->set) return ZF_ENOMEM;
-  for (int plain = 0; i < argc; i++) {
-    const char *w = argv[i];
+  for (int only_words = 0; index < argc; index++) {
+    const char *word = argv[index];
     int rc = 0;
-    if (plain || w[0] != '-' || !w[1]) {
-      if (!plain && is_set(w))
-        args->set[args->nset++] = w;
+    if (only_words || word[0] != '-' || !word[1]) {
+      if (!only_words && is_set(word))
+        args->set[args->nset++] = word;
       else
-        args->word[args->nword++] = w;
-    } else if (!strcmp(w, "--")) {
-      plain = 1;
+        args->word[args->nword++] = word;
+    } else if (!strcmp(word, "--")) {
+      only_words = 1;
     } else {
-      rc = take(command, argc, argv, &i);
+      rc = parse_option(command, argc, argv, &index);
     }
     if (rc) return rc;
   }
@@ -175,8 +184,9 @@ void zc_args_free(struct zc_args *args) {
   memset(args, 0, sizeof *args);
 }
 
-static void help_table(const struct zc_opt *option) {
-  for (; option && option->name; option++) {
+static void help_table(const struct zc_opt *options) {
+  if (!options) return;
+  for (const struct zc_opt *option = options; option->name; option++) {
     char left[64];
     snprintf(left, sizeof left, "%s%s%s--%s%s%s", option->brief ? "-" : "",
              option->brief ? (char[]){option->brief, 0} : "", option->brief ? ", " : "    ",

@@ -1,7 +1,7 @@
 /* Command lines: zoft <command> [words] [key=value ...] [--options].
  *
- * A command declares its options in a table; the options that every command has are added here.
- * Unknown options are errors with the nearest right one. */
+ * A command declares its options in a table; the options of all commands are added here.  The error about an
+ * unknown option names the nearest known one. */
 #ifndef ZF_CMD_OPT_H
 #define ZF_CMD_OPT_H
 
@@ -9,7 +9,7 @@
 
 enum zc_type { ZC_FLAG, ZC_STR, ZC_INT, ZC_NUM, ZC_LIST };
 
-/* Of an option that may be given several times. */
+/* The values of an option that may be given several times. */
 struct zc_list {
   const char *item[64];
   int count;
@@ -22,17 +22,16 @@ struct zc_opt {
   const char *arg; /* name of the argument in the help */
   const char *help;
   void *to; /* int, const char *, int64_t, double or struct zc_list, by type */
-  /* ZC_INT, ZC_NUM: a value is finite and from min to max, both allowed unless `above`: then it is
-   * more than min.  A row of these types states them.  *given = 1 when the option is there: no value
-   * stands for its absence. */
+  /* ZC_INT, ZC_NUM: a value is finite and from min to max; with `above` it is larger than min.  Each row of
+   * these types states them.  *given (may be NULL) becomes 1 when the option is given. */
   double min, max;
   int above;
   int *given;
 };
 
-enum { ZC_MANY = INT32_MAX }; /* a max that is there to keep sums from overflowing */
+enum { ZC_MANY = INT32_MAX }; /* a max that only keeps sums from overflowing */
 
-/* What every command understands. */
+/* Options of every command. */
 struct zc_common {
   int json, quiet, verbose, help, no_color;
 };
@@ -50,24 +49,24 @@ struct zc_command {
   const char *usage;        /* "zoft train CONFIG [key=value ...] [options]" */
   const char *details;      /* paragraphs and examples of the help screen */
   const struct zc_opt *opt; /* ends with a NULL name; NULL: none */
-  int (*run)(const struct zc_args *a);
+  int (*run)(const struct zc_args *args);
 };
 
-/* Parses argv[2..]; ZF_EUSAGE.  The arrays of `a` belong to it: zc_args_free. */
+/* Parses argv[2..] into *args, which zc_args_free frees.  ZF_EUSAGE. */
 int zc_parse(struct zc_args *args, const struct zc_command *command, int argc, char **argv);
 
-/* The same for a program that is one command: argv[1..]. */
+/* The same for a program that is one command: parses argv[1..]. */
 int zc_parse_alone(struct zc_args *args, const struct zc_command *command, int argc, char **argv);
 
 void zc_args_free(struct zc_args *args);
 
-/* What --cpumask was given, or NULL. */
+/* The value of --cpumask, or NULL. */
 const char *zc_cpumask(void);
 
 /* Prints the help screen of one command to standard output. */
 void zc_help(const struct zc_command *command);
 
-/* All commands, ends with a NULL name: main.c. */
+/* All commands; ends with NULL (main.c). */
 extern const struct zc_command *const zc_commands[];
 
 #endif

@@ -26,86 +26,101 @@ void zc_report_free(struct zc_report *report) {
   report->cell = NULL;
 }
 
-/* A cell as a person reads it. */
+static const char *format_of(enum zc_kind kind) {
+  if (kind == ZC_COUNT) return "%.0f";
+  return kind == ZC_RATIO ? "%.2f" : "%.4g";
+}
+
+/* The text of a cell in a table. */
 static const char *display(char out[96], const struct zc_column *column,
                            const struct zc_cell *cell) {
   if (cell->text[0] || column->kind == ZC_TEXT) return cell->text;
   if (!isfinite(cell->value)) return "-";
   if (column->kind == ZC_BYTES) return zf_human_bytes(out, cell->value);
-  const char *format = column->kind == ZC_COUNT   ? "%.0f"
-                       : column->kind == ZC_RATIO ? "%.2f"
-                                                  : "%.4g";
-  snprintf(out, 96, format, cell->value);
+  snprintf(out, 96, format_of(column->kind), cell->value);
   return out;
 }
 
-static void as_table(const struct zc_report *report, struct zf_buf *out) {
-  int wide[16] = {0};
+/* The text of a row's cell, or with row -1 the head of its column. */
+static const char *cell_text(char out[96], const struct zc_report *report, int row, int column) {
+  if (row < 0) return report->column[column].head;
+  return display(out, &report->column[column], &report->cell[row * report->columns + column]);
+}
+
+static void table_widths(const struct zc_report *report, int widths[16]) {
   char text[96];
-  for (int i = -1; i < report->rows; i++)
-    for (int c = 0; c < report->columns; c++) {
-      const char *s =
-          i < 0 ? report->column[c].head
-                : display(text, &report->column[c], &report->cell[i * report->columns + c]);
-      int n = (int)strlen(s);
-      if (n > wide[c]) wide[c] = n;
+  for (int row = -1; row < report->rows; row++)
+    for (int column = 0; column < report->columns; column++) {
+      int len = (int)strlen(cell_text(text, report, row, column));
+      if (len > widths[column]) widths[column] = len;
     }
-  for (int i = -1; i < report->rows; i++) {
-    int total = 0;
-    for (int c = 0; c < report->columns; c++) {
-      const char *s =
-          i < 0 ? report->column[c].head
-                : display(text, &report->column[c], &report->cell[i * report->columns + c]);
-      int last = c == report->columns - 1;
-      if (report->column[c].kind == ZC_TEXT)
-        zf_buf_printf(out, "%s%-*s", c ? "  " : "", last ? 0 : wide[c], s);
-      else
-        zf_buf_printf(out, "%s%*s", c ? "  " : "", wide[c], s);
-      total += wide[c] + (c ? 2 : 0);
-    }
-    zf_buf_putc(out, '\n');
-    for (int k = 0; i < 0 && k < total; k++) zf_buf_puts(out, "─");
-    if (i < 0) zf_buf_putc(out, '\n');
+}
+
+static void table_row(const struct zc_report *report, int row, const int widths[16],
+                      struct zf_buf *out) {
+  char buf[96];
+  for (int column = 0; column < report->columns; column++) {
+    const char *text = cell_text(buf, report, row, column);
+    int last = column == report->columns - 1;
+    if (report->column[column].kind == ZC_TEXT)
+      zf_buf_printf(out, "%s%-*s", column ? "  " : "", last ? 0 : widths[column], text);
+    else
+      zf_buf_printf(out, "%s%*s", column ? "  " : "", widths[column], text);
   }
+  zf_buf_putc(out, '\n');
+}
+
+static void put_notes(const struct zc_report *report, struct zf_buf *out) {
   for (int i = 0; i < report->notes; i++)
     zf_buf_printf(out, "%s%s\n", i ? "" : "\n", report->note[i]);
+}
+
+static void as_table(const struct zc_report *report, struct zf_buf *out) {
+  int widths[16] = {0}, total = 0;
+  table_widths(report, widths);
+  for (int column = 0; column < report->columns; column++)
+    total += widths[column] + (column ? 2 : 0);
+  table_row(report, -1, widths, out);
+  for (int i = 0; i < total; i++) zf_buf_puts(out, "─");
+  zf_buf_putc(out, '\n');
+  for (int row = 0; row < report->rows; row++) table_row(report, row, widths, out);
+  put_notes(report, out);
 }
 
 static void as_md(const struct zc_report *report, struct zf_buf *out) {
   char text[96];
-  for (int c = 0; c < report->columns; c++) zf_buf_printf(out, "| %s ", report->column[c].head);
+  for (int column = 0; column < report->columns; column++)
+    zf_buf_printf(out, "| %s ", report->column[column].head);
   zf_buf_puts(out, "|\n");
-  for (int c = 0; c < report->columns; c++)
-    zf_buf_puts(out, report->column[c].kind == ZC_TEXT ? "|---" : "|---:");
+  for (int column = 0; column < report->columns; column++)
+    zf_buf_puts(out, report->column[column].kind == ZC_TEXT ? "|---" : "|---:");
   zf_buf_puts(out, "|\n");
-  for (int i = 0; i < report->rows; i++) {
-    for (int c = 0; c < report->columns; c++)
-      zf_buf_printf(out, "| %s ",
-                    display(text, &report->column[c], &report->cell[i * report->columns + c]));
+  for (int row = 0; row < report->rows; row++) {
+    for (int column = 0; column < report->columns; column++)
+      zf_buf_printf(out, "| %s ", cell_text(text, report, row, column));
     zf_buf_puts(out, "|\n");
   }
-  for (int i = 0; i < report->notes; i++)
-    zf_buf_printf(out, "%s%s\n", i ? "" : "\n", report->note[i]);
+  put_notes(report, out);
 }
 
-/* RFC 4180: quoted where a comma or quote is inside. */
+/* RFC 4180: a text with a comma, a quote or a newline is quoted. */
 static void as_csv(const struct zc_report *report, struct zf_buf *out) {
-  for (int c = 0; c < report->columns; c++)
-    zf_buf_printf(out, "%s%s", c ? "," : "", report->column[c].key);
+  for (int column = 0; column < report->columns; column++)
+    zf_buf_printf(out, "%s%s", column ? "," : "", report->column[column].key);
   zf_buf_putc(out, '\n');
-  for (int i = 0; i < report->rows; i++) {
-    for (int c = 0; c < report->columns; c++) {
-      const struct zc_cell *cell = &report->cell[i * report->columns + c];
-      if (c) zf_buf_putc(out, ',');
-      if (report->column[c].kind != ZC_TEXT) {
+  for (int row = 0; row < report->rows; row++) {
+    for (int column = 0; column < report->columns; column++) {
+      const struct zc_cell *cell = &report->cell[row * report->columns + column];
+      if (column) zf_buf_putc(out, ',');
+      if (report->column[column].kind != ZC_TEXT) {
         if (isfinite(cell->value)) zf_buf_printf(out, "%.9g", cell->value);
         continue;
       }
       int quoted = strpbrk(cell->text, ",\"\n") != NULL;
       if (quoted) zf_buf_putc(out, '"');
-      for (const char *s = cell->text; *s; s++) {
-        if (*s == '"') zf_buf_putc(out, '"');
-        zf_buf_putc(out, *s);
+      for (const char *c = cell->text; *c; c++) {
+        if (*c == '"') zf_buf_putc(out, '"');
+        zf_buf_putc(out, *c);
       }
       if (quoted) zf_buf_putc(out, '"');
     }
@@ -115,14 +130,14 @@ static void as_csv(const struct zc_report *report, struct zf_buf *out) {
 
 static void as_json(const struct zc_report *report, struct zf_buf *out) {
   zf_buf_puts(out, "{\"rows\": [");
-  for (int i = 0; i < report->rows; i++) {
-    int n = 0;
-    zf_buf_puts(out, i ? ", {" : "{");
-    for (int c = 0; c < report->columns; c++) {
-      const struct zc_cell *cell = &report->cell[i * report->columns + c];
-      int text = report->column[c].kind == ZC_TEXT;
+  for (int row = 0; row < report->rows; row++) {
+    int members = 0;
+    zf_buf_puts(out, row ? ", {" : "{");
+    for (int column = 0; column < report->columns; column++) {
+      const struct zc_cell *cell = &report->cell[row * report->columns + column];
+      int text = report->column[column].kind == ZC_TEXT;
       if (!text && !isfinite(cell->value)) continue; /* JSON has no NaN */
-      zf_buf_printf(out, "%s\"%s\": ", n++ ? ", " : "", report->column[c].key);
+      zf_buf_printf(out, "%s\"%s\": ", members++ ? ", " : "", report->column[column].key);
       if (text)
         zc_json_text(out, cell->text, strlen(cell->text));
       else
@@ -131,9 +146,9 @@ static void as_json(const struct zc_report *report, struct zf_buf *out) {
     zf_buf_putc(out, '}');
   }
   zf_buf_puts(out, "], \"notes\": [");
-  for (int i = 0; i < report->notes; i++) {
-    if (i) zf_buf_puts(out, ", ");
-    zc_json_text(out, report->note[i], strlen(report->note[i]));
+  for (int row = 0; row < report->notes; row++) {
+    if (row) zf_buf_puts(out, ", ");
+    zc_json_text(out, report->note[row], strlen(report->note[row]));
   }
   zf_buf_puts(out, "]}\n");
 }
@@ -157,28 +172,28 @@ static void as_html(const struct zc_report *report, struct zf_buf *out) {
   zf_buf_puts(out, "</head><body>\n<h1>");
   zc_html_text(out, report->title);
   zf_buf_puts(out, "</h1>\n<div class=\"wide\"><table>\n<tr>");
-  for (int c = 0; c < report->columns; c++) {
-    zf_buf_puts(out, report->column[c].kind == ZC_TEXT ? "<th class=\"l\">" : "<th>");
-    zc_html_text(out, report->column[c].head);
+  for (int column = 0; column < report->columns; column++) {
+    zf_buf_puts(out, report->column[column].kind == ZC_TEXT ? "<th class=\"l\">" : "<th>");
+    zc_html_text(out, report->column[column].head);
     zf_buf_puts(out, "</th>");
   }
   zf_buf_puts(out, "</tr>\n");
-  for (int i = 0; i < report->rows; i++) {
+  for (int row = 0; row < report->rows; row++) {
     zf_buf_puts(out, "<tr>");
-    for (int c = 0; c < report->columns; c++) {
-      zf_buf_puts(out, report->column[c].kind == ZC_TEXT ? "<td class=\"l\">" : "<td>");
-      zc_html_text(out, display(text, &report->column[c], &report->cell[i * report->columns + c]));
+    for (int column = 0; column < report->columns; column++) {
+      zf_buf_puts(out, report->column[column].kind == ZC_TEXT ? "<td class=\"l\">" : "<td>");
+      zc_html_text(out, cell_text(text, report, row, column));
       zf_buf_puts(out, "</td>");
     }
     zf_buf_puts(out, "</tr>\n");
   }
   zf_buf_puts(out, "</table></div>\n");
-  for (int i = 0; i < report->notes; i++) {
+  for (int row = 0; row < report->notes; row++) {
     zf_buf_puts(out, "<p>");
-    zc_html_text(out, report->note[i]);
+    zc_html_text(out, report->note[row]);
     zf_buf_puts(out, "</p>\n");
   }
-  for (int i = 0; i < report->plots; i++) zc_plot_svg(&report->plot[i], 0, out);
+  for (int row = 0; row < report->plots; row++) zc_plot_svg(&report->plot[row], 0, out);
   zf_buf_puts(out, "</body></html>\n");
 }
 
@@ -189,7 +204,7 @@ static void as_svg(const struct zc_report *report, struct zf_buf *out) {
 
 static const struct {
   const char *name;
-  void (*write)(const struct zc_report *r, struct zf_buf *out);
+  void (*write)(const struct zc_report *report, struct zf_buf *out);
 } formats[] = {
     {"table", as_table}, {"md", as_md},     {"csv", as_csv},
     {"json", as_json},   {"html", as_html}, {"svg", as_svg},

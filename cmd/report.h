@@ -1,4 +1,4 @@
-/* A result of rows and columns, written as a table, Markdown, CSV, JSON or one HTML file. */
+/* Results in rows and columns, written as a table, Markdown, CSV, JSON, an HTML page or an SVG plot. */
 #ifndef ZF_CMD_REPORT_H
 #define ZF_CMD_REPORT_H
 
@@ -14,13 +14,13 @@ enum zc_kind {
 };
 
 struct zc_column {
-  const char *key;  /* in JSON and CSV: units are in the name */
+  const char *key;  /* in JSON and CSV; it names the unit */
   const char *head; /* in tables */
   enum zc_kind kind;
 };
 
 struct zc_cell {
-  double value; /* NaN: does not apply */
+  double value; /* NaN: not defined */
   char text[96];
 };
 
@@ -32,15 +32,15 @@ struct zc_report {
   int rows, cap;
   const char *note[8]; /* sentences below the table */
   int notes;
-  const struct zc_plot *plot; /* HTML alone */
+  const struct zc_plot *plot; /* in HTML and SVG */
   int plots;
 };
 
-/* A row of empty cells, to be filled; NULL when out of memory. */
+/* Adds a row of empty cells for the caller to fill; NULL: out of memory. */
 struct zc_cell *zc_report_row(struct zc_report *report);
 void zc_report_free(struct zc_report *report);
 
-/* Is `format` one of table, md, csv, json, html, svg (the first plot)?  ZF_EUSAGE. */
+/* ZF_EUSAGE: `format` is none of table, md, csv, json, html, svg (the first plot). */
 int zc_report_check(const char *format);
 /* Appends the report in that format. */
 void zc_report_write(const struct zc_report *report, const char *format, struct zf_buf *out);

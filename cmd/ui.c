@@ -29,19 +29,19 @@ void zc_bar_clear(void) {
   bar_shown = 0;
 }
 
-static void line(const char *color, const char *prefix, const char *fmt, va_list ap) {
+static void print_line(const char *color, const char *prefix, const char *fmt, va_list ap) {
   zc_bar_clear();
-  int c = zc_color(2) && *color;
-  fprintf(stderr, "%s%s%s", c ? color : "", prefix, c ? "\033[0m" : "");
+  int colored = zc_color(2) && *color;
+  fprintf(stderr, "%s%s%s", colored ? color : "", prefix, colored ? "\033[0m" : "");
   vfprintf(stderr, fmt, ap);
   fputc('\n', stderr);
 }
 
-void zc_say(const char *fmt, ...) {
+void zc_info(const char *fmt, ...) {
   va_list ap;
   if (zc_common.quiet) return;
   va_start(ap, fmt);
-  line("", "", fmt, ap);
+  print_line("", "", fmt, ap);
   va_end(ap);
 }
 
@@ -49,7 +49,7 @@ void zc_warn(const char *fmt, ...) {
   va_list ap;
   if (zc_common.quiet) return;
   va_start(ap, fmt);
-  line("\033[33m", "warning: ", fmt, ap);
+  print_line("\033[33m", "warning: ", fmt, ap);
   va_end(ap);
 }
 
@@ -58,7 +58,7 @@ static void fail_line(const char *fmt, ...) ZF_PRINTF(1, 2);
 static void fail_line(const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
-  line("\033[31m", "zoft: ", fmt, ap);
+  print_line("\033[31m", "zoft: ", fmt, ap);
   va_end(ap);
 }
 
@@ -88,6 +88,17 @@ int zc_fail(int code) {
   return zc_exit_status(code);
 }
 
+/* Eighths of a cell are drawn by characters of their own. */
+static void draw_bar(double done, int cells) {
+  static const char *const part[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+  int full = (int)(done * cells * 8);
+  fputc('|', stderr);
+  for (int i = 0; i < full / 8; i++) fputs("█", stderr);
+  fputs(part[full % 8], stderr);
+  for (int i = (full + 7) / 8; i < cells; i++) fputc(' ', stderr);
+  fputs("| ", stderr);
+}
+
 void zc_bar(double done, const char *text, int force) {
   static double last;
   double now = zf_now();
@@ -95,21 +106,16 @@ void zc_bar(double done, const char *text, int force) {
   last = now;
   struct winsize winsize;
   int columns = ioctl(2, TIOCGWINSZ, &winsize) == 0 && winsize.ws_col > 0 ? winsize.ws_col : 80;
-  int room = columns - (int)strlen(text) - 10;
-  if (room > 30) room = 30;
+  int cells = columns - (int)strlen(text) - 10, rest = columns - 8;
+  if (cells > 30) cells = 30;
   if (done < 0) done = 0;
   if (done > 1) done = 1;
   fprintf(stderr, "\r\033[K%3d%% ", (int)(done * 100));
-  if (room >= 5) {
-    int full = (int)(done * room * 8);
-    static const char *const part[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
-    fputc('|', stderr);
-    for (int i = 0; i < full / 8; i++) fputs("█", stderr);
-    fputs(part[full % 8], stderr);
-    for (int i = (full + 7) / 8; i < room; i++) fputc(' ', stderr);
-    fputs("| ", stderr);
+  if (cells >= 5) {
+    draw_bar(done, cells);
+    rest -= cells + 3;
   }
-  fprintf(stderr, "%.*s", columns > 8 ? columns - 8 - (room >= 5 ? room + 3 : 0) : 0, text);
+  fprintf(stderr, "%.*s", columns > 8 ? rest : 0, text);
   fflush(stderr);
   bar_shown = 1;
 }
@@ -135,9 +141,9 @@ void zc_table_row(struct zc_table *table, const char *const *cell) {
   if (!table) return;
   if (table->rows == table->cap) {
     int cap = table->cap ? 2 * table->cap : 16;
-    char **p = realloc(table->cell, sizeof *p * (size_t)(cap * table->columns));
-    if (!p) return;
-    table->cell = p;
+    char **larger = realloc(table->cell, sizeof *larger * (size_t)(cap * table->columns));
+    if (!larger) return;
+    table->cell = larger;
     table->cap = cap;
   }
   for (int i = 0; i < table->columns; i++)
@@ -145,39 +151,52 @@ void zc_table_row(struct zc_table *table, const char *const *cell) {
   table->rows++;
 }
 
-/* Characters, not bytes: enough for the text that we print. */
-static int width(const char *s) {
-  int n = 0;
-  for (; s && *s; s++) n += (*s & 0xc0) != 0x80;
-  return n;
+/* Columns of a text on a terminal: its characters, each of which is taken to be one wide. */
+static int width(const char *text) {
+  int count = 0;
+  if (!text) return 0;
+  for (; *text; text++) count += (*text & 0xc0) != 0x80;
+  return count;
 }
 
-static void pad(int n) {
-  printf("%*s", n > 0 ? n : 0, "");
+static void pad(int count) {
+  printf("%*s", count > 0 ? count : 0, "");
+}
+
+static int column_width(const struct zc_table *table, int column) {
+  int max = 0;
+  for (int row = 0; row < table->rows; row++) {
+    int len = width(table->cell[row * table->columns + column]);
+    if (len > max) max = len;
+  }
+  return max;
+}
+
+static void print_cell(const struct zc_table *table, int column, const char *text, int wide) {
+  int gap = wide - width(text);
+  int left = table->align[column] == 'l', last = column == table->columns - 1;
+  pad((column ? 2 : 0) + (left ? 0 : gap));
+  printf("%s", text ? text : "");
+  if (left && !last) pad(gap);
 }
 
 void zc_table_print(struct zc_table *table, int header) {
+  enum { MAX_COLUMNS = 16 };
   if (!table) return;
-  int wide[16] = {0}, total = 0;
-  for (int c = 0; c < table->columns && c < 16; c++) {
-    for (int r = 0; r < table->rows; r++) {
-      int n = width(table->cell[r * table->columns + c]);
-      if (n > wide[c]) wide[c] = n;
-    }
-    total += wide[c] + (c ? 2 : 0);
+  int widths[MAX_COLUMNS] = {0}, total = 0;
+  int columns = table->columns < MAX_COLUMNS ? table->columns : MAX_COLUMNS;
+  for (int column = 0; column < columns; column++) {
+    widths[column] = column_width(table, column);
+    total += widths[column] + (column ? 2 : 0);
   }
-  for (int r = 0; r < table->rows; r++) {
-    for (int c = 0; c < table->columns && c < 16; c++) {
-      char *s = table->cell[r * table->columns + c];
-      int gap = wide[c] - width(s);
-      int left = table->align[c] == 'l', last = c == table->columns - 1;
-      pad((c ? 2 : 0) + (left ? 0 : gap));
-      printf("%s", s ? s : "");
-      if (left && !last) pad(gap);
-      free(s);
+  for (int row = 0; row < table->rows; row++) {
+    for (int column = 0; column < columns; column++) {
+      char *text = table->cell[row * table->columns + column];
+      print_cell(table, column, text, widths[column]);
+      free(text);
     }
     putchar('\n');
-    if (header && r == 0) {
+    if (header && row == 0) {
       for (int i = 0; i < total; i++) fputs("─", stdout);
       putchar('\n');
     }
@@ -186,25 +205,25 @@ void zc_table_print(struct zc_table *table, int header) {
   free(table);
 }
 
-char *zc_duration(char out[32], double s) {
-  long long n = (long long)(s + 0.5);
-  if (s < 9.95)
-    snprintf(out, 32, "%.1f s", s);
-  else if (n < 60)
-    snprintf(out, 32, "%lld s", n);
-  else if (n < 3600)
-    snprintf(out, 32, "%lld:%02lld", n / 60, n % 60);
+char *zc_duration(char out[32], double seconds) {
+  long long whole = (long long)(seconds + 0.5);
+  if (seconds < 9.95)
+    snprintf(out, 32, "%.1f s", seconds);
+  else if (whole < 60)
+    snprintf(out, 32, "%lld s", whole);
+  else if (whole < 3600)
+    snprintf(out, 32, "%lld:%02lld", whole / 60, whole % 60);
   else
-    snprintf(out, 32, "%lld:%02lld:%02lld", n / 3600, n / 60 % 60, n % 60);
+    snprintf(out, 32, "%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
   return out;
 }
 
-void zc_json_text(struct zf_buf *buf, const char *s, size_t len) {
-  json_t *value = json_stringn(s, len);
-  if (!value) { /* not UTF-8: byte by byte what is ASCII, the rest replaced */
+void zc_json_text(struct zf_buf *buf, const char *text, size_t len) {
+  json_t *value = json_stringn(text, len);
+  if (!value) { /* not UTF-8: ASCII stays, other bytes are replaced */
     zf_buf_putc(buf, '"');
     for (size_t i = 0; i < len; i++) {
-      unsigned char c = (unsigned char)s[i];
+      unsigned char c = (unsigned char)text[i];
       if (c == '"' || c == '\\')
         zf_buf_printf(buf, "\\%c", c);
       else if (c < 0x20)
@@ -217,9 +236,9 @@ void zc_json_text(struct zf_buf *buf, const char *s, size_t len) {
     zf_buf_putc(buf, '"');
     return;
   }
-  char *text = zf_json_dump(value, JSON_ENCODE_ANY);
-  zf_buf_puts(buf, text ? text : "\"\"");
-  free(text);
+  char *dumped = zf_json_dump(value, JSON_ENCODE_ANY);
+  zf_buf_puts(buf, dumped ? dumped : "\"\"");
+  free(dumped);
   json_decref(value);
 }
 
@@ -233,10 +252,10 @@ static void on_signal(int number) {
 }
 
 void zc_catch_signals(void) {
-  struct sigaction a = {.sa_handler = on_signal};
-  sigemptyset(&a.sa_mask);
-  sigaction(SIGINT, &a, NULL);
-  sigaction(SIGTERM, &a, NULL);
+  struct sigaction action = {.sa_handler = on_signal};
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, NULL);
+  sigaction(SIGTERM, &action, NULL);
   signal(SIGPIPE, SIG_IGN);
 }
 

@@ -1,5 +1,5 @@
-/* Texts in which stretches are marked as targets: conversations through a chat
- * template, and segments with labels; instructions are in fields.h. */
+/* Texts in which stretches are marked as targets: conversations, rendered by a chat template, and segments
+ * with labels.  Instructions are in fields.h. */
 #ifndef ZF_TASK_CHAT_H
 #define ZF_TASK_CHAT_H
 
@@ -8,37 +8,37 @@
 
 struct zf_chat;
 
-/* The template for a model directory: `named` is one of zf_chat_names(), a .jinja file,
- * or NULL for the checkpoint's own (chat_template.jinja, else chat_template in
- * tokenizer_config.json, there the one called "default"; of a GGUF file its
- * tokenizer.chat_template).  tokens: zf_tok_named, the special tokens that it may write; copied.
- * ZF_EUSAGE when there is none;
- * ZF_EINVALID when it is not understood. */
+/* Opens the chat template of a model.  named: one of zf_chat_names(), a .jinja file, or NULL for the
+ * checkpoint's own: chat_template.jinja, else chat_template in tokenizer_config.json (of a list the entry
+ * "default"); in a GGUF file the key tokenizer.chat_template.  tokens: the special tokens that the
+ * template may write (zf_tok_named); copied.  ZF_EUSAGE: there is no template.  ZF_EINVALID: it does not
+ * parse. */
 int zf_chat_open(struct zf_chat **out, const char *dir, const json_t *tokens, const char *named);
 void zf_chat_free(struct zf_chat *chat);              /* takes NULL */
-const char *zf_chat_text(const struct zf_chat *chat); /* of the template */
+const char *zf_chat_text(const struct zf_chat *chat); /* the template's source */
 const char *zf_chat_names(void);                      /* "chatml, llama3, ..." */
 
-/* The built-in template of a name, or NULL. */
+/* The built-in template with this name, or NULL. */
 const char *zf_chat_builtin(const char *name);
 
-/* Appends the text of an array of {role, content}; `prompt` asks for the beginning of an
- * answer at its end.  tools may be NULL.  strftime_now() shows 26 July 2024 at noon,
- * whatever the day, so that a run can be repeated. */
+/* Appends the text of an array of {role, content}.  prompt: the text ends with the beginning of an answer
+ * (add_generation_prompt).  tools and spans may be NULL.  strftime_now() always shows 26 July 2024 at
+ * noon, so that a run can be repeated. */
 int zf_chat_render(const struct zf_chat *chat, const json_t *messages, const json_t *tools,
                    int prompt, struct zf_buf *out, struct zf_text_spans *spans);
 
-/* Text k of a row, from 0 on, and its target stretches: what the assistant says, with what the template puts
- * behind it.  Generation blocks mark it; without them the text of the messages before a turn, and of those
- * up to it, must each begin the whole text, and there is one text (*n = 0).  Where they do not, because the
- * template renders an earlier turn unlike the last one, each answer is a text of its own, with the
- * conversation before it as the template writes it then: *n says how many.  ZF_EINVALID where an answer
- * cannot be told apart there either, or some of it would be left out.
- * The row has messages as zf_messages_row finds them (f may be NULL). */
+/* Text `part` (from 0) of a row of messages (zf_messages_row; fields may be NULL), and its targets: the
+ * assistant's answers, each with what the template writes behind it.
+ *
+ * One text, *parts = 0: the template marks answers by generation blocks, or the whole text begins with the
+ * text of the messages before each answer and with that of the messages up to it.
+ * Several texts, *parts of them: the template renders an earlier turn unlike the last one.  Each answer is
+ * the end of a text of its own, behind the conversation before it.
+ * ZF_EINVALID: an answer cannot be found in its text, or the template leaves out a part of it. */
 int zf_chat_row(const struct zf_chat *chat, const struct zf_fields *fields, const json_t *row,
-                int64_t k, struct zf_buf *out, struct zf_text_spans *spans, int64_t *count);
+                int64_t part, struct zf_buf *out, struct zf_text_spans *spans, int64_t *parts);
 
-/* segments: [{"label": true, "text": "..."}]: those labelled true are targets. */
+/* Appends the texts of segments: [{"label": true, "text": "..."}]; those labelled true are targets. */
 int zf_segments_row(const json_t *row, struct zf_buf *out, struct zf_text_spans *spans);
 
 int zf_text_span_add(struct zf_text_spans *spans, int64_t from, int64_t to);

@@ -1,4 +1,4 @@
-/* Examples end to end in growing arrays, and what can be asked of them. */
+/* Examples, sequences and token ids in growing arrays, and their counts. */
 #include "task/dataset.h"
 
 #include <stdlib.h>
@@ -33,25 +33,25 @@ void zf_dataset_free(struct zf_dataset *dataset) {
   free(dataset);
 }
 
-static void *grown(void *p, int64_t count, int64_t *cap, size_t size) {
-  if (count < *cap) return p;
-  int64_t more = *cap ? *cap * 2 : 256;
-  void *q = realloc(p, (size_t)more * size);
-  if (!q) {
-    zf_error(ZF_ENOMEM, "out of memory for %lld examples", (long long)more);
+static void *grown(void *array, int64_t count, int64_t *cap, size_t size) {
+  if (count < *cap) return array;
+  int64_t new_cap = *cap ? *cap * 2 : 256;
+  void *larger = realloc(array, (size_t)new_cap * size);
+  if (!larger) {
+    zf_error(ZF_ENOMEM, "out of memory for %lld examples", (long long)new_cap);
     return NULL;
   }
-  *cap = more;
-  return q;
+  *cap = new_cap;
+  return larger;
 }
 
 int zf_dataset_pool(struct zf_dataset *dataset, const int32_t *id, int64_t count) {
   struct zf_ids *pool = &dataset->pool;
   while (pool->count + count > pool->cap) {
     int64_t cap = pool->cap ? pool->cap * 2 : 4096;
-    int32_t *p = realloc(pool->id, (size_t)cap * sizeof *p);
-    if (!p) return zf_error(ZF_ENOMEM, "out of memory for %lld tokens", (long long)cap);
-    pool->id = p;
+    int32_t *larger = realloc(pool->id, (size_t)cap * sizeof *larger);
+    if (!larger) return zf_error(ZF_ENOMEM, "out of memory for %lld tokens", (long long)cap);
+    pool->id = larger;
     pool->cap = cap;
   }
   if (count) memcpy(pool->id + pool->count, id, (size_t)count * sizeof *id);
@@ -73,22 +73,24 @@ int zf_dataset_seq(struct zf_dataset *dataset, const int32_t *id, int64_t count,
   return rc ? rc : zf_dataset_pool(dataset, id, count);
 }
 
-/* How many leading tokens all sequences have in common, no target predicted inside twice:
- * at least the last token of each stays out, as nothing needs its output. */
+/* How many leading tokens all sequences have in common.  At least the last token of each stays outside,
+ * as nothing needs its output: so a target inside is predicted once. */
 void zf_dataset_shared(const struct zf_dataset *dataset, struct zf_example *example) {
   const struct zf_seq *seq = dataset->seq + example->seq;
   int32_t shared = seq[0].len - 1;
-  for (int32_t o = 1; o < example->nseq; o++) {
-    const int32_t *a = dataset->pool.id + seq[0].at, *b = dataset->pool.id + seq[o].at;
-    int32_t m = seq[o].len - 1 < shared ? seq[o].len - 1 : shared, i = 0;
-    while (i < m && a[i] == b[i]) i++;
+  for (int32_t option = 1; option < example->nseq; option++) {
+    const int32_t *first = dataset->pool.id + seq[0].at, *other = dataset->pool.id + seq[option].at;
+    int32_t max = seq[option].len - 1 < shared ? seq[option].len - 1 : shared, i = 0;
+    while (i < max && first[i] == other[i]) i++;
     shared = i;
   }
   example->shared = shared;
-  example->ask = example->ask < 0 ? 0 : shared - 1 - example->ask; /* until here the mask's place */
+  example->ask =
+      example->ask < 0 ? 0 : shared - 1 - example->ask; /* .ask was the index of the mask */
   example->single = example->nseq > 1 || dataset->type == ZF_TASK_LABELS;
-  for (int32_t o = 0; o < example->nseq; o++)
-    if (seq[o].len - seq[o].target != 1 || seq[o].len - 1 != shared) example->single = 0;
+  for (int32_t option = 0; option < example->nseq; option++)
+    if (seq[option].len - seq[option].target != 1 || seq[option].len - 1 != shared)
+      example->single = 0;
 }
 
 int zf_dataset_keep(struct zf_dataset *dataset, const struct zf_example *example) {
@@ -98,9 +100,9 @@ int zf_dataset_keep(struct zf_dataset *dataset, const struct zf_example *example
   all[dataset->count++] = *example;
   dataset->counts.examples++;
   if (example->nseq > dataset->options) dataset->options = example->nseq;
-  for (int32_t o = 0; o < example->nseq; o++) {
-    dataset->counts.tokens += dataset->seq[example->seq + o].len;
-    dataset->counts.targets += zf_seq_targets(dataset, &dataset->seq[example->seq + o]);
+  for (int32_t option = 0; option < example->nseq; option++) {
+    dataset->counts.tokens += dataset->seq[example->seq + option].len;
+    dataset->counts.targets += zf_seq_targets(dataset, &dataset->seq[example->seq + option]);
   }
   dataset->counts.run += zf_example_tokens(dataset, dataset->count - 1);
   return 0;
@@ -108,18 +110,18 @@ int zf_dataset_keep(struct zf_dataset *dataset, const struct zf_example *example
 
 int zf_dataset_mask(struct zf_dataset *dataset, int64_t count) {
   if (count <= dataset->maskcap) return 0;
-  unsigned char *p = realloc(dataset->mask, (size_t)count * 2);
-  if (!p) return zf_error(ZF_ENOMEM, "out of memory for %lld tokens", (long long)count);
-  dataset->mask = p;
+  unsigned char *larger = realloc(dataset->mask, (size_t)count * 2);
+  if (!larger) return zf_error(ZF_ENOMEM, "out of memory for %lld tokens", (long long)count);
+  dataset->mask = larger;
   dataset->maskcap = count * 2;
   return 0;
 }
 
 int zf_dataset_file(struct zf_dataset *dataset, const char *path) {
-  char **p = realloc(dataset->path, sizeof *p * (size_t)(dataset->nfile + 1));
-  if (!p) return zf_error(ZF_ENOMEM, "out of memory for a path");
-  dataset->path = p;
-  if (!(p[dataset->nfile] = zf_strdup(path))) return ZF_ENOMEM;
+  char **paths = realloc(dataset->path, sizeof *paths * (size_t)(dataset->nfile + 1));
+  if (!paths) return zf_error(ZF_ENOMEM, "out of memory for a path");
+  dataset->path = paths;
+  if (!(paths[dataset->nfile] = zf_strdup(path))) return ZF_ENOMEM;
   dataset->nfile++;
   return 0;
 }
@@ -130,8 +132,10 @@ int zf_dataset_add(struct zf_dataset *dataset, struct zf_records *records, const
   int rc = zf_encoder_new(&encoder, spec, tok);
   if (!rc) rc = zf_dataset_file(dataset, records->path);
   int64_t rows = index ? count : records->count;
-  for (int64_t i = 0; !rc && i < rows; i++)
+  for (int64_t i = 0; i < rows; i++) {
+    if (rc) break;
     rc = zf_encoder_add(encoder, dataset, dataset->nfile - 1, records, index ? index[i] : i);
+  }
   zf_encoder_free(encoder);
   return rc;
 }
@@ -144,31 +148,32 @@ void zf_dataset_clear(struct zf_dataset *dataset) {
   dataset->count = dataset->nseq = dataset->pool.count = 0;
 }
 
-int zf_row_reader_load(struct zf_row_reader *rows, const int64_t *row, int64_t count, int64_t *at) {
-  int rc = 0;
+int zf_row_reader_load(struct zf_row_reader *rows, const int64_t *row, int64_t count,
+                       int64_t *example) {
   zf_dataset_clear(rows->dataset);
-  for (int64_t k = 0; !rc && k < count; k++) {
+  for (int64_t i = 0; i < count; i++) {
     int64_t before = rows->dataset->count;
-    rc = rows->encode(rows->ctx, rows->dataset, row[k]);
-    if (at) at[k] = rows->dataset->count > before ? before : -1;
+    int rc = rows->encode(rows->ctx, rows->dataset, row[i]);
+    if (example) example[i] = rows->dataset->count > before ? before : -1;
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
-void zf_dataset_remove(struct zf_dataset *dataset, const char *out) {
-  int64_t n = 0;
+void zf_dataset_remove(struct zf_dataset *dataset, const char *remove) {
+  int64_t kept = 0;
   for (int64_t i = 0; i < dataset->count; i++) {
-    if (!out[i]) {
-      dataset->ex[n++] = dataset->ex[i];
+    if (!remove[i]) {
+      dataset->ex[kept++] = dataset->ex[i];
       continue;
     }
     dataset->counts.examples--;
     dataset->counts.targets -= zf_example_targets(dataset, i);
     dataset->counts.run -= zf_example_tokens(dataset, i);
-    for (int32_t o = 0; o < dataset->ex[i].nseq; o++)
-      dataset->counts.tokens -= dataset->seq[dataset->ex[i].seq + o].len;
+    for (int32_t option = 0; option < dataset->ex[i].nseq; option++)
+      dataset->counts.tokens -= dataset->seq[dataset->ex[i].seq + option].len;
   }
-  dataset->count = n;
+  dataset->count = kept;
 }
 
 int zf_dataset_check(const struct zf_dataset *dataset, const char *what) {
@@ -186,42 +191,43 @@ int zf_dataset_check(const struct zf_dataset *dataset, const char *what) {
                   path, what, (long long)dataset->counts.rows);
 }
 
-int64_t zf_example_tokens(const struct zf_dataset *dataset, int64_t i) {
-  const struct zf_example *example = &dataset->ex[i];
-  int64_t n = example->shared;
-  for (int32_t o = 0; o < example->nseq; o++)
-    n += dataset->seq[example->seq + o].len - 1 - example->shared;
-  return n;
+int64_t zf_example_tokens(const struct zf_dataset *dataset, int64_t index) {
+  const struct zf_example *example = &dataset->ex[index];
+  int64_t tokens = example->shared;
+  for (int32_t option = 0; option < example->nseq; option++)
+    tokens += dataset->seq[example->seq + option].len - 1 - example->shared;
+  return tokens;
 }
 
-int64_t zf_seq_next_target(const struct zf_dataset *dataset, const struct zf_seq *seq, int64_t t) {
-  if (t < seq->target) t = seq->target;
-  if (!dataset->mask) return t;
-  while (t < seq->len && !dataset->mask[seq->at + t]) t++;
-  return t;
+int64_t zf_seq_next_target(const struct zf_dataset *dataset, const struct zf_seq *seq,
+                           int64_t token) {
+  if (token < seq->target) token = seq->target;
+  if (!dataset->mask) return token;
+  while (token < seq->len && !dataset->mask[seq->at + token]) token++;
+  return token;
 }
 
-int zf_seq_is_target(const struct zf_dataset *dataset, const struct zf_seq *seq, int64_t t) {
-  return zf_seq_next_target(dataset, seq, t) == t;
+int zf_seq_is_target(const struct zf_dataset *dataset, const struct zf_seq *seq, int64_t token) {
+  return zf_seq_next_target(dataset, seq, token) == token;
 }
 
 int64_t zf_seq_targets(const struct zf_dataset *dataset, const struct zf_seq *seq) {
-  int64_t n = 0;
+  int64_t count = 0;
   if (!dataset->mask) return seq->len - seq->target;
-  for (int64_t t = zf_seq_next_target(dataset, seq, 0); t < seq->len;
-       t = zf_seq_next_target(dataset, seq, t + 1))
-    n++;
-  return n;
+  for (int64_t token = zf_seq_next_target(dataset, seq, 0); token < seq->len;
+       token = zf_seq_next_target(dataset, seq, token + 1))
+    count++;
+  return count;
 }
 
-int64_t zf_example_targets(const struct zf_dataset *dataset, int64_t i) {
-  const struct zf_example *example = &dataset->ex[i];
-  int64_t n = 0;
-  for (int32_t o = 0; o < example->nseq; o++)
-    n += zf_seq_targets(dataset, &dataset->seq[example->seq + o]);
-  return n;
+int64_t zf_example_targets(const struct zf_dataset *dataset, int64_t index) {
+  const struct zf_example *example = &dataset->ex[index];
+  int64_t targets = 0;
+  for (int32_t option = 0; option < example->nseq; option++)
+    targets += zf_seq_targets(dataset, &dataset->seq[example->seq + option]);
+  return targets;
 }
 
-int64_t zf_example_rows(const struct zf_dataset *dataset, int64_t i) {
-  return dataset->ex[i].single ? 1 : zf_example_targets(dataset, i);
+int64_t zf_example_rows(const struct zf_dataset *dataset, int64_t index) {
+  return dataset->ex[index].single ? 1 : zf_example_targets(dataset, index);
 }

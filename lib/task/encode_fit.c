@@ -1,10 +1,10 @@
-/* Examples that are longer than sequence_len, and the last touches to those that are not: what their
- * sequences share, what they count. */
+/* Brings examples within sequence_len, and completes them: the tokens that their sequences share, their
+ * counts. */
 #include <string.h>
 
 #include "task/encode_internal.h"
 
-/* Takes `cut` tokens out of the beginning of a sequence's prompt, behind a BOS. */
+/* Removes the first `cut` tokens of a sequence's prompt, or those behind a BOS (bos = 1). */
 static void cut_front(struct zf_dataset *dataset, struct zf_seq *seq, int64_t cut, int bos) {
   int32_t *id = dataset->pool.id + seq->at;
   memmove(id + bos, id + bos + cut, (size_t)(seq->len - bos - cut) * sizeof *id);
@@ -12,44 +12,45 @@ static void cut_front(struct zf_dataset *dataset, struct zf_seq *seq, int64_t cu
   seq->target -= (int32_t)cut;
 }
 
-/* All sequences of the example lose the same tokens, so that they share what is left. */
+/* All sequences of the example lose the same tokens, so that they still share the others. */
 static int truncate_prompt(struct zf_encoder *encoder, struct zf_example *example,
                            int64_t longest) {
   struct zf_dataset *dataset = encoder->dataset;
   int64_t cut = longest - encoder->spec->sequence_len;
   const int32_t *first = dataset->pool.id + dataset->seq[example->seq].at;
   int bos = first[0] == zf_tok_bos(encoder->tok);
-  for (int32_t o = 0; o < example->nseq; o++) {
-    const struct zf_seq *seq = &dataset->seq[example->seq + o];
+  for (int32_t option = 0; option < example->nseq; option++) {
+    const struct zf_seq *seq = &dataset->seq[example->seq + option];
     if (seq->target - bos < cut || seq->target - cut < 1)
       return zf_error(ZF_EINVALID, "the targets alone are longer than sequence_len %lld",
                       (long long)encoder->spec->sequence_len);
   }
-  for (int32_t o = 0; o < example->nseq; o++)
-    cut_front(dataset, &dataset->seq[example->seq + o], cut, bos);
+  for (int32_t option = 0; option < example->nseq; option++)
+    cut_front(dataset, &dataset->seq[example->seq + option], cut, bos);
   dataset->counts.truncated++;
   dataset->counts.cut += cut;
   return 0;
 }
 
-/* A prompt with tokens of the tokenizer's at both ends loses its beginning or, where what is asked is
- * nearer to that, its end. */
+/* masked, labels: a prompt between special tokens loses tokens behind the first one or, when the mask is
+ * nearer to the beginning, before the last one. */
 static int truncate_whole(struct zf_encoder *encoder, struct zf_example *example, int64_t longest) {
   struct zf_dataset *dataset = encoder->dataset;
-  int64_t n = longest - 1, cut = longest - encoder->spec->sequence_len, ask = example->ask;
-  int front = encoder->mask >= 0 && ask >= n - 1 - ask;
-  int64_t from = front ? 1 : n - 1 - cut;
-  if (from < 1 || (encoder->mask >= 0 && ask >= from && ask < from + cut) || from + cut > n)
+  int64_t prompt_len = longest - 1, cut = longest - encoder->spec->sequence_len, ask = example->ask;
+  int cut_after = encoder->mask >= 0 && ask >= prompt_len - 1 - ask;
+  int64_t from = cut_after ? 1 : prompt_len - 1 - cut;
+  if (from < 1 || (encoder->mask >= 0 && ask >= from && ask < from + cut) ||
+      from + cut > prompt_len)
     return zf_error(ZF_EINVALID, "the prompt's fixed part is longer than sequence_len %lld",
                     (long long)encoder->spec->sequence_len);
-  for (int32_t o = 0; o < example->nseq; o++) {
-    struct zf_seq *seq = &dataset->seq[example->seq + o];
+  for (int32_t option = 0; option < example->nseq; option++) {
+    struct zf_seq *seq = &dataset->seq[example->seq + option];
     int32_t *id = dataset->pool.id + seq->at;
     memmove(id + from, id + from + cut, (size_t)(seq->len - from - cut) * sizeof *id);
     seq->len -= (int32_t)cut;
     seq->target -= (int32_t)cut;
   }
-  if (front) example->ask -= (int32_t)cut;
+  if (cut_after) example->ask -= (int32_t)cut;
   dataset->counts.truncated++;
   dataset->counts.cut += cut;
   return 0;
@@ -64,8 +65,9 @@ static void drop(struct zf_encoder *encoder, struct zf_example *example) {
 static int fit(struct zf_encoder *encoder, struct zf_example *example, int *keep) {
   struct zf_dataset *dataset = encoder->dataset;
   int64_t longest = 0, limit = encoder->spec->sequence_len;
-  for (int32_t o = 0; o < example->nseq; o++)
-    if (dataset->seq[example->seq + o].len > longest) longest = dataset->seq[example->seq + o].len;
+  for (int32_t option = 0; option < example->nseq; option++)
+    if (dataset->seq[example->seq + option].len > longest)
+      longest = dataset->seq[example->seq + option].len;
   *keep = 1;
   if (longest <= limit) return 0;
   switch (encoder->spec->excess) {
@@ -89,34 +91,35 @@ static int fit(struct zf_encoder *encoder, struct zf_example *example, int *keep
   }
 }
 
-static int is_end(const struct zf_tok *tok, int32_t id) {
+static int is_end_token(const struct zf_tok *tok, int32_t id) {
   const struct zf_ids *ends = zf_tok_ends(tok, NULL);
   for (int64_t i = 0; i < ends->count; i++)
     if (ends->id[i] == id) return 1;
   return id == zf_tok_eos(tok) || zf_tok_is_special(tok, id);
 }
 
-/* Targets from which a model learns to stop. */
+/* Targets at which generation stops. */
 static int64_t count_ends(const struct zf_encoder *encoder, const struct zf_example *example) {
   const struct zf_dataset *dataset = encoder->dataset;
-  int64_t n = 0;
-  for (int32_t o = 0; o < example->nseq; o++) {
-    const struct zf_seq *seq = &dataset->seq[example->seq + o];
-    for (int64_t t = seq->target; t < seq->len; t++)
-      n += zf_seq_is_target(dataset, seq, t) && is_end(encoder->tok, dataset->pool.id[seq->at + t]);
+  int64_t count = 0;
+  for (int32_t option = 0; option < example->nseq; option++) {
+    const struct zf_seq *seq = &dataset->seq[example->seq + option];
+    for (int64_t token = seq->target; token < seq->len; token++)
+      count += zf_seq_is_target(dataset, seq, token) &&
+               is_end_token(encoder->tok, dataset->pool.id[seq->at + token]);
   }
-  return n;
+  return count;
 }
 
 static int finish(struct zf_encoder *encoder, struct zf_example *example) {
   struct zf_dataset *dataset = encoder->dataset;
-  int targets = 0;
-  for (int32_t o = 0; o < example->nseq; o++) {
-    struct zf_seq *seq = &dataset->seq[example->seq + o];
-    if (seq->target < 1) seq->target = 1; /* the first token has nothing before it */
-    if (zf_seq_targets(dataset, seq) > 0) targets++;
+  int with_targets = 0;
+  for (int32_t option = 0; option < example->nseq; option++) {
+    struct zf_seq *seq = &dataset->seq[example->seq + option];
+    if (seq->target < 1) seq->target = 1; /* nothing predicts the first token */
+    if (zf_seq_targets(dataset, seq) > 0) with_targets++;
   }
-  if (targets < example->nseq) { /* an option without a token cannot be scored */
+  if (with_targets < example->nseq) { /* an option without a token cannot be scored */
     dataset->counts.masked++;
     drop(encoder, example);
     return 0;
@@ -126,22 +129,22 @@ static int finish(struct zf_encoder *encoder, struct zf_example *example) {
   return zf_dataset_keep(dataset, example);
 }
 
-/* Cuts a long text into pieces of sequence_len; a piece's first token is context alone. */
+/* Cuts a long text into parts of sequence_len; the first token of a part is context alone. */
 static int split_text(struct zf_encoder *encoder, struct zf_example *example) {
   struct zf_dataset *dataset = encoder->dataset;
   struct zf_seq whole = dataset->seq[example->seq];
-  int64_t limit = encoder->spec->sequence_len, at = 0;
+  int64_t limit = encoder->spec->sequence_len, begin = 0;
   if (whole.len <= limit) return finish(encoder, example);
   dataset->counts.split++;
   dataset->nseq--;
-  while (at < whole.len - 1) {
-    int64_t n = whole.len - at < limit ? whole.len - at : limit;
-    struct zf_example piece = *example;
-    piece.seq = dataset->nseq;
-    int rc = zf_dataset_slice(dataset, (struct zf_seq){whole.at + at, (int32_t)n, 1});
-    if (!rc) rc = finish(encoder, &piece);
+  while (begin < whole.len - 1) {
+    int64_t len = whole.len - begin < limit ? whole.len - begin : limit;
+    struct zf_example part = *example;
+    part.seq = dataset->nseq;
+    int rc = zf_dataset_slice(dataset, (struct zf_seq){whole.at + begin, (int32_t)len, 1});
+    if (!rc) rc = finish(encoder, &part);
     if (rc) return rc;
-    at += n == limit ? limit - 1 : n; /* the last token is the next piece's first */
+    begin += len == limit ? limit - 1 : len; /* the last token is the first of the next part */
   }
   return 0;
 }

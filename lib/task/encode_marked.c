@@ -1,52 +1,53 @@
-/* Texts with target stretches: conversations, instructions, labelled segments. */
+/* Texts in which stretches are targets: conversations, instructions, labelled segments. */
 #include "task/encode_internal.h"
 
-static int mark_text(struct zf_encoder *encoder, const json_t *row, int64_t k, int64_t *parts) {
+static int mark_text(struct zf_encoder *encoder, const json_t *row, int64_t part, int64_t *parts) {
   const struct zf_data_spec *spec = encoder->spec;
   zf_buf_clear(&encoder->text);
   encoder->spans.count = 0;
   *parts = 0;
   if (spec->type == ZF_TASK_CHAT)
-    return zf_chat_row(spec->chat, &spec->fields, row, k, &encoder->text, &encoder->spans, parts);
+    return zf_chat_row(spec->chat, &spec->fields, row, part, &encoder->text, &encoder->spans,
+                       parts);
   struct zf_alpaca alpaca = {&spec->fields, encoder->prompt, encoder->body};
   return spec->type == ZF_TASK_ALPACA ? zf_alpaca_row(&alpaca, row, &encoder->text, &encoder->spans)
                                       : zf_segments_row(row, &encoder->text, &encoder->spans);
 }
 
-/* Marks the tokens that reach into a stretch; both lists ascend.  Returns the first. */
+/* Marks the tokens that overlap a stretch; both lists ascend.  Returns the first one. */
 static int64_t mark_tokens(struct zf_encoder *encoder, unsigned char *mask) {
   const struct zf_ids *ids = &encoder->ids;
-  int64_t first = ids->count, k = 0;
-  for (int64_t t = 0; t < ids->count; t++) {
-    while (k < encoder->spans.count && ids->begin[t] >= encoder->spans.at[k].to) k++;
-    mask[t] = encoder->spec->train_on_inputs || (ids->begin[t] >= 0 && k < encoder->spans.count &&
-                                                 ids->end[t] > encoder->spans.at[k].from);
-    if (mask[t] && first == ids->count) first = t;
+  const struct zf_text_spans *spans = &encoder->spans;
+  int64_t first = ids->count, span = 0;
+  for (int64_t token = 0; token < ids->count; token++) {
+    while (span < spans->count && ids->begin[token] >= spans->at[span].to) span++;
+    int overlaps =
+        ids->begin[token] >= 0 && span < spans->count && ids->end[token] > spans->at[span].from;
+    mask[token] = encoder->spec->train_on_inputs || overlaps;
+    if (mask[token] && first == ids->count) first = token;
   }
   return first;
 }
 
-/* The template of a chat writes its own BOS; an Alpaca text is a text like others. */
-int zf_encode_marked(struct zf_encoder *encoder, const json_t *row, int64_t k, int64_t *parts) {
+/* The template of a chat writes its own BOS; an Alpaca text gets that of the tokenizer. */
+int zf_encode_marked(struct zf_encoder *encoder, const json_t *row, int64_t part, int64_t *parts) {
   struct zf_dataset *dataset = encoder->dataset;
   int alpaca = encoder->spec->type == ZF_TASK_ALPACA;
-  int64_t n = 0;
-  int rc = mark_text(encoder, row, k, parts);
+  int64_t len = 0;
+  int rc = mark_text(encoder, row, part, parts);
   encoder->ids.count = 0;
   if (!rc && alpaca)
-    rc = zf_encode_text(encoder, &n);
+    rc = zf_encode_text(encoder, &len);
   else if (!rc)
     rc = zf_tok_encode(encoder->tok, &encoder->ids, encoder->text.data, encoder->text.len,
                        ZF_ENC_OFFSETS);
-  n = encoder->ids.count;
-  if (!rc) rc = zf_dataset_mask(dataset, dataset->pool.count + n + 1);
+  len = encoder->ids.count;
+  if (!rc) rc = zf_dataset_mask(dataset, dataset->pool.count + len + 1);
   if (rc) return rc;
   unsigned char *mask = dataset->mask + dataset->pool.count;
   int64_t first = mark_tokens(encoder, mask);
-  rc = zf_dataset_seq(dataset, encoder->ids.id, n, first);
+  rc = zf_dataset_seq(dataset, encoder->ids.id, len, first);
   if (rc || !alpaca || !encoder->spec->add_eos) return rc;
-  int32_t eos = zf_tok_eos(encoder->tok);
-  mask[n] = 1;
-  dataset->seq[dataset->nseq - 1].len++;
-  return zf_dataset_pool(dataset, &eos, 1);
+  mask[len] = 1;
+  return zf_encode_eos(encoder);
 }

@@ -1,18 +1,18 @@
-/* What the outputs of a head of labels should be: any number of labels, or numbers. */
+/* labels: the outputs that a head should give, where any number of labels may hold, or for regression. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "fmt/json.h"
 #include "task/encode_internal.h"
 
-/* Texts count, too, for a CSV file has nothing else. */
+/* A number, or a text that is one: a CSV file holds texts alone. */
 static int read_number(float *out, const json_t *value, const char *key) {
   const char *text = json_string_value(value);
   char *end = NULL;
-  double x = json_is_number(value) ? json_number_value(value)
-             : text && *text       ? strtod(text, &end)
-                                   : NAN;
-  *out = (float)x;
+  double number = NAN;
+  if (json_is_number(value)) number = json_number_value(value);
+  if (text && *text) number = strtod(text, &end);
+  *out = (float)number;
   if (isfinite(*out) && (!end || !*end)) return 0;
   return zf_error(ZF_EINVALID, "field '%s': expected a number, found %s%.60s", key,
                   text ? "the text " : zf_json_kind(value), text ? text : "");
@@ -21,18 +21,19 @@ static int read_number(float *out, const json_t *value, const char *key) {
 /* regression: one number, or a list of as many as the head has outputs. */
 static int read_numbers(const struct zf_encoder *encoder, const json_t *value, const char *key,
                         struct zf_seq *seq) {
-  int64_t n = encoder->spec->noptions;
-  int rc = 0;
-  if (n == 1 && !json_is_array(value)) return read_number(&seq[0].gold, value, key);
-  if ((int64_t)json_array_size(value) != n)
+  int64_t count = encoder->spec->noptions;
+  if (count == 1 && !json_is_array(value)) return read_number(&seq[0].gold, value, key);
+  if ((int64_t)json_array_size(value) != count)
     return zf_error(ZF_EINVALID, "field '%s': expected a list of %lld numbers, found %s of %zu",
-                    key, (long long)n, zf_json_kind(value), json_array_size(value));
-  for (int64_t i = 0; !rc && i < n; i++)
-    rc = read_number(&seq[i].gold, json_array_get(value, (size_t)i), key);
-  return rc;
+                    key, (long long)count, zf_json_kind(value), json_array_size(value));
+  for (int64_t i = 0; i < count; i++) {
+    int rc = read_number(&seq[i].gold, json_array_get(value, (size_t)i), key);
+    if (rc) return rc;
+  }
+  return 0;
 }
 
-/* multi-label: the labels that hold, each as a choice of one would name it; none is a list, too. */
+/* multi-label: a list of the labels that hold, which may be empty. */
 static int read_labels(const struct zf_encoder *encoder, const json_t *value, const char *key,
                        struct zf_seq *seq) {
   const json_t *item;

@@ -1,75 +1,97 @@
-/* Words at a mask, and numbered labels: the prompt is one whole text, its options one id each. */
+/* masked and labels: the prompt is one whole text, and an option is one id: a word, or a number. */
 #include <string.h>
 
 #include "base/arena.h"
 #include "task/encode_internal.h"
 
-/* The id of an option's word, which is one token by itself. */
-static int find_word(struct zf_encoder *encoder, int64_t o) {
-  const char *word = encoder->spec->options[o];
+/* Finds the id of an option's word, which must be one token. */
+static int find_word(struct zf_encoder *encoder, int64_t option) {
+  const char *word = encoder->spec->options[option];
   encoder->ids.count = 0;
   int rc = zf_tok_encode(encoder->tok, &encoder->ids, word, strlen(word), 0);
   if (rc) return rc;
   if (encoder->ids.count != 1)
     return zf_error(ZF_EUSAGE, "options[%lld]: '%s' is %lld tokens; a masked word is one",
-                    (long long)o, word, (long long)encoder->ids.count);
-  encoder->word[o] = encoder->ids.id[0];
-  for (int64_t i = 0; i < o; i++)
-    if (encoder->word[i] == encoder->word[o])
+                    (long long)option, word, (long long)encoder->ids.count);
+  encoder->word[option] = encoder->ids.id[0];
+  for (int64_t i = 0; i < option; i++)
+    if (encoder->word[i] == encoder->word[option])
       return zf_error(ZF_EUSAGE, "options[%lld]: '%s' is the same token as option %lld",
-                      (long long)o, word, (long long)i);
+                      (long long)option, word, (long long)i);
   return 0;
 }
 
 int zf_encode_find_words(struct zf_encoder *encoder) {
-  static const char *const mask[] = {"<mask>", "[MASK]"};
+  static const char *const mask_names[] = {"<mask>", "[MASK]"};
   const struct zf_data_spec *spec = encoder->spec;
-  int rc = 0;
   encoder->word = zf_calloc(spec->noptions, sizeof *encoder->word);
   if (!encoder->word) return ZF_ENOMEM;
   if (spec->type == ZF_TASK_LABELS) {
-    for (int64_t o = 0; o < spec->noptions; o++) encoder->word[o] = (int32_t)o;
+    for (int64_t option = 0; option < spec->noptions; option++)
+      encoder->word[option] = (int32_t)option;
     return 0;
   }
-  for (int i = 0; i < 2 && encoder->mask < 0; i++) encoder->mask = zf_tok_id(encoder->tok, mask[i]);
+  encoder->mask = zf_tok_id(encoder->tok, mask_names[0]);
+  if (encoder->mask < 0) encoder->mask = zf_tok_id(encoder->tok, mask_names[1]);
   if (encoder->mask < 0)
-    return zf_error(ZF_EUSAGE, "the tokenizer has no mask token (%s or %s)", mask[0], mask[1]);
-  for (int64_t o = 0; !rc && o < spec->noptions; o++) rc = find_word(encoder, o);
-  return rc;
+    return zf_error(ZF_EUSAGE, "the tokenizer has no mask token (%s or %s)", mask_names[0],
+                    mask_names[1]);
+  for (int64_t option = 0; option < spec->noptions; option++) {
+    int rc = find_word(encoder, option);
+    if (rc) return rc;
+  }
+  return 0;
 }
 
-/* masked, labels: the prompt with all that the tokenizer puts round it, once for each option. */
-int zf_encode_whole(struct zf_encoder *encoder, const json_t *row, struct zf_example *example) {
-  struct zf_ids *ids = &encoder->ids;
-  json_t *with = NULL;
-  int rc = 0, masks = 0;
-  if (encoder->mask >= 0) { /* the row, and in it what {mask} stands for */
-    with = json_copy((json_t *)row);
-    if (!with ||
-        json_object_set_new(with, "mask", json_string(zf_tok_piece(encoder->tok, encoder->mask))))
-      rc = zf_error(ZF_ENOMEM, "out of memory");
+/* Renders the prompt and encodes it; in it {mask} is the mask token. */
+static int encode_prompt(struct zf_encoder *encoder, const json_t *row) {
+  json_t *with_mask = NULL;
+  if (encoder->mask >= 0) {
+    with_mask = json_copy((json_t *)row);
+    json_t *mask = json_string(zf_tok_piece(encoder->tok, encoder->mask));
+    if (!with_mask || json_object_set_new(with_mask, "mask", mask)) {
+      json_decref(with_mask);
+      return zf_error(ZF_ENOMEM, "out of memory");
+    }
   }
   zf_buf_clear(&encoder->text);
   zf_buf_puts(&encoder->text, "");
-  ids->count = 0;
-  if (!rc) rc = zf_template_apply(encoder->prompt, with ? with : row, &encoder->text);
+  encoder->ids.count = 0;
+  int rc = zf_template_apply(encoder->prompt, with_mask ? with_mask : row, &encoder->text);
   if (!rc)
-    rc = zf_tok_encode(encoder->tok, ids, encoder->text.data, encoder->text.len, ZF_ENC_SPECIAL);
-  json_decref(with);
-  if (rc) return rc;
-  for (int64_t i = 0; i < ids->count; i++)
-    if (ids->id[i] == encoder->mask) {
-      example->ask = (int32_t)i;
-      masks++;
-    }
-  if (encoder->mask >= 0 && masks != 1)
-    return zf_error(ZF_EINVALID, "expected one mask in the text, found %d", masks);
-  if (ids->count < 1) return zf_error(ZF_EINVALID, "the prompt is empty");
-  int64_t n = ids->count;
-  for (int64_t o = 0; !rc && o < encoder->spec->noptions; o++) {
-    rc = zf_dataset_seq(encoder->dataset, ids->id, n, n);
-    if (!rc) rc = zf_dataset_pool(encoder->dataset, &encoder->word[o], 1);
-    if (!rc) encoder->dataset->seq[encoder->dataset->nseq - 1].len++;
-  }
+    rc = zf_tok_encode(encoder->tok, &encoder->ids, encoder->text.data, encoder->text.len,
+                       ZF_ENC_SPECIAL);
+  json_decref(with_mask);
   return rc;
+}
+
+/* Puts the index of the mask into example->ask. */
+static int find_mask(const struct zf_encoder *encoder, struct zf_example *example) {
+  const struct zf_ids *ids = &encoder->ids;
+  int masks = 0;
+  if (encoder->mask < 0) return 0;
+  for (int64_t i = 0; i < ids->count; i++) {
+    if (ids->id[i] != encoder->mask) continue;
+    example->ask = (int32_t)i;
+    masks++;
+  }
+  if (masks == 1) return 0;
+  return zf_error(ZF_EINVALID, "expected one mask in the text, found %d", masks);
+}
+
+/* masked, labels: the prompt with the special tokens of the tokenizer, once for each option. */
+int zf_encode_whole(struct zf_encoder *encoder, const json_t *row, struct zf_example *example) {
+  struct zf_dataset *dataset = encoder->dataset;
+  int rc = encode_prompt(encoder, row);
+  if (!rc) rc = find_mask(encoder, example);
+  if (rc) return rc;
+  int64_t len = encoder->ids.count;
+  if (len < 1) return zf_error(ZF_EINVALID, "the prompt is empty");
+  for (int64_t option = 0; option < encoder->spec->noptions; option++) {
+    rc = zf_dataset_seq(dataset, encoder->ids.id, len, len);
+    if (!rc) rc = zf_dataset_pool(dataset, &encoder->word[option], 1);
+    if (rc) return rc;
+    dataset->seq[dataset->nseq - 1].len++;
+  }
+  return 0;
 }

@@ -6,32 +6,35 @@
 #include "fmt/json.h"
 #include "task/chat.h"
 
-static const struct zf_fields usual = {0};
+static const struct zf_fields default_fields = {0};
 
 int zf_field_missing(const json_t *row, const char *key) {
-  enum { MANY = 32 };
-  const char *name[MANY], *k;
-  struct zf_buf all = {0};
-  int64_t n = 0;
+  enum { MAX_NAMES = 32 };
+  const char *name[MAX_NAMES], *field;
+  struct zf_buf listed = {0};
+  int64_t count = 0;
   json_t *value;
-  json_object_foreach((json_t *)row, k, value) {
-    if (n == MANY) break;
-    name[n++] = k;
-    zf_buf_printf(&all, "%s'%.40s'", all.len ? ", " : "", k);
+  json_object_foreach((json_t *)row, field, value) {
+    if (count == MAX_NAMES) break;
+    name[count++] = field;
+    zf_buf_printf(&listed, "%s'%.40s'", listed.len ? ", " : "", field);
   }
-  const char *near = zf_nearest(key, name, n);
-  int rc = near ? zf_error(ZF_EINVALID, "field '%s' is missing: the row has '%s'", key, near)
-                : zf_error(ZF_EINVALID, "field '%s' is missing: the row has %s", key,
-                           all.data ? all.data : "none");
-  zf_buf_free(&all);
+  const char *near = zf_nearest(key, name, count);
+  int rc;
+  if (near)
+    rc = zf_error(ZF_EINVALID, "field '%s' is missing: the row has '%s'", key, near);
+  else
+    rc = zf_error(ZF_EINVALID, "field '%s' is missing: the row has %s", key,
+                  listed.data ? listed.data : "none");
+  zf_buf_free(&listed);
   return rc;
 }
 
 /* --- instructions --- */
 
-static int text_field(const char **out, const json_t *row, const char *named, const char *usually,
-                      int needed) {
-  const char *key = named ? named : usually;
+static int text_field(const char **out, const json_t *row, const char *named,
+                      const char *default_name, int needed) {
+  const char *key = named ? named : default_name;
   *out = NULL;
   int rc = zf_json_str(out, row, key, "row");
   return !rc && needed && !*out ? zf_field_missing(row, key) : rc;
@@ -82,7 +85,7 @@ static int put_formatted(struct zf_buf *out, const struct zf_template *template,
 int zf_alpaca_row(const struct zf_alpaca *alpaca, const json_t *row, struct zf_buf *out,
                   struct zf_text_spans *spans) {
   struct instruction instruction = {0};
-  int rc = read_instruction(&instruction, alpaca->fields ? alpaca->fields : &usual, row);
+  int rc = read_instruction(&instruction, alpaca->fields ? alpaca->fields : &default_fields, row);
   if (rc) return rc;
   const struct zf_template *template =
       !instruction.input && alpaca->no_input ? alpaca->no_input : alpaca->format;
@@ -99,89 +102,95 @@ int zf_alpaca_row(const struct zf_alpaca *alpaca, const json_t *row, struct zf_b
 
 /* --- messages --- */
 
-/* The template's name of a role: f's own list, then ShareGPT's names; else the name as it is, or
- * NULL where only known names are roles. */
-static const char *role_of(const struct zf_fields *fields, const char *from, int sharegpt,
-                           char own[64]) {
-  static const char *const role[][2] = {{"human", "user"},
-                                        {"user", "user"},
-                                        {"gpt", "assistant"},
-                                        {"assistant", "assistant"},
-                                        {"system", "system"},
-                                        {"tool", "tool"},
-                                        {"function_call", "assistant"},
-                                        {"observation", "tool"}};
-  for (int64_t k = 0; k < fields->nroles; k++) {
-    size_t n = strcspn(fields->roles[k], "=");
-    if (strlen(from) != n || strncmp(from, fields->roles[k], n) != 0) continue;
-    snprintf(own, 64, "%s", fields->roles[k] + n + 1);
-    return own;
+/* The template's name of a role: by the config's list, else by ShareGPT's names.  A name in neither is
+ * kept, or with `sharegpt` unknown: NULL. */
+static const char *template_role(const struct zf_fields *fields, const char *from, int sharegpt,
+                                 char mapped[64]) {
+  static const char *const roles[][2] = {{"human", "user"},
+                                         {"user", "user"},
+                                         {"gpt", "assistant"},
+                                         {"assistant", "assistant"},
+                                         {"system", "system"},
+                                         {"tool", "tool"},
+                                         {"function_call", "assistant"},
+                                         {"observation", "tool"}};
+  for (int64_t i = 0; i < fields->nroles; i++) {
+    size_t len = strcspn(fields->roles[i], "=");
+    if (strlen(from) != len || strncmp(from, fields->roles[i], len) != 0) continue;
+    snprintf(mapped, 64, "%s", fields->roles[i] + len + 1);
+    return mapped;
   }
   if (!sharegpt) return from;
-  for (size_t k = 0; k < sizeof role / sizeof *role; k++)
-    if (!strcmp(role[k][0], from)) return role[k][1];
+  for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
+    if (!strcmp(roles[i][0], from)) return roles[i][1];
   return NULL;
 }
 
-/* How the messages of a row are written. */
-struct shape {
+/* The keys under which a row holds its messages. */
+struct message_keys {
   const char *field, *role, *content;
   int sharegpt;
 };
 
-static struct shape shape_of(const struct zf_fields *fields, const json_t *row) {
-  int other = !fields->messages && !json_object_get(row, "messages") &&
-              json_object_get(row, "conversations") != NULL;
-  struct shape shape = {fields->messages, fields->role, fields->content, other};
-  if (!shape.field) shape.field = other ? "conversations" : "messages";
-  if (!shape.role) shape.role = other ? "from" : "role";
-  if (!shape.content) shape.content = other ? "value" : "content";
-  return shape;
+static struct message_keys message_keys(const struct zf_fields *fields, const json_t *row) {
+  int sharegpt = !fields->messages && !json_object_get(row, "messages") &&
+                 json_object_get(row, "conversations") != NULL;
+  struct message_keys keys = {fields->messages, fields->role, fields->content, sharegpt};
+  if (!keys.field) keys.field = sharegpt ? "conversations" : "messages";
+  if (!keys.role) keys.role = sharegpt ? "from" : "role";
+  if (!keys.content) keys.content = sharegpt ? "value" : "content";
+  return keys;
 }
 
-/* A message as {role, content} and what else it has; NULL: it is none. */
-static json_t *message(const struct zf_fields *fields, const struct shape *shape, json_t *m) {
-  char own[64];
-  const char *from = json_string_value(json_object_get(m, shape->role));
-  json_t *content = json_object_get(m, shape->content);
-  const char *role = from ? role_of(fields, from, shape->sharegpt, own) : NULL;
-  if (!role || !content || (shape->sharegpt && !json_is_string(content))) return NULL;
-  json_t *out = shape->sharegpt ? json_object() : json_copy(m);
+/* A message as {role, content} with its other members; NULL: it is no message. */
+static json_t *normal_message(const struct zf_fields *fields, const struct message_keys *keys,
+                              json_t *message) {
+  char mapped[64];
+  const char *from = json_string_value(json_object_get(message, keys->role));
+  json_t *content = json_object_get(message, keys->content);
+  const char *role = from ? template_role(fields, from, keys->sharegpt, mapped) : NULL;
+  if (!role || !content || (keys->sharegpt && !json_is_string(content))) return NULL;
+  json_t *others = keys->sharegpt ? json_object() : json_copy(message);
   json_incref(content);
-  json_object_del(out, shape->role);
-  json_object_del(out, shape->content);
-  json_t *rest = json_pack("{s:s, s:o}", "role", role, "content", content);
-  json_object_update(rest, out);
-  json_decref(out);
-  return rest;
+  json_object_del(others, keys->role);
+  json_object_del(others, keys->content);
+  json_t *normal = json_pack("{s:s, s:o}", "role", role, "content", content);
+  json_object_update(normal, others);
+  json_decref(others);
+  return normal;
+}
+
+/* Item `index` of the list is no message. */
+static int refuse_message(const struct message_keys *keys, const json_t *message, size_t index) {
+  if (json_is_object(message) && json_object_size(message) && !json_object_get(message, keys->role))
+    return zf_error_prefix(zf_field_missing(message, keys->role), "%s: message %zu", keys->field,
+                           index + 1);
+  if (keys->sharegpt)
+    return zf_error(ZF_EINVALID,
+                    "conversations: message %zu: expected %s (human, gpt, system) and %s",
+                    index + 1, keys->role, keys->content);
+  return zf_error(ZF_EINVALID, "%s: message %zu: expected {%s, %s}", keys->field, index + 1,
+                  keys->role, keys->content);
 }
 
 int zf_messages_row(json_t **out, const struct zf_fields *fields, const json_t *row) {
-  if (!fields) fields = &usual;
-  struct shape shape = shape_of(fields, row);
-  json_t *list = json_object_get(row, shape.field), *m;
+  if (!fields) fields = &default_fields;
+  struct message_keys keys = message_keys(fields, row);
+  json_t *list = json_object_get(row, keys.field), *message;
   size_t i;
   *out = NULL;
-  if (!list && fields->messages) return zf_field_missing(row, shape.field);
+  if (!list && fields->messages) return zf_field_missing(row, keys.field);
   if (!json_is_array(list) || !json_array_size(list))
-    return zf_error(ZF_EINVALID, "field '%s': expected a list of {%s, %s}, found %s", shape.field,
-                    shape.role, shape.content,
+    return zf_error(ZF_EINVALID, "field '%s': expected a list of {%s, %s}, found %s", keys.field,
+                    keys.role, keys.content,
                     json_is_array(list) ? "an empty one" : zf_json_kind(list));
   if (!(*out = json_array())) return zf_error(ZF_ENOMEM, "out of memory");
-  json_array_foreach(list, i, m) {
-    json_t *one = message(fields, &shape, m);
-    if (one && !json_array_append_new(*out, one)) continue;
+  json_array_foreach(list, i, message) {
+    json_t *normal = normal_message(fields, &keys, message);
+    if (normal && !json_array_append_new(*out, normal)) continue;
     json_decref(*out);
     *out = NULL;
-    if (json_is_object(m) && json_object_size(m) && !json_object_get(m, shape.role))
-      return zf_error_prefix(zf_field_missing(m, shape.role), "%s: message %zu", shape.field,
-                             i + 1);
-    return shape.sharegpt
-               ? zf_error(ZF_EINVALID,
-                          "conversations: message %zu: expected %s (human, gpt, system) and %s",
-                          i + 1, shape.role, shape.content)
-               : zf_error(ZF_EINVALID, "%s: message %zu: expected {%s, %s}", shape.field, i + 1,
-                          shape.role, shape.content);
+    return refuse_message(&keys, message, i);
   }
   return 0;
 }

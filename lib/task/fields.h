@@ -1,6 +1,6 @@
-/* Rows whose fields have names of their own: which field is the instruction, which the messages.
+/* The names of a row's fields: which one is the instruction, which one holds the messages.
  *
- * NULL members stand for the usual names.  What a row lacks is an error that says what it has. */
+ * A NULL member means the default name.  A missing field is an error that names the fields of the row. */
 #ifndef ZF_TASK_FIELDS_H
 #define ZF_TASK_FIELDS_H
 
@@ -13,27 +13,28 @@
 struct zf_fields {
   /* type alpaca: instruction, input, output, system */
   const char *instruction, *input, *output, *system;
-  const char *system_prompt; /* where the row has no system text; NULL: Alpaca's own sentence, or
-                                nothing beside a format */
-  const char *format; /* what stands before the output: a template over {instruction}, {input}
+  const char
+      *system_prompt; /* for rows without a system text; NULL: Alpaca's own sentence, or nothing
+                                with a format */
+  const char *format; /* the text before the output: a template over {instruction}, {input}
                                 and {system}; NULL: Alpaca's */
-  const char *no_input_format; /* of rows without an input; NULL: format */
+  const char *no_input_format; /* for rows without an input; NULL: format */
   /* type chat: messages, and in each role, content */
   const char *messages, *role, *content;
-  const char *const *roles; /* "FROM=TO": what a role of the data is called in the template */
+  const char *const *roles; /* "FROM=TO": the template's name for a role of the data */
   int64_t nroles;
 };
 
-/* ZF_EINVALID: the field is missing, with the nearest that the row has, or all. */
+/* ZF_EINVALID: the field is missing; the message names the nearest field of the row, or all. */
 int zf_field_missing(const json_t *row, const char *key);
 
-/* An instruction's text, its output the target.  Taori et al. 2023, Alpaca:
+/* Appends the text of an instruction; its output is the target.  Alpaca (Taori et al. 2023):
  *
  *   Below is an instruction that describes a task[, paired with an input ...].\n\n   or a system text
  *   ### Instruction:\n{instruction}\n\n[### Input:\n{input}\n\n]### Response:\n{output}
  *
- * With a format its text takes the place of both lines; a system text stands before it as it is,
- * unless the format has {system} itself.  The formats are f's, parsed (NULL: none). */
+ * A format replaces both lines; a system text stands before it as it is, unless the format has {system}
+ * itself.  The formats are those of `fields`, parsed; NULL: none. */
 struct zf_alpaca {
   const struct zf_fields *fields;
   const struct zf_template *format, *no_input;
@@ -41,8 +42,8 @@ struct zf_alpaca {
 int zf_alpaca_row(const struct zf_alpaca *alpaca, const json_t *row, struct zf_buf *out,
                   struct zf_text_spans *spans);
 
-/* The messages of a row as a list of {role, content} that the caller releases: field "messages", or
- * "conversations" of {from, value} (ShareGPT), or those that f names.  ZF_EINVALID. */
+/* The messages of a row as a list of {role, content}, which the caller releases: those in the field that
+ * `fields` names, else "messages", else "conversations" of {from, value} (ShareGPT).  ZF_EINVALID. */
 int zf_messages_row(json_t **out, const struct zf_fields *fields, const json_t *row);
 
 #endif

@@ -1,40 +1,47 @@
-/* Expressions of a template, from tokens to nodes: a recursive descent in Jinja's order of
- * operators, conditional < or < and < not < comparisons < + - < ~ < * / // % < ** < unary < | and
- * is */
-#include <errno.h>
-#include <stdlib.h>
+/* Expressions of a template, from tokens to nodes, by recursive descent.  Jinja's operators, from the
+ * weakest to the strongest: conditional, or, and, not, comparisons, + -, ~, * / // %, **, unary, | and
+ * is. */
 #include <string.h>
 
 #include "base/arena.h"
 #include "jinja_parse_internal.h"
 
+/* How much of a token a message shows. */
+static int shown_len(const struct zj_token *token) {
+  return (int)(token->len < 40 ? token->len : 40);
+}
+
 int zj_p_fail(const struct zj_parser *parser, const char *what) {
-  const struct zj_token *token = parser->at;
   static const char *const kind[] = {"text", "'{{'", "a tag", "the end of the tag"};
+  const struct zj_token *token = parser->at;
+  const char *name = parser->jinja->name;
   if (token->kind == ZJ_EOF)
-    return zf_error(ZF_EINVALID, "%s:%d: expected %s, found the end of the template",
-                    parser->jinja->name, token->line, what);
+    return zf_error(ZF_EINVALID, "%s:%d: expected %s, found the end of the template", name,
+                    token->line, what);
   if (token->kind < ZJ_NAME)
-    return zf_error(ZF_EINVALID, "%s:%d: expected %s, found %s", parser->jinja->name, token->line,
-                    what, kind[token->kind]);
-  return zf_error(ZF_EINVALID, "%s:%d: expected %s, found '%.*s'", parser->jinja->name, token->line,
-                  what, (int)(token->len < 40 ? token->len : 40), token->text);
+    return zf_error(ZF_EINVALID, "%s:%d: expected %s, found %s", name, token->line, what,
+                    kind[token->kind]);
+  return zf_error(ZF_EINVALID, "%s:%d: expected %s, found '%.*s'", name, token->line, what,
+                  shown_len(token), token->text);
 }
 
 int zj_p_unsupported(const struct zj_parser *parser, const char *what) {
+  const struct zj_token *token = parser->at;
   return zf_error(ZF_EINVALID, "%s:%d: %s '%.*s' is not supported", parser->jinja->name,
-                  parser->at->line, what, (int)(parser->at->len < 40 ? parser->at->len : 40),
-                  parser->at->text);
+                  token->line, what, shown_len(token), token->text);
+}
+
+static int is_token(const struct zj_token *token, enum zj_token_kind kind, const char *text) {
+  return token->kind == kind && (size_t)token->len == strlen(text) &&
+         !memcmp(token->text, text, (size_t)token->len);
 }
 
 int zj_p_is_op(const struct zj_parser *parser, const char *op) {
-  return parser->at->kind == ZJ_OP && (size_t)parser->at->len == strlen(op) &&
-         !memcmp(parser->at->text, op, (size_t)parser->at->len);
+  return is_token(parser->at, ZJ_OP, op);
 }
 
 int zj_p_is_word(const struct zj_parser *parser, const char *word) {
-  return parser->at->kind == ZJ_NAME && (size_t)parser->at->len == strlen(word) &&
-         !memcmp(parser->at->text, word, (size_t)parser->at->len);
+  return is_token(parser->at, ZJ_NAME, word);
 }
 
 int zj_p_accept(struct zj_parser *parser, const char *op) {
@@ -56,25 +63,25 @@ int zj_p_expect_end(struct zj_parser *parser) {
   return 0;
 }
 
-int zj_p_make(struct zj_parser *parser, node *out, enum zj_node_kind kind) {
-  node n = zf_calloc(1, sizeof *n);
-  if (!n) return ZF_ENOMEM;
-  n->kind = kind;
-  n->line = parser->at->line;
-  n->all = parser->jinja->all;
-  parser->jinja->all = n;
-  *out = n;
+int zj_p_make(struct zj_parser *parser, struct zj_node **out, enum zj_node_kind kind) {
+  struct zj_node *node = zf_calloc(1, sizeof *node);
+  if (!node) return ZF_ENOMEM;
+  node->kind = kind;
+  node->line = parser->at->line;
+  node->all = parser->jinja->all;
+  parser->jinja->all = node;
+  *out = node;
   return 0;
 }
 
-int zj_p_take_name(struct zj_parser *parser, node n) {
+int zj_p_name(struct zj_parser *parser, struct zj_node *node) {
   if (parser->at->kind != ZJ_NAME) return zj_p_fail(parser, "a name");
-  n->name = zf_strndup(parser->at->text, (size_t)parser->at->len);
+  node->name = zf_strndup(parser->at->text, (size_t)parser->at->len);
   parser->at++;
-  return n->name ? 0 : ZF_ENOMEM;
+  return node->name ? 0 : ZF_ENOMEM;
 }
 
-static int unary(struct zj_parser *parser, node *out, int filters);
+static int parse_unary(struct zj_parser *parser, struct zj_node **out, int filters);
 
 int zj_p_enter(struct zj_parser *parser) {
   if (++parser->depth <= ZF_JINJA_DEPTH) return 0;
@@ -82,115 +89,41 @@ int zj_p_enter(struct zj_parser *parser) {
                   parser->at->line, ZF_JINJA_DEPTH);
 }
 
-/* --- literals ------------------------------------------------------------------------------ */
+/* --- values --- */
 
-static void put_code(struct zf_buf *buf, uint32_t c) {
-  if (c < 0x80) {
-    zf_buf_putc(buf, (char)c);
-    return;
+/* Items up to and with `close`; the opening bracket is read already. */
+static int parse_items(struct zj_parser *parser, struct zj_node **list, const char *close) {
+  while (!zj_p_is_op(parser, close)) {
+    int rc = zj_p_expression(parser, list);
+    if (rc) return rc;
+    list = &(*list)->next;
+    if (!zj_p_is_op(parser, close) && (rc = zj_p_expect(parser, ","))) return rc;
   }
-  if (c >= 0x10000) {
-    zf_buf_putc(buf, (char)(0xF0 | c >> 18));
-    zf_buf_putc(buf, (char)(0x80 | (c >> 12 & 63)));
-  } else if (c >= 0x800) {
-    zf_buf_putc(buf, (char)(0xE0 | c >> 12));
-  }
-  if (c >= 0x800)
-    zf_buf_putc(buf, (char)(0x80 | (c >> 6 & 63)));
-  else
-    zf_buf_putc(buf, (char)(0xC0 | c >> 6));
-  zf_buf_putc(buf, (char)(0x80 | (c & 63)));
+  return zj_p_expect(parser, close);
 }
 
-/* Behind a backslash; returns how many bytes it took. */
-static int64_t escape(struct zf_buf *buf, const char *s, int64_t len) {
-  static const char from[] = "nrtbfva0\\'\"", to[] = "\n\r\t\b\f\v\a\0\\'\"";
-  const char *hit = *s ? strchr(from, *s) : NULL;
-  int digits = *s == 'x' ? 2 : *s == 'u' ? 4 : *s == 'U' ? 8 : 0;
-  char hex[9] = {0}, *end;
-  if (digits && len > digits) {
-    memcpy(hex, s + 1, (size_t)digits);
-    unsigned long c = strtoul(hex, &end, 16);
-    if (end == hex + digits && c && c < 0x110000 && (c < 0xD800 || c > 0xDFFF)) {
-      put_code(buf, (uint32_t)c);
-      return 1 + digits;
-    }
-  }
-  if (hit && to[hit - from]) {
-    zf_buf_putc(buf, to[hit - from]);
-  } else if (*s != '\n') { /* unknown: both stay, as in Python */
-    zf_buf_putc(buf, '\\');
-    zf_buf_putc(buf, *s);
-  }
-  return 1;
+static int parse_pair(struct zj_parser *parser, struct zj_node **out) {
+  int rc = zj_p_make(parser, out, ZJ_N_PAIR);
+  if (!rc) rc = zj_p_expression(parser, &(*out)->pair.key);
+  if (!rc) rc = zj_p_expect(parser, ":");
+  return rc ? rc : zj_p_expression(parser, &(*out)->pair.value);
 }
 
-/* Strings side by side are one. */
-static int string(struct zj_parser *parser, node *out) {
-  struct zf_buf buf = {0};
-  int rc = zj_p_make(parser, out, ZJ_N_CONST);
-  zf_buf_puts(&buf, "");
-  for (; parser->at->kind == ZJ_STRING; parser->at++) {
-    const char *s = parser->at->text;
-    for (int64_t i = 0, n = parser->at->len; i < n;) {
-      if (s[i] == '\\' && i + 1 < n)
-        i += 1 + escape(&buf, s + i + 1, n - i - 1);
-      else
-        zf_buf_putc(&buf, s[i++]);
-    }
-  }
-  if (!rc) rc = zf_buf_ok(&buf);
-  if (!rc && !((*out)->value = json_stringn(buf.data, buf.len))) {
-    parser->at--;
-    rc = zj_p_fail(parser, "UTF-8");
-  }
-  zf_buf_free(&buf);
-  return rc;
-}
-
-static int number(struct zj_parser *parser, node *out) {
-  char text[64];
-  int rc = zj_p_make(parser, out, ZJ_N_CONST);
-  if (rc || parser->at->len >= (int64_t)sizeof text)
-    return rc ? rc : zj_p_unsupported(parser, "number");
-  memcpy(text, parser->at->text, (size_t)parser->at->len);
-  text[parser->at->len] = 0;
-  errno = 0;
-  (*out)->value = parser->at->kind == ZJ_INT ? json_integer(strtoll(text, NULL, 10))
-                                             : json_real(strtod(text, NULL));
-  if (errno || !(*out)->value) return zj_p_unsupported(parser, "number");
-  parser->at++;
-  return 0;
-}
-
-/* Items up to `close`, its opening behind us. */
-static int items(struct zj_parser *parser, node *list, const char *close) {
-  int rc = 0;
-  while (!rc && !zj_p_is_op(parser, close)) {
-    rc = zj_p_expression(parser, list);
-    if (!rc) list = &(*list)->next;
-    if (!rc && !zj_p_is_op(parser, close)) rc = zj_p_expect(parser, ",");
-  }
-  return rc ? rc : zj_p_expect(parser, close);
-}
-
-static int dictionary(struct zj_parser *parser, node *out) {
+static int parse_dict(struct zj_parser *parser, struct zj_node **out) {
   int rc = zj_p_make(parser, out, ZJ_N_DICT);
-  node *list = rc ? NULL : &(*out)->list;
-  while (!rc && !zj_p_is_op(parser, "}")) {
-    rc = zj_p_make(parser, list, ZJ_N_PAIR);
-    if (!rc) rc = zj_p_expression(parser, &(*list)->first);
-    if (!rc) rc = zj_p_expect(parser, ":");
-    if (!rc) rc = zj_p_expression(parser, &(*list)->second);
-    if (!rc) list = &(*list)->next;
-    if (!rc && !zj_p_is_op(parser, "}")) rc = zj_p_expect(parser, ",");
+  if (rc) return rc;
+  struct zj_node **list = &(*out)->list.items;
+  while (!zj_p_is_op(parser, "}")) {
+    if ((rc = parse_pair(parser, list))) return rc;
+    list = &(*list)->next;
+    if (!zj_p_is_op(parser, "}") && (rc = zj_p_expect(parser, ","))) return rc;
   }
-  return rc ? rc : zj_p_expect(parser, "}");
+  return zj_p_expect(parser, "}");
 }
 
 /* "(a)" is a; "(a, b)" and "()" are tuples. */
-static int parenthesis(struct zj_parser *parser, node *out) {
-  node first = NULL;
+static int parse_parenthesis(struct zj_parser *parser, struct zj_node **out) {
+  struct zj_node *first = NULL;
   int rc = zj_p_is_op(parser, ")") ? 0 : zj_p_expression(parser, &first);
   if (rc) return rc;
   if (first && zj_p_accept(parser, ")")) {
@@ -199,13 +132,14 @@ static int parenthesis(struct zj_parser *parser, node *out) {
   }
   rc = zj_p_make(parser, out, ZJ_N_LIST);
   if (rc) return rc;
-  (*out)->list = first;
-  (*out)->negated = 1;
+  (*out)->list.items = first;
+  (*out)->list.is_tuple = 1;
   if (first) rc = zj_p_expect(parser, ",");
-  return rc ? rc : items(parser, first ? &first->next : &(*out)->list, ")");
+  if (rc) return rc;
+  return parse_items(parser, first ? &first->next : &(*out)->list.items, ")");
 }
 
-static int word(struct zj_parser *parser, node *out) {
+static int parse_word(struct zj_parser *parser, struct zj_node **out) {
   static const struct {
     const char *name;
     int value;
@@ -213,155 +147,170 @@ static int word(struct zj_parser *parser, node *out) {
   for (int i = 0; i < 6; i++) {
     if (!zj_p_is_word(parser, constant[i].name)) continue;
     int rc = zj_p_make(parser, out, ZJ_N_CONST);
-    if (!rc) (*out)->value = constant[i].value < 0 ? json_null() : json_boolean(constant[i].value);
+    if (!rc)
+      (*out)->constant = constant[i].value < 0 ? json_null() : json_boolean(constant[i].value);
     parser->at++;
     return rc;
   }
   int rc = zj_p_make(parser, out, ZJ_N_NAME);
-  return rc ? rc : zj_p_take_name(parser, *out);
+  return rc ? rc : zj_p_name(parser, *out);
 }
 
-static int primary(struct zj_parser *parser, node *out) {
-  if (parser->at->kind == ZJ_STRING) return string(parser, out);
-  if (parser->at->kind == ZJ_INT || parser->at->kind == ZJ_FLOAT) return number(parser, out);
-  if (parser->at->kind == ZJ_NAME) return word(parser, out);
-  if (zj_p_accept(parser, "(")) return parenthesis(parser, out);
-  if (zj_p_accept(parser, "{")) return dictionary(parser, out);
+static int parse_primary(struct zj_parser *parser, struct zj_node **out) {
+  if (parser->at->kind == ZJ_STRING) return zj_p_string(parser, out);
+  if (parser->at->kind == ZJ_INT || parser->at->kind == ZJ_FLOAT) return zj_p_number(parser, out);
+  if (parser->at->kind == ZJ_NAME) return parse_word(parser, out);
+  if (zj_p_accept(parser, "(")) return parse_parenthesis(parser, out);
+  if (zj_p_accept(parser, "{")) return parse_dict(parser, out);
   if (!zj_p_accept(parser, "[")) return zj_p_fail(parser, "a value");
   int rc = zj_p_make(parser, out, ZJ_N_LIST);
-  return rc ? rc : items(parser, &(*out)->list, "]");
+  return rc ? rc : parse_items(parser, &(*out)->list.items, "]");
 }
 
-/* --- what follows a value -------------------------------------------------------------------- */
+/* --- what follows a value --- */
 
-/* Arguments behind "(". */
-static int arguments(struct zj_parser *parser, node *list) {
-  int rc = 0;
-  while (!rc && !zj_p_is_op(parser, ")")) {
-    if (zj_p_is_op(parser, "*") || zj_p_is_op(parser, "**"))
-      return zj_p_unsupported(parser, "argument");
-    rc = zj_p_make(parser, list, ZJ_N_ARG);
-    if (!rc && parser->at->kind == ZJ_NAME && parser->at[1].kind == ZJ_OP &&
-        parser->at[1].len == 1 && *parser->at[1].text == '=') {
-      rc = zj_p_take_name(parser, *list);
-      parser->at++;
-    }
-    if (!rc) rc = zj_p_expression(parser, &(*list)->first);
-    if (!rc) list = &(*list)->next;
-    if (!rc && !zj_p_is_op(parser, ")")) rc = zj_p_expect(parser, ",");
+static int parse_argument(struct zj_parser *parser, struct zj_node **out) {
+  if (zj_p_is_op(parser, "*") || zj_p_is_op(parser, "**"))
+    return zj_p_unsupported(parser, "argument");
+  int rc = zj_p_make(parser, out, ZJ_N_ARG);
+  if (rc) return rc;
+  if (parser->at->kind == ZJ_NAME && is_token(parser->at + 1, ZJ_OP, "=")) {
+    if ((rc = zj_p_name(parser, *out))) return rc;
+    parser->at++;
   }
-  return rc ? rc : zj_p_expect(parser, ")");
+  return zj_p_expression(parser, &(*out)->arg.value);
 }
 
-/* a[b], a[b:c:d] behind "[". */
-static int subscript(struct zj_parser *parser, node *out, node owner) {
-  node part[3] = {0};
-  int n = 0, rc = 0, colons = 0;
-  while (!rc && !zj_p_is_op(parser, "]") && n < 3) {
-    if (!zj_p_is_op(parser, ":")) rc = zj_p_expression(parser, &part[n]);
-    if (rc || !zj_p_accept(parser, ":")) break;
-    n++;
+/* The arguments of a call, behind "(". */
+static int parse_arguments(struct zj_parser *parser, struct zj_node **list) {
+  while (!zj_p_is_op(parser, ")")) {
+    int rc = parse_argument(parser, list);
+    if (rc) return rc;
+    list = &(*list)->next;
+    if (!zj_p_is_op(parser, ")") && (rc = zj_p_expect(parser, ","))) return rc;
+  }
+  return zj_p_expect(parser, ")");
+}
+
+/* a[b] or a[b:c:d], behind "[". */
+static int parse_subscript(struct zj_parser *parser, struct zj_node **out, struct zj_node *owner) {
+  struct zj_node *part[3] = {0};
+  int colons = 0;
+  while (!zj_p_is_op(parser, "]") && colons < 3) {
+    int rc = zj_p_is_op(parser, ":") ? 0 : zj_p_expression(parser, &part[colons]);
+    if (rc) return rc;
+    if (!zj_p_accept(parser, ":")) break;
     colons++;
   }
-  if (!rc) rc = zj_p_make(parser, out, colons ? ZJ_N_SLICE : ZJ_N_ITEM);
+  int rc = zj_p_make(parser, out, colons ? ZJ_N_SLICE : ZJ_N_ITEM);
   if (rc) return rc;
-  (*out)->first = owner;
-  (*out)->second = part[0];
-  (*out)->third = part[1];
-  (*out)->fourth = part[2];
-  if (!colons && !part[0]) return zj_p_fail(parser, "an index");
-  return zj_p_expect(parser, "]");
+  if (colons) {
+    (*out)->slice.owner = owner;
+    (*out)->slice.start = part[0];
+    (*out)->slice.stop = part[1];
+    (*out)->slice.step = part[2];
+    return zj_p_expect(parser, "]");
+  }
+  (*out)->item.owner = owner;
+  (*out)->item.key = part[0];
+  return part[0] ? zj_p_expect(parser, "]") : zj_p_fail(parser, "an index");
 }
 
-int zj_p_attribute(struct zj_parser *parser, node *out, node owner) {
+int zj_p_attribute(struct zj_parser *parser, struct zj_node **out, struct zj_node *owner) {
   int rc;
   if (parser->at->kind == ZJ_INT) { /* a.0 is a[0] */
     if ((rc = zj_p_make(parser, out, ZJ_N_ITEM))) return rc;
-    (*out)->first = owner;
-    return number(parser, &(*out)->second);
+    (*out)->item.owner = owner;
+    return zj_p_number(parser, &(*out)->item.key);
   }
   if ((rc = zj_p_make(parser, out, ZJ_N_ATTR))) return rc;
-  (*out)->first = owner;
-  return zj_p_take_name(parser, *out);
+  (*out)->attribute.owner = owner;
+  return zj_p_name(parser, *out);
 }
 
-static int call(struct zj_parser *parser, node *out, node owner) {
+static int parse_call(struct zj_parser *parser, struct zj_node **out, struct zj_node *owner) {
   int rc = zj_p_make(parser, out, ZJ_N_CALL);
   if (rc) return rc;
-  (*out)->first = owner;
-  return arguments(parser, &(*out)->list);
+  (*out)->call.callee = owner;
+  return parse_arguments(parser, &(*out)->call.args);
 }
 
-static int postfix(struct zj_parser *parser, node *out) {
-  int rc = 0, n = 0;
+static int parse_postfix(struct zj_parser *parser, struct zj_node **out) {
+  int rc = 0, links = 0;
   while (!rc) {
-    node owner = *out;
-    if (++n > ZF_JINJA_DEPTH) return zj_p_unsupported(parser, "so long a chain at");
+    struct zj_node *owner = *out;
+    if (++links > ZF_JINJA_DEPTH) return zj_p_unsupported(parser, "so long a chain at");
     if (zj_p_accept(parser, "."))
       rc = zj_p_attribute(parser, out, owner);
     else if (zj_p_accept(parser, "["))
-      rc = subscript(parser, out, owner);
+      rc = parse_subscript(parser, out, owner);
     else if (zj_p_accept(parser, "("))
-      rc = call(parser, out, owner);
+      rc = parse_call(parser, out, owner);
     else
       break;
   }
   return rc;
 }
 
-int zj_p_filter(struct zj_parser *parser, node *out) {
-  node in = *out;
+int zj_p_filter(struct zj_parser *parser, struct zj_node **out) {
+  struct zj_node *input = *out;
   if (parser->at->kind != ZJ_NAME) return zj_p_fail(parser, "a filter");
   const struct zj_token *name = parser->at;
   int rc = zj_p_make(parser, out, ZJ_N_FILTER);
-  if (!rc) rc = zj_p_take_name(parser, *out);
+  if (!rc) rc = zj_p_name(parser, *out);
   if (rc) return rc;
   if (!zj_is_filter((*out)->name)) {
     parser->at = name;
     return zj_p_unsupported(parser, "filter");
   }
-  (*out)->first = in;
-  return zj_p_accept(parser, "(") ? arguments(parser, &(*out)->list) : 0;
+  (*out)->filter.input = input;
+  return zj_p_accept(parser, "(") ? parse_arguments(parser, &(*out)->filter.args) : 0;
+}
+
+/* May an argument begin here that a test takes without parentheses? */
+static int begins_argument(const struct zj_parser *parser) {
+  static const char *const keywords[] = {"else", "or", "and", "is", "if"};
+  enum zj_token_kind kind = parser->at->kind;
+  if (kind == ZJ_STRING || kind == ZJ_INT || kind == ZJ_FLOAT) return 1;
+  if (zj_p_is_op(parser, "[") || zj_p_is_op(parser, "{")) return 1;
+  for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
+    if (zj_p_is_word(parser, keywords[i])) return 0;
+  return kind == ZJ_NAME;
 }
 
 /* Behind "is": [not] NAME [argument]. */
-static int test(struct zj_parser *parser, node *out) {
-  node in = *out;
+static int parse_test(struct zj_parser *parser, struct zj_node **out) {
+  struct zj_node *input = *out;
   int rc = zj_p_make(parser, out, ZJ_N_TEST);
   if (rc) return rc;
-  (*out)->first = in;
-  (*out)->negated = zj_p_is_word(parser, "not");
-  parser->at += (*out)->negated;
+  (*out)->test.input = input;
+  (*out)->test.negated = zj_p_is_word(parser, "not");
+  parser->at += (*out)->test.negated;
   const struct zj_token *name = parser->at;
-  if ((rc = zj_p_take_name(parser, *out))) return rc;
+  if ((rc = zj_p_name(parser, *out))) return rc;
   if (!zj_is_test((*out)->name)) {
     parser->at = name;
     return zj_p_unsupported(parser, "test");
   }
-  if (zj_p_accept(parser, "(")) return arguments(parser, &(*out)->list);
-  int more = parser->at->kind == ZJ_STRING || parser->at->kind == ZJ_INT ||
-             parser->at->kind == ZJ_FLOAT || zj_p_is_op(parser, "[") || zj_p_is_op(parser, "{") ||
-             (parser->at->kind == ZJ_NAME && !zj_p_is_word(parser, "else") &&
-              !zj_p_is_word(parser, "or") && !zj_p_is_word(parser, "and") &&
-              !zj_p_is_word(parser, "is") && !zj_p_is_word(parser, "if"));
-  if (!more) return 0;
-  rc = zj_p_make(parser, &(*out)->list, ZJ_N_ARG);
-  if (!rc) rc = primary(parser, &(*out)->list->first);
-  return rc ? rc : postfix(parser, &(*out)->list->first);
+  if (zj_p_accept(parser, "(")) return parse_arguments(parser, &(*out)->test.args);
+  if (!begins_argument(parser)) return 0;
+  rc = zj_p_make(parser, &(*out)->test.args, ZJ_N_ARG);
+  if (!rc) rc = parse_primary(parser, &(*out)->test.args->arg.value);
+  return rc ? rc : parse_postfix(parser, &(*out)->test.args->arg.value);
 }
 
-static int filters_and_tests(struct zj_parser *parser, node *out) {
-  int rc = 0, n = 0;
+static int filters_and_tests(struct zj_parser *parser, struct zj_node **out) {
+  int rc = 0, links = 0;
   while (!rc) {
-    if (++n > ZF_JINJA_DEPTH) return zj_p_unsupported(parser, "so long a chain at");
+    if (++links > ZF_JINJA_DEPTH) return zj_p_unsupported(parser, "so long a chain at");
     if (zj_p_accept(parser, "|")) {
       rc = zj_p_filter(parser, out);
     } else if (zj_p_is_word(parser, "is")) {
       parser->at++;
-      rc = test(parser, out);
+      rc = parse_test(parser, out);
     } else if (zj_p_accept(parser, "(")) {
-      node owner = *out;
-      rc = call(parser, out, owner);
+      struct zj_node *owner = *out;
+      rc = parse_call(parser, out, owner);
     } else {
       break;
     }
@@ -369,9 +318,9 @@ static int filters_and_tests(struct zj_parser *parser, node *out) {
   return rc;
 }
 
-/* --- operators ------------------------------------------------------------------------------ */
+/* --- operators --- */
 
-static int unary(struct zj_parser *parser, node *out, int filters) {
+static int parse_unary(struct zj_parser *parser, struct zj_node **out, int filters) {
   int rc = zj_p_enter(parser);
   if (rc) return rc;
   if (zj_p_is_op(parser, "-") || zj_p_is_op(parser, "+")) {
@@ -379,59 +328,61 @@ static int unary(struct zj_parser *parser, node *out, int filters) {
     parser->at++;
     if (minus) {
       rc = zj_p_make(parser, out, ZJ_N_NEGATE);
-      if (!rc) rc = unary(parser, &(*out)->first, 0);
+      if (!rc) rc = parse_unary(parser, &(*out)->unary.value, 0);
     } else {
-      rc = unary(parser, out, 0);
+      rc = parse_unary(parser, out, 0);
     }
   } else {
-    rc = primary(parser, out);
+    rc = parse_primary(parser, out);
   }
-  if (!rc) rc = postfix(parser, out);
+  if (!rc) rc = parse_postfix(parser, out);
   if (!rc && filters) rc = filters_and_tests(parser, out);
   parser->depth--;
   return rc;
 }
 
-static int operand(struct zj_parser *parser, node *out) {
-  return unary(parser, out, 1);
+static int parse_operand(struct zj_parser *parser, struct zj_node **out) {
+  return parse_unary(parser, out, 1);
 }
 
-/* Left-associative operators of one rank; ops ends with NULL. */
-static int rank(struct zj_parser *parser, node *out, parse_fn next, const char *const *ops) {
-  int rc = next(parser, out), n = 0;
+/* A chain of left-associative operators of one rank; ops ends with NULL. */
+static int left_associative(struct zj_parser *parser, struct zj_node **out, parse_fn next,
+                            const char *const *ops) {
+  int rc = next(parser, out), links = 0;
   while (!rc) {
     const char *const *op = ops;
     while (*op && !zj_p_is_op(parser, *op)) op++;
     if (!*op) break;
-    if (++n > ZF_JINJA_DEPTH) return zj_p_unsupported(parser, "so long a chain at");
-    node left = *out;
+    if (++links > ZF_JINJA_DEPTH) return zj_p_unsupported(parser, "so long a chain at");
+    struct zj_node *left = *out;
     rc = zj_p_make(parser, out, ZJ_N_BINARY);
     if (rc) return rc;
-    strcpy((*out)->op, *op);
-    (*out)->first = left;
+    strcpy((*out)->binary.op, *op);
+    (*out)->binary.left = left;
     parser->at++;
-    rc = next(parser, &(*out)->second);
+    rc = next(parser, &(*out)->binary.right);
   }
   return rc;
 }
 
-static int power(struct zj_parser *parser, node *out) {
-  return rank(parser, out, operand, (const char *const[]){"**", NULL});
+static int parse_power(struct zj_parser *parser, struct zj_node **out) {
+  return left_associative(parser, out, parse_operand, (const char *const[]){"**", NULL});
 }
 
-static int product(struct zj_parser *parser, node *out) {
-  return rank(parser, out, power, (const char *const[]){"*", "/", "//", "%", NULL});
+static int parse_product(struct zj_parser *parser, struct zj_node **out) {
+  return left_associative(parser, out, parse_power,
+                          (const char *const[]){"*", "/", "//", "%", NULL});
 }
 
-static int join(struct zj_parser *parser, node *out) {
-  return rank(parser, out, product, (const char *const[]){"~", NULL});
+static int parse_concat(struct zj_parser *parser, struct zj_node **out) {
+  return left_associative(parser, out, parse_product, (const char *const[]){"~", NULL});
 }
 
-static int sum(struct zj_parser *parser, node *out) {
-  return rank(parser, out, join, (const char *const[]){"+", "-", NULL});
+static int parse_sum(struct zj_parser *parser, struct zj_node **out) {
+  return left_associative(parser, out, parse_concat, (const char *const[]){"+", "-", NULL});
 }
 
-static const char *comparison(struct zj_parser *parser) {
+static const char *accept_comparison(struct zj_parser *parser) {
   static const char *const ops[] = {"==", "!=", "<=", ">=", "<", ">"};
   for (int i = 0; i < 6; i++)
     if (zj_p_accept(parser, ops[i])) return ops[i];
@@ -447,82 +398,81 @@ static const char *comparison(struct zj_parser *parser) {
   return NULL;
 }
 
-/* a < b < c: the first operand and a list of what it is compared with. */
-static int compare(struct zj_parser *parser, node *out) {
-  int rc = sum(parser, out);
-  const char *op = rc ? NULL : comparison(parser);
+/* a < b < c: the first operand, and a list of those that follow. */
+static int parse_compare(struct zj_parser *parser, struct zj_node **out) {
+  int rc = parse_sum(parser, out);
+  const char *op = rc ? NULL : accept_comparison(parser);
   if (!op) return rc;
-  node first = *out;
+  struct zj_node *first = *out;
   if ((rc = zj_p_make(parser, out, ZJ_N_COMPARE))) return rc;
-  (*out)->first = first;
-  for (node *list = &(*out)->list; !rc && op; list = &(*list)->next) {
-    rc = zj_p_make(parser, list, ZJ_N_PAIR);
-    if (rc) break;
-    strcpy((*list)->op, op);
-    rc = sum(parser, &(*list)->second);
-    op = rc ? NULL : comparison(parser);
+  (*out)->compare.first = first;
+  for (struct zj_node **list = &(*out)->compare.operands; op; list = &(*list)->next) {
+    if ((rc = zj_p_make(parser, list, ZJ_N_OPERAND))) return rc;
+    strcpy((*list)->operand.op, op);
+    if ((rc = parse_sum(parser, &(*list)->operand.value))) return rc;
+    op = accept_comparison(parser);
   }
-  return rc;
+  return 0;
 }
 
-static int negation(struct zj_parser *parser, node *out) {
-  if (!zj_p_is_word(parser, "not")) return compare(parser, out);
+static int parse_not(struct zj_parser *parser, struct zj_node **out) {
+  if (!zj_p_is_word(parser, "not")) return parse_compare(parser, out);
   parser->at++;
   int rc = zj_p_enter(parser);
   if (!rc) rc = zj_p_make(parser, out, ZJ_N_NOT);
-  if (!rc) rc = negation(parser, &(*out)->first);
+  if (!rc) rc = parse_not(parser, &(*out)->unary.value);
   parser->depth--;
   return rc;
 }
 
-static int logic(struct zj_parser *parser, node *out, parse_fn next, const char *op,
-                 enum zj_node_kind kind) {
-  int rc = next(parser, out), n = 0;
+static int parse_logic(struct zj_parser *parser, struct zj_node **out, parse_fn next,
+                       const char *op, enum zj_node_kind kind) {
+  int rc = next(parser, out), links = 0;
   while (!rc && zj_p_is_word(parser, op)) {
-    node left = *out;
-    if (++n > ZF_JINJA_DEPTH) return zj_p_unsupported(parser, "so long a chain at");
+    struct zj_node *left = *out;
+    if (++links > ZF_JINJA_DEPTH) return zj_p_unsupported(parser, "so long a chain at");
     if ((rc = zj_p_make(parser, out, kind))) return rc;
     parser->at++;
-    (*out)->first = left;
-    rc = next(parser, &(*out)->second);
+    (*out)->binary.left = left;
+    rc = next(parser, &(*out)->binary.right);
   }
   return rc;
 }
 
-static int conjunction(struct zj_parser *parser, node *out) {
-  return logic(parser, out, negation, "and", ZJ_N_AND);
+static int parse_and(struct zj_parser *parser, struct zj_node **out) {
+  return parse_logic(parser, out, parse_not, "and", ZJ_N_AND);
 }
 
-int zj_p_disjunction(struct zj_parser *parser, node *out) {
-  return logic(parser, out, conjunction, "or", ZJ_N_OR);
+int zj_p_disjunction(struct zj_parser *parser, struct zj_node **out) {
+  return parse_logic(parser, out, parse_and, "or", ZJ_N_OR);
 }
 
-int zj_p_expression(struct zj_parser *parser, node *out) {
+int zj_p_expression(struct zj_parser *parser, struct zj_node **out) {
   int rc = zj_p_enter(parser);
   if (!rc) rc = zj_p_disjunction(parser, out);
   while (!rc && zj_p_is_word(parser, "if")) {
-    node value = *out;
+    struct zj_node *value = *out;
     parser->at++;
     rc = zj_p_make(parser, out, ZJ_N_COND);
     if (rc) break;
-    (*out)->second = value;
-    rc = zj_p_disjunction(parser, &(*out)->first);
+    (*out)->conditional.yes = value;
+    rc = zj_p_disjunction(parser, &(*out)->conditional.condition);
     if (rc || !zj_p_is_word(parser, "else")) continue;
     parser->at++;
-    rc = zj_p_expression(parser, &(*out)->third);
+    rc = zj_p_expression(parser, &(*out)->conditional.no);
   }
   parser->depth--;
   return rc;
 }
 
 /* "a, b" without parentheses is a tuple. */
-int zj_p_tuple(struct zj_parser *parser, node *out) {
+int zj_p_tuple(struct zj_parser *parser, struct zj_node **out) {
   int rc = zj_p_expression(parser, out);
   if (rc || !zj_p_is_op(parser, ",")) return rc;
-  node first = *out, *list = &first->next;
+  struct zj_node *first = *out, **list = &first->next;
   if ((rc = zj_p_make(parser, out, ZJ_N_LIST))) return rc;
-  (*out)->list = first;
-  (*out)->negated = 1;
+  (*out)->list.items = first;
+  (*out)->list.is_tuple = 1;
   while (!rc && zj_p_accept(parser, ",") && parser->at->kind != ZJ_END) {
     rc = zj_p_expression(parser, list);
     if (!rc) list = &(*list)->next;

@@ -1,70 +1,77 @@
-/* The source of a template cut into tokens.
+/* Cuts the source of a template into tokens.
  *
  *   text {% if x -%}  y{{ z }}   ->   DATA TAG name name END DATA PRINT name END
  *
- * Around tags: "-" takes the white space on its side; without it a tag takes the blanks
- * before it on its line and the newline behind it (lstrip_blocks, trim_blocks), which
- * "+" forbids.  One newline at the end of the source is dropped.  ZF_JINJA_PLAIN leaves
- * both as they are. */
+ * White space around a tag: "-" removes all of it on its side.  Without a sign a tag removes the blanks
+ * before it on its line (lstrip_blocks) and the newline behind it (trim_blocks); "+" forbids that.  One
+ * newline at the end of the source is dropped.  ZF_JINJA_PLAIN keeps the white space where no "-"
+ * stands, and the last newline. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "jinja_internal.h"
 
-enum { SOURCE = 4 << 20, TOKENS = 1 << 20 };
+enum { MAX_SOURCE = 4 << 20, MAX_TOKENS = 1 << 20 };
 
-struct lexer {
-  const char *name, *p, *end;
+struct jinja_lexer {
+  const char *name, *at, *end;
   int line, plain;
-  int at_line; /* what came before ended in a newline, or nothing did */
+  int at_line; /* a line begins here */
   struct zj_tokens *out;
 };
 
-static int add(struct lexer *lexer, enum zj_token_kind kind, int line, const char *p, int64_t len) {
+static int add_token(struct jinja_lexer *lexer, enum zj_token_kind kind, int line, const char *text,
+                     int64_t len) {
   struct zj_tokens *tokens = lexer->out;
   if (tokens->count == tokens->cap) {
     int64_t cap = tokens->cap ? 2 * tokens->cap : 256;
-    if (cap > TOKENS)
+    if (cap > MAX_TOKENS)
       return zf_error(ZF_EINVALID, "%s:%d: the template has more than %d tokens", lexer->name, line,
-                      TOKENS);
-    struct zj_token *at = realloc(tokens->at, (size_t)cap * sizeof *at);
-    if (!at) return zf_error(ZF_ENOMEM, "%s: out of memory", lexer->name);
-    tokens->at = at;
+                      MAX_TOKENS);
+    struct zj_token *tokens_at = realloc(tokens->token, (size_t)cap * sizeof *tokens_at);
+    if (!tokens_at) return zf_error(ZF_ENOMEM, "%s: out of memory", lexer->name);
+    tokens->token = tokens_at;
     tokens->cap = cap;
   }
-  tokens->at[tokens->count++] = (struct zj_token){kind, line, p, len};
+  tokens->token[tokens->count++] = (struct zj_token){kind, line, text, len};
   return 0;
 }
 
-static void advance(struct lexer *lexer, const char *to) {
-  for (; lexer->p < to; lexer->p++) lexer->line += *lexer->p == '\n';
+static void advance(struct jinja_lexer *lexer, const char *to) {
+  for (; lexer->at < to; lexer->at++) lexer->line += *lexer->at == '\n';
 }
 
 static int is_blank(char c) {
   return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v';
 }
 
-/* Text before a tag that opens at `open`: what of it stays. */
-static const char *data_end(const struct lexer *lexer, const char *open, int variable) {
+static const char *skip_blanks(const struct jinja_lexer *lexer, const char *at) {
+  while (at < lexer->end && is_blank(*at)) at++;
+  return at;
+}
+
+/* The end of the text before the tag at `open`, after white-space control. */
+static const char *data_end(const struct jinja_lexer *lexer, const char *open, int variable) {
   const char *from = open;
   char sign = open + 2 < lexer->end ? open[2] : 0;
   if (sign == '-') {
-    while (from > lexer->p && is_blank(from[-1])) from--;
+    while (from > lexer->at && is_blank(from[-1])) from--;
     return from;
   }
   if (sign == '+' || variable || lexer->plain) return open;
-  while (from > lexer->p && is_blank(from[-1]) && from[-1] != '\n') from--;
-  return (from > lexer->p ? from[-1] == '\n' : lexer->at_line) ? from : open;
+  while (from > lexer->at && is_blank(from[-1]) && from[-1] != '\n') from--;
+  return (from > lexer->at ? from[-1] == '\n' : lexer->at_line) ? from : open;
 }
 
-/* Behind the end of a tag at p, "%}" with its sign: what it takes along. */
-static void after_end(struct lexer *lexer, const char *p, int sign, int variable) {
+/* Moves behind the end of a tag, "%}" with its sign, and behind the white space that it removes. */
+static void after_end(struct jinja_lexer *lexer, const char *end, int sign, int variable) {
+  int trim = sign != '+' && !variable && !lexer->plain; /* trim_blocks */
   if (sign == '-')
-    while (p < lexer->end && is_blank(*p)) p++;
-  else if (sign != '+' && !variable && !lexer->plain && p < lexer->end && *p == '\n')
-    p++;
-  advance(lexer, p);
-  lexer->at_line = p[-1] == '\n';
+    end = skip_blanks(lexer, end);
+  else if (trim && end < lexer->end && *end == '\n')
+    end++;
+  advance(lexer, end);
+  lexer->at_line = end[-1] == '\n';
 }
 
 static int is_name(char c, int first) {
@@ -72,119 +79,134 @@ static int is_name(char c, int first) {
          (!first && c >= '0' && c <= '9');
 }
 
-static int lex_string(struct lexer *lexer) {
-  const char *p = lexer->p + 1;
+static int lex_string(struct jinja_lexer *lexer) {
+  const char *end = lexer->at + 1;
   int line = lexer->line;
-  while (p < lexer->end && *p != *lexer->p) p += *p == '\\' && p + 1 < lexer->end ? 2 : 1;
-  if (p >= lexer->end)
+  while (end < lexer->end && *end != *lexer->at)
+    end += *end == '\\' && end + 1 < lexer->end ? 2 : 1;
+  if (end >= lexer->end)
     return zf_error(ZF_EINVALID, "%s:%d: a string has no end", lexer->name, line);
-  int rc = add(lexer, ZJ_STRING, line, lexer->p + 1, p - lexer->p - 1);
-  advance(lexer, p + 1);
+  int rc = add_token(lexer, ZJ_STRING, line, lexer->at + 1, end - lexer->at - 1);
+  advance(lexer, end + 1);
   return rc;
 }
 
-static int lex_number(struct lexer *lexer) {
-  const char *p = lexer->p;
+static int is_digit_at(const struct jinja_lexer *lexer, const char *at) {
+  return at < lexer->end && *at >= '0' && *at <= '9';
+}
+
+static const char *skip_digits(const struct jinja_lexer *lexer, const char *at) {
+  while (is_digit_at(lexer, at)) at++;
+  return at;
+}
+
+static int lex_number(struct jinja_lexer *lexer) {
+  const char *end = skip_digits(lexer, lexer->at);
   enum zj_token_kind kind = ZJ_INT;
-  while (p < lexer->end && *p >= '0' && *p <= '9') p++;
-  if (p + 1 < lexer->end && *p == '.' && p[1] >= '0' && p[1] <= '9') {
+  if (end < lexer->end && *end == '.' && is_digit_at(lexer, end + 1)) {
     kind = ZJ_FLOAT;
-    for (p++; p < lexer->end && *p >= '0' && *p <= '9';) p++;
+    end = skip_digits(lexer, end + 1);
   }
-  if (p + 1 < lexer->end && (*p == 'e' || *p == 'E')) {
-    const char *q = p + 1 + (p[1] == '+' || p[1] == '-');
-    if (q < lexer->end && *q >= '0' && *q <= '9') {
+  if (end + 1 < lexer->end && (*end == 'e' || *end == 'E')) {
+    const char *exponent = end + 1 + (end[1] == '+' || end[1] == '-');
+    if (is_digit_at(lexer, exponent)) {
       kind = ZJ_FLOAT;
-      for (p = q; p < lexer->end && *p >= '0' && *p <= '9';) p++;
+      end = skip_digits(lexer, exponent);
     }
   }
-  int rc = add(lexer, kind, lexer->line, lexer->p, p - lexer->p);
-  lexer->p = p;
+  int rc = add_token(lexer, kind, lexer->line, lexer->at, end - lexer->at);
+  lexer->at = end;
   return rc;
 }
 
-static int lex_operator(struct lexer *lexer, int *nested) {
+static int lex_operator(struct jinja_lexer *lexer, int *nested) {
   static const char *const two[] = {"==", "!=", ">=", "<=", "//", "**"};
-  int n = strchr("+-/*%~[](){}<>=.:|,", *lexer->p) ? 1 : 0;
+  int len = strchr("+-/*%~[](){}<>=.:|,", *lexer->at) ? 1 : 0;
   for (int i = 0; i < 6; i++)
-    if (lexer->p + 1 < lexer->end && !memcmp(lexer->p, two[i], 2)) n = 2;
-  if (!n || !*lexer->p)
+    if (lexer->at + 1 < lexer->end && !memcmp(lexer->at, two[i], 2)) len = 2;
+  if (!len || !*lexer->at)
     return zf_error(ZF_EINVALID, "%s:%d: unexpected '%.*s'", lexer->name, lexer->line,
-                    *lexer->p & 0x80 ? 0 : 1, lexer->p);
-  *nested += n == 1 && strchr("([{", *lexer->p) ? 1 : n == 1 && strchr(")]}", *lexer->p) ? -1 : 0;
-  int rc = add(lexer, ZJ_OP, lexer->line, lexer->p, n);
-  lexer->p += n;
+                    *lexer->at & 0x80 ? 0 : 1, lexer->at);
+  if (len == 1 && strchr("([{", *lexer->at)) ++*nested;
+  if (len == 1 && strchr(")]}", *lexer->at)) --*nested;
+  int rc = add_token(lexer, ZJ_OP, lexer->line, lexer->at, len);
+  lexer->at += len;
   return rc;
 }
 
-/* Does "%}" or "}}" stand at p, with its sign?  Its length. */
-static int ends_here(const struct lexer *lexer, const char *p, const char *close, int *sign) {
-  *sign = *p == '-' || *p == '+' ? *p : 0;
-  const char *q = p + (*sign != 0);
-  return lexer->end - q >= 2 && !memcmp(q, close, 2) ? 2 + (*sign != 0) : 0;
+/* The length of `close` ("%}" or "}}") at `at`, with its sign; 0: something else is there. */
+static int ends_here(const struct jinja_lexer *lexer, const char *at, const char *close,
+                     int *sign) {
+  *sign = *at == '-' || *at == '+' ? *at : 0;
+  const char *brackets = at + (*sign != 0);
+  return lexer->end - brackets >= 2 && !memcmp(brackets, close, 2) ? 2 + (*sign != 0) : 0;
 }
 
-/* The inside of a tag, up to and with its end. */
-static int lex_tag(struct lexer *lexer, const char *close) {
-  int nested = 0, rc = 0, sign, open = lexer->line;
-  while (!rc) {
-    while (lexer->p < lexer->end && is_blank(*lexer->p)) advance(lexer, lexer->p + 1);
-    if (lexer->p >= lexer->end)
+/* One token of a tag, neither its end nor white space. */
+static int lex_token(struct jinja_lexer *lexer, int *nested) {
+  const char *end = lexer->at;
+  if (is_name(*end, 1)) {
+    while (end < lexer->end && is_name(*end, 0)) end++;
+    int rc = add_token(lexer, ZJ_NAME, lexer->line, lexer->at, end - lexer->at);
+    lexer->at = end;
+    return rc;
+  }
+  if (*end == '\'' || *end == '"') return lex_string(lexer);
+  if (*end >= '0' && *end <= '9') return lex_number(lexer);
+  return lex_operator(lexer, nested);
+}
+
+/* The tokens of a tag, up to and with its end. */
+static int lex_tag(struct jinja_lexer *lexer, const char *close) {
+  int nested = 0, sign, open = lexer->line;
+  for (;;) {
+    advance(lexer, skip_blanks(lexer, lexer->at));
+    if (lexer->at >= lexer->end)
       return zf_error(ZF_EINVALID, "%s:%d: the tag has no '%s'", lexer->name, open, close);
-    int n = nested <= 0 ? ends_here(lexer, lexer->p, close, &sign) : 0;
-    if (n) {
-      rc = add(lexer, ZJ_END, lexer->line, lexer->p, n);
-      after_end(lexer, lexer->p + n, sign, *close == '}');
+    int len = nested <= 0 ? ends_here(lexer, lexer->at, close, &sign) : 0;
+    if (len) {
+      int rc = add_token(lexer, ZJ_END, lexer->line, lexer->at, len);
+      after_end(lexer, lexer->at + len, sign, *close == '}');
       return rc;
     }
-    const char *p = lexer->p;
-    if (is_name(*p, 1)) {
-      while (p < lexer->end && is_name(*p, 0)) p++;
-      rc = add(lexer, ZJ_NAME, lexer->line, lexer->p, p - lexer->p);
-      lexer->p = p;
-    } else if (*p == '\'' || *p == '"') {
-      rc = lex_string(lexer);
-    } else if (*p >= '0' && *p <= '9') {
-      rc = lex_number(lexer);
-    } else {
-      rc = lex_operator(lexer, &nested);
-    }
+    int rc = lex_token(lexer, &nested);
+    if (rc) return rc;
   }
-  return rc;
 }
 
-static const char *find(const char *p, const char *end, const char *what) {
-  return p < end ? memmem(p, (size_t)(end - p), what, strlen(what)) : NULL;
+static const char *find(const char *from, const char *end, const char *what) {
+  return from < end ? memmem(from, (size_t)(end - from), what, strlen(what)) : NULL;
 }
 
-static int lex_comment(struct lexer *lexer) {
-  const char *close = find(lexer->p, lexer->end, "#}");
+static int lex_comment(struct jinja_lexer *lexer) {
+  const char *close = find(lexer->at, lexer->end, "#}");
   if (!close)
     return zf_error(ZF_EINVALID, "%s:%d: a comment has no '#}'", lexer->name, lexer->line);
-  int sign = close > lexer->p && (close[-1] == '-' || close[-1] == '+') ? close[-1] : 0;
+  int sign = close > lexer->at && (close[-1] == '-' || close[-1] == '+') ? close[-1] : 0;
   advance(lexer, close + 2);
   after_end(lexer, close + 2, sign, 0);
   return 0;
 }
 
-/* Is the tag at p "raw", or "endraw"?  Where it ends, or NULL. */
-static const char *raw_tag(const struct lexer *lexer, const char *p, const char *word, int *sign) {
-  size_t n = strlen(word);
-  p += 2 + (p + 2 < lexer->end && (p[2] == '-' || p[2] == '+'));
-  while (p < lexer->end && is_blank(*p)) p++;
-  if ((size_t)(lexer->end - p) < n || memcmp(p, word, n)) return NULL;
-  for (p += n; p < lexer->end && is_blank(*p);) p++;
-  int k = p < lexer->end ? ends_here(lexer, p, "%}", sign) : 0;
-  return k ? p + k : NULL;
+/* The end of the tag at `at` when it is `word` ("raw", "endraw") and nothing else; else NULL. */
+static const char *raw_tag(const struct jinja_lexer *lexer, const char *at, const char *word,
+                           int *sign) {
+  size_t word_len = strlen(word);
+  at += 2 + (at + 2 < lexer->end && (at[2] == '-' || at[2] == '+'));
+  at = skip_blanks(lexer, at);
+  if ((size_t)(lexer->end - at) < word_len || memcmp(at, word, word_len)) return NULL;
+  at = skip_blanks(lexer, at + word_len);
+  int len = at < lexer->end ? ends_here(lexer, at, "%}", sign) : 0;
+  return len ? at + len : NULL;
 }
 
-static int lex_raw(struct lexer *lexer, const char *from, int sign) {
+static int lex_raw(struct jinja_lexer *lexer, const char *from, int sign) {
   after_end(lexer, from, sign, 0);
-  for (const char *p = lexer->p; (p = find(p, lexer->end, "{%")); p += 2) {
-    const char *close = raw_tag(lexer, p, "endraw", &sign);
+  for (const char *tag = lexer->at; (tag = find(tag, lexer->end, "{%")); tag += 2) {
+    const char *close = raw_tag(lexer, tag, "endraw", &sign);
     if (!close) continue;
-    const char *stop = data_end(lexer, p, 0);
-    int rc = add(lexer, ZJ_DATA, lexer->line, lexer->p, stop - lexer->p);
+    const char *stop = data_end(lexer, tag, 0);
+    int rc = add_token(lexer, ZJ_DATA, lexer->line, lexer->at, stop - lexer->at);
     advance(lexer, close);
     after_end(lexer, close, sign, 0);
     return rc;
@@ -192,14 +214,14 @@ static int lex_raw(struct lexer *lexer, const char *from, int sign) {
   return zf_error(ZF_EINVALID, "%s:%d: 'raw' has no 'endraw'", lexer->name, lexer->line);
 }
 
-/* One stretch of text and the tag behind it. */
-static int lex_part(struct lexer *lexer) {
-  const char *open = lexer->p;
+/* The text up to the next tag, and that tag. */
+static int lex_part(struct jinja_lexer *lexer) {
+  const char *open = lexer->at;
   int sign, rc = 0;
   while (open < lexer->end && !(*open == '{' && open + 1 < lexer->end && strchr("{%#", open[1])))
     open++;
   const char *stop = open < lexer->end ? data_end(lexer, open, open[1] == '{') : open;
-  if (stop > lexer->p) rc = add(lexer, ZJ_DATA, lexer->line, lexer->p, stop - lexer->p);
+  if (stop > lexer->at) rc = add_token(lexer, ZJ_DATA, lexer->line, lexer->at, stop - lexer->at);
   advance(lexer, open);
   if (rc || open == lexer->end) return rc;
   const char *raw = open[1] == '%' ? raw_tag(lexer, open, "raw", &sign) : NULL;
@@ -207,22 +229,24 @@ static int lex_part(struct lexer *lexer) {
     advance(lexer, raw);
     return lex_raw(lexer, raw, sign);
   }
-  lexer->p += 2;
+  lexer->at += 2;
   if (open[1] == '#') return lex_comment(lexer);
-  if (lexer->p < lexer->end && (*lexer->p == '-' || *lexer->p == '+')) lexer->p++;
-  rc = add(lexer, open[1] == '{' ? ZJ_PRINT : ZJ_TAG, lexer->line, open, 2);
-  return rc ? rc : lex_tag(lexer, open[1] == '{' ? "}}" : "%}");
+  if (lexer->at < lexer->end && (*lexer->at == '-' || *lexer->at == '+')) lexer->at++;
+  rc = add_token(lexer, open[1] == '{' ? ZJ_PRINT : ZJ_TAG, lexer->line, open, 2);
+  if (rc) return rc;
+  return lex_tag(lexer, open[1] == '{' ? "}}" : "%}");
 }
 
 int zj_lex(struct zj_tokens *out, const char *text, const char *name, unsigned flags) {
-  size_t n = strlen(text);
-  if (n > SOURCE)
-    return zf_error(ZF_EINVALID, "%s: the template has %zu bytes; at most %d", name, n, SOURCE);
-  struct lexer lexer = {
-      .name = name, .p = text, .end = text + n, .line = 1, .at_line = 1, .out = out};
+  size_t len = strlen(text);
+  if (len > MAX_SOURCE)
+    return zf_error(ZF_EINVALID, "%s: the template has %zu bytes; at most %d", name, len,
+                    MAX_SOURCE);
+  struct jinja_lexer lexer = {
+      .name = name, .at = text, .end = text + len, .line = 1, .at_line = 1, .out = out};
   lexer.plain = (flags & ZF_JINJA_PLAIN) != 0;
-  if (n && text[n - 1] == '\n' && !lexer.plain) lexer.end--;
+  if (len && text[len - 1] == '\n' && !lexer.plain) lexer.end--;
   int rc = 0;
-  while (!rc && lexer.p < lexer.end) rc = lex_part(&lexer);
-  return rc ? rc : add(&lexer, ZJ_EOF, lexer.line, lexer.end, 0);
+  while (!rc && lexer.at < lexer.end) rc = lex_part(&lexer);
+  return rc ? rc : add_token(&lexer, ZJ_EOF, lexer.line, lexer.end, 0);
 }

@@ -32,12 +32,12 @@ static int encode(const struct zf_pairs *pairs, struct zf_ids *out, const char *
 }
 
 /* Where white space at the end of a text begins. */
-static size_t text_end(const char *s) {
-  size_t end = strlen(s);
+static size_t text_end(const char *text) {
+  size_t end = strlen(text);
   while (end) {
     size_t last = end - 1;
-    while (last && ((unsigned char)s[last] & 0xC0) == 0x80) last--;
-    if (!zj_space_at(s + last)) break;
+    while (last && ((unsigned char)text[last] & 0xC0) == 0x80) last--;
+    if (!zj_space_at(text + last)) break;
     end = last;
   }
   return end;
@@ -49,22 +49,23 @@ static int need_prefix(const struct zf_pairs *pairs) {
                              "neither BOS nor EOS");
 }
 
-/* Puts ids a, then b, into p->whole, of which b are in its end already. */
-static int put_before(struct zf_ids *ids, const int32_t *a, int64_t count, int64_t from) {
-  int64_t rest = ids->count - from;
-  if (count + rest > ids->cap) {
-    int32_t *id = realloc(ids->id, (size_t)(count + rest) * sizeof *id);
-    if (!id) return zf_error(ZF_ENOMEM, "out of memory for tokens");
-    ids->id = id;
-    ids->cap = count + rest;
+/* Replaces the first `from` ids by the `count` ids of id_before. */
+static int replace_front(struct zf_ids *ids, const int32_t *id_before, int64_t count,
+                         int64_t from) {
+  int64_t kept = ids->count - from;
+  if (count + kept > ids->cap) {
+    int32_t *larger = realloc(ids->id, (size_t)(count + kept) * sizeof *larger);
+    if (!larger) return zf_error(ZF_ENOMEM, "out of memory for tokens");
+    ids->id = larger;
+    ids->cap = count + kept;
   }
-  memmove(ids->id + count, ids->id + from, (size_t)rest * sizeof *ids->id);
-  if (count) memcpy(ids->id, a, (size_t)count * sizeof *a);
-  ids->count = count + rest;
+  memmove(ids->id + count, ids->id + from, (size_t)kept * sizeof *ids->id);
+  if (count) memcpy(ids->id, id_before, (size_t)count * sizeof *id_before);
+  ids->count = count + kept;
   return 0;
 }
 
-/* The tokens of context and continuation in p->whole; of them *target are context. */
+/* Encodes context and continuation into pairs->whole; the first *target tokens are context. */
 static int join(struct zf_pairs *pairs, const char *context, const char *continuation,
                 int64_t *target) {
   size_t end = text_end(context);
@@ -78,28 +79,28 @@ static int join(struct zf_pairs *pairs, const char *context, const char *continu
   if (end) {
     pairs->text.data[end] = 0;
     if ((rc = encode(pairs, &pairs->context, pairs->text.data, 1))) return rc;
-    int64_t n = *target = pairs->context.count;
-    return put_before(&pairs->whole, pairs->context.id, n,
-                      n < pairs->whole.count ? n : pairs->whole.count);
+    int64_t context_len = *target = pairs->context.count;
+    return replace_front(&pairs->whole, pairs->context.id, context_len,
+                         context_len < pairs->whole.count ? context_len : pairs->whole.count);
   }
   if (pairs->whole.count && pairs->whole.id[0] == pairs->prefix) return 0;
   rc = need_prefix(pairs);
-  return rc ? rc : put_before(&pairs->whole, &pairs->prefix, 1, 0);
+  return rc ? rc : replace_front(&pairs->whole, &pairs->prefix, 1, 0);
 }
 
 int zf_pairs_add(struct zf_pairs *pairs, struct zf_dataset *dataset, const char *context,
                  const char *continuation) {
   int64_t target, rc = join(pairs, context, continuation, &target);
   if (rc) return (int)rc;
-  int64_t n = pairs->whole.count, cut = n > pairs->length + 1 ? n - pairs->length - 1 : 0;
-  if (n <= target || target < 1)
+  int64_t len = pairs->whole.count, cut = len > pairs->length + 1 ? len - pairs->length - 1 : 0;
+  if (len <= target || target < 1)
     return zf_error(ZF_EINVALID, "the text '%.40s' has no token of its own behind its context",
                     continuation);
-  if (n - target > pairs->length)
+  if (len - target > pairs->length)
     return zf_error(ZF_EINVALID, "the text '%.40s' has %lld tokens, the model reads %lld",
-                    continuation, (long long)(n - target), (long long)pairs->length);
+                    continuation, (long long)(len - target), (long long)pairs->length);
   pairs->truncated += cut > 0;
-  return zf_dataset_seq(dataset, pairs->whole.id + cut, n - cut, target - cut);
+  return zf_dataset_seq(dataset, pairs->whole.id + cut, len - cut, target - cut);
 }
 
 int zf_pairs_example(struct zf_dataset *dataset, int32_t nseq, int64_t line) {
@@ -112,18 +113,21 @@ int zf_pairs_example(struct zf_dataset *dataset, int32_t nseq, int64_t line) {
 
 int zf_pairs_roll(struct zf_pairs *pairs, struct zf_dataset *dataset, const char *text,
                   int64_t line, int64_t *windows) {
-  int64_t L = pairs->length, at = 1; /* tokens before `at` are predicted, or the prefix */
-  int rc = need_prefix(pairs);
+  int64_t length = pairs->length, next = 1; /* the next token to predict; token 0 is the prefix */
   *windows = 0;
+  int rc = need_prefix(pairs);
   if (!rc) rc = encode(pairs, &pairs->whole, text, 1);
-  if (!rc) rc = put_before(&pairs->whole, &pairs->prefix, 1, 0);
-  while (!rc && at < pairs->whole.count) {
-    int64_t end = pairs->whole.count - at < L ? pairs->whole.count : at + L;
-    int64_t from = at == 1 ? 0 : end - L - 1;
-    rc = zf_dataset_seq(dataset, pairs->whole.id + from, end - from, at - from);
+  if (!rc) rc = replace_front(&pairs->whole, &pairs->prefix, 1, 0);
+  if (rc) return rc;
+  int64_t count = pairs->whole.count;
+  while (next < count) {
+    int64_t end = count - next < length ? count : next + length;
+    int64_t from = next == 1 ? 0 : end - length - 1;
+    rc = zf_dataset_seq(dataset, pairs->whole.id + from, end - from, next - from);
     if (!rc) rc = zf_pairs_example(dataset, 1, line);
-    at = end;
+    next = end;
     ++*windows;
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }

@@ -1,5 +1,4 @@
-/* Reading recipes: a handful of parts, each a template and perhaps the name of a field, and
- * settings. */
+/* Reads recipes: settings, and parts that are a template or the name of a field. */
 #include "task/recipe.h"
 
 #include <stdio.h>
@@ -10,7 +9,7 @@
 #include "base/file.h"
 #include "task/recipe_internal.h"
 
-enum { LONGEST = 1 << 20 };
+enum { MAX_RECIPE = 1 << 20 }; /* bytes */
 
 static const struct zf_conf_key metric_keys[] = {
     {"metric", ZF_CONF_STR, .required = 1, .help = "its name"},
@@ -55,24 +54,24 @@ static const struct zf_conf_key keys[] = {
     {0},
 };
 
-/* --- reading ------------------------------------------------------------------------------------- */
+/* --- reading --- */
 
-static int is_bare(const char *s) {
-  size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
-  return n > 0 && !s[n] && !(*s >= '0' && *s <= '9');
+static int looks_like_field(const char *text) {
+  size_t len = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+  return len > 0 && !text[len] && !(*text >= '0' && *text <= '9');
 }
 
 static int parse_part(struct zf_recipe *recipe, struct zf_recipe_part *part, const char *key,
                       const char *text) {
   char name[64];
   part->text = text;
-  part->outside_prefix = is_bare(text);
+  part->names_field = looks_like_field(text);
   snprintf(name, sizeof name, "%s", key);
   int rc = zf_jinja_parse_as(&part->jinja, text, name, ZF_JINJA_STRICT | ZF_JINJA_PLAIN);
   if (rc != ZF_EINVALID) return rc;
-  char *why = zf_strdup(zf_error_message());
-  rc = why ? zf_conf_error(recipe->conf, key, "%s", why) : ZF_ENOMEM;
-  free(why);
+  char *message = zf_strdup(zf_error_message());
+  rc = message ? zf_conf_error(recipe->conf, key, "%s", message) : ZF_ENOMEM;
+  free(message);
   return rc;
 }
 
@@ -98,35 +97,37 @@ static int parse_step(struct zf_recipe *recipe) {
                        near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
+static enum zf_recipe_output output_of(const char *name) {
+  if (!strcmp(name, "multiple_choice")) return ZF_RECIPE_CHOICE;
+  return strcmp(name, "loglikelihood") ? ZF_RECIPE_ROLLING : ZF_RECIPE_LIKELIHOOD;
+}
+
+/* Parses the part that a key of the recipe holds. */
+static int parse_key(struct zf_recipe *recipe, struct zf_recipe_part *part, const char *key) {
+  return parse_part(recipe, part, key, zf_conf_str(recipe->conf, key));
+}
+
 static int resolve(struct zf_recipe *recipe) {
-  const char *output = zf_conf_str(recipe->conf, "output_type");
-  recipe->output = !strcmp(output, "multiple_choice") ? ZF_RECIPE_CHOICE
-                   : !strcmp(output, "loglikelihood") ? ZF_RECIPE_LIKELIHOOD
-                                                      : ZF_RECIPE_ROLLING;
+  recipe->output = output_of(zf_conf_str(recipe->conf, "output_type"));
   recipe->delimiter = zf_conf_str(recipe->conf, "target_delimiter");
   recipe->shot_delimiter = zf_conf_str(recipe->conf, "fewshot_delimiter");
-  recipe->inputs = recipe->output == ZF_RECIPE_CHOICE ? -1 : 0;
+  recipe->choices_are_contexts = recipe->output == ZF_RECIPE_CHOICE ? -1 : 0;
   if (recipe->output != ZF_RECIPE_ROLLING && zf_conf_has(recipe->conf, "count_in"))
     return zf_conf_error(recipe->conf, "count_in",
                          "only loglikelihood_rolling counts words and bytes");
-  int rc =
-      parse_part(recipe, &recipe->text, "doc_to_text", zf_conf_str(recipe->conf, "doc_to_text"));
-  if (!rc)
-    rc = parse_part(recipe, &recipe->target, "doc_to_target",
-                    zf_conf_str(recipe->conf, "doc_to_target"));
-  if (!rc)
-    rc = parse_part(recipe, &recipe->description, "description",
-                    zf_conf_str(recipe->conf, "description"));
-  recipe->description.outside_prefix = 0; /* a word is a text here */
+  int rc = parse_key(recipe, &recipe->text, "doc_to_text");
+  if (!rc) rc = parse_key(recipe, &recipe->target, "doc_to_target");
+  if (!rc) rc = parse_key(recipe, &recipe->description, "description");
+  recipe->description.names_field = 0; /* a description of one word is that word */
   if (!rc) rc = parse_choices(recipe);
   return rc ? rc : parse_step(recipe);
 }
 
 int zf_recipe_parse(struct zf_recipe **out, const char *text, size_t len, const char *name) {
-  const struct zf_conf_key *const table[] = {keys};
+  const struct zf_conf_key *const tables[] = {keys};
   struct zf_recipe *recipe = *out = zf_calloc(1, sizeof *recipe);
   if (!recipe) return ZF_ENOMEM;
-  int rc = zf_conf_new(&recipe->conf, table, 1);
+  int rc = zf_conf_new(&recipe->conf, tables, 1);
   if (!rc) rc = zf_conf_text(recipe->conf, text, len, name);
   if (!rc) rc = zf_conf_check(recipe->conf);
   if (!rc) rc = resolve(recipe);
@@ -139,7 +140,7 @@ int zf_recipe_parse(struct zf_recipe **out, const char *text, size_t len, const 
 static int open_file(struct zf_recipe **out, const char *path) {
   char *text;
   size_t len;
-  int rc = zf_read_file(&text, &len, path, LONGEST);
+  int rc = zf_read_file(&text, &len, path, MAX_RECIPE);
   if (rc) return rc == ZF_EINVALID ? ZF_EUSAGE : rc;
   rc = zf_recipe_parse(out, text, len, path);
   free(text);
@@ -148,19 +149,19 @@ static int open_file(struct zf_recipe **out, const char *path) {
 
 int zf_recipe_open(struct zf_recipe **out, const char *name) {
   const char *names[256];
-  int64_t n = 0;
+  int64_t count = 0;
   *out = NULL;
   if (zf_glob("*.yaml", name) || zf_glob("*.yml", name)) return open_file(out, name);
   for (const struct zf_recipe_text *recipe_text = zf_recipe_texts; recipe_text->name;
        recipe_text++) {
     if (!strcmp(recipe_text->name, name))
       return zf_recipe_parse(out, recipe_text->text, strlen(recipe_text->text), name);
-    if (n < 256) names[n++] = recipe_text->name;
+    if (count < 256) names[count++] = recipe_text->name;
   }
-  const char *near = zf_nearest(name, names, n);
+  const char *near = zf_nearest(name, names, count);
   if (near) return zf_error(ZF_EUSAGE, "there is no task '%.60s': did you mean '%s'?", name, near);
   return zf_error(ZF_EUSAGE,
-                  "there is no task '%.60s': --list-tasks names them; a recipe of your own "
+                  "there is no task '%.60s': --list-tasks shows them; the name of a recipe file "
                   "ends in .yaml",
                   name);
 }
@@ -199,10 +200,10 @@ void zf_recipe_unused(const struct zf_recipe *recipe, struct zf_buf *out) {
       zf_buf_printf(out, "%s%s", out->len ? ", " : "", key->name);
 }
 
-int zf_recipe_metric(const struct zf_recipe *recipe, int64_t i, const char **metric,
+int zf_recipe_metric(const struct zf_recipe *recipe, int64_t index, const char **metric,
                      const char **aggregation) {
-  if (i >= zf_conf_maps(recipe->conf, "metric_list")) return 0;
-  const struct zf_conf *conf = zf_conf_map(recipe->conf, "metric_list", i);
+  if (index >= zf_conf_maps(recipe->conf, "metric_list")) return 0;
+  const struct zf_conf *conf = zf_conf_map(recipe->conf, "metric_list", index);
   *metric = zf_conf_str(conf, "metric");
   *aggregation = zf_conf_str(conf, "aggregation");
   return 1;

@@ -6,7 +6,7 @@
 #include "task/jinja.h"
 #include "task/recipe.h"
 
-enum { ZF_RECIPE_SHOTS = 1000 /* most examples before a question */ };
+enum { ZF_RECIPE_SHOTS = 1000 /* at most, before a question */ };
 
 /* --- steps that prepare a row where a template cannot (recipe_docs.c) --- */
 
@@ -16,19 +16,19 @@ struct zf_doc_step {
   int (*run)(json_t *row);
 };
 
-/* By its name; NULL when there is none. */
+/* The step with this name, or NULL. */
 const struct zf_doc_step *zf_doc_step(const char *name);
 const char *zf_doc_step_near(const char *name); /* the nearest name, or NULL */
 
-/* Words as splitting at white space counts them: one more than there are runs of it. */
+/* Words by splitting at white space: one more than there are runs of it. */
 int64_t zf_doc_words(const char *text);
 
 /* --- a recipe ---------------------------------------------------------------------------- */
 
-/* A value of a recipe: a field where a row has one of this name, else a template. */
+/* A value of a recipe: the field of the row with this name, else a template. */
 struct zf_recipe_part {
   const char *text;
-  int outside_prefix; /* looks like a field's name: a row without it is a mistake */
+  int names_field; /* the text looks like the name of a field: a row without that field is an error */
   struct zf_jinja *jinja;
 };
 
@@ -41,7 +41,7 @@ struct zf_recipe {
   int64_t nfixed;
   const char *delimiter, *shot_delimiter;
   struct zf_buf shots; /* the examples, rendered */
-  int inputs;          /* choices are contexts: 1, not: 0, before the first row: -1 */
+  int choices_are_contexts; /* 1: choices are contexts; 0: they are not; -1: unknown before the first row */
 };
 
 #endif

@@ -1,4 +1,4 @@
-/* Applying a recipe to a row: prepare the row, render the parts, join them to pairs of texts. */
+/* Applies a recipe to a row: prepares the row, renders the parts, joins them to pairs of texts. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,32 +7,33 @@
 #include "task/jinja_internal.h"
 #include "task/recipe_internal.h"
 
-/* --- a row -------------------------------------------------------------------------------------- */
+/* --- a row --- */
 
-/* The field as it is, or the template's text; `*made` says which.  The caller releases it. */
+/* The field of the row, or the text of the template (*rendered = 1).  The caller releases *out. */
 static int part_value(const struct zf_recipe_part *part, const json_t *row, json_t **out,
-                      int *made) {
+                      int *rendered) {
   struct zf_buf buf = {0};
   json_t *value = json_object_get(row, part->text);
-  *made = 0;
+  *rendered = 0;
   *out = json_incref(value);
   if (value) return 0;
-  if (part->outside_prefix) return zf_error(ZF_EINVALID, "field '%s' is missing", part->text);
+  if (part->names_field) return zf_error(ZF_EINVALID, "field '%s' is missing", part->text);
   int rc = zf_jinja_render(part->jinja, row, 0, &buf, NULL);
   if (!rc && !(*out = json_stringn(buf.data, buf.len))) rc = zf_error(ZF_ENOMEM, "out of memory");
   zf_buf_free(&buf);
-  *made = 1;
+  *rendered = 1;
   return rc;
 }
 
-/* A number as it is, or of digits that a template made. */
-static int is_number(const json_t *value, int made, int64_t *n) {
-  const char *s = json_string_value(value);
-  if (json_is_boolean(value)) *n = json_is_true(value);
-  if (json_is_integer(value)) *n = json_integer_value(value);
+/* Is the value a number, or a rendered text of digits? */
+static int is_number(const json_t *value, int rendered, int64_t *number) {
+  const char *text = json_string_value(value);
+  if (json_is_boolean(value)) *number = json_is_true(value);
+  if (json_is_integer(value)) *number = json_integer_value(value);
   if (json_is_boolean(value) || json_is_integer(value)) return 1;
-  if (!s || !made || !*s || s[strspn(s, "0123456789")] || strlen(s) > 9) return 0;
-  *n = atoll(s);
+  if (!text || !rendered || !*text || text[strspn(text, "0123456789")] || strlen(text) > 9)
+    return 0;
+  *number = atoll(text);
   return 1;
 }
 
@@ -41,19 +42,19 @@ static int need_text(const json_t *value, const char *what) {
   return zf_error(ZF_EINVALID, "%s: expected a text, found %s", what, zf_json_kind(value));
 }
 
-/* The row's choices, as an array of texts that the caller releases. */
+/* The row's choices, an array of texts.  The caller releases *out, also after an error. */
 static int row_choices(const struct zf_recipe *recipe, const json_t *row, json_t **out) {
   json_t *value = NULL, *item;
   size_t i;
   int rc = 0;
   if (recipe->nfixed) {
     *out = value = json_array();
-    for (int64_t k = 0; k < recipe->nfixed; k++)
-      json_array_append_new(value, json_string(recipe->fixed[k]));
+    for (int64_t choice = 0; choice < recipe->nfixed; choice++)
+      json_array_append_new(value, json_string(recipe->fixed[choice]));
     return value ? 0 : zf_error(ZF_ENOMEM, "out of memory");
   }
   *out = value = json_incref(json_object_get(row, recipe->choice.text));
-  if (!value && recipe->choice.outside_prefix)
+  if (!value && recipe->choice.names_field)
     return zf_error(ZF_EINVALID, "field '%s' is missing", recipe->choice.text);
   if (!value && (rc = zf_jinja_value(recipe->choice.jinja, row, out))) return rc;
   value = *out;
@@ -67,35 +68,35 @@ static int row_choices(const struct zf_recipe *recipe, const json_t *row, json_t
   return 0;
 }
 
-static const char *nth(const json_t *list, int64_t i) {
-  return json_string_value(json_array_get(list, (size_t)i));
+static const char *text_at(const json_t *list, int64_t index) {
+  return json_string_value(json_array_get(list, (size_t)index));
 }
 
-/* Which choice a number or text means. */
-static int choice_index(const json_t *value, int made, const json_t *choices, int64_t *gold) {
-  int64_t n = (int64_t)json_array_size(choices);
-  if (is_number(value, made, gold)) {
-    if (*gold >= 0 && *gold < n) return 0;
+/* The choice that a number or a text names. */
+static int choice_index(const json_t *value, int rendered, const json_t *choices, int64_t *gold) {
+  int64_t count = (int64_t)json_array_size(choices);
+  if (is_number(value, rendered, gold)) {
+    if (*gold >= 0 && *gold < count) return 0;
     return zf_error(ZF_EINVALID,
                     "the target %lld is out of range: there are %lld choices (0 to %lld)",
-                    (long long)*gold, (long long)n, (long long)n - 1);
+                    (long long)*gold, (long long)count, (long long)count - 1);
   }
   int rc = need_text(value, "doc_to_target");
   if (rc) return rc;
-  for (*gold = 0; *gold < n; ++*gold)
-    if (!strcmp(nth(choices, *gold), json_string_value(value))) return 0;
+  for (*gold = 0; *gold < count; ++*gold)
+    if (!strcmp(text_at(choices, *gold), json_string_value(value))) return 0;
   return zf_error(ZF_EINVALID, "the target '%.60s' is none of the %lld choices",
-                  json_string_value(value), (long long)n);
+                  json_string_value(value), (long long)count);
 }
 
-/* A row made ready: its parts by value.  Everything is released by free_parts. */
-struct parts {
+/* The parts of a row; free_parts releases them. */
+struct recipe_parts {
   json_t *row, *text, *target, *choices;
-  int64_t input; /* the number that the text is, where choices are contexts */
-  int made_target;
+  int64_t right_context; /* choices are contexts: the right one */
+  int target_rendered;
 };
 
-static void free_parts(struct parts *parts) {
+static void free_parts(struct recipe_parts *parts) {
   json_decref(parts->row);
   json_decref(parts->text);
   json_decref(parts->target);
@@ -104,164 +105,186 @@ static void free_parts(struct parts *parts) {
 
 static int check_fields(const struct zf_recipe *recipe, const json_t *row) {
   const char *const *field;
-  int64_t n = zf_recipe_fields(recipe, &field);
-  for (int64_t i = 0; i < n; i++)
+  int64_t count = zf_recipe_fields(recipe, &field);
+  for (int64_t i = 0; i < count; i++)
     if (!json_object_get(row, field[i]))
       return zf_error(ZF_EINVALID, "field '%s' is missing", field[i]);
   return 0;
 }
 
-static int make_parts(struct zf_recipe *recipe, struct parts *parts, const json_t *row) {
-  int made, rc = check_fields(recipe, row);
-  *parts = (struct parts){.row = json_copy((json_t *)row)};
-  if (!rc && !parts->row) rc = zf_error(ZF_ENOMEM, "out of memory");
-  if (!rc && recipe->step) rc = recipe->step->run(parts->row);
-  if (!rc && recipe->output != ZF_RECIPE_ROLLING) {
-    rc = part_value(&recipe->text, parts->row, &parts->text, &made);
-    int number =
-        !rc && recipe->output == ZF_RECIPE_CHOICE && is_number(parts->text, made, &parts->input);
-    if (!rc && recipe->inputs < 0) recipe->inputs = number;
-    if (!rc && recipe->inputs && !number)
-      rc = zf_error(ZF_EINVALID, "doc_to_text: expected the number of a choice, as in rows before");
-    if (!rc && !recipe->inputs) rc = need_text(parts->text, "doc_to_text");
-  }
-  if (!rc) rc = part_value(&recipe->target, parts->row, &parts->target, &parts->made_target);
+/* The context; recipe->inputs says whether it is the number of a choice, as it is for all rows or none. */
+static int make_text(struct zf_recipe *recipe, struct recipe_parts *parts) {
+  int rendered, rc = part_value(&recipe->text, parts->row, &parts->text, &rendered);
+  if (rc) return rc;
+  int number =
+      recipe->output == ZF_RECIPE_CHOICE && is_number(parts->text, rendered, &parts->right_context);
+  if (recipe->choices_are_contexts < 0) recipe->choices_are_contexts = number;
+  if (recipe->choices_are_contexts && !number)
+    return zf_error(ZF_EINVALID, "doc_to_text: expected the number of a choice, as in rows before");
+  return recipe->choices_are_contexts ? 0 : need_text(parts->text, "doc_to_text");
+}
+
+static int fill_parts(struct zf_recipe *recipe, struct recipe_parts *parts) {
+  int rc = recipe->step ? recipe->step->run(parts->row) : 0;
+  if (!rc && recipe->output != ZF_RECIPE_ROLLING) rc = make_text(recipe, parts);
+  if (!rc) rc = part_value(&recipe->target, parts->row, &parts->target, &parts->target_rendered);
   if (!rc && recipe->output == ZF_RECIPE_CHOICE)
     rc = row_choices(recipe, parts->row, &parts->choices);
-  if (!rc && recipe->inputs > 0) {
-    json_t *number = json_integer(parts->input);
-    rc = choice_index(number, 0, parts->choices, &parts->input);
-    json_decref(number);
-  }
+  if (rc || recipe->choices_are_contexts <= 0) return rc;
+  json_t *number = json_integer(parts->right_context);
+  rc = choice_index(number, 0, parts->choices, &parts->right_context);
+  json_decref(number);
   return rc;
 }
 
+static int make_parts(struct zf_recipe *recipe, struct recipe_parts *parts, const json_t *row) {
+  int rc = check_fields(recipe, row);
+  *parts = (struct recipe_parts){.row = json_copy((json_t *)row)};
+  if (!rc && !parts->row) rc = zf_error(ZF_ENOMEM, "out of memory");
+  return rc ? rc : fill_parts(recipe, parts);
+}
+
 /* The answer of an example: the choice that the target names, or the target. */
-static int answer(const struct zf_recipe *recipe, const struct parts *parts, const char **out) {
+static int answer(const struct zf_recipe *recipe, const struct recipe_parts *parts,
+                  const char **out) {
   int64_t gold;
   *out = json_string_value(parts->target);
-  if (recipe->output == ZF_RECIPE_CHOICE && !recipe->inputs &&
-      is_number(parts->target, parts->made_target, &gold)) {
-    int rc = choice_index(parts->target, parts->made_target, parts->choices, &gold);
-    *out = nth(parts->choices, gold);
+  if (recipe->output == ZF_RECIPE_CHOICE && !recipe->choices_are_contexts &&
+      is_number(parts->target, parts->target_rendered, &gold)) {
+    int rc = choice_index(parts->target, parts->target_rendered, parts->choices, &gold);
+    *out = text_at(parts->choices, gold);
     return rc;
   }
   return need_text(parts->target, "doc_to_target");
 }
 
 static int add_shot(struct zf_recipe *recipe, const json_t *row) {
-  struct parts parts;
-  const char *a = NULL;
+  struct recipe_parts parts;
+  const char *answer_text = NULL;
   int rc = make_parts(recipe, &parts, row);
-  if (!rc) rc = answer(recipe, &parts, &a);
+  if (!rc) rc = answer(recipe, &parts, &answer_text);
   if (!rc) {
-    zf_buf_puts(&recipe->shots,
-                recipe->inputs ? nth(parts.choices, parts.input) : json_string_value(parts.text));
-    if (*a) zf_buf_printf(&recipe->shots, "%s%s%s", recipe->delimiter, a, recipe->shot_delimiter);
+    zf_buf_puts(&recipe->shots, recipe->choices_are_contexts
+                                    ? text_at(parts.choices, parts.right_context)
+                                    : json_string_value(parts.text));
+    if (*answer_text)
+      zf_buf_printf(&recipe->shots, "%s%s%s", recipe->delimiter, answer_text,
+                    recipe->shot_delimiter);
     rc = zf_buf_ok(&recipe->shots);
   }
   free_parts(&parts);
   return rc;
 }
 
-int zf_recipe_fewshot(struct zf_recipe *recipe, struct zf_records *rec, int64_t count) {
-  int rc = 0;
-  if (count < 0) count = zf_conf_int(recipe->conf, "num_fewshot", 0);
-  if (count > 0 && recipe->output == ZF_RECIPE_ROLLING)
+static int check_shots(const struct zf_recipe *recipe, const struct zf_records *records,
+                       int64_t count) {
+  if (count <= 0) return 0;
+  if (recipe->output == ZF_RECIPE_ROLLING)
     return zf_error(ZF_EUSAGE, "task '%s': loglikelihood_rolling takes no examples",
                     zf_recipe_name(recipe));
-  if (count > 0 && !rec)
+  if (!records)
     return zf_error(ZF_EUSAGE,
                     "task '%s': %lld examples are wanted: --fewshot-data names their file",
                     zf_recipe_name(recipe), (long long)count);
   if (count > ZF_RECIPE_SHOTS)
     return zf_error(ZF_EUSAGE, "expected at most %d examples, found %lld", ZF_RECIPE_SHOTS,
                     (long long)count);
-  if (count > 0 && count > rec->count)
-    return zf_error(ZF_EUSAGE, "%s has %lld rows, %lld examples are wanted", rec->path,
-                    (long long)rec->count, (long long)count);
-  zf_buf_clear(&recipe->shots);
-  for (int64_t i = 0; !rc && i < count; i++) {
-    const json_t *row = zf_records_row(rec, i);
-    rc = row ? add_shot(recipe, row) : ZF_ENOMEM;
-    if (rc) zf_error_prefix(rc, "%s:%lld", rec->path, (long long)zf_records_line(rec, i));
-  }
-  return rc;
-}
-
-/* --- pairs -------------------------------------------------------------------------------------- */
-
-static int reserve(struct zf_recipe_row *row, int32_t n) {
-  if (n <= row->cap) return 0;
-  struct zf_buf **list[] = {&row->context, &row->continuation, &row->alone};
-  int64_t **count[] = {&row->chars, &row->bytes};
-  for (int i = 0; i < 3; i++) {
-    struct zf_buf *buf = realloc(*list[i], (size_t)n * sizeof *buf);
-    if (!buf) return zf_error(ZF_ENOMEM, "out of memory for %d choices", n);
-    memset(buf + row->cap, 0, (size_t)(n - row->cap) * sizeof *buf);
-    *list[i] = buf;
-  }
-  for (int i = 0; i < 2; i++) {
-    int64_t *c = realloc(*count[i], (size_t)n * sizeof *c);
-    if (!c) return zf_error(ZF_ENOMEM, "out of memory for %d choices", n);
-    *count[i] = c;
-  }
-  row->cap = n;
+  if (count > records->count)
+    return zf_error(ZF_EUSAGE, "%s has %lld rows, %lld examples are wanted", records->path,
+                    (long long)records->count, (long long)count);
   return 0;
 }
 
-static void set(struct zf_buf *buf, const char *a, const char *c) {
+int zf_recipe_fewshot(struct zf_recipe *recipe, struct zf_records *records, int64_t count) {
+  if (count < 0) count = zf_conf_int(recipe->conf, "num_fewshot", 0);
+  int rc = check_shots(recipe, records, count);
+  if (rc) return rc;
+  zf_buf_clear(&recipe->shots);
+  for (int64_t i = 0; i < count; i++) {
+    const json_t *row = zf_records_row(records, i);
+    rc = row ? add_shot(recipe, row) : ZF_ENOMEM;
+    if (rc)
+      return zf_error_prefix(rc, "%s:%lld", records->path, (long long)zf_records_line(records, i));
+  }
+  return 0;
+}
+
+/* --- pairs --- */
+
+static int reserve(struct zf_recipe_row *row, int32_t count) {
+  if (count <= row->cap) return 0;
+  struct zf_buf **buffers[] = {&row->context, &row->continuation, &row->alone};
+  int64_t **counts[] = {&row->chars, &row->bytes};
+  for (int i = 0; i < 3; i++) {
+    struct zf_buf *buf = realloc(*buffers[i], (size_t)count * sizeof *buf);
+    if (!buf) return zf_error(ZF_ENOMEM, "out of memory for %d choices", count);
+    memset(buf + row->cap, 0, (size_t)(count - row->cap) * sizeof *buf);
+    *buffers[i] = buf;
+  }
+  for (int i = 0; i < 2; i++) {
+    int64_t *larger = realloc(*counts[i], (size_t)count * sizeof *larger);
+    if (!larger) return zf_error(ZF_ENOMEM, "out of memory for %d choices", count);
+    *counts[i] = larger;
+  }
+  row->cap = count;
+  return 0;
+}
+
+static void set_joined(struct zf_buf *buf, const char *first, const char *second) {
   zf_buf_clear(buf);
-  zf_buf_puts(buf, a);
-  zf_buf_puts(buf, c);
+  zf_buf_puts(buf, first);
+  zf_buf_puts(buf, second);
 }
 
 /* Description, examples, text. */
-static int set_context(const struct zf_recipe *recipe, const struct parts *parts,
+static int set_context(const struct zf_recipe *recipe, const struct recipe_parts *parts,
                        struct zf_buf *buf, const char *text) {
-  json_t *def;
-  int made, rc = part_value(&recipe->description, parts->row, &def, &made);
-  if (!rc) rc = need_text(def, "description");
+  json_t *description;
+  int rendered, rc = part_value(&recipe->description, parts->row, &description, &rendered);
+  if (!rc) rc = need_text(description, "description");
   if (!rc) {
-    set(buf, json_string_value(def), recipe->shots.data ? recipe->shots.data : "");
+    set_joined(buf, json_string_value(description), recipe->shots.data ? recipe->shots.data : "");
     zf_buf_puts(buf, text);
     rc = zf_buf_ok(buf);
   }
-  json_decref(def);
+  json_decref(description);
   return rc;
 }
 
-static int set_choice(const struct zf_recipe *recipe, const struct parts *parts,
-                      struct zf_recipe_row *row, int32_t i) {
-  const char *choice = nth(parts->choices, i);
+static int set_choice(const struct zf_recipe *recipe, const struct recipe_parts *parts,
+                      struct zf_recipe_row *row, int32_t index) {
+  const char *choice = text_at(parts->choices, index);
   int rc = 0;
-  row->chars[i] = zj_chars(choice);
-  row->bytes[i] = (int64_t)strlen(choice);
-  set(&row->alone[i], recipe->delimiter, choice);
-  set(&row->continuation[i], recipe->delimiter,
-      recipe->inputs ? json_string_value(parts->target) : choice);
-  if (!i || recipe->inputs)
-    rc = set_context(recipe, parts, &row->context[i],
-                     recipe->inputs ? choice : json_string_value(parts->text));
-  if (!rc) rc = zf_buf_ok(&row->alone[i]);
-  return rc ? rc : zf_buf_ok(&row->continuation[i]);
+  row->chars[index] = zj_chars(choice);
+  row->bytes[index] = (int64_t)strlen(choice);
+  set_joined(&row->alone[index], recipe->delimiter, choice);
+  set_joined(&row->continuation[index], recipe->delimiter,
+             recipe->choices_are_contexts ? json_string_value(parts->target) : choice);
+  if (!index || recipe->choices_are_contexts)
+    rc = set_context(recipe, parts, &row->context[index],
+                     recipe->choices_are_contexts ? choice : json_string_value(parts->text));
+  if (!rc) rc = zf_buf_ok(&row->alone[index]);
+  return rc ? rc : zf_buf_ok(&row->continuation[index]);
 }
 
-static int choice_row(const struct zf_recipe *recipe, const struct parts *parts,
+static int choice_row(const struct zf_recipe *recipe, const struct recipe_parts *parts,
                       struct zf_recipe_row *row) {
-  int64_t gold = parts->input;
-  int rc = recipe->inputs ? need_text(parts->target, "doc_to_target")
-                          : choice_index(parts->target, parts->made_target, parts->choices, &gold);
-  int32_t n = (int32_t)json_array_size(parts->choices);
-  if (!rc) rc = reserve(row, n);
-  row->own = recipe->inputs;
-  for (int32_t i = 0; !rc && i < n; i++) rc = set_choice(recipe, parts, row, i);
-  row->count = n;
+  int64_t gold = parts->right_context;
+  int32_t count = (int32_t)json_array_size(parts->choices);
+  int rc = recipe->choices_are_contexts
+               ? need_text(parts->target, "doc_to_target")
+               : choice_index(parts->target, parts->target_rendered, parts->choices, &gold);
+  if (!rc) rc = reserve(row, count);
+  if (rc) return rc;
+  row->own = recipe->choices_are_contexts;
+  row->count = count;
   row->gold = (int32_t)gold;
-  return rc;
+  for (int32_t i = 0; i < count; i++)
+    if ((rc = set_choice(recipe, parts, row, i))) return rc;
+  return 0;
 }
 
-static int text_row(const struct zf_recipe *recipe, const struct parts *parts,
+static int text_row(const struct zf_recipe *recipe, const struct recipe_parts *parts,
                     struct zf_recipe_row *row) {
   const char *field = zf_conf_str(recipe->conf, "count_in");
   int rc = need_text(parts->target, "doc_to_target");
@@ -271,7 +294,7 @@ static int text_row(const struct zf_recipe *recipe, const struct parts *parts,
   row->count = 1;
   row->gold = -1;
   row->own = 0;
-  set(&row->continuation[0], "", target);
+  set_joined(&row->continuation[0], "", target);
   if (recipe->output == ZF_RECIPE_LIKELIHOOD)
     return set_context(recipe, parts, &row->context[0], json_string_value(parts->text));
   if (field && !(counted = json_string_value(json_object_get(parts->row, field))))
@@ -282,11 +305,9 @@ static int text_row(const struct zf_recipe *recipe, const struct parts *parts,
 }
 
 int zf_recipe_apply(struct zf_recipe *recipe, const json_t *row, struct zf_recipe_row *out) {
-  struct parts parts;
+  struct recipe_parts parts;
   int rc = make_parts(recipe, &parts, row);
-  if (!rc)
-    rc = recipe->output == ZF_RECIPE_CHOICE ? choice_row(recipe, &parts, out)
-                                            : text_row(recipe, &parts, out);
+  if (!rc) rc = (recipe->output == ZF_RECIPE_CHOICE ? choice_row : text_row)(recipe, &parts, out);
   free_parts(&parts);
   return rc;
 }

@@ -139,7 +139,7 @@ case_ "no such batch" 2 "$ZOFT" bench memory base_model=$DEMO/model --batch 1,x 
 zoft: --batch: expected numbers from 1 on, at most 8 of them, found '1,x'
 EOF
 case_ "bench step is mezo's" 2 "$ZOFT" bench step base_model=$DEMO/model method=adamw <<'EOF'
-zoft: command line: bench step takes a step of mezo apart: see bench time
+zoft: command line: bench step measures the parts of a step of mezo: for other methods see bench time
 EOF
 case_ "memory limit of a child" 4 sh -c "'$ZOFT' bench time base_model=$DEMO/model memory_limit=1M -q 2>&1 | tail -n 1; exit 4" <<'EOF'
 zoft: measuring ended with exit status 4

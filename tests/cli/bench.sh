@@ -25,7 +25,7 @@ case_ "list" 0 "$ZOFT" bench <<'END'
 step       a training step on random tokens, part by part
 memory     peak memory of inference, MeZO and backpropagation on a config
 time       seconds a step of the same
-energy     joules a step of the same, where the processor tells
+energy     joules a step of the same, where the processor reports them
 learning   dev scores of MeZO and AdamW by forward passes, seconds and joules
 END
 case_ "list, json" 0 "$ZOFT" bench --json <<'END'

@@ -165,7 +165,7 @@ case_ "a file that is there" 2 "$ZOFT" data convert "$T/a.jsonl" "$T/b.csv" <<'E
 zoft: TMP/b.csv: there is such a file already; none is written over
 END
 case_ "a field twice" 2 "$ZOFT" data convert "$T/a.jsonl" "$T/g.csv" -f a=text -f a=label <<'END'
-zoft: --field: 'a' is made twice
+zoft: --field: 'a' is given twice
 END
 case_ "a format that is not known" 2 "$ZOFT" data convert "$T/a.jsonl" "$T/g.doc" <<'END'
 zoft: TMP/g.doc: unknown ending: expected .jsonl, .ndjson, .json, .csv, .tsv or .txt, and .gz or .zst behind it where it is compressed

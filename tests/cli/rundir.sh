@@ -186,7 +186,7 @@ zoft: datasets/demo/model: expected a config or a run directory, found a directo
 END
 rm "$T/tuned/model.safetensors"
 case_ "a run without a result" 2 sh -c "'$ZOFT' eval '$T/tuned' -q 2>&1 | sed 's/is .*)/is BASE)/'; exit 2" <<'END'
-zoft: TMP/tuned: the run has no result yet: name what to score, base_model=DIR (its base model is BASE)
+zoft: TMP/tuned: the run has no result yet: name the model to score, base_model=DIR (its base model is BASE)
 END
 check "train takes a run's directory" "$ZOFT" train "$T/nine" --resume max_steps=10 -q --json >/dev/null
 

@@ -105,12 +105,12 @@ the reply was cut at 12 tokens (--max-new-tokens)
 98 tokens of prompt, 11 of them read before; 12 new, N tok/s
 the reply was cut at 12 tokens (--max-new-tokens)
 98 tokens of prompt, 97 of them read before; 12 new, N tok/s
-your last message and its reply are taken back
+your last message and its reply are removed
 warning: unknown command '/savee': did you mean /save
 4 messages in TMP/s.json
 the system message is set
 the conversation is empty
-warning: there is nothing to take back
+warning: there is no message to remove
 END
 normal <"$T/.err" >"$T/.normal"
 check "what is said about them" diff "$T/.want" "$T/.normal"

@@ -14,14 +14,14 @@ Commands:
   eval       score a model: loss, perplexity, accuracy, F1
   score      log-probabilities of texts, token by token
   generate   continue a text, greedily or by sampling
-  chat       talk with a model in the terminal
+  chat       chat with a model in the terminal
   replay     rebuild the weights of any step of a run from its log
   apply      turn a base model into the tuned one by a step log alone
   log        steps of a run: show, stats, diff
   tokenize   ids, pieces and offsets of a text, and back
   inspect    what is in a model, weights file, tokenizer, data file or step log
   validate   check config, model, tokenizer and data, and show what is learned
-  data       look at data files, split and convert them
+  data       show, count, split and convert data files
   plan       memory and time of a run before it starts, and what fits
   init       write a model of random weights from a config.json
   export     write a GGUF file as a model directory
@@ -47,14 +47,14 @@ Commands:
   eval       score a model: loss, perplexity, accuracy, F1
   score      log-probabilities of texts, token by token
   generate   continue a text, greedily or by sampling
-  chat       talk with a model in the terminal
+  chat       chat with a model in the terminal
   replay     rebuild the weights of any step of a run from its log
   apply      turn a base model into the tuned one by a step log alone
   log        steps of a run: show, stats, diff
   tokenize   ids, pieces and offsets of a text, and back
   inspect    what is in a model, weights file, tokenizer, data file or step log
   validate   check config, model, tokenizer and data, and show what is learned
-  data       look at data files, split and convert them
+  data       show, count, split and convert data files
   plan       memory and time of a run before it starts, and what fits
   init       write a model of random weights from a config.json
   export     write a GGUF file as a model directory
@@ -272,7 +272,7 @@ eos          <|endoftext|> (0), from tokenizer_config.json
 pad          none
 ends         0 <|endoftext|>, from generation_config.json
 hash         8d3c0a34aa6ade8a6de6e86684552b00
-checks       all wanted tensors present, shapes as config.json says, values finite
+checks       all wanted tensors present, shapes as in config.json, values finite
 
 tensor                                          dtype       shape    bytes
 ──────────────────────────────────────────────────────────────────────────

@@ -164,7 +164,7 @@ static void refuse(const char *config, const char *named, const char *row, int c
 
 START_TEST(test_refused) {
   refuse(CONFIG "}", NULL, "{}", ZF_EUSAGE, "has no chat template: set chat_template to one of");
-  refuse(CONFIG "}", "chatmk", "{}", ZF_EUSAGE, "'chatmk' is no file and none of chatml");
+  refuse(CONFIG "}", "chatmk", "{}", ZF_EUSAGE, "'chatmk' is neither a file nor one of chatml");
   refuse(CONFIG "}", "chatml", "{}", ZF_EINVALID, "field 'messages': expected a list");
   refuse(CONFIG "}", "chatml", "{\"messages\": [{\"role\": \"user\"}]}", ZF_EINVALID,
          "message 1: expected {role, content}");
@@ -173,13 +173,14 @@ START_TEST(test_refused) {
   refuse(CONFIG "}", "gemma", "{\"messages\": [{\"role\": \"system\", \"content\": \"\"}]}",
          ZF_EINVALID, "gemma:1: the template refuses: System role not supported");
   refuse(CONFIG ", \"chat_template\": \"{{ messages | length }}\"}", NULL,
-         "{\"messages\": " TALK "}", ZF_EINVALID, "the template writes earlier messages otherwise");
+         "{\"messages\": " TALK "}", ZF_EINVALID,
+         "the template renders earlier messages differently");
   refuse(CONFIG ", \"chat_template\": \"{% for m in messages %}{{ loop.length }}{{ m.content[:1] "
                 "}};{% endfor %}\"}",
          NULL,
          "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", "
          "\"content\": \"bc\"}]}",
-         ZF_EINVALID, "message 2: the template leaves out some of what the assistant says");
+         ZF_EINVALID, "message 2: the template leaves out a part of the answer");
   refuse(CONFIG ", \"chat_template\": \"{{ x | nofilter }}\"}", NULL, "{}", ZF_EINVALID,
          "chat_template:1: filter 'nofilter' is not supported");
 }
