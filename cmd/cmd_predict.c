@@ -292,7 +292,7 @@ static int predict(struct prediction_job *job, const char *path) {
   if (output && !rc) rc = zf_out_commit(&file);
   if (output && rc) zf_out_abort(&file);
   if (!rc && output)
-    zc_say("%s: %lld row%s", output, (long long)job->written, job->written == 1 ? "" : "s");
+    zc_info("%s: %lld row%s", output, (long long)job->written, job->written == 1 ? "" : "s");
   return rc;
 }
 
@@ -301,8 +301,8 @@ static int predict_with(struct zf_conf *conf, const char *path) {
   int rc = use_file(conf, path);
   if (!rc) rc = zf_run_open(&job.run, conf, ZF_WANT_TEST | ZF_WANT_UNLABELLED);
   if (!rc) rc = zf_predict_check(job.run->data.test->type);
-  if (!rc) zc_say_model(job.run->model);
-  if (!rc) zc_say_counts(job.run->data.test, "new");
+  if (!rc) zc_warn_model(job.run->model);
+  if (!rc) zc_warn_counts(job.run->data.test, "new");
   if (!rc) rc = predict(&job, path);
   zf_buf_free(&job.json);
   zf_records_free(job.rows);
@@ -332,7 +332,7 @@ static int run(const struct zc_args *args) {
   int rc = zc_conf_load(&conf, &first, zf_train_keys);
   if (rc) return rc;
   const char *path = args->word[1];
-  rc = zc_conf_take_result(conf);
+  rc = zc_conf_use_result(conf);
   if (!rc && args->nword == 2 && looks_like_file(path) && !zf_exists(path))
     rc = zf_error(ZF_EUSAGE, "%s: no such file", path);
   if (!rc && (args->nword > 2 || !strcmp(path, "-") || !zf_exists(path))) {

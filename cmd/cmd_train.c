@@ -187,12 +187,15 @@ static void metric_rows(struct zc_table *table, const char *set, const struct zf
   }
 }
 
-/* Prints the commands that fit the model: only a causal model continues a text. */
+/* Prints the commands that fit the result: data with chooses are for predictions, and only a causal
+ * model continues a text. */
 static void print_next(const struct zf_run *run) {
   char *dir = zf_shell_word(run->set.output_dir);
   if (!dir) return;
-  int causal = !zf_score_causal(run->model);
+  int chooses = zf_task_chooses(run->data.train->type);
+  int causal = !chooses && !zf_score_causal(run->model);
   printf("\nModel, log and metrics are in %s. Next:\n", run->set.output_dir);
+  if (chooses) printf("  zoft predict %s FILE\n", dir);
   if (causal) printf("  zoft generate %s --prompt '...'\n", dir);
   if (run->data.dev || run->data.test) printf("  zoft eval %s\n", dir);
   if (causal) printf("  zoft score %s --text FILE --json\n", dir);

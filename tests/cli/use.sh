@@ -12,6 +12,7 @@ Usage: zoft <command> [config.yaml] [key=value ...] [options]
 Commands:
   train      fine-tune a model by forward passes alone, or by backpropagation
   eval       score a model: loss, perplexity, accuracy, F1
+  predict    label new rows with a tuned model
   score      log-probabilities of texts, token by token
   generate   continue a text, greedily or by sampling
   chat       chat with a model in the terminal
@@ -45,6 +46,7 @@ Usage: zoft <command> [config.yaml] [key=value ...] [options]
 Commands:
   train      fine-tune a model by forward passes alone, or by backpropagation
   eval       score a model: loss, perplexity, accuracy, F1
+  predict    label new rows with a tuned model
   score      log-probabilities of texts, token by token
   generate   continue a text, greedily or by sampling
   chat       chat with a model in the terminal
