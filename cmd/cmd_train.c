@@ -187,7 +187,7 @@ static void metric_rows(struct zc_table *table, const char *set, const struct zf
   }
 }
 
-/* Prints the commands that fit the result: data with chooses are for predictions, and only a causal
+/* Prints the commands that fit the result: data with options are for predictions, and only a causal
  * model continues a text. */
 static void print_next(const struct zf_run *run) {
   char *dir = zf_shell_word(run->set.output_dir);

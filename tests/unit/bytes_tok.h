@@ -41,19 +41,21 @@ static inline void write_json(const char *dir, const char *name, json_t *v) {
   json_decref(v);
 }
 
-/* bare: 1, 0, or -1 with a mask.  The caller frees. */
-static inline struct zf_tok *bytes_tok(int outside_prefix) {
-  const char *dir = tmp_path(outside_prefix < 0 ? "masking" : outside_prefix ? "bare" : "bytes");
+enum { WITH_SPECIALS = 0, NO_SPECIALS = 1, WITH_MASK = -1 };
+
+/* A byte-level tokenizer of one of these kinds.  The caller frees. */
+static inline struct zf_tok *bytes_tok(int kind) {
+  const char *dir = tmp_path(kind < 0 ? "masking" : kind ? "no_specials" : "bytes");
   json_t *t = json_pack("{s:s, s:[], s:{s:s, s:b, s:b}, s:{s:s, s:o, s:[]}}", "version", "1.0",
                         "added_tokens", "pre_tokenizer", "type", "ByteLevel", "add_prefix_space", 0,
                         "use_regex", 0, "model", "type", "BPE", "vocab", byte_vocab(), "merges");
   ck_ok(zf_mkdirs(dir));
   ck_assert_ptr_nonnull(t);
-  if (outside_prefix <= 0) {
+  if (kind <= 0) {
     json_t *added = json_object_get(t, "added_tokens");
     json_array_append_new(added, special_token("<s>", BOS));
     json_array_append_new(added, special_token("</s>", EOS));
-    if (outside_prefix < 0) json_array_append_new(added, special_token("<mask>", MASK));
+    if (kind < 0) json_array_append_new(added, special_token("<mask>", MASK));
     json_object_set_new(
         t, "post_processor",
         json_pack("{s:s, s:[{s:{s:s, s:i}}, {s:{s:s, s:i}}], s:[], s:{s:{s:s, s:[i], s:[s]}}}",

@@ -265,7 +265,7 @@ END_TEST
 /* Blocks without rotary embedding: by a list, by an interval, by every fourth. */
 START_TEST(test_nope) {
   static const struct {
-    const char *keys, *outside_prefix; /* 1: without */
+    const char *keys, *no_rope; /* 1: without */
   } t[] = {{"", "000100"},
            {", \"no_rope_layers\": null, \"no_rope_layer_interval\": 2", "010101"},
            {", \"no_rope_layer_interval\": 3", "001001"},
@@ -280,7 +280,7 @@ START_TEST(test_nope) {
     snprintf(text, sizeof text, sizes, t[i].keys);
     ck_ok(parse(&c, text));
     for (int k = 0; k < 6; k++)
-      ck_assert_int_eq(!!(c.layer[k] & ZF_LAYER_NOPE), t[i].outside_prefix[k] == '1');
+      ck_assert_int_eq(!!(c.layer[k] & ZF_LAYER_NOPE), t[i].no_rope[k] == '1');
   }
   snprintf(text, sizeof text, sizes, ", \"no_rope_layer_interval\": 0");
   ck_fails(parse(&c, text), ZF_EINVALID,

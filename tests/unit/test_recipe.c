@@ -200,7 +200,7 @@ END_TEST
 /* --- pairs ----------------------------------------------------------------------------------------- */
 
 static const struct {
-  int outside_prefix;
+  int kind; /* of bytes_tok */
   int64_t length;
   const char *context, *continuation, *want; /* tokens as letters, < BOS, | before the targets */
   const char *part;                          /* or an error */
@@ -232,7 +232,7 @@ static void letters(struct zf_buf *b, const struct zf_dataset *d, const struct z
 }
 
 START_TEST(test_pairs) {
-  struct zf_tok *tok = bytes_tok(pairs[_i].outside_prefix);
+  struct zf_tok *tok = bytes_tok(pairs[_i].kind);
   struct zf_pairs p;
   struct zf_dataset *d;
   struct zf_buf b = {0};

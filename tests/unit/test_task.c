@@ -120,17 +120,17 @@ END_TEST
 
 /* --- rows to examples --- */
 
-static struct zf_tok *tok, *outside_prefix, *masking;
+static struct zf_tok *tok, *no_specials, *masking;
 
 static void setup(void) {
   tok = bytes_tok(0);
-  outside_prefix = bytes_tok(1);
+  no_specials = bytes_tok(1);
   masking = bytes_tok(-1);
 }
 
 static void teardown(void) {
   zf_tok_free(tok);
-  zf_tok_free(outside_prefix);
+  zf_tok_free(no_specials);
   zf_tok_free(masking);
 }
 
@@ -381,10 +381,10 @@ START_TEST(test_truncate_choice) {
   /* Without a BOS a token of the prompt must stay. */
   ck_ok(zf_dataset_new(&d, s.type));
   s.sequence_len = 5;
-  ck_ok(add(d, "{\"q\": \"0123456789\", \"label\": 0}", &s, outside_prefix));
+  ck_ok(add(d, "{\"q\": \"0123456789\", \"label\": 0}", &s, no_specials));
   ck_assert_str_eq(shown(d, 1), " |Nope");
   s.sequence_len = 4;
-  ck_fails(add(d, "{\"q\": \"0123456789\", \"label\": 0}", &s, outside_prefix), ZF_EINVALID,
+  ck_fails(add(d, "{\"q\": \"0123456789\", \"label\": 0}", &s, no_specials), ZF_EINVALID,
            "targets alone");
   zf_dataset_free(d);
 }
@@ -473,7 +473,7 @@ START_TEST(test_masked) {
   ck_assert_str_eq(shown(d, 0), "^|b");
   ck_ok(zf_dataset_check(d, "train"));
   /* The first token of all is never a target: nothing stands before it. */
-  ck_ok(add(d, "{\"prompt\": \"\", \"completion\": \"xy\"}", &s, outside_prefix));
+  ck_ok(add(d, "{\"prompt\": \"\", \"completion\": \"xy\"}", &s, no_specials));
   ck_assert_str_eq(shown(d, 1), "x|y");
   zf_dataset_free(d);
   d = make("{\"text\": \"\"}", &t);
@@ -511,7 +511,7 @@ START_TEST(test_spec_mistakes) {
   ck_fails(add(d, "", &t, tok), ZF_EUSAGE, "text: template, character 1");
   t.text = NULL;
   t.add_eos = 1;
-  ck_fails(add(d, "", &t, outside_prefix), ZF_EUSAGE, "add_eos: the tokenizer names no EOS token");
+  ck_fails(add(d, "", &t, no_specials), ZF_EUSAGE, "add_eos: the tokenizer names no EOS token");
   zf_dataset_free(d);
 }
 END_TEST
