@@ -140,7 +140,7 @@ layers:
 bench: $(BUILD)/kernbench
 	@$(BUILD)/kernbench
 
-BENCH_SRC := $(addprefix tests/bench/,kernbench.c products.c parts.c rivals.c rivals_dnnl.c ways.c sheet.c) \
+BENCH_SRC := $(addprefix tests/bench/,kernbench.c products.c parts.c rivals.c rivals_dnnl.c noise_methods.c sheet.c) \
              $(if $(filter x86_64,$(ARCH)),$(wildcard tests/bench/x86/*.c))
 BENCH_OBJ := $(BENCH_SRC:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/cmd/opt.o $(BUILD)/obj/cmd/ui.o
 $(BUILD)/obj/tests/bench/%.o: CFLAGS_ += -Itests -I.

@@ -3,7 +3,7 @@
  *
  *   kernbench.c      options, feature steps, what the parts share
  *   products.c       products; rivals.c, rivals_dnnl.c: other libraries
- *   parts.c          noise, update, attention, rows; ways.c: other ways to make noise
+ *   parts.c          noise, update, attention, rows; noise_methods.c: other methods for noise
  *   sheet.c          results as table and as JSON
  *
  * Times are processor time of the thread, medians of turns; ratios are medians of the ratios of

@@ -1,4 +1,4 @@
-/* What stands beside the products: noise and the ways to make it, update, attention, rows. */
+/* Measures of all but products: noise and methods for it, update, attention, rows. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +6,7 @@
 #include "base/cpu.h"
 #include "bench/kernbench.h"
 #include "bench/sheet.h"
-#include "bench/ways.h"
+#include "bench/noise_methods.h"
 #include "kern/kern_internal.h"
 
 enum { N = 1 << 20, PIECE = 4096 };
@@ -20,7 +20,7 @@ struct timed {
   const char *name;
   void (*run)(const struct timed *t, float *buf); /* N values */
   int kind;                                       /* of noise, or of storage */
-  way_fn *way;
+  noise_fn *make;
 };
 
 static void run_noise(const struct timed *t, float *buf) {
@@ -35,9 +35,9 @@ static void run_words(const struct timed *t, float *buf) {
     zf_kern.random_words((uint32_t *)(void *)(buf + i), &key, i, PIECE);
 }
 
-static void run_way(const struct timed *t, float *buf) {
+static void run_method(const struct timed *t, float *buf) {
   struct zf_noise key = {.seed = 1};
-  for (int64_t i = 0; i < N; i += PIECE) t->way(buf + i, &key, i, PIECE);
+  for (int64_t i = 0; i < N; i += PIECE) t->make(buf + i, &key, i, PIECE);
 }
 
 static void run_update(const struct timed *t, float *buf) {
@@ -69,14 +69,14 @@ void bench_noise(json_t *out) {
                                      {"Rademacher", run_noise, ZF_RADEMACHER, NULL},
                                      {"raw words", run_words, 0, NULL}};
   enum { OWN = sizeof own / sizeof *own };
-  struct timed all[OWN + MAXWAYS];
-  struct way way[MAXWAYS];
-  int ways = ways_for(way, zf_cpu_flags());
+  struct timed all[OWN + MAX_NOISE_METHODS];
+  struct noise_method method[MAX_NOISE_METHODS];
+  int methods = noise_methods_for(method, zf_cpu_flags());
   memcpy(all, own, sizeof own);
-  for (int i = 0; i < ways; i++)
-    all[OWN + i] = (struct timed){way[i].name, run_way, ZF_GAUSSIAN, way[i].make};
+  for (int i = 0; i < methods; i++)
+    all[OWN + i] = (struct timed){method[i].name, run_method, ZF_GAUSSIAN, method[i].make};
   sheet_begin(ns_columns);
-  time_rows(all, OWN + ways);
+  time_rows(all, OWN + methods);
   json_object_set_new(out, "noise", sheet_end());
 }
 

@@ -1,8 +1,8 @@
-#include "bench/ways.h"
-#include "bench/x86/ways_sleef_avx512.h"
+#include "bench/noise_methods.h"
+#include "bench/x86/noise_methods_sleef_avx512.h"
 
 #define ROUNDS_HERE 7
-#include "bench/ways_tmpl.h"
+#include "bench/noise_methods_tmpl.h"
 
 void way_box_7_avx512(float *z, const struct zf_noise *k, int64_t first, int64_t n) {
   walk(z, k, 0, first, n, blocks_box);

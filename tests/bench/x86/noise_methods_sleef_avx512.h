@@ -1,4 +1,4 @@
-/* What ways_tmpl.h asks for, on AVX-512. */
+/* What noise_methods_tmpl.h asks for, on AVX-512. */
 #ifndef ZF_TESTS_BENCH_WAYS_SLEEF_AVX512_H
 #define ZF_TESTS_BENCH_WAYS_SLEEF_AVX512_H
 

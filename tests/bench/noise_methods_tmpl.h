@@ -1,4 +1,4 @@
-/* The ways of ways.h, over sixteen lanes.  The includer has included an instruction set's vec_*.h
+/* The methods of noise_methods.h, over sixteen lanes.  The includer has included an instruction set's vec_*.h
  * and rng/philox.h, has given the number of rounds as ROUNDS_HERE, and defines zv_log and
  * zv_sincospi by SLEEF.  Its vectors and templates are those of our own noise, so that the
  * comparison is of methods, not of the code around them. */
@@ -17,7 +17,7 @@ INLINE void box_lanes(float *to, zu a, zu b) {
 }
 
 /* Pairs of blocks. */
-NOINLINE void blocks_box(float *to, const struct schedule *s, int64_t q, int64_t blocks) {
+NOINLINE void blocks_box(float *to, const struct philox_schedule *s, int64_t q, int64_t blocks) {
   zu w[4 * ZV_CHAINS];
   for (; blocks >= ZV_CHAINS; blocks -= ZV_CHAINS, q += 16 * ZV_CHAINS) {
     philox_lanes(w, s, q, ZV_CHAINS);

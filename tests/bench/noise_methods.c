@@ -1,14 +1,14 @@
-#include "bench/ways.h"
+#include "bench/noise_methods.h"
 
 #include <string.h>
 
 #include "base/cpu.h"
 
-int ways_for(struct way out[MAXWAYS], unsigned flags) {
+int noise_methods_for(struct noise_method out[MAX_NOISE_METHODS], unsigned flags) {
 #if defined(__x86_64__)
   static const struct {
     unsigned flag;
-    struct way way[3];
+    struct noise_method method[3];
   } sets[] = {
       {ZF_CPU_AVX512,
        {{"Gaussian, ten rounds of Philox", way_quantile_10_avx512},
@@ -21,8 +21,8 @@ int ways_for(struct way out[MAXWAYS], unsigned flags) {
   };
   for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
     if (flags & sets[i].flag) {
-      memcpy(out, sets[i].way, sizeof sets[i].way);
-      return sizeof sets[i].way / sizeof *out;
+      memcpy(out, sets[i].method, sizeof sets[i].method);
+      return sizeof sets[i].method / sizeof *out;
     }
 #else
   (void)out, (void)flags;

@@ -1,4 +1,4 @@
-/* What ways_tmpl.h asks for, on AVX2. */
+/* What noise_methods_tmpl.h asks for, on AVX2. */
 #ifndef ZF_TESTS_BENCH_WAYS_SLEEF_AVX2_H
 #define ZF_TESTS_BENCH_WAYS_SLEEF_AVX2_H
 
