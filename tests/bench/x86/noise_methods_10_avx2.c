@@ -5,9 +5,9 @@
 #include "bench/noise_methods_tmpl.h"
 
 void way_box_10_avx2(float *z, const struct zf_noise *k, int64_t first, int64_t n) {
-  walk(z, k, 0, first, n, blocks_box);
+  make_elements(z, k, 0, first, n, blocks_box);
 }
 
 void way_quantile_10_avx2(float *z, const struct zf_noise *k, int64_t first, int64_t n) {
-  walk(z, k, 0, first, n, blocks_gaussian);
+  make_elements(z, k, 0, first, n, blocks_gaussian);
 }

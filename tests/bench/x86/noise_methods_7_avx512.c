@@ -5,5 +5,5 @@
 #include "bench/noise_methods_tmpl.h"
 
 void way_box_7_avx512(float *z, const struct zf_noise *k, int64_t first, int64_t n) {
-  walk(z, k, 0, first, n, blocks_box);
+  make_elements(z, k, 0, first, n, blocks_box);
 }
