@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/cpu.h"
 #include "base/err.h"
+#include "train/settings.h"
 
 struct zc_common zc_common;
 static const char *program = "zoft ";
@@ -46,6 +47,17 @@ static const struct zc_opt *find(const struct zc_command *command, const char *n
   return option ? option : find_in(common, name, len, brief);
 }
 
+/* The setting that an option was meant as, or NULL: --max-steps is max_steps. */
+static const char *setting_of(const struct zc_command *command, const char *plain) {
+  if (!strstr(command->usage, "key=value")) return NULL;
+  for (const struct zf_conf_key *key = zf_train_keys; key->name; key++) {
+    size_t i = 0;
+    while (key->name[i] && key->name[i] == (plain[i] == '-' ? '_' : plain[i])) i++;
+    if (!key->name[i] && !plain[i]) return key->name;
+  }
+  return NULL;
+}
+
 static int unknown(const struct zc_command *command, const char *word) {
   enum { MAX_NAMES = 64 };
   const struct zc_opt *const tables[] = {command->opt, common};
@@ -58,6 +70,10 @@ static int unknown(const struct zc_command *command, const char *word) {
     }
   char plain[64];
   snprintf(plain, sizeof plain, "%.*s", (int)strcspn(word + 2, "="), word + 2);
+  const char *setting = word[1] == '-' ? setting_of(command, plain) : NULL;
+  if (setting)
+    return zf_error(ZF_EUSAGE, "unknown option '%s': a setting is given as a word, %s=VALUE", word,
+                    setting);
   const char *near = word[1] == '-' ? zf_nearest(plain, names, count) : NULL;
   if (near) return zf_error(ZF_EUSAGE, "unknown option '%s': did you mean '--%s'?", word, near);
   return zf_error(ZF_EUSAGE, "unknown option '%s': see '%s%s -h'", word, program, command->name);

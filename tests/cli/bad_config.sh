@@ -104,6 +104,12 @@ rm -r "$T/out"
 case_ "unknown command" 2 "$ZOFT" trian <<'END'
 zoft: unknown command 'trian': did you mean 'train'?
 END
+case_ "a setting as an option" 2 "$ZOFT" train configs/demo.yaml --max_steps 10 <<'END'
+zoft: unknown option '--max_steps': a setting is given as a word, max_steps=VALUE
+END
+case_ "a setting as an option with dashes" 2 "$ZOFT" eval configs/demo.yaml --micro-batch-size=4 <<'END'
+zoft: unknown option '--micro-batch-size=4': a setting is given as a word, micro_batch_size=VALUE
+END
 case_ "unknown option" 2 "$ZOFT" train --dry-rum <<'END'
 zoft: unknown option '--dry-rum': did you mean '--dry-run'?
 END
