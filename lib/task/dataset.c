@@ -181,6 +181,12 @@ int zf_dataset_check(const struct zf_dataset *dataset, const char *what) {
   if (zf_dataset_size(dataset) > 0) return 0;
   if (dataset->counts.rows == 0)
     return zf_error(ZF_EINVALID, "%s: the %s set has no row", path, what);
+  if (dataset->counts.masked && dataset->last_role[0])
+    return zf_error(ZF_EINVALID,
+                    "%s: the %s set has no target: no message has the role 'assistant', and the "
+                    "first conversation ends with '%s': name the role that answers, as in roles: "
+                    "[%s=assistant]",
+                    path, what, dataset->last_role, dataset->last_role);
   if (dataset->counts.masked)
     return zf_error(ZF_EINVALID,
                     "%s: the %s set has no target: all %lld examples are empty or masked", path,

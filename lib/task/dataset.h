@@ -77,7 +77,7 @@ struct zf_data_spec {
   int add_eos;                /* completion, text, alpaca: an EOS token ends the target */
   const struct zf_chat *chat; /* chat: the template */
   struct zf_fields fields;    /* alpaca, chat: names of fields */
-  int unlabelled; /* rows have no label that is read: a prediction is wanted */
+  int unlabelled;             /* rows have no label that is read: a prediction is wanted */
   int64_t sequence_len;
   int64_t vocab; /* of the model: a token id beyond it is an error; 0: not checked */
   enum zf_excess excess;
@@ -134,7 +134,8 @@ struct zf_dataset {
   int64_t maskcap;
   char **path;
   int32_t nfile;
-  int64_t options; /* the largest number of an example */
+  int64_t options;    /* the largest number of an example */
+  char last_role[48]; /* of the last message of the first conversation without an answer */
   struct zf_data_counts counts;
 };
 

@@ -1,4 +1,7 @@
 /* Texts in which stretches are targets: conversations, instructions, labelled segments. */
+#include <stdio.h>
+#include <string.h>
+
 #include "task/encode_internal.h"
 
 static int mark_text(struct zf_encoder *encoder, const json_t *row, int64_t part, int64_t *parts) {
@@ -29,12 +32,26 @@ static int64_t mark_tokens(struct zf_encoder *encoder, unsigned char *mask) {
   return first;
 }
 
+/* Remembers which role ends a conversation in which the assistant says nothing. */
+static void note_role(struct zf_encoder *encoder, const json_t *row) {
+  struct zf_dataset *dataset = encoder->dataset;
+  json_t *messages;
+  if (encoder->spans.count || dataset->last_role[0]) return;
+  if (zf_messages_row(&messages, &encoder->spec->fields, row)) return;
+  const json_t *last = json_array_get(messages, json_array_size(messages) - 1);
+  const char *role = json_string_value(json_object_get(last, "role"));
+  if (role && strcmp(role, "assistant"))
+    snprintf(dataset->last_role, sizeof dataset->last_role, "%s", role);
+  json_decref(messages);
+}
+
 /* The template of a chat writes its own BOS; an Alpaca text gets that of the tokenizer. */
 int zf_encode_marked(struct zf_encoder *encoder, const json_t *row, int64_t part, int64_t *parts) {
   struct zf_dataset *dataset = encoder->dataset;
   int alpaca = encoder->spec->type == ZF_TASK_ALPACA;
   int64_t len = 0;
   int rc = mark_text(encoder, row, part, parts);
+  if (!rc && encoder->spec->type == ZF_TASK_CHAT) note_role(encoder, row);
   encoder->ids.count = 0;
   if (!rc && alpaca)
     rc = zf_encode_text(encoder, &len);

@@ -104,6 +104,15 @@ rm -r "$T/out"
 case_ "unknown command" 2 "$ZOFT" trian <<'END'
 zoft: unknown command 'trian': did you mean 'train'?
 END
+printf '%s\n' '{"messages": [{"role": "visitor", "content": "a"}, {"role": "bot", "content": "b"}]}' >"$T/roles.jsonl"
+chat="base_model=datasets/demo/model output_dir=$T/chat chat_template=chatml learning_rate=1e-4 max_steps=1"
+# shellcheck disable=SC2086  # words
+case_ "roles of another tool" 3 "$ZOFT" train $chat datasets="[{path: $T/roles.jsonl, type: chat}]" <<'END'
+zoft: TMP/roles.jsonl: the training set has no target: no message has the role 'assistant', and the first conversation ends with 'bot': name the role that answers, as in roles: [bot=assistant]
+END
+# shellcheck disable=SC2086  # words
+check "its roles named" "$ZOFT" train $chat -q --json \
+  datasets="[{path: $T/roles.jsonl, type: chat, roles: [visitor=user, bot=assistant]}]" >/dev/null
 case_ "a setting as an option" 2 "$ZOFT" train configs/demo.yaml --max_steps 10 <<'END'
 zoft: unknown option '--max_steps': a setting is given as a word, max_steps=VALUE
 END
