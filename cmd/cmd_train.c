@@ -264,15 +264,13 @@ static void print_json(const struct zf_run *run, const struct zf_outcome *outcom
 }
 
 static int try_step(struct zf_run *run) {
-  struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
+  struct zf_zo_probe probe[ZF_ZO_MAXPROBES] = {{0}};
   struct zf_buf buf = {0};
-  if (run->backprop) {
-    int rc = zf_backprop_gradient(run, 1, &probe[0].plus, &probe[0].projected_gradient);
-    probe[0].minus = probe[0].plus;
-    if (rc) return rc;
-  }
-  int rc = run->backprop ? 0 : zf_run_estimate(run, 1, probe);
+  int rc = run->backprop
+               ? zf_backprop_gradient(run, 1, &probe[0].plus, &probe[0].projected_gradient)
+               : zf_run_estimate(run, 1, probe);
   if (rc) return rc;
+  if (run->backprop) probe[0].minus = probe[0].plus;
   if (zc_common.json) {
     zf_buf_printf(&buf,
                   "{\"dry_run\": true, \"steps\": %lld, \"loss\": %.17g, \"g\": %.17g, "

@@ -106,7 +106,8 @@ static int verify_mark(struct replay_task *task, int64_t step,
   char now[33];
   int rc = zf_replay_steps(task->model, &task->history, step, mark->step, NULL);
   if (!rc) rc = zf_model_hash(task->model, now);
-  if (rc || !strcmp(now, mark->hash)) return rc;
+  if (rc) return rc;
+  if (!strcmp(now, mark->hash)) return 0;
   return zf_error(ZF_EINVALID,
                   "%s: the weights of step %lld have the hash %s by replay, but the log has %s",
                   task->history.path, (long long)mark->step, now, mark->hash);

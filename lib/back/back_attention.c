@@ -45,7 +45,7 @@ int64_t zf_back_attention_scratch(int64_t keys, int64_t D) {
 
 static struct attention_scratch scratch_of(float *memory, int64_t keys, int64_t padded_D) {
   int64_t padded_keys = zf_tile_round_up(keys);
-  struct attention_scratch own;
+  struct attention_scratch own = {0};
   float **all[] = {&own.keys,    &own.values,     &own.dkeys,
                    &own.dvalues, &own.keys_panel, &own.values_panel};
   for (int i = 0; i < 6; i++, memory += padded_keys * padded_D) *all[i] = memory;

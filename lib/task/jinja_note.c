@@ -87,7 +87,7 @@ static int measure_items(struct zj_env *env, const json_t *value, int level, int
 
 static int measure(struct zj_env *env, const json_t *value, int level, int *depth) {
   struct zj_note *note;
-  int items_depth;
+  int items_depth = 0;
   *depth = 0;
   if (!json_is_array(value) && !json_is_object(value)) return 0;
   int rc = note_of(env, &note, value);
