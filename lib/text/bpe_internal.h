@@ -7,7 +7,7 @@
 struct zf_merge {
   int32_t left, right; /* the pair; left -1: empty slot */
   uint32_t rank;
-  int32_t made;
+  int32_t merged;
 };
 
 struct zf_merges { /* open addressing, at most two thirds full */
@@ -18,7 +18,7 @@ struct zf_merges { /* open addressing, at most two thirds full */
 int zf_merges_reserve(struct zf_merges *merges, int64_t count);
 /* A pair that comes twice keeps the later rank. */
 void zf_merges_put(struct zf_merges *merges, int32_t left, int32_t right, uint32_t rank,
-                   int32_t made);
+                   int32_t merged);
 
 /* Visits every pair of plain pieces that makes a third: pieces with the highest score first, equal
  * scores by id; pairs of one piece by where they part.  Pairs whose pieces have equal scores share a
@@ -34,19 +34,19 @@ struct zf_symbol {
   int32_t prev, next;
   int32_t bytes;
   uint32_t rank; /* of the merge with the next symbol; scratch */
-  int32_t made;
+  int32_t merged;
 };
 
 struct zf_merge_candidate {
   uint32_t rank;
-  int32_t at, made;
+  int32_t index, merged;
 };
 
 struct zf_word {
-  struct zf_symbol *sym;
+  struct zf_symbol *symbol;
   int64_t count, cap;
   struct zf_merge_candidate *heap;
-  int64_t nheap, heap_cap;
+  int64_t heap_count, heap_cap;
 };
 
 int zf_word_add(struct zf_word *word, int32_t id, int64_t bytes);

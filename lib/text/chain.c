@@ -77,11 +77,11 @@ int zf_chain_apply(const struct zf_chain *chain, struct zf_encoding *encoding) {
   return rc;
 }
 
-int zf_chain_places(const struct zf_chain *chain) {
+int zf_chain_needs_offsets(const struct zf_chain *chain) {
   int places = 0;
   for (int64_t i = 0; i < chain->count; i++) {
     const struct zf_chain_part *part = &chain->part[i];
-    places |= part->row->places && part->row->places(part->self);
+    places |= part->row->needs_offsets && part->row->needs_offsets(part->self);
   }
   return places;
 }

@@ -15,14 +15,14 @@ enum { MERGES_MAX = 256 << 20 };
 
 const struct zf_byte_form zf_form_gpt2 = {0};
 const struct zf_byte_form zf_form_neox = {.nfc = 1};
-const struct zf_byte_form zf_form_roberta = {.wrap = 1};
+const struct zf_byte_form zf_form_roberta = {.add_cls_sep = 1};
 const struct zf_byte_form zf_form_qwen2 = {
     .nfc = 1,
     .regex = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}"
              "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"};
 
 /* Length of a line without the spaces at its end. */
-static size_t trimmed(const char *line, size_t len) {
+static size_t trimmed_len(const char *line, size_t len) {
   while (len) {
     size_t from = len - 1;
     uint32_t c;
@@ -35,7 +35,7 @@ static size_t trimmed(const char *line, size_t len) {
 }
 
 /* The lines of a file as an array; `empty`: those without text too. */
-static int load_lines(json_t **out, const char *path, int empty) {
+static int load_lines(json_t **out, const char *path, int keep_empty) {
   char *text = NULL;
   size_t len = 0;
   int rc = zf_read_file(&text, &len, path, MERGES_MAX);
@@ -43,14 +43,14 @@ static int load_lines(json_t **out, const char *path, int empty) {
   json_t *list = json_array();
   if (!list) rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
   const char *end = text ? text + len : NULL;
-  for (const char *p = text; p && p < end && !rc;) {
-    const char *stop = memchr(p, '\n', (size_t)(end - p));
+  for (const char *line = text; line && line < end && !rc;) {
+    const char *stop = memchr(line, '\n', (size_t)(end - line));
     if (!stop) stop = end;
-    size_t n = trimmed(p, (size_t)(stop - p));
-    if ((n || empty) && json_array_append_new(list, json_stringn(p, n)))
+    size_t line_len = trimmed_len(line, (size_t)(stop - line));
+    if ((line_len || keep_empty) && json_array_append_new(list, json_stringn(line, line_len)))
       rc = zf_error(ZF_EINVALID, "%s: byte %lld: the line is not UTF-8", path,
-                    (long long)(p - text));
-    p = stop + 1;
+                    (long long)(line - text));
+    line = stop + 1;
   }
   free(text);
   if (rc)
@@ -77,7 +77,7 @@ json_t *zf_parts_bytes(const struct zf_tok_settings *settings) {
   json_t *normalizer = form->nfc ? json_pack("{s:s}", "type", "NFC") : json_null();
   json_t *out = json_pack("{s:o, s:o, s:{s:s}}", "normalizer", normalizer, "pre_tokenizer",
                           pre_tokenizer(form, settings), "decoder", "type", "ByteLevel");
-  if (out && form->wrap) json_object_set_new(out, ZF_AROUND_KEY, json_string("cls trim"));
+  if (out && form->add_cls_sep) json_object_set_new(out, ZF_AROUND_KEY, json_string("cls trim"));
   return out;
 }
 
@@ -94,17 +94,18 @@ static json_t *assemble(json_t *vocab, json_t *merges, const struct zf_tok_setti
 
 int zf_classic_load(json_t **out, const char *path, const struct zf_tok_settings *settings) {
   json_t *vocab = NULL, *merges = NULL;
-  char *m = zf_strdup(path);
-  int rc = m ? zf_json_load(&vocab, path) : ZF_ENOMEM;
+  char *merges_path = zf_strdup(path);
+  int rc = merges_path ? zf_json_load(&vocab, path) : ZF_ENOMEM;
   if (!rc && !json_is_object(vocab))
     rc = zf_error(ZF_EINVALID, "%s: expected an object, found %s", path, zf_json_kind(vocab));
-  if (!rc) strcpy(m + strlen(m) - 10, "merges.txt"); /* in the place of "vocab.json" */
-  if (!rc) rc = load_lines(&merges, m, 0);           /* the reader passes over "#version" */
+  if (!rc)
+    strcpy(merges_path + strlen(merges_path) - 10, "merges.txt"); /* in the place of "vocab.json" */
+  if (!rc) rc = load_lines(&merges, merges_path, 0); /* the reader passes over "#version" */
   if (!rc && !(*out = assemble(vocab, merges, settings)))
     rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
   json_decref(vocab);
   json_decref(merges);
-  free(m);
+  free(merges_path);
   return rc;
 }
 
@@ -127,10 +128,10 @@ json_t *zf_parts_bert(const struct zf_tok_settings *settings) {
 
 static json_t *assemble_bert(json_t *vocab, const struct zf_tok_settings *settings) {
   const char *from, *unk;
-  int given;
+  int present;
   json_t *out = zf_parts_bert(settings);
   if (!out) return NULL;
-  unk = zf_tok_settings_name(settings, ZF_UNK, &from, &given);
+  unk = zf_tok_settings_name(settings, ZF_UNK, &from, &present);
   json_t *model =
       json_pack("{s:s, s:s, s:s, s:i, s:O}", "type", "WordPiece", "unk_token", unk ? unk : "[UNK]",
                 "continuing_subword_prefix", "##", "max_input_chars_per_word", 100, "vocab", vocab);

@@ -32,7 +32,7 @@ static int append_merge(void *ctx, const struct zf_merge *split) {
 
 static json_t *vocab_object(const struct zf_vocab *vocab) {
   json_t *out = json_object();
-  for (int64_t id = 0; id < vocab->nid; id++) {
+  for (int64_t id = 0; id < vocab->id_end; id++) {
     if (json_object_set_new(out, zf_vocab_piece(vocab, (int32_t)id), json_integer(id))) {
       json_decref(out);
       return NULL;
@@ -52,7 +52,8 @@ static int listed_model(json_t **out, const json_t *model, const char *path) {
   if (!rc) rc = zf_json_int(&unk, model, "unk_id", path);
   if (!rc) rc = zf_scored_splits(&list, &vocab, score, append_merge, &merges);
   if (!rc) {
-    const char *unknown = unk >= 0 && unk < vocab.nid ? zf_vocab_piece(&vocab, (int32_t)unk) : NULL;
+    const char *unknown =
+        unk >= 0 && unk < vocab.id_end ? zf_vocab_piece(&vocab, (int32_t)unk) : NULL;
     *out = json_pack("{s:s, s:n, s:s?, s:n, s:n, s:b, s:b, s:b, s:o, s:O}", "type", "BPE",
                      "dropout", "unk_token", unknown, "continuing_subword_prefix",
                      "end_of_word_suffix", "fuse_unk", 1, "byte_fallback", 1, "ignore_merges", 0,

@@ -8,27 +8,26 @@
 
 /* Appends the segments of a piece by a property of characters: each character that
  * has it is a match of its own. */
-static int cut_by_class(struct zf_encoding *encoding, const struct zf_piece *piece,
+static int cut_by_class(struct zf_encoding *encoding, const struct zf_span *span,
                         int (*is)(uint32_t)) {
-  const char *s = encoding->cur.data + piece->off;
+  const char *text = encoding->text.data + span->off;
   int64_t done = 0;
   int rc = 0;
-  for (int64_t i = 0; !rc && i < piece->len;) {
+  for (int64_t i = 0; !rc && i < span->len;) {
     uint32_t c;
-    int n = zf_char_next(&c, s + i, piece->len - i);
+    int bytes = zf_char_next(&c, text + i, span->len - i);
     if (is(c)) {
-      if (i > done) rc = zf_encoding_segment(encoding, done, i, 0);
-      if (!rc) rc = zf_encoding_segment(encoding, i, i + n, 1);
-      done = i + n;
+      if (i > done) rc = zf_encoding_add_segment(encoding, done, i, 0);
+      if (!rc) rc = zf_encoding_add_segment(encoding, i, i + bytes, 1);
+      done = i + bytes;
     }
-    i += n;
+    i += bytes;
   }
-  return rc || done == piece->len ? rc : zf_encoding_segment(encoding, done, piece->len, 0);
+  return rc || done == span->len ? rc : zf_encoding_add_segment(encoding, done, span->len, 0);
 }
 
-static int cut_pattern(const void *self, struct zf_encoding *encoding,
-                       const struct zf_piece *piece) {
-  return zf_pattern_find(self, encoding, encoding->cur.data + piece->off, piece->len);
+static int cut_pattern(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
+  return zf_pattern_find(self, encoding, encoding->text.data + span->off, span->len);
 }
 
 /* {"behavior": "Isolated"}; *out is the default before. */
@@ -51,7 +50,7 @@ static int parse_behavior(enum zf_behavior *out, const json_t *def, const char *
 
 /* --- ByteLevel ----------------------------------------------------------------- */
 
-struct byte_level {
+struct byte_level_pretokenizer {
   int prefix_space;
   struct zf_pattern *pattern; /* or NULL */
 };
@@ -60,7 +59,7 @@ static const char gpt2_pattern[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
 static void free_byte_level(void *self) {
-  struct byte_level *byte_level = self;
+  struct byte_level_pretokenizer *byte_level = self;
   if (byte_level) zf_pattern_free(byte_level->pattern);
   free(byte_level);
 }
@@ -69,7 +68,7 @@ static int parse_byte_level(void **self, const json_t *def, const char *where,
                             const struct zf_tok *tok) {
   (void)tok;
   int regex = 1;
-  struct byte_level *byte_level = zf_calloc(1, sizeof *byte_level);
+  struct byte_level_pretokenizer *byte_level = zf_calloc(1, sizeof *byte_level);
   if (!byte_level) return ZF_ENOMEM;
   int rc = zf_need_bool(&byte_level->prefix_space, def, "add_prefix_space", where);
   if (!rc) rc = zf_json_bool(&regex, def, "use_regex", where);
@@ -83,41 +82,41 @@ static int parse_byte_level(void **self, const json_t *def, const char *where,
 }
 
 static int map_prefix_space(const void *self, struct zf_encoding *encoding,
-                            const struct zf_piece *piece) {
+                            const struct zf_span *span) {
   (void)self;
-  int rc = piece->len && encoding->cur.data[piece->off] != ' '
-               ? zf_encoding_prepend(encoding, piece, " ", 1)
+  int rc = span->len && encoding->text.data[span->off] != ' '
+               ? zf_encoding_prepend(encoding, span, " ", 1)
                : 0;
-  return rc ? rc : zf_text_buf_copy(encoding, piece->off, piece->len);
+  return rc ? rc : zf_text_buf_copy(encoding, span->off, span->len);
 }
 
 /* Every byte becomes its character, in the place of the whole old character. */
 static int map_alphabet(const void *self, struct zf_encoding *encoding,
-                        const struct zf_piece *piece) {
+                        const struct zf_span *span) {
   (void)self;
-  struct zf_text_buf *text = &encoding->next;
-  int rc = zf_encoding_reserve(encoding, piece->len * 2);
+  struct zf_text_buf *text = &encoding->new_text;
+  int rc = zf_encoding_reserve(encoding, span->len * 2);
   if (rc) return rc;
-  for (int64_t i = piece->off; i < piece->off + piece->len; i++) {
-    uint32_t c = zf_char_byte_level((unsigned char)encoding->cur.data[i]);
-    int n = c < 0x80 ? 1 : 2;
-    if (n == 1) {
+  for (int64_t i = span->off; i < span->off + span->len; i++) {
+    uint32_t c = zf_char_byte_level((unsigned char)encoding->text.data[i]);
+    int bytes = c < 0x80 ? 1 : 2;
+    if (bytes == 1) {
       text->data[text->len] = (char)c;
     } else {
       text->data[text->len] = (char)(0xC0 | c >> 6);
       text->data[text->len + 1] = (char)(0x80 | (c & 63));
     }
-    for (int k = 0; encoding->track && k < n; k++) {
-      text->begin[text->len + k] = encoding->cur.begin[i];
-      text->end[text->len + k] = encoding->cur.end[i];
+    for (int k = 0; encoding->track_offsets && k < bytes; k++) {
+      text->begin[text->len + k] = encoding->text.begin[i];
+      text->end[text->len + k] = encoding->text.end[i];
     }
-    text->len += n;
+    text->len += bytes;
   }
   return 0;
 }
 
 static int apply_byte_level(const void *self, struct zf_encoding *encoding) {
-  const struct byte_level *byte_level = self;
+  const struct byte_level_pretokenizer *byte_level = self;
   int rc = byte_level->prefix_space ? zf_encoding_map(encoding, map_prefix_space, NULL) : 0;
   if (!rc && byte_level->pattern)
     rc = zf_encoding_cut(encoding, cut_pattern, byte_level->pattern, ZF_ISOLATED, 0);
@@ -126,14 +125,14 @@ static int apply_byte_level(const void *self, struct zf_encoding *encoding) {
 
 /* --- Split ---------------------------------------------------------------------- */
 
-struct split {
+struct split_pretokenizer {
   struct zf_pattern *pattern;
   enum zf_behavior behavior;
   int invert;
 };
 
 static void free_split(void *self) {
-  struct split *split = self;
+  struct split_pretokenizer *split = self;
   if (split) zf_pattern_free(split->pattern);
   free(split);
 }
@@ -141,10 +140,10 @@ static void free_split(void *self) {
 static int parse_split(void **self, const json_t *def, const char *where,
                        const struct zf_tok *tok) {
   (void)tok;
-  struct split *split = zf_calloc(1, sizeof *split);
+  struct split_pretokenizer *split = zf_calloc(1, sizeof *split);
   if (!split) return ZF_ENOMEM;
-  const char *given;
-  int rc = zf_need_str(&given, def, "behavior", where);
+  const char *behavior;
+  int rc = zf_need_str(&behavior, def, "behavior", where);
   if (!rc) rc = parse_behavior(&split->behavior, def, where);
   if (!rc) rc = zf_need_bool(&split->invert, def, "invert", where);
   if (!rc) rc = zf_pattern_parse(&split->pattern, def, where);
@@ -157,7 +156,7 @@ static int parse_split(void **self, const json_t *def, const char *where,
 }
 
 static int apply_split(const void *self, struct zf_encoding *encoding) {
-  const struct split *split = self;
+  const struct split_pretokenizer *split = self;
   return zf_encoding_cut(encoding, cut_pattern, split->pattern, split->behavior, split->invert);
 }
 
@@ -176,10 +175,9 @@ static int parse_digits(void **self, const json_t *def, const char *where,
   return 0;
 }
 
-static int cut_digits(const void *self, struct zf_encoding *encoding,
-                      const struct zf_piece *piece) {
+static int cut_digits(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
   (void)self;
-  return cut_by_class(encoding, piece, zf_char_is_number);
+  return cut_by_class(encoding, span, zf_char_is_number);
 }
 
 static int apply_digits(const void *self, struct zf_encoding *encoding) {
@@ -199,19 +197,18 @@ static int parse_punctuation(void **self, const json_t *def, const char *where,
 }
 
 static int cut_punctuation(const void *self, struct zf_encoding *encoding,
-                           const struct zf_piece *piece) {
+                           const struct zf_span *span) {
   (void)self;
-  return cut_by_class(encoding, piece, zf_char_is_punct);
+  return cut_by_class(encoding, span, zf_char_is_punct);
 }
 
 static int apply_punctuation(const void *self, struct zf_encoding *encoding) {
   return zf_encoding_cut(encoding, cut_punctuation, NULL, *(const enum zf_behavior *)self, 0);
 }
 
-static int cut_spaces(const void *self, struct zf_encoding *encoding,
-                      const struct zf_piece *piece) {
+static int cut_spaces(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
   (void)self;
-  return cut_by_class(encoding, piece, zf_char_is_space);
+  return cut_by_class(encoding, span, zf_char_is_space);
 }
 
 static int apply_whitespace_split(const void *self, struct zf_encoding *encoding) {
@@ -219,24 +216,24 @@ static int apply_whitespace_split(const void *self, struct zf_encoding *encoding
 }
 
 /* Runs of word characters, runs of signs; spaces between them are the matches. */
-static int cut_words(const void *self, struct zf_encoding *encoding, const struct zf_piece *piece) {
+static int cut_words(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
   (void)self;
-  const char *s = encoding->cur.data + piece->off;
+  const char *text = encoding->text.data + span->off;
   int64_t from = 0;
   int rc = 0, before = -1;
-  for (int64_t i = 0; !rc && i < piece->len;) {
+  for (int64_t i = 0; !rc && i < span->len;) {
     uint32_t c;
-    int n = zf_char_next(&c, s + i, piece->len - i);
+    int bytes = zf_char_next(&c, text + i, span->len - i);
     int kind = zf_char_is_word(c) ? 1 : zf_char_is_space(c) ? 2 : 3;
     if (i > 0 && kind != before) {
-      rc = zf_encoding_segment(encoding, from, i, before == 2);
+      rc = zf_encoding_add_segment(encoding, from, i, before == 2);
       from = i;
     }
     before = kind;
-    i += n;
+    i += bytes;
   }
-  return rc || from == piece->len ? rc
-                                  : zf_encoding_segment(encoding, from, piece->len, before == 2);
+  return rc || from == span->len ? rc
+                                 : zf_encoding_add_segment(encoding, from, span->len, before == 2);
 }
 
 static int apply_whitespace(const void *self, struct zf_encoding *encoding) {
@@ -258,8 +255,8 @@ static int parse_delimiter(void **self, const json_t *def, const char *where,
   uint32_t c;
   int rc = zf_need_str(&text, def, "delimiter", where);
   if (rc) return rc;
-  int64_t n = (int64_t)strlen(text);
-  if (!n || zf_char_next(&c, text, n) != n)
+  int64_t len = (int64_t)strlen(text);
+  if (!len || zf_char_next(&c, text, len) != len)
     return zf_error(ZF_EINVALID, "%s: key 'delimiter': '%s' is not one character", where, text);
   return zf_pattern_new((struct zf_pattern **)self, text, 1, where);
 }
@@ -296,16 +293,16 @@ static int parse_fixed(void **self, const json_t *def, const char *where,
   return 0;
 }
 
-static int cut_fixed(const void *self, struct zf_encoding *encoding, const struct zf_piece *piece) {
-  int64_t length = *(const int64_t *)self, from = 0, k = 0;
+static int cut_fixed(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
+  int64_t length = *(const int64_t *)self, from = 0, characters = 0;
   int rc = 0;
-  for (int64_t i = 0; !rc && i < piece->len;) {
+  for (int64_t i = 0; !rc && i < span->len;) {
     uint32_t c;
-    i += zf_char_next(&c, encoding->cur.data + piece->off + i, piece->len - i);
-    if (++k < length && i < piece->len) continue;
-    rc = zf_encoding_segment(encoding, from, i, 0);
+    i += zf_char_next(&c, encoding->text.data + span->off + i, span->len - i);
+    if (++characters < length && i < span->len) continue;
+    rc = zf_encoding_add_segment(encoding, from, i, 0);
     from = i;
-    k = 0;
+    characters = 0;
   }
   return rc;
 }
@@ -316,16 +313,16 @@ static int apply_fixed(const void *self, struct zf_encoding *encoding) {
 
 /* --- Metaspace ------------------------------------------------------------------- */
 
-struct metaspace {
+struct metaspace_pretokenizer {
   char mark[8]; /* UTF-8 of the replacement */
-  int64_t nmark;
+  int64_t mark_len;
   enum zf_scheme scheme;
   int split;
   struct zf_pattern *pattern; /* finds the mark */
 };
 
 static void free_metaspace(void *self) {
-  struct metaspace *metaspace = self;
+  struct metaspace_pretokenizer *metaspace = self;
   if (metaspace) zf_pattern_free(metaspace->pattern);
   free(metaspace);
 }
@@ -333,35 +330,36 @@ static void free_metaspace(void *self) {
 /* Files before prepend_scheme say add_prefix_space. */
 int zf_metaspace_parse(char mark[8], enum zf_scheme *scheme, const json_t *def, const char *where) {
   static const char *const name[] = {"always", "first", "never"};
-  const char *text = NULL, *given = NULL;
-  int space = -1;
+  const char *replacement = NULL, *scheme_name = NULL;
+  int prefix_space = -1;
   uint32_t c;
-  int rc = zf_need_str(&text, def, "replacement", where);
-  if (!rc) rc = zf_json_str(&given, def, "prepend_scheme", where);
-  if (!rc) rc = zf_json_bool(&space, def, "add_prefix_space", where);
+  int rc = zf_need_str(&replacement, def, "replacement", where);
+  if (!rc) rc = zf_json_str(&scheme_name, def, "prepend_scheme", where);
+  if (!rc) rc = zf_json_bool(&prefix_space, def, "add_prefix_space", where);
   if (rc) return rc;
-  int64_t n = (int64_t)strlen(text);
-  if (n == 0 || zf_char_next(&c, text, n) != n)
-    return zf_error(ZF_EINVALID, "%s: key 'replacement': '%s' is not one character", where, text);
-  memcpy(mark, text, (size_t)n + 1);
-  *scheme = space == 0 ? ZF_NEVER : ZF_ALWAYS;
-  if (!given) return 0;
+  int64_t len = (int64_t)strlen(replacement);
+  if (len == 0 || zf_char_next(&c, replacement, len) != len)
+    return zf_error(ZF_EINVALID, "%s: key 'replacement': '%s' is not one character", where,
+                    replacement);
+  memcpy(mark, replacement, (size_t)len + 1);
+  *scheme = prefix_space == 0 ? ZF_NEVER : ZF_ALWAYS;
+  if (!scheme_name) return 0;
   for (int i = 0; i < 3; i++) {
-    if (strcmp(given, name[i])) continue;
+    if (strcmp(scheme_name, name[i])) continue;
     *scheme = (enum zf_scheme)i;
-    if (space == 0 && *scheme != ZF_NEVER)
+    if (prefix_space == 0 && *scheme != ZF_NEVER)
       return zf_error(ZF_EINVALID, "%s: add_prefix_space is false, prepend_scheme '%s'", where,
-                      given);
+                      scheme_name);
     return 0;
   }
   return zf_error(ZF_EINVALID, "%s: key 'prepend_scheme': '%s' is not always, first or never",
-                  where, given);
+                  where, scheme_name);
 }
 
 static int parse_metaspace(void **self, const json_t *def, const char *where,
                            const struct zf_tok *tok) {
   (void)tok;
-  struct metaspace *metaspace = zf_calloc(1, sizeof *metaspace);
+  struct metaspace_pretokenizer *metaspace = zf_calloc(1, sizeof *metaspace);
   if (!metaspace) return ZF_ENOMEM;
   metaspace->split = 1;
   int rc = zf_metaspace_parse(metaspace->mark, &metaspace->scheme, def, where);
@@ -371,44 +369,45 @@ static int parse_metaspace(void **self, const json_t *def, const char *where,
     free_metaspace(metaspace);
     return rc;
   }
-  metaspace->nmark = (int64_t)strlen(metaspace->mark);
+  metaspace->mark_len = (int64_t)strlen(metaspace->mark);
   *self = metaspace;
   return 0;
 }
 
 static int map_metaspace(const void *self, struct zf_encoding *encoding,
-                         const struct zf_piece *piece) {
-  const struct metaspace *metaspace = self;
-  const char *s = encoding->cur.data + piece->off;
-  int wanted =
-      metaspace->scheme == ZF_ALWAYS || (metaspace->scheme == ZF_FIRST && piece->origin == 0);
-  int marked = piece->len && (*s == ' ' || (piece->len >= metaspace->nmark &&
-                                            !memcmp(s, metaspace->mark, metaspace->nmark)));
-  int rc = wanted && !marked
-               ? zf_encoding_prepend(encoding, piece, metaspace->mark, metaspace->nmark)
+                         const struct zf_span *span) {
+  const struct metaspace_pretokenizer *metaspace = self;
+  const char *text = encoding->text.data + span->off;
+  int wants_mark =
+      metaspace->scheme == ZF_ALWAYS || (metaspace->scheme == ZF_FIRST && span->origin == 0);
+  int has_mark =
+      span->len && (*text == ' ' || (span->len >= metaspace->mark_len &&
+                                     !memcmp(text, metaspace->mark, metaspace->mark_len)));
+  int rc = wants_mark && !has_mark
+               ? zf_encoding_prepend(encoding, span, metaspace->mark, metaspace->mark_len)
                : 0;
   int64_t done = 0;
-  for (int64_t i = 0; !rc && i < piece->len; i++) {
-    if (s[i] != ' ') continue;
-    rc = zf_text_buf_copy(encoding, piece->off + done, i - done);
-    int32_t b = encoding->track ? encoding->cur.begin[piece->off + i] : 0,
-            e = encoding->track ? encoding->cur.end[piece->off + i] : 0;
-    if (!rc) rc = zf_text_buf_add(encoding, metaspace->mark, metaspace->nmark, b, e);
+  for (int64_t i = 0; !rc && i < span->len; i++) {
+    if (text[i] != ' ') continue;
+    rc = zf_text_buf_copy(encoding, span->off + done, i - done);
+    int32_t begin = encoding->track_offsets ? encoding->text.begin[span->off + i] : 0,
+            end = encoding->track_offsets ? encoding->text.end[span->off + i] : 0;
+    if (!rc) rc = zf_text_buf_add(encoding, metaspace->mark, metaspace->mark_len, begin, end);
     done = i + 1;
   }
-  return rc ? rc : zf_text_buf_copy(encoding, piece->off + done, piece->len - done);
+  return rc ? rc : zf_text_buf_copy(encoding, span->off + done, span->len - done);
 }
 
 static int apply_metaspace(const void *self, struct zf_encoding *encoding) {
-  const struct metaspace *metaspace = self;
+  const struct metaspace_pretokenizer *metaspace = self;
   int rc = zf_encoding_map(encoding, map_metaspace, metaspace);
   if (rc || !metaspace->split) return rc;
   return zf_encoding_cut(encoding, cut_pattern, metaspace->pattern, ZF_MERGED_NEXT, 0);
 }
 
 /* "First" asks whether a piece begins the text. */
-static int metaspace_places(const void *self) {
-  return ((const struct metaspace *)self)->scheme == ZF_FIRST;
+static int metaspace_needs_offsets(const void *self) {
+  return ((const struct metaspace_pretokenizer *)self)->scheme == ZF_FIRST;
 }
 
 static const struct zf_part_row rows[] = {
@@ -418,7 +417,7 @@ static const struct zf_part_row rows[] = {
     {"Punctuation", parse_punctuation, apply_punctuation, free, NULL},
     {"Whitespace", NULL, apply_whitespace, NULL, NULL},
     {"WhitespaceSplit", NULL, apply_whitespace_split, NULL, NULL},
-    {"Metaspace", parse_metaspace, apply_metaspace, free_metaspace, metaspace_places},
+    {"Metaspace", parse_metaspace, apply_metaspace, free_metaspace, metaspace_needs_offsets},
     {"BertPreTokenizer", NULL, apply_bert, NULL, NULL},
     {"CharDelimiterSplit", parse_delimiter, apply_delimiter, free_pattern, NULL},
     {"UnicodeScripts", parse_scripts, apply_scripts, free_pattern, NULL},

@@ -34,8 +34,8 @@ enum { ZF_REPLACEMENT = 0xFFFD };
 
 /* The character at p, `left` >= 1 bytes.  Returns its length, or, for bytes that
  * are not UTF-8, that of the maximal ill-formed part with *c = U+FFFD. */
-int zf_char_next(uint32_t *c, const char *p, int64_t left);
-int zf_char_put(char out[4], uint32_t c); /* returns the length */
+int zf_char_next(uint32_t *character, const char *text, int64_t left);
+int zf_char_put(char out[4], uint32_t character); /* returns the length */
 
 int zf_char_is_space(uint32_t c);                /* Unicode White_Space */
 int zf_char_is_number(uint32_t c);               /* N* */
@@ -53,7 +53,7 @@ struct zf_text_buf {
   int32_t *begin, *end; /* with track */
 };
 
-struct zf_piece {
+struct zf_span {
   int64_t off, len; /* of cur */
   int64_t origin;   /* where in the given text the piece began when it was cut; with track */
   int32_t id;       /* an added token, or -1 */
@@ -66,20 +66,20 @@ struct zf_text_segment { /* a stretch of a piece that a pattern matched, or did 
 
 struct zf_encoding {
   const struct zf_tok *tok;
-  int track; /* b and e are kept */
-  struct zf_text_buf cur, next;
-  struct zf_piece *piece, *made;
-  int64_t npiece, nmade, piece_cap, made_cap;
+  int track_offsets; /* b and e are kept */
+  struct zf_text_buf text, new_text;
+  struct zf_span *span, *new_span;
+  int64_t span_count, new_span_count, span_cap, new_span_cap;
   struct zf_text_segment *segment; /* scratch of the splitters */
   int64_t segment_count, segment_cap;
-  void *match;   /* scratch of PCRE2 */
-  void *scratch; /* of the model, freed by its row */
+  void *match_data;    /* scratch of PCRE2 */
+  void *model_scratch; /* of the model, freed by its row */
   struct zf_ids *ids;
-  int64_t first; /* where this call's ids begin */
+  int64_t first_id; /* where this call's ids begin */
   unsigned flags;
-  const char *given;
-  int64_t given_len;
-  int64_t limit; /* bytes that cur may have */
+  const char *original;
+  int64_t original_len;
+  int64_t max_len; /* bytes that cur may have */
 };
 
 /* Starts with the given text as one piece, broken UTF-8 replaced. */
@@ -90,22 +90,24 @@ void zf_encoding_close(struct zf_encoding *encoding);
 /* Room for `more` bytes in `next`.  A text may grow by a factor and no further, or a
  * chain of replacements in a hostile file would fill the memory. */
 int zf_encoding_reserve(struct zf_encoding *encoding, int64_t more);
-void zf_encoding_bound(struct zf_encoding *encoding, int64_t len); /* that factor is of len */
+void zf_encoding_set_limit(struct zf_encoding *encoding, int64_t len); /* that factor is of len */
 /* Appends n bytes that all come from [b,e), or a copy with its places. */
-int zf_text_buf_add(struct zf_encoding *encoding, const char *p, int64_t len, int32_t b, int32_t e);
-int zf_text_buf_copy(struct zf_encoding *encoding, int64_t off, int64_t n); /* cur -> next */
-int zf_text_buf_put(struct zf_encoding *encoding, int64_t off,
-                    uint32_t c); /* c for the character at off */
+int zf_text_buf_add(struct zf_encoding *encoding, const char *bytes, int64_t len, int32_t begin,
+                    int32_t end);
+int zf_text_buf_copy(struct zf_encoding *encoding, int64_t off, int64_t len); /* cur -> next */
+int zf_text_buf_add_char(struct zf_encoding *encoding, int64_t off,
+                         uint32_t character); /* c for the character at off */
 /* Appends a text to `next`, each broken part replaced by U+FFFD. */
-int zf_encoding_clean(struct zf_encoding *encoding, const char *text, int64_t len);
-int zf_encoding_push(struct zf_encoding *encoding, int64_t off, int64_t len,
-                     int32_t id); /* -> made */
-int zf_encoding_segment(struct zf_encoding *encoding, int64_t from, int64_t to, int match);
-void zf_encoding_swap_pieces(struct zf_encoding *encoding);
+int zf_encoding_add_repaired(struct zf_encoding *encoding, const char *text, int64_t len);
+int zf_encoding_add_span(struct zf_encoding *encoding, int64_t off, int64_t len,
+                         int32_t id); /* -> made */
+int zf_encoding_add_segment(struct zf_encoding *encoding, int64_t from, int64_t to, int match);
+void zf_encoding_swap_spans(struct zf_encoding *encoding);
 void zf_encoding_swap_text(struct zf_encoding *encoding);
 
 /* Rewrites every piece that is text: fn appends the new bytes to `next`. */
-typedef int (*zf_map_fn)(const void *self, struct zf_encoding *w, const struct zf_piece *p);
+typedef int (*zf_map_fn)(const void *self, struct zf_encoding *encoding,
+                         const struct zf_span *span);
 int zf_encoding_map(struct zf_encoding *encoding, zf_map_fn fn, const void *self);
 
 /* Cuts every piece that is text: fn lists segments that cover it, `behavior` says
@@ -115,8 +117,8 @@ int zf_encoding_cut(struct zf_encoding *encoding, zf_map_fn fn, const void *self
                     enum zf_behavior behavior, int invert);
 
 /* Puts `text` before a piece; it counts as coming from the first character. */
-int zf_encoding_prepend(struct zf_encoding *encoding, const struct zf_piece *piece,
-                        const char *text, int64_t len);
+int zf_encoding_prepend(struct zf_encoding *encoding, const struct zf_span *span, const char *text,
+                        int64_t len);
 
 /* --- patterns (pattern.c) --------------------------------------------------- */
 
@@ -128,8 +130,8 @@ int zf_scripts_new(struct zf_pattern **out, const char *where); /* runs of one s
 void zf_pattern_free(struct zf_pattern *pattern);
 void zf_pattern_free_match(void *match); /* zf_encoding.match */
 /* Lists the segments of s[0..n) in w->seg: matches and what lies between. */
-int zf_pattern_find(const struct zf_pattern *pattern, struct zf_encoding *encoding, const char *s,
-                    int64_t len);
+int zf_pattern_find(const struct zf_pattern *pattern, struct zf_encoding *encoding,
+                    const char *text, int64_t len);
 /* Rewrites a Ruby pattern (Oniguruma's) as a PCRE2 one. */
 int zf_pattern_translate(struct zf_buf *out, const char *text, const char *where);
 
@@ -145,16 +147,16 @@ struct zf_vocab {
   struct zf_vocab_entry *entry;
   int64_t count, cap;
   uint32_t *slot; /* hash table of entry index + 1 */
-  int64_t nslot;
+  int64_t slot_count;
   int32_t *by_id; /* entry index or -1 */
-  int64_t nid;    /* largest id + 1 */
+  int64_t id_end; /* largest id + 1 */
 };
 
 int zf_vocab_reserve(struct zf_vocab *vocab, int64_t count);
 int zf_vocab_add(struct zf_vocab *vocab, const char *piece, int64_t id, const char *where);
 int zf_vocab_finish(struct zf_vocab *vocab, const char *where); /* after the last: by_id */
 int zf_vocab_parse(struct zf_vocab *vocab, const json_t *def, const char *where); /* {piece: id} */
-int32_t zf_vocab_find(const struct zf_vocab *vocab, const char *p,
+int32_t zf_vocab_find(const struct zf_vocab *vocab, const char *text,
                       int64_t len);                                   /* -1 when absent */
 const char *zf_vocab_piece(const struct zf_vocab *vocab, int32_t id); /* or NULL */
 void zf_vocab_bytes(const struct zf_vocab *vocab, int32_t out[256]);  /* ids of "<0xXX>", or -1 */
@@ -177,16 +179,16 @@ enum zf_piece_type {
 int zf_scored_parse(struct zf_scored *scored, struct zf_vocab *vocab, double *score[],
                     const json_t *def,
                     const char *where); /* fills v, and *score [n + 1] by id, to be freed */
-int zf_scored_plain(const struct zf_scored *scored, int64_t id); /* may a text give it? */
+int zf_scored_is_plain(const struct zf_scored *scored, int64_t id); /* may a text give it? */
 
 /* --- chains of parts (chain.c) ---------------------------------------------- */
 
 struct zf_part_row {
   const char *name;
-  int (*parse)(void **self, const json_t *def, const char *where, const struct zf_tok *t);
-  int (*apply)(const void *self, struct zf_encoding *w);
+  int (*parse)(void **self, const json_t *def, const char *where, const struct zf_tok *tok);
+  int (*apply)(const void *self, struct zf_encoding *encoding);
   void (*free)(void *self);
-  int (*places)(const void *self); /* does apply need b and e?  NULL: no */
+  int (*needs_offsets)(const void *self); /* does apply need b and e?  NULL: no */
 };
 
 struct zf_part_table {
@@ -210,7 +212,7 @@ extern const struct zf_part_table zf_normalizers, zf_pretokenizers, zf_postproce
 int zf_chain_parse(struct zf_chain *chain, const struct zf_part_table *table, const json_t *def,
                    const struct zf_tok *tok);
 int zf_chain_apply(const struct zf_chain *chain, struct zf_encoding *encoding);
-int zf_chain_places(const struct zf_chain *chain);
+int zf_chain_needs_offsets(const struct zf_chain *chain);
 int zf_chain_has(const struct zf_chain *chain, const char *name);
 void zf_chain_free(struct zf_chain *chain);
 
@@ -279,7 +281,7 @@ struct zf_added {
 };
 
 /* list: tokenizer.json's; more: zf_tok_settings_tokens, or NULL. */
-int zf_added_parse(struct zf_added *added, const json_t *list, const json_t *more,
+int zf_added_parse(struct zf_added *added, const json_t *list, const json_t *extra,
                    const struct zf_tok *tok);
 int zf_added_index(struct zf_added *added,
                    const struct zf_tok *tok); /* once the normalizer is known */
@@ -292,8 +294,8 @@ const struct zf_added_token *zf_added_find(const struct zf_added *added, int32_t
 
 struct zf_model_row {
   const char *name;
-  int (*parse)(void **self, struct zf_vocab *v, const json_t *def, const char *where);
-  int (*encode)(const void *self, struct zf_encoding *w); /* pieces -> ids */
+  int (*parse)(void **self, struct zf_vocab *vocab, const json_t *def, const char *where);
+  int (*encode)(const void *self, struct zf_encoding *encoding); /* pieces -> ids */
   void (*free)(void *self);
   void (*free_scratch)(void *scratch);
   const char *(*describe)(const void *self);
@@ -305,20 +307,20 @@ extern const struct zf_model_row zf_bpe_row, zf_unigram_row, zf_wordpiece_row, z
 #define ZF_SPM_KEY "sentencepiece"
 
 /* An id for n bytes at `off` of cur, with their places when asked. */
-int zf_encoding_emit(struct zf_encoding *encoding, int32_t id, int64_t off, int64_t n);
+int zf_encoding_emit(struct zf_encoding *encoding, int32_t id, int64_t off, int64_t len);
 int zf_ids_add(struct zf_ids *ids, int32_t id, int32_t begin, int32_t end);
 int zf_ids_reserve(struct zf_ids *ids, int64_t more, int offsets);
 
 /* --- files beside a tokenizer (beside.c, classes.c, tok_rebuild.c, specials.c) ----------------- */
 
 struct zf_tok_settings {
-  const char *dir;    /* not owned */
-  json_t *config;     /* tokenizer_config.json */
-  json_t *map;        /* special_tokens_map.json */
-  json_t *added;      /* added_tokens.json */
-  json_t *generation; /* generation_config.json */
-  json_t
-      *model; /* config.json; all are objects, empty where there is no file or it does not count */
+  const char *dir;      /* not owned */
+  json_t *config;       /* tokenizer_config.json */
+  json_t *special_map;  /* special_tokens_map.json */
+  json_t *added_tokens; /* added_tokens.json */
+  json_t *generation;   /* generation_config.json */
+  json_t *
+      model_config; /* config.json; all are objects, empty where there is no file or it does not count */
   const struct zf_tok_class *class; /* or NULL */
 };
 
@@ -326,18 +328,18 @@ struct zf_tok_settings {
 struct zf_byte_form {
   int nfc;           /* the text is normalised */
   const char *regex; /* of words; NULL: GPT-2's */
-  int wrap;          /* CLS before and SEP after every text */
+  int add_cls_sep;   /* CLS before and SEP after every text */
 };
 extern const struct zf_byte_form zf_form_gpt2, zf_form_neox, zf_form_qwen2, zf_form_roberta;
 
 struct zf_tok_class {
-  const char *name, *also;
+  const char *name, *alias;
   const char *special[ZF_SPECIALS];
-  int respecial; /* what it calls special is so, whatever flags a file gives it */
-  const struct zf_byte_form *form;
-  json_t *(*parts)(
-      const struct zf_tok_settings *b); /* keys of tokenizer.json that it builds anew; NULL: none */
-  int not_bytes; /* a byte-level tokenizer.json that names it stays as it is */
+  int readd_special; /* what it calls special is so, whatever flags a file gives it */
+  const struct zf_byte_form *byte_form;
+  json_t *(*build_parts)(const struct zf_tok_settings *
+                             settings); /* keys of tokenizer.json that it builds anew; NULL: none */
+  int keep_byte_level; /* a byte-level tokenizer.json that names it stays as it is */
 };
 
 int zf_tok_settings_load(struct zf_tok_settings *settings, const char *dir);
@@ -349,12 +351,12 @@ const json_t *zf_tok_settings_get(const struct zf_tok_settings *settings, const 
                                   const char **from);
 /* The text of a special token, or NULL; given: a file has the key. */
 const char *zf_tok_settings_name(const struct zf_tok_settings *settings, enum zf_special which,
-                                 const char **from, int *given);
+                                 const char **from, int *present);
 int zf_tok_settings_flag(const struct zf_tok_settings *settings, const char *key, int fallback);
 /* Tokens that the files add to those of `own` (tokenizer.json's added_tokens), in the order of adding: a
  * list of objects as there, each with "from", its file. */
-int zf_tok_settings_tokens(json_t **out, const struct zf_tok_settings *settings, const json_t *own,
-                           const struct zf_vocab *vocab);
+int zf_tok_settings_tokens(json_t **out, const struct zf_tok_settings *settings,
+                           const json_t *listed, const struct zf_vocab *vocab);
 /* {"bos_token": text, ...}: what a chat template sees. */
 json_t *zf_tok_settings_template(const struct zf_tok_settings *settings);
 const struct zf_tok_class *zf_tok_class_of(const struct zf_tok_settings *settings);
@@ -370,7 +372,8 @@ json_t *zf_parts_code_llama(const struct zf_tok_settings *settings);
 json_t *zf_parts_gemma(const struct zf_tok_settings *settings);
 
 /* Fills t->special, t->ends and t->named; own: what the vocabulary's file names (ZF_NAMED_KEY), or NULL. */
-int zf_specials_read(struct zf_tok *tok, const struct zf_tok_settings *settings, const json_t *own);
+int zf_specials_read(struct zf_tok *tok, const struct zf_tok_settings *settings,
+                     const json_t *vocab_file_names);
 int zf_specials_gguf(struct zf_tok *tok, const json_t *keys);
 void zf_specials_free(struct zf_tok *tok);
 
@@ -381,12 +384,12 @@ struct zf_tok {
   struct zf_vocab vocab;
   struct zf_added added;
   struct zf_chain normalizer, pretokenizer, postprocessor, decoder;
-  int places; /* some part needs b and e */
+  int needs_offsets; /* some part needs b and e */
   int64_t size;
   struct zf_special_token special[ZF_SPECIALS];
-  struct zf_ids ends;
-  const char *ends_from;
-  json_t *named; /* {"bos_token": text, ...} */
+  struct zf_ids end_ids;
+  const char *end_ids_from;
+  json_t *special_texts; /* {"bos_token": text, ...} */
   char type[48];
 };
 

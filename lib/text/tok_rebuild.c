@@ -46,7 +46,7 @@ json_t *zf_parts_gemma(const struct zf_tok_settings *settings) {
                    "decoder", marked_decoder(0));
 }
 
-static int mentions_bytes(const json_t *root) {
+static int mentions_byte_level(const json_t *root) {
   static const char *const key[] = {"pre_tokenizer", "decoder", "post_processor", "normalizer"};
   int found = 0;
   for (int i = 0; i < 4; i++) {
@@ -59,9 +59,9 @@ static int mentions_bytes(const json_t *root) {
 
 int zf_tok_rebuild(json_t *root, const struct zf_tok_settings *settings) {
   const struct zf_tok_class *class = settings->class;
-  if (!class || !class->parts || !json_is_object(root)) return 0;
-  if (class->not_bytes && mentions_bytes(root)) return 0;
-  json_t *parts = class->parts(settings);
+  if (!class || !class->build_parts || !json_is_object(root)) return 0;
+  if (class->keep_byte_level && mentions_byte_level(root)) return 0;
+  json_t *parts = class->build_parts(settings);
   int rc = parts ? json_object_update(root, parts) : -1;
   json_decref(parts);
   if (rc) return zf_error(ZF_ENOMEM, "%s: out of memory", settings->dir);

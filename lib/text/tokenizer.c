@@ -44,20 +44,20 @@ static int parse_model(struct zf_tok *tok, const json_t *root) {
 /* Added tokens: the file's own, then those that the files beside it name. */
 static int parse_added(struct zf_tok *tok, const json_t *root,
                        const struct zf_tok_settings *settings) {
-  const json_t *own = json_object_get(root, "added_tokens");
-  json_t *more = NULL;
-  int rc = settings ? zf_tok_settings_tokens(&more, settings, own, &tok->vocab) : 0;
-  if (!rc) rc = zf_added_parse(&tok->added, own, more, tok);
-  json_decref(more);
-  tok->size = tok->vocab.nid;
+  const json_t *listed = json_object_get(root, "added_tokens");
+  json_t *extra = NULL;
+  int rc = settings ? zf_tok_settings_tokens(&extra, settings, listed, &tok->vocab) : 0;
+  if (!rc) rc = zf_added_parse(&tok->added, listed, extra, tok);
+  json_decref(extra);
+  tok->size = tok->vocab.id_end;
   if (tok->added.count && tok->added.token[tok->added.count - 1].id >= tok->size)
     tok->size = tok->added.token[tok->added.count - 1].id + (int64_t)1;
   return rc;
 }
 
 /* CLS and SEP around every text, as BERT and RoBERTa have them. */
-static json_t *around_cls(const struct zf_tok *tok, const struct zf_tok_settings *settings,
-                          int trim) {
+static json_t *cls_sep_processor(const struct zf_tok *tok, const struct zf_tok_settings *settings,
+                                 int trim) {
   int32_t cls = tok->special[ZF_CLS].id, sep = tok->special[ZF_SEP].id;
   if (cls < 0 || sep < 0) return json_null();
   json_t *out =
@@ -72,7 +72,7 @@ static json_t *around_cls(const struct zf_tok *tok, const struct zf_tok_settings
 }
 
 /* BOS before and EOS after a text where the flags ask for them. */
-static json_t *around_bos(const struct zf_tok *tok, const struct zf_tok_settings *settings) {
+static json_t *bos_eos_processor(const struct zf_tok *tok, const struct zf_tok_settings *settings) {
   static const char *const flag[] = {"add_bos_token", "add_eos_token"};
   json_t *single = json_array(), *tokens = json_object();
   for (int i = 0; i < 2; i++) {
@@ -94,8 +94,8 @@ static int parse_postprocessor(struct zf_tok *tok, const json_t *root,
     return zf_chain_parse(&tok->postprocessor, &zf_postprocessors,
                           json_object_get(root, "post_processor"), tok);
   json_t *def = strncmp(around, "cls", 3)
-                    ? around_bos(tok, settings)
-                    : around_cls(tok, settings, strstr(around, "trim") != NULL);
+                    ? bos_eos_processor(tok, settings)
+                    : cls_sep_processor(tok, settings, strstr(around, "trim") != NULL);
   int rc = def ? zf_chain_parse(&tok->postprocessor, &zf_postprocessors, def, tok)
                : zf_error(ZF_ENOMEM, "%s: out of memory", tok->name);
   json_decref(def);
@@ -127,7 +127,8 @@ static int parse_root(struct zf_tok *tok, const json_t *root,
   if (!rc) rc = zf_specials_read(tok, settings, json_object_get(root, ZF_NAMED_KEY));
   if (!rc) rc = parse_parts(tok, root, settings);
   if (rc) return rc;
-  tok->places = zf_chain_places(&tok->normalizer) || zf_chain_places(&tok->pretokenizer);
+  tok->needs_offsets =
+      zf_chain_needs_offsets(&tok->normalizer) || zf_chain_needs_offsets(&tok->pretokenizer);
   int byte_level =
       zf_chain_has(&tok->pretokenizer, "ByteLevel") || zf_chain_has(&tok->normalizer, "ByteLevel");
   snprintf(tok->type, sizeof tok->type, "%s%s", byte_level ? "byte-level " : "",
@@ -251,7 +252,7 @@ void zf_tok_free(struct zf_tok *tok) {
 
 static int encode(struct zf_encoding *encoding) {
   const struct zf_tok *tok = encoding->tok;
-  int rc = zf_ids_reserve(encoding->ids, encoding->given_len / 4,
+  int rc = zf_ids_reserve(encoding->ids, encoding->original_len / 4,
                           (encoding->flags & ZF_ENC_OFFSETS) != 0);
   if (!rc) rc = zf_added_cut(&tok->added, &tok->added.raw, encoding);
   if (!rc) rc = zf_chain_apply(&tok->normalizer, encoding);
@@ -265,9 +266,10 @@ int zf_tok_encode(const struct zf_tok *tok, struct zf_ids *ids, const char *text
                   unsigned flags) {
   struct zf_encoding encoding;
   int64_t first = ids->count;
-  int rc = zf_encoding_open(&encoding, tok, text, len, tok->places || (flags & ZF_ENC_OFFSETS));
+  int rc =
+      zf_encoding_open(&encoding, tok, text, len, tok->needs_offsets || (flags & ZF_ENC_OFFSETS));
   encoding.ids = ids;
-  encoding.first = first;
+  encoding.first_id = first;
   encoding.flags = flags;
   if (!rc) rc = encode(&encoding);
   if (rc) ids->count = first;
@@ -278,9 +280,9 @@ int zf_tok_encode(const struct zf_tok *tok, struct zf_ids *ids, const char *text
 /* --- decoding --------------------------------------------------------------------- */
 
 /* The pieces of the ids, end to end. */
-static int lay_out(struct zf_encoding *encoding, const int32_t *ids, int64_t count,
-                   int skip_special) {
-  encoding->limit = INT64_MAX;
+static int join_pieces(struct zf_encoding *encoding, const int32_t *ids, int64_t count,
+                       int skip_special) {
+  encoding->max_len = INT64_MAX;
   int rc = zf_encoding_reserve(encoding, count + 1);
   for (int64_t i = 0; !rc && i < count; i++) {
     const struct zf_added_token *token = zf_added_find(&encoding->tok->added, ids[i]);
@@ -289,30 +291,30 @@ static int lay_out(struct zf_encoding *encoding, const int32_t *ids, int64_t cou
       return zf_error(ZF_EUSAGE, "token id %d is not in the vocabulary of %s", ids[i],
                       encoding->tok->name);
     if (skip_special && token && token->special) continue;
-    int64_t off = encoding->next.len;
+    int64_t off = encoding->new_text.len;
     rc = zf_text_buf_add(encoding, piece, (int64_t)strlen(piece), 0, 0);
-    if (!rc) rc = zf_encoding_push(encoding, off, encoding->next.len - off, -1);
+    if (!rc) rc = zf_encoding_add_span(encoding, off, encoding->new_text.len - off, -1);
   }
   if (rc) return rc;
-  zf_encoding_bound(encoding, encoding->next.len);
+  zf_encoding_set_limit(encoding, encoding->new_text.len);
   zf_encoding_swap_text(encoding);
-  zf_encoding_swap_pieces(encoding);
+  zf_encoding_swap_spans(encoding);
   return 0;
 }
 
 int zf_tok_decode(const struct zf_tok *tok, struct zf_buf *out, const int32_t *ids, int64_t count,
                   int skip_special) {
   struct zf_encoding encoding;
-  size_t had = out->len;
+  size_t old_len = out->len;
   int rc = zf_encoding_open(&encoding, tok, "", 0, 0);
-  if (!rc) rc = lay_out(&encoding, ids, count, skip_special);
+  if (!rc) rc = join_pieces(&encoding, ids, count, skip_special);
   if (!rc) rc = zf_chain_apply(&tok->decoder, &encoding);
-  for (int64_t i = 0; !rc && i < encoding.npiece; i++) {
+  for (int64_t i = 0; !rc && i < encoding.span_count; i++) {
     if (i && !tok->decoder.count) zf_buf_putc(out, ' '); /* without a decoder: words */
-    zf_buf_add(out, encoding.cur.data + encoding.piece[i].off, (size_t)encoding.piece[i].len);
+    zf_buf_add(out, encoding.text.data + encoding.span[i].off, (size_t)encoding.span[i].len);
   }
   if (!rc) rc = zf_buf_ok(out);
-  if (rc) out->len = had;
+  if (rc) out->len = old_len;
   zf_encoding_close(&encoding);
   return rc;
 }

@@ -16,14 +16,15 @@
 /* Ids may leave holes, but an array over them must stay in proportion to the file. */
 enum { HOLES = 1 << 20 };
 
-static int64_t slot_of(const struct zf_vocab *vocab, const char *p, int64_t len) {
-  int64_t mask = vocab->nslot - 1, i = (int64_t)(XXH3_64bits(p, (size_t)len) & (uint64_t)mask);
-  while (vocab->slot[i]) {
-    const struct zf_vocab_entry *entry = &vocab->entry[vocab->slot[i] - 1];
-    if (entry->len == len && !memcmp(vocab->text.data + entry->off, p, (size_t)len)) return i;
-    i = (i + 1) & mask;
+static int64_t slot_of(const struct zf_vocab *vocab, const char *text, int64_t len) {
+  int64_t mask = vocab->slot_count - 1,
+          slot = (int64_t)(XXH3_64bits(text, (size_t)len) & (uint64_t)mask);
+  while (vocab->slot[slot]) {
+    const struct zf_vocab_entry *entry = &vocab->entry[vocab->slot[slot] - 1];
+    if (entry->len == len && !memcmp(vocab->text.data + entry->off, text, (size_t)len)) return slot;
+    slot = (slot + 1) & mask;
   }
-  return i;
+  return slot;
 }
 
 int zf_vocab_reserve(struct zf_vocab *vocab, int64_t count) {
@@ -33,32 +34,32 @@ int zf_vocab_reserve(struct zf_vocab *vocab, int64_t count) {
   vocab->slot = zf_calloc(slots, sizeof *vocab->slot);
   if (!vocab->entry || !vocab->slot) return ZF_ENOMEM;
   vocab->cap = count;
-  vocab->nslot = slots;
+  vocab->slot_count = slots;
   return 0;
 }
 
 int zf_vocab_add(struct zf_vocab *vocab, const char *piece, int64_t id, const char *where) {
-  size_t n = strlen(piece);
-  if (vocab->count == vocab->cap || vocab->text.len + n > UINT32_MAX - 1)
+  size_t len = strlen(piece);
+  if (vocab->count == vocab->cap || vocab->text.len + len > UINT32_MAX - 1)
     return zf_error(ZF_EINVALID, "%s: the vocabulary is too large", where);
   if (id < 0 || id > vocab->cap * 2 + HOLES)
     return zf_error(ZF_EINVALID, "%s: piece '%s' has id %lld, but there are %lld pieces", where,
                     piece, (long long)id, (long long)vocab->cap);
-  int64_t s = slot_of(vocab, piece, (int64_t)n);
-  if (vocab->slot[s])
+  int64_t slot = slot_of(vocab, piece, (int64_t)len);
+  if (vocab->slot[slot])
     return zf_error(ZF_EINVALID, "%s: piece '%s' appears twice in the vocabulary", where, piece);
   vocab->entry[vocab->count] =
-      (struct zf_vocab_entry){(uint32_t)vocab->text.len, (uint32_t)n, (int32_t)id};
-  vocab->slot[s] = (uint32_t)++vocab->count;
-  zf_buf_add(&vocab->text, piece, n + 1);
-  if (id + 1 > vocab->nid) vocab->nid = id + 1;
+      (struct zf_vocab_entry){(uint32_t)vocab->text.len, (uint32_t)len, (int32_t)id};
+  vocab->slot[slot] = (uint32_t)++vocab->count;
+  zf_buf_add(&vocab->text, piece, len + 1);
+  if (id + 1 > vocab->id_end) vocab->id_end = id + 1;
   return zf_buf_ok(&vocab->text);
 }
 
 int zf_vocab_finish(struct zf_vocab *vocab, const char *where) {
-  vocab->by_id = zf_malloc((size_t)(vocab->nid + 1) * sizeof *vocab->by_id);
+  vocab->by_id = zf_malloc((size_t)(vocab->id_end + 1) * sizeof *vocab->by_id);
   if (!vocab->by_id) return ZF_ENOMEM;
-  for (int64_t i = 0; i < vocab->nid; i++) vocab->by_id[i] = -1;
+  for (int64_t i = 0; i < vocab->id_end; i++) vocab->by_id[i] = -1;
   for (int64_t i = 0; i < vocab->count; i++) {
     int32_t *at = &vocab->by_id[vocab->entry[i].id];
     if (*at >= 0)
@@ -130,7 +131,7 @@ int zf_scored_parse(struct zf_scored *scored, struct zf_vocab *vocab, double *sc
   return rc ? rc : zf_vocab_finish(vocab, where);
 }
 
-int zf_scored_plain(const struct zf_scored *scored, int64_t id) {
+int zf_scored_is_plain(const struct zf_scored *scored, int64_t id) {
   if (scored->rows || !scored->types) return 1;
   json_int_t type = json_integer_value(json_array_get(scored->types, (size_t)id));
   return type == ZF_PIECE_NORMAL || type == ZF_PIECE_USER;
@@ -138,14 +139,14 @@ int zf_scored_plain(const struct zf_scored *scored, int64_t id) {
 
 /* --- asking --------------------------------------------------------------------------------- */
 
-int32_t zf_vocab_find(const struct zf_vocab *vocab, const char *p, int64_t len) {
-  if (!vocab->nslot) return -1;
-  uint32_t s = vocab->slot[slot_of(vocab, p, len)];
-  return s ? vocab->entry[s - 1].id : -1;
+int32_t zf_vocab_find(const struct zf_vocab *vocab, const char *text, int64_t len) {
+  if (!vocab->slot_count) return -1;
+  uint32_t slot = vocab->slot[slot_of(vocab, text, len)];
+  return slot ? vocab->entry[slot - 1].id : -1;
 }
 
 const char *zf_vocab_piece(const struct zf_vocab *vocab, int32_t id) {
-  if (id < 0 || id >= vocab->nid || vocab->by_id[id] < 0) return NULL;
+  if (id < 0 || id >= vocab->id_end || vocab->by_id[id] < 0) return NULL;
   return vocab->text.data + vocab->entry[vocab->by_id[id]].off;
 }
 
