@@ -40,6 +40,6 @@ size_t zf_arena_cost(size_t size);
 
 /* Plain malloc with product checked and the error slot set; caller frees. */
 void *zf_malloc(size_t size);
-void *zf_calloc(int64_t n, size_t size);
+void *zf_calloc(int64_t count, size_t size);
 
 #endif

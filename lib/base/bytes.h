@@ -21,7 +21,7 @@ int zf_bytes_f32(struct zf_bytes *bytes, float *out);
 int zf_bytes_f64(struct zf_bytes *bytes, double *out);
 
 /* The next n bytes, borrowed from the buffer. */
-int zf_bytes_take(struct zf_bytes *bytes, uint64_t n, const unsigned char **out);
+int zf_bytes_take(struct zf_bytes *bytes, uint64_t count, const unsigned char **out);
 
 /* out = a * b or a + b; returns nonzero on overflow (of 63 bits). */
 int zf_mul(int64_t a, int64_t b, int64_t *out);

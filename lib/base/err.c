@@ -7,11 +7,11 @@
 
 enum { SLOT = 2048 };
 
-static _Thread_local char slot[SLOT];
+static _Thread_local char message[SLOT];
 
 /* Names and values from hostile files stand in sentences, which go to terminals
  * and logs: control characters (C0, DEL, and C1 in UTF-8) become question marks. */
-static void disarm(char *text) {
+static void replace_control_characters(char *text) {
   for (unsigned char *p = (unsigned char *)text; *p; p++) {
     if (*p < ' ' || *p == 0x7f) *p = '?';
     if (p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0) p[0] = p[1] = '?';
@@ -25,8 +25,8 @@ int zf_error(int code, const char *fmt, ...) {
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
-  disarm(text);
-  memcpy(slot, text, sizeof slot);
+  replace_control_characters(text);
+  memcpy(message, text, sizeof message);
   return code;
 }
 
@@ -36,20 +36,20 @@ int zf_error_prefix(int code, const char *fmt, ...) {
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
-  disarm(text);
-  memcpy(rest, slot, sizeof rest);
-  size_t n = strlen(text);
-  memcpy(slot, text, n);
-  for (const char *p = ": "; *p && n < SLOT - 1; p++) slot[n++] = *p;
-  for (const char *p = rest; *p && n < SLOT - 1; p++) slot[n++] = *p;
-  slot[n] = 0;
+  replace_control_characters(text);
+  memcpy(rest, message, sizeof rest);
+  size_t len = strlen(text);
+  memcpy(message, text, len);
+  for (const char *p = ": "; *p && len < SLOT - 1; p++) message[len++] = *p;
+  for (const char *p = rest; *p && len < SLOT - 1; p++) message[len++] = *p;
+  message[len] = 0;
   return code;
 }
 
 const char *zf_error_message(void) {
-  return slot;
+  return message;
 }
 
 void zf_error_clear(void) {
-  slot[0] = 0;
+  message[0] = 0;
 }

@@ -41,9 +41,9 @@ int zf_read_file(char **out, size_t *len, const char *path, size_t limit);
 struct zf_out {
   FILE *file;
   char *path;
-  char *target, *tmp; /* what tmp is renamed to; NULL: written in place */
-  int fd, err;        /* under f; errno of the first write that failed */
-  int64_t done;       /* bytes that went to fd */
+  char *target, *tmp;  /* what tmp is renamed to; NULL: written in place */
+  int fd, write_errno; /* under f; errno of the first write that failed */
+  int64_t written;     /* bytes that went to fd */
 };
 
 int zf_out_open(struct zf_out *out, const char *path);

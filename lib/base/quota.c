@@ -14,76 +14,77 @@
 static const char *const mounts[] = {"cpu", "cpu,cpuacct", "cpuacct,cpu"};
 
 /* The numbers of a file that holds one or two, "max" counting as -1; returns how many. */
-static int numbers_in(double out[2], const char *dir, const char *name) {
+static int read_numbers(double out[2], const char *dir, const char *name) {
   char text[128], *path = zf_path_join(dir, name);
   FILE *file = path ? fopen(path, "r") : NULL;
-  int n = 0;
+  int count = 0;
   free(path);
   if (!file) return 0;
   char *line = fgets(text, sizeof text, file);
   fclose(file);
-  for (char *word = line ? strtok(line, " \n") : NULL; word && n < 2; word = strtok(NULL, " \n"))
-    out[n++] = !strcmp(word, "max") ? -1 : strtod(word, NULL);
-  return n;
+  for (char *word = line ? strtok(line, " \n") : NULL; word && count < 2;
+       word = strtok(NULL, " \n"))
+    out[count++] = !strcmp(word, "max") ? -1 : strtod(word, NULL);
+  return count;
 }
 
 /* Of one group: processors, infinite without a limit or where there is no such group. */
-static double limit_of(const char *dir, int version) {
-  double v[2] = {-1, 0}, period[2];
-  int n = numbers_in(v, dir, version == 2 ? "cpu.max" : "cpu.cfs_quota_us");
-  if (version == 1 && n && numbers_in(period, dir, "cpu.cfs_period_us")) v[1] = period[0];
-  return v[0] > 0 && v[1] > 0 ? v[0] / v[1] : INFINITY;
+static double group_limit(const char *dir, int version) {
+  double quota[2] = {-1, 0}, period[2];
+  int count = read_numbers(quota, dir, version == 2 ? "cpu.max" : "cpu.cfs_quota_us");
+  if (version == 1 && count && read_numbers(period, dir, "cpu.cfs_period_us")) quota[1] = period[0];
+  return quota[0] > 0 && quota[1] > 0 ? quota[0] / quota[1] : INFINITY;
 }
 
 /* The least of the group mount/path and those above it. */
-static double least_of(const char *mount, const char *path, int version) {
-  double least = INFINITY;
+static double min_limit(const char *mount, const char *path, int version) {
+  double min = INFINITY;
   char *dir = zf_asprintf("%s%s", mount, path);
   size_t root = strlen(mount);
   while (dir) {
-    double v = limit_of(dir, version);
-    if (v < least) least = v;
+    double limit = group_limit(dir, version);
+    if (limit < min) min = limit;
     char *slash = strrchr(dir + root, '/');
     if (!slash) break;
     *slash = 0;
   }
   free(dir);
-  return least;
+  return min;
 }
 
 /* Is `name` one of the words of "a,b,c"? */
-static int listed(const char *list, const char *name) {
-  size_t n = strlen(name);
-  for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',')
-    if (strcspn(p, ",") == n && !strncmp(p, name, n)) return 1;
+static int list_contains(const char *list, const char *name) {
+  size_t len = strlen(name);
+  for (const char *word = list; *word; word += strcspn(word, ","), word += *word == ',')
+    if (strcspn(word, ",") == len && !strncmp(word, name, len)) return 1;
   return 0;
 }
 
 /* A line of /proc/self/cgroup, "ID:CONTROLLERS:PATH": version 2 has no controllers there. */
-static double of_line(char *line, const char *root) {
+static double line_limit(char *line, const char *root) {
   char *names = strchr(line, ':'), *path = names ? strchr(names + 1, ':') : NULL;
-  double least = INFINITY;
-  if (!path) return least;
+  double min = INFINITY;
+  if (!path) return min;
   *path++ = 0;
   path[strcspn(path, "\n")] = 0;
-  if (!names[1]) return least_of(root, path, 2);
-  for (size_t i = 0; listed(names + 1, "cpu") && i < sizeof mounts / sizeof *mounts; i++) {
+  if (!names[1]) return min_limit(root, path, 2);
+  for (size_t i = 0; list_contains(names + 1, "cpu") && i < sizeof mounts / sizeof *mounts; i++) {
     char *mount = zf_path_join(root, mounts[i]);
-    double v = mount ? least_of(mount, path, 1) : INFINITY;
-    if (v < least) least = v;
+    double limit = mount ? min_limit(mount, path, 1) : INFINITY;
+    if (limit < min) min = limit;
     free(mount);
   }
-  return least;
+  return min;
 }
 
 int zf_cpu_quota(const char *groups, const char *root) {
   char line[4096];
-  double least = INFINITY;
+  double min = INFINITY;
   FILE *file = fopen(groups, "r");
   while (file && fgets(line, sizeof line, file)) {
-    double v = of_line(line, root);
-    if (v < least) least = v;
+    double limit = line_limit(line, root);
+    if (limit < min) min = limit;
   }
   if (file) fclose(file);
-  return isfinite(least) && least < 1 << 20 ? (int)ceil(least) : 0;
+  return isfinite(min) && min < 1 << 20 ? (int)ceil(min) : 0;
 }

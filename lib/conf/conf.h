@@ -75,7 +75,7 @@ int64_t zf_conf_bytes(const struct zf_conf *conf, const char *name, int64_t unse
 int64_t zf_conf_strs(const struct zf_conf *conf, const char *name, const char *const **out);
 int64_t zf_conf_maps(const struct zf_conf *conf, const char *name);
 /* Item i of a MAPS key as a conf of its own (owned by c). */
-const struct zf_conf *zf_conf_map(const struct zf_conf *conf, const char *name, int64_t i);
+const struct zf_conf *zf_conf_map(const struct zf_conf *conf, const char *name, int64_t index);
 
 /* Is the value what it would be if no layer had set it? */
 int zf_conf_at_default(const struct zf_conf *conf, const char *name);
@@ -96,8 +96,8 @@ int zf_conf_dump_json(const struct zf_conf *conf, struct zf_buf *out);
 int zf_conf_dump_kept(const struct zf_conf *conf, struct zf_buf *out);
 /* Compares those keys of two sets with the same tables.  NULL, or the name of the first that
  * differs, its values as JSON appended to `a` and `b` ("unset" where it is). */
-const char *zf_conf_differs(const struct zf_conf *conf, const struct zf_conf *y, struct zf_buf *buf,
-                            struct zf_buf *buffer);
+const char *zf_conf_differs(const struct zf_conf *conf, const struct zf_conf *other,
+                            struct zf_buf *value_text, struct zf_buf *other_text);
 /* A table of all keys (name, type or choices, default, help; [resume]: may change when a run goes
  * on), for --help-config. */
 int zf_conf_help(const struct zf_conf *conf, struct zf_buf *out);

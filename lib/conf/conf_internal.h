@@ -20,21 +20,21 @@ struct zf_conf_place {
 
 struct zf_conf_value {
   int set;
-  int word;              /* one of `choices` stands instead of a number */
-  char *text;            /* a scalar as it was written */
-  int64_t integer;       /* BOOL (0, 1), INT, BYTES */
-  double num;            /* INT, NUM */
-  char **text_n;         /* STRS: n texts */
-  struct zf_conf **item; /* MAPS: n items */
+  int is_word;            /* one of `choices` stands instead of a number */
+  char *text;             /* a scalar as it was written */
+  int64_t integer;        /* BOOL (0, 1), INT, BYTES */
+  double num;             /* INT, NUM */
+  char **texts;           /* STRS: n texts */
+  struct zf_conf **items; /* MAPS: n items */
   int64_t count, cap;
   char *origin;
   int64_t layer, line, column; /* the layer that spoke last, and where */
 };
 
 struct zf_conf {
-  const struct zf_conf_key **key;
-  const char **name; /* of each key, for zf_nearest */
-  struct zf_conf_value *value;
+  const struct zf_conf_key **keys;
+  const char **names; /* of each key, for zf_nearest */
+  struct zf_conf_value *values;
   int64_t count;
   char *prefix;  /* "" at the top, "datasets.0." in an item: for messages */
   char *origin;  /* where an item begins; at the top the last file, or NULL */
@@ -51,16 +51,16 @@ int64_t zf_conf_find(const struct zf_conf *conf, const char *name, size_t len);
  * that does not suit the key's type is ZF_EUSAGE and leaves the key as it was.
  * _clear empties a list and marks it set; _push and _item append to it; _default
  * forgets what the layers said. */
-int zf_conf_set_scalar(struct zf_conf *conf, int64_t k, const char *text, size_t len,
+int zf_conf_set_scalar(struct zf_conf *conf, int64_t key_index, const char *text, size_t len,
                        const struct zf_conf_place *at);
-int zf_conf_set_clear(struct zf_conf *conf, int64_t k, const struct zf_conf_place *at);
-int zf_conf_push(struct zf_conf *conf, int64_t k, const char *text, size_t len);
-int zf_conf_item(struct zf_conf *conf, int64_t k, const struct zf_conf_place *at,
+int zf_conf_set_clear(struct zf_conf *conf, int64_t key_index, const struct zf_conf_place *at);
+int zf_conf_push(struct zf_conf *conf, int64_t key_index, const char *text, size_t len);
+int zf_conf_item(struct zf_conf *conf, int64_t key_index, const struct zf_conf_place *at,
                  struct zf_conf **out);
-int zf_conf_set_default(struct zf_conf *conf, int64_t k);
+int zf_conf_set_default(struct zf_conf *conf, int64_t key_index);
 
 /* Types a scalar into *v (text, word, i, num), which is zeroed before. */
-int zf_conf_type_scalar(struct zf_conf_value *value, const struct zf_conf *conf, int64_t k,
+int zf_conf_type_scalar(struct zf_conf_value *value, const struct zf_conf *conf, int64_t key_index,
                         const char *text, size_t len, const struct zf_conf_place *at);
 
 /* "a number", "a number or auto", "one of a, b or c", ...: into out, which is returned. */

@@ -14,7 +14,7 @@
 size_t zf_compressed_stem(const char *name);
 
 /* Takes n bytes of what comes out of the first `used` bytes; not 0 ends the work with that code. */
-typedef int (*zf_packed_sink)(void *ctx, const void *data, size_t n, size_t used);
+typedef int (*zf_packed_sink)(void *ctx, const void *data, size_t len, size_t consumed);
 
 /* Unpacks data[0..len), by the ending of `name`.  ZF_EINVALID as "NAME: byte N: ..." of the
  * compressed bytes, also when more than `limit` bytes come out. */

@@ -8,14 +8,14 @@
 #define ZF_JSON_WIDE "\x01wide" /* the key of the object that stands for such a number */
 
 struct zf_json_edit {
-  size_t at;    /* byte of the rewritten text */
-  size_t added; /* bytes that it is longer there */
+  size_t offset; /* byte of the rewritten text */
+  size_t added;  /* bytes that it is longer there */
 };
 
 struct zf_json_rewritten {
   struct zf_buf text;
-  struct zf_json_edit *edit; /* ascending */
-  size_t nedit, cap;
+  struct zf_json_edit *edits; /* ascending */
+  size_t edit_count, cap;
 };
 
 /* Rewrites text[0..len), or with `one` its first object or array.  Zeroed first; freed in any case.

@@ -22,10 +22,10 @@ enum {
   AROUND = 64 << 10, /* what the system maps in when a page is touched */
 };
 
-static const struct format {
+static const struct record_format {
   const char *ending;
-  int (*begin)(struct zf_records *r, struct zf_records_cursor *c);
-  int (*next)(struct zf_records *r, struct zf_records_cursor *c, json_t **row);
+  int (*begin)(struct zf_records *records, struct zf_records_cursor *cursor);
+  int (*next)(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row);
   const char *between; /* characters that may stand between a row's end and the next row */
   char delim;
 } formats[] = {
@@ -87,7 +87,7 @@ static int check_text(struct zf_records *records) {
   }
   for (size_t from = 0, to; from < records->len; from = to) {
     to = records->len - from > WINDOW ? from + WINDOW : records->len;
-    for (int k = 0; k < 3 && to < records->len && (records->data[to] & 0xc0) == 0x80; k++) to--;
+    for (int i = 0; i < 3 && to < records->len && (records->data[to] & 0xc0) == 0x80; i++) to--;
     int rc = check_window(records, from, to);
     if (rc) return rc;
     drop_before(records, to);
@@ -97,10 +97,10 @@ static int check_text(struct zf_records *records) {
 
 static int grow(struct zf_records *records) {
   int64_t cap = records->cap ? 2 * records->cap : MARK;
-  size_t *at = realloc(records->at, (size_t)cap * sizeof *at);
-  if (at) records->at = at;
-  int64_t *mark = realloc(records->mark, (size_t)(cap / MARK) * sizeof *mark);
-  if (mark) records->mark = mark;
+  size_t *at = realloc(records->row_begin, (size_t)cap * sizeof *at);
+  if (at) records->row_begin = at;
+  int64_t *mark = realloc(records->line_marks, (size_t)(cap / MARK) * sizeof *mark);
+  if (mark) records->line_marks = mark;
   if (!at || !mark)
     return zf_error(ZF_ENOMEM, "%s: out of memory at row %lld", records->path,
                     (long long)records->count);
@@ -111,14 +111,14 @@ static int grow(struct zf_records *records) {
 static int add(struct zf_records *records, const struct zf_records_cursor *cursor) {
   int rc = records->count == records->cap ? grow(records) : 0;
   if (rc) return rc;
-  if (records->count % MARK == 0) records->mark[records->count / MARK] = cursor->row_line;
-  records->at[records->count++] = cursor->row;
+  if (records->count % MARK == 0) records->line_marks[records->count / MARK] = cursor->row_line;
+  records->row_begin[records->count++] = cursor->row_begin;
   return 0;
 }
 
 /* Parses every row, which is so checked, and keeps where it begins. */
 static int scan(struct zf_records *records) {
-  const struct format *format = &formats[records->format];
+  const struct record_format *format = &formats[records->format];
   struct zf_records_cursor cursor = {.line = 1};
   size_t dropped = 0;
   int rc = format->begin ? format->begin(records, &cursor) : 0;
@@ -130,11 +130,12 @@ static int scan(struct zf_records *records) {
     }
     json_decref(row);
     rc = add(records, &cursor);
-    if (cursor.at - dropped > WINDOW) drop_before(records, dropped = cursor.at);
+    if (cursor.pos - dropped > WINDOW) drop_before(records, dropped = cursor.pos);
   }
   drop_before(records, records->len);
-  size_t *fit = records->count ? realloc(records->at, (size_t)records->count * sizeof *fit) : NULL;
-  if (fit) records->at = fit; /* half of it may have been room to grow */
+  size_t *shrunk =
+      records->count ? realloc(records->row_begin, (size_t)records->count * sizeof *shrunk) : NULL;
+  if (shrunk) records->row_begin = shrunk; /* half of it may have been room to grow */
   return rc;
 }
 
@@ -152,17 +153,17 @@ static const struct {
 };
 
 static int ends_in(const char *name, size_t len, const char *ending) {
-  size_t m = strlen(ending);
-  return len >= m && !strncasecmp(name + len - m, ending, m);
+  size_t ending_len = strlen(ending);
+  return len >= ending_len && !strncasecmp(name + len - ending_len, ending, ending_len);
 }
 
 int zf_records_format(const char *name, int *format) {
-  size_t n = zf_compressed_stem(name);
+  size_t len = zf_compressed_stem(name);
   for (*format = 0; *format < ZF_RECORDS_FORMATS; ++*format) {
-    if (ends_in(name, n, formats[*format].ending)) return 0;
+    if (ends_in(name, len, formats[*format].ending)) return 0;
   }
   for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-    if (ends_in(name, n, others[i].ending))
+    if (ends_in(name, len, others[i].ending))
       return zf_error(ZF_EUSAGE, "%s: zoft does not read %s files; convert it: %s", name,
                       others[i].ending, others[i].how);
   return zf_error(ZF_EUSAGE,
@@ -212,12 +213,12 @@ int zf_records_parse(struct zf_records **out, const char *data, size_t len, cons
 
 void zf_records_free(struct zf_records *records) {
   if (!records) return;
-  json_decref(records->now);
-  json_decref(records->names);
+  json_decref(records->current_row);
+  json_decref(records->field_names);
   zf_buf_free(&records->field);
   zf_map_close(&records->map);
-  free(records->at);
-  free(records->mark);
+  free(records->row_begin);
+  free(records->line_marks);
   free(records->path);
   free(records);
 }
@@ -225,52 +226,52 @@ void zf_records_free(struct zf_records *records) {
 /* --- use --- */
 
 /* Where row i ends, what stands between it and the next included. */
-static size_t end_of(const struct zf_records *records, int64_t i) {
-  return i + 1 < records->count ? records->at[i + 1] : records->len;
+static size_t row_end(const struct zf_records *records, int64_t index) {
+  return index + 1 < records->count ? records->row_begin[index + 1] : records->len;
 }
 
 /* Rows asked for in any order bring in pages all over the map. */
-static void touch(struct zf_records *records, size_t bytes) {
-  records->touched += bytes + AROUND;
-  if (records->touched < WINDOW) return;
+static void count_touched(struct zf_records *records, size_t bytes) {
+  records->bytes_touched += bytes + AROUND;
+  if (records->bytes_touched < WINDOW) return;
   drop_before(records, records->len);
-  records->touched = 0;
+  records->bytes_touched = 0;
 }
 
-const json_t *zf_records_row(struct zf_records *records, int64_t i) {
-  struct zf_records_cursor cursor = {.at = records->at[i], .line = 1};
-  json_decref(records->now);
-  records->now = NULL;
-  touch(records, end_of(records, i) - records->at[i]);
-  int rc = formats[records->format].next(records, &cursor, &records->now);
-  if (!rc && !records->now)
+const json_t *zf_records_row(struct zf_records *records, int64_t index) {
+  struct zf_records_cursor cursor = {.pos = records->row_begin[index], .line = 1};
+  json_decref(records->current_row);
+  records->current_row = NULL;
+  count_touched(records, row_end(records, index) - records->row_begin[index]);
+  int rc = formats[records->format].next(records, &cursor, &records->current_row);
+  if (!rc && !records->current_row)
     zf_error(ZF_EINVALID, "%s: row %lld is gone: the file was changed", records->path,
-             (long long)i + 1);
-  if (!rc) return records->now;
-  json_decref(records->now);
-  return records->now = NULL;
+             (long long)index + 1);
+  if (!rc) return records->current_row;
+  json_decref(records->current_row);
+  return records->current_row = NULL;
 }
 
-int64_t zf_records_line(struct zf_records *records, int64_t i) {
-  size_t from = records->at[i / MARK * MARK], to = records->at[i];
-  int64_t line = records->mark[i / MARK];
-  for (const char *p = records->data + from, *end = records->data + to;
-       (p = memchr(p, '\n', (size_t)(end - p))); p++)
+int64_t zf_records_line(struct zf_records *records, int64_t index) {
+  size_t from = records->row_begin[index / MARK * MARK], to = records->row_begin[index];
+  int64_t line = records->line_marks[index / MARK];
+  for (const char *newline = records->data + from, *end = records->data + to;
+       (newline = memchr(newline, '\n', (size_t)(end - newline))); newline++)
     line++;
-  touch(records, to - from);
+  count_touched(records, to - from);
   return line;
 }
 
-const char *zf_records_text(struct zf_records *records, int64_t i, size_t *len) {
-  size_t from = records->at[i], to = end_of(records, i);
-  touch(records, to - from);
+const char *zf_records_text(struct zf_records *records, int64_t index, size_t *len) {
+  size_t from = records->row_begin[index], to = row_end(records, index);
+  count_touched(records, to - from);
   while (to > from && strchr(formats[records->format].between, records->data[to - 1])) to--;
   *len = to - from;
   return records->data + from;
 }
 
 const char *zf_records_head(const struct zf_records *records, size_t *len) {
-  size_t from = 0, to = records->count ? records->at[0] : records->len;
+  size_t from = 0, to = records->count ? records->row_begin[0] : records->len;
   if (!formats[records->format].delim) to = 0;
   while (from < to && strchr("\r\n", records->data[from])) from++;
   while (to > from && strchr("\r\n", records->data[to - 1])) to--;

@@ -30,13 +30,13 @@ struct zf_records {
   struct zf_map map;
   const char *data; /* behind a byte order mark */
   size_t len;
-  size_t *at; /* [n] where each row begins */
+  size_t *row_begin; /* [n] where each row begins */
   int64_t cap;
-  int64_t *mark;       /* line of one row in many */
-  json_t *names;       /* of a table's fields */
-  struct zf_buf field; /* the one at hand */
-  json_t *now;         /* the row asked for last */
-  size_t touched;      /* bytes of the map since pages were given back */
+  int64_t *line_marks;  /* line of one row in many */
+  json_t *field_names;  /* of a table's fields */
+  struct zf_buf field;  /* the one at hand */
+  json_t *current_row;  /* the row asked for last */
+  size_t bytes_touched; /* bytes of the map since pages were given back */
 };
 
 /* ZF_EUSAGE: no such file or unknown ending.  ZF_EINVALID: "PATH:LINE:COLUMN: ...".
@@ -50,15 +50,15 @@ void zf_records_free(struct zf_records *records); /* takes NULL */
 
 /* Row i < n as an object, borrowed until the next call; NULL with ZF_ENOMEM, or ZF_EINVALID when the
  * file was changed meanwhile, in the error slot. */
-const json_t *zf_records_row(struct zf_records *records, int64_t i);
+const json_t *zf_records_row(struct zf_records *records, int64_t index);
 
 /* The 1-based line of the file where row i begins: counted from a mark nearby. */
-int64_t zf_records_line(struct zf_records *records, int64_t i);
+int64_t zf_records_line(struct zf_records *records, int64_t index);
 
 /* The row of a table that names its fields, as the file has it; else *len = 0. */
 const char *zf_records_head(const struct zf_records *records, size_t *len);
 
 /* The row as the file has it, line end and separators left off; borrowed from the map. */
-const char *zf_records_text(struct zf_records *records, int64_t i, size_t *len);
+const char *zf_records_text(struct zf_records *records, int64_t index, size_t *len);
 
 #endif

@@ -20,11 +20,11 @@ enum {
 int zf_records_format(const char *name, int *format);
 
 struct zf_records_cursor {
-  size_t at;    /* what is read next */
-  int64_t line; /* of `at` */
-  size_t row;   /* where the row last read began, and */
+  size_t pos;       /* what is read next */
+  int64_t line;     /* of `at` */
+  size_t row_begin; /* where the row last read began, and */
   int64_t row_line;
-  int last; /* nothing follows */
+  int done; /* nothing follows */
 };
 
 /* A format: `begin` reads what comes before the rows (NULL: nothing does); `next` the row at the

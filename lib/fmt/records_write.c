@@ -9,7 +9,7 @@
 #include "fmt/records_internal.h"
 
 struct zf_rows_out {
-  const struct format *format;
+  const struct row_format *format;
   struct zf_out file;
   struct zf_compressor *packer;
   struct zf_buf line;
@@ -18,8 +18,8 @@ struct zf_rows_out {
 };
 
 /* `row` appends one row to the line, without what ends it. */
-struct format {
-  int (*row)(struct zf_rows_out *o, const json_t *row, const char *place);
+struct row_format {
+  int (*row)(struct zf_rows_out *writer, const json_t *row, const char *place);
   const char *begin, *between, *end; /* of the file, and between rows */
   char delim;
 };
@@ -102,12 +102,12 @@ static int write_line(struct zf_rows_out *writer, const char *before) {
 static int name_fields(struct zf_rows_out *writer, const json_t *row, const char *place) {
   const char *name;
   json_t *value;
-  int rc = 0, i = 0;
+  int rc = 0, column = 0;
   if (!(writer->names = json_object())) return zf_error(ZF_ENOMEM, "out of memory");
   json_object_foreach((json_t *)row, name, value) {
     if (rc) break;
     json_object_set_new(writer->names, name, json_true());
-    if (i++) zf_buf_putc(&writer->line, writer->format->delim);
+    if (column++) zf_buf_putc(&writer->line, writer->format->delim);
     size_t from = writer->line.len;
     zf_buf_puts(&writer->line, name);
     rc = close_cell(writer, from, name, place);
@@ -119,7 +119,7 @@ static int name_fields(struct zf_rows_out *writer, const json_t *row, const char
 static int put_table(struct zf_rows_out *writer, const json_t *row, const char *place) {
   const char *name;
   json_t *value;
-  int rc = writer->names ? 0 : name_fields(writer, row, place), i = 0;
+  int rc = writer->names ? 0 : name_fields(writer, row, place), column = 0;
   if (rc) return rc;
   json_object_foreach((json_t *)row, name, value) {
     if (!json_object_get(writer->names, name))
@@ -128,12 +128,12 @@ static int put_table(struct zf_rows_out *writer, const json_t *row, const char *
   }
   json_object_foreach(writer->names, name, value) {
     if (rc) break;
-    if (i++) zf_buf_putc(&writer->line, writer->format->delim);
+    if (column++) zf_buf_putc(&writer->line, writer->format->delim);
     rc = put_cell(writer, json_object_get(row, name), name, place);
   }
-  if (!rc && i == 1 && !writer->line.len)
+  if (!rc && column == 1 && !writer->line.len)
     zf_buf_puts(&writer->line, writer->format->delim == ',' ? "\"\"" : "");
-  if (!rc && i == 1 && !writer->line.len)
+  if (!rc && column == 1 && !writer->line.len)
     return zf_error(ZF_EINVALID, "%s: the only field is empty, which would be a blank line", place);
   return rc;
 }
@@ -149,7 +149,7 @@ static int put_text(struct zf_rows_out *writer, const json_t *row, const char *p
 }
 
 /* In the order of ZF_RECORDS_JSONL and so on. */
-static const struct format formats[] = {
+static const struct row_format formats[] = {
     [ZF_RECORDS_JSONL] = {put_json, "", "\n", "\n", 0},
     [ZF_RECORDS_NDJSON] = {put_json, "", "\n", "\n", 0},
     [ZF_RECORDS_JSON] = {put_json, "[\n", ",\n", "\n]\n", 0},
@@ -202,9 +202,9 @@ int zf_rows_out_head(struct zf_rows_out *writer, const struct zf_records *record
   return write_line(writer, "");
 }
 
-int zf_rows_out_copy(struct zf_rows_out *writer, struct zf_records *records, int64_t i) {
+int zf_rows_out_copy(struct zf_rows_out *writer, struct zf_records *records, int64_t index) {
   size_t len;
-  const char *text = zf_records_text(records, i, &len);
+  const char *text = zf_records_text(records, index, &len);
   zf_buf_add(&writer->line, text, len);
   return end_row(writer);
 }

@@ -18,7 +18,7 @@ int zf_rows_out_put(struct zf_rows_out *writer, const json_t *row, const char *p
 /* Adds row i of a file of the same format as it stands there.  The first file that is copied from
  * names a table's fields, even before a row: zf_rows_out_head. */
 int zf_rows_out_head(struct zf_rows_out *writer, const struct zf_records *records);
-int zf_rows_out_copy(struct zf_rows_out *writer, struct zf_records *records, int64_t i);
+int zf_rows_out_copy(struct zf_rows_out *writer, struct zf_records *records, int64_t index);
 
 int64_t zf_rows_out_count(const struct zf_rows_out *writer);
 int zf_rows_out_commit(struct zf_rows_out *writer); /* frees it, also on failure */

@@ -62,7 +62,7 @@ struct zf_st_out {
   int ndim;
   int64_t shape[ZF_ST_MAXDIM];
 };
-typedef int (*zf_st_fill)(void *ctx, int64_t index, FILE *f); /* index into the declared array */
+typedef int (*zf_st_fill)(void *ctx, int64_t index, FILE *file); /* index into the declared array */
 int zf_st_write(const char *path, const struct zf_st_out *tensor, int64_t count,
                 const char *const *metadata, int64_t nmetadata, zf_st_fill fill, void *ctx);
 

@@ -60,10 +60,10 @@ static int mapped_file(const struct zf_st_tensor *tensor, const json_t *map, con
 }
 
 /* Drops copies of tensors that stand in the shard which the map names for them. */
-static int drop_copies(struct zf_st *store, const json_t *map, const json_t *files,
-                       const char *index) {
+static int drop_duplicates(struct zf_st *store, const json_t *map, const json_t *files,
+                           const char *index) {
   json_t *placed = json_object();
-  int64_t n = 0;
+  int64_t kept = 0;
   int failed = !placed;
   for (int64_t i = 0; !failed && i < store->count; i++)
     if (mapped_file(&store->tensor[i], map, files) == store->tensor[i].file)
@@ -71,13 +71,13 @@ static int drop_copies(struct zf_st *store, const json_t *map, const json_t *fil
   for (int64_t i = 0; !failed && i < store->count; i++) {
     struct zf_st_tensor *tensor = &store->tensor[i];
     if (mapped_file(tensor, map, files) == tensor->file || !json_object_get(placed, tensor->name))
-      store->tensor[n++] = *tensor;
+      store->tensor[kept++] = *tensor;
     else
       free((char *)tensor->name);
   }
   json_decref(placed);
   if (failed) return zf_error(ZF_ENOMEM, "%s: out of memory for its tensors", index);
-  store->count = n;
+  store->count = kept;
   return 0;
 }
 
@@ -91,7 +91,8 @@ int zf_st_add_index(struct zf_st *store, const char *path, const char *dir) {
                   zf_json_kind(map));
     goto fail;
   }
-  if (!(rc = add_shards(store, map, files, path, dir))) rc = drop_copies(store, map, files, path);
+  if (!(rc = add_shards(store, map, files, path, dir)))
+    rc = drop_duplicates(store, map, files, path);
 fail:
   json_decref(files);
   json_decref(index);

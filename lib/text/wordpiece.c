@@ -10,7 +10,7 @@
 #include "fmt/json.h"
 #include "text_internal.h"
 
-struct model {
+struct word_model {
   const struct zf_vocab *vocab;
   int32_t unk; /* -1: not in the vocabulary */
   char *prefix, *where;
@@ -19,7 +19,7 @@ struct model {
 };
 
 static void free_word_model(void *self) {
-  struct model *model = self;
+  struct word_model *model = self;
   if (!model) return;
   free(model->prefix);
   free(model->where);
@@ -33,7 +33,7 @@ static int64_t longest_piece(const struct zf_vocab *vocab) {
   return longest;
 }
 
-static int read_word_model(struct model *model, struct zf_vocab *vocab, const json_t *def,
+static int read_word_model(struct word_model *model, struct zf_vocab *vocab, const json_t *def,
                            const char *where, const char *unk, const char *prefix) {
   model->vocab = vocab;
   model->max_chars = 100;
@@ -55,7 +55,7 @@ static int read_word_model(struct model *model, struct zf_vocab *vocab, const js
 
 static int parse(void **self, struct zf_vocab *vocab, const json_t *def, const char *where,
                  const char *unk, const char *prefix) {
-  struct model *model = zf_calloc(1, sizeof *model);
+  struct word_model *model = zf_calloc(1, sizeof *model);
   if (!model) return ZF_ENOMEM;
   int rc = read_word_model(model, vocab, def, where, unk, prefix);
   if (rc) {
@@ -76,7 +76,7 @@ static int parse_wordlevel(void **self, struct zf_vocab *vocab, const json_t *de
   return parse(self, vocab, def, where, "<unk>", "");
 }
 
-static int emit_unknown(const struct model *model, struct zf_encoding *encoding,
+static int emit_unknown(const struct word_model *model, struct zf_encoding *encoding,
                         const struct zf_span *span) {
   if (model->unk >= 0) return zf_encoding_emit(encoding, model->unk, span->off, span->len);
   return zf_error(ZF_EINVALID,
@@ -92,7 +92,7 @@ static int64_t count_chars(const char *text, int64_t len) {
 
 /* The longest piece at s[0..n), after the prefix for one that continues: its id and
  * bytes, or -1. */
-static int32_t find_longest(const struct model *model, struct zf_buf *word, const char *text,
+static int32_t find_longest(const struct word_model *model, struct zf_buf *word, const char *text,
                             int64_t length, int first, int64_t *len) {
   size_t skip = first ? 0 : strlen(model->prefix);
   if (length > model->max_piece_len) length = model->max_piece_len;
@@ -115,7 +115,7 @@ static void free_scratch(void *scratch) {
   free(scratch);
 }
 
-static int encode_word(const struct model *model, struct zf_encoding *encoding,
+static int encode_word(const struct word_model *model, struct zf_encoding *encoding,
                        const struct zf_span *span) {
   const char *text = encoding->text.data + span->off;
   struct zf_buf *word = encoding->model_scratch;
@@ -147,7 +147,7 @@ static int encode_wordpiece(const void *self, struct zf_encoding *encoding) {
 }
 
 static int encode_wordlevel(const void *self, struct zf_encoding *encoding) {
-  const struct model *model = self;
+  const struct word_model *model = self;
   int rc = 0;
   for (int64_t i = 0; !rc && i < encoding->span_count; i++) {
     const struct zf_span *span = &encoding->span[i];
