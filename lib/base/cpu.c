@@ -81,7 +81,7 @@ static void read_brand(char out[64]) {
   out[48] = 0;
 }
 #elif defined(__aarch64__)
-static unsigned detect(void) {
+static unsigned detect_flags(void) {
 #if defined(__APPLE__)
   int dot = 0;
   size_t n = sizeof dot;
@@ -92,7 +92,7 @@ static unsigned detect(void) {
   return ZF_CPU_NEON | (dot ? ZF_CPU_DOTPROD : 0);
 }
 
-static void brand(char out[64]) {
+static void read_brand(char out[64]) {
 #if defined(__APPLE__)
   size_t n = 63;
   sysctlbyname("machdep.cpu.brand_string", out, &n, NULL, 0);
@@ -101,11 +101,11 @@ static void brand(char out[64]) {
 #endif
 }
 #else
-static unsigned detect(void) {
+static unsigned detect_flags(void) {
   return 0;
 }
 
-static void brand(char out[64]) {
+static void read_brand(char out[64]) {
   (void)out;
 }
 #endif
