@@ -1,4 +1,4 @@
-/* What BERT does before WordPiece: its normalizer and its pre-tokenizer. */
+/* BERT's normalizer. */
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -8,7 +8,7 @@
 #include "forms_internal.h"
 
 struct bert_normalizer {
-  int clean_text, separate_chinese, lowercase, strip_accents; /* accents: are stripped */
+  int clean_text, separate_chinese, lowercase, strip_accents;
 };
 
 int zf_bert_parse(void **self, const json_t *def, const char *where, const struct zf_tok *tok) {
@@ -26,7 +26,7 @@ int zf_bert_parse(void **self, const json_t *def, const char *where, const struc
   return 0;
 }
 
-/* Control, format, private use, surrogates: not text.  Unassigned ones stay. */
+/* Control, format, private use and surrogate characters are removed, unassigned ones kept. */
 static int is_control(uint32_t c) {
   utf8proc_category_t category = utf8proc_category((int32_t)c);
   if (c == '\t' || c == '\n' || c == '\r') return 0;
@@ -35,16 +35,17 @@ static int is_control(uint32_t c) {
 
 static int map_clean(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
   (void)self;
-  int rc = 0;
-  for (int64_t i = span->off, end = span->off + span->len; !rc && i < end;) {
+  int64_t end = span->off + span->len;
+  int bytes;
+  for (int64_t i = span->off; i < end; i += bytes) {
     uint32_t c;
-    int bytes = zf_char_next(&c, encoding->text.data + i, end - i);
-    if (c != 0 && c != ZF_REPLACEMENT && !is_control(c))
-      rc = zf_char_is_space(c) ? zf_text_buf_add_char(encoding, i, ' ')
-                               : zf_text_buf_copy(encoding, i, bytes);
-    i += bytes;
+    bytes = zf_char_next(&c, encoding->text.data + i, end - i);
+    if (c == 0 || c == ZF_REPLACEMENT || is_control(c)) continue;
+    int rc = zf_char_is_space(c) ? zf_text_buf_add_char(encoding, i, ' ')
+                                 : zf_text_buf_copy(encoding, i, bytes);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 static int is_chinese(uint32_t c) {
@@ -58,16 +59,18 @@ static int is_chinese(uint32_t c) {
 
 static int map_chinese(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
   (void)self;
-  int rc = 0;
-  for (int64_t i = span->off, end = span->off + span->len; !rc && i < end;) {
+  int64_t end = span->off + span->len;
+  int bytes;
+  for (int64_t i = span->off; i < end; i += bytes) {
     uint32_t c;
-    int bytes = zf_char_next(&c, encoding->text.data + i, end - i), apart = is_chinese(c);
-    if (apart) rc = zf_text_buf_add_char(encoding, i, ' ');
+    bytes = zf_char_next(&c, encoding->text.data + i, end - i);
+    int chinese = is_chinese(c), rc = 0;
+    if (chinese) rc = zf_text_buf_add_char(encoding, i, ' ');
     if (!rc) rc = zf_text_buf_copy(encoding, i, bytes);
-    if (!rc && apart) rc = zf_text_buf_add_char(encoding, i, ' ');
-    i += bytes;
+    if (!rc && chinese) rc = zf_text_buf_add_char(encoding, i, ' ');
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 static int map_nfd(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
@@ -77,15 +80,16 @@ static int map_nfd(const void *self, struct zf_encoding *encoding, const struct 
 
 static int map_accents(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
   (void)self;
-  int rc = 0;
-  for (int64_t i = span->off, end = span->off + span->len; !rc && i < end;) {
+  int64_t end = span->off + span->len;
+  int bytes;
+  for (int64_t i = span->off; i < end; i += bytes) {
     uint32_t c;
-    int bytes = zf_char_next(&c, encoding->text.data + i, end - i);
-    if (utf8proc_category((int32_t)c) != UTF8PROC_CATEGORY_MN)
-      rc = zf_text_buf_copy(encoding, i, bytes);
-    i += bytes;
+    bytes = zf_char_next(&c, encoding->text.data + i, end - i);
+    if (utf8proc_category((int32_t)c) == UTF8PROC_CATEGORY_MN) continue;
+    int rc = zf_text_buf_copy(encoding, i, bytes);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 int zf_bert_apply(const void *self, struct zf_encoding *encoding) {

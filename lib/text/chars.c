@@ -1,34 +1,38 @@
-/* Characters: UTF-8 in and out, Unicode classes, and the byte alphabet of GPT-2.
+/* Characters: reading and writing UTF-8, Unicode classes, the byte alphabet of GPT-2.
  *
- * Classes come from utf8proc; White_Space and the joiners are short and fixed by
- * Unicode's stability rules, so they are written out. */
+ * Classes come from utf8proc.  White_Space and the joiners are short lists that Unicode's stability
+ * rules fix, so they are written out. */
 #include <utf8proc.h>
 
 #include "text_internal.h"
 
-/* Range of the second byte that a lead byte allows (Unicode table 3-7). */
-static void second_byte(unsigned char lead, unsigned char *lo, unsigned char *hi) {
-  *lo = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
-  *hi = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+/* The bytes that may follow a lead byte (Unicode, table 3-7): how many, and the range of the first.
+ * 0 for a byte that leads nothing. */
+static int continuation(unsigned char lead, unsigned char *lo, unsigned char *hi) {
+  *lo = 0x80;
+  *hi = 0xBF;
+  if (lead == 0xE0) *lo = 0xA0; /* below: an overlong form */
+  if (lead == 0xED) *hi = 0x9F; /* above: a surrogate */
+  if (lead == 0xF0) *lo = 0x90; /* below: an overlong form */
+  if (lead == 0xF4) *hi = 0x8F; /* above: beyond U+10FFFF */
+  if (lead >= 0xC2 && lead <= 0xDF) return 1;
+  if (lead >= 0xE0 && lead <= 0xEF) return 2;
+  return lead >= 0xF0 && lead <= 0xF4 ? 3 : 0;
 }
 
-int zf_char_next(uint32_t *character, const char *text, int64_t left) {
+int zf_char_next(uint32_t *character, const char *text, int64_t len) {
   const unsigned char *bytes = (const unsigned char *)text;
   unsigned char lead = bytes[0], lo, hi;
   if (lead < 0x80) {
     *character = lead;
     return 1;
   }
-  int more = lead >= 0xC2 && lead <= 0xDF   ? 1
-             : lead >= 0xE0 && lead <= 0xEF ? 2
-             : lead >= 0xF0 && lead <= 0xF4 ? 3
-                                            : 0;
-  uint32_t value = more == 1 ? lead & 31 : more == 2 ? lead & 15 : lead & 7;
-  second_byte(lead, &lo, &hi);
+  int more = continuation(lead, &lo, &hi);
   *character = ZF_REPLACEMENT;
   if (!more) return 1;
+  uint32_t value = lead & (63u >> more); /* 5, 4 or 3 bits */
   for (int i = 1; i <= more; i++) {
-    if (i >= left || bytes[i] < lo || bytes[i] > hi) return i;
+    if (i >= len || bytes[i] < lo || bytes[i] > hi) return i;
     value = value << 6 | (bytes[i] & 63);
     lo = 0x80;
     hi = 0xBF;
@@ -83,8 +87,8 @@ int zf_char_is_word(uint32_t c) {
          category == UTF8PROC_CATEGORY_PC || c == 0x200C || c == 0x200D || is_circled_letter(c);
 }
 
-/* Bytes that print in Latin-1 stand for themselves; the other 68 in order for
- * U+0100 and on: 0-32, then 127-160, then 173. */
+/* Bytes that print in Latin-1 stand for themselves.  The other 68 (0-32, 127-160, 173) become, in
+ * this order, U+0100 and the characters after it. */
 uint32_t zf_char_byte_level(unsigned char byte) {
   if (byte <= 32) return 0x100u + byte;
   if (byte >= 127 && byte <= 160) return 0x100u + 33 + (byte - 127u);

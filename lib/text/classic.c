@@ -77,15 +77,15 @@ json_t *zf_parts_bytes(const struct zf_tok_settings *settings) {
   json_t *normalizer = form->nfc ? json_pack("{s:s}", "type", "NFC") : json_null();
   json_t *out = json_pack("{s:o, s:o, s:{s:s}}", "normalizer", normalizer, "pre_tokenizer",
                           pre_tokenizer(form, settings), "decoder", "type", "ByteLevel");
-  if (out && form->add_cls_sep) json_object_set_new(out, ZF_AROUND_KEY, json_string("cls trim"));
+  if (out && form->add_cls_sep) json_object_set_new(out, ZF_POST_KIND_KEY, json_string("cls trim"));
   return out;
 }
 
 static json_t *assemble(json_t *vocab, json_t *merges, const struct zf_tok_settings *settings) {
   json_t *out = zf_parts_bytes(settings);
   if (!out) return NULL;
-  if (!json_object_get(out, ZF_AROUND_KEY))
-    json_object_set_new(out, ZF_AROUND_KEY, json_string("bos"));
+  if (!json_object_get(out, ZF_POST_KIND_KEY))
+    json_object_set_new(out, ZF_POST_KIND_KEY, json_string("bos"));
   json_t *model = json_pack("{s:s, s:O, s:O}", "type", "BPE", "vocab", vocab, "merges", merges);
   if (!json_object_set_new(out, "model", model)) return out;
   json_decref(out);
@@ -122,7 +122,7 @@ static json_t *bert_normalizer(const struct zf_tok_settings *settings) {
 json_t *zf_parts_bert(const struct zf_tok_settings *settings) {
   return json_pack("{s:o, s:{s:s}, s:s, s:{s:s, s:s, s:b}}", "normalizer",
                    bert_normalizer(settings), "pre_tokenizer", "type", "BertPreTokenizer",
-                   ZF_AROUND_KEY, "cls", "decoder", "type", "WordPiece", "prefix", "##", "cleanup",
+                   ZF_POST_KIND_KEY, "cls", "decoder", "type", "WordPiece", "prefix", "##", "cleanup",
                    1);
 }
 

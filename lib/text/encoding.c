@@ -1,4 +1,4 @@
-/* The state of one call: bytes with their places, pieces, segments. */
+/* The state of one call: text with offsets, spans, segments. */
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,10 +7,11 @@
 #include "fmt/utf8.h"
 #include "text_internal.h"
 
-/* A character may become 18 in NFKD, and each of them two bytes in the byte alphabet. */
+/* A character may become 18 in NFKD, and each of those two bytes in the byte alphabet.  Short texts
+ * may grow by GROWTH_FREE bytes in any case. */
 enum { GROWTH = 256, GROWTH_FREE = 1 << 20 };
 
-/* *p grown to hold n elements, at least doubled. */
+/* Grows *array to hold count elements, at least to twice its capacity. */
 static int grow(void *array, int64_t *cap, int64_t count, size_t size) {
   if (count <= *cap) return 0;
   int64_t new_cap = *cap ? *cap * 2 : 64;
@@ -19,8 +20,8 @@ static int grow(void *array, int64_t *cap, int64_t count, size_t size) {
   memcpy(&old, array, sizeof old);
   if ((uint64_t)new_cap < SIZE_MAX / 2 / size) grown = realloc(old, (size_t)new_cap * size);
   if (!grown)
-    return zf_error(ZF_ENOMEM, "out of memory: %lld elements of %zu bytes wanted",
-                    (long long)new_cap, size);
+    return zf_error(ZF_ENOMEM, "out of memory for %lld elements of %zu bytes", (long long)new_cap,
+                    size);
   memcpy(array, &grown, sizeof grown);
   *cap = new_cap;
   return 0;
@@ -33,16 +34,14 @@ void zf_encoding_set_limit(struct zf_encoding *encoding, int64_t len) {
 
 int zf_encoding_reserve(struct zf_encoding *encoding, int64_t more) {
   struct zf_text_buf *text = &encoding->new_text;
-  if (text->len + more <= text->cap) return 0;
-  if (text->len + more > encoding->max_len)
-    return zf_error(ZF_EINVALID, "%s: a text grows beyond %lld bytes on its way to tokens",
+  int64_t needed = text->len + more, bytes = text->cap, begins = text->cap, ends = text->cap;
+  if (needed <= text->cap) return 0;
+  if (needed > encoding->max_len)
+    return zf_error(ZF_EINVALID, "%s: a text grows beyond %lld bytes in normalization",
                     encoding->tok->name, (long long)encoding->max_len);
-  int64_t bytes = text->cap, begins = text->cap, ends = text->cap;
-  int rc = grow(&text->data, &bytes, text->len + more, 1);
-  if (!rc && encoding->track_offsets)
-    rc = grow(&text->begin, &begins, text->len + more, sizeof *text->begin);
-  if (!rc && encoding->track_offsets)
-    rc = grow(&text->end, &ends, text->len + more, sizeof *text->end);
+  int rc = grow(&text->data, &bytes, needed, 1);
+  if (!rc && encoding->track_offsets) rc = grow(&text->begin, &begins, needed, sizeof *text->begin);
+  if (!rc && encoding->track_offsets) rc = grow(&text->end, &ends, needed, sizeof *text->end);
   if (!rc) text->cap = bytes;
   return rc;
 }
@@ -53,9 +52,11 @@ int zf_text_buf_add(struct zf_encoding *encoding, const char *bytes, int64_t len
   int rc = zf_encoding_reserve(encoding, len);
   if (rc) return rc;
   for (int64_t i = 0; i < len; i++) text->data[text->len + i] = bytes[i];
-  for (int64_t i = 0; encoding->track_offsets && i < len; i++) {
-    text->begin[text->len + i] = begin;
-    text->end[text->len + i] = end;
+  if (encoding->track_offsets) {
+    for (int64_t i = 0; i < len; i++) {
+      text->begin[text->len + i] = begin;
+      text->end[text->len + i] = end;
+    }
   }
   text->len += len;
   return 0;
@@ -123,73 +124,92 @@ void zf_encoding_swap_text(struct zf_encoding *encoding) {
 }
 
 int zf_encoding_map(struct zf_encoding *encoding, zf_map_fn fn, const void *self) {
-  int rc = zf_encoding_reserve(encoding, encoding->text.len + 1); /* so that no text is NULL */
-  for (int64_t i = 0; !rc && i < encoding->span_count; i++) {
+  int rc = zf_encoding_reserve(encoding, encoding->text.len + 1); /* an empty text is not NULL */
+  if (rc) return rc;
+  for (int64_t i = 0; i < encoding->span_count; i++) {
     struct zf_span *span = &encoding->span[i];
     int64_t off = encoding->new_text.len;
     rc =
         span->id >= 0 ? zf_text_buf_copy(encoding, span->off, span->len) : fn(self, encoding, span);
+    if (rc) return rc;
     span->off = off;
     span->len = encoding->new_text.len - off;
   }
-  if (!rc) zf_encoding_swap_text(encoding);
-  return rc;
+  zf_encoding_swap_text(encoding);
+  return 0;
 }
 
-/* Lays the segments of one piece together as the behavior asks. */
-static void merge_segments(struct zf_encoding *encoding, enum zf_behavior behavior) {
+/* Each match joins the segment after it, unless that is a match too. */
+static void merge_with_next(struct zf_encoding *encoding) {
+  struct zf_text_segment *segment = encoding->segment;
+  int64_t out = encoding->segment_count;
+  int after = 0; /* is the segment after this one a match? */
+  for (int64_t i = encoding->segment_count - 1; i >= 0; i--) {
+    int match = segment[i].match;
+    if (match && !after && out < encoding->segment_count)
+      segment[out].from = segment[i].from;
+    else
+      segment[--out] = segment[i];
+    after = match;
+  }
+  encoding->segment_count -= out;
+  memmove(segment, segment + out, (size_t)encoding->segment_count * sizeof *segment);
+}
+
+/* Each match joins the segment before it, unless that is a match too; or, with `contiguous`,
+ * neighbours that are both matches, or both not, become one. */
+static void merge_with_previous(struct zf_encoding *encoding, int contiguous) {
   struct zf_text_segment *segment = encoding->segment;
   int64_t kept = 0;
-  int before = 0; /* was the segment before this one a match? */
-  if (behavior == ZF_MERGED_NEXT) {
-    int64_t out = encoding->segment_count;
-    for (int64_t i = encoding->segment_count - 1; i >= 0; i--) {
-      int match = segment[i].match;
-      if (match && !before && out < encoding->segment_count)
-        segment[out].from = segment[i].from;
-      else
-        segment[--out] = segment[i];
-      before = match;
-    }
-    kept = encoding->segment_count - out;
-    memmove(segment, segment + out, (size_t)kept * sizeof *segment);
-  } else {
-    for (int64_t i = 0; i < encoding->segment_count; i++) {
-      int match = segment[i].match;
-      int join = behavior == ZF_CONTIGUOUS ? match == before : match && !before;
-      if (join && kept > 0)
-        segment[kept - 1].to = segment[i].to;
-      else
-        segment[kept++] = segment[i];
-      before = match;
-    }
+  int before = 0; /* is the segment before this one a match? */
+  for (int64_t i = 0; i < encoding->segment_count; i++) {
+    int match = segment[i].match;
+    int join = contiguous ? match == before : match && !before;
+    if (join && kept > 0)
+      segment[kept - 1].to = segment[i].to;
+    else
+      segment[kept++] = segment[i];
+    before = match;
   }
   encoding->segment_count = kept;
 }
 
-int zf_encoding_cut(struct zf_encoding *encoding, zf_map_fn fn, const void *self,
-                    enum zf_behavior behavior, int invert) {
-  int rc = 0;
-  for (int64_t i = 0; !rc && i < encoding->span_count; i++) {
-    const struct zf_span span = encoding->span[i];
-    if (span.id >= 0) {
-      rc = zf_encoding_add_span(encoding, span.off, span.len, span.id);
-      continue;
-    }
-    encoding->segment_count = 0;
-    rc = fn(self, encoding, &span);
-    if (rc) break;
-    for (int64_t j = 0; invert && j < encoding->segment_count; j++)
-      encoding->segment[j].match = !encoding->segment[j].match;
-    if (behavior > ZF_ISOLATED && encoding->segment_count) merge_segments(encoding, behavior);
-    for (int64_t j = 0; !rc && j < encoding->segment_count; j++)
-      if (encoding->segment[j].to > encoding->segment[j].from &&
-          (behavior != ZF_REMOVED || !encoding->segment[j].match))
-        rc = zf_encoding_add_span(encoding, span.off + encoding->segment[j].from,
-                                  encoding->segment[j].to - encoding->segment[j].from, -1);
+/* Makes spans of the segments of one span. */
+static int add_segments(struct zf_encoding *encoding, int64_t off, enum zf_behavior behavior) {
+  for (int64_t i = 0; i < encoding->segment_count; i++) {
+    const struct zf_text_segment *segment = &encoding->segment[i];
+    if (segment->to <= segment->from || (behavior == ZF_REMOVED && segment->match)) continue;
+    int rc = zf_encoding_add_span(encoding, off + segment->from, segment->to - segment->from, -1);
+    if (rc) return rc;
   }
-  if (!rc) zf_encoding_swap_spans(encoding);
-  return rc;
+  return 0;
+}
+
+static int split_span(struct zf_encoding *encoding, const struct zf_span *span, zf_map_fn fn,
+                      const void *self, enum zf_behavior behavior, int invert) {
+  encoding->segment_count = 0;
+  int rc = fn(self, encoding, span);
+  if (rc) return rc;
+  if (invert) {
+    for (int64_t i = 0; i < encoding->segment_count; i++)
+      encoding->segment[i].match = !encoding->segment[i].match;
+  }
+  if (encoding->segment_count && behavior == ZF_MERGED_NEXT) merge_with_next(encoding);
+  if (encoding->segment_count && (behavior == ZF_MERGED_PREVIOUS || behavior == ZF_CONTIGUOUS))
+    merge_with_previous(encoding, behavior == ZF_CONTIGUOUS);
+  return add_segments(encoding, span->off, behavior);
+}
+
+int zf_encoding_split(struct zf_encoding *encoding, zf_map_fn fn, const void *self,
+                      enum zf_behavior behavior, int invert) {
+  for (int64_t i = 0; i < encoding->span_count; i++) {
+    const struct zf_span span = encoding->span[i];
+    int rc = span.id >= 0 ? zf_encoding_add_span(encoding, span.off, span.len, span.id)
+                          : split_span(encoding, &span, fn, self, behavior, invert);
+    if (rc) return rc;
+  }
+  zf_encoding_swap_spans(encoding);
+  return 0;
 }
 
 int zf_encoding_prepend(struct zf_encoding *encoding, const struct zf_span *span, const char *text,
@@ -213,28 +233,27 @@ int zf_encoding_add_repaired(struct zf_encoding *encoding, const char *text, int
 }
 
 int zf_encoding_open(struct zf_encoding *encoding, const struct zf_tok *tok, const char *text,
-                     size_t len, int track) {
+                     size_t len, int track_offsets) {
   memset(encoding, 0, sizeof *encoding);
   encoding->tok = tok;
-  encoding->track_offsets = track;
+  encoding->track_offsets = track_offsets;
   encoding->original = text;
   encoding->original_len = (int64_t)len;
   if (len > INT32_MAX / 2)
-    return zf_error(ZF_EUSAGE, "a text of %zu bytes is too long: %d at most at once", len,
-                    INT32_MAX / 2);
+    return zf_error(ZF_EUSAGE, "a text of %zu bytes is too long: split it into texts of at most %d",
+                    len, INT32_MAX / 2);
   zf_encoding_set_limit(encoding, (int64_t)len);
   int rc = zf_encoding_reserve(encoding, (int64_t)len + 1);
   if (rc) return rc;
-  if (track || zf_utf8_bad(text, len) >= 0) {
+  if (track_offsets || zf_utf8_bad(text, len) >= 0) {
     rc = zf_encoding_add_repaired(encoding, text, (int64_t)len);
   } else if (len) {
     memcpy(encoding->new_text.data, text, len);
     encoding->new_text.len = (int64_t)len;
   }
-  if (!rc) {
-    zf_encoding_swap_text(encoding);
-    if (encoding->text.len) rc = zf_encoding_add_span(encoding, 0, encoding->text.len, -1);
-  }
+  if (rc) return rc;
+  zf_encoding_swap_text(encoding);
+  if (encoding->text.len) rc = zf_encoding_add_span(encoding, 0, encoding->text.len, -1);
   if (!rc) zf_encoding_swap_spans(encoding);
   return rc;
 }
@@ -263,17 +282,21 @@ static int resize(int32_t **array, int64_t count) {
   return 0;
 }
 
+static int reserve_offsets(struct zf_ids *ids, int64_t cap) {
+  int is_new = !ids->begin;
+  int rc = resize(&ids->end, cap);
+  if (!rc) rc = resize(&ids->begin, cap); /* last: begin says that both are there */
+  if (rc || !is_new) return rc;
+  for (int64_t i = 0; i < ids->count; i++) ids->begin[i] = ids->end[i] = -1;
+  return 0;
+}
+
 int zf_ids_reserve(struct zf_ids *ids, int64_t more, int offsets) {
   int64_t need = ids->count + more, cap = ids->cap;
-  int fresh = offsets && !ids->begin; /* ids put there without offsets have none */
   if (need > cap) cap = need > cap * 2 ? need + 16 : cap * 2;
-  if (cap == ids->cap && !fresh) return 0;
+  if (cap == ids->cap && (!offsets || ids->begin)) return 0;
   int rc = resize(&ids->id, cap);
-  if (!rc && (offsets || ids->begin)) {
-    if (!rc) rc = resize(&ids->end, cap);
-    if (!rc) rc = resize(&ids->begin, cap); /* last: begin says that both are there */
-    for (int64_t i = 0; !rc && fresh && i < ids->count; i++) ids->begin[i] = ids->end[i] = -1;
-  }
+  if (!rc && (offsets || ids->begin)) rc = reserve_offsets(ids, cap);
   if (!rc) ids->cap = cap;
   return rc;
 }

@@ -1,15 +1,15 @@
-/* The four Unicode normalization forms, with the place of every character kept.
+/* The four Unicode normalization forms, with the offsets of every character kept.
  *
- * Decomposition, canonical order and composition are those of Unicode (UAX 15) with
- * utf8proc's tables; what is ours is that each character carries how it changes the
- * text, as the original does: 0 replaces the next old character, +1 is inserted, -n
- * replaces one and swallows n more.  From that the places follow:
+ * Decomposition, canonical order and composition are those of Unicode (UAX 15) with utf8proc's
+ * tables.  In addition, as in the `tokenizers` package, each character carries how it changes the
+ * text: 0 replaces the next old character, +1 is inserted, -n replaces one and removes the n after
+ * it.  The offsets follow from that:
  *
- *   old "e" U+0301 "x"  ->  NFC  U+00E9 (-1), "x" (0)    places [0,1) [3,4)
- *   old U+00E9          ->  NFD  "e" (0), U+0301 (+1)    places [0,2) [0,2)
+ *   old "e" U+0301 "x"  ->  NFC  U+00E9 (-1), "x" (0)    offsets [0,1) [3,4)
+ *   old U+00E9          ->  NFD  "e" (0), U+0301 (+1)    offsets [0,2) [0,2)
  *
- * The original's tables are those of Unicode 9, utf8proc's newer: characters added
- * since then normalise here and do not there. */
+ * The package has the tables of Unicode 9, utf8proc newer ones: characters added since then are
+ * normalised here and not there. */
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -52,8 +52,8 @@ static int decompose(struct zf_chars *chars, const char *text, int64_t len, int 
   return 0;
 }
 
-/* Sorts a run of marks by class, equal ones in their order: by counting, since a
- * run may be as long as the text. */
+/* Sorts a run of marks by combining class and keeps the order of equal ones: a counting sort, since
+ * a run may be as long as the text. */
 static int sort_run(struct zf_char_map *marks, int64_t count) {
   int64_t start[257] = {0};
   int sorted = 1;
@@ -81,8 +81,8 @@ static int reorder(struct zf_chars *chars) {
   return 0;
 }
 
-/* utf8proc 2.8 swallows this one after a Hangul syllable: it stands just before the
- * final consonants and is none. */
+/* utf8proc 2.8 takes this character for a final consonant and removes it after a Hangul syllable.  It
+ * is the code point just before them. */
 enum { BEFORE_FINALS = 0x11A7 };
 
 /* The primary composite of two characters, or -1. */
@@ -93,11 +93,11 @@ static int32_t composite(int32_t first, int32_t second) {
   return count == 1 ? pair[0] : -1;
 }
 
-/* Composes in place.  A mark is blocked from its starter by one of the same or a
- * higher class between them. */
+/* Composes in place.  A mark cannot combine with its starter when a mark of the same or a higher
+ * class stands between them. */
 static void compose(struct zf_chars *chars) {
   int64_t out = 0, starter = -1;
-  int last = -1; /* class of the mark kept last since the starter, -1 for none */
+  int last = -1; /* class of the last mark kept since the starter, -1 for none */
   for (int64_t i = 0; i < chars->count; i++) {
     struct zf_char_map mapping = chars->mapping[i];
     int32_t composed = -1;
@@ -119,34 +119,50 @@ static void compose(struct zf_chars *chars) {
   chars->count = out;
 }
 
-/* Writes the characters to `next`, each with the place that its change gives. */
+/* The offsets of a character that changes the text by `change`, with `at` bytes of the span read:
+ * those of the old character that it replaces, or of the one before when it is inserted. */
+static void char_offsets(const struct zf_encoding *encoding, const struct zf_span *span, int change,
+                         int64_t at, int32_t *begin, int32_t *end) {
+  *begin = *end = (int32_t)span->origin;
+  if (!encoding->track_offsets || (change > 0 && at == 0)) return;
+  int64_t from = at;
+  if (change > 0)
+    from = at - 1;
+  else if (at >= span->len)
+    from = span->len - 1;
+  *begin = encoding->text.begin[span->off + from];
+  *end = encoding->text.end[span->off + from];
+}
+
 int zf_chars_write(struct zf_encoding *encoding, const struct zf_span *span,
                    const struct zf_chars *chars) {
   const char *old = encoding->text.data + span->off;
   int64_t at = 0;
-  int rc = 0;
-  for (int64_t i = 0; !rc && i < chars->count; i++) {
+  for (int64_t i = 0; i < chars->count; i++) {
     char out[4];
-    int len = zf_char_put(out, (uint32_t)chars->mapping[i].character),
-        change = chars->mapping[i].change;
-    int32_t begin = (int32_t)span->origin, end = begin;
-    if (encoding->track_offsets && (change <= 0 || at > 0)) {
-      int64_t from = change > 0 ? at - 1 : at < span->len ? at : span->len - 1;
-      begin = encoding->text.begin[span->off + from];
-      end = encoding->text.end[span->off + from];
-    }
-    for (int k = 0; k >= change && at < span->len; k--) {
+    int len = zf_char_put(out, (uint32_t)chars->mapping[i].character);
+    int change = chars->mapping[i].change;
+    int32_t begin, end;
+    char_offsets(encoding, span, change, at, &begin, &end);
+    for (int j = 0; j >= change; j--) {
       uint32_t c;
+      if (at >= span->len) break;
       at += zf_char_next(&c, old + at, span->len - at);
     }
-    rc = zf_text_buf_add(encoding, out, len, begin, end);
+    int rc = zf_text_buf_add(encoding, out, len, begin, end);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
-/* Below these a character is its own form and composes with nothing below them. */
+/* The first character that the form may change, or compose with one below it. */
+static uint32_t first_changed(enum zf_form form) {
+  if (form == ZF_NFC) return 0x300;
+  return form == ZF_NFD ? 0xC0 : 0xA0;
+}
+
 static int is_unchanged(enum zf_form form, const char *text, int64_t len) {
-  uint32_t limit = form == ZF_NFC ? 0x300 : form == ZF_NFD ? 0xC0 : 0xA0;
+  uint32_t limit = first_changed(form);
   for (int64_t i = 0; i < len;) {
     uint32_t c;
     i += zf_char_next(&c, text + i, len - i);

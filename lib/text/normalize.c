@@ -1,4 +1,4 @@
-/* Normalizers: a table of rows, one a type of tokenizer.json. */
+/* Normalizers: a table with a row for each type of tokenizer.json. */
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -39,24 +39,22 @@ static int apply_nfkd(const void *self, struct zf_encoding *encoding) {
 
 /* --- character by character ----------------------------------------------------- */
 
-/* The only character whose full lower case is two: I with dot above. */
+/* I with dot above: the only character whose full lower case is two characters. */
 enum { DOTTED_I = 0x130, DOT_ABOVE = 0x307 };
 
 static int map_lower(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
   (void)self;
-  int rc = 0;
-  for (int64_t i = span->off, end = span->off + span->len; !rc && i < end;) {
+  int64_t end = span->off + span->len;
+  int bytes;
+  for (int64_t i = span->off; i < end; i += bytes) {
     uint32_t c;
-    int bytes = zf_char_next(&c, encoding->text.data + i, end - i);
-    if (c == DOTTED_I) {
-      rc = zf_text_buf_add_char(encoding, i, 'i');
-      if (!rc) rc = zf_text_buf_add_char(encoding, i, DOT_ABOVE);
-    } else {
-      rc = zf_text_buf_add_char(encoding, i, (uint32_t)utf8proc_tolower((int32_t)c));
-    }
-    i += bytes;
+    bytes = zf_char_next(&c, encoding->text.data + i, end - i);
+    uint32_t lower = c == DOTTED_I ? 'i' : (uint32_t)utf8proc_tolower((int32_t)c);
+    int rc = zf_text_buf_add_char(encoding, i, lower);
+    if (!rc && c == DOTTED_I) rc = zf_text_buf_add_char(encoding, i, DOT_ABOVE);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 int zf_lower_apply(const void *self, struct zf_encoding *encoding) {
@@ -66,14 +64,16 @@ int zf_lower_apply(const void *self, struct zf_encoding *encoding) {
 static int map_strip_accents(const void *self, struct zf_encoding *encoding,
                              const struct zf_span *span) {
   (void)self;
-  int rc = 0;
-  for (int64_t i = span->off, end = span->off + span->len; !rc && i < end;) {
+  int64_t end = span->off + span->len;
+  int bytes;
+  for (int64_t i = span->off; i < end; i += bytes) {
     uint32_t c;
-    int bytes = zf_char_next(&c, encoding->text.data + i, end - i);
-    if (!zf_char_is_mark(c)) rc = zf_text_buf_copy(encoding, i, bytes);
-    i += bytes;
+    bytes = zf_char_next(&c, encoding->text.data + i, end - i);
+    if (zf_char_is_mark(c)) continue;
+    int rc = zf_text_buf_copy(encoding, i, bytes);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 static int apply_strip_accents(const void *self, struct zf_encoding *encoding) {
@@ -83,11 +83,12 @@ static int apply_strip_accents(const void *self, struct zf_encoding *encoding) {
 static int map_byte_level(const void *self, struct zf_encoding *encoding,
                           const struct zf_span *span) {
   (void)self;
-  int rc = 0;
-  for (int64_t i = span->off; !rc && i < span->off + span->len; i++)
-    rc = zf_text_buf_add_char(encoding, i,
-                              zf_char_byte_level((unsigned char)encoding->text.data[i]));
-  return rc;
+  for (int64_t i = span->off; i < span->off + span->len; i++) {
+    unsigned char byte = (unsigned char)encoding->text.data[i];
+    int rc = zf_text_buf_add_char(encoding, i, zf_char_byte_level(byte));
+    if (rc) return rc;
+  }
+  return 0;
 }
 
 static int apply_byte_level(const void *self, struct zf_encoding *encoding) {
@@ -188,26 +189,26 @@ int zf_replace_parse(void **self, const json_t *def, const char *where, const st
   return 0;
 }
 
-/* What replaces a match counts as coming from the last character of it. */
+/* The replacement of a match gets the offsets of the match's last character. */
 static int map_replace(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
   const struct replace_normalizer *replace = self;
   int64_t len = (int64_t)strlen(replace->content);
   encoding->segment_count = 0;
   int rc = zf_pattern_find(replace->pattern, encoding, encoding->text.data + span->off, span->len);
-  for (int64_t i = 0; !rc && i < encoding->segment_count; i++) {
+  if (rc) return rc;
+  for (int64_t i = 0; i < encoding->segment_count; i++) {
     const struct zf_text_segment *segment = &encoding->segment[i];
-    if (!segment->match) {
-      rc = zf_text_buf_copy(encoding, span->off + segment->from, segment->to - segment->from);
-      continue;
-    }
     int32_t begin = (int32_t)span->origin, end = begin;
     if (encoding->track_offsets && segment->to > 0) {
       begin = encoding->text.begin[span->off + segment->to - 1];
       end = encoding->text.end[span->off + segment->to - 1];
     }
-    rc = zf_text_buf_add(encoding, replace->content, len, begin, end);
+    rc = segment->match
+             ? zf_text_buf_add(encoding, replace->content, len, begin, end)
+             : zf_text_buf_copy(encoding, span->off + segment->from, segment->to - segment->from);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 int zf_replace_apply(const void *self, struct zf_encoding *encoding) {
@@ -228,16 +229,17 @@ static int is_nmt_space(uint32_t c) {
 
 static int map_nmt(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
   (void)self;
-  int rc = 0;
-  for (int64_t i = span->off, end = span->off + span->len; !rc && i < end;) {
+  int64_t end = span->off + span->len;
+  int bytes;
+  for (int64_t i = span->off; i < end; i += bytes) {
     uint32_t c;
-    int bytes = zf_char_next(&c, encoding->text.data + i, end - i);
-    if (!is_nmt_control(c))
-      rc = is_nmt_space(c) ? zf_text_buf_add_char(encoding, i, ' ')
-                           : zf_text_buf_copy(encoding, i, bytes);
-    i += bytes;
+    bytes = zf_char_next(&c, encoding->text.data + i, end - i);
+    if (is_nmt_control(c)) continue;
+    int rc = is_nmt_space(c) ? zf_text_buf_add_char(encoding, i, ' ')
+                             : zf_text_buf_copy(encoding, i, bytes);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 static int apply_nmt(const void *self, struct zf_encoding *encoding) {

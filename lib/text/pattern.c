@@ -101,8 +101,8 @@ void zf_pattern_free(struct zf_pattern *pattern) {
   free(pattern);
 }
 
-void zf_pattern_free_match(void *find_match) {
-  pcre2_match_data_free(find_match);
+void zf_pattern_free_match(void *match_data) {
+  pcre2_match_data_free(match_data);
 }
 
 static int find_literal(const struct zf_pattern *pattern, struct zf_encoding *encoding,

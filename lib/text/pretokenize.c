@@ -119,7 +119,7 @@ static int apply_byte_level(const void *self, struct zf_encoding *encoding) {
   const struct byte_level_pretokenizer *byte_level = self;
   int rc = byte_level->prefix_space ? zf_encoding_map(encoding, map_prefix_space, NULL) : 0;
   if (!rc && byte_level->pattern)
-    rc = zf_encoding_cut(encoding, cut_pattern, byte_level->pattern, ZF_ISOLATED, 0);
+    rc = zf_encoding_split(encoding, cut_pattern, byte_level->pattern, ZF_ISOLATED, 0);
   return rc ? rc : zf_encoding_map(encoding, map_alphabet, NULL);
 }
 
@@ -157,7 +157,7 @@ static int parse_split(void **self, const json_t *def, const char *where,
 
 static int apply_split(const void *self, struct zf_encoding *encoding) {
   const struct split_pretokenizer *split = self;
-  return zf_encoding_cut(encoding, cut_pattern, split->pattern, split->behavior, split->invert);
+  return zf_encoding_split(encoding, cut_pattern, split->pattern, split->behavior, split->invert);
 }
 
 /* --- Digits, Punctuation, Whitespace, WhitespaceSplit ------------------------------- */
@@ -181,7 +181,7 @@ static int cut_digits(const void *self, struct zf_encoding *encoding, const stru
 }
 
 static int apply_digits(const void *self, struct zf_encoding *encoding) {
-  return zf_encoding_cut(encoding, cut_digits, NULL, *(const enum zf_behavior *)self, 0);
+  return zf_encoding_split(encoding, cut_digits, NULL, *(const enum zf_behavior *)self, 0);
 }
 
 static int parse_punctuation(void **self, const json_t *def, const char *where,
@@ -203,7 +203,7 @@ static int cut_punctuation(const void *self, struct zf_encoding *encoding,
 }
 
 static int apply_punctuation(const void *self, struct zf_encoding *encoding) {
-  return zf_encoding_cut(encoding, cut_punctuation, NULL, *(const enum zf_behavior *)self, 0);
+  return zf_encoding_split(encoding, cut_punctuation, NULL, *(const enum zf_behavior *)self, 0);
 }
 
 static int cut_spaces(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
@@ -212,7 +212,7 @@ static int cut_spaces(const void *self, struct zf_encoding *encoding, const stru
 }
 
 static int apply_whitespace_split(const void *self, struct zf_encoding *encoding) {
-  return zf_encoding_cut(encoding, cut_spaces, self, ZF_REMOVED, 0);
+  return zf_encoding_split(encoding, cut_spaces, self, ZF_REMOVED, 0);
 }
 
 /* Runs of word characters, runs of signs; spaces between them are the matches. */
@@ -237,13 +237,13 @@ static int cut_words(const void *self, struct zf_encoding *encoding, const struc
 }
 
 static int apply_whitespace(const void *self, struct zf_encoding *encoding) {
-  return zf_encoding_cut(encoding, cut_words, self, ZF_REMOVED, 0);
+  return zf_encoding_split(encoding, cut_words, self, ZF_REMOVED, 0);
 }
 
 /* Words at spaces, then each sign alone. */
 static int apply_bert(const void *self, struct zf_encoding *encoding) {
   int rc = apply_whitespace_split(self, encoding);
-  return rc ? rc : zf_encoding_cut(encoding, cut_punctuation, NULL, ZF_ISOLATED, 0);
+  return rc ? rc : zf_encoding_split(encoding, cut_punctuation, NULL, ZF_ISOLATED, 0);
 }
 
 /* --- CharDelimiterSplit, UnicodeScripts, FixedLength ------------------------------------------------- */
@@ -262,7 +262,7 @@ static int parse_delimiter(void **self, const json_t *def, const char *where,
 }
 
 static int apply_delimiter(const void *self, struct zf_encoding *encoding) {
-  return zf_encoding_cut(encoding, cut_pattern, self, ZF_REMOVED, 0);
+  return zf_encoding_split(encoding, cut_pattern, self, ZF_REMOVED, 0);
 }
 
 static void free_pattern(void *self) {
@@ -276,7 +276,7 @@ static int parse_scripts(void **self, const json_t *def, const char *where,
 }
 
 static int apply_scripts(const void *self, struct zf_encoding *encoding) {
-  return zf_encoding_cut(encoding, cut_pattern, self, ZF_REMOVED, 1);
+  return zf_encoding_split(encoding, cut_pattern, self, ZF_REMOVED, 1);
 }
 
 static int parse_fixed(void **self, const json_t *def, const char *where,
@@ -308,7 +308,7 @@ static int cut_fixed(const void *self, struct zf_encoding *encoding, const struc
 }
 
 static int apply_fixed(const void *self, struct zf_encoding *encoding) {
-  return zf_encoding_cut(encoding, cut_fixed, self, ZF_ISOLATED, 0);
+  return zf_encoding_split(encoding, cut_fixed, self, ZF_ISOLATED, 0);
 }
 
 /* --- Metaspace ------------------------------------------------------------------- */
@@ -402,7 +402,7 @@ static int apply_metaspace(const void *self, struct zf_encoding *encoding) {
   const struct metaspace_pretokenizer *metaspace = self;
   int rc = zf_encoding_map(encoding, map_metaspace, metaspace);
   if (rc || !metaspace->split) return rc;
-  return zf_encoding_cut(encoding, cut_pattern, metaspace->pattern, ZF_MERGED_NEXT, 0);
+  return zf_encoding_split(encoding, cut_pattern, metaspace->pattern, ZF_MERGED_NEXT, 0);
 }
 
 /* "First" asks whether a piece begins the text. */

@@ -277,7 +277,7 @@ static json_t *assemble(const struct spm_model *spm, const struct zf_tok_setting
   int plain = settings && !settings->class && spm->model_type == 2 && !spm->charsmap_len &&
               spm->escape_spaces;
   if (out && settings && !settings->class)
-    json_object_set_new(out, ZF_NAMED_KEY, special_names(spm));
+    json_object_set_new(out, ZF_SPECIAL_NAMES_KEY, special_names(spm));
   json_t *parts =
       out && plain ? span_parts(spm, zf_tok_settings_flag(settings, "legacy", 1)) : NULL;
   if (out && plain && (!parts || json_object_update(out, parts))) {

@@ -89,7 +89,7 @@ static json_t *bos_eos_processor(const struct zf_tok *tok, const struct zf_tok_s
 
 static int parse_postprocessor(struct zf_tok *tok, const json_t *root,
                                const struct zf_tok_settings *settings) {
-  const char *around = json_string_value(json_object_get(root, ZF_AROUND_KEY));
+  const char *around = json_string_value(json_object_get(root, ZF_POST_KIND_KEY));
   if (!around || !settings)
     return zf_chain_parse(&tok->postprocessor, &zf_postprocessors,
                           json_object_get(root, "post_processor"), tok);
@@ -124,7 +124,7 @@ static int parse_root(struct zf_tok *tok, const json_t *root,
     rc = zf_error(ZF_EINVALID, "%s: version '%s', but only 1.0 is known", tok->name, version);
   if (!rc) rc = parse_model(tok, root);
   if (!rc) rc = parse_added(tok, root, settings);
-  if (!rc) rc = zf_specials_read(tok, settings, json_object_get(root, ZF_NAMED_KEY));
+  if (!rc) rc = zf_specials_read(tok, settings, json_object_get(root, ZF_SPECIAL_NAMES_KEY));
   if (!rc) rc = parse_parts(tok, root, settings);
   if (rc) return rc;
   tok->needs_offsets =

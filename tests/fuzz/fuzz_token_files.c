@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (zf_json_parse(&root, fixed, sizeof fixed - 1, "fixed")) abort();
   if (json_is_true(json_object_get(all, "vocab"))) {
     json_object_del(root, "added_tokens");
-    json_object_set_new(root, ZF_AROUND_KEY,
+    json_object_set_new(root, ZF_POST_KIND_KEY,
                         json_string(json_object_get(all, "cls") ? "cls trim" : "bos"));
   }
   if (!zf_tok_rebuild(root, &b) && !zf_tok_build(&t, root, &b, "fuzz")) use(t);
