@@ -1,8 +1,8 @@
-/* The BPE model: vocabulary, merges and what becomes of unknown characters.
+/* The BPE model: vocabulary, merges, unknown characters.
  *
- * A piece is cut into characters; each is looked up (with a prefix when it does not
- * begin the piece and a suffix when it ends it), failing that spelled as bytes
- * "<0xE4>", failing that the unknown token, failing that dropped.  Then pairs merge. */
+ * A span is split into characters.  Each is looked up in the vocabulary, with the prefix unless it
+ * begins the span and with the suffix if it ends the span.  A character that is not found becomes
+ * its bytes "<0xE4>", else the unknown token, else nothing.  Then pairs merge. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +18,8 @@ struct bpe_model {
   const struct zf_vocab *vocab;
   struct zf_merges merges;
   int32_t character[DIRECT]; /* id of a character alone, -1 when absent */
-  int32_t byte[256];         /* id of "<0xXX>" */
-  int32_t unk;               /* NO_UNK, or LOST_UNK when it is named and not there */
+  int32_t byte[256];         /* id of "<0xXX>", -1 when absent */
+  int32_t unk; /* an id; NO_UNK: none is named; LOST_UNK: it is not in the vocabulary */
   int fuse_unk, byte_fallback, ignore_merges;
   char prefix[AFFIX], suffix[AFFIX];
   char *where;
@@ -115,20 +115,24 @@ static int put_split(void *ctx, const struct zf_merge *split) {
 
 static int parse_sentencepiece(struct bpe_model *bpe, struct zf_vocab *vocab, const json_t *def,
                                const char *where) {
-  int64_t unk = NO_UNK;
+  int64_t unk = NO_UNK, splits = 0;
   struct zf_scored list;
   double *score = NULL;
   int rc = zf_scored_parse(&list, vocab, &score, def, where);
-  if (!rc) rc = zf_json_int(&unk, def, "unk_id", where);
-  if (!rc) rc = zf_json_bool(&bpe->byte_fallback, def, "byte_fallback", where);
-  if (!rc && (unk < NO_UNK || unk >= vocab->count))
-    rc = zf_error(ZF_EINVALID, "%s: unk_id %lld", where, (long long)unk);
+  if (rc) goto done;
+  if ((rc = zf_json_int(&unk, def, "unk_id", where))) goto done;
+  if ((rc = zf_json_bool(&bpe->byte_fallback, def, "byte_fallback", where))) goto done;
+  if (unk < NO_UNK || unk >= vocab->count) {
+    rc = zf_error(ZF_EINVALID, "%s: unk_id %lld, but there are %lld pieces", where, (long long)unk,
+                  (long long)vocab->count);
+    goto done;
+  }
   bpe->unk = (int32_t)unk;
   bpe->fuse_unk = 1;
-  int64_t splits = 0;
-  if (!rc) rc = zf_scored_splits(&list, vocab, score, count_split, &splits);
-  if (!rc) rc = zf_merges_reserve(&bpe->merges, splits);
-  if (!rc) rc = zf_scored_splits(&list, vocab, score, put_split, &bpe->merges);
+  if ((rc = zf_scored_splits(&list, vocab, score, count_split, &splits))) goto done;
+  if ((rc = zf_merges_reserve(&bpe->merges, splits))) goto done;
+  rc = zf_scored_splits(&list, vocab, score, put_split, &bpe->merges);
+done:
   free(score);
   return rc;
 }
@@ -171,19 +175,21 @@ static void index_characters(struct bpe_model *bpe) {
   zf_vocab_bytes(bpe->vocab, bpe->byte);
 }
 
+static int parse_model(struct bpe_model *bpe, struct zf_vocab *vocab, const json_t *def,
+                       const char *where) {
+  if (json_is_true(json_object_get(def, ZF_SPM_KEY)))
+    return parse_sentencepiece(bpe, vocab, def, where);
+  int rc = zf_vocab_parse(vocab, def, where);
+  if (!rc) rc = parse_fields(bpe, def, where);
+  return rc ? rc : parse_merges(bpe, def);
+}
+
 static int parse_bpe(void **self, struct zf_vocab *vocab, const json_t *def, const char *where) {
   struct bpe_model *bpe = zf_calloc(1, sizeof *bpe);
   if (!bpe) return ZF_ENOMEM;
   bpe->vocab = vocab;
   bpe->where = zf_strdup(where);
-  int rc = bpe->where ? 0 : ZF_ENOMEM;
-  if (!rc && json_is_true(json_object_get(def, ZF_SPM_KEY))) {
-    rc = parse_sentencepiece(bpe, vocab, def, where);
-  } else if (!rc) {
-    rc = zf_vocab_parse(vocab, def, where);
-    if (!rc) rc = parse_fields(bpe, def, where);
-    if (!rc) rc = parse_merges(bpe, def);
-  }
+  int rc = bpe->where ? parse_model(bpe, vocab, def, where) : ZF_ENOMEM;
   if (rc) {
     free_bpe(bpe);
     return rc;
@@ -195,7 +201,8 @@ static int parse_bpe(void **self, struct zf_vocab *vocab, const json_t *def, con
 
 /* --- encoding --------------------------------------------------------------------- */
 
-/* A piece met before in this call: its text in cur, its ids among those given out. */
+/* A span met before in this call: where its text stands in encoding->text, and its ids in the
+ * output. */
 struct seen_span {
   int64_t off, first_id;
   int32_t len, id_count;
@@ -203,7 +210,7 @@ struct seen_span {
 
 struct bpe_scratch {
   struct zf_word word;
-  struct seen_span *seen; /* by hash, the latest wins; or NULL */
+  struct seen_span *seen; /* by hash, the latest wins; NULL: not used */
   uint64_t mask;
 };
 
@@ -221,7 +228,7 @@ static struct bpe_scratch *scratch_of(struct zf_encoding *encoding) {
   if (encoding->model_scratch) return encoding->model_scratch;
   struct bpe_scratch *scratch = zf_calloc(1, sizeof *scratch);
   encoding->model_scratch = scratch;
-  /* Ids of a repeated piece are copied; with offsets they would be wrong. */
+  /* A repeated span copies the ids of the first one; its offsets would be wrong. */
   if (!scratch || encoding->span_count < SEEN_FROM || (encoding->flags & ZF_ENC_OFFSETS))
     return scratch;
   int64_t slots = SEEN_FROM;
@@ -245,20 +252,21 @@ static int32_t find_character(const struct bpe_model *bpe, const char *utf8, int
   return zf_vocab_find(bpe->vocab, text, (int64_t)len);
 }
 
-/* Adds the bytes of a text if the vocabulary has them all: 1, 0 if not, or a code. */
+/* Adds the bytes of a text if the vocabulary has all of them: 1, 0 if it has not, or a code. */
 static int add_byte_tokens(const struct bpe_model *bpe, struct zf_word *word, const char *text,
                            int64_t len) {
   for (int64_t i = 0; i < len; i++)
     if (bpe->byte[(unsigned char)text[i]] < 0) return 0;
-  int rc = 0;
-  for (int64_t i = 0; !rc && i < len; i++)
-    rc = zf_word_add(word, bpe->byte[(unsigned char)text[i]], 1);
-  return rc ? rc : 1;
+  for (int64_t i = 0; i < len; i++) {
+    int rc = zf_word_add(word, bpe->byte[(unsigned char)text[i]], 1);
+    if (rc) return rc;
+  }
+  return 1;
 }
 
-/* A character that is not in the vocabulary.  *pending counts the bytes of the
- * unknown token that is still growing; bytes that are spelled out pass before it,
- * as in the original. */
+/* A character that is not in the vocabulary.  *pending counts the bytes of the unknown token that
+ * neighbouring unknown characters still extend.  Byte tokens are added before it, as the
+ * `tokenizers` package does. */
 static int add_unknown(const struct bpe_model *bpe, struct zf_word *word, const char *text, int len,
                        int64_t *pending) {
   if (bpe->byte_fallback) {
@@ -280,25 +288,29 @@ static int add_unknown(const struct bpe_model *bpe, struct zf_word *word, const 
   return 0;
 }
 
+/* Adds a character of the vocabulary, after the unknown token that precedes it. */
+static int add_known(const struct bpe_model *bpe, struct zf_word *word, int32_t id, int bytes,
+                     int64_t *pending) {
+  int rc = *pending ? zf_word_add(word, bpe->unk, *pending) : 0;
+  *pending = 0;
+  return rc ? rc : zf_word_add(word, id, bytes);
+}
+
+/* Splits a text into the symbols that merging starts from. */
 static int split_symbols(const struct bpe_model *bpe, struct zf_word *word, const char *text,
                          int64_t len) {
   int64_t pending = 0;
-  int rc = 0;
+  int bytes;
   word->count = 0;
-  for (int64_t i = 0; !rc && i < len;) {
+  for (int64_t i = 0; i < len; i += bytes) {
     uint32_t c;
-    int bytes = zf_char_next(&c, text + i, len - i);
+    bytes = zf_char_next(&c, text + i, len - i);
     int32_t id = find_character(bpe, text + i, bytes, c, i == 0, i + bytes == len);
-    if (id < 0) {
-      rc = add_unknown(bpe, word, text + i, bytes, &pending);
-    } else {
-      if (pending) rc = zf_word_add(word, bpe->unk, pending);
-      if (!rc) rc = zf_word_add(word, id, bytes);
-      pending = 0;
-    }
-    i += bytes;
+    int rc = id < 0 ? add_unknown(bpe, word, text + i, bytes, &pending)
+                    : add_known(bpe, word, id, bytes, &pending);
+    if (rc) return rc;
   }
-  return rc || !pending ? rc : zf_word_add(word, bpe->unk, pending);
+  return pending ? zf_word_add(word, bpe->unk, pending) : 0;
 }
 
 static int encode_span(const struct bpe_model *bpe, struct zf_encoding *encoding,
@@ -308,50 +320,59 @@ static int encode_span(const struct bpe_model *bpe, struct zf_encoding *encoding
   if (whole >= 0) return zf_encoding_emit(encoding, whole, span->off, span->len);
   int rc = split_symbols(bpe, &scratch->word, text, span->len);
   if (!rc) rc = zf_word_merge(&scratch->word, &bpe->merges);
-  int64_t at = 0;
-  for (int64_t i = 0; !rc && i < scratch->word.count; i++) {
-    int64_t bytes = scratch->word.symbol[i].bytes;
-    rc = zf_encoding_emit(encoding, scratch->word.symbol[i].id, span->off + at, bytes);
-    at += bytes;
+  if (rc) return rc;
+  int64_t off = span->off;
+  for (int64_t i = 0; i < scratch->word.count; i++) {
+    const struct zf_symbol *symbol = &scratch->word.symbol[i];
+    rc = zf_encoding_emit(encoding, symbol->id, off, symbol->bytes);
+    if (rc) return rc;
+    off += symbol->bytes;
   }
-  return rc;
+  return 0;
 }
 
-/* The same piece again has the same ids: copies those given out before. */
+static int copy_ids(struct zf_ids *ids, int64_t first, int32_t count) {
+  int rc = zf_ids_reserve(ids, count, 0);
+  if (rc) return rc;
+  for (int i = 0; i < count; i++) {
+    rc = zf_ids_add(ids, ids->id[first + i], -1, -1);
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+/* A span with the text of an earlier one has the same ids and copies them. */
 static int encode_cached(const struct bpe_model *bpe, struct zf_encoding *encoding,
                          struct bpe_scratch *scratch, const struct zf_span *span) {
   const char *text = encoding->text.data + span->off;
   struct seen_span *seen = &scratch->seen[XXH3_64bits(text, (size_t)span->len) & scratch->mask];
   struct zf_ids *ids = encoding->ids;
-  int rc = 0;
-  if (seen->len == span->len && !memcmp(encoding->text.data + seen->off, text, (size_t)span->len)) {
-    rc = zf_ids_reserve(ids, seen->id_count, 0);
-    for (int i = 0; !rc && i < seen->id_count; i++)
-      rc = zf_ids_add(ids, ids->id[seen->first_id + i], -1, -1);
-    return rc;
-  }
-  int64_t first = ids->count;
-  rc = encode_span(bpe, encoding, scratch, span);
-  if (!rc)
-    *seen = (struct seen_span){span->off, first, (int32_t)span->len, (int32_t)(ids->count - first)};
-  return rc;
+  if (seen->len == span->len && !memcmp(encoding->text.data + seen->off, text, (size_t)span->len))
+    return copy_ids(ids, seen->first_id, seen->id_count);
+  int64_t first_id = ids->count;
+  int rc = encode_span(bpe, encoding, scratch, span);
+  if (rc) return rc;
+  *seen =
+      (struct seen_span){span->off, first_id, (int32_t)span->len, (int32_t)(ids->count - first_id)};
+  return 0;
 }
 
 static int encode_bpe(const void *self, struct zf_encoding *encoding) {
   const struct bpe_model *bpe = self;
   struct bpe_scratch *scratch = scratch_of(encoding);
   if (!scratch) return ZF_ENOMEM;
-  int rc = 0;
-  for (int64_t i = 0; !rc && i < encoding->span_count; i++) {
+  for (int64_t i = 0; i < encoding->span_count; i++) {
     const struct zf_span *span = &encoding->span[i];
+    int rc;
     if (span->id >= 0)
       rc = zf_encoding_emit(encoding, span->id, span->off, span->len);
     else if (scratch->seen && span->len <= SEEN_BYTES)
       rc = encode_cached(bpe, encoding, scratch, span);
     else
       rc = encode_span(bpe, encoding, scratch, span);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 static const char *describe(const void *self) {

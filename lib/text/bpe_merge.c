@@ -1,8 +1,8 @@
 /* Merging one word, lowest rank first, leftmost first among equals.
  *
- * A short word looks through all its pairs for the best one: that is faster than a
- * heap up to some dozens of symbols.  A long one (a run of spaces, a base64 blob)
- * keeps its pairs in a heap; an entry whose pair is gone is skipped when it comes up. */
+ * For a short word, each step searches all pairs for the best one: that is faster than a heap up to
+ * some dozens of symbols.  A long word (a run of spaces, a base64 blob) keeps its pairs in a heap; an
+ * entry whose pair no longer exists is skipped when it is popped. */
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 #include "bpe_internal.h"
 
 enum { SHORT = 40 };
-#define NONE UINT32_MAX
+#define NO_MERGE UINT32_MAX /* rank of a pair that does not merge */
 
 static uint64_t slot_of(const struct zf_merges *merges, int32_t left, int32_t right) {
   uint64_t key = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
@@ -59,10 +59,10 @@ int zf_word_add(struct zf_word *word, int32_t id, int64_t bytes) {
 
 /* --- short words -------------------------------------------------------------- */
 
-/* Looks up the merge of sym[i] with its right neighbour. */
+/* Looks up the merge of symbol[index] with its right neighbour. */
 static void update_rank(struct zf_word *word, const struct zf_merges *merges, int64_t index) {
   struct zf_symbol *symbol = &word->symbol[index];
-  symbol->rank = NONE;
+  symbol->rank = NO_MERGE;
   if (index + 1 >= word->count) return;
   const struct zf_merge *merge = find_merge(merges, symbol->id, symbol[1].id);
   if (merge->left < 0) return;
@@ -77,7 +77,7 @@ static void merge_short(struct zf_word *word, const struct zf_merges *merges) {
     for (int64_t i = 1; i + 1 < word->count; i++)
       if (word->symbol[i].rank < word->symbol[best].rank) best = i;
     struct zf_symbol *symbol = &word->symbol[best];
-    if (symbol->rank == NONE) return;
+    if (symbol->rank == NO_MERGE) return;
     symbol->id = symbol->merged;
     symbol->bytes += symbol[1].bytes;
     word->count--;
@@ -109,8 +109,10 @@ static int push_candidate(struct zf_word *word, const struct zf_merges *merges, 
   }
   struct zf_merge_candidate candidate = {merge->rank, index, merge->merged}, *heap = word->heap;
   int64_t hole = word->heap_count++;
-  for (; hole > 0 && ranks_before(&candidate, &heap[(hole - 1) / 2]); hole = (hole - 1) / 2)
+  while (hole > 0 && ranks_before(&candidate, &heap[(hole - 1) / 2])) {
     heap[hole] = heap[(hole - 1) / 2];
+    hole = (hole - 1) / 2;
+  }
   heap[hole] = candidate;
   return 0;
 }
@@ -130,7 +132,7 @@ static struct zf_merge_candidate pop_candidate(struct zf_word *word) {
   return top;
 }
 
-/* An entry is good while the pair that stands there now makes the same token. */
+/* An entry is valid while the pair that stands there now merges into the same token. */
 static int is_stale(const struct zf_word *word, const struct zf_merges *merges,
                     const struct zf_merge_candidate *candidate) {
   const struct zf_symbol *symbol = &word->symbol[candidate->index];
@@ -139,31 +141,39 @@ static int is_stale(const struct zf_word *word, const struct zf_merges *merges,
   return merge->left < 0 || merge->merged != candidate->merged;
 }
 
+/* Merges the pair of a candidate and pushes the two new pairs. */
+static int merge_pair(struct zf_word *word, const struct zf_merges *merges,
+                      const struct zf_merge_candidate *candidate) {
+  struct zf_symbol *symbol = &word->symbol[candidate->index];
+  struct zf_symbol *right = &word->symbol[symbol->next];
+  symbol->id = candidate->merged;
+  symbol->bytes += right->bytes;
+  symbol->next = right->next;
+  right->bytes = 0;
+  if (symbol->next >= 0) word->symbol[symbol->next].prev = candidate->index;
+  int rc = symbol->prev >= 0 ? push_candidate(word, merges, symbol->prev) : 0;
+  return rc ? rc : push_candidate(word, merges, candidate->index);
+}
+
 static int merge_long(struct zf_word *word, const struct zf_merges *merges) {
-  int rc = 0;
+  int rc;
   word->heap_count = 0;
   for (int64_t i = 0; i < word->count; i++) {
     word->symbol[i].prev = (int32_t)i - 1;
     word->symbol[i].next = i + 1 < word->count ? (int32_t)i + 1 : -1;
   }
-  for (int64_t i = 0; !rc && i < word->count; i++) rc = push_candidate(word, merges, (int32_t)i);
-  while (!rc && word->heap_count) {
+  for (int64_t i = 0; i < word->count; i++)
+    if ((rc = push_candidate(word, merges, (int32_t)i))) return rc;
+  while (word->heap_count) {
     struct zf_merge_candidate candidate = pop_candidate(word);
     if (is_stale(word, merges, &candidate)) continue;
-    struct zf_symbol *symbol = &word->symbol[candidate.index], *right = &word->symbol[symbol->next];
-    symbol->id = candidate.merged;
-    symbol->bytes += right->bytes;
-    symbol->next = right->next;
-    right->bytes = 0;
-    if (symbol->next >= 0) word->symbol[symbol->next].prev = candidate.index;
-    rc = symbol->prev >= 0 ? push_candidate(word, merges, symbol->prev) : 0;
-    if (!rc) rc = push_candidate(word, merges, candidate.index);
+    if ((rc = merge_pair(word, merges, &candidate))) return rc;
   }
   int64_t kept = 0;
   for (int64_t i = 0; i < word->count; i++)
     if (word->symbol[i].bytes) word->symbol[kept++] = word->symbol[i];
   word->count = kept;
-  return rc;
+  return 0;
 }
 
 int zf_word_merge(struct zf_word *word, const struct zf_merges *merges) {

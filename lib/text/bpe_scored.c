@@ -1,7 +1,7 @@
 /* Merges of a vocabulary that holds scores instead of a list of merges.
  *
  * SentencePiece's BPE merges the neighbours whose joined piece has the highest score (Kudo and
- * Richardson 2018).  So a pair's rank is the rank of the piece that it makes. */
+ * Richardson 2018).  So the rank of a pair is the rank of the piece that it makes. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +21,7 @@ static int by_score(const void *a, const void *b) {
 
 struct split_walk {
   const struct zf_vocab *vocab;
-  const char *plain; /* by id: may a text give the piece? */
+  const char *plain; /* by id: zf_scored_is_plain */
   int (*visit)(void *ctx, const struct zf_merge *split);
   void *ctx;
 };
@@ -31,7 +31,7 @@ static int plain_id(const struct split_walk *walk, const char *text, int64_t len
   return id >= 0 && walk->plain[id] ? id : -1;
 }
 
-/* Every place where a piece parts into two others. */
+/* Visits every split of a piece into two others. */
 static int visit_piece(const struct split_walk *walk, int32_t id, uint32_t rank) {
   const char *text = zf_vocab_piece(walk->vocab, id);
   int64_t len = (int64_t)strlen(text);
@@ -66,9 +66,10 @@ int zf_scored_splits(const struct zf_scored *list, const struct zf_vocab *vocab,
   int64_t count = rc ? 0 : rank_pieces(order, plain, list, score);
   struct split_walk walk = {vocab, plain, visit, ctx};
   uint32_t rank = 0;
-  for (int64_t i = 0; !rc && i < count; i++) {
+  for (int64_t i = 0; i < count; i++) {
     if (i > 0 && order[i].score != order[i - 1].score) rank++;
     rc = visit_piece(&walk, order[i].id, rank);
+    if (rc) break;
   }
   free(plain);
   free(order);

@@ -1,17 +1,16 @@
-/* SentencePiece's table of replacements (its precompiled charsmap), and the two
- * normalizers that use one.
+/* SentencePiece's table of replacements (its precompiled charsmap), and the two normalizers that use
+ * it.
  *
  *   u32 bytes of the trie | the trie, u32 units | replacements, each zero-terminated
  *
- * The trie is a double array (Aoe 1989, as darts-clone lays it out).  A unit holds
- *   bits 0-7 and 31  the byte that leads here     bit 8   a value hangs below
- *   bits 10-30       offset of the children, times 256 when bit 9 is set
- * and, where bit 31 is set in the unit below, a value: the place of the replacement.
+ * The trie is a double array (Aoe 1989, in the layout of darts-clone).  A unit holds
+ *   bits 0-7 and 31  the byte of the edge to it   bit 8   one of its children is a value
+ *   bits 10-30       offset of its children, times 256 if bit 9 is set
+ * A unit with bit 31 is a value: the offset of the replacement.
  *
- * "Precompiled" follows the tokenizers package, which asks for whole grapheme clusters
- * of fewer than six bytes first and then for each character, and takes the shortest
- * match; SentencePiece itself takes the longest match at each place, and also deals
- * with spaces here. */
+ * "Precompiled" follows the `tokenizers` package, which looks up whole grapheme clusters of fewer
+ * than six bytes first and then each character, and takes the shortest match.  SentencePiece itself
+ * takes the longest match at each byte, and also handles spaces here. */
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -56,10 +55,10 @@ static int decode_base64(struct charsmap *charsmap, const char *text, size_t *le
   size_t text_len = strlen(text), out = 0;
   uint32_t bits = 0;
   while (text_len && text[text_len - 1] == '=') text_len--;
-  if (text_len > CHARSMAP_MAX || !(charsmap->decoded = zf_malloc(text_len + 1)))
-    return text_len > CHARSMAP_MAX ? zf_error(ZF_EINVALID, "%s: precompiled_charsmap of %zu bytes",
-                                              charsmap->where, text_len)
-                                   : ZF_ENOMEM;
+  if (text_len > CHARSMAP_MAX)
+    return zf_error(ZF_EINVALID, "%s: precompiled_charsmap: expected at most %d bytes, found %zu",
+                    charsmap->where, CHARSMAP_MAX, text_len);
+  if (!(charsmap->decoded = zf_malloc(text_len + 1))) return ZF_ENOMEM;
   for (size_t i = 0; i < text_len; i++) {
     int digit = base64_digit(text[i]);
     if (digit < 0)
@@ -73,18 +72,24 @@ static int decode_base64(struct charsmap *charsmap, const char *text, size_t *le
   return 0;
 }
 
-static int read_units(struct charsmap *charsmap, size_t len) {
-  struct zf_bytes cursor = {.data = charsmap->decoded, .len = len};
+static int read_trie(struct charsmap *charsmap, struct zf_bytes *cursor) {
   uint32_t bytes = 0;
-  int rc = zf_bytes_u32(&cursor, &bytes);
-  if (!rc && (bytes % 4 || bytes > len - 4))
-    rc = zf_error(ZF_EINVALID, "the trie has %u bytes, the table %zu", bytes, len);
+  int rc = zf_bytes_u32(cursor, &bytes);
+  if (rc) return rc;
+  if (bytes % 4 || bytes > cursor->len - 4)
+    return zf_error(ZF_EINVALID, "the trie has %u bytes, the table %zu", bytes, cursor->len);
   charsmap->unit_count = bytes / 4;
-  if (!rc &&
-      !(charsmap->unit = zf_calloc((int64_t)charsmap->unit_count + 1, sizeof *charsmap->unit)))
-    return ZF_ENOMEM;
-  for (size_t i = 0; !rc && i < charsmap->unit_count; i++)
-    rc = zf_bytes_u32(&cursor, &charsmap->unit[i]);
+  charsmap->unit = zf_calloc((int64_t)charsmap->unit_count + 1, sizeof *charsmap->unit);
+  if (!charsmap->unit) return ZF_ENOMEM;
+  for (size_t i = 0; i < charsmap->unit_count; i++)
+    if ((rc = zf_bytes_u32(cursor, &charsmap->unit[i]))) return rc;
+  return 0;
+}
+
+static int read_table(struct charsmap *charsmap, size_t len) {
+  struct zf_bytes cursor = {.data = charsmap->decoded, .len = len};
+  int rc = read_trie(charsmap, &cursor);
+  if (rc == ZF_ENOMEM) return rc;
   charsmap->replacements = (const char *)charsmap->decoded + cursor.pos;
   charsmap->replacements_len = len - cursor.pos;
   if (!rc && zf_utf8_bad(charsmap->replacements, charsmap->replacements_len) >= 0)
@@ -95,17 +100,16 @@ static int read_units(struct charsmap *charsmap, size_t len) {
 static int parse(struct charsmap *charsmap, const json_t *def, const char *where, int needed) {
   const char *text = NULL;
   size_t len = 0;
-  charsmap->where = zf_strdup(where);
-  int rc = !charsmap->where ? ZF_ENOMEM
-           : needed         ? zf_need_str(&text, def, "precompiled_charsmap", where)
-                            : zf_json_str(&text, def, "precompiled_charsmap", where);
+  if (!(charsmap->where = zf_strdup(where))) return ZF_ENOMEM;
+  int rc = needed ? zf_need_str(&text, def, "precompiled_charsmap", where)
+                  : zf_json_str(&text, def, "precompiled_charsmap", where);
   if (!rc) rc = zf_json_bool(&charsmap->dummy_prefix, def, "add_dummy_prefix", where);
   if (!rc)
     rc = zf_json_bool(&charsmap->remove_extra_spaces, def, "remove_extra_whitespaces", where);
   if (!rc) rc = zf_json_bool(&charsmap->escape_spaces, def, "escape_whitespaces", where);
   if (rc || !text) return rc;
   rc = decode_base64(charsmap, text, &len);
-  return rc ? rc : read_units(charsmap, len);
+  return rc ? rc : read_table(charsmap, len);
 }
 
 static int parse_new(void **self, const json_t *def, const char *where, int needed) {
@@ -139,17 +143,19 @@ static size_t child_offset(uint32_t unit) {
   return (size_t)(unit >> 10) << ((unit & 1u << 9) >> 6);
 }
 
-/* Finds s[0..n): the shortest key that begins it or, with `longest`, the longest.
- * 1 with the replacement and the key's length, 0 for none, or a code. */
+/* Finds key[0..length): the shortest entry that it begins with or, with `longest`, the longest.  1
+ * with the replacement and the entry's length, 0 for none, or a code. */
 static int find_replacement(const struct charsmap *charsmap, const char *key, int64_t length,
                             int longest, const char **replacement, int64_t *len) {
-  size_t at = charsmap->unit_count ? child_offset(charsmap->unit[0]) : 0, value = 0;
+  if (!charsmap->unit_count) return 0;
+  size_t at = child_offset(charsmap->unit[0]), value = 0;
   int64_t matched = 0;
-  for (int64_t i = 0; i < length && key[i] && charsmap->unit_count; i++) {
+  for (int64_t i = 0; i < length; i++) {
     unsigned char byte = (unsigned char)key[i];
     at ^= byte;
-    if (at >= charsmap->unit_count || (charsmap->unit[at] & (1u << 31 | 0xFF)) != byte) break;
+    if (!byte || at >= charsmap->unit_count) break;
     uint32_t unit = charsmap->unit[at];
+    if ((unit & (1u << 31 | 0xFF)) != byte) break;
     at ^= child_offset(unit);
     if (!(unit >> 8 & 1)) continue;
     if (at >= charsmap->unit_count) break;
@@ -160,7 +166,8 @@ static int find_replacement(const struct charsmap *charsmap, const char *key, in
   if (!matched) return 0;
   if (value > charsmap->replacements_len ||
       ((unsigned char)charsmap->replacements[value] & 0xC0) == 0x80)
-    return zf_error(ZF_EINVALID, "%s: precompiled_charsmap: a replacement at byte %zu of %zu",
+    return zf_error(ZF_EINVALID,
+                    "%s: precompiled_charsmap: expected a replacement at byte %zu of %zu",
                     charsmap->where, value, charsmap->replacements_len);
   *replacement = charsmap->replacements + value;
   *len = matched;
@@ -175,54 +182,58 @@ static int64_t count_chars(const char *text, int64_t len) {
   return characters;
 }
 
-/* Notes that `old` characters became `text`: as many replace, the rest are inserted,
- * or the last one swallows what is over. */
+/* Appends `text`, which `old_chars` characters became.  As many of its characters replace old ones.
+ * Further ones are inserted; if there are fewer, the last one removes the old ones that remain. */
 static int add_replacement(struct zf_chars *out, const char *text, int64_t old_chars) {
   int64_t len = (int64_t)strlen(text), new_chars = count_chars(text, len), written = 0;
-  int rc = 0;
-  for (int64_t i = 0; !rc && i < len; written++) {
+  for (int64_t i = 0; i < len; written++) {
     uint32_t c;
     i += zf_char_next(&c, text + i, len - i);
-    rc = zf_chars_add(out, (int32_t)c, new_chars > old_chars && written >= old_chars);
+    int rc = zf_chars_add(out, (int32_t)c, new_chars > old_chars && written >= old_chars);
+    if (rc) return rc;
   }
-  if (!rc && new_chars < old_chars && out->count)
+  if (new_chars < old_chars && out->count)
     out->mapping[out->count - 1].change -= (int32_t)(old_chars - new_chars);
-  return rc;
+  return 0;
 }
 
+/* Replaces a grapheme cluster as a whole if the table has it, else character by character. */
 static int replace_grapheme(const struct charsmap *charsmap, struct zf_chars *out,
                             const char *grapheme, int64_t length) {
   const char *replacement;
   int64_t len;
+  int bytes;
   int rc =
       length < GRAPHEME ? find_replacement(charsmap, grapheme, length, 0, &replacement, &len) : 0;
-  if (rc) return rc < 0 ? rc : add_replacement(out, replacement, count_chars(grapheme, length));
-  for (int64_t i = 0; !rc && i < length;) {
+  if (rc < 0) return rc;
+  if (rc) return add_replacement(out, replacement, count_chars(grapheme, length));
+  for (int64_t i = 0; i < length; i += bytes) {
     uint32_t c;
-    int bytes = zf_char_next(&c, grapheme + i, length - i);
+    bytes = zf_char_next(&c, grapheme + i, length - i);
     rc = find_replacement(charsmap, grapheme + i, bytes, 0, &replacement, &len);
-    if (rc >= 0) rc = rc ? add_replacement(out, replacement, 1) : zf_chars_add(out, (int32_t)c, 0);
-    i += bytes;
+    if (rc < 0) return rc;
+    rc = rc ? add_replacement(out, replacement, 1) : zf_chars_add(out, (int32_t)c, 0);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 static int replace_all(const struct charsmap *charsmap, struct zf_chars *out, const char *text,
                        int64_t len) {
   int64_t from = 0;
   int32_t state = 0, before = 0;
-  int rc = 0;
-  for (int64_t i = 0; !rc && i < len;) {
+  int bytes;
+  for (int64_t i = 0; i < len; i += bytes) {
     uint32_t c;
-    int bytes = zf_char_next(&c, text + i, len - i);
+    bytes = zf_char_next(&c, text + i, len - i);
     if (i > 0 && utf8proc_grapheme_break_stateful(before, (int32_t)c, &state)) {
-      rc = replace_grapheme(charsmap, out, text + from, i - from);
+      int rc = replace_grapheme(charsmap, out, text + from, i - from);
+      if (rc) return rc;
       from = i;
     }
     before = (int32_t)c;
-    i += bytes;
   }
-  return rc || from == len ? rc : replace_grapheme(charsmap, out, text + from, len - from);
+  return from < len ? replace_grapheme(charsmap, out, text + from, len - from) : 0;
 }
 
 static int map_precompiled(const void *self, struct zf_encoding *encoding,
@@ -240,7 +251,7 @@ int zf_precompiled_apply(const void *self, struct zf_encoding *encoding) {
 
 /* --- SentencePiece --------------------------------------------------------------------- */
 
-static const char mark[] = "\xE2\x96\x81"; /* what a space is written as */
+static const char mark[] = "\xE2\x96\x81"; /* stands for a space */
 
 static int put_space(const struct charsmap *charsmap, struct zf_encoding *encoding, int32_t begin,
                      int32_t end) {
@@ -248,7 +259,8 @@ static int put_space(const struct charsmap *charsmap, struct zf_encoding *encodi
                                  : zf_text_buf_add(encoding, " ", 1, begin, end);
 }
 
-/* The next stretch of a piece and what replaces it. */
+/* The replacement of the entry that the input begins with, or its first character as it is.
+ * *consumed: bytes of the input. */
 static int next_replacement(const struct charsmap *charsmap, const char *input, int64_t length,
                             const char **replacement, int64_t *len, int64_t *consumed) {
   uint32_t c;
@@ -262,28 +274,37 @@ static int next_replacement(const struct charsmap *charsmap, const char *input, 
   return rc < 0 ? rc : 0;
 }
 
-/* Appends a piece; *space says whether what came before ends in a space that takes up
- * those which follow. */
+/* Appends a replacement without the spaces that follow another one. */
+static int put_replacement(const struct charsmap *charsmap, struct zf_encoding *encoding,
+                           const char *text, int64_t len, int32_t begin, int32_t end, int *space) {
+  int64_t i = 0;
+  while (*space && i < len && text[i] == ' ') i++;
+  for (; i < len; i++) {
+    *space = text[i] == ' ';
+    int rc = *space ? put_space(charsmap, encoding, begin, end)
+                    : zf_text_buf_add(encoding, text + i, 1, begin, end);
+    if (rc) return rc;
+  }
+  *space &= charsmap->remove_extra_spaces;
+  return 0;
+}
+
+/* Appends a span.  *space: the text before it ends in a space after which further ones are
+ * dropped. */
 static int put_span(const struct charsmap *charsmap, struct zf_encoding *encoding,
                     const struct zf_span *span, int *space) {
-  int64_t len, consumed = 0;
+  int64_t len, consumed, span_end = span->off + span->len;
   const char *replacement;
-  int rc = 0;
-  for (int64_t i = span->off, end = span->off + span->len; !rc && i < end; i += consumed) {
-    rc =
-        next_replacement(charsmap, encoding->text.data + i, end - i, &replacement, &len, &consumed);
-    int32_t b = encoding->track_offsets && !rc ? encoding->text.begin[i] : 0,
-            e = encoding->track_offsets && !rc ? encoding->text.end[i + consumed - 1] : 0;
-    int64_t k = 0;
-    while (!rc && *space && k < len && replacement[k] == ' ') k++;
-    for (; !rc && k < len; k++) {
-      *space = replacement[k] == ' ';
-      rc = *space ? put_space(charsmap, encoding, b, e)
-                  : zf_text_buf_add(encoding, replacement + k, 1, b, e);
-    }
-    *space &= charsmap->remove_extra_spaces;
+  for (int64_t i = span->off; i < span_end; i += consumed) {
+    int rc = next_replacement(charsmap, encoding->text.data + i, span_end - i, &replacement, &len,
+                              &consumed);
+    if (rc) return rc;
+    int32_t begin = encoding->track_offsets ? encoding->text.begin[i] : 0,
+            end = encoding->track_offsets ? encoding->text.end[i + consumed - 1] : 0;
+    rc = put_replacement(charsmap, encoding, replacement, len, begin, end, space);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 static void drop_trailing(const struct charsmap *charsmap, struct zf_encoding *encoding,
@@ -295,62 +316,83 @@ static void drop_trailing(const struct charsmap *charsmap, struct zf_encoding *e
     text->len -= len;
 }
 
-/* Is there anything but spaces? */
-static int has_text(const struct charsmap *charsmap, const struct zf_encoding *encoding,
-                    int *found) {
-  int64_t len, consumed = 0;
+/* Does a span become anything but spaces?  1, 0, or a code. */
+static int span_has_text(const struct charsmap *charsmap, const char *text, int64_t span_len) {
+  int64_t len, consumed;
   const char *replacement;
-  int rc = 0;
-  *found = !charsmap->remove_extra_spaces && encoding->span_count;
-  for (int64_t i = 0; !rc && !*found && i < encoding->span_count; i++) {
+  for (int64_t at = 0; at < span_len; at += consumed) {
+    int rc = next_replacement(charsmap, text + at, span_len - at, &replacement, &len, &consumed);
+    if (rc) return rc;
+    for (int64_t i = 0; i < len; i++)
+      if (replacement[i] != ' ') return 1;
+  }
+  return 0;
+}
+
+/* Does the text need the mark in front?  If spaces are removed, one of spaces alone does not.  1, 0,
+ * or a code. */
+static int has_text(const struct charsmap *charsmap, const struct zf_encoding *encoding) {
+  if (!charsmap->remove_extra_spaces) return encoding->span_count > 0;
+  for (int64_t i = 0; i < encoding->span_count; i++) {
     const struct zf_span *span = &encoding->span[i];
-    *found = span->id >= 0;
-    for (int64_t at = 0; !rc && !*found && at < span->len; at += consumed) {
-      rc = next_replacement(charsmap, encoding->text.data + span->off + at, span->len - at,
-                            &replacement, &len, &consumed);
-      for (int64_t j = 0; !rc && j < len; j++) *found |= replacement[j] != ' ';
-    }
+    if (span->id >= 0) return 1;
+    int rc = span_has_text(charsmap, encoding->text.data + span->off, span->len);
+    if (rc) return rc;
   }
+  return 0;
+}
+
+/* Appends an added token as it is; *from is the end of what has a segment. */
+static int put_added(struct zf_encoding *encoding, const struct zf_span *span, int64_t *from) {
+  int64_t begin = encoding->new_text.len;
+  int rc = begin > *from ? zf_encoding_add_segment(encoding, *from, begin, -1) : 0;
+  if (!rc) rc = zf_text_buf_copy(encoding, span->off, span->len);
+  if (!rc) rc = zf_encoding_add_segment(encoding, begin, encoding->new_text.len, span->id);
+  *from = encoding->new_text.len;
   return rc;
 }
 
-/* The pieces found stand in w->seg, their ids as matches, until the text is in place. */
+/* Appends all spans.  The spans of the new text are kept as segments, with their ids as `match`,
+ * until the texts are swapped. */
 static int put_spans(const struct charsmap *charsmap, struct zf_encoding *encoding, int64_t *from) {
-  int space = charsmap->remove_extra_spaces, rc = 0;
-  for (int64_t i = 0; !rc && i < encoding->span_count; i++) {
+  int space = charsmap->remove_extra_spaces;
+  for (int64_t i = 0; i < encoding->span_count; i++) {
     const struct zf_span span = encoding->span[i];
-    int64_t begin = encoding->new_text.len;
-    if (span.id < 0) {
-      rc = put_span(charsmap, encoding, &span, &space);
-      continue;
-    }
-    if (begin > *from) rc = zf_encoding_add_segment(encoding, *from, begin, -1);
-    if (!rc) rc = zf_text_buf_copy(encoding, span.off, span.len);
-    if (!rc) rc = zf_encoding_add_segment(encoding, begin, encoding->new_text.len, span.id);
-    *from = encoding->new_text.len;
-    space = 0;
+    int rc = span.id < 0 ? put_span(charsmap, encoding, &span, &space)
+                         : put_added(encoding, &span, from);
+    if (rc) return rc;
+    if (span.id >= 0) space = 0;
   }
-  return rc;
+  return 0;
 }
 
-/* One text, whatever pieces stand in it: a mark before the first, none after the last. */
-int zf_sentencepiece_apply(const void *self, struct zf_encoding *encoding) {
-  const struct charsmap *charsmap = self;
-  int found = 0;
+/* Writes the new text and its spans as segments. */
+static int normalize(const struct charsmap *charsmap, struct zf_encoding *encoding) {
   int64_t from = 0;
-  int rc = has_text(charsmap, encoding, &found);
-  if (!rc) rc = zf_encoding_reserve(encoding, encoding->text.len + 1);
+  int found = has_text(charsmap, encoding);
+  if (found < 0) return found;
+  int rc = zf_encoding_reserve(encoding, encoding->text.len + 1);
+  if (rc) return rc;
   encoding->segment_count = encoding->new_span_count = 0;
-  if (!rc && found && charsmap->dummy_prefix) rc = put_space(charsmap, encoding, 0, 0);
+  if (found && charsmap->dummy_prefix) rc = put_space(charsmap, encoding, 0, 0);
   if (!rc) rc = put_spans(charsmap, encoding, &from);
-  if (!rc && charsmap->remove_extra_spaces) drop_trailing(charsmap, encoding, from);
-  if (!rc && encoding->new_text.len > from)
-    rc = zf_encoding_add_segment(encoding, from, encoding->new_text.len, -1);
+  if (rc) return rc;
+  if (charsmap->remove_extra_spaces) drop_trailing(charsmap, encoding, from);
+  return encoding->new_text.len > from
+             ? zf_encoding_add_segment(encoding, from, encoding->new_text.len, -1)
+             : 0;
+}
+
+/* All spans together are one text: a mark before the first, no space after the last. */
+int zf_sentencepiece_apply(const void *self, struct zf_encoding *encoding) {
+  int rc = normalize(self, encoding);
+  if (rc) return rc;
   zf_encoding_swap_text(encoding);
-  for (int64_t i = 0; !rc && i < encoding->segment_count; i++)
-    rc = zf_encoding_add_span(encoding, encoding->segment[i].from,
-                              encoding->segment[i].to - encoding->segment[i].from,
-                              encoding->segment[i].match);
-  if (!rc) zf_encoding_swap_spans(encoding);
-  return rc;
+  for (int64_t i = 0; i < encoding->segment_count; i++) {
+    const struct zf_text_segment *segment = &encoding->segment[i];
+    rc = zf_encoding_add_span(encoding, segment->from, segment->to - segment->from, segment->match);
+    if (rc) return rc;
+  }
+  zf_encoding_swap_spans(encoding);
+  return 0;
 }

@@ -1,7 +1,7 @@
-/* Decoders: a table of rows, one a type of tokenizer.json.
+/* Decoders: a table with a row for each type of tokenizer.json.
  *
- * The pieces of the work are the tokens, in order and without gaps in cur; every
- * decoder rewrites the list. */
+ * The spans of the encoding are the tokens, in order and without gaps in the text; every decoder
+ * rewrites them. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +10,7 @@
 #include "fmt/utf8.h"
 #include "text_internal.h"
 
-/* All of cur as one token. */
+/* The whole text as one token. */
 static int fuse(struct zf_encoding *encoding) {
   encoding->new_span_count = 0;
   int rc = zf_encoding_add_span(encoding, 0, encoding->text.len, -1);
@@ -25,7 +25,8 @@ static int apply_fuse(const void *self, struct zf_encoding *encoding) {
 
 /* --- ByteLevel -------------------------------------------------------------------- */
 
-/* The bytes that a token stands for; one with a foreign character is text itself. */
+/* The bytes that a token stands for.  A token with a character outside the byte alphabet stands for
+ * itself. */
 static int map_bytes(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
   (void)self;
   struct zf_text_buf *text = &encoding->new_text;
@@ -55,12 +56,11 @@ static int apply_byte_level(const void *self, struct zf_encoding *encoding) {
 }
 
 /* --- ByteFallback ------------------------------------------------------------------- */
-
 static int hex_digit(char digit) {
-  return digit >= '0' && digit <= '9'   ? digit - '0'
-         : digit >= 'a' && digit <= 'f' ? digit - 'a' + 10
-         : digit >= 'A' && digit <= 'F' ? digit - 'A' + 10
-                                        : -1;
+  if (digit >= '0' && digit <= '9') return digit - '0';
+  if (digit >= 'a' && digit <= 'f') return digit - 'a' + 10;
+  if (digit >= 'A' && digit <= 'F') return digit - 'A' + 10;
+  return -1;
 }
 
 /* The byte of "<0xE4>", or -1. */
@@ -72,42 +72,48 @@ static int byte_of(const struct zf_encoding *encoding, const struct zf_span *spa
              : hex_digit(text[3]) * 16 + hex_digit(text[4]);
 }
 
-/* Bytes in a row are one token if together they are UTF-8, else each is a U+FFFD. */
-static int put_bytes(struct zf_encoding *encoding, const struct zf_buf *bytes) {
+static int add_token(struct zf_encoding *encoding, const char *text, int64_t len) {
   int64_t off = encoding->new_text.len;
-  int rc = 0;
+  int rc = zf_text_buf_add(encoding, text, len, 0, 0);
+  return rc ? rc : zf_encoding_add_span(encoding, off, len, -1);
+}
+
+/* Consecutive byte tokens become one token if together they are UTF-8, else each becomes U+FFFD. */
+static int put_bytes(struct zf_encoding *encoding, const struct zf_buf *bytes) {
   if (bytes->len == 0) return 0;
-  if (zf_utf8_bad(bytes->data, bytes->len) < 0) {
-    rc = zf_text_buf_add(encoding, bytes->data, (int64_t)bytes->len, 0, 0);
-    return rc ? rc : zf_encoding_add_span(encoding, off, encoding->new_text.len - off, -1);
+  if (zf_utf8_bad(bytes->data, bytes->len) < 0)
+    return add_token(encoding, bytes->data, (int64_t)bytes->len);
+  for (size_t i = 0; i < bytes->len; i++) {
+    int rc = add_token(encoding, "\xEF\xBF\xBD", 3);
+    if (rc) return rc;
   }
-  for (size_t i = 0; !rc && i < bytes->len; i++) {
-    off = encoding->new_text.len;
-    rc = zf_text_buf_add(encoding, "\xEF\xBF\xBD", 3, 0, 0);
-    if (!rc) rc = zf_encoding_add_span(encoding, off, 3, -1);
+  return 0;
+}
+
+/* Rewrites the tokens; `bytes` collects consecutive byte tokens. */
+static int join_bytes(struct zf_encoding *encoding, struct zf_buf *bytes) {
+  int rc = zf_encoding_reserve(encoding, encoding->text.len + 1);
+  if (rc) return rc;
+  for (int64_t i = 0; i < encoding->span_count; i++) {
+    const struct zf_span span = encoding->span[i];
+    int byte = byte_of(encoding, &span);
+    if (byte >= 0) {
+      zf_buf_putc(bytes, (char)byte);
+      if ((rc = zf_buf_ok(bytes))) return rc;
+      continue;
+    }
+    if ((rc = put_bytes(encoding, bytes))) return rc;
+    zf_buf_clear(bytes);
+    rc = add_token(encoding, encoding->text.data + span.off, span.len);
+    if (rc) return rc;
   }
-  return rc;
+  return put_bytes(encoding, bytes);
 }
 
 static int apply_byte_fallback(const void *self, struct zf_encoding *encoding) {
   (void)self;
   struct zf_buf bytes = {0};
-  int rc = zf_encoding_reserve(encoding, encoding->text.len + 1);
-  for (int64_t i = 0; !rc && i < encoding->span_count; i++) {
-    const struct zf_span span = encoding->span[i];
-    int byte = byte_of(encoding, &span);
-    if (byte >= 0) {
-      zf_buf_putc(&bytes, (char)byte);
-      rc = zf_buf_ok(&bytes);
-      continue;
-    }
-    rc = put_bytes(encoding, &bytes);
-    zf_buf_clear(&bytes);
-    int64_t off = encoding->new_text.len;
-    if (!rc) rc = zf_text_buf_copy(encoding, span.off, span.len);
-    if (!rc) rc = zf_encoding_add_span(encoding, off, span.len, -1);
-  }
-  if (!rc) rc = put_bytes(encoding, &bytes);
+  int rc = join_bytes(encoding, &bytes);
   zf_buf_free(&bytes);
   if (rc) return rc;
   zf_encoding_swap_text(encoding);
@@ -119,7 +125,7 @@ static int apply_byte_fallback(const void *self, struct zf_encoding *encoding) {
 
 struct strip_decoder {
   char content[8];
-  int64_t content_len, max_start, max_stop; /* at most so many of them at either end */
+  int64_t content_len, max_start, max_stop; /* removed at most this often at either end */
 };
 
 static int parse_strip(void **self, const json_t *def, const char *where,
@@ -147,15 +153,15 @@ static int parse_strip(void **self, const json_t *def, const char *where,
 static int map_strip(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
   const struct strip_decoder *strip = self;
   const char *text = encoding->text.data;
-  int64_t from = span->off, to = span->off + span->len, content_len = strip->content_len;
-  for (int64_t k = 0; k < strip->max_start && to - from >= content_len &&
-                      !memcmp(text + from, strip->content, content_len);
-       k++)
-    from += content_len;
-  for (int64_t k = 0; k < strip->max_stop && to - from >= content_len &&
-                      !memcmp(text + to - content_len, strip->content, content_len);
-       k++)
-    to -= content_len;
+  int64_t from = span->off, to = span->off + span->len, len = strip->content_len;
+  for (int64_t i = 0; i < strip->max_start; i++) {
+    if (to - from < len || memcmp(text + from, strip->content, (size_t)len) != 0) break;
+    from += len;
+  }
+  for (int64_t i = 0; i < strip->max_stop; i++) {
+    if (to - from < len || memcmp(text + to - len, strip->content, (size_t)len) != 0) break;
+    to -= len;
+  }
   return zf_text_buf_copy(encoding, from, to - from);
 }
 
@@ -184,22 +190,23 @@ static int parse_metaspace(void **self, const json_t *def, const char *where,
   return 0;
 }
 
-/* Marks become spaces; those of the first token go, since one was put before it. */
+/* Marks become spaces.  Those of the first token are dropped, since encoding prepended one. */
 static int map_metaspace(const void *self, struct zf_encoding *encoding,
                          const struct zf_span *span) {
   const struct metaspace_decoder *metaspace = self;
   const char *text = encoding->text.data + span->off;
-  int drop = span == encoding->span && metaspace->scheme != ZF_NEVER, rc = 0;
-  for (int64_t i = 0; !rc && i < span->len;) {
+  int drop = span == encoding->span && metaspace->scheme != ZF_NEVER, bytes;
+  for (int64_t i = 0; i < span->len; i += bytes) {
     uint32_t c;
-    int bytes = zf_char_next(&c, text + i, span->len - i);
-    if (bytes != metaspace->mark_len || memcmp(text + i, metaspace->mark, (size_t)bytes))
+    int rc = 0;
+    bytes = zf_char_next(&c, text + i, span->len - i);
+    if (bytes != metaspace->mark_len || memcmp(text + i, metaspace->mark, (size_t)bytes) != 0)
       rc = zf_text_buf_copy(encoding, span->off + i, bytes);
     else if (!drop)
       rc = zf_text_buf_add(encoding, " ", 1, 0, 0);
-    i += bytes;
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 static int apply_metaspace(const void *self, struct zf_encoding *encoding) {

@@ -1,4 +1,4 @@
-/* Decoders of models of words: WordPiece, CTC, and BPE with a suffix at word ends. */
+/* Decoders of word models: WordPiece, CTC, and BPE with a suffix at word ends. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,7 +55,7 @@ int zf_bpe_decoder_parse(void **self, const json_t *def, const char *where,
   return parse(self, def, where, "suffix", "</w>", "");
 }
 
-/* Replaces every `from` of b. */
+/* Replaces every `from` in the buffer by `to`. */
 static void replace(struct zf_buf *buf, const char *from, const char *to) {
   size_t from_len = strlen(from), at = 0;
   struct zf_buf out = {0};
@@ -72,7 +72,7 @@ static void replace(struct zf_buf *buf, const char *from, const char *to) {
   *buf = out;
 }
 
-/* Spaces that English has not before signs and contractions. */
+/* Removes spaces before punctuation and contractions, as English is written. */
 static void clean_up(struct zf_buf *buf) {
   static const char *const pair[][2] = {{" .", "."},     {" ?", "?"},           {" !", "!"},
                                         {" ,", ","},     {" ' ", "'"},          {" n't", "n't"},
@@ -84,28 +84,41 @@ static void clean_up(struct zf_buf *buf) {
 typedef void (*token_fn)(const struct word_decoder *decoder, struct zf_buf *buf, int first,
                          int last);
 
-/* Rewrites every token; tokens equal to the one before are left out if asked, and so
- * are those that become empty. */
+/* Is token i equal to the token before it? */
+static int repeats(const struct zf_encoding *encoding, int64_t i) {
+  if (i == 0) return 0;
+  const struct zf_span *span = &encoding->span[i], *before = span - 1;
+  const char *text = encoding->text.data;
+  return span->len == before->len &&
+         !memcmp(text + span->off, text + before->off, (size_t)span->len);
+}
+
+/* Rewrites every token by fn.  With `dedup`, tokens that repeat the one before and tokens that become
+ * empty are dropped. */
 static int rewrite(const struct word_decoder *decoder, struct zf_encoding *encoding, token_fn fn,
-                   int dedup) {
-  struct zf_buf buf = {0};
+                   int dedup, struct zf_buf *buf) {
   int rc = zf_encoding_reserve(encoding, encoding->text.len + 1);
-  for (int64_t i = 0; !rc && i < encoding->span_count; i++) {
+  if (rc) return rc;
+  for (int64_t i = 0; i < encoding->span_count; i++) {
     const struct zf_span span = encoding->span[i];
-    const struct zf_span previous = i ? encoding->span[i - 1] : span;
-    if (dedup && i && span.len == previous.len &&
-        !memcmp(encoding->text.data + span.off, encoding->text.data + previous.off,
-                (size_t)span.len))
-      continue;
-    zf_buf_clear(&buf);
-    zf_buf_add(&buf, encoding->text.data + span.off, (size_t)span.len);
-    fn(decoder, &buf, i == 0, i == encoding->span_count - 1);
-    rc = zf_buf_ok(&buf);
+    if (dedup && repeats(encoding, i)) continue;
+    zf_buf_clear(buf);
+    zf_buf_add(buf, encoding->text.data + span.off, (size_t)span.len);
+    fn(decoder, buf, i == 0, i == encoding->span_count - 1);
+    if ((rc = zf_buf_ok(buf))) return rc;
+    if (dedup && !buf->len) continue;
     int64_t off = encoding->new_text.len;
-    if (!rc && buf.len) rc = zf_text_buf_add(encoding, buf.data, (int64_t)buf.len, 0, 0);
-    if (!rc && (buf.len || !dedup))
-      rc = zf_encoding_add_span(encoding, off, encoding->new_text.len - off, -1);
+    if (buf->len) rc = zf_text_buf_add(encoding, buf->data, (int64_t)buf->len, 0, 0);
+    if (!rc) rc = zf_encoding_add_span(encoding, off, (int64_t)buf->len, -1);
+    if (rc) return rc;
   }
+  return 0;
+}
+
+static int apply(const struct word_decoder *decoder, struct zf_encoding *encoding, token_fn fn,
+                 int dedup) {
+  struct zf_buf buf = {0};
+  int rc = rewrite(decoder, encoding, fn, dedup, &buf);
   zf_buf_free(&buf);
   if (rc) return rc;
   zf_encoding_swap_text(encoding);
@@ -136,7 +149,7 @@ static void wordpiece_token(const struct word_decoder *decoder, struct zf_buf *b
 }
 
 int zf_wordpiece_decoder_apply(const void *self, struct zf_encoding *encoding) {
-  return rewrite(self, encoding, wordpiece_token, 0);
+  return apply(self, encoding, wordpiece_token, 0);
 }
 
 static void ctc_token(const struct word_decoder *decoder, struct zf_buf *buf, int first, int last) {
@@ -149,7 +162,7 @@ static void ctc_token(const struct word_decoder *decoder, struct zf_buf *buf, in
 }
 
 int zf_ctc_apply(const void *self, struct zf_encoding *encoding) {
-  return rewrite(self, encoding, ctc_token, 1);
+  return apply(self, encoding, ctc_token, 1);
 }
 
 static void bpe_token(const struct word_decoder *decoder, struct zf_buf *buf, int first, int last) {
@@ -158,5 +171,5 @@ static void bpe_token(const struct word_decoder *decoder, struct zf_buf *buf, in
 }
 
 int zf_bpe_decoder_apply(const void *self, struct zf_encoding *encoding) {
-  return rewrite(self, encoding, bpe_token, 0);
+  return apply(self, encoding, bpe_token, 0);
 }

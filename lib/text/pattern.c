@@ -1,9 +1,7 @@
-/* Patterns: a literal string or a regular expression, and the list of segments that
- * it cuts a text into.
+/* Patterns: a literal string or a regular expression, and the segments into which it splits a text.
  *
- * Expressions are written for Oniguruma; pattern_ruby.c rewrites them for PCRE2.
- * Every match is limited in steps and memory, so that a hostile pattern is an error
- * and not a hang. */
+ * Expressions are written for Oniguruma; pattern_ruby.c rewrites them for PCRE2.  Every match is
+ * limited in steps and memory, so that a hostile pattern is an error instead of a hang. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <stdlib.h>
@@ -16,7 +14,7 @@
 enum { MATCH_STEPS = 10000000, HEAP_KB = 65536 };
 
 struct zf_pattern {
-  char *literal; /* or, when NULL, code */
+  char *literal; /* NULL: code is used */
   int64_t literal_len;
   pcre2_code *code;
   pcre2_match_context *context;
@@ -46,7 +44,7 @@ static int compile(struct zf_pattern *pattern, const char *text, size_t len) {
   }
   pcre2_set_match_limit(pattern->context, MATCH_STEPS);
   pcre2_set_heap_limit(pattern->context, HEAP_KB);
-  /* Where the system forbids generated code the interpreter serves. */
+  /* If the system forbids generated code, the interpreter is used. */
   pattern->jit = pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE) == 0;
   return 0;
 }
@@ -108,19 +106,20 @@ void zf_pattern_free_match(void *match_data) {
 static int find_literal(const struct zf_pattern *pattern, struct zf_encoding *encoding,
                         const char *text, int64_t len) {
   int64_t done = 0;
-  int rc = 0;
-  while (!rc) {
+  for (;;) {
     const char *at =
         memmem(text + done, (size_t)(len - done), pattern->literal, (size_t)pattern->literal_len);
     if (!at) break;
-    if (at > text + done) rc = zf_encoding_add_segment(encoding, done, at - text, 0);
-    if (!rc) rc = zf_encoding_add_segment(encoding, at - text, at - text + pattern->literal_len, 1);
-    done = at - text + pattern->literal_len;
+    int64_t from = at - text, to = from + pattern->literal_len;
+    int rc = from > done ? zf_encoding_add_segment(encoding, done, from, 0) : 0;
+    if (!rc) rc = zf_encoding_add_segment(encoding, from, to, 1);
+    if (rc) return rc;
+    done = to;
   }
-  return rc || done == len ? rc : zf_encoding_add_segment(encoding, done, len, 0);
+  return done < len ? zf_encoding_add_segment(encoding, done, len, 0) : 0;
 }
 
-/* One match at or after `at`: 1 with its range, 0 for none, or a code. */
+/* The first match at or after byte `at`: 1 with its range, 0 for none, or a code. */
 static int find_match(const struct zf_pattern *pattern, struct zf_encoding *encoding,
                       const char *text, int64_t len, int64_t at, int64_t range[2]) {
   pcre2_match_data *data = encoding->match_data;
@@ -136,14 +135,16 @@ static int find_match(const struct zf_pattern *pattern, struct zf_encoding *enco
   if (rc < 0) {
     char reason[160];
     pcre2_get_error_message(rc, (PCRE2_UCHAR *)reason, sizeof reason);
-    return zf_error(ZF_EINVALID, "%s: the pattern gave up at byte %lld of a text of %lld: %s",
+    return zf_error(ZF_EINVALID,
+                    "%s: matching the pattern failed at byte %lld of a text of %lld: %s",
                     pattern->where, (long long)at, (long long)len, reason);
   }
   const size_t *offsets = pcre2_get_ovector_pointer(data);
   range[0] = (int64_t)offsets[0];
   range[1] = (int64_t)offsets[1];
   if (range[0] < at || range[1] < range[0])
-    return zf_error(ZF_EINVALID, "%s: the pattern matches backwards", pattern->where);
+    return zf_error(ZF_EINVALID, "%s: the pattern matches text before the place that is searched",
+                    pattern->where);
   return 1;
 }
 

@@ -1,7 +1,7 @@
-/* Post-processors: a table of rows, one a type of tokenizer.json.
+/* Post-processors: a table with a row for each type of tokenizer.json.
  *
- * They add special tokens around the ids of a text, and ByteLevel and Roberta also
- * trim spaces off the places of tokens. */
+ * They add special tokens around the ids of a text.  ByteLevel and Roberta also trim spaces off the
+ * offsets of tokens. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +15,7 @@ struct offset_trim {
   int trim_offsets, prefix_space;
 };
 
-/* The text of a token: an added one counts with the spaces that it swallowed. */
+/* The text of a token.  That of an added token includes the spaces that it stripped. */
 static const char *token_text(const struct zf_encoding *encoding, int64_t index, int64_t *len) {
   const struct zf_ids *ids = encoding->ids;
   if (zf_added_find(&encoding->tok->added, ids->id[index])) {
@@ -31,7 +31,7 @@ static int is_blank(uint32_t c) {
   return zf_char_is_space(c) || c == zf_char_byte_level(' ');
 }
 
-/* Blanks at the beginning and at the end of a text, in characters. */
+/* Counts the blank characters at the beginning and at the end of a text. */
 static void count_blanks(const char *text, int64_t len, int64_t *leading, int64_t *trailing) {
   int only_blanks = 1;
   *leading = *trailing = 0;
@@ -45,14 +45,16 @@ static void count_blanks(const char *text, int64_t len, int64_t *leading, int64_
   }
 }
 
-/* Characters of the given text in [b,e), a broken part counting as one; stops after
- * `most` and leaves in *at where. */
+/* Counts the characters of the original in [begin,end), an ill-formed part as one, up to `max`.
+ * *at is the byte after the last one counted. */
 static int64_t advance_chars(const struct zf_encoding *encoding, int32_t begin, int32_t end,
                              int64_t max, int32_t *at) {
   int64_t count = 0;
   uint32_t c;
-  for (; begin < end && count < max; count++)
+  while (begin < end && count < max) {
     begin += zf_char_next(&c, encoding->original + begin, end - begin);
+    count++;
+  }
   *at = begin;
   return count;
 }
@@ -64,11 +66,11 @@ static void trim_token(struct zf_encoding *encoding, int64_t index,
   const char *text = token_text(encoding, index, &len);
   count_blanks(text, len, &leading, &trailing);
   int32_t begin = ids->begin[index], end = ids->end[index], at;
-  /* A single space before the first token is one that add_prefix_space put there. */
+  /* A single space before the first token comes from add_prefix_space. */
   if ((index == encoding->first_id || begin == 0) && trim->prefix_space && leading == 1)
     leading = 0;
   if (leading) advance_chars(encoding, begin, end, leading, &begin);
-  /* As in the original, nothing is taken where fewer characters come before. */
+  /* As in the `tokenizers` package, nothing is trimmed if fewer characters come before. */
   if (trailing && advance_chars(encoding, 0, end, trailing, &at) == trailing) {
     int64_t kept = advance_chars(encoding, begin, end, INT64_MAX, &at) - trailing;
     advance_chars(encoding, begin, end, kept, &end);
@@ -132,7 +134,8 @@ static int add_item(struct post_template *template, int32_t item, const char *wh
 }
 
 static int add_text(struct post_template *template, const char *where) {
-  if (template->has_text) return zf_error(ZF_EINVALID, "%s: the text comes twice", where);
+  if (template->has_text)
+    return zf_error(ZF_EINVALID, "%s: Sequence A stands in the template twice", where);
   template->has_text = 1;
   return add_item(template, SEQUENCE, where);
 }
@@ -154,35 +157,49 @@ static struct post_template *new_template(void) {
   return NULL;
 }
 
-static int apply_template(const void *self, struct zf_encoding *encoding) {
-  const struct post_template *template = self;
-  struct zf_ids *ids = encoding->ids;
-  int64_t old_count = ids->count - encoding->first_id, from = encoding->first_id + old_count;
-  int rc = 0;
-  trim_all(encoding, &template->trim);
-  /* The new list is laid behind the old one, then moved over it. */
-  for (int64_t i = 0; !rc && i < template->count; i++) {
-    if (template->items[i] != SEQUENCE) {
-      if (encoding->flags & ZF_ENC_SPECIAL) rc = zf_ids_add(ids, template->items[i], -1, -1);
-      continue;
-    }
-    for (int64_t j = encoding->first_id; !rc && j < from; j++)
-      rc = zf_ids_add(ids, ids->id[j], ids->begin ? ids->begin[j] : -1,
-                      ids->begin ? ids->end[j] : -1);
+/* Appends the ids [from,to) of the list to the list itself. */
+static int repeat_ids(struct zf_ids *ids, int64_t from, int64_t to) {
+  for (int64_t i = from; i < to; i++) {
+    int rc =
+        zf_ids_add(ids, ids->id[i], ids->begin ? ids->begin[i] : -1, ids->begin ? ids->end[i] : -1);
+    if (rc) return rc;
   }
-  if (rc) return rc;
-  size_t bytes = (size_t)(ids->count - from) * sizeof *ids->id;
-  if (bytes)
-    memmove(ids->id + encoding->first_id, ids->id + from, bytes); /* no ids: no list either */
-  if (bytes && ids->begin) {
-    memmove(ids->begin + encoding->first_id, ids->begin + from, bytes);
-    memmove(ids->end + encoding->first_id, ids->end + from, bytes);
-  }
-  ids->count -= old_count;
   return 0;
 }
 
-/* {"SpecialToken": {"id": NAME}} by way of special_tokens: {NAME: {"ids": [...]}} */
+/* Appends what the template makes of the ids from first_id up to `end`. */
+static int append_items(const struct post_template *template, struct zf_encoding *encoding,
+                        int64_t end) {
+  for (int64_t i = 0; i < template->count; i++) {
+    int rc = 0;
+    if (template->items[i] == SEQUENCE)
+      rc = repeat_ids(encoding->ids, encoding->first_id, end);
+    else if (encoding->flags & ZF_ENC_SPECIAL)
+      rc = zf_ids_add(encoding->ids, template->items[i], -1, -1);
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+static int apply_template(const void *self, struct zf_encoding *encoding) {
+  const struct post_template *template = self;
+  struct zf_ids *ids = encoding->ids;
+  int64_t first = encoding->first_id, end = ids->count;
+  trim_all(encoding, &template->trim);
+  /* The new list is appended to the old one, then moved over it. */
+  int rc = append_items(template, encoding, end);
+  if (rc) return rc;
+  size_t bytes = (size_t)(ids->count - end) * sizeof *ids->id;
+  if (bytes) memmove(ids->id + first, ids->id + end, bytes); /* no ids: no list either */
+  if (bytes && ids->begin) {
+    memmove(ids->begin + first, ids->begin + end, bytes);
+    memmove(ids->end + first, ids->end + end, bytes);
+  }
+  ids->count -= end - first;
+  return 0;
+}
+
+/* {"SpecialToken": {"id": NAME}}: the ids are those of special_tokens: {NAME: {"ids": [...]}} */
 static int add_special(struct post_template *template, const json_t *item, const json_t *special,
                        const struct zf_tok *tok, const char *where) {
   const char *name;

@@ -1,4 +1,4 @@
-/* Pre-tokenizers: a table of rows, one a type of tokenizer.json. */
+/* Pre-tokenizers: a table with a row for each type of tokenizer.json. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,31 +6,29 @@
 #include "fmt/json.h"
 #include "text_internal.h"
 
-/* Appends the segments of a piece by a property of characters: each character that
- * has it is a match of its own. */
+/* Splits a span by a property of characters: each character that has it is a match of its own. */
 static int cut_by_class(struct zf_encoding *encoding, const struct zf_span *span,
                         int (*is)(uint32_t)) {
   const char *text = encoding->text.data + span->off;
   int64_t done = 0;
-  int rc = 0;
-  for (int64_t i = 0; !rc && i < span->len;) {
+  int bytes;
+  for (int64_t i = 0; i < span->len; i += bytes) {
     uint32_t c;
-    int bytes = zf_char_next(&c, text + i, span->len - i);
-    if (is(c)) {
-      if (i > done) rc = zf_encoding_add_segment(encoding, done, i, 0);
-      if (!rc) rc = zf_encoding_add_segment(encoding, i, i + bytes, 1);
-      done = i + bytes;
-    }
-    i += bytes;
+    bytes = zf_char_next(&c, text + i, span->len - i);
+    if (!is(c)) continue;
+    int rc = i > done ? zf_encoding_add_segment(encoding, done, i, 0) : 0;
+    if (!rc) rc = zf_encoding_add_segment(encoding, i, i + bytes, 1);
+    if (rc) return rc;
+    done = i + bytes;
   }
-  return rc || done == span->len ? rc : zf_encoding_add_segment(encoding, done, span->len, 0);
+  return done < span->len ? zf_encoding_add_segment(encoding, done, span->len, 0) : 0;
 }
 
 static int cut_pattern(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
   return zf_pattern_find(self, encoding, encoding->text.data + span->off, span->len);
 }
 
-/* {"behavior": "Isolated"}; *out is the default before. */
+/* {"behavior": "Isolated"}; without the key *out stays as it was. */
 static int parse_behavior(enum zf_behavior *out, const json_t *def, const char *where) {
   static const char *const name[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext",
                                      "Contiguous"};
@@ -90,7 +88,7 @@ static int map_prefix_space(const void *self, struct zf_encoding *encoding,
   return rc ? rc : zf_text_buf_copy(encoding, span->off, span->len);
 }
 
-/* Every byte becomes its character, in the place of the whole old character. */
+/* Every byte becomes its character, with the offsets of the whole old character. */
 static int map_alphabet(const void *self, struct zf_encoding *encoding,
                         const struct zf_span *span) {
   (void)self;
@@ -99,18 +97,14 @@ static int map_alphabet(const void *self, struct zf_encoding *encoding,
   if (rc) return rc;
   for (int64_t i = span->off; i < span->off + span->len; i++) {
     uint32_t c = zf_char_byte_level((unsigned char)encoding->text.data[i]);
-    int bytes = c < 0x80 ? 1 : 2;
-    if (bytes == 1) {
-      text->data[text->len] = (char)c;
-    } else {
-      text->data[text->len] = (char)(0xC0 | c >> 6);
-      text->data[text->len + 1] = (char)(0x80 | (c & 63));
+    int64_t begin = text->len;
+    if (c >= 0x80) text->data[text->len++] = (char)(0xC0 | c >> 6);
+    text->data[text->len++] = (char)(c < 0x80 ? c : 0x80 | (c & 63));
+    if (!encoding->track_offsets) continue;
+    for (int64_t j = begin; j < text->len; j++) {
+      text->begin[j] = encoding->text.begin[i];
+      text->end[j] = encoding->text.end[i];
     }
-    for (int k = 0; encoding->track_offsets && k < bytes; k++) {
-      text->begin[text->len + k] = encoding->text.begin[i];
-      text->end[text->len + k] = encoding->text.end[i];
-    }
-    text->len += bytes;
   }
   return 0;
 }
@@ -215,32 +209,39 @@ static int apply_whitespace_split(const void *self, struct zf_encoding *encoding
   return zf_encoding_split(encoding, cut_spaces, self, ZF_REMOVED, 0);
 }
 
-/* Runs of word characters, runs of signs; spaces between them are the matches. */
+/* Kinds of characters that Whitespace tells apart. */
+enum { WORD, SPACE, SIGN };
+
+static int kind_of(uint32_t c) {
+  if (zf_char_is_word(c)) return WORD;
+  return zf_char_is_space(c) ? SPACE : SIGN;
+}
+
+/* Runs of word characters and runs of signs; the spaces between them are the matches. */
 static int cut_words(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
   (void)self;
   const char *text = encoding->text.data + span->off;
   int64_t from = 0;
-  int rc = 0, before = -1;
-  for (int64_t i = 0; !rc && i < span->len;) {
+  int before = WORD, bytes;
+  for (int64_t i = 0; i < span->len; i += bytes) {
     uint32_t c;
-    int bytes = zf_char_next(&c, text + i, span->len - i);
-    int kind = zf_char_is_word(c) ? 1 : zf_char_is_space(c) ? 2 : 3;
+    bytes = zf_char_next(&c, text + i, span->len - i);
+    int kind = kind_of(c);
     if (i > 0 && kind != before) {
-      rc = zf_encoding_add_segment(encoding, from, i, before == 2);
+      int rc = zf_encoding_add_segment(encoding, from, i, before == SPACE);
+      if (rc) return rc;
       from = i;
     }
     before = kind;
-    i += bytes;
   }
-  return rc || from == span->len ? rc
-                                 : zf_encoding_add_segment(encoding, from, span->len, before == 2);
+  return from < span->len ? zf_encoding_add_segment(encoding, from, span->len, before == SPACE) : 0;
 }
 
 static int apply_whitespace(const void *self, struct zf_encoding *encoding) {
   return zf_encoding_split(encoding, cut_words, self, ZF_REMOVED, 0);
 }
 
-/* Words at spaces, then each sign alone. */
+/* Splits at spaces, then makes each punctuation character a span of its own. */
 static int apply_bert(const void *self, struct zf_encoding *encoding) {
   int rc = apply_whitespace_split(self, encoding);
   return rc ? rc : zf_encoding_split(encoding, cut_punctuation, NULL, ZF_ISOLATED, 0);
@@ -284,9 +285,10 @@ static int parse_fixed(void **self, const json_t *def, const char *where,
   (void)tok;
   int64_t length = 5;
   int rc = zf_json_int(&length, def, "length", where);
-  if (!rc && length < 1)
-    rc = zf_error(ZF_EINVALID, "%s: key 'length': %lld", where, (long long)length);
   if (rc) return rc;
+  if (length < 1)
+    return zf_error(ZF_EINVALID, "%s: key 'length': expected at least 1, found %lld", where,
+                    (long long)length);
   *self = zf_malloc(sizeof length);
   if (!*self) return ZF_ENOMEM;
   memcpy(*self, &length, sizeof length);
@@ -295,16 +297,16 @@ static int parse_fixed(void **self, const json_t *def, const char *where,
 
 static int cut_fixed(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
   int64_t length = *(const int64_t *)self, from = 0, characters = 0;
-  int rc = 0;
-  for (int64_t i = 0; !rc && i < span->len;) {
+  for (int64_t i = 0; i < span->len;) {
     uint32_t c;
     i += zf_char_next(&c, encoding->text.data + span->off + i, span->len - i);
     if (++characters < length && i < span->len) continue;
-    rc = zf_encoding_add_segment(encoding, from, i, 0);
+    int rc = zf_encoding_add_segment(encoding, from, i, 0);
+    if (rc) return rc;
     from = i;
     characters = 0;
   }
-  return rc;
+  return 0;
 }
 
 static int apply_fixed(const void *self, struct zf_encoding *encoding) {
@@ -327,7 +329,7 @@ static void free_metaspace(void *self) {
   free(metaspace);
 }
 
-/* Files before prepend_scheme say add_prefix_space. */
+/* Older files have add_prefix_space instead of prepend_scheme. */
 int zf_metaspace_parse(char mark[8], enum zf_scheme *scheme, const json_t *def, const char *where) {
   static const char *const name[] = {"always", "first", "never"};
   const char *replacement = NULL, *scheme_name = NULL;
@@ -374,28 +376,36 @@ static int parse_metaspace(void **self, const json_t *def, const char *where,
   return 0;
 }
 
+/* Replaces the spaces of a span by the mark. */
+static int mark_spaces(const struct metaspace_pretokenizer *metaspace, struct zf_encoding *encoding,
+                       const struct zf_span *span) {
+  const char *text = encoding->text.data + span->off;
+  int64_t done = 0;
+  for (int64_t i = 0; i < span->len; i++) {
+    if (text[i] != ' ') continue;
+    int rc = zf_text_buf_copy(encoding, span->off + done, i - done);
+    int32_t begin = encoding->track_offsets ? encoding->text.begin[span->off + i] : 0,
+            end = encoding->track_offsets ? encoding->text.end[span->off + i] : 0;
+    if (!rc) rc = zf_text_buf_add(encoding, metaspace->mark, metaspace->mark_len, begin, end);
+    if (rc) return rc;
+    done = i + 1;
+  }
+  return zf_text_buf_copy(encoding, span->off + done, span->len - done);
+}
+
 static int map_metaspace(const void *self, struct zf_encoding *encoding,
                          const struct zf_span *span) {
   const struct metaspace_pretokenizer *metaspace = self;
   const char *text = encoding->text.data + span->off;
+  int64_t mark_len = metaspace->mark_len;
   int wants_mark =
       metaspace->scheme == ZF_ALWAYS || (metaspace->scheme == ZF_FIRST && span->origin == 0);
   int has_mark =
-      span->len && (*text == ' ' || (span->len >= metaspace->mark_len &&
-                                     !memcmp(text, metaspace->mark, metaspace->mark_len)));
-  int rc = wants_mark && !has_mark
-               ? zf_encoding_prepend(encoding, span, metaspace->mark, metaspace->mark_len)
-               : 0;
-  int64_t done = 0;
-  for (int64_t i = 0; !rc && i < span->len; i++) {
-    if (text[i] != ' ') continue;
-    rc = zf_text_buf_copy(encoding, span->off + done, i - done);
-    int32_t begin = encoding->track_offsets ? encoding->text.begin[span->off + i] : 0,
-            end = encoding->track_offsets ? encoding->text.end[span->off + i] : 0;
-    if (!rc) rc = zf_text_buf_add(encoding, metaspace->mark, metaspace->mark_len, begin, end);
-    done = i + 1;
-  }
-  return rc ? rc : zf_text_buf_copy(encoding, span->off + done, span->len - done);
+      span->len &&
+      (*text == ' ' || (span->len >= mark_len && !memcmp(text, metaspace->mark, (size_t)mark_len)));
+  int rc =
+      wants_mark && !has_mark ? zf_encoding_prepend(encoding, span, metaspace->mark, mark_len) : 0;
+  return rc ? rc : mark_spaces(metaspace, encoding, span);
 }
 
 static int apply_metaspace(const void *self, struct zf_encoding *encoding) {
@@ -405,7 +415,7 @@ static int apply_metaspace(const void *self, struct zf_encoding *encoding) {
   return zf_encoding_split(encoding, cut_pattern, metaspace->pattern, ZF_MERGED_NEXT, 0);
 }
 
-/* "First" asks whether a piece begins the text. */
+/* The scheme "first" asks whether a span begins the original text. */
 static int metaspace_needs_offsets(const void *self) {
   return ((const struct metaspace_pretokenizer *)self)->scheme == ZF_FIRST;
 }

@@ -1,14 +1,14 @@
-/* Unigram: the most likely way to cut a text into pieces (Kudo 2018), found by
- * Viterbi's algorithm over the bytes at which characters begin.
+/* Unigram: the most likely segmentation of a text into pieces (Kudo 2018), found by Viterbi's
+ * algorithm over the bytes at which characters begin.
  *
- * Pieces that begin at a place are found in the vocabulary sorted by bytes: the range
- * of those that share the first k bytes narrows as k grows, and the one that ends
- * there, if any, comes first in it.
+ * The pieces that begin at a byte are found in the vocabulary sorted by bytes: the range of those
+ * that share the first k bytes narrows as k grows, and the piece of exactly k bytes, if there is
+ * one, comes first in it.
  *
  *   sorted  a ab abc b     at "abx":  k=1 [a ab abc] -> a   k=2 [ab abc] -> ab   k=3 none
  *
- * Scores are summed in double as the original does, or in float as SentencePiece does
- * where the file was one of its own. */
+ * Scores are summed in double, as the `tokenizers` package does, or in float, as SentencePiece does,
+ * if the file was SentencePiece's own. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,11 +22,11 @@ enum { UNK_PENALTY = 10, NO_ID = -1 };
 struct unigram_model {
   const struct zf_vocab *vocab;
   double *score;              /* by id */
-  int32_t *sorted;            /* entries of the vocabulary that text may give */
+  int32_t *sorted;            /* indices of the vocabulary entries that text can give, by bytes */
   int64_t first_by_byte[257]; /* of sorted, by the first byte */
   int32_t byte_id[256];       /* id of "<0xXX>" */
   int32_t unk;
-  int byte_fallback, as_sentencepiece; /* own: as SentencePiece itself */
+  int byte_fallback, as_sentencepiece;
   double unk_score;
   char *where;
 };
@@ -41,15 +41,15 @@ static void free_unigram(void *self) {
 }
 
 /* --- reading ------------------------------------------------------------------- */
-
 static int parse_vocab(struct unigram_model *unigram, struct zf_vocab *vocab,
                        struct zf_scored *list, const json_t *def) {
   int rc = zf_scored_parse(list, vocab, &unigram->score, def, unigram->where);
-  for (int64_t i = 0; !rc && i < list->count; i++)
+  if (rc) return rc;
+  for (int64_t i = 0; i < list->count; i++)
     if (i == 0 || unigram->score[i] < unigram->unk_score) unigram->unk_score = unigram->score[i];
   unigram->unk_score -= UNK_PENALTY;
   if (unigram->as_sentencepiece) unigram->unk_score = (float)unigram->unk_score;
-  return rc;
+  return 0;
 }
 
 static int parse_fields(struct unigram_model *unigram, const json_t *def) {
@@ -64,23 +64,24 @@ static int parse_fields(struct unigram_model *unigram, const json_t *def) {
   return 0;
 }
 
-static const struct zf_vocab *sorting; /* of this thread's call */
+static const struct zf_vocab *sorting; /* for by_bytes, which qsort gives no context */
 #pragma omp threadprivate(sorting)
 
 static int by_bytes(const void *a, const void *b) {
-  const struct zf_vocab_entry *entry = &sorting->entry[*(const int32_t *)a];
-  const struct zf_vocab_entry *other = &sorting->entry[*(const int32_t *)b];
-  size_t len = entry->len < other->len ? entry->len : other->len;
-  int order = memcmp(sorting->text.data + entry->off, sorting->text.data + other->off, len);
-  return order ? order : (entry->len > other->len) - (entry->len < other->len);
+  const struct zf_vocab_entry *left = &sorting->entry[*(const int32_t *)a];
+  const struct zf_vocab_entry *right = &sorting->entry[*(const int32_t *)b];
+  size_t len = left->len < right->len ? left->len : right->len;
+  int order = memcmp(sorting->text.data + left->off, sorting->text.data + right->off, len);
+  return order ? order : (left->len > right->len) - (left->len < right->len);
 }
 
+/* The byte at `offset` of the piece sorted[index]. */
 static unsigned char byte_at(const struct unigram_model *unigram, int64_t index, int64_t offset) {
-  return (unsigned char)
-      unigram->vocab->text.data[unigram->vocab->entry[unigram->sorted[index]].off + offset];
+  const struct zf_vocab_entry *entry = &unigram->vocab->entry[unigram->sorted[index]];
+  return (unsigned char)unigram->vocab->text.data[entry->off + offset];
 }
 
-/* Text never gives the control pieces of a SentencePiece file. */
+/* The control pieces of a SentencePiece file are left out: text never gives them. */
 static int index_pieces(struct unigram_model *unigram, const struct zf_scored *list) {
   int64_t count = 0, at = 0;
   unigram->sorted = zf_malloc((size_t)(unigram->vocab->count + 1) * sizeof *unigram->sorted);
@@ -121,10 +122,10 @@ static int parse_unigram(void **self, struct zf_vocab *vocab, const json_t *def,
 
 /* --- the best path --------------------------------------------------------------- */
 
-struct lattice_node { /* the best way to reach a byte */
+struct lattice_node { /* the best path to a byte */
   double score;
-  int32_t from; /* -1: not reached */
-  int32_t id;
+  int32_t from; /* byte at which its last piece begins; -1: no path yet */
+  int32_t id;   /* its last piece */
 };
 
 struct unigram_scratch {
@@ -147,6 +148,7 @@ static int reserve(struct unigram_scratch *scratch, int64_t count) {
   return 0;
 }
 
+/* Takes the path over `from` with the piece `id`, if it is better than the one known to `to`. */
 static void relax_edge(const struct unigram_model *unigram, struct lattice_node *to,
                        const struct lattice_node *from, int32_t at, int32_t id, double score) {
   double sum = score + from->score;
@@ -155,7 +157,8 @@ static void relax_edge(const struct unigram_model *unigram, struct lattice_node 
   *to = (struct lattice_node){sum, at, id};
 }
 
-/* First of sorted[lo,hi) whose byte k is at least c; all have more than k bytes. */
+/* The first of sorted[lo,hi) whose byte at `offset` is at least `byte`; all are longer than
+ * `offset`. */
 static int64_t lower_bound(const struct unigram_model *unigram, int64_t lo, int64_t hi,
                            int64_t offset, int byte) {
   while (lo < hi) {
@@ -168,7 +171,8 @@ static int64_t lower_bound(const struct unigram_model *unigram, int64_t lo, int6
   return lo;
 }
 
-/* Offers every piece that begins at s[at]; says whether one is the character alone. */
+/* Relaxes the edges of all pieces that begin at text[at].  Returns whether the character there is a
+ * piece of its own. */
 static int relax_pieces(const struct unigram_model *unigram, struct lattice_node *nodes,
                         const char *text, int64_t at, int64_t len, int64_t character_len) {
   int byte = (unsigned char)text[at], has_character = 0;
@@ -191,82 +195,92 @@ static int relax_pieces(const struct unigram_model *unigram, struct lattice_node
 
 static int find_best_path(const struct unigram_model *unigram, struct lattice_node *nodes,
                           const char *text, int64_t len) {
+  int bytes;
   for (int64_t i = 0; i <= len; i++) nodes[i].from = -1;
   nodes[0].score = 0;
-  for (int64_t i = 0; i < len;) {
+  for (int64_t i = 0; i < len; i += bytes) {
     uint32_t c;
-    int bytes = zf_char_next(&c, text + i, len - i);
-    if (!relax_pieces(unigram, nodes, text, i, len, bytes)) {
-      if (unigram->unk == NO_ID)
-        return zf_error(ZF_EINVALID,
-                        "%s: the text has a character that is not in the vocabulary, and there "
-                        "is no unk_id",
-                        unigram->where);
-      relax_edge(unigram, &nodes[i + bytes], &nodes[i], (int32_t)i, unigram->unk,
-                 unigram->unk_score);
-    }
-    i += bytes;
+    bytes = zf_char_next(&c, text + i, len - i);
+    if (relax_pieces(unigram, nodes, text, i, len, bytes)) continue;
+    if (unigram->unk == NO_ID)
+      return zf_error(ZF_EINVALID,
+                      "%s: the text has a character that is not in the vocabulary, and there "
+                      "is no unk_id",
+                      unigram->where);
+    relax_edge(unigram, &nodes[i + bytes], &nodes[i], (int32_t)i, unigram->unk, unigram->unk_score);
   }
   return 0;
 }
 
-/* --- ids ---------------------------------------------------------------------------- */
-
+/* The bytes of an unknown stretch as pieces "<0xXX>", if all are in the vocabulary, else the unknown
+ * token. */
 static int emit_unknown(const struct unigram_model *unigram, struct zf_encoding *encoding,
                         int64_t off, int64_t len) {
   const unsigned char *bytes = (const unsigned char *)encoding->text.data + off;
   int32_t id =
       unigram->as_sentencepiece ? -1 : zf_vocab_find(unigram->vocab, (const char *)bytes, len);
-  int as_bytes = unigram->byte_fallback && id < 0, rc = 0;
+  int as_bytes = unigram->byte_fallback && id < 0;
   for (int64_t i = 0; i < len; i++) as_bytes &= unigram->byte_id[bytes[i]] >= 0;
   if (!as_bytes) return zf_encoding_emit(encoding, id >= 0 ? id : unigram->unk, off, len);
-  for (int64_t i = 0; !rc && i < len; i++)
-    rc = zf_encoding_emit(encoding, unigram->byte_id[bytes[i]], off, len);
-  return rc;
+  for (int64_t i = 0; i < len; i++) {
+    int rc = zf_encoding_emit(encoding, unigram->byte_id[bytes[i]], off, len);
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+/* Follows the best path back from its end: its pieces as segments with the id as `match`, the last
+ * one first.  Neighbouring unknown pieces become one. */
+static int trace_path(const struct unigram_model *unigram, struct zf_encoding *encoding,
+                      const struct lattice_node *nodes, int64_t len) {
+  encoding->segment_count = 0;
+  for (int64_t end = len; end > 0; end = nodes[end].from) {
+    const struct lattice_node *node = &nodes[end];
+    struct zf_text_segment *last =
+        encoding->segment_count ? &encoding->segment[encoding->segment_count - 1] : NULL;
+    if (node->id == unigram->unk && last && last->match == unigram->unk) {
+      last->from = node->from;
+      continue;
+    }
+    int rc = zf_encoding_add_segment(encoding, node->from, end, node->id);
+    if (rc) return rc;
+  }
+  return 0;
 }
 
 /* Walks back, then gives ids forward; unknown pieces in a row are one. */
 static int emit_path(const struct unigram_model *unigram, struct zf_encoding *encoding,
                      const struct lattice_node *nodes, const struct zf_span *span) {
-  int rc = 0;
-  encoding->segment_count = 0;
-  for (int64_t end = span->len; !rc && end > 0;) {
-    int unknown = nodes[end].id == unigram->unk;
-    struct zf_text_segment *last =
-        encoding->segment_count ? &encoding->segment[encoding->segment_count - 1] : NULL;
-    if (unknown && last && last->match == unigram->unk)
-      last->from = nodes[end].from;
-    else
-      rc = zf_encoding_add_segment(encoding, nodes[end].from, end, nodes[end].id);
-    end = nodes[end].from;
-  }
-  for (int64_t i = encoding->segment_count - 1; !rc && i >= 0; i--) {
+  int rc = trace_path(unigram, encoding, nodes, span->len);
+  if (rc) return rc;
+  for (int64_t i = encoding->segment_count - 1; i >= 0; i--) {
     const struct zf_text_segment *segment = &encoding->segment[i];
     int64_t off = span->off + segment->from, len = segment->to - segment->from;
     rc = segment->match == unigram->unk ? emit_unknown(unigram, encoding, off, len)
                                         : zf_encoding_emit(encoding, segment->match, off, len);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
+}
+
+static int encode_span(const struct unigram_model *unigram, struct unigram_scratch *scratch,
+                       struct zf_encoding *encoding, const struct zf_span *span) {
+  if (span->id >= 0) return zf_encoding_emit(encoding, span->id, span->off, span->len);
+  int rc = reserve(scratch, span->len + 1);
+  if (rc) return rc;
+  rc = find_best_path(unigram, scratch->node, encoding->text.data + span->off, span->len);
+  return rc ? rc : emit_path(unigram, encoding, scratch->node, span);
 }
 
 static int encode_unigram(const void *self, struct zf_encoding *encoding) {
-  const struct unigram_model *unigram = self;
   struct unigram_scratch *scratch = encoding->model_scratch;
-  int rc = 0;
   if (!scratch) scratch = encoding->model_scratch = zf_calloc(1, sizeof *scratch);
   if (!scratch) return ZF_ENOMEM;
-  for (int64_t i = 0; !rc && i < encoding->span_count; i++) {
-    const struct zf_span *span = &encoding->span[i];
-    if (span->id >= 0) {
-      rc = zf_encoding_emit(encoding, span->id, span->off, span->len);
-      continue;
-    }
-    rc = reserve(scratch, span->len + 1);
-    if (!rc)
-      rc = find_best_path(unigram, scratch->node, encoding->text.data + span->off, span->len);
-    if (!rc) rc = emit_path(unigram, encoding, scratch->node, span);
+  for (int64_t i = 0; i < encoding->span_count; i++) {
+    int rc = encode_span(self, scratch, encoding, &encoding->span[i]);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 static const char *describe(const void *self) {

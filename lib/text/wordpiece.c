@@ -1,8 +1,8 @@
-/* WordPiece and WordLevel: models that look pieces up in the vocabulary.
+/* WordPiece and WordLevel: models that look words up in the vocabulary.
  *
- * WordPiece (Schuster and Nakajima 2012, as BERT has it) takes the longest piece that
- * begins a word, then the longest continuing piece ("##ing"), and so on; a word with a
- * rest that begins no piece is unknown as a whole.  WordLevel knows whole words. */
+ * WordPiece (Schuster and Nakajima 2012, as BERT has it) takes the longest piece that begins a word,
+ * then the longest continuing piece ("##ing"), and so on; if the rest of a word begins with no
+ * piece, the whole word is unknown.  WordLevel has whole words alone. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +12,7 @@
 
 struct word_model {
   const struct zf_vocab *vocab;
-  int32_t unk; /* -1: not in the vocabulary */
+  int32_t unk; /* id of the unknown token; -1: not in the vocabulary */
   char *prefix, *where;
   int64_t max_chars;     /* characters of a word; longer ones are unknown */
   int64_t max_piece_len; /* bytes of the longest piece */
@@ -90,8 +90,8 @@ static int64_t count_chars(const char *text, int64_t len) {
   return characters;
 }
 
-/* The longest piece at s[0..n), after the prefix for one that continues: its id and
- * bytes, or -1. */
+/* The longest piece that text[0..length) begins with, after the prefix unless it is the first of its
+ * word: its id, and its bytes of the text in *len; or -1. */
 static int32_t find_longest(const struct word_model *model, struct zf_buf *word, const char *text,
                             int64_t length, int first, int64_t *len) {
   size_t skip = first ? 0 : strlen(model->prefix);
@@ -100,12 +100,9 @@ static int32_t find_longest(const struct word_model *model, struct zf_buf *word,
   zf_buf_add(word, model->prefix, skip);
   zf_buf_add(word, text, (size_t)length);
   if (word->failed) return -1;
-  for (; length > 0; length--) {
-    int32_t id = zf_vocab_find(model->vocab, word->data, (int64_t)skip + length);
-    if (id >= 0) {
-      *len = length;
-      return id;
-    }
+  for (*len = length; *len > 0; --*len) {
+    int32_t id = zf_vocab_find(model->vocab, word->data, (int64_t)skip + *len);
+    if (id >= 0) return id;
   }
   return -1;
 }
@@ -135,30 +132,29 @@ static int encode_word(const struct word_model *model, struct zf_encoding *encod
 }
 
 static int encode_wordpiece(const void *self, struct zf_encoding *encoding) {
-  int rc = 0;
   if (!encoding->model_scratch) encoding->model_scratch = zf_calloc(1, sizeof(struct zf_buf));
   if (!encoding->model_scratch) return ZF_ENOMEM;
-  for (int64_t i = 0; !rc && i < encoding->span_count; i++) {
+  for (int64_t i = 0; i < encoding->span_count; i++) {
     const struct zf_span *span = &encoding->span[i];
-    rc = span->id >= 0 ? zf_encoding_emit(encoding, span->id, span->off, span->len)
-                       : encode_word(self, encoding, span);
+    int rc = span->id >= 0 ? zf_encoding_emit(encoding, span->id, span->off, span->len)
+                           : encode_word(self, encoding, span);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 static int encode_wordlevel(const void *self, struct zf_encoding *encoding) {
   const struct word_model *model = self;
-  int rc = 0;
-  for (int64_t i = 0; !rc && i < encoding->span_count; i++) {
+  for (int64_t i = 0; i < encoding->span_count; i++) {
     const struct zf_span *span = &encoding->span[i];
-    int32_t id = span->id >= 0
-                     ? span->id
-                     : zf_vocab_find(model->vocab, encoding->text.data + span->off, span->len);
-    if (span->len)
-      rc = id >= 0 ? zf_encoding_emit(encoding, id, span->off, span->len)
-                   : emit_unknown(model, encoding, span);
+    int32_t id = span->id;
+    if (!span->len) continue;
+    if (id < 0) id = zf_vocab_find(model->vocab, encoding->text.data + span->off, span->len);
+    int rc = id >= 0 ? zf_encoding_emit(encoding, id, span->off, span->len)
+                     : emit_unknown(model, encoding, span);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 static const char *describe_wordpiece(const void *self) {

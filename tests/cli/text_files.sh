@@ -89,7 +89,7 @@ ends         0 <|endoftext|>, from config.json
 END
 echo '{"added_tokens_decoder": {"7": {"content": "<|new|>"}}}' >"$T/m/tokenizer_config.json"
 case_ "an id that is not the token's place" 3 "$ZOFT" inspect "$T/m" <<'END'
-zoft: TMP/m/tokenizer_config.json: added_tokens_decoder: token '<|new|>' has id 7, but by its place it is 1024: save the tokenizer anew with Transformers
+zoft: TMP/m/tokenizer_config.json: added_tokens_decoder: token '<|new|>' has id 7, but in the order of adding it is 1024: save the tokenizer again with Transformers
 END
 
 # generation_config.json: what applies, and what is named.
