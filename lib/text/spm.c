@@ -7,9 +7,9 @@
  *                   5 escape_whitespaces
  * (sentencepiece_model.proto; the wire format is that of Protocol Buffers.)
  *
- * Control pieces become special tokens and user-defined ones added tokens, which a text
- * may name, as in every other tokenizer file; SentencePiece itself never finds control
- * pieces in a text. */
+ * Control pieces become special tokens and user-defined ones added tokens, which are found in a
+ * text as in every other tokenizer file; SentencePiece itself never finds control pieces in a
+ * text. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,7 +54,7 @@ static int read_varint(struct zf_bytes *bytes, uint64_t *out) {
   return zf_error(ZF_EINVALID, "byte %zu: a number of more than ten bytes", bytes->pos);
 }
 
-/* The next field; 0, or a code.  Call while the cursor is not at its end. */
+/* Reads the next field.  The cursor must not be at its end. */
 static int read_field(struct zf_bytes *bytes, struct spm_field *field) {
   uint64_t key, wide;
   memset(field, 0, sizeof *field);
@@ -88,70 +88,87 @@ static int add_token(struct spm_model *spm, const char *text, size_t len, int64_
   return json_array_append_new(spm->added_tokens, token) ? zf_error(ZF_ENOMEM, "out of memory") : 0;
 }
 
-static int read_piece(struct spm_model *spm, const struct spm_field *outer) {
+/* Reads the fields of one piece: its text, score and type. */
+static int read_piece_fields(const struct spm_field *outer, const char **text, size_t *len,
+                             double *score, uint64_t *type) {
   struct zf_bytes bytes = message_of(outer);
   struct spm_field field;
+  while (bytes.pos < bytes.len) {
+    int rc = read_field(&bytes, &field);
+    if (rc) return rc;
+    if (field.number == 1 && field.data) {
+      *text = (const char *)field.data;
+      *len = (size_t)field.value;
+    }
+    if (field.number == 2) *score = (double)field.f32;
+    if (field.number == 3) *type = field.value;
+  }
+  return 0;
+}
+
+static int read_piece(struct spm_model *spm, const struct spm_field *outer) {
   const char *text = "";
   size_t len = 0;
   double score = 0;
   uint64_t type = ZF_PIECE_NORMAL;
   int64_t id = (int64_t)json_array_size(spm->pieces);
-  int rc = 0;
-  while (!rc && bytes.pos < bytes.len) {
-    rc = read_field(&bytes, &field);
-    if (!rc && field.number == 1 && field.data)
-      text = (const char *)field.data, len = (size_t)field.value;
-    if (field.number == 2) score = (double)field.f32;
-    if (field.number == 3) type = field.value;
-  }
-  if (!rc && (zf_utf8_bad(text, len) >= 0 || memchr(text, 0, len) || !len || !(score - score == 0)))
-    rc = zf_error(ZF_EINVALID, "piece %lld is not a text with a score", (long long)id);
-  if (!rc && id == PIECES) rc = zf_error(ZF_EINVALID, "more than %d pieces", PIECES);
+  int rc = read_piece_fields(outer, &text, &len, &score, &type);
   if (rc) return rc;
+  if (!len || zf_utf8_bad(text, len) >= 0 || memchr(text, 0, len) || !(score - score == 0))
+    return zf_error(ZF_EINVALID, "piece %lld is not a text with a score", (long long)id);
+  if (id == PIECES) return zf_error(ZF_EINVALID, "more than %d pieces", PIECES);
   if (json_array_append_new(spm->pieces, json_stringn(text, len)) ||
       json_array_append_new(spm->scores, json_real(score)) ||
       json_array_append_new(spm->types, json_integer((json_int_t)type)))
     return zf_error(ZF_ENOMEM, "out of memory");
   if (type == ZF_PIECE_UNKNOWN) spm->unk = (uint64_t)id;
-  if (type == ZF_PIECE_UNKNOWN || type == ZF_PIECE_CONTROL || type == ZF_PIECE_USER)
-    rc = add_token(spm, text, len, id, type != ZF_PIECE_USER);
-  return rc;
+  if (type != ZF_PIECE_UNKNOWN && type != ZF_PIECE_CONTROL && type != ZF_PIECE_USER) return 0;
+  return add_token(spm, text, len, id, type != ZF_PIECE_USER);
 }
 
+/* Reads a specification: the varint fields number[0..count) into *out[], and, unless data is NULL,
+ * the bytes of field 2. */
 static int read_spec(const struct spm_field *outer, const uint64_t *number, uint64_t *const *out,
                      int count, const unsigned char **data, size_t *len) {
   struct zf_bytes bytes = message_of(outer);
   struct spm_field field;
-  int rc = 0;
-  while (!rc && bytes.pos < bytes.len) {
-    rc = read_field(&bytes, &field);
-    for (int i = 0; !rc && i < count; i++)
+  while (bytes.pos < bytes.len) {
+    int rc = read_field(&bytes, &field);
+    if (rc) return rc;
+    for (int i = 0; i < count; i++)
       if (field.number == number[i] && !field.data) *out[i] = field.value;
-    if (!rc && data && field.number == 2 && field.data)
-      *data = field.data, *len = (size_t)field.value;
+    if (data && field.number == 2 && field.data) {
+      *data = field.data;
+      *len = (size_t)field.value;
+    }
   }
-  return rc;
+  return 0;
 }
 
-static int read_model(struct spm_model *spm, const char *bytes, size_t len) {
-  struct zf_bytes cursor = {.data = (const unsigned char *)bytes, .len = len};
-  static const uint64_t trainer[] = {3, 35, 41, 42}, normalizer_part[] = {3, 4, 5};
+static int read_message(struct spm_model *spm, struct zf_bytes *bytes) {
+  static const uint64_t trainer[] = {3, 35, 41, 42}, normalizer[] = {3, 4, 5};
   uint64_t *const trainer_values[] = {&spm->model_type, &spm->byte_fallback, &spm->bos, &spm->eos};
   uint64_t *const normalizer_values[] = {&spm->dummy_prefix, &spm->remove_extra_spaces,
                                          &spm->escape_spaces};
   struct spm_field field;
-  int rc = 0;
-  while (!rc && cursor.pos < cursor.len) {
-    rc = read_field(&cursor, &field);
-    if (rc || !field.data) continue;
+  while (bytes->pos < bytes->len) {
+    int rc = read_field(bytes, &field);
+    if (rc) return rc;
+    if (!field.data) continue;
     if (field.number == 1) rc = read_piece(spm, &field);
     if (field.number == 2) rc = read_spec(&field, trainer, trainer_values, 4, NULL, NULL);
     if (field.number == 3)
-      rc = read_spec(&field, normalizer_part, normalizer_values, 3, &spm->charsmap,
-                     &spm->charsmap_len);
+      rc = read_spec(&field, normalizer, normalizer_values, 3, &spm->charsmap, &spm->charsmap_len);
+    if (rc) return rc;
   }
+  return 0;
+}
+
+static int read_model(struct spm_model *spm, const char *data, size_t len) {
+  struct zf_bytes bytes = {.data = (const unsigned char *)data, .len = len};
+  int rc = read_message(spm, &bytes);
   if (!rc && spm->model_type != 1 && spm->model_type != 2)
-    rc = zf_error(ZF_EINVALID, "model type %llu; there are 1 (unigram) and 2 (bpe)",
+    rc = zf_error(ZF_EINVALID, "model type %llu: expected 1 (unigram) or 2 (bpe)",
                   (unsigned long long)spm->model_type);
   if (!rc && spm->unk >= json_array_size(spm->pieces))
     rc = zf_error(ZF_EINVALID, "no piece is the unknown one");
@@ -159,17 +176,17 @@ static int read_model(struct spm_model *spm, const char *bytes, size_t len) {
 }
 
 /* --- as JSON ------------------------------------------------------------------------------- */
-
 static char *base64(const unsigned char *data, size_t len) {
-  static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  char *out = zf_malloc(len / 3 * 4 + 5), *digit_out = out;
-  for (size_t i = 0; out && i < len; i += 3) {
-    uint32_t bits = (uint32_t)data[i] << 16 | (i + 1 < len ? (uint32_t)data[i + 1] << 8 : 0) |
-                    (i + 2 < len ? (uint32_t)data[i + 2] : 0);
-    for (int j = 0; j < 4 && i + (size_t)j <= len; j++)
-      *digit_out++ = digit[bits >> (18 - 6 * j) & 63];
+  static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  char *out = zf_malloc(len / 3 * 4 + 5), *next = out;
+  if (!out) return NULL;
+  for (size_t i = 0; i < len; i += 3) {
+    size_t count = len - i < 3 ? len - i : 3; /* bytes of this group, which give one digit more */
+    uint32_t bits = 0;
+    for (size_t j = 0; j < 3; j++) bits = bits << 8 | (j < count ? data[i + j] : 0u);
+    for (size_t j = 0; j <= count; j++) *next++ = digits[bits >> (18 - 6 * j) & 63];
   }
-  if (out) *digit_out = 0;
+  *next = 0;
   return out;
 }
 
@@ -190,8 +207,8 @@ static json_t *decoder_part(const struct spm_model *spm) {
                    "content", " ", "start", (int)spm->dummy_prefix, "stop", 0);
 }
 
-/* Which of bos and eos go around a text: as the configuration says, else as the class
- * of tokenizer has it, else, as in Llama, bos before BPE. */
+/* Whether BOS precedes and EOS follows a text: as the configuration says, else as the tokenizer's
+ * class does, else, as in Llama, BOS alone if the model is BPE. */
 static void choose_bos_eos(const struct spm_model *spm, const json_t *config, int *bos, int *eos) {
   const char *class = json_string_value(json_object_get(config, "tokenizer_class"));
   const json_t *add_bos = json_object_get(config, "add_bos_token");
@@ -225,9 +242,9 @@ static json_t *post_processor(const struct spm_model *spm, const json_t *config)
   return NULL;
 }
 
-/* SentencePiece never finds added tokens in a text; Transformers cuts them out first, and where no class of
- * its own says otherwise each stretch between them is a text with its own mark, or (legacy: false) the
- * first alone. */
+/* SentencePiece never finds added tokens in a text; Transformers splits the text at them first.  Unless
+ * the tokenizer's class says otherwise, each span between them is then a text with its own mark, or,
+ * with `legacy` false, the first alone. */
 static json_t *span_parts(const struct spm_model *spm, int legacy) {
   json_t *steps = json_array();
   if (spm->remove_extra_spaces) {

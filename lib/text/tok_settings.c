@@ -1,10 +1,11 @@
 /* The JSON files beside a tokenizer, merged as Transformers merges them:
  *
- *   tokenizer_config.json    names special tokens and says which tokens are added to the vocabulary
+ *   tokenizer_config.json    names special tokens and lists the tokens added to the vocabulary
  *   special_tokens_map.json  overrides those names, unless tokenizer_config.json has
  *                            added_tokens_decoder, which every file of 2023 and later has
- *   added_tokens.json        {token: id}; under the same condition
- *   the tokenizer's class    names what neither does: GPT2Tokenizer ends a text with <|endoftext|>
+ *   added_tokens.json        {token: id}; ignored under the same condition
+ *   the tokenizer's class    names the tokens that no file names: the EOS of GPT2Tokenizer is
+ *                            <|endoftext|>
  *
  * generation_config.json and config.json name BOS, EOS and PAD by their ids (specials.c). */
 #include <stdlib.h>
@@ -24,7 +25,7 @@ const char *zf_special_name(enum zf_special which) {
 
 /* --- reading ------------------------------------------------------------------------------- */
 
-/* The object in a file, or an empty one where there is no file. */
+/* The object in a file, or an empty one if there is no such file. */
 static int load_object(json_t **out, const char *dir, const char *name) {
   char *path = zf_path_join(dir, name);
   int rc = path ? 0 : ZF_ENOMEM;
@@ -97,11 +98,11 @@ int zf_tok_settings_flag(const struct zf_tok_settings *settings, const char *key
 
 /* --- tokens to add --------------------------------------------------------------------------- */
 
-/* A list in the making: objects like those of tokenizer.json's added_tokens, in the order of
- * adding. */
+/* The list that zf_tok_settings_tokens builds. */
 struct added_list {
   const char *dir;
-  json_t *tokens, *known; /* known: {content: true} */
+  json_t *tokens; /* objects like those of tokenizer.json's added_tokens, in the order of adding */
+  json_t *known;  /* {content: true} of these and of tokenizer.json's */
   int failed;
 };
 
@@ -115,7 +116,7 @@ static void push_token(struct added_list *list, json_t *token, const char *from)
   list->failed |= json_array_append_new(list->tokens, token);
 }
 
-/* What is said of one token: a string, or an object with flags. */
+/* The definition of a token from a string or from an object with flags. */
 static json_t *token_object(const json_t *value, int special) {
   json_t *token =
       json_is_object(value) ? json_copy((json_t *)value) : json_pack("{s:O}", "content", value);
@@ -125,7 +126,7 @@ static json_t *token_object(const json_t *value, int special) {
   return token;
 }
 
-/* A special token that is not there yet, by its name or out of a list. */
+/* Adds a special token that is not known yet. */
 static void push_special(struct added_list *list, const json_t *value, const char *from) {
   const char *content = content_of(value);
   if (!content || !*content || json_object_get(list->known, content)) return;
@@ -138,32 +139,44 @@ static int by_number(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* added_tokens_decoder: {"id": token}, by ascending id. */
-static int push_decoder(struct added_list *list, const json_t *decoder) {
-  size_t count = json_object_size(decoder), i = 0;
-  const char **id = zf_calloc((int64_t)count + 1, sizeof *id), *key;
+/* Checks added_tokens_decoder, {"id": token}, and lists its keys. */
+static int list_decoder_ids(const char **id, const json_t *decoder, const char *dir) {
+  size_t i = 0;
+  const char *key;
   json_t *value;
-  int rc = id ? 0 : ZF_ENOMEM;
   json_object_foreach((json_t *)decoder, key, value) {
-    if (!rc && (!json_is_object(value) || !*key || strspn(key, "0123456789") != strlen(key)))
-      rc =
-          zf_error(ZF_EINVALID,
-                   "%s/tokenizer_config.json: added_tokens_decoder: '%.40s': expected an id and an "
-                   "object, found %s",
-                   list->dir, key, zf_json_kind(value));
-    if (!rc) id[i++] = key;
+    if (!json_is_object(value) || !*key || strspn(key, "0123456789") != strlen(key))
+      return zf_error(
+          ZF_EINVALID,
+          "%s/tokenizer_config.json: added_tokens_decoder: '%.40s': expected an id and an "
+          "object, found %s",
+          dir, key, zf_json_kind(value));
+    id[i++] = key;
   }
-  if (!rc) qsort(id, count, sizeof *id, by_number);
-  for (i = 0; !rc && i < count; i++) {
+  return 0;
+}
+
+/* Adds the tokens of added_tokens_decoder by ascending id. */
+static int push_decoder(struct added_list *list, const json_t *decoder) {
+  size_t count = json_object_size(decoder);
+  const char **id = zf_calloc((int64_t)count + 1, sizeof *id);
+  if (!id) return ZF_ENOMEM;
+  int rc = list_decoder_ids(id, decoder, list->dir);
+  if (rc) {
+    free(id);
+    return rc;
+  }
+  qsort(id, count, sizeof *id, by_number);
+  for (size_t i = 0; i < count; i++) {
     json_t *token = json_copy(json_object_get(decoder, id[i]));
     json_object_set_new(token, "id", json_integer(strtoll(id[i], NULL, 10)));
     push_token(list, token, "tokenizer_config.json: added_tokens_decoder");
   }
   free(id);
-  return rc;
+  return 0;
 }
 
-/* Is the text among those that tokenizer_config.json or the map call special? */
+/* Is the text among those that tokenizer_config.json or special_tokens_map.json call special? */
 static int is_named(const struct zf_tok_settings *settings, const char *text) {
   const json_t *extra = json_object_get(settings->config, "extra_special_tokens"), *value;
   const char *from;
@@ -188,26 +201,34 @@ static int by_id(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* added_tokens.json: {token: id}; what tokenizer.json has under the same id keeps its flags. */
-static int push_added(struct added_list *list, const struct zf_tok_settings *settings) {
-  size_t count = 0;
-  json_t **token = zf_calloc((int64_t)json_object_size(settings->added_tokens) + 1, sizeof *token),
-         *value;
+/* The tokens of added_tokens.json, {token: id}, that are not known yet.  *count are owned by the
+ * caller, also on failure. */
+static int list_added(json_t **token, size_t *count, const struct added_list *list,
+                      const struct zf_tok_settings *settings) {
+  json_t *value;
   const char *text;
-  int rc = token ? 0 : ZF_ENOMEM;
   json_object_foreach(settings->added_tokens, text, value) {
     int special = is_named(settings, text);
-    if (!rc && !json_is_integer(value))
-      rc = zf_error(ZF_EINVALID, "%s/added_tokens.json: '%.60s': expected an id, found %s",
-                    list->dir, text, zf_json_kind(value));
-    if (rc || json_object_get(list->known, text)) continue;
-    token[count] = json_pack("{s:s, s:O, s:b, s:b}", "content", text, "id", value, "normalized",
-                             !special, "special", special);
-    if (token[count])
-      count++;
-    else
-      rc = zf_error(ZF_ENOMEM, "%s/added_tokens.json: out of memory", list->dir);
+    if (!json_is_integer(value))
+      return zf_error(ZF_EINVALID, "%s/added_tokens.json: '%.60s': expected an id, found %s",
+                      list->dir, text, zf_json_kind(value));
+    if (json_object_get(list->known, text)) continue;
+    token[*count] = json_pack("{s:s, s:O, s:b, s:b}", "content", text, "id", value, "normalized",
+                              !special, "special", special);
+    if (!token[*count])
+      return zf_error(ZF_ENOMEM, "%s/added_tokens.json: out of memory", list->dir);
+    ++*count;
   }
+  return 0;
+}
+
+/* Adds the tokens of added_tokens.json by ascending id.  A token that tokenizer.json has keeps the
+ * flags it has there. */
+static int push_added(struct added_list *list, const struct zf_tok_settings *settings) {
+  size_t count = 0;
+  json_t **token = zf_calloc((int64_t)json_object_size(settings->added_tokens) + 1, sizeof *token);
+  if (!token) return ZF_ENOMEM;
+  int rc = list_added(token, &count, list, settings);
   if (count) qsort(token, count, sizeof *token, by_id);
   for (size_t i = 0; i < count; i++) push_token(list, token[i], "added_tokens.json");
   free(token);
@@ -256,7 +277,7 @@ static void push_named(struct added_list *list, const struct zf_tok_settings *se
   json_array_foreach((json_t *)extra, i, value) push_special(list, value, from);
 }
 
-/* Some classes add their special tokens once more, as special ones. */
+/* Adds the special tokens once more, with the flags of special tokens, as some classes do. */
 static void push_specials_again(struct added_list *list, const struct zf_tok_settings *settings) {
   const char *from;
   json_t *value;
@@ -276,23 +297,27 @@ static void push_specials_again(struct added_list *list, const struct zf_tok_set
   }
 }
 
+static int push_all(struct added_list *list, const struct zf_tok_settings *settings,
+                    const struct zf_vocab *vocab) {
+  const json_t *decoder = json_object_get(settings->config, "added_tokens_decoder");
+  int rc = json_is_object(decoder) ? push_decoder(list, decoder) : push_added(list, settings);
+  if (rc) return rc;
+  push_named(list, settings, vocab);
+  if (settings->class && settings->class->readd_special) push_specials_again(list, settings);
+  return list->failed ? zf_error(ZF_ENOMEM, "out of memory for added tokens") : 0;
+}
+
 int zf_tok_settings_tokens(json_t **out, const struct zf_tok_settings *settings,
                            const json_t *listed, const struct zf_vocab *vocab) {
   struct added_list list = {.dir = settings->dir, .tokens = json_array(), .known = json_object()};
-  const json_t *decoder = json_object_get(settings->config, "added_tokens_decoder");
   json_t *value;
   size_t i;
   json_array_foreach((json_t *)listed, i, value) {
     const char *content = json_string_value(json_object_get(value, "content"));
     if (content) json_object_set(list.known, content, json_true());
   }
-  int rc = list.tokens && list.known ? 0 : zf_error(ZF_ENOMEM, "out of memory for added tokens");
-  if (!rc)
-    rc = json_is_object(decoder) ? push_decoder(&list, decoder) : push_added(&list, settings);
-  if (!rc) push_named(&list, settings, vocab);
-  if (!rc && settings->class && settings->class->readd_special)
-    push_specials_again(&list, settings);
-  if (!rc && list.failed) rc = zf_error(ZF_ENOMEM, "out of memory for added tokens");
+  int rc = list.tokens && list.known ? push_all(&list, settings, vocab)
+                                     : zf_error(ZF_ENOMEM, "out of memory for added tokens");
   json_decref(list.known);
   *out = list.tokens;
   if (!rc) return 0;
