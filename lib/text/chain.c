@@ -27,9 +27,9 @@ static int add_part(struct zf_chain *chain, const struct zf_part_table *table, c
   if (chain->count == PARTS)
     return zf_error(ZF_EINVALID, "%s: more than %d parts in sequence", where, PARTS);
   void *self = NULL;
-  char place[512];
-  snprintf(place, sizeof place, "%s: %s", where, type);
-  int rc = row->parse ? row->parse(&self, def, place, tok) : 0;
+  char part_where[512];
+  snprintf(part_where, sizeof part_where, "%s: %s", where, type);
+  int rc = row->parse ? row->parse(&self, def, part_where, tok) : 0;
   if (rc) return rc;
   chain->part[chain->count++] = (struct zf_chain_part){row, self};
   return 0;

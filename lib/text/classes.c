@@ -1,5 +1,5 @@
-/* The tokenizer classes of Transformers 5 for the supported families: which one a directory has,
- * and what it brings along where the files say nothing. */
+/* The tokenizer classes of Transformers 5 for the supported families: which one a directory has, and
+ * the defaults that it gives. */
 #include <string.h>
 
 #include "text_internal.h"
@@ -54,11 +54,11 @@ static const struct zf_tok_class classes[] = {
 };
 enum { CLASSES = sizeof classes / sizeof *classes };
 
-/* A family's own class; `ours` where other names in its files are known to be wrong.  A family
- * without one takes tokenizer.json as it is. */
+/* The class of a family; `override`: it replaces the class that the files name, which is known to be
+ * wrong.  NULL: tokenizer.json is used as it is. */
 static const struct {
   const char *model_type, *class;
-  int ours;
+  int override;
 } families[] = {
     {"gpt2", "GPT2Tokenizer", 0},
     {"opt", "GPT2Tokenizer", 0},
@@ -81,15 +81,20 @@ static const struct {
 };
 enum { FAMILIES = sizeof families / sizeof *families };
 
-/* The row of a name, "Fast" at its end passed over; or NULL. */
+static int has_name(const struct zf_tok_class *class, const char *name, size_t len) {
+  const char *const names[] = {class->name, class->alias};
+  for (int i = 0; i < 2; i++)
+    if (names[i] && strlen(names[i]) == len && !strncmp(names[i], name, len)) return 1;
+  return 0;
+}
+
+/* "Fast" at the end of the name is ignored. */
 const struct zf_tok_class *zf_tok_class_named(const char *name) {
   size_t len = name ? strlen(name) : 0;
+  if (!len) return NULL;
   if (len > 4 && !strcmp(name + len - 4, "Fast")) len -= 4;
-  for (int i = 0; len && i < CLASSES; i++) {
-    const char *const of[] = {classes[i].name, classes[i].alias};
-    for (int k = 0; k < 2; k++)
-      if (of[k] && strlen(of[k]) == len && !strncmp(of[k], name, len)) return &classes[i];
-  }
+  for (int i = 0; i < CLASSES; i++)
+    if (has_name(&classes[i], name, len)) return &classes[i];
   return NULL;
 }
 
@@ -100,12 +105,13 @@ static const char *named_class(const struct zf_tok_settings *settings) {
 }
 
 const struct zf_tok_class *zf_tok_class_of(const struct zf_tok_settings *settings) {
-  const char *type = json_string_value(json_object_get(settings->model_config, "model_type")),
-             *name = named_class(settings);
-  for (int i = 0; type && i < FAMILIES; i++) {
+  const char *type = json_string_value(json_object_get(settings->model_config, "model_type"));
+  const char *name = named_class(settings);
+  if (!type) return zf_tok_class_named(name);
+  for (int i = 0; i < FAMILIES; i++) {
     if (strcmp(families[i].model_type, type) != 0) continue;
     if (!families[i].class) return NULL;
-    return zf_tok_class_named(name && !families[i].ours ? name : families[i].class);
+    return zf_tok_class_named(name && !families[i].override ? name : families[i].class);
   }
   return zf_tok_class_named(name);
 }

@@ -37,7 +37,7 @@ static size_t trimmed_len(const char *line, size_t len) {
 /* Appends the lines of text[0..len); `keep_empty`: empty ones too. */
 static int split_lines(json_t *list, const char *text, size_t len, int keep_empty,
                        const char *path) {
-  const char *end = text + len;
+  const char *end = len ? text + len : text;
   for (const char *line = text; line < end;) {
     const char *stop = memchr(line, '\n', (size_t)(end - line));
     if (!stop) stop = end;
@@ -57,7 +57,7 @@ static int load_lines(json_t **out, const char *path, int keep_empty) {
   int rc = zf_read_file(&text, &len, path, MERGES_MAX);
   if (rc) return rc;
   json_t *list = json_array();
-  rc = list ? split_lines(list, text ? text : "", len, keep_empty, path)
+  rc = list ? split_lines(list, text, len, keep_empty, path)
             : zf_error(ZF_ENOMEM, "%s: out of memory", path);
   free(text);
   if (rc)
@@ -105,8 +105,7 @@ int zf_classic_load(json_t **out, const char *path, const struct zf_tok_settings
   int rc = merges_path ? zf_json_load(&vocab, path) : ZF_ENOMEM;
   if (!rc && !json_is_object(vocab))
     rc = zf_error(ZF_EINVALID, "%s: expected an object, found %s", path, zf_json_kind(vocab));
-  if (!rc)
-    strcpy(merges_path + strlen(merges_path) - 10, "merges.txt"); /* replaces "vocab.json" */
+  if (!rc) strcpy(merges_path + strlen(merges_path) - 10, "merges.txt"); /* replaces "vocab.json" */
   if (!rc) rc = load_lines(&merges, merges_path, 0); /* parse_merges skips "#version" */
   if (!rc && !(*out = assemble(vocab, merges, settings)))
     rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);

@@ -1,11 +1,11 @@
-/* The tokenizer inside a GGUF file, given the form of a tokenizer.json in memory, so that one
- * reader serves both.
+/* The tokenizer inside a GGUF file, converted to a tokenizer.json in memory, so that one reader
+ * serves both.
  *
- *   tokenizer.ggml.model "gpt2"   byte-level BPE by `merges`; `pre` names how text is cut
- *                        "llama"  SentencePiece's BPE: of all pairs that make a piece the one
+ *   tokenizer.ggml.model "gpt2"   byte-level BPE with `merges`; `pre` names the pre-tokenizer
+ *                        "llama"  SentencePiece's BPE: of all pairs that make a piece, the one
  *                                 whose piece has the highest score merges first
  *
- * A file that holds the tokenizer.json itself (tokenizer.huggingface.json) is read by that. */
+ * If a file holds the tokenizer.json itself (tokenizer.huggingface.json), that is used. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,14 +97,14 @@ static json_t *added_tokens(const struct gguf_tokenizer *gguf) {
 
 /* --- parts ----------------------------------------------------------------------------------- */
 
-/* What `pre` stands for: a regular expression, then bytes; or without one GPT-2's own.  Several names
- * stand for one thing. */
+/* The values of `pre`: a regular expression, then bytes; without an expression, GPT-2's.  Several
+ * names mean the same. */
 #define CONTRACTED "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 #define WORD "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
 #define BLANKS "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define THE_REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*" BLANKS
 #define PATH_REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" BLANKS
-/* A word that begins or is all in capitals, by what follows it. */
+/* A word in lower case, capitalised or in capitals, followed by `end`. */
 #define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 #define CASED(end)                                                                                 \
@@ -112,10 +112,10 @@ static json_t *added_tokens(const struct gguf_tokenizer *gguf) {
   "*" end "|"
 static const struct {
   const char *names, *regex;
-  int digits; /* one by one, before GPT-2's own */
+  int digits; /* each digit alone, before GPT-2's expression */
   int nfc;
-  int ignore_merges; /* a word that is in the vocabulary is not merged */
-  int bos;           /* by default */
+  int ignore_merges; /* a word that is in the vocabulary is one token */
+  int bos;           /* default of add_bos_token */
 } pre_kinds[] = {
     {"gpt-2 phi-2", NULL, 0, 0, 0, 0},
     {"smollm", NULL, 1, 0, 0, 0},
@@ -127,28 +127,28 @@ static const struct {
     {"tekken", CASED("") "\\p{N}" PATH_REST, 0, 0, 1, 1},
     {"gpt-4o llama4", CASED(CONTRACTED "?") "\\p{N}{1,3}" PATH_REST, 0, 0, 0, 0},
 };
-enum { PRES = sizeof pre_kinds / sizeof *pre_kinds };
+enum { PRE_KINDS = sizeof pre_kinds / sizeof *pre_kinds };
 
+/* Is `name` one of the words of `names`? */
 static int lists_name(const char *names, const char *name) {
   size_t len = strlen(name);
-  for (const char *at = names; len && (at = strstr(at, name)); at++)
-    if ((at == names || at[-1] == ' ') && (!at[len] || at[len] == ' ')) return !strchr(name, ' ');
+  if (!len || strchr(name, ' ')) return 0;
+  for (const char *at = strstr(names, name); at; at = strstr(at + 1, name))
+    if ((at == names || at[-1] == ' ') && (!at[len] || at[len] == ' ')) return 1;
   return 0;
 }
 
 static int find_pre(const struct gguf_tokenizer *gguf, int *kind) {
   const char *name = json_string_value(tokenizer_key(gguf, "pre"));
+  for (*kind = 0; *kind < PRE_KINDS; ++*kind)
+    if (name && lists_name(pre_kinds[*kind].names, name)) return 0;
   struct zf_buf known = {0};
-  for (*kind = 0; *kind < PRES; ++*kind) {
-    if (name && lists_name(pre_kinds[*kind].names, name)) break;
-    zf_buf_printf(&known, "%s%s", *kind ? " " : "", pre_kinds[*kind].names);
-  }
-  int rc = *kind < PRES
-               ? 0
-               : zf_error(ZF_EINVALID,
-                          "%s: key 'tokenizer.ggml.pre': '%.60s' is not supported; "
-                          "supported are %s",
-                          gguf->path, name ? name : "(none)", known.failed ? "?" : known.data);
+  for (int i = 0; i < PRE_KINDS; i++)
+    zf_buf_printf(&known, "%s%s", i ? " " : "", pre_kinds[i].names);
+  int rc = zf_error(ZF_EINVALID,
+                    "%s: key 'tokenizer.ggml.pre': '%.60s' is not supported; "
+                    "supported are %s",
+                    gguf->path, name ? name : "(none)", known.failed ? "?" : known.data);
   zf_buf_free(&known);
   return rc;
 }
@@ -169,7 +169,7 @@ static json_t *pretokenizer(int kind) {
   return bytes_part(1);
 }
 
-/* BOS before and EOS after the text, where the file says so, or else the model's habit. */
+/* BOS before and EOS after the text, if the file says so.  BOS has a default. */
 static json_t *postprocessor(const struct gguf_tokenizer *gguf, int bos_default) {
   static const char *const keys[2][2] = {{"add_bos_token", "bos_token_id"},
                                          {"add_eos_token", "eos_token_id"}};
@@ -191,8 +191,8 @@ static int make_byte_bpe(json_t **out, const struct gguf_tokenizer *gguf) {
   json_t *vocab = NULL;
   int kind, rc = find_pre(gguf, &kind);
   if (!rc) rc = read_list(&merges, gguf, "merges", 0);
-  if (!rc) rc = vocab_from_tokens(&vocab, gguf);
-  if (rc) {
+  if (rc) return rc;
+  if ((rc = vocab_from_tokens(&vocab, gguf))) {
     json_decref(vocab);
     return rc;
   }

@@ -1,18 +1,18 @@
-/* From Oniguruma's Ruby syntax, in which tokenizer files are written, to PCRE2's.
+/* Translates Oniguruma's Ruby syntax, which tokenizer files use, to PCRE2's.
  *
- * Most of it means the same.  Rewritten is what compiles in both and matches
- * different texts:
+ * Most of it means the same in both.  What compiles in both but matches different texts is
+ * rewritten:
  *
- *   \s \S \w \W \b \B   PCRE2 has U+180E among spaces and no marks among word characters
- *   [:punct:]           signs too, not punctuation alone
+ *   \s \S \w \W \b \B   PCRE2 counts U+180E as a space and marks not as word characters
+ *   [:punct:]           symbols too, not punctuation alone
  *   \h \H               a hexadecimal digit, not horizontal space
  *   \p{Han}             the script, not its extensions (PCRE2 since 10.40)
  *   X{1,3}+  X{2}?      (?:X{1,3})+ and (?:X{2})?, not possessive and lazy
  *   X{,3}               X{0,3}
  *   (?m:                the dot matches a newline: PCRE2's s
  *
- * What would need more than that (set operations in classes, options in the middle)
- * is refused. */
+ * What would need more than that (set operations in classes, options within the pattern) is an
+ * error. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <string.h>
@@ -25,7 +25,7 @@
 #define WORDS                                                                                      \
   "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"                      \
   "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
-/* Outside classes Oniguruma counts raised digits and fractions of Latin-1 as words. */
+/* Outside classes Oniguruma counts the superscripts and fractions of Latin-1 as word characters. */
 #define WORDS_ALONE WORDS "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 #define HEX "0-9A-Fa-f"
 
@@ -34,13 +34,13 @@
 #define BEFORE_NOT "(?<![" WORDS_ALONE "])"
 #define AFTER_NOT "(?![" WORDS_ALONE "])"
 
-enum { GROUPS = 250 }; /* PCRE2's own limit of nesting */
+enum { GROUPS = 250 }; /* PCRE2's limit of nesting */
 
 struct ruby_scan {
   struct zf_buf *out;
   const char *text, *cursor;
   const char *where;
-  size_t atom_begin; /* where in out the last repeatable item begins */
+  size_t atom_begin; /* offset in out of the last item that can be repeated */
   size_t group_begin[GROUPS];
   int depth;
 };
@@ -50,9 +50,11 @@ static int refuse(const struct ruby_scan *scan, const char *what) {
                   scan->text, (int)(scan->cursor - scan->text), what);
 }
 
-/* Copies n bytes, fewer at the end of the text. */
+/* Copies `count` bytes, fewer at the end of the text. */
 static void copy_bytes(struct ruby_scan *scan, size_t count) {
-  for (; count && *scan->cursor; count--) zf_buf_putc(scan->out, *scan->cursor++);
+  size_t len = strnlen(scan->cursor, count);
+  zf_buf_add(scan->out, scan->cursor, len);
+  scan->cursor += len;
 }
 
 static void copy_char(struct ruby_scan *scan) {
@@ -77,7 +79,7 @@ static int is_script(const char *name, size_t length) {
   return code != NULL;
 }
 
-/* \p{Name}, \P{Name}, \p{^Name}; s->p is at the p. */
+/* \p{Name}, \P{Name}, \p{^Name}; the cursor stands at the p. */
 static void translate_property(struct ruby_scan *scan) {
   zf_buf_putc(scan->out, '\\');
   copy_bytes(scan, 1);
@@ -88,11 +90,18 @@ static void translate_property(struct ruby_scan *scan) {
   copy_until(scan, '}');
 }
 
-/* Escapes longer than one character are copied whole, so that a repeat count after
- * them finds their beginning. */
+/* Copies at most `max` bytes of a set. */
+static void copy_run(struct ruby_scan *scan, const char *set, size_t max) {
+  size_t len = strspn(scan->cursor, set);
+  copy_bytes(scan, len < max ? len : max);
+}
+
+/* An escape of several characters is copied as a whole, so that a repeat count after it applies to
+ * all of it. */
 static void copy_escape(struct ruby_scan *scan) {
+  static const char hex[] = "0123456789abcdefABCDEF";
   char letter = *scan->cursor;
-  if (letter == 'u' && strspn(scan->cursor + 1, "0123456789abcdefABCDEF") >= 4) {
+  if (letter == 'u' && strspn(scan->cursor + 1, hex) >= 4) {
     zf_buf_printf(scan->out, "\\x{%.4s}", scan->cursor + 1);
     scan->cursor += 5;
     return;
@@ -102,16 +111,15 @@ static void copy_escape(struct ruby_scan *scan) {
   if (letter == 'x' && *scan->cursor == '{')
     copy_until(scan, '}');
   else if (letter == 'x')
-    for (int i = 0; i < 2 && *scan->cursor && strchr("0123456789abcdefABCDEF", *scan->cursor); i++)
-      copy_bytes(scan, 1);
+    copy_run(scan, hex, 2);
   else if ((letter == 'k' || letter == 'g') && *scan->cursor == '<')
     copy_until(scan, '>');
   else if (letter >= '0' && letter <= '9')
-    while (*scan->cursor >= '0' && *scan->cursor <= '9') copy_bytes(scan, 1);
+    copy_run(scan, "0123456789", SIZE_MAX);
 }
 
 static const struct {
-  char c;
+  char letter;
   const char *outside, *inside;
 } classes[] = {
     {'s', "[" SPACES "]", SPACES},
@@ -128,7 +136,7 @@ static int translate_escape(struct ruby_scan *scan, int inside) {
   scan->cursor++;
   if (*scan->cursor == 0) return refuse(scan, "a backslash at the end");
   for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
-    if (classes[i].c != *scan->cursor) continue;
+    if (classes[i].letter != *scan->cursor) continue;
     const char *text = inside ? classes[i].inside : classes[i].outside;
     if (!text) return refuse(scan, "a negated class within a class");
     zf_buf_puts(scan->out, text);
@@ -144,7 +152,7 @@ static int translate_escape(struct ruby_scan *scan, int inside) {
   return 0;
 }
 
-/* [:name:] within a class.  Those not listed take in other characters in PCRE2. */
+/* [:name:] within a class.  The names that are not listed mean other characters in PCRE2. */
 static int translate_posix_class(struct ruby_scan *scan) {
   static const struct {
     const char *name, *text;
@@ -163,7 +171,7 @@ static int translate_posix_class(struct ruby_scan *scan) {
 static int translate_class(struct ruby_scan *scan) {
   copy_bytes(scan, 1);
   if (*scan->cursor == '^') copy_bytes(scan, 1);
-  if (*scan->cursor == ']') copy_bytes(scan, 1); /* a bracket that comes first stands for itself */
+  if (*scan->cursor == ']') copy_bytes(scan, 1); /* a bracket that comes first is a character */
   while (*scan->cursor && *scan->cursor != ']') {
     int rc = 0;
     if (*scan->cursor == '\\') {
@@ -183,7 +191,7 @@ static int translate_class(struct ruby_scan *scan) {
   return 0;
 }
 
-/* "(?imx-imx:" with m renamed; other groups as they are. */
+/* "(?imx-imx:" with m renamed; other groups unchanged. */
 static int open_group(struct ruby_scan *scan) {
   int first = scan->out->len == 0;
   if (scan->depth == GROUPS) return refuse(scan, "nesting this deep");
@@ -200,7 +208,7 @@ static int open_group(struct ruby_scan *scan) {
       copy_bytes(scan, 1); /* the sign that says what the group is */
     return 0;
   }
-  if (end == ')' && !first) return refuse(scan, "an option in the middle");
+  if (end == ')' && !first) return refuse(scan, "an option within the pattern");
   copy_bytes(scan, 1);
   for (; options; options--, scan->cursor++) {
     if (*scan->cursor == 'x') return refuse(scan, "option x");
@@ -210,7 +218,7 @@ static int open_group(struct ruby_scan *scan) {
   return 0;
 }
 
-/* Is a repeat count {n}, {n,}, {,m} or {n,m} at p?  Its length, or 0. */
+/* The length of the repeat count {n}, {n,}, {,m} or {n,m} that the text begins with, or 0. */
 static size_t repeat_length(const char *text, int *fixed) {
   size_t min_digits = strspn(text + 1, "0123456789"), close = 1 + min_digits, max_digits = 0;
   *fixed = text[close] != ',';
@@ -225,7 +233,7 @@ static int translate_repeat(struct ruby_scan *scan) {
   int fixed;
   size_t len = repeat_length(scan->cursor, &fixed);
   if (!len) {
-    zf_buf_putc(scan->out, '\\'); /* a brace that stands for itself */
+    zf_buf_putc(scan->out, '\\'); /* a brace that is a character */
     scan->atom_begin = scan->out->len - 1;
     copy_bytes(scan, 1);
     return 0;
@@ -281,7 +289,9 @@ static int translate_item(struct ruby_scan *scan) {
 
 int zf_pattern_translate(struct zf_buf *out, const char *text, const char *where) {
   struct ruby_scan scan = {.out = out, .text = text, .cursor = text, .where = where};
-  int rc = 0;
-  while (!rc && *scan.cursor) rc = translate_item(&scan);
-  return rc ? rc : zf_buf_ok(out);
+  while (*scan.cursor) {
+    int rc = translate_item(&scan);
+    if (rc) return rc;
+  }
+  return zf_buf_ok(out);
 }

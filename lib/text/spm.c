@@ -246,6 +246,7 @@ static json_t *post_processor(const struct spm_model *spm, const json_t *config)
  * the tokenizer's class says otherwise, each span between them is then a text with its own mark, or,
  * with `legacy` false, the first alone. */
 static json_t *span_parts(const struct spm_model *spm, int legacy) {
+  const char *scheme = legacy ? "always" : "first";
   json_t *steps = json_array();
   if (spm->remove_extra_spaces) {
     json_array_append_new(steps, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern",
@@ -260,7 +261,7 @@ static json_t *span_parts(const struct spm_model *spm, int legacy) {
                                            "Regex", "\\A" MARK, "content", MARK MARK));
   json_t *cut = spm->dummy_prefix
                     ? json_pack("{s:s, s:s, s:s, s:b}", "type", "Metaspace", "replacement", MARK,
-                                "prepend_scheme", legacy ? "always" : "first", "split", 0)
+                                "prepend_scheme", scheme, "split", 0)
                     : json_null();
   return json_pack("{s:{s:s, s:o}, s:o}", "normalizer", "type", "Sequence", "normalizers", steps,
                    "pre_tokenizer", cut);

@@ -1,4 +1,4 @@
-/* Tokenizers: opening, encoding, decoding; the parts are in the files beside. */
+/* Tokenizers: opening, encoding, decoding.  text_internal.h describes the parts. */
 #include "text/tokenizer.h"
 
 #include <stdio.h>
@@ -17,7 +17,7 @@ enum { MODELS = sizeof models / sizeof *models };
 
 /* --- opening ---------------------------------------------------------------------- */
 
-/* The first files had no type in the model; BPE alone has merges. */
+/* The oldest files have no type in the model; BPE alone has merges. */
 static const char *model_type(const json_t *def) {
   const json_t *type = json_object_get(def, "type");
   if (json_is_string(type)) return json_string_value(type);
@@ -41,7 +41,7 @@ static int parse_model(struct zf_tok *tok, const json_t *root) {
   return tok->model->parse(&tok->model_self, &tok->vocab, def, where);
 }
 
-/* Added tokens: the file's own, then those that the files beside it name. */
+/* Added tokens: those of tokenizer.json, then those of the settings files. */
 static int parse_added(struct zf_tok *tok, const json_t *root,
                        const struct zf_tok_settings *settings) {
   const json_t *listed = json_object_get(root, "added_tokens");
@@ -55,7 +55,7 @@ static int parse_added(struct zf_tok *tok, const json_t *root,
   return rc;
 }
 
-/* CLS and SEP around every text, as BERT and RoBERTa have them. */
+/* CLS before and SEP after every text, as in BERT and RoBERTa. */
 static json_t *cls_sep_processor(const struct zf_tok *tok, const struct zf_tok_settings *settings,
                                  int trim) {
   int32_t cls = tok->special[ZF_CLS].id, sep = tok->special[ZF_SEP].id;
@@ -71,7 +71,7 @@ static json_t *cls_sep_processor(const struct zf_tok *tok, const struct zf_tok_s
   return out;
 }
 
-/* BOS before and EOS after a text where the flags ask for them. */
+/* BOS before and EOS after a text, if the flags ask for them. */
 static json_t *bos_eos_processor(const struct zf_tok *tok, const struct zf_tok_settings *settings) {
   static const char *const flag[] = {"add_bos_token", "add_eos_token"};
   json_t *single = json_array(), *tokens = json_object();
@@ -89,13 +89,13 @@ static json_t *bos_eos_processor(const struct zf_tok *tok, const struct zf_tok_s
 
 static int parse_postprocessor(struct zf_tok *tok, const json_t *root,
                                const struct zf_tok_settings *settings) {
-  const char *around = json_string_value(json_object_get(root, ZF_POST_KIND_KEY));
-  if (!around || !settings)
+  const char *kind = json_string_value(json_object_get(root, ZF_POST_KIND_KEY));
+  if (!kind || !settings)
     return zf_chain_parse(&tok->postprocessor, &zf_postprocessors,
                           json_object_get(root, "post_processor"), tok);
-  json_t *def = strncmp(around, "cls", 3)
+  json_t *def = strncmp(kind, "cls", 3)
                     ? bos_eos_processor(tok, settings)
-                    : cls_sep_processor(tok, settings, strstr(around, "trim") != NULL);
+                    : cls_sep_processor(tok, settings, strstr(kind, "trim") != NULL);
   int rc = def ? zf_chain_parse(&tok->postprocessor, &zf_postprocessors, def, tok)
                : zf_error(ZF_ENOMEM, "%s: out of memory", tok->name);
   json_decref(def);
@@ -114,14 +114,18 @@ static int parse_parts(struct zf_tok *tok, const json_t *root,
   return rc ? rc : zf_added_index(&tok->added, tok);
 }
 
-static int parse_root(struct zf_tok *tok, const json_t *root,
-                      const struct zf_tok_settings *settings) {
+static int check_version(const struct zf_tok *tok, const json_t *root) {
   const char *version = "1.0";
   if (!json_is_object(root))
     return zf_error(ZF_EINVALID, "%s: expected an object, found %s", tok->name, zf_json_kind(root));
   int rc = zf_json_str(&version, root, "version", tok->name);
-  if (!rc && strcmp(version, "1.0"))
-    rc = zf_error(ZF_EINVALID, "%s: version '%s', but only 1.0 is known", tok->name, version);
+  if (rc || !strcmp(version, "1.0")) return rc;
+  return zf_error(ZF_EINVALID, "%s: version '%s', but only 1.0 is known", tok->name, version);
+}
+
+static int parse_root(struct zf_tok *tok, const json_t *root,
+                      const struct zf_tok_settings *settings) {
+  int rc = check_version(tok, root);
   if (!rc) rc = parse_model(tok, root);
   if (!rc) rc = parse_added(tok, root, settings);
   if (!rc) rc = zf_specials_read(tok, settings, json_object_get(root, ZF_SPECIAL_NAMES_KEY));
@@ -151,7 +155,6 @@ int zf_tok_build(struct zf_tok **out, const json_t *root, const struct zf_tok_se
   return 0;
 }
 
-/* Files that a tokenizer may be in, the best first. */
 static int load_json(json_t **out, const char *path, const struct zf_tok_settings *settings) {
   (void)settings;
   return zf_json_load(out, path);
@@ -279,12 +282,13 @@ int zf_tok_encode(const struct zf_tok *tok, struct zf_ids *ids, const char *text
 
 /* --- decoding --------------------------------------------------------------------- */
 
-/* The pieces of the ids, end to end. */
+/* The pieces of the ids as one text, with a span for each. */
 static int join_pieces(struct zf_encoding *encoding, const int32_t *ids, int64_t count,
                        int skip_special) {
   encoding->max_len = INT64_MAX;
   int rc = zf_encoding_reserve(encoding, count + 1);
-  for (int64_t i = 0; !rc && i < count; i++) {
+  if (rc) return rc;
+  for (int64_t i = 0; i < count; i++) {
     const struct zf_added_token *token = zf_added_find(&encoding->tok->added, ids[i]);
     const char *piece = token && token->shown ? token->shown : zf_tok_piece(encoding->tok, ids[i]);
     if (!piece)
@@ -294,12 +298,22 @@ static int join_pieces(struct zf_encoding *encoding, const int32_t *ids, int64_t
     int64_t off = encoding->new_text.len;
     rc = zf_text_buf_add(encoding, piece, (int64_t)strlen(piece), 0, 0);
     if (!rc) rc = zf_encoding_add_span(encoding, off, encoding->new_text.len - off, -1);
+    if (rc) return rc;
   }
-  if (rc) return rc;
   zf_encoding_set_limit(encoding, encoding->new_text.len);
   zf_encoding_swap_text(encoding);
   zf_encoding_swap_spans(encoding);
   return 0;
+}
+
+/* Appends the text of the spans.  Without a decoder they are words, separated by spaces. */
+static int append_spans(const struct zf_encoding *encoding, struct zf_buf *out) {
+  for (int64_t i = 0; i < encoding->span_count; i++) {
+    const struct zf_span *span = &encoding->span[i];
+    if (i && !encoding->tok->decoder.count) zf_buf_putc(out, ' ');
+    zf_buf_add(out, encoding->text.data + span->off, (size_t)span->len);
+  }
+  return zf_buf_ok(out);
 }
 
 int zf_tok_decode(const struct zf_tok *tok, struct zf_buf *out, const int32_t *ids, int64_t count,
@@ -309,11 +323,7 @@ int zf_tok_decode(const struct zf_tok *tok, struct zf_buf *out, const int32_t *i
   int rc = zf_encoding_open(&encoding, tok, "", 0, 0);
   if (!rc) rc = join_pieces(&encoding, ids, count, skip_special);
   if (!rc) rc = zf_chain_apply(&tok->decoder, &encoding);
-  for (int64_t i = 0; !rc && i < encoding.span_count; i++) {
-    if (i && !tok->decoder.count) zf_buf_putc(out, ' '); /* without a decoder: words */
-    zf_buf_add(out, encoding.text.data + encoding.span[i].off, (size_t)encoding.span[i].len);
-  }
-  if (!rc) rc = zf_buf_ok(out);
+  if (!rc) rc = append_spans(&encoding, out);
   if (rc) out->len = old_len;
   zf_encoding_close(&encoding);
   return rc;
@@ -342,8 +352,7 @@ int zf_tok_check(const struct zf_tok *tok, const int32_t *ids, int64_t count, in
     const char *piece = zf_tok_piece(tok, ids[i]);
     return zf_error(ZF_EINVALID,
                     "token %lld, '%.60s', has the id %d, outside the model's vocabulary of %lld: "
-                    "take it out of "
-                    "the text, or give the model a row for it",
+                    "remove it from the text, or give the model a row for it",
                     (long long)i + 1, piece ? piece : "?", ids[i], (long long)vocab);
   }
   return 0;

@@ -205,7 +205,7 @@ START_TEST(test_patterns_refused) {
   } bad[] = {{"[a&&b]", "an intersection of classes"},
              {"[a[b]]", "a class within a class"},
              {"[\\S]", "a negated class"},
-             {"x(?i)y", "an option in the middle"},
+             {"x(?i)y", "an option within the pattern"},
              {"(?x: a)", "option x"},
              {"[[:alpha:]]", "this named class"},
              {"(", "missing closing parenthesis"},
