@@ -16,11 +16,11 @@
 enum value_type { U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64, TYPES };
 static const unsigned char value_bytes[TYPES] = {1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8};
 
-/* Types of tensors: a block's values and bytes, and what zoft computes with. */
+/* Types of tensors: values and bytes of a block, and the dtype that zoft computes with. */
 static const struct {
   uint32_t id;
   const char *name;
-  int block, bytes, type; /* type: enum zf_dtype, -1: none */
+  int block, bytes, type; /* type: enum zf_dtype, or -1 */
 } tensor_types[] = {
     {0, "F32", 1, 4, ZF_F32},        {1, "F16", 1, 2, ZF_F16},
     {30, "BF16", 1, 2, ZF_BF16},     {8, "Q8_0", 32, 34, ZF_Q8_0},
@@ -71,9 +71,10 @@ static int read_string(struct gguf_reader *reader, json_t **out) {
                          (unsigned long long)len);
 }
 
-static int made(json_t *value, json_t **out, const char *what) {
+/* Takes over a value, which is NULL if it could not be made: `reason` says why. */
+static int set_value(json_t *value, json_t **out, const char *reason) {
   *out = value;
-  return value ? 0 : zf_error(ZF_EINVALID, "%s", what);
+  return value ? 0 : zf_error(ZF_EINVALID, "%s", reason);
 }
 
 static int read_float(struct gguf_reader *reader, uint32_t type, json_t **out) {
@@ -82,11 +83,11 @@ static int read_float(struct gguf_reader *reader, uint32_t type, json_t **out) {
   int rc =
       type == F32 ? zf_bytes_f32(&reader->bytes, &single) : zf_bytes_f64(&reader->bytes, &number);
   if (rc) return rc;
-  return made(json_real(type == F32 ? (double)single : number), out, "a number that is not finite");
+  if (type == F32) number = (double)single;
+  return set_value(json_real(number), out, "a number that is not finite");
 }
 
-/* A whole number of `bytes` bytes, the first the lowest; the signed types are the odd ones, and
- * I64, of the format's list. */
+/* An integer or a boolean, little endian. */
 static int read_integer(struct gguf_reader *reader, uint32_t type, json_t **out) {
   const unsigned char *data = NULL;
   int bytes = value_bytes[type], is_signed = type == I8 || type == I16 || type == I32;
@@ -95,18 +96,33 @@ static int read_integer(struct gguf_reader *reader, uint32_t type, json_t **out)
   uint64_t bits = 0;
   for (int i = bytes - 1; i >= 0; i--) bits = bits << 8 | data[i];
   if (type == BOOL && bits > 1) return zf_error(ZF_EINVALID, "a bool of value %d", data[0]);
-  if (type == BOOL) return made(json_boolean((int)bits), out, "out of memory");
+  if (type == BOOL) return set_value(json_boolean((int)bits), out, "out of memory");
   if (type == U64 && bits > INT64_MAX)
     return zf_error(ZF_EINVALID, "the number %llu is above 2^63 - 1", (unsigned long long)bits);
   int64_t value = (int64_t)bits;
   if (is_signed && data[bytes - 1] & 128) value -= (int64_t)1 << 8 * bytes;
-  return made(json_integer(value), out, "out of memory");
+  return set_value(json_integer(value), out, "out of memory");
 }
 
 static int read_scalar(struct gguf_reader *reader, uint32_t type, json_t **out) {
   if (type == STRING) return read_string(reader, out);
   return type == F32 || type == F64 ? read_float(reader, type, out)
                                     : read_integer(reader, type, out);
+}
+
+/* The elements of an array into *out, or, without `keep`, past the cursor. */
+static int read_elements(struct gguf_reader *reader, uint32_t type, uint64_t count, int keep,
+                         json_t *out) {
+  for (uint64_t i = 0; i < count; i++) {
+    json_t *value = NULL;
+    int rc = read_scalar(reader, type, &value);
+    if (rc || !keep)
+      json_decref(value);
+    else if (json_array_append_new(out, value))
+      rc = zf_error(ZF_ENOMEM, "out of memory");
+    if (rc) return rc;
+  }
+  return 0;
 }
 
 static int read_array(struct gguf_reader *reader, json_t **out) {
@@ -117,24 +133,16 @@ static int read_array(struct gguf_reader *reader, json_t **out) {
   if (rc) return rc;
   if (type >= TYPES || type == ARRAY)
     return zf_error(ZF_EINVALID, "an array of elements of type %u", type);
-  if (count > ZF_GGUF_MAXARRAY ||
-      count > (reader->bytes.len - reader->bytes.pos) / value_bytes[type])
+  size_t follow = reader->bytes.len - reader->bytes.pos;
+  if (count > ZF_GGUF_MAXARRAY || count > follow / value_bytes[type])
     return zf_error(ZF_EINVALID, "an array of %llu elements: %d are allowed, %zu bytes follow",
-                    (unsigned long long)count, ZF_GGUF_MAXARRAY,
-                    reader->bytes.len - reader->bytes.pos);
+                    (unsigned long long)count, ZF_GGUF_MAXARRAY, follow);
   int keep = reader->arrays || count <= ZF_GGUF_FEW;
   if (keep && !(*out = json_array())) return zf_error(ZF_ENOMEM, "out of memory");
-  for (uint64_t i = 0; !rc && i < count; i++) {
-    json_t *value = NULL;
-    rc = read_scalar(reader, type, &value);
-    if (rc || !keep)
-      json_decref(value);
-    else if (json_array_append_new(*out, value))
-      rc = zf_error(ZF_ENOMEM, "out of memory");
-  }
-  return rc;
+  return read_elements(reader, type, count, keep, *out);
 }
 
+/* Adds a key, and, unless it is an array or a long string, its text to the metadata. */
 static int keep_key(struct gguf_reader *reader, const char *key, json_t *value) {
   struct zf_st *st = reader->gguf->st;
   char number[64];
@@ -151,9 +159,17 @@ static int keep_key(struct gguf_reader *reader, const char *key, json_t *value) 
   return (pair[0] = zf_strdup(key)) && (pair[1] = zf_strdup(text ? text : number)) ? 0 : ZF_ENOMEM;
 }
 
+static int read_value(struct gguf_reader *reader, const char *key, json_t **value) {
+  uint32_t type = 0;
+  int rc = zf_bytes_u32(&reader->bytes, &type);
+  if (rc) return rc;
+  if (type >= TYPES) return zf_error(ZF_EINVALID, "key '%.120s' has type %u", key, type);
+  rc = type == ARRAY ? read_array(reader, value) : read_scalar(reader, type, value);
+  return rc ? zf_error_prefix(rc, "key '%.120s'", key) : 0;
+}
+
 static int read_key(struct gguf_reader *reader) {
   json_t *name = NULL, *value = NULL;
-  uint32_t type = 0;
   int rc = read_string(reader, &name);
   if (rc) return rc;
   const char *key = json_string_value(name);
@@ -161,36 +177,37 @@ static int read_key(struct gguf_reader *reader) {
     rc = zf_error(ZF_EINVALID, "a key that is empty or holds a zero byte");
   else if (json_object_get(reader->gguf->keys, key))
     rc = zf_error(ZF_EINVALID, "key '%.120s' appears twice", key);
-  if (!rc) rc = zf_bytes_u32(&reader->bytes, &type);
-  if (!rc && type >= TYPES) rc = zf_error(ZF_EINVALID, "key '%.120s' has type %u", key, type);
-  if (!rc) {
-    rc = type == ARRAY ? read_array(reader, &value) : read_scalar(reader, type, &value);
-    rc = rc ? zf_error_prefix(rc, "key '%.120s'", key) : keep_key(reader, key, value);
-  }
+  else
+    rc = read_value(reader, key, &value);
+  if (!rc) rc = keep_key(reader, key, value);
   json_decref(value);
   json_decref(name);
   return rc;
 }
 
-static int read_keys(struct gguf_reader *reader) {
-  int rc = 0;
-  reader->gguf->keys = json_object();
-  reader->gguf->st->metadata = zf_calloc(2 * (int64_t)reader->key_count + 1, sizeof(char *));
-  if (!reader->gguf->keys || !reader->gguf->st->metadata)
-    return zf_error(ZF_ENOMEM, "out of memory");
-  for (uint64_t i = 0; !rc && i < reader->key_count; i++) rc = read_key(reader);
-  const json_t *align = rc ? NULL : json_object_get(reader->gguf->keys, "general.alignment");
-  reader->align = 32;
-  if (!align) return rc;
-  reader->align = json_integer_value(align);
+static int read_alignment(struct gguf_reader *reader) {
+  const json_t *align = json_object_get(reader->gguf->keys, "general.alignment");
+  reader->align = align ? json_integer_value(align) : 32;
   if (reader->align < 1 || reader->align > 1 << 20 || reader->align & (reader->align - 1))
     return zf_error(ZF_EINVALID, "general.alignment: expected a power of two up to 2^20");
   return 0;
 }
 
+static int read_keys(struct gguf_reader *reader) {
+  reader->gguf->keys = json_object();
+  reader->gguf->st->metadata = zf_calloc(2 * (int64_t)reader->key_count + 1, sizeof(char *));
+  if (!reader->gguf->keys || !reader->gguf->st->metadata)
+    return zf_error(ZF_ENOMEM, "out of memory");
+  for (uint64_t i = 0; i < reader->key_count; i++) {
+    int rc = read_key(reader);
+    if (rc) return rc;
+  }
+  return read_alignment(reader);
+}
+
 /* --- tensors --------------------------------------------------------------------------------- */
 
-/* Dimensions lie innermost first in the file. */
+/* The file has the innermost dimension first. */
 static int read_shape(struct gguf_reader *reader, struct zf_st_tensor *tensor) {
   uint32_t ndim = 0;
   uint64_t size = 0;
@@ -230,11 +247,26 @@ static int read_type(struct gguf_reader *reader, struct zf_st_tensor *tensor) {
   return 0;
 }
 
-/* The tensor's place is set once the data section is known; until then `data` stays NULL.  *end
- * is where the one before it ends. */
+/* Tensors follow each other, each aligned.  *end as for read_tensor. */
+static int read_offset(struct gguf_reader *reader, const struct zf_st_tensor *tensor,
+                       int64_t *end) {
+  uint64_t offset = 0;
+  int rc = zf_bytes_u64(&reader->bytes, &offset);
+  if (rc) return rc;
+  if (offset != (uint64_t)*end)
+    return zf_error(ZF_EINVALID, "its offset is %llu, but the tensor before it ends at %lld",
+                    (unsigned long long)offset, (long long)*end);
+  if (zf_add(*end, (int64_t)tensor->bytes, end) || zf_add(*end, reader->align - 1, end))
+    return zf_error(ZF_EINVALID, "its end overflows");
+  *end &= ~(reader->align - 1);
+  return 0;
+}
+
+/* Reads an entry of the tensor table; `data` stays NULL until place_tensors.  *end: where the tensor
+ * before it ends in the data, then where this one ends. */
 static int read_tensor(struct gguf_reader *reader, struct zf_st_tensor *tensor, int64_t *end) {
   const unsigned char *data = NULL;
-  uint64_t len = 0, offset = 0;
+  uint64_t len = 0;
   int rc = read_text(reader, &data, &len);
   if (rc) return rc;
   if (!len || len >= ZF_GGUF_MAXNAME || memchr(data, 0, (size_t)len))
@@ -243,13 +275,7 @@ static int read_tensor(struct gguf_reader *reader, struct zf_st_tensor *tensor, 
   if (!(tensor->name = zf_strndup((const char *)data, (size_t)len))) return ZF_ENOMEM;
   rc = read_shape(reader, tensor);
   if (!rc) rc = read_type(reader, tensor);
-  if (!rc) rc = zf_bytes_u64(&reader->bytes, &offset);
-  if (!rc && offset != (uint64_t)*end)
-    rc = zf_error(ZF_EINVALID, "its offset is %llu, but the tensor before it ends at %lld",
-                  (unsigned long long)offset, (long long)*end);
-  if (!rc && (zf_add(*end, (int64_t)tensor->bytes, end) || zf_add(*end, reader->align - 1, end)))
-    rc = zf_error(ZF_EINVALID, "its end overflows");
-  *end &= ~(reader->align - 1);
+  if (!rc) rc = read_offset(reader, tensor, end);
   return rc ? zf_error_prefix(rc, "tensor '%.64s'", tensor->name) : 0;
 }
 
@@ -271,14 +297,14 @@ static int place_tensors(struct gguf_reader *reader) {
 static int read_tensors(struct gguf_reader *reader) {
   struct zf_st *st = reader->gguf->st;
   int64_t end = 0;
-  int rc = 0;
   st->tensor = zf_calloc((int64_t)reader->tensor_count + 1, sizeof *st->tensor);
   if (!st->tensor) return ZF_ENOMEM;
-  while (!rc && st->count < (int64_t)reader->tensor_count) {
-    rc = read_tensor(reader, &st->tensor[st->count], &end);
-    st->count++;
+  while (st->count < (int64_t)reader->tensor_count) {
+    struct zf_st_tensor *tensor = &st->tensor[st->count++]; /* counted, so that it is freed */
+    int rc = read_tensor(reader, tensor, &end);
+    if (rc) return rc;
   }
-  if (!rc) rc = place_tensors(reader);
+  int rc = place_tensors(reader);
   return rc ? rc : zf_st_sort(st);
 }
 

@@ -19,7 +19,7 @@ static int64_t integer_key(const struct zf_gguf *gguf, const char *key, int64_t 
   return json_is_integer(value) ? json_integer_value(value) : fallback;
 }
 
-/* The path of part `no` beside the first one; the caller frees.  NULL where that has another name. */
+/* The path of part `no`, which the caller frees; NULL if the first part is not named as one. */
 static char *part_path(const char *first, int64_t no, int64_t count) {
   char tail[40];
   size_t len = strlen(first), tail_len;
@@ -30,7 +30,7 @@ static char *part_path(const char *first, int64_t no, int64_t count) {
                      (long long)count);
 }
 
-/* Moves file and tensors of a part behind those that are there. */
+/* Moves the file and the tensors of a part to the end of the store. */
 static int append_tensors(struct zf_gguf *gguf, struct zf_gguf *part) {
   struct zf_st *to = gguf->st, *from = part->st;
   struct zf_st_tensor *all =
@@ -71,7 +71,6 @@ static int add_part(struct zf_gguf *gguf, const char *first, int64_t no, int64_t
 
 int zf_gguf_add_parts(struct zf_gguf *gguf, const char *path) {
   int64_t count = integer_key(gguf, "split.count", 1), no = integer_key(gguf, "split.no", 0);
-  int rc = 0;
   if (count <= 1) return 0;
   if (count > MAX_PARTS)
     return zf_error(ZF_EINVALID, "%s: key 'split.count': expected at most %d, found %lld", path,
@@ -79,12 +78,15 @@ int zf_gguf_add_parts(struct zf_gguf *gguf, const char *path) {
   if (no != 0)
     return zf_error(ZF_EUSAGE, "%s: is part %lld of %lld of a split file: give the first one", path,
                     (long long)no + 1, (long long)count);
-  for (int64_t i = 1; !rc && i < count; i++) rc = add_part(gguf, path, i, count);
-  if (!rc) rc = zf_st_sort(gguf->st);
+  for (int64_t i = 1; i < count; i++) {
+    int rc = add_part(gguf, path, i, count);
+    if (rc) return rc;
+  }
+  int rc = zf_st_sort(gguf->st);
+  if (rc) return rc;
   int64_t expected = integer_key(gguf, "split.tensors.count", gguf->st->count);
-  if (!rc && expected != gguf->st->count)
-    rc = zf_error(ZF_EINVALID,
+  if (expected == gguf->st->count) return 0;
+  return zf_error(ZF_EINVALID,
                   "%s: key 'split.tensors.count' is %lld, but the parts hold %lld tensors", path,
                   (long long)expected, (long long)gguf->st->count);
-  return rc;
 }
