@@ -5,10 +5,9 @@
  *   endian    |  "data_offsets": [b, e]}, ...}| bytes  | bytes  | bytes
  *                                             0    b..e             B
  *
- * Offsets count from the end of the header; laid in order they cover the buffer
- * from its first byte to the end of the file, without hole and without overlap.
- * That makes a file's length follow from its header, so truncation is seen at
- * open and no two names share bytes. */
+ * Offsets count from the end of the header.  In order they cover the buffer from its first byte to the
+ * end of the file, without hole or overlap.  So the header gives the length of the file, opening
+ * detects truncation, and no two names share bytes. */
 #include "fmt/safetensors.h"
 
 #include <stdlib.h>
@@ -24,7 +23,7 @@
 
 static const struct {
   const char *name;
-  int bits; /* an element */
+  int bits; /* of an element */
 } dtypes[] = {
     {"F32", 32},        {"F16", 16},        {"BF16", 16},   {"F64", 64},    {"I64", 64},
     {"I32", 32},        {"I16", 16},        {"I8", 8},      {"U8", 8},      {"U16", 16},
@@ -35,13 +34,13 @@ static const struct {
 
 enum { DTYPES = sizeof dtypes / sizeof *dtypes };
 
-/* Where a tensor of the file lies in the buffer. */
+/* The bytes of the buffer that a tensor of the file takes. */
 struct byte_range {
   int64_t begin, end;
   int64_t tensor; /* index into the store's tensors */
 };
 
-/* Finds the header's text.  *buffer is where the tensors' bytes begin. */
+/* Finds the header's text, and the offset at which the tensors' bytes begin. */
 static int find_header(const unsigned char *data, size_t len, const char **text, size_t *text_len,
                        size_t *buffer_begin) {
   struct zf_bytes bytes = {.data = data, .len = len};
@@ -110,7 +109,7 @@ static int read_dtype(struct zf_st_tensor *tensor, int *bits, const json_t *valu
   return zf_error(ZF_EINVALID, "unknown dtype '%.40s'", json_string_value(value));
 }
 
-/* An array of at most `max` counts: the shape, and the offsets. */
+/* Reads an array of at most `max` counts: a shape or offsets. */
 static int read_counts(int64_t *out, int *count, int max, const json_t *value, const char *what) {
   if (!json_is_array(value))
     return zf_error(ZF_EINVALID, "%s: expected an array, found %s", what, zf_json_kind(value));
@@ -129,7 +128,7 @@ static int read_counts(int64_t *out, int *count, int max, const json_t *value, c
   return 0;
 }
 
-/* Bytes that shape and dtype ask for. */
+/* The bytes that shape and dtype require. */
 static int size_of(struct zf_st_tensor *tensor, int bits, int64_t *bytes) {
   int64_t total;
   tensor->count = 1;
@@ -296,7 +295,7 @@ int zf_st_sort(struct zf_st *store) {
   return 0;
 }
 
-/* Finds out what `path` is and adds its file or files. */
+/* Adds the file, or the files of the directory. */
 static int add_path(struct zf_st *store, const char *path) {
   if (!zf_is_dir(path)) return zf_st_add_file(store, path);
   char *single = zf_path_join(path, "model.safetensors");

@@ -1,5 +1,5 @@
-/* The safetensors writer: header first, from the declarations alone, then the
- * tensors in the file's order as `fill` makes them. */
+/* The safetensors writer: the header, which follows from the declarations, then the tensors in the order
+ * of the file, written by `fill`. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 #include "fmt/safetensors.h"
 #include "fmt/utf8.h"
 
-/* One declared tensor and its place in the file. */
+/* One declared tensor, in the order of the file. */
 struct planned_tensor {
   const struct zf_st_out *tensor;
   int64_t index; /* into the declared array */
@@ -43,7 +43,7 @@ static int check_text(const char *text) {
   return zf_error(ZF_EINVALID, "'%.120s' is not UTF-8, which a header must be", text);
 }
 
-/* Takes `v`, which is NULL for want of memory. */
+/* Takes over `value`, which is NULL if there was no memory. */
 static int put_value(json_t *obj, const char *key, json_t *value) {
   if (!value || json_object_set_new_nocheck(obj, key, value))
     return zf_error(ZF_ENOMEM, "out of memory for the header");
@@ -54,11 +54,13 @@ static int put_metadata(json_t *top, const char *const *pairs, int64_t count) {
   json_t *metadata = json_object();
   int rc = put_value(top, "__metadata__", metadata); /* which then owns it */
   if (!rc) rc = put_value(metadata, "format", json_string("pt"));
-  for (int64_t i = 0; !rc && i < count; i++) {
-    if ((rc = check_text(pairs[2 * i])) || (rc = check_text(pairs[2 * i + 1]))) break;
-    rc = put_value(metadata, pairs[2 * i], json_string(pairs[2 * i + 1]));
+  if (rc) return rc;
+  for (int64_t i = 0; i < count; i++) {
+    const char *key = pairs[2 * i], *value = pairs[2 * i + 1];
+    if ((rc = check_text(key)) || (rc = check_text(value))) return rc;
+    if ((rc = put_value(metadata, key, json_string(value)))) return rc;
   }
-  return rc;
+  return 0;
 }
 
 static json_t *tensor_object(const struct planned_tensor *planned, int64_t begin) {
@@ -133,7 +135,7 @@ static int write_tensors(FILE *file, const struct planned_tensor *planned, int64
   return 0;
 }
 
-/* All that can be known before the file is opened: the order, the header. */
+/* Everything that is known before the file is opened: the order and the header. */
 static int plan_file(struct planned_tensor **slots, struct zf_buf *header,
                      const struct zf_st_out *tensor, int64_t count, const char *const *metadata,
                      int64_t nmetadata) {
