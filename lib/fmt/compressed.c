@@ -1,5 +1,5 @@
-/* Unpacking.  A format is a row of the table: how a stream begins and what takes it a step further;
- * the loop over input, output and streams one behind the other is the same for all. */
+/* Unpacking.  A format is a row of a table: how its streams begin, and a function that unpacks a bit
+ * further.  The loop over input, output and consecutive streams is the same for all. */
 #include "fmt/compressed.h"
 
 #include <errno.h>
@@ -20,17 +20,18 @@
 
 enum { IN = 4 << 20, OUT = 256 << 10 };
 
-/* One step: from in[0..*n) to out[0..*got); *n becomes what was used. */
+/* One step: from in[0..in_len) to out[0..OUT).  Afterwards in_len is what was read and out_len what was
+ * written. */
 struct unpack_step {
   const unsigned char *in;
   size_t in_len;
   unsigned char *out;
   size_t out_len;
   const char *reason; /* of a failure */
-  int out_of_memory;  /* it was memory */
+  int out_of_memory;  /* the failure is one of memory */
 };
 
-enum { GOES_ON, ENDED, FAILED };
+enum { CONTINUES, ENDED, FAILED };
 
 /* --- gzip --- */
 
@@ -57,7 +58,7 @@ static int gzip_step(void *state, struct unpack_step *step) {
   step->reason = stream->msg ? stream->msg : "it is damaged";
   step->out_of_memory = status == Z_MEM_ERROR;
   if (status == Z_STREAM_END) return inflateReset(stream) == Z_OK ? ENDED : FAILED;
-  return status == Z_OK || status == Z_BUF_ERROR ? GOES_ON : FAILED;
+  return status == Z_OK || status == Z_BUF_ERROR ? CONTINUES : FAILED;
 }
 
 static void gzip_free(void *state) {
@@ -84,7 +85,7 @@ static int zstd_step(void *state, struct unpack_step *step) {
   size_t status = ZSTD_decompressStream(state, &out, &in);
   step->in_len = in.pos;
   step->out_len = out.pos;
-  if (!ZSTD_isError(status)) return status == 0 ? ENDED : GOES_ON;
+  if (!ZSTD_isError(status)) return status == 0 ? ENDED : CONTINUES;
   step->reason = ZSTD_getErrorName(status);
   step->out_of_memory = ZSTD_getErrorCode(status) == ZSTD_error_memory_allocation;
   return FAILED;
@@ -102,24 +103,24 @@ static const struct unpacker {
   void *(*new)(void);
   int (*step)(void *state, struct unpack_step *step);
   void (*free)(void *state);
-} codecs[] = {
+} unpackers[] = {
     {".gz", "gzip", gzip_begins, gzip_new, gzip_step, gzip_free},
     {".zst", "Zstandard", zstd_begins, zstd_new, zstd_step, zstd_free},
 };
 
-static const struct unpacker *codec_of(const char *name) {
+static const struct unpacker *unpacker_of(const char *name) {
   size_t len = strlen(name);
-  for (size_t i = 0; i < sizeof codecs / sizeof *codecs; i++) {
-    size_t ending_len = strlen(codecs[i].ending);
-    if (len >= ending_len && !strcasecmp(name + len - ending_len, codecs[i].ending))
-      return &codecs[i];
+  for (size_t i = 0; i < sizeof unpackers / sizeof *unpackers; i++) {
+    size_t ending_len = strlen(unpackers[i].ending);
+    if (len >= ending_len && !strcasecmp(name + len - ending_len, unpackers[i].ending))
+      return &unpackers[i];
   }
   return NULL;
 }
 
 size_t zf_compressed_stem(const char *name) {
-  const struct unpacker *codec = codec_of(name);
-  return strlen(name) - (codec ? strlen(codec->ending) : 0);
+  const struct unpacker *unpacker = unpacker_of(name);
+  return strlen(name) - (unpacker ? strlen(unpacker->ending) : 0);
 }
 
 static int fail_at(const char *name, size_t at, const char *what) {
@@ -132,32 +133,36 @@ struct packed_input {
   const char *name;
 };
 
-/* A stream begins at the byte `at`, the first or one behind another stream. */
-static int check_begin(const struct unpacker *codec, const struct packed_input *input, size_t at) {
+/* Checks that a stream begins at byte `at`: the first byte or the end of another stream. */
+static int check_begin(const struct unpacker *unpacker, const struct packed_input *input,
+                       size_t at) {
   if (input->len == 0)
-    return zf_error(ZF_EINVALID, "%s: is empty: expected %s data", input->name, codec->name);
-  if (codec->begins(input->data + at, input->len - at)) return 0;
+    return zf_error(ZF_EINVALID, "%s: is empty: expected %s data", input->name, unpacker->name);
+  if (unpacker->begins(input->data + at, input->len - at)) return 0;
   return at ? zf_error(ZF_EINVALID, "%s: byte %zu: the %s data end and something else follows",
-                       input->name, at, codec->name)
+                       input->name, at, unpacker->name)
             : zf_error(ZF_EINVALID, "%s: is not %s data, which its ending promises", input->name,
-                       codec->name);
+                       unpacker->name);
 }
 
-static int unpack(const struct unpacker *codec, void *state, unsigned char *out,
+static int unpack(const struct unpacker *unpacker, void *state, unsigned char *out,
                   const struct packed_input *input, uint64_t limit, zf_packed_sink sink,
                   void *ctx) {
   uint64_t unpacked = 0;
-  int rc = 0, state_after = ENDED;
-  for (size_t at = 0; state_after != ENDED || at < input->len || input->len == 0;) {
-    if (state_after == ENDED && (rc = check_begin(codec, input, at))) return rc;
+  size_t at = 0;
+  int rc, state_after = ENDED;
+  for (;;) {
+    if (state_after == ENDED && at == input->len && at > 0) return 0;
+    if (state_after == ENDED && (rc = check_begin(unpacker, input, at))) return rc;
+    size_t remaining = input->len - at;
     struct unpack_step step = {
-        .in = input->data + at, .in_len = input->len - at < IN ? input->len - at : IN, .out = out};
-    state_after = codec->step(state, &step);
+        .in = input->data + at, .in_len = remaining < IN ? remaining : IN, .out = out};
+    state_after = unpacker->step(state, &step);
     at += step.in_len;
     if (state_after == FAILED && step.out_of_memory)
       return zf_error(ZF_ENOMEM, "%s: out of memory to unpack it", input->name);
     if (state_after == FAILED) return fail_at(input->name, at, step.reason);
-    if (state_after == GOES_ON && !step.in_len && !step.out_len)
+    if (state_after == CONTINUES && !step.in_len && !step.out_len)
       return fail_at(input->name, at, "the stream ends before its end: the file is cut off");
     unpacked += step.out_len;
     if (unpacked > limit)
@@ -165,20 +170,19 @@ static int unpack(const struct unpacker *codec, void *state, unsigned char *out,
                       at, (unsigned long long)limit);
     if (step.out_len && (rc = sink(ctx, out, step.out_len, at))) return rc;
   }
-  return 0;
 }
 
 int zf_unpack(const unsigned char *data, size_t len, const char *name, uint64_t limit,
               zf_packed_sink sink, void *ctx) {
-  const struct unpacker *codec = codec_of(name);
-  if (!codec) return zf_error(ZF_EUSAGE, "%s: expected a name that ends in .gz or .zst", name);
-  void *state = codec->new ();
+  const struct unpacker *unpacker = unpacker_of(name);
+  if (!unpacker) return zf_error(ZF_EUSAGE, "%s: expected a name that ends in .gz or .zst", name);
+  void *state = unpacker->new ();
   unsigned char *out = zf_malloc(OUT);
   struct packed_input input = {data, len, name};
-  int rc = state && out ? unpack(codec, state, out, &input, limit, sink, ctx)
+  int rc = state && out ? unpack(unpacker, state, out, &input, limit, sink, ctx)
                         : zf_error(ZF_ENOMEM, "%s: out of memory to unpack it", name);
   free(out);
-  codec->free(state);
+  unpacker->free(state);
   return rc;
 }
 
@@ -187,34 +191,35 @@ int zf_unpack(const unsigned char *data, size_t len, const char *name, uint64_t 
 struct unpacked_file {
   int fd;
   char dir[256];
-  uint64_t room, written; /* bytes that may be written, and are */
+  uint64_t max_bytes, written;
   const char *source_path;
   struct zf_map packed;
 };
 
 static int write_out(void *ctx, const void *data, size_t count, size_t consumed) {
   struct unpacked_file *temporary = ctx;
-  if ((temporary->written += count) > temporary->room)
+  if ((temporary->written += count) > temporary->max_bytes)
     return zf_error(ZF_EIO,
-                    "%s: cannot unpack it into %s: it wants more than the %llu bytes that it may "
-                    "take there; TMPDIR names another directory",
-                    temporary->source_path, temporary->dir, (unsigned long long)temporary->room);
+                    "%s: cannot unpack it into %s: it needs more than the %llu bytes that it may "
+                    "take there; set TMPDIR to another directory",
+                    temporary->source_path, temporary->dir,
+                    (unsigned long long)temporary->max_bytes);
   int err = zf_write_all(temporary->fd, data, count);
   if (err)
-    return zf_error(ZF_EIO, "%s: cannot unpack it into %s: %s; TMPDIR names another directory",
+    return zf_error(ZF_EIO, "%s: cannot unpack it into %s: %s; set TMPDIR to another directory",
                     temporary->source_path, temporary->dir, strerror(err));
   zf_map_drop(&temporary->packed, 0, consumed);
   return 0;
 }
 
-/* Nine tenths of what is free: a file that unpacks without end shall not fill the disk for others. */
-static uint64_t room_of(int fd) {
+/* Nine tenths of the free space: a file that unpacks without end must not fill the disk. */
+static uint64_t allowed_bytes(int fd) {
   struct statvfs statvfs;
   if (fstatvfs(fd, &statvfs)) return UINT64_MAX;
   return (uint64_t)statvfs.f_bavail * statvfs.f_frsize / 10 * 9;
 }
 
-/* /var/tmp is a disk where /tmp may be memory. */
+/* /var/tmp before /tmp, which may be in memory. */
 static int open_temporary(struct unpacked_file *temporary) {
   const char *tmpdir = getenv("TMPDIR"), *dir[] = {tmpdir && *tmpdir ? tmpdir : "/var/tmp", "/tmp"};
   for (int i = 0; i < (tmpdir && *tmpdir ? 1 : 2); i++) {
@@ -224,7 +229,7 @@ static int open_temporary(struct unpacked_file *temporary) {
     temporary->fd = mkstemp(path);
     if (temporary->fd < 0) continue;
     unlink(path);
-    temporary->room = room_of(temporary->fd);
+    temporary->max_bytes = allowed_bytes(temporary->fd);
     return 0;
   }
   return zf_error(ZF_EIO, "%s: cannot make a temporary file in %s: %s", temporary->source_path,

@@ -1,4 +1,4 @@
-/* Packing: a format is a row of the table, "" that of files which are not compressed. */
+/* Compressing: a format is a row of a table; the row with the ending "" is for plain files. */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -12,13 +12,14 @@
 enum { OUT = 256 << 10 };
 
 struct zf_compressor {
-  const struct packer *codec;
+  const struct packer *packer;
   void *state;
   FILE *file;
   unsigned char *buffer;
 };
 
-/* Takes all of data[0..n), writes what comes out; `last` also what was kept back.  0 or -1. */
+/* put: takes data[0..count) and writes what comes out, with `last` also what the format has held back.
+ * 0 or -1. */
 struct packer {
   const char *ending;
   void *(*new)(void);
@@ -86,7 +87,7 @@ static void zstd_free(void *state) {
   ZSTD_freeCCtx(state);
 }
 
-static const struct packer codecs[] = {
+static const struct packer packers[] = {
     {".gz", gzip_new, gzip_put, gzip_free},
     {".zst", zstd_new, zstd_put, zstd_free},
     {"", plain_new, plain_put, free},
@@ -94,31 +95,32 @@ static const struct packer codecs[] = {
 
 int zf_compressor_new(struct zf_compressor **out, const char *name, FILE *file) {
   const char *ending = name + zf_compressed_stem(name);
-  const struct packer *codec = codecs;
-  while (strcasecmp(codec->ending, ending) != 0) codec++;
+  const struct packer *packer = packers;
+  while (strcasecmp(packer->ending, ending) != 0) packer++;
   *out = zf_calloc(1, sizeof **out);
   if (!*out) return ZF_ENOMEM;
   **out = (struct zf_compressor){
-      .codec = codec, .file = file, .state = codec->new (), .buffer = zf_malloc(OUT)};
+      .packer = packer, .file = file, .state = packer->new (), .buffer = zf_malloc(OUT)};
   if ((*out)->state && (*out)->buffer) return 0;
   zf_compressor_free(*out);
   *out = NULL;
-  return zf_error(ZF_ENOMEM, "%s: out of memory to pack it", name);
+  return zf_error(ZF_ENOMEM, "%s: out of memory to compress it", name);
 }
 
 int zf_compressor_put(struct zf_compressor *compressor, const void *data, size_t count, int last) {
-  enum { MOST = 1 << 30 }; /* zlib counts in 32 bits */
+  enum { MAX_BYTES = 1 << 30 }; /* zlib counts in 32 bits */
   const char *at = data;
-  for (; count > MOST; count -= MOST, at += MOST)
-    if (compressor->codec->put(compressor, at, MOST, 0))
-      return zf_error(ZF_EFAIL, "packing failed");
-  return compressor->codec->put(compressor, at, count, last) ? zf_error(ZF_EFAIL, "packing failed")
-                                                             : 0;
+  for (; count > MAX_BYTES; count -= MAX_BYTES, at += MAX_BYTES)
+    if (compressor->packer->put(compressor, at, MAX_BYTES, 0))
+      return zf_error(ZF_EFAIL, "compressing failed");
+  return compressor->packer->put(compressor, at, count, last)
+             ? zf_error(ZF_EFAIL, "compressing failed")
+             : 0;
 }
 
 void zf_compressor_free(struct zf_compressor *compressor) {
   if (!compressor) return;
-  compressor->codec->free(compressor->state);
+  compressor->packer->free(compressor->state);
   free(compressor->buffer);
   free(compressor);
 }

@@ -1,8 +1,8 @@
 /* JSON by way of Jansson.
  *
- * Jansson checks UTF-8 and nests at most 2048 deep, so that neither parsing nor freeing recurses without
- * bound.  A text of any kind is accepted at the top ("null", a number): the callers say what they expect
- * there.  Numbers that Jansson does not hold are rewritten (json_wide.c) once it has refused the text. */
+ * Jansson checks UTF-8 and accepts at most 2048 levels, so that neither parsing nor freeing recurses
+ * without bound.  The top may be a value of any kind ("null", a number): callers check what they expect.
+ * If Jansson refuses a text, numbers that it cannot hold are rewritten (json_wide.c) and it tries again. */
 #include "fmt/json.h"
 
 #include <pthread.h>
@@ -16,7 +16,7 @@
 /* --- memory ---
  *
  * Jansson reports a string for which there was no memory as an invalid token.  Its allocations are
- * watched, so that the two can be told apart. */
+ * watched to tell the two apart. */
 
 static json_malloc_t default_malloc;
 static _Thread_local int ran_out;
@@ -56,21 +56,22 @@ static json_t *parse(const char *text, size_t len, size_t flags, json_error_t *e
   return json_loadb(len ? text : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, error);
 }
 
-/* Places of the rewritten text as those of the given one; 0 when they lie in a rewritten number. */
+/* Converts the position of an error in the rewritten text to one in the original text; 0 if it lies in
+ * a rewritten number. */
 static int map_position(json_error_t *error, const struct zf_json_rewritten *rewritten) {
-  size_t at = error->position > 0 ? (size_t)error->position : 0,
-         line_begin = at < rewritten->text.len ? at : rewritten->text.len;
-  for (size_t i = 0; i < rewritten->edit_count; i++)
-    if (at > rewritten->edits[i].offset &&
-        at <= rewritten->edits[i].offset + rewritten->edits[i].added)
-      return 0;
+  size_t at = error->position > 0 ? (size_t)error->position : 0;
+  size_t line_begin = at < rewritten->text.len ? at : rewritten->text.len;
+  for (size_t i = 0; i < rewritten->edit_count; i++) {
+    const struct zf_json_edit *edit = &rewritten->edits[i];
+    if (at > edit->offset && at <= edit->offset + edit->added) return 0;
+  }
   while (line_begin && rewritten->text.data[line_begin - 1] != '\n') line_begin--;
   error->column -= (int)zf_json_added(rewritten, line_begin, at);
   error->position -= (int)zf_json_added(rewritten, 0, at);
   return 1;
 }
 
-/* A second try, wide numbers rewritten. */
+/* Parses the text again with wide numbers rewritten; NULL if it has none. */
 static json_t *parse_rewritten(const char *text, size_t len, size_t flags, json_error_t *error) {
   struct zf_json_rewritten rewritten = {0};
   json_error_t second_error;
@@ -121,7 +122,7 @@ int zf_json_load(json_t **out, const char *path) {
   return rc;
 }
 
-/* The value of a key, or NULL when it is absent or null. */
+/* The value of a key, or NULL if it is absent or null. */
 static const json_t *present(const json_t *obj, const char *key) {
   const json_t *value = json_object_get(obj, key);
   return json_is_null(value) ? NULL : value;

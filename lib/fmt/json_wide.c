@@ -1,9 +1,9 @@
-/* Numbers that Python's json writes and Jansson cannot hold: NaN, Infinity, integers beyond 64 bits
- * and reals beyond a double.  Model files have them where nobody reads them ("model_max_length":
- * 1000000000000000019884624838656).
+/* Wide numbers: those that Python's json writes and Jansson cannot hold.  They are NaN, Infinity,
+ * integers beyond 64 bits and reals beyond a double.  Model files have them in keys that are rarely
+ * read ("model_max_length": 1000000000000000019884624838656).
  *
- * Each becomes an object {ZF_JSON_WIDE: "its digits"}: a reader that needs the key finds a value of
- * the wrong kind, whose name (zf_json_kind) is its digits; zf_json_dump writes the digits back. */
+ * Each is rewritten as an object {ZF_JSON_WIDE: "its text"}.  A reader that needs the key finds a value
+ * of the wrong kind, and zf_json_kind names it by its text.  zf_json_dump writes the text back. */
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -25,7 +25,7 @@ static size_t digits_length(const char *text, const char *end) {
   return len;
 }
 
-/* Length of the number at p, by JSON's grammar, or 0. */
+/* Length of the JSON number that the text begins with, or 0. */
 static size_t number_length(const char *text, const char *end, int *real) {
   const char *at = text + (*text == '-');
   size_t digits = digits_length(at, end);
@@ -55,12 +55,12 @@ static size_t word_length(const char *text, const char *end) {
   return 0;
 }
 
-/* Does Jansson refuse the number of n bytes at p? */
+/* Does Jansson refuse the number text[0..len)? */
 static int is_wide(const char *text, size_t len, int real) {
   enum { SAFE = 18 }; /* digits that always fit */
   char small[64], *copy = len < sizeof small ? small : malloc(len + 1);
   int wide = 1;
-  if (!copy) return 0; /* the parser then says what it says of the number */
+  if (!copy) return 0; /* then the parser reports the number */
   memcpy(copy, text, len);
   copy[len] = 0;
   errno = 0;
@@ -97,14 +97,14 @@ static int add_wide(struct zf_json_rewritten *rewritten, const char *text, size_
   return rc;
 }
 
-/* Length of the string that begins at p, quotes included. */
+/* Length of the string that the text begins with, including its quotes. */
 static size_t string_length(const char *text, const char *end) {
   const char *at = text + 1;
   while (at < end && *at != '"') at += 1 + (*at == '\\' && at + 1 < end);
   return (size_t)(at < end ? at + 1 - text : end - text);
 }
 
-/* One token, or one byte of what is none; returns its length. */
+/* Copies or rewrites one token, or one byte outside of tokens; returns its length. */
 static size_t rewrite_token(struct zf_json_rewritten *rewritten, const char *text, const char *end,
                             int *rc) {
   int real = 0;
@@ -125,14 +125,14 @@ static size_t rewrite_token(struct zf_json_rewritten *rewritten, const char *tex
 int zf_json_rewrite(struct zf_json_rewritten *rewritten, const char *text, size_t len, int one) {
   const char *end = text + len;
   int64_t depth = 0;
-  int rc = 0;
-  for (const char *at = text; at < end && !rc;) {
-    depth += (*at == '{' || *at == '[') - (*at == '}' || *at == ']');
-    int closes = *at == '}' || *at == ']';
+  for (const char *at = text; at < end;) {
+    int rc = 0, opens = *at == '{' || *at == '[', closes = *at == '}' || *at == ']';
+    depth += opens - closes;
     at += rewrite_token(rewritten, at, end, &rc);
+    if (rc) return rc;
     if (one && closes && depth <= 0) break;
   }
-  return rc ? rc : zf_buf_ok(&rewritten->text);
+  return zf_buf_ok(&rewritten->text);
 }
 
 void zf_json_rewritten_free(struct zf_json_rewritten *rewritten) {
@@ -142,8 +142,11 @@ void zf_json_rewritten_free(struct zf_json_rewritten *rewritten) {
 
 size_t zf_json_added(const struct zf_json_rewritten *rewritten, size_t from, size_t to) {
   size_t added = 0;
-  for (size_t i = 0; i < rewritten->edit_count && rewritten->edits[i].offset < to; i++)
-    if (rewritten->edits[i].offset >= from) added += rewritten->edits[i].added;
+  for (size_t i = 0; i < rewritten->edit_count; i++) {
+    const struct zf_json_edit *edit = &rewritten->edits[i];
+    if (edit->offset >= to) break;
+    if (edit->offset >= from) added += edit->added;
+  }
   return added;
 }
 
@@ -152,7 +155,8 @@ const char *zf_json_wide(const json_t *value) {
                                       : NULL;
 }
 
-/* The braces around the key that begins at `key`; 0 when it is no such object. */
+/* Finds the object whose key begins at `key`: [*from,*to), and the text of the number in *value.  0 if
+ * it is no wide number. */
 static int wide_object(const char *text, const char *key, const char **from, const char **to,
                        const char **value) {
   static const char blank[] = " \n\t";
@@ -174,7 +178,7 @@ char *zf_json_dump(const json_t *value, size_t flags) {
   char *text = json_dumps(value, flags), *out = text;
   const char *from, *to, *digits;
   if (!text || !strstr(text, KEY)) return text;
-  for (const char *at = text; *at;) { /* in place: what replaces is shorter */
+  for (const char *at = text; *at;) { /* in place: the number is shorter than the object */
     const char *key = strstr(at, KEY);
     if (!key || !wide_object(text, key, &from, &to, &digits) || from < at) {
       size_t len = key ? (size_t)(key + sizeof KEY - 1 - at) : strlen(at);
