@@ -1,8 +1,8 @@
-/* Data files to rows: what the formats share.
+/* Reading data files: what the formats share.
  *
- * A file is mapped and walked twice from front to back, for what is not text and for its rows; what
- * stays is where each row begins.  Lines are counted on the way and kept for one row in many; the
- * place of a mistake is worked out from its byte offset when there is one to tell. */
+ * A file is mapped and read twice from front to back: to check that it is text, and to parse its rows.
+ * What is kept is the offset of each row and the line number of every MARK-th row.  Line and column of
+ * an error are computed from its byte offset. */
 #include "fmt/records.h"
 
 #include <stdarg.h>
@@ -17,9 +17,9 @@
 #include "fmt/utf8.h"
 
 enum {
-  MARK = 64,         /* rows between two whose line is kept */
+  MARK = 64,         /* rows from one whose line number is kept to the next */
   WINDOW = 4 << 20,  /* bytes read before pages are given back */
-  AROUND = 64 << 10, /* what the system maps in when a page is touched */
+  AROUND = 64 << 10, /* bytes that the system reads when a page is touched */
 };
 
 static const struct record_format {
@@ -48,7 +48,8 @@ int zf_records_fail(const struct zf_records *records, size_t offset, const char 
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
-  for (size_t i = 0; i < offset && i < records->len; i++) {
+  if (offset > records->len) offset = records->len;
+  for (size_t i = 0; i < offset; i++) {
     if (records->data[i] == '\n')
       line++, column = 1;
     else if ((records->data[i] & 0xc0) != 0x80) /* not the tail of a character */
@@ -66,7 +67,7 @@ static void drop_before(struct zf_records *records, size_t at) {
                 (size_t)((const unsigned char *)records->data - records->map.data) + at);
 }
 
-/* data[from..to) is UTF-8 without zero bytes. */
+/* Checks that data[from..to) is UTF-8 without zero bytes. */
 static int check_window(struct zf_records *records, size_t from, size_t to) {
   const char *text = records->data + from;
   int64_t bad = zf_utf8_bad(text, to - from);
@@ -78,16 +79,25 @@ static int check_window(struct zf_records *records, size_t from, size_t to) {
               : 0;
 }
 
-/* The text as a whole: a byte order mark is skipped, zero bytes and what is not
- * UTF-8 are refused. */
+/* The end of the window at `from`, which parts no character. */
+static size_t window_end(const struct zf_records *records, size_t from) {
+  if (records->len - from <= WINDOW) return records->len;
+  size_t to = from + WINDOW;
+  for (int i = 0; i < 3; i++) {
+    if ((records->data[to] & 0xc0) != 0x80) break;
+    to--;
+  }
+  return to;
+}
+
+/* Skips a byte order mark and checks the text, window by window. */
 static int check_text(struct zf_records *records) {
   if (records->len >= 3 && !memcmp(records->data, "\xef\xbb\xbf", 3)) {
     records->data += 3;
     records->len -= 3;
   }
   for (size_t from = 0, to; from < records->len; from = to) {
-    to = records->len - from > WINDOW ? from + WINDOW : records->len;
-    for (int i = 0; i < 3 && to < records->len && (records->data[to] & 0xc0) == 0x80; i++) to--;
+    to = window_end(records, from);
     int rc = check_window(records, from, to);
     if (rc) return rc;
     drop_before(records, to);
@@ -116,7 +126,7 @@ static int add(struct zf_records *records, const struct zf_records_cursor *curso
   return 0;
 }
 
-/* Parses every row, which is so checked, and keeps where it begins. */
+/* Parses every row, which checks it, and keeps where it begins. */
 static int scan(struct zf_records *records) {
   const struct record_format *format = &formats[records->format];
   struct zf_records_cursor cursor = {.line = 1};
@@ -124,22 +134,18 @@ static int scan(struct zf_records *records) {
   int rc = format->begin ? format->begin(records, &cursor) : 0;
   while (!rc) {
     json_t *row = NULL;
-    if ((rc = format->next(records, &cursor, &row)) || !row) {
-      json_decref(row);
-      break;
-    }
+    rc = format->next(records, &cursor, &row);
+    int found = row != NULL;
     json_decref(row);
+    if (rc || !found) break;
     rc = add(records, &cursor);
     if (cursor.pos - dropped > WINDOW) drop_before(records, dropped = cursor.pos);
   }
   drop_before(records, records->len);
-  size_t *shrunk =
-      records->count ? realloc(records->row_begin, (size_t)records->count * sizeof *shrunk) : NULL;
-  if (shrunk) records->row_begin = shrunk; /* half of it may have been room to grow */
   return rc;
 }
 
-/* Formats that people have and zoft does not read: what turns them into one that it does. */
+/* Common formats that zoft does not read, and how to convert them to one that it does. */
 static const struct {
   const char *ending, *how;
 } others[] = {
@@ -168,11 +174,18 @@ int zf_records_format(const char *name, int *format) {
                       others[i].ending, others[i].how);
   return zf_error(ZF_EUSAGE,
                   "%s: unknown ending: expected .jsonl, .ndjson, .json, .csv, .tsv "
-                  "or .txt, and .gz or .zst behind it where it is compressed",
+                  "or .txt, followed by .gz or .zst if the file is compressed",
                   name);
 }
 
-/* Rows of `map`, which is taken over, or of data[0..len). */
+/* Gives back the room that the array of row offsets has left: up to half of it. */
+static void shrink(struct zf_records *records) {
+  if (!records->count) return;
+  size_t *shrunk = realloc(records->row_begin, (size_t)records->count * sizeof *shrunk);
+  if (shrunk) records->row_begin = shrunk;
+}
+
+/* Reads the rows of data[0..len), and takes over `map`, in which the data may lie. */
 static int read_all(struct zf_records **out, int format, const char *name, struct zf_map *map,
                     const char *data, size_t len) {
   struct zf_records *records = zf_calloc(1, sizeof *records);
@@ -186,11 +199,13 @@ static int read_all(struct zf_records **out, int format, const char *name, struc
   records->len = len;
   int rc = (records->path = zf_strdup(name)) ? check_text(records) : ZF_ENOMEM;
   if (!rc) rc = scan(records);
-  if (rc)
+  if (rc) {
     zf_records_free(records);
-  else
-    *out = records;
-  return rc;
+    return rc;
+  }
+  shrink(records);
+  *out = records;
+  return 0;
 }
 
 int zf_records_open(struct zf_records **out, const char *path) {
@@ -225,12 +240,12 @@ void zf_records_free(struct zf_records *records) {
 
 /* --- use --- */
 
-/* Where row i ends, what stands between it and the next included. */
+/* Where a row ends, including what separates it from the next one. */
 static size_t row_end(const struct zf_records *records, int64_t index) {
   return index + 1 < records->count ? records->row_begin[index + 1] : records->len;
 }
 
-/* Rows asked for in any order bring in pages all over the map. */
+/* Gives the pages back now and then: reading rows in any order touches pages all over the map. */
 static void count_touched(struct zf_records *records, size_t bytes) {
   records->bytes_touched += bytes + AROUND;
   if (records->bytes_touched < WINDOW) return;
@@ -244,10 +259,10 @@ const json_t *zf_records_row(struct zf_records *records, int64_t index) {
   records->current_row = NULL;
   count_touched(records, row_end(records, index) - records->row_begin[index]);
   int rc = formats[records->format].next(records, &cursor, &records->current_row);
-  if (!rc && !records->current_row)
+  if (!rc && records->current_row) return records->current_row;
+  if (!rc)
     zf_error(ZF_EINVALID, "%s: row %lld is gone: the file was changed", records->path,
              (long long)index + 1);
-  if (!rc) return records->current_row;
   json_decref(records->current_row);
   return records->current_row = NULL;
 }
@@ -255,9 +270,11 @@ const json_t *zf_records_row(struct zf_records *records, int64_t index) {
 int64_t zf_records_line(struct zf_records *records, int64_t index) {
   size_t from = records->row_begin[index / MARK * MARK], to = records->row_begin[index];
   int64_t line = records->line_marks[index / MARK];
-  for (const char *newline = records->data + from, *end = records->data + to;
-       (newline = memchr(newline, '\n', (size_t)(end - newline))); newline++)
+  const char *at = records->data + from, *end = records->data + to;
+  while ((at = memchr(at, '\n', (size_t)(end - at)))) {
     line++;
+    at++;
+  }
   count_touched(records, to - from);
   return line;
 }

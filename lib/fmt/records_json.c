@@ -1,12 +1,12 @@
-/* Rows of JSON, and lines of text.  Jansson parses each object; the walk between them is ours, so
- * that each row knows its line. */
+/* Rows of JSON, and lines of text.  Jansson parses each object; the text between them is read here, so
+ * that the line of each row is known. */
 #include <string.h>
 
 #include "fmt/json.h"
 #include "fmt/records_internal.h"
 
-/* One object at data[at..end); *used is how many bytes it took.  Whatever follows
- * it is the caller's, unless `flags` let Jansson look. */
+/* Parses the object at data[at..end); *consumed: its length in bytes.  With JSON_DISABLE_EOF_CHECK in
+ * `flags`, the caller reads what follows it; without, nothing may follow. */
 static int parse_object(const struct zf_records *records, size_t at, size_t end, size_t flags,
                         json_t **out, size_t *consumed) {
   struct zf_json_fault fault;
@@ -26,10 +26,14 @@ static int parse_object(const struct zf_records *records, size_t at, size_t end,
   return 0;
 }
 
-/* Skips white space; counts the lines. */
+/* Skips white space and counts lines. */
 static void skip_space(const struct zf_records *records, struct zf_records_cursor *cursor) {
-  for (; cursor->pos < records->len && strchr(" \t\r\n", records->data[cursor->pos]); cursor->pos++)
-    cursor->line += records->data[cursor->pos] == '\n';
+  while (cursor->pos < records->len) {
+    char c = records->data[cursor->pos];
+    if (!strchr(" \t\r\n", c)) return;
+    cursor->line += c == '\n';
+    cursor->pos++;
+  }
 }
 
 static size_t line_end(const struct zf_records *records, size_t at) {
@@ -70,7 +74,7 @@ int zf_records_txt(struct zf_records *records, struct zf_records_cursor *cursor,
   return *row ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory for a row", records->path);
 }
 
-/* After a value of an array: its comma or its end. */
+/* Reads what follows a value of an array: a comma, or the end. */
 static int read_comma(const struct zf_records *records, struct zf_records_cursor *cursor) {
   skip_space(records, cursor);
   char separator = cursor->pos < records->len ? records->data[cursor->pos] : 0;
@@ -82,7 +86,7 @@ static int read_comma(const struct zf_records *records, struct zf_records_cursor
   return 0;
 }
 
-/* Behind the bracket of an array there is nothing. */
+/* Checks that nothing follows the array. */
 static int check_end(const struct zf_records *records, struct zf_records_cursor *cursor) {
   skip_space(records, cursor);
   return cursor->pos < records->len

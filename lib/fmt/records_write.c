@@ -17,7 +17,7 @@ struct zf_rows_out {
   int64_t count;
 };
 
-/* `row` appends one row to the line, without what ends it. */
+/* `row` appends one row to the line, without the line end. */
 struct row_format {
   int (*row)(struct zf_rows_out *writer, const json_t *row, const char *place);
   const char *begin, *between, *end; /* of the file, and between rows */
@@ -26,7 +26,7 @@ struct row_format {
 
 /* --- cells --- */
 
-/* A scalar as text: as templates print it. */
+/* Appends the text of a scalar, as templates print it. */
 static int cell_text(struct zf_buf *buf, const json_t *value, const char *name, const char *place) {
   if (!value || json_is_null(value)) return 0;
   if (json_is_string(value)) {
@@ -43,7 +43,8 @@ static int cell_text(struct zf_buf *buf, const json_t *value, const char *name, 
   return text ? 0 : zf_error(ZF_ENOMEM, "out of memory");
 }
 
-/* From `from` on the line is a cell: quoted where it must be, refused where it cannot be. */
+/* Ends the cell that begins at `from` of the line: quotes it if its text requires that.  ZF_EINVALID if
+ * the format cannot hold it. */
 static int close_cell(struct zf_rows_out *writer, size_t from, const char *name,
                       const char *place) {
   struct zf_buf *buf = &writer->line;
@@ -98,7 +99,7 @@ static int write_line(struct zf_rows_out *writer, const char *before) {
   return rc;
 }
 
-/* The names are a row of their own. */
+/* Writes the row of names. */
 static int name_fields(struct zf_rows_out *writer, const json_t *row, const char *place) {
   const char *name;
   json_t *value;
@@ -148,7 +149,6 @@ static int put_text(struct zf_rows_out *writer, const json_t *row, const char *p
   return put_cell(writer, json_object_get(row, name), name, place);
 }
 
-/* In the order of ZF_RECORDS_JSONL and so on. */
 static const struct row_format formats[] = {
     [ZF_RECORDS_JSONL] = {put_json, "", "\n", "\n", 0},
     [ZF_RECORDS_NDJSON] = {put_json, "", "\n", "\n", 0},
@@ -165,7 +165,9 @@ int zf_rows_out_open(struct zf_rows_out **out, const char *path) {
   *out = NULL;
   if (rc) return rc;
   if (zf_exists(path) && !zf_is_stream(path))
-    return zf_error(ZF_EUSAGE, "%s: there is such a file already; none is written over", path);
+    return zf_error(
+        ZF_EUSAGE,
+        "%s: the file exists already, and zoft overwrites no data file: choose another name", path);
   struct zf_rows_out *writer = zf_calloc(1, sizeof *writer);
   if (!writer) return ZF_ENOMEM;
   writer->format = &formats[format];

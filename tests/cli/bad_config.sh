@@ -67,7 +67,7 @@ case_ "missing data file" 2 "$ZOFT" train "$T/good.yaml" datasets.0.path=demo/tr
 zoft: datasets/demo/trian.jsonl: cannot open: No such file or directory
 END
 case_ "unknown data ending" 2 "$ZOFT" train "$T/good.yaml" datasets.0.path=demo/README.md <<'END'
-zoft: datasets/demo/README.md: unknown ending: expected .jsonl, .ndjson, .json, .csv, .tsv or .txt, and .gz or .zst behind it where it is compressed
+zoft: datasets/demo/README.md: unknown ending: expected .jsonl, .ndjson, .json, .csv, .tsv or .txt, followed by .gz or .zst if the file is compressed
 END
 case_ "missing model" 2 "$ZOFT" train "$T/good.yaml" base_model=./nowhere <<'END'
 zoft: ./nowhere: no such model directory
