@@ -1,4 +1,4 @@
-/* Making, setting and asking settings; conf_parse.c reads them, conf_dump.c writes. */
+/* Creating, setting and reading settings.  conf_parse.c parses them, conf_dump.c writes them. */
 #include "conf/conf.h"
 
 #include <assert.h>
@@ -34,7 +34,7 @@ int64_t zf_conf_find(const struct zf_conf *conf, const char *name, size_t len) {
   return -1;
 }
 
-/* Frees what a value holds, but not who set it. */
+/* Frees what a value owns. */
 static void value_free(struct zf_conf_value *value) {
   for (int64_t i = 0; i < value->count; i++) {
     if (value->texts) free(value->texts[i]);
@@ -46,7 +46,7 @@ static void value_free(struct zf_conf_value *value) {
   free(value->origin);
 }
 
-/* Puts `fresh`, which owns its texts, in the place of the value of key k. */
+/* Replaces the value of a key by *fresh, which owns its texts and is taken over. */
 static int replace(struct zf_conf *conf, int64_t key_index, struct zf_conf_value *fresh,
                    const struct zf_conf_place *at) {
   struct zf_conf_value *value = &conf->values[key_index];
@@ -84,7 +84,7 @@ int zf_conf_set_scalar(struct zf_conf *conf, int64_t key_index, const char *text
   return replace(conf, key_index, &fresh, at);
 }
 
-/* Room for one more entry in an array of pointers; the room doubles. */
+/* Makes room for one more entry in an array of pointers, by doubling it. */
 static int grow(void *array, int64_t count, int64_t *cap) {
   void **old;
   memcpy(&old, array, sizeof old);
@@ -137,7 +137,7 @@ static int64_t count_keys(const struct zf_conf_key *const *table, int ntable) {
   return count;
 }
 
-/* Fills the row of keys; a name in two tables is our mistake, told all the same. */
+/* Fills the array of keys.  A name in two tables is a bug, which is reported nevertheless. */
 static int join(struct zf_conf *conf, const struct zf_conf_key *const *table, int ntable) {
   for (int i = 0; i < ntable; i++)
     for (const struct zf_conf_key *key = table[i]; key->name; key++) {
@@ -202,6 +202,15 @@ void zf_conf_free(struct zf_conf *conf) {
   free(conf);
 }
 
+static int check_items(const struct zf_conf_value *value) {
+  if (!value->items) return 0;
+  for (int64_t i = 0; i < value->count; i++) {
+    int rc = zf_conf_check(value->items[i]);
+    if (rc) return rc;
+  }
+  return 0;
+}
+
 int zf_conf_check(struct zf_conf *conf) {
   for (int64_t i = 0; i < conf->count; i++) {
     const struct zf_conf_key *key = conf->keys[i];
@@ -210,15 +219,13 @@ int zf_conf_check(struct zf_conf *conf) {
       return zf_error(ZF_EUSAGE, "%.512s%sthe key '%s%s' is required: %s",
                       conf->origin ? conf->origin : "", conf->origin ? ": " : "", conf->prefix,
                       key->name, key->help ? key->help : "it has no default");
-    for (int64_t j = 0; value->items && j < value->count; j++) {
-      int rc = zf_conf_check(value->items[j]);
-      if (rc) return rc;
-    }
+    int rc = check_items(value);
+    if (rc) return rc;
   }
   return 0;
 }
 
-/* The value of a key of one of the given types (bits). */
+/* The value of a key with one of `types`, a set of bits 1 << type. */
 static const struct zf_conf_value *ask(const struct zf_conf *conf, const char *name,
                                        unsigned types) {
   static const struct zf_conf_value nothing;

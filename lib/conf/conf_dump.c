@@ -1,8 +1,8 @@
 /* Writing settings as YAML (libyaml's emitter), as JSON, and as a table of help.
  *
- * Lines are never folded, lists of texts are written in flow style and scalars that
- * need it double-quoted, so that each key and each item of a list of mappings is one
- * line of YAML: that lets origins be put at the ends of the lines afterwards. */
+ * Lines are never folded, lists of texts are written in flow style, and scalars are double-quoted if
+ * needed.  So each key and each item of a list of mappings is one line of YAML, and the origins can be
+ * appended to the lines afterwards. */
 #include <ctype.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -26,7 +26,7 @@ static int to_buf(void *data, unsigned char *bytes, size_t len) {
   return !buf->failed;
 }
 
-/* `made` says whether the event could be built; emitting takes it over. */
+/* Emits an event, which is taken over.  `initialized`: there was memory to build it. */
 static int emit(struct conf_writer *writer, yaml_event_t *event, int initialized) {
   if (initialized && yaml_emitter_emit(&writer->yaml, event)) return 0;
   if (initialized && writer->yaml.error == YAML_EMITTER_ERROR)
@@ -34,9 +34,8 @@ static int emit(struct conf_writer *writer, yaml_event_t *event, int initialized
   return zf_error(ZF_ENOMEM, "out of memory for YAML");
 }
 
-/* Is `s` a text without quotes to any YAML reader, also to one that has no schema?
- * A cautious guess: plain ASCII that begins like a word or a path and is not one of
- * YAML's own words. */
+/* Is the text, without quotes, a string to any YAML reader, even one without a schema?  The rule is
+ * cautious: plain ASCII that begins like a word or a path and is not one of YAML's own words. */
 static int is_plain_text(const char *text) {
   static const char *const word[] = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"};
   size_t len = strlen(text);
@@ -88,7 +87,7 @@ static int end_mapping(struct conf_writer *writer) {
   return emit(writer, &event, yaml_mapping_end_event_initialize(&event));
 }
 
-/* A comment is one line of printable text, whatever a file may be called. */
+/* A comment is one line of printable text, whatever characters a file's name has. */
 static void add_origin(struct conf_writer *writer, const char *origin) {
   for (const char *p = origin; *p; p++) {
     unsigned char byte = (unsigned char)*p;
@@ -101,9 +100,12 @@ static int write_conf(struct conf_writer *writer, const struct zf_conf *conf);
 
 static int write_list(struct conf_writer *writer, const struct zf_conf_value *value, int maps) {
   int rc = begin_list(writer, !maps || value->count == 0);
-  for (int64_t i = 0; !rc && i < value->count; i++)
+  if (rc) return rc;
+  for (int64_t i = 0; i < value->count; i++) {
     rc = maps ? write_conf(writer, value->items[i]) : emit_text(writer, value->texts[i]);
-  return rc ? rc : end_list(writer);
+    if (rc) return rc;
+  }
+  return end_list(writer);
 }
 
 static int write_value(struct conf_writer *writer, const struct zf_conf_key *key,
@@ -121,14 +123,15 @@ static int write_conf(struct conf_writer *writer, const struct zf_conf *conf) {
   for (int64_t i = 0; i < conf->count; i++) set += conf->values[i].set;
   int rc = begin_mapping(writer, set == 0);
   if (set == 0) add_origin(writer, conf->origin ? conf->origin : "");
-  for (int64_t i = 0; !rc && i < conf->count; i++) {
+  if (rc) return rc;
+  for (int64_t i = 0; i < conf->count; i++) {
     const struct zf_conf_value *value = &conf->values[i];
     if (!value->set) continue;
     add_origin(writer, value->origin);
-    if (!(rc = emit_scalar(writer, conf->names[i], 0)))
-      rc = write_value(writer, conf->keys[i], value);
+    if ((rc = emit_scalar(writer, conf->names[i], 0))) return rc;
+    if ((rc = write_value(writer, conf->keys[i], value))) return rc;
   }
-  return rc ? rc : end_mapping(writer);
+  return end_mapping(writer);
 }
 
 static int write_document(struct conf_writer *writer, const struct zf_conf *conf) {
@@ -142,10 +145,11 @@ static int write_document(struct conf_writer *writer, const struct zf_conf *conf
   return rc ? rc : zf_buf_ok(&writer->text);
 }
 
-/* Appends the text, each line with its origin behind it. */
+/* Appends the text, each line followed by its origin. */
 static void add_with_origins(struct zf_buf *out, const struct conf_writer *writer) {
   const char *origin = writer->origins.data ? writer->origins.data : "";
-  for (const char *line = writer->text.data; line && *line;) {
+  const char *line = writer->text.data ? writer->text.data : "";
+  while (*line) {
     size_t line_len = strcspn(line, "\n"), origin_len = strcspn(origin, "\n");
     zf_buf_add(out, line, line_len);
     if (origin_len) zf_buf_printf(out, "  # %.*s", (int)origin_len, origin);
@@ -170,7 +174,7 @@ int zf_conf_dump(const struct zf_conf *conf, struct zf_buf *out, int origins) {
   return rc ? rc : zf_buf_ok(out);
 }
 
-/* Jansson's text of `v`, which is taken over. */
+/* Appends the JSON of a value, which is taken over. */
 static int add_json(struct zf_buf *out, json_t *value, size_t flags) {
   char *text = value ? zf_json_dump(value, JSON_ENCODE_ANY | flags) : NULL;
   json_decref(value);
@@ -180,7 +184,7 @@ static int add_json(struct zf_buf *out, json_t *value, size_t flags) {
   return 0;
 }
 
-/* With as few digits as bring the same number back. */
+/* Appends a number with the fewest digits that read back as the same number. */
 static int add_real(struct zf_buf *out, double number) {
   int digits = 1;
   char text[40];
@@ -190,15 +194,15 @@ static int add_real(struct zf_buf *out, double number) {
 }
 
 static int json_list(struct zf_buf *out, const struct zf_conf_value *value) {
-  int rc = 0;
   zf_buf_putc(out, '[');
-  for (int64_t i = 0; !rc && i < value->count; i++) {
+  for (int64_t i = 0; i < value->count; i++) {
     if (i) zf_buf_puts(out, ", ");
-    rc = value->items ? zf_conf_dump_json(value->items[i], out)
-                      : add_json(out, json_string(value->texts[i]), 0);
+    int rc = value->items ? zf_conf_dump_json(value->items[i], out)
+                          : add_json(out, json_string(value->texts[i]), 0);
+    if (rc) return rc;
   }
   zf_buf_putc(out, ']');
-  return rc;
+  return 0;
 }
 
 static int json_value(struct zf_buf *out, enum zf_conf_type type,
@@ -212,18 +216,18 @@ static int json_value(struct zf_buf *out, enum zf_conf_type type,
 }
 
 static int dump_json(const struct zf_conf *conf, struct zf_buf *out, int kept_only) {
-  int rc = 0;
-  const char *glue = "";
+  const char *separator = "";
   zf_buf_putc(out, '{');
-  for (int64_t i = 0; !rc && i < conf->count; i++) {
+  for (int64_t i = 0; i < conf->count; i++) {
     const struct zf_conf_value *value = &conf->values[i];
     if (!value->set || (kept_only && conf->keys[i]->later)) continue;
-    zf_buf_printf(out, "%s\"%s\": ", glue, conf->names[i]);
-    glue = ", ";
-    rc = json_value(out, conf->keys[i]->type, value);
+    zf_buf_printf(out, "%s\"%s\": ", separator, conf->names[i]);
+    separator = ", ";
+    int rc = json_value(out, conf->keys[i]->type, value);
+    if (rc) return rc;
   }
   zf_buf_putc(out, '}');
-  return rc ? rc : zf_buf_ok(out);
+  return zf_buf_ok(out);
 }
 
 int zf_conf_dump_json(const struct zf_conf *conf, struct zf_buf *out) {
@@ -284,10 +288,11 @@ static const char *type_text(const struct zf_conf_key *key, char out[256]) {
 }
 
 static const char *default_text(const struct zf_conf_key *key) {
-  return key->def && *key->def ? key->def : key->def ? "\"\"" : key->required ? "required" : "-";
+  if (key->def) return *key->def ? key->def : "\"\"";
+  return key->required ? "required" : "-";
 }
 
-/* Widths of the three columns; what is wider than a column's limit runs over. */
+/* Widths of the three columns.  A text wider than the limit of its column is written in full. */
 struct help_widths {
   int name, type, def;
 };
@@ -301,7 +306,8 @@ static void measure(struct help_widths *widths, const struct zf_conf_key *key, s
   widen(&widths->name, indent + strlen(key->name), 36);
   widen(&widths->type, strlen(type_text(key, type)), 24);
   widen(&widths->def, strlen(default_text(key)), 16);
-  for (const struct zf_conf_key *sub = key->sub; sub && sub->name; sub++)
+  if (!key->sub) return;
+  for (const struct zf_conf_key *sub = key->sub; sub->name; sub++)
     measure(widths, sub, indent + strlen(key->name) + 3);
 }
 
@@ -312,9 +318,9 @@ static void help_key(struct zf_buf *out, const struct help_widths *widths,
   zf_buf_printf(out, "%-*s  %-*s  %-*s  %s%s\n", widths->name, name, widths->type,
                 type_text(key, type), widths->def, default_text(key), key->help ? key->help : "",
                 key->later ? " [resume]" : "");
+  if (!key->sub) return;
   snprintf(name, sizeof name, "%s%s.N.", prefix, key->name);
-  for (const struct zf_conf_key *sub = key->sub; sub && sub->name; sub++)
-    help_key(out, widths, sub, name);
+  for (const struct zf_conf_key *sub = key->sub; sub->name; sub++) help_key(out, widths, sub, name);
 }
 
 int zf_conf_help(const struct zf_conf *conf, struct zf_buf *out) {

@@ -1,10 +1,9 @@
-/* Reading settings: a YAML text, event by event against the tables; and words.
+/* Reading settings from a YAML text, event by event, and from words.
  *
- * The tables say what may come next, so nothing is read that they do not know and
- * the depth of the recursion is theirs.  YAML decides only where a scalar begins
- * and ends; what it means is the schema's business (conf_value.c).  Anchors,
- * aliases and tags are refused: they have no meaning here, and silence would
- * promise one. */
+ * The tables decide what may come next, so unknown keys are never read and the recursion is as deep as
+ * the tables.  YAML decides only where a scalar begins and ends; the schema decides its meaning
+ * (conf_value.c).  Anchors, aliases and tags are errors: they have no meaning here, and ignoring them
+ * would suggest one. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,8 +19,8 @@ static const struct zf_conf_place command_line = {.name = "command line"};
 
 struct conf_reader {
   yaml_parser_t yaml;
-  yaml_event_t event; /* the one being looked at */
-  const char *name;   /* of the text, for places; NULL for a word */
+  yaml_event_t event; /* the current one */
+  const char *name;   /* of the text, for messages; NULL for a word */
   const char *text;
   size_t len;
   int64_t layer;
@@ -36,18 +35,25 @@ static struct zf_conf_place event_place(const struct conf_reader *reader) {
   return place_of(reader, &reader->event.start_mark);
 }
 
-/* libyaml stopped.  Errors of its byte reader come with an offset, not a mark. */
+/* Where libyaml stopped.  Errors of its byte reader have an offset instead of a mark. */
+static yaml_mark_t problem_mark(const struct conf_reader *reader) {
+  const yaml_parser_t *parser = &reader->yaml;
+  yaml_mark_t mark = parser->problem_mark;
+  if (parser->error != YAML_READER_ERROR) return mark;
+  size_t end = parser->problem_offset < reader->len ? parser->problem_offset : reader->len;
+  mark.line = mark.column = 0;
+  for (size_t i = 0; i < end; i++) {
+    mark.column++;
+    if (reader->text[i] == '\n') mark.line++, mark.column = 0;
+  }
+  return mark;
+}
+
+/* Reports why libyaml stopped. */
 static int syntax_error(const struct conf_reader *reader) {
   const yaml_parser_t *parser = &reader->yaml;
   if (parser->error == YAML_MEMORY_ERROR) return zf_error(ZF_ENOMEM, "out of memory for YAML");
-  yaml_mark_t mark = parser->problem_mark;
-  if (parser->error == YAML_READER_ERROR) {
-    mark.line = mark.column = 0;
-    for (size_t i = 0; i < parser->problem_offset && i < reader->len; i++) {
-      mark.column++;
-      if (reader->text[i] == '\n') mark.line++, mark.column = 0;
-    }
-  }
+  yaml_mark_t mark = problem_mark(reader);
   const struct zf_conf_place at = place_of(reader, &mark);
   const char *context = parser->context ? parser->context : "reading YAML";
   const char *problem = parser->problem ? parser->problem : "is not YAML";
@@ -78,7 +84,7 @@ static int next_event(struct conf_reader *reader) {
   return refuse_extras(reader);
 }
 
-/* What stands here, for messages: "a list", "a mapping", "'fast'". */
+/* The kind of the current event, for messages: "a list", "a mapping", "'fast'". */
 static const char *event_kind(const struct conf_reader *reader, char out[80]) {
   if (reader->event.type == YAML_SEQUENCE_START_EVENT) return "a list";
   if (reader->event.type == YAML_MAPPING_START_EVENT) return "a mapping";
@@ -106,49 +112,16 @@ static int unknown_key(const struct zf_conf *conf, const char *name, size_t len,
                       conf->prefix, near);
 }
 
-/* An unquoted null, ~ or nothing at all: as if the key were not there. */
+/* Is it an unquoted null, ~ or nothing?  The key then keeps its default. */
 static int is_null(const yaml_event_t *event) {
   const char *text = (const char *)event->data.scalar.value;
   return event->type == YAML_SCALAR_EVENT && event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
          (!*text || !strcmp(text, "~") || !strcmp(text, "null"));
 }
 
-static int read_texts(struct conf_reader *reader, struct zf_conf *conf, int64_t key_index) {
-  const struct zf_conf_place at = event_place(reader);
-  int rc = zf_conf_set_clear(conf, key_index, &at);
-  while (!rc && !(rc = next_event(reader)) && reader->event.type != YAML_SEQUENCE_END_EVENT) {
-    const char *text = (const char *)reader->event.data.scalar.value;
-    size_t len = reader->event.data.scalar.length;
-    const struct zf_conf_place item = event_place(reader);
-    if (reader->event.type != YAML_SCALAR_EVENT) return wrong_kind(reader, conf, key_index);
-    if (memchr(text, 0, len))
-      return zf_conf_fail(&item, "'%s%s' holds a zero byte, which no value may", conf->prefix,
-                          conf->names[key_index]);
-    rc = zf_conf_push(conf, key_index, text, len);
-  }
-  return rc;
-}
-
 static int read_mapping(struct conf_reader *reader, struct zf_conf *conf);
 
-static int read_items(struct conf_reader *reader, struct zf_conf *conf, int64_t key_index) {
-  const struct zf_conf_place at = event_place(reader);
-  int rc = zf_conf_set_clear(conf, key_index, &at);
-  while (!rc && !(rc = next_event(reader)) && reader->event.type != YAML_SEQUENCE_END_EVENT) {
-    const struct zf_conf_place begin = event_place(reader);
-    struct zf_conf *item;
-    char text[80];
-    if (reader->event.type != YAML_MAPPING_START_EVENT)
-      return zf_conf_fail(&begin, "'%s%s.%lld' expects a mapping, found %s", conf->prefix,
-                          conf->names[key_index], (long long)conf->values[key_index].count,
-                          event_kind(reader, text));
-    if ((rc = zf_conf_item(conf, key_index, &begin, &item))) return rc;
-    rc = read_mapping(reader, item);
-  }
-  return rc;
-}
-
-/* A mapping alone, where the key allows it: a list of one. */
+/* Reads a mapping alone as a list of one. */
 static int read_single(struct conf_reader *reader, struct zf_conf *conf, int64_t key_index) {
   const struct zf_conf_place at = event_place(reader);
   struct zf_conf *item;
@@ -157,16 +130,51 @@ static int read_single(struct conf_reader *reader, struct zf_conf *conf, int64_t
   return rc ? rc : read_mapping(reader, item);
 }
 
-/* The value of key k begins at the present event; ends at its last. */
+static int read_text_item(struct conf_reader *reader, struct zf_conf *conf, int64_t key_index) {
+  const struct zf_conf_place at = event_place(reader);
+  if (reader->event.type != YAML_SCALAR_EVENT) return wrong_kind(reader, conf, key_index);
+  const char *text = (const char *)reader->event.data.scalar.value;
+  size_t len = reader->event.data.scalar.length;
+  if (memchr(text, 0, len))
+    return zf_conf_fail(&at, "'%s%s' holds a zero byte, which a value must not", conf->prefix,
+                        conf->names[key_index]);
+  return zf_conf_push(conf, key_index, text, len);
+}
+
+static int read_map_item(struct conf_reader *reader, struct zf_conf *conf, int64_t key_index) {
+  const struct zf_conf_place at = event_place(reader);
+  struct zf_conf *item;
+  char text[80];
+  if (reader->event.type != YAML_MAPPING_START_EVENT)
+    return zf_conf_fail(&at, "'%s%s.%lld' expects a mapping, found %s", conf->prefix,
+                        conf->names[key_index], (long long)conf->values[key_index].count,
+                        event_kind(reader, text));
+  int rc = zf_conf_item(conf, key_index, &at, &item);
+  return rc ? rc : read_mapping(reader, item);
+}
+
+/* Reads the items of a list, up to its end. */
+static int read_list(struct conf_reader *reader, struct zf_conf *conf, int64_t key_index) {
+  const struct zf_conf_place at = event_place(reader);
+  int rc = zf_conf_set_clear(conf, key_index, &at);
+  if (rc) return rc;
+  for (;;) {
+    if ((rc = next_event(reader))) return rc;
+    if (reader->event.type == YAML_SEQUENCE_END_EVENT) return 0;
+    rc = conf->keys[key_index]->type == ZF_CONF_MAPS ? read_map_item(reader, conf, key_index)
+                                                     : read_text_item(reader, conf, key_index);
+    if (rc) return rc;
+  }
+}
+
+/* Reads the value of a key, which begins at the current event; ends at its last event. */
 static int read_value(struct conf_reader *reader, struct zf_conf *conf, int64_t key_index) {
   const yaml_event_t *event = &reader->event;
   const struct zf_conf_place at = event_place(reader);
   enum zf_conf_type type = conf->keys[key_index]->type;
   if (is_null(event)) return zf_conf_set_default(conf, key_index);
-  if (event->type == YAML_SEQUENCE_START_EVENT && type == ZF_CONF_STRS)
-    return read_texts(reader, conf, key_index);
-  if (event->type == YAML_SEQUENCE_START_EVENT && type == ZF_CONF_MAPS)
-    return read_items(reader, conf, key_index);
+  if (event->type == YAML_SEQUENCE_START_EVENT && (type == ZF_CONF_STRS || type == ZF_CONF_MAPS))
+    return read_list(reader, conf, key_index);
   if (event->type == YAML_MAPPING_START_EVENT && conf->keys[key_index]->single)
     return read_single(reader, conf, key_index);
   if (event->type != YAML_SCALAR_EVENT) return wrong_kind(reader, conf, key_index);
@@ -174,7 +182,7 @@ static int read_value(struct conf_reader *reader, struct zf_conf *conf, int64_t 
                             event->data.scalar.length, &at);
 }
 
-/* Finds the key at the present event and notes that this layer has set it. */
+/* Finds the key at the current event and notes that this layer sets it. */
 static int read_key(struct conf_reader *reader, struct zf_conf *conf, int64_t *key_index) {
   const struct zf_conf_place at = event_place(reader);
   char text[80];
@@ -205,7 +213,8 @@ static int read_mapping(struct conf_reader *reader, struct zf_conf *conf) {
   }
 }
 
-/* One document at most.  Its root is the mapping of c, or the value of key k. */
+/* Reads the document, if there is one.  Its root is the mapping of conf, or, if key_index is not
+ * negative, the value of that key. */
 static int read_stream(struct conf_reader *reader, struct zf_conf *conf, int64_t key_index) {
   char text[80];
   int rc;
@@ -223,7 +232,7 @@ static int read_stream(struct conf_reader *reader, struct zf_conf *conf, int64_t
   if (rc || (rc = next_event(reader)) || (rc = next_event(reader))) return rc;
   const struct zf_conf_place end = event_place(reader);
   if (reader->event.type != YAML_STREAM_END_EVENT)
-    return zf_conf_fail(&end, "a second document begins here; one is read");
+    return zf_conf_fail(&end, "a second document begins here: expected one document");
   return 0;
 }
 
@@ -256,7 +265,8 @@ int zf_conf_file(struct zf_conf *conf, const char *path) {
   return rc;
 }
 
-/* The item that "N." names in the list of key k: one that is there, or the next. */
+/* Replaces *conf by the item that "N." in front of *rest names in the list of a key: an item that
+ * exists, or the next one, which is added. */
 static int word_item(struct zf_conf **conf, int64_t key_index, const char **rest) {
   const struct zf_conf_value *value = &(*conf)->values[key_index];
   size_t digits = strspn(*rest, "0123456789");
@@ -277,7 +287,7 @@ static int word_item(struct zf_conf **conf, int64_t key_index, const char **rest
   return rc ? rc : zf_conf_item(*conf, key_index, &command_line, conf);
 }
 
-/* From "datasets.0.path=x" to the conf and key of `path`; *value is after the =. */
+/* Resolves "datasets.0.path=x" to the conf and the key of `path`; *value is the text after the =. */
 static int word_target(struct zf_conf **conf, int64_t *key_index, const char *word,
                        const char **value) {
   const char *name = word;

@@ -1,4 +1,4 @@
-/* Scalars, typed by the schema. */
+/* Scalars: their values by the types of the schema. */
 #include <ctype.h>
 #include <errno.h>
 #include <locale.h>
@@ -14,9 +14,12 @@
 enum { NUMBER = 64 /* longest text of a number */, WORDS = 32 /* choices of a key */ };
 
 int zf_conf_is_choice(const char *choices, const char *text, size_t len) {
-  for (const char *choice = choices; choice;
-       choice = strchr(choice, '|') ? strchr(choice, '|') + 1 : NULL)
-    if (strcspn(choice, "|") == len && !memcmp(choice, text, len)) return 1;
+  const char *choice = choices;
+  while (choice) {
+    size_t choice_len = strcspn(choice, "|");
+    if (choice_len == len && !memcmp(choice, text, len)) return 1;
+    choice = choice[choice_len] ? choice + choice_len + 1 : NULL;
+  }
   return 0;
 }
 
@@ -57,8 +60,7 @@ static size_t digits_length(const char *text) {
   return len;
 }
 
-/* Length of the decimal number that `p` begins with, or 0.  No more than digits
- * when `whole`. */
+/* Length of the decimal number that the text begins with, or 0.  With `whole`, of an integer alone. */
 static size_t number_length(const char *text, int whole) {
   size_t sign = *text == '-' || *text == '+', len = sign,
          integer_digits = digits_length(text + len), fraction_digits = 0;
@@ -71,11 +73,13 @@ static size_t number_length(const char *text, int whole) {
   return digits_length(text + exponent) ? exponent + digits_length(text + exponent) : len;
 }
 
-/* The digits alone, with the decimal point that the program's locale wants. */
+/* The value of a number.  strtod needs it without underscores, and with the decimal point of the
+ * program's locale. */
 static double to_double(const char *text, size_t len) {
   char clean[NUMBER + 16];
   size_t used = 0;
-  for (size_t i = 0; i < len && used < NUMBER; i++) {
+  for (size_t i = 0; i < len; i++) {
+    if (used >= NUMBER) break;
     if (text[i] == '.')
       used += (size_t)snprintf(clean + used, 16, "%.8s", localeconv()->decimal_point);
     else if (text[i] != '_')
@@ -85,11 +89,14 @@ static double to_double(const char *text, size_t len) {
   return strtod(clean, NULL);
 }
 
+/* 0, or 1 if the integer does not fit 64 bits. */
 static int to_int(const char *text, size_t len, int64_t *out) {
   char clean[NUMBER + 1];
   size_t used = 0;
-  for (size_t i = 0; i < len && used < NUMBER; i++)
+  for (size_t i = 0; i < len; i++) {
+    if (used >= NUMBER) break;
     if (text[i] != '_') clean[used++] = text[i];
+  }
   clean[used] = 0;
   errno = 0;
   *out = strtoll(clean, NULL, 10);
@@ -107,7 +114,7 @@ static double unit_factor(const char *unit) {
   return strcasecmp(unit + 1, "ib") ? 0 : pow(1024, power);
 }
 
-/* Each returns NULL, or why `text` is not of the type ("": it just is not). */
+/* Each returns NULL, or why `text` is not of the type; "": no further reason. */
 
 static const char *type_int(struct zf_conf_value *value, const char *text, size_t len) {
   if (!len || number_length(text, 1) != len) return "";
@@ -164,26 +171,34 @@ static int out_of_range(const struct zf_conf_value *value, const struct zf_conf 
                       key->name, key->min, key->max, value->text);
 }
 
+/* The choice most like a text, or NULL; it points into `choices`, a copy of the key's. */
+static const char *nearest_choice(char *choices, const char *text) {
+  const char *words[WORDS];
+  int64_t count = 0;
+  char *save, *choice = strtok_r(choices, "|", &save);
+  while (choice && count < WORDS) {
+    words[count++] = choice;
+    choice = strtok_r(NULL, "|", &save);
+  }
+  return zf_nearest(text, words, count);
+}
+
 static int refuse(const struct zf_conf *conf, int64_t key_index, const char *text, const char *why,
                   const struct zf_conf_place *at) {
   const struct zf_conf_key *key = conf->keys[key_index];
   char expects[512], choices[512];
-  const char *word[WORDS], *near = NULL;
-  int64_t count = 0;
+  const char *near = NULL;
   zf_conf_expects(key, expects, sizeof expects);
-  if (key->choices) {
+  if (key->choices && !*why) {
     snprintf(choices, sizeof choices, "%s", key->choices);
-    for (char *save, *choice = strtok_r(choices, "|", &save); choice && count < WORDS;
-         choice = strtok_r(NULL, "|", &save))
-      word[count++] = choice;
-    near = *why ? NULL : zf_nearest(text, word, count);
+    near = nearest_choice(choices, text);
   }
   return zf_conf_fail(at, "'%s%s' expects %s, found '%.60s'%s%s%s%s%s", conf->prefix, key->name,
                       expects, text, *why ? ", " : "", why, near ? ": did you mean '" : "",
                       near ? near : "", near ? "'?" : "");
 }
 
-/* Lists of texts and texts take anything. */
+/* Texts and lists of texts accept anything. */
 static const char *type_value(struct zf_conf_value *value, const struct zf_conf_key *key,
                               const char *text, size_t len) {
   switch (key->type) {
@@ -210,7 +225,7 @@ int zf_conf_type_scalar(struct zf_conf_value *value, const struct zf_conf *conf,
   int number = key->type == ZF_CONF_INT || key->type == ZF_CONF_NUM || key->type == ZF_CONF_BYTES;
   memset(value, 0, sizeof *value);
   if (memchr(text, 0, len))
-    return zf_conf_fail(at, "'%s%s' holds a zero byte, which no value may", conf->prefix,
+    return zf_conf_fail(at, "'%s%s' holds a zero byte, which a value must not", conf->prefix,
                         key->name);
   if (!(value->text = zf_strndup(text, len))) return ZF_ENOMEM;
   if (key->path && *value->text == '~') {

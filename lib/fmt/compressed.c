@@ -221,10 +221,15 @@ static uint64_t allowed_bytes(int fd) {
 
 /* /var/tmp before /tmp, which may be in memory. */
 static int open_temporary(struct unpacked_file *temporary) {
-  const char *tmpdir = getenv("TMPDIR"), *dir[] = {tmpdir && *tmpdir ? tmpdir : "/var/tmp", "/tmp"};
-  for (int i = 0; i < (tmpdir && *tmpdir ? 1 : 2); i++) {
+  const char *tmpdir = getenv("TMPDIR"), *dirs[] = {"/var/tmp", "/tmp"};
+  int dir_count = 2;
+  if (tmpdir && *tmpdir) {
+    dirs[0] = tmpdir;
+    dir_count = 1;
+  }
+  for (int i = 0; i < dir_count; i++) {
     char path[300];
-    snprintf(temporary->dir, sizeof temporary->dir, "%s", dir[i]);
+    snprintf(temporary->dir, sizeof temporary->dir, "%s", dirs[i]);
     snprintf(path, sizeof path, "%s/zoft-XXXXXX", temporary->dir);
     temporary->fd = mkstemp(path);
     if (temporary->fd < 0) continue;
