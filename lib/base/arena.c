@@ -18,12 +18,12 @@
 #if defined(ZF_ASAN)
 #include <sanitizer/asan_interface.h>
 enum { REDZONE = 64 };
-#define POISON(p, n) ASAN_POISON_MEMORY_REGION(p, n)
-#define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
+#define POISON(start, size) ASAN_POISON_MEMORY_REGION(start, size)
+#define UNPOISON(start, size) ASAN_UNPOISON_MEMORY_REGION(start, size)
 #else
 enum { REDZONE = 0 };
-#define POISON(p, n) ((void)(p), (void)(n))
-#define UNPOISON(p, n) ((void)(p), (void)(n))
+#define POISON(start, size) ((void)(start), (void)(size))
+#define UNPOISON(start, size) ((void)(start), (void)(size))
 #endif
 
 enum { ALIGN = 64 };
@@ -86,8 +86,9 @@ void *zf_malloc(size_t size) {
 }
 
 void *zf_calloc(int64_t count, size_t size) {
-  int fits = count >= 0 && (!size || (uint64_t)count <= SIZE_MAX / size);
-  void *memory = fits ? calloc(count ? (size_t)count : 1, size ? size : 1) : NULL;
+  void *memory = NULL;
+  if (count >= 0 && (!size || (uint64_t)count <= SIZE_MAX / size))
+    memory = calloc(count ? (size_t)count : 1, size ? size : 1);
   if (!memory)
     zf_error(ZF_ENOMEM, "out of memory: %lld items of %zu bytes wanted", (long long)count, size);
   return memory;

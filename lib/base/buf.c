@@ -122,8 +122,8 @@ int zf_glob(const char *pattern, const char *text) {
 
 enum { LONGEST = 64 };
 
-/* Edit distance with swaps of neighbours counted once (optimal string
- * alignment); INT_MAX when one is longer than LONGEST characters. */
+/* Edit distance in which a swap of neighbours counts as one edit (optimal string alignment); INT_MAX if
+ * one is longer than LONGEST characters. */
 static int edit_distance(const char *left, const char *right) {
   if (strlen(left) > LONGEST || strlen(right) > LONGEST) return INT_MAX;
   int left_len = (int)strlen(left), right_len = (int)strlen(right);
@@ -158,6 +158,13 @@ const char *zf_nearest(const char *word, const char *const *names, int64_t count
   return best;
 }
 
+/* Digits after the decimal point that give three significant ones; whole bytes have none. */
+static int decimals(double value, int power) {
+  if (power == 0) return 0;
+  if (value < 9.995) return 2;
+  return value < 99.95 ? 1 : 0;
+}
+
 char *zf_human_bytes(char out[32], double bytes) {
   static const char *const unit[] = {"B", "kB", "MB", "GB", "TB", "PB"};
   int power = 0;
@@ -165,8 +172,7 @@ char *zf_human_bytes(char out[32], double bytes) {
     bytes /= 1000;
     power++;
   }
-  int digits = power == 0 ? 0 : bytes < 9.995 ? 2 : bytes < 99.95 ? 1 : 0;
-  snprintf(out, 32, "%.*f %s", digits, bytes, unit[power]);
+  snprintf(out, 32, "%.*f %s", decimals(bytes, power), bytes, unit[power]);
   return out;
 }
 
@@ -174,7 +180,7 @@ char *zf_shell_word(const char *text) {
   static const char plain[] =
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./@%+=:,-";
   struct zf_buf buf = {0};
-  const char *prefix = text[0] == '-' ? "./" : ""; /* no option */
+  const char *prefix = text[0] == '-' ? "./" : ""; /* so that it is no option */
   if (*text && text[strspn(text, plain)] == 0) {
     zf_buf_printf(&buf, "%s%s", prefix, text);
   } else {

@@ -1,5 +1,5 @@
-/* Detection asks the processor (CPUID) and the system (XCR0): a kernel that
- * does not save the wide registers makes the instructions unusable. */
+/* Detection asks the processor (CPUID) and the operating system (XCR0): the wide registers are unusable
+ * if the kernel does not save them. */
 #include "base/cpu.h"
 
 #include <fcntl.h>
@@ -137,6 +137,14 @@ void zf_cpu_mask(unsigned mask) {
   allowed_flags = mask;
 }
 
+/* The flags named by a word of len bytes; 0 for an unknown one. */
+static unsigned named_flags(const char *word, size_t len) {
+  for (int i = 0; i < FLAG_NAMES; i++)
+    if (strlen(flag_names[i].name) == len && !strncmp(flag_names[i].name, word, len))
+      return flag_names[i].bits;
+  return 0;
+}
+
 int zf_cpu_mask_parse(unsigned *mask, const char *text) {
   char *end;
   if (text[0] >= '0' && text[0] <= '9') {
@@ -146,17 +154,14 @@ int zf_cpu_mask_parse(unsigned *mask, const char *text) {
   *mask = 0;
   for (const char *word = text; *word;) {
     size_t len = strcspn(word, ",");
-    int known = len == 4 && !strncmp(word, "none", 4);
-    for (int i = 0; i < FLAG_NAMES; i++)
-      if (strlen(flag_names[i].name) == len && !strncmp(flag_names[i].name, word, len)) {
-        *mask |= flag_names[i].bits;
-        known = 1;
-      }
-    if (!known)
+    int none = len == 4 && !strncmp(word, "none", 4);
+    unsigned flags = named_flags(word, len);
+    if (!flags && !none)
       return zf_error(ZF_EUSAGE,
                       "--cpumask: '%.*s' is none of avx2, avx512, avx512bf16, avx512vnni, "
-                      "neon, none or a number",
+                      "neon, dotprod, none or a number",
                       (int)len, word);
+    *mask |= flags;
     word += len + (word[len] == ',');
   }
   return 0;
@@ -174,13 +179,13 @@ char *zf_cpu_names(char out[96], unsigned flags) {
 
 const char *zf_cpu_brand(void) {
   static char text[64];
-  if (!text[0]) {
-    char raw[64] = "";
-    read_brand(raw);
-    const char *start = raw + strspn(raw, " ");
-    snprintf(text, sizeof text, "%s", *start ? start : "unknown");
-    for (size_t len = strlen(text); len && text[len - 1] == ' '; len--) text[len - 1] = 0;
-  }
+  if (text[0]) return text;
+  char raw[64] = "";
+  read_brand(raw);
+  const char *start = raw + strspn(raw, " ");
+  snprintf(text, sizeof text, "%s", *start ? start : "unknown");
+  size_t len = strlen(text);
+  while (len && text[len - 1] == ' ') text[--len] = 0;
   return text;
 }
 
@@ -202,7 +207,7 @@ int zf_cpu_cores(void) {
   if (sched_getaffinity(0, sizeof set, &set)) return 1;
   for (int i = 0; i < CPU_SETSIZE; i++)
     if (CPU_ISSET(i, &set) && first_of_core(i)) cores++;
-  /* Bound to the second threads of cores alone: each is still one to use. */
+  /* A process bound to second threads of cores alone may still use each of them. */
   if (cores == 0) cores = CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
   int quota = zf_cpu_quota("/proc/self/cgroup", "/sys/fs/cgroup");
   return quota > 0 && quota < cores ? quota : cores;
@@ -221,7 +226,7 @@ int zf_cpu_cores(void) {
 }
 #endif
 
-/* VmHWM of /proc/self/status in bytes; 0: unknown.  Without stdio, which would take memory for it. */
+/* VmHWM of /proc/self/status in bytes; 0: unknown.  Without stdio, whose buffers would add to it. */
 static int64_t high_water(void) {
   char text[4096];
   long long kb = 0;

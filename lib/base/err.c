@@ -1,5 +1,4 @@
-/* The error slot: one fixed buffer a thread, so that reporting "out of memory"
- * needs no memory. */
+/* The error slot: a fixed buffer for each thread, so that reporting "out of memory" needs no memory. */
 #include "base/err.h"
 
 #include <stdio.h>
@@ -9,8 +8,8 @@ enum { SLOT = 2048 };
 
 static _Thread_local char message[SLOT];
 
-/* Names and values from hostile files stand in sentences, which go to terminals
- * and logs: control characters (C0, DEL, and C1 in UTF-8) become question marks. */
+/* Sentences quote names and values from hostile files and go to terminals and logs: control characters
+ * (C0, DEL, and C1 in UTF-8) become question marks. */
 static void replace_control_characters(char *text) {
   for (unsigned char *p = (unsigned char *)text; *p; p++) {
     if (*p < ' ' || *p == 0x7f) *p = '?';
@@ -19,7 +18,7 @@ static void replace_control_characters(char *text) {
 }
 
 int zf_error(int code, const char *fmt, ...) {
-  /* The arguments may point into the slot itself: format aside first. */
+  /* The arguments may point into the slot: format into another buffer first. */
   char text[SLOT];
   va_list ap;
   va_start(ap, fmt);
@@ -31,18 +30,15 @@ int zf_error(int code, const char *fmt, ...) {
 }
 
 int zf_error_prefix(int code, const char *fmt, ...) {
-  char text[SLOT], rest[SLOT];
+  char prefix[SLOT], text[2 * SLOT + 2];
   va_list ap;
   va_start(ap, fmt);
-  vsnprintf(text, sizeof text, fmt, ap);
+  vsnprintf(prefix, sizeof prefix, fmt, ap);
   va_end(ap);
-  replace_control_characters(text);
-  memcpy(rest, message, sizeof rest);
-  size_t len = strlen(text);
-  memcpy(message, text, len);
-  for (const char *p = ": "; *p && len < SLOT - 1; p++) message[len++] = *p;
-  for (const char *p = rest; *p && len < SLOT - 1; p++) message[len++] = *p;
-  message[len] = 0;
+  replace_control_characters(prefix);
+  snprintf(text, sizeof text, "%s: %s", prefix, message);
+  text[SLOT - 1] = 0;
+  memcpy(message, text, sizeof message);
   return code;
 }
 

@@ -51,27 +51,27 @@ void zf_map_drop(const struct zf_map *map, size_t off, size_t len) {
   if (map->data && to > from) madvise((void *)(map->data + from), to - from, MADV_DONTNEED);
 }
 
+/* Reads a stream to its end. */
+static int read_stream(struct zf_buf *buf, FILE *file, const char *path, size_t limit) {
+  for (;;) {
+    int rc = zf_buf_reserve(buf, 65536);
+    if (rc) return rc;
+    size_t count = fread(buf->data + buf->len, 1, 65536, file);
+    buf->len += count;
+    buf->data[buf->len] = 0;
+    if (buf->len > limit)
+      return zf_error(ZF_EINVALID, "%s: longer than the %zu bytes that are read", path, limit);
+    if (count == 0) return ferror(file) ? fail_errno(path, "cannot read") : 0;
+  }
+}
+
 int zf_read_file(char **out, size_t *len, const char *path, size_t limit) {
   *out = NULL;
   int is_stdin = !strcmp(path, "-");
   FILE *file = is_stdin ? stdin : fopen(path, "rb");
   if (!file) return fail_errno(path, "cannot open");
   struct zf_buf buf = {0};
-  int rc = 0;
-  for (;;) {
-    if ((rc = zf_buf_reserve(&buf, 65536))) break;
-    size_t count = fread(buf.data + buf.len, 1, 65536, file);
-    buf.len += count;
-    buf.data[buf.len] = 0;
-    if (buf.len > limit) {
-      rc = zf_error(ZF_EINVALID, "%s: longer than the %zu bytes that are read", path, limit);
-      break;
-    }
-    if (count == 0) {
-      if (ferror(file)) rc = fail_errno(path, "cannot read");
-      break;
-    }
-  }
+  int rc = read_stream(&buf, file, path, limit);
   if (!is_stdin) fclose(file);
   if (rc) {
     zf_buf_free(&buf);
@@ -130,9 +130,9 @@ int zf_mkdirs(const char *path) {
 int zf_dir_empty(const char *path) {
   DIR *dir = opendir(path);
   if (!dir) return fail_errno(path, "cannot open the directory");
-  int empty = 1;
-  for (struct dirent *entry; empty && (entry = readdir(dir));)
-    if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..")) empty = 0;
+  struct dirent *entry = readdir(dir);
+  while (entry && (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")))
+    entry = readdir(dir);
   closedir(dir);
-  return empty;
+  return !entry;
 }

@@ -6,7 +6,8 @@
 #include "base/err.h"
 #include "base/file.h"
 
-/* Sliced by four: tables made at the first use from the reflected polynomial. */
+/* Four tables, so that four bytes take one step.  They are made at the first use from the reflected
+ * polynomial. */
 static uint32_t table[4][256];
 static int ready;
 
@@ -23,7 +24,7 @@ static void make_tables(void) {
 }
 
 uint32_t zf_crc32c(uint32_t crc, const void *data, size_t len) {
-  /* Two threads may both make the tables: they write the same values. */
+  /* Two threads may make the tables at the same time: they write the same values. */
   if (!__atomic_load_n(&ready, __ATOMIC_ACQUIRE)) make_tables();
   const unsigned char *bytes = data;
   crc = ~crc;
@@ -62,18 +63,24 @@ void zf_hash_free(struct zf_hash *hash) {
   XXH3_freeState((XXH3_state_t *)hash);
 }
 
+/* The hash of a mapped file.  Its pages are given back as they are read. */
+static void hash_map(struct zf_hash *hash, const struct zf_map *map) {
+  enum { WINDOW = 4 << 20 };
+  for (size_t at = 0, count; at < map->len; at += count) {
+    count = map->len - at < WINDOW ? map->len - at : WINDOW;
+    zf_hash_add(hash, map->data + at, count);
+    zf_map_drop(map, 0, at + count);
+  }
+}
+
 int zf_hash_file(char out[33], const char *path) {
-  enum { WINDOW = 4 << 20 }; /* read before pages are given back */
   struct zf_map map;
   struct zf_hash *hash;
   int rc = zf_map_open(&map, path);
   if (rc) return rc;
-  if (!(rc = zf_hash_new(&hash))) {
-    for (size_t at = 0, count; at < map.len; at += count) {
-      count = map.len - at < WINDOW ? map.len - at : WINDOW;
-      zf_hash_add(hash, map.data + at, count);
-      zf_map_drop(&map, 0, at + count);
-    }
+  rc = zf_hash_new(&hash);
+  if (!rc) {
+    hash_map(hash, &map);
     zf_hash_hex(hash, out);
     zf_hash_free(hash);
   }

@@ -9,12 +9,16 @@
 #include "base/arena.h"
 #include "base/buf.h"
 
-/* The home of a user, by name or (n 0) of the one at hand; NULL: not known. */
+/* The home directory of the user user[0..len), or, if len is 0, of the current one; NULL: unknown. */
 static const char *home_of(const char *user, size_t len) {
   const char *home = getenv("HOME");
   if (!len && home && *home) return home;
+  const struct passwd *passwd = NULL;
   char *name = len ? zf_strndup(user, len) : NULL;
-  const struct passwd *passwd = !len ? getpwuid(getuid()) : name ? getpwnam(name) : NULL;
+  if (!len)
+    passwd = getpwuid(getuid());
+  else if (name)
+    passwd = getpwnam(name);
   free(name);
   return passwd ? passwd->pw_dir : NULL;
 }
@@ -25,7 +29,8 @@ char *zf_path_home(const char *path) {
   return home ? zf_asprintf("%s%s", home, path + 1 + user_len) : zf_strdup(path);
 }
 
-/* The value of the name at p ("$" passed), its length in *used; NULL: none. */
+/* The value of the variable whose name, NAME or {NAME}, the text begins with; NULL: none.  *consumed is
+ * the length of the name. */
 static const char *variable_value(const char *text, size_t *consumed) {
   int braces = *text == '{';
   const char *name = text + braces;
@@ -43,9 +48,10 @@ static const char *variable_value(const char *text, size_t *consumed) {
 
 char *zf_path_expand(const char *path) {
   char *home = zf_path_home(path);
+  if (!home) return NULL;
   struct zf_buf buf = {0};
   zf_buf_puts(&buf, "");
-  for (const char *at = home; at && *at;) {
+  for (const char *at = home; *at;) {
     size_t consumed = 0;
     const char *value = *at == '$' ? variable_value(at + 1, &consumed) : NULL;
     if (value)
@@ -54,9 +60,8 @@ char *zf_path_expand(const char *path) {
       zf_buf_putc(&buf, *at);
     at += value ? 1 + consumed : 1;
   }
-  int failed = !home || zf_buf_ok(&buf);
   free(home);
-  if (!failed) return buf.data;
+  if (!zf_buf_ok(&buf)) return buf.data;
   zf_buf_free(&buf);
   return NULL;
 }

@@ -1,4 +1,4 @@
-/* Writing files: aside and renamed, or straight into what is not a regular file. */
+/* Writing files: under a temporary name and renamed, or directly if it is no regular file. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -44,9 +44,9 @@ int zf_sync_fd(int fd) {
   return failed && errno != EINVAL && errno != ENOTSUP ? errno : 0;
 }
 
-/* --- a stream whose writes are never cut short by a signal --- */
+/* --- a stream whose writes survive signals --- */
 
-/* stdio gives up at EINTR and forgets what it held, so it writes through this. */
+/* stdio fails at EINTR and loses its buffer, so it writes through these functions. */
 #ifdef __linux__
 static ssize_t write_cookie(void *cookie, const char *data, size_t len) {
   struct zf_out *out = cookie;
@@ -55,7 +55,7 @@ static ssize_t write_cookie(void *cookie, const char *data, size_t len) {
   return out->write_errno ? 0 : (ssize_t)len; /* 0: what fopencookie wants in place of -1 */
 }
 
-/* ftello() asks with nothing to move by; that is all that can be told of a pipe, too. */
+/* Supports ftello() alone, which seeks by 0 from the current position; so it works for pipes, too. */
 static int seek_cookie(void *cookie, off64_t *at, int whence) {
   const struct zf_out *out = cookie;
   if (whence != SEEK_CUR || *at) return -1;
@@ -84,7 +84,7 @@ static FILE *open_stream(struct zf_out *out) {
 }
 #endif
 
-/* --- where to --- */
+/* --- the target of links --- */
 
 static char *parent_of(const char *path) {
   const char *slash = strrchr(path, '/');
@@ -92,7 +92,7 @@ static char *parent_of(const char *path) {
   return zf_strndup(path, slash == path ? 1 : (size_t)(slash - path));
 }
 
-/* What the link at `path` names, seen from here. */
+/* The target of the link at `path`, relative to the working directory. */
 static char *read_link(const char *path) {
   char text[4096];
   ssize_t len = readlink(path, text, sizeof text - 1);
@@ -104,11 +104,12 @@ static char *read_link(const char *path) {
   return joined;
 }
 
-/* The name that links from `path` end at, whether something is there or not. */
+/* The name at which the links from `path` end; it need not exist. */
 static int follow_links(char **out, const char *path) {
   struct stat st;
   char *at = zf_strdup(path);
-  for (int i = 0; at && i < LINKS && !lstat(at, &st) && S_ISLNK(st.st_mode); i++) {
+  for (int i = 0; i < LINKS; i++) {
+    if (!at || lstat(at, &st) || !S_ISLNK(st.st_mode)) break;
     char *next = read_link(at);
     free(at);
     at = next;
@@ -119,7 +120,7 @@ static int follow_links(char **out, const char *path) {
   return zf_error(ZF_EIO, "%s: cannot create: %s", path, strerror(ELOOP));
 }
 
-/* stdout or stderr, when they are the same file as `st`; else -1. */
+/* The descriptor of stdout or stderr if it is the same file as `st`, else -1. */
 static int standard_stream(const struct stat *st) {
   struct stat own;
   for (int fd = 1; fd <= 2; fd++)
@@ -139,7 +140,8 @@ static int open_in_place(struct zf_out *out, const struct stat *st) {
   return out->fd < 0 ? cannot_create(out) : 0;
 }
 
-/* A name that no file has: NAME.tmp.NUMBER, the number that of the process if it is free. */
+/* Opens a temporary file, NAME.tmp.NUMBER; the number is that of the process, or a higher one if such a
+ * file exists. */
 static int open_aside(struct zf_out *out, const struct stat *old) {
   for (int i = 0; i < NAMES; i++) {
     out->tmp = zf_asprintf("%s.tmp.%ld", out->target, (long)getpid() + i);
@@ -153,7 +155,7 @@ static int open_aside(struct zf_out *out, const struct stat *old) {
   }
   if (!out->tmp) return cannot_create(out);
   if (!old) return 0;
-  /* Another's file stays another's where that is allowed; a mode is copied after its owner. */
+  /* The owner is kept if that is allowed.  The mode comes after it, because chown may change it. */
   int chown_failed = fchown(out->fd, old->st_uid, old->st_gid);
   if (!chown_failed || old->st_uid == geteuid()) fchmod(out->fd, old->st_mode & 0777);
   return 0;
@@ -168,7 +170,8 @@ static int open_target(struct zf_out *out) {
   }
   if (exists && (!S_ISREG(st.st_mode) || standard_stream(&st) >= 0)) return open_in_place(out, &st);
   int rc = follow_links(&out->target, out->path);
-  return rc ? rc : open_aside(out, exists ? &st : NULL);
+  if (rc) return rc;
+  return open_aside(out, exists ? &st : NULL);
 }
 
 int zf_out_open(struct zf_out *out, const char *path) {
@@ -187,7 +190,8 @@ static int flush(struct zf_out *out) {
   int failed = fflush(out->file) || ferror(out->file);
   failed = fclose(out->file) || failed;
   out->file = NULL;
-  int err = out->write_errno ? out->write_errno : failed ? EIO : 0;
+  int err = out->write_errno;
+  if (!err && failed) err = EIO;
   if (!err && out->tmp) err = zf_sync_fd(out->fd);
   if (close(out->fd) && !err && errno != EINTR) err = errno;
   out->fd = -1;

@@ -85,6 +85,12 @@ static int number_in(double *out, int package, const char *name) {
   return ok ? 0 : EIO;
 }
 
+/* Why a counter cannot be read, from errno. */
+static const char *counter_error(int err) {
+  if (err == ENOENT) return "the machine shows no such counter";
+  return err == EACCES ? "only root may read it" : strerror(err);
+}
+
 void zf_energy_init(struct zf_energy *energy) {
   memset(energy, 0, sizeof *energy);
 #if !defined(__linux__)
@@ -93,13 +99,10 @@ void zf_energy_init(struct zf_energy *energy) {
 #endif
   for (; energy->count < 8; energy->count++) {
     double micro;
-    int bad = number_in(&micro, energy->count, "energy_uj");
-    if (bad && energy->count == 0)
-      snprintf(energy->why, sizeof energy->why, RAPL "0/energy_uj: %s",
-               bad == ENOENT   ? "the machine shows no such counter"
-               : bad == EACCES ? "only root may read it"
-                               : strerror(bad));
-    if (bad) return;
+    int err = number_in(&micro, energy->count, "energy_uj");
+    if (err && energy->count == 0)
+      snprintf(energy->why, sizeof energy->why, RAPL "0/energy_uj: %s", counter_error(err));
+    if (err) return;
     energy->last[energy->count] = 1e-6 * micro;
     if (number_in(&micro, energy->count, "max_energy_range_uj")) micro = 0;
     energy->wrap[energy->count] = 1e-6 * micro;

@@ -126,7 +126,7 @@ case_ "--compute beside a config" 2 "$ZOFT" eval "$T/good.yaml" --compute bf16 <
 zoft: --compute is for --text and --task: a config says compute=bf16
 END
 case_ "unknown CPU feature" 2 "$ZOFT" env --cpumask=avx3 <<'END'
-zoft: --cpumask: 'avx3' is none of avx2, avx512, avx512bf16, avx512vnni, neon, none or a number
+zoft: --cpumask: 'avx3' is none of avx2, avx512, avx512bf16, avx512vnni, neon, dotprod, none or a number
 END
 check "nothing was written" test ! -e "$T/out"
 finish
