@@ -122,8 +122,8 @@ int zf_glob(const char *pattern, const char *text) {
 
 enum { LONGEST = 64 };
 
-/* Edit distance in which a swap of neighbours counts as one edit (optimal string alignment); INT_MAX if
- * one is longer than LONGEST characters. */
+/* Edit distance in which a swap of neighbours counts as one edit (optimal string alignment);
+ * INT_MAX if one is longer than LONGEST characters. */
 static int edit_distance(const char *left, const char *right) {
   if (strlen(left) > LONGEST || strlen(right) > LONGEST) return INT_MAX;
   int left_len = (int)strlen(left), right_len = (int)strlen(right);

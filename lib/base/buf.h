@@ -1,7 +1,7 @@
 /* A growing byte buffer, always zero-terminated, and small string helpers.
  *
- * If memory runs out, `failed` is set and further appending does nothing.  zf_buf_ok() turns that into
- * a code, so that a caller checks once, after the last append. */
+ * If memory runs out, `failed` is set and further appending does nothing.  zf_buf_ok() turns that
+ * into a code, so that a caller checks once, after the last append. */
 #ifndef ZF_BASE_BUF_H
 #define ZF_BASE_BUF_H
 
@@ -37,16 +37,16 @@ char *zf_path_join(const char *dir, const char *name);
 /* Does a whole string match a pattern?  * stands for any run, ? for any byte. */
 int zf_glob(const char *pattern, const char *text);
 
-/* The name most like `word` by edit distance, or NULL if more than about a third of the word differs
- * from every name. */
+/* The name most like `word` by edit distance, or NULL if more than about a third of the word
+ * differs from every name. */
 const char *zf_nearest(const char *word, const char *const *names, int64_t count);
 
 /* "1.50 GB", "312 MB", "40.0 kB": decimal units, three significant digits, into
  * out[32], which is returned. */
 char *zf_human_bytes(char out[32], double bytes);
 
-/* A text as one word of a shell's command line, in quotes if needed.  The caller frees; NULL: out of
- * memory. */
+/* A text as one word of a shell's command line, in quotes if needed.  The caller frees; NULL: out
+ * of memory. */
 char *zf_shell_word(const char *text);
 
 #endif

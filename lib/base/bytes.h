@@ -1,5 +1,5 @@
-/* A cursor over untrusted bytes.  Readers take every length of a file through it: a read beyond the end
- * fails, and products and sums of sizes are checked for overflow. */
+/* A cursor over untrusted bytes.  Readers take every length of a file through it: a read beyond the
+ * end fails, and products and sums of sizes are checked for overflow. */
 #ifndef ZF_BASE_BYTES_H
 #define ZF_BASE_BYTES_H
 
@@ -12,8 +12,8 @@ struct zf_bytes {
   size_t pos; /* <= len */
 };
 
-/* Reads a little-endian value.  0, or ZF_EINVALID with the offset in the error slot; the cursor then
- * stays where it was. */
+/* Reads a little-endian value.  0, or ZF_EINVALID with the offset in the error slot; the cursor
+ * then stays where it was. */
 int zf_bytes_u8(struct zf_bytes *bytes, uint8_t *out);
 int zf_bytes_u32(struct zf_bytes *bytes, uint32_t *out);
 int zf_bytes_u64(struct zf_bytes *bytes, uint64_t *out);

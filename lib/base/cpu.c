@@ -1,5 +1,5 @@
-/* Detection asks the processor (CPUID) and the operating system (XCR0): the wide registers are unusable
- * if the kernel does not save them. */
+/* Detection asks the processor (CPUID) and the operating system (XCR0): the wide registers are
+ * unusable if the kernel does not save them. */
 #include "base/cpu.h"
 
 #include <fcntl.h>
@@ -226,7 +226,8 @@ int zf_cpu_cores(void) {
 }
 #endif
 
-/* VmHWM of /proc/self/status in bytes; 0: unknown.  Without stdio, whose buffers would add to it. */
+/* VmHWM of /proc/self/status in bytes; 0: unknown.  Without stdio, whose buffers would add to
+ * it. */
 static int64_t high_water(void) {
   char text[4096];
   long long kb = 0;

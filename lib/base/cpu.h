@@ -16,8 +16,8 @@ enum zf_cpu_flags {
 /* The flags of this processor without those that zf_cpu_mask() has removed. */
 unsigned zf_cpu_flags(void);
 
-/* ZF_EFAIL if this processor cannot run the program.  SLEEF's deterministic functions, which the plain C
- * kernels use too, need FMA on x86-64. */
+/* ZF_EFAIL if this processor cannot run the program.  SLEEF's deterministic functions, which the
+ * plain C kernels use too, need FMA on x86-64. */
 int zf_cpu_check(void);
 
 /* Keeps only the flags in `mask`: the option --cpumask.  ~0u restores all. */
@@ -32,12 +32,12 @@ char *zf_cpu_names(char out[96], unsigned flags);
 const char *zf_cpu_brand(void); /* "AMD EPYC ...", or "unknown" */
 int zf_cpu_cores(void);         /* physical cores this process may use, >= 1; quotas included */
 
-/* The processors that the control group of a process allows, rounded up; 0: no limit.  `groups`: the
- * path of its /proc/self/cgroup; `root`: the mount point, /sys/fs/cgroup. */
+/* The processors that the control group of a process allows, rounded up; 0: no limit.  `groups`:
+ * the path of its /proc/self/cgroup; `root`: the mount point, /sys/fs/cgroup. */
 int zf_cpu_quota(const char *groups, const char *root);
 
-/* The peak of resident bytes since this program began.  VmHWM on Linux, because getrusage includes what
- * the process held before exec. */
+/* The peak of resident bytes since this program began.  VmHWM on Linux, because getrusage includes
+ * what the process held before exec. */
 int64_t zf_peak_rss(void);
 int64_t zf_rss(void); /* bytes resident now, 0 where unknown */
 void zf_trim(void);   /* gives free memory that malloc holds back to the system */

@@ -1,4 +1,5 @@
-/* The error slot: a fixed buffer for each thread, so that reporting "out of memory" needs no memory. */
+/* The error slot: a fixed buffer for each thread, so that reporting "out of memory" needs no
+ * memory. */
 #include "base/err.h"
 
 #include <stdio.h>
@@ -8,8 +9,8 @@ enum { SLOT = 2048 };
 
 static _Thread_local char message[SLOT];
 
-/* Sentences quote names and values from hostile files and go to terminals and logs: control characters
- * (C0, DEL, and C1 in UTF-8) become question marks. */
+/* Sentences quote names and values from hostile files and go to terminals and logs: control
+ * characters (C0, DEL, and C1 in UTF-8) become question marks. */
 static void replace_control_characters(char *text) {
   for (unsigned char *p = (unsigned char *)text; *p; p++) {
     if (*p < ' ' || *p == 0x7f) *p = '?';

@@ -1,8 +1,9 @@
 /* Errors: a code for the program, a sentence for the person.
  *
- * Every function that can fail returns int: 0, or one of the negative codes below.  Before it returns
- * a code it calls zf_error(), which keeps a sentence in the error slot of the calling thread: what was
- * read, where, what was expected and what was found.  The library prints nothing and never exits.
+ * Every function that can fail returns int: 0, or one of the negative codes below.  Before it
+ * returns a code it calls zf_error(), which keeps a sentence in the error slot of the calling
+ * thread: what was read, where, what was expected and what was found.  The library prints nothing
+ * and never exits.
  *
  * OpenMP regions do not fail: what can fail is done before or after them. */
 #ifndef ZF_BASE_ERR_H
@@ -29,8 +30,8 @@ enum zf_err {
 #define ZF_PRINTF(f, a)
 #endif
 
-/* Sets this thread's sentence and returns `code`, so that callers can write
- * `return zf_error(ZF_EINVALID, "%s: ...", path);`.  The sentence is one line: control characters become
+/* Sets this thread's sentence and returns `code`, so that callers can write `return
+ * zf_error(ZF_EINVALID, "%s: ...", path);`.  The sentence is one line: control characters become
  * question marks. */
 int zf_error(int code, const char *fmt, ...) ZF_PRINTF(2, 3);
 
@@ -38,7 +39,8 @@ int zf_error(int code, const char *fmt, ...) ZF_PRINTF(2, 3);
  * tensor, which the callee did not. */
 int zf_error_prefix(int code, const char *fmt, ...) ZF_PRINTF(2, 3);
 
-/* The sentence of this thread's last error, "" if there is none.  Valid until its next zf_error(). */
+/* The sentence of this thread's last error, "" if there is none.  Valid until its next
+ * zf_error(). */
 const char *zf_error_message(void);
 
 void zf_error_clear(void);

@@ -12,33 +12,35 @@ struct zf_map {
   size_t len;
 };
 
-/* ZF_EUSAGE if there is no such file, ZF_EIO if it cannot be read.  zf_map_fd maps an open file; `path`
- * is for messages. */
+/* ZF_EUSAGE if there is no such file, ZF_EIO if it cannot be read.  zf_map_fd maps an open file;
+ * `path` is for messages. */
 int zf_map_open(struct zf_map *map, const char *path);
 int zf_map_fd(struct zf_map *map, int fd, const char *path);
 void zf_map_close(struct zf_map *map);
 
-/* Drops the whole pages within [off,off+len) from resident memory; the system reads them again from the
- * file when they are touched. */
+/* Drops the whole pages within [off,off+len) from resident memory; the system reads them again from
+ * the file when they are touched. */
 void zf_map_drop(const struct zf_map *map, size_t off, size_t len);
 
-/* Reads a whole file into *out, a zero-terminated string that the caller frees; its length goes to *len,
- * which may be NULL.  "-" is standard input.  ZF_EINVALID if the file is longer than `limit` bytes. */
+/* Reads a whole file into *out, a zero-terminated string that the caller frees; its length goes to
+ * *len, which may be NULL.  "-" is standard input.  ZF_EINVALID if the file is longer than `limit`
+ * bytes. */
 int zf_read_file(char **out, size_t *len, const char *path, size_t limit);
 
 /* A file being written.  What happens depends on what `path` is, with links followed:
  *
- *   nothing, or a regular file   the data goes to a temporary file in the same directory.
- *                                zf_out_commit() flushes, syncs, renames it and syncs the directory;
- *                                before that nothing changes under `path`.  Mode and owner of an older
- *                                file are kept
- *   a device, pipe or socket,
+ *   nothing, or a regular file   the data goes to a temporary file in the same directory;
+ *                                zf_out_commit() flushes, syncs and renames it, then syncs the
+ *                                directory.  Before that nothing changes under `path`.  Mode
+ *                                and owner of an older file are kept
+ *   a device, pipe or socket,    the data is written to it directly, and nothing is renamed
  *   or the file that stdout or
- *   stderr go to                 the data is written to it directly, and nothing is renamed
+ *   stderr go to
  *   a directory                  ZF_EIO
  *
- * zf_out_commit() reports the error of any earlier fwrite to `file`.  A write that a signal interrupts
- * is continued.  The structure must not move while the file is open: `file` points to it. */
+ * zf_out_commit() reports the error of any earlier fwrite to `file`.  A write that a signal
+ * interrupts is continued.  The structure must not move while the file is open: `file` points to
+ * it. */
 struct zf_out {
   FILE *file;
   char *path;

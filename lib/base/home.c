@@ -9,7 +9,8 @@
 #include "base/arena.h"
 #include "base/buf.h"
 
-/* The home directory of the user user[0..len), or, if len is 0, of the current one; NULL: unknown. */
+/* The home directory of the user user[0..len), or, if len is 0, of the current one; NULL:
+ * unknown. */
 static const char *home_of(const char *user, size_t len) {
   const char *home = getenv("HOME");
   if (!len && home && *home) return home;
@@ -29,8 +30,8 @@ char *zf_path_home(const char *path) {
   return home ? zf_asprintf("%s%s", home, path + 1 + user_len) : zf_strdup(path);
 }
 
-/* The value of the variable whose name, NAME or {NAME}, the text begins with; NULL: none.  *consumed is
- * the length of the name. */
+/* The value of the variable whose name, NAME or {NAME}, the text begins with; NULL: none.
+ * *consumed is the length of the name. */
 static const char *variable_value(const char *text, size_t *consumed) {
   int braces = *text == '{';
   const char *name = text + braces;

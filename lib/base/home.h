@@ -6,8 +6,8 @@
  * caller frees; NULL: out of memory. */
 char *zf_path_home(const char *path);
 
-/* The same, and $NAME and ${NAME} replaced by the environment's values, as Python's expandvars does: an
- * unknown name is kept. */
+/* The same, and $NAME and ${NAME} replaced by the environment's values, as Python's expandvars
+ * does: an unknown name is kept. */
 char *zf_path_expand(const char *path);
 
 #endif

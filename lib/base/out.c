@@ -55,7 +55,8 @@ static ssize_t write_cookie(void *cookie, const char *data, size_t len) {
   return out->write_errno ? 0 : (ssize_t)len; /* 0: what fopencookie wants in place of -1 */
 }
 
-/* Supports ftello() alone, which seeks by 0 from the current position; so it works for pipes, too. */
+/* Supports ftello() alone, which seeks by 0 from the current position; so it works for pipes,
+ * too. */
 static int seek_cookie(void *cookie, off64_t *at, int whence) {
   const struct zf_out *out = cookie;
   if (whence != SEEK_CUR || *at) return -1;
@@ -140,8 +141,8 @@ static int open_in_place(struct zf_out *out, const struct stat *st) {
   return out->fd < 0 ? cannot_create(out) : 0;
 }
 
-/* Opens a temporary file, NAME.tmp.NUMBER; the number is that of the process, or a higher one if such a
- * file exists. */
+/* Opens a temporary file, NAME.tmp.NUMBER; the number is that of the process, or a higher one if
+ * such a file exists. */
 static int open_aside(struct zf_out *out, const struct stat *old) {
   for (int i = 0; i < NAMES; i++) {
     out->tmp = zf_asprintf("%s.tmp.%ld", out->target, (long)getpid() + i);

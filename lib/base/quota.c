@@ -1,7 +1,7 @@
 /* How many processors a control group allows (Linux): cpu.max in version 2, cpu.cfs_quota_us over
- * cpu.cfs_period_us in version 1.  The lowest limit of the group and all groups above it holds.  In a
- * container the path of the group may be one of the host that is not mounted; then the root of the
- * mount is the container's own group. */
+ * cpu.cfs_period_us in version 1.  The lowest limit of the group and all groups above it holds.  In
+ * a container the path of the group may be one of the host that is not mounted; then the root of
+ * the mount is the container's own group. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +30,8 @@ static int read_numbers(double out[2], const char *dir, const char *name) {
   return count;
 }
 
-/* The processors that one group allows; infinite without a limit and for a group that does not exist. */
+/* The processors that one group allows; infinite without a limit and for a group that does not
+ * exist. */
 static double group_limit(const char *dir, int version) {
   double quota[2] = {-1, 0}, period[2];
   int count = read_numbers(quota, dir, version == 2 ? "cpu.max" : "cpu.cfs_quota_us");
@@ -66,8 +67,8 @@ static int list_contains(const char *list, const char *name) {
   return 0;
 }
 
-/* The limit by a line of /proc/self/cgroup, "ID:CONTROLLERS:PATH"; the list of controllers is empty in
- * version 2. */
+/* The limit by a line of /proc/self/cgroup, "ID:CONTROLLERS:PATH"; the list of controllers is empty
+ * in version 2. */
 static double line_limit(char *line, const char *root) {
   char *names = strchr(line, ':'), *path = names ? strchr(names + 1, ':') : NULL;
   double min = INFINITY;

@@ -1,12 +1,12 @@
 /* Settings: a schema, and values from defaults, a YAML file and key=value words.
  *
- * A module declares its settings in a table of zf_conf_key, next to the code that reads them; a command
- * joins the tables that it needs into one zf_conf.  Every value has an origin.  Unknown and duplicate
- * keys are errors that name file, line, column and the nearest known key.
+ * A module declares its settings in a table of zf_conf_key, next to the code that reads them; a
+ * command joins the tables that it needs into one zf_conf.  Every value has an origin.  Unknown and
+ * duplicate keys are errors that name file, line, column and the nearest known key.
  *
  * The schema gives a scalar its type, not YAML: `1e-5` is a number, and `no` in a text field is the
- * text "no", quoted or not.  With one exception: an unquoted null, ~ or nothing leaves the key at its
- * default.  YAML's anchors, aliases, tags and further documents are errors. */
+ * text "no", quoted or not.  With one exception: an unquoted null, ~ or nothing leaves the key at
+ * its default.  YAML's anchors, aliases, tags and further documents are errors. */
 #ifndef ZF_CONF_CONF_H
 #define ZF_CONF_CONF_H
 
@@ -52,9 +52,9 @@ void zf_conf_free(struct zf_conf *conf);
 /* Each call adds a layer; later layers override earlier ones.  Errors are ZF_EUSAGE as
  * "FILE:LINE:COLUMN: ..." or "command line: ..."; after an error only zf_conf_free() may be called.
  *
- * A word is key=value.  The value is taken literally, except that a list may be in YAML's flow syntax
- * (trainable=[a,b]).  datasets.0.path=x sets a key of an item; the index may be that of the next item,
- * which is then added. */
+ * A word is key=value.  The value is taken literally, except that a list may be in YAML's flow
+ * syntax (trainable=[a,b]).  datasets.0.path=x sets a key of an item; the index may be that of the
+ * next item, which is then added. */
 int zf_conf_file(struct zf_conf *conf, const char *path);
 int zf_conf_text(struct zf_conf *conf, const char *text, size_t len, const char *name);
 int zf_conf_word(struct zf_conf *conf, const char *word);
@@ -62,9 +62,10 @@ int zf_conf_word(struct zf_conf *conf, const char *word);
 /* Call it after the last layer.  ZF_EUSAGE if a required key is unset. */
 int zf_conf_check(struct zf_conf *conf);
 
-/* Values.  A name that no table has, or the wrong type, is a bug of the caller (assert).  An INT, NUM or
- * BYTES key that is unset, or that is a word of `choices`, gives `unset`.  An unset BOOL gives 0, an
- * unset STR or ENUM gives NULL, an unset list has length 0.  zf_conf_num accepts INT keys, too. */
+/* Values.  A name that no table has, or the wrong type, is a bug of the caller (assert).  An INT,
+ * NUM or BYTES key that is unset, or that is a word of `choices`, gives `unset`.  An unset BOOL
+ * gives 0, an unset STR or ENUM gives NULL, an unset list has length 0.  zf_conf_num accepts INT
+ * keys, too. */
 int zf_conf_has(const struct zf_conf *conf, const char *name); /* set by its default or a layer */
 int zf_conf_bool(const struct zf_conf *conf, const char *name);
 int64_t zf_conf_int(const struct zf_conf *conf, const char *name, int64_t unset);
@@ -98,8 +99,8 @@ int zf_conf_dump_kept(const struct zf_conf *conf, struct zf_buf *out);
  * differs; its values are then in the two buffers, as JSON or "unset". */
 const char *zf_conf_differs(const struct zf_conf *conf, const struct zf_conf *other,
                             struct zf_buf *value_text, struct zf_buf *other_text);
-/* Appends a table of all keys for --help-config: name, type or choices, default, help, and [resume] if
- * the key may change when a run resumes. */
+/* Appends a table of all keys for --help-config: name, type or choices, default, help, and [resume]
+ * if the key may change when a run resumes. */
 int zf_conf_help(const struct zf_conf *conf, struct zf_buf *out);
 
 #endif

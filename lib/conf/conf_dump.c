@@ -1,8 +1,8 @@
 /* Writing settings as YAML (libyaml's emitter), as JSON, and as a table of help.
  *
- * Lines are never folded, lists of texts are written in flow style, and scalars are double-quoted if
- * needed.  So each key and each item of a list of mappings is one line of YAML, and the origins can be
- * appended to the lines afterwards. */
+ * Lines are never folded, lists of texts are written in flow style, and scalars are double-quoted
+ * if needed.  So each key and each item of a list of mappings is one line of YAML, and the origins
+ * can be appended to the lines afterwards. */
 #include <ctype.h>
 #include <jansson.h>
 #include <stdio.h>

@@ -3,16 +3,16 @@
  *   zf_conf  keys:   learning_rate   trainable        datasets
  *            values: "1e-5" -> 1e-5  ["a", "b"]       [zf_conf, zf_conf]
  *
- * The keys of all tables are one array, their values another.  A list of mappings holds a zf_conf for
- * each item, whose keys are those of the table `sub`.  So settings nest exactly as deep as the tables,
- * whatever a file contains. */
+ * The keys of all tables are one array, their values another.  A list of mappings holds a zf_conf
+ * for each item, whose keys are those of the table `sub`.  So settings nest exactly as deep as the
+ * tables, whatever a file contains. */
 #ifndef ZF_CONF_INTERNAL_H
 #define ZF_CONF_INTERNAL_H
 
 #include "conf/conf.h"
 
-/* Where a value stands: file, line and column, both from 1; or, if line is 0, a name alone ("default",
- * "command line"). */
+/* Where a value stands: file, line and column, both from 1; or, if line is 0, a name alone
+ * ("default", "command line"). */
 struct zf_conf_place {
   const char *name;
   int64_t line, column;
@@ -47,9 +47,9 @@ int zf_conf_fail(const struct zf_conf_place *at, const char *fmt, ...) ZF_PRINTF
 /* Index of a key, or -1. */
 int64_t zf_conf_find(const struct zf_conf *conf, const char *name, size_t len);
 
-/* Setting one key.  _scalar sets it from a text, a list of texts to a list of one; a text that does not
- * fit the type is ZF_EUSAGE and leaves the key as it was.  _clear makes a list empty and set; _push and
- * _item append to it.  _default restores the default. */
+/* Setting one key.  _scalar sets it from a text, a list of texts to a list of one; a text that does
+ * not fit the type is ZF_EUSAGE and leaves the key as it was.  _clear makes a list empty and set;
+ * _push and _item append to it.  _default restores the default. */
 int zf_conf_set_scalar(struct zf_conf *conf, int64_t key_index, const char *text, size_t len,
                        const struct zf_conf_place *at);
 int zf_conf_set_clear(struct zf_conf *conf, int64_t key_index, const struct zf_conf_place *at);

@@ -1,9 +1,9 @@
 /* Reading settings from a YAML text, event by event, and from words.
  *
- * The tables decide what may come next, so unknown keys are never read and the recursion is as deep as
- * the tables.  YAML decides only where a scalar begins and ends; the schema decides its meaning
- * (conf_value.c).  Anchors, aliases and tags are errors: they have no meaning here, and ignoring them
- * would suggest one. */
+ * The tables decide what may come next, so unknown keys are never read and the recursion is as deep
+ * as the tables.  YAML decides only where a scalar begins and ends; the schema decides its meaning
+ * (conf_value.c).  Anchors, aliases and tags are errors: they have no meaning here, and ignoring
+ * them would suggest one. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -287,7 +287,8 @@ static int word_item(struct zf_conf **conf, int64_t key_index, const char **rest
   return rc ? rc : zf_conf_item(*conf, key_index, &command_line, conf);
 }
 
-/* Resolves "datasets.0.path=x" to the conf and the key of `path`; *value is the text after the =. */
+/* Resolves "datasets.0.path=x" to the conf and the key of `path`; *value is the text after the
+ * =. */
 static int word_target(struct zf_conf **conf, int64_t *key_index, const char *word,
                        const char **value) {
   const char *name = word;

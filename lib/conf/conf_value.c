@@ -60,7 +60,8 @@ static size_t digits_length(const char *text) {
   return len;
 }
 
-/* Length of the decimal number that the text begins with, or 0.  With `whole`, of an integer alone. */
+/* Length of the decimal number that the text begins with, or 0.  With `whole`, of an integer
+ * alone. */
 static size_t number_length(const char *text, int whole) {
   size_t sign = *text == '-' || *text == '+', len = sign,
          integer_digits = digits_length(text + len), fraction_digits = 0;

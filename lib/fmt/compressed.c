@@ -1,5 +1,5 @@
-/* Unpacking.  A format is a row of a table: how its streams begin, and a function that unpacks a bit
- * further.  The loop over input, output and consecutive streams is the same for all. */
+/* Unpacking.  A format is a row of a table: how its streams begin, and a function that unpacks a
+ * bit further.  The loop over input, output and consecutive streams is the same for all. */
 #include "fmt/compressed.h"
 
 #include <errno.h>
@@ -20,8 +20,8 @@
 
 enum { IN = 4 << 20, OUT = 256 << 10 };
 
-/* One step: from in[0..in_len) to out[0..OUT).  Afterwards in_len is what was read and out_len what was
- * written. */
+/* One step: from in[0..in_len) to out[0..OUT).  Afterwards in_len is what was read and out_len what
+ * was written. */
 struct unpack_step {
   const unsigned char *in;
   size_t in_len;

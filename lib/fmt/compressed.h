@@ -1,8 +1,8 @@
 /* Compressed files: gzip (.gz) and Zstandard (.zst).
  *
- * A file is a sequence of gzip members or Zstandard frames.  Anything else after them is an error, as
- * are a stream that ends early and a wrong checksum.  Unpacking takes the memory of a few windows;
- * Zstandard frames that need a window above 128 MB are an error. */
+ * A file is a sequence of gzip members or Zstandard frames.  Anything else after them is an error,
+ * as are a stream that ends early and a wrong checksum.  Unpacking takes the memory of a few
+ * windows; Zstandard frames that need a window above 128 MB are an error. */
 #ifndef ZF_FMT_COMPRESSED_H
 #define ZF_FMT_COMPRESSED_H
 
@@ -13,17 +13,17 @@
 /* Length of the name without ".gz" or ".zst" at its end. */
 size_t zf_compressed_stem(const char *name);
 
-/* Receives the next `len` unpacked bytes, once the first `consumed` bytes of the input were read.  A
- * result other than 0 stops the work and is returned. */
+/* Receives the next `len` unpacked bytes, once the first `consumed` bytes of the input were read.
+ * A result other than 0 stops the work and is returned. */
 typedef int (*zf_packed_sink)(void *ctx, const void *data, size_t len, size_t consumed);
 
-/* Unpacks data[0..len) in the format that `name` ends in.  ZF_EINVALID as "NAME: byte N: ...", where N
- * counts compressed bytes; also if more than `limit` bytes come out. */
+/* Unpacks data[0..len) in the format that `name` ends in.  ZF_EINVALID as "NAME: byte N: ...",
+ * where N counts compressed bytes; also if more than `limit` bytes come out. */
 int zf_unpack(const unsigned char *data, size_t len, const char *name, uint64_t limit,
               zf_packed_sink sink, void *ctx);
 
-/* Unpacks a file into an unnamed file in TMPDIR, else /var/tmp, else /tmp, and maps that.  ZF_EIO if
- * the disk is full, or if the file needs more than nine tenths of the free space. */
+/* Unpacks a file into an unnamed file in TMPDIR, else /var/tmp, else /tmp, and maps that.  ZF_EIO
+ * if the disk is full, or if the file needs more than nine tenths of the free space. */
 int zf_compressed_map(struct zf_map *out, const char *path);
 
 /* Writing: what is put goes to `file`, compressed in the format that `name` ends in, or as it is.

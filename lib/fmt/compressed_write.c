@@ -18,8 +18,8 @@ struct zf_compressor {
   unsigned char *buffer;
 };
 
-/* put: takes data[0..count) and writes what comes out, with `last` also what the format has held back.
- * 0 or -1. */
+/* put: takes data[0..count) and writes what comes out, with `last` also what the format has held
+ * back. 0 or -1. */
 struct packer {
   const char *ending;
   void *(*new)(void);

@@ -262,8 +262,8 @@ static int read_offset(struct gguf_reader *reader, const struct zf_st_tensor *te
   return 0;
 }
 
-/* Reads an entry of the tensor table; `data` stays NULL until place_tensors.  *end: where the tensor
- * before it ends in the data, then where this one ends. */
+/* Reads an entry of the tensor table; `data` stays NULL until place_tensors.  *end: where the
+ * tensor before it ends in the data, then where this one ends. */
 static int read_tensor(struct gguf_reader *reader, struct zf_st_tensor *tensor, int64_t *end) {
   const unsigned char *data = NULL;
   uint64_t len = 0;

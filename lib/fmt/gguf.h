@@ -27,8 +27,8 @@ struct zf_gguf {
 };
 
 /* Opens a file, or a split file by its first part, NAME-00001-of-0000N.gguf; another part is
- * ZF_EUSAGE.  `arrays`: keep all arrays; without it, arrays longer than ZF_GGUF_FEW are checked, and
- * null stands for them in `keys`.  ZF_EUSAGE if there is no such file, else ZF_EINVALID as
+ * ZF_EUSAGE.  `arrays`: keep all arrays; without it, arrays longer than ZF_GGUF_FEW are checked,
+ * and null stands for them in `keys`.  ZF_EUSAGE if there is no such file, else ZF_EINVALID as
  * "FILE: byte N: ...". */
 int zf_gguf_open(struct zf_gguf *out, const char *path, int arrays);
 

@@ -1,8 +1,9 @@
 /* JSON by way of Jansson.
  *
- * Jansson checks UTF-8 and accepts at most 2048 levels, so that neither parsing nor freeing recurses
- * without bound.  The top may be a value of any kind ("null", a number): callers check what they expect.
- * If Jansson refuses a text, numbers that it cannot hold are rewritten (json_wide.c) and it tries again. */
+ * Jansson checks UTF-8 and accepts at most 2048 levels, so that neither parsing nor freeing
+ * recurses without bound.  The top may be a value of any kind ("null", a number): callers check
+ * what they expect. If Jansson refuses a text, numbers that it cannot hold are rewritten
+ * (json_wide.c) and it tries again. */
 #include "fmt/json.h"
 
 #include <pthread.h>
@@ -56,8 +57,8 @@ static json_t *parse(const char *text, size_t len, size_t flags, json_error_t *e
   return json_loadb(len ? text : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, error);
 }
 
-/* Converts the position of an error in the rewritten text to one in the original text; 0 if it lies in
- * a rewritten number. */
+/* Converts the position of an error in the rewritten text to one in the original text; 0 if it lies
+ * in a rewritten number. */
 static int map_position(json_error_t *error, const struct zf_json_rewritten *rewritten) {
   size_t at = error->position > 0 ? (size_t)error->position : 0;
   size_t line_begin = at < rewritten->text.len ? at : rewritten->text.len;

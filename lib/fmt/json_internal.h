@@ -18,8 +18,8 @@ struct zf_json_rewritten {
   size_t edit_count, cap;
 };
 
-/* Rewrites text[0..len), or, with `one`, its first object or array.  *rewritten is zeroed before the
- * call and freed after it, also on failure. */
+/* Rewrites text[0..len), or, with `one`, its first object or array.  *rewritten is zeroed before
+ * the call and freed after it, also on failure. */
 int zf_json_rewrite(struct zf_json_rewritten *rewritten, const char *text, size_t len, int one);
 void zf_json_rewritten_free(struct zf_json_rewritten *rewritten);
 

@@ -2,8 +2,9 @@
  * integers beyond 64 bits and reals beyond a double.  Model files have them in keys that are rarely
  * read ("model_max_length": 1000000000000000019884624838656).
  *
- * Each is rewritten as an object {ZF_JSON_WIDE: "its text"}.  A reader that needs the key finds a value
- * of the wrong kind, and zf_json_kind names it by its text.  zf_json_dump writes the text back. */
+ * Each is rewritten as an object {ZF_JSON_WIDE: "its text"}.  A reader that needs the key finds a
+ * value of the wrong kind, and zf_json_kind names it by its text.  zf_json_dump writes the text
+ * back. */
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -155,8 +156,8 @@ const char *zf_json_wide(const json_t *value) {
                                       : NULL;
 }
 
-/* Finds the object whose key begins at `key`: [*from,*to), and the text of the number in *value.  0 if
- * it is no wide number. */
+/* Finds the object whose key begins at `key`: [*from,*to), and the text of the number in *value.  0
+ * if it is no wide number. */
 static int wide_object(const char *text, const char *key, const char **from, const char **to,
                        const char **value) {
   static const char blank[] = " \n\t";

@@ -1,8 +1,8 @@
 /* Reading data files: what the formats share.
  *
- * A file is mapped and read twice from front to back: to check that it is text, and to parse its rows.
- * What is kept is the offset of each row and the line number of every MARK-th row.  Line and column of
- * an error are computed from its byte offset. */
+ * A file is mapped and read twice from front to back: to check that it is text, and to parse its
+ * rows. What is kept is the offset of each row and the line number of every MARK-th row.  Line and
+ * column of an error are computed from its byte offset. */
 #include "fmt/records.h"
 
 #include <stdarg.h>

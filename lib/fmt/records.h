@@ -1,18 +1,18 @@
 /* Records of a data file: JSONL, CSV or TSV, one flat row at a time.
  *
- * The name's ending decides the format.  In all formats the text is UTF-8 without zero bytes, a byte
- * order mark at the start is skipped, and lines end in LF or CRLF.
+ * The name's ending decides the format.  In all formats the text is UTF-8 without zero bytes, a
+ * byte order mark at the start is skipped, and lines end in LF or CRLF.
  *
  *   .jsonl .ndjson   an object on each line; duplicate keys are errors, blank lines are skipped
  *   .json            one array of objects, or objects one after the other
- *   .csv             RFC 4180; the first row names the fields, all rows have as many; blank lines are
- *                    skipped
+ *   .csv             RFC 4180; the first row names the fields, which all rows have; blank lines
+ *                    are skipped
  *   .tsv             the same with tabs and without quotes
  *   .txt             each line is a row {"text": line}
  *   ... .gz, .zst    unpacked into an unnamed temporary file first (compressed.h)
  *
- * The file stays mapped; memory holds the offset of each row, 8 bytes a row.  Opening parses every row
- * once, so that an error anywhere is reported then; reading a row parses it again from the map.
+ * The file stays mapped; memory holds the offset of each row, 8 bytes a row.  Opening parses every
+ * row once, so that an error anywhere is reported then; reading a row parses it again from the map.
  * Pages that were read are given back to the system. */
 #ifndef ZF_FMT_RECORDS_H
 #define ZF_FMT_RECORDS_H
@@ -45,13 +45,13 @@ struct zf_records {
  * file gives count = 0. */
 int zf_records_open(struct zf_records **out, const char *path);
 
-/* The same from memory, which must outlive *out: for text from other sources, fuzzing and tests.  The
- * ending of `name` decides the format. */
+/* The same from memory, which must outlive *out: for text from other sources, fuzzing and tests.
+ * The ending of `name` decides the format. */
 int zf_records_parse(struct zf_records **out, const char *data, size_t len, const char *name);
 void zf_records_free(struct zf_records *records); /* takes NULL */
 
-/* Row index < count as an object, borrowed until the next call.  NULL on failure, with the message in
- * the error slot: no memory, or the file was changed after it was opened. */
+/* Row index < count as an object, borrowed until the next call.  NULL on failure, with the message
+ * in the error slot: no memory, or the file was changed after it was opened. */
 const json_t *zf_records_row(struct zf_records *records, int64_t index);
 
 /* The line of the file, from 1, on which a row begins.  It is counted from a row nearby. */

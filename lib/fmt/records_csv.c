@@ -31,7 +31,8 @@ static int64_t count_lines(const char *text, const char *end) {
   return lines;
 }
 
-/* Reads a quoted field.  The cursor stands on its opening quote, afterwards after the closing one. */
+/* Reads a quoted field.  The cursor stands on its opening quote, afterwards after the closing
+ * one. */
 static int read_quoted(struct csv_table *table) {
   struct zf_records *records = table->records;
   struct zf_records_cursor *cursor = table->cursor;
@@ -63,8 +64,8 @@ static int read_plain(struct csv_table *table) {
   return 0;
 }
 
-/* A carriage return belongs to the line feed after it.  Alone it would be the line end of old systems,
- * and the whole file one row. */
+/* A carriage return belongs to the line feed after it.  Alone it would be the line end of old
+ * systems, and the whole file one row. */
 static int read_return(struct csv_table *table) {
   const struct zf_records *records = table->records;
   if (table->cursor->pos == records->len || records->data[table->cursor->pos] != '\r') return 0;
@@ -74,8 +75,8 @@ static int read_return(struct csv_table *table) {
   return 0;
 }
 
-/* Reads a field into records->field and skips the separator after it; *last: it was the last one of its
- * row. */
+/* Reads a field into records->field and skips the separator after it; *last: it was the last one of
+ * its row. */
 static int read_field(struct csv_table *table, int *last) {
   const struct zf_records *records = table->records;
   zf_buf_clear(&table->records->field);

@@ -27,9 +27,9 @@ struct zf_records_cursor {
   int done;         /* .json: the array has ended */
 };
 
-/* The functions of a format.  _begin reads what comes before the rows.  The other one reads the next
- * row, after blank lines, into *row; NULL at the end.  To read a row again, the cursor is set to its
- * beginning. */
+/* The functions of a format.  _begin reads what comes before the rows.  The other one reads the
+ * next row, after blank lines, into *row; NULL at the end.  To read a row again, the cursor is set
+ * to its beginning. */
 int zf_records_jsonl(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row);
 int zf_records_json_begin(struct zf_records *records, struct zf_records_cursor *cursor);
 int zf_records_json(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row);

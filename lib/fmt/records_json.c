@@ -1,12 +1,12 @@
-/* Rows of JSON, and lines of text.  Jansson parses each object; the text between them is read here, so
- * that the line of each row is known. */
+/* Rows of JSON, and lines of text.  Jansson parses each object; the text between them is read here,
+ * so that the line of each row is known. */
 #include <string.h>
 
 #include "fmt/json.h"
 #include "fmt/records_internal.h"
 
-/* Parses the object at data[at..end); *consumed: its length in bytes.  With JSON_DISABLE_EOF_CHECK in
- * `flags`, the caller reads what follows it; without, nothing may follow. */
+/* Parses the object at data[at..end); *consumed: its length in bytes.  With JSON_DISABLE_EOF_CHECK
+ * in `flags`, the caller reads what follows it; without, nothing may follow. */
 static int parse_object(const struct zf_records *records, size_t at, size_t end, size_t flags,
                         json_t **out, size_t *consumed) {
   struct zf_json_fault fault;

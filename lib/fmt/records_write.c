@@ -43,8 +43,8 @@ static int cell_text(struct zf_buf *buf, const json_t *value, const char *name, 
   return text ? 0 : zf_error(ZF_ENOMEM, "out of memory");
 }
 
-/* Ends the cell that begins at `from` of the line: quotes it if its text requires that.  ZF_EINVALID if
- * the format cannot hold it. */
+/* Ends the cell that begins at `from` of the line: quotes it if its text requires that.
+ * ZF_EINVALID if the format cannot hold it. */
 static int close_cell(struct zf_rows_out *writer, size_t from, const char *name,
                       const char *place) {
   struct zf_buf *buf = &writer->line;

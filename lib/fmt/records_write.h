@@ -1,4 +1,5 @@
-/* Writing data files in the formats that records.h reads, compressed if the name ends in .gz or .zst. */
+/* Writing data files in the formats that records.h reads, compressed if the name ends in .gz or
+ * .zst. */
 #ifndef ZF_FMT_RECORDS_WRITE_H
 #define ZF_FMT_RECORDS_WRITE_H
 
@@ -6,17 +7,18 @@
 
 struct zf_rows_out;
 
-/* The file appears under `path` at _commit.  ZF_EUSAGE: an unknown ending, or the file exists: it is
- * not overwritten. */
+/* The file appears under `path` at _commit.  ZF_EUSAGE: an unknown ending, or the file exists: it
+ * is not overwritten. */
 int zf_rows_out_open(struct zf_rows_out **out, const char *path);
 
-/* Adds a row.  The first row names the fields of a table: a later row with another field is ZF_EINVALID,
- * and fields that it lacks are empty.  Tables and .txt hold only texts, numbers and booleans; .tsv and
- * .txt hold no tab or line end; .txt has a single field.  `place` names the row in messages. */
+/* Adds a row.  The first row names the fields of a table: a later row with another field is
+ * ZF_EINVALID, and fields that it lacks are empty.  Tables and .txt hold only texts, numbers and
+ * booleans; .tsv and .txt hold no tab or line end; .txt has a single field.  `place` names the row
+ * in messages. */
 int zf_rows_out_put(struct zf_rows_out *writer, const json_t *row, const char *place);
 
-/* _copy adds the text of a row of a file with the same format.  _head, called before the first _copy,
- * adds the row that names the fields of a table. */
+/* _copy adds the text of a row of a file with the same format.  _head, called before the first
+ * _copy, adds the row that names the fields of a table. */
 int zf_rows_out_head(struct zf_rows_out *writer, const struct zf_records *records);
 int zf_rows_out_copy(struct zf_rows_out *writer, struct zf_records *records, int64_t index);
 

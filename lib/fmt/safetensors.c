@@ -5,9 +5,9 @@
  *   endian    |  "data_offsets": [b, e]}, ...}| bytes  | bytes  | bytes
  *                                             0    b..e             B
  *
- * Offsets count from the end of the header.  In order they cover the buffer from its first byte to the
- * end of the file, without hole or overlap.  So the header gives the length of the file, opening
- * detects truncation, and no two names share bytes. */
+ * Offsets count from the end of the header.  In order they cover the buffer from its first byte to
+ * the end of the file, without hole or overlap.  So the header gives the length of the file,
+ * opening detects truncation, and no two names share bytes. */
 #include "fmt/safetensors.h"
 
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* safetensors: files and sharded directories, mapped; and a writer.
  *
- * Opening checks every rule of the format (header length, UTF-8, JSON, unique names, dtype and shape,
- * offsets contiguous from 0 to the end of the file, sizes without overflow), so that a reader may
- * index what it got. */
+ * Opening checks every rule of the format (header length, UTF-8, JSON, unique names, dtype and
+ * shape, offsets contiguous from 0 to the end of the file, sizes without overflow), so that a
+ * reader may index what it got. */
 #ifndef ZF_FMT_SAFETENSORS_H
 #define ZF_FMT_SAFETENSORS_H
 
@@ -45,15 +45,15 @@ int zf_st_open(struct zf_st **out, const char *path);
 int zf_st_parse(struct zf_st **out, const void *data, size_t len, const char *name);
 void zf_st_free(struct zf_st *store);
 
-/* Sorts the tensors by name; call it after names were added or changed.  ZF_EINVALID for a name that
- * appears twice. */
+/* Sorts the tensors by name; call it after names were added or changed.  ZF_EINVALID for a name
+ * that appears twice. */
 int zf_st_sort(struct zf_st *store);
 
 const struct zf_st_tensor *zf_st_find(const struct zf_st *store, const char *name); /* or NULL */
 
-/* Writer.  Tensors are declared first; then `fill` writes their bytes to the stream, one tensor at a
- * time, so that no second copy of a model is needed.  It must write exactly the bytes of the tensor.
- * Order in the file: by size of the dtype, largest first, then by name.  __metadata__ holds
+/* Writer.  Tensors are declared first; then `fill` writes their bytes to the stream, one tensor at
+ * a time, so that no second copy of a model is needed.  It must write exactly the bytes of the
+ * tensor. Order in the file: by size of the dtype, largest first, then by name.  __metadata__ holds
  * {"format": "pt"} and `metadata`, nmetadata pairs of key and value.  The file appears under `path`
  * when it is complete (struct zf_out). */
 struct zf_st_out {

@@ -2,9 +2,9 @@
  *
  *   {"weight_map": {"a.weight": "model-00001-of-00002.safetensors", ...}}
  *
- * If several shards hold a tensor, the map decides which one is used.  A tensor of a shard that is not
- * in the map is kept, as other loaders do.  A name in the map that no shard holds is not an error here:
- * code that needs the tensor reports it. */
+ * If several shards hold a tensor, the map decides which one is used.  A tensor of a shard that is
+ * not in the map is kept, as other loaders do.  A name in the map that no shard holds is not an
+ * error here: code that needs the tensor reports it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,8 +58,8 @@ static int mapped_file(const struct zf_st_tensor *tensor, const json_t *map, con
   return file ? (int)json_integer_value(file) : -1;
 }
 
-/* The names of the tensors that stand in the shard which the map names for them, as {name: true}; NULL
- * if there is no memory. */
+/* The names of the tensors that stand in the shard which the map names for them, as {name: true};
+ * NULL if there is no memory. */
 static json_t *placed_names(const struct zf_st *store, const json_t *map, const json_t *files) {
   json_t *placed = json_object();
   if (!placed) return NULL;

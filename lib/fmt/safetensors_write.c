@@ -1,5 +1,5 @@
-/* The safetensors writer: the header, which follows from the declarations, then the tensors in the order
- * of the file, written by `fill`. */
+/* The safetensors writer: the header, which follows from the declarations, then the tensors in the
+ * order of the file, written by `fill`. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -101,8 +101,8 @@ static int parse_token(struct zf_added_token *token, const json_t *def, const ch
   return token->content ? 0 : ZF_ENOMEM;
 }
 
-/* The `tokenizers` package ignores the ids in the files and numbers added tokens itself, in the order
- * of adding. */
+/* The `tokenizers` package ignores the ids in the files and numbers added tokens itself, in the
+ * order of adding. */
 static int64_t assigned_id(const char *content, const struct zf_vocab *vocab, int64_t last) {
   int32_t known = zf_vocab_find(vocab, content, (int64_t)strlen(content));
   if (known >= 0) return known;

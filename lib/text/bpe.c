@@ -35,7 +35,7 @@ static void free_bpe(void *self) {
 
 /* --- reading ------------------------------------------------------------------- */
 
-/* The two halves of a merge: "a b", or ["a", "b"]. */
+/* Splits the definition of a merge into its two pieces: "a b", or ["a", "b"]. */
 static int split_merge(const json_t *merge, struct zf_buf *left, struct zf_buf *right) {
   zf_buf_clear(left);
   zf_buf_clear(right);

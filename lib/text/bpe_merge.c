@@ -1,8 +1,8 @@
 /* Merging one word, lowest rank first, leftmost first among equals.
  *
  * For a short word, each step searches all pairs for the best one: that is faster than a heap up to
- * some dozens of symbols.  A long word (a run of spaces, a base64 blob) keeps its pairs in a heap; an
- * entry whose pair no longer exists is skipped when it is popped. */
+ * some dozens of symbols.  A long word (a run of spaces, a base64 blob) keeps its pairs in a heap;
+ * an entry whose pair no longer exists is skipped when it is popped. */
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>

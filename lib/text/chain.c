@@ -1,4 +1,5 @@
-/* Chains of parts from JSON: {"type": NAME, ...}, null, or a Sequence of those, which is flattened. */
+/* Chains of parts from JSON: {"type": NAME, ...}, null, or a Sequence of those, which is
+ * flattened. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* SentencePiece's table of replacements (its precompiled charsmap), and the two normalizers that use
- * it.
+/* SentencePiece's table of replacements (its precompiled charsmap), and the two normalizers that
+ * use it.
  *
  *   u32 bytes of the trie | the trie, u32 units | replacements, each zero-terminated
  *
@@ -329,8 +329,8 @@ static int span_has_text(const struct charsmap *charsmap, const char *text, int6
   return 0;
 }
 
-/* Does the text need the mark in front?  If spaces are removed, one of spaces alone does not.  1, 0,
- * or a code. */
+/* Does the text need the mark in front?  If spaces are removed, one of spaces alone does not.  1,
+ * 0, or a code. */
 static int has_text(const struct charsmap *charsmap, const struct zf_encoding *encoding) {
   if (!charsmap->remove_extra_spaces) return encoding->span_count > 0;
   for (int64_t i = 0; i < encoding->span_count; i++) {

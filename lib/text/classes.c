@@ -1,5 +1,5 @@
-/* The tokenizer classes of Transformers 5 for the supported families: which one a directory has, and
- * the defaults that it gives. */
+/* The tokenizer classes of Transformers 5 for the supported families: which one a directory has,
+ * and the defaults that it gives. */
 #include <string.h>
 
 #include "text_internal.h"
@@ -54,8 +54,8 @@ static const struct zf_tok_class classes[] = {
 };
 enum { CLASSES = sizeof classes / sizeof *classes };
 
-/* The class of a family; `override`: it replaces the class that the files name, which is known to be
- * wrong.  NULL: tokenizer.json is used as it is. */
+/* The class of a family; `override`: it replaces the class that the files name, which is known to
+ * be wrong.  NULL: tokenizer.json is used as it is. */
 static const struct {
   const char *model_type, *class;
   int override;

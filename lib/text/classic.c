@@ -1,5 +1,5 @@
-/* Tokenizers from before tokenizer.json: vocab.json with merges.txt, as GPT-2, OPT, RoBERTa and Qwen2
- * were published, and BERT's vocab.txt.
+/* Tokenizers from before tokenizer.json: vocab.json with merges.txt, as GPT-2, OPT, RoBERTa and
+ * Qwen2 were published, and BERT's vocab.txt.
  *
  * They are converted to a tokenizer.json in memory, so that one reader serves all: a byte-level BPE
  * with the pre-tokenizer of the tokenizer's class, or a WordPiece.  Special tokens come from the

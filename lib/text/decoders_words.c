@@ -93,8 +93,8 @@ static int repeats(const struct zf_encoding *encoding, int64_t i) {
          !memcmp(text + span->off, text + before->off, (size_t)span->len);
 }
 
-/* Rewrites every token by fn.  With `dedup`, tokens that repeat the one before and tokens that become
- * empty are dropped. */
+/* Rewrites every token by fn.  With `dedup`, tokens that repeat the one before and tokens that
+ * become empty are dropped. */
 static int rewrite(const struct word_decoder *decoder, struct zf_encoding *encoding, token_fn fn,
                    int dedup, struct zf_buf *buf) {
   int rc = zf_encoding_reserve(encoding, encoding->text.len + 1);

@@ -81,8 +81,8 @@ static int reorder(struct zf_chars *chars) {
   return 0;
 }
 
-/* utf8proc 2.8 takes this character for a final consonant and removes it after a Hangul syllable.  It
- * is the code point just before them. */
+/* utf8proc 2.8 takes this character for a final consonant and removes it after a Hangul syllable.
+ * It is the code point just before them. */
 enum { BEFORE_FINALS = 0x11A7 };
 
 /* The primary composite of two characters, or -1. */

@@ -237,7 +237,7 @@ static int make_sentencepiece(json_t **out, const struct gguf_tokenizer *gguf) {
 
 static const struct {
   const char *model;
-  int (*make_tokenizer)(json_t **out, const struct gguf_tokenizer *s);
+  int (*make_tokenizer)(json_t **out, const struct gguf_tokenizer *gguf);
 } makers[] = {{"gpt2", make_byte_bpe}, {"llama", make_sentencepiece}};
 
 static int make_tokenizer(json_t **out, const struct gguf_tokenizer *gguf) {

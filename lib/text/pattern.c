@@ -159,7 +159,7 @@ int zf_pattern_find(const struct zf_pattern *pattern, struct zf_encoding *encodi
     int rc = find_match(pattern, encoding, text, len, at, range);
     if (rc < 0) return rc;
     if (!rc) break;
-    if (range[0] == range[1] && range[1] == last) { /* an empty match right behind the last one */
+    if (range[0] == range[1] && range[1] == last) { /* an empty match at the end of the last one */
       uint32_t c;
       at += at < len ? zf_char_next(&c, text + at, len - at) : 1;
       continue;

@@ -205,7 +205,7 @@ static int open_group(struct ruby_scan *scan) {
     copy_bytes(scan, 1);
     if (*scan->cursor == '#') return refuse(scan, "a comment");
     if (*scan->cursor && *scan->cursor != '(')
-      copy_bytes(scan, 1); /* the sign that says what the group is */
+      copy_bytes(scan, 1); /* the character that tells the kind of group */
     return 0;
   }
   if (end == ')' && !first) return refuse(scan, "an option within the pattern");

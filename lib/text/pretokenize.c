@@ -247,7 +247,7 @@ static int apply_bert(const void *self, struct zf_encoding *encoding) {
   return rc ? rc : zf_encoding_split(encoding, cut_punctuation, NULL, ZF_ISOLATED, 0);
 }
 
-/* --- CharDelimiterSplit, UnicodeScripts, FixedLength ------------------------------------------------- */
+/* --- CharDelimiterSplit, UnicodeScripts, FixedLength ------------------------------------- */
 
 static int parse_delimiter(void **self, const json_t *def, const char *where,
                            const struct zf_tok *tok) {

@@ -3,9 +3,9 @@
  * Japanese kana count as Han.  Spaces and characters whose script is not in the list belong to the
  * run before them; at the beginning of a text, where there is no run, they are dropped, as the
  * `tokenizers` package drops them.  All that is one expression: a run of one script, with such
- * characters after its first one.  Text that no run matches is dropped.  The package has the table of
- * Unicode 9, PCRE2 a later one: characters that were added or changed their script since then may be
- * split differently. */
+ * characters after its first one.  Text that no run matches is dropped.  The package has the table
+ * of Unicode 9, PCRE2 a later one: characters that were added or changed their script since then
+ * may be split differently. */
 #include "text_internal.h"
 
 static const char *const scripts[] = {

@@ -1,8 +1,8 @@
 /* The special tokens of a tokenizer, and the tokens that end a text.
  *
- * In a directory, the tokenizer's own files decide (tok_settings.c).  If they do not name BOS, EOS or
- * PAD, the ids in generation_config.json and then those in config.json do.  For the tokens that end
- * a text in generation the order is reversed: generation_config.json, config.json, then the
+ * In a directory, the tokenizer's own files decide (tok_settings.c).  If they do not name BOS, EOS
+ * or PAD, the ids in generation_config.json and then those in config.json do.  For the tokens that
+ * end a text in generation the order is reversed: generation_config.json, config.json, then the
  * tokenizer's EOS. */
 #include <stdlib.h>
 #include <string.h>
@@ -183,7 +183,8 @@ static const char *const end_texts[] = {
      "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>"),
 };
 
-/* If a vocabulary has the first two, the third does not end a text: a message continues after it. */
+/* If a vocabulary has the first two, the third does not end a text: a message continues after
+ * it. */
 static const char *const not_ends[][3] = {
     {"<|return|>", "<|call|>", "<|end|>"},
     {"<|return|>", "<|calls|>", "<|end|>"},
@@ -204,8 +205,8 @@ static int add_end_text(struct zf_tok *tok, const char *text) {
   return rc;
 }
 
-/* As llama.cpp does: the keys for the end of a text, a turn and a message and those for files of code,
- * then the texts. */
+/* As llama.cpp does: the keys for the end of a text, a turn and a message and those for files of
+ * code, then the texts. */
 static int find_gguf_end_ids(struct zf_tok *tok, const json_t *keys) {
   static const char *const key[] = {"eos_token_id",     "eot_token_id",     "eom_token_id",
                                     "fim_pad_token_id", "fim_rep_token_id", "fim_sep_token_id"};

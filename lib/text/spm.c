@@ -242,9 +242,9 @@ static json_t *post_processor(const struct spm_model *spm, const json_t *config)
   return NULL;
 }
 
-/* SentencePiece never finds added tokens in a text; Transformers splits the text at them first.  Unless
- * the tokenizer's class says otherwise, each span between them is then a text with its own mark, or,
- * with `legacy` false, the first alone. */
+/* SentencePiece never finds added tokens in a text; Transformers splits the text at them first.
+ * Unless the tokenizer's class says otherwise, each span between them is then a text with its own
+ * mark, or, with `legacy` false, the first alone. */
 static json_t *span_parts(const struct spm_model *spm, int legacy) {
   const char *scheme = legacy ? "always" : "first";
   json_t *steps = json_array();

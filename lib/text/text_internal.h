@@ -2,7 +2,7 @@
  *
  * A tokenizer is a model (BPE, Unigram, ...) with four chains of parts around it:
  *
- *   text -> added tokens cut out -> normalizers -> pre-tokenizers -> model -> post-processors -> ids
+ *   text -> added tokens -> normalizers -> pre-tokenizers -> model -> post-processors -> ids
  *   ids  -> pieces of the vocabulary -> decoders -> text
  *
  * A part is a row of a table (name, parse, apply).  A chain is a list of parts read from JSON, with
@@ -18,7 +18,7 @@
  *
  *   original     the text of the caller
  *   text         the text as changed so far, valid UTF-8
- *   begin, end   for each byte of text its offsets [begin,end) into the original; NULL unless needed
+ *   begin, end   for each byte of text its offsets [begin,end) into the original; may be NULL
  *   span         the spans of text in order, each still text (id -1) or an added token (id)
  *
  *   original  "Hi  <s>you"       text    "Hi▁▁<s>you"
@@ -326,7 +326,7 @@ int zf_encoding_emit(struct zf_encoding *encoding, int32_t id, int64_t off, int6
 int zf_ids_add(struct zf_ids *ids, int32_t id, int32_t begin, int32_t end);
 int zf_ids_reserve(struct zf_ids *ids, int64_t more, int offsets);
 
-/* --- settings of a tokenizer (tok_settings.c, classes.c, tok_rebuild.c, specials.c) ------------- */
+/* --- settings (tok_settings.c, classes.c, tok_rebuild.c, specials.c) -------------------------- */
 
 /* The JSON files beside a tokenizer.  Each is an object, empty if there is no such file or if it
  * is ignored. */

@@ -1,9 +1,9 @@
 /* The parts of a tokenizer that its class replaces.
  *
  * Transformers 5 takes the pieces, merges, added tokens and the post-processor from the files of a
- * tokenizer.  Normalizer, pre-tokenizer and decoder, and in BERT and RoBERTa the post-processor, are
- * those of the class that the directory names, whatever tokenizer.json contains: do_lower_case of
- * tokenizer_config.json is used, not lowercase of the normalizer. */
+ * tokenizer.  Normalizer, pre-tokenizer and decoder, and in BERT and RoBERTa the post-processor,
+ * are those of the class that the directory names, whatever tokenizer.json contains: do_lower_case
+ * of tokenizer_config.json is used, not lowercase of the normalizer. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -261,7 +261,7 @@ static void push_named(struct added_list *list, const struct zf_tok_settings *se
     const char *name = zf_tok_settings_name(settings, (enum zf_special)k, &from, &present);
     if (present) push_special(list, zf_tok_settings_get(settings, special_names[k], &from), from);
     if (present || !name || zf_vocab_find(vocab, name, (int64_t)strlen(name)) < 0) continue;
-    json_t *text = json_string(name); /* the class's, where the vocabulary has it */
+    json_t *text = json_string(name); /* the class's, which the vocabulary has */
     push_special(list, text, from);
     json_decref(text);
   }

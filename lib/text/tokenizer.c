@@ -160,10 +160,11 @@ static int load_json(json_t **out, const char *path, const struct zf_tok_setting
   return zf_json_load(out, path);
 }
 
+/* The files that may hold a tokenizer.  The first one that exists is read. */
 static const struct {
   const char *name;
-  int (*load)(json_t **out, const char *path, const struct zf_tok_settings *b);
-  const char *class; /* where no file names one */
+  int (*load)(json_t **out, const char *path, const struct zf_tok_settings *settings);
+  const char *class; /* the class if no file names one */
 } files[] = {{"tokenizer.json", load_json, NULL},
              {"vocab.json", zf_classic_load, NULL},
              {"tokenizer.model", zf_spm_load, NULL},

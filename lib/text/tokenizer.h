@@ -14,11 +14,12 @@
 
 struct zf_tok;
 
-/* Loads the tokenizer of a .gguf file, or that of a directory: the first of tokenizer.json, vocab.json
- * with merges.txt, tokenizer.model or spiece.model (SentencePiece), vocab.txt (BERT).  In a
- * directory, tokenizer_config.json, special_tokens_map.json and added_tokens.json set the added and
- * special tokens, as in Transformers.  ZF_EINVALID, with file and place, for a malformed file and,
- * with its name, for a component that is not supported.  ZF_EUSAGE if there is no tokenizer. */
+/* Loads the tokenizer of a .gguf file, or that of a directory: the first of tokenizer.json,
+ * vocab.json with merges.txt, tokenizer.model or spiece.model (SentencePiece), vocab.txt (BERT).
+ * In a directory, tokenizer_config.json, special_tokens_map.json and added_tokens.json set the
+ * added and special tokens, as in Transformers.  ZF_EINVALID, with file and place, for a malformed
+ * file and, with its name, for a component that is not supported.  ZF_EUSAGE if there is no
+ * tokenizer. */
 int zf_tok_open(struct zf_tok **out, const char *dir);
 
 /* Parses a tokenizer.json alone; `name` is for messages. */

@@ -7,8 +7,8 @@
  *
  *   sorted  a ab abc b     at "abx":  k=1 [a ab abc] -> a   k=2 [ab abc] -> ab   k=3 none
  *
- * Scores are summed in double, as the `tokenizers` package does, or in float, as SentencePiece does,
- * if the file was SentencePiece's own. */
+ * Scores are summed in double, as the `tokenizers` package does, or in float, as SentencePiece
+ * does, if the file was SentencePiece's own. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -212,8 +212,8 @@ static int find_best_path(const struct unigram_model *unigram, struct lattice_no
   return 0;
 }
 
-/* The bytes of an unknown stretch as pieces "<0xXX>", if all are in the vocabulary, else the unknown
- * token. */
+/* The bytes of an unknown stretch as pieces "<0xXX>", if all are in the vocabulary, else the
+ * unknown token. */
 static int emit_unknown(const struct unigram_model *unigram, struct zf_encoding *encoding,
                         int64_t off, int64_t len) {
   const unsigned char *bytes = (const unsigned char *)encoding->text.data + off;
@@ -248,7 +248,7 @@ static int trace_path(const struct unigram_model *unigram, struct zf_encoding *e
   return 0;
 }
 
-/* Walks back, then gives ids forward; unknown pieces in a row are one. */
+/* Emits the ids of the best path. */
 static int emit_path(const struct unigram_model *unigram, struct zf_encoding *encoding,
                      const struct lattice_node *nodes, const struct zf_span *span) {
   int rc = trace_path(unigram, encoding, nodes, span->len);

@@ -1,4 +1,5 @@
-/* The vocabulary: one text of all pieces, a hash table from piece to entry, an array from id to entry.
+/* The vocabulary: one text of all pieces, a hash table from piece to entry, an array from id to
+ * entry.
  *
  *   text   "a\0b\0ab\0"       entry  {0,1,id} {2,1,id} {4,2,id}
  *   slot   open addressing, at most two thirds full, entry index + 1

@@ -1,8 +1,8 @@
 /* WordPiece and WordLevel: models that look words up in the vocabulary.
  *
- * WordPiece (Schuster and Nakajima 2012, as BERT has it) takes the longest piece that begins a word,
- * then the longest continuing piece ("##ing"), and so on; if the rest of a word begins with no
- * piece, the whole word is unknown.  WordLevel has whole words alone. */
+ * WordPiece (Schuster and Nakajima 2012, as BERT has it) takes the longest piece that begins a
+ * word, then the longest continuing piece ("##ing"), and so on; if the rest of a word begins with
+ * no piece, the whole word is unknown.  WordLevel has whole words alone. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,8 +90,8 @@ static int64_t count_chars(const char *text, int64_t len) {
   return characters;
 }
 
-/* The longest piece that text[0..length) begins with, after the prefix unless it is the first of its
- * word: its id, and its bytes of the text in *len; or -1. */
+/* The longest piece that text[0..length) begins with, after the prefix unless it is the first of
+ * its word: its id, and its bytes of the text in *len; or -1. */
 static int32_t find_longest(const struct word_model *model, struct zf_buf *word, const char *text,
                             int64_t length, int first, int64_t *len) {
   size_t skip = first ? 0 : strlen(model->prefix);
