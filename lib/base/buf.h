@@ -37,8 +37,8 @@ char *zf_path_join(const char *dir, const char *name);
 /* Does a whole string match a pattern?  * stands for any run, ? for any byte. */
 int zf_glob(const char *pattern, const char *text);
 
-/* The name most like `word` by edit distance, or NULL if more than about a third of the word
- * differs from every name. */
+/* The name most like `word` by edit distance, or NULL if none is near: more than about a third of
+ * the word would have to change. */
 const char *zf_nearest(const char *word, const char *const *names, int64_t count);
 
 /* "1.50 GB", "312 MB", "40.0 kB": decimal units, three significant digits, into

@@ -108,7 +108,8 @@ START_TEST(test_parts) {
   refuse_with("\"decoder\": {\"type\": \"Word\"}", "decoder: type 'Word'");
   refuse_with("\"pre_tokenizer\": {\"type\": \"CharDelimiterSplit\", \"delimiter\": \"ab\"}",
               "'ab' is not one character");
-  refuse_with("\"pre_tokenizer\": {\"type\": \"FixedLength\", \"length\": 0}", "key 'length': expected at least 1, found 0");
+  refuse_with("\"pre_tokenizer\": {\"type\": \"FixedLength\", \"length\": 0}",
+              "key 'length': expected at least 1, found 0");
   refuse_with("\"decoder\": {\"type\": \"Strip\", \"content\": \" \"}", "expected counts");
 }
 END_TEST
@@ -148,8 +149,10 @@ START_TEST(test_vocabulary) {
   refuse(BPE("\"vocab\": {\"a\": 0}, \"merges\": [[\"a\"]]"), "merge 1: expected");
   refuse(BPE("\"vocab\": {\"a\": 0}, \"merges\": [], \"dropout\": 0.1"), "dropout 0.1");
   refuse(BPE("\"vocab\": {\"a\": 0}, \"merges\": [], \"fuse_unk\": 1"), "key 'fuse_unk'");
-  refuse_with("\"added_tokens\": [{\"id\": 9, \"content\": \"x\"}]", "has id 9, but in the order of adding");
-  refuse_with("\"added_tokens\": [{\"id\": 1, \"content\": \"a\"}]", "has id 1, but in the order of adding");
+  refuse_with("\"added_tokens\": [{\"id\": 9, \"content\": \"x\"}]",
+              "has id 9, but in the order of adding");
+  refuse_with("\"added_tokens\": [{\"id\": 1, \"content\": \"a\"}]",
+              "has id 1, but in the order of adding");
   refuse_with("\"added_tokens\": [{\"id\": 2, \"content\": \"ab\"}, {\"id\": 2, \"content\": "
               "\"ab\"}]",
               "share the id 2");
@@ -229,7 +232,8 @@ START_TEST(test_runaway_pattern) {
   char text[200];
   memset(text, 'a', sizeof text);
   memcpy(text + 198, "cb", 2); /* a b to hope for, out of reach */
-  ck_fails(zf_tok_encode(t, &ids, text, sizeof text, 0), ZF_EINVALID, "matching the pattern failed");
+  ck_fails(zf_tok_encode(t, &ids, text, sizeof text, 0), ZF_EINVALID,
+           "matching the pattern failed");
   zf_ids_free(&ids);
   zf_tok_free(t);
 }
