@@ -60,7 +60,7 @@ static int read_stream(struct zf_buf *buf, FILE *file, const char *path, size_t 
     buf->len += count;
     buf->data[buf->len] = 0;
     if (buf->len > limit)
-      return zf_error(ZF_EINVALID, "%s: longer than the %zu bytes that are read", path, limit);
+      return zf_error(ZF_EINVALID, "%s: is longer than the %zu bytes allowed", path, limit);
     if (count == 0) return ferror(file) ? fail_errno(path, "cannot read") : 0;
   }
 }

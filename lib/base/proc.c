@@ -64,7 +64,7 @@ int zf_proc_self(struct zf_proc *proc, struct zf_buf *out, const char *const *ar
   int rc = read_all_of(fd[0], out);
   close(fd[0]);
   while (wait4(pid, &state, 0, &usage) < 0)
-    if (errno != EINTR) return zf_error(ZF_EIO, "lost a process: %s", strerror(errno));
+    if (errno != EINTR) return zf_error(ZF_EIO, "cannot wait for a process: %s", strerror(errno));
   proc->status = WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
   proc->seconds = zf_now() - start;
   proc->cpu_seconds = seconds(&usage.ru_utime) + seconds(&usage.ru_stime);

@@ -301,7 +301,7 @@ static int word_target(struct zf_conf **conf, int64_t *key_index, const char *wo
     *value = name + len + 1;
     if (name[len] == '=') return 0;
     if ((*conf)->keys[*key_index]->type != ZF_CONF_MAPS)
-      return zf_conf_fail(&command_line, "'%s%s' has no parts: expected %s%s=VALUE",
+      return zf_conf_fail(&command_line, "'%s%s' is not a list of mappings: expected %s%s=VALUE",
                           (*conf)->prefix, (*conf)->names[*key_index], (*conf)->prefix,
                           (*conf)->names[*key_index]);
     name += len + 1;

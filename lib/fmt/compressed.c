@@ -141,7 +141,7 @@ static int check_begin(const struct unpacker *unpacker, const struct packed_inpu
   if (unpacker->begins(input->data + at, input->len - at)) return 0;
   return at ? zf_error(ZF_EINVALID, "%s: byte %zu: the %s data end and something else follows",
                        input->name, at, unpacker->name)
-            : zf_error(ZF_EINVALID, "%s: is not %s data, which its ending promises", input->name,
+            : zf_error(ZF_EINVALID, "%s: is not %s data, although its name says so", input->name,
                        unpacker->name);
 }
 

@@ -95,7 +95,8 @@ static int read_integer(struct gguf_reader *reader, uint32_t type, json_t **out)
   if (rc) return rc;
   uint64_t bits = 0;
   for (int i = bytes - 1; i >= 0; i--) bits = bits << 8 | data[i];
-  if (type == BOOL && bits > 1) return zf_error(ZF_EINVALID, "a bool of value %d", data[0]);
+  if (type == BOOL && bits > 1)
+    return zf_error(ZF_EINVALID, "a bool of value %d: expected 0 or 1", data[0]);
   if (type == BOOL) return set_value(json_boolean((int)bits), out, "out of memory");
   if (type == U64 && bits > INT64_MAX)
     return zf_error(ZF_EINVALID, "the number %llu is above 2^63 - 1", (unsigned long long)bits);
@@ -163,7 +164,8 @@ static int read_value(struct gguf_reader *reader, const char *key, json_t **valu
   uint32_t type = 0;
   int rc = zf_bytes_u32(&reader->bytes, &type);
   if (rc) return rc;
-  if (type >= TYPES) return zf_error(ZF_EINVALID, "key '%.120s' has type %u", key, type);
+  if (type >= TYPES)
+    return zf_error(ZF_EINVALID, "key '%.120s' has the unknown type %u", key, type);
   rc = type == ARRAY ? read_array(reader, value) : read_scalar(reader, type, value);
   return rc ? zf_error_prefix(rc, "key '%.120s'", key) : 0;
 }

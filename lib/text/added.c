@@ -95,7 +95,8 @@ static int parse_token(struct zf_added_token *token, const json_t *def, const ch
   if (strlen(content) > MAX_LEN)
     return zf_error(ZF_EINVALID, "%s: a token of more than %d bytes", where, MAX_LEN);
   if (id < 0 || id > INT32_MAX - 1)
-    return zf_error(ZF_EINVALID, "%s: token '%s': id %lld", where, content, (long long)id);
+    return zf_error(ZF_EINVALID, "%s: token '%s': expected an id from 0 to %d, found %lld", where,
+                    content, INT32_MAX - 1, (long long)id);
   token->id = (int32_t)id;
   token->content = zf_strdup(content);
   return token->content ? 0 : ZF_ENOMEM;

@@ -152,8 +152,8 @@ static int parse_fields(struct bpe_model *bpe, const json_t *def, const char *wh
   const char *unk = NULL;
   int rc = zf_json_num(&dropout, def, "dropout", where);
   if (!rc && dropout != 0)
-    rc = zf_error(ZF_EINVALID, "%s: dropout %g: encoding at random is not supported", where,
-                  dropout);
+    rc = zf_error(ZF_EINVALID, "%s: dropout is %g: random encoding is not supported, set it to 0",
+                  where, dropout);
   if (!rc) rc = zf_json_str(&unk, def, "unk_token", where);
   if (!rc) rc = zf_json_bool(&bpe->fuse_unk, def, "fuse_unk", where);
   if (!rc) rc = zf_json_bool(&bpe->byte_fallback, def, "byte_fallback", where);

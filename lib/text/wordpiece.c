@@ -42,8 +42,9 @@ static int read_word_model(struct word_model *model, struct zf_vocab *vocab, con
   if (!rc) rc = zf_json_str(&prefix, def, "continuing_subword_prefix", where);
   if (!rc) rc = zf_json_int(&model->max_chars, def, "max_input_chars_per_word", where);
   if (!rc && model->max_chars < 0)
-    rc = zf_error(ZF_EINVALID, "%s: max_input_chars_per_word is %lld", where,
-                  (long long)model->max_chars);
+    rc =
+        zf_error(ZF_EINVALID, "%s: key 'max_input_chars_per_word': expected at least 0, found %lld",
+                 where, (long long)model->max_chars);
   if (rc) return rc;
   model->where = zf_strdup(where);
   model->prefix = zf_strdup(prefix);

@@ -73,7 +73,7 @@ START_TEST(test_top) {
          "unk_id 1, but there are 1 pieces");
   refuse("{\"model\": {\"type\": \"WordPiece\"}}", "key 'vocab': expected an object");
   refuse("{\"model\": {\"type\": \"WordPiece\", \"vocab\": {}, \"max_input_chars_per_word\": -1}}",
-         "max_input_chars_per_word is -1");
+         "key 'max_input_chars_per_word': expected at least 0, found -1");
   refuse("{\"model\": {\"vocab\": {}}}", "type '(none)' is not supported");
   refuse_with("\"version\": \"2.0\"", "version '2.0'");
   zf_tok_free(accept_with(""));
@@ -147,7 +147,7 @@ START_TEST(test_vocabulary) {
   refuse(BPE("\"vocab\": {\"a\": 0}, \"merges\": [\"a a\"]"), "'a' + 'a' gives 'aa'");
   refuse(BPE("\"vocab\": {\"a\": 0}, \"merges\": [\"a a a\"]"), "merge 1: expected");
   refuse(BPE("\"vocab\": {\"a\": 0}, \"merges\": [[\"a\"]]"), "merge 1: expected");
-  refuse(BPE("\"vocab\": {\"a\": 0}, \"merges\": [], \"dropout\": 0.1"), "dropout 0.1");
+  refuse(BPE("\"vocab\": {\"a\": 0}, \"merges\": [], \"dropout\": 0.1"), "dropout is 0.1");
   refuse(BPE("\"vocab\": {\"a\": 0}, \"merges\": [], \"fuse_unk\": 1"), "key 'fuse_unk'");
   refuse_with("\"added_tokens\": [{\"id\": 9, \"content\": \"x\"}]",
               "has id 9, but in the order of adding");
