@@ -123,9 +123,10 @@ static int follow_links(char **out, const char *path) {
 
 /* The descriptor of stdout or stderr if it is the same file as `st`, else -1. */
 static int standard_stream(const struct stat *st) {
-  struct stat own;
+  struct stat standard;
   for (int fd = 1; fd <= 2; fd++)
-    if (!fstat(fd, &own) && own.st_dev == st->st_dev && own.st_ino == st->st_ino) return fd;
+    if (!fstat(fd, &standard) && standard.st_dev == st->st_dev && standard.st_ino == st->st_ino)
+      return fd;
   return -1;
 }
 

@@ -12,20 +12,20 @@
 
 static const struct zf_conf_place default_place = {.name = "default"};
 
-static char *place_text(const struct zf_conf_place *at) {
-  if (!at->line) return zf_strdup(at->name);
-  return zf_asprintf("%s:%lld:%lld", at->name, (long long)at->line, (long long)at->column);
+static char *place_text(const struct zf_conf_place *place) {
+  if (!place->line) return zf_strdup(place->name);
+  return zf_asprintf("%s:%lld:%lld", place->name, (long long)place->line, (long long)place->column);
 }
 
-int zf_conf_fail(const struct zf_conf_place *at, const char *fmt, ...) {
+int zf_conf_fail(const struct zf_conf_place *place, const char *fmt, ...) {
   char text[1024];
   va_list ap;
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
-  if (!at->line) return zf_error(ZF_EUSAGE, "%.512s: %s", at->name, text);
-  return zf_error(ZF_EUSAGE, "%.512s:%lld:%lld: %s", at->name, (long long)at->line,
-                  (long long)at->column, text);
+  if (!place->line) return zf_error(ZF_EUSAGE, "%.512s: %s", place->name, text);
+  return zf_error(ZF_EUSAGE, "%.512s:%lld:%lld: %s", place->name, (long long)place->line,
+                  (long long)place->column, text);
 }
 
 int64_t zf_conf_find(const struct zf_conf *conf, const char *name, size_t len) {
@@ -48,13 +48,13 @@ static void value_free(struct zf_conf_value *value) {
 
 /* Replaces the value of a key by *fresh, which owns its texts and is taken over. */
 static int replace(struct zf_conf *conf, int64_t key_index, struct zf_conf_value *fresh,
-                   const struct zf_conf_place *at) {
+                   const struct zf_conf_place *place) {
   struct zf_conf_value *value = &conf->values[key_index];
   fresh->set = 1;
   fresh->layer = value->layer;
   fresh->line = value->line;
   fresh->column = value->column;
-  if (!(fresh->origin = place_text(at))) {
+  if (!(fresh->origin = place_text(place))) {
     value_free(fresh);
     return ZF_ENOMEM;
   }
@@ -63,25 +63,25 @@ static int replace(struct zf_conf *conf, int64_t key_index, struct zf_conf_value
   return 0;
 }
 
-int zf_conf_set_clear(struct zf_conf *conf, int64_t key_index, const struct zf_conf_place *at) {
+int zf_conf_set_clear(struct zf_conf *conf, int64_t key_index, const struct zf_conf_place *place) {
   struct zf_conf_value fresh = {0};
-  return replace(conf, key_index, &fresh, at);
+  return replace(conf, key_index, &fresh, place);
 }
 
 int zf_conf_set_scalar(struct zf_conf *conf, int64_t key_index, const char *text, size_t len,
-                       const struct zf_conf_place *at) {
+                       const struct zf_conf_place *place) {
   struct zf_conf_value fresh;
-  int rc = zf_conf_type_scalar(&fresh, conf, key_index, text, len, at);
+  int rc = zf_conf_type_scalar(&fresh, conf, key_index, text, len, place);
   if (rc) {
     value_free(&fresh);
     return rc;
   }
   if (conf->keys[key_index]->type == ZF_CONF_STRS) {
     value_free(&fresh);
-    rc = zf_conf_set_clear(conf, key_index, at);
+    rc = zf_conf_set_clear(conf, key_index, place);
     return rc ? rc : zf_conf_push(conf, key_index, text, len);
   }
-  return replace(conf, key_index, &fresh, at);
+  return replace(conf, key_index, &fresh, place);
 }
 
 /* Makes room for one more entry in an array of pointers, by doubling it. */
@@ -174,7 +174,7 @@ static int conf_make(struct zf_conf **out, const struct zf_conf_key *const *tabl
   return 0;
 }
 
-int zf_conf_item(struct zf_conf *conf, int64_t key_index, const struct zf_conf_place *at,
+int zf_conf_item(struct zf_conf *conf, int64_t key_index, const struct zf_conf_place *place,
                  struct zf_conf **out) {
   struct zf_conf_value *value = &conf->values[key_index];
   const struct zf_conf_key *sub = conf->keys[key_index]->sub;
@@ -184,7 +184,7 @@ int zf_conf_item(struct zf_conf *conf, int64_t key_index, const struct zf_conf_p
       zf_asprintf("%s%s.%lld.", conf->prefix, conf->keys[key_index]->name, (long long)value->count);
   if ((rc = conf_make(out, &sub, 1, prefix))) return rc;
   value->items[value->count++] = *out;
-  return ((*out)->origin = place_text(at)) ? 0 : ZF_ENOMEM;
+  return ((*out)->origin = place_text(place)) ? 0 : ZF_ENOMEM;
 }
 
 int zf_conf_new(struct zf_conf **out, const struct zf_conf_key *const *table, int ntable) {

@@ -89,9 +89,9 @@ static int end_mapping(struct conf_writer *writer) {
 
 /* A comment is one line of printable text, whatever characters a file's name has. */
 static void add_origin(struct conf_writer *writer, const char *origin) {
-  for (const char *p = origin; *p; p++) {
-    unsigned char byte = (unsigned char)*p;
-    zf_buf_putc(&writer->origins, byte < ' ' || byte > '~' ? '?' : *p);
+  for (const char *at = origin; *at; at++) {
+    unsigned char byte = (unsigned char)*at;
+    zf_buf_putc(&writer->origins, byte < ' ' || byte > '~' ? '?' : *at);
   }
   zf_buf_putc(&writer->origins, '\n');
 }

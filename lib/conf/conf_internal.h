@@ -42,7 +42,7 @@ struct zf_conf {
 };
 
 /* ZF_EUSAGE as "PLACE: sentence". */
-int zf_conf_fail(const struct zf_conf_place *at, const char *fmt, ...) ZF_PRINTF(2, 3);
+int zf_conf_fail(const struct zf_conf_place *place, const char *fmt, ...) ZF_PRINTF(2, 3);
 
 /* Index of a key, or -1. */
 int64_t zf_conf_find(const struct zf_conf *conf, const char *name, size_t len);
@@ -51,16 +51,16 @@ int64_t zf_conf_find(const struct zf_conf *conf, const char *name, size_t len);
  * not fit the type is ZF_EUSAGE and leaves the key as it was.  _clear makes a list empty and set;
  * _push and _item append to it.  _default restores the default. */
 int zf_conf_set_scalar(struct zf_conf *conf, int64_t key_index, const char *text, size_t len,
-                       const struct zf_conf_place *at);
-int zf_conf_set_clear(struct zf_conf *conf, int64_t key_index, const struct zf_conf_place *at);
+                       const struct zf_conf_place *place);
+int zf_conf_set_clear(struct zf_conf *conf, int64_t key_index, const struct zf_conf_place *place);
 int zf_conf_push(struct zf_conf *conf, int64_t key_index, const char *text, size_t len);
-int zf_conf_item(struct zf_conf *conf, int64_t key_index, const struct zf_conf_place *at,
+int zf_conf_item(struct zf_conf *conf, int64_t key_index, const struct zf_conf_place *place,
                  struct zf_conf **out);
 int zf_conf_set_default(struct zf_conf *conf, int64_t key_index);
 
 /* Fills *value from a scalar: text, is_word, integer and num. */
 int zf_conf_type_scalar(struct zf_conf_value *value, const struct zf_conf *conf, int64_t key_index,
-                        const char *text, size_t len, const struct zf_conf_place *at);
+                        const char *text, size_t len, const struct zf_conf_place *place);
 
 /* Writes "a number", "a number or auto", "one of a, b or c", ... to out, and returns it. */
 char *zf_conf_expects(const struct zf_conf_key *key, char *out, size_t size);

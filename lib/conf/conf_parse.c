@@ -54,27 +54,27 @@ static int syntax_error(const struct conf_reader *reader) {
   const yaml_parser_t *parser = &reader->yaml;
   if (parser->error == YAML_MEMORY_ERROR) return zf_error(ZF_ENOMEM, "out of memory for YAML");
   yaml_mark_t mark = problem_mark(reader);
-  const struct zf_conf_place at = place_of(reader, &mark);
+  const struct zf_conf_place place = place_of(reader, &mark);
   const char *context = parser->context ? parser->context : "reading YAML";
   const char *problem = parser->problem ? parser->problem : "is not YAML";
-  if (reader->name) return zf_conf_fail(&at, "%s: %s", context, problem);
-  return zf_conf_fail(&at, "'%.60s': %s: %s", reader->text, context, problem);
+  if (reader->name) return zf_conf_fail(&place, "%s: %s", context, problem);
+  return zf_conf_fail(&place, "'%.60s': %s: %s", reader->text, context, problem);
 }
 
 static int refuse_extras(const struct conf_reader *reader) {
   const yaml_event_t *event = &reader->event;
-  const struct zf_conf_place at = event_place(reader);
+  const struct zf_conf_place place = event_place(reader);
   const yaml_char_t *anchor = NULL, *tag = NULL;
   if (event->type == YAML_ALIAS_EVENT)
-    return zf_conf_fail(&at, "aliases ('*%.60s') are not supported", event->data.alias.anchor);
+    return zf_conf_fail(&place, "aliases ('*%.60s') are not supported", event->data.alias.anchor);
   if (event->type == YAML_SCALAR_EVENT)
     anchor = event->data.scalar.anchor, tag = event->data.scalar.tag;
   if (event->type == YAML_SEQUENCE_START_EVENT)
     anchor = event->data.sequence_start.anchor, tag = event->data.sequence_start.tag;
   if (event->type == YAML_MAPPING_START_EVENT)
     anchor = event->data.mapping_start.anchor, tag = event->data.mapping_start.tag;
-  if (anchor) return zf_conf_fail(&at, "anchors ('&%.60s') are not supported", anchor);
-  if (tag) return zf_conf_fail(&at, "tags ('%.60s') are not supported", tag);
+  if (anchor) return zf_conf_fail(&place, "anchors ('&%.60s') are not supported", anchor);
+  if (tag) return zf_conf_fail(&place, "tags ('%.60s') are not supported", tag);
   return 0;
 }
 
@@ -96,19 +96,19 @@ static const char *event_kind(const struct conf_reader *reader, char out[80]) {
 static int wrong_kind(const struct conf_reader *reader, const struct zf_conf *conf,
                       int64_t key_index) {
   char expects[512], text[80];
-  const struct zf_conf_place at = event_place(reader);
-  return zf_conf_fail(&at, "'%s%s' expects %s, found %s", conf->prefix, conf->names[key_index],
+  const struct zf_conf_place place = event_place(reader);
+  return zf_conf_fail(&place, "'%s%s' expects %s, found %s", conf->prefix, conf->names[key_index],
                       zf_conf_expects(conf->keys[key_index], expects, sizeof expects),
                       event_kind(reader, text));
 }
 
 static int unknown_key(const struct zf_conf *conf, const char *name, size_t len,
-                       const struct zf_conf_place *at) {
+                       const struct zf_conf_place *place) {
   char word[80];
   snprintf(word, sizeof word, "%.*s", len < 60 ? (int)len : 60, name);
   const char *near = zf_nearest(word, conf->names, conf->count);
-  if (!near) return zf_conf_fail(at, "unknown key '%s%s'", conf->prefix, word);
-  return zf_conf_fail(at, "unknown key '%s%s': did you mean '%s%s'?", conf->prefix, word,
+  if (!near) return zf_conf_fail(place, "unknown key '%s%s'", conf->prefix, word);
+  return zf_conf_fail(place, "unknown key '%s%s': did you mean '%s%s'?", conf->prefix, word,
                       conf->prefix, near);
 }
 
@@ -123,40 +123,40 @@ static int read_mapping(struct conf_reader *reader, struct zf_conf *conf);
 
 /* Reads a mapping alone as a list of one. */
 static int read_single(struct conf_reader *reader, struct zf_conf *conf, int64_t key_index) {
-  const struct zf_conf_place at = event_place(reader);
+  const struct zf_conf_place place = event_place(reader);
   struct zf_conf *item;
-  int rc = zf_conf_set_clear(conf, key_index, &at);
-  if (!rc) rc = zf_conf_item(conf, key_index, &at, &item);
+  int rc = zf_conf_set_clear(conf, key_index, &place);
+  if (!rc) rc = zf_conf_item(conf, key_index, &place, &item);
   return rc ? rc : read_mapping(reader, item);
 }
 
 static int read_text_item(struct conf_reader *reader, struct zf_conf *conf, int64_t key_index) {
-  const struct zf_conf_place at = event_place(reader);
+  const struct zf_conf_place place = event_place(reader);
   if (reader->event.type != YAML_SCALAR_EVENT) return wrong_kind(reader, conf, key_index);
   const char *text = (const char *)reader->event.data.scalar.value;
   size_t len = reader->event.data.scalar.length;
   if (memchr(text, 0, len))
-    return zf_conf_fail(&at, "'%s%s' holds a zero byte, which a value must not", conf->prefix,
+    return zf_conf_fail(&place, "'%s%s' holds a zero byte, which a value must not", conf->prefix,
                         conf->names[key_index]);
   return zf_conf_push(conf, key_index, text, len);
 }
 
 static int read_map_item(struct conf_reader *reader, struct zf_conf *conf, int64_t key_index) {
-  const struct zf_conf_place at = event_place(reader);
+  const struct zf_conf_place place = event_place(reader);
   struct zf_conf *item;
   char text[80];
   if (reader->event.type != YAML_MAPPING_START_EVENT)
-    return zf_conf_fail(&at, "'%s%s.%lld' expects a mapping, found %s", conf->prefix,
+    return zf_conf_fail(&place, "'%s%s.%lld' expects a mapping, found %s", conf->prefix,
                         conf->names[key_index], (long long)conf->values[key_index].count,
                         event_kind(reader, text));
-  int rc = zf_conf_item(conf, key_index, &at, &item);
+  int rc = zf_conf_item(conf, key_index, &place, &item);
   return rc ? rc : read_mapping(reader, item);
 }
 
 /* Reads the items of a list, up to its end. */
 static int read_list(struct conf_reader *reader, struct zf_conf *conf, int64_t key_index) {
-  const struct zf_conf_place at = event_place(reader);
-  int rc = zf_conf_set_clear(conf, key_index, &at);
+  const struct zf_conf_place place = event_place(reader);
+  int rc = zf_conf_set_clear(conf, key_index, &place);
   if (rc) return rc;
   for (;;) {
     if ((rc = next_event(reader))) return rc;
@@ -170,7 +170,7 @@ static int read_list(struct conf_reader *reader, struct zf_conf *conf, int64_t k
 /* Reads the value of a key, which begins at the current event; ends at its last event. */
 static int read_value(struct conf_reader *reader, struct zf_conf *conf, int64_t key_index) {
   const yaml_event_t *event = &reader->event;
-  const struct zf_conf_place at = event_place(reader);
+  const struct zf_conf_place place = event_place(reader);
   enum zf_conf_type type = conf->keys[key_index]->type;
   if (is_null(event)) return zf_conf_set_default(conf, key_index);
   if (event->type == YAML_SEQUENCE_START_EVENT && (type == ZF_CONF_STRS || type == ZF_CONF_MAPS))
@@ -179,26 +179,26 @@ static int read_value(struct conf_reader *reader, struct zf_conf *conf, int64_t 
     return read_single(reader, conf, key_index);
   if (event->type != YAML_SCALAR_EVENT) return wrong_kind(reader, conf, key_index);
   return zf_conf_set_scalar(conf, key_index, (const char *)event->data.scalar.value,
-                            event->data.scalar.length, &at);
+                            event->data.scalar.length, &place);
 }
 
 /* Finds the key at the current event and notes that this layer sets it. */
 static int read_key(struct conf_reader *reader, struct zf_conf *conf, int64_t *key_index) {
-  const struct zf_conf_place at = event_place(reader);
+  const struct zf_conf_place place = event_place(reader);
   char text[80];
   if (reader->event.type != YAML_SCALAR_EVENT)
-    return zf_conf_fail(&at, "expected a key, found %s", event_kind(reader, text));
+    return zf_conf_fail(&place, "expected a key, found %s", event_kind(reader, text));
   const char *name = (const char *)reader->event.data.scalar.value;
   *key_index = zf_conf_find(conf, name, reader->event.data.scalar.length);
-  if (*key_index < 0) return unknown_key(conf, name, reader->event.data.scalar.length, &at);
+  if (*key_index < 0) return unknown_key(conf, name, reader->event.data.scalar.length, &place);
   struct zf_conf_value *value = &conf->values[*key_index];
   if (value->layer == reader->layer)
-    return zf_conf_fail(&at, "the key '%s%s' was given before, at line %lld, column %lld",
+    return zf_conf_fail(&place, "the key '%s%s' was given before, at line %lld, column %lld",
                         conf->prefix, conf->names[*key_index], (long long)value->line,
                         (long long)value->column);
   value->layer = reader->layer;
-  value->line = at.line;
-  value->column = at.column;
+  value->line = place.line;
+  value->column = place.column;
   return 0;
 }
 
@@ -222,13 +222,13 @@ static int read_stream(struct conf_reader *reader, struct zf_conf *conf, int64_t
     return rc; /* the stream, the document */
   if (reader->event.type == YAML_STREAM_END_EVENT) return 0;
   if ((rc = next_event(reader))) return rc;
-  const struct zf_conf_place at = event_place(reader);
+  const struct zf_conf_place place = event_place(reader);
   if (key_index >= 0)
     rc = read_value(reader, conf, key_index);
   else if (reader->event.type == YAML_MAPPING_START_EVENT)
     rc = read_mapping(reader, conf);
   else if (!is_null(&reader->event))
-    rc = zf_conf_fail(&at, "expected a mapping of keys, found %s", event_kind(reader, text));
+    rc = zf_conf_fail(&place, "expected a mapping of keys, found %s", event_kind(reader, text));
   if (rc || (rc = next_event(reader)) || (rc = next_event(reader))) return rc;
   const struct zf_conf_place end = event_place(reader);
   if (reader->event.type != YAML_STREAM_END_EVENT)

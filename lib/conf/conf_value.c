@@ -60,15 +60,16 @@ static size_t digits_length(const char *text) {
   return len;
 }
 
-/* Length of the decimal number that the text begins with, or 0.  With `whole`, of an integer
- * alone. */
-static size_t number_length(const char *text, int whole) {
+/* Length of the decimal number that the text begins with, or 0; with `integer_only`, of its integer
+ * part. */
+static size_t number_length(const char *text, int integer_only) {
   size_t sign = *text == '-' || *text == '+', len = sign,
          integer_digits = digits_length(text + len), fraction_digits = 0;
   len += integer_digits;
-  if (!whole && text[len] == '.') len += 1 + (fraction_digits = digits_length(text + len + 1));
+  if (!integer_only && text[len] == '.')
+    len += 1 + (fraction_digits = digits_length(text + len + 1));
   if (integer_digits + fraction_digits == 0) return 0;
-  if (whole || (text[len] != 'e' && text[len] != 'E')) return len;
+  if (integer_only || (text[len] != 'e' && text[len] != 'E')) return len;
   size_t exponent = len + 1;
   if (text[exponent] == '-' || text[exponent] == '+') exponent++;
   return digits_length(text + exponent) ? exponent + digits_length(text + exponent) : len;
@@ -159,16 +160,16 @@ static const char *type_bool(struct zf_conf_value *value, const char *text) {
 }
 
 static int out_of_range(const struct zf_conf_value *value, const struct zf_conf *conf,
-                        int64_t key_index, const struct zf_conf_place *at) {
+                        int64_t key_index, const struct zf_conf_place *place) {
   const struct zf_conf_key *key = conf->keys[key_index];
   if (!(key->min < key->max) || (value->num >= key->min && value->num <= key->max)) return 0;
   if (isinf(key->max))
-    return zf_conf_fail(at, "'%s%s' must be at least %.15g, found %.60s", conf->prefix, key->name,
-                        key->min, value->text);
+    return zf_conf_fail(place, "'%s%s' must be at least %.15g, found %.60s", conf->prefix,
+                        key->name, key->min, value->text);
   if (isinf(key->min))
-    return zf_conf_fail(at, "'%s%s' must be at most %.15g, found %.60s", conf->prefix, key->name,
+    return zf_conf_fail(place, "'%s%s' must be at most %.15g, found %.60s", conf->prefix, key->name,
                         key->max, value->text);
-  return zf_conf_fail(at, "'%s%s' must be between %.15g and %.15g, found %.60s", conf->prefix,
+  return zf_conf_fail(place, "'%s%s' must be between %.15g and %.15g, found %.60s", conf->prefix,
                       key->name, key->min, key->max, value->text);
 }
 
@@ -185,7 +186,7 @@ static const char *nearest_choice(char *choices, const char *text) {
 }
 
 static int refuse(const struct zf_conf *conf, int64_t key_index, const char *text, const char *why,
-                  const struct zf_conf_place *at) {
+                  const struct zf_conf_place *place) {
   const struct zf_conf_key *key = conf->keys[key_index];
   char expects[512], choices[512];
   const char *near = NULL;
@@ -194,7 +195,7 @@ static int refuse(const struct zf_conf *conf, int64_t key_index, const char *tex
     snprintf(choices, sizeof choices, "%s", key->choices);
     near = nearest_choice(choices, text);
   }
-  return zf_conf_fail(at, "'%s%s' expects %s, found '%.60s'%s%s%s%s%s", conf->prefix, key->name,
+  return zf_conf_fail(place, "'%s%s' expects %s, found '%.60s'%s%s%s%s%s", conf->prefix, key->name,
                       expects, text, *why ? ", " : "", why, near ? ": did you mean '" : "",
                       near ? near : "", near ? "'?" : "");
 }
@@ -221,12 +222,12 @@ static const char *type_value(struct zf_conf_value *value, const struct zf_conf_
 }
 
 int zf_conf_type_scalar(struct zf_conf_value *value, const struct zf_conf *conf, int64_t key_index,
-                        const char *text, size_t len, const struct zf_conf_place *at) {
+                        const char *text, size_t len, const struct zf_conf_place *place) {
   const struct zf_conf_key *key = conf->keys[key_index];
   int number = key->type == ZF_CONF_INT || key->type == ZF_CONF_NUM || key->type == ZF_CONF_BYTES;
   memset(value, 0, sizeof *value);
   if (memchr(text, 0, len))
-    return zf_conf_fail(at, "'%s%s' holds a zero byte, which a value must not", conf->prefix,
+    return zf_conf_fail(place, "'%s%s' holds a zero byte, which a value must not", conf->prefix,
                         key->name);
   if (!(value->text = zf_strndup(text, len))) return ZF_ENOMEM;
   if (key->path && *value->text == '~') {
@@ -238,6 +239,6 @@ int zf_conf_type_scalar(struct zf_conf_value *value, const struct zf_conf *conf,
   if (value->is_word) return 0;
   const char *why =
       number && len > NUMBER ? "which is too long" : type_value(value, key, value->text, len);
-  if (why) return refuse(conf, key_index, value->text, why, at);
-  return number ? out_of_range(value, conf, key_index, at) : 0;
+  if (why) return refuse(conf, key_index, value->text, why, place);
+  return number ? out_of_range(value, conf, key_index, place) : 0;
 }

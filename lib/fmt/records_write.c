@@ -19,7 +19,7 @@ struct zf_rows_out {
 
 /* `row` appends one row to the line, without the line end. */
 struct row_format {
-  int (*row)(struct zf_rows_out *writer, const json_t *row, const char *place);
+  int (*row)(struct zf_rows_out *writer, const json_t *row, const char *where);
   const char *begin, *between, *end; /* of the file, and between rows */
   char delim;
 };
@@ -27,7 +27,7 @@ struct row_format {
 /* --- cells --- */
 
 /* Appends the text of a scalar, as templates print it. */
-static int cell_text(struct zf_buf *buf, const json_t *value, const char *name, const char *place) {
+static int cell_text(struct zf_buf *buf, const json_t *value, const char *name, const char *where) {
   if (!value || json_is_null(value)) return 0;
   if (json_is_string(value)) {
     zf_buf_add(buf, json_string_value(value), json_string_length(value));
@@ -35,7 +35,7 @@ static int cell_text(struct zf_buf *buf, const json_t *value, const char *name, 
   }
   if (json_is_object(value) || json_is_array(value))
     return zf_error(ZF_EINVALID,
-                    "%s: field '%s' is %s: this format holds texts, numbers and booleans", place,
+                    "%s: field '%s' is %s: this format holds texts, numbers and booleans", where,
                     name, zf_json_kind(value));
   char *text = zf_json_dump(value, JSON_ENCODE_ANY);
   zf_buf_puts(buf, text ? text : "");
@@ -46,25 +46,25 @@ static int cell_text(struct zf_buf *buf, const json_t *value, const char *name, 
 /* Ends the cell that begins at `from` of the line: quotes it if its text requires that.
  * ZF_EINVALID if the format cannot hold it. */
 static int close_cell(struct zf_rows_out *writer, size_t from, const char *name,
-                      const char *place) {
+                      const char *where) {
   struct zf_buf *buf = &writer->line;
   char *text = buf->data ? buf->data + from : "";
   char special[] = {writer->format->delim, '"', '\n', '\r', 0};
   if (!text[strcspn(text, special)]) return 0;
   if (writer->format->delim != ',') {
-    char bad[] = {writer->format->delim, '\n', '\r', 0};
-    if (!text[strcspn(text, bad)]) return 0;
+    char forbidden[] = {writer->format->delim, '\n', '\r', 0};
+    if (!text[strcspn(text, forbidden)]) return 0;
     return zf_error(ZF_EINVALID,
-                    "%s: field '%s' has a tab or line end, which this format cannot hold", place,
+                    "%s: field '%s' has a tab or line end, which this format cannot hold", where,
                     name);
   }
   char *plain = zf_strdup(text);
   if (!plain) return ZF_ENOMEM;
   buf->len = from;
   zf_buf_putc(buf, '"');
-  for (const char *p = plain; *p; p++) {
-    if (*p == '"') zf_buf_putc(buf, '"');
-    zf_buf_putc(buf, *p);
+  for (const char *at = plain; *at; at++) {
+    if (*at == '"') zf_buf_putc(buf, '"');
+    zf_buf_putc(buf, *at);
   }
   zf_buf_putc(buf, '"');
   free(plain);
@@ -72,18 +72,18 @@ static int close_cell(struct zf_rows_out *writer, size_t from, const char *name,
 }
 
 static int put_cell(struct zf_rows_out *writer, const json_t *value, const char *name,
-                    const char *place) {
+                    const char *where) {
   size_t from = writer->line.len;
-  int rc = cell_text(&writer->line, value, name, place);
+  int rc = cell_text(&writer->line, value, name, where);
   zf_buf_puts(&writer->line, "");
-  return rc ? rc : close_cell(writer, from, name, place);
+  return rc ? rc : close_cell(writer, from, name, where);
 }
 
 /* --- rows --- */
 
-static int put_json(struct zf_rows_out *writer, const json_t *row, const char *place) {
+static int put_json(struct zf_rows_out *writer, const json_t *row, const char *where) {
   char *text = zf_json_dump(row, JSON_COMPACT);
-  if (!text) return zf_error(ZF_ENOMEM, "%s: out of memory for a row", place);
+  if (!text) return zf_error(ZF_ENOMEM, "%s: out of memory for a row", where);
   zf_buf_puts(&writer->line, text);
   free(text);
   return 0;
@@ -100,7 +100,7 @@ static int write_line(struct zf_rows_out *writer, const char *before) {
 }
 
 /* Writes the row of names. */
-static int name_fields(struct zf_rows_out *writer, const json_t *row, const char *place) {
+static int name_fields(struct zf_rows_out *writer, const json_t *row, const char *where) {
   const char *name;
   json_t *value;
   int rc = 0, column = 0;
@@ -111,42 +111,42 @@ static int name_fields(struct zf_rows_out *writer, const json_t *row, const char
     if (column++) zf_buf_putc(&writer->line, writer->format->delim);
     size_t from = writer->line.len;
     zf_buf_puts(&writer->line, name);
-    rc = close_cell(writer, from, name, place);
+    rc = close_cell(writer, from, name, where);
   }
   if (!rc) zf_buf_putc(&writer->line, '\n');
   return rc ? rc : write_line(writer, "");
 }
 
-static int put_table(struct zf_rows_out *writer, const json_t *row, const char *place) {
+static int put_table(struct zf_rows_out *writer, const json_t *row, const char *where) {
   const char *name;
   json_t *value;
-  int rc = writer->names ? 0 : name_fields(writer, row, place), column = 0;
+  int rc = writer->names ? 0 : name_fields(writer, row, where), column = 0;
   if (rc) return rc;
   json_object_foreach((json_t *)row, name, value) {
     if (!json_object_get(writer->names, name))
-      return zf_error(ZF_EINVALID, "%s: field '%s' is not among those of the first row", place,
+      return zf_error(ZF_EINVALID, "%s: field '%s' is not among those of the first row", where,
                       name);
   }
   json_object_foreach(writer->names, name, value) {
     if (rc) break;
     if (column++) zf_buf_putc(&writer->line, writer->format->delim);
-    rc = put_cell(writer, json_object_get(row, name), name, place);
+    rc = put_cell(writer, json_object_get(row, name), name, where);
   }
   if (!rc && column == 1 && !writer->line.len)
     zf_buf_puts(&writer->line, writer->format->delim == ',' ? "\"\"" : "");
   if (!rc && column == 1 && !writer->line.len)
-    return zf_error(ZF_EINVALID, "%s: the only field is empty, which would be a blank line", place);
+    return zf_error(ZF_EINVALID, "%s: the only field is empty, which would be a blank line", where);
   return rc;
 }
 
-static int put_text(struct zf_rows_out *writer, const json_t *row, const char *place) {
+static int put_text(struct zf_rows_out *writer, const json_t *row, const char *where) {
   const char *name = json_object_iter_key(json_object_iter((json_t *)row));
   if (json_object_size(row) != 1)
     return zf_error(ZF_EINVALID,
                     "%s: .txt holds one field, the row has %zu: name it, as in --field "
                     "text=...",
-                    place, json_object_size(row));
-  return put_cell(writer, json_object_get(row, name), name, place);
+                    where, json_object_size(row));
+  return put_cell(writer, json_object_get(row, name), name, where);
 }
 
 static const struct row_format formats[] = {
@@ -188,8 +188,8 @@ static int end_row(struct zf_rows_out *writer) {
   return rc;
 }
 
-int zf_rows_out_put(struct zf_rows_out *writer, const json_t *row, const char *place) {
-  int rc = writer->format->row(writer, row, place);
+int zf_rows_out_put(struct zf_rows_out *writer, const json_t *row, const char *where) {
+  int rc = writer->format->row(writer, row, where);
   if (!rc) return end_row(writer);
   zf_buf_clear(&writer->line);
   return rc;

@@ -15,7 +15,7 @@ int zf_rows_out_open(struct zf_rows_out **out, const char *path);
  * ZF_EINVALID, and fields that it lacks are empty.  Tables and .txt hold only texts, numbers and
  * booleans; .tsv and .txt hold no tab or line end; .txt has a single field.  `place` names the row
  * in messages. */
-int zf_rows_out_put(struct zf_rows_out *writer, const json_t *row, const char *place);
+int zf_rows_out_put(struct zf_rows_out *writer, const json_t *row, const char *where);
 
 /* _copy adds the text of a row of a file with the same format.  _head, called before the first
  * _copy, adds the row that names the fields of a table. */

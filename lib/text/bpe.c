@@ -316,8 +316,8 @@ static int split_symbols(const struct bpe_model *bpe, struct zf_word *word, cons
 static int encode_span(const struct bpe_model *bpe, struct zf_encoding *encoding,
                        struct bpe_scratch *scratch, const struct zf_span *span) {
   const char *text = encoding->text.data + span->off;
-  int32_t whole = bpe->ignore_merges ? zf_vocab_find(bpe->vocab, text, span->len) : -1;
-  if (whole >= 0) return zf_encoding_emit(encoding, whole, span->off, span->len);
+  int32_t whole_id = bpe->ignore_merges ? zf_vocab_find(bpe->vocab, text, span->len) : -1;
+  if (whole_id >= 0) return zf_encoding_emit(encoding, whole_id, span->off, span->len);
   int rc = split_symbols(bpe, &scratch->word, text, span->len);
   if (!rc) rc = zf_word_merge(&scratch->word, &bpe->merges);
   if (rc) return rc;

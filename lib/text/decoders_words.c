@@ -59,12 +59,12 @@ int zf_bpe_decoder_parse(void **self, const json_t *def, const char *where,
 static void replace(struct zf_buf *buf, const char *from, const char *to) {
   size_t from_len = strlen(from), at = 0;
   struct zf_buf out = {0};
-  const char *hit = buf->data && from_len ? strstr(buf->data, from) : NULL;
-  if (!hit) return;
-  for (; hit; hit = strstr(buf->data + at, from)) {
-    zf_buf_add(&out, buf->data + at, (size_t)(hit - buf->data) - at);
+  const char *match = buf->data && from_len ? strstr(buf->data, from) : NULL;
+  if (!match) return;
+  for (; match; match = strstr(buf->data + at, from)) {
+    zf_buf_add(&out, buf->data + at, (size_t)(match - buf->data) - at);
     zf_buf_puts(&out, to);
-    at = (size_t)(hit - buf->data) + from_len;
+    at = (size_t)(match - buf->data) + from_len;
   }
   zf_buf_add(&out, buf->data + at, buf->len - at);
   out.failed |= buf->failed;
