@@ -18,12 +18,12 @@
 #if defined(ZF_ASAN)
 #include <sanitizer/asan_interface.h>
 enum { REDZONE = 64 };
-#define POISON(p, n) ASAN_POISON_MEMORY_REGION(p, n)
-#define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
+#define POISON(start, size) ASAN_POISON_MEMORY_REGION(start, size)
+#define UNPOISON(start, size) ASAN_UNPOISON_MEMORY_REGION(start, size)
 #else
 enum { REDZONE = 0 };
-#define POISON(p, n) ((void)(p), (void)(n))
-#define UNPOISON(p, n) ((void)(p), (void)(n))
+#define POISON(start, size) ((void)(start), (void)(size))
+#define UNPOISON(start, size) ((void)(start), (void)(size))
 #endif
 
 enum { ALIGN = 64 };
@@ -31,9 +31,9 @@ enum { ALIGN = 64 };
 int zf_arena_init(struct zf_arena *arena, size_t cap) {
   memset(arena, 0, sizeof *arena);
   if (cap == 0) cap = ALIGN;
-  void *p = mmap(NULL, cap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED) return zf_error(ZF_ENOMEM, "cannot reserve %zu bytes of memory", cap);
-  arena->base = p;
+  void *reserved = mmap(NULL, cap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (reserved == MAP_FAILED) return zf_error(ZF_ENOMEM, "cannot reserve %zu bytes of memory", cap);
+  arena->base = reserved;
   arena->cap = cap;
   POISON(arena->base, arena->cap);
   return 0;
@@ -57,11 +57,11 @@ void *zf_arena_alloc(struct zf_arena *arena, size_t size) {
              arena->cap, size);
     return NULL;
   }
-  unsigned char *p = arena->base + arena->used;
+  unsigned char *start = arena->base + arena->used;
   arena->used += zf_arena_cost(size);
   if (arena->used > arena->peak) arena->peak = arena->used;
-  UNPOISON(p, size);
-  return p;
+  UNPOISON(start, size);
+  return start;
 }
 
 void *zf_arena_array(struct zf_arena *arena, int64_t count, size_t size) {
@@ -80,14 +80,16 @@ void zf_arena_rewind(struct zf_arena *arena, size_t mark) {
 }
 
 void *zf_malloc(size_t size) {
-  void *p = malloc(size ? size : 1);
-  if (!p) zf_error(ZF_ENOMEM, "out of memory: %zu bytes wanted", size);
-  return p;
+  void *memory = malloc(size ? size : 1);
+  if (!memory) zf_error(ZF_ENOMEM, "out of memory: %zu bytes wanted", size);
+  return memory;
 }
 
-void *zf_calloc(int64_t n, size_t size) {
-  int fits = n >= 0 && (!size || (uint64_t)n <= SIZE_MAX / size);
-  void *p = fits ? calloc(n ? (size_t)n : 1, size ? size : 1) : NULL;
-  if (!p) zf_error(ZF_ENOMEM, "out of memory: %lld items of %zu bytes wanted", (long long)n, size);
-  return p;
+void *zf_calloc(int64_t count, size_t size) {
+  void *memory = NULL;
+  if (count >= 0 && (!size || (uint64_t)count <= SIZE_MAX / size))
+    memory = calloc(count ? (size_t)count : 1, size ? size : 1);
+  if (!memory)
+    zf_error(ZF_ENOMEM, "out of memory: %lld items of %zu bytes wanted", (long long)count, size);
+  return memory;
 }

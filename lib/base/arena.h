@@ -1,9 +1,8 @@
 /* Arenas: memory with one lifetime (model, run, step).
  *
- * An arena is one reservation of address space made at the start; allocation
- * moves an offset, nothing is freed alone.  Pages are touched, and so resident,
- * only where something was allocated.  A step's arena is reset, not freed, so
- * that after the first step nothing is asked of the system.
+ * An arena reserves address space once.  An allocation moves an offset; single allocations are not
+ * freed.  Pages become resident when they are first written.  The arena of a step is rewound, not
+ * freed, so that steps after the first one ask the system for nothing.
  *
  * Under AddressSanitizer the gap between two allocations is poisoned. */
 #ifndef ZF_BASE_ARENA_H
@@ -22,24 +21,24 @@ struct zf_arena {
 /* Reserves `cap` bytes of zeroed memory.  ZF_ENOMEM. */
 int zf_arena_init(struct zf_arena *arena, size_t cap);
 
-/* Gives the reservation back.  Takes a zeroed arena. */
+/* Gives the reservation back.  A zeroed arena is allowed. */
 void zf_arena_free(struct zf_arena *arena);
 
-/* `size` bytes aligned to 64, or NULL when the reservation is exhausted (the
- * error slot then says by how much).  Contents are undefined after a reset. */
+/* `size` bytes aligned to 64, or NULL, with ZF_ENOMEM in the error slot, if the reservation is
+ * exhausted.  After a rewind the contents are undefined. */
 void *zf_arena_alloc(struct zf_arena *arena, size_t size);
 
-/* n * size with the product checked. */
+/* count * size bytes, the product checked for overflow. */
 void *zf_arena_array(struct zf_arena *arena, int64_t count, size_t size);
 
 /* Forgets everything allocated after `mark`, a value of `used` taken earlier. */
 void zf_arena_rewind(struct zf_arena *arena, size_t mark);
 
-/* Bytes that an allocation of `size` takes: for forecasts. */
+/* Bytes of the arena that an allocation of `size` takes. */
 size_t zf_arena_cost(size_t size);
 
-/* Plain malloc with product checked and the error slot set; caller frees. */
+/* malloc and calloc that set the error slot to ZF_ENOMEM on failure; the caller frees. */
 void *zf_malloc(size_t size);
-void *zf_calloc(int64_t n, size_t size);
+void *zf_calloc(int64_t count, size_t size);
 
 #endif

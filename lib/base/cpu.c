@@ -1,5 +1,5 @@
-/* Detection asks the processor (CPUID) and the system (XCR0): a kernel that
- * does not save the wide registers makes the instructions unusable. */
+/* Detection asks the processor (CPUID) and the operating system (XCR0): the wide registers are
+ * unusable if the kernel does not save them. */
 #include "base/cpu.h"
 
 #include <fcntl.h>
@@ -48,39 +48,40 @@ static uint64_t xcr0(void) {
   return (uint64_t)hi << 32 | lo;
 }
 
-static int usable(void) {
-  unsigned a, b, c, d;
-  if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
-  return (c >> 12 & 1) && (c >> 27 & 1) && (xcr0() & 0x06) == 0x06;
+static int has_fma(void) {
+  unsigned eax, ebx, ecx, edx;
+  if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return 0;
+  return (ecx >> 12 & 1) && (ecx >> 27 & 1) && (xcr0() & 0x06) == 0x06;
 }
 
-static unsigned detect(void) {
-  unsigned a, b, c, d, f = 0;
-  if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
-  int osxsave = c >> 27 & 1, fma = c >> 12 & 1, f16c = c >> 29 & 1;
-  if (!osxsave || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
-  uint64_t state = xcr0();
-  int ymm = (state & 0x06) == 0x06, zmm = (state & 0xe6) == 0xe6;
-  if (ymm && fma && f16c && (b >> 5 & 1)) f |= ZF_CPU_AVX2;
-  unsigned wide = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; /* F DQ BW VL */
-  if (!(f & ZF_CPU_AVX2) || !zmm || (b & wide) != wide) return f;
-  f |= ZF_CPU_AVX512;
-  if (c >> 11 & 1) f |= ZF_CPU_AVX512VNNI;
-  if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1)) f |= ZF_CPU_AVX512BF16;
-  return f;
+static unsigned detect_flags(void) {
+  unsigned eax, ebx, ecx, edx, flags = 0;
+  if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return 0;
+  int osxsave = ecx >> 27 & 1, fma = ecx >> 12 & 1, f16c = ecx >> 29 & 1;
+  if (!osxsave || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return 0;
+  uint64_t xcr = xcr0();
+  int ymm = (xcr & 0x06) == 0x06, zmm = (xcr & 0xe6) == 0xe6;
+  if (ymm && fma && f16c && (ebx >> 5 & 1)) flags |= ZF_CPU_AVX2;
+  unsigned avx512_bits = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; /* F DQ BW VL */
+  if (!(flags & ZF_CPU_AVX2) || !zmm || (ebx & avx512_bits) != avx512_bits) return flags;
+  flags |= ZF_CPU_AVX512;
+  if (ecx >> 11 & 1) flags |= ZF_CPU_AVX512VNNI;
+  if (__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 5 & 1)) flags |= ZF_CPU_AVX512BF16;
+  return flags;
 }
 
-static void brand(char out[64]) {
-  unsigned r[12];
+static void read_brand(char out[64]) {
+  unsigned registers[12];
   unsigned top = __get_cpuid_max(0x80000000u, NULL);
   if (top < 0x80000004u) return;
   for (unsigned i = 0; i < 3; i++)
-    __get_cpuid(0x80000002u + i, &r[4 * i], &r[4 * i + 1], &r[4 * i + 2], &r[4 * i + 3]);
-  memcpy(out, r, 48);
+    __get_cpuid(0x80000002u + i, &registers[4 * i], &registers[4 * i + 1], &registers[4 * i + 2],
+                &registers[4 * i + 3]);
+  memcpy(out, registers, 48);
   out[48] = 0;
 }
 #elif defined(__aarch64__)
-static unsigned detect(void) {
+static unsigned detect_flags(void) {
 #if defined(__APPLE__)
   int dot = 0;
   size_t n = sizeof dot;
@@ -91,7 +92,7 @@ static unsigned detect(void) {
   return ZF_CPU_NEON | (dot ? ZF_CPU_DOTPROD : 0);
 }
 
-static void brand(char out[64]) {
+static void read_brand(char out[64]) {
 #if defined(__APPLE__)
   size_t n = 63;
   sysctlbyname("machdep.cpu.brand_string", out, &n, NULL, 0);
@@ -100,18 +101,18 @@ static void brand(char out[64]) {
 #endif
 }
 #else
-static unsigned detect(void) {
+static unsigned detect_flags(void) {
   return 0;
 }
 
-static void brand(char out[64]) {
+static void read_brand(char out[64]) {
   (void)out;
 }
 #endif
 
 int zf_cpu_check(void) {
 #if defined(__x86_64__)
-  if (!usable())
+  if (!has_fma())
     return zf_error(ZF_EFAIL,
                     "this processor (%s) has no FMA instructions: zoft needs an x86-64 "
                     "processor of 2013 or later, or arm64",
@@ -120,66 +121,71 @@ int zf_cpu_check(void) {
   return 0;
 }
 
-static unsigned mask = ~0u;
+static unsigned allowed_flags = ~0u;
 
 unsigned zf_cpu_flags(void) {
   static int known;
   static unsigned flags;
   if (!known) {
-    flags = detect();
+    flags = detect_flags();
     known = 1;
   }
-  return flags & mask;
+  return flags & allowed_flags;
 }
 
-void zf_cpu_mask(unsigned m) {
-  mask = m;
+void zf_cpu_mask(unsigned mask) {
+  allowed_flags = mask;
 }
 
-int zf_cpu_mask_parse(unsigned *out, const char *text) {
+/* The flags named by a word of len bytes; 0 for an unknown one. */
+static unsigned named_flags(const char *word, size_t len) {
+  for (int i = 0; i < FLAG_NAMES; i++)
+    if (strlen(flag_names[i].name) == len && !strncmp(flag_names[i].name, word, len))
+      return flag_names[i].bits;
+  return 0;
+}
+
+int zf_cpu_mask_parse(unsigned *mask, const char *text) {
   char *end;
   if (text[0] >= '0' && text[0] <= '9') {
-    *out = (unsigned)strtoul(text, &end, 0);
+    *mask = (unsigned)strtoul(text, &end, 0);
     if (*end == 0) return 0;
   }
-  *out = 0;
-  for (const char *p = text; *p;) {
-    size_t n = strcspn(p, ",");
-    int hit = n == 4 && !strncmp(p, "none", 4);
-    for (int i = 0; i < FLAG_NAMES; i++)
-      if (strlen(flag_names[i].name) == n && !strncmp(flag_names[i].name, p, n)) {
-        *out |= flag_names[i].bits;
-        hit = 1;
-      }
-    if (!hit)
+  *mask = 0;
+  for (const char *word = text; *word;) {
+    size_t len = strcspn(word, ",");
+    int none = len == 4 && !strncmp(word, "none", 4);
+    unsigned flags = named_flags(word, len);
+    if (!flags && !none)
       return zf_error(ZF_EUSAGE,
                       "--cpumask: '%.*s' is none of avx2, avx512, avx512bf16, avx512vnni, "
-                      "neon, none or a number",
-                      (int)n, p);
-    p += n + (p[n] == ',');
+                      "neon, dotprod, none or a number",
+                      (int)len, word);
+    *mask |= flags;
+    word += len + (word[len] == ',');
   }
   return 0;
 }
 
 char *zf_cpu_names(char out[96], unsigned flags) {
-  size_t n = 0;
+  size_t len = 0;
   out[0] = 0;
   for (int i = 0; i < FLAG_NAMES; i++)
     if (flags & flag_names[i].bits)
-      n += (size_t)snprintf(out + n, 96 - n, "%s%s", n ? " " : "", flag_names[i].name);
-  if (!n) snprintf(out, 96, "none");
+      len += (size_t)snprintf(out + len, 96 - len, "%s%s", len ? " " : "", flag_names[i].name);
+  if (!len) snprintf(out, 96, "none");
   return out;
 }
 
 const char *zf_cpu_brand(void) {
   static char text[64];
-  if (!text[0]) {
-    char raw[64] = "";
-    brand(raw);
-    const char *p = raw + strspn(raw, " ");
-    snprintf(text, sizeof text, "%s", *p ? p : "unknown");
-    for (size_t n = strlen(text); n && text[n - 1] == ' '; n--) text[n - 1] = 0;
-  }
+  if (text[0]) return text;
+  char raw[64] = "";
+  read_brand(raw);
+  const char *start = raw + strspn(raw, " ");
+  snprintf(text, sizeof text, "%s", *start ? start : "unknown");
+  size_t len = strlen(text);
+  while (len && text[len - 1] == ' ') text[--len] = 0;
   return text;
 }
 
@@ -197,14 +203,14 @@ static int first_of_core(int cpu) {
 
 int zf_cpu_cores(void) {
   cpu_set_t set;
-  int n = 0;
+  int cores = 0;
   if (sched_getaffinity(0, sizeof set, &set)) return 1;
   for (int i = 0; i < CPU_SETSIZE; i++)
-    if (CPU_ISSET(i, &set) && first_of_core(i)) n++;
-  /* Bound to the second threads of cores alone: each is still one to use. */
-  if (n == 0) n = CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
+    if (CPU_ISSET(i, &set) && first_of_core(i)) cores++;
+  /* A process bound to second threads of cores alone may still use each of them. */
+  if (cores == 0) cores = CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
   int quota = zf_cpu_quota("/proc/self/cgroup", "/sys/fs/cgroup");
-  return quota > 0 && quota < n ? quota : n;
+  return quota > 0 && quota < cores ? quota : cores;
 }
 #else
 int zf_cpu_cores(void) {
@@ -220,17 +226,18 @@ int zf_cpu_cores(void) {
 }
 #endif
 
-/* VmHWM of /proc/self/status in bytes; 0: unknown.  Without stdio, which would take memory for it. */
+/* VmHWM of /proc/self/status in bytes; 0: unknown.  Without stdio, whose buffers would add to
+ * it. */
 static int64_t high_water(void) {
   char text[4096];
   long long kb = 0;
   int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-  ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+  ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
   if (fd >= 0) close(fd);
-  if (n <= 0) return 0;
-  text[n] = 0;
-  const char *at = strstr(text, "VmHWM:");
-  return at && sscanf(at, "VmHWM: %lld", &kb) == 1 ? (int64_t)kb * 1024 : 0;
+  if (len <= 0) return 0;
+  text[len] = 0;
+  const char *field = strstr(text, "VmHWM:");
+  return field && sscanf(field, "VmHWM: %lld", &kb) == 1 ? (int64_t)kb * 1024 : 0;
 }
 
 int64_t zf_peak_rss(void) {
@@ -238,7 +245,7 @@ int64_t zf_peak_rss(void) {
   int64_t peak = high_water();
   if (peak || getrusage(RUSAGE_SELF, &usage)) return peak;
 #if defined(__APPLE__)
-  return (int64_t)u.ru_maxrss;
+  return (int64_t)usage.ru_maxrss;
 #else
   return (int64_t)usage.ru_maxrss * 1024;
 #endif

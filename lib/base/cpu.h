@@ -1,4 +1,4 @@
-/* What the processor and the system can do, and what was switched off. */
+/* The features of the processor and the resources of the system. */
 #ifndef ZF_BASE_CPU_H
 #define ZF_BASE_CPU_H
 
@@ -13,11 +13,11 @@ enum zf_cpu_flags {
   ZF_CPU_DOTPROD = 1 << 5,    /* sdot */
 };
 
-/* Flags of this processor, asked once, less what zf_cpu_mask() removed. */
+/* The flags of this processor without those that zf_cpu_mask() has removed. */
 unsigned zf_cpu_flags(void);
 
-/* Can this program run here at all?  SLEEF's deterministic functions, which plain C uses too, need
- * FMA on x86-64.  ZF_EFAIL says what is missing. */
+/* ZF_EFAIL if this processor cannot run the program.  SLEEF's deterministic functions, which the
+ * plain C kernels use too, need FMA on x86-64. */
 int zf_cpu_check(void);
 
 /* Keeps only the flags in `mask`: the option --cpumask.  ~0u restores all. */
@@ -30,17 +30,17 @@ int zf_cpu_mask_parse(unsigned *mask, const char *text);
 char *zf_cpu_names(char out[96], unsigned flags);
 
 const char *zf_cpu_brand(void); /* "AMD EPYC ...", or "unknown" */
-int zf_cpu_cores(void);         /* physical cores this process may use, >= 1; a quota counts */
+int zf_cpu_cores(void);         /* physical cores this process may use, >= 1; quotas included */
 
-/* Processors that the control group of a process allows, rounded up; 0: no limit.  `groups` is its
- * /proc/self/cgroup, `root` the mount point, /sys/fs/cgroup. */
+/* The processors that the control group of a process allows, rounded up; 0: no limit.  `groups`:
+ * the path of its /proc/self/cgroup; `root`: the mount point, /sys/fs/cgroup. */
 int zf_cpu_quota(const char *groups, const char *root);
 
-/* Most bytes that were resident since this program began: VmHWM on Linux, for getrusage counts what
- * the process held before exec. */
+/* The peak of resident bytes since this program began.  VmHWM on Linux, because getrusage includes
+ * what the process held before exec. */
 int64_t zf_peak_rss(void);
 int64_t zf_rss(void); /* bytes resident now, 0 where unknown */
-void zf_trim(void);   /* gives memory that malloc holds in reserve back to the system */
+void zf_trim(void);   /* gives free memory that malloc holds back to the system */
 double zf_now(void);  /* seconds of a monotonic clock */
 
 #endif

@@ -1,5 +1,5 @@
-/* The error slot: one fixed buffer a thread, so that reporting "out of memory"
- * needs no memory. */
+/* The error slot: a fixed buffer for each thread, so that reporting "out of memory" needs no
+ * memory. */
 #include "base/err.h"
 
 #include <stdio.h>
@@ -7,11 +7,11 @@
 
 enum { SLOT = 2048 };
 
-static _Thread_local char slot[SLOT];
+static _Thread_local char message[SLOT];
 
-/* Names and values from hostile files stand in sentences, which go to terminals
- * and logs: control characters (C0, DEL, and C1 in UTF-8) become question marks. */
-static void disarm(char *text) {
+/* Sentences quote names and values from hostile files and go to terminals and logs: control
+ * characters (C0, DEL, and C1 in UTF-8) become question marks. */
+static void replace_control_characters(char *text) {
   for (unsigned char *p = (unsigned char *)text; *p; p++) {
     if (*p < ' ' || *p == 0x7f) *p = '?';
     if (p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0) p[0] = p[1] = '?';
@@ -19,37 +19,34 @@ static void disarm(char *text) {
 }
 
 int zf_error(int code, const char *fmt, ...) {
-  /* The arguments may point into the slot itself: format aside first. */
+  /* The arguments may point into the slot: format into another buffer first. */
   char text[SLOT];
   va_list ap;
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
-  disarm(text);
-  memcpy(slot, text, sizeof slot);
+  replace_control_characters(text);
+  memcpy(message, text, sizeof message);
   return code;
 }
 
 int zf_error_prefix(int code, const char *fmt, ...) {
-  char text[SLOT], rest[SLOT];
+  char prefix[SLOT], text[2 * SLOT + 2];
   va_list ap;
   va_start(ap, fmt);
-  vsnprintf(text, sizeof text, fmt, ap);
+  vsnprintf(prefix, sizeof prefix, fmt, ap);
   va_end(ap);
-  disarm(text);
-  memcpy(rest, slot, sizeof rest);
-  size_t n = strlen(text);
-  memcpy(slot, text, n);
-  for (const char *p = ": "; *p && n < SLOT - 1; p++) slot[n++] = *p;
-  for (const char *p = rest; *p && n < SLOT - 1; p++) slot[n++] = *p;
-  slot[n] = 0;
+  replace_control_characters(prefix);
+  snprintf(text, sizeof text, "%s: %s", prefix, message);
+  text[SLOT - 1] = 0;
+  memcpy(message, text, sizeof message);
   return code;
 }
 
 const char *zf_error_message(void) {
-  return slot;
+  return message;
 }
 
 void zf_error_clear(void) {
-  slot[0] = 0;
+  message[0] = 0;
 }

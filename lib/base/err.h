@@ -1,9 +1,9 @@
 /* Errors: a code for the program, a sentence for the person.
  *
- * Every fallible function of zoft returns int: 0, or one of the negative codes
- * below.  Before it returns a code it calls zf_error(), which keeps the sentence
- * in a slot of the calling thread: what was read, where, what was expected and
- * what was found.  The library prints nothing and never exits.
+ * Every function that can fail returns int: 0, or one of the negative codes below.  Before it
+ * returns a code it calls zf_error(), which keeps a sentence in the error slot of the calling
+ * thread: what was read, where, what was expected and what was found.  The library prints nothing
+ * and never exits.
  *
  * OpenMP regions do not fail: what can fail is done before or after them. */
 #ifndef ZF_BASE_ERR_H
@@ -30,17 +30,17 @@ enum zf_err {
 #define ZF_PRINTF(f, a)
 #endif
 
-/* Sets this thread's sentence and returns `code`, so that callers can write
- * `return zf_error(ZF_EINVALID, "%s: ...", path);`.  One line: control characters
- * become question marks. */
+/* Sets this thread's sentence and returns `code`, so that callers can write `return
+ * zf_error(ZF_EINVALID, "%s: ...", path);`.  The sentence is one line: control characters become
+ * question marks. */
 int zf_error(int code, const char *fmt, ...) ZF_PRINTF(2, 3);
 
-/* Puts "prefix: " before the present sentence and returns `code`: for callers
- * that know more of the place (a file, a tensor) than the callee did. */
+/* Puts "prefix: " before the current sentence and returns `code`: for callers that know the file or
+ * tensor, which the callee did not. */
 int zf_error_prefix(int code, const char *fmt, ...) ZF_PRINTF(2, 3);
 
-/* The sentence of the last error of this thread, "" if none.  Valid until the
- * next zf_error() of the thread. */
+/* The sentence of this thread's last error, "" if there is none.  Valid until its next
+ * zf_error(). */
 const char *zf_error_message(void);
 
 void zf_error_clear(void);

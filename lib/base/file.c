@@ -24,9 +24,9 @@ int zf_map_fd(struct zf_map *map, int fd, const char *path) {
   if (fstat(fd, &st)) return fail_errno(path, "cannot stat");
   if (!S_ISREG(st.st_mode)) return zf_error(ZF_EUSAGE, "%s: is not a regular file", path);
   if (st.st_size == 0) return 0;
-  void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-  if (p == MAP_FAILED) return fail_errno(path, "cannot map");
-  map->data = p;
+  void *mapped = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+  if (mapped == MAP_FAILED) return fail_errno(path, "cannot map");
+  map->data = mapped;
   map->len = (size_t)st.st_size;
   return 0;
 }
@@ -51,28 +51,28 @@ void zf_map_drop(const struct zf_map *map, size_t off, size_t len) {
   if (map->data && to > from) madvise((void *)(map->data + from), to - from, MADV_DONTNEED);
 }
 
+/* Reads a stream to its end. */
+static int read_stream(struct zf_buf *buf, FILE *file, const char *path, size_t limit) {
+  for (;;) {
+    int rc = zf_buf_reserve(buf, 65536);
+    if (rc) return rc;
+    size_t count = fread(buf->data + buf->len, 1, 65536, file);
+    buf->len += count;
+    buf->data[buf->len] = 0;
+    if (buf->len > limit)
+      return zf_error(ZF_EINVALID, "%s: is longer than the %zu bytes allowed", path, limit);
+    if (count == 0) return ferror(file) ? fail_errno(path, "cannot read") : 0;
+  }
+}
+
 int zf_read_file(char **out, size_t *len, const char *path, size_t limit) {
   *out = NULL;
-  int piped = !strcmp(path, "-");
-  FILE *file = piped ? stdin : fopen(path, "rb");
+  int is_stdin = !strcmp(path, "-");
+  FILE *file = is_stdin ? stdin : fopen(path, "rb");
   if (!file) return fail_errno(path, "cannot open");
   struct zf_buf buf = {0};
-  int rc = 0;
-  for (;;) {
-    if ((rc = zf_buf_reserve(&buf, 65536))) break;
-    size_t n = fread(buf.data + buf.len, 1, 65536, file);
-    buf.len += n;
-    buf.data[buf.len] = 0;
-    if (buf.len > limit) {
-      rc = zf_error(ZF_EINVALID, "%s: longer than the %zu bytes that are read", path, limit);
-      break;
-    }
-    if (n == 0) {
-      if (ferror(file)) rc = fail_errno(path, "cannot read");
-      break;
-    }
-  }
-  if (!piped) fclose(file);
+  int rc = read_stream(&buf, file, path, limit);
+  if (!is_stdin) fclose(file);
   if (rc) {
     zf_buf_free(&buf);
     return rc;
@@ -86,8 +86,8 @@ int zf_sync_dir(const char *path) {
   int fd = zf_open_fd(path, O_RDONLY);
   if (fd < 0) return fail_errno(path, "cannot open");
   /* Some file systems refuse to sync a directory: they have nothing to sync. */
-  int bad = fsync(fd) && errno != EINVAL && errno != ENOTSUP;
-  int rc = bad ? fail_errno(path, "cannot sync") : 0;
+  int failed = fsync(fd) && errno != EINVAL && errno != ENOTSUP;
+  int rc = failed ? fail_errno(path, "cannot sync") : 0;
   close(fd);
   return rc;
 }
@@ -108,31 +108,31 @@ int zf_is_stream(const char *path) {
 }
 
 int zf_mkdirs(const char *path) {
-  char *p = zf_strdup(path);
-  if (!p) return ZF_ENOMEM;
+  char *copy = zf_strdup(path);
+  if (!copy) return ZF_ENOMEM;
   int rc = 0;
-  for (char *s = p + (*p != 0);; s++) {
-    if (*s != '/' && *s != 0) continue;
-    char c = *s;
-    *s = 0;
-    if (mkdir(p, 0777) && errno != EEXIST) {
-      rc = zf_error(ZF_EIO, "%s: cannot make the directory: %s", p, strerror(errno));
+  for (char *end = copy + (*copy != 0);; end++) {
+    if (*end != '/' && *end != 0) continue;
+    char separator = *end;
+    *end = 0;
+    if (mkdir(copy, 0777) && errno != EEXIST) {
+      rc = zf_error(ZF_EIO, "%s: cannot make the directory: %s", copy, strerror(errno));
       break;
     }
-    *s = c;
-    if (!c) break;
+    *end = separator;
+    if (!separator) break;
   }
   if (!rc && !zf_is_dir(path)) rc = zf_error(ZF_EIO, "%s: is not a directory", path);
-  free(p);
+  free(copy);
   return rc;
 }
 
 int zf_dir_empty(const char *path) {
-  DIR *d = opendir(path);
-  if (!d) return fail_errno(path, "cannot open the directory");
-  int empty = 1;
-  for (struct dirent *entry; empty && (entry = readdir(d));)
-    if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..")) empty = 0;
-  closedir(d);
-  return empty;
+  DIR *dir = opendir(path);
+  if (!dir) return fail_errno(path, "cannot open the directory");
+  struct dirent *entry = readdir(dir);
+  while (entry && (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")))
+    entry = readdir(dir);
+  closedir(dir);
+  return !entry;
 }

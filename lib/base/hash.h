@@ -1,4 +1,4 @@
-/* Checksums: CRC-32C for records, XXH3-128 for identity of files and weights. */
+/* Checksums: CRC-32C for records, XXH3-128 for the identity of files and weights. */
 #ifndef ZF_BASE_HASH_H
 #define ZF_BASE_HASH_H
 
@@ -9,7 +9,7 @@
  * continuing from `crc` (0 to begin).  "123456789" gives 0xE3069283. */
 uint32_t zf_crc32c(uint32_t crc, const void *data, size_t len);
 
-/* A 128-bit content hash (XXH3) fed in pieces.  Not for security. */
+/* A 128-bit content hash (XXH3), fed in any number of calls.  Not for security. */
 struct zf_hash;
 int zf_hash_new(struct zf_hash **out);
 void zf_hash_add(struct zf_hash *hash, const void *data, size_t len);

@@ -1,13 +1,13 @@
-/* Paths as a shell writes them. */
+/* Paths as a shell expands them. */
 #ifndef ZF_BASE_HOME_H
 #define ZF_BASE_HOME_H
 
-/* The path with a leading ~ or ~USER as that home directory; a copy of it where there is none.
- * NULL: out of memory. */
+/* The path with a leading ~ or ~USER replaced by that home directory; an unknown one is kept.  The
+ * caller frees; NULL: out of memory. */
 char *zf_path_home(const char *path);
 
-/* That, and $NAME and ${NAME} as the environment has them, as Python's expandvars: a name that it
- * lacks stays. */
+/* The same, and $NAME and ${NAME} replaced by the environment's values, as Python's expandvars
+ * does: an unknown name is kept. */
 char *zf_path_expand(const char *path);
 
 #endif

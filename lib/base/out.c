@@ -1,4 +1,4 @@
-/* Writing files: aside and renamed, or straight into what is not a regular file. */
+/* Writing files: under a temporary name and renamed, or directly if it is no regular file. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -21,70 +21,71 @@ int zf_open_fd(const char *path, int flags) {
 }
 
 int zf_write_all(int fd, const void *data, size_t count) {
-  const char *p = data;
+  const char *at = data;
   while (count) {
-    ssize_t k = write(fd, p, count);
-    if (k < 0 && errno == EINTR) continue;
-    if (k <= 0) return k < 0 ? errno : EIO;
-    p += k;
-    count -= (size_t)k;
+    ssize_t written = write(fd, at, count);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return written < 0 ? errno : EIO;
+    at += written;
+    count -= (size_t)written;
   }
   return 0;
 }
 
 int zf_sync_fd(int fd) {
-  int bad;
+  int failed;
   do {
 #ifdef __APPLE__
     bad = fsync(fd);
 #else
-    bad = fdatasync(fd);
+    failed = fdatasync(fd);
 #endif
-  } while (bad && errno == EINTR);
-  return bad && errno != EINVAL && errno != ENOTSUP ? errno : 0;
+  } while (failed && errno == EINTR);
+  return failed && errno != EINVAL && errno != ENOTSUP ? errno : 0;
 }
 
-/* --- a stream whose writes are never cut short by a signal --- */
+/* --- a stream whose writes survive signals --- */
 
-/* stdio gives up at EINTR and forgets what it held, so it writes through this. */
+/* stdio fails at EINTR and loses its buffer, so it writes through these functions. */
 #ifdef __linux__
-static ssize_t put(void *cookie, const char *data, size_t len) {
+static ssize_t write_cookie(void *cookie, const char *data, size_t len) {
   struct zf_out *out = cookie;
-  if (!out->err) out->err = zf_write_all(out->fd, data, len);
-  if (!out->err) out->done += (int64_t)len;
-  return out->err ? 0 : (ssize_t)len; /* 0: what fopencookie wants in place of -1 */
+  if (!out->write_errno) out->write_errno = zf_write_all(out->fd, data, len);
+  if (!out->write_errno) out->written += (int64_t)len;
+  return out->write_errno ? 0 : (ssize_t)len; /* 0: what fopencookie wants in place of -1 */
 }
 
-/* ftello() asks with nothing to move by; that is all that can be told of a pipe, too. */
-static int tell(void *cookie, off64_t *at, int whence) {
+/* Supports ftello() alone, which seeks by 0 from the current position; so it works for pipes,
+ * too. */
+static int seek_cookie(void *cookie, off64_t *at, int whence) {
   const struct zf_out *out = cookie;
   if (whence != SEEK_CUR || *at) return -1;
-  *at = out->done;
+  *at = out->written;
   return 0;
 }
 
-static FILE *stream_of(struct zf_out *out) {
-  return fopencookie(out, "w", (cookie_io_functions_t){.write = put, .seek = tell});
+static FILE *open_stream(struct zf_out *out) {
+  return fopencookie(out, "w", (cookie_io_functions_t){.write = write_cookie, .seek = seek_cookie});
 }
 #else
-static int put(void *cookie, const char *data, int n) {
-  struct zf_out *o = cookie;
-  if (!o->err) o->err = zf_write_all(o->fd, data, (size_t)n);
-  if (!o->err) o->done += n;
-  return o->err ? -1 : n;
+static int write_cookie(void *cookie, const char *data, int n) {
+  struct zf_out *out = cookie;
+  if (!out->write_errno) out->write_errno = zf_write_all(out->fd, data, (size_t)n);
+  if (!out->write_errno) out->written += n;
+  return out->write_errno ? -1 : n;
 }
 
-static fpos_t tell(void *cookie, fpos_t at, int whence) {
-  const struct zf_out *o = cookie;
-  return whence != SEEK_CUR || at ? -1 : o->done;
+static fpos_t seek_cookie(void *cookie, fpos_t at, int whence) {
+  const struct zf_out *out = cookie;
+  return whence != SEEK_CUR || at ? -1 : out->written;
 }
 
-static FILE *stream_of(struct zf_out *o) {
-  return funopen(o, NULL, put, tell, NULL);
+static FILE *open_stream(struct zf_out *out) {
+  return funopen(out, NULL, write_cookie, seek_cookie, NULL);
 }
 #endif
 
-/* --- where to --- */
+/* --- the target of links --- */
 
 static char *parent_of(const char *path) {
   const char *slash = strrchr(path, '/');
@@ -92,23 +93,24 @@ static char *parent_of(const char *path) {
   return zf_strndup(path, slash == path ? 1 : (size_t)(slash - path));
 }
 
-/* What the link at `path` names, seen from here. */
+/* The target of the link at `path`, relative to the working directory. */
 static char *read_link(const char *path) {
   char text[4096];
-  ssize_t n = readlink(path, text, sizeof text - 1);
-  if (n < 0) return NULL;
-  text[n] = 0;
+  ssize_t len = readlink(path, text, sizeof text - 1);
+  if (len < 0) return NULL;
+  text[len] = 0;
   if (text[0] == '/') return zf_strdup(text);
-  char *dir = parent_of(path), *whole = dir ? zf_path_join(dir, text) : NULL;
+  char *dir = parent_of(path), *joined = dir ? zf_path_join(dir, text) : NULL;
   free(dir);
-  return whole;
+  return joined;
 }
 
-/* The name that links from `path` end at, whether something is there or not. */
-static int follow(char **out, const char *path) {
+/* The name at which the links from `path` end; it need not exist. */
+static int follow_links(char **out, const char *path) {
   struct stat st;
   char *at = zf_strdup(path);
-  for (int i = 0; at && i < LINKS && !lstat(at, &st) && S_ISLNK(st.st_mode); i++) {
+  for (int i = 0; i < LINKS; i++) {
+    if (!at || lstat(at, &st) || !S_ISLNK(st.st_mode)) break;
     char *next = read_link(at);
     free(at);
     at = next;
@@ -119,11 +121,12 @@ static int follow(char **out, const char *path) {
   return zf_error(ZF_EIO, "%s: cannot create: %s", path, strerror(ELOOP));
 }
 
-/* stdout or stderr, when they are the same file as `st`; else -1. */
+/* The descriptor of stdout or stderr if it is the same file as `st`, else -1. */
 static int standard_stream(const struct stat *st) {
-  struct stat own;
+  struct stat standard;
   for (int fd = 1; fd <= 2; fd++)
-    if (!fstat(fd, &own) && own.st_dev == st->st_dev && own.st_ino == st->st_ino) return fd;
+    if (!fstat(fd, &standard) && standard.st_dev == st->st_dev && standard.st_ino == st->st_ino)
+      return fd;
   return -1;
 }
 
@@ -139,7 +142,8 @@ static int open_in_place(struct zf_out *out, const struct stat *st) {
   return out->fd < 0 ? cannot_create(out) : 0;
 }
 
-/* A name that no file has: NAME.tmp.NUMBER, the number that of the process if it is free. */
+/* Opens a temporary file, NAME.tmp.NUMBER; the number is that of the process, or a higher one if
+ * such a file exists. */
 static int open_aside(struct zf_out *out, const struct stat *old) {
   for (int i = 0; i < NAMES; i++) {
     out->tmp = zf_asprintf("%s.tmp.%ld", out->target, (long)getpid() + i);
@@ -153,22 +157,23 @@ static int open_aside(struct zf_out *out, const struct stat *old) {
   }
   if (!out->tmp) return cannot_create(out);
   if (!old) return 0;
-  /* Another's file stays another's where that is allowed; a mode is copied after its owner. */
-  int given = fchown(out->fd, old->st_uid, old->st_gid);
-  if (!given || old->st_uid == geteuid()) fchmod(out->fd, old->st_mode & 0777);
+  /* The owner is kept if that is allowed.  The mode comes after it, because chown may change it. */
+  int chown_failed = fchown(out->fd, old->st_uid, old->st_gid);
+  if (!chown_failed || old->st_uid == geteuid()) fchmod(out->fd, old->st_mode & 0777);
   return 0;
 }
 
 static int open_target(struct zf_out *out) {
   struct stat st;
-  int there = !stat(out->path, &st);
-  if (there && S_ISDIR(st.st_mode)) {
+  int exists = !stat(out->path, &st);
+  if (exists && S_ISDIR(st.st_mode)) {
     errno = EISDIR;
     return cannot_create(out);
   }
-  if (there && (!S_ISREG(st.st_mode) || standard_stream(&st) >= 0)) return open_in_place(out, &st);
-  int rc = follow(&out->target, out->path);
-  return rc ? rc : open_aside(out, there ? &st : NULL);
+  if (exists && (!S_ISREG(st.st_mode) || standard_stream(&st) >= 0)) return open_in_place(out, &st);
+  int rc = follow_links(&out->target, out->path);
+  if (rc) return rc;
+  return open_aside(out, exists ? &st : NULL);
 }
 
 int zf_out_open(struct zf_out *out, const char *path) {
@@ -176,7 +181,7 @@ int zf_out_open(struct zf_out *out, const char *path) {
   out->fd = -1;
   out->path = zf_strdup(path);
   int rc = out->path ? open_target(out) : ZF_ENOMEM;
-  if (!rc && !(out->file = stream_of(out))) rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
+  if (!rc && !(out->file = open_stream(out))) rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
   if (rc) zf_out_abort(out);
   return rc;
 }
@@ -184,10 +189,11 @@ int zf_out_open(struct zf_out *out, const char *path) {
 /* --- the end --- */
 
 static int flush(struct zf_out *out) {
-  int bad = fflush(out->file) || ferror(out->file);
-  bad = fclose(out->file) || bad;
+  int failed = fflush(out->file) || ferror(out->file);
+  failed = fclose(out->file) || failed;
   out->file = NULL;
-  int err = out->err ? out->err : bad ? EIO : 0;
+  int err = out->write_errno;
+  if (!err && failed) err = EIO;
   if (!err && out->tmp) err = zf_sync_fd(out->fd);
   if (close(out->fd) && !err && errno != EINTR) err = errno;
   out->fd = -1;

@@ -12,7 +12,7 @@
 
 #include "base/cpu.h"
 
-static const char *self(void) {
+static const char *own_path(void) {
 #if defined(__APPLE__)
   static char path[4096];
   uint32_t n = sizeof path;
@@ -26,16 +26,16 @@ static double seconds(const struct timeval *timeval) {
   return (double)timeval->tv_sec + 1e-6 * (double)timeval->tv_usec;
 }
 
-static int drain(int fd, struct zf_buf *out) {
-  char piece[4096];
+static int read_all_of(int fd, struct zf_buf *out) {
+  char chunk[4096];
   for (;;) {
-    ssize_t n = read(fd, piece, sizeof piece);
-    if (n > 0)
-      zf_buf_add(out, piece, (size_t)n);
-    else if (n == 0)
+    ssize_t count = read(fd, chunk, sizeof chunk);
+    if (count > 0)
+      zf_buf_add(out, chunk, (size_t)count);
+    else if (count == 0)
       return zf_buf_ok(out);
     else if (errno != EINTR)
-      return zf_error(ZF_EIO, "cannot read what %s wrote: %s", self(), strerror(errno));
+      return zf_error(ZF_EIO, "cannot read what %s wrote: %s", own_path(), strerror(errno));
   }
 }
 
@@ -43,7 +43,7 @@ int zf_proc_self(struct zf_proc *proc, struct zf_buf *out, const char *const *ar
   int fd[2], state;
   struct rusage usage;
   double start = zf_now();
-  const char *path = self();
+  const char *path = own_path();
   memset(proc, 0, sizeof *proc);
   if (!path || pipe(fd)) return zf_error(ZF_EIO, "cannot start a process: %s", strerror(errno));
   fflush(NULL);
@@ -61,10 +61,10 @@ int zf_proc_self(struct zf_proc *proc, struct zf_buf *out, const char *const *ar
     _exit(127);
   }
   close(fd[1]);
-  int rc = drain(fd[0], out);
+  int rc = read_all_of(fd[0], out);
   close(fd[0]);
   while (wait4(pid, &state, 0, &usage) < 0)
-    if (errno != EINTR) return zf_error(ZF_EIO, "lost a process: %s", strerror(errno));
+    if (errno != EINTR) return zf_error(ZF_EIO, "cannot wait for a process: %s", strerror(errno));
   proc->status = WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
   proc->seconds = zf_now() - start;
   proc->cpu_seconds = seconds(&usage.ru_utime) + seconds(&usage.ru_stime);
@@ -85,21 +85,24 @@ static int number_in(double *out, int package, const char *name) {
   return ok ? 0 : EIO;
 }
 
+/* Why a counter cannot be read, from errno. */
+static const char *counter_error(int err) {
+  if (err == ENOENT) return "the machine shows no such counter";
+  return err == EACCES ? "only root may read it" : strerror(err);
+}
+
 void zf_energy_init(struct zf_energy *energy) {
   memset(energy, 0, sizeof *energy);
 #if !defined(__linux__)
-  snprintf(e->why, sizeof e->why, "RAPL counters are read on Linux alone");
+  snprintf(energy->why, sizeof energy->why, "RAPL counters are read on Linux alone");
   return;
 #endif
   for (; energy->count < 8; energy->count++) {
     double micro;
-    int bad = number_in(&micro, energy->count, "energy_uj");
-    if (bad && energy->count == 0)
-      snprintf(energy->why, sizeof energy->why, RAPL "0/energy_uj: %s",
-               bad == ENOENT   ? "the machine shows no such counter"
-               : bad == EACCES ? "only root may read it"
-                               : strerror(bad));
-    if (bad) return;
+    int err = number_in(&micro, energy->count, "energy_uj");
+    if (err && energy->count == 0)
+      snprintf(energy->why, sizeof energy->why, RAPL "0/energy_uj: %s", counter_error(err));
+    if (err) return;
     energy->last[energy->count] = 1e-6 * micro;
     if (number_in(&micro, energy->count, "max_energy_range_uj")) micro = 0;
     energy->wrap[energy->count] = 1e-6 * micro;

@@ -1,26 +1,27 @@
-/* Running this program again as a process of its own, and what its work costs. */
+/* Running this program again as a process of its own, and measuring its time and energy. */
 #ifndef ZF_BASE_PROC_H
 #define ZF_BASE_PROC_H
 
 #include "base/buf.h"
 
-/* How a process ended, in the system's own account.  Its peak of memory is not in it: that account
- * begins with what its parent held, so a child tells its own (zf_peak_rss). */
+/* How a process ended, as the system reports it.  The peak of memory is missing, because the
+ * system's value includes what the parent held; a child reports its own (zf_peak_rss). */
 struct zf_proc {
-  int status;     /* exit status, or 128 + signal */
-  double seconds; /* of a clock, of processors */
-  double cpu_seconds;
+  int status;         /* exit status, or 128 + signal */
+  double seconds;     /* of a clock */
+  double cpu_seconds; /* of all processors, user and system */
 };
 
-/* Runs this very program with argv[0..) (ends with NULL; argv[0] is its name), standard output into
- * *out, standard error left as ours.  ZF_EIO when it cannot be started or read. */
+/* Runs this program with the arguments argv, which begin with its name and end with NULL.  Its
+ * standard output is appended to *out; standard error is shared.  ZF_EIO if it cannot be started or
+ * read. */
 int zf_proc_self(struct zf_proc *proc, struct zf_buf *out, const char *const *argv);
 
-/* Joules that the processors have drawn since some moment, from RAPL's counters of packages (Linux,
- * /sys/class/powercap); -1 where they cannot be read, and *why says why.  Counters wrap: read at
- * least every some minutes; differences are right over one wrap. */
+/* Joules that the processors have used since zf_energy_init, from RAPL's package counters (Linux,
+ * /sys/class/powercap); -1 if they cannot be read, with the reason in `why`.  The counters wrap,
+ * and a difference is right over one wrap: read them every few minutes. */
 struct zf_energy {
-  int count; /* packages */
+  int count; /* of packages */
   double last[8], wrap[8], sum;
   char why[160];
 };

@@ -1,4 +1,4 @@
-/* Making, setting and asking settings; conf_parse.c reads them, conf_dump.c writes. */
+/* Creating, setting and reading settings.  conf_parse.c parses them, conf_dump.c writes them. */
 #include "conf/conf.h"
 
 #include <assert.h>
@@ -12,49 +12,49 @@
 
 static const struct zf_conf_place default_place = {.name = "default"};
 
-static char *place_text(const struct zf_conf_place *at) {
-  if (!at->line) return zf_strdup(at->name);
-  return zf_asprintf("%s:%lld:%lld", at->name, (long long)at->line, (long long)at->column);
+static char *place_text(const struct zf_conf_place *place) {
+  if (!place->line) return zf_strdup(place->name);
+  return zf_asprintf("%s:%lld:%lld", place->name, (long long)place->line, (long long)place->column);
 }
 
-int zf_conf_fail(const struct zf_conf_place *at, const char *fmt, ...) {
+int zf_conf_fail(const struct zf_conf_place *place, const char *fmt, ...) {
   char text[1024];
   va_list ap;
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
-  if (!at->line) return zf_error(ZF_EUSAGE, "%.512s: %s", at->name, text);
-  return zf_error(ZF_EUSAGE, "%.512s:%lld:%lld: %s", at->name, (long long)at->line,
-                  (long long)at->column, text);
+  if (!place->line) return zf_error(ZF_EUSAGE, "%.512s: %s", place->name, text);
+  return zf_error(ZF_EUSAGE, "%.512s:%lld:%lld: %s", place->name, (long long)place->line,
+                  (long long)place->column, text);
 }
 
 int64_t zf_conf_find(const struct zf_conf *conf, const char *name, size_t len) {
-  for (int64_t k = 0; k < conf->count; k++)
-    if (strlen(conf->name[k]) == len && !memcmp(conf->name[k], name, len)) return k;
+  for (int64_t i = 0; i < conf->count; i++)
+    if (strlen(conf->names[i]) == len && !memcmp(conf->names[i], name, len)) return i;
   return -1;
 }
 
-/* Frees what a value holds, but not who set it. */
+/* Frees what a value owns. */
 static void value_free(struct zf_conf_value *value) {
   for (int64_t i = 0; i < value->count; i++) {
-    if (value->text_n) free(value->text_n[i]);
-    if (value->item) zf_conf_free(value->item[i]);
+    if (value->texts) free(value->texts[i]);
+    if (value->items) zf_conf_free(value->items[i]);
   }
-  free(value->text_n);
-  free(value->item);
+  free(value->texts);
+  free(value->items);
   free(value->text);
   free(value->origin);
 }
 
-/* Puts `fresh`, which owns its texts, in the place of the value of key k. */
-static int replace(struct zf_conf *conf, int64_t k, struct zf_conf_value *fresh,
-                   const struct zf_conf_place *at) {
-  struct zf_conf_value *value = &conf->value[k];
+/* Replaces the value of a key by *fresh, which owns its texts and is taken over. */
+static int replace(struct zf_conf *conf, int64_t key_index, struct zf_conf_value *fresh,
+                   const struct zf_conf_place *place) {
+  struct zf_conf_value *value = &conf->values[key_index];
   fresh->set = 1;
   fresh->layer = value->layer;
   fresh->line = value->line;
   fresh->column = value->column;
-  if (!(fresh->origin = place_text(at))) {
+  if (!(fresh->origin = place_text(place))) {
     value_free(fresh);
     return ZF_ENOMEM;
   }
@@ -63,88 +63,88 @@ static int replace(struct zf_conf *conf, int64_t k, struct zf_conf_value *fresh,
   return 0;
 }
 
-int zf_conf_set_clear(struct zf_conf *conf, int64_t k, const struct zf_conf_place *at) {
+int zf_conf_set_clear(struct zf_conf *conf, int64_t key_index, const struct zf_conf_place *place) {
   struct zf_conf_value fresh = {0};
-  return replace(conf, k, &fresh, at);
+  return replace(conf, key_index, &fresh, place);
 }
 
-int zf_conf_set_scalar(struct zf_conf *conf, int64_t k, const char *text, size_t len,
-                       const struct zf_conf_place *at) {
+int zf_conf_set_scalar(struct zf_conf *conf, int64_t key_index, const char *text, size_t len,
+                       const struct zf_conf_place *place) {
   struct zf_conf_value fresh;
-  int rc = zf_conf_type_scalar(&fresh, conf, k, text, len, at);
+  int rc = zf_conf_type_scalar(&fresh, conf, key_index, text, len, place);
   if (rc) {
     value_free(&fresh);
     return rc;
   }
-  if (conf->key[k]->type == ZF_CONF_STRS) {
+  if (conf->keys[key_index]->type == ZF_CONF_STRS) {
     value_free(&fresh);
-    rc = zf_conf_set_clear(conf, k, at);
-    return rc ? rc : zf_conf_push(conf, k, text, len);
+    rc = zf_conf_set_clear(conf, key_index, place);
+    return rc ? rc : zf_conf_push(conf, key_index, text, len);
   }
-  return replace(conf, k, &fresh, at);
+  return replace(conf, key_index, &fresh, place);
 }
 
-/* Room for one more entry in an array of pointers; the room doubles. */
+/* Makes room for one more entry in an array of pointers, by doubling it. */
 static int grow(void *array, int64_t count, int64_t *cap) {
   void **old;
   memcpy(&old, array, sizeof old);
   if (count < *cap) return 0;
-  int64_t want = *cap ? 2 * *cap : 4;
-  void **p = realloc(old, (size_t)want * sizeof *p);
-  if (!p) return zf_error(ZF_ENOMEM, "out of memory for a list of %lld", (long long)want);
-  *cap = want;
-  memcpy(array, &p, sizeof p);
+  int64_t new_cap = *cap ? 2 * *cap : 4;
+  void **grown = realloc(old, (size_t)new_cap * sizeof *grown);
+  if (!grown) return zf_error(ZF_ENOMEM, "out of memory for a list of %lld", (long long)new_cap);
+  *cap = new_cap;
+  memcpy(array, &grown, sizeof grown);
   return 0;
 }
 
-int zf_conf_push(struct zf_conf *conf, int64_t k, const char *text, size_t len) {
-  struct zf_conf_value *value = &conf->value[k];
-  int rc = grow(&value->text_n, value->count, &value->cap);
+int zf_conf_push(struct zf_conf *conf, int64_t key_index, const char *text, size_t len) {
+  struct zf_conf_value *value = &conf->values[key_index];
+  int rc = grow(&value->texts, value->count, &value->cap);
   if (rc) return rc;
-  if (!(value->text_n[value->count] = zf_strndup(text, len))) return ZF_ENOMEM;
+  if (!(value->texts[value->count] = zf_strndup(text, len))) return ZF_ENOMEM;
   value->count++;
   return 0;
 }
 
 /* A default of "a, b" for a list. */
-static int push_words(struct zf_conf *conf, int64_t k, const char *text) {
-  for (const char *p = text + strspn(text, " "); *p;) {
-    size_t len = strcspn(p, ","), trimmed = len;
-    while (trimmed && p[trimmed - 1] == ' ') trimmed--;
-    int rc = zf_conf_push(conf, k, p, trimmed);
+static int push_words(struct zf_conf *conf, int64_t key_index, const char *text) {
+  for (const char *word = text + strspn(text, " "); *word;) {
+    size_t len = strcspn(word, ","), trimmed = len;
+    while (trimmed && word[trimmed - 1] == ' ') trimmed--;
+    int rc = zf_conf_push(conf, key_index, word, trimmed);
     if (rc) return rc;
-    p += len;
-    if (*p) p += 1 + strspn(p + 1, " ");
+    word += len;
+    if (*word) word += 1 + strspn(word + 1, " ");
   }
   return 0;
 }
 
-int zf_conf_set_default(struct zf_conf *conf, int64_t k) {
-  const struct zf_conf_key *key = conf->key[k];
-  int rc = zf_conf_set_clear(conf, k, &default_place);
-  conf->value[k].set = 0;
+int zf_conf_set_default(struct zf_conf *conf, int64_t key_index) {
+  const struct zf_conf_key *key = conf->keys[key_index];
+  int rc = zf_conf_set_clear(conf, key_index, &default_place);
+  conf->values[key_index].set = 0;
   if (rc || !key->def) return rc;
   if (key->type != ZF_CONF_STRS)
-    return zf_conf_set_scalar(conf, k, key->def, strlen(key->def), &default_place);
-  conf->value[k].set = 1;
-  return push_words(conf, k, key->def);
+    return zf_conf_set_scalar(conf, key_index, key->def, strlen(key->def), &default_place);
+  conf->values[key_index].set = 1;
+  return push_words(conf, key_index, key->def);
 }
 
 static int64_t count_keys(const struct zf_conf_key *const *table, int ntable) {
-  int64_t n = 0;
-  for (int t = 0; t < ntable; t++)
-    for (const struct zf_conf_key *key = table[t]; key->name; key++) n++;
-  return n;
+  int64_t count = 0;
+  for (int i = 0; i < ntable; i++)
+    for (const struct zf_conf_key *key = table[i]; key->name; key++) count++;
+  return count;
 }
 
-/* Fills the row of keys; a name in two tables is our mistake, told all the same. */
+/* Fills the array of keys.  A name in two tables is a bug, which is reported nevertheless. */
 static int join(struct zf_conf *conf, const struct zf_conf_key *const *table, int ntable) {
-  for (int t = 0; t < ntable; t++)
-    for (const struct zf_conf_key *key = table[t]; key->name; key++) {
+  for (int i = 0; i < ntable; i++)
+    for (const struct zf_conf_key *key = table[i]; key->name; key++) {
       if (zf_conf_find(conf, key->name, strlen(key->name)) >= 0)
         return zf_error(ZF_EFAIL, "two tables of settings have the key '%s'", key->name);
-      conf->name[conf->count] = key->name;
-      conf->key[conf->count++] = key;
+      conf->names[conf->count] = key->name;
+      conf->keys[conf->count++] = key;
       int rc = zf_conf_set_default(conf, conf->count - 1);
       if (rc) return rc;
     }
@@ -153,7 +153,7 @@ static int join(struct zf_conf *conf, const struct zf_conf_key *const *table, in
 
 static int conf_make(struct zf_conf **out, const struct zf_conf_key *const *table, int ntable,
                      char *prefix) {
-  int64_t n = count_keys(table, ntable);
+  int64_t count = count_keys(table, ntable);
   struct zf_conf *conf = zf_calloc(1, sizeof *conf);
   int rc = ZF_ENOMEM;
   *out = NULL;
@@ -163,10 +163,10 @@ static int conf_make(struct zf_conf **out, const struct zf_conf_key *const *tabl
     return rc;
   }
   conf->prefix = prefix;
-  conf->key = zf_calloc(n, sizeof *conf->key);
-  conf->name = zf_calloc(n, sizeof *conf->name);
-  conf->value = zf_calloc(n, sizeof *conf->value);
-  if (!conf->key || !conf->name || !conf->value || (rc = join(conf, table, ntable))) {
+  conf->keys = zf_calloc(count, sizeof *conf->keys);
+  conf->names = zf_calloc(count, sizeof *conf->names);
+  conf->values = zf_calloc(count, sizeof *conf->values);
+  if (!conf->keys || !conf->names || !conf->values || (rc = join(conf, table, ntable))) {
     zf_conf_free(conf);
     return rc;
   }
@@ -174,17 +174,17 @@ static int conf_make(struct zf_conf **out, const struct zf_conf_key *const *tabl
   return 0;
 }
 
-int zf_conf_item(struct zf_conf *conf, int64_t k, const struct zf_conf_place *at,
+int zf_conf_item(struct zf_conf *conf, int64_t key_index, const struct zf_conf_place *place,
                  struct zf_conf **out) {
-  struct zf_conf_value *value = &conf->value[k];
-  const struct zf_conf_key *sub = conf->key[k]->sub;
-  int rc = grow(&value->item, value->count, &value->cap);
+  struct zf_conf_value *value = &conf->values[key_index];
+  const struct zf_conf_key *sub = conf->keys[key_index]->sub;
+  int rc = grow(&value->items, value->count, &value->cap);
   if (rc) return rc;
   char *prefix =
-      zf_asprintf("%s%s.%lld.", conf->prefix, conf->key[k]->name, (long long)value->count);
+      zf_asprintf("%s%s.%lld.", conf->prefix, conf->keys[key_index]->name, (long long)value->count);
   if ((rc = conf_make(out, &sub, 1, prefix))) return rc;
-  value->item[value->count++] = *out;
-  return ((*out)->origin = place_text(at)) ? 0 : ZF_ENOMEM;
+  value->items[value->count++] = *out;
+  return ((*out)->origin = place_text(place)) ? 0 : ZF_ENOMEM;
 }
 
 int zf_conf_new(struct zf_conf **out, const struct zf_conf_key *const *table, int ntable) {
@@ -193,39 +193,46 @@ int zf_conf_new(struct zf_conf **out, const struct zf_conf_key *const *table, in
 
 void zf_conf_free(struct zf_conf *conf) {
   if (!conf) return;
-  for (int64_t k = 0; k < conf->count; k++) value_free(&conf->value[k]);
-  free(conf->key);
-  free(conf->name);
-  free(conf->value);
+  for (int64_t i = 0; i < conf->count; i++) value_free(&conf->values[i]);
+  free(conf->keys);
+  free(conf->names);
+  free(conf->values);
   free(conf->prefix);
   free(conf->origin);
   free(conf);
 }
 
-int zf_conf_check(struct zf_conf *conf) {
-  for (int64_t k = 0; k < conf->count; k++) {
-    const struct zf_conf_key *key = conf->key[k];
-    const struct zf_conf_value *value = &conf->value[k];
-    if (key->required && !value->set)
-      return zf_error(ZF_EUSAGE, "%.512s%sthe key '%s%s' is required: %s",
-                      conf->origin ? conf->origin : "", conf->origin ? ": " : "", conf->prefix,
-                      key->name, key->help ? key->help : "it has no default");
-    for (int64_t i = 0; value->item && i < value->count; i++) {
-      int rc = zf_conf_check(value->item[i]);
-      if (rc) return rc;
-    }
+static int check_items(const struct zf_conf_value *value) {
+  if (!value->items) return 0;
+  for (int64_t i = 0; i < value->count; i++) {
+    int rc = zf_conf_check(value->items[i]);
+    if (rc) return rc;
   }
   return 0;
 }
 
-/* The value of a key of one of the given types (bits). */
+int zf_conf_check(struct zf_conf *conf) {
+  for (int64_t i = 0; i < conf->count; i++) {
+    const struct zf_conf_key *key = conf->keys[i];
+    const struct zf_conf_value *value = &conf->values[i];
+    if (key->required && !value->set)
+      return zf_error(ZF_EUSAGE, "%.512s%sthe key '%s%s' is required: %s",
+                      conf->origin ? conf->origin : "", conf->origin ? ": " : "", conf->prefix,
+                      key->name, key->help ? key->help : "it has no default");
+    int rc = check_items(value);
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+/* The value of a key with one of `types`, a set of bits 1 << type. */
 static const struct zf_conf_value *ask(const struct zf_conf *conf, const char *name,
                                        unsigned types) {
   static const struct zf_conf_value nothing;
-  int64_t k = zf_conf_find(conf, name, strlen(name));
-  int known = k >= 0 && (types >> conf->key[k]->type & 1);
+  int64_t key_index = zf_conf_find(conf, name, strlen(name));
+  int known = key_index >= 0 && (types >> conf->keys[key_index]->type & 1);
   assert(known && "a setting that no table has, or of another type");
-  return known ? &conf->value[k] : &nothing;
+  return known ? &conf->values[key_index] : &nothing;
 }
 
 enum {
@@ -244,28 +251,30 @@ int zf_conf_bool(const struct zf_conf *conf, const char *name) {
 
 int64_t zf_conf_int(const struct zf_conf *conf, const char *name, int64_t unset) {
   const struct zf_conf_value *value = ask(conf, name, 1u << ZF_CONF_INT);
-  return value->set && !value->word ? value->integer : unset;
+  return value->set && !value->is_word ? value->integer : unset;
 }
 
 double zf_conf_num(const struct zf_conf *conf, const char *name, double unset) {
   const struct zf_conf_value *value = ask(conf, name, 1u << ZF_CONF_NUM | 1u << ZF_CONF_INT);
-  return value->set && !value->word ? value->num : unset;
+  return value->set && !value->is_word ? value->num : unset;
 }
 
 const char *zf_conf_str(const struct zf_conf *conf, const char *name) {
   const struct zf_conf_value *value = ask(conf, name, TEXTS | NUMBERS);
-  int64_t k = zf_conf_find(conf, name, strlen(name));
-  return value->word || (k >= 0 && (TEXTS >> conf->key[k]->type & 1)) ? value->text : NULL;
+  int64_t key_index = zf_conf_find(conf, name, strlen(name));
+  return value->is_word || (key_index >= 0 && (TEXTS >> conf->keys[key_index]->type & 1))
+             ? value->text
+             : NULL;
 }
 
 int64_t zf_conf_bytes(const struct zf_conf *conf, const char *name, int64_t unset) {
   const struct zf_conf_value *value = ask(conf, name, 1u << ZF_CONF_BYTES);
-  return value->set && !value->word ? value->integer : unset;
+  return value->set && !value->is_word ? value->integer : unset;
 }
 
 int64_t zf_conf_strs(const struct zf_conf *conf, const char *name, const char *const **out) {
   const struct zf_conf_value *value = ask(conf, name, 1u << ZF_CONF_STRS);
-  *out = (const char *const *)value->text_n;
+  *out = (const char *const *)value->texts;
   return value->count;
 }
 
@@ -273,10 +282,10 @@ int64_t zf_conf_maps(const struct zf_conf *conf, const char *name) {
   return ask(conf, name, 1u << ZF_CONF_MAPS)->count;
 }
 
-const struct zf_conf *zf_conf_map(const struct zf_conf *conf, const char *name, int64_t i) {
+const struct zf_conf *zf_conf_map(const struct zf_conf *conf, const char *name, int64_t index) {
   const struct zf_conf_value *value = ask(conf, name, 1u << ZF_CONF_MAPS);
-  assert(i >= 0 && i < value->count);
-  return value->item[i];
+  assert(index >= 0 && index < value->count);
+  return value->items[index];
 }
 
 const char *zf_conf_origin(const struct zf_conf *conf, const char *name) {

@@ -1,13 +1,12 @@
 /* Settings: a schema, and values from defaults, a YAML file and key=value words.
  *
- * A module that has settings declares them in a table of zf_conf_key beside the code
- * that reads them; a command joins the tables it needs into one zf_conf.  Every value
- * knows where it came from.  Unknown and duplicate keys are errors that name file, line
- * and column and the nearest right key; a scalar is typed by the schema, not by YAML (so
- * `1e-5` is a number and `no` in a text field is the text "no"; quoted or not makes no
- * difference).  One exception: an unquoted null, ~ or nothing means that the key says
- * nothing, and its default stands.  YAML's anchors, aliases, tags and second documents are
- * refused. */
+ * A module declares its settings in a table of zf_conf_key, next to the code that reads them; a
+ * command joins the tables that it needs into one zf_conf.  Every value has an origin.  Unknown and
+ * duplicate keys are errors that name file, line, column and the nearest known key.
+ *
+ * The schema gives a scalar its type, not YAML: `1e-5` is a number, and `no` in a text field is the
+ * text "no", quoted or not.  With one exception: an unquoted null, ~ or nothing leaves the key at
+ * its default.  YAML's anchors, aliases, tags and further documents are errors. */
 #ifndef ZF_CONF_CONF_H
 #define ZF_CONF_CONF_H
 
@@ -18,7 +17,7 @@
 
 enum zf_conf_type {
   ZF_CONF_BOOL,  /* true false yes no on off, in any case */
-  ZF_CONF_INT,   /* 64 bits, decimal, _ between digits allowed, k M G suffix not */
+  ZF_CONF_INT,   /* 64 bits, decimal; _ between digits is allowed, a suffix k M G is not */
   ZF_CONF_NUM,   /* finite */
   ZF_CONF_STR,   /* any text */
   ZF_CONF_ENUM,  /* one of `choices`, separated by | */
@@ -30,15 +29,15 @@ enum zf_conf_type {
 struct zf_conf_key {
   const char *name;
   enum zf_conf_type type;
-  const char *def;     /* default as text; NULL: unset; for lists: NULL or "a, b" */
+  const char *def;     /* the default as text; NULL: unset; for lists: NULL or "a, b" */
   const char *help;    /* one line, with unit and range */
-  double min, max;     /* both allowed; for INT, NUM and BYTES when min < max; may be
-                           infinite */
+  double min, max;     /* range of INT, NUM and BYTES, both ends included, may be infinite;
+                           ignored unless min < max */
   const char *choices; /* ENUM: "constant|linear|cosine"; INT, NUM, BYTES: words that are
-                           accepted instead of a number ("auto"), kept as text */
+                           accepted instead of a number ("auto") and kept as text */
   int required;
-  int later;  /* may change when a run goes on: it leaves no trace in the weights, or is
-                           checked by other means */
+  int later;  /* may change when a run resumes: it leaves no trace in the weights, or other
+                           code checks it */
   int path;   /* STR: a leading ~ is the home directory */
   int single; /* MAPS: a mapping alone is a list of one */
   const struct zf_conf_key *sub; /* MAPS: ends with a row whose name is NULL */
@@ -46,60 +45,62 @@ struct zf_conf_key {
 
 struct zf_conf; /* a resolved set of values */
 
-/* Joins `ntable` tables (each ends with a NULL name).  Tables outlive the conf. */
+/* Joins `ntable` tables; each ends with a row whose name is NULL.  The tables must outlive *out. */
 int zf_conf_new(struct zf_conf **out, const struct zf_conf_key *const *table, int ntable);
 void zf_conf_free(struct zf_conf *conf);
 
-/* Layers, later ones win.  Errors are ZF_EUSAGE as "FILE:LINE:COLUMN: ..." or "command
- * line: ..."; after one only zf_conf_free() is of use.  A word is key=value, the value taken
- * as it stands, except that lists may have YAML flow syntax (trainable=[a,b]); nested as
- * datasets.0.path=x, which makes the item when the index is the next one. */
+/* Each call adds a layer; later layers override earlier ones.  Errors are ZF_EUSAGE as
+ * "FILE:LINE:COLUMN: ..." or "command line: ..."; after an error only zf_conf_free() may be called.
+ *
+ * A word is key=value.  The value is taken literally, except that a list may be in YAML's flow
+ * syntax (trainable=[a,b]).  datasets.0.path=x sets a key of an item; the index may be that of the
+ * next item, which is then added. */
 int zf_conf_file(struct zf_conf *conf, const char *path);
 int zf_conf_text(struct zf_conf *conf, const char *text, size_t len, const char *name);
 int zf_conf_word(struct zf_conf *conf, const char *word);
 
-/* After the last layer: required keys present?  ZF_EUSAGE. */
+/* Call it after the last layer.  ZF_EUSAGE if a required key is unset. */
 int zf_conf_check(struct zf_conf *conf);
 
-/* Values.  Asking for a name that no table has, or with the wrong type, is a mistake of
- * ours (assert).  An unset INT, NUM or BYTES, or one that is a word of `choices`,
- * gives `unset`; an unset BOOL gives 0, an unset STR or ENUM NULL, an unset list length 0.
- * zf_conf_num takes INT keys too. */
-int zf_conf_has(const struct zf_conf *conf, const char *name); /* set by default or layer */
+/* Values.  A name that no table has, or the wrong type, is a bug of the caller (assert).  An INT,
+ * NUM or BYTES key that is unset, or that is a word of `choices`, gives `unset`.  An unset BOOL
+ * gives 0, an unset STR or ENUM gives NULL, an unset list has length 0.  zf_conf_num accepts INT
+ * keys, too. */
+int zf_conf_has(const struct zf_conf *conf, const char *name); /* set by its default or a layer */
 int zf_conf_bool(const struct zf_conf *conf, const char *name);
 int64_t zf_conf_int(const struct zf_conf *conf, const char *name, int64_t unset);
 double zf_conf_num(const struct zf_conf *conf, const char *name, double unset);
 const char *zf_conf_str(const struct zf_conf *conf, const char *name); /* STR, ENUM, or the word */
 int64_t zf_conf_bytes(const struct zf_conf *conf, const char *name, int64_t unset);
-/* The texts of a list; *out and they are the conf's.  Returns how many. */
+/* The texts of a list, owned by conf.  Returns their number. */
 int64_t zf_conf_strs(const struct zf_conf *conf, const char *name, const char *const **out);
 int64_t zf_conf_maps(const struct zf_conf *conf, const char *name);
-/* Item i of a MAPS key as a conf of its own (owned by c). */
-const struct zf_conf *zf_conf_map(const struct zf_conf *conf, const char *name, int64_t i);
+/* An item of a MAPS key as a zf_conf of its own, owned by conf. */
+const struct zf_conf *zf_conf_map(const struct zf_conf *conf, const char *name, int64_t index);
 
-/* Is the value what it would be if no layer had set it? */
+/* Is the value equal to the default? */
 int zf_conf_at_default(const struct zf_conf *conf, const char *name);
 
 /* Where a value came from: "default", "sst2.yaml:7:3", "command line", "unset". */
 const char *zf_conf_origin(const struct zf_conf *conf, const char *name);
-/* ZF_EUSAGE about one key's value, with its place before the sentence. */
+/* ZF_EUSAGE about the value of a key, with its origin before the sentence. */
 int zf_conf_error(const struct zf_conf *conf, const char *name, const char *fmt, ...)
     ZF_PRINTF(3, 4);
 
-/* Appends the resolved set as YAML that zf_conf_text reads back to the same values, in the
- * order of the tables; unset keys are left out.  With origins: each line ends in a comment
- * that says where the value came from. */
+/* Appends all values as YAML that zf_conf_text reads back to the same values, in the order of the
+ * tables; unset keys are left out.  With `origins`, each line ends in a comment with the value's
+ * origin. */
 int zf_conf_dump(const struct zf_conf *conf, struct zf_buf *out, int origins);
-/* The same as one JSON object (typed), for --json and run.json: appended to out. */
+/* Appends all values as one JSON object with JSON's types, for --json and run.json. */
 int zf_conf_dump_json(const struct zf_conf *conf, struct zf_buf *out);
-/* The same of the keys that may not change when a run goes on: what a run's identity is. */
+/* The same for the keys that may not change when a run resumes: the identity of a run. */
 int zf_conf_dump_kept(const struct zf_conf *conf, struct zf_buf *out);
-/* Compares those keys of two sets with the same tables.  NULL, or the name of the first that
- * differs, its values as JSON appended to `a` and `b` ("unset" where it is). */
-const char *zf_conf_differs(const struct zf_conf *conf, const struct zf_conf *y, struct zf_buf *buf,
-                            struct zf_buf *buffer);
-/* A table of all keys (name, type or choices, default, help; [resume]: may change when a run goes
- * on), for --help-config. */
+/* Compares those keys of two confs with the same tables.  NULL, or the name of the first one that
+ * differs; its values are then in the two buffers, as JSON or "unset". */
+const char *zf_conf_differs(const struct zf_conf *conf, const struct zf_conf *other,
+                            struct zf_buf *value_text, struct zf_buf *other_text);
+/* Appends a table of all keys for --help-config: name, type or choices, default, help, and [resume]
+ * if the key may change when a run resumes. */
 int zf_conf_help(const struct zf_conf *conf, struct zf_buf *out);
 
 #endif

@@ -1,8 +1,8 @@
 /* Compressed files: gzip (.gz) and Zstandard (.zst).
  *
- * A file is any number of gzip members or Zstandard frames, one behind the other; anything else
- * behind them is an error, as are a stream that ends early and a checksum that is wrong.  Memory is a
- * few windows; Zstandard frames that want a window above 128 MB are refused. */
+ * A file is a sequence of gzip members or Zstandard frames.  Anything else after them is an error,
+ * as are a stream that ends early and a wrong checksum.  Unpacking takes the memory of a few
+ * windows; Zstandard frames that need a window above 128 MB are an error. */
 #ifndef ZF_FMT_COMPRESSED_H
 #define ZF_FMT_COMPRESSED_H
 
@@ -10,23 +10,24 @@
 
 #include "base/file.h"
 
-/* Length of the name without ".gz" or ".zst", or of all of it when it has neither. */
+/* Length of the name without ".gz" or ".zst" at its end. */
 size_t zf_compressed_stem(const char *name);
 
-/* Takes n bytes of what comes out of the first `used` bytes; not 0 ends the work with that code. */
-typedef int (*zf_packed_sink)(void *ctx, const void *data, size_t n, size_t used);
+/* Receives the next `len` unpacked bytes, once the first `consumed` bytes of the input were read.
+ * A result other than 0 stops the work and is returned. */
+typedef int (*zf_packed_sink)(void *ctx, const void *data, size_t len, size_t consumed);
 
-/* Unpacks data[0..len), by the ending of `name`.  ZF_EINVALID as "NAME: byte N: ..." of the
- * compressed bytes, also when more than `limit` bytes come out. */
+/* Unpacks data[0..len) in the format that `name` ends in.  ZF_EINVALID as "NAME: byte N: ...",
+ * where N counts compressed bytes; also if more than `limit` bytes come out. */
 int zf_unpack(const unsigned char *data, size_t len, const char *name, uint64_t limit,
               zf_packed_sink sink, void *ctx);
 
-/* Unpacks a file into one without a name in TMPDIR, else /var/tmp, else /tmp, and maps that.
- * ZF_EIO when the disk is full, or would be to nine tenths of what was free. */
+/* Unpacks a file into an unnamed file in TMPDIR, else /var/tmp, else /tmp, and maps that.  ZF_EIO
+ * if the disk is full, or if the file needs more than nine tenths of the free space. */
 int zf_compressed_map(struct zf_map *out, const char *path);
 
-/* Writing: what goes in comes out of `f` packed, by the ending of `name`, which may be none.  `last`
- * ends the stream.  Write errors of `f` are its owner's to find. */
+/* Writing: what is put goes to `file`, compressed in the format that `name` ends in, or as it is.
+ * `last` ends the stream.  The owner of `file` checks it for write errors. */
 struct zf_compressor;
 int zf_compressor_new(struct zf_compressor **out, const char *name, FILE *file);
 int zf_compressor_put(struct zf_compressor *compressor, const void *data, size_t count, int last);

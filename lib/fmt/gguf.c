@@ -16,11 +16,11 @@
 enum value_type { U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64, TYPES };
 static const unsigned char value_bytes[TYPES] = {1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8};
 
-/* Types of tensors: a block's values and bytes, and what zoft computes with. */
+/* Types of tensors: values and bytes of a block, and the dtype that zoft computes with. */
 static const struct {
   uint32_t id;
   const char *name;
-  int block, bytes, type; /* type: enum zf_dtype, -1: none */
+  int block, bytes, type; /* type: enum zf_dtype, or -1 */
 } tensor_types[] = {
     {0, "F32", 1, 4, ZF_F32},        {1, "F16", 1, 2, ZF_F16},
     {30, "BF16", 1, 2, ZF_BF16},     {8, "Q8_0", 32, 34, ZF_Q8_0},
@@ -41,96 +41,110 @@ static const struct {
 };
 enum { TENSOR_TYPES = sizeof tensor_types / sizeof *tensor_types };
 
-struct reader {
+struct gguf_reader {
   struct zf_bytes bytes;
   struct zf_gguf *gguf;
   int arrays;
-  uint64_t ntensor, nkey;
+  uint64_t tensor_count, key_count;
   int64_t align;
 };
 
 /* --- keys ------------------------------------------------------------------------------------ */
 
-static int read_text(struct reader *reader, const unsigned char **p, uint64_t *n) {
-  int rc = zf_bytes_u64(&reader->bytes, n);
+static int read_text(struct gguf_reader *reader, const unsigned char **data, uint64_t *len) {
+  int rc = zf_bytes_u64(&reader->bytes, len);
   if (rc) return rc;
-  if (*n > ZF_GGUF_MAXSTRING)
+  if (*len > ZF_GGUF_MAXSTRING)
     return zf_error(ZF_EINVALID, "a string of %llu bytes, more than the %d allowed",
-                    (unsigned long long)*n, ZF_GGUF_MAXSTRING);
-  return zf_bytes_take(&reader->bytes, *n, p);
+                    (unsigned long long)*len, ZF_GGUF_MAXSTRING);
+  return zf_bytes_take(&reader->bytes, *len, data);
 }
 
-static int read_string(struct reader *reader, json_t **out) {
-  const unsigned char *p = NULL;
-  uint64_t n = 0;
-  int rc = read_text(reader, &p, &n);
+static int read_string(struct gguf_reader *reader, json_t **out) {
+  const unsigned char *data = NULL;
+  uint64_t len = 0;
+  int rc = read_text(reader, &data, &len);
   if (rc) return rc;
-  *out = json_stringn(n ? (const char *)p : "", (size_t)n);
+  *out = json_stringn(len ? (const char *)data : "", (size_t)len);
   return *out ? 0
-              : zf_error(ZF_EINVALID, "a string of %llu bytes is not UTF-8", (unsigned long long)n);
+              : zf_error(ZF_EINVALID, "a string of %llu bytes is not UTF-8",
+                         (unsigned long long)len);
 }
 
-static int made(json_t *value, json_t **out, const char *what) {
+/* Takes over a value, which is NULL if it could not be made: `reason` says why. */
+static int set_value(json_t *value, json_t **out, const char *reason) {
   *out = value;
-  return value ? 0 : zf_error(ZF_EINVALID, "%s", what);
+  return value ? 0 : zf_error(ZF_EINVALID, "%s", reason);
 }
 
-static int read_float(struct reader *reader, uint32_t type, json_t **out) {
-  float f = 0;
-  double d = 0;
-  int rc = type == F32 ? zf_bytes_f32(&reader->bytes, &f) : zf_bytes_f64(&reader->bytes, &d);
+static int read_float(struct gguf_reader *reader, uint32_t type, json_t **out) {
+  float single = 0;
+  double number = 0;
+  int rc =
+      type == F32 ? zf_bytes_f32(&reader->bytes, &single) : zf_bytes_f64(&reader->bytes, &number);
   if (rc) return rc;
-  return made(json_real(type == F32 ? (double)f : d), out, "a number that is not finite");
+  if (type == F32) number = (double)single;
+  return set_value(json_real(number), out, "a number that is not finite");
 }
 
-/* A whole number of `bytes` bytes, the first the lowest; the signed types are the odd ones, and
- * I64, of the format's list. */
-static int read_whole(struct reader *reader, uint32_t type, json_t **out) {
-  const unsigned char *p = NULL;
+/* An integer or a boolean, little endian. */
+static int read_integer(struct gguf_reader *reader, uint32_t type, json_t **out) {
+  const unsigned char *data = NULL;
   int bytes = value_bytes[type], is_signed = type == I8 || type == I16 || type == I32;
-  int rc = zf_bytes_take(&reader->bytes, (uint64_t)bytes, &p);
+  int rc = zf_bytes_take(&reader->bytes, (uint64_t)bytes, &data);
   if (rc) return rc;
-  uint64_t u = 0;
-  for (int i = bytes - 1; i >= 0; i--) u = u << 8 | p[i];
-  if (type == BOOL && u > 1) return zf_error(ZF_EINVALID, "a bool of value %d", p[0]);
-  if (type == BOOL) return made(json_boolean((int)u), out, "out of memory");
-  if (type == U64 && u > INT64_MAX)
-    return zf_error(ZF_EINVALID, "the number %llu is above 2^63 - 1", (unsigned long long)u);
-  int64_t v = (int64_t)u;
-  if (is_signed && p[bytes - 1] & 128) v -= (int64_t)1 << 8 * bytes;
-  return made(json_integer(v), out, "out of memory");
+  uint64_t bits = 0;
+  for (int i = bytes - 1; i >= 0; i--) bits = bits << 8 | data[i];
+  if (type == BOOL && bits > 1)
+    return zf_error(ZF_EINVALID, "a bool of value %d: expected 0 or 1", data[0]);
+  if (type == BOOL) return set_value(json_boolean((int)bits), out, "out of memory");
+  if (type == U64 && bits > INT64_MAX)
+    return zf_error(ZF_EINVALID, "the number %llu is above 2^63 - 1", (unsigned long long)bits);
+  int64_t value = (int64_t)bits;
+  if (is_signed && data[bytes - 1] & 128) value -= (int64_t)1 << 8 * bytes;
+  return set_value(json_integer(value), out, "out of memory");
 }
 
-static int read_scalar(struct reader *reader, uint32_t type, json_t **out) {
+static int read_scalar(struct gguf_reader *reader, uint32_t type, json_t **out) {
   if (type == STRING) return read_string(reader, out);
-  return type == F32 || type == F64 ? read_float(reader, type, out) : read_whole(reader, type, out);
+  return type == F32 || type == F64 ? read_float(reader, type, out)
+                                    : read_integer(reader, type, out);
 }
 
-static int read_array(struct reader *reader, json_t **out) {
+/* The elements of an array into *out, or, without `keep`, past the cursor. */
+static int read_elements(struct gguf_reader *reader, uint32_t type, uint64_t count, int keep,
+                         json_t *out) {
+  for (uint64_t i = 0; i < count; i++) {
+    json_t *value = NULL;
+    int rc = read_scalar(reader, type, &value);
+    if (rc || !keep)
+      json_decref(value);
+    else if (json_array_append_new(out, value))
+      rc = zf_error(ZF_ENOMEM, "out of memory");
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+static int read_array(struct gguf_reader *reader, json_t **out) {
   uint32_t type = 0;
-  uint64_t n = 0;
+  uint64_t count = 0;
   int rc = zf_bytes_u32(&reader->bytes, &type);
-  if (!rc) rc = zf_bytes_u64(&reader->bytes, &n);
+  if (!rc) rc = zf_bytes_u64(&reader->bytes, &count);
   if (rc) return rc;
   if (type >= TYPES || type == ARRAY)
     return zf_error(ZF_EINVALID, "an array of elements of type %u", type);
-  if (n > ZF_GGUF_MAXARRAY || n > (reader->bytes.len - reader->bytes.pos) / value_bytes[type])
+  size_t follow = reader->bytes.len - reader->bytes.pos;
+  if (count > ZF_GGUF_MAXARRAY || count > follow / value_bytes[type])
     return zf_error(ZF_EINVALID, "an array of %llu elements: %d are allowed, %zu bytes follow",
-                    (unsigned long long)n, ZF_GGUF_MAXARRAY, reader->bytes.len - reader->bytes.pos);
-  int keep = reader->arrays || n <= ZF_GGUF_FEW;
+                    (unsigned long long)count, ZF_GGUF_MAXARRAY, follow);
+  int keep = reader->arrays || count <= ZF_GGUF_FEW;
   if (keep && !(*out = json_array())) return zf_error(ZF_ENOMEM, "out of memory");
-  for (uint64_t i = 0; !rc && i < n; i++) {
-    json_t *value = NULL;
-    rc = read_scalar(reader, type, &value);
-    if (rc || !keep)
-      json_decref(value);
-    else if (json_array_append_new(*out, value))
-      rc = zf_error(ZF_ENOMEM, "out of memory");
-  }
-  return rc;
+  return read_elements(reader, type, count, keep, *out);
 }
 
-static int keep_key(struct reader *reader, const char *key, json_t *value) {
+/* Adds a key, and, unless it is an array or a long string, its text to the metadata. */
+static int keep_key(struct gguf_reader *reader, const char *key, json_t *value) {
   struct zf_st *st = reader->gguf->st;
   char number[64];
   const char *text = json_string_value(value);
@@ -146,9 +160,18 @@ static int keep_key(struct reader *reader, const char *key, json_t *value) {
   return (pair[0] = zf_strdup(key)) && (pair[1] = zf_strdup(text ? text : number)) ? 0 : ZF_ENOMEM;
 }
 
-static int read_key(struct reader *reader) {
-  json_t *name = NULL, *value = NULL;
+static int read_value(struct gguf_reader *reader, const char *key, json_t **value) {
   uint32_t type = 0;
+  int rc = zf_bytes_u32(&reader->bytes, &type);
+  if (rc) return rc;
+  if (type >= TYPES)
+    return zf_error(ZF_EINVALID, "key '%.120s' has the unknown type %u", key, type);
+  rc = type == ARRAY ? read_array(reader, value) : read_scalar(reader, type, value);
+  return rc ? zf_error_prefix(rc, "key '%.120s'", key) : 0;
+}
+
+static int read_key(struct gguf_reader *reader) {
+  json_t *name = NULL, *value = NULL;
   int rc = read_string(reader, &name);
   if (rc) return rc;
   const char *key = json_string_value(name);
@@ -156,98 +179,109 @@ static int read_key(struct reader *reader) {
     rc = zf_error(ZF_EINVALID, "a key that is empty or holds a zero byte");
   else if (json_object_get(reader->gguf->keys, key))
     rc = zf_error(ZF_EINVALID, "key '%.120s' appears twice", key);
-  if (!rc) rc = zf_bytes_u32(&reader->bytes, &type);
-  if (!rc && type >= TYPES) rc = zf_error(ZF_EINVALID, "key '%.120s' has type %u", key, type);
-  if (!rc) {
-    rc = type == ARRAY ? read_array(reader, &value) : read_scalar(reader, type, &value);
-    rc = rc ? zf_error_prefix(rc, "key '%.120s'", key) : keep_key(reader, key, value);
-  }
+  else
+    rc = read_value(reader, key, &value);
+  if (!rc) rc = keep_key(reader, key, value);
   json_decref(value);
   json_decref(name);
   return rc;
 }
 
-static int read_keys(struct reader *reader) {
-  int rc = 0;
-  reader->gguf->keys = json_object();
-  reader->gguf->st->metadata = zf_calloc(2 * (int64_t)reader->nkey + 1, sizeof(char *));
-  if (!reader->gguf->keys || !reader->gguf->st->metadata)
-    return zf_error(ZF_ENOMEM, "out of memory");
-  for (uint64_t i = 0; !rc && i < reader->nkey; i++) rc = read_key(reader);
-  const json_t *align = rc ? NULL : json_object_get(reader->gguf->keys, "general.alignment");
-  reader->align = 32;
-  if (!align) return rc;
-  reader->align = json_integer_value(align);
+static int read_alignment(struct gguf_reader *reader) {
+  const json_t *align = json_object_get(reader->gguf->keys, "general.alignment");
+  reader->align = align ? json_integer_value(align) : 32;
   if (reader->align < 1 || reader->align > 1 << 20 || reader->align & (reader->align - 1))
     return zf_error(ZF_EINVALID, "general.alignment: expected a power of two up to 2^20");
   return 0;
 }
 
+static int read_keys(struct gguf_reader *reader) {
+  reader->gguf->keys = json_object();
+  reader->gguf->st->metadata = zf_calloc(2 * (int64_t)reader->key_count + 1, sizeof(char *));
+  if (!reader->gguf->keys || !reader->gguf->st->metadata)
+    return zf_error(ZF_ENOMEM, "out of memory");
+  for (uint64_t i = 0; i < reader->key_count; i++) {
+    int rc = read_key(reader);
+    if (rc) return rc;
+  }
+  return read_alignment(reader);
+}
+
 /* --- tensors --------------------------------------------------------------------------------- */
 
-/* Dimensions lie innermost first in the file. */
-static int read_shape(struct reader *reader, struct zf_st_tensor *tensor) {
-  uint32_t n = 0;
-  uint64_t d = 0;
-  int rc = zf_bytes_u32(&reader->bytes, &n);
+/* The file has the innermost dimension first. */
+static int read_shape(struct gguf_reader *reader, struct zf_st_tensor *tensor) {
+  uint32_t ndim = 0;
+  uint64_t size = 0;
+  int rc = zf_bytes_u32(&reader->bytes, &ndim);
   if (rc) return rc;
-  if (n > ZF_GGUF_MAXDIM)
-    return zf_error(ZF_EINVALID, "has %u dimensions, more than the %d allowed", n, ZF_GGUF_MAXDIM);
-  tensor->ndim = (int)n;
+  if (ndim > ZF_GGUF_MAXDIM)
+    return zf_error(ZF_EINVALID, "has %u dimensions, more than the %d allowed", ndim,
+                    ZF_GGUF_MAXDIM);
+  tensor->ndim = (int)ndim;
   tensor->count = 1;
   for (int i = tensor->ndim - 1; i >= 0; i--) {
-    if ((rc = zf_bytes_u64(&reader->bytes, &d))) return rc;
-    tensor->shape[i] = (int64_t)d;
-    if (d > INT64_MAX || zf_mul(tensor->count, tensor->shape[i], &tensor->count))
+    if ((rc = zf_bytes_u64(&reader->bytes, &size))) return rc;
+    tensor->shape[i] = (int64_t)size;
+    if (size > INT64_MAX || zf_mul(tensor->count, tensor->shape[i], &tensor->count))
       return zf_error(ZF_EINVALID, "the product of its shape overflows");
   }
   return 0;
 }
 
-static int read_type(struct reader *reader, struct zf_st_tensor *tensor) {
+static int read_type(struct gguf_reader *reader, struct zf_st_tensor *tensor) {
   uint32_t id = 0;
-  int k = 0;
+  int row_index = 0;
   int64_t bytes;
   int rc = zf_bytes_u32(&reader->bytes, &id);
   if (rc) return rc;
-  while (k < TENSOR_TYPES && tensor_types[k].id != id) k++;
-  if (k == TENSOR_TYPES) return zf_error(ZF_EINVALID, "unknown type %u", id);
+  while (row_index < TENSOR_TYPES && tensor_types[row_index].id != id) row_index++;
+  if (row_index == TENSOR_TYPES) return zf_error(ZF_EINVALID, "unknown type %u", id);
   int64_t row = tensor->ndim ? tensor->shape[tensor->ndim - 1] : 1;
-  tensor->dtype = tensor_types[k].name;
-  tensor->type = tensor_types[k].type;
-  if (row % tensor_types[k].block)
+  tensor->dtype = tensor_types[row_index].name;
+  tensor->type = tensor_types[row_index].type;
+  if (row % tensor_types[row_index].block)
     return zf_error(ZF_EINVALID, "its rows of %lld values are no whole blocks of %d (%s)",
-                    (long long)row, tensor_types[k].block, tensor->dtype);
-  if (zf_mul(tensor->count / tensor_types[k].block, tensor_types[k].bytes, &bytes))
+                    (long long)row, tensor_types[row_index].block, tensor->dtype);
+  if (zf_mul(tensor->count / tensor_types[row_index].block, tensor_types[row_index].bytes, &bytes))
     return zf_error(ZF_EINVALID, "its size overflows");
   tensor->bytes = (size_t)bytes;
   return 0;
 }
 
-/* The tensor's place is set once the data section is known; until then `data` stays NULL.  *end
- * is where the one before it ends. */
-static int read_tensor(struct reader *reader, struct zf_st_tensor *tensor, int64_t *end) {
-  const unsigned char *p = NULL;
-  uint64_t n = 0, offset = 0;
-  int rc = read_text(reader, &p, &n);
+/* Tensors follow each other, each aligned.  *end as for read_tensor. */
+static int read_offset(struct gguf_reader *reader, const struct zf_st_tensor *tensor,
+                       int64_t *end) {
+  uint64_t offset = 0;
+  int rc = zf_bytes_u64(&reader->bytes, &offset);
   if (rc) return rc;
-  if (!n || n >= ZF_GGUF_MAXNAME || memchr(p, 0, (size_t)n))
+  if (offset != (uint64_t)*end)
+    return zf_error(ZF_EINVALID, "its offset is %llu, but the tensor before it ends at %lld",
+                    (unsigned long long)offset, (long long)*end);
+  if (zf_add(*end, (int64_t)tensor->bytes, end) || zf_add(*end, reader->align - 1, end))
+    return zf_error(ZF_EINVALID, "its end overflows");
+  *end &= ~(reader->align - 1);
+  return 0;
+}
+
+/* Reads an entry of the tensor table; `data` stays NULL until place_tensors.  *end: where the
+ * tensor before it ends in the data, then where this one ends. */
+static int read_tensor(struct gguf_reader *reader, struct zf_st_tensor *tensor, int64_t *end) {
+  const unsigned char *data = NULL;
+  uint64_t len = 0;
+  int rc = read_text(reader, &data, &len);
+  if (rc) return rc;
+  if (!len || len >= ZF_GGUF_MAXNAME || memchr(data, 0, (size_t)len))
     return zf_error(ZF_EINVALID, "a tensor's name of %llu bytes: expected 1 to %d, none zero",
-                    (unsigned long long)n, ZF_GGUF_MAXNAME - 1);
-  if (!(tensor->name = zf_strndup((const char *)p, (size_t)n))) return ZF_ENOMEM;
+                    (unsigned long long)len, ZF_GGUF_MAXNAME - 1);
+  if (!(tensor->name = zf_strndup((const char *)data, (size_t)len))) return ZF_ENOMEM;
   rc = read_shape(reader, tensor);
   if (!rc) rc = read_type(reader, tensor);
-  if (!rc) rc = zf_bytes_u64(&reader->bytes, &offset);
-  if (!rc && offset != (uint64_t)*end)
-    rc = zf_error(ZF_EINVALID, "its offset is %llu, but the tensor before it ends at %lld",
-                  (unsigned long long)offset, (long long)*end);
-  if (!rc && (zf_add(*end, (int64_t)tensor->bytes, end) || zf_add(*end, reader->align - 1, end)))
-    rc = zf_error(ZF_EINVALID, "its end overflows");
-  *end &= ~(reader->align - 1);
+  if (!rc) rc = read_offset(reader, tensor, end);
   return rc ? zf_error_prefix(rc, "tensor '%.64s'", tensor->name) : 0;
 }
 
-static int place_tensors(struct reader *reader) {
+static int place_tensors(struct gguf_reader *reader) {
   struct zf_st *st = reader->gguf->st;
   size_t align = (size_t)reader->align, at = (reader->bytes.pos + align - 1) & ~(align - 1);
   for (int64_t i = 0; i < st->count; i++) {
@@ -262,23 +296,23 @@ static int place_tensors(struct reader *reader) {
   return 0;
 }
 
-static int read_tensors(struct reader *reader) {
+static int read_tensors(struct gguf_reader *reader) {
   struct zf_st *st = reader->gguf->st;
   int64_t end = 0;
-  int rc = 0;
-  st->tensor = zf_calloc((int64_t)reader->ntensor + 1, sizeof *st->tensor);
+  st->tensor = zf_calloc((int64_t)reader->tensor_count + 1, sizeof *st->tensor);
   if (!st->tensor) return ZF_ENOMEM;
-  while (!rc && st->count < (int64_t)reader->ntensor) {
-    rc = read_tensor(reader, &st->tensor[st->count], &end);
-    st->count++;
+  while (st->count < (int64_t)reader->tensor_count) {
+    struct zf_st_tensor *tensor = &st->tensor[st->count++]; /* counted, so that it is freed */
+    int rc = read_tensor(reader, tensor, &end);
+    if (rc) return rc;
   }
-  if (!rc) rc = place_tensors(reader);
+  int rc = place_tensors(reader);
   return rc ? rc : zf_st_sort(st);
 }
 
 /* --- the file -------------------------------------------------------------------------------- */
 
-static int read_head(struct reader *reader) {
+static int read_header(struct gguf_reader *reader) {
   const unsigned char *magic = NULL;
   uint32_t version = 0;
   int rc = zf_bytes_take(&reader->bytes, 4, &magic);
@@ -287,21 +321,22 @@ static int read_head(struct reader *reader) {
   if (!rc) rc = zf_bytes_u32(&reader->bytes, &version);
   if (!rc && version != 3 && version != 2)
     return zf_error(ZF_EINVALID, "version %u: supported are 2 and 3, little endian", version);
-  if (!rc) rc = zf_bytes_u64(&reader->bytes, &reader->ntensor);
-  if (!rc) rc = zf_bytes_u64(&reader->bytes, &reader->nkey);
+  if (!rc) rc = zf_bytes_u64(&reader->bytes, &reader->tensor_count);
+  if (!rc) rc = zf_bytes_u64(&reader->bytes, &reader->key_count);
   if (rc) return rc;
   /* A key takes 13 bytes at least, a tensor 25. */
-  size_t left = reader->bytes.len - reader->bytes.pos;
-  if (reader->ntensor > ZF_GGUF_MAXCOUNT || reader->nkey > ZF_GGUF_MAXCOUNT ||
-      reader->ntensor > left / 24 || reader->nkey > left / 12)
+  size_t remaining = reader->bytes.len - reader->bytes.pos;
+  if (reader->tensor_count > ZF_GGUF_MAXCOUNT || reader->key_count > ZF_GGUF_MAXCOUNT ||
+      reader->tensor_count > remaining / 24 || reader->key_count > remaining / 12)
     return zf_error(ZF_EINVALID, "%llu tensors and %llu keys do not fit the %zu bytes that follow",
-                    (unsigned long long)reader->ntensor, (unsigned long long)reader->nkey, left);
+                    (unsigned long long)reader->tensor_count, (unsigned long long)reader->key_count,
+                    remaining);
   return 0;
 }
 
 static int read_file(struct zf_gguf *gguf, const unsigned char *data, size_t len, int arrays) {
-  struct reader reader = {.bytes = {.data = data, .len = len}, .gguf = gguf, .arrays = arrays};
-  int rc = read_head(&reader);
+  struct gguf_reader reader = {.bytes = {.data = data, .len = len}, .gguf = gguf, .arrays = arrays};
+  int rc = read_header(&reader);
   if (!rc) rc = read_keys(&reader);
   if (!rc) rc = read_tensors(&reader);
   return rc ? zf_error_prefix(rc, "%s: byte %zu", gguf->st->path[0], reader.bytes.pos) : 0;
@@ -338,6 +373,6 @@ void zf_gguf_free(struct zf_gguf *gguf) {
 }
 
 int zf_gguf_named(const char *path) {
-  size_t n = strlen(path);
-  return n > 5 && !strcmp(path + n - 5, ".gguf");
+  size_t len = strlen(path);
+  return len > 5 && !strcmp(path + len - 5, ".gguf");
 }

@@ -1,9 +1,9 @@
-/* GGUF files (version 3, little endian), mapped: keys and tensors.
+/* GGUF files (versions 2 and 3, little endian), mapped: keys and tensors.
  *
  *   "GGUF" | version u32 | tensors u64 | keys u64 | key, type, value ... | tensor table | pad | data
  *
- * Every rule is checked at open, so that a reader may index what it got: limits, names that come
- * twice, shapes against blocks, offsets that run on without hole to the end of the last tensor. */
+ * Opening checks every rule, so that a reader may index what it got: limits, unique names, shapes
+ * that fill whole blocks, offsets that continue without a hole to the end of the last tensor. */
 #ifndef ZF_FMT_GGUF_H
 #define ZF_FMT_GGUF_H
 
@@ -12,26 +12,27 @@
 #include "fmt/safetensors.h"
 
 enum {
-  ZF_GGUF_MAXNAME = 64, /* bytes of a tensor's name, its end included */
+  ZF_GGUF_MAXNAME = 64, /* bytes of a tensor's name, with its terminating zero */
   ZF_GGUF_MAXDIM = 4,
   ZF_GGUF_MAXCOUNT = 1 << 20, /* keys, tensors */
-  ZF_GGUF_MAXARRAY = 1 << 24, /* elements: each is held, so fewer than the 2^30 of the format */
-  ZF_GGUF_FEW = 1024,         /* elements of an array that is always kept: one for each layer */
+  ZF_GGUF_MAXARRAY = 1 << 24, /* elements; each takes memory, so fewer than the format's 2^30 */
+  ZF_GGUF_FEW = 1024, /* arrays up to this length are always kept: one value for each layer */
   ZF_GGUF_MAXSTRING = 1 << 30 /* bytes */
 };
 
 struct zf_gguf {
   json_t *keys;     /* {key: value}; strings are UTF-8 */
-  struct zf_st *st; /* tensors by the file's names, shapes outermost first, dtype "Q4_K", ...; its
-                     * metadata are the keys that are no arrays, as text, none above 200 bytes */
+  struct zf_st *st; /* tensors under the file's names, outermost dimension first, dtype "Q4_K", ...;
+                     * its metadata: the keys as text, without arrays and strings over 200 bytes */
 };
 
-/* The first part of a split file, NAME-00001-of-0000N.gguf, stands for the whole; another part is
- * ZF_EUSAGE.  `arrays`: keep all arrays; else those above ZF_GGUF_FEW are checked and left out of `keys` (null).  ZF_EUSAGE when nothing
- * is there, else ZF_EINVALID "FILE: byte N: ...". */
+/* Opens a file, or a split file by its first part, NAME-00001-of-0000N.gguf; another part is
+ * ZF_EUSAGE.  `arrays`: keep all arrays; without it, arrays longer than ZF_GGUF_FEW are checked,
+ * and null stands for them in `keys`.  ZF_EUSAGE if there is no such file, else ZF_EINVALID as
+ * "FILE: byte N: ...". */
 int zf_gguf_open(struct zf_gguf *out, const char *path, int arrays);
 
-/* From memory, for fuzzing and tests: the tensors point into data. */
+/* The same from memory, for fuzzing and tests: the tensors point into data. */
 int zf_gguf_parse(struct zf_gguf *out, const void *data, size_t len, const char *name, int arrays);
 void zf_gguf_free(struct zf_gguf *gguf); /* takes a zeroed one */
 

@@ -1,8 +1,9 @@
 /* JSON by way of Jansson.
  *
- * Jansson checks UTF-8 and nests at most 2048 deep, so that neither parsing nor freeing recurses without
- * bound.  A text of any kind is accepted at the top ("null", a number): the callers say what they expect
- * there.  Numbers that Jansson does not hold are rewritten (json_wide.c) once it has refused the text. */
+ * Jansson checks UTF-8 and accepts at most 2048 levels, so that neither parsing nor freeing
+ * recurses without bound.  The top may be a value of any kind ("null", a number): callers check
+ * what they expect. If Jansson refuses a text, numbers that it cannot hold are rewritten
+ * (json_wide.c) and it tries again. */
 #include "fmt/json.h"
 
 #include <pthread.h>
@@ -16,25 +17,25 @@
 /* --- memory ---
  *
  * Jansson reports a string for which there was no memory as an invalid token.  Its allocations are
- * watched, so that the two can be told apart. */
+ * watched to tell the two apart. */
 
-static json_malloc_t given_malloc;
-static _Thread_local int spent;
+static json_malloc_t default_malloc;
+static _Thread_local int ran_out;
 static _Thread_local int64_t failures;
 
-static void *watched_malloc(size_t n) {
-  void *p = given_malloc(n);
-  if (!p) {
-    spent = 1;
+static void *watched_malloc(size_t size) {
+  void *memory = default_malloc(size);
+  if (!memory) {
+    ran_out = 1;
     failures++;
   }
-  return p;
+  return memory;
 }
 
 static void watch(void) {
-  json_free_t given_free;
-  json_get_alloc_funcs(&given_malloc, &given_free);
-  json_set_alloc_funcs(watched_malloc, given_free);
+  json_free_t default_free;
+  json_get_alloc_funcs(&default_malloc, &default_free);
+  json_set_alloc_funcs(watched_malloc, default_free);
 }
 
 int64_t zf_json_failures(void) {
@@ -50,57 +51,59 @@ int zf_json_checked(int rc, int64_t before, const char *name) {
 
 /* --- parsing --- */
 
-static json_t *parse(const char *text, size_t len, size_t flags, json_error_t *e) {
-  memset(e, 0, sizeof *e);
-  spent = 0;
-  return json_loadb(len ? text : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, e);
+static json_t *parse(const char *text, size_t len, size_t flags, json_error_t *error) {
+  memset(error, 0, sizeof *error);
+  ran_out = 0;
+  return json_loadb(len ? text : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, error);
 }
 
-/* Places of the rewritten text as those of the given one; 0 when they lie in a rewritten number. */
-static int place(json_error_t *e, const struct zf_json_rewritten *rewritten) {
-  size_t at = e->position > 0 ? (size_t)e->position : 0,
-         line = at < rewritten->text.len ? at : rewritten->text.len;
-  for (size_t i = 0; i < rewritten->nedit; i++)
-    if (at > rewritten->edit[i].at && at <= rewritten->edit[i].at + rewritten->edit[i].added)
-      return 0;
-  while (line && rewritten->text.data[line - 1] != '\n') line--;
-  e->column -= (int)zf_json_added(rewritten, line, at);
-  e->position -= (int)zf_json_added(rewritten, 0, at);
+/* Converts the position of an error in the rewritten text to one in the original text; 0 if it lies
+ * in a rewritten number. */
+static int map_position(json_error_t *error, const struct zf_json_rewritten *rewritten) {
+  size_t at = error->position > 0 ? (size_t)error->position : 0;
+  size_t line_begin = at < rewritten->text.len ? at : rewritten->text.len;
+  for (size_t i = 0; i < rewritten->edit_count; i++) {
+    const struct zf_json_edit *edit = &rewritten->edits[i];
+    if (at > edit->offset && at <= edit->offset + edit->added) return 0;
+  }
+  while (line_begin && rewritten->text.data[line_begin - 1] != '\n') line_begin--;
+  error->column -= (int)zf_json_added(rewritten, line_begin, at);
+  error->position -= (int)zf_json_added(rewritten, 0, at);
   return 1;
 }
 
-/* A second try, wide numbers rewritten. */
-static json_t *parse_tamed(const char *text, size_t len, size_t flags, json_error_t *e) {
+/* Parses the text again with wide numbers rewritten; NULL if it has none. */
+static json_t *parse_rewritten(const char *text, size_t len, size_t flags, json_error_t *error) {
   struct zf_json_rewritten rewritten = {0};
-  json_error_t again;
+  json_error_t second_error;
   json_t *value = NULL;
   int rc = zf_json_rewrite(&rewritten, text, len, (flags & JSON_DISABLE_EOF_CHECK) != 0);
-  if (!rc && rewritten.nedit) {
-    value = parse(rewritten.text.data, rewritten.text.len, flags, &again);
-    if (place(&again, &rewritten)) *e = again;
+  if (!rc && rewritten.edit_count) {
+    value = parse(rewritten.text.data, rewritten.text.len, flags, &second_error);
+    if (map_position(&second_error, &rewritten)) *error = second_error;
   }
-  if (rc) spent = 1;
+  if (rc) ran_out = 1;
   zf_json_rewritten_free(&rewritten);
   return value;
 }
 
 int zf_json_read(json_t **out, const char *text, size_t len, size_t flags,
                  struct zf_json_fault *fault) {
-  json_error_t e;
+  json_error_t error;
   zf_json_failures(); /* from now on they are counted */
-  *out = parse(text, len, flags, &e);
-  if (!*out && !spent) *out = parse_tamed(text, len, flags, &e);
-  fault->line = e.line;
-  fault->column = e.column;
-  fault->position = e.position > 0 ? (size_t)e.position : 0;
+  *out = parse(text, len, flags, &error);
+  if (!*out && !ran_out) *out = parse_rewritten(text, len, flags, &error);
+  fault->line = error.line;
+  fault->column = error.column;
+  fault->position = error.position > 0 ? (size_t)error.position : 0;
   if (*out) return 0;
-  if (spent || !e.text[0]) return zf_error(ZF_ENOMEM, "out of memory for its JSON");
-  int zero = strstr(e.text, "JSON_ALLOW_NUL") != NULL;
+  if (ran_out || !error.text[0]) return zf_error(ZF_ENOMEM, "out of memory for its JSON");
+  int zero = strstr(error.text, "JSON_ALLOW_NUL") != NULL;
   return zf_error(
       ZF_EINVALID, "%s",
       zero ? "a string holds \\u0000, the zero character, which zoft's texts cannot hold: "
              "remove it or write another character for it"
-           : e.text);
+           : error.text);
 }
 
 int zf_json_parse(json_t **out, const char *text, size_t len, const char *name) {
@@ -120,7 +123,7 @@ int zf_json_load(json_t **out, const char *path) {
   return rc;
 }
 
-/* The value of a key, or NULL when it is absent or null. */
+/* The value of a key, or NULL if it is absent or null. */
 static const json_t *present(const json_t *obj, const char *key) {
   const json_t *value = json_object_get(obj, key);
   return json_is_null(value) ? NULL : value;

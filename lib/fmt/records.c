@@ -1,8 +1,8 @@
-/* Data files to rows: what the formats share.
+/* Reading data files: what the formats share.
  *
- * A file is mapped and walked twice from front to back, for what is not text and for its rows; what
- * stays is where each row begins.  Lines are counted on the way and kept for one row in many; the
- * place of a mistake is worked out from its byte offset when there is one to tell. */
+ * A file is mapped and read twice from front to back: to check that it is text, and to parse its
+ * rows. What is kept is the offset of each row and the line number of every MARK-th row.  Line and
+ * column of an error are computed from its byte offset. */
 #include "fmt/records.h"
 
 #include <stdarg.h>
@@ -17,15 +17,15 @@
 #include "fmt/utf8.h"
 
 enum {
-  MARK = 64,         /* rows between two whose line is kept */
+  MARK = 64,         /* rows from one whose line number is kept to the next */
   WINDOW = 4 << 20,  /* bytes read before pages are given back */
-  AROUND = 64 << 10, /* what the system maps in when a page is touched */
+  AROUND = 64 << 10, /* bytes that the system reads when a page is touched */
 };
 
-static const struct format {
+static const struct record_format {
   const char *ending;
-  int (*begin)(struct zf_records *r, struct zf_records_cursor *c);
-  int (*next)(struct zf_records *r, struct zf_records_cursor *c, json_t **row);
+  int (*begin)(struct zf_records *records, struct zf_records_cursor *cursor);
+  int (*next)(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row);
   const char *between; /* characters that may stand between a row's end and the next row */
   char delim;
 } formats[] = {
@@ -48,7 +48,8 @@ int zf_records_fail(const struct zf_records *records, size_t offset, const char 
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
-  for (size_t i = 0; i < offset && i < records->len; i++) {
+  if (offset > records->len) offset = records->len;
+  for (size_t i = 0; i < offset; i++) {
     if (records->data[i] == '\n')
       line++, column = 1;
     else if ((records->data[i] & 0xc0) != 0x80) /* not the tail of a character */
@@ -66,7 +67,7 @@ static void drop_before(struct zf_records *records, size_t at) {
                 (size_t)((const unsigned char *)records->data - records->map.data) + at);
 }
 
-/* data[from..to) is UTF-8 without zero bytes. */
+/* Checks that data[from..to) is UTF-8 without zero bytes. */
 static int check_window(struct zf_records *records, size_t from, size_t to) {
   const char *text = records->data + from;
   int64_t bad = zf_utf8_bad(text, to - from);
@@ -78,16 +79,25 @@ static int check_window(struct zf_records *records, size_t from, size_t to) {
               : 0;
 }
 
-/* The text as a whole: a byte order mark is skipped, zero bytes and what is not
- * UTF-8 are refused. */
+/* The end of the window at `from`, which parts no character. */
+static size_t window_end(const struct zf_records *records, size_t from) {
+  if (records->len - from <= WINDOW) return records->len;
+  size_t to = from + WINDOW;
+  for (int i = 0; i < 3; i++) {
+    if ((records->data[to] & 0xc0) != 0x80) break;
+    to--;
+  }
+  return to;
+}
+
+/* Skips a byte order mark and checks the text, window by window. */
 static int check_text(struct zf_records *records) {
   if (records->len >= 3 && !memcmp(records->data, "\xef\xbb\xbf", 3)) {
     records->data += 3;
     records->len -= 3;
   }
   for (size_t from = 0, to; from < records->len; from = to) {
-    to = records->len - from > WINDOW ? from + WINDOW : records->len;
-    for (int k = 0; k < 3 && to < records->len && (records->data[to] & 0xc0) == 0x80; k++) to--;
+    to = window_end(records, from);
     int rc = check_window(records, from, to);
     if (rc) return rc;
     drop_before(records, to);
@@ -97,10 +107,10 @@ static int check_text(struct zf_records *records) {
 
 static int grow(struct zf_records *records) {
   int64_t cap = records->cap ? 2 * records->cap : MARK;
-  size_t *at = realloc(records->at, (size_t)cap * sizeof *at);
-  if (at) records->at = at;
-  int64_t *mark = realloc(records->mark, (size_t)(cap / MARK) * sizeof *mark);
-  if (mark) records->mark = mark;
+  size_t *at = realloc(records->row_begin, (size_t)cap * sizeof *at);
+  if (at) records->row_begin = at;
+  int64_t *mark = realloc(records->line_marks, (size_t)(cap / MARK) * sizeof *mark);
+  if (mark) records->line_marks = mark;
   if (!at || !mark)
     return zf_error(ZF_ENOMEM, "%s: out of memory at row %lld", records->path,
                     (long long)records->count);
@@ -111,34 +121,31 @@ static int grow(struct zf_records *records) {
 static int add(struct zf_records *records, const struct zf_records_cursor *cursor) {
   int rc = records->count == records->cap ? grow(records) : 0;
   if (rc) return rc;
-  if (records->count % MARK == 0) records->mark[records->count / MARK] = cursor->row_line;
-  records->at[records->count++] = cursor->row;
+  if (records->count % MARK == 0) records->line_marks[records->count / MARK] = cursor->row_line;
+  records->row_begin[records->count++] = cursor->row_begin;
   return 0;
 }
 
-/* Parses every row, which is so checked, and keeps where it begins. */
+/* Parses every row, which checks it, and keeps where it begins. */
 static int scan(struct zf_records *records) {
-  const struct format *format = &formats[records->format];
+  const struct record_format *format = &formats[records->format];
   struct zf_records_cursor cursor = {.line = 1};
   size_t dropped = 0;
   int rc = format->begin ? format->begin(records, &cursor) : 0;
   while (!rc) {
     json_t *row = NULL;
-    if ((rc = format->next(records, &cursor, &row)) || !row) {
-      json_decref(row);
-      break;
-    }
+    rc = format->next(records, &cursor, &row);
+    int found = row != NULL;
     json_decref(row);
+    if (rc || !found) break;
     rc = add(records, &cursor);
-    if (cursor.at - dropped > WINDOW) drop_before(records, dropped = cursor.at);
+    if (cursor.pos - dropped > WINDOW) drop_before(records, dropped = cursor.pos);
   }
   drop_before(records, records->len);
-  size_t *fit = records->count ? realloc(records->at, (size_t)records->count * sizeof *fit) : NULL;
-  if (fit) records->at = fit; /* half of it may have been room to grow */
   return rc;
 }
 
-/* Formats that people have and zoft does not read: what turns them into one that it does. */
+/* Common formats that zoft does not read, and how to convert them to one that it does. */
 static const struct {
   const char *ending, *how;
 } others[] = {
@@ -152,26 +159,33 @@ static const struct {
 };
 
 static int ends_in(const char *name, size_t len, const char *ending) {
-  size_t m = strlen(ending);
-  return len >= m && !strncasecmp(name + len - m, ending, m);
+  size_t ending_len = strlen(ending);
+  return len >= ending_len && !strncasecmp(name + len - ending_len, ending, ending_len);
 }
 
 int zf_records_format(const char *name, int *format) {
-  size_t n = zf_compressed_stem(name);
+  size_t len = zf_compressed_stem(name);
   for (*format = 0; *format < ZF_RECORDS_FORMATS; ++*format) {
-    if (ends_in(name, n, formats[*format].ending)) return 0;
+    if (ends_in(name, len, formats[*format].ending)) return 0;
   }
   for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-    if (ends_in(name, n, others[i].ending))
+    if (ends_in(name, len, others[i].ending))
       return zf_error(ZF_EUSAGE, "%s: zoft does not read %s files; convert it: %s", name,
                       others[i].ending, others[i].how);
   return zf_error(ZF_EUSAGE,
                   "%s: unknown ending: expected .jsonl, .ndjson, .json, .csv, .tsv "
-                  "or .txt, and .gz or .zst behind it where it is compressed",
+                  "or .txt, followed by .gz or .zst if the file is compressed",
                   name);
 }
 
-/* Rows of `map`, which is taken over, or of data[0..len). */
+/* Gives back the room that the array of row offsets has left: up to half of it. */
+static void shrink(struct zf_records *records) {
+  if (!records->count) return;
+  size_t *shrunk = realloc(records->row_begin, (size_t)records->count * sizeof *shrunk);
+  if (shrunk) records->row_begin = shrunk;
+}
+
+/* Reads the rows of data[0..len), and takes over `map`, in which the data may lie. */
 static int read_all(struct zf_records **out, int format, const char *name, struct zf_map *map,
                     const char *data, size_t len) {
   struct zf_records *records = zf_calloc(1, sizeof *records);
@@ -185,11 +199,13 @@ static int read_all(struct zf_records **out, int format, const char *name, struc
   records->len = len;
   int rc = (records->path = zf_strdup(name)) ? check_text(records) : ZF_ENOMEM;
   if (!rc) rc = scan(records);
-  if (rc)
+  if (rc) {
     zf_records_free(records);
-  else
-    *out = records;
-  return rc;
+    return rc;
+  }
+  shrink(records);
+  *out = records;
+  return 0;
 }
 
 int zf_records_open(struct zf_records **out, const char *path) {
@@ -212,65 +228,67 @@ int zf_records_parse(struct zf_records **out, const char *data, size_t len, cons
 
 void zf_records_free(struct zf_records *records) {
   if (!records) return;
-  json_decref(records->now);
-  json_decref(records->names);
+  json_decref(records->current_row);
+  json_decref(records->field_names);
   zf_buf_free(&records->field);
   zf_map_close(&records->map);
-  free(records->at);
-  free(records->mark);
+  free(records->row_begin);
+  free(records->line_marks);
   free(records->path);
   free(records);
 }
 
 /* --- use --- */
 
-/* Where row i ends, what stands between it and the next included. */
-static size_t end_of(const struct zf_records *records, int64_t i) {
-  return i + 1 < records->count ? records->at[i + 1] : records->len;
+/* Where a row ends, including what separates it from the next one. */
+static size_t row_end(const struct zf_records *records, int64_t index) {
+  return index + 1 < records->count ? records->row_begin[index + 1] : records->len;
 }
 
-/* Rows asked for in any order bring in pages all over the map. */
-static void touch(struct zf_records *records, size_t bytes) {
-  records->touched += bytes + AROUND;
-  if (records->touched < WINDOW) return;
+/* Gives the pages back now and then: reading rows in any order touches pages all over the map. */
+static void count_touched(struct zf_records *records, size_t bytes) {
+  records->bytes_touched += bytes + AROUND;
+  if (records->bytes_touched < WINDOW) return;
   drop_before(records, records->len);
-  records->touched = 0;
+  records->bytes_touched = 0;
 }
 
-const json_t *zf_records_row(struct zf_records *records, int64_t i) {
-  struct zf_records_cursor cursor = {.at = records->at[i], .line = 1};
-  json_decref(records->now);
-  records->now = NULL;
-  touch(records, end_of(records, i) - records->at[i]);
-  int rc = formats[records->format].next(records, &cursor, &records->now);
-  if (!rc && !records->now)
+const json_t *zf_records_row(struct zf_records *records, int64_t index) {
+  struct zf_records_cursor cursor = {.pos = records->row_begin[index], .line = 1};
+  json_decref(records->current_row);
+  records->current_row = NULL;
+  count_touched(records, row_end(records, index) - records->row_begin[index]);
+  int rc = formats[records->format].next(records, &cursor, &records->current_row);
+  if (!rc && records->current_row) return records->current_row;
+  if (!rc)
     zf_error(ZF_EINVALID, "%s: row %lld is gone: the file was changed", records->path,
-             (long long)i + 1);
-  if (!rc) return records->now;
-  json_decref(records->now);
-  return records->now = NULL;
+             (long long)index + 1);
+  json_decref(records->current_row);
+  return records->current_row = NULL;
 }
 
-int64_t zf_records_line(struct zf_records *records, int64_t i) {
-  size_t from = records->at[i / MARK * MARK], to = records->at[i];
-  int64_t line = records->mark[i / MARK];
-  for (const char *p = records->data + from, *end = records->data + to;
-       (p = memchr(p, '\n', (size_t)(end - p))); p++)
+int64_t zf_records_line(struct zf_records *records, int64_t index) {
+  size_t from = records->row_begin[index / MARK * MARK], to = records->row_begin[index];
+  int64_t line = records->line_marks[index / MARK];
+  const char *at = records->data + from, *end = records->data + to;
+  while ((at = memchr(at, '\n', (size_t)(end - at)))) {
     line++;
-  touch(records, to - from);
+    at++;
+  }
+  count_touched(records, to - from);
   return line;
 }
 
-const char *zf_records_text(struct zf_records *records, int64_t i, size_t *len) {
-  size_t from = records->at[i], to = end_of(records, i);
-  touch(records, to - from);
+const char *zf_records_text(struct zf_records *records, int64_t index, size_t *len) {
+  size_t from = records->row_begin[index], to = row_end(records, index);
+  count_touched(records, to - from);
   while (to > from && strchr(formats[records->format].between, records->data[to - 1])) to--;
   *len = to - from;
   return records->data + from;
 }
 
 const char *zf_records_head(const struct zf_records *records, size_t *len) {
-  size_t from = 0, to = records->count ? records->at[0] : records->len;
+  size_t from = 0, to = records->count ? records->row_begin[0] : records->len;
   if (!formats[records->format].delim) to = 0;
   while (from < to && strchr("\r\n", records->data[from])) from++;
   while (to > from && strchr("\r\n", records->data[to - 1])) to--;

@@ -1,169 +1,191 @@
-/* CSV by RFC 4180 and TSV.
+/* CSV by RFC 4180, and TSV.
  *
- * The first row names the fields.  In CSV a field that begins with a quote ends
- * with one; in between a doubled quote is a quote, and commas and line ends are
- * text.  A quote anywhere else is a mistake: readers differ on it, so the data
- * would mean different things to different programs.  In TSV every byte but tab
- * and line end is text.  Blank lines are skipped in both. */
+ * The first row names the fields.  In CSV, a field that begins with a quote ends with one; between
+ * them, a doubled quote is a quote, and commas and line ends are text.  A quote anywhere else is an
+ * error, because programs read it differently.  In TSV, every byte except tab and line end is text.
+ * Blank lines are skipped in both. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "fmt/records_internal.h"
 
-struct table {
-  struct zf_records
-      *records; /* its `field` is the one last read, its `names` those of the first row */
+struct csv_table {
+  struct zf_records *records; /* its `field` is the last one read */
   struct zf_records_cursor *cursor;
   char delim;
   int quoting;
 };
 
-static struct table table_of(struct zf_records *records, struct zf_records_cursor *cursor) {
+static struct csv_table table_of(struct zf_records *records, struct zf_records_cursor *cursor) {
   char delim = zf_records_delim(records);
-  return (struct table){records, cursor, delim, delim == ','};
+  return (struct csv_table){records, cursor, delim, delim == ','};
 }
 
-/* A quoted field; `at` stands on its opening quote, afterwards behind the closing one. */
-static int read_quoted(struct table *table) {
-  const struct zf_records *records = table->records;
-  size_t open = table->cursor->at++;
+static int64_t count_lines(const char *text, const char *end) {
+  int64_t lines = 0;
+  while ((text = memchr(text, '\n', (size_t)(end - text)))) {
+    lines++;
+    text++;
+  }
+  return lines;
+}
+
+/* Reads a quoted field.  The cursor stands on its opening quote, afterwards after the closing
+ * one. */
+static int read_quoted(struct csv_table *table) {
+  struct zf_records *records = table->records;
+  struct zf_records_cursor *cursor = table->cursor;
+  size_t open = cursor->pos++;
   for (;;) {
-    const char *from = records->data + table->cursor->at,
-               *quote = memchr(from, '"', records->len - table->cursor->at);
+    const char *from = records->data + cursor->pos;
+    const char *quote = memchr(from, '"', records->len - cursor->pos);
     if (!quote) return zf_records_fail(records, open, "a quote is opened and never closed");
-    for (const char *p = from; (p = memchr(p, '\n', (size_t)(quote - p))); p++)
-      table->cursor->line++;
-    zf_buf_add(&table->records->field, from, (size_t)(quote - from));
-    table->cursor->at = (size_t)(quote - records->data) + 1;
-    if (table->cursor->at == records->len || records->data[table->cursor->at] != '"') return 0;
-    zf_buf_putc(&table->records->field, '"');
-    table->cursor->at++;
+    cursor->line += count_lines(from, quote);
+    zf_buf_add(&records->field, from, (size_t)(quote - from));
+    cursor->pos = (size_t)(quote - records->data) + 1;
+    if (cursor->pos == records->len || records->data[cursor->pos] != '"') return 0;
+    zf_buf_putc(&records->field, '"');
+    cursor->pos++;
   }
 }
 
-static int read_plain(struct table *table) {
+static int read_plain(struct csv_table *table) {
   const struct zf_records *records = table->records;
-  size_t begin = table->cursor->at;
-  while (table->cursor->at < records->len && records->data[table->cursor->at] != table->delim &&
-         records->data[table->cursor->at] != '\n') {
-    if (table->quoting && records->data[table->cursor->at] == '"')
-      return zf_records_fail(records, table->cursor->at,
-                             "a quote in a field that does not begin with one");
-    if (records->data[table->cursor->at] == '\r') break;
-    table->cursor->at++;
+  size_t begin = table->cursor->pos, pos = begin;
+  for (; pos < records->len; pos++) {
+    char c = records->data[pos];
+    if (c == table->delim || c == '\n' || c == '\r') break;
+    if (c == '"' && table->quoting)
+      return zf_records_fail(records, pos, "a quote in a field that does not begin with one");
   }
-  zf_buf_add(&table->records->field, records->data + begin, table->cursor->at - begin);
+  table->cursor->pos = pos;
+  zf_buf_add(&table->records->field, records->data + begin, pos - begin);
   return 0;
 }
 
-/* A carriage return belongs to the line end behind it.  Alone it would be the line
- * end of another age, and the file one long row. */
-static int read_return(struct table *table) {
+/* A carriage return belongs to the line feed after it.  Alone it would be the line end of old
+ * systems, and the whole file one row. */
+static int read_return(struct csv_table *table) {
   const struct zf_records *records = table->records;
-  if (table->cursor->at == records->len || records->data[table->cursor->at] != '\r') return 0;
-  if (table->cursor->at + 1 < records->len && records->data[table->cursor->at + 1] != '\n')
-    return zf_records_fail(records, table->cursor->at, "a carriage return without a line feed");
-  table->cursor->at++;
+  if (table->cursor->pos == records->len || records->data[table->cursor->pos] != '\r') return 0;
+  if (table->cursor->pos + 1 < records->len && records->data[table->cursor->pos + 1] != '\n')
+    return zf_records_fail(records, table->cursor->pos, "a carriage return without a line feed");
+  table->cursor->pos++;
   return 0;
 }
 
-/* Reads a field into t->r->field and steps over what ends it; *last says that it was
- * the last one of its row. */
-static int read_field(struct table *table, int *last) {
+/* Reads a field into records->field and skips the separator after it; *last: it was the last one of
+ * its row. */
+static int read_field(struct csv_table *table, int *last) {
   const struct zf_records *records = table->records;
   zf_buf_clear(&table->records->field);
-  int quoted =
-      table->quoting && table->cursor->at < records->len && records->data[table->cursor->at] == '"';
+  int quoted = table->quoting && table->cursor->pos < records->len &&
+               records->data[table->cursor->pos] == '"';
   int rc = quoted ? read_quoted(table) : read_plain(table);
   if (rc || (rc = zf_buf_ok(&table->records->field)) || (rc = read_return(table))) return rc;
-  *last = table->cursor->at == records->len || records->data[table->cursor->at] == '\n';
-  if (!*last && records->data[table->cursor->at] != table->delim)
-    return zf_records_fail(records, table->cursor->at,
+  *last = table->cursor->pos == records->len || records->data[table->cursor->pos] == '\n';
+  if (!*last && records->data[table->cursor->pos] != table->delim)
+    return zf_records_fail(records, table->cursor->pos,
                            "expected '%c' or the end of the line after a closing quote",
                            table->delim);
-  table->cursor->line += table->cursor->at < records->len && *last;
-  table->cursor->at += table->cursor->at < records->len;
+  table->cursor->line += table->cursor->pos < records->len && *last;
+  table->cursor->pos += table->cursor->pos < records->len;
   return 0;
 }
 
-static json_t *field_text(const struct table *table) {
+static json_t *field_text(const struct csv_table *table) {
   return json_stringn_nocheck(table->records->field.data ? table->records->field.data : "",
                               table->records->field.len);
 }
 
-/* The names, each once. */
-static int read_names(struct table *table) {
-  json_t *seen = json_object();
-  int rc = 0, last = 0, bad = !seen || !(table->records->names = json_array());
-  while (!rc && !bad && !last) {
-    size_t begin = table->cursor->at;
-    if ((rc = read_field(table, &last))) break;
-    json_t *name = field_text(table);
-    if (name && json_object_get(seen, json_string_value(name)))
-      rc = zf_records_fail(table->records, begin, "a second field is named '%.60s'",
-                           json_string_value(name));
-    else
-      bad = !name || json_object_set_new_nocheck(seen, json_string_value(name), json_true());
-    bad |= json_array_append_new(table->records->names, name) && !rc;
-  }
-  json_decref(seen);
-  return bad && !rc ? zf_error(ZF_ENOMEM, "%s: out of memory for its fields", table->records->path)
-                    : rc;
+/* Adds the name that begins at byte `begin`, and notes it in `seen`. */
+static int add_name(struct csv_table *table, json_t *seen, size_t begin) {
+  json_t *name = field_text(table);
+  const char *text = json_string_value(name);
+  if (json_array_append_new(table->records->field_names, name))
+    return zf_error(ZF_ENOMEM, "%s: out of memory for its fields", table->records->path);
+  if (json_object_get(seen, text))
+    return zf_records_fail(table->records, begin, "a second field is named '%.60s'", text);
+  if (json_object_set_new_nocheck(seen, text, json_true()))
+    return zf_error(ZF_ENOMEM, "%s: out of memory for its fields", table->records->path);
+  return 0;
 }
 
-static int read_row(struct table *table, json_t **out) {
-  size_t width = json_array_size(table->records->names), n = 0,
-         begin = table->cursor->row = table->cursor->at;
-  int64_t line = table->cursor->row_line = table->cursor->line;
-  int rc = 0, last = 0;
-  json_t *row = json_object();
-  while (row && !last) {
-    if ((rc = read_field(table, &last))) goto fail;
-    const char *name = json_string_value(json_array_get(table->records->names, n++));
-    if (name && json_object_set_new_nocheck(row, name, field_text(table))) {
-      json_decref(row);
-      row = NULL;
-    }
+/* Reads the names of the fields; each may appear once. */
+static int read_names(struct csv_table *table) {
+  json_t *seen = json_object();
+  table->records->field_names = json_array();
+  int last = 0, rc = 0;
+  if (!seen || !table->records->field_names)
+    rc = zf_error(ZF_ENOMEM, "%s: out of memory for its fields", table->records->path);
+  while (!rc && !last) {
+    size_t begin = table->cursor->pos;
+    rc = read_field(table, &last);
+    if (!rc) rc = add_name(table, seen, begin);
   }
-  if (!row)
-    return zf_error(ZF_ENOMEM, "%s: out of memory at line %lld", table->records->path,
-                    (long long)line);
-  if (n == width) {
-    *out = row;
-    return 0;
-  }
-  rc = zf_records_fail(table->records, begin,
-                       "expected the %zu fields that the first row names, found %zu", width, n);
-fail:
-  json_decref(row);
+  json_decref(seen);
   return rc;
 }
 
-static int skip_blank_line(struct table *table) {
-  const char *p = table->records->data + table->cursor->at;
-  size_t left = table->records->len - table->cursor->at, n = left && *p == '\r';
-  if (n == left || p[n] != '\n') {
-    if (n < left) return 0;
-    table->cursor->at += n; /* a lone carriage return at the very end */
-    return 1;
+/* Reads the fields of a row into an object; *count: all of them, also those beyond the names. */
+static int read_fields(struct csv_table *table, json_t *row, size_t *count) {
+  int last = 0;
+  while (!last) {
+    int rc = read_field(table, &last);
+    if (rc) return rc;
+    const char *name = json_string_value(json_array_get(table->records->field_names, (*count)++));
+    if (name && json_object_set_new_nocheck(row, name, field_text(table)))
+      return zf_error(ZF_ENOMEM, "%s: out of memory at line %lld", table->records->path,
+                      (long long)table->cursor->row_line);
   }
-  table->cursor->at += n + 1;
-  table->cursor->line++;
+  return 0;
+}
+
+static int read_row(struct csv_table *table, json_t **out) {
+  size_t width = json_array_size(table->records->field_names), count = 0;
+  table->cursor->row_begin = table->cursor->pos;
+  table->cursor->row_line = table->cursor->line;
+  json_t *row = json_object();
+  int rc = row ? read_fields(table, row, &count)
+               : zf_error(ZF_ENOMEM, "%s: out of memory at line %lld", table->records->path,
+                          (long long)table->cursor->row_line);
+  if (!rc && count != width)
+    rc = zf_records_fail(table->records, table->cursor->row_begin,
+                         "expected the %zu fields that the first row names, found %zu", width,
+                         count);
+  if (rc) {
+    json_decref(row);
+    return rc;
+  }
+  *out = row;
+  return 0;
+}
+
+static int skip_blank_line(struct csv_table *table) {
+  const char *line = table->records->data + table->cursor->pos;
+  size_t remaining = table->records->len - table->cursor->pos;
+  size_t end = remaining && *line == '\r'; /* offset of the line feed */
+  if (end < remaining && line[end] != '\n') return 0;
+  if (end < remaining) {
+    table->cursor->line++;
+    end++;
+  }
+  table->cursor->pos += end; /* a carriage return at the end of the file is a blank line */
   return 1;
 }
 
-static int skip_blank_lines(struct table *table) {
-  while (table->cursor->at < table->records->len && skip_blank_line(table)) continue;
-  return table->cursor->at < table->records->len;
+static int skip_blank_lines(struct csv_table *table) {
+  while (table->cursor->pos < table->records->len && skip_blank_line(table)) continue;
+  return table->cursor->pos < table->records->len;
 }
 
 int zf_records_table_begin(struct zf_records *records, struct zf_records_cursor *cursor) {
-  struct table table = table_of(records, cursor);
+  struct csv_table table = table_of(records, cursor);
   return skip_blank_lines(&table) ? read_names(&table) : 0;
 }
 
 int zf_records_table(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row) {
-  struct table table = table_of(records, cursor);
+  struct csv_table table = table_of(records, cursor);
   return skip_blank_lines(&table) ? read_row(&table, row) : 0;
 }

@@ -16,20 +16,20 @@ enum {
   ZF_RECORDS_FORMATS
 };
 
-/* Which a name's ending says, that of a compressed file left off.  ZF_EUSAGE. */
+/* The format for the ending of a name; .gz and .zst are ignored.  ZF_EUSAGE. */
 int zf_records_format(const char *name, int *format);
 
 struct zf_records_cursor {
-  size_t at;    /* what is read next */
-  int64_t line; /* of `at` */
-  size_t row;   /* where the row last read began, and */
-  int64_t row_line;
-  int last; /* nothing follows */
+  size_t pos;       /* offset of what is read next */
+  int64_t line;     /* of pos, from 1 */
+  size_t row_begin; /* offset of the last row read */
+  int64_t row_line; /* its line */
+  int done;         /* .json: the array has ended */
 };
 
-/* A format: `begin` reads what comes before the rows (NULL: nothing does); `next` the row at the
- * cursor or behind blank lines, into *row, or NULL at the end.  A cursor that stands on the beginning
- * of a row reads that row: so a row is read again. */
+/* The functions of a format.  _begin reads what comes before the rows.  The other one reads the
+ * next row, after blank lines, into *row; NULL at the end.  To read a row again, the cursor is set
+ * to its beginning. */
 int zf_records_jsonl(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row);
 int zf_records_json_begin(struct zf_records *records, struct zf_records_cursor *cursor);
 int zf_records_json(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row);
@@ -37,7 +37,7 @@ int zf_records_table_begin(struct zf_records *records, struct zf_records_cursor 
 int zf_records_table(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row);
 int zf_records_txt(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row);
 
-/* What stands between the fields of a table, and whether quotes mean something. */
+/* The character between the fields of a table; 0 for other formats. */
 char zf_records_delim(const struct zf_records *records);
 
 /* ZF_EINVALID as "NAME:LINE:COLUMN: sentence" for a byte offset of the text.

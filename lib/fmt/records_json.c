@@ -1,14 +1,14 @@
-/* Rows of JSON, and lines of text.  Jansson parses each object; the walk between them is ours, so
- * that each row knows its line. */
+/* Rows of JSON, and lines of text.  Jansson parses each object; the text between them is read here,
+ * so that the line of each row is known. */
 #include <string.h>
 
 #include "fmt/json.h"
 #include "fmt/records_internal.h"
 
-/* One object at data[at..end); *used is how many bytes it took.  Whatever follows
- * it is the caller's, unless `flags` let Jansson look. */
+/* Parses the object at data[at..end); *consumed: its length in bytes.  With JSON_DISABLE_EOF_CHECK
+ * in `flags`, the caller reads what follows it; without, nothing may follow. */
 static int parse_object(const struct zf_records *records, size_t at, size_t end, size_t flags,
-                        json_t **out, size_t *used) {
+                        json_t **out, size_t *consumed) {
   struct zf_json_fault fault;
   json_t *value;
   int rc = zf_json_read(&value, records->data + at, end - at, flags, &fault);
@@ -22,14 +22,18 @@ static int parse_object(const struct zf_records *records, size_t at, size_t end,
     return rc;
   }
   *out = value;
-  *used = fault.position;
+  *consumed = fault.position;
   return 0;
 }
 
-/* Skips white space; counts the lines. */
+/* Skips white space and counts lines. */
 static void skip_space(const struct zf_records *records, struct zf_records_cursor *cursor) {
-  for (; cursor->at < records->len && strchr(" \t\r\n", records->data[cursor->at]); cursor->at++)
-    cursor->line += records->data[cursor->at] == '\n';
+  while (cursor->pos < records->len) {
+    char c = records->data[cursor->pos];
+    if (!strchr(" \t\r\n", c)) return;
+    cursor->line += c == '\n';
+    cursor->pos++;
+  }
 }
 
 static size_t line_end(const struct zf_records *records, size_t at) {
@@ -38,77 +42,78 @@ static size_t line_end(const struct zf_records *records, size_t at) {
 }
 
 static void begin_row(struct zf_records_cursor *cursor) {
-  cursor->row = cursor->at;
+  cursor->row_begin = cursor->pos;
   cursor->row_line = cursor->line;
 }
 
 static void end_line(struct zf_records_cursor *cursor, size_t end) {
-  cursor->at = end + 1;
+  cursor->pos = end + 1;
   cursor->line++;
 }
 
 int zf_records_jsonl(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row) {
-  while (cursor->at < records->len) {
-    size_t end = line_end(records, cursor->at), used;
+  while (cursor->pos < records->len) {
+    size_t end = line_end(records, cursor->pos), consumed;
     struct zf_records_cursor text = *cursor;
     skip_space(records, &text);
     begin_row(cursor);
     end_line(cursor, end);
-    if (text.at < end) return parse_object(records, cursor->row, end, 0, row, &used);
+    if (text.pos < end) return parse_object(records, cursor->row_begin, end, 0, row, &consumed);
   }
   return 0;
 }
 
 int zf_records_txt(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row) {
-  if (cursor->at >= records->len) return 0;
-  size_t end = line_end(records, cursor->at), n = end - cursor->at;
+  if (cursor->pos >= records->len) return 0;
+  size_t end = line_end(records, cursor->pos), len = end - cursor->pos;
   begin_row(cursor);
   end_line(cursor, end);
-  if (n && records->data[end - 1] == '\r') n--;
-  json_t *text = json_stringn_nocheck(records->data + cursor->row, n);
+  if (len && records->data[end - 1] == '\r') len--;
+  json_t *text = json_stringn_nocheck(records->data + cursor->row_begin, len);
   *row = text ? json_pack("{s:o}", "text", text) : NULL;
   return *row ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory for a row", records->path);
 }
 
-/* After a value of an array: its comma or its end. */
+/* Reads what follows a value of an array: a comma, or the end. */
 static int read_comma(const struct zf_records *records, struct zf_records_cursor *cursor) {
   skip_space(records, cursor);
-  char mark = cursor->at < records->len ? records->data[cursor->at] : 0;
-  if (mark != ',' && mark != ']')
-    return zf_records_fail(records, cursor->at, "expected ',' or ']' after an object of the array");
-  cursor->last = mark == ']';
-  cursor->at++;
+  char separator = cursor->pos < records->len ? records->data[cursor->pos] : 0;
+  if (separator != ',' && separator != ']')
+    return zf_records_fail(records, cursor->pos,
+                           "expected ',' or ']' after an object of the array");
+  cursor->done = separator == ']';
+  cursor->pos++;
   return 0;
 }
 
-/* Behind the bracket of an array there is nothing. */
+/* Checks that nothing follows the array. */
 static int check_end(const struct zf_records *records, struct zf_records_cursor *cursor) {
   skip_space(records, cursor);
-  return cursor->at < records->len
-             ? zf_records_fail(records, cursor->at, "expected nothing after the array")
+  return cursor->pos < records->len
+             ? zf_records_fail(records, cursor->pos, "expected nothing after the array")
              : 0;
 }
 
 int zf_records_json_begin(struct zf_records *records, struct zf_records_cursor *cursor) {
   skip_space(records, cursor);
-  records->array = cursor->at < records->len && records->data[cursor->at] == '[';
+  records->array = cursor->pos < records->len && records->data[cursor->pos] == '[';
   if (!records->array) return 0;
-  cursor->at++;
+  cursor->pos++;
   skip_space(records, cursor);
-  cursor->last = cursor->at < records->len && records->data[cursor->at] == ']';
-  cursor->at += (size_t)cursor->last;
+  cursor->done = cursor->pos < records->len && records->data[cursor->pos] == ']';
+  cursor->pos += (size_t)cursor->done;
   return 0;
 }
 
 int zf_records_json(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row) {
-  size_t used;
-  if (cursor->last) return check_end(records, cursor);
+  size_t consumed;
+  if (cursor->done) return check_end(records, cursor);
   skip_space(records, cursor);
-  if (!records->array && cursor->at >= records->len) return 0;
+  if (!records->array && cursor->pos >= records->len) return 0;
   begin_row(cursor);
-  int rc = parse_object(records, cursor->at, records->len, JSON_DISABLE_EOF_CHECK, row, &used);
+  int rc = parse_object(records, cursor->pos, records->len, JSON_DISABLE_EOF_CHECK, row, &consumed);
   if (rc) return rc;
-  for (size_t end = cursor->at + used; cursor->at < end; cursor->at++)
-    cursor->line += records->data[cursor->at] == '\n';
+  for (size_t end = cursor->pos + consumed; cursor->pos < end; cursor->pos++)
+    cursor->line += records->data[cursor->pos] == '\n';
   return records->array ? read_comma(records, cursor) : 0;
 }

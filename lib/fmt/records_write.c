@@ -9,7 +9,7 @@
 #include "fmt/records_internal.h"
 
 struct zf_rows_out {
-  const struct format *format;
+  const struct row_format *format;
   struct zf_out file;
   struct zf_compressor *packer;
   struct zf_buf line;
@@ -17,17 +17,17 @@ struct zf_rows_out {
   int64_t count;
 };
 
-/* `row` appends one row to the line, without what ends it. */
-struct format {
-  int (*row)(struct zf_rows_out *o, const json_t *row, const char *place);
+/* `row` appends one row to the line, without the line end. */
+struct row_format {
+  int (*row)(struct zf_rows_out *writer, const json_t *row, const char *where);
   const char *begin, *between, *end; /* of the file, and between rows */
   char delim;
 };
 
 /* --- cells --- */
 
-/* A scalar as text: as templates print it. */
-static int cell_text(struct zf_buf *buf, const json_t *value, const char *name, const char *place) {
+/* Appends the text of a scalar, as templates print it. */
+static int cell_text(struct zf_buf *buf, const json_t *value, const char *name, const char *where) {
   if (!value || json_is_null(value)) return 0;
   if (json_is_string(value)) {
     zf_buf_add(buf, json_string_value(value), json_string_length(value));
@@ -35,7 +35,7 @@ static int cell_text(struct zf_buf *buf, const json_t *value, const char *name, 
   }
   if (json_is_object(value) || json_is_array(value))
     return zf_error(ZF_EINVALID,
-                    "%s: field '%s' is %s: this format holds texts, numbers and booleans", place,
+                    "%s: field '%s' is %s: this format holds texts, numbers and booleans", where,
                     name, zf_json_kind(value));
   char *text = zf_json_dump(value, JSON_ENCODE_ANY);
   zf_buf_puts(buf, text ? text : "");
@@ -43,27 +43,28 @@ static int cell_text(struct zf_buf *buf, const json_t *value, const char *name, 
   return text ? 0 : zf_error(ZF_ENOMEM, "out of memory");
 }
 
-/* From `from` on the line is a cell: quoted where it must be, refused where it cannot be. */
+/* Ends the cell that begins at `from` of the line: quotes it if its text requires that.
+ * ZF_EINVALID if the format cannot hold it. */
 static int close_cell(struct zf_rows_out *writer, size_t from, const char *name,
-                      const char *place) {
+                      const char *where) {
   struct zf_buf *buf = &writer->line;
   char *text = buf->data ? buf->data + from : "";
   char special[] = {writer->format->delim, '"', '\n', '\r', 0};
   if (!text[strcspn(text, special)]) return 0;
   if (writer->format->delim != ',') {
-    char bad[] = {writer->format->delim, '\n', '\r', 0};
-    if (!text[strcspn(text, bad)]) return 0;
+    char forbidden[] = {writer->format->delim, '\n', '\r', 0};
+    if (!text[strcspn(text, forbidden)]) return 0;
     return zf_error(ZF_EINVALID,
-                    "%s: field '%s' has a tab or line end, which this format cannot hold", place,
+                    "%s: field '%s' has a tab or line end, which this format cannot hold", where,
                     name);
   }
   char *plain = zf_strdup(text);
   if (!plain) return ZF_ENOMEM;
   buf->len = from;
   zf_buf_putc(buf, '"');
-  for (const char *p = plain; *p; p++) {
-    if (*p == '"') zf_buf_putc(buf, '"');
-    zf_buf_putc(buf, *p);
+  for (const char *at = plain; *at; at++) {
+    if (*at == '"') zf_buf_putc(buf, '"');
+    zf_buf_putc(buf, *at);
   }
   zf_buf_putc(buf, '"');
   free(plain);
@@ -71,18 +72,18 @@ static int close_cell(struct zf_rows_out *writer, size_t from, const char *name,
 }
 
 static int put_cell(struct zf_rows_out *writer, const json_t *value, const char *name,
-                    const char *place) {
+                    const char *where) {
   size_t from = writer->line.len;
-  int rc = cell_text(&writer->line, value, name, place);
+  int rc = cell_text(&writer->line, value, name, where);
   zf_buf_puts(&writer->line, "");
-  return rc ? rc : close_cell(writer, from, name, place);
+  return rc ? rc : close_cell(writer, from, name, where);
 }
 
 /* --- rows --- */
 
-static int put_json(struct zf_rows_out *writer, const json_t *row, const char *place) {
+static int put_json(struct zf_rows_out *writer, const json_t *row, const char *where) {
   char *text = zf_json_dump(row, JSON_COMPACT);
-  if (!text) return zf_error(ZF_ENOMEM, "%s: out of memory for a row", place);
+  if (!text) return zf_error(ZF_ENOMEM, "%s: out of memory for a row", where);
   zf_buf_puts(&writer->line, text);
   free(text);
   return 0;
@@ -98,58 +99,57 @@ static int write_line(struct zf_rows_out *writer, const char *before) {
   return rc;
 }
 
-/* The names are a row of their own. */
-static int name_fields(struct zf_rows_out *writer, const json_t *row, const char *place) {
+/* Writes the row of names. */
+static int name_fields(struct zf_rows_out *writer, const json_t *row, const char *where) {
   const char *name;
   json_t *value;
-  int rc = 0, i = 0;
+  int rc = 0, column = 0;
   if (!(writer->names = json_object())) return zf_error(ZF_ENOMEM, "out of memory");
   json_object_foreach((json_t *)row, name, value) {
     if (rc) break;
     json_object_set_new(writer->names, name, json_true());
-    if (i++) zf_buf_putc(&writer->line, writer->format->delim);
+    if (column++) zf_buf_putc(&writer->line, writer->format->delim);
     size_t from = writer->line.len;
     zf_buf_puts(&writer->line, name);
-    rc = close_cell(writer, from, name, place);
+    rc = close_cell(writer, from, name, where);
   }
   if (!rc) zf_buf_putc(&writer->line, '\n');
   return rc ? rc : write_line(writer, "");
 }
 
-static int put_table(struct zf_rows_out *writer, const json_t *row, const char *place) {
+static int put_table(struct zf_rows_out *writer, const json_t *row, const char *where) {
   const char *name;
   json_t *value;
-  int rc = writer->names ? 0 : name_fields(writer, row, place), i = 0;
+  int rc = writer->names ? 0 : name_fields(writer, row, where), column = 0;
   if (rc) return rc;
   json_object_foreach((json_t *)row, name, value) {
     if (!json_object_get(writer->names, name))
-      return zf_error(ZF_EINVALID, "%s: field '%s' is not among those of the first row", place,
+      return zf_error(ZF_EINVALID, "%s: field '%s' is not among those of the first row", where,
                       name);
   }
   json_object_foreach(writer->names, name, value) {
     if (rc) break;
-    if (i++) zf_buf_putc(&writer->line, writer->format->delim);
-    rc = put_cell(writer, json_object_get(row, name), name, place);
+    if (column++) zf_buf_putc(&writer->line, writer->format->delim);
+    rc = put_cell(writer, json_object_get(row, name), name, where);
   }
-  if (!rc && i == 1 && !writer->line.len)
+  if (!rc && column == 1 && !writer->line.len)
     zf_buf_puts(&writer->line, writer->format->delim == ',' ? "\"\"" : "");
-  if (!rc && i == 1 && !writer->line.len)
-    return zf_error(ZF_EINVALID, "%s: the only field is empty, which would be a blank line", place);
+  if (!rc && column == 1 && !writer->line.len)
+    return zf_error(ZF_EINVALID, "%s: the only field is empty, which would be a blank line", where);
   return rc;
 }
 
-static int put_text(struct zf_rows_out *writer, const json_t *row, const char *place) {
+static int put_text(struct zf_rows_out *writer, const json_t *row, const char *where) {
   const char *name = json_object_iter_key(json_object_iter((json_t *)row));
   if (json_object_size(row) != 1)
     return zf_error(ZF_EINVALID,
                     "%s: .txt holds one field, the row has %zu: name it, as in --field "
                     "text=...",
-                    place, json_object_size(row));
-  return put_cell(writer, json_object_get(row, name), name, place);
+                    where, json_object_size(row));
+  return put_cell(writer, json_object_get(row, name), name, where);
 }
 
-/* In the order of ZF_RECORDS_JSONL and so on. */
-static const struct format formats[] = {
+static const struct row_format formats[] = {
     [ZF_RECORDS_JSONL] = {put_json, "", "\n", "\n", 0},
     [ZF_RECORDS_NDJSON] = {put_json, "", "\n", "\n", 0},
     [ZF_RECORDS_JSON] = {put_json, "[\n", ",\n", "\n]\n", 0},
@@ -165,7 +165,9 @@ int zf_rows_out_open(struct zf_rows_out **out, const char *path) {
   *out = NULL;
   if (rc) return rc;
   if (zf_exists(path) && !zf_is_stream(path))
-    return zf_error(ZF_EUSAGE, "%s: there is such a file already; none is written over", path);
+    return zf_error(
+        ZF_EUSAGE,
+        "%s: the file exists already, and zoft overwrites no data file: choose another name", path);
   struct zf_rows_out *writer = zf_calloc(1, sizeof *writer);
   if (!writer) return ZF_ENOMEM;
   writer->format = &formats[format];
@@ -186,8 +188,8 @@ static int end_row(struct zf_rows_out *writer) {
   return rc;
 }
 
-int zf_rows_out_put(struct zf_rows_out *writer, const json_t *row, const char *place) {
-  int rc = writer->format->row(writer, row, place);
+int zf_rows_out_put(struct zf_rows_out *writer, const json_t *row, const char *where) {
+  int rc = writer->format->row(writer, row, where);
   if (!rc) return end_row(writer);
   zf_buf_clear(&writer->line);
   return rc;
@@ -202,9 +204,9 @@ int zf_rows_out_head(struct zf_rows_out *writer, const struct zf_records *record
   return write_line(writer, "");
 }
 
-int zf_rows_out_copy(struct zf_rows_out *writer, struct zf_records *records, int64_t i) {
+int zf_rows_out_copy(struct zf_rows_out *writer, struct zf_records *records, int64_t index) {
   size_t len;
-  const char *text = zf_records_text(records, i, &len);
+  const char *text = zf_records_text(records, index, &len);
   zf_buf_add(&writer->line, text, len);
   return end_row(writer);
 }

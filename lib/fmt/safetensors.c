@@ -5,10 +5,9 @@
  *   endian    |  "data_offsets": [b, e]}, ...}| bytes  | bytes  | bytes
  *                                             0    b..e             B
  *
- * Offsets count from the end of the header; laid in order they cover the buffer
- * from its first byte to the end of the file, without hole and without overlap.
- * That makes a file's length follow from its header, so truncation is seen at
- * open and no two names share bytes. */
+ * Offsets count from the end of the header.  In order they cover the buffer from its first byte to
+ * the end of the file, without hole or overlap.  So the header gives the length of the file,
+ * opening detects truncation, and no two names share bytes. */
 #include "fmt/safetensors.h"
 
 #include <stdlib.h>
@@ -24,7 +23,7 @@
 
 static const struct {
   const char *name;
-  int bits; /* an element */
+  int bits; /* of an element */
 } dtypes[] = {
     {"F32", 32},        {"F16", 16},        {"BF16", 16},   {"F64", 64},    {"I64", 64},
     {"I32", 32},        {"I16", 16},        {"I8", 8},      {"U8", 8},      {"U16", 16},
@@ -35,18 +34,18 @@ static const struct {
 
 enum { DTYPES = sizeof dtypes / sizeof *dtypes };
 
-/* Where a tensor of the file lies in the buffer. */
-struct span {
+/* The bytes of the buffer that a tensor of the file takes. */
+struct byte_range {
   int64_t begin, end;
   int64_t tensor; /* index into the store's tensors */
 };
 
-/* Finds the header's text.  *buffer is where the tensors' bytes begin. */
-static int find_header(const unsigned char *data, size_t len, const char **text, size_t *n,
-                       size_t *buffer) {
+/* Finds the header's text, and the offset at which the tensors' bytes begin. */
+static int find_header(const unsigned char *data, size_t len, const char **text, size_t *text_len,
+                       size_t *buffer_begin) {
   struct zf_bytes bytes = {.data = data, .len = len};
   uint64_t size;
-  const unsigned char *p;
+  const unsigned char *header;
   if (len < 8)
     return zf_error(ZF_EINVALID, "has %zu bytes: too short for the 8 of a header's length", len);
   int rc = zf_bytes_u64(&bytes, &size);
@@ -60,10 +59,10 @@ static int find_header(const unsigned char *data, size_t len, const char **text,
   if (size < 2)
     return zf_error(ZF_EINVALID, "its header of %llu bytes is too short for an object",
                     (unsigned long long)size);
-  if ((rc = zf_bytes_take(&bytes, size, &p))) return rc;
-  *text = (const char *)p;
-  *n = (size_t)size;
-  *buffer = bytes.pos;
+  if ((rc = zf_bytes_take(&bytes, size, &header))) return rc;
+  *text = (const char *)header;
+  *text_len = (size_t)size;
+  *buffer_begin = bytes.pos;
   return 0;
 }
 
@@ -110,7 +109,7 @@ static int read_dtype(struct zf_st_tensor *tensor, int *bits, const json_t *valu
   return zf_error(ZF_EINVALID, "unknown dtype '%.40s'", json_string_value(value));
 }
 
-/* An array of at most `max` counts: the shape, and the offsets. */
+/* Reads an array of at most `max` counts: a shape or offsets. */
 static int read_counts(int64_t *out, int *count, int max, const json_t *value, const char *what) {
   if (!json_is_array(value))
     return zf_error(ZF_EINVALID, "%s: expected an array, found %s", what, zf_json_kind(value));
@@ -119,17 +118,17 @@ static int read_counts(int64_t *out, int *count, int max, const json_t *value, c
                     json_array_size(value), max);
   *count = (int)json_array_size(value);
   for (int i = 0; i < *count; i++) {
-    const json_t *e = json_array_get(value, (size_t)i);
-    if (!json_is_integer(e))
+    const json_t *entry = json_array_get(value, (size_t)i);
+    if (!json_is_integer(entry))
       return zf_error(ZF_EINVALID, "%s: entry %d: expected an integer, found %s", what, i,
-                      zf_json_kind(e));
-    if ((out[i] = json_integer_value(e)) < 0)
+                      zf_json_kind(entry));
+    if ((out[i] = json_integer_value(entry)) < 0)
       return zf_error(ZF_EINVALID, "%s: entry %d: %lld is negative", what, i, (long long)out[i]);
   }
   return 0;
 }
 
-/* Bytes that shape and dtype ask for. */
+/* The bytes that shape and dtype require. */
 static int size_of(struct zf_st_tensor *tensor, int bits, int64_t *bytes) {
   int64_t total;
   tensor->count = 1;
@@ -146,11 +145,11 @@ static int size_of(struct zf_st_tensor *tensor, int bits, int64_t *bytes) {
   return 0;
 }
 
-static int read_tensor(struct zf_st_tensor *tensor, struct span *at, const json_t *info) {
+static int read_tensor(struct zf_st_tensor *tensor, struct byte_range *range, const json_t *info) {
   const char *key;
   json_t *value;
-  int bits = 0, noff, rc;
-  int64_t off[2], bytes = 0;
+  int bits = 0, offset_count, rc;
+  int64_t offsets[2], bytes = 0;
   if (!json_is_object(info))
     return zf_error(ZF_EINVALID, "expected an object, found %s", zf_json_kind(info));
   json_object_foreach((json_t *)info, key, value) {
@@ -160,46 +159,49 @@ static int read_tensor(struct zf_st_tensor *tensor, struct span *at, const json_
   if ((rc = read_dtype(tensor, &bits, json_object_get(info, "dtype"))) ||
       (rc = read_counts(tensor->shape, &tensor->ndim, ZF_ST_MAXDIM, json_object_get(info, "shape"),
                         "shape")) ||
-      (rc = read_counts(off, &noff, 2, json_object_get(info, "data_offsets"), "data_offsets")))
+      (rc = read_counts(offsets, &offset_count, 2, json_object_get(info, "data_offsets"),
+                        "data_offsets")))
     return rc;
-  if (noff != 2) return zf_error(ZF_EINVALID, "data_offsets: expected 2 entries, found %d", noff);
-  if (off[1] < off[0])
+  if (offset_count != 2)
+    return zf_error(ZF_EINVALID, "data_offsets: expected 2 entries, found %d", offset_count);
+  if (offsets[1] < offsets[0])
     return zf_error(ZF_EINVALID, "data_offsets: its end %lld lies before its begin %lld",
-                    (long long)off[1], (long long)off[0]);
+                    (long long)offsets[1], (long long)offsets[0]);
   if ((rc = size_of(tensor, bits, &bytes))) return rc;
-  if (bytes != off[1] - off[0])
+  if (bytes != offsets[1] - offsets[0])
     return zf_error(ZF_EINVALID, "its shape and dtype take %lld bytes, its offsets span %lld",
-                    (long long)bytes, (long long)(off[1] - off[0]));
+                    (long long)bytes, (long long)(offsets[1] - offsets[0]));
   tensor->bytes = (size_t)bytes;
-  at->begin = off[0];
-  at->end = off[1];
+  range->begin = offsets[0];
+  range->end = offsets[1];
   return 0;
 }
 
 static int by_place(const void *a, const void *b) {
-  const struct span *span = a, *y = b;
-  if (span->begin != y->begin) return span->begin < y->begin ? -1 : 1;
-  return (span->end > y->end) - (span->end < y->end);
+  const struct byte_range *ranges = a, *right = b;
+  if (ranges->begin != right->begin) return ranges->begin < right->begin ? -1 : 1;
+  return (ranges->end > right->end) - (ranges->end < right->end);
 }
 
 /* Do the tensors cover the buffer, each byte once? */
-static int check_cover(const struct zf_st *store, struct span *span, int64_t count, int64_t len) {
+static int check_cover(const struct zf_st *store, struct byte_range *ranges, int64_t count,
+                       int64_t len) {
   int64_t end = 0;
-  qsort(span, (size_t)count, sizeof *span, by_place);
+  qsort(ranges, (size_t)count, sizeof *ranges, by_place);
   for (int64_t i = 0; i < count; i++) {
-    const char *name = store->tensor[span[i].tensor].name;
-    if (span[i].begin > end)
+    const char *name = store->tensor[ranges[i].tensor].name;
+    if (ranges[i].begin > end)
       return zf_error(ZF_EINVALID,
                       "tensor '%.120s': begins at byte %lld of the buffer and leaves "
                       "a hole after byte %lld",
-                      name, (long long)span[i].begin, (long long)end);
-    if (span[i].begin < end)
+                      name, (long long)ranges[i].begin, (long long)end);
+    if (ranges[i].begin < end)
       return zf_error(ZF_EINVALID,
                       "tensor '%.120s': begins at byte %lld of the buffer and "
                       "overlaps tensor '%.120s', which ends at byte %lld",
-                      name, (long long)span[i].begin, store->tensor[span[i - 1].tensor].name,
+                      name, (long long)ranges[i].begin, store->tensor[ranges[i - 1].tensor].name,
                       (long long)end);
-    end = span[i].end;
+    end = ranges[i].end;
   }
   if (len < end)
     return zf_error(ZF_EINVALID, "is truncated: its tensors take %lld bytes, only %lld are there",
@@ -209,8 +211,8 @@ static int check_cover(const struct zf_st *store, struct span *span, int64_t cou
   return 0;
 }
 
-static int read_entries(struct zf_st *store, json_t *header, int file, struct span *span,
-                        int64_t *nspan) {
+static int read_entries(struct zf_st *store, json_t *header, int file, struct byte_range *ranges,
+                        int64_t *range_count) {
   const char *key;
   json_t *value;
   json_object_foreach(header, key, value) {
@@ -223,8 +225,8 @@ static int read_entries(struct zf_st *store, json_t *header, int file, struct sp
     memset(tensor, 0, sizeof *tensor);
     tensor->file = file;
     if (!(tensor->name = zf_strdup(key))) return ZF_ENOMEM;
-    span[*nspan].tensor = store->count++;
-    rc = read_tensor(tensor, &span[(*nspan)++], value);
+    ranges[*range_count].tensor = store->count++;
+    rc = read_tensor(tensor, &ranges[(*range_count)++], value);
     if (rc) return zf_error_prefix(rc, "tensor '%.120s'", key);
   }
   return 0;
@@ -244,29 +246,29 @@ int zf_st_add_slot(struct zf_st *store, const char *name) {
 
 int zf_st_add(struct zf_st *store, const unsigned char *data, size_t len, const char *name) {
   const char *text = NULL;
-  size_t ntext = 0, buffer = 0;
+  size_t text_len = 0, buffer_begin = 0;
   json_t *header = NULL;
-  struct span *span = NULL;
-  int64_t nspan = 0;
+  struct byte_range *ranges = NULL;
+  int64_t range_count = 0;
   int file = store->nfile - 1, rc;
-  if ((rc = find_header(data, len, &text, &ntext, &buffer)) ||
-      (rc = parse_header(&header, text, ntext)))
+  if ((rc = find_header(data, len, &text, &text_len, &buffer_begin)) ||
+      (rc = parse_header(&header, text, text_len)))
     goto fail;
-  size_t n = json_object_size(header);
+  size_t count = json_object_size(header);
   struct zf_st_tensor *grown =
-      realloc(store->tensor, ((size_t)store->count + n + 1) * sizeof *grown);
+      realloc(store->tensor, ((size_t)store->count + count + 1) * sizeof *grown);
   if (grown) store->tensor = grown;
-  if (!grown || !(span = zf_calloc((int64_t)n, sizeof *span))) {
-    rc = zf_error(ZF_ENOMEM, "out of memory for %zu tensors", n);
+  if (!grown || !(ranges = zf_calloc((int64_t)count, sizeof *ranges))) {
+    rc = zf_error(ZF_ENOMEM, "out of memory for %zu tensors", count);
     goto fail;
   }
-  if ((rc = read_entries(store, header, file, span, &nspan)) ||
-      (rc = check_cover(store, span, nspan, (int64_t)(len - buffer))))
+  if ((rc = read_entries(store, header, file, ranges, &range_count)) ||
+      (rc = check_cover(store, ranges, range_count, (int64_t)(len - buffer_begin))))
     goto fail;
-  for (int64_t i = 0; i < nspan; i++)
-    store->tensor[span[i].tensor].data = data + buffer + span[i].begin;
+  for (int64_t i = 0; i < range_count; i++)
+    store->tensor[ranges[i].tensor].data = data + buffer_begin + ranges[i].begin;
 fail:
-  free(span);
+  free(ranges);
   json_decref(header);
   return rc ? zf_error_prefix(rc, "%s", name) : 0;
 }
@@ -293,16 +295,16 @@ int zf_st_sort(struct zf_st *store) {
   return 0;
 }
 
-/* Finds out what `path` is and adds its file or files. */
+/* Adds the file, or the files of the directory. */
 static int add_path(struct zf_st *store, const char *path) {
   if (!zf_is_dir(path)) return zf_st_add_file(store, path);
-  char *one = zf_path_join(path, "model.safetensors");
+  char *single = zf_path_join(path, "model.safetensors");
   char *index = zf_path_join(path, "model.safetensors.index.json");
   int rc;
-  if (!one || !index)
+  if (!single || !index)
     rc = ZF_ENOMEM;
-  else if (zf_exists(one))
-    rc = zf_st_add_file(store, one);
+  else if (zf_exists(single))
+    rc = zf_st_add_file(store, single);
   else if (zf_exists(index))
     rc = zf_st_add_index(store, index, path);
   else
@@ -310,7 +312,7 @@ static int add_path(struct zf_st *store, const char *path) {
                   "%s: holds neither model.safetensors nor "
                   "model.safetensors.index.json",
                   path);
-  free(one);
+  free(single);
   free(index);
   return rc;
 }

@@ -1,8 +1,8 @@
 /* safetensors: files and sharded directories, mapped; and a writer.
  *
- * Every rule of the format is checked at open (header length, UTF-8, JSON, no
- * duplicate names, dtype and shape, offsets contiguous from 0 to the end of the
- * file, sizes without overflow), so that a reader may index what it got. */
+ * Opening checks every rule of the format (header length, UTF-8, JSON, unique names, dtype and
+ * shape, offsets contiguous from 0 to the end of the file, sizes without overflow), so that a
+ * reader may index what it got. */
 #ifndef ZF_FMT_SAFETENSORS_H
 #define ZF_FMT_SAFETENSORS_H
 
@@ -37,32 +37,32 @@ struct zf_st {
 };
 
 /* `path` is a .safetensors file, or a directory with model.safetensors or
- * model.safetensors.index.json.  ZF_EUSAGE when nothing is there, else
- * ZF_EINVALID with file, tensor and what was wrong. */
+ * model.safetensors.index.json.  ZF_EUSAGE if there is neither, else ZF_EINVALID with file, tensor
+ * and the rule that is broken. */
 int zf_st_open(struct zf_st **out, const char *path);
 
-/* The header and buffer of one file from memory, for fuzzing and tests: the
- * tensors point into data. */
+/* The same for one file in memory, for fuzzing and tests: the tensors point into data. */
 int zf_st_parse(struct zf_st **out, const void *data, size_t len, const char *name);
 void zf_st_free(struct zf_st *store);
 
-/* After names were added or changed: sorts by them; one that comes twice is ZF_EINVALID. */
+/* Sorts the tensors by name; call it after names were added or changed.  ZF_EINVALID for a name
+ * that appears twice. */
 int zf_st_sort(struct zf_st *store);
 
 const struct zf_st_tensor *zf_st_find(const struct zf_st *store, const char *name); /* or NULL */
 
-/* Writer.  Tensors are declared first, then their bytes are produced one tensor
- * at a time by `fill`, which writes exactly `bytes` to the stream, so that no
- * second copy of a model is needed.  Order in the file: dtype size descending, then
- * name.  __metadata__ is {"format":"pt"} and the given pairs.  Temporary file, fsync,
- * rename; nothing under `path` before all is well. */
+/* Writer.  Tensors are declared first; then `fill` writes their bytes to the stream, one tensor at
+ * a time, so that no second copy of a model is needed.  It must write exactly the bytes of the
+ * tensor. Order in the file: by size of the dtype, largest first, then by name.  __metadata__ holds
+ * {"format": "pt"} and `metadata`, nmetadata pairs of key and value.  The file appears under `path`
+ * when it is complete (struct zf_out). */
 struct zf_st_out {
   const char *name;
   enum zf_dtype type;
   int ndim;
   int64_t shape[ZF_ST_MAXDIM];
 };
-typedef int (*zf_st_fill)(void *ctx, int64_t index, FILE *f); /* index into the declared array */
+typedef int (*zf_st_fill)(void *ctx, int64_t index, FILE *file); /* index into the declared array */
 int zf_st_write(const char *path, const struct zf_st_out *tensor, int64_t count,
                 const char *const *metadata, int64_t nmetadata, zf_st_fill fill, void *ctx);
 

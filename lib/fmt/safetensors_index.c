@@ -1,11 +1,10 @@
-/* Sharded checkpoints: model.safetensors.index.json maps each tensor to the file
- * that holds it,
+/* Sharded checkpoints: model.safetensors.index.json maps each tensor to the file that holds it,
  *
  *   {"weight_map": {"a.weight": "model-00001-of-00002.safetensors", ...}}
  *
- * Where several shards hold a tensor, the map says whose counts.  A tensor of a shard that the map
- * leaves out is kept, as other loaders keep it, and a name in the map that no shard holds is no error:
- * whoever needs the tensor misses it. */
+ * If several shards hold a tensor, the map decides which one is used.  A tensor of a shard that is
+ * not in the map is kept, as other loaders do.  A name in the map that no shard holds is not an
+ * error here: code that needs the tensor reports it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +13,7 @@
 #include "fmt/json.h"
 #include "fmt/st_internal.h"
 
-/* A shard lies beside its index: its name must not lead elsewhere. */
+/* A shard lies in the directory of its index: its name must not lead elsewhere. */
 static int check_shard_name(const json_t *value, const char *tensor) {
   if (!json_is_string(value))
     return zf_error(ZF_EINVALID, "tensor '%.120s': expected the name of a shard, found %s", tensor,
@@ -59,25 +58,36 @@ static int mapped_file(const struct zf_st_tensor *tensor, const json_t *map, con
   return file ? (int)json_integer_value(file) : -1;
 }
 
-/* Drops copies of tensors that stand in the shard which the map names for them. */
-static int drop_copies(struct zf_st *store, const json_t *map, const json_t *files,
-                       const char *index) {
+/* The names of the tensors that stand in the shard which the map names for them, as {name: true};
+ * NULL if there is no memory. */
+static json_t *placed_names(const struct zf_st *store, const json_t *map, const json_t *files) {
   json_t *placed = json_object();
-  int64_t n = 0;
-  int failed = !placed;
-  for (int64_t i = 0; !failed && i < store->count; i++)
-    if (mapped_file(&store->tensor[i], map, files) == store->tensor[i].file)
-      failed = json_object_set_new(placed, store->tensor[i].name, json_true());
-  for (int64_t i = 0; !failed && i < store->count; i++) {
+  if (!placed) return NULL;
+  for (int64_t i = 0; i < store->count; i++) {
+    const struct zf_st_tensor *tensor = &store->tensor[i];
+    if (mapped_file(tensor, map, files) != tensor->file) continue;
+    if (!json_object_set_new(placed, tensor->name, json_true())) continue;
+    json_decref(placed);
+    return NULL;
+  }
+  return placed;
+}
+
+/* Drops a tensor if the map names another shard for it and that shard holds it. */
+static int drop_duplicates(struct zf_st *store, const json_t *map, const json_t *files,
+                           const char *index) {
+  int64_t kept = 0;
+  json_t *placed = placed_names(store, map, files);
+  if (!placed) return zf_error(ZF_ENOMEM, "%s: out of memory for its tensors", index);
+  for (int64_t i = 0; i < store->count; i++) {
     struct zf_st_tensor *tensor = &store->tensor[i];
     if (mapped_file(tensor, map, files) == tensor->file || !json_object_get(placed, tensor->name))
-      store->tensor[n++] = *tensor;
+      store->tensor[kept++] = *tensor;
     else
       free((char *)tensor->name);
   }
   json_decref(placed);
-  if (failed) return zf_error(ZF_ENOMEM, "%s: out of memory for its tensors", index);
-  store->count = n;
+  store->count = kept;
   return 0;
 }
 
@@ -91,7 +101,8 @@ int zf_st_add_index(struct zf_st *store, const char *path, const char *dir) {
                   zf_json_kind(map));
     goto fail;
   }
-  if (!(rc = add_shards(store, map, files, path, dir))) rc = drop_copies(store, map, files, path);
+  if (!(rc = add_shards(store, map, files, path, dir)))
+    rc = drop_duplicates(store, map, files, path);
 fail:
   json_decref(files);
   json_decref(index);

@@ -1,5 +1,5 @@
-/* The safetensors writer: header first, from the declarations alone, then the
- * tensors in the file's order as `fill` makes them. */
+/* The safetensors writer: the header, which follows from the declarations, then the tensors in the
+ * order of the file, written by `fill`. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,90 +12,92 @@
 #include "fmt/safetensors.h"
 #include "fmt/utf8.h"
 
-/* One declared tensor and its place in the file. */
-struct slot {
-  const struct zf_st_out *writer;
+/* One declared tensor, in the order of the file. */
+struct planned_tensor {
+  const struct zf_st_out *tensor;
   int64_t index; /* into the declared array */
   int64_t bytes;
 };
 
 static int by_size_and_name(const void *a, const void *b) {
-  const struct zf_st_out *writer = ((const struct slot *)a)->writer,
-                         *y = ((const struct slot *)b)->writer;
-  size_t m = zf_dtype_info(writer->type)->size, n = zf_dtype_info(y->type)->size;
-  if (m != n) return m > n ? -1 : 1;
-  return strcmp(writer->name, y->name);
+  const struct zf_st_out *left = ((const struct planned_tensor *)a)->tensor,
+                         *right = ((const struct planned_tensor *)b)->tensor;
+  size_t left_size = zf_dtype_info(left->type)->size, right_size = zf_dtype_info(right->type)->size;
+  if (left_size != right_size) return left_size > right_size ? -1 : 1;
+  return strcmp(left->name, right->name);
 }
 
-static int measure(struct slot *slot) {
-  const struct zf_st_out *writer = slot->writer;
-  slot->bytes = (int64_t)zf_dtype_info(writer->type)->size;
-  if (writer->ndim < 0 || writer->ndim > ZF_ST_MAXDIM)
-    return zf_error(ZF_EINVALID, "tensor '%.120s' has %d dimensions", writer->name, writer->ndim);
-  for (int i = 0; i < writer->ndim; i++)
-    if (writer->shape[i] < 0 || zf_mul(slot->bytes, writer->shape[i], &slot->bytes))
-      return zf_error(ZF_EINVALID, "tensor '%.120s' has no such size", writer->name);
+static int compute_size(struct planned_tensor *planned) {
+  const struct zf_st_out *tensor = planned->tensor;
+  planned->bytes = (int64_t)zf_dtype_info(tensor->type)->size;
+  if (tensor->ndim < 0 || tensor->ndim > ZF_ST_MAXDIM)
+    return zf_error(ZF_EINVALID, "tensor '%.120s' has %d dimensions", tensor->name, tensor->ndim);
+  for (int i = 0; i < tensor->ndim; i++)
+    if (tensor->shape[i] < 0 || zf_mul(planned->bytes, tensor->shape[i], &planned->bytes))
+      return zf_error(ZF_EINVALID, "tensor '%.120s' has no such size", tensor->name);
   return 0;
 }
 
-static int check_text(const char *s) {
-  if (zf_utf8_bad(s, strlen(s)) < 0) return 0;
-  return zf_error(ZF_EINVALID, "'%.120s' is not UTF-8, which a header must be", s);
+static int check_text(const char *text) {
+  if (zf_utf8_bad(text, strlen(text)) < 0) return 0;
+  return zf_error(ZF_EINVALID, "'%.120s' is not UTF-8, which a header must be", text);
 }
 
-/* Takes `v`, which is NULL for want of memory. */
-static int put(json_t *obj, const char *key, json_t *value) {
+/* Takes over `value`, which is NULL if there was no memory. */
+static int put_value(json_t *obj, const char *key, json_t *value) {
   if (!value || json_object_set_new_nocheck(obj, key, value))
     return zf_error(ZF_ENOMEM, "out of memory for the header");
   return 0;
 }
 
-static int put_metadata(json_t *top, const char *const *pair, int64_t n) {
-  json_t *m = json_object();
-  int rc = put(top, "__metadata__", m); /* which then owns it */
-  if (!rc) rc = put(m, "format", json_string("pt"));
-  for (int64_t i = 0; !rc && i < n; i++) {
-    if ((rc = check_text(pair[2 * i])) || (rc = check_text(pair[2 * i + 1]))) break;
-    rc = put(m, pair[2 * i], json_string(pair[2 * i + 1]));
+static int put_metadata(json_t *top, const char *const *pairs, int64_t count) {
+  json_t *metadata = json_object();
+  int rc = put_value(top, "__metadata__", metadata); /* which then owns it */
+  if (!rc) rc = put_value(metadata, "format", json_string("pt"));
+  if (rc) return rc;
+  for (int64_t i = 0; i < count; i++) {
+    const char *key = pairs[2 * i], *value = pairs[2 * i + 1];
+    if ((rc = check_text(key)) || (rc = check_text(value))) return rc;
+    if ((rc = put_value(metadata, key, json_string(value)))) return rc;
   }
-  return rc;
+  return 0;
 }
 
-static json_t *tensor_object(const struct slot *slot, int64_t begin) {
+static json_t *tensor_object(const struct planned_tensor *planned, int64_t begin) {
   json_t *shape = json_array();
   int bad = !shape;
-  for (int i = 0; i < slot->writer->ndim; i++)
-    bad |= json_array_append_new(shape, json_integer(slot->writer->shape[i]));
+  for (int i = 0; i < planned->tensor->ndim; i++)
+    bad |= json_array_append_new(shape, json_integer(planned->tensor->shape[i]));
   if (bad) {
     json_decref(shape);
     return NULL;
   }
-  return json_pack("{s:s, s:o, s:[I, I]}", "dtype", zf_dtype_info(slot->writer->type)->safetensors,
-                   "shape", shape, "data_offsets", (json_int_t)begin,
-                   (json_int_t)(begin + slot->bytes));
+  return json_pack("{s:s, s:o, s:[I, I]}", "dtype",
+                   zf_dtype_info(planned->tensor->type)->safetensors, "shape", shape,
+                   "data_offsets", (json_int_t)begin, (json_int_t)(begin + planned->bytes));
 }
 
-static int put_tensors(json_t *top, const struct slot *slot, int64_t count) {
+static int put_tensors(json_t *top, const struct planned_tensor *planned, int64_t count) {
   int64_t at = 0;
   for (int64_t i = 0; i < count; i++) {
-    const char *name = slot[i].writer->name;
+    const char *name = planned[i].tensor->name;
     if (json_object_get(top, name))
       return zf_error(ZF_EINVALID, "the name '%.120s' is taken: a tensor cannot have it", name);
     int rc = check_text(name);
-    if (rc || (rc = put(top, name, tensor_object(&slot[i], at)))) return rc;
-    if (zf_add(at, slot[i].bytes, &at))
+    if (rc || (rc = put_value(top, name, tensor_object(&planned[i], at)))) return rc;
+    if (zf_add(at, planned[i].bytes, &at))
       return zf_error(ZF_EINVALID, "the tensors are too large for one file");
   }
   return 0;
 }
 
 /* The header's text, padded with spaces so that the buffer is aligned to 8. */
-static int build_header(struct zf_buf *out, const struct slot *slot, int64_t count,
+static int build_header(struct zf_buf *out, const struct planned_tensor *planned, int64_t count,
                         const char *const *metadata, int64_t nmetadata) {
   json_t *top = json_object();
   char *text = NULL;
   int rc = put_metadata(top, metadata, nmetadata);
-  if (rc || (rc = put_tensors(top, slot, count))) goto fail;
+  if (rc || (rc = put_tensors(top, planned, count))) goto fail;
   if (!(text = zf_json_dump(top, JSON_COMPACT))) {
     rc = zf_error(ZF_ENOMEM, "out of memory for the header");
     goto fail;
@@ -112,47 +114,48 @@ fail:
   return rc;
 }
 
-static void put_length(FILE *file, uint64_t n) {
-  for (int i = 0; i < 8; i++) putc((int)(n >> 8 * i & 255), file);
+static void put_length(FILE *file, uint64_t length) {
+  for (int i = 0; i < 8; i++) putc((int)(length >> 8 * i & 255), file);
 }
 
-static int write_tensors(FILE *file, const struct slot *slot, int64_t count, zf_st_fill fill,
-                         void *ctx) {
+static int write_tensors(FILE *file, const struct planned_tensor *planned, int64_t count,
+                         zf_st_fill fill, void *ctx) {
   for (int64_t i = 0; i < count; i++) {
-    const char *name = slot[i].writer->name;
+    const char *name = planned[i].tensor->name;
     off_t begin = ftello(file);
-    int rc = fill(ctx, slot[i].index, file);
+    int rc = fill(ctx, planned[i].index, file);
     if (rc) return zf_error_prefix(rc, "tensor '%.120s'", name);
     if (ferror(file))
       return zf_error(ZF_EIO, "tensor '%.120s': cannot write: %s", name, strerror(errno));
-    int64_t wrote = (int64_t)(ftello(file) - begin);
-    if (wrote != slot[i].bytes)
+    int64_t written = (int64_t)(ftello(file) - begin);
+    if (written != planned[i].bytes)
       return zf_error(ZF_EFAIL, "tensor '%.120s': %lld bytes were written where %lld are declared",
-                      name, (long long)wrote, (long long)slot[i].bytes);
+                      name, (long long)written, (long long)planned[i].bytes);
   }
   return 0;
 }
 
-/* All that can be known before the file is opened: the order, the header. */
-static int plan(struct slot **slots, struct zf_buf *header, const struct zf_st_out *tensor,
-                int64_t count, const char *const *metadata, int64_t nmetadata) {
-  struct slot *slot = *slots = zf_calloc(count, sizeof *slot);
-  if (!slot) return ZF_ENOMEM;
+/* Everything that is known before the file is opened: the order and the header. */
+static int plan_file(struct planned_tensor **slots, struct zf_buf *header,
+                     const struct zf_st_out *tensor, int64_t count, const char *const *metadata,
+                     int64_t nmetadata) {
+  struct planned_tensor *planned = *slots = zf_calloc(count, sizeof *planned);
+  if (!planned) return ZF_ENOMEM;
   for (int64_t i = 0; i < count; i++) {
-    slot[i] = (struct slot){.writer = tensor + i, .index = i};
-    int rc = measure(&slot[i]);
+    planned[i] = (struct planned_tensor){.tensor = tensor + i, .index = i};
+    int rc = compute_size(&planned[i]);
     if (rc) return rc;
   }
-  qsort(slot, (size_t)count, sizeof *slot, by_size_and_name);
-  return build_header(header, slot, count, metadata, nmetadata);
+  qsort(planned, (size_t)count, sizeof *planned, by_size_and_name);
+  return build_header(header, planned, count, metadata, nmetadata);
 }
 
 int zf_st_write(const char *path, const struct zf_st_out *tensor, int64_t count,
                 const char *const *metadata, int64_t nmetadata, zf_st_fill fill, void *ctx) {
   struct zf_out out = {0};
   struct zf_buf header = {0};
-  struct slot *slot = NULL;
-  int rc = plan(&slot, &header, tensor, count, metadata, nmetadata);
+  struct planned_tensor *planned = NULL;
+  int rc = plan_file(&planned, &header, tensor, count, metadata, nmetadata);
   if (rc) {
     zf_error_prefix(rc, "%s", path);
     goto fail;
@@ -160,7 +163,7 @@ int zf_st_write(const char *path, const struct zf_st_out *tensor, int64_t count,
   if ((rc = zf_out_open(&out, path))) goto fail;
   put_length(out.file, header.len);
   fwrite(header.data, 1, header.len, out.file);
-  rc = write_tensors(out.file, slot, count, fill, ctx);
+  rc = write_tensors(out.file, planned, count, fill, ctx);
   if (rc)
     zf_error_prefix(rc, "%s", path);
   else
@@ -168,6 +171,6 @@ int zf_st_write(const char *path, const struct zf_st_out *tensor, int64_t count,
 fail:
   zf_out_abort(&out);
   zf_buf_free(&header);
-  free(slot);
+  free(planned);
   return rc;
 }

@@ -4,12 +4,11 @@
 
 #include "fmt/safetensors.h"
 
-/* Appends the tensors of one file, which lies at data[0..len), to the store under
- * the index of the next file.  The caller maps the file first and records the map;
- * `name` is kept as the file's path.  ZF_EINVALID. */
+/* Appends the tensors of one file, data[0..len), to the store; they belong to the file of the last
+ * zf_st_add_slot.  `name` is for messages.  ZF_EINVALID. */
 int zf_st_add(struct zf_st *store, const unsigned char *data, size_t len, const char *name);
 
-/* Room for one more file: its path and an empty map. */
+/* Appends a file to the store: its path `name` and an empty map. */
 int zf_st_add_slot(struct zf_st *store, const char *name);
 
 /* Maps a file and adds it. */

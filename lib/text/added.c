@@ -1,9 +1,9 @@
-/* Added tokens: special marks and words that are cut out of a text before the model
- * sees it.
+/* Added tokens: special tokens and words that become spans of their own before the model sees the
+ * text.
  *
- * Two tries hold them: `raw` for those sought in the given text, `normal` for those
- * sought, normalised like it, in the normalised text.  At each place the longest
- * token wins, the leftmost place first:
+ * Two tries hold them: `raw` for those searched in the original text, `normal` for those that are
+ * normalised and searched in the normalised text.  The leftmost match wins, and of matches at one
+ * byte the longest:
  *
  *   "<s>" "<sep>" "</s>"     root['<'] -> s -> > (1)
  *                                          |   e -> p -> > (2)      child ->  sibling |
@@ -15,7 +15,7 @@
 #include "fmt/json.h"
 #include "text_internal.h"
 
-enum { LONGEST = 4096 }; /* bytes of a token: bounds the steps from one place */
+enum { MAX_LEN = 4096 }; /* bytes of a token: limits the steps of one search */
 
 /* --- the trie -------------------------------------------------------------------- */
 
@@ -31,31 +31,32 @@ static int add_node(struct zf_trie *trie, unsigned char byte) {
   return 0;
 }
 
-/* Of tokens that normalise to one text the first one stays. */
-static int insert(struct zf_trie *trie, const char *p, int64_t len, int32_t token) {
-  uint32_t at = 0;
+/* Of several tokens with one text, the first one stays. */
+static int insert_key(struct zf_trie *trie, const char *text, int64_t len, int32_t token) {
+  uint32_t node = 0;
   int rc = trie->count ? 0 : add_node(trie, 0);
-  for (int64_t i = 0; !rc && i < len; i++) {
-    unsigned char byte = (unsigned char)p[i];
-    uint32_t next = at ? trie->node[at].child : trie->root[byte];
+  if (rc) return rc;
+  for (int64_t i = 0; i < len; i++) {
+    unsigned char byte = (unsigned char)text[i];
+    uint32_t next = node ? trie->node[node].child : trie->root[byte];
     while (next && trie->node[next].byte != byte) next = trie->node[next].sibling;
     if (!next) {
       next = (uint32_t)trie->count;
-      rc = add_node(trie, byte);
-      if (rc) return rc;
-      trie->node[next].sibling = at ? trie->node[at].child : 0;
-      *(at ? &trie->node[at].child : &trie->root[byte]) = next;
+      if ((rc = add_node(trie, byte))) return rc;
+      trie->node[next].sibling = node ? trie->node[node].child : 0;
+      *(node ? &trie->node[node].child : &trie->root[byte]) = next;
     }
-    at = next;
+    node = next;
   }
-  if (!rc && at && trie->node[at].token < 0) trie->node[at].token = token;
-  return rc;
+  if (node && trie->node[node].token < 0) trie->node[node].token = token;
+  return 0;
 }
 
-/* The longest token at p, its length in *len; or -1. */
-static int32_t longest(const struct zf_trie *trie, const char *p, int64_t length, int64_t *len) {
+/* The longest token that text begins with, its length in *len; or -1. */
+static int32_t longest_match(const struct zf_trie *trie, const char *text, int64_t length,
+                             int64_t *len) {
   int32_t token = -1;
-  uint32_t at = trie->root[(unsigned char)p[0]];
+  uint32_t at = trie->root[(unsigned char)text[0]];
   for (int64_t i = 0; at;) {
     const struct zf_trie_node *node = &trie->node[at];
     i++;
@@ -65,7 +66,7 @@ static int32_t longest(const struct zf_trie *trie, const char *p, int64_t length
     }
     if (i == length) break;
     at = node->child;
-    while (at && trie->node[at].byte != (unsigned char)p[i]) at = trie->node[at].sibling;
+    while (at && trie->node[at].byte != (unsigned char)text[i]) at = trie->node[at].sibling;
   }
   return token;
 }
@@ -91,29 +92,31 @@ static int parse_token(struct zf_added_token *token, const json_t *def, const ch
   if (!rc) rc = zf_json_bool(&token->normalized, def, "normalized", where);
   if (!rc) rc = zf_json_bool(&token->special, def, "special", where);
   if (rc) return rc;
-  if (strlen(content) > LONGEST)
-    return zf_error(ZF_EINVALID, "%s: a token of more than %d bytes", where, LONGEST);
+  if (strlen(content) > MAX_LEN)
+    return zf_error(ZF_EINVALID, "%s: a token of more than %d bytes", where, MAX_LEN);
   if (id < 0 || id > INT32_MAX - 1)
-    return zf_error(ZF_EINVALID, "%s: token '%s': id %lld", where, content, (long long)id);
+    return zf_error(ZF_EINVALID, "%s: token '%s': expected an id from 0 to %d, found %lld", where,
+                    content, INT32_MAX - 1, (long long)id);
   token->id = (int32_t)id;
   token->content = zf_strdup(content);
   return token->content ? 0 : ZF_ENOMEM;
 }
 
-/* The original numbers added tokens itself, in the order of adding, and passes over the ids in the
- * files. */
-static int64_t place_of(const char *content, const struct zf_vocab *vocab, int64_t last) {
+/* The `tokenizers` package ignores the ids in the files and numbers added tokens itself, in the
+ * order of adding. */
+static int64_t assigned_id(const char *content, const struct zf_vocab *vocab, int64_t last) {
   int32_t known = zf_vocab_find(vocab, content, (int64_t)strlen(content));
-  return known >= 0 ? known : last >= vocab->count ? last + 1 : vocab->count;
+  if (known >= 0) return known;
+  return last >= vocab->count ? last + 1 : vocab->count;
 }
 
-/* Where the two differ it is not known with which of them the model was trained. */
+/* If the two ids differ, it is not known with which of them the model was trained. */
 static int check_id(const struct zf_added_token *token, const struct zf_vocab *vocab, int64_t *last,
                     const char *where) {
-  int64_t id = place_of(token->content, vocab, *last);
+  int64_t id = assigned_id(token->content, vocab, *last);
   if (token->id != id)
-    return zf_error(ZF_EINVALID, "%s: token '%s' has id %d, but by its place it is %lld", where,
-                    token->content, token->id, (long long)id);
+    return zf_error(ZF_EINVALID, "%s: token '%s' has id %d, but in the order of adding it is %lld",
+                    where, token->content, token->id, (long long)id);
   if (id > *last) *last = id;
   return 0;
 }
@@ -126,14 +129,14 @@ static int check_unique(const struct zf_added *added, const char *where) {
   return 0;
 }
 
-static void forget(struct zf_added *added) {
+static void drop_last(struct zf_added *added) {
   struct zf_added_token *token = &added->token[--added->count];
   free(token->content);
   memset(token, 0, sizeof *token);
 }
 
-static int parse_own(struct zf_added *added, const json_t *list, const struct zf_tok *tok,
-                     int64_t *last) {
+static int parse_listed(struct zf_added *added, const json_t *list, const struct zf_tok *tok,
+                        int64_t *last) {
   char where[512];
   const json_t *def;
   size_t i;
@@ -149,36 +152,50 @@ static int parse_own(struct zf_added *added, const json_t *list, const struct zf
     if (token->content[0])
       rc = check_id(token, &tok->vocab, last, where);
     else
-      forget(added); /* the original passes over these too */
+      drop_last(added); /* the `tokenizers` package ignores empty tokens, too */
     if (rc) return rc;
   }
   return 0;
 }
 
-/* One token of the files beside: a new one, or other flags for one that is there.  at: {content: index}. */
-static int parse_more(struct zf_added *added, const json_t *def, const struct zf_tok *tok,
-                      int64_t *last, json_t *at) {
+/* A copy of a definition with `id` for one that it lacks. */
+static json_t *with_id(const json_t *def, int64_t id) {
+  json_t *complete = json_copy((json_t *)def);
+  if (!complete || json_object_get(complete, "id")) return complete;
+  if (!json_object_set_new(complete, "id", json_integer(id))) return complete;
+  json_decref(complete);
+  return NULL;
+}
+
+static int parse_extra_token(struct zf_added_token *token, const json_t *def, int64_t id, int known,
+                             const char *from) {
+  json_t *complete = with_id(def, id);
+  if (!complete) return zf_error(ZF_ENOMEM, "%s: out of memory", from);
+  int rc = parse_token(token, complete, from);
+  json_decref(complete);
+  if (rc || token->id == id) return rc;
+  return zf_error(ZF_EINVALID,
+                  "%s: token '%s' has id %d, but %s it is %lld: save the tokenizer again with "
+                  "Transformers",
+                  from, token->content, token->id,
+                  known ? "in tokenizer.json" : "in the order of adding", (long long)id);
+}
+
+/* One token of the settings files: a new one, or other flags for one that is known.
+ * index_by_content: {content: index}. */
+static int parse_extra(struct zf_added *added, const json_t *def, const struct zf_tok *tok,
+                       int64_t *last, json_t *index_by_content) {
   const char *from = json_string_value(json_object_get(def, "from"));
   const char *content = json_string_value(json_object_get(def, "content"));
-  const json_t *known = content ? json_object_get(at, content) : NULL,
-               *given = json_object_get(def, "id");
+  const json_t *known = content ? json_object_get(index_by_content, content) : NULL;
   if (content && !*content) return 0;
-  int64_t index = known ? json_integer_value(known) : added->count;
-  int64_t id = known ? added->token[index].id : content ? place_of(content, &tok->vocab, *last) : 0;
-  json_t *whole = json_copy((json_t *)def);
+  int64_t index = known ? json_integer_value(known) : added->count, id = 0;
+  if (known)
+    id = added->token[index].id;
+  else if (content)
+    id = assigned_id(content, &tok->vocab, *last);
   struct zf_added_token token = {0};
-  if (!whole ||
-      json_object_set_new(whole, "id", given ? json_incref((json_t *)given) : json_integer(id))) {
-    json_decref(whole);
-    return zf_error(ZF_ENOMEM, "%s: out of memory", from);
-  }
-  int rc = parse_token(&token, whole, from);
-  json_decref(whole);
-  if (!rc && token.id != id)
-    rc = zf_error(
-        ZF_EINVALID,
-        "%s: token '%s' has id %d, but %s it is %lld: save the tokenizer anew with Transformers",
-        from, content, token.id, known ? "in tokenizer.json" : "by its place", (long long)id);
+  int rc = parse_extra_token(&token, def, id, known != NULL, from);
   if (rc) {
     free(token.content);
     return rc;
@@ -188,66 +205,73 @@ static int parse_more(struct zf_added *added, const json_t *def, const struct zf
   if (id > *last) *last = id;
   if (known) return 0;
   added->count++;
-  return json_object_set_new(at, content, json_integer(index))
+  return json_object_set_new(index_by_content, content, json_integer(index))
              ? zf_error(ZF_ENOMEM, "%s: out of memory", from)
              : 0;
 }
 
-static int parse_all_more(struct zf_added *added, const json_t *more, const struct zf_tok *tok,
-                          int64_t *last) {
-  json_t *at = json_object(), *def;
+static int parse_all_extra(struct zf_added *added, const json_t *extra, const struct zf_tok *tok,
+                           int64_t *last, json_t *index_by_content) {
+  json_t *def;
   size_t i;
-  int rc = at ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", tok->name);
-  for (int64_t k = 0; !rc && k < added->count; k++)
-    if (json_object_set_new(at, added->token[k].content, json_integer(k)))
-      rc = zf_error(ZF_ENOMEM, "%s: out of memory", tok->name);
-  json_array_foreach((json_t *)more, i, def) {
-    if (!rc) rc = parse_more(added, def, tok, last, at);
+  for (int64_t j = 0; j < added->count; j++)
+    if (json_object_set_new(index_by_content, added->token[j].content, json_integer(j)))
+      return zf_error(ZF_ENOMEM, "%s: out of memory", tok->name);
+  json_array_foreach((json_t *)extra, i, def) {
+    int rc = parse_extra(added, def, tok, last, index_by_content);
+    if (rc) return rc;
   }
-  json_decref(at);
-  return rc;
+  return 0;
 }
 
-int zf_added_parse(struct zf_added *added, const json_t *list, const json_t *more,
+int zf_added_parse(struct zf_added *added, const json_t *list, const json_t *extra,
                    const struct zf_tok *tok) {
   int64_t last = -1;
-  added->token =
-      zf_calloc((int64_t)(json_array_size(list) + json_array_size(more)) + 1, sizeof *added->token);
+  added->token = zf_calloc((int64_t)(json_array_size(list) + json_array_size(extra)) + 1,
+                           sizeof *added->token);
   if (!added->token) return ZF_ENOMEM;
-  int rc = parse_own(added, list, tok, &last);
-  if (!rc) rc = parse_all_more(added, more, tok, &last);
+  int rc = parse_listed(added, list, tok, &last);
+  if (rc) return rc;
+  json_t *index_by_content = json_object();
+  rc = index_by_content ? parse_all_extra(added, extra, tok, &last, index_by_content)
+                        : zf_error(ZF_ENOMEM, "%s: out of memory", tok->name);
+  json_decref(index_by_content);
   if (rc) return rc;
   qsort(added->token, (size_t)added->count, sizeof *added->token, by_id);
   return check_unique(added, tok->name);
 }
 
-static int index_normalized(struct zf_added *added, int64_t i, const struct zf_tok *tok) {
-  const char *content = added->token[i].content;
+static int index_normalized(struct zf_added *added, int64_t index, const struct zf_tok *tok) {
+  const char *content = added->token[index].content;
   struct zf_encoding encoding;
   int rc = zf_encoding_open(&encoding, tok, content, strlen(content), 1);
   if (!rc) rc = zf_chain_apply(&tok->normalizer, &encoding);
-  if (!rc && encoding.cur.len > LONGEST)
+  if (!rc && encoding.text.len > MAX_LEN)
     rc = zf_error(ZF_EINVALID, "%s: added token '%s' normalises to more than %d bytes", tok->name,
-                  content, LONGEST);
-  if (!rc) rc = insert(&added->normal, encoding.cur.data, encoding.cur.len, (int32_t)i);
-  if (!rc && !(added->token[i].shown = zf_strndup(encoding.cur.data ? encoding.cur.data : "",
-                                                  (size_t)encoding.cur.len)))
+                  content, MAX_LEN);
+  if (!rc) rc = insert_key(&added->normal, encoding.text.data, encoding.text.len, (int32_t)index);
+  if (!rc && !(added->token[index].shown = zf_strndup(encoding.text.data ? encoding.text.data : "",
+                                                      (size_t)encoding.text.len)))
     rc = ZF_ENOMEM;
   zf_encoding_close(&encoding);
   return rc;
 }
 
+static int index_token(struct zf_added *added, int64_t index, const struct zf_tok *tok) {
+  const struct zf_added_token *token = &added->token[index];
+  if (token->normalized) return index_normalized(added, index, tok);
+  return insert_key(&added->raw, token->content, (int64_t)strlen(token->content), (int32_t)index);
+}
+
 int zf_added_index(struct zf_added *added, const struct zf_tok *tok) {
-  int rc = 0;
-  for (int special = 1; special >= 0; special--) /* the original's order: special ones first */
-    for (int64_t i = 0; !rc && i < added->count; i++) {
-      const struct zf_added_token *token = &added->token[i];
-      if (token->special != special) continue;
-      rc = token->normalized
-               ? index_normalized(added, i, tok)
-               : insert(&added->raw, token->content, (int64_t)strlen(token->content), (int32_t)i);
+  for (int special = 1; special >= 0; special--) { /* special tokens first, as the package does */
+    for (int64_t i = 0; i < added->count; i++) {
+      if (added->token[i].special != special) continue;
+      int rc = index_token(added, i, tok);
+      if (rc) return rc;
     }
-  return rc;
+  }
+  return 0;
 }
 
 void zf_added_free(struct zf_added *added) {
@@ -269,79 +293,75 @@ const struct zf_added_token *zf_added_find(const struct zf_added *added, int32_t
 
 /* --- cutting --------------------------------------------------------------------- */
 
-/* The character that ends before s[at]. */
-static uint32_t char_before(const char *s, int64_t at, int64_t *begin) {
+/* The character that ends before text[at]; *begin is its first byte. */
+static uint32_t char_before(const char *text, int64_t at, int64_t *begin) {
   uint32_t c;
-  int64_t i = at - 1;
-  while (i > 0 && ((unsigned char)s[i] & 0xC0) == 0x80) i--;
-  zf_char_next(&c, s + i, at - i);
-  *begin = i;
+  int64_t start = at - 1;
+  while (start > 0 && ((unsigned char)text[start] & 0xC0) == 0x80) start--;
+  zf_char_next(&c, text + start, at - start);
+  *begin = start;
   return c;
 }
 
-static int is_single_word(const char *s, int64_t len, int64_t from, int64_t to) {
+static int is_single_word(const char *text, int64_t len, int64_t from, int64_t to) {
   int64_t begin;
   uint32_t c;
-  if (from > 0 && zf_char_is_word(char_before(s, from, &begin))) return 0;
+  if (from > 0 && zf_char_is_word(char_before(text, from, &begin))) return 0;
   if (to == len) return 1;
-  zf_char_next(&c, s + to, len - to);
+  zf_char_next(&c, text + to, len - to);
   return !zf_char_is_word(c);
 }
 
-static int64_t skip_spaces_before(const char *s, int64_t at, int64_t least) {
+static int64_t skip_spaces_before(const char *text, int64_t at, int64_t min) {
   int64_t begin = at;
-  while (at > least && zf_char_is_space(char_before(s, at, &begin))) at = begin;
-  return at > least ? at : least;
+  while (at > min && zf_char_is_space(char_before(text, at, &begin))) at = begin;
+  return at > min ? at : min;
 }
 
-static int64_t skip_spaces_after(const char *s, int64_t at, int64_t n) {
+static int64_t skip_spaces_after(const char *text, int64_t at, int64_t len) {
   uint32_t c;
-  while (at < n) {
-    int k = zf_char_next(&c, s + at, n - at);
+  while (at < len) {
+    int bytes = zf_char_next(&c, text + at, len - at);
     if (!zf_char_is_space(c)) break;
-    at += k;
+    at += bytes;
   }
   return at;
 }
 
-/* A token that was passed over because it is part of a word is passed over whole, and
- * one found within the spaces that another swallowed is found all the same: both as
- * in the original. */
-static int cut_piece(const struct zf_added *added, const struct zf_trie *trie,
-                     struct zf_encoding *encoding, const struct zf_piece *piece) {
-  const char *s = encoding->cur.data + piece->off;
-  int64_t done = 0, len = 0;
-  int rc = 0;
-  for (int64_t i = 0; !rc && i < piece->len;) {
-    int32_t k = trie->root[(unsigned char)s[i]] ? longest(trie, s + i, piece->len - i, &len) : -1;
-    if (k < 0) {
-      i++;
-      continue;
-    }
-    const struct zf_added_token *token = &added->token[k];
-    int64_t from = i, to = i + len;
-    i = to;
-    if (token->single_word && !is_single_word(s, piece->len, from, to)) continue;
-    if (token->lstrip) from = skip_spaces_before(s, from, done);
-    if (token->rstrip) to = skip_spaces_after(s, to, piece->len);
-    if (from > done) rc = zf_encoding_push(encoding, piece->off + done, from - done, -1);
-    if (!rc) rc = zf_encoding_push(encoding, piece->off + from, to - from, token->id);
+/* Splits a span at its added tokens.  As in the `tokenizers` package, a token that is rejected
+ * because it is part of a word is skipped as a whole, and a token is also found within the spaces
+ * that another one stripped. */
+static int cut_span(const struct zf_added *added, const struct zf_trie *trie,
+                    struct zf_encoding *encoding, const struct zf_span *span) {
+  const char *text = encoding->text.data + span->off;
+  int64_t done = 0, len = 0, next;
+  for (int64_t i = 0; i < span->len; i = next) {
+    int32_t index = longest_match(trie, text + i, span->len - i, &len);
+    next = index < 0 ? i + 1 : i + len;
+    if (index < 0) continue;
+    const struct zf_added_token *token = &added->token[index];
+    int64_t from = i, to = next;
+    if (token->single_word && !is_single_word(text, span->len, from, to)) continue;
+    if (token->lstrip) from = skip_spaces_before(text, from, done);
+    if (token->rstrip) to = skip_spaces_after(text, to, span->len);
+    int rc = from > done ? zf_encoding_add_span(encoding, span->off + done, from - done, -1) : 0;
+    if (!rc) rc = zf_encoding_add_span(encoding, span->off + from, to - from, token->id);
+    if (rc) return rc;
     done = to;
   }
-  return rc || done >= piece->len
-             ? rc
-             : zf_encoding_push(encoding, piece->off + done, piece->len - done, -1);
+  return done < span->len ? zf_encoding_add_span(encoding, span->off + done, span->len - done, -1)
+                          : 0;
 }
 
 int zf_added_cut(const struct zf_added *added, const struct zf_trie *trie,
                  struct zf_encoding *encoding) {
-  int rc = 0;
   if (!trie->count) return 0;
-  for (int64_t i = 0; !rc && i < encoding->npiece; i++) {
-    const struct zf_piece piece = encoding->piece[i];
-    rc = piece.id >= 0 ? zf_encoding_push(encoding, piece.off, piece.len, piece.id)
-                       : cut_piece(added, trie, encoding, &piece);
+  for (int64_t i = 0; i < encoding->span_count; i++) {
+    const struct zf_span span = encoding->span[i];
+    int rc = span.id >= 0 ? zf_encoding_add_span(encoding, span.off, span.len, span.id)
+                          : cut_span(added, trie, encoding, &span);
+    if (rc) return rc;
   }
-  if (!rc) zf_encoding_swap_pieces(encoding);
-  return rc;
+  zf_encoding_swap_spans(encoding);
+  return 0;
 }

@@ -1,4 +1,4 @@
-/* What BERT does before WordPiece: its normalizer and its pre-tokenizer. */
+/* BERT's normalizer. */
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -7,44 +7,45 @@
 #include "fmt/json.h"
 #include "forms_internal.h"
 
-struct bert {
-  int clean, chinese, lower, accents; /* accents: are stripped */
+struct bert_normalizer {
+  int clean_text, separate_chinese, lowercase, strip_accents;
 };
 
 int zf_bert_parse(void **self, const json_t *def, const char *where, const struct zf_tok *tok) {
   (void)tok;
-  struct bert bert = {1, 1, 1, -1};
-  int rc = zf_json_bool(&bert.clean, def, "clean_text", where);
-  if (!rc) rc = zf_json_bool(&bert.chinese, def, "handle_chinese_chars", where);
-  if (!rc) rc = zf_json_bool(&bert.accents, def, "strip_accents", where);
-  if (!rc) rc = zf_json_bool(&bert.lower, def, "lowercase", where);
+  struct bert_normalizer bert = {1, 1, 1, -1};
+  int rc = zf_json_bool(&bert.clean_text, def, "clean_text", where);
+  if (!rc) rc = zf_json_bool(&bert.separate_chinese, def, "handle_chinese_chars", where);
+  if (!rc) rc = zf_json_bool(&bert.strip_accents, def, "strip_accents", where);
+  if (!rc) rc = zf_json_bool(&bert.lowercase, def, "lowercase", where);
   if (rc) return rc;
-  if (bert.accents < 0) bert.accents = bert.lower;
+  if (bert.strip_accents < 0) bert.strip_accents = bert.lowercase;
   *self = zf_malloc(sizeof bert);
   if (!*self) return ZF_ENOMEM;
   memcpy(*self, &bert, sizeof bert);
   return 0;
 }
 
-/* Control, format, private use, surrogates: not text.  Unassigned ones stay. */
+/* Control, format, private use and surrogate characters are removed, unassigned ones kept. */
 static int is_control(uint32_t c) {
-  utf8proc_category_t k = utf8proc_category((int32_t)c);
+  utf8proc_category_t category = utf8proc_category((int32_t)c);
   if (c == '\t' || c == '\n' || c == '\r') return 0;
-  return k >= UTF8PROC_CATEGORY_CC && k <= UTF8PROC_CATEGORY_CO;
+  return category >= UTF8PROC_CATEGORY_CC && category <= UTF8PROC_CATEGORY_CO;
 }
 
-static int map_clean(const void *self, struct zf_encoding *encoding, const struct zf_piece *piece) {
+static int map_clean(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
   (void)self;
-  int rc = 0;
-  for (int64_t i = piece->off, end = piece->off + piece->len; !rc && i < end;) {
+  int64_t end = span->off + span->len;
+  int bytes;
+  for (int64_t i = span->off; i < end; i += bytes) {
     uint32_t c;
-    int n = zf_char_next(&c, encoding->cur.data + i, end - i);
-    if (c != 0 && c != ZF_REPLACEMENT && !is_control(c))
-      rc = zf_char_is_space(c) ? zf_text_buf_put(encoding, i, ' ')
-                               : zf_text_buf_copy(encoding, i, n);
-    i += n;
+    bytes = zf_char_next(&c, encoding->text.data + i, end - i);
+    if (c == 0 || c == ZF_REPLACEMENT || is_control(c)) continue;
+    int rc = zf_char_is_space(c) ? zf_text_buf_add_char(encoding, i, ' ')
+                                 : zf_text_buf_copy(encoding, i, bytes);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 static int is_chinese(uint32_t c) {
@@ -56,45 +57,46 @@ static int is_chinese(uint32_t c) {
   return 0;
 }
 
-static int map_chinese(const void *self, struct zf_encoding *encoding,
-                       const struct zf_piece *piece) {
+static int map_chinese(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
   (void)self;
-  int rc = 0;
-  for (int64_t i = piece->off, end = piece->off + piece->len; !rc && i < end;) {
+  int64_t end = span->off + span->len;
+  int bytes;
+  for (int64_t i = span->off; i < end; i += bytes) {
     uint32_t c;
-    int n = zf_char_next(&c, encoding->cur.data + i, end - i), apart = is_chinese(c);
-    if (apart) rc = zf_text_buf_put(encoding, i, ' ');
-    if (!rc) rc = zf_text_buf_copy(encoding, i, n);
-    if (!rc && apart) rc = zf_text_buf_put(encoding, i, ' ');
-    i += n;
+    bytes = zf_char_next(&c, encoding->text.data + i, end - i);
+    int chinese = is_chinese(c), rc = 0;
+    if (chinese) rc = zf_text_buf_add_char(encoding, i, ' ');
+    if (!rc) rc = zf_text_buf_copy(encoding, i, bytes);
+    if (!rc && chinese) rc = zf_text_buf_add_char(encoding, i, ' ');
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
-static int map_nfd(const void *self, struct zf_encoding *encoding, const struct zf_piece *piece) {
+static int map_nfd(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
   (void)self;
-  return zf_form_apply(ZF_NFD, encoding, piece);
+  return zf_form_apply(ZF_NFD, encoding, span);
 }
 
-static int map_accents(const void *self, struct zf_encoding *encoding,
-                       const struct zf_piece *piece) {
+static int map_accents(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
   (void)self;
-  int rc = 0;
-  for (int64_t i = piece->off, end = piece->off + piece->len; !rc && i < end;) {
+  int64_t end = span->off + span->len;
+  int bytes;
+  for (int64_t i = span->off; i < end; i += bytes) {
     uint32_t c;
-    int n = zf_char_next(&c, encoding->cur.data + i, end - i);
-    if (utf8proc_category((int32_t)c) != UTF8PROC_CATEGORY_MN)
-      rc = zf_text_buf_copy(encoding, i, n);
-    i += n;
+    bytes = zf_char_next(&c, encoding->text.data + i, end - i);
+    if (utf8proc_category((int32_t)c) == UTF8PROC_CATEGORY_MN) continue;
+    int rc = zf_text_buf_copy(encoding, i, bytes);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 int zf_bert_apply(const void *self, struct zf_encoding *encoding) {
-  const struct bert *bert = self;
-  int rc = bert->clean ? zf_encoding_map(encoding, map_clean, NULL) : 0;
-  if (!rc && bert->chinese) rc = zf_encoding_map(encoding, map_chinese, NULL);
-  if (!rc && bert->accents) rc = zf_encoding_map(encoding, map_nfd, NULL);
-  if (!rc && bert->accents) rc = zf_encoding_map(encoding, map_accents, NULL);
-  return !rc && bert->lower ? zf_lower_apply(NULL, encoding) : rc;
+  const struct bert_normalizer *bert = self;
+  int rc = bert->clean_text ? zf_encoding_map(encoding, map_clean, NULL) : 0;
+  if (!rc && bert->separate_chinese) rc = zf_encoding_map(encoding, map_chinese, NULL);
+  if (!rc && bert->strip_accents) rc = zf_encoding_map(encoding, map_nfd, NULL);
+  if (!rc && bert->strip_accents) rc = zf_encoding_map(encoding, map_accents, NULL);
+  return !rc && bert->lowercase ? zf_lower_apply(NULL, encoding) : rc;
 }

@@ -1,8 +1,8 @@
-/* The BPE model: vocabulary, merges and what becomes of unknown characters.
+/* The BPE model: vocabulary, merges, unknown characters.
  *
- * A piece is cut into characters; each is looked up (with a prefix when it does not
- * begin the piece and a suffix when it ends it), failing that spelled as bytes
- * "<0xE4>", failing that the unknown token, failing that dropped.  Then pairs merge. */
+ * A span is split into characters.  Each is looked up in the vocabulary, with the prefix unless it
+ * begins the span and with the suffix if it ends the span.  A character that is not found becomes
+ * its bytes "<0xE4>", else the unknown token, else nothing.  Then pairs merge. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,19 +14,19 @@
 
 enum { DIRECT = 0x400, AFFIX = 64, NO_UNK = -1, LOST_UNK = -2 };
 
-struct bpe {
+struct bpe_model {
   const struct zf_vocab *vocab;
   struct zf_merges merges;
   int32_t character[DIRECT]; /* id of a character alone, -1 when absent */
-  int32_t byte[256];         /* id of "<0xXX>" */
-  int32_t unk;               /* NO_UNK, or LOST_UNK when it is named and not there */
+  int32_t byte[256];         /* id of "<0xXX>", -1 when absent */
+  int32_t unk; /* an id; NO_UNK: none is named; LOST_UNK: it is not in the vocabulary */
   int fuse_unk, byte_fallback, ignore_merges;
   char prefix[AFFIX], suffix[AFFIX];
   char *where;
 };
 
 static void free_bpe(void *self) {
-  struct bpe *bpe = self;
+  struct bpe_model *bpe = self;
   if (!bpe) return;
   free(bpe->merges.slot);
   free(bpe->where);
@@ -35,15 +35,16 @@ static void free_bpe(void *self) {
 
 /* --- reading ------------------------------------------------------------------- */
 
-/* The two halves of a merge: "a b", or ["a", "b"]. */
-static int halves(const json_t *m, struct zf_buf *left, struct zf_buf *right) {
+/* Splits the definition of a merge into its two pieces: "a b", or ["a", "b"]. */
+static int split_merge(const json_t *merge, struct zf_buf *left, struct zf_buf *right) {
   zf_buf_clear(left);
   zf_buf_clear(right);
-  const char *a = json_string_value(json_array_get(m, 0)), *space;
-  const char *b = json_string_value(json_array_get(m, 1)), *both = json_string_value(m);
-  if (json_is_array(m) && json_array_size(m) == 2 && a && b) {
-    zf_buf_puts(left, a);
-    zf_buf_puts(right, b);
+  const char *first = json_string_value(json_array_get(merge, 0)), *space;
+  const char *second = json_string_value(json_array_get(merge, 1)),
+             *both = json_string_value(merge);
+  if (json_is_array(merge) && json_array_size(merge) == 2 && first && second) {
+    zf_buf_puts(left, first);
+    zf_buf_puts(right, second);
   } else if (both && (space = strchr(both, ' ')) && !strchr(space + 1, ' ')) {
     zf_buf_add(left, both, (size_t)(space - both));
     zf_buf_puts(right, space + 1);
@@ -53,31 +54,31 @@ static int halves(const json_t *m, struct zf_buf *left, struct zf_buf *right) {
   return 1;
 }
 
-static int add_merge(struct bpe *bpe, uint32_t rank, size_t line, struct zf_buf *left,
+static int add_merge(struct bpe_model *bpe, uint32_t rank, size_t line, struct zf_buf *left,
                      struct zf_buf *right) {
   size_t skip = strlen(bpe->prefix), cut = left->len;
-  int32_t l = zf_vocab_find(bpe->vocab, left->data ? left->data : "", (int64_t)left->len);
-  int32_t r = zf_vocab_find(bpe->vocab, right->data ? right->data : "", (int64_t)right->len);
-  if (l < 0 || r < 0)
+  int32_t left_id = zf_vocab_find(bpe->vocab, left->data ? left->data : "", (int64_t)left->len);
+  int32_t right_id = zf_vocab_find(bpe->vocab, right->data ? right->data : "", (int64_t)right->len);
+  if (left_id < 0 || right_id < 0)
     return zf_error(ZF_EINVALID, "%s: merge %zu: '%s' is not in the vocabulary", bpe->where, line,
-                    l < 0 ? left->data : right->data);
+                    left_id < 0 ? left->data : right->data);
   if (right->len < skip)
     return zf_error(ZF_EINVALID, "%s: merge %zu: '%s' is shorter than the prefix '%s'", bpe->where,
                     line, right->data, bpe->prefix);
   if (right->len > skip) zf_buf_add(left, right->data + skip, right->len - skip);
   if (zf_buf_ok(left)) return ZF_ENOMEM;
-  int32_t made = zf_vocab_find(bpe->vocab, left->data ? left->data : "", (int64_t)left->len);
-  if (made < 0)
+  int32_t merged = zf_vocab_find(bpe->vocab, left->data ? left->data : "", (int64_t)left->len);
+  if (merged < 0)
     return zf_error(ZF_EINVALID,
                     "%s: merge %zu: '%.*s' + '%s' gives '%s', which is not in the "
                     "vocabulary",
                     bpe->where, line, (int)cut, left->data, right->data, left->data);
-  zf_merges_put(&bpe->merges, l, r, rank, made);
+  zf_merges_put(&bpe->merges, left_id, right_id, rank, merged);
   return 0;
 }
 
-static int parse_merges(struct bpe *bpe, const json_t *def) {
-  const json_t *list = json_object_get(def, "merges"), *m;
+static int parse_merges(struct bpe_model *bpe, const json_t *def) {
+  const json_t *list = json_object_get(def, "merges"), *merge;
   struct zf_buf left = {0}, right = {0};
   size_t i;
   uint32_t rank = 0;
@@ -85,10 +86,10 @@ static int parse_merges(struct bpe *bpe, const json_t *def) {
     return zf_error(ZF_EINVALID, "%s: key 'merges': expected an array, found %s", bpe->where,
                     zf_json_kind(list));
   int rc = zf_merges_reserve(&bpe->merges, (int64_t)json_array_size(list));
-  json_array_foreach((json_t *)list, i, m) {
+  json_array_foreach((json_t *)list, i, merge) {
     if (rc) break;
-    if (json_is_string(m) && !strncmp(json_string_value(m), "#version", 8)) continue;
-    if (!halves(m, &left, &right))
+    if (json_is_string(merge) && !strncmp(json_string_value(merge), "#version", 8)) continue;
+    if (!split_merge(merge, &left, &right))
       rc = zf_error(ZF_EINVALID, "%s: merge %zu: expected \"a b\" or [\"a\", \"b\"]", bpe->where,
                     i + 1);
     else
@@ -108,26 +109,30 @@ static int count_split(void *ctx, const struct zf_merge *split) {
 }
 
 static int put_split(void *ctx, const struct zf_merge *split) {
-  zf_merges_put(ctx, split->left, split->right, split->rank, split->made);
+  zf_merges_put(ctx, split->left, split->right, split->rank, split->merged);
   return 0;
 }
 
-static int parse_own(struct bpe *bpe, struct zf_vocab *vocab, const json_t *def,
-                     const char *where) {
-  int64_t unk = NO_UNK;
+static int parse_sentencepiece(struct bpe_model *bpe, struct zf_vocab *vocab, const json_t *def,
+                               const char *where) {
+  int64_t unk = NO_UNK, splits = 0;
   struct zf_scored list;
   double *score = NULL;
   int rc = zf_scored_parse(&list, vocab, &score, def, where);
-  if (!rc) rc = zf_json_int(&unk, def, "unk_id", where);
-  if (!rc) rc = zf_json_bool(&bpe->byte_fallback, def, "byte_fallback", where);
-  if (!rc && (unk < NO_UNK || unk >= vocab->count))
-    rc = zf_error(ZF_EINVALID, "%s: unk_id %lld", where, (long long)unk);
+  if (rc) goto done;
+  if ((rc = zf_json_int(&unk, def, "unk_id", where))) goto done;
+  if ((rc = zf_json_bool(&bpe->byte_fallback, def, "byte_fallback", where))) goto done;
+  if (unk < NO_UNK || unk >= vocab->count) {
+    rc = zf_error(ZF_EINVALID, "%s: unk_id %lld, but there are %lld pieces", where, (long long)unk,
+                  (long long)vocab->count);
+    goto done;
+  }
   bpe->unk = (int32_t)unk;
   bpe->fuse_unk = 1;
-  int64_t splits = 0;
-  if (!rc) rc = zf_scored_splits(&list, vocab, score, count_split, &splits);
-  if (!rc) rc = zf_merges_reserve(&bpe->merges, splits);
-  if (!rc) rc = zf_scored_splits(&list, vocab, score, put_split, &bpe->merges);
+  if ((rc = zf_scored_splits(&list, vocab, score, count_split, &splits))) goto done;
+  if ((rc = zf_merges_reserve(&bpe->merges, splits))) goto done;
+  rc = zf_scored_splits(&list, vocab, score, put_split, &bpe->merges);
+done:
   free(score);
   return rc;
 }
@@ -142,13 +147,13 @@ static int parse_affix(char out[AFFIX], const json_t *def, const char *key, cons
   return 0;
 }
 
-static int parse_fields(struct bpe *bpe, const json_t *def, const char *where) {
+static int parse_fields(struct bpe_model *bpe, const json_t *def, const char *where) {
   double dropout = 0;
   const char *unk = NULL;
   int rc = zf_json_num(&dropout, def, "dropout", where);
   if (!rc && dropout != 0)
-    rc = zf_error(ZF_EINVALID, "%s: dropout %g: encoding at random is not supported", where,
-                  dropout);
+    rc = zf_error(ZF_EINVALID, "%s: dropout is %g: random encoding is not supported, set it to 0",
+                  where, dropout);
   if (!rc) rc = zf_json_str(&unk, def, "unk_token", where);
   if (!rc) rc = zf_json_bool(&bpe->fuse_unk, def, "fuse_unk", where);
   if (!rc) rc = zf_json_bool(&bpe->byte_fallback, def, "byte_fallback", where);
@@ -161,28 +166,30 @@ static int parse_fields(struct bpe *bpe, const json_t *def, const char *where) {
   return 0;
 }
 
-static void index_characters(struct bpe *bpe) {
+static void index_characters(struct bpe_model *bpe) {
   for (uint32_t c = 0; c < DIRECT; c++) {
     char text[4];
-    int n = zf_char_put(text, c);
-    bpe->character[c] = zf_vocab_find(bpe->vocab, text, n);
+    int len = zf_char_put(text, c);
+    bpe->character[c] = zf_vocab_find(bpe->vocab, text, len);
   }
   zf_vocab_bytes(bpe->vocab, bpe->byte);
 }
 
+static int parse_model(struct bpe_model *bpe, struct zf_vocab *vocab, const json_t *def,
+                       const char *where) {
+  if (json_is_true(json_object_get(def, ZF_SPM_KEY)))
+    return parse_sentencepiece(bpe, vocab, def, where);
+  int rc = zf_vocab_parse(vocab, def, where);
+  if (!rc) rc = parse_fields(bpe, def, where);
+  return rc ? rc : parse_merges(bpe, def);
+}
+
 static int parse_bpe(void **self, struct zf_vocab *vocab, const json_t *def, const char *where) {
-  struct bpe *bpe = zf_calloc(1, sizeof *bpe);
+  struct bpe_model *bpe = zf_calloc(1, sizeof *bpe);
   if (!bpe) return ZF_ENOMEM;
   bpe->vocab = vocab;
   bpe->where = zf_strdup(where);
-  int rc = bpe->where ? 0 : ZF_ENOMEM;
-  if (!rc && json_is_true(json_object_get(def, ZF_SPM_KEY))) {
-    rc = parse_own(bpe, vocab, def, where);
-  } else if (!rc) {
-    rc = zf_vocab_parse(vocab, def, where);
-    if (!rc) rc = parse_fields(bpe, def, where);
-    if (!rc) rc = parse_merges(bpe, def);
-  }
+  int rc = bpe->where ? parse_model(bpe, vocab, def, where) : ZF_ENOMEM;
   if (rc) {
     free_bpe(bpe);
     return rc;
@@ -194,73 +201,76 @@ static int parse_bpe(void **self, struct zf_vocab *vocab, const json_t *def, con
 
 /* --- encoding --------------------------------------------------------------------- */
 
-/* A piece met before in this call: its text in cur, its ids among those given out. */
-struct seen {
-  int64_t off, first;
-  int32_t len, count;
+/* A span met before in this call: where its text stands in encoding->text, and its ids in the
+ * output. */
+struct seen_span {
+  int64_t off, first_id;
+  int32_t len, id_count;
 };
 
-struct scratch {
+struct bpe_scratch {
   struct zf_word word;
-  struct seen *seen; /* by hash, the latest wins; or NULL */
+  struct seen_span *seen; /* by hash, the latest wins; NULL: not used */
   uint64_t mask;
 };
 
 enum { SEEN_SLOTS = 1 << 14, SEEN_FROM = 256, SEEN_BYTES = 64 };
 
-static void free_scratch(void *p) {
-  struct scratch *scratch = p;
-  free(scratch->word.sym);
+static void free_scratch(void *memory) {
+  struct bpe_scratch *scratch = memory;
+  free(scratch->word.symbol);
   free(scratch->word.heap);
   free(scratch->seen);
   free(scratch);
 }
 
-static struct scratch *scratch_of(struct zf_encoding *encoding) {
-  if (encoding->scratch) return encoding->scratch;
-  struct scratch *scratch = zf_calloc(1, sizeof *scratch);
-  encoding->scratch = scratch;
-  /* Ids of a repeated piece are copied; with offsets they would be wrong. */
-  if (!scratch || encoding->npiece < SEEN_FROM || (encoding->flags & ZF_ENC_OFFSETS))
+static struct bpe_scratch *scratch_of(struct zf_encoding *encoding) {
+  if (encoding->model_scratch) return encoding->model_scratch;
+  struct bpe_scratch *scratch = zf_calloc(1, sizeof *scratch);
+  encoding->model_scratch = scratch;
+  /* A repeated span copies the ids of the first one; its offsets would be wrong. */
+  if (!scratch || encoding->span_count < SEEN_FROM || (encoding->flags & ZF_ENC_OFFSETS))
     return scratch;
   int64_t slots = SEEN_FROM;
-  while (slots < encoding->npiece && slots < SEEN_SLOTS) slots *= 2;
+  while (slots < encoding->span_count && slots < SEEN_SLOTS) slots *= 2;
   scratch->seen = zf_calloc(slots, sizeof *scratch->seen);
   scratch->mask = (uint64_t)slots - 1;
   return scratch;
 }
 
-static int32_t find_character(const struct bpe *bpe, const char *p, int length, uint32_t c,
-                              int first, int last) {
+static int32_t find_character(const struct bpe_model *bpe, const char *utf8, int length,
+                              uint32_t character, int first, int last) {
   char text[AFFIX * 2 + 4];
   size_t len = 0;
   int prefix = !first && bpe->prefix[0], suffix = last && bpe->suffix[0];
   if (!prefix && !suffix)
-    return c < DIRECT ? bpe->character[c] : zf_vocab_find(bpe->vocab, p, length);
+    return character < DIRECT ? bpe->character[character] : zf_vocab_find(bpe->vocab, utf8, length);
   if (prefix) len = strlen(strcpy(text, bpe->prefix));
-  memcpy(text + len, p, (size_t)length);
+  memcpy(text + len, utf8, (size_t)length);
   len += (size_t)length;
   if (suffix) len += strlen(strcpy(text + len, bpe->suffix));
   return zf_vocab_find(bpe->vocab, text, (int64_t)len);
 }
 
-/* Adds the bytes of a text if the vocabulary has them all: 1, 0 if not, or a code. */
-static int spell(const struct bpe *bpe, struct zf_word *word, const char *p, int64_t len) {
+/* Adds the bytes of a text if the vocabulary has all of them: 1, 0 if it has not, or a code. */
+static int add_byte_tokens(const struct bpe_model *bpe, struct zf_word *word, const char *text,
+                           int64_t len) {
   for (int64_t i = 0; i < len; i++)
-    if (bpe->byte[(unsigned char)p[i]] < 0) return 0;
-  int rc = 0;
-  for (int64_t i = 0; !rc && i < len; i++)
-    rc = zf_word_add(word, bpe->byte[(unsigned char)p[i]], 1);
-  return rc ? rc : 1;
+    if (bpe->byte[(unsigned char)text[i]] < 0) return 0;
+  for (int64_t i = 0; i < len; i++) {
+    int rc = zf_word_add(word, bpe->byte[(unsigned char)text[i]], 1);
+    if (rc) return rc;
+  }
+  return 1;
 }
 
-/* A character that is not in the vocabulary.  *pending counts the bytes of the
- * unknown token that is still growing; bytes that are spelled out pass before it,
- * as in the original. */
-static int unknown(const struct bpe *bpe, struct zf_word *word, const char *p, int len,
-                   int64_t *pending) {
+/* A character that is not in the vocabulary.  *pending counts the bytes of the unknown token that
+ * neighbouring unknown characters still extend.  Byte tokens are added before it, as the
+ * `tokenizers` package does. */
+static int add_unknown(const struct bpe_model *bpe, struct zf_word *word, const char *text, int len,
+                       int64_t *pending) {
   if (bpe->byte_fallback) {
-    int rc = spell(bpe, word, p, len);
+    int rc = add_byte_tokens(bpe, word, text, len);
     if (rc) return rc < 0 ? rc : 0;
   }
   if (bpe->unk == NO_UNK) return 0;
@@ -278,81 +288,95 @@ static int unknown(const struct bpe *bpe, struct zf_word *word, const char *p, i
   return 0;
 }
 
-static int symbols(const struct bpe *bpe, struct zf_word *word, const char *p, int64_t len) {
+/* Adds a character of the vocabulary, after the unknown token that precedes it. */
+static int add_known(const struct bpe_model *bpe, struct zf_word *word, int32_t id, int bytes,
+                     int64_t *pending) {
+  int rc = *pending ? zf_word_add(word, bpe->unk, *pending) : 0;
+  *pending = 0;
+  return rc ? rc : zf_word_add(word, id, bytes);
+}
+
+/* Splits a text into the symbols that merging starts from. */
+static int split_symbols(const struct bpe_model *bpe, struct zf_word *word, const char *text,
+                         int64_t len) {
   int64_t pending = 0;
-  int rc = 0;
+  int bytes;
   word->count = 0;
-  for (int64_t i = 0; !rc && i < len;) {
+  for (int64_t i = 0; i < len; i += bytes) {
     uint32_t c;
-    int k = zf_char_next(&c, p + i, len - i);
-    int32_t id = find_character(bpe, p + i, k, c, i == 0, i + k == len);
-    if (id < 0) {
-      rc = unknown(bpe, word, p + i, k, &pending);
-    } else {
-      if (pending) rc = zf_word_add(word, bpe->unk, pending);
-      if (!rc) rc = zf_word_add(word, id, k);
-      pending = 0;
-    }
-    i += k;
+    bytes = zf_char_next(&c, text + i, len - i);
+    int32_t id = find_character(bpe, text + i, bytes, c, i == 0, i + bytes == len);
+    int rc = id < 0 ? add_unknown(bpe, word, text + i, bytes, &pending)
+                    : add_known(bpe, word, id, bytes, &pending);
+    if (rc) return rc;
   }
-  return rc || !pending ? rc : zf_word_add(word, bpe->unk, pending);
+  return pending ? zf_word_add(word, bpe->unk, pending) : 0;
 }
 
-static int encode_text(const struct bpe *bpe, struct zf_encoding *encoding, struct scratch *scratch,
-                       const struct zf_piece *piece) {
-  const char *p = encoding->cur.data + piece->off;
-  int32_t whole = bpe->ignore_merges ? zf_vocab_find(bpe->vocab, p, piece->len) : -1;
-  if (whole >= 0) return zf_encoding_emit(encoding, whole, piece->off, piece->len);
-  int rc = symbols(bpe, &scratch->word, p, piece->len);
+static int encode_span(const struct bpe_model *bpe, struct zf_encoding *encoding,
+                       struct bpe_scratch *scratch, const struct zf_span *span) {
+  const char *text = encoding->text.data + span->off;
+  int32_t whole_id = bpe->ignore_merges ? zf_vocab_find(bpe->vocab, text, span->len) : -1;
+  if (whole_id >= 0) return zf_encoding_emit(encoding, whole_id, span->off, span->len);
+  int rc = split_symbols(bpe, &scratch->word, text, span->len);
   if (!rc) rc = zf_word_merge(&scratch->word, &bpe->merges);
-  int64_t at = 0;
-  for (int64_t i = 0; !rc && i < scratch->word.count; i++) {
-    int64_t n = scratch->word.sym[i].bytes;
-    rc = zf_encoding_emit(encoding, scratch->word.sym[i].id, piece->off + at, n);
-    at += n;
+  if (rc) return rc;
+  int64_t off = span->off;
+  for (int64_t i = 0; i < scratch->word.count; i++) {
+    const struct zf_symbol *symbol = &scratch->word.symbol[i];
+    rc = zf_encoding_emit(encoding, symbol->id, off, symbol->bytes);
+    if (rc) return rc;
+    off += symbol->bytes;
   }
-  return rc;
+  return 0;
 }
 
-/* The same piece again has the same ids: copies those given out before. */
-static int encode_again(const struct bpe *bpe, struct zf_encoding *encoding,
-                        struct scratch *scratch, const struct zf_piece *piece) {
-  const char *p = encoding->cur.data + piece->off;
-  struct seen *seen = &scratch->seen[XXH3_64bits(p, (size_t)piece->len) & scratch->mask];
-  struct zf_ids *ids = encoding->ids;
-  int rc = 0;
-  if (seen->len == piece->len && !memcmp(encoding->cur.data + seen->off, p, (size_t)piece->len)) {
-    rc = zf_ids_reserve(ids, seen->count, 0);
-    for (int i = 0; !rc && i < seen->count; i++)
-      rc = zf_ids_add(ids, ids->id[seen->first + i], -1, -1);
-    return rc;
+static int copy_ids(struct zf_ids *ids, int64_t first, int32_t count) {
+  int rc = zf_ids_reserve(ids, count, 0);
+  if (rc) return rc;
+  for (int i = 0; i < count; i++) {
+    rc = zf_ids_add(ids, ids->id[first + i], -1, -1);
+    if (rc) return rc;
   }
-  int64_t first = ids->count;
-  rc = encode_text(bpe, encoding, scratch, piece);
-  if (!rc)
-    *seen = (struct seen){piece->off, first, (int32_t)piece->len, (int32_t)(ids->count - first)};
-  return rc;
+  return 0;
+}
+
+/* A span with the text of an earlier one has the same ids and copies them. */
+static int encode_cached(const struct bpe_model *bpe, struct zf_encoding *encoding,
+                         struct bpe_scratch *scratch, const struct zf_span *span) {
+  const char *text = encoding->text.data + span->off;
+  struct seen_span *seen = &scratch->seen[XXH3_64bits(text, (size_t)span->len) & scratch->mask];
+  struct zf_ids *ids = encoding->ids;
+  if (seen->len == span->len && !memcmp(encoding->text.data + seen->off, text, (size_t)span->len))
+    return copy_ids(ids, seen->first_id, seen->id_count);
+  int64_t first_id = ids->count;
+  int rc = encode_span(bpe, encoding, scratch, span);
+  if (rc) return rc;
+  *seen =
+      (struct seen_span){span->off, first_id, (int32_t)span->len, (int32_t)(ids->count - first_id)};
+  return 0;
 }
 
 static int encode_bpe(const void *self, struct zf_encoding *encoding) {
-  const struct bpe *bpe = self;
-  struct scratch *scratch = scratch_of(encoding);
+  const struct bpe_model *bpe = self;
+  struct bpe_scratch *scratch = scratch_of(encoding);
   if (!scratch) return ZF_ENOMEM;
-  int rc = 0;
-  for (int64_t i = 0; !rc && i < encoding->npiece; i++) {
-    const struct zf_piece *piece = &encoding->piece[i];
-    if (piece->id >= 0)
-      rc = zf_encoding_emit(encoding, piece->id, piece->off, piece->len);
-    else if (scratch->seen && piece->len <= SEEN_BYTES)
-      rc = encode_again(bpe, encoding, scratch, piece);
+  for (int64_t i = 0; i < encoding->span_count; i++) {
+    const struct zf_span *span = &encoding->span[i];
+    int rc;
+    if (span->id >= 0)
+      rc = zf_encoding_emit(encoding, span->id, span->off, span->len);
+    else if (scratch->seen && span->len <= SEEN_BYTES)
+      rc = encode_cached(bpe, encoding, scratch, span);
     else
-      rc = encode_text(bpe, encoding, scratch, piece);
+      rc = encode_span(bpe, encoding, scratch, span);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 static const char *describe(const void *self) {
-  return ((const struct bpe *)self)->byte_fallback ? "BPE with byte fallback" : "BPE";
+  return ((const struct bpe_model *)self)->byte_fallback ? "BPE with byte fallback" : "BPE";
 }
 
 const struct zf_model_row zf_bpe_row = {"BPE",    parse_bpe,    encode_bpe,

@@ -1,38 +1,38 @@
 /* Merges of a vocabulary that holds scores instead of a list of merges.
  *
  * SentencePiece's BPE merges the neighbours whose joined piece has the highest score (Kudo and
- * Richardson 2018).  So a pair's rank is the rank of the piece that it makes. */
+ * Richardson 2018).  So the rank of a pair is the rank of the piece that it makes. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "bpe_internal.h"
 
-struct ranked {
+struct ranked_piece {
   double score;
   int32_t id;
 };
 
 static int by_score(const void *a, const void *b) {
-  const struct ranked *ranked = a, *y = b;
-  if (ranked->score != y->score) return ranked->score < y->score ? 1 : -1;
-  return (ranked->id > y->id) - (ranked->id < y->id);
+  const struct ranked_piece *left = a, *right = b;
+  if (left->score != right->score) return left->score < right->score ? 1 : -1;
+  return (left->id > right->id) - (left->id < right->id);
 }
 
-struct walk {
+struct split_walk {
   const struct zf_vocab *vocab;
-  const char *plain; /* by id: may a text give the piece? */
+  const char *plain; /* by id: zf_scored_is_plain */
   int (*visit)(void *ctx, const struct zf_merge *split);
   void *ctx;
 };
 
-static int plain_id(const struct walk *walk, const char *text, int64_t len) {
+static int plain_id(const struct split_walk *walk, const char *text, int64_t len) {
   int32_t id = zf_vocab_find(walk->vocab, text, len);
   return id >= 0 && walk->plain[id] ? id : -1;
 }
 
-/* Every place where a piece parts into two others. */
-static int visit_piece(const struct walk *walk, int32_t id, uint32_t rank) {
+/* Visits every split of a piece into two others. */
+static int visit_piece(const struct split_walk *walk, int32_t id, uint32_t rank) {
   const char *text = zf_vocab_piece(walk->vocab, id);
   int64_t len = (int64_t)strlen(text);
   for (int64_t i = 1; i < len; i++) {
@@ -46,29 +46,30 @@ static int visit_piece(const struct walk *walk, int32_t id, uint32_t rank) {
   return 0;
 }
 
-static int64_t rank_pieces(struct ranked *order, char *plain, const struct zf_scored *list,
+static int64_t rank_pieces(struct ranked_piece *order, char *plain, const struct zf_scored *list,
                            const double *score) {
-  int64_t n = 0;
+  int64_t count = 0;
   for (int64_t i = 0; i < list->count; i++) {
-    plain[i] = (char)zf_scored_plain(list, i);
-    if (plain[i]) order[n++] = (struct ranked){score[i], (int32_t)i};
+    plain[i] = (char)zf_scored_is_plain(list, i);
+    if (plain[i]) order[count++] = (struct ranked_piece){score[i], (int32_t)i};
   }
-  qsort(order, (size_t)n, sizeof *order, by_score);
-  return n;
+  qsort(order, (size_t)count, sizeof *order, by_score);
+  return count;
 }
 
 int zf_scored_splits(const struct zf_scored *list, const struct zf_vocab *vocab,
                      const double *score, int (*visit)(void *ctx, const struct zf_merge *split),
                      void *ctx) {
-  struct ranked *order = zf_calloc(list->count + 1, sizeof *order);
+  struct ranked_piece *order = zf_calloc(list->count + 1, sizeof *order);
   char *plain = zf_calloc(list->count + 1, 1);
   int rc = order && plain ? 0 : ZF_ENOMEM;
-  int64_t n = rc ? 0 : rank_pieces(order, plain, list, score);
-  struct walk walk = {vocab, plain, visit, ctx};
+  int64_t count = rc ? 0 : rank_pieces(order, plain, list, score);
+  struct split_walk walk = {vocab, plain, visit, ctx};
   uint32_t rank = 0;
-  for (int64_t k = 0; !rc && k < n; k++) {
-    if (k > 0 && order[k].score != order[k - 1].score) rank++;
-    rc = visit_piece(&walk, order[k].id, rank);
+  for (int64_t i = 0; i < count; i++) {
+    if (i > 0 && order[i].score != order[i - 1].score) rank++;
+    rc = visit_piece(&walk, order[i].id, rank);
+    if (rc) break;
   }
   free(plain);
   free(order);

@@ -1,5 +1,5 @@
-/* Chains of parts from JSON: {"type": NAME, ...}, null, or a Sequence of such,
- * which is laid flat. */
+/* Chains of parts from JSON: {"type": NAME, ...}, null, or a Sequence of those, which is
+ * flattened. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,9 +28,9 @@ static int add_part(struct zf_chain *chain, const struct zf_part_table *table, c
   if (chain->count == PARTS)
     return zf_error(ZF_EINVALID, "%s: more than %d parts in sequence", where, PARTS);
   void *self = NULL;
-  char place[512];
-  snprintf(place, sizeof place, "%s: %s", where, type);
-  int rc = row->parse ? row->parse(&self, def, place, tok) : 0;
+  char part_where[512];
+  snprintf(part_where, sizeof part_where, "%s: %s", where, type);
+  int rc = row->parse ? row->parse(&self, def, part_where, tok) : 0;
   if (rc) return rc;
   chain->part[chain->count++] = (struct zf_chain_part){row, self};
   return 0;
@@ -71,25 +71,25 @@ int zf_chain_parse(struct zf_chain *chain, const struct zf_part_table *table, co
 }
 
 int zf_chain_apply(const struct zf_chain *chain, struct zf_encoding *encoding) {
-  int rc = 0;
-  for (int64_t i = 0; !rc && i < chain->count; i++)
-    rc = chain->part[i].row->apply(chain->part[i].self, encoding);
-  return rc;
+  for (int64_t i = 0; i < chain->count; i++) {
+    int rc = chain->part[i].row->apply(chain->part[i].self, encoding);
+    if (rc) return rc;
+  }
+  return 0;
 }
 
-int zf_chain_places(const struct zf_chain *chain) {
-  int places = 0;
+int zf_chain_needs_offsets(const struct zf_chain *chain) {
   for (int64_t i = 0; i < chain->count; i++) {
     const struct zf_chain_part *part = &chain->part[i];
-    places |= part->row->places && part->row->places(part->self);
+    if (part->row->needs_offsets && part->row->needs_offsets(part->self)) return 1;
   }
-  return places;
+  return 0;
 }
 
 int zf_chain_has(const struct zf_chain *chain, const char *name) {
-  int found = 0;
-  for (int64_t i = 0; i < chain->count; i++) found |= !strcmp(chain->part[i].row->name, name);
-  return found;
+  for (int64_t i = 0; i < chain->count; i++)
+    if (!strcmp(chain->part[i].row->name, name)) return 1;
+  return 0;
 }
 
 void zf_chain_free(struct zf_chain *chain) {

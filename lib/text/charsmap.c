@@ -1,17 +1,16 @@
-/* SentencePiece's table of replacements (its precompiled charsmap), and the two
- * normalizers that use one.
+/* SentencePiece's table of replacements (its precompiled charsmap), and the two normalizers that
+ * use it.
  *
  *   u32 bytes of the trie | the trie, u32 units | replacements, each zero-terminated
  *
- * The trie is a double array (Aoe 1989, as darts-clone lays it out).  A unit holds
- *   bits 0-7 and 31  the byte that leads here     bit 8   a value hangs below
- *   bits 10-30       offset of the children, times 256 when bit 9 is set
- * and, where bit 31 is set in the unit below, a value: the place of the replacement.
+ * The trie is a double array (Aoe 1989, in the layout of darts-clone).  A unit holds
+ *   bits 0-7 and 31  the byte of the edge to it   bit 8   one of its children is a value
+ *   bits 10-30       offset of its children, times 256 if bit 9 is set
+ * A unit with bit 31 is a value: the offset of the replacement.
  *
- * "Precompiled" follows the tokenizers package, which asks for whole grapheme clusters
- * of fewer than six bytes first and then for each character, and takes the shortest
- * match; SentencePiece itself takes the longest match at each place, and also deals
- * with spaces here. */
+ * "Precompiled" follows the `tokenizers` package, which looks up whole grapheme clusters of fewer
+ * than six bytes first and then each character, and takes the shortest match.  SentencePiece itself
+ * takes the longest match at each byte, and also handles spaces here. */
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -25,19 +24,19 @@
 enum { CHARSMAP_MAX = 64 << 20, GRAPHEME = 6 };
 
 struct charsmap {
-  unsigned char *raw; /* decoded */
+  unsigned char *decoded; /* decoded */
   uint32_t *unit;
-  size_t nunit;
-  const char *blob; /* the replacements, zero-terminated */
-  size_t nblob;
+  size_t unit_count;
+  const char *replacements; /* the replacements, zero-terminated */
+  size_t replacements_len;
   char *where;
-  int dummy_prefix, squeeze, escape; /* SentencePiece's */
+  int dummy_prefix, remove_extra_spaces, escape_spaces; /* SentencePiece's */
 };
 
 void zf_charsmap_free(void *self) {
   struct charsmap *charsmap = self;
   if (!charsmap) return;
-  free(charsmap->raw);
+  free(charsmap->decoded);
   free(charsmap->unit);
   free(charsmap->where);
   free(charsmap);
@@ -45,7 +44,7 @@ void zf_charsmap_free(void *self) {
 
 /* --- reading ------------------------------------------------------------------------ */
 
-static int sextet(char c) {
+static int base64_digit(char c) {
   static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   const char *at = c ? strchr(digits, c) : NULL;
   return at ? (int)(at - digits) : -1;
@@ -53,39 +52,47 @@ static int sextet(char c) {
 
 /* RFC 4648, with its padding. */
 static int decode_base64(struct charsmap *charsmap, const char *text, size_t *len) {
-  size_t n = strlen(text), out = 0;
+  size_t text_len = strlen(text), out = 0;
   uint32_t bits = 0;
-  while (n && text[n - 1] == '=') n--;
-  if (n > CHARSMAP_MAX || !(charsmap->raw = zf_malloc(n + 1)))
-    return n > CHARSMAP_MAX
-               ? zf_error(ZF_EINVALID, "%s: precompiled_charsmap of %zu bytes", charsmap->where, n)
-               : ZF_ENOMEM;
-  for (size_t i = 0; i < n; i++) {
-    int v = sextet(text[i]);
-    if (v < 0)
+  while (text_len && text[text_len - 1] == '=') text_len--;
+  if (text_len > CHARSMAP_MAX)
+    return zf_error(ZF_EINVALID, "%s: precompiled_charsmap: expected at most %d bytes, found %zu",
+                    charsmap->where, CHARSMAP_MAX, text_len);
+  if (!(charsmap->decoded = zf_malloc(text_len + 1))) return ZF_ENOMEM;
+  for (size_t i = 0; i < text_len; i++) {
+    int digit = base64_digit(text[i]);
+    if (digit < 0)
       return zf_error(ZF_EINVALID, "%s: precompiled_charsmap: byte %zu is not base64",
                       charsmap->where, i);
-    bits = bits << 6 | (uint32_t)v;
-    if (i % 4) charsmap->raw[out++] = (unsigned char)(bits >> (6 - 2 * (i % 4)));
+    bits = bits << 6 | (uint32_t)digit;
+    if (i % 4) charsmap->decoded[out++] = (unsigned char)(bits >> (6 - 2 * (i % 4)));
   }
-  charsmap->raw[out] = 0;
+  charsmap->decoded[out] = 0;
   *len = out;
   return 0;
 }
 
-static int read_units(struct charsmap *charsmap, size_t len) {
-  struct zf_bytes b = {.data = charsmap->raw, .len = len};
+static int read_trie(struct charsmap *charsmap, struct zf_bytes *cursor) {
   uint32_t bytes = 0;
-  int rc = zf_bytes_u32(&b, &bytes);
-  if (!rc && (bytes % 4 || bytes > len - 4))
-    rc = zf_error(ZF_EINVALID, "the trie has %u bytes, the table %zu", bytes, len);
-  charsmap->nunit = bytes / 4;
-  if (!rc && !(charsmap->unit = zf_calloc((int64_t)charsmap->nunit + 1, sizeof *charsmap->unit)))
-    return ZF_ENOMEM;
-  for (size_t i = 0; !rc && i < charsmap->nunit; i++) rc = zf_bytes_u32(&b, &charsmap->unit[i]);
-  charsmap->blob = (const char *)charsmap->raw + b.pos;
-  charsmap->nblob = len - b.pos;
-  if (!rc && zf_utf8_bad(charsmap->blob, charsmap->nblob) >= 0)
+  int rc = zf_bytes_u32(cursor, &bytes);
+  if (rc) return rc;
+  if (bytes % 4 || bytes > cursor->len - 4)
+    return zf_error(ZF_EINVALID, "the trie has %u bytes, the table %zu", bytes, cursor->len);
+  charsmap->unit_count = bytes / 4;
+  charsmap->unit = zf_calloc((int64_t)charsmap->unit_count + 1, sizeof *charsmap->unit);
+  if (!charsmap->unit) return ZF_ENOMEM;
+  for (size_t i = 0; i < charsmap->unit_count; i++)
+    if ((rc = zf_bytes_u32(cursor, &charsmap->unit[i]))) return rc;
+  return 0;
+}
+
+static int read_table(struct charsmap *charsmap, size_t len) {
+  struct zf_bytes cursor = {.data = charsmap->decoded, .len = len};
+  int rc = read_trie(charsmap, &cursor);
+  if (rc == ZF_ENOMEM) return rc;
+  charsmap->replacements = (const char *)charsmap->decoded + cursor.pos;
+  charsmap->replacements_len = len - cursor.pos;
+  if (!rc && zf_utf8_bad(charsmap->replacements, charsmap->replacements_len) >= 0)
     rc = zf_error(ZF_EINVALID, "the replacements are not UTF-8");
   return rc ? zf_error_prefix(rc, "%s: precompiled_charsmap", charsmap->where) : 0;
 }
@@ -93,22 +100,22 @@ static int read_units(struct charsmap *charsmap, size_t len) {
 static int parse(struct charsmap *charsmap, const json_t *def, const char *where, int needed) {
   const char *text = NULL;
   size_t len = 0;
-  charsmap->where = zf_strdup(where);
-  int rc = !charsmap->where ? ZF_ENOMEM
-           : needed         ? zf_need_str(&text, def, "precompiled_charsmap", where)
-                            : zf_json_str(&text, def, "precompiled_charsmap", where);
+  if (!(charsmap->where = zf_strdup(where))) return ZF_ENOMEM;
+  int rc = needed ? zf_need_str(&text, def, "precompiled_charsmap", where)
+                  : zf_json_str(&text, def, "precompiled_charsmap", where);
   if (!rc) rc = zf_json_bool(&charsmap->dummy_prefix, def, "add_dummy_prefix", where);
-  if (!rc) rc = zf_json_bool(&charsmap->squeeze, def, "remove_extra_whitespaces", where);
-  if (!rc) rc = zf_json_bool(&charsmap->escape, def, "escape_whitespaces", where);
+  if (!rc)
+    rc = zf_json_bool(&charsmap->remove_extra_spaces, def, "remove_extra_whitespaces", where);
+  if (!rc) rc = zf_json_bool(&charsmap->escape_spaces, def, "escape_whitespaces", where);
   if (rc || !text) return rc;
   rc = decode_base64(charsmap, text, &len);
-  return rc ? rc : read_units(charsmap, len);
+  return rc ? rc : read_table(charsmap, len);
 }
 
 static int parse_new(void **self, const json_t *def, const char *where, int needed) {
   struct charsmap *charsmap = zf_calloc(1, sizeof *charsmap);
   if (!charsmap) return ZF_ENOMEM;
-  charsmap->dummy_prefix = charsmap->squeeze = charsmap->escape = 1;
+  charsmap->dummy_prefix = charsmap->remove_extra_spaces = charsmap->escape_spaces = 1;
   int rc = parse(charsmap, def, where, needed);
   if (rc) {
     zf_charsmap_free(charsmap);
@@ -132,99 +139,109 @@ int zf_sentencepiece_parse(void **self, const json_t *def, const char *where,
 
 /* --- looking up ------------------------------------------------------------------------ */
 
-static size_t children(uint32_t unit) {
+static size_t child_offset(uint32_t unit) {
   return (size_t)(unit >> 10) << ((unit & 1u << 9) >> 6);
 }
 
-/* Finds s[0..n): the shortest key that begins it or, with `longest`, the longest.
- * 1 with the replacement and the key's length, 0 for none, or a code. */
-static int find(const struct charsmap *charsmap, const char *s, int64_t length, int longest,
-                const char **text, int64_t *len) {
-  size_t at = charsmap->nunit ? children(charsmap->unit[0]) : 0, value = 0;
+/* Finds key[0..length): the shortest entry that it begins with or, with `longest`, the longest.  1
+ * with the replacement and the entry's length, 0 for none, or a code. */
+static int find_replacement(const struct charsmap *charsmap, const char *key, int64_t length,
+                            int longest, const char **replacement, int64_t *len) {
+  if (!charsmap->unit_count) return 0;
+  size_t at = child_offset(charsmap->unit[0]), value = 0;
   int64_t matched = 0;
-  for (int64_t i = 0; i < length && s[i] && charsmap->nunit; i++) {
-    unsigned char c = (unsigned char)s[i];
-    at ^= c;
-    if (at >= charsmap->nunit || (charsmap->unit[at] & (1u << 31 | 0xFF)) != c) break;
+  for (int64_t i = 0; i < length; i++) {
+    unsigned char byte = (unsigned char)key[i];
+    at ^= byte;
+    if (!byte || at >= charsmap->unit_count) break;
     uint32_t unit = charsmap->unit[at];
-    at ^= children(unit);
+    if ((unit & (1u << 31 | 0xFF)) != byte) break;
+    at ^= child_offset(unit);
     if (!(unit >> 8 & 1)) continue;
-    if (at >= charsmap->nunit) break;
+    if (at >= charsmap->unit_count) break;
     value = charsmap->unit[at] & ~(1u << 31);
     matched = i + 1;
     if (!longest) break;
   }
   if (!matched) return 0;
-  if (value > charsmap->nblob || ((unsigned char)charsmap->blob[value] & 0xC0) == 0x80)
-    return zf_error(ZF_EINVALID, "%s: precompiled_charsmap: a replacement at byte %zu of %zu",
-                    charsmap->where, value, charsmap->nblob);
-  *text = charsmap->blob + value;
+  if (value > charsmap->replacements_len ||
+      ((unsigned char)charsmap->replacements[value] & 0xC0) == 0x80)
+    return zf_error(ZF_EINVALID,
+                    "%s: precompiled_charsmap: expected a replacement at byte %zu of %zu",
+                    charsmap->where, value, charsmap->replacements_len);
+  *replacement = charsmap->replacements + value;
   *len = matched;
   return 1;
 }
 
 /* --- Precompiled --------------------------------------------------------------------- */
 
-static int64_t count(const char *s, int64_t len) {
-  int64_t k = 0;
-  for (int64_t i = 0; i < len; i++) k += ((unsigned char)s[i] & 0xC0) != 0x80;
-  return k;
+static int64_t count_chars(const char *text, int64_t len) {
+  int64_t characters = 0;
+  for (int64_t i = 0; i < len; i++) characters += ((unsigned char)text[i] & 0xC0) != 0x80;
+  return characters;
 }
 
-/* Notes that `old` characters became `text`: as many replace, the rest are inserted,
- * or the last one swallows what is over. */
-static int note(struct zf_chars *out, const char *text, int64_t old) {
-  int64_t n = (int64_t)strlen(text), made = count(text, n), k = 0;
-  int rc = 0;
-  for (int64_t i = 0; !rc && i < n; k++) {
+/* Appends `text`, which `old_chars` characters became.  As many of its characters replace old ones.
+ * Further ones are inserted; if there are fewer, the last one removes the old ones that remain. */
+static int add_replacement(struct zf_chars *out, const char *text, int64_t old_chars) {
+  int64_t len = (int64_t)strlen(text), new_chars = count_chars(text, len), written = 0;
+  for (int64_t i = 0; i < len; written++) {
     uint32_t c;
-    i += zf_char_next(&c, text + i, n - i);
-    rc = zf_chars_add(out, (int32_t)c, made > old && k >= old);
+    i += zf_char_next(&c, text + i, len - i);
+    int rc = zf_chars_add(out, (int32_t)c, new_chars > old_chars && written >= old_chars);
+    if (rc) return rc;
   }
-  if (!rc && made < old && out->count) out->at[out->count - 1].change -= (int32_t)(old - made);
-  return rc;
+  if (new_chars < old_chars && out->count)
+    out->mapping[out->count - 1].change -= (int32_t)(old_chars - new_chars);
+  return 0;
 }
 
-static int replace_grapheme(const struct charsmap *charsmap, struct zf_chars *out, const char *s,
-                            int64_t length) {
-  const char *text;
+/* Replaces a grapheme cluster as a whole if the table has it, else character by character. */
+static int replace_grapheme(const struct charsmap *charsmap, struct zf_chars *out,
+                            const char *grapheme, int64_t length) {
+  const char *replacement;
   int64_t len;
-  int rc = length < GRAPHEME ? find(charsmap, s, length, 0, &text, &len) : 0;
-  if (rc) return rc < 0 ? rc : note(out, text, count(s, length));
-  for (int64_t i = 0; !rc && i < length;) {
+  int bytes;
+  int rc =
+      length < GRAPHEME ? find_replacement(charsmap, grapheme, length, 0, &replacement, &len) : 0;
+  if (rc < 0) return rc;
+  if (rc) return add_replacement(out, replacement, count_chars(grapheme, length));
+  for (int64_t i = 0; i < length; i += bytes) {
     uint32_t c;
-    int k = zf_char_next(&c, s + i, length - i);
-    rc = find(charsmap, s + i, k, 0, &text, &len);
-    if (rc >= 0) rc = rc ? note(out, text, 1) : zf_chars_add(out, (int32_t)c, 0);
-    i += k;
+    bytes = zf_char_next(&c, grapheme + i, length - i);
+    rc = find_replacement(charsmap, grapheme + i, bytes, 0, &replacement, &len);
+    if (rc < 0) return rc;
+    rc = rc ? add_replacement(out, replacement, 1) : zf_chars_add(out, (int32_t)c, 0);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
-static int replace_all(const struct charsmap *charsmap, struct zf_chars *out, const char *s,
+static int replace_all(const struct charsmap *charsmap, struct zf_chars *out, const char *text,
                        int64_t len) {
   int64_t from = 0;
   int32_t state = 0, before = 0;
-  int rc = 0;
-  for (int64_t i = 0; !rc && i < len;) {
+  int bytes;
+  for (int64_t i = 0; i < len; i += bytes) {
     uint32_t c;
-    int k = zf_char_next(&c, s + i, len - i);
+    bytes = zf_char_next(&c, text + i, len - i);
     if (i > 0 && utf8proc_grapheme_break_stateful(before, (int32_t)c, &state)) {
-      rc = replace_grapheme(charsmap, out, s + from, i - from);
+      int rc = replace_grapheme(charsmap, out, text + from, i - from);
+      if (rc) return rc;
       from = i;
     }
     before = (int32_t)c;
-    i += k;
   }
-  return rc || from == len ? rc : replace_grapheme(charsmap, out, s + from, len - from);
+  return from < len ? replace_grapheme(charsmap, out, text + from, len - from) : 0;
 }
 
 static int map_precompiled(const void *self, struct zf_encoding *encoding,
-                           const struct zf_piece *piece) {
+                           const struct zf_span *span) {
   struct zf_chars out = {0};
-  int rc = replace_all(self, &out, encoding->cur.data + piece->off, piece->len);
-  if (!rc) rc = zf_chars_put(encoding, piece, &out);
-  free(out.at);
+  int rc = replace_all(self, &out, encoding->text.data + span->off, span->len);
+  if (!rc) rc = zf_chars_write(encoding, span, &out);
+  free(out.mapping);
   return rc;
 }
 
@@ -234,117 +251,148 @@ int zf_precompiled_apply(const void *self, struct zf_encoding *encoding) {
 
 /* --- SentencePiece --------------------------------------------------------------------- */
 
-static const char mark[] = "\xE2\x96\x81"; /* what a space is written as */
+static const char mark[] = "\xE2\x96\x81"; /* stands for a space */
 
-static int put_space(const struct charsmap *charsmap, struct zf_encoding *encoding, int32_t b,
-                     int32_t e) {
-  return charsmap->escape ? zf_text_buf_add(encoding, mark, 3, b, e)
-                          : zf_text_buf_add(encoding, " ", 1, b, e);
+static int put_space(const struct charsmap *charsmap, struct zf_encoding *encoding, int32_t begin,
+                     int32_t end) {
+  return charsmap->escape_spaces ? zf_text_buf_add(encoding, mark, 3, begin, end)
+                                 : zf_text_buf_add(encoding, " ", 1, begin, end);
 }
 
-/* The next stretch of a piece and what replaces it. */
-static int step(const struct charsmap *charsmap, const char *s, int64_t length, const char **text,
-                int64_t *len, int64_t *used) {
+/* The replacement of the entry that the input begins with, or its first character as it is.
+ * *consumed: bytes of the input. */
+static int next_replacement(const struct charsmap *charsmap, const char *input, int64_t length,
+                            const char **replacement, int64_t *len, int64_t *consumed) {
   uint32_t c;
-  int rc = find(charsmap, s, length, 1, text, used);
-  if (rc == 1) *len = (int64_t)strlen(*text);
+  int rc = find_replacement(charsmap, input, length, 1, replacement, consumed);
+  if (rc == 1) *len = (int64_t)strlen(*replacement);
   if (rc == 0) {
-    *used = zf_char_next(&c, s, length);
-    *text = s;
-    *len = *used;
+    *consumed = zf_char_next(&c, input, length);
+    *replacement = input;
+    *len = *consumed;
   }
   return rc < 0 ? rc : 0;
 }
 
-/* Appends a piece; *space says whether what came before ends in a space that takes up
- * those which follow. */
-static int put_piece(const struct charsmap *charsmap, struct zf_encoding *encoding,
-                     const struct zf_piece *piece, int *space) {
-  int64_t len, used = 0;
-  const char *text;
-  int rc = 0;
-  for (int64_t i = piece->off, end = piece->off + piece->len; !rc && i < end; i += used) {
-    rc = step(charsmap, encoding->cur.data + i, end - i, &text, &len, &used);
-    int32_t b = encoding->track && !rc ? encoding->cur.begin[i] : 0,
-            e = encoding->track && !rc ? encoding->cur.end[i + used - 1] : 0;
-    int64_t k = 0;
-    while (!rc && *space && k < len && text[k] == ' ') k++;
-    for (; !rc && k < len; k++) {
-      *space = text[k] == ' ';
-      rc = *space ? put_space(charsmap, encoding, b, e)
-                  : zf_text_buf_add(encoding, text + k, 1, b, e);
-    }
-    *space &= charsmap->squeeze;
+/* Appends a replacement without the spaces that follow another one. */
+static int put_replacement(const struct charsmap *charsmap, struct zf_encoding *encoding,
+                           const char *text, int64_t len, int32_t begin, int32_t end, int *space) {
+  int64_t i = 0;
+  while (*space && i < len && text[i] == ' ') i++;
+  for (; i < len; i++) {
+    *space = text[i] == ' ';
+    int rc = *space ? put_space(charsmap, encoding, begin, end)
+                    : zf_text_buf_add(encoding, text + i, 1, begin, end);
+    if (rc) return rc;
   }
-  return rc;
+  *space &= charsmap->remove_extra_spaces;
+  return 0;
+}
+
+/* Appends a span.  *space: the text before it ends in a space after which further ones are
+ * dropped. */
+static int put_span(const struct charsmap *charsmap, struct zf_encoding *encoding,
+                    const struct zf_span *span, int *space) {
+  int64_t len, consumed, span_end = span->off + span->len;
+  const char *replacement;
+  for (int64_t i = span->off; i < span_end; i += consumed) {
+    int rc = next_replacement(charsmap, encoding->text.data + i, span_end - i, &replacement, &len,
+                              &consumed);
+    if (rc) return rc;
+    int32_t begin = encoding->track_offsets ? encoding->text.begin[i] : 0,
+            end = encoding->track_offsets ? encoding->text.end[i + consumed - 1] : 0;
+    rc = put_replacement(charsmap, encoding, replacement, len, begin, end, space);
+    if (rc) return rc;
+  }
+  return 0;
 }
 
 static void drop_trailing(const struct charsmap *charsmap, struct zf_encoding *encoding,
                           int64_t from) {
-  struct zf_text_buf *text = &encoding->next;
-  int64_t n = charsmap->escape ? 3 : 1;
-  while (text->len - from >= n &&
-         !memcmp(text->data + text->len - n, charsmap->escape ? mark : " ", (size_t)n))
-    text->len -= n;
+  struct zf_text_buf *text = &encoding->new_text;
+  int64_t len = charsmap->escape_spaces ? 3 : 1;
+  while (text->len - from >= len &&
+         !memcmp(text->data + text->len - len, charsmap->escape_spaces ? mark : " ", (size_t)len))
+    text->len -= len;
 }
 
-/* Is there anything but spaces? */
-static int has_text(const struct charsmap *charsmap, const struct zf_encoding *encoding,
-                    int *found) {
-  int64_t len, used = 0;
-  const char *text;
-  int rc = 0;
-  *found = !charsmap->squeeze && encoding->npiece;
-  for (int64_t i = 0; !rc && !*found && i < encoding->npiece; i++) {
-    const struct zf_piece *piece = &encoding->piece[i];
-    *found = piece->id >= 0;
-    for (int64_t at = 0; !rc && !*found && at < piece->len; at += used) {
-      rc =
-          step(charsmap, encoding->cur.data + piece->off + at, piece->len - at, &text, &len, &used);
-      for (int64_t k = 0; !rc && k < len; k++) *found |= text[k] != ' ';
-    }
+/* Does a span become anything but spaces?  1, 0, or a code. */
+static int span_has_text(const struct charsmap *charsmap, const char *text, int64_t span_len) {
+  int64_t len, consumed;
+  const char *replacement;
+  for (int64_t at = 0; at < span_len; at += consumed) {
+    int rc = next_replacement(charsmap, text + at, span_len - at, &replacement, &len, &consumed);
+    if (rc) return rc;
+    for (int64_t i = 0; i < len; i++)
+      if (replacement[i] != ' ') return 1;
   }
+  return 0;
+}
+
+/* Does the text need the mark in front?  If spaces are removed, one of spaces alone does not.  1,
+ * 0, or a code. */
+static int has_text(const struct charsmap *charsmap, const struct zf_encoding *encoding) {
+  if (!charsmap->remove_extra_spaces) return encoding->span_count > 0;
+  for (int64_t i = 0; i < encoding->span_count; i++) {
+    const struct zf_span *span = &encoding->span[i];
+    if (span->id >= 0) return 1;
+    int rc = span_has_text(charsmap, encoding->text.data + span->off, span->len);
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+/* Appends an added token as it is; *from is the end of what has a segment. */
+static int put_added(struct zf_encoding *encoding, const struct zf_span *span, int64_t *from) {
+  int64_t begin = encoding->new_text.len;
+  int rc = begin > *from ? zf_encoding_add_segment(encoding, *from, begin, -1) : 0;
+  if (!rc) rc = zf_text_buf_copy(encoding, span->off, span->len);
+  if (!rc) rc = zf_encoding_add_segment(encoding, begin, encoding->new_text.len, span->id);
+  *from = encoding->new_text.len;
   return rc;
 }
 
-/* The pieces found stand in w->seg, their ids as matches, until the text is in place. */
-static int put_pieces(const struct charsmap *charsmap, struct zf_encoding *encoding,
-                      int64_t *from) {
-  int space = charsmap->squeeze, rc = 0;
-  for (int64_t i = 0; !rc && i < encoding->npiece; i++) {
-    const struct zf_piece piece = encoding->piece[i];
-    int64_t begin = encoding->next.len;
-    if (piece.id < 0) {
-      rc = put_piece(charsmap, encoding, &piece, &space);
-      continue;
-    }
-    if (begin > *from) rc = zf_encoding_segment(encoding, *from, begin, -1);
-    if (!rc) rc = zf_text_buf_copy(encoding, piece.off, piece.len);
-    if (!rc) rc = zf_encoding_segment(encoding, begin, encoding->next.len, piece.id);
-    *from = encoding->next.len;
-    space = 0;
+/* Appends all spans.  The spans of the new text are kept as segments, with their ids as `match`,
+ * until the texts are swapped. */
+static int put_spans(const struct charsmap *charsmap, struct zf_encoding *encoding, int64_t *from) {
+  int space = charsmap->remove_extra_spaces;
+  for (int64_t i = 0; i < encoding->span_count; i++) {
+    const struct zf_span span = encoding->span[i];
+    int rc = span.id < 0 ? put_span(charsmap, encoding, &span, &space)
+                         : put_added(encoding, &span, from);
+    if (rc) return rc;
+    if (span.id >= 0) space = 0;
   }
-  return rc;
+  return 0;
 }
 
-/* One text, whatever pieces stand in it: a mark before the first, none after the last. */
-int zf_sentencepiece_apply(const void *self, struct zf_encoding *encoding) {
-  const struct charsmap *charsmap = self;
-  int found = 0;
+/* Writes the new text and its spans as segments. */
+static int normalize(const struct charsmap *charsmap, struct zf_encoding *encoding) {
   int64_t from = 0;
-  int rc = has_text(charsmap, encoding, &found);
-  if (!rc) rc = zf_encoding_reserve(encoding, encoding->cur.len + 1);
-  encoding->segment_count = encoding->nmade = 0;
-  if (!rc && found && charsmap->dummy_prefix) rc = put_space(charsmap, encoding, 0, 0);
-  if (!rc) rc = put_pieces(charsmap, encoding, &from);
-  if (!rc && charsmap->squeeze) drop_trailing(charsmap, encoding, from);
-  if (!rc && encoding->next.len > from)
-    rc = zf_encoding_segment(encoding, from, encoding->next.len, -1);
+  int found = has_text(charsmap, encoding);
+  if (found < 0) return found;
+  int rc = zf_encoding_reserve(encoding, encoding->text.len + 1);
+  if (rc) return rc;
+  encoding->segment_count = encoding->new_span_count = 0;
+  if (found && charsmap->dummy_prefix) rc = put_space(charsmap, encoding, 0, 0);
+  if (!rc) rc = put_spans(charsmap, encoding, &from);
+  if (rc) return rc;
+  if (charsmap->remove_extra_spaces) drop_trailing(charsmap, encoding, from);
+  return encoding->new_text.len > from
+             ? zf_encoding_add_segment(encoding, from, encoding->new_text.len, -1)
+             : 0;
+}
+
+/* All spans together are one text: a mark before the first, no space after the last. */
+int zf_sentencepiece_apply(const void *self, struct zf_encoding *encoding) {
+  int rc = normalize(self, encoding);
+  if (rc) return rc;
   zf_encoding_swap_text(encoding);
-  for (int64_t i = 0; !rc && i < encoding->segment_count; i++)
-    rc = zf_encoding_push(encoding, encoding->segment[i].from,
-                          encoding->segment[i].to - encoding->segment[i].from,
-                          encoding->segment[i].match);
-  if (!rc) zf_encoding_swap_pieces(encoding);
-  return rc;
+  for (int64_t i = 0; i < encoding->segment_count; i++) {
+    const struct zf_text_segment *segment = &encoding->segment[i];
+    rc = zf_encoding_add_span(encoding, segment->from, segment->to - segment->from, segment->match);
+    if (rc) return rc;
+  }
+  zf_encoding_swap_spans(encoding);
+  return 0;
 }

@@ -1,5 +1,5 @@
 /* The tokenizer classes of Transformers 5 for the supported families: which one a directory has,
- * and what it brings along where the files say nothing. */
+ * and the defaults that it gives. */
 #include <string.h>
 
 #include "text_internal.h"
@@ -8,17 +8,17 @@
 static const struct zf_tok_class classes[] = {
     {.name = "GPT2Tokenizer",
      .special = {[ZF_BOS] = END, [ZF_EOS] = END, [ZF_UNK] = END},
-     .form = &zf_form_gpt2,
-     .parts = zf_parts_bytes},
+     .byte_form = &zf_form_gpt2,
+     .build_parts = zf_parts_bytes},
     {.name = "GPTNeoXTokenizer",
      .special = {[ZF_BOS] = END, [ZF_EOS] = END, [ZF_UNK] = END, [ZF_PAD] = "<|padding|>"},
-     .form = &zf_form_neox,
-     .parts = zf_parts_bytes},
+     .byte_form = &zf_form_neox,
+     .build_parts = zf_parts_bytes},
     {.name = "Qwen2Tokenizer",
      .special = {[ZF_EOS] = END, [ZF_UNK] = END, [ZF_PAD] = END},
-     .respecial = 1,
-     .form = &zf_form_qwen2,
-     .parts = zf_parts_bytes},
+     .readd_special = 1,
+     .byte_form = &zf_form_qwen2,
+     .build_parts = zf_parts_bytes},
     {.name = "RobertaTokenizer",
      .special = {[ZF_BOS] = "<s>",
                  [ZF_EOS] = "</s>",
@@ -27,38 +27,38 @@ static const struct zf_tok_class classes[] = {
                  [ZF_PAD] = "<pad>",
                  [ZF_CLS] = "<s>",
                  [ZF_MASK] = "<mask>"},
-     .form = &zf_form_roberta,
-     .parts = zf_parts_bytes},
+     .byte_form = &zf_form_roberta,
+     .build_parts = zf_parts_bytes},
     {.name = "BertTokenizer",
-     .also = "DistilBertTokenizer",
+     .alias = "DistilBertTokenizer",
      .special = {[ZF_UNK] = "[UNK]",
                  [ZF_SEP] = "[SEP]",
                  [ZF_PAD] = "[PAD]",
                  [ZF_CLS] = "[CLS]",
                  [ZF_MASK] = "[MASK]"},
-     .parts = zf_parts_bert},
+     .build_parts = zf_parts_bert},
     {.name = "LlamaTokenizer",
      .special = {[ZF_BOS] = "<s>", [ZF_EOS] = "</s>", [ZF_UNK] = "<unk>"},
-     .parts = zf_parts_llama,
-     .not_bytes = 1},
+     .build_parts = zf_parts_llama,
+     .keep_byte_level = 1},
     {.name = "CodeLlamaTokenizer",
      .special = {[ZF_BOS] = "<s>", [ZF_EOS] = "</s>", [ZF_UNK] = "<unk>"},
-     .parts = zf_parts_code_llama},
+     .build_parts = zf_parts_code_llama},
     {.name = "GemmaTokenizer",
      .special = {[ZF_BOS] = "<bos>",
                  [ZF_EOS] = "<eos>",
                  [ZF_UNK] = "<unk>",
                  [ZF_PAD] = "<pad>",
                  [ZF_MASK] = "<mask>"},
-     .parts = zf_parts_gemma},
+     .build_parts = zf_parts_gemma},
 };
 enum { CLASSES = sizeof classes / sizeof *classes };
 
-/* A family's own class; `ours` where other names in its files are known to be wrong.  A family
- * without one takes tokenizer.json as it is. */
+/* The class of a family; `override`: it replaces the class that the files name, which is known to
+ * be wrong.  NULL: tokenizer.json is used as it is. */
 static const struct {
   const char *model_type, *class;
-  int ours;
+  int override;
 } families[] = {
     {"gpt2", "GPT2Tokenizer", 0},
     {"opt", "GPT2Tokenizer", 0},
@@ -81,30 +81,37 @@ static const struct {
 };
 enum { FAMILIES = sizeof families / sizeof *families };
 
-/* The row of a name, "Fast" at its end passed over; or NULL. */
+static int has_name(const struct zf_tok_class *class, const char *name, size_t len) {
+  const char *const names[] = {class->name, class->alias};
+  for (int i = 0; i < 2; i++)
+    if (names[i] && strlen(names[i]) == len && !strncmp(names[i], name, len)) return 1;
+  return 0;
+}
+
+/* "Fast" at the end of the name is ignored. */
 const struct zf_tok_class *zf_tok_class_named(const char *name) {
-  size_t n = name ? strlen(name) : 0;
-  if (n > 4 && !strcmp(name + n - 4, "Fast")) n -= 4;
-  for (int i = 0; n && i < CLASSES; i++) {
-    const char *const of[] = {classes[i].name, classes[i].also};
-    for (int k = 0; k < 2; k++)
-      if (of[k] && strlen(of[k]) == n && !strncmp(of[k], name, n)) return &classes[i];
-  }
+  size_t len = name ? strlen(name) : 0;
+  if (!len) return NULL;
+  if (len > 4 && !strcmp(name + len - 4, "Fast")) len -= 4;
+  for (int i = 0; i < CLASSES; i++)
+    if (has_name(&classes[i], name, len)) return &classes[i];
   return NULL;
 }
 
 static const char *named_class(const struct zf_tok_settings *settings) {
   const char *name = json_string_value(json_object_get(settings->config, "tokenizer_class"));
-  return name ? name : json_string_value(json_object_get(settings->model, "tokenizer_class"));
+  return name ? name
+              : json_string_value(json_object_get(settings->model_config, "tokenizer_class"));
 }
 
 const struct zf_tok_class *zf_tok_class_of(const struct zf_tok_settings *settings) {
-  const char *type = json_string_value(json_object_get(settings->model, "model_type")),
-             *name = named_class(settings);
-  for (int i = 0; type && i < FAMILIES; i++) {
+  const char *type = json_string_value(json_object_get(settings->model_config, "model_type"));
+  const char *name = named_class(settings);
+  if (!type) return zf_tok_class_named(name);
+  for (int i = 0; i < FAMILIES; i++) {
     if (strcmp(families[i].model_type, type) != 0) continue;
     if (!families[i].class) return NULL;
-    return zf_tok_class_named(name && !families[i].ours ? name : families[i].class);
+    return zf_tok_class_named(name && !families[i].override ? name : families[i].class);
   }
   return zf_tok_class_named(name);
 }
@@ -112,5 +119,5 @@ const struct zf_tok_class *zf_tok_class_of(const struct zf_tok_settings *setting
 const struct zf_byte_form *zf_tok_form_of(const struct zf_tok_settings *settings) {
   const struct zf_tok_class *class =
       settings->class ? settings->class : zf_tok_class_named(named_class(settings));
-  return class && class->form ? class->form : &zf_form_gpt2;
+  return class && class->byte_form ? class->byte_form : &zf_form_gpt2;
 }

@@ -1,7 +1,7 @@
-/* Decoders: a table of rows, one a type of tokenizer.json.
+/* Decoders: a table with a row for each type of tokenizer.json.
  *
- * The pieces of the work are the tokens, in order and without gaps in cur; every
- * decoder rewrites the list. */
+ * The spans of the encoding are the tokens, in order and without gaps in the text; every decoder
+ * rewrites them. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,11 +10,11 @@
 #include "fmt/utf8.h"
 #include "text_internal.h"
 
-/* All of cur as one token. */
+/* The whole text as one token. */
 static int fuse(struct zf_encoding *encoding) {
-  encoding->nmade = 0;
-  int rc = zf_encoding_push(encoding, 0, encoding->cur.len, -1);
-  if (!rc) zf_encoding_swap_pieces(encoding);
+  encoding->new_span_count = 0;
+  int rc = zf_encoding_add_span(encoding, 0, encoding->text.len, -1);
+  if (!rc) zf_encoding_swap_spans(encoding);
   return rc;
 }
 
@@ -25,20 +25,21 @@ static int apply_fuse(const void *self, struct zf_encoding *encoding) {
 
 /* --- ByteLevel -------------------------------------------------------------------- */
 
-/* The bytes that a token stands for; one with a foreign character is text itself. */
-static int map_bytes(const void *self, struct zf_encoding *encoding, const struct zf_piece *piece) {
+/* The bytes that a token stands for.  A token with a character outside the byte alphabet stands for
+ * itself. */
+static int map_bytes(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
   (void)self;
-  struct zf_text_buf *text = &encoding->next;
-  int rc = zf_encoding_reserve(encoding, piece->len);
+  struct zf_text_buf *text = &encoding->new_text;
+  int rc = zf_encoding_reserve(encoding, span->len);
   if (rc) return rc;
   int64_t begin = text->len;
-  for (int64_t i = 0; i < piece->len;) {
+  for (int64_t i = 0; i < span->len;) {
     uint32_t c;
-    i += zf_char_next(&c, encoding->cur.data + piece->off + i, piece->len - i);
+    i += zf_char_next(&c, encoding->text.data + span->off + i, span->len - i);
     int byte = zf_char_byte_of(c);
     if (byte < 0) {
       text->len = begin;
-      return zf_text_buf_copy(encoding, piece->off, piece->len);
+      return zf_text_buf_copy(encoding, span->off, span->len);
     }
     text->data[text->len++] = (char)byte;
   }
@@ -47,77 +48,84 @@ static int map_bytes(const void *self, struct zf_encoding *encoding, const struc
 
 static int apply_byte_level(const void *self, struct zf_encoding *encoding) {
   int rc = zf_encoding_map(encoding, map_bytes, self);
-  if (!rc && zf_utf8_bad(encoding->cur.data, (size_t)encoding->cur.len) >= 0) {
-    rc = zf_encoding_clean(encoding, encoding->cur.data, encoding->cur.len);
+  if (!rc && zf_utf8_bad(encoding->text.data, (size_t)encoding->text.len) >= 0) {
+    rc = zf_encoding_add_repaired(encoding, encoding->text.data, encoding->text.len);
     if (!rc) zf_encoding_swap_text(encoding);
   }
   return rc ? rc : fuse(encoding);
 }
 
 /* --- ByteFallback ------------------------------------------------------------------- */
-
-static int hex(char c) {
-  return c >= '0' && c <= '9'   ? c - '0'
-         : c >= 'a' && c <= 'f' ? c - 'a' + 10
-         : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                : -1;
+static int hex_digit(char digit) {
+  if (digit >= '0' && digit <= '9') return digit - '0';
+  if (digit >= 'a' && digit <= 'f') return digit - 'a' + 10;
+  if (digit >= 'A' && digit <= 'F') return digit - 'A' + 10;
+  return -1;
 }
 
 /* The byte of "<0xE4>", or -1. */
-static int byte_of(const struct zf_encoding *encoding, const struct zf_piece *piece) {
-  const char *s = encoding->cur.data + piece->off;
-  if (piece->len != 6 || memcmp(s, "<0x", 3) || s[5] != '>') return -1;
-  return hex(s[3]) < 0 || hex(s[4]) < 0 ? -1 : hex(s[3]) * 16 + hex(s[4]);
+static int byte_of(const struct zf_encoding *encoding, const struct zf_span *span) {
+  const char *text = encoding->text.data + span->off;
+  if (span->len != 6 || memcmp(text, "<0x", 3) || text[5] != '>') return -1;
+  return hex_digit(text[3]) < 0 || hex_digit(text[4]) < 0
+             ? -1
+             : hex_digit(text[3]) * 16 + hex_digit(text[4]);
 }
 
-/* Bytes in a row are one token if together they are UTF-8, else each is a U+FFFD. */
+static int add_token(struct zf_encoding *encoding, const char *text, int64_t len) {
+  int64_t off = encoding->new_text.len;
+  int rc = zf_text_buf_add(encoding, text, len, 0, 0);
+  return rc ? rc : zf_encoding_add_span(encoding, off, len, -1);
+}
+
+/* Consecutive byte tokens become one token if together they are UTF-8, else each becomes U+FFFD. */
 static int put_bytes(struct zf_encoding *encoding, const struct zf_buf *bytes) {
-  int64_t off = encoding->next.len;
-  int rc = 0;
   if (bytes->len == 0) return 0;
-  if (zf_utf8_bad(bytes->data, bytes->len) < 0) {
-    rc = zf_text_buf_add(encoding, bytes->data, (int64_t)bytes->len, 0, 0);
-    return rc ? rc : zf_encoding_push(encoding, off, encoding->next.len - off, -1);
+  if (zf_utf8_bad(bytes->data, bytes->len) < 0)
+    return add_token(encoding, bytes->data, (int64_t)bytes->len);
+  for (size_t i = 0; i < bytes->len; i++) {
+    int rc = add_token(encoding, "\xEF\xBF\xBD", 3);
+    if (rc) return rc;
   }
-  for (size_t i = 0; !rc && i < bytes->len; i++) {
-    off = encoding->next.len;
-    rc = zf_text_buf_add(encoding, "\xEF\xBF\xBD", 3, 0, 0);
-    if (!rc) rc = zf_encoding_push(encoding, off, 3, -1);
+  return 0;
+}
+
+/* Rewrites the tokens; `bytes` collects consecutive byte tokens. */
+static int join_bytes(struct zf_encoding *encoding, struct zf_buf *bytes) {
+  int rc = zf_encoding_reserve(encoding, encoding->text.len + 1);
+  if (rc) return rc;
+  for (int64_t i = 0; i < encoding->span_count; i++) {
+    const struct zf_span span = encoding->span[i];
+    int byte = byte_of(encoding, &span);
+    if (byte >= 0) {
+      zf_buf_putc(bytes, (char)byte);
+      if ((rc = zf_buf_ok(bytes))) return rc;
+      continue;
+    }
+    if ((rc = put_bytes(encoding, bytes))) return rc;
+    zf_buf_clear(bytes);
+    rc = add_token(encoding, encoding->text.data + span.off, span.len);
+    if (rc) return rc;
   }
-  return rc;
+  return put_bytes(encoding, bytes);
 }
 
 static int apply_byte_fallback(const void *self, struct zf_encoding *encoding) {
   (void)self;
   struct zf_buf bytes = {0};
-  int rc = zf_encoding_reserve(encoding, encoding->cur.len + 1);
-  for (int64_t i = 0; !rc && i < encoding->npiece; i++) {
-    const struct zf_piece piece = encoding->piece[i];
-    int byte = byte_of(encoding, &piece);
-    if (byte >= 0) {
-      zf_buf_putc(&bytes, (char)byte);
-      rc = zf_buf_ok(&bytes);
-      continue;
-    }
-    rc = put_bytes(encoding, &bytes);
-    zf_buf_clear(&bytes);
-    int64_t off = encoding->next.len;
-    if (!rc) rc = zf_text_buf_copy(encoding, piece.off, piece.len);
-    if (!rc) rc = zf_encoding_push(encoding, off, piece.len, -1);
-  }
-  if (!rc) rc = put_bytes(encoding, &bytes);
+  int rc = join_bytes(encoding, &bytes);
   zf_buf_free(&bytes);
   if (rc) return rc;
   zf_encoding_swap_text(encoding);
-  zf_encoding_swap_pieces(encoding);
+  zf_encoding_swap_spans(encoding);
   return 0;
 }
 
 /* --- Strip ---------------------------------------------------------------------------- */
 
-struct strip {
+struct strip_decoder {
   char content[8];
-  int64_t ncontent, start, stop; /* at most so many of them at either end */
+  int64_t content_len, max_start, max_stop; /* removed at most this often at either end */
 };
 
 static int parse_strip(void **self, const json_t *def, const char *where,
@@ -125,33 +133,35 @@ static int parse_strip(void **self, const json_t *def, const char *where,
   (void)tok;
   const char *text;
   uint32_t c;
-  struct strip strip = {.start = -1, .stop = -1};
+  struct strip_decoder strip = {.max_start = -1, .max_stop = -1};
   int rc = zf_need_str(&text, def, "content", where);
-  if (!rc) rc = zf_json_int(&strip.start, def, "start", where);
-  if (!rc) rc = zf_json_int(&strip.stop, def, "stop", where);
+  if (!rc) rc = zf_json_int(&strip.max_start, def, "start", where);
+  if (!rc) rc = zf_json_int(&strip.max_stop, def, "stop", where);
   if (rc) return rc;
-  strip.ncontent = (int64_t)strlen(text);
-  if (!strip.ncontent || zf_char_next(&c, text, strip.ncontent) != strip.ncontent)
+  strip.content_len = (int64_t)strlen(text);
+  if (!strip.content_len || zf_char_next(&c, text, strip.content_len) != strip.content_len)
     return zf_error(ZF_EINVALID, "%s: key 'content': '%s' is not one character", where, text);
-  if (strip.start < 0 || strip.stop < 0)
+  if (strip.max_start < 0 || strip.max_stop < 0)
     return zf_error(ZF_EINVALID, "%s: keys 'start' and 'stop': expected counts", where);
-  memcpy(strip.content, text, (size_t)strip.ncontent);
+  memcpy(strip.content, text, (size_t)strip.content_len);
   *self = zf_malloc(sizeof strip);
   if (!*self) return ZF_ENOMEM;
   memcpy(*self, &strip, sizeof strip);
   return 0;
 }
 
-static int map_strip(const void *self, struct zf_encoding *encoding, const struct zf_piece *piece) {
-  const struct strip *strip = self;
-  const char *text = encoding->cur.data;
-  int64_t from = piece->off, to = piece->off + piece->len, n = strip->ncontent;
-  for (int64_t k = 0; k < strip->start && to - from >= n && !memcmp(text + from, strip->content, n);
-       k++)
-    from += n;
-  for (int64_t k = 0;
-       k < strip->stop && to - from >= n && !memcmp(text + to - n, strip->content, n); k++)
-    to -= n;
+static int map_strip(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
+  const struct strip_decoder *strip = self;
+  const char *text = encoding->text.data;
+  int64_t from = span->off, to = span->off + span->len, len = strip->content_len;
+  for (int64_t i = 0; i < strip->max_start; i++) {
+    if (to - from < len || memcmp(text + from, strip->content, (size_t)len) != 0) break;
+    from += len;
+  }
+  for (int64_t i = 0; i < strip->max_stop; i++) {
+    if (to - from < len || memcmp(text + to - len, strip->content, (size_t)len) != 0) break;
+    to -= len;
+  }
   return zf_text_buf_copy(encoding, from, to - from);
 }
 
@@ -161,41 +171,42 @@ static int apply_strip(const void *self, struct zf_encoding *encoding) {
 
 /* --- Metaspace -------------------------------------------------------------------------- */
 
-struct metaspace {
+struct metaspace_decoder {
   char mark[8];
-  int64_t nmark;
+  int64_t mark_len;
   enum zf_scheme scheme;
 };
 
 static int parse_metaspace(void **self, const json_t *def, const char *where,
                            const struct zf_tok *tok) {
   (void)tok;
-  struct metaspace metaspace;
+  struct metaspace_decoder metaspace;
   int rc = zf_metaspace_parse(metaspace.mark, &metaspace.scheme, def, where);
   if (rc) return rc;
-  metaspace.nmark = (int64_t)strlen(metaspace.mark);
+  metaspace.mark_len = (int64_t)strlen(metaspace.mark);
   *self = zf_malloc(sizeof metaspace);
   if (!*self) return ZF_ENOMEM;
   memcpy(*self, &metaspace, sizeof metaspace);
   return 0;
 }
 
-/* Marks become spaces; those of the first token go, since one was put before it. */
+/* Marks become spaces.  Those of the first token are dropped, since encoding prepended one. */
 static int map_metaspace(const void *self, struct zf_encoding *encoding,
-                         const struct zf_piece *piece) {
-  const struct metaspace *metaspace = self;
-  const char *s = encoding->cur.data + piece->off;
-  int drop = piece == encoding->piece && metaspace->scheme != ZF_NEVER, rc = 0;
-  for (int64_t i = 0; !rc && i < piece->len;) {
+                         const struct zf_span *span) {
+  const struct metaspace_decoder *metaspace = self;
+  const char *text = encoding->text.data + span->off;
+  int drop = span == encoding->span && metaspace->scheme != ZF_NEVER, bytes;
+  for (int64_t i = 0; i < span->len; i += bytes) {
     uint32_t c;
-    int n = zf_char_next(&c, s + i, piece->len - i);
-    if (n != metaspace->nmark || memcmp(s + i, metaspace->mark, (size_t)n))
-      rc = zf_text_buf_copy(encoding, piece->off + i, n);
+    int rc = 0;
+    bytes = zf_char_next(&c, text + i, span->len - i);
+    if (bytes != metaspace->mark_len || memcmp(text + i, metaspace->mark, (size_t)bytes) != 0)
+      rc = zf_text_buf_copy(encoding, span->off + i, bytes);
     else if (!drop)
       rc = zf_text_buf_add(encoding, " ", 1, 0, 0);
-    i += n;
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 static int apply_metaspace(const void *self, struct zf_encoding *encoding) {

@@ -6,24 +6,24 @@
 
 enum zf_form { ZF_NFC, ZF_NFD, ZF_NFKC, ZF_NFKD };
 
-/* Appends the form of a piece of w->cur to w->next. */
-int zf_form_apply(enum zf_form form, struct zf_encoding *encoding, const struct zf_piece *piece);
+/* Appends the form of a span to new_text. */
+int zf_form_apply(enum zf_form form, struct zf_encoding *encoding, const struct zf_span *span);
 
 struct zf_char_map {
   int32_t character;
-  int32_t change; /* 0 replaces the next old character, +1 is inserted, -n swallows n more */
-  uint8_t order;  /* canonical combining class */
+  int32_t change; /* 0 replaces the next old character, +1 is inserted, -n removes n more */
+  uint8_t combining_class; /* canonical combining class */
 };
 
 struct zf_chars {
-  struct zf_char_map *at;
+  struct zf_char_map *mapping;
   int64_t count, cap;
 };
 
-int zf_chars_add(struct zf_chars *chars, int32_t c, int change);
-/* Writes the characters that a piece became to w->next, each with the place that its
- * change gives. */
-int zf_chars_put(struct zf_encoding *encoding, const struct zf_piece *piece,
-                 const struct zf_chars *chars);
+int zf_chars_add(struct zf_chars *chars, int32_t character, int change);
+/* Appends the characters that a span became to new_text, each with the offsets that its change
+ * gives. */
+int zf_chars_write(struct zf_encoding *encoding, const struct zf_span *span,
+                   const struct zf_chars *chars);
 
 #endif

@@ -1,7 +1,7 @@
-/* The tokenizer of a GGUF file as the files that Transformers loads.
+/* Writing the tokenizer of a GGUF file as files that Transformers loads.
  *
- *   tokenizer.json         the form that gguf_tok.c reads it in, with a list of merges where the file
- *                          holds scores
+ *   tokenizer.json         what gguf_tok.c makes of it, with a list of merges if the file holds
+ *                          scores
  *   tokenizer_config.json  names of the special tokens, the chat template */
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +32,7 @@ static int append_merge(void *ctx, const struct zf_merge *split) {
 
 static json_t *vocab_object(const struct zf_vocab *vocab) {
   json_t *out = json_object();
-  for (int64_t id = 0; id < vocab->nid; id++) {
+  for (int64_t id = 0; id < vocab->id_end; id++) {
     if (json_object_set_new(out, zf_vocab_piece(vocab, (int32_t)id), json_integer(id))) {
       json_decref(out);
       return NULL;
@@ -41,7 +41,7 @@ static json_t *vocab_object(const struct zf_vocab *vocab) {
   return out;
 }
 
-/* The model part {vocab, merges} for one of {pieces, scores, types}. */
+/* A model {vocab, merges} from one with {pieces, scores, types}. */
 static int listed_model(json_t **out, const json_t *model, const char *path) {
   struct zf_vocab vocab = {0};
   struct zf_scored list;
@@ -52,7 +52,8 @@ static int listed_model(json_t **out, const json_t *model, const char *path) {
   if (!rc) rc = zf_json_int(&unk, model, "unk_id", path);
   if (!rc) rc = zf_scored_splits(&list, &vocab, score, append_merge, &merges);
   if (!rc) {
-    const char *unknown = unk >= 0 && unk < vocab.nid ? zf_vocab_piece(&vocab, (int32_t)unk) : NULL;
+    const char *unknown =
+        unk >= 0 && unk < vocab.id_end ? zf_vocab_piece(&vocab, (int32_t)unk) : NULL;
     *out = json_pack("{s:s, s:n, s:s?, s:n, s:n, s:b, s:b, s:b, s:o, s:O}", "type", "BPE",
                      "dropout", "unk_token", unknown, "continuing_subword_prefix",
                      "end_of_word_suffix", "fuse_unk", 1, "byte_fallback", 1, "ignore_merges", 0,
@@ -67,7 +68,7 @@ static int listed_model(json_t **out, const json_t *model, const char *path) {
 
 /* --- tokenizer.json -------------------------------------------------------------------------- */
 
-/* The fields that the `tokenizers` package wants and our reader takes for granted. */
+/* Adds the fields that the `tokenizers` package requires and our reader does not. */
 static void complete_added(json_t *added) {
   static const char *const flags[] = {"single_word", "lstrip", "rstrip", "normalized"};
   json_t *token;
@@ -87,7 +88,7 @@ static void complete_bytes(json_t *part) {
   }
 }
 
-/* A template for pairs, and the ids beside the tokens, which the package demands. */
+/* Adds the template for pairs and the type ids, which the `tokenizers` package requires. */
 static int complete_template(json_t *post) {
   json_t *single = json_object_get(post, "single"), *pair = json_array(), *entry, *inner;
   const char *name;
@@ -111,25 +112,30 @@ static int complete_template(json_t *post) {
   return json_object_set_new(post, "pair", pair) ? ZF_ENOMEM : 0;
 }
 
-/* Turns what our reader builds into a complete tokenizer.json. */
+/* Replaces a model with scores by one with a list of merges. */
+static int list_merges(json_t *root, const char *path) {
+  json_t *model = json_object_get(root, "model"), *listed = NULL;
+  if (!json_is_true(json_object_get(model, ZF_SPM_KEY))) return 0;
+  int rc = listed_model(&listed, model, path);
+  if (rc) return rc;
+  return json_object_set_new(root, "model", listed) ? no_memory(path) : 0;
+}
+
+/* Completes what zf_gguf_tok_keys makes to a tokenizer.json that the `tokenizers` package reads. */
 static int complete(json_t *root, const char *path) {
-  json_t *model = json_object_get(root, "model"), *listed = NULL, *part;
-  json_t *cut = json_object_get(root, "pre_tokenizer");
+  static const char *const empty[] = {"truncation", "padding", "pre_tokenizer"};
+  json_t *pretokenizer = json_object_get(root, "pre_tokenizer"), *part;
   size_t i;
   complete_added(json_object_get(root, "added_tokens"));
   complete_bytes(json_object_get(root, "decoder"));
-  complete_bytes(cut);
-  json_array_foreach(json_object_get(cut, "pretokenizers"), i, part) complete_bytes(part);
+  complete_bytes(pretokenizer);
+  json_array_foreach(json_object_get(pretokenizer, "pretokenizers"), i, part) complete_bytes(part);
   int rc = complete_template(json_object_get(root, "post_processor"));
-  if (!rc && json_is_true(json_object_get(model, ZF_SPM_KEY))) {
-    rc = listed_model(&listed, model, path);
-    if (!rc && json_object_set_new(root, "model", listed)) rc = no_memory(path);
-  }
-  static const char *const empty[] = {"truncation", "padding", "pre_tokenizer"};
-  for (int k = 0; !rc && k < 3; k++)
-    if (!json_object_get(root, empty[k])) json_object_set_new(root, empty[k], json_null());
-  if (!rc && json_object_set_new(root, "version", json_string("1.0"))) rc = no_memory(path);
-  return rc;
+  if (!rc) rc = list_merges(root, path);
+  if (rc) return rc;
+  for (int j = 0; j < 3; j++)
+    if (!json_object_get(root, empty[j])) json_object_set_new(root, empty[j], json_null());
+  return json_object_set_new(root, "version", json_string("1.0")) ? no_memory(path) : 0;
 }
 
 static int write_json(const char *dir, const char *name, const json_t *value) {
@@ -152,7 +158,7 @@ static int save_tokenizer(const char *dir, const json_t *keys, const char *path)
 
 /* --- tokenizer_config.json ------------------------------------------------------------------- */
 
-/* [{name, template}] where the file has several, the text alone where it has one. */
+/* [{name, template}] if the file has several, the text alone if it has one. */
 static json_t *chat_templates(const json_t *keys) {
   static const char stem[] = "tokenizer.chat_template.";
   json_t *first = json_object_get(keys, "tokenizer.chat_template"), *list = json_array(), *value;

@@ -1,4 +1,4 @@
-/* Normalizers: a table of rows, one a type of tokenizer.json. */
+/* Normalizers: a table with a row for each type of tokenizer.json. */
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -9,8 +9,8 @@
 
 /* --- forms -------------------------------------------------------------------- */
 
-static int map_form(const void *self, struct zf_encoding *encoding, const struct zf_piece *piece) {
-  return zf_form_apply(*(const enum zf_form *)self, encoding, piece);
+static int map_form(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
+  return zf_form_apply(*(const enum zf_form *)self, encoding, span);
 }
 
 static int apply_form(struct zf_encoding *encoding, enum zf_form form) {
@@ -39,24 +39,22 @@ static int apply_nfkd(const void *self, struct zf_encoding *encoding) {
 
 /* --- character by character ----------------------------------------------------- */
 
-/* The only character whose full lower case is two: I with dot above. */
+/* I with dot above: the only character whose full lower case is two characters. */
 enum { DOTTED_I = 0x130, DOT_ABOVE = 0x307 };
 
-static int map_lower(const void *self, struct zf_encoding *encoding, const struct zf_piece *piece) {
+static int map_lower(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
   (void)self;
-  int rc = 0;
-  for (int64_t i = piece->off, end = piece->off + piece->len; !rc && i < end;) {
+  int64_t end = span->off + span->len;
+  int bytes;
+  for (int64_t i = span->off; i < end; i += bytes) {
     uint32_t c;
-    int n = zf_char_next(&c, encoding->cur.data + i, end - i);
-    if (c == DOTTED_I) {
-      rc = zf_text_buf_put(encoding, i, 'i');
-      if (!rc) rc = zf_text_buf_put(encoding, i, DOT_ABOVE);
-    } else {
-      rc = zf_text_buf_put(encoding, i, (uint32_t)utf8proc_tolower((int32_t)c));
-    }
-    i += n;
+    bytes = zf_char_next(&c, encoding->text.data + i, end - i);
+    uint32_t lower = c == DOTTED_I ? 'i' : (uint32_t)utf8proc_tolower((int32_t)c);
+    int rc = zf_text_buf_add_char(encoding, i, lower);
+    if (!rc && c == DOTTED_I) rc = zf_text_buf_add_char(encoding, i, DOT_ABOVE);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 int zf_lower_apply(const void *self, struct zf_encoding *encoding) {
@@ -64,16 +62,18 @@ int zf_lower_apply(const void *self, struct zf_encoding *encoding) {
 }
 
 static int map_strip_accents(const void *self, struct zf_encoding *encoding,
-                             const struct zf_piece *piece) {
+                             const struct zf_span *span) {
   (void)self;
-  int rc = 0;
-  for (int64_t i = piece->off, end = piece->off + piece->len; !rc && i < end;) {
+  int64_t end = span->off + span->len;
+  int bytes;
+  for (int64_t i = span->off; i < end; i += bytes) {
     uint32_t c;
-    int n = zf_char_next(&c, encoding->cur.data + i, end - i);
-    if (!zf_char_is_mark(c)) rc = zf_text_buf_copy(encoding, i, n);
-    i += n;
+    bytes = zf_char_next(&c, encoding->text.data + i, end - i);
+    if (zf_char_is_mark(c)) continue;
+    int rc = zf_text_buf_copy(encoding, i, bytes);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 static int apply_strip_accents(const void *self, struct zf_encoding *encoding) {
@@ -81,12 +81,14 @@ static int apply_strip_accents(const void *self, struct zf_encoding *encoding) {
 }
 
 static int map_byte_level(const void *self, struct zf_encoding *encoding,
-                          const struct zf_piece *piece) {
+                          const struct zf_span *span) {
   (void)self;
-  int rc = 0;
-  for (int64_t i = piece->off; !rc && i < piece->off + piece->len; i++)
-    rc = zf_text_buf_put(encoding, i, zf_char_byte_level((unsigned char)encoding->cur.data[i]));
-  return rc;
+  for (int64_t i = span->off; i < span->off + span->len; i++) {
+    unsigned char byte = (unsigned char)encoding->text.data[i];
+    int rc = zf_text_buf_add_char(encoding, i, zf_char_byte_level(byte));
+    if (rc) return rc;
+  }
+  return 0;
 }
 
 static int apply_byte_level(const void *self, struct zf_encoding *encoding) {
@@ -95,14 +97,14 @@ static int apply_byte_level(const void *self, struct zf_encoding *encoding) {
 
 /* --- Strip ------------------------------------------------------------------------ */
 
-struct strip {
+struct strip_normalizer {
   int left, right;
 };
 
 static int parse_strip(void **self, const json_t *def, const char *where,
                        const struct zf_tok *tok) {
   (void)tok;
-  struct strip strip;
+  struct strip_normalizer strip;
   int rc = zf_need_bool(&strip.left, def, "strip_left", where);
   if (!rc) rc = zf_need_bool(&strip.right, def, "strip_right", where);
   if (rc) return rc;
@@ -112,19 +114,19 @@ static int parse_strip(void **self, const json_t *def, const char *where,
   return 0;
 }
 
-static int map_strip(const void *self, struct zf_encoding *encoding, const struct zf_piece *piece) {
-  const struct strip *strip = self;
-  int64_t from = piece->off, to = piece->off + piece->len;
+static int map_strip(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
+  const struct strip_normalizer *strip = self;
+  int64_t from = span->off, to = span->off + span->len;
   uint32_t c;
   while (strip->left && from < to) {
-    int n = zf_char_next(&c, encoding->cur.data + from, to - from);
+    int bytes = zf_char_next(&c, encoding->text.data + from, to - from);
     if (!zf_char_is_space(c)) break;
-    from += n;
+    from += bytes;
   }
   while (strip->right && from < to) {
     int64_t last = to - 1;
-    while (last > from && ((unsigned char)encoding->cur.data[last] & 0xC0) == 0x80) last--;
-    zf_char_next(&c, encoding->cur.data + last, to - last);
+    while (last > from && ((unsigned char)encoding->text.data[last] & 0xC0) == 0x80) last--;
+    zf_char_next(&c, encoding->text.data + last, to - last);
     if (!zf_char_is_space(c)) break;
     to = last;
   }
@@ -147,10 +149,9 @@ static int parse_prepend(void **self, const json_t *def, const char *where,
   return *self ? 0 : ZF_ENOMEM;
 }
 
-static int map_prepend(const void *self, struct zf_encoding *encoding,
-                       const struct zf_piece *piece) {
-  int rc = zf_encoding_prepend(encoding, piece, self, (int64_t)strlen(self));
-  return rc ? rc : zf_text_buf_copy(encoding, piece->off, piece->len);
+static int map_prepend(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
+  int rc = zf_encoding_prepend(encoding, span, self, (int64_t)strlen(self));
+  return rc ? rc : zf_text_buf_copy(encoding, span->off, span->len);
 }
 
 static int apply_prepend(const void *self, struct zf_encoding *encoding) {
@@ -159,13 +160,13 @@ static int apply_prepend(const void *self, struct zf_encoding *encoding) {
 
 /* --- Replace ------------------------------------------------------------------------ */
 
-struct replace {
+struct replace_normalizer {
   struct zf_pattern *pattern;
   char *content;
 };
 
 void zf_replace_free(void *self) {
-  struct replace *replace = self;
+  struct replace_normalizer *replace = self;
   if (!replace) return;
   zf_pattern_free(replace->pattern);
   free(replace->content);
@@ -175,7 +176,7 @@ void zf_replace_free(void *self) {
 int zf_replace_parse(void **self, const json_t *def, const char *where, const struct zf_tok *tok) {
   (void)tok;
   const char *content;
-  struct replace *replace = zf_calloc(1, sizeof *replace);
+  struct replace_normalizer *replace = zf_calloc(1, sizeof *replace);
   if (!replace) return ZF_ENOMEM;
   int rc = zf_need_str(&content, def, "content", where);
   if (!rc) rc = zf_pattern_parse(&replace->pattern, def, where);
@@ -188,27 +189,26 @@ int zf_replace_parse(void **self, const json_t *def, const char *where, const st
   return 0;
 }
 
-/* What replaces a match counts as coming from the last character of it. */
-static int map_replace(const void *self, struct zf_encoding *encoding,
-                       const struct zf_piece *piece) {
-  const struct replace *replace = self;
-  int64_t n = (int64_t)strlen(replace->content);
+/* The replacement of a match gets the offsets of the match's last character. */
+static int map_replace(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
+  const struct replace_normalizer *replace = self;
+  int64_t len = (int64_t)strlen(replace->content);
   encoding->segment_count = 0;
-  int rc = zf_pattern_find(replace->pattern, encoding, encoding->cur.data + piece->off, piece->len);
-  for (int64_t i = 0; !rc && i < encoding->segment_count; i++) {
+  int rc = zf_pattern_find(replace->pattern, encoding, encoding->text.data + span->off, span->len);
+  if (rc) return rc;
+  for (int64_t i = 0; i < encoding->segment_count; i++) {
     const struct zf_text_segment *segment = &encoding->segment[i];
-    if (!segment->match) {
-      rc = zf_text_buf_copy(encoding, piece->off + segment->from, segment->to - segment->from);
-      continue;
+    int32_t begin = (int32_t)span->origin, end = begin;
+    if (encoding->track_offsets && segment->to > 0) {
+      begin = encoding->text.begin[span->off + segment->to - 1];
+      end = encoding->text.end[span->off + segment->to - 1];
     }
-    int32_t b = (int32_t)piece->origin, e = b;
-    if (encoding->track && segment->to > 0) {
-      b = encoding->cur.begin[piece->off + segment->to - 1];
-      e = encoding->cur.end[piece->off + segment->to - 1];
-    }
-    rc = zf_text_buf_add(encoding, replace->content, n, b, e);
+    rc = segment->match
+             ? zf_text_buf_add(encoding, replace->content, len, begin, end)
+             : zf_text_buf_copy(encoding, span->off + segment->from, segment->to - segment->from);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 int zf_replace_apply(const void *self, struct zf_encoding *encoding) {
@@ -227,17 +227,19 @@ static int is_nmt_space(uint32_t c) {
          c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == ZF_REPLACEMENT;
 }
 
-static int map_nmt(const void *self, struct zf_encoding *encoding, const struct zf_piece *piece) {
+static int map_nmt(const void *self, struct zf_encoding *encoding, const struct zf_span *span) {
   (void)self;
-  int rc = 0;
-  for (int64_t i = piece->off, end = piece->off + piece->len; !rc && i < end;) {
+  int64_t end = span->off + span->len;
+  int bytes;
+  for (int64_t i = span->off; i < end; i += bytes) {
     uint32_t c;
-    int n = zf_char_next(&c, encoding->cur.data + i, end - i);
-    if (!is_nmt_control(c))
-      rc = is_nmt_space(c) ? zf_text_buf_put(encoding, i, ' ') : zf_text_buf_copy(encoding, i, n);
-    i += n;
+    bytes = zf_char_next(&c, encoding->text.data + i, end - i);
+    if (is_nmt_control(c)) continue;
+    int rc = is_nmt_space(c) ? zf_text_buf_add_char(encoding, i, ' ')
+                             : zf_text_buf_copy(encoding, i, bytes);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 static int apply_nmt(const void *self, struct zf_encoding *encoding) {

@@ -1,18 +1,18 @@
-/* From Oniguruma's Ruby syntax, in which tokenizer files are written, to PCRE2's.
+/* Translates Oniguruma's Ruby syntax, which tokenizer files use, to PCRE2's.
  *
- * Most of it means the same.  Rewritten is what compiles in both and matches
- * different texts:
+ * Most of it means the same in both.  What compiles in both but matches different texts is
+ * rewritten:
  *
- *   \s \S \w \W \b \B   PCRE2 has U+180E among spaces and no marks among word characters
- *   [:punct:]           signs too, not punctuation alone
+ *   \s \S \w \W \b \B   PCRE2 counts U+180E as a space and marks not as word characters
+ *   [:punct:]           symbols too, not punctuation alone
  *   \h \H               a hexadecimal digit, not horizontal space
  *   \p{Han}             the script, not its extensions (PCRE2 since 10.40)
  *   X{1,3}+  X{2}?      (?:X{1,3})+ and (?:X{2})?, not possessive and lazy
  *   X{,3}               X{0,3}
  *   (?m:                the dot matches a newline: PCRE2's s
  *
- * What would need more than that (set operations in classes, options in the middle)
- * is refused. */
+ * What would need more than that (set operations in classes, options within the pattern) is an
+ * error. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <string.h>
@@ -25,7 +25,7 @@
 #define WORDS                                                                                      \
   "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"                      \
   "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
-/* Outside classes Oniguruma counts raised digits and fractions of Latin-1 as words. */
+/* Outside classes Oniguruma counts the superscripts and fractions of Latin-1 as word characters. */
 #define WORDS_ALONE WORDS "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 #define HEX "0-9A-Fa-f"
 
@@ -34,36 +34,38 @@
 #define BEFORE_NOT "(?<![" WORDS_ALONE "])"
 #define AFTER_NOT "(?![" WORDS_ALONE "])"
 
-enum { GROUPS = 250 }; /* PCRE2's own limit of nesting */
+enum { GROUPS = 250 }; /* PCRE2's limit of nesting */
 
-struct scan {
+struct ruby_scan {
   struct zf_buf *out;
-  const char *text, *p;
+  const char *text, *cursor;
   const char *where;
-  size_t atom; /* where in out the last repeatable item begins */
-  size_t group[GROUPS];
+  size_t atom_begin; /* offset in out of the last item that can be repeated */
+  size_t group_begin[GROUPS];
   int depth;
 };
 
-static int refuse(const struct scan *scan, const char *what) {
+static int refuse(const struct ruby_scan *scan, const char *what) {
   return zf_error(ZF_EINVALID, "%s: pattern '%s': at byte %d: %s is not supported", scan->where,
-                  scan->text, (int)(scan->p - scan->text), what);
+                  scan->text, (int)(scan->cursor - scan->text), what);
 }
 
-/* Copies n bytes, fewer at the end of the text. */
-static void take(struct scan *scan, size_t count) {
-  for (; count && *scan->p; count--) zf_buf_putc(scan->out, *scan->p++);
+/* Copies `count` bytes, fewer at the end of the text. */
+static void copy_bytes(struct ruby_scan *scan, size_t count) {
+  size_t len = strnlen(scan->cursor, count);
+  zf_buf_add(scan->out, scan->cursor, len);
+  scan->cursor += len;
 }
 
-static void take_char(struct scan *scan) {
+static void copy_char(struct ruby_scan *scan) {
   uint32_t c;
-  take(scan, (size_t)zf_char_next(&c, scan->p, (int64_t)strlen(scan->p)));
+  copy_bytes(scan, (size_t)zf_char_next(&c, scan->cursor, (int64_t)strlen(scan->cursor)));
 }
 
 /* Copies up to and including `end`. */
-static void take_until(struct scan *scan, char end) {
-  while (*scan->p && *scan->p != end) take(scan, 1);
-  take(scan, 1);
+static void copy_until(struct ruby_scan *scan, char end) {
+  while (*scan->cursor && *scan->cursor != end) copy_bytes(scan, 1);
+  copy_bytes(scan, 1);
 }
 
 static int is_script(const char *name, size_t length) {
@@ -77,41 +79,47 @@ static int is_script(const char *name, size_t length) {
   return code != NULL;
 }
 
-/* \p{Name}, \P{Name}, \p{^Name}; s->p is at the p. */
-static void property(struct scan *scan) {
+/* \p{Name}, \P{Name}, \p{^Name}; the cursor stands at the p. */
+static void translate_property(struct ruby_scan *scan) {
   zf_buf_putc(scan->out, '\\');
-  take(scan, 1);
-  if (*scan->p != '{') return;
-  take(scan, 1);
-  if (*scan->p == '^') take(scan, 1);
-  if (is_script(scan->p, strcspn(scan->p, "}"))) zf_buf_puts(scan->out, "sc:");
-  take_until(scan, '}');
+  copy_bytes(scan, 1);
+  if (*scan->cursor != '{') return;
+  copy_bytes(scan, 1);
+  if (*scan->cursor == '^') copy_bytes(scan, 1);
+  if (is_script(scan->cursor, strcspn(scan->cursor, "}"))) zf_buf_puts(scan->out, "sc:");
+  copy_until(scan, '}');
 }
 
-/* Escapes longer than one character are copied whole, so that a repeat count after
- * them finds their beginning. */
-static void plain_escape(struct scan *scan) {
-  char c = *scan->p;
-  if (c == 'u' && strspn(scan->p + 1, "0123456789abcdefABCDEF") >= 4) {
-    zf_buf_printf(scan->out, "\\x{%.4s}", scan->p + 1);
-    scan->p += 5;
+/* Copies at most `max` bytes of a set. */
+static void copy_run(struct ruby_scan *scan, const char *set, size_t max) {
+  size_t len = strspn(scan->cursor, set);
+  copy_bytes(scan, len < max ? len : max);
+}
+
+/* An escape of several characters is copied as a whole, so that a repeat count after it applies to
+ * all of it. */
+static void copy_escape(struct ruby_scan *scan) {
+  static const char hex[] = "0123456789abcdefABCDEF";
+  char letter = *scan->cursor;
+  if (letter == 'u' && strspn(scan->cursor + 1, hex) >= 4) {
+    zf_buf_printf(scan->out, "\\x{%.4s}", scan->cursor + 1);
+    scan->cursor += 5;
     return;
   }
   zf_buf_putc(scan->out, '\\');
-  take_char(scan);
-  if (c == 'x' && *scan->p == '{')
-    take_until(scan, '}');
-  else if (c == 'x')
-    for (int i = 0; i < 2 && *scan->p && strchr("0123456789abcdefABCDEF", *scan->p); i++)
-      take(scan, 1);
-  else if ((c == 'k' || c == 'g') && *scan->p == '<')
-    take_until(scan, '>');
-  else if (c >= '0' && c <= '9')
-    while (*scan->p >= '0' && *scan->p <= '9') take(scan, 1);
+  copy_char(scan);
+  if (letter == 'x' && *scan->cursor == '{')
+    copy_until(scan, '}');
+  else if (letter == 'x')
+    copy_run(scan, hex, 2);
+  else if ((letter == 'k' || letter == 'g') && *scan->cursor == '<')
+    copy_until(scan, '>');
+  else if (letter >= '0' && letter <= '9')
+    copy_run(scan, "0123456789", SIZE_MAX);
 }
 
 static const struct {
-  char c;
+  char letter;
   const char *outside, *inside;
 } classes[] = {
     {'s', "[" SPACES "]", SPACES},
@@ -124,163 +132,166 @@ static const struct {
     {'B', "(?:" BEFORE AFTER "|" BEFORE_NOT AFTER_NOT ")", NULL},
 };
 
-static int escape(struct scan *scan, int inside) {
-  scan->p++;
-  if (*scan->p == 0) return refuse(scan, "a backslash at the end");
+static int translate_escape(struct ruby_scan *scan, int inside) {
+  scan->cursor++;
+  if (*scan->cursor == 0) return refuse(scan, "a backslash at the end");
   for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
-    if (classes[i].c != *scan->p) continue;
+    if (classes[i].letter != *scan->cursor) continue;
     const char *text = inside ? classes[i].inside : classes[i].outside;
     if (!text) return refuse(scan, "a negated class within a class");
     zf_buf_puts(scan->out, text);
-    scan->p++;
+    scan->cursor++;
     return 0;
   }
-  if (*scan->p == 'p' || *scan->p == 'P')
-    property(scan);
-  else if (*scan->p == 'M' || *scan->p == 'C' || *scan->p == 'c')
+  if (*scan->cursor == 'p' || *scan->cursor == 'P')
+    translate_property(scan);
+  else if (*scan->cursor == 'M' || *scan->cursor == 'C' || *scan->cursor == 'c')
     return refuse(scan, "a control escape");
   else
-    plain_escape(scan);
+    copy_escape(scan);
   return 0;
 }
 
-/* [:name:] within a class.  Those not listed take in other characters in PCRE2. */
-static int posix(struct scan *scan) {
+/* [:name:] within a class.  The names that are not listed mean other characters in PCRE2. */
+static int translate_posix_class(struct ruby_scan *scan) {
   static const struct {
     const char *name, *text;
   } known[] = {{"[:space:]", SPACES}, {"[:word:]", WORDS},          {"[:punct:]", "\\p{P}\\p{S}"},
                {"[:digit:]", "\\d"},  {"[:xdigit:]", "[:xdigit:]"}, {"[:cntrl:]", "\\p{Cc}"}};
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-    size_t n = strlen(known[i].name);
-    if (strncmp(scan->p, known[i].name, n)) continue;
+    size_t len = strlen(known[i].name);
+    if (strncmp(scan->cursor, known[i].name, len)) continue;
     zf_buf_puts(scan->out, known[i].text);
-    scan->p += n;
+    scan->cursor += len;
     return 0;
   }
   return refuse(scan, "this named class");
 }
 
-static int class(struct scan *scan) {
-  take(scan, 1);
-  if (*scan->p == '^') take(scan, 1);
-  if (*scan->p == ']') take(scan, 1); /* a bracket that comes first stands for itself */
-  while (*scan->p && *scan->p != ']') {
+static int translate_class(struct ruby_scan *scan) {
+  copy_bytes(scan, 1);
+  if (*scan->cursor == '^') copy_bytes(scan, 1);
+  if (*scan->cursor == ']') copy_bytes(scan, 1); /* a bracket that comes first is a character */
+  while (*scan->cursor && *scan->cursor != ']') {
     int rc = 0;
-    if (*scan->p == '\\') {
-      rc = escape(scan, 1);
-    } else if (scan->p[0] == '[' && scan->p[1] == ':') {
-      rc = posix(scan);
-    } else if (*scan->p == '[') {
+    if (*scan->cursor == '\\') {
+      rc = translate_escape(scan, 1);
+    } else if (scan->cursor[0] == '[' && scan->cursor[1] == ':') {
+      rc = translate_posix_class(scan);
+    } else if (*scan->cursor == '[') {
       rc = refuse(scan, "a class within a class");
-    } else if (scan->p[0] == '&' && scan->p[1] == '&') {
+    } else if (scan->cursor[0] == '&' && scan->cursor[1] == '&') {
       rc = refuse(scan, "an intersection of classes");
     } else {
-      take_char(scan);
+      copy_char(scan);
     }
     if (rc) return rc;
   }
-  take(scan, 1);
+  copy_bytes(scan, 1);
   return 0;
 }
 
-/* "(?imx-imx:" with m renamed; other groups as they are. */
-static int open_group(struct scan *scan) {
+/* "(?imx-imx:" with m renamed; other groups unchanged. */
+static int open_group(struct ruby_scan *scan) {
   int first = scan->out->len == 0;
   if (scan->depth == GROUPS) return refuse(scan, "nesting this deep");
-  if (scan->p[1] == '*') return refuse(scan, "a verb");
-  scan->group[scan->depth++] = scan->out->len;
-  take(scan, 1);
-  if (*scan->p != '?') return 0;
-  size_t n = strspn(scan->p + 1, "imx-");
-  char end = scan->p[n + 1];
-  if (!n || (end != ':' && end != ')')) {
-    take(scan, 1);
-    if (*scan->p == '#') return refuse(scan, "a comment");
-    if (*scan->p && *scan->p != '(') take(scan, 1); /* the sign that says what the group is */
+  if (scan->cursor[1] == '*') return refuse(scan, "a verb");
+  scan->group_begin[scan->depth++] = scan->out->len;
+  copy_bytes(scan, 1);
+  if (*scan->cursor != '?') return 0;
+  size_t options = strspn(scan->cursor + 1, "imx-");
+  char end = scan->cursor[options + 1];
+  if (!options || (end != ':' && end != ')')) {
+    copy_bytes(scan, 1);
+    if (*scan->cursor == '#') return refuse(scan, "a comment");
+    if (*scan->cursor && *scan->cursor != '(')
+      copy_bytes(scan, 1); /* the character that tells the kind of group */
     return 0;
   }
-  if (end == ')' && !first) return refuse(scan, "an option in the middle");
-  take(scan, 1);
-  for (; n; n--, scan->p++) {
-    if (*scan->p == 'x') return refuse(scan, "option x");
-    zf_buf_putc(scan->out, *scan->p == 'm' ? 's' : *scan->p);
+  if (end == ')' && !first) return refuse(scan, "an option within the pattern");
+  copy_bytes(scan, 1);
+  for (; options; options--, scan->cursor++) {
+    if (*scan->cursor == 'x') return refuse(scan, "option x");
+    zf_buf_putc(scan->out, *scan->cursor == 'm' ? 's' : *scan->cursor);
   }
-  if (end == ':') take(scan, 1);
+  if (end == ':') copy_bytes(scan, 1);
   return 0;
 }
 
-/* Is a repeat count {n}, {n,}, {,m} or {n,m} at p?  Its length, or 0. */
-static size_t repeat_length(const char *p, int *fixed) {
-  size_t a = strspn(p + 1, "0123456789"), i = 1 + a, b = 0;
-  *fixed = p[i] != ',';
+/* The length of the repeat count {n}, {n,}, {,m} or {n,m} that the text begins with, or 0. */
+static size_t repeat_length(const char *text, int *fixed) {
+  size_t min_digits = strspn(text + 1, "0123456789"), close = 1 + min_digits, max_digits = 0;
+  *fixed = text[close] != ',';
   if (!*fixed) {
-    b = strspn(p + i + 1, "0123456789");
-    i += 1 + b;
+    max_digits = strspn(text + close + 1, "0123456789");
+    close += 1 + max_digits;
   }
-  return p[i] == '}' && (a || b) ? i + 1 : 0;
+  return text[close] == '}' && (min_digits || max_digits) ? close + 1 : 0;
 }
 
-static int repeat(struct scan *scan) {
+static int translate_repeat(struct ruby_scan *scan) {
   int fixed;
-  size_t n = repeat_length(scan->p, &fixed);
-  if (!n) {
-    zf_buf_putc(scan->out, '\\'); /* a brace that stands for itself */
-    scan->atom = scan->out->len - 1;
-    take(scan, 1);
+  size_t len = repeat_length(scan->cursor, &fixed);
+  if (!len) {
+    zf_buf_putc(scan->out, '\\'); /* a brace that is a character */
+    scan->atom_begin = scan->out->len - 1;
+    copy_bytes(scan, 1);
     return 0;
   }
-  int wrap = scan->p[n] == '+' || (fixed && scan->p[n] == '?');
+  int wrap = scan->cursor[len] == '+' || (fixed && scan->cursor[len] == '?');
   if (wrap) {
     zf_buf_add(scan->out, "(?:", 3);
     if (zf_buf_ok(scan->out)) return ZF_ENOMEM;
-    memmove(scan->out->data + scan->atom + 3, scan->out->data + scan->atom,
-            scan->out->len - 3 - scan->atom);
-    memcpy(scan->out->data + scan->atom, "(?:", 3);
+    memmove(scan->out->data + scan->atom_begin + 3, scan->out->data + scan->atom_begin,
+            scan->out->len - 3 - scan->atom_begin);
+    memcpy(scan->out->data + scan->atom_begin, "(?:", 3);
   }
-  if (scan->p[1] == ',') {
+  if (scan->cursor[1] == ',') {
     zf_buf_puts(scan->out, "{0");
-    scan->p++;
-    n--;
+    scan->cursor++;
+    len--;
   }
-  take(scan, n);
+  copy_bytes(scan, len);
   if (wrap) zf_buf_putc(scan->out, ')');
   return 0;
 }
 
-static int item(struct scan *scan) {
+static int translate_item(struct ruby_scan *scan) {
   size_t begin = scan->out->len;
   int rc = 0;
-  switch (*scan->p) {
+  switch (*scan->cursor) {
     case '\\':
-      rc = escape(scan, 0);
+      rc = translate_escape(scan, 0);
       break;
     case '[':
-      rc = class(scan);
+      rc = translate_class(scan);
       break;
     case '(':
       rc = open_group(scan);
       break;
     case ')':
-      if (scan->depth) begin = scan->group[--scan->depth];
-      take(scan, 1);
+      if (scan->depth) begin = scan->group_begin[--scan->depth];
+      copy_bytes(scan, 1);
       break;
     case '{':
-      return repeat(scan);
+      return translate_repeat(scan);
     case '*':
     case '+':
     case '?':
-      take(scan, 1);
+      copy_bytes(scan, 1);
       return 0;
     default:
-      take_char(scan);
+      copy_char(scan);
   }
-  scan->atom = begin;
+  scan->atom_begin = begin;
   return rc;
 }
 
 int zf_pattern_translate(struct zf_buf *out, const char *text, const char *where) {
-  struct scan scan = {.out = out, .text = text, .p = text, .where = where};
-  int rc = 0;
-  while (!rc && *scan.p) rc = item(&scan);
-  return rc ? rc : zf_buf_ok(out);
+  struct ruby_scan scan = {.out = out, .text = text, .cursor = text, .where = where};
+  while (*scan.cursor) {
+    int rc = translate_item(&scan);
+    if (rc) return rc;
+  }
+  return zf_buf_ok(out);
 }

@@ -1,10 +1,11 @@
-/* UnicodeScripts: text is cut where the script changes.
+/* UnicodeScripts: text is split where the script changes.
  *
- * Japanese kana count as Han.  Characters without a script of the list and spaces go with what stands
- * before them; at the beginning of a text, where nothing does, they are lost, as the `tokenizers`
- * package loses them.  All that is one expression: a run of a script, with such characters behind its
- * first one; what no run takes is left out.  The package's own table is that of Unicode 9, PCRE2's a
- * later one: characters that came or changed their script since then may be cut elsewhere. */
+ * Japanese kana count as Han.  Spaces and characters whose script is not in the list belong to the
+ * run before them; at the beginning of a text, where there is no run, they are dropped, as the
+ * `tokenizers` package drops them.  All that is one expression: a run of one script, with such
+ * characters after its first one.  Text that no run matches is dropped.  The package has the table
+ * of Unicode 9, PCRE2 a later one: characters that were added or changed their script since then
+ * may be split differently. */
 #include "text_internal.h"
 
 static const char *const scripts[] = {
@@ -145,7 +146,7 @@ static const char *const scripts[] = {
 
 #define KANA "\\p{Han}\\p{Hiragana}\\p{Katakana}\\x{30fc}"
 
-/* "[first](?:[more]|any)*": any is a group that is called by its name. */
+/* "[first](?:[more]|any)*", where `any` is a named group that the expression calls. */
 static void add_run(struct zf_buf *buf, const char *first, const char *more) {
   zf_buf_printf(buf, "|[%s](?:[%s]|\\g<any>)*", first, more);
 }

@@ -1,9 +1,9 @@
-/* What a tokenizer's class builds anew.
+/* The parts of a tokenizer that its class replaces.
  *
  * Transformers 5 takes the pieces, merges, added tokens and the post-processor from the files of a
- * tokenizer.  Normalizer, pre-tokenizer and decoder, and in BERT and RoBERTa what goes around a
- * text, are those of the class that the directory names, whatever tokenizer.json says of them:
- * tokenizer_config.json's do_lower_case counts, not the normalizer's lowercase. */
+ * tokenizer.  Normalizer, pre-tokenizer and decoder, and in BERT and RoBERTa the post-processor,
+ * are those of the class that the directory names, whatever tokenizer.json contains: do_lower_case
+ * of tokenizer_config.json is used, not lowercase of the normalizer. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,8 +12,8 @@
 
 #define MARK "\xE2\x96\x81"
 
-/* The mark of SentencePiece back to a blank, bytes to text; `strip`: without the blank at the
- * front. */
+/* Turns SentencePiece's mark into a space and byte tokens into text; `strip`: removes the first
+ * space. */
 static json_t *marked_decoder(int strip) {
   json_t *steps = json_pack("[{s:s, s:{s:s}, s:s}, {s:s}, {s:s}]", "type", "Replace", "pattern",
                             "String", MARK, "content", " ", "type", "ByteFallback", "type", "Fuse");
@@ -46,7 +46,7 @@ json_t *zf_parts_gemma(const struct zf_tok_settings *settings) {
                    "decoder", marked_decoder(0));
 }
 
-static int mentions_bytes(const json_t *root) {
+static int mentions_byte_level(const json_t *root) {
   static const char *const key[] = {"pre_tokenizer", "decoder", "post_processor", "normalizer"};
   int found = 0;
   for (int i = 0; i < 4; i++) {
@@ -59,9 +59,9 @@ static int mentions_bytes(const json_t *root) {
 
 int zf_tok_rebuild(json_t *root, const struct zf_tok_settings *settings) {
   const struct zf_tok_class *class = settings->class;
-  if (!class || !class->parts || !json_is_object(root)) return 0;
-  if (class->not_bytes && mentions_bytes(root)) return 0;
-  json_t *parts = class->parts(settings);
+  if (!class || !class->build_parts || !json_is_object(root)) return 0;
+  if (class->keep_byte_level && mentions_byte_level(root)) return 0;
+  json_t *parts = class->build_parts(settings);
   int rc = parts ? json_object_update(root, parts) : -1;
   json_decref(parts);
   if (rc) return zf_error(ZF_ENOMEM, "%s: out of memory", settings->dir);

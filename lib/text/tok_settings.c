@@ -1,10 +1,11 @@
 /* The JSON files beside a tokenizer, merged as Transformers merges them:
  *
- *   tokenizer_config.json    names special tokens and says which tokens are added to the vocabulary
+ *   tokenizer_config.json    names special tokens and lists the tokens added to the vocabulary
  *   special_tokens_map.json  overrides those names, unless tokenizer_config.json has
  *                            added_tokens_decoder, which every file of 2023 and later has
- *   added_tokens.json        {token: id}; under the same condition
- *   the tokenizer's class    names what neither does: GPT2Tokenizer ends a text with <|endoftext|>
+ *   added_tokens.json        {token: id}; ignored under the same condition
+ *   the tokenizer's class    names the tokens that no file names: the EOS of GPT2Tokenizer is
+ *                            <|endoftext|>
  *
  * generation_config.json and config.json name BOS, EOS and PAD by their ids (specials.c). */
 #include <stdlib.h>
@@ -15,17 +16,17 @@
 #include "fmt/json.h"
 #include "text_internal.h"
 
-static const char *const names[ZF_SPECIALS] = {"bos_token", "eos_token", "unk_token", "sep_token",
-                                               "pad_token", "cls_token", "mask_token"};
+static const char *const special_names[ZF_SPECIALS] = {
+    "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"};
 
 const char *zf_special_name(enum zf_special which) {
-  return names[which];
+  return special_names[which];
 }
 
 /* --- reading ------------------------------------------------------------------------------- */
 
-/* The object in a file, or an empty one where there is no file. */
-static int load(json_t **out, const char *dir, const char *name) {
+/* The object in a file, or an empty one if there is no such file. */
+static int load_object(json_t **out, const char *dir, const char *name) {
   char *path = zf_path_join(dir, name);
   int rc = path ? 0 : ZF_ENOMEM;
   *out = NULL;
@@ -41,29 +42,29 @@ static int load(json_t **out, const char *dir, const char *name) {
 
 void zf_tok_settings_settle(struct zf_tok_settings *settings) {
   if (json_object_get(settings->config, "added_tokens_decoder")) {
-    json_object_clear(settings->map);
-    json_object_clear(settings->added);
+    json_object_clear(settings->special_map);
+    json_object_clear(settings->added_tokens);
   }
   settings->class = zf_tok_class_of(settings);
 }
 
 int zf_tok_settings_load(struct zf_tok_settings *settings, const char *dir) {
   *settings = (struct zf_tok_settings){.dir = dir};
-  int rc = load(&settings->config, dir, "tokenizer_config.json");
-  if (!rc) rc = load(&settings->map, dir, "special_tokens_map.json");
-  if (!rc) rc = load(&settings->added, dir, "added_tokens.json");
-  if (!rc) rc = load(&settings->generation, dir, "generation_config.json");
-  if (!rc) rc = load(&settings->model, dir, "config.json");
+  int rc = load_object(&settings->config, dir, "tokenizer_config.json");
+  if (!rc) rc = load_object(&settings->special_map, dir, "special_tokens_map.json");
+  if (!rc) rc = load_object(&settings->added_tokens, dir, "added_tokens.json");
+  if (!rc) rc = load_object(&settings->generation, dir, "generation_config.json");
+  if (!rc) rc = load_object(&settings->model_config, dir, "config.json");
   if (!rc) zf_tok_settings_settle(settings);
   return rc;
 }
 
 void zf_tok_settings_free(struct zf_tok_settings *settings) {
   json_decref(settings->config);
-  json_decref(settings->map);
-  json_decref(settings->added);
+  json_decref(settings->special_map);
+  json_decref(settings->added_tokens);
   json_decref(settings->generation);
-  json_decref(settings->model);
+  json_decref(settings->model_config);
   memset(settings, 0, sizeof *settings);
 }
 
@@ -76,15 +77,15 @@ static const char *content_of(const json_t *value) {
 
 const json_t *zf_tok_settings_get(const struct zf_tok_settings *settings, const char *key,
                                   const char **from) {
-  const json_t *value = json_object_get(settings->map, key);
+  const json_t *value = json_object_get(settings->special_map, key);
   *from = value ? "special_tokens_map.json" : "tokenizer_config.json";
   return value ? value : json_object_get(settings->config, key);
 }
 
 const char *zf_tok_settings_name(const struct zf_tok_settings *settings, enum zf_special which,
-                                 const char **from, int *given) {
-  const json_t *value = zf_tok_settings_get(settings, names[which], from);
-  *given = value != NULL;
+                                 const char **from, int *present) {
+  const json_t *value = zf_tok_settings_get(settings, special_names[which], from);
+  *present = value != NULL;
   if (value || !settings->class) return content_of(value);
   *from = settings->class->name;
   return settings->class->special[which];
@@ -97,15 +98,15 @@ int zf_tok_settings_flag(const struct zf_tok_settings *settings, const char *key
 
 /* --- tokens to add --------------------------------------------------------------------------- */
 
-/* A list in the making: objects like those of tokenizer.json's added_tokens, in the order of
- * adding. */
-struct list {
+/* The list that zf_tok_settings_tokens builds. */
+struct added_list {
   const char *dir;
-  json_t *tokens, *known; /* known: {content: true} */
+  json_t *tokens; /* objects like those of tokenizer.json's added_tokens, in the order of adding */
+  json_t *known;  /* {content: true} of these and of tokenizer.json's */
   int failed;
 };
 
-static void push(struct list *list, json_t *token, const char *from) {
+static void push_token(struct added_list *list, json_t *token, const char *from) {
   const json_t *content = json_object_get(token, "content");
   if (token && json_is_string(content))
     json_object_set(list->known, json_string_value(content), json_true());
@@ -115,8 +116,8 @@ static void push(struct list *list, json_t *token, const char *from) {
   list->failed |= json_array_append_new(list->tokens, token);
 }
 
-/* What is said of one token: a string, or an object with flags. */
-static json_t *token_of(const json_t *value, int special) {
+/* The definition of a token from a string or from an object with flags. */
+static json_t *token_object(const json_t *value, int special) {
   json_t *token =
       json_is_object(value) ? json_copy((json_t *)value) : json_pack("{s:O}", "content", value);
   if (!token || !special) return token;
@@ -125,11 +126,11 @@ static json_t *token_of(const json_t *value, int special) {
   return token;
 }
 
-/* A special token that is not there yet, by its name or out of a list. */
-static void push_special(struct list *list, const json_t *value, const char *from) {
+/* Adds a special token that is not known yet. */
+static void push_special(struct added_list *list, const json_t *value, const char *from) {
   const char *content = content_of(value);
   if (!content || !*content || json_object_get(list->known, content)) return;
-  push(list, token_of(value, 1), from);
+  push_token(list, token_object(value, 1), from);
 }
 
 static int by_number(const void *a, const void *b) {
@@ -138,43 +139,55 @@ static int by_number(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* added_tokens_decoder: {"id": token}, by ascending id. */
-static int push_decoder(struct list *list, const json_t *decoder) {
-  size_t n = json_object_size(decoder), i = 0;
-  const char **id = zf_calloc((int64_t)n + 1, sizeof *id), *key;
+/* Checks added_tokens_decoder, {"id": token}, and lists its keys. */
+static int list_decoder_ids(const char **id, const json_t *decoder, const char *dir) {
+  size_t i = 0;
+  const char *key;
   json_t *value;
-  int rc = id ? 0 : ZF_ENOMEM;
   json_object_foreach((json_t *)decoder, key, value) {
-    if (!rc && (!json_is_object(value) || !*key || strspn(key, "0123456789") != strlen(key)))
-      rc =
-          zf_error(ZF_EINVALID,
-                   "%s/tokenizer_config.json: added_tokens_decoder: '%.40s': expected an id and an "
-                   "object, found %s",
-                   list->dir, key, zf_json_kind(value));
-    if (!rc) id[i++] = key;
+    if (!json_is_object(value) || !*key || strspn(key, "0123456789") != strlen(key))
+      return zf_error(
+          ZF_EINVALID,
+          "%s/tokenizer_config.json: added_tokens_decoder: '%.40s': expected an id and an "
+          "object, found %s",
+          dir, key, zf_json_kind(value));
+    id[i++] = key;
   }
-  if (!rc) qsort(id, n, sizeof *id, by_number);
-  for (i = 0; !rc && i < n; i++) {
-    json_t *token = json_copy(json_object_get(decoder, id[i]));
-    json_object_set_new(token, "id", json_integer(strtoll(id[i], NULL, 10)));
-    push(list, token, "tokenizer_config.json: added_tokens_decoder");
-  }
-  free(id);
-  return rc;
+  return 0;
 }
 
-/* Is the text among those that tokenizer_config.json or the map call special? */
+/* Adds the tokens of added_tokens_decoder by ascending id. */
+static int push_decoder(struct added_list *list, const json_t *decoder) {
+  size_t count = json_object_size(decoder);
+  const char **id = zf_calloc((int64_t)count + 1, sizeof *id);
+  if (!id) return ZF_ENOMEM;
+  int rc = list_decoder_ids(id, decoder, list->dir);
+  if (rc) {
+    free(id);
+    return rc;
+  }
+  qsort(id, count, sizeof *id, by_number);
+  for (size_t i = 0; i < count; i++) {
+    json_t *token = json_copy(json_object_get(decoder, id[i]));
+    json_object_set_new(token, "id", json_integer(strtoll(id[i], NULL, 10)));
+    push_token(list, token, "tokenizer_config.json: added_tokens_decoder");
+  }
+  free(id);
+  return 0;
+}
+
+/* Is the text among those that tokenizer_config.json or special_tokens_map.json call special? */
 static int is_named(const struct zf_tok_settings *settings, const char *text) {
   const json_t *extra = json_object_get(settings->config, "extra_special_tokens"), *value;
   const char *from;
   size_t i;
   for (int k = 0; k < ZF_SPECIALS; k++) {
-    const char *name = content_of(zf_tok_settings_get(settings, names[k], &from));
+    const char *name = content_of(zf_tok_settings_get(settings, special_names[k], &from));
     if (name && !strcmp(name, text)) return 1;
   }
   if (!extra) extra = json_object_get(settings->config, "additional_special_tokens");
-  if (json_object_get(settings->map, "extra_special_tokens"))
-    extra = json_object_get(settings->map, "extra_special_tokens");
+  if (json_object_get(settings->special_map, "extra_special_tokens"))
+    extra = json_object_get(settings->special_map, "extra_special_tokens");
   json_array_foreach((json_t *)extra, i, value) {
     const char *name = content_of(value);
     if (name && !strcmp(name, text)) return 1;
@@ -188,27 +201,36 @@ static int by_id(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* added_tokens.json: {token: id}; what tokenizer.json has under the same id keeps its flags. */
-static int push_added(struct list *list, const struct zf_tok_settings *settings) {
-  size_t n = 0;
-  json_t **token = zf_calloc((int64_t)json_object_size(settings->added) + 1, sizeof *token), *value;
+/* The tokens of added_tokens.json, {token: id}, that are not known yet.  *count are owned by the
+ * caller, also on failure. */
+static int list_added(json_t **token, size_t *count, const struct added_list *list,
+                      const struct zf_tok_settings *settings) {
+  json_t *value;
   const char *text;
-  int rc = token ? 0 : ZF_ENOMEM;
-  json_object_foreach(settings->added, text, value) {
+  json_object_foreach(settings->added_tokens, text, value) {
     int special = is_named(settings, text);
-    if (!rc && !json_is_integer(value))
-      rc = zf_error(ZF_EINVALID, "%s/added_tokens.json: '%.60s': expected an id, found %s",
-                    list->dir, text, zf_json_kind(value));
-    if (rc || json_object_get(list->known, text)) continue;
-    token[n] = json_pack("{s:s, s:O, s:b, s:b}", "content", text, "id", value, "normalized",
-                         !special, "special", special);
-    if (token[n])
-      n++;
-    else
-      rc = zf_error(ZF_ENOMEM, "%s/added_tokens.json: out of memory", list->dir);
+    if (!json_is_integer(value))
+      return zf_error(ZF_EINVALID, "%s/added_tokens.json: '%.60s': expected an id, found %s",
+                      list->dir, text, zf_json_kind(value));
+    if (json_object_get(list->known, text)) continue;
+    token[*count] = json_pack("{s:s, s:O, s:b, s:b}", "content", text, "id", value, "normalized",
+                              !special, "special", special);
+    if (!token[*count])
+      return zf_error(ZF_ENOMEM, "%s/added_tokens.json: out of memory", list->dir);
+    ++*count;
   }
-  if (n) qsort(token, n, sizeof *token, by_id);
-  for (size_t i = 0; i < n; i++) push(list, token[i], "added_tokens.json");
+  return 0;
+}
+
+/* Adds the tokens of added_tokens.json by ascending id.  A token that tokenizer.json has keeps the
+ * flags it has there. */
+static int push_added(struct added_list *list, const struct zf_tok_settings *settings) {
+  size_t count = 0;
+  json_t **token = zf_calloc((int64_t)json_object_size(settings->added_tokens) + 1, sizeof *token);
+  if (!token) return ZF_ENOMEM;
+  int rc = list_added(token, &count, list, settings);
+  if (count) qsort(token, count, sizeof *token, by_id);
+  for (size_t i = 0; i < count; i++) push_token(list, token[i], "added_tokens.json");
   free(token);
   return rc;
 }
@@ -222,75 +244,80 @@ static const json_t *extra_tokens(const struct zf_tok_settings *settings, const 
 }
 
 /* Other keys that end in _token and hold a text ("image_token") name special tokens too. */
-static int is_own_name(const char *key, const json_t *value) {
-  size_t n = strlen(key);
+static int is_extra_name(const char *key, const json_t *value) {
+  size_t len = strlen(key);
   for (int k = 0; k < ZF_SPECIALS; k++)
-    if (!strcmp(key, names[k])) return 0;
-  return n > 6 && !strcmp(key + n - 6, "_token") && json_is_string(value);
+    if (!strcmp(key, special_names[k])) return 0;
+  return len > 6 && !strcmp(key + len - 6, "_token") && json_is_string(value);
 }
 
-static void push_named(struct list *list, const struct zf_tok_settings *settings,
+static void push_named(struct added_list *list, const struct zf_tok_settings *settings,
                        const struct zf_vocab *vocab) {
   const char *from, *key;
   json_t *value;
   size_t i;
-  int given;
+  int present;
   for (int k = 0; k < ZF_SPECIALS; k++) {
-    const char *name = zf_tok_settings_name(settings, (enum zf_special)k, &from, &given);
-    if (given) push_special(list, zf_tok_settings_get(settings, names[k], &from), from);
-    if (given || !name || zf_vocab_find(vocab, name, (int64_t)strlen(name)) < 0) continue;
-    json_t *text = json_string(name); /* the class's, where the vocabulary has it */
+    const char *name = zf_tok_settings_name(settings, (enum zf_special)k, &from, &present);
+    if (present) push_special(list, zf_tok_settings_get(settings, special_names[k], &from), from);
+    if (present || !name || zf_vocab_find(vocab, name, (int64_t)strlen(name)) < 0) continue;
+    json_t *text = json_string(name); /* the class's, which the vocabulary has */
     push_special(list, text, from);
     json_decref(text);
   }
   const json_t *extra = extra_tokens(settings, &from);
-  json_object_foreach(settings->map, key, value) {
-    if (is_own_name(key, value)) push_special(list, value, "special_tokens_map.json");
+  json_object_foreach(settings->special_map, key, value) {
+    if (is_extra_name(key, value)) push_special(list, value, "special_tokens_map.json");
   }
   json_object_foreach(settings->config, key, value) {
-    if (is_own_name(key, value)) push_special(list, value, "tokenizer_config.json");
+    if (is_extra_name(key, value)) push_special(list, value, "tokenizer_config.json");
   }
   json_object_foreach((json_t *)(json_is_object(extra) ? extra : NULL), key, value)
       push_special(list, value, from);
   json_array_foreach((json_t *)extra, i, value) push_special(list, value, from);
 }
 
-/* Some classes add their special tokens once more, as special ones. */
-static void push_again(struct list *list, const struct zf_tok_settings *settings) {
+/* Adds the special tokens once more, with the flags of special tokens, as some classes do. */
+static void push_specials_again(struct added_list *list, const struct zf_tok_settings *settings) {
   const char *from;
   json_t *value;
   size_t i;
-  int given;
+  int present;
   for (int k = 0; k < ZF_SPECIALS; k++) {
-    const char *name = zf_tok_settings_name(settings, (enum zf_special)k, &from, &given);
+    const char *name = zf_tok_settings_name(settings, (enum zf_special)k, &from, &present);
     if (name && json_object_get(list->known, name))
-      push(list, json_pack("{s:s, s:b, s:b}", "content", name, "special", 1, "normalized", 0),
-           from);
+      push_token(list, json_pack("{s:s, s:b, s:b}", "content", name, "special", 1, "normalized", 0),
+                 from);
   }
   json_array_foreach((json_t *)extra_tokens(settings, &from), i, value) {
     const char *name = content_of(value);
     if (name && json_object_get(list->known, name))
-      push(list, json_pack("{s:s, s:b, s:b}", "content", name, "special", 1, "normalized", 0),
-           from);
+      push_token(list, json_pack("{s:s, s:b, s:b}", "content", name, "special", 1, "normalized", 0),
+                 from);
   }
 }
 
-int zf_tok_settings_tokens(json_t **out, const struct zf_tok_settings *settings, const json_t *own,
-                           const struct zf_vocab *vocab) {
-  struct list list = {.dir = settings->dir, .tokens = json_array(), .known = json_object()};
+static int push_all(struct added_list *list, const struct zf_tok_settings *settings,
+                    const struct zf_vocab *vocab) {
   const json_t *decoder = json_object_get(settings->config, "added_tokens_decoder");
+  int rc = json_is_object(decoder) ? push_decoder(list, decoder) : push_added(list, settings);
+  if (rc) return rc;
+  push_named(list, settings, vocab);
+  if (settings->class && settings->class->readd_special) push_specials_again(list, settings);
+  return list->failed ? zf_error(ZF_ENOMEM, "out of memory for added tokens") : 0;
+}
+
+int zf_tok_settings_tokens(json_t **out, const struct zf_tok_settings *settings,
+                           const json_t *listed, const struct zf_vocab *vocab) {
+  struct added_list list = {.dir = settings->dir, .tokens = json_array(), .known = json_object()};
   json_t *value;
   size_t i;
-  json_array_foreach((json_t *)own, i, value) {
+  json_array_foreach((json_t *)listed, i, value) {
     const char *content = json_string_value(json_object_get(value, "content"));
     if (content) json_object_set(list.known, content, json_true());
   }
-  int rc = list.tokens && list.known ? 0 : zf_error(ZF_ENOMEM, "out of memory for added tokens");
-  if (!rc)
-    rc = json_is_object(decoder) ? push_decoder(&list, decoder) : push_added(&list, settings);
-  if (!rc) push_named(&list, settings, vocab);
-  if (!rc && settings->class && settings->class->respecial) push_again(&list, settings);
-  if (!rc && list.failed) rc = zf_error(ZF_ENOMEM, "out of memory for added tokens");
+  int rc = list.tokens && list.known ? push_all(&list, settings, vocab)
+                                     : zf_error(ZF_ENOMEM, "out of memory for added tokens");
   json_decref(list.known);
   *out = list.tokens;
   if (!rc) return 0;
@@ -302,20 +329,20 @@ int zf_tok_settings_tokens(json_t **out, const struct zf_tok_settings *settings,
 json_t *zf_tok_settings_template(const struct zf_tok_settings *settings) {
   json_t *out = json_object(), *value;
   const char *from, *key;
-  int given;
+  int present;
   for (int k = 0; k < ZF_SPECIALS; k++) {
-    const char *name = zf_tok_settings_name(settings, (enum zf_special)k, &from, &given);
-    if (name) json_object_set_new(out, names[k], json_string(name));
+    const char *name = zf_tok_settings_name(settings, (enum zf_special)k, &from, &present);
+    if (name) json_object_set_new(out, special_names[k], json_string(name));
   }
   const json_t *extra = extra_tokens(settings, &from);
   json_object_foreach((json_t *)(json_is_object(extra) ? extra : NULL), key, value) {
     if (content_of(value)) json_object_set_new(out, key, json_string(content_of(value)));
   }
   json_object_foreach(settings->config, key, value) {
-    if (is_own_name(key, value)) json_object_set(out, key, value);
+    if (is_extra_name(key, value)) json_object_set(out, key, value);
   }
-  json_object_foreach(settings->map, key, value) {
-    if (is_own_name(key, value)) json_object_set(out, key, value);
+  json_object_foreach(settings->special_map, key, value) {
+    if (is_extra_name(key, value)) json_object_set(out, key, value);
   }
   return out;
 }

@@ -1,4 +1,4 @@
-/* Tokenizers: opening, encoding, decoding; the parts are in the files beside. */
+/* Tokenizers: opening, encoding, decoding.  text_internal.h describes the parts. */
 #include "text/tokenizer.h"
 
 #include <stdio.h>
@@ -17,7 +17,7 @@ enum { MODELS = sizeof models / sizeof *models };
 
 /* --- opening ---------------------------------------------------------------------- */
 
-/* The first files had no type in the model; BPE alone has merges. */
+/* The oldest files have no type in the model; BPE alone has merges. */
 static const char *model_type(const json_t *def) {
   const json_t *type = json_object_get(def, "type");
   if (json_is_string(type)) return json_string_value(type);
@@ -41,23 +41,23 @@ static int parse_model(struct zf_tok *tok, const json_t *root) {
   return tok->model->parse(&tok->model_self, &tok->vocab, def, where);
 }
 
-/* Added tokens: the file's own, then those that the files beside it name. */
+/* Added tokens: those of tokenizer.json, then those of the settings files. */
 static int parse_added(struct zf_tok *tok, const json_t *root,
                        const struct zf_tok_settings *settings) {
-  const json_t *own = json_object_get(root, "added_tokens");
-  json_t *more = NULL;
-  int rc = settings ? zf_tok_settings_tokens(&more, settings, own, &tok->vocab) : 0;
-  if (!rc) rc = zf_added_parse(&tok->added, own, more, tok);
-  json_decref(more);
-  tok->size = tok->vocab.nid;
+  const json_t *listed = json_object_get(root, "added_tokens");
+  json_t *extra = NULL;
+  int rc = settings ? zf_tok_settings_tokens(&extra, settings, listed, &tok->vocab) : 0;
+  if (!rc) rc = zf_added_parse(&tok->added, listed, extra, tok);
+  json_decref(extra);
+  tok->size = tok->vocab.id_end;
   if (tok->added.count && tok->added.token[tok->added.count - 1].id >= tok->size)
     tok->size = tok->added.token[tok->added.count - 1].id + (int64_t)1;
   return rc;
 }
 
-/* CLS and SEP around every text, as BERT and RoBERTa have them. */
-static json_t *around_cls(const struct zf_tok *tok, const struct zf_tok_settings *settings,
-                          int trim) {
+/* CLS before and SEP after every text, as in BERT and RoBERTa. */
+static json_t *cls_sep_processor(const struct zf_tok *tok, const struct zf_tok_settings *settings,
+                                 int trim) {
   int32_t cls = tok->special[ZF_CLS].id, sep = tok->special[ZF_SEP].id;
   if (cls < 0 || sep < 0) return json_null();
   json_t *out =
@@ -71,8 +71,8 @@ static json_t *around_cls(const struct zf_tok *tok, const struct zf_tok_settings
   return out;
 }
 
-/* BOS before and EOS after a text where the flags ask for them. */
-static json_t *around_bos(const struct zf_tok *tok, const struct zf_tok_settings *settings) {
+/* BOS before and EOS after a text, if the flags ask for them. */
+static json_t *bos_eos_processor(const struct zf_tok *tok, const struct zf_tok_settings *settings) {
   static const char *const flag[] = {"add_bos_token", "add_eos_token"};
   json_t *single = json_array(), *tokens = json_object();
   for (int i = 0; i < 2; i++) {
@@ -89,13 +89,13 @@ static json_t *around_bos(const struct zf_tok *tok, const struct zf_tok_settings
 
 static int parse_postprocessor(struct zf_tok *tok, const json_t *root,
                                const struct zf_tok_settings *settings) {
-  const char *around = json_string_value(json_object_get(root, ZF_AROUND_KEY));
-  if (!around || !settings)
+  const char *kind = json_string_value(json_object_get(root, ZF_POST_KIND_KEY));
+  if (!kind || !settings)
     return zf_chain_parse(&tok->postprocessor, &zf_postprocessors,
                           json_object_get(root, "post_processor"), tok);
-  json_t *def = strncmp(around, "cls", 3)
-                    ? around_bos(tok, settings)
-                    : around_cls(tok, settings, strstr(around, "trim") != NULL);
+  json_t *def = strncmp(kind, "cls", 3)
+                    ? bos_eos_processor(tok, settings)
+                    : cls_sep_processor(tok, settings, strstr(kind, "trim") != NULL);
   int rc = def ? zf_chain_parse(&tok->postprocessor, &zf_postprocessors, def, tok)
                : zf_error(ZF_ENOMEM, "%s: out of memory", tok->name);
   json_decref(def);
@@ -114,20 +114,25 @@ static int parse_parts(struct zf_tok *tok, const json_t *root,
   return rc ? rc : zf_added_index(&tok->added, tok);
 }
 
-static int parse_root(struct zf_tok *tok, const json_t *root,
-                      const struct zf_tok_settings *settings) {
+static int check_version(const struct zf_tok *tok, const json_t *root) {
   const char *version = "1.0";
   if (!json_is_object(root))
     return zf_error(ZF_EINVALID, "%s: expected an object, found %s", tok->name, zf_json_kind(root));
   int rc = zf_json_str(&version, root, "version", tok->name);
-  if (!rc && strcmp(version, "1.0"))
-    rc = zf_error(ZF_EINVALID, "%s: version '%s', but only 1.0 is known", tok->name, version);
+  if (rc || !strcmp(version, "1.0")) return rc;
+  return zf_error(ZF_EINVALID, "%s: version '%s', but only 1.0 is known", tok->name, version);
+}
+
+static int parse_root(struct zf_tok *tok, const json_t *root,
+                      const struct zf_tok_settings *settings) {
+  int rc = check_version(tok, root);
   if (!rc) rc = parse_model(tok, root);
   if (!rc) rc = parse_added(tok, root, settings);
-  if (!rc) rc = zf_specials_read(tok, settings, json_object_get(root, ZF_NAMED_KEY));
+  if (!rc) rc = zf_specials_read(tok, settings, json_object_get(root, ZF_SPECIAL_NAMES_KEY));
   if (!rc) rc = parse_parts(tok, root, settings);
   if (rc) return rc;
-  tok->places = zf_chain_places(&tok->normalizer) || zf_chain_places(&tok->pretokenizer);
+  tok->needs_offsets =
+      zf_chain_needs_offsets(&tok->normalizer) || zf_chain_needs_offsets(&tok->pretokenizer);
   int byte_level =
       zf_chain_has(&tok->pretokenizer, "ByteLevel") || zf_chain_has(&tok->normalizer, "ByteLevel");
   snprintf(tok->type, sizeof tok->type, "%s%s", byte_level ? "byte-level " : "",
@@ -150,16 +155,16 @@ int zf_tok_build(struct zf_tok **out, const json_t *root, const struct zf_tok_se
   return 0;
 }
 
-/* Files that a tokenizer may be in, the best first. */
 static int load_json(json_t **out, const char *path, const struct zf_tok_settings *settings) {
   (void)settings;
   return zf_json_load(out, path);
 }
 
+/* The files that may hold a tokenizer.  The first one that exists is read. */
 static const struct {
   const char *name;
-  int (*load)(json_t **out, const char *path, const struct zf_tok_settings *b);
-  const char *class; /* where no file names one */
+  int (*load)(json_t **out, const char *path, const struct zf_tok_settings *settings);
+  const char *class; /* the class if no file names one */
 } files[] = {{"tokenizer.json", load_json, NULL},
              {"vocab.json", zf_classic_load, NULL},
              {"tokenizer.model", zf_spm_load, NULL},
@@ -251,7 +256,7 @@ void zf_tok_free(struct zf_tok *tok) {
 
 static int encode(struct zf_encoding *encoding) {
   const struct zf_tok *tok = encoding->tok;
-  int rc = zf_ids_reserve(encoding->ids, encoding->given_len / 4,
+  int rc = zf_ids_reserve(encoding->ids, encoding->original_len / 4,
                           (encoding->flags & ZF_ENC_OFFSETS) != 0);
   if (!rc) rc = zf_added_cut(&tok->added, &tok->added.raw, encoding);
   if (!rc) rc = zf_chain_apply(&tok->normalizer, encoding);
@@ -265,9 +270,10 @@ int zf_tok_encode(const struct zf_tok *tok, struct zf_ids *ids, const char *text
                   unsigned flags) {
   struct zf_encoding encoding;
   int64_t first = ids->count;
-  int rc = zf_encoding_open(&encoding, tok, text, len, tok->places || (flags & ZF_ENC_OFFSETS));
+  int rc =
+      zf_encoding_open(&encoding, tok, text, len, tok->needs_offsets || (flags & ZF_ENC_OFFSETS));
   encoding.ids = ids;
-  encoding.first = first;
+  encoding.first_id = first;
   encoding.flags = flags;
   if (!rc) rc = encode(&encoding);
   if (rc) ids->count = first;
@@ -277,42 +283,49 @@ int zf_tok_encode(const struct zf_tok *tok, struct zf_ids *ids, const char *text
 
 /* --- decoding --------------------------------------------------------------------- */
 
-/* The pieces of the ids, end to end. */
-static int lay_out(struct zf_encoding *encoding, const int32_t *ids, int64_t count,
-                   int skip_special) {
-  encoding->limit = INT64_MAX;
+/* The pieces of the ids as one text, with a span for each. */
+static int join_pieces(struct zf_encoding *encoding, const int32_t *ids, int64_t count,
+                       int skip_special) {
+  encoding->max_len = INT64_MAX;
   int rc = zf_encoding_reserve(encoding, count + 1);
-  for (int64_t i = 0; !rc && i < count; i++) {
+  if (rc) return rc;
+  for (int64_t i = 0; i < count; i++) {
     const struct zf_added_token *token = zf_added_find(&encoding->tok->added, ids[i]);
     const char *piece = token && token->shown ? token->shown : zf_tok_piece(encoding->tok, ids[i]);
     if (!piece)
       return zf_error(ZF_EUSAGE, "token id %d is not in the vocabulary of %s", ids[i],
                       encoding->tok->name);
     if (skip_special && token && token->special) continue;
-    int64_t off = encoding->next.len;
+    int64_t off = encoding->new_text.len;
     rc = zf_text_buf_add(encoding, piece, (int64_t)strlen(piece), 0, 0);
-    if (!rc) rc = zf_encoding_push(encoding, off, encoding->next.len - off, -1);
+    if (!rc) rc = zf_encoding_add_span(encoding, off, encoding->new_text.len - off, -1);
+    if (rc) return rc;
   }
-  if (rc) return rc;
-  zf_encoding_bound(encoding, encoding->next.len);
+  zf_encoding_set_limit(encoding, encoding->new_text.len);
   zf_encoding_swap_text(encoding);
-  zf_encoding_swap_pieces(encoding);
+  zf_encoding_swap_spans(encoding);
   return 0;
+}
+
+/* Appends the text of the spans.  Without a decoder they are words, separated by spaces. */
+static int append_spans(const struct zf_encoding *encoding, struct zf_buf *out) {
+  for (int64_t i = 0; i < encoding->span_count; i++) {
+    const struct zf_span *span = &encoding->span[i];
+    if (i && !encoding->tok->decoder.count) zf_buf_putc(out, ' ');
+    zf_buf_add(out, encoding->text.data + span->off, (size_t)span->len);
+  }
+  return zf_buf_ok(out);
 }
 
 int zf_tok_decode(const struct zf_tok *tok, struct zf_buf *out, const int32_t *ids, int64_t count,
                   int skip_special) {
   struct zf_encoding encoding;
-  size_t had = out->len;
+  size_t old_len = out->len;
   int rc = zf_encoding_open(&encoding, tok, "", 0, 0);
-  if (!rc) rc = lay_out(&encoding, ids, count, skip_special);
+  if (!rc) rc = join_pieces(&encoding, ids, count, skip_special);
   if (!rc) rc = zf_chain_apply(&tok->decoder, &encoding);
-  for (int64_t i = 0; !rc && i < encoding.npiece; i++) {
-    if (i && !tok->decoder.count) zf_buf_putc(out, ' '); /* without a decoder: words */
-    zf_buf_add(out, encoding.cur.data + encoding.piece[i].off, (size_t)encoding.piece[i].len);
-  }
-  if (!rc) rc = zf_buf_ok(out);
-  if (rc) out->len = had;
+  if (!rc) rc = append_spans(&encoding, out);
+  if (rc) out->len = old_len;
   zf_encoding_close(&encoding);
   return rc;
 }
@@ -340,8 +353,7 @@ int zf_tok_check(const struct zf_tok *tok, const int32_t *ids, int64_t count, in
     const char *piece = zf_tok_piece(tok, ids[i]);
     return zf_error(ZF_EINVALID,
                     "token %lld, '%.60s', has the id %d, outside the model's vocabulary of %lld: "
-                    "take it out of "
-                    "the text, or give the model a row for it",
+                    "remove it from the text, or give the model a row for it",
                     (long long)i + 1, piece ? piece : "?", ids[i], (long long)vocab);
   }
   return 0;

@@ -67,7 +67,7 @@ case_ "missing data file" 2 "$ZOFT" train "$T/good.yaml" datasets.0.path=demo/tr
 zoft: datasets/demo/trian.jsonl: cannot open: No such file or directory
 END
 case_ "unknown data ending" 2 "$ZOFT" train "$T/good.yaml" datasets.0.path=demo/README.md <<'END'
-zoft: datasets/demo/README.md: unknown ending: expected .jsonl, .ndjson, .json, .csv, .tsv or .txt, and .gz or .zst behind it where it is compressed
+zoft: datasets/demo/README.md: unknown ending: expected .jsonl, .ndjson, .json, .csv, .tsv or .txt, followed by .gz or .zst if the file is compressed
 END
 case_ "missing model" 2 "$ZOFT" train "$T/good.yaml" base_model=./nowhere <<'END'
 zoft: ./nowhere: no such model directory
@@ -141,7 +141,7 @@ case_ "--compute beside a config" 2 "$ZOFT" eval "$T/good.yaml" --compute bf16 <
 zoft: --compute is for --text and --task: a config says compute=bf16
 END
 case_ "unknown CPU feature" 2 "$ZOFT" env --cpumask=avx3 <<'END'
-zoft: --cpumask: 'avx3' is none of avx2, avx512, avx512bf16, avx512vnni, neon, none or a number
+zoft: --cpumask: 'avx3' is none of avx2, avx512, avx512bf16, avx512vnni, neon, dotprod, none or a number
 END
 check "nothing was written" test ! -e "$T/out"
 finish

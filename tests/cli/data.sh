@@ -108,7 +108,7 @@ check "no row is lost or there twice" [ "$(cat "$T"/hundred-*.jsonl | sort)" = "
 check "each label has its share" [ "$(grep -c '"label": 1' "$T/hundred-dev.jsonl") $(grep -c '"label": 1' "$T/hundred-test.jsonl")" = "1 2" ]
 check "rows are in the order of the file" sh -c "sed 's/.*\"n\": \\([0-9]*\\),.*/\\1/' '$T/hundred-test.jsonl' | sort -n -c"
 case_ "nothing is written over" 2 "$ZOFT" data split "$T/hundred.jsonl" --dev 5 <<'END'
-zoft: TMP/hundred-train.jsonl: there is such a file already; none is written over
+zoft: TMP/hundred-train.jsonl: the file exists already, and zoft overwrites no data file: choose another name
 END
 "$ZOFT" data split "$T/hundred.jsonl" --dev 0.1 --test 20 --by label -o "$T/again" >/dev/null
 "$ZOFT" data split "$T/hundred.jsonl" --dev 0.1 --test 20 --by label -o "$T/other" --seed 7 >/dev/null
@@ -162,13 +162,13 @@ zoft: TMP/a.jsonl:1: field 'txt' is missing: the row has 'text'
 END
 check "nothing is left of it" sh -c "! ls '$T' | grep -q '^f'"
 case_ "a file that is there" 2 "$ZOFT" data convert "$T/a.jsonl" "$T/b.csv" <<'END'
-zoft: TMP/b.csv: there is such a file already; none is written over
+zoft: TMP/b.csv: the file exists already, and zoft overwrites no data file: choose another name
 END
 case_ "a field twice" 2 "$ZOFT" data convert "$T/a.jsonl" "$T/g.csv" -f a=text -f a=label <<'END'
 zoft: --field: 'a' is given twice
 END
 case_ "a format that is not known" 2 "$ZOFT" data convert "$T/a.jsonl" "$T/g.doc" <<'END'
-zoft: TMP/g.doc: unknown ending: expected .jsonl, .ndjson, .json, .csv, .tsv or .txt, and .gz or .zst behind it where it is compressed
+zoft: TMP/g.doc: unknown ending: expected .jsonl, .ndjson, .json, .csv, .tsv or .txt, followed by .gz or .zst if the file is compressed
 END
 
 # --- command lines ---

@@ -72,7 +72,7 @@ END
   cp $DEMO/dev.jsonl "$T/plain.jsonl.$z"
   named=gzip; [ $z = gz ] || named=Zstandard
   case_ "$z: not compressed" 3 "$ZOFT" inspect "$T/plain.jsonl.$z" <<END
-zoft: TMP/plain.jsonl.$z: is not $named data, which its ending promises
+zoft: TMP/plain.jsonl.$z: is not $named data, although its name says so
 END
   (cat "$T/train.jsonl.$z"; printf 'more') >"$T/more.jsonl.$z"
   case_ "$z: something behind" 3 "$ZOFT" inspect "$T/more.jsonl.$z" <<END

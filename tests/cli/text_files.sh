@@ -67,16 +67,16 @@ END
 printf '{"text": "a"}\n{"text": "a[PAD]"}\n' >"$T/pad.jsonl"
 case_ "a token that the model lacks in a row" 3 "$ZOFT" validate configs/demo.yaml base_model="$T/m" \
   datasets="[{path: $T/pad.jsonl, type: text}]" val_datasets=[] test_datasets=[] metric_for_best_model=loss load_best_model_at_end=false <<'END'
-zoft: TMP/pad.jsonl:2: token 3, '[PAD]', has the id 1024, outside the model's vocabulary of 1024: take it out of the text, or give the model a row for it
+zoft: TMP/pad.jsonl:2: token 3, '[PAD]', has the id 1024, outside the model's vocabulary of 1024: remove it from the text, or give the model a row for it
 END
 printf 'a\nb[PAD]\n' >"$T/pad.txt"
 # shellcheck disable=SC2069  # errors alone
 errors() { "$@" 2>&1 >/dev/null; }
 case_ "in a scored line" 3 errors "$ZOFT" score "$T/m" --text "$T/pad.txt" <<'END'
-zoft: TMP/pad.txt:2: token 3, '[PAD]', has the id 1024, outside the model's vocabulary of 1024: take it out of the text, or give the model a row for it
+zoft: TMP/pad.txt:2: token 3, '[PAD]', has the id 1024, outside the model's vocabulary of 1024: remove it from the text, or give the model a row for it
 END
 case_ "in a prompt" 3 "$ZOFT" generate "$T/m" --prompt 'a[PAD]' <<'END'
-zoft: token 3, '[PAD]', has the id 1024, outside the model's vocabulary of 1024: take it out of the text, or give the model a row for it
+zoft: token 3, '[PAD]', has the id 1024, outside the model's vocabulary of 1024: remove it from the text, or give the model a row for it
 END
 echo '{"bos_token": null, "eos_token": "<|none|>"}' >"$T/m/tokenizer_config.json"
 rm "$T/m/special_tokens_map.json"
@@ -89,7 +89,7 @@ ends         0 <|endoftext|>, from config.json
 END
 echo '{"added_tokens_decoder": {"7": {"content": "<|new|>"}}}' >"$T/m/tokenizer_config.json"
 case_ "an id that is not the token's place" 3 "$ZOFT" inspect "$T/m" <<'END'
-zoft: TMP/m/tokenizer_config.json: added_tokens_decoder: token '<|new|>' has id 7, but by its place it is 1024: save the tokenizer anew with Transformers
+zoft: TMP/m/tokenizer_config.json: added_tokens_decoder: token '<|new|>' has id 7, but in the order of adding it is 1024: save the tokenizer again with Transformers
 END
 
 # generation_config.json: what applies, and what is named.

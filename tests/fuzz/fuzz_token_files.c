@@ -45,15 +45,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (zf_json_parse(&all, size ? (const char *)data : "", size, "fuzz")) return 0;
   struct zf_tok_settings b = {.dir = "fuzz",
                               .config = member(all, "config"),
-                              .map = member(all, "map"),
-                              .added = member(all, "added"),
+                              .special_map = member(all, "map"),
+                              .added_tokens = member(all, "added"),
                               .generation = member(all, "generation"),
-                              .model = member(all, "model")};
+                              .model_config = member(all, "model")};
   zf_tok_settings_settle(&b);
   if (zf_json_parse(&root, fixed, sizeof fixed - 1, "fixed")) abort();
   if (json_is_true(json_object_get(all, "vocab"))) {
     json_object_del(root, "added_tokens");
-    json_object_set_new(root, ZF_AROUND_KEY,
+    json_object_set_new(root, ZF_POST_KIND_KEY,
                         json_string(json_object_get(all, "cls") ? "cls trim" : "bos"));
   }
   if (!zf_tok_rebuild(root, &b) && !zf_tok_build(&t, root, &b, "fuzz")) use(t);

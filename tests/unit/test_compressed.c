@@ -98,7 +98,7 @@ START_TEST(test_broken) {
   in.len = 0;
   ck_fails(unpack(&out, &in, _i, 1000), ZF_EINVALID, "is empty: expected");
   zf_buf_puts(&in, "{\"a\": 1}\n");
-  ck_fails(unpack(&out, &in, _i, 1000), ZF_EINVALID, "which its ending promises");
+  ck_fails(unpack(&out, &in, _i, 1000), ZF_EINVALID, "although its name says so");
   zf_buf_free(&in);
   zf_buf_free(&out);
 }

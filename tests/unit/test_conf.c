@@ -273,7 +273,7 @@ START_TEST(test_nested_words) {
            "command line: unknown key 'datasets.0.pat': did you mean 'datasets.0.path'?");
   ck_fails(zf_conf_word(c, "datasets=x"), ZF_EUSAGE, "expects a list of mappings, found 'x'");
   ck_fails(zf_conf_word(c, "max_steps.0=x"), ZF_EUSAGE,
-           "'max_steps' has no parts: expected "
+           "'max_steps' is not a list of mappings: expected "
            "max_steps=VALUE");
   ck_ok(zf_conf_word(c, "datasets=[{path: z, weight: 0.5}]"));
   ck_assert_int_eq(zf_conf_maps(c, "datasets"), 1);

@@ -149,7 +149,7 @@ START_TEST(test_open) {
   struct zf_rows_out *o;
   const char *path = new_path("there.jsonl");
   ck_ok(zf_write_file(path, "{}\n", 3));
-  ck_fails(zf_rows_out_open(&o, path), ZF_EUSAGE, "there.jsonl: there is such a file already");
+  ck_fails(zf_rows_out_open(&o, path), ZF_EUSAGE, "there.jsonl: the file exists already");
   ck_fails(zf_rows_out_open(&o, new_path("x.parquet")), ZF_EUSAGE, "does not read .parquet");
   ck_fails(zf_rows_out_open(&o, tmp_path("none/x.csv")), ZF_EIO, "cannot create");
   ck_assert_ptr_null(o);

@@ -71,11 +71,11 @@ START_TEST(test_against_definition) {
       n = plain(rule, id, bytes, n);
       ck_assert_int_eq(w.count, n);
       for (int i = 0; i < n; i++) {
-        ck_assert_int_eq(w.sym[i].id, id[i]);
-        ck_assert_int_eq(w.sym[i].bytes, bytes[i]);
+        ck_assert_int_eq(w.symbol[i].id, id[i]);
+        ck_assert_int_eq(w.symbol[i].bytes, bytes[i]);
       }
     }
-    free(w.sym);
+    free(w.symbol);
     free(w.heap);
     free(m.slot);
   }

@@ -73,7 +73,7 @@ START_TEST(test_top) {
          "unk_id 1, but there are 1 pieces");
   refuse("{\"model\": {\"type\": \"WordPiece\"}}", "key 'vocab': expected an object");
   refuse("{\"model\": {\"type\": \"WordPiece\", \"vocab\": {}, \"max_input_chars_per_word\": -1}}",
-         "max_input_chars_per_word is -1");
+         "key 'max_input_chars_per_word': expected at least 0, found -1");
   refuse("{\"model\": {\"vocab\": {}}}", "type '(none)' is not supported");
   refuse_with("\"version\": \"2.0\"", "version '2.0'");
   zf_tok_free(accept_with(""));
@@ -108,7 +108,8 @@ START_TEST(test_parts) {
   refuse_with("\"decoder\": {\"type\": \"Word\"}", "decoder: type 'Word'");
   refuse_with("\"pre_tokenizer\": {\"type\": \"CharDelimiterSplit\", \"delimiter\": \"ab\"}",
               "'ab' is not one character");
-  refuse_with("\"pre_tokenizer\": {\"type\": \"FixedLength\", \"length\": 0}", "key 'length': 0");
+  refuse_with("\"pre_tokenizer\": {\"type\": \"FixedLength\", \"length\": 0}",
+              "key 'length': expected at least 1, found 0");
   refuse_with("\"decoder\": {\"type\": \"Strip\", \"content\": \" \"}", "expected counts");
 }
 END_TEST
@@ -120,7 +121,7 @@ START_TEST(test_post_processors) {
               "expected SpecialToken or Sequence A");
   refuse_with("\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": "
               "[{\"Sequence\": {\"id\": \"A\"}}, {\"Sequence\": {\"id\": \"A\"}}]}",
-              "the text comes twice");
+              "Sequence A stands in the template twice");
   refuse_with("\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": "
               "[{\"SpecialToken\": {\"id\": \"x\"}}]}",
               "special token 'x' has no ids");
@@ -146,10 +147,12 @@ START_TEST(test_vocabulary) {
   refuse(BPE("\"vocab\": {\"a\": 0}, \"merges\": [\"a a\"]"), "'a' + 'a' gives 'aa'");
   refuse(BPE("\"vocab\": {\"a\": 0}, \"merges\": [\"a a a\"]"), "merge 1: expected");
   refuse(BPE("\"vocab\": {\"a\": 0}, \"merges\": [[\"a\"]]"), "merge 1: expected");
-  refuse(BPE("\"vocab\": {\"a\": 0}, \"merges\": [], \"dropout\": 0.1"), "dropout 0.1");
+  refuse(BPE("\"vocab\": {\"a\": 0}, \"merges\": [], \"dropout\": 0.1"), "dropout is 0.1");
   refuse(BPE("\"vocab\": {\"a\": 0}, \"merges\": [], \"fuse_unk\": 1"), "key 'fuse_unk'");
-  refuse_with("\"added_tokens\": [{\"id\": 9, \"content\": \"x\"}]", "has id 9, but by its place");
-  refuse_with("\"added_tokens\": [{\"id\": 1, \"content\": \"a\"}]", "has id 1, but by its place");
+  refuse_with("\"added_tokens\": [{\"id\": 9, \"content\": \"x\"}]",
+              "has id 9, but in the order of adding");
+  refuse_with("\"added_tokens\": [{\"id\": 1, \"content\": \"a\"}]",
+              "has id 1, but in the order of adding");
   refuse_with("\"added_tokens\": [{\"id\": 2, \"content\": \"ab\"}, {\"id\": 2, \"content\": "
               "\"ab\"}]",
               "share the id 2");
@@ -205,7 +208,7 @@ START_TEST(test_patterns_refused) {
   } bad[] = {{"[a&&b]", "an intersection of classes"},
              {"[a[b]]", "a class within a class"},
              {"[\\S]", "a negated class"},
-             {"x(?i)y", "an option in the middle"},
+             {"x(?i)y", "an option within the pattern"},
              {"(?x: a)", "option x"},
              {"[[:alpha:]]", "this named class"},
              {"(", "missing closing parenthesis"},
@@ -229,7 +232,8 @@ START_TEST(test_runaway_pattern) {
   char text[200];
   memset(text, 'a', sizeof text);
   memcpy(text + 198, "cb", 2); /* a b to hope for, out of reach */
-  ck_fails(zf_tok_encode(t, &ids, text, sizeof text, 0), ZF_EINVALID, "the pattern gave up");
+  ck_fails(zf_tok_encode(t, &ids, text, sizeof text, 0), ZF_EINVALID,
+           "matching the pattern failed");
   zf_ids_free(&ids);
   zf_tok_free(t);
 }
