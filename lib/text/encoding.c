@@ -34,7 +34,8 @@ void zf_encoding_set_limit(struct zf_encoding *encoding, int64_t len) {
 
 int zf_encoding_reserve(struct zf_encoding *encoding, int64_t more) {
   struct zf_text_buf *text = &encoding->new_text;
-  int64_t needed = text->len + more, bytes = text->cap, begins = text->cap, ends = text->cap;
+  int64_t needed = text->len + more, bytes = text->cap;
+  int64_t begins = bytes, ends = bytes;
   if (needed <= text->cap) return 0;
   if (needed > encoding->max_len)
     return zf_error(ZF_EINVALID, "%s: a text grows beyond %lld bytes in normalization",

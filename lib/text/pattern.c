@@ -23,8 +23,8 @@ struct zf_pattern {
 };
 
 static int compile(struct zf_pattern *pattern, const char *text, size_t len) {
-  int error;
-  size_t at;
+  int error = 0;
+  size_t at = 0;
   char reason[160];
   pcre2_compile_context *compile_context = pcre2_compile_context_create(NULL);
   pattern->context = pcre2_match_context_create(NULL);
