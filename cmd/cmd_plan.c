@@ -265,7 +265,8 @@ const struct zc_command zc_plan = {
     "Bytes by kind for zoft and for backpropagation on the same model and batch, seconds a step\n"
     "from a short calibration of this machine, and the time of the whole run. No weight is read.\n"
     "--fit BYTES shows the largest batch and sequence of each method within that memory and\n"
-    "recommends one. memory_limit in a config refuses to start above the forecast.\n\n"
+    "recommends one. With memory_limit in a config, a run whose forecast is larger does not "
+    "start.\n\n"
     "Examples:\n"
     "  zoft plan configs/sst2.yaml base_model=DIR\n"
     "  zoft plan base_model=DIR micro_batch_size=16 sequence_len=256 --fit 8G\n",
