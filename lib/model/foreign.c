@@ -18,7 +18,7 @@
 #define PICKLE "convert it with Transformers (from_pretrained, then save_pretrained)"
 
 static const struct {
-  const char *file, *what, *cure;
+  const char *file, *what, *advice;
 } marks[] = {
     {"adapter_config.json", "a PEFT adapter, no model",
      "give its base model, or merge the adapter into that first (PEFT's merge_and_unload)"},
@@ -58,7 +58,7 @@ int zf_model_foreign(const char *dir) {
   for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
     if (has(dir, marks[i].file))
       return zf_error(ZF_EUSAGE, "%s: holds %s (%s): %s", dir, marks[i].what, marks[i].file,
-                      marks[i].cure);
+                      marks[i].advice);
   char *gguf = find_gguf(dir);
   if (!gguf) return 0;
   int rc =

@@ -321,7 +321,7 @@ int zf_loop_head(const struct loop *loop, struct zf_log_head *head) {
                                .decay = settings->weight_decay,
                                .trained = settings->trained_dtype,
                                .others = settings->dtype};
-  if (loop->run->model->nmade ||
+  if (loop->run->model->nnew ||
       loop->run->model->config.problem) { /* or a head is used otherwise than config.json says */
     head->labels = loop->run->model->config.outputs;
     head->problem = (int)loop->run->model->config.problem;

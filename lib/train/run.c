@@ -80,7 +80,7 @@ static int open_model(struct zf_run *run, const struct source *from) {
   if (!rc) rc = zf_model_open(&run->model, dir, &opts);
   /* The template trained on is the result's, whatever the base has. */
   if (!rc && run->set.chat && run->set.chat_template && !from->shapes)
-    rc = zf_sidecars_set(&run->model->beside, "chat_template.jinja", zf_chat_text(run->set.chat));
+    rc = zf_sidecars_set(&run->model->sidecars, "chat_template.jinja", zf_chat_text(run->set.chat));
   free(dir);
   return rc;
 }

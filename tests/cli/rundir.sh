@@ -120,7 +120,7 @@ printf '[2]' >"$T/base/tokenizer.json"
 touch "$T/both/stop"
 wait $pid
 check "both copies changed: exit status" test $? = 3
-check "the message" grep -q 'base/tokenizer.json: was changed since it was read' "$T/err"
+check "the message" grep -q 'base/tokenizer.json: has changed since it was read' "$T/err"
 check "the weights are saved" test -s "$T/both/model.safetensors"
 rm -r "$T/base"
 mv "$T/saved" "$T/base"

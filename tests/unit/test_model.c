@@ -306,7 +306,7 @@ START_TEST(test_reset_and_reload) {
   hash(m, now);
   ck_assert_str_eq(now, moved);
   ck_ok(zf_st_open(&st, FAMILIES_DIR "opt"));
-  ck_fails(zf_model_reload(m, st), ZF_EINVALID, "is not the one that was saved there");
+  ck_fails(zf_model_reload(m, st), ZF_EINVALID, ", as the run saved them");
   zf_st_free(st);
   zf_model_free(m);
 }
