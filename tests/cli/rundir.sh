@@ -141,7 +141,7 @@ check "replayed from inside" test $? = 0
 (cd "$T/far/away" && "$zoft" train config.yaml --resume max_steps=9 -q --json >/dev/null)
 check "resumed from inside" test $? = 0
 case_ "begun again in place" 2 "$ZOFT" train "$T/far/away/config.yaml" -q <<'END'
-zoft: TMP/far/away/config.yaml:2:13: TMP/far/away is not empty: it holds a finished run; overwrite_output_dir=true replaces it, and --resume with a larger max_steps goes on
+zoft: TMP/far/away/config.yaml:2:13: TMP/far/away is not empty: it holds a finished run; overwrite_output_dir=true replaces it, and --resume with a larger max_steps continues it
 END
 warnings() { "$ZOFT" train "$@" output_dir="$T/warned" overwrite_output_dir=true --json 2>&1 >/dev/null | grep warning; }
 train adamw method=adamw learning_rate=1e-3 momentum=0.8
