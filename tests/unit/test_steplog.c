@@ -579,7 +579,7 @@ START_TEST(test_states) {
   zf_provenance_pairs(&t, &stamp);
   ck_ok(zf_model_save_trained(a, key, t.pair, ZF_PROVENANCE_PAIRS));
   ck_ok(zf_copy_file(key, other)); /* of another step */
-  ck_fails(zf_provenance_load(a, other, &h, 9), ZF_EINVALID, "is not of step 9 of this run");
+  ck_fails(zf_provenance_load(a, other, &h, 9), ZF_EINVALID, "is not a state of step 9 of this run");
   zf_model_reset(a);
   ck_ok(zf_replay_to(a, &h, dir, 11, &from, NULL, NULL));
   ck_assert_int_eq(from, 8);
