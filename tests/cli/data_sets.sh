@@ -128,7 +128,7 @@ for s in false true; do
 done
 cp "$T/leak.jsonl" "$T/leak2.jsonl"
 case_ "nothing is left" 2 "$ZOFT" validate $copies datasets.0.path="$T/leak2.jsonl" dataset_exact_deduplication=true <<'END'
-zoft: dataset_exact_deduplication leaves nothing to train on: every row is in a dev or test set too
+zoft: dataset_exact_deduplication leaves nothing to train on: every row is also in a dev or test set
 END
 
 # --- fields of other names ---
