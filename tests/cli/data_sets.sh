@@ -35,7 +35,7 @@ run adam_held method=adamw
 run adam_streamed method=adamw streaming=true
 check "streaming: backpropagation" [ "$(weights adam_held)" = "$(weights adam_streamed)" ]
 case_ "streaming and split" 2 "$ZOFT" train configs/demo.yaml streaming=true excess_length_strategy=split <<'END'
-zoft: command line: 'streaming' and excess_length_strategy split do not go together: a text's pieces would have to be counted before the first step
+zoft: command line: 'streaming' cannot be used with excess_length_strategy split: the parts of each text would have to be counted before the first step
 END
 
 # --- streaming: rows that give no example make their batch smaller ---

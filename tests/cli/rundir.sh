@@ -54,19 +54,19 @@ cp -r "$T/base" "$T/run/mine"
 before=$(cat "$T"/base/* | cksum)
 inside() { "$ZOFT" train "$T/c.yaml" "$@" overwrite_output_dir=true -q; }
 case_ "base_model is output_dir" 2 inside base_model="$T/base" output_dir="$T/base" <<'END'
-zoft: command line: the base model TMP/base lies in the output_dir TMP/base: the run would write over it; name another output_dir
+zoft: command line: the base model TMP/base lies in the output_dir TMP/base: the run would overwrite it; name another output_dir
 END
 case_ "through a link" 2 inside base_model="$T/base" output_dir="$T/link" <<'END'
-zoft: command line: the base model TMP/base lies in the output_dir TMP/link: the run would write over it; name another output_dir
+zoft: command line: the base model TMP/base lies in the output_dir TMP/link: the run would overwrite it; name another output_dir
 END
 case_ "through links of its files" 2 inside base_model="$T/links" output_dir="$T/base" <<'END'
-zoft: command line: the base model TMP/links lies in the output_dir TMP/base: the run would write over it; name another output_dir
+zoft: command line: the base model TMP/links lies in the output_dir TMP/base: the run would overwrite it; name another output_dir
 END
 case_ "inside" 2 inside base_model="$T/run/mine" output_dir="$T/run" <<'END'
-zoft: command line: the base model TMP/run/mine lies in the output_dir TMP/run: the run would write over it; name another output_dir
+zoft: command line: the base model TMP/run/mine lies in the output_dir TMP/run: the run would overwrite it; name another output_dir
 END
 case_ "a run as its own base" 2 inside base_model="$T/run" output_dir="$T/link/../run" --resume <<'END'
-zoft: command line: the base model TMP/run lies in the output_dir TMP/link/../run: the run would write over it; name another output_dir
+zoft: command line: the base model TMP/run lies in the output_dir TMP/link/../run: the run would overwrite it; name another output_dir
 END
 check "the base is untouched" test "$(cat "$T"/base/* | cksum)" = "$before"
 
@@ -230,7 +230,7 @@ done
 for flag in overwrite_output_dir=true --resume "--fork $T/a@3"; do
   # shellcheck disable=SC2086
   case_ "a second run: ${flag%% *}" 1 "$ZOFT" train "$T/c.yaml" output_dir="$T/live" max_steps=1000000 $flag -q <<'END'
-zoft: TMP/live: another run is writing there: wait for its end, or name another output_dir
+zoft: TMP/live: another run writes there: wait for its end, or name another output_dir
 END
 done
 check "the first goes on" kill -0 $pid
