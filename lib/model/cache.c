@@ -5,8 +5,9 @@
 #include "base/arena.h"
 #include "model/forward.h"
 
-static int64_t max64(int64_t left, int64_t right) {
-  return left > right ? left : right;
+/* The known length of the cached sequence. */
+static int64_t known_length(const struct zf_cache *cache) {
+  return cache->len > cache->full_len ? cache->len : cache->full_len;
 }
 
 static int64_t cache_floats(const struct zf_model *model, int64_t cap) {
@@ -25,8 +26,7 @@ static int stretches(const struct zf_model *model, int64_t length) {
 void zf_cache_keep(struct zf_cache *cache, const struct zf_model *model, int64_t kept,
                    int64_t length) {
   assert(kept <= cache->len && kept <= length);
-  int stretched = stretches(model, length),
-      was_stretched = stretches(model, max64(cache->len, cache->full_len));
+  int stretched = stretches(model, length), was_stretched = stretches(model, known_length(cache));
   int rotated_anew = model->config.rope[0].kind == ZF_ROPE_DYNAMIC ? stretched || was_stretched
                                                                    : stretched != was_stretched;
   cache->len = rotated_anew ? 0 : kept;
@@ -34,7 +34,7 @@ void zf_cache_keep(struct zf_cache *cache, const struct zf_model *model, int64_t
 }
 
 void zf_cache_grow(struct zf_cache *cache, const struct zf_model *model) {
-  int64_t length = max64(cache->len, cache->full_len) + 1;
+  int64_t length = known_length(cache) + 1;
   if (model->config.rope[0].kind == ZF_ROPE_DYNAMIC)
     cache->full_len = length;
   else

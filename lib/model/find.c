@@ -194,11 +194,12 @@ static int in_cache(char **out, const char *name) {
 /* NAME or ORG/NAME. */
 static int looks_like_repo(const char *name) {
   int slashes = 0, first = 1;
-  for (const char *p = name; *p; p++) {
-    if (first && !isalnum((unsigned char)*p)) return 0;
-    first = *p == '/';
+  for (; *name; name++) {
+    int alphanumeric = isalnum((unsigned char)*name);
+    if (first && !alphanumeric) return 0;
+    first = *name == '/';
     slashes += first;
-    if (!first && !isalnum((unsigned char)*p) && !strchr("._-", *p)) return 0;
+    if (!first && !alphanumeric && !strchr("._-", *name)) return 0;
   }
   return !first && slashes <= 1;
 }

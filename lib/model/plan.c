@@ -315,8 +315,8 @@ static void tail(struct plan_builder *builder) {
   mark_outside_prefix(builder, from);
 }
 
-static int64_t max64(int64_t a, int64_t b) {
-  return a > b ? a : b;
+static int64_t max64(int64_t left, int64_t right) {
+  return left > right ? left : right;
 }
 
 static void set_widths(struct zf_plan *plan, const struct zf_config *config) {

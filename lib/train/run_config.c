@@ -22,6 +22,12 @@ static int file_of(char **file, const char *origin) {
   return *file ? 0 : ZF_ENOMEM;
 }
 
+/* The directory of a file, which the caller frees; `slash`: its last slash, or NULL. */
+static char *parent_of(const char *file, const char *slash) {
+  if (!slash) return zf_strdup(".");
+  return zf_strndup(file, slash == file ? 1 : (size_t)(slash - file));
+}
+
 int zf_run_config_dir(char **dir, const struct zf_conf *conf, const char *key) {
   char *file, *run_json = NULL;
   int rc = file_of(&file, zf_conf_origin(conf, key));
@@ -29,7 +35,7 @@ int zf_run_config_dir(char **dir, const struct zf_conf *conf, const char *key) {
   if (rc || !file) return rc;
   char *slash = strrchr(file, '/'), *base = slash ? slash + 1 : file;
   if (!strcmp(base, config_name)) {
-    *dir = !slash ? zf_strdup(".") : zf_strndup(file, slash == file ? 1 : (size_t)(slash - file));
+    *dir = parent_of(file, slash);
     run_json = *dir ? zf_path_join(*dir, "run.json") : NULL;
     rc = run_json ? 0 : ZF_ENOMEM;
   }

@@ -30,7 +30,7 @@ const struct zf_conf_key zf_data_keys[] = {
     {"field_system", ZF_CONF_STR, NULL,
      "alpaca: of the system text (system, which a row may lack)"},
     {"system_prompt", ZF_CONF_STR, NULL,
-     "alpaca: system text of rows without one (Alpaca's sentence; beside a format: none)"},
+     "alpaca: system text of rows without one (Alpaca's sentence; with a format: none)"},
     {"format", ZF_CONF_STR, NULL,
      "alpaca: template of the text before the output, as \"[INST] {instruction} {input} [/INST]\""},
     {"no_input_format", ZF_CONF_STR, NULL, "alpaca: the same for rows without an input (format)"},
@@ -90,7 +90,7 @@ static int fill_fields(struct zf_fields *fields, const struct zf_conf *item,
   }
   if (fields->no_input_format && !fields->format)
     return zf_conf_error(item, zf_conf_has(item, "no_input_format") ? "no_input_format" : "path",
-                         "'no_input_format' needs a 'format' beside it");
+                         "'no_input_format' needs a 'format', too");
   return 0;
 }
 

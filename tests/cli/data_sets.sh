@@ -149,7 +149,7 @@ case_ "of another type" 2 "$ZOFT" validate $qa datasets.0.field_messages=talk <<
 zoft: command line: 'field_messages' has no effect: only type chat has it
 END
 case_ "no format" 2 "$ZOFT" validate $qa datasets.0.no_input_format=x <<'END'
-zoft: command line: 'no_input_format' needs a 'format' beside it
+zoft: command line: 'no_input_format' needs a 'format', too
 END
 case_ "a format that is none" 2 "$ZOFT" validate $qa datasets.0.format='{instruction' <<'END'
 zoft: format: template, character 1: '{' without '}' ('{{' gives a brace)
