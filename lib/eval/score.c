@@ -71,8 +71,7 @@ struct zf_batch_load zf_batch_load_max(struct zf_batch_load left, struct zf_batc
 /* The maximum over the examples of a set. */
 static struct zf_batch_load largest_load(const struct zf_dataset *dataset) {
   struct zf_batch_load load = {0, 0, 0, 0};
-  for (int64_t i = 0; i < dataset->count; i++)
-    load = zf_batch_load_max(load, load_of(dataset, i));
+  for (int64_t i = 0; i < dataset->count; i++) load = zf_batch_load_max(load, load_of(dataset, i));
   return load;
 }
 

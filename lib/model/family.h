@@ -36,7 +36,7 @@ struct zf_names {
 };
 
 /* The layers that follow the body: [dense, activation, norm,] and the head.  These names do not
- * take the body's prefix. */
+ * take the body's prefix; some of them include one. */
 struct zf_head_names {
   const char *dense, *norm, *head;
   const char *bias;      /* of the head */
@@ -85,7 +85,7 @@ struct zf_family {
   double norm_eps;                         /* default */
   const char *act;                         /* default */
   int64_t head_dim;                        /* default; 0: hidden / heads */
-  int64_t vocab, heads, kv_heads, max_pos; /* defaults; 0: the key is required */
+  int64_t vocab, heads, kv_heads, max_pos; /* defaults where files lack the key; 0: none */
   int ffn_multiple;                        /* ffn = this * hidden when the key is null (gpt2: 4) */
   int pos_offset;     /* rows of the position table before position 0 (opt: 2) */
   int64_t pad_next;   /* default of pad_token_id, plus 1; 0: none */

@@ -212,9 +212,9 @@ START_TEST(test_other_weight) {
   for (size_t i = 0; i + 5 < len; i++)
     if (!memcmp(data + i, "qwen3", 5)) memcpy(data + i, "llama", 5);
   ck_ok(zf_write_file(to, data, len));
-  ck_fails(
-      zf_model_open(&m, to, &as_stored), ZF_EINVALID,
-      "other.gguf: tensor 'model.layers.0.self_attn.k_norm.weight' is not part of the architecture");
+  ck_fails(zf_model_open(&m, to, &as_stored), ZF_EINVALID,
+           "other.gguf: tensor 'model.layers.0.self_attn.k_norm.weight' is not part of the "
+           "architecture");
   free(data);
 }
 END_TEST
