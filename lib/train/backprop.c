@@ -31,7 +31,7 @@ int zf_backprop_new(struct zf_backprop **out, struct zf_run *run) {
   struct zf_backprop *backprop = zf_calloc(1, sizeof *backprop);
   if (!backprop) return ZF_ENOMEM;
   enum zf_optim_rule rule = (enum zf_optim_rule)zf_method_info(run->set.method)->rule;
-  int rc = zf_back_new(&backprop->back, run->model, run->fwd, run->set.first.checkpoint);
+  int rc = zf_back_new(&backprop->back, run->model, run->forward, run->set.first.checkpoint);
   if (!rc) rc = zf_optim_new(&backprop->optim, backprop->back, rule);
   if (!rc) rc = alloc_gradients(backprop, &run->lim);
   if (rc) {

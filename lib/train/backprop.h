@@ -4,7 +4,7 @@
 
 #include "train/run.h"
 
-/* Reserves memory for the backward pass and the optimizer.  run->fwd and run->scorer exist, with
+/* Reserves memory for the backward pass and the optimizer.  run->forward and run->scorer exist, with
  * limits from zf_back_limits. */
 int zf_backprop_new(struct zf_backprop **out, struct zf_run *run);
 void zf_backprop_free(struct zf_backprop *backprop); /* takes NULL */

@@ -202,12 +202,12 @@ static int interrupted(struct train_loop *loop) {
 static int requests(struct train_loop *loop, int *end) {
   if (loop->events->stopped && loop->events->stopped(loop->events->ctx))
     return zf_error(ZF_ESTOPPED, "interrupted between steps");
-  if (zf_rundir_asked(&loop->dir, "save")) {
+  if (zf_rundir_requested(&loop->dir, "save")) {
     int rc = checkpoint(loop);
     if (rc) return rc;
     zf_loop_say(loop, "checkpoint written, as requested by the file 'save'");
   }
-  if (loop->step >= loop->history.count && zf_rundir_asked(&loop->dir, "stop")) {
+  if (loop->step >= loop->history.count && zf_rundir_requested(&loop->dir, "stop")) {
     zf_loop_say(loop, "stopping, as requested by the file 'stop'");
     loop->outcome->status = "stopped early";
     *end = 1;
@@ -446,7 +446,7 @@ static int open_run(struct train_loop *loop, const struct zf_train_start *start)
         ZF_EUSAGE,
         "method %s writes no step log from which a run could be resumed or forked: only mezo does",
         zf_method_info(loop->run->set.method)->name);
-  if ((rc = zf_rundir_apart(loop->run))) return rc;
+  if ((rc = zf_rundir_check_base(loop->run))) return rc;
   if (start->resume && (rc = check_resumable(loop))) return rc;
   loop->created_dir = !zf_exists(loop->run->set.output_dir);
   if ((rc = zf_rundir_lock(&loop->lock, loop->run->set.output_dir))) return rc;

@@ -85,7 +85,7 @@ int zf_loop_watch(struct train_loop *loop, double loss, double square);
 int zf_loop_dev(struct train_loop *loop);
 int zf_loop_test(struct train_loop *loop, struct zf_metrics *metrics);
 /* Enters a dev score of loop->step into the outcome; 1 when it is the best so far. */
-int zf_loop_take_dev(struct train_loop *loop, const struct zf_metrics *metrics);
+int zf_loop_add_dev(struct train_loop *loop, const struct zf_metrics *metrics);
 /* Number of dev scores after step `from`. */
 int64_t zf_loop_devs_left(const struct train_loop *loop, int64_t from);
 

@@ -145,7 +145,7 @@ static int take_line(struct train_loop *loop, const struct metrics_line *line) {
   if (!dev && !test && strcmp(line->set, "train") != 0) return 0;
   if (line->step != loop->step) loop->dev_known = loop->test_known = 0;
   loop->step = line->step;
-  if (dev) zf_loop_take_dev(loop, &line->metrics);
+  if (dev) zf_loop_add_dev(loop, &line->metrics);
   if (test) loop->outcome->test_start = line->metrics;
   loop->dev_known |= dev;
   loop->test_known |= test;

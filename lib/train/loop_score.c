@@ -65,7 +65,7 @@ int64_t zf_loop_devs_left(const struct train_loop *loop, int64_t from) {
   return (loop->run->steps + loop->eval_every - 1) / loop->eval_every - from / loop->eval_every;
 }
 
-int zf_loop_take_dev(struct train_loop *loop, const struct zf_metrics *metrics) {
+int zf_loop_add_dev(struct train_loop *loop, const struct zf_metrics *metrics) {
   int best = !loop->outcome->best.examples || is_better(loop, metrics, &loop->outcome->best);
   if (loop->step == 0) loop->outcome->start = *metrics;
   loop->outcome->end = *metrics;
@@ -85,7 +85,7 @@ int zf_loop_dev(struct train_loop *loop) {
   loop->scores.seconds += zf_now() - start;
   loop->report_time += zf_now() - start;
   loop->scores.count++;
-  int best = zf_loop_take_dev(loop, &metrics);
+  int best = zf_loop_add_dev(loop, &metrics);
   report_eval(loop, "dev", &metrics, best);
   /* The weights of step 0 are the base model's, which are on disk already. */
   if (!best || !loop->run->set.load_best || loop->step == 0) return 0;

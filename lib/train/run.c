@@ -218,8 +218,8 @@ static int open_shapes(struct zf_run *run, const struct run_source *from) {
 static int open_passes(struct zf_run *run, const struct run_source *from) {
   int rc;
   if ((rc = check_memory(run))) return rc;
-  if ((rc = zf_forward_new(&run->fwd, run->model, &run->lim))) return rc;
-  if ((rc = zf_scorer_new(&run->scorer, run->fwd, &run->lim))) return rc;
+  if ((rc = zf_forward_new(&run->forward, run->model, &run->lim))) return rc;
+  if ((rc = zf_scorer_new(&run->scorer, run->forward, &run->lim))) return rc;
   if (!from->make && (rc = zf_model_hash(run->model, run->base_hash))) return rc;
   run->index = zf_calloc(run->set.micro_batch, sizeof *run->index);
   run->score = zf_calloc(ZF_MAXSTREAM * run->set.micro_batch, sizeof *run->score);
@@ -264,7 +264,7 @@ void zf_run_free(struct zf_run *run) {
   free(run->score);
   free(run->index);
   zf_scorer_free(run->scorer);
-  zf_forward_free(run->fwd);
+  zf_forward_free(run->forward);
   zf_model_free(run->model);
   zf_run_data_free(&run->data);
   zf_tok_free(run->tok);

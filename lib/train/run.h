@@ -18,7 +18,7 @@ struct zf_run {
   struct zf_batch_load load; /* maximum over the run's micro-batches; tokens = 0: not known */
   int64_t
       heaviest[2]; /* steps whose micro-batch has the most tokens, the most rows; 0: not known */
-  struct zf_forward *fwd;
+  struct zf_forward *forward;
   struct zf_scorer *scorer;
   struct zf_backprop *backprop; /* NULL: mezo, or no training */
   struct zf_forecast forecast;

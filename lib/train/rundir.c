@@ -172,7 +172,7 @@ static int model_lies_in(const struct zf_model *model, const char *dir) {
   return 0;
 }
 
-int zf_rundir_apart(const struct zf_run *run) {
+int zf_rundir_check_base(const struct zf_run *run) {
   const struct zf_model *model = run->model;
   char *dir = realpath(run->set.output_dir, NULL);
   if (!dir) return 0; /* it does not exist yet */
@@ -403,7 +403,7 @@ int zf_rundir_keyframe(const struct zf_rundir *dir, const struct zf_run *run,
   return rc;
 }
 
-int zf_rundir_asked(const struct zf_rundir *dir, const char *name) {
+int zf_rundir_requested(const struct zf_rundir *dir, const char *name) {
   char *path = zf_rundir_path(dir, name);
   int removed = path && unlink(path) == 0;
   free(path);

@@ -30,7 +30,7 @@ int zf_rundir_lock(int *fd, const char *path);
 void zf_rundir_unlock(int *fd); /* takes -1 */
 
 /* ZF_EUSAGE where files of the base model lie in output_dir, links resolved. */
-int zf_rundir_apart(const struct zf_run *run);
+int zf_rundir_check_base(const struct zf_run *run);
 
 /* Opens the directory of a new run: writes run.json, config.yaml, config.json and the sidecar files.
  * overwrite: replaces an earlier run in it.  ZF_EUSAGE: it is not empty; ZF_EIO: it cannot be
@@ -72,6 +72,6 @@ int zf_rundir_prune(const struct zf_rundir *dir, int64_t keep);
 
 /* 1 where the file OUT/name existed, which this removes: a request by `touch OUT/save` or
  * `touch OUT/stop`. */
-int zf_rundir_asked(const struct zf_rundir *dir, const char *name);
+int zf_rundir_requested(const struct zf_rundir *dir, const char *name);
 
 #endif

@@ -193,7 +193,7 @@ static int run_body(struct step_bench *bench, int64_t turn) {
   struct zf_perturb none = zf_perturb_none();
   double start = zf_now();
   for (int64_t i = 0; i < bench->run->set.accumulation; i++) {
-    int rc = zf_forward_run(bench->run->fwd, &bench->batch, &none);
+    int rc = zf_forward_run(bench->run->forward, &bench->batch, &none);
     if (rc) return rc;
   }
   bench->seconds[BODY][turn] = zf_now() - start;
