@@ -43,7 +43,8 @@ static json_t *label_value(const struct zf_data_spec *spec, int64_t o) {
 
 /* The option's text without the space around it; its number where it has none. */
 static void option_name(char out[64], const struct zf_data_spec *spec, int64_t o) {
-  const char *text = spec->labels ? spec->labels[o] : spec->options ? spec->options[o] : "";
+  const char *const *names = spec->labels ? spec->labels : spec->options;
+  const char *text = names ? names[o] : "";
   while (isspace((unsigned char)*text)) text++;
   size_t len = strlen(text);
   while (len && isspace((unsigned char)text[len - 1])) len--;
@@ -159,7 +160,8 @@ static int show_row(void *ctx, int64_t index, const double *value, int64_t count
     json_t *prediction = prediction_json(job, value, count, choice);
     int rc = prediction ? write_line(job, row, prediction) : ZF_ENOMEM;
     json_decref(prediction);
-    return rc ? rc : zc_signal() ? zf_error(ZF_ESTOPPED, "interrupted") : 0;
+    if (!rc && zc_signal()) rc = zf_error(ZF_ESTOPPED, "interrupted");
+    return rc;
   }
   char number[24], name[SHOWN], share[24] = "", text[SHOWN];
   snprintf(number, sizeof number, "%lld", (long long)job->dataset->ex[index].line);

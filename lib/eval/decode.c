@@ -8,31 +8,32 @@
 #include "base/err.h"
 #include "eval/score.h"
 
-/* past[0..cache->len) is read, past[cache->len..npast) is pending. */
-struct slot {
+/* One sequence: past[0..cache->len) is read, past[cache->len..npast) is pending. */
+struct decoder_slot {
   struct zf_cache *cache;
   int32_t *past;
-  int64_t npast, made;
-  int32_t row; /* of the last pass' logits; -1: none */
+  int64_t npast;
+  int64_t npicked; /* tokens that zf_decoder_pick has added */
+  int32_t row;     /* row of the last pass' logits; -1: none */
 };
 
 struct zf_decoder {
   const struct zf_model *model;
   struct zf_decoder_room room;
   struct zf_forward *forward;
-  struct slot *slot;
+  struct decoder_slot *slot;
   struct zf_sampler *sampler;
   float *logits; /* [slots][vocab] */
   int64_t count; /* tokens read so far */
 
-  /* the pass at hand */
+  /* the current pass */
   int32_t *id, *pos, *row;
   struct zf_segment *seg;
   struct zf_cache **cache;
   struct zf_batch batch;
 };
 
-static struct zf_limits limits(const struct zf_decoder_room *room) {
+static struct zf_limits limits_of(const struct zf_decoder_room *room) {
   return (struct zf_limits){.tokens = room->tokens,
                             .rows = room->slots,
                             .segments = room->slots,
@@ -44,40 +45,41 @@ static struct zf_limits limits(const struct zf_decoder_room *room) {
 
 void zf_decoder_bytes(int64_t *cache, int64_t *rest, const struct zf_model *model,
                       const struct zf_decoder_room *room) {
-  struct zf_limits lim = limits(room);
+  struct zf_limits limits = limits_of(room);
   int64_t each = (int64_t)sizeof(int32_t) * 2 * room->tokens +
                  (int64_t)sizeof(int32_t) * room->slots * room->length;
   *cache = room->slots * zf_cache_bytes(model, room->length);
-  *rest = zf_forward_bytes(model, &lim) - zf_forward_untouched(model, &lim) + each +
+  *rest = zf_forward_bytes(model, &limits) - zf_forward_untouched(model, &limits) + each +
           model->config.vocab * (room->slots * (int64_t)sizeof(float) +
                                  2 * (int64_t)sizeof(struct zf_token_candidate));
 }
 
-static int make_slots(struct zf_decoder *decoder) {
-  int rc = 0;
-  for (int64_t i = 0; !rc && i < decoder->room.slots; i++) {
-    struct slot *slot = &decoder->slot[i];
+static int alloc_slots(struct zf_decoder *decoder) {
+  for (int64_t i = 0; i < decoder->room.slots; i++) {
+    struct decoder_slot *slot = &decoder->slot[i];
     slot->row = -1;
     slot->past = zf_calloc(decoder->room.length + 1, sizeof *slot->past);
-    rc = slot->past ? zf_cache_new(&slot->cache, decoder->model, decoder->room.length) : ZF_ENOMEM;
+    if (!slot->past) return ZF_ENOMEM;
+    int rc = zf_cache_new(&slot->cache, decoder->model, decoder->room.length);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
-static int make_parts(struct zf_decoder *decoder) {
-  int64_t n = decoder->room.slots, T = decoder->room.tokens;
-  decoder->slot = zf_calloc(n, sizeof *decoder->slot);
-  decoder->seg = zf_calloc(n, sizeof *decoder->seg);
-  decoder->cache = zf_calloc(n, sizeof *decoder->cache);
-  decoder->row = zf_calloc(n, sizeof *decoder->row);
-  decoder->id = zf_calloc(T, sizeof *decoder->id);
-  decoder->pos = zf_calloc(T, sizeof *decoder->pos);
-  decoder->logits = zf_calloc(n * decoder->model->config.vocab, sizeof *decoder->logits);
+static int alloc_parts(struct zf_decoder *decoder) {
+  int64_t slots = decoder->room.slots, tokens = decoder->room.tokens;
+  decoder->slot = zf_calloc(slots, sizeof *decoder->slot);
+  decoder->seg = zf_calloc(slots, sizeof *decoder->seg);
+  decoder->cache = zf_calloc(slots, sizeof *decoder->cache);
+  decoder->row = zf_calloc(slots, sizeof *decoder->row);
+  decoder->id = zf_calloc(tokens, sizeof *decoder->id);
+  decoder->pos = zf_calloc(tokens, sizeof *decoder->pos);
+  decoder->logits = zf_calloc(slots * decoder->model->config.vocab, sizeof *decoder->logits);
   if (!decoder->slot || !decoder->seg || !decoder->cache || !decoder->row || !decoder->id ||
       !decoder->pos || !decoder->logits)
     return ZF_ENOMEM;
   int rc = zf_sampler_new(&decoder->sampler, decoder->model->config.vocab);
-  return rc ? rc : make_slots(decoder);
+  return rc ? rc : alloc_slots(decoder);
 }
 
 int zf_decoder_open(struct zf_decoder **out, const struct zf_model *model,
@@ -89,10 +91,10 @@ int zf_decoder_open(struct zf_decoder **out, const struct zf_model *model,
   decoder->model = model;
   decoder->room = *room;
   if (decoder->room.tokens < room->slots) decoder->room.tokens = room->slots;
-  struct zf_limits lim = limits(&decoder->room);
+  struct zf_limits forward_limits = limits_of(&decoder->room);
   int rc = zf_score_causal(model);
-  if (!rc) rc = zf_forward_new(&decoder->forward, model, &lim);
-  if (!rc) rc = make_parts(decoder);
+  if (!rc) rc = zf_forward_new(&decoder->forward, model, &forward_limits);
+  if (!rc) rc = alloc_parts(decoder);
   if (rc) {
     zf_decoder_free(decoder);
     return rc;
@@ -103,10 +105,11 @@ int zf_decoder_open(struct zf_decoder **out, const struct zf_model *model,
 
 void zf_decoder_free(struct zf_decoder *decoder) {
   if (!decoder) return;
-  for (int64_t i = 0; decoder->slot && i < decoder->room.slots; i++) {
-    zf_cache_free(decoder->slot[i].cache);
-    free(decoder->slot[i].past);
-  }
+  if (decoder->slot)
+    for (int64_t i = 0; i < decoder->room.slots; i++) {
+      zf_cache_free(decoder->slot[i].cache);
+      free(decoder->slot[i].past);
+    }
   zf_sampler_free(decoder->sampler);
   free(decoder->logits);
   free(decoder->pos);
@@ -121,41 +124,42 @@ void zf_decoder_free(struct zf_decoder *decoder) {
 
 /* --- sequences --- */
 
-int zf_decoder_put(struct zf_decoder *decoder, int64_t slot, const int32_t *ids, int64_t count,
+int zf_decoder_put(struct zf_decoder *decoder, int64_t index, const int32_t *ids, int64_t count,
                    int64_t *kept) {
-  struct slot *s = &decoder->slot[slot];
+  struct decoder_slot *slot = &decoder->slot[index];
   if (count > decoder->room.length)
     return zf_error(ZF_EUSAGE, "a prompt of %lld tokens is longer than the %lld that fit",
                     (long long)count, (long long)decoder->room.length);
-  int64_t same = 0, most = s->cache->len < count - 1 ? s->cache->len : count - 1;
-  while (same < most && s->past[same] == ids[same]) same++;
-  memcpy(s->past, ids, (size_t)count * sizeof *ids);
-  s->npast = count;
-  s->made = 0;
-  s->row = -1;
-  zf_cache_keep(s->cache, decoder->model, same, count);
-  if (kept) *kept = s->cache->len;
+  int64_t same = 0, max = slot->cache->len < count - 1 ? slot->cache->len : count - 1;
+  while (same < max && slot->past[same] == ids[same]) same++;
+  memcpy(slot->past, ids, (size_t)count * sizeof *ids);
+  slot->npast = count;
+  slot->npicked = 0;
+  slot->row = -1;
+  zf_cache_keep(slot->cache, decoder->model, same, count);
+  if (kept) *kept = slot->cache->len;
   return 0;
 }
 
-static int64_t pending(const struct zf_decoder *decoder, int64_t i) {
-  const struct slot *slot = &decoder->slot[i];
-  int64_t n = slot->npast < decoder->room.length ? slot->npast : decoder->room.length;
-  return n - slot->cache->len;
+static int64_t pending(const struct zf_decoder *decoder, int64_t index) {
+  const struct decoder_slot *slot = &decoder->slot[index];
+  int64_t readable = slot->npast < decoder->room.length ? slot->npast : decoder->room.length;
+  return readable - slot->cache->len;
 }
 
-static void add(struct zf_decoder *decoder, int64_t i, int64_t n) {
-  struct slot *slot = &decoder->slot[i];
+/* Adds `count` pending tokens of a slot to the pass. */
+static void add(struct zf_decoder *decoder, int64_t index, int64_t count) {
+  struct decoder_slot *slot = &decoder->slot[index];
   struct zf_batch *batch = &decoder->batch;
-  int64_t at = slot->cache->len;
-  decoder->seg[batch->nseg] = (struct zf_segment){.start = batch->T, .len = n};
+  int64_t first = slot->cache->len;
+  decoder->seg[batch->nseg] = (struct zf_segment){.start = batch->T, .len = count};
   decoder->cache[batch->nseg++] = slot->cache;
-  for (int64_t k = 0; k < n; k++) {
-    decoder->id[batch->T + k] = slot->past[at + k];
-    decoder->pos[batch->T + k] = (int32_t)(at + k);
+  for (int64_t i = 0; i < count; i++) {
+    decoder->id[batch->T + i] = slot->past[first + i];
+    decoder->pos[batch->T + i] = (int32_t)(first + i);
   }
-  batch->T += n;
-  if (n < pending(decoder, i)) return;
+  batch->T += count;
+  if (count < pending(decoder, index)) return;
   slot->row = (int32_t)batch->R;
   decoder->row[batch->R++] = (int32_t)batch->T - 1;
 }
@@ -171,8 +175,8 @@ int zf_decoder_run(struct zf_decoder *decoder) {
   for (int64_t i = 0; i < decoder->room.slots; i++)
     if (pending(decoder, i) == 1) add(decoder, i, 1);
   for (int64_t i = 0; i < decoder->room.slots; i++) {
-    int64_t n = pending(decoder, i), left = decoder->room.tokens - decoder->batch.T;
-    if (n > 1 && left > 0) add(decoder, i, n < left ? n : left);
+    int64_t count = pending(decoder, i), remaining = decoder->room.tokens - decoder->batch.T;
+    if (count > 1 && remaining > 0) add(decoder, i, count < remaining ? count : remaining);
   }
   if (!decoder->batch.T) return 0;
   int rc = zf_forward_run(decoder->forward, &decoder->batch, &none);
@@ -182,13 +186,13 @@ int zf_decoder_run(struct zf_decoder *decoder) {
   return 0;
 }
 
-const float *zf_decoder_slot_logits(const struct zf_decoder *decoder, int64_t slot) {
-  int32_t r = decoder->slot[slot].row;
-  return r < 0 ? NULL : decoder->logits + r * decoder->model->config.vocab;
+const float *zf_decoder_slot_logits(const struct zf_decoder *decoder, int64_t index) {
+  int32_t row = decoder->slot[index].row;
+  return row < 0 ? NULL : decoder->logits + row * decoder->model->config.vocab;
 }
 
-int zf_decoder_full(const struct zf_decoder *decoder, int64_t slot) {
-  return decoder->slot[slot].npast > decoder->room.length;
+int zf_decoder_full(const struct zf_decoder *decoder, int64_t index) {
+  return decoder->slot[index].npast > decoder->room.length;
 }
 
 int64_t zf_decoder_slots(const struct zf_decoder *decoder) {
@@ -199,19 +203,19 @@ int64_t zf_decoder_read_count(const struct zf_decoder *decoder) {
   return decoder->count;
 }
 
-int zf_decoder_pick(struct zf_decoder *decoder, int64_t slot, const struct zf_sampling *sampling,
+int zf_decoder_pick(struct zf_decoder *decoder, int64_t index, const struct zf_sampling *sampling,
                     int32_t *id) {
-  struct slot *x = &decoder->slot[slot];
-  float *logits = (float *)zf_decoder_slot_logits(decoder, slot);
+  struct decoder_slot *slot = &decoder->slot[index];
+  float *logits = (float *)zf_decoder_slot_logits(decoder, index);
   assert(logits);
   if (sampling->repetition > 0 && sampling->repetition != 1) {
-    int rc = zf_sampler_penalise(logits, x->past, x->npast, sampling->repetition);
+    int rc = zf_sampler_penalise(logits, slot->past, slot->npast, sampling->repetition);
     if (rc) return rc;
   }
-  *id = zf_sampler_draw(decoder->sampler, logits, sampling, x->made++);
-  x->past[x->npast++] = *id; /* one more than can be read has room */
-  if (!zf_decoder_full(decoder, slot)) zf_cache_grow(x->cache, decoder->model);
-  x->row = -1;
+  *id = zf_sampler_draw(decoder->sampler, logits, sampling, slot->npicked++);
+  slot->past[slot->npast++] = *id; /* `past` has room for one token more than can be read */
+  if (!zf_decoder_full(decoder, index)) zf_cache_grow(slot->cache, decoder->model);
+  slot->row = -1;
   return 0;
 }
 
@@ -224,11 +228,13 @@ int zf_decoder_new(struct zf_decoder **out, const struct zf_model *model, int64_
   return zf_decoder_open(out, model, &room);
 }
 
-/* Passes until slot 0 says what follows. */
+/* Runs passes until slot 0 has logits. */
 static int read_all(struct zf_decoder *decoder) {
-  int rc = 0;
-  while (!rc && decoder->slot[0].row < 0 && pending(decoder, 0) > 0) rc = zf_decoder_run(decoder);
-  return rc;
+  while (decoder->slot[0].row < 0 && pending(decoder, 0) > 0) {
+    int rc = zf_decoder_run(decoder);
+    if (rc) return rc;
+  }
+  return 0;
 }
 
 int zf_decoder_begin(struct zf_decoder *decoder, const int32_t *ids, int64_t count) {

@@ -1,9 +1,10 @@
 /* Decoding: token after token with a key/value cache, of one sequence or of several at once.
  *
- * A decoder has slots, each with a sequence and its cache.  A pass (zf_decoder_run) reads what is
- * pending: one token of each sequence that is being continued, and of new ones as much of their
- * prompts as the pass has room for, end to end without padding, in the order of the slots.  Logits
- * of a sequence have the same bits whatever else is in the pass and however it was cut. */
+ * A decoder has slots, each with a sequence and its cache.  A pass (zf_decoder_run) reads pending
+ * tokens: one token of each sequence that is being continued, then as much of the prompts of new
+ * sequences as fits, end to end without padding, in the order of the slots.  The bits of a
+ * sequence's logits do not depend on the other sequences of a pass, nor on the passes into which
+ * its prompt is split. */
 #ifndef ZF_EVAL_DECODE_H
 #define ZF_EVAL_DECODE_H
 
@@ -14,61 +15,62 @@ struct zf_decoder;
 
 struct zf_decoder_room {
   int64_t slots;  /* sequences at once */
-  int64_t tokens; /* of a pass at most; slots at least */
-  int64_t length; /* of a sequence, at most the model's context */
+  int64_t tokens; /* maximum of a pass; raised to `slots` where it is below */
+  int64_t length; /* maximum of a sequence; the model's context or less */
   enum zf_compute compute;
 };
 
-/* Bytes of the caches of all slots, and of all else. */
+/* *cache: bytes of the caches of all slots.  *rest: all other bytes. */
 void zf_decoder_bytes(int64_t *cache, int64_t *rest, const struct zf_model *model,
                       const struct zf_decoder_room *room);
 
+/* The model outlives the decoder.  ZF_EUSAGE: the model is no causal language model. */
 int zf_decoder_open(struct zf_decoder **out, const struct zf_model *model,
                     const struct zf_decoder_room *room);
 void zf_decoder_free(struct zf_decoder *decoder); /* takes NULL */
 
 /* --- several sequences --- */
 
-/* Slot `slot` holds ids[0..n), n >= 1, and forgets what it had but for the tokens that both begin
- * with: their keys stay.  The last token is always read again.  *kept (may be NULL): how many stayed.
- * ZF_EUSAGE when they are more than fit. */
-int zf_decoder_put(struct zf_decoder *decoder, int64_t slot, const int32_t *ids, int64_t count,
+/* Sets the sequence of slot `index` to ids[0..count), count >= 1.  The cached keys of the tokens that
+ * the old and the new sequence have in common at the beginning stay; the last token is always read
+ * again.  *kept (may be NULL): number of cached tokens that stay.  ZF_EUSAGE: count exceeds the
+ * length. */
+int zf_decoder_put(struct zf_decoder *decoder, int64_t index, const int32_t *ids, int64_t count,
                    int64_t *kept);
 
-/* One pass.  ZF_EUSAGE for an id or position out of range. */
+/* Runs one pass.  ZF_EUSAGE: an id or a position is out of range. */
 int zf_decoder_run(struct zf_decoder *decoder);
 
-/* Logits [vocab] that the last pass left of a slot; NULL: it has more to read, or had no part in it.
- * zf_decoder_pick changes them where a repetition is penalised. */
-const float *zf_decoder_slot_logits(const struct zf_decoder *decoder, int64_t slot);
+/* Logits [vocab] of a slot after the last pass; NULL: its sequence has more pending tokens, or was
+ * not in the pass.  zf_decoder_pick changes them where repetition is penalised. */
+const float *zf_decoder_slot_logits(const struct zf_decoder *decoder, int64_t index);
 
-/* Chooses the next token of a slot that has logits, by `s`, and leaves it pending. */
-int zf_decoder_pick(struct zf_decoder *decoder, int64_t slot, const struct zf_sampling *sampling,
+/* Chooses the next token of a slot that has logits and leaves it pending. */
+int zf_decoder_pick(struct zf_decoder *decoder, int64_t index, const struct zf_sampling *sampling,
                     int32_t *id);
 
-/* Has the slot a token more than fit, so that nothing can follow? */
-int zf_decoder_full(const struct zf_decoder *decoder, int64_t slot);
+/* 1 where the slot's sequence exceeds the length, so that it cannot be continued. */
+int zf_decoder_full(const struct zf_decoder *decoder, int64_t index);
 
 int64_t zf_decoder_slots(const struct zf_decoder *decoder);
 
-/* Tokens that passes have read so far. */
+/* Number of tokens that passes have read so far. */
 int64_t zf_decoder_read_count(const struct zf_decoder *decoder);
 
 /* --- one sequence: slot 0 --- */
 
-/* For one model: prompts of `prompt` tokens in one pass (longer ones in several), `length` tokens in
- * all; products in `c`. */
+/* One slot, passes of `prompt` tokens (a longer prompt takes several), at most `length` tokens. */
 int zf_decoder_new(struct zf_decoder **out, const struct zf_model *model, int64_t prompt,
                    int64_t length, enum zf_compute compute);
 
-/* Forgets the sequence, then reads ids[0..n) and is ready to say what follows.  n >= 1. */
+/* Replaces the sequence by ids[0..count), count >= 1, and reads it, so that its logits exist. */
 int zf_decoder_begin(struct zf_decoder *decoder, const int32_t *ids, int64_t count);
 
-/* The next token, by `s`; it is read as well, unless the length is used up (then the next call is
- * ZF_EUSAGE). */
+/* Chooses the next token and reads it, unless the length is reached: the next call is then
+ * ZF_EUSAGE. */
 int zf_decoder_next(struct zf_decoder *decoder, const struct zf_sampling *sampling, int32_t *id);
 
-/* Logits [vocab] that the last begin or next left. */
+/* Logits [vocab] after the last begin or next. */
 const float *zf_decoder_logits(const struct zf_decoder *decoder);
 
 #endif

@@ -1,4 +1,4 @@
-/* A GGUF file as a model directory. */
+/* Writes a GGUF file as a model directory. */
 #include "eval/export.h"
 
 #include <stdlib.h>
@@ -16,7 +16,7 @@ static json_t *id_list(const struct zf_ids *ids) {
   return list;
 }
 
-/* Every token that ends a text, since the tokenizer's files name one alone. */
+/* Writes every token that ends a text, since the tokenizer's files name only one. */
 static int save_generation(const struct zf_model *model, const struct zf_tok *tok,
                            const char *dir) {
   struct zf_ids ends = {0};
@@ -37,8 +37,8 @@ static int save_generation(const struct zf_model *model, const struct zf_tok *to
   return rc;
 }
 
-/* Back to what was there before, with the first error kept. */
-static void remove_all(const char *dir, int made) {
+/* Removes the written files, and the directory where the export created it. */
+static void remove_all(const char *dir, int created) {
   static const char *const names[] = {"config.json", "generation_config.json", "tokenizer.json",
                                       "tokenizer_config.json", "model.safetensors"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -46,18 +46,18 @@ static void remove_all(const char *dir, int made) {
     if (path) unlink(path);
     free(path);
   }
-  if (made) rmdir(dir);
+  if (created) rmdir(dir);
 }
 
 int zf_export_gguf(const char *dir, const struct zf_model *model, const struct zf_tok *tok,
                    enum zf_dtype dtype) {
   static const char *const metadata[] = {"format", "pt"};
-  int made = !zf_exists(dir);
+  int created = !zf_exists(dir);
   if (!model->gguf) return zf_error(ZF_EUSAGE, "%s: expected a .gguf file", model->dir);
   int rc = zf_mkdirs(dir);
   if (!rc) rc = zf_tok_save_gguf(dir, model->dir);
   if (!rc) rc = save_generation(model, tok, dir);
   if (!rc) rc = zf_model_save(model, dir, (int)dtype, metadata, 1);
-  if (rc) remove_all(dir, made);
+  if (rc) remove_all(dir, created);
   return rc;
 }

@@ -6,7 +6,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 
-enum { BEHIND = 8, SETTLE = 16 }; /* tokens */
+enum { CONTEXT = 8, SETTLE = 16 }; /* tokens before, and in, a decoded window (bring_up) */
 
 const char *zf_finish_name(enum zf_finish finish) {
   static const char *const name[] = {"none", "eos", "stop", "length", "context"};
@@ -16,9 +16,9 @@ const char *zf_finish_name(enum zf_finish finish) {
 int zf_generation_add_id(struct zf_ids *ids, int32_t id) {
   if (ids->count == ids->cap) {
     int64_t cap = ids->cap ? 2 * ids->cap : 64;
-    int32_t *p = realloc(ids->id, (size_t)cap * sizeof *p);
-    if (!p) return zf_error(ZF_ENOMEM, "out of memory for %lld tokens", (long long)cap);
-    ids->id = p;
+    int32_t *grown = realloc(ids->id, (size_t)cap * sizeof *grown);
+    if (!grown) return zf_error(ZF_ENOMEM, "out of memory for %lld tokens", (long long)cap);
+    ids->id = grown;
     ids->cap = cap;
   }
   ids->id[ids->count++] = id;
@@ -35,18 +35,20 @@ static int decode(struct zf_buf *out, const struct zf_text *text, int64_t from, 
 
 int zf_text_begin(struct zf_text *text, const struct zf_tok *tok, const int32_t *ids,
                   int64_t count) {
-  int rc = 0;
   text->tok = tok;
   text->ids.count = 0;
-  for (int64_t i = 0; !rc && i < count; i++) rc = zf_generation_add_id(&text->ids, ids[i]);
   text->given = text->to = count;
-  text->from = count > BEHIND ? count - BEHIND : 0;
+  text->from = count > CONTEXT ? count - CONTEXT : 0;
   text->ready = 0;
   text->finish = ZF_FINISH_NONE;
   zf_buf_clear(&text->made);
   zf_buf_puts(&text->made, "");
   zf_buf_clear(&text->settled);
-  return rc ? rc : decode(&text->near, text, text->from, text->to);
+  for (int64_t i = 0; i < count; i++) {
+    int rc = zf_generation_add_id(&text->ids, ids[i]);
+    if (rc) return rc;
+  }
+  return decode(&text->near, text, text->from, text->to);
 }
 
 void zf_text_free(struct zf_text *text) {
@@ -57,19 +59,26 @@ void zf_text_free(struct zf_text *text) {
   zf_buf_free(&text->far);
 }
 
-/* Bytes that end a whole UTF-8 character; up to three replacement characters at the end may yet become
- * another one. */
-static size_t whole(const char *s, size_t len) {
-  for (int i = 0; i < 3 && len >= 3 && !memcmp(s + len - 3, "\xef\xbf\xbd", 3); i++) len -= 3;
+/* Bytes of a UTF-8 character that begins with this byte. */
+static size_t character_bytes(unsigned char first) {
+  if (first >= 0xf0) return 4;
+  if (first >= 0xe0) return 3;
+  return first >= 0xc0 ? 2 : 1;
+}
+
+/* Length of the text without an incomplete UTF-8 character at its end.  Up to three replacement
+ * characters at the end are incomplete, too: later tokens may change them. */
+static size_t complete_len(const char *text, size_t len) {
+  for (int i = 0; i < 3; i++)
+    if (len >= 3 && !memcmp(text + len - 3, "\xef\xbf\xbd", 3)) len -= 3;
   size_t back = 0;
-  while (back < 4 && back < len && ((unsigned char)s[len - 1 - back] & 0xc0) == 0x80) back++;
+  while (back < 4 && back < len && ((unsigned char)text[len - 1 - back] & 0xc0) == 0x80) back++;
   if (back == len) return len;
-  unsigned char c = (unsigned char)s[len - 1 - back];
-  size_t need = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
+  size_t need = character_bytes((unsigned char)text[len - 1 - back]);
   return need > back + 1 ? len - 1 - back : len;
 }
 
-/* Where the first stop text begins, or NULL; those in what was there before have been looked for. */
+/* The first stop text in `buf`, or NULL.  None lies within the first `before` bytes. */
 static char *find_stop(struct zf_buf *buf, size_t before, const struct zf_generate_rules *rules) {
   char *first = NULL;
   for (int64_t i = 0; i < rules->nstop; i++) {
@@ -80,20 +89,22 @@ static char *find_stop(struct zf_buf *buf, size_t before, const struct zf_genera
   return first;
 }
 
-/* n, less what may be the beginning of a stop text. */
-static size_t unlike_stop(const struct zf_buf *buf, size_t count,
+/* The first `len` bytes without an end that may be the beginning of a stop text. */
+static size_t before_stop(const struct zf_buf *buf, size_t len,
                           const struct zf_generate_rules *rules) {
-  size_t out = count;
+  size_t ready = len;
   for (int64_t i = 0; i < rules->nstop; i++)
-    for (size_t k = strlen(rules->stop[i]) - 1; k > 0; k--)
-      if (k <= buf->len && buf->len - k < out &&
-          !memcmp(buf->data + buf->len - k, rules->stop[i], k))
-        out = buf->len - k;
-  return out;
+    for (size_t head = strlen(rules->stop[i]) - 1; head > 0; head--)
+      if (head <= buf->len && buf->len - head < ready &&
+          !memcmp(buf->data + buf->len - head, rules->stop[i], head))
+        ready = buf->len - head;
+  return ready;
 }
 
-/* The new tokens' text is what they add to that of the tokens before them: a token's own text may
- * depend on what it follows (blanks at a beginning, parts of a character). */
+/* Updates `made` after a new token.  The text of new tokens is the difference that they make to the
+ * text of the tokens before them, since a token's text may depend on those (blanks at a beginning,
+ * parts of a character).  The decoded window advances every SETTLE tokens, at the end of a
+ * character. */
 static int bring_up(struct zf_text *text) {
   int rc = decode(&text->far, text, text->from, text->ids.count);
   if (rc) return rc;
@@ -106,7 +117,7 @@ static int bring_up(struct zf_text *text) {
   zf_buf_add(&text->made, text->far.data + same, text->far.len - same);
   int64_t fresh = text->ids.count - text->to;
   if (fresh < SETTLE ||
-      (fresh < 4 * SETTLE && whole(text->far.data, text->far.len) < text->far.len))
+      (fresh < 4 * SETTLE && complete_len(text->far.data, text->far.len) < text->far.len))
     return zf_buf_ok(&text->made);
   zf_buf_add(&text->settled, text->far.data + same, text->far.len - same);
   text->from = text->to;
@@ -121,7 +132,8 @@ static void end(struct zf_text *text, enum zf_finish why) {
 }
 
 int zf_text_push(struct zf_text *text, const struct zf_generate_rules *rules, int32_t id) {
-  for (int64_t i = 0; i < (text->neos ? text->neos : rules->neos); i++)
+  int64_t neos = text->neos ? text->neos : rules->neos;
+  for (int64_t i = 0; i < neos; i++)
     if (id == rules->eos[i]) {
       end(text, ZF_FINISH_EOS);
       return 0;
@@ -138,66 +150,78 @@ int zf_text_push(struct zf_text *text, const struct zf_generate_rules *rules, in
   } else if (text->ids.count - text->given >= rules->max_new) {
     end(text, ZF_FINISH_LENGTH);
   } else {
-    text->ready = unlike_stop(&text->made, whole(text->made.data, text->made.len), rules);
+    text->ready = before_stop(&text->made, complete_len(text->made.data, text->made.len), rules);
   }
   return 0;
 }
 
-/* --- many --- */
+/* --- many texts --- */
 
-struct crowd {
+struct generation {
   struct zf_decoder *decoder;
   const struct zf_generate_rules *rules;
   const struct zf_generate_io *io;
-  struct zf_text **at; /* of each slot; NULL: free */
+  struct zf_text **text; /* of each slot; NULL: the slot is free */
   int64_t slots, live;
-  int dry; /* no text is waiting */
+  int exhausted; /* io->next has no more texts */
 };
 
-static int fill(struct crowd *crowd) {
-  int rc = 0;
-  for (int64_t i = 0; !rc && !crowd->dry && i < crowd->slots; i++) {
-    if (crowd->at[i]) continue;
+/* Puts waiting texts into free slots. */
+static int fill_slots(struct generation *generation) {
+  const struct zf_generate_io *io = generation->io;
+  for (int64_t i = 0; i < generation->slots; i++) {
+    if (generation->exhausted) return 0;
+    if (generation->text[i]) continue;
     struct zf_text *text = NULL;
-    rc = crowd->io->next(crowd->io->ctx, &text);
+    int rc = io->next(io->ctx, &text);
     if (rc) return rc;
-    crowd->dry = !text;
-    if (!text) break;
-    rc = zf_decoder_put(crowd->decoder, i, text->ids.id, text->ids.count, &text->kept);
-    crowd->at[i] = text;
-    crowd->live++;
+    generation->exhausted = !text;
+    if (!text) return 0;
+    generation->text[i] = text;
+    generation->live++;
+    rc = zf_decoder_put(generation->decoder, i, text->ids.id, text->ids.count, &text->kept);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
-static int advance(struct crowd *crowd, int64_t i) {
-  struct zf_text *text = crowd->at[i];
-  struct zf_sampling sampling = crowd->rules->sampling;
+/* Adds a token to the text of a slot. */
+static int advance(struct generation *generation, int64_t slot) {
+  const struct zf_generate_io *io = generation->io;
+  struct zf_text *text = generation->text[slot];
+  struct zf_sampling sampling = generation->rules->sampling;
   int32_t id;
+  int rc;
   sampling.row = text->row;
   sampling.number = text->number;
-  int rc = zf_decoder_pick(crowd->decoder, i, &sampling, &id);
-  if (!rc) rc = zf_text_push(text, crowd->rules, id);
-  if (!rc && !text->finish && zf_decoder_full(crowd->decoder, i)) end(text, ZF_FINISH_CONTEXT);
-  if (!rc && crowd->io->token) rc = crowd->io->token(crowd->io->ctx, text);
-  if (rc || !text->finish) return rc;
-  crowd->at[i] = NULL;
-  crowd->live--;
-  return crowd->io->done ? crowd->io->done(crowd->io->ctx, text) : 0;
+  if ((rc = zf_decoder_pick(generation->decoder, slot, &sampling, &id))) return rc;
+  if ((rc = zf_text_push(text, generation->rules, id))) return rc;
+  if (!text->finish && zf_decoder_full(generation->decoder, slot)) end(text, ZF_FINISH_CONTEXT);
+  if (io->token && (rc = io->token(io->ctx, text))) return rc;
+  if (!text->finish) return 0;
+  generation->text[slot] = NULL;
+  generation->live--;
+  return io->done ? io->done(io->ctx, text) : 0;
+}
+
+/* One pass, and a token for each text that has logits after it. */
+static int run_pass(struct generation *generation) {
+  int rc = zf_decoder_run(generation->decoder);
+  if (rc) return rc;
+  for (int64_t i = 0; i < generation->slots; i++) {
+    if (!generation->text[i] || !zf_decoder_slot_logits(generation->decoder, i)) continue;
+    if ((rc = advance(generation, i))) return rc;
+  }
+  return fill_slots(generation);
 }
 
 int zf_generate(struct zf_decoder *decoder, const struct zf_generate_rules *rules,
                 const struct zf_generate_io *io) {
-  struct crowd crowd = {
+  struct generation generation = {
       .decoder = decoder, .rules = rules, .io = io, .slots = zf_decoder_slots(decoder)};
-  crowd.at = zf_calloc(crowd.slots, sizeof *crowd.at);
-  int rc = crowd.at ? fill(&crowd) : ZF_ENOMEM;
-  while (!rc && crowd.live && !(io->stop && io->stop())) {
-    rc = zf_decoder_run(decoder);
-    for (int64_t i = 0; !rc && i < crowd.slots; i++)
-      if (crowd.at[i] && zf_decoder_slot_logits(decoder, i)) rc = advance(&crowd, i);
-    if (!rc) rc = fill(&crowd);
-  }
-  free(crowd.at);
+  generation.text = zf_calloc(generation.slots, sizeof *generation.text);
+  int rc = generation.text ? fill_slots(&generation) : ZF_ENOMEM;
+  while (!rc && generation.live && !(io->stop && io->stop())) rc = run_pass(&generation);
+  free(generation.text);
   return rc;
 }

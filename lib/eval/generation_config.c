@@ -8,40 +8,41 @@
 #include "base/file.h"
 #include "fmt/json.h"
 
-struct reader {
+struct generation_reader {
   struct zf_generation_config *config;
   const json_t *obj;
   const char *path;
 };
 
-static void applied(struct reader *reader, const char *key, double value) {
+static void add_applied(struct generation_reader *reader, const char *key, double value) {
   zf_buf_printf(&reader->config->applied, "%s%s %g", reader->config->applied.len ? ", " : "", key,
                 value);
 }
 
-static int number(struct reader *reader, double *out, const char *key, double least, double most,
-                  const char *range) {
+static int read_number(struct generation_reader *reader, double *out, const char *key, double min,
+                       double max, const char *range) {
   int rc = zf_json_num(out, reader->obj, key, reader->path);
   if (rc || isnan(*out)) return rc;
-  if (!(*out >= least && *out <= most))
+  if (!(*out >= min && *out <= max))
     return zf_error(ZF_EINVALID, "%s: key '%s': expected %s, found %g", reader->path, key, range,
                     *out);
-  applied(reader, key, *out);
+  add_applied(reader, key, *out);
   return 0;
 }
 
-static int integer(struct reader *reader, int64_t *out, const char *key, int64_t least) {
+static int read_integer(struct generation_reader *reader, int64_t *out, const char *key,
+                        int64_t min) {
   int rc = zf_json_int(out, reader->obj, key, reader->path);
   if (rc || *out == -1) return rc;
-  if (*out < least)
+  if (*out < min)
     return zf_error(ZF_EINVALID, "%s: key '%s': expected %lld or more, found %lld", reader->path,
-                    key, (long long)least, (long long)*out);
-  applied(reader, key, (double)*out);
+                    key, (long long)min, (long long)*out);
+  add_applied(reader, key, (double)*out);
   return 0;
 }
 
-/* A text or a list of them. */
-static int stop_strings(struct reader *reader) {
+/* A text or a list of texts. */
+static int read_stop(struct generation_reader *reader) {
   json_t *value = json_object_get(reader->obj, "stop_strings"), *item;
   size_t i;
   if (!value || json_is_null(value)) return 0;
@@ -59,12 +60,13 @@ static int stop_strings(struct reader *reader) {
   return 0;
 }
 
-/* Keys that change what Transformers generates and are not built here, with the value that changes
- * nothing; NAN: any value changes something, but null, false and an empty list. */
+/* Keys that change the texts that Transformers generates and that zoft does not support, with the
+ * value that changes nothing; NAN: every value changes something, except null, false and an empty
+ * list. */
 static const struct {
   const char *key;
   double neutral;
-} others[] = {
+} unsupported[] = {
     {"num_beams", 1},
     {"num_beam_groups", 1},
     {"penalty_alpha", 0},
@@ -99,14 +101,14 @@ static int has_effect(const json_t *value, double neutral) {
   return !(json_is_number(value) && json_number_value(value) == neutral);
 }
 
-static void list_ignored(struct reader *reader) {
+static void list_ignored(struct generation_reader *reader) {
   struct zf_buf *buf = &reader->config->ignored;
-  for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-    if (has_effect(json_object_get(reader->obj, others[i].key), others[i].neutral))
-      zf_buf_printf(buf, "%s%s", buf->len ? ", " : "", others[i].key);
+  for (size_t i = 0; i < sizeof unsupported / sizeof *unsupported; i++)
+    if (has_effect(json_object_get(reader->obj, unsupported[i].key), unsupported[i].neutral))
+      zf_buf_printf(buf, "%s%s", buf->len ? ", " : "", unsupported[i].key);
 }
 
-static int read_all(struct reader *reader) {
+static int read_all(struct generation_reader *reader) {
   struct zf_generation_config *config = reader->config;
   int rc;
   if (!json_is_object(reader->obj))
@@ -115,14 +117,16 @@ static int read_all(struct reader *reader) {
   if ((rc = zf_json_bool(&config->sample, reader->obj, "do_sample", reader->path))) return rc;
   if (config->sample >= 0)
     zf_buf_printf(&config->applied, "do_sample %s", config->sample ? "true" : "false");
-  if ((rc = number(reader, &config->temperature, "temperature", 0, 1e6, "0 to 1e6"))) return rc;
-  if ((rc = integer(reader, &config->top_k, "top_k", 0))) return rc;
-  if ((rc = number(reader, &config->top_p, "top_p", 1e-12, 1, "above 0 to 1"))) return rc;
-  if ((rc = number(reader, &config->min_p, "min_p", 0, 1, "0 to 1"))) return rc;
-  if ((rc = number(reader, &config->repetition, "repetition_penalty", 1e-6, 1e6, "above 0 to 1e6")))
+  if ((rc = read_number(reader, &config->temperature, "temperature", 0, 1e6, "0 to 1e6")))
     return rc;
-  if ((rc = integer(reader, &config->max_new, "max_new_tokens", 1))) return rc;
-  if ((rc = stop_strings(reader))) return rc;
+  if ((rc = read_integer(reader, &config->top_k, "top_k", 0))) return rc;
+  if ((rc = read_number(reader, &config->top_p, "top_p", 1e-12, 1, "above 0 to 1"))) return rc;
+  if ((rc = read_number(reader, &config->min_p, "min_p", 0, 1, "0 to 1"))) return rc;
+  if ((rc = read_number(reader, &config->repetition, "repetition_penalty", 1e-6, 1e6,
+                        "above 0 to 1e6")))
+    return rc;
+  if ((rc = read_integer(reader, &config->max_new, "max_new_tokens", 1))) return rc;
+  if ((rc = read_stop(reader))) return rc;
   list_ignored(reader);
   return 0;
 }
@@ -140,7 +144,7 @@ int zf_generation_config_read(struct zf_generation_config *config, const char *d
   int rc = path ? 0 : ZF_ENOMEM;
   if (!rc && zf_exists(path)) {
     rc = zf_json_load(&obj, path);
-    struct reader reader = {config, obj, path};
+    struct generation_reader reader = {config, obj, path};
     if (!rc) rc = read_all(&reader);
     if (!rc && config->applied.len) rc = zf_buf_ok(&config->applied);
   }

@@ -1,5 +1,4 @@
-/* What generation_config.json says of how to sample, beside the tokens that end a text
- * (zf_tok_ends). */
+/* The sampling settings of generation_config.json.  zf_tok_ends reads its tokens that end a text. */
 #ifndef ZF_EVAL_GENERATION_CONFIG_H
 #define ZF_EVAL_GENERATION_CONFIG_H
 
@@ -9,16 +8,16 @@
 #include "base/buf.h"
 
 struct zf_generation_config {
-  int sample;                                   /* do_sample; -1: not said */
-  double temperature, top_p, min_p, repetition; /* NAN: not said */
-  int64_t top_k, max_new;                       /* -1: not said */
-  json_t *stop;                                 /* stop_strings, a list; or NULL */
-  struct zf_buf applied,
-      ignored; /* "temperature 0.6, ..."; keys with an effect that zoft does not have */
+  int sample;                                   /* do_sample; -1: absent */
+  double temperature, top_p, min_p, repetition; /* NAN: absent */
+  int64_t top_k, max_new;                       /* -1: absent */
+  json_t *stop;                                 /* stop_strings, a list; NULL: absent */
+  struct zf_buf applied;                        /* the settings as text: "temperature 0.6, ..." */
+  struct zf_buf ignored;                        /* keys whose effect zoft does not support */
 };
 
-/* Of a model directory or a GGUF file; all is "not said" where there is no such file.  ZF_EINVALID:
- * a value of the wrong kind or out of range. */
+/* Reads the file of the model directory `dir`.  All settings are absent where there is no such file,
+ * or `dir` is a GGUF file.  ZF_EINVALID: a value has the wrong kind or is out of range. */
 int zf_generation_config_read(struct zf_generation_config *config, const char *dir);
 void zf_generation_config_free(struct zf_generation_config *config);
 

@@ -9,8 +9,8 @@
 double zf_labels_loss(enum zf_problem problem, const double *x, const double *y, int64_t count) {
   double sum = 0;
   for (int64_t i = 0; i < count; i++) {
-    double d = x[i] - y[i];
-    sum += problem == ZF_PROBLEM_REGRESSION ? d * d
+    double diff = x[i] - y[i];
+    sum += problem == ZF_PROBLEM_REGRESSION ? diff * diff
                                             : fmax(x[i], 0) - x[i] * y[i] + log1p(exp(-fabs(x[i])));
   }
   return sum / (double)count;
@@ -18,55 +18,59 @@ double zf_labels_loss(enum zf_problem problem, const double *x, const double *y,
 
 void zf_labels_gradients(enum zf_problem problem, double *x, const double *y, int64_t count) {
   for (int64_t i = 0; i < count; i++) {
-    double d = problem == ZF_PROBLEM_REGRESSION ? 2 * (x[i] - y[i]) : 1 / (1 + exp(-x[i])) - y[i];
-    x[i] = d / (double)count;
+    double gradient =
+        problem == ZF_PROBLEM_REGRESSION ? 2 * (x[i] - y[i]) : 1 / (1 + exp(-x[i])) - y[i];
+    x[i] = gradient / (double)count;
   }
 }
 
-double zf_pearson(const double *a, const double *b, int64_t count) {
-  double ma = 0, mb = 0, ab = 0, aa = 0, bb = 0;
+double zf_pearson(const double *x, const double *y, int64_t count) {
+  double xmean = 0, ymean = 0, xy = 0, xx = 0, yy = 0;
   for (int64_t i = 0; i < count; i++) {
-    ma += a[i] / (double)count;
-    mb += b[i] / (double)count;
+    xmean += x[i] / (double)count;
+    ymean += y[i] / (double)count;
   }
   for (int64_t i = 0; i < count; i++) {
-    ab += (a[i] - ma) * (b[i] - mb);
-    aa += (a[i] - ma) * (a[i] - ma);
-    bb += (b[i] - mb) * (b[i] - mb);
+    xy += (x[i] - xmean) * (y[i] - ymean);
+    xx += (x[i] - xmean) * (x[i] - xmean);
+    yy += (y[i] - ymean) * (y[i] - ymean);
   }
-  return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : NAN;
+  return xx > 0 && yy > 0 ? xy / sqrt(xx * yy) : NAN;
 }
 
-struct place {
+struct ranked_value {
   double value;
-  int64_t at;
+  int64_t index;
 };
 
-static int by_value(const void *a, const void *b) {
-  const struct place *place = a, *y = b;
-  if (place->value != y->value) return place->value < y->value ? -1 : 1;
-  return (place->at > y->at) - (place->at < y->at);
+static int by_value(const void *left, const void *right) {
+  const struct ranked_value *x = left, *y = right;
+  if (x->value != y->value) return x->value < y->value ? -1 : 1;
+  return (x->index > y->index) - (x->index < y->index);
 }
 
-static void ranks(double *out, struct place *place, const double *v, int64_t count) {
-  for (int64_t i = 0; i < count; i++) place[i] = (struct place){v[i], i};
-  qsort(place, (size_t)count, sizeof *place, by_value);
-  for (int64_t i = 0, j; i < count; i = j) {
-    for (j = i; j < count && place[j].value == place[i].value;) j++;
-    for (int64_t k = i; k < j; k++) out[place[k].at] = (double)(i + j - 1) / 2;
+/* rank[i]: the rank of value[i], from 0; `sorted` is scratch for `count` elements. */
+static void fill_ranks(double *rank, struct ranked_value *sorted, const double *value,
+                       int64_t count) {
+  for (int64_t i = 0; i < count; i++) sorted[i] = (struct ranked_value){value[i], i};
+  qsort(sorted, (size_t)count, sizeof *sorted, by_value);
+  for (int64_t i = 0, end; i < count; i = end) {
+    end = i;
+    while (end < count && sorted[end].value == sorted[i].value) end++;
+    for (int64_t j = i; j < end; j++) rank[sorted[j].index] = (double)(i + end - 1) / 2;
   }
 }
 
-int zf_spearman(double *out, const double *a, const double *b, int64_t count) {
-  double *r = zf_calloc(2 * count, sizeof *r);
-  struct place *place = zf_calloc(count, sizeof *place);
-  int rc = r && place ? 0 : ZF_ENOMEM;
+int zf_spearman(double *out, const double *x, const double *y, int64_t count) {
+  double *rank = zf_calloc(2 * count, sizeof *rank);
+  struct ranked_value *sorted = zf_calloc(count, sizeof *sorted);
+  int rc = rank && sorted ? 0 : ZF_ENOMEM;
   if (!rc) {
-    ranks(r, place, a, count);
-    ranks(r + count, place, b, count);
-    *out = zf_pearson(r, r + count, count);
+    fill_ranks(rank, sorted, x, count);
+    fill_ranks(rank + count, sorted, y, count);
+    *out = zf_pearson(rank, rank + count, count);
   }
-  free(r);
-  free(place);
+  free(rank);
+  free(sorted);
   return rc;
 }

@@ -1,4 +1,5 @@
-/* Heads of labels whose problem is not one label of several: losses, derivatives and measures. */
+/* Losses, derivatives and correlations for heads of labels whose problem is multi (several labels
+ * at once) or regression. */
 #ifndef ZF_EVAL_LABELS_H
 #define ZF_EVAL_LABELS_H
 
@@ -6,18 +7,19 @@
 
 #include "fmt/problem.h"
 
-/* The loss of one example from its n logits x and what they should be, y, as Transformers has it:
+/* The loss of one example, `count` logits x and targets y, as Transformers defines it:
  *   multi        mean over labels of max(x, 0) - x y + log(1 + exp(-|x|)), which is the binary
  *                cross-entropy of sigmoid(x), y 0 or 1
  *   regression   mean over outputs of (x - y)^2 */
 double zf_labels_loss(enum zf_problem problem, const double *x, const double *y, int64_t count);
 
-/* In place of x the derivatives of that loss by it: (sigmoid(x) - y) / n, or 2 (x - y) / n. */
+/* Replaces x by the derivatives of that loss: (sigmoid(x) - y) / count, or 2 (x - y) / count. */
 void zf_labels_gradients(enum zf_problem problem, double *x, const double *y, int64_t count);
 
 /* Correlation of two lists, as GLUE's STS-B measures it; NaN where one of them is constant.
- * Spearman: Pearson's of their ranks, equal values sharing the mean of theirs.  ZF_ENOMEM. */
-double zf_pearson(const double *a, const double *b, int64_t count);
-int zf_spearman(double *out, const double *a, const double *b, int64_t count);
+ * Spearman's is Pearson's of the ranks, where equal values share the mean of their ranks.
+ * ZF_ENOMEM. */
+double zf_pearson(const double *x, const double *y, int64_t count);
+int zf_spearman(double *out, const double *x, const double *y, int64_t count);
 
 #endif

@@ -1,4 +1,4 @@
-/* Packs as the scorer does, runs, and sums row by row in the order of the sequences. */
+/* Packs examples as the scorer does, runs them, and sums row by row in the order of the sequences. */
 #include "eval/likelihood.h"
 
 #include <stdlib.h>
@@ -7,65 +7,78 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-struct pass {
+struct likelihood_pass {
   struct zf_forward *forward;
   struct zf_scorer *scorer;
   const struct zf_dataset *dataset;
-  float *all; /* [rows][vocabulary], or NULL */
-  int64_t V;
+  float *logits; /* [rows][V], or NULL */
+  int64_t V;     /* vocabulary */
 };
 
-/* Is `id` the first of the largest of y[0..V)? */
-static int is_first(const float *y, int64_t V, int32_t id) {
+/* 1 where `id` is the first of the largest logits of a row. */
+static int is_first(const float *logits, int64_t V, int32_t id) {
   for (int64_t i = 0; i < V; i++)
-    if (y[i] > y[id] || (y[i] == y[id] && i < id)) return 0;
+    if (logits[i] > logits[id] || (logits[i] == logits[id] && i < id)) return 0;
   return 1;
 }
 
-/* Sequence q, whose rows begin at `row`; returns the rows it took. */
-static int64_t reduce(const struct pass *pass, int64_t q, int64_t row, struct zf_likelihood *out) {
+/* Reduces sequence `index`, whose rows begin at `row`; returns the number of its rows. */
+static int64_t reduce(const struct likelihood_pass *pass, int64_t index, int64_t row,
+                      struct zf_likelihood *out) {
   const struct zf_packed *packed = zf_score_packed(pass->scorer);
-  int64_t n = zf_seq_targets(pass->dataset, &pass->dataset->seq[q]);
-  *out = (struct zf_likelihood){.greedy = pass->all ? 1 : -1};
-  for (int64_t r = row; r < row + n; r++) {
-    out->sum += packed->logit[r] - packed->lse[r];
-    if (pass->all && out->greedy)
-      out->greedy = is_first(pass->all + r * pass->V, pass->V, packed->target[r]);
+  int64_t rows = zf_seq_targets(pass->dataset, &pass->dataset->seq[index]);
+  *out = (struct zf_likelihood){.greedy = pass->logits ? 1 : -1};
+  for (int64_t i = row; i < row + rows; i++) {
+    out->sum += packed->logit[i] - packed->lse[i];
+    if (pass->logits && out->greedy)
+      out->greedy = is_first(pass->logits + i * pass->V, pass->V, packed->target[i]);
   }
-  return n;
+  return rows;
 }
 
-static int run(struct pass *pass, struct zf_likelihood *out, int64_t from, int64_t *to) {
+/* Runs the examples from `from` on that fit one pass; *to: the first that did not. */
+static int run_pass(struct likelihood_pass *pass, struct zf_likelihood *out, int64_t from,
+                    int64_t *to) {
   struct zf_perturb none = zf_perturb_none();
   struct zf_packed *packed = zf_score_packed(pass->scorer);
   int64_t row = 0;
   *to = zf_score_pack(pass->scorer, pass->dataset, NULL, from, pass->dataset->count, 0, 1);
-  packed->batch.unread = 0; /* lm-evaluation-harness hands a sequence without its last token over */
+  packed->batch.unread = 0; /* lm-evaluation-harness passes sequences without their last token */
   int rc = zf_forward_run(pass->forward, &packed->batch, &none);
   if (rc) return rc;
   zf_forward_lse(pass->forward, packed->target, packed->lse, packed->logit);
-  if (pass->all) zf_forward_logits(pass->forward, pass->all);
-  for (int64_t i = from; i < *to; i++)
-    for (int32_t o = 0; o < pass->dataset->ex[i].nseq; o++)
-      row += reduce(pass, pass->dataset->ex[i].seq + o, row, &out[pass->dataset->ex[i].seq + o]);
+  if (pass->logits) zf_forward_logits(pass->forward, pass->logits);
+  for (int64_t i = from; i < *to; i++) {
+    const struct zf_example *example = &pass->dataset->ex[i];
+    for (int64_t j = example->seq; j < example->seq + example->nseq; j++)
+      row += reduce(pass, j, row, &out[j]);
+  }
+  return 0;
+}
+
+static int run_all(struct likelihood_pass *pass, struct zf_likelihood *out,
+                   int (*tick)(void *ctx, int64_t done), void *ctx) {
+  for (int64_t from = 0, to; from < pass->dataset->count; from = to) {
+    int rc = run_pass(pass, out, from, &to);
+    if (rc) return rc;
+    if (tick && tick(ctx, to)) return zf_error(ZF_ESTOPPED, "interrupted while scoring");
+  }
   return 0;
 }
 
 int zf_likelihoods(struct zf_likelihood *out, struct zf_forward *forward,
-                   const struct zf_limits *lim, const struct zf_dataset *dataset, int greedy,
+                   const struct zf_limits *limits, const struct zf_dataset *dataset, int greedy,
                    int (*tick)(void *ctx, int64_t done), void *ctx) {
-  struct pass pass = {
+  struct likelihood_pass pass = {
       .forward = forward, .dataset = dataset, .V = zf_forward_model(forward)->config.outputs};
-  int64_t n = 0;
-  int rc = zf_scorer_new(&pass.scorer, forward, lim);
+  int64_t floats = 0;
+  int rc = zf_scorer_new(&pass.scorer, forward, limits);
   if (!rc && greedy &&
-      (zf_mul(lim->rows, pass.V, &n) || !(pass.all = zf_calloc(n, sizeof *pass.all))))
-    rc = zf_error(ZF_ENOMEM, "out of memory for the logits of %lld rows", (long long)lim->rows);
-  for (int64_t from = 0, to; !rc && from < dataset->count; from = to) {
-    rc = run(&pass, out, from, &to);
-    if (!rc && tick && tick(ctx, to)) rc = zf_error(ZF_ESTOPPED, "interrupted while scoring");
-  }
-  free(pass.all);
+      (zf_mul(limits->rows, pass.V, &floats) ||
+       !(pass.logits = zf_calloc(floats, sizeof *pass.logits))))
+    rc = zf_error(ZF_ENOMEM, "out of memory for the logits of %lld rows", (long long)limits->rows);
+  if (!rc) rc = run_all(&pass, out, tick, ctx);
+  free(pass.logits);
   zf_scorer_free(pass.scorer);
   return rc;
 }

@@ -7,192 +7,225 @@
 #include "base/err.h"
 #include "eval/labels.h"
 
-/* Macro F1 from counts: hit, chosen and present of each label. */
-static double macro_f1(const int64_t *hit, const int64_t *chosen, const int64_t *present,
-                       int64_t count) {
-  double sum = 0;
-  int64_t seen = 0;
-  for (int64_t k = 0; k < count; k++) {
-    if (chosen[k] + present[k] == 0) continue;
-    sum += 2.0 * (double)hit[k] / (double)(chosen[k] + present[k]);
-    seen++;
-  }
-  return seen ? sum / (double)seen : NAN;
-}
-
-/* Sums over examples in their order, as zf_score_mean adds them. */
-struct tally {
-  double loss, weight;
-  int64_t examples, targets, right, options;
-  int64_t *label_counts; /* [3][options]: hit, chosen, present; NULL: nothing is chosen */
-  enum zf_problem problem;
-  double *value; /* regression: [cap] outputs, [cap] what they should be */
-  int64_t nvalue, cap;
-  int failed; /* no memory for them */
+/* Counts of each label, [options]: chosen rightly, chosen, present. */
+struct label_counts {
+  int64_t *hit, *chosen, *present;
 };
 
-/* The measures that nothing of a set has. */
-static const struct zf_metrics no_measure = {.perplexity = NAN,
+/* Sums over examples in their order, as zf_score_mean adds them. */
+struct metric_sums {
+  double loss, weight;
+  int64_t examples, targets, right, options;
+  struct label_counts labels; /* NULL inside: the type of data has no choices */
+  enum zf_problem problem;
+  double *value; /* regression: [cap] outputs, [cap] targets */
+  int64_t nvalue, cap;
+  int failed; /* out of memory for value */
+};
+
+static const struct zf_metrics no_metrics = {.perplexity = NAN,
                                              .accuracy = NAN,
                                              .f1 = NAN,
                                              .f1_micro = NAN,
                                              .pearson = NAN,
                                              .spearman = NAN};
 
-static int tally_new(struct tally *tally, const struct zf_dataset *dataset) {
-  *tally = (struct tally){.options = dataset->options,
-                          .problem = dataset->type == ZF_TASK_LABELS ? dataset->problem
-                                                                     : ZF_PROBLEM_SINGLE};
+/* The mean over the labels that occur or are chosen. */
+static double macro_f1(const struct label_counts *labels, int64_t count) {
+  double sum = 0;
+  int64_t seen = 0;
+  for (int64_t i = 0; i < count; i++) {
+    int64_t both = labels->chosen[i] + labels->present[i];
+    if (both == 0) continue;
+    sum += 2.0 * (double)labels->hit[i] / (double)both;
+    seen++;
+  }
+  return seen ? sum / (double)seen : NAN;
+}
+
+static int sums_init(struct metric_sums *sums, const struct zf_dataset *dataset) {
+  *sums = (struct metric_sums){.options = dataset->options,
+                               .problem = dataset->type == ZF_TASK_LABELS ? dataset->problem
+                                                                          : ZF_PROBLEM_SINGLE};
   if (!zf_task_chooses(dataset->type)) return 0;
-  tally->label_counts = zf_calloc(3 * dataset->options, sizeof *tally->label_counts);
-  return tally->label_counts ? 0 : ZF_ENOMEM;
-}
-
-/* Adds examples from..from+n of `d`. */
-static void tally_add(struct tally *tally, const struct zf_dataset *dataset, int64_t from,
-                      int64_t n, const struct zf_score *score) {
-  for (int64_t i = 0; i < n; i++) {
-    tally->loss += score[i].loss;
-    tally->weight += (double)score[i].weight;
-    if (!tally->label_counts || tally->problem) continue;
-    int64_t *hit = tally->label_counts, *chosen = hit + tally->options,
-            *present = chosen + tally->options;
-    int32_t want = dataset->ex[from + i].label, got = score[i].choice;
-    chosen[got]++;
-    present[want]++;
-    hit[want] += got == want;
-    tally->right += got == want;
-  }
-  tally->examples += n;
-}
-
-/* Twice the room: the golds behind the outputs move. */
-static int grow_values(struct tally *tally) {
-  int64_t cap = tally->cap ? 2 * tally->cap : 256;
-  double *more = zf_calloc(2 * cap, sizeof *more);
-  if (!more) return ZF_ENOMEM;
-  for (int64_t i = 0; i < tally->nvalue; i++) {
-    more[i] = tally->value[i];
-    more[cap + i] = tally->value[tally->cap + i];
-  }
-  free(tally->value);
-  tally->value = more;
-  tally->cap = cap;
+  int64_t *counts = zf_calloc(3 * dataset->options, sizeof *counts);
+  if (!counts) return ZF_ENOMEM;
+  sums->labels =
+      (struct label_counts){counts, counts + dataset->options, counts + 2 * dataset->options};
   return 0;
 }
 
-/* A label holds by a head when its sigmoid is above a half. */
-static void watch(void *ctx, const double *logit, const double *gold, int64_t count) {
-  struct tally *tally = ctx;
-  for (int64_t i = 0; tally->problem == ZF_PROBLEM_MULTI && i < count; i++) {
-    int64_t *hit = tally->label_counts, *chosen = hit + tally->options,
-            *present = chosen + tally->options;
-    int said = logit[i] > 0, is = gold[i] > 0.5;
-    hit[i] += said && is;
-    chosen[i] += said;
-    present[i] += is;
+static void sums_free(struct metric_sums *sums) {
+  free(sums->labels.hit);
+  free(sums->value);
+}
+
+/* Adds the scores of examples from .. from + count. */
+static void sums_add(struct metric_sums *sums, const struct zf_dataset *dataset, int64_t from,
+                     int64_t count, const struct zf_score *score) {
+  for (int64_t i = 0; i < count; i++) {
+    sums->loss += score[i].loss;
+    sums->weight += (double)score[i].weight;
+    if (!sums->labels.hit || sums->problem) continue;
+    int32_t label = dataset->ex[from + i].label, choice = score[i].choice;
+    sums->labels.chosen[choice]++;
+    sums->labels.present[label]++;
+    sums->labels.hit[label] += choice == label;
+    sums->right += choice == label;
   }
-  for (int64_t i = 0; tally->problem == ZF_PROBLEM_REGRESSION && i < count; i++) {
-    if (tally->nvalue == tally->cap && (tally->failed || grow_values(tally))) {
-      tally->failed = 1;
+  sums->examples += count;
+}
+
+/* Doubles the capacity; the targets lie behind the outputs and move. */
+static int grow_values(struct metric_sums *sums) {
+  int64_t cap = sums->cap ? 2 * sums->cap : 256;
+  double *grown = zf_calloc(2 * cap, sizeof *grown);
+  if (!grown) return ZF_ENOMEM;
+  for (int64_t i = 0; i < sums->nvalue; i++) {
+    grown[i] = sums->value[i];
+    grown[cap + i] = sums->value[sums->cap + i];
+  }
+  free(sums->value);
+  sums->value = grown;
+  sums->cap = cap;
+  return 0;
+}
+
+/* A head of several labels chooses those whose sigmoid is above a half. */
+static void add_labels(struct metric_sums *sums, const double *logit, const double *gold,
+                       int64_t count) {
+  for (int64_t i = 0; i < count; i++) {
+    int chosen = logit[i] > 0, present = gold[i] > 0.5;
+    sums->labels.hit[i] += chosen && present;
+    sums->labels.chosen[i] += chosen;
+    sums->labels.present[i] += present;
+  }
+}
+
+static void add_values(struct metric_sums *sums, const double *logit, const double *gold,
+                       int64_t count) {
+  for (int64_t i = 0; i < count; i++) {
+    if (sums->nvalue == sums->cap && (sums->failed || grow_values(sums))) {
+      sums->failed = 1;
       return;
     }
-    tally->value[tally->nvalue] = logit[i];
-    tally->value[tally->cap + tally->nvalue++] = gold[i];
+    sums->value[sums->nvalue] = logit[i];
+    sums->value[sums->cap + sums->nvalue++] = gold[i];
   }
 }
 
-static void many_labels(struct zf_metrics *out, const struct tally *tally) {
-  const int64_t *hit = tally->label_counts, *chosen = hit + tally->options,
-                *present = chosen + tally->options;
+/* A zf_score_watch. */
+static void watch(void *ctx, const double *logit, const double *gold, int64_t count) {
+  struct metric_sums *sums = ctx;
+  if (sums->problem == ZF_PROBLEM_MULTI) add_labels(sums, logit, gold, count);
+  if (sums->problem == ZF_PROBLEM_REGRESSION) add_values(sums, logit, gold, count);
+}
+
+static void several_labels(struct zf_metrics *metrics, const struct metric_sums *sums) {
+  const struct label_counts *labels = &sums->labels;
   double hits = 0, all = 0, sum = 0;
-  for (int64_t k = 0; k < tally->options; k++) {
-    double both = (double)(chosen[k] + present[k]);
-    hits += (double)hit[k];
+  for (int64_t i = 0; i < sums->options; i++) {
+    double both = (double)(labels->chosen[i] + labels->present[i]);
+    hits += (double)labels->hit[i];
     all += both;
-    if (both > 0) sum += 2 * (double)hit[k] / both;
+    if (both > 0) sum += 2 * (double)labels->hit[i] / both;
   }
-  out->f1_micro = all > 0 ? 2 * hits / all : 0;
-  out->f1 = sum / (double)tally->options;
+  metrics->f1_micro = all > 0 ? 2 * hits / all : 0;
+  metrics->f1 = sum / (double)sums->options;
 }
 
-static int tally_end(struct zf_metrics *out, struct tally *tally) {
-  int rc = tally->failed
-               ? zf_error(ZF_ENOMEM, "out of memory for %lld outputs", (long long)tally->nvalue)
-               : 0;
-  *out = no_measure;
-  out->examples = tally->examples;
-  out->targets = tally->targets;
-  out->loss = tally->weight > 0 ? tally->loss / tally->weight : 0;
-  if (tally->problem == ZF_PROBLEM_MULTI) {
-    many_labels(out, tally);
-  } else if (tally->problem == ZF_PROBLEM_REGRESSION) {
-    out->pearson = zf_pearson(tally->value, tally->value + tally->cap, tally->nvalue);
-    if (!rc)
-      rc = zf_spearman(&out->spearman, tally->value, tally->value + tally->cap, tally->nvalue);
-  } else if (tally->label_counts) {
-    out->accuracy = (double)tally->right / (double)tally->examples;
-    out->f1 = macro_f1(tally->label_counts, tally->label_counts + tally->options,
-                       tally->label_counts + 2 * tally->options, tally->options);
+static int sums_reduce(struct zf_metrics *metrics, const struct metric_sums *sums) {
+  *metrics = no_metrics;
+  metrics->examples = sums->examples;
+  metrics->targets = sums->targets;
+  metrics->loss = sums->weight > 0 ? sums->loss / sums->weight : 0;
+  if (sums->problem == ZF_PROBLEM_MULTI) {
+    several_labels(metrics, sums);
+  } else if (sums->problem == ZF_PROBLEM_REGRESSION) {
+    const double *output = sums->value, *gold = sums->value + sums->cap;
+    if (sums->failed)
+      return zf_error(ZF_ENOMEM, "out of memory for %lld outputs", (long long)sums->nvalue);
+    metrics->pearson = zf_pearson(output, gold, sums->nvalue);
+    return zf_spearman(&metrics->spearman, output, gold, sums->nvalue);
+  } else if (sums->labels.hit) {
+    metrics->accuracy = (double)sums->right / (double)sums->examples;
+    metrics->f1 = macro_f1(&sums->labels, sums->options);
   } else {
-    out->perplexity = exp(out->loss);
+    metrics->perplexity = exp(metrics->loss);
   }
-  free(tally->label_counts);
-  free(tally->value);
+  return 0;
+}
+
+int zf_metrics_make(struct zf_metrics *metrics, const struct zf_dataset *dataset,
+                    const struct zf_score *score) {
+  struct metric_sums sums;
+  int rc = sums_init(&sums, dataset);
+  if (rc) return rc;
+  sums_add(&sums, dataset, 0, dataset->count, score);
+  sums.targets = dataset->counts.targets;
+  rc = sums_reduce(metrics, &sums);
+  sums_free(&sums);
   return rc;
 }
 
-int zf_metrics_make(struct zf_metrics *out, const struct zf_dataset *dataset,
-                    const struct zf_score *score) {
-  struct tally tally;
-  int rc = tally_new(&tally, dataset);
-  if (rc) return rc;
-  tally_add(&tally, dataset, 0, dataset->count, score);
-  tally.targets = dataset->counts.targets;
-  return tally_end(out, &tally);
-}
+enum { CHUNK = 64 }; /* examples */
 
-enum { PIECE = 64 };
-
-/* The next examples, held or from a stream: index[0..*n) of `d`; at most PIECE from `at` on. */
-static int next_piece(const struct zf_dataset *dataset, int64_t at, int64_t size, int64_t *index,
+/* The examples of the chunk from `first` on, in memory or read from a stream: index[0..*count). */
+static int next_chunk(const struct zf_dataset *dataset, int64_t first, int64_t size, int64_t *index,
                       int64_t *count) {
-  *count = size - at < PIECE ? size - at : PIECE;
-  for (int64_t k = 0; k < *count; k++) index[k] = at + k;
+  *count = size - first < CHUNK ? size - first : CHUNK;
+  for (int64_t i = 0; i < *count; i++) index[i] = first + i;
   if (!dataset->stream) return 0;
   int rc = zf_row_reader_load(dataset->stream, index, *count, NULL);
   *count = dataset->count;
-  for (int64_t k = 0; k < *count; k++) index[k] = k;
+  for (int64_t i = 0; i < *count; i++) index[i] = i;
   return rc;
 }
 
-int zf_evaluate(struct zf_metrics *out, struct zf_scorer *scorer, const struct zf_dataset *dataset,
-                int64_t most, int (*stopped)(void *ctx), void *ctx) {
-  struct zf_score score[PIECE];
+static int score_chunk(struct metric_sums *sums, struct zf_scorer *scorer,
+                       const struct zf_dataset *dataset, int64_t max, const int64_t *index,
+                       int64_t count) {
+  struct zf_score score[CHUNK];
   struct zf_perturb none = zf_perturb_none();
-  struct tally tally;
-  int64_t index[PIECE], n, size = zf_dataset_size(dataset);
-  int rc = tally_new(&tally, dataset);
-  if (!rc && tally.problem) zf_scorer_watch(scorer, watch, &tally);
-  for (int64_t at = 0; !rc && at < size; at += PIECE) {
-    if ((rc = next_piece(dataset, at, size, index, &n))) break;
-    if (n) rc = zf_score_examples(scorer, dataset, index, n, most, &none, score);
-    if (!rc && n) tally_add(&tally, dataset, index[0], n, score);
-    for (int64_t k = 0; k < n; k++) tally.targets += zf_example_targets(dataset, index[k]);
-    if (!rc && stopped && stopped(ctx)) rc = zf_error(ZF_ESTOPPED, "interrupted while scoring");
+  if (!count) return 0;
+  int rc = zf_score_examples(scorer, dataset, index, count, max, &none, score);
+  if (rc) return rc;
+  sums_add(sums, dataset, index[0], count, score);
+  for (int64_t i = 0; i < count; i++) sums->targets += zf_example_targets(dataset, index[i]);
+  return 0;
+}
+
+static int score_all(struct metric_sums *sums, struct zf_scorer *scorer,
+                     const struct zf_dataset *dataset, int64_t max, int (*stopped)(void *ctx),
+                     void *ctx) {
+  int64_t index[CHUNK], count, size = zf_dataset_size(dataset);
+  int rc;
+  for (int64_t i = 0; i < size; i += CHUNK) {
+    if ((rc = next_chunk(dataset, i, size, index, &count))) return rc;
+    if ((rc = score_chunk(sums, scorer, dataset, max, index, count))) return rc;
+    if (stopped && stopped(ctx)) return zf_error(ZF_ESTOPPED, "interrupted while scoring");
   }
+  if (!sums->examples) return zf_error(ZF_EINVALID, "no row of the set gives an example to score");
+  return 0;
+}
+
+int zf_evaluate(struct zf_metrics *metrics, struct zf_scorer *scorer,
+                const struct zf_dataset *dataset, int64_t max, int (*stopped)(void *ctx),
+                void *ctx) {
+  struct metric_sums sums;
+  int rc = sums_init(&sums, dataset);
+  if (rc) return rc;
+  if (sums.problem) zf_scorer_watch(scorer, watch, &sums);
+  rc = score_all(&sums, scorer, dataset, max, stopped, ctx);
   zf_scorer_watch(scorer, NULL, NULL);
-  if (!rc && !tally.examples)
-    rc = zf_error(ZF_EINVALID, "no row of the set gives an example to score");
-  if (!rc) return tally_end(out, &tally);
-  free(tally.label_counts);
-  free(tally.value);
+  if (!rc) rc = sums_reduce(metrics, &sums);
+  sums_free(&sums);
   return rc;
 }
 
 /* JSON has no NaN: such a member is left out. */
-static void member(struct zf_buf *buf, const char *name, double v) {
-  if (isfinite(v)) zf_buf_printf(buf, ", \"%s\": %.17g", name, v);
+static void member(struct zf_buf *buf, const char *name, double value) {
+  if (isfinite(value)) zf_buf_printf(buf, ", \"%s\": %.17g", name, value);
 }
 
 void zf_metrics_json(struct zf_buf *buf, const struct zf_metrics *metrics) {

@@ -1,13 +1,13 @@
-/* Packing.  An example of shared prompt and options becomes
+/* Packing.  An example with a shared prompt and options becomes
  *
  *   segment  [prompt 0..shared)
- *   segment  [option 0 .. its end less one)   prefix: the prompt     (absent when empty)
- *   segment  [option 1 ...]                   prefix: the prompt
+ *   segment  [option 0 without its last token]   prefix: the prompt     (absent when empty)
+ *   segment  [option 1 ...]                      prefix: the prompt
  *
- * Every target t of a sequence is predicted by the row of the token before it, which lies in the
- * prompt or in the option's own segment.  Options that are a single token all ask the prompt's
- * last row: one row, and only the head rows of the options' ids: the normaliser is the same for
- * all of them and cancels in the softmax. */
+ * Target t of a sequence is predicted by the row of the token before it, which lies in the prompt or
+ * in the option's segment.  Options of a single token all need the prompt's last row: one row, and
+ * only the head's rows of the options' ids, since their normaliser is the same and cancels in the
+ * softmax. */
 #include "eval/score.h"
 
 #include <assert.h>
@@ -21,168 +21,179 @@
 
 struct zf_scorer {
   struct zf_forward *forward;
-  struct zf_limits lim;
+  struct zf_limits limits;
   struct zf_arena arena;
   struct zf_packed packed;
-  double *option; /* mean log-probability of each option of one example */
-  double *gold;   /* labels: what its logit should be */
+  double *option; /* score of each option of one example: its mean log-probability, or its logit */
+  double *gold;   /* labels: the target of each logit */
   zf_score_watch watch;
-  void *watcher;
+  void *watch_ctx;
 };
 
-static int64_t max64(int64_t a, int64_t b) {
-  return a > b ? a : b;
+static int64_t max64(int64_t left, int64_t right) {
+  return left > right ? left : right;
 }
 
-static struct zf_batch_load cost_of(const struct zf_dataset *dataset, int64_t i) {
-  const struct zf_example *example = &dataset->ex[i];
-  return (struct zf_batch_load){zf_example_tokens(dataset, i), zf_example_rows(dataset, i),
+static struct zf_batch_load load_of(const struct zf_dataset *dataset, int64_t index) {
+  const struct zf_example *example = &dataset->ex[index];
+  return (struct zf_batch_load){zf_example_tokens(dataset, index), zf_example_rows(dataset, index),
                                 1 + example->nseq, example->single ? example->nseq : 0};
 }
 
-/* The bound of a stream, whose examples are not known: m of sequence_len, or one whose options share
- * nothing; what does not fit one pass takes several. */
-static struct zf_batch_load bound(const struct zf_row_reader *rows, int64_t m) {
+/* A bound for `count` examples of a stream, which are not known: each has sequence_len tokens; one
+ * example fits even if its options share no prefix.  Examples that do not fit one pass take
+ * several. */
+static struct zf_batch_load stream_bound(const struct zf_row_reader *rows, int64_t count) {
   int64_t len = rows->sequence_len - 1, seqs = rows->options > 1 ? rows->options : 1;
-  int64_t tokens = max64(m, seqs) * len;
-  return (struct zf_batch_load){tokens, tokens, m * (1 + seqs), rows->options > 1 ? m * seqs : 0};
+  int64_t tokens = max64(count, seqs) * len;
+  return (struct zf_batch_load){tokens, tokens, count * (1 + seqs),
+                                rows->options > 1 ? count * seqs : 0};
 }
 
-static int descending(const void *a, const void *b) {
-  int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+static int descending(const void *left, const void *right) {
+  int64_t x = *(const int64_t *)left, y = *(const int64_t *)right;
   return (x < y) - (x > y);
 }
 
-/* The sum of the `m` largest of v[0..n): v is sorted. */
-static int64_t top(int64_t *v, int64_t count, int64_t m) {
-  qsort(v, (size_t)count, sizeof *v, descending);
-  int64_t sum = 0;
-  for (int64_t i = 0; i < count && i < m; i++) sum += v[i];
+/* The sum of the `largest` largest of value[0..count), which is sorted. */
+static int64_t sum_of_largest(int64_t *value, int64_t count, int64_t largest) {
+  qsort(value, (size_t)count, sizeof *value, descending);
+  int64_t sum = 0, end = count < largest ? count : largest;
+  for (int64_t i = 0; i < end; i++) sum += value[i];
   return sum;
 }
 
-struct zf_batch_load zf_batch_load_max(struct zf_batch_load load, struct zf_batch_load b) {
-  return (struct zf_batch_load){max64(load.tokens, b.tokens), max64(load.rows, b.rows),
-                                max64(load.segments, b.segments), max64(load.ids, b.ids)};
+struct zf_batch_load zf_batch_load_max(struct zf_batch_load left, struct zf_batch_load right) {
+  return (struct zf_batch_load){max64(left.tokens, right.tokens), max64(left.rows, right.rows),
+                                max64(left.segments, right.segments), max64(left.ids, right.ids)};
 }
 
-/* What no example of a set exceeds. */
-static struct zf_batch_load largest(const struct zf_dataset *dataset) {
+/* The maximum over the examples of a set. */
+static struct zf_batch_load largest_load(const struct zf_dataset *dataset) {
   struct zf_batch_load load = {0, 0, 0, 0};
-  for (int64_t i = 0; i < dataset->count; i++) {
-    load = zf_batch_load_max(load, cost_of(dataset, i));
-  }
+  for (int64_t i = 0; i < dataset->count; i++) load = zf_batch_load_max(load, load_of(dataset, i));
   return load;
 }
 
-static struct zf_batch_load times(struct zf_batch_load load, int64_t m) {
-  return (struct zf_batch_load){m * load.tokens, m * load.rows, m * load.segments, m * load.ids};
+static struct zf_batch_load times(struct zf_batch_load load, int64_t factor) {
+  return (struct zf_batch_load){factor * load.tokens, factor * load.rows, factor * load.segments,
+                                factor * load.ids};
 }
 
-/* The most that any `m` examples of a set need together; without memory to sort, a coarser bound.
- */
-static struct zf_batch_load worst(const struct zf_dataset *dataset, int64_t m) {
-  struct zf_batch_load load = {0, 0, 0, 0};
-  int64_t *v = zf_calloc(4 * dataset->count, sizeof *v);
-  if (!v)
-    return m < dataset->count ? times(largest(dataset), m)
-                              : times(largest(dataset), dataset->count);
-  for (int64_t i = 0; i < dataset->count; i++) {
-    struct zf_batch_load k = cost_of(dataset, i);
-    v[i] = k.tokens;
-    v[dataset->count + i] = k.rows;
-    v[2 * dataset->count + i] = k.segments;
-    v[3 * dataset->count + i] = k.ids;
+/* The maximum over all groups of `group` examples of a set; a coarser bound where there is no memory
+ * to sort. */
+static struct zf_batch_load largest_group(const struct zf_dataset *dataset, int64_t group) {
+  int64_t count = dataset->count, *value = zf_calloc(4 * count, sizeof *value);
+  if (!value) return times(largest_load(dataset), group < count ? group : count);
+  for (int64_t i = 0; i < count; i++) {
+    struct zf_batch_load load = load_of(dataset, i);
+    value[i] = load.tokens;
+    value[count + i] = load.rows;
+    value[2 * count + i] = load.segments;
+    value[3 * count + i] = load.ids;
   }
-  load =
-      (struct zf_batch_load){top(v, dataset->count, m), top(v + dataset->count, dataset->count, m),
-                             top(v + 2 * dataset->count, dataset->count, m),
-                             top(v + 3 * dataset->count, dataset->count, m)};
-  free(v);
-  return load;
+  struct zf_batch_load sum = {sum_of_largest(value, count, group),
+                              sum_of_largest(value + count, count, group),
+                              sum_of_largest(value + 2 * count, count, group),
+                              sum_of_largest(value + 3 * count, count, group)};
+  free(value);
+  return sum;
 }
 
-void zf_batch_load_add(struct zf_batch_load *sum, const struct zf_dataset *dataset, int64_t i) {
-  struct zf_batch_load load = cost_of(dataset, i);
-  *sum = (struct zf_batch_load){sum->tokens + load.tokens, sum->rows + load.rows,
-                                sum->segments + load.segments, sum->ids + load.ids};
+static struct zf_batch_load plus(struct zf_batch_load left, struct zf_batch_load right) {
+  return (struct zf_batch_load){left.tokens + right.tokens, left.rows + right.rows,
+                                left.segments + right.segments, left.ids + right.ids};
 }
 
-/* Room for a pass that needs `c` on S streams. */
-static void widen(struct zf_limits *lim, struct zf_batch_load load, int64_t S) {
-  lim->tokens = max64(lim->tokens, S * load.tokens);
-  lim->rows = max64(lim->rows, S * load.rows);
-  lim->segments = max64(lim->segments, load.segments);
-  lim->ids = max64(lim->ids, load.ids);
+void zf_batch_load_add(struct zf_batch_load *sum, const struct zf_dataset *dataset, int64_t index) {
+  *sum = plus(*sum, load_of(dataset, index));
 }
 
-/* What the longest sequence of a set needs. */
-static void lengthen(struct zf_limits *lim, const struct zf_dataset *dataset) {
-  if (dataset->stream) lim->length = max64(lim->length, dataset->stream->sequence_len - 1);
-  for (int64_t i = 0; !dataset->stream && i < dataset->nseq; i++)
-    lim->length = max64(lim->length, dataset->seq[i].len - 1);
+/* Raises the limits to fit a pass of this load on `streams` streams. */
+static void fit_load(struct zf_limits *limits, struct zf_batch_load load, int64_t streams) {
+  limits->tokens = max64(limits->tokens, streams * load.tokens);
+  limits->rows = max64(limits->rows, streams * load.rows);
+  limits->segments = max64(limits->segments, load.segments);
+  limits->ids = max64(limits->ids, load.ids);
 }
 
-static struct zf_limits limits(const struct zf_dataset *const *set, int nset,
-                               struct zf_batch_load batch, int streams) {
-  struct zf_limits lim = {.streams = streams, .length = 1, .ids = 1};
-  if (set[0]) widen(&lim, batch, streams);
-  for (int k = 0; k < nset; k++) {
-    if (!set[k]) continue;
-    lengthen(&lim, set[k]);
-    widen(&lim, set[k]->stream ? bound(set[k]->stream, 1) : largest(set[k]), k ? 1 : streams);
+/* Raises the length limit to fit the longest sequence of a set. */
+static void fit_length(struct zf_limits *limits, const struct zf_dataset *dataset) {
+  if (dataset->stream) {
+    limits->length = max64(limits->length, dataset->stream->sequence_len - 1);
+    return;
   }
-  return lim;
+  for (int64_t i = 0; i < dataset->nseq; i++)
+    limits->length = max64(limits->length, dataset->seq[i].len - 1);
+}
+
+static struct zf_limits limits_of(const struct zf_dataset *const *set, int nset,
+                                  struct zf_batch_load batch, int streams) {
+  struct zf_limits limits = {.streams = streams, .length = 1, .ids = 1};
+  if (set[0]) fit_load(&limits, batch, streams);
+  for (int i = 0; i < nset; i++) {
+    if (!set[i]) continue;
+    fit_length(&limits, set[i]);
+    fit_load(&limits, set[i]->stream ? stream_bound(set[i]->stream, 1) : largest_load(set[i]),
+             i ? 1 : streams);
+  }
+  return limits;
 }
 
 struct zf_limits zf_score_limits(const struct zf_dataset *const *set, int nset, int64_t micro_batch,
                                  int streams) {
   struct zf_batch_load batch = {0};
   if (set[0])
-    batch = set[0]->stream ? bound(set[0]->stream, micro_batch) : worst(set[0], micro_batch);
-  return limits(set, nset, batch, streams);
+    batch = set[0]->stream ? stream_bound(set[0]->stream, micro_batch)
+                           : largest_group(set[0], micro_batch);
+  return limits_of(set, nset, batch, streams);
 }
 
 struct zf_limits zf_score_limits_known(const struct zf_dataset *const *set, int nset,
                                        const struct zf_batch_load *batch, int streams) {
-  return limits(set, nset, *batch, streams);
+  return limits_of(set, nset, *batch, streams);
 }
 
-int64_t zf_scorer_bytes(const struct zf_limits *lim) {
-  size_t t = (size_t)lim->tokens, r = (size_t)lim->rows;
-  size_t n = 2 * zf_arena_cost(t * 4) + 2 * zf_arena_cost(r * 4) + 2 * zf_arena_cost(r * 8) +
-             zf_arena_cost((size_t)lim->ids * 4) + zf_arena_cost(r * (size_t)lim->ids * 4) +
-             zf_arena_cost((size_t)lim->segments * sizeof(struct zf_segment)) +
-             2 * zf_arena_cost((size_t)lim->segments * 8);
-  return (int64_t)n;
+int64_t zf_scorer_bytes(const struct zf_limits *limits) {
+  size_t tokens = (size_t)limits->tokens, rows = (size_t)limits->rows, ids = (size_t)limits->ids,
+         segments = (size_t)limits->segments;
+  size_t bytes =
+      2 * zf_arena_cost(tokens * 4) + 2 * zf_arena_cost(rows * 4) + 2 * zf_arena_cost(rows * 8) +
+      zf_arena_cost(ids * 4) + zf_arena_cost(rows * ids * 4) +
+      zf_arena_cost(segments * sizeof(struct zf_segment)) + 2 * zf_arena_cost(segments * 8);
+  return (int64_t)bytes;
 }
 
-int zf_scorer_new(struct zf_scorer **out, struct zf_forward *forward, const struct zf_limits *lim) {
+static int alloc_parts(struct zf_scorer *scorer) {
+  const struct zf_limits *limits = &scorer->limits;
+  struct zf_packed *packed = &scorer->packed;
+  struct zf_batch *batch = &packed->batch;
+  batch->id = zf_arena_array(&scorer->arena, limits->tokens, 4);
+  batch->pos = zf_arena_array(&scorer->arena, limits->tokens, 4);
+  batch->row = zf_arena_array(&scorer->arena, limits->rows, 4);
+  packed->target = zf_arena_array(&scorer->arena, limits->rows, 4);
+  packed->lse = zf_arena_array(&scorer->arena, limits->rows, 8);
+  packed->logit = zf_arena_array(&scorer->arena, limits->rows, 8);
+  packed->ids = zf_arena_array(&scorer->arena, limits->ids, 4);
+  packed->at = zf_arena_array(&scorer->arena, limits->rows * limits->ids, 4);
+  batch->seg = zf_arena_array(&scorer->arena, limits->segments, sizeof *batch->seg);
+  scorer->option = zf_arena_array(&scorer->arena, limits->segments, 8);
+  scorer->gold = zf_arena_array(&scorer->arena, limits->segments, 8);
+  int complete = batch->id && batch->pos && batch->row && packed->target && packed->lse &&
+                 packed->logit && packed->ids && packed->at && batch->seg && scorer->option &&
+                 scorer->gold;
+  return complete ? 0 : ZF_ENOMEM;
+}
+
+int zf_scorer_new(struct zf_scorer **out, struct zf_forward *forward,
+                  const struct zf_limits *limits) {
   *out = NULL;
   struct zf_scorer *scorer = zf_calloc(1, sizeof *scorer);
   if (!scorer) return ZF_ENOMEM;
   scorer->forward = forward;
-  scorer->lim = *lim;
-  int rc = zf_arena_init(&scorer->arena, (size_t)zf_scorer_bytes(lim));
-  if (!rc) {
-    scorer->packed.batch.id = zf_arena_array(&scorer->arena, lim->tokens, 4);
-    scorer->packed.batch.pos = zf_arena_array(&scorer->arena, lim->tokens, 4);
-    scorer->packed.batch.row = zf_arena_array(&scorer->arena, lim->rows, 4);
-    scorer->packed.target = zf_arena_array(&scorer->arena, lim->rows, 4);
-    scorer->packed.lse = zf_arena_array(&scorer->arena, lim->rows, 8);
-    scorer->packed.logit = zf_arena_array(&scorer->arena, lim->rows, 8);
-    scorer->packed.ids = zf_arena_array(&scorer->arena, lim->ids, 4);
-    scorer->packed.at = zf_arena_array(&scorer->arena, lim->rows * lim->ids, 4);
-    scorer->packed.batch.seg =
-        zf_arena_array(&scorer->arena, lim->segments, sizeof *scorer->packed.batch.seg);
-    scorer->option = zf_arena_array(&scorer->arena, lim->segments, 8);
-    scorer->gold = zf_arena_array(&scorer->arena, lim->segments, 8);
-    if (!scorer->packed.batch.id || !scorer->packed.batch.pos || !scorer->packed.batch.row ||
-        !scorer->packed.target || !scorer->packed.lse || !scorer->packed.logit ||
-        !scorer->packed.ids || !scorer->packed.at || !scorer->packed.batch.seg || !scorer->option ||
-        !scorer->gold)
-      rc = ZF_ENOMEM;
-  }
+  scorer->limits = *limits;
+  int rc = zf_arena_init(&scorer->arena, (size_t)zf_scorer_bytes(limits));
+  if (!rc) rc = alloc_parts(scorer);
   if (rc) {
     zf_scorer_free(scorer);
     return rc;
@@ -199,12 +210,13 @@ void zf_scorer_free(struct zf_scorer *scorer) {
 
 /* --- packing --- */
 
-/* Appends tokens [from, to) of a sequence as a segment behind `prefix` rows at `pstart`. */
+/* Appends tokens [from, to) of a sequence as a segment, whose prefix is the `prefix_len` rows from
+ * row prefix_start on. */
 static void add_segment(struct zf_scorer *scorer, const int32_t *id, int64_t from, int64_t to,
-                        int64_t pstart, int64_t plen) {
+                        int64_t prefix_start, int64_t prefix_len) {
   struct zf_batch *batch = &scorer->packed.batch;
   batch->seg[batch->nseg++] = (struct zf_segment){
-      .start = batch->T, .len = to - from, .prefix_start = pstart, .prefix_len = plen};
+      .start = batch->T, .len = to - from, .prefix_start = prefix_start, .prefix_len = prefix_len};
   for (int64_t i = from; i < to; i++, batch->T++) {
     batch->id[batch->T] = id[i];
     batch->pos[batch->T] = (int32_t)i;
@@ -223,10 +235,10 @@ static void add_id(struct zf_scorer *scorer, int32_t id) {
   scorer->packed.ids[scorer->packed.nid++] = id;
 }
 
-/* The token whose row decides: a head of labels says itself where it stands, and a causal one skips
- * padding at the end, as Transformers does. */
-static int64_t asked(const struct zf_scorer *scorer, const struct zf_dataset *dataset,
-                     const struct zf_example *example) {
+/* The token whose row scores single-token options.  A head of labels reads the first token, or the
+ * last one that is not padding, as Transformers does. */
+static int64_t deciding_token(const struct zf_scorer *scorer, const struct zf_dataset *dataset,
+                              const struct zf_example *example) {
   const struct zf_model *model = zf_forward_model(scorer->forward);
   const int32_t *id = dataset->pool.id + dataset->seq[example->seq].at;
   int64_t last = example->shared - 1;
@@ -236,35 +248,34 @@ static int64_t asked(const struct zf_scorer *scorer, const struct zf_dataset *da
   return last;
 }
 
-static void pack(struct zf_scorer *scorer, const struct zf_dataset *dataset, int64_t i) {
-  const struct zf_example *example = &dataset->ex[i];
+static void pack(struct zf_scorer *scorer, const struct zf_dataset *dataset, int64_t index) {
+  const struct zf_example *example = &dataset->ex[index];
   const struct zf_seq *seq = dataset->seq + example->seq;
   int64_t prompt = scorer->packed.batch.T;
   if (example->shared)
     add_segment(scorer, dataset->pool.id + seq[0].at, 0, example->shared, prompt, 0);
-  if (example->single) add_row(scorer, prompt + asked(scorer, dataset, example), -1);
-  for (int32_t o = 0; o < example->nseq; o++) {
-    const int32_t *id = dataset->pool.id + seq[o].at;
-    int64_t own = scorer->packed.batch.T;
+  if (example->single) add_row(scorer, prompt + deciding_token(scorer, dataset, example), -1);
+  for (int32_t i = 0; i < example->nseq; i++) {
+    const int32_t *id = dataset->pool.id + seq[i].at;
+    int64_t option = scorer->packed.batch.T - example->shared; /* row of the option's token 0 */
     if (example->single) {
-      add_id(scorer, id[seq[o].target]);
+      add_id(scorer, id[seq[i].target]);
       continue;
     }
-    if (seq[o].len - 1 > example->shared)
-      add_segment(scorer, id, example->shared, seq[o].len - 1, prompt, example->shared);
-    int64_t t = zf_seq_next_target(dataset, &seq[o], 0);
-    for (; t < seq[o].len; t = zf_seq_next_target(dataset, &seq[o], t + 1))
-      add_row(scorer, t - 1 < example->shared ? prompt + t - 1 : own + t - 1 - example->shared,
-              id[t]);
+    if (seq[i].len - 1 > example->shared)
+      add_segment(scorer, id, example->shared, seq[i].len - 1, prompt, example->shared);
+    int64_t target = zf_seq_next_target(dataset, &seq[i], 0);
+    for (; target < seq[i].len; target = zf_seq_next_target(dataset, &seq[i], target + 1))
+      add_row(scorer, (target - 1 < example->shared ? prompt : option) + target - 1, id[target]);
   }
 }
 
 static int fits(const struct zf_scorer *scorer, struct zf_batch_load sum, struct zf_batch_load load,
                 int streams) {
-  return streams * (sum.tokens + load.tokens) <= scorer->lim.tokens &&
-         streams * (sum.rows + load.rows) <= scorer->lim.rows &&
-         sum.segments + load.segments <= scorer->lim.segments &&
-         sum.ids + load.ids <= scorer->lim.ids;
+  return streams * (sum.tokens + load.tokens) <= scorer->limits.tokens &&
+         streams * (sum.rows + load.rows) <= scorer->limits.rows &&
+         sum.segments + load.segments <= scorer->limits.segments &&
+         sum.ids + load.ids <= scorer->limits.ids;
 }
 
 /* --- reduction --- */
@@ -281,99 +292,101 @@ static void choose(struct zf_scorer *scorer, const struct zf_example *example,
   out->loss = log(sum) + score[best] - score[example->label];
   out->choice = best;
   out->weight = 1;
-  if (scorer->watch) scorer->watch(scorer->watcher, score, NULL, count);
+  if (scorer->watch) scorer->watch(scorer->watch_ctx, score, NULL, count);
 }
 
-static int is_outputs(const struct zf_dataset *dataset) {
+/* 1 where logits have targets of their own: several labels, or a regression. */
+static int has_targets(const struct zf_dataset *dataset) {
   return dataset->type == ZF_TASK_LABELS && dataset->problem != ZF_PROBLEM_SINGLE;
 }
 
-/* The logits in s->option against what they should be. */
-static void judge(struct zf_scorer *scorer, const struct zf_dataset *dataset,
-                  const struct zf_example *example, struct zf_score *out) {
-  for (int32_t o = 0; o < example->nseq; o++)
-    scorer->gold[o] = (double)dataset->seq[example->seq + o].gold;
+/* The loss of the logits in scorer->option. */
+static void score_outputs(struct zf_scorer *scorer, const struct zf_dataset *dataset,
+                          const struct zf_example *example, struct zf_score *out) {
+  for (int32_t i = 0; i < example->nseq; i++)
+    scorer->gold[i] = (double)dataset->seq[example->seq + i].gold;
   out->loss = zf_labels_loss(dataset->problem, scorer->option, scorer->gold, example->nseq);
   out->weight = 1;
-  if (scorer->watch) scorer->watch(scorer->watcher, scorer->option, scorer->gold, example->nseq);
+  if (scorer->watch) scorer->watch(scorer->watch_ctx, scorer->option, scorer->gold, example->nseq);
 }
 
-static double logit_at(const struct zf_scorer *scorer, int64_t row, int32_t id) {
-  int64_t k = 0;
-  while (scorer->packed.ids[k] != id) k++;
-  return (double)scorer->packed.at[row * scorer->packed.nid + k];
+/* The column of a single-token option in packed.at. */
+static int64_t column_of(const struct zf_scorer *scorer, const struct zf_dataset *dataset,
+                         const struct zf_seq *seq) {
+  int32_t id = dataset->pool.id[seq->at + seq->target];
+  int64_t column = 0;
+  while (scorer->packed.ids[column] != id) column++;
+  return column;
 }
 
-/* Example i, whose rows of a stream begin at `row`; returns the rows it took. */
-static int64_t reduce(struct zf_scorer *scorer, const struct zf_dataset *dataset, int64_t i,
-                      int64_t row, struct zf_score *out) {
-  const struct zf_example *example = &dataset->ex[i];
+/* Reduces one example, whose rows of a stream begin at `first`; returns the number of its rows. */
+static int64_t reduce(struct zf_scorer *scorer, const struct zf_dataset *dataset, int64_t index,
+                      int64_t first, struct zf_score *out) {
+  const struct zf_example *example = &dataset->ex[index];
   const struct zf_seq *seq = dataset->seq + example->seq;
-  int64_t at = row;
+  const struct zf_packed *packed = &scorer->packed;
+  int64_t row = first;
   *out = (struct zf_score){.choice = -1, .nll = NAN};
-  for (int32_t o = 0; o < example->nseq; o++) {
-    int64_t n = zf_seq_targets(dataset, &seq[o]);
+  for (int32_t i = 0; i < example->nseq; i++) {
+    int64_t targets = zf_seq_targets(dataset, &seq[i]);
     if (example->single) {
-      scorer->option[o] = logit_at(scorer, row, dataset->pool.id[seq[o].at + seq[o].target]);
+      int64_t column = column_of(scorer, dataset, &seq[i]);
+      scorer->option[i] = (double)packed->at[first * packed->nid + column];
       continue;
     }
     double sum = 0;
-    for (int64_t t = 0; t < n; t++, at++) sum += scorer->packed.logit[at] - scorer->packed.lse[at];
-    scorer->option[o] = sum / (double)n;
-    if (example->label < 0 || o == example->label) out->nll = -sum;
-    out->weight = n;
+    for (int64_t j = 0; j < targets; j++, row++) sum += packed->logit[row] - packed->lse[row];
+    scorer->option[i] = sum / (double)targets;
+    if (example->label < 0 || i == example->label) out->nll = -sum;
+    out->weight = targets;
   }
-  if (is_outputs(dataset))
-    judge(scorer, dataset, example, out);
+  if (has_targets(dataset))
+    score_outputs(scorer, dataset, example, out);
   else if (example->label >= 0)
     choose(scorer, example, out);
   else
     out->loss = out->nll;
-  return example->single ? 1 : at - row;
+  return example->single ? 1 : row - first;
 }
 
 void zf_scorer_watch(struct zf_scorer *scorer, zf_score_watch watch, void *ctx) {
   scorer->watch = watch;
-  scorer->watcher = ctx;
+  scorer->watch_ctx = ctx;
 }
 
 void zf_score_reduce(struct zf_scorer *scorer, const struct zf_dataset *dataset,
-                     const int64_t *index, int64_t from, int64_t to, int64_t n, int streams,
+                     const int64_t *index, int64_t from, int64_t to, int64_t count, int streams,
                      struct zf_score *out) {
-  for (int k = 0; k < streams; k++) {
-    int64_t row = k * scorer->packed.batch.R;
+  for (int stream = 0; stream < streams; stream++) {
+    int64_t row = stream * scorer->packed.batch.R;
     for (int64_t i = from; i < to; i++)
-      row += reduce(scorer, dataset, index ? index[i] : i, row, &out[k * n + i]);
+      row += reduce(scorer, dataset, index ? index[i] : i, row, &out[stream * count + i]);
   }
 }
 
-static int run(struct zf_scorer *scorer, const struct zf_perturb *pt) {
-  int rc = zf_forward_run(scorer->forward, &scorer->packed.batch, pt);
+static int run_pass(struct zf_scorer *scorer, const struct zf_perturb *perturb) {
+  struct zf_packed *packed = &scorer->packed;
+  int rc = zf_forward_run(scorer->forward, &packed->batch, perturb);
   if (rc) return rc;
-  if (scorer->packed.whole)
-    zf_forward_lse(scorer->forward, scorer->packed.target, scorer->packed.lse,
-                   scorer->packed.logit);
-  if (scorer->packed.nid)
-    zf_forward_logits_at(scorer->forward, scorer->packed.ids, scorer->packed.nid,
-                         scorer->packed.at);
+  if (packed->whole) zf_forward_lse(scorer->forward, packed->target, packed->lse, packed->logit);
+  if (packed->nid) zf_forward_logits_at(scorer->forward, packed->ids, packed->nid, packed->at);
   return 0;
 }
 
 int64_t zf_score_pack(struct zf_scorer *scorer, const struct zf_dataset *dataset,
-                      const int64_t *index, int64_t from, int64_t n, int64_t most, int streams) {
+                      const int64_t *index, int64_t from, int64_t count, int64_t max, int streams) {
+  struct zf_packed *packed = &scorer->packed;
   struct zf_batch_load sum = {0, 0, 0, 0};
-  int64_t to;
-  scorer->packed.batch.T = scorer->packed.batch.R = scorer->packed.batch.nseg = scorer->packed.nid =
-      scorer->packed.whole = 0;
-  scorer->packed.batch.unread =
+  int64_t to, end = max > 0 && max < count - from ? from + max : count;
+  packed->batch.T = packed->batch.R = packed->batch.nseg = packed->nid = packed->whole = 0;
+  packed->batch.unread =
       zf_forward_model(scorer->forward)->plan.causal && dataset->type != ZF_TASK_LABELS;
-  for (to = from; to < n && (most == 0 || to - from < most); to++) {
+  for (to = from; to < end; to++) {
     int64_t i = index ? index[to] : to;
-    struct zf_batch_load load = cost_of(dataset, i);
+    struct zf_batch_load load = load_of(dataset, i);
     if (!fits(scorer, sum, load, streams)) break;
     pack(scorer, dataset, i);
-    sum = (struct zf_batch_load){sum.tokens + load.tokens, sum.rows + load.rows,
-                                 sum.segments + load.segments, sum.ids + load.ids};
+    sum = plus(sum, load);
   }
   assert(to > from); /* the limits were made for these sets */
   return to;
@@ -384,47 +397,48 @@ struct zf_packed *zf_score_packed(struct zf_scorer *scorer) {
 }
 
 int zf_score_examples(struct zf_scorer *scorer, const struct zf_dataset *dataset,
-                      const int64_t *index, int64_t count, int64_t most,
-                      const struct zf_perturb *pt, struct zf_score *out) {
+                      const int64_t *index, int64_t count, int64_t max,
+                      const struct zf_perturb *perturb, struct zf_score *out) {
+  int streams = perturb->st.count;
   for (int64_t from = 0, to; from < count; from = to) {
-    to = zf_score_pack(scorer, dataset, index, from, count, most, pt->st.count);
-    int rc = run(scorer, pt);
+    to = zf_score_pack(scorer, dataset, index, from, count, max, streams);
+    int rc = run_pass(scorer, perturb);
     if (rc) return rc;
-    zf_score_reduce(scorer, dataset, index, from, to, count, pt->st.count, out);
+    zf_score_reduce(scorer, dataset, index, from, to, count, streams, out);
   }
   return 0;
 }
 
 /* --- derivatives --- */
 
-/* score[o] = p(o) - [o is the label], p the softmax of the scores. */
-static void gradients_of(double *score, int32_t count, int32_t label) {
-  double top = score[0], sum = 0;
-  for (int32_t o = 1; o < count; o++)
-    if (score[o] > top) top = score[o];
-  for (int32_t o = 0; o < count; o++) sum += score[o] = exp(score[o] - top);
-  for (int32_t o = 0; o < count; o++) score[o] = score[o] / sum - (o == label);
+/* score[i] = p(i) - [i is the label], p the softmax of the scores. */
+static void softmax_gradients(double *score, int32_t count, int32_t label) {
+  double max = score[0], sum = 0;
+  for (int32_t i = 1; i < count; i++)
+    if (score[i] > max) max = score[i];
+  for (int32_t i = 0; i < count; i++) sum += score[i] = exp(score[i] - max);
+  for (int32_t i = 0; i < count; i++) score[i] = score[i] / sum - (i == label);
 }
 
-/* One example's rows, from `row` on, after reduce has left its options' scores in s->option. */
-static void example_gradients(struct zf_scorer *scorer, const struct zf_dataset *dataset, int64_t i,
-                              int64_t row, double scale, float *coef, float *slope) {
-  const struct zf_example *example = &dataset->ex[i];
+/* Gradients of one example's rows, from `row` on.  reduce has left its options' scores in
+ * scorer->option. */
+static void example_gradients(struct zf_scorer *scorer, const struct zf_dataset *dataset,
+                              int64_t index, int64_t row, double scale, float *coef, float *slope) {
+  const struct zf_example *example = &dataset->ex[index];
   const struct zf_seq *seq = dataset->seq + example->seq;
-  if (is_outputs(dataset))
+  int by_option = example->label >= 0 || has_targets(dataset);
+  if (has_targets(dataset))
     zf_labels_gradients(dataset->problem, scorer->option, scorer->gold, example->nseq);
   else if (example->label >= 0)
-    gradients_of(scorer->option, example->nseq, example->label);
-  for (int32_t o = 0; o < example->nseq; o++) {
-    int64_t n = zf_seq_targets(dataset, &seq[o]), k = 0;
-    double c =
-        example->label >= 0 || is_outputs(dataset) ? scale * scorer->option[o] : -scale * (double)n;
+    softmax_gradients(scorer->option, example->nseq, example->label);
+  for (int32_t i = 0; i < example->nseq; i++) {
+    int64_t targets = zf_seq_targets(dataset, &seq[i]);
+    double gradient = by_option ? scale * scorer->option[i] : -scale * (double)targets;
     if (example->single) {
-      while (scorer->packed.ids[k] != dataset->pool.id[seq[o].at + seq[o].target]) k++;
-      slope[row * scorer->packed.nid + k] += (float)c;
+      slope[row * scorer->packed.nid + column_of(scorer, dataset, &seq[i])] += (float)gradient;
       continue;
     }
-    for (int64_t t = 0; t < n; t++) coef[row++] = (float)(c / (double)n);
+    for (int64_t j = 0; j < targets; j++) coef[row++] = (float)(gradient / (double)targets);
   }
 }
 
@@ -434,28 +448,39 @@ void zf_score_gradients(struct zf_scorer *scorer, const struct zf_dataset *datas
   int64_t row = 0;
   memset(coef, 0, sizeof *coef * (size_t)scorer->packed.batch.R);
   memset(slope, 0, sizeof *slope * (size_t)(scorer->packed.batch.R * scorer->packed.nid));
-  for (int64_t e = from; e < to; e++) {
+  for (int64_t i = from; i < to; i++) {
     struct zf_score ignored;
-    int64_t i = index ? index[e] : e, took = reduce(scorer, dataset, i, row, &ignored);
-    example_gradients(scorer, dataset, i, row, scale, coef, slope);
-    row += took;
+    int64_t example = index ? index[i] : i, rows = reduce(scorer, dataset, example, row, &ignored);
+    example_gradients(scorer, dataset, example, row, scale, coef, slope);
+    row += rows;
   }
 }
 
+/* Kinds of heads. */
+enum { LABELS_HEAD, CAUSAL_HEAD, MASKED_HEAD };
+static const struct {
+  const char *head, *types;
+} heads[] = {
+    [LABELS_HEAD] = {"a head of labels", "labels"},
+    [CAUSAL_HEAD] = {"a causal head", "classification, completion or text"},
+    [MASKED_HEAD] = {"a masked head", "masked"},
+};
+
+static int head_of(const struct zf_model *model) {
+  if (model->config.classify) return LABELS_HEAD;
+  return model->plan.causal ? CAUSAL_HEAD : MASKED_HEAD;
+}
+
+static int head_for(const struct zf_dataset *dataset) {
+  if (dataset->type == ZF_TASK_LABELS) return LABELS_HEAD;
+  return dataset->type == ZF_TASK_MASKED ? MASKED_HEAD : CAUSAL_HEAD;
+}
+
 int zf_score_check(const struct zf_model *model, const struct zf_dataset *dataset) {
-  const char *what = model->config.classify ? "a head of labels"
-                     : model->plan.causal   ? "a causal head"
-                                            : "a masked head";
-  const char *type = model->config.classify ? "labels"
-                     : model->plan.causal   ? "classification, completion or text"
-                                            : "masked";
-  int fits = model->config.classify ? dataset->type == ZF_TASK_LABELS
-             : model->plan.causal
-                 ? dataset->type != ZF_TASK_LABELS && dataset->type != ZF_TASK_MASKED
-                 : dataset->type == ZF_TASK_MASKED;
-  if (!fits)
-    return zf_error(ZF_EUSAGE, "%s: the model has %s: its data are of type %s", model->dir, what,
-                    type);
+  int head = head_of(model);
+  if (head != head_for(dataset))
+    return zf_error(ZF_EUSAGE, "%s: the model has %s: its data are of type %s", model->dir,
+                    heads[head].head, heads[head].types);
   if (model->config.classify && dataset->options != model->config.outputs)
     return zf_error(ZF_EUSAGE, "%s: the model's head has %lld labels, 'options' names %lld",
                     model->dir, (long long)model->config.outputs, (long long)dataset->options);
@@ -464,8 +489,8 @@ int zf_score_check(const struct zf_model *model, const struct zf_dataset *datase
 
 int zf_score_causal(const struct zf_model *model) {
   if (model->plan.causal && !model->config.classify) return 0;
-  return zf_error(ZF_EUSAGE, "%s: the model has %s: only causal language models go on with a text",
-                  model->dir, model->config.classify ? "a head of labels" : "a masked head");
+  return zf_error(ZF_EUSAGE, "%s: the model has %s: only a causal language model continues a text",
+                  model->dir, heads[head_of(model)].head);
 }
 
 double zf_score_mean(const struct zf_score *score, int64_t count) {

@@ -1,90 +1,94 @@
-/* Scoring examples: packs them into ragged batches, runs the forward pass, and reduces what comes
- * out to a loss for each example and stream.
+/* Scoring of examples: packs them into ragged batches, runs the forward pass, and reduces its output
+ * to a loss for each example and stream.
  *
- * An example's numbers depend on the weights and that example alone (DESIGN promise 3). */
+ * An example's scores depend only on the weights and that example (DESIGN promise 3). */
 #ifndef ZF_EVAL_SCORE_H
 #define ZF_EVAL_SCORE_H
 
 #include "model/forward.h"
 #include "task/dataset.h"
 
-/* What one example gives on one stream. */
+/* Score of one example on one stream. */
 struct zf_score {
   double loss;    /* classification: cross-entropy of the softmax over the options' mean
                      log-probabilities; else the sum of -log p over its targets (nats) */
   double nll;     /* sum of -log p over the targets of the right option (of all targets); NaN when
                      the normaliser was never computed (single-token options) */
-  int64_t weight; /* what the loss counts: 1 for classification, else the number of targets */
+  int64_t weight; /* of the loss in a mean: 1 for classification, else the number of targets */
   int32_t choice; /* classification: the likeliest option, the first of equals; else -1 */
 };
 
 struct zf_scorer;
 
-/* What examples need together in one pass, on one stream. */
+/* Sizes of a group of examples in one pass, on one stream. */
 struct zf_batch_load {
   int64_t tokens, rows, segments, ids;
 };
 
-/* Adds what example i of a set needs. */
-void zf_batch_load_add(struct zf_batch_load *sum, const struct zf_dataset *dataset, int64_t i);
+/* Adds the sizes of example `index` of a set. */
+void zf_batch_load_add(struct zf_batch_load *sum, const struct zf_dataset *dataset, int64_t index);
 
-/* The larger of both, number by number. */
-struct zf_batch_load zf_batch_load_max(struct zf_batch_load load, struct zf_batch_load b);
+/* The larger of both, size by size. */
+struct zf_batch_load zf_batch_load_max(struct zf_batch_load left, struct zf_batch_load right);
 
-/* Largest pass over examples of the sets: `micro_batch` examples of set[0] on `streams` streams
- * (training), and any single example of any set on one.  Of a stream: by its sequence_len. */
+/* Limits that fit every pass over the sets: `micro_batch` examples of set[0] on `streams` streams
+ * (training), and any single example of any set on one stream.  The examples of a streamed set are
+ * bounded by its sequence_len. */
 struct zf_limits zf_score_limits(const struct zf_dataset *const *set, int nset, int64_t micro_batch,
                                  int streams);
 
-/* The same where the micro-batches of set[0] are known: none needs more than `batch`. */
+/* The same where the micro-batches of set[0] are known: none exceeds `batch`. */
 struct zf_limits zf_score_limits_known(const struct zf_dataset *const *set, int nset,
                                        const struct zf_batch_load *batch, int streams);
 
-/* Memory for packing under the limits of `f`, which outlives it. */
-int zf_scorer_new(struct zf_scorer **out, struct zf_forward *forward, const struct zf_limits *lim);
-void zf_scorer_free(struct zf_scorer *scorer);
-int64_t zf_scorer_bytes(const struct zf_limits *lim); /* for forecasts */
+/* A scorer for passes of `forward` within `limits`; `forward` outlives it. */
+int zf_scorer_new(struct zf_scorer **out, struct zf_forward *forward,
+                  const struct zf_limits *limits);
+void zf_scorer_free(struct zf_scorer *scorer);           /* takes NULL */
+int64_t zf_scorer_bytes(const struct zf_limits *limits); /* for forecasts */
 
-/* Scores examples index[0..n) (NULL: 0..n-1) of `d` under `pt`: out[s*n + i].  As many examples
- * go into one pass as fit the limits, `most` at the most (0: no bound). */
+/* Scores examples index[0..count) (NULL: 0 .. count - 1): out[s*count + i] for stream s of
+ * `perturb`.  A pass has as many examples as the limits allow, at most `max` (0: no limit). */
 int zf_score_examples(struct zf_scorer *scorer, const struct zf_dataset *dataset,
-                      const int64_t *index, int64_t count, int64_t most,
-                      const struct zf_perturb *pt, struct zf_score *out);
+                      const int64_t *index, int64_t count, int64_t max,
+                      const struct zf_perturb *perturb, struct zf_score *out);
 
-/* --- the parts of zf_score_examples, for who runs the pass in another way (backpropagation) --- */
+/* --- the parts of zf_score_examples, for callers that run the pass themselves (backpropagation) --- */
 
-/* Examples packed into one pass, and what the pass has to fill in. */
+/* Examples packed into one pass.  lse, logit and at are outputs of the pass. */
 struct zf_packed {
   struct zf_batch batch;
-  int32_t *target;     /* of each row; -1: asked by logits at ids */
-  int whole;           /* some row has a target: lse and logit are wanted */
-  double *lse, *logit; /* [streams * rows], as zf_forward_lse */
+  int32_t *target;     /* of each row; -1: the row needs the logits at ids */
+  int whole;           /* some row has a target: lse and logit are needed */
+  double *lse, *logit; /* [streams * rows], see zf_forward_lse */
   int32_t *ids;        /* distinct ids of one-token options */
   int64_t nid;         /* 0: none */
-  float *at;           /* [streams * rows][nid], as zf_forward_logits_at */
+  float *at;           /* [streams * rows][nid], see zf_forward_logits_at */
 };
 
-/* Packs examples from.. of index[0..n), as many as fit; returns the first that did not. */
+/* Packs the examples index[from..) of index[0..count) that fit one pass, at most `max`; returns the
+ * position of the first one that did not fit. */
 int64_t zf_score_pack(struct zf_scorer *scorer, const struct zf_dataset *dataset,
-                      const int64_t *index, int64_t from, int64_t n, int64_t most, int streams);
+                      const int64_t *index, int64_t from, int64_t count, int64_t max, int streams);
+/* The packed examples, owned by the scorer. */
 struct zf_packed *zf_score_packed(struct zf_scorer *scorer);
 
-/* out[k*n + i] of the packed examples from..to from what the pass filled in. */
+/* Reduces the pass to out[s*count + i] for the packed examples i = from .. to - 1 and streams s. */
 void zf_score_reduce(struct zf_scorer *scorer, const struct zf_dataset *dataset,
-                     const int64_t *index, int64_t from, int64_t to, int64_t n, int streams,
+                     const int64_t *index, int64_t from, int64_t to, int64_t count, int streams,
                      struct zf_score *out);
 
-/* Derivatives of scale * (sum of the losses of examples from..to), one stream: coef[row] by
- * log p(target), slope[row][nid] by the logits at ids.  Losses of single sequences need no lse and
- * logit for it; options need what the pass filled in. */
+/* Derivatives of scale * (sum of the losses of the packed examples), one stream: coef[row] by
+ * log p(target), slope[row][nid] by the logits at ids.  Examples with options need lse, logit and at
+ * of the pass; other examples do not. */
 void zf_score_gradients(struct zf_scorer *scorer, const struct zf_dataset *dataset,
                         const int64_t *index, int64_t from, int64_t to, double scale, float *coef,
                         float *slope);
 
-/* ZF_EUSAGE where a model's head and the type of the data do not go together. */
+/* ZF_EUSAGE where the model's head does not suit the type of the data. */
 int zf_score_check(const struct zf_model *model, const struct zf_dataset *dataset);
 
-/* ZF_EUSAGE unless a model predicts the next token: decoding, probabilities of a text. */
+/* ZF_EUSAGE unless the model predicts the next token, as decoding needs. */
 int zf_score_causal(const struct zf_model *model);
 
 /* `watch` is called for each example with options, in order, as it is scored on one stream: with the

@@ -1,5 +1,6 @@
-/* A metric is a row: its name, where it applies, and a function that gives the value and writes each
- * row's influence on it, whose spread is the standard error. */
+/* A metric is a row of a table: its name, the output types to which it applies, and a function that
+ * returns the value and writes the influence of each answer on it.  The standard error follows from
+ * the influences (taskmetrics.h). */
 #include "eval/taskmetrics.h"
 
 #include <math.h>
@@ -12,42 +13,46 @@
 
 /* --- the answer of a row -------------------------------------------------------------------------- */
 
-static int32_t largest(const double *v, int32_t count) {
+/* The index of the first largest value. */
+static int32_t argmax(const double *value, int32_t count) {
   int32_t best = 0;
   for (int32_t i = 1; i < count; i++)
-    if (v[i] > v[best]) best = i;
+    if (value[i] > value[best]) best = i;
   return best;
 }
 
 static double brier(const double *ll, int32_t count, int32_t gold) {
-  double top = ll[largest(ll, count)], sum = 0, b = 0;
-  for (int32_t i = 0; i < count; i++) sum += exp(ll[i] - top);
+  double max = ll[argmax(ll, count)], sum = 0, score = 0;
+  for (int32_t i = 0; i < count; i++) sum += exp(ll[i] - max);
   for (int32_t i = 0; i < count; i++) {
-    double e = exp(ll[i] - top) / sum - (i == gold);
-    b += e * e;
+    double diff = exp(ll[i] - max) / sum - (i == gold);
+    score += diff * diff;
   }
-  return b;
+  return score;
 }
 
 void zf_answer_choose(struct zf_answer *answer, const double *ll, const double *alone,
                       const struct zf_recipe_row *row) {
-  int32_t n = answer->count = row->count;
-  double v[n];
+  int32_t count = answer->count = row->count;
+  double value[count];
   answer->gold = row->gold;
-  answer->choice = largest(ll, n);
-  for (int32_t i = 0; i < n; i++) v[i] = ll[i] / (double)row->chars[i];
-  answer->norm = largest(v, n);
-  for (int32_t i = 0; i < n; i++) v[i] = ll[i] / (double)row->bytes[i];
-  answer->bytes = largest(v, n);
-  for (int32_t i = 0; alone && i < n; i++) v[i] = ll[i] - alone[i];
-  answer->mutual = alone ? largest(v, n) : -1;
+  answer->choice = argmax(ll, count);
+  for (int32_t i = 0; i < count; i++) value[i] = ll[i] / (double)row->chars[i];
+  answer->norm = argmax(value, count);
+  for (int32_t i = 0; i < count; i++) value[i] = ll[i] / (double)row->bytes[i];
+  answer->bytes = argmax(value, count);
+  answer->mutual = -1;
+  if (alone) {
+    for (int32_t i = 0; i < count; i++) value[i] = ll[i] - alone[i];
+    answer->mutual = argmax(value, count);
+  }
   answer->ll = ll[row->gold];
-  answer->brier = brier(ll, n, row->gold);
+  answer->brier = brier(ll, count, row->gold);
 }
 
 /* --- means ------------------------------------------------------------------------------------------ */
 
-typedef double (*row_fn)(const struct zf_answer *a);
+typedef double (*row_fn)(const struct zf_answer *answer);
 
 static double acc(const struct zf_answer *answer) {
   return answer->count > 1 ? answer->choice == answer->gold : answer->greedy;
@@ -68,9 +73,10 @@ static double brier_of(const struct zf_answer *answer) {
   return answer->brier;
 }
 
-static double mean_of(row_fn f, const struct zf_answer *answer, int64_t count, double *g) {
+static double mean_of(row_fn value_of, const struct zf_answer *answer, int64_t count,
+                      double *influence) {
   double sum = 0;
-  for (int64_t i = 0; i < count; i++) sum += g[i] = f(&answer[i]);
+  for (int64_t i = 0; i < count; i++) sum += influence[i] = value_of(&answer[i]);
   return sum / (double)count;
 }
 
@@ -81,106 +87,108 @@ static double ll_of(const struct zf_answer *answer) {
 }
 
 /* exp(-mean ll) */
-static double perplexity(const struct zf_answer *answer, int64_t count, double *g) {
-  double p = exp(-mean_of(ll_of, answer, count, g));
-  for (int64_t i = 0; i < count; i++) g[i] *= -p;
-  return p;
-}
-
-/* R = -sum ll / sum w, and its influences (-ll - R w) / mean w. */
-static double rate(const struct zf_answer *answer, int64_t count, double *g, int words) {
-  double ll = 0, w = 0;
-  for (int64_t i = 0; i < count; i++) {
-    ll += answer[i].ll;
-    w += (double)(words ? answer[i].words : answer[i].size);
-  }
-  double r = -ll / w;
-  for (int64_t i = 0; i < count; i++)
-    g[i] = (-answer[i].ll - r * (double)(words ? answer[i].words : answer[i].size)) *
-           (double)count / w;
-  return r;
-}
-
-static double scaled(double value, double by, int64_t n, double *g) {
-  for (int64_t i = 0; i < n; i++) g[i] *= by;
+static double perplexity(const struct zf_answer *answer, int64_t count, double *influence) {
+  double value = exp(-mean_of(ll_of, answer, count, influence));
+  for (int64_t i = 0; i < count; i++) influence[i] *= -value;
   return value;
 }
 
-static double word_perplexity(const struct zf_answer *answer, int64_t count, double *g) {
-  double p = exp(rate(answer, count, g, 1));
-  return scaled(p, p, count, g);
+/* R = -sum ll / sum w, and its influences (-ll - R w) / mean w; w counts words or bytes. */
+static double rate(const struct zf_answer *answer, int64_t count, double *influence, int words) {
+  double ll = 0, units = 0;
+  for (int64_t i = 0; i < count; i++) {
+    ll += answer[i].ll;
+    units += (double)(words ? answer[i].words : answer[i].size);
+  }
+  double ratio = -ll / units;
+  for (int64_t i = 0; i < count; i++)
+    influence[i] = (-answer[i].ll - ratio * (double)(words ? answer[i].words : answer[i].size)) *
+                   (double)count / units;
+  return ratio;
 }
 
-static double byte_perplexity(const struct zf_answer *answer, int64_t count, double *g) {
-  double p = exp(rate(answer, count, g, 0));
-  return scaled(p, p, count, g);
+/* Returns `value` after it has scaled the influences. */
+static double scaled(double value, double factor, int64_t count, double *influence) {
+  for (int64_t i = 0; i < count; i++) influence[i] *= factor;
+  return value;
 }
 
-static double bits_per_byte(const struct zf_answer *answer, int64_t count, double *g) {
-  double r = rate(answer, count, g, 0);
-  return scaled(r / log(2), 1 / log(2), count, g);
+static double word_perplexity(const struct zf_answer *answer, int64_t count, double *influence) {
+  double value = exp(rate(answer, count, influence, 1));
+  return scaled(value, value, count, influence);
+}
+
+static double byte_perplexity(const struct zf_answer *answer, int64_t count, double *influence) {
+  double value = exp(rate(answer, count, influence, 0));
+  return scaled(value, value, count, influence);
+}
+
+static double bits_per_byte(const struct zf_answer *answer, int64_t count, double *influence) {
+  double nats = rate(answer, count, influence, 0);
+  return scaled(nats / log(2), 1 / log(2), count, influence);
 }
 
 /* --- F1 and correlation ------------------------------------------------------------------------------- */
 
-/* F1 of class k, 2tp / (2tp + wrong); adds its influences, times `by`, to g. */
-static double class_f1(const struct zf_answer *answer, int64_t count, int32_t k, double by,
-                       double *g) {
+/* F1 of one class, 2tp / (2tp + wrong); adds its influences, times `weight`, to influence. */
+static double class_f1(const struct zf_answer *answer, int64_t count, int32_t class, double weight,
+                       double *influence) {
   double tp = 0, wrong = 0;
   for (int64_t i = 0; i < count; i++) {
-    int is = answer[i].gold == k, said = answer[i].choice == k;
-    tp += is && said;
-    wrong += is != said;
+    int present = answer[i].gold == class, chosen = answer[i].choice == class;
+    tp += present && chosen;
+    wrong += present != chosen;
   }
-  double d = 2 * tp + wrong, f = d > 0 ? 2 * tp / d : 0;
-  for (int64_t i = 0; d > 0 && i < count; i++) {
-    int is = answer[i].gold == k, said = answer[i].choice == k;
-    if (is && said) g[i] += by * 2 * wrong / (d * d) * (double)count;
-    if (is != said) g[i] -= by * 2 * tp / (d * d) * (double)count;
+  double sum = 2 * tp + wrong;
+  if (!(sum > 0)) return 0;
+  for (int64_t i = 0; i < count; i++) {
+    int present = answer[i].gold == class, chosen = answer[i].choice == class;
+    if (present && chosen) influence[i] += weight * 2 * wrong / (sum * sum) * (double)count;
+    if (present != chosen) influence[i] -= weight * 2 * tp / (sum * sum) * (double)count;
   }
-  return f;
+  return 2 * tp / sum;
 }
 
-static double f1(const struct zf_answer *answer, int64_t count, double *g) {
-  memset(g, 0, (size_t)count * sizeof *g);
-  return class_f1(answer, count, 1, 1, g);
+static double f1(const struct zf_answer *answer, int64_t count, double *influence) {
+  memset(influence, 0, (size_t)count * sizeof *influence);
+  return class_f1(answer, count, 1, 1, influence);
 }
 
-static double macro_f1(const struct zf_answer *answer, int64_t count, double *g) {
-  int32_t K = answer[0].count;
+static double macro_f1(const struct zf_answer *answer, int64_t count, double *influence) {
+  int32_t classes = answer[0].count;
   double sum = 0;
-  memset(g, 0, (size_t)count * sizeof *g);
-  for (int32_t k = 0; k < K; k++) sum += class_f1(answer, count, k, 1.0 / K, g);
-  return sum / K;
+  memset(influence, 0, (size_t)count * sizeof *influence);
+  for (int32_t i = 0; i < classes; i++) sum += class_f1(answer, count, i, 1.0 / classes, influence);
+  return sum / classes;
 }
 
-/* Matthews' coefficient for any number of classes (Gorodkin 2004): with shares P_ij of rows of class
- * i called j, p and t the shares of calls and classes,
+/* Matthews' coefficient for any number of classes (Gorodkin 2004).  P_ij is the share of rows of
+ * class i for which j is chosen; p and t are the shares of choices and of classes:
  *   R = N / sqrt(A B),  N = sum_k P_kk - p.t,  A = 1 - p.p,  B = 1 - t.t;   0 where A B = 0. */
-static double mcc(const struct zf_answer *answer, int64_t count, double *g) {
-  int32_t K = answer[0].count;
-  double p[K], t[K], c = 0, N, A = 1, B = 1;
-  memset(g, 0, (size_t)count * sizeof *g);
-  for (int32_t k = 0; k < K; k++) p[k] = t[k] = 0;
+static double mcc(const struct zf_answer *answer, int64_t count, double *influence) {
+  int32_t classes = answer[0].count;
+  double p[classes], t[classes], right = 0, N, A = 1, B = 1;
+  memset(influence, 0, (size_t)count * sizeof *influence);
+  for (int32_t i = 0; i < classes; i++) p[i] = t[i] = 0;
   for (int64_t i = 0; i < count; i++) {
     p[answer[i].choice] += 1 / (double)count;
     t[answer[i].gold] += 1 / (double)count;
-    c += (answer[i].choice == answer[i].gold) / (double)count;
+    right += (answer[i].choice == answer[i].gold) / (double)count;
   }
-  N = c;
-  for (int32_t k = 0; k < K; k++) {
-    N -= p[k] * t[k];
-    A -= p[k] * p[k];
-    B -= t[k] * t[k];
+  N = right;
+  for (int32_t i = 0; i < classes; i++) {
+    N -= p[i] * t[i];
+    A -= p[i] * p[i];
+    B -= t[i] * t[i];
   }
   if (A * B < 1e-12) return 0;
-  double r = N / sqrt(A * B);
+  double R = N / sqrt(A * B);
   for (int64_t i = 0; i < count; i++) {
-    int32_t said = answer[i].choice, is = answer[i].gold;
-    double dN = (said == is) + c - t[said] - p[is];
-    g[i] = dN / sqrt(A * B) - r / 2 * ((2 - 2 * p[said]) / A + (2 - 2 * t[is]) / B);
+    int32_t choice = answer[i].choice, gold = answer[i].gold;
+    double dN = (choice == gold) + right - t[choice] - p[gold];
+    influence[i] = dN / sqrt(A * B) - R / 2 * ((2 - 2 * p[choice]) / A + (2 - 2 * t[gold]) / B);
   }
-  return r;
+  return R;
 }
 
 /* --- the table --------------------------------------------------------------------------------------- */
@@ -191,12 +199,13 @@ enum {
   ROLL = 1 << ZF_RECIPE_ROLLING
 };
 
-static const struct metric {
+static const struct task_metric {
   const char *name, *aggregation;
-  int outputs, usual; /* where it applies; where it is reported unless the recipe says */
-  int greedy, alone;
-  row_fn row; /* a mean of this; or */
-  double (*all)(const struct zf_answer *a, int64_t n, double *g);
+  int outputs;       /* output types to which it applies */
+  int usual;         /* output types of which it is reported where the recipe names no metrics */
+  int greedy, alone; /* zf_task_needs */
+  row_fn row;        /* the metric is the mean of this over the answers; NULL: see `all` */
+  double (*all)(const struct zf_answer *answer, int64_t count, double *influence);
 } metrics[] = {
     {"acc", "mean", CHOICE | TEXT, CHOICE | TEXT, 0, 0, acc, NULL},
     {"acc_norm", "mean", CHOICE, CHOICE, 0, 0, acc_norm, NULL},
@@ -223,16 +232,16 @@ static int unknown(const struct zf_recipe *recipe, const char *name) {
                   name, near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-static int find(const struct metric **out, const struct zf_recipe *recipe, const char *name,
+static int find(const struct task_metric **out, const struct zf_recipe *recipe, const char *name,
                 const char *aggregation) {
-  const struct metric *named = NULL;
-  for (const struct metric *metric = metrics; metric < metrics + METRICS; metric++) {
+  const struct task_metric *named = NULL;
+  for (const struct task_metric *metric = metrics; metric < metrics + METRICS; metric++) {
     if (strcmp(metric->name, name)) continue;
     if (!named) named = metric;
     if (aggregation && strcmp(metric->aggregation, aggregation)) continue;
     *out = metric;
     if (metric->outputs & 1 << zf_recipe_output(recipe)) return 0;
-    return zf_error(ZF_EUSAGE, "task '%s': metric '%s' does not go with its output_type",
+    return zf_error(ZF_EUSAGE, "task '%s': metric '%s' does not suit its output_type",
                     zf_recipe_name(recipe), name);
   }
   if (!named) return unknown(recipe, name);
@@ -241,34 +250,36 @@ static int find(const struct metric **out, const struct zf_recipe *recipe, const
 }
 
 /* The metrics of a recipe, or the usual ones of its output type. */
-static int list(const struct metric *out[16], int *count, const struct zf_recipe *recipe) {
+static int list(const struct task_metric *found[16], int *count, const struct zf_recipe *recipe) {
   const char *name, *aggregation;
-  int rc = 0;
-  for (*count = 0; !rc && zf_recipe_metric(recipe, *count, &name, &aggregation); ++*count) {
+  for (*count = 0; zf_recipe_metric(recipe, *count, &name, &aggregation); ++*count) {
     if (*count == 16)
       return zf_error(ZF_EUSAGE, "task '%s': more than 16 metrics", zf_recipe_name(recipe));
-    rc = find(&out[*count], recipe, name, aggregation);
+    int rc = find(&found[*count], recipe, name, aggregation);
+    if (rc) return rc;
   }
-  for (int i = 0; !rc && i < METRICS && !zf_recipe_metric(recipe, 0, &name, &aggregation); i++)
-    if (metrics[i].usual & 1 << zf_recipe_output(recipe)) out[(*count)++] = &metrics[i];
-  return rc;
+  if (*count) return 0;
+  for (int i = 0; i < METRICS; i++)
+    if (metrics[i].usual & 1 << zf_recipe_output(recipe)) found[(*count)++] = &metrics[i];
+  return 0;
 }
 
-int zf_task_needs(struct zf_task_needs *out, const struct zf_recipe *recipe) {
-  const struct metric *metric[16];
-  int n, rc = list(metric, &n, recipe);
-  *out = (struct zf_task_needs){0};
-  for (int i = 0; !rc && i < n; i++) {
-    out->greedy |= metric[i]->greedy ||
-                   (metric[i]->row == acc && zf_recipe_output(recipe) == ZF_RECIPE_LIKELIHOOD);
-    out->alone |= metric[i]->alone;
-    out->acc |= metric[i]->row == acc;
+int zf_task_needs(struct zf_task_needs *needs, const struct zf_recipe *recipe) {
+  const struct task_metric *metric[16];
+  int count, rc = list(metric, &count, recipe);
+  *needs = (struct zf_task_needs){0};
+  if (rc) return rc;
+  for (int i = 0; i < count; i++) {
+    needs->greedy |= metric[i]->greedy ||
+                     (metric[i]->row == acc && zf_recipe_output(recipe) == ZF_RECIPE_LIKELIHOOD);
+    needs->alone |= metric[i]->alone;
+    needs->acc |= metric[i]->row == acc;
   }
-  return rc;
+  return 0;
 }
 
-/* Classes are numbers that mean the same in every row. */
-static int check_classes(const struct zf_recipe *recipe, const struct metric *metric,
+/* Metrics over classes need choices that mean the same in every row. */
+static int check_classes(const struct zf_recipe *recipe, const struct task_metric *metric,
                          const struct zf_answer *answer, int64_t count) {
   if (metric->all != f1 && metric->all != macro_f1 && metric->all != mcc) return 0;
   for (int64_t i = 1; i < count; i++)
@@ -277,32 +288,43 @@ static int check_classes(const struct zf_recipe *recipe, const struct metric *me
                       zf_recipe_name(recipe), metric->name);
   if (metric->all == f1 && answer[0].count != 2)
     return zf_error(ZF_EINVALID,
-                    "task '%s': f1 is of two choices, these are %d: its aggregation "
-                    "macro_f1 takes more",
+                    "task '%s': f1 needs two choices, the rows have %d: aggregation macro_f1 takes "
+                    "more",
                     zf_recipe_name(recipe), answer[0].count);
   return 0;
 }
 
-static double spread(const double *g, int64_t count) {
+/* Standard error from the influences influence. */
+static double standard_error(const double *influence, int64_t count) {
   double mean = 0, sum = 0;
   if (count < 2) return NAN;
-  for (int64_t i = 0; i < count; i++) mean += g[i];
+  for (int64_t i = 0; i < count; i++) mean += influence[i];
   mean /= (double)count;
-  for (int64_t i = 0; i < count; i++) sum += (g[i] - mean) * (g[i] - mean);
+  for (int64_t i = 0; i < count; i++) sum += (influence[i] - mean) * (influence[i] - mean);
   return sqrt(sum / (double)(count - 1) / (double)count);
+}
+
+/* The metrics of a recipe; `influence` is scratch for `count` numbers. */
+static int compute(struct zf_task_metrics *out, const struct zf_recipe *recipe,
+                   const struct zf_answer *answer, int64_t count, double *influence) {
+  const struct task_metric *metric[16];
+  int rc = list(metric, &out->count, recipe);
+  if (rc) return rc;
+  for (int i = 0; i < out->count; i++) {
+    if ((rc = check_classes(recipe, metric[i], answer, count))) return rc;
+    double value = metric[i]->row ? mean_of(metric[i]->row, answer, count, influence)
+                                  : metric[i]->all(answer, count, influence);
+    out->value[i] =
+        (struct zf_task_value){metric[i]->name, value, standard_error(influence, count)};
+  }
+  return 0;
 }
 
 int zf_task_metrics(struct zf_task_metrics *out, const struct zf_recipe *recipe,
                     const struct zf_answer *answer, int64_t count) {
-  const struct metric *metric[16];
-  double *g = zf_calloc(count, sizeof *g);
-  int rc = g ? list(metric, &out->count, recipe) : ZF_ENOMEM;
-  for (int i = 0; !rc && i < out->count; i++) {
-    if ((rc = check_classes(recipe, metric[i], answer, count))) break;
-    double v = metric[i]->row ? mean_of(metric[i]->row, answer, count, g)
-                              : metric[i]->all(answer, count, g);
-    out->value[i] = (struct zf_task_value){metric[i]->name, v, spread(g, count)};
-  }
-  free(g);
+  double *influence = zf_calloc(count, sizeof *influence);
+  if (!influence) return ZF_ENOMEM;
+  int rc = compute(out, recipe, answer, count, influence);
+  free(influence);
   return rc;
 }

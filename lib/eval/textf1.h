@@ -1,5 +1,5 @@
-/* Token F1 of decoded text against the right completion, as SQuAD and MeZO count it: lower case,
- * without punctuation and articles, overlap of words (Rajpurkar et al. 2016). */
+/* Token F1 of decoded text against the right completion, as SQuAD and MeZO define it: the overlap of
+ * words in lower case, without punctuation and articles (Rajpurkar et al. 2016). */
 #ifndef ZF_EVAL_TEXTF1_H
 #define ZF_EVAL_TEXTF1_H
 
@@ -7,12 +7,11 @@
 #include "task/dataset.h"
 #include "text/tokenizer.h"
 
-/* F1 of two texts in 0..1; both empty after normalisation: 1.  ZF_ENOMEM. */
-int zf_word_f1(double *out, const char *got, const char *want);
+/* F1 of two texts, 0 to 1; 1 where both are empty after normalisation.  ZF_ENOMEM. */
+int zf_word_f1(double *out, const char *decoded, const char *gold);
 
-/* Mean over a completion data set: greedy decoding behind each prompt, as many tokens as the right
- * completion may have (at most 50 more), until a newline or EOS; products in `c`.  ZF_EUSAGE for
- * other types. */
+/* Mean over a completion data set.  Greedy decoding continues each prompt until a newline, EOS, or 50
+ * tokens more than the right completion has.  ZF_EUSAGE: the data have another type. */
 int zf_text_f1(double *out, const struct zf_model *model, const struct zf_tok *tok,
                const struct zf_dataset *dataset, enum zf_compute compute);
 

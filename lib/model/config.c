@@ -1,4 +1,4 @@
-/* config.json in the terms of its family's row. */
+/* Reads config.json in the terms of its family's row. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,21 +13,21 @@
 #include "model/gguf_model.h"
 #include "model/model_internal.h"
 
-/* Bounds that no real model comes near, so that products of sizes fit 63 bits. */
+/* A bound far above real models, so that products of sizes fit 63 bits. */
 enum { MAX_SIZE = 1 << 24 };
 
 static int bad_type(const char *name, const char *type) {
   struct zf_buf buf = {0};
   const struct zf_family *family;
-  int n = zf_families(&family);
-  for (int i = 0; i < n; i++) zf_buf_printf(&buf, "%s%s", i ? ", " : "", family[i].model_type);
+  int count = zf_families(&family);
+  for (int i = 0; i < count; i++) zf_buf_printf(&buf, "%s%s", i ? ", " : "", family[i].model_type);
   int rc = zf_error(ZF_EINVALID, "%s: model_type '%s' is not supported; supported are %s", name,
                     type, buf.failed ? "?" : buf.data);
   zf_buf_free(&buf);
   return rc;
 }
 
-static int find_family(const struct zf_family **out, const struct zf_config_reader *reader) {
+static int find_family(const struct zf_family **found, const struct zf_config_reader *reader) {
   const char *type = NULL;
   int rc = zf_json_str(&type, reader->obj, "model_type", reader->name);
   if (rc) return rc;
@@ -35,16 +35,16 @@ static int find_family(const struct zf_family **out, const struct zf_config_read
     return zf_error(ZF_EINVALID, "%s: key 'model_type' is missing: not a model's config.json?",
                     reader->name);
   const struct zf_family *family;
-  int n = zf_families(&family);
-  for (int i = 0; i < n; i++)
+  int count = zf_families(&family);
+  for (int i = 0; i < count; i++)
     if (!strcmp(family[i].model_type, type)) {
-      *out = &family[i];
+      *found = &family[i];
       return 0;
     }
   return bad_type(reader->name, type);
 }
 
-/* A size: required unless *out already holds a default (> 0). */
+/* Reads a size; it is required unless *out already holds a default (> 0). */
 static int size_key(int64_t *out, const struct zf_config_reader *reader, const char *key,
                     int64_t max) {
   if (!key) return 0;
@@ -60,20 +60,20 @@ static int size_key(int64_t *out, const struct zf_config_reader *reader, const c
   return 0;
 }
 
-int zf_config_rule(int *out, const struct zf_config_reader *reader, const struct zf_rule *rule) {
-  *out = rule->def;
+int zf_config_rule(int *value, const struct zf_config_reader *reader, const struct zf_rule *rule) {
+  *value = rule->def;
   if (!rule->key) return 0;
   int negated = rule->key[0] == '!';
-  int v = rule->def ^ negated;
-  int rc = zf_json_bool(&v, reader->obj, rule->key + negated, reader->name);
-  *out = v ^ negated;
+  int stored = rule->def ^ negated;
+  int rc = zf_json_bool(&stored, reader->obj, rule->key + negated, reader->name);
+  *value = stored ^ negated;
   return rc;
 }
 
-/* The family's key, or Llama's name for it where the family takes both and the file has that. */
+/* The family's key, or Llama's spelling where the family accepts both and the file has Llama's. */
 static const char *spelled(const struct zf_config *config, const struct zf_config_reader *reader,
                            const char *key, const char *common) {
-  return config->family->mapped && json_object_get(reader->obj, common) ? common : key;
+  return config->family->llama_spelling && json_object_get(reader->obj, common) ? common : key;
 }
 
 static int read_main_sizes(struct zf_config *config, const struct zf_config_reader *reader) {
@@ -129,8 +129,8 @@ static int read_sizes(struct zf_config *config, const struct zf_config_reader *r
   return size_key(&config->embed_dim, reader, family->k_embed_dim, MAX_SIZE);
 }
 
-/* Transformers' table (activations.py), but for those with weights of their own (prelu, xielu) and
- * sqrtsoftplus. */
+/* Transformers' table (activations.py), without sqrtsoftplus and the activations that have weights
+ * (prelu, xielu). */
 static const struct {
   const char *name;
   enum zf_act act;
@@ -196,7 +196,8 @@ static int read_act(struct zf_config *config, const struct zf_config_reader *rea
   return bad_act(config->family->k_act, reader, name);
 }
 
-/* Positions begin behind fixed rows of the table, or behind pad_token_id's. */
+/* Positions begin behind a fixed number of rows of the position table, or behind row
+ * pad_token_id. */
 static int read_positions(struct zf_config *config, const struct zf_config_reader *reader) {
   const struct zf_family *family = config->family;
   int64_t pad = family->pad_before;
@@ -230,49 +231,50 @@ static int read_rules(struct zf_config *config, const struct zf_config_reader *r
   if (refused)
     return zf_error(ZF_EINVALID, "%s: key '%s' is not supported for %s", reader->name,
                     family->refused.key, family->model_type);
-  /* A network of post-norm blocks ends normalised: no further norm (OPT 350M). */
+  /* A post-norm block ends with a norm, so that no final norm follows the last one (OPT 350M). */
   config->final_norm = !no_final && !config->post_norm;
   if ((rc = read_positions(config, reader))) return rc;
   return zf_layers_read(config, reader);
 }
 
-static int number(double *out, const struct zf_config_reader *reader, const struct zf_number *n) {
-  *out = n->def;
-  if (!n->key) return 0;
-  const json_t *value = json_object_get(reader->obj, n->key);
-  if (value && json_is_null(value)) *out = n->null;
-  int rc = zf_json_num(out, reader->obj, n->key, reader->name);
-  if (!rc && !(isfinite(*out) && *out >= 0))
-    rc = zf_error(ZF_EINVALID, "%s: key '%s': expected a number not below 0, found %g",
-                  reader->name, n->key, *out);
-  return rc;
+static int read_number(double *out, const struct zf_config_reader *reader,
+                       const struct zf_number *number) {
+  *out = number->def;
+  if (!number->key) return 0;
+  const json_t *value = json_object_get(reader->obj, number->key);
+  if (value && json_is_null(value)) *out = number->null;
+  int rc = zf_json_num(out, reader->obj, number->key, reader->name);
+  if (rc) return rc;
+  if (!(isfinite(*out) && *out >= 0))
+    return zf_error(ZF_EINVALID, "%s: key '%s': expected a number not below 0, found %g",
+                    reader->name, number->key, *out);
+  return 0;
 }
 
 static int read_numbers(struct zf_config *config, const struct zf_config_reader *reader) {
   const struct zf_family *family = config->family;
-  double by = 0;
+  double scale_dim = 0;
   int rc;
-  if ((rc = number(&config->scale, reader, &family->scale))) return rc;
-  if ((rc = number(&by, reader, &family->scale_by))) return rc;
-  if ((rc = number(&config->embed_scale, reader, &family->embed_scale))) return rc;
-  if ((rc = number(&config->added_scale, reader, &family->added_scale))) return rc;
-  if ((rc = number(&config->logits_by, reader, &family->logits_by))) return rc;
-  if ((rc = number(&config->score_cap, reader, &family->score_cap))) return rc;
-  if ((rc = number(&config->logit_cap, reader, &family->logit_cap))) return rc;
-  if (config->scale == 0)
-    config->scale = config->unit_scale ? 1 : 1 / sqrt(by > 0 ? by : (double)config->head_dim);
+  if ((rc = read_number(&config->scale, reader, &family->scale))) return rc;
+  if ((rc = read_number(&scale_dim, reader, &family->scale_dim))) return rc;
+  if ((rc = read_number(&config->embed_scale, reader, &family->embed_scale))) return rc;
+  if ((rc = read_number(&config->added_scale, reader, &family->added_scale))) return rc;
+  if ((rc = read_number(&config->logit_divisor, reader, &family->logit_divisor))) return rc;
+  if ((rc = read_number(&config->score_cap, reader, &family->score_cap))) return rc;
+  if ((rc = read_number(&config->logit_cap, reader, &family->logit_cap))) return rc;
+  if (!(scale_dim > 0)) scale_dim = (double)config->head_dim;
+  if (config->scale == 0) config->scale = config->unit_scale ? 1 : 1 / sqrt(scale_dim);
   if (family->scale_embedding) config->embed_scale = sqrt((double)config->hidden);
   return 0;
 }
 
-int zf_config_positive(const struct zf_config_reader *reader, const char *key, double v) {
-  if (isfinite(v) && v > 0) return 0;
+int zf_config_positive(const struct zf_config_reader *reader, const char *key, double value) {
+  if (isfinite(value) && value > 0) return 0;
   return zf_error(ZF_EINVALID, "%s: key '%s': expected a number above 0, found %g", reader->name,
-                  key, v);
+                  key, value);
 }
 
-/* The head: of labels when the architecture says so, else of the vocabulary. */
-/* What a classifier pools, where a key says so. */
+/* A classifier's pooling, where config.json has a key for it. */
 static int check_pooling(const struct zf_config *config, const struct zf_config_reader *reader) {
   const char *key = config->family->classify.k_pooling;
   const json_t *value = key ? json_object_get(reader->obj, key) : NULL;
@@ -289,30 +291,36 @@ static int read_problem(struct zf_config *config, const struct zf_config_reader 
   if (rc) return rc;
   config->problem = config->outputs == 1 ? ZF_PROBLEM_REGRESSION : ZF_PROBLEM_SINGLE;
   if (!name) return 0;
-  for (int k = 0; k < ZF_PROBLEMS; k++)
-    if (!strcmp(name, zf_problem_names[k])) {
-      config->problem = (enum zf_problem)k;
+  for (int i = 0; i < ZF_PROBLEMS; i++)
+    if (!strcmp(name, zf_problem_names[i])) {
+      config->problem = (enum zf_problem)i;
       return 0;
     }
   return zf_error(ZF_EINVALID, "%s: key 'problem_type': expected %s, %s or %s, found '%.60s'",
                   outer->name, zf_problem_names[0], zf_problem_names[1], zf_problem_names[2], name);
 }
 
-static int read_head(struct zf_config *config, const struct zf_config_reader *reader,
-                     const struct zf_config_reader *outer) {
-  static const char tail[] = "ForSequenceClassification";
-  const json_t *names = json_object_get(outer->obj, "id2label");
+/* 1 where the first of `architectures` is a classifier. */
+static int names_classifier(const struct zf_config_reader *outer) {
+  static const char suffix[] = "ForSequenceClassification";
   const char *arch =
       json_string_value(json_array_get(json_object_get(outer->obj, "architectures"), 0));
-  size_t n = arch ? strlen(arch) : 0;
+  size_t len = arch ? strlen(arch) : 0;
+  return len >= sizeof suffix && !strcmp(arch + len - (sizeof suffix - 1), suffix);
+}
+
+/* The head: of labels when the architecture or the caller says so, else of the vocabulary. */
+static int read_head(struct zf_config *config, const struct zf_config_reader *reader,
+                     const struct zf_config_reader *outer) {
+  const json_t *names = json_object_get(outer->obj, "id2label");
   int rc;
   config->types = 2;
   if (config->family->names.type &&
       (rc = size_key(&config->types, reader, "type_vocab_size", MAX_SIZE)))
     return rc;
   config->outputs = config->vocab;
-  int own = n >= sizeof tail && !strcmp(arch + n - (sizeof tail - 1), tail);
-  config->classify = own || reader->labels > 0;
+  int file_classifies = names_classifier(outer);
+  config->classify = file_classifies || reader->labels > 0;
   if (config->classify && !config->family->classify.head)
     return zf_error(ZF_EINVALID, "%s: a head of labels is not supported for %s", reader->name,
                     config->family->model_type);
@@ -325,7 +333,7 @@ static int read_head(struct zf_config *config, const struct zf_config_reader *re
   if ((rc = check_pooling(config, reader))) return rc;
   config->outputs = json_is_object(names) ? (int64_t)json_object_size(names) : 2;
   config->tied = 0;
-  if (!own) {
+  if (!file_classifies) {
     config->outputs = reader->labels;
     return 0;
   }
@@ -350,7 +358,7 @@ static int read_token(int32_t *out, const struct zf_config_reader *reader, const
   return 0;
 }
 
-/* initializer_range, as the families of the table spell it (opt: init_std). */
+/* initializer_range, or init_std, as opt spells it. */
 static double read_range(const struct zf_config_reader *reader) {
   const json_t *value = json_object_get(reader->obj, "init_std");
   double range =
@@ -397,43 +405,50 @@ static int read_all(struct zf_config *config, const struct zf_config_reader *rea
   return read_token(&config->eos, reader, "eos_token_id");
 }
 
-static int parse(struct zf_config *out, const char *text, uint64_t len, const char *name,
+static int parse(struct zf_config *config, const char *text, uint64_t len, const char *name,
                  int64_t labels) {
   json_t *obj;
   int rc = zf_json_parse(&obj, text, (size_t)len, name);
   if (rc) return rc;
-  rc = read_all(out, &(struct zf_config_reader){obj, name, labels});
+  rc = read_all(config, &(struct zf_config_reader){obj, name, labels});
   json_decref(obj);
   return rc;
 }
 
-int zf_config_parse(struct zf_config *out, const char *text, uint64_t len, const char *name) {
-  return parse(out, text, len, name, 0);
+int zf_config_parse(struct zf_config *config, const char *text, uint64_t len, const char *name) {
+  return parse(config, text, len, name, 0);
 }
 
-static int load_gguf(struct zf_config *out, const char *path) {
+static int load_gguf(struct zf_config *config, const char *path) {
   json_t *obj;
   int rc = zf_gguf_config(&obj, path);
   if (rc) return rc;
-  rc = read_all(out, &(struct zf_config_reader){obj, path, 0});
-  out->window_off = json_integer_value(json_object_get(obj, "unused_window"));
+  rc = read_all(config, &(struct zf_config_reader){obj, path, 0});
+  config->window_off = json_integer_value(json_object_get(obj, "unused_window"));
   json_decref(obj);
   return rc;
 }
 
-int zf_config_load(struct zf_config *out, const char *dir) {
-  return zf_config_load_labels(out, dir, 0);
+static int load_json(struct zf_config *config, const char *path, int64_t labels) {
+  char *text;
+  size_t len = 0;
+  int rc = zf_read_file(&text, &len, path, 1 << 24);
+  if (rc) return rc;
+  rc = parse(config, text, len, path, labels);
+  free(text);
+  return rc;
 }
 
-int zf_config_load_labels(struct zf_config *out, const char *dir, int64_t labels) {
-  if (zf_gguf_named(dir) && !zf_is_dir(dir)) return load_gguf(out, dir);
-  char *path = zf_path_join(dir, "config.json"), *text = NULL;
-  size_t len = 0;
+int zf_config_load(struct zf_config *config, const char *dir) {
+  return zf_config_load_labels(config, dir, 0);
+}
+
+int zf_config_load_labels(struct zf_config *config, const char *dir, int64_t labels) {
+  if (zf_gguf_named(dir) && !zf_is_dir(dir)) return load_gguf(config, dir);
+  char *path = zf_path_join(dir, "config.json");
   if (!path) return ZF_ENOMEM;
   int rc = zf_exists(path) ? 0 : zf_model_foreign(dir);
-  if (!rc) rc = zf_read_file(&text, &len, path, 1 << 24);
-  if (!rc) rc = parse(out, text, len, path, labels);
-  free(text);
+  if (!rc) rc = load_json(config, path, labels);
   free(path);
   return rc;
 }

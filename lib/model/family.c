@@ -46,7 +46,7 @@
 #define GEMMA3                                                                                     \
   GEMMA, .k_act = "hidden_activation", .act = "gelu_pytorch_tanh", .theta = 1e6,                   \
          .theta_local = 1e4, .k_theta_local = "rope_local_base_freq",                              \
-         .scale_by = {"query_pre_attn_scalar", 256, 256},                                          \
+         .scale_dim = {"query_pre_attn_scalar", 256, 256},                                         \
          .logit_cap = {"final_logit_softcapping", 0, 0}, .window = {NULL, 1},                      \
          .k_window = "sliding_window", .window_size = 4096, .local = ZF_LOCAL_PERIOD,              \
          .k_local = "sliding_window_pattern", .local_def = 6, .local_phase = 1,                    \
@@ -74,7 +74,7 @@
   .down = "encoder.layer.#.output.dense.weight",                                                   \
   .norm2 = "encoder.layer.#.output.LayerNorm.weight"
 
-static const struct zf_family table[] = {
+static const struct zf_family families_table[] = {
     {
         .model_type = "llama",
         .about = "Llama 1-3, SmolLM, SmolLM2, TinyLlama",
@@ -156,7 +156,7 @@ static const struct zf_family table[] = {
         .max_pos = 1024,
         .classifier = "GPT2ForSequenceClassification",
         .prefix = {"transformer.", ""},
-        .mapped = 1,
+        .llama_spelling = 1,
         .k_hidden = "n_embd",
         .k_layers = "n_layer",
         .k_heads = "n_head",
@@ -271,7 +271,7 @@ static const struct zf_family table[] = {
         .scale = {"attention_multiplier", 1, 1},
         .embed_scale = {"embedding_multiplier", 1, 1},
         .added_scale = {"residual_multiplier", 1, 1},
-        .logits_by = {"logits_scaling", 1, 1},
+        .logit_divisor = {"logits_scaling", 1, 1},
         .tie = {"tie_word_embeddings", 0},
         .qkv_bias = {"attention_bias", 0},
         .o_bias = {"attention_bias", 0},
@@ -411,7 +411,7 @@ static const struct zf_family table[] = {
         GEMMA,
         .k_act = "hidden_activation",
         .act = "gelu_pytorch_tanh",
-        .scale_by = {"query_pre_attn_scalar", 256, 256},
+        .scale_dim = {"query_pre_attn_scalar", 256, 256},
         .score_cap = {"attn_logit_softcapping", 50, 0},
         .logit_cap = {"final_logit_softcapping", 30, 0},
         .window = {NULL, 1},
@@ -507,7 +507,7 @@ static const struct zf_family table[] = {
         .max_pos = 512,
         .classifier = "DistilBertForSequenceClassification",
         .prefix = {"distilbert.", ""},
-        .mapped = 1,
+        .llama_spelling = 1,
         .k_hidden = "dim",
         .k_layers = "n_layers",
         .k_heads = "n_heads",
@@ -611,26 +611,25 @@ static const struct zf_family table[] = {
     },
 };
 
-int zf_families(const struct zf_family **out) {
-  *out = table;
-  return (int)(sizeof table / sizeof *table);
+int zf_families(const struct zf_family **families) {
+  *families = families_table;
+  return (int)(sizeof families_table / sizeof *families_table);
 }
 
 int zf_family_carries(const struct zf_family *family, const char *name) {
-  for (int i = 0; i < 2 && family->carried[i]; i++)
-    if (strstr(name, family->carried[i])) return 1;
+  for (int i = 0; i < 2; i++)
+    if (family->carried[i] && strstr(name, family->carried[i])) return 1;
   return 0;
 }
 
-/* Frequencies, masks and positions. */
 int zf_family_constant(const char *name) {
-  static const char *const tails[] = {".rotary_emb.inv_freq",   ".attn.bias",
-                                      ".attn.masked_bias",      ".attention.bias",
-                                      ".attention.masked_bias", "embeddings.position_ids"};
-  size_t n = strlen(name);
-  for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
-    size_t k = strlen(tails[i]);
-    if (n >= k && !strcmp(name + n - k, tails[i])) return 1;
+  static const char *const suffixes[] = {".rotary_emb.inv_freq",   ".attn.bias",
+                                         ".attn.masked_bias",      ".attention.bias",
+                                         ".attention.masked_bias", "embeddings.position_ids"};
+  size_t len = strlen(name);
+  for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+    size_t suffix_len = strlen(suffixes[i]);
+    if (len >= suffix_len && !strcmp(name + len - suffix_len, suffixes[i])) return 1;
   }
   return 0;
 }

@@ -1,7 +1,8 @@
-/* Keys of a GGUF file that change a forward pass, and the values under which they change nothing.
+/* Checks the keys of a GGUF file that could change a forward pass.
  *
- * Every key of attention and of rotary embeddings is read, or stands in the table below with what it
- * may be; one that stands nowhere is refused by its name, since nobody knows what it would change. */
+ * Every key of attention and of rotary embeddings is read, or is in the table below with the values
+ * under which it changes nothing.  A key that is not in the table is refused by name, since its
+ * effect is unknown. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,15 +15,15 @@ enum { ANY = 1, ZERO = 2, ONE = 4, DEFAULT = 8 };
 
 static const struct {
   const char *key;
-  int may;     /* ANY: it is read, or changes nothing */
-  double also; /* DEFAULT: what llama.cpp takes without the key */
+  int allowed;          /* ANY: the key is read, or changes nothing */
+  double default_value; /* DEFAULT: llama.cpp's value without the key */
 } known[] = {
     {"attention.head_count", ANY, 0},
     {"attention.head_count_kv", ANY, 0},
     {"attention.key_length", ANY, 0},
     {"attention.value_length", ANY, 0},
     {"attention.layer_norm_rms_epsilon", ANY, 0},
-    {"attention.layer_norm_epsilon", ANY, 0}, /* of LayerNorm, which none of these has */
+    {"attention.layer_norm_epsilon", ANY, 0}, /* of LayerNorm, which no architecture here has */
     {"attention.group_norm_epsilon", ANY, 0},
     {"attention.group_norm_groups", ANY, 0},
     {"attention.relative_buckets_count", ZERO, 0},
@@ -59,30 +60,31 @@ static const struct {
     {"use_parallel_residual", ZERO, 0},
 };
 
-/* Keys that one architecture reads and another does not. */
+/* Keys that some architectures read and others do not. */
 static const struct {
   const char *key;
   const char *archs; /* names between spaces */
-} of_some[] = {
+} partly_read[] = {
     {"attn_logit_softcapping", " gemma2 "},
     {"final_logit_softcapping", " gemma2 gemma3 "},
     {"attention.sliding_window", " phi3 gemma2 gemma3 "},
     {"attention.sliding_window_pattern", " gemma2 gemma3 "},
 };
 
-static int is_number(const json_t *value, double want) {
-  if (json_is_boolean(value)) return json_is_true(value) == (want == 1);
-  return json_is_number(value) && json_number_value(value) == want;
+static int is_number(const json_t *value, double expected) {
+  if (json_is_boolean(value)) return json_is_true(value) == (expected == 1);
+  return json_is_number(value) && json_number_value(value) == expected;
 }
 
-static int changes_nothing(const json_t *value, int may, double also) {
-  return may & ANY || (may & ZERO && is_number(value, 0)) || (may & ONE && is_number(value, 1)) ||
-         (may & DEFAULT && is_number(value, also));
+static int changes_nothing(const json_t *value, int allowed, double default_value) {
+  return allowed & ANY || (allowed & ZERO && is_number(value, 0)) ||
+         (allowed & ONE && is_number(value, 1)) ||
+         (allowed & DEFAULT && is_number(value, default_value));
 }
 
 static int reads(const char *archs, const char *name) {
-  const char *at = strstr(archs, name);
-  return at && at[-1] == ' ' && at[strlen(name)] == ' ';
+  const char *found = strstr(archs, name);
+  return found && found[-1] == ' ' && found[strlen(name)] == ' ';
 }
 
 static int refuse(const struct zf_gguf_source *source, const char *key, const json_t *value) {
@@ -97,26 +99,28 @@ static int refuse(const struct zf_gguf_source *source, const char *key, const js
 }
 
 static int check_key(const struct zf_gguf_source *source, const char *key, const json_t *value) {
-  for (size_t i = 0; i < sizeof of_some / sizeof *of_some; i++)
-    if (!strcmp(of_some[i].key, key))
-      return reads(of_some[i].archs, source->arch->name) || is_number(value, 0)
+  for (size_t i = 0; i < sizeof partly_read / sizeof *partly_read; i++)
+    if (!strcmp(partly_read[i].key, key))
+      return reads(partly_read[i].archs, source->arch->name) || is_number(value, 0)
                  ? 0
                  : refuse(source, key, value);
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     if (!strcmp(known[i].key, key))
-      return changes_nothing(value, known[i].may, known[i].also) ? 0 : refuse(source, key, value);
+      return changes_nothing(value, known[i].allowed, known[i].default_value)
+                 ? 0
+                 : refuse(source, key, value);
   if (strncmp(key, "attention.", 10) != 0 && strncmp(key, "rope.", 5) != 0) return 0;
   return refuse(source, key, value);
 }
 
 int zf_gguf_check(const struct zf_gguf_source *source) {
-  size_t n = strlen(source->arch->name);
+  size_t len = strlen(source->arch->name);
   const char *key;
   json_t *value;
-  int rc = 0;
+  int rc;
   json_object_foreach(source->gguf.keys, key, value) {
-    if (strncmp(key, source->arch->name, n) != 0 || key[n] != '.') continue;
-    if (!rc) rc = check_key(source, key + n + 1, value);
+    if (strncmp(key, source->arch->name, len) != 0 || key[len] != '.') continue;
+    if ((rc = check_key(source, key + len + 1, value))) return rc;
   }
-  return rc;
+  return 0;
 }

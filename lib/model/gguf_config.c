@@ -1,5 +1,5 @@
-/* Sizes, heads and windows of a GGUF file in the terms of config.json, with llama.cpp's defaults.
- */
+/* Translates sizes, heads and windows of a GGUF file to keys of config.json, with llama.cpp's
+ * defaults. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 #include "fmt/json.h"
 #include "model/gguf_model_internal.h"
 
-/* Keys behind "ARCH." and what config.json calls them. */
+/* Keys behind "ARCH." and their names in config.json. */
 static const struct {
   const char *gguf, *config;
   int required;
@@ -31,17 +31,17 @@ json_t *zf_gguf_value(const struct zf_gguf_source *source, const char *key) {
   return json_object_get(source->gguf.keys, full);
 }
 
-int zf_gguf_number(double *out, const struct zf_gguf_source *source, const char *key) {
-  const json_t *value = zf_gguf_value(source, key);
-  if (!value) return 0;
-  if (!json_is_number(value))
+int zf_gguf_number(double *value, const struct zf_gguf_source *source, const char *key) {
+  const json_t *found = zf_gguf_value(source, key);
+  if (!found) return 0;
+  if (!json_is_number(found))
     return zf_error(ZF_EINVALID, "%s: key '%s.%s': expected a number, found %s", source->path,
-                    source->arch->name, key, zf_json_kind(value));
-  *out = json_number_value(value);
+                    source->arch->name, key, zf_json_kind(found));
+  *value = json_number_value(found);
   return 0;
 }
 
-/* A list with an entry for each block counts where all are the same. */
+/* The first entry of a list with equal entries; any other value itself. */
 static json_t *common_entry(json_t *value) {
   json_t *first = json_array_get(value, 0), *other;
   size_t i;
@@ -72,24 +72,28 @@ static int copy_keys(json_t *config, const struct zf_gguf_source *source) {
   for (int i = 0; i < 3; i++) {
     json_t *value = json_object_get(source->gguf.keys, ids[i][1]);
     json_object_set_new(config, ids[i][0],
-                        value ? json_incref(value) : json_null()); /* no family's default */
+                        value ? json_incref(value) : json_null()); /* overrides family defaults */
   }
   return 0;
 }
 
-/* head_dim is always said, for a family may have another default. */
+/* Always sets head_dim, since the family may have another default. */
 static int head_keys(json_t *config, const struct zf_gguf_source *source) {
-  json_t *hd = json_object_get(config, "head_dim"),
-         *vd = zf_gguf_value(source, "attention.value_length");
+  json_t *key_dim = json_object_get(config, "head_dim"),
+         *value_dim = zf_gguf_value(source, "attention.value_length");
   int64_t heads = json_integer_value(json_object_get(config, "num_attention_heads"));
   int64_t hidden = json_integer_value(json_object_get(config, "hidden_size"));
-  int64_t dim = hd ? json_integer_value(hd) : heads > 0 ? hidden / heads : 0;
-  if (dim < 1 || (!hd && hidden % heads))
+  int64_t dim = 0;
+  if (key_dim)
+    dim = json_integer_value(key_dim);
+  else if (heads > 0)
+    dim = hidden / heads;
+  if (dim < 1 || (!key_dim && hidden % heads))
     return zf_error(ZF_EINVALID, "%s: %lld heads do not divide an embedding_length of %lld",
                     source->path, (long long)heads, (long long)hidden);
-  if (vd && json_integer_value(vd) != dim)
+  if (value_dim && json_integer_value(value_dim) != dim)
     return zf_error(ZF_EINVALID, "%s: attention.value_length %lld differs from the keys' %lld",
-                    source->path, (long long)json_integer_value(vd), (long long)dim);
+                    source->path, (long long)json_integer_value(value_dim), (long long)dim);
   json_object_set_new(config, "head_dim", json_integer(dim));
   if (source->arch->plus) {
     int wide = json_integer_value(json_object_get(config, "num_hidden_layers")) ==
@@ -99,8 +103,7 @@ static int head_keys(json_t *config, const struct zf_gguf_source *source) {
   return 0;
 }
 
-/* --- windows -----------------------------------------------------------------------------------
- */
+/* --- windows -------------------------------------------------------------------------------- */
 
 static int set_types(json_t *config, const struct zf_gguf_source *source,
                      const unsigned char *local, int64_t len) {
@@ -115,7 +118,7 @@ static int set_types(json_t *config, const struct zf_gguf_source *source,
   return zf_error(ZF_ENOMEM, "%s: out of memory", source->path);
 }
 
-/* Each block's flag: true and false, or 1 and 0. */
+/* local[i]: the flag of block i, true or false, or 1 or 0. */
 static int read_flags(unsigned char *local, const json_t *value,
                       const struct zf_gguf_source *source, int64_t count) {
   const json_t *flag;
@@ -139,23 +142,23 @@ static int read_flags(unsigned char *local, const json_t *value,
   return 0;
 }
 
-/* By flags; or by a number p: every p-th block has no window; 0: each has one. */
-static int pattern(json_t *config, const struct zf_gguf_source *source) {
+/* Sets layer_types from a list of flags, or from a period p: every p-th block has no window; 0:
+ * every block has one. */
+static int set_pattern(json_t *config, const struct zf_gguf_source *source) {
   unsigned char local[ZF_MAX_LAYERS];
   const json_t *value = zf_gguf_value(source, "attention.sliding_window_pattern");
-  int64_t n = json_integer_value(json_object_get(config, "num_hidden_layers")),
+  int64_t layers = json_integer_value(json_object_get(config, "num_hidden_layers")),
           period = source->arch->period;
-  int rc = 0;
-  if (n < 1 || n > ZF_MAX_LAYERS) return 0; /* config.c says so */
-  if (json_is_integer(value)) period = json_integer_value(value);
-  for (int64_t i = 0; i < n; i++) local[i] = period < 1 || i % period < period - 1;
-  if (json_is_array(value)) rc = read_flags(local, value, source, n);
+  if (layers < 1 || layers > ZF_MAX_LAYERS) return 0; /* config.c reports this */
   if (value && !json_is_array(value) && !json_is_integer(value))
-    rc = zf_error(ZF_EINVALID,
-                  "%s: key '%s.attention.sliding_window_pattern': expected a number or an array, "
-                  "found %s",
-                  source->path, source->arch->name, zf_json_kind(value));
-  return rc ? rc : set_types(config, source, local, n);
+    return zf_error(ZF_EINVALID,
+                    "%s: key '%s.attention.sliding_window_pattern': expected a number or an array, "
+                    "found %s",
+                    source->path, source->arch->name, zf_json_kind(value));
+  if (json_is_integer(value)) period = json_integer_value(value);
+  for (int64_t i = 0; i < layers; i++) local[i] = period < 1 || i % period < period - 1;
+  int rc = json_is_array(value) ? read_flags(local, value, source, layers) : 0;
+  return rc ? rc : set_types(config, source, local, layers);
 }
 
 static int window_keys(json_t *config, const struct zf_gguf_source *source) {
@@ -170,14 +173,14 @@ static int window_keys(json_t *config, const struct zf_gguf_source *source) {
   if (on && size) json_object_set(config, "sliding_window", size);
   if (!on && source->arch->window != ZF_GGUF_WINDOW_NONE)
     json_object_set_new(config, "sliding_window", json_null());
-  return on ? pattern(config, source) : 0;
+  return on ? set_pattern(config, source) : 0;
 }
 
-/* What the tensors tell: sizes and parts that have no key. */
+/* Sets the keys that have no counterpart in the file and follow from its tensors. */
 static int tensor_keys(json_t *config, const struct zf_gguf_source *source) {
   const struct zf_st_tensor *embed = zf_st_find(source->gguf.st, "token_embd.weight");
   if (!embed || embed->ndim != 2)
-    return zf_error(ZF_EINVALID, "%s: tensor 'token_embd.weight' is missing, or no matrix",
+    return zf_error(ZF_EINVALID, "%s: tensor 'token_embd.weight' is missing, or is not a matrix",
                     source->path);
   static const char *const flags[][2] = {{"attention_bias", "blk.0.attn_q.bias"},
                                          {"mlp_bias", "blk.0.ffn_up.bias"}};
@@ -191,14 +194,17 @@ static int tensor_keys(json_t *config, const struct zf_gguf_source *source) {
                         json_boolean(!!zf_st_find(source->gguf.st, flags[i][1])));
   if (zf_st_find(source->gguf.st, "blk.0.attn_q.bias") && !strcmp(source->arch->name, "llama") &&
       !zf_st_find(source->gguf.st, "blk.0.attn_output.bias"))
-    return zf_error(ZF_EINVALID, "%s: biases of q, k and v without one of the output",
+    return zf_error(ZF_EINVALID,
+                    "%s: tensor 'blk.0.attn_output.bias' is missing: q, k and v have "
+                    "biases",
                     source->path);
   return 0;
 }
 
 int zf_gguf_describe(json_t *config, const struct zf_gguf_source *source) {
-  int rc = copy_keys(config, source);
-  if (!rc) rc = head_keys(config, source);
-  if (!rc) rc = window_keys(config, source);
-  return rc ? rc : tensor_keys(config, source);
+  int rc;
+  if ((rc = copy_keys(config, source))) return rc;
+  if ((rc = head_keys(config, source))) return rc;
+  if ((rc = window_keys(config, source))) return rc;
+  return tensor_keys(config, source);
 }

@@ -1,4 +1,4 @@
-/* GGUF keys and tensor names in the terms of config.json and its checkpoint: tables. */
+/* Tables of GGUF architectures and tensor names, and how a GGUF file is opened as a model. */
 #include "model/gguf_model_internal.h"
 
 #include <stdio.h>
@@ -98,39 +98,44 @@ static int open_source(struct zf_gguf_source *source, const char *path) {
   return rc;
 }
 
-int zf_gguf_config(json_t **out, const char *path) {
+static int describe(json_t *config, const struct zf_gguf_source *source) {
+  int rc;
+  if (!config) return zf_error(ZF_ENOMEM, "%s: out of memory", source->path);
+  if ((rc = zf_gguf_check(source))) return rc;
+  if ((rc = zf_gguf_describe(config, source))) return rc;
+  return zf_gguf_rope(config, source);
+}
+
+int zf_gguf_config(json_t **config, const char *path) {
   struct zf_gguf_source source;
-  json_t *config = NULL;
   int rc = open_source(&source, path);
   if (rc) return rc;
-  if (!(config = json_object())) rc = zf_error(ZF_ENOMEM, "%s: out of memory", path);
-  if (!rc) rc = zf_gguf_check(&source);
-  if (!rc) rc = zf_gguf_describe(config, &source);
-  if (!rc) rc = zf_gguf_rope(config, &source);
+  json_t *keys = json_object();
+  rc = describe(keys, &source);
   if (rc)
-    json_decref(config);
+    json_decref(keys);
   else
-    *out = config;
+    *config = keys;
   zf_gguf_free(&source.gguf);
   return rc;
 }
 
 /* --- tensors --------------------------------------------------------------------------------- */
 
-/* Does `name` up to `end` match a pattern?  *layer is what the "#" stands for. */
+/* 1 where the first `end` bytes of `name` match the pattern; *layer: the number that "#" matches. */
 static int matches(const char *pattern, const char *name, size_t end, long *layer) {
   const char *hash = strchr(pattern, '#');
-  size_t head = hash ? (size_t)(hash - pattern) : strlen(pattern);
-  if (head > end || strncmp(pattern, name, head) != 0) return 0;
-  if (!hash) return head == end;
-  size_t digits = strspn(name + head, "0123456789");
-  if (!digits || digits > 5 || head + digits > end) return 0;
-  *layer = strtol(name + head, NULL, 10);
-  const char *rest = name + head + digits;
-  return strlen(hash + 1) == end - head - digits && !strncmp(hash + 1, rest, strlen(hash + 1));
+  size_t head_len = hash ? (size_t)(hash - pattern) : strlen(pattern);
+  if (head_len > end || strncmp(pattern, name, head_len) != 0) return 0;
+  if (!hash) return head_len == end;
+  size_t digits = strspn(name + head_len, "0123456789");
+  if (!digits || digits > 5 || head_len + digits > end) return 0;
+  *layer = strtol(name + head_len, NULL, 10);
+  const char *rest = name + head_len + digits;
+  return strlen(hash + 1) == end - head_len - digits && !strncmp(hash + 1, rest, strlen(hash + 1));
 }
 
-/* The checkpoint's name, or NULL where there is none: such a tensor keeps its own. */
+/* The checkpoint's name of a tensor; NULL: the tables have none, and the tensor keeps its name. */
 static char *checkpoint_name(const struct zf_gguf_arch *arch, const char *name) {
   const char *dot = strrchr(name, '.');
   const struct zf_gguf_pair *const tables[] = {arch->names, common};
@@ -139,16 +144,16 @@ static char *checkpoint_name(const struct zf_gguf_arch *arch, const char *name) 
   for (int i = 0; i < 2; i++)
     for (const struct zf_gguf_pair *pair = tables[i]; pair && pair->gguf; pair++) {
       if (!matches(pair->gguf, name, (size_t)(dot - name), &layer)) continue;
-      const char *to = pair->checkpoint, *hash = strchr(to, '#');
-      if (!hash) return zf_asprintf("%s%s", to, dot);
-      return zf_asprintf("%.*s%ld%s%s", (int)(hash - to), to, layer, hash + 1, dot);
+      const char *template = pair->checkpoint, *number = strchr(template, '#');
+      if (!number) return zf_asprintf("%s%s", template, dot);
+      return zf_asprintf("%.*s%ld%s%s", (int)(number - template), template, layer, number + 1, dot);
     }
   return NULL;
 }
 
-int zf_gguf_weights(struct zf_st **out, const struct zf_gguf_arch **arch, const char *path) {
+int zf_gguf_weights(struct zf_st **st, const struct zf_gguf_arch **arch, const char *path) {
   struct zf_gguf_source source;
-  *out = NULL;
+  *st = NULL;
   int rc = open_source(&source, path);
   if (rc) return rc;
   for (int64_t i = 0; i < source.gguf.st->count; i++) {
@@ -160,7 +165,7 @@ int zf_gguf_weights(struct zf_st **out, const struct zf_gguf_arch **arch, const 
   }
   rc = zf_st_sort(source.gguf.st);
   if (!rc) {
-    *out = source.gguf.st;
+    *st = source.gguf.st;
     *arch = source.arch;
     source.gguf.st = NULL;
   }
@@ -175,9 +180,9 @@ int zf_gguf_reads(const struct zf_gguf_arch *arch, const char *name) {
   return table && (arch->freqs || arch->tables);
 }
 
-static int ends(const char *name, const char *tail) {
-  size_t n = strlen(name), k = strlen(tail);
-  return n >= k && !strcmp(name + n - k, tail);
+static int ends(const char *name, const char *suffix) {
+  size_t len = strlen(name), suffix_len = strlen(suffix);
+  return len >= suffix_len && !strcmp(name + len - suffix_len, suffix);
 }
 
 struct zf_gguf_change zf_gguf_change(const struct zf_gguf_arch *arch,
@@ -186,6 +191,7 @@ struct zf_gguf_change zf_gguf_change(const struct zf_gguf_arch *arch,
   if (!arch) return change;
   if (arch->paired && strstr(name, ".self_attn.q_proj.")) change.heads = config->heads;
   if (arch->paired && strstr(name, ".self_attn.k_proj.")) change.heads = config->kv_heads;
-  if (arch->plus && (ends(name, "norm.weight") || ends(name, "layernorm.weight"))) change.less = 1;
+  if (arch->plus && (ends(name, "norm.weight") || ends(name, "layernorm.weight")))
+    change.subtract = 1;
   return change;
 }

@@ -1,7 +1,7 @@
-/* A GGUF file as a model directory: what config.json and model.safetensors would say.
+/* A GGUF file in the terms of a model directory, config.json and model.safetensors.
  *
- * Keys become a config.json of the family of the same name, names of tensors become those of the
- * checkpoint that was converted; what the converter did to values is told by zf_gguf_change. */
+ * Keys become the config.json of the family, names of tensors become those of the checkpoint from
+ * which the file was converted.  zf_gguf_change tells which values the converter changed. */
 #ifndef ZF_MODEL_GGUF_MODEL_H
 #define ZF_MODEL_GGUF_MODEL_H
 
@@ -12,24 +12,25 @@
 
 struct zf_gguf_arch; /* a row of the table of architectures */
 
-/* The config.json of a GGUF file (json_decref by the caller).  ZF_EINVALID names the key, or lists
- * the architectures there are. */
-int zf_gguf_config(json_t **out, const char *path);
+/* The config.json of a GGUF file; the caller frees it by json_decref.  ZF_EINVALID names the key, or
+ * lists the supported architectures. */
+int zf_gguf_config(json_t **config, const char *path);
 
-/* The tensors by the checkpoint's names, and the architecture, which is static. */
-int zf_gguf_weights(struct zf_st **out, const struct zf_gguf_arch **arch, const char *path);
+/* *st: the tensors under the checkpoint's names, the caller's to free.  *arch: a static row. */
+int zf_gguf_weights(struct zf_st **st, const struct zf_gguf_arch **arch, const char *path);
 
-/* What must be undone for the tensor `name` of the checkpoint.  heads: its rows are `heads` heads,
- * in each of which the rows of a rotary pair are neighbours; the checkpoint has the first ones of
- * all pairs, then the second ones; 0: rows lie as they should.  less: to be subtracted. */
-struct zf_gguf_change {
-  int64_t heads;
-  float less;
-};
-/* Does the architecture read the tensor `name` of the file, which is no weight (divisors of rotary
- * frequencies)? */
+/* 1 where the architecture reads the tensor `name`, divisors of rotary frequencies, as settings. */
 int zf_gguf_reads(const struct zf_gguf_arch *arch, const char *name);
 
+/* The change that the converter made to a tensor. */
+struct zf_gguf_change {
+  int64_t heads;  /* > 0: the rows are `heads` heads, in each of which the two rows of a rotary pair
+                  * are neighbours; in the checkpoint the first rows of all pairs come before the
+                  * second ones */
+  float subtract; /* added to every value: subtract it */
+};
+
+/* The change of the tensor `name` of the checkpoint; all zero where arch is NULL. */
 struct zf_gguf_change zf_gguf_change(const struct zf_gguf_arch *arch,
                                      const struct zf_config *config, const char *name);
 

@@ -1,14 +1,14 @@
-/* Rotary embeddings of a GGUF file in the terms of config.json, as llama.cpp composes them:
+/* Translates the rotary embeddings of a GGUF file, as llama.cpp composes them, to config.json:
  *
  *   base        rope.freq_base, or 10000
  *   scale       1 / rope.scaling.factor, or 1 / rope.scale_linear, the old key; none: 1
- *   type        "linear" where no key says otherwise; "none" takes the scale away
+ *   type        "linear" where no key says otherwise; "none" sets the scale to 1
  *   divisors    of each frequency: one table for all lengths (rope_freqs.weight), or one up to the
  *               original length and one beyond
  *   attention   cosines and sines are multiplied by rope.scaling.attn_factor, under any type
  *
- * config.json has no words for a scale or an attention factor beside divisors, or for that factor
- * without any: both are written as longrope, whose divisors take the scale in. */
+ * config.json cannot express a scale or an attention factor together with divisors, nor that factor
+ * under type "linear".  Both become longrope, whose divisors are multiplied by the scale. */
 #include <math.h>
 #include <string.h>
 
@@ -16,13 +16,13 @@
 #include "fmt/json.h"
 #include "model/gguf_model_internal.h"
 
-struct rope {
+struct gguf_rope {
   const char *type;
   double factor, attention, original, theta, theta_local;
   int64_t dim, rot;
 };
 
-static int read_type(struct rope *rope, const struct zf_gguf_source *source) {
+static int read_type(struct gguf_rope *rope, const struct zf_gguf_source *source) {
   static const char *const types[] = {"none", "linear", "yarn", "longrope"};
   const json_t *value = zf_gguf_value(source, "rope.scaling.type");
   rope->type = "linear";
@@ -39,7 +39,7 @@ static int read_type(struct rope *rope, const struct zf_gguf_source *source) {
       json_is_string(value) ? "" : zf_json_kind(value));
 }
 
-static int read_numbers(struct rope *rope, const json_t *config,
+static int read_numbers(struct gguf_rope *rope, const json_t *config,
                         const struct zf_gguf_source *source) {
   int old = !zf_gguf_value(source, "rope.scaling.factor");
   double rot;
@@ -67,7 +67,7 @@ static int read_numbers(struct rope *rope, const json_t *config,
   return 0;
 }
 
-static int check(const struct rope *rope, const struct zf_gguf_source *source) {
+static int check(const struct gguf_rope *rope, const struct zf_gguf_source *source) {
   if (rope->rot != rope->dim && !source->arch->partial)
     return zf_error(
         ZF_EINVALID,
@@ -88,19 +88,19 @@ static int check(const struct rope *rope, const struct zf_gguf_source *source) {
   return 0;
 }
 
-/* A list of n divisors times `by`: those of a tensor, or 1. */
+/* Sets `key` to a list of divisors, of the tensor `name` or (NULL) of 1, times the factor. */
 static int divisors(json_t *scaling, const char *key, const struct zf_gguf_source *source,
-                    const char *name, const struct rope *rope) {
+                    const char *name, const struct gguf_rope *rope) {
   const struct zf_st_tensor *tensor = name ? zf_st_find(source->gguf.st, name) : NULL;
-  int64_t n = rope->rot / 2;
-  if (name && (!tensor || tensor->type != ZF_F32 || tensor->ndim != 1 || tensor->count != n))
+  int64_t count = rope->rot / 2;
+  if (name && (!tensor || tensor->type != ZF_F32 || tensor->ndim != 1 || tensor->count != count))
     return zf_error(ZF_EINVALID, "%s: tensor '%s': expected a vector of %lld numbers in F32",
-                    source->path, name, (long long)n);
+                    source->path, name, (long long)count);
   json_t *list = json_array();
-  for (int64_t i = 0; i < n; i++) {
-    float f = 1;
-    if (tensor) memcpy(&f, tensor->data + 4 * i, sizeof f);
-    if (!json_array_append_new(list, json_real((double)f * rope->factor))) continue;
+  for (int64_t i = 0; i < count; i++) {
+    float divisor = 1;
+    if (tensor) memcpy(&divisor, tensor->data + 4 * i, sizeof divisor);
+    if (!json_array_append_new(list, json_real((double)divisor * rope->factor))) continue;
     json_decref(list);
     return zf_error(ZF_EINVALID, "%s: tensor '%s': element %lld is not finite", source->path, name,
                     (long long)i);
@@ -109,22 +109,23 @@ static int divisors(json_t *scaling, const char *key, const struct zf_gguf_sourc
   return 0;
 }
 
-/* Tables that lie in the file and that its scaling type leaves unread. */
-static int check_tables(const struct zf_gguf_source *source, const struct rope *rope) {
+/* An error where the file has a table that its scaling type does not use. */
+static int check_tables(const struct zf_gguf_source *source, const struct gguf_rope *rope) {
   static const char *const names[] = {"rope_freqs.weight", "rope_factors_short.weight",
                                       "rope_factors_long.weight"};
   int longrope = !strcmp(rope->type, "longrope");
-  for (int i = 0; source->arch->freqs && i < 3; i++)
+  if (!source->arch->freqs) return 0;
+  for (int i = 0; i < 3; i++)
     if (longrope == !i && zf_st_find(source->gguf.st, names[i]))
       return zf_error(ZF_EINVALID,
-                      "%s: tensor '%s' does not go with the %s of %s.rope.scaling.type",
-                      source->path, names[i], rope->type, source->arch->name);
+                      "%s: tensor '%s' contradicts the key '%s.rope.scaling.type', which is %s",
+                      source->path, names[i], source->arch->name, rope->type);
   return 0;
 }
 
-/* The tables that the architecture reads: NULL where it has none. */
+/* The names of the tables that the architecture reads; NULL where it reads none. */
 static void tables(const char *name[2], const struct zf_gguf_source *source,
-                   const struct rope *rope) {
+                   const struct gguf_rope *rope) {
   int two = source->arch->tables || (source->arch->freqs && !strcmp(rope->type, "longrope"));
   name[0] = name[1] = NULL;
   if (source->arch->freqs && !two && zf_st_find(source->gguf.st, "rope_freqs.weight"))
@@ -137,10 +138,10 @@ static void tables(const char *name[2], const struct zf_gguf_source *source,
 }
 
 static int as_longrope(json_t *scaling, const struct zf_gguf_source *source,
-                       const char *const name[2], const struct rope *rope) {
+                       const char *const name[2], const struct gguf_rope *rope) {
   if (!strcmp(rope->type, "yarn"))
     return zf_error(ZF_EINVALID,
-                    "%s: key '%s.rope.scaling.type': yarn beside tensor '%s' is not supported",
+                    "%s: key '%s.rope.scaling.type': yarn with tensor '%s' is not supported",
                     source->path, source->arch->name, name[0]);
   int rc = divisors(scaling, "short_factor", source, name[0], rope);
   if (!rc) rc = divisors(scaling, "long_factor", source, name[1], rope);
@@ -150,7 +151,7 @@ static int as_longrope(json_t *scaling, const struct zf_gguf_source *source,
 }
 
 static int set_scaling(json_t *scaling, const struct zf_gguf_source *source,
-                       const struct rope *rope) {
+                       const struct gguf_rope *rope) {
   const char *name[2];
   int yarn = !strcmp(rope->type, "yarn");
   tables(name, source, rope);
@@ -165,24 +166,33 @@ static int set_scaling(json_t *scaling, const struct zf_gguf_source *source,
   return 0;
 }
 
+static int read_rope(struct gguf_rope *rope, const json_t *config,
+                     const struct zf_gguf_source *source) {
+  int rc;
+  if ((rc = read_type(rope, source))) return rc;
+  if ((rc = read_numbers(rope, config, source))) return rc;
+  if ((rc = check(rope, source))) return rc;
+  return check_tables(source, rope);
+}
+
 int zf_gguf_rope(json_t *config, const struct zf_gguf_source *source) {
-  struct rope rope = {0};
+  struct gguf_rope rope = {0};
+  int rc = read_rope(&rope, config, source);
+  if (rc) return rc;
   json_t *scaling = json_object();
-  int rc =
-      scaling ? read_type(&rope, source) : zf_error(ZF_ENOMEM, "%s: out of memory", source->path);
-  if (!rc) rc = read_numbers(&rope, config, source);
-  if (!rc) rc = check(&rope, source);
-  if (!rc) rc = check_tables(source, &rope);
-  if (!rc) rc = set_scaling(scaling, source, &rope);
-  const char *kind = json_string_value(json_object_get(scaling, "rope_type"));
-  if (!rc && (strcmp(kind, "linear") != 0 || rope.factor != 1))
-    json_object_set(config, "rope_scaling", scaling);
-  json_object_set_new(config, "rope_theta", json_real(rope.theta));
-  json_object_set_new(config, "rope_local_base_freq", json_real(rope.theta_local));
-  if (!rc &&
-      rope.rot != rope.dim) /* a hair more, for the product with head_dim is cut to an integer */
-    json_object_set_new(config, "partial_rotary_factor",
-                        json_real(nextafter((double)rope.rot / (double)rope.dim, 1)));
+  rc = scaling ? set_scaling(scaling, source, &rope)
+               : zf_error(ZF_ENOMEM, "%s: out of memory", source->path);
+  if (!rc) {
+    const char *kind = json_string_value(json_object_get(scaling, "rope_type"));
+    if (strcmp(kind, "linear") != 0 || rope.factor != 1)
+      json_object_set(config, "rope_scaling", scaling);
+    json_object_set_new(config, "rope_theta", json_real(rope.theta));
+    json_object_set_new(config, "rope_local_base_freq", json_real(rope.theta_local));
+    /* The next larger double: the product with head_dim is truncated to an integer. */
+    if (rope.rot != rope.dim)
+      json_object_set_new(config, "partial_rotary_factor",
+                          json_real(nextafter((double)rope.rot / (double)rope.dim, 1)));
+  }
   json_decref(scaling);
   return rc;
 }

@@ -1,43 +1,46 @@
-/* What the parts of opening a model share. */
+/* Shared by the parts of opening a model. */
 #ifndef ZF_MODEL_MODEL_INTERNAL_H
 #define ZF_MODEL_MODEL_INTERNAL_H
 
 #include "model/model.h"
 
-/* The tensor of a name of the plan, under one of the family's prefixes or bare; NULL: none. */
+/* The tensor with this name of the plan, with one of the family's prefixes or none; NULL: none. */
 const struct zf_st_tensor *zf_model_tensor(const struct zf_model *model, const char *name);
 
-/* Are two tensors equal, value for value? */
-int zf_model_equal(const struct zf_st_tensor *tensor, const struct zf_st_tensor *b);
+/* 1 where two tensors are equal, value for value. */
+int zf_model_equal(const struct zf_st_tensor *first, const struct zf_st_tensor *second);
 
-/* Before the plan is built: a head in the file that differs from the embedding which config.json says
- * it is, is used (unused.c). */
+/* Call before the plan is built.  Where config.json ties the head to the embedding, but the file
+ * holds a head that differs, unties them (unused.c). */
 void zf_model_untie(struct zf_model *model);
 
-/* ZF_EINVALID about a tensor that the plan wants and the file lacks, with what may be the reason. */
+/* Returns ZF_EINVALID: the plan wants a tensor that the file lacks.  The message gives a possible
+ * reason. */
 int zf_model_missing(const struct zf_model *model, const struct zf_wanted_tensor *wanted);
 
-/* Counts what is not used.  ZF_EINVALID where a tensor that is not used would have changed the
- * result: of an adapter; of a GGUF file, for llama.cpp refuses it as well. */
+/* Counts the tensors that are not used.  ZF_EINVALID where such a tensor would have changed the
+ * result: one of an adapter, or any of a GGUF file (llama.cpp refuses it as well). */
 int zf_model_check_unused(struct zf_model *model);
 
 /* --- a new head (new_head.c) --- */
 
-/* May the want be made new: is it of a head of labels that was asked for? */
-int zf_model_may_make(const struct zf_model *model, const struct zf_wanted_tensor *wanted,
-                      const struct zf_model_opts *opts);
+/* 1 where the wanted tensor may be created: the options ask for a head of labels, and it belongs to
+ * that. */
+int zf_model_may_create(const struct zf_model *model, const struct zf_wanted_tensor *wanted,
+                        const struct zf_model_opts *opts);
 
-/* Counts what has to be made and names all parameters as Transformers' class does, where there is
- * something.  ZF_ENOMEM. */
+/* Counts the tensors to create; where there are any, names all parameters as Transformers' class
+ * does.  ZF_ENOMEM. */
 int zf_model_name_head(struct zf_model *model, const struct zf_model_opts *opts);
 
-/* Fills parameter i, which the file lacks. */
-void zf_model_make(const struct zf_model *model, int64_t i);
+/* Fills parameter `number`, which the file lacks. */
+void zf_model_create_values(const struct zf_model *model, int64_t number);
 
-/* Does the file hold the head's rows? */
+/* 1 where the file holds the head's rows. */
 int zf_model_has_head(const struct zf_model *model);
 
-/* ZF_EUSAGE where a directory or a file is another tool's, with the cure; else 0 (foreign.c). */
+/* ZF_EUSAGE where a directory or a file belongs to another tool; the message says what to do.  Else
+ * 0 (foreign.c). */
 int zf_model_foreign(const char *dir);
 int zf_model_foreign_file(const char *path);
 

@@ -1,4 +1,4 @@
-/* Opening a checkpoint: every wanted tensor found, checked, and placed. */
+/* Opens a checkpoint: finds, checks and places every wanted tensor. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,36 +9,38 @@
 #include "kern/kern.h"
 #include "model/model_internal.h"
 
-/* PREFIX NAME, or with what BERT's first files call a norm's weight and bias. */
-static const struct zf_st_tensor *named(const struct zf_model *model, const char *prefix,
-                                        const char *name) {
+/* The tensor PREFIX NAME; BERT's first files call a norm's weight and bias gamma and beta. */
+static const struct zf_st_tensor *find_name(const struct zf_model *model, const char *prefix,
+                                            const char *name) {
   static const char *const old[][2] = {{"LayerNorm.weight", "gamma"}, {"LayerNorm.bias", "beta"}};
   char full[256];
-  size_t n = strlen(prefix) + strlen(name);
+  size_t len = strlen(prefix) + strlen(name), kept = strlen("LayerNorm.");
   snprintf(full, sizeof full, "%s%s", prefix, name);
   const struct zf_st_tensor *tensor = zf_st_find(model->st, full);
-  for (int i = 0; !tensor && i < 2; i++) {
-    size_t tail = strlen(old[i][0]), keep = strlen("LayerNorm.");
-    if (n < tail || strcmp(full + n - tail, old[i][0]) != 0) continue;
-    snprintf(full + n - tail + keep, sizeof full - (n - tail + keep), "%s", old[i][1]);
-    tensor = zf_st_find(model->st, full);
+  if (tensor) return tensor;
+  for (int i = 0; i < 2; i++) {
+    size_t suffix = strlen(old[i][0]);
+    if (len < suffix || strcmp(full + len - suffix, old[i][0]) != 0) continue;
+    snprintf(full + len - suffix + kept, sizeof full - (len - suffix + kept), "%s", old[i][1]);
+    return zf_st_find(model->st, full);
   }
-  return tensor;
+  return NULL;
 }
 
 const struct zf_st_tensor *zf_model_tensor(const struct zf_model *model, const char *name) {
   const char *const *prefix = model->config.family->prefix;
   for (int i = 0; prefix[i]; i++) {
-    const struct zf_st_tensor *tensor = named(model, prefix[i], name);
-    size_t k = strlen(prefix[i]);
-    if (!tensor && k && !strncmp(name, prefix[i], k))
-      tensor = named(model, "", name + k); /* written out in full */
+    const struct zf_st_tensor *tensor = find_name(model, prefix[i], name);
+    size_t len = strlen(prefix[i]);
+    if (!tensor && len && !strncmp(name, prefix[i], len))
+      tensor = find_name(model, "", name + len); /* the name includes the prefix */
     if (tensor) return tensor;
   }
-  return named(model, "", name);
+  return find_name(model, "", name);
 }
 
-/* A bias of two names is the copy where they differ; of a tied pair one may be missing. */
+/* Where a bias has two names and their values differ, the second one is used.  Of a tied head and
+ * embedding one may be missing. */
 static const struct zf_st_tensor *find_tensor(const struct zf_model *model,
                                               const struct zf_wanted_tensor *wanted) {
   const struct zf_head_names *tail = zf_config_tail(&model->config);
@@ -57,22 +59,30 @@ static void shape_text(struct zf_buf *buf, const int64_t *shape, int count) {
   zf_buf_putc(buf, ']');
 }
 
+static int has_shape(const struct zf_st_tensor *tensor, const struct zf_wanted_tensor *wanted) {
+  if (tensor->ndim != wanted->ndim) return 0;
+  for (int i = 0; i < wanted->ndim; i++)
+    if (tensor->shape[i] != wanted->shape[i]) return 0;
+  return 1;
+}
+
+static int wrong_shape(const struct zf_model *model, const struct zf_wanted_tensor *wanted,
+                       const struct zf_st_tensor *tensor) {
+  struct zf_buf buf = {0};
+  shape_text(&buf, wanted->shape, wanted->ndim);
+  zf_buf_puts(&buf, model->gguf ? " by its keys, found " : " by config.json, found ");
+  shape_text(&buf, tensor->shape, tensor->ndim);
+  int rc = zf_error(ZF_EINVALID, "%s: tensor '%s': expected shape %s",
+                    model->st->path[tensor->file], tensor->name, buf.failed ? "?" : buf.data);
+  zf_buf_free(&buf);
+  return rc;
+}
+
 static int check_tensor(const struct zf_model *model, const struct zf_wanted_tensor *wanted,
                         const struct zf_st_tensor *tensor) {
   if (!tensor) return zf_model_missing(model, wanted);
   const char *path = model->st->path[tensor->file];
-  int same = tensor->ndim == wanted->ndim;
-  for (int i = 0; same && i < wanted->ndim; i++) same = tensor->shape[i] == wanted->shape[i];
-  if (!same) {
-    struct zf_buf buf = {0};
-    shape_text(&buf, wanted->shape, wanted->ndim);
-    zf_buf_puts(&buf, model->gguf ? " by its keys, found " : " by config.json, found ");
-    shape_text(&buf, tensor->shape, tensor->ndim);
-    int rc = zf_error(ZF_EINVALID, "%s: tensor '%s': expected shape %s", path, tensor->name,
-                      buf.failed ? "?" : buf.data);
-    zf_buf_free(&buf);
-    return rc;
-  }
+  if (!has_shape(tensor, wanted)) return wrong_shape(model, wanted, tensor);
   if (tensor->type < 0)
     return zf_error(ZF_EINVALID,
                     "%s: tensor '%s': dtype %s is not supported; supported are F32, F16, BF16%s",
@@ -81,38 +91,39 @@ static int check_tensor(const struct zf_model *model, const struct zf_wanted_ten
   return 0;
 }
 
-/* The first element of [from, to) that is not finite, or -1: exponent bits all ones.  Sizes are
- * constants inside the loops, so that an element costs no call. */
+/* The first element of [from, to) that is not finite (its exponent bits are all ones), or -1.  Sizes
+ * are constants inside the loops, so that an element costs no call. */
 static int64_t first_bad(const unsigned char *data, enum zf_dtype type, int64_t from, int64_t to) {
   int64_t bad = to;
   if (type == ZF_F32) {
 #pragma omp parallel for schedule(static) reduction(min : bad)
     for (int64_t i = from; i < to; i++) {
-      uint32_t u;
-      memcpy(&u, data + i * 4, sizeof u); /* little endian, as the file is */
-      if ((u & 0x7f800000u) == 0x7f800000u && i < bad) bad = i;
+      uint32_t bits;
+      memcpy(&bits, data + i * 4, sizeof bits); /* little endian, as the file is */
+      if ((bits & 0x7f800000u) == 0x7f800000u && i < bad) bad = i;
     }
   } else {
-    uint16_t e = type == ZF_F16 ? 0x7c00 : 0x7f80;
+    uint16_t exponent = type == ZF_F16 ? 0x7c00 : 0x7f80;
 #pragma omp parallel for schedule(static) reduction(min : bad)
     for (int64_t i = from; i < to; i++) {
-      uint16_t u;
-      memcpy(&u, data + i * 2, sizeof u);
-      if ((u & e) == e && i < bad) bad = i;
+      uint16_t bits;
+      memcpy(&bits, data + i * 2, sizeof bits);
+      if ((bits & exponent) == exponent && i < bad) bad = i;
     }
   }
   return bad < to ? bad : -1;
 }
 
-/* The same for blocks, whose values are finite where their scales are: its first element. */
+/* The same for blocks, whose values are finite where their scales are: the first element of the
+ * first bad block, or -1. */
 static int64_t first_bad_block(const unsigned char *data, const struct zf_dtype_info *dtype_info,
                                int64_t from, int64_t to) {
   int64_t bad = to;
 #pragma omp parallel for schedule(static) reduction(min : bad)
   for (int64_t i = from / dtype_info->block; i < to / dtype_info->block; i++)
-    for (int s = 0; s < dtype_info->nscale; s++) {
-      const unsigned char *p = data + (size_t)i * dtype_info->size + dtype_info->scale[s];
-      if ((p[1] & 0x7c) == 0x7c && i * dtype_info->block < bad) bad = i * dtype_info->block;
+    for (int j = 0; j < dtype_info->nscale; j++) {
+      const unsigned char *scale = data + (size_t)i * dtype_info->size + dtype_info->scale[j];
+      if ((scale[1] & 0x7c) == 0x7c && i * dtype_info->block < bad) bad = i * dtype_info->block;
     }
   return bad < to ? bad : -1;
 }
@@ -122,20 +133,19 @@ static int check_values(const struct zf_model *model, const struct zf_st_tensor 
   enum zf_dtype type = (enum zf_dtype)tensor->type;
   const struct zf_dtype_info *info = zf_dtype_info(type);
   if (info->block > 1) {
-    int64_t at = first_bad_block(tensor->data, info, from, to);
-    if (at < 0) return 0;
+    int64_t element = first_bad_block(tensor->data, info, from, to);
+    if (element < 0) return 0;
     return zf_error(ZF_EINVALID, "%s: tensor '%s': the block of element %lld has no finite scale",
-                    model->st->path[tensor->file], tensor->name, (long long)at);
+                    model->st->path[tensor->file], tensor->name, (long long)element);
   }
   int64_t bad = first_bad(tensor->data, type, from, to);
   if (bad < 0) return 0;
   uint32_t raw = 0;
-  float v;
-  size_t size = zf_dtype_info(type)->size;
-  memcpy(&raw, tensor->data + (size_t)bad * size, size);
-  zf_to_f32(&v, &raw, type, 1);
+  float value;
+  memcpy(&raw, tensor->data + (size_t)bad * info->size, info->size);
+  zf_to_f32(&value, &raw, type, 1);
   return zf_error(ZF_EINVALID, "%s: tensor '%s': element %lld is %f, not a finite number",
-                  model->st->path[tensor->file], tensor->name, (long long)bad, (double)v);
+                  model->st->path[tensor->file], tensor->name, (long long)bad, (double)value);
 }
 
 static int matches(const struct zf_model_opts *opts, const char *name) {
@@ -144,11 +154,11 @@ static int matches(const struct zf_model_opts *opts, const char *name) {
   return 0;
 }
 
-/* What dtype a parameter is held in. */
+/* The dtype that a parameter is held in. */
 static enum zf_dtype held_type(const struct zf_param *param, const struct zf_st_tensor *tensor,
                                const struct zf_model_opts *opts, struct zf_gguf_change change) {
   if (param->trained) return opts->trained;
-  if (change.less != 0) return ZF_F32;
+  if (change.subtract != 0) return ZF_F32;
   return (enum zf_dtype)(opts->dtype >= 0 ? opts->dtype : tensor->type);
 }
 
@@ -160,37 +170,40 @@ static int must_copy(const struct zf_model *model, const struct zf_param *param,
                      const struct zf_st_tensor *tensor) {
   struct zf_gguf_change change = change_of(model, tensor->name);
   return param->trained || (int)param->type != tensor->type ||
-         (uintptr_t)tensor->data % zf_dtype_align(param->type) || change.heads || change.less != 0;
+         (uintptr_t)tensor->data % zf_dtype_align(param->type) || change.heads ||
+         change.subtract != 0;
 }
 
-/* Converts through a small buffer, so that no second copy of a tensor is made. */
+/* Converts chunk by chunk through a small buffer, so that no second copy of a tensor is needed. */
 static void convert(void *dst, enum zf_dtype to, const unsigned char *src, enum zf_dtype from,
-                    int64_t n) {
-  enum { PIECE = 4096 };
-  float piece[PIECE];
-  size_t a = zf_dtype_align(from);
+                    int64_t total) {
+  enum { CHUNK = 4096 };
+  float chunk[CHUNK];
+  size_t align = zf_dtype_align(from);
   if (to == from) {
-    memcpy(dst, src, zf_dtype_bytes(to, n));
+    memcpy(dst, src, zf_dtype_bytes(to, total));
     return;
   }
-  for (int64_t i = 0; i < n; i += PIECE) {
-    int64_t k = n - i < PIECE ? n - i : PIECE;
-    uint16_t half[PIECE];
+  for (int64_t i = 0; i < total; i += CHUNK) {
+    int64_t count = total - i < CHUNK ? total - i : CHUNK;
+    uint16_t half[CHUNK];
     const void *in = src + zf_dtype_bytes(from, i);
-    if ((uintptr_t)in % a) in = memcpy(a == 2 ? (void *)half : (void *)piece, in, (size_t)k * a);
-    if (in != (const void *)piece) zf_to_f32(piece, in, from, k);
-    zf_from_f32((char *)dst + zf_dtype_bytes(to, i), piece, to, k);
+    if ((uintptr_t)in % align)
+      in = memcpy(align == 2 ? (void *)half : (void *)chunk, in, (size_t)count * align);
+    if (in != (const void *)chunk) zf_to_f32(chunk, in, from, count);
+    zf_from_f32((char *)dst + zf_dtype_bytes(to, i), chunk, to, count);
   }
 }
 
-/* Heads whose rotary pairs lie side by side: the first rows of all pairs come first. */
+/* Copies heads in whose file the two rows of a rotary pair are neighbours: the first rows of all
+ * pairs of a head come first, then the second rows. */
 static void copy_heads(struct zf_param *param, const struct zf_st_tensor *tensor, int64_t heads) {
   enum zf_dtype from = (enum zf_dtype)tensor->type;
   int64_t width = param->count / param->shape[0], dim = param->shape[0] / heads, half = dim / 2;
-  for (int64_t r = 0; r < param->shape[0]; r++) {
-    int64_t h = r / dim, e = r % dim, at = h * dim + e % half * 2 + e / half;
-    convert((char *)param->data + zf_dtype_bytes(param->type, r * width), param->type,
-            tensor->data + zf_dtype_bytes(from, at * width), from, width);
+  for (int64_t i = 0; i < param->shape[0]; i++) {
+    int64_t head = i / dim, row = i % dim, from_row = head * dim + row % half * 2 + row / half;
+    convert((char *)param->data + zf_dtype_bytes(param->type, i * width), param->type,
+            tensor->data + zf_dtype_bytes(from, from_row * width), from, width);
   }
 }
 
@@ -205,28 +218,29 @@ static int place_heads(struct zf_model *model, struct zf_param *param,
   return 0;
 }
 
-/* Values are checked and copied a piece at a time, and the file's pages let go behind, so that
+/* Checks and copies the values a chunk at a time, and releases the file's pages behind it, so that
  * no tensor is ever resident twice. */
 static int place_copy(struct zf_model *model, struct zf_param *param,
                       const struct zf_st_tensor *tensor) {
-  enum { PIECE = 1 << 20 };
+  enum { CHUNK = 1 << 20 };
   enum zf_dtype from = (enum zf_dtype)tensor->type;
   struct zf_gguf_change change = change_of(model, tensor->name);
   const struct zf_map *map = &model->st->map[tensor->file];
   param->data = zf_arena_alloc(&model->copies, zf_dtype_bytes(param->type, param->count));
   if (!param->data) return ZF_ENOMEM;
   if (change.heads) return place_heads(model, param, tensor, change.heads);
-  for (int64_t i = 0; i < param->count; i += PIECE) {
-    int64_t n = param->count - i < PIECE ? param->count - i : PIECE;
-    int rc = check_values(model, tensor, i, i + n);
+  for (int64_t i = 0; i < param->count; i += CHUNK) {
+    int64_t count = param->count - i < CHUNK ? param->count - i : CHUNK;
+    int rc = check_values(model, tensor, i, i + count);
     if (rc) return rc;
     const unsigned char *src = tensor->data + zf_dtype_bytes(from, i);
-    convert((char *)param->data + zf_dtype_bytes(param->type, i), param->type, src, from, n);
-    zf_map_drop(map, (size_t)(src - map->data), zf_dtype_bytes(from, n));
+    convert((char *)param->data + zf_dtype_bytes(param->type, i), param->type, src, from, count);
+    zf_map_drop(map, (size_t)(src - map->data), zf_dtype_bytes(from, count));
   }
-  float *f = param->data;
-  for (int64_t i = 0; change.less != 0 && i < param->count; i++)
-    f[i] -= change.less; /* held_type made it f32 */
+  if (change.subtract != 0) {
+    float *value = param->data; /* held_type chose f32 */
+    for (int64_t i = 0; i < param->count; i++) value[i] -= change.subtract;
+  }
   model->copied += (int64_t)zf_dtype_bytes(param->type, param->count);
   return 0;
 }
@@ -236,7 +250,7 @@ static int place(struct zf_model *model, struct zf_param *param,
   if (!tensor) {
     param->data = zf_arena_alloc(&model->copies, zf_dtype_bytes(param->type, param->count));
     if (!param->data) return ZF_ENOMEM;
-    zf_model_make(model, param->id);
+    zf_model_create_values(model, param->id);
     model->copied += (int64_t)zf_dtype_bytes(param->type, param->count);
     return 0;
   }
@@ -246,14 +260,16 @@ static int place(struct zf_model *model, struct zf_param *param,
   return check_values(model, tensor, 0, tensor->count);
 }
 
-/* A parameter that the file lacks. */
-static void new_param(struct zf_model *model, int64_t i, const struct zf_model_opts *opts,
+/* Describes parameter `number`, which the file lacks. */
+static void new_param(struct zf_model *model, int64_t number, const struct zf_model_opts *opts,
                       size_t *copies) {
-  const struct zf_wanted_tensor *wanted = &model->plan.want[i];
-  struct zf_param *param = &model->params.param[i];
-  int64_t n = wanted->ndim == 2 ? wanted->shape[0] * wanted->shape[1] : wanted->shape[0];
-  *param = (struct zf_param){
-      .name = model->made[i], .ndim = wanted->ndim, .count = n, .id = (uint32_t)i};
+  const struct zf_wanted_tensor *wanted = &model->plan.want[number];
+  struct zf_param *param = &model->params.param[number];
+  int64_t count = wanted->ndim == 2 ? wanted->shape[0] * wanted->shape[1] : wanted->shape[0];
+  *param = (struct zf_param){.name = model->param_names[number],
+                             .ndim = wanted->ndim,
+                             .count = count,
+                             .id = (uint32_t)number};
   memcpy(param->shape, wanted->shape, sizeof wanted->shape);
   param->trained = matches(opts, param->name);
   param->decayed = wanted->decayed;
@@ -261,20 +277,20 @@ static void new_param(struct zf_model *model, int64_t i, const struct zf_model_o
   *copies += zf_arena_cost(zf_dtype_bytes(param->type, param->count));
 }
 
-/* One parameter for each want, with dtype and the place it will have decided. */
+/* Describes a parameter for each wanted tensor, and reserves memory for all copies. */
 static int make_params(struct zf_model *model, const struct zf_model_opts *opts) {
   size_t copies = 0;
   for (int64_t i = 0; i < model->plan.nwant; i++) {
     const struct zf_wanted_tensor *wanted = &model->plan.want[i];
     const struct zf_st_tensor *tensor = model->from[i];
-    if (!tensor && zf_model_may_make(model, wanted, opts)) {
+    if (!tensor && zf_model_may_create(model, wanted, opts)) {
       new_param(model, i, opts, &copies);
       continue;
     }
     int rc = check_tensor(model, wanted, tensor);
     if (rc) return rc;
     struct zf_param *param = &model->params.param[i];
-    *param = (struct zf_param){.name = model->made ? model->made[i] : tensor->name,
+    *param = (struct zf_param){.name = model->param_names ? model->param_names[i] : tensor->name,
                                .ndim = tensor->ndim,
                                .count = tensor->count,
                                .id = (uint32_t)i};
@@ -289,48 +305,57 @@ static int make_params(struct zf_model *model, const struct zf_model_opts *opts)
   return zf_arena_init(&model->copies, opts->shapes ? 0 : copies);
 }
 
-/* A glob that trains nothing is a mistake of the config. */
+static int matches_some(const char *glob, const struct zf_params *params) {
+  for (int64_t i = 0; i < params->count; i++)
+    if (zf_glob(glob, params->param[i].name)) return 1;
+  return 0;
+}
+
+/* A glob that matches no tensor is a mistake in the settings. */
 static int check_globs(const struct zf_model *model, const struct zf_model_opts *opts) {
-  for (int64_t g = 0; g < opts->ntrainable; g++) {
-    int hit = 0;
-    for (int64_t i = 0; i < model->params.count && !hit; i++)
-      hit = zf_glob(opts->trainable[g], model->params.param[i].name);
-    if (!hit)
+  for (int64_t i = 0; i < opts->ntrainable; i++)
+    if (!matches_some(opts->trainable[i], &model->params))
       return zf_error(ZF_EUSAGE, "trainable: '%s' matches no tensor of %s (such as '%s')",
-                      opts->trainable[g], model->dir,
+                      opts->trainable[i], model->dir,
                       model->params.param[model->params.count / 2].name);
+  return 0;
+}
+
+static int place_all(struct zf_model *model) {
+  for (int64_t i = 0; i < model->params.count; i++) {
+    int rc = place(model, &model->params.param[i], model->from[i]);
+    if (rc) return rc;
   }
   return 0;
 }
 
 static int load_params(struct zf_model *model, const struct zf_model_opts *opts) {
+  int rc;
   model->from = zf_calloc(model->plan.nwant, sizeof *model->from);
   model->params.param = zf_calloc(model->plan.nwant, sizeof *model->params.param);
-  int rc = model->from && model->params.param ? 0 : ZF_ENOMEM;
-  for (int64_t i = 0; !rc && i < model->plan.nwant; i++)
+  if (!model->from || !model->params.param) return ZF_ENOMEM;
+  for (int64_t i = 0; i < model->plan.nwant; i++)
     model->from[i] = find_tensor(model, &model->plan.want[i]);
-  if (!rc) rc = zf_model_name_head(model, opts);
-  if (!rc) rc = make_params(model, opts);
-  if (!rc) rc = check_globs(model, opts);
-  if (!rc) rc = zf_model_check_unused(model);
-  for (int64_t i = 0; !rc && !opts->shapes && i < model->params.count; i++)
-    rc = place(model, &model->params.param[i], model->from[i]);
-  return rc;
+  if ((rc = zf_model_name_head(model, opts))) return rc;
+  if ((rc = make_params(model, opts))) return rc;
+  if ((rc = check_globs(model, opts))) return rc;
+  if ((rc = zf_model_check_unused(model))) return rc;
+  return opts->shapes ? 0 : place_all(model);
 }
 
-/* Takes a tensor of a file up, letting its pages go piece by piece: beside the values of a tensor its
- * pages are never all resident. */
-static void take_tensor(struct zf_param *param, const struct zf_st *st,
+/* Reads a parameter from a tensor of a file, chunk by chunk, and releases the pages behind it: the
+ * tensor's pages are never all resident together with its values. */
+static void read_tensor(struct zf_param *param, const struct zf_st *st,
                         const struct zf_st_tensor *tensor) {
-  enum { PIECE = 1 << 17 }; /* values: a multiple of every dtype's block */
+  enum { CHUNK = 1 << 17 }; /* values: a multiple of every dtype's block */
   const struct zf_map *map = &st->map[tensor->file];
   enum zf_dtype from = (enum zf_dtype)tensor->type;
-  for (int64_t at = 0; at < param->count; at += PIECE) {
-    int64_t n = param->count - at < PIECE ? param->count - at : PIECE;
-    const unsigned char *src = tensor->data + zf_dtype_bytes(from, at);
-    convert((char *)param->data + zf_dtype_bytes(param->type, at), param->type, src, from, n);
+  for (int64_t i = 0; i < param->count; i += CHUNK) {
+    int64_t count = param->count - i < CHUNK ? param->count - i : CHUNK;
+    const unsigned char *src = tensor->data + zf_dtype_bytes(from, i);
+    convert((char *)param->data + zf_dtype_bytes(param->type, i), param->type, src, from, count);
     zf_map_drop(map, (size_t)(tensor->data - map->data),
-                (size_t)(src - tensor->data) + zf_dtype_bytes(from, n));
+                (size_t)(src - tensor->data) + zf_dtype_bytes(from, count));
   }
 }
 
@@ -339,9 +364,9 @@ void zf_model_reset(struct zf_model *model) {
     struct zf_param *param = &model->params.param[i];
     if (!param->trained) continue;
     if (model->from[i])
-      take_tensor(param, model->st, model->from[i]);
+      read_tensor(param, model->st, model->from[i]);
     else
-      zf_model_make(model, i);
+      zf_model_create_values(model, i);
   }
 }
 
@@ -352,9 +377,11 @@ int zf_model_reload(struct zf_model *model, const struct zf_st *from) {
     const struct zf_st_tensor *tensor = zf_st_find(from, param->name);
     if (!tensor || tensor->type != (int)zf_dtype_saved(param->type) ||
         tensor->count != param->count)
-      return zf_error(ZF_EINVALID, "%s: tensor '%s' is not the one that was saved there",
-                      from->path[0], param->name);
-    take_tensor(param, from, tensor);
+      return zf_error(ZF_EINVALID,
+                      "%s: tensor '%s': expected %lld elements in %s, as the run saved them",
+                      from->path[0], param->name, (long long)param->count,
+                      zf_dtype_info(zf_dtype_saved(param->type))->name);
+    read_tensor(param, from, tensor);
   }
   return 0;
 }
@@ -364,24 +391,24 @@ int zf_model_trainable(const char *dir) {
   char *word = zf_shell_word(dir);
   int rc = zf_error(
       word ? ZF_EUSAGE : ZF_ENOMEM,
-      "%s: the weights of a GGUF file are not trained; write them as a model directory and "
+      "%s: the weights of a GGUF file cannot be trained; write them as a model directory and "
       "train that: zoft export %s --to DIR",
       dir, word ? word : "FILE");
   free(word);
   return rc;
 }
 
-/* What a copy of the checkpoint will need: kept as it is now. */
-static int read_beside(struct zf_model *model, const struct zf_model_opts *opts) {
+/* Reads config.json and lists the sidecar files, which a save of the model needs later. */
+static int read_sidecars(struct zf_model *model, const struct zf_model_opts *opts) {
   enum { CONFIG_LIMIT = 1 << 26 };
   if (opts->shapes || !zf_is_dir(model->dir)) return 0;
   char *path = zf_path_join(model->dir, "config.json");
   int rc = path ? zf_read_file(&model->config_text, NULL, path, CONFIG_LIMIT) : ZF_ENOMEM;
   free(path);
-  return rc ? rc : zf_sidecars_open(&model->beside, model->dir);
+  return rc ? rc : zf_sidecars_open(&model->sidecars, model->dir);
 }
 
-/* A directory without safetensors may hold what another tool wrote. */
+/* A directory without safetensors may hold files of another tool. */
 static int open_directory(struct zf_st **st, const char *dir) {
   int rc = zf_st_open(st, dir);
   int foreign = rc == ZF_EUSAGE ? zf_model_foreign(dir) : 0;
@@ -406,7 +433,7 @@ int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_
   if (opts->labels) model->config.problem = opts->problem;
   if ((rc = zf_plan_build(&model->plan, &model->config))) goto fail;
   if ((rc = load_params(model, opts))) goto fail;
-  if ((rc = read_beside(model, opts))) goto fail;
+  if ((rc = read_sidecars(model, opts))) goto fail;
   *out = model;
   return 0;
 fail:
@@ -418,17 +445,18 @@ void zf_model_free(struct zf_model *model) {
   if (!model) return;
   free(model->params.param);
   free((void *)model->from);
-  for (int64_t i = 0; model->made && i < model->plan.nwant; i++) free(model->made[i]);
-  free(model->made);
+  if (model->param_names)
+    for (int64_t i = 0; i < model->plan.nwant; i++) free(model->param_names[i]);
+  free(model->param_names);
   zf_arena_free(&model->copies);
   zf_st_free(model->st);
   zf_plan_free(&model->plan);
-  zf_sidecars_close(&model->beside);
+  zf_sidecars_close(&model->sidecars);
   free(model->config_text);
   free(model->dir);
   free(model);
 }
 
-int zf_model_hash(const struct zf_model *model, char out[33]) {
-  return zf_params_hash(&model->params, out);
+int zf_model_hash(const struct zf_model *model, char hex[33]) {
+  return zf_params_hash(&model->params, hex);
 }

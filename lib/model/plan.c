@@ -1,4 +1,4 @@
-/* From a family's row and a configuration to operations and wanted tensors. */
+/* Builds the plan, operations and wanted tensors, from a family's row and a configuration. */
 #include "model/plan.h"
 
 #include <math.h>
@@ -9,30 +9,32 @@
 #include "base/arena.h"
 #include "base/err.h"
 
-/* What is being built: `failed` is set once memory ran out, checked at the end. */
-struct builder {
+/* The plan under construction.  `failed` is set when memory runs out; zf_plan_build checks it at the
+ * end. */
+struct plan_builder {
   struct zf_plan *plan;
   const struct zf_config *config;
   int64_t layer, head;
   int failed;
 };
 
-static void *grow(void *old, int64_t count, int64_t *cap, size_t size) {
-  if (count < *cap) return old;
-  int64_t more = *cap ? *cap * 2 : 64;
-  void *p = realloc(old, (size_t)more * size);
-  if (p) *cap = more;
-  return p;
+/* Makes room for one more element of an array of `count`; NULL: out of memory. */
+static void *grow(void *array, int64_t count, int64_t *cap, size_t size) {
+  if (count < *cap) return array;
+  int64_t larger = *cap ? *cap * 2 : 64;
+  void *grown = realloc(array, (size_t)larger * size);
+  if (grown) *cap = larger;
+  return grown;
 }
 
-static struct zf_op *add_op(struct builder *builder, enum zf_op_kind kind, enum zf_reg src,
+static struct zf_op *add_op(struct plan_builder *builder, enum zf_op_kind kind, enum zf_reg src,
                             enum zf_reg dst) {
-  static struct zf_op spare;
+  static struct zf_op discarded;
   struct zf_op *ops =
       grow(builder->plan->op, builder->plan->nop, &builder->plan->ncap, sizeof *ops);
   if (!ops) {
     builder->failed = 1;
-    return &spare;
+    return &discarded;
   }
   builder->plan->op = ops;
   struct zf_op *op = &ops[builder->plan->nop++];
@@ -42,18 +44,19 @@ static struct zf_op *add_op(struct builder *builder, enum zf_op_kind kind, enum 
 
 /* Writes `name` with # replaced by the layer's number, @ by the head's. */
 static void expand(char out[160], const char *name, int64_t layer, int64_t head) {
-  size_t n = 0;
-  for (const char *c = name; *c && n < 159; c++) {
+  size_t len = 0;
+  for (const char *c = name; *c; c++) {
     int64_t number = *c == '#' ? layer : head;
+    if (len >= 159) break;
     if (*c == '#' || *c == '@')
-      n += (size_t)snprintf(out + n, 160 - n, "%lld", (long long)number);
+      len += (size_t)snprintf(out + len, 160 - len, "%lld", (long long)number);
     else
-      out[n++] = *c;
+      out[len++] = *c;
   }
-  out[n] = 0;
+  out[len] = 0;
 }
 
-static int32_t add_want(struct builder *builder, const char *name, int ndim, int64_t rows,
+static int32_t add_want(struct plan_builder *builder, const char *name, int ndim, int64_t rows,
                         int64_t cols) {
   struct zf_wanted_tensor *wanted =
       grow(builder->plan->want, builder->plan->nwant, &builder->plan->wcap, sizeof *wanted);
@@ -69,31 +72,33 @@ static int32_t add_want(struct builder *builder, const char *name, int ndim, int
   return (int32_t)builder->plan->nwant++;
 }
 
-/* The bias of a tensor is named like it. */
-static int32_t add_bias(struct builder *builder, const char *name, int64_t length) {
+/* Adds the bias of the weight `name`. */
+static int32_t add_bias(struct plan_builder *builder, const char *name, int64_t length) {
   char bias[160];
   size_t len = strlen(name);
-  const char *tail = ".weight";
-  if (len > strlen(tail) && !strcmp(name + len - strlen(tail), tail)) len -= strlen(tail);
+  const char *suffix = ".weight";
+  if (len > strlen(suffix) && !strcmp(name + len - strlen(suffix), suffix)) len -= strlen(suffix);
   snprintf(bias, sizeof bias, "%.*s.bias", (int)len, name);
   return add_want(builder, bias, 1, length, 0);
 }
 
-static void linear(struct builder *builder, const char *name, enum zf_reg src, int64_t k,
-                   enum zf_reg dst, int64_t dst_col, int64_t n, int bias, int accumulate) {
-  int t = builder->config->family->transposed;
+static void linear(struct plan_builder *builder, const char *name, enum zf_reg src, int64_t inputs,
+                   enum zf_reg dst, int64_t dst_col, int64_t outputs, int bias, int accumulate) {
+  int transposed = builder->config->family->transposed;
   struct zf_op *op = add_op(builder, ZF_OP_LINEAR, src, dst), *last = op - 1;
   op->reuse_input = !builder->failed && builder->plan->nop > 1 && last->kind == ZF_OP_LINEAR &&
-                    last->src == src && last->inputs == k && last->dst != src;
-  op->inputs = k;
-  op->width = n;
+                    last->src == src && last->inputs == inputs && last->dst != src;
+  op->inputs = inputs;
+  op->width = outputs;
   op->dst_col = dst_col;
   op->accumulate = accumulate;
-  op->weight = add_want(builder, name, 2, t ? k : n, t ? n : k);
-  if (bias) op->bias = add_bias(builder, name, n);
+  op->weight =
+      add_want(builder, name, 2, transposed ? inputs : outputs, transposed ? outputs : inputs);
+  if (bias) op->bias = add_bias(builder, name, outputs);
 }
 
-static void norm_weights(struct builder *builder, struct zf_op *op, const char *name, int bias) {
+static void norm_weights(struct plan_builder *builder, struct zf_op *op, const char *name,
+                         int bias) {
   op->norm = builder->config->family->norm;
   if (!builder->config->affine) return;
   op->weight = add_want(builder, name, 1, op->width, 0);
@@ -102,13 +107,13 @@ static void norm_weights(struct builder *builder, struct zf_op *op, const char *
   if (bias) op->bias = add_bias(builder, name, op->width);
 }
 
-static void norm(struct builder *builder, const char *name, enum zf_reg src, enum zf_reg dst) {
+static void norm(struct plan_builder *builder, const char *name, enum zf_reg src, enum zf_reg dst) {
   struct zf_op *op = add_op(builder, ZF_OP_NORM, src, dst);
   op->width = builder->config->hidden;
   norm_weights(builder, op, name, builder->config->norm_bias);
 }
 
-static struct zf_op *per_head(struct builder *builder, enum zf_op_kind kind, int64_t col,
+static struct zf_op *per_head(struct plan_builder *builder, enum zf_op_kind kind, int64_t col,
                               int64_t heads, int64_t width) {
   struct zf_op *op = add_op(builder, kind, ZF_REG_Z, ZF_REG_Z);
   op->src_col = op->dst_col = col;
@@ -117,8 +122,9 @@ static struct zf_op *per_head(struct builder *builder, enum zf_op_kind kind, int
   return op;
 }
 
-/* Heads from `col` on: one norm for all, one for each ("@" in its name), or one of all as a row. */
-static void head_norm(struct builder *builder, const char *name, int64_t col, int64_t heads) {
+/* Norms the heads from column `col` on: with the same weights for every head, with weights for each
+ * ("@" in the name), or all heads as one row (wide_norm). */
+static void head_norm(struct plan_builder *builder, const char *name, int64_t col, int64_t heads) {
   const struct zf_config *config = builder->config;
   int each = strchr(name, '@') != NULL;
   if (config->family->wide_norm) {
@@ -126,7 +132,8 @@ static void head_norm(struct builder *builder, const char *name, int64_t col, in
                  0);
     return;
   }
-  for (builder->head = 0; builder->head < (each ? heads : 1); builder->head++)
+  int64_t norms = each ? heads : 1;
+  for (builder->head = 0; builder->head < norms; builder->head++)
     norm_weights(builder,
                  per_head(builder, ZF_OP_HEADNORM, col + builder->head * config->head_dim,
                           each ? 1 : heads, config->head_dim),
@@ -134,26 +141,27 @@ static void head_norm(struct builder *builder, const char *name, int64_t col, in
   builder->head = 0;
 }
 
-static void scale(struct builder *builder, enum zf_reg reg, double by) {
-  if (by == 0 || by == 1) return;
+static void scale(struct plan_builder *builder, enum zf_reg reg, double factor) {
+  if (factor == 0 || factor == 1) return;
   struct zf_op *op = add_op(builder, ZF_OP_SCALE, reg, reg);
   op->width = builder->config->hidden;
-  op->scale = (float)by;
+  op->scale = (float)factor;
 }
 
-/* X += W of k columns of src; by way of `room` where the sum is normed or scaled first. */
-static void added(struct builder *builder, const char *name, const char *post, enum zf_reg src,
-                  int64_t k, enum zf_reg room, int bias) {
+/* X += `name` applied to the first `inputs` columns of src.  The product goes to `temp` first where
+ * it is normed (`post`) or scaled before the addition. */
+static void add_product(struct plan_builder *builder, const char *name, const char *post,
+                        enum zf_reg src, int64_t inputs, enum zf_reg temp, int bias) {
   const struct zf_config *config = builder->config;
   int plain = !post && (config->added_scale == 0 || config->added_scale == 1);
-  linear(builder, name, src, k, plain ? ZF_REG_X : room, 0, config->hidden, bias, plain);
+  linear(builder, name, src, inputs, plain ? ZF_REG_X : temp, 0, config->hidden, bias, plain);
   if (plain) return;
-  if (post) norm(builder, post, room, room);
-  scale(builder, room, config->added_scale);
-  add_op(builder, ZF_OP_ADD, room, ZF_REG_X)->width = config->hidden;
+  if (post) norm(builder, post, temp, temp);
+  scale(builder, temp, config->added_scale);
+  add_op(builder, ZF_OP_ADD, temp, ZF_REG_X)->width = config->hidden;
 }
 
-static void queries(struct builder *builder, enum zf_reg in) {
+static void queries(struct plan_builder *builder, enum zf_reg in) {
   const struct zf_config *config = builder->config;
   const struct zf_names *names = &config->family->names;
   int64_t qw = config->heads * config->head_dim, kw = config->kv_heads * config->head_dim;
@@ -168,7 +176,7 @@ static void queries(struct builder *builder, enum zf_reg in) {
   }
 }
 
-static void attention(struct builder *builder, enum zf_reg in) {
+static void attention(struct plan_builder *builder, enum zf_reg in) {
   const struct zf_config *config = builder->config;
   const struct zf_names *names = &config->family->names;
   int64_t qw = config->heads * config->head_dim;
@@ -188,10 +196,10 @@ static void attention(struct builder *builder, enum zf_reg in) {
                                                   : config->scale);
   op->cap = (float)config->score_cap;
   op->window = local ? config->window : 0;
-  added(builder, names->output, names->post1, ZF_REG_H, qw, ZF_REG_Z, config->o_bias);
+  add_product(builder, names->output, names->post1, ZF_REG_H, qw, ZF_REG_Z, config->o_bias);
 }
 
-static void mlp(struct builder *builder, enum zf_reg in) {
+static void mlp(struct plan_builder *builder, enum zf_reg in) {
   const struct zf_config *config = builder->config;
   const struct zf_names *names = &config->family->names;
   int gated = config->family->gated;
@@ -209,11 +217,12 @@ static void mlp(struct builder *builder, enum zf_reg in) {
   op->width = config->ffn;
   op->gated = gated;
   op->act = config->act;
-  added(builder, names->down, names->post2, ZF_REG_Z, config->ffn, ZF_REG_H, config->mlp_bias);
+  add_product(builder, names->down, names->post2, ZF_REG_Z, config->ffn, ZF_REG_H,
+              config->mlp_bias);
 }
 
-/* x + f(norm1 x) + g(norm2 x): g's input is made before f adds to X. */
-static void parallel_block(struct builder *builder) {
+/* x + f(norm1 x) + g(norm2 x): g's input is computed before f adds to X. */
+static void parallel_block(struct plan_builder *builder) {
   const struct zf_names *names = &builder->config->family->names;
   int shared = builder->config->family->norm_shared;
   enum zf_reg in = shared ? ZF_REG_P : ZF_REG_H;
@@ -224,7 +233,7 @@ static void parallel_block(struct builder *builder) {
 }
 
 /* x = x + f(norm(x)), or x = norm(x + f(x)): f adds to X itself. */
-static void block(struct builder *builder) {
+static void block(struct plan_builder *builder) {
   const struct zf_names *names = &builder->config->family->names;
   int post = builder->config->post_norm,
       unnormed =
@@ -242,15 +251,15 @@ static void block(struct builder *builder) {
   if (post) norm(builder, names->norm2, ZF_REG_X, ZF_REG_X);
 }
 
-static void table(struct builder *builder, enum zf_op_kind kind, const char *name, int64_t rows,
-                  int64_t offset) {
+static void table(struct plan_builder *builder, enum zf_op_kind kind, const char *name,
+                  int64_t rows, int64_t offset) {
   struct zf_op *op = add_op(builder, kind, ZF_REG_X, ZF_REG_X);
   op->width = builder->config->hidden;
   op->offset = offset;
   op->weight = add_want(builder, name, 2, rows, builder->config->hidden);
 }
 
-static void front(struct builder *builder) {
+static void front(struct plan_builder *builder) {
   const struct zf_config *config = builder->config;
   const struct zf_names *names = &config->family->names;
   int projected = config->embed_dim != config->hidden;
@@ -269,14 +278,13 @@ static void front(struct builder *builder) {
   if (names->embed_norm) norm(builder, names->embed_norm, ZF_REG_X, ZF_REG_X);
 }
 
-/* Wants added since `from` stand beside the body. */
-static void mark_outside_prefix(struct builder *builder, int64_t from) {
-  for (int64_t i = from; !builder->failed && i < builder->plan->nwant; i++)
-    builder->plan->want[i].outside_prefix = 1;
+/* The wanted tensors from number `from` on do not have the body's prefix. */
+static void mark_outside_prefix(struct plan_builder *builder, int64_t from) {
+  for (int64_t i = from; i < builder->plan->nwant; i++) builder->plan->want[i].outside_prefix = 1;
 }
 
 /* dense, activation and norm of a masked model's or a classifier's head. */
-static void transform(struct builder *builder, const struct zf_head_names *head, int bias) {
+static void transform(struct plan_builder *builder, const struct zf_head_names *head, int bias) {
   const struct zf_config *config = builder->config;
   linear(builder, head->dense, ZF_REG_F, config->hidden, ZF_REG_G, 0, config->embed_dim, bias, 0);
   struct zf_op *op = add_op(builder, ZF_OP_ACT, ZF_REG_G, ZF_REG_G);
@@ -285,13 +293,14 @@ static void transform(struct builder *builder, const struct zf_head_names *head,
   if (head->norm) norm(builder, head->norm, ZF_REG_G, ZF_REG_G);
 }
 
-static void tail(struct builder *builder) {
+static void tail(struct plan_builder *builder) {
   const struct zf_config *config = builder->config;
   const struct zf_names *names = &config->family->names;
   const struct zf_head_names *head = zf_config_tail(config);
   builder->plan->body = builder->plan->nop;
   if (config->final_norm && names->final_norm) norm(builder, names->final_norm, ZF_REG_F, ZF_REG_F);
-  scale(builder, ZF_REG_F, config->classify || config->logits_by == 0 ? 0 : 1 / config->logits_by);
+  scale(builder, ZF_REG_F,
+        config->classify || config->logit_divisor == 0 ? 0 : 1 / config->logit_divisor);
   if (config->embed_dim != config->hidden)
     linear(builder, names->project_out, ZF_REG_F, config->hidden, ZF_REG_G, 0, config->embed_dim, 0,
            0);
@@ -306,29 +315,32 @@ static void tail(struct builder *builder) {
   mark_outside_prefix(builder, from);
 }
 
-static int64_t max64(int64_t a, int64_t b) {
-  return a > b ? a : b;
+static int64_t max64(int64_t left, int64_t right) {
+  return left > right ? left : right;
 }
 
-int zf_plan_build(struct zf_plan *out, const struct zf_config *config) {
-  memset(out, 0, sizeof *out);
-  struct builder builder = {.plan = out, .config = config};
-  out->causal = !config->family->bidirectional;
+static void set_widths(struct zf_plan *plan, const struct zf_config *config) {
+  int64_t qw = config->heads * config->head_dim, kw = config->kv_heads * config->head_dim;
+  int64_t mlp_width = config->ffn * (config->family->gated ? 2 : 1);
+  plan->width[ZF_REG_X] = config->hidden;
+  plan->width[ZF_REG_H] = max64(max64(config->hidden, qw), config->embed_dim);
+  plan->width[ZF_REG_Z] = max64(max64(qw + 2 * kw, mlp_width), config->hidden);
+  plan->width[ZF_REG_P] = config->parallel ? config->hidden : 0;
+  plan->width[ZF_REG_F] = config->hidden;
+  int uses_g = config->embed_dim != config->hidden || zf_config_tail(config)->dense;
+  plan->width[ZF_REG_G] = uses_g ? config->embed_dim : 0;
+}
+
+int zf_plan_build(struct zf_plan *plan, const struct zf_config *config) {
+  memset(plan, 0, sizeof *plan);
+  struct plan_builder builder = {.plan = plan, .config = config};
+  plan->causal = !config->family->bidirectional;
   front(&builder);
   for (builder.layer = 0; builder.layer < config->layers; builder.layer++) block(&builder);
   tail(&builder);
-  int64_t qw = config->heads * config->head_dim, kw = config->kv_heads * config->head_dim;
-  out->width[ZF_REG_X] = config->hidden;
-  out->width[ZF_REG_H] = max64(max64(config->hidden, qw), config->embed_dim);
-  out->width[ZF_REG_Z] = max64(qw + 2 * kw, config->ffn * (config->family->gated ? 2 : 1));
-  out->width[ZF_REG_Z] =
-      max64(out->width[ZF_REG_Z], config->hidden); /* what is normed, then added */
-  out->width[ZF_REG_P] = config->parallel ? config->hidden : 0;
-  out->width[ZF_REG_F] = config->hidden;
-  int own = config->embed_dim != config->hidden || zf_config_tail(config)->dense;
-  out->width[ZF_REG_G] = own ? config->embed_dim : 0;
+  set_widths(plan, config);
   if (!builder.failed) return 0;
-  zf_plan_free(out);
+  zf_plan_free(plan);
   return zf_error(ZF_ENOMEM, "out of memory for the plan of %lld layers",
                   (long long)config->layers);
 }

@@ -1,14 +1,16 @@
-/* The plan: a model as a list of operations over three registers.
+/* The plan: a model as a list of operations over registers.
  *
  *   X  [T, hidden]                the residual stream
  *   H  [T, max(hidden, heads*head_dim, embed_dim)]   normed input, attention output
- *   Z  [T, wide]                  queries|keys|values, then gate|up; what is added after a norm
- *   P  [T, hidden]                the MLP's input, where it runs beside attention
+ *   Z  [T, wide]                  queries|keys|values, then gate|up; outputs that are normed or
+ *                                 scaled before they are added to X
+ *   P  [T, hidden]                the MLP's input, where it runs parallel to attention
  *
  * Every register holds the rows of all streams, stacked.  The body runs on all tokens of a
- * micro-batch; the tail (final norm, projection) runs on the rows that the loss needs alone,
- * gathered into F, and leaves them in G.  One walk over the plan is the forward pass of every
- * family; the plan is built from the family's row and holds no branch on its name. */
+ * micro-batch.  The tail (final norm, projection, the layers before the head) runs on the rows that
+ * the loss reads, gathered into F; its result is in G where that has a width, else in F.  One walk
+ * over the plan is the forward pass of every family; the plan is built from the family's row and
+ * has no branch on its name. */
 #ifndef ZF_MODEL_PLAN_H
 #define ZF_MODEL_PLAN_H
 
@@ -44,26 +46,26 @@ struct zf_op {
   int64_t heads;        /* HEADNORM, ROPE */
   int32_t weight, bias; /* parameter number, -1: none */
   int accumulate;       /* LINEAR */
-  int reuse_input;      /* LINEAR: of the same inputs as the one just before */
+  int reuse_input;      /* LINEAR: same, unchanged input as the previous operation */
   int gated;            /* ACT: the second half of src is `up` */
   int64_t layer;        /* ATTENTION; -1 elsewhere */
   float scale;          /* ATTENTION, SCALE */
   float cap;            /* ATTENTION: soft-cap of scores; 0: none */
-  int64_t window;       /* ATTENTION: keys nearer than this are seen; 0: all */
+  int64_t window;       /* ATTENTION: keys at a distance below this; 0: all */
   int64_t offset;       /* POSITION, TYPE */
   enum zf_norm norm;    /* NORM, HEADNORM */
   int act;              /* ACT */
-  int rope;             /* ROPE: which of the configuration's */
+  int rope;             /* ROPE: index of the configuration's rope */
 };
 
-/* A tensor that the plan wants from the checkpoint. */
+/* A tensor that the plan reads from the checkpoint. */
 struct zf_wanted_tensor {
   char name[160]; /* without the family's prefix */
   int ndim;
   int64_t shape[2];
   int decayed;        /* a matrix: weight decay applies */
-  int outside_prefix; /* it stands beside the body's prefix */
-  float plus;         /* added to every element where it is read (norms that multiply by 1 + w) */
+  int outside_prefix; /* its name in the checkpoint does not have the body's prefix */
+  float plus;         /* added to every element on reading (norms that multiply by 1 + w) */
 };
 
 struct zf_plan {
@@ -79,11 +81,12 @@ struct zf_plan {
   int causal;
 };
 
-/* Builds the plan of a configuration.  ZF_ENOMEM. */
-int zf_plan_build(struct zf_plan *out, const struct zf_config *config);
+/* Builds the plan of a configuration; zf_plan_free frees it.  ZF_ENOMEM. */
+int zf_plan_build(struct zf_plan *plan, const struct zf_config *config);
 void zf_plan_free(struct zf_plan *plan);
 
-/* Multiply-adds of a forward pass over T tokens and R rows of head, attention left out. */
+/* Multiply-adds of the weights' products in a forward pass over `tokens` tokens, `rows` of which
+ * reach the head of `outputs` outputs; attention scores are not counted. */
 double zf_plan_macs(const struct zf_plan *plan, int64_t tokens, int64_t rows, int64_t outputs);
 
 #endif

@@ -1,4 +1,4 @@
-/* Rotary embeddings: what config.json says of them, and their frequencies. */
+/* Rotary embeddings: reads their keys of config.json, and computes their frequencies. */
 #include <math.h>
 #include <string.h>
 
@@ -9,11 +9,13 @@
 const char *const zf_rope_names[ZF_ROPE_KINDS] = {"default", "linear", "dynamic",
                                                   "llama3",  "yarn",   "longrope"};
 
-enum { ZF_ROPE_LONGEST = 1 << 24 }; /* tokens that a dynamic scaling may stretch to */
+enum {
+  MAX_DYNAMIC_CONTEXT = 1 << 24
+}; /* tokens; dynamic scaling stretches the context no further */
 
 static const double PI = 3.14159265358979323846;
 
-/* A number of a scaling that cannot do without it. */
+/* Reads a number of a scaling; `required`: its absence is an error. */
 static int scaling_num(double *out, const struct zf_config_reader *reader, const json_t *settings,
                        const char *key, const char *type, int required) {
   const json_t *value = json_object_get(settings, key);
@@ -29,12 +31,12 @@ static int read_kind(struct zf_rope_conf *rope, const struct zf_config_reader *r
   *type = "default";
   if ((rc = zf_json_str(type, settings, "type", reader->name))) return rc;
   if ((rc = zf_json_str(type, settings, "rope_type", reader->name))) return rc;
-  /* Early Phi-3 files say "su", or "yarn" with factors of each dimension. */
+  /* Early Phi-3 files say "su", or "yarn" with a factor for each dimension. */
   if (!strcmp(*type, "su") || (!strcmp(*type, "yarn") && json_object_get(settings, "short_factor")))
     *type = zf_rope_names[ZF_ROPE_LONG];
-  for (int k = 0; k < ZF_ROPE_KINDS; k++)
-    if (!strcmp(*type, zf_rope_names[k])) {
-      rope->kind = (enum zf_rope_kind)k;
+  for (int i = 0; i < ZF_ROPE_KINDS; i++)
+    if (!strcmp(*type, zf_rope_names[i])) {
+      rope->kind = (enum zf_rope_kind)i;
       return 0;
     }
   return zf_error(ZF_EINVALID,
@@ -63,11 +65,13 @@ static int read_factors(float *out, int64_t *count, const struct zf_config_reade
   return 0;
 }
 
-/* YaRN, section 3.4: 0.1 ln s + 1; two numbers, where a model was trained with them, by their
- * ratio. */
-static double yarn_attention(double factor, double m, double all) {
-  double a = factor <= 1 ? 1 : 0.1 * (m > 0 ? m : 1) * log(factor) + 1;
-  return m > 0 && all > 0 && factor > 1 ? a / (0.1 * all * log(factor) + 1) : a;
+/* YaRN, section 3.4: 0.1 m ln s + 1, m = 1.  A model trained with mscale and mscale_all_dim has the
+ * ratio of this value for m = mscale to that for m = mscale_all_dim. */
+static double yarn_attention(double factor, double mscale, double mscale_all) {
+  if (factor <= 1) return 1;
+  double attention = 0.1 * (mscale > 0 ? mscale : 1) * log(factor) + 1;
+  if (!(mscale > 0 && mscale_all > 0)) return attention;
+  return attention / (0.1 * mscale_all * log(factor) + 1);
 }
 
 static int read_long(const struct zf_config *config, struct zf_rope_conf *rope,
@@ -85,10 +89,24 @@ static int read_long(const struct zf_config *config, struct zf_rope_conf *rope,
   return 0;
 }
 
+static int read_yarn(const struct zf_config *config, struct zf_rope_conf *rope,
+                     const struct zf_config_reader *reader, const json_t *settings) {
+  double mscale = 0, mscale_all = 0;
+  int rc;
+  if (!json_is_number(json_object_get(settings, "factor")))
+    rope->factor = (double)config->max_pos / rope->original;
+  if ((rc = zf_json_num(&rope->beta_fast, settings, "beta_fast", reader->name))) return rc;
+  if ((rc = zf_json_num(&rope->beta_slow, settings, "beta_slow", reader->name))) return rc;
+  if ((rc = zf_json_bool(&rope->cut, settings, "truncate", reader->name))) return rc;
+  if ((rc = zf_json_num(&mscale, settings, "mscale", reader->name))) return rc;
+  if ((rc = zf_json_num(&mscale_all, settings, "mscale_all_dim", reader->name))) return rc;
+  rope->attention = yarn_attention(rope->factor, mscale, mscale_all);
+  return 0;
+}
+
 static int read_scaling(const struct zf_config *config, struct zf_rope_conf *rope,
                         const struct zf_config_reader *reader, const json_t *settings) {
   const char *type;
-  double m = 0, all = 0;
   int rc;
   if ((rc = read_kind(rope, reader, settings, &type))) return rc;
   enum zf_rope_kind rope_kind = rope->kind;
@@ -107,16 +125,7 @@ static int read_scaling(const struct zf_config *config, struct zf_rope_conf *rop
       (rc = scaling_num(&rope->original, reader, settings, "original_max_position_embeddings", type,
                         llama3)))
     return rc;
-  if (rope_kind == ZF_ROPE_YARN) {
-    if (!json_is_number(json_object_get(settings, "factor")))
-      rope->factor = (double)config->max_pos / rope->original;
-    if ((rc = zf_json_num(&rope->beta_fast, settings, "beta_fast", reader->name))) return rc;
-    if ((rc = zf_json_num(&rope->beta_slow, settings, "beta_slow", reader->name))) return rc;
-    if ((rc = zf_json_bool(&rope->cut, settings, "truncate", reader->name))) return rc;
-    if ((rc = zf_json_num(&m, settings, "mscale", reader->name))) return rc;
-    if ((rc = zf_json_num(&all, settings, "mscale_all_dim", reader->name))) return rc;
-    rope->attention = yarn_attention(rope->factor, m, all);
-  }
+  if (rope_kind == ZF_ROPE_YARN && (rc = read_yarn(config, rope, reader, settings))) return rc;
   if (rope_kind == ZF_ROPE_LONG && (rc = read_long(config, rope, reader, settings))) return rc;
   if (rope_kind != ZF_ROPE_YARN && rope_kind != ZF_ROPE_LONG) return 0;
   return zf_json_num(&rope->attention, settings, "attention_factor", reader->name);
@@ -126,17 +135,17 @@ static int check(const struct zf_config *config, const struct zf_rope_conf *rope
                  const struct zf_config_reader *reader) {
   const struct {
     const char *key;
-    double v;
-  } above[] = {{"rope_theta", rope->theta},
-               {"factor", rope->factor},
-               {"low_freq_factor", rope->low},
-               {"high_freq_factor", rope->high},
-               {"original_max_position_embeddings", rope->original},
-               {"beta_fast", rope->beta_fast},
-               {"beta_slow", rope->beta_slow},
-               {"attention_factor", rope->attention}};
-  for (size_t i = 0; i < sizeof above / sizeof *above; i++) {
-    int rc = zf_config_positive(reader, above[i].key, above[i].v);
+    double value;
+  } positive[] = {{"rope_theta", rope->theta},
+                  {"factor", rope->factor},
+                  {"low_freq_factor", rope->low},
+                  {"high_freq_factor", rope->high},
+                  {"original_max_position_embeddings", rope->original},
+                  {"beta_fast", rope->beta_fast},
+                  {"beta_slow", rope->beta_slow},
+                  {"attention_factor", rope->attention}};
+  for (size_t i = 0; i < sizeof positive / sizeof *positive; i++) {
+    int rc = zf_config_positive(reader, positive[i].key, positive[i].value);
     if (rc) return rc;
   }
   if (rope->kind == ZF_ROPE_LLAMA3 && rope->high <= rope->low)
@@ -177,7 +186,7 @@ static int read_object(struct zf_config *config, struct zf_rope_conf *rope,
   return read_scaling(config, rope, reader, settings);
 }
 
-/* Old spelling: rope_theta beside rope_scaling {type|rope_type, ...}; new one: both in
+/* Old spelling: the keys rope_theta and rope_scaling {type|rope_type, ...}.  New spelling: both in
  * rope_parameters, which may hold an object for each kind of block. */
 int zf_rope_read(struct zf_config *config, const struct zf_config_reader *reader) {
   const struct zf_family *family = config->family;
@@ -197,7 +206,7 @@ int zf_rope_read(struct zf_config *config, const struct zf_config_reader *reader
   const json_t *settings = json_object_get(reader->obj, "rope_scaling"), *full;
   if (settings && !json_is_null(settings) &&
       (!json_is_object(settings) || json_object_size(settings)))
-    key = "rope_scaling"; /* counts over the other, as in Transformers */
+    key = "rope_scaling"; /* takes precedence over rope_parameters, as in Transformers */
   else
     settings = json_object_get(reader->obj, key);
   if ((rc = zf_json_num(&all->theta, reader->obj, family->k_theta ? family->k_theta : "rope_theta",
@@ -224,15 +233,14 @@ int zf_rope_read(struct zf_config *config, const struct zf_config_reader *reader
                     reader->name);
   if ((rc = check(config, all, reader))) return rc;
   if (all->kind == ZF_ROPE_DYNAMIC)
-    config->context = (int64_t)fmin((double)config->context * all->factor, ZF_ROPE_LONGEST);
+    config->context = (int64_t)fmin((double)config->context * all->factor, MAX_DYNAMIC_CONTEXT);
   return config->ropes == 2 ? check(config, local, reader) : 0;
 }
 
 int zf_rope_by_length(const struct zf_config *config) {
-  int any = 0;
   for (int i = 0; i < config->ropes; i++)
-    any |= config->rope[i].kind == ZF_ROPE_LONG || config->rope[i].kind == ZF_ROPE_DYNAMIC;
-  return any;
+    if (config->rope[i].kind == ZF_ROPE_LONG || config->rope[i].kind == ZF_ROPE_DYNAMIC) return 1;
+  return 0;
 }
 
 int64_t zf_config_rot(const struct zf_config *config) {
@@ -240,12 +248,12 @@ int64_t zf_config_rot(const struct zf_config *config) {
   return (int64_t)((double)config->head_dim * config->rope[0].partial) / 2 * 2;
 }
 
-/* The dimension that turns `rotations` times over the original length. */
+/* The dimension that rotates `rotations` times over the original length. */
 static double yarn_dim(double rotations, int64_t dim, const struct zf_rope_conf *rope) {
   return (double)dim * log(rope->original / (rotations * 2 * PI)) / (2 * log(rope->theta));
 }
 
-static double yarn(double f, int64_t i, int64_t dim, const struct zf_rope_conf *rope) {
+static double yarn(double freq, int64_t i, int64_t dim, const struct zf_rope_conf *rope) {
   double low = yarn_dim(rope->beta_fast, dim, rope), high = yarn_dim(rope->beta_slow, dim, rope);
   if (rope->cut) {
     low = floor(low);
@@ -255,44 +263,46 @@ static double yarn(double f, int64_t i, int64_t dim, const struct zf_rope_conf *
   high = fmin(high, (double)(dim - 1));
   if (low == high) high += 0.001;
   double ramp = fmin(fmax(((double)i - low) / (high - low), 0), 1);
-  return f / rope->factor * ramp + f * (1 - ramp);
+  return freq / rope->factor * ramp + freq * (1 - ramp);
 }
 
-static double llama3(double f, const struct zf_rope_conf *rope) {
-  double wavelength = 2 * PI / f;
-  double s = (rope->original / wavelength - rope->low) / (rope->high - rope->low);
-  if (wavelength > rope->original / rope->low) return f / rope->factor;
-  if (wavelength >= rope->original / rope->high) return (1 - s) * f / rope->factor + s * f;
-  return f;
+static double llama3(double freq, const struct zf_rope_conf *rope) {
+  double wavelength = 2 * PI / freq;
+  double smooth = (rope->original / wavelength - rope->low) / (rope->high - rope->low);
+  if (wavelength > rope->original / rope->low) return freq / rope->factor;
+  if (wavelength >= rope->original / rope->high)
+    return (1 - smooth) * freq / rope->factor + smooth * freq;
+  return freq;
 }
 
-/* The base that stretches `length` tokens over the turns of the original ones. */
-static double dynamic(const struct zf_rope_conf *rope, int64_t dim, int64_t length) {
-  double by = rope->factor * (double)length / rope->original - (rope->factor - 1);
-  return rope->theta * pow(by, (double)dim / (double)(dim - 2));
+/* The base with which `length` tokens span the rotations of the original length. */
+static double dynamic_base(const struct zf_rope_conf *rope, int64_t dim, int64_t length) {
+  double stretch = rope->factor * (double)length / rope->original - (rope->factor - 1);
+  return rope->theta * pow(stretch, (double)dim / (double)(dim - 2));
 }
 
 void zf_rope_freqs(double *inv_freq, int64_t dim, const struct zf_rope_conf *rope, int64_t length) {
   int far = (double)length > rope->original;
-  double theta = far && rope->kind == ZF_ROPE_DYNAMIC ? dynamic(rope, dim, length) : rope->theta;
+  double theta =
+      far && rope->kind == ZF_ROPE_DYNAMIC ? dynamic_base(rope, dim, length) : rope->theta;
   for (int64_t i = 0; i < dim / 2; i++) {
-    double f = pow(theta, -2.0 * (double)i / (double)dim);
+    double freq = pow(theta, -2.0 * (double)i / (double)dim);
     switch (rope->kind) {
       case ZF_ROPE_LINEAR:
-        f /= rope->factor;
+        freq /= rope->factor;
         break;
       case ZF_ROPE_LLAMA3:
-        f = llama3(f, rope);
+        freq = llama3(freq, rope);
         break;
       case ZF_ROPE_YARN:
-        f = yarn(f, i, dim, rope);
+        freq = yarn(freq, i, dim, rope);
         break;
       case ZF_ROPE_LONG:
-        f /= (double)(far ? rope->far[i] : rope->near[i]);
+        freq /= (double)(far ? rope->far[i] : rope->near[i]);
         break;
       default:
         break;
     }
-    inv_freq[i] = f;
+    inv_freq[i] = freq;
   }
 }

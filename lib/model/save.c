@@ -1,4 +1,4 @@
-/* Writing a model directory that other tools load. */
+/* Writes a model directory that other tools load. */
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -10,118 +10,122 @@
 #include "fmt/json.h"
 #include "model/model.h"
 
-/* What tensor i of the file is: a parameter, or one of the checkpoint that is carried over. */
-struct source {
-  const struct zf_param *param;
+/* Source of a tensor of the written file: a parameter, or a tensor of the checkpoint that is carried
+ * over unchanged. */
+struct saved_tensor {
+  const struct zf_param *param; /* NULL: carried */
   const struct zf_st_tensor *carried;
 };
 
-struct filler {
+struct save_writer {
   const struct zf_st_out *out;
-  const struct source *from;
+  const struct saved_tensor *from;
 };
 
-/* Writes n values in the dtype of the file, piece by piece. */
+/* Writes `total` values in the dtype of the file, chunk by chunk. */
 static void write_values(FILE *file, const void *data, enum zf_dtype type, enum zf_dtype to,
-                         int64_t n) {
-  enum { PIECE = 8192 };
+                         int64_t total) {
+  enum { CHUNK = 8192 };
   size_t size = zf_dtype_info(to)->size;
   if (to == type) {
-    fwrite(data, size, (size_t)n, file);
+    fwrite(data, size, (size_t)total, file);
     return;
   }
-  float wide[PIECE], narrow[PIECE];
-  for (int64_t at = 0; at < n; at += PIECE) {
-    int64_t k = n - at < PIECE ? n - at : PIECE;
-    zf_to_f32(wide, (const char *)data + zf_dtype_bytes(type, at), type, k);
-    zf_from_f32(narrow, wide, to, k);
-    fwrite(narrow, size, (size_t)k, file);
+  float wide[CHUNK], narrow[CHUNK];
+  for (int64_t i = 0; i < total; i += CHUNK) {
+    int64_t count = total - i < CHUNK ? total - i : CHUNK;
+    zf_to_f32(wide, (const char *)data + zf_dtype_bytes(type, i), type, count);
+    zf_from_f32(narrow, wide, to, count);
+    fwrite(narrow, size, (size_t)count, file);
   }
 }
 
-static int fill(void *ctx, int64_t i, FILE *file) {
-  const struct filler *filler = ctx;
-  const struct zf_param *param = filler->from[i].param;
-  const struct zf_st_tensor *tensor = filler->from[i].carried;
+static int write_tensor(void *ctx, int64_t number, FILE *file) {
+  const struct save_writer *writer = ctx;
+  const struct zf_param *param = writer->from[number].param;
+  const struct zf_st_tensor *tensor = writer->from[number].carried;
   if (param)
-    write_values(file, param->data, param->type, filler->out[i].type, param->count);
+    write_values(file, param->data, param->type, writer->out[number].type, param->count);
   else
-    write_values(file, tensor->data, (enum zf_dtype)tensor->type, filler->out[i].type,
+    write_values(file, tensor->data, (enum zf_dtype)tensor->type, writer->out[number].type,
                  tensor->count);
   return 0;
 }
 
-/* --- values that a file shall not hold --- */
+/* --- values that a file must not hold --- */
 
-struct unfit {
-  int64_t infinite,
-      wide;         /* values that are not finite; that are, but not in the dtype of the file */
-  const char *name; /* the first tensor that has one */
+struct bad_values {
+  int64_t not_finite;
+  int64_t too_large; /* finite, but out of the range of the file's dtype */
+  const char *name;  /* the first tensor that has one */
 };
 
-static void look_at(struct unfit *unfit, const char *name, const void *data, enum zf_dtype type,
-                    enum zf_dtype to, int64_t n) {
-  enum { PIECE = 8192 };
-  float value[PIECE], stored[PIECE];
-  int64_t before = unfit->infinite + unfit->wide;
-  for (int64_t at = 0; at < n; at += PIECE) {
-    int64_t k = n - at < PIECE ? n - at : PIECE;
-    const float *v = value, *w = value;
+/* Adds the bad values of a tensor of dtype `type`, to be written in dtype `to`. */
+static void count_bad(struct bad_values *bad, const char *name, const void *data,
+                      enum zf_dtype type, enum zf_dtype to, int64_t total) {
+  enum { CHUNK = 8192 };
+  float converted[CHUNK], read_back[CHUNK];
+  int64_t before = bad->not_finite + bad->too_large;
+  for (int64_t i = 0; i < total; i += CHUNK) {
+    int64_t count = total - i < CHUNK ? total - i : CHUNK;
+    const float *value = converted;
     if (type == ZF_F32)
-      v = w = (const float *)data + at;
+      value = (const float *)data + i;
     else
-      zf_to_f32(value, (const char *)data + zf_dtype_bytes(type, at), type, k);
+      zf_to_f32(converted, (const char *)data + zf_dtype_bytes(type, i), type, count);
+    const float *stored = value;
     if (to != type && to != ZF_F32) {
-      char narrow[PIECE * sizeof(float)];
-      zf_from_f32(narrow, v, to, k);
-      zf_to_f32(stored, narrow, to, k);
-      w = stored;
+      char narrow[CHUNK * sizeof(float)];
+      zf_from_f32(narrow, value, to, count);
+      zf_to_f32(read_back, narrow, to, count);
+      stored = read_back;
     }
-    for (int64_t i = 0; i < k; i++) {
-      unfit->infinite += !isfinite(v[i]);
-      unfit->wide += isfinite(v[i]) && !isfinite(w[i]);
+    for (int64_t j = 0; j < count; j++) {
+      bad->not_finite += !isfinite(value[j]);
+      bad->too_large += isfinite(value[j]) && !isfinite(stored[j]);
     }
   }
-  if (!before && unfit->infinite + unfit->wide) unfit->name = name;
+  if (!before && bad->not_finite + bad->too_large) bad->name = name;
 }
 
-static int refuse(const struct unfit *unfit, const char *dir, enum zf_dtype to) {
-  if (unfit->infinite)
+static int refuse_bad(const struct bad_values *bad, const char *dir, enum zf_dtype to) {
+  if (bad->not_finite)
     return zf_error(
         ZF_EDIVERGED,
         "%s: %lld weights are not finite numbers, the first of them in '%s': not written; a "
         "smaller learning rate may help",
-        dir, (long long)unfit->infinite, unfit->name);
-  if (unfit->wide)
+        dir, (long long)bad->not_finite, bad->name);
+  if (bad->too_large)
     return zf_error(
         ZF_EUSAGE,
         "%s: %lld weights are too large for %s, the first of them in '%s': not written; bf16 "
         "and f32 hold them",
-        dir, (long long)unfit->wide, zf_dtype_info(to)->name, unfit->name);
+        dir, (long long)bad->too_large, zf_dtype_info(to)->name, bad->name);
   return 0;
 }
 
 int zf_model_finite(const struct zf_model *model, const char *name) {
-  struct unfit unfit = {0};
+  struct bad_values bad = {0};
   for (int64_t i = 0; i < model->params.count; i++) {
     const struct zf_param *param = &model->params.param[i];
     if (param->trained)
-      look_at(&unfit, param->name, param->data, param->type, param->type, param->count);
+      count_bad(&bad, param->name, param->data, param->type, param->type, param->count);
   }
-  return refuse(&unfit, name, ZF_F32);
+  return refuse_bad(&bad, name, ZF_F32);
 }
 
-/* Carried tensors are written as they lie in the file. */
-static int check_values(const struct zf_st_out *out, const struct source *from, int64_t count,
+/* Checks the parameters; carried tensors are written unchanged. */
+static int check_values(const struct zf_st_out *out, const struct saved_tensor *from, int64_t count,
                         const char *path) {
-  struct unfit unfit = {0};
+  struct bad_values bad = {0};
   enum zf_dtype to = ZF_F32;
   for (int64_t i = 0; i < count; i++) {
     const struct zf_param *param = from[i].param;
-    if (param) look_at(&unfit, param->name, param->data, param->type, out[i].type, param->count);
-    if (param && unfit.wide) to = out[i].type;
+    if (!param) continue;
+    count_bad(&bad, param->name, param->data, param->type, out[i].type, param->count);
+    if (bad.too_large) to = out[i].type;
   }
-  return refuse(&unfit, path, to);
+  return refuse_bad(&bad, path, to);
 }
 
 static void declare(struct zf_st_out *out, const char *name, enum zf_dtype type, int ndim,
@@ -130,31 +134,42 @@ static void declare(struct zf_st_out *out, const char *name, enum zf_dtype type,
   memcpy(out->shape, shape, sizeof *shape * (size_t)ndim);
 }
 
-/* All parameters and what is carried, or the trained ones alone. */
-static int save_weights(const struct zf_model *model, const char *path, int dtype, int trained_only,
-                        const char *const *metadata, int64_t nmetadata) {
-  struct zf_st_out *out = zf_calloc(model->st->count + model->params.count, sizeof *out);
-  struct source *from = zf_calloc(model->st->count + model->params.count, sizeof *from);
-  int64_t n = 0;
-  int rc = out && from ? 0 : ZF_ENOMEM;
-  for (int64_t i = 0; !rc && i < model->params.count; i++) {
+/* Lists the tensors of the file: all parameters and the carried tensors, or the trained parameters
+ * only.  Returns their number. */
+static int64_t list_tensors(struct zf_st_out *out, struct saved_tensor *from,
+                            const struct zf_model *model, int dtype, int trained_only) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < model->params.count; i++) {
     const struct zf_param *param = &model->params.param[i];
     if (trained_only && !param->trained) continue;
-    declare(&out[n], param->name, dtype >= 0 ? (enum zf_dtype)dtype : zf_dtype_saved(param->type),
-            param->ndim, param->shape);
-    from[n++].param = param;
+    declare(&out[count], param->name,
+            dtype >= 0 ? (enum zf_dtype)dtype : zf_dtype_saved(param->type), param->ndim,
+            param->shape);
+    from[count++].param = param;
   }
-  for (int64_t i = 0; !rc && !trained_only && i < model->st->count; i++) {
+  if (trained_only) return count;
+  for (int64_t i = 0; i < model->st->count; i++) {
     const struct zf_st_tensor *tensor = &model->st->tensor[i];
     if (tensor->type < 0 || tensor->type >= ZF_DTYPES ||
         !zf_family_carries(model->config.family, tensor->name))
       continue;
-    declare(&out[n], tensor->name, (enum zf_dtype)tensor->type, tensor->ndim, tensor->shape);
-    from[n++].carried = tensor;
+    declare(&out[count], tensor->name, (enum zf_dtype)tensor->type, tensor->ndim, tensor->shape);
+    from[count++].carried = tensor;
   }
-  struct filler filler = {out, from};
-  if (!rc) rc = check_values(out, from, n, path);
-  if (!rc) rc = zf_st_write(path, out, n, metadata, nmetadata, fill, &filler);
+  return count;
+}
+
+static int save_weights(const struct zf_model *model, const char *path, int dtype, int trained_only,
+                        const char *const *metadata, int64_t nmetadata) {
+  struct zf_st_out *out = zf_calloc(model->st->count + model->params.count, sizeof *out);
+  struct saved_tensor *from = zf_calloc(model->st->count + model->params.count, sizeof *from);
+  int rc = ZF_ENOMEM;
+  if (out && from) {
+    struct save_writer writer = {out, from};
+    int64_t count = list_tensors(out, from, model, dtype, trained_only);
+    rc = check_values(out, from, count, path);
+    if (!rc) rc = zf_st_write(path, out, count, metadata, nmetadata, write_tensor, &writer);
+  }
   free(from);
   free(out);
   return rc;
@@ -165,8 +180,8 @@ int zf_model_save_trained(const struct zf_model *model, const char *path,
   return save_weights(model, path, -1, 1, metadata, nmetadata);
 }
 
-/* The loaders of other tools cast to the dtype that config.json names: name the widest that the
- * file holds, or small updates are lost there. */
+/* The loaders of other tools cast weights to the dtype that config.json names.  It must be the widest
+ * dtype of the file, or small updates are lost there. */
 static const char *torch_dtype(const struct zf_model *model, int dtype) {
   static const char *const name[ZF_DTYPES] = {
       [ZF_F32] = "float32", [ZF_F16] = "float16", [ZF_BF16] = "bfloat16"};
@@ -180,21 +195,21 @@ static const char *torch_dtype(const struct zf_model *model, int dtype) {
 static int read_config(json_t **out, const struct zf_model *model) {
   if (model->gguf) {
     int rc = zf_gguf_config(out, model->dir);
-    if (!rc) json_object_del(*out, "unused_window"); /* a remark of the reader, no setting */
+    if (!rc) json_object_del(*out, "unused_window"); /* a remark for zf_model_notes, no setting */
     return rc;
   }
   return zf_json_parse(out, model->config_text, strlen(model->config_text), "config.json");
 }
 
-/* What a new head of labels, or another use of one, changes. */
+/* Sets the keys of a new head of labels. */
 static int set_labels(json_t *obj, const struct zf_model *model) {
   json_t *names = json_object(), *numbers = json_object();
   int failed = !names || !numbers;
-  for (int64_t i = 0; !failed && i < model->config.outputs; i++) {
+  for (int64_t i = 0; i < model->config.outputs; i++) {
     char key[24], label[32];
     snprintf(key, sizeof key, "%lld", (long long)i);
     snprintf(label, sizeof label, "LABEL_%lld", (long long)i);
-    failed = json_object_set_new(names, key, json_string(label)) ||
+    failed = failed || json_object_set_new(names, key, json_string(label)) ||
              json_object_set_new(numbers, label, json_integer(i));
   }
   json_t *classes = json_pack("[s]", model->config.family->classifier);
@@ -207,38 +222,43 @@ static int set_labels(json_t *obj, const struct zf_model *model) {
   return failed ? ZF_ENOMEM : 0;
 }
 
-static int save_config(const struct zf_model *model, const char *dir, int dtype) {
-  char *to = zf_path_join(dir, "config.json");
-  json_t *obj = NULL;
-  char *text = NULL;
-  int rc = to ? read_config(&obj, model) : ZF_ENOMEM;
-  if (!rc) {
-    const char *key = json_object_get(obj, "dtype") ? "dtype" : "torch_dtype";
-    json_t *part =
-        model->config.family->nest ? json_object_get(obj, model->config.family->nest) : obj;
-    if (json_object_set_new(obj, key, json_string(torch_dtype(model, dtype)))) rc = ZF_ENOMEM;
-    if (model->nmade) rc = set_labels(obj, model);
-    if (model->config.classify && (model->nmade || json_object_get(obj, "problem_type")) &&
-        json_object_set_new(obj, "problem_type",
-                            json_string(zf_problem_names[model->config.problem])))
-      rc = ZF_ENOMEM;
-    if (model->own_head && json_object_set_new(part, model->config.family->tie.key, json_false()))
-      rc = ZF_ENOMEM;
-  }
-  if (!rc) {
-    text = zf_json_dump(obj, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-    rc = text ? zf_write_file(to, text, strlen(text)) : zf_error(ZF_ENOMEM, "out of memory");
-  }
+/* Sets the keys that differ from those of the checkpoint's config.json. */
+static int set_keys(json_t *obj, const struct zf_model *model, int dtype) {
+  const struct zf_config *config = &model->config;
+  const char *key = json_object_get(obj, "dtype") ? "dtype" : "torch_dtype";
+  json_t *sizes = config->family->nest ? json_object_get(obj, config->family->nest) : obj;
+  if (json_object_set_new(obj, key, json_string(torch_dtype(model, dtype)))) return ZF_ENOMEM;
+  if (model->nnew && set_labels(obj, model)) return ZF_ENOMEM;
+  if (config->classify && (model->nnew || json_object_get(obj, "problem_type")) &&
+      json_object_set_new(obj, "problem_type", json_string(zf_problem_names[config->problem])))
+    return ZF_ENOMEM;
+  if (model->untied_head && json_object_set_new(sizes, config->family->tie.key, json_false()))
+    return ZF_ENOMEM;
+  return 0;
+}
+
+static int write_json(const char *path, const json_t *obj) {
+  char *text = zf_json_dump(obj, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+  int rc = text ? zf_write_file(path, text, strlen(text)) : zf_error(ZF_ENOMEM, "out of memory");
   free(text);
+  return rc;
+}
+
+static int save_config(const struct zf_model *model, const char *dir, int dtype) {
+  json_t *obj = NULL;
+  char *path = zf_path_join(dir, "config.json");
+  int rc = path ? read_config(&obj, model) : ZF_ENOMEM;
+  if (!rc) rc = set_keys(obj, model, dtype);
+  if (!rc) rc = write_json(path, obj);
   json_decref(obj);
-  free(to);
+  free(path);
   return rc;
 }
 
 int zf_model_save_sidecars(struct zf_model *model, const char *dir, int dtype) {
   int rc = save_config(model, dir, dtype);
-  if (!rc) rc = zf_sidecars_copy(&model->beside, dir, 0);
-  return rc ? rc : zf_sidecars_keep(&model->beside, dir);
+  if (!rc) rc = zf_sidecars_copy(&model->sidecars, dir, 0);
+  return rc ? rc : zf_sidecars_keep(&model->sidecars, dir);
 }
 
 int zf_model_save(const struct zf_model *model, const char *dir, int dtype,
@@ -247,7 +267,7 @@ int zf_model_save(const struct zf_model *model, const char *dir, int dtype,
   int rc = path ? zf_mkdirs(dir) : ZF_ENOMEM;
   if (!rc) rc = save_weights(model, path, dtype, 0, metadata, nmetadata);
   if (!rc) rc = save_config(model, dir, dtype);
-  if (!rc) rc = zf_sidecars_copy(&model->beside, dir, 0);
+  if (!rc) rc = zf_sidecars_copy(&model->sidecars, dir, 0);
   free(path);
   return rc;
 }

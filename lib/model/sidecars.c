@@ -14,7 +14,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 
-/* Patterns of names; those of a tokenizer are enough to encode with. */
+/* Patterns of names; the files marked `tokenizer` are enough to encode text. */
 static const struct {
   const char *pattern;
   int tokenizer;
@@ -47,7 +47,7 @@ static const struct {
 };
 enum { NAMES = sizeof names / sizeof *names };
 
-/* Folders that the patterns speak of. */
+/* Folders in the patterns. */
 static const char *const folders[] = {"additional_chat_templates", "[0-9]_[A-Z]*"};
 enum { FOLDERS = sizeof folders / sizeof *folders };
 
@@ -69,9 +69,8 @@ int zf_sidecars_is_folder(const char *name) {
 
 /* --- the list --- */
 
-static int by_name(const void *a, const void *b) {
-  const struct zf_sidecar *sidecar = a, *y = b;
-  return strcmp(sidecar->name, y->name);
+static int by_name(const void *left, const void *right) {
+  return strcmp(((const struct zf_sidecar *)left)->name, ((const struct zf_sidecar *)right)->name);
 }
 
 static int add(struct zf_sidecars *sidecars, const char *name, const char *path) {
@@ -90,25 +89,36 @@ static int is_file(const char *path) {
   return !stat(path, &st) && S_ISREG(st.st_mode);
 }
 
-/* Files of the folder `dir`/`below` ("" is itself), and of the folders in it that count. */
-static int list(struct zf_sidecars *sidecars, const char *dir, const char *below) {
-  char *folder = *below ? zf_path_join(dir, below) : zf_strdup(dir);
-  DIR *d = folder ? opendir(folder) : NULL;
-  int rc = !folder ? ZF_ENOMEM : 0;
-  if (folder && !d) rc = zf_error(ZF_EIO, "%s: cannot open: %s", folder, strerror(errno));
-  for (struct dirent *entry; !rc && (entry = readdir(d));) {
-    char *name = *below ? zf_path_join(below, entry->d_name) : zf_strdup(entry->d_name);
-    char *path = zf_path_join(folder, entry->d_name);
-    rc = name && path ? 0 : ZF_ENOMEM;
-    if (!rc && zf_sidecars_is(name) && is_file(path))
-      rc = add(sidecars, name, path);
-    else if (!rc && !*below && zf_sidecars_is_folder(name) && zf_is_dir(path))
-      rc = list(sidecars, dir, name);
-    free(name);
-    free(path);
-  }
-  if (d) closedir(d);
+static int list(struct zf_sidecars *sidecars, const char *dir, const char *subfolder);
+
+/* Adds one entry of the folder `dir`/`subfolder`: a sidecar file, or a folder's files. */
+static int list_entry(struct zf_sidecars *sidecars, const char *dir, const char *subfolder,
+                      const char *entry) {
+  char *name = *subfolder ? zf_path_join(subfolder, entry) : zf_strdup(entry);
+  char *path = name ? zf_path_join(dir, name) : NULL;
+  int rc = path ? 0 : ZF_ENOMEM;
+  if (!rc && zf_sidecars_is(name) && is_file(path))
+    rc = add(sidecars, name, path);
+  else if (!rc && !*subfolder && zf_sidecars_is_folder(name) && zf_is_dir(path))
+    rc = list(sidecars, dir, name);
+  free(name);
+  free(path);
+  return rc;
+}
+
+/* Adds the files of `dir`/`subfolder`; "" is `dir` itself and includes its subfolders' files. */
+static int list(struct zf_sidecars *sidecars, const char *dir, const char *subfolder) {
+  char *folder = *subfolder ? zf_path_join(dir, subfolder) : zf_strdup(dir);
+  if (!folder) return ZF_ENOMEM;
+  DIR *stream = opendir(folder);
+  int rc = stream ? 0 : zf_error(ZF_EIO, "%s: cannot open: %s", folder, strerror(errno));
   free(folder);
+  if (rc) return rc;
+  for (struct dirent *entry; (entry = readdir(stream));) {
+    rc = list_entry(sidecars, dir, subfolder, entry->d_name);
+    if (rc) break;
+  }
+  closedir(stream);
   return rc;
 }
 
@@ -134,44 +144,45 @@ void zf_sidecars_close(struct zf_sidecars *sidecars) {
 }
 
 int zf_sidecars_set(struct zf_sidecars *sidecars, const char *name, const char *text) {
-  int at = 0;
-  while (at < sidecars->count && strcmp(sidecars->file[at].name, name) != 0) at++;
-  int rc = at < sidecars->count ? 0 : add(sidecars, name, NULL);
+  int index = 0;
+  while (index < sidecars->count && strcmp(sidecars->file[index].name, name) != 0) index++;
+  int rc = index < sidecars->count ? 0 : add(sidecars, name, NULL);
   char *copy = rc ? NULL : zf_strdup(text);
   if (!copy) return ZF_ENOMEM;
-  free(sidecars->file[at].text);
-  sidecars->file[at].text = copy;
+  free(sidecars->file[index].text);
+  sidecars->file[index].text = copy;
   return 0;
 }
 
 /* --- copies --- */
 
-/* All bytes of `in` to `o`, and into the hash. */
-static int pour(struct zf_out *out, FILE *in, char hash[33], const char *path) {
-  enum { PIECE = 1 << 16 };
-  char piece[PIECE];
-  struct zf_hash *h;
-  int rc = zf_hash_new(&h);
+/* Copies all bytes of `in` to `out`; hex receives their hash. */
+static int copy_bytes(struct zf_out *out, FILE *in, char hex[33], const char *path) {
+  enum { CHUNK = 1 << 16 };
+  char chunk[CHUNK];
+  struct zf_hash *hash;
+  int rc = zf_hash_new(&hash);
   if (rc) return rc;
-  for (size_t n; (n = fread(piece, 1, PIECE, in)) > 0;) {
-    zf_hash_add(h, piece, n);
-    fwrite(piece, 1, n, out->file);
+  for (size_t len; (len = fread(chunk, 1, CHUNK, in)) > 0;) {
+    zf_hash_add(hash, chunk, len);
+    fwrite(chunk, 1, len, out->file);
   }
   if (ferror(in)) rc = zf_error(ZF_EIO, "%s: cannot read: %s", path, strerror(errno));
-  zf_hash_hex(h, hash);
-  zf_hash_free(h);
+  zf_hash_hex(hash, hex);
+  zf_hash_free(hash);
   return rc;
 }
 
-static int copy_file(const char *path, const char *want, const char *to, int *same) {
+/* *same: the file at `path` exists and has the expected hash; only then it is copied. */
+static int copy_file(const char *path, const char *expected, const char *to, int *same) {
   char hash[33];
   struct zf_out out;
   FILE *in = fopen(path, "rb");
   if (!in)
     return errno == ENOENT ? 0 : zf_error(ZF_EIO, "%s: cannot open: %s", path, strerror(errno));
   int rc = zf_out_open(&out, to);
-  if (!rc) rc = pour(&out, in, hash, path);
-  *same = !rc && !strcmp(hash, want);
+  if (!rc) rc = copy_bytes(&out, in, hash, path);
+  *same = !rc && !strcmp(hash, expected);
   if (*same)
     rc = zf_out_commit(&out);
   else
@@ -180,7 +191,7 @@ static int copy_file(const char *path, const char *want, const char *to, int *sa
   return rc;
 }
 
-/* Copies FROM/NAME when its bytes have the hash; *same says whether they had. */
+/* Copies FROM/NAME where its bytes have the sidecar's hash; *same: they have. */
 static int copy_same(const struct zf_sidecar *sidecar, const char *from, const char *to,
                      int *same) {
   char *path = zf_path_join(from, sidecar->name), hash[33];
@@ -204,7 +215,7 @@ static int copy_one(const struct zf_sidecars *sidecars, const struct zf_sidecar 
   if (!rc && !same) rc = copy_same(sidecar, sidecars->dir, to, &same);
   if (rc || same) return rc;
   return zf_error(ZF_EINVALID,
-                  "%s/%s: was changed since it was read: a copy of it would not belong to these "
+                  "%s/%s: has changed since it was read: a copy of it would not belong to these "
                   "weights; put the old file back",
                   sidecars->dir, sidecar->name);
 }
@@ -219,16 +230,16 @@ static int make_folder(const char *to, const char *name) {
 }
 
 int zf_sidecars_copy(const struct zf_sidecars *sidecars, const char *to, int tokenizer) {
-  int rc = 0;
-  for (int i = 0; !rc && i < sidecars->count; i++) {
+  for (int i = 0; i < sidecars->count; i++) {
     int row = row_of(sidecars->file[i].name);
     if (tokenizer && (row < 0 || !names[row].tokenizer)) continue;
     char *path = zf_path_join(to, sidecars->file[i].name);
-    rc = path ? make_folder(to, sidecars->file[i].name) : ZF_ENOMEM;
+    int rc = path ? make_folder(to, sidecars->file[i].name) : ZF_ENOMEM;
     if (!rc) rc = copy_one(sidecars, &sidecars->file[i], path);
     free(path);
+    if (rc) return rc;
   }
-  return rc;
+  return 0;
 }
 
 int zf_sidecars_keep(struct zf_sidecars *sidecars, const char *dir) {
@@ -252,25 +263,28 @@ static int hash_named(struct zf_hash *hash, const char *dir, const char *name) {
 
 static int has(const char *dir, const char *name) {
   char *path = zf_path_join(dir, name);
-  int there = path && zf_exists(path);
+  int exists = path && zf_exists(path);
   free(path);
-  return there;
+  return exists;
 }
 
-/* The order is that of the first logs, which stay valid by it; what came later is read only where
- * there is no tokenizer.json. */
-int zf_sidecars_hash(char out[33], const char *dir) {
-  static const char *const read[] = {
+/* The order of the names is part of the hash, which logs hold: append names only.  Those behind the
+ * first FIRST were appended, and are read only where there is no tokenizer.json. */
+int zf_sidecars_hash(char hex[33], const char *dir) {
+  static const char *const hashed[] = {
       "config.json",       "tokenizer.json",  "tokenizer_config.json",
       "vocab.json",        "merges.txt",      "special_tokens_map.json",
       "added_tokens.json", "tokenizer.model", "chat_template.jinja",
       "vocab.txt",         "spiece.model"};
-  enum { READ = sizeof read / sizeof *read, FIRST = 9 };
+  enum { ALL = sizeof hashed / sizeof *hashed, FIRST = 9 };
   struct zf_hash *hash;
-  int rc = zf_hash_new(&hash), n = has(dir, "tokenizer.json") ? FIRST : READ;
+  int rc = zf_hash_new(&hash), count = has(dir, "tokenizer.json") ? FIRST : ALL;
   if (rc) return rc;
-  for (int i = 0; !rc && i < n; i++) rc = hash_named(hash, dir, read[i]);
-  if (!rc) zf_hash_hex(hash, out);
+  for (int i = 0; i < count; i++) {
+    rc = hash_named(hash, dir, hashed[i]);
+    if (rc) break;
+  }
+  if (!rc) zf_hash_hex(hash, hex);
   zf_hash_free(hash);
   return rc;
 }

@@ -20,12 +20,12 @@ struct zf_chat {
 int zf_text_span_add(struct zf_text_spans *spans, int64_t from, int64_t to) {
   if (spans->count == spans->cap) {
     int64_t cap = spans->cap ? 2 * spans->cap : 16;
-    struct zf_span *at = realloc(spans->at, (size_t)cap * sizeof *at);
+    struct zf_text_span *at = realloc(spans->at, (size_t)cap * sizeof *at);
     if (!at) return zf_error(ZF_ENOMEM, "out of memory for %lld spans", (long long)cap);
     spans->at = at;
     spans->cap = cap;
   }
-  spans->at[spans->count++] = (struct zf_span){from, to};
+  spans->at[spans->count++] = (struct zf_text_span){from, to};
   return 0;
 }
 
@@ -316,7 +316,7 @@ static int answer_text(const struct zf_chat *chat, const json_t *messages, const
   int rc = render_answer(chat, conversation, tools, index, out, spans);
   json_decref(conversation);
   if (rc || !answer) return rc;
-  const struct zf_span *span = &spans->at[0];
+  const struct zf_text_span *span = &spans->at[0];
   if (contains_in_order(out->data + span->from, (size_t)(span->to - span->from), answer)) return 0;
   return zf_error(ZF_EINVALID,
                   "message %zu: the template leaves out a part of the answer: name another "

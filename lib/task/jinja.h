@@ -31,7 +31,7 @@ enum zf_jinja_flags {
 
 /* Parts of the output, in bytes from..to: those inside generation blocks. */
 struct zf_text_spans {
-  struct zf_span {
+  struct zf_text_span {
     int64_t from, to;
   } * at;
   int64_t count, cap;

@@ -153,12 +153,12 @@ static int exec_generation(struct zj_env *env, const struct zj_node *node) {
   if (rc || !spans) return rc;
   if (spans->count == spans->cap) {
     int64_t cap = spans->cap ? 2 * spans->cap : 16;
-    struct zf_span *at = realloc(spans->at, (size_t)cap * sizeof *at);
+    struct zf_text_span *at = realloc(spans->at, (size_t)cap * sizeof *at);
     if (!at) return zf_error(ZF_ENOMEM, "%s: out of memory", env->jinja->name);
     spans->at = at;
     spans->cap = cap;
   }
-  spans->at[spans->count++] = (struct zf_span){from, (int64_t)env->out->len};
+  spans->at[spans->count++] = (struct zf_text_span){from, (int64_t)env->out->len};
   return 0;
 }
 

@@ -1,6 +1,8 @@
 /* Blocks of GGUF files to f32: plain loops, compiled once for each instruction set that includes
- * them.  A value is the same sequence of f32 operations everywhere, each rounded once, that the
- * `gguf` package takes, so the bits are its bits.
+ * them.  A value is computed by the same sequence of f32 operations on every instruction set, each
+ * rounded once.  The Python package `gguf` takes the same sequence, so the results equal its results
+ * bit for bit.  Letters of the formulas: d and dmin the scales of a block, s the integer scale and
+ * m the (scaled) minimum of a run of values, q the stored integer.
  *
  *   Q8_0  32 values  | d f16 | q i8[32] |                                 x = d q
  *   Q4_0  32         | d f16 | nibbles[16] |                              x = d (q - 8)
@@ -17,29 +19,30 @@
 
 #include "tensor/dtype.h"
 
-static inline float zf_block_f16(const unsigned char *p) {
-  return zf_f16_to_f32((uint16_t)(p[0] | p[1] << 8));
+static inline float zf_block_f16(const unsigned char *block) {
+  return zf_f16_to_f32((uint16_t)(block[0] | block[1] << 8));
 }
 
-static inline void zf_block_q8_0(float *restrict x, const unsigned char *restrict p) {
-  float d = zf_block_f16(p);
-  const signed char *q = (const signed char *)p + 2;
+static inline void zf_block_q8_0(float *restrict x, const unsigned char *restrict block) {
+  float d = zf_block_f16(block);
+  const signed char *q = (const signed char *)block + 2;
   for (int i = 0; i < 32; i++) x[i] = d * (float)q[i];
 }
 
-static inline void zf_block_q4_0(float *restrict x, const unsigned char *restrict p) {
-  float d = zf_block_f16(p);
-  for (int i = 0; i < 16; i++) x[i] = d * (float)((p[2 + i] & 15) - 8);
-  for (int i = 0; i < 16; i++) x[16 + i] = d * (float)((p[2 + i] >> 4) - 8);
+static inline void zf_block_q4_0(float *restrict x, const unsigned char *restrict block) {
+  float d = zf_block_f16(block);
+  for (int i = 0; i < 16; i++) x[i] = d * (float)((block[2 + i] & 15) - 8);
+  for (int i = 0; i < 16; i++) x[16 + i] = d * (float)((block[2 + i] >> 4) - 8);
 }
 
-static inline void zf_block_q4_1(float *restrict x, const unsigned char *restrict p) {
-  float d = zf_block_f16(p), m = zf_block_f16(p + 2);
-  for (int i = 0; i < 16; i++) x[i] = d * (float)(p[4 + i] & 15) + m;
-  for (int i = 0; i < 16; i++) x[16 + i] = d * (float)(p[4 + i] >> 4) + m;
+static inline void zf_block_q4_1(float *restrict x, const unsigned char *restrict block) {
+  float d = zf_block_f16(block), m = zf_block_f16(block + 2);
+  for (int i = 0; i < 16; i++) x[i] = d * (float)(block[4 + i] & 15) + m;
+  for (int i = 0; i < 16; i++) x[16 + i] = d * (float)(block[4 + i] >> 4) + m;
 }
 
-/* Bit i of the four bytes is the fifth of value i: the integers 0 to 31 as they are stored. */
+/* q: the integers 0 to 31 as they are stored.  Bit i of the four bytes at `high` is the fifth bit
+ * of value i; `low` holds the other four bits. */
 static inline void zf_block_fives(int q[32], const unsigned char *high, const unsigned char *low) {
   uint32_t bits = (uint32_t)high[0] | (uint32_t)high[1] << 8 | (uint32_t)high[2] << 16 |
                   (uint32_t)high[3] << 24;
@@ -47,38 +50,40 @@ static inline void zf_block_fives(int q[32], const unsigned char *high, const un
   for (int i = 0; i < 16; i++) q[16 + i] = low[i] >> 4 | (int)(bits >> (16 + i) & 1) << 4;
 }
 
-static inline void zf_block_q5_0(float *restrict x, const unsigned char *restrict p) {
-  float d = zf_block_f16(p);
+static inline void zf_block_q5_0(float *restrict x, const unsigned char *restrict block) {
+  float d = zf_block_f16(block);
   int q[32];
-  zf_block_fives(q, p + 2, p + 6);
+  zf_block_fives(q, block + 2, block + 6);
   for (int i = 0; i < 32; i++) x[i] = d * (float)(q[i] - 16);
 }
 
-static inline void zf_block_q5_1(float *restrict x, const unsigned char *restrict p) {
-  float d = zf_block_f16(p), m = zf_block_f16(p + 2);
+static inline void zf_block_q5_1(float *restrict x, const unsigned char *restrict block) {
+  float d = zf_block_f16(block), m = zf_block_f16(block + 2);
   int q[32];
-  zf_block_fives(q, p + 4, p + 8);
+  zf_block_fives(q, block + 4, block + 8);
   for (int i = 0; i < 32; i++) x[i] = d * (float)q[i] + m;
 }
 
-/* Runs of 16 values; of 128 eight, in the order of their two bits and then of their bytes. */
-static inline void zf_block_q2_k(float *restrict x, const unsigned char *restrict p) {
-  float d = zf_block_f16(p + 80), dmin = zf_block_f16(p + 82);
+/* 16 runs of 16 values.  128 values share 32 bytes: run k of these eight has bits 2 (k / 2) and up
+ * of 16 of the bytes, the first 16 for an even k, the last 16 for an odd one. */
+static inline void zf_block_q2_k(float *restrict x, const unsigned char *restrict block) {
+  float d = zf_block_f16(block + 80), dmin = zf_block_f16(block + 82);
   for (int k = 0; k < 16; k++) {
-    const unsigned char *q = p + 16 + k / 8 * 32 + k % 2 * 16;
-    float s = d * (float)(p[k] & 15), m = dmin * (float)(p[k] >> 4);
+    const unsigned char *q = block + 16 + k / 8 * 32 + k % 2 * 16;
+    float s = d * (float)(block[k] & 15), m = dmin * (float)(block[k] >> 4);
     int shift = k % 8 / 2 * 2;
     for (int i = 0; i < 16; i++) x[k * 16 + i] = s * (float)(q[i] >> shift & 3) - m;
   }
 }
 
-/* As Q2_K, its third bits eight to a byte.  Scale k: low nibbles of byte k, then high ones of byte
- * k - 8; bits 2 (k / 4) of byte 8 + k % 4 on top; 32 is subtracted. */
-static inline void zf_block_q3_k(float *restrict x, const unsigned char *restrict p) {
-  float d = zf_block_f16(p + 108);
-  const unsigned char *scale = p + 96;
+/* As Q2_K, with the third bits of eight values in a byte.  Scale k has 6 bits: its low four are the
+ * low nibble of byte k for k < 8, else the high nibble of byte k - 8; its top two are bits 2 (k / 4)
+ * and up of byte 8 + k % 4.  32 is subtracted. */
+static inline void zf_block_q3_k(float *restrict x, const unsigned char *restrict block) {
+  float d = zf_block_f16(block + 108);
+  const unsigned char *scale = block + 96;
   for (int k = 0; k < 16; k++) {
-    const unsigned char *q = p + 32 + k / 8 * 32 + k % 2 * 16, *third = p + k % 2 * 16;
+    const unsigned char *q = block + 32 + k / 8 * 32 + k % 2 * 16, *third = block + k % 2 * 16;
     int low = k < 8 ? scale[k] & 15 : scale[k - 8] >> 4, top = scale[8 + k % 4] >> k / 4 * 2 & 3;
     float s = d * (float)((low | top << 4) - 32);
     int shift = k % 8 / 2 * 2, bit = k / 2;
@@ -87,37 +92,38 @@ static inline void zf_block_q3_k(float *restrict x, const unsigned char *restric
   }
 }
 
-/* Eight scales and eight minima of 6 bits: the first four of each lie in the low bits of bytes
- * 0-3 and 4-7; of the others bytes 8-11 hold the low nibbles, the top bits of 0-7 the rest. */
+/* Eight scales and eight minima of 6 bits.  The first four scales and minima are the low 6 bits of
+ * bytes 0-3 and 4-7.  The last four have their low nibbles in bytes 8-11 and their top two bits in
+ * the top bits of bytes 0-7. */
 static inline void zf_block_scales(unsigned char scale[8], unsigned char min[8],
-                                   const unsigned char *s) {
+                                   const unsigned char *packed) {
   for (int j = 0; j < 4; j++) {
-    scale[j] = s[j] & 63;
-    min[j] = s[j + 4] & 63;
-    scale[j + 4] = (unsigned char)((s[j + 8] & 15) | s[j] >> 6 << 4);
-    min[j + 4] = (unsigned char)(s[j + 8] >> 4 | s[j + 4] >> 6 << 4);
+    scale[j] = packed[j] & 63;
+    min[j] = packed[j + 4] & 63;
+    scale[j + 4] = (unsigned char)((packed[j + 8] & 15) | packed[j] >> 6 << 4);
+    min[j + 4] = (unsigned char)(packed[j + 8] >> 4 | packed[j + 4] >> 6 << 4);
   }
 }
 
-static inline void zf_block_q4_k(float *restrict x, const unsigned char *restrict p) {
+static inline void zf_block_q4_k(float *restrict x, const unsigned char *restrict block) {
   unsigned char scale[8], min[8];
-  float d = zf_block_f16(p), dmin = zf_block_f16(p + 2);
-  zf_block_scales(scale, min, p + 4);
+  float d = zf_block_f16(block), dmin = zf_block_f16(block + 2);
+  zf_block_scales(scale, min, block + 4);
   for (int j = 0; j < 8; j++) {
-    const unsigned char *q = p + 16 + j / 2 * 32;
+    const unsigned char *q = block + 16 + j / 2 * 32;
     float s = d * (float)scale[j], m = dmin * (float)min[j];
     int shift = j % 2 * 4;
     for (int i = 0; i < 32; i++) x[j * 32 + i] = s * (float)(q[i] >> shift & 15) - m;
   }
 }
 
-/* The fifth bit of run j is bit j of the run's byte of 32. */
-static inline void zf_block_q5_k(float *restrict x, const unsigned char *restrict p) {
+/* Value i of run j has its fifth bit in bit j of byte i of the 32 bytes at `fifth`. */
+static inline void zf_block_q5_k(float *restrict x, const unsigned char *restrict block) {
   unsigned char scale[8], min[8];
-  float d = zf_block_f16(p), dmin = zf_block_f16(p + 2);
-  zf_block_scales(scale, min, p + 4);
+  float d = zf_block_f16(block), dmin = zf_block_f16(block + 2);
+  zf_block_scales(scale, min, block + 4);
   for (int j = 0; j < 8; j++) {
-    const unsigned char *q = p + 48 + j / 2 * 32, *fifth = p + 16;
+    const unsigned char *q = block + 48 + j / 2 * 32, *fifth = block + 16;
     float s = d * (float)scale[j], m = dmin * (float)min[j];
     int shift = j % 2 * 4;
     for (int i = 0; i < 32; i++)
@@ -125,12 +131,13 @@ static inline void zf_block_q5_k(float *restrict x, const unsigned char *restric
   }
 }
 
-/* Of 128 values: four runs of 32, which share the bytes of `high`; run k has its bits 2k. */
-static inline void zf_block_q6_k(float *restrict x, const unsigned char *restrict p) {
-  float d = zf_block_f16(p + 208);
+/* 128 values are four runs of 32, which share the 32 bytes of `high`: run k has bits 2k and 2k + 1
+ * of each. */
+static inline void zf_block_q6_k(float *restrict x, const unsigned char *restrict block) {
+  float d = zf_block_f16(block + 208);
   for (int k = 0; k < 8; k++) {
-    const unsigned char *low = p + k / 4 * 64 + k % 2 * 32, *high = p + 128 + k / 4 * 32;
-    const signed char *scale = (const signed char *)p + 192 + k * 2;
+    const unsigned char *low = block + k / 4 * 64 + k % 2 * 32, *high = block + 128 + k / 4 * 32;
+    const signed char *scale = (const signed char *)block + 192 + k * 2;
     int nibble = k % 4 / 2 * 4, pair = k % 4 * 2;
     for (int h = 0; h < 2; h++) {
       float s = d * (float)scale[h];
@@ -142,12 +149,13 @@ static inline void zf_block_q6_k(float *restrict x, const unsigned char *restric
 
 #define ZF_BLOCKS(TYPE, values, bytes, expand)                                                     \
   case TYPE:                                                                                       \
-    for (int64_t i = 0; i < n; i += (values), p += (bytes)) expand(dst + i, p);                    \
+    for (int64_t i = 0; i < count; i += (values), block += (bytes)) expand(dst + i, block);        \
     break
 
-/* n is a multiple of the block. */
-static inline void zf_blocks_expand(float *dst, const void *src, enum zf_dtype type, int64_t n) {
-  const unsigned char *p = src;
+/* dst[0..count) <- src.  count is a multiple of the block. */
+static inline void zf_blocks_expand(float *dst, const void *src, enum zf_dtype type,
+                                    int64_t count) {
+  const unsigned char *block = src;
   switch (type) {
     ZF_BLOCKS(ZF_Q8_0, 32, 34, zf_block_q8_0);
     ZF_BLOCKS(ZF_Q4_0, 32, 18, zf_block_q4_0);

@@ -9,13 +9,21 @@ struct zf_backprop {
   struct zf_back *back;
   struct zf_optim *optim;
   struct zf_arena arena;
-  float *coef, *slope; /* [rows], [rows][ids] */
-  double norm;         /* of the gradient at hand */
+  float *coef, *slope; /* [rows], [rows][ids]: see zf_score_gradients */
+  double norm;         /* of the current gradient */
 };
 
-int64_t zf_backprop_bytes(const struct zf_limits *lim) {
-  return (int64_t)(zf_arena_cost((size_t)lim->rows * 4) +
-                   zf_arena_cost((size_t)(lim->rows * lim->ids) * 4));
+int64_t zf_backprop_bytes(const struct zf_limits *limits) {
+  return (int64_t)(zf_arena_cost((size_t)limits->rows * 4) +
+                   zf_arena_cost((size_t)(limits->rows * limits->ids) * 4));
+}
+
+static int alloc_gradients(struct zf_backprop *backprop, const struct zf_limits *limits) {
+  int rc = zf_arena_init(&backprop->arena, (size_t)zf_backprop_bytes(limits));
+  if (rc) return rc;
+  backprop->coef = zf_arena_array(&backprop->arena, limits->rows, 4);
+  backprop->slope = zf_arena_array(&backprop->arena, limits->rows * limits->ids, 4);
+  return backprop->coef && backprop->slope ? 0 : ZF_ENOMEM;
 }
 
 int zf_backprop_new(struct zf_backprop **out, struct zf_run *run) {
@@ -23,14 +31,9 @@ int zf_backprop_new(struct zf_backprop **out, struct zf_run *run) {
   struct zf_backprop *backprop = zf_calloc(1, sizeof *backprop);
   if (!backprop) return ZF_ENOMEM;
   enum zf_optim_rule rule = (enum zf_optim_rule)zf_method_info(run->set.method)->rule;
-  int rc = zf_back_new(&backprop->back, run->model, run->fwd, run->set.first.checkpoint);
+  int rc = zf_back_new(&backprop->back, run->model, run->forward, run->set.first.checkpoint);
   if (!rc) rc = zf_optim_new(&backprop->optim, backprop->back, rule);
-  if (!rc) rc = zf_arena_init(&backprop->arena, (size_t)zf_backprop_bytes(&run->lim));
-  if (!rc) {
-    backprop->coef = zf_arena_array(&backprop->arena, run->lim.rows, 4);
-    backprop->slope = zf_arena_array(&backprop->arena, run->lim.rows * run->lim.ids, 4);
-    if (!backprop->coef || !backprop->slope) rc = ZF_ENOMEM;
-  }
+  if (!rc) rc = alloc_gradients(backprop, &run->lim);
   if (rc) {
     zf_backprop_free(backprop);
     return rc;
@@ -47,24 +50,26 @@ void zf_backprop_free(struct zf_backprop *backprop) {
   free(backprop);
 }
 
-/* What the batch's losses are divided by. */
-static int weight_of(double *sum, struct zf_run *run, int64_t place) {
-  const struct zf_dataset *dataset = run->data.train;
-  int rc = 0;
-  *sum = 0;
-  for (int64_t i = 0; !rc && i < run->batch; i++) {
-    int64_t index, n;
-    rc = zf_run_data_batch(&run->data, place + i, 1, &index, &n);
-    if (!rc && n)
-      *sum += dataset->ex[index].label >= 0 || dataset->type == ZF_TASK_LABELS
-                  ? 1
-                  : (double)zf_example_targets(dataset, index);
-  }
-  return rc;
+/* The weight of an example in the mean loss of a batch. */
+static double weight_of(const struct zf_dataset *dataset, int64_t index) {
+  if (dataset->ex[index].label >= 0 || dataset->type == ZF_TASK_LABELS) return 1;
+  return (double)zf_example_targets(dataset, index);
 }
 
-/* Examples from..to, packed: forward, losses, backward.  Where options are compared the derivative
- * of a row depends on all of them: then log-probabilities come first, else with the gradient. */
+static int batch_weight(double *sum, struct zf_run *run, int64_t place) {
+  *sum = 0;
+  for (int64_t i = 0; i < run->batch; i++) {
+    int64_t index, count;
+    int rc = zf_run_data_batch(&run->data, place + i, 1, &index, &count);
+    if (rc) return rc;
+    if (count) *sum += weight_of(run->data.train, index);
+  }
+  return 0;
+}
+
+/* Runs the packed examples from .. to - 1: forward, losses, backward.  Where options are compared,
+ * the derivative of a row depends on the log-probabilities of all options, which are computed first;
+ * else they are computed together with the gradient. */
 static int run_packed(struct zf_run *run, int64_t from, int64_t to, double scale) {
   struct zf_backprop *backprop = run->backprop;
   const struct zf_dataset *dataset = run->data.train;
@@ -84,20 +89,28 @@ static int run_packed(struct zf_run *run, int64_t from, int64_t to, double scale
   return 0;
 }
 
-int zf_backprop_gradient(struct zf_run *run, int64_t step, double *loss, double *norm) {
-  int64_t place = (step - 1) * run->batch, n = run->set.micro_batch;
-  double sum = 0, weight;
-  int rc = weight_of(&weight, run, place);
-  for (int64_t m = 0; !rc && m < run->set.accumulation; m++) {
-    int64_t k;
-    rc = zf_run_data_batch(&run->data, place + m * n, n, run->index, &k);
-    for (int64_t from = 0, to; !rc && from < k; from = to) {
-      to = zf_score_pack(run->scorer, run->data.train, run->index, from, k, 0, 1);
-      rc = run_packed(run, from, to, 1 / weight);
-    }
-    for (int64_t i = 0; !rc && i < k; i++) sum += run->score[i].loss;
-  }
+/* Adds the losses of the micro-batch that begins at `place`, and accumulates its gradient. */
+static int run_micro_batch(double *sum, struct zf_run *run, int64_t place, double scale) {
+  int64_t count;
+  int rc = zf_run_data_batch(&run->data, place, run->set.micro_batch, run->index, &count);
   if (rc) return rc;
+  for (int64_t from = 0, to; from < count; from = to) {
+    to = zf_score_pack(run->scorer, run->data.train, run->index, from, count, 0, 1);
+    if ((rc = run_packed(run, from, to, scale))) return rc;
+  }
+  for (int64_t i = 0; i < count; i++) *sum += run->score[i].loss;
+  return 0;
+}
+
+int zf_backprop_gradient(struct zf_run *run, int64_t step, double *loss, double *norm) {
+  int64_t place = (step - 1) * run->batch;
+  double sum = 0, weight;
+  int rc = batch_weight(&weight, run, place);
+  if (rc) return rc;
+  for (int64_t i = 0; i < run->set.accumulation; i++) {
+    rc = run_micro_batch(&sum, run, place + i * run->set.micro_batch, 1 / weight);
+    if (rc) return rc;
+  }
   *loss = weight > 0 ? sum / weight : 0;
   *norm = run->backprop->norm = zf_back_norm(run->backprop->back);
   return 0;

@@ -5,8 +5,8 @@
 #include "eval/score.h"
 #include "train/backprop.h"
 
-/* Code of kernels and threads' stacks, resident from the first step on: 0.3 to 0.5 MB measured over
- * models of 0.3 to 135 M parameters and all methods. */
+/* Bytes of kernel code and thread stacks, resident from the first step on: 0.3 to 0.5 MB, measured
+ * over models of 0.3 to 135 M parameters and all methods. */
 enum { FIRST_STEP = 400000 };
 
 static const struct zf_method_info methods[ZF_METHODS] = {
@@ -21,44 +21,44 @@ const struct zf_method_info *zf_method_info(enum zf_method method) {
   return &methods[method];
 }
 
-void zf_forecast_limits(struct zf_limits *lim, const struct zf_model *model,
+void zf_forecast_limits(struct zf_limits *limits, const struct zf_model *model,
                         enum zf_method method) {
-  lim->work = 0;
-  if (methods[method].rule >= 0) zf_back_limits(lim, model);
+  limits->work = 0;
+  if (methods[method].rule >= 0) zf_back_limits(limits, model);
 }
 
-/* Trained weights are f32 under backpropagation; without training all stay as the file has them. */
+/* Trained weights are f32 under backpropagation; without training all keep the file's dtype. */
 int64_t zf_forecast_weights(const struct zf_model *model, enum zf_method method) {
-  int64_t n = 0;
+  int64_t bytes = 0;
   for (int64_t i = 0; i < model->params.count; i++) {
     const struct zf_param *param = &model->params.param[i];
     enum zf_dtype type = param->type;
     if (param->trained && methods[method].rule >= 0) type = ZF_F32;
     if (param->trained && !methods[method].trains)
       type = (enum zf_dtype)zf_st_find(model->st, param->name)->type;
-    n += (int64_t)zf_dtype_bytes(type, param->count);
+    bytes += (int64_t)zf_dtype_bytes(type, param->count);
   }
-  return n;
+  return bytes;
 }
 
-int zf_forecast_make(struct zf_forecast *out, const struct zf_model *model,
-                     const struct zf_limits *lim, enum zf_method method, int checkpoint, int scores,
-                     int64_t before) {
-  *out = (struct zf_forecast){.before = before, .weights = zf_forecast_weights(model, method)};
-  if (methods[method].trains) out->trained = zf_params_bytes(&model->params, 1);
-  out->activations =
-      zf_forward_bytes(model, lim) - zf_forward_untouched(model, lim) + zf_scorer_bytes(lim);
+int zf_forecast_make(struct zf_forecast *forecast, const struct zf_model *model,
+                     const struct zf_limits *limits, enum zf_method method, int checkpoint,
+                     int scores, int64_t before) {
+  *forecast = (struct zf_forecast){.before = before, .weights = zf_forecast_weights(model, method)};
+  if (methods[method].trains) forecast->trained = zf_params_bytes(&model->params, 1);
+  forecast->activations = zf_forward_bytes(model, limits) - zf_forward_untouched(model, limits) +
+                          zf_scorer_bytes(limits);
   if (methods[method].rule >= 0) {
     struct zf_back_bytes back_bytes;
-    int rc = zf_back_bytes(&back_bytes, model, lim, checkpoint);
+    int rc = zf_back_bytes(&back_bytes, model, limits, checkpoint);
     if (rc) return rc;
-    out->trained = 4 * zf_params_count(&model->params, 1);
-    out->gradients = back_bytes.gradients;
-    out->optimizer = zf_optim_bytes(model, (enum zf_optim_rule)methods[method].rule);
-    out->activations += back_bytes.values + back_bytes.scratch + zf_backprop_bytes(lim) -
-                        (scores ? 0 : back_bytes.untouched);
+    forecast->trained = 4 * zf_params_count(&model->params, 1);
+    forecast->gradients = back_bytes.gradients;
+    forecast->optimizer = zf_optim_bytes(model, (enum zf_optim_rule)methods[method].rule);
+    forecast->activations += back_bytes.values + back_bytes.scratch + zf_backprop_bytes(limits) -
+                             (scores ? 0 : back_bytes.untouched);
   }
-  out->total =
-      before + FIRST_STEP + out->weights + out->gradients + out->optimizer + out->activations;
+  forecast->total = before + FIRST_STEP + forecast->weights + forecast->gradients +
+                    forecast->optimizer + forecast->activations;
   return 0;
 }

@@ -9,25 +9,25 @@
 #include "base/err.h"
 #include "base/file.h"
 
-/* Room for as many records as the file can hold. */
-static int make_room(struct zf_history *history, const char *path) {
+/* Allocates for the largest number of records that the file can hold. */
+static int alloc_records(struct zf_history *history, const char *path) {
   struct zf_map map;
   int rc = zf_map_open(&map, path);
   if (rc) return rc;
-  int q = history->head.zo.probes;
-  int64_t most = (int64_t)map.len / zf_log_record_size(q) + 1;
+  int probes = history->head.zo.probes;
+  int64_t max = (int64_t)map.len / zf_log_record_size(probes) + 1;
   zf_map_close(&map);
-  history->step = zf_calloc(most, sizeof *history->step);
-  history->probe = zf_calloc(most * q, sizeof *history->probe);
-  history->mark = zf_calloc(most, sizeof *history->mark);
+  history->step = zf_calloc(max, sizeof *history->step);
+  history->probe = zf_calloc(max * probes, sizeof *history->probe);
+  history->mark = zf_calloc(max, sizeof *history->mark);
   return history->step && history->probe && history->mark ? 0 : ZF_ENOMEM;
 }
 
-static void take(struct zf_history *history, const struct zf_log_rec *rec, int64_t offset) {
+static void add_record(struct zf_history *history, const struct zf_log_rec *rec, int64_t offset) {
   if (rec->kind == ZF_LOG_STEP) {
     history->step[history->count++] = *rec;
     history->size = offset;
-    history->result = -1; /* it went on */
+    history->result = -1; /* the run has continued after an end */
     return;
   }
   if (rec->result) history->result = (int64_t)rec->result - 1;
@@ -38,10 +38,13 @@ static void take(struct zf_history *history, const struct zf_log_rec *rec, int64
 
 static void read_records(struct zf_history *history, struct zf_log_reader *reader) {
   struct zf_log_rec rec;
-  int more = 1, rc, q = history->head.zo.probes;
+  int more = 1, rc, probes = history->head.zo.probes;
   history->size = zf_log_offset(reader);
-  while (!(rc = zf_log_next(reader, &rec, history->probe + history->count * q, &more)) && more)
-    take(history, &rec, zf_log_offset(reader));
+  for (;;) {
+    rc = zf_log_next(reader, &rec, history->probe + history->count * probes, &more);
+    if (rc || !more) break;
+    add_record(history, &rec, zf_log_offset(reader));
+  }
   if (!rc) return;
   snprintf(history->problem, sizeof history->problem, "%s", zf_error_message());
   zf_error_clear();
@@ -56,7 +59,7 @@ int zf_history_load(struct zf_history *history, const char *path) {
   history->id = zf_log_id(reader);
   history->result = -1;
   history->path = zf_strdup(path);
-  rc = history->path ? make_room(history, path) : ZF_ENOMEM;
+  rc = history->path ? alloc_records(history, path) : ZF_ENOMEM;
   if (!rc) read_records(history, reader);
   zf_log_reader_free(reader);
   if (rc) zf_history_free(history);

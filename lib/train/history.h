@@ -1,4 +1,4 @@
-/* A step log in memory, and the weights that follow from it. */
+/* A step log in memory. */
 #ifndef ZF_TRAIN_HISTORY_H
 #define ZF_TRAIN_HISTORY_H
 
@@ -8,8 +8,8 @@
 /* How a log ends. */
 enum zf_log_end {
   ZF_LOG_WHOLE,
-  ZF_LOG_TORN,   /* the last record is not whole: a crash while it was written */
-  ZF_LOG_DAMAGED /* a bad record, and good ones after it */
+  ZF_LOG_TORN,   /* the last record is incomplete: a crash interrupted its writing */
+  ZF_LOG_DAMAGED /* a bad record, with good records after it */
 };
 
 struct zf_history_entry {
@@ -21,26 +21,27 @@ struct zf_history {
   char *path;
   struct zf_log_head head;
   uint32_t id;                   /* the header's CRC */
-  int64_t count;                 /* steps that are whole, from the first on */
-  struct zf_log_rec *step;       /* [n] */
-  struct zf_zo_probe *probe;     /* [n][q] */
+  int64_t count;                 /* complete steps, from the first on */
+  struct zf_log_rec *step;       /* [count] */
+  struct zf_zo_probe *probe;     /* [count][probes] */
   struct zf_history_entry *mark; /* [nmark], in order */
   int64_t nmark;
-  int64_t result; /* the step whose weights the run ended with; -1: it has not ended */
-  int64_t size;   /* bytes up to the end of the last whole step, without marks behind it */
+  int64_t result; /* step whose weights are the result of the run; -1: the run has not ended */
+  int64_t size;   /* bytes up to the end of the last complete step, without the marks behind it */
   enum zf_log_end end;
-  char problem[512]; /* what is wrong at the end, with record and byte; "" when whole */
+  char problem[512]; /* the fault at the end, with record and byte; "" for ZF_LOG_WHOLE */
 };
 
-/* Reads all records that are whole.  ZF_EINVALID for a header that is not, ZF_EUSAGE when there is
- * no such file; a bad record is no error: `end` and `problem` tell. */
+/* Reads all complete records.  ZF_EINVALID: the header is wrong; ZF_EUSAGE: there is no such file.  A
+ * bad record is no error: `end` and `problem` describe it. */
 int zf_history_load(struct zf_history *history, const char *path);
 void zf_history_free(struct zf_history *history); /* takes a zeroed one */
 
 /* The logged hash of the weights after a step, or NULL. */
 const char *zf_history_mark(const struct zf_history *history, int64_t step);
 
-/* ZF_EINVALID unless the log has `to` steps; names the bad record where that is why. */
+/* 0 where the log has `to` steps.  Else ZF_EINVALID where a bad record is the reason, which the
+ * message names, or ZF_EUSAGE. */
 int zf_history_reach(const struct zf_history *history, int64_t to);
 
 #endif

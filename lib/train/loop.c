@@ -1,7 +1,8 @@
-/* A step: draw the batch, two forward passes at once for each probe, append to the log, update.
+/* A step: draw the batch, run both sides of each probe in one forward pass, append to the log,
+ * update.
  *
- * The record is on its way to the disk before a weight changes, so the log is never behind the
- * weights.  Scores, checkpoints and requests come between steps. */
+ * The record is written before a weight changes, so that the log is never behind the weights.
+ * Scores, checkpoints and requests of the user come between steps. */
 #include "train/loop_internal.h"
 
 #include <math.h>
@@ -17,47 +18,21 @@
 #include "train/backprop.h"
 #include "train/measure.h"
 
-enum { FIRST_STEPS = 10, TUNE_STEPS = 256, TRIES = 3 };
+enum { TUNE_STEPS = 256, TRIES = 3 };
 
-void zf_loop_say(const struct loop *loop, const char *text) {
+void zf_loop_say(const struct train_loop *loop, const char *text) {
   if (loop->events->message) loop->events->message(loop->events->ctx, text);
 }
 
 /* --- one step --- */
 
-int zf_loop_watch(struct loop *loop, double loss, double square) {
-  const struct zf_settings *settings = &loop->run->set;
-  if (!isfinite(loss) || !isfinite(square))
-    return zf_error(ZF_EDIVERGED,
-                    "step %lld: the loss is not a finite number: a smaller learning_rate "
-                    "%smay help",
-                    (long long)loop->step, loop->run->backprop ? "" : "or zo_eps ");
-  /* Weights beyond the range of floats can leave a model that answers the same to everything. */
-  loop->dead = square == 0 ? loop->dead + 1 : 0;
-  if (loop->dead >= settings->watchdog_patience)
-    return zf_error(
-        ZF_EDIVERGED,
-        "step %lld: %s for %lld steps: nothing is learned; a smaller learning_rate%s may help",
-        (long long)loop->step,
-        loop->run->backprop ? "the gradient is zero" : "the losses on both sides are equal",
-        (long long)loop->dead, loop->run->backprop ? "" : " or a larger zo_eps");
-  if (loop->step <= FIRST_STEPS) loop->first_sum += loss;
-  double limit = settings->watchdog;
-  if (limit == 0 && loop->step > FIRST_STEPS) limit = 4 * loop->first_sum / FIRST_STEPS;
-  loop->above = limit > 0 && loss > limit ? loop->above + 1 : 0;
-  if (loop->above < settings->watchdog_patience) return 0;
-  return zf_error(ZF_EDIVERGED,
-                  "step %lld: the loss is %.4g, above %.4g for %lld steps: a smaller learning_rate "
-                  "may help",
-                  (long long)loop->step, loss, limit, (long long)loop->above);
+/* Tokens of the step, in all streams. */
+static int64_t step_tokens(struct train_loop *loop) {
+  int64_t tokens = zf_measure_tokens(loop->run, loop->step);
+  return loop->run->backprop ? tokens : 2 * tokens * loop->run->set.zo.probes;
 }
 
-static int64_t batch_tokens(struct loop *loop) {
-  int64_t n = zf_measure_tokens(loop->run, loop->step);
-  return loop->run->backprop ? n : 2 * n * loop->run->set.zo.probes;
-}
-
-static int log_metrics(struct loop *loop, const struct zf_step_report *report) {
+static int log_metrics(struct train_loop *loop, const struct zf_step_report *report) {
   char line[320];
   snprintf(line, sizeof line,
            "{\"step\": %lld, \"set\": \"train\", \"loss\": %.17g, \"g\": %.17g, \"lr\": %.17g, "
@@ -67,72 +42,72 @@ static int log_metrics(struct loop *loop, const struct zf_step_report *report) {
   return zf_rundir_metrics(&loop->dir, line);
 }
 
-static int report_step(struct loop *loop, double loss, double g, double lr) {
+/* Estimated seconds of the remaining steps and dev scores. */
+static double remaining_seconds(const struct train_loop *loop, double now) {
+  double training = now - loop->steps_time - (loop->scores.seconds - loop->scores.start_seconds);
+  double remaining =
+      training / (double)(loop->step - loop->first_step) * (double)(loop->run->steps - loop->step);
+  if (loop->scores.count)
+    remaining += loop->scores.seconds / (double)loop->scores.count *
+                 (double)zf_loop_devs_left(loop, loop->step);
+  return remaining;
+}
+
+static int report_step(struct train_loop *loop, double loss, double projected_gradient, double lr) {
   double now = zf_now();
-  double training = now - loop->first_time - (loop->score_time - loop->start_score);
   struct zf_step_report report = {.step = loop->step,
                                   .steps = loop->run->steps,
                                   .loss = loss,
-                                  .projected_gradient = g,
+                                  .projected_gradient = projected_gradient,
                                   .lr = lr,
-                                  .seconds = now - loop->began};
-  report.left =
-      training / (double)(loop->step - loop->first_step) * (double)(loop->run->steps - loop->step);
-  if (loop->scored)
-    report.left +=
-        loop->score_time / (double)loop->scored * (double)zf_loop_devs_left(loop, loop->step);
-  if (now > loop->last_time)
-    report.tokens_per_s = (double)(loop->tokens - loop->last_tokens) / (now - loop->last_time);
+                                  .seconds = now - loop->start_time,
+                                  .left = remaining_seconds(loop, now)};
+  if (now > loop->report_time)
+    report.tokens_per_s =
+        (double)(loop->tokens - loop->reported_tokens) / (now - loop->report_time);
   int rc = 0;
   if (loop->step % loop->run->set.logging_steps == 0 || loop->step == loop->run->steps ||
       loop->step == 1) {
     rc = log_metrics(loop, &report);
-    loop->last_time = now;
-    loop->last_tokens = loop->tokens;
+    loop->report_time = now;
+    loop->reported_tokens = loop->tokens;
   }
   if (loop->events->step) loop->events->step(loop->events->ctx, &report);
   return rc;
 }
 
-void zf_loop_sums(const struct loop *loop, const struct zf_zo_probe *probe, double *loss,
-                  double *square) {
-  int q = loop->run->set.zo.probes;
-  *loss = *square = 0;
-  for (int p = 0; p < q; p++) {
-    *loss += 0.5 * (probe[p].plus + probe[p].minus) / q;
-    *square += probe[p].projected_gradient * probe[p].projected_gradient / q;
-  }
-}
-
-/* A step that is in the log already. */
-static int logged_step(struct loop *loop) {
-  const struct zf_zo_probe *probe = loop->past.probe + (loop->step - 1) * loop->past.head.zo.probes;
+/* Takes a step that the log has already. */
+static int logged_step(struct train_loop *loop) {
+  const struct zf_zo_probe *probe =
+      loop->history.probe + (loop->step - 1) * loop->history.head.zo.probes;
   double loss, square;
   zf_loop_sums(loop, probe, &loss, &square);
   int rc = zf_loop_watch(loop, loss, square);
-  if (!rc) rc = zf_replay_steps(loop->run->model, &loop->past, loop->step - 1, loop->step, NULL);
-  return rc ? rc : report_step(loop, loss, sqrt(square), loop->past.step[loop->step - 1].lr);
+  if (rc) return rc;
+  rc = zf_replay_steps(loop->run->model, &loop->history, loop->step - 1, loop->step, NULL);
+  if (rc) return rc;
+  return report_step(loop, loss, sqrt(square), loop->history.step[loop->step - 1].lr);
 }
 
-static int backprop_step(struct loop *loop) {
+static int backprop_step(struct train_loop *loop) {
   double loss, norm, lr = zf_lr_at(&loop->run->set, loop->step, loop->run->steps);
   int rc = zf_backprop_gradient(loop->run, loop->step, &loss, &norm);
   if (rc) return rc;
-  loop->tokens += batch_tokens(loop);
+  loop->tokens += step_tokens(loop);
   if ((rc = zf_loop_watch(loop, loss, norm))) return rc;
   zf_backprop_update(loop->run, loop->step, lr);
   return report_step(loop, loss, norm, lr);
 }
 
-static int one_step(struct loop *loop) {
+static int one_step(struct train_loop *loop) {
   if (loop->run->backprop) return backprop_step(loop);
   const struct zf_settings *settings = &loop->run->set;
-  if (loop->step <= loop->past.count) return logged_step(loop);
+  if (loop->step <= loop->history.count) return logged_step(loop);
   int rc = zf_run_estimate(loop->run, loop->step, loop->probe);
   if (rc) return rc;
   double loss, square, lr = zf_lr_at(settings, loop->step, loop->run->steps);
   zf_loop_sums(loop, loop->probe, &loss, &square);
-  loop->tokens += batch_tokens(loop);
+  loop->tokens += step_tokens(loop);
   if ((rc = zf_loop_watch(loop, loss, square))) return rc;
   struct zf_log_rec rec = {.step = (uint32_t)loop->step,
                            .seed = settings->zo.seed,
@@ -144,144 +119,160 @@ static int one_step(struct loop *loop) {
   return report_step(loop, loss, sqrt(square), lr);
 }
 
-/* threads: auto.  On a machine that others use as well, threads that wait for each other can be
- * slower than one alone; results are the same bits for any number.  So a few steps in every
- * TUNE_STEPS are taken with all threads, a few with one, and the faster way is kept. */
-static int timed_step(struct loop *loop) {
-  int64_t k = (loop->step - 1) % TUNE_STEPS;
-  if (loop->team < 2 || k > 2 * TRIES) return one_step(loop);
-  int alone = k > TRIES;
-  if (k == 0) loop->best_time[0] = loop->best_time[1] = INFINITY;
-  zf_kern_threads(alone ? 1 : loop->team);
+/* threads: auto.  On a machine with other work, several threads that wait for each other can be
+ * slower than one.  Results have the same bits for any number.  In every TUNE_STEPS steps, TRIES are
+ * taken with all threads and TRIES with one; the faster choice is used for the others. */
+static int timed_step(struct train_loop *loop) {
+  int64_t number = (loop->step - 1) % TUNE_STEPS;
+  if (loop->tuner.threads < 2 || number > 2 * TRIES) return one_step(loop);
+  int single = number > TRIES;
+  if (number == 0) loop->tuner.fastest[0] = loop->tuner.fastest[1] = INFINITY;
+  zf_kern_threads(single ? 1 : loop->tuner.threads);
   double start = zf_now();
   int rc = one_step(loop);
-  double took = zf_now() - start;
-  if (k > 0 && took < loop->best_time[alone]) loop->best_time[alone] = took; /* k = 0 warms up */
-  if (k == 2 * TRIES) zf_kern_threads(loop->best_time[1] < loop->best_time[0] ? 1 : loop->team);
+  double seconds = zf_now() - start;
+  /* Step 0 warms up. */
+  if (number > 0 && seconds < loop->tuner.fastest[single]) loop->tuner.fastest[single] = seconds;
+  if (number == 2 * TRIES)
+    zf_kern_threads(loop->tuner.fastest[1] < loop->tuner.fastest[0] ? 1 : loop->tuner.threads);
   return rc;
 }
 
 /* --- between steps --- */
 
-static int stamp_of(struct loop *loop, struct zf_provenance *stamp) {
-  *stamp = (struct zf_provenance){.log = loop->log_id, .step = loop->step};
-  return zf_model_hash(loop->run->model, stamp->hash);
+/* The provenance of the current weights. */
+static int provenance_of(struct train_loop *loop, struct zf_provenance *provenance) {
+  *provenance = (struct zf_provenance){.log = loop->log_id, .step = loop->step};
+  return zf_model_hash(loop->run->model, provenance->hash);
 }
 
-int zf_loop_keep_best(struct loop *loop, int64_t step) {
-  struct zf_provenance stamp;
-  int rc = stamp_of(loop, &stamp);
-  stamp.step = step;
-  return rc ? rc : zf_rundir_checkpoint(&loop->dir, loop->run, "best", &stamp);
+int zf_loop_keep_best(struct train_loop *loop, int64_t step) {
+  struct zf_provenance provenance;
+  int rc = provenance_of(loop, &provenance);
+  provenance.step = step;
+  return rc ? rc : zf_rundir_checkpoint(&loop->dir, loop->run, "best", &provenance);
 }
 
-/* The hash of the weights goes into the log at keyframes and at the end: at steps that do not
- * depend on whether a run was interrupted. */
-static int mark(struct loop *loop, const struct zf_provenance *stamp, uint64_t result) {
+/* Appends the hash of the weights to the log.  This happens at keyframes and at the end, so that the
+ * log does not depend on whether a run was interrupted. */
+static int append_mark(struct train_loop *loop, const struct zf_provenance *provenance,
+                       uint64_t result) {
   struct zf_log_rec rec = {.kind = ZF_LOG_MARK, .step = (uint32_t)loop->step, .result = result};
-  memcpy(rec.hash, stamp->hash, sizeof rec.hash);
+  memcpy(rec.hash, provenance->hash, sizeof rec.hash);
   int rc = zf_log_append(loop->log, &rec, NULL);
   return rc ? rc : zf_log_sync(loop->log);
 }
 
-static int keyframe(struct loop *loop) {
-  struct zf_provenance stamp;
-  if (loop->step < loop->past.count)
-    return 0; /* its mark is in the log; the next keyframe is near */
-  int rc = stamp_of(loop, &stamp);
-  if (!rc) rc = mark(loop, &stamp, 0);
-  if (!rc) rc = zf_rundir_keyframe(&loop->dir, loop->run, &stamp);
-  return rc ? rc : zf_rundir_prune(&loop->dir, loop->run->set.save_total_limit);
+static int keyframe(struct train_loop *loop) {
+  struct zf_provenance provenance;
+  int rc;
+  if (loop->step < loop->history.count)
+    return 0; /* the log has its mark; a later step writes the next keyframe */
+  if ((rc = provenance_of(loop, &provenance))) return rc;
+  if ((rc = append_mark(loop, &provenance, 0))) return rc;
+  if ((rc = zf_rundir_keyframe(&loop->dir, loop->run, &provenance))) return rc;
+  return zf_rundir_prune(&loop->dir, loop->run->set.save_total_limit);
 }
 
-static int checkpoint(struct loop *loop) {
+static int checkpoint(struct train_loop *loop) {
   char name[64];
-  struct zf_provenance stamp;
-  int rc = loop->log ? zf_log_sync(loop->log) : 0;
+  struct zf_provenance provenance;
+  int rc;
+  loop->outcome->step = loop->step;
   snprintf(name, sizeof name, "step-%lld", (long long)loop->step);
-  if (!rc) rc = stamp_of(loop, &stamp);
-  if (!rc) rc = zf_rundir_checkpoint(&loop->dir, loop->run, name, &stamp);
-  if (!rc) rc = zf_rundir_prune(&loop->dir, loop->run->set.save_total_limit);
-  loop->out->step = loop->step;
-  if (!rc) rc = zf_rundir_status(&loop->dir, loop->run, loop->out);
-  return rc;
+  if (loop->log && (rc = zf_log_sync(loop->log))) return rc;
+  if ((rc = provenance_of(loop, &provenance))) return rc;
+  if ((rc = zf_rundir_checkpoint(&loop->dir, loop->run, name, &provenance))) return rc;
+  if ((rc = zf_rundir_prune(&loop->dir, loop->run->set.save_total_limit))) return rc;
+  return zf_rundir_status(&loop->dir, loop->run, loop->outcome);
 }
 
-/* A signal came, between steps or while scoring. */
-static int interrupted(struct loop *loop) {
-  loop->out->status = "interrupted";
+/* A signal arrived, between steps or while scoring. */
+static int interrupted(struct train_loop *loop) {
+  loop->outcome->status = "interrupted";
   int rc = checkpoint(loop);
   if (rc) return rc;
   return zf_error(ZF_ESTOPPED,
                   "interrupted after step %lld; checkpoint in %s/checkpoints/step-%lld%s",
                   (long long)loop->step, loop->dir.path, (long long)loop->step,
-                  loop->run->backprop ? "" : "; --resume goes on");
+                  loop->run->backprop ? "" : "; --resume continues the run");
 }
 
-/* Files that a user touches, and signals.  *end: leave the loop. */
-static int requests(struct loop *loop, int *end) {
+/* Signals, and files that a user creates to request something.  *end: leave the loop. */
+static int requests(struct train_loop *loop, int *end) {
   if (loop->events->stopped && loop->events->stopped(loop->events->ctx))
     return zf_error(ZF_ESTOPPED, "interrupted between steps");
-  if (zf_rundir_asked(&loop->dir, "save")) {
+  if (zf_rundir_requested(&loop->dir, "save")) {
     int rc = checkpoint(loop);
     if (rc) return rc;
-    zf_loop_say(loop, "checkpoint written, as asked by the file 'save'");
+    zf_loop_say(loop, "checkpoint written, as requested by the file 'save'");
   }
-  if (loop->step >= loop->past.count && zf_rundir_asked(&loop->dir, "stop")) {
-    zf_loop_say(loop, "stopping, as asked by the file 'stop'");
-    loop->out->status = "stopped early";
+  if (loop->step >= loop->history.count && zf_rundir_requested(&loop->dir, "stop")) {
+    zf_loop_say(loop, "stopping, as requested by the file 'stop'");
+    loop->outcome->status = "stopped early";
     *end = 1;
   }
   return 0;
 }
 
-/* A limit holds while the run goes on, should the forecast have been wrong. */
-static int check_memory(const struct loop *loop) {
+/* Enforces memory_limit during the run, in case the forecast was too low. */
+static int check_memory(const struct train_loop *loop) {
   char have[32], limit[32];
-  int64_t most = loop->run->set.memory_limit, peak = most ? zf_peak_rss() : 0;
-  if (peak <= most) return 0;
+  int64_t max = loop->run->set.memory_limit, peak = max ? zf_peak_rss() : 0;
+  if (peak <= max) return 0;
   return zf_error(ZF_EMEMLIMIT, "step %lld: %s are resident, and memory_limit is %s",
                   (long long)loop->step, zf_human_bytes(have, (double)peak),
-                  zf_human_bytes(limit, (double)most));
+                  zf_human_bytes(limit, (double)max));
 }
 
-static int between(struct loop *loop, int *end) {
+static int is_due(const struct train_loop *loop, int64_t every) {
+  return every > 0 && loop->step % every == 0;
+}
+
+/* Early stopping: *end is set after too many dev scores without a gain. */
+static void check_patience(struct train_loop *loop, int *end) {
+  int64_t patience = loop->run->set.patience;
+  char text[96];
+  if (!patience || loop->scores_without_gain < patience || loop->step == loop->run->steps ||
+      loop->step < loop->history.count)
+    return;
+  snprintf(text, sizeof text, "no gain on the dev set in %lld scores: stopping early",
+           (long long)loop->scores_without_gain);
+  zf_loop_say(loop, text);
+  loop->outcome->status = "stopped early";
+  *end = 1;
+}
+
+static int between_steps(struct train_loop *loop, int *end) {
   const struct zf_settings *settings = &loop->run->set;
-  int rc = 0, last = loop->step == loop->run->steps;
-  int due = loop->eval_every > 0 && (loop->step % loop->eval_every == 0 || last);
-  if (due && !loop->dev_known) rc = zf_loop_dev(loop);
+  int rc, last = loop->step == loop->run->steps;
+  int score = loop->eval_every > 0 && (last || is_due(loop, loop->eval_every));
+  if (score && !loop->dev_known && (rc = zf_loop_dev(loop))) return rc;
   loop->dev_known = 0;
-  if (!rc && loop->log && settings->keyframe_steps && loop->step % settings->keyframe_steps == 0)
-    rc = keyframe(loop);
-  if (!rc && settings->save_steps && loop->step % settings->save_steps == 0) rc = checkpoint(loop);
-  if (!rc && settings->patience && loop->stale >= settings->patience && !last &&
-      loop->step >= loop->past.count) {
-    char text[96];
-    snprintf(text, sizeof text, "no gain on the dev set in %lld scores: stopping early",
-             (long long)loop->stale);
-    zf_loop_say(loop, text);
-    loop->out->status = "stopped early";
-    *end = 1;
-  }
-  if (!rc) rc = check_memory(loop);
-  return rc ? rc : requests(loop, end);
+  if (loop->log && is_due(loop, settings->keyframe_steps) && (rc = keyframe(loop))) return rc;
+  if (is_due(loop, settings->save_steps) && (rc = checkpoint(loop))) return rc;
+  check_patience(loop, end);
+  if ((rc = check_memory(loop))) return rc;
+  return requests(loop, end);
 }
 
-static int steps(struct loop *loop) {
-  int end = 0, rc = loop->step ? between(loop, &end) : requests(loop, &end);
-  while (!rc && !end && loop->step < loop->run->steps) {
+static int take_steps(struct train_loop *loop) {
+  int end = 0, rc = loop->step ? between_steps(loop, &end) : requests(loop, &end);
+  if (rc) return rc;
+  while (!end && loop->step < loop->run->steps) {
     loop->step++;
     rc = timed_step(loop);
-    loop->out->step = rc ? loop->step - 1 : loop->step;
-    if (!rc) rc = between(loop, &end);
+    loop->outcome->step = rc ? loop->step - 1 : loop->step;
+    if (rc) return rc;
+    if ((rc = between_steps(loop, &end))) return rc;
   }
-  return rc;
+  return 0;
 }
 
 /* --- start and end --- */
 
-/* What the run is: the settings that it keeps, and examples a step. */
-static int hash_config(const struct loop *loop, char out[33]) {
+/* Identity of the run: hash of the settings that a resumed run keeps, and of the examples a step. */
+static int hash_config(const struct train_loop *loop, char out[33]) {
   struct zf_buf text = {0};
   struct zf_hash *hash = NULL;
   int rc = zf_conf_dump_kept(loop->run->conf, &text);
@@ -297,32 +288,32 @@ static int hash_config(const struct loop *loop, char out[33]) {
   return rc;
 }
 
-static int join_globs(const struct loop *loop, char out[ZF_LOG_GLOBS]) {
+static int join_globs(const struct train_loop *loop, char out[ZF_LOG_GLOBS]) {
   const struct zf_settings *settings = &loop->run->set;
-  size_t n = 0;
+  size_t total = 0;
   out[0] = 0;
   for (int64_t i = 0; i < settings->ntrainable; i++) {
     size_t len = strlen(settings->trainable[i]);
-    if (strchr(settings->trainable[i], '\n') || n + len + 2 > ZF_LOG_GLOBS)
+    if (strchr(settings->trainable[i], '\n') || total + len + 2 > ZF_LOG_GLOBS)
       return zf_conf_error(loop->run->conf, "trainable",
-                           "'trainable' does not fit the step log: %d bytes of globs without line "
-                           "breaks do",
+                           "'trainable' does not fit the step log: expected at most %d bytes of "
+                           "globs, without line breaks",
                            ZF_LOG_GLOBS - 1);
-    if (i) out[n++] = '\n';
-    memcpy(out + n, settings->trainable[i], len + 1);
-    n += len;
+    if (i) out[total++] = '\n';
+    memcpy(out + total, settings->trainable[i], len + 1);
+    total += len;
   }
   return 0;
 }
 
-int zf_loop_head(const struct loop *loop, struct zf_log_head *head) {
+int zf_loop_head(const struct train_loop *loop, struct zf_log_head *head) {
   const struct zf_settings *settings = &loop->run->set;
   *head = (struct zf_log_head){.zo = settings->zo,
                                .decay = settings->weight_decay,
                                .trained = settings->trained_dtype,
                                .others = settings->dtype};
-  if (loop->run->model->nmade ||
-      loop->run->model->config.problem) { /* or a head is used otherwise than config.json says */
+  /* A new head, or a head for another problem than config.json says. */
+  if (loop->run->model->nnew || loop->run->model->config.problem) {
     head->labels = loop->run->model->config.outputs;
     head->problem = (int)loop->run->model->config.problem;
     head->head_seed = loop->run->model->head_seed;
@@ -335,7 +326,7 @@ int zf_loop_head(const struct loop *loop, struct zf_log_head *head) {
   return rc ? rc : join_globs(loop, head->globs);
 }
 
-static int make_log(struct loop *loop) {
+static int create_log(struct train_loop *loop) {
   struct zf_log_head head;
   char *path = zf_rundir_path(&loop->dir, "steps.log");
   int rc = path ? zf_loop_head(loop, &head) : ZF_ENOMEM;
@@ -345,25 +336,27 @@ static int make_log(struct loop *loop) {
   return rc;
 }
 
-/* The result is the best dev score's weights, when there are any better than the base model's. */
-static int64_t result_step(const struct loop *loop) {
-  return loop->run->set.load_best && loop->out->best_step >= 0 ? loop->out->best_step : loop->step;
+/* The result has the weights of the best dev score; step 0 stands for the base model. */
+static int64_t result_step(const struct train_loop *loop) {
+  return loop->run->set.load_best && loop->outcome->best_step >= 0 ? loop->outcome->best_step
+                                                                   : loop->step;
 }
 
-/* The file may have been written over while it was mapped. */
-static int reset_to_base(struct loop *loop) {
+/* Fails where the file was overwritten while it was mapped. */
+static int reset_to_base(struct train_loop *loop) {
   char now[33];
   zf_model_reset(loop->run->model);
   int rc = zf_model_hash(loop->run->model, now);
   if (rc || !strcmp(now, loop->run->base_hash)) return rc;
   return zf_error(ZF_EINVALID,
-                  "%s: its weights were changed while the run went on: hash %s, at the start %s",
+                  "%s: the weights have changed during the run: hash %s, at the start %s",
                   loop->run->model->dir, now, loop->run->base_hash);
 }
 
-static int take_best(struct loop *loop) {
+/* Loads the weights of the result. */
+static int load_best(struct train_loop *loop) {
   if (result_step(loop) == loop->step) return 0;
-  if (loop->out->best_step == 0) {
+  if (loop->outcome->best_step == 0) {
     zf_loop_say(loop,
                 "no dev score was better than the base model's: the result is the base model");
     return reset_to_base(loop);
@@ -377,62 +370,65 @@ static int take_best(struct loop *loop) {
   return rc;
 }
 
-static int finish(struct loop *loop) {
-  struct zf_provenance stamp;
-  int rc = stamp_of(loop, &stamp);
-  if (!rc && loop->log) rc = mark(loop, &stamp, 1 + (uint64_t)result_step(loop));
-  if (!rc) rc = take_best(loop);
-  if (!rc) rc = zf_loop_test(loop, &loop->out->test_end);
-  if (!rc) rc = zf_model_save(loop->run->model, loop->dir.path, loop->run->set.save_dtype, NULL, 0);
-  return rc;
+static int finish(struct train_loop *loop) {
+  struct zf_provenance provenance;
+  int rc;
+  if ((rc = provenance_of(loop, &provenance))) return rc;
+  if (loop->log && (rc = append_mark(loop, &provenance, 1 + (uint64_t)result_step(loop))))
+    return rc;
+  if ((rc = load_best(loop))) return rc;
+  if ((rc = zf_loop_test(loop, &loop->outcome->test_end))) return rc;
+  return zf_model_save(loop->run->model, loop->dir.path, loop->run->set.save_dtype, NULL, 0);
 }
 
-/* The scores of the base model, where metrics.jsonl does not have them. */
-static int score_start(struct loop *loop) {
+/* Scores the base model where metrics.jsonl has no scores of it. */
+static int score_start(struct train_loop *loop) {
   int rc = 0;
   if (loop->step || !loop->run->set.eval_on_start) return 0;
   if (loop->eval_every >= 0 && !loop->dev_known) rc = zf_loop_dev(loop);
-  if (!rc && !loop->test_known) rc = zf_loop_test(loop, &loop->out->test_start);
+  if (!rc && !loop->test_known) rc = zf_loop_test(loop, &loop->outcome->test_start);
   loop->dev_known = 0;
   return rc;
 }
 
-static int run_all(struct loop *loop) {
-  int rc =
-      loop->log || loop->run->backprop ? 0 : make_log(loop); /* the log holds projected gradients */
-  if (!rc) rc = zf_rundir_status(&loop->dir, loop->run, loop->out);
-  if (!rc) rc = score_start(loop);
-  loop->first_time = loop->last_time = zf_now();
-  loop->start_score = loop->score_time;
+static int run_loop(struct train_loop *loop) {
+  int rc;
+  /* Backpropagation has no log: it would hold projected gradients. */
+  if (!loop->log && !loop->run->backprop && (rc = create_log(loop))) return rc;
+  if ((rc = zf_rundir_status(&loop->dir, loop->run, loop->outcome))) return rc;
+  if ((rc = score_start(loop))) return rc;
+  loop->steps_time = loop->report_time = zf_now();
+  loop->scores.start_seconds = loop->scores.seconds;
   loop->first_step = loop->step;
-  if (!rc) rc = steps(loop);
-  if (!rc) rc = finish(loop);
-  return rc == ZF_ESTOPPED ? interrupted(loop) : rc;
+  if ((rc = take_steps(loop))) return rc;
+  return finish(loop);
 }
 
-/* Leaves the cause of the end in run.json, and in the error slot. */
-static int close_all(struct loop *loop, int rc) {
-  char said[1024];
-  snprintf(said, sizeof said, "%s", zf_error_message());
-  int late = zf_log_close(loop->log);
-  if (rc == ZF_EDIVERGED)
-    loop->out->status = "diverged";
-  else if (rc && rc != ZF_ESTOPPED)
-    loop->out->status = "failed";
-  else if (!rc && !strcmp(loop->out->status, "running"))
-    loop->out->status = "finished";
-  loop->out->seconds = zf_now() - loop->began;
-  if (late && !rc) loop->out->status = "failed";
-  int told = zf_rundir_status(&loop->dir, loop->run, loop->out);
-  if (!late) late = told;
+static const char *final_status(const char *status, int rc) {
+  if (rc == ZF_EDIVERGED) return "diverged";
+  if (rc == ZF_ESTOPPED) return status;
+  if (rc) return "failed";
+  return strcmp(status, "running") ? status : "finished";
+}
+
+/* Writes the outcome `rc` to run.json and closes the run.  Returns rc, with its message, or the first
+ * failure of closing. */
+static int close_run(struct train_loop *loop, int rc) {
+  char message[1024];
+  snprintf(message, sizeof message, "%s", zf_error_message());
+  int close_rc = zf_log_close(loop->log);
+  loop->outcome->status = final_status(loop->outcome->status, rc ? rc : close_rc);
+  loop->outcome->seconds = zf_now() - loop->start_time;
+  int status_rc = zf_rundir_status(&loop->dir, loop->run, loop->outcome);
+  if (!close_rc) close_rc = status_rc;
   zf_rundir_close(&loop->dir);
-  zf_history_free(&loop->past);
-  if (!rc) return late;
-  return zf_error(rc, "%s", said);
+  zf_history_free(&loop->history);
+  if (!rc) return close_rc;
+  return zf_error(rc, "%s", message);
 }
 
-/* A run that was killed before its first step has a run.json and no log: it begins again. */
-static int check_resumable(const struct loop *loop) {
+/* A run that was killed before its first step has a run.json and no log: it starts again. */
+static int check_resumable(const struct train_loop *loop) {
   const char *dir = loop->run->set.output_dir;
   if (zf_rundir_has_log(dir) || zf_rundir_begun(dir)) return 0;
   return zf_conf_error(
@@ -442,47 +438,54 @@ static int check_resumable(const struct loop *loop) {
       dir);
 }
 
-/* Opens the directory: a new run, one to go on with, or a branch. */
-static int open_run(struct loop *loop, const struct zf_train_start *start) {
-  int found = 0, rc = 0;
+/* Opens the directory of a new run, a resumed run, or a branch. */
+static int open_run(struct train_loop *loop, const struct zf_train_start *start) {
+  int found = 0, rc;
   if (loop->run->backprop && (start->resume || start->fork))
     return zf_error(
         ZF_EUSAGE,
-        "method %s writes no step log, so that there is nothing to go on from: only mezo "
-        "resumes and forks",
+        "method %s writes no step log from which a run could be resumed or forked: only mezo does",
         zf_method_info(loop->run->set.method)->name);
-  rc = zf_rundir_apart(loop->run);
-  if (!rc && start->resume) rc = check_resumable(loop);
-  loop->made = !zf_exists(loop->run->set.output_dir);
-  if (!rc) rc = zf_rundir_lock(&loop->lock, loop->run->set.output_dir);
-  if (!rc && start->fork) rc = zf_loop_fork(loop, start);
-  if (!rc && (start->resume || start->fork)) rc = zf_loop_resume(loop, &found);
-  if (rc || found) return rc;
-  if (start->resume) zf_loop_say(loop, "the run has taken no step yet: it begins");
-  return zf_rundir_open(&loop->dir, loop->run, loop->out,
+  if ((rc = zf_rundir_check_base(loop->run))) return rc;
+  if (start->resume && (rc = check_resumable(loop))) return rc;
+  loop->created_dir = !zf_exists(loop->run->set.output_dir);
+  if ((rc = zf_rundir_lock(&loop->lock, loop->run->set.output_dir))) return rc;
+  if (start->fork && (rc = zf_loop_fork(loop, start))) return rc;
+  if (start->resume || start->fork) {
+    rc = zf_loop_resume(loop, &found);
+    if (rc || found) return rc;
+  }
+  if (start->resume) zf_loop_say(loop, "the run has taken no step yet: it starts");
+  return zf_rundir_open(&loop->dir, loop->run, loop->outcome,
                         start->resume || loop->run->set.overwrite);
 }
 
 int zf_train(struct zf_run *run, const struct zf_train_start *start,
-             const struct zf_train_events *ev, struct zf_outcome *out) {
-  struct loop loop = {
-      .run = run, .events = ev, .out = out, .began = zf_now(), .lock = -1, .dir = {.metrics = -1}};
-  *out = (struct zf_outcome){.status = "running", .best_step = -1};
+             const struct zf_train_events *events, struct zf_outcome *outcome) {
+  struct train_loop loop = {.run = run,
+                            .events = events,
+                            .outcome = outcome,
+                            .start_time = zf_now(),
+                            .lock = -1,
+                            .dir = {.metrics = -1}};
+  *outcome = (struct zf_outcome){.status = "running", .best_step = -1};
   loop.best_metric =
       run->set.best >= 0 ? (enum zf_best)run->set.best : zf_best_of(&run->set.train[0].spec);
   zf_energy_init(&loop.energy);
-  loop.team = run->set.threads ? 1 : zf_kern_nthreads();
+  loop.tuner.threads = run->set.threads ? 1 : zf_kern_nthreads();
   loop.eval_every = run->set.eval_steps ? run->set.eval_steps : (run->steps + 4) / 5;
   int rc = open_run(&loop, start);
   if (rc) {
     zf_log_close(loop.log);
     zf_rundir_close(&loop.dir);
-    zf_history_free(&loop.past);
+    zf_history_free(&loop.history);
     zf_rundir_unlock(&loop.lock);
-    if (loop.made) rmdir(run->set.output_dir); /* which fails when something is in it */
+    if (loop.created_dir) rmdir(run->set.output_dir); /* fails where it is not empty */
     return rc;
   }
-  rc = close_all(&loop, run_all(&loop));
+  rc = run_loop(&loop);
+  if (rc == ZF_ESTOPPED) rc = interrupted(&loop);
+  rc = close_run(&loop, rc);
   zf_rundir_unlock(&loop.lock);
   return rc;
 }

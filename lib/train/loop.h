@@ -6,12 +6,12 @@
 
 struct zf_step_report {
   int64_t step, steps;
-  double loss; /* mean of the two sides, mean over probes */
-  double projected_gradient,
-      lr;              /* g: root mean square over probes; backpropagation: norm of the gradient */
+  double loss;               /* mean of both sides, mean over probes */
+  double projected_gradient; /* root mean square over probes; backpropagation: gradient norm */
+  double lr;
   double seconds;      /* since the start, evaluation included */
-  double left;         /* estimate of the seconds to the end: steps and scores still to come */
-  double tokens_per_s; /* tokens run, both streams, over the last steps */
+  double left;         /* estimated seconds of the remaining steps and scores */
+  double tokens_per_s; /* over the last steps, tokens of all streams */
 };
 
 struct zf_eval_report {
@@ -21,25 +21,25 @@ struct zf_eval_report {
   int best; /* dev: the best so far */
 };
 
-/* What the caller is told, and asked.  Any may be NULL. */
+/* Functions that the loop calls.  Any may be NULL. */
 struct zf_train_events {
   void *ctx;
-  void (*step)(void *ctx, const struct zf_step_report *s);
-  void (*eval)(void *ctx, const struct zf_eval_report *e);
+  void (*step)(void *ctx, const struct zf_step_report *report);
+  void (*eval)(void *ctx, const struct zf_eval_report *report);
   void (*message)(void *ctx, const char *text);
-  int (*stopped)(void *ctx); /* nonzero: a signal has come; checkpoint and return ZF_ESTOPPED */
+  int (*stopped)(void *ctx); /* nonzero: a signal arrived; checkpoint and return ZF_ESTOPPED */
 };
 
-/* How a run begins. */
+/* The beginning of a run. */
 struct zf_train_start {
-  int resume;       /* go on with the run in output_dir, where there is one */
-  const char *fork; /* a log whose first `fork_step` steps come before this run's own, or NULL */
-  int64_t fork_step;
+  int resume;        /* resume the run in output_dir */
+  const char *fork;  /* NULL, or a log from which a branch copies its first steps */
+  int64_t fork_step; /* number of these steps */
 };
 
-/* Trains and writes the run directory.  0, ZF_EDIVERGED (the last good weights are the best
- * checkpoint), ZF_ESTOPPED, or a failure; the run directory says what happened in each case. */
+/* Trains and writes the run directory, which records the outcome in every case.  0, ZF_EDIVERGED (the
+ * last good weights are the best checkpoint), ZF_ESTOPPED, or a failure. */
 int zf_train(struct zf_run *run, const struct zf_train_start *start,
-             const struct zf_train_events *ev, struct zf_outcome *out);
+             const struct zf_train_events *events, struct zf_outcome *outcome);
 
 #endif

@@ -1,11 +1,11 @@
-/* Going on with a run, and branching off one.
+/* Resumes a run, and branches off one.
  *
- *   steps.log       gives the weights of any step and what the watchdog has seen
+ *   steps.log       gives the weights of any step and the counters of the watchdog
  *   metrics.jsonl   gives the scores: the best so far, scores without a gain
  *
- * The loop goes on from the last step that metrics.jsonl tells of.  Log steps after it are taken
- * from the log, so that their lines, scores and keyframes are made as they would have been;
- * lines beyond the log's end are cut. */
+ * The loop resumes after the last step in metrics.jsonl.  Later steps of the log are taken from it,
+ * so that their lines, scores and keyframes are those of an uninterrupted run.  Lines of later steps
+ * than the log's last are cut off. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -21,14 +21,14 @@
 
 enum { METRICS_LIMIT = 1 << 30 };
 
-static char *run_path(const struct loop *loop, const char *name) {
+static char *run_path(const struct train_loop *loop, const char *name) {
   return zf_path_join(loop->run->set.output_dir, name);
 }
 
-/* --- is it the same run? --- */
+/* --- check that it is the same run --- */
 
-/* Names the first setting that differs from those of OUT/config.yaml. */
-static int explain_config(const struct loop *loop) {
+/* The error names the first setting that differs from OUT/config.yaml. */
+static int explain_config(const struct train_loop *loop) {
   const struct zf_conf_key *const tables[] = {zf_train_keys};
   struct zf_conf *old = NULL;
   struct zf_buf was = {0}, is = {0};
@@ -42,15 +42,15 @@ static int explain_config(const struct loop *loop) {
                     loop->run->set.output_dir);
   } else if (key) {
     zf_conf_error(loop->run->conf, key,
-                  "'%s' was %s when the run began and is %s: a run goes on with what it has ('zoft "
-                  "validate --keys' marks what may change)",
+                  "cannot resume: '%s' was %s when the run began and is %s ('zoft validate --keys' "
+                  "marks the settings that may change)",
                   key, was.data, is.data);
   } else {
     int64_t batch = zf_conf_int(old, "micro_batch_size", 16) *
                     zf_conf_int(old, "gradient_accumulation_steps", 1);
     zf_conf_error(loop->run->conf, "micro_batch_size",
-                  "micro_batch_size times gradient_accumulation_steps was %lld when the run began "
-                  "and is %lld: the product stays",
+                  "cannot resume: micro_batch_size times gradient_accumulation_steps was %lld when "
+                  "the run began and is %lld: keep the product",
                   (long long)batch, (long long)loop->run->batch);
   }
   zf_buf_free(&was);
@@ -66,7 +66,7 @@ static int differs(const struct zf_history *history, int code, const char *what,
                   was, is);
 }
 
-/* The base's hash, or why it is another one where its head was made from a seed. */
+/* The error names another new head, or another hash of the base model. */
 static int base_differs(const struct zf_history *history, const struct zf_log_head *now) {
   const struct zf_log_head *was = &history->head;
   if (was->labels && (was->labels != now->labels || was->head_seed != now->head_seed))
@@ -77,8 +77,8 @@ static int base_differs(const struct zf_history *history, const struct zf_log_he
   return differs(history, ZF_EINVALID, "base model weights of hash", was->base, now->base);
 }
 
-static int check_same(const struct loop *loop, const struct zf_log_head *now) {
-  const struct zf_history *history = &loop->past;
+static int check_same(const struct train_loop *loop, const struct zf_log_head *now) {
+  const struct zf_history *history = &loop->history;
   const struct zf_log_head *was = &history->head;
   if (strcmp(was->kernels, now->kernels) != 0)
     return differs(history, ZF_EUSAGE, "compute", was->kernels, now->kernels);
@@ -100,86 +100,88 @@ static int check_same(const struct loop *loop, const struct zf_log_head *now) {
 
 /* --- metrics.jsonl --- */
 
-/* What one line says; nonzero: it is not a line of ours. */
-struct line {
+struct metrics_line {
   int64_t step;
-  const char *set;
+  const char *set; /* owned by the line's JSON object */
   double seconds;
   struct zf_metrics metrics;
 };
 
-static int read_line(json_t **obj, struct line *line, const char *text, size_t len) {
+/* Reads a line; *obj is the caller's.  Nonzero: it is no line of a run. */
+static int read_line(json_t **obj, struct metrics_line *line, const char *text, size_t len) {
   const char *name = "metrics.jsonl";
+  struct zf_metrics *metrics = &line->metrics;
+  int rc;
   *obj = NULL;
-  *line = (struct line){.step = -1,
-                        .set = "",
-                        .metrics = {.loss = INFINITY,
-                                    .perplexity = NAN,
-                                    .accuracy = NAN,
-                                    .f1 = NAN,
-                                    .f1_micro = NAN,
-                                    .pearson = NAN,
-                                    .spearman = NAN}};
-  int rc = zf_json_parse(obj, text, len, name);
-  if (!rc) rc = zf_json_int(&line->step, *obj, "step", name);
-  if (!rc) rc = zf_json_str(&line->set, *obj, "set", name);
-  if (!rc) rc = zf_json_num(&line->seconds, *obj, "seconds", name);
-  if (!rc) rc = zf_json_int(&line->metrics.examples, *obj, "examples", name);
-  if (!rc) rc = zf_json_int(&line->metrics.targets, *obj, "targets", name);
-  if (!rc) rc = zf_json_num(&line->metrics.loss, *obj, "loss", name);
-  if (!rc) rc = zf_json_num(&line->metrics.perplexity, *obj, "perplexity", name);
-  if (!rc) rc = zf_json_num(&line->metrics.accuracy, *obj, "accuracy", name);
-  if (!rc) rc = zf_json_num(&line->metrics.f1, *obj, "f1", name);
-  if (!rc) rc = zf_json_num(&line->metrics.f1_micro, *obj, "f1_micro", name);
-  if (!rc) rc = zf_json_num(&line->metrics.pearson, *obj, "pearson", name);
-  if (!rc) rc = zf_json_num(&line->metrics.spearman, *obj, "spearman", name);
-  return rc;
+  *line = (struct metrics_line){.step = -1,
+                                .set = "",
+                                .metrics = {.loss = INFINITY,
+                                            .perplexity = NAN,
+                                            .accuracy = NAN,
+                                            .f1 = NAN,
+                                            .f1_micro = NAN,
+                                            .pearson = NAN,
+                                            .spearman = NAN}};
+  if ((rc = zf_json_parse(obj, text, len, name))) return rc;
+  if ((rc = zf_json_int(&line->step, *obj, "step", name))) return rc;
+  if ((rc = zf_json_str(&line->set, *obj, "set", name))) return rc;
+  if ((rc = zf_json_num(&line->seconds, *obj, "seconds", name))) return rc;
+  if ((rc = zf_json_int(&metrics->examples, *obj, "examples", name))) return rc;
+  if ((rc = zf_json_int(&metrics->targets, *obj, "targets", name))) return rc;
+  if ((rc = zf_json_num(&metrics->loss, *obj, "loss", name))) return rc;
+  if ((rc = zf_json_num(&metrics->perplexity, *obj, "perplexity", name))) return rc;
+  if ((rc = zf_json_num(&metrics->accuracy, *obj, "accuracy", name))) return rc;
+  if ((rc = zf_json_num(&metrics->f1, *obj, "f1", name))) return rc;
+  if ((rc = zf_json_num(&metrics->f1_micro, *obj, "f1_micro", name))) return rc;
+  if ((rc = zf_json_num(&metrics->pearson, *obj, "pearson", name))) return rc;
+  return zf_json_num(&metrics->spearman, *obj, "spearman", name);
 }
 
-/* Takes a line up; 0: it does not belong there, and nothing after it does. */
-static int take_line(struct loop *loop, const struct line *line) {
+/* Restores the loop's state from a line.  0: neither this line nor a later one belongs to the run. */
+static int take_line(struct train_loop *loop, const struct metrics_line *line) {
   int dev = !strcmp(line->set, "dev"), test = !strcmp(line->set, "test");
-  if (line->step < loop->step || line->step > loop->past.count) return 0;
-  if (test && line->step) return 0; /* the score of the result: made anew at the end */
+  if (line->step < loop->step || line->step > loop->history.count) return 0;
+  if (test && line->step) return 0; /* the score of the result, which is computed at the end */
   if (!dev && !test && strcmp(line->set, "train") != 0) return 0;
   if (line->step != loop->step) loop->dev_known = loop->test_known = 0;
   loop->step = line->step;
-  if (dev) zf_loop_take_dev(loop, &line->metrics);
-  if (test) loop->out->test_start = line->metrics;
+  if (dev) zf_loop_add_dev(loop, &line->metrics);
+  if (test) loop->outcome->test_start = line->metrics;
   loop->dev_known |= dev;
   loop->test_known |= test;
-  if (!dev && !test) loop->began = zf_now() - line->seconds;
+  if (!dev && !test) loop->start_time = zf_now() - line->seconds;
   return 1;
 }
 
-/* Returns the length of what is kept: whole lines that the log covers. */
-static size_t take_lines(struct loop *loop, const char *text, size_t len) {
-  size_t at = 0;
-  while (at < len) {
-    const char *end = memchr(text + at, '\n', len - at);
-    struct line line;
+/* Restores the loop's state from the lines.  Returns the length of the lines that stay: complete
+ * lines of steps in the log. */
+static size_t take_lines(struct train_loop *loop, const char *text, size_t len) {
+  size_t kept = 0;
+  while (kept < len) {
+    const char *end = memchr(text + kept, '\n', len - kept);
+    struct metrics_line line;
     json_t *obj = NULL;
-    int good = end && !read_line(&obj, &line, text + at, (size_t)(end - text) - at) &&
+    int good = end && !read_line(&obj, &line, text + kept, (size_t)(end - text) - kept) &&
                take_line(loop, &line);
     json_decref(obj);
     if (!good) break;
-    at = (size_t)(end - text) + 1;
+    kept = (size_t)(end - text) + 1;
   }
   zf_error_clear();
-  return at;
+  return kept;
 }
 
-/* --- the state after l->step --- */
+/* --- the state after loop->step --- */
 
-static void replay_watch(struct loop *loop) {
-  int64_t upto = loop->step;
-  for (loop->step = 1; loop->step <= upto; loop->step++) {
+static void replay_watch(struct train_loop *loop) {
+  int64_t last = loop->step;
+  for (loop->step = 1; loop->step <= last; loop->step++) {
     double loss, square;
-    zf_loop_sums(loop, loop->past.probe + (loop->step - 1) * loop->past.head.zo.probes, &loss,
+    zf_loop_sums(loop, loop->history.probe + (loop->step - 1) * loop->history.head.zo.probes, &loss,
                  &square);
-    zf_loop_watch(loop, loss, square); /* it went on then, so it does now */
+    zf_loop_watch(loop, loss, square); /* the run continued after this step */
   }
-  loop->step = upto;
+  loop->step = last;
   zf_error_clear();
 }
 
@@ -190,31 +192,31 @@ static void say_state(void *ctx, const char *text) {
   zf_buf_free(&buf);
 }
 
-/* The best dev score's weights are in checkpoints/best, or are made again. */
-static int mend_best(struct loop *loop) {
-  int64_t best = loop->out->best_step;
+/* Makes checkpoints/best hold the weights of the best dev score, by replay where it does not. */
+static int restore_best(struct train_loop *loop) {
+  int64_t best = loop->outcome->best_step;
   if (!loop->run->set.load_best || best <= 0) return 0;
   char *path = run_path(loop, "checkpoints/best");
-  int rc = path ? zf_provenance_load(loop->run->model, path, &loop->past, best) : ZF_ENOMEM;
+  int rc = path ? zf_provenance_load(loop->run->model, path, &loop->history, best) : ZF_ENOMEM;
   free(path);
   if (!rc || rc == ZF_ENOMEM) return rc;
   zf_error_clear();
-  rc = zf_replay_to(loop->run->model, &loop->past, loop->run->set.output_dir, best, NULL, say_state,
-                    loop);
+  rc = zf_replay_to(loop->run->model, &loop->history, loop->run->set.output_dir, best, NULL,
+                    say_state, loop);
   return rc ? rc : zf_loop_keep_best(loop, best);
 }
 
-static int restore(struct loop *loop) {
+static int restore(struct train_loop *loop) {
   int64_t from = 0;
   replay_watch(loop);
-  int rc = mend_best(loop);
-  if (!rc)
-    rc = zf_replay_to(loop->run->model, &loop->past, loop->run->set.output_dir, loop->step, &from,
-                      say_state, loop);
+  int rc = restore_best(loop);
+  if (rc) return rc;
+  rc = zf_replay_to(loop->run->model, &loop->history, loop->run->set.output_dir, loop->step, &from,
+                    say_state, loop);
   if (rc) return rc;
   struct zf_buf buf = {0};
   zf_buf_printf(&buf, "resuming after step %lld: weights of step %lld by replay from %s%lld",
-                (long long)loop->past.count, (long long)loop->step,
+                (long long)loop->history.count, (long long)loop->step,
                 from ? "the state saved at step " : "step ", (long long)from);
   zf_loop_say(loop, buf.data ? buf.data : "resuming");
   zf_buf_free(&buf);
@@ -223,27 +225,25 @@ static int restore(struct loop *loop) {
 
 /* --- opening --- */
 
-static int nothing_there(const struct loop *loop, int *nothing) {
+/* Without a steps.log, metrics.jsonl is absent or empty. */
+static int check_no_metrics(const char *path) {
   struct zf_map map;
-  char *path = run_path(loop, "metrics.jsonl");
-  *nothing = !zf_rundir_has_log(loop->run->set.output_dir);
-  int rc = path ? 0 : ZF_ENOMEM;
-  if (!rc && *nothing && zf_exists(path) && !(rc = zf_map_open(&map, path))) {
-    if (map.len)
-      rc = zf_error(ZF_EINVALID, "%s: has lines, but there is no steps.log beside it", path);
-    zf_map_close(&map);
-  }
-  free(path);
+  if (!zf_exists(path)) return 0;
+  int rc = zf_map_open(&map, path);
+  if (rc) return rc;
+  if (map.len)
+    rc = zf_error(ZF_EINVALID, "%s: has lines, but there is no steps.log in its directory", path);
+  zf_map_close(&map);
   return rc;
 }
 
-/* Damage is an error; a torn tail is cut. */
-static int check_end(const struct loop *loop) {
-  const struct zf_history *history = &loop->past;
+/* Damage is an error; an incomplete last record is cut off. */
+static int check_end(const struct train_loop *loop) {
+  const struct zf_history *history = &loop->history;
   if (history->end == ZF_LOG_DAMAGED)
     return zf_error(ZF_EINVALID,
                     "%s, and whole records follow: the file was changed. 'zoft train CONFIG --fork "
-                    "RUN@%lld' goes on from the %lld steps before it in another directory",
+                    "RUN@%lld' continues from the %lld steps before it in another directory",
                     history->problem, (long long)history->count, (long long)history->count);
   if (history->end == ZF_LOG_TORN) {
     struct zf_buf buf = {0};
@@ -255,41 +255,46 @@ static int check_end(const struct loop *loop) {
   return 0;
 }
 
-static int open_log(struct loop *loop) {
+static int open_log(struct train_loop *loop) {
   struct zf_log_head now;
   char *path = run_path(loop, "steps.log");
-  int rc = path ? zf_history_load(&loop->past, path) : ZF_ENOMEM;
+  int rc = path ? zf_history_load(&loop->history, path) : ZF_ENOMEM;
   if (!rc) rc = zf_loop_head(loop, &now);
   if (!rc) rc = check_same(loop, &now);
   if (!rc) rc = check_end(loop);
-  if (!rc) rc = zf_log_reopen(&loop->log, path, &now, loop->past.size);
-  loop->log_id = loop->past.id;
+  if (!rc) rc = zf_log_reopen(&loop->log, path, &now, loop->history.size);
+  loop->log_id = loop->history.id;
   free(path);
   return rc;
 }
 
-int zf_loop_resume(struct loop *loop, int *found) {
-  char *text = NULL, *path = run_path(loop, "metrics.jsonl");
+/* Resumes from the log and the lines of metrics.jsonl at `path`. */
+static int resume_log(struct train_loop *loop, const char *path) {
+  char *text = NULL;
   size_t len = 0;
-  int nothing = 0, rc = path ? nothing_there(loop, &nothing) : ZF_ENOMEM;
-  *found = 0;
-  if (!rc && !nothing) rc = open_log(loop);
-  if (!rc && !nothing && zf_exists(path)) rc = zf_read_file(&text, &len, path, METRICS_LIMIT);
-  if (!rc && !nothing)
-    rc = zf_rundir_reopen(&loop->dir, loop->run, text ? text : "", take_lines(loop, text, len));
-  if (!rc && !nothing) {
-    loop->out->step = loop->step;
-    rc = restore(loop);
-    *found = 1;
-  }
+  int rc = open_log(loop);
+  if (rc) return rc;
+  if (zf_exists(path) && (rc = zf_read_file(&text, &len, path, METRICS_LIMIT))) return rc;
+  size_t kept = take_lines(loop, text, len);
+  rc = zf_rundir_reopen(&loop->dir, loop->run, text ? text : "", kept);
   free(text);
+  if (rc) return rc;
+  loop->outcome->step = loop->step;
+  return restore(loop);
+}
+
+int zf_loop_resume(struct train_loop *loop, int *found) {
+  char *path = run_path(loop, "metrics.jsonl");
+  if (!path) return ZF_ENOMEM;
+  *found = zf_rundir_has_log(loop->run->set.output_dir);
+  int rc = *found ? resume_log(loop, path) : check_no_metrics(path);
   free(path);
   return rc;
 }
 
 /* --- a branch --- */
 
-static int check_branch(const struct loop *loop, const struct zf_history *history,
+static int check_branch(const struct train_loop *loop, const struct zf_history *history,
                         const struct zf_log_head *now, int64_t step) {
   const struct zf_log_head *was = &history->head;
   int rc = zf_history_reach(history, step);
@@ -309,25 +314,34 @@ static int check_branch(const struct loop *loop, const struct zf_history *histor
                   history->path);
 }
 
-/* The records of the first `step` steps, and marks between them, under the branch's own header. */
-static int copy_log(const struct zf_history *history, const struct zf_log_head *now, int64_t step,
-                    const char *path) {
-  struct zf_log *log = NULL;
-  int rc = zf_log_create(&log, path, now);
-  for (int64_t i = 0, m = 0; !rc && i < step; i++) {
-    rc = zf_log_append(log, &history->step[i], history->probe + i * now->zo.probes);
-    while (m < history->nmark && history->mark[m].step <= i) m++;
-    if (rc || i + 1 == step || m == history->nmark || history->mark[m].step != i + 1) continue;
+/* Appends the records of the first `step` steps, and the marks between them. */
+static int copy_records(struct zf_log *log, const struct zf_history *history, int64_t step) {
+  int64_t mark = 0;
+  for (int64_t i = 0; i < step; i++) {
+    int rc = zf_log_append(log, &history->step[i], history->probe + i * history->head.zo.probes);
+    if (rc) return rc;
+    while (mark < history->nmark && history->mark[mark].step <= i) mark++;
+    if (i + 1 == step || mark == history->nmark || history->mark[mark].step != i + 1) continue;
     struct zf_log_rec rec = {.kind = ZF_LOG_MARK, .step = (uint32_t)(i + 1)};
-    memcpy(rec.hash, history->mark[m].hash, sizeof rec.hash);
-    rc = zf_log_append(log, &rec, NULL);
+    memcpy(rec.hash, history->mark[mark].hash, sizeof rec.hash);
+    if ((rc = zf_log_append(log, &rec, NULL))) return rc;
   }
-  int late = zf_log_close(log);
-  return rc ? rc : late;
+  return 0;
 }
 
-/* metrics.jsonl of the run, beside its log; lines beyond the branch are cut when it is resumed. */
-static int copy_metrics(const struct loop *loop, const struct zf_history *history) {
+/* Writes the log of the branch: its own header, and the first steps of the run. */
+static int copy_log(const struct zf_history *history, const struct zf_log_head *head, int64_t step,
+                    const char *path) {
+  struct zf_log *log = NULL;
+  int rc = zf_log_create(&log, path, head);
+  if (!rc) rc = copy_records(log, history, step);
+  int close_rc = zf_log_close(log);
+  return rc ? rc : close_rc;
+}
+
+/* Copies metrics.jsonl from the directory of the run's log.  Lines of later steps are cut off when
+ * the branch is resumed. */
+static int copy_metrics(const struct train_loop *loop, const struct zf_history *history) {
   const char *slash = strrchr(history->path, '/');
   char *from = slash
                    ? zf_asprintf("%.*s/metrics.jsonl", (int)(slash - history->path), history->path)
@@ -340,17 +354,17 @@ static int copy_metrics(const struct loop *loop, const struct zf_history *histor
   return rc;
 }
 
-static int same_place(const char *a, const char *b) {
+static int is_same_file(const char *left, const char *right) {
   struct stat x, y;
-  return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+  return !stat(left, &x) && !stat(right, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-/* The log appears last, by rename: a branch is whole or not begun. */
-static int make_branch(struct loop *loop, const struct zf_history *history,
-                       const struct zf_log_head *now, int64_t step) {
+/* The log is written last and renamed, so that a branch exists completely or not at all. */
+static int create_branch(struct train_loop *loop, const struct zf_history *history,
+                         const struct zf_log_head *now, int64_t step) {
   char *fresh = run_path(loop, "steps.log.new"), *path = run_path(loop, "steps.log");
   int rc = fresh && path
-               ? zf_rundir_open(&loop->dir, loop->run, loop->out, loop->run->set.overwrite)
+               ? zf_rundir_open(&loop->dir, loop->run, loop->outcome, loop->run->set.overwrite)
                : ZF_ENOMEM;
   zf_rundir_close(&loop->dir);
   if (!rc) rc = copy_metrics(loop, history);
@@ -363,17 +377,17 @@ static int make_branch(struct loop *loop, const struct zf_history *history,
   return rc;
 }
 
-int zf_loop_fork(struct loop *loop, const struct zf_train_start *start) {
+int zf_loop_fork(struct train_loop *loop, const struct zf_train_start *start) {
   struct zf_history history = {0};
   struct zf_log_head now;
-  char *own = run_path(loop, "steps.log");
-  int rc = own ? zf_history_load(&history, start->fork) : ZF_ENOMEM;
+  char *path = run_path(loop, "steps.log");
+  int rc = path ? zf_history_load(&history, start->fork) : ZF_ENOMEM;
   if (!rc) rc = zf_loop_head(loop, &now);
   if (!rc) rc = check_branch(loop, &history, &now, start->fork_step);
-  if (!rc && same_place(own, start->fork))
+  if (!rc && is_same_file(path, start->fork))
     rc = zf_conf_error(loop->run->conf, "output_dir", "a branch needs a directory of its own");
-  if (!rc) rc = make_branch(loop, &history, &now, start->fork_step);
-  free(own);
+  if (!rc) rc = create_branch(loop, &history, &now, start->fork_step);
+  free(path);
   zf_history_free(&history);
   return rc;
 }

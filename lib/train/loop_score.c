@@ -3,7 +3,7 @@
 #include "base/cpu.h"
 #include "train/loop_internal.h"
 
-static double metric_of(const struct loop *loop, const struct zf_metrics *metrics) {
+static double metric_of(const struct train_loop *loop, const struct zf_metrics *metrics) {
   switch (loop->best_metric) {
     case ZF_BEST_ACCURACY:
       return metrics->accuracy;
@@ -14,23 +14,29 @@ static double metric_of(const struct loop *loop, const struct zf_metrics *metric
   }
 }
 
-/* Better by the metric; of equal ones the lower loss. */
-static int better(const struct loop *loop, const struct zf_metrics *metrics,
-                  const struct zf_metrics *b) {
-  double x = metric_of(loop, metrics), y = metric_of(loop, b);
-  return x > y || (x == y && metrics->loss < b->loss);
+/* 1 where the metrics are better than the best ones: by the metric, then by the loss. */
+static int is_better(const struct train_loop *loop, const struct zf_metrics *metrics,
+                     const struct zf_metrics *best) {
+  double x = metric_of(loop, metrics), y = metric_of(loop, best);
+  return x > y || (x == y && metrics->loss < best->loss);
 }
 
-/* Seconds of this process' steps so far, scores left out. */
-static double trained_for(const struct loop *loop) {
-  if (loop->step == 0 || loop->first_time == 0) return 0;
-  return zf_now() - loop->first_time - (loop->score_time - loop->start_score);
+/* Seconds of this process' steps so far, without scoring. */
+static double training_seconds(const struct train_loop *loop) {
+  if (loop->step == 0 || loop->steps_time == 0) return 0;
+  return zf_now() - loop->steps_time - (loop->scores.seconds - loop->scores.start_seconds);
 }
 
-static int score(struct loop *loop, const char *what, const struct zf_dataset *dataset,
+/* Joules of this process' steps so far; -1: not measurable. */
+static double training_joules(const struct train_loop *loop, double reading) {
+  if (reading < 0) return -1;
+  return loop->step ? reading - loop->other_joules : 0;
+}
+
+static int score(struct train_loop *loop, const char *what, const struct zf_dataset *dataset,
                  struct zf_metrics *metrics) {
-  double seconds = trained_for(loop), before = zf_energy_read(&loop->energy);
-  double joules = before < 0 ? -1 : loop->step ? before - loop->other_joules : 0;
+  double seconds = training_seconds(loop), before = zf_energy_read(&loop->energy);
+  double joules = training_joules(loop, before);
   int rc =
       zf_evaluate(metrics, loop->run->scorer, dataset, 0, loop->events->stopped, loop->events->ctx);
   if (rc) return rc;
@@ -48,45 +54,45 @@ static int score(struct loop *loop, const char *what, const struct zf_dataset *d
   return rc;
 }
 
-static void report_eval(struct loop *loop, const char *what, const struct zf_metrics *metrics,
+static void report_eval(struct train_loop *loop, const char *what, const struct zf_metrics *metrics,
                         int best) {
   struct zf_eval_report report = {loop->step, loop->run->steps, what, *metrics, best};
   if (loop->events->eval) loop->events->eval(loop->events->ctx, &report);
 }
 
-int64_t zf_loop_devs_left(const struct loop *loop, int64_t from) {
+int64_t zf_loop_devs_left(const struct train_loop *loop, int64_t from) {
   if (!loop->run->data.dev || loop->eval_every <= 0) return 0;
   return (loop->run->steps + loop->eval_every - 1) / loop->eval_every - from / loop->eval_every;
 }
 
-int zf_loop_take_dev(struct loop *loop, const struct zf_metrics *metrics) {
-  int best = !loop->out->best.examples || better(loop, metrics, &loop->out->best);
-  if (loop->step == 0) loop->out->start = *metrics;
-  loop->out->end = *metrics;
-  loop->stale = best ? 0 : loop->stale + 1;
+int zf_loop_add_dev(struct train_loop *loop, const struct zf_metrics *metrics) {
+  int best = !loop->outcome->best.examples || is_better(loop, metrics, &loop->outcome->best);
+  if (loop->step == 0) loop->outcome->start = *metrics;
+  loop->outcome->end = *metrics;
+  loop->scores_without_gain = best ? 0 : loop->scores_without_gain + 1;
   if (!best) return 0;
-  loop->out->best = *metrics;
-  loop->out->best_step = loop->step;
+  loop->outcome->best = *metrics;
+  loop->outcome->best_step = loop->step;
   return 1;
 }
 
-int zf_loop_dev(struct loop *loop) {
+int zf_loop_dev(struct train_loop *loop) {
   struct zf_metrics metrics;
   if (!loop->run->data.dev) return 0;
   double start = zf_now();
   int rc = score(loop, "dev", loop->run->data.dev, &metrics);
   if (rc) return rc;
-  loop->score_time += zf_now() - start;
-  loop->last_time += zf_now() - start;
-  loop->scored++;
-  int best = zf_loop_take_dev(loop, &metrics);
+  loop->scores.seconds += zf_now() - start;
+  loop->report_time += zf_now() - start;
+  loop->scores.count++;
+  int best = zf_loop_add_dev(loop, &metrics);
   report_eval(loop, "dev", &metrics, best);
-  /* At step 0 the best weights are the base model's, which are on disk already. */
+  /* The weights of step 0 are the base model's, which are on disk already. */
   if (!best || !loop->run->set.load_best || loop->step == 0) return 0;
   return zf_loop_keep_best(loop, loop->step);
 }
 
-int zf_loop_test(struct loop *loop, struct zf_metrics *metrics) {
+int zf_loop_test(struct train_loop *loop, struct zf_metrics *metrics) {
   if (!loop->run->data.test) return 0;
   int rc = score(loop, "test", loop->run->data.test, metrics);
   if (!rc) report_eval(loop, "test", metrics, 0);

@@ -9,11 +9,11 @@
 #include "train/backprop.h"
 
 int64_t zf_measure_tokens(struct zf_run *run, int64_t step) {
-  int64_t n = 0, index, m;
+  int64_t tokens = 0, index, count;
   for (int64_t i = 0; i < run->batch; i++)
-    if (!zf_run_data_batch(&run->data, (step - 1) * run->batch + i, 1, &index, &m) && m)
-      n += zf_example_tokens(run->data.train, index);
-  return n;
+    if (!zf_run_data_batch(&run->data, (step - 1) * run->batch + i, 1, &index, &count) && count)
+      tokens += zf_example_tokens(run->data.train, index);
+  return tokens;
 }
 
 static int mezo_step(struct zf_run *run, int64_t step, double lr, double *loss) {
@@ -22,8 +22,8 @@ static int mezo_step(struct zf_run *run, int64_t step, double lr, double *loss) 
   if (rc) return rc;
   zf_run_update(run, step, probe, lr);
   *loss = 0;
-  for (int p = 0; p < run->set.zo.probes; p++)
-    *loss += 0.5 * (probe[p].plus + probe[p].minus) / run->set.zo.probes;
+  for (int i = 0; i < run->set.zo.probes; i++)
+    *loss += 0.5 * (probe[i].plus + probe[i].minus) / run->set.zo.probes;
   return 0;
 }
 
@@ -39,37 +39,57 @@ int zf_measure_step(struct zf_run *run, int64_t step, double *loss) {
   return rc;
 }
 
-static struct zf_spread spread(const double *v, int64_t count) {
-  struct zf_spread s = {0, 0};
-  for (int64_t i = 0; i < count; i++) s.mean += v[i] / (double)count;
-  for (int64_t i = 0; i < count; i++) s.deviation += (v[i] - s.mean) * (v[i] - s.mean);
-  s.deviation = count > 1 ? sqrt(s.deviation / (double)(count - 1)) : 0;
-  return s;
+static struct zf_spread spread_of(const double *value, int64_t count) {
+  double mean = 0, squares = 0;
+  for (int64_t i = 0; i < count; i++) mean += value[i] / (double)count;
+  for (int64_t i = 0; i < count; i++) squares += (value[i] - mean) * (value[i] - mean);
+  return (struct zf_spread){mean, count > 1 ? sqrt(squares / (double)(count - 1)) : 0};
 }
 
-int zf_measure_run(struct zf_measure *out, struct zf_run *run, int64_t steps,
-                   int (*stopped)(void *ctx), void *ctx) {
-  double *seconds = zf_calloc(2 * steps, sizeof *seconds), *joules = seconds + steps;
+struct measured_steps {
   struct zf_energy energy;
-  *out = (struct zf_measure){.steps = steps};
-  if (!seconds) return ZF_ENOMEM;
-  zf_energy_init(&energy);
-  int rc = zf_measure_step(run, 1, &out->loss);
-  for (int64_t i = 0; !rc && i < steps; i++) {
-    double before = zf_energy_read(&energy), start = zf_now();
-    rc = zf_measure_step(run, i + 2, &out->loss);
-    seconds[i] = zf_now() - start;
-    joules[i] = zf_energy_read(&energy) - before;
-    out->tokens += (double)zf_measure_tokens(run, i + 2) / (double)steps;
-    if (!rc && stopped && stopped(ctx)) rc = zf_error(ZF_ESTOPPED, "interrupted");
+  double *seconds, *joules; /* [steps] */
+};
+
+/* Measures steps 2 .. steps + 1. */
+static int measure_steps(struct zf_measure *measure, struct measured_steps *measured,
+                         struct zf_run *run, int (*stopped)(void *ctx), void *ctx) {
+  for (int64_t i = 0; i < measure->steps; i++) {
+    double before = zf_energy_read(&measured->energy), start = zf_now();
+    int rc = zf_measure_step(run, i + 2, &measure->loss);
+    measured->seconds[i] = zf_now() - start;
+    measured->joules[i] = zf_energy_read(&measured->energy) - before;
+    measure->tokens += (double)zf_measure_tokens(run, i + 2) / (double)measure->steps;
+    if (rc) return rc;
+    if (stopped && stopped(ctx)) return zf_error(ZF_ESTOPPED, "interrupted");
   }
-  for (int k = 0; !rc && k < 2; k++) { /* so that the peak is that of the whole run's steps */
+  return 0;
+}
+
+/* Takes the run's largest steps, so that the peak of memory is that of the whole run. */
+static int take_largest_steps(struct zf_run *run) {
+  for (int i = 0; i < 2; i++) {
     double ignored;
-    if (run->heaviest[k]) rc = zf_measure_step(run, run->heaviest[k], &ignored);
+    int rc = run->heaviest[i] ? zf_measure_step(run, run->heaviest[i], &ignored) : 0;
+    if (rc) return rc;
   }
-  out->seconds = spread(seconds, steps);
-  out->joules = energy.count ? spread(joules, steps) : (struct zf_spread){-1, 0};
-  snprintf(out->why, sizeof out->why, "%s", energy.why);
-  free(seconds);
+  return 0;
+}
+
+int zf_measure_run(struct zf_measure *measure, struct zf_run *run, int64_t steps,
+                   int (*stopped)(void *ctx), void *ctx) {
+  struct measured_steps measured = {.seconds = zf_calloc(2 * steps, sizeof(double))};
+  *measure = (struct zf_measure){.steps = steps};
+  if (!measured.seconds) return ZF_ENOMEM;
+  measured.joules = measured.seconds + steps;
+  zf_energy_init(&measured.energy);
+  int rc = zf_measure_step(run, 1, &measure->loss);
+  if (!rc) rc = measure_steps(measure, &measured, run, stopped, ctx);
+  if (!rc) rc = take_largest_steps(run);
+  measure->seconds = spread_of(measured.seconds, steps);
+  measure->joules =
+      measured.energy.count ? spread_of(measured.joules, steps) : (struct zf_spread){-1, 0};
+  snprintf(measure->why, sizeof measure->why, "%s", measured.energy.why);
+  free(measured.seconds);
   return rc;
 }

@@ -1,4 +1,4 @@
-/* Some steps of a run, one after another, and what each costs. */
+/* Takes some steps of a run and measures their cost. */
 #ifndef ZF_TRAIN_MEASURE_H
 #define ZF_TRAIN_MEASURE_H
 
@@ -11,21 +11,22 @@ struct zf_spread {
 };
 
 struct zf_measure {
-  struct zf_spread seconds, joules; /* of a step; joules.mean < 0: not measurable, `why` */
+  struct zf_spread seconds, joules; /* of a step; joules.mean < 0: not measurable, see `why` */
   char why[160];
   double tokens; /* of a batch, mean over steps */
   double loss;   /* of the last step */
-  int64_t steps; /* measured; one more before them warms up */
+  int64_t steps; /* measured steps; one step before them warms up */
 };
 
-/* Takes a step by the run's method: inference is a plain forward pass with its loss. */
+/* Takes a step with the run's method: inference is a plain forward pass with its loss. */
 int zf_measure_step(struct zf_run *run, int64_t step, double *loss);
 
-/* 1 + `steps` steps.  `stopped` (may be NULL): ZF_ESTOPPED when it says so. */
-int zf_measure_run(struct zf_measure *out, struct zf_run *run, int64_t steps,
+/* Takes 1 + `steps` steps.  `stopped` (may be NULL) is called after each; where it returns nonzero,
+ * the result is ZF_ESTOPPED. */
+int zf_measure_run(struct zf_measure *measure, struct zf_run *run, int64_t steps,
                    int (*stopped)(void *ctx), void *ctx);
 
-/* Tokens of the batch of step 1, 2, ...: run once, by one stream. */
+/* Tokens of the batch of step 1, 2, ..., on one stream. */
 int64_t zf_measure_tokens(struct zf_run *run, int64_t step);
 
 #endif

@@ -1,4 +1,4 @@
-/* The ways to train, as a table. */
+/* The training methods, as a table. */
 #ifndef ZF_TRAIN_METHOD_H
 #define ZF_TRAIN_METHOD_H
 
@@ -7,15 +7,15 @@ enum zf_method {
   ZF_METHOD_SGD,
   ZF_METHOD_MOMENTUM,
   ZF_METHOD_ADAMW,
-  ZF_METHOD_INFERENCE, /* no training at all: what the others are measured against */
+  ZF_METHOD_INFERENCE, /* no training: the baseline of benchmarks */
   ZF_METHODS
 };
 
 struct zf_method_info {
-  const char *name; /* as `method` in a config spells it */
+  const char *name; /* value of the setting `method` */
   int streams;      /* of its forward pass */
-  int trains;       /* weights are held to be changed */
-  int rule;         /* enum zf_optim_rule of backpropagation; -1: none */
+  int trains;       /* it changes weights */
+  int rule;         /* enum zf_optim_rule of backpropagation; -1: no backpropagation */
 };
 
 const struct zf_method_info *zf_method_info(enum zf_method method);

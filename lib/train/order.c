@@ -10,10 +10,10 @@
 
 struct zf_order_group {
   double from, to;      /* b_{k-1}, b_k */
-  int64_t first, count; /* of its examples in `member` */
-  int64_t epoch;        /* that `perm` is of */
-  int64_t slots;        /* of this epoch's, up to and with this group */
-  int64_t next;         /* how many of its examples came before */
+  int64_t first, count; /* its examples in `member` */
+  int64_t epoch;        /* number of the permutation in `perm` */
+  int64_t slots;        /* slots of this epoch up to the end of this group */
+  int64_t next;         /* number of its examples before the next one */
 };
 
 void zf_order_shuffle(int64_t *order, int64_t count, uint64_t seed, int64_t step, uint32_t use) {
@@ -38,20 +38,20 @@ void zf_order_free(struct zf_order *order) {
 
 /* --- groups --- */
 
-static void fill_members(struct zf_order *order, const int32_t *of) {
-  for (int64_t i = 0; i < order->count; i++) order->group[of[i]].count++;
-  for (int64_t k = 0, first = 0; k < order->ngroup; k++) {
-    order->group[k].first = first;
-    first += order->group[k].count;
-    order->group[k].count = 0;
+static void fill_members(struct zf_order *order, const int32_t *group_of) {
+  for (int64_t i = 0; i < order->count; i++) order->group[group_of[i]].count++;
+  for (int64_t i = 0, first = 0; i < order->ngroup; i++) {
+    order->group[i].first = first;
+    first += order->group[i].count;
+    order->group[i].count = 0;
   }
   for (int64_t i = 0; i < order->count; i++) {
-    struct zf_order_group *group = &order->group[of[i]];
+    struct zf_order_group *group = &order->group[group_of[i]];
     order->member[group->first + group->count++] = i;
   }
 }
 
-int zf_order_weigh(struct zf_order *order, const int32_t *of, const double *weight,
+int zf_order_weigh(struct zf_order *order, const int32_t *group_of, const double *weight,
                    int64_t ngroup) {
   double sum = 0, so_far = 0;
   order->group = zf_calloc(ngroup, sizeof *order->group);
@@ -59,49 +59,51 @@ int zf_order_weigh(struct zf_order *order, const int32_t *of, const double *weig
   order->perm = zf_calloc(order->count, sizeof *order->perm);
   if (!order->group || !order->member || !order->perm) return ZF_ENOMEM;
   order->ngroup = ngroup;
-  fill_members(order, of);
-  for (int64_t k = 0; k < ngroup; k++) sum += weight[k];
-  for (int64_t k = 0; k < ngroup; k++) {
-    struct zf_order_group *group = &order->group[k];
+  fill_members(order, group_of);
+  for (int64_t i = 0; i < ngroup; i++) sum += weight[i];
+  for (int64_t i = 0; i < ngroup; i++) {
+    struct zf_order_group *group = &order->group[i];
     if (!group->count)
-      return zf_error(ZF_EUSAGE, "datasets[%lld]: has a weight, and none of its rows is trained on",
-                      (long long)k);
+      return zf_error(ZF_EUSAGE,
+                      "datasets[%lld]: has a weight, but none of its rows is in the training set",
+                      (long long)i);
     group->from = so_far / sum;
-    so_far += weight[k];
-    group->to = k + 1 < ngroup ? so_far / sum : 1;
+    so_far += weight[i];
+    group->to = i + 1 < ngroup ? so_far / sum : 1;
     group->epoch = -1;
   }
   return 0;
 }
 
 /* C_k(t) of the header. */
-static int64_t count_of(const struct zf_order_group *group, int64_t t) {
-  return (int64_t)(floor(group->to * (double)t) - floor(group->from * (double)t));
+static int64_t count_of(const struct zf_order_group *group, int64_t places) {
+  return (int64_t)(floor(group->to * (double)places) - floor(group->from * (double)places));
 }
 
-static int64_t next_of(struct zf_order *order, int64_t k) {
-  struct zf_order_group *group = &order->group[k];
+static int64_t next_of(struct zf_order *order, int64_t index) {
+  struct zf_order_group *group = &order->group[index];
   int64_t epoch = group->next / group->count, *perm = order->perm + group->first;
   if (epoch != group->epoch) {
-    zf_order_shuffle(perm, group->count, order->seed, epoch, ZF_SHUFFLE_GROUP + (uint32_t)k);
+    zf_order_shuffle(perm, group->count, order->seed, epoch, ZF_SHUFFLE_GROUP + (uint32_t)index);
     group->epoch = epoch;
   }
   return order->member[group->first + perm[group->next++ % group->count]];
 }
 
-/* Slots 0, 1, ... of an epoch belong to group 0, then 1, ...; `at` is a permutation of them. */
+/* Turns `at`, a permutation of the epoch's slots, into examples.  The first slots belong to group 0,
+ * the next ones to group 1, and so on. */
 static void fill_slots(struct zf_order *order, int64_t epoch) {
   int64_t slots = 0;
-  for (int64_t k = 0; k < order->ngroup; k++) {
-    struct zf_order_group *group = &order->group[k];
+  for (int64_t i = 0; i < order->ngroup; i++) {
+    struct zf_order_group *group = &order->group[i];
     group->next = count_of(group, epoch * order->count);
     slots += count_of(group, (epoch + 1) * order->count) - group->next;
     group->slots = slots;
   }
   for (int64_t i = 0; i < order->count; i++) {
-    int64_t k = 0;
-    while (order->at[i] >= order->group[k].slots) k++;
-    order->at[i] = next_of(order, k);
+    int64_t group = 0;
+    while (order->at[i] >= order->group[group].slots) group++;
+    order->at[i] = next_of(order, group);
   }
 }
 

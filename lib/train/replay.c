@@ -12,7 +12,8 @@
 
 /* --- saved states --- */
 
-static const char *const stamp_key[ZF_PROVENANCE_PAIRS] = {"zoft_log", "zoft_step", "zoft_weights"};
+static const char *const provenance_key[ZF_PROVENANCE_PAIRS] = {"zoft_log", "zoft_step",
+                                                                "zoft_weights"};
 
 void zf_provenance_pairs(struct zf_provenance_text *text, const struct zf_provenance *provenance) {
   snprintf(text->log, sizeof text->log, "%08" PRIx32, provenance->log);
@@ -20,7 +21,7 @@ void zf_provenance_pairs(struct zf_provenance_text *text, const struct zf_proven
   memcpy(text->hash, provenance->hash, sizeof text->hash);
   const char *value[ZF_PROVENANCE_PAIRS] = {text->log, text->step, text->hash};
   for (int i = 0; i < ZF_PROVENANCE_PAIRS; i++) {
-    text->pair[2 * i] = stamp_key[i];
+    text->pair[2 * i] = provenance_key[i];
     text->pair[2 * i + 1] = value[i];
   }
 }
@@ -31,26 +32,28 @@ static const char *metadata(const struct zf_st *st, const char *key) {
   return "";
 }
 
-/* The stamp must be, letter for letter, what was written for this log and step. */
-static int check_stamp(const struct zf_st *st, const struct zf_history *history, int64_t step) {
+/* The metadata must be, letter for letter, the provenance of this log and step. */
+static int check_provenance(const struct zf_st *st, const struct zf_history *history,
+                            int64_t step) {
   struct zf_provenance provenance = {.log = history->id, .step = step};
   struct zf_provenance_text text;
   zf_provenance_pairs(&text, &provenance);
-  if (!strcmp(metadata(st, stamp_key[0]), text.log) &&
-      !strcmp(metadata(st, stamp_key[1]), text.step))
+  if (!strcmp(metadata(st, provenance_key[0]), text.log) &&
+      !strcmp(metadata(st, provenance_key[1]), text.step))
     return 0;
-  return zf_error(ZF_EINVALID, "%s: is not of step %lld of this run", st->path[0], (long long)step);
+  return zf_error(ZF_EINVALID, "%s: is not a state of step %lld of this run", st->path[0],
+                  (long long)step);
 }
 
 static int check_weights(const struct zf_model *model, const struct zf_st *st,
                          const struct zf_history *history, int64_t step) {
   char now[33];
-  const char *mark = zf_history_mark(history, step), *said = metadata(st, stamp_key[2]);
+  const char *mark = zf_history_mark(history, step), *saved = metadata(st, provenance_key[2]);
   int rc = zf_model_hash(model, now);
   if (rc) return rc;
-  if (strcmp(now, said) != 0)
+  if (strcmp(now, saved) != 0)
     return zf_error(ZF_EINVALID, "%s: is damaged: weights of hash %s, where %.32s were saved",
-                    st->path[0], now, said);
+                    st->path[0], now, saved);
   if (mark && strcmp(now, mark) != 0)
     return zf_error(ZF_EINVALID, "%s: weights of hash %s, where the log has %s", st->path[0], now,
                     mark);
@@ -62,7 +65,7 @@ int zf_provenance_load(struct zf_model *model, const char *path, const struct zf
   struct zf_st *st;
   int rc = zf_st_open(&st, path);
   if (rc) return rc;
-  rc = check_stamp(st, history, step);
+  rc = check_provenance(st, history, step);
   if (!rc) rc = zf_model_reload(model, st);
   if (!rc) rc = check_weights(model, st, history, step);
   zf_st_free(st);
@@ -71,28 +74,27 @@ int zf_provenance_load(struct zf_model *model, const char *path, const struct zf
 
 /* --- steps --- */
 
-/* What step t counts in a mean. */
-static void weigh(struct zf_zo_step *step, int64_t t, const struct zf_replay_opts *opts) {
+/* Sets the weight of a step in a mean. */
+static void set_weight(struct zf_zo_step *step, int64_t number, const struct zf_replay_opts *opts) {
   step->keep = 1;
   if (opts->ema > 0) {
     step->keep = opts->ema;
     step->add = 1 - opts->ema;
-  } else if (opts->average_to && t >= opts->average_from && t <= opts->average_to) {
+  } else if (opts->average_to && number >= opts->average_from && number <= opts->average_to) {
     step->add = 1.0 / (double)(opts->average_to - opts->average_from + 1);
   }
 }
 
-static void fill_step(struct zf_zo_step *step, const struct zf_history *history, int64_t t,
+static void fill_step(struct zf_zo_step *step, const struct zf_history *history, int64_t number,
                       const struct zf_replay_opts *opts) {
-  const struct zf_log_rec *record = &history->step[t - 1];
-  int dropped = opts->drop_to && t >= opts->drop_from && t <= opts->drop_to;
+  const struct zf_log_rec *record = &history->step[number - 1];
+  double lr = opts->scale > 0 ? record->lr * opts->scale : record->lr;
+  if (opts->drop_to && number >= opts->drop_from && number <= opts->drop_to) lr = 0;
   *step = (struct zf_zo_step){.step = record->step,
                               .seed = record->seed,
-                              .lr = dropped           ? 0
-                                    : opts->scale > 0 ? record->lr * opts->scale
-                                                      : record->lr,
-                              .probe = history->probe + (t - 1) * history->head.zo.probes};
-  weigh(step, t, opts);
+                              .lr = lr,
+                              .probe = history->probe + (number - 1) * history->head.zo.probes};
+  set_weight(step, number, opts);
 }
 
 int zf_replay_steps(struct zf_model *model, const struct zf_history *history, int64_t from,
@@ -105,7 +107,7 @@ int zf_replay_steps(struct zf_model *model, const struct zf_history *history, in
     start = 1.0 / (double)(opts->average_to - opts->average_from + 1);
   struct zf_zo_step *step = zf_calloc(to - from, sizeof *step);
   if (!step) return ZF_ENOMEM;
-  for (int64_t t = from + 1; t <= to; t++) fill_step(&step[t - from - 1], history, t, opts);
+  for (int64_t i = from + 1; i <= to; i++) fill_step(&step[i - from - 1], history, i, opts);
   int rc = zf_zo_replay(&model->params, &history->head.zo, step, to - from, history->head.decay,
                         mean ? &start : NULL);
   free(step);
@@ -114,31 +116,36 @@ int zf_replay_steps(struct zf_model *model, const struct zf_history *history, in
 
 /* --- the nearest saved state --- */
 
-/* The highest of step[0..n), ascending, that is <= most; 0: none. */
-static int64_t highest(const int64_t *step, int64_t count, int64_t most) {
-  while (count > 0 && step[count - 1] > most) count--;
+/* The largest of step[0..count), ascending, that is <= max; 0: none. */
+static int64_t largest_step(const int64_t *step, int64_t count, int64_t max) {
+  while (count > 0 && step[count - 1] > max) count--;
   return count > 0 ? step[count - 1] : 0;
 }
 
-struct saved {
+/* Steps of the saved states, ascending. */
+struct saved_states {
   int64_t *step[ZF_STATE_KINDS], count[ZF_STATE_KINDS];
 };
 
-static int list_saved(struct saved *saved, const char *dir) {
-  int rc = 0;
+/* dir: may be NULL. */
+static int list_saved(struct saved_states *saved, const char *dir) {
   memset(saved, 0, sizeof *saved);
-  for (int k = 0; dir && !rc && k < ZF_STATE_KINDS; k++)
-    rc = zf_states_list(&saved->step[k], &saved->count[k], dir, (enum zf_state_kind)k);
-  return rc;
+  if (!dir) return 0;
+  for (int i = 0; i < ZF_STATE_KINDS; i++) {
+    int rc = zf_states_list(&saved->step[i], &saved->count[i], dir, (enum zf_state_kind)i);
+    if (rc) return rc;
+  }
+  return 0;
 }
 
-/* Loads a state of this step, of whatever kind: *from = step.  Damaged ones are told and passed over. */
+/* Loads a state of this step, of any kind, and sets *from.  Damaged states are reported and not
+ * used. */
 static int load_step(struct zf_model *model, const struct zf_history *history, const char *dir,
-                     const struct saved *saved, int64_t step, int64_t *from, zf_replay_say say,
-                     void *ctx) {
-  for (int k = 0; k < ZF_STATE_KINDS; k++) {
-    if (highest(saved->step[k], saved->count[k], step) != step) continue;
-    char *path = zf_state_path(dir, (enum zf_state_kind)k, step);
+                     const struct saved_states *saved, int64_t step, int64_t *from,
+                     zf_replay_say say, void *ctx) {
+  for (int i = 0; i < ZF_STATE_KINDS; i++) {
+    if (largest_step(saved->step[i], saved->count[i], step) != step) continue;
+    char *path = zf_state_path(dir, (enum zf_state_kind)i, step);
     int rc = path ? zf_provenance_load(model, path, history, step) : ZF_ENOMEM;
     free(path);
     if (!rc) *from = step;
@@ -148,21 +155,29 @@ static int load_step(struct zf_model *model, const struct zf_history *history, c
   return 0;
 }
 
-/* *from: the step whose weights m holds then; 0 is the base. */
-static int start_near(struct zf_model *model, const struct zf_history *history, const char *dir,
-                      int64_t to, int64_t *from, zf_replay_say say, void *ctx) {
-  struct saved saved;
-  int rc = list_saved(&saved, dir);
-  *from = 0;
-  for (int64_t most = to, top; !rc && !*from && most > 0; most = top - 1) {
-    top = 0;
-    for (int k = 0; k < ZF_STATE_KINDS; k++) {
-      int64_t best = highest(saved.step[k], saved.count[k], most);
-      if (best > top) top = best;
-    }
-    if (top > 0) rc = load_step(model, history, dir, &saved, top, from, say, ctx);
+/* The largest step <= max that has a saved state; 0: none. */
+static int64_t largest_saved(const struct saved_states *saved, int64_t max) {
+  int64_t largest = 0;
+  for (int i = 0; i < ZF_STATE_KINDS; i++) {
+    int64_t step = largest_step(saved->step[i], saved->count[i], max);
+    if (step > largest) largest = step;
   }
-  for (int k = 0; k < ZF_STATE_KINDS; k++) free(saved.step[k]);
+  return largest;
+}
+
+/* Loads the nearest intact state up to step `to`, or the base model.  *from: its step; 0: the base. */
+static int load_nearest(struct zf_model *model, const struct zf_history *history, const char *dir,
+                        int64_t to, int64_t *from, zf_replay_say say, void *ctx) {
+  struct saved_states saved;
+  int rc = list_saved(&saved, dir);
+  int64_t step = rc ? 0 : largest_saved(&saved, to);
+  *from = 0;
+  while (step > 0) {
+    rc = load_step(model, history, dir, &saved, step, from, say, ctx);
+    if (rc || *from) break;
+    step = largest_saved(&saved, step - 1);
+  }
+  for (int i = 0; i < ZF_STATE_KINDS; i++) free(saved.step[i]);
   if (!rc && !*from) zf_model_reset(model);
   return rc;
 }
@@ -182,11 +197,11 @@ int zf_replay_to(struct zf_model *model, const struct zf_history *history, const
                  int64_t to, int64_t *from, zf_replay_say say, void *ctx) {
   int64_t start = 0;
   int rc = zf_history_reach(history, to);
-  if (!rc) rc = start_near(model, history, dir, to, &start, say, ctx);
-  if (!rc) rc = zf_replay_steps(model, history, start, to, NULL);
-  if (!rc) rc = check_mark(model, history, to);
+  if (!rc) rc = load_nearest(model, history, dir, to, &start, say, ctx);
   if (from) *from = start;
-  return rc;
+  if (rc) return rc;
+  if ((rc = zf_replay_steps(model, history, start, to, NULL))) return rc;
+  return check_mark(model, history, to);
 }
 
 /* --- the base model --- */
@@ -200,36 +215,38 @@ int zf_replay_check_base(const struct zf_model *model, const struct zf_history *
                   model->dir, history->path, now, history->head.base);
 }
 
-/* The lines of the header's globs; *list is the caller's, which frees list[0] and it. */
+/* Splits the header's globs into lines.  Returns their number, or -1: out of memory.  The caller
+ * frees (*list)[0], which holds the text of all, and *list. */
 static int64_t split_globs(const char *text, const char ***list) {
-  int64_t n = 0, most = *text != 0;
-  for (const char *p = text; *p; p++) most += *p == '\n';
+  int64_t lines = *text != 0;
+  for (const char *c = text; *c; c++) lines += *c == '\n';
   char *copy = zf_strdup(text);
-  *list = zf_calloc(most + 1, sizeof **list);
+  *list = zf_calloc(lines + 1, sizeof **list);
   if (!copy || !*list) {
     free(copy);
     free(*list);
     *list = NULL;
     return -1;
   }
-  (*list)[0] = copy; /* which frees it */
-  for (char *p = copy; n < most; n++) {
-    (*list)[n] = p;
-    p += strcspn(p, "\n");
-    if (*p) *p++ = 0;
+  (*list)[0] = copy;
+  char *line = copy;
+  for (int64_t i = 0; i < lines; i++) {
+    (*list)[i] = line;
+    line += strcspn(line, "\n");
+    if (*line) *line++ = 0;
   }
-  return n;
+  return lines;
 }
 
 int zf_replay_open(struct zf_model **out, const char *dir, const struct zf_history *history) {
   const char **globs;
-  int64_t n = split_globs(history->head.globs, &globs);
+  int64_t count = split_globs(history->head.globs, &globs);
   *out = NULL;
-  if (n < 0) return ZF_ENOMEM;
+  if (count < 0) return ZF_ENOMEM;
   struct zf_model_opts opts = {.dtype = history->head.others,
                                .trained = (enum zf_dtype)history->head.trained,
                                .trainable = globs,
-                               .ntrainable = n,
+                               .ntrainable = count,
                                .labels = history->head.labels,
                                .problem = (enum zf_problem)history->head.problem,
                                .head_seed = history->head.head_seed};

@@ -1,14 +1,15 @@
-/* Weights of any step of a run, from the base model and the log alone.
+/* Rebuilds the weights of any step of a run from the base model and the log.
  *
- * A replay starts from the base model or from the nearest state below that was saved on the way
- * (a keyframe or a checkpoint), and applies all steps to one tile of a tensor before the next. */
+ * A replay starts from the base model, or from the nearest earlier state that the run saved (a
+ * keyframe or a checkpoint), and applies all steps to one tile of a tensor before the next tile. */
 #ifndef ZF_TRAIN_REPLAY_H
 #define ZF_TRAIN_REPLAY_H
 
 #include "train/history.h"
 
-/* --- saved states: safetensors whose metadata names log, step and the hash of all weights --- */
+/* --- saved states: safetensors whose metadata holds their provenance --- */
 
+/* Provenance of saved weights: log, step, and hash of all weights. */
 struct zf_provenance {
   uint32_t log; /* zf_history.id */
   int64_t step;
@@ -17,47 +18,49 @@ struct zf_provenance {
 
 enum { ZF_PROVENANCE_PAIRS = 3 };
 
-/* Metadata for the writers of model.h: pairs that point into `text`. */
+/* The provenance as metadata for zf_model_save: pairs that point into `text`. */
 struct zf_provenance_text {
   char log[16], step[24], hash[33];
   const char *pair[2 * ZF_PROVENANCE_PAIRS];
 };
 void zf_provenance_pairs(struct zf_provenance_text *text, const struct zf_provenance *provenance);
 
-/* Reads the trained weights of a saved state of this log and step (a file, or a directory with
- * model.safetensors) and checks their hash; the log's mark of that step must agree.  ZF_EINVALID:
- * the weights are then undefined. */
+/* Reads the trained weights of the saved state at `path` (a file, or a directory with
+ * model.safetensors).  ZF_EINVALID: the state is not of this log and step, its weights do not have
+ * the saved hash, or not the hash in the log's mark of the step; the weights are then undefined. */
 int zf_provenance_load(struct zf_model *model, const char *path, const struct zf_history *history,
                        int64_t step);
 
 /* --- replay --- */
 
-/* What is done otherwise than the run did; all zero: nothing. */
+/* Changes to the run; all zero: none. */
 struct zf_replay_opts {
-  double scale;                     /* every learning rate times this; 0: as it was */
+  double scale;                     /* factor of every learning rate; 0: 1 */
   int64_t drop_from, drop_to;       /* these steps are left out; 0: none */
   int64_t average_from, average_to; /* mean of the weights after these steps; average_to 0: none */
   double ema; /* exponential mean with this decay a step, begun with the first weights; 0: none */
 };
 
-/* Takes `m` from the weights after step `from` to those after step `to`. */
+/* Takes the model from the weights after step `from` to the weights after step `to`.  opts: may be
+ * NULL. */
 int zf_replay_steps(struct zf_model *model, const struct zf_history *history, int64_t from,
                     int64_t to, const struct zf_replay_opts *opts);
 
-/* Told of a saved state that is passed over. */
+/* Called with the reason why a saved state is not used. */
 typedef void (*zf_replay_say)(void *ctx, const char *text);
 
-/* Takes `m`, freshly opened or of any step, to the weights after step `to`: by the nearest intact
- * state in `dir` (a run directory, or NULL) or else from the base.  The log's mark of the step, if
- * there is one, must agree: ZF_EINVALID.  *from (may be NULL): where the replay started. */
+/* Takes the model, just opened or at any step, to the weights after step `to`.  The replay starts
+ * from the nearest intact state in `dir` (a run directory, or NULL), else from the base model.
+ * *from (may be NULL): the step where it started.  ZF_EINVALID: the log's mark of step `to` has
+ * another hash. */
 int zf_replay_to(struct zf_model *model, const struct zf_history *history, const char *dir,
                  int64_t to, int64_t *from, zf_replay_say say, void *ctx);
 
-/* ZF_EINVALID when `m`, freshly opened, is not the base model of the log. */
+/* ZF_EINVALID where the model, just opened, is not the base model of the log. */
 int zf_replay_check_base(const struct zf_model *model, const struct zf_history *history);
 
-/* Opens the base model of a log from the directory `dir`, with the parameters trained and held as
- * the log says, and checks it. */
+/* Opens the base model of a log from the directory `dir`, with the log's trained parameters and
+ * dtypes, and checks it. */
 int zf_replay_open(struct zf_model **out, const char *dir, const struct zf_history *history);
 
 #endif

@@ -1,4 +1,4 @@
-/* The files of a data set, opened together: their rows numbered through. */
+/* The files of a data set, opened together, with one numbering of all rows. */
 #ifndef ZF_TRAIN_ROW_SOURCE_H
 #define ZF_TRAIN_ROW_SOURCE_H
 
@@ -13,16 +13,18 @@ struct zf_row_source {
   int64_t nfile, rows;
 };
 
-/* Opens the files and adds their contents' hashes to `hash`.  ZF_EINVALID when there is no row. */
+/* Opens the files, which stay the caller's, and adds the hashes of their contents to `hash`.
+ * ZF_EINVALID: there is no row. */
 int zf_row_source_open(struct zf_row_source *source, const struct zf_data_file *file, int64_t count,
                        const struct zf_tok *tok, struct zf_hash *hash);
 void zf_row_source_close(struct zf_row_source *source); /* takes a zeroed one */
 
-/* The file that row `row` of all is in, and its number there. */
+/* The file of row `row` of all; *local: the row's number in the file. */
 int64_t zf_row_source_file(const struct zf_row_source *source, int64_t row, int64_t *local);
 
-/* Names the pool's files in an empty set; adds what a row becomes, as of the file it is in. */
+/* Names the source's files in an empty set. */
 int zf_row_source_name(const struct zf_row_source *source, struct zf_dataset *dataset);
+/* Adds the examples of a row, encoded by the settings of its file. */
 int zf_row_source_encode(const struct zf_row_source *source, struct zf_dataset *dataset,
                          int64_t row);
 

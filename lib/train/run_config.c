@@ -8,11 +8,11 @@
 #include "base/file.h"
 #include "train/settings.h"
 
-static const char name[] = "config.yaml";
+static const char config_name[] = "config.yaml";
 
 /* --- reading --- */
 
-/* FILE of "FILE:LINE:COLUMN"; NULL: the value comes from no file. */
+/* *file: FILE of "FILE:LINE:COLUMN"; NULL: the value does not come from a file. */
 static int file_of(char **file, const char *origin) {
   *file = NULL;
   const char *end = strrchr(origin, ':');
@@ -22,54 +22,69 @@ static int file_of(char **file, const char *origin) {
   return *file ? 0 : ZF_ENOMEM;
 }
 
+/* The directory of a file, which the caller frees; `slash`: its last slash, or NULL. */
+static char *parent_of(const char *file, const char *slash) {
+  if (!slash) return zf_strdup(".");
+  return zf_strndup(file, slash == file ? 1 : (size_t)(slash - file));
+}
+
 int zf_run_config_dir(char **dir, const struct zf_conf *conf, const char *key) {
-  char *file, *mark = NULL;
+  char *file, *run_json = NULL;
   int rc = file_of(&file, zf_conf_origin(conf, key));
   *dir = NULL;
   if (rc || !file) return rc;
   char *slash = strrchr(file, '/'), *base = slash ? slash + 1 : file;
-  if (!strcmp(base, name)) {
-    *dir = !slash ? zf_strdup(".") : zf_strndup(file, slash == file ? 1 : (size_t)(slash - file));
-    mark = *dir ? zf_path_join(*dir, "run.json") : NULL;
-    rc = mark ? 0 : ZF_ENOMEM;
+  if (!strcmp(base, config_name)) {
+    *dir = parent_of(file, slash);
+    run_json = *dir ? zf_path_join(*dir, "run.json") : NULL;
+    rc = run_json ? 0 : ZF_ENOMEM;
   }
-  if (rc || (mark && !zf_exists(mark))) {
+  if (rc || (run_json && !zf_exists(run_json))) {
     free(*dir);
     *dir = NULL;
   }
-  free(mark);
+  free(run_json);
   free(file);
   return rc;
 }
 
 /* --- writing --- */
 
-/* key=PATH, absolute where the path is there; else as it is: ORG/NAME is no path. */
+/* Sets key=PATH with an absolute path.  A path that does not exist stays as it is: it may be
+ * ORG/NAME. */
 static int set_absolute(struct zf_conf *to, const struct zf_conf *conf, const char *key) {
   const char *text = zf_conf_str(conf, key);
   char *real = text ? realpath(text, NULL) : NULL;
-  char *word = real ? zf_asprintf("%s=%s", key, real) : NULL;
-  int rc = !real ? 0 : word ? zf_conf_word(to, word) : ZF_ENOMEM;
+  if (!real) return 0;
+  char *word = zf_asprintf("%s=%s", key, real);
+  int rc = word ? zf_conf_word(to, word) : ZF_ENOMEM;
   free(word);
   free(real);
   return rc;
 }
 
-int zf_run_config_write(const struct zf_conf *conf, const char *run) {
+/* Copies the settings to *saved with the paths of the run directory; `text` is scratch. */
+static int copy_settings(struct zf_conf **saved, const struct zf_conf *conf, struct zf_buf *text,
+                         const char *path) {
   const struct zf_conf_key *const tables[] = {zf_train_keys};
-  struct zf_conf *own = NULL;
+  int rc;
+  if ((rc = zf_conf_dump(conf, text, 0))) return rc;
+  if ((rc = zf_conf_new(saved, tables, 1))) return rc;
+  if ((rc = zf_conf_text(*saved, text->data, text->len, path))) return rc;
+  if ((rc = zf_conf_word(*saved, "output_dir=."))) return rc;
+  if ((rc = set_absolute(*saved, conf, "base_model"))) return rc;
+  return set_absolute(*saved, conf, "data_dir");
+}
+
+int zf_run_config_write(const struct zf_conf *conf, const char *run) {
+  struct zf_conf *saved = NULL;
   struct zf_buf text = {0};
-  char *path = zf_path_join(run, name);
-  int rc = path ? zf_conf_dump(conf, &text, 0) : ZF_ENOMEM;
-  if (!rc) rc = zf_conf_new(&own, tables, 1);
-  if (!rc) rc = zf_conf_text(own, text.data, text.len, path);
-  if (!rc) rc = zf_conf_word(own, "output_dir=.");
-  if (!rc) rc = set_absolute(own, conf, "base_model");
-  if (!rc) rc = set_absolute(own, conf, "data_dir");
+  char *path = zf_path_join(run, config_name);
+  int rc = path ? copy_settings(&saved, conf, &text, path) : ZF_ENOMEM;
   zf_buf_clear(&text);
-  if (!rc) rc = zf_conf_dump(own, &text, 0);
+  if (!rc) rc = zf_conf_dump(saved, &text, 0);
   if (!rc) rc = zf_write_file(path, text.data, text.len);
-  zf_conf_free(own);
+  zf_conf_free(saved);
   zf_buf_free(&text);
   free(path);
   return rc;

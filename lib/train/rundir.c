@@ -26,13 +26,14 @@ static int remove_file(const char *path) {
 }
 
 int zf_rundir_prune(const struct zf_rundir *dir, int64_t keep) {
-  int rc = 0;
-  for (int k = 0; !rc && k < ZF_STATE_KINDS; k++)
-    rc = zf_states_prune(dir->path, (enum zf_state_kind)k, keep);
-  return rc;
+  for (int i = 0; i < ZF_STATE_KINDS; i++) {
+    int rc = zf_states_prune(dir->path, (enum zf_state_kind)i, keep);
+    if (rc) return rc;
+  }
+  return 0;
 }
 
-/* --- what a process that was killed left behind: NAME.tmp.PID, and checkpoints/.NAME --- */
+/* --- leftovers of a killed process: NAME.tmp.PID, and checkpoints/.NAME --- */
 
 static const char *const run_files[] = {"run.json",         "config.yaml",   "metrics.jsonl",
                                         "steps.log",        "steps.log.new", "config.json",
@@ -50,83 +51,91 @@ static int is_keyframe(const char *name) {
   return zf_state_step(ZF_STATE_KEYFRAME, name) >= 0;
 }
 
-/* NAME.tmp.DIGITS of a name that is ours. */
-static int is_leftover(const char *name, int (*ours)(const char *name)) {
+/* 1 for NAME.tmp.DIGITS where is_written(NAME). */
+static int is_leftover(const char *name, int (*is_written)(const char *name)) {
   const char *tmp = strstr(name, ".tmp.");
-  char whole[256];
+  char full_name[256];
   if (!tmp || !tmp[5] || strspn(tmp + 5, "0123456789") != strlen(tmp + 5)) return 0;
-  snprintf(whole, sizeof whole, "%.*s", (int)(tmp - name), name);
-  return ours(whole);
+  snprintf(full_name, sizeof full_name, "%.*s", (int)(tmp - name), name);
+  return is_written(full_name);
 }
 
-static void sweep_files(const char *dir, int (*ours)(const char *name)) {
-  DIR *h = dir ? opendir(dir) : NULL;
-  for (struct dirent *entry; h && (entry = readdir(h));) {
-    char *p = is_leftover(entry->d_name, ours) ? zf_path_join(dir, entry->d_name) : NULL;
-    if (p) unlink(p);
-    free(p);
+/* dir: NULL or a folder that need not exist. */
+static void remove_leftovers(const char *dir, int (*is_written)(const char *name)) {
+  DIR *stream = dir ? opendir(dir) : NULL;
+  if (!stream) return;
+  for (struct dirent *entry; (entry = readdir(stream));) {
+    if (!is_leftover(entry->d_name, is_written)) continue;
+    char *path = zf_path_join(dir, entry->d_name);
+    if (path) unlink(path);
+    free(path);
   }
-  if (h) closedir(h);
+  closedir(stream);
 }
 
-/* checkpoints/.best and .step-N, that were being written. */
-static void sweep_checkpoints(const char *dir) {
-  DIR *h = dir ? opendir(dir) : NULL;
-  for (struct dirent *entry; h && (entry = readdir(h));) {
+/* Removes checkpoints/.best and .step-N, whose writing was interrupted. */
+static void remove_unfinished_checkpoints(const char *dir) {
+  DIR *stream = dir ? opendir(dir) : NULL;
+  if (!stream) return;
+  for (struct dirent *entry; (entry = readdir(stream));) {
+    if (entry->d_name[0] != '.') continue;
     const char *name = entry->d_name + 1;
-    int ours = entry->d_name[0] == '.' &&
-               (!strcmp(name, "best") || zf_state_step(ZF_STATE_CHECKPOINT, name) >= 0);
-    char *p = ours ? zf_path_join(dir, entry->d_name) : NULL;
-    if (p) zf_state_remove_dir(p);
-    free(p);
+    if (strcmp(name, "best") != 0 && zf_state_step(ZF_STATE_CHECKPOINT, name) < 0) continue;
+    char *path = zf_path_join(dir, entry->d_name);
+    if (path) zf_state_remove_dir(path);
+    free(path);
   }
-  if (h) closedir(h);
+  closedir(stream);
 }
 
-static void sweep(const struct zf_rundir *dir) {
+static void remove_all_leftovers(const struct zf_rundir *dir) {
   char *keyframes = zf_rundir_path(dir, zf_state_folder(ZF_STATE_KEYFRAME));
   char *checkpoints = zf_rundir_path(dir, zf_state_folder(ZF_STATE_CHECKPOINT));
-  sweep_files(dir->path, is_run_file);
-  sweep_files(keyframes, is_keyframe);
-  sweep_checkpoints(checkpoints);
+  remove_leftovers(dir->path, is_run_file);
+  remove_leftovers(keyframes, is_keyframe);
+  remove_unfinished_checkpoints(checkpoints);
   zf_error_clear();
   free(keyframes);
   free(checkpoints);
 }
 
-/* Files of an earlier run's model: those of the next one may have other names. */
-static int clear_beside(const struct zf_rundir *dir) {
-  DIR *h = opendir(dir->path);
-  int rc = 0;
-  for (struct dirent *entry; !rc && h && (entry = readdir(h));) {
-    int ours = is_run_file(entry->d_name) && strcmp(entry->d_name, "run.json") != 0;
-    char *p = ours ? zf_rundir_path(dir, entry->d_name) : NULL;
-    if (ours) rc = p ? remove_file(p) : ZF_ENOMEM;
-    free(p);
-  }
-  if (h) closedir(h);
+static int remove_named(const struct zf_rundir *dir, const char *name) {
+  char *path = zf_rundir_path(dir, name);
+  int rc = path ? remove_file(path) : ZF_ENOMEM;
+  free(path);
   return rc;
 }
 
-/* What an earlier run left: known files alone, never a directory's whole content.  run.json, which
- * says that the directory is a run's, comes last. */
+/* Removes the files of an earlier run except run.json; the next run may not overwrite all of them. */
+static int remove_run_files(const struct zf_rundir *dir) {
+  DIR *stream = opendir(dir->path);
+  int rc = 0;
+  if (!stream) return 0;
+  for (struct dirent *entry; (entry = readdir(stream));) {
+    if (!is_run_file(entry->d_name) || !strcmp(entry->d_name, "run.json")) continue;
+    if ((rc = remove_named(dir, entry->d_name))) break;
+  }
+  closedir(stream);
+  return rc;
+}
+
+/* Removes an earlier run: known files only, never the whole contents of a directory.  run.json, which
+ * marks the directory as a run's, comes last. */
 static int clear_run(const struct zf_rundir *dir) {
   static const char *const files[] = {"save", "stop", "run.json"};
   char *best = zf_rundir_path(dir, "checkpoints/best");
   int rc = best ? zf_rundir_prune(dir, 0) : ZF_ENOMEM;
   if (!rc) rc = zf_state_remove_dir(best);
   free(best);
-  if (!rc) sweep(dir);
-  if (!rc) rc = clear_beside(dir);
-  for (size_t i = 0; !rc && i < sizeof files / sizeof *files; i++) {
-    char *p = zf_rundir_path(dir, files[i]);
-    rc = p ? remove_file(p) : ZF_ENOMEM;
-    free(p);
-  }
-  return rc;
+  if (rc) return rc;
+  remove_all_leftovers(dir);
+  if ((rc = remove_run_files(dir))) return rc;
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+    if ((rc = remove_named(dir, files[i]))) return rc;
+  return 0;
 }
 
-/* --- taking the directory --- */
+/* --- opening the directory --- */
 
 int zf_rundir_lock(int *fd, const char *path) {
   int rc = zf_mkdirs(path);
@@ -134,12 +143,11 @@ int zf_rundir_lock(int *fd, const char *path) {
   if (rc) return rc;
   *fd = zf_open_fd(path, O_RDONLY | O_DIRECTORY);
   if (*fd < 0) return zf_error(ZF_EIO, "%s: cannot open: %s", path, strerror(errno));
-  /* Some file systems have no locks: there the run goes on without. */
+  /* Some file systems have no locks: the run then continues without one. */
   if (!flock(*fd, LOCK_EX | LOCK_NB) || errno != EWOULDBLOCK) return 0;
   zf_rundir_unlock(fd);
-  return zf_error(ZF_EIO,
-                  "%s: another run is writing there: wait for its end, or name another output_dir",
-                  path);
+  return zf_error(
+      ZF_EIO, "%s: another run writes there: wait for its end, or name another output_dir", path);
 }
 
 void zf_rundir_unlock(int *fd) {
@@ -147,74 +155,100 @@ void zf_rundir_unlock(int *fd) {
   *fd = -1;
 }
 
-/* Is `path`, links resolved, the directory `dir` (resolved) or inside it? */
+/* 1 where `path`, links resolved, is the directory `dir` (resolved) or inside it. */
 static int lies_in(const char *path, const char *dir) {
   char *real = realpath(path, NULL);
-  size_t n = strlen(dir);
-  int in = real && !strncmp(real, dir, n) && (real[n] == 0 || real[n] == '/' || !strcmp(dir, "/"));
+  size_t len = strlen(dir);
+  int inside =
+      real && !strncmp(real, dir, len) && (real[len] == 0 || real[len] == '/' || !strcmp(dir, "/"));
   free(real);
-  return in;
+  return inside;
 }
 
-int zf_rundir_apart(const struct zf_run *run) {
+static int model_lies_in(const struct zf_model *model, const char *dir) {
+  if (lies_in(model->dir, dir)) return 1;
+  for (int i = 0; i < model->st->nfile; i++)
+    if (lies_in(model->st->path[i], dir)) return 1;
+  return 0;
+}
+
+int zf_rundir_check_base(const struct zf_run *run) {
   const struct zf_model *model = run->model;
   char *dir = realpath(run->set.output_dir, NULL);
-  if (!dir) return 0; /* not there yet: nothing lies in it */
-  int in = lies_in(model->dir, dir);
-  for (int i = 0; !in && i < model->st->nfile; i++) in = lies_in(model->st->path[i], dir);
+  if (!dir) return 0; /* it does not exist yet */
+  int inside = model_lies_in(model, dir);
   free(dir);
-  if (!in) return 0;
+  if (!inside) return 0;
   return zf_conf_error(run->conf, "output_dir",
-                       "the base model %s lies in the output_dir %s: the run would write over it; "
+                       "the base model %s lies in the output_dir %s: the run would overwrite it; "
                        "name another output_dir",
                        model->dir, run->set.output_dir);
 }
 
-/* "a run that is interrupted at step 12", for a directory that is taken. */
+/* Describes the run in a directory that is not empty, for an error message. */
 static void describe_run(const char *dir, char *out, size_t size) {
   char *path = zf_path_join(dir, "run.json");
   json_t *object = NULL;
   const char *status = "of unknown state";
   if (path && !zf_json_load(&object, path)) zf_json_str(&status, object, "status", path);
-  int going = !strcmp(status, "running"); /* or killed: run.json does not know */
+  if (!strcmp(status, "running")) status = "unfinished (running, or killed)";
   if (!strcmp(status, "finished"))
     snprintf(out, size,
              "it holds a finished run; overwrite_output_dir=true replaces it, and "
-             "--resume with a larger max_steps goes on");
+             "--resume with a larger max_steps continues it");
   else
     snprintf(out, size,
-             "it holds a run that is %s%s; --resume goes on with it, "
+             "it holds a run that is %s; --resume continues it, "
              "overwrite_output_dir=true replaces it",
-             going ? "unfinished" : status, going ? " (running, or killed)" : "");
+             status);
   json_decref(object);
   free(path);
+}
+
+static int has_file(const char *dir, const char *name) {
+  char *path = zf_path_join(dir, name);
+  int exists = path && zf_exists(path);
+  free(path);
+  return exists;
+}
+
+int zf_rundir_has_log(const char *path) {
+  return has_file(path, "steps.log");
+}
+
+int zf_rundir_begun(const char *path) {
+  return has_file(path, "run.json");
 }
 
 static int is_status(const char *name) {
   return !strcmp(name, "run.json");
 }
 
-/* Is there nothing, or nothing but the first run.json of a run that was killed while writing it? */
-static int nothing_there(const struct zf_rundir *dir) {
-  DIR *h = opendir(dir->path);
-  int nothing = h != NULL;
-  for (struct dirent *entry; nothing && (entry = readdir(h));)
-    nothing = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
-              is_leftover(entry->d_name, is_status);
-  if (h) closedir(h);
-  if (nothing) sweep_files(dir->path, is_status);
-  return nothing;
+/* 1 where the directory is empty except for a half-written first run.json, which it removes. */
+static int clear_unborn_run(const struct zf_rundir *dir) {
+  DIR *stream = opendir(dir->path);
+  int empty = 1;
+  if (!stream) return 0;
+  for (struct dirent *entry; (entry = readdir(stream));) {
+    const char *name = entry->d_name;
+    if (!strcmp(name, ".") || !strcmp(name, "..") || is_leftover(name, is_status)) continue;
+    empty = 0;
+    break;
+  }
+  closedir(stream);
+  if (empty) remove_leftovers(dir->path, is_status);
+  return empty;
 }
 
-static int take_place(const struct zf_rundir *dir, const struct zf_run *run, int over) {
-  int empty = nothing_there(dir) ? 1 : zf_dir_empty(dir->path);
+/* Makes the directory empty; overwrite: removes an earlier run. */
+static int make_empty(const struct zf_rundir *dir, const struct zf_run *run, int overwrite) {
+  char text[256] = "it holds no run of zoft: name another directory";
+  int empty = clear_unborn_run(dir) ? 1 : zf_dir_empty(dir->path);
   if (empty) return empty < 0 ? empty : 0;
-  char *mark = zf_rundir_path(dir, "run.json"), text[256] = "it holds no run of zoft: name another "
-                                                            "directory";
-  int ours = mark && zf_exists(mark);
-  free(mark);
-  if (ours && over) return clear_run(dir);
-  if (ours) describe_run(dir->path, text, sizeof text);
+  if (zf_rundir_begun(dir->path)) {
+    if (overwrite) return clear_run(dir);
+    describe_run(dir->path, text, sizeof text);
+  }
   return zf_conf_error(run->conf, "output_dir", "%s is not empty: %s", dir->path, text);
 }
 
@@ -232,46 +266,41 @@ static int begin(struct zf_rundir *dir, const struct zf_run *run) {
   return dir->path ? 0 : ZF_ENOMEM;
 }
 
+/* Writes the files that a run starts with, and opens metrics.jsonl. */
+static int write_start(struct zf_rundir *dir, const struct zf_run *run) {
+  int rc;
+  if ((rc = zf_run_config_write(run->conf, dir->path))) return rc;
+  if ((rc = zf_model_save_sidecars(run->model, dir->path, run->set.save_dtype))) return rc;
+  return open_metrics(dir);
+}
+
 int zf_rundir_open(struct zf_rundir *dir, const struct zf_run *run,
-                   const struct zf_outcome *outcome, int over) {
+                   const struct zf_outcome *outcome, int overwrite) {
   int rc = begin(dir, run);
-  if (!rc) rc = take_place(dir, run, over);
+  if (!rc) rc = make_empty(dir, run, overwrite);
   if (!rc) rc = zf_rundir_status(dir, run, outcome);
-  if (!rc) rc = zf_run_config_write(run->conf, dir->path);
-  if (!rc) rc = zf_model_save_sidecars(run->model, dir->path, run->set.save_dtype);
-  if (!rc) rc = open_metrics(dir);
+  if (!rc) rc = write_start(dir, run);
   if (rc) zf_rundir_close(dir);
+  return rc;
+}
+
+static int replace_metrics(const struct zf_rundir *dir, const char *lines, size_t len) {
+  char *path = zf_rundir_path(dir, "metrics.jsonl");
+  int rc = path ? zf_write_file(path, lines, len) : ZF_ENOMEM;
+  free(path);
   return rc;
 }
 
 int zf_rundir_reopen(struct zf_rundir *dir, const struct zf_run *run, const char *lines,
                      size_t len) {
-  char *path = NULL;
   int rc = begin(dir, run);
-  if (!rc) sweep(dir);
-  if (!rc) rc = (path = zf_rundir_path(dir, "metrics.jsonl")) ? 0 : ZF_ENOMEM;
-  if (!rc) rc = zf_write_file(path, lines, len);
-  if (!rc) rc = zf_run_config_write(run->conf, dir->path);
-  if (!rc) rc = zf_model_save_sidecars(run->model, dir->path, run->set.save_dtype);
-  if (!rc) rc = open_metrics(dir);
-  free(path);
+  if (!rc) {
+    remove_all_leftovers(dir);
+    rc = replace_metrics(dir, lines, len);
+  }
+  if (!rc) rc = write_start(dir, run);
   if (rc) zf_rundir_close(dir);
   return rc;
-}
-
-static int holds(const char *path, const char *name) {
-  char *file = zf_path_join(path, name);
-  int there = file && zf_exists(file);
-  free(file);
-  return there;
-}
-
-int zf_rundir_has_log(const char *path) {
-  return holds(path, "steps.log");
-}
-
-int zf_rundir_begun(const char *path) {
-  return holds(path, "run.json");
 }
 
 void zf_rundir_close(struct zf_rundir *dir) {
@@ -337,23 +366,23 @@ int zf_rundir_status(const struct zf_rundir *dir, const struct zf_run *run,
   return rc;
 }
 
-/* Saved under a name that no reader looks at, then renamed: a checkpoint is whole or absent. */
+/* Saves under a name that no reader uses, then renames: a checkpoint is complete or absent. */
 int zf_rundir_checkpoint(const struct zf_rundir *dir, const struct zf_run *run, const char *name,
-                         const struct zf_provenance *stamp) {
+                         const struct zf_provenance *provenance) {
   char *tmp = zf_asprintf("%s/checkpoints/.%s", dir->path, name);
   char *path = zf_asprintf("%s/checkpoints/%s", dir->path, name);
   char *parent = zf_rundir_path(dir, "checkpoints");
   struct zf_provenance_text text;
-  zf_provenance_pairs(&text, stamp);
+  zf_provenance_pairs(&text, provenance);
   int rc = tmp && path && parent ? zf_state_remove_dir(tmp) : ZF_ENOMEM;
   if (!rc) rc = zf_model_save(run->model, tmp, -1, text.pair, ZF_PROVENANCE_PAIRS);
   if (!rc) rc = zf_state_replace_dir(tmp, path);
   if (!rc) rc = zf_sync_dir(parent);
   if (rc && tmp) {
-    char said[512];
-    snprintf(said, sizeof said, "%s", zf_error_message());
+    char message[512];
+    snprintf(message, sizeof message, "%s", zf_error_message());
     zf_state_remove_dir(tmp);
-    zf_error(rc, "%s", said);
+    zf_error(rc, "%s", message);
   }
   free(parent);
   free(path);
@@ -361,22 +390,22 @@ int zf_rundir_checkpoint(const struct zf_rundir *dir, const struct zf_run *run, 
   return rc;
 }
 
-int zf_rundir_keyframe(const struct zf_rundir *d, const struct zf_run *run,
-                       const struct zf_provenance *stamp) {
-  char *dir = zf_rundir_path(d, zf_state_folder(ZF_STATE_KEYFRAME));
-  char *path = zf_state_path(d->path, ZF_STATE_KEYFRAME, stamp->step);
+int zf_rundir_keyframe(const struct zf_rundir *dir, const struct zf_run *run,
+                       const struct zf_provenance *provenance) {
+  char *folder = zf_rundir_path(dir, zf_state_folder(ZF_STATE_KEYFRAME));
+  char *path = zf_state_path(dir->path, ZF_STATE_KEYFRAME, provenance->step);
   struct zf_provenance_text text;
-  zf_provenance_pairs(&text, stamp);
-  int rc = dir && path ? zf_mkdirs(dir) : ZF_ENOMEM;
+  zf_provenance_pairs(&text, provenance);
+  int rc = folder && path ? zf_mkdirs(folder) : ZF_ENOMEM;
   if (!rc) rc = zf_model_save_trained(run->model, path, text.pair, ZF_PROVENANCE_PAIRS);
   free(path);
-  free(dir);
+  free(folder);
   return rc;
 }
 
-int zf_rundir_asked(const struct zf_rundir *dir, const char *name) {
-  char *p = zf_rundir_path(dir, name);
-  int there = p && unlink(p) == 0;
-  free(p);
-  return there;
+int zf_rundir_requested(const struct zf_rundir *dir, const char *name) {
+  char *path = zf_rundir_path(dir, name);
+  int removed = path && unlink(path) == 0;
+  free(path);
+  return removed;
 }

@@ -1,4 +1,4 @@
-/* The schema of config.yaml, and what its values mean. */
+/* The schema of config.yaml, and the settings that it fills. */
 #include "train/settings.h"
 
 #include <math.h>
@@ -38,8 +38,8 @@ const struct zf_conf_key zf_train_keys[] = {
     {"memory_limit", ZF_CONF_BYTES, NULL, "refuse to start when the forecast is above (8G, 512M)",
      .min = 1, .max = 1e15, .later = 1},
 
-    {"data_dir", ZF_CONF_STR, "datasets", "what relative paths of data files are resolved against",
-     .path = 1, .later = 1},
+    {"data_dir", ZF_CONF_STR, "datasets",
+     "directory against which relative paths of data files are resolved", .path = 1, .later = 1},
     {"datasets", ZF_CONF_MAPS, NULL, "training files", .required = 1, .sub = zf_data_keys},
     {"val_datasets", ZF_CONF_MAPS, NULL, "dev files; none: val_set_size is taken from datasets",
      .sub = zf_data_keys},
@@ -49,14 +49,14 @@ const struct zf_conf_key zf_train_keys[] = {
     {"num_train", ZF_CONF_INT, "all", "training examples drawn", .min = 1, .max = 1e12,
      .choices = "all"},
     {"dataset_exact_deduplication", ZF_CONF_BOOL, "false",
-     "leave training examples out that are copies of an earlier one, or of a dev or test example"},
+     "leave out training examples that duplicate an earlier one, or a dev or test example"},
     {"streaming", ZF_CONF_BOOL, "false",
      "rows are encoded when a step or score needs them, not at the start: for files larger than "
      "memory",
      .later = 1},
     {"num_eval", ZF_CONF_INT, "all", "test examples drawn", .min = 1, .max = 1e12,
      .choices = "all"},
-    {"sequence_len", ZF_CONF_INT, "auto", "most tokens of a sequence; auto: the model's context",
+    {"sequence_len", ZF_CONF_INT, "auto", "maximum tokens of a sequence; auto: the model's context",
      .min = 2, .max = 1 << 24, .choices = "auto"},
     {"excess_length_strategy", ZF_CONF_ENUM, "truncate", "what happens to longer examples",
      .choices = "truncate|drop|raise|split"},
@@ -69,7 +69,8 @@ const struct zf_conf_key zf_train_keys[] = {
      .choices = "auto|true|false"},
 
     {"method", ZF_CONF_ENUM, "mezo",
-     "how gradients are had: two forward passes, or backpropagation", .choices = ZF_METHOD_WORDS},
+     "source of gradients: two forward passes (mezo), or backpropagation",
+     .choices = ZF_METHOD_WORDS},
     {"learning_rate", ZF_CONF_NUM, NULL, "step size", .min = 0, .max = 1e6, .required = 1},
     {"lr_scheduler", ZF_CONF_ENUM, "constant", "after the warm-up",
      .choices = "constant|linear|cosine"},
@@ -85,10 +86,12 @@ const struct zf_conf_key zf_train_keys[] = {
      .later = 1},
     {"gradient_accumulation_steps", ZF_CONF_INT, "1", "micro-batches in a batch", .min = 1,
      .max = 1 << 20, .later = 1},
-    {"seed", ZF_CONF_INT, "42", "of directions, data order and, without split_seed, splits",
-     .min = 0, .max = SEED_MAX},
+    {"seed", ZF_CONF_INT, "42",
+     "seed of directions, of the data order and, without split_seed, of the split", .min = 0,
+     .max = SEED_MAX},
     {"split_seed", ZF_CONF_INT, NULL,
-     "of which rows are training, dev and test examples, so that runs of several seeds share them; "
+     "seed of the split into training, dev and test rows, which runs with several seeds then "
+     "share; "
      "unset: seed",
      .min = 0, .max = SEED_MAX},
 
@@ -107,10 +110,11 @@ const struct zf_conf_key zf_train_keys[] = {
     {"adam_epsilon", ZF_CONF_NUM, "1e-8", "adamw: added to the root", .min = 0, .max = 1},
     {"momentum", ZF_CONF_NUM, "0.9", "sgd_momentum: share of the last update kept", .min = 0,
      .max = 0.999999},
-    {"max_grad_norm", ZF_CONF_NUM, NULL, "backpropagation: longer gradients are cut to it",
-     .min = 1e-12, .max = 1e12},
+    {"max_grad_norm", ZF_CONF_NUM, NULL,
+     "backpropagation: maximum norm, to which longer gradients are scaled", .min = 1e-12,
+     .max = 1e12},
     {"gradient_checkpointing", ZF_CONF_BOOL, "false",
-     "backpropagation: keep the inputs of layers alone, run a layer again for its derivatives"},
+     "backpropagation: keep only the inputs of layers; run each layer again for its derivatives"},
 
     {"eval_steps", ZF_CONF_INT, "auto", "steps between dev scores; auto: a fifth of the run",
      .min = 1, .max = 1e12, .choices = "auto|never", .later = 1},
@@ -119,14 +123,16 @@ const struct zf_conf_key zf_train_keys[] = {
      .choices = "auto|loss|accuracy|f1"},
     {"load_best_model_at_end", ZF_CONF_BOOL, "true", "the result is the best dev score's weights",
      .later = 1},
-    {"early_stopping_patience", ZF_CONF_INT, NULL, "stop after so many dev scores without a gain",
-     .min = 1, .max = 1e9, .later = 1},
+    {"early_stopping_patience", ZF_CONF_INT, NULL,
+     "number of dev scores without a gain after which the run stops", .min = 1, .max = 1e9,
+     .later = 1},
     {"save_steps", ZF_CONF_INT, NULL, "steps between checkpoints; unset: none but the best",
      .min = 1, .max = 1e12, .later = 1},
-    {"save_total_limit", ZF_CONF_INT, "2", "checkpoints and keyframes kept of each, the best aside",
+    {"save_total_limit", ZF_CONF_INT, "2",
+     "number of checkpoints, and of keyframes, to keep; the best checkpoint does not count",
      .min = 1, .max = 1e6, .later = 1},
     {"keyframe_steps", ZF_CONF_INT, NULL,
-     "steps between keyframes: trained weights kept so that a resume or replay starts near; unset: "
+     "steps between keyframes, saved trained weights from which a resume or replay starts; unset: "
      "none",
      .min = 1, .max = 1e12, .later = 1},
     {"logging_steps", ZF_CONF_INT, "10", "steps between lines of metrics.jsonl", .min = 1,
@@ -135,7 +141,8 @@ const struct zf_conf_key zf_train_keys[] = {
      "loss that counts as exploded; auto: 4 times the mean of the first ten steps", .min = 1e-9,
      .max = 1e30, .choices = "auto"},
     {"loss_watchdog_patience", ZF_CONF_INT, "10",
-     "so many steps in a row above it, or with g = 0, end the run", .min = 1, .max = 1e9},
+     "number of steps in a row above the threshold, or with g = 0, that end the run", .min = 1,
+     .max = 1e9},
     {0},
 };
 
@@ -144,8 +151,8 @@ static enum zf_method method_of(const struct zf_conf *conf) {
 }
 
 static enum zf_compute compute_of(const struct zf_conf *conf) {
-  int v = zf_settings_choice(conf, "compute", "auto|f32|bf16|int8");
-  if (v) return (enum zf_compute)(v - 1);
+  int choice = zf_settings_choice(conf, "compute", "auto|f32|bf16|int8");
+  if (choice) return (enum zf_compute)(choice - 1);
   if (method_of(conf) != ZF_METHOD_MEZO) return ZF_COMPUTE_F32;
   return zf_compute_auto(zf_conf_num(conf, "zo_eps", INFINITY));
 }
@@ -162,13 +169,13 @@ static int fill_optimizer(struct zf_settings *settings, const struct zf_conf *co
   settings->warmup_ratio = zf_conf_num(conf, "warmup_ratio", 0);
   if (zf_conf_has(conf, "warmup_steps") && zf_conf_has(conf, "warmup_ratio"))
     return zf_conf_error(conf, "warmup_ratio",
-                         "'warmup_ratio' is set beside 'warmup_steps': keep one of the two");
+                         "'warmup_ratio' and 'warmup_steps' are both set: keep one of the two");
   settings->weight_decay = zf_conf_num(conf, "weight_decay", 0);
   settings->max_steps = zf_conf_int(conf, "max_steps", 0);
   settings->epochs = zf_conf_num(conf, "num_epochs", 1);
   if (settings->max_steps && zf_conf_has(conf, "num_epochs"))
     return zf_conf_error(conf, "num_epochs",
-                         "'num_epochs' is set beside 'max_steps': keep one of the two");
+                         "'num_epochs' and 'max_steps' are both set: keep one of the two");
   settings->micro_batch = zf_conf_int(conf, "micro_batch_size", 16);
   settings->accumulation = zf_conf_int(conf, "gradient_accumulation_steps", 1);
   settings->seed = (uint64_t)zf_conf_int(conf, "seed", 42);
@@ -192,8 +199,8 @@ static int fill_optimizer(struct zf_settings *settings, const struct zf_conf *co
 }
 
 enum zf_best zf_best_of(const struct zf_data_spec *spec) {
-  static const enum zf_best of[ZF_PROBLEMS] = {ZF_BEST_ACCURACY, ZF_BEST_F1, ZF_BEST_LOSS};
-  if (spec->type == ZF_TASK_LABELS) return of[spec->problem];
+  static const enum zf_best by_problem[ZF_PROBLEMS] = {ZF_BEST_ACCURACY, ZF_BEST_F1, ZF_BEST_LOSS};
+  if (spec->type == ZF_TASK_LABELS) return by_problem[spec->problem];
   return zf_task_chooses(spec->type) ? ZF_BEST_ACCURACY : ZF_BEST_LOSS;
 }
 
@@ -243,32 +250,35 @@ int zf_settings_fill_step(struct zf_settings *settings, const struct zf_conf *co
 }
 
 int zf_settings_fill(struct zf_settings *settings, const struct zf_conf *conf) {
-  int rc = zf_settings_fill_step(settings, conf);
+  int rc;
+  if ((rc = zf_settings_fill_step(settings, conf))) return rc;
   settings->output_dir = zf_conf_str(conf, "output_dir");
-  if (!rc) rc = zf_run_config_dir(&settings->own_dir, conf, "output_dir");
+  if ((rc = zf_run_config_dir(&settings->own_dir, conf, "output_dir"))) return rc;
   if (settings->own_dir && !strcmp(settings->output_dir, "."))
     settings->output_dir = settings->own_dir;
   settings->overwrite = zf_conf_bool(conf, "overwrite_output_dir");
   settings->save_dtype = dtype_of(conf, "save_dtype");
-  if (!rc) rc = zf_settings_fill_data(settings, conf);
-  if (!rc) rc = fill_loop(settings, conf);
-  return rc;
+  if ((rc = zf_settings_fill_data(settings, conf))) return rc;
+  return fill_loop(settings, conf);
+}
+
+static void free_files(struct zf_data_file *file, int64_t count) {
+  if (!file) return;
+  for (int64_t i = 0; i < count; i++) free(file[i].path);
+  free(file);
 }
 
 void zf_settings_free(struct zf_settings *settings) {
-  struct zf_data_file *set[] = {settings->train, settings->val, settings->test};
-  int64_t n[] = {settings->ntrain, settings->nval, settings->ntest};
-  for (int k = 0; k < 3; k++) {
-    for (int64_t i = 0; set[k] && i < n[k]; i++) free(set[k][i].path);
-    free(set[k]);
-  }
+  free_files(settings->train, settings->ntrain);
+  free_files(settings->val, settings->nval);
+  free_files(settings->test, settings->ntest);
   zf_chat_free(settings->chat);
   free(settings->own_template);
   free(settings->own_dir);
   memset(settings, 0, sizeof *settings);
 }
 
-/* Which methods read a key; a key that is not here is read by all. */
+/* Keys that only some methods read; all methods read the others. */
 static const struct {
   const char *key;
   unsigned methods;
@@ -285,23 +295,23 @@ static const struct {
      1u << ZF_METHOD_SGD | 1u << ZF_METHOD_MOMENTUM | 1u << ZF_METHOD_ADAMW},
 };
 
-/* A run's own config.yaml holds every default: nobody set those. */
-static int nobody_set(const struct zf_conf *conf, const char *key) {
+/* 1 where no user has set the key.  The config.yaml in a run directory also holds the defaults. */
+static int is_unset(const struct zf_conf *conf, const char *key) {
   char *dir = NULL;
   if (!zf_conf_has(conf, key) || !strcmp(zf_conf_origin(conf, key), "default")) return 1;
-  int own = zf_conf_at_default(conf, key) && !zf_run_config_dir(&dir, conf, key) && dir;
+  int default_of_run = zf_conf_at_default(conf, key) && !zf_run_config_dir(&dir, conf, key) && dir;
   free(dir);
-  return own;
+  return default_of_run;
 }
 
-int zf_settings_unused(const struct zf_conf *conf, enum zf_method method, const char **out,
-                       int most) {
-  int n = 0;
+int zf_settings_unused(const struct zf_conf *conf, enum zf_method method, const char **keys,
+                       int max) {
+  int count = 0;
   for (size_t i = 0; i < sizeof readers / sizeof *readers; i++) {
     const char *key = readers[i].key;
-    if (readers[i].methods >> method & 1 || nobody_set(conf, key)) continue;
-    if (n < most) out[n] = key;
-    n++;
+    if (readers[i].methods >> method & 1 || is_unset(conf, key)) continue;
+    if (count < max) keys[count] = key;
+    count++;
   }
-  return n;
+  return count;
 }

@@ -1,4 +1,4 @@
-/* The keys of data sets, and what their values mean. */
+/* The keys of data sets, and the settings that they fill. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,14 +14,15 @@ const struct zf_conf_key zf_data_keys[] = {
     {"type", ZF_CONF_ENUM, NULL, "what a row is (others inherit the first file's)",
      .choices = ZF_TASK_TYPES},
     {"prompt", ZF_CONF_STR, NULL, "template of the prompt, as \"{text} It was\""},
-    {"options", ZF_CONF_STRS, NULL, "of each label in order: template; masked: word; labels: name"},
+    {"options", ZF_CONF_STRS, NULL,
+     "for each label in order: a template; masked: a word; labels: a name"},
     {"label", ZF_CONF_STR, NULL, "classification: the field that holds the label (label)"},
     {"labels", ZF_CONF_STRS, NULL,
      "classification: the field's values in option order (0, 1, ...)"},
     {"problem_type", ZF_CONF_ENUM, NULL,
      "labels: what they mean (auto: as the model's config.json says, else one label of several)",
      .choices = "auto|" ZF_PROBLEM_WORDS},
-    {"completion", ZF_CONF_STR, NULL, "completion: template of what is learned ({completion})"},
+    {"completion", ZF_CONF_STR, NULL, "completion: template of the target text ({completion})"},
     {"text", ZF_CONF_STR, NULL, "text: template of the text ({text})"},
     {"field_instruction", ZF_CONF_STR, NULL, "alpaca: the field of the instruction (instruction)"},
     {"field_input", ZF_CONF_STR, NULL, "alpaca: of the input (input, which a row may lack)"},
@@ -29,10 +30,10 @@ const struct zf_conf_key zf_data_keys[] = {
     {"field_system", ZF_CONF_STR, NULL,
      "alpaca: of the system text (system, which a row may lack)"},
     {"system_prompt", ZF_CONF_STR, NULL,
-     "alpaca: system text of rows without one (Alpaca's sentence; beside a format: none)"},
+     "alpaca: system text of rows without one (Alpaca's sentence; with a format: none)"},
     {"format", ZF_CONF_STR, NULL,
-     "alpaca: what stands before the output, as \"[INST] {instruction} {input} [/INST]\""},
-    {"no_input_format", ZF_CONF_STR, NULL, "alpaca: the same of rows without an input (format)"},
+     "alpaca: template of the text before the output, as \"[INST] {instruction} {input} [/INST]\""},
+    {"no_input_format", ZF_CONF_STR, NULL, "alpaca: the same for rows without an input (format)"},
     {"field_messages", ZF_CONF_STR, NULL,
      "chat: the field of the messages (messages, conversations)"},
     {"message_field_role", ZF_CONF_STR, NULL, "chat: a message's field of the role (role)"},
@@ -46,19 +47,18 @@ const struct zf_conf_key zf_data_keys[] = {
     {0},
 };
 
-/* The number of a word in "a|b|c". */
 int zf_settings_choice(const struct zf_conf *conf, const char *key, const char *words) {
-  const char *v = zf_conf_str(conf, key);
-  size_t n = strlen(v);
+  const char *value = zf_conf_str(conf, key);
+  size_t len = strlen(value);
   for (int i = 0; *words; i++) {
-    size_t m = strcspn(words, "|");
-    if (m == n && !strncmp(words, v, n)) return i;
-    words += m + (words[m] == '|');
+    size_t word_len = strcspn(words, "|");
+    if (word_len == len && !strncmp(words, value, len)) return i;
+    words += word_len + (words[word_len] == '|');
   }
   return -1;
 }
 
-/* Names of fields, and which type reads them. */
+/* Fills the names of fields; a field of another type than the file's is an error. */
 static int fill_fields(struct zf_fields *fields, const struct zf_conf *item,
                        enum zf_task_type type) {
   const struct {
@@ -90,21 +90,12 @@ static int fill_fields(struct zf_fields *fields, const struct zf_conf *item,
   }
   if (fields->no_input_format && !fields->format)
     return zf_conf_error(item, zf_conf_has(item, "no_input_format") ? "no_input_format" : "path",
-                         "'no_input_format' needs a 'format' beside it");
+                         "'no_input_format' needs a 'format', too");
   return 0;
 }
 
-/* A file inherits from `first` what it leaves out. */
-static int fill_file(struct zf_data_file *file, const struct zf_conf *item,
-                     const struct zf_settings *settings, const struct zf_data_spec *first) {
-  struct zf_data_spec *spec = &file->spec;
-  if (first) *spec = *first;
-  if (zf_conf_has(item, "type"))
-    spec->type = (enum zf_task_type)zf_settings_choice(item, "type", ZF_TASK_TYPES);
-  else if (!first)
-    return zf_conf_error(item, "path",
-                         "the first file needs a 'type': classification, completion, masked, "
-                         "labels, text, chat, alpaca or input_output");
+/* Templates, and the field of the label. */
+static void fill_texts(struct zf_data_spec *spec, const struct zf_conf *item) {
   const struct {
     const char *key, **to;
   } texts[] = {{"prompt", &spec->prompt},
@@ -113,20 +104,37 @@ static int fill_file(struct zf_data_file *file, const struct zf_conf *item,
                {"label", &spec->label}};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
     if (zf_conf_has(item, texts[i].key)) *texts[i].to = zf_conf_str(item, texts[i].key);
-  int rc = fill_fields(&spec->fields, item, spec->type);
-  if (rc) return rc;
+}
+
+static int fill_problem(struct zf_data_spec *spec, const struct zf_conf *item) {
+  if (!zf_conf_has(item, "problem_type")) return 0;
+  int problem = zf_settings_choice(item, "problem_type", "auto|" ZF_PROBLEM_WORDS) - 1;
+  spec->problem_given = problem >= 0;
+  spec->problem = spec->problem_given ? (enum zf_problem)problem : ZF_PROBLEM_SINGLE;
+  if (!spec->problem_given || spec->type == ZF_TASK_LABELS) return 0;
+  return zf_conf_error(item, "problem_type",
+                       "'problem_type' has no effect: only type labels has it");
+}
+
+/* Fills a file's settings; `first` (NULL: none) gives those that the entry does not set. */
+static int fill_file(struct zf_data_file *file, const struct zf_conf *item,
+                     const struct zf_settings *settings, const struct zf_data_spec *first) {
+  struct zf_data_spec *spec = &file->spec;
+  int rc;
+  if (first) *spec = *first;
+  if (zf_conf_has(item, "type"))
+    spec->type = (enum zf_task_type)zf_settings_choice(item, "type", ZF_TASK_TYPES);
+  else if (!first)
+    return zf_conf_error(item, "path",
+                         "the first file needs a 'type': classification, completion, masked, "
+                         "labels, text, chat, alpaca or input_output");
+  fill_texts(spec, item);
+  if ((rc = fill_fields(&spec->fields, item, spec->type))) return rc;
   if (zf_conf_has(item, "options")) spec->noptions = zf_conf_strs(item, "options", &spec->options);
   if (zf_conf_has(item, "labels")) spec->nlabels = zf_conf_strs(item, "labels", &spec->labels);
   if (zf_task_chooses(spec->type) && !spec->prompt)
     return zf_conf_error(item, "path", "a choice of options needs a 'prompt'");
-  if (zf_conf_has(item, "problem_type")) {
-    int problem = zf_settings_choice(item, "problem_type", "auto|" ZF_PROBLEM_WORDS) - 1;
-    spec->problem_given = problem >= 0;
-    spec->problem = spec->problem_given ? (enum zf_problem)problem : ZF_PROBLEM_SINGLE;
-    if (spec->problem_given && spec->type != ZF_TASK_LABELS)
-      return zf_conf_error(item, "problem_type",
-                           "'problem_type' has no effect: only type labels has it");
-  }
+  if ((rc = fill_problem(spec, item))) return rc;
   if (!spec->options)
     spec->noptions = spec->problem_given && spec->problem == ZF_PROBLEM_REGRESSION;
   if (zf_task_chooses(spec->type) && !spec->options && spec->type != ZF_TASK_LABELS)
@@ -135,31 +143,31 @@ static int fill_file(struct zf_data_file *file, const struct zf_conf *item,
   return file->path ? 0 : ZF_ENOMEM;
 }
 
-static int fill_files(struct zf_data_file **out, int64_t *n, const struct zf_conf *conf,
+static int fill_files(struct zf_data_file **files, int64_t *count, const struct zf_conf *conf,
                       const char *key, const struct zf_settings *settings,
                       const struct zf_data_spec *first) {
-  *n = zf_conf_maps(conf, key);
-  *out = zf_calloc(*n, sizeof **out);
-  if (!*out) return ZF_ENOMEM;
-  for (int64_t i = 0; i < *n; i++) {
-    const struct zf_data_spec *from = i ? &(*out)[0].spec : first;
-    int rc = fill_file(&(*out)[i], zf_conf_map(conf, key, i), settings, from);
+  *count = zf_conf_maps(conf, key);
+  struct zf_data_file *file = *files = zf_calloc(*count, sizeof *file);
+  if (!file) return ZF_ENOMEM;
+  for (int64_t i = 0; i < *count; i++) {
+    const struct zf_data_spec *from = i ? &file[0].spec : first;
+    int rc = fill_file(&file[i], zf_conf_map(conf, key, i), settings, from);
     if (rc) return rc;
-    if ((*out)[i].spec.type != (*out)[0].spec.type || (first && (*out)[i].spec.type != first->type))
+    if (file[i].spec.type != file[0].spec.type || (first && file[i].spec.type != first->type))
       return zf_conf_error(zf_conf_map(conf, key, i), "path",
-                           "all files of a run are of one type: this one's differs");
+                           "all files of a run have one type: this file's type differs");
   }
   return 0;
 }
 
-/* All files have a weight, or none. */
+/* Either all training files have a weight, or none has. */
 static int fill_weights(struct zf_settings *settings, const struct zf_conf *conf) {
   static const char *const other[] = {"val_datasets", "test_datasets"};
-  for (int k = 0; k < 2; k++)
-    for (int64_t i = 0; i < zf_conf_maps(conf, other[k]); i++)
-      if (zf_conf_has(zf_conf_map(conf, other[k], i), "weight"))
-        return zf_conf_error(zf_conf_map(conf, other[k], i), "weight",
-                             "'weight' has no effect: every row of %s is scored once", other[k]);
+  for (int i = 0; i < 2; i++)
+    for (int64_t j = 0; j < zf_conf_maps(conf, other[i]); j++)
+      if (zf_conf_has(zf_conf_map(conf, other[i], j), "weight"))
+        return zf_conf_error(zf_conf_map(conf, other[i], j), "weight",
+                             "'weight' has no effect: every row of %s is scored once", other[i]);
   for (int64_t i = 0; i < settings->ntrain; i++) {
     const struct zf_conf *item = zf_conf_map(conf, "datasets", i);
     settings->train[i].weight = zf_conf_num(item, "weight", 0);
@@ -177,8 +185,8 @@ static void fill_spec(struct zf_data_spec *spec, const struct zf_conf *conf) {
                                                     "truncate|drop|raise|split");
 }
 
-/* A run keeps the template that it was begun with: its own config.yaml means that copy, wherever the
- * file has gone, or whatever it says by now. */
+/* A run keeps the template with which it began.  Settings from the config.yaml of its directory mean
+ * the copy there, even if the original file has moved or changed. */
 static int find_template(struct zf_settings *settings, const struct zf_conf *conf) {
   char *dir = NULL;
   settings->chat_template = zf_conf_str(conf, "chat_template");
@@ -206,9 +214,9 @@ int zf_settings_fill_data(struct zf_settings *settings, const struct zf_conf *co
     return rc;
   if ((rc = fill_weights(settings, conf))) return rc;
   struct zf_data_file *set[] = {settings->train, settings->val, settings->test};
-  int64_t n[] = {settings->ntrain, settings->nval, settings->ntest};
-  for (int k = 0; k < 3; k++)
-    for (int64_t i = 0; i < n[k]; i++) fill_spec(&set[k][i].spec, conf);
+  int64_t count[] = {settings->ntrain, settings->nval, settings->ntest};
+  for (int i = 0; i < 3; i++)
+    for (int64_t j = 0; j < count[i]; j++) fill_spec(&set[i][j].spec, conf);
   if ((rc = find_template(settings, conf))) return rc;
   if (settings->chat_template && settings->train[0].spec.type != ZF_TASK_CHAT)
     return zf_conf_error(conf, "chat_template",
@@ -222,8 +230,8 @@ int zf_settings_fill_data(struct zf_settings *settings, const struct zf_conf *co
   if (settings->streaming && settings->train[0].spec.excess == ZF_EXCESS_SPLIT)
     return zf_conf_error(
         conf, "streaming",
-        "'streaming' and excess_length_strategy split do not go together: a text's "
-        "pieces would have to be counted before the first step");
+        "'streaming' cannot be used with excess_length_strategy split: the parts of "
+        "each text would have to be counted before the first step");
   settings->num_train = zf_conf_int(conf, "num_train", 0);
   settings->num_eval = zf_conf_int(conf, "num_eval", 0);
   static const int eos[] = {-1, 1, 0};

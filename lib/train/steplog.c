@@ -18,7 +18,7 @@
 
 enum { TEXT = 156, VERSION = 2, MAX_RECORD = 36 + 24 * ZF_ZO_MAXPROBES };
 
-/* A sync waits until this many times its cost has passed. */
+/* zf_log_sync_maybe waits for this many times the cost of the last sync. */
 enum { SYNC_SHARE = 100 };
 
 static const char magic[8] = "zoftlog\n";
@@ -28,9 +28,10 @@ struct zf_log {
   char *path;
   int probes;
   uint32_t head_crc;
-  int64_t size;              /* bytes of whole records */
-  int dirty;                 /* written and not synced */
-  double synced, sync_costs; /* when the last sync ended, what it took */
+  int64_t size;        /* bytes of header and complete records */
+  int dirty;           /* some bytes are not synced */
+  double synced;       /* when the last sync ended */
+  double sync_seconds; /* its duration */
 };
 
 int64_t zf_log_record_size(int probes) {
@@ -43,78 +44,80 @@ int64_t zf_log_head_size(const struct zf_log_head *head) {
   return (TEXT + (int64_t)strlen(head->globs) + 4 + 3) / 4 * 4 + (head->labels ? NEW_HEAD : 0);
 }
 
-static void put(unsigned char *p, uint64_t v, int n) {
-  for (int i = 0; i < n; i++) p[i] = (unsigned char)(v >> 8 * i);
+static void put(unsigned char *bytes, uint64_t value, int count) {
+  for (int i = 0; i < count; i++) bytes[i] = (unsigned char)(value >> 8 * i);
 }
 
-static void put_f64(unsigned char *p, double v) {
-  uint64_t u;
-  memcpy(&u, &v, sizeof u);
-  put(p, u, 8);
+static void put_f64(unsigned char *bytes, double value) {
+  uint64_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  put(bytes, bits, 8);
 }
 
-static void put_hex(unsigned char *p, const char *hex) {
+/* An empty text gives zeros. */
+static void put_hex(unsigned char *bytes, const char *hex) {
   for (int i = 0; i < 16; i++) {
-    unsigned v = 0;
-    if (hex[0]) sscanf(hex + 2 * i, "%2x", &v);
-    p[i] = (unsigned char)v;
+    unsigned byte = 0;
+    if (hex[0]) sscanf(hex + 2 * i, "%2x", &byte);
+    bytes[i] = (unsigned char)byte;
   }
 }
 
-static void get_hex(char *hex, const unsigned char *p) {
-  for (int i = 0; i < 16; i++) snprintf(hex + 2 * i, 3, "%02x", p[i]);
+static void get_hex(char *hex, const unsigned char *bytes) {
+  for (int i = 0; i < 16; i++) snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
 }
 
-static void put_dtype(unsigned char *p, int type) {
+static void put_dtype(unsigned char *bytes, int type) {
   const char *name = type < 0 ? "" : zf_dtype_info((enum zf_dtype)type)->name;
-  memcpy(p, name, strnlen(name, 8));
+  memcpy(bytes, name, strnlen(name, 8));
 }
 
-/* A name of the table, or with `none` nothing at all (-1); -2: another text. */
-static int get_dtype(const unsigned char *p, int none) {
+/* The dtype with this name; -1: the text is empty; -2: any other text. */
+static int get_dtype(const unsigned char *bytes) {
   char name[9] = {0};
-  memcpy(name, p, 8);
+  memcpy(name, bytes, 8);
   int type = zf_dtype_by_name(name);
-  return type >= 0 ? type : none && !name[0] ? -1 : -2;
+  if (type >= 0) return type;
+  return name[0] ? -2 : -1;
 }
 
-/* Fills h[0..ZF_LOG_MAXHEAD) and returns the CRC. */
-static uint32_t make_head(unsigned char *h, const struct zf_log_head *head) {
+/* Fills bytes[0..ZF_LOG_MAXHEAD) and returns the CRC. */
+static uint32_t make_head(unsigned char *bytes, const struct zf_log_head *head) {
   int64_t size = zf_log_head_size(head);
-  memset(h, 0, ZF_LOG_MAXHEAD);
-  memcpy(h, magic, sizeof magic);
-  put(h + 8, VERSION, 4);
-  put(h + 12, (uint64_t)size, 4);
-  put(h + 16, (uint64_t)zf_log_record_size(head->zo.probes), 4);
-  put(h + 20, (uint64_t)head->zo.probes, 4);
-  put(h + 24, head->zo.seed, 8);
-  put_f64(h + 32, head->zo.eps);
-  put_f64(h + 40, head->decay);
-  put(h + 48, (uint64_t)head->zo.direction, 4);
-  put(h + 52, ZF_NOISE_ID, 4);
-  memcpy(h + 56, head->kernels, strnlen(head->kernels, 16));
-  put_hex(h + 72, head->base);
-  put_hex(h + 88, head->data);
-  put_hex(h + 104, head->config);
-  put_hex(h + 120, head->tok);
-  put_dtype(h + 136, head->trained);
-  put_dtype(h + 144, head->others);
-  put(h + 152, strlen(head->globs), 4);
-  memcpy(h + TEXT, head->globs, strlen(head->globs));
+  memset(bytes, 0, ZF_LOG_MAXHEAD);
+  memcpy(bytes, magic, sizeof magic);
+  put(bytes + 8, VERSION, 4);
+  put(bytes + 12, (uint64_t)size, 4);
+  put(bytes + 16, (uint64_t)zf_log_record_size(head->zo.probes), 4);
+  put(bytes + 20, (uint64_t)head->zo.probes, 4);
+  put(bytes + 24, head->zo.seed, 8);
+  put_f64(bytes + 32, head->zo.eps);
+  put_f64(bytes + 40, head->decay);
+  put(bytes + 48, (uint64_t)head->zo.direction, 4);
+  put(bytes + 52, ZF_NOISE_ID, 4);
+  memcpy(bytes + 56, head->kernels, strnlen(head->kernels, 16));
+  put_hex(bytes + 72, head->base);
+  put_hex(bytes + 88, head->data);
+  put_hex(bytes + 104, head->config);
+  put_hex(bytes + 120, head->tok);
+  put_dtype(bytes + 136, head->trained);
+  put_dtype(bytes + 144, head->others);
+  put(bytes + 152, strlen(head->globs), 4);
+  memcpy(bytes + TEXT, head->globs, strlen(head->globs));
   if (head->labels) {
-    unsigned char *p = h + size - 4 - NEW_HEAD;
-    put(p, (uint64_t)head->labels, 4);
-    put(p + 4, (uint64_t)head->problem, 4);
-    put(p + 8, head->head_seed, 8);
+    unsigned char *new_head = bytes + size - 4 - NEW_HEAD;
+    put(new_head, (uint64_t)head->labels, 4);
+    put(new_head + 4, (uint64_t)head->problem, 4);
+    put(new_head + 8, head->head_seed, 8);
   }
-  uint32_t crc = zf_crc32c(0, h, (size_t)size - 4);
-  put(h + size - 4, crc, 4);
+  uint32_t crc = zf_crc32c(0, bytes, (size_t)size - 4);
+  put(bytes + size - 4, crc, 4);
   return crc;
 }
 
 uint32_t zf_log_head_id(const struct zf_log_head *head) {
-  unsigned char h[ZF_LOG_MAXHEAD];
-  return make_head(h, head);
+  unsigned char bytes[ZF_LOG_MAXHEAD];
+  return make_head(bytes, head);
 }
 
 /* --- writing --- */
@@ -129,12 +132,12 @@ static void log_free(struct zf_log *log) {
   free(log);
 }
 
-/* Opens the file whose header is written; `size` bytes of it are to stay. */
+/* Opens the file, which has its header, to append after its first `size` bytes. */
 static int open_end(struct zf_log *log, int64_t size) {
   log->fd = zf_open_fd(log->path, O_WRONLY);
   if (log->fd < 0) return log_failed(log, "open");
   if (flock(log->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
-    return zf_error(ZF_EIO, "%s: another process is writing it", log->path);
+    return zf_error(ZF_EIO, "%s: another process writes it", log->path);
   if (ftruncate(log->fd, (off_t)size) || lseek(log->fd, (off_t)size, SEEK_SET) < 0)
     return log_failed(log, "cut");
   log->size = size;
@@ -142,20 +145,21 @@ static int open_end(struct zf_log *log, int64_t size) {
   return zf_log_sync(log);
 }
 
+/* size: bytes of an existing log to keep; 0: a new log. */
 static int log_make(struct zf_log **out, const char *path, const struct zf_log_head *head,
                     int64_t size) {
-  unsigned char h[ZF_LOG_MAXHEAD];
+  unsigned char bytes[ZF_LOG_MAXHEAD];
   *out = NULL;
   struct zf_log *log = zf_calloc(1, sizeof *log);
   if (!log) return ZF_ENOMEM;
   log->fd = -1;
   log->path = zf_strdup(path);
   log->probes = head->zo.probes;
-  log->head_crc = make_head(h, head);
+  log->head_crc = make_head(bytes, head);
   int rc = log->path ? 0 : ZF_ENOMEM;
-  int64_t n = zf_log_head_size(head);
-  if (!rc && !size) rc = zf_write_file(path, h, (size_t)n);
-  if (!rc) rc = open_end(log, size ? size : n);
+  int64_t head_size = zf_log_head_size(head);
+  if (!rc && !size) rc = zf_write_file(path, bytes, (size_t)head_size);
+  if (!rc) rc = open_end(log, size ? size : head_size);
   if (rc)
     log_free(log);
   else
@@ -172,9 +176,9 @@ int zf_log_reopen(struct zf_log **out, const char *path, const struct zf_log_hea
   return log_make(out, path, head, size);
 }
 
-/* All of it, or the file is cut back to the records that are whole. */
-static int write_whole(struct zf_log *log, const unsigned char *p, size_t len) {
-  int err = zf_write_all(log->fd, p, len);
+/* Writes all bytes; after a failure cuts the file back to its complete records. */
+static int write_whole(struct zf_log *log, const unsigned char *bytes, size_t len) {
+  int err = zf_write_all(log->fd, bytes, len);
   if (err) {
     errno = err;
     int rc = log_failed(log, "write");
@@ -186,35 +190,35 @@ static int write_whole(struct zf_log *log, const unsigned char *p, size_t len) {
   return 0;
 }
 
-static void make_step(unsigned char *r, const struct zf_log_rec *rec,
+static void make_step(unsigned char *bytes, const struct zf_log_rec *rec,
                       const struct zf_zo_probe *probe, int probes) {
-  put(r + 8, rec->seed, 8);
-  put_f64(r + 16, rec->lr);
-  put(r + 24, rec->batch, 8);
-  for (int p = 0; p < probes; p++) {
-    put_f64(r + 32 + 24 * p, probe[p].plus);
-    put_f64(r + 40 + 24 * p, probe[p].minus);
-    put_f64(r + 48 + 24 * p, probe[p].projected_gradient);
+  put(bytes + 8, rec->seed, 8);
+  put_f64(bytes + 16, rec->lr);
+  put(bytes + 24, rec->batch, 8);
+  for (int i = 0; i < probes; i++) {
+    put_f64(bytes + 32 + 24 * i, probe[i].plus);
+    put_f64(bytes + 40 + 24 * i, probe[i].minus);
+    put_f64(bytes + 48 + 24 * i, probe[i].projected_gradient);
   }
 }
 
-static void make_mark(unsigned char *r, const struct zf_log_rec *rec) {
-  put_hex(r + 8, rec->hash);
-  put(r + 24, rec->result, 8);
+static void make_mark(unsigned char *bytes, const struct zf_log_rec *rec) {
+  put_hex(bytes + 8, rec->hash);
+  put(bytes + 24, rec->result, 8);
 }
 
 int zf_log_append(struct zf_log *log, const struct zf_log_rec *rec,
                   const struct zf_zo_probe *probe) {
-  unsigned char r[MAX_RECORD] = {0};
-  size_t n = (size_t)zf_log_record_size(log->probes);
-  put(r, rec->step, 4);
-  put(r + 4, rec->kind, 4);
+  unsigned char bytes[MAX_RECORD] = {0};
+  size_t size = (size_t)zf_log_record_size(log->probes);
+  put(bytes, rec->step, 4);
+  put(bytes + 4, rec->kind, 4);
   if (rec->kind == ZF_LOG_STEP)
-    make_step(r, rec, probe, log->probes);
+    make_step(bytes, rec, probe, log->probes);
   else
-    make_mark(r, rec);
-  put(r + n - 4, zf_crc32c(log->head_crc, r, n - 4), 4);
-  return write_whole(log, r, n);
+    make_mark(bytes, rec);
+  put(bytes + size - 4, zf_crc32c(log->head_crc, bytes, size - 4), 4);
+  return write_whole(log, bytes, size);
 }
 
 int zf_log_sync(struct zf_log *log) {
@@ -227,12 +231,12 @@ int zf_log_sync(struct zf_log *log) {
   }
   log->dirty = 0;
   log->synced = zf_now();
-  log->sync_costs = log->synced - start;
+  log->sync_seconds = log->synced - start;
   return 0;
 }
 
 int zf_log_sync_maybe(struct zf_log *log) {
-  return zf_now() - log->synced < SYNC_SHARE * log->sync_costs ? 0 : zf_log_sync(log);
+  return zf_now() - log->synced < SYNC_SHARE * log->sync_seconds ? 0 : zf_log_sync(log);
 }
 
 int zf_log_close(struct zf_log *log) {
@@ -254,9 +258,10 @@ struct zf_log_reader {
   int64_t number; /* records read */
 };
 
-/* Whether there is one the size tells. */
-static int read_new_head(struct zf_log_head *head, const unsigned char *h, size_t size) {
-  struct zf_bytes bytes = {h, size, 0};
+/* Reads the fields of a new head; the header's size tells whether it has them.  Nonzero: they are
+ * invalid. */
+static int read_new_head(struct zf_log_head *head, const unsigned char *data, size_t size) {
+  struct zf_bytes bytes = {data, size, 0};
   uint32_t labels = 0, problem = 0;
   if ((int64_t)size != zf_log_head_size(head) + NEW_HEAD) return 0;
   bytes.pos = size - 4 - NEW_HEAD;
@@ -268,42 +273,43 @@ static int read_new_head(struct zf_log_head *head, const unsigned char *h, size_
   return labels < 1 || labels > 1 << 24 || problem >= ZF_PROBLEMS;
 }
 
-/* The fields of a header whose checksum is right; nonzero: they make no sense. */
-static int read_fields(struct zf_log_head *head, const unsigned char *h, size_t size) {
-  struct zf_bytes bytes = {h, size, 16};
-  uint32_t record = 0, q = 0, dir = 0, noise = 0, text = 0;
-  zf_bytes_u32(&bytes, &record);
-  zf_bytes_u32(&bytes, &q);
+/* Reads the fields of a header whose checksum is right.  Nonzero: they are invalid. */
+static int read_fields(struct zf_log_head *head, const unsigned char *data, size_t size) {
+  struct zf_bytes bytes = {data, size, 16};
+  uint32_t record_size = 0, probes = 0, direction = 0, noise = 0, text_len = 0;
+  zf_bytes_u32(&bytes, &record_size);
+  zf_bytes_u32(&bytes, &probes);
   zf_bytes_u64(&bytes, &head->zo.seed);
   zf_bytes_f64(&bytes, &head->zo.eps);
   zf_bytes_f64(&bytes, &head->decay);
-  zf_bytes_u32(&bytes, &dir);
+  zf_bytes_u32(&bytes, &direction);
   zf_bytes_u32(&bytes, &noise);
-  memcpy(head->kernels, h + 56, 16);
-  get_hex(head->base, h + 72);
-  get_hex(head->data, h + 88);
-  get_hex(head->config, h + 104);
-  get_hex(head->tok, h + 120);
-  head->trained = get_dtype(h + 136, 0);
-  head->others = get_dtype(h + 144, 1);
+  memcpy(head->kernels, data + 56, 16);
+  get_hex(head->base, data + 72);
+  get_hex(head->data, data + 88);
+  get_hex(head->config, data + 104);
+  get_hex(head->tok, data + 120);
+  head->trained = get_dtype(data + 136);
+  head->others = get_dtype(data + 144);
   bytes.pos = 152;
-  zf_bytes_u32(&bytes, &text);
-  if (text >= ZF_LOG_GLOBS || text > size - 4 - TEXT || memchr(h + TEXT, 0, text)) return 1;
-  memcpy(head->globs, h + TEXT, text);
-  if (read_new_head(head, h, size)) return 1;
-  head->zo.probes = (int)q;
-  head->zo.direction = (int)dir;
-  return q < 1 || q > ZF_ZO_MAXPROBES || record != zf_log_record_size((int)q) ||
-         dir > ZF_RADEMACHER || !(head->zo.eps > 0) || !isfinite(head->zo.eps) ||
+  zf_bytes_u32(&bytes, &text_len);
+  if (text_len >= ZF_LOG_GLOBS || text_len > size - 4 - TEXT || memchr(data + TEXT, 0, text_len))
+    return 1;
+  memcpy(head->globs, data + TEXT, text_len);
+  if (read_new_head(head, data, size)) return 1;
+  head->zo.probes = (int)probes;
+  head->zo.direction = (int)direction;
+  return probes < 1 || probes > ZF_ZO_MAXPROBES || record_size != zf_log_record_size((int)probes) ||
+         direction > ZF_RADEMACHER || !(head->zo.eps > 0) || !isfinite(head->zo.eps) ||
          !isfinite(head->decay) || head->trained < 0 || head->others < -1 ||
          (int64_t)size != zf_log_head_size(head);
 }
 
 static int read_head(struct zf_log_reader *reader, struct zf_log_head *head) {
-  const unsigned char *h = reader->bytes.data;
+  const unsigned char *data = reader->bytes.data;
   uint32_t version = 0, size = 0, noise = 0;
   memset(head, 0, sizeof *head);
-  if (reader->bytes.len < sizeof magic || memcmp(h, magic, sizeof magic) != 0)
+  if (reader->bytes.len < sizeof magic || memcmp(data, magic, sizeof magic) != 0)
     return zf_error(ZF_EINVALID, "%s: is not a step log", reader->path);
   reader->bytes.pos = sizeof magic;
   if (zf_bytes_u32(&reader->bytes, &version) || zf_bytes_u32(&reader->bytes, &size) ||
@@ -316,7 +322,7 @@ static int read_head(struct zf_log_reader *reader, struct zf_log_head *head) {
     return zf_error(ZF_EINVALID, "%s: the header is damaged (its size)", reader->path);
   reader->bytes.pos = size - 4;
   zf_bytes_u32(&reader->bytes, &reader->head_crc);
-  if (reader->head_crc != zf_crc32c(0, h, size - 4))
+  if (reader->head_crc != zf_crc32c(0, data, size - 4))
     return zf_error(ZF_EINVALID, "%s: the header is damaged (checksum)", reader->path);
   reader->bytes.pos = 52;
   zf_bytes_u32(&reader->bytes, &noise);
@@ -325,13 +331,13 @@ static int read_head(struct zf_log_reader *reader, struct zf_log_head *head) {
     return zf_error(ZF_EINVALID,
                     "%s: version %u, noise %u: this program reads version %d, noise %d",
                     reader->path, version, noise, VERSION, ZF_NOISE_ID);
-  if (read_fields(head, h, size))
-    return zf_error(ZF_EINVALID, "%s: the header makes no sense", reader->path);
+  if (read_fields(head, data, size))
+    return zf_error(ZF_EINVALID, "%s: the header has a field out of range", reader->path);
   reader->probes = head->zo.probes;
   return 0;
 }
 
-/* A reader without its bytes yet. */
+/* A reader that has no bytes yet. */
 static struct zf_log_reader *new_reader(const char *name) {
   struct zf_log_reader *reader = zf_calloc(1, sizeof *reader);
   if (!reader) return NULL;
@@ -369,12 +375,12 @@ int zf_log_parse(struct zf_log_reader **out, const void *data, size_t len, const
   return reader ? begin(out, reader, data, len, head) : ZF_ENOMEM;
 }
 
-/* A whole record at p: is its checksum right? */
-static int is_good(const struct zf_log_reader *reader, const unsigned char *p, size_t len) {
-  struct zf_bytes bytes = {p, len, len - 4};
+/* 1 where the checksum of the record is right. */
+static int is_good(const struct zf_log_reader *reader, const unsigned char *record, size_t len) {
+  struct zf_bytes bytes = {record, len, len - 4};
   uint32_t crc = 0;
   zf_bytes_u32(&bytes, &crc);
-  return crc == zf_crc32c(reader->head_crc, p, len - 4);
+  return crc == zf_crc32c(reader->head_crc, record, len - 4);
 }
 
 static int bad_record(const struct zf_log_reader *reader, const char *what) {
@@ -382,7 +388,7 @@ static int bad_record(const struct zf_log_reader *reader, const char *what) {
                   (long long)reader->number + 1, reader->bytes.pos, what);
 }
 
-/* Nonzero: all is finite.  A run ends before it writes another. */
+/* 1 where all numbers are finite.  A run stops before it writes others. */
 static int read_step(struct zf_bytes *bytes, struct zf_log_rec *rec, struct zf_zo_probe *probe,
                      int probes) {
   zf_bytes_u64(bytes, &rec->seed);
@@ -399,22 +405,12 @@ static int read_step(struct zf_bytes *bytes, struct zf_log_rec *rec, struct zf_z
   return finite;
 }
 
-int zf_log_next(struct zf_log_reader *reader, struct zf_log_rec *rec, struct zf_zo_probe *probe,
-                int *more) {
-  size_t n = (size_t)zf_log_record_size(reader->probes),
-         left = reader->bytes.len - reader->bytes.pos;
-  const unsigned char *p = reader->bytes.data + reader->bytes.pos;
+/* Reads the fields of a record whose checksum is right. */
+static int read_record(const struct zf_log_reader *reader, struct zf_log_rec *rec,
+                       struct zf_zo_probe *probe, const unsigned char *record, size_t size) {
+  struct zf_bytes bytes = {record, size, 0};
   char text[96];
   uint32_t kind = 0;
-  memset(rec, 0, sizeof *rec);
-  *more = left > 0;
-  if (!left) return 0;
-  if (left < n) {
-    snprintf(text, sizeof text, "is torn: %zu of %zu bytes", left, n);
-    return bad_record(reader, text);
-  }
-  if (!is_good(reader, p, n)) return bad_record(reader, "is damaged (checksum)");
-  struct zf_bytes bytes = {p, n, 0};
   zf_bytes_u32(&bytes, &rec->step);
   zf_bytes_u32(&bytes, &kind);
   if (kind > ZF_LOG_MARK) return bad_record(reader, "is of no known kind");
@@ -423,16 +419,34 @@ int zf_log_next(struct zf_log_reader *reader, struct zf_log_rec *rec, struct zf_
     snprintf(text, sizeof text, "is of step %u: steps are missing or out of order", rec->step);
     return bad_record(reader, text);
   }
-  if (kind == ZF_LOG_MARK) {
-    get_hex(rec->hash, p + 8);
-    bytes.pos = 24;
-    zf_bytes_u64(&bytes, &rec->result);
-    if (rec->result > rec->step + 1ull) return bad_record(reader, "names a result that is to come");
-  } else if (!read_step(&bytes, rec, probe, reader->probes)) {
-    return bad_record(reader, "holds a number that is not finite");
+  if (kind == ZF_LOG_STEP)
+    return read_step(&bytes, rec, probe, reader->probes)
+               ? 0
+               : bad_record(reader, "holds a number that is not finite");
+  get_hex(rec->hash, record + 8);
+  bytes.pos = 24;
+  zf_bytes_u64(&bytes, &rec->result);
+  return rec->result <= rec->step + 1ull ? 0 : bad_record(reader, "names a result of a later step");
+}
+
+int zf_log_next(struct zf_log_reader *reader, struct zf_log_rec *rec, struct zf_zo_probe *probe,
+                int *more) {
+  size_t size = (size_t)zf_log_record_size(reader->probes),
+         remaining = reader->bytes.len - reader->bytes.pos;
+  const unsigned char *record = reader->bytes.data + reader->bytes.pos;
+  char text[96];
+  memset(rec, 0, sizeof *rec);
+  *more = remaining > 0;
+  if (!remaining) return 0;
+  if (remaining < size) {
+    snprintf(text, sizeof text, "is torn: %zu of %zu bytes", remaining, size);
+    return bad_record(reader, text);
   }
+  if (!is_good(reader, record, size)) return bad_record(reader, "is damaged (checksum)");
+  int rc = read_record(reader, rec, probe, record, size);
+  if (rc) return rc;
   reader->step = rec->step;
-  reader->bytes.pos += n;
+  reader->bytes.pos += size;
   reader->number++;
   return 0;
 }
@@ -445,18 +459,18 @@ uint32_t zf_log_id(const struct zf_log_reader *reader) {
   return reader->head_crc;
 }
 
-/* Bytes may be missing before a good record, so any byte may begin one; a step's number that could
- * stand there is looked for before a checksum is made. */
+/* Bytes may be missing before a good record, so that it may begin at any byte.  A checksum is
+ * computed only where the step and the kind are possible. */
 int zf_log_torn(const struct zf_log_reader *reader) {
-  size_t n = (size_t)zf_log_record_size(reader->probes);
-  for (size_t at = reader->bytes.pos + 1; at + n <= reader->bytes.len; at++) {
-    struct zf_bytes bytes = {reader->bytes.data, reader->bytes.len, at};
+  size_t size = (size_t)zf_log_record_size(reader->probes);
+  for (size_t start = reader->bytes.pos + 1; start + size <= reader->bytes.len; start++) {
+    struct zf_bytes bytes = {reader->bytes.data, reader->bytes.len, start};
     uint32_t step = 0, kind = 0;
     zf_bytes_u32(&bytes, &step);
     zf_bytes_u32(&bytes, &kind);
-    if (kind <= ZF_LOG_MARK && step >= reader->step &&
-        step - reader->step <= reader->bytes.len / n && is_good(reader, reader->bytes.data + at, n))
-      return 0;
+    if (kind > ZF_LOG_MARK || step < reader->step) continue;
+    if (step - reader->step > reader->bytes.len / size) continue;
+    if (is_good(reader, reader->bytes.data + start, size)) return 0;
   }
   return 1;
 }

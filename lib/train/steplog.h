@@ -1,6 +1,6 @@
 /* steps.log: the run as a few bytes a step (DESIGN promise 4; MeZO, section 2.1: a run is its
- * seeds and projected gradients).  With the base model, and nothing else, it rebuilds the weights
- * of every step: no data, no forward pass.
+ * seeds and projected gradients).  The log and the base model suffice to rebuild the weights of
+ * every step, without data and without a forward pass.
  *
  * Little endian.  Header of H bytes:
  *
@@ -14,12 +14,12 @@
  *  88 16  hash of the data files    104 16  hash of the settings a run keeps (conf.h: `later`)
  * 120 16  hash of the tokenizer files
  * 136  8  dtype that trained weights are held in, zero-padded text
- * 144  8  dtype of the others, empty: as the file has them
+ * 144  8  dtype of the others; empty: the file's
  * 152  4  bytes of the text that follows
- * 156     globs over tensor names, what trains, one a line; zeros up to H - 4, or to H - 20 where the base
- *         has a new head (model.h: labels)
+ * 156     globs over tensor names that choose the trained parameters, one a line; zeros up to H - 4,
+ *         or to H - 20 where the base has a new head (model.h: labels)
  * H-20 4  its labels           H-16 4  enum zf_problem          H-12 8  its seed
- * H-4  4  CRC-32C of all before
+ * H-4  4  CRC-32C of the header before it
  *
  * Then records of one size, 36 + 24 q bytes (60 at q = 1), of two kinds:
  *
@@ -35,15 +35,14 @@
  *  32+24q  4  CRC-32C of the record so far, begun with the header's CRC
  *
  * seed, step, lr and the g's rebuild the update of the step: w -= lr (1/q sum g_p z_p + decay w).
- * Steps follow each other without a gap; a mark stands behind the step it is of: at keyframes and
- * at the end of a run.  The header's seed and eps are the run's own; the first records of a branch
- * (zoft train --fork) are another run's and may differ.
+ * Steps have no gaps.  A mark follows its step, at keyframes and at the end of a run.  The header has
+ * the run's seed and eps; the first records of a branch (zoft train --fork) come from another run
+ * and may have others.
  *
- * A record is with the system (write) before the weights it describes are changed, so a log is
- * never behind a checkpoint, and a process that is killed loses the step in flight alone.  It is
- * on the disk (fdatasync) as soon as that takes at most a hundredth of the run's time: at once
- * where a step takes long, after a few steps where steps are short; and at every keyframe,
- * checkpoint and end. */
+ * A record is written (write) before the weights it describes change: a log is never behind a
+ * checkpoint, and a process that is killed loses only the current step.  It is synced to the disk
+ * (fdatasync) as soon as that takes at most a hundredth of the run's time: at once where steps are
+ * long, after a few steps where they are short; and at every keyframe, checkpoint and end. */
 #ifndef ZF_TRAIN_STEPLOG_H
 #define ZF_TRAIN_STEPLOG_H
 
@@ -53,7 +52,7 @@
 #include "zo/zo.h"
 
 enum {
-  ZF_NOISE_ID = 2 /* what rng/noise.h describes; changes when z does */,
+  ZF_NOISE_ID = 2 /* version of z as rng/noise.h describes it */,
   ZF_LOG_MAXHEAD = 8192,
   ZF_LOG_GLOBS = 4096
 };
@@ -64,10 +63,10 @@ struct zf_log_head {
   char kernels[17];
   char base[33], data[33], config[33], tok[33]; /* hex */
   int trained, others; /* enum zf_dtype of trained weights, of the rest; others -1: as stored */
-  int64_t labels;      /* of a new head; 0: the base is used as it is */
+  int64_t labels;      /* of a new head; 0: the base's head is used */
   int problem;         /* enum zf_problem, with labels */
   uint64_t head_seed;
-  char globs[ZF_LOG_GLOBS]; /* a line each, the last without its end */
+  char globs[ZF_LOG_GLOBS]; /* a line each, the last one without a line break */
 };
 
 enum zf_log_kind { ZF_LOG_STEP, ZF_LOG_MARK };
@@ -78,21 +77,21 @@ struct zf_log_rec {
   uint64_t seed, batch; /* of a step */
   double lr;
   char hash[33];   /* of a mark */
-  uint64_t result; /* of a mark: as in the file */
+  uint64_t result; /* of a mark: end of a run, see above */
 };
 
 struct zf_log;
 
-/* A new log, its header on disk (by rename: it appears whole); ZF_EIO. */
+/* Creates a log with this header, which is written under another name and renamed.  ZF_EIO. */
 int zf_log_create(struct zf_log **out, const char *path, const struct zf_log_head *head);
-/* An old one, cut to its first `size` bytes, to go on.  ZF_EIO when another process writes it. */
+/* Opens a log to append, cut to its first `size` bytes.  ZF_EIO: another process writes it. */
 int zf_log_reopen(struct zf_log **out, const char *path, const struct zf_log_head *head,
                   int64_t size);
-/* Appends and hands the record to the system; `probe` of a step, NULL with a mark.  After ZF_EIO
- * the file ends in a whole record, unless the system refuses that as well. */
+/* Appends a record by write(); probe: of a step, NULL for a mark.  After ZF_EIO the file ends with a
+ * complete record, unless cutting it back fails, too. */
 int zf_log_append(struct zf_log *log, const struct zf_log_rec *rec,
                   const struct zf_zo_probe *probe);
-/* To the disk; _maybe when that costs no more than its share of the time. */
+/* Syncs the log to the disk; _maybe only where the cost is within its share of the time. */
 int zf_log_sync(struct zf_log *log);
 int zf_log_sync_maybe(struct zf_log *log);
 int zf_log_close(struct zf_log *log); /* syncs; takes NULL */
@@ -100,19 +99,20 @@ int64_t zf_log_record_size(int probes);
 int64_t zf_log_head_size(const struct zf_log_head *head);
 uint32_t zf_log_head_id(const struct zf_log_head *head); /* its CRC: names the log */
 
-/* Reading: `probe` holds head.zo.probes of them.  *more = 0 at the clean end.  A torn or damaged
- * record is ZF_EINVALID and named by number and byte. */
+/* Opens a log and reads its header.  ZF_EINVALID: the header is damaged, or of another version. */
 struct zf_log_reader;
 int zf_log_open(struct zf_log_reader **out, const char *path, struct zf_log_head *head);
 /* The same from memory, which outlives the reader; `name` is for messages. */
 int zf_log_parse(struct zf_log_reader **out, const void *data, size_t len, const char *name,
                  struct zf_log_head *head);
+/* Reads the next record; of a step also probe[0..head->zo.probes).  *more = 0 at a clean end.
+ * ZF_EINVALID: the record is torn or damaged; the message names its number and byte. */
 int zf_log_next(struct zf_log_reader *reader, struct zf_log_rec *rec, struct zf_zo_probe *probe,
                 int *more);
 int64_t zf_log_offset(const struct zf_log_reader *reader); /* byte where the next record begins */
 uint32_t zf_log_id(const struct zf_log_reader *reader);    /* the header's CRC */
-/* After an error of zf_log_next: is it a torn tail, that is, does no good record follow? */
+/* After an error of zf_log_next: 1 where the bad record is a torn tail: no good record follows. */
 int zf_log_torn(const struct zf_log_reader *reader);
-void zf_log_reader_free(struct zf_log_reader *reader);
+void zf_log_reader_free(struct zf_log_reader *reader); /* takes NULL */
 
 #endif

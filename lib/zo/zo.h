@@ -7,9 +7,10 @@
  *   w  <- w - lr (1/q sum_p g_p z_p + decay w)
  *
  * z_p is a function of (seed, step, probe, parameter, element): see rng/noise.h.  The caller's
- * loss function evaluates both sides at once without touching w (DESIGN promise 1).
+ * loss function evaluates both sides at once and leaves w unchanged (DESIGN promise 1).
  *
- * Nothing here knows a transformer: a parameter list and a function that returns losses. */
+ * Nothing here knows a transformer: the model is a parameter list and a function that returns
+ * losses. */
 #ifndef ZF_ZO_ZO_H
 #define ZF_ZO_ZO_H
 
@@ -27,23 +28,25 @@ struct zf_zo {
 
 struct zf_zo_probe {
   double plus, minus;        /* losses at +eps and -eps */
-  double projected_gradient; /* projected gradient */
+  double projected_gradient; /* g_p */
 };
 
-/* Evaluates the loss on the streams of `pt`: loss[s] for stream s.  0 or a code. */
-typedef int (*zf_zo_loss)(void *ctx, const struct zf_perturb *pt, double *loss);
+/* Evaluates the loss on the streams of `perturb`: loss[s] for stream s.  Returns 0 or a negative
+ * code. */
+typedef int (*zf_zo_loss)(void *ctx, const struct zf_perturb *perturb, double *loss);
 
-/* Fills probe[0..q): 2 q losses.  Stops at the first code that `loss` returns. */
+/* Fills probe[0..q) from 2 q losses.  Stops at the first failure of `loss` and returns its code. */
 int zf_zo_estimate(struct zf_zo_probe *probe, const struct zf_zo *zo, uint32_t step,
                    zf_zo_loss loss, void *ctx);
 
-/* One pass over every trained parameter: w <- w - lr (1/q sum_p g_p z_p + decay w), decay where
- * the parameter takes it.  Storage narrower than f32 is rounded stochastically, keyed by (seed,
- * step, parameter, element), so that a replay gives the same bits. */
-void zf_zo_update(const struct zf_params *ps, const struct zf_zo *zo, uint32_t step,
+/* One pass over every trained parameter: w <- w - lr (1/q sum_p g_p z_p + decay w); the decay
+ * applies to parameters with `decayed` set.  Storage narrower than f32 is rounded stochastically,
+ * keyed by (seed, step, parameter, element), so that a replay gives the same bits. */
+void zf_zo_update(const struct zf_params *params, const struct zf_zo *zo, uint32_t step,
                   const struct zf_zo_probe *probe, double lr, double decay);
 
-/* A step that was taken, and its part in a mean along the way (kern.h, struct zf_update). */
+/* A recorded step, and its part in a mean of the weights over the steps (kern.h, struct
+ * zf_update). */
 struct zf_zo_step {
   uint32_t step;
   uint64_t seed;
@@ -52,10 +55,11 @@ struct zf_zo_step {
   double keep, add;
 };
 
-/* Many steps, tile by tile: the weights that zf_zo_update leaves after each in turn (with their
- * own seeds).  mean: NULL, or what the first weights count; the result is then the mean.
+/* Replays `count` steps, tile by tile.  The weights are those that zf_zo_update leaves when it is
+ * called for each step in turn with that step's seed.  mean: NULL, or a pointer to the weight of
+ * the initial weights in a mean over the steps; the mean is then the result.
  * ZF_ENOMEM; nothing is changed then. */
-int zf_zo_replay(const struct zf_params *ps, const struct zf_zo *zo, const struct zf_zo_step *step,
-                 int64_t count, double decay, const double *mean);
+int zf_zo_replay(const struct zf_params *params, const struct zf_zo *zo,
+                 const struct zf_zo_step *step, int64_t count, double decay, const double *mean);
 
 #endif

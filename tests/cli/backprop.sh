@@ -35,7 +35,7 @@ case_ "weights in bf16" 2 "$ZOFT" train configs/demo.yaml method=adamw dtype=bf1
 zoft: backpropagation trains weights in f32, and 'model.embed_tokens.weight' is held as bf16: leave dtype at auto
 EOF
 case_ "no resuming" 2 "$ZOFT" train configs/demo.yaml method=adamw output_dir="$T/g" --resume -q <<'EOF'
-zoft: method adamw writes no step log, so that there is nothing to go on from: only mezo resumes and forks
+zoft: method adamw writes no step log from which a run could be resumed or forked: only mezo does
 EOF
 case_ "settings of other methods" 0 sh -c "'$ZOFT' train configs/demo.yaml method=sgd momentum=0.5 adam_beta1=0.5 --dry-run 2>&1 >/dev/null | grep warning" <<'EOF'
 warning: zo_eps has no effect: method is sgd

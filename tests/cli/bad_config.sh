@@ -43,7 +43,7 @@ zoft: TMP/lacking.yaml: the key 'learning_rate' is required: step size
 END
 printf 'learning_rate: 1e-4\nnum_epochs: 2\nmax_steps: 3\n' | conf both.yaml
 case_ "two keys that exclude each other" 2 "$ZOFT" train "$T/both.yaml" <<'END'
-zoft: TMP/both.yaml:9:13: 'num_epochs' is set beside 'max_steps': keep one of the two
+zoft: TMP/both.yaml:9:13: 'num_epochs' and 'max_steps' are both set: keep one of the two
 END
 echo 'learning_rate: [1' | conf yaml.yaml
 case_ "a list instead of a number" 2 "$ZOFT" train "$T/yaml.yaml" <<'END'

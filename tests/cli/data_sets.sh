@@ -35,7 +35,7 @@ run adam_held method=adamw
 run adam_streamed method=adamw streaming=true
 check "streaming: backpropagation" [ "$(weights adam_held)" = "$(weights adam_streamed)" ]
 case_ "streaming and split" 2 "$ZOFT" train configs/demo.yaml streaming=true excess_length_strategy=split <<'END'
-zoft: command line: 'streaming' and excess_length_strategy split do not go together: a text's pieces would have to be counted before the first step
+zoft: command line: 'streaming' cannot be used with excess_length_strategy split: the parts of each text would have to be counted before the first step
 END
 
 # --- streaming: rows that give no example make their batch smaller ---
@@ -128,7 +128,7 @@ for s in false true; do
 done
 cp "$T/leak.jsonl" "$T/leak2.jsonl"
 case_ "nothing is left" 2 "$ZOFT" validate $copies datasets.0.path="$T/leak2.jsonl" dataset_exact_deduplication=true <<'END'
-zoft: dataset_exact_deduplication leaves nothing to train on: every row is in a dev or test set too
+zoft: dataset_exact_deduplication leaves nothing to train on: every row is also in a dev or test set
 END
 
 # --- fields of other names ---
@@ -149,7 +149,7 @@ case_ "of another type" 2 "$ZOFT" validate $qa datasets.0.field_messages=talk <<
 zoft: command line: 'field_messages' has no effect: only type chat has it
 END
 case_ "no format" 2 "$ZOFT" validate $qa datasets.0.no_input_format=x <<'END'
-zoft: command line: 'no_input_format' needs a 'format' beside it
+zoft: command line: 'no_input_format' needs a 'format', too
 END
 case_ "a format that is none" 2 "$ZOFT" validate $qa datasets.0.format='{instruction' <<'END'
 zoft: format: template, character 1: '{' without '}' ('{{' gives a brace)

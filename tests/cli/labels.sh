@@ -67,7 +67,7 @@ check "validate shows the labels that hold" sh -c '[ "$("$0" validate "$1" | gre
 check "validate shows the number" sh -c '"$0" validate "$1" | grep -q "<- 3.25"' "$ZOFT" "$T/numbers.yaml"
 
 case_ "accuracy of several labels" 2 "$ZOFT" train "$T/several.yaml" metric_for_best_model=accuracy overwrite_output_dir=true <<'END'
-zoft: metric_for_best_model: multi_label_classification has f1 and loss
+zoft: metric_for_best_model: multi_label_classification has only f1 and loss
 END
 sed "s/problem_type: .*/problem_type: regression/; s/several.jsonl/numbers.jsonl/; /options:/d; /labels: \[/d; s/regression/auto/" "$T/several.yaml" >"$T/none.yaml"
 case_ "a new head without names" 2 "$ZOFT" train "$T/none.yaml" overwrite_output_dir=true <<'END'

@@ -57,10 +57,10 @@ case_ "a causal model and masks" 2 "$ZOFT" eval "$T/words.yaml" base_model=$DEMO
 zoft: the tokenizer has no mask token (<mask> or [MASK])
 EOF
 case_ "nothing is generated" 2 "$ZOFT" generate "$T/roberta" --prompt a -q <<'EOF'
-zoft: TMP/roberta: the model has a masked head: only causal language models go on with a text
+zoft: TMP/roberta: the model has a masked head: only a causal language model continues a text
 EOF
 case_ "nor talked with" 2 "$ZOFT" chat "$T/roberta" --chat-template chatml -q <<'EOF'
-zoft: TMP/roberta: the model has a masked head: only causal language models go on with a text
+zoft: TMP/roberta: the model has a masked head: only a causal language model continues a text
 EOF
 sed 's/ Yes/ Yesterday/' "$T/words.yaml" >"$T/two.yaml"
 case_ "a word of two tokens" 2 "$ZOFT" eval "$T/two.yaml" -q <<'EOF'

@@ -55,7 +55,7 @@ begun int 10
 kill -INT $pid
 wait $pid
 check "SIGINT: exit status" test $? = 130
-check "SIGINT: the message says how to go on" grep -q 'interrupted after step [0-9]*; checkpoint in .*; --resume goes on$' "$T/err"
+check "SIGINT: the message says how to go on" grep -q 'interrupted after step [0-9]*; checkpoint in .*; --resume continues the run$' "$T/err"
 at=$(sed -n 's/.*after step \([0-9]*\).*/\1/p' "$T/err")
 check "SIGINT: resume" train int --resume max_steps=$((at + 5))
 check "a run of as many steps" train long max_steps=$((at + 5))
@@ -125,10 +125,10 @@ done
 
 resume() { "$ZOFT" train "$T/c.yaml" output_dir="$T/whole" --resume -q "$@"; }
 case_ "another learning rate" 2 resume learning_rate=2e-4 <<'END'
-zoft: command line: 'learning_rate' was 0.0001 when the run began and is 0.0002: a run goes on with what it has ('zoft validate --keys' marks what may change)
+zoft: command line: cannot resume: 'learning_rate' was 0.0001 when the run began and is 0.0002 ('zoft validate --keys' marks the settings that may change)
 END
 case_ "another batch" 2 resume micro_batch_size=8 <<'END'
-zoft: command line: micro_batch_size times gradient_accumulation_steps was 16 when the run began and is 8: the product stays
+zoft: command line: cannot resume: micro_batch_size times gradient_accumulation_steps was 16 when the run began and is 8: keep the product
 END
 case_ "another arithmetic" 2 resume compute=bf16 <<'END'
 zoft: TMP/whole/steps.log: the run began with compute f32, and now there is bf16
@@ -157,15 +157,15 @@ END
 resume base_model="$T/m" 2>/dev/null
 check "is exit status 3" test $? = 3
 case_ "without --resume" 2 "$ZOFT" train "$T/c.yaml" output_dir="$T/whole" -q <<'END'
-zoft: command line: TMP/whole is not empty: it holds a finished run; overwrite_output_dir=true replaces it, and --resume with a larger max_steps goes on
+zoft: command line: TMP/whole is not empty: it holds a finished run; overwrite_output_dir=true replaces it, and --resume with a larger max_steps continues it
 END
 sed -i.bak 's/"finished"/"running"/' "$T/again/run.json"
 case_ "without --resume, unfinished" 2 "$ZOFT" train "$T/c.yaml" output_dir="$T/again" -q <<'END'
-zoft: command line: TMP/again is not empty: it holds a run that is unfinished (running, or killed); --resume goes on with it, overwrite_output_dir=true replaces it
+zoft: command line: TMP/again is not empty: it holds a run that is unfinished (running, or killed); --resume continues it, overwrite_output_dir=true replaces it
 END
 rm "$T/again/steps.log"
 case_ "without a log" 3 "$ZOFT" train "$T/c.yaml" output_dir="$T/again" --resume -q <<'END'
-zoft: TMP/again/metrics.jsonl: has lines, but there is no steps.log beside it
+zoft: TMP/again/metrics.jsonl: has lines, but there is no steps.log in its directory
 END
 
 # --- replay, on other processors, from a log alone ---
@@ -271,7 +271,7 @@ END
 "$ZOFT" replay "$T/whole" --to-step 10 --json | hash_of >"$T/h2"
 check "the steps before it are there" cmp "$T/h1" "$T/h2"
 case_ "no resume over it" 3 "$ZOFT" train "$T/c.yaml" output_dir="$T/bad" --resume -q <<'END'
-zoft: TMP/bad/steps.log: record 13 at byte 884 is damaged (checksum), and whole records follow: the file was changed. 'zoft train CONFIG --fork RUN@10' goes on from the 10 steps before it in another directory
+zoft: TMP/bad/steps.log: record 13 at byte 884 is damaged (checksum), and whole records follow: the file was changed. 'zoft train CONFIG --fork RUN@10' continues from the 10 steps before it in another directory
 END
 check "but a branch before it" train mended --fork "$T/bad@10"
 check "which ends as the run" cmp "$T/mended/model.safetensors" "$T/whole/model.safetensors"

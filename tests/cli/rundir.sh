@@ -54,19 +54,19 @@ cp -r "$T/base" "$T/run/mine"
 before=$(cat "$T"/base/* | cksum)
 inside() { "$ZOFT" train "$T/c.yaml" "$@" overwrite_output_dir=true -q; }
 case_ "base_model is output_dir" 2 inside base_model="$T/base" output_dir="$T/base" <<'END'
-zoft: command line: the base model TMP/base lies in the output_dir TMP/base: the run would write over it; name another output_dir
+zoft: command line: the base model TMP/base lies in the output_dir TMP/base: the run would overwrite it; name another output_dir
 END
 case_ "through a link" 2 inside base_model="$T/base" output_dir="$T/link" <<'END'
-zoft: command line: the base model TMP/base lies in the output_dir TMP/link: the run would write over it; name another output_dir
+zoft: command line: the base model TMP/base lies in the output_dir TMP/link: the run would overwrite it; name another output_dir
 END
 case_ "through links of its files" 2 inside base_model="$T/links" output_dir="$T/base" <<'END'
-zoft: command line: the base model TMP/links lies in the output_dir TMP/base: the run would write over it; name another output_dir
+zoft: command line: the base model TMP/links lies in the output_dir TMP/base: the run would overwrite it; name another output_dir
 END
 case_ "inside" 2 inside base_model="$T/run/mine" output_dir="$T/run" <<'END'
-zoft: command line: the base model TMP/run/mine lies in the output_dir TMP/run: the run would write over it; name another output_dir
+zoft: command line: the base model TMP/run/mine lies in the output_dir TMP/run: the run would overwrite it; name another output_dir
 END
 case_ "a run as its own base" 2 inside base_model="$T/run" output_dir="$T/link/../run" --resume <<'END'
-zoft: command line: the base model TMP/run lies in the output_dir TMP/link/../run: the run would write over it; name another output_dir
+zoft: command line: the base model TMP/run lies in the output_dir TMP/link/../run: the run would overwrite it; name another output_dir
 END
 check "the base is untouched" test "$(cat "$T"/base/* | cksum)" = "$before"
 
@@ -120,7 +120,7 @@ printf '[2]' >"$T/base/tokenizer.json"
 touch "$T/both/stop"
 wait $pid
 check "both copies changed: exit status" test $? = 3
-check "the message" grep -q 'base/tokenizer.json: was changed since it was read' "$T/err"
+check "the message" grep -q 'base/tokenizer.json: has changed since it was read' "$T/err"
 check "the weights are saved" test -s "$T/both/model.safetensors"
 rm -r "$T/base"
 mv "$T/saved" "$T/base"
@@ -141,7 +141,7 @@ check "replayed from inside" test $? = 0
 (cd "$T/far/away" && "$zoft" train config.yaml --resume max_steps=9 -q --json >/dev/null)
 check "resumed from inside" test $? = 0
 case_ "begun again in place" 2 "$ZOFT" train "$T/far/away/config.yaml" -q <<'END'
-zoft: TMP/far/away/config.yaml:2:13: TMP/far/away is not empty: it holds a finished run; overwrite_output_dir=true replaces it, and --resume with a larger max_steps goes on
+zoft: TMP/far/away/config.yaml:2:13: TMP/far/away is not empty: it holds a finished run; overwrite_output_dir=true replaces it, and --resume with a larger max_steps continues it
 END
 warnings() { "$ZOFT" train "$@" output_dir="$T/warned" overwrite_output_dir=true --json 2>&1 >/dev/null | grep warning; }
 train adamw method=adamw learning_rate=1e-3 momentum=0.8
@@ -230,7 +230,7 @@ done
 for flag in overwrite_output_dir=true --resume "--fork $T/a@3"; do
   # shellcheck disable=SC2086
   case_ "a second run: ${flag%% *}" 1 "$ZOFT" train "$T/c.yaml" output_dir="$T/live" max_steps=1000000 $flag -q <<'END'
-zoft: TMP/live: another run is writing there: wait for its end, or name another output_dir
+zoft: TMP/live: another run writes there: wait for its end, or name another output_dir
 END
 done
 check "the first goes on" kill -0 $pid

@@ -162,6 +162,6 @@ zoft: --limit is for --task
 END
 cp -r tests/golden/families/llama-classify "$T/c" && cp $M/tokenizer* "$T/c"
 case_ "a model with a head of labels" 2 "$ZOFT" eval "$T/c" --task cb --data $D/cb.jsonl <<'END'
-zoft: TMP/c: the model has a head of labels: only causal language models go on with a text
+zoft: TMP/c: the model has a head of labels: only a causal language model continues a text
 END
 finish

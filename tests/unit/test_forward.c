@@ -413,7 +413,8 @@ START_TEST(test_limits) {
   ck_fails(zf_forward_run(f, &b, &none), ZF_EUSAGE, "token id -1 is outside");
   id = 0;
   pos = 20;
-  ck_fails(zf_forward_run(f, &b, &none), ZF_EUSAGE, "position 20 is beyond the 20");
+  ck_fails(zf_forward_run(f, &b, &none), ZF_EUSAGE,
+           "position 20: expected 0 to 19, the length limit of the pass");
   pos = -1;
   ck_fails(zf_forward_run(f, &b, &none), ZF_EUSAGE, "position -1");
   zf_forward_free(f);

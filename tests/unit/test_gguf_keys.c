@@ -105,7 +105,7 @@ static const struct {
     {"phi3", "[[\"rope.dimension_count\", \"u32\", 6]]",
      "tensor 'rope_factors_short.weight': expected a vector of 3 numbers in F32"},
     {"llama3", "[[\"rope.scaling.type\", \"str\", \"yarn\"]]",
-     "yarn beside tensor 'rope_freqs.weight' is not supported"},
+     "yarn with tensor 'rope_freqs.weight' is not supported"},
     {"gemma2", "[[\"rope.freq_base_swa\", \"f32\", 500.0]]",
      "key 'gemma2.rope.freq_base_swa': expected the 10000 of rope.freq_base, found 500"},
     {"gemma3", "[[\"rope.scaling.attn_factor\", \"f32\", 2.0]]",
@@ -212,9 +212,9 @@ START_TEST(test_other_weight) {
   for (size_t i = 0; i + 5 < len; i++)
     if (!memcmp(data + i, "qwen3", 5)) memcpy(data + i, "llama", 5);
   ck_ok(zf_write_file(to, data, len));
-  ck_fails(
-      zf_model_open(&m, to, &as_stored), ZF_EINVALID,
-      "other.gguf: tensor 'model.layers.0.self_attn.k_norm.weight' is none of the architecture's");
+  ck_fails(zf_model_open(&m, to, &as_stored), ZF_EINVALID,
+           "other.gguf: tensor 'model.layers.0.self_attn.k_norm.weight' is not part of the "
+           "architecture");
   free(data);
 }
 END_TEST

@@ -49,7 +49,7 @@ static void check_saved(const struct zf_model *m, const char *class) {
   json_t *config;
   ck_ok(zf_model_save(m, dir, -1, NULL, 0));
   struct zf_model *again = open_model(dir, &as_stored);
-  ck_assert(again->config.classify && again->config.outputs == 3 && !again->nmade &&
+  ck_assert(again->config.classify && again->config.outputs == 3 && !again->nnew &&
             !again->ignored);
   ck_assert(same_logits(m, again));
   snprintf(path, sizeof path, "%s/config.json", dir);
@@ -73,7 +73,7 @@ START_TEST(test_new_head) {
                                    .config = "{\"architectures\": [\"OnlyModel\"]}"}));
   struct zf_model *m = open_labels(dir, 3, 7, "*"), *same = open_labels(dir, 3, 7, "*"),
                   *other = open_labels(dir, 3, 8, "*");
-  ck_assert_int_eq(m->nmade, cases[_i].made);
+  ck_assert_int_eq(m->nnew, cases[_i].made);
   ck_assert(m->config.classify && m->config.outputs == 3);
   ck_assert(same_logits(m, same) && !same_logits(m, other));
   struct zf_param *p = &m->params.param[m->plan.head];
@@ -94,7 +94,7 @@ START_TEST(test_without) {
   ck_fails(zf_model_open(&m, dir, &as_stored), ZF_EINVALID,
            "tensor 'cls.predictions.transform.dense.weight' is missing: the checkpoint has no "
            "masked-LM head; with "
-           "'type: labels' a run makes a head of its own");
+           "'type: labels' a run creates a head of labels");
   ck_ok(zf_model_open(&m, dir, &headless));
   ck_assert(m->config.headless && m->params.count == m->st->count);
   zf_model_free(m);

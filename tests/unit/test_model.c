@@ -306,7 +306,7 @@ START_TEST(test_reset_and_reload) {
   hash(m, now);
   ck_assert_str_eq(now, moved);
   ck_ok(zf_st_open(&st, FAMILIES_DIR "opt"));
-  ck_fails(zf_model_reload(m, st), ZF_EINVALID, "is not the one that was saved there");
+  ck_fails(zf_model_reload(m, st), ZF_EINVALID, ", as the run saved them");
   zf_st_free(st);
   zf_model_free(m);
 }
@@ -352,7 +352,7 @@ START_TEST(test_find) {
   ck_ok(zf_mkdirs(root));
   ck_assert_int_eq(symlink("nowhere", path), 0);
   ck_fails(zf_model_find(&dir, path), ZF_EINVALID,
-           "/gone: is a link to nowhere, which is not there");
+           "/gone: is a link to nowhere, which does not exist");
 }
 END_TEST
 
@@ -417,10 +417,10 @@ START_TEST(test_cache_broken) {
       "models--a--b: has no refs/main, which names the snapshot to use: fetch the model again");
   put(root, "models--a--b/snapshots/old/config.json", "{}");
   ck_fails(zf_model_find(&dir, "a/b"), ZF_EINVALID,
-           ", or name the directory of the snapshot that is there: ");
+           ", or give the directory of the snapshot that exists: ");
   put(root, "models--a--b/refs/main", "new");
   ck_fails(zf_model_find(&dir, "a/b"), ZF_EINVALID,
-           "refs/main names the snapshot new, which is not there");
+           "refs/main names the snapshot new, which does not exist");
   put(root, "models--a--b/refs/main", "../../x");
   ck_fails(zf_model_find(&dir, "a/b"), ZF_EINVALID, "expected the name of a snapshot");
   put(root, "models--a--b/refs/main", "old");
@@ -431,7 +431,7 @@ START_TEST(test_cache_broken) {
            root);
   ck_assert_int_eq(symlink("../../blobs/none", path), 0);
   ck_fails(zf_model_find(&dir, "a/b"), ZF_EINVALID,
-           "model-00001-of-00002.safetensors: is a link to ../../blobs/none, which is not there: "
+           "model-00001-of-00002.safetensors: is a link to ../../blobs/none, which does not exist: "
            "fetch the model again");
 }
 END_TEST

@@ -87,7 +87,7 @@ START_TEST(test_no_member) {
   int32_t of[4] = {0, 0, 2, 2};
   ck_ok(zf_order_new(&o, 4, 1));
   ck_fails(zf_order_weigh(&o, of, weights[0], 3), ZF_EUSAGE,
-           "datasets[1]: has a weight, and none of its rows is trained on");
+           "datasets[1]: has a weight, but none of its rows is in the training set");
   zf_order_free(&o);
 }
 END_TEST

@@ -394,7 +394,7 @@ static const struct {
   const char *recipe, *part;
 } wrong_metrics[] = {
     {TEXT LIST "  - metric: perplexty\n", "unknown metric 'perplexty': did you mean 'perplexity'?"},
-    {TEXT LIST "  - metric: acc_norm\n", "'acc_norm' does not go with its output_type"},
+    {TEXT LIST "  - metric: acc_norm\n", "'acc_norm' does not suit its output_type"},
     {TEXT LIST "  - {metric: acc, aggregation: median}\n",
      "has the aggregation 'mean', not 'median'"},
 };

@@ -97,7 +97,7 @@ START_TEST(test_changed) {
   put(from, "vocab.txt", "other");
   ck_fails(
       zf_sidecars_copy(&b, to, 0), ZF_EINVALID,
-      "vocab.txt: was changed since it was read: a copy of it would not belong to these weights");
+      "vocab.txt: has changed since it was read: a copy of it would not belong to these weights");
   check(to, "vocab.txt", NULL);
   put(from, "vocab.txt", "words");
   ck_ok(zf_sidecars_copy(&b, to, 0));
@@ -106,7 +106,7 @@ START_TEST(test_changed) {
 }
 END_TEST
 
-/* What was copied at the start is what is copied later; where that copy was changed, the file itself
+/* What was copied at the start is what is copied later; where that copy has changed, the file itself
  * serves if it is what it was. */
 START_TEST(test_kept) {
   struct zf_sidecars b;
@@ -124,7 +124,7 @@ START_TEST(test_kept) {
   ck_ok(zf_sidecars_copy(&b, to, 0));
   check(to, "generation_config.json", "{}");
   put(to, "vocab.txt", "third");
-  ck_fails(zf_sidecars_copy(&b, last, 0), ZF_EINVALID, "vocab.txt: was changed");
+  ck_fails(zf_sidecars_copy(&b, last, 0), ZF_EINVALID, "vocab.txt: has changed");
   check(last, "vocab.txt", "words");
   zf_sidecars_close(&b);
 }

@@ -269,7 +269,7 @@ START_TEST(test_reopen) {
   ck_assert_int_eq(h.size, HEAD + 5 * 60);
   ck_assert_uint_eq(h.id, zf_log_head_id(&head));
   ck_ok(zf_log_reopen(&l, path, &head, h.size));
-  ck_fails(zf_log_reopen(&second, path, &head, h.size), ZF_EIO, "another process is writing it");
+  ck_fails(zf_log_reopen(&second, path, &head, h.size), ZF_EIO, "another process writes it");
   for (int i = 4; i <= 6; i++) {
     struct zf_log_rec step = a_step(i), mark = a_mark(i);
     struct zf_zo_probe probe = a_probe(i, 0);
@@ -304,20 +304,32 @@ START_TEST(test_not_finite) {
 }
 END_TEST
 
-/* A header that is whole but not of this program, or makes no sense. */
+/* A header that is whole but of another version, or has a field out of range. */
 START_TEST(test_headers) {
   static const struct {
     size_t at;
     unsigned char byte;
     const char *part;
   } bad[] = {
-      {0, 'Z', "is not a step log"}, {8, 1, "version 1"},          {8, 3, "version 3"},
-      {12, 169, "its size"},         {12, 164, "checksum"},        {52, 3, "noise 3"},
-      {16, 53, "makes no sense"},    {20, 0, "makes no sense"},    {21, 2, "makes no sense"},
-      {48, 9, "makes no sense"},     {39, 0xff, "makes no sense"}, {39, 0x7f, ""},
-      {47, 0x7f, "makes no sense"},  {136, 'x', "makes no sense"}, {144, 'x', "makes no sense"},
-      {152, 3, "makes no sense"},    {152, 9, "makes no sense"},   {153, 255, "makes no sense"},
-      {157, 0, "makes no sense"},
+      {0, 'Z', "is not a step log"},
+      {8, 1, "version 1"},
+      {8, 3, "version 3"},
+      {12, 169, "its size"},
+      {12, 164, "checksum"},
+      {52, 3, "noise 3"},
+      {16, 53, "a field out of range"},
+      {20, 0, "a field out of range"},
+      {21, 2, "a field out of range"},
+      {48, 9, "a field out of range"},
+      {39, 0xff, "a field out of range"},
+      {39, 0x7f, ""},
+      {47, 0x7f, "a field out of range"},
+      {136, 'x', "a field out of range"},
+      {144, 'x', "a field out of range"},
+      {152, 3, "a field out of range"},
+      {152, 9, "a field out of range"},
+      {153, 255, "a field out of range"},
+      {157, 0, "a field out of range"},
   };
   size_t len;
   unsigned char *d = log_bytes(1, 1, &len), head[HEAD];
@@ -579,7 +591,8 @@ START_TEST(test_states) {
   zf_provenance_pairs(&t, &stamp);
   ck_ok(zf_model_save_trained(a, key, t.pair, ZF_PROVENANCE_PAIRS));
   ck_ok(zf_copy_file(key, other)); /* of another step */
-  ck_fails(zf_provenance_load(a, other, &h, 9), ZF_EINVALID, "is not of step 9 of this run");
+  ck_fails(zf_provenance_load(a, other, &h, 9), ZF_EINVALID,
+           "is not a state of step 9 of this run");
   zf_model_reset(a);
   ck_ok(zf_replay_to(a, &h, dir, 11, &from, NULL, NULL));
   ck_assert_int_eq(from, 8);

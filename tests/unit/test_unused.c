@@ -100,7 +100,7 @@ START_TEST(test_unused) {
       "unused", &(struct remake){FAMILIES_DIR "llama3-bias", .config = "{\"mlp_bias\": false}"});
   m = open_model(dir, &as_stored);
   ck_assert_int_eq(m->ignored, 6);
-  ck_assert_str_eq(m->unused, "model.layers.0.mlp.down_proj.bias");
+  ck_assert_str_eq(m->first_ignored, "model.layers.0.mlp.down_proj.bias");
   ck_assert_ptr_nonnull(
       strstr(notes_of(m), "llama does not use 6 tensors of the file, and no result holds them: "
                           "first model.layers.0.mlp.down_proj.bias"));

@@ -1,0 +1,49 @@
+/* Shared by the parts of a forward pass: the pass itself and the layout of its memory. */
+#ifndef ZF_MODEL_FORWARD_INTERNAL_H
+#define ZF_MODEL_FORWARD_INTERNAL_H
+
+#include "base/arena.h"
+#include "model/forward.h"
+
+struct zf_forward {
+  const struct zf_model *model;
+  struct zf_limits limits;
+  struct zf_arena arena;
+  float *arena_reg[ZF_REGS]; /* registers in the arena */
+  float *reg[ZF_REGS];       /* registers in use: in the arena, or bound by the caller */
+  int64_t ld[ZF_REGS];       /* floats from one row of a register in use to the next */
+  float *head;               /* scratch of the head: the memory of X and H */
+  float *vec_w, *vec_b;      /* vectors of the current operation, [streams][plan.vec] */
+  float *scores;             /* scratch of attention */
+  float *rope;               /* cosines and sines, see zf_forward_rope_length */
+  float *head_rows;          /* rows for zf_permute_heads, one for each thread */
+  double *freq;              /* [rot / 2] frequencies of the current rope */
+  void *work;                /* workspace of the drivers */
+  int32_t *table_rows;       /* [tokens] rows of the table that is read */
+  int32_t *rope_rows;        /* [tokens] rows of a rope table */
+  struct zf_segment *seg;    /* [segments] */
+  int64_t rot;               /* zf_config_rot */
+  int threads;               /* the most threads that scratch and workspace are made for */
+  struct zf_perturb perturb; /* of the last run */
+  int64_t R;                 /* of the last run */
+};
+
+/* Columns of `up` that exist at once in a pass that fuses products with their activation. */
+enum { ZF_UP_CHUNK = 512 };
+
+/* 1 where operation i is a product that runs chunk by chunk with the gated activation after it. */
+int zf_forward_fuses_up(const struct zf_plan *plan, int64_t i, const struct zf_limits *limits);
+
+/* Width of register Z. */
+int64_t zf_forward_z_width(const struct zf_model *model, const struct zf_limits *limits);
+
+/* Rows of a table of cosines and sines; there is one for each of the configuration's rotary
+ * embeddings.  A table has a row for each position, then, where frequencies depend on a sequence's
+ * length, a row for each token of a pass.  A sequence may be one token longer than the part of it
+ * that runs. */
+int64_t zf_forward_rope_length(const struct zf_model *model, const struct zf_limits *limits);
+
+/* Reserves the parts of the arena.  ZF_ENOMEM. */
+int zf_forward_place(struct zf_forward *forward);
+
+#endif
