@@ -13,7 +13,10 @@
 #ifndef ZF_BACK_BACK_H
 #define ZF_BACK_BACK_H
 
+#include "base/cplusplus.h"
 #include "model/forward.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_back;
 
@@ -68,5 +71,7 @@ float *zf_back_gradient(struct zf_back *back, int64_t number);
 float *zf_back_all(struct zf_back *back, int64_t *count);
 /* Root of the sum of squares of all gradients, in double, in a fixed order. */
 double zf_back_norm(struct zf_back *back);
+
+ZF_END_DECLS
 
 #endif

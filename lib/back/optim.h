@@ -9,8 +9,11 @@
 #ifndef ZF_BACK_OPTIM_H
 #define ZF_BACK_OPTIM_H
 
+#include "base/cplusplus.h"
 #include "back/back.h"
 #include "back/rows.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_optim_conf {
   double lr, decay, beta1, beta2, eps;
@@ -32,5 +35,7 @@ void zf_optim_free(struct zf_optim *optim); /* takes NULL */
 /* Applies step 1, 2, ... to the weights and sets gradients to zero.  `norm`: zf_back_norm. */
 void zf_optim_update(struct zf_optim *optim, int64_t step, double norm,
                      const struct zf_optim_conf *conf);
+
+ZF_END_DECLS
 
 #endif

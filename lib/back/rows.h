@@ -8,7 +8,10 @@
 
 #include <stdint.h>
 
+#include "base/cplusplus.h"
 #include "kern/kern.h"
+
+ZF_BEGIN_DECLS
 
 enum zf_optim_rule { ZF_OPTIM_SGD, ZF_OPTIM_MOMENTUM, ZF_OPTIM_ADAMW, ZF_OPTIMS };
 
@@ -61,5 +64,7 @@ struct zf_back_rows {
 const struct zf_back_rows *zf_back_rows_for(unsigned flags);
 
 extern const struct zf_back_rows zf_back_rows_base, zf_back_rows_avx2, zf_back_rows_avx512;
+
+ZF_END_DECLS
 
 #endif

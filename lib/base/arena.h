@@ -11,6 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cplusplus.h"
+
+ZF_BEGIN_DECLS
+
 struct zf_arena {
   unsigned char *base;
   size_t cap;  /* bytes reserved */
@@ -40,5 +44,7 @@ size_t zf_arena_cost(size_t size);
 /* malloc and calloc that set the error slot to ZF_ENOMEM on failure; the caller frees. */
 void *zf_malloc(size_t size);
 void *zf_calloc(int64_t count, size_t size);
+
+ZF_END_DECLS
 
 #endif

@@ -8,7 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cplusplus.h"
 #include "base/err.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_buf {
   char *data; /* NULL or zero-terminated */
@@ -48,5 +51,7 @@ char *zf_human_bytes(char out[32], double bytes);
 /* A text as one word of a shell's command line, in quotes if needed.  The caller frees; NULL: out
  * of memory. */
 char *zf_shell_word(const char *text);
+
+ZF_END_DECLS
 
 #endif

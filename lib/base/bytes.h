@@ -6,6 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cplusplus.h"
+
+ZF_BEGIN_DECLS
+
 struct zf_bytes {
   const unsigned char *data;
   size_t len;
@@ -26,5 +30,7 @@ int zf_bytes_take(struct zf_bytes *bytes, uint64_t count, const unsigned char **
 /* *out = a * b or a + b; nonzero if that overflows int64_t. */
 int zf_mul(int64_t a, int64_t b, int64_t *out);
 int zf_add(int64_t a, int64_t b, int64_t *out);
+
+ZF_END_DECLS
 
 #endif

@@ -4,6 +4,10 @@
 
 #include <stdint.h>
 
+#include "base/cplusplus.h"
+
+ZF_BEGIN_DECLS
+
 enum zf_cpu_flags {
   ZF_CPU_AVX2 = 1 << 0,       /* with FMA, F16C and the system's YMM state */
   ZF_CPU_AVX512 = 1 << 1,     /* F, BW, VL, DQ and the system's ZMM state */
@@ -42,5 +46,7 @@ int64_t zf_peak_rss(void);
 int64_t zf_rss(void); /* bytes resident now, 0 where unknown */
 void zf_trim(void);   /* gives free memory that malloc holds back to the system */
 double zf_now(void);  /* seconds of a monotonic clock */
+
+ZF_END_DECLS
 
 #endif

@@ -11,6 +11,10 @@
 
 #include <stdarg.h>
 
+#include "base/cplusplus.h"
+
+ZF_BEGIN_DECLS
+
 enum zf_err {
   ZF_OK = 0,
   ZF_EFAIL = -1,     /* runtime failure                      -> exit status 1 */
@@ -44,5 +48,7 @@ int zf_error_prefix(int code, const char *fmt, ...) ZF_PRINTF(2, 3);
 const char *zf_error_message(void);
 
 void zf_error_clear(void);
+
+ZF_END_DECLS
 
 #endif

@@ -6,6 +6,10 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/cplusplus.h"
+
+ZF_BEGIN_DECLS
+
 /* A whole file, mapped read-only.  data is NULL for an empty file. */
 struct zf_map {
   const unsigned char *data;
@@ -74,5 +78,7 @@ int zf_sync_dir(const char *path);  /* fsync of a directory's entries */
 
 /* 1 if the directory has no entries but . and .., 0 if it has, or a code. */
 int zf_dir_empty(const char *path);
+
+ZF_END_DECLS
 
 #endif

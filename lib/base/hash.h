@@ -5,6 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cplusplus.h"
+
+ZF_BEGIN_DECLS
+
 /* CRC-32C (Castagnoli, reflected, polynomial 0x1EDC6F41) of `len` bytes,
  * continuing from `crc` (0 to begin).  "123456789" gives 0xE3069283. */
 uint32_t zf_crc32c(uint32_t crc, const void *data, size_t len);
@@ -18,5 +22,7 @@ void zf_hash_free(struct zf_hash *hash);
 
 /* The hash of a whole file. */
 int zf_hash_file(char out[33], const char *path);
+
+ZF_END_DECLS
 
 #endif

@@ -2,7 +2,10 @@
 #ifndef ZF_BASE_PROC_H
 #define ZF_BASE_PROC_H
 
+#include "base/cplusplus.h"
 #include "base/buf.h"
+
+ZF_BEGIN_DECLS
 
 /* How a process ended, as the system reports it.  The peak of memory is missing, because the
  * system's value includes what the parent held; a child reports its own (zf_peak_rss). */
@@ -27,5 +30,7 @@ struct zf_energy {
 };
 void zf_energy_init(struct zf_energy *energy);
 double zf_energy_read(struct zf_energy *energy);
+
+ZF_END_DECLS
 
 #endif

@@ -4,6 +4,10 @@
 
 #include <stdint.h>
 
+#include "base/cplusplus.h"
+
+ZF_BEGIN_DECLS
+
 static inline int64_t zf_min64(int64_t x, int64_t y) {
   return x < y ? x : y;
 }
@@ -11,5 +15,7 @@ static inline int64_t zf_min64(int64_t x, int64_t y) {
 static inline int64_t zf_max64(int64_t x, int64_t y) {
   return x > y ? x : y;
 }
+
+ZF_END_DECLS
 
 #endif

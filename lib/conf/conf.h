@@ -13,7 +13,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cplusplus.h"
 #include "base/buf.h"
+
+ZF_BEGIN_DECLS
 
 enum zf_conf_type {
   ZF_CONF_BOOL,  /* true false yes no on off, in any case */
@@ -102,5 +105,7 @@ const char *zf_conf_differs(const struct zf_conf *conf, const struct zf_conf *ot
 /* Appends a table of all keys for --help-config: name, type or choices, default, help, and [resume]
  * if the key may change when a run resumes. */
 int zf_conf_help(const struct zf_conf *conf, struct zf_buf *out);
+
+ZF_END_DECLS
 
 #endif

@@ -8,8 +8,11 @@
 #ifndef ZF_EVAL_DECODE_H
 #define ZF_EVAL_DECODE_H
 
+#include "base/cplusplus.h"
 #include "eval/sample.h"
 #include "model/forward.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_decoder;
 
@@ -72,5 +75,7 @@ int zf_decoder_next(struct zf_decoder *decoder, const struct zf_sampling *sampli
 
 /* Logits [vocab] after the last begin or next. */
 const float *zf_decoder_logits(const struct zf_decoder *decoder);
+
+ZF_END_DECLS
 
 #endif

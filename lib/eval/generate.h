@@ -5,8 +5,11 @@
 #ifndef ZF_EVAL_GENERATE_H
 #define ZF_EVAL_GENERATE_H
 
+#include "base/cplusplus.h"
 #include "eval/decode.h"
 #include "text/tokenizer.h"
+
+ZF_BEGIN_DECLS
 
 enum zf_finish {
   ZF_FINISH_NONE,
@@ -72,5 +75,7 @@ int zf_generate(struct zf_decoder *decoder, const struct zf_generate_rules *rule
 /* Appends the tokens that end a text (zf_tok_ends) and are in the model's vocabulary. */
 int zf_generation_ends(struct zf_ids *ids, const struct zf_model *model, const struct zf_tok *tok);
 int zf_generation_add_id(struct zf_ids *ids, int32_t id); /* appends */
+
+ZF_END_DECLS
 
 #endif

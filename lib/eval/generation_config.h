@@ -5,7 +5,10 @@
 #include <jansson.h>
 #include <stdint.h>
 
+#include "base/cplusplus.h"
 #include "base/buf.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_generation_config {
   int sample;                                   /* do_sample; -1: absent */
@@ -20,5 +23,7 @@ struct zf_generation_config {
  * or `dir` is a GGUF file.  ZF_EINVALID: a value has the wrong kind or is out of range. */
 int zf_generation_config_read(struct zf_generation_config *config, const char *dir);
 void zf_generation_config_free(struct zf_generation_config *config);
+
+ZF_END_DECLS
 
 #endif

@@ -5,7 +5,10 @@
 
 #include <stdint.h>
 
+#include "base/cplusplus.h"
 #include "fmt/problem.h"
+
+ZF_BEGIN_DECLS
 
 /* The loss of one example, `count` logits x and targets y, as Transformers defines it:
  *   multi        mean over labels of max(x, 0) - x y + log(1 + exp(-|x|)), which is the binary
@@ -21,5 +24,7 @@ void zf_labels_gradients(enum zf_problem problem, double *x, const double *y, in
  * ZF_ENOMEM. */
 double zf_pearson(const double *x, const double *y, int64_t count);
 int zf_spearman(double *out, const double *x, const double *y, int64_t count);
+
+ZF_END_DECLS
 
 #endif

@@ -2,8 +2,11 @@
 #ifndef ZF_EVAL_METRICS_H
 #define ZF_EVAL_METRICS_H
 
+#include "base/cplusplus.h"
 #include "base/buf.h"
 #include "eval/score.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_metrics {
   int64_t examples, targets;
@@ -36,5 +39,7 @@ int zf_evaluate(struct zf_metrics *metrics, struct zf_scorer *scorer,
 /* Appends the members of a JSON object, without braces: "loss": ..., "accuracy": ...  Metrics that
  * do not apply (NaN) are left out. */
 void zf_metrics_json(struct zf_buf *buf, const struct zf_metrics *metrics);
+
+ZF_END_DECLS
 
 #endif

@@ -5,6 +5,10 @@
 
 #include <stdint.h>
 
+#include "base/cplusplus.h"
+
+ZF_BEGIN_DECLS
+
 struct zf_sampling {
   double temperature; /* 0: greedy */
   int64_t top_k;      /* 0: all tokens; tokens as likely as the k-th stay, too */
@@ -43,5 +47,7 @@ int64_t zf_sampler_shares(struct zf_sampler *sampler, const float *logits,
 /* Draws token number `index` of a text.  Greedy: the smallest id among equal logits. */
 int32_t zf_sampler_draw(struct zf_sampler *sampler, const float *logits,
                         const struct zf_sampling *sampling, int64_t index);
+
+ZF_END_DECLS
 
 #endif

@@ -5,8 +5,11 @@
 #ifndef ZF_EVAL_SCORE_H
 #define ZF_EVAL_SCORE_H
 
+#include "base/cplusplus.h"
 #include "model/forward.h"
 #include "task/dataset.h"
+
+ZF_BEGIN_DECLS
 
 /* Score of one example on one stream. */
 struct zf_score {
@@ -99,5 +102,7 @@ void zf_scorer_watch(struct zf_scorer *scorer, zf_score_watch watch, void *ctx);
 
 /* Sum of losses over sum of weights, in example order. */
 double zf_score_mean(const struct zf_score *score, int64_t count);
+
+ZF_END_DECLS
 
 #endif

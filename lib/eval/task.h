@@ -3,9 +3,12 @@
 #ifndef ZF_EVAL_TASK_H
 #define ZF_EVAL_TASK_H
 
+#include "base/cplusplus.h"
 #include "eval/likelihood.h"
 #include "eval/taskmetrics.h"
 #include "task/pair.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_task {
   struct zf_recipe *recipe; /* the caller's */
@@ -33,5 +36,7 @@ void zf_task_free(struct zf_task *task); /* takes NULL */
 /* Fills ll, answer and result.  tick: see zf_likelihoods; there are set->count examples. */
 int zf_task_run(struct zf_task *task, const struct zf_model *model, enum zf_compute compute,
                 int (*tick)(void *ctx, int64_t done), void *ctx);
+
+ZF_END_DECLS
 
 #endif

@@ -9,7 +9,10 @@
 #ifndef ZF_EVAL_TASKMETRICS_H
 #define ZF_EVAL_TASKMETRICS_H
 
+#include "base/cplusplus.h"
 #include "task/recipe.h"
+
+ZF_BEGIN_DECLS
 
 /* The model's answer to a row. */
 struct zf_answer {
@@ -53,5 +56,7 @@ int zf_task_needs(struct zf_task_needs *needs, const struct zf_recipe *recipe);
 /* The metrics of `count` >= 1 answers.  ZF_EINVALID: f1 of more than two classes; ZF_ENOMEM. */
 int zf_task_metrics(struct zf_task_metrics *metrics, const struct zf_recipe *recipe,
                     const struct zf_answer *answer, int64_t count);
+
+ZF_END_DECLS
 
 #endif

@@ -3,9 +3,12 @@
 #ifndef ZF_EVAL_TEXTF1_H
 #define ZF_EVAL_TEXTF1_H
 
+#include "base/cplusplus.h"
 #include "eval/decode.h"
 #include "task/dataset.h"
 #include "text/tokenizer.h"
+
+ZF_BEGIN_DECLS
 
 /* F1 of two texts, 0 to 1; 1 where both are empty after normalisation.  ZF_ENOMEM. */
 int zf_word_f1(double *out, const char *decoded, const char *gold);
@@ -14,5 +17,7 @@ int zf_word_f1(double *out, const char *decoded, const char *gold);
  * tokens more than the right completion has.  ZF_EUSAGE: the data have another type. */
 int zf_text_f1(double *out, const struct zf_model *model, const struct zf_tok *tok,
                const struct zf_dataset *dataset, enum zf_compute compute);
+
+ZF_END_DECLS
 
 #endif

@@ -8,7 +8,10 @@
 
 #include <stdint.h>
 
+#include "base/cplusplus.h"
 #include "base/file.h"
+
+ZF_BEGIN_DECLS
 
 /* Length of the name without ".gz" or ".zst" at its end. */
 size_t zf_compressed_stem(const char *name);
@@ -32,5 +35,7 @@ struct zf_compressor;
 int zf_compressor_new(struct zf_compressor **out, const char *name, FILE *file);
 int zf_compressor_put(struct zf_compressor *compressor, const void *data, size_t count, int last);
 void zf_compressor_free(struct zf_compressor *compressor); /* takes NULL */
+
+ZF_END_DECLS
 
 #endif

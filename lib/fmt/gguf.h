@@ -9,7 +9,10 @@
 
 #include <jansson.h>
 
+#include "base/cplusplus.h"
 #include "fmt/safetensors.h"
+
+ZF_BEGIN_DECLS
 
 enum {
   ZF_GGUF_MAXNAME = 64, /* bytes of a tensor's name, with its terminating zero */
@@ -38,5 +41,7 @@ void zf_gguf_free(struct zf_gguf *gguf); /* takes a zeroed one */
 
 /* Does the path end in .gguf? */
 int zf_gguf_named(const char *path);
+
+ZF_END_DECLS
 
 #endif

@@ -6,6 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cplusplus.h"
+
+ZF_BEGIN_DECLS
+
 /* Parses a text or a file into *out, which the caller releases with json_decref.  ZF_EINVALID as
  * "NAME:LINE:COLUMN: reason"; ZF_EUSAGE if there is no such file. */
 int zf_json_parse(json_t **out, const char *text, size_t len, const char *name);
@@ -45,5 +49,7 @@ int zf_json_str(const char **out, const json_t *obj, const char *key, const char
 
 /* "an object", "a string", ..., for messages. */
 const char *zf_json_kind(const json_t *value);
+
+ZF_END_DECLS
 
 #endif

@@ -2,6 +2,10 @@
 #ifndef ZF_FMT_PROBLEM_H
 #define ZF_FMT_PROBLEM_H
 
+#include "base/cplusplus.h"
+
+ZF_BEGIN_DECLS
+
 enum zf_problem {
   ZF_PROBLEM_SINGLE,     /* one label of several: cross-entropy */
   ZF_PROBLEM_MULTI,      /* any number of them: a sigmoid each, binary cross-entropy */
@@ -11,5 +15,7 @@ enum zf_problem {
 #define ZF_PROBLEM_WORDS "single_label_classification|multi_label_classification|regression"
 
 extern const char *const zf_problem_names[ZF_PROBLEMS];
+
+ZF_END_DECLS
 
 #endif

@@ -20,8 +20,11 @@
 #include <jansson.h>
 #include <stdint.h>
 
+#include "base/cplusplus.h"
 #include "base/buf.h"
 #include "base/file.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_records {
   char *path;
@@ -62,5 +65,7 @@ const char *zf_records_head(const struct zf_records *records, size_t *len);
 
 /* The text of a row without line end and separators, borrowed from the map. */
 const char *zf_records_text(struct zf_records *records, int64_t index, size_t *len);
+
+ZF_END_DECLS
 
 #endif

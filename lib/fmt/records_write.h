@@ -3,7 +3,10 @@
 #ifndef ZF_FMT_RECORDS_WRITE_H
 #define ZF_FMT_RECORDS_WRITE_H
 
+#include "base/cplusplus.h"
 #include "fmt/records.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_rows_out;
 
@@ -25,5 +28,7 @@ int zf_rows_out_copy(struct zf_rows_out *writer, struct zf_records *records, int
 int64_t zf_rows_out_count(const struct zf_rows_out *writer);
 int zf_rows_out_commit(struct zf_rows_out *writer); /* frees it, also on failure */
 void zf_rows_out_abort(struct zf_rows_out *writer); /* frees it; takes NULL */
+
+ZF_END_DECLS
 
 #endif

@@ -9,8 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cplusplus.h"
 #include "base/file.h"
 #include "tensor/dtype.h"
+
+ZF_BEGIN_DECLS
 
 enum { ZF_ST_MAXDIM = 8, ZF_ST_MAXHEADER = 100000000 /* bytes */ };
 
@@ -65,5 +68,7 @@ struct zf_st_out {
 typedef int (*zf_st_fill)(void *ctx, int64_t index, FILE *file); /* index into the declared array */
 int zf_st_write(const char *path, const struct zf_st_out *tensor, int64_t count,
                 const char *const *metadata, int64_t nmetadata, zf_st_fill fill, void *ctx);
+
+ZF_END_DECLS
 
 #endif

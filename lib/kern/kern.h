@@ -28,8 +28,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cplusplus.h"
 #include "rng/noise.h"
 #include "tensor/dtype.h"
+
+ZF_BEGIN_DECLS
 
 enum { ZF_KC = 256, ZF_KC_BF16 = 2048, ZF_GROUP = 512, ZF_KC_INT8 = 2048, ZF_MAXSTREAM = 2 };
 
@@ -285,5 +288,7 @@ void zf_update(void *w, enum zf_dtype type, int64_t count, const struct zf_updat
 
 /* dst (f32) = `count` stored elements; uses all threads. */
 void zf_expand(float *dst, const void *src, enum zf_dtype type, int64_t count);
+
+ZF_END_DECLS
 
 #endif

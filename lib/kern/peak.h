@@ -3,7 +3,10 @@
 #ifndef ZF_KERN_PEAK_H
 #define ZF_KERN_PEAK_H
 
+#include "base/cplusplus.h"
 #include "kern/kern.h"
+
+ZF_BEGIN_DECLS
 
 /* Operations a second (a multiply and an add are two) of independent multiply-adds that stay in
  * registers, by the widest instructions for `c` that zf_cpu_flags() allows, on all threads
@@ -13,5 +16,7 @@ double zf_peak(enum zf_compute compute, double seconds);
 
 /* Of these instructions: "avx512bf16", "avx512", "avx2", "neon", "ref". */
 const char *zf_peak_name(enum zf_compute compute);
+
+ZF_END_DECLS
 
 #endif

@@ -5,7 +5,10 @@
 
 #include <string.h>
 
+#include "base/cplusplus.h"
 #include "kern/kern.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_perturb {
   struct zf_noise dir;  /* seed, step, probe, use, kind; `param` is filled per parameter */
@@ -35,5 +38,7 @@ static inline struct zf_perturb zf_perturb_spsa(uint64_t seed, uint32_t step, ui
   perturb.st.eps[1] = -eps;
   return perturb;
 }
+
+ZF_END_DECLS
 
 #endif

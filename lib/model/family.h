@@ -8,7 +8,10 @@
 
 #include <stdint.h>
 
+#include "base/cplusplus.h"
 #include "fmt/problem.h"
+
+ZF_BEGIN_DECLS
 
 enum zf_norm { ZF_NORM_RMS, ZF_NORM_LAYER };
 enum zf_pos { ZF_POS_ROPE, ZF_POS_LEARNED };
@@ -227,5 +230,7 @@ int64_t zf_config_rot(const struct zf_config *config);
 
 /* The names of the layers that follow the body. */
 const struct zf_head_names *zf_config_tail(const struct zf_config *config);
+
+ZF_END_DECLS
 
 #endif

@@ -7,8 +7,11 @@
 #ifndef ZF_MODEL_FORWARD_H
 #define ZF_MODEL_FORWARD_H
 
+#include "base/cplusplus.h"
 #include "kern/perturb.h"
 #include "model/model.h"
+
+ZF_BEGIN_DECLS
 
 /* Keys and values of one sequence, for decoding: [layers][cap][kv_heads * head_dim]. */
 struct zf_cache {
@@ -128,5 +131,7 @@ void zf_cache_keep(struct zf_cache *cache, const struct zf_model *model, int64_t
  * as they are rotated. */
 void zf_cache_grow(struct zf_cache *cache, const struct zf_model *model);
 void zf_cache_free(struct zf_cache *cache); /* takes NULL */
+
+ZF_END_DECLS
 
 #endif

@@ -7,8 +7,11 @@
 
 #include <jansson.h>
 
+#include "base/cplusplus.h"
 #include "fmt/gguf.h"
 #include "model/family.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_gguf_arch; /* a row of the table of architectures */
 
@@ -33,5 +36,7 @@ struct zf_gguf_change {
 /* The change of the tensor `name` of the checkpoint; all zero where arch is NULL. */
 struct zf_gguf_change zf_gguf_change(const struct zf_gguf_arch *arch,
                                      const struct zf_config *config, const char *name);
+
+ZF_END_DECLS
 
 #endif

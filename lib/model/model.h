@@ -6,12 +6,15 @@
 #ifndef ZF_MODEL_MODEL_H
 #define ZF_MODEL_MODEL_H
 
+#include "base/cplusplus.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "fmt/safetensors.h"
 #include "model/sidecars.h"
 #include "model/gguf_model.h"
 #include "model/plan.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_model {
   struct zf_config config;
@@ -102,5 +105,7 @@ void zf_model_reset(struct zf_model *model);
  * zf_model_save_trained wrote from this model.  ZF_EINVALID: a parameter is missing there or differs
  * in dtype or size; the ones before it are read then. */
 int zf_model_reload(struct zf_model *model, const struct zf_st *from);
+
+ZF_END_DECLS
 
 #endif

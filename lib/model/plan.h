@@ -16,8 +16,11 @@
 
 #include <stdint.h>
 
+#include "base/cplusplus.h"
 #include "model/family.h"
 #include "tensor/param.h"
+
+ZF_BEGIN_DECLS
 
 enum zf_reg { ZF_REG_X, ZF_REG_H, ZF_REG_Z, ZF_REG_P, ZF_REG_F, ZF_REG_G, ZF_REGS };
 
@@ -88,5 +91,7 @@ void zf_plan_free(struct zf_plan *plan);
 /* Multiply-adds of the weights' products in a forward pass over `tokens` tokens, `rows` of which
  * reach the head of `outputs` outputs; attention scores are not counted. */
 double zf_plan_macs(const struct zf_plan *plan, int64_t tokens, int64_t rows, int64_t outputs);
+
+ZF_END_DECLS
 
 #endif

@@ -9,6 +9,10 @@
 
 #include <stddef.h>
 
+#include "base/cplusplus.h"
+
+ZF_BEGIN_DECLS
+
 struct zf_sidecar {
   char *name;    /* FILE, or FOLDER/FILE */
   char hash[33]; /* of its bytes */
@@ -42,5 +46,7 @@ int zf_sidecars_keep(struct zf_sidecars *sidecars, const char *dir);
 
 /* Hash of config.json and the files that make the tokenizer in `dir`, in hexadecimal with its 0. */
 int zf_sidecars_hash(char hex[33], const char *dir);
+
+ZF_END_DECLS
 
 #endif

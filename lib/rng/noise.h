@@ -26,6 +26,10 @@
 
 #include <stdint.h>
 
+#include "base/cplusplus.h"
+
+ZF_BEGIN_DECLS
+
 enum zf_noise_kind { ZF_GAUSSIAN, ZF_RADEMACHER };
 
 enum zf_noise_use { ZF_USE_DIRECTION, ZF_USE_ROUNDING, ZF_USE_SHUFFLE, ZF_USE_INIT, ZF_USE_SAMPLE };
@@ -51,5 +55,7 @@ void zf_noise_words(uint32_t *words, const struct zf_noise *noise, int64_t first
 /* order[0..count) = a permutation of 0..count-1, drawn by Fisher and Yates' method from words of
  * `noise` without bias (rejection). */
 void zf_shuffle(int64_t *order, int64_t count, const struct zf_noise *noise);
+
+ZF_END_DECLS
 
 #endif

@@ -6,6 +6,10 @@
 
 #include <stdint.h>
 
+#include "base/cplusplus.h"
+
+ZF_BEGIN_DECLS
+
 enum { ZF_PHILOX_ROUNDS = 7 }; /* of all noise here */
 
 /* Multipliers and Weyl constants (table 2 of the paper and its text). */
@@ -16,5 +20,7 @@ enum { ZF_PHILOX_ROUNDS = 7 }; /* of all noise here */
 
 /* out[4] = Philox4x32 of a 128-bit counter and a 64-bit key. */
 void zf_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2], int rounds);
+
+ZF_END_DECLS
 
 #endif

@@ -3,8 +3,11 @@
 #ifndef ZF_TASK_CHAT_H
 #define ZF_TASK_CHAT_H
 
+#include "base/cplusplus.h"
 #include "task/fields.h"
 #include "task/jinja.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_chat;
 
@@ -42,5 +45,7 @@ int zf_chat_row(const struct zf_chat *chat, const struct zf_fields *fields, cons
 int zf_segments_row(const json_t *row, struct zf_buf *out, struct zf_text_spans *spans);
 
 int zf_text_span_add(struct zf_text_spans *spans, int64_t from, int64_t to);
+
+ZF_END_DECLS
 
 #endif

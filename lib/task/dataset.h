@@ -24,10 +24,13 @@
 
 #include <stdint.h>
 
+#include "base/cplusplus.h"
 #include "fmt/problem.h"
 #include "fmt/records.h"
 #include "task/chat.h"
 #include "text/tokenizer.h"
+
+ZF_BEGIN_DECLS
 
 enum zf_task_type {
   ZF_TASK_CLASSIFICATION,
@@ -197,5 +200,7 @@ int zf_seq_is_target(const struct zf_dataset *dataset, const struct zf_seq *seq,
 int64_t zf_example_tokens(const struct zf_dataset *dataset, int64_t index);
 int64_t zf_example_rows(const struct zf_dataset *dataset, int64_t index);
 int64_t zf_example_targets(const struct zf_dataset *dataset, int64_t index);
+
+ZF_END_DECLS
 
 #endif

@@ -7,8 +7,11 @@
 #include <jansson.h>
 #include <stdint.h>
 
+#include "base/cplusplus.h"
 #include "task/jinja.h"
 #include "task/template.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_fields {
   /* type alpaca: instruction, input, output, system */
@@ -45,5 +48,7 @@ int zf_alpaca_row(const struct zf_alpaca *alpaca, const json_t *row, struct zf_b
 /* The messages of a row as a list of {role, content}, which the caller releases: those in the field that
  * `fields` names, else "messages", else "conversations" of {from, value} (ShareGPT).  ZF_EINVALID. */
 int zf_messages_row(json_t **out, const struct zf_fields *fields, const json_t *row);
+
+ZF_END_DECLS
 
 #endif

@@ -16,7 +16,10 @@
 #include <jansson.h>
 #include <stdint.h>
 
+#include "base/cplusplus.h"
 #include "base/buf.h"
+
+ZF_BEGIN_DECLS
 
 enum { ZF_JINJA_STEPS = 5000000, ZF_JINJA_BYTES = 64 << 20, ZF_JINJA_DEPTH = 120 };
 
@@ -57,5 +60,7 @@ int zf_jinja_marks(const struct zf_jinja *jinja); /* does it have generation blo
 
 /* The names of all filters and tests, one line. */
 const char *zf_jinja_filters(void);
+
+ZF_END_DECLS
 
 #endif

@@ -17,8 +17,11 @@
 #ifndef ZF_TASK_PAIR_H
 #define ZF_TASK_PAIR_H
 
+#include "base/cplusplus.h"
 #include "task/dataset.h"
 #include "text/tokenizer.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_pairs {
   const struct zf_tok *tok;
@@ -45,5 +48,7 @@ int zf_pairs_example(struct zf_dataset *dataset, int32_t nseq, int64_t line);
 /* Appends an example for each window of a text; *windows: how many (0: the text has no token). */
 int zf_pairs_roll(struct zf_pairs *pairs, struct zf_dataset *dataset, const char *text,
                   int64_t line, int64_t *windows);
+
+ZF_END_DECLS
 
 #endif

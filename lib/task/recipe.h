@@ -24,7 +24,10 @@
 #ifndef ZF_TASK_RECIPE_H
 #define ZF_TASK_RECIPE_H
 
+#include "base/cplusplus.h"
 #include "fmt/records.h"
+
+ZF_BEGIN_DECLS
 
 /* The recipes of configs/tasks, which the build makes part of the program; ends with a NULL name. */
 struct zf_recipe_text {
@@ -75,5 +78,7 @@ struct zf_recipe_row {
  * missing, a template fails, the target is no choice. */
 int zf_recipe_apply(struct zf_recipe *recipe, const json_t *row, struct zf_recipe_row *out);
 void zf_recipe_row_free(struct zf_recipe_row *row);
+
+ZF_END_DECLS
 
 #endif

@@ -256,15 +256,15 @@ int zf_template_parse(struct zf_template **out, const char *text) {
   return 0;
 }
 
-void zf_template_free(struct zf_template *template) {
-  if (!template) return;
-  for (int64_t i = 0; i < template->count; i++) {
-    free(template->part[i].text);
-    for (int filter = 0; filter < template->part[i].nfilter; filter++)
-      free(template->part[i].arg[filter]);
+void zf_template_free(struct zf_template *parsed) {
+  if (!parsed) return;
+  for (int64_t i = 0; i < parsed->count; i++) {
+    free(parsed->part[i].text);
+    for (int filter = 0; filter < parsed->part[i].nfilter; filter++)
+      free(parsed->part[i].arg[filter]);
   }
-  free(template->part);
-  free(template);
+  free(parsed->part);
+  free(parsed);
 }
 
 /* --- applying --- */
@@ -303,9 +303,9 @@ static int put_value(const json_t *row, const char *name, struct zf_buf *out) {
   return zf_buf_ok(out);
 }
 
-int zf_template_has(const struct zf_template *template, const char *field) {
-  for (int64_t i = 0; i < template->count; i++)
-    if (template->part[i].is_field && !strcmp(template->part[i].text, field)) return 1;
+int zf_template_has(const struct zf_template *parsed, const char *field) {
+  for (int64_t i = 0; i < parsed->count; i++)
+    if (parsed->part[i].is_field && !strcmp(parsed->part[i].text, field)) return 1;
   return 0;
 }
 
@@ -327,11 +327,11 @@ static int apply_part(const struct template_part *part, const json_t *row, struc
   return 0;
 }
 
-int zf_template_apply(const struct zf_template *template, const json_t *row, struct zf_buf *out) {
+int zf_template_apply(const struct zf_template *parsed, const json_t *row, struct zf_buf *out) {
   struct zf_buf value = {0};
   int rc = 0;
-  for (int64_t i = 0; i < template->count; i++)
-    if ((rc = apply_part(&template->part[i], row, &value, out))) break;
+  for (int64_t i = 0; i < parsed->count; i++)
+    if ((rc = apply_part(&parsed->part[i], row, &value, out))) break;
   zf_buf_free(&value);
   return rc ? rc : zf_buf_ok(out);
 }

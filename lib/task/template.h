@@ -12,21 +12,26 @@
 
 #include <jansson.h>
 
+#include "base/cplusplus.h"
 #include "base/buf.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_template;
 
 /* The caller frees *out.  ZF_EUSAGE: the message names the character (from 1) of the mistake. */
 int zf_template_parse(struct zf_template **out, const char *text);
-void zf_template_free(struct zf_template *template);
+void zf_template_free(struct zf_template *parsed);
 
 /* Does the template use the field? */
-int zf_template_has(const struct zf_template *template, const char *field);
+int zf_template_has(const struct zf_template *parsed, const char *field);
 
 /* Appends the text for one row.  ZF_EINVALID: a field is missing or no scalar. */
-int zf_template_apply(const struct zf_template *template, const json_t *row, struct zf_buf *out);
+int zf_template_apply(const struct zf_template *parsed, const json_t *row, struct zf_buf *out);
 
 /* The names of all filters, one line, for help. */
 const char *zf_template_filters(void);
+
+ZF_END_DECLS
 
 #endif

@@ -5,6 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cplusplus.h"
+
+ZF_BEGIN_DECLS
+
 enum zf_dtype {
   ZF_F32,
   ZF_F16,
@@ -60,5 +64,7 @@ void zf_f32_to_f24(unsigned char bytes[3], float value);
  * Plain C: for loading, saving and tests; hot paths use kern/. */
 void zf_to_f32(float *dst, const void *src, enum zf_dtype type, int64_t count);
 void zf_from_f32(void *dst, const float *src, enum zf_dtype type, int64_t count);
+
+ZF_END_DECLS
 
 #endif

@@ -4,7 +4,10 @@
 
 #include <stdint.h>
 
+#include "base/cplusplus.h"
 #include "tensor/dtype.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_param {
   const char *name; /* as in the checkpoint; owned by whoever built the list */
@@ -30,5 +33,7 @@ int64_t zf_params_count(const struct zf_params *params, int trained_only);
 /* Hash of all values, parameter after parameter (name, dtype, shape, bytes), in hexadecimal with
  * its 0. */
 int zf_params_hash(const struct zf_params *params, char hex[33]);
+
+ZF_END_DECLS
 
 #endif

@@ -10,7 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cplusplus.h"
 #include "base/buf.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_tok;
 
@@ -88,5 +91,7 @@ const struct zf_ids *zf_tok_ends(const struct zf_tok *tok, const char **from);
 const json_t *zf_tok_named(const struct zf_tok *tok);
 
 const char *zf_tok_type(const struct zf_tok *tok); /* "byte-level BPE", ... for display */
+
+ZF_END_DECLS
 
 #endif

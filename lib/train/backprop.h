@@ -2,7 +2,10 @@
 #ifndef ZF_TRAIN_BACKPROP_H
 #define ZF_TRAIN_BACKPROP_H
 
+#include "base/cplusplus.h"
 #include "train/run.h"
+
+ZF_BEGIN_DECLS
 
 /* Reserves memory for the backward pass and the optimizer.  run->forward and run->scorer exist, with
  * limits from zf_back_limits. */
@@ -16,5 +19,7 @@ int64_t zf_backprop_bytes(const struct zf_limits *limits);
  * gradient.  The gradient is kept until the update. */
 int zf_backprop_gradient(struct zf_run *run, int64_t step, double *loss, double *norm);
 void zf_backprop_update(struct zf_run *run, int64_t step, double lr);
+
+ZF_END_DECLS
 
 #endif

@@ -7,7 +7,10 @@
 #ifndef ZF_TRAIN_DUPLICATES_H
 #define ZF_TRAIN_DUPLICATES_H
 
+#include "base/cplusplus.h"
 #include "train/run_data.h"
+
+ZF_BEGIN_DECLS
 
 /* Fills data->duplicates.  leave_out: removes from the training set the later duplicates, by file and
  * row, and the duplicates of dev and test examples.  Dev and test sets are unchanged.  Does nothing
@@ -17,5 +20,7 @@ int zf_duplicates_find(struct zf_run_data *data, int leave_out);
  * duplicates->of. */
 int zf_duplicates_file(struct zf_duplicates *duplicates, struct zf_records *records);
 void zf_duplicates_free(struct zf_run_data *data);
+
+ZF_END_DECLS
 
 #endif

@@ -2,8 +2,11 @@
 #ifndef ZF_TRAIN_FORECAST_H
 #define ZF_TRAIN_FORECAST_H
 
+#include "base/cplusplus.h"
 #include "model/forward.h"
 #include "train/settings.h"
+
+ZF_BEGIN_DECLS
 
 /* Bytes by kind.  `total` is the expected peak of resident memory. */
 struct zf_forecast {
@@ -31,5 +34,7 @@ void zf_forecast_limits(struct zf_limits *limits, const struct zf_model *model,
 
 /* Bytes of the parameters as `method` holds them. */
 int64_t zf_forecast_weights(const struct zf_model *model, enum zf_method method);
+
+ZF_END_DECLS
 
 #endif

@@ -2,8 +2,11 @@
 #ifndef ZF_TRAIN_HISTORY_H
 #define ZF_TRAIN_HISTORY_H
 
+#include "base/cplusplus.h"
 #include "model/model.h"
 #include "train/steplog.h"
+
+ZF_BEGIN_DECLS
 
 /* How a log ends. */
 enum zf_log_end {
@@ -43,5 +46,7 @@ const char *zf_history_mark(const struct zf_history *history, int64_t step);
 /* 0 where the log has `to` steps.  Else ZF_EINVALID where a bad record is the reason, which the
  * message names, or ZF_EUSAGE. */
 int zf_history_reach(const struct zf_history *history, int64_t to);
+
+ZF_END_DECLS
 
 #endif

@@ -2,8 +2,11 @@
 #ifndef ZF_TRAIN_MEASURE_H
 #define ZF_TRAIN_MEASURE_H
 
+#include "base/cplusplus.h"
 #include "base/proc.h"
 #include "train/run.h"
+
+ZF_BEGIN_DECLS
 
 /* Mean and standard deviation over steps. */
 struct zf_spread {
@@ -28,5 +31,7 @@ int zf_measure_run(struct zf_measure *measure, struct zf_run *run, int64_t steps
 
 /* Tokens of the batch of step 1, 2, ..., on one stream. */
 int64_t zf_measure_tokens(struct zf_run *run, int64_t step);
+
+ZF_END_DECLS
 
 #endif

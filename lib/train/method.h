@@ -2,6 +2,10 @@
 #ifndef ZF_TRAIN_METHOD_H
 #define ZF_TRAIN_METHOD_H
 
+#include "base/cplusplus.h"
+
+ZF_BEGIN_DECLS
+
 enum zf_method {
   ZF_METHOD_MEZO,
   ZF_METHOD_SGD,
@@ -20,5 +24,7 @@ struct zf_method_info {
 
 const struct zf_method_info *zf_method_info(enum zf_method method);
 #define ZF_METHOD_WORDS "mezo|sgd|sgd_momentum|adamw"
+
+ZF_END_DECLS
 
 #endif

@@ -16,6 +16,10 @@
 
 #include <stdint.h>
 
+#include "base/cplusplus.h"
+
+ZF_BEGIN_DECLS
+
 struct zf_order {
   int64_t count;
   uint64_t seed;
@@ -44,5 +48,7 @@ int zf_order_weigh(struct zf_order *order, const int32_t *group_of, const double
 
 /* The example at a place >= 0. */
 int64_t zf_order_at(struct zf_order *order, int64_t place);
+
+ZF_END_DECLS
 
 #endif

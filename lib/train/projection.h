@@ -3,7 +3,10 @@
 #ifndef ZF_TRAIN_PROJECTION_H
 #define ZF_TRAIN_PROJECTION_H
 
+#include "base/cplusplus.h"
 #include "train/run.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_calibration {
   double product;   /* operations a second in products of the model's shapes */
@@ -32,5 +35,7 @@ int64_t zf_projection_batch(struct zf_run *run, enum zf_method method, int check
                             int64_t length, enum zf_dtype dtype, int64_t bytes);
 int64_t zf_projection_length(struct zf_run *run, enum zf_method method, int checkpoint,
                              int64_t batch, enum zf_dtype dtype, int64_t bytes);
+
+ZF_END_DECLS
 
 #endif

@@ -5,7 +5,10 @@
 #ifndef ZF_TRAIN_REPLAY_H
 #define ZF_TRAIN_REPLAY_H
 
+#include "base/cplusplus.h"
 #include "train/history.h"
+
+ZF_BEGIN_DECLS
 
 /* --- saved states: safetensors whose metadata holds their provenance --- */
 
@@ -62,5 +65,7 @@ int zf_replay_check_base(const struct zf_model *model, const struct zf_history *
 /* Opens the base model of a log from the directory `dir`, with the log's trained parameters and
  * dtypes, and checks it. */
 int zf_replay_open(struct zf_model **out, const char *dir, const struct zf_history *history);
+
+ZF_END_DECLS
 
 #endif

@@ -2,8 +2,11 @@
 #ifndef ZF_TRAIN_ROW_SOURCE_H
 #define ZF_TRAIN_ROW_SOURCE_H
 
+#include "base/cplusplus.h"
 #include "base/hash.h"
 #include "train/settings.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_row_source {
   const struct zf_data_file *file;
@@ -27,5 +30,7 @@ int zf_row_source_name(const struct zf_row_source *source, struct zf_dataset *da
 /* Adds the examples of a row, encoded by the settings of its file. */
 int zf_row_source_encode(const struct zf_row_source *source, struct zf_dataset *dataset,
                          int64_t row);
+
+ZF_END_DECLS
 
 #endif

@@ -2,9 +2,12 @@
 #ifndef ZF_TRAIN_RUN_H
 #define ZF_TRAIN_RUN_H
 
+#include "base/cplusplus.h"
 #include "eval/metrics.h"
 #include "train/run_data.h"
 #include "train/forecast.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_backprop;
 
@@ -64,5 +67,7 @@ int zf_run_estimate(struct zf_run *run, int64_t step, struct zf_zo_probe *probe)
 
 /* The update of the step with the estimate `probe`. */
 void zf_run_update(struct zf_run *run, int64_t step, const struct zf_zo_probe *probe, double lr);
+
+ZF_END_DECLS
 
 #endif

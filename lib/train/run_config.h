@@ -5,7 +5,10 @@
 #ifndef ZF_TRAIN_RUN_CONFIG_H
 #define ZF_TRAIN_RUN_CONFIG_H
 
+#include "base/cplusplus.h"
 #include "conf/conf.h"
+
+ZF_BEGIN_DECLS
 
 /* *dir: the run directory whose config.yaml gave the value of `key`, the caller's to free; NULL: the
  * value comes from elsewhere.  ZF_ENOMEM. */
@@ -13,5 +16,7 @@ int zf_run_config_dir(char **dir, const struct zf_conf *conf, const char *key);
 
 /* Writes the settings to `run`/config.yaml. */
 int zf_run_config_write(const struct zf_conf *conf, const char *run);
+
+ZF_END_DECLS
 
 #endif

@@ -6,9 +6,12 @@
 #ifndef ZF_TRAIN_RUN_DATA_H
 #define ZF_TRAIN_RUN_DATA_H
 
+#include "base/cplusplus.h"
 #include "train/order.h"
 #include "train/row_source.h"
 #include "train/settings.h"
+
+ZF_BEGIN_DECLS
 
 enum zf_data_part { ZF_TRAIN_SET, ZF_DEV_SET, ZF_TEST_SET, ZF_DATA_PARTS };
 
@@ -66,5 +69,7 @@ int zf_run_data_resolve(struct zf_settings *settings, const struct zf_tok *tok, 
  * gave no example.  Earlier examples of a stream may be gone from data->train. */
 int zf_run_data_batch(struct zf_run_data *data, int64_t from, int64_t count, int64_t *index,
                       int64_t *loaded);
+
+ZF_END_DECLS
 
 #endif

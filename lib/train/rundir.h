@@ -5,8 +5,11 @@
 
 #include <stdio.h>
 
+#include "base/cplusplus.h"
 #include "train/replay.h"
 #include "train/run.h"
+
+ZF_BEGIN_DECLS
 
 struct zf_rundir {
   char *path;
@@ -73,5 +76,7 @@ int zf_rundir_prune(const struct zf_rundir *dir, int64_t keep);
 /* 1 where the file OUT/name existed, which this removes: a request by `touch OUT/save` or
  * `touch OUT/stop`. */
 int zf_rundir_requested(const struct zf_rundir *dir, const char *name);
+
+ZF_END_DECLS
 
 #endif

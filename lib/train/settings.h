@@ -2,10 +2,13 @@
 #ifndef ZF_TRAIN_SETTINGS_H
 #define ZF_TRAIN_SETTINGS_H
 
+#include "base/cplusplus.h"
 #include "conf/conf.h"
 #include "task/dataset.h"
 #include "train/method.h"
 #include "zo/zo.h"
+
+ZF_BEGIN_DECLS
 
 enum zf_schedule { ZF_LR_CONSTANT, ZF_LR_LINEAR, ZF_LR_COSINE };
 enum zf_best { ZF_BEST_LOSS, ZF_BEST_ACCURACY, ZF_BEST_F1 };
@@ -92,5 +95,7 @@ void zf_settings_free(struct zf_settings *settings);
  * may exceed max. */
 int zf_settings_unused(const struct zf_conf *conf, enum zf_method method, const char **keys,
                        int max);
+
+ZF_END_DECLS
 
 #endif

@@ -11,6 +11,10 @@
 
 #include <stdint.h>
 
+#include "base/cplusplus.h"
+
+ZF_BEGIN_DECLS
+
 enum zf_state_kind { ZF_STATE_KEYFRAME, ZF_STATE_CHECKPOINT, ZF_STATE_KINDS };
 
 /* The folder in the run directory. */
@@ -35,5 +39,7 @@ int zf_state_remove_dir(const char *path);
 
 /* Replaces the model directory `path` by `tmp`, with one rename where `path` has no other files. */
 int zf_state_replace_dir(const char *tmp, const char *path);
+
+ZF_END_DECLS
 
 #endif

@@ -11,7 +11,10 @@
 #ifndef ZF_TRAIN_STEP_BENCH_H
 #define ZF_TRAIN_STEP_BENCH_H
 
+#include "base/cplusplus.h"
 #include "train/run.h"
+
+ZF_BEGIN_DECLS
 
 enum zf_objective {
   ZF_OBJECTIVE_LM,     /* every token of a sequence predicts the next: sequence_len targets */
@@ -49,5 +52,7 @@ struct zf_bench {
  * returns nonzero, the result is ZF_ESTOPPED. */
 int zf_bench_step(struct zf_bench *bench, struct zf_run *run, int64_t turns,
                   int (*stopped)(void *ctx), void *ctx);
+
+ZF_END_DECLS
 
 #endif

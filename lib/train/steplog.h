@@ -48,8 +48,11 @@
 
 #include <stdint.h>
 
+#include "base/cplusplus.h"
 #include "fmt/problem.h"
 #include "zo/zo.h"
+
+ZF_BEGIN_DECLS
 
 enum {
   ZF_NOISE_ID = 2 /* version of z as rng/noise.h describes it */,
@@ -114,5 +117,7 @@ uint32_t zf_log_id(const struct zf_log_reader *reader);    /* the header's CRC *
 /* After an error of zf_log_next: 1 where the bad record is a torn tail: no good record follows. */
 int zf_log_torn(const struct zf_log_reader *reader);
 void zf_log_reader_free(struct zf_log_reader *reader); /* takes NULL */
+
+ZF_END_DECLS
 
 #endif

@@ -14,8 +14,11 @@
 #ifndef ZF_ZO_ZO_H
 #define ZF_ZO_ZO_H
 
+#include "base/cplusplus.h"
 #include "kern/perturb.h"
 #include "tensor/param.h"
+
+ZF_BEGIN_DECLS
 
 enum { ZF_ZO_MAXPROBES = 256 };
 
@@ -61,5 +64,7 @@ struct zf_zo_step {
  * ZF_ENOMEM; nothing is changed then. */
 int zf_zo_replay(const struct zf_params *params, const struct zf_zo *zo,
                  const struct zf_zo_step *step, int64_t count, double decay, const double *mean);
+
+ZF_END_DECLS
 
 #endif
