@@ -28,10 +28,10 @@ static void print_one(const struct zf_run *run, const struct zf_measure *measure
   const struct zf_forecast *forecast = &run->forecast;
   struct zf_buf buf = {0};
   zf_buf_printf(&buf, "{\"method\": \"%s\", \"compute\": \"%s\", \"threads\": %d, \"batch\": %lld",
-                zf_method_info(run->set.method)->name, zf_compute_name(run->set.compute),
+                zf_method_info(run->settings.method)->name, zf_compute_name(run->settings.compute),
                 zf_kern_nthreads(), (long long)run->batch);
   zf_buf_printf(&buf, ", \"tokens\": %.9g, \"longest\": %lld, \"loss\": %.9g", measure->tokens,
-                (long long)run->lim.length, measure->loss);
+                (long long)run->limits.length, measure->loss);
   json_spread(&buf, "seconds", &measure->seconds);
   if (measure->joules.mean >= 0) json_spread(&buf, "joules", &measure->joules);
   zf_buf_puts(&buf, ", \"why\": ");
@@ -39,7 +39,7 @@ static void print_one(const struct zf_run *run, const struct zf_measure *measure
   zf_buf_printf(&buf,
                 ", \"forecast_bytes\": %lld, \"before_bytes\": %lld, \"weights_bytes\": %lld, "
                 "\"gradient_bytes\": %lld, \"optimizer_bytes\": %lld, \"activation_bytes\": %lld",
-                (long long)forecast->total, (long long)forecast->before,
+                (long long)forecast->total, (long long)forecast->resident_before,
                 (long long)forecast->weights, (long long)forecast->gradients,
                 (long long)forecast->optimizer, (long long)forecast->activations);
   zf_buf_printf(&buf, ", \"parameters\": %lld, \"peak_rss_bytes\": %lld}\n",

@@ -59,11 +59,11 @@ static void print_setup(const struct zf_run *run) {
           zc_count(all, (double)zf_params_count(&model->params, 0)),
           zc_count(trained, (double)zf_params_count(&model->params, 1)));
   zc_info("batch      %lld x %lld tokens, %lld at once, %d probe%s", (long long)dataset->count,
-          (long long)zf_example_tokens(dataset, 0), (long long)run->set.micro_batch,
-          run->set.zo.probes, run->set.zo.probes > 1 ? "s" : "");
+          (long long)zf_example_tokens(dataset, 0), (long long)run->settings.micro_batch,
+          run->settings.zo.probes, run->settings.zo.probes > 1 ? "s" : "");
   zc_info("kernels    %s on %s, %d thread%s; medians of %lld turn%s",
-          zf_compute_name(run->set.compute), zf_kern_name(run->set.compute), zf_kern_nthreads(),
-          zf_kern_nthreads() > 1 ? "s" : "", (long long)zc_bench_options.repeat,
+          zf_compute_name(run->settings.compute), zf_kern_name(run->settings.compute),
+          zf_kern_nthreads(), zf_kern_nthreads() > 1 ? "s" : "", (long long)zc_bench_options.repeat,
           zc_bench_options.repeat > 1 ? "s" : "");
   zc_warn_model(run->model);
   zc_warn_run_compute(run);
@@ -96,8 +96,8 @@ static void print_step(const struct zf_run *run, const struct zf_bench *bench) {
   zc_table_print(table, 1);
   printf("\nstep / %lld forwards  %.3f\npeak               %.1f GFLOP/s (%s)\n"
          "memory             %s peak, weights %s\n",
-         (long long)bench->passes, bench->ratio, bench->peak * 1e-9, zf_peak_name(run->set.compute),
-         zf_human_bytes(peak, (double)zf_peak_rss()),
+         (long long)bench->passes, bench->ratio, bench->peak * 1e-9,
+         zf_peak_name(run->settings.compute), zf_human_bytes(peak, (double)zf_peak_rss()),
          zf_human_bytes(weights, (double)run->forecast.weights));
 }
 
@@ -105,8 +105,8 @@ static void print_step_json(const struct zf_run *run, const struct zf_bench *ben
   double tokens = (double)bench->tokens;
   printf("{\"objective\": \"%s\", \"compute\": \"%s\", \"kernels\": \"%s\", \"threads\": %d, "
          "\"tokens\": %lld, ",
-         zf_objective_name(bench->objective), zf_compute_name(run->set.compute),
-         zf_kern_name(run->set.compute), zf_kern_nthreads(), (long long)bench->tokens);
+         zf_objective_name(bench->objective), zf_compute_name(run->settings.compute),
+         zf_kern_name(run->settings.compute), zf_kern_nthreads(), (long long)bench->tokens);
   printf("\"step_ms\": %.4f, \"forward_ms\": %.4f, \"noise_ms\": %.4f, \"update_ms\": %.4f, "
          "\"other_ms\": %.4f, \"step_over_two_forwards\": %.4f, ",
          1e3 * bench->step, 1e3 * bench->forward, 1e3 * bench->noise, 1e3 * bench->update,

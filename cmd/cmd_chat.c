@@ -28,7 +28,7 @@ static const struct zc_opt options[] = {
     {"chat-template", 0, ZC_STR, "NAME", "a template's name or file (the model's own)",
      &chat_template},
     {"context", 0, ZC_INT, "N", "tokens of conversation and reply (the model's, at most 8192)",
-     &context, .min = 1, .max = ZC_MANY, .given = &context_given},
+     &context, .min = 1, .max = ZC_UNBOUNDED, .given = &context_given},
     ZC_SAMPLING_OPTIONS("the model's own, else 512", "the model's own, else 0.7"),
     {"compute", 0, ZC_STR, "NAME", "products in f32 (default), bf16 or int8", &compute_name},
     {0},
@@ -89,7 +89,7 @@ static int fit(struct zf_ids *ids, struct chat_session *session) {
     zc_info("the context of %lld tokens is full: the oldest %zu messages are left out",
             (long long)session->context, session->left_out);
   if (!rc && !ids->count) return zf_error(ZF_EUSAGE, "the message has no token");
-  if (!rc) rc = zf_tok_check(session->tok, ids->id, ids->count, session->model->config.vocab);
+  if (!rc) rc = zf_tok_check_ids(session->tok, ids->id, ids->count, session->model->config.vocab);
   if (!rc && ids->count > session->context)
     return zf_error(ZF_EUSAGE, "the message has %lld tokens, the context is %lld",
                     (long long)ids->count, (long long)session->context);
@@ -113,7 +113,7 @@ static int on_next(void *ctx, struct zf_text **out) {
 static int on_token(void *ctx, struct zf_text *text) {
   struct chat_session *session = ((struct chat_reply *)ctx)->session;
   if (zc_common.json || text->ready <= session->shown) return 0;
-  fwrite(text->made.data + session->shown, 1, text->ready - session->shown, stdout);
+  fwrite(text->text.data + session->shown, 1, text->ready - session->shown, stdout);
   fflush(stdout);
   session->shown = text->ready;
   return 0;
@@ -122,22 +122,23 @@ static int on_token(void *ctx, struct zf_text *text) {
 static void print_json(const struct zf_text *text, int64_t kept, double seconds) {
   struct zf_buf buf = {0};
   zf_buf_puts(&buf, "{\"role\": \"assistant\", \"content\": ");
-  zc_json_text(&buf, text->made.data, text->made.len);
+  zc_json_text(&buf, text->text.data, text->text.len);
   zf_buf_printf(&buf,
                 ", \"finish\": \"%s\", \"prompt_tokens\": %lld, \"kept_tokens\": %lld, "
                 "\"new_tokens\": %lld, \"tokens_per_s\": %.1f}\n",
-                text->finish ? zf_finish_name(text->finish) : "interrupted", (long long)text->given,
-                (long long)kept, (long long)(text->ids.count - text->given),
-                (double)(text->ids.count - text->given) / seconds);
+                text->finish ? zf_finish_name(text->finish) : "interrupted",
+                (long long)text->prompt_len, (long long)kept,
+                (long long)(text->ids.count - text->prompt_len),
+                (double)(text->ids.count - text->prompt_len) / seconds);
   fputs(buf.data, stdout);
   zf_buf_free(&buf);
 }
 
 static int finish(struct chat_session *session, struct chat_reply *reply, double seconds) {
   struct zf_text *text = &reply->text;
-  int64_t new_tokens = text->ids.count - text->given, kept = text->kept;
-  if (!text->finish) text->made.len = text->ready; /* stopped: keep what was printed */
-  json_t *content = json_stringn(text->made.data, text->made.len);
+  int64_t new_tokens = text->ids.count - text->prompt_len, kept = text->kept;
+  if (!text->finish) text->text.len = text->ready; /* stopped: keep what was printed */
+  json_t *content = json_stringn(text->text.data, text->text.len);
   if (!content) content = json_string("");
   json_array_append_new(session->messages,
                         json_pack("{s:s, s:o}", "role", "assistant", "content", content));
@@ -152,7 +153,7 @@ static int finish(struct chat_session *session, struct chat_reply *reply, double
     zc_info("the reply was cut at %lld tokens (--max-new-tokens)", (long long)new_tokens);
   if (zc_common.verbose)
     zc_info("%lld tokens of prompt, %lld of them read before; %lld new, %.1f tok/s",
-            (long long)text->given, (long long)kept, (long long)new_tokens,
+            (long long)text->prompt_len, (long long)kept, (long long)new_tokens,
             (double)new_tokens / seconds);
   return 0;
 }

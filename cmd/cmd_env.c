@@ -30,7 +30,7 @@ static int run(const struct zc_args *args) {
              zf_kern_name((enum zf_compute)i));
   enum zf_compute chosen = zf_compute_auto(INFINITY);
   snprintf(compute, sizeof compute, "auto is %s, with zo_eps %g", zf_compute_name(chosen),
-           zf_eps_least(chosen));
+           zf_eps_default(chosen));
   const char *const rows[][2] = {
       {"zoft", ZF_VERSION},
       {"system", utsname.sysname},

@@ -28,12 +28,12 @@ static const struct zc_opt options[] = {
      &tasks.task},
     {"data", 0, ZC_LIST, "FILE", "the rows of a --task: .jsonl, .json, .csv, .tsv", &tasks.data},
     {"num-fewshot", 0, ZC_INT, "N", "put N answered rows before every question", &tasks.nshot,
-     .max = ZC_MANY, .given = &tasks.nshot_given},
+     .max = ZC_UNBOUNDED, .given = &tasks.nshot_given},
     {"fewshot-data", 0, ZC_LIST, "FILE", "the file of these rows: its first N", &tasks.shots},
     {"limit", 0, ZC_INT, "N", "score the first N rows of every --data", &tasks.limit, .min = 1,
-     .max = ZC_MANY, .given = &tasks.limit_given},
+     .max = ZC_UNBOUNDED, .given = &tasks.limit_given},
     {"max-length", 0, ZC_INT, "N", "tokens the model reads at most (default: its context)",
-     &tasks.length, .min = 1, .max = ZC_MANY, .given = &tasks.length_given},
+     &tasks.length, .min = 1, .max = ZC_UNBOUNDED, .given = &tasks.length_given},
     {"log-samples", 0, ZC_STR, "FILE", "write a JSON line for every row", &tasks.samples},
     {"list-tasks", 0, ZC_FLAG, NULL, "show the tasks and what a row of each holds", &list_tasks},
     {"compute", 0, ZC_STR, "NAME", "with --text or --task: f32 (default) or bf16 products",
@@ -113,9 +113,9 @@ static int eval_set(struct eval_result *result, const struct zf_run *run, const 
                     const struct zf_dataset *set) {
   *result = (struct eval_result){.set = name, .f1 = NAN};
   zc_warn_counts(set, name);
-  int rc = zf_evaluate(&result->metrics, run->scorer, set, run->set.micro_batch, NULL, NULL);
+  int rc = zf_evaluate(&result->metrics, run->scorer, set, run->settings.micro_batch, NULL, NULL);
   if (rc || !generate_f1) return rc;
-  return zf_text_f1(&result->f1, run->model, run->tok, set, run->set.compute);
+  return zf_text_f1(&result->f1, run->model, run->tok, set, run->settings.compute);
 }
 
 static int eval_sets(const struct zf_run *run) {
@@ -127,7 +127,7 @@ static int eval_sets(const struct zf_run *run) {
     return zf_error(ZF_EUSAGE, "nothing to evaluate: the config has no val_datasets, val_set_size "
                                "or test_datasets");
   zc_warn_model(run->model);
-  zc_warn_compute(run->model, run->set.compute);
+  zc_warn_compute(run->model, run->settings.compute);
   for (int i = 0; i < 2; i++) {
     int rc = sets[i] ? eval_set(&results[count++], run, names[i], sets[i]) : 0;
     if (rc) return rc;

@@ -130,7 +130,7 @@ static int check_row(const struct prompt_row *row, const struct generate_job *jo
     return zf_error(job->records ? ZF_EINVALID : ZF_EUSAGE,
                     "the prompt has %lld tokens, the model's context is %lld",
                     (long long)row->ids.count, (long long)job->model->config.context);
-  return zf_tok_check(job->tok, row->ids.id, row->ids.count, job->model->config.vocab);
+  return zf_tok_check_ids(job->tok, row->ids.id, row->ids.count, job->model->config.vocab);
 }
 
 static int open_input(struct generate_job *job) {
@@ -184,9 +184,9 @@ static void print_json(const struct zf_text *text, const struct generate_job *jo
   zf_buf_printf(&buf,
                 "], \"prompt_tokens\": %lld, \"new_tokens\": %lld, \"finish\": \"%s\", "
                 "\"tokens_per_s\": %.1f}\n",
-                (long long)text->given, (long long)(text->ids.count - text->given),
+                (long long)text->prompt_len, (long long)(text->ids.count - text->prompt_len),
                 zf_finish_name(text->finish),
-                (double)(text->ids.count - text->given) / (zf_now() - job->start));
+                (double)(text->ids.count - text->prompt_len) / (zf_now() - job->start));
   fputs(buf.data, job->out);
   zf_buf_free(&buf);
 }
@@ -195,13 +195,13 @@ static void print_json(const struct zf_text *text, const struct generate_job *jo
 static int show_prompt(const struct zf_text *text, const struct generate_job *job,
                        struct zf_buf *to) {
   zf_buf_puts(to, "");
-  return zf_tok_decode(job->tok, to, text->ids.id, text->given, 1);
+  return zf_tok_decode(job->tok, to, text->ids.id, text->prompt_len, 1);
 }
 
 static int write_plain(const struct zf_text *text, struct generate_job *job) {
   struct zf_buf buf = {0};
   int rc = job->streaming ? 0 : show_prompt(text, job, &buf);
-  zf_buf_add(&buf, text->made.data + job->shown, text->made.len - job->shown);
+  zf_buf_add(&buf, text->text.data + job->shown, text->text.len - job->shown);
   if (!rc) rc = zf_buf_ok(&buf);
   if (!rc && zc_common.json) {
     print_json(text, job, buf.data, buf.len);
@@ -215,9 +215,9 @@ static int write_plain(const struct zf_text *text, struct generate_job *job) {
 
 static json_t *text_of(const struct zf_text *text) {
   struct zf_buf buf = {0};
-  json_t *value = json_stringn(text->made.data, text->made.len);
+  json_t *value = json_stringn(text->text.data, text->text.len);
   if (value) return value;
-  zc_json_text(&buf, text->made.data, text->made.len); /* not UTF-8 */
+  zc_json_text(&buf, text->text.data, text->text.len); /* not UTF-8 */
   value = buf.data ? json_loads(buf.data, JSON_DECODE_ANY, NULL) : NULL;
   zf_buf_free(&buf);
   return value;
@@ -225,8 +225,8 @@ static json_t *text_of(const struct zf_text *text) {
 
 static json_t *result(const struct zf_text *text) {
   return json_pack("{s:o, s:s, s:I, s:I}", "completion", text_of(text), "finish",
-                   zf_finish_name(text->finish), "prompt_tokens", (json_int_t)text->given,
-                   "new_tokens", (json_int_t)(text->ids.count - text->given));
+                   zf_finish_name(text->finish), "prompt_tokens", (json_int_t)text->prompt_len,
+                   "new_tokens", (json_int_t)(text->ids.count - text->prompt_len));
 }
 
 /* Adds the results to the fields of the row.  A field with the name of a result is overwritten and counted. */
@@ -297,7 +297,7 @@ static int on_token(void *ctx, struct zf_text *text) {
     zc_bar((double)job->written / (double)job->count, progress, 0);
   }
   if (!job->streaming || text->ready <= job->shown) return 0;
-  fwrite(text->made.data + job->shown, 1, text->ready - job->shown, job->out);
+  fwrite(text->text.data + job->shown, 1, text->ready - job->shown, job->out);
   fflush(job->out);
   job->shown = text->ready;
   return 0;

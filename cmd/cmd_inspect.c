@@ -101,11 +101,11 @@ static void put_store(struct inspect_output *out, const struct zf_st *st) {
     elements += st->tensor[i].count;
     bytes += (int64_t)st->tensor[i].bytes;
   }
-  put_count(out, "files", st->nfile);
+  put_count(out, "files", st->file_count);
   put_count(out, "tensors_in_file", st->count);
   put_number(out, "elements", elements, zc_count(text, (double)elements));
   put_number(out, "bytes", bytes, zf_human_bytes(text, (double)bytes));
-  for (int64_t i = 0; i < st->nmetadata; i++)
+  for (int64_t i = 0; i < st->metadata_count; i++)
     put_text(out, st->metadata[2 * i], st->metadata[2 * i + 1]);
 }
 
@@ -153,19 +153,20 @@ static void put_special(struct inspect_output *out, const struct zf_tok *tok, co
     zf_buf_printf(&out->json, ", \"%s\": {\"id\": %d, \"token\": ", name, token.id);
     zc_json_text(&out->json, piece ? piece : "", piece ? strlen(piece) : 0);
     zf_buf_puts(&out->json, ", \"from\": ");
-    zc_json_text(&out->json, token.from ? token.from : "", token.from ? strlen(token.from) : 0);
+    zc_json_text(&out->json, token.source ? token.source : "",
+                 token.source ? strlen(token.source) : 0);
     zf_buf_puts(&out->json, "}");
   } else if (token.id < 0) {
     printf("%-12s none\n", name);
   } else {
-    printf("%-12s %s (%d), from %s\n", name, piece ? piece : "?", token.id, token.from);
+    printf("%-12s %s (%d), from %s\n", name, piece ? piece : "?", token.id, token.source);
   }
 }
 
 /* The tokens that end a text in generation. */
 static void put_ends(struct inspect_output *out, const struct zf_tok *tok) {
   const char *from;
-  const struct zf_ids *ends = zf_tok_ends(tok, &from);
+  const struct zf_ids *ends = zf_tok_end_ids(tok, &from);
   struct zf_buf buf = {0};
   zf_buf_puts(&buf, ends->count ? "" : "none");
   for (int64_t i = 0; i < ends->count; i++) {
@@ -328,7 +329,7 @@ static const struct {
 static int run(const struct zc_args *args) {
   if (args->nword != 1 || args->nset) return zf_error(ZF_EUSAGE, "expected: zoft inspect PATH");
   const char *path = args->word[0];
-  size_t stem = zf_compressed_stem(path);
+  size_t stem = zf_compressed_stem_len(path);
   if (zf_exists(path) && !zf_is_dir(path))
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
       size_t len = strlen(kinds[i].ending);

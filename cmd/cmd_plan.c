@@ -45,9 +45,9 @@ static int write_out(struct zc_report *report) {
 
 /* How often a run scores its dev set: before, between and at the end. */
 static double dev_scores(const struct zf_run *run) {
-  if (run->set.eval_steps < 0) return 1;
-  if (run->set.eval_steps == 0) return 6;
-  return (double)(run->steps / run->set.eval_steps + 1);
+  if (run->settings.eval_steps < 0) return 1;
+  if (run->settings.eval_steps == 0) return 6;
+  return (double)(run->steps / run->settings.eval_steps + 1);
 }
 
 static double whole_run(const struct zf_calibration *calibration, const struct zf_run *run,
@@ -79,9 +79,10 @@ static int forecast_row(struct zc_report *report, struct zf_run *run,
   struct zc_cell *cell = rc ? NULL : zc_report_row(report);
   if (!cell) return rc ? rc : zf_error(ZF_ENOMEM, "out of memory for a report");
   double step = zf_projection_step(calibration, run, method->method, method->checkpoint);
-  const double values[] = {
-      (double)forecast.total,     (double)forecast.before,    (double)forecast.weights,     0,
-      (double)forecast.gradients, (double)forecast.optimizer, (double)forecast.activations, step};
+  const double values[] = {(double)forecast.total,       (double)forecast.resident_before,
+                           (double)forecast.weights,     0,
+                           (double)forecast.gradients,   (double)forecast.optimizer,
+                           (double)forecast.activations, step};
   snprintf(cell[0].text, sizeof cell[0].text, "%s", method->name);
   for (int i = 0; i < 8; i++) cell[1 + i].value = values[i];
   if (method->method == ZF_METHOD_INFERENCE) return 0;
@@ -105,9 +106,9 @@ static int plan_forecast(struct zf_run *run) {
   snprintf(note, sizeof note,
            "%lld steps of %lld examples, %lld at once; products in %s at %.3g GFLOP/s, noise at "
            "%.3g values/ns, memory at %.3g GB/s, measured now on %d threads.",
-           (long long)run->steps, (long long)run->batch, (long long)run->set.micro_batch,
-           zf_compute_name(run->set.compute), calibration.product * 1e-9, calibration.noise * 1e-9,
-           calibration.bytes * 1e-9, zf_kern_nthreads());
+           (long long)run->steps, (long long)run->batch, (long long)run->settings.micro_batch,
+           zf_compute_name(run->settings.compute), calibration.product * 1e-9,
+           calibration.noise * 1e-9, calibration.bytes * 1e-9, zf_kern_nthreads());
   report.note[report.notes++] = note;
   return write_out(&report);
 }
@@ -134,9 +135,9 @@ struct plan_choice {
 static int fit_row(struct zc_report *report, struct zf_run *run, const struct plan_method *method,
                    enum zf_dtype dtype, int64_t bytes, struct plan_choice *best) {
   struct zf_forecast forecast;
-  int64_t length = run->lim.length;
+  int64_t length = run->limits.length;
   int rc = zf_projection_shape(&forecast, run, method->method, method->checkpoint,
-                               run->set.micro_batch, length, dtype);
+                               run->settings.micro_batch, length, dtype);
   struct zc_cell *cell = rc ? NULL : zc_report_row(report);
   if (!cell) return rc ? rc : zf_error(ZF_ENOMEM, "out of memory for a report");
   int64_t batch =
@@ -147,7 +148,7 @@ static int fit_row(struct zc_report *report, struct zf_run *run, const struct pl
   snprintf(cell[3].text, sizeof cell[3].text, "%s", forecast.total <= bytes ? "yes" : "no");
   cell[4].value = (double)batch;
   cell[5].value = (double)zf_projection_length(run, method->method, method->checkpoint,
-                                               run->set.micro_batch, dtype, bytes);
+                                               run->settings.micro_batch, dtype, bytes);
   if (batch && !best->method)
     *best = (struct plan_choice){zf_method_info(method->method)->name, dtype, method->checkpoint,
                                  batch};
@@ -168,7 +169,7 @@ static const char *reason(const struct plan_choice *choice) {
 /* The largest micro-batch that fits and divides the batch, at most what the config says. */
 static int64_t micro_batch_of(const struct plan_choice *choice, const struct zf_run *run) {
   int64_t micro = run->batch;
-  if (run->set.micro_batch <= choice->batch) return run->set.micro_batch;
+  if (run->settings.micro_batch <= choice->batch) return run->settings.micro_batch;
   while (micro > 1 && (micro > choice->batch || run->batch % micro)) micro--;
   return micro;
 }
@@ -216,7 +217,7 @@ static int plan_fit(struct zf_run *run, int64_t bytes) {
   snprintf(note, sizeof note,
            "Largest batch at sequences of %lld tokens (4096 at most), longest sequence at "
            "micro_batch_size %lld (the model's context of %lld at most).",
-           (long long)run->lim.length, (long long)run->set.micro_batch,
+           (long long)run->limits.length, (long long)run->settings.micro_batch,
            (long long)run->model->config.context);
   recommend(text, &best, run, zf_human_bytes(limit, (double)bytes));
   report.note[report.notes++] = note;

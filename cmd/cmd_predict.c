@@ -55,7 +55,7 @@ static void option_name(char out[64], const struct zf_data_spec *spec, int64_t o
 }
 
 static int is_choice(const struct zf_dataset *dataset) {
-  return zf_dataset_chooses(dataset);
+  return zf_dataset_has_options(dataset);
 }
 
 /* --- output --- */
@@ -152,7 +152,7 @@ static void row_text(char out[SHOWN], const json_t *row) {
 static int show_row(void *ctx, int64_t index, const double *value, int64_t count, int32_t choice) {
   struct prediction_job *job = ctx;
   /* A row may have given no example. */
-  while (zf_records_line(job->rows, job->row) < job->dataset->ex[index].line) job->row++;
+  while (zf_records_line(job->rows, job->row) < job->dataset->example[index].line) job->row++;
   const json_t *row = zf_records_row(job->rows, job->row);
   if (!row) return ZF_EINVALID;
   job->written++;
@@ -164,7 +164,7 @@ static int show_row(void *ctx, int64_t index, const double *value, int64_t count
     return rc;
   }
   char number[24], name[SHOWN], share[24] = "", text[SHOWN];
-  snprintf(number, sizeof number, "%lld", (long long)job->dataset->ex[index].line);
+  snprintf(number, sizeof number, "%lld", (long long)job->dataset->example[index].line);
   describe(name, job, value, count, choice);
   if (choice >= 0) snprintf(share, sizeof share, "%.1f %%", 100 * value[choice]);
   row_text(text, row);
@@ -275,7 +275,7 @@ static int print_object(struct prediction_job *job) {
 static int predict(struct prediction_job *job, const char *path) {
   struct zf_run *run = job->run;
   job->dataset = run->data.test;
-  job->spec = &run->set.test[0].spec;
+  job->spec = &run->settings.test[0].spec;
   int rc = zf_records_open(&job->rows, path);
   if (rc) return rc;
   struct zf_out file = {0};

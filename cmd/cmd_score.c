@@ -86,7 +86,8 @@ static int score(struct text_scorer *scorer, int64_t line, const char *text, siz
   scorer->ids.count = 0;
   int rc = zf_tok_encode(scorer->tok, &scorer->ids, text, len, ZF_ENC_SPECIAL);
   if (!rc)
-    rc = zf_tok_check(scorer->tok, scorer->ids.id, scorer->ids.count, scorer->model->config.vocab);
+    rc = zf_tok_check_ids(scorer->tok, scorer->ids.id, scorer->ids.count,
+                          scorer->model->config.vocab);
   if (rc)
     return rc == ZF_EINVALID ? zf_error_prefix(rc, "%s:%lld", text_file, (long long)line) : rc;
   int64_t count = scorer->ids.count - 1;
@@ -101,8 +102,8 @@ static int score(struct text_scorer *scorer, int64_t line, const char *text, siz
     struct zf_batch batch = {.T = count,
                              .id = scorer->ids.id,
                              .pos = scorer->position,
-                             .nseg = 1,
-                             .seg = &segment,
+                             .segment_count = 1,
+                             .segment = &segment,
                              .R = count,
                              .row = scorer->row,
                              .unread = 1};

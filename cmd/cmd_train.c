@@ -31,16 +31,16 @@ struct train_display {
 
 static const char *metric_name(const struct zf_run *run) {
   static const char *const names[ZF_PROBLEMS] = {"accuracy", "macro F1", "Pearson"};
-  const struct zf_data_spec *spec = &run->set.train[0].spec;
+  const struct zf_data_spec *spec = &run->settings.train[0].spec;
   if (spec->type == ZF_TASK_LABELS) return names[spec->problem];
-  return zf_task_chooses(spec->type) ? "accuracy" : "loss";
+  return zf_task_has_options(spec->type) ? "accuracy" : "loss";
 }
 
 static void on_step(void *ctx, const struct zf_step_report *report) {
   struct train_display *display = ctx;
   char text[256], remaining[32], mem[32];
   double share = (double)report->step / (double)report->steps;
-  zc_duration(remaining, report->left);
+  zc_duration(remaining, report->remaining_seconds);
   snprintf(text, sizeof text, "step %lld/%lld  loss %.4f  %s%.0f tok/s  %s  %s left",
            (long long)report->step, (long long)report->steps, report->loss, display->dev,
            report->tokens_per_s, zf_human_bytes(mem, (double)zf_rss()), remaining);
@@ -84,15 +84,15 @@ static int on_stopped(void *ctx) {
 
 /* Warns about settings without effect. */
 static void warn_unused(const struct zf_run *run) {
-  int scored = run->data.dev && run->set.eval_steps >= 0;
-  if (run->set.patience && !scored)
+  int scored = run->data.dev && run->settings.eval_steps >= 0;
+  if (run->settings.patience && !scored)
     zc_warn("early_stopping_patience has no effect: there are no dev scores");
-  if (run->set.num_eval && !run->data.test)
+  if (run->settings.num_eval && !run->data.test)
     zc_warn("num_eval has no effect: there are no test_datasets");
   const char *keys[16];
-  int count = zf_settings_unused(run->conf, run->set.method, keys, 16);
+  int count = zf_settings_unused(run->conf, run->settings.method, keys, 16);
   for (int i = 0; i < count; i++)
-    zc_warn("%s has no effect: method is %s", keys[i], zf_method_info(run->set.method)->name);
+    zc_warn("%s has no effect: method is %s", keys[i], zf_method_info(run->settings.method)->name);
 }
 
 static long long size_of(const struct zf_dataset *dataset) {
@@ -101,7 +101,7 @@ static long long size_of(const struct zf_dataset *dataset) {
 
 /* Warnings about streams, whose counts are complete only at the end. */
 static void warn_streamed(const struct zf_run *run) {
-  if (!run->set.streaming) return;
+  if (!run->settings.streaming) return;
   zc_warn_counts(run->data.train, "training");
   zc_warn_ends(run->data.train);
   if (run->data.dev) zc_warn_counts(run->data.dev, "dev");
@@ -122,13 +122,14 @@ static void print_model(const struct zf_model *model) {
 static void print_steps(const struct zf_run *run) {
   if (run->backprop)
     zc_info("steps      %lld of %lld examples (%lld at once), %s%s, learning rate %g",
-            (long long)run->steps, (long long)run->batch, (long long)run->set.micro_batch,
-            zf_method_info(run->set.method)->name,
-            run->set.first.checkpoint ? " with checkpointing" : "", run->set.lr);
+            (long long)run->steps, (long long)run->batch, (long long)run->settings.micro_batch,
+            zf_method_info(run->settings.method)->name,
+            run->settings.first.checkpoint ? " with checkpointing" : "", run->settings.lr);
   else
     zc_info("steps      %lld of %lld examples (%lld at once), %d probe%s, eps %g, learning rate %g",
-            (long long)run->steps, (long long)run->batch, (long long)run->set.micro_batch,
-            run->set.zo.probes, run->set.zo.probes > 1 ? "s" : "", run->set.zo.eps, run->set.lr);
+            (long long)run->steps, (long long)run->batch, (long long)run->settings.micro_batch,
+            run->settings.zo.probes, run->settings.zo.probes > 1 ? "s" : "", run->settings.zo.eps,
+            run->settings.lr);
 }
 
 static void print_memory(const struct zf_run *run) {
@@ -142,7 +143,7 @@ static void print_memory(const struct zf_run *run) {
           zf_human_bytes(total, (double)forecast->total), bound_note,
           zf_human_bytes(weights, (double)forecast->weights),
           zf_human_bytes(activations, (double)forecast->activations),
-          zf_human_bytes(before, (double)forecast->before));
+          zf_human_bytes(before, (double)forecast->resident_before));
   if (run->backprop)
     zc_info("           gradients %s, optimizer %s",
             zf_human_bytes(gradients, (double)forecast->gradients),
@@ -153,11 +154,13 @@ static void print_start(const struct zf_run *run) {
   print_model(run->model);
   zc_info("data       %lld training, %lld dev, %lld test examples", size_of(run->data.train),
           size_of(run->data.dev), size_of(run->data.test));
-  if (run->set.streaming) zc_info("           streamed: encoded when a step or score needs them");
+  if (run->settings.streaming)
+    zc_info("           streamed: encoded when a step or score needs them");
   print_steps(run);
   print_memory(run);
-  zc_info("kernels    %s on %s, %d thread%s", zf_compute_name(run->set.compute),
-          zf_kern_name(run->set.compute), zf_kern_nthreads(), zf_kern_nthreads() > 1 ? "s" : "");
+  zc_info("kernels    %s on %s, %d thread%s", zf_compute_name(run->settings.compute),
+          zf_kern_name(run->settings.compute), zf_kern_nthreads(),
+          zf_kern_nthreads() > 1 ? "s" : "");
   zc_warn_model(run->model);
   zc_warn_run_compute(run);
   zc_warn_counts(run->data.train, "training");
@@ -190,11 +193,11 @@ static void metric_rows(struct zc_table *table, const char *set, const struct zf
 /* Prints the commands that fit the result: data with options are for predictions, and only a causal
  * model continues a text. */
 static void print_next(const struct zf_run *run) {
-  char *dir = zf_shell_word(run->set.output_dir);
+  char *dir = zf_shell_word(run->settings.output_dir);
   if (!dir) return;
-  int chooses = zf_task_chooses(run->data.train->type);
+  int chooses = zf_task_has_options(run->data.train->type);
   int causal = !chooses && !zf_score_causal(run->model);
-  printf("\nModel, log and metrics are in %s. Next:\n", run->set.output_dir);
+  printf("\nModel, log and metrics are in %s. Next:\n", run->settings.output_dir);
   if (chooses) printf("  zoft predict %s FILE\n", dir);
   if (causal) printf("  zoft generate %s --prompt '...'\n", dir);
   if (run->data.dev || run->data.test) printf("  zoft eval %s\n", dir);
@@ -211,7 +214,7 @@ static void print_end(const struct zf_run *run, const struct zf_outcome *outcome
     struct zc_table *metrics = zc_table_new("lrr");
     metric_row(metrics, "", "before", "after");
     metric_rows(metrics, "dev", &outcome->start,
-                outcome->best.examples && run->set.load_best ? &outcome->best : &outcome->end);
+                outcome->best.examples && run->settings.load_best ? &outcome->best : &outcome->end);
     metric_rows(metrics, "test", &outcome->test_start, &outcome->test_end);
     zc_table_print(metrics, 1);
     putchar('\n');
@@ -246,7 +249,7 @@ static void print_json(const struct zf_run *run, const struct zf_outcome *outcom
       &buf, "{\"status\": \"%s\", \"steps\": %lld, \"best_step\": %lld, \"seconds\": %.3f, ",
       outcome->status, (long long)outcome->step, (long long)outcome->best_step, outcome->seconds);
   zf_buf_puts(&buf, "\"output_dir\": ");
-  zc_json_text(&buf, run->set.output_dir, strlen(run->set.output_dir));
+  zc_json_text(&buf, run->settings.output_dir, strlen(run->settings.output_dir));
   zf_buf_printf(
       &buf,
       ", \"peak_rss_bytes\": %lld, \"forecast_bytes\": %lld, \"forecast_bound_bytes\": %lld, "

@@ -13,7 +13,7 @@ static int keys;
 static int64_t examples = 3;
 
 static const struct zc_opt options[] = {
-    {"examples", 'n', ZC_INT, "N", "examples to show (3)", &examples, .max = ZC_MANY},
+    {"examples", 'n', ZC_INT, "N", "examples to show (3)", &examples, .max = ZC_UNBOUNDED},
     {"keys", 0, ZC_FLAG, NULL, "list every key of a config, with type, default and meaning", &keys},
     {0},
 };
@@ -69,7 +69,7 @@ static int load_first(struct zf_dataset *dataset) {
 static void show_examples(const struct zf_run *run, const struct zf_dataset *dataset) {
   int64_t count = examples < dataset->count ? examples : dataset->count;
   for (int64_t i = 0; i < count; i++) {
-    const struct zf_example *example = &dataset->ex[i];
+    const struct zf_example *example = &dataset->example[i];
     printf("\n%s:%lld%s\n", dataset->path[example->file], (long long)example->line,
            example->single ? "  (options of one token: only their rows of the head are computed)"
                            : "");
@@ -81,8 +81,9 @@ static void set_row(struct zc_table *table, const char *name, const struct zf_da
   char cells[8][32];
   if (!dataset) return;
   const struct zf_data_counts *counts = &dataset->counts;
-  const int64_t values[8] = {counts->rows,      counts->examples, counts->tokens, counts->targets,
-                             counts->truncated, counts->dropped,  counts->masked, counts->run};
+  const int64_t values[8] = {counts->rows,    counts->examples,   counts->tokens,
+                             counts->targets, counts->truncated,  counts->dropped,
+                             counts->masked,  counts->pass_tokens};
   for (int i = 0; i < 8; i++) snprintf(cells[i], sizeof cells[i], "%lld", (long long)values[i]);
   zc_table_row(table, (const char *const[]){name, cells[0], cells[1], cells[2], cells[3], cells[4],
                                             cells[5], cells[6], cells[7]});
@@ -109,7 +110,7 @@ static void print_json(const struct zf_run *run) {
         names[i], (long long)counts->rows, (long long)counts->examples, (long long)counts->tokens,
         (long long)counts->targets, (long long)counts->truncated, (long long)counts->cut,
         (long long)counts->dropped, (long long)counts->split, (long long)counts->masked,
-        (long long)counts->apart, (long long)counts->ends);
+        (long long)counts->separated, (long long)counts->ends);
   }
   if (run->data.train)
     zf_buf_printf(&buf, ", \"copies\": {\"train\": %lld, \"dev\": %lld, \"test\": %lld}",
@@ -127,10 +128,10 @@ static void print_ends(const struct zf_run *run) {
   for (int i = 0; i < 3; i++) {
     if (!sets[i] || !zc_learns_ends(sets[i])) continue;
     const struct zf_data_counts *counts = &sets[i]->counts;
-    if (counts->apart)
+    if (counts->separated)
       printf("%s: in %lld of %lld conversations each answer is an example of its own: the chat "
              "template renders an earlier turn unlike the last one\n",
-             names[i], (long long)counts->apart, (long long)counts->rows);
+             names[i], (long long)counts->separated, (long long)counts->rows);
     printf("%s: %lld of %lld targets end a text or a turn\n", names[i], (long long)counts->ends,
            (long long)counts->targets);
   }

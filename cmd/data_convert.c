@@ -58,21 +58,21 @@ static int set_fields(json_t *converted, const struct output_field *fields, int 
 }
 
 /* Writes a row, or with fields the object of these; `place` is for messages. */
-static int put_row(struct zf_rows_out *out, const struct output_field *fields, int count,
+static int put_row(struct zf_records_writer *out, const struct output_field *fields, int count,
                    const json_t *row, const char *place, struct zf_buf *buf) {
-  if (!count) return zf_rows_out_put(out, row, place);
+  if (!count) return zf_records_writer_put(out, row, place);
   json_t *converted = json_object();
   if (!converted) return zf_error(ZF_ENOMEM, "out of memory");
   int rc = set_fields(converted, fields, count, row, buf);
   if (rc)
     zf_error_prefix(rc, "%s", place);
   else
-    rc = zf_rows_out_put(out, converted, place);
+    rc = zf_records_writer_put(out, converted, place);
   json_decref(converted);
   return rc;
 }
 
-static int put_record(struct zf_rows_out *out, struct zf_records *records, int64_t index,
+static int put_record(struct zf_records_writer *out, struct zf_records *records, int64_t index,
                       const struct output_field *fields, int count, struct zf_buf *buf) {
   const json_t *row = zf_records_row(records, index);
   if (!row) return ZF_EINVALID;
@@ -82,7 +82,7 @@ static int put_record(struct zf_rows_out *out, struct zf_records *records, int64
   return rc;
 }
 
-static int put_rows(struct zf_rows_out *out, struct zf_records *records,
+static int put_rows(struct zf_records_writer *out, struct zf_records *records,
                     const struct output_field *fields, int count) {
   struct zf_buf buf = {0};
   int rc = 0;
@@ -94,14 +94,14 @@ static int put_rows(struct zf_rows_out *out, struct zf_records *records,
 
 static int convert(const char *from, const char *to, const struct output_field *fields, int count) {
   struct zf_records *records = NULL;
-  struct zf_rows_out *out = NULL;
+  struct zf_records_writer *out = NULL;
   int rc = zf_records_open(&records, from);
-  if (!rc) rc = zf_rows_out_open(&out, to);
+  if (!rc) rc = zf_records_writer_open(&out, to);
   if (!rc) rc = put_rows(out, records, fields, count);
   if (rc)
-    zf_rows_out_abort(out);
+    zf_records_writer_abort(out);
   else
-    rc = zf_rows_out_commit(out);
+    rc = zf_records_writer_commit(out);
   if (!rc && zc_common.json) {
     struct zf_buf buf = {0};
     zc_json_text(&buf, to, strlen(to));

@@ -33,7 +33,7 @@ static void print_row(const struct row_viewer *viewer, int64_t index, const json
 
 static void print_examples(const struct row_viewer *viewer) {
   for (int64_t i = 0; i < viewer->dataset->count; i++) {
-    const struct zf_example *example = &viewer->dataset->ex[i];
+    const struct zf_example *example = &viewer->dataset->example[i];
     zc_show_example(viewer->tok, viewer->dataset, i);
     for (int32_t option = 0; option < example->nseq; option++) {
       const struct zf_seq *seq = &viewer->dataset->seq[example->seq + option];

@@ -56,7 +56,8 @@ static int open_tokenizer(struct zc_source *source) {
   int rc = zf_model_find(&dir, name);
   if (!rc) rc = zf_tok_open(&source->tok, dir);
   if (!rc && source->set.train[0].spec.type == ZF_TASK_CHAT)
-    rc = zf_chat_open(&source->set.chat, dir, zf_tok_named(source->tok), source->set.chat_template);
+    rc = zf_chat_open(&source->set.chat, dir, zf_tok_special_texts(source->tok),
+                      source->set.chat_template);
   free(dir);
   source->length = zc_data_options.given.length ? zc_data_options.length : source->set.sequence_len;
   source->set.sequence_len = 0;

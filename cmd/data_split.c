@@ -22,12 +22,12 @@ struct data_split {
   char *part;     /* [rows] the part of each row */
   int64_t *order; /* [rows] the order in which rows are assigned */
   char *path[PARTS];
-  struct zf_rows_out *out[PARTS];
+  struct zf_records_writer *out[PARTS];
 };
 
 static void release(struct data_split *split) {
   for (int part = 0; part < PARTS; part++) {
-    zf_rows_out_abort(split->out[part]);
+    zf_records_writer_abort(split->out[part]);
     free(split->path[part]);
   }
   free(split->part);
@@ -147,7 +147,7 @@ static int assign(struct data_split *split) {
 
 /* data.jsonl.gz becomes data-dev.jsonl.gz, or with --out PREFIX: PREFIX-dev.jsonl.gz. */
 static char *path_of(const char *path, int part) {
-  size_t stem = zf_compressed_stem(path), dot = stem;
+  size_t stem = zf_compressed_stem_len(path), dot = stem;
   while (dot && path[dot - 1] != '.') dot--;
   const char *out = zc_data_options.out;
   int len = out ? (int)strlen(out) : (int)dot - 1;
@@ -159,8 +159,8 @@ static int open_parts(struct data_split *split) {
     if (!split->count[part]) continue;
     split->path[part] = path_of(split->records->path, part);
     if (!split->path[part]) return ZF_ENOMEM;
-    int rc = zf_rows_out_open(&split->out[part], split->path[part]);
-    if (!rc) rc = zf_rows_out_head(split->out[part], split->records);
+    int rc = zf_records_writer_open(&split->out[part], split->path[part]);
+    if (!rc) rc = zf_records_writer_head(split->out[part], split->records);
     if (rc) return rc;
   }
   return 0;
@@ -169,7 +169,7 @@ static int open_parts(struct data_split *split) {
 static int commit_parts(struct data_split *split) {
   for (int part = 0; part < PARTS; part++) {
     if (!split->out[part]) continue;
-    int rc = zf_rows_out_commit(split->out[part]);
+    int rc = zf_records_writer_commit(split->out[part]);
     split->out[part] = NULL;
     if (rc) return rc;
   }
@@ -180,7 +180,7 @@ static int write_parts(struct data_split *split) {
   int rc = open_parts(split);
   if (rc) return rc;
   for (int64_t i = 0; i < split->records->count; i++) {
-    rc = zf_rows_out_copy(split->out[(int)split->part[i]], split->records, i);
+    rc = zf_records_writer_copy(split->out[(int)split->part[i]], split->records, i);
     if (rc) return rc;
   }
   return commit_parts(split);

@@ -29,8 +29,8 @@ static void release(struct file_stats *stats) {
   free(stats->length);
   json_decref(stats->fields);
   json_decref(stats->labels);
-  free(stats->duplicates.copy);
-  free(stats->duplicates.of);
+  free(stats->duplicates.duplicate);
+  free(stats->duplicates.original);
 }
 
 /* --- counting --- */
@@ -234,7 +234,7 @@ static void print_text(struct file_stats *stats, const struct zc_source *from, i
     printf("empty       %lld without a target\n", (long long)stats->counts.masked);
   printf("copies      %lld", (long long)stats->duplicates.count);
   if (stats->duplicates.count)
-    printf(": first %s as %s", stats->duplicates.copy, stats->duplicates.of);
+    printf(": first %s as %s", stats->duplicates.duplicate, stats->duplicates.original);
   printf("\n%s  mean %.1f, least %lld, half %lld, 90 %% %lld, 99 %% %lld, most %lld\n",
          from->tok ? "tokens/row" : "characters", (double)lengths.sum / rows,
          (long long)lengths.min, (long long)lengths.p50, (long long)lengths.p90,

@@ -42,11 +42,12 @@ static int check_tokens(const struct task_job *job, const struct zf_model *model
                         const struct zf_tok *tok) {
   const struct zf_dataset *dataset = job->task->set;
   for (int64_t i = 0; i < dataset->count; i++)
-    for (int32_t option = 0; option < dataset->ex[i].nseq; option++) {
-      const struct zf_seq *seq = &dataset->seq[dataset->ex[i].seq + option];
-      int rc = zf_tok_check(tok, dataset->pool.id + seq->at, seq->len, model->config.vocab);
+    for (int32_t option = 0; option < dataset->example[i].nseq; option++) {
+      const struct zf_seq *seq = &dataset->seq[dataset->example[i].seq + option];
+      int rc = zf_tok_check_ids(tok, dataset->pool.id + seq->at, seq->len, model->config.vocab);
       if (rc)
-        return zf_error_prefix(rc, "%s:%lld", job->records->path, (long long)dataset->ex[i].line);
+        return zf_error_prefix(rc, "%s:%lld", job->records->path,
+                               (long long)dataset->example[i].line);
     }
   return 0;
 }

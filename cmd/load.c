@@ -93,10 +93,10 @@ char *zc_metric(char out[32], const struct zf_metrics *metrics, const char *name
 }
 
 void zc_warn_joined(const struct zf_dataset *dataset, const char *what) {
-  if (dataset->counts.joined)
+  if (dataset->counts.letters_meet)
     zc_warn("%s: in %lld of %lld rows the prompt and what follows it meet without a blank: begin "
             "the options (the completion) with one, as in \" great\"",
-            what, (long long)dataset->counts.joined, (long long)dataset->counts.rows);
+            what, (long long)dataset->counts.letters_meet, (long long)dataset->counts.rows);
 }
 
 void zc_warn_counts(const struct zf_dataset *dataset, const char *what) {
@@ -110,10 +110,10 @@ void zc_warn_counts(const struct zf_dataset *dataset, const char *what) {
   if (counts->split)
     zc_info("%s: %lld of %lld texts were longer than sequence_len and are split", what,
             (long long)counts->split, (long long)counts->rows);
-  if (counts->apart)
+  if (counts->separated)
     zc_info("%s: in %lld of %lld conversations each answer is an example of its own: the chat "
             "template renders an earlier turn unlike the last one",
-            what, (long long)counts->apart, (long long)counts->rows);
+            what, (long long)counts->separated, (long long)counts->rows);
   zc_warn_joined(dataset, what);
   if (counts->masked)
     zc_warn("%s: %lld of %lld examples have no target and are left out", what,
@@ -141,7 +141,8 @@ void zc_warn_duplicates(const struct zf_run *run) {
     if (!duplicates->count) continue;
     zc_warn("training: %lld example%s the same as %s: first %s as %s%s",
             (long long)duplicates->count, duplicates->count > 1 ? "s are" : " is", other[part],
-            duplicates->copy, duplicates->of, run->set.deduplicate ? ": left out" : "");
+            duplicates->duplicate, duplicates->original,
+            run->settings.deduplicate ? ": left out" : "");
   }
 }
 
@@ -191,11 +192,11 @@ void zc_warn_model(const struct zf_model *model) {
 }
 
 void zc_warn_run_compute(const struct zf_run *run) {
-  double eps = run->set.zo.eps, min = zf_eps_least(run->set.compute);
-  zc_warn_compute(run->model, run->set.compute);
-  if (run->set.compute != ZF_COMPUTE_F32 && eps < min)
+  double eps = run->settings.zo.eps, min = zf_eps_default(run->settings.compute);
+  zc_warn_compute(run->model, run->settings.compute);
+  if (run->settings.compute != ZF_COMPUTE_F32 && eps < min)
     zc_warn("zo_eps %g is near for %s: its projected gradient follows that of f32 from %g on", eps,
-            zf_compute_name(run->set.compute), min);
+            zf_compute_name(run->settings.compute), min);
 }
 
 int zc_log_path(char **log, const char *path) {

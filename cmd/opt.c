@@ -36,7 +36,7 @@ static const struct zc_opt *find_in(const struct zc_opt *options, const char *na
   if (!options) return NULL;
   for (const struct zc_opt *option = options; option->name; option++) {
     int same_name = strlen(option->name) == len && !strncmp(option->name, name, len);
-    if (brief ? option->brief == brief : same_name) return option;
+    if (brief ? option->letter == brief : same_name) return option;
   }
   return NULL;
 }
@@ -83,7 +83,7 @@ static int unknown(const struct zc_command *command, const char *word) {
 static void expectation(const struct zc_opt *option, char out[96]) {
   int len = snprintf(out, 96, "%s %s %.15g", option->type == ZC_INT ? "a whole number" : "a number",
                      option->above ? "above" : "from", option->min);
-  if (option->max >= ZC_MANY)
+  if (option->max >= ZC_UNBOUNDED)
     snprintf(out + len, 96 - (size_t)len, "%s", option->above ? "" : " on");
   else
     snprintf(out + len, 96 - (size_t)len, "%s %.15g", option->above ? ", at most" : " to",
@@ -111,9 +111,9 @@ static int store_number(const struct zc_opt *option, const char *value) {
     return zf_error(ZF_EUSAGE, "--%s expects %s, found '%s'", option->name, what, value);
   }
   if (option->type == ZC_INT)
-    *(int64_t *)option->to = whole;
+    *(int64_t *)option->value = whole;
   else
-    *(double *)option->to = number;
+    *(double *)option->value = number;
   if (option->given) *option->given = 1;
   return 0;
 }
@@ -121,10 +121,10 @@ static int store_number(const struct zc_opt *option, const char *value) {
 static int store(const struct zc_opt *option, const char *value) {
   if (option->type == ZC_INT || option->type == ZC_NUM) return store_number(option, value);
   if (option->type == ZC_STR) {
-    *(const char **)option->to = value;
+    *(const char **)option->value = value;
     return 0;
   }
-  struct zc_list *list = option->to;
+  struct zc_list *list = option->value;
   if (list->count == (int)(sizeof list->item / sizeof *list->item))
     return zf_error(ZF_EUSAGE, "--%s is given more than %d times", option->name, list->count);
   list->item[list->count++] = value;
@@ -141,7 +141,7 @@ static int parse_option(const struct zc_command *command, int argc, char **argv,
   if (!option || (!is_long && word[2])) return unknown(command, word);
   if (option->type == ZC_FLAG) {
     if (equals) return zf_error(ZF_EUSAGE, "--%s takes no value", option->name);
-    *(int *)option->to = 1;
+    *(int *)option->value = 1;
     return 0;
   }
   if (equals) return store(option, equals + 1);
@@ -204,8 +204,8 @@ static void help_table(const struct zc_opt *options) {
   if (!options) return;
   for (const struct zc_opt *option = options; option->name; option++) {
     char left[64];
-    snprintf(left, sizeof left, "%s%s%s--%s%s%s", option->brief ? "-" : "",
-             option->brief ? (char[]){option->brief, 0} : "", option->brief ? ", " : "    ",
+    snprintf(left, sizeof left, "%s%s%s--%s%s%s", option->letter ? "-" : "",
+             option->letter ? (char[]){option->letter, 0} : "", option->letter ? ", " : "    ",
              option->name, option->arg ? " " : "", option->arg ? option->arg : "");
     printf("  %-24s %s\n", left, option->help);
   }

@@ -17,11 +17,11 @@ struct zc_list {
 
 struct zc_opt {
   const char *name; /* "json" for --json */
-  char brief;       /* 'q' for -q, 0: none */
+  char letter;      /* 'q' for -q, 0: none */
   enum zc_type type;
   const char *arg; /* name of the argument in the help */
   const char *help;
-  void *to; /* int, const char *, int64_t, double or struct zc_list, by type */
+  void *value; /* int, const char *, int64_t, double or struct zc_list, by type */
   /* ZC_INT, ZC_NUM: a value is finite and from min to max; with `above` it is larger than min.  Each row of
    * these types states them.  *given (may be NULL) becomes 1 when the option is given. */
   double min, max;
@@ -29,7 +29,7 @@ struct zc_opt {
   int *given;
 };
 
-enum { ZC_MANY = INT32_MAX }; /* a max that only keeps sums from overflowing */
+enum { ZC_UNBOUNDED = INT32_MAX }; /* a max that only keeps sums from overflowing */
 
 /* Options of every command. */
 struct zc_common {

@@ -103,7 +103,7 @@ struct zf_generate_rules zc_sampling_rules(const struct zf_ids *ends) {
 
 int zc_chat_open(struct zf_chat **out, const struct zf_model *model, const struct zf_tok *tok,
                  const char *named) {
-  int rc = zf_chat_open(out, model->dir, zf_tok_named(tok), named);
+  int rc = zf_chat_open(out, model->dir, zf_tok_special_texts(tok), named);
   if (rc != ZF_EUSAGE) return rc;
   if (named)
     return zf_error(ZF_EUSAGE, "--chat-template: '%s' is no file and none of %s", named,

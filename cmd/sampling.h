@@ -25,12 +25,12 @@ extern struct zc_sampling zc_sampling;
   }
 #define ZC_SAMPLING_OPTIONS(max_new_default, temperature_default)                                  \
   ZC_SAMPLING_ROW("max-new-tokens", 'n', ZC_INT, "N", "tokens to add (" max_new_default ")",       \
-                  max_new, .min = 1, .max = ZC_MANY),                                              \
+                  max_new, .min = 1, .max = ZC_UNBOUNDED),                                         \
       ZC_SAMPLING_ROW("temperature", 't', ZC_NUM, "X",                                             \
                       "0: the likeliest token each time (" temperature_default ")", temperature,   \
                       .max = 1e6),                                                                 \
       ZC_SAMPLING_ROW("top-k", 0, ZC_INT, "K", "sample among the K likeliest (0: all)", top_k,     \
-                      .max = ZC_MANY),                                                             \
+                      .max = ZC_UNBOUNDED),                                                        \
       ZC_SAMPLING_ROW("top-p", 0, ZC_NUM, "P", "sample among the likeliest of total share P (1)",  \
                       top_p, .max = 1, .above = 1),                                                \
       ZC_SAMPLING_ROW("min-p", 0, ZC_NUM, "P",                                                     \

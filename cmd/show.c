@@ -71,6 +71,6 @@ static void show_sequence(const struct zf_tok *tok, const struct zf_dataset *dat
 }
 
 void zc_show_example(const struct zf_tok *tok, const struct zf_dataset *dataset, int64_t index) {
-  for (int32_t option = 0; option < dataset->ex[index].nseq; option++)
-    show_sequence(tok, dataset, &dataset->ex[index], option);
+  for (int32_t option = 0; option < dataset->example[index].nseq; option++)
+    show_sequence(tok, dataset, &dataset->example[index], option);
 }

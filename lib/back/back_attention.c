@@ -194,8 +194,8 @@ void zf_back_attention(struct zf_back *back, const struct zf_op *op, const float
   const struct zf_config *config = &back->model->config;
   const struct zf_batch *batch = back->batch;
   struct back_attention_job job = {back,
-                                   batch->seg,
-                                   batch->nseg,
+                                   batch->segment,
+                                   batch->segment_count,
                                    qkv,
                                    back->register_gradient[op->src],
                                    back->register_gradient[op->dst]};
@@ -208,12 +208,12 @@ void zf_back_attention(struct zf_back *back, const struct zf_op *op, const float
   job.padded_D = zf_tile_round_up(config->head_dim);
   job.attention =
       (struct zf_attention_params){op->scale, op->cap, back->model->plan.causal, op->window};
-  int64_t units = make_units(back, batch->seg, batch->nseg), max_keys = 1;
-  for (int64_t g = 0; g < batch->nseg; g++)
-    max_keys = zf_max64(max_keys, batch->seg[g].prefix_len + batch->seg[g].len);
+  int64_t units = make_units(back, batch->segment, batch->segment_count), max_keys = 1;
+  for (int64_t g = 0; g < batch->segment_count; g++)
+    max_keys = zf_max64(max_keys, batch->segment[g].prefix_len + batch->segment[g].len);
   int64_t scratch_floats = zf_back_attention_scratch(max_keys, job.D),
           width = (job.heads + 2 * job.kv_heads) * job.D;
-  int team = zf_tile_team(work_of(batch->seg, batch->nseg, job.heads * job.D));
+  int team = zf_tile_team(work_of(batch->segment, batch->segment_count, job.heads * job.D));
 #pragma omp parallel num_threads(team) if (team > 1)
   {
     float *scratch = back->attention + omp_get_thread_num() * scratch_floats;
@@ -223,9 +223,9 @@ void zf_back_attention(struct zf_back *back, const struct zf_op *op, const float
 #pragma omp for schedule(dynamic)
     for (int64_t item = 0; item < units * job.kv_heads; item++) {
       int64_t unit = item / job.kv_heads,
-              end = unit + 1 < units ? back->unit_start[unit + 1] : batch->nseg;
+              end = unit + 1 < units ? back->unit_start[unit + 1] : batch->segment_count;
       for (int64_t g = back->unit_start[unit]; g < end; g++)
-        back_segment(&job, batch->seg + g, item % job.kv_heads, scratch);
+        back_segment(&job, batch->segment + g, item % job.kv_heads, scratch);
     }
   }
 }

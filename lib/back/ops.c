@@ -42,8 +42,8 @@ void zf_back_product(struct zf_back *back, float *gradient, const float *dy, int
                              .type = ZF_F32,
                              .out = in,
                              .in = T,
-                             .so = 1,
-                             .si = ldx,
+                             .output_stride = 1,
+                             .input_stride = ldx,
                              .compute = back->limits.compute};
   for (int64_t first = 0; first < out; first += ZF_BACK_CHUNK) {
     int64_t count = zf_min64(out - first, ZF_BACK_CHUNK);
@@ -59,8 +59,8 @@ void zf_back_input(struct zf_back *back, float *dx, int64_t lddx, const float *d
   (void)back;
   transposed.out = weight.in;
   transposed.in = weight.out;
-  transposed.so = weight.si;
-  transposed.si = weight.so;
+  transposed.output_stride = weight.input_stride;
+  transposed.input_stride = weight.output_stride;
   zf_gemm(dx, lddx, dy, lddy, T, &transposed, &stream, NULL, 0, add);
 }
 
@@ -87,7 +87,7 @@ static void back_linear(struct derivative *derivative) {
         *bias_gradient = zf_back_gradient(back, op->bias);
   if (bias_gradient)
     sum_columns(back, bias_gradient, derivative->ddst, derivative->lddd, derivative->T, op->width);
-  if (gradient && weight.si == 1)
+  if (gradient && weight.input_stride == 1)
     zf_back_product(back, gradient, derivative->ddst, derivative->lddd, op->width, derivative->src,
                     derivative->ldsrc, op->inputs, derivative->T);
   else if (gradient) /* stored [in, out] */

@@ -37,7 +37,7 @@ void zf_back_limits(struct zf_limits *limits, const struct zf_model *model) {
                                              logits_rows(model, limits->rows), widest(model));
   size_t transposed_bytes = zf_kern_workspace_size(threads, limits->compute, ZF_BACK_CHUNK, rows);
   if (head_bytes > bytes) bytes = head_bytes;
-  limits->work = transposed_bytes > bytes ? transposed_bytes : bytes;
+  limits->workspace_bytes = transposed_bytes > bytes ? transposed_bytes : bytes;
 }
 
 /* Floats of the parts of the arena. */
@@ -128,7 +128,7 @@ static int place(struct zf_back *back) {
   back->gradients = zf_arena_array(&back->arena, parts.gradients, 4);
   back->transposed = zf_arena_array(&back->arena, parts.transposed, 4);
   back->logits = parts.logits ? zf_arena_array(&back->arena, parts.logits, 4)
-                              : zf_forward_own(back->forward, ZF_REG_X);
+                              : zf_forward_register(back->forward, ZF_REG_X);
   back->cap_derivative = zf_arena_array(&back->arena, parts.cap_derivative, 4);
   back->stats = zf_arena_array(&back->arena, parts.stats, 4);
   back->lse = zf_arena_array(&back->arena, parts.lse, 4);
@@ -146,7 +146,7 @@ static int place(struct zf_back *back) {
     if (param->trained) start += padded(param->count);
   }
   for (int reg = 0; reg < ZF_REGS; reg++) {
-    back->register_gradient[reg] = zf_forward_own(back->forward, (enum zf_reg)reg);
+    back->register_gradient[reg] = zf_forward_register(back->forward, (enum zf_reg)reg);
     back->register_stride[reg] = back->model->plan.width[reg];
   }
   return 0;
@@ -163,7 +163,7 @@ int zf_back_new(struct zf_back **out, const struct zf_model *model, struct zf_fo
   back->forward = forward;
   back->limits = *zf_forward_limits(forward);
   back->rows = zf_back_rows_for(zf_cpu_flags());
-  assert(back->limits.work > 0);
+  assert(back->limits.workspace_bytes > 0);
   back->gradient_start = zf_calloc(model->params.count, sizeof *back->gradient_start);
   rc = back->gradient_start
            ? zf_tape_new(&back->tape, model, back->limits.tokens, back->limits.rows, checkpoint)

@@ -55,10 +55,10 @@ int zf_bytes_f64(struct zf_bytes *bytes, double *out) {
   return rc;
 }
 
-int zf_mul(int64_t a, int64_t b, int64_t *out) {
+int zf_mul_checked(int64_t a, int64_t b, int64_t *out) {
   return __builtin_mul_overflow(a, b, out);
 }
 
-int zf_add(int64_t a, int64_t b, int64_t *out) {
+int zf_add_checked(int64_t a, int64_t b, int64_t *out) {
   return __builtin_add_overflow(a, b, out);
 }

@@ -28,8 +28,8 @@ int zf_bytes_f64(struct zf_bytes *bytes, double *out);
 int zf_bytes_take(struct zf_bytes *bytes, uint64_t count, const unsigned char **out);
 
 /* *out = a * b or a + b; nonzero if that overflows int64_t. */
-int zf_mul(int64_t a, int64_t b, int64_t *out);
-int zf_add(int64_t a, int64_t b, int64_t *out);
+int zf_mul_checked(int64_t a, int64_t b, int64_t *out);
+int zf_add_checked(int64_t a, int64_t b, int64_t *out);
 
 ZF_END_DECLS
 

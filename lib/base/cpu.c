@@ -269,7 +269,7 @@ int64_t zf_rss(void) {
 #endif
 }
 
-void zf_trim(void) {
+void zf_trim_heap(void) {
 #if defined(__GLIBC__)
   malloc_trim(0);
 #endif

@@ -43,9 +43,9 @@ int zf_cpu_quota(const char *groups, const char *root);
 /* The peak of resident bytes since this program began.  VmHWM on Linux, because getrusage includes
  * what the process held before exec. */
 int64_t zf_peak_rss(void);
-int64_t zf_rss(void); /* bytes resident now, 0 where unknown */
-void zf_trim(void);   /* gives free memory that malloc holds back to the system */
-double zf_now(void);  /* seconds of a monotonic clock */
+int64_t zf_rss(void);    /* bytes resident now, 0 where unknown */
+void zf_trim_heap(void); /* gives free memory that malloc holds back to the system */
+double zf_now(void);     /* seconds of a monotonic clock */
 
 ZF_END_DECLS
 

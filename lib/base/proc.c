@@ -101,7 +101,7 @@ void zf_energy_init(struct zf_energy *energy) {
     double micro;
     int err = number_in(&micro, energy->count, "energy_uj");
     if (err && energy->count == 0)
-      snprintf(energy->why, sizeof energy->why, RAPL "0/energy_uj: %s", counter_error(err));
+      snprintf(energy->reason, sizeof energy->reason, RAPL "0/energy_uj: %s", counter_error(err));
     if (err) return;
     energy->last[energy->count] = 1e-6 * micro;
     if (number_in(&micro, energy->count, "max_energy_range_uj")) micro = 0;

@@ -26,7 +26,7 @@ int zf_proc_self(struct zf_proc *proc, struct zf_buf *out, const char *const *ar
 struct zf_energy {
   int count; /* of packages */
   double last[8], wrap[8], sum;
-  char why[160];
+  char reason[160];
 };
 void zf_energy_init(struct zf_energy *energy);
 double zf_energy_read(struct zf_energy *energy);

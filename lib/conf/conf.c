@@ -123,11 +123,12 @@ int zf_conf_set_default(struct zf_conf *conf, int64_t key_index) {
   const struct zf_conf_key *key = conf->keys[key_index];
   int rc = zf_conf_set_clear(conf, key_index, &default_place);
   conf->values[key_index].set = 0;
-  if (rc || !key->def) return rc;
+  if (rc || !key->default_text) return rc;
   if (key->type != ZF_CONF_STRS)
-    return zf_conf_set_scalar(conf, key_index, key->def, strlen(key->def), &default_place);
+    return zf_conf_set_scalar(conf, key_index, key->default_text, strlen(key->default_text),
+                              &default_place);
   conf->values[key_index].set = 1;
-  return push_words(conf, key_index, key->def);
+  return push_words(conf, key_index, key->default_text);
 }
 
 static int64_t count_keys(const struct zf_conf_key *const *table, int ntable) {

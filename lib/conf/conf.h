@@ -32,17 +32,17 @@ enum zf_conf_type {
 struct zf_conf_key {
   const char *name;
   enum zf_conf_type type;
-  const char *def;     /* the default as text; NULL: unset; for lists: NULL or "a, b" */
-  const char *help;    /* one line, with unit and range */
-  double min, max;     /* range of INT, NUM and BYTES, both ends included, may be infinite;
+  const char *default_text; /* the default as text; NULL: unset; for lists: NULL or "a, b" */
+  const char *help;         /* one line, with unit and range */
+  double min, max;          /* range of INT, NUM and BYTES, both ends included, may be infinite;
                            ignored unless min < max */
-  const char *choices; /* ENUM: "constant|linear|cosine"; INT, NUM, BYTES: words that are
+  const char *choices;      /* ENUM: "constant|linear|cosine"; INT, NUM, BYTES: words that are
                            accepted instead of a number ("auto") and kept as text */
   int required;
-  int later;  /* may change when a run resumes: it leaves no trace in the weights, or other
+  int may_change; /* may change when a run resumes: it leaves no trace in the weights, or other
                            code checks it */
-  int path;   /* STR: a leading ~ is the home directory */
-  int single; /* MAPS: a mapping alone is a list of one */
+  int path;       /* STR: a leading ~ is the home directory */
+  int single_map; /* MAPS: a mapping alone is a list of one */
   const struct zf_conf_key *sub; /* MAPS: ends with a row whose name is NULL */
 };
 

@@ -220,7 +220,7 @@ static int dump_json(const struct zf_conf *conf, struct zf_buf *out, int kept_on
   zf_buf_putc(out, '{');
   for (int64_t i = 0; i < conf->count; i++) {
     const struct zf_conf_value *value = &conf->values[i];
-    if (!value->set || (kept_only && conf->keys[i]->later)) continue;
+    if (!value->set || (kept_only && conf->keys[i]->may_change)) continue;
     zf_buf_printf(out, "%s\"%s\": ", separator, conf->names[i]);
     separator = ", ";
     int rc = json_value(out, conf->keys[i]->type, value);
@@ -266,7 +266,7 @@ int zf_conf_at_default(const struct zf_conf *conf, const char *name) {
 const char *zf_conf_differs(const struct zf_conf *conf, const struct zf_conf *other,
                             struct zf_buf *value_text, struct zf_buf *other_text) {
   for (int64_t i = 0; i < conf->count; i++) {
-    if (conf->keys[i]->later) continue;
+    if (conf->keys[i]->may_change) continue;
     put_value(value_text, conf, i);
     put_value(other_text, other, i);
     if (!value_text->data || !other_text->data || strcmp(value_text->data, other_text->data) != 0)
@@ -288,7 +288,7 @@ static const char *type_text(const struct zf_conf_key *key, char out[256]) {
 }
 
 static const char *default_text(const struct zf_conf_key *key) {
-  if (key->def) return *key->def ? key->def : "\"\"";
+  if (key->default_text) return *key->default_text ? key->default_text : "\"\"";
   return key->required ? "required" : "-";
 }
 
@@ -317,7 +317,7 @@ static void help_key(struct zf_buf *out, const struct help_widths *widths,
   snprintf(name, sizeof name, "%s%s", prefix, key->name);
   zf_buf_printf(out, "%-*s  %-*s  %-*s  %s%s\n", widths->name, name, widths->type,
                 type_text(key, type), widths->def, default_text(key), key->help ? key->help : "",
-                key->later ? " [resume]" : "");
+                key->may_change ? " [resume]" : "");
   if (!key->sub) return;
   snprintf(name, sizeof name, "%s%s.N.", prefix, key->name);
   for (const struct zf_conf_key *sub = key->sub; sub->name; sub++) help_key(out, widths, sub, name);

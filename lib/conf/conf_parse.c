@@ -175,7 +175,7 @@ static int read_value(struct conf_reader *reader, struct zf_conf *conf, int64_t 
   if (is_null(event)) return zf_conf_set_default(conf, key_index);
   if (event->type == YAML_SEQUENCE_START_EVENT && (type == ZF_CONF_STRS || type == ZF_CONF_MAPS))
     return read_list(reader, conf, key_index);
-  if (event->type == YAML_MAPPING_START_EVENT && conf->keys[key_index]->single)
+  if (event->type == YAML_MAPPING_START_EVENT && conf->keys[key_index]->single_map)
     return read_single(reader, conf, key_index);
   if (event->type != YAML_SCALAR_EVENT) return wrong_kind(reader, conf, key_index);
   return zf_conf_set_scalar(conf, key_index, (const char *)event->data.scalar.value,
@@ -313,7 +313,7 @@ static int word_target(struct zf_conf **conf, int64_t *key_index, const char *wo
 int zf_conf_word(struct zf_conf *conf, const char *word) {
   const char *value = NULL;
   int64_t key_index = -1, layer = ++conf->layer;
-  if (zf_utf8_bad(word, strlen(word)) >= 0)
+  if (zf_utf8_first_error(word, strlen(word)) >= 0)
     return zf_conf_fail(&command_line, "'%.60s' is not UTF-8", word);
   int rc = word_target(&conf, &key_index, word, &value);
   if (rc) return rc;

@@ -152,8 +152,8 @@ static void add(struct zf_decoder *decoder, int64_t index, int64_t count) {
   struct decoder_slot *slot = &decoder->slot[index];
   struct zf_batch *batch = &decoder->batch;
   int64_t first = slot->cache->len;
-  decoder->seg[batch->nseg] = (struct zf_segment){.start = batch->T, .len = count};
-  decoder->cache[batch->nseg++] = slot->cache;
+  decoder->seg[batch->segment_count] = (struct zf_segment){.start = batch->T, .len = count};
+  decoder->cache[batch->segment_count++] = slot->cache;
   for (int64_t i = 0; i < count; i++) {
     decoder->id[batch->T + i] = slot->past[first + i];
     decoder->pos[batch->T + i] = (int32_t)(first + i);
@@ -168,7 +168,7 @@ int zf_decoder_run(struct zf_decoder *decoder) {
   struct zf_perturb none = zf_perturb_none();
   decoder->batch = (struct zf_batch){.id = decoder->id,
                                      .pos = decoder->pos,
-                                     .seg = decoder->seg,
+                                     .segment = decoder->seg,
                                      .cache = decoder->cache,
                                      .row = decoder->row};
   for (int64_t i = 0; i < decoder->room.slots; i++) decoder->slot[i].row = -1;

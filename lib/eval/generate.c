@@ -37,12 +37,12 @@ int zf_text_begin(struct zf_text *text, const struct zf_tok *tok, const int32_t 
                   int64_t count) {
   text->tok = tok;
   text->ids.count = 0;
-  text->given = text->to = count;
+  text->prompt_len = text->to = count;
   text->from = count > CONTEXT ? count - CONTEXT : 0;
   text->ready = 0;
   text->finish = ZF_FINISH_NONE;
-  zf_buf_clear(&text->made);
-  zf_buf_puts(&text->made, "");
+  zf_buf_clear(&text->text);
+  zf_buf_puts(&text->text, "");
   zf_buf_clear(&text->settled);
   for (int64_t i = 0; i < count; i++) {
     int rc = zf_generation_add_id(&text->ids, ids[i]);
@@ -53,7 +53,7 @@ int zf_text_begin(struct zf_text *text, const struct zf_tok *tok, const int32_t 
 
 void zf_text_free(struct zf_text *text) {
   zf_ids_free(&text->ids);
-  zf_buf_free(&text->made);
+  zf_buf_free(&text->text);
   zf_buf_free(&text->settled);
   zf_buf_free(&text->near);
   zf_buf_free(&text->far);
@@ -112,13 +112,13 @@ static int bring_up(struct zf_text *text) {
   while (same < text->near.len && same < text->far.len &&
          text->near.data[same] == text->far.data[same])
     same++;
-  zf_buf_clear(&text->made);
-  zf_buf_add(&text->made, text->settled.data ? text->settled.data : "", text->settled.len);
-  zf_buf_add(&text->made, text->far.data + same, text->far.len - same);
+  zf_buf_clear(&text->text);
+  zf_buf_add(&text->text, text->settled.data ? text->settled.data : "", text->settled.len);
+  zf_buf_add(&text->text, text->far.data + same, text->far.len - same);
   int64_t fresh = text->ids.count - text->to;
   if (fresh < SETTLE ||
       (fresh < 4 * SETTLE && complete_len(text->far.data, text->far.len) < text->far.len))
-    return zf_buf_ok(&text->made);
+    return zf_buf_ok(&text->text);
   zf_buf_add(&text->settled, text->far.data + same, text->far.len - same);
   text->from = text->to;
   text->to = text->ids.count;
@@ -128,7 +128,7 @@ static int bring_up(struct zf_text *text) {
 
 static void end(struct zf_text *text, enum zf_finish why) {
   text->finish = why;
-  text->ready = text->made.len;
+  text->ready = text->text.len;
 }
 
 int zf_text_push(struct zf_text *text, const struct zf_generate_rules *rules, int32_t id) {
@@ -142,15 +142,15 @@ int zf_text_push(struct zf_text *text, const struct zf_generate_rules *rules, in
   int rc = zf_generation_add_id(&text->ids, id);
   if (!rc) rc = bring_up(text);
   if (rc) return rc;
-  char *hit = find_stop(&text->made, before, rules);
+  char *hit = find_stop(&text->text, before, rules);
   if (hit) {
     *hit = 0;
-    text->made.len = (size_t)(hit - text->made.data);
+    text->text.len = (size_t)(hit - text->text.data);
     end(text, ZF_FINISH_STOP);
-  } else if (text->ids.count - text->given >= rules->max_new) {
+  } else if (text->ids.count - text->prompt_len >= rules->max_new) {
     end(text, ZF_FINISH_LENGTH);
   } else {
-    text->ready = before_stop(&text->made, complete_len(text->made.data, text->made.len), rules);
+    text->ready = before_stop(&text->text, complete_len(text->text.data, text->text.len), rules);
   }
   return 0;
 }

@@ -32,13 +32,13 @@ struct zf_generate_rules {
 /* A text that is being generated. */
 struct zf_text {
   const struct zf_tok *tok;
-  struct zf_ids ids; /* tokens of the prompt, then the new ones without an end token */
-  int64_t given;     /* tokens of the prompt */
+  struct zf_ids ids;  /* tokens of the prompt, then the new ones without an end token */
+  int64_t prompt_len; /* tokens of the prompt */
   int64_t row;
   uint32_t number;
   int64_t neos;       /* number of the rules' eos that end this text; 0: all */
   int64_t kept;       /* tokens of the prompt that were cached in the slot */
-  struct zf_buf made; /* the text behind the prompt */
+  struct zf_buf text; /* the text behind the prompt */
   size_t ready;       /* bytes of it that no later token changes */
   enum zf_finish finish;
 
@@ -72,7 +72,7 @@ struct zf_generate_io {
 int zf_generate(struct zf_decoder *decoder, const struct zf_generate_rules *rules,
                 const struct zf_generate_io *io);
 
-/* Appends the tokens that end a text (zf_tok_ends) and are in the model's vocabulary. */
+/* Appends the tokens that end a text (zf_tok_end_ids) and are in the model's vocabulary. */
 int zf_generation_ends(struct zf_ids *ids, const struct zf_model *model, const struct zf_tok *tok);
 int zf_generation_add_id(struct zf_ids *ids, int32_t id); /* appends */
 

@@ -1,4 +1,4 @@
-/* The sampling settings of generation_config.json.  zf_tok_ends reads its tokens that end a text. */
+/* The sampling settings of generation_config.json.  zf_tok_end_ids reads its tokens that end a text. */
 #ifndef ZF_EVAL_GENERATION_CONFIG_H
 #define ZF_EVAL_GENERATION_CONFIG_H
 

@@ -49,7 +49,7 @@ static int run_pass(struct likelihood_pass *pass, struct zf_likelihood *out, int
   zf_forward_lse(pass->forward, packed->target, packed->lse, packed->logit);
   if (pass->logits) zf_forward_logits(pass->forward, pass->logits);
   for (int64_t i = from; i < *to; i++) {
-    const struct zf_example *example = &pass->dataset->ex[i];
+    const struct zf_example *example = &pass->dataset->example[i];
     for (int64_t j = example->seq; j < example->seq + example->nseq; j++)
       row += reduce(pass, j, row, &out[j]);
   }
@@ -74,7 +74,7 @@ int zf_likelihoods(struct zf_likelihood *out, struct zf_forward *forward,
   int64_t floats = 0;
   int rc = zf_scorer_new(&pass.scorer, forward, limits);
   if (!rc && greedy &&
-      (zf_mul(limits->rows, pass.V, &floats) ||
+      (zf_mul_checked(limits->rows, pass.V, &floats) ||
        !(pass.logits = zf_calloc(floats, sizeof *pass.logits))))
     rc = zf_error(ZF_ENOMEM, "out of memory for the logits of %lld rows", (long long)limits->rows);
   if (!rc) rc = run_all(&pass, out, tick, ctx);

@@ -47,7 +47,7 @@ static int sums_init(struct metric_sums *sums, const struct zf_dataset *dataset)
   *sums = (struct metric_sums){.options = dataset->options,
                                .problem = dataset->type == ZF_TASK_LABELS ? dataset->problem
                                                                           : ZF_PROBLEM_SINGLE};
-  if (!zf_task_chooses(dataset->type)) return 0;
+  if (!zf_task_has_options(dataset->type)) return 0;
   int64_t *counts = zf_calloc(3 * dataset->options, sizeof *counts);
   if (!counts) return ZF_ENOMEM;
   sums->labels =
@@ -67,7 +67,7 @@ static void sums_add(struct metric_sums *sums, const struct zf_dataset *dataset,
     sums->loss += score[i].loss;
     sums->weight += (double)score[i].weight;
     if (!sums->labels.hit || sums->problem) continue;
-    int32_t label = dataset->ex[from + i].label, choice = score[i].choice;
+    int32_t label = dataset->example[from + i].label, choice = score[i].choice;
     sums->labels.chosen[choice]++;
     sums->labels.present[label]++;
     sums->labels.hit[label] += choice == label;

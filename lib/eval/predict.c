@@ -49,7 +49,7 @@ static int predict_some(struct zf_scorer *scorer, const struct zf_dataset *datas
   if (rc) return rc;
   for (int64_t i = 0; i < count; i++) {
     double *value = rows->value + i * rows->options;
-    int64_t options = dataset->ex[first + i].nseq;
+    int64_t options = dataset->example[first + i].nseq;
     finish_values(dataset, value, options);
     if ((rc = each(ctx, first + i, value, options, score[i].choice))) return rc;
   }
@@ -57,7 +57,7 @@ static int predict_some(struct zf_scorer *scorer, const struct zf_dataset *datas
 }
 
 int zf_predict_check(enum zf_task_type type) {
-  if (zf_task_chooses(type)) return 0;
+  if (zf_task_has_options(type)) return 0;
   return zf_error(ZF_EUSAGE, "the data are texts without options: there is no label to predict");
 }
 

@@ -35,7 +35,7 @@ static int64_t max64(int64_t left, int64_t right) {
 }
 
 static struct zf_batch_load load_of(const struct zf_dataset *dataset, int64_t index) {
-  const struct zf_example *example = &dataset->ex[index];
+  const struct zf_example *example = &dataset->example[index];
   return (struct zf_batch_load){zf_example_tokens(dataset, index), zf_example_rows(dataset, index),
                                 1 + example->nseq, example->single ? example->nseq : 0};
 }
@@ -175,13 +175,13 @@ static int alloc_parts(struct zf_scorer *scorer) {
   packed->lse = zf_arena_array(&scorer->arena, limits->rows, 8);
   packed->logit = zf_arena_array(&scorer->arena, limits->rows, 8);
   packed->ids = zf_arena_array(&scorer->arena, limits->ids, 4);
-  packed->at = zf_arena_array(&scorer->arena, limits->rows * limits->ids, 4);
-  batch->seg = zf_arena_array(&scorer->arena, limits->segments, sizeof *batch->seg);
+  packed->logits_at = zf_arena_array(&scorer->arena, limits->rows * limits->ids, 4);
+  batch->segment = zf_arena_array(&scorer->arena, limits->segments, sizeof *batch->segment);
   scorer->option = zf_arena_array(&scorer->arena, limits->segments, 8);
   scorer->gold = zf_arena_array(&scorer->arena, limits->segments, 8);
   int complete = batch->id && batch->pos && batch->row && packed->target && packed->lse &&
-                 packed->logit && packed->ids && packed->at && batch->seg && scorer->option &&
-                 scorer->gold;
+                 packed->logit && packed->ids && packed->logits_at && batch->segment &&
+                 scorer->option && scorer->gold;
   return complete ? 0 : ZF_ENOMEM;
 }
 
@@ -215,7 +215,7 @@ void zf_scorer_free(struct zf_scorer *scorer) {
 static void add_segment(struct zf_scorer *scorer, const int32_t *id, int64_t from, int64_t to,
                         int64_t prefix_start, int64_t prefix_len) {
   struct zf_batch *batch = &scorer->packed.batch;
-  batch->seg[batch->nseg++] = (struct zf_segment){
+  batch->segment[batch->segment_count++] = (struct zf_segment){
       .start = batch->T, .len = to - from, .prefix_start = prefix_start, .prefix_len = prefix_len};
   for (int64_t i = from; i < to; i++, batch->T++) {
     batch->id[batch->T] = id[i];
@@ -226,7 +226,7 @@ static void add_segment(struct zf_scorer *scorer, const int32_t *id, int64_t fro
 static void add_row(struct zf_scorer *scorer, int64_t row, int32_t target) {
   scorer->packed.batch.row[scorer->packed.batch.R] = (int32_t)row;
   scorer->packed.target[scorer->packed.batch.R++] = target;
-  if (target >= 0) scorer->packed.whole = 1;
+  if (target >= 0) scorer->packed.has_targets = 1;
 }
 
 static void add_id(struct zf_scorer *scorer, int32_t id) {
@@ -242,14 +242,14 @@ static int64_t deciding_token(const struct zf_scorer *scorer, const struct zf_da
   const struct zf_model *model = zf_forward_model(scorer->forward);
   const int32_t *id = dataset->pool.id + dataset->seq[example->seq].at;
   int64_t last = example->shared - 1;
-  if (dataset->type != ZF_TASK_LABELS) return last - example->ask;
+  if (dataset->type != ZF_TASK_LABELS) return last - example->mask_distance;
   if (model->config.family->classify.first) return 0;
   while (last > 0 && id[last] == model->config.pad) last--;
   return last;
 }
 
 static void pack(struct zf_scorer *scorer, const struct zf_dataset *dataset, int64_t index) {
-  const struct zf_example *example = &dataset->ex[index];
+  const struct zf_example *example = &dataset->example[index];
   const struct zf_seq *seq = dataset->seq + example->seq;
   int64_t prompt = scorer->packed.batch.T;
   if (example->shared)
@@ -322,7 +322,7 @@ static int64_t column_of(const struct zf_scorer *scorer, const struct zf_dataset
 /* Reduces one example, whose rows of a stream begin at `first`; returns the number of its rows. */
 static int64_t reduce(struct zf_scorer *scorer, const struct zf_dataset *dataset, int64_t index,
                       int64_t first, struct zf_score *out) {
-  const struct zf_example *example = &dataset->ex[index];
+  const struct zf_example *example = &dataset->example[index];
   const struct zf_seq *seq = dataset->seq + example->seq;
   const struct zf_packed *packed = &scorer->packed;
   int64_t row = first;
@@ -331,7 +331,7 @@ static int64_t reduce(struct zf_scorer *scorer, const struct zf_dataset *dataset
     int64_t targets = zf_seq_targets(dataset, &seq[i]);
     if (example->single) {
       int64_t column = column_of(scorer, dataset, &seq[i]);
-      scorer->option[i] = (double)packed->at[first * packed->nid + column];
+      scorer->option[i] = (double)packed->logits_at[first * packed->nid + column];
       continue;
     }
     double sum = 0;
@@ -368,8 +368,10 @@ static int run_pass(struct zf_scorer *scorer, const struct zf_perturb *perturb) 
   struct zf_packed *packed = &scorer->packed;
   int rc = zf_forward_run(scorer->forward, &packed->batch, perturb);
   if (rc) return rc;
-  if (packed->whole) zf_forward_lse(scorer->forward, packed->target, packed->lse, packed->logit);
-  if (packed->nid) zf_forward_logits_at(scorer->forward, packed->ids, packed->nid, packed->at);
+  if (packed->has_targets)
+    zf_forward_lse(scorer->forward, packed->target, packed->lse, packed->logit);
+  if (packed->nid)
+    zf_forward_logits_at(scorer->forward, packed->ids, packed->nid, packed->logits_at);
   return 0;
 }
 
@@ -378,7 +380,8 @@ int64_t zf_score_pack(struct zf_scorer *scorer, const struct zf_dataset *dataset
   struct zf_packed *packed = &scorer->packed;
   struct zf_batch_load sum = {0, 0, 0, 0};
   int64_t to, end = max > 0 && max < count - from ? from + max : count;
-  packed->batch.T = packed->batch.R = packed->batch.nseg = packed->nid = packed->whole = 0;
+  packed->batch.T = packed->batch.R = packed->batch.segment_count = packed->nid =
+      packed->has_targets = 0;
   packed->batch.unread =
       zf_forward_model(scorer->forward)->plan.causal && dataset->type != ZF_TASK_LABELS;
   for (to = from; to < end; to++) {
@@ -399,7 +402,7 @@ struct zf_packed *zf_score_packed(struct zf_scorer *scorer) {
 int zf_score_examples(struct zf_scorer *scorer, const struct zf_dataset *dataset,
                       const int64_t *index, int64_t count, int64_t max,
                       const struct zf_perturb *perturb, struct zf_score *out) {
-  int streams = perturb->st.count;
+  int streams = perturb->streams.count;
   for (int64_t from = 0, to; from < count; from = to) {
     to = zf_score_pack(scorer, dataset, index, from, count, max, streams);
     int rc = run_pass(scorer, perturb);
@@ -424,7 +427,7 @@ static void softmax_gradients(double *score, int32_t count, int32_t label) {
  * scorer->option. */
 static void example_gradients(struct zf_scorer *scorer, const struct zf_dataset *dataset,
                               int64_t index, int64_t row, double scale, float *coef, float *slope) {
-  const struct zf_example *example = &dataset->ex[index];
+  const struct zf_example *example = &dataset->example[index];
   const struct zf_seq *seq = dataset->seq + example->seq;
   int by_option = example->label >= 0 || has_targets(dataset);
   if (has_targets(dataset))

@@ -62,11 +62,11 @@ int zf_score_examples(struct zf_scorer *scorer, const struct zf_dataset *dataset
 struct zf_packed {
   struct zf_batch batch;
   int32_t *target;     /* of each row; -1: the row needs the logits at ids */
-  int whole;           /* some row has a target: lse and logit are needed */
+  int has_targets;     /* some row has a target: lse and logit are needed */
   double *lse, *logit; /* [streams * rows], see zf_forward_lse */
   int32_t *ids;        /* distinct ids of one-token options */
   int64_t nid;         /* 0: none */
-  float *at;           /* [streams * rows][nid], see zf_forward_logits_at */
+  float *logits_at;    /* [streams * rows][nid], see zf_forward_logits_at */
 };
 
 /* Packs the examples index[from..) of index[0..count) that fit one pass, at most `max`; returns the

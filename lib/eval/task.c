@@ -28,7 +28,7 @@ static int encode_pairs(struct zf_task *task, int64_t line) {
   struct zf_recipe_row *row = &task->row;
   int rc;
   for (int32_t i = 0; i < row->count; i++) {
-    const char *context = row->context[row->own ? i : 0].data;
+    const char *context = row->context[row->own_contexts ? i : 0].data;
     if ((rc = zf_pairs_add(&task->pairs, task->set, context, row->continuation[i].data))) return rc;
   }
   if ((rc = zf_pairs_example(task->set, row->count, line))) return rc;

@@ -118,7 +118,7 @@ int zf_text_f1(double *out, const struct zf_model *model, const struct zf_tok *t
   int rc = zf_decoder_new(&decoder, model, prompt, model->config.context, compute);
   if (rc) return rc;
   for (int64_t i = 0; i < dataset->count; i++) {
-    const struct zf_seq *seq = &dataset->seq[dataset->ex[i].seq];
+    const struct zf_seq *seq = &dataset->seq[dataset->example[i].seq];
     double f1 = 0;
     rc = sequence_f1(&f1, decoder, model, tok, dataset->pool.id + seq->at, seq, &decoded, &gold);
     if (rc) break;

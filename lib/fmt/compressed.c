@@ -118,7 +118,7 @@ static const struct unpacker *unpacker_of(const char *name) {
   return NULL;
 }
 
-size_t zf_compressed_stem(const char *name) {
+size_t zf_compressed_stem_len(const char *name) {
   const struct unpacker *unpacker = unpacker_of(name);
   return strlen(name) - (unpacker ? strlen(unpacker->ending) : 0);
 }
@@ -146,7 +146,7 @@ static int check_begin(const struct unpacker *unpacker, const struct packed_inpu
 }
 
 static int unpack(const struct unpacker *unpacker, void *state, unsigned char *out,
-                  const struct packed_input *input, uint64_t limit, zf_packed_sink sink,
+                  const struct packed_input *input, uint64_t limit, zf_unpack_sink sink,
                   void *ctx) {
   uint64_t unpacked = 0;
   size_t at = 0;
@@ -173,7 +173,7 @@ static int unpack(const struct unpacker *unpacker, void *state, unsigned char *o
 }
 
 int zf_unpack(const unsigned char *data, size_t len, const char *name, uint64_t limit,
-              zf_packed_sink sink, void *ctx) {
+              zf_unpack_sink sink, void *ctx) {
   const struct unpacker *unpacker = unpacker_of(name);
   if (!unpacker) return zf_error(ZF_EUSAGE, "%s: expected a name that ends in .gz or .zst", name);
   void *state = unpacker->new ();

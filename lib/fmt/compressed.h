@@ -14,16 +14,16 @@
 ZF_BEGIN_DECLS
 
 /* Length of the name without ".gz" or ".zst" at its end. */
-size_t zf_compressed_stem(const char *name);
+size_t zf_compressed_stem_len(const char *name);
 
 /* Receives the next `len` unpacked bytes, once the first `consumed` bytes of the input were read.
  * A result other than 0 stops the work and is returned. */
-typedef int (*zf_packed_sink)(void *ctx, const void *data, size_t len, size_t consumed);
+typedef int (*zf_unpack_sink)(void *ctx, const void *data, size_t len, size_t consumed);
 
 /* Unpacks data[0..len) in the format that `name` ends in.  ZF_EINVALID as "NAME: byte N: ...",
  * where N counts compressed bytes; also if more than `limit` bytes come out. */
 int zf_unpack(const unsigned char *data, size_t len, const char *name, uint64_t limit,
-              zf_packed_sink sink, void *ctx);
+              zf_unpack_sink sink, void *ctx);
 
 /* Unpacks a file into an unnamed file in TMPDIR, else /var/tmp, else /tmp, and maps that.  ZF_EIO
  * if the disk is full, or if the file needs more than nine tenths of the free space. */

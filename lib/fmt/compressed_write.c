@@ -94,7 +94,7 @@ static const struct packer packers[] = {
 };
 
 int zf_compressor_new(struct zf_compressor **out, const char *name, FILE *file) {
-  const char *ending = name + zf_compressed_stem(name);
+  const char *ending = name + zf_compressed_stem_len(name);
   const struct packer *packer = packers;
   while (strcasecmp(packer->ending, ending) != 0) packer++;
   *out = zf_calloc(1, sizeof **out);

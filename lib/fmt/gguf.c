@@ -138,7 +138,7 @@ static int read_array(struct gguf_reader *reader, json_t **out) {
   if (count > ZF_GGUF_MAXARRAY || count > follow / value_bytes[type])
     return zf_error(ZF_EINVALID, "an array of %llu elements: %d are allowed, %zu bytes follow",
                     (unsigned long long)count, ZF_GGUF_MAXARRAY, follow);
-  int keep = reader->arrays || count <= ZF_GGUF_FEW;
+  int keep = reader->arrays || count <= ZF_GGUF_SHORT_ARRAY;
   if (keep && !(*out = json_array())) return zf_error(ZF_ENOMEM, "out of memory");
   return read_elements(reader, type, count, keep, *out);
 }
@@ -156,7 +156,7 @@ static int keep_key(struct gguf_reader *reader, const char *key, json_t *value) 
   if (json_is_real(value)) snprintf(number, sizeof number, "%.9g", json_real_value(value));
   if (json_is_boolean(value))
     snprintf(number, sizeof number, "%s", json_is_true(value) ? "true" : "false");
-  char **pair = st->metadata + 2 * st->nmetadata++;
+  char **pair = st->metadata + 2 * st->metadata_count++;
   return (pair[0] = zf_strdup(key)) && (pair[1] = zf_strdup(text ? text : number)) ? 0 : ZF_ENOMEM;
 }
 
@@ -223,7 +223,7 @@ static int read_shape(struct gguf_reader *reader, struct zf_st_tensor *tensor) {
   for (int i = tensor->ndim - 1; i >= 0; i--) {
     if ((rc = zf_bytes_u64(&reader->bytes, &size))) return rc;
     tensor->shape[i] = (int64_t)size;
-    if (size > INT64_MAX || zf_mul(tensor->count, tensor->shape[i], &tensor->count))
+    if (size > INT64_MAX || zf_mul_checked(tensor->count, tensor->shape[i], &tensor->count))
       return zf_error(ZF_EINVALID, "the product of its shape overflows");
   }
   return 0;
@@ -243,7 +243,8 @@ static int read_type(struct gguf_reader *reader, struct zf_st_tensor *tensor) {
   if (row % tensor_types[row_index].block)
     return zf_error(ZF_EINVALID, "its rows of %lld values are no whole blocks of %d (%s)",
                     (long long)row, tensor_types[row_index].block, tensor->dtype);
-  if (zf_mul(tensor->count / tensor_types[row_index].block, tensor_types[row_index].bytes, &bytes))
+  if (zf_mul_checked(tensor->count / tensor_types[row_index].block, tensor_types[row_index].bytes,
+                     &bytes))
     return zf_error(ZF_EINVALID, "its size overflows");
   tensor->bytes = (size_t)bytes;
   return 0;
@@ -258,7 +259,8 @@ static int read_offset(struct gguf_reader *reader, const struct zf_st_tensor *te
   if (offset != (uint64_t)*end)
     return zf_error(ZF_EINVALID, "its offset is %llu, but the tensor before it ends at %lld",
                     (unsigned long long)offset, (long long)*end);
-  if (zf_add(*end, (int64_t)tensor->bytes, end) || zf_add(*end, reader->align - 1, end))
+  if (zf_add_checked(*end, (int64_t)tensor->bytes, end) ||
+      zf_add_checked(*end, reader->align - 1, end))
     return zf_error(ZF_EINVALID, "its end overflows");
   *end &= ~(reader->align - 1);
   return 0;
@@ -372,7 +374,7 @@ void zf_gguf_free(struct zf_gguf *gguf) {
   memset(gguf, 0, sizeof *gguf);
 }
 
-int zf_gguf_named(const char *path) {
+int zf_is_gguf_path(const char *path) {
   size_t len = strlen(path);
   return len > 5 && !strcmp(path + len - 5, ".gguf");
 }

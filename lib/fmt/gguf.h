@@ -19,7 +19,8 @@ enum {
   ZF_GGUF_MAXDIM = 4,
   ZF_GGUF_MAXCOUNT = 1 << 20, /* keys, tensors */
   ZF_GGUF_MAXARRAY = 1 << 24, /* elements; each takes memory, so fewer than the format's 2^30 */
-  ZF_GGUF_FEW = 1024, /* arrays up to this length are always kept: one value for each layer */
+  ZF_GGUF_SHORT_ARRAY =
+      1024, /* arrays up to this length are always kept: one value for each layer */
   ZF_GGUF_MAXSTRING = 1 << 30 /* bytes */
 };
 
@@ -30,7 +31,7 @@ struct zf_gguf {
 };
 
 /* Opens a file, or a split file by its first part, NAME-00001-of-0000N.gguf; another part is
- * ZF_EUSAGE.  `arrays`: keep all arrays; without it, arrays longer than ZF_GGUF_FEW are checked,
+ * ZF_EUSAGE.  `arrays`: keep all arrays; without it, arrays longer than ZF_GGUF_SHORT_ARRAY are checked,
  * and null stands for them in `keys`.  ZF_EUSAGE if there is no such file, else ZF_EINVALID as
  * "FILE: byte N: ...". */
 int zf_gguf_open(struct zf_gguf *out, const char *path, int arrays);
@@ -40,7 +41,7 @@ int zf_gguf_parse(struct zf_gguf *out, const void *data, size_t len, const char 
 void zf_gguf_free(struct zf_gguf *gguf); /* takes a zeroed one */
 
 /* Does the path end in .gguf? */
-int zf_gguf_named(const char *path);
+int zf_is_gguf_path(const char *path);
 
 ZF_END_DECLS
 

@@ -39,11 +39,11 @@ static int append_tensors(struct zf_gguf *gguf, struct zf_gguf *part) {
   to->tensor = all;
   int rc = zf_st_add_slot(to, from->path[0]);
   if (rc) return rc;
-  to->map[to->nfile - 1] = from->map[0];
+  to->map[to->file_count - 1] = from->map[0];
   memset(&from->map[0], 0, sizeof from->map[0]);
   for (int64_t i = 0; i < from->count; i++) {
     all[to->count] = from->tensor[i];
-    all[to->count++].file = to->nfile - 1;
+    all[to->count++].file = to->file_count - 1;
   }
   from->count = 0;
   return 0;

@@ -44,7 +44,7 @@ int64_t zf_json_failures(void) {
   return failures;
 }
 
-int zf_json_checked(int rc, int64_t before, const char *name) {
+int zf_json_check_memory(int rc, int64_t before, const char *name) {
   if (failures == before || rc == ZF_ENOMEM) return rc;
   return zf_error(ZF_ENOMEM, "%s: out of memory", name);
 }

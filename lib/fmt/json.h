@@ -33,10 +33,10 @@ int zf_json_read(json_t **out, const char *text, size_t len, size_t flags,
                  struct zf_json_fault *fault);
 
 /* For code that builds many values and checks for memory once: the number of Jansson's allocations
- * that have failed in this thread.  zf_json_checked(rc, before, NAME) is rc, or ZF_ENOMEM if the
+ * that have failed in this thread.  zf_json_check_memory(rc, before, NAME) is rc, or ZF_ENOMEM if the
  * number has grown since `before`. */
 int64_t zf_json_failures(void);
-int zf_json_checked(int rc, int64_t before, const char *name);
+int zf_json_check_memory(int rc, int64_t before, const char *name);
 
 /* Typed lookups in an object.  If the key is missing or null, *out stays as it was and the result
  * is 0; a value of another type is ZF_EINVALID "NAME: key 'k': expected an integer, found a

@@ -70,7 +70,7 @@ static void drop_before(struct zf_records *records, size_t at) {
 /* Checks that data[from..to) is UTF-8 without zero bytes. */
 static int check_window(struct zf_records *records, size_t from, size_t to) {
   const char *text = records->data + from;
-  int64_t bad = zf_utf8_bad(text, to - from);
+  int64_t bad = zf_utf8_first_error(text, to - from);
   if (bad >= 0)
     return zf_records_fail(records, from + (size_t)bad, "byte 0x%02x is not UTF-8",
                            (unsigned char)text[bad]);
@@ -164,7 +164,7 @@ static int ends_in(const char *name, size_t len, const char *ending) {
 }
 
 int zf_records_format(const char *name, int *format) {
-  size_t len = zf_compressed_stem(name);
+  size_t len = zf_compressed_stem_len(name);
   for (*format = 0; *format < ZF_RECORDS_FORMATS; ++*format) {
     if (ends_in(name, len, formats[*format].ending)) return 0;
   }
@@ -213,7 +213,7 @@ int zf_records_open(struct zf_records **out, const char *path) {
   int format, rc;
   *out = NULL;
   if ((rc = zf_records_format(path, &format))) return rc;
-  rc = path[zf_compressed_stem(path)] ? zf_compressed_map(&map, path) : zf_map_open(&map, path);
+  rc = path[zf_compressed_stem_len(path)] ? zf_compressed_map(&map, path) : zf_map_open(&map, path);
   if (rc) return rc;
   return read_all(out, format, path, &map, (const char *)map.data, map.len);
 }

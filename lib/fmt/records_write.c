@@ -8,7 +8,7 @@
 #include "fmt/compressed.h"
 #include "fmt/records_internal.h"
 
-struct zf_rows_out {
+struct zf_records_writer {
   const struct row_format *format;
   struct zf_out file;
   struct zf_compressor *packer;
@@ -19,7 +19,7 @@ struct zf_rows_out {
 
 /* `row` appends one row to the line, without the line end. */
 struct row_format {
-  int (*row)(struct zf_rows_out *writer, const json_t *row, const char *where);
+  int (*row)(struct zf_records_writer *writer, const json_t *row, const char *where);
   const char *begin, *between, *end; /* of the file, and between rows */
   char delim;
 };
@@ -45,7 +45,7 @@ static int cell_text(struct zf_buf *buf, const json_t *value, const char *name, 
 
 /* Ends the cell that begins at `from` of the line: quotes it if its text requires that.
  * ZF_EINVALID if the format cannot hold it. */
-static int close_cell(struct zf_rows_out *writer, size_t from, const char *name,
+static int close_cell(struct zf_records_writer *writer, size_t from, const char *name,
                       const char *where) {
   struct zf_buf *buf = &writer->line;
   char *text = buf->data ? buf->data + from : "";
@@ -71,7 +71,7 @@ static int close_cell(struct zf_rows_out *writer, size_t from, const char *name,
   return 0;
 }
 
-static int put_cell(struct zf_rows_out *writer, const json_t *value, const char *name,
+static int put_cell(struct zf_records_writer *writer, const json_t *value, const char *name,
                     const char *where) {
   size_t from = writer->line.len;
   int rc = cell_text(&writer->line, value, name, where);
@@ -81,7 +81,7 @@ static int put_cell(struct zf_rows_out *writer, const json_t *value, const char 
 
 /* --- rows --- */
 
-static int put_json(struct zf_rows_out *writer, const json_t *row, const char *where) {
+static int put_json(struct zf_records_writer *writer, const json_t *row, const char *where) {
   char *text = zf_json_dump(row, JSON_COMPACT);
   if (!text) return zf_error(ZF_ENOMEM, "%s: out of memory for a row", where);
   zf_buf_puts(&writer->line, text);
@@ -89,7 +89,7 @@ static int put_json(struct zf_rows_out *writer, const json_t *row, const char *w
   return 0;
 }
 
-static int write_line(struct zf_rows_out *writer, const char *before) {
+static int write_line(struct zf_records_writer *writer, const char *before) {
   int rc = zf_buf_ok(&writer->line);
   if (!rc) rc = zf_compressor_put(writer->packer, before, strlen(before), 0);
   if (!rc)
@@ -100,7 +100,7 @@ static int write_line(struct zf_rows_out *writer, const char *before) {
 }
 
 /* Writes the row of names. */
-static int name_fields(struct zf_rows_out *writer, const json_t *row, const char *where) {
+static int name_fields(struct zf_records_writer *writer, const json_t *row, const char *where) {
   const char *name;
   json_t *value;
   int rc = 0, column = 0;
@@ -117,7 +117,7 @@ static int name_fields(struct zf_rows_out *writer, const json_t *row, const char
   return rc ? rc : write_line(writer, "");
 }
 
-static int put_table(struct zf_rows_out *writer, const json_t *row, const char *where) {
+static int put_table(struct zf_records_writer *writer, const json_t *row, const char *where) {
   const char *name;
   json_t *value;
   int rc = writer->names ? 0 : name_fields(writer, row, where), column = 0;
@@ -139,7 +139,7 @@ static int put_table(struct zf_rows_out *writer, const json_t *row, const char *
   return rc;
 }
 
-static int put_text(struct zf_rows_out *writer, const json_t *row, const char *where) {
+static int put_text(struct zf_records_writer *writer, const json_t *row, const char *where) {
   const char *name = json_object_iter_key(json_object_iter((json_t *)row));
   if (json_object_size(row) != 1)
     return zf_error(ZF_EINVALID,
@@ -160,7 +160,7 @@ static const struct row_format formats[] = {
 
 /* --- the file --- */
 
-int zf_rows_out_open(struct zf_rows_out **out, const char *path) {
+int zf_records_writer_open(struct zf_records_writer **out, const char *path) {
   int format, rc = zf_records_format(path, &format);
   *out = NULL;
   if (rc) return rc;
@@ -168,7 +168,7 @@ int zf_rows_out_open(struct zf_rows_out **out, const char *path) {
     return zf_error(
         ZF_EUSAGE,
         "%s: the file exists already, and zoft overwrites no data file: choose another name", path);
-  struct zf_rows_out *writer = zf_calloc(1, sizeof *writer);
+  struct zf_records_writer *writer = zf_calloc(1, sizeof *writer);
   if (!writer) return ZF_ENOMEM;
   writer->format = &formats[format];
   rc = zf_out_open(&writer->file, path);
@@ -176,26 +176,26 @@ int zf_rows_out_open(struct zf_rows_out **out, const char *path) {
   if (!rc)
     rc = zf_compressor_put(writer->packer, writer->format->begin, strlen(writer->format->begin), 0);
   if (rc)
-    zf_rows_out_abort(writer);
+    zf_records_writer_abort(writer);
   else
     *out = writer;
   return rc;
 }
 
-static int end_row(struct zf_rows_out *writer) {
+static int end_row(struct zf_records_writer *writer) {
   int rc = write_line(writer, writer->count ? writer->format->between : "");
   writer->count++;
   return rc;
 }
 
-int zf_rows_out_put(struct zf_rows_out *writer, const json_t *row, const char *where) {
+int zf_records_writer_put(struct zf_records_writer *writer, const json_t *row, const char *where) {
   int rc = writer->format->row(writer, row, where);
   if (!rc) return end_row(writer);
   zf_buf_clear(&writer->line);
   return rc;
 }
 
-int zf_rows_out_head(struct zf_rows_out *writer, const struct zf_records *records) {
+int zf_records_writer_head(struct zf_records_writer *writer, const struct zf_records *records) {
   size_t len;
   const char *head = zf_records_head(records, &len);
   if (!len) return 0;
@@ -204,25 +204,26 @@ int zf_rows_out_head(struct zf_rows_out *writer, const struct zf_records *record
   return write_line(writer, "");
 }
 
-int zf_rows_out_copy(struct zf_rows_out *writer, struct zf_records *records, int64_t index) {
+int zf_records_writer_copy(struct zf_records_writer *writer, struct zf_records *records,
+                           int64_t index) {
   size_t len;
   const char *text = zf_records_text(records, index, &len);
   zf_buf_add(&writer->line, text, len);
   return end_row(writer);
 }
 
-int64_t zf_rows_out_count(const struct zf_rows_out *writer) {
+int64_t zf_records_writer_count(const struct zf_records_writer *writer) {
   return writer->count;
 }
 
-static void release(struct zf_rows_out *writer) {
+static void release(struct zf_records_writer *writer) {
   zf_compressor_free(writer->packer);
   zf_buf_free(&writer->line);
   json_decref(writer->names);
   free(writer);
 }
 
-int zf_rows_out_commit(struct zf_rows_out *writer) {
+int zf_records_writer_commit(struct zf_records_writer *writer) {
   const char *end = writer->count || writer->format->row == put_json ? writer->format->end : "";
   if (!writer->count && end[0] == '\n') end++; /* no row ends here */
   int rc = zf_compressor_put(writer->packer, end, strlen(end), 1);
@@ -234,7 +235,7 @@ int zf_rows_out_commit(struct zf_rows_out *writer) {
   return rc;
 }
 
-void zf_rows_out_abort(struct zf_rows_out *writer) {
+void zf_records_writer_abort(struct zf_records_writer *writer) {
   if (!writer) return;
   zf_out_abort(&writer->file);
   release(writer);

@@ -8,26 +8,27 @@
 
 ZF_BEGIN_DECLS
 
-struct zf_rows_out;
+struct zf_records_writer;
 
 /* The file appears under `path` at _commit.  ZF_EUSAGE: an unknown ending, or the file exists: it
  * is not overwritten. */
-int zf_rows_out_open(struct zf_rows_out **out, const char *path);
+int zf_records_writer_open(struct zf_records_writer **out, const char *path);
 
 /* Adds a row.  The first row names the fields of a table: a later row with another field is
  * ZF_EINVALID, and fields that it lacks are empty.  Tables and .txt hold only texts, numbers and
  * booleans; .tsv and .txt hold no tab or line end; .txt has a single field.  `place` names the row
  * in messages. */
-int zf_rows_out_put(struct zf_rows_out *writer, const json_t *row, const char *where);
+int zf_records_writer_put(struct zf_records_writer *writer, const json_t *row, const char *where);
 
 /* _copy adds the text of a row of a file with the same format.  _head, called before the first
  * _copy, adds the row that names the fields of a table. */
-int zf_rows_out_head(struct zf_rows_out *writer, const struct zf_records *records);
-int zf_rows_out_copy(struct zf_rows_out *writer, struct zf_records *records, int64_t index);
+int zf_records_writer_head(struct zf_records_writer *writer, const struct zf_records *records);
+int zf_records_writer_copy(struct zf_records_writer *writer, struct zf_records *records,
+                           int64_t index);
 
-int64_t zf_rows_out_count(const struct zf_rows_out *writer);
-int zf_rows_out_commit(struct zf_rows_out *writer); /* frees it, also on failure */
-void zf_rows_out_abort(struct zf_rows_out *writer); /* frees it; takes NULL */
+int64_t zf_records_writer_count(const struct zf_records_writer *writer);
+int zf_records_writer_commit(struct zf_records_writer *writer); /* frees it, also on failure */
+void zf_records_writer_abort(struct zf_records_writer *writer); /* frees it; takes NULL */
 
 ZF_END_DECLS
 

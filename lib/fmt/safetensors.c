@@ -67,7 +67,7 @@ static int find_header(const unsigned char *data, size_t len, const char **text,
 }
 
 static int parse_header(json_t **out, const char *text, size_t len) {
-  int64_t bad = zf_utf8_bad(text, len);
+  int64_t bad = zf_utf8_first_error(text, len);
   if (bad >= 0)
     return zf_error(ZF_EINVALID, "its header is not UTF-8: byte 0x%02x at offset %lld",
                     (unsigned char)text[bad], (long long)bad + 8);
@@ -89,7 +89,7 @@ static int read_metadata(struct zf_st *store, const json_t *meta, int keep) {
       return zf_error(ZF_EINVALID, "__metadata__: key '%.120s': expected a string, found %s", key,
                       zf_json_kind(value));
     if (!keep) continue;
-    char **pair = store->metadata + 2 * store->nmetadata++;
+    char **pair = store->metadata + 2 * store->metadata_count++;
     if (!(pair[0] = zf_strdup(key)) || !(pair[1] = zf_strdup(json_string_value(value))))
       return ZF_ENOMEM;
   }
@@ -133,9 +133,9 @@ static int size_of(struct zf_st_tensor *tensor, int bits, int64_t *bytes) {
   int64_t total;
   tensor->count = 1;
   for (int i = 0; i < tensor->ndim; i++)
-    if (zf_mul(tensor->count, tensor->shape[i], &tensor->count))
+    if (zf_mul_checked(tensor->count, tensor->shape[i], &tensor->count))
       return zf_error(ZF_EINVALID, "the product of its shape overflows");
-  if (zf_mul(tensor->count, bits, &total))
+  if (zf_mul_checked(tensor->count, bits, &total))
     return zf_error(ZF_EINVALID, "the size of %lld values of %s overflows",
                     (long long)tensor->count, tensor->dtype);
   if (total % 8)
@@ -233,14 +233,14 @@ static int read_entries(struct zf_st *store, json_t *header, int file, struct by
 }
 
 int zf_st_add_slot(struct zf_st *store, const char *name) {
-  char **path = realloc(store->path, (size_t)(store->nfile + 1) * sizeof *path);
+  char **path = realloc(store->path, (size_t)(store->file_count + 1) * sizeof *path);
   if (path) store->path = path;
-  struct zf_map *map = realloc(store->map, (size_t)(store->nfile + 1) * sizeof *map);
+  struct zf_map *map = realloc(store->map, (size_t)(store->file_count + 1) * sizeof *map);
   if (map) store->map = map;
-  if (!path || !map) return zf_error(ZF_ENOMEM, "out of memory for file %d", store->nfile);
-  memset(&store->map[store->nfile], 0, sizeof *map);
-  if (!(store->path[store->nfile] = zf_strdup(name))) return ZF_ENOMEM;
-  store->nfile++;
+  if (!path || !map) return zf_error(ZF_ENOMEM, "out of memory for file %d", store->file_count);
+  memset(&store->map[store->file_count], 0, sizeof *map);
+  if (!(store->path[store->file_count] = zf_strdup(name))) return ZF_ENOMEM;
+  store->file_count++;
   return 0;
 }
 
@@ -250,7 +250,7 @@ int zf_st_add(struct zf_st *store, const unsigned char *data, size_t len, const 
   json_t *header = NULL;
   struct byte_range *ranges = NULL;
   int64_t range_count = 0;
-  int file = store->nfile - 1, rc;
+  int file = store->file_count - 1, rc;
   if ((rc = find_header(data, len, &text, &text_len, &buffer_begin)) ||
       (rc = parse_header(&header, text, text_len)))
     goto fail;
@@ -275,8 +275,8 @@ fail:
 
 int zf_st_add_file(struct zf_st *store, const char *path) {
   int rc = zf_st_add_slot(store, path);
-  if (rc || (rc = zf_map_open(&store->map[store->nfile - 1], path))) return rc;
-  const struct zf_map *map = &store->map[store->nfile - 1];
+  if (rc || (rc = zf_map_open(&store->map[store->file_count - 1], path))) return rc;
+  const struct zf_map *map = &store->map[store->file_count - 1];
   return zf_st_add(store, map->data, map->len, path);
 }
 
@@ -345,8 +345,8 @@ int zf_st_parse(struct zf_st **out, const void *data, size_t len, const char *na
 void zf_st_free(struct zf_st *store) {
   if (!store) return;
   for (int64_t i = 0; i < store->count; i++) free((char *)store->tensor[i].name);
-  for (int64_t i = 0; i < 2 * store->nmetadata; i++) free(store->metadata[i]);
-  for (int i = 0; i < store->nfile; i++) {
+  for (int64_t i = 0; i < 2 * store->metadata_count; i++) free(store->metadata[i]);
+  for (int i = 0; i < store->file_count; i++) {
     zf_map_close(&store->map[i]);
     free(store->path[i]);
   }

@@ -32,11 +32,11 @@ struct zf_st_tensor {
 struct zf_st {
   struct zf_st_tensor *tensor; /* sorted by name */
   int64_t count;
-  int nfile;
-  char **path;        /* of each file */
-  struct zf_map *map; /* of each file */
-  char **metadata;    /* key, value, key, value, ... of the first file's __metadata__ */
-  int64_t nmetadata;  /* pairs */
+  int file_count;
+  char **path;            /* of each file */
+  struct zf_map *map;     /* of each file */
+  char **metadata;        /* key, value, key, value, ... of the first file's __metadata__ */
+  int64_t metadata_count; /* pairs */
 };
 
 /* `path` is a .safetensors file, or a directory with model.safetensors or

@@ -45,7 +45,7 @@ static int add_shards(struct zf_st *store, json_t *map, json_t *files, const cha
     const char *shard = json_string_value(value);
     if (json_object_get(files, shard)) continue;
     if ((rc = add_shard(store, dir, shard))) return rc;
-    if (json_object_set_new(files, shard, json_integer(store->nfile - 1)))
+    if (json_object_set_new(files, shard, json_integer(store->file_count - 1)))
       return zf_error(ZF_ENOMEM, "%s: out of memory for its shards", index);
   }
   return 0;

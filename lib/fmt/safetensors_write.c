@@ -33,13 +33,13 @@ static int compute_size(struct planned_tensor *planned) {
   if (tensor->ndim < 0 || tensor->ndim > ZF_ST_MAXDIM)
     return zf_error(ZF_EINVALID, "tensor '%.120s' has %d dimensions", tensor->name, tensor->ndim);
   for (int i = 0; i < tensor->ndim; i++)
-    if (tensor->shape[i] < 0 || zf_mul(planned->bytes, tensor->shape[i], &planned->bytes))
+    if (tensor->shape[i] < 0 || zf_mul_checked(planned->bytes, tensor->shape[i], &planned->bytes))
       return zf_error(ZF_EINVALID, "tensor '%.120s' has no such size", tensor->name);
   return 0;
 }
 
 static int check_text(const char *text) {
-  if (zf_utf8_bad(text, strlen(text)) < 0) return 0;
+  if (zf_utf8_first_error(text, strlen(text)) < 0) return 0;
   return zf_error(ZF_EINVALID, "'%.120s' is not UTF-8, which a header must be", text);
 }
 
@@ -85,7 +85,7 @@ static int put_tensors(json_t *top, const struct planned_tensor *planned, int64_
       return zf_error(ZF_EINVALID, "the name '%.120s' is taken: a tensor cannot have it", name);
     int rc = check_text(name);
     if (rc || (rc = put_value(top, name, tensor_object(&planned[i], at)))) return rc;
-    if (zf_add(at, planned[i].bytes, &at))
+    if (zf_add_checked(at, planned[i].bytes, &at))
       return zf_error(ZF_EINVALID, "the tensors are too large for one file");
   }
   return 0;

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-int64_t zf_utf8_bad(const void *data, size_t len) {
+int64_t zf_utf8_first_error(const void *data, size_t len) {
   const unsigned char *bytes = data;
   size_t i = 0;
   while (i < len) {

@@ -11,7 +11,7 @@ ZF_BEGIN_DECLS
 
 /* Offset of the first byte that begins no valid UTF-8 sequence (overlong forms,
  * surrogates and values beyond U+10FFFF are not valid), or -1 when all is well. */
-int64_t zf_utf8_bad(const void *data, size_t len);
+int64_t zf_utf8_first_error(const void *data, size_t len);
 
 ZF_END_DECLS
 

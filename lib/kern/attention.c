@@ -101,8 +101,7 @@ static void small_m_scores(float *scores, int64_t ldscores, const float *queries
   float buffer[ZF_LANES * ZF_KC];
   for (int64_t first = 0; first < keys; first += ZF_LANES)
     for (int64_t k0 = 0; k0 < D; k0 += ZF_KC) {
-      int64_t count = zf_min64(keys - first, ZF_LANES), depth = zf_min64(D - k0, ZF_KC),
-              stride;
+      int64_t count = zf_min64(keys - first, ZF_LANES), depth = zf_min64(D - k0, ZF_KC), stride;
       const float *src = strip(rows, first, count, k0, depth, buffer, &stride);
       f32()->mul_unpacked(scores + first, ldscores, queries + k0, ldqueries, query_count, src,
                           stride, count, depth, k0 > 0);

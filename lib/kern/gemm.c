@@ -39,14 +39,16 @@ struct gemm_job {
 };
 
 static const void *element(const struct zf_weight *weight, int64_t o, int64_t i) {
-  return (const char *)weight->data + zf_dtype_bytes(weight->type, o * weight->so + i * weight->si);
+  return (const char *)weight->data +
+         zf_dtype_bytes(weight->type, o * weight->output_stride + i * weight->input_stride);
 }
 
 struct zf_weight zf_weight_part(const struct zf_weight *weight, int64_t first_output,
                                 int64_t outputs) {
   struct zf_weight part = *weight;
-  part.data = (const char *)weight->data + zf_dtype_bytes(weight->type, first_output * weight->so);
-  part.first = weight->first + first_output * weight->so;
+  part.data = (const char *)weight->data +
+              zf_dtype_bytes(weight->type, first_output * weight->output_stride);
+  part.first = weight->first + first_output * weight->output_stride;
   part.out = outputs;
   return part;
 }
@@ -55,7 +57,7 @@ struct zf_weight zf_weight_part(const struct zf_weight *weight, int64_t first_ou
  * space->weights. */
 static const float *strip(const struct zf_weight *weight, struct zf_thread_space *space, int64_t o0,
                           int64_t count, int64_t k0, int64_t k, int64_t *stride) {
-  *stride = weight->so;
+  *stride = weight->output_stride;
   if (weight->type == ZF_F32) return element(weight, o0, k0);
   *stride = ZF_KC;
   for (int64_t o = 0; o < count; o++)
@@ -87,7 +89,7 @@ static void pack_tile(const struct gemm_job *job, struct zf_thread_space *space,
   if (noise)
     for (int64_t column = 0; column < count; column++)
       zf_kern.noise(space->noise + column * ZF_KC, weight->noise,
-                    weight->first + (o0 + column) * weight->so + k0, k);
+                    weight->first + (o0 + column) * weight->output_stride + k0, k);
   for (int stream = 0; stream < panel_sets(job); stream++)
     product->pack(panel[stream], width, src, stride, noise, job->streams->eps[stream], count, k);
 }
@@ -140,7 +142,8 @@ static void direct_rows(const struct gemm_job *job, float *const panel[ZF_MAXSTR
     zf_kern.expand(row, element(weight, o0, k0 + i), weight->type, count);
     memset(row + count, 0, (size_t)(width - count) * sizeof *row);
     if (!weight->noise) continue;
-    zf_kern.noise(noise, weight->noise, weight->first + o0 + (k0 + i) * weight->si, count);
+    zf_kern.noise(noise, weight->noise, weight->first + o0 + (k0 + i) * weight->input_stride,
+                  count);
     for (int stream = job->streams->count - 1; stream >= 0;
          stream--) { /* stream 0 last: its panel holds W */
       float *out = panel[stream] + i * width;
@@ -176,7 +179,7 @@ static void pack(const struct gemm_job *job, struct zf_thread_space *space, int6
   for (int64_t panel_column = 0; panel_column < count; panel_column += job->product->max_columns) {
     int64_t columns = zf_min64(count - panel_column, job->product->max_columns),
             width = zf_kern_round_up(columns);
-    if (job->weight->si != 1) {
+    if (job->weight->input_stride != 1) {
       pack_direct(job, space, panel_column, width, o0 + panel_column, columns, k0, k);
       continue;
     }
@@ -244,16 +247,16 @@ static void multiply_small_m(const struct gemm_job *job, struct zf_thread_space 
   const struct zf_weight *weight = job->weight;
   int64_t rows = job->streams->count * job->T, count;
   for (int64_t first = o0; first < o1; first += count) {
-    int in_place = weight->si != 1 && weight->type == ZF_F32 && o1 - first >= ZF_LANES;
+    int in_place = weight->input_stride != 1 && weight->type == ZF_F32 && o1 - first >= ZF_LANES;
     count = zf_min64(o1 - first, ZF_LANES);
-    if (weight->si != 1) count = zf_min64(o1 - first, job->product->max_columns);
+    if (weight->input_stride != 1) count = zf_min64(o1 - first, job->product->max_columns);
     if (in_place) count = count / ZF_LANES * ZF_LANES;
-    if (weight->si != 1 && !in_place) {
+    if (weight->input_stride != 1 && !in_place) {
       multiply_block(job, space, first, count, 0, job->T);
       continue;
     }
     for (int64_t k0 = 0; k0 < weight->in; k0 += ZF_KC) {
-      int64_t k = zf_min64(weight->in - k0, ZF_KC), stride = weight->si;
+      int64_t k = zf_min64(weight->in - k0, ZF_KC), stride = weight->input_stride;
       const float *src = in_place ? element(weight, first, k0)
                                   : strip(weight, space, first, count, k0, k, &stride);
       if (in_place)
@@ -286,8 +289,7 @@ static void multiply_part(const struct gemm_job *job, struct zf_thread_space *sp
   }
   for (int64_t t = t0; t < t1; t += max_rows)
     for (int64_t o = o0; o < o1; o += max_columns)
-      multiply_block(job, space, o, zf_min64(o1 - o, max_columns), t,
-                     zf_min64(t1, t + max_rows));
+      multiply_block(job, space, o, zf_min64(o1 - o, max_columns), t, zf_min64(t1, t + max_rows));
 }
 
 /* Converts one thread's share of the rows of x to cells. */

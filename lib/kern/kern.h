@@ -57,14 +57,14 @@ struct zf_streams {
   float eps[ZF_MAXSTREAM]; /* of each stream */
 };
 
-/* A stored matrix seen as W [out, in]: element (o,i) is data[o*so + i*si], its noise index
- * is first + o*so + i*si.  One of so, si is 1.  (Linear: so = in, si = 1; GPT-2's Conv1D:
- * so = 1, si = out.)  data is aligned to the element size only.  If `type` is stored in blocks, si is
- * 1 and rows are whole blocks. */
+/* A stored matrix seen as W [out, in]: element (o,i) is data[e] with e = o*output_stride +
+ * i*input_stride, its noise index is first + e.  One of the strides is 1.  (Linear: output_stride =
+ * in, input_stride = 1; GPT-2's Conv1D: output_stride = 1, input_stride = out.)  data is aligned to
+ * the element size only.  If `type` is stored in blocks, input_stride is 1 and rows are whole blocks. */
 struct zf_weight {
   const void *data;
   enum zf_dtype type;
-  int64_t out, in, so, si;
+  int64_t out, in, output_stride, input_stride;
   int64_t first;
   const struct zf_noise *noise; /* NULL: not perturbed */
   enum zf_compute compute;

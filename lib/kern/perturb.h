@@ -11,15 +11,15 @@
 ZF_BEGIN_DECLS
 
 struct zf_perturb {
-  struct zf_noise dir;  /* seed, step, probe, use, kind; `param` is filled per parameter */
-  struct zf_streams st; /* the streams and their distances */
+  struct zf_noise direction; /* seed, step, probe, use, kind; `param` is filled per parameter */
+  struct zf_streams streams; /* the streams and their distances */
 };
 
 /* The plain forward pass: one stream, no noise. */
 static inline struct zf_perturb zf_perturb_none(void) {
   struct zf_perturb perturb;
   memset(&perturb, 0, sizeof perturb);
-  perturb.st.count = 1;
+  perturb.streams.count = 1;
   return perturb;
 }
 
@@ -28,14 +28,14 @@ static inline struct zf_perturb zf_perturb_spsa(uint64_t seed, uint32_t step, ui
                                                 int kind, float eps) {
   struct zf_perturb perturb;
   memset(&perturb, 0, sizeof perturb);
-  perturb.dir.seed = seed;
-  perturb.dir.step = step;
-  perturb.dir.probe = probe;
-  perturb.dir.use = ZF_USE_DIRECTION;
-  perturb.dir.kind = kind;
-  perturb.st.count = 2;
-  perturb.st.eps[0] = eps;
-  perturb.st.eps[1] = -eps;
+  perturb.direction.seed = seed;
+  perturb.direction.step = step;
+  perturb.direction.probe = probe;
+  perturb.direction.use = ZF_USE_DIRECTION;
+  perturb.direction.kind = kind;
+  perturb.streams.count = 2;
+  perturb.streams.eps[0] = eps;
+  perturb.streams.eps[1] = -eps;
   return perturb;
 }
 

@@ -43,8 +43,22 @@ void zf_rope(float *x, int64_t ldx, int64_t T, int64_t H, int64_t D, int64_t rot
 }
 
 const char *const zf_act_names[ZF_ACTS] = {
-    "silu",  "gelu_tanh", "gelu_erf",   "relu",   "tanh",      "quick_gelu", "gelu_10", "sigmoid",
-    "relu2", "relu6",     "leaky_relu", "linear", "hardswish", "mish",       "laplace"};
+    [ZF_ACT_SILU] = "silu",
+    [ZF_ACT_GELU_TANH] = "gelu_tanh",
+    [ZF_ACT_GELU_ERF] = "gelu_erf",
+    [ZF_ACT_RELU] = "relu",
+    [ZF_ACT_TANH] = "tanh",
+    [ZF_ACT_QUICK_GELU] = "quick_gelu",
+    [ZF_ACT_GELU_10] = "gelu_10",
+    [ZF_ACT_SIGMOID] = "sigmoid",
+    [ZF_ACT_RELU2] = "relu2",
+    [ZF_ACT_RELU6] = "relu6",
+    [ZF_ACT_LEAKY_RELU] = "leaky_relu",
+    [ZF_ACT_LINEAR] = "linear",
+    [ZF_ACT_HARDSWISH] = "hardswish",
+    [ZF_ACT_MISH] = "mish",
+    [ZF_ACT_LAPLACE] = "laplace",
+};
 
 void zf_act(float *gate, int64_t ldgate, const float *up, int64_t ldup, int64_t rows,
             int64_t columns, enum zf_act act) {

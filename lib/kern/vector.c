@@ -26,8 +26,8 @@ static void perturb(float *out, int64_t ldo, const void *data, enum zf_dtype typ
 void zf_perturb_vec(float *out, int64_t ldo, const void *data, enum zf_dtype type, int64_t first,
                     int64_t count, const struct zf_noise *noise, const struct zf_streams *streams) {
   for (int64_t i = 0; i < count; i += ZF_CHUNK)
-    perturb(out + i, ldo, at(data, type, i), type, first + i, zf_min64(count - i, ZF_CHUNK),
-            noise, streams);
+    perturb(out + i, ldo, at(data, type, i), type, first + i, zf_min64(count - i, ZF_CHUNK), noise,
+            streams);
 }
 
 /* Copies row `id` of the table to row `row` of every stream. */
@@ -36,7 +36,7 @@ static void gather_row(float *y, int64_t ldy, int64_t id, int64_t row, int64_t T
                        int accumulate) {
   float values[ZF_MAXSTREAM * ZF_CHUNK];
   for (int64_t i = 0; i < weight->in; i += ZF_CHUNK) {
-    int64_t count = zf_min64(weight->in - i, ZF_CHUNK), element = id * weight->so + i;
+    int64_t count = zf_min64(weight->in - i, ZF_CHUNK), element = id * weight->output_stride + i;
     perturb(values, ZF_CHUNK, at(weight->data, weight->type, element), weight->type,
             weight->first + element, count, weight->noise, streams);
     for (int stream = 0; stream < streams->count; stream++) {

@@ -444,7 +444,7 @@ int zf_config_load(struct zf_config *config, const char *dir) {
 }
 
 int zf_config_load_labels(struct zf_config *config, const char *dir, int64_t labels) {
-  if (zf_gguf_named(dir) && !zf_is_dir(dir)) return load_gguf(config, dir);
+  if (zf_is_gguf_path(dir) && !zf_is_dir(dir)) return load_gguf(config, dir);
   char *path = zf_path_join(dir, "config.json");
   if (!path) return ZF_ENOMEM;
   int rc = zf_exists(path) ? 0 : zf_model_foreign(dir);

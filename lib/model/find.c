@@ -207,9 +207,9 @@ static int looks_like_repo(const char *name) {
 static int of_file(char **dir, const char *path) {
   size_t len = strlen(path);
   const char *slash = strrchr(path, '/');
-  int rc = zf_gguf_named(path) ? 0 : zf_model_foreign_file(path);
+  int rc = zf_is_gguf_path(path) ? 0 : zf_model_foreign_file(path);
   if (rc) return rc;
-  if (zf_gguf_named(path))
+  if (zf_is_gguf_path(path))
     *dir = zf_strdup(path);
   else if (len >= 12 && !strcmp(path + len - 12, ".safetensors"))
     *dir = slash ? zf_strndup(path, (size_t)(slash - path)) : zf_strdup(".");

@@ -46,7 +46,7 @@ static char *find_gguf(const char *dir) {
   char *first = NULL;
   if (!stream) return NULL;
   for (const struct dirent *entry; (entry = readdir(stream));) {
-    if (!zf_gguf_named(entry->d_name) || (first && strcmp(entry->d_name, first) > 0)) continue;
+    if (!zf_is_gguf_path(entry->d_name) || (first && strcmp(entry->d_name, first) > 0)) continue;
     free(first);
     first = zf_strdup(entry->d_name);
   }

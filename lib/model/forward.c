@@ -82,11 +82,11 @@ static struct zf_weight matrix_weight(const struct zf_forward *forward, int32_t 
       .data = param->data, .type = param->type, .compute = forward->limits.compute};
   matrix.out = transposed ? param->shape[1] : param->shape[0];
   matrix.in = transposed ? param->shape[0] : param->shape[1];
-  matrix.so = transposed ? 1 : matrix.in;
-  matrix.si = transposed ? matrix.out : 1;
-  *noise = forward->perturb.dir;
+  matrix.output_stride = transposed ? 1 : matrix.in;
+  matrix.input_stride = transposed ? matrix.out : 1;
+  *noise = forward->perturb.direction;
   noise->param = param->id;
-  if (param->trained && forward->perturb.st.count > 1) matrix.noise = noise;
+  if (param->trained && forward->perturb.streams.count > 1) matrix.noise = noise;
   return matrix;
 }
 
@@ -96,8 +96,8 @@ static struct zf_weight table_weight(const struct zf_forward *forward, int32_t n
   const struct zf_param *param = &forward->model->params.param[number];
   struct zf_weight matrix = matrix_weight(forward, number, noise);
   matrix.out = param->shape[0];
-  matrix.in = matrix.so = param->shape[1];
-  matrix.si = 1;
+  matrix.in = matrix.output_stride = param->shape[1];
+  matrix.input_stride = 1;
   return matrix;
 }
 
@@ -106,21 +106,21 @@ static struct zf_weight table_weight(const struct zf_forward *forward, int32_t n
 static const float *perturbed_vector(const struct zf_forward *forward, int32_t number, float *out) {
   if (number < 0) return NULL;
   const struct zf_param *param = &forward->model->params.param[number];
-  struct zf_noise noise = forward->perturb.dir;
+  struct zf_noise noise = forward->perturb.direction;
   noise.param = param->id;
-  int noisy = param->trained && forward->perturb.st.count > 1;
+  int noisy = param->trained && forward->perturb.streams.count > 1;
   zf_perturb_vec(out, param->count, param->data, param->type, 0, param->count,
-                 noisy ? &noise : NULL, &forward->perturb.st);
-  float plus = forward->model->plan.want[number].plus;
+                 noisy ? &noise : NULL, &forward->perturb.streams);
+  float plus = forward->model->plan.wanted[number].plus;
   if (plus != 0)
-    for (int64_t i = 0; i < forward->perturb.st.count * param->count; i++) out[i] += plus;
+    for (int64_t i = 0; i < forward->perturb.streams.count * param->count; i++) out[i] += plus;
   return out;
 }
 
 /* The cache of each segment is its prefix. */
 static void use_caches(struct zf_forward *forward, const struct zf_op *op,
                        const struct zf_batch *batch, int64_t kw) {
-  for (int64_t i = 0; i < batch->nseg; i++) {
+  for (int64_t i = 0; i < batch->segment_count; i++) {
     const struct zf_cache *cache = batch->cache[i];
     struct zf_segment *segment = &forward->seg[i];
     segment->prefix_keys = cache->keys + op->layer * cache->cap * kw;
@@ -133,11 +133,11 @@ static void use_caches(struct zf_forward *forward, const struct zf_op *op,
 /* Appends the keys and values of the batch, rows of `ld` floats, to the caches. */
 static void fill_caches(const struct zf_op *op, const struct zf_batch *batch, const float *keys,
                         const float *values, int64_t ld, int64_t kw) {
-  for (int64_t i = 0; i < batch->nseg; i++) {
+  for (int64_t i = 0; i < batch->segment_count; i++) {
     const struct zf_cache *cache = batch->cache[i];
-    for (int64_t j = 0; j < batch->seg[i].len; j++) {
+    for (int64_t j = 0; j < batch->segment[i].len; j++) {
       int64_t to = (op->layer * cache->cap + cache->len + j) * kw,
-              from = (batch->seg[i].start + j) * ld;
+              from = (batch->segment[i].start + j) * ld;
       memcpy(cache->keys + to, keys + from, sizeof(float) * (size_t)kw);
       memcpy(cache->values + to, values + from, sizeof(float) * (size_t)kw);
     }
@@ -150,13 +150,13 @@ static void run_attention(struct zf_forward *forward, const struct zf_op *op,
   int64_t kw = config->kv_heads * config->head_dim, qw = config->heads * config->head_dim,
           ld = forward->ld[op->src];
   const float *queries = forward->reg[op->src], *keys = queries + qw, *values = keys + kw;
-  memcpy(forward->seg, batch->seg, sizeof *batch->seg * (size_t)batch->nseg);
+  memcpy(forward->seg, batch->segment, sizeof *batch->segment * (size_t)batch->segment_count);
   if (batch->cache) use_caches(forward, op, batch, kw);
   struct zf_attention_params attention = {op->scale, op->cap, forward->model->plan.causal,
                                           op->window};
   zf_attention(forward->reg[op->dst], forward->ld[op->dst], queries, ld, keys, values, ld, batch->T,
                config->heads, config->kv_heads, config->head_dim, &attention, forward->seg,
-               batch->nseg, &forward->perturb.st, forward->scores);
+               batch->segment_count, &forward->perturb.streams, forward->scores);
   if (batch->cache) fill_caches(op, batch, keys, values, ld, kw);
 }
 
@@ -167,10 +167,10 @@ static void run_norm(struct zf_forward *forward, const struct zf_op *op, int64_t
   float *y = forward->reg[op->dst], eps = (float)forward->model->config.norm_eps;
   if (op->norm == ZF_NORM_RMS)
     zf_rmsnorm(y, forward->ld[op->dst], x, forward->ld[op->src], T, op->width, eps, weight,
-               op->width, &forward->perturb.st);
+               op->width, &forward->perturb.streams);
   else
     zf_layernorm(y, forward->ld[op->dst], x, forward->ld[op->src], T, op->width, eps, weight, bias,
-                 op->width, &forward->perturb.st);
+                 op->width, &forward->perturb.streams);
 }
 
 static void run_linear(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
@@ -180,7 +180,7 @@ static void run_linear(struct zf_forward *forward, const struct zf_op *op, int64
   (op->reuse_input ? zf_gemm_reuse
                    : zf_gemm)(forward->reg[op->dst] + op->dst_col, forward->ld[op->dst],
                               forward->reg[op->src] + op->src_col, forward->ld[op->src], T, &matrix,
-                              &forward->perturb.st, bias, op->width, op->accumulate);
+                              &forward->perturb.streams, bias, op->width, op->accumulate);
 }
 
 /* A product and the gated activation that is its only reader, chunk of columns by chunk. */
@@ -194,9 +194,10 @@ static void run_up(struct zf_forward *forward, const struct zf_op *op, int64_t T
     int64_t count = op->width - first < ZF_UP_CHUNK ? op->width - first : ZF_UP_CHUNK;
     struct zf_weight part = zf_weight_part(&matrix, first, count);
     (first || op->reuse_input ? zf_gemm_reuse : zf_gemm)(
-        up, ld, forward->reg[op->src] + op->src_col, ldx, T, &part, &forward->perturb.st,
+        up, ld, forward->reg[op->src] + op->src_col, ldx, T, &part, &forward->perturb.streams,
         bias ? bias + first : NULL, op->width, 0);
-    zf_act(gate + first, ld, up, ld, T * forward->perturb.st.count, count, (enum zf_act)op[1].act);
+    zf_act(gate + first, ld, up, ld, T * forward->perturb.streams.count, count,
+           (enum zf_act)op[1].act);
   }
 }
 
@@ -205,11 +206,11 @@ static void run_headnorm(struct zf_forward *forward, const struct zf_op *op, int
   const float *w = perturbed_vector(forward, op->weight, forward->vec_w);
   int64_t ld = forward->ld[op->src];
   if (op->norm == ZF_NORM_RMS) {
-    zf_headnorm(x, ld, T, op->heads, op->width, eps, w, op->width, &forward->perturb.st);
+    zf_headnorm(x, ld, T, op->heads, op->width, eps, w, op->width, &forward->perturb.streams);
     return;
   }
   for (int64_t i = 0; i < op->heads; i++, x += op->width)
-    zf_layernorm(x, ld, x, ld, T, op->width, eps, w, NULL, op->width, &forward->perturb.st);
+    zf_layernorm(x, ld, x, ld, T, op->width, eps, w, NULL, op->width, &forward->perturb.streams);
 }
 
 /* Adds each position's row of the table, or the same row for every token. */
@@ -221,13 +222,13 @@ static void run_table(struct zf_forward *forward, const struct zf_op *op,
   for (int64_t i = 0; i < batch->T; i++)
     forward->table_rows[i] = (by_position ? batch->pos[i] : 0) + (int32_t)op->offset;
   zf_gather(forward->reg[op->dst], forward->ld[op->dst], forward->table_rows, batch->T, &weight,
-            &forward->perturb.st, 1);
+            &forward->perturb.streams, 1);
 }
 
 static void run_op(struct zf_forward *forward, const struct zf_op *op, const struct zf_batch *batch,
                    int64_t T) {
   struct zf_noise noise;
-  const struct zf_streams *streams = &forward->perturb.st;
+  const struct zf_streams *streams = &forward->perturb.streams;
   float *src = forward->reg[op->src] + op->src_col;
   int64_t ld = forward->ld[op->src];
   switch (op->kind) {
@@ -276,7 +277,7 @@ static void run_op(struct zf_forward *forward, const struct zf_op *op, const str
 /* F = the rows of X that the batch asks for. */
 static void gather_rows(struct zf_forward *forward, const struct zf_batch *batch) {
   int64_t C = forward->model->config.hidden;
-  for (int i = 0; i < forward->perturb.st.count; i++)
+  for (int i = 0; i < forward->perturb.streams.count; i++)
     for (int64_t j = 0; j < batch->R; j++)
       memcpy(forward->reg[ZF_REG_F] + (i * batch->R + j) * forward->ld[ZF_REG_F],
              forward->reg[ZF_REG_X] + (i * batch->T + batch->row[j]) * forward->ld[ZF_REG_X],
@@ -286,7 +287,8 @@ static void gather_rows(struct zf_forward *forward, const struct zf_batch *batch
 static int check_batch(const struct zf_forward *forward, const struct zf_batch *batch,
                        int streams) {
   assert(streams <= forward->limits.streams && batch->T * streams <= forward->limits.tokens);
-  assert(batch->R * streams <= forward->limits.rows && batch->nseg <= forward->limits.segments);
+  assert(batch->R * streams <= forward->limits.rows &&
+         batch->segment_count <= forward->limits.segments);
   assert(zf_kern_nthreads() <= forward->threads);
   for (int64_t i = 0; i < batch->T; i++) {
     if (batch->id[i] < 0 || batch->id[i] >= forward->model->config.vocab)
@@ -300,7 +302,7 @@ static int check_batch(const struct zf_forward *forward, const struct zf_batch *
 }
 
 int64_t zf_batch_length(const struct zf_batch *batch, int64_t index) {
-  const struct zf_segment *segment = &batch->seg[index];
+  const struct zf_segment *segment = &batch->segment[index];
   int64_t longest = segment->prefix_len + segment->len;
   if (batch->cache) {
     const struct zf_cache *cache = batch->cache[index];
@@ -308,8 +310,8 @@ int64_t zf_batch_length(const struct zf_batch *batch, int64_t index) {
     return length > cache->full_len ? length : cache->full_len;
   }
   int64_t first = segment->prefix_len ? segment->prefix_start : segment->start;
-  for (int64_t i = 0; i < batch->nseg; i++) {
-    const struct zf_segment *other = &batch->seg[i];
+  for (int64_t i = 0; i < batch->segment_count; i++) {
+    const struct zf_segment *other = &batch->segment[i];
     int64_t length = other->prefix_len + other->len;
     if (other->prefix_len && other->prefix_start == first && length > longest) longest = length;
   }
@@ -324,8 +326,8 @@ static void place_rope_rows(struct zf_forward *forward, const struct zf_batch *b
   if (!forward->rot ||
       zf_forward_rope_length(forward->model, &forward->limits) == forward->limits.length)
     return;
-  for (int64_t i = 0; i < batch->nseg; i++) {
-    const struct zf_segment *segment = &batch->seg[i];
+  for (int64_t i = 0; i < batch->segment_count; i++) {
+    const struct zf_segment *segment = &batch->segment[i];
     int64_t length = zf_batch_length(batch, i), to = forward->limits.length + segment->start;
     if (segment->len == 0 || (double)length <= config->rope[0].original) continue;
     for (int j = 0; j < config->ropes; j++)
@@ -337,7 +339,7 @@ static void place_rope_rows(struct zf_forward *forward, const struct zf_batch *b
 
 static int begin(struct zf_forward *forward, const struct zf_batch *batch,
                  const struct zf_perturb *perturb) {
-  int rc = check_batch(forward, batch, perturb->st.count);
+  int rc = check_batch(forward, batch, perturb->streams.count);
   if (rc) return rc;
   forward->perturb = *perturb;
   forward->R = batch->R;
@@ -358,7 +360,8 @@ int zf_forward_run(struct zf_forward *forward, const struct zf_batch *batch,
     else
       run_op(forward, &plan->op[i], batch, batch->T);
   if (batch->cache)
-    for (int64_t i = 0; i < batch->nseg; i++) batch->cache[i]->len += batch->seg[i].len;
+    for (int64_t i = 0; i < batch->segment_count; i++)
+      batch->cache[i]->len += batch->segment[i].len;
   if (batch->R == 0) return 0;
   gather_rows(forward, batch);
   for (int64_t i = plan->body; i < plan->nop; i++) run_op(forward, &plan->op[i], batch, batch->R);
@@ -384,7 +387,7 @@ void zf_forward_bind(struct zf_forward *forward, enum zf_reg reg, float *data, i
   forward->ld[reg] = ld;
 }
 
-float *zf_forward_own(const struct zf_forward *forward, enum zf_reg reg) {
+float *zf_forward_register(const struct zf_forward *forward, enum zf_reg reg) {
   return forward->arena_reg[reg];
 }
 
@@ -434,7 +437,7 @@ void zf_forward_lse(struct zf_forward *forward, const int32_t *target, double *l
   int64_t ld;
   const float *x = head_input(forward, &ld),
               *bias = perturbed_vector(forward, forward->model->plan.head_bias, forward->vec_b);
-  zf_head_lse(lse, logit, x, ld, forward->R, target, &weight, &forward->perturb.st, bias,
+  zf_head_lse(lse, logit, x, ld, forward->R, target, &weight, &forward->perturb.streams, bias,
               weight.out, (float)forward->model->config.logit_cap, forward->head);
 }
 
@@ -443,18 +446,18 @@ void zf_forward_logits_at(struct zf_forward *forward, const int32_t *ids, int64_
   struct zf_noise noise;
   struct zf_weight weight = table_weight(forward, forward->model->plan.head, &noise);
   struct zf_streams one = {.count = 1};
-  int64_t ld, S = forward->perturb.st.count;
+  int64_t ld, S = forward->perturb.streams.count;
   const float *x = head_input(forward, &ld),
               *bias = perturbed_vector(forward, forward->model->plan.head_bias, forward->vec_b);
   assert(count <= forward->limits.ids);
-  zf_gather(forward->head, weight.in, ids, count, &weight, &forward->perturb.st, 0);
+  zf_gather(forward->head, weight.in, ids, count, &weight, &forward->perturb.streams, 0);
   for (int64_t i = 0; i < S; i++) {
     struct zf_weight rows = {.data = forward->head + i * count * weight.in,
                              .type = ZF_F32,
                              .out = count,
                              .in = weight.in,
-                             .so = weight.in,
-                             .si = 1,
+                             .output_stride = weight.in,
+                             .input_stride = 1,
                              .compute = weight.compute};
     float *stream_out = out + i * forward->R * count;
     zf_gemm(stream_out, count, x + i * forward->R * ld, ld, forward->R, &rows, &one, NULL, 0, 0);
@@ -471,6 +474,7 @@ void zf_forward_logits(struct zf_forward *forward, float *out) {
   int64_t ld;
   const float *x = head_input(forward, &ld),
               *bias = perturbed_vector(forward, forward->model->plan.head_bias, forward->vec_b);
-  zf_gemm(out, weight.out, x, ld, forward->R, &weight, &forward->perturb.st, bias, weight.out, 0);
-  cap_logits(forward, out, weight.out, forward->perturb.st.count * forward->R);
+  zf_gemm(out, weight.out, x, ld, forward->R, &weight, &forward->perturb.streams, bias, weight.out,
+          0);
+  cap_logits(forward, out, weight.out, forward->perturb.streams.count * forward->R);
 }

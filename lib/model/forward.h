@@ -23,8 +23,8 @@ struct zf_cache {
 struct zf_batch {
   int64_t T;
   int32_t *id, *pos; /* [T] token ids, positions in their sequences */
-  int64_t nseg;
-  struct zf_segment *seg;  /* prefix_start and prefix_len name the prefix; the pass fills
+  int64_t segment_count;
+  struct zf_segment *segment; /* prefix_start and prefix_len name the prefix; the pass fills
                             * prefix_keys and prefix_values */
   struct zf_cache **cache; /* NULL, or one for each segment: its prefix; the segment is appended */
   int64_t R;
@@ -46,7 +46,7 @@ struct zf_limits {
   int64_t length; /* of a sequence: positions, and keys of a query */
   int64_t ids;    /* ids of zf_forward_logits_at */
   int streams;
-  size_t work;             /* minimum bytes of the drivers' workspace, for callers that run other
+  size_t workspace_bytes;  /* minimum bytes of the drivers' workspace, for callers that run other
                             * products between operations (lib/back); 0: those a pass needs */
   enum zf_compute compute; /* of the products with weights */
 };
@@ -99,7 +99,7 @@ void zf_forward_op(struct zf_forward *forward, const struct zf_op *op,
 /* Binds a register to memory of the caller's, rows of `ld` floats, until zf_forward_run. */
 void zf_forward_bind(struct zf_forward *forward, enum zf_reg reg, float *data, int64_t ld);
 /* The register's memory in the arena, with the plan's width as row stride.  F and G lie in Z. */
-float *zf_forward_own(const struct zf_forward *forward, enum zf_reg reg);
+float *zf_forward_register(const struct zf_forward *forward, enum zf_reg reg);
 
 /* A parameter in the form that the kernels take: the matrix of a linear operation, or the rows of a
  * table (embeddings, head). */

@@ -25,7 +25,7 @@ static int is_up(const struct zf_plan *plan, int64_t i) {
 
 /* A pass that keeps its values for a backward pass holds all columns of `up`. */
 static int in_chunks(const struct zf_limits *limits) {
-  return !limits->work;
+  return !limits->workspace_bytes;
 }
 
 int zf_forward_fuses_up(const struct zf_plan *plan, int64_t i, const struct zf_limits *limits) {
@@ -87,7 +87,7 @@ static struct forward_layout lay_out(const struct zf_model *model, const struct 
                          : 0;
   layout.work = zf_kern_workspace_size(zf_kern_nthreads(), limits->compute,
                                        max64(limits->tokens, limits->rows), widest(model));
-  if (layout.work < limits->work) layout.work = limits->work;
+  if (layout.work < limits->workspace_bytes) layout.work = limits->workspace_bytes;
   return layout;
 }
 
@@ -118,9 +118,9 @@ static int keeps_sums(const struct zf_model *model, const struct zf_limits *limi
 
 int64_t zf_forward_untouched(const struct zf_model *model, const struct zf_limits *limits) {
   int64_t rows = max64(limits->tokens, limits->rows), in = widest(model);
-  if (limits->work)
+  if (limits->workspace_bytes)
     in = rows = max64(rows, in); /* a backward pass has products whose inputs are the tokens */
-  int sums = keeps_sums(model, limits) || limits->work;
+  int sums = keeps_sums(model, limits) || limits->workspace_bytes;
   return (int64_t)zf_kern_workspace_untouched(zf_kern_nthreads(), limits->compute, limits->streams,
                                               rows, in, sums);
 }

@@ -23,7 +23,7 @@ struct init_writer {
 static int write_tensor(void *ctx, int64_t number, FILE *file) {
   enum { CHUNK = 8192 };
   const struct init_writer *writer = ctx;
-  const struct zf_wanted_tensor *wanted = &writer->plan->want[number];
+  const struct zf_wanted_tensor *wanted = &writer->plan->wanted[number];
   struct zf_noise key = {.seed = writer->seed, .use = ZF_USE_INIT, .param = (uint32_t)number};
   int matrix = wanted->ndim == 2,
       bias = strlen(wanted->name) > 5 && !strcmp(wanted->name + strlen(wanted->name) - 5, ".bias");
@@ -43,8 +43,8 @@ static int write_tensor(void *ctx, int64_t number, FILE *file) {
 /* Fills out[] and name[], which the caller frees. */
 static int name_tensors(struct zf_st_out *out, char **name, const struct zf_plan *plan,
                         const struct zf_config *config, enum zf_dtype dtype) {
-  for (int64_t i = 0; i < plan->nwant; i++) {
-    const struct zf_wanted_tensor *wanted = &plan->want[i];
+  for (int64_t i = 0; i < plan->wanted_count; i++) {
+    const struct zf_wanted_tensor *wanted = &plan->wanted[i];
     name[i] =
         zf_asprintf("%s%s", wanted->outside_prefix ? "" : config->family->prefix[0], wanted->name);
     if (!name[i]) return ZF_ENOMEM;
@@ -57,14 +57,14 @@ static int name_tensors(struct zf_st_out *out, char **name, const struct zf_plan
 static int write_weights(const char *dir, const struct zf_config *config,
                          struct init_writer *writer, enum zf_dtype dtype) {
   const struct zf_plan *plan = writer->plan;
-  struct zf_st_out *out = zf_calloc(plan->nwant, sizeof *out);
-  char **name = zf_calloc(plan->nwant, sizeof *name),
+  struct zf_st_out *out = zf_calloc(plan->wanted_count, sizeof *out);
+  char **name = zf_calloc(plan->wanted_count, sizeof *name),
        *path = zf_path_join(dir, "model.safetensors");
   int rc = out && name && path ? name_tensors(out, name, plan, config, dtype) : ZF_ENOMEM;
   writer->out = out;
-  if (!rc) rc = zf_st_write(path, out, plan->nwant, NULL, 0, write_tensor, writer);
+  if (!rc) rc = zf_st_write(path, out, plan->wanted_count, NULL, 0, write_tensor, writer);
   if (name)
-    for (int64_t i = 0; i < plan->nwant; i++) free(name[i]);
+    for (int64_t i = 0; i < plan->wanted_count; i++) free(name[i]);
   free(name);
   free(out);
   free(path);

@@ -263,7 +263,7 @@ static int place(struct zf_model *model, struct zf_param *param,
 /* Describes parameter `number`, which the file lacks. */
 static void new_param(struct zf_model *model, int64_t number, const struct zf_model_opts *opts,
                       size_t *copies) {
-  const struct zf_wanted_tensor *wanted = &model->plan.want[number];
+  const struct zf_wanted_tensor *wanted = &model->plan.wanted[number];
   struct zf_param *param = &model->params.param[number];
   int64_t count = wanted->ndim == 2 ? wanted->shape[0] * wanted->shape[1] : wanted->shape[0];
   *param = (struct zf_param){.name = model->param_names[number],
@@ -280,8 +280,8 @@ static void new_param(struct zf_model *model, int64_t number, const struct zf_mo
 /* Describes a parameter for each wanted tensor, and reserves memory for all copies. */
 static int make_params(struct zf_model *model, const struct zf_model_opts *opts) {
   size_t copies = 0;
-  for (int64_t i = 0; i < model->plan.nwant; i++) {
-    const struct zf_wanted_tensor *wanted = &model->plan.want[i];
+  for (int64_t i = 0; i < model->plan.wanted_count; i++) {
+    const struct zf_wanted_tensor *wanted = &model->plan.wanted[i];
     const struct zf_st_tensor *tensor = model->from[i];
     if (!tensor && zf_model_may_create(model, wanted, opts)) {
       new_param(model, i, opts, &copies);
@@ -301,7 +301,7 @@ static int make_params(struct zf_model *model, const struct zf_model_opts *opts)
     if (must_copy(model, param, tensor))
       copies += zf_arena_cost(zf_dtype_bytes(param->type, param->count));
   }
-  model->params.count = model->plan.nwant;
+  model->params.count = model->plan.wanted_count;
   return zf_arena_init(&model->copies, opts->shapes ? 0 : copies);
 }
 
@@ -331,11 +331,11 @@ static int place_all(struct zf_model *model) {
 
 static int load_params(struct zf_model *model, const struct zf_model_opts *opts) {
   int rc;
-  model->from = zf_calloc(model->plan.nwant, sizeof *model->from);
-  model->params.param = zf_calloc(model->plan.nwant, sizeof *model->params.param);
+  model->from = zf_calloc(model->plan.wanted_count, sizeof *model->from);
+  model->params.param = zf_calloc(model->plan.wanted_count, sizeof *model->params.param);
   if (!model->from || !model->params.param) return ZF_ENOMEM;
-  for (int64_t i = 0; i < model->plan.nwant; i++)
-    model->from[i] = find_tensor(model, &model->plan.want[i]);
+  for (int64_t i = 0; i < model->plan.wanted_count; i++)
+    model->from[i] = find_tensor(model, &model->plan.wanted[i]);
   if ((rc = zf_model_name_head(model, opts))) return rc;
   if ((rc = make_params(model, opts))) return rc;
   if ((rc = check_globs(model, opts))) return rc;
@@ -387,7 +387,7 @@ int zf_model_reload(struct zf_model *model, const struct zf_st *from) {
 }
 
 int zf_model_trainable(const char *dir) {
-  if (!zf_gguf_named(dir) || zf_is_dir(dir)) return 0;
+  if (!zf_is_gguf_path(dir) || zf_is_dir(dir)) return 0;
   char *word = zf_shell_word(dir);
   int rc = zf_error(
       word ? ZF_EUSAGE : ZF_ENOMEM,
@@ -424,8 +424,8 @@ int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_
   if (!model->dir) goto fail;
   if (opts->ntrainable && (rc = zf_model_trainable(dir))) goto fail;
   if ((rc = zf_config_load_labels(&model->config, dir, opts->labels))) goto fail;
-  rc = zf_gguf_named(dir) && !zf_is_dir(dir) ? zf_gguf_weights(&model->st, &model->gguf, dir)
-                                             : open_directory(&model->st, dir);
+  rc = zf_is_gguf_path(dir) && !zf_is_dir(dir) ? zf_gguf_weights(&model->st, &model->gguf, dir)
+                                               : open_directory(&model->st, dir);
   if (rc) goto fail;
   zf_model_untie(model);
   model->config.headless = opts->headless && !zf_model_has_head(model);
@@ -446,7 +446,7 @@ void zf_model_free(struct zf_model *model) {
   free(model->params.param);
   free((void *)model->from);
   if (model->param_names)
-    for (int64_t i = 0; i < model->plan.nwant; i++) free(model->param_names[i]);
+    for (int64_t i = 0; i < model->plan.wanted_count; i++) free(model->param_names[i]);
   free(model->param_names);
   zf_arena_free(&model->copies);
   zf_st_free(model->st);

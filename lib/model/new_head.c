@@ -26,14 +26,14 @@ int zf_model_may_create(const struct zf_model *model, const struct zf_wanted_ten
 
 int zf_model_name_head(struct zf_model *model, const struct zf_model_opts *opts) {
   const struct zf_plan *plan = &model->plan;
-  for (int64_t i = 0; i < plan->nwant; i++)
-    model->nnew += !model->from[i] && zf_model_may_create(model, &plan->want[i], opts);
+  for (int64_t i = 0; i < plan->wanted_count; i++)
+    model->nnew += !model->from[i] && zf_model_may_create(model, &plan->wanted[i], opts);
   model->head_seed = opts->head_seed;
   if (!model->nnew) return 0;
-  model->param_names = zf_calloc(plan->nwant, sizeof *model->param_names);
+  model->param_names = zf_calloc(plan->wanted_count, sizeof *model->param_names);
   if (!model->param_names) return ZF_ENOMEM;
-  for (int64_t i = 0; i < plan->nwant; i++) {
-    const struct zf_wanted_tensor *wanted = &plan->want[i];
+  for (int64_t i = 0; i < plan->wanted_count; i++) {
+    const struct zf_wanted_tensor *wanted = &plan->wanted[i];
     model->param_names[i] = zf_asprintf(
         "%s%s", wanted->outside_prefix ? "" : model->config.family->prefix[0], wanted->name);
     if (!model->param_names[i]) return ZF_ENOMEM;
@@ -48,7 +48,7 @@ static int is_bias(const char *name) {
 
 void zf_model_create_values(const struct zf_model *model, int64_t number) {
   enum { CHUNK = 4096 };
-  const struct zf_wanted_tensor *wanted = &model->plan.want[number];
+  const struct zf_wanted_tensor *wanted = &model->plan.wanted[number];
   const struct zf_param *param = &model->params.param[number];
   struct zf_noise key = {.seed = model->head_seed, .use = ZF_USE_INIT, .param = (uint32_t)number};
   float value[CHUNK], constant = is_bias(wanted->name) ? 0.0f : 1.0f - wanted->plus;

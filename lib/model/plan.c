@@ -58,18 +58,18 @@ static void expand(char out[160], const char *name, int64_t layer, int64_t head)
 
 static int32_t add_want(struct plan_builder *builder, const char *name, int ndim, int64_t rows,
                         int64_t cols) {
-  struct zf_wanted_tensor *wanted =
-      grow(builder->plan->want, builder->plan->nwant, &builder->plan->wcap, sizeof *wanted);
+  struct zf_wanted_tensor *wanted = grow(builder->plan->wanted, builder->plan->wanted_count,
+                                         &builder->plan->wanted_cap, sizeof *wanted);
   if (!wanted) {
     builder->failed = 1;
     return -1;
   }
-  builder->plan->want = wanted;
-  wanted += builder->plan->nwant;
+  builder->plan->wanted = wanted;
+  wanted += builder->plan->wanted_count;
   *wanted = (struct zf_wanted_tensor){.ndim = ndim, .shape = {rows, cols}, .decayed = ndim == 2};
   expand(wanted->name, name, builder->layer, builder->head);
   if (ndim == 1 && rows > builder->plan->vec) builder->plan->vec = rows;
-  return (int32_t)builder->plan->nwant++;
+  return (int32_t)builder->plan->wanted_count++;
 }
 
 /* Adds the bias of the weight `name`. */
@@ -103,7 +103,7 @@ static void norm_weights(struct plan_builder *builder, struct zf_op *op, const c
   if (!builder->config->affine) return;
   op->weight = add_want(builder, name, 1, op->width, 0);
   if (!builder->failed)
-    builder->plan->want[op->weight].plus = builder->config->family->norm_plus ? 1.0f : 0.0f;
+    builder->plan->wanted[op->weight].plus = builder->config->family->norm_plus ? 1.0f : 0.0f;
   if (bias) op->bias = add_bias(builder, name, op->width);
 }
 
@@ -280,7 +280,8 @@ static void front(struct plan_builder *builder) {
 
 /* The wanted tensors from number `from` on do not have the body's prefix. */
 static void mark_outside_prefix(struct plan_builder *builder, int64_t from) {
-  for (int64_t i = from; i < builder->plan->nwant; i++) builder->plan->want[i].outside_prefix = 1;
+  for (int64_t i = from; i < builder->plan->wanted_count; i++)
+    builder->plan->wanted[i].outside_prefix = 1;
 }
 
 /* dense, activation and norm of a masked model's or a classifier's head. */
@@ -304,7 +305,7 @@ static void tail(struct plan_builder *builder) {
   if (config->embed_dim != config->hidden)
     linear(builder, names->project_out, ZF_REG_F, config->hidden, ZF_REG_G, 0, config->embed_dim, 0,
            0);
-  int64_t from = builder->plan->nwant;
+  int64_t from = builder->plan->wanted_count;
   builder->plan->head_bias = -1;
   if (config->headless) return;
   if (head->dense) transform(builder, head, config->dense_bias);
@@ -347,7 +348,7 @@ int zf_plan_build(struct zf_plan *plan, const struct zf_config *config) {
 
 void zf_plan_free(struct zf_plan *plan) {
   free(plan->op);
-  free(plan->want);
+  free(plan->wanted);
   memset(plan, 0, sizeof *plan);
 }
 

@@ -75,8 +75,8 @@ struct zf_plan {
   struct zf_op *op;
   int64_t nop, ncap;
   int64_t body; /* the first `body` operations run on all tokens, the rest on F and G */
-  struct zf_wanted_tensor *want;
-  int64_t nwant, wcap;
+  struct zf_wanted_tensor *wanted;
+  int64_t wanted_count, wanted_cap;
   int64_t width[ZF_REGS]; /* of each register's row */
   int64_t vec;            /* longest vector parameter */
   int32_t head;           /* parameter that is the output head ([outputs, embed_dim]) */

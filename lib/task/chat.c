@@ -20,12 +20,12 @@ struct zf_chat {
 int zf_text_span_add(struct zf_text_spans *spans, int64_t from, int64_t to) {
   if (spans->count == spans->cap) {
     int64_t cap = spans->cap ? 2 * spans->cap : 16;
-    struct zf_text_span *at = realloc(spans->at, (size_t)cap * sizeof *at);
+    struct zf_text_span *at = realloc(spans->span, (size_t)cap * sizeof *at);
     if (!at) return zf_error(ZF_ENOMEM, "out of memory for %lld spans", (long long)cap);
-    spans->at = at;
+    spans->span = at;
     spans->cap = cap;
   }
-  spans->at[spans->count++] = (struct zf_text_span){from, to};
+  spans->span[spans->count++] = (struct zf_text_span){from, to};
   return 0;
 }
 
@@ -109,7 +109,7 @@ static int gguf_config(json_t **out, const char *path) {
 
 /* What the checkpoint says about its template: tokenizer_config.json, or the same of a GGUF file. */
 static int read_config(json_t **out, const char *dir) {
-  if (zf_gguf_named(dir)) return gguf_config(out, dir);
+  if (zf_is_gguf_path(dir)) return gguf_config(out, dir);
   char *path = zf_path_join(dir, "tokenizer_config.json");
   if (!path) return ZF_ENOMEM;
   int rc = zf_exists(path) ? zf_json_load(out, path) : 0;
@@ -316,7 +316,7 @@ static int answer_text(const struct zf_chat *chat, const json_t *messages, const
   int rc = render_answer(chat, conversation, tools, index, out, spans);
   json_decref(conversation);
   if (rc || !answer) return rc;
-  const struct zf_text_span *span = &spans->at[0];
+  const struct zf_text_span *span = &spans->span[0];
   if (contains_in_order(out->data + span->from, (size_t)(span->to - span->from), answer)) return 0;
   return zf_error(ZF_EINVALID,
                   "message %zu: the template leaves out a part of the answer: name another "
@@ -343,7 +343,7 @@ static int whole_conversation(const struct zf_chat *chat, const json_t *messages
                               const json_t *tools, struct zf_buf *out,
                               struct zf_text_spans *spans) {
   int rc = zf_chat_render(chat, messages, tools, 0, out, spans);
-  if (rc || zf_jinja_marks(chat->jinja)) return rc;
+  if (rc || zf_jinja_has_generation(chat->jinja)) return rc;
   return mark_all(chat, messages, tools, out, spans);
 }
 

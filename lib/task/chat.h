@@ -14,7 +14,7 @@ struct zf_chat;
 /* Opens the chat template of a model.  named: one of zf_chat_names(), a .jinja file, or NULL for the
  * checkpoint's own: chat_template.jinja, else chat_template in tokenizer_config.json (of a list the entry
  * "default"); in a GGUF file the key tokenizer.chat_template.  tokens: the special tokens that the
- * template may write (zf_tok_named); copied.  ZF_EUSAGE: there is no template.  ZF_EINVALID: it does not
+ * template may write (zf_tok_special_texts); copied.  ZF_EUSAGE: there is no template.  ZF_EINVALID: it does not
  * parse. */
 int zf_chat_open(struct zf_chat **out, const char *dir, const json_t *tokens, const char *named);
 void zf_chat_free(struct zf_chat *chat);              /* takes NULL */

@@ -7,11 +7,12 @@
 #include "base/arena.h"
 #include "task/encode_internal.h"
 
-int zf_dataset_chooses(const struct zf_dataset *dataset) {
-  return zf_task_chooses(dataset->type) && !(dataset->type == ZF_TASK_LABELS && dataset->problem);
+int zf_dataset_has_options(const struct zf_dataset *dataset) {
+  return zf_task_has_options(dataset->type) &&
+         !(dataset->type == ZF_TASK_LABELS && dataset->problem);
 }
 
-int zf_task_chooses(enum zf_task_type type) {
+int zf_task_has_options(enum zf_task_type type) {
   return type == ZF_TASK_CLASSIFICATION || type == ZF_TASK_MASKED || type == ZF_TASK_LABELS;
 }
 
@@ -29,7 +30,7 @@ void zf_dataset_free(struct zf_dataset *dataset) {
   zf_ids_free(&dataset->pool);
   free(dataset->mask);
   free(dataset->seq);
-  free(dataset->ex);
+  free(dataset->example);
   free(dataset);
 }
 
@@ -85,8 +86,10 @@ void zf_dataset_shared(const struct zf_dataset *dataset, struct zf_example *exam
     shared = i;
   }
   example->shared = shared;
-  example->ask =
-      example->ask < 0 ? 0 : shared - 1 - example->ask; /* .ask was the index of the mask */
+  example->mask_distance =
+      example->mask_distance < 0
+          ? 0
+          : shared - 1 - example->mask_distance; /* .ask was the index of the mask */
   example->single = example->nseq > 1 || dataset->type == ZF_TASK_LABELS;
   for (int32_t option = 0; option < example->nseq; option++)
     if (seq[option].len - seq[option].target != 1 || seq[option].len - 1 != shared)
@@ -94,9 +97,9 @@ void zf_dataset_shared(const struct zf_dataset *dataset, struct zf_example *exam
 }
 
 int zf_dataset_keep(struct zf_dataset *dataset, const struct zf_example *example) {
-  struct zf_example *all = grown(dataset->ex, dataset->count, &dataset->cap, sizeof *all);
+  struct zf_example *all = grown(dataset->example, dataset->count, &dataset->cap, sizeof *all);
   if (!all) return ZF_ENOMEM;
-  dataset->ex = all;
+  dataset->example = all;
   all[dataset->count++] = *example;
   dataset->counts.examples++;
   if (example->nseq > dataset->options) dataset->options = example->nseq;
@@ -104,7 +107,7 @@ int zf_dataset_keep(struct zf_dataset *dataset, const struct zf_example *example
     dataset->counts.tokens += dataset->seq[example->seq + option].len;
     dataset->counts.targets += zf_seq_targets(dataset, &dataset->seq[example->seq + option]);
   }
-  dataset->counts.run += zf_example_tokens(dataset, dataset->count - 1);
+  dataset->counts.pass_tokens += zf_example_tokens(dataset, dataset->count - 1);
   return 0;
 }
 
@@ -164,14 +167,14 @@ void zf_dataset_remove(struct zf_dataset *dataset, const char *remove) {
   int64_t kept = 0;
   for (int64_t i = 0; i < dataset->count; i++) {
     if (!remove[i]) {
-      dataset->ex[kept++] = dataset->ex[i];
+      dataset->example[kept++] = dataset->example[i];
       continue;
     }
     dataset->counts.examples--;
     dataset->counts.targets -= zf_example_targets(dataset, i);
-    dataset->counts.run -= zf_example_tokens(dataset, i);
-    for (int32_t option = 0; option < dataset->ex[i].nseq; option++)
-      dataset->counts.tokens -= dataset->seq[dataset->ex[i].seq + option].len;
+    dataset->counts.pass_tokens -= zf_example_tokens(dataset, i);
+    for (int32_t option = 0; option < dataset->example[i].nseq; option++)
+      dataset->counts.tokens -= dataset->seq[dataset->example[i].seq + option].len;
   }
   dataset->count = kept;
 }
@@ -198,7 +201,7 @@ int zf_dataset_check(const struct zf_dataset *dataset, const char *what) {
 }
 
 int64_t zf_example_tokens(const struct zf_dataset *dataset, int64_t index) {
-  const struct zf_example *example = &dataset->ex[index];
+  const struct zf_example *example = &dataset->example[index];
   int64_t tokens = example->shared;
   for (int32_t option = 0; option < example->nseq; option++)
     tokens += dataset->seq[example->seq + option].len - 1 - example->shared;
@@ -227,7 +230,7 @@ int64_t zf_seq_targets(const struct zf_dataset *dataset, const struct zf_seq *se
 }
 
 int64_t zf_example_targets(const struct zf_dataset *dataset, int64_t index) {
-  const struct zf_example *example = &dataset->ex[index];
+  const struct zf_example *example = &dataset->example[index];
   int64_t targets = 0;
   for (int32_t option = 0; option < example->nseq; option++)
     targets += zf_seq_targets(dataset, &dataset->seq[example->seq + option]);
@@ -235,5 +238,5 @@ int64_t zf_example_targets(const struct zf_dataset *dataset, int64_t index) {
 }
 
 int64_t zf_example_rows(const struct zf_dataset *dataset, int64_t index) {
-  return dataset->ex[index].single ? 1 : zf_example_targets(dataset, index);
+  return dataset->example[index].single ? 1 : zf_example_targets(dataset, index);
 }

@@ -47,10 +47,10 @@ enum zf_task_type {
 
 /* Does an example of the set choose one of several options? */
 struct zf_dataset;
-int zf_dataset_chooses(const struct zf_dataset *dataset);
+int zf_dataset_has_options(const struct zf_dataset *dataset);
 
 /* Does an example of this type choose one of several options? */
-int zf_task_chooses(enum zf_task_type type);
+int zf_task_has_options(enum zf_task_type type);
 
 /* What happens to an example of more than sequence_len tokens. */
 enum zf_excess {
@@ -98,7 +98,8 @@ struct zf_example {
   int32_t label;  /* the right option; -1: options are not chosen from */
   int32_t shared; /* leading tokens that all its sequences have in common, run once */
   int32_t single; /* every option is one token behind the same prompt */
-  int32_t ask; /* single: distance of the token whose logits decide from the prompt's last token */
+  int32_t
+      mask_distance; /* single: distance of the token whose logits decide from the prompt's last token */
   int32_t file;
   int64_t line; /* of the file, 1-based */
 };
@@ -107,11 +108,12 @@ struct zf_example {
 struct zf_data_counts {
   int64_t rows, examples, truncated, dropped, split;
   int64_t masked; /* examples without any target; they are left out */
-  int64_t joined; /* rows in which a letter of the option or completion follows one of the prompt */
-  int64_t apart;  /* conversations whose answers are an example each */
-  int64_t cut;    /* tokens lost to truncation */
-  int64_t tokens, targets, run; /* run: tokens of a forward pass, shared ones once */
-  int64_t ends;                 /* targets at which generation stops: the end of a text or a turn */
+  int64_t
+      letters_meet; /* rows in which a letter of the option or completion follows one of the prompt */
+  int64_t separated;                    /* conversations whose answers are an example each */
+  int64_t cut;                          /* tokens lost to truncation */
+  int64_t tokens, targets, pass_tokens; /* run: tokens of a forward pass, shared ones once */
+  int64_t ends; /* targets at which generation stops: the end of a text or a turn */
 };
 
 /* A set that is larger than memory: rows are known by number, and only a few are encoded at a time. */
@@ -128,7 +130,7 @@ struct zf_dataset {
   enum zf_task_type type;
   enum zf_problem problem;      /* of type labels */
   struct zf_row_reader *stream; /* NULL: all examples are held; not owned */
-  struct zf_example *ex;
+  struct zf_example *example;
   int64_t count, cap;
   struct zf_seq *seq;
   int64_t nseq, seqcap;

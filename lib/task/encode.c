@@ -202,7 +202,7 @@ static int parse_templates(struct zf_encoder *encoder) {
   if (type == ZF_TASK_ALPACA) return parse_formats(encoder);
   if (type > ZF_TASK_TEXT) return 0;
   int rc = parse_texts(encoder);
-  if (rc || !zf_task_chooses(type)) return rc;
+  if (rc || !zf_task_has_options(type)) return rc;
   if ((rc = check_options(encoder->spec))) return rc;
   return type == ZF_TASK_CLASSIFICATION ? parse_options(encoder) : zf_encode_find_words(encoder);
 }
@@ -235,7 +235,7 @@ void zf_encoder_free(struct zf_encoder *encoder) {
   zf_template_free(encoder->body);
   zf_template_free(encoder->prompt);
   zf_buf_free(&encoder->text);
-  free(encoder->spans.at);
+  free(encoder->spans.span);
   zf_ids_free(&encoder->ids);
   free(encoder);
 }
@@ -249,8 +249,8 @@ static int add_part(struct zf_encoder *encoder, const json_t *row, struct zf_exa
   example.seq = dataset->nseq;
   int rc = row_sequences(encoder, row, &example, part, parts);
   if (!rc && encoder->spec->vocab)
-    rc = zf_tok_check(encoder->tok, dataset->pool.id + before, dataset->pool.count - before,
-                      encoder->spec->vocab);
+    rc = zf_tok_check_ids(encoder->tok, dataset->pool.id + before, dataset->pool.count - before,
+                          encoder->spec->vocab);
   if (!rc && *parts > 1 && dataset->stream)
     rc = zf_error(
         ZF_EINVALID,
@@ -262,8 +262,11 @@ static int add_part(struct zf_encoder *encoder, const json_t *row, struct zf_exa
 
 int zf_encoder_add(struct zf_encoder *encoder, struct zf_dataset *dataset, int32_t file,
                    struct zf_records *records, int64_t index) {
-  struct zf_example example = {
-      .nseq = 1, .label = -1, .ask = -1, .file = file, .line = zf_records_line(records, index)};
+  struct zf_example example = {.nseq = 1,
+                               .label = -1,
+                               .mask_distance = -1,
+                               .file = file,
+                               .line = zf_records_line(records, index)};
   const json_t *row = zf_records_row(records, index);
   if (!row) return ZF_EINVALID; /* the message names the line */
   encoder->dataset = dataset;
@@ -272,8 +275,8 @@ int zf_encoder_add(struct zf_encoder *encoder, struct zf_dataset *dataset, int32
   encoder->letters_meet = 0;
   int rc = add_part(encoder, row, example, 0, &parts);
   dataset->counts.rows++;
-  dataset->counts.joined += encoder->letters_meet;
-  dataset->counts.apart += !rc && parts > 0;
+  dataset->counts.letters_meet += encoder->letters_meet;
+  dataset->counts.separated += !rc && parts > 0;
   for (int64_t part = 1; part < parts; part++) {
     if (rc) break;
     rc = add_part(encoder, row, example, part, &same);

@@ -36,7 +36,8 @@ static int truncate_prompt(struct zf_encoder *encoder, struct zf_example *exampl
  * nearer to the beginning, before the last one. */
 static int truncate_whole(struct zf_encoder *encoder, struct zf_example *example, int64_t longest) {
   struct zf_dataset *dataset = encoder->dataset;
-  int64_t prompt_len = longest - 1, cut = longest - encoder->spec->sequence_len, ask = example->ask;
+  int64_t prompt_len = longest - 1, cut = longest - encoder->spec->sequence_len,
+          ask = example->mask_distance;
   int cut_after = encoder->mask >= 0 && ask >= prompt_len - 1 - ask;
   int64_t from = cut_after ? 1 : prompt_len - 1 - cut;
   if (from < 1 || (encoder->mask >= 0 && ask >= from && ask < from + cut) ||
@@ -50,7 +51,7 @@ static int truncate_whole(struct zf_encoder *encoder, struct zf_example *example
     seq->len -= (int32_t)cut;
     seq->target -= (int32_t)cut;
   }
-  if (cut_after) example->ask -= (int32_t)cut;
+  if (cut_after) example->mask_distance -= (int32_t)cut;
   dataset->counts.truncated++;
   dataset->counts.cut += cut;
   return 0;
@@ -92,7 +93,7 @@ static int fit(struct zf_encoder *encoder, struct zf_example *example, int *keep
 }
 
 static int is_end_token(const struct zf_tok *tok, int32_t id) {
-  const struct zf_ids *ends = zf_tok_ends(tok, NULL);
+  const struct zf_ids *ends = zf_tok_end_ids(tok, NULL);
   for (int64_t i = 0; i < ends->count; i++)
     if (ends->id[i] == id) return 1;
   return id == zf_tok_eos(tok) || zf_tok_is_special(tok, id);

@@ -23,9 +23,9 @@ static int64_t mark_tokens(struct zf_encoder *encoder, unsigned char *mask) {
   const struct zf_text_spans *spans = &encoder->spans;
   int64_t first = ids->count, span = 0;
   for (int64_t token = 0; token < ids->count; token++) {
-    while (span < spans->count && ids->begin[token] >= spans->at[span].to) span++;
+    while (span < spans->count && ids->begin[token] >= spans->span[span].to) span++;
     int overlaps =
-        ids->begin[token] >= 0 && span < spans->count && ids->end[token] > spans->at[span].from;
+        ids->begin[token] >= 0 && span < spans->count && ids->end[token] > spans->span[span].from;
     mask[token] = encoder->spec->train_on_inputs || overlaps;
     if (mask[token] && first == ids->count) first = token;
   }

@@ -72,7 +72,7 @@ static int find_mask(const struct zf_encoder *encoder, struct zf_example *exampl
   if (encoder->mask < 0) return 0;
   for (int64_t i = 0; i < ids->count; i++) {
     if (ids->id[i] != encoder->mask) continue;
-    example->ask = (int32_t)i;
+    example->mask_distance = (int32_t)i;
     masks++;
   }
   if (masks == 1) return 0;

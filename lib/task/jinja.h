@@ -36,7 +36,7 @@ enum zf_jinja_flags {
 struct zf_text_spans {
   struct zf_text_span {
     int64_t from, to;
-  } * at;
+  } * span;
   int64_t count, cap;
 };
 
@@ -56,7 +56,7 @@ int zf_jinja_render(const struct zf_jinja *jinja, const json_t *vars, int64_t no
  * ZF_EINVALID, also when the template is something else. */
 int zf_jinja_value(const struct zf_jinja *jinja, const json_t *vars, json_t **out);
 
-int zf_jinja_marks(const struct zf_jinja *jinja); /* does it have generation blocks? */
+int zf_jinja_has_generation(const struct zf_jinja *jinja); /* does it have generation blocks? */
 
 /* The names of all filters and tests, one line. */
 const char *zf_jinja_filters(void);

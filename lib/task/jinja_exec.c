@@ -153,12 +153,12 @@ static int exec_generation(struct zj_env *env, const struct zj_node *node) {
   if (rc || !spans) return rc;
   if (spans->count == spans->cap) {
     int64_t cap = spans->cap ? 2 * spans->cap : 16;
-    struct zf_text_span *at = realloc(spans->at, (size_t)cap * sizeof *at);
+    struct zf_text_span *at = realloc(spans->span, (size_t)cap * sizeof *at);
     if (!at) return zf_error(ZF_ENOMEM, "%s: out of memory", env->jinja->name);
-    spans->at = at;
+    spans->span = at;
     spans->cap = cap;
   }
-  spans->at[spans->count++] = (struct zf_text_span){from, (int64_t)env->out->len};
+  spans->span[spans->count++] = (struct zf_text_span){from, (int64_t)env->out->len};
   return 0;
 }
 
@@ -261,7 +261,7 @@ static int run(const struct zf_jinja *jinja, const json_t *vars, int64_t now, st
   int64_t before = zf_json_failures();
   int rc = set_vars(&env, vars);
   if (!rc) rc = value ? eval_expression(&env, &result) : zj_exec(&env, jinja->body);
-  rc = zf_json_checked(rc, before, jinja->name);
+  rc = zf_json_check_memory(rc, before, jinja->name);
   if (!rc && value) *value = json_incref(result.json);
   for (int64_t i = env.kept_count; i > 0; i--) json_decref(env.kept[i - 1]);
   free(env.kept);
@@ -339,6 +339,6 @@ void zf_jinja_free(struct zf_jinja *jinja) {
   free(jinja);
 }
 
-int zf_jinja_marks(const struct zf_jinja *jinja) {
+int zf_jinja_has_generation(const struct zf_jinja *jinja) {
   return jinja->marks;
 }

@@ -65,7 +65,7 @@ int zf_recipe_fewshot(struct zf_recipe *recipe, struct zf_records *records, int6
  * has no context. */
 struct zf_recipe_row {
   int32_t count, gold;         /* the right pair; -1: no choices */
-  int own;                     /* each pair has a context of its own; else all have context[0] */
+  int own_contexts;            /* each pair has a context of its own; else all have context[0] */
   struct zf_buf *context;      /* [own ? count : 1] */
   struct zf_buf *continuation; /* [count] with the delimiter */
   struct zf_buf *alone;        /* choices: [count] delimiter and choice, for acc_mutual_info */

@@ -276,7 +276,7 @@ static int choice_row(const struct zf_recipe *recipe, const struct recipe_parts 
                : choice_index(parts->target, parts->target_rendered, parts->choices, &gold);
   if (!rc) rc = reserve(row, count);
   if (rc) return rc;
-  row->own = recipe->choices_are_contexts;
+  row->own_contexts = recipe->choices_are_contexts;
   row->count = count;
   row->gold = (int32_t)gold;
   for (int32_t i = 0; i < count; i++)
@@ -293,7 +293,7 @@ static int text_row(const struct zf_recipe *recipe, const struct recipe_parts *p
   const char *target = json_string_value(parts->target), *counted = target;
   row->count = 1;
   row->gold = -1;
-  row->own = 0;
+  row->own_contexts = 0;
   set_joined(&row->continuation[0], "", target);
   if (recipe->output == ZF_RECIPE_LIKELIHOOD)
     return set_context(recipe, parts, &row->context[0], json_string_value(parts->text));

@@ -92,7 +92,7 @@ static int read_table(struct charsmap *charsmap, size_t len) {
   if (rc == ZF_ENOMEM) return rc;
   charsmap->replacements = (const char *)charsmap->decoded + cursor.pos;
   charsmap->replacements_len = len - cursor.pos;
-  if (!rc && zf_utf8_bad(charsmap->replacements, charsmap->replacements_len) >= 0)
+  if (!rc && zf_utf8_first_error(charsmap->replacements, charsmap->replacements_len) >= 0)
     rc = zf_error(ZF_EINVALID, "the replacements are not UTF-8");
   return rc ? zf_error_prefix(rc, "%s: precompiled_charsmap", charsmap->where) : 0;
 }

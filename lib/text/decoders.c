@@ -48,7 +48,7 @@ static int map_bytes(const void *self, struct zf_encoding *encoding, const struc
 
 static int apply_byte_level(const void *self, struct zf_encoding *encoding) {
   int rc = zf_encoding_map(encoding, map_bytes, self);
-  if (!rc && zf_utf8_bad(encoding->text.data, (size_t)encoding->text.len) >= 0) {
+  if (!rc && zf_utf8_first_error(encoding->text.data, (size_t)encoding->text.len) >= 0) {
     rc = zf_encoding_add_repaired(encoding, encoding->text.data, encoding->text.len);
     if (!rc) zf_encoding_swap_text(encoding);
   }
@@ -81,7 +81,7 @@ static int add_token(struct zf_encoding *encoding, const char *text, int64_t len
 /* Consecutive byte tokens become one token if together they are UTF-8, else each becomes U+FFFD. */
 static int put_bytes(struct zf_encoding *encoding, const struct zf_buf *bytes) {
   if (bytes->len == 0) return 0;
-  if (zf_utf8_bad(bytes->data, bytes->len) < 0)
+  if (zf_utf8_first_error(bytes->data, bytes->len) < 0)
     return add_token(encoding, bytes->data, (int64_t)bytes->len);
   for (size_t i = 0; i < bytes->len; i++) {
     int rc = add_token(encoding, "\xEF\xBF\xBD", 3);

@@ -246,7 +246,7 @@ int zf_encoding_open(struct zf_encoding *encoding, const struct zf_tok *tok, con
   zf_encoding_set_limit(encoding, (int64_t)len);
   int rc = zf_encoding_reserve(encoding, (int64_t)len + 1);
   if (rc) return rc;
-  if (track_offsets || zf_utf8_bad(text, len) >= 0) {
+  if (track_offsets || zf_utf8_first_error(text, len) >= 0) {
     rc = zf_encoding_add_repaired(encoding, text, (int64_t)len);
   } else if (len) {
     memcpy(encoding->new_text.data, text, len);

@@ -63,7 +63,7 @@ static int find_end_ids(struct zf_tok *tok, const struct model_file *files) {
     if (rc || tok->end_ids.count) return rc;
   }
   if (eos->id < 0) return 0;
-  tok->end_ids_from = eos->from;
+  tok->end_ids_from = eos->source;
   return zf_ids_add(&tok->end_ids, eos->id, 0, 0);
 }
 
@@ -252,11 +252,11 @@ int32_t zf_tok_eos(const struct zf_tok *tok) {
   return tok->special[ZF_EOS].id;
 }
 
-const struct zf_ids *zf_tok_ends(const struct zf_tok *tok, const char **from) {
+const struct zf_ids *zf_tok_end_ids(const struct zf_tok *tok, const char **from) {
   if (from) *from = tok->end_ids_from;
   return &tok->end_ids;
 }
 
-const json_t *zf_tok_named(const struct zf_tok *tok) {
+const json_t *zf_tok_special_texts(const struct zf_tok *tok) {
   return tok->special_texts;
 }

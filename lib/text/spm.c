@@ -114,7 +114,7 @@ static int read_piece(struct spm_model *spm, const struct spm_field *outer) {
   int64_t id = (int64_t)json_array_size(spm->pieces);
   int rc = read_piece_fields(outer, &text, &len, &score, &type);
   if (rc) return rc;
-  if (!len || zf_utf8_bad(text, len) >= 0 || memchr(text, 0, len) || !(score - score == 0))
+  if (!len || zf_utf8_first_error(text, len) >= 0 || memchr(text, 0, len) || !(score - score == 0))
     return zf_error(ZF_EINVALID, "piece %lld is not a text with a score", (long long)id);
   if (id == PIECES) return zf_error(ZF_EINVALID, "more than %d pieces", PIECES);
   if (json_array_append_new(spm->pieces, json_stringn(text, len)) ||

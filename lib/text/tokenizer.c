@@ -221,8 +221,8 @@ static int open_dir(struct zf_tok **out, const char *dir) {
 
 int zf_tok_open(struct zf_tok **out, const char *dir) {
   int64_t before = zf_json_failures();
-  int file = zf_gguf_named(dir) && !zf_is_dir(dir);
-  int rc = zf_json_checked(file ? open_gguf(out, dir) : open_dir(out, dir), before, dir);
+  int file = zf_is_gguf_path(dir) && !zf_is_dir(dir);
+  int rc = zf_json_check_memory(file ? open_gguf(out, dir) : open_dir(out, dir), before, dir);
   if (!rc) return 0;
   zf_tok_free(*out);
   *out = NULL;
@@ -347,7 +347,7 @@ int32_t zf_tok_id(const struct zf_tok *tok, const char *piece) {
   return zf_vocab_find(&tok->vocab, piece, (int64_t)strlen(piece));
 }
 
-int zf_tok_check(const struct zf_tok *tok, const int32_t *ids, int64_t count, int64_t vocab) {
+int zf_tok_check_ids(const struct zf_tok *tok, const int32_t *ids, int64_t count, int64_t vocab) {
   for (int64_t i = 0; i < count; i++) {
     if (ids[i] >= 0 && ids[i] < vocab) continue;
     const char *piece = zf_tok_piece(tok, ids[i]);

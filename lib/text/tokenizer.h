@@ -60,7 +60,7 @@ int64_t zf_tok_size(const struct zf_tok *tok);                  /* largest id + 
 const char *zf_tok_piece(const struct zf_tok *tok, int32_t id); /* as stored; NULL if no such id */
 int32_t zf_tok_id(const struct zf_tok *tok, const char *piece); /* -1 when absent */
 /* ZF_EINVALID if one of the ids is outside a model's vocabulary of `vocab` rows. */
-int zf_tok_check(const struct zf_tok *tok, const int32_t *ids, int64_t count, int64_t vocab);
+int zf_tok_check_ids(const struct zf_tok *tok, const int32_t *ids, int64_t count, int64_t vocab);
 int zf_tok_is_special(const struct zf_tok *tok, int32_t id);
 
 /* Special tokens by name.  In a directory, the first source that names one decides:
@@ -74,8 +74,8 @@ int zf_tok_is_special(const struct zf_tok *tok, int32_t id);
  * A GGUF file has keys for them. */
 enum zf_special { ZF_BOS, ZF_EOS, ZF_UNK, ZF_SEP, ZF_PAD, ZF_CLS, ZF_MASK, ZF_SPECIALS };
 struct zf_special_token {
-  int32_t id;       /* -1: none */
-  const char *from; /* the file or class that names it; NULL: none */
+  int32_t id;         /* -1: none */
+  const char *source; /* the file or class that names it; NULL: none */
 };
 #define ZF_TOK_GGUF "the file's keys" /* `from` in a GGUF file */
 struct zf_special_token zf_tok_special(const struct zf_tok *tok, enum zf_special which);
@@ -85,10 +85,10 @@ int32_t zf_tok_eos(const struct zf_tok *tok);
 
 /* Tokens that end a text in generation: those of generation_config.json, else of config.json, else
  * EOS; in a GGUF file, all that end a text in llama.cpp.  *from as in struct zf_special_token. */
-const struct zf_ids *zf_tok_ends(const struct zf_tok *tok, const char **from);
+const struct zf_ids *zf_tok_end_ids(const struct zf_tok *tok, const char **from);
 
 /* {"bos_token": text, ...}: the variables of a chat template. */
-const json_t *zf_tok_named(const struct zf_tok *tok);
+const json_t *zf_tok_special_texts(const struct zf_tok *tok);
 
 const char *zf_tok_type(const struct zf_tok *tok); /* "byte-level BPE", ... for display */
 

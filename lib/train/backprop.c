@@ -30,10 +30,10 @@ int zf_backprop_new(struct zf_backprop **out, struct zf_run *run) {
   *out = NULL;
   struct zf_backprop *backprop = zf_calloc(1, sizeof *backprop);
   if (!backprop) return ZF_ENOMEM;
-  enum zf_optim_rule rule = (enum zf_optim_rule)zf_method_info(run->set.method)->rule;
-  int rc = zf_back_new(&backprop->back, run->model, run->forward, run->set.first.checkpoint);
+  enum zf_optim_rule rule = (enum zf_optim_rule)zf_method_info(run->settings.method)->rule;
+  int rc = zf_back_new(&backprop->back, run->model, run->forward, run->settings.first.checkpoint);
   if (!rc) rc = zf_optim_new(&backprop->optim, backprop->back, rule);
-  if (!rc) rc = alloc_gradients(backprop, &run->lim);
+  if (!rc) rc = alloc_gradients(backprop, &run->limits);
   if (rc) {
     zf_backprop_free(backprop);
     return rc;
@@ -52,7 +52,7 @@ void zf_backprop_free(struct zf_backprop *backprop) {
 
 /* The weight of an example in the mean loss of a batch. */
 static double weight_of(const struct zf_dataset *dataset, int64_t index) {
-  if (dataset->ex[index].label >= 0 || dataset->type == ZF_TASK_LABELS) return 1;
+  if (dataset->example[index].label >= 0 || dataset->type == ZF_TASK_LABELS) return 1;
   return (double)zf_example_targets(dataset, index);
 }
 
@@ -76,15 +76,16 @@ static int run_packed(struct zf_run *run, int64_t from, int64_t to, double scale
   struct zf_packed *packed = zf_score_packed(run->scorer);
   int rc = zf_back_forward(backprop->back, &packed->batch);
   if (rc) return rc;
-  if (packed->nid) zf_back_at(backprop->back, packed->ids, packed->nid, packed->at);
-  if (packed->whole && zf_task_chooses(dataset->type))
+  if (packed->nid) zf_back_at(backprop->back, packed->ids, packed->nid, packed->logits_at);
+  if (packed->has_targets && zf_task_has_options(dataset->type))
     zf_back_lse(backprop->back, packed->target, packed->lse, packed->logit);
   zf_score_gradients(run->scorer, dataset, run->index, from, to, scale, backprop->coef,
                      backprop->slope);
-  if (packed->whole)
+  if (packed->has_targets)
     zf_back_rows(backprop->back, packed->target, backprop->coef, packed->lse, packed->logit);
   if (packed->nid) zf_back_gradient_at(backprop->back, packed->ids, packed->nid, backprop->slope);
-  zf_score_reduce(run->scorer, dataset, run->index, from, to, run->set.micro_batch, 1, run->score);
+  zf_score_reduce(run->scorer, dataset, run->index, from, to, run->settings.micro_batch, 1,
+                  run->score);
   zf_back_run(backprop->back);
   return 0;
 }
@@ -92,7 +93,7 @@ static int run_packed(struct zf_run *run, int64_t from, int64_t to, double scale
 /* Adds the losses of the micro-batch that begins at `place`, and accumulates its gradient. */
 static int run_micro_batch(double *sum, struct zf_run *run, int64_t place, double scale) {
   int64_t count;
-  int rc = zf_run_data_batch(&run->data, place, run->set.micro_batch, run->index, &count);
+  int rc = zf_run_data_batch(&run->data, place, run->settings.micro_batch, run->index, &count);
   if (rc) return rc;
   for (int64_t from = 0, to; from < count; from = to) {
     to = zf_score_pack(run->scorer, run->data.train, run->index, from, count, 0, 1);
@@ -107,8 +108,8 @@ int zf_backprop_gradient(struct zf_run *run, int64_t step, double *loss, double 
   double sum = 0, weight;
   int rc = batch_weight(&weight, run, place);
   if (rc) return rc;
-  for (int64_t i = 0; i < run->set.accumulation; i++) {
-    rc = run_micro_batch(&sum, run, place + i * run->set.micro_batch, 1 / weight);
+  for (int64_t i = 0; i < run->settings.accumulation; i++) {
+    rc = run_micro_batch(&sum, run, place + i * run->settings.micro_batch, 1 / weight);
     if (rc) return rc;
   }
   *loss = weight > 0 ? sum / weight : 0;
@@ -118,10 +119,10 @@ int zf_backprop_gradient(struct zf_run *run, int64_t step, double *loss, double 
 
 void zf_backprop_update(struct zf_run *run, int64_t step, double lr) {
   struct zf_backprop *backprop = run->backprop;
-  const struct zf_first_order *first_order = &run->set.first;
-  int momentum = run->set.method == ZF_METHOD_MOMENTUM;
+  const struct zf_first_order *first_order = &run->settings.first;
+  int momentum = run->settings.method == ZF_METHOD_MOMENTUM;
   struct zf_optim_conf conf = {.lr = lr,
-                               .decay = run->set.weight_decay,
+                               .decay = run->settings.weight_decay,
                                .beta1 = momentum ? first_order->momentum : first_order->beta1,
                                .beta2 = first_order->beta2,
                                .eps = first_order->eps,

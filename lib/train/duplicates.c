@@ -34,13 +34,13 @@ static int by_hash(const void *left, const void *right) {
 static int64_t rank_of(const struct example_keys *keys, int64_t index) {
   if (keys->rec) return index;
   if (keys->src) return keys->src->pick[index];
-  return (int64_t)keys->set->ex[index].file << 40 | keys->set->ex[index].line;
+  return (int64_t)keys->set->example[index].file << 40 | keys->set->example[index].line;
 }
 
 /* --- hashes --- */
 
 static void hash_example(XXH3_state_t *hash, const struct zf_dataset *dataset, int64_t index) {
-  const struct zf_example *example = &dataset->ex[index];
+  const struct zf_example *example = &dataset->example[index];
   XXH3_128bits_update(hash, &example->label, sizeof example->label);
   for (int32_t i = 0; i < example->nseq; i++) {
     const struct zf_seq *seq = &dataset->seq[example->seq + i];
@@ -78,7 +78,7 @@ static XXH128_hash_t hash_of(const struct example_keys *keys, int64_t index) {
   if (keys->rec)
     hash_row(keys->state, keys->rec, index);
   else if (keys->src)
-    hash_source(keys->state, keys->src->pool, keys->src->pick[index]);
+    hash_source(keys->state, keys->src->row_source, keys->src->pick[index]);
   else
     hash_example(keys->state, keys->set, index);
   return XXH3_128bits_digest(keys->state);
@@ -117,13 +117,13 @@ static void free_keys(struct example_keys *keys) {
 /* "PATH:LINE" of an example. */
 static char *place_of(const struct example_keys *keys, int64_t index) {
   if (!keys->rec && !keys->src) {
-    const struct zf_example *example = &keys->set->ex[index];
+    const struct zf_example *example = &keys->set->example[index];
     return zf_asprintf("%s:%lld", keys->set->path[example->file], (long long)example->line);
   }
   int64_t row = index;
   struct zf_records *records = keys->rec;
   if (!records) {
-    const struct zf_row_source *source = keys->src->pool;
+    const struct zf_row_source *source = keys->src->row_source;
     records = source->rec[zf_row_source_file(source, keys->src->pick[index], &row)];
   }
   return zf_asprintf("%s:%lld", records->path, (long long)zf_records_line(records, row));
@@ -147,9 +147,9 @@ static int name_pair(struct zf_duplicates *duplicates, const struct duplicate_pa
                      const struct example_keys *keys, const struct example_keys *originals) {
   duplicates->count = pair->count;
   if (!duplicates->count) return 0;
-  duplicates->copy = place_of(keys, pair->duplicate);
-  duplicates->of = place_of(originals, pair->original);
-  return duplicates->copy && duplicates->of ? 0 : ZF_ENOMEM;
+  duplicates->duplicate = place_of(keys, pair->duplicate);
+  duplicates->original = place_of(originals, pair->original);
+  return duplicates->duplicate && duplicates->original ? 0 : ZF_ENOMEM;
 }
 
 static int is_same(const struct example_keys *left, int64_t left_index,
@@ -257,7 +257,7 @@ int zf_duplicates_file(struct zf_duplicates *duplicates, struct zf_records *reco
 
 void zf_duplicates_free(struct zf_run_data *data) {
   for (int i = 0; i < ZF_DATA_PARTS; i++) {
-    free(data->duplicates[i].copy);
-    free(data->duplicates[i].of);
+    free(data->duplicates[i].duplicate);
+    free(data->duplicates[i].original);
   }
 }

@@ -23,7 +23,7 @@ const struct zf_method_info *zf_method_info(enum zf_method method) {
 
 void zf_forecast_limits(struct zf_limits *limits, const struct zf_model *model,
                         enum zf_method method) {
-  limits->work = 0;
+  limits->workspace_bytes = 0;
   if (methods[method].rule >= 0) zf_back_limits(limits, model);
 }
 
@@ -44,7 +44,8 @@ int64_t zf_forecast_weights(const struct zf_model *model, enum zf_method method)
 int zf_forecast_make(struct zf_forecast *forecast, const struct zf_model *model,
                      const struct zf_limits *limits, enum zf_method method, int checkpoint,
                      int scores, int64_t before) {
-  *forecast = (struct zf_forecast){.before = before, .weights = zf_forecast_weights(model, method)};
+  *forecast = (struct zf_forecast){.resident_before = before,
+                                   .weights = zf_forecast_weights(model, method)};
   if (methods[method].trains) forecast->trained = zf_params_bytes(&model->params, 1);
   forecast->activations = zf_forward_bytes(model, limits) - zf_forward_untouched(model, limits) +
                           zf_scorer_bytes(limits);

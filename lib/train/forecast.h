@@ -10,11 +10,11 @@ ZF_BEGIN_DECLS
 
 /* Bytes by kind.  `total` is the expected peak of resident memory. */
 struct zf_forecast {
-  int64_t before;      /* resident before the model was opened: program, tokenizer, data */
-  int64_t weights;     /* held or mapped */
-  int64_t trained;     /* of these, trained */
-  int64_t gradients;   /* of backpropagation, f32 */
-  int64_t optimizer;   /* its state, f32 */
+  int64_t resident_before; /* resident before the model was opened: program, tokenizer, data */
+  int64_t weights;         /* held or mapped */
+  int64_t trained;         /* of these, trained */
+  int64_t gradients;       /* of backpropagation, f32 */
+  int64_t optimizer;       /* its state, f32 */
   int64_t activations; /* registers of the pass, values kept for derivatives, packing, scratch */
   int64_t total;
   int64_t bound; /* total if the longest examples met in one batch; equal to total where

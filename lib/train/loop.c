@@ -29,7 +29,7 @@ void zf_loop_say(const struct train_loop *loop, const char *text) {
 /* Tokens of the step, in all streams. */
 static int64_t step_tokens(struct train_loop *loop) {
   int64_t tokens = zf_measure_tokens(loop->run, loop->step);
-  return loop->run->backprop ? tokens : 2 * tokens * loop->run->set.zo.probes;
+  return loop->run->backprop ? tokens : 2 * tokens * loop->run->settings.zo.probes;
 }
 
 static int log_metrics(struct train_loop *loop, const struct zf_step_report *report) {
@@ -61,12 +61,12 @@ static int report_step(struct train_loop *loop, double loss, double projected_gr
                                   .projected_gradient = projected_gradient,
                                   .lr = lr,
                                   .seconds = now - loop->start_time,
-                                  .left = remaining_seconds(loop, now)};
+                                  .remaining_seconds = remaining_seconds(loop, now)};
   if (now > loop->report_time)
     report.tokens_per_s =
         (double)(loop->tokens - loop->reported_tokens) / (now - loop->report_time);
   int rc = 0;
-  if (loop->step % loop->run->set.logging_steps == 0 || loop->step == loop->run->steps ||
+  if (loop->step % loop->run->settings.logging_steps == 0 || loop->step == loop->run->steps ||
       loop->step == 1) {
     rc = log_metrics(loop, &report);
     loop->report_time = now;
@@ -90,7 +90,7 @@ static int logged_step(struct train_loop *loop) {
 }
 
 static int backprop_step(struct train_loop *loop) {
-  double loss, norm, lr = zf_lr_at(&loop->run->set, loop->step, loop->run->steps);
+  double loss, norm, lr = zf_lr_at(&loop->run->settings, loop->step, loop->run->steps);
   int rc = zf_backprop_gradient(loop->run, loop->step, &loss, &norm);
   if (rc) return rc;
   loop->tokens += step_tokens(loop);
@@ -101,7 +101,7 @@ static int backprop_step(struct train_loop *loop) {
 
 static int one_step(struct train_loop *loop) {
   if (loop->run->backprop) return backprop_step(loop);
-  const struct zf_settings *settings = &loop->run->set;
+  const struct zf_settings *settings = &loop->run->settings;
   if (loop->step <= loop->history.count) return logged_step(loop);
   int rc = zf_run_estimate(loop->run, loop->step, loop->probe);
   if (rc) return rc;
@@ -171,7 +171,7 @@ static int keyframe(struct train_loop *loop) {
   if ((rc = provenance_of(loop, &provenance))) return rc;
   if ((rc = append_mark(loop, &provenance, 0))) return rc;
   if ((rc = zf_rundir_keyframe(&loop->dir, loop->run, &provenance))) return rc;
-  return zf_rundir_prune(&loop->dir, loop->run->set.save_total_limit);
+  return zf_rundir_prune(&loop->dir, loop->run->settings.save_total_limit);
 }
 
 static int checkpoint(struct train_loop *loop) {
@@ -183,7 +183,7 @@ static int checkpoint(struct train_loop *loop) {
   if (loop->log && (rc = zf_log_sync(loop->log))) return rc;
   if ((rc = provenance_of(loop, &provenance))) return rc;
   if ((rc = zf_rundir_checkpoint(&loop->dir, loop->run, name, &provenance))) return rc;
-  if ((rc = zf_rundir_prune(&loop->dir, loop->run->set.save_total_limit))) return rc;
+  if ((rc = zf_rundir_prune(&loop->dir, loop->run->settings.save_total_limit))) return rc;
   return zf_rundir_status(&loop->dir, loop->run, loop->outcome);
 }
 
@@ -218,7 +218,7 @@ static int requests(struct train_loop *loop, int *end) {
 /* Enforces memory_limit during the run, in case the forecast was too low. */
 static int check_memory(const struct train_loop *loop) {
   char have[32], limit[32];
-  int64_t max = loop->run->set.memory_limit, peak = max ? zf_peak_rss() : 0;
+  int64_t max = loop->run->settings.memory_limit, peak = max ? zf_peak_rss() : 0;
   if (peak <= max) return 0;
   return zf_error(ZF_EMEMLIMIT, "step %lld: %s are resident, and memory_limit is %s",
                   (long long)loop->step, zf_human_bytes(have, (double)peak),
@@ -231,7 +231,7 @@ static int is_due(const struct train_loop *loop, int64_t every) {
 
 /* Early stopping: *end is set after too many dev scores without a gain. */
 static void check_patience(struct train_loop *loop, int *end) {
-  int64_t patience = loop->run->set.patience;
+  int64_t patience = loop->run->settings.patience;
   char text[96];
   if (!patience || loop->scores_without_gain < patience || loop->step == loop->run->steps ||
       loop->step < loop->history.count)
@@ -244,7 +244,7 @@ static void check_patience(struct train_loop *loop, int *end) {
 }
 
 static int between_steps(struct train_loop *loop, int *end) {
-  const struct zf_settings *settings = &loop->run->set;
+  const struct zf_settings *settings = &loop->run->settings;
   int rc, last = loop->step == loop->run->steps;
   int score = loop->eval_every > 0 && (last || is_due(loop, loop->eval_every));
   if (score && !loop->dev_known && (rc = zf_loop_dev(loop))) return rc;
@@ -289,7 +289,7 @@ static int hash_config(const struct train_loop *loop, char out[33]) {
 }
 
 static int join_globs(const struct train_loop *loop, char out[ZF_LOG_GLOBS]) {
-  const struct zf_settings *settings = &loop->run->set;
+  const struct zf_settings *settings = &loop->run->settings;
   size_t total = 0;
   out[0] = 0;
   for (int64_t i = 0; i < settings->ntrainable; i++) {
@@ -307,7 +307,7 @@ static int join_globs(const struct train_loop *loop, char out[ZF_LOG_GLOBS]) {
 }
 
 int zf_loop_head(const struct train_loop *loop, struct zf_log_head *head) {
-  const struct zf_settings *settings = &loop->run->set;
+  const struct zf_settings *settings = &loop->run->settings;
   *head = (struct zf_log_head){.zo = settings->zo,
                                .decay = settings->weight_decay,
                                .trained = settings->trained_dtype,
@@ -338,8 +338,8 @@ static int create_log(struct train_loop *loop) {
 
 /* The result has the weights of the best dev score; step 0 stands for the base model. */
 static int64_t result_step(const struct train_loop *loop) {
-  return loop->run->set.load_best && loop->outcome->best_step >= 0 ? loop->outcome->best_step
-                                                                   : loop->step;
+  return loop->run->settings.load_best && loop->outcome->best_step >= 0 ? loop->outcome->best_step
+                                                                        : loop->step;
 }
 
 /* Fails where the file was overwritten while it was mapped. */
@@ -378,13 +378,13 @@ static int finish(struct train_loop *loop) {
     return rc;
   if ((rc = load_best(loop))) return rc;
   if ((rc = zf_loop_test(loop, &loop->outcome->test_end))) return rc;
-  return zf_model_save(loop->run->model, loop->dir.path, loop->run->set.save_dtype, NULL, 0);
+  return zf_model_save(loop->run->model, loop->dir.path, loop->run->settings.save_dtype, NULL, 0);
 }
 
 /* Scores the base model where metrics.jsonl has no scores of it. */
 static int score_start(struct train_loop *loop) {
   int rc = 0;
-  if (loop->step || !loop->run->set.eval_on_start) return 0;
+  if (loop->step || !loop->run->settings.eval_on_start) return 0;
   if (loop->eval_every >= 0 && !loop->dev_known) rc = zf_loop_dev(loop);
   if (!rc && !loop->test_known) rc = zf_loop_test(loop, &loop->outcome->test_start);
   loop->dev_known = 0;
@@ -429,7 +429,7 @@ static int close_run(struct train_loop *loop, int rc) {
 
 /* A run that was killed before its first step has a run.json and no log: it starts again. */
 static int check_resumable(const struct train_loop *loop) {
-  const char *dir = loop->run->set.output_dir;
+  const char *dir = loop->run->settings.output_dir;
   if (zf_rundir_has_log(dir) || zf_rundir_begun(dir)) return 0;
   return zf_conf_error(
       loop->run->conf, "output_dir",
@@ -445,11 +445,11 @@ static int open_run(struct train_loop *loop, const struct zf_train_start *start)
     return zf_error(
         ZF_EUSAGE,
         "method %s writes no step log from which a run could be resumed or forked: only mezo does",
-        zf_method_info(loop->run->set.method)->name);
+        zf_method_info(loop->run->settings.method)->name);
   if ((rc = zf_rundir_check_base(loop->run))) return rc;
   if (start->resume && (rc = check_resumable(loop))) return rc;
-  loop->created_dir = !zf_exists(loop->run->set.output_dir);
-  if ((rc = zf_rundir_lock(&loop->lock, loop->run->set.output_dir))) return rc;
+  loop->created_dir = !zf_exists(loop->run->settings.output_dir);
+  if ((rc = zf_rundir_lock(&loop->lock, loop->run->settings.output_dir))) return rc;
   if (start->fork && (rc = zf_loop_fork(loop, start))) return rc;
   if (start->resume || start->fork) {
     rc = zf_loop_resume(loop, &found);
@@ -457,7 +457,7 @@ static int open_run(struct train_loop *loop, const struct zf_train_start *start)
   }
   if (start->resume) zf_loop_say(loop, "the run has taken no step yet: it starts");
   return zf_rundir_open(&loop->dir, loop->run, loop->outcome,
-                        start->resume || loop->run->set.overwrite);
+                        start->resume || loop->run->settings.overwrite);
 }
 
 int zf_train(struct zf_run *run, const struct zf_train_start *start,
@@ -469,18 +469,18 @@ int zf_train(struct zf_run *run, const struct zf_train_start *start,
                             .lock = -1,
                             .dir = {.metrics = -1}};
   *outcome = (struct zf_outcome){.status = "running", .best_step = -1};
-  loop.best_metric =
-      run->set.best >= 0 ? (enum zf_best)run->set.best : zf_best_of(&run->set.train[0].spec);
+  loop.best_metric = run->settings.best >= 0 ? (enum zf_best)run->settings.best
+                                             : zf_best_of(&run->settings.train[0].spec);
   zf_energy_init(&loop.energy);
-  loop.tuner.threads = run->set.threads ? 1 : zf_kern_nthreads();
-  loop.eval_every = run->set.eval_steps ? run->set.eval_steps : (run->steps + 4) / 5;
+  loop.tuner.threads = run->settings.threads ? 1 : zf_kern_nthreads();
+  loop.eval_every = run->settings.eval_steps ? run->settings.eval_steps : (run->steps + 4) / 5;
   int rc = open_run(&loop, start);
   if (rc) {
     zf_log_close(loop.log);
     zf_rundir_close(&loop.dir);
     zf_history_free(&loop.history);
     zf_rundir_unlock(&loop.lock);
-    if (loop.created_dir) rmdir(run->set.output_dir); /* fails where it is not empty */
+    if (loop.created_dir) rmdir(run->settings.output_dir); /* fails where it is not empty */
     return rc;
   }
   rc = run_loop(&loop);

@@ -9,9 +9,9 @@ struct zf_step_report {
   double loss;               /* mean of both sides, mean over probes */
   double projected_gradient; /* root mean square over probes; backpropagation: gradient norm */
   double lr;
-  double seconds;      /* since the start, evaluation included */
-  double left;         /* estimated seconds of the remaining steps and scores */
-  double tokens_per_s; /* over the last steps, tokens of all streams */
+  double seconds;           /* since the start, evaluation included */
+  double remaining_seconds; /* estimated seconds of the remaining steps and scores */
+  double tokens_per_s;      /* over the last steps, tokens of all streams */
 };
 
 struct zf_eval_report {

@@ -22,7 +22,7 @@
 enum { METRICS_LIMIT = 1 << 30 };
 
 static char *run_path(const struct train_loop *loop, const char *name) {
-  return zf_path_join(loop->run->set.output_dir, name);
+  return zf_path_join(loop->run->settings.output_dir, name);
 }
 
 /* --- check that it is the same run --- */
@@ -39,7 +39,7 @@ static int explain_config(const struct train_loop *loop) {
   if (!rc) key = zf_conf_differs(old, loop->run->conf, &was, &is);
   if (rc) {
     zf_error_prefix(ZF_EUSAGE, "the settings are not those of the run in %s",
-                    loop->run->set.output_dir);
+                    loop->run->settings.output_dir);
   } else if (key) {
     zf_conf_error(loop->run->conf, key,
                   "cannot resume: '%s' was %s when the run began and is %s ('zoft validate --keys' "
@@ -195,13 +195,13 @@ static void say_state(void *ctx, const char *text) {
 /* Makes checkpoints/best hold the weights of the best dev score, by replay where it does not. */
 static int restore_best(struct train_loop *loop) {
   int64_t best = loop->outcome->best_step;
-  if (!loop->run->set.load_best || best <= 0) return 0;
+  if (!loop->run->settings.load_best || best <= 0) return 0;
   char *path = run_path(loop, "checkpoints/best");
   int rc = path ? zf_provenance_load(loop->run->model, path, &loop->history, best) : ZF_ENOMEM;
   free(path);
   if (!rc || rc == ZF_ENOMEM) return rc;
   zf_error_clear();
-  rc = zf_replay_to(loop->run->model, &loop->history, loop->run->set.output_dir, best, NULL,
+  rc = zf_replay_to(loop->run->model, &loop->history, loop->run->settings.output_dir, best, NULL,
                     say_state, loop);
   return rc ? rc : zf_loop_keep_best(loop, best);
 }
@@ -211,8 +211,8 @@ static int restore(struct train_loop *loop) {
   replay_watch(loop);
   int rc = restore_best(loop);
   if (rc) return rc;
-  rc = zf_replay_to(loop->run->model, &loop->history, loop->run->set.output_dir, loop->step, &from,
-                    say_state, loop);
+  rc = zf_replay_to(loop->run->model, &loop->history, loop->run->settings.output_dir, loop->step,
+                    &from, say_state, loop);
   if (rc) return rc;
   struct zf_buf buf = {0};
   zf_buf_printf(&buf, "resuming after step %lld: weights of step %lld by replay from %s%lld",
@@ -286,7 +286,7 @@ static int resume_log(struct train_loop *loop, const char *path) {
 int zf_loop_resume(struct train_loop *loop, int *found) {
   char *path = run_path(loop, "metrics.jsonl");
   if (!path) return ZF_ENOMEM;
-  *found = zf_rundir_has_log(loop->run->set.output_dir);
+  *found = zf_rundir_has_log(loop->run->settings.output_dir);
   int rc = *found ? resume_log(loop, path) : check_no_metrics(path);
   free(path);
   return rc;
@@ -364,14 +364,14 @@ static int create_branch(struct train_loop *loop, const struct zf_history *histo
                          const struct zf_log_head *now, int64_t step) {
   char *fresh = run_path(loop, "steps.log.new"), *path = run_path(loop, "steps.log");
   int rc = fresh && path
-               ? zf_rundir_open(&loop->dir, loop->run, loop->outcome, loop->run->set.overwrite)
+               ? zf_rundir_open(&loop->dir, loop->run, loop->outcome, loop->run->settings.overwrite)
                : ZF_ENOMEM;
   zf_rundir_close(&loop->dir);
   if (!rc) rc = copy_metrics(loop, history);
   if (!rc) rc = copy_log(history, now, step, fresh);
   if (!rc && rename(fresh, path))
     rc = zf_error(ZF_EIO, "%s: cannot rename: %s", path, strerror(errno));
-  if (!rc) rc = zf_sync_dir(loop->run->set.output_dir);
+  if (!rc) rc = zf_sync_dir(loop->run->settings.output_dir);
   free(fresh);
   free(path);
   return rc;

@@ -88,7 +88,7 @@ int zf_loop_dev(struct train_loop *loop) {
   int best = zf_loop_add_dev(loop, &metrics);
   report_eval(loop, "dev", &metrics, best);
   /* The weights of step 0 are the base model's, which are on disk already. */
-  if (!best || !loop->run->set.load_best || loop->step == 0) return 0;
+  if (!best || !loop->run->settings.load_best || loop->step == 0) return 0;
   return zf_loop_keep_best(loop, loop->step);
 }
 

@@ -8,7 +8,7 @@ enum { FIRST_STEPS = 10 }; /* without a setting, the limit is four times their m
 
 void zf_loop_sums(const struct train_loop *loop, const struct zf_zo_probe *probe, double *loss,
                   double *square) {
-  int probes = loop->run->set.zo.probes;
+  int probes = loop->run->settings.zo.probes;
   *loss = *square = 0;
   for (int i = 0; i < probes; i++) {
     *loss += 0.5 * (probe[i].plus + probe[i].minus) / probes;
@@ -17,7 +17,7 @@ void zf_loop_sums(const struct train_loop *loop, const struct zf_zo_probe *probe
 }
 
 int zf_loop_watch(struct train_loop *loop, double loss, double square) {
-  const struct zf_settings *settings = &loop->run->set;
+  const struct zf_settings *settings = &loop->run->settings;
   if (!isfinite(loss) || !isfinite(square))
     return zf_error(ZF_EDIVERGED,
                     "step %lld: the loss is not a finite number: a smaller learning_rate "

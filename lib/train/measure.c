@@ -22,14 +22,14 @@ static int mezo_step(struct zf_run *run, int64_t step, double lr, double *loss) 
   if (rc) return rc;
   zf_run_update(run, step, probe, lr);
   *loss = 0;
-  for (int i = 0; i < run->set.zo.probes; i++)
-    *loss += 0.5 * (probe[i].plus + probe[i].minus) / run->set.zo.probes;
+  for (int i = 0; i < run->settings.zo.probes; i++)
+    *loss += 0.5 * (probe[i].plus + probe[i].minus) / run->settings.zo.probes;
   return 0;
 }
 
 int zf_measure_step(struct zf_run *run, int64_t step, double *loss) {
-  double norm, lr = zf_lr_at(&run->set, step, run->steps);
-  if (!zf_method_info(run->set.method)->trains) {
+  double norm, lr = zf_lr_at(&run->settings, step, run->steps);
+  if (!zf_method_info(run->settings.method)->trains) {
     struct zf_perturb none = zf_perturb_none();
     return zf_run_batch_loss(run, (step - 1) * run->batch, &none, loss);
   }
@@ -70,7 +70,7 @@ static int measure_steps(struct zf_measure *measure, struct measured_steps *meas
 static int take_largest_steps(struct zf_run *run) {
   for (int i = 0; i < 2; i++) {
     double ignored;
-    int rc = run->heaviest[i] ? zf_measure_step(run, run->heaviest[i], &ignored) : 0;
+    int rc = run->largest_steps[i] ? zf_measure_step(run, run->largest_steps[i], &ignored) : 0;
     if (rc) return rc;
   }
   return 0;
@@ -89,7 +89,7 @@ int zf_measure_run(struct zf_measure *measure, struct zf_run *run, int64_t steps
   measure->seconds = spread_of(measured.seconds, steps);
   measure->joules =
       measured.energy.count ? spread_of(measured.joules, steps) : (struct zf_spread){-1, 0};
-  snprintf(measure->why, sizeof measure->why, "%s", measured.energy.why);
+  snprintf(measure->why, sizeof measure->why, "%s", measured.energy.reason);
   free(measured.seconds);
   return rc;
 }

@@ -24,12 +24,12 @@ void zf_order_shuffle(int64_t *order, int64_t count, uint64_t seed, int64_t step
 
 int zf_order_new(struct zf_order *order, int64_t count, uint64_t seed) {
   *order = (struct zf_order){.count = count, .seed = seed, .epoch = -1};
-  order->at = zf_calloc(count, sizeof *order->at);
-  return order->at ? 0 : ZF_ENOMEM;
+  order->example_at = zf_calloc(count, sizeof *order->example_at);
+  return order->example_at ? 0 : ZF_ENOMEM;
 }
 
 void zf_order_free(struct zf_order *order) {
-  free(order->at);
+  free(order->example_at);
   free(order->group);
   free(order->member);
   free(order->perm);
@@ -102,17 +102,17 @@ static void fill_slots(struct zf_order *order, int64_t epoch) {
   }
   for (int64_t i = 0; i < order->count; i++) {
     int64_t group = 0;
-    while (order->at[i] >= order->group[group].slots) group++;
-    order->at[i] = next_of(order, group);
+    while (order->example_at[i] >= order->group[group].slots) group++;
+    order->example_at[i] = next_of(order, group);
   }
 }
 
 int64_t zf_order_at(struct zf_order *order, int64_t place) {
   int64_t epoch = place / order->count;
   if (epoch != order->epoch) {
-    zf_order_shuffle(order->at, order->count, order->seed, epoch, ZF_SHUFFLE_EPOCH);
+    zf_order_shuffle(order->example_at, order->count, order->seed, epoch, ZF_SHUFFLE_EPOCH);
     if (order->ngroup) fill_slots(order, epoch);
     order->epoch = epoch;
   }
-  return order->at[place % order->count];
+  return order->example_at[place % order->count];
 }

@@ -23,9 +23,9 @@ ZF_BEGIN_DECLS
 struct zf_order {
   int64_t count;
   uint64_t seed;
-  int64_t epoch;  /* the epoch that `at` holds; -1: none yet */
-  int64_t *at;    /* [count] example at each place of the epoch */
-  int64_t ngroup; /* 0: no weights */
+  int64_t epoch;       /* the epoch that `at` holds; -1: none yet */
+  int64_t *example_at; /* [count] example at each place of the epoch */
+  int64_t ngroup;      /* 0: no weights */
   struct zf_order_group *group;
   int64_t *member; /* [count] examples sorted by group */
   int64_t *perm;   /* [count] current permutation of each group */

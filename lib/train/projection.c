@@ -38,8 +38,8 @@ static double time_product(float *y, const float *x, const float *w,
                              .type = ZF_F32,
                              .out = shape->outputs,
                              .in = shape->inputs,
-                             .so = shape->inputs,
-                             .si = 1,
+                             .output_stride = shape->inputs,
+                             .input_stride = 1,
                              .compute = compute};
   struct zf_streams one = {.count = 1};
   double best = 1e9;
@@ -82,7 +82,7 @@ static double operations_per_second(const struct zf_run *run, const struct produ
   for (int i = 0; i < count; i++) {
     double times = (double)shape[i].times;
     work += 2 * times * (double)(rows * shape[i].inputs * shape[i].outputs);
-    seconds += times * time_product(y, x, w, &shape[i], rows, run->set.compute);
+    seconds += times * time_product(y, x, w, &shape[i], rows, run->settings.compute);
   }
   return work / seconds;
 }
@@ -91,7 +91,7 @@ int zf_calibrate(struct zf_calibration *calibration, const struct zf_run *run) {
   enum { BIG = 1 << 22 };
   struct product_shape shape[SHAPES];
   int count = shapes_of(shape, run->model);
-  int64_t rows = run->lim.tokens < ROWS ? run->lim.tokens : ROWS;
+  int64_t rows = run->limits.tokens < ROWS ? run->limits.tokens : ROWS;
   int64_t max_inputs = 1, max_outputs = 1, max_weights = BIG;
   for (int i = 0; i < count; i++) {
     int64_t weights = shape[i].inputs * shape[i].outputs;
@@ -99,7 +99,7 @@ int zf_calibrate(struct zf_calibration *calibration, const struct zf_run *run) {
     if (shape[i].outputs > max_outputs) max_outputs = shape[i].outputs;
     if (weights > max_weights) max_weights = weights;
   }
-  size_t work = zf_kern_workspace_size(zf_kern_nthreads(), run->set.compute, rows, max_inputs);
+  size_t work = zf_kern_workspace_size(zf_kern_nthreads(), run->settings.compute, rows, max_inputs);
   float *x = zf_calloc(rows * max_inputs, sizeof *x), *w = zf_calloc(max_weights, sizeof *w);
   float *y = zf_calloc(rows * max_outputs > BIG ? rows * max_outputs : BIG, sizeof *y);
   struct zf_arena arena = {0};
@@ -110,7 +110,7 @@ int zf_calibrate(struct zf_calibration *calibration, const struct zf_run *run) {
     calibration->product = operations_per_second(run, shape, count, rows, x, w, y);
     calibration->attention =
         0.4 * calibration->product; /* short sums, packing for each head, exp */
-    if (run->set.compute != ZF_COMPUTE_F32) calibration->attention *= 0.5;
+    if (run->settings.compute != ZF_COMPUTE_F32) calibration->attention *= 0.5;
     calibration->bytes = bytes_per_second(w, y, BIG);
     calibration->noise = noise_per_second(w, BIG);
   }
@@ -160,8 +160,8 @@ static struct pass_work work_on(const struct zf_run *run, const struct zf_datase
   for (int64_t i = 0; i < dataset->count; i++) {
     tokens += (double)zf_example_tokens(dataset, i) / count;
     rows += (double)zf_example_rows(dataset, i) / count;
-    length += (double)dataset->seq[dataset->ex[i].seq].len / count;
-    single += dataset->ex[i].single;
+    length += (double)dataset->seq[dataset->example[i].seq].len / count;
+    single += dataset->example[i].single;
   }
   double columns =
       single == dataset->count ? (double)dataset->options : (double)run->model->config.vocab;
@@ -194,7 +194,8 @@ double zf_projection_step(const struct zf_calibration *calibration, const struct
   struct pass_work work = work_on(run, run->data.train, (double)run->batch);
   double forward = seconds_of(calibration, &work);
   double trained = (double)zf_params_count(&run->model->params, 1);
-  double probes = (double)run->set.zo.probes, micro_batches = (double)run->set.accumulation;
+  double probes = (double)run->settings.zo.probes,
+         micro_batches = (double)run->settings.accumulation;
   if (method == ZF_METHOD_INFERENCE) return forward;
   if (method == ZF_METHOD_MEZO)
     return 2 * probes * forward + probes * (micro_batches + 1) * trained / calibration->noise +
@@ -209,19 +210,19 @@ int zf_projection_shape(struct zf_forecast *forecast, struct zf_run *run, enum z
                         int checkpoint, int64_t batch, int64_t length, enum zf_dtype dtype) {
   int streams = zf_method_info(method)->streams;
   int64_t tokens = batch * length * streams;
-  int lm = !zf_task_chooses(run->data.train->type);
+  int lm = !zf_task_has_options(run->data.train->type);
   struct zf_limits limits = {.tokens = tokens,
                              .rows = lm ? tokens : batch * streams * run->data.train->options,
                              .segments = batch * (lm ? 2 : 1 + run->data.train->options),
                              .length = length,
-                             .ids = run->lim.ids,
+                             .ids = run->limits.ids,
                              .streams = streams,
-                             .compute = run->set.compute};
+                             .compute = run->settings.compute};
   zf_forecast_limits(&limits, run->model, method);
   for (int64_t i = 0; i < run->model->params.count; i++)
     if (run->model->params.param[i].trained) run->model->params.param[i].type = dtype;
   return zf_forecast_make(forecast, run->model, &limits, method, checkpoint, !lm,
-                          run->forecast.before);
+                          run->forecast.resident_before);
 }
 
 /* Search for the largest batch, or (by_length) length; the other one is fixed. */

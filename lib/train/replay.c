@@ -27,7 +27,7 @@ void zf_provenance_pairs(struct zf_provenance_text *text, const struct zf_proven
 }
 
 static const char *metadata(const struct zf_st *st, const char *key) {
-  for (int64_t i = 0; i < st->nmetadata; i++)
+  for (int64_t i = 0; i < st->metadata_count; i++)
     if (!strcmp(st->metadata[2 * i], key)) return st->metadata[2 * i + 1];
   return "";
 }

@@ -19,12 +19,13 @@ struct run_source {
 
 static int open_data(struct zf_run *run, const char *dir, const struct zf_config *config,
                      const struct run_source *from) {
-  if (from->make) return from->make(from->ctx, &run->data, &run->set, config);
+  if (from->make) return from->make(from->ctx, &run->data, &run->settings, config);
   int rc = zf_tok_open(&run->tok, dir);
-  if (!rc && run->set.train[0].spec.type == ZF_TASK_CHAT)
-    rc = zf_chat_open(&run->set.chat, dir, zf_tok_named(run->tok), run->set.chat_template);
-  run->set.vocab = config->vocab;
-  if (!rc) rc = zf_run_data_open(&run->data, &run->set, run->tok, config->context, from->want);
+  if (!rc && run->settings.train[0].spec.type == ZF_TASK_CHAT)
+    rc = zf_chat_open(&run->settings.chat, dir, zf_tok_special_texts(run->tok),
+                      run->settings.chat_template);
+  run->settings.vocab = config->vocab;
+  if (!rc) rc = zf_run_data_open(&run->data, &run->settings, run->tok, config->context, from->want);
   return rc;
 }
 
@@ -36,7 +37,7 @@ static enum zf_problem problem_of(const struct zf_data_spec *spec, const struct 
 
 /* Resolves the problem and the number of labels of type labels. */
 static int resolve_labels(struct zf_run *run, const struct zf_config *config) {
-  struct zf_settings *settings = &run->set;
+  struct zf_settings *settings = &run->settings;
   struct zf_data_file *set[] = {settings->train, settings->val, settings->test};
   int64_t count[] = {settings->ntrain, settings->nval, settings->ntest};
   if (!settings->ntrain || settings->train[0].spec.type != ZF_TASK_LABELS) return 0;
@@ -61,7 +62,7 @@ static int resolve_labels(struct zf_run *run, const struct zf_config *config) {
 
 static struct zf_model_opts model_opts(const struct zf_run *run, const struct run_source *from,
                                        int train) {
-  const struct zf_settings *settings = &run->set;
+  const struct zf_settings *settings = &run->settings;
   struct zf_model_opts opts = {.dtype = settings->dtype,
                                .trained = (enum zf_dtype)settings->trained_dtype,
                                .trainable = train ? settings->trainable : NULL,
@@ -78,24 +79,25 @@ static struct zf_model_opts model_opts(const struct zf_run *run, const struct ru
 /* Opens data and model of the directory `dir`. */
 static int open_parts(struct zf_run *run, const char *dir, const struct run_source *from) {
   struct zf_config config;
-  int rc, train = (from->want & ZF_WANT_TRAIN) && zf_method_info(run->set.method)->trains;
+  int rc, train = (from->want & ZF_WANT_TRAIN) && zf_method_info(run->settings.method)->trains;
   if (train && (rc = zf_model_trainable(dir))) return rc;
   if ((rc = zf_config_load(&config, dir))) return rc;
   if ((rc = resolve_labels(run, &config))) return rc;
   if ((rc = open_data(run, dir, &config, from))) return rc;
-  zf_trim(); /* the forecast does not count the files' rows, which are freed */
-  run->forecast.before = zf_rss();
+  zf_trim_heap(); /* the forecast does not count the files' rows, which are freed */
+  run->forecast.resident_before = zf_rss();
   struct zf_model_opts opts = model_opts(run, from, train);
   if (!from->make && (rc = zf_sidecars_hash(run->files_hash, dir))) return rc;
   if ((rc = zf_model_open(&run->model, dir, &opts))) return rc;
   /* The result has the template of the training data, also where the base model has another. */
-  if (!run->set.chat || !run->set.chat_template || from->shapes) return 0;
-  return zf_sidecars_set(&run->model->sidecars, "chat_template.jinja", zf_chat_text(run->set.chat));
+  if (!run->settings.chat || !run->settings.chat_template || from->shapes) return 0;
+  return zf_sidecars_set(&run->model->sidecars, "chat_template.jinja",
+                         zf_chat_text(run->settings.chat));
 }
 
 static int open_model(struct zf_run *run, const struct run_source *from) {
   char *dir = NULL;
-  int rc = zf_model_find(&dir, run->set.base_model);
+  int rc = zf_model_find(&dir, run->settings.base_model);
   if (!rc) rc = open_parts(run, dir, from);
   free(dir);
   return rc;
@@ -107,7 +109,7 @@ enum { MAX_EXAMPLES = 1 << 22 }; /* the forecast of a run with more examples is 
 
 static struct zf_batch_load load_of(struct zf_run *run, int64_t place) {
   struct zf_batch_load sum = {0};
-  for (int64_t i = 0; i < run->set.micro_batch; i++)
+  for (int64_t i = 0; i < run->settings.micro_batch; i++)
     zf_batch_load_add(&sum, run->data.train, zf_order_at(&run->data.order, place + i));
   return sum;
 }
@@ -118,10 +120,10 @@ static void find_load(struct zf_run *run) {
   struct zf_batch_load max = {0};
   int64_t places = run->steps * run->batch;
   if (!run->data.train || run->data.train->stream || run->steps > MAX_EXAMPLES / run->batch) return;
-  for (int64_t place = 0; place < places; place += run->set.micro_batch) {
+  for (int64_t place = 0; place < places; place += run->settings.micro_batch) {
     struct zf_batch_load load = load_of(run, place);
-    if (load.tokens > max.tokens) run->heaviest[0] = place / run->batch + 1;
-    if (load.rows > max.rows) run->heaviest[1] = place / run->batch + 1;
+    if (load.tokens > max.tokens) run->largest_steps[0] = place / run->batch + 1;
+    if (load.rows > max.rows) run->largest_steps[1] = place / run->batch + 1;
     max = zf_batch_load_max(max, load);
   }
   run->load = max;
@@ -141,9 +143,9 @@ static struct zf_limits limits_of(const struct zf_run *run, enum zf_method metho
   }
   struct zf_limits limits = known && known->tokens
                                 ? zf_score_limits_known(set, 3, known, streams)
-                                : zf_score_limits(set, 3, run->set.micro_batch, streams);
-  limits.compute = run->set.compute;
-  if (zf_method_info(method)->rule >= 0 && method != run->set.method &&
+                                : zf_score_limits(set, 3, run->settings.micro_batch, streams);
+  limits.compute = run->settings.compute;
+  if (zf_method_info(method)->rule >= 0 && method != run->settings.method &&
       limits.compute == ZF_COMPUTE_INT8)
     limits.compute = ZF_COMPUTE_BF16; /* backpropagation has no int8 */
   if (run->data.train) zf_forecast_limits(&limits, run->model, method);
@@ -153,10 +155,10 @@ static struct zf_limits limits_of(const struct zf_run *run, enum zf_method metho
 static int forecast_for(struct zf_forecast *forecast, const struct zf_run *run,
                         enum zf_method method, int checkpoint, const struct zf_batch_load *known) {
   struct zf_limits limits = limits_of(run, method, known);
-  int scores =
-      !run->data.train || run->data.dev || run->data.test || zf_task_chooses(run->data.train->type);
+  int scores = !run->data.train || run->data.dev || run->data.test ||
+               zf_task_has_options(run->data.train->type);
   return zf_forecast_make(forecast, run->model, &limits, method, checkpoint, scores,
-                          run->forecast.before);
+                          run->forecast.resident_before);
 }
 
 int zf_run_forecast(struct zf_forecast *forecast, const struct zf_run *run, enum zf_method method,
@@ -170,8 +172,8 @@ int zf_run_forecast(struct zf_forecast *forecast, const struct zf_run *run, enum
 }
 
 static int make_forecast(struct zf_run *run) {
-  enum zf_method method = run->data.train ? run->set.method : ZF_METHOD_INFERENCE;
-  int rc = zf_run_forecast(&run->forecast, run, method, run->set.first.checkpoint);
+  enum zf_method method = run->data.train ? run->settings.method : ZF_METHOD_INFERENCE;
+  int rc = zf_run_forecast(&run->forecast, run, method, run->settings.first.checkpoint);
   /* Reading the data may have taken more memory than the run will. */
   if (run->forecast.total < zf_peak_rss()) run->forecast.total = zf_peak_rss();
   if (run->forecast.bound < run->forecast.total) run->forecast.bound = run->forecast.total;
@@ -180,16 +182,16 @@ static int make_forecast(struct zf_run *run) {
 
 static int check_memory(const struct zf_run *run) {
   char limit[32], total[32];
-  if (!run->set.memory_limit || run->forecast.total <= run->set.memory_limit) return 0;
+  if (!run->settings.memory_limit || run->forecast.total <= run->settings.memory_limit) return 0;
   return zf_error(ZF_EMEMLIMIT,
                   "memory_limit is %s and the run is forecast to need %s: a smaller "
                   "micro_batch_size or sequence_len needs less",
-                  zf_human_bytes(limit, (double)run->set.memory_limit),
+                  zf_human_bytes(limit, (double)run->settings.memory_limit),
                   zf_human_bytes(total, (double)run->forecast.total));
 }
 
 static void count_steps(struct zf_run *run) {
-  const struct zf_settings *settings = &run->set;
+  const struct zf_settings *settings = &run->settings;
   run->batch = settings->micro_batch * settings->accumulation;
   run->steps = settings->max_steps;
   if (run->steps || !run->data.train) return;
@@ -200,19 +202,19 @@ static void count_steps(struct zf_run *run) {
 
 /* Everything that a forecast needs. */
 static int open_shapes(struct zf_run *run, const struct run_source *from) {
-  int rc = from->make ? zf_settings_fill_step(&run->set, run->conf)
-                      : zf_settings_fill(&run->set, run->conf);
+  int rc = from->make ? zf_settings_fill_step(&run->settings, run->conf)
+                      : zf_settings_fill(&run->settings, run->conf);
   if (rc) return rc;
   if (from->want & ZF_WANT_UNLABELLED)
-    for (int64_t i = 0; i < run->set.ntest; i++) run->set.test[i].spec.unlabelled = 1;
-  zf_kern_threads(run->set.threads ? run->set.threads : zf_cpu_cores());
+    for (int64_t i = 0; i < run->settings.ntest; i++) run->settings.test[i].spec.unlabelled = 1;
+  zf_kern_threads(run->settings.threads ? run->settings.threads : zf_cpu_cores());
   if ((rc = open_model(run, from))) return rc;
   const struct zf_dataset *set[] = {run->data.train, run->data.dev, run->data.test};
   for (int i = 0; i < 3; i++)
     if (set[i] && (rc = zf_score_check(run->model, set[i]))) return rc;
   count_steps(run);
   find_load(run);
-  run->lim = limits_of(run, run->set.method, &run->load);
+  run->limits = limits_of(run, run->settings.method, &run->load);
   return make_forecast(run);
 }
 
@@ -220,13 +222,13 @@ static int open_shapes(struct zf_run *run, const struct run_source *from) {
 static int open_passes(struct zf_run *run, const struct run_source *from) {
   int rc;
   if ((rc = check_memory(run))) return rc;
-  if ((rc = zf_forward_new(&run->forward, run->model, &run->lim))) return rc;
-  if ((rc = zf_scorer_new(&run->scorer, run->forward, &run->lim))) return rc;
+  if ((rc = zf_forward_new(&run->forward, run->model, &run->limits))) return rc;
+  if ((rc = zf_scorer_new(&run->scorer, run->forward, &run->limits))) return rc;
   if (!from->make && (rc = zf_model_hash(run->model, run->base_hash))) return rc;
-  run->index = zf_calloc(run->set.micro_batch, sizeof *run->index);
-  run->score = zf_calloc(ZF_MAXSTREAM * run->set.micro_batch, sizeof *run->score);
+  run->index = zf_calloc(run->settings.micro_batch, sizeof *run->index);
+  run->score = zf_calloc(ZF_MAXSTREAM * run->settings.micro_batch, sizeof *run->score);
   if (!run->index || !run->score) return ZF_ENOMEM;
-  if (!run->data.train || zf_method_info(run->set.method)->rule < 0) return 0;
+  if (!run->data.train || zf_method_info(run->settings.method)->rule < 0) return 0;
   return zf_backprop_new(&run->backprop, run);
 }
 
@@ -270,7 +272,7 @@ void zf_run_free(struct zf_run *run) {
   zf_model_free(run->model);
   zf_run_data_free(&run->data);
   zf_tok_free(run->tok);
-  zf_settings_free(&run->set);
+  zf_settings_free(&run->settings);
   free(run);
 }
 
@@ -291,11 +293,11 @@ static int add_micro_batch(double *sum, double *weight, struct zf_run *run, int6
                            const struct zf_perturb *perturb) {
   struct zf_score *score = run->score;
   int64_t count;
-  int rc = zf_run_data_batch(&run->data, place, run->set.micro_batch, run->index, &count);
+  int rc = zf_run_data_batch(&run->data, place, run->settings.micro_batch, run->index, &count);
   if (rc || !count) return rc;
   rc = zf_score_examples(run->scorer, run->data.train, run->index, count, 0, perturb, score);
   if (rc) return rc;
-  for (int i = 0; i < perturb->st.count; i++)
+  for (int i = 0; i < perturb->streams.count; i++)
     for (int64_t j = 0; j < count; j++) sum[i] += score[i * count + j].loss;
   for (int64_t i = 0; i < count; i++) *weight += (double)score[i].weight;
   return 0;
@@ -304,11 +306,11 @@ static int add_micro_batch(double *sum, double *weight, struct zf_run *run, int6
 int zf_run_batch_loss(struct zf_run *run, int64_t place, const struct zf_perturb *perturb,
                       double *loss) {
   double sum[ZF_MAXSTREAM] = {0}, weight = 0;
-  for (int64_t i = 0; i < run->set.accumulation; i++) {
-    int rc = add_micro_batch(sum, &weight, run, place + i * run->set.micro_batch, perturb);
+  for (int64_t i = 0; i < run->settings.accumulation; i++) {
+    int rc = add_micro_batch(sum, &weight, run, place + i * run->settings.micro_batch, perturb);
     if (rc) return rc;
   }
-  for (int i = 0; i < perturb->st.count; i++) loss[i] = weight > 0 ? sum[i] / weight : 0;
+  for (int i = 0; i < perturb->streams.count; i++) loss[i] = weight > 0 ? sum[i] / weight : 0;
   return 0;
 }
 
@@ -325,9 +327,10 @@ static int batch_loss(void *ctx, const struct zf_perturb *perturb, double *loss)
 
 int zf_run_estimate(struct zf_run *run, int64_t step, struct zf_zo_probe *probe) {
   struct batch_place batch = {run, (step - 1) * run->batch};
-  return zf_zo_estimate(probe, &run->set.zo, (uint32_t)step, batch_loss, &batch);
+  return zf_zo_estimate(probe, &run->settings.zo, (uint32_t)step, batch_loss, &batch);
 }
 
 void zf_run_update(struct zf_run *run, int64_t step, const struct zf_zo_probe *probe, double lr) {
-  zf_zo_update(&run->model->params, &run->set.zo, (uint32_t)step, probe, lr, run->set.weight_decay);
+  zf_zo_update(&run->model->params, &run->settings.zo, (uint32_t)step, probe, lr,
+               run->settings.weight_decay);
 }

@@ -12,15 +12,15 @@ ZF_BEGIN_DECLS
 struct zf_backprop;
 
 struct zf_run {
-  struct zf_settings set;
+  struct zf_settings settings;
   const struct zf_conf *conf;
   struct zf_tok *tok;
   struct zf_model *model;
   struct zf_run_data data;
-  struct zf_limits lim;
+  struct zf_limits limits;
   struct zf_batch_load load; /* maximum over the run's micro-batches; tokens = 0: not known */
-  int64_t
-      heaviest[2]; /* steps whose micro-batch has the most tokens, the most rows; 0: not known */
+  int64_t largest_steps
+      [2]; /* steps whose micro-batch has the most tokens, the most rows; 0: not known */
   struct zf_forward *forward;
   struct zf_scorer *scorer;
   struct zf_backprop *backprop; /* NULL: mezo, or no training */

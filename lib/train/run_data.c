@@ -20,15 +20,15 @@ struct data_opening {
 
 static int encode_row(void *ctx, struct zf_dataset *dataset, int64_t row) {
   const struct zf_streamed_set *src = ctx;
-  return zf_row_source_encode(src->pool, dataset, src->pick[row]);
+  return zf_row_source_encode(src->row_source, dataset, src->pick[row]);
 }
 
 static int stream_set(struct zf_dataset *dataset, struct zf_streamed_set *src, int64_t count) {
   src->stream =
       (struct zf_row_reader){.count = count, .encode = encode_row, .ctx = src, .dataset = dataset};
   dataset->stream = &src->stream;
-  for (int64_t i = 0; i < src->pool->nfile; i++) {
-    const struct zf_data_spec *spec = &src->pool->file[i].spec;
+  for (int64_t i = 0; i < src->row_source->nfile; i++) {
+    const struct zf_data_spec *spec = &src->row_source->file[i].spec;
     src->stream.sequence_len = spec->sequence_len;
     if (spec->noptions > dataset->options) dataset->options = spec->noptions;
   }
@@ -46,7 +46,7 @@ static int make_set(const struct data_opening *opening, struct zf_dataset **out,
   (*out)->problem = source->file[0].spec.problem; /* a stream has no row yet that sets it */
   if ((rc = zf_row_source_name(source, *out))) return rc;
   if (opening->settings->streaming) {
-    *src = (struct zf_streamed_set){.pool = source, .pick = zf_calloc(count, sizeof *pick)};
+    *src = (struct zf_streamed_set){.row_source = source, .pick = zf_calloc(count, sizeof *pick)};
     if (!src->pick) return ZF_ENOMEM;
     if (count) memcpy(src->pick, pick, (size_t)count * sizeof *pick);
     return stream_set(*out, src, count);
@@ -74,7 +74,7 @@ static int permutation(int64_t **order, int64_t count, uint64_t seed, uint32_t u
  * ones are the dev rows. */
 static int open_train(const struct data_opening *opening) {
   const struct zf_settings *settings = opening->settings;
-  struct zf_row_source *source = &opening->data->pool[ZF_TRAIN_SET];
+  struct zf_row_source *source = &opening->data->row_source[ZF_TRAIN_SET];
   int64_t *order = NULL;
   int rc =
       zf_row_source_open(source, settings->train, settings->ntrain, opening->tok, opening->hash);
@@ -106,7 +106,7 @@ static int by_value(const void *left, const void *right) {
 static int open_own(const struct data_opening *opening, struct zf_dataset **out,
                     enum zf_data_part part, const struct zf_data_file *file, int64_t nfile,
                     int64_t max) {
-  struct zf_row_source *source = &opening->data->pool[part];
+  struct zf_row_source *source = &opening->data->row_source[part];
   int64_t *order = NULL;
   int rc = zf_row_source_open(source, file, nfile, opening->tok, opening->hash);
   if (!rc) rc = permutation(&order, source->rows, opening->settings->split_seed, ZF_SHUFFLE_TEST);
@@ -159,14 +159,14 @@ static void hash_left_out(const struct data_opening *opening) {
  * EOS from elsewhere is part of the hash, so that such a run is not resumed as one that ends texts. */
 static void hash_eos(const struct data_opening *opening) {
   struct zf_special_token eos = zf_tok_special(opening->tok, ZF_EOS);
-  int always =
-      !eos.from || !strcmp(eos.from, "tokenizer_config.json") || !strcmp(eos.from, ZF_TOK_GGUF);
+  int always = !eos.source || !strcmp(eos.source, "tokenizer_config.json") ||
+               !strcmp(eos.source, ZF_TOK_GGUF);
   if (!always) zf_hash_add(opening->hash, &eos.id, sizeof eos.id);
 }
 
 static void close_sources(struct zf_run_data *data) {
   for (int i = 0; i < ZF_DATA_PARTS; i++) {
-    zf_row_source_close(&data->pool[i]);
+    zf_row_source_close(&data->row_source[i]);
     free(data->source[i].pick);
     data->source[i].pick = NULL;
   }
@@ -175,8 +175,8 @@ static void close_sources(struct zf_run_data *data) {
 /* The file of a training example. */
 static int32_t file_of(const struct zf_run_data *data, int64_t index) {
   int64_t local;
-  if (!data->train->stream) return data->train->ex[index].file;
-  return (int32_t)zf_row_source_file(&data->pool[ZF_TRAIN_SET],
+  if (!data->train->stream) return data->train->example[index].file;
+  return (int32_t)zf_row_source_file(&data->row_source[ZF_TRAIN_SET],
                                      data->source[ZF_TRAIN_SET].pick[index], &local);
 }
 
@@ -245,7 +245,7 @@ int zf_run_data_open(struct zf_run_data *data, struct zf_settings *settings,
     zf_run_data_free(data);
   else if (!settings->streaming)
     close_sources(data);
-  zf_trim();
+  zf_trim_heap();
   return rc;
 }
 
@@ -257,7 +257,7 @@ void zf_run_data_free(struct zf_run_data *data) {
   zf_order_free(&data->order);
   zf_duplicates_free(data);
   free(data->row);
-  free(data->at);
+  free(data->example_at);
   memset(data, 0, sizeof *data);
 }
 
@@ -266,11 +266,11 @@ void zf_run_data_free(struct zf_run_data *data) {
 static int reserve_window(struct zf_run_data *data, int64_t count) {
   if (count <= data->nwindow) return 0;
   free(data->row);
-  free(data->at);
+  free(data->example_at);
   data->row = zf_calloc(count, sizeof *data->row);
-  data->at = zf_calloc(count, sizeof *data->at);
+  data->example_at = zf_calloc(count, sizeof *data->example_at);
   data->nwindow = 0;
-  return data->row && data->at ? 0 : ZF_ENOMEM;
+  return data->row && data->example_at ? 0 : ZF_ENOMEM;
 }
 
 /* Encodes the batch of the step that the places belong to, or only these places where they belong to
@@ -287,10 +287,10 @@ static int load_window(struct zf_run_data *data, int64_t from, int64_t places) {
   if (rc) return rc;
   for (int64_t i = 0; i < count; i++) data->row[i] = zf_order_at(&data->order, first + i);
   data->nwindow = 0; /* until all places are loaded */
-  if ((rc = zf_row_reader_load(data->train->stream, data->row, count, data->at))) return rc;
+  if ((rc = zf_row_reader_load(data->train->stream, data->row, count, data->example_at))) return rc;
   data->window = first;
   data->nwindow = count;
-  for (int64_t i = 0; i < count; i++) examples += data->at[i] >= 0;
+  for (int64_t i = 0; i < count; i++) examples += data->example_at[i] >= 0;
   data->empty += examples == 0;
   return 0;
 }
@@ -302,7 +302,7 @@ int zf_run_data_batch(struct zf_run_data *data, int64_t from, int64_t count, int
   if (rc) return rc;
   for (int64_t i = from; i < from + count; i++) {
     int64_t example =
-        data->train->stream ? data->at[i - data->window] : zf_order_at(&data->order, i);
+        data->train->stream ? data->example_at[i - data->window] : zf_order_at(&data->order, i);
     if (example >= 0) index[(*loaded)++] = example;
   }
   return 0;

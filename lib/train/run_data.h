@@ -17,7 +17,7 @@ enum zf_data_part { ZF_TRAIN_SET, ZF_DEV_SET, ZF_TEST_SET, ZF_DATA_PARTS };
 
 /* The source of a streamed set's examples. */
 struct zf_streamed_set {
-  const struct zf_row_source *pool;
+  const struct zf_row_source *row_source;
   int64_t *pick; /* rows of the source, in the order of the set */
   struct zf_row_reader stream;
 };
@@ -25,8 +25,8 @@ struct zf_streamed_set {
 /* Training examples that duplicate earlier ones, dev examples, or test examples. */
 struct zf_duplicates {
   int64_t count;
-  char *copy; /* "PATH:LINE" of the first duplicate; NULL: none */
-  char *of;   /* "PATH:LINE" of its original; NULL: none */
+  char *duplicate; /* "PATH:LINE" of the first duplicate; NULL: none */
+  char *original;  /* "PATH:LINE" of its original; NULL: none */
 };
 
 struct zf_run_data {
@@ -36,12 +36,13 @@ struct zf_run_data {
   struct zf_duplicates duplicates[ZF_DATA_PARTS];
   int64_t left_out; /* training examples that dataset_exact_deduplication removed */
   /* streaming: */
-  struct zf_row_source pool[ZF_DATA_PARTS]; /* files of datasets, val_datasets, test_datasets */
+  struct zf_row_source
+      row_source[ZF_DATA_PARTS]; /* files of datasets, val_datasets, test_datasets */
   struct zf_streamed_set source[ZF_DATA_PARTS];
-  int64_t batch;           /* examples of a step, which are loaded together */
-  int64_t window, nwindow; /* first loaded place, number of loaded places */
-  int64_t *row, *at;       /* [nwindow] for each place: its row; its example or -1 */
-  int64_t empty;           /* batches so far without any example */
+  int64_t batch;             /* examples of a step, which are loaded together */
+  int64_t window, nwindow;   /* first loaded place, number of loaded places */
+  int64_t *row, *example_at; /* [nwindow] for each place: its row; its example or -1 */
+  int64_t empty;             /* batches so far without any example */
 };
 
 /* The sets to open. */

@@ -167,14 +167,14 @@ static int lies_in(const char *path, const char *dir) {
 
 static int model_lies_in(const struct zf_model *model, const char *dir) {
   if (lies_in(model->dir, dir)) return 1;
-  for (int i = 0; i < model->st->nfile; i++)
+  for (int i = 0; i < model->st->file_count; i++)
     if (lies_in(model->st->path[i], dir)) return 1;
   return 0;
 }
 
 int zf_rundir_check_base(const struct zf_run *run) {
   const struct zf_model *model = run->model;
-  char *dir = realpath(run->set.output_dir, NULL);
+  char *dir = realpath(run->settings.output_dir, NULL);
   if (!dir) return 0; /* it does not exist yet */
   int inside = model_lies_in(model, dir);
   free(dir);
@@ -182,7 +182,7 @@ int zf_rundir_check_base(const struct zf_run *run) {
   return zf_conf_error(run->conf, "output_dir",
                        "the base model %s lies in the output_dir %s: the run would overwrite it; "
                        "name another output_dir",
-                       model->dir, run->set.output_dir);
+                       model->dir, run->settings.output_dir);
 }
 
 /* Describes the run in a directory that is not empty, for an error message. */
@@ -262,7 +262,7 @@ static int open_metrics(struct zf_rundir *dir) {
 }
 
 static int begin(struct zf_rundir *dir, const struct zf_run *run) {
-  *dir = (struct zf_rundir){.path = zf_strdup(run->set.output_dir), .metrics = -1};
+  *dir = (struct zf_rundir){.path = zf_strdup(run->settings.output_dir), .metrics = -1};
   return dir->path ? 0 : ZF_ENOMEM;
 }
 
@@ -270,7 +270,7 @@ static int begin(struct zf_rundir *dir, const struct zf_run *run) {
 static int write_start(struct zf_rundir *dir, const struct zf_run *run) {
   int rc;
   if ((rc = zf_run_config_write(run->conf, dir->path))) return rc;
-  if ((rc = zf_model_save_sidecars(run->model, dir->path, run->set.save_dtype))) return rc;
+  if ((rc = zf_model_save_sidecars(run->model, dir->path, run->settings.save_dtype))) return rc;
   return open_metrics(dir);
 }
 
@@ -334,12 +334,13 @@ int zf_rundir_status(const struct zf_rundir *dir, const struct zf_run *run,
                 ZF_VERSION, outcome->status, (long long)outcome->step);
   zf_buf_printf(&buf, "  \"steps\": %lld,\n  \"best_step\": %lld,\n  \"seed\": %llu,\n",
                 (long long)run->steps, (long long)outcome->best_step,
-                (unsigned long long)run->set.seed);
+                (unsigned long long)run->settings.seed);
   zf_buf_printf(&buf, "  \"seconds\": %.3f,\n  \"cpu\": \"%s\",\n  \"cpu_flags\": \"%s\",\n",
                 outcome->seconds, zf_cpu_brand(), zf_cpu_names(names, zf_cpu_flags()));
   zf_buf_printf(&buf, "  \"compute\": \"%s\",\n  \"kernels\": \"%s\",\n  \"zo_eps\": %.9g,\n",
-                zf_compute_name(run->set.compute), zf_kern_name(run->set.compute), run->set.zo.eps);
-  zf_buf_printf(&buf, "  \"method\": \"%s\",\n", zf_method_info(run->set.method)->name);
+                zf_compute_name(run->settings.compute), zf_kern_name(run->settings.compute),
+                run->settings.zo.eps);
+  zf_buf_printf(&buf, "  \"method\": \"%s\",\n", zf_method_info(run->settings.method)->name);
   zf_buf_printf(&buf, "  \"threads\": %d,\n  \"noise\": %d,\n", zf_kern_nthreads(), ZF_NOISE_ID);
   zf_buf_printf(&buf, "  \"base_hash\": \"%s\",\n  \"data_hash\": \"%s\",\n", run->base_hash,
                 run->data.hash);

@@ -15,31 +15,32 @@
 const struct zf_conf_key zf_train_keys[] = {
     {"base_model", ZF_CONF_STR, NULL,
      "model directory, or ORG/NAME in the local Hugging Face cache", .path = 1, .required = 1,
-     .later = 1},
+     .may_change = 1},
     {"output_dir", ZF_CONF_STR, "./out", "where the run and its model are written", .path = 1,
-     .later = 1},
+     .may_change = 1},
     {"overwrite_output_dir", ZF_CONF_BOOL, "false", "replace an earlier run in output_dir",
-     .later = 1},
+     .may_change = 1},
     {"dtype", ZF_CONF_ENUM, "auto", "storage of weights; auto: trained ones f32, others as stored",
      .choices = "auto|f32|f16|bf16"},
     {"trained_dtype", ZF_CONF_ENUM, "auto",
      "storage of trained weights, 4, 3 or 2 bytes each; auto: as dtype says",
      .choices = "auto|f32|f24|f16|bf16"},
     {"save_dtype", ZF_CONF_ENUM, "auto", "dtype of the saved model; auto: as trained",
-     .choices = "auto|f32|f16|bf16", .later = 1},
+     .choices = "auto|f32|f16|bf16", .may_change = 1},
     {"compute", ZF_CONF_ENUM, "auto",
      "arithmetic of the matrix products; auto: bf16 where the processor has it and mezo's zo_eps "
      "is "
      "auto, 3e-3 or more, else f32",
-     .choices = "auto|f32|bf16|int8", .later = 1},
+     .choices = "auto|f32|bf16|int8", .may_change = 1},
     {"trainable", ZF_CONF_STRS, "*", "globs over tensor names: which parameters train"},
     {"threads", ZF_CONF_INT, "auto", "auto: physical cores, or one while that is faster", .min = 1,
-     .max = 1024, .choices = "auto", .later = 1},
+     .max = 1024, .choices = "auto", .may_change = 1},
     {"memory_limit", ZF_CONF_BYTES, NULL, "refuse to start when the forecast is above (8G, 512M)",
-     .min = 1, .max = 1e15, .later = 1},
+     .min = 1, .max = 1e15, .may_change = 1},
 
     {"data_dir", ZF_CONF_STR, "datasets",
-     "directory against which relative paths of data files are resolved", .path = 1, .later = 1},
+     "directory against which relative paths of data files are resolved", .path = 1,
+     .may_change = 1},
     {"datasets", ZF_CONF_MAPS, NULL, "training files", .required = 1, .sub = zf_data_keys},
     {"val_datasets", ZF_CONF_MAPS, NULL, "dev files; none: val_set_size is taken from datasets",
      .sub = zf_data_keys},
@@ -53,7 +54,7 @@ const struct zf_conf_key zf_train_keys[] = {
     {"streaming", ZF_CONF_BOOL, "false",
      "rows are encoded when a step or score needs them, not at the start: for files larger than "
      "memory",
-     .later = 1},
+     .may_change = 1},
     {"num_eval", ZF_CONF_INT, "all", "test examples drawn", .min = 1, .max = 1e12,
      .choices = "all"},
     {"sequence_len", ZF_CONF_INT, "auto", "maximum tokens of a sequence; auto: the model's context",
@@ -79,13 +80,13 @@ const struct zf_conf_key zf_train_keys[] = {
     {"weight_decay", ZF_CONF_NUM, "0", "of matrices; not of biases and norms", .min = 0,
      .max = 1e6},
     {"max_steps", ZF_CONF_INT, NULL, "steps of the run; unset: num_epochs decides", .min = 1,
-     .max = 4294967295.0, .later = 1},
+     .max = 4294967295.0, .may_change = 1},
     {"num_epochs", ZF_CONF_NUM, NULL, "passes over the training set, when max_steps is unset (1)",
-     .min = 1e-6, .max = 1e6, .later = 1},
+     .min = 1e-6, .max = 1e6, .may_change = 1},
     {"micro_batch_size", ZF_CONF_INT, "16", "examples in memory at once", .min = 1, .max = 1 << 20,
-     .later = 1},
+     .may_change = 1},
     {"gradient_accumulation_steps", ZF_CONF_INT, "1", "micro-batches in a batch", .min = 1,
-     .max = 1 << 20, .later = 1},
+     .max = 1 << 20, .may_change = 1},
     {"seed", ZF_CONF_INT, "42",
      "seed of directions, of the data order and, without split_seed, of the split", .min = 0,
      .max = SEED_MAX},
@@ -117,26 +118,26 @@ const struct zf_conf_key zf_train_keys[] = {
      "backpropagation: keep only the inputs of layers; run each layer again for its derivatives"},
 
     {"eval_steps", ZF_CONF_INT, "auto", "steps between dev scores; auto: a fifth of the run",
-     .min = 1, .max = 1e12, .choices = "auto|never", .later = 1},
-    {"eval_on_start", ZF_CONF_BOOL, "true", "score before the first step", .later = 1},
+     .min = 1, .max = 1e12, .choices = "auto|never", .may_change = 1},
+    {"eval_on_start", ZF_CONF_BOOL, "true", "score before the first step", .may_change = 1},
     {"metric_for_best_model", ZF_CONF_ENUM, "auto", "auto: accuracy for classification, else loss",
      .choices = "auto|loss|accuracy|f1"},
     {"load_best_model_at_end", ZF_CONF_BOOL, "true", "the result is the best dev score's weights",
-     .later = 1},
+     .may_change = 1},
     {"early_stopping_patience", ZF_CONF_INT, NULL,
      "number of dev scores without a gain after which the run stops", .min = 1, .max = 1e9,
-     .later = 1},
+     .may_change = 1},
     {"save_steps", ZF_CONF_INT, NULL, "steps between checkpoints; unset: none but the best",
-     .min = 1, .max = 1e12, .later = 1},
+     .min = 1, .max = 1e12, .may_change = 1},
     {"save_total_limit", ZF_CONF_INT, "2",
      "number of checkpoints, and of keyframes, to keep; the best checkpoint does not count",
-     .min = 1, .max = 1e6, .later = 1},
+     .min = 1, .max = 1e6, .may_change = 1},
     {"keyframe_steps", ZF_CONF_INT, NULL,
      "steps between keyframes, saved trained weights from which a resume or replay starts; unset: "
      "none",
-     .min = 1, .max = 1e12, .later = 1},
+     .min = 1, .max = 1e12, .may_change = 1},
     {"logging_steps", ZF_CONF_INT, "10", "steps between lines of metrics.jsonl", .min = 1,
-     .max = 1e12, .later = 1},
+     .max = 1e12, .may_change = 1},
     {"loss_watchdog_threshold", ZF_CONF_NUM, "auto",
      "loss that counts as exploded; auto: 4 times the mean of the first ten steps", .min = 1e-9,
      .max = 1e30, .choices = "auto"},
@@ -191,7 +192,7 @@ static int fill_optimizer(struct zf_settings *settings, const struct zf_conf *co
   };
   settings->zo = (struct zf_zo){
       .seed = settings->seed,
-      .eps = zf_conf_num(conf, "zo_eps", zf_eps_least(settings->compute)),
+      .eps = zf_conf_num(conf, "zo_eps", zf_eps_default(settings->compute)),
       .probes = (int)zf_conf_int(conf, "zo_probes", 1),
       .direction = zf_settings_choice(conf, "zo_direction", "gaussian|rademacher"),
   };
@@ -201,7 +202,7 @@ static int fill_optimizer(struct zf_settings *settings, const struct zf_conf *co
 enum zf_best zf_best_of(const struct zf_data_spec *spec) {
   static const enum zf_best by_problem[ZF_PROBLEMS] = {ZF_BEST_ACCURACY, ZF_BEST_F1, ZF_BEST_LOSS};
   if (spec->type == ZF_TASK_LABELS) return by_problem[spec->problem];
-  return zf_task_chooses(spec->type) ? ZF_BEST_ACCURACY : ZF_BEST_LOSS;
+  return zf_task_has_options(spec->type) ? ZF_BEST_ACCURACY : ZF_BEST_LOSS;
 }
 
 static int fill_loop(struct zf_settings *settings, const struct zf_conf *conf) {
@@ -217,20 +218,20 @@ static int fill_loop(struct zf_settings *settings, const struct zf_conf *conf) {
   settings->logging_steps = zf_conf_int(conf, "logging_steps", 10);
   settings->watchdog = zf_conf_num(conf, "loss_watchdog_threshold", 0);
   settings->watchdog_patience = zf_conf_int(conf, "loss_watchdog_patience", 10);
-  if (settings->best > ZF_BEST_LOSS && !zf_task_chooses(settings->train[0].spec.type))
+  if (settings->best > ZF_BEST_LOSS && !zf_task_has_options(settings->train[0].spec.type))
     return zf_conf_error(conf, "metric_for_best_model",
                          "'metric_for_best_model': only classification has it; use loss");
   return 0;
 }
 
-double zf_eps_least(enum zf_compute compute) {
+double zf_eps_default(enum zf_compute compute) {
   static const double eps[ZF_COMPUTES] = {
       [ZF_COMPUTE_F32] = 1e-3, [ZF_COMPUTE_BF16] = 3e-3, [ZF_COMPUTE_INT8] = 1e-2};
   return eps[compute];
 }
 
 enum zf_compute zf_compute_auto(double eps) {
-  if (eps < zf_eps_least(ZF_COMPUTE_BF16)) return ZF_COMPUTE_F32;
+  if (eps < zf_eps_default(ZF_COMPUTE_BF16)) return ZF_COMPUTE_F32;
   return zf_kern_native(ZF_COMPUTE_BF16) ? ZF_COMPUTE_BF16 : ZF_COMPUTE_F32;
 }
 

@@ -82,7 +82,7 @@ enum zf_compute zf_compute_auto(double eps);
 /* The value of `zo_eps: auto`.  In f32 it is the paper's; in coarser arithmetic the smallest distance
  * at which g follows g in f32 (correlation over 300 probes of the demo model, build/correlate: bf16
  * 0.973 at 1e-3, 0.997 at 3e-3; int8 0.900 at 1e-3, 0.984 at 3e-3, 0.999 at 1e-2). */
-double zf_eps_least(enum zf_compute compute);
+double zf_eps_default(enum zf_compute compute);
 
 /* Fills the settings from a checked conf, which outlives them.  zf_settings_free frees them, also
  * after a failure.  ZF_EUSAGE names the key.  _step fills only model, arithmetic, batch and step: no

@@ -132,12 +132,12 @@ static int fill_file(struct zf_data_file *file, const struct zf_conf *item,
   if ((rc = fill_fields(&spec->fields, item, spec->type))) return rc;
   if (zf_conf_has(item, "options")) spec->noptions = zf_conf_strs(item, "options", &spec->options);
   if (zf_conf_has(item, "labels")) spec->nlabels = zf_conf_strs(item, "labels", &spec->labels);
-  if (zf_task_chooses(spec->type) && !spec->prompt)
+  if (zf_task_has_options(spec->type) && !spec->prompt)
     return zf_conf_error(item, "path", "a choice of options needs a 'prompt'");
   if ((rc = fill_problem(spec, item))) return rc;
   if (!spec->options)
     spec->noptions = spec->problem_given && spec->problem == ZF_PROBLEM_REGRESSION;
-  if (zf_task_chooses(spec->type) && !spec->options && spec->type != ZF_TASK_LABELS)
+  if (zf_task_has_options(spec->type) && !spec->options && spec->type != ZF_TASK_LABELS)
     return zf_conf_error(item, "path", "a choice needs 'options'");
   file->path = zf_path_join(settings->data_dir, zf_conf_str(item, "path"));
   return file->path ? 0 : ZF_ENOMEM;

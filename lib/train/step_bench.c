@@ -56,7 +56,8 @@ const struct zf_conf_key *zf_bench_keys(void) {
     struct zf_conf_key *copy = &keys[count++];
     *copy = *key;
     copy->required = !strcmp(key->name, "base_model");
-    if (!strcmp(key->name, "learning_rate")) copy->def = "1e-9"; /* it does not affect the time */
+    if (!strcmp(key->name, "learning_rate"))
+      copy->default_text = "1e-9"; /* it does not affect the time */
     if (!strcmp(key->name, "method")) copy->choices = ZF_METHOD_WORDS "|inference";
   }
   keys[count] = objective_key;
@@ -67,10 +68,10 @@ const struct zf_conf_key *zf_bench_keys(void) {
 /* --- random tokens --- */
 
 static int make_arrays(struct zf_dataset *dataset, int64_t count, int64_t nseq, int64_t tokens) {
-  dataset->ex = zf_calloc(count, sizeof *dataset->ex);
+  dataset->example = zf_calloc(count, sizeof *dataset->example);
   dataset->seq = zf_calloc(nseq, sizeof *dataset->seq);
   dataset->pool.id = zf_calloc(tokens, sizeof *dataset->pool.id);
-  if (!dataset->ex || !dataset->seq || !dataset->pool.id) return ZF_ENOMEM;
+  if (!dataset->example || !dataset->seq || !dataset->pool.id) return ZF_ENOMEM;
   dataset->count = dataset->cap = count;
   dataset->nseq = dataset->seqcap = nseq;
   dataset->pool.count = dataset->pool.cap = tokens;
@@ -95,7 +96,7 @@ static int random_set(struct zf_dataset **out, enum zf_objective objective, int6
     dataset->seq[i] = (struct zf_seq){i * seq_len, (int32_t)seq_len, options ? (int32_t)len : 1};
   for (int64_t i = 0; i < count; i++) {
     int32_t *id = dataset->pool.id + i * nseq * seq_len;
-    struct zf_example *example = &dataset->ex[i];
+    struct zf_example *example = &dataset->example[i];
     *example = (struct zf_example){.seq = i * nseq, .nseq = (int32_t)nseq, .label = -1};
     if (!options) continue;
     example->label = (int32_t)(i % OPTIONS);
@@ -152,16 +153,16 @@ struct step_bench {
 
 static int make_batch(struct zf_batch *batch, const struct zf_run *run) {
   const struct zf_dataset *dataset = run->data.train;
-  int64_t count = run->set.micro_batch, len = zf_example_tokens(dataset, 0);
+  int64_t count = run->settings.micro_batch, len = zf_example_tokens(dataset, 0);
   batch->T = count * len;
-  batch->nseg = count;
+  batch->segment_count = count;
   batch->id = zf_calloc(batch->T, sizeof *batch->id);
   batch->pos = zf_calloc(batch->T, sizeof *batch->pos);
-  batch->seg = zf_calloc(count, sizeof *batch->seg);
-  if (!batch->id || !batch->pos || !batch->seg) return ZF_ENOMEM;
+  batch->segment = zf_calloc(count, sizeof *batch->segment);
+  if (!batch->id || !batch->pos || !batch->segment) return ZF_ENOMEM;
   for (int64_t i = 0; i < count; i++) {
-    batch->seg[i] = (struct zf_segment){.start = i * len, .len = len};
-    memcpy(batch->id + i * len, dataset->pool.id + dataset->seq[dataset->ex[i].seq].at,
+    batch->segment[i] = (struct zf_segment){.start = i * len, .len = len};
+    memcpy(batch->id + i * len, dataset->pool.id + dataset->seq[dataset->example[i].seq].at,
            (size_t)len * sizeof *batch->id);
     for (int64_t j = 0; j < len; j++) batch->pos[i * len + j] = (int32_t)j;
   }
@@ -174,7 +175,7 @@ static int run_step(struct step_bench *bench, int64_t turn) {
   int rc = zf_run_estimate(bench->run, ++bench->step, probe);
   double middle = zf_now();
   if (rc) return rc;
-  zf_run_update(bench->run, bench->step, probe, bench->run->set.lr);
+  zf_run_update(bench->run, bench->step, probe, bench->run->settings.lr);
   double end = zf_now();
   bench->seconds[STEP][turn] = end - start;
   bench->seconds[UPDATE][turn] = end - middle;
@@ -192,7 +193,7 @@ static int run_forward(struct step_bench *bench, double *seconds) {
 static int run_body(struct step_bench *bench, int64_t turn) {
   struct zf_perturb none = zf_perturb_none();
   double start = zf_now();
-  for (int64_t i = 0; i < bench->run->set.accumulation; i++) {
+  for (int64_t i = 0; i < bench->run->settings.accumulation; i++) {
     int rc = zf_forward_run(bench->run->forward, &bench->batch, &none);
     if (rc) return rc;
   }
@@ -201,10 +202,10 @@ static int run_body(struct step_bench *bench, int64_t turn) {
 }
 
 static void run_noise(struct step_bench *bench, int64_t turn) {
-  const struct zf_zo *zo = &bench->run->set.zo;
-  int64_t total =
-      zf_params_count(&bench->run->model->params, 1) * bench->run->set.accumulation * zo->probes;
-  struct zf_noise key = zf_perturb_spsa(zo->seed, 1, 0, zo->direction, 0).dir;
+  const struct zf_zo *zo = &bench->run->settings.zo;
+  int64_t total = zf_params_count(&bench->run->model->params, 1) *
+                  bench->run->settings.accumulation * zo->probes;
+  struct zf_noise key = zf_perturb_spsa(zo->seed, 1, 0, zo->direction, 0).direction;
   int threads = zf_kern_nthreads();
   double start = zf_now();
 #pragma omp parallel for schedule(static) num_threads(threads)
@@ -222,7 +223,7 @@ static int check_stopped(const struct step_bench *bench) {
 
 /* A step between two forwards, so that a machine that becomes slower or faster affects both. */
 static int one_turn(struct step_bench *bench, int64_t turn, struct zf_bench *out) {
-  double before, after, peak = zf_peak(bench->run->set.compute, PEAK_SECONDS);
+  double before, after, peak = zf_peak(bench->run->settings.compute, PEAK_SECONDS);
   int rc;
   if (peak > out->peak) out->peak = peak;
   if ((rc = check_stopped(bench))) return rc;
@@ -235,7 +236,7 @@ static int one_turn(struct step_bench *bench, int64_t turn, struct zf_bench *out
   run_noise(bench, turn);
   bench->seconds[FORWARD][turn] = 0.5 * (before + after);
   bench->seconds[RATIO][turn] =
-      bench->seconds[STEP][turn] / (bench->run->set.zo.probes * (before + after));
+      bench->seconds[STEP][turn] / (bench->run->settings.zo.probes * (before + after));
   return 0;
 }
 
@@ -271,7 +272,7 @@ static void count_work(struct zf_bench *out, const struct zf_run *run) {
     out->tokens += zf_example_tokens(dataset, i);
     rows += zf_example_rows(dataset, i);
   }
-  out->passes = 2 * run->set.zo.probes;
+  out->passes = 2 * run->settings.zo.probes;
   out->forward_ops = 2 * zf_plan_macs(plan, out->tokens, rows, columns);
   out->body_ops = 2 * zf_plan_macs(plan, out->tokens, 0, columns);
   out->step_ops = (double)out->passes * out->forward_ops;
@@ -302,7 +303,7 @@ int zf_bench_step(struct zf_bench *out, struct zf_run *run, int64_t turns,
   }
   free(bench.batch.id);
   free(bench.batch.pos);
-  free(bench.batch.seg);
+  free(bench.batch.segment);
   free(seconds);
   return rc;
 }

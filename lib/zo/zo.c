@@ -15,7 +15,7 @@ int zf_zo_estimate(struct zf_zo_probe *probe, const struct zf_zo *zo, uint32_t s
     int rc = loss(ctx, &perturb, losses);
     if (rc) return rc;
     /* The kernels perturb by eps rounded to float. */
-    double eps = (double)perturb.st.eps[0];
+    double eps = (double)perturb.streams.eps[0];
     probe[probe_index] =
         (struct zf_zo_probe){losses[0], losses[1], (losses[0] - losses[1]) / (2 * eps)};
   }
@@ -35,7 +35,7 @@ static void prepare(const struct prepared_steps *prepared, int64_t index, const 
   struct zf_noise *dir = prepared->dir + index * probes;
   float *coefficient = prepared->coefficient + index * probes;
   for (int i = 0; i < probes; i++) {
-    dir[i] = zf_perturb_spsa(step->seed, step->step, (uint16_t)i, zo->direction, 0).dir;
+    dir[i] = zf_perturb_spsa(step->seed, step->step, (uint16_t)i, zo->direction, 0).direction;
     coefficient[i] = (float)(-step->lr * step->probe[i].projected_gradient / probes);
   }
   prepared->step[index] = (struct zf_update_step){

@@ -54,8 +54,8 @@ int main(int argc, char **argv) {
   }
   /* g is as often above as below zero: no mean is taken out. */
   printf("%s against f32, eps %g, %d probes: correlation %.4f, slope %.4f, same sign %.1f %%\n",
-         zf_compute_name(fast->set.compute), fast->set.zo.eps, PROBES, xy / sqrt(xx * yy), xy / xx,
-         100.0 * agree / PROBES);
+         zf_compute_name(fast->settings.compute), fast->settings.zo.eps, PROBES, xy / sqrt(xx * yy),
+         xy / xx, 100.0 * agree / PROBES);
   zf_run_free(exact);
   zf_run_free(fast);
   return 0;

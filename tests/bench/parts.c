@@ -159,8 +159,8 @@ static double row_seconds(int what, float *y, const float *x, const float *w) {
 }
 
 void bench_rows(json_t *out) {
-  static const char *const name[ROW_KINDS] = {"silu(g) u", "gelu_tanh(g) u", "gelu_erf(g) u",
-                                              "relu(g) u", "rmsnorm",        "layernorm"};
+  char name[ROW_KINDS][32] = {[RMSNORM] = "rmsnorm", [LAYERNORM] = "layernorm"};
+  for (int k = 0; k < ZF_ACTS; k++) snprintf(name[k], sizeof name[k], "%s(g) u", zf_act_names[k]);
   float *x = random_floats(ROWS * WIDE), *w = random_floats(WIDE), *y = aligned(ROWS * WIDE);
   double *t = turns_of(ROW_KINDS);
   for (int64_t i = -1; i < bench.turns; i++)

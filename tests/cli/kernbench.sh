@@ -23,6 +23,7 @@ int8              1
 int8              2 
 END
 check "every instruction set" sh -c "'$bench' rows --all --repeat 1 | grep -q '^== '"
+check "every activation by name, then the norms" sh -c "'$bench' rows --repeat 1 | tail -n 5 | cut -d' ' -f1 | tr '\\n' ' ' | grep -q 'laplace(g) rmsnorm layernorm'"
 check "help" sh -c "'$bench' -h | grep -q '^Usage: kernbench'"
 case_ "no such section" 2 "$bench" product <<'END'
 zoft: no section 'product': did you mean 'products'?

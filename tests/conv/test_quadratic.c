@@ -34,8 +34,9 @@ static void bowl_init(struct bowl *b, enum zf_dtype type) {
 static int bowl_loss(void *ctx, const struct zf_perturb *pt, double *loss) {
   const struct bowl *b = ctx;
   float w[ZF_MAXSTREAM][D];
-  zf_perturb_vec(w[0], D, b->data, b->p.type, 0, D, pt->st.count > 1 ? &pt->dir : NULL, &pt->st);
-  for (int s = 0; s < pt->st.count; s++) {
+  zf_perturb_vec(w[0], D, b->data, b->p.type, 0, D, pt->streams.count > 1 ? &pt->direction : NULL,
+                 &pt->streams);
+  for (int s = 0; s < pt->streams.count; s++) {
     loss[s] = 0;
     for (int i = 0; i < D; i++) loss[s] += 0.5 * (double)w[s][i] * (double)w[s][i];
   }

@@ -16,17 +16,17 @@ static const struct zf_conf_key inner[] = {
 
 static const struct zf_conf_key item[] = {
     {.name = "path", .type = ZF_CONF_STR, .required = 1},
-    {.name = "fields", .type = ZF_CONF_STRS, .def = "a, b"},
+    {.name = "fields", .type = ZF_CONF_STRS, .default_text = "a, b"},
     {.name = "deep", .type = ZF_CONF_MAPS, .sub = inner},
     {.name = NULL},
 };
 
 static const struct zf_conf_key top[] = {
-    {.name = "flag", .type = ZF_CONF_BOOL, .def = "no"},
+    {.name = "flag", .type = ZF_CONF_BOOL, .default_text = "no"},
     {.name = "steps", .type = ZF_CONF_INT, .choices = "auto|null"},
     {.name = "rate", .type = ZF_CONF_NUM, .min = 0, .max = 1e30},
     {.name = "text", .type = ZF_CONF_STR},
-    {.name = "kind", .type = ZF_CONF_ENUM, .choices = "one|two|no", .def = "one"},
+    {.name = "kind", .type = ZF_CONF_ENUM, .choices = "one|two|no", .default_text = "one"},
     {.name = "limit", .type = ZF_CONF_BYTES},
     {.name = "names", .type = ZF_CONF_STRS},
     {.name = "sets", .type = ZF_CONF_MAPS, .sub = item},

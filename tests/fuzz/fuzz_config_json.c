@@ -23,8 +23,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   check(c.context > 0 && c.context <= (stretched ? most : c.max_pos) && c.max_pos <= most);
   check(zf_config_rot(&c) <= c.head_dim && zf_config_rot(&c) % 2 == 0);
   if (c.layers > 16 || zf_plan_build(&p, &c)) return 0;
-  check(p.body <= p.nop && p.head >= 0 && p.head < p.nwant);
-  for (int64_t i = 0; i < p.nop; i++) check(p.op[i].weight < p.nwant && p.op[i].bias < p.nwant);
+  check(p.body <= p.nop && p.head >= 0 && p.head < p.wanted_count);
+  for (int64_t i = 0; i < p.nop; i++)
+    check(p.op[i].weight < p.wanted_count && p.op[i].bias < p.wanted_count);
   zf_plan_free(&p);
   return 0;
 }

@@ -27,10 +27,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (zf_jinja_parse(&t, text, "fuzz") == 0) {
     if (zf_jinja_render(t, vars, 0, &out, &spans) == 0)
       for (int64_t i = 0; i < spans.count; i++)
-        if (spans.at[i].from > spans.at[i].to || spans.at[i].to > (int64_t)out.len) abort();
+        if (spans.span[i].from > spans.span[i].to || spans.span[i].to > (int64_t)out.len) abort();
     zf_jinja_free(t);
   }
-  free(spans.at);
+  free(spans.span);
   zf_buf_free(&out);
   free(text);
   return 0;

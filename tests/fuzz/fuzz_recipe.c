@@ -14,7 +14,7 @@ static void apply(struct zf_recipe *r, struct zf_records *rec) {
     if (zf_recipe_apply(r, zf_records_row(rec, i), &x)) continue;
     if (zf_recipe_output(r) == ZF_RECIPE_CHOICE && (x.gold < 0 || x.gold >= x.count)) abort();
     for (int32_t k = 0; k < x.count; k++)
-      if (!x.continuation[k].data || (x.own && !x.context[k].data)) abort();
+      if (!x.continuation[k].data || (x.own_contexts && !x.context[k].data)) abort();
   }
   zf_recipe_row_free(&x);
 }

@@ -33,7 +33,7 @@ static void use(const struct zf_tok *t) {
     if (ids.id[i] < 0 || ids.id[i] >= zf_tok_size(t)) abort();
   for (int k = 0; k < ZF_SPECIALS; k++) {
     struct zf_special_token s = zf_tok_special(t, (enum zf_special)k);
-    if (s.id >= zf_tok_size(t) || (s.id >= 0 && !s.from)) abort();
+    if (s.id >= zf_tok_size(t) || (s.id >= 0 && !s.source)) abort();
   }
   zf_ids_free(&ids);
   zf_buf_free(&out);

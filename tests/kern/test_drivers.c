@@ -43,7 +43,7 @@ static void rnd_matrix(struct matrix *m, int64_t out, int64_t in, int transposed
   drop(f);
   m->key = rnd_noise();
   m->w = (struct zf_weight){m->data, type, out, in, in, 1, below(1 << 20), NULL};
-  if (transposed) m->w.so = 1, m->w.si = out;
+  if (transposed) m->w.output_stride = 1, m->w.input_stride = out;
   if (below(3)) m->w.noise = &m->key;
 }
 
@@ -185,7 +185,7 @@ static void case_gaze(struct out *o) {
   drop_heads(&h);
 }
 
-static void case_deal(struct out *o) {
+static void case_permute_heads(struct out *o) {
   int64_t rows = 1 + below(5), H = 1 + below(5), D = 1 + below(20), ld = 3 * H * D + below(4);
   struct fresh x = fresh(rows * ld, PLAIN);
   float *scratch = malloc((size_t)(MAXTHREADS * 3 * H * D) * sizeof *scratch);
@@ -239,13 +239,20 @@ static const struct {
   void (*run)(struct out *);
   uint32_t golden;
 } cases[] = {
-    {"gemm", case_gemm, 0xba2eb35d},           {"gather", case_gather, 0x7f563468},
-    {"perturb", case_perturb, 0xfd5238a9},     {"norms", case_norms, 0x5a89a12b},
-    {"rows", case_rows, 0x33b41494},           {"attention", case_attention, 0x67b99003},
-    {"head_lse", case_head, 0xa49ef5bf},       {"noise_fill", case_noise, 0xe4fc751c},
-    {"update", case_update, 0xccee45be},       {"gemm_bf16", case_gemm_bf16, 0x76d9732d},
-    {"gemm_int8", case_gemm_int8, 0xb1b7d60c}, {"gaze", case_gaze, 0xc92954b3},
-    {"deal", case_deal, 0x323812d0},           {"acts", case_acts, 0x516aa683},
+    {"gemm", case_gemm, 0xba2eb35d},
+    {"gather", case_gather, 0x7f563468},
+    {"perturb", case_perturb, 0xfd5238a9},
+    {"norms", case_norms, 0x5a89a12b},
+    {"rows", case_rows, 0x33b41494},
+    {"attention", case_attention, 0x67b99003},
+    {"head_lse", case_head, 0xa49ef5bf},
+    {"noise_fill", case_noise, 0xe4fc751c},
+    {"update", case_update, 0xccee45be},
+    {"gemm_bf16", case_gemm_bf16, 0x76d9732d},
+    {"gemm_int8", case_gemm_int8, 0xb1b7d60c},
+    {"gaze", case_gaze, 0xc92954b3},
+    {"permute_heads", case_permute_heads, 0x323812d0},
+    {"acts", case_acts, 0x516aa683},
 };
 
 static void use(unsigned flags, int threads) {

@@ -62,7 +62,7 @@ static void check_bf16_mul(void) {
   check_mul();
 }
 
-static void check_bf16_rows(void) {
+static void check_bf16_convert_rows(void) {
   int64_t n = 1 + below(200), cells = (n + 1) / 2;
   struct fresh x = fresh(n, any_kind()), a = fresh(cells, PLAIN), b = twin(a);
   ref.product[ZF_COMPUTE_BF16].convert_rows(a.p, x.p, n);
@@ -85,7 +85,7 @@ static void check_bf16_pack(void) {
   drop(src), drop(z), drop(a), drop(b);
 }
 
-static void check_bf16_fold(void) {
+static void check_bf16_pack_f32(void) {
   int64_t k = 1 + below(70), w = ZF_LANES * (1 + below(4)), at = ZF_LANES * below(w / ZF_LANES);
   int64_t n = w - at;
   struct fresh from = fresh64(k * w, any_kind()), a = fresh64((k + 1) / 2 * w, PLAIN), b = twin(a);
@@ -131,7 +131,7 @@ static void check_int8(void) {
   drop(t.x), drop(t.w), drop(a), drop(b);
 }
 
-static void check_thin(void) {
+static void check_mul_unpacked(void) {
   int64_t rows = 1 + below(ZF_SMALL_M), n = 1 + below(16), k = 1 + below(ZF_KC);
   int64_t ldx = k + below(9), ld = k + below(40);
   enum kind kind = any_kind();
@@ -461,10 +461,10 @@ static const struct {
 } entries[] = {
     PRODUCT("f32_pack", ZF_COMPUTE_F32, pack, check_pack),
     PRODUCT("f32_mul", ZF_COMPUTE_F32, mul, check_f32_mul),
-    PRODUCT("f32_thin", ZF_COMPUTE_F32, mul_unpacked, check_thin),
-    PRODUCT("bf16_rows", ZF_COMPUTE_BF16, convert_rows, check_bf16_rows),
+    PRODUCT("f32_mul_unpacked", ZF_COMPUTE_F32, mul_unpacked, check_mul_unpacked),
+    PRODUCT("bf16_convert_rows", ZF_COMPUTE_BF16, convert_rows, check_bf16_convert_rows),
     PRODUCT("bf16_pack", ZF_COMPUTE_BF16, pack, check_bf16_pack),
-    PRODUCT("bf16_fold", ZF_COMPUTE_BF16, pack_f32, check_bf16_fold),
+    PRODUCT("bf16_pack_f32", ZF_COMPUTE_BF16, pack_f32, check_bf16_pack_f32),
     PRODUCT("bf16_mul", ZF_COMPUTE_BF16, mul, check_bf16_mul),
     PRODUCT("int8", ZF_COMPUTE_INT8, mul, check_int8),
     ENTRY(finish),
@@ -514,6 +514,18 @@ static int step(const struct zf_kern_table *before) {
   return ran;
 }
 
+/* Every activation is checked, and has vectors on every instruction set. */
+static void check_complete(void) {
+  for (int a = 0; a < ZF_ACTS; a++) {
+    size_t at = offsetof(struct zf_kern_table, act) + (size_t)a * sizeof(void (*)(void)), i = 0;
+    while (i < sizeof entries / sizeof *entries && entries[i].at != at) i++;
+    int checked = i < sizeof entries / sizeof *entries, vectors = fast.act[a] != ref.act[a];
+    if (checked && vectors) continue;
+    printf("%s: %s\n", zf_act_names[a], checked ? "no vectors" : "no check");
+    state.failed = 1;
+  }
+}
+
 int main(int argc, char **argv) {
   int rc = options(argc, argv);
   unsigned flags;
@@ -526,6 +538,7 @@ int main(int argc, char **argv) {
       ref = fast;
     else if (step(&before))
       printf("%s: checked\n", state.feature);
+    if (i) check_complete();
   }
   printf("%s (--seed %llu)\n", state.failed ? "FAILED" : "ok", (unsigned long long)state.seed);
   return state.failed ? 1 : 0;

@@ -9,7 +9,7 @@
 
 static const struct zf_conf_key item_keys[] = {
     {.name = "path", .type = ZF_CONF_STR, .help = "file", .required = 1},
-    {.name = "type", .type = ZF_CONF_ENUM, .def = "text", .choices = "text|chat|alpaca"},
+    {.name = "type", .type = ZF_CONF_ENUM, .default_text = "text", .choices = "text|chat|alpaca"},
     {.name = "weight", .type = ZF_CONF_NUM, .min = 0, .max = 1, .help = "share, 0 to 1"},
     {.name = "fields", .type = ZF_CONF_STRS},
     {.name = NULL},
@@ -19,13 +19,13 @@ static const struct zf_conf_key train_keys[] = {
     {.name = "base_model", .type = ZF_CONF_STR, .help = "directory or ORG/NAME", .required = 1},
     {.name = "learning_rate",
      .type = ZF_CONF_NUM,
-     .def = "1e-5",
+     .default_text = "1e-5",
      .min = 0,
      .max = 1,
      .help = "step size"},
     {.name = "lr_scheduler",
      .type = ZF_CONF_ENUM,
-     .def = "constant",
+     .default_text = "constant",
      .choices = "constant|linear|cosine",
      .help = "shape of the schedule"},
     {.name = "max_steps", .type = ZF_CONF_INT, .min = 1, .max = INFINITY, .help = "steps"},
@@ -42,9 +42,12 @@ static const struct zf_conf_key train_keys[] = {
 
 static const struct zf_conf_key io_keys[] = {
     {.name = "memory_limit", .type = ZF_CONF_BYTES, .choices = "none", .help = "bytes"},
-    {.name = "resume", .type = ZF_CONF_BOOL, .def = "no", .help = "go on"},
+    {.name = "resume", .type = ZF_CONF_BOOL, .default_text = "no", .help = "go on"},
     {.name = "prompt", .type = ZF_CONF_STR, .help = "any text"},
-    {.name = "trainable", .type = ZF_CONF_STRS, .def = "q_proj, v_proj", .help = "modules"},
+    {.name = "trainable",
+     .type = ZF_CONF_STRS,
+     .default_text = "q_proj, v_proj",
+     .help = "modules"},
     {.name = "datasets", .type = ZF_CONF_MAPS, .sub = item_keys, .help = "what to learn"},
     {.name = NULL},
 };

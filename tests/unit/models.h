@@ -75,15 +75,16 @@ static inline struct zf_forward *make_forward(const struct zf_model *m, int64_t 
 /* All logits of one sequence under `pt`, [streams][n][vocab]; the caller frees. */
 static inline float *logits_under(const struct zf_model *m, const int32_t *ids, int64_t n,
                                   const struct zf_perturb *pt) {
-  struct zf_forward *f = make_forward(m, n, n, 1, n, pt->st.count);
+  struct zf_forward *f = make_forward(m, n, n, 1, n, pt->streams.count);
   int32_t id[n], pos[n], row[n];
   for (int64_t i = 0; i < n; i++) {
     id[i] = ids[i];
     pos[i] = row[i] = (int32_t)i;
   }
   struct zf_segment seg = {.len = n};
-  struct zf_batch b = {.T = n, .id = id, .pos = pos, .nseg = 1, .seg = &seg, .R = n, .row = row};
-  float *out = zf_calloc(pt->st.count * n * m->config.outputs, sizeof *out);
+  struct zf_batch b = {
+      .T = n, .id = id, .pos = pos, .segment_count = 1, .segment = &seg, .R = n, .row = row};
+  float *out = zf_calloc(pt->streams.count * n * m->config.outputs, sizeof *out);
   ck_assert_ptr_nonnull(out);
   ck_ok(zf_forward_run(f, &b, pt));
   zf_forward_logits(f, out);
@@ -110,12 +111,17 @@ static inline int text_loss(void *ctx, const struct zf_perturb *pt, double *loss
   double lse[128], logit[128];
   struct zf_segment seg = {.len = x->n};
   for (int i = 0; i < x->n; i++) place[i] = i;
-  struct zf_batch b = {
-      .T = x->n, .id = x->id, .pos = place, .nseg = 1, .seg = &seg, .R = x->n, .row = place};
+  struct zf_batch b = {.T = x->n,
+                       .id = x->id,
+                       .pos = place,
+                       .segment_count = 1,
+                       .segment = &seg,
+                       .R = x->n,
+                       .row = place};
   int rc = zf_forward_run(x->f, &b, pt);
   if (rc) return rc;
   zf_forward_lse(x->f, x->id + 1, lse, logit);
-  for (int s = 0; s < pt->st.count; s++) {
+  for (int s = 0; s < pt->streams.count; s++) {
     loss[s] = 0;
     for (int64_t i = s * x->n; i < (s + 1) * x->n; i++)
       loss[s] += (lse[i] - logit[i]) / (double)x->n;

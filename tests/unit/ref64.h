@@ -25,7 +25,8 @@ static inline void ref64_init(struct ref64 *x, const struct zf_model *m) {
     float *f = zf_calloc(p->count, sizeof *f);
     x->w[i] = doubles(p->count);
     zf_to_f32(f, p->data, p->type, p->count);
-    for (int64_t e = 0; e < p->count; e++) x->w[i][e] = (double)f[e] + (double)m->plan.want[i].plus;
+    for (int64_t e = 0; e < p->count; e++)
+      x->w[i][e] = (double)f[e] + (double)m->plan.wanted[i].plus;
     free(f);
   }
 }
@@ -98,10 +99,10 @@ static inline void attention64(const struct ref64 *x, const struct zf_op *op,
   const struct zf_config *c = &x->m->config;
   int64_t D = c->head_dim, qw = c->heads * D, kw = c->kv_heads * D;
   int64_t ldz = x->m->plan.width[op->src], ldo = x->m->plan.width[op->dst];
-  for (int64_t g = 0; g < b->nseg; g++)
-    for (int64_t i = 0; i < b->seg[g].len; i++)
+  for (int64_t g = 0; g < b->segment_count; g++)
+    for (int64_t i = 0; i < b->segment[g].len; i++)
       for (int64_t h = 0; h < c->heads; h++) {
-        const struct zf_segment *s = &b->seg[g];
+        const struct zf_segment *s = &b->segment[g];
         const double *q = x->reg[op->src] + (s->start + i) * ldz + h * D;
         double *o = x->reg[op->dst] + (s->start + i) * ldo + h * D, p[64], sum = 0;
         int64_t at = s->prefix_len + i, all = s->prefix_len + s->len,
@@ -131,9 +132,9 @@ static inline void rope64(const struct ref64 *x, const struct zf_op *op, const s
   const struct zf_rope_conf *r = &x->m->config.rope[op->rope];
   int64_t half = zf_config_rot(&x->m->config) / 2, ld = x->m->plan.width[op->src];
   double freq[ZF_ROPE_FACTORS];
-  for (int64_t g = 0; g < b->nseg; g++) {
+  for (int64_t g = 0; g < b->segment_count; g++) {
     zf_rope_freqs(freq, 2 * half, r, zf_batch_length(b, g));
-    for (int64_t t = b->seg[g].start; t < b->seg[g].start + b->seg[g].len; t++)
+    for (int64_t t = b->segment[g].start; t < b->segment[g].start + b->segment[g].len; t++)
       for (int64_t h = 0; h < op->heads; h++)
         for (int64_t i = 0; i < half; i++) {
           double *p = x->reg[op->src] + t * ld + op->src_col + h * op->width + i, a = p[0],

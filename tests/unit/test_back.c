@@ -27,7 +27,7 @@ struct ragged {
 
 static void add_segment(struct ragged *x, int64_t len, int64_t pstart, int64_t plen) {
   struct zf_batch *b = &x->b;
-  b->seg[b->nseg++] =
+  b->segment[b->segment_count++] =
       (struct zf_segment){.start = b->T, .len = len, .prefix_start = pstart, .prefix_len = plen};
   for (int64_t i = 0; i < len; i++, b->T++) {
     b->id[b->T] = (int32_t)((b->T * b->T * 5 + 3 * b->T + 1) % 97);
@@ -38,7 +38,7 @@ static void add_segment(struct ragged *x, int64_t len, int64_t pstart, int64_t p
 static void make_ragged(struct ragged *x, const struct zf_model *m) {
   int64_t causal = m->plan.causal, V = m->config.outputs;
   memset(x, 0, sizeof *x);
-  x->b = (struct zf_batch){.id = x->id, .pos = x->pos, .seg = x->seg, .row = x->row};
+  x->b = (struct zf_batch){.id = x->id, .pos = x->pos, .segment = x->seg, .row = x->row};
   add_segment(x, 5, 0, 0);
   add_segment(x, 3, 0, 5 * causal); /* where all see all, nothing is a prefix */
   add_segment(x, 2, 0, 5 * causal);
@@ -60,7 +60,7 @@ static struct zf_limits limits_of(const struct zf_model *m, const struct zf_batc
                                   enum zf_compute c) {
   struct zf_limits lim = {.tokens = b->T,
                           .rows = b->R,
-                          .segments = b->nseg,
+                          .segments = b->segment_count,
                           .length = LENGTH,
                           .ids = 3,
                           .streams = 1,
@@ -327,7 +327,7 @@ START_TEST(test_torch) {
   ck_assert_int_le(ids->count, MAXTOKENS);
   memcpy(raw, ids->data, ids->bytes);
   x.b.T = x.b.R = ids->count - 1;
-  x.b.nseg = 1;
+  x.b.segment_count = 1;
   x.seg[0] = (struct zf_segment){.len = x.b.T};
   memset(x.slope, 0, sizeof x.slope);
   for (int64_t t = 0; t < x.b.T; t++) {

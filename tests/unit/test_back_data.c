@@ -145,7 +145,7 @@ static double sum_of_targets(struct ref64 *ref, const struct zf_dataset *d, cons
   float one[MAXLEN];
   struct zf_segment seg = {.len = s->len - 1};
   struct zf_batch b = {
-      .T = s->len - 1, .id = d->pool.id + s->at, .nseg = 1, .seg = &seg, .row = row};
+      .T = s->len - 1, .id = d->pool.id + s->at, .segment_count = 1, .segment = &seg, .row = row};
   int32_t pos[MAXLEN];
   for (int32_t t = 1; t < s->len; t++) {
     pos[t - 1] = t - 1;
@@ -162,13 +162,18 @@ static double sum_of_targets(struct ref64 *ref, const struct zf_dataset *d, cons
 /* The logit of a word at the mask, or of a label at the head's own token. */
 static double logit_of_word(struct ref64 *ref, const struct zf_dataset *d,
                             const struct zf_example *x, const struct zf_seq *s) {
-  int32_t pos[MAXLEN], none = -1, n = s->len - 1, row = n - 1 - x->ask;
+  int32_t pos[MAXLEN], none = -1, n = s->len - 1, row = n - 1 - x->mask_distance;
   float one = 1, nothing = 0;
   struct zf_segment seg = {.len = n};
   for (int32_t t = 0; t < n; t++) pos[t] = t;
   if (d->type == ZF_TASK_LABELS) row = ref->m->plan.causal ? n - 1 : 0;
-  struct zf_batch b = {
-      .T = n, .id = d->pool.id + s->at, .pos = pos, .nseg = 1, .seg = &seg, .R = 1, .row = &row};
+  struct zf_batch b = {.T = n,
+                       .id = d->pool.id + s->at,
+                       .pos = pos,
+                       .segment_count = 1,
+                       .segment = &seg,
+                       .R = 1,
+                       .row = &row};
   return ref64_loss(ref, &b, &none, &nothing, d->pool.id + s->at + n, 1, &one);
 }
 
@@ -203,7 +208,7 @@ static double loss_of_outputs(struct ref64 *ref, const struct zf_dataset *d,
 static double loss64(struct ref64 *ref, const struct zf_dataset *d) {
   double sum = 0, weight = 0;
   for (int64_t i = 0; i < d->count; i++) {
-    const struct zf_example *x = &d->ex[i];
+    const struct zf_example *x = &d->example[i];
     int64_t n = 1;
     if (d->type == ZF_TASK_LABELS && d->problem)
       sum += loss_of_outputs(ref, d, x);
@@ -227,7 +232,8 @@ static float *copy_gradients(struct zf_back *k, int64_t *n) {
 static double weight_of(const struct zf_dataset *d) {
   double sum = 0;
   for (int64_t i = 0; i < d->count; i++)
-    sum += d->ex[i].label >= 0 || d->type == ZF_TASK_LABELS ? 1 : (double)zf_example_targets(d, i);
+    sum += d->example[i].label >= 0 || d->type == ZF_TASK_LABELS ? 1
+                                                                 : (double)zf_example_targets(d, i);
   return sum;
 }
 
@@ -250,10 +256,10 @@ static float *gradients(const struct zf_model *m, const struct zf_dataset *d, do
         *slope = zf_calloc(p->batch.R * p->nid + 1, sizeof *slope);
   ck_assert(coef && slope);
   ck_ok(zf_back_forward(k, &p->batch));
-  if (p->nid) zf_back_at(k, p->ids, p->nid, p->at);
-  if (p->whole && zf_task_chooses(d->type)) zf_back_lse(k, p->target, p->lse, p->logit);
+  if (p->nid) zf_back_at(k, p->ids, p->nid, p->logits_at);
+  if (p->has_targets && zf_task_has_options(d->type)) zf_back_lse(k, p->target, p->lse, p->logit);
   zf_score_gradients(s, d, NULL, 0, d->count, 1 / weight_of(d), coef, slope);
-  if (p->whole) zf_back_rows(k, p->target, coef, p->lse, p->logit);
+  if (p->has_targets) zf_back_rows(k, p->target, coef, p->lse, p->logit);
   if (p->nid) zf_back_gradient_at(k, p->ids, p->nid, slope);
   zf_score_reduce(s, d, NULL, 0, d->count, d->count, 1, score);
   zf_back_run(k);

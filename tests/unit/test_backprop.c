@@ -124,7 +124,7 @@ START_TEST(test_forecast_of_shapes) {
     for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
       ck_ok(zf_run_forecast(&a, r, (enum zf_method)m, checkpoint));
       ck_ok(zf_run_forecast(&b, shapes, (enum zf_method)m, checkpoint));
-      ck_assert_int_eq(a.total - a.before, b.total - b.before);
+      ck_assert_int_eq(a.total - a.resident_before, b.total - b.resident_before);
     }
   zf_run_free(shapes);
   zf_run_free(r);
@@ -145,9 +145,9 @@ START_TEST(test_forecast_of_batches) {
     if (tokens > most) most = tokens;
   }
   ck_assert_int_eq(r->load.tokens, most);
-  ck_assert_int_eq(r->lim.tokens, most);
-  ck_assert_int_ge(r->heaviest[0], 1);
-  ck_assert_int_le(r->heaviest[0], r->steps);
+  ck_assert_int_eq(r->limits.tokens, most);
+  ck_assert_int_ge(r->largest_steps[0], 1);
+  ck_assert_int_le(r->largest_steps[0], r->steps);
   ck_assert_int_lt(r->forecast.total, r->forecast.bound);
   zf_run_free(r);
   zf_conf_free(c);

@@ -277,13 +277,13 @@ END_TEST
 
 START_TEST(test_overflow) {
   int64_t v;
-  ck_assert(!zf_mul(1LL << 31, 1LL << 31, &v) && v == 1LL << 62);
-  ck_assert(zf_mul(1LL << 32, 1LL << 31, &v));
-  ck_assert(zf_mul(INT64_MIN, -1, &v));
-  ck_assert(!zf_mul(0, INT64_MAX, &v) && v == 0);
-  ck_assert(!zf_add(INT64_MAX, 0, &v) && v == INT64_MAX);
-  ck_assert(zf_add(INT64_MAX, 1, &v));
-  ck_assert(zf_add(INT64_MIN, -1, &v));
+  ck_assert(!zf_mul_checked(1LL << 31, 1LL << 31, &v) && v == 1LL << 62);
+  ck_assert(zf_mul_checked(1LL << 32, 1LL << 31, &v));
+  ck_assert(zf_mul_checked(INT64_MIN, -1, &v));
+  ck_assert(!zf_mul_checked(0, INT64_MAX, &v) && v == 0);
+  ck_assert(!zf_add_checked(INT64_MAX, 0, &v) && v == INT64_MAX);
+  ck_assert(zf_add_checked(INT64_MAX, 1, &v));
+  ck_assert(zf_add_checked(INT64_MIN, -1, &v));
 }
 END_TEST
 

@@ -26,11 +26,11 @@ static void marked(struct zf_buf *out, const struct zf_buf *text, const struct z
   int64_t at = 0;
   zf_buf_clear(out);
   for (int64_t i = 0; i < s->count; i++) {
-    ck_assert(s->at[i].from >= at && s->at[i].to <= (int64_t)text->len);
-    zf_buf_add(out, text->data + at, (size_t)(s->at[i].from - at));
+    ck_assert(s->span[i].from >= at && s->span[i].to <= (int64_t)text->len);
+    zf_buf_add(out, text->data + at, (size_t)(s->span[i].from - at));
     zf_buf_putc(out, '[');
-    at = s->at[i].to;
-    zf_buf_add(out, text->data + s->at[i].from, (size_t)(at - s->at[i].from));
+    at = s->span[i].to;
+    zf_buf_add(out, text->data + s->span[i].from, (size_t)(at - s->span[i].from));
     zf_buf_putc(out, ']');
   }
   zf_buf_puts(out, text->data + at);
@@ -67,7 +67,7 @@ static int row_of(const char *config, const char *named, const char *row, const 
   json_decref(r);
   zf_buf_free(&text);
   zf_buf_free(&out);
-  free(spans.at);
+  free(spans.span);
   return rc;
 }
 
@@ -200,7 +200,7 @@ static void other_row(int (*fn)(const json_t *, struct zf_buf *, struct zf_text_
   ck_assert_str_eq(out.data, want);
   zf_buf_free(&text);
   zf_buf_free(&out);
-  free(spans.at);
+  free(spans.span);
   json_decref(r);
 }
 
@@ -223,7 +223,7 @@ START_TEST(test_others) {
   ck_fails(alpaca_row(bad, &out, &spans), ZF_EINVALID, "field 'output' is missing");
   json_decref(bad);
   zf_buf_free(&out);
-  free(spans.at);
+  free(spans.span);
 }
 END_TEST
 
@@ -246,7 +246,7 @@ static void alpaca_of(const struct zf_fields *f, const char *row, const char *wa
   zf_template_free(other);
   zf_buf_free(&text);
   zf_buf_free(&out);
-  free(spans.at);
+  free(spans.span);
   json_decref(r);
 }
 
@@ -283,7 +283,7 @@ START_TEST(test_alpaca_lacks) {
   json_decref(near);
   json_decref(far);
   zf_buf_free(&out);
-  free(spans.at);
+  free(spans.span);
 }
 END_TEST
 

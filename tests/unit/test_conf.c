@@ -26,8 +26,8 @@ START_TEST(test_defaults) {
 END_TEST
 
 START_TEST(test_tables) {
-  static const struct zf_conf_key bad[] = {{.name = "x", .type = ZF_CONF_INT, .def = "many"},
-                                           {.name = NULL}};
+  static const struct zf_conf_key bad[] = {
+      {.name = "x", .type = ZF_CONF_INT, .default_text = "many"}, {.name = NULL}};
   const struct zf_conf_key *twice[] = {train_keys, train_keys}, *wrong[] = {bad};
   struct zf_conf *c;
   ck_fails(zf_conf_new(&c, twice, 2), ZF_EFAIL, "two tables of settings have the key 'base_model'");

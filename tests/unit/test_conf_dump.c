@@ -52,8 +52,8 @@ END_TEST
 /* What a run keeps, and the first of it that another set has otherwise; however it is written. */
 START_TEST(test_kept) {
   static const struct zf_conf_key keys[] = {
-      {.name = "rate", .type = ZF_CONF_NUM, .def = "1e-4"},
-      {.name = "threads", .type = ZF_CONF_INT, .later = 1, .help = "how many"},
+      {.name = "rate", .type = ZF_CONF_NUM, .default_text = "1e-4"},
+      {.name = "threads", .type = ZF_CONF_INT, .may_change = 1, .help = "how many"},
       {.name = "seed", .type = ZF_CONF_INT},
       {.name = "datasets", .type = ZF_CONF_MAPS, .sub = item_keys},
       {.name = NULL}};

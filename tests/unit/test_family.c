@@ -49,6 +49,15 @@ START_TEST(test_keys) {
 }
 END_TEST
 
+/* Every activation has a name, and no two the same. */
+START_TEST(test_act_names) {
+  for (int a = 0; a < ZF_ACTS; a++) {
+    ck_assert_ptr_nonnull(zf_act_names[a]);
+    for (int b = 0; b < a; b++) ck_assert_str_ne(zf_act_names[a], zf_act_names[b]);
+  }
+}
+END_TEST
+
 /* Every name of Transformers' table: its values, or refused. */
 START_TEST(test_acts) {
   struct zf_config c;
@@ -316,6 +325,7 @@ int main(void) {
   tcase_add_test(t, test_pooling);
   tcase_add_test(t, test_defaults);
   tcase_add_test(t, test_keys);
+  tcase_add_test(t, test_act_names);
   tcase_add_test(t, test_acts);
   tcase_add_test(t, test_families);
   tcase_add_test(t, test_spellings);

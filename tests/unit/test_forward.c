@@ -17,14 +17,14 @@ struct made {
 
 static void made_init(struct made *x) {
   memset(x, 0, sizeof *x);
-  x->b = (struct zf_batch){.id = x->id, .pos = x->pos, .seg = x->seg, .row = x->row};
+  x->b = (struct zf_batch){.id = x->id, .pos = x->pos, .segment = x->seg, .row = x->row};
 }
 
 /* Appends ids[from, to) of a sequence as a segment behind rows [pstart, pstart + from); all its
  * rows are wanted.  Returns where it begins. */
 static int64_t put(struct made *x, const int32_t *ids, int64_t from, int64_t to, int64_t pstart) {
   int64_t at = x->b.T;
-  x->seg[x->b.nseg++] = (struct zf_segment){
+  x->seg[x->b.segment_count++] = (struct zf_segment){
       .start = at, .len = to - from, .prefix_start = pstart, .prefix_len = from};
   for (int64_t i = from; i < to; i++) {
     x->id[x->b.T] = ids[i];
@@ -35,8 +35,8 @@ static int64_t put(struct made *x, const int32_t *ids, int64_t from, int64_t to,
 }
 
 static float *run(const struct zf_model *m, struct made *x, const struct zf_perturb *pt) {
-  struct zf_forward *f = make_forward(m, x->b.T, x->b.R, x->b.nseg, 10, pt->st.count);
-  float *out = zf_calloc(pt->st.count * x->b.R * m->config.outputs, sizeof *out);
+  struct zf_forward *f = make_forward(m, x->b.T, x->b.R, x->b.segment_count, 10, pt->streams.count);
+  float *out = zf_calloc(pt->streams.count * x->b.R * m->config.outputs, sizeof *out);
   ck_assert_ptr_nonnull(out);
   ck_ok(zf_forward_run(f, &x->b, pt));
   zf_forward_logits(f, out);
@@ -65,7 +65,7 @@ static struct zf_forward *forward_20(const struct zf_model *m, int streams) {
 
 static float *run_on(struct zf_forward *f, const struct zf_model *m, struct made *x,
                      const struct zf_perturb *pt) {
-  float *out = zf_calloc(pt->st.count * x->b.R * m->config.outputs, sizeof *out);
+  float *out = zf_calloc(pt->streams.count * x->b.R * m->config.outputs, sizeof *out);
   ck_assert_ptr_nonnull(out);
   ck_ok(zf_forward_run(f, &x->b, pt));
   zf_forward_logits(f, out);
@@ -77,7 +77,7 @@ static void check_neighbours(const struct zf_model *m, const struct zf_perturb *
   static const int64_t len[3] = {7, 1, 10};
   static const int order[2][3] = {{0, 1, 2}, {2, 0, 1}};
   int64_t V = m->config.outputs;
-  struct zf_forward *f = forward_20(m, pt->st.count);
+  struct zf_forward *f = forward_20(m, pt->streams.count);
   float *alone[3];
   int32_t ids[3][20];
   struct made x;
@@ -92,7 +92,7 @@ static void check_neighbours(const struct zf_model *m, const struct zf_perturb *
     made_init(&x);
     for (int k = 0; k < 3; k++) at[order[o][k]] = put(&x, ids[order[o][k]], 0, len[order[o][k]], 0);
     float *all = run_on(f, m, &x, pt);
-    for (int s = 0; s < pt->st.count; s++)
+    for (int s = 0; s < pt->streams.count; s++)
       for (int k = 0; k < 3; k++)
         ck_assert_mem_eq(all + (s * x.b.R + at[k]) * V, alone[k] + s * len[k] * V,
                          sizeof *all * (size_t)(len[k] * V));
@@ -144,7 +144,7 @@ END_TEST
 static void check_shared(const struct zf_model *m, const struct zf_perturb *pt, int64_t shared) {
   static const int64_t end[3] = {10, 7, 8};
   int64_t V = m->config.outputs, at[3];
-  struct zf_forward *f = forward_20(m, pt->st.count);
+  struct zf_forward *f = forward_20(m, pt->streams.count);
   int32_t ids[3][20];
   struct made x;
   made_init(&x);
@@ -160,7 +160,7 @@ static void check_shared(const struct zf_model *m, const struct zf_perturb *pt, 
     made_init(&x);
     put(&x, ids[k], 0, end[k], 0);
     float *full = run_on(f, m, &x, pt);
-    for (int s = 0; s < pt->st.count; s++) {
+    for (int s = 0; s < pt->streams.count; s++) {
       ck_assert_mem_eq(all + s * R * V, full + s * end[k] * V, sizeof *all * (size_t)(shared * V));
       ck_assert_mem_eq(all + (s * R + at[k]) * V, full + (s * end[k] + shared) * V,
                        sizeof *all * (size_t)((end[k] - shared) * V));
@@ -218,7 +218,7 @@ static void shift(struct zf_model *m, const struct zf_model *from, const struct 
   for (int64_t i = 0; i < m->params.count; i++) {
     struct zf_param *p = &m->params.param[i];
     const struct zf_param *q = &from->params.param[i];
-    struct zf_noise k = pt->dir;
+    struct zf_noise k = pt->direction;
     float *w = p->data, z[1];
     k.param = (uint32_t)i;
     zf_to_f32(w, q->data, q->type, p->count);
@@ -402,7 +402,8 @@ START_TEST(test_limits) {
   struct zf_perturb none = zf_perturb_none();
   int32_t id = 0, pos = 0, row = 0;
   struct zf_segment seg = {.len = 1};
-  struct zf_batch b = {.T = 1, .id = &id, .pos = &pos, .nseg = 1, .seg = &seg, .R = 1, .row = &row};
+  struct zf_batch b = {
+      .T = 1, .id = &id, .pos = &pos, .segment_count = 1, .segment = &seg, .R = 1, .row = &row};
   ck_assert_int_eq(m->config.context, 32);
   ck_fails(zf_forward_new(&f, m, &lim), ZF_EUSAGE,
            "33 tokens is longer than the model's context of 32");
@@ -454,7 +455,7 @@ START_TEST(test_pieces) {
   float *out[2];
   for (int k = 0; k < 2; k++) {
     struct zf_forward *f;
-    lim.work = k ? 1 : 0;
+    lim.workspace_bytes = k ? 1 : 0;
     ck_ok(zf_forward_new(&f, m, &lim));
     out[k] = run_on(f, m, &x, &two);
     zf_forward_free(f);

@@ -116,7 +116,7 @@ START_TEST(test_values) {
   const json_t *d = json_object_get(g.keys, "d");
   ck_assert_int_eq(json_array_size(d), 2);
   ck_assert_int_eq(json_integer_value(json_array_get(d, 1)), -1);
-  ck_assert_int_eq(g.st->nmetadata, 5);
+  ck_assert_int_eq(g.st->metadata_count, 5);
   const struct zf_st_tensor *t = zf_st_find(g.st, "t"), *r = zf_st_find(g.st, "r");
   ck_assert_int_eq(t->ndim, 2);
   ck_assert_int_eq(t->shape[0], 2); /* outermost first */
@@ -199,7 +199,7 @@ START_TEST(test_parts) {
   write_part("m-00002-of-00002.gguf", b);
   ck_ok(zf_gguf_open(&g, first, 0));
   ck_assert_int_eq(g.st->count, 2);
-  ck_assert_int_eq(g.st->nfile, 2);
+  ck_assert_int_eq(g.st->file_count, 2);
   ck_assert_int_eq(zf_st_find(g.st, "t")->data[0], 1);
   ck_assert_int_eq(zf_st_find(g.st, "u")->data[0], 3);
   ck_assert_int_eq(zf_st_find(g.st, "u")->file, 1);
@@ -370,7 +370,7 @@ static void same_ends(const json_t *c) {
   ck_ok(zf_gguf_tok_keys(&root, keys, "t.gguf"));
   ck_ok(zf_tok_build(&tok, root, NULL, "t.gguf"));
   ck_ok(zf_specials_gguf(tok, keys));
-  const struct zf_ids *ends = zf_tok_ends(tok, NULL);
+  const struct zf_ids *ends = zf_tok_end_ids(tok, NULL);
   ck_assert_msg(ends->count == (int64_t)json_array_size(want), "%lld ends: %s",
                 (long long)ends->count, text);
   json_array_foreach((json_t *)want, i, id) for (int64_t k = 0; k < ends->count; k++) hits +=

@@ -239,8 +239,13 @@ static double check_nll(const struct zf_model *m, const json_t *eval) {
   int32_t place[n];
   double lse[n], logit[n], worst = 0;
   for (int64_t i = 0; i < n; i++) place[i] = (int32_t)i;
-  struct zf_batch b = {
-      .T = n - 1, .id = id, .pos = place, .nseg = 1, .seg = &seg, .R = n - 1, .row = place};
+  struct zf_batch b = {.T = n - 1,
+                       .id = id,
+                       .pos = place,
+                       .segment_count = 1,
+                       .segment = &seg,
+                       .R = n - 1,
+                       .row = place};
   ck_ok(zf_forward_run(f, &b, &none));
   zf_forward_lse(f, id + 1, lse, logit);
   ck_assert_int_eq((int64_t)json_array_size(want), n - 1);

@@ -18,8 +18,8 @@ static void same_spans(const json_t *want, const struct zf_text_spans *got, cons
                 (long long)got->count);
   for (int64_t i = 0; i < got->count; i++) {
     const json_t *w = json_array_get(want, (size_t)i);
-    ck_assert_int_eq(json_integer_value(json_array_get(w, 0)), got->at[i].from);
-    ck_assert_int_eq(json_integer_value(json_array_get(w, 1)), got->at[i].to);
+    ck_assert_int_eq(json_integer_value(json_array_get(w, 0)), got->span[i].from);
+    ck_assert_int_eq(json_integer_value(json_array_get(w, 1)), got->span[i].to);
   }
 }
 
@@ -38,10 +38,10 @@ static void one_case(const json_t *c) {
     ck_assert_msg(rc == 0, "%s: %s", name, zf_error_message());
     ck_assert_msg(!strcmp(out.data, json_string_value(want)), "%s:\n--- wanted\n%s\n--- found\n%s",
                   name, json_string_value(want), out.data);
-    if (zf_jinja_marks(t)) same_spans(json_array_get(c, 3), &spans, name);
+    if (zf_jinja_has_generation(t)) same_spans(json_array_get(c, 3), &spans, name);
   }
   zf_buf_free(&out);
-  free(spans.at);
+  free(spans.span);
   free(text);
   zf_jinja_free(t);
 }

@@ -114,13 +114,13 @@ START_TEST(test_checked) {
   int64_t before = zf_json_failures();
   left = 1000;
   json_t *list = json_array();
-  ck_assert_int_eq(zf_json_checked(0, before, "x"), 0);
+  ck_assert_int_eq(zf_json_check_memory(0, before, "x"), 0);
   left = 0;
   json_array_append_new(list, json_string("lost"));
   left = 1000;
-  ck_fails(zf_json_checked(0, before, "x"), ZF_ENOMEM, "x: out of memory");
-  ck_fails(zf_json_checked(ZF_EINVALID, before, "x"), ZF_ENOMEM, "x: out of memory");
-  ck_assert_int_eq(zf_json_checked(ZF_EINVALID, zf_json_failures(), "x"), ZF_EINVALID);
+  ck_fails(zf_json_check_memory(0, before, "x"), ZF_ENOMEM, "x: out of memory");
+  ck_fails(zf_json_check_memory(ZF_EINVALID, before, "x"), ZF_ENOMEM, "x: out of memory");
+  ck_assert_int_eq(zf_json_check_memory(ZF_EINVALID, zf_json_failures(), "x"), ZF_EINVALID);
   json_decref(list);
 }
 END_TEST

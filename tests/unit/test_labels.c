@@ -167,13 +167,13 @@ START_TEST(test_rows) {
       &d, "{\"text\": \"x\", \"label\": [true, \"joy\"]}\n{\"text\": \"y\", \"label\": []}\n",
       ZF_PROBLEM_MULTI, 3, labels));
   ck_assert_int_eq(d->count, 2);
-  ck_assert(d->ex[0].label == -1 && d->ex[0].single == 1 && d->ex[0].nseq == 3);
+  ck_assert(d->example[0].label == -1 && d->example[0].single == 1 && d->example[0].nseq == 3);
   ck_assert(d->seq[0].gold == 1 && d->seq[1].gold == 0 && d->seq[2].gold == 1 &&
             d->seq[3].gold == 0);
-  ck_assert(!zf_dataset_chooses(d));
+  ck_assert(!zf_dataset_has_options(d));
   zf_dataset_free(d);
   ck_ok(make_data(&d, "{\"text\": \"x\", \"label\": \"-2.5\"}\n", ZF_PROBLEM_REGRESSION, 1, NULL));
-  ck_assert(d->seq[0].gold == -2.5f && d->ex[0].single == 1 && d->ex[0].nseq == 1);
+  ck_assert(d->seq[0].gold == -2.5f && d->example[0].single == 1 && d->example[0].nseq == 1);
   zf_dataset_free(d);
 }
 END_TEST

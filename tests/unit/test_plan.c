@@ -49,21 +49,21 @@ START_TEST(test_every_want) {
   struct zf_plan p;
   load(&c, &p, _i);
   int used[256] = {0};
-  ck_assert_int_le(p.nwant, 256);
+  ck_assert_int_le(p.wanted_count, 256);
   for (int64_t i = 0; i < p.nop; i++) {
     if (p.op[i].weight >= 0) used[p.op[i].weight]++;
     if (p.op[i].bias >= 0) used[p.op[i].bias]++;
   }
   if (!c.tied) used[p.head]++;
   if (p.head_bias >= 0) used[p.head_bias]++;
-  for (int64_t i = 0; i < p.nwant; i++) {
-    ck_assert_msg(used[i] == 1, "%s is used %d times", p.want[i].name, used[i]);
-    ck_assert(strpbrk(p.want[i].name, "#@") == NULL);
-    ck_assert_int_eq(p.want[i].decayed, p.want[i].ndim == 2);
-    ck_assert(p.want[i].ndim == 2 || p.want[i].shape[0] <= p.vec);
-    for (int64_t j = 0; j < i; j++) ck_assert_str_ne(p.want[i].name, p.want[j].name);
+  for (int64_t i = 0; i < p.wanted_count; i++) {
+    ck_assert_msg(used[i] == 1, "%s is used %d times", p.wanted[i].name, used[i]);
+    ck_assert(strpbrk(p.wanted[i].name, "#@") == NULL);
+    ck_assert_int_eq(p.wanted[i].decayed, p.wanted[i].ndim == 2);
+    ck_assert(p.wanted[i].ndim == 2 || p.wanted[i].shape[0] <= p.vec);
+    for (int64_t j = 0; j < i; j++) ck_assert_str_ne(p.wanted[i].name, p.wanted[j].name);
   }
-  ck_assert_int_eq(c.tied ? p.head == 0 : p.head == p.nwant - 1 - (p.head_bias >= 0), 1);
+  ck_assert_int_eq(c.tied ? p.head == 0 : p.head == p.wanted_count - 1 - (p.head_bias >= 0), 1);
   zf_plan_free(&p);
 }
 END_TEST
@@ -75,8 +75,8 @@ START_TEST(test_macs) {
   struct zf_plan p;
   load(&c, &p, _i);
   double body = 0, tail = (double)(c.outputs * c.embed_dim);
-  for (int64_t i = 0; i < p.nwant; i++) {
-    const struct zf_wanted_tensor *w = &p.want[i];
+  for (int64_t i = 0; i < p.wanted_count; i++) {
+    const struct zf_wanted_tensor *w = &p.wanted[i];
     double n = (double)(w->shape[0] * w->shape[1]);
     if (w->ndim < 2 || strstr(w->name, "embed") || strstr(w->name, "wte") ||
         strstr(w->name, "wpe") || i == p.head)

@@ -99,13 +99,13 @@ static void check_special(const char *name, const struct zf_tok *t, const json_t
   const json_t *want = json_object_get(golden, key);
   struct zf_special_token got = zf_tok_special(t, which);
   if (json_is_null(want) && got.id >= 0) {
-    ck_assert_msg(strstr(got.from, "config.json") && !strstr(got.from, "tokenizer_config"),
-                  "%s: %s is %d, of %s; Transformers has none", name, key, got.id, got.from);
+    ck_assert_msg(strstr(got.source, "config.json") && !strstr(got.source, "tokenizer_config"),
+                  "%s: %s is %d, of %s; Transformers has none", name, key, got.id, got.source);
     return;
   }
   int32_t id = json_is_null(want) ? -1 : (int32_t)json_integer_value(want);
   ck_assert_msg(got.id == id, "%s: %s is %d of %s, not %d", name, key, got.id,
-                got.from ? got.from : "nothing", id);
+                got.source ? got.source : "nothing", id);
 }
 
 static void check_tokens(const char *name, const struct zf_tok *t, const json_t *golden) {
@@ -160,12 +160,13 @@ static float *hidden_of(const struct zf_model *m, int32_t *id, int64_t n) {
   struct zf_segment seg = {.len = n};
   int32_t pos[16];
   for (int32_t i = 0; i < n; i++) pos[i] = i;
-  struct zf_batch b = {.T = n, .id = id, .pos = pos, .nseg = 1, .seg = &seg, .R = n, .row = pos};
+  struct zf_batch b = {
+      .T = n, .id = id, .pos = pos, .segment_count = 1, .segment = &seg, .R = n, .row = pos};
   size_t size = sizeof(float) * (size_t)(n * m->config.hidden);
   float *out = zf_malloc(size);
   ck_assert_ptr_nonnull(out);
   ck_ok(zf_forward_run(f, &b, &none));
-  memcpy(out, zf_forward_own(f, ZF_REG_F), size);
+  memcpy(out, zf_forward_register(f, ZF_REG_F), size);
   zf_forward_free(f);
   return out;
 }

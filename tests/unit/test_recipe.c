@@ -50,7 +50,7 @@ static const struct {
 
 static void show(struct zf_buf *b, const struct zf_recipe_row *x) {
   for (int32_t i = 0; i < x->count; i++) {
-    if (!i || x->own) zf_buf_printf(b, "[%s]", x->context[i].data);
+    if (!i || x->own_contexts) zf_buf_printf(b, "[%s]", x->context[i].data);
     zf_buf_printf(b, "%s(%s)", i == x->gold ? "*" : "", x->continuation[i].data);
   }
 }
@@ -275,7 +275,7 @@ START_TEST(test_rolling) {
     ck_assert_int_eq(windows, d->count);
     for (int64_t k = 0; k < d->count; k++) {
       if (k) zf_buf_putc(&b, ' ');
-      letters(&b, d, &d->seq[d->ex[k].seq]);
+      letters(&b, d, &d->seq[d->example[k].seq]);
     }
     ck_assert_str_eq(b.data, t[i].want);
     zf_buf_free(&b);

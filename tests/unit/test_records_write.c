@@ -65,19 +65,19 @@ START_TEST(test_round_trip) {
   enum { ROWS = 200 };
   char name[64];
   uint32_t seed = 5;
-  struct zf_rows_out *o;
+  struct zf_records_writer *o;
   struct zf_records *r;
   json_t *row[ROWS];
   int table = strstr(endings[_i], "sv") != NULL;
   snprintf(name, sizeof name, "r%s", endings[_i]);
   const char *path = new_path(name);
-  ck_ok(zf_rows_out_open(&o, path));
+  ck_ok(zf_records_writer_open(&o, path));
   for (int i = 0; i < ROWS; i++) {
     row[i] = random_row(&seed, _i);
-    ck_ok(zf_rows_out_put(o, row[i], "here"));
+    ck_ok(zf_records_writer_put(o, row[i], "here"));
   }
-  ck_assert_int_eq(zf_rows_out_count(o), ROWS);
-  ck_ok(zf_rows_out_commit(o));
+  ck_assert_int_eq(zf_records_writer_count(o), ROWS);
+  ck_ok(zf_records_writer_commit(o));
   ck_ok(zf_records_open(&r, path));
   ck_assert_int_eq(r->count, ROWS);
   for (int i = 0; i < ROWS; i++) {
@@ -89,10 +89,10 @@ START_TEST(test_round_trip) {
   /* and copied as it stands */
   snprintf(name, sizeof name, "c%s", endings[_i]);
   path = new_path(name);
-  ck_ok(zf_rows_out_open(&o, path));
-  ck_ok(zf_rows_out_head(o, r));
-  for (int i = 0; i < ROWS; i += 3) ck_ok(zf_rows_out_copy(o, r, i));
-  ck_ok(zf_rows_out_commit(o));
+  ck_ok(zf_records_writer_open(&o, path));
+  ck_ok(zf_records_writer_head(o, r));
+  for (int i = 0; i < ROWS; i += 3) ck_ok(zf_records_writer_copy(o, r, i));
+  ck_ok(zf_records_writer_commit(o));
   struct zf_records *c;
   ck_ok(zf_records_open(&c, path));
   ck_assert_int_eq(c->count, (ROWS + 2) / 3);
@@ -105,12 +105,12 @@ END_TEST
 
 START_TEST(test_no_row) {
   char name[64];
-  struct zf_rows_out *o;
+  struct zf_records_writer *o;
   struct zf_records *r;
   snprintf(name, sizeof name, "e%s", endings[_i]);
   const char *path = new_path(name);
-  ck_ok(zf_rows_out_open(&o, path));
-  ck_ok(zf_rows_out_commit(o));
+  ck_ok(zf_records_writer_open(&o, path));
+  ck_ok(zf_records_writer_commit(o));
   ck_ok(zf_records_open(&r, path));
   ck_assert_int_eq(r->count, 0);
   zf_records_free(r);
@@ -130,15 +130,15 @@ static const struct {
 
 START_TEST(test_wrong) {
   char name[64];
-  struct zf_rows_out *o;
+  struct zf_records_writer *o;
   snprintf(name, sizeof name, "w%s", wrong[_i].ending);
   const char *path = new_path(name);
   json_t *first = json_loads("{\"a\": 1, \"b\": null}", 0, NULL),
          *row = json_loads(wrong[_i].row, 0, NULL);
-  ck_ok(zf_rows_out_open(&o, path));
-  if (strcmp(wrong[_i].ending, ".txt") != 0) ck_ok(zf_rows_out_put(o, first, "there"));
-  ck_fails(zf_rows_out_put(o, row, "here"), ZF_EINVALID, wrong[_i].message);
-  zf_rows_out_abort(o);
+  ck_ok(zf_records_writer_open(&o, path));
+  if (strcmp(wrong[_i].ending, ".txt") != 0) ck_ok(zf_records_writer_put(o, first, "there"));
+  ck_fails(zf_records_writer_put(o, row, "here"), ZF_EINVALID, wrong[_i].message);
+  zf_records_writer_abort(o);
   ck_assert_int_ne(access(path, F_OK), 0);
   json_decref(first);
   json_decref(row);
@@ -146,14 +146,14 @@ START_TEST(test_wrong) {
 END_TEST
 
 START_TEST(test_open) {
-  struct zf_rows_out *o;
+  struct zf_records_writer *o;
   const char *path = new_path("there.jsonl");
   ck_ok(zf_write_file(path, "{}\n", 3));
-  ck_fails(zf_rows_out_open(&o, path), ZF_EUSAGE, "there.jsonl: the file exists already");
-  ck_fails(zf_rows_out_open(&o, new_path("x.parquet")), ZF_EUSAGE, "does not read .parquet");
-  ck_fails(zf_rows_out_open(&o, tmp_path("none/x.csv")), ZF_EIO, "cannot create");
+  ck_fails(zf_records_writer_open(&o, path), ZF_EUSAGE, "there.jsonl: the file exists already");
+  ck_fails(zf_records_writer_open(&o, new_path("x.parquet")), ZF_EUSAGE, "does not read .parquet");
+  ck_fails(zf_records_writer_open(&o, tmp_path("none/x.csv")), ZF_EIO, "cannot create");
   ck_assert_ptr_null(o);
-  zf_rows_out_abort(NULL);
+  zf_records_writer_abort(NULL);
 }
 END_TEST
 

@@ -139,7 +139,7 @@ START_TEST(test_valid) {
   ck_assert_ptr_null(zf_st_find(s, "a"));
   zf_st_free(s);
   ck_ok(parse(&s, "{\"__metadata__\":{\"k\":\"v\"}}    ", 0));
-  ck_assert_int_eq(s->nmetadata, 1);
+  ck_assert_int_eq(s->metadata_count, 1);
   ck_assert_str_eq(s->metadata[1], "v");
   zf_st_free(s);
   /* Listed out of order, and a tensor of no bytes between two others. */
@@ -176,7 +176,7 @@ START_TEST(test_golden) {
   struct zf_st *s;
   ck_ok(zf_st_open(&s, GOLDEN "mixed.safetensors"));
   ck_assert_int_eq(s->count, 9);
-  ck_assert_int_eq(s->nfile, 1);
+  ck_assert_int_eq(s->file_count, 1);
   check_ramp(zf_st_find(s, "a.f32"), 6, ZF_F32);
   check_ramp(zf_st_find(s, "b.f16"), 4, ZF_F16);
   check_ramp(zf_st_find(s, "c.bf16"), 12, ZF_BF16);
@@ -191,8 +191,8 @@ START_TEST(test_golden) {
   ck_assert_int_eq(zf_st_find(s, "scalar")->count, 1);
   ck_assert_int_eq(zf_st_find(s, "empty")->bytes, 0);
   ck_assert_str_eq(zf_st_find(s, "na\xc3\xafve \"quoted\"")->dtype, "F64");
-  ck_assert_int_eq(s->nmetadata, 2);
-  for (int64_t i = 0; i < s->nmetadata; i++) {
+  ck_assert_int_eq(s->metadata_count, 2);
+  for (int64_t i = 0; i < s->metadata_count; i++) {
     int pt = !strcmp(s->metadata[2 * i], "format");
     ck_assert_str_eq(s->metadata[2 * i + 1], pt ? "pt" : "a \xe2\x86\x92 b");
   }
@@ -203,7 +203,7 @@ END_TEST
 START_TEST(test_sharded) {
   struct zf_st *s;
   ck_ok(zf_st_open(&s, GOLDEN "sharded"));
-  ck_assert_int_eq(s->nfile, 2);
+  ck_assert_int_eq(s->file_count, 2);
   ck_assert_int_eq(s->count, 4);
   check_ramp(zf_st_find(s, "a.f32"), 6, ZF_F32);
   check_ramp(zf_st_find(s, "b.f16"), 4, ZF_F16);
@@ -340,7 +340,7 @@ START_TEST(test_write_metadata) {
   ck_ok(zf_st_open(&s, path));
   check_ramp(zf_st_find(s, "a.bf16"), 5, ZF_BF16);
   ck_assert_int_eq((zf_st_find(s, "b.f32")->data - s->map[0].data) % 8, 0);
-  ck_assert_int_eq(s->nmetadata, 3);
+  ck_assert_int_eq(s->metadata_count, 3);
   for (int64_t i = 0; i < 3; i++) {
     if (!strcmp(s->metadata[2 * i], "format")) ck_assert_str_eq(s->metadata[2 * i + 1], "zf");
     if (!strcmp(s->metadata[2 * i], "k\n")) ck_assert_str_eq(s->metadata[2 * i + 1], "\"v\"");

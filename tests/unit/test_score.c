@@ -18,9 +18,9 @@ static void add_sequence(struct zf_dataset *d, const int32_t *id, int32_t n, int
 /* Ends an example of the last `nseq` sequences. */
 static void add_example(struct zf_dataset *d, int32_t nseq, int32_t label, int32_t shared,
                         int32_t single) {
-  d->ex = realloc(d->ex, sizeof *d->ex * (size_t)(d->count + 1));
-  ck_assert_ptr_nonnull(d->ex);
-  d->ex[d->count++] = (struct zf_example){
+  d->example = realloc(d->example, sizeof *d->example * (size_t)(d->count + 1));
+  ck_assert_ptr_nonnull(d->example);
+  d->example[d->count++] = (struct zf_example){
       .seq = d->nseq - nseq, .nseq = nseq, .label = label, .shared = shared, .single = single};
   if (nseq > d->options) d->options = nseq;
 }
@@ -71,7 +71,7 @@ static void make_texts(struct zf_dataset *d) {
 
 static void clear(struct zf_dataset *d) {
   free(d->seq);
-  free(d->ex);
+  free(d->example);
   free(d->pool.id);
 }
 
@@ -102,7 +102,7 @@ static const double NLL = 0x1p-17;
 
 static void check_choice(const struct zf_model *m, const struct zf_dataset *d, int64_t i,
                          int stream, const struct zf_perturb *pt, const struct zf_score *got) {
-  const struct zf_example *x = &d->ex[i];
+  const struct zf_example *x = &d->example[i];
   double score[8], sum = 0, nll = 0;
   int32_t best = 0;
   for (int32_t o = 0; o < x->nseq; o++) {
@@ -125,7 +125,7 @@ static void check_choice(const struct zf_model *m, const struct zf_dataset *d, i
 
 static void check_text(const struct zf_model *m, const struct zf_dataset *d, int64_t i, int stream,
                        const struct zf_perturb *pt, const struct zf_score *got) {
-  const struct zf_seq *s = &d->seq[d->ex[i].seq];
+  const struct zf_seq *s = &d->seq[d->example[i].seq];
   double nll = -log_probability(m, d, s, stream, pt);
   ck_assert_int_eq(got->weight, s->len - s->target);
   ck_assert_int_eq(got->choice, -1);
@@ -139,7 +139,7 @@ static void check_text(const struct zf_model *m, const struct zf_dataset *d, int
 static void score(const struct zf_model *m, const struct zf_dataset *d, const int64_t *index,
                   int64_t n, int64_t micro, int64_t at_most, const struct zf_perturb *pt,
                   struct zf_score *out) {
-  struct zf_limits lim = zf_score_limits(&d, 1, micro, pt->st.count);
+  struct zf_limits lim = zf_score_limits(&d, 1, micro, pt->streams.count);
   struct zf_forward *f;
   struct zf_scorer *s;
   ck_ok(zf_forward_new(&f, m, &lim));
@@ -159,10 +159,10 @@ START_TEST(test_choice_loss) {
   struct zf_dataset d;
   struct zf_score got[2 * 5];
   make_choices(&d, PLAIN);
-  ck_assert(d.ex[0].single && d.ex[3].single && !d.ex[1].single);
+  ck_assert(d.example[0].single && d.example[3].single && !d.example[1].single);
   for (int k = 0; k < 2; k++) {
     score(m, &d, NULL, d.count, 5, 0, &pt[k], got);
-    for (int s = 0; s < pt[k].st.count; s++)
+    for (int s = 0; s < pt[k].streams.count; s++)
       for (int64_t i = 0; i < d.count; i++)
         check_choice(m, &d, i, s, &pt[k], &got[s * d.count + i]);
   }
@@ -240,7 +240,7 @@ START_TEST(test_shared) {
   }
   for (int i = 0; i < 2 * 5; i++) {
     check_same(&got[SPLIT_AT][i], &got[WHOLE][i]);
-    if (!d[PLAIN].ex[i % 5].single) {
+    if (!d[PLAIN].example[i % 5].single) {
       check_same(&got[PLAIN][i], &got[WHOLE][i]);
       continue;
     }
@@ -311,7 +311,7 @@ START_TEST(test_metrics) {
   struct zf_score s[6];
   struct zf_example ex[6] = {{0}};
   struct zf_metrics m;
-  d.ex = ex;
+  d.example = ex;
   for (int i = 0; i < 6; i++) {
     ex[i].label = label[i];
     s[i] = (struct zf_score){.loss = i, .weight = 1, .choice = choice[i]};

@@ -41,7 +41,7 @@ START_TEST(test_compute) {
     fill(&s, &c, row[i].words);
     ck_assert_int_eq(s.compute,
                      row[i].compute < 0 ? (int)zf_compute_auto(INFINITY) : row[i].compute);
-    ck_assert(s.zo.eps == (row[i].eps < 0 ? zf_eps_least(s.compute) : row[i].eps));
+    ck_assert(s.zo.eps == (row[i].eps < 0 ? zf_eps_default(s.compute) : row[i].eps));
     zf_settings_free(&s);
     zf_conf_free(c);
   }
@@ -54,7 +54,7 @@ START_TEST(test_auto) {
   ck_assert_int_eq(zf_compute_auto(1), ZF_COMPUTE_F32);
   zf_kern_init(zf_cpu_flags());
   ck_assert(zf_kern_native(zf_compute_auto(1)));
-  ck_assert_int_eq(zf_compute_auto(zf_eps_least(ZF_COMPUTE_BF16)) == ZF_COMPUTE_BF16,
+  ck_assert_int_eq(zf_compute_auto(zf_eps_default(ZF_COMPUTE_BF16)) == ZF_COMPUTE_BF16,
                    zf_kern_native(ZF_COMPUTE_BF16));
 }
 END_TEST

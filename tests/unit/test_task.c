@@ -193,19 +193,19 @@ START_TEST(test_classification) {
   ck_assert_str_eq(shown(d, 0), "^a? |Yes");
   ck_assert_str_eq(shown(d, 1), "^a? |No!");
   ck_assert_str_eq(shown(d, 3), "^bc? |No!");
-  ck_assert(d->ex[0].label == 1 && d->ex[1].label == 0);
-  ck_assert(d->ex[0].line == 1 && d->ex[1].line == 3 && d->ex[1].seq == 2);
-  ck_assert(d->ex[0].shared == 4 && d->ex[1].shared == 5 && !d->ex[0].single);
+  ck_assert(d->example[0].label == 1 && d->example[1].label == 0);
+  ck_assert(d->example[0].line == 1 && d->example[1].line == 3 && d->example[1].seq == 2);
+  ck_assert(d->example[0].shared == 4 && d->example[1].shared == 5 && !d->example[0].single);
   ck_assert_int_eq(zf_example_tokens(d, 0), 4 + 2 + 2); /* the last token is not run */
   ck_assert_int_eq(zf_example_targets(d, 0), 6);
   ck_assert_int_eq(zf_example_rows(d, 0), 6);
   ck_assert(d->counts.rows == 2 && d->counts.tokens == 2 * 7 + 2 * 8 && d->counts.targets == 12);
-  ck_assert(d->counts.run == 8 + 9 && d->options == 2);
+  ck_assert(d->counts.pass_tokens == 8 + 9 && d->options == 2);
   ck_ok(zf_dataset_check(d, "train"));
   zf_dataset_free(d);
   s.options = one_byte;
   d = make("{\"q\": \"a\", \"label\": 1}", &s);
-  ck_assert(d->ex[0].single && d->ex[0].shared == 4);
+  ck_assert(d->example[0].single && d->example[0].shared == 4);
   ck_assert_int_eq(zf_example_rows(d, 0), 1);
   ck_assert_int_eq(zf_example_tokens(d, 0), 4);
   zf_dataset_free(d);
@@ -234,8 +234,8 @@ START_TEST(test_mask) {
     ck_ok(zf_dataset_new(&d, s.type));
     ck_ok(add(d, row, &s, masking));
     ck_assert_msg(!strncmp(shown(d, 0), t[i].text, strlen(t[i].text)), "%s", shown(d, 0));
-    ck_assert(d->ex[0].single && d->ex[0].label == 1);
-    ck_assert_int_eq(d->ex[0].shared - 1 - d->ex[0].ask, t[i].ask);
+    ck_assert(d->example[0].single && d->example[0].label == 1);
+    ck_assert_int_eq(d->example[0].shared - 1 - d->example[0].mask_distance, t[i].ask);
     ck_assert_int_eq(d->pool.id[d->seq[0].at + t[i].ask], MASK);
     ck_assert_int_eq(zf_example_rows(d, 0), 1);
     zf_dataset_free(d);
@@ -274,7 +274,7 @@ START_TEST(test_shared_length) {
   s.options = alike;
   s.noptions = 3;
   struct zf_dataset *d = make("{\"q\": \"a\", \"label\": 1}", &s);
-  ck_assert_int_eq(d->ex[0].shared, 5);
+  ck_assert_int_eq(d->example[0].shared, 5);
   ck_assert_int_eq(zf_example_tokens(d, 0), 5 + 2 + 3 + 0);
   zf_dataset_free(d);
 }
@@ -318,7 +318,7 @@ START_TEST(test_named_labels) {
   struct zf_dataset *d = make("{\"q\": \"a\", \"answer\": 4}\n{\"q\": \"a\", \"answer\": true}\n"
                               "{\"q\": \"a\", \"answer\": \"4\"}",
                               &s);
-  ck_assert(d->ex[0].label == 0 && d->ex[1].label == 1 && d->ex[2].label == 0);
+  ck_assert(d->example[0].label == 0 && d->example[1].label == 1 && d->example[2].label == 0);
   ck_fails(add(d, "{\"q\": \"a\", \"answer\": 1}", &s, tok), ZF_EINVALID,
            "label '1' is none of the 2 labels");
   zf_dataset_free(d);
@@ -330,7 +330,8 @@ START_TEST(test_completion) {
   const char *row = "{\"prompt\": \"ab\", \"completion\": \"cd\"}";
   struct zf_dataset *d = make(row, &s);
   ck_assert_str_eq(shown(d, 0), "^ab|cd");
-  ck_assert(d->ex[0].label == -1 && d->ex[0].nseq == 1 && d->ex[0].shared == 4 && !d->ex[0].single);
+  ck_assert(d->example[0].label == -1 && d->example[0].nseq == 1 && d->example[0].shared == 4 &&
+            !d->example[0].single);
   zf_dataset_free(d);
   s.add_eos = 1;
   d = make(row, &s);
@@ -350,7 +351,7 @@ START_TEST(test_text) {
   s.add_eos = 1;
   struct zf_dataset *d = make("{\"text\": \"abc\"}", &s);
   ck_assert_str_eq(shown(d, 0), "^|abc$");
-  ck_assert(d->counts.targets == 4 && d->counts.run == 4);
+  ck_assert(d->counts.targets == 4 && d->counts.pass_tokens == 4);
   zf_dataset_free(d);
 }
 END_TEST
@@ -368,7 +369,7 @@ START_TEST(test_truncate_choice) {
   ck_assert_str_eq(shown(d, 0), "^789? |Y");
   ck_assert_str_eq(shown(d, 1), "^789? |Nope");
   ck_assert_str_eq(shown(d, 2), "^ab? |Y");
-  ck_assert(d->ex[0].shared == 6 && d->counts.truncated == 1 && d->counts.cut == 7);
+  ck_assert(d->example[0].shared == 6 && d->counts.truncated == 1 && d->counts.cut == 7);
   ck_fails(add(d, "\n{\"q\": \"0\", \"label\": 0}",
                &(struct zf_data_spec){.type = ZF_TASK_CLASSIFICATION,
                                       .prompt = "{q}",
@@ -427,7 +428,7 @@ START_TEST(test_drop_and_raise) {
   struct zf_dataset *d = make(rows, &s);
   ck_assert(d->count == 1 && d->nseq == 1 && d->counts.dropped == 1 && d->counts.rows == 2);
   ck_assert_str_eq(shown(d, 0), "^a|b");
-  ck_assert_int_eq(d->ex[0].line, 2);
+  ck_assert_int_eq(d->example[0].line, 2);
   zf_dataset_free(d);
   ck_ok(zf_dataset_new(&d, s.type));
   s.excess = ZF_EXCESS_RAISE;
@@ -446,14 +447,14 @@ START_TEST(test_split) {
       make("{\"text\": \"abcdefgh\"}\n{\"text\": \"xyz\"}\n{\"text\": \"klmn\"}", &s);
   static const char *const want[] = {"^|abc", "c|def", "f|gh", "^|xyz", "^|klm", "m|n"};
   ck_assert_int_eq(d->count, 6);
-  for (int i = 0; i < 6; i++) ck_assert_str_eq(shown(d, d->ex[i].seq), want[i]);
+  for (int i = 0; i < 6; i++) ck_assert_str_eq(shown(d, d->example[i].seq), want[i]);
   ck_assert(d->counts.split == 2 && d->counts.targets == 8 + 3 + 4 && d->counts.rows == 3);
-  ck_assert(d->ex[2].line == 1 && d->ex[5].line == 3);
+  ck_assert(d->example[2].line == 1 && d->example[5].line == 3);
   zf_dataset_free(d);
   s.sequence_len = 2;
   d = make("{\"text\": \"abc\"}", &s);
   ck_assert_int_eq(d->count, 3);
-  ck_assert_str_eq(shown(d, d->ex[2].seq), "b|c");
+  ck_assert_str_eq(shown(d, d->example[2].seq), "b|c");
   zf_dataset_free(d);
   ck_ok(zf_dataset_new(&d, s.type));
   s.sequence_len = 1;
@@ -529,7 +530,8 @@ START_TEST(test_index) {
   ck_assert_int_eq(d->count, 3);
   ck_assert_str_eq(shown(d, 1), "^|cc");
   ck_assert_str_eq(shown(d, 2), "^|aa");
-  ck_assert(d->nfile == 2 && d->ex[0].file == 0 && d->ex[1].file == 1 && d->ex[1].line == 3);
+  ck_assert(d->nfile == 2 && d->example[0].file == 0 && d->example[1].file == 1 &&
+            d->example[1].line == 3);
   ck_assert_str_eq(d->path[1], "more.jsonl");
   zf_dataset_free(d);
 }

@@ -74,21 +74,21 @@ static void same_special(const struct zf_tok *t, const json_t *d, const char *na
     struct zf_special_token got = zf_tok_special(t, kinds[k]);
     int64_t want =
         json_is_integer(v) && json_integer_value(v) < zf_tok_size(t) ? json_integer_value(v) : -1;
-    if (got.from &&
-        (!strcmp(got.from, "config.json") || !strcmp(got.from, "generation_config.json"))) {
+    if (got.source &&
+        (!strcmp(got.source, "config.json") || !strcmp(got.source, "generation_config.json"))) {
       ck_assert_msg(want < 0, "%s: %s", name, key[k]);
       continue;
     }
     ck_assert_msg(got.id == want, "%s: %s: %d, not %lld", name, key[k], got.id, (long long)want);
-    ck_assert_msg((got.id < 0) == !got.from, "%s: %s", name, key[k]);
+    ck_assert_msg((got.id < 0) == !got.source, "%s: %s", name, key[k]);
   }
 }
 
 static void same_template(const struct zf_tok *t, const json_t *d, const char *name) {
   const char *key;
   json_t *v;
-  json_object_foreach(json_object_get(d, "template"), key, v)
-      ck_assert_msg(json_equal(v, json_object_get(zf_tok_named(t), key)), "%s: %s", name, key);
+  json_object_foreach(json_object_get(d, "template"), key, v) ck_assert_msg(
+      json_equal(v, json_object_get(zf_tok_special_texts(t), key)), "%s: %s", name, key);
 }
 
 START_TEST(test_directories) {

@@ -41,10 +41,10 @@ static void quadratic_init(struct quadratic *q) {
 
 static void seen(const struct quadratic *q, const struct zf_perturb *pt, float out[2][D]) {
   for (int k = 0; k < 2; k++) {
-    struct zf_noise noise = pt->dir;
+    struct zf_noise noise = pt->direction;
     noise.param = q->p[k].id;
     zf_perturb_vec(out[0] + (k ? D1 : 0), D, q->p[k].data, q->p[k].type, 0, q->p[k].count,
-                   q->p[k].trained ? &noise : NULL, &pt->st);
+                   q->p[k].trained ? &noise : NULL, &pt->streams);
   }
 }
 
@@ -53,7 +53,7 @@ static int quadratic_loss(void *ctx, const struct zf_perturb *pt, double *loss) 
   float w[2][D];
   if (q->fail_at && ++q->calls == q->fail_at) return zf_error(ZF_EDIVERGED, "as asked");
   seen(q, pt, w);
-  for (int s = 0; s < pt->st.count; s++) {
+  for (int s = 0; s < pt->streams.count; s++) {
     loss[s] = 0;
     for (int i = 0; i < D; i++) {
       double d = (double)w[s][i] - q->t[i];
@@ -69,7 +69,7 @@ static double gradient(const struct quadratic *q, int i) {
 
 /* z of a probe over both parameters. */
 static void direction(const struct zf_zo *zo, uint32_t step, int probe, float z[D]) {
-  struct zf_noise k = zf_perturb_spsa(zo->seed, step, (uint16_t)probe, zo->direction, 0).dir;
+  struct zf_noise k = zf_perturb_spsa(zo->seed, step, (uint16_t)probe, zo->direction, 0).direction;
   k.param = 0;
   zf_noise_ref(z, &k, 0, D1);
   k.param = 1;
@@ -278,7 +278,7 @@ static void check_survival(enum zf_dtype type, int mantissa) {
   for (int64_t i = 0; i < N; i++) w[i] *= 0.02f;
   zf_from_f32(h, w, type, N);
   zf_to_f32(w, h, type, N);
-  k = zf_perturb_spsa(6, 1, 0, ZF_GAUSSIAN, 0).dir;
+  k = zf_perturb_spsa(6, 1, 0, ZF_GAUSSIAN, 0).direction;
   zf_noise_ref(z, &k, 0, N);
   zf_zo_update(&(struct zf_params){&p, 1}, &zo, 1, &g, 1e-6, 0);
   double dot = 0, square = 0, var = 0;

@@ -107,7 +107,7 @@ static inline double wide_at(struct wide *y, const struct text *x, const struct 
   ck_assert(ps->count <= 64);
   for (int64_t i = 0; i < ps->count; i++) {
     const struct zf_param *p = &ps->param[i];
-    struct zf_noise k = pt->dir;
+    struct zf_noise k = pt->direction;
     float *w = zf_calloc(2 * p->count, sizeof *w), *z = w + p->count;
     y->w[i] = zf_calloc(p->count, sizeof **y->w);
     ck_assert(w && y->w[i]);
