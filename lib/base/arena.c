@@ -93,3 +93,14 @@ void *zf_calloc(int64_t count, size_t size) {
     zf_error(ZF_ENOMEM, "out of memory: %lld items of %zu bytes wanted", (long long)count, size);
   return memory;
 }
+
+void *zf_grow(void *array, int64_t count, int64_t *cap, size_t size) {
+  if (count < *cap) return array;
+  int64_t larger = *cap ? 2 * *cap : 16;
+  void *grown = (uint64_t)larger <= SIZE_MAX / size ? realloc(array, (size_t)larger * size) : NULL;
+  if (grown)
+    *cap = larger;
+  else
+    zf_error(ZF_ENOMEM, "out of memory: %lld items of %zu bytes wanted", (long long)larger, size);
+  return grown;
+}

@@ -45,6 +45,10 @@ size_t zf_arena_cost(size_t size);
 void *zf_malloc(size_t size);
 void *zf_calloc(int64_t count, size_t size);
 
+/* `array` of `count` entries of `size` bytes with room for one more, by doubling *cap; NULL, with the
+ * error of zf_calloc and the array as it was, when there is no memory. */
+void *zf_grow(void *array, int64_t count, int64_t *cap, size_t size);
+
 ZF_END_DECLS
 
 #endif

@@ -84,23 +84,11 @@ int zf_conf_set_scalar(struct zf_conf *conf, int64_t key_index, const char *text
   return replace(conf, key_index, &fresh, place);
 }
 
-/* Makes room for one more entry in an array of pointers, by doubling it. */
-static int grow(void *array, int64_t count, int64_t *cap) {
-  void **old;
-  memcpy(&old, array, sizeof old);
-  if (count < *cap) return 0;
-  int64_t new_cap = *cap ? 2 * *cap : 4;
-  void **grown = realloc(old, (size_t)new_cap * sizeof *grown);
-  if (!grown) return zf_error(ZF_ENOMEM, "out of memory for a list of %lld", (long long)new_cap);
-  *cap = new_cap;
-  memcpy(array, &grown, sizeof grown);
-  return 0;
-}
-
 int zf_conf_push(struct zf_conf *conf, int64_t key_index, const char *text, size_t len) {
   struct zf_conf_value *value = &conf->values[key_index];
-  int rc = grow(&value->texts, value->count, &value->cap);
-  if (rc) return rc;
+  char **texts = zf_grow(value->texts, value->count, &value->cap, sizeof *texts);
+  if (!texts) return ZF_ENOMEM;
+  value->texts = texts;
   if (!(value->texts[value->count] = zf_strndup(text, len))) return ZF_ENOMEM;
   value->count++;
   return 0;
@@ -179,11 +167,13 @@ int zf_conf_item(struct zf_conf *conf, int64_t key_index, const struct zf_conf_p
                  struct zf_conf **out) {
   struct zf_conf_value *value = &conf->values[key_index];
   const struct zf_conf_key *sub = conf->keys[key_index]->sub;
-  int rc = grow(&value->items, value->count, &value->cap);
-  if (rc) return rc;
+  struct zf_conf **items = zf_grow(value->items, value->count, &value->cap, sizeof *items);
+  if (!items) return ZF_ENOMEM;
+  value->items = items;
   char *prefix =
       zf_asprintf("%s%s.%lld.", conf->prefix, conf->keys[key_index]->name, (long long)value->count);
-  if ((rc = conf_make(out, &sub, 1, prefix))) return rc;
+  int rc = conf_make(out, &sub, 1, prefix);
+  if (rc) return rc;
   value->items[value->count++] = *out;
   return ((*out)->origin = place_text(place)) ? 0 : ZF_ENOMEM;
 }

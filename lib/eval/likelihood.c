@@ -17,8 +17,10 @@ struct likelihood_pass {
 
 /* 1 where `id` is the first of the largest logits of a row. */
 static int is_first(const float *logits, int64_t V, int32_t id) {
-  for (int64_t i = 0; i < V; i++)
-    if (logits[i] > logits[id] || (logits[i] == logits[id] && i < id)) return 0;
+  for (int64_t i = 0; i < V; i++) {
+    if (logits[i] > logits[id]) return 0;
+    if (i < id && logits[i] == logits[id]) return 0;
+  }
   return 1;
 }
 

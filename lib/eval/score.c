@@ -17,6 +17,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/util.h"
 #include "eval/labels.h"
 
 struct zf_scorer {
@@ -30,10 +31,6 @@ struct zf_scorer {
   void *watch_ctx;
 };
 
-static int64_t max64(int64_t left, int64_t right) {
-  return left > right ? left : right;
-}
-
 static struct zf_batch_load load_of(const struct zf_dataset *dataset, int64_t index) {
   const struct zf_example *example = &dataset->example[index];
   return (struct zf_batch_load){zf_example_tokens(dataset, index), zf_example_rows(dataset, index),
@@ -45,7 +42,7 @@ static struct zf_batch_load load_of(const struct zf_dataset *dataset, int64_t in
  * several. */
 static struct zf_batch_load stream_bound(const struct zf_row_reader *rows, int64_t count) {
   int64_t len = rows->sequence_len - 1, seqs = rows->options > 1 ? rows->options : 1;
-  int64_t tokens = max64(count, seqs) * len;
+  int64_t tokens = zf_max64(count, seqs) * len;
   return (struct zf_batch_load){tokens, tokens, count * (1 + seqs),
                                 rows->options > 1 ? count * seqs : 0};
 }
@@ -64,8 +61,9 @@ static int64_t sum_of_largest(int64_t *value, int64_t count, int64_t largest) {
 }
 
 struct zf_batch_load zf_batch_load_max(struct zf_batch_load left, struct zf_batch_load right) {
-  return (struct zf_batch_load){max64(left.tokens, right.tokens), max64(left.rows, right.rows),
-                                max64(left.segments, right.segments), max64(left.ids, right.ids)};
+  return (struct zf_batch_load){
+      zf_max64(left.tokens, right.tokens), zf_max64(left.rows, right.rows),
+      zf_max64(left.segments, right.segments), zf_max64(left.ids, right.ids)};
 }
 
 /* The maximum over the examples of a set. */
@@ -111,20 +109,20 @@ void zf_batch_load_add(struct zf_batch_load *sum, const struct zf_dataset *datas
 
 /* Raises the limits to fit a pass of this load on `streams` streams. */
 static void fit_load(struct zf_limits *limits, struct zf_batch_load load, int64_t streams) {
-  limits->tokens = max64(limits->tokens, streams * load.tokens);
-  limits->rows = max64(limits->rows, streams * load.rows);
-  limits->segments = max64(limits->segments, load.segments);
-  limits->ids = max64(limits->ids, load.ids);
+  limits->tokens = zf_max64(limits->tokens, streams * load.tokens);
+  limits->rows = zf_max64(limits->rows, streams * load.rows);
+  limits->segments = zf_max64(limits->segments, load.segments);
+  limits->ids = zf_max64(limits->ids, load.ids);
 }
 
 /* Raises the length limit to fit the longest sequence of a set. */
 static void fit_length(struct zf_limits *limits, const struct zf_dataset *dataset) {
   if (dataset->stream) {
-    limits->length = max64(limits->length, dataset->stream->sequence_len - 1);
+    limits->length = zf_max64(limits->length, dataset->stream->sequence_len - 1);
     return;
   }
   for (int64_t i = 0; i < dataset->nseq; i++)
-    limits->length = max64(limits->length, dataset->seq[i].len - 1);
+    limits->length = zf_max64(limits->length, dataset->seq[i].len - 1);
 }
 
 static struct zf_limits limits_of(const struct zf_dataset *const *set, int nset,
@@ -288,6 +286,7 @@ static void choose(struct zf_scorer *scorer, const struct zf_example *example,
   for (int32_t o = 1; o < count; o++)
     if (score[o] > score[best]) best = o;
   double sum = 0;
+  assert(count > 0);
   for (int32_t o = 0; o < count; o++) sum += exp(score[o] - score[best]);
   out->loss = log(sum) + score[best] - score[example->label];
   out->choice = best;

@@ -10,11 +10,8 @@
  *
  * Z is free after the body: F and G (the rows that the batch asks for) lie there.  X and H are free
  * after the layers behind the body: chunks of logits lie there. */
+#include "base/util.h"
 #include "model/forward_internal.h"
-
-static int64_t max64(int64_t left, int64_t right) {
-  return left > right ? left : right;
-}
 
 /* 1 where the gated activation after operation i is the only reader of its product. */
 static int is_up(const struct zf_plan *plan, int64_t i) {
@@ -40,7 +37,7 @@ int64_t zf_forward_z_width(const struct zf_model *model, const struct zf_limits 
     const struct zf_op *op = plan->op + i;
     int64_t columns = is_up(plan, i) && op->width > ZF_UP_CHUNK ? ZF_UP_CHUNK : op->width;
     if (op->kind == ZF_OP_LINEAR && op->dst == ZF_REG_Z)
-      width = max64(width, op->dst_col + columns);
+      width = zf_max64(width, op->dst_col + columns);
   }
   return width;
 }
@@ -54,7 +51,7 @@ struct forward_layout {
 /* The largest number of inputs of a product. */
 static int64_t widest(const struct zf_model *model) {
   int64_t inputs = model->config.embed_dim;
-  for (int64_t i = 0; i < model->plan.nop; i++) inputs = max64(inputs, model->plan.op[i].inputs);
+  for (int64_t i = 0; i < model->plan.nop; i++) inputs = zf_max64(inputs, model->plan.op[i].inputs);
   return inputs;
 }
 
@@ -75,10 +72,10 @@ static struct forward_layout lay_out(const struct zf_model *model, const struct 
   int64_t embed_dim = model->config.embed_dim;
   struct forward_layout layout;
   layout.xh = limits->tokens * (width[ZF_REG_X] + width[ZF_REG_H] + width[ZF_REG_P]);
-  layout.xh = max64(layout.xh, limits->rows * ZF_VC);
-  layout.xh = max64(layout.xh, limits->ids * (limits->streams * embed_dim + limits->rows));
-  layout.z = max64(limits->tokens * zf_forward_z_width(model, limits),
-                   limits->rows * (width[ZF_REG_F] + width[ZF_REG_G]));
+  layout.xh = zf_max64(layout.xh, limits->rows * ZF_VC);
+  layout.xh = zf_max64(layout.xh, limits->ids * (limits->streams * embed_dim + limits->rows));
+  layout.z = zf_max64(limits->tokens * zf_forward_z_width(model, limits),
+                      limits->rows * (width[ZF_REG_F] + width[ZF_REG_G]));
   layout.vec = limits->streams * plan->vec;
   layout.scores = zf_attention_scratch(limits->length, model->config.head_dim) * zf_kern_nthreads();
   layout.rope = rope_floats(model, limits);
@@ -86,7 +83,7 @@ static struct forward_layout lay_out(const struct zf_model *model, const struct 
                          ? 3 * model->config.heads * model->config.head_dim * zf_kern_nthreads()
                          : 0;
   layout.work = zf_kern_workspace_size(zf_kern_nthreads(), limits->compute,
-                                       max64(limits->tokens, limits->rows), widest(model));
+                                       zf_max64(limits->tokens, limits->rows), widest(model));
   if (layout.work < limits->workspace_bytes) layout.work = limits->workspace_bytes;
   return layout;
 }
@@ -117,9 +114,9 @@ static int keeps_sums(const struct zf_model *model, const struct zf_limits *limi
 }
 
 int64_t zf_forward_untouched(const struct zf_model *model, const struct zf_limits *limits) {
-  int64_t rows = max64(limits->tokens, limits->rows), in = widest(model);
+  int64_t rows = zf_max64(limits->tokens, limits->rows), in = widest(model);
   if (limits->workspace_bytes)
-    in = rows = max64(rows, in); /* a backward pass has products whose inputs are the tokens */
+    in = rows = zf_max64(rows, in); /* a backward pass has products whose inputs are the tokens */
   int sums = keeps_sums(model, limits) || limits->workspace_bytes;
   return (int64_t)zf_kern_workspace_untouched(zf_kern_nthreads(), limits->compute, limits->streams,
                                               rows, in, sums);

@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/util.h"
 
 /* The plan under construction.  `failed` is set when memory runs out; zf_plan_build checks it at the
  * end. */
@@ -18,20 +19,11 @@ struct plan_builder {
   int failed;
 };
 
-/* Makes room for one more element of an array of `count`; NULL: out of memory. */
-static void *grow(void *array, int64_t count, int64_t *cap, size_t size) {
-  if (count < *cap) return array;
-  int64_t larger = *cap ? *cap * 2 : 64;
-  void *grown = realloc(array, (size_t)larger * size);
-  if (grown) *cap = larger;
-  return grown;
-}
-
 static struct zf_op *add_op(struct plan_builder *builder, enum zf_op_kind kind, enum zf_reg src,
                             enum zf_reg dst) {
   static struct zf_op discarded;
   struct zf_op *ops =
-      grow(builder->plan->op, builder->plan->nop, &builder->plan->ncap, sizeof *ops);
+      zf_grow(builder->plan->op, builder->plan->nop, &builder->plan->ncap, sizeof *ops);
   if (!ops) {
     builder->failed = 1;
     return &discarded;
@@ -58,8 +50,8 @@ static void expand(char out[160], const char *name, int64_t layer, int64_t head)
 
 static int32_t add_want(struct plan_builder *builder, const char *name, int ndim, int64_t rows,
                         int64_t cols) {
-  struct zf_wanted_tensor *wanted = grow(builder->plan->wanted, builder->plan->wanted_count,
-                                         &builder->plan->wanted_cap, sizeof *wanted);
+  struct zf_wanted_tensor *wanted = zf_grow(builder->plan->wanted, builder->plan->wanted_count,
+                                            &builder->plan->wanted_cap, sizeof *wanted);
   if (!wanted) {
     builder->failed = 1;
     return -1;
@@ -316,16 +308,12 @@ static void tail(struct plan_builder *builder) {
   mark_outside_prefix(builder, from);
 }
 
-static int64_t max64(int64_t left, int64_t right) {
-  return left > right ? left : right;
-}
-
 static void set_widths(struct zf_plan *plan, const struct zf_config *config) {
   int64_t qw = config->heads * config->head_dim, kw = config->kv_heads * config->head_dim;
   int64_t mlp_width = config->ffn * (config->family->gated ? 2 : 1);
   plan->width[ZF_REG_X] = config->hidden;
-  plan->width[ZF_REG_H] = max64(max64(config->hidden, qw), config->embed_dim);
-  plan->width[ZF_REG_Z] = max64(max64(qw + 2 * kw, mlp_width), config->hidden);
+  plan->width[ZF_REG_H] = zf_max64(zf_max64(config->hidden, qw), config->embed_dim);
+  plan->width[ZF_REG_Z] = zf_max64(zf_max64(qw + 2 * kw, mlp_width), config->hidden);
   plan->width[ZF_REG_P] = config->parallel ? config->hidden : 0;
   plan->width[ZF_REG_F] = config->hidden;
   int uses_g = config->embed_dim != config->hidden || zf_config_tail(config)->dense;

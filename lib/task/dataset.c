@@ -34,18 +34,6 @@ void zf_dataset_free(struct zf_dataset *dataset) {
   free(dataset);
 }
 
-static void *grown(void *array, int64_t count, int64_t *cap, size_t size) {
-  if (count < *cap) return array;
-  int64_t new_cap = *cap ? *cap * 2 : 256;
-  void *larger = realloc(array, (size_t)new_cap * size);
-  if (!larger) {
-    zf_error(ZF_ENOMEM, "out of memory for %lld examples", (long long)new_cap);
-    return NULL;
-  }
-  *cap = new_cap;
-  return larger;
-}
-
 int zf_dataset_pool(struct zf_dataset *dataset, const int32_t *id, int64_t count) {
   struct zf_ids *pool = &dataset->pool;
   while (pool->count + count > pool->cap) {
@@ -61,7 +49,7 @@ int zf_dataset_pool(struct zf_dataset *dataset, const int32_t *id, int64_t count
 }
 
 int zf_dataset_slice(struct zf_dataset *dataset, struct zf_seq seq) {
-  struct zf_seq *all = grown(dataset->seq, dataset->nseq, &dataset->seqcap, sizeof *all);
+  struct zf_seq *all = zf_grow(dataset->seq, dataset->nseq, &dataset->seqcap, sizeof *all);
   if (!all) return ZF_ENOMEM;
   dataset->seq = all;
   all[dataset->nseq++] = seq;
@@ -97,7 +85,7 @@ void zf_dataset_shared(const struct zf_dataset *dataset, struct zf_example *exam
 }
 
 int zf_dataset_keep(struct zf_dataset *dataset, const struct zf_example *example) {
-  struct zf_example *all = grown(dataset->example, dataset->count, &dataset->cap, sizeof *all);
+  struct zf_example *all = zf_grow(dataset->example, dataset->count, &dataset->cap, sizeof *all);
   if (!all) return ZF_ENOMEM;
   dataset->example = all;
   all[dataset->count++] = *example;

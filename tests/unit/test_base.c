@@ -412,6 +412,25 @@ START_TEST(test_quota) {
 }
 END_TEST
 
+/* An array that grows keeps its entries; a size that no memory has is an error that leaves it alone. */
+START_TEST(test_grow) {
+  int64_t *array = NULL, cap = 0;
+  for (int64_t i = 0; i < 1000; i++) {
+    int64_t *grown = zf_grow(array, i, &cap, sizeof *grown);
+    ck_assert_ptr_nonnull(grown);
+    ck_assert_int_gt(cap, i);
+    array = grown;
+    array[i] = i * i;
+  }
+  for (int64_t i = 0; i < 1000; i++) ck_assert_int_eq(array[i], i * i);
+  int64_t before = cap;
+  ck_assert_ptr_null(zf_grow(array, cap, &cap, SIZE_MAX / 4));
+  ck_assert_int_eq(cap, before);
+  ck_assert_int_eq(array[999], 999 * 999);
+  free(array);
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("base");
   TCase *t = tcase_create("base");
@@ -419,6 +438,7 @@ int main(void) {
   tcase_add_test(t, test_err_one_line);
   tcase_add_test(t, test_err_long);
   tcase_add_test(t, test_arena);
+  tcase_add_test(t, test_grow);
   tcase_add_test(t, test_arena_exhausted);
   tcase_add_test(t, test_buf);
   tcase_add_test(t, test_strings);
