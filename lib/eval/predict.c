@@ -42,7 +42,7 @@ static int predict_some(struct zf_scorer *scorer, const struct zf_dataset *datas
                         void *ctx) {
   struct zf_perturb none = zf_perturb_none();
   struct zf_score score[EXAMPLES];
-  int64_t index[EXAMPLES];
+  int64_t index[EXAMPLES] = {0};
   for (int64_t i = 0; i < count; i++) index[i] = first + i;
   rows->count = 0;
   int rc = zf_score_examples(scorer, dataset, index, count, 0, &none, score);
