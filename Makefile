@@ -201,6 +201,10 @@ install: all $(BUILD)/libzoft.$(SOEXT)
 	install -m 755 $(BUILD)/libzoft.$(SOEXT) $(DEST)/lib/libzoft.$(SOEXT)
 	for h in $(PUBLIC); do \
 	  install -d $(DEST)/include/zoft/$$(dirname $$h) && install -m 644 lib/$$h $(DEST)/include/zoft/$$h || exit 1; done
+	install -d $(DEST)/share/zoft/configs/datasets/demo/model
+	install -m 644 configs/*.yaml $(DEST)/share/zoft/configs/
+	install -m 644 datasets/demo/*.jsonl datasets/demo/README.md $(DEST)/share/zoft/configs/datasets/demo/
+	install -m 644 datasets/demo/model/* $(DEST)/share/zoft/configs/datasets/demo/model/
 	install -m 644 cmd/zoft.1 $(DEST)/share/man/man1/zoft.1
 	install -m 644 cmd/zoft.bash $(DEST)/share/bash-completion/completions/zoft
 	printf '%s\n' 'prefix=$(PREFIX)' 'Name: zoft' 'Description: fine-tuning without backpropagation' \
@@ -210,7 +214,7 @@ install: all $(BUILD)/libzoft.$(SOEXT)
 
 uninstall:
 	rm -rf $(DEST)/bin/zoft $(DEST)/lib/libzoft.* $(DEST)/include/zoft $(DEST)/lib/pkgconfig/zoft.pc \
-	  $(DEST)/share/man/man1/zoft.1 $(DEST)/share/bash-completion/completions/zoft
+	  $(DEST)/share/zoft $(DEST)/share/man/man1/zoft.1 $(DEST)/share/bash-completion/completions/zoft
 
 clean:
 	rm -rf build

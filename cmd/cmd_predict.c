@@ -251,7 +251,10 @@ static int write_rows(char **path, const char *const *word, int count, const cha
 static int use_file(struct zf_conf *conf, const char *path) {
   char *full = realpath(path, NULL);
   if (!full) return zf_error(ZF_EUSAGE, "%s: no such file", path);
-  char *word = zf_asprintf("test_datasets=[{path: '%s'}]", full);
+  struct zf_buf quoted = {0};
+  for (const char *c = full; *c; c++) zf_buf_printf(&quoted, *c == '\'' ? "''" : "%c", *c);
+  char *word = zf_buf_ok(&quoted) ? NULL : zf_asprintf("test_datasets=[{path: '%s'}]", quoted.data);
+  zf_buf_free(&quoted);
   int rc = word ? zf_conf_word(conf, word) : ZF_ENOMEM;
   if (!rc) rc = zf_conf_word(conf, "num_eval=all");
   if (!rc) rc = zf_conf_word(conf, "streaming=false");

@@ -7,13 +7,41 @@
 
 #include "base/err.h"
 #include "base/file.h"
+#include "base/proc.h"
 #include "train/run_config.h"
 #include "ui.h"
+
+/* The path of an installed config: PREFIX/share/zoft/configs/demo.yaml for configs/demo.yaml and the
+ * program PREFIX/bin/zoft; NULL: there is none. */
+static char *installed_config(const char *word) {
+  char *self = zf_proc_path(), *path = NULL;
+  char *slash = self ? strrchr(self, '/') : NULL;
+  if (slash) *slash = 0;
+  if (slash && (slash = strrchr(self, '/'))) {
+    *slash = 0;
+    path = zf_asprintf("%s/share/zoft/%s", self, word);
+  }
+  free(self);
+  if (path && zf_exists(path)) return path;
+  free(path);
+  return NULL;
+}
+
+/* Replaces the path of a config that does not exist by that of the installed one, if there is one. */
+static int use_installed(char **path, const char *word) {
+  char *installed = installed_config(word);
+  if (!installed) return 0;
+  zc_info("config     %s", installed);
+  free(*path);
+  *path = installed;
+  return 0;
+}
 
 /* The config that a word names: a file, or the config.yaml of a run directory. */
 static int config_path(char **path, const char *word) {
   *path = zf_is_dir(word) ? zf_path_join(word, "config.yaml") : zf_strdup(word);
   if (!*path) return ZF_ENOMEM;
+  if (!zf_exists(*path) && *word != '/') return use_installed(path, word);
   if (!zf_is_dir(word) || zf_exists(*path)) return 0;
   return zf_error(ZF_EUSAGE,
                   "%s: expected a config or a run directory, found a directory without config.yaml",
@@ -27,7 +55,7 @@ static int read_conf(struct zf_conf *conf, const struct zc_args *args) {
   free(path);
   for (int i = 0; i < args->nset; i++)
     if (!rc) rc = zf_conf_word(conf, args->set[i]);
-  return rc ? rc : zf_conf_check(conf);
+  return rc;
 }
 
 int zc_conf_load(struct zf_conf **out, const struct zc_args *args, const struct zf_conf_key *keys) {
@@ -37,6 +65,8 @@ int zc_conf_load(struct zf_conf **out, const struct zc_args *args, const struct 
                     args->word[1]);
   int rc = zf_conf_new(out, tables, 1);
   if (!rc) rc = read_conf(*out, args);
+  if (!rc && keys == zf_train_keys) rc = zf_settings_find_data(*out);
+  if (!rc) rc = zf_conf_check(*out);
   if (rc) {
     zf_conf_free(*out);
     *out = NULL;

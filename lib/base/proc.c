@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -20,6 +21,11 @@ static const char *own_path(void) {
 #else
   return "/proc/self/exe";
 #endif
+}
+
+char *zf_proc_path(void) {
+  const char *path = own_path();
+  return path ? realpath(path, NULL) : NULL;
 }
 
 static double seconds(const struct timeval *timeval) {

@@ -15,6 +15,9 @@ struct zf_proc {
   double cpu_seconds; /* of all processors, user and system */
 };
 
+/* The path of this program's file, which the caller frees; NULL: not known. */
+char *zf_proc_path(void);
+
 /* Runs this program with the arguments argv, which begin with its name and end with NULL.  Its
  * standard output is appended to *out; standard error is shared.  ZF_EIO if it cannot be started or
  * read. */

@@ -284,6 +284,21 @@ const char *zf_conf_origin(const struct zf_conf *conf, const char *name) {
   return value->set ? value->origin : "unset";
 }
 
+int zf_conf_origin_dir(char **dir, const struct zf_conf *conf, const char *name) {
+  const char *origin = zf_conf_origin(conf, name), *line = strrchr(origin, ':');
+  *dir = NULL;
+  /* "FILE:LINE:COLUMN"; other origins have no colon. */
+  while (line && line > origin && line[-1] != ':') line--;
+  if (!line || line == origin) return 0;
+  const char *slash = line - 1;
+  while (slash > origin && *slash != '/') slash--;
+  if (*slash != '/')
+    *dir = zf_strdup(".");
+  else
+    *dir = zf_strndup(origin, slash == origin ? 1 : (size_t)(slash - origin));
+  return *dir ? 0 : ZF_ENOMEM;
+}
+
 int zf_conf_error(const struct zf_conf *conf, const char *name, const char *fmt, ...) {
   char text[1024];
   va_list ap;

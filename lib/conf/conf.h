@@ -29,6 +29,13 @@ enum zf_conf_type {
   ZF_CONF_MAPS,  /* list of mappings, each with the keys of `sub` */
 };
 
+/* What a text means as a path.  In both kinds a leading ~ is the home directory. */
+enum zf_conf_path {
+  ZF_CONF_NO_PATH,
+  ZF_CONF_PATH, /* relative to the working directory */
+  ZF_CONF_INPUT /* the same; but in a config file, where nothing is there, to the file's directory */
+};
+
 struct zf_conf_key {
   const char *name;
   enum zf_conf_type type;
@@ -41,8 +48,8 @@ struct zf_conf_key {
   int required;
   int may_change; /* may change when a run resumes: it leaves no trace in the weights, or other
                            code checks it */
-  int path;       /* STR: a leading ~ is the home directory */
-  int single_map; /* MAPS: a mapping alone is a list of one */
+  enum zf_conf_path path;        /* STR */
+  int single_map;                /* MAPS: a mapping alone is a list of one */
   const struct zf_conf_key *sub; /* MAPS: ends with a row whose name is NULL */
 };
 
@@ -86,6 +93,8 @@ int zf_conf_at_default(const struct zf_conf *conf, const char *name);
 
 /* Where a value came from: "default", "sst2.yaml:7:3", "command line", "unset". */
 const char *zf_conf_origin(const struct zf_conf *conf, const char *name);
+/* The directory of the file that gave a value, into *dir for the caller to free; NULL: no file did. */
+int zf_conf_origin_dir(char **dir, const struct zf_conf *conf, const char *name);
 /* ZF_EUSAGE about the value of a key, with its origin before the sentence. */
 int zf_conf_error(const struct zf_conf *conf, const char *name, const char *fmt, ...)
     ZF_PRINTF(3, 4);

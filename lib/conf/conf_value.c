@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/file.h"
 #include "base/home.h"
 #include "conf/conf_internal.h"
 
@@ -221,6 +222,26 @@ static const char *type_value(struct zf_conf_value *value, const struct zf_conf_
   }
 }
 
+static int replace_text(struct zf_conf_value *value, char *text) {
+  free(value->text);
+  value->text = text;
+  return text ? 0 : zf_error(ZF_ENOMEM, "out of memory for a path");
+}
+
+/* Replaces ~, and an input's relative path that the config file's directory has and the working
+ * directory has not. */
+static int resolve_path(struct zf_conf_value *value, const struct zf_conf_key *key,
+                        const struct zf_conf_place *place) {
+  if (*value->text == '~') return replace_text(value, zf_path_home(value->text));
+  const char *slash = strrchr(place->name, '/');
+  if (key->path != ZF_CONF_INPUT || !place->line || !slash) return 0;
+  if (!*value->text || *value->text == '/' || zf_exists(value->text)) return 0;
+  char *beside = zf_asprintf("%.*s/%s", (int)(slash - place->name), place->name, value->text);
+  if (beside && zf_exists(beside)) return replace_text(value, beside);
+  free(beside);
+  return 0;
+}
+
 int zf_conf_type_scalar(struct zf_conf_value *value, const struct zf_conf *conf, int64_t key_index,
                         const char *text, size_t len, const struct zf_conf_place *place) {
   const struct zf_conf_key *key = conf->keys[key_index];
@@ -230,11 +251,7 @@ int zf_conf_type_scalar(struct zf_conf_value *value, const struct zf_conf *conf,
     return zf_conf_fail(place, "'%s%s' holds a zero byte, which a value must not", conf->prefix,
                         key->name);
   if (!(value->text = zf_strndup(text, len))) return ZF_ENOMEM;
-  if (key->path && *value->text == '~') {
-    char *path = zf_path_home(value->text);
-    free(value->text);
-    if (!(value->text = path)) return zf_error(ZF_ENOMEM, "out of memory for a path");
-  }
+  if (key->path && resolve_path(value, key, place)) return ZF_ENOMEM;
   value->is_word = number && key->choices && zf_conf_is_choice(key->choices, text, len);
   if (value->is_word) return 0;
   const char *why =

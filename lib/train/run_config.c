@@ -12,39 +12,28 @@ static const char config_name[] = "config.yaml";
 
 /* --- reading --- */
 
-/* *file: FILE of "FILE:LINE:COLUMN"; NULL: the value does not come from a file. */
-static int file_of(char **file, const char *origin) {
-  *file = NULL;
-  const char *end = strrchr(origin, ':');
-  while (end && end > origin && end[-1] != ':') end--; /* the line's digits */
-  if (!end || end == origin) return 0;
-  *file = zf_strndup(origin, (size_t)(end - 1 - origin));
-  return *file ? 0 : ZF_ENOMEM;
-}
-
-/* The directory of a file, which the caller frees; `slash`: its last slash, or NULL. */
-static char *parent_of(const char *file, const char *slash) {
-  if (!slash) return zf_strdup(".");
-  return zf_strndup(file, slash == file ? 1 : (size_t)(slash - file));
+/* Does the value come from a file named config.yaml? */
+static int from_config_yaml(const struct zf_conf *conf, const char *key) {
+  const char *origin = zf_conf_origin(conf, key), *slash = strrchr(origin, '/');
+  const char *base = slash ? slash + 1 : origin;
+  size_t len = strlen(config_name);
+  return !strncmp(base, config_name, len) && base[len] == ':';
 }
 
 int zf_run_config_dir(char **dir, const struct zf_conf *conf, const char *key) {
-  char *file, *run_json = NULL;
-  int rc = file_of(&file, zf_conf_origin(conf, key));
   *dir = NULL;
-  if (rc || !file) return rc;
-  char *slash = strrchr(file, '/'), *base = slash ? slash + 1 : file;
-  if (!strcmp(base, config_name)) {
-    *dir = parent_of(file, slash);
-    run_json = *dir ? zf_path_join(*dir, "run.json") : NULL;
-    rc = run_json ? 0 : ZF_ENOMEM;
+  if (!from_config_yaml(conf, key)) return 0;
+  int rc = zf_conf_origin_dir(dir, conf, key);
+  if (rc || !*dir) return rc;
+  char *run_json = zf_path_join(*dir, "run.json");
+  if (run_json && zf_exists(run_json)) {
+    free(run_json);
+    return 0;
   }
-  if (rc || (run_json && !zf_exists(run_json))) {
-    free(*dir);
-    *dir = NULL;
-  }
+  rc = run_json ? 0 : ZF_ENOMEM;
   free(run_json);
-  free(file);
+  free(*dir);
+  *dir = NULL;
   return rc;
 }
 

@@ -14,10 +14,10 @@
 
 const struct zf_conf_key zf_train_keys[] = {
     {"base_model", ZF_CONF_STR, NULL,
-     "model directory, or ORG/NAME in the local Hugging Face cache", .path = 1, .required = 1,
-     .may_change = 1},
-    {"output_dir", ZF_CONF_STR, "./out", "where the run and its model are written", .path = 1,
-     .may_change = 1},
+     "model directory, or ORG/NAME in the local Hugging Face cache", .path = ZF_CONF_INPUT,
+     .required = 1, .may_change = 1},
+    {"output_dir", ZF_CONF_STR, "./out", "where the run and its model are written",
+     .path = ZF_CONF_PATH, .may_change = 1},
     {"overwrite_output_dir", ZF_CONF_BOOL, "false", "replace an earlier run in output_dir",
      .may_change = 1},
     {"dtype", ZF_CONF_ENUM, "auto", "storage of weights; auto: trained ones f32, others as stored",
@@ -39,8 +39,10 @@ const struct zf_conf_key zf_train_keys[] = {
      .min = 1, .max = 1e15, .may_change = 1},
 
     {"data_dir", ZF_CONF_STR, "datasets",
-     "directory against which relative paths of data files are resolved", .path = 1,
-     .may_change = 1},
+     "directory of the data files; unset: the first that has them of datasets, the working "
+     "directory, "
+     "and the same from the config's directory",
+     .path = ZF_CONF_INPUT, .may_change = 1},
     {"datasets", ZF_CONF_MAPS, NULL, "training files", .required = 1, .sub = zf_data_keys},
     {"val_datasets", ZF_CONF_MAPS, NULL, "dev files; none: val_set_size is taken from datasets",
      .sub = zf_data_keys},
@@ -65,7 +67,7 @@ const struct zf_conf_key zf_train_keys[] = {
     {"chat_template", ZF_CONF_STR, NULL,
      "chat: chatml, llama3, gemma, phi3, mistral, zephyr, alpaca, vicuna or a .jinja file; unset: "
      "the checkpoint's",
-     .path = 1},
+     .path = ZF_CONF_INPUT},
     {"add_eos", ZF_CONF_ENUM, "auto", "end completions and texts with EOS; auto: if there is one",
      .choices = "auto|true|false"},
 

@@ -84,6 +84,10 @@ enum zf_compute zf_compute_auto(double eps);
  * 0.973 at 1e-3, 0.997 at 3e-3; int8 0.900 at 1e-3, 0.984 at 3e-3, 0.999 at 1e-2). */
 double zf_eps_default(enum zf_compute compute);
 
+/* Where nothing sets data_dir: sets it to the first directory that has the first training file, of
+ * `datasets`, the working directory, and both from the config's directory. */
+int zf_settings_find_data(struct zf_conf *conf);
+
 /* Fills the settings from a checked conf, which outlives them.  zf_settings_free frees them, also
  * after a failure.  ZF_EUSAGE names the key.  _step fills only model, arithmetic, batch and step: no
  * data, scores or output. */

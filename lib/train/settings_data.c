@@ -10,7 +10,7 @@
 const struct zf_conf_key zf_data_keys[] = {
     {"path", ZF_CONF_STR, NULL,
      ".jsonl, .json, .csv, .tsv or .txt file, .gz or .zst behind it; relative to data_dir",
-     .path = 1, .required = 1},
+     .path = ZF_CONF_PATH, .required = 1},
     {"type", ZF_CONF_ENUM, NULL, "what a row is (others inherit the first file's)",
      .choices = ZF_TASK_TYPES},
     {"prompt", ZF_CONF_STR, NULL, "template of the prompt, as \"{text} It was\""},
@@ -197,6 +197,32 @@ static int find_template(struct zf_settings *settings, const struct zf_conf *con
   if (settings->own_template && zf_exists(settings->own_template))
     settings->chat_template = settings->own_template;
   free(dir);
+  return rc;
+}
+
+int zf_settings_find_data(struct zf_conf *conf) {
+  if (strcmp(zf_conf_origin(conf, "data_dir"), "default") || zf_conf_maps(conf, "datasets") < 1)
+    return 0;
+  const struct zf_conf *first = zf_conf_map(conf, "datasets", 0);
+  const char *path = zf_conf_str(first, "path"), *usual = zf_conf_str(conf, "data_dir");
+  char *config_dir, *config_data = NULL, *word = NULL;
+  if (!path || *path == '/') return 0;
+  int rc = zf_conf_origin_dir(&config_dir, first, "path");
+  if (config_dir && !(config_data = zf_path_join(config_dir, usual))) rc = ZF_ENOMEM;
+  const char *const dirs[] = {usual, ".", config_dir, config_data};
+  for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++) {
+    if (rc) break;
+    char *file = dirs[i] ? zf_path_join(dirs[i], path) : NULL;
+    int found = file && zf_exists(file);
+    free(file);
+    if (!found) continue;
+    if (i > 0) word = zf_asprintf("data_dir=%s", dirs[i]);
+    if (i > 0) rc = word ? zf_conf_word(conf, word) : ZF_ENOMEM;
+    break;
+  }
+  free(word);
+  free(config_data);
+  free(config_dir);
   return rc;
 }
 
