@@ -41,8 +41,8 @@ static int use_installed(char **path, const char *word) {
 static int config_path(char **path, const char *word) {
   *path = zf_is_dir(word) ? zf_path_join(word, "config.yaml") : zf_strdup(word);
   if (!*path) return ZF_ENOMEM;
-  if (!zf_exists(*path) && *word != '/') return use_installed(path, word);
-  if (!zf_is_dir(word) || zf_exists(*path)) return 0;
+  if (zf_exists(*path)) return 0;
+  if (!zf_is_dir(word)) return *word == '/' ? 0 : use_installed(path, word);
   return zf_error(ZF_EUSAGE,
                   "%s: expected a config or a run directory, found a directory without config.yaml",
                   word);
