@@ -144,7 +144,7 @@ static int show_first(struct row_viewer *viewer) {
 
 static int show_file(const struct zf_data_file *file, const struct zf_tok *tok, int64_t shown) {
   struct row_viewer viewer = {.tok = tok, .shown = shown};
-  int rc = zf_records_open(&viewer.records, file->path);
+  int rc = zf_records_open_as(&viewer.records, file->path, file->sample_by);
   if (!rc && tok) rc = zf_encoder_new(&viewer.encoder, &file->spec, tok);
   if (!rc && tok) rc = zf_dataset_new(&viewer.dataset, file->spec.type);
   if (!rc && tok) rc = zf_dataset_file(viewer.dataset, file->path);

@@ -105,7 +105,7 @@ static int gather(struct file_stats *stats, const struct zf_data_file *file,
                   const struct zf_tok *tok) {
   const char *label = zc_data_options.label ? zc_data_options.label : file->spec.label;
   if (!label) label = "label";
-  int rc = zf_records_open(&stats->records, file->path);
+  int rc = zf_records_open_as(&stats->records, file->path, file->sample_by);
   if (rc) return rc;
   stats->fields = json_object();
   stats->labels = json_object();

@@ -28,13 +28,15 @@ static const struct record_format {
   int (*next)(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row);
   const char *between; /* characters that may stand between a row's end and the next row */
   char delim;
-} formats[] = {
+} formats[ZF_RECORDS_READERS] = {
     [ZF_RECORDS_JSONL] = {".jsonl", NULL, zf_records_jsonl, " \t\r\n", 0},
     [ZF_RECORDS_NDJSON] = {".ndjson", NULL, zf_records_jsonl, " \t\r\n", 0},
     [ZF_RECORDS_JSON] = {".json", zf_records_json_begin, zf_records_json, " \t\r\n,]", 0},
     [ZF_RECORDS_CSV] = {".csv", zf_records_table_begin, zf_records_table, "\r\n", ','},
     [ZF_RECORDS_TSV] = {".tsv", zf_records_table_begin, zf_records_table, "\r\n", '\t'},
-    [ZF_RECORDS_TXT] = {".txt", NULL, zf_records_txt, "\r\n", 0},
+    [ZF_RECORDS_TXT] = {".txt", NULL, zf_records_line_row, "\r\n", 0},
+    [ZF_RECORDS_PARAGRAPH] = {NULL, NULL, zf_records_paragraph, " \t\r\n", 0},
+    [ZF_RECORDS_DOCUMENT] = {NULL, NULL, zf_records_document, " \t\r\n", 0},
 };
 
 char zf_records_delim(const struct zf_records *records) {
@@ -209,13 +211,22 @@ static int read_all(struct zf_records **out, int format, const char *name, struc
 }
 
 int zf_records_open(struct zf_records **out, const char *path) {
+  return zf_records_open_as(out, path, ZF_SAMPLE_LINE);
+}
+
+int zf_records_open_as(struct zf_records **out, const char *path, enum zf_sample_by by) {
+  static const int text_rows[] = {ZF_RECORDS_TXT, ZF_RECORDS_PARAGRAPH, ZF_RECORDS_DOCUMENT};
   struct zf_map map;
   int format, rc;
   *out = NULL;
   if ((rc = zf_records_format(path, &format))) return rc;
+  int is_text = format == ZF_RECORDS_TXT;
+  if (is_text) format = text_rows[by];
   rc = path[zf_compressed_stem_len(path)] ? zf_compressed_map(&map, path) : zf_map_open(&map, path);
   if (rc) return rc;
-  return read_all(out, format, path, &map, (const char *)map.data, map.len);
+  rc = read_all(out, format, path, &map, (const char *)map.data, map.len);
+  if (!rc && is_text) (*out)->sample_by = by;
+  return rc;
 }
 
 int zf_records_parse(struct zf_records **out, const char *data, size_t len, const char *name) {

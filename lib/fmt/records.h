@@ -26,9 +26,18 @@
 
 ZF_BEGIN_DECLS
 
+/* What a row of a .txt file is; blank lines are never rows.  The names are those of the `datasets`
+ * package (sample_by). */
+enum zf_sample_by {
+  ZF_SAMPLE_LINE,
+  ZF_SAMPLE_PARAGRAPH, /* lines up to a blank one, joined as they stand */
+  ZF_SAMPLE_DOCUMENT   /* the file */
+};
+
 struct zf_records {
   char *path;
   int64_t count;
+  enum zf_sample_by sample_by; /* of a .txt file; else ZF_SAMPLE_LINE */
   /* private to the readers */
   int format; /* ZF_RECORDS_... */
   int array;  /* .json: one array */
@@ -47,6 +56,8 @@ struct zf_records {
 /* ZF_EUSAGE: no such file, or an unknown ending.  ZF_EINVALID as "PATH:LINE:COLUMN: ...".  An empty
  * file gives count = 0. */
 int zf_records_open(struct zf_records **out, const char *path);
+/* The same with another kind of rows for a .txt file; other formats ignore it. */
+int zf_records_open_as(struct zf_records **out, const char *path, enum zf_sample_by by);
 
 /* The same from memory, which must outlive *out: for text from other sources, fuzzing and tests.
  * The ending of `name` decides the format. */

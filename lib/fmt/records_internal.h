@@ -13,7 +13,10 @@ enum {
   ZF_RECORDS_CSV,
   ZF_RECORDS_TSV,
   ZF_RECORDS_TXT,
-  ZF_RECORDS_FORMATS
+  ZF_RECORDS_FORMATS,                        /* formats with an ending */
+  ZF_RECORDS_PARAGRAPH = ZF_RECORDS_FORMATS, /* read alone: a .txt file in other rows */
+  ZF_RECORDS_DOCUMENT,
+  ZF_RECORDS_READERS
 };
 
 /* The format for the ending of a name; .gz and .zst are ignored.  ZF_EUSAGE. */
@@ -35,7 +38,10 @@ int zf_records_json_begin(struct zf_records *records, struct zf_records_cursor *
 int zf_records_json(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row);
 int zf_records_table_begin(struct zf_records *records, struct zf_records_cursor *cursor);
 int zf_records_table(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row);
-int zf_records_txt(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row);
+int zf_records_line_row(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row);
+int zf_records_paragraph(struct zf_records *records, struct zf_records_cursor *cursor,
+                         json_t **row);
+int zf_records_document(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row);
 
 /* The character between the fields of a table; 0 for other formats. */
 char zf_records_delim(const struct zf_records *records);

@@ -63,15 +63,65 @@ int zf_records_jsonl(struct zf_records *records, struct zf_records_cursor *curso
   return 0;
 }
 
-int zf_records_txt(struct zf_records *records, struct zf_records_cursor *cursor, json_t **row) {
-  if (cursor->pos >= records->len) return 0;
-  size_t end = line_end(records, cursor->pos), len = end - cursor->pos;
-  begin_row(cursor);
-  end_line(cursor, end);
+static int is_blank_line(const struct zf_records *records, size_t from, size_t end) {
+  while (from < end && strchr(" \t\r", records->data[from])) from++;
+  return from == end;
+}
+
+/* Moves to the next line that is not blank; 0: there is none. */
+static int skip_blank_lines(const struct zf_records *records, struct zf_records_cursor *cursor) {
+  while (cursor->pos < records->len) {
+    size_t end = line_end(records, cursor->pos);
+    if (!is_blank_line(records, cursor->pos, end)) return 1;
+    end_line(cursor, end);
+  }
+  return 0;
+}
+
+/* The row {"text": ...} of the text from the row's beginning to `end`, a last CR left off. */
+static int text_row(const struct zf_records *records, const struct zf_records_cursor *cursor,
+                    size_t end, json_t **row) {
+  size_t len = end - cursor->row_begin;
   if (len && records->data[end - 1] == '\r') len--;
   json_t *text = json_stringn_nocheck(records->data + cursor->row_begin, len);
   *row = text ? json_pack("{s:o}", "text", text) : NULL;
   return *row ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory for a row", records->path);
+}
+
+int zf_records_line_row(struct zf_records *records, struct zf_records_cursor *cursor,
+                        json_t **row) {
+  if (!skip_blank_lines(records, cursor)) return 0;
+  size_t end = line_end(records, cursor->pos);
+  begin_row(cursor);
+  end_line(cursor, end);
+  return text_row(records, cursor, end, row);
+}
+
+int zf_records_paragraph(struct zf_records *records, struct zf_records_cursor *cursor,
+                         json_t **row) {
+  if (!skip_blank_lines(records, cursor)) return 0;
+  size_t last = cursor->pos;
+  begin_row(cursor);
+  while (cursor->pos < records->len) {
+    size_t end = line_end(records, cursor->pos);
+    if (is_blank_line(records, cursor->pos, end)) break;
+    last = end;
+    end_line(cursor, end);
+  }
+  return text_row(records, cursor, last, row);
+}
+
+int zf_records_document(struct zf_records *records, struct zf_records_cursor *cursor,
+                        json_t **row) {
+  if (!skip_blank_lines(records, cursor)) return 0;
+  size_t last = cursor->pos;
+  begin_row(cursor);
+  while (cursor->pos < records->len) {
+    size_t end = line_end(records, cursor->pos);
+    if (!is_blank_line(records, cursor->pos, end)) last = end;
+    end_line(cursor, end);
+  }
+  return text_row(records, cursor, last, row);
 }
 
 /* Reads what follows a value of an array: a comma, or the end. */

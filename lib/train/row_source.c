@@ -9,11 +9,13 @@ static int open_file(struct zf_row_source *source, int64_t index, const struct z
                      struct zf_hash *hash) {
   const struct zf_data_file *file = &source->file[index];
   char hex[33];
-  int rc = zf_records_open(&source->rec[index], file->path);
+  int rc = zf_records_open_as(&source->rec[index], file->path, file->sample_by);
   if (!rc) rc = zf_hash_file(hex, file->path);
   if (!rc) rc = zf_encoder_new(&source->enc[index], &file->spec, tok);
   if (rc) return rc;
   zf_hash_add(hash, hex, 32);
+  /* Rows of lines are what logs of earlier versions name by the hash of the file alone. */
+  if (source->rec[index]->sample_by) zf_hash_add(hash, &source->rec[index]->sample_by, sizeof(int));
   source->rows += source->rec[index]->count;
   source->first[index + 1] = source->rows;
   return 0;

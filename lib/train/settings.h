@@ -16,8 +16,9 @@ enum zf_best zf_best_of(const struct zf_data_spec *spec); /* the default of a ty
 
 /* One file of a data set. */
 struct zf_data_file {
-  char *path;               /* resolved against data_dir */
-  double weight;            /* of its examples; 0: no weights, every row once an epoch */
+  char *path;                  /* resolved against data_dir */
+  enum zf_sample_by sample_by; /* rows of a .txt file */
+  double weight;               /* of its examples; 0: no weights, every row once an epoch */
   struct zf_data_spec spec; /* zf_run_data_resolve fills the members that need model or tokenizer */
 };
 

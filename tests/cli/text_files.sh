@@ -202,4 +202,16 @@ case_ "options with a space and without" 0 options <<'END'
   the light was« the»  (7 tokens, 1 target)  <- right
   the light was«the»  (8 tokens, 2 targets)
 END
+# Rows of plain text: paragraphs to learn from, never a blank line.
+printf 'Title\n\nFirst paragraph, line one.\nLine two.\n\n\nSecond.\n' >"$T/plain.txt"
+texts() { "$ZOFT" validate base_model=$DEMO/model learning_rate=1e-4 output_dir="$T/out" max_steps=1 "$@" --json | grep -o '"train": {"rows": [0-9]*'; }
+case_ "paragraphs of a text" 0 texts datasets="[{path: $T/plain.txt, type: text}]" <<'END'
+"train": {"rows": 3
+END
+case_ "lines of a text" 0 texts datasets="[{path: $T/plain.txt, type: text, sample_by: line}]" <<'END'
+"train": {"rows": 4
+END
+case_ "a text as a document" 0 texts datasets="[{path: $T/plain.txt, type: text, sample_by: document}]" <<'END'
+"train": {"rows": 1
+END
 finish

@@ -95,10 +95,33 @@ START_TEST(test_tsv) {
 END_TEST
 
 START_TEST(test_txt) {
-  check(parse("a.txt", "one\n\ntwo, \"2\"\r\nthree"), 4,
-        ROWS("{\"text\":\"one\"}", "{\"text\":\"\"}", "{\"text\":\"two, \\\"2\\\"\"}",
-             "{\"text\":\"three\"}"),
-        LINES(1, 2, 3, 4));
+  check(parse("a.txt", "one\n\n \t\r\ntwo, \"2\"\r\nthree"), 3,
+        ROWS("{\"text\":\"one\"}", "{\"text\":\"two, \\\"2\\\"\"}", "{\"text\":\"three\"}"),
+        LINES(1, 4, 5));
+}
+END_TEST
+
+static struct zf_records *sampled(const char *text, enum zf_sample_by by) {
+  const char *path = tmp_path("sampled.txt");
+  struct zf_records *records;
+  ck_ok(zf_write_file(path, text, strlen(text)));
+  ck_ok(zf_records_open_as(&records, path, by));
+  return records;
+}
+
+/* Paragraphs keep their line ends; blank lines, also at the ends of the file, give no row. */
+START_TEST(test_paragraphs) {
+  const char *text = "\n  \none\n two\r\n\r\n\n\nthree\n\t\nfour\nfive";
+  check(sampled(text, ZF_SAMPLE_PARAGRAPH), 3,
+        ROWS("{\"text\":\"one\\n two\"}", "{\"text\":\"three\"}", "{\"text\":\"four\\nfive\"}"),
+        LINES(3, 8, 10));
+  check(sampled(text, ZF_SAMPLE_DOCUMENT), 1,
+        ROWS("{\"text\":\"one\\n two\\r\\n\\r\\n\\n\\nthree\\n\\t\\nfour\\nfive\"}"), LINES(3));
+  check(sampled(text, ZF_SAMPLE_LINE), 5,
+        ROWS("{\"text\":\"one\"}", "{\"text\":\" two\"}", "{\"text\":\"three\"}",
+             "{\"text\":\"four\"}", "{\"text\":\"five\"}"),
+        LINES(3, 4, 8, 10, 11));
+  for (int by = 0; by < 3; by++) check(sampled("\n \r\n\t", (enum zf_sample_by)by), 0, NULL, NULL);
 }
 END_TEST
 
@@ -295,6 +318,7 @@ int main(void) {
   tcase_add_test(t, test_csv);
   tcase_add_test(t, test_tsv);
   tcase_add_test(t, test_txt);
+  tcase_add_test(t, test_paragraphs);
   tcase_add_loop_test(t, test_wrong, 0, sizeof wrong / sizeof *wrong);
   tcase_add_test(t, test_zero_byte);
   tcase_add_test(t, test_empty);
