@@ -67,8 +67,86 @@ static void add_row(struct zc_table *table, const char *set, const struct zf_met
 struct eval_result {
   const char *set;
   struct zf_metrics metrics;
-  double f1; /* of decoded text; NaN: not measured */
+  struct zf_confusion confusion;   /* of choices; count NULL: not there */
+  const struct zf_data_spec *spec; /* the names of the options */
+  double f1;                       /* of decoded text; NaN: not measured */
 };
+
+enum { SHOWN_OPTIONS = 12 }; /* more do not fit a screen */
+
+static char *percent(char out[16], double value) {
+  if (isfinite(value))
+    snprintf(out, 16, "%.1f %%", 100 * value);
+  else
+    snprintf(out, 16, "-");
+  return out;
+}
+
+/* For each label: precision, recall, F1, and how often each option was chosen. */
+static void print_labels(const struct eval_result *result) {
+  const struct zf_confusion *confusion = &result->confusion;
+  int64_t labels = confusion->options;
+  if (!confusion->count || labels > SHOWN_OPTIONS) return;
+  char align[SHOWN_OPTIONS + 6] = "lrrrr", text[SHOWN_OPTIONS + 6][64];
+  const char *cell[SHOWN_OPTIONS + 6];
+  for (int64_t i = 0; i < labels + 5; i++) cell[i] = text[i];
+  for (int64_t i = 0; i < labels; i++) {
+    align[5 + i] = 'r';
+    char name[64];
+    zc_option_name(name, result->spec, i);
+    size_t len = strnlen(name, 16);
+    while (len && ((unsigned char)name[len] & 0xc0) == 0x80) len--; /* whole characters */
+    snprintf(text[5 + i], sizeof *text, "as %.*s", (int)len, name);
+  }
+  static const char *const title[] = {"", "examples", "precision", "recall", "F1"};
+  snprintf(text[0], sizeof *text, "%s", result->set);
+  for (int i = 1; i < 5; i++) snprintf(text[i], sizeof *text, "%s", title[i]);
+  struct zc_table *table = zc_table_new(align);
+  zc_table_row(table, cell);
+  for (int64_t label = 0; label < labels; label++) {
+    struct zf_label_metrics metrics = zf_label_metrics(confusion, label);
+    zc_option_name(text[0], result->spec, label);
+    snprintf(text[1], sizeof *text, "%lld", (long long)metrics.examples);
+    percent(text[2], metrics.precision);
+    percent(text[3], metrics.recall);
+    percent(text[4], metrics.f1);
+    for (int64_t i = 0; i < labels; i++)
+      snprintf(text[5 + i], sizeof *text, "%lld", (long long)confusion->count[label * labels + i]);
+    zc_table_row(table, cell);
+  }
+  putchar('\n');
+  zc_table_print(table, 1);
+}
+
+static void json_number(struct zf_buf *buf, const char *name, double value) {
+  if (isfinite(value))
+    zf_buf_printf(buf, ", \"%s\": %.17g", name, value);
+  else
+    zf_buf_printf(buf, ", \"%s\": null", name);
+}
+
+static void json_labels(struct zf_buf *buf, const struct eval_result *result) {
+  const struct zf_confusion *confusion = &result->confusion;
+  if (!confusion->count) return;
+  zf_buf_puts(buf, ", \"labels\": [");
+  for (int64_t label = 0; label < confusion->options; label++) {
+    struct zf_label_metrics metrics = zf_label_metrics(confusion, label);
+    char name[64];
+    zc_option_name(name, result->spec, label);
+    zf_buf_puts(buf, label ? ", {\"label\": " : "{\"label\": ");
+    zc_json_text(buf, name, strlen(name));
+    zf_buf_printf(buf, ", \"examples\": %lld", (long long)metrics.examples);
+    json_number(buf, "precision", metrics.precision);
+    json_number(buf, "recall", metrics.recall);
+    json_number(buf, "f1", metrics.f1);
+    zf_buf_puts(buf, ", \"chosen\": [");
+    for (int64_t i = 0; i < confusion->options; i++)
+      zf_buf_printf(buf, "%s%lld", i ? ", " : "",
+                    (long long)confusion->count[label * confusion->options + i]);
+    zf_buf_puts(buf, "]}");
+  }
+  zf_buf_puts(buf, "]");
+}
 
 static void print_results(const struct zf_model *model, const struct eval_result *results,
                           int count) {
@@ -80,6 +158,7 @@ static void print_results(const struct zf_model *model, const struct eval_result
       zf_buf_printf(&buf, "\"%s\": {", results[i].set);
       zf_metrics_json(&buf, &results[i].metrics);
       if (isfinite(results[i].f1)) zf_buf_printf(&buf, ", \"generated_f1\": %.17g", results[i].f1);
+      json_labels(&buf, &results[i]);
       zf_buf_puts(&buf, "}, ");
     }
     printf("%s\"peak_rss_bytes\": %lld}\n", buf.data, (long long)zf_peak_rss());
@@ -94,6 +173,7 @@ static void print_results(const struct zf_model *model, const struct eval_result
   for (int i = 0; i < count; i++)
     add_row(table, results[i].set, &results[i].metrics, results[i].f1);
   zc_table_print(table, 1);
+  for (int i = 0; i < count; i++) print_labels(&results[i]);
 }
 
 static int check_gate(const struct eval_result *results, int count) {
@@ -110,10 +190,11 @@ static int check_gate(const struct eval_result *results, int count) {
 }
 
 static int eval_set(struct eval_result *result, const struct zf_run *run, const char *name,
-                    const struct zf_dataset *set) {
-  *result = (struct eval_result){.set = name, .f1 = NAN};
+                    const struct zf_dataset *set, const struct zf_data_spec *spec) {
+  *result = (struct eval_result){.set = name, .f1 = NAN, .spec = spec};
   zc_warn_counts(set, name);
-  int rc = zf_evaluate(&result->metrics, run->scorer, set, run->settings.micro_batch, NULL, NULL);
+  int rc = zf_evaluate_choices(&result->metrics, &result->confusion, run->scorer, set,
+                               run->settings.micro_batch, NULL, NULL);
   if (rc || !generate_f1) return rc;
   return zf_text_f1(&result->f1, run->model, run->tok, set, run->settings.compute);
 }
@@ -121,19 +202,24 @@ static int eval_set(struct eval_result *result, const struct zf_run *run, const 
 static int eval_sets(const struct zf_run *run) {
   static const char *const names[] = {"dev", "test"};
   const struct zf_dataset *sets[] = {run->data.dev, run->data.test};
-  struct eval_result results[2];
-  int count = 0;
+  const struct zf_data_spec *specs[] = {
+      &(run->settings.nval ? run->settings.val : run->settings.train)[0].spec,
+      run->settings.ntest ? &run->settings.test[0].spec : NULL};
+  struct eval_result results[2] = {{0}};
+  int count = 0, rc = 0;
   if (!sets[0] && !sets[1])
     return zf_error(ZF_EUSAGE, "nothing to evaluate: the config has no val_datasets, val_set_size "
                                "or test_datasets");
   zc_warn_model(run->model);
   zc_warn_compute(run->model, run->settings.compute);
   for (int i = 0; i < 2; i++) {
-    int rc = sets[i] ? eval_set(&results[count++], run, names[i], sets[i]) : 0;
-    if (rc) return rc;
+    if (!sets[i]) continue;
+    if ((rc = eval_set(&results[count++], run, names[i], sets[i], specs[i]))) break;
   }
-  print_results(run->model, results, count);
-  return check_gate(results, count);
+  if (!rc) print_results(run->model, results, count);
+  if (!rc) rc = check_gate(results, count);
+  for (int i = 0; i < count; i++) free(results[i].confusion.count);
+  return rc;
 }
 
 static int eval_config(const struct zc_args *args) {

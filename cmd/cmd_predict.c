@@ -41,19 +41,6 @@ static json_t *label_value(const struct zf_data_spec *spec, int64_t o) {
   return spec->labels ? json_string(spec->labels[o]) : json_integer(o);
 }
 
-/* The option's text without the space around it; its number where it has none. */
-static void option_name(char out[64], const struct zf_data_spec *spec, int64_t o) {
-  const char *const *names = spec->labels ? spec->labels : spec->options;
-  const char *text = names ? names[o] : "";
-  while (isspace((unsigned char)*text)) text++;
-  size_t len = strlen(text);
-  while (len && isspace((unsigned char)text[len - 1])) len--;
-  if (len)
-    snprintf(out, 64, "%.*s", (int)(len < 63 ? len : 63), text);
-  else
-    snprintf(out, 64, "%lld", (long long)o);
-}
-
 static int is_choice(const struct zf_dataset *dataset) {
   return zf_dataset_has_options(dataset);
 }
@@ -65,10 +52,10 @@ static json_t *choice_json(const struct prediction_job *job, const double *value
   json_t *probabilities = json_object();
   char name[64];
   for (int64_t o = 0; o < count; o++) {
-    option_name(name, job->spec, o);
+    zc_option_name(name, job->spec, o);
     json_object_set_new(probabilities, name, json_real(value[o]));
   }
-  option_name(name, job->spec, choice);
+  zc_option_name(name, job->spec, choice);
   return json_pack("{s:o, s:s, s:f, s:o}", "prediction", label_value(job->spec, choice), "option",
                    name, "probability", value[choice], "probabilities", probabilities);
 }
@@ -77,7 +64,7 @@ static json_t *labels_json(const struct prediction_job *job, const double *value
   json_t *labels = json_array(), *probabilities = json_object();
   char name[64];
   for (int64_t o = 0; o < count; o++) {
-    option_name(name, job->spec, o);
+    zc_option_name(name, job->spec, o);
     if (value[o] >= 0.5) json_array_append_new(labels, label_value(job->spec, o));
     json_object_set_new(probabilities, name, json_real(value[o]));
   }
@@ -115,7 +102,7 @@ static void describe(char out[SHOWN], const struct prediction_job *job, const do
                      int64_t count, int32_t choice) {
   char name[64];
   if (is_choice(job->dataset)) {
-    option_name(name, job->spec, choice);
+    zc_option_name(name, job->spec, choice);
     snprintf(out, SHOWN, "%.50s", name);
     return;
   }
@@ -124,7 +111,7 @@ static void describe(char out[SHOWN], const struct prediction_job *job, const do
   for (int64_t o = 0; o < count; o++) {
     if (job->dataset->problem == ZF_PROBLEM_MULTI && value[o] < 0.5) continue;
     if (job->dataset->problem == ZF_PROBLEM_MULTI)
-      option_name(name, job->spec, o);
+      zc_option_name(name, job->spec, o);
     else
       snprintf(name, sizeof name, "%.4g", value[o]);
     int len = snprintf(out + used, SHOWN - used, "%s%.40s", used ? ", " : "", name);

@@ -1,5 +1,6 @@
 #include "load.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -255,4 +256,16 @@ int zc_open_model_as(struct zf_model **model, struct zf_tok **tok, const char *b
   }
   free(dir);
   return rc;
+}
+
+void zc_option_name(char out[64], const struct zf_data_spec *spec, int64_t o) {
+  const char *const *names = spec->labels ? spec->labels : spec->options;
+  const char *text = names ? names[o] : "";
+  while (isspace((unsigned char)*text)) text++;
+  size_t len = strlen(text);
+  while (len && isspace((unsigned char)text[len - 1])) len--;
+  if (len)
+    snprintf(out, 64, "%.*s", (int)(len < 63 ? len : 63), text);
+  else
+    snprintf(out, 64, "%lld", (long long)o);
 }

@@ -56,4 +56,7 @@ int zc_open_model(struct zf_model **model, struct zf_tok **tok, const char *base
 int zc_open_model_as(struct zf_model **model, struct zf_tok **tok, const char *base_model,
                      const struct zf_model_opts *opts);
 
+/* What a person calls option o: its label or text without the blanks around it, else its number. */
+void zc_option_name(char out[64], const struct zf_data_spec *spec, int64_t o);
+
 #endif

@@ -20,7 +20,8 @@ struct metric_sums {
   enum zf_problem problem;
   double *value; /* regression: [cap] outputs, [cap] targets */
   int64_t nvalue, cap;
-  int failed; /* out of memory for value */
+  int failed;         /* out of memory for value */
+  int64_t *confusion; /* [options][options], or NULL */
 };
 
 static const struct zf_metrics no_metrics = {.perplexity = NAN,
@@ -72,6 +73,7 @@ static void sums_add(struct metric_sums *sums, const struct zf_dataset *dataset,
     sums->labels.present[label]++;
     sums->labels.hit[label] += choice == label;
     sums->right += choice == label;
+    if (sums->confusion) sums->confusion[label * sums->options + choice]++;
   }
   sums->examples += count;
 }
@@ -212,15 +214,48 @@ static int score_all(struct metric_sums *sums, struct zf_scorer *scorer,
 int zf_evaluate(struct zf_metrics *metrics, struct zf_scorer *scorer,
                 const struct zf_dataset *dataset, int64_t max, int (*stopped)(void *ctx),
                 void *ctx) {
+  return zf_evaluate_choices(metrics, NULL, scorer, dataset, max, stopped, ctx);
+}
+
+int zf_evaluate_choices(struct zf_metrics *metrics, struct zf_confusion *confusion,
+                        struct zf_scorer *scorer, const struct zf_dataset *dataset, int64_t max,
+                        int (*stopped)(void *ctx), void *ctx) {
   struct metric_sums sums;
   int rc = sums_init(&sums, dataset);
   if (rc) return rc;
+  if (confusion) {
+    *confusion = (struct zf_confusion){.options = dataset->options};
+    if (zf_dataset_has_options(dataset))
+      confusion->count = zf_calloc(dataset->options * dataset->options, sizeof(int64_t));
+    sums.confusion = confusion->count;
+    if (zf_dataset_has_options(dataset) && !sums.confusion) rc = ZF_ENOMEM;
+  }
   if (sums.problem) zf_scorer_watch(scorer, watch, &sums);
-  rc = score_all(&sums, scorer, dataset, max, stopped, ctx);
+  if (!rc) rc = score_all(&sums, scorer, dataset, max, stopped, ctx);
   zf_scorer_watch(scorer, NULL, NULL);
   if (!rc) rc = sums_reduce(metrics, &sums);
   sums_free(&sums);
+  if (!rc || !confusion) return rc;
+  free(confusion->count);
+  confusion->count = NULL;
   return rc;
+}
+
+static double ratio(int64_t part, int64_t whole) {
+  return whole ? (double)part / (double)whole : NAN;
+}
+
+struct zf_label_metrics zf_label_metrics(const struct zf_confusion *confusion, int64_t label) {
+  int64_t options = confusion->options, chosen = 0, present = 0;
+  int64_t hit = confusion->count[label * options + label];
+  for (int64_t i = 0; i < options; i++) {
+    chosen += confusion->count[i * options + label];
+    present += confusion->count[label * options + i];
+  }
+  return (struct zf_label_metrics){.examples = present,
+                                   .precision = ratio(hit, chosen),
+                                   .recall = ratio(hit, present),
+                                   .f1 = ratio(2 * hit, chosen + present)};
 }
 
 /* JSON has no NaN: such a member is left out. */

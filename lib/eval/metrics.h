@@ -36,6 +36,24 @@ int zf_evaluate(struct zf_metrics *metrics, struct zf_scorer *scorer,
                 const struct zf_dataset *dataset, int64_t max, int (*stopped)(void *ctx),
                 void *ctx);
 
+/* How often each option was chosen for each label: count[label * options + choice]. */
+struct zf_confusion {
+  int64_t options;
+  int64_t *count; /* NULL: the examples choose nothing.  The caller frees. */
+};
+
+/* zf_evaluate, and the choices in *confusion. */
+int zf_evaluate_choices(struct zf_metrics *metrics, struct zf_confusion *confusion,
+                        struct zf_scorer *scorer, const struct zf_dataset *dataset, int64_t max,
+                        int (*stopped)(void *ctx), void *ctx);
+
+/* Of one label: hits over choices, hits over examples, and their harmonic mean; NaN: 0 / 0. */
+struct zf_label_metrics {
+  int64_t examples;
+  double precision, recall, f1;
+};
+struct zf_label_metrics zf_label_metrics(const struct zf_confusion *confusion, int64_t label);
+
 /* Appends the members of a JSON object, without braces: "loss": ..., "accuracy": ...  Metrics that
  * do not apply (NaN) are left out. */
 void zf_metrics_json(struct zf_buf *buf, const struct zf_metrics *metrics);

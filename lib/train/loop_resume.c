@@ -27,6 +27,12 @@ static char *run_path(const struct train_loop *loop, const char *name) {
 
 /* --- check that it is the same run --- */
 
+/* Examples of a step, by the settings alone. */
+static int64_t batch_of(const struct zf_conf *conf) {
+  return zf_conf_int(conf, "micro_batch_size", 16) *
+         zf_conf_int(conf, "gradient_accumulation_steps", 1);
+}
+
 /* The error names the first setting that differs from OUT/config.yaml. */
 static int explain_config(const struct train_loop *loop) {
   const struct zf_conf_key *const tables[] = {zf_train_keys};
@@ -45,13 +51,16 @@ static int explain_config(const struct train_loop *loop) {
                   "cannot resume: '%s' was %s when the run began and is %s ('zoft validate --keys' "
                   "marks the settings that may change)",
                   key, was.data, is.data);
+  } else if (batch_of(old) == loop->run->batch) {
+    zf_error(ZF_EUSAGE,
+             "cannot resume: the settings are those of the run in %s, but another version of zoft "
+             "began it, whose log names them differently",
+             loop->run->settings.output_dir);
   } else {
-    int64_t batch = zf_conf_int(old, "micro_batch_size", 16) *
-                    zf_conf_int(old, "gradient_accumulation_steps", 1);
     zf_conf_error(loop->run->conf, "micro_batch_size",
                   "cannot resume: micro_batch_size times gradient_accumulation_steps was %lld when "
                   "the run began and is %lld: keep the product",
-                  (long long)batch, (long long)loop->run->batch);
+                  (long long)batch_of(old), (long long)loop->run->batch);
   }
   zf_buf_free(&was);
   zf_buf_free(&is);

@@ -11,9 +11,9 @@ const struct zf_conf_key zf_data_keys[] = {
     {"path", ZF_CONF_STR, NULL,
      ".jsonl, .json, .csv, .tsv or .txt file, .gz or .zst behind it; relative to data_dir",
      .path = ZF_CONF_PATH, .required = 1},
-    {"sample_by", ZF_CONF_ENUM, "auto",
-     "rows of a .txt file, blank lines never; auto: paragraphs for type text, lines for others",
-     .choices = "auto|line|paragraph|document"},
+    {"sample_by", ZF_CONF_ENUM, NULL,
+     "rows of a .txt file, blank lines never; unset: paragraphs for type text, lines for others",
+     .choices = "line|paragraph|document"},
     {"type", ZF_CONF_ENUM, NULL, "what a row is (others inherit the first file's)",
      .choices = ZF_TASK_TYPES},
     {"prompt", ZF_CONF_STR, NULL, "template of the prompt, as \"{text} It was\""},
@@ -142,11 +142,10 @@ static int fill_file(struct zf_data_file *file, const struct zf_conf *item,
     spec->noptions = spec->problem_given && spec->problem == ZF_PROBLEM_REGRESSION;
   if (zf_task_has_options(spec->type) && !spec->options && spec->type != ZF_TASK_LABELS)
     return zf_conf_error(item, "path", "a choice needs 'options'");
-  static const enum zf_sample_by by[] = {ZF_SAMPLE_LINE, ZF_SAMPLE_LINE, ZF_SAMPLE_PARAGRAPH,
-                                         ZF_SAMPLE_DOCUMENT};
-  int chosen = zf_settings_choice(item, "sample_by", "auto|line|paragraph|document");
-  file->sample_by = by[chosen];
-  if (!chosen && spec->type == ZF_TASK_TEXT) file->sample_by = ZF_SAMPLE_PARAGRAPH;
+  file->sample_by = spec->type == ZF_TASK_TEXT ? ZF_SAMPLE_PARAGRAPH : ZF_SAMPLE_LINE;
+  if (zf_conf_has(item, "sample_by"))
+    file->sample_by =
+        (enum zf_sample_by)zf_settings_choice(item, "sample_by", "line|paragraph|document");
   file->path = zf_path_join(settings->data_dir, zf_conf_str(item, "path"));
   return file->path ? 0 : ZF_ENOMEM;
 }

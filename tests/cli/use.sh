@@ -125,6 +125,16 @@ model  datasets/demo/model
 ────────────────────────────────────────────────────
 dev        300  0.7192           -    50.0 %  33.3 %
 test        40  0.6831           -    55.0 %  35.5 %
+
+dev  examples  precision   recall      F1  as No  as Yes
+────────────────────────────────────────────────────────
+No        150          -    0.0 %   0.0 %      0     150
+Yes       150     50.0 %  100.0 %  66.7 %      0     150
+
+test  examples  precision   recall      F1  as No  as Yes
+─────────────────────────────────────────────────────────
+No          18          -    0.0 %   0.0 %      0      18
+Yes         22     55.0 %  100.0 %  71.0 %      0      22
 END
 case_ "eval gate" 5 "$ZOFT" eval configs/demo.yaml num_eval=40 compute=f32 --fail-under 99.9 -q <<'END'
 zoft: dev accuracy 50.0 % is below --fail-under 99.9
@@ -134,6 +144,16 @@ model  datasets/demo/model
 ────────────────────────────────────────────────────
 dev        300  0.7192           -    50.0 %  33.3 %
 test        40  0.6831           -    55.0 %  35.5 %
+
+dev  examples  precision   recall      F1  as No  as Yes
+────────────────────────────────────────────────────────
+No        150          -    0.0 %   0.0 %      0     150
+Yes       150     50.0 %  100.0 %  66.7 %      0     150
+
+test  examples  precision   recall      F1  as No  as Yes
+─────────────────────────────────────────────────────────
+No          18          -    0.0 %   0.0 %      0      18
+Yes         22     55.0 %  100.0 %  71.0 %      0      22
 END
 case_ "dry run" 0 "$ZOFT" train configs/demo.yaml output_dir="$T/dry" num_train=64 val_datasets=[] test_datasets=[] --dry-run -q <<'END'
 base_model: datasets/demo/model  # configs/demo.yaml:8:13

@@ -4,6 +4,20 @@
 #include "train/settings.h"
 #include "unit/unit.h"
 
+#define IDENTITY                                                                                   \
+  "{\"dtype\": \"auto\", \"trained_dtype\": \"auto\", \"trainable\": [\"*\"], "                    \
+  "\"datasets\": [{\"path\": \"a.jsonl\", \"type\": \"text\"}], "                                  \
+  "\"val_set_size\": 0.0, \"num_train\": \"all\", "                                                \
+  "\"dataset_exact_deduplication\": false, \"num_eval\": \"all\", "                                \
+  "\"sequence_len\": \"auto\", \"excess_length_strategy\": \"truncate\", "                         \
+  "\"train_on_inputs\": false, \"add_eos\": \"auto\", \"method\": \"mezo\", "                      \
+  "\"learning_rate\": 0.0001, \"lr_scheduler\": \"constant\", "                                    \
+  "\"weight_decay\": 0.0, \"seed\": 42, \"zo_eps\": \"auto\", \"zo_probes\": 1, "                  \
+  "\"zo_direction\": \"gaussian\", \"adam_beta1\": 0.9, \"adam_beta2\": 0.999, "                   \
+  "\"adam_epsilon\": 1e-8, \"momentum\": 0.9, "                                                    \
+  "\"gradient_checkpointing\": false, \"metric_for_best_model\": \"auto\", "                       \
+  "\"loss_watchdog_threshold\": \"auto\", \"loss_watchdog_patience\": 10}"
+
 /* Fills settings from a small config and `words` ("a=1 b=2"). */
 static void fill(struct zf_settings *s, struct zf_conf **c, const char *words) {
   static const char base[] = "base_model: m\nlearning_rate: 1e-4\n"
@@ -17,6 +31,21 @@ static void fill(struct zf_settings *s, struct zf_conf **c, const char *words) {
   ck_ok(zf_conf_check(*c));
   ck_ok(zf_settings_fill(s, *c));
 }
+
+/* The settings that a run's log is named by.  A new key must be unset by default and so absent here, or
+ * runs of earlier versions cannot be resumed. */
+START_TEST(test_identity) {
+  struct zf_settings settings;
+  struct zf_conf *conf;
+  struct zf_buf text = {0};
+  fill(&settings, &conf, "");
+  ck_ok(zf_conf_dump_kept(conf, &text));
+  ck_assert_str_eq(text.data, IDENTITY);
+  zf_buf_free(&text);
+  zf_settings_free(&settings);
+  zf_conf_free(conf);
+}
+END_TEST
 
 START_TEST(test_compute) {
   static const struct {
@@ -76,6 +105,7 @@ int main(void) {
   Suite *s = suite_create("settings");
   TCase *t = tcase_create("settings");
   zf_kern_init(zf_cpu_flags());
+  tcase_add_test(t, test_identity);
   tcase_add_test(t, test_compute);
   tcase_add_test(t, test_auto);
   tcase_add_test(t, test_names);
