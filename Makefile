@@ -130,8 +130,10 @@ demo: deps
 	@$(MAKE) --no-print-directory all
 	@$(BUILD)/zoft train configs/demo.yaml
 
+# TEST_JOBS=2 runs two tests at a time.
+TEST_JOBS ?= 1
 check-built: $(BUILD)/zoft $(BUILD)/kernbench $(BUILD)/noise_quality $(UNIT) $(CONV) $(KERN) $(FUZZ) layers
-	@ZOFT=$(BUILD)/zoft sh tests/run.sh $(UNIT) $(CONV) $(KERN) -- $(FUZZ)
+	@ZOFT=$(BUILD)/zoft TEST_JOBS=$(TEST_JOBS) sh tests/run.sh $(UNIT) $(CONV) $(KERN) -- $(FUZZ)
 
 # Include lines run downward only: the table is in CONTRIBUTING.md.
 layers:
@@ -234,7 +236,7 @@ help:
 	@echo "make lint       check the format, the scripts, the include lines, the public headers, and cppcheck's remarks"
 	@echo "make format     clang-format over all sources"
 	@echo "make clean      remove build/"
-	@echo "Variables: CC=clang  OPT=-O3  SAN=address,undefined  WERROR=1  BUILD=dir  V=1"
+	@echo "Variables: CC=clang  OPT=-O3  SAN=address,undefined  WERROR=1  BUILD=dir  V=1  TEST_JOBS=2"
 
 # A fuzz target is built twice: with a driver that runs its corpus (any compiler),
 # and with libFuzzer, which looks for more (clang).

@@ -1,37 +1,55 @@
 #!/bin/sh
 # Runs test programs, fuzz corpora (after --) and the command-line tests, and closes on one line
 # "N passed, N failed, N skipped".  A program's tests are counted from Check's summary line; any
-# other program counts as one.
+# other program counts as one.  TEST_JOBS=2 runs two at a time; results are shown in order.
 set -u
-log="${TMPDIR:-/tmp}/zoft-run-$$"
-trap 'rm -f "$log"' EXIT
-passed=0 failed=0 skipped=0 corpus=""
 
-count() { # count <name> <exit status>: reads $log
-  checks=$(sed -n 's/^[0-9]*%: Checks: \([0-9]*\), Failures: \([0-9]*\), Errors: \([0-9]*\)$/\1 \2 \3/p' "$log" | tail -n 1)
+# run.sh --one DIR/NUMBER NAME COMMAND...: runs one, its output to DIR/NUMBER.log, its seconds and
+# exit status to DIR/NUMBER.status.
+if [ "${1:-}" = --one ]; then
+  base=$2
+  shift 3
+  start=$(date +%s)
+  "$@" >"$base.log" 2>&1 </dev/null
+  status=$?
+  echo "$(($(date +%s) - start)) $status" >"$base.status"
+  exit 0
+fi
+
+dir=$(mktemp -d "${TMPDIR:-/tmp}/zoft-run-XXXXXX")
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 130' INT TERM
+passed=0 failed=0 skipped=0 number=0 corpus=""
+
+count() { # count <exit status> <log>
+  checks=$(sed -n 's/^[0-9]*%: Checks: \([0-9]*\), Failures: \([0-9]*\), Errors: \([0-9]*\)$/\1 \2 \3/p' "$2" | tail -n 1)
   if [ -n "$checks" ]; then
     # shellcheck disable=SC2086
     set -- "$1" "$2" $checks
     bad=$(($4 + $5))
     failed=$((failed + bad)) passed=$((passed + $3 - bad))
-    [ "$2" = 0 ] || [ $bad -gt 0 ] || failed=$((failed + 1))
-  elif [ "$2" = 0 ]; then passed=$((passed + 1))
+    [ "$1" = 0 ] || [ $bad -gt 0 ] || failed=$((failed + 1))
+  elif [ "$1" = 0 ]; then passed=$((passed + 1))
   else failed=$((failed + 1))
   fi
-  skipped=$((skipped + $(grep -c '^SKIP' "$log")))
+  skipped=$((skipped + $(grep -c '^SKIP' "$2")))
 }
 
-run() { # run <name> <command ...>
-  name=$1
-  shift
-  start=$(date +%s)
-  "$@" >"$log" 2>&1 </dev/null
-  status=$?
-  count "$name" $status
-  note=$(grep '^SKIP' "$log" | head -n 3)
-  if [ $status = 0 ]; then
-    echo "ok    $name  $(tail -n 1 "$log" | cut -c1-80)  ($(($(date +%s) - start)) s)"
-    [ -z "$note" ] || echo "$note"
+add() { # add <name> <command ...>: one line of words for xargs
+  number=$((number + 1))
+  echo "$1" >"$dir/$number.name"
+  printf "'--one'" >>"$dir/list"
+  printf " '%s'" "$dir/$number" "$@" >>"$dir/list"
+  echo >>"$dir/list"
+}
+
+show() { # show <number>
+  read -r seconds status <"$dir/$1.status" || { seconds=0 status=1; }
+  name=$(cat "$dir/$1.name") log=$dir/$1.log
+  count "$status" "$log"
+  if [ "$status" = 0 ]; then
+    echo "ok    $name  $(tail -n 1 "$log" | cut -c1-80)  ($seconds s)"
+    grep '^SKIP' "$log" | head -n 3
   else
     echo "FAIL  $name (exit $status)"
     tail -n 60 "$log"
@@ -42,9 +60,9 @@ for program in "$@"; do
   if [ "$program" = -- ]; then corpus=1; continue; fi
   if [ -n "$corpus" ]; then
     name=$(basename "$program" | sed 's/^fuzz_//')
-    run "fuzz corpus $name" "$program" "tests/fuzz/corpus/$name"
+    add "fuzz corpus $name" "$program" "tests/fuzz/corpus/$name"
   else
-    run "$(basename "$program")" "$program"
+    add "$(basename "$program")" "$program"
   fi
 done
 
@@ -52,9 +70,22 @@ if [ -n "${ZOFT:-}" ] && [ -d tests/cli ]; then
   for script in tests/cli/*.sh; do
     [ -f "$script" ] || continue
     case "$script" in */lib.sh) continue ;; esac
-    run "cli $(basename "$script" .sh)" sh "$script"
+    add "cli $(basename "$script" .sh)" sh "$script"
   done
 fi
+
+# The runs go on in the background, and each is shown when it and those before it have ended.
+xargs -L 1 -P "${TEST_JOBS:-1}" sh "$0" <"$dir/list" &
+i=1
+while [ $i -le $number ]; do
+  while [ ! -s "$dir/$i.status" ]; do
+    kill -0 $! 2>/dev/null || [ -s "$dir/$i.status" ] || { echo "0 1" >"$dir/$i.status"; : >>"$dir/$i.log"; }
+    sleep 0.2
+  done
+  show $i
+  i=$((i + 1))
+done
+wait
 
 echo
 echo "$passed passed, $failed failed, $skipped skipped"

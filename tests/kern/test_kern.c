@@ -514,7 +514,7 @@ static int step(const struct zf_kern_table *before) {
   return ran;
 }
 
-/* Every activation is checked, and has vectors on every instruction set. */
+/* Every activation is checked, and has vectors wherever anything has. */
 static void check_complete(void) {
   for (int a = 0; a < ZF_ACTS; a++) {
     size_t at = offsetof(struct zf_kern_table, act) + (size_t)a * sizeof(void (*)(void)), i = 0;
@@ -538,8 +538,8 @@ int main(int argc, char **argv) {
       ref = fast;
     else if (step(&before))
       printf("%s: checked\n", state.feature);
-    if (i) check_complete();
   }
+  if (memcmp(&fast, &ref, sizeof fast)) check_complete();
   printf("%s (--seed %llu)\n", state.failed ? "FAILED" : "ok", (unsigned long long)state.seed);
   return state.failed ? 1 : 0;
 }
