@@ -170,12 +170,13 @@ format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
 # What CI keeps at zero: files that the formatter changes, remarks of shellcheck and cppcheck, includes that run upward,
-# names that stand twice, public headers that do not compile alone.
+# names that stand twice, public headers that do not compile alone, and more short names than tests/legibility.py allows.
 lint: layers headers
 	@clang-format --dry-run --Werror $$(git ls-files '*.c' '*.h')
 	@shellcheck -S warning tests/*.sh tests/cli/*.sh tests/bench/*.sh .ci/run
 	@cppcheck -q -j2 --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 	  --suppress=missingIncludeSystem -Ilib -D__x86_64__ --include=tests/cppcheck.h lib cmd
+	@python3 tests/legibility.py
 	@echo "lint: nothing to say"
 
 # The headers of the library, all that `make install` ships.  Each compiles alone in C and in C++
