@@ -48,8 +48,10 @@ struct zf_conf_key {
   int required;
   int may_change; /* may change when a run resumes: it leaves no trace in the weights, or other
                            code checks it */
-  enum zf_conf_path path;        /* STR */
-  int single_map;                /* MAPS: a mapping alone is a list of one */
+  enum zf_conf_path path; /* STR */
+  int single_map;         /* MAPS: a mapping alone is a list of one */
+  const char *also;       /* names that other tools have for it, "a|b|c", which the message about an
+                           unknown key translates; NULL: none */
   const struct zf_conf_key *sub; /* MAPS: ends with a row whose name is NULL */
 };
 

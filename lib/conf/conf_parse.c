@@ -106,6 +106,12 @@ static int unknown_key(const struct zf_conf *conf, const char *name, size_t len,
                        const struct zf_conf_place *place) {
   char word[80];
   snprintf(word, sizeof word, "%.*s", len < 60 ? (int)len : 60, name);
+  for (int64_t i = 0; i < conf->count; i++) {
+    const char *also = conf->keys[i]->also;
+    if (also && zf_conf_is_choice(also, word, strlen(word)))
+      return zf_conf_fail(place, "unknown key '%s%s': here it is called '%s%s'", conf->prefix, word,
+                          conf->prefix, conf->names[i]);
+  }
   const char *near = zf_nearest(word, conf->names, conf->count);
   if (!near) return zf_conf_fail(place, "unknown key '%s%s'", conf->prefix, word);
   return zf_conf_fail(place, "unknown key '%s%s': did you mean '%s%s'?", conf->prefix, word,

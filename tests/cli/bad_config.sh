@@ -57,6 +57,15 @@ case_ "no such config" 2 "$ZOFT" train "$T/none.yaml" <<'END'
 zoft: TMP/none.yaml: cannot open: No such file or directory
 END
 echo 'learning_rate: 1e-4' | conf good.yaml
+for pair in num_train_epochs:num_epochs per_device_train_batch_size:micro_batch_size model_name_or_path:base_model \
+  max_seq_length:sequence_len iters:max_steps lr_scheduler_type:lr_scheduler optim:method dataset:datasets bf16:compute; do
+  case_ "another tool's ${pair%:*}" 2 "$ZOFT" train "$T/good.yaml" "${pair%:*}=1" <<END
+zoft: command line: unknown key '${pair%:*}': here it is called '${pair#*:}'
+END
+done
+case_ "another tool's word in a data set" 2 "$ZOFT" train "$T/good.yaml" datasets.0.text_column=x <<'END'
+zoft: command line: unknown key 'datasets.0.text_column': here it is called 'datasets.0.text'
+END
 case_ "unknown key on the command line" 2 "$ZOFT" train "$T/good.yaml" max_step=3 <<'END'
 zoft: command line: unknown key 'max_step': did you mean 'max_steps'?
 END
