@@ -29,9 +29,8 @@ const struct zf_conf_key zf_train_keys[] = {
     {"save_dtype", ZF_CONF_ENUM, "auto", "dtype of the saved model; auto: as trained",
      .choices = "auto|f32|f16|bf16", .may_change = 1},
     {"compute", ZF_CONF_ENUM, "auto",
-     "arithmetic of the matrix products; auto: bf16 where the processor has it and mezo's zo_eps "
-     "is "
-     "auto, 3e-3 or more, else f32",
+     "arithmetic of the matrix products; auto: bf16 if the processor has it and zo_eps is auto or "
+     "at least 3e-3, else f32",
      .choices = "auto|f32|bf16|int8", .may_change = 1,
      .also = "bf16|fp16|tf32|mixed_precision|precision"},
     {"trainable", ZF_CONF_STRS, "*", "globs over tensor names: which parameters train",
@@ -164,8 +163,9 @@ const struct zf_conf_key zf_train_keys[] = {
      "loss that counts as exploded; auto: 4 times the mean of the first ten steps", .min = 1e-9,
      .max = 1e30, .choices = "auto"},
     {"loss_watchdog_patience", ZF_CONF_INT, "10",
-     "number of steps in a row above the threshold, or with g = 0, that end the run", .min = 1,
-     .max = 1e9},
+     "number of steps in a row above the threshold, or with a projected gradient of 0, that end "
+     "the run",
+     .min = 1, .max = 1e9},
     {0},
 };
 
