@@ -87,9 +87,11 @@ $(BUILD)/libzoft.a: $(LIB_OBJ)
 	@echo "  AR   $@"
 	$(Q)$(AR) rcs $@ $^
 
-$(BUILD)/libzoft.$(SOEXT): $(LIB_OBJ)
+# The shared library has a version in its name and exports the library's names alone.
+SONAME := $(if $(filter Darwin,$(UNAME)),,-Wl$(comma)-soname$(comma)libzoft.so.0 -Wl$(comma)--version-script=lib/libzoft.map)
+$(BUILD)/libzoft.$(SOEXT): $(LIB_OBJ) $(if $(filter Darwin,$(UNAME)),,lib/libzoft.map)
 	@echo "  LD   $@"
-	$(Q)$(CC) -shared $(LINK_) -o $@ $^ $(LIBS)
+	$(Q)$(CC) -shared $(SONAME) $(LINK_) -o $@ $(filter %.o,$^) $(LIBS)
 
 $(BUILD)/obj/cmd/lines.o: CFLAGS_ += $(shell pkg-config --cflags libedit 2>/dev/null)
 $(BUILD)/zoft: $(CMD_OBJ) $(BUILD)/libzoft.a
@@ -192,6 +194,9 @@ PUBLIC := $(addprefix base/,arena.h buf.h bytes.h cplusplus.h cpu.h err.h file.h
   $(addprefix train/,backprop.h duplicates.h forecast.h history.h loop.h measure.h method.h order.h projection.h \
     replay.h row_source.h run.h run_config.h run_data.h rundir.h settings.h states.h step_bench.h steplog.h)
 
+print-public:
+	@echo $(PUBLIC)
+
 headers:
 	@CC="$(CC)" sh tests/headers.sh $(PUBLIC)
 
@@ -201,7 +206,8 @@ install: all $(BUILD)/libzoft.$(SOEXT)
 	  $(DEST)/share/bash-completion/completions
 	install -m 755 $(BUILD)/zoft $(DEST)/bin/zoft
 	install -m 644 $(BUILD)/libzoft.a $(DEST)/lib/libzoft.a
-	install -m 755 $(BUILD)/libzoft.$(SOEXT) $(DEST)/lib/libzoft.$(SOEXT)
+	$(if $(filter Darwin,$(UNAME)),install -m 755 $(BUILD)/libzoft.dylib $(DEST)/lib/libzoft.dylib,\
+	  install -m 755 $(BUILD)/libzoft.so $(DEST)/lib/libzoft.so.0 && ln -sf libzoft.so.0 $(DEST)/lib/libzoft.so)
 	for h in $(PUBLIC); do \
 	  install -d $(DEST)/include/zoft/$$(dirname $$h) && install -m 644 lib/$$h $(DEST)/include/zoft/$$h || exit 1; done
 	install -d $(DEST)/share/zoft/configs/datasets/demo/model
@@ -264,5 +270,5 @@ fuzz-run: $(FUZZ:$(BUILD)/fuzz/%=$(BUILD)/fuzzer/%)
 	    $(BUILD)/corpus/$$n tests/fuzz/corpus/$$n || exit 1; done
 
 -include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d) $(BENCH_OBJ:.o=.d)
-.PHONY: all deps check test check-real demo check-built layers headers bench arm64-check docs format lint install uninstall clean help \
+.PHONY: all deps check test check-real demo check-built layers headers print-public bench arm64-check docs format lint install uninstall clean help \
   fuzz fuzz-corpus fuzz-run

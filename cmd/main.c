@@ -82,13 +82,25 @@ static void hold_streams(void) {
     if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) < 0) return;
 }
 
+/* zoft help COMMAND is zoft COMMAND -h. */
+static int help(int argc, char **argv) {
+  const struct zc_command *command = argc > 2 ? find(argv[2]) : NULL;
+  if (argc > 2 && !command) return unknown(argv[2]);
+  if (command)
+    zc_help(command);
+  else
+    usage();
+  return finish(0);
+}
+
 int main(int argc, char **argv) {
   hold_streams();
   if (argc < 2) {
     usage();
     return finish(2);
   }
-  if (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
+  if (!strcmp(argv[1], "help")) return help(argc, argv);
+  if (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help")) {
     usage();
     return finish(0);
   }

@@ -3,6 +3,8 @@
 
 #include <omp.h>
 
+#include "base/cpu.h"
+
 enum {
   PARTIAL = ZF_MAXROWS * ZF_NC, /* floats of each thread's parts: multiples of 16, so that */
   STRIP = ZF_LANES * ZF_KC,     /* every part begins 64-aligned */
@@ -36,6 +38,11 @@ void zf_kern_init(unsigned flags) {
 #else
   (void)flags;
 #endif
+}
+
+/* A program that never calls zf_kern_init gets the fastest kernels. */
+__attribute__((constructor)) static void init_kernels(void) {
+  zf_kern_init(zf_cpu_flags());
 }
 
 const char *zf_compute_name(enum zf_compute compute) {

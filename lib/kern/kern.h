@@ -74,8 +74,8 @@ struct zf_weight {
 struct zf_weight zf_weight_part(const struct zf_weight *weight, int64_t first_output,
                                 int64_t outputs);
 
-/* Fills the table with the fastest kernels that `flags` (enum zf_cpu_flags) permit.  Call it once
- * before anything else; tests call it again with fewer flags. */
+/* Fills the table with the fastest kernels that `flags` (enum zf_cpu_flags) permit.  When a program
+ * starts, this has been done with the processor's flags; tests and --cpumask call it with fewer. */
 void zf_kern_init(unsigned flags);
 const char *zf_kern_name(enum zf_compute compute); /* the product's kernels in use: "avx512bf16",
                                                  "avx512", "avx2", "neon", "ref" */

@@ -38,6 +38,12 @@ Examples:
 3 invalid model, tokenizer, data or log, 4 memory limit, 5 gate, 6 diverged,
 130/143 interrupted.
 END
+same_help() { "$ZOFT" help train | cmp - "$T/train.help"; }
+"$ZOFT" train -h >"$T/train.help"
+check "help of a command" same_help
+case_ "help of no command" 2 "$ZOFT" help trian <<'END'
+zoft: unknown command 'trian': did you mean 'train'?
+END
 case_ "no command" 2 "$ZOFT" <<'END'
 zoft 0.1.0: fine-tunes language models without backpropagation
 
