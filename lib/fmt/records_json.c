@@ -97,31 +97,30 @@ int zf_records_line_row(struct zf_records *records, struct zf_records_cursor *cu
   return text_row(records, cursor, end, row);
 }
 
-int zf_records_paragraph(struct zf_records *records, struct zf_records_cursor *cursor,
-                         json_t **row) {
+/* The text from the next line that is not blank to the last one; `paragraph`: to the next blank one. */
+static int lines_row(struct zf_records *records, struct zf_records_cursor *cursor, int paragraph,
+                     json_t **row) {
   if (!skip_blank_lines(records, cursor)) return 0;
   size_t last = cursor->pos;
   begin_row(cursor);
   while (cursor->pos < records->len) {
     size_t end = line_end(records, cursor->pos);
-    if (is_blank_line(records, cursor->pos, end)) break;
-    last = end;
+    int blank = is_blank_line(records, cursor->pos, end);
+    if (blank && paragraph) break;
+    if (!blank) last = end;
     end_line(cursor, end);
   }
   return text_row(records, cursor, last, row);
 }
 
+int zf_records_paragraph(struct zf_records *records, struct zf_records_cursor *cursor,
+                         json_t **row) {
+  return lines_row(records, cursor, 1, row);
+}
+
 int zf_records_document(struct zf_records *records, struct zf_records_cursor *cursor,
                         json_t **row) {
-  if (!skip_blank_lines(records, cursor)) return 0;
-  size_t last = cursor->pos;
-  begin_row(cursor);
-  while (cursor->pos < records->len) {
-    size_t end = line_end(records, cursor->pos);
-    if (!is_blank_line(records, cursor->pos, end)) last = end;
-    end_line(cursor, end);
-  }
-  return text_row(records, cursor, last, row);
+  return lines_row(records, cursor, 0, row);
 }
 
 /* Reads what follows a value of an array: a comma, or the end. */
