@@ -138,6 +138,8 @@ static void row_text(char out[SHOWN], const json_t *row) {
 
 static int show_row(void *ctx, int64_t index, const double *value, int64_t count, int32_t choice) {
   struct prediction_job *job = ctx;
+  if (zc_signal())
+    return zf_error(ZF_ESTOPPED, "interrupted after %lld rows", (long long)job->written);
   /* A row may have given no example. */
   while (zf_records_line(job->rows, job->row) < job->dataset->example[index].line) job->row++;
   const json_t *row = zf_records_row(job->rows, job->row);
@@ -147,7 +149,6 @@ static int show_row(void *ctx, int64_t index, const double *value, int64_t count
     json_t *prediction = prediction_json(job, value, count, choice);
     int rc = prediction ? write_line(job, row, prediction) : ZF_ENOMEM;
     json_decref(prediction);
-    if (!rc && zc_signal()) rc = zf_error(ZF_ESTOPPED, "interrupted");
     return rc;
   }
   char number[24], name[SHOWN], share[24] = "", text[SHOWN];
@@ -324,6 +325,7 @@ static int run(const struct zc_args *args) {
   int rc = zc_conf_load(&conf, &first, zf_train_keys);
   if (rc) return rc;
   const char *path = args->word[1];
+  zc_catch_signals(); /* so that the temporary file is removed */
   rc = zc_conf_use_result(conf);
   if (!rc && args->nword == 2 && looks_like_file(path) && !zf_exists(path))
     rc = zf_error(ZF_EUSAGE, "%s: no such file", path);

@@ -236,9 +236,9 @@ static int resolve_path(struct zf_conf_value *value, const struct zf_conf_key *k
   const char *slash = strrchr(place->name, '/');
   if (key->path != ZF_CONF_INPUT || !place->line || !slash) return 0;
   if (!*value->text || *value->text == '/' || zf_exists(value->text)) return 0;
-  char *beside = zf_asprintf("%.*s/%s", (int)(slash - place->name), place->name, value->text);
-  if (beside && zf_exists(beside)) return replace_text(value, beside);
-  free(beside);
+  char *near_config = zf_asprintf("%.*s/%s", (int)(slash - place->name), place->name, value->text);
+  if (near_config && zf_exists(near_config)) return replace_text(value, near_config);
+  free(near_config);
   return 0;
 }
 

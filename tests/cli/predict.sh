@@ -45,6 +45,11 @@ line  prediction  probability  text
    2  No               73.8 %  The sound ruined my week.
 END
 
+mkdir "$T/tmp"
+case_ "a text that cannot be read" 2 env TMPDIR="$T/tmp" "$ZOFT" predict "$T/run" "a text" base_model="$T/none" <<'END'
+zoft: TMP/none: no such model directory
+END
+check "no temporary file stays" rmdir "$T/tmp"
 case_ "no rows" 2 "$ZOFT" predict "$T/run" <<'END'
 zoft: expected a run (or config) and a FILE, '-' or texts
 END
