@@ -80,7 +80,9 @@ void zf_back_rows(struct zf_back *back, const int32_t *targets, const float *coe
               *bias = zf_forward_vector(back->forward, model->plan.head_bias, 1);
   for (int64_t row = 0; row < back->batch->R; row += back->logit_rows) {
     int64_t count = zf_min64(back->batch->R - row, back->logit_rows);
-    zf_gemm(back->logits, V, x + row * stride, stride, count, &weight, &stream, bias, V, 0);
+    struct zf_rows rows = zf_rows_of(x + row * stride, stride, weight.in, weight.compute,
+                                     zf_forward_cells(back->forward));
+    zf_gemm(back->logits, V, &rows, count, &weight, &stream, bias, V, 0);
     cap(back, count);
     zf_head_lse_logits(lse + row, logit + row, back->logits, V, count, V, targets + row);
     differentiate(back, row, count, targets, coefficients, lse);

@@ -48,7 +48,9 @@ void zf_back_product(struct zf_back *back, float *gradient, const float *dy, int
   for (int64_t first = 0; first < out; first += ZF_BACK_CHUNK) {
     int64_t count = zf_min64(out - first, ZF_BACK_CHUNK);
     transpose(back->transposed, dy + first, lddy, T, count);
-    zf_gemm(gradient + first * in, in, back->transposed, T, count, &weight, &stream, NULL, 0, 1);
+    struct zf_rows rows =
+        zf_rows_of(back->transposed, T, T, weight.compute, zf_forward_cells(back->forward));
+    zf_gemm(gradient + first * in, in, &rows, count, &weight, &stream, NULL, 0, 1);
   }
 }
 
@@ -56,12 +58,13 @@ void zf_back_input(struct zf_back *back, float *dx, int64_t lddx, const float *d
                    int64_t T, struct zf_weight weight, int add) {
   struct zf_streams stream = {.count = 1};
   struct zf_weight transposed = weight;
-  (void)back;
   transposed.out = weight.in;
   transposed.in = weight.out;
   transposed.output_stride = weight.input_stride;
   transposed.input_stride = weight.output_stride;
-  zf_gemm(dx, lddx, dy, lddy, T, &transposed, &stream, NULL, 0, add);
+  struct zf_rows rows =
+      zf_rows_of(dy, lddy, transposed.in, transposed.compute, zf_forward_cells(back->forward));
+  zf_gemm(dx, lddx, &rows, T, &transposed, &stream, NULL, 0, add);
 }
 
 /* gradient[c] += sum of column c of `rows`, in the order of rows for any number of threads. */

@@ -27,17 +27,17 @@ static int64_t widest(const struct zf_model *model) {
 }
 
 void zf_back_limits(struct zf_limits *limits, const struct zf_model *model) {
-  int threads = zf_kern_nthreads();
   int64_t rows = zf_max64(limits->tokens, limits->rows), width = 0;
   for (int64_t i = 0; i < model->plan.nop; i++)
     if (model->plan.op[i].kind == ZF_OP_LINEAR)
       width = zf_max64(width, zf_max64(model->plan.op[i].width, model->plan.op[i].inputs));
-  size_t bytes = zf_kern_workspace_size(threads, limits->compute, rows, width);
-  size_t head_bytes = zf_kern_workspace_size(threads, limits->compute,
-                                             logits_rows(model, limits->rows), widest(model));
-  size_t transposed_bytes = zf_kern_workspace_size(threads, limits->compute, ZF_BACK_CHUNK, rows);
+  size_t bytes = zf_rows_bytes(limits->compute, rows, width);
+  size_t head_bytes =
+      zf_rows_bytes(limits->compute, logits_rows(model, limits->rows), widest(model));
+  size_t transposed_bytes = zf_rows_bytes(limits->compute, ZF_BACK_CHUNK, rows);
   if (head_bytes > bytes) bytes = head_bytes;
-  limits->workspace_bytes = transposed_bytes > bytes ? transposed_bytes : bytes;
+  limits->keeps_values = 1;
+  limits->cell_bytes = transposed_bytes > bytes ? transposed_bytes : bytes;
 }
 
 /* Floats of the parts of the arena. */
@@ -163,7 +163,7 @@ int zf_back_new(struct zf_back **out, const struct zf_model *model, struct zf_fo
   back->forward = forward;
   back->limits = *zf_forward_limits(forward);
   back->rows = zf_back_rows_for(zf_cpu_flags());
-  assert(back->limits.workspace_bytes > 0);
+  assert(back->limits.keeps_values);
   back->gradient_start = zf_calloc(model->params.count, sizeof *back->gradient_start);
   rc = back->gradient_start
            ? zf_tape_new(&back->tape, model, back->limits.tokens, back->limits.rows, checkpoint)

@@ -16,6 +16,7 @@
  * Neither the ranges nor the tiles change the order in which an element is summed.  Panels are
  * those of Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008; rows
  * of x are read in place. */
+#include <assert.h>
 #include <omp.h>
 #include <string.h>
 
@@ -28,13 +29,14 @@ enum {
 
 struct gemm_job {
   float *y;
-  const float *x, *bias;
-  int64_t ldy, ldx, ldb, T;
+  const float *bias;
+  int64_t ldy, ldb, T;
+  struct zf_rows *x;
   const struct zf_weight *weight;
   const struct zf_streams *streams;
   int accumulate;
   const struct zf_product *product;
-  const uint32_t *cells; /* rows of x: x itself, or the shared part of the workspace */
+  const uint32_t *cells; /* rows of x: x itself, or converted */
   int64_t cell_stride;   /* cells from one row to the next */
 };
 
@@ -260,11 +262,11 @@ static void multiply_small_m(const struct gemm_job *job, struct zf_thread_space 
       const float *src = in_place ? element(weight, first, k0)
                                   : strip(weight, space, first, count, k0, k, &stride);
       if (in_place)
-        job->product->mul(space->sums, ZF_NC, job->x + k0, job->ldx, rows, src, stride, count, k,
-                          k0 ? ZF_MUL_ADD : ZF_MUL_SET);
+        job->product->mul(space->sums, ZF_NC, job->x->x + k0, job->x->ld, rows, src, stride, count,
+                          k, k0 ? ZF_MUL_ADD : ZF_MUL_SET);
       else
-        job->product->mul_unpacked(space->sums, ZF_NC, job->x + k0, job->ldx, rows, src, stride,
-                                   count, k, k0 > 0);
+        job->product->mul_unpacked(space->sums, ZF_NC, job->x->x + k0, job->x->ld, rows, src,
+                                   stride, count, k, k0 > 0);
     }
     for (int stream = 0; stream < job->streams->count; stream++)
       zf_kern.finish(job->y + stream * job->T * job->ldy + first, job->ldy,
@@ -297,16 +299,16 @@ static void make_cells(const struct gemm_job *job, int thread, int threads) {
   int64_t rows = job->streams->count * job->T;
   for (int64_t row = zf_kern_range_start(rows, thread, threads);
        row < zf_kern_range_start(rows, thread + 1, threads); row++)
-    job->product->convert_rows((uint32_t *)zf_kern_cells() + row * job->cell_stride,
-                               job->x + row * job->ldx, job->weight->in);
+    job->product->convert_rows((uint32_t *)job->x->cells + row * job->cell_stride,
+                               job->x->x + row * job->x->ld, job->weight->in);
 }
 
-/* cells_ready: the rows of x are converted already. */
-static void run_job(struct gemm_job *job, int cells_ready) {
+static void run_job(struct gemm_job *job) {
   const struct zf_weight *weight = job->weight;
   const struct zf_product *product = job->product = &zf_kern.product[weight->compute];
-  job->cells = product->convert_rows ? zf_kern_cells() : (const void *)job->x;
-  job->cell_stride = product->convert_rows ? zf_kern_row_cells(product, weight->in) : job->ldx;
+  job->cells = product->convert_rows ? job->x->cells : (const void *)job->x->x;
+  job->cell_stride = product->convert_rows ? zf_kern_row_cells(product, weight->in) : job->x->ld;
+  assert(job->x->in == weight->in && job->x->compute == weight->compute);
   int64_t strips = zf_kern_round_up(weight->out) / ZF_LANES;
   int team = zf_kern_team(weight->out * weight->in * (job->T * job->streams->count + 8) / 8);
 #pragma omp parallel num_threads(team) if (team > 1)
@@ -315,7 +317,7 @@ static void run_job(struct gemm_job *job, int cells_ready) {
     int column_ranges = strips < threads ? (int)strips : threads,
         row_ranges = threads / column_ranges;
     struct zf_thread_space space = zf_kern_thread_space(thread);
-    if (product->convert_rows && !cells_ready) {
+    if (product->convert_rows && !job->x->ready) {
       make_cells(job, thread, threads);
 #pragma omp barrier
     }
@@ -328,18 +330,19 @@ static void run_job(struct gemm_job *job, int cells_ready) {
                     zf_kern_range_start(job->T, thread / column_ranges + 1, row_ranges));
     }
   }
+  job->x->ready = 1;
 }
 
-void zf_gemm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
-             const struct zf_weight *weight, const struct zf_streams *streams, const float *bias,
-             int64_t ldb, int accumulate) {
-  struct gemm_job job = {y, x, bias, ldy, ldx, ldb, T, weight, streams, accumulate, NULL, NULL, 0};
-  run_job(&job, 0);
-}
-
-void zf_gemm_reuse(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
-                   const struct zf_weight *weight, const struct zf_streams *streams,
-                   const float *bias, int64_t ldb, int accumulate) {
-  struct gemm_job job = {y, x, bias, ldy, ldx, ldb, T, weight, streams, accumulate, NULL, NULL, 0};
-  run_job(&job, 1);
+void zf_gemm(float *y, int64_t ldy, struct zf_rows *x, int64_t T, const struct zf_weight *weight,
+             const struct zf_streams *streams, const float *bias, int64_t ldb, int accumulate) {
+  struct gemm_job job = {.y = y,
+                         .bias = bias,
+                         .ldy = ldy,
+                         .ldb = ldb,
+                         .T = T,
+                         .x = x,
+                         .weight = weight,
+                         .streams = streams,
+                         .accumulate = accumulate};
+  run_job(&job);
 }

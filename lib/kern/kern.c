@@ -21,7 +21,6 @@ struct zf_kern_table zf_kern;
 static int threads = 1;
 static int64_t min_team_work = MIN_TEAM_WORK;
 static float *workspace;
-static int workspace_threads; /* that the workspace has parts for */
 
 void zf_kern_init(unsigned flags) {
   zf_kern.noise = zf_noise_ref;
@@ -67,10 +66,19 @@ int zf_kern_nthreads(void) {
   return threads;
 }
 
-size_t zf_kern_workspace_size(int count, enum zf_compute compute, int64_t rows, int64_t in) {
+size_t zf_kern_workspace_size(int count) {
+  return (size_t)count * WORK * sizeof(float);
+}
+
+size_t zf_rows_bytes(enum zf_compute compute, int64_t rows, int64_t in) {
   const struct zf_product *product = &zf_kern.product[compute];
-  size_t cells = product->convert_rows ? (size_t)(rows * zf_kern_row_cells(product, in)) : 0;
-  return ((size_t)count * WORK + cells) * sizeof(float);
+  return product->convert_rows ? (size_t)(rows * zf_kern_row_cells(product, in)) * sizeof(uint32_t)
+                               : 0;
+}
+
+struct zf_rows zf_rows_of(const float *x, int64_t ld, int64_t in, enum zf_compute compute,
+                          void *cells) {
+  return (struct zf_rows){.x = x, .ld = ld, .in = in, .compute = compute, .cells = cells};
 }
 
 size_t zf_kern_workspace_untouched(int count, enum zf_compute compute, int streams, int64_t rows,
@@ -85,9 +93,8 @@ size_t zf_kern_workspace_untouched(int count, enum zf_compute compute, int strea
   return used < WORK ? (size_t)(count * (WORK - used)) * sizeof(float) : 0;
 }
 
-void zf_kern_workspace(void *memory, int count) {
+void zf_kern_workspace(void *memory) {
   workspace = memory;
-  workspace_threads = count;
 }
 
 struct zf_thread_space zf_kern_thread_space(int thread) {
@@ -99,10 +106,6 @@ struct zf_thread_space zf_kern_thread_space(int thread) {
   space.weights = space.sums + PARTIAL;
   space.noise = space.weights + STRIP;
   return space;
-}
-
-void *zf_kern_cells(void) {
-  return workspace + (size_t)workspace_threads * WORK;
 }
 
 void zf_kern_set_min_work(int64_t work) {

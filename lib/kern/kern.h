@@ -85,33 +85,40 @@ int zf_kern_native(enum zf_compute compute);       /* 1 if the processor has ins
 void zf_kern_threads(int threads);
 int zf_kern_nthreads(void);
 
-/* Bytes of workspace that the drivers need for `threads` threads, and for products in arithmetic
- * `c` of at most `rows` rows of all streams by `in` inputs.  (Rows are converted once for all
- * columns; f32 rows need no conversion.)  The caller allocates it (64-aligned) once and passes it
- * to zf_kern_workspace() with the same `threads`. */
-size_t zf_kern_workspace_size(int threads, enum zf_compute compute, int64_t rows, int64_t in);
-void zf_kern_workspace(void *memory, int threads);
+/* Bytes of workspace that the drivers need for `threads` threads: tiles of the call that runs, nothing
+ * that a later call reads.  The caller allocates it (64-aligned) once and passes it to
+ * zf_kern_workspace(). */
+size_t zf_kern_workspace_size(int threads);
+void zf_kern_workspace(void *memory);
 
 /* The part of these bytes that products never touch, for forecasts.  `in`: the largest number of
  * inputs; `sums`: some product has more inputs than one chunk. */
 size_t zf_kern_workspace_untouched(int threads, enum zf_compute compute, int streams, int64_t rows,
                                    int64_t in, int sums);
 
+/* Rows of f32 as the left operand of products: x [rows, in], row stride ld.  Arithmetic `compute`
+ * converts them to `cells`, memory of zf_rows_bytes (64-aligned; unused by f32, which reads x itself).
+ * The first product converts all rows and sets `ready`; later products of the same value reuse the
+ * cells.  A caller that changes x makes a new value (zf_rows_of). */
+struct zf_rows {
+  const float *x;
+  int64_t ld, in;
+  enum zf_compute compute;
+  void *cells;
+  int ready;
+};
+size_t zf_rows_bytes(enum zf_compute compute, int64_t rows, int64_t in);
+struct zf_rows zf_rows_of(const float *x, int64_t ld, int64_t in, enum zf_compute compute,
+                          void *cells);
+
 /* y = x W^T + bias, or y += ... with accumulate.
- * x [S*T, in] f32, row stride ldx; y [S*T, out] f32, row stride ldy; bias: NULL or the
+ * x [S*T, in], in W's arithmetic; y [S*T, out] f32, row stride ldy; bias: NULL or the
  * streams' biases [S][out] already perturbed, row stride ldb.  y overlaps nothing.
  * y[t,o] = y + (dot + bias): dot as defined above, one add each; an absent term (bias NULL, or y
  * without accumulate) is not added.
  * Each tile of W is read once, its noise made once, and used for all rows. */
-void zf_gemm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
-             const struct zf_weight *weight, const struct zf_streams *streams, const float *bias,
-             int64_t ldb, int accumulate);
-
-/* The same, when x, ldx, T, the number of inputs and the arithmetic are those of the previous product
- * and x has not changed since: the converted rows of x are reused. */
-void zf_gemm_reuse(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
-                   const struct zf_weight *weight, const struct zf_streams *streams,
-                   const float *bias, int64_t ldb, int accumulate);
+void zf_gemm(float *y, int64_t ldy, struct zf_rows *x, int64_t T, const struct zf_weight *weight,
+             const struct zf_streams *streams, const float *bias, int64_t ldb, int accumulate);
 
 /* out[s][i] = fma(eps[s], z[i], w[i]) for a vector of `count` elements (norms, biases); row
  * stride ldo.  Storage of any dtype. */
@@ -238,17 +245,16 @@ void zf_scale_rows(float *x, int64_t ldx, int64_t rows, int64_t columns, float f
 
 /* Log-softmax at targets without materialising [rows, V]:
  *   lse[r] = log sum_v exp(x_r . W_v),  and  logit[r] = x_r . W_target(r) [+ bias]
- * x [S*R, C]; stream s rows s*R..; targets[r] for r < R (the same for each stream; -1: none,
+ * x [S*R, C]; stream s has rows s*R..; targets[r] for r < R (the same for each stream; -1: none,
  * logit 0).  W [V, C] (row-major or transposed, as zf_gemm).  bias NULL or [S][V], stride ldb.
  * cap: 0, or the soft cap that is applied to logits first.
  * Reads W in chunks of ZF_VC columns, with `scratch` of S*R*ZF_VC floats.  Per chunk
  * m = max y, s = lanes sum in double of exp(y - m) (itself in f32), l = m + log s in double;
  * chunks are joined in order: lse = hi + log1p(exp(lo - hi)).  lse, logit: double[S*R]. */
 enum { ZF_VC = 1024 };
-void zf_head_lse(double *lse, double *logit, const float *x, int64_t ldx, int64_t R,
-                 const int32_t *targets, const struct zf_weight *weight,
-                 const struct zf_streams *streams, const float *bias, int64_t ldb, float cap,
-                 float *scratch);
+void zf_head_lse(double *lse, double *logit, struct zf_rows *x, int64_t R, const int32_t *targets,
+                 const struct zf_weight *weight, const struct zf_streams *streams,
+                 const float *bias, int64_t ldb, float cap, float *scratch);
 
 /* The same bits, from logits [R, V] that are computed already, row stride ldlogits. */
 void zf_head_lse_logits(double *lse, double *target_logit, const float *logits, int64_t ldlogits,

@@ -148,9 +148,6 @@ struct zf_thread_space {
 };
 struct zf_thread_space zf_kern_thread_space(int thread);
 
-/* The part of the workspace that all threads share: the rows of x as cells. */
-void *zf_kern_cells(void);
-
 /* Cells of a row of x, or rows of cells of a panel, for `inputs` inputs; `inputs` is where a group
  * begins or the row ends. */
 static inline int64_t zf_kern_depth(const struct zf_product *product, int64_t inputs) {

@@ -173,14 +173,21 @@ static void run_norm(struct zf_forward *forward, const struct zf_op *op, int64_t
                  op->width, &forward->perturb.streams);
 }
 
+/* The operand of a linear operation: its converted rows are those of the operation before where
+ * that has the same input. */
+static void set_input(struct zf_forward *forward, const struct zf_op *op) {
+  if (op->reuse_input) return;
+  forward->input = zf_rows_of(forward->reg[op->src] + op->src_col, forward->ld[op->src], op->inputs,
+                              forward->limits.compute, forward->cells);
+}
+
 static void run_linear(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
   struct zf_noise noise;
   struct zf_weight matrix = matrix_weight(forward, op->weight, &noise);
   const float *bias = perturbed_vector(forward, op->bias, forward->vec_b);
-  (op->reuse_input ? zf_gemm_reuse
-                   : zf_gemm)(forward->reg[op->dst] + op->dst_col, forward->ld[op->dst],
-                              forward->reg[op->src] + op->src_col, forward->ld[op->src], T, &matrix,
-                              &forward->perturb.streams, bias, op->width, op->accumulate);
+  set_input(forward, op);
+  zf_gemm(forward->reg[op->dst] + op->dst_col, forward->ld[op->dst], &forward->input, T, &matrix,
+          &forward->perturb.streams, bias, op->width, op->accumulate);
 }
 
 /* A product and the gated activation that is its only reader, chunk of columns by chunk. */
@@ -188,14 +195,14 @@ static void run_up(struct zf_forward *forward, const struct zf_op *op, int64_t T
   struct zf_noise noise;
   struct zf_weight matrix = matrix_weight(forward, op->weight, &noise);
   const float *bias = perturbed_vector(forward, op->bias, forward->vec_b);
-  int64_t ld = forward->ld[op->dst], ldx = forward->ld[op->src];
+  int64_t ld = forward->ld[op->dst];
+  set_input(forward, op);
   float *gate = forward->reg[op->dst] + op[1].src_col, *up = forward->reg[op->dst] + op->dst_col;
   for (int64_t first = 0; first < op->width; first += ZF_UP_CHUNK) {
     int64_t count = op->width - first < ZF_UP_CHUNK ? op->width - first : ZF_UP_CHUNK;
     struct zf_weight part = zf_weight_part(&matrix, first, count);
-    (first || op->reuse_input ? zf_gemm_reuse : zf_gemm)(
-        up, ld, forward->reg[op->src] + op->src_col, ldx, T, &part, &forward->perturb.streams,
-        bias ? bias + first : NULL, op->width, 0);
+    zf_gemm(up, ld, &forward->input, T, &part, &forward->perturb.streams,
+            bias ? bias + first : NULL, op->width, 0);
     zf_act(gate + first, ld, up, ld, T * forward->perturb.streams.count, count,
            (enum zf_act)op[1].act);
   }
@@ -344,7 +351,7 @@ static int begin(struct zf_forward *forward, const struct zf_batch *batch,
   forward->perturb = *perturb;
   forward->R = batch->R;
   place_rope_rows(forward, batch);
-  zf_kern_workspace(forward->work, forward->threads);
+  zf_kern_workspace(forward->work);
   return 0;
 }
 
@@ -418,12 +425,18 @@ const int32_t *zf_forward_rope_rows(const struct zf_forward *forward) {
   return forward->rope_rows;
 }
 
+void *zf_forward_cells(const struct zf_forward *forward) {
+  return forward->cells;
+}
+
 /* --- the head --- */
 
-static const float *head_input(const struct zf_forward *forward, int64_t *ld) {
+/* The rows of stream `stream` and those behind it. */
+static struct zf_rows head_input(const struct zf_forward *forward, int64_t stream) {
   enum zf_reg reg = forward->model->plan.width[ZF_REG_G] ? ZF_REG_G : ZF_REG_F;
-  *ld = forward->ld[reg];
-  return forward->reg[reg];
+  int64_t ld = forward->ld[reg];
+  return zf_rows_of(forward->reg[reg] + stream * forward->R * ld, ld,
+                    forward->model->config.embed_dim, forward->limits.compute, forward->cells);
 }
 
 static void cap_logits(const struct zf_forward *forward, float *y, int64_t count, int64_t rows) {
@@ -434,10 +447,9 @@ static void cap_logits(const struct zf_forward *forward, float *y, int64_t count
 void zf_forward_lse(struct zf_forward *forward, const int32_t *target, double *lse, double *logit) {
   struct zf_noise noise;
   struct zf_weight weight = table_weight(forward, forward->model->plan.head, &noise);
-  int64_t ld;
-  const float *x = head_input(forward, &ld),
-              *bias = perturbed_vector(forward, forward->model->plan.head_bias, forward->vec_b);
-  zf_head_lse(lse, logit, x, ld, forward->R, target, &weight, &forward->perturb.streams, bias,
+  struct zf_rows x = head_input(forward, 0);
+  const float *bias = perturbed_vector(forward, forward->model->plan.head_bias, forward->vec_b);
+  zf_head_lse(lse, logit, &x, forward->R, target, &weight, &forward->perturb.streams, bias,
               weight.out, (float)forward->model->config.logit_cap, forward->head);
 }
 
@@ -446,9 +458,8 @@ void zf_forward_logits_at(struct zf_forward *forward, const int32_t *ids, int64_
   struct zf_noise noise;
   struct zf_weight weight = table_weight(forward, forward->model->plan.head, &noise);
   struct zf_streams one = {.count = 1};
-  int64_t ld, S = forward->perturb.streams.count;
-  const float *x = head_input(forward, &ld),
-              *bias = perturbed_vector(forward, forward->model->plan.head_bias, forward->vec_b);
+  int64_t S = forward->perturb.streams.count;
+  const float *bias = perturbed_vector(forward, forward->model->plan.head_bias, forward->vec_b);
   assert(count <= forward->limits.ids);
   zf_gather(forward->head, weight.in, ids, count, &weight, &forward->perturb.streams, 0);
   for (int64_t i = 0; i < S; i++) {
@@ -460,7 +471,8 @@ void zf_forward_logits_at(struct zf_forward *forward, const int32_t *ids, int64_
                              .input_stride = 1,
                              .compute = weight.compute};
     float *stream_out = out + i * forward->R * count;
-    zf_gemm(stream_out, count, x + i * forward->R * ld, ld, forward->R, &rows, &one, NULL, 0, 0);
+    struct zf_rows x = head_input(forward, i);
+    zf_gemm(stream_out, count, &x, forward->R, &rows, &one, NULL, 0, 0);
     if (!bias) continue;
     for (int64_t j = 0; j < forward->R * count; j++)
       stream_out[j] += bias[i * weight.out + ids[j % count]];
@@ -471,10 +483,8 @@ void zf_forward_logits_at(struct zf_forward *forward, const int32_t *ids, int64_
 void zf_forward_logits(struct zf_forward *forward, float *out) {
   struct zf_noise noise;
   struct zf_weight weight = table_weight(forward, forward->model->plan.head, &noise);
-  int64_t ld;
-  const float *x = head_input(forward, &ld),
-              *bias = perturbed_vector(forward, forward->model->plan.head_bias, forward->vec_b);
-  zf_gemm(out, weight.out, x, ld, forward->R, &weight, &forward->perturb.streams, bias, weight.out,
-          0);
+  struct zf_rows x = head_input(forward, 0);
+  const float *bias = perturbed_vector(forward, forward->model->plan.head_bias, forward->vec_b);
+  zf_gemm(out, weight.out, &x, forward->R, &weight, &forward->perturb.streams, bias, weight.out, 0);
   cap_logits(forward, out, weight.out, forward->perturb.streams.count * forward->R);
 }

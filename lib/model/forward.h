@@ -46,8 +46,9 @@ struct zf_limits {
   int64_t length; /* of a sequence: positions, and keys of a query */
   int64_t ids;    /* ids of zf_forward_logits_at */
   int streams;
-  size_t workspace_bytes;  /* minimum bytes of the drivers' workspace, for callers that run other
-                            * products between operations (lib/back); 0: those a pass needs */
+  int keeps_values;  /* a pass keeps its values for a backward pass: no part of it is fused */
+  size_t cell_bytes; /* minimum bytes of converted rows, for callers that run other products between
+                      * operations (lib/back); 0: those a pass needs */
   enum zf_compute compute; /* of the products with weights */
 };
 
@@ -112,6 +113,9 @@ const float *zf_forward_vector(struct zf_forward *forward, int32_t number, int w
  * each token of the current batch. */
 const float *zf_forward_rope(const struct zf_forward *forward, const struct zf_op *op);
 const int32_t *zf_forward_rope_rows(const struct zf_forward *forward);
+/* Memory for the converted rows of one operand, of limits' cell_bytes or more; the next operation
+ * overwrites it. */
+void *zf_forward_cells(const struct zf_forward *forward);
 
 /* --- the cache (cache.c) --- */
 

@@ -19,6 +19,8 @@ struct zf_forward {
   float *head_rows;          /* rows for zf_permute_heads, one for each thread */
   double *freq;              /* [rot / 2] frequencies of the current rope */
   void *work;                /* workspace of the drivers */
+  void *cells;               /* converted rows of one operand at a time */
+  struct zf_rows input;      /* operand of the last product of the body or tail */
   int32_t *table_rows;       /* [tokens] rows of the table that is read */
   int32_t *rope_rows;        /* [tokens] rows of a rope table */
   struct zf_segment *seg;    /* [segments] */

@@ -4,7 +4,7 @@
  *   Z             q|k|v, and gate|a chunk of the columns of up   [rows, wz]
  *   vectors       norms and biases of the current operation, a copy for each stream
  *   attention     scores, for each thread
- *   kern          workspace of the drivers (packed tiles)
+ *   kern          workspace of the drivers (packed tiles); converted rows of an operand
  *   rope          [ropes][length, or length + tokens][rot] cosines and sines
  *   head rows     a row of q|k|v, for each thread
  *
@@ -22,7 +22,7 @@ static int is_up(const struct zf_plan *plan, int64_t i) {
 
 /* A pass that keeps its values for a backward pass holds all columns of `up`. */
 static int in_chunks(const struct zf_limits *limits) {
-  return !limits->workspace_bytes;
+  return !limits->keeps_values;
 }
 
 int zf_forward_fuses_up(const struct zf_plan *plan, int64_t i, const struct zf_limits *limits) {
@@ -42,10 +42,10 @@ int64_t zf_forward_z_width(const struct zf_model *model, const struct zf_limits 
   return width;
 }
 
-/* Sizes of the parts of the arena: in floats; `work`, the drivers' workspace, in bytes. */
+/* Sizes of the parts of the arena: in floats; `work`, the drivers' workspace, and `cells` in bytes. */
 struct forward_layout {
   int64_t xh, z, vec, scores, rope, head_rows;
-  size_t work;
+  size_t work, cells;
 };
 
 /* The largest number of inputs of a product. */
@@ -82,9 +82,10 @@ static struct forward_layout lay_out(const struct zf_model *model, const struct 
   layout.head_rows = model->config.family->qkv == ZF_QKV_HEADS
                          ? 3 * model->config.heads * model->config.head_dim * zf_kern_nthreads()
                          : 0;
-  layout.work = zf_kern_workspace_size(zf_kern_nthreads(), limits->compute,
-                                       zf_max64(limits->tokens, limits->rows), widest(model));
-  if (layout.work < limits->workspace_bytes) layout.work = limits->workspace_bytes;
+  layout.work = zf_kern_workspace_size(zf_kern_nthreads());
+  layout.cells =
+      zf_rows_bytes(limits->compute, zf_max64(limits->tokens, limits->rows), widest(model));
+  if (layout.cells < limits->cell_bytes) layout.cells = limits->cell_bytes;
   return layout;
 }
 
@@ -97,7 +98,7 @@ int64_t zf_forward_bytes(const struct zf_model *model, const struct zf_limits *l
                  zf_arena_cost((size_t)zf_config_rot(&model->config) / 2 * sizeof(double)) +
                  2 * zf_arena_cost((size_t)limits->tokens * 4) +
                  zf_arena_cost((size_t)limits->segments * sizeof(struct zf_segment)) +
-                 zf_arena_cost(layout.work);
+                 zf_arena_cost(layout.work) + zf_arena_cost(layout.cells);
   return (int64_t)bytes;
 }
 
@@ -115,9 +116,9 @@ static int keeps_sums(const struct zf_model *model, const struct zf_limits *limi
 
 int64_t zf_forward_untouched(const struct zf_model *model, const struct zf_limits *limits) {
   int64_t rows = zf_max64(limits->tokens, limits->rows), in = widest(model);
-  if (limits->workspace_bytes)
+  if (limits->keeps_values)
     in = rows = zf_max64(rows, in); /* a backward pass has products whose inputs are the tokens */
-  int sums = keeps_sums(model, limits) || limits->workspace_bytes;
+  int sums = keeps_sums(model, limits) || limits->keeps_values;
   return (int64_t)zf_kern_workspace_untouched(zf_kern_nthreads(), limits->compute, limits->streams,
                                               rows, in, sums);
 }
@@ -141,9 +142,10 @@ int zf_forward_place(struct zf_forward *forward) {
   forward->rope_rows = zf_arena_array(&forward->arena, forward->limits.tokens, 4);
   forward->seg = zf_arena_array(&forward->arena, forward->limits.segments, sizeof *forward->seg);
   forward->work = zf_arena_alloc(&forward->arena, layout.work);
+  forward->cells = zf_arena_alloc(&forward->arena, layout.cells);
   if (!xh || !z || !forward->vec_w || !forward->vec_b || !forward->scores || !forward->rope ||
       !forward->head_rows || !forward->freq || !forward->table_rows || !forward->rope_rows ||
-      !forward->seg || !forward->work)
+      !forward->seg || !forward->work || !forward->cells)
     return ZF_ENOMEM;
   forward->head = forward->arena_reg[ZF_REG_X] = xh;
   forward->arena_reg[ZF_REG_H] = xh + forward->limits.tokens * width[ZF_REG_X];

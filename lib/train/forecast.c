@@ -23,7 +23,8 @@ const struct zf_method_info *zf_method_info(enum zf_method method) {
 
 void zf_forecast_limits(struct zf_limits *limits, const struct zf_model *model,
                         enum zf_method method) {
-  limits->workspace_bytes = 0;
+  limits->keeps_values = 0;
+  limits->cell_bytes = 0;
   if (methods[method].rule >= 0) zf_back_limits(limits, model);
 }
 

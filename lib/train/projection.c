@@ -31,7 +31,7 @@ static int shapes_of(struct product_shape *shape, const struct zf_model *model) 
   return count;
 }
 
-static double time_product(float *y, const float *x, const float *w,
+static double time_product(float *y, const float *x, void *cells, const float *w,
                            const struct product_shape *shape, int64_t rows,
                            enum zf_compute compute) {
   struct zf_weight weight = {.data = w,
@@ -45,7 +45,8 @@ static double time_product(float *y, const float *x, const float *w,
   double best = 1e9;
   for (int i = 0; i <= REPEATS; i++) { /* the first one warms up */
     double start = zf_now();
-    zf_gemm(y, shape->outputs, x, shape->inputs, rows, &weight, &one, NULL, 0, 0);
+    struct zf_rows operand = zf_rows_of(x, shape->inputs, shape->inputs, compute, cells);
+    zf_gemm(y, shape->outputs, &operand, rows, &weight, &one, NULL, 0, 0);
     double seconds = zf_now() - start;
     if (i && seconds < best) best = seconds;
   }
@@ -77,12 +78,13 @@ static double noise_per_second(float *z, int64_t count) {
 
 /* Operations a second over all products of the plan. */
 static double operations_per_second(const struct zf_run *run, const struct product_shape *shape,
-                                    int count, int64_t rows, float *x, float *w, float *y) {
+                                    int count, int64_t rows, float *x, void *cells, float *w,
+                                    float *y) {
   double work = 0, seconds = 0;
   for (int i = 0; i < count; i++) {
     double times = (double)shape[i].times;
     work += 2 * times * (double)(rows * shape[i].inputs * shape[i].outputs);
-    seconds += times * time_product(y, x, w, &shape[i], rows, run->settings.compute);
+    seconds += times * time_product(y, x, cells, w, &shape[i], rows, run->settings.compute);
   }
   return work / seconds;
 }
@@ -99,15 +101,18 @@ int zf_calibrate(struct zf_calibration *calibration, const struct zf_run *run) {
     if (shape[i].outputs > max_outputs) max_outputs = shape[i].outputs;
     if (weights > max_weights) max_weights = weights;
   }
-  size_t work = zf_kern_workspace_size(zf_kern_nthreads(), run->settings.compute, rows, max_inputs);
+  size_t work = zf_kern_workspace_size(zf_kern_nthreads());
+  size_t cell_bytes = zf_rows_bytes(run->settings.compute, rows, max_inputs);
   float *x = zf_calloc(rows * max_inputs, sizeof *x), *w = zf_calloc(max_weights, sizeof *w);
   float *y = zf_calloc(rows * max_outputs > BIG ? rows * max_outputs : BIG, sizeof *y);
   struct zf_arena arena = {0};
-  int rc = x && w && y ? zf_arena_init(&arena, zf_arena_cost(work)) : ZF_ENOMEM;
+  int rc = x && w && y ? zf_arena_init(&arena, zf_arena_cost(work) + zf_arena_cost(cell_bytes))
+                       : ZF_ENOMEM;
   void *space = rc ? NULL : zf_arena_alloc(&arena, work);
-  if (space) {
-    zf_kern_workspace(space, zf_kern_nthreads());
-    calibration->product = operations_per_second(run, shape, count, rows, x, w, y);
+  void *cells = rc ? NULL : zf_arena_alloc(&arena, cell_bytes);
+  if (space && cells) {
+    zf_kern_workspace(space);
+    calibration->product = operations_per_second(run, shape, count, rows, x, cells, w, y);
     calibration->attention =
         0.4 * calibration->product; /* short sums, packing for each head, exp */
     if (run->settings.compute != ZF_COMPUTE_F32) calibration->attention *= 0.5;

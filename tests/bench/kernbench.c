@@ -78,7 +78,10 @@ double product_seconds(struct shape s, const struct zf_weight *w, const struct z
                        const float *x, float *y) {
   int calls = calls_of(s);
   double t = thread_seconds();
-  for (int i = 0; i < calls; i++) zf_gemm(y, s.out, x, s.in, s.T, w, st, NULL, 0, 0);
+  for (int i = 0; i < calls; i++) {
+    struct zf_rows rows = zf_rows_of(x, s.in, s.in, w->compute, bench.cells);
+    zf_gemm(y, s.out, &rows, s.T, w, st, NULL, 0, 0);
+  }
   return (thread_seconds() - t) / calls;
 }
 
@@ -162,18 +165,15 @@ static int check_words(const struct zc_args *a) {
 
 /* --- feature steps --- */
 
-/* For one thread and every product that is measured. */
-static void *make_space(void) {
+/* Converted rows of every product that is measured. */
+static void *make_cells(void) {
   size_t size = 0;
-  for (int c = 0; c < ZF_COMPUTES; c++) {
-    size_t need = zf_kern_workspace_size(1, (enum zf_compute)c, 2048, 1536); /* attention's */
-    size = size > need ? size : need;
+  for (int c = 0; c < ZF_COMPUTES; c++)
     for (int i = 0; i < bench.shapes; i++) {
       struct shape s = bench.shape[i];
-      need = zf_kern_workspace_size(1, (enum zf_compute)c, 2 * s.T, s.in);
+      size_t need = zf_rows_bytes((enum zf_compute)c, 2 * s.T, s.in);
       size = size > need ? size : need;
     }
-  }
   return aligned((int64_t)(size / sizeof(float)));
 }
 
@@ -183,19 +183,21 @@ static json_t *run_step(const struct zc_args *a, unsigned flags) {
   void *space;
   zf_cpu_mask(flags);
   zf_kern_init(flags);
-  space = make_space();
+  space = aligned((int64_t)(zf_kern_workspace_size(1) / sizeof(float)));
+  bench.cells = make_cells();
   if (!zc_common.json)
     printf("== %s on %s; %lld turn%s\n\n", names, zf_cpu_brand(), (long long)bench.turns,
            bench.turns == 1 ? "" : "s");
   for (int i = 0; i < SECTIONS; i++) {
     if (!wanted(a, sections[i].name)) continue;
     zf_kern_threads(1);
-    zf_kern_workspace(space, 1);
+    zf_kern_workspace(space);
     sections[i].run(o);
     if (!zc_common.json) printf("\n");
     fflush(stdout);
   }
   free(space);
+  free(bench.cells);
   return o;
 }
 

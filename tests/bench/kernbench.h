@@ -19,6 +19,7 @@ struct bench {
   struct shape shape[MAXSHAPES];
   int shapes;
   int threads[MAXTHREADS], nthreads;
+  void *cells; /* converted rows of any product that is measured */
 };
 extern struct bench bench;
 

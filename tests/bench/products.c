@@ -204,13 +204,16 @@ static double wall_seconds(const struct work *k, enum zf_compute c) {
   struct shape s = k->p.s;
   int calls = calls_of(s);
   double start = zf_now();
-  for (int i = 0; i < calls; i++) zf_gemm(k->p.y, s.out, k->p.x, s.in, s.T, &w, &one, NULL, 0, 0);
+  for (int i = 0; i < calls; i++) {
+    struct zf_rows rows = zf_rows_of(k->p.x, s.in, s.in, c, bench.cells);
+    zf_gemm(k->p.y, s.out, &rows, s.T, &w, &one, NULL, 0, 0);
+  }
   return (zf_now() - start) / calls;
 }
 
 static void use_threads(void *work, int n) {
   zf_kern_threads(n);
-  zf_kern_workspace(work, n);
+  zf_kern_workspace(work);
 }
 
 static void threads_of(enum zf_compute c, void *space) {
@@ -239,15 +242,9 @@ void bench_threads(json_t *out) {
                                                 {"gflops", "GFLOP/s", "%.1f"},
                                                 {"speedup", "of the first", "%.2f"},
                                                 {0}};
-  struct shape s = bench.shape[0];
-  size_t size = 0;
   int most = 1;
   for (int j = 0; j < bench.nthreads; j++) most = most > bench.threads[j] ? most : bench.threads[j];
-  for (int c = 0; c < ZF_COMPUTES; c++) {
-    size_t need = zf_kern_workspace_size(most, (enum zf_compute)c, s.T, s.in);
-    size = size > need ? size : need;
-  }
-  void *space = aligned((int64_t)(size / sizeof(float)));
+  void *space = aligned((int64_t)(zf_kern_workspace_size(most) / sizeof(float)));
   sheet_begin(columns);
   for (int c = 0; c < ZF_COMPUTES; c++) threads_of((enum zf_compute)c, space);
   json_object_set_new(out, "threads", sheet_end());

@@ -47,6 +47,29 @@ static void rnd_matrix(struct matrix *m, int64_t out, int64_t in, int transposed
   if (below(3)) m->w.noise = &m->key;
 }
 
+/* zf_gemm and zf_head_lse with converted rows of their own. */
+static struct zf_rows rows_of(const float *x, int64_t ldx, int64_t rows,
+                              const struct zf_weight *w) {
+  size_t bytes = zf_rows_bytes(w->compute, rows, w->in);
+  return zf_rows_of(x, ldx, w->in, w->compute, aligned_alloc(64, (bytes + 64) / 64 * 64));
+}
+
+static void product(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
+                    const struct zf_weight *w, const struct zf_streams *st, const float *bias,
+                    int64_t ldb, int accumulate) {
+  struct zf_rows rows = rows_of(x, ldx, st->count * T, w);
+  zf_gemm(y, ldy, &rows, T, w, st, bias, ldb, accumulate);
+  free(rows.cells);
+}
+
+static void head_lse(double *lse, double *logit, const float *x, int64_t ldx, int64_t R,
+                     const int32_t *targets, const struct zf_weight *w, const struct zf_streams *st,
+                     const float *bias, int64_t ldb, float cap, float *scratch) {
+  struct zf_rows rows = rows_of(x, ldx, st->count * R, w);
+  zf_head_lse(lse, logit, &rows, R, targets, w, st, bias, ldb, cap, scratch);
+  free(rows.cells);
+}
+
 static void gemm_in(struct out *o, enum zf_compute c, int64_t most) {
   struct zf_streams st = rnd_streams();
   int64_t T = 1 + below(20), in = 1 + below(most), out = 1 + below(300), ldx = in + below(5);
@@ -57,7 +80,7 @@ static void gemm_in(struct out *o, enum zf_compute c, int64_t most) {
   m.w.compute = c;
   const float *bp = below(2) ? bias.p : NULL;
   int accumulate = (int)below(2);
-  zf_gemm(room(o, st.count * T * ldy), ldy, x.p, ldx, T, &m.w, &st, bp, out, accumulate);
+  product(room(o, st.count * T * ldy), ldy, x.p, ldx, T, &m.w, &st, bp, out, accumulate);
   drop(x), drop(bias), free(m.data);
 }
 
@@ -204,7 +227,7 @@ static void case_head(struct out *o) {
   int32_t target[5];
   rnd_matrix(&m, V, C, (int)below(2));
   for (int r = 0; r < 5; r++) target[r] = (int32_t)below(V + 1) - 1;
-  zf_head_lse(lse, logit, x.p, C, R, target, &m.w, &st, below(2) ? bias.p : NULL, V, 0, scratch);
+  head_lse(lse, logit, x.p, C, R, target, &m.w, &st, below(2) ? bias.p : NULL, V, 0, scratch);
   memcpy(room(o, 2 * st.count * R), lse, (size_t)(st.count * R) * sizeof *lse);
   memcpy(room(o, 2 * st.count * R), logit, (size_t)(st.count * R) * sizeof *lse);
   drop(x), drop(bias), free(scratch), free(m.data);
@@ -258,17 +281,10 @@ static const struct {
 static void use(unsigned flags, int threads) {
   static void *work;
   zf_kern_init(flags);
-  if (!work) { /* for any of the arithmetics, on any of the processors */
-    size_t most = 0, n;
-    for (int c = 0; c < ZF_COMPUTES; c++) {
-      n = zf_kern_workspace_size(MAXTHREADS, (enum zf_compute)c, 128, 4096);
-      most = n > most ? n : most;
-    }
-    work = aligned_alloc(64, 2 * most);
-  }
+  if (!work) work = aligned_alloc(64, zf_kern_workspace_size(MAXTHREADS));
   zf_kern_threads(threads);
   zf_kern_set_min_work(0); /* small shapes are shared out as well */
-  zf_kern_workspace(work, MAXTHREADS);
+  zf_kern_workspace(work);
 }
 
 /* Runs the case from the same seed under every feature step and 1, 2, 3 and 4 threads;
@@ -314,9 +330,9 @@ static void check_rows_alone(void) {
   struct fresh x = fresh(T * in, PLAIN), y = fresh(T * out, PLAIN), row = fresh(out, PLAIN);
   struct matrix m;
   rnd_product(&m, out, in);
-  zf_gemm(y.p, out, x.p, in, T, &m.w, &one, NULL, 0, 0);
+  product(y.p, out, x.p, in, T, &m.w, &one, NULL, 0, 0);
   for (int64_t t = 0; t < T; t++) {
-    zf_gemm(row.p, out, x.p + t * in, in, 1, &m.w, &one, NULL, 0, 0);
+    product(row.p, out, x.p + t * in, in, 1, &m.w, &one, NULL, 0, 0);
     if (!same(y.p + t * out, row.p, out)) break;
   }
   drop(x), drop(y), drop(row), free(m.data);
@@ -331,12 +347,12 @@ static void check_fused(void) {
   struct matrix m;
   rnd_product(&m, out, in);
   m.w.noise = &m.key;
-  zf_gemm(y.p, out, x.p, in, T, &m.w, &two, NULL, 0, 0);
+  product(y.p, out, x.p, in, T, &m.w, &two, NULL, 0, 0);
   zf_perturb_vec(copy.p, in * out, m.data, m.w.type, m.w.first, in * out, &m.key, &two);
   for (int s = 0; s < 2; s++) {
     struct zf_weight w = m.w;
     w.data = copy.p + s * in * out, w.type = ZF_F32, w.noise = NULL;
-    zf_gemm(plain.p, out, x.p + s * T * in, in, T, &w, &one, NULL, 0, 0);
+    product(plain.p, out, x.p + s * T * in, in, T, &w, &one, NULL, 0, 0);
     same(plain.p, y.p + s * T * out, T * out);
   }
   drop(x), drop(y), drop(copy), drop(plain), free(m.data);
@@ -354,7 +370,7 @@ static void check_accuracy(void) {
   struct zf_streams one = {1, {0}};
   struct fresh x = fresh(T * in, PLAIN), y = fresh(T * out, PLAIN), w = fresh(in * out, PLAIN);
   struct zf_weight W = {w.p, ZF_F32, out, in, in, 1, 0, NULL};
-  zf_gemm(y.p, out, x.p, in, T, &W, &one, NULL, 0, 0);
+  product(y.p, out, x.p, in, T, &W, &one, NULL, 0, 0);
   for (int64_t i = 0; i < T * out; i++) {
     double sum = 0, size = 0;
     for (int64_t k = 0; k < in; k++) {
@@ -374,7 +390,7 @@ static void check_int8_accuracy(void) {
   struct zf_streams one = {1, {0}};
   struct fresh x = fresh(T * in, PLAIN), y = fresh(T * out, PLAIN), w = fresh(in * out, PLAIN);
   struct zf_weight W = {w.p, ZF_F32, out, in, in, 1, 0, NULL, ZF_COMPUTE_INT8};
-  zf_gemm(y.p, out, x.p, in, T, &W, &one, NULL, 0, 0);
+  product(y.p, out, x.p, in, T, &W, &one, NULL, 0, 0);
   for (int64_t i = 0; i < T * out; i++) {
     double sum = 0, bound = 0, size = 0;
     for (int64_t g = 0; g < in; g += ZF_GROUP) {
@@ -457,7 +473,7 @@ static void check_head_accuracy(void) {
   float *scratch = malloc(ZF_VC * sizeof *scratch);
   int32_t target = (int32_t)below(V);
   double lse, logit, sum = 0, bound = 0, want = 0;
-  zf_head_lse(&lse, &logit, x.p, C, 1, &target, &W, &one, NULL, 0, 0, scratch);
+  head_lse(&lse, &logit, x.p, C, 1, &target, &W, &one, NULL, 0, 0, scratch);
   for (int64_t v = 0; v < V; v++) {
     double y = 0, size = 0;
     for (int64_t c = 0; c < C; c++) {
@@ -599,8 +615,8 @@ static void check_blocks(void) {
   for (int c = 0; c < ZF_COMPUTES; c++) {
     for (int k = 0; k < 2; k++) {
       w[k].compute = (enum zf_compute)c;
-      zf_gemm(y[k], out, x.p, in, T, &w[k], &st, NULL, 0, 0);
-      zf_head_lse(lse[k], logit[k], x.p, in, T, id, &w[k], &st, NULL, 0, 0, scratch);
+      product(y[k], out, x.p, in, T, &w[k], &st, NULL, 0, 0);
+      head_lse(lse[k], logit[k], x.p, in, T, id, &w[k], &st, NULL, 0, 0, scratch);
     }
     if (memcmp(y[0], y[1], (size_t)(T * out) * 4)) fail_at(c, 0, 1);
     if (memcmp(lse[0], lse[1], (size_t)T * 8) || memcmp(logit[0], logit[1], (size_t)T * 8))
