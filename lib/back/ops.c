@@ -248,6 +248,29 @@ static void back_add(struct derivative *derivative) {
   back->register_live[derivative->op->src] = 1;
 }
 
+static void back_copy(struct derivative *derivative) {
+  back_add(derivative);
+  derivative->back->register_live[derivative->op->dst] = 0;
+}
+
+/* Through y = x w + b: db += dy, dw += dy x, dx = dy w. */
+static void back_columns(struct derivative *derivative) {
+  struct zf_back *back = derivative->back;
+  const struct zf_op *op = derivative->op;
+  float *dw = zf_back_gradient(back, op->weight), *db = zf_back_gradient(back, op->bias);
+  const float *weight = zf_forward_vector(back->forward, op->weight, 0);
+  struct zf_streams one = {.count = 1};
+  if (db) sum_columns(back, db, derivative->ddst, derivative->lddd, derivative->T, op->width);
+  if (dw)
+    for (int64_t t = 0; t < derivative->T; t++)
+      for (int64_t i = 0; i < op->width; i++)
+        dw[i] +=
+            derivative->ddst[t * derivative->lddd + i] * derivative->src[t * derivative->ldsrc + i];
+  if (weight)
+    zf_columns(derivative->ddst, derivative->lddd, derivative->T, op->width, weight, NULL,
+               op->width, &one);
+}
+
 /* Adds to the rows of a table that tokens read (ids NULL: all tokens read row `offset`).  Threads share
  * out columns; each walks the tokens in order. */
 static void table_rows(struct derivative *derivative, const int32_t *ids, int64_t offset) {
@@ -293,6 +316,8 @@ static void (*const back_of[])(struct derivative *derivative) = {
     [ZF_OP_PERMUTE_HEADS] = back_permute_heads,
     [ZF_OP_SCALE] = back_scale,
     [ZF_OP_ADD] = back_add,
+    [ZF_OP_COPY] = back_copy,
+    [ZF_OP_COLUMNS] = back_columns,
     [ZF_OP_TYPE] = back_type,
 };
 

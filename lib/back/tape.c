@@ -17,6 +17,8 @@ static int replaces(const struct zf_op *op) {
   switch (op->kind) {
     case ZF_OP_LINEAR:
       return !op->accumulate && op->dst_col == 0;
+    case ZF_OP_COPY:
+      return op->dst_col == 0;
     case ZF_OP_EMBED:
     case ZF_OP_NORM:
     case ZF_OP_ATTENTION:
@@ -35,6 +37,7 @@ static int trained(const struct zf_model *model, int32_t number) {
 static int saves(const struct zf_model *model, const struct zf_op *op) {
   switch (op->kind) {
     case ZF_OP_LINEAR:
+    case ZF_OP_COLUMNS:
       return trained(model, op->weight);
     case ZF_OP_NORM:
     case ZF_OP_ATTENTION:
@@ -64,7 +67,8 @@ static void mark_cuts(const struct zf_plan *plan, char *cut) {
     if (replaces(op)) live[op->dst] = 0;
     if (reads(op)) live[op->src] = 1;
     if (!replaces(op)) live[op->dst] = 1; /* it modifies the present content */
-    cut[i] = live[ZF_REG_X] && !live[ZF_REG_H] && !live[ZF_REG_Z] && !live[ZF_REG_P];
+    cut[i] = live[ZF_REG_X];
+    for (int reg = ZF_REG_H; reg < ZF_REGS; reg++) cut[i] = cut[i] && !live[reg];
   }
 }
 

@@ -30,7 +30,7 @@ enum {
 struct gemm_job {
   float *y;
   const float *bias;
-  int64_t ldy, ldb, T;
+  int64_t ldy, ldb, T, stride; /* stride: rows from one stream to the next */
   struct zf_rows *x;
   const struct zf_weight *weight;
   const struct zf_streams *streams;
@@ -217,7 +217,7 @@ static void multiply(const struct gemm_job *job, const struct zf_thread_space *s
   int last = k0 + k == job->weight->in, only_chunk = last && !k0,
       plain = only_chunk && !bias && count % ZF_LANES == 0;
   for (int64_t first = t0; first < t1; first += ROWS, sums += only_chunk ? 0 : ROWS * ZF_NC) {
-    int64_t rows = zf_min64(t1 - first, ROWS), row = stream * job->T + first;
+    int64_t rows = zf_min64(t1 - first, ROWS), row = stream * job->stride + first;
     float *y = job->y + row * job->ldy + o0;
     if (plain) {
       multiply_rows(job, space, y, job->ldy, stream, row, rows, count, k0, k,
@@ -284,7 +284,8 @@ static void multiply_part(const struct gemm_job *job, struct zf_thread_space *sp
       2 * job->product->max_columns <= ZF_NC && zf_kern_depth(job->product, k) * ZF_NC <= ZF_PANEL
           ? ZF_NC
           : ZF_NC / 2;
-  if (job->product->mul_unpacked && !job->weight->noise && t1 - t0 == job->T &&
+  int stacked = job->streams->count == 1 || job->stride == job->T;
+  if (job->product->mul_unpacked && stacked && !job->weight->noise && t1 - t0 == job->T &&
       job->streams->count * job->T <= ZF_SMALL_M) {
     multiply_small_m(job, space, o0, o1);
     return;
@@ -297,10 +298,12 @@ static void multiply_part(const struct gemm_job *job, struct zf_thread_space *sp
 /* Converts one thread's share of the rows of x to cells. */
 static void make_cells(const struct gemm_job *job, int thread, int threads) {
   int64_t rows = job->streams->count * job->T;
-  for (int64_t row = zf_kern_range_start(rows, thread, threads);
-       row < zf_kern_range_start(rows, thread + 1, threads); row++)
+  for (int64_t i = zf_kern_range_start(rows, thread, threads);
+       i < zf_kern_range_start(rows, thread + 1, threads); i++) {
+    int64_t row = zf_stream_row(job->streams, job->T, i);
     job->product->convert_rows((uint32_t *)job->x->cells + row * job->cell_stride,
                                job->x->x + row * job->x->ld, job->weight->in);
+  }
 }
 
 static void run_job(struct gemm_job *job) {
@@ -340,6 +343,7 @@ void zf_gemm(float *y, int64_t ldy, struct zf_rows *x, int64_t T, const struct z
                          .ldy = ldy,
                          .ldb = ldb,
                          .T = T,
+                         .stride = streams->stride ? streams->stride : T,
                          .x = x,
                          .weight = weight,
                          .streams = streams,

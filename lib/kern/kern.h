@@ -55,7 +55,15 @@ const char *zf_compute_name(enum zf_compute compute); /* "f32", "bf16", "int8" *
 struct zf_streams {
   int count;               /* 1..ZF_MAXSTREAM */
   float eps[ZF_MAXSTREAM]; /* of each stream */
+  int64_t stride; /* rows from the first one of a stream to that of the next; 0: the T of the
+                            * call.  Larger where a call handles some rows of every stream alone:
+                            * an example's, which have a direction of their own. */
 };
+
+/* The row of stream s and index t, for number = s*T + t. */
+static inline int64_t zf_stream_row(const struct zf_streams *streams, int64_t T, int64_t number) {
+  return streams->stride ? number / T * streams->stride + number % T : number;
+}
 
 /* A stored matrix seen as W [out, in]: element (o,i) is data[e] with e = o*output_stride +
  * i*input_stride, its noise index is first + e.  One of the strides is 1.  (Linear: output_stride =
@@ -239,6 +247,11 @@ void zf_softcap(float *x, int64_t ldx, int64_t rows, int64_t columns, float scal
  * thread. */
 void zf_permute_heads(float *x, int64_t ldx, int64_t rows, int64_t heads, int64_t parts, int64_t D,
                       float *scratch);
+
+/* x = x * factor + shift, column by column (fma where both are given), over the rows of every stream:
+ * factor and shift [S][columns], row stride ldv, NULL: absent. */
+void zf_columns(float *x, int64_t ldx, int64_t T, int64_t columns, const float *factor,
+                const float *shift, int64_t ldv, const struct zf_streams *streams);
 
 /* x *= factor over rows. */
 void zf_scale_rows(float *x, int64_t ldx, int64_t rows, int64_t columns, float factor);

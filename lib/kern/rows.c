@@ -1,4 +1,5 @@
 /* Drivers of kernels that work on rows one by one: norms, rotary embedding, activations. */
+#include <math.h>
 #include <omp.h>
 #include <string.h>
 
@@ -8,8 +9,10 @@ void zf_rmsnorm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T, i
                 const float *w, int64_t ldw, const struct zf_streams *streams) {
   int team = zf_kern_team(streams->count * T * C);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t row = 0; row < streams->count * T; row++)
-    zf_kern.rmsnorm(y + row * ldy, x + row * ldx, w ? w + row / T * ldw : NULL, eps, C);
+  for (int64_t i = 0; i < streams->count * T; i++) {
+    int64_t row = zf_stream_row(streams, T, i);
+    zf_kern.rmsnorm(y + row * ldy, x + row * ldx, w ? w + i / T * ldw : NULL, eps, C);
+  }
 }
 
 void zf_layernorm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T, int64_t C,
@@ -17,19 +20,21 @@ void zf_layernorm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
                   const struct zf_streams *streams) {
   int team = zf_kern_team(streams->count * T * C);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t row = 0; row < streams->count * T; row++)
-    zf_kern.layernorm(y + row * ldy, x + row * ldx, w ? w + row / T * ldw : NULL,
-                      bias ? bias + row / T * ldw : NULL, eps, C);
+  for (int64_t i = 0; i < streams->count * T; i++) {
+    int64_t row = zf_stream_row(streams, T, i);
+    zf_kern.layernorm(y + row * ldy, x + row * ldx, w ? w + i / T * ldw : NULL,
+                      bias ? bias + i / T * ldw : NULL, eps, C);
+  }
 }
 
 void zf_headnorm(float *x, int64_t ldx, int64_t T, int64_t H, int64_t D, float eps, const float *w,
                  int64_t ldw, const struct zf_streams *streams) {
   int team = zf_kern_team(streams->count * T * H * D);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
-  for (int64_t row = 0; row < streams->count * T; row++)
+  for (int64_t i = 0; i < streams->count * T; i++)
     for (int64_t h = 0; h < H; h++) {
-      float *head = x + row * ldx + h * D;
-      zf_kern.rmsnorm(head, head, w ? w + row / T * ldw : NULL, eps, D);
+      float *head = x + zf_stream_row(streams, T, i) * ldx + h * D;
+      zf_kern.rmsnorm(head, head, w ? w + i / T * ldw : NULL, eps, D);
     }
 }
 
@@ -74,6 +79,23 @@ void zf_softcap(float *x, int64_t ldx, int64_t rows, int64_t columns, float scal
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
   for (int64_t row = 0; row < rows; row++)
     zf_kern.softcap(x + row * ldx, scale_in, scale_out, columns);
+}
+
+void zf_columns(float *x, int64_t ldx, int64_t T, int64_t columns, const float *factor,
+                const float *shift, int64_t ldv, const struct zf_streams *streams) {
+  int team = zf_kern_team(streams->count * T * columns);
+#pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
+  for (int64_t i = 0; i < streams->count * T; i++) {
+    float *row = x + zf_stream_row(streams, T, i) * ldx;
+    const float *scale = factor ? factor + i / T * ldv : NULL,
+                *add = shift ? shift + i / T * ldv : NULL;
+    if (scale && add)
+      for (int64_t c = 0; c < columns; c++) row[c] = fmaf(row[c], scale[c], add[c]);
+    else if (scale)
+      for (int64_t c = 0; c < columns; c++) row[c] *= scale[c];
+    else if (add)
+      zf_kern.add(row, add, columns);
+  }
 }
 
 void zf_scale_rows(float *x, int64_t ldx, int64_t rows, int64_t columns, float factor) {

@@ -40,7 +40,7 @@ static void gather_row(float *y, int64_t ldy, int64_t id, int64_t row, int64_t T
     perturb(values, ZF_CHUNK, at(weight->data, weight->type, element), weight->type,
             weight->first + element, count, weight->noise, streams);
     for (int stream = 0; stream < streams->count; stream++) {
-      float *out = y + (stream * T + row) * ldy + i;
+      float *out = y + zf_stream_row(streams, T, stream * T + row) * ldy + i;
       if (accumulate)
         zf_kern.add(out, values + stream * ZF_CHUNK, count);
       else

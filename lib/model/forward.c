@@ -73,13 +73,18 @@ const struct zf_model *zf_forward_model(const struct zf_forward *forward) {
 
 /* --- the walk --- */
 
+/* Adapters are thin and trained: their products run in f32. */
+static enum zf_compute compute_of(const struct zf_forward *forward, const struct zf_param *param) {
+  return param->origin == ZF_ORIGIN_ADAPTER ? ZF_COMPUTE_F32 : forward->limits.compute;
+}
+
 /* A weight in the form that the kernels take; `noise` must outlive it. */
-static struct zf_weight matrix_weight(const struct zf_forward *forward, int32_t number,
-                                      struct zf_noise *noise) {
+struct zf_weight zf_forward_matrix_noise(const struct zf_forward *forward, int32_t number,
+                                         struct zf_noise *noise) {
   const struct zf_param *param = &forward->model->params.param[number];
-  int transposed = forward->model->config.family->transposed;
+  int transposed = param->transposed;
   struct zf_weight matrix = {
-      .data = param->data, .type = param->type, .compute = forward->limits.compute};
+      .data = param->data, .type = param->type, .compute = compute_of(forward, param)};
   matrix.out = transposed ? param->shape[1] : param->shape[0];
   matrix.in = transposed ? param->shape[0] : param->shape[1];
   matrix.output_stride = transposed ? 1 : matrix.in;
@@ -91,10 +96,10 @@ static struct zf_weight matrix_weight(const struct zf_forward *forward, int32_t 
 }
 
 /* Tables (embeddings, positions, the head) are [rows, C] in every family. */
-static struct zf_weight table_weight(const struct zf_forward *forward, int32_t number,
-                                     struct zf_noise *noise) {
+struct zf_weight zf_forward_table_noise(const struct zf_forward *forward, int32_t number,
+                                        struct zf_noise *noise) {
   const struct zf_param *param = &forward->model->params.param[number];
-  struct zf_weight matrix = matrix_weight(forward, number, noise);
+  struct zf_weight matrix = zf_forward_matrix_noise(forward, number, noise);
   matrix.out = param->shape[0];
   matrix.in = matrix.output_stride = param->shape[1];
   matrix.input_stride = 1;
@@ -103,7 +108,7 @@ static struct zf_weight table_weight(const struct zf_forward *forward, int32_t n
 
 /* Writes a vector parameter, perturbed for each stream, to `out` and returns that; NULL when there
  * is none. */
-static const float *perturbed_vector(const struct zf_forward *forward, int32_t number, float *out) {
+const float *zf_forward_perturbed(const struct zf_forward *forward, int32_t number, float *out) {
   if (number < 0) return NULL;
   const struct zf_param *param = &forward->model->params.param[number];
   struct zf_noise noise = forward->perturb.direction;
@@ -111,7 +116,7 @@ static const float *perturbed_vector(const struct zf_forward *forward, int32_t n
   int noisy = param->trained && forward->perturb.streams.count > 1;
   zf_perturb_vec(out, param->count, param->data, param->type, 0, param->count,
                  noisy ? &noise : NULL, &forward->perturb.streams);
-  float plus = forward->model->plan.wanted[number].plus;
+  float plus = param->plus;
   if (plus != 0)
     for (int64_t i = 0; i < forward->perturb.streams.count * param->count; i++) out[i] += plus;
   return out;
@@ -161,8 +166,8 @@ static void run_attention(struct zf_forward *forward, const struct zf_op *op,
 }
 
 static void run_norm(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
-  const float *weight = perturbed_vector(forward, op->weight, forward->vec_w),
-              *bias = perturbed_vector(forward, op->bias, forward->vec_b);
+  const float *weight = zf_forward_perturbed(forward, op->weight, forward->vec_w),
+              *bias = zf_forward_perturbed(forward, op->bias, forward->vec_b);
   const float *x = forward->reg[op->src];
   float *y = forward->reg[op->dst], eps = (float)forward->model->config.norm_eps;
   if (op->norm == ZF_NORM_RMS)
@@ -183,18 +188,21 @@ static void set_input(struct zf_forward *forward, const struct zf_op *op) {
 
 static void run_linear(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
   struct zf_noise noise;
-  struct zf_weight matrix = matrix_weight(forward, op->weight, &noise);
-  const float *bias = perturbed_vector(forward, op->bias, forward->vec_b);
-  set_input(forward, op);
-  zf_gemm(forward->reg[op->dst] + op->dst_col, forward->ld[op->dst], &forward->input, T, &matrix,
-          &forward->perturb.streams, bias, op->width, op->accumulate);
+  struct zf_weight matrix = zf_forward_matrix_noise(forward, op->weight, &noise);
+  const float *bias = zf_forward_perturbed(forward, op->bias, forward->vec_b);
+  struct zf_rows thin = zf_rows_of(forward->reg[op->src] + op->src_col, forward->ld[op->src],
+                                   op->inputs, ZF_COMPUTE_F32, NULL);
+  if (!op->adapter) set_input(forward, op);
+  zf_gemm(forward->reg[op->dst] + op->dst_col, forward->ld[op->dst],
+          op->adapter ? &thin : &forward->input, T, &matrix, &forward->perturb.streams, bias,
+          op->width, op->accumulate);
 }
 
 /* A product and the gated activation that is its only reader, chunk of columns by chunk. */
 static void run_up(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
   struct zf_noise noise;
-  struct zf_weight matrix = matrix_weight(forward, op->weight, &noise);
-  const float *bias = perturbed_vector(forward, op->bias, forward->vec_b);
+  struct zf_weight matrix = zf_forward_matrix_noise(forward, op->weight, &noise);
+  const float *bias = zf_forward_perturbed(forward, op->bias, forward->vec_b);
   int64_t ld = forward->ld[op->dst];
   set_input(forward, op);
   float *gate = forward->reg[op->dst] + op[1].src_col, *up = forward->reg[op->dst] + op->dst_col;
@@ -210,7 +218,7 @@ static void run_up(struct zf_forward *forward, const struct zf_op *op, int64_t T
 
 static void run_headnorm(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
   float *x = forward->reg[op->src] + op->src_col, eps = (float)forward->model->config.norm_eps;
-  const float *w = perturbed_vector(forward, op->weight, forward->vec_w);
+  const float *w = zf_forward_perturbed(forward, op->weight, forward->vec_w);
   int64_t ld = forward->ld[op->src];
   if (op->norm == ZF_NORM_RMS) {
     zf_headnorm(x, ld, T, op->heads, op->width, eps, w, op->width, &forward->perturb.streams);
@@ -224,7 +232,7 @@ static void run_headnorm(struct zf_forward *forward, const struct zf_op *op, int
 static void run_table(struct zf_forward *forward, const struct zf_op *op,
                       const struct zf_batch *batch) {
   struct zf_noise noise;
-  struct zf_weight weight = table_weight(forward, op->weight, &noise);
+  struct zf_weight weight = zf_forward_table_noise(forward, op->weight, &noise);
   int by_position = op->kind == ZF_OP_POSITION;
   for (int64_t i = 0; i < batch->T; i++)
     forward->table_rows[i] = (by_position ? batch->pos[i] : 0) + (int32_t)op->offset;
@@ -232,15 +240,31 @@ static void run_table(struct zf_forward *forward, const struct zf_op *op,
             &forward->perturb.streams, 1);
 }
 
-static void run_op(struct zf_forward *forward, const struct zf_op *op, const struct zf_batch *batch,
-                   int64_t T) {
+static void run_columns(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
+  const float *factor = zf_forward_perturbed(forward, op->weight, forward->vec_w),
+              *shift = zf_forward_perturbed(forward, op->bias, forward->vec_b);
+  zf_columns(forward->reg[op->src] + op->src_col, forward->ld[op->src], T, op->width, factor, shift,
+             op->width, &forward->perturb.streams);
+}
+
+static void run_copy(struct zf_forward *forward, const struct zf_op *op, int64_t rows) {
+  const float *from = forward->reg[op->src] + op->src_col;
+  float *to = forward->reg[op->dst] + op->dst_col;
+  for (int64_t i = 0; i < rows; i++)
+    memcpy(to + i * forward->ld[op->dst], from + i * forward->ld[op->src],
+           sizeof(float) * (size_t)op->width);
+}
+
+/* Runs an operation on T rows of every stream, from row `first` on. */
+static void run_rows(struct zf_forward *forward, const struct zf_op *op,
+                     const struct zf_batch *batch, int64_t T) {
   struct zf_noise noise;
   const struct zf_streams *streams = &forward->perturb.streams;
   float *src = forward->reg[op->src] + op->src_col;
   int64_t ld = forward->ld[op->src];
   switch (op->kind) {
     case ZF_OP_EMBED: {
-      struct zf_weight weight = table_weight(forward, op->weight, &noise);
+      struct zf_weight weight = zf_forward_table_noise(forward, op->weight, &noise);
       zf_gather(forward->reg[op->dst], forward->ld[op->dst], batch->id, T, &weight, streams, 0);
       break;
     }
@@ -278,7 +302,51 @@ static void run_op(struct zf_forward *forward, const struct zf_op *op, const str
       zf_add_rows(forward->reg[op->dst] + op->dst_col, forward->ld[op->dst], src, ld,
                   T * streams->count, op->width);
       break;
+    case ZF_OP_COPY:
+      run_copy(forward, op, T * streams->count);
+      break;
+    case ZF_OP_COLUMNS:
+      run_columns(forward, op, T);
+      break;
   }
+}
+
+static int is_trained(const struct zf_forward *forward, int32_t number) {
+  return number >= 0 && forward->model->params.param[number].trained;
+}
+
+/* Runs an operation whose parameters have a direction for each example, on the rows of one example
+ * after another. */
+static void run_by_example(struct zf_forward *forward, const struct zf_op *op,
+                           const struct zf_batch *batch, int64_t T, int in_body) {
+  float *reg[ZF_REGS];
+  struct zf_perturb *perturb = &forward->perturb;
+  assert(op->kind != ZF_OP_EMBED && op->kind != ZF_OP_POSITION && op->kind != ZF_OP_TYPE);
+  memcpy(reg, forward->reg, sizeof reg);
+  struct zf_noise shared = perturb->direction;
+  perturb->streams.stride = T;
+  for (int64_t i = 0; i < batch->group_count; i++) {
+    const struct zf_group *group = &batch->group[i];
+    int64_t start = in_body ? group->start : group->row_start,
+            len = in_body ? group->len : group->row_len;
+    if (!len) continue;
+    zf_noise_example(&perturb->direction, perturb->first_example + i);
+    for (int j = 0; j < ZF_REGS; j++) forward->reg[j] = reg[j] + start * forward->ld[j];
+    run_rows(forward, op, batch, len);
+    perturb->direction = shared;
+  }
+  perturb->streams.stride = 0;
+  memcpy(forward->reg, reg, sizeof reg);
+}
+
+static void run_op(struct zf_forward *forward, const struct zf_op *op, const struct zf_batch *batch,
+                   int in_body) {
+  int64_t T = in_body ? batch->T : batch->R;
+  if (forward->perturb.by_example &&
+      (is_trained(forward, op->weight) || is_trained(forward, op->bias)))
+    run_by_example(forward, op, batch, T, in_body);
+  else
+    run_rows(forward, op, batch, T);
 }
 
 /* F = the rows of X that the batch asks for. */
@@ -365,13 +433,13 @@ int zf_forward_run(struct zf_forward *forward, const struct zf_batch *batch,
     if (zf_forward_fuses_up(plan, i, &forward->limits))
       run_up(forward, &plan->op[i++], batch->T);
     else
-      run_op(forward, &plan->op[i], batch, batch->T);
+      run_op(forward, &plan->op[i], batch, 1);
   if (batch->cache)
     for (int64_t i = 0; i < batch->segment_count; i++)
       batch->cache[i]->len += batch->segment[i].len;
   if (batch->R == 0) return 0;
   gather_rows(forward, batch);
-  for (int64_t i = plan->body; i < plan->nop; i++) run_op(forward, &plan->op[i], batch, batch->R);
+  for (int64_t i = plan->body; i < plan->nop; i++) run_op(forward, &plan->op[i], batch, 0);
   return 0;
 }
 
@@ -385,8 +453,7 @@ int zf_forward_begin(struct zf_forward *forward, const struct zf_batch *batch) {
 
 void zf_forward_op(struct zf_forward *forward, const struct zf_op *op,
                    const struct zf_batch *batch) {
-  run_op(forward, op, batch,
-         op - forward->model->plan.op < forward->model->plan.body ? batch->T : batch->R);
+  run_op(forward, op, batch, op - forward->model->plan.op < forward->model->plan.body);
 }
 
 void zf_forward_bind(struct zf_forward *forward, enum zf_reg reg, float *data, int64_t ld) {
@@ -400,20 +467,20 @@ float *zf_forward_register(const struct zf_forward *forward, enum zf_reg reg) {
 
 struct zf_weight zf_forward_matrix(const struct zf_forward *forward, int32_t number) {
   struct zf_noise noise;
-  struct zf_weight matrix = matrix_weight(forward, number, &noise);
+  struct zf_weight matrix = zf_forward_matrix_noise(forward, number, &noise);
   matrix.noise = NULL;
   return matrix;
 }
 
 struct zf_weight zf_forward_table(const struct zf_forward *forward, int32_t number) {
   struct zf_noise noise;
-  struct zf_weight weight = table_weight(forward, number, &noise);
+  struct zf_weight weight = zf_forward_table_noise(forward, number, &noise);
   weight.noise = NULL;
   return weight;
 }
 
 const float *zf_forward_vector(struct zf_forward *forward, int32_t number, int which) {
-  return perturbed_vector(forward, number, which ? forward->vec_b : forward->vec_w);
+  return zf_forward_perturbed(forward, number, which ? forward->vec_b : forward->vec_w);
 }
 
 const float *zf_forward_rope(const struct zf_forward *forward, const struct zf_op *op) {
@@ -427,64 +494,4 @@ const int32_t *zf_forward_rope_rows(const struct zf_forward *forward) {
 
 void *zf_forward_cells(const struct zf_forward *forward) {
   return forward->cells;
-}
-
-/* --- the head --- */
-
-/* The rows of stream `stream` and those behind it. */
-static struct zf_rows head_input(const struct zf_forward *forward, int64_t stream) {
-  enum zf_reg reg = forward->model->plan.width[ZF_REG_G] ? ZF_REG_G : ZF_REG_F;
-  int64_t ld = forward->ld[reg];
-  return zf_rows_of(forward->reg[reg] + stream * forward->R * ld, ld,
-                    forward->model->config.embed_dim, forward->limits.compute, forward->cells);
-}
-
-static void cap_logits(const struct zf_forward *forward, float *y, int64_t count, int64_t rows) {
-  float cap = (float)forward->model->config.logit_cap;
-  if (cap > 0) zf_softcap(y, count, rows, count, 1 / cap, cap);
-}
-
-void zf_forward_lse(struct zf_forward *forward, const int32_t *target, double *lse, double *logit) {
-  struct zf_noise noise;
-  struct zf_weight weight = table_weight(forward, forward->model->plan.head, &noise);
-  struct zf_rows x = head_input(forward, 0);
-  const float *bias = perturbed_vector(forward, forward->model->plan.head_bias, forward->vec_b);
-  zf_head_lse(lse, logit, &x, forward->R, target, &weight, &forward->perturb.streams, bias,
-              weight.out, (float)forward->model->config.logit_cap, forward->head);
-}
-
-void zf_forward_logits_at(struct zf_forward *forward, const int32_t *ids, int64_t count,
-                          float *out) {
-  struct zf_noise noise;
-  struct zf_weight weight = table_weight(forward, forward->model->plan.head, &noise);
-  struct zf_streams one = {.count = 1};
-  int64_t S = forward->perturb.streams.count;
-  const float *bias = perturbed_vector(forward, forward->model->plan.head_bias, forward->vec_b);
-  assert(count <= forward->limits.ids);
-  zf_gather(forward->head, weight.in, ids, count, &weight, &forward->perturb.streams, 0);
-  for (int64_t i = 0; i < S; i++) {
-    struct zf_weight rows = {.data = forward->head + i * count * weight.in,
-                             .type = ZF_F32,
-                             .out = count,
-                             .in = weight.in,
-                             .output_stride = weight.in,
-                             .input_stride = 1,
-                             .compute = weight.compute};
-    float *stream_out = out + i * forward->R * count;
-    struct zf_rows x = head_input(forward, i);
-    zf_gemm(stream_out, count, &x, forward->R, &rows, &one, NULL, 0, 0);
-    if (!bias) continue;
-    for (int64_t j = 0; j < forward->R * count; j++)
-      stream_out[j] += bias[i * weight.out + ids[j % count]];
-  }
-  cap_logits(forward, out, count, S * forward->R);
-}
-
-void zf_forward_logits(struct zf_forward *forward, float *out) {
-  struct zf_noise noise;
-  struct zf_weight weight = table_weight(forward, forward->model->plan.head, &noise);
-  struct zf_rows x = head_input(forward, 0);
-  const float *bias = perturbed_vector(forward, forward->model->plan.head_bias, forward->vec_b);
-  zf_gemm(out, weight.out, &x, forward->R, &weight, &forward->perturb.streams, bias, weight.out, 0);
-  cap_logits(forward, out, weight.out, forward->perturb.streams.count * forward->R);
 }

@@ -20,6 +20,12 @@ struct zf_cache {
   int64_t full_len; /* known length of the sequence, where that is above len */
 };
 
+/* The rows of one example in a pass: its tokens, and its wanted rows. */
+struct zf_group {
+  int64_t start, len;         /* tokens */
+  int64_t row_start, row_len; /* of `row` */
+};
+
 struct zf_batch {
   int64_t T;
   int32_t *id, *pos; /* [T] token ids, positions in their sequences */
@@ -28,8 +34,10 @@ struct zf_batch {
                             * prefix_keys and prefix_values */
   struct zf_cache **cache; /* NULL, or one for each segment: its prefix; the segment is appended */
   int64_t R;
-  int32_t *row; /* [R] tokens whose output rows are needed */
-  int unread;   /* tokens of every sequence behind its last one in the batch: targets that need not
+  int32_t *row;        /* [R] tokens whose output rows are needed */
+  int64_t group_count; /* examples, in order; read only where directions are by example */
+  struct zf_group *group;
+  int unread; /* tokens of every sequence behind its last one in the batch: targets that need not
                  * run */
 };
 

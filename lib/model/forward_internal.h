@@ -30,6 +30,16 @@ struct zf_forward {
   int64_t R;                 /* of the last run */
 };
 
+/* A parameter in the form that the kernels take, with the noise of the pass; `noise` outlives it.
+ * Tables (embeddings, positions, the head) are [rows, C] in every family. */
+struct zf_weight zf_forward_matrix_noise(const struct zf_forward *forward, int32_t number,
+                                         struct zf_noise *noise);
+struct zf_weight zf_forward_table_noise(const struct zf_forward *forward, int32_t number,
+                                        struct zf_noise *noise);
+/* Writes a vector parameter, perturbed for each stream, to `out` and returns that; NULL when there
+ * is none. */
+const float *zf_forward_perturbed(const struct zf_forward *forward, int32_t number, float *out);
+
 /* Columns of `up` that exist at once in a pass that fuses products with their activation. */
 enum { ZF_UP_CHUNK = 512 };
 

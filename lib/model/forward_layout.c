@@ -2,6 +2,7 @@
  *
  *   X | H | P     residual stream, normed inputs        [rows, wx] [rows, wh] [rows, wp]
  *   Z             q|k|v, and gate|a chunk of the columns of up   [rows, wz]
+ *   U | V         an adapter's inner values; own inputs and outputs   [rows, wu] [rows, wv]
  *   vectors       norms and biases of the current operation, a copy for each stream
  *   attention     scores, for each thread
  *   kern          workspace of the drivers (packed tiles); converted rows of an operand
@@ -13,20 +14,13 @@
 #include "base/util.h"
 #include "model/forward_internal.h"
 
-/* 1 where the gated activation after operation i is the only reader of its product. */
-static int is_up(const struct zf_plan *plan, int64_t i) {
-  const struct zf_op *op = plan->op + i, *act = op + 1;
-  return i + 1 < plan->nop && op->kind == ZF_OP_LINEAR && act->kind == ZF_OP_ACT && act->gated &&
-         op->dst == act->src && op->dst_col == act->src_col + act->width && op->width == act->width;
-}
-
 /* A pass that keeps its values for a backward pass holds all columns of `up`. */
 static int in_chunks(const struct zf_limits *limits) {
   return !limits->keeps_values;
 }
 
 int zf_forward_fuses_up(const struct zf_plan *plan, int64_t i, const struct zf_limits *limits) {
-  return in_chunks(limits) && is_up(plan, i);
+  return in_chunks(limits) && plan->op[i].feeds_act;
 }
 
 int64_t zf_forward_z_width(const struct zf_model *model, const struct zf_limits *limits) {
@@ -35,7 +29,7 @@ int64_t zf_forward_z_width(const struct zf_model *model, const struct zf_limits 
   if (!in_chunks(limits)) return plan->width[ZF_REG_Z];
   for (int64_t i = 0; i < plan->nop; i++) {
     const struct zf_op *op = plan->op + i;
-    int64_t columns = is_up(plan, i) && op->width > ZF_UP_CHUNK ? ZF_UP_CHUNK : op->width;
+    int64_t columns = op->feeds_act && op->width > ZF_UP_CHUNK ? ZF_UP_CHUNK : op->width;
     if (op->kind == ZF_OP_LINEAR && op->dst == ZF_REG_Z)
       width = zf_max64(width, op->dst_col + columns);
   }
@@ -44,7 +38,7 @@ int64_t zf_forward_z_width(const struct zf_model *model, const struct zf_limits 
 
 /* Sizes of the parts of the arena: in floats; `work`, the drivers' workspace, and `cells` in bytes. */
 struct forward_layout {
-  int64_t xh, z, vec, scores, rope, head_rows;
+  int64_t xh, z, uv, vec, scores, rope, head_rows;
   size_t work, cells;
 };
 
@@ -76,6 +70,7 @@ static struct forward_layout lay_out(const struct zf_model *model, const struct 
   layout.xh = zf_max64(layout.xh, limits->ids * (limits->streams * embed_dim + limits->rows));
   layout.z = zf_max64(limits->tokens * zf_forward_z_width(model, limits),
                       limits->rows * (width[ZF_REG_F] + width[ZF_REG_G]));
+  layout.uv = zf_max64(limits->tokens, limits->rows) * (width[ZF_REG_U] + width[ZF_REG_V]);
   layout.vec = limits->streams * plan->vec;
   layout.scores = zf_attention_scratch(limits->length, model->config.head_dim) * zf_kern_nthreads();
   layout.rope = rope_floats(model, limits);
@@ -92,7 +87,7 @@ static struct forward_layout lay_out(const struct zf_model *model, const struct 
 int64_t zf_forward_bytes(const struct zf_model *model, const struct zf_limits *limits) {
   struct forward_layout layout = lay_out(model, limits);
   size_t bytes = zf_arena_cost((size_t)layout.xh * 4) + zf_arena_cost((size_t)layout.z * 4) +
-                 2 * zf_arena_cost((size_t)layout.vec * 4) +
+                 zf_arena_cost((size_t)layout.uv * 4) + 2 * zf_arena_cost((size_t)layout.vec * 4) +
                  zf_arena_cost((size_t)layout.scores * 4) + zf_arena_cost((size_t)layout.rope * 4) +
                  zf_arena_cost((size_t)layout.head_rows * 4) +
                  zf_arena_cost((size_t)zf_config_rot(&model->config) / 2 * sizeof(double)) +
@@ -132,6 +127,7 @@ int zf_forward_place(struct zf_forward *forward) {
   const int64_t *width = forward->model->plan.width;
   float *xh = zf_arena_array(&forward->arena, layout.xh, 4);
   float *z = zf_arena_array(&forward->arena, layout.z, 4);
+  float *uv = zf_arena_array(&forward->arena, layout.uv, 4);
   forward->vec_w = zf_arena_array(&forward->arena, layout.vec, 4);
   forward->vec_b = zf_arena_array(&forward->arena, layout.vec, 4);
   forward->scores = zf_arena_array(&forward->arena, layout.scores, 4);
@@ -143,9 +139,9 @@ int zf_forward_place(struct zf_forward *forward) {
   forward->seg = zf_arena_array(&forward->arena, forward->limits.segments, sizeof *forward->seg);
   forward->work = zf_arena_alloc(&forward->arena, layout.work);
   forward->cells = zf_arena_alloc(&forward->arena, layout.cells);
-  if (!xh || !z || !forward->vec_w || !forward->vec_b || !forward->scores || !forward->rope ||
-      !forward->head_rows || !forward->freq || !forward->table_rows || !forward->rope_rows ||
-      !forward->seg || !forward->work || !forward->cells)
+  if (!xh || !z || !uv || !forward->vec_w || !forward->vec_b || !forward->scores ||
+      !forward->rope || !forward->head_rows || !forward->freq || !forward->table_rows ||
+      !forward->rope_rows || !forward->seg || !forward->work || !forward->cells)
     return ZF_ENOMEM;
   forward->head = forward->arena_reg[ZF_REG_X] = xh;
   forward->arena_reg[ZF_REG_H] = xh + forward->limits.tokens * width[ZF_REG_X];
@@ -153,5 +149,8 @@ int zf_forward_place(struct zf_forward *forward) {
       forward->arena_reg[ZF_REG_H] + forward->limits.tokens * width[ZF_REG_H];
   forward->arena_reg[ZF_REG_Z] = forward->arena_reg[ZF_REG_F] = z;
   forward->arena_reg[ZF_REG_G] = z + forward->limits.rows * width[ZF_REG_F];
+  forward->arena_reg[ZF_REG_U] = uv;
+  forward->arena_reg[ZF_REG_V] =
+      uv + zf_max64(forward->limits.tokens, forward->limits.rows) * width[ZF_REG_U];
   return 0;
 }

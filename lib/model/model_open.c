@@ -260,6 +260,13 @@ static int place(struct zf_model *model, struct zf_param *param,
   return check_values(model, tensor, 0, tensor->count);
 }
 
+/* What the plan says of a parameter. */
+static void describe(struct zf_param *param, const struct zf_wanted_tensor *wanted) {
+  param->decayed = wanted->decayed;
+  param->transposed = wanted->transposed;
+  param->plus = wanted->plus;
+}
+
 /* Describes parameter `number`, which the file lacks. */
 static void new_param(struct zf_model *model, int64_t number, const struct zf_model_opts *opts,
                       size_t *copies) {
@@ -272,7 +279,7 @@ static void new_param(struct zf_model *model, int64_t number, const struct zf_mo
                              .id = (uint32_t)number};
   memcpy(param->shape, wanted->shape, sizeof wanted->shape);
   param->trained = matches(opts, param->name);
-  param->decayed = wanted->decayed;
+  describe(param, wanted);
   param->type = param->trained ? opts->trained : ZF_F32;
   *copies += zf_arena_cost(zf_dtype_bytes(param->type, param->count));
 }
@@ -296,7 +303,7 @@ static int make_params(struct zf_model *model, const struct zf_model_opts *opts)
                                .id = (uint32_t)i};
     memcpy(param->shape, wanted->shape, sizeof wanted->shape);
     param->trained = matches(opts, param->name);
-    param->decayed = wanted->decayed;
+    describe(param, wanted);
     param->type = held_type(param, tensor, opts, change_of(model, tensor->name));
     if (must_copy(model, param, tensor))
       copies += zf_arena_cost(zf_dtype_bytes(param->type, param->count));

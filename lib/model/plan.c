@@ -16,6 +16,7 @@ struct plan_builder {
   struct zf_plan *plan;
   const struct zf_config *config;
   int64_t layer, head;
+  int in_block;
   int failed;
 };
 
@@ -30,7 +31,8 @@ static struct zf_op *add_op(struct plan_builder *builder, enum zf_op_kind kind, 
   }
   builder->plan->op = ops;
   struct zf_op *op = &ops[builder->plan->nop++];
-  *op = (struct zf_op){.kind = kind, .src = src, .dst = dst, .weight = -1, .bias = -1, .layer = -1};
+  *op = (struct zf_op){.kind = kind, .src = src, .dst = dst, .weight = -1, .bias = -1};
+  op->layer = builder->in_block ? builder->layer : -1;
   return op;
 }
 
@@ -74,18 +76,19 @@ static int32_t add_bias(struct plan_builder *builder, const char *name, int64_t 
   return add_want(builder, bias, 1, length, 0);
 }
 
-static void linear(struct plan_builder *builder, const char *name, enum zf_reg src, int64_t inputs,
-                   enum zf_reg dst, int64_t dst_col, int64_t outputs, int bias, int accumulate) {
+static void linear(struct plan_builder *builder, enum zf_role role, const char *name,
+                   enum zf_reg src, int64_t inputs, enum zf_reg dst, int64_t dst_col,
+                   int64_t outputs, int bias, int accumulate) {
   int transposed = builder->config->family->transposed;
-  struct zf_op *op = add_op(builder, ZF_OP_LINEAR, src, dst), *last = op - 1;
-  op->reuse_input = !builder->failed && builder->plan->nop > 1 && last->kind == ZF_OP_LINEAR &&
-                    last->src == src && last->inputs == inputs && last->dst != src;
+  struct zf_op *op = add_op(builder, ZF_OP_LINEAR, src, dst);
+  op->role = role;
   op->inputs = inputs;
   op->width = outputs;
   op->dst_col = dst_col;
   op->accumulate = accumulate;
   op->weight =
       add_want(builder, name, 2, transposed ? inputs : outputs, transposed ? outputs : inputs);
+  if (!builder->failed) builder->plan->wanted[op->weight].transposed = transposed;
   if (bias) op->bias = add_bias(builder, name, outputs);
 }
 
@@ -142,11 +145,12 @@ static void scale(struct plan_builder *builder, enum zf_reg reg, double factor) 
 
 /* X += `name` applied to the first `inputs` columns of src.  The product goes to `temp` first where
  * it is normed (`post`) or scaled before the addition. */
-static void add_product(struct plan_builder *builder, const char *name, const char *post,
-                        enum zf_reg src, int64_t inputs, enum zf_reg temp, int bias) {
+static void add_product(struct plan_builder *builder, enum zf_role role, const char *name,
+                        const char *post, enum zf_reg src, int64_t inputs, enum zf_reg temp,
+                        int bias) {
   const struct zf_config *config = builder->config;
   int plain = !post && (config->added_scale == 0 || config->added_scale == 1);
-  linear(builder, name, src, inputs, plain ? ZF_REG_X : temp, 0, config->hidden, bias, plain);
+  linear(builder, role, name, src, inputs, plain ? ZF_REG_X : temp, 0, config->hidden, bias, plain);
   if (plain) return;
   if (post) norm(builder, post, temp, temp);
   scale(builder, temp, config->added_scale);
@@ -158,13 +162,17 @@ static void queries(struct plan_builder *builder, enum zf_reg in) {
   const struct zf_names *names = &config->family->names;
   int64_t qw = config->heads * config->head_dim, kw = config->kv_heads * config->head_dim;
   if (names->qkv) {
-    linear(builder, names->qkv, in, config->hidden, ZF_REG_Z, 0, qw + 2 * kw, config->qkv_bias, 0);
+    linear(builder, ZF_ROLE_QKV, names->qkv, in, config->hidden, ZF_REG_Z, 0, qw + 2 * kw,
+           config->qkv_bias, 0);
     if (config->family->qkv == ZF_QKV_HEADS)
       per_head(builder, ZF_OP_PERMUTE_HEADS, 0, config->heads, config->head_dim);
   } else {
-    linear(builder, names->query, in, config->hidden, ZF_REG_Z, 0, qw, config->qkv_bias, 0);
-    linear(builder, names->key, in, config->hidden, ZF_REG_Z, qw, kw, config->qkv_bias, 0);
-    linear(builder, names->value, in, config->hidden, ZF_REG_Z, qw + kw, kw, config->qkv_bias, 0);
+    linear(builder, ZF_ROLE_QUERY, names->query, in, config->hidden, ZF_REG_Z, 0, qw,
+           config->qkv_bias, 0);
+    linear(builder, ZF_ROLE_KEY, names->key, in, config->hidden, ZF_REG_Z, qw, kw, config->qkv_bias,
+           0);
+    linear(builder, ZF_ROLE_VALUE, names->value, in, config->hidden, ZF_REG_Z, qw + kw, kw,
+           config->qkv_bias, 0);
   }
 }
 
@@ -183,12 +191,13 @@ static void attention(struct plan_builder *builder, enum zf_reg in) {
     per_head(builder, ZF_OP_ROPE, 0, config->heads + config->kv_heads, config->head_dim)->rope =
         local && config->ropes == 2;
   struct zf_op *op = add_op(builder, ZF_OP_ATTENTION, ZF_REG_Z, ZF_REG_H);
-  op->layer = builder->layer;
+  op->role = ZF_ROLE_ATTENTION;
   op->scale = (float)(config->inverse_layer_scale ? config->scale / (double)(builder->layer + 1)
                                                   : config->scale);
   op->cap = (float)config->score_cap;
   op->window = local ? config->window : 0;
-  add_product(builder, names->output, names->post1, ZF_REG_H, qw, ZF_REG_Z, config->o_bias);
+  add_product(builder, ZF_ROLE_OUTPUT, names->output, names->post1, ZF_REG_H, qw, ZF_REG_Z,
+              config->o_bias);
 }
 
 static void mlp(struct plan_builder *builder, enum zf_reg in) {
@@ -196,20 +205,20 @@ static void mlp(struct plan_builder *builder, enum zf_reg in) {
   const struct zf_names *names = &config->family->names;
   int gated = config->family->gated;
   if (names->gate_up) {
-    linear(builder, names->gate_up, in, config->hidden, ZF_REG_Z, 0, 2 * config->ffn,
-           config->mlp_bias, 0);
+    linear(builder, ZF_ROLE_GATE_UP, names->gate_up, in, config->hidden, ZF_REG_Z, 0,
+           2 * config->ffn, config->mlp_bias, 0);
   } else {
     if (gated)
-      linear(builder, names->gate, in, config->hidden, ZF_REG_Z, 0, config->ffn, config->mlp_bias,
-             0);
-    linear(builder, names->up, in, config->hidden, ZF_REG_Z, gated ? config->ffn : 0, config->ffn,
-           config->mlp_bias, 0);
+      linear(builder, ZF_ROLE_GATE, names->gate, in, config->hidden, ZF_REG_Z, 0, config->ffn,
+             config->mlp_bias, 0);
+    linear(builder, ZF_ROLE_UP, names->up, in, config->hidden, ZF_REG_Z, gated ? config->ffn : 0,
+           config->ffn, config->mlp_bias, 0);
   }
   struct zf_op *op = add_op(builder, ZF_OP_ACT, ZF_REG_Z, ZF_REG_Z);
   op->width = config->ffn;
   op->gated = gated;
   op->act = config->act;
-  add_product(builder, names->down, names->post2, ZF_REG_Z, config->ffn, ZF_REG_H,
+  add_product(builder, ZF_ROLE_DOWN, names->down, names->post2, ZF_REG_Z, config->ffn, ZF_REG_H,
               config->mlp_bias);
 }
 
@@ -256,12 +265,13 @@ static void front(struct plan_builder *builder) {
   const struct zf_names *names = &config->family->names;
   int projected = config->embed_dim != config->hidden;
   struct zf_op *op = add_op(builder, ZF_OP_EMBED, ZF_REG_X, projected ? ZF_REG_H : ZF_REG_X);
+  op->role = ZF_ROLE_EMBED;
   op->width = config->embed_dim;
   op->weight = add_want(builder, names->embed, 2, config->vocab, config->embed_dim);
   builder->plan->head = op->weight;
   if (projected)
-    linear(builder, names->project_in, ZF_REG_H, config->embed_dim, ZF_REG_X, 0, config->hidden, 0,
-           0);
+    linear(builder, ZF_ROLE_NONE, names->project_in, ZF_REG_H, config->embed_dim, ZF_REG_X, 0,
+           config->hidden, 0, 0);
   scale(builder, ZF_REG_X, config->embed_scale);
   if (config->family->pos == ZF_POS_LEARNED)
     table(builder, ZF_OP_POSITION, names->pos, config->context + config->pos_offset,
@@ -279,7 +289,8 @@ static void mark_outside_prefix(struct plan_builder *builder, int64_t from) {
 /* dense, activation and norm of a masked model's or a classifier's head. */
 static void transform(struct plan_builder *builder, const struct zf_head_names *head, int bias) {
   const struct zf_config *config = builder->config;
-  linear(builder, head->dense, ZF_REG_F, config->hidden, ZF_REG_G, 0, config->embed_dim, bias, 0);
+  linear(builder, ZF_ROLE_NONE, head->dense, ZF_REG_F, config->hidden, ZF_REG_G, 0,
+         config->embed_dim, bias, 0);
   struct zf_op *op = add_op(builder, ZF_OP_ACT, ZF_REG_G, ZF_REG_G);
   op->width = config->embed_dim;
   op->act = config->tail_act;
@@ -295,8 +306,8 @@ static void tail(struct plan_builder *builder) {
   scale(builder, ZF_REG_F,
         config->classify || config->logit_divisor == 0 ? 0 : 1 / config->logit_divisor);
   if (config->embed_dim != config->hidden)
-    linear(builder, names->project_out, ZF_REG_F, config->hidden, ZF_REG_G, 0, config->embed_dim, 0,
-           0);
+    linear(builder, ZF_ROLE_NONE, names->project_out, ZF_REG_F, config->hidden, ZF_REG_G, 0,
+           config->embed_dim, 0, 0);
   int64_t from = builder->plan->wanted_count;
   builder->plan->head_bias = -1;
   if (config->headless) return;
@@ -325,9 +336,12 @@ int zf_plan_build(struct zf_plan *plan, const struct zf_config *config) {
   struct plan_builder builder = {.plan = plan, .config = config};
   plan->causal = !config->family->bidirectional;
   front(&builder);
+  builder.in_block = 1;
   for (builder.layer = 0; builder.layer < config->layers; builder.layer++) block(&builder);
+  builder.in_block = 0;
   tail(&builder);
   set_widths(plan, config);
+  zf_plan_finish(plan);
   if (!builder.failed) return 0;
   zf_plan_free(plan);
   return zf_error(ZF_ENOMEM, "out of memory for the plan of %lld layers",

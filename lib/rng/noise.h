@@ -45,6 +45,12 @@ struct zf_noise {
   int kind;       /* enum zf_noise_kind */
 };
 
+/* Gives `noise` the direction of example number `example` of a batch, 0..ZF_NOISE_EXAMPLES-1. */
+enum { ZF_NOISE_EXAMPLES = 8191 };
+static inline void zf_noise_example(struct zf_noise *noise, int64_t example) {
+  noise->use = (uint16_t)(noise->use | (example + 1) << 3);
+}
+
 /* z[0..count) = noise of elements first .. first+count.  This is the plain C reference; the fast
  * versions in kern/ give the same bits. */
 void zf_noise_ref(float *z, const struct zf_noise *noise, int64_t first, int64_t count);

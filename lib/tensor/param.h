@@ -9,6 +9,11 @@
 
 ZF_BEGIN_DECLS
 
+/* The list that a parameter came from.  Its noise ids count within that list: an adapter does not move
+ * the noise of the base's weights. */
+enum zf_origin { ZF_ORIGIN_BASE, ZF_ORIGIN_ADAPTER };
+enum { ZF_ADAPTER_FIRST_ID = 1 << 23 };
+
 struct zf_param {
   const char *name; /* as in the checkpoint; owned by whoever built the list */
   void *data;       /* count elements; written only when trained */
@@ -16,9 +21,13 @@ struct zf_param {
   int ndim;
   int64_t shape[4];
   int64_t count; /* product of shape */
-  uint32_t id;   /* the parameter's number in the noise counter: index in the list */
-  int trained;   /* perturbed and updated */
-  int decayed;   /* weight decay applies (not to biases and norms) */
+  uint32_t id;   /* the parameter's number in the noise counter: index in its origin's list, for an
+                  * adapter behind ZF_ADAPTER_FIRST_ID */
+  enum zf_origin origin;
+  int transposed; /* a matrix of a linear operation that is stored [in, out] */
+  float plus;     /* added to every element on reading (norms that multiply by 1 + w) */
+  int trained;    /* perturbed and updated */
+  int decayed;    /* weight decay applies (not to biases and norms) */
 };
 
 struct zf_params {
