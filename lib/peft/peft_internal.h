@@ -1,0 +1,78 @@
+/* Shared by the files of lib/peft: the table of the fields of a zf_peft_config, and the readers of
+ * the three formats. */
+#ifndef ZF_PEFT_PEFT_INTERNAL_H
+#define ZF_PEFT_PEFT_INTERNAL_H
+
+#include <stddef.h>
+
+#include "fmt/gguf.h"
+#include "peft/adapter_file.h"
+
+/* --- fields (peft_fields.c) --- */
+
+enum zf_peft_field_type {
+  ZF_PEFT_TEXT,     /* char * */
+  ZF_PEFT_INT,      /* int64_t */
+  ZF_PEFT_NUMBER,   /* double */
+  ZF_PEFT_BOOL,     /* int */
+  ZF_PEFT_NAMES,    /* struct zf_peft_names: a list or a string */
+  ZF_PEFT_INTS,     /* struct zf_peft_ints: a list or an integer */
+  ZF_PEFT_PATTERNS, /* struct zf_peft_patterns: an object of numbers */
+  ZF_PEFT_SWITCH,   /* char *: true, false, or a string */
+  ZF_PEFT_TOKEN_SET /* struct zf_peft_tokens: a list of integers, or an object of one such list */
+};
+
+struct zf_peft_field {
+  const char *key;
+  enum zf_peft_field_type type;
+  size_t offset;      /* in zf_peft_config */
+  unsigned kinds;     /* bit 1 << kind: the kinds that have the key */
+  double least, most; /* range of numbers; both 0: any */
+};
+extern const struct zf_peft_field zf_peft_fields[]; /* ends with a NULL key */
+
+/* The first field of this key that the kind has; NULL: none. */
+const struct zf_peft_field *zf_peft_field_find(const char *key, enum zf_peft_kind kind);
+
+/* Address of the field in a config. */
+static inline void *zf_peft_field_at(const struct zf_peft_field *field,
+                                     const struct zf_peft_config *config) {
+  return (char *)config + field->offset;
+}
+
+/* --- tensors (adapter_file.c) --- */
+
+int zf_adapter_file_new(struct zf_adapter_file **out, const char *path);
+
+/* Adds a tensor of a mapped file, converted to f32; `transposed`: [a,b] becomes [b,a].  ZF_EINVALID
+ * names the tensor where it has no such dtype, or not one or two dimensions. */
+int zf_adapter_file_take(struct zf_adapter_file *file, const char *module, const char *part,
+                         const struct zf_st_tensor *from, int transposed);
+
+/* ZF_EUSAGE where a LoRA format without this kind, these parts or options is to be written; `format`
+ * is its name. */
+int zf_adapter_file_only_lora(const struct zf_adapter_file *file, const char *format, int dora);
+
+/* 1 where the path's last name is one of an embedding. */
+int zf_adapter_is_embedding(const char *module);
+
+/* Writes an object of adapter_config.json to dir/name. */
+int zf_adapter_write_json(const char *dir, const char *name, const json_t *obj);
+
+/* Tensors [begin,end) of the safetensors file `path`, each with the name that `name_of` gives (the
+ * caller's to free; NULL: out of memory). */
+int zf_adapter_write_tensors(const struct zf_adapter_file *file, const char *path,
+                             char *(*name_of)(const struct zf_adapter_file *file,
+                                              const struct zf_adapter_tensor *tensor),
+                             const char *const *metadata, int64_t nmetadata);
+
+/* --- formats --- */
+
+int zf_adapter_read_peft(struct zf_adapter_file *file, const json_t *config, const struct zf_st *st,
+                         const char *config_name);
+int zf_adapter_read_mlx(struct zf_adapter_file *file, const json_t *config, const struct zf_st *st,
+                        const char *config_name);
+int zf_adapter_read_gguf(struct zf_adapter_file *file, const struct zf_gguf *gguf,
+                         const struct zf_model *base);
+
+#endif
