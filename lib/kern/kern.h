@@ -139,6 +139,12 @@ void zf_perturb_vec(float *out, int64_t ldo, const void *data, enum zf_dtype typ
 void zf_gather(float *y, int64_t ldy, const int32_t *ids, int64_t T, const struct zf_weight *weight,
                const struct zf_streams *streams, int accumulate);
 
+/* The same for a table that is stored transposed, W [C, rows] with `rows` values to a row: y[s*T+t, c] =
+ * (accumulate ? y : 0) + W[c, ids[t]]. */
+void zf_gather_columns(float *y, int64_t ldy, const int32_t *ids, int64_t T,
+                       const struct zf_weight *weight, const struct zf_streams *streams,
+                       int accumulate);
+
 /* y[r,:] = x[r,:] / sqrt(mean(x^2) + eps) * w[s][:]     RMSNorm (Zhang, Sennrich 2019)
  * y = (x - mean) / sqrt(var + eps) * w[s] + bias[s]     LayerNorm (Ba et al. 2016)
  * x [S*T, C], y [S*T, C] (may be x), w and bias [S][C] with row stride ldw (bias NULL: none; w NULL:

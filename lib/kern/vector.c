@@ -56,6 +56,22 @@ void zf_gather(float *y, int64_t ldy, const int32_t *ids, int64_t T, const struc
   for (int64_t t = 0; t < T; t++) gather_row(y, ldy, ids[t], t, T, weight, streams, accumulate);
 }
 
+void zf_gather_columns(float *y, int64_t ldy, const int32_t *ids, int64_t T,
+                       const struct zf_weight *weight, const struct zf_streams *streams,
+                       int accumulate) {
+  for (int64_t t = 0; t < T; t++)
+    for (int64_t c = 0; c < weight->in; c++) {
+      float values[ZF_MAXSTREAM];
+      int64_t element = c * weight->input_stride + ids[t];
+      perturb(values, 1, at(weight->data, weight->type, element), weight->type,
+              weight->first + element, 1, weight->noise, streams);
+      for (int stream = 0; stream < streams->count; stream++) {
+        float *out = y + zf_stream_row(streams, T, stream * T + t) * ldy + c;
+        *out = accumulate ? *out + values[stream] : values[stream];
+      }
+    }
+}
+
 void zf_noise_fill(float *z, const struct zf_noise *noise, int64_t first, int64_t count) {
   int team = zf_kern_team(count * ZF_NOISE_WORK);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)

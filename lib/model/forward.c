@@ -2,29 +2,11 @@
 #include "model/forward_internal.h"
 
 #include <assert.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/err.h"
-
-/* Fills `count` rows of rope table `which` from row `to` on: positions from, from + 1, ... of a
- * sequence of `length` tokens. */
-static void fill_rows(const struct zf_forward *forward, int index, int64_t to, int64_t from,
-                      int64_t count, int64_t length) {
-  const struct zf_rope_conf *rope = &forward->model->config.rope[index];
-  int64_t half = forward->rot / 2;
-  float *row =
-      forward->rope +
-      (index * zf_forward_rope_length(forward->model, &forward->limits) + to) * forward->rot;
-  zf_rope_freqs(forward->freq, forward->rot, rope, length);
-  for (int64_t position = from; position < from + count; position++, row += forward->rot)
-    for (int64_t i = 0; i < half; i++) {
-      row[i] = (float)(cos((double)position * forward->freq[i]) * rope->attention);
-      row[half + i] = (float)(sin((double)position * forward->freq[i]) * rope->attention);
-    }
-}
 
 static void bind_arena(struct zf_forward *forward) {
   memcpy(forward->reg, forward->arena_reg, sizeof forward->reg);
@@ -51,8 +33,7 @@ int zf_forward_new(struct zf_forward **out, const struct zf_model *model,
     zf_forward_free(forward);
     return rc;
   }
-  int ropes = forward->rot ? model->config.ropes : 0;
-  for (int i = 0; i < ropes; i++) fill_rows(forward, i, 0, 0, limits->length, 0);
+  zf_forward_fill_ropes(forward);
   *out = forward;
   return 0;
 }
@@ -180,7 +161,10 @@ static void run_norm(struct zf_forward *forward, const struct zf_op *op, int64_t
 
 /* The operand of a linear operation: its converted rows are those of the operation before where
  * that has the same input. */
-static void set_input(struct zf_forward *forward, const struct zf_op *op) {
+static void set_input(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
+  if (forward->watch)
+    forward->watch(forward->watch_ctx, op, forward->reg[op->src] + op->src_col,
+                   forward->ld[op->src], T * forward->perturb.streams.count);
   if (op->reuse_input) return;
   forward->input = zf_rows_of(forward->reg[op->src] + op->src_col, forward->ld[op->src], op->inputs,
                               forward->limits.compute, forward->cells);
@@ -190,9 +174,11 @@ static void run_linear(struct zf_forward *forward, const struct zf_op *op, int64
   struct zf_noise noise;
   struct zf_weight matrix = zf_forward_matrix_noise(forward, op->weight, &noise);
   const float *bias = zf_forward_perturbed(forward, op->bias, forward->vec_b);
+  matrix.in = op->inputs; /* an adapter may read a part of a larger matrix */
+  matrix.out = op->width;
   struct zf_rows thin = zf_rows_of(forward->reg[op->src] + op->src_col, forward->ld[op->src],
                                    op->inputs, ZF_COMPUTE_F32, NULL);
-  if (!op->adapter) set_input(forward, op);
+  if (!op->adapter) set_input(forward, op, T);
   zf_gemm(forward->reg[op->dst] + op->dst_col, forward->ld[op->dst],
           op->adapter ? &thin : &forward->input, T, &matrix, &forward->perturb.streams, bias,
           op->width, op->accumulate);
@@ -204,7 +190,7 @@ static void run_up(struct zf_forward *forward, const struct zf_op *op, int64_t T
   struct zf_weight matrix = zf_forward_matrix_noise(forward, op->weight, &noise);
   const float *bias = zf_forward_perturbed(forward, op->bias, forward->vec_b);
   int64_t ld = forward->ld[op->dst];
-  set_input(forward, op);
+  set_input(forward, op, T);
   float *gate = forward->reg[op->dst] + op[1].src_col, *up = forward->reg[op->dst] + op->dst_col;
   for (int64_t first = 0; first < op->width; first += ZF_UP_CHUNK) {
     int64_t count = op->width - first < ZF_UP_CHUNK ? op->width - first : ZF_UP_CHUNK;
@@ -240,6 +226,18 @@ static void run_table(struct zf_forward *forward, const struct zf_op *op,
             &forward->perturb.streams, 1);
 }
 
+/* `first`: number of the first token. */
+static void run_embed(struct zf_forward *forward, const struct zf_op *op,
+                      const struct zf_batch *batch, int64_t first, int64_t T) {
+  struct zf_noise noise;
+  int transposed = forward->model->params.param[op->weight].transposed;
+  struct zf_weight weight = transposed ? zf_forward_matrix_noise(forward, op->weight, &noise)
+                                       : zf_forward_table_noise(forward, op->weight, &noise);
+  (transposed ? zf_gather_columns : zf_gather)(forward->reg[op->dst], forward->ld[op->dst],
+                                               batch->id + first, T, &weight,
+                                               &forward->perturb.streams, 0);
+}
+
 static void run_columns(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
   const float *factor = zf_forward_perturbed(forward, op->weight, forward->vec_w),
               *shift = zf_forward_perturbed(forward, op->bias, forward->vec_b);
@@ -257,17 +255,14 @@ static void run_copy(struct zf_forward *forward, const struct zf_op *op, int64_t
 
 /* Runs an operation on T rows of every stream, from row `first` on. */
 static void run_rows(struct zf_forward *forward, const struct zf_op *op,
-                     const struct zf_batch *batch, int64_t T) {
-  struct zf_noise noise;
+                     const struct zf_batch *batch, int64_t first, int64_t T) {
   const struct zf_streams *streams = &forward->perturb.streams;
   float *src = forward->reg[op->src] + op->src_col;
   int64_t ld = forward->ld[op->src];
   switch (op->kind) {
-    case ZF_OP_EMBED: {
-      struct zf_weight weight = zf_forward_table_noise(forward, op->weight, &noise);
-      zf_gather(forward->reg[op->dst], forward->ld[op->dst], batch->id, T, &weight, streams, 0);
+    case ZF_OP_EMBED:
+      run_embed(forward, op, batch, first, T);
       break;
-    }
     case ZF_OP_POSITION:
     case ZF_OP_TYPE:
       run_table(forward, op, batch);
@@ -321,7 +316,7 @@ static void run_by_example(struct zf_forward *forward, const struct zf_op *op,
                            const struct zf_batch *batch, int64_t T, int in_body) {
   float *reg[ZF_REGS];
   struct zf_perturb *perturb = &forward->perturb;
-  assert(op->kind != ZF_OP_EMBED && op->kind != ZF_OP_POSITION && op->kind != ZF_OP_TYPE);
+  assert(op->kind != ZF_OP_POSITION && op->kind != ZF_OP_TYPE);
   memcpy(reg, forward->reg, sizeof reg);
   struct zf_noise shared = perturb->direction;
   perturb->streams.stride = T;
@@ -332,7 +327,7 @@ static void run_by_example(struct zf_forward *forward, const struct zf_op *op,
     if (!len) continue;
     zf_noise_example(&perturb->direction, perturb->first_example + i);
     for (int j = 0; j < ZF_REGS; j++) forward->reg[j] = reg[j] + start * forward->ld[j];
-    run_rows(forward, op, batch, len);
+    run_rows(forward, op, batch, start, len);
     perturb->direction = shared;
   }
   perturb->streams.stride = 0;
@@ -346,7 +341,7 @@ static void run_op(struct zf_forward *forward, const struct zf_op *op, const str
       (is_trained(forward, op->weight) || is_trained(forward, op->bias)))
     run_by_example(forward, op, batch, T, in_body);
   else
-    run_rows(forward, op, batch, T);
+    run_rows(forward, op, batch, 0, T);
 }
 
 /* F = the rows of X that the batch asks for. */
@@ -376,51 +371,20 @@ static int check_batch(const struct zf_forward *forward, const struct zf_batch *
   return 0;
 }
 
-int64_t zf_batch_length(const struct zf_batch *batch, int64_t index) {
-  const struct zf_segment *segment = &batch->segment[index];
-  int64_t longest = segment->prefix_len + segment->len;
-  if (batch->cache) {
-    const struct zf_cache *cache = batch->cache[index];
-    int64_t length = cache->len + segment->len;
-    return length > cache->full_len ? length : cache->full_len;
-  }
-  int64_t first = segment->prefix_len ? segment->prefix_start : segment->start;
-  for (int64_t i = 0; i < batch->segment_count; i++) {
-    const struct zf_segment *other = &batch->segment[i];
-    int64_t length = other->prefix_len + other->len;
-    if (other->prefix_len && other->prefix_start == first && length > longest) longest = length;
-  }
-  return longest + batch->unread;
-}
-
-/* Chooses each token's row of a rope table: that of its position; in sequences beyond the original
- * length a row behind those, filled for this pass. */
-static void place_rope_rows(struct zf_forward *forward, const struct zf_batch *batch) {
-  const struct zf_config *config = &forward->model->config;
-  memcpy(forward->rope_rows, batch->pos, sizeof *forward->rope_rows * (size_t)batch->T);
-  if (!forward->rot ||
-      zf_forward_rope_length(forward->model, &forward->limits) == forward->limits.length)
-    return;
-  for (int64_t i = 0; i < batch->segment_count; i++) {
-    const struct zf_segment *segment = &batch->segment[i];
-    int64_t length = zf_batch_length(batch, i), to = forward->limits.length + segment->start;
-    if (segment->len == 0 || (double)length <= config->rope[0].original) continue;
-    for (int j = 0; j < config->ropes; j++)
-      fill_rows(forward, j, to, batch->pos[segment->start], segment->len, length);
-    for (int64_t j = 0; j < segment->len; j++)
-      forward->rope_rows[segment->start + j] = (int32_t)(to + j);
-  }
-}
-
 static int begin(struct zf_forward *forward, const struct zf_batch *batch,
                  const struct zf_perturb *perturb) {
   int rc = check_batch(forward, batch, perturb->streams.count);
   if (rc) return rc;
   forward->perturb = *perturb;
   forward->R = batch->R;
-  place_rope_rows(forward, batch);
+  zf_forward_place_ropes(forward, batch);
   zf_kern_workspace(forward->work);
   return 0;
+}
+
+void zf_forward_watch_inputs(struct zf_forward *forward, zf_forward_watch watch, void *ctx) {
+  forward->watch = watch;
+  forward->watch_ctx = ctx;
 }
 
 int zf_forward_run(struct zf_forward *forward, const struct zf_batch *batch,

@@ -80,6 +80,12 @@ void zf_forward_free(struct zf_forward *forward);
 const struct zf_limits *zf_forward_limits(const struct zf_forward *forward);
 const struct zf_model *zf_forward_model(const struct zf_forward *forward);
 
+/* `watch` is called with the input of every product of the base before it runs: rows
+ * [streams*T, op->inputs], row stride ld.  NULL: nothing is called. */
+typedef void (*zf_forward_watch)(void *ctx, const struct zf_op *op, const float *x, int64_t ld,
+                                 int64_t rows);
+void zf_forward_watch_inputs(struct zf_forward *forward, zf_forward_watch watch, void *ctx);
+
 /* Runs the plan.  ZF_EUSAGE: an id or a position is out of range.  A batch within the limits is the
  * caller's duty (assert).  The output rows stay inside `forward` until the next run. */
 int zf_forward_run(struct zf_forward *forward, const struct zf_batch *batch,

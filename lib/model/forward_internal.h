@@ -28,6 +28,8 @@ struct zf_forward {
   int threads;               /* the most threads that scratch and workspace are made for */
   struct zf_perturb perturb; /* of the last run */
   int64_t R;                 /* of the last run */
+  zf_forward_watch watch;
+  void *watch_ctx;
 };
 
 /* A parameter in the form that the kernels take, with the noise of the pass; `noise` outlives it.
@@ -54,6 +56,12 @@ int64_t zf_forward_z_width(const struct zf_model *model, const struct zf_limits 
  * length, a row for each token of a pass.  A sequence may be one token longer than the part of it
  * that runs. */
 int64_t zf_forward_rope_length(const struct zf_model *model, const struct zf_limits *limits);
+
+/* Fills the rows of all positions (forward_rope.c). */
+void zf_forward_fill_ropes(struct zf_forward *forward);
+/* Chooses each token's row of a rope table: that of its position; in sequences beyond the original
+ * length a row behind those, filled for this pass. */
+void zf_forward_place_ropes(struct zf_forward *forward, const struct zf_batch *batch);
 
 /* Reserves the parts of the arena.  ZF_ENOMEM. */
 int zf_forward_place(struct zf_forward *forward);

@@ -19,7 +19,7 @@ ZF_BEGIN_DECLS
 struct zf_model {
   struct zf_config config;
   struct zf_plan plan;
-  struct zf_params params;     /* one for each plan.want, in order */
+  struct zf_params params;     /* one for each plan.wanted, in order; then those of adapters */
   char *dir;                   /* of the checkpoint */
   char *config_text;           /* contents of config.json; NULL: a GGUF file */
   struct zf_sidecars sidecars; /* tokenizer and other files of the checkpoint */
@@ -35,8 +35,16 @@ struct zf_model {
   int64_t ignored;           /* tensors of the file that the plan does not use and a save does not
                               * carry over, without constants and duplicates */
   const char *first_ignored; /* name of the first of them */
+  struct zf_owned *owned;    /* freed with the model */
   int untied_head;           /* config.json ties the head to the embedding, but the file's head
                               * differs and is used */
+};
+
+/* Something that lives as long as the model. */
+struct zf_owned {
+  void *data;
+  void (*free)(void *data);
+  struct zf_owned *next;
 };
 
 struct zf_model_opts {
@@ -68,7 +76,21 @@ void zf_model_notes(const struct zf_model *model, struct zf_buf *buf);
 int zf_model_trainable(const char *dir);
 void zf_model_free(struct zf_model *model); /* takes NULL */
 
-/* Identity of the weights before training: hash of all values, in hexadecimal with its 0. */
+/* Appends a parameter that is not of the base.  *number: its index.  The plan's operations may name it.
+ * ZF_ENOMEM. */
+int zf_model_add_param(struct zf_model *model, const struct zf_param *param, int32_t *number);
+
+/* Hands `data` to the model, which calls free_data(data) when it is freed; after a failure, ZF_ENOMEM,
+ * it has done so already. */
+int zf_model_own(struct zf_model *model, void *data, void (*free_data)(void *data));
+
+/* 1 where an adapter's parameters are attached. */
+int zf_model_has_adapter(const struct zf_model *model);
+
+/* Identity of the base's weights: hash of all values, in hexadecimal with its 0. */
+int zf_model_base_hash(const struct zf_model *model, char hex[33]);
+/* Identity of what a run changes: with an adapter, the hash of the adapter's values; else that of all
+ * weights. */
 int zf_model_hash(const struct zf_model *model, char hex[33]);
 
 /* Writes a full model directory: model.safetensors with `nmetadata` pairs of metadata, config.json

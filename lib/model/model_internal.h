@@ -22,6 +22,8 @@ int zf_model_missing(const struct zf_model *model, const struct zf_wanted_tensor
  * result: one of an adapter, or any of a GGUF file (llama.cpp refuses it as well). */
 int zf_model_check_unused(struct zf_model *model);
 
+void zf_model_free_owned(struct zf_model *model);
+
 /* --- a new head (new_head.c) --- */
 
 /* 1 where the wanted tensor may be created: the options ask for a head of labels, and it belongs to

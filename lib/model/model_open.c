@@ -367,7 +367,7 @@ static void read_tensor(struct zf_param *param, const struct zf_st *st,
 }
 
 void zf_model_reset(struct zf_model *model) {
-  for (int64_t i = 0; i < model->params.count; i++) {
+  for (int64_t i = 0; i < model->plan.wanted_count; i++) {
     struct zf_param *param = &model->params.param[i];
     if (!param->trained) continue;
     if (model->from[i])
@@ -450,6 +450,7 @@ fail:
 
 void zf_model_free(struct zf_model *model) {
   if (!model) return;
+  zf_model_free_owned(model);
   free(model->params.param);
   free((void *)model->from);
   if (model->param_names)
@@ -462,8 +463,4 @@ void zf_model_free(struct zf_model *model) {
   free(model->config_text);
   free(model->dir);
   free(model);
-}
-
-int zf_model_hash(const struct zf_model *model, char hex[33]) {
-  return zf_params_hash(&model->params, hex);
 }

@@ -114,9 +114,8 @@ void zf_plan_finish(struct zf_plan *plan) {
   for (int64_t i = 0; i < plan->nop; i++) {
     struct zf_op *op = &plan->op[i];
     if (i == plan->body) last = -1;
-    plan->width[op->dst] =
-        op->dst >= ZF_REG_U ? zf_max64(plan->width[op->dst], columns_written(op))
-                            : plan->width[op->dst];
+    plan->width[op->dst] = op->dst >= ZF_REG_U ? zf_max64(plan->width[op->dst], columns_written(op))
+                                               : plan->width[op->dst];
     if (op->kind != ZF_OP_LINEAR) continue;
     op->feeds_act = feeds_act(plan, i);
     if (op->adapter) continue;

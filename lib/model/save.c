@@ -139,7 +139,8 @@ static void declare(struct zf_st_out *out, const char *name, enum zf_dtype type,
 static int64_t list_tensors(struct zf_st_out *out, struct saved_tensor *from,
                             const struct zf_model *model, int dtype, int trained_only) {
   int64_t count = 0;
-  for (int64_t i = 0; i < model->params.count; i++) {
+  int64_t params = trained_only ? model->params.count : model->plan.wanted_count;
+  for (int64_t i = 0; i < params; i++) {
     const struct zf_param *param = &model->params.param[i];
     if (trained_only && !param->trained) continue;
     declare(&out[count], param->name,
@@ -187,7 +188,7 @@ static const char *torch_dtype(const struct zf_model *model, int dtype) {
       [ZF_F32] = "float32", [ZF_F16] = "float16", [ZF_BF16] = "bfloat16"};
   if (dtype >= 0) return name[dtype];
   enum zf_dtype type = zf_dtype_saved(model->params.param[0].type);
-  for (int64_t i = 1; i < model->params.count; i++)
+  for (int64_t i = 1; i < model->plan.wanted_count; i++)
     if (zf_dtype_saved(model->params.param[i].type) != type) return name[ZF_F32];
   return name[type];
 }

@@ -75,7 +75,7 @@ int zf_model_check_unused(struct zf_model *model) {
   unsigned char *used = calloc((size_t)model->st->count + 1, 1);
   if (!used)
     return zf_error(ZF_ENOMEM, "out of memory for %lld tensors", (long long)model->st->count);
-  for (int64_t i = 0; i < model->params.count; i++)
+  for (int64_t i = 0; i < model->plan.wanted_count; i++)
     if (model->from[i]) used[model->from[i] - model->st->tensor] = 1;
   int rc = 0;
   for (int64_t i = 0; i < model->st->count; i++) {

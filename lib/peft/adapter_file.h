@@ -75,6 +75,11 @@ int zf_adapter_file_check(struct zf_adapter_file *file);
 const struct zf_adapter_tensor *zf_adapter_file_find(const struct zf_adapter_file *file,
                                                      const char *module, const char *part);
 
+/* PEFT's name of a tensor of the file; the caller frees it.  NULL: out of memory, or the kind has no such
+ * part. */
+char *zf_adapter_tensor_key(const struct zf_adapter_file *file,
+                            const struct zf_adapter_tensor *tensor);
+
 /* The writers take files that zf_adapter_file_check accepts: it has sorted them.
  *
  * Writes adapter_model.safetensors (f32) with `nmetadata` pairs of metadata, adapter_config.json and

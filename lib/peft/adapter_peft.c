@@ -163,7 +163,8 @@ static const char *base_ending(const struct zf_adapter_file *file,
   return is_bias ? ".bias" : ".weight";
 }
 
-static char *peft_key(const struct zf_adapter_file *file, const struct zf_adapter_tensor *tensor) {
+char *zf_adapter_tensor_key(const struct zf_adapter_file *file,
+                            const struct zf_adapter_tensor *tensor) {
   for (size_t i = 0; i < sizeof wholes / sizeof *wholes; i++)
     if (!*tensor->module && !strcmp(tensor->part, wholes[i].part)) return zf_strdup(wholes[i].key);
   if (!strcmp(tensor->part, "weight") || !strcmp(tensor->part, "bias"))
@@ -205,7 +206,7 @@ int zf_adapter_file_write_peft(const struct zf_adapter_file *file, const char *d
                                const char *const *metadata, int64_t nmetadata) {
   char *path = zf_path_join(dir, "adapter_model.safetensors");
   int rc = path ? zf_mkdirs(dir) : ZF_ENOMEM;
-  if (!rc) rc = zf_adapter_write_tensors(file, path, peft_key, metadata, nmetadata);
+  if (!rc) rc = zf_adapter_write_tensors(file, path, zf_adapter_tensor_key, metadata, nmetadata);
   if (!rc) rc = write_config(file, dir);
   if (!rc) rc = write_readme(file, dir);
   free(path);

@@ -80,6 +80,44 @@ const struct zf_conf_key zf_train_keys[] = {
     {"add_eos", ZF_CONF_ENUM, "auto", "end completions and texts with EOS; auto: if there is one",
      .choices = "auto|true|false"},
 
+    {"adapter", ZF_CONF_STR, NULL,
+     "train an adapter over the frozen base: lora, ia3, vera, ln, bitfit; or the path of one: to "
+     "go on "
+     "training, or to apply in scores; unset: the weights that 'trainable' names",
+     .path = ZF_CONF_INPUT,
+     .also = "peft|peft_method|finetuning_type|fine_tune_type|training_type"},
+    {"lora_r", ZF_CONF_INT, NULL, "rank of LoRA and VeRA (8)", .min = 1, .max = 65536,
+     .also = "lora_rank|rank"},
+    {"lora_alpha", ZF_CONF_NUM, NULL, "LoRA is scaled by lora_alpha / lora_r (twice lora_r)",
+     .min = 1e-9, .max = 1e9},
+    {"use_rslora", ZF_CONF_BOOL, NULL, "scale LoRA by lora_alpha / sqrt(lora_r)"},
+    {"lora_target_modules", ZF_CONF_STRS, NULL,
+     "modules that the adapter changes: names, all-linear, or one regular expression over whole "
+     "paths; "
+     "unset: those of queries and values (ia3: keys, values, down; ln: all norms)",
+     .also = "target_modules|lora_target|lora_modules|lora_keys|lora_layers"},
+    {"layers_to_transform", ZF_CONF_STRS, NULL,
+     "numbers of the layers that it changes; unset: all"},
+    {"rank_pattern", ZF_CONF_STRS, NULL, "list of PATTERN=RANK: ranks of some modules"},
+    {"alpha_pattern", ZF_CONF_STRS, NULL, "list of PATTERN=ALPHA: alphas of some modules"},
+    {"init_lora_weights", ZF_CONF_ENUM, NULL,
+     "LoRA's A: kaiming; gaussian; orthonormal rows; eva: principal components of the module's "
+     "inputs, by "
+     "forward passes over training examples, ranks shared out by explained variance (kaiming)",
+     .choices = ZF_LORA_INITS},
+    {"eva_batches", ZF_CONF_INT, NULL, "batches that eva reads (4)", .min = 1, .max = 1 << 20},
+    {"lora_train", ZF_CONF_ENUM, NULL,
+     "parts of LoRA that train: b alone, or a and b (b for method mezo, ab for backpropagation)",
+     .choices = "b|ab"},
+    {"zo_directions", ZF_CONF_ENUM, NULL,
+     "one direction for the batch, or one for every example of it, with a projected gradient each "
+     "(batch); example needs an adapter",
+     .choices = "batch|example"},
+    {"zo_optimizer", ZF_CONF_ENUM, NULL,
+     "the update by the estimate: sgd, or adam with its state in memory (sgd); adam needs an "
+     "adapter",
+     .choices = "sgd|adam"},
+
     {"method", ZF_CONF_ENUM, "mezo",
      "source of gradients: two forward passes (mezo), or backpropagation",
      .choices = ZF_METHOD_WORDS, .also = "optim|optimizer|trainer"},
@@ -269,7 +307,8 @@ int zf_settings_fill_step(struct zf_settings *settings, const struct zf_conf *co
   settings->threads = (int)zf_conf_int(conf, "threads", 0);
   settings->memory_limit = zf_conf_bytes(conf, "memory_limit", 0);
   settings->sequence_len = zf_conf_int(conf, "sequence_len", 0);
-  return fill_optimizer(settings, conf);
+  int rc = fill_optimizer(settings, conf);
+  return rc ? rc : zf_settings_fill_adapter(settings, conf);
 }
 
 int zf_settings_fill(struct zf_settings *settings, const struct zf_conf *conf) {
@@ -295,6 +334,7 @@ void zf_settings_free(struct zf_settings *settings) {
   free_files(settings->train, settings->ntrain);
   free_files(settings->val, settings->nval);
   free_files(settings->test, settings->ntest);
+  zf_peft_config_free(&settings->adapter.config);
   zf_chat_free(settings->chat);
   free(settings->own_template);
   free(settings->own_dir);

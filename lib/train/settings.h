@@ -4,6 +4,7 @@
 
 #include "base/cplusplus.h"
 #include "conf/conf.h"
+#include "peft/adapter.h"
 #include "task/dataset.h"
 #include "train/method.h"
 #include "zo/zo.h"
@@ -30,6 +31,20 @@ struct zf_first_order {
   int checkpoint;           /* layers run again in the backward pass: their values are not kept */
 };
 
+/* Settings of an adapter over the frozen base. */
+struct zf_adapter_settings {
+  const char *word; /* the setting; NULL: none, the base's weights are trained */
+  int kind;         /* enum zf_peft_kind of a new one; -1: none, or `word` is the path of one */
+  int bitfit;       /* biases alone: a LoRA of rank 1 that stays 0, with bias "all" */
+  struct zf_peft_config config; /* of a new one */
+  enum zf_adapter_train train;
+  int init;            /* position in the choices of init_lora_weights */
+  int eva;             /* A from principal components of inputs */
+  int64_t eva_batches; /* that they are computed from */
+  int by_example;      /* a direction for every example */
+  int adam;
+};
+
 struct zf_settings {
   const char *base_model, *output_dir, *data_dir;
   int dtype, save_dtype; /* enum zf_dtype, or -1: auto */
@@ -52,6 +67,7 @@ struct zf_settings {
   int64_t sequence_len; /* 0: the model's context */
   int add_eos;          /* 1, 0, or -1: where the tokenizer has one */
 
+  struct zf_adapter_settings adapter;
   enum zf_method method;
   struct zf_zo zo;
   struct zf_first_order first;

@@ -7,6 +7,11 @@
 /* Keys of an entry of datasets, val_datasets, test_datasets. */
 extern const struct zf_conf_key zf_data_keys[];
 
+#define ZF_LORA_INITS "kaiming|gaussian|orthonormal|eva"
+
+/* Fills the settings of the adapter; the method is known. */
+int zf_settings_fill_adapter(struct zf_settings *settings, const struct zf_conf *conf);
+
 /* The position of a key's value in the choices "a|b|c"; -1: it is none of them. */
 int zf_settings_choice(const struct zf_conf *conf, const char *key, const char *words);
 

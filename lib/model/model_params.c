@@ -1,0 +1,57 @@
+/* The list of a model's parameters, base and adapters, and their identity. */
+#include <stdlib.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/util.h"
+#include "model/model_internal.h"
+
+int zf_model_add_param(struct zf_model *model, const struct zf_param *param, int32_t *number) {
+  struct zf_params *params = &model->params;
+  struct zf_param *grown =
+      realloc(params->param, (size_t)(params->count + 1) * sizeof *params->param);
+  if (!grown)
+    return zf_error(ZF_ENOMEM, "out of memory for parameter '%s'", param->name);
+  params->param = grown;
+  params->param[params->count] = *param;
+  *number = (int32_t)params->count++;
+  if (param->ndim == 1) model->plan.vec = zf_max64(model->plan.vec, param->count);
+  return 0;
+}
+
+int zf_model_own(struct zf_model *model, void *data, void (*free_data)(void *data)) {
+  struct zf_owned *owned = zf_calloc(1, sizeof *owned);
+  if (!owned) {
+    free_data(data);
+    return ZF_ENOMEM;
+  }
+  *owned = (struct zf_owned){data, free_data, model->owned};
+  model->owned = owned;
+  return 0;
+}
+
+void zf_model_free_owned(struct zf_model *model) {
+  struct zf_owned *owned = model->owned;
+  while (owned) {
+    struct zf_owned *next = owned->next;
+    owned->free(owned->data);
+    free(owned);
+    owned = next;
+  }
+}
+
+int zf_model_has_adapter(const struct zf_model *model) {
+  return model->params.count > model->plan.wanted_count;
+}
+
+int zf_model_base_hash(const struct zf_model *model, char hex[33]) {
+  struct zf_params base = {model->params.param, model->plan.wanted_count};
+  return zf_params_hash(&base, hex);
+}
+
+int zf_model_hash(const struct zf_model *model, char hex[33]) {
+  int64_t base = model->plan.wanted_count;
+  struct zf_params added = {model->params.param + base, model->params.count - base};
+  return zf_model_has_adapter(model) ? zf_params_hash(&added, hex)
+                                     : zf_model_base_hash(model, hex);
+}

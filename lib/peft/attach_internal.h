@@ -1,0 +1,45 @@
+/* Shared by the files that attach the parts of an adapter: attach.c has the table. */
+#ifndef ZF_PEFT_ATTACH_INTERNAL_H
+#define ZF_PEFT_ATTACH_INTERNAL_H
+
+#include "peft/adapter.h"
+
+/* An adapter while it is attached. */
+struct attachment {
+  struct zf_model *model;
+  struct zf_adapter_file *file;
+  double weight; /* of the adapter's contribution */
+  enum zf_adapter_train train;
+  int64_t first, end; /* tensors of the present module */
+  int64_t wanted;     /* number of the module's weight; -1: none */
+  int32_t shared[2];  /* parameters vera_A and vera_B; -1: not there */
+};
+
+/* The module's tensor that is this part; NULL: none. */
+const struct zf_adapter_tensor *zf_attach_part(const struct attachment *attachment,
+                                               const char *part);
+
+/* Adds a parameter whose data are the tensor's.  Pointers to parameters of the model move. */
+int zf_attach_param(struct attachment *attachment, const struct zf_adapter_tensor *tensor,
+                    int trained, int32_t *number);
+
+/* ZF_EINVALID: the tensor does not have the shape [rows, columns]. */
+int zf_attach_shape_error(const struct attachment *attachment,
+                          const struct zf_adapter_tensor *tensor, int64_t rows, int64_t columns);
+
+/* Number of the operation that reads the module's weight, -1: none. */
+int64_t zf_attach_op(const struct attachment *attachment);
+
+/* An operation of an adapter, in the layer of `beside`, without parameters. */
+struct zf_op zf_attach_new_op(enum zf_op_kind kind, enum zf_reg src, enum zf_reg dst, int64_t width,
+                              const struct zf_op *beside);
+
+/* --- rows of the table --- */
+
+int zf_attach_lora(struct attachment *attachment, const struct zf_adapter_tensor *tensor);
+int zf_attach_embedding(struct attachment *attachment, const struct zf_adapter_tensor *tensor);
+int zf_attach_ia3(struct attachment *attachment, const struct zf_adapter_tensor *tensor);
+int zf_attach_vera(struct attachment *attachment, const struct zf_adapter_tensor *tensor);
+int zf_attach_shared(struct attachment *attachment, const struct zf_adapter_tensor *tensor);
+
+#endif

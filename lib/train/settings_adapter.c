@@ -1,0 +1,131 @@
+/* The settings of an adapter. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "train/settings_internal.h"
+
+
+/* Keys that only an adapter reads. */
+static const char *const keys[] = {"lora_r", "lora_alpha", "use_rslora", "lora_target_modules", "layers_to_transform", "rank_pattern", "alpha_pattern", "init_lora_weights", "eva_batches", "lora_train", "zo_directions", "zo_optimizer"};
+
+static const char *const inits[] = {"true", "gaussian", "orthogonal", "eva"};
+
+static int duplicate(char **to, const char *text) {
+  *to = zf_strdup(text);
+  return *to ? 0 : ZF_ENOMEM;
+}
+
+/* A name of a module holds none of these. */
+static int is_pattern(const char *text) {
+  return !strcmp(text, "all-linear") || strpbrk(text, "*+?[](){}|^$\\") != NULL;
+}
+
+static int fill_targets(struct zf_peft_config *config, const struct zf_conf *conf) {
+  const char *const *names;
+  int64_t count = zf_conf_strs(conf, "lora_target_modules", &names);
+  for (int64_t i = 0; i < count; i++)
+    if (is_pattern(names[i]) && count > 1)
+      return zf_conf_error(conf, "lora_target_modules",
+                           "'%s' is a regular expression or all-linear, which stands alone: expected "
+                           "names, or one of these",
+                           names[i]);
+  if (!count) return 0;
+  return is_pattern(names[0]) ? zf_peft_names_set(&config->target, NULL, 0, names[0])
+                              : zf_peft_names_set(&config->target, names, count, NULL);
+}
+
+static int fill_layers(struct zf_peft_config *config, const struct zf_conf *conf) {
+  const char *const *words;
+  int64_t count = zf_conf_strs(conf, "layers_to_transform", &words);
+  if (!count) return 0;
+  if (!(config->layer.value = zf_calloc(count, sizeof *config->layer.value))) return ZF_ENOMEM;
+  for (int64_t i = 0; i < count; i++) {
+    char *end;
+    config->layer.value[i] = strtoll(words[i], &end, 10);
+    if (*end || end == words[i] || config->layer.value[i] < 0)
+      return zf_conf_error(conf, "layers_to_transform", "expected numbers of layers, found '%s'",
+                           words[i]);
+  }
+  config->layer.count = count;
+  return 0;
+}
+
+/* PATTERN=VALUE */
+static int fill_patterns(struct zf_peft_patterns *patterns, const struct zf_conf *conf,
+                         const char *key) {
+  const char *const *words;
+  int64_t count = zf_conf_strs(conf, key, &words);
+  if (!count) return 0;
+  if (!(patterns->pattern = zf_calloc(count, sizeof *patterns->pattern))) return ZF_ENOMEM;
+  for (int64_t i = 0; i < count; i++) {
+    const char *equals = strrchr(words[i], '=');
+    char *end = NULL;
+    double value = equals ? strtod(equals + 1, &end) : 0;
+    if (!equals || *end || !(value > 0))
+      return zf_conf_error(conf, key, "expected PATTERN=NUMBER, found '%s'", words[i]);
+    patterns->pattern[i].value = value;
+    patterns->pattern[i].pattern = zf_strndup(words[i], (size_t)(equals - words[i]));
+    if (!patterns->pattern[i].pattern) return ZF_ENOMEM;
+    patterns->count = i + 1;
+  }
+  return 0;
+}
+
+static int fill_config(struct zf_adapter_settings *adapter, const struct zf_conf *conf) {
+  struct zf_peft_config *config = &adapter->config;
+  int rc = zf_peft_config_init(config, (enum zf_peft_kind)adapter->kind);
+  if (rc) return rc;
+  config->r = zf_conf_int(conf, "lora_r", 8);
+  config->alpha = zf_conf_num(conf, "lora_alpha", 2 * (double)config->r);
+  config->rslora = zf_conf_bool(conf, "use_rslora");
+  free(config->init);
+  config->init = NULL;
+  free(config->base_model);
+  if ((rc = duplicate(&config->init, inits[adapter->eva ? 3 : adapter->init]))) return rc;
+  if ((rc = duplicate(&config->base_model, zf_conf_str(conf, "base_model")))) return rc;
+  if ((rc = fill_targets(config, conf))) return rc;
+  if ((rc = fill_layers(config, conf))) return rc;
+  if ((rc = fill_patterns(&config->rank_by, conf, "rank_pattern"))) return rc;
+  return fill_patterns(&config->alpha_by, conf, "alpha_pattern");
+}
+
+/* The kind that the word names; -1: it is a path. */
+static int kind_of(const char *word) {
+  for (int i = 0; i < ZF_PEFT_KINDS; i++)
+    if (!strcmp(word, zf_peft_kinds[i].name)) return i;
+  return -1;
+}
+
+static int check_needed(const struct zf_conf *conf) {
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+    if (zf_conf_has(conf, keys[i]))
+      return zf_conf_error(conf, keys[i], "'%s' has no effect without 'adapter'", keys[i]);
+  return 0;
+}
+
+int zf_settings_fill_adapter(struct zf_settings *settings, const struct zf_conf *conf) {
+  struct zf_adapter_settings *adapter = &settings->adapter;
+  const char *word = zf_conf_str(conf, "adapter");
+  adapter->kind = -1;
+  if (word && !strcmp(word, "none")) word = NULL;
+  if (!word) return check_needed(conf);
+  adapter->word = word;
+  adapter->bitfit = !strcmp(word, "bitfit");
+  adapter->kind = adapter->bitfit ? ZF_PEFT_LORA : kind_of(word);
+  adapter->init = zf_conf_has(conf, "init_lora_weights")
+                      ? zf_settings_choice(conf, "init_lora_weights", ZF_LORA_INITS)
+                      : 0;
+  adapter->eva = adapter->init == 3;
+  adapter->eva_batches = zf_conf_int(conf, "eva_batches", 4);
+  int all = zf_conf_has(conf, "lora_train") ? zf_settings_choice(conf, "lora_train", "b|ab")
+                                            : settings->method != ZF_METHOD_MEZO;
+  adapter->train = all ? ZF_TRAIN_ALL : ZF_TRAIN_B;
+  adapter->by_example = zf_conf_has(conf, "zo_directions") &&
+                        zf_settings_choice(conf, "zo_directions", "batch|example") == 1;
+  adapter->adam = zf_conf_has(conf, "zo_optimizer") &&
+                  zf_settings_choice(conf, "zo_optimizer", "sgd|adam") == 1;
+  return adapter->kind < 0 ? 0 : fill_config(adapter, conf);
+}
