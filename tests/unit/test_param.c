@@ -94,7 +94,7 @@ START_TEST(test_state) {
   ck_ok(zf_params_hash(&t.ps, again));
   ck_assert_str_eq(again, bare);
   t.p[1].trained = 1;
-  ck_fails(zf_params_add_state(&t.ps), ZF_EUSAGE, "'b' is held in F16");
+  ck_fails(zf_params_add_state(&t.ps), ZF_EUSAGE, "'b' is held in f16");
 }
 END_TEST
 
