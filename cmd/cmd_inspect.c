@@ -232,6 +232,7 @@ static int inspect_log(const char *path) {
   struct zf_log_head head;
   struct zf_log_rec step = {0};
   struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
+  struct zf_zo_estimate estimate = {probe, NULL};
   char text[64];
   int64_t steps = 0, marks = 0;
   int has_next = 1, rc = zf_log_open(&reader, path, &head);
@@ -242,6 +243,8 @@ static int inspect_log(const char *path) {
   snprintf(text, sizeof text, "%g", head.zo.eps);
   put_text(&out, "eps", text);
   put_count(&out, "probes", head.zo.probes);
+  if (head.zo.examples) put_count(&out, "examples", head.zo.examples);
+  if (head.zo.rule == ZF_RULE_ADAM) put_text(&out, "rule", "adam");
   put_text(&out, "kernels", head.kernels);
   put_text(&out, "base_hash", head.base);
   put_text(&out, "data_hash", head.data);
@@ -249,8 +252,8 @@ static int inspect_log(const char *path) {
   put_text(&out, "config_hash", head.config);
   put_text(&out, "trainable", head.globs);
   put_text(&out, "trained_as", zf_dtype_info((enum zf_dtype)head.trained)->name);
-  put_count(&out, "record_bytes", zf_log_record_size(head.zo.probes));
-  while (!(rc = zf_log_next(reader, &step, probe, &has_next)) && has_next) {
+  put_count(&out, "record_bytes", zf_log_record_size(&head.zo));
+  while (!(rc = zf_log_next(reader, &step, &estimate, &has_next)) && has_next) {
     if (step.kind == ZF_LOG_MARK) {
       marks++;
       if (all && !zc_common.json) printf("%8u  weights %s\n", step.step, step.hash);

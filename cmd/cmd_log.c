@@ -24,25 +24,51 @@ static double loss_of(const struct zf_history *history, int64_t step) {
 
 /* --- show --- */
 
+/* The g's of a probe's examples, where they have directions of their own. */
+static void show_examples(const struct zf_history *history, int64_t step, int probe) {
+  int64_t examples = history->head.zo.examples;
+  struct zf_zo_estimate estimate = zf_history_estimate(history, step + 1);
+  if (!examples) return;
+  printf(", \"examples\": [");
+  for (int64_t i = 0; i < examples; i++)
+    printf("%s%.9g", i ? ", " : "", (double)estimate.example[probe * examples + i]);
+  printf("]");
+}
+
 static void show_json(const struct zf_history *history, int64_t step) {
   const struct zf_log_rec *record = &history->step[step];
   printf("{\"step\": %u, \"seed\": %llu, \"lr\": %.17g, \"batch\": %llu, \"probes\": [",
          record->step, (unsigned long long)record->seed, record->lr,
          (unsigned long long)record->batch);
-  for (int i = 0; i < history->head.zo.probes; i++)
-    printf("%s{\"plus\": %.17g, \"minus\": %.17g, \"g\": %.17g}", i ? ", " : "",
+  for (int i = 0; i < history->head.zo.probes; i++) {
+    printf("%s{\"plus\": %.17g, \"minus\": %.17g, \"g\": %.17g", i ? ", " : "",
            probes(history, step)[i].plus, probes(history, step)[i].minus,
            probes(history, step)[i].projected_gradient);
+    show_examples(history, step, i);
+    printf("}");
+  }
   printf("]}\n");
+}
+
+/* By example: the root of the sum of the examples' g^2, the length of the estimate in lengths of z. */
+static void show_length(const struct zf_history *history, int64_t step, int probe) {
+  int64_t examples = history->head.zo.examples;
+  struct zf_zo_estimate estimate = zf_history_estimate(history, step + 1);
+  double sum = 0;
+  for (int64_t i = probe * examples; i < (probe + 1) * examples; i++)
+    sum += (double)estimate.example[i] * (double)estimate.example[i];
+  if (examples) printf("  by example %.6g", sqrt(sum));
 }
 
 static void show_step(const struct zf_history *history, int64_t step) {
   const struct zf_log_rec *record = &history->step[step];
   for (int i = 0; i < history->head.zo.probes; i++) {
     const struct zf_zo_probe *probe = &probes(history, step)[i];
-    printf("%8u  loss %.6f / %.6f  g %12.6g  lr %g  seed %llu  batch %llu\n", record->step,
+    printf("%8u  loss %.6f / %.6f  g %12.6g  lr %g  seed %llu  batch %llu", record->step,
            probe->plus, probe->minus, probe->projected_gradient, record->lr,
            (unsigned long long)record->seed, (unsigned long long)record->batch);
+    show_length(history, step, i);
+    printf("\n");
   }
 }
 
@@ -104,11 +130,19 @@ static struct show_stats measure_log(const struct zf_history *history) {
   return stats;
 }
 
+static void show_rule(const struct zf_zo *zo) {
+  if (zo->examples)
+    printf("directions  one for each of %lld examples of a step\n", (long long)zo->examples);
+  if (zo->rule == ZF_RULE_ADAM)
+    printf("rule        adam, betas %g and %g, eps %g\n", zo->beta1, zo->beta2, zo->adam_eps);
+}
+
 static void stats_text(const struct zf_history *history, const struct show_stats *stats) {
   int nprobe = history->head.zo.probes;
   printf("steps       %lld, %d probe%s each; the log ends %s\n", (long long)history->count, nprobe,
          nprobe > 1 ? "s" : "", end_name[history->end]);
-  printf("bytes       %lld a step\n", (long long)zf_log_record_size(nprobe));
+  printf("bytes       %lld a step\n", (long long)zf_log_record_size(&history->head.zo));
+  show_rule(&history->head.zo);
   if (history->count == 0) return;
   printf("loss        %.4f in the first tenth, %.4f in the last\n", stats->first, stats->last);
   printf("g           mean %.4g, root mean square %.4g, largest %.4g, %.1f %% positive\n",
@@ -133,8 +167,11 @@ static int show_stats(const struct zf_history *history, const struct zf_history 
       "{\"steps\": %lld, \"probes\": %d, \"record_bytes\": %lld, \"end\": \"%s\", \"marks\": %lld, "
       "\"result\": %lld",
       (long long)history->count, history->head.zo.probes,
-      (long long)zf_log_record_size(history->head.zo.probes), end_name[history->end],
+      (long long)zf_log_record_size(&history->head.zo), end_name[history->end],
       (long long)history->nmark, (long long)history->result);
+  if (history->head.zo.examples)
+    printf(", \"examples\": %lld", (long long)history->head.zo.examples);
+  if (history->head.zo.rule == ZF_RULE_ADAM) printf(", \"rule\": \"adam\"");
   if (history->count)
     printf(", \"loss_first\": %.17g, \"loss_last\": %.17g, \"g_mean\": %.17g, \"g_rms\": %.17g, "
            "\"g_max\": %.17g, \"g_positive\": %lld, \"lr_min\": %.17g, \"lr_max\": %.17g, "
@@ -147,6 +184,16 @@ static int show_stats(const struct zf_history *history, const struct zf_history 
 }
 
 /* --- diff --- */
+
+/* The number of probes is the same. */
+static int examples_differ(const struct zf_history *history, const struct zf_history *other,
+                           int64_t step) {
+  const struct zf_zo *zo = &history->head.zo;
+  size_t size = (size_t)(zo->probes * zo->examples) * sizeof *history->example;
+  if (zo->examples != other->head.zo.examples) return 1;
+  return size && memcmp(zf_history_estimate(history, step + 1).example,
+                        zf_history_estimate(other, step + 1).example, size) != 0;
+}
 
 /* The first field of a step that differs; NULL: none. */
 static const char *step_differs(const struct zf_history *history, const struct zf_history *other,
@@ -161,6 +208,7 @@ static const char *step_differs(const struct zf_history *history, const struct z
     if (probe->plus != other_probe->plus || probe->minus != other_probe->minus) return "loss";
     if (probe->projected_gradient != other_probe->projected_gradient) return "g";
   }
+  if (examples_differ(history, other, step)) return "g of an example";
   return record->lr != other_record->lr ? "lr" : NULL;
 }
 
@@ -180,6 +228,10 @@ static int heads_differ(struct zf_buf *out, const struct zf_log_head *head,
       {"zo_eps", head->zo.eps == other->zo.eps},
       {"seed", head->zo.seed == other->zo.seed},
       {"zo_direction", head->zo.direction == other->zo.direction},
+      {"directions by example", head->zo.examples == other->zo.examples},
+      {"update rule", head->zo.rule == other->zo.rule && head->zo.beta1 == other->zo.beta1 &&
+                          head->zo.beta2 == other->zo.beta2 &&
+                          head->zo.adam_eps == other->zo.adam_eps},
       {"weight_decay", head->decay == other->decay},
   };
   int count = 0;

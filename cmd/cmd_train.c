@@ -267,31 +267,32 @@ static void print_json(const struct zf_run *run, const struct zf_outcome *outcom
 }
 
 static int try_step(struct zf_run *run) {
-  struct zf_zo_probe probe[ZF_ZO_MAXPROBES] = {{0}};
+  struct zf_zo_probe probe = {0};
   struct zf_buf buf = {0};
-  int rc = run->backprop
-               ? zf_backprop_gradient(run, 1, &probe[0].plus, &probe[0].projected_gradient)
-               : zf_run_estimate(run, 1, probe);
+  int rc = run->backprop ? zf_backprop_gradient(run, 1, &probe.plus, &probe.projected_gradient)
+                         : zf_run_estimate(run, 1);
   if (rc) return rc;
-  if (run->backprop) probe[0].minus = probe[0].plus;
+  if (run->backprop)
+    probe.minus = probe.plus;
+  else
+    probe = run->estimate.probe[0];
   if (zc_common.json) {
     zf_buf_printf(&buf,
                   "{\"dry_run\": true, \"steps\": %lld, \"loss\": %.17g, \"g\": %.17g, "
                   "\"forecast_bytes\": %lld, \"peak_rss_bytes\": %lld, \"config\": ",
-                  (long long)run->steps, 0.5 * (probe[0].plus + probe[0].minus),
-                  probe[0].projected_gradient, (long long)run->forecast.total,
-                  (long long)zf_peak_rss());
+                  (long long)run->steps, 0.5 * (probe.plus + probe.minus), probe.projected_gradient,
+                  (long long)run->forecast.total, (long long)zf_peak_rss());
     rc = zf_conf_dump_json(run->conf, &buf);
     zf_buf_puts(&buf, "}\n");
   } else {
     rc = zf_conf_dump(run->conf, &buf, 1);
     if (run->backprop)
-      zc_info("one step   loss %.4f, norm of the gradient %.4g; nothing was written", probe[0].plus,
-              probe[0].projected_gradient);
+      zc_info("one step   loss %.4f, norm of the gradient %.4g; nothing was written", probe.plus,
+              probe.projected_gradient);
     else
       zc_info("one step   loss %.4f at +eps, %.4f at -eps, projected gradient %.4g; nothing was "
               "written",
-              probe[0].plus, probe[0].minus, probe[0].projected_gradient);
+              probe.plus, probe.minus, probe.projected_gradient);
   }
   if (!rc) fputs(buf.data, stdout);
   zf_buf_free(&buf);

@@ -151,6 +151,7 @@ static int replay(struct replay_task *task) {
   }
   task->seconds = zf_now() - start;
   if (!rc) rc = zf_model_finite(task->model, task->history.path);
+  zf_params_free_state(&task->model->params); /* the hash is of weights alone, as they are saved */
   return rc ? rc : zf_model_hash(task->model, task->hash);
 }
 

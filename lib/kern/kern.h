@@ -282,32 +282,52 @@ void zf_head_lse_logits(double *lse, double *target_logit, const float *logits, 
 /* z[0..count) = noise of elements first.., the bits of zf_noise_ref; uses all threads. */
 void zf_noise_fill(float *z, const struct zf_noise *noise, int64_t first, int64_t count);
 
+/* Adam's numbers of one step t, with b1, b2 in [0, 1):
+ *   rest = 1 - b,  rate = lr / (1 - b1^t),  scale = 1 / (1 - b2^t)
+ * each computed in double and rounded once. */
+struct zf_update_adam {
+  float beta[2], rest[2];
+  float rate, scale, eps;
+};
+
 /* One step of update over stored elements of a parameter:
- *   w <- fma(-decay, w, w) when decay != 0;  then for p < q ascending  w <- fma(c[p], z_p, w)
- * in f32, with q = probes, c = coefficient, c[p] = -lr*g_p/q.  The result is stored in the weight's
+ *   w <- fma(-decay, w, w) when decay != 0;  then for k < terms ascending  w <- fma(c[k], z_k, w)
+ * in f32, with c = coefficient, c[k] = -lr*g_k/q.  The result is stored in the weight's
  * dtype.  A dtype narrower than f32 is rounded stochastically with the word of `round` (its kind is
  * ignored) for that element: f32 bits plus the low 8, 13 or 16 bits of the word (f24, f16, bf16),
- * truncated (f16 subnormals: the same on the scaled mantissa).  w is exactly unchanged when all c
- * are 0 and decay is 0. */
+ * truncated (f16 subnormals: the same on the scaled mantissa).  Terms with c = 0 are skipped.  w is
+ * exactly unchanged when all c are 0 and decay is 0.
+ *
+ * Adam (Kingma, Ba 2015; the weight decay of Loshchilov, Hutter 2019), for f32 alone, with
+ * c[k] = g_k/q.  Each operation is rounded; only those written fma are fused:
+ *   e <- 0;  for k < terms ascending  e <- fma(c[k], z_k, e)
+ *   m <- beta[0] * m + rest[0] * e
+ *   v <- beta[1] * v + rest[1] * (e * e)
+ *   w <- fma(-decay, w, w) when decay != 0
+ *   w <- w - (rate * m) / (sqrt(v * scale) + eps) when rate != 0
+ * So m and v change also where the learning rate is 0. */
 struct zf_update_step {
-  const struct zf_noise *probe; /* [probes] the directions */
-  const float *coefficient;     /* [q] */
-  int probes;
+  const struct zf_noise *direction; /* [terms] */
+  const float *coefficient;         /* [terms] */
+  int terms;
   float decay;
   struct zf_noise round;
   double keep, add; /* weights of the mean after this step, see zf_update */
+  struct zf_update_adam adam;
 };
 
 /* `steps` steps over `count` elements.  All steps run on one tile of elements before the next tile;
  * the bits are those of one step after another over all elements.  With `mean` the stored result is
  * not the last weights but a mean over the trajectory, in double, rounded to nearest even:
- *   m = start * w;  after each step whose add is not 0 or whose keep is not 1:
- *   m = keep * m + add * w */
+ *   mean = start * w;  after each step whose add is not 0 or whose keep is not 1:
+ *   mean = keep * mean + add * w
+ * state: Adam's m and v [count], updated in place; they overlap nothing.  NULL: not Adam. */
 struct zf_update {
   const struct zf_update_step *step;
   int64_t steps;
   int mean;
   double start;
+  float *state[2];
 };
 void zf_update(void *w, enum zf_dtype type, int64_t count, const struct zf_update *update);
 

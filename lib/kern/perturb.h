@@ -13,8 +13,8 @@ ZF_BEGIN_DECLS
 struct zf_perturb {
   struct zf_noise direction; /* seed, step, probe, use, kind; `param` is filled per parameter */
   struct zf_streams streams; /* the streams and their distances */
-  int by_example;            /* every example of the batch has its own direction */
-  int64_t first_example;     /* number in the batch of the first example that is evaluated */
+  int by_example;        /* each example of the batch has its own direction (zf_noise_example) */
+  int64_t first_example; /* place in the batch of the first example that is scored */
 };
 
 /* The plain forward pass: one stream, no noise. */

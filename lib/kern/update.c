@@ -2,11 +2,14 @@
  *
  *   for a tile of elements          TILE of them: they stay in cache until all steps are done
  *     for a step
- *       w <- w + c z  of each probe, in place (f32) or in a buffer
+ *       w <- w + c z  of each term, in place (f32) or in a buffer
+ *       or Adam: e <- sum of c z in a buffer, then m, v and w in place
  *       round to the storage's dtype, and add to the mean
  *     store
  *
  * So a replay of many steps reads and writes the weights once, and its time is that of its noise. */
+#include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "kern/kern_internal.h"
@@ -15,18 +18,54 @@ enum { TILE = 4096, MIN_TILE = ZF_NOISE_BLOCK * 4, TILES_A_THREAD = 4 };
 
 static int changes_nothing(const struct zf_update_step *step) {
   if (step->decay != 0.0f) return 0;
-  for (int k = 0; k < step->probes; k++)
+  for (int k = 0; k < step->terms; k++)
     if (step->coefficient[k] != 0.0f) return 0;
   return 1;
+}
+
+static void decay_weights(float *weights, const struct zf_update_step *step, int64_t count) {
+  if (step->decay != 0.0f) zf_kern.add_scaled(weights, weights, weights, -step->decay, count);
+}
+
+static void add_terms(float *sum, const struct zf_update_step *step, int64_t first, int64_t count) {
+  for (int k = 0; k < step->terms; k++) /* fma(0, z, -0) would be +0 */
+    if (step->coefficient[k] != 0.0f)
+      zf_kern.add_noise(sum, step->direction + k, step->coefficient[k], first, count);
 }
 
 /* One step in f32. */
 static void step_f32(float *weights, const struct zf_update_step *step, int64_t first,
                      int64_t count) {
-  if (step->decay != 0.0f) zf_kern.add_scaled(weights, weights, weights, -step->decay, count);
-  for (int k = 0; k < step->probes; k++) /* fma(0, z, -0) would be +0 */
-    if (step->coefficient[k] != 0.0f)
-      zf_kern.add_noise(weights, step->probe + k, step->coefficient[k], first, count);
+  decay_weights(weights, step, count);
+  add_terms(weights, step, first, count);
+}
+
+/* Moves both moments by the estimate e. */
+static void move_moments(float *restrict mean, float *restrict square, const float *restrict e,
+                         const struct zf_update_adam *adam, int64_t count) {
+  for (int64_t i = 0; i < count; i++) {
+    mean[i] = adam->beta[0] * mean[i] + adam->rest[0] * e[i];
+    square[i] = adam->beta[1] * square[i] + adam->rest[1] * (e[i] * e[i]);
+  }
+}
+
+/* A rate of 0 would make -0 of a weight +0. */
+static void move_weights(float *restrict weights, const float *restrict mean,
+                         const float *restrict square, const struct zf_update_adam *adam,
+                         int64_t count) {
+  if (adam->rate == 0.0f) return;
+  for (int64_t i = 0; i < count; i++)
+    weights[i] -= adam->rate * mean[i] / (sqrtf(square[i] * adam->scale) + adam->eps);
+}
+
+/* One step of Adam on the count <= TILE elements from index `first`. */
+static void step_adam(float *weights, const struct zf_update *update,
+                      const struct zf_update_step *step, int64_t first, int64_t count) {
+  float e[TILE] = {0}, *mean = update->state[0] + first, *square = update->state[1] + first;
+  add_terms(e, step, first, count);
+  move_moments(mean, square, e, &step->adam, count);
+  decay_weights(weights, step, count);
+  move_weights(weights, mean, square, &step->adam, count);
 }
 
 static void round_to(void *stored, float *weights, enum zf_dtype type, const struct zf_noise *round,
@@ -62,7 +101,9 @@ static void update_tile(const struct zf_update *update, void *stored, enum zf_dt
   if (update->mean) begin_mean(mean, weights, update->start, count);
   for (int64_t number = 0; number < update->steps; number++) {
     const struct zf_update_step *step = update->step + number;
-    if (!changes_nothing(step)) {
+    if (update->state[0]) {
+      step_adam(weights, update, step, first, count);
+    } else if (!changes_nothing(step)) {
       step_f32(weights, step, first, count);
       if (weights == buffer) {
         round_to(stored, weights, type, &step->round, first, count);
@@ -85,13 +126,15 @@ static int64_t tile_of(const struct zf_update *update, int64_t count, int team) 
 }
 
 static int64_t work_of(const struct zf_update *update, int64_t count) {
-  int64_t probes = update->steps ? update->step->probes : 0;
-  return count * ZF_NOISE_WORK * (probes + 1) * update->steps;
+  int64_t terms = update->steps ? update->step->terms : 0;
+  return count * ZF_NOISE_WORK * (terms + 1) * update->steps;
 }
 
 void zf_update(void *weights, enum zf_dtype type, int64_t count, const struct zf_update *update) {
   size_t size = zf_dtype_info(type)->size;
-  if (update->steps == 1 && !update->mean && changes_nothing(update->step)) return;
+  assert(!update->state[0] || type == ZF_F32);
+  if (update->steps == 1 && !update->mean && !update->state[0] && changes_nothing(update->step))
+    return;
   int team = zf_kern_team(work_of(update, count));
   int64_t tile = tile_of(update, count, team);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)

@@ -103,7 +103,8 @@ int zf_model_hash(const struct zf_model *model, char hex[33]);
 int zf_model_save(const struct zf_model *model, const char *dir, int dtype,
                   const char *const *metadata, int64_t nmetadata);
 
-/* Writes only the trained parameters, in the dtype they are held in, to one safetensors file. */
+/* Writes only the trained parameters, in the dtype they are held in, to one safetensors file, with
+ * their state where they have one (NAME.exp_avg, NAME.exp_avg_sq). */
 int zf_model_save_trained(const struct zf_model *model, const char *path,
                           const char *const *metadata, int64_t nmetadata);
 
@@ -120,11 +121,12 @@ int zf_model_save_sidecars(struct zf_model *model, const char *dir, int dtype);
  * weights of norms are 1, biases 0. */
 int zf_model_init(const char *config, const char *dir, uint64_t seed, enum zf_dtype dtype);
 
-/* Sets the trained parameters back to the checkpoint's values. */
+/* Sets the trained parameters back to the checkpoint's values, and their state to zeros. */
 void zf_model_reset(struct zf_model *model);
 
 /* Reads the trained parameters from a file that zf_model_save (with dtype -1) or
- * zf_model_save_trained wrote from this model.  ZF_EINVALID: a parameter is missing there or differs
+ * zf_model_save_trained wrote from this model; where they have a state, that too, which only
+ * zf_model_save_trained writes.  ZF_EINVALID: a parameter is missing there or differs
  * in dtype or size; the ones before it are read then. */
 int zf_model_reload(struct zf_model *model, const struct zf_st *from);
 

@@ -375,6 +375,25 @@ void zf_model_reset(struct zf_model *model) {
     else
       zf_model_create_values(model, i);
   }
+  zf_params_clear_state(&model->params);
+}
+
+/* Reads Adam's m and v of a parameter that has them. */
+static int reload_state(struct zf_param *param, const struct zf_st *from) {
+  for (int i = 0; i < 2; i++) {
+    if (!param->state[i]) continue;
+    char *name = zf_asprintf("%s%s", param->name, zf_param_state_suffix[i]);
+    const struct zf_st_tensor *tensor = name ? zf_st_find(from, name) : NULL;
+    struct zf_param state = {.data = param->state[i], .type = ZF_F32, .count = param->count};
+    int rc = name ? 0 : ZF_ENOMEM;
+    if (name && (!tensor || tensor->type != ZF_F32 || tensor->count != param->count))
+      rc = zf_error(ZF_EINVALID, "%s: tensor '%s': expected %lld elements in F32", from->path[0],
+                    name, (long long)param->count);
+    free(name);
+    if (rc) return rc;
+    read_tensor(&state, from, tensor);
+  }
+  return 0;
 }
 
 int zf_model_reload(struct zf_model *model, const struct zf_st *from) {
@@ -389,6 +408,8 @@ int zf_model_reload(struct zf_model *model, const struct zf_st *from) {
                       from->path[0], param->name, (long long)param->count,
                       zf_dtype_info(zf_dtype_saved(param->type))->name);
     read_tensor(param, from, tensor);
+    int rc = reload_state(param, from);
+    if (rc) return rc;
   }
   return 0;
 }
@@ -451,6 +472,7 @@ fail:
 void zf_model_free(struct zf_model *model) {
   if (!model) return;
   zf_model_free_owned(model);
+  zf_params_free_state(&model->params);
   free(model->params.param);
   free((void *)model->from);
   if (model->param_names)

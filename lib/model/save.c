@@ -160,17 +160,63 @@ static int64_t list_tensors(struct zf_st_out *out, struct saved_tensor *from,
   return count;
 }
 
+/* Adam's m and v as parameters with names of their own. */
+struct state_tensors {
+  struct zf_param *param;
+  int64_t count;
+};
+
+static void free_states(struct state_tensors *states) {
+  for (int64_t i = 0; i < states->count; i++) free((char *)states->param[i].name);
+  free(states->param);
+}
+
+static int add_state(struct state_tensors *states, const struct zf_param *param, int number) {
+  struct zf_param *state = &states->param[states->count];
+  *state = *param;
+  state->data = param->state[number];
+  state->name = zf_asprintf("%s%s", param->name, zf_param_state_suffix[number]);
+  if (!state->name) return ZF_ENOMEM;
+  states->count++;
+  return 0;
+}
+
+static int make_states(struct state_tensors *states, const struct zf_params *params) {
+  *states = (struct state_tensors){.param = zf_calloc(2 * params->count, sizeof *states->param)};
+  if (!states->param) return ZF_ENOMEM;
+  for (int64_t i = 0; i < 2 * params->count; i++) {
+    const struct zf_param *param = &params->param[i / 2];
+    int rc = param->state[i % 2] ? add_state(states, param, (int)(i % 2)) : 0;
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+static int64_t list_states(struct zf_st_out *out, struct saved_tensor *from,
+                           const struct state_tensors *states) {
+  for (int64_t i = 0; i < states->count; i++) {
+    const struct zf_param *state = &states->param[i];
+    declare(&out[i], state->name, ZF_F32, state->ndim, state->shape);
+    from[i].param = state;
+  }
+  return states->count;
+}
+
 static int save_weights(const struct zf_model *model, const char *path, int dtype, int trained_only,
                         const char *const *metadata, int64_t nmetadata) {
-  struct zf_st_out *out = zf_calloc(model->st->count + model->params.count, sizeof *out);
-  struct saved_tensor *from = zf_calloc(model->st->count + model->params.count, sizeof *from);
-  int rc = ZF_ENOMEM;
-  if (out && from) {
+  int64_t max = model->st->count + 3 * model->params.count;
+  struct zf_st_out *out = zf_calloc(max, sizeof *out);
+  struct saved_tensor *from = zf_calloc(max, sizeof *from);
+  struct state_tensors states = {0};
+  int rc = out && from ? make_states(&states, &model->params) : ZF_ENOMEM;
+  if (!rc) {
     struct save_writer writer = {out, from};
     int64_t count = list_tensors(out, from, model, dtype, trained_only);
+    if (trained_only) count += list_states(out + count, from + count, &states);
     rc = check_values(out, from, count, path);
     if (!rc) rc = zf_st_write(path, out, count, metadata, nmetadata, write_tensor, &writer);
   }
+  free_states(&states);
   free(from);
   free(out);
   return rc;

@@ -28,19 +28,30 @@ struct zf_param {
   float plus;     /* added to every element on reading (norms that multiply by 1 + w) */
   int trained;    /* perturbed and updated */
   int decayed;    /* weight decay applies (not to biases and norms) */
+  float *state[2]; /* Adam's m and v, count each; NULL: none */
 };
 
 struct zf_params {
   struct zf_param *param;
   int64_t count;
+  float *state; /* memory of all states; NULL: none */
 };
+
+/* Suffixes of the state's tensors in saved files, as PyTorch's Adam names them. */
+extern const char *const zf_param_state_suffix[2]; /* ".exp_avg", ".exp_avg_sq" */
+
+/* Gives every trained parameter a state of zeros, which the list owns; it has none before.
+ * ZF_EUSAGE: a trained parameter is not f32; ZF_ENOMEM. */
+int zf_params_add_state(struct zf_params *params);
+void zf_params_clear_state(struct zf_params *params); /* all zeros, where there is one */
+void zf_params_free_state(struct zf_params *params);  /* the parameters have none then */
 
 /* Bytes and elements of all parameters, or of the trained ones only. */
 int64_t zf_params_bytes(const struct zf_params *params, int trained_only);
 int64_t zf_params_count(const struct zf_params *params, int trained_only);
 
-/* Hash of all values, parameter after parameter (name, dtype, shape, bytes), in hexadecimal with
- * its 0. */
+/* Hash of all values, parameter after parameter (name, dtype, shape, bytes; then its state, where it
+ * has one), in hexadecimal with its 0. */
 int zf_params_hash(const struct zf_params *params, char hex[33]);
 
 ZF_END_DECLS

@@ -14,13 +14,16 @@ static int alloc_records(struct zf_history *history, const char *path) {
   struct zf_map map;
   int rc = zf_map_open(&map, path);
   if (rc) return rc;
-  int probes = history->head.zo.probes;
-  int64_t max = (int64_t)map.len / zf_log_record_size(probes) + 1;
+  const struct zf_zo *zo = &history->head.zo;
+  int64_t max = (int64_t)map.len / zf_log_record_size(zo) + 1;
   zf_map_close(&map);
   history->step = zf_calloc(max, sizeof *history->step);
-  history->probe = zf_calloc(max * probes, sizeof *history->probe);
+  history->probe = zf_calloc(max * zo->probes, sizeof *history->probe);
   history->mark = zf_calloc(max, sizeof *history->mark);
-  return history->step && history->probe && history->mark ? 0 : ZF_ENOMEM;
+  if (!history->step || !history->probe || !history->mark) return ZF_ENOMEM;
+  if (!zo->examples) return 0;
+  history->example = zf_calloc(max * zo->probes * zo->examples, sizeof *history->example);
+  return history->example ? 0 : ZF_ENOMEM;
 }
 
 static void add_record(struct zf_history *history, const struct zf_log_rec *rec, int64_t offset) {
@@ -38,10 +41,11 @@ static void add_record(struct zf_history *history, const struct zf_log_rec *rec,
 
 static void read_records(struct zf_history *history, struct zf_log_reader *reader) {
   struct zf_log_rec rec;
-  int more = 1, rc, probes = history->head.zo.probes;
+  int more = 1, rc;
   history->size = zf_log_offset(reader);
   for (;;) {
-    rc = zf_log_next(reader, &rec, history->probe + history->count * probes, &more);
+    struct zf_zo_estimate next = zf_history_estimate(history, history->count + 1);
+    rc = zf_log_next(reader, &rec, &next, &more);
     if (rc || !more) break;
     add_record(history, &rec, zf_log_offset(reader));
   }
@@ -70,8 +74,16 @@ void zf_history_free(struct zf_history *history) {
   free(history->path);
   free(history->step);
   free(history->probe);
+  free(history->example);
   free(history->mark);
   memset(history, 0, sizeof *history);
+}
+
+struct zf_zo_estimate zf_history_estimate(const struct zf_history *history, int64_t step) {
+  const struct zf_zo *zo = &history->head.zo;
+  int64_t first = (step - 1) * zo->probes;
+  return (struct zf_zo_estimate){history->probe + first,
+                                 zo->examples ? history->example + first * zo->examples : NULL};
 }
 
 const char *zf_history_mark(const struct zf_history *history, int64_t step) {

@@ -27,6 +27,7 @@ struct zf_history {
   int64_t count;                 /* complete steps, from the first on */
   struct zf_log_rec *step;       /* [count] */
   struct zf_zo_probe *probe;     /* [count][probes] */
+  float *example;                /* [count][probes][examples]; NULL: one direction a batch */
   struct zf_history_entry *mark; /* [nmark], in order */
   int64_t nmark;
   int64_t result; /* step whose weights are the result of the run; -1: the run has not ended */
@@ -39,6 +40,9 @@ struct zf_history {
  * bad record is no error: `end` and `problem` describe it. */
 int zf_history_load(struct zf_history *history, const char *path);
 void zf_history_free(struct zf_history *history); /* takes a zeroed one */
+
+/* The estimate of step 1, 2, ...: a view into the history. */
+struct zf_zo_estimate zf_history_estimate(const struct zf_history *history, int64_t step);
 
 /* The logged hash of the weights after a step, or NULL. */
 const char *zf_history_mark(const struct zf_history *history, int64_t step);

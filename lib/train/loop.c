@@ -78,10 +78,9 @@ static int report_step(struct train_loop *loop, double loss, double projected_gr
 
 /* Takes a step that the log has already. */
 static int logged_step(struct train_loop *loop) {
-  const struct zf_zo_probe *probe =
-      loop->history.probe + (loop->step - 1) * loop->history.head.zo.probes;
+  struct zf_zo_estimate estimate = zf_history_estimate(&loop->history, loop->step);
   double loss, square;
-  zf_loop_sums(loop, probe, &loss, &square);
+  zf_loop_sums(loop, &estimate, &loss, &square);
   int rc = zf_loop_watch(loop, loss, square);
   if (rc) return rc;
   rc = zf_replay_steps(loop->run->model, &loop->history, loop->step - 1, loop->step, NULL);
@@ -103,19 +102,19 @@ static int one_step(struct train_loop *loop) {
   if (loop->run->backprop) return backprop_step(loop);
   const struct zf_settings *settings = &loop->run->settings;
   if (loop->step <= loop->history.count) return logged_step(loop);
-  int rc = zf_run_estimate(loop->run, loop->step, loop->probe);
+  int rc = zf_run_estimate(loop->run, loop->step);
   if (rc) return rc;
   double loss, square, lr = zf_lr_at(settings, loop->step, loop->run->steps);
-  zf_loop_sums(loop, loop->probe, &loss, &square);
+  zf_loop_sums(loop, &loop->run->estimate, &loss, &square);
   loop->tokens += step_tokens(loop);
   if ((rc = zf_loop_watch(loop, loss, square))) return rc;
   struct zf_log_rec rec = {.step = (uint32_t)loop->step,
                            .seed = settings->zo.seed,
                            .lr = lr,
                            .batch = (uint64_t)((loop->step - 1) * loop->run->batch)};
-  if ((rc = zf_log_append(loop->log, &rec, loop->probe))) return rc;
+  if ((rc = zf_log_append(loop->log, &rec, &loop->run->estimate))) return rc;
   if ((rc = zf_log_sync_maybe(loop->log))) return rc;
-  zf_run_update(loop->run, loop->step, loop->probe, lr);
+  zf_run_update(loop->run, loop->step, lr);
   return report_step(loop, loss, sqrt(square), lr);
 }
 
@@ -376,6 +375,7 @@ static int finish(struct train_loop *loop) {
   if ((rc = provenance_of(loop, &provenance))) return rc;
   if (loop->log && (rc = append_mark(loop, &provenance, 1 + (uint64_t)result_step(loop))))
     return rc;
+  zf_params_free_state(&loop->run->model->params); /* the result is weights alone */
   if ((rc = load_best(loop))) return rc;
   if ((rc = zf_loop_test(loop, &loop->outcome->test_end))) return rc;
   return zf_model_save(loop->run->model, loop->dir.path, loop->run->settings.save_dtype, NULL, 0);

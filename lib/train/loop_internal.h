@@ -43,7 +43,6 @@ struct train_loop {
   struct zf_log *log;
   uint32_t log_id;
   struct zf_history history; /* the log of a resumed run; count = 0: a new run */
-  struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
   int64_t step, eval_every;
   int64_t first_step; /* number of steps before the first one that this process takes */
   double start_time;  /* of the run; for a resumed run as if it had not been interrupted */
@@ -72,9 +71,10 @@ int zf_loop_keep_best(struct train_loop *loop, int64_t step);
 
 /* --- loop_watch.c --- */
 
-/* Mean loss of a step, and mean square of the projected gradients of its probes. */
-void zf_loop_sums(const struct train_loop *loop, const struct zf_zo_probe *probe, double *loss,
-                  double *square);
+/* Mean loss of a step, and mean square of the projected gradients of its probes; NaN where g of an
+ * example is not finite. */
+void zf_loop_sums(const struct train_loop *loop, const struct zf_zo_estimate *estimate,
+                  double *loss, double *square);
 
 /* Passes loop->step to the watchdog.  ZF_EDIVERGED: the run has to stop. */
 int zf_loop_watch(struct train_loop *loop, double loss, double square);

@@ -186,8 +186,8 @@ static void replay_watch(struct train_loop *loop) {
   int64_t last = loop->step;
   for (loop->step = 1; loop->step <= last; loop->step++) {
     double loss, square;
-    zf_loop_sums(loop, loop->history.probe + (loop->step - 1) * loop->history.head.zo.probes, &loss,
-                 &square);
+    struct zf_zo_estimate estimate = zf_history_estimate(&loop->history, loop->step);
+    zf_loop_sums(loop, &estimate, &loss, &square);
     zf_loop_watch(loop, loss, square); /* the run continued after this step */
   }
   loop->step = last;
@@ -206,6 +206,7 @@ static int restore_best(struct train_loop *loop) {
   int64_t best = loop->outcome->best_step;
   if (!loop->run->settings.load_best || best <= 0) return 0;
   char *path = run_path(loop, "checkpoints/best");
+  /* Fails with a rule that has a state: the checkpoint holds weights alone. */
   int rc = path ? zf_provenance_load(loop->run->model, path, &loop->history, best) : ZF_ENOMEM;
   free(path);
   if (!rc || rc == ZF_ENOMEM) return rc;
@@ -303,6 +304,12 @@ int zf_loop_resume(struct train_loop *loop, int *found) {
 
 /* --- a branch --- */
 
+static int same_rule(const struct zf_zo *was, const struct zf_zo *now) {
+  if (was->rule != now->rule) return 0;
+  return was->rule == ZF_RULE_SGD ||
+         (was->beta1 == now->beta1 && was->beta2 == now->beta2 && was->adam_eps == now->adam_eps);
+}
+
 static int check_branch(const struct train_loop *loop, const struct zf_history *history,
                         const struct zf_log_head *now, int64_t step) {
   const struct zf_log_head *was = &history->head;
@@ -314,12 +321,13 @@ static int check_branch(const struct train_loop *loop, const struct zf_history *
                          (long long)loop->run->steps, (long long)step);
   if (strcmp(was->base, now->base) != 0) return base_differs(history, now);
   int same = was->zo.probes == now->zo.probes && was->zo.direction == now->zo.direction &&
+             was->zo.examples == now->zo.examples && same_rule(&was->zo, &now->zo) &&
              was->decay == now->decay && was->trained == now->trained &&
              was->others == now->others && !strcmp(was->globs, now->globs);
   if (same) return 0;
   return zf_error(ZF_EUSAGE,
                   "%s: a branch keeps zo_probes, zo_direction, weight_decay, trainable, dtype and "
-                  "trained_dtype of its run",
+                  "trained_dtype, the update rule and the directions by example of its run",
                   history->path);
 }
 
@@ -327,7 +335,8 @@ static int check_branch(const struct train_loop *loop, const struct zf_history *
 static int copy_records(struct zf_log *log, const struct zf_history *history, int64_t step) {
   int64_t mark = 0;
   for (int64_t i = 0; i < step; i++) {
-    int rc = zf_log_append(log, &history->step[i], history->probe + i * history->head.zo.probes);
+    struct zf_zo_estimate estimate = zf_history_estimate(history, i + 1);
+    int rc = zf_log_append(log, &history->step[i], &estimate);
     if (rc) return rc;
     while (mark < history->nmark && history->mark[mark].step <= i) mark++;
     if (i + 1 == step || mark == history->nmark || history->mark[mark].step != i + 1) continue;

@@ -17,10 +17,10 @@ int64_t zf_measure_tokens(struct zf_run *run, int64_t step) {
 }
 
 static int mezo_step(struct zf_run *run, int64_t step, double lr, double *loss) {
-  struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
-  int rc = zf_run_estimate(run, step, probe);
+  const struct zf_zo_probe *probe = run->estimate.probe;
+  int rc = zf_run_estimate(run, step);
   if (rc) return rc;
-  zf_run_update(run, step, probe, lr);
+  zf_run_update(run, step, lr);
   *loss = 0;
   for (int i = 0; i < run->settings.zo.probes; i++)
     *loss += 0.5 * (probe[i].plus + probe[i].minus) / run->settings.zo.probes;

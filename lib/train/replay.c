@@ -93,7 +93,7 @@ static void fill_step(struct zf_zo_step *step, const struct zf_history *history,
   *step = (struct zf_zo_step){.step = record->step,
                               .seed = record->seed,
                               .lr = lr,
-                              .probe = history->probe + (number - 1) * history->head.zo.probes};
+                              .estimate = zf_history_estimate(history, number)};
   set_weight(step, number, opts);
 }
 
@@ -127,11 +127,14 @@ struct saved_states {
   int64_t *step[ZF_STATE_KINDS], count[ZF_STATE_KINDS];
 };
 
-/* dir: may be NULL. */
-static int list_saved(struct saved_states *saved, const char *dir) {
+/* dir: may be NULL.  Checkpoints are for other tools and hold weights alone: a rule with a state
+ * starts from keyframes. */
+static int list_saved(struct saved_states *saved, const char *dir,
+                      const struct zf_history *history) {
   memset(saved, 0, sizeof *saved);
   if (!dir) return 0;
   for (int i = 0; i < ZF_STATE_KINDS; i++) {
+    if (i == ZF_STATE_CHECKPOINT && history->head.zo.rule != ZF_RULE_SGD) continue;
     int rc = zf_states_list(&saved->step[i], &saved->count[i], dir, (enum zf_state_kind)i);
     if (rc) return rc;
   }
@@ -169,7 +172,7 @@ static int64_t largest_saved(const struct saved_states *saved, int64_t max) {
 static int load_nearest(struct zf_model *model, const struct zf_history *history, const char *dir,
                         int64_t to, int64_t *from, zf_replay_say say, void *ctx) {
   struct saved_states saved;
-  int rc = list_saved(&saved, dir);
+  int rc = list_saved(&saved, dir, history);
   int64_t step = rc ? 0 : largest_saved(&saved, to);
   *from = 0;
   while (step > 0) {
@@ -252,6 +255,7 @@ int zf_replay_open(struct zf_model **out, const char *dir, const struct zf_histo
                                .head_seed = history->head.head_seed};
   int rc = zf_model_open(out, dir, &opts);
   if (!rc) rc = zf_replay_check_base(*out, history);
+  if (!rc && history->head.zo.rule == ZF_RULE_ADAM) rc = zf_params_add_state(&(*out)->params);
   if (rc) {
     zf_model_free(*out);
     *out = NULL;

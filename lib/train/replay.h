@@ -28,8 +28,8 @@ struct zf_provenance_text {
 };
 void zf_provenance_pairs(struct zf_provenance_text *text, const struct zf_provenance *provenance);
 
-/* Reads the trained weights of the saved state at `path` (a file, or a directory with
- * model.safetensors).  ZF_EINVALID: the state is not of this log and step, its weights do not have
+/* Reads the trained weights, and the rule's state where the model has one, of the saved state at
+ * `path` (a file, or a directory with model.safetensors).  ZF_EINVALID: the state is not of this log and step, its weights do not have
  * the saved hash, or not the hash in the log's mark of the step; the weights are then undefined. */
 int zf_provenance_load(struct zf_model *model, const char *path, const struct zf_history *history,
                        int64_t step);
@@ -39,13 +39,14 @@ int zf_provenance_load(struct zf_model *model, const char *path, const struct zf
 /* Changes to the run; all zero: none. */
 struct zf_replay_opts {
   double scale;                     /* factor of every learning rate; 0: 1 */
-  int64_t drop_from, drop_to;       /* these steps are left out; 0: none */
+  int64_t drop_from, drop_to;       /* these steps have the learning rate 0; Adam's m and v still
+                                     * change; 0: none */
   int64_t average_from, average_to; /* mean of the weights after these steps; average_to 0: none */
   double ema; /* exponential mean with this decay a step, begun with the first weights; 0: none */
 };
 
-/* Takes the model from the weights after step `from` to the weights after step `to`.  opts: may be
- * NULL. */
+/* Takes the model from the weights after step `from` to the weights after step `to`, and the rule's
+ * state with it.  opts: may be NULL. */
 int zf_replay_steps(struct zf_model *model, const struct zf_history *history, int64_t from,
                     int64_t to, const struct zf_replay_opts *opts);
 
@@ -63,7 +64,7 @@ int zf_replay_to(struct zf_model *model, const struct zf_history *history, const
 int zf_replay_check_base(const struct zf_model *model, const struct zf_history *history);
 
 /* Opens the base model of a log from the directory `dir`, with the log's trained parameters and
- * dtypes, and checks it. */
+ * dtypes and its rule's state, and checks it. */
 int zf_replay_open(struct zf_model **out, const char *dir, const struct zf_history *history);
 
 ZF_END_DECLS

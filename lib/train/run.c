@@ -218,6 +218,26 @@ static int open_shapes(struct zf_run *run, const struct run_source *from) {
   return make_forecast(run);
 }
 
+/* The memory of zeroth-order steps. */
+static int open_zo(struct zf_run *run) {
+  const struct zf_zo *zo = &run->settings.zo;
+  int rc;
+  if (!zf_method_info(run->settings.method)->trains) return 0;
+  if ((rc = zf_zo_check(zo))) return rc;
+  if (zo->examples && zo->examples != run->batch)
+    return zf_error(ZF_EUSAGE, "directions by example: %lld are set for batches of %lld examples",
+                    (long long)zo->examples, (long long)run->batch);
+  if (zo->rule == ZF_RULE_ADAM && (rc = zf_params_add_state(&run->model->params))) return rc;
+  run->estimate.probe = zf_calloc(zo->probes, sizeof *run->estimate.probe);
+  if (!run->estimate.probe) return ZF_ENOMEM;
+  if (zo->examples) {
+    run->estimate.example = zf_calloc(zo->probes * zo->examples, sizeof *run->estimate.example);
+    run->example = zf_calloc(ZF_MAXSTREAM * run->batch, sizeof *run->example);
+    if (!run->estimate.example || !run->example) return ZF_ENOMEM;
+  }
+  return zf_zo_work_new(&run->work, zo);
+}
+
 /* The memory of passes. */
 static int open_passes(struct zf_run *run, const struct run_source *from) {
   int rc;
@@ -228,7 +248,8 @@ static int open_passes(struct zf_run *run, const struct run_source *from) {
   run->index = zf_calloc(run->settings.micro_batch, sizeof *run->index);
   run->score = zf_calloc(ZF_MAXSTREAM * run->settings.micro_batch, sizeof *run->score);
   if (!run->index || !run->score) return ZF_ENOMEM;
-  if (!run->data.train || zf_method_info(run->settings.method)->rule < 0) return 0;
+  if (!run->data.train) return 0;
+  if (zf_method_info(run->settings.method)->rule < 0) return open_zo(run);
   return zf_backprop_new(&run->backprop, run);
 }
 
@@ -265,6 +286,10 @@ int zf_run_open_shapes(struct zf_run **out, const struct zf_conf *conf, zf_run_m
 void zf_run_free(struct zf_run *run) {
   if (!run) return;
   zf_backprop_free(run->backprop);
+  zf_zo_work_free(run->work);
+  free(run->estimate.example);
+  free(run->estimate.probe);
+  free(run->example);
   free(run->score);
   free(run->index);
   zf_scorer_free(run->scorer);
@@ -287,30 +312,54 @@ double zf_lr_at(const struct zf_settings *settings, int64_t step, int64_t steps)
   return settings->lr;
 }
 
+/* Sums over the micro-batches of a batch. */
+struct batch_sums {
+  double loss[ZF_MAXSTREAM], weight;
+  int64_t examples;
+};
+
 /* Adds the losses of a micro-batch example after example, so that the sum does not depend on the
  * split into micro-batches. */
-static int add_micro_batch(double *sum, double *weight, struct zf_run *run, int64_t place,
+static int add_micro_batch(struct batch_sums *sums, struct zf_run *run, int64_t place,
                            const struct zf_perturb *perturb) {
   struct zf_score *score = run->score;
+  struct zf_perturb placed = *perturb;
   int64_t count;
   int rc = zf_run_data_batch(&run->data, place, run->settings.micro_batch, run->index, &count);
   if (rc || !count) return rc;
-  rc = zf_score_examples(run->scorer, run->data.train, run->index, count, 0, perturb, score);
+  placed.first_example = sums->examples;
+  rc = zf_score_examples(run->scorer, run->data.train, run->index, count, 0, &placed, score);
   if (rc) return rc;
   for (int i = 0; i < perturb->streams.count; i++)
-    for (int64_t j = 0; j < count; j++) sum[i] += score[i * count + j].loss;
-  for (int64_t i = 0; i < count; i++) *weight += (double)score[i].weight;
+    for (int64_t j = 0; j < count; j++) {
+      sums->loss[i] += score[i * count + j].loss;
+      if (perturb->by_example)
+        run->example[i * run->batch + sums->examples + j] = score[i * count + j].loss;
+    }
+  for (int64_t i = 0; i < count; i++) sums->weight += (double)score[i].weight;
+  sums->examples += count;
   return 0;
+}
+
+/* Divides the losses of the examples by the batch's weight; examples that the batch lacks have 0. */
+static void divide_examples(struct zf_run *run, const struct batch_sums *sums, int streams) {
+  for (int i = 0; i < streams; i++)
+    for (int64_t j = 0; j < run->batch; j++) {
+      double *loss = &run->example[i * run->batch + j];
+      *loss = j < sums->examples && sums->weight > 0 ? *loss / sums->weight : 0;
+    }
 }
 
 int zf_run_batch_loss(struct zf_run *run, int64_t place, const struct zf_perturb *perturb,
                       double *loss) {
-  double sum[ZF_MAXSTREAM] = {0}, weight = 0;
+  struct batch_sums sums = {{0}, 0, 0};
   for (int64_t i = 0; i < run->settings.accumulation; i++) {
-    int rc = add_micro_batch(sum, &weight, run, place + i * run->settings.micro_batch, perturb);
+    int rc = add_micro_batch(&sums, run, place + i * run->settings.micro_batch, perturb);
     if (rc) return rc;
   }
-  for (int i = 0; i < perturb->streams.count; i++) loss[i] = weight > 0 ? sum[i] / weight : 0;
+  for (int i = 0; i < perturb->streams.count; i++)
+    loss[i] = sums.weight > 0 ? sums.loss[i] / sums.weight : 0;
+  if (perturb->by_example) divide_examples(run, &sums, perturb->streams.count);
   return 0;
 }
 
@@ -320,17 +369,18 @@ struct batch_place {
 };
 
 /* A zf_zo_loss. */
-static int batch_loss(void *ctx, const struct zf_perturb *perturb, double *loss) {
+static int batch_loss(void *ctx, const struct zf_perturb *perturb, struct zf_zo_losses *losses) {
   const struct batch_place *batch = ctx;
-  return zf_run_batch_loss(batch->run, batch->place, perturb, loss);
+  losses->example = batch->run->example;
+  return zf_run_batch_loss(batch->run, batch->place, perturb, losses->batch);
 }
 
-int zf_run_estimate(struct zf_run *run, int64_t step, struct zf_zo_probe *probe) {
+int zf_run_estimate(struct zf_run *run, int64_t step) {
   struct batch_place batch = {run, (step - 1) * run->batch};
-  return zf_zo_estimate(probe, &run->settings.zo, (uint32_t)step, batch_loss, &batch);
+  return zf_zo_estimate(&run->estimate, &run->settings.zo, (uint32_t)step, batch_loss, &batch);
 }
 
-void zf_run_update(struct zf_run *run, int64_t step, const struct zf_zo_probe *probe, double lr) {
-  zf_zo_update(&run->model->params, &run->settings.zo, (uint32_t)step, probe, lr,
-               run->settings.weight_decay);
+void zf_run_update(struct zf_run *run, int64_t step, double lr) {
+  zf_zo_update(&run->model->params, &run->settings.zo, (uint32_t)step, &run->estimate, lr,
+               run->settings.weight_decay, run->work);
 }

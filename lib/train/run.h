@@ -25,12 +25,15 @@ struct zf_run {
   struct zf_scorer *scorer;
   struct zf_backprop *backprop; /* NULL: mezo, or no training */
   struct zf_forecast forecast;
-  char base_hash[33];     /* of the weights at the start */
-  char files_hash[33];    /* of config.json and the tokenizer's files */
-  int64_t steps;          /* number of steps of the run */
-  int64_t batch;          /* examples a step */
-  int64_t *index;         /* [micro_batch] examples of the current micro-batch */
-  struct zf_score *score; /* [streams][micro_batch] */
+  char base_hash[33];             /* of the weights at the start */
+  char files_hash[33];            /* of config.json and the tokenizer's files */
+  int64_t steps;                  /* number of steps of the run */
+  int64_t batch;                  /* examples a step */
+  int64_t *index;                 /* [micro_batch] examples of the current micro-batch */
+  struct zf_score *score;         /* [streams][micro_batch] */
+  struct zf_zo_estimate estimate; /* of the last zf_run_estimate; mezo alone */
+  struct zf_zo_work *work;        /* of its update */
+  double *example; /* [streams][batch] losses of examples; NULL: one direction a batch */
 };
 
 /* Opens everything that the data sets in `want` (enum zf_data_want) need.  Without ZF_WANT_TRAIN
@@ -58,15 +61,16 @@ int zf_run_forecast(struct zf_forecast *forecast, const struct zf_run *run, enum
 double zf_lr_at(const struct zf_settings *settings, int64_t step, int64_t steps);
 
 /* loss[s]: mean loss over the training batch that begins at `place` of the sequence of examples, on
- * stream s of `perturb`; one micro-batch after another. */
+ * stream s of `perturb`; one micro-batch after another.  Where perturb->by_example is set, also
+ * fills run->example: the losses of the examples, divided by the weight of the batch. */
 int zf_run_batch_loss(struct zf_run *run, int64_t place, const struct zf_perturb *perturb,
                       double *loss);
 
-/* The estimate of step 1, 2, ... on its batch: fills probe[0..zo.probes) and changes no weight. */
-int zf_run_estimate(struct zf_run *run, int64_t step, struct zf_zo_probe *probe);
+/* The estimate of step 1, 2, ... on its batch: fills run->estimate and changes no weight. */
+int zf_run_estimate(struct zf_run *run, int64_t step);
 
-/* The update of the step with the estimate `probe`. */
-void zf_run_update(struct zf_run *run, int64_t step, const struct zf_zo_probe *probe, double lr);
+/* The update of the step with run->estimate. */
+void zf_run_update(struct zf_run *run, int64_t step, double lr);
 
 ZF_END_DECLS
 

@@ -170,12 +170,11 @@ static int make_batch(struct zf_batch *batch, const struct zf_run *run) {
 }
 
 static int run_step(struct step_bench *bench, int64_t turn) {
-  struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
   double start = zf_now();
-  int rc = zf_run_estimate(bench->run, ++bench->step, probe);
+  int rc = zf_run_estimate(bench->run, ++bench->step);
   double middle = zf_now();
   if (rc) return rc;
-  zf_run_update(bench->run, bench->step, probe, bench->run->settings.lr);
+  zf_run_update(bench->run, bench->step, bench->run->settings.lr);
   double end = zf_now();
   bench->seconds[STEP][turn] = end - start;
   bench->seconds[UPDATE][turn] = end - middle;

@@ -16,7 +16,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 
-enum { TEXT = 156, VERSION = 2, MAX_RECORD = 36 + 24 * ZF_ZO_MAXPROBES };
+enum { TEXT = 156, VERSION = 2, RULE_VERSION = 3 }; /* 3: the header has the fields of a rule */
 
 /* zf_log_sync_maybe waits for this many times the cost of the last sync. */
 enum { SYNC_SHARE = 100 };
@@ -26,7 +26,8 @@ static const char magic[8] = "zoftlog\n";
 struct zf_log {
   int fd;
   char *path;
-  int probes;
+  struct zf_zo zo;
+  unsigned char *record; /* bytes of the record that is written */
   uint32_t head_crc;
   int64_t size;        /* bytes of header and complete records */
   int dirty;           /* some bytes are not synced */
@@ -34,14 +35,19 @@ struct zf_log {
   double sync_seconds; /* its duration */
 };
 
-int64_t zf_log_record_size(int probes) {
-  return 36 + 24 * (int64_t)probes;
+int64_t zf_log_record_size(const struct zf_zo *zo) {
+  return 36 + 24 * (int64_t)zo->probes + 4 * zo->probes * zo->examples;
 }
 
-enum { NEW_HEAD = 16 }; /* bytes about a new head */
+enum { NEW_HEAD = 16, RULE = 40 }; /* bytes about a new head, about a rule */
+
+static int has_rule(const struct zf_zo *zo) {
+  return zo->examples || zo->rule != ZF_RULE_SGD;
+}
 
 int64_t zf_log_head_size(const struct zf_log_head *head) {
-  return (TEXT + (int64_t)strlen(head->globs) + 4 + 3) / 4 * 4 + (head->labels ? NEW_HEAD : 0);
+  return (TEXT + (int64_t)strlen(head->globs) + 4 + 3) / 4 * 4 + (has_rule(&head->zo) ? RULE : 0) +
+         (head->labels ? NEW_HEAD : 0);
 }
 
 static void put(unsigned char *bytes, uint64_t value, int count) {
@@ -81,14 +87,23 @@ static int get_dtype(const unsigned char *bytes) {
   return name[0] ? -2 : -1;
 }
 
+static void put_rule(unsigned char *bytes, const struct zf_zo *zo) {
+  put(bytes, (uint64_t)zo->examples, 8);
+  put(bytes + 8, (uint64_t)zo->rule, 4);
+  if (zo->rule == ZF_RULE_SGD) return;
+  put_f64(bytes + 16, zo->beta1);
+  put_f64(bytes + 24, zo->beta2);
+  put_f64(bytes + 32, zo->adam_eps);
+}
+
 /* Fills bytes[0..ZF_LOG_MAXHEAD) and returns the CRC. */
 static uint32_t make_head(unsigned char *bytes, const struct zf_log_head *head) {
   int64_t size = zf_log_head_size(head);
   memset(bytes, 0, ZF_LOG_MAXHEAD);
   memcpy(bytes, magic, sizeof magic);
-  put(bytes + 8, VERSION, 4);
+  put(bytes + 8, has_rule(&head->zo) ? RULE_VERSION : VERSION, 4);
   put(bytes + 12, (uint64_t)size, 4);
-  put(bytes + 16, (uint64_t)zf_log_record_size(head->zo.probes), 4);
+  put(bytes + 16, (uint64_t)zf_log_record_size(&head->zo), 4);
   put(bytes + 20, (uint64_t)head->zo.probes, 4);
   put(bytes + 24, head->zo.seed, 8);
   put_f64(bytes + 32, head->zo.eps);
@@ -104,6 +119,8 @@ static uint32_t make_head(unsigned char *bytes, const struct zf_log_head *head) 
   put_dtype(bytes + 144, head->others);
   put(bytes + 152, strlen(head->globs), 4);
   memcpy(bytes + TEXT, head->globs, strlen(head->globs));
+  if (has_rule(&head->zo))
+    put_rule(bytes + size - 4 - (head->labels ? NEW_HEAD : 0) - RULE, &head->zo);
   if (head->labels) {
     unsigned char *new_head = bytes + size - 4 - NEW_HEAD;
     put(new_head, (uint64_t)head->labels, 4);
@@ -128,6 +145,7 @@ static int log_failed(const struct zf_log *log, const char *what) {
 
 static void log_free(struct zf_log *log) {
   if (log->fd >= 0) close(log->fd);
+  free(log->record);
   free(log->path);
   free(log);
 }
@@ -154,9 +172,10 @@ static int log_make(struct zf_log **out, const char *path, const struct zf_log_h
   if (!log) return ZF_ENOMEM;
   log->fd = -1;
   log->path = zf_strdup(path);
-  log->probes = head->zo.probes;
+  log->zo = head->zo;
+  log->record = zf_malloc((size_t)zf_log_record_size(&log->zo));
   log->head_crc = make_head(bytes, head);
-  int rc = log->path ? 0 : ZF_ENOMEM;
+  int rc = log->path && log->record ? 0 : ZF_ENOMEM;
   int64_t head_size = zf_log_head_size(head);
   if (!rc && !size) rc = zf_write_file(path, bytes, (size_t)head_size);
   if (!rc) rc = open_end(log, size ? size : head_size);
@@ -190,16 +209,26 @@ static int write_whole(struct zf_log *log, const unsigned char *bytes, size_t le
   return 0;
 }
 
+static void put_f32(unsigned char *bytes, float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  put(bytes, bits, 4);
+}
+
 static void make_step(unsigned char *bytes, const struct zf_log_rec *rec,
-                      const struct zf_zo_probe *probe, int probes) {
+                      const struct zf_zo_estimate *estimate, const struct zf_zo *zo) {
+  const struct zf_zo_probe *probe = estimate->probe;
+  unsigned char *examples = bytes + 32 + 24 * zo->probes;
   put(bytes + 8, rec->seed, 8);
   put_f64(bytes + 16, rec->lr);
   put(bytes + 24, rec->batch, 8);
-  for (int i = 0; i < probes; i++) {
+  for (int i = 0; i < zo->probes; i++) {
     put_f64(bytes + 32 + 24 * i, probe[i].plus);
     put_f64(bytes + 40 + 24 * i, probe[i].minus);
     put_f64(bytes + 48 + 24 * i, probe[i].projected_gradient);
   }
+  for (int64_t i = 0; i < zo->probes * zo->examples; i++)
+    put_f32(examples + 4 * i, estimate->example[i]);
 }
 
 static void make_mark(unsigned char *bytes, const struct zf_log_rec *rec) {
@@ -208,13 +237,14 @@ static void make_mark(unsigned char *bytes, const struct zf_log_rec *rec) {
 }
 
 int zf_log_append(struct zf_log *log, const struct zf_log_rec *rec,
-                  const struct zf_zo_probe *probe) {
-  unsigned char bytes[MAX_RECORD] = {0};
-  size_t size = (size_t)zf_log_record_size(log->probes);
+                  const struct zf_zo_estimate *estimate) {
+  unsigned char *bytes = log->record;
+  size_t size = (size_t)zf_log_record_size(&log->zo);
+  memset(bytes, 0, size);
   put(bytes, rec->step, 4);
   put(bytes + 4, rec->kind, 4);
   if (rec->kind == ZF_LOG_STEP)
-    make_step(bytes, rec, probe, log->probes);
+    make_step(bytes, rec, estimate, &log->zo);
   else
     make_mark(bytes, rec);
   put(bytes + size - 4, zf_crc32c(log->head_crc, bytes, size - 4), 4);
@@ -252,7 +282,7 @@ struct zf_log_reader {
   struct zf_map map;
   struct zf_bytes bytes;
   char *path;
-  int probes;
+  struct zf_zo zo;
   uint32_t head_crc;
   uint32_t step;  /* the last one read */
   int64_t number; /* records read */
@@ -273,8 +303,32 @@ static int read_new_head(struct zf_log_head *head, const unsigned char *data, si
   return labels < 1 || labels > 1 << 24 || problem >= ZF_PROBLEMS;
 }
 
+/* Reads the fields of a rule, which begin at byte `at`.  Nonzero: they are invalid, or say no more
+ * than a header without them. */
+static int read_rule(struct zf_zo *zo, const unsigned char *data, size_t size, size_t at) {
+  struct zf_bytes bytes = {data, size, at};
+  uint64_t examples = 0;
+  uint32_t rule = 0, zero = 0;
+  if (at + RULE + 4 > size) return 1;
+  zf_bytes_u64(&bytes, &examples);
+  zf_bytes_u32(&bytes, &rule);
+  zf_bytes_u32(&bytes, &zero);
+  zf_bytes_f64(&bytes, &zo->beta1);
+  zf_bytes_f64(&bytes, &zo->beta2);
+  zf_bytes_f64(&bytes, &zo->adam_eps);
+  if (examples > ZF_NOISE_EXAMPLES || rule >= ZF_RULES || zero) return 1;
+  zo->examples = (int64_t)examples;
+  zo->rule = (int)rule;
+  if (rule == ZF_RULE_SGD)
+    return !examples || zo->beta1 != 0 || zo->beta2 != 0 || zo->adam_eps != 0;
+  int rc = zf_zo_check(zo);
+  zf_error_clear();
+  return rc;
+}
+
 /* Reads the fields of a header whose checksum is right.  Nonzero: they are invalid. */
-static int read_fields(struct zf_log_head *head, const unsigned char *data, size_t size) {
+static int read_fields(struct zf_log_head *head, const unsigned char *data, size_t size,
+                       uint32_t version) {
   struct zf_bytes bytes = {data, size, 16};
   uint32_t record_size = 0, probes = 0, direction = 0, noise = 0, text_len = 0;
   zf_bytes_u32(&bytes, &record_size);
@@ -296,10 +350,13 @@ static int read_fields(struct zf_log_head *head, const unsigned char *data, size
   if (text_len >= ZF_LOG_GLOBS || text_len > size - 4 - TEXT || memchr(data + TEXT, 0, text_len))
     return 1;
   memcpy(head->globs, data + TEXT, text_len);
+  if (version == RULE_VERSION &&
+      read_rule(&head->zo, data, size, (size_t)zf_log_head_size(head) - 4))
+    return 1;
   if (read_new_head(head, data, size)) return 1;
   head->zo.probes = (int)probes;
   head->zo.direction = (int)direction;
-  return probes < 1 || probes > ZF_ZO_MAXPROBES || record_size != zf_log_record_size((int)probes) ||
+  return probes < 1 || probes > ZF_ZO_MAXPROBES || record_size != zf_log_record_size(&head->zo) ||
          direction > ZF_RADEMACHER || !(head->zo.eps > 0) || !isfinite(head->zo.eps) ||
          !isfinite(head->decay) || head->trained < 0 || head->others < -1 ||
          (int64_t)size != zf_log_head_size(head);
@@ -316,8 +373,8 @@ static int read_head(struct zf_log_reader *reader, struct zf_log_head *head) {
       size > reader->bytes.len)
     return zf_error(ZF_EINVALID, "%s: too short for a step log", reader->path);
   if (version == 1)
-    return zf_error(ZF_EINVALID, "%s: version 1: this program reads version %d", reader->path,
-                    VERSION);
+    return zf_error(ZF_EINVALID, "%s: version 1: this program reads versions %d and %d",
+                    reader->path, VERSION, RULE_VERSION);
   if (size < TEXT + 4 || size > ZF_LOG_MAXHEAD || size % 4)
     return zf_error(ZF_EINVALID, "%s: the header is damaged (its size)", reader->path);
   reader->bytes.pos = size - 4;
@@ -327,13 +384,13 @@ static int read_head(struct zf_log_reader *reader, struct zf_log_head *head) {
   reader->bytes.pos = 52;
   zf_bytes_u32(&reader->bytes, &noise);
   reader->bytes.pos = size;
-  if (version != VERSION || noise != ZF_NOISE_ID)
+  if ((version != VERSION && version != RULE_VERSION) || noise != ZF_NOISE_ID)
     return zf_error(ZF_EINVALID,
-                    "%s: version %u, noise %u: this program reads version %d, noise %d",
-                    reader->path, version, noise, VERSION, ZF_NOISE_ID);
-  if (read_fields(head, data, size))
+                    "%s: version %u, noise %u: this program reads versions %d and %d, noise %d",
+                    reader->path, version, noise, VERSION, RULE_VERSION, ZF_NOISE_ID);
+  if (read_fields(head, data, size, version))
     return zf_error(ZF_EINVALID, "%s: the header has a field out of range", reader->path);
-  reader->probes = head->zo.probes;
+  reader->zo = head->zo;
   return 0;
 }
 
@@ -389,25 +446,35 @@ static int bad_record(const struct zf_log_reader *reader, const char *what) {
 }
 
 /* 1 where all numbers are finite.  A run stops before it writes others. */
-static int read_step(struct zf_bytes *bytes, struct zf_log_rec *rec, struct zf_zo_probe *probe,
-                     int probes) {
+static int read_step(struct zf_bytes *bytes, struct zf_log_rec *rec,
+                     const struct zf_zo_estimate *estimate, const struct zf_zo *zo) {
+  struct zf_zo_probe *probe = estimate->probe;
   zf_bytes_u64(bytes, &rec->seed);
   zf_bytes_f64(bytes, &rec->lr);
   zf_bytes_u64(bytes, &rec->batch);
   int finite = isfinite(rec->lr);
-  for (int i = 0; i < probes; i++) {
+  for (int i = 0; i < zo->probes; i++) {
     zf_bytes_f64(bytes, &probe[i].plus);
     zf_bytes_f64(bytes, &probe[i].minus);
     zf_bytes_f64(bytes, &probe[i].projected_gradient);
     finite &= isfinite(probe[i].plus) && isfinite(probe[i].minus) &&
               isfinite(probe[i].projected_gradient);
   }
+  for (int64_t i = 0; i < zo->probes * zo->examples; i++) {
+    uint32_t bits = 0;
+    float gradient;
+    zf_bytes_u32(bytes, &bits);
+    memcpy(&gradient, &bits, sizeof gradient);
+    finite &= isfinite(gradient) != 0;
+    if (estimate->example) estimate->example[i] = gradient;
+  }
   return finite;
 }
 
 /* Reads the fields of a record whose checksum is right. */
 static int read_record(const struct zf_log_reader *reader, struct zf_log_rec *rec,
-                       struct zf_zo_probe *probe, const unsigned char *record, size_t size) {
+                       const struct zf_zo_estimate *estimate, const unsigned char *record,
+                       size_t size) {
   struct zf_bytes bytes = {record, size, 0};
   char text[96];
   uint32_t kind = 0;
@@ -420,7 +487,7 @@ static int read_record(const struct zf_log_reader *reader, struct zf_log_rec *re
     return bad_record(reader, text);
   }
   if (kind == ZF_LOG_STEP)
-    return read_step(&bytes, rec, probe, reader->probes)
+    return read_step(&bytes, rec, estimate, &reader->zo)
                ? 0
                : bad_record(reader, "holds a number that is not finite");
   get_hex(rec->hash, record + 8);
@@ -429,9 +496,9 @@ static int read_record(const struct zf_log_reader *reader, struct zf_log_rec *re
   return rec->result <= rec->step + 1ull ? 0 : bad_record(reader, "names a result of a later step");
 }
 
-int zf_log_next(struct zf_log_reader *reader, struct zf_log_rec *rec, struct zf_zo_probe *probe,
-                int *more) {
-  size_t size = (size_t)zf_log_record_size(reader->probes),
+int zf_log_next(struct zf_log_reader *reader, struct zf_log_rec *rec,
+                const struct zf_zo_estimate *estimate, int *more) {
+  size_t size = (size_t)zf_log_record_size(&reader->zo),
          remaining = reader->bytes.len - reader->bytes.pos;
   const unsigned char *record = reader->bytes.data + reader->bytes.pos;
   char text[96];
@@ -443,7 +510,7 @@ int zf_log_next(struct zf_log_reader *reader, struct zf_log_rec *rec, struct zf_
     return bad_record(reader, text);
   }
   if (!is_good(reader, record, size)) return bad_record(reader, "is damaged (checksum)");
-  int rc = read_record(reader, rec, probe, record, size);
+  int rc = read_record(reader, rec, estimate, record, size);
   if (rc) return rc;
   reader->step = rec->step;
   reader->bytes.pos += size;
@@ -462,13 +529,14 @@ uint32_t zf_log_id(const struct zf_log_reader *reader) {
 /* Bytes may be missing before a good record, so that it may begin at any byte.  A checksum is
  * computed only where the step and the kind are possible. */
 int zf_log_torn(const struct zf_log_reader *reader) {
-  size_t size = (size_t)zf_log_record_size(reader->probes);
+  size_t size = (size_t)zf_log_record_size(&reader->zo);
   for (size_t start = reader->bytes.pos + 1; start + size <= reader->bytes.len; start++) {
     struct zf_bytes bytes = {reader->bytes.data, reader->bytes.len, start};
     uint32_t step = 0, kind = 0;
     zf_bytes_u32(&bytes, &step);
     zf_bytes_u32(&bytes, &kind);
     if (kind > ZF_LOG_MARK || step < reader->step) continue;
+    if (kind == ZF_LOG_STEP && !step) continue; /* zeros, of which a damaged file may have many */
     if (step - reader->step > reader->bytes.len / size) continue;
     if (is_good(reader, reader->bytes.data + start, size)) return 0;
   }

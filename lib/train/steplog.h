@@ -5,7 +5,7 @@
  * Little endian.  Header of H bytes:
  *
  *   0  8  magic "zoftlog\n"
- *   8  4  version (2)           12 4  H, a multiple of 4, at most ZF_LOG_MAXHEAD
+ *   8  4  version (2, or 3)     12 4  H, a multiple of 4, at most ZF_LOG_MAXHEAD
  *  16  4  bytes of a record     20 4  probes q
  *  24  8  seed                  32 8  eps (f64)
  *  40  8  weight decay (f64)    48 4  direction (enum zf_noise_kind)   52 4  noise id (ZF_NOISE_ID)
@@ -21,7 +21,13 @@
  * H-20 4  its labels           H-16 4  enum zf_problem          H-12 8  its seed
  * H-4  4  CRC-32C of the header before it
  *
- * Then records of one size, 36 + 24 q bytes (60 at q = 1), of two kinds:
+ * A run with directions by example or another rule than SGD has version 3, which programs that know
+ * neither refuse.  Its header has 40 bytes more, which end at H - 4, or at H - 20 with a new head:
+ *
+ *   0  8  examples n of a batch; 0: one direction for the batch     8 4  enum zf_zo_rule     12 4  zero
+ *  16  8  beta1 (f64)           24 8  beta2 (f64)           32 8  adam_eps (f64); all 0 with SGD
+ *
+ * Then records of one size, 36 + 24 q + 4 q n bytes (60 at q = 1, n = 0), of two kinds:
  *
  *   0  4  step (1, 2, ...)       4  4  kind (enum zf_log_kind)
  *
@@ -31,11 +37,12 @@
  *  24  8  batch: place of its first example            are its result; else 0
  *  32 24q loss at +eps, at -eps, projected
  *         gradient g (f64 each) of each probe
+ *    4qn  g_pi (f32) of each example of the
+ *         first probe, of the second, ...
  *
- *  32+24q  4  CRC-32C of the record so far, begun with the header's CRC
+ *  32+24q+4qn  4  CRC-32C of the record so far, begun with the header's CRC
  *
- * seed, step, lr and the g's rebuild the update of the step: w -= lr (1/q sum g_p z_p + decay w).
- * Steps have no gaps.  A mark follows its step, at keyframes and at the end of a run.  The header has
+ * seed, step, lr and the g's rebuild the update of the step (zo.h): all g_p, or all g_pi.  Steps have no gaps.  A mark follows its step, at keyframes and at the end of a run.  The header has
  * the run's seed and eps; the first records of a branch (zoft train --fork) come from another run
  * and may have others.
  *
@@ -90,15 +97,15 @@ int zf_log_create(struct zf_log **out, const char *path, const struct zf_log_hea
 /* Opens a log to append, cut to its first `size` bytes.  ZF_EIO: another process writes it. */
 int zf_log_reopen(struct zf_log **out, const char *path, const struct zf_log_head *head,
                   int64_t size);
-/* Appends a record by write(); probe: of a step, NULL for a mark.  After ZF_EIO the file ends with a
+/* Appends a record by write(); estimate: of a step, NULL for a mark.  After ZF_EIO the file ends with a
  * complete record, unless cutting it back fails, too. */
 int zf_log_append(struct zf_log *log, const struct zf_log_rec *rec,
-                  const struct zf_zo_probe *probe);
+                  const struct zf_zo_estimate *estimate);
 /* Syncs the log to the disk; _maybe only where the cost is within its share of the time. */
 int zf_log_sync(struct zf_log *log);
 int zf_log_sync_maybe(struct zf_log *log);
-int zf_log_close(struct zf_log *log); /* syncs; takes NULL */
-int64_t zf_log_record_size(int probes);
+int zf_log_close(struct zf_log *log);               /* syncs; takes NULL */
+int64_t zf_log_record_size(const struct zf_zo *zo); /* of a log with this header's zo */
 int64_t zf_log_head_size(const struct zf_log_head *head);
 uint32_t zf_log_head_id(const struct zf_log_head *head); /* its CRC: names the log */
 
@@ -108,10 +115,10 @@ int zf_log_open(struct zf_log_reader **out, const char *path, struct zf_log_head
 /* The same from memory, which outlives the reader; `name` is for messages. */
 int zf_log_parse(struct zf_log_reader **out, const void *data, size_t len, const char *name,
                  struct zf_log_head *head);
-/* Reads the next record; of a step also probe[0..head->zo.probes).  *more = 0 at a clean end.
- * ZF_EINVALID: the record is torn or damaged; the message names its number and byte. */
-int zf_log_next(struct zf_log_reader *reader, struct zf_log_rec *rec, struct zf_zo_probe *probe,
-                int *more);
+/* Reads the next record; of a step also the estimate, without the examples' g's where its `example`
+ * is NULL.  *more = 0 at a clean end.  ZF_EINVALID: the record is torn or damaged; the message names its number and byte. */
+int zf_log_next(struct zf_log_reader *reader, struct zf_log_rec *rec,
+                const struct zf_zo_estimate *estimate, int *more);
 int64_t zf_log_offset(const struct zf_log_reader *reader); /* byte where the next record begins */
 uint32_t zf_log_id(const struct zf_log_reader *reader);    /* the header's CRC */
 /* After an error of zf_log_next: 1 where the bad record is a torn tail: no good record follows. */

@@ -31,30 +31,31 @@ static void bowl_init(struct bowl *b, enum zf_dtype type) {
   b->ps = (struct zf_params){&b->p, 1};
 }
 
-static int bowl_loss(void *ctx, const struct zf_perturb *pt, double *loss) {
+static int bowl_loss(void *ctx, const struct zf_perturb *pt, struct zf_zo_losses *losses) {
   const struct bowl *b = ctx;
   float w[ZF_MAXSTREAM][D];
   zf_perturb_vec(w[0], D, b->data, b->p.type, 0, D, pt->streams.count > 1 ? &pt->direction : NULL,
                  &pt->streams);
   for (int s = 0; s < pt->streams.count; s++) {
-    loss[s] = 0;
-    for (int i = 0; i < D; i++) loss[s] += 0.5 * (double)w[s][i] * (double)w[s][i];
+    losses->batch[s] = 0;
+    for (int i = 0; i < D; i++) losses->batch[s] += 0.5 * (double)w[s][i] * (double)w[s][i];
   }
   return 0;
 }
 
 static double loss_of(const struct bowl *b) {
   struct zf_perturb none = zf_perturb_none();
-  double l;
-  ck_ok(bowl_loss((void *)b, &none, &l));
-  return l;
+  struct zf_zo_losses losses;
+  ck_ok(bowl_loss((void *)b, &none, &losses));
+  return losses.batch[0];
 }
 
 static void descend(struct bowl *b, const struct zf_zo *zo, double lr, uint32_t from, uint32_t to) {
   struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
+  struct zf_zo_estimate estimate = {probe, NULL};
   for (uint32_t s = from; s < to; s++) {
-    ck_ok(zf_zo_estimate(probe, zo, s, bowl_loss, b));
-    zf_zo_update(&b->ps, zo, s, probe, lr, 0);
+    ck_ok(zf_zo_estimate(&estimate, zo, s, bowl_loss, b));
+    zf_zo_update(&b->ps, zo, s, &estimate, lr, 0, NULL);
   }
 }
 

@@ -6,21 +6,22 @@ enum { STEPS = 400, PROBES = 4 };
 
 static double plain_loss(struct text *x) {
   struct zf_perturb none = zf_perturb_none();
-  double loss;
-  ck_ok(text_loss(x, &none, &loss));
-  return loss;
+  struct zf_zo_losses losses;
+  ck_ok(text_loss(x, &none, &losses));
+  return losses.batch[0];
 }
 
 static void train(int dtype, double lr, double *before, double *after, char hash[33]) {
   struct zf_model *m = open_family(2, "*", dtype);
   struct zf_zo zo = {.seed = 12, .eps = 1e-3, .probes = PROBES};
   struct zf_zo_probe probe[PROBES];
+  struct zf_zo_estimate estimate = {probe, NULL};
   struct text x;
   text_init(&x, m, 12);
   *before = plain_loss(&x);
   for (uint32_t step = 1; step <= STEPS; step++) {
-    ck_ok(zf_zo_estimate(probe, &zo, step, text_loss, &x));
-    zf_zo_update(&m->params, &zo, step, probe, lr, 0);
+    ck_ok(zf_zo_estimate(&estimate, &zo, step, text_loss, &x));
+    zf_zo_update(&m->params, &zo, step, &estimate, lr, 0, NULL);
   }
   *after = plain_loss(&x);
   ck_ok(zf_model_hash(m, hash));

@@ -9,6 +9,11 @@
 
 enum { FIXED = 160 }; /* the shortest header */
 
+static float *make_examples(const struct zf_zo *zo) {
+  if (zo->examples < 0 || zo->examples > ZF_NOISE_EXAMPLES || zf_zo_check(zo)) abort();
+  return zo->examples ? malloc((size_t)(zo->probes * zo->examples) * sizeof(float)) : NULL;
+}
+
 static void read_all(const unsigned char *data, size_t size) {
   struct zf_log_head head;
   struct zf_log_reader *r;
@@ -17,14 +22,16 @@ static void read_all(const unsigned char *data, size_t size) {
   int more = 1;
   uint32_t n = 0;
   if (zf_log_parse(&r, data, size, "steps.log", &head)) return;
+  struct zf_zo_estimate estimate = {probe, make_examples(&head.zo)};
   if (head.zo.probes < 1 || head.zo.probes > ZF_ZO_MAXPROBES || !isfinite(head.zo.eps)) abort();
   if (strlen(head.kernels) > 16 || strlen(head.base) != 32) abort();
   if (head.trained < 0 || head.trained >= ZF_DTYPES || head.others < -1) abort();
-  while (!zf_log_next(r, &rec, probe, &more) && more) {
+  while (!zf_log_next(r, &rec, &estimate, &more) && more) {
     if (rec.step != (n += rec.kind == ZF_LOG_STEP)) abort();
     if (!isfinite(rec.lr) || rec.result > n + 1ull) abort();
   }
   if (more) zf_log_torn(r);
+  free(estimate.example);
   zf_log_reader_free(r);
 }
 
@@ -44,7 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   memcpy(d, data, size);
   uint32_t crc = zf_crc32c(0, d, top - 4);
   put_crc(d + top - 4, crc);
-  size_t n = (size_t)zf_log_record_size(d[20] ? d[20] : 1);
+  size_t n = (size_t)(d[16] | d[17] << 8 | d[18] << 16);
+  if (n < 60) n = 60;
   for (size_t at = top; size - at >= n; at += n)
     put_crc(d + at + n - 4, zf_crc32c(crc, d + at, n - 4));
   read_all(d, size);

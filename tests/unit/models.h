@@ -105,7 +105,7 @@ struct text {
   int64_t n; /* tokens that are read; one more is predicted */
 };
 
-static inline int text_loss(void *ctx, const struct zf_perturb *pt, double *loss) {
+static inline int text_loss(void *ctx, const struct zf_perturb *pt, struct zf_zo_losses *losses) {
   struct text *x = ctx;
   int32_t place[64];
   double lse[128], logit[128];
@@ -122,9 +122,9 @@ static inline int text_loss(void *ctx, const struct zf_perturb *pt, double *loss
   if (rc) return rc;
   zf_forward_lse(x->f, x->id + 1, lse, logit);
   for (int s = 0; s < pt->streams.count; s++) {
-    loss[s] = 0;
+    losses->batch[s] = 0;
     for (int64_t i = s * x->n; i < (s + 1) * x->n; i++)
-      loss[s] += (lse[i] - logit[i]) / (double)x->n;
+      losses->batch[s] += (lse[i] - logit[i]) / (double)x->n;
   }
   return 0;
 }

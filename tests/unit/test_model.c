@@ -205,7 +205,7 @@ static void hash(const struct zf_model *m, char out[33]) {
 static void disturb(struct zf_model *m) {
   struct zf_zo zo = {.seed = 1, .eps = 1, .probes = 1};
   struct zf_zo_probe g = {.projected_gradient = 1};
-  zf_zo_update(&m->params, &zo, 1, &g, 0.01, 0);
+  zf_zo_update(&m->params, &zo, 1, &(struct zf_zo_estimate){&g, NULL}, 0.01, 0, NULL);
 }
 
 START_TEST(test_save) {

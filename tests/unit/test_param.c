@@ -70,11 +70,40 @@ START_TEST(test_hash) {
 }
 END_TEST
 
+/* A state of zeros for what is trained, in f32 alone; the hash sees every bit of it. */
+START_TEST(test_state) {
+  struct two t;
+  char bare[33], base[33], again[33];
+  two_init(&t);
+  ck_ok(zf_params_hash(&t.ps, bare));
+  ck_ok(zf_params_add_state(&t.ps));
+  ck_assert(t.p[0].state[0] && t.p[0].state[1] && !t.p[1].state[0] && !t.p[1].state[1]);
+  ck_ok(zf_params_hash(&t.ps, base));
+  ck_assert_str_ne(base, bare);
+  for (int k = 0; k < 2; k++)
+    for (int i = 0; i < 6; i++) {
+      ck_assert(t.p[0].state[k][i] == 0);
+      t.p[0].state[k][i] = (float)(1 + i);
+      differs(&t, base, "a state");
+      zf_params_clear_state(&t.ps);
+    }
+  ck_ok(zf_params_hash(&t.ps, again));
+  ck_assert_str_eq(again, base);
+  zf_params_free_state(&t.ps);
+  ck_assert(!t.p[0].state[0] && !t.p[0].state[1] && !t.ps.state);
+  ck_ok(zf_params_hash(&t.ps, again));
+  ck_assert_str_eq(again, bare);
+  t.p[1].trained = 1;
+  ck_fails(zf_params_add_state(&t.ps), ZF_EUSAGE, "'b' is held in f16");
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("param");
   TCase *t = tcase_create("param");
   tcase_add_test(t, test_counts);
   tcase_add_test(t, test_hash);
+  tcase_add_test(t, test_state);
   suite_add_tcase(s, t);
   return unit_run(s);
 }

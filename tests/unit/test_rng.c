@@ -55,6 +55,26 @@ START_TEST(counter_layout) {
 }
 END_TEST
 
+/* The example stands in the last word of the counter, above probe and purpose: probe | (1 + i) << 19.
+ * All 8191 examples and the batch's own direction have different first words. */
+START_TEST(example_layout) {
+  static uint32_t first[ZF_NOISE_EXAMPLES + 1];
+  uint32_t key[2] = {42, 0}, out[4];
+  for (int64_t i = -1; i < ZF_NOISE_EXAMPLES; i++) {
+    struct zf_noise noise = base_key;
+    if (i >= 0) zf_noise_example(&noise, i);
+    uint32_t ctr[4] = {0, 3 << 8, 7, 1 | (uint32_t)(1 + i) << 19};
+    zf_philox(out, ctr, key, 7);
+    zf_noise_words(&first[i + 1], &noise, 0, 1);
+    ck_assert_uint_eq(first[i + 1], out[0]);
+  }
+  int same = 0; /* of 2^25 pairs of 32-bit words some 0.008 are equal by chance: none here */
+  for (int i = 0; i <= ZF_NOISE_EXAMPLES; i++)
+    for (int j = 0; j < i; j++) same += first[i] == first[j];
+  ck_assert_int_eq(same, 0);
+}
+END_TEST
+
 START_TEST(any_cut_gives_the_same) {
   float whole[256], part[256];
   for (int kind = ZF_GAUSSIAN; kind <= ZF_RADEMACHER; kind++) {
@@ -311,6 +331,7 @@ int main(void) {
   tcase_set_timeout(t, 120);
   tcase_add_test(t, philox_known_answers);
   tcase_add_test(t, counter_layout);
+  tcase_add_test(t, example_layout);
   tcase_add_test(t, any_cut_gives_the_same);
   tcase_add_test(t, rademacher_is_the_sign_bit);
   tcase_add_test(t, gaussian_is_the_quantile);

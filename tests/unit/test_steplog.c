@@ -29,6 +29,10 @@ static struct zf_log_head a_head(int probes) {
   };
 }
 
+static int64_t record_size(int probes) {
+  return zf_log_record_size(&(struct zf_zo){.probes = probes});
+}
+
 static struct zf_log_rec a_step(int i) {
   return (struct zf_log_rec){.step = (uint32_t)i,
                              .lr = 1e-4 / i,
@@ -56,7 +60,7 @@ static void write_log(const char *path, int probes, int steps) {
   for (int i = 1; i <= steps; i++) {
     struct zf_log_rec step = a_step(i), mark = a_mark(i);
     for (int p = 0; p < probes; p++) probe[p] = a_probe(i, p);
-    ck_ok(zf_log_append(l, &step, probe));
+    ck_ok(zf_log_append(l, &step, &(struct zf_zo_estimate){probe, NULL}));
     if (i % 2 == 0) ck_ok(zf_log_append(l, &mark, NULL));
   }
   ck_ok(zf_log_close(l));
@@ -90,7 +94,7 @@ START_TEST(test_round_trip) {
   check_head(&head, &want);
   for (int i = 1; i <= 5; i++) {
     struct zf_log_rec s = a_step(i), k = a_mark(i);
-    ck_ok(zf_log_next(r, &step, probe, &more));
+    ck_ok(zf_log_next(r, &step, &(struct zf_zo_estimate){probe, NULL}, &more));
     ck_assert_int_eq(more, 1);
     ck_assert(step.kind == ZF_LOG_STEP && step.step == s.step && step.lr == s.lr);
     ck_assert(step.batch == s.batch && step.seed == s.seed);
@@ -103,7 +107,7 @@ START_TEST(test_round_trip) {
     ck_assert(more && step.kind == ZF_LOG_MARK && step.step == k.step && step.result == k.result);
     ck_assert_str_eq(step.hash, k.hash);
   }
-  ck_ok(zf_log_next(r, &step, probe, &more));
+  ck_ok(zf_log_next(r, &step, &(struct zf_zo_estimate){probe, NULL}, &more));
   ck_assert_int_eq(more, 0);
   zf_log_reader_free(r);
 }
@@ -136,10 +140,10 @@ END_TEST
 START_TEST(test_size) {
   const char *path = tmp_path("size.log");
   struct zf_map m;
-  ck_assert_int_le(zf_log_record_size(1), 64);
+  ck_assert_int_le(record_size(1), 64);
   write_log(path, 1, 7);
   ck_ok(zf_map_open(&m, path));
-  ck_assert_int_eq((int64_t)m.len, HEAD + 10 * zf_log_record_size(1));
+  ck_assert_int_eq((int64_t)m.len, HEAD + 10 * record_size(1));
   zf_map_close(&m);
 }
 END_TEST
@@ -153,7 +157,7 @@ static int read_all(const void *data, size_t len) {
   zf_error_clear();
   int rc = zf_log_parse(&r, data, len, "read.log", &head), more = 1;
   if (rc) return rc;
-  while (!rc && more) rc = zf_log_next(r, &step, probe, &more);
+  while (!rc && more) rc = zf_log_next(r, &step, &(struct zf_zo_estimate){probe, NULL}, &more);
   zf_log_reader_free(r);
   return rc;
 }
@@ -174,7 +178,7 @@ static void check_named(size_t byte, size_t record) {
 }
 
 START_TEST(test_every_flip) {
-  size_t len, record = (size_t)zf_log_record_size(1);
+  size_t len, record = (size_t)record_size(1);
   unsigned char *d = log_bytes(1, 3, &len);
   ck_assert_int_eq(read_all(d, len), 0);
   for (size_t i = 0; i < len * 8; i++) {
@@ -188,7 +192,7 @@ START_TEST(test_every_flip) {
 END_TEST
 
 START_TEST(test_every_tear) {
-  size_t len, record = (size_t)zf_log_record_size(2);
+  size_t len, record = (size_t)record_size(2);
   unsigned char *d = log_bytes(2, 2, &len);
   for (size_t n = 0; n < len; n++) {
     int whole = n >= HEAD && (n - HEAD) % record == 0;
@@ -203,7 +207,7 @@ START_TEST(test_every_tear) {
 END_TEST
 
 START_TEST(test_out_of_order) {
-  size_t len, record = (size_t)zf_log_record_size(1);
+  size_t len, record = (size_t)record_size(1);
   unsigned char *d = log_bytes(1, 1, &len), *e = log_bytes(1, 3, &len), *second = e + HEAD + record;
   free(d);
   memmove(second, second + 2 * record, record); /* step, step, mark, step */
@@ -273,7 +277,7 @@ START_TEST(test_reopen) {
   for (int i = 4; i <= 6; i++) {
     struct zf_log_rec step = a_step(i), mark = a_mark(i);
     struct zf_zo_probe probe = a_probe(i, 0);
-    if (i > 4) ck_ok(zf_log_append(l, &step, &probe));
+    if (i > 4) ck_ok(zf_log_append(l, &step, &(struct zf_zo_estimate){&probe, NULL}));
     if (i % 2 == 0) ck_ok(zf_log_append(l, &mark, NULL));
   }
   ck_ok(zf_log_close(l));
@@ -313,7 +317,8 @@ START_TEST(test_headers) {
   } bad[] = {
       {0, 'Z', "is not a step log"},
       {8, 1, "version 1"},
-      {8, 3, "version 3"},
+      {8, 3, "a field out of range"},
+      {8, 4, "version 4"},
       {12, 169, "its size"},
       {12, 164, "checksum"},
       {52, 3, "noise 3"},
@@ -372,15 +377,18 @@ START_TEST(test_full) {
   limit.rlim_cur = HEAD + 60 + 30;
   ck_ok(zf_log_create(&l, path, &head));
   /* Check writes its messages to a file: none while the limit stands. */
-  int set = setrlimit(RLIMIT_FSIZE, &limit), first = zf_log_append(l, &step, &probe);
-  int second = zf_log_append(l, &next, &probe);
+  int set = setrlimit(RLIMIT_FSIZE, &limit),
+      first = zf_log_append(l, &step, &(struct zf_zo_estimate){&probe, NULL});
+  int second = zf_log_append(l, &next, &(struct zf_zo_estimate){&probe, NULL});
   set |= setrlimit(RLIMIT_FSIZE, &was);
   ck_assert(set == 0 && first == 0 && second == ZF_EIO);
   ck_assert(strstr(zf_error_message(), "cannot write: File too large") != NULL);
   ck_ok(zf_history_load(&h, path));
   ck_assert(h.count == 1 && h.end == ZF_LOG_WHOLE);
   zf_history_free(&h);
-  ck_ok(zf_log_append(l, &next, &probe)); /* and goes on where there is room again */
+  ck_ok(zf_log_append(
+      l, &next,
+      &(struct zf_zo_estimate){&probe, NULL})); /* and goes on where there is room again */
   ck_ok(zf_log_close(l));
   ck_ok(zf_history_load(&h, path));
   ck_assert(h.count == 2 && h.end == ZF_LOG_WHOLE);
@@ -416,9 +424,10 @@ static void run_steps(struct zf_model *m, const char *path, const struct zf_log_
     zo.seed = head->zo.seed + (i > 5);
     struct zf_log_rec step = {
         .step = (uint32_t)i, .seed = zo.seed, .lr = 3e-4 / (1 + i), .batch = (uint64_t)i};
-    ck_ok(zf_zo_estimate(probe, &zo, step.step, text_loss, &x));
-    ck_ok(zf_log_append(l, &step, probe));
-    zf_zo_update(&m->params, &zo, step.step, probe, step.lr, head->decay);
+    ck_ok(zf_zo_estimate(&(struct zf_zo_estimate){probe, NULL}, &zo, step.step, text_loss, &x));
+    ck_ok(zf_log_append(l, &step, &(struct zf_zo_estimate){probe, NULL}));
+    zf_zo_update(&m->params, &zo, step.step, &(struct zf_zo_estimate){probe, NULL}, step.lr,
+                 head->decay, NULL);
     ck_ok(zf_model_hash(m, hash[i]));
     struct zf_log_rec mark = {.kind = ZF_LOG_MARK, .step = (uint32_t)i};
     memcpy(mark.hash, hash[i], 33);

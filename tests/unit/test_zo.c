@@ -48,16 +48,16 @@ static void seen(const struct quadratic *q, const struct zf_perturb *pt, float o
   }
 }
 
-static int quadratic_loss(void *ctx, const struct zf_perturb *pt, double *loss) {
+static int quadratic_loss(void *ctx, const struct zf_perturb *pt, struct zf_zo_losses *losses) {
   struct quadratic *q = ctx;
   float w[2][D];
   if (q->fail_at && ++q->calls == q->fail_at) return zf_error(ZF_EDIVERGED, "as asked");
   seen(q, pt, w);
   for (int s = 0; s < pt->streams.count; s++) {
-    loss[s] = 0;
+    losses->batch[s] = 0;
     for (int i = 0; i < D; i++) {
       double d = (double)w[s][i] - q->t[i];
-      loss[s] += 0.5 * q->a[i] * d * d;
+      losses->batch[s] += 0.5 * q->a[i] * d * d;
     }
   }
   return 0;
@@ -85,7 +85,7 @@ static void check_projection(int kind) {
   struct zf_zo_probe probe[5];
   int sharp = 0;
   quadratic_init(&q);
-  ck_ok(zf_zo_estimate(probe, &zo, 3, quadratic_loss, &q));
+  ck_ok(zf_zo_estimate(&(struct zf_zo_estimate){probe, NULL}, &zo, 3, quadratic_loss, &q));
   for (int p = 0; p < 5; p++) {
     float z[D], w[2][D];
     struct zf_perturb pt = zf_perturb_spsa(zo.seed, 3, (uint16_t)p, kind, 1e-3f);
@@ -123,8 +123,8 @@ static void estimate(struct quadratic *q, const struct zf_zo *zo, uint32_t step,
   memset(out, 0, sizeof *out * D);
   p[0].data = out;
   p[1].data = out + D1;
-  ck_ok(zf_zo_estimate(probe, zo, step, quadratic_loss, q));
-  zf_zo_update(&ps, zo, step, probe, 1, 0);
+  ck_ok(zf_zo_estimate(&(struct zf_zo_estimate){probe, NULL}, zo, step, quadratic_loss, q));
+  zf_zo_update(&ps, zo, step, &(struct zf_zo_estimate){probe, NULL}, 1, 0, NULL);
 }
 
 static double squared_cosine(const struct quadratic *q, const float *est) {
@@ -184,10 +184,10 @@ START_TEST(test_update) {
     for (int p = 0; p < 3; p++)
       want[i] = fmaf((float)(-lr * probe[p].projected_gradient / 3), z[p][i], want[i]);
   }
-  zf_zo_update(&q.ps, &zo, 9, probe, lr, decay);
+  zf_zo_update(&q.ps, &zo, 9, &(struct zf_zo_estimate){probe, NULL}, lr, decay, NULL);
   ck_assert_mem_eq(q.w, want, sizeof want);
   q.p[1].trained = 0;
-  zf_zo_update(&q.ps, &zo, 10, probe, lr, decay);
+  zf_zo_update(&q.ps, &zo, 10, &(struct zf_zo_estimate){probe, NULL}, lr, decay, NULL);
   ck_assert_mem_eq(q.w + D1, want + D1, sizeof(float) * D2);
   ck_assert(memcmp(q.w, want, sizeof(float) * D1) != 0);
 }
@@ -199,7 +199,8 @@ START_TEST(test_loss_fails) {
   struct zf_zo_probe probe[4];
   quadratic_init(&q);
   q.fail_at = 3;
-  ck_fails(zf_zo_estimate(probe, &zo, 1, quadratic_loss, &q), ZF_EDIVERGED, "as asked");
+  ck_fails(zf_zo_estimate(&(struct zf_zo_estimate){probe, NULL}, &zo, 1, quadratic_loss, &q),
+           ZF_EDIVERGED, "as asked");
   ck_assert_int_eq(q.calls, 3);
 }
 END_TEST
@@ -236,7 +237,8 @@ static void decay_steps(uint16_t *w, enum zf_dtype type, uint64_t seed, double r
   struct zf_params ps = {&p, 1};
   struct zf_zo zo = {.seed = seed, .eps = 1, .probes = 1};
   struct zf_zo_probe none = {0};
-  for (uint32_t s = 1; s <= STEPS; s++) zf_zo_update(&ps, &zo, s, &none, 1, rate);
+  for (uint32_t s = 1; s <= STEPS; s++)
+    zf_zo_update(&ps, &zo, s, &(struct zf_zo_estimate){&none, NULL}, 1, rate, NULL);
 }
 
 /* Decay alone is a known step, a twentieth of the spacing u of the format: nearest rounding would
@@ -280,7 +282,8 @@ static void check_survival(enum zf_dtype type, int mantissa) {
   zf_to_f32(w, h, type, N);
   k = zf_perturb_spsa(6, 1, 0, ZF_GAUSSIAN, 0).direction;
   zf_noise_ref(z, &k, 0, N);
-  zf_zo_update(&(struct zf_params){&p, 1}, &zo, 1, &g, 1e-6, 0);
+  zf_zo_update(&(struct zf_params){&p, 1}, &zo, 1, &(struct zf_zo_estimate){&g, NULL}, 1e-6, 0,
+               NULL);
   double dot = 0, square = 0, var = 0;
   for (int64_t i = 0; i < N; i++) {
     float now;
@@ -321,13 +324,13 @@ START_TEST(test_zero_rate) {
   char before[33], after[33];
   ck_ok(zf_params_hash(&m->params, before));
   for (uint32_t step = 1; step <= 200; step++) {
-    ck_ok(zf_zo_estimate(&probe, &zo, step, text_loss, &x));
+    ck_ok(zf_zo_estimate(&(struct zf_zo_estimate){&probe, NULL}, &zo, step, text_loss, &x));
     ck_assert(probe.projected_gradient != 0);
-    zf_zo_update(&m->params, &zo, step, &probe, 0, 0.1);
+    zf_zo_update(&m->params, &zo, step, &(struct zf_zo_estimate){&probe, NULL}, 0, 0.1, NULL);
   }
   ck_ok(zf_params_hash(&m->params, after));
   ck_assert_str_eq(after, before);
-  zf_zo_update(&m->params, &zo, 201, &probe, 1e-2, 0);
+  zf_zo_update(&m->params, &zo, 201, &(struct zf_zo_estimate){&probe, NULL}, 1e-2, 0, NULL);
   ck_ok(zf_params_hash(&m->params, after));
   ck_assert_str_ne(after, before);
   zf_forward_free(x.f);
@@ -354,7 +357,7 @@ static void check_derivative(struct zf_model *m, int64_t n, float eps) {
     struct zf_perturb pt = zf_perturb_spsa(31, step, 0, ZF_GAUSSIAN, eps);
     struct zf_zo_probe probe;
     double d[3], h = (double)eps;
-    ck_ok(zf_zo_estimate(&probe, &zo, step, text_loss, &x));
+    ck_ok(zf_zo_estimate(&(struct zf_zo_estimate){&probe, NULL}, &zo, step, text_loss, &x));
     for (int k = 0; k < 3; k++, h = k == 1 ? h / 8 : h / 2)
       d[k] = (wide_at(y, &x, &pt, h) - wide_at(y, &x, &pt, -h)) / (2 * h);
     double exact = (4 * d[2] - d[1]) / 3, K = (double)m->config.ffn;
