@@ -158,7 +158,8 @@ int64_t zf_scorer_bytes(const struct zf_limits *limits) {
   size_t bytes =
       2 * zf_arena_cost(tokens * 4) + 2 * zf_arena_cost(rows * 4) + 2 * zf_arena_cost(rows * 8) +
       zf_arena_cost(ids * 4) + zf_arena_cost(rows * ids * 4) +
-      zf_arena_cost(segments * sizeof(struct zf_segment)) + 2 * zf_arena_cost(segments * 8);
+      zf_arena_cost(segments * sizeof(struct zf_segment)) +
+      zf_arena_cost(segments * sizeof(struct zf_group)) + 2 * zf_arena_cost(segments * 8);
   return (int64_t)bytes;
 }
 
@@ -175,10 +176,11 @@ static int alloc_parts(struct zf_scorer *scorer) {
   packed->ids = zf_arena_array(&scorer->arena, limits->ids, 4);
   packed->logits_at = zf_arena_array(&scorer->arena, limits->rows * limits->ids, 4);
   batch->segment = zf_arena_array(&scorer->arena, limits->segments, sizeof *batch->segment);
+  batch->group = zf_arena_array(&scorer->arena, limits->segments, sizeof *batch->group);
   scorer->option = zf_arena_array(&scorer->arena, limits->segments, 8);
   scorer->gold = zf_arena_array(&scorer->arena, limits->segments, 8);
   int complete = batch->id && batch->pos && batch->row && packed->target && packed->lse &&
-                 packed->logit && packed->ids && packed->logits_at && batch->segment &&
+                 packed->logit && packed->ids && packed->logits_at && batch->segment && batch->group &&
                  scorer->option && scorer->gold;
   return complete ? 0 : ZF_ENOMEM;
 }
@@ -266,6 +268,16 @@ static void pack(struct zf_scorer *scorer, const struct zf_dataset *dataset, int
     for (; target < seq[i].len; target = zf_seq_next_target(dataset, &seq[i], target + 1))
       add_row(scorer, (target - 1 < example->shared ? prompt : option) + target - 1, id[target]);
   }
+}
+
+/* Packs an example and notes its rows. */
+static void pack_group(struct zf_scorer *scorer, const struct zf_dataset *dataset, int64_t index) {
+  struct zf_batch *batch = &scorer->packed.batch;
+  struct zf_group *group = &batch->group[batch->group_count++];
+  *group = (struct zf_group){.start = batch->T, .row_start = batch->R};
+  pack(scorer, dataset, index);
+  group->len = batch->T - group->start;
+  group->row_len = batch->R - group->row_start;
 }
 
 static int fits(const struct zf_scorer *scorer, struct zf_batch_load sum, struct zf_batch_load load,
@@ -379,15 +391,15 @@ int64_t zf_score_pack(struct zf_scorer *scorer, const struct zf_dataset *dataset
   struct zf_packed *packed = &scorer->packed;
   struct zf_batch_load sum = {0, 0, 0, 0};
   int64_t to, end = max > 0 && max < count - from ? from + max : count;
-  packed->batch.T = packed->batch.R = packed->batch.segment_count = packed->nid =
-      packed->has_targets = 0;
+  packed->batch.T = packed->batch.R = packed->batch.segment_count = packed->batch.group_count =
+      packed->nid = packed->has_targets = 0;
   packed->batch.unread =
       zf_forward_model(scorer->forward)->plan.causal && dataset->type != ZF_TASK_LABELS;
   for (to = from; to < end; to++) {
     int64_t i = index ? index[to] : to;
     struct zf_batch_load load = load_of(dataset, i);
     if (!fits(scorer, sum, load, streams)) break;
-    pack(scorer, dataset, i);
+    pack_group(scorer, dataset, i);
     sum = plus(sum, load);
   }
   assert(to > from); /* the limits were made for these sets */
@@ -402,9 +414,11 @@ int zf_score_examples(struct zf_scorer *scorer, const struct zf_dataset *dataset
                       const int64_t *index, int64_t count, int64_t max,
                       const struct zf_perturb *perturb, struct zf_score *out) {
   int streams = perturb->streams.count;
+  struct zf_perturb placed = *perturb;
   for (int64_t from = 0, to; from < count; from = to) {
     to = zf_score_pack(scorer, dataset, index, from, count, max, streams);
-    int rc = run_pass(scorer, perturb);
+    placed.first_example = perturb->first_example + from;
+    int rc = run_pass(scorer, &placed);
     if (rc) return rc;
     zf_score_reduce(scorer, dataset, index, from, to, count, streams, out);
   }

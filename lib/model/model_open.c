@@ -375,6 +375,10 @@ void zf_model_reset(struct zf_model *model) {
     else
       zf_model_create_values(model, i);
   }
+  for (int64_t i = model->plan.wanted_count; i < model->params.count; i++) {
+    struct zf_param *param = &model->params.param[i];
+    if (param->start) memcpy(param->data, param->start, (size_t)param->count * sizeof(float));
+  }
   zf_params_clear_state(&model->params);
 }
 

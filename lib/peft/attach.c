@@ -72,6 +72,15 @@ const struct zf_adapter_tensor *zf_attach_part(const struct attachment *attachme
   return NULL;
 }
 
+/* Keeps a copy of the values before training. */
+static int keep_start(struct zf_model *model, struct zf_param *param) {
+  float *copy = zf_malloc((size_t)param->count * sizeof *copy);
+  if (!copy) return ZF_ENOMEM;
+  memcpy(copy, param->data, (size_t)param->count * sizeof *copy);
+  param->start = copy;
+  return zf_model_own(model, copy, free);
+}
+
 int zf_attach_param(struct attachment *attachment, const struct zf_adapter_tensor *tensor,
                     int trained, int32_t *number) {
   struct zf_param param = {.data = tensor->data,
@@ -86,6 +95,7 @@ int zf_attach_param(struct attachment *attachment, const struct zf_adapter_tenso
   int rc = zf_model_own(attachment->model, name, free);
   if (rc) return rc;
   param.name = name;
+  if (param.trained && (rc = keep_start(attachment->model, &param))) return rc;
   param.id = (uint32_t)(ZF_ADAPTER_FIRST_ID + (tensor - attachment->file->tensor));
   memcpy(param.shape, tensor->shape, sizeof tensor->shape);
   return zf_model_add_param(attachment->model, &param, number);

@@ -346,10 +346,10 @@ static int reset_to_base(struct train_loop *loop) {
   char now[33];
   zf_model_reset(loop->run->model);
   int rc = zf_model_hash(loop->run->model, now);
-  if (rc || !strcmp(now, loop->run->base_hash)) return rc;
+  if (rc || !strcmp(now, loop->run->start_hash)) return rc;
   return zf_error(ZF_EINVALID,
                   "%s: the weights have changed during the run: hash %s, at the start %s",
-                  loop->run->model->dir, now, loop->run->base_hash);
+                  loop->run->model->dir, now, loop->run->start_hash);
 }
 
 /* Loads the weights of the result. */
@@ -378,7 +378,7 @@ static int finish(struct train_loop *loop) {
   zf_params_free_state(&loop->run->model->params); /* the result is weights alone */
   if ((rc = load_best(loop))) return rc;
   if ((rc = zf_loop_test(loop, &loop->outcome->test_end))) return rc;
-  return zf_model_save(loop->run->model, loop->dir.path, loop->run->settings.save_dtype, NULL, 0);
+  return zf_run_save(loop->run, loop->dir.path, loop->run->settings.save_dtype, NULL, 0);
 }
 
 /* Scores the base model where metrics.jsonl has no scores of it. */

@@ -211,7 +211,7 @@ int zf_replay_to(struct zf_model *model, const struct zf_history *history, const
 
 int zf_replay_check_base(const struct zf_model *model, const struct zf_history *history) {
   char now[33];
-  int rc = zf_model_hash(model, now);
+  int rc = zf_model_base_hash(model, now);
   if (rc || !strcmp(now, history->head.base)) return rc;
   return zf_error(ZF_EINVALID,
                   "%s: is not the base model of %s: its weights have the hash %s, not %s",

@@ -7,7 +7,9 @@
 #include "base/arena.h"
 #include "base/cpu.h"
 #include "base/err.h"
+#include "peft/adapter.h"
 #include "train/backprop.h"
+#include "train/run_internal.h"
 
 /* The source of a run's data: files, or a function. */
 struct run_source {
@@ -80,24 +82,29 @@ static struct zf_model_opts model_opts(const struct zf_run *run, const struct ru
 static int open_parts(struct zf_run *run, const char *dir, const struct run_source *from) {
   struct zf_config config;
   int rc, train = (from->want & ZF_WANT_TRAIN) && zf_method_info(run->settings.method)->trains;
-  if (train && (rc = zf_model_trainable(dir))) return rc;
+  int adapts = run->settings.adapter.word != NULL;
+  if (train && !adapts && (rc = zf_model_trainable(dir))) return rc;
   if ((rc = zf_config_load(&config, dir))) return rc;
   if ((rc = resolve_labels(run, &config))) return rc;
   if ((rc = open_data(run, dir, &config, from))) return rc;
   zf_trim_heap(); /* the forecast does not count the files' rows, which are freed */
   run->forecast.resident_before = zf_rss();
-  struct zf_model_opts opts = model_opts(run, from, train);
+  struct zf_model_opts opts = model_opts(run, from, train && !adapts);
   if (!from->make && (rc = zf_sidecars_hash(run->files_hash, dir))) return rc;
   if ((rc = zf_model_open(&run->model, dir, &opts))) return rc;
+  if (run->over && (rc = zf_adapter_use(run->model, run->over, &run->adapter))) return rc;
   /* The result has the template of the training data, also where the base model has another. */
   if (!run->settings.chat || !run->settings.chat_template || from->shapes) return 0;
   return zf_sidecars_set(&run->model->sidecars, "chat_template.jinja",
                          zf_chat_text(run->settings.chat));
 }
 
+/* base_model may be an adapter, which names its own base. */
 static int open_model(struct zf_run *run, const struct run_source *from) {
   char *dir = NULL;
-  int rc = zf_model_find(&dir, run->settings.base_model);
+  const char *name = run->settings.base_model;
+  if (zf_adapter_probe(name)) run->over = name;
+  int rc = run->over ? zf_adapter_base(&dir, name) : zf_model_find(&dir, name);
   if (!rc) rc = open_parts(run, dir, from);
   free(dir);
   return rc;
@@ -209,10 +216,13 @@ static int open_shapes(struct zf_run *run, const struct run_source *from) {
     for (int64_t i = 0; i < run->settings.ntest; i++) run->settings.test[i].spec.unlabelled = 1;
   zf_kern_threads(run->settings.threads ? run->settings.threads : zf_cpu_cores());
   if ((rc = open_model(run, from))) return rc;
+  count_steps(run);
+  int train = (from->want & ZF_WANT_TRAIN) && zf_method_info(run->settings.method)->trains;
+  if ((rc = zf_run_open_adapter(run, train, (from->want & ZF_WANT_RESUMED) != 0, from->shapes)))
+    return rc;
   const struct zf_dataset *set[] = {run->data.train, run->data.dev, run->data.test};
   for (int i = 0; i < 3; i++)
     if (set[i] && (rc = zf_score_check(run->model, set[i]))) return rc;
-  count_steps(run);
   find_load(run);
   run->limits = limits_of(run, run->settings.method, &run->load);
   return make_forecast(run);
@@ -223,6 +233,7 @@ static int open_zo(struct zf_run *run) {
   const struct zf_zo *zo = &run->settings.zo;
   int rc;
   if (!zf_method_info(run->settings.method)->trains) return 0;
+  if (run->settings.adapter.by_example) run->settings.zo.examples = run->batch;
   if ((rc = zf_zo_check(zo))) return rc;
   if (zo->examples && zo->examples != run->batch)
     return zf_error(ZF_EUSAGE, "directions by example: %lld are set for batches of %lld examples",
@@ -244,7 +255,8 @@ static int open_passes(struct zf_run *run, const struct run_source *from) {
   if ((rc = check_memory(run))) return rc;
   if ((rc = zf_forward_new(&run->forward, run->model, &run->limits))) return rc;
   if ((rc = zf_scorer_new(&run->scorer, run->forward, &run->limits))) return rc;
-  if (!from->make && (rc = zf_model_hash(run->model, run->base_hash))) return rc;
+  if (!from->make && (rc = zf_model_base_hash(run->model, run->base_hash))) return rc;
+  if (!from->make && (rc = zf_model_hash(run->model, run->start_hash))) return rc;
   run->index = zf_calloc(run->settings.micro_batch, sizeof *run->index);
   run->score = zf_calloc(ZF_MAXSTREAM * run->settings.micro_batch, sizeof *run->score);
   if (!run->index || !run->score) return ZF_ENOMEM;

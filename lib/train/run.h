@@ -21,11 +21,14 @@ struct zf_run {
   struct zf_batch_load load; /* maximum over the run's micro-batches; tokens = 0: not known */
   int64_t largest_steps
       [2]; /* steps whose micro-batch has the most tokens, the most rows; 0: not known */
+  struct zf_adapter_file *adapter; /* that is trained or applied; the model owns it; NULL: none */
   struct zf_forward *forward;
   struct zf_scorer *scorer;
   struct zf_backprop *backprop; /* NULL: mezo, or no training */
   struct zf_forecast forecast;
-  char base_hash[33];             /* of the weights at the start */
+  const char *over;               /* an adapter that base_model names; NULL: none */
+  char base_hash[33];             /* of the base's weights at the start */
+  char start_hash[33];            /* of what the run changes: those weights, or the adapter's */
   char files_hash[33];            /* of config.json and the tokenizer's files */
   int64_t steps;                  /* number of steps of the run */
   int64_t batch;                  /* examples a step */
@@ -53,6 +56,9 @@ int zf_run_open_shapes(struct zf_run **out, const struct zf_conf *conf, zf_run_m
                        void *ctx);
 void zf_run_free(struct zf_run *run); /* takes NULL */
 
+/* The directory in output_dir that holds the adapter with which a run began; the caller frees it. */
+char *zf_run_adapter_start(const char *output_dir);
+
 /* The memory forecast of `method` with this run's model, data and batch. */
 int zf_run_forecast(struct zf_forecast *forecast, const struct zf_run *run, enum zf_method method,
                     int checkpoint);
@@ -68,6 +74,11 @@ int zf_run_batch_loss(struct zf_run *run, int64_t place, const struct zf_perturb
 
 /* The estimate of step 1, 2, ... on its batch: fills run->estimate and changes no weight. */
 int zf_run_estimate(struct zf_run *run, int64_t step);
+
+/* Saves what the run changes to the directory `dir`: the adapter, or the whole model with its weights
+ * in `dtype` (zf_model_save). */
+int zf_run_save(const struct zf_run *run, const char *dir, int dtype, const char *const *metadata,
+                int64_t nmetadata);
 
 /* The update of the step with run->estimate. */
 void zf_run_update(struct zf_run *run, int64_t step, double lr);

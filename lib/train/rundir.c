@@ -266,11 +266,22 @@ static int begin(struct zf_rundir *dir, const struct zf_run *run) {
   return dir->path ? 0 : ZF_ENOMEM;
 }
 
+/* Keeps the adapter with which the run begins, for resumes and replays. */
+static int write_adapter(const struct zf_rundir *dir, const struct zf_run *run) {
+  char *path = zf_run_adapter_start(dir->path);
+  int rc = path ? zf_mkdirs(path) : ZF_ENOMEM;
+  if (!rc) rc = zf_adapter_file_write_peft(run->adapter, path, NULL, 0);
+  free(path);
+  return rc;
+}
+
 /* Writes the files that a run starts with, and opens metrics.jsonl. */
 static int write_start(struct zf_rundir *dir, const struct zf_run *run) {
   int rc;
   if ((rc = zf_run_config_write(run->conf, dir->path))) return rc;
-  if ((rc = zf_model_save_sidecars(run->model, dir->path, run->settings.save_dtype))) return rc;
+  rc = run->adapter ? write_adapter(dir, run)
+                    : zf_model_save_sidecars(run->model, dir->path, run->settings.save_dtype);
+  if (rc) return rc;
   return open_metrics(dir);
 }
 
@@ -376,7 +387,7 @@ int zf_rundir_checkpoint(const struct zf_rundir *dir, const struct zf_run *run, 
   struct zf_provenance_text text;
   zf_provenance_pairs(&text, provenance);
   int rc = tmp && path && parent ? zf_state_remove_dir(tmp) : ZF_ENOMEM;
-  if (!rc) rc = zf_model_save(run->model, tmp, -1, text.pair, ZF_PROVENANCE_PAIRS);
+  if (!rc) rc = zf_run_save(run, tmp, -1, text.pair, ZF_PROVENANCE_PAIRS);
   if (!rc) rc = zf_state_replace_dir(tmp, path);
   if (!rc) rc = zf_sync_dir(parent);
   if (rc && tmp) {

@@ -141,8 +141,12 @@ static int is_saved_file(const char *name) {
   const char *tmp = strstr(name, ".tmp.");
   char full_name[256];
   snprintf(full_name, sizeof full_name, "%.*s", tmp ? (int)(tmp - name) : (int)strlen(name), name);
-  return !strcmp(full_name, "model.safetensors") || !strcmp(full_name, "config.json") ||
-         zf_sidecars_is(full_name);
+  static const char *const written[] = {"model.safetensors", "config.json",
+                                        "adapter_model.safetensors", "adapter_config.json",
+                                        "README.md"};
+  for (size_t i = 0; i < sizeof written / sizeof *written; i++)
+    if (!strcmp(full_name, written[i])) return 1;
+  return zf_sidecars_is(full_name);
 }
 
 static int remove_files(const char *path, const char *subfolder);
