@@ -22,6 +22,18 @@ static double loss_of(const struct zf_history *history, int64_t step) {
   return sum / history->head.zo.probes;
 }
 
+/* |g|; by example the root of the sum of the examples' g^2: the length of a probe's part of the estimate,
+ * in lengths of z. */
+static double length_of(const struct zf_history *history, int64_t step, int probe) {
+  int64_t examples = history->head.zo.examples;
+  struct zf_zo_estimate estimate = zf_history_estimate(history, step + 1);
+  double sum = 0;
+  if (!examples) return fabs(estimate.probe[probe].projected_gradient);
+  for (int64_t i = probe * examples; i < (probe + 1) * examples; i++)
+    sum += (double)estimate.example[i] * (double)estimate.example[i];
+  return sqrt(sum);
+}
+
 /* --- show --- */
 
 /* The g's of a probe's examples, where they have directions of their own. */
@@ -50,16 +62,6 @@ static void show_json(const struct zf_history *history, int64_t step) {
   printf("]}\n");
 }
 
-/* By example: the root of the sum of the examples' g^2, the length of the estimate in lengths of z. */
-static void show_length(const struct zf_history *history, int64_t step, int probe) {
-  int64_t examples = history->head.zo.examples;
-  struct zf_zo_estimate estimate = zf_history_estimate(history, step + 1);
-  double sum = 0;
-  for (int64_t i = probe * examples; i < (probe + 1) * examples; i++)
-    sum += (double)estimate.example[i] * (double)estimate.example[i];
-  if (examples) printf("  by example %.6g", sqrt(sum));
-}
-
 static void show_step(const struct zf_history *history, int64_t step) {
   const struct zf_log_rec *record = &history->step[step];
   for (int i = 0; i < history->head.zo.probes; i++) {
@@ -67,7 +69,7 @@ static void show_step(const struct zf_history *history, int64_t step) {
     printf("%8u  loss %.6f / %.6f  g %12.6g  lr %g  seed %llu  batch %llu", record->step,
            probe->plus, probe->minus, probe->projected_gradient, record->lr,
            (unsigned long long)record->seed, (unsigned long long)record->batch);
-    show_length(history, step, i);
+    if (history->head.zo.examples) printf("  by example %.6g", length_of(history, step, i));
     printf("\n");
   }
 }
@@ -123,7 +125,7 @@ static struct show_stats measure_log(const struct zf_history *history) {
       stats.g_rms += g * g / count;
       stats.g_max = fmax(stats.g_max, fabs(g));
       stats.positive += g > 0;
-      stats.path += record->lr * fabs(g) / nprobe;
+      stats.path += record->lr * length_of(history, i, probe) / nprobe;
     }
   }
   stats.g_rms = sqrt(stats.g_rms);

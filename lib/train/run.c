@@ -164,8 +164,12 @@ static int forecast_for(struct zf_forecast *forecast, const struct zf_run *run,
   struct zf_limits limits = limits_of(run, method, known);
   int scores = !run->data.train || run->data.dev || run->data.test ||
                zf_task_has_options(run->data.train->type);
-  return zf_forecast_make(forecast, run->model, &limits, method, checkpoint, scores,
-                          run->forecast.resident_before);
+  int rc = zf_forecast_make(forecast, run->model, &limits, method, checkpoint, scores,
+                            run->forecast.resident_before);
+  if (rc || method != ZF_METHOD_MEZO || run->settings.zo.rule != ZF_RULE_ADAM) return rc;
+  forecast->optimizer = 2 * 4 * zf_params_count(&run->model->params, 1);
+  forecast->total += forecast->optimizer;
+  return 0;
 }
 
 int zf_run_forecast(struct zf_forecast *forecast, const struct zf_run *run, enum zf_method method,

@@ -1,4 +1,4 @@
-#include "train/steplog.h"
+#include "train/steplog_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,12 +16,8 @@
 #include "base/file.h"
 #include "base/hash.h"
 
-enum { TEXT = 156, VERSION = 2, RULE_VERSION = 3 }; /* 3: the header has the fields of a rule */
-
 /* zf_log_sync_maybe waits for this many times the cost of the last sync. */
 enum { SYNC_SHARE = 100 };
-
-static const char magic[8] = "zoftlog\n";
 
 struct zf_log {
   int fd;
@@ -34,108 +30,6 @@ struct zf_log {
   double synced;       /* when the last sync ended */
   double sync_seconds; /* its duration */
 };
-
-int64_t zf_log_record_size(const struct zf_zo *zo) {
-  return 36 + 24 * (int64_t)zo->probes + 4 * zo->probes * zo->examples;
-}
-
-enum { NEW_HEAD = 16, RULE = 40 }; /* bytes about a new head, about a rule */
-
-static int has_rule(const struct zf_zo *zo) {
-  return zo->examples || zo->rule != ZF_RULE_SGD;
-}
-
-int64_t zf_log_head_size(const struct zf_log_head *head) {
-  return (TEXT + (int64_t)strlen(head->globs) + 4 + 3) / 4 * 4 + (has_rule(&head->zo) ? RULE : 0) +
-         (head->labels ? NEW_HEAD : 0);
-}
-
-static void put(unsigned char *bytes, uint64_t value, int count) {
-  for (int i = 0; i < count; i++) bytes[i] = (unsigned char)(value >> 8 * i);
-}
-
-static void put_f64(unsigned char *bytes, double value) {
-  uint64_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  put(bytes, bits, 8);
-}
-
-/* An empty text gives zeros. */
-static void put_hex(unsigned char *bytes, const char *hex) {
-  for (int i = 0; i < 16; i++) {
-    unsigned byte = 0;
-    if (hex[0]) sscanf(hex + 2 * i, "%2x", &byte);
-    bytes[i] = (unsigned char)byte;
-  }
-}
-
-static void get_hex(char *hex, const unsigned char *bytes) {
-  for (int i = 0; i < 16; i++) snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
-}
-
-static void put_dtype(unsigned char *bytes, int type) {
-  const char *name = type < 0 ? "" : zf_dtype_info((enum zf_dtype)type)->name;
-  memcpy(bytes, name, strnlen(name, 8));
-}
-
-/* The dtype with this name; -1: the text is empty; -2: any other text. */
-static int get_dtype(const unsigned char *bytes) {
-  char name[9] = {0};
-  memcpy(name, bytes, 8);
-  int type = zf_dtype_by_name(name);
-  if (type >= 0) return type;
-  return name[0] ? -2 : -1;
-}
-
-static void put_rule(unsigned char *bytes, const struct zf_zo *zo) {
-  put(bytes, (uint64_t)zo->examples, 8);
-  put(bytes + 8, (uint64_t)zo->rule, 4);
-  if (zo->rule == ZF_RULE_SGD) return;
-  put_f64(bytes + 16, zo->beta1);
-  put_f64(bytes + 24, zo->beta2);
-  put_f64(bytes + 32, zo->adam_eps);
-}
-
-/* Fills bytes[0..ZF_LOG_MAXHEAD) and returns the CRC. */
-static uint32_t make_head(unsigned char *bytes, const struct zf_log_head *head) {
-  int64_t size = zf_log_head_size(head);
-  memset(bytes, 0, ZF_LOG_MAXHEAD);
-  memcpy(bytes, magic, sizeof magic);
-  put(bytes + 8, has_rule(&head->zo) ? RULE_VERSION : VERSION, 4);
-  put(bytes + 12, (uint64_t)size, 4);
-  put(bytes + 16, (uint64_t)zf_log_record_size(&head->zo), 4);
-  put(bytes + 20, (uint64_t)head->zo.probes, 4);
-  put(bytes + 24, head->zo.seed, 8);
-  put_f64(bytes + 32, head->zo.eps);
-  put_f64(bytes + 40, head->decay);
-  put(bytes + 48, (uint64_t)head->zo.direction, 4);
-  put(bytes + 52, ZF_NOISE_ID, 4);
-  memcpy(bytes + 56, head->kernels, strnlen(head->kernels, 16));
-  put_hex(bytes + 72, head->base);
-  put_hex(bytes + 88, head->data);
-  put_hex(bytes + 104, head->config);
-  put_hex(bytes + 120, head->tok);
-  put_dtype(bytes + 136, head->trained);
-  put_dtype(bytes + 144, head->others);
-  put(bytes + 152, strlen(head->globs), 4);
-  memcpy(bytes + TEXT, head->globs, strlen(head->globs));
-  if (has_rule(&head->zo))
-    put_rule(bytes + size - 4 - (head->labels ? NEW_HEAD : 0) - RULE, &head->zo);
-  if (head->labels) {
-    unsigned char *new_head = bytes + size - 4 - NEW_HEAD;
-    put(new_head, (uint64_t)head->labels, 4);
-    put(new_head + 4, (uint64_t)head->problem, 4);
-    put(new_head + 8, head->head_seed, 8);
-  }
-  uint32_t crc = zf_crc32c(0, bytes, (size_t)size - 4);
-  put(bytes + size - 4, crc, 4);
-  return crc;
-}
-
-uint32_t zf_log_head_id(const struct zf_log_head *head) {
-  unsigned char bytes[ZF_LOG_MAXHEAD];
-  return make_head(bytes, head);
-}
 
 /* --- writing --- */
 
@@ -174,7 +68,7 @@ static int log_make(struct zf_log **out, const char *path, const struct zf_log_h
   log->path = zf_strdup(path);
   log->zo = head->zo;
   log->record = zf_malloc((size_t)zf_log_record_size(&log->zo));
-  log->head_crc = make_head(bytes, head);
+  log->head_crc = zf_log_make_head(bytes, head);
   int rc = log->path && log->record ? 0 : ZF_ENOMEM;
   int64_t head_size = zf_log_head_size(head);
   if (!rc && !size) rc = zf_write_file(path, bytes, (size_t)head_size);
@@ -207,12 +101,6 @@ static int write_whole(struct zf_log *log, const unsigned char *bytes, size_t le
   log->size += (int64_t)len;
   log->dirty = 1;
   return 0;
-}
-
-static void put_f32(unsigned char *bytes, float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  put(bytes, bits, 4);
 }
 
 static void make_step(unsigned char *bytes, const struct zf_log_rec *rec,
@@ -288,94 +176,21 @@ struct zf_log_reader {
   int64_t number; /* records read */
 };
 
-/* Reads the fields of a new head; the header's size tells whether it has them.  Nonzero: they are
- * invalid. */
-static int read_new_head(struct zf_log_head *head, const unsigned char *data, size_t size) {
-  struct zf_bytes bytes = {data, size, 0};
-  uint32_t labels = 0, problem = 0;
-  if ((int64_t)size != zf_log_head_size(head) + NEW_HEAD) return 0;
-  bytes.pos = size - 4 - NEW_HEAD;
-  zf_bytes_u32(&bytes, &labels);
-  zf_bytes_u32(&bytes, &problem);
-  zf_bytes_u64(&bytes, &head->head_seed);
-  head->labels = labels;
-  head->problem = (int)problem;
-  return labels < 1 || labels > 1 << 24 || problem >= ZF_PROBLEMS;
-}
-
-/* Reads the fields of a rule, which begin at byte `at`.  Nonzero: they are invalid, or say no more
- * than a header without them. */
-static int read_rule(struct zf_zo *zo, const unsigned char *data, size_t size, size_t at) {
-  struct zf_bytes bytes = {data, size, at};
-  uint64_t examples = 0;
-  uint32_t rule = 0, zero = 0;
-  if (at + RULE + 4 > size) return 1;
-  zf_bytes_u64(&bytes, &examples);
-  zf_bytes_u32(&bytes, &rule);
-  zf_bytes_u32(&bytes, &zero);
-  zf_bytes_f64(&bytes, &zo->beta1);
-  zf_bytes_f64(&bytes, &zo->beta2);
-  zf_bytes_f64(&bytes, &zo->adam_eps);
-  if (examples > ZF_NOISE_EXAMPLES || rule >= ZF_RULES || zero) return 1;
-  zo->examples = (int64_t)examples;
-  zo->rule = (int)rule;
-  if (rule == ZF_RULE_SGD)
-    return !examples || zo->beta1 != 0 || zo->beta2 != 0 || zo->adam_eps != 0;
-  int rc = zf_zo_check(zo);
-  zf_error_clear();
-  return rc;
-}
-
-/* Reads the fields of a header whose checksum is right.  Nonzero: they are invalid. */
-static int read_fields(struct zf_log_head *head, const unsigned char *data, size_t size,
-                       uint32_t version) {
-  struct zf_bytes bytes = {data, size, 16};
-  uint32_t record_size = 0, probes = 0, direction = 0, noise = 0, text_len = 0;
-  zf_bytes_u32(&bytes, &record_size);
-  zf_bytes_u32(&bytes, &probes);
-  zf_bytes_u64(&bytes, &head->zo.seed);
-  zf_bytes_f64(&bytes, &head->zo.eps);
-  zf_bytes_f64(&bytes, &head->decay);
-  zf_bytes_u32(&bytes, &direction);
-  zf_bytes_u32(&bytes, &noise);
-  memcpy(head->kernels, data + 56, 16);
-  get_hex(head->base, data + 72);
-  get_hex(head->data, data + 88);
-  get_hex(head->config, data + 104);
-  get_hex(head->tok, data + 120);
-  head->trained = get_dtype(data + 136);
-  head->others = get_dtype(data + 144);
-  bytes.pos = 152;
-  zf_bytes_u32(&bytes, &text_len);
-  if (text_len >= ZF_LOG_GLOBS || text_len > size - 4 - TEXT || memchr(data + TEXT, 0, text_len))
-    return 1;
-  memcpy(head->globs, data + TEXT, text_len);
-  if (version == RULE_VERSION &&
-      read_rule(&head->zo, data, size, (size_t)zf_log_head_size(head) - 4))
-    return 1;
-  if (read_new_head(head, data, size)) return 1;
-  head->zo.probes = (int)probes;
-  head->zo.direction = (int)direction;
-  return probes < 1 || probes > ZF_ZO_MAXPROBES || record_size != zf_log_record_size(&head->zo) ||
-         direction > ZF_RADEMACHER || !(head->zo.eps > 0) || !isfinite(head->zo.eps) ||
-         !isfinite(head->decay) || head->trained < 0 || head->others < -1 ||
-         (int64_t)size != zf_log_head_size(head);
-}
-
 static int read_head(struct zf_log_reader *reader, struct zf_log_head *head) {
   const unsigned char *data = reader->bytes.data;
   uint32_t version = 0, size = 0, noise = 0;
   memset(head, 0, sizeof *head);
-  if (reader->bytes.len < sizeof magic || memcmp(data, magic, sizeof magic) != 0)
+  if (reader->bytes.len < sizeof zf_log_magic ||
+      memcmp(data, zf_log_magic, sizeof zf_log_magic) != 0)
     return zf_error(ZF_EINVALID, "%s: is not a step log", reader->path);
-  reader->bytes.pos = sizeof magic;
+  reader->bytes.pos = sizeof zf_log_magic;
   if (zf_bytes_u32(&reader->bytes, &version) || zf_bytes_u32(&reader->bytes, &size) ||
       size > reader->bytes.len)
     return zf_error(ZF_EINVALID, "%s: too short for a step log", reader->path);
   if (version == 1)
     return zf_error(ZF_EINVALID, "%s: version 1: this program reads versions %d and %d",
-                    reader->path, VERSION, RULE_VERSION);
-  if (size < TEXT + 4 || size > ZF_LOG_MAXHEAD || size % 4)
+                    reader->path, ZF_LOG_VERSION, ZF_LOG_RULE_VERSION);
+  if (size < ZF_LOG_TEXT + 4 || size > ZF_LOG_MAXHEAD || size % 4)
     return zf_error(ZF_EINVALID, "%s: the header is damaged (its size)", reader->path);
   reader->bytes.pos = size - 4;
   zf_bytes_u32(&reader->bytes, &reader->head_crc);
@@ -384,11 +199,11 @@ static int read_head(struct zf_log_reader *reader, struct zf_log_head *head) {
   reader->bytes.pos = 52;
   zf_bytes_u32(&reader->bytes, &noise);
   reader->bytes.pos = size;
-  if ((version != VERSION && version != RULE_VERSION) || noise != ZF_NOISE_ID)
+  if ((version != ZF_LOG_VERSION && version != ZF_LOG_RULE_VERSION) || noise != ZF_NOISE_ID)
     return zf_error(ZF_EINVALID,
                     "%s: version %u, noise %u: this program reads versions %d and %d, noise %d",
-                    reader->path, version, noise, VERSION, RULE_VERSION, ZF_NOISE_ID);
-  if (read_fields(head, data, size, version))
+                    reader->path, version, noise, ZF_LOG_VERSION, ZF_LOG_RULE_VERSION, ZF_NOISE_ID);
+  if (zf_log_read_fields(head, data, size, version))
     return zf_error(ZF_EINVALID, "%s: the header has a field out of range", reader->path);
   reader->zo = head->zo;
   return 0;

@@ -27,7 +27,7 @@ static struct list *make_list(void) {
   struct list *l = calloc(1, sizeof *l);
   ck_assert_ptr_nonnull(l);
   for (int i = 0; i < D; i++) l->w[i] = (float)(i % 23) * 0.05f - 0.55f;
-  l->w[3] = -0.0f;
+  for (int i = 3; i < D; i += 23) l->w[i] = -0.0f;
   for (int k = 0; k < 2; k++)
     l->param[k] = (struct zf_param){.name = k ? "b" : "a",
                                     .data = l->w + (k ? D1 : 0),
