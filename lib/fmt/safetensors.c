@@ -300,13 +300,16 @@ static int add_path(struct zf_st *store, const char *path) {
   if (!zf_is_dir(path)) return zf_st_add_file(store, path);
   char *single = zf_path_join(path, "model.safetensors");
   char *index = zf_path_join(path, "model.safetensors.index.json");
+  char *adapter = zf_path_join(path, "adapter_model.safetensors");
   int rc;
-  if (!single || !index)
+  if (!single || !index || !adapter)
     rc = ZF_ENOMEM;
   else if (zf_exists(single))
     rc = zf_st_add_file(store, single);
   else if (zf_exists(index))
     rc = zf_st_add_index(store, index, path);
+  else if (zf_exists(adapter))
+    rc = zf_st_add_file(store, adapter);
   else
     rc = zf_error(ZF_EUSAGE,
                   "%s: holds neither model.safetensors nor "
@@ -314,6 +317,7 @@ static int add_path(struct zf_st *store, const char *path) {
                   path);
   free(single);
   free(index);
+  free(adapter);
   return rc;
 }
 

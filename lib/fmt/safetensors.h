@@ -39,8 +39,8 @@ struct zf_st {
   int64_t metadata_count; /* pairs */
 };
 
-/* `path` is a .safetensors file, or a directory with model.safetensors or
- * model.safetensors.index.json.  ZF_EUSAGE if there is neither, else ZF_EINVALID with file, tensor
+/* `path` is a .safetensors file, or a directory with model.safetensors,
+ * model.safetensors.index.json or, for an adapter, adapter_model.safetensors.  ZF_EUSAGE if there is neither, else ZF_EINVALID with file, tensor
  * and the rule that is broken. */
 int zf_st_open(struct zf_st **out, const char *path);
 

@@ -42,6 +42,10 @@ int zf_adapter_attach(struct zf_model *model, struct zf_adapter_file *file, doub
  * NULL) is the adapter. */
 int zf_adapter_use(struct zf_model *model, const char *word, struct zf_adapter_file **file);
 
+/* *base: the path of the model that the adapter at `path` names as its base (zf_model_find), the
+ * caller's to free.  ZF_EUSAGE: it names none, or that is not there. */
+int zf_adapter_base(char **base, const char *path);
+
 /* The index in model->plan.wanted of the weight of the module with this path; -1: none. */
 int64_t zf_adapter_module(const struct zf_model *model, const char *module);
 /* The module path of a wanted tensor; the caller frees it.  NULL: out of memory. */

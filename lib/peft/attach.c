@@ -215,33 +215,3 @@ int zf_adapter_attach(struct zf_model *model, struct zf_adapter_file *file, doub
   zf_plan_finish(&model->plan);
   return 0;
 }
-
-static void free_file(void *file) {
-  zf_adapter_file_free(file);
-}
-
-/* [NAME=]PATH[:WEIGHT] */
-static int parse_word(const char *word, char **path, double *weight) {
-  const char *equals = strchr(word, '='), *from = equals ? equals + 1 : word;
-  const char *colon = strrchr(from, ':');
-  char *end = NULL;
-  *weight = 1;
-  if (colon && colon[1]) *weight = strtod(colon + 1, &end);
-  int has_weight = end && !*end;
-  if (!has_weight) *weight = 1;
-  *path = has_weight ? zf_strndup(from, (size_t)(colon - from)) : zf_strdup(from);
-  return *path ? 0 : ZF_ENOMEM;
-}
-
-int zf_adapter_use(struct zf_model *model, const char *word, struct zf_adapter_file **file) {
-  struct zf_adapter_file *read = NULL;
-  char *path;
-  double weight;
-  int rc = parse_word(word, &path, &weight);
-  if (!rc) rc = zf_adapter_file_read(&read, path, model);
-  free(path);
-  if (!rc) rc = zf_model_own(model, read, free_file);
-  if (!rc) rc = zf_adapter_attach(model, read, weight, ZF_TRAIN_NOTHING);
-  if (!rc && file) *file = read;
-  return rc;
-}

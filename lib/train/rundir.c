@@ -37,7 +37,8 @@ int zf_rundir_prune(const struct zf_rundir *dir, int64_t keep) {
 
 static const char *const run_files[] = {"run.json",         "config.yaml",   "metrics.jsonl",
                                         "steps.log",        "steps.log.new", "config.json",
-                                        "model.safetensors"};
+                                        "model.safetensors", "adapter_model.safetensors",
+                                        "adapter_config.json"};
 enum { RUN_FILES = sizeof run_files / sizeof *run_files };
 
 /* A file that a run writes into its directory. */
@@ -124,8 +125,11 @@ static int remove_run_files(const struct zf_rundir *dir) {
 static int clear_run(const struct zf_rundir *dir) {
   static const char *const files[] = {"save", "stop", "run.json"};
   char *best = zf_rundir_path(dir, "checkpoints/best");
-  int rc = best ? zf_rundir_prune(dir, 0) : ZF_ENOMEM;
+  char *start = zf_run_adapter_start(dir->path);
+  int rc = best && start ? zf_rundir_prune(dir, 0) : ZF_ENOMEM;
   if (!rc) rc = zf_state_remove_dir(best);
+  if (!rc) rc = zf_state_remove_dir(start);
+  free(start);
   free(best);
   if (rc) return rc;
   remove_all_leftovers(dir);

@@ -14,6 +14,10 @@
 #include "base/file.h"
 #include "model/sidecars.h"
 
+/* Names of the file that makes a directory a checkpoint: of a model, of an adapter. */
+enum { WEIGHTS = 2 };
+static const char *const weights[WEIGHTS] = {"model.safetensors", "adapter_model.safetensors"};
+
 static int is_keyframe(const char *path) {
   struct stat st;
   return !lstat(path, &st) && S_ISREG(st.st_mode);
@@ -21,9 +25,12 @@ static int is_keyframe(const char *path) {
 
 static int is_checkpoint(const char *path) {
   struct stat st;
-  char *weights = zf_path_join(path, "model.safetensors");
-  int is = weights && !lstat(path, &st) && S_ISDIR(st.st_mode) && zf_exists(weights);
-  free(weights);
+  int is = 0;
+  for (int i = 0; i < WEIGHTS; i++) {
+    char *file = zf_path_join(path, weights[i]);
+    is = is || (file && !lstat(path, &st) && S_ISDIR(st.st_mode) && zf_exists(file));
+    free(file);
+  }
   return is;
 }
 
@@ -204,17 +211,23 @@ static int move(const char *from, const char *to, const char *name) {
 
 /* Moves file by file, the weights last: a directory without weights is no checkpoint. */
 static int move_files(const char *from, const char *to) {
-  static const char weights[] = "model.safetensors";
+  const char *last = NULL;
   DIR *stream = opendir(from);
   int rc = 0;
   if (!stream) return zf_error(ZF_EIO, "%s: cannot open: %s", from, strerror(errno));
   for (struct dirent *entry; (entry = readdir(stream));) {
     const char *name = entry->d_name;
-    if (!strcmp(name, ".") || !strcmp(name, "..") || !strcmp(name, weights)) continue;
+    if (!strcmp(name, ".") || !strcmp(name, "..")) continue;
+    int number = 0;
+    while (number < WEIGHTS && strcmp(name, weights[number]) != 0) number++;
+    if (number < WEIGHTS) {
+      last = weights[number];
+      continue;
+    }
     if ((rc = move(from, to, name))) break;
   }
   closedir(stream);
-  if (!rc) rc = move(from, to, weights);
+  if (!rc && last) rc = move(from, to, last);
   if (!rc && rmdir(from)) rc = zf_error(ZF_EIO, "%s: cannot remove: %s", from, strerror(errno));
   return rc;
 }
