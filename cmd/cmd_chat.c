@@ -30,6 +30,7 @@ static const struct zc_opt options[] = {
     {"context", 0, ZC_INT, "N", "tokens of conversation and reply (the model's, at most 8192)",
      &context, .min = 1, .max = ZC_UNBOUNDED, .given = &context_given},
     ZC_SAMPLING_OPTIONS("the model's own, else 512", "the model's own, else 0.7"),
+    ZC_ADAPTER_OPTION,
     {"compute", 0, ZC_STR, "NAME", "products in f32 (default), bf16 or int8", &compute_name},
     {0},
 };

@@ -36,6 +36,7 @@ static const struct zc_opt options[] = {
      &tasks.length, .min = 1, .max = ZC_UNBOUNDED, .given = &tasks.length_given},
     {"log-samples", 0, ZC_STR, "FILE", "write a JSON line for every row", &tasks.samples},
     {"list-tasks", 0, ZC_FLAG, NULL, "show the tasks and what a row of each holds", &list_tasks},
+    ZC_ADAPTER_OPTION,
     {"compute", 0, ZC_STR, "NAME", "with --text or --task: f32 (default) or bf16 products",
      &compute_name},
     {"fail-under", 0, ZC_NUM, "X", "exit 5 when accuracy (percent) is below X", &fail_under,

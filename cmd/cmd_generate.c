@@ -29,6 +29,7 @@ static const struct zc_opt options[] = {
      &chat_template},
     ZC_SAMPLING_OPTIONS("the model's own, else 64", "the model's own, else 0"),
     {"samples", 0, ZC_INT, "N", "how many texts (1)", &number, .min = 1, .max = SAMPLES_MAX},
+    ZC_ADAPTER_OPTION,
     {"compute", 0, ZC_STR, "NAME", "products in f32 (default), bf16 or int8", &compute_name},
     {"no-special", 0, ZC_FLAG, NULL, "do not add what the tokenizer puts before a text (BOS)",
      &no_special},

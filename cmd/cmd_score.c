@@ -13,6 +13,7 @@ static int whole;
 
 static const struct zc_opt options[] = {
     {"text", 0, ZC_STR, "FILE", "texts to score, one a line; - reads standard input", &text_file},
+    ZC_ADAPTER_OPTION,
     {"compute", 0, ZC_STR, "NAME", "products in f32 (default) or bf16", &compute_name},
     {"whole", 0, ZC_FLAG, NULL, "the file is one text", &whole},
     {0},

@@ -341,7 +341,8 @@ static int run_train(const struct zc_args *args) {
     return zf_error(ZF_EUSAGE, "--fork begins a run and --resume continues one: give one of them");
   int rc = zc_conf_load(&conf, args, zf_train_keys);
   if (!rc) zc_catch_signals();
-  if (!rc) rc = zf_run_open(&run, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST);
+  unsigned resumed = resume ? ZF_WANT_RESUMED : 0;
+  if (!rc) rc = zf_run_open(&run, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST | resumed);
   if (!rc) print_start(run);
   if (!rc) rc = dry_run ? try_step(run) : train(run);
   if (run) warn_streamed(run);

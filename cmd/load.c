@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/proc.h"
+#include "peft/adapter.h"
 #include "train/run_config.h"
 #include "ui.h"
 
@@ -76,31 +77,39 @@ int zc_conf_load(struct zf_conf **out, const struct zc_args *args, const struct 
 }
 
 int zc_conf_use_result(struct zf_conf *conf) {
-  char *dir, *weights = NULL, *word = NULL;
+  char *dir, *weights = NULL, *adapter = NULL, *word = NULL;
   int rc = zf_run_config_dir(&dir, conf, "base_model");
   if (rc || !dir) return rc;
   weights = zf_path_join(dir, "model.safetensors");
+  adapter = zf_path_join(dir, "adapter_model.safetensors");
   word = zf_asprintf("base_model=%s", dir);
-  rc = weights && word ? 0 : ZF_ENOMEM;
-  if (!rc && !zf_exists(weights))
+  rc = weights && adapter && word ? 0 : ZF_ENOMEM;
+  if (!rc && !zf_exists(weights) && !zf_exists(adapter))
     rc = zf_error(ZF_EUSAGE,
                   "%s: the run has no result yet: name the model to score, base_model=DIR (its "
                   "base model is %s)",
                   dir, zf_conf_str(conf, "base_model"));
   if (!rc) rc = zf_conf_word(conf, word);
   free(word);
+  free(adapter);
   free(weights);
   free(dir);
   return rc;
 }
 
 void zc_print_model(const struct zf_model *model) {
-  printf("model  %s\n\n", model->dir);
+  printf("model  %s\n", model->dir);
+  if (model->adapters) printf("with   %s\n", model->adapters);
+  putchar('\n');
 }
 
 void zc_json_model(struct zf_buf *buf, const struct zf_model *model) {
   zf_buf_puts(buf, "\"model\": ");
   zc_json_text(buf, model->dir, strlen(model->dir));
+  zf_buf_puts(buf, ", ");
+  if (!model->adapters) return;
+  zf_buf_puts(buf, "\"adapter\": ");
+  zc_json_text(buf, model->adapters, strlen(model->adapters));
   zf_buf_puts(buf, ", ");
 }
 
@@ -239,17 +248,36 @@ int zc_open_model(struct zf_model **model, struct zf_tok **tok, const char *base
   return zc_open_model_as(model, tok, base_model, &(struct zf_model_opts){.dtype = -1});
 }
 
+struct zc_list zc_adapters;
+
+/* The directory of the model that a word names, or of the base that the adapter it names has. */
+static int find_model(char **dir, const char *word) {
+  return zf_adapter_probe(word) ? zf_adapter_base(dir, word) : zf_model_find(dir, word);
+}
+
+/* Attaches the adapter that `word` names, if it is one, and those of --adapter. */
+static int use_adapters(struct zf_model *model, const char *word) {
+  int rc = zf_adapter_probe(word) ? zf_adapter_use(model, word, NULL) : 0;
+  for (int i = 0; i < zc_adapters.count && !rc; i++)
+    rc = zf_adapter_use(model, zc_adapters.item[i], NULL);
+  return rc;
+}
+
 int zc_open_model_as(struct zf_model **model, struct zf_tok **tok, const char *base_model,
                      const struct zf_model_opts *opts) {
   char *dir = NULL;
   *model = NULL;
   *tok = NULL;
   struct zf_config config; /* read first, for its error when the directory holds no model */
-  int rc = zf_model_find(&dir, base_model);
+  int rc = find_model(&dir, base_model);
   if (!rc && zf_is_dir(dir)) rc = zf_config_load(&config, dir);
   if (!rc) rc = zf_tok_open(tok, dir);
   if (!rc) rc = zf_model_open(model, dir, opts);
   if (!rc) zc_warn_model(*model);
+  if (!rc && (rc = use_adapters(*model, base_model))) {
+    zf_model_free(*model);
+    *model = NULL;
+  }
   if (rc) {
     zf_tok_free(*tok);
     *tok = NULL;

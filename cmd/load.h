@@ -51,7 +51,14 @@ void zc_warn_run_compute(const struct zf_run *run);
 /* *log = PATH, or PATH/steps.log when PATH is a directory; the caller frees it. */
 int zc_log_path(char **log, const char *path);
 
-/* Opens the model and tokenizer that a path or ORG/NAME names, read only; the caller frees both. */
+/* Adapters that --adapter names; zc_open_model attaches them. */
+extern struct zc_list zc_adapters;
+#define ZC_ADAPTER_OPTION                                                                         \
+  {"adapter", 0, ZC_LIST, "[NAME=]PATH[:WEIGHT]", "apply an adapter (PEFT, MLX, GGUF); several add up", \
+   &zc_adapters}
+
+/* Opens the model and tokenizer that a path or ORG/NAME names, read only; the caller frees both.  The
+ * path may be that of an adapter, which names its base. */
 int zc_open_model(struct zf_model **model, struct zf_tok **tok, const char *base_model);
 int zc_open_model_as(struct zf_model **model, struct zf_tok **tok, const char *base_model,
                      const struct zf_model_opts *opts);

@@ -35,6 +35,7 @@ struct zf_model {
   int64_t ignored;           /* tensors of the file that the plan does not use and a save does not
                               * carry over, without constants and duplicates */
   const char *first_ignored; /* name of the first of them */
+  char *adapters;            /* paths of the attached adapters, "A + B"; owned; NULL: none */
   struct zf_owned *owned;    /* freed with the model */
   int untied_head;           /* config.json ties the head to the embedding, but the file's head
                               * differs and is used */

@@ -476,6 +476,7 @@ fail:
 void zf_model_free(struct zf_model *model) {
   if (!model) return;
   zf_model_free_owned(model);
+  free(model->adapters);
   zf_params_free_state(&model->params);
   free(model->params.param);
   free((void *)model->from);

@@ -22,6 +22,14 @@ static int parse_word(const char *word, char **path, double *weight) {
   return *path ? 0 : ZF_ENOMEM;
 }
 
+static int note_path(struct zf_model *model, const char *word) {
+  char *text = model->adapters ? zf_asprintf("%s + %s", model->adapters, word) : zf_strdup(word);
+  if (!text) return ZF_ENOMEM;
+  free(model->adapters);
+  model->adapters = text;
+  return 0;
+}
+
 int zf_adapter_use(struct zf_model *model, const char *word, struct zf_adapter_file **file) {
   struct zf_adapter_file *read = NULL;
   char *path;
@@ -31,6 +39,7 @@ int zf_adapter_use(struct zf_model *model, const char *word, struct zf_adapter_f
   free(path);
   if (!rc) rc = zf_model_own(model, read, free_file);
   if (!rc) rc = zf_adapter_attach(model, read, weight, ZF_TRAIN_NOTHING);
+  if (!rc) rc = note_path(model, word);
   if (!rc && file) *file = read;
   return rc;
 }

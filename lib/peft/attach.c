@@ -143,10 +143,20 @@ static void replace(struct zf_plan *plan, int32_t from, int32_t to) {
   if (plan->head_bias == from) plan->head_bias = to;
 }
 
+/* 1 where `name` is module + ending. */
+static int is_tensor(const char *name, const char *module, const char *ending) {
+  size_t len = strlen(module);
+  return !strncmp(name, module, len) && !strcmp(name + len, ending);
+}
+
 static int attach_replaced(struct attachment *attachment, const struct zf_adapter_tensor *tensor) {
   struct zf_model *model = attachment->model;
   const char *ending = !strcmp(tensor->part, "bias") ? ".bias" : ".weight";
+  const char *duplicate = zf_config_tail(&model->config)->bias_copy;
   int64_t wanted = find_wanted(model, tensor->module, ending);
+  if (wanted < 0 && duplicate && is_tensor(duplicate, tensor->module, ending))
+    wanted = model->plan.head_bias < model->plan.wanted_count ? model->plan.head_bias : -2;
+  if (wanted == -2) return 0; /* a second name of a bias that has been replaced */
   if (wanted < 0)
     return zf_error(ZF_EINVALID, "%s: the base model has no tensor '%s%s'", attachment->file->path,
                     tensor->module, ending);
