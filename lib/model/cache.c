@@ -11,7 +11,8 @@ static int64_t known_length(const struct zf_cache *cache) {
 }
 
 static int64_t cache_floats(const struct zf_model *model, int64_t cap) {
-  return model->config.layers * cap * model->config.kv_heads * model->config.head_dim;
+  return model->config.layers * (cap + model->plan.virtual_tokens) * model->config.kv_heads *
+         model->config.head_dim;
 }
 
 int64_t zf_cache_bytes(const struct zf_model *model, int64_t cap) {

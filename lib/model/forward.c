@@ -17,14 +17,15 @@ static void bind_arena(struct zf_forward *forward) {
 int zf_forward_new(struct zf_forward **out, const struct zf_model *model,
                    const struct zf_limits *limits) {
   *out = NULL;
-  if (limits->length > model->config.context)
+  struct zf_limits inner = zf_forward_inner_limits(model, limits);
+  if (inner.length > model->config.context)
     return zf_error(ZF_EUSAGE,
                     "a sequence of %lld tokens is longer than the model's context of %lld",
-                    (long long)limits->length, (long long)model->config.context);
+                    (long long)inner.length, (long long)model->config.context);
   struct zf_forward *forward = zf_calloc(1, sizeof *forward);
   if (!forward) return ZF_ENOMEM;
   forward->model = model;
-  forward->limits = *limits;
+  forward->limits = inner;
   forward->rot = zf_config_rot(&model->config);
   forward->threads = zf_kern_nthreads();
   int rc = zf_arena_init(&forward->arena, (size_t)zf_forward_bytes(model, limits));
@@ -103,15 +104,21 @@ const float *zf_forward_perturbed(const struct zf_forward *forward, int32_t numb
   return out;
 }
 
+/* Rows that a cache holds: its tokens, behind the virtual ones. */
+static int64_t cached_rows(const struct zf_batch *batch, const struct zf_cache *cache) {
+  return cache->len ? cache->len + batch->virtual_tokens : 0;
+}
+
 /* The cache of each segment is its prefix. */
 static void use_caches(struct zf_forward *forward, const struct zf_op *op,
                        const struct zf_batch *batch, int64_t kw) {
   for (int64_t i = 0; i < batch->segment_count; i++) {
     const struct zf_cache *cache = batch->cache[i];
     struct zf_segment *segment = &forward->seg[i];
-    segment->prefix_keys = cache->keys + op->layer * cache->cap * kw;
-    segment->prefix_values = cache->values + op->layer * cache->cap * kw;
-    segment->prefix_len = cache->len;
+    int64_t layer = op->layer * (cache->cap + batch->virtual_tokens) * kw;
+    segment->prefix_keys = cache->keys + layer;
+    segment->prefix_values = cache->values + layer;
+    segment->prefix_len = cached_rows(batch, cache);
     segment->prefix_stride = 0;
   }
 }
@@ -122,8 +129,8 @@ static void fill_caches(const struct zf_op *op, const struct zf_batch *batch, co
   for (int64_t i = 0; i < batch->segment_count; i++) {
     const struct zf_cache *cache = batch->cache[i];
     for (int64_t j = 0; j < batch->segment[i].len; j++) {
-      int64_t to = (op->layer * cache->cap + cache->len + j) * kw,
-              from = (batch->segment[i].start + j) * ld;
+      int64_t row = op->layer * (cache->cap + batch->virtual_tokens) + cached_rows(batch, cache),
+              to = (row + j) * kw, from = (batch->segment[i].start + j) * ld;
       memcpy(cache->keys + to, keys + from, sizeof(float) * (size_t)kw);
       memcpy(cache->values + to, values + from, sizeof(float) * (size_t)kw);
     }
@@ -297,6 +304,9 @@ static void run_rows(struct zf_forward *forward, const struct zf_op *op,
       zf_add_rows(forward->reg[op->dst] + op->dst_col, forward->ld[op->dst], src, ld,
                   T * streams->count, op->width);
       break;
+    case ZF_OP_VIRTUAL:
+      zf_forward_run_virtual(forward, op, first, T);
+      break;
     case ZF_OP_COPY:
       run_copy(forward, op, T * streams->count);
       break;
@@ -360,13 +370,14 @@ static int check_batch(const struct zf_forward *forward, const struct zf_batch *
   assert(batch->R * streams <= forward->limits.rows &&
          batch->segment_count <= forward->limits.segments);
   assert(zf_kern_nthreads() <= forward->threads);
+  int64_t length = forward->limits.length - forward->model->plan.virtual_tokens;
   for (int64_t i = 0; i < batch->T; i++) {
     if (batch->id[i] < 0 || batch->id[i] >= forward->model->config.vocab)
       return zf_error(ZF_EUSAGE, "token id %d is outside the model's vocabulary of %lld",
                       batch->id[i], (long long)forward->model->config.vocab);
-    if (batch->pos[i] < 0 || batch->pos[i] >= forward->limits.length)
+    if (batch->pos[i] < 0 || batch->pos[i] >= length)
       return zf_error(ZF_EUSAGE, "position %d: expected 0 to %lld, the length limit of the pass",
-                      batch->pos[i], (long long)forward->limits.length - 1);
+                      batch->pos[i], (long long)length - 1);
   }
   return 0;
 }
@@ -377,7 +388,6 @@ static int begin(struct zf_forward *forward, const struct zf_batch *batch,
   if (rc) return rc;
   forward->perturb = *perturb;
   forward->R = batch->R;
-  zf_forward_place_ropes(forward, batch);
   zf_kern_workspace(forward->work);
   return 0;
 }
@@ -387,10 +397,12 @@ void zf_forward_watch_inputs(struct zf_forward *forward, zf_forward_watch watch,
   forward->watch_ctx = ctx;
 }
 
-int zf_forward_run(struct zf_forward *forward, const struct zf_batch *batch,
+int zf_forward_run(struct zf_forward *forward, const struct zf_batch *text,
                    const struct zf_perturb *perturb) {
-  int rc = begin(forward, batch, perturb);
+  int rc = begin(forward, text, perturb);
   if (rc) return rc;
+  const struct zf_batch *batch = zf_forward_expand(forward, text);
+  zf_forward_place_ropes(forward, batch);
   bind_arena(forward);
   const struct zf_plan *plan = &forward->model->plan;
   for (int64_t i = 0; i < plan->body; i++)
@@ -400,7 +412,7 @@ int zf_forward_run(struct zf_forward *forward, const struct zf_batch *batch,
       run_op(forward, &plan->op[i], batch, 1);
   if (batch->cache)
     for (int64_t i = 0; i < batch->segment_count; i++)
-      batch->cache[i]->len += batch->segment[i].len;
+      batch->cache[i]->len += text->segment[i].len;
   if (batch->R == 0) return 0;
   gather_rows(forward, batch);
   for (int64_t i = plan->body; i < plan->nop; i++) run_op(forward, &plan->op[i], batch, 0);
@@ -411,8 +423,10 @@ int zf_forward_run(struct zf_forward *forward, const struct zf_batch *batch,
 
 int zf_forward_begin(struct zf_forward *forward, const struct zf_batch *batch) {
   struct zf_perturb none = zf_perturb_none();
-  assert(!batch->cache);
-  return begin(forward, batch, &none);
+  assert(!batch->cache && !forward->model->plan.virtual_tokens);
+  int rc = begin(forward, batch, &none);
+  if (!rc) zf_forward_place_ropes(forward, batch);
+  return rc;
 }
 
 void zf_forward_op(struct zf_forward *forward, const struct zf_op *op,

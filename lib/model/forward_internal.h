@@ -24,6 +24,8 @@ struct zf_forward {
   int32_t *table_rows;       /* [tokens] rows of the table that is read */
   int32_t *rope_rows;        /* [tokens] rows of a rope table */
   struct zf_segment *seg;    /* [segments] */
+  struct zf_batch expanded;  /* the batch with virtual tokens */
+  int32_t *virtual_number;   /* [tokens] number of a virtual token; -1: a token of the text */
   int64_t rot;               /* zf_config_rot */
   int threads;               /* the most threads that scratch and workspace are made for */
   struct zf_perturb perturb; /* of the last run */
@@ -62,6 +64,21 @@ void zf_forward_fill_ropes(struct zf_forward *forward);
 /* Chooses each token's row of a rope table: that of its position; in sequences beyond the original
  * length a row behind those, filled for this pass. */
 void zf_forward_place_ropes(struct zf_forward *forward, const struct zf_batch *batch);
+
+/* --- virtual tokens (forward_virtual.c) --- */
+
+/* Limits of a pass with the virtual tokens of the model's adapters. */
+struct zf_limits zf_forward_inner_limits(const struct zf_model *model,
+                                         const struct zf_limits *limits);
+size_t zf_forward_virtual_bytes(const struct zf_model *model, const struct zf_limits *limits);
+int zf_forward_place_virtual(struct zf_forward *forward);
+
+/* The batch with virtual tokens in front of every sequence; the batch itself where there are none. */
+const struct zf_batch *zf_forward_expand(struct zf_forward *forward, const struct zf_batch *batch);
+
+/* Runs a ZF_OP_VIRTUAL on T rows of every stream, from row `first` on. */
+void zf_forward_run_virtual(struct zf_forward *forward, const struct zf_op *op, int64_t first,
+                            int64_t T);
 
 /* Reserves the parts of the arena.  ZF_ENOMEM. */
 int zf_forward_place(struct zf_forward *forward);

@@ -84,7 +84,8 @@ static struct forward_layout lay_out(const struct zf_model *model, const struct 
   return layout;
 }
 
-int64_t zf_forward_bytes(const struct zf_model *model, const struct zf_limits *limits) {
+int64_t zf_forward_bytes(const struct zf_model *model, const struct zf_limits *asked) {
+  struct zf_limits inner = zf_forward_inner_limits(model, asked), *limits = &inner;
   struct forward_layout layout = lay_out(model, limits);
   size_t bytes = zf_arena_cost((size_t)layout.xh * 4) + zf_arena_cost((size_t)layout.z * 4) +
                  zf_arena_cost((size_t)layout.uv * 4) + 2 * zf_arena_cost((size_t)layout.vec * 4) +
@@ -93,7 +94,8 @@ int64_t zf_forward_bytes(const struct zf_model *model, const struct zf_limits *l
                  zf_arena_cost((size_t)zf_config_rot(&model->config) / 2 * sizeof(double)) +
                  2 * zf_arena_cost((size_t)limits->tokens * 4) +
                  zf_arena_cost((size_t)limits->segments * sizeof(struct zf_segment)) +
-                 zf_arena_cost(layout.work) + zf_arena_cost(layout.cells);
+                 zf_arena_cost(layout.work) + zf_arena_cost(layout.cells) +
+                 zf_forward_virtual_bytes(model, limits);
   return (int64_t)bytes;
 }
 
@@ -109,7 +111,8 @@ static int keeps_sums(const struct zf_model *model, const struct zf_limits *limi
   return model->config.embed_dim > chunk;
 }
 
-int64_t zf_forward_untouched(const struct zf_model *model, const struct zf_limits *limits) {
+int64_t zf_forward_untouched(const struct zf_model *model, const struct zf_limits *asked) {
+  struct zf_limits inner = zf_forward_inner_limits(model, asked), *limits = &inner;
   int64_t rows = zf_max64(limits->tokens, limits->rows), in = widest(model);
   if (limits->keeps_values)
     in = rows = zf_max64(rows, in); /* a backward pass has products whose inputs are the tokens */
@@ -119,7 +122,8 @@ int64_t zf_forward_untouched(const struct zf_model *model, const struct zf_limit
 }
 
 int64_t zf_forward_head_floats(const struct zf_model *model, const struct zf_limits *limits) {
-  return lay_out(model, limits).xh;
+  struct zf_limits inner = zf_forward_inner_limits(model, limits);
+  return lay_out(model, &inner).xh;
 }
 
 int zf_forward_place(struct zf_forward *forward) {
@@ -152,5 +156,5 @@ int zf_forward_place(struct zf_forward *forward) {
   forward->arena_reg[ZF_REG_U] = uv;
   forward->arena_reg[ZF_REG_V] =
       uv + zf_max64(forward->limits.tokens, forward->limits.rows) * width[ZF_REG_U];
-  return 0;
+  return zf_forward_place_virtual(forward);
 }

@@ -31,7 +31,7 @@ int64_t zf_batch_length(const struct zf_batch *batch, int64_t index) {
   int64_t longest = segment->prefix_len + segment->len;
   if (batch->cache) {
     const struct zf_cache *cache = batch->cache[index];
-    int64_t length = cache->len + segment->len;
+    int64_t length = cache->len + segment->len + (cache->len ? batch->virtual_tokens : 0);
     return length > cache->full_len ? length : cache->full_len;
   }
   int64_t first = segment->prefix_len ? segment->prefix_start : segment->start;

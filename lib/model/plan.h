@@ -51,6 +51,7 @@ enum zf_op_kind {
   ZF_OP_SCALE,         /* in place: src *= scale */
   ZF_OP_ADD,           /* dst += src */
   ZF_OP_COPY,          /* dst = src */
+  ZF_OP_VIRTUAL,       /* rows of dst at virtual tokens = columns of weight's row, from `offset` on */
   ZF_OP_COLUMNS,       /* in place: src = src * weight + bias, column by column; each where given */
 };
 
@@ -89,7 +90,7 @@ struct zf_op {
   float scale;          /* ATTENTION, SCALE */
   float cap;            /* ATTENTION: soft-cap of scores; 0: none */
   int64_t window;       /* ATTENTION: keys at a distance below this; 0: all */
-  int64_t offset;       /* POSITION, TYPE */
+  int64_t offset;       /* POSITION, TYPE, VIRTUAL */
   enum zf_norm norm;    /* NORM, HEADNORM */
   int act;              /* ACT */
   int rope;             /* ROPE: index of the configuration's rope */
@@ -117,6 +118,7 @@ struct zf_plan {
   int32_t head;           /* parameter that is the output head ([outputs, embed_dim]) */
   int32_t head_bias;      /* -1: none */
   int causal;
+  int64_t virtual_tokens; /* rows that an adapter puts in front of every sequence */
 };
 
 /* Builds the plan of a configuration; zf_plan_free frees it.  ZF_ENOMEM. */

@@ -187,6 +187,7 @@ static const struct {
     {"lora_embedding_B", NULL},         {"ia3_l", zf_attach_ia3},
     {"vera_lambda_b", zf_attach_vera},  {"vera_lambda_d", NULL},
     {"vera_A", zf_attach_shared},       {"vera_B", zf_attach_shared},
+    {"prompt_embeddings", zf_attach_prompt},
     {"weight", attach_replaced},        {"bias", attach_replaced},
 };
 

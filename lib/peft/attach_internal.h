@@ -40,6 +40,7 @@ int zf_attach_lora(struct attachment *attachment, const struct zf_adapter_tensor
 int zf_attach_embedding(struct attachment *attachment, const struct zf_adapter_tensor *tensor);
 int zf_attach_ia3(struct attachment *attachment, const struct zf_adapter_tensor *tensor);
 int zf_attach_vera(struct attachment *attachment, const struct zf_adapter_tensor *tensor);
+int zf_attach_prompt(struct attachment *attachment, const struct zf_adapter_tensor *tensor);
 int zf_attach_shared(struct attachment *attachment, const struct zf_adapter_tensor *tensor);
 
 #endif

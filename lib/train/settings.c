@@ -255,6 +255,9 @@ static int fill_optimizer(struct zf_settings *settings, const struct zf_conf *co
       .eps = zf_conf_num(conf, "zo_eps", zf_eps_default(settings->compute)),
       .probes = (int)zf_conf_int(conf, "zo_probes", 1),
       .direction = zf_settings_choice(conf, "zo_direction", "gaussian|rademacher"),
+      .beta1 = settings->first.beta1,
+      .beta2 = settings->first.beta2,
+      .adam_eps = settings->first.eps,
   };
   return 0;
 }

@@ -42,7 +42,6 @@ struct zf_adapter_settings {
   int eva;             /* A from principal components of inputs */
   int64_t eva_batches; /* that they are computed from */
   int by_example;      /* a direction for every example */
-  int adam;
 };
 
 struct zf_settings {

@@ -125,7 +125,8 @@ int zf_settings_fill_adapter(struct zf_settings *settings, const struct zf_conf 
   adapter->train = all ? ZF_TRAIN_ALL : ZF_TRAIN_B;
   adapter->by_example = zf_conf_has(conf, "zo_directions") &&
                         zf_settings_choice(conf, "zo_directions", "batch|example") == 1;
-  adapter->adam = zf_conf_has(conf, "zo_optimizer") &&
-                  zf_settings_choice(conf, "zo_optimizer", "sgd|adam") == 1;
+  int adam = zf_conf_has(conf, "zo_optimizer") &&
+             zf_settings_choice(conf, "zo_optimizer", "sgd|adam") == 1;
+  settings->zo.rule = adam ? ZF_RULE_ADAM : ZF_RULE_SGD;
   return adapter->kind < 0 ? 0 : fill_config(adapter, conf);
 }
