@@ -304,6 +304,9 @@ static void run_rows(struct zf_forward *forward, const struct zf_op *op,
       zf_add_rows(forward->reg[op->dst] + op->dst_col, forward->ld[op->dst], src, ld,
                   T * streams->count, op->width);
       break;
+    case ZF_OP_DORA:
+      zf_forward_run_dora(forward, op, T);
+      break;
     case ZF_OP_VIRTUAL:
       zf_forward_run_virtual(forward, op, first, T);
       break;
@@ -347,8 +350,10 @@ static void run_by_example(struct zf_forward *forward, const struct zf_op *op,
 static void run_op(struct zf_forward *forward, const struct zf_op *op, const struct zf_batch *batch,
                    int in_body) {
   int64_t T = in_body ? batch->T : batch->R;
-  if (forward->perturb.by_example &&
-      (is_trained(forward, op->weight) || is_trained(forward, op->bias)))
+  int trained = is_trained(forward, op->weight) || is_trained(forward, op->bias);
+  if (op->kind == ZF_OP_DORA)
+    trained = trained || is_trained(forward, op->norm_inner) || is_trained(forward, op->norm_outer);
+  if (forward->perturb.by_example && trained)
     run_by_example(forward, op, batch, T, in_body);
   else
     run_rows(forward, op, batch, 0, T);

@@ -24,6 +24,7 @@ struct zf_forward {
   int32_t *table_rows;       /* [tokens] rows of the table that is read */
   int32_t *rope_rows;        /* [tokens] rows of a rope table */
   struct zf_segment *seg;    /* [segments] */
+  float *dora;               /* norms of a ZF_OP_DORA */
   struct zf_batch expanded;  /* the batch with virtual tokens */
   int32_t *virtual_number;   /* [tokens] number of a virtual token; -1: a token of the text */
   int64_t rot;               /* zf_config_rot */
@@ -64,6 +65,11 @@ void zf_forward_fill_ropes(struct zf_forward *forward);
 /* Chooses each token's row of a rope table: that of its position; in sequences beyond the original
  * length a row behind those, filled for this pass. */
 void zf_forward_place_ropes(struct zf_forward *forward, const struct zf_batch *batch);
+
+/* --- norms of DoRA (forward_dora.c) --- */
+
+int64_t zf_forward_dora_floats(const struct zf_op *op, int streams);
+void zf_forward_run_dora(struct zf_forward *forward, const struct zf_op *op, int64_t T);
 
 /* --- virtual tokens (forward_virtual.c) --- */
 

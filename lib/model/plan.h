@@ -52,6 +52,7 @@ enum zf_op_kind {
   ZF_OP_ADD,           /* dst += src */
   ZF_OP_COPY,          /* dst = src */
   ZF_OP_VIRTUAL,       /* rows of dst at virtual tokens = columns of weight's row, from `offset` on */
+  ZF_OP_DORA,          /* in place: src = src * weight / |rows of W + s B A| + bias (forward_dora.c) */
   ZF_OP_COLUMNS,       /* in place: src = src * weight + bias, column by column; each where given */
 };
 
@@ -78,7 +79,7 @@ struct zf_op {
   enum zf_reg src, dst;
   int64_t src_col, dst_col;
   int64_t width;        /* EMBED, POSITION, NORM, ACT: width; LINEAR: outputs */
-  int64_t inputs;       /* LINEAR: inputs */
+  int64_t inputs;       /* LINEAR, DORA: inputs of W */
   int64_t heads;        /* HEADNORM, ROPE */
   int32_t weight, bias; /* parameter number, -1: none */
   int accumulate;       /* LINEAR */
@@ -87,7 +88,10 @@ struct zf_op {
   int feeds_act;        /* LINEAR: the gated activation that follows is the result's only reader */
   int gated;            /* ACT: the second half of src is `up` */
   int64_t layer;        /* block; -1: before or behind the blocks */
-  float scale;          /* ATTENTION, SCALE */
+  int32_t norm_base, norm_inner, norm_outer; /* DORA: parameters W, A, B */
+  int64_t rank;                              /* DORA */
+  const float *base_squares; /* DORA: [width] sums of squares of W's rows; the model owns them */
+  float scale;          /* ATTENTION, SCALE, DORA */
   float cap;            /* ATTENTION: soft-cap of scores; 0: none */
   int64_t window;       /* ATTENTION: keys at a distance below this; 0: all */
   int64_t offset;       /* POSITION, TYPE, VIRTUAL */

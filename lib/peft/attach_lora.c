@@ -1,7 +1,11 @@
 /* LoRA (Hu et al. 2021): y = W x + s B (A x), with s = alpha / r or, as rsLoRA has it, alpha / sqrt(r).
  *
  * W runs once, unperturbed, on the rows of all streams; A and B are thin products on the same rows.
- * DoRA (Liu et al. 2024) is refused here until its norms are computed. */
+ * DoRA (Liu et al. 2024) then scales the columns of the sum, whose bias comes last. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
 #include "base/err.h"
 #include "peft/attach_internal.h"
 
@@ -41,22 +45,87 @@ static int insert_inner(struct attachment *attachment, int64_t at, const struct 
   return zf_edit_insert_after(&attachment->model->plan, at, &product);
 }
 
+/* --- DoRA --- */
+
+/* Sums of squares of the rows of W [out, in], a row as a module has it. */
+static int base_squares(const struct attachment *attachment, const float **out) {
+  const struct zf_param *param = &attachment->model->params.param[attachment->wanted];
+  int64_t rows = param->shape[0], columns = param->shape[1],
+          outputs = param->transposed ? columns : rows;
+  float *squares = zf_calloc(outputs, sizeof *squares), *row = zf_calloc(columns, sizeof *row);
+  double *sum = zf_calloc(outputs, sizeof *sum);
+  int rc = squares && row && sum ? 0 : ZF_ENOMEM;
+  for (int64_t i = 0; i < rows && !rc && param->data; i++) {
+    zf_to_f32(row, (const char *)param->data + zf_dtype_bytes(param->type, i * columns),
+              param->type, columns);
+    for (int64_t j = 0; j < columns; j++)
+      sum[param->transposed ? j : i] += (double)row[j] * (double)row[j];
+  }
+  for (int64_t i = 0; i < outputs && !rc; i++) squares[i] = (float)sum[i];
+  free(sum);
+  free(row);
+  if (rc) {
+    free(squares);
+    return rc;
+  }
+  *out = squares;
+  return zf_model_own(attachment->model, squares, free);
+}
+
+/* Gives the product an output of its own, where it adds to something; its bias comes later. */
+static int isolate(struct attachment *attachment, int64_t at) {
+  if (attachment->weight != 1)
+    return zf_error(ZF_EUSAGE, "%s: a DoRA adapter is applied with weight 1 alone",
+                    attachment->file->path);
+  return attachment->model->plan.op[at].accumulate
+             ? zf_edit_own_output(&attachment->model->plan, at)
+             : 0;
+}
+
+static int insert_norms(struct attachment *attachment, int64_t at,
+                        const struct zf_adapter_tensor *magnitude, int32_t inner, int32_t outer) {
+  struct zf_plan *plan = &attachment->model->plan;
+  struct zf_op base = plan->op[at];
+  double scale;
+  int32_t number;
+  if (magnitude->count != base.width)
+    return zf_attach_shape_error(attachment, magnitude, base.width, 1);
+  struct zf_op op = zf_attach_new_op(ZF_OP_DORA, base.dst, base.dst, base.width, &base);
+  int rc = zf_attach_param(attachment, magnitude, 1, &number);
+  if (!rc) rc = zf_peft_scale(&scale, &attachment->file->config, magnitude->module);
+  if (!rc) rc = base_squares(attachment, &op.base_squares);
+  if (rc) return rc;
+  op.src_col = op.dst_col = base.dst_col;
+  op.inputs = base.inputs;
+  op.rank = attachment->model->params.param[inner].shape[0];
+  op.scale = (float)scale;
+  op.weight = number;
+  op.bias = base.bias;
+  op.norm_base = (int32_t)attachment->wanted;
+  op.norm_inner = inner;
+  op.norm_outer = outer;
+  plan->op[at].bias = -1;
+  return zf_edit_insert_after(plan, at, &op);
+}
+
 int zf_attach_lora(struct attachment *attachment, const struct zf_adapter_tensor *tensor) {
   const struct zf_adapter_tensor *outer = zf_attach_part(attachment, "lora_B");
   int64_t at = zf_attach_op(attachment), rank = tensor->shape[0];
   if (at < 0 || attachment->model->plan.op[at].kind != ZF_OP_LINEAR)
     return no_module(attachment, tensor);
-  if (zf_attach_part(attachment, "lora_magnitude_vector"))
-    return zf_error(ZF_EUSAGE, "%s: DoRA adapters cannot be applied yet", attachment->file->path);
+  const struct zf_adapter_tensor *magnitude = zf_attach_part(attachment, "lora_magnitude_vector");
+  int rc = magnitude ? isolate(attachment, at) : 0;
+  if (rc) return rc;
   struct zf_op base = attachment->model->plan.op[at];
   if (tensor->shape[1] != base.inputs)
     return zf_attach_shape_error(attachment, tensor, rank, base.inputs);
   if (outer->shape[0] != base.width)
     return zf_attach_shape_error(attachment, outer, base.width, rank);
   int32_t inner_number, outer_number;
-  int rc =
-      zf_attach_param(attachment, tensor, attachment->train == ZF_TRAIN_ALL, &inner_number);
+  rc = zf_attach_param(attachment, tensor, attachment->train == ZF_TRAIN_ALL, &inner_number);
   if (!rc) rc = zf_attach_param(attachment, outer, 1, &outer_number);
+  if (!rc && magnitude)
+    rc = insert_norms(attachment, at, magnitude, inner_number, outer_number);
   if (!rc) rc = insert_outer(attachment, at, &base, rank, outer_number);
   return rc ? rc : insert_inner(attachment, at, &base, rank, inner_number);
 }
