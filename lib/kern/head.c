@@ -25,11 +25,13 @@ static void add_chunk(double *lse, double *target_logit, const float *logits, in
 
 void zf_head_lse(double *lse, double *logit, struct zf_rows *x, int64_t R, const int32_t *targets,
                  const struct zf_weight *weight, const struct zf_streams *streams,
-                 const float *bias, int64_t ldb, float cap, float *scratch) {
+                 const float *bias, int64_t ldb, float cap, float *scratch, zf_head_change change,
+                 void *ctx) {
   for (int64_t first = 0; first < weight->out; first += ZF_VC) {
     int64_t count = weight->out - first < ZF_VC ? weight->out - first : ZF_VC;
     struct zf_weight part = zf_weight_part(weight, first, count);
     zf_gemm(scratch, ZF_VC, x, R, &part, streams, bias ? bias + first : NULL, ldb, 0);
+    if (change) change(ctx, scratch, ZF_VC, first, count);
     if (cap > 0) zf_softcap(scratch, ZF_VC, streams->count * R, count, 1 / cap, cap);
     int team = zf_kern_team(streams->count * R * count);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)

@@ -266,14 +266,19 @@ void zf_scale_rows(float *x, int64_t ldx, int64_t rows, int64_t columns, float f
  *   lse[r] = log sum_v exp(x_r . W_v),  and  logit[r] = x_r . W_target(r) [+ bias]
  * x [S*R, C]; stream s has rows s*R..; targets[r] for r < R (the same for each stream; -1: none,
  * logit 0).  W [V, C] (row-major or transposed, as zf_gemm).  bias NULL or [S][V], stride ldb.
+ * change: NULL, or what an adapter of the head does to logits (with ctx).
  * cap: 0, or the soft cap that is applied to logits first.
  * Reads W in chunks of ZF_VC columns, with `scratch` of S*R*ZF_VC floats.  Per chunk
  * m = max y, s = lanes sum in double of exp(y - m) (itself in f32), l = m + log s in double;
  * chunks are joined in order: lse = hi + log1p(exp(lo - hi)).  lse, logit: double[S*R]. */
 enum { ZF_VC = 1024 };
+
+/* Changes logits [S*R] of columns first..first + count, row stride ldy, before they are capped. */
+typedef void (*zf_head_change)(void *ctx, float *y, int64_t ldy, int64_t first, int64_t count);
 void zf_head_lse(double *lse, double *logit, struct zf_rows *x, int64_t R, const int32_t *targets,
                  const struct zf_weight *weight, const struct zf_streams *streams,
-                 const float *bias, int64_t ldb, float cap, float *scratch);
+                 const float *bias, int64_t ldb, float cap, float *scratch, zf_head_change change,
+                 void *ctx);
 
 /* The same bits, from logits [R, V] that are computed already, row stride ldlogits. */
 void zf_head_lse_logits(double *lse, double *target_logit, const float *logits, int64_t ldlogits,

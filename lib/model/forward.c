@@ -234,6 +234,19 @@ static void run_table(struct zf_forward *forward, const struct zf_op *op,
 }
 
 /* `first`: number of the first token. */
+static void run_tokens(struct zf_forward *forward, const struct zf_op *op,
+                       const struct zf_batch *batch, int64_t first, int64_t T) {
+  struct zf_noise noise;
+  struct zf_weight rows = zf_forward_table_noise(forward, op->weight, &noise);
+  struct zf_streams streams = forward->perturb.streams;
+  if (!streams.stride) streams.stride = T;
+  for (int64_t t = 0; t < T; t++)
+    for (int32_t i = 0; i < op->inputs; i++)
+      if (op->ids[i] == batch->id[first + t])
+        zf_gather(forward->reg[op->dst] + t * forward->ld[op->dst], forward->ld[op->dst], &i, 1,
+                  &rows, &streams, 0);
+}
+
 static void run_embed(struct zf_forward *forward, const struct zf_op *op,
                       const struct zf_batch *batch, int64_t first, int64_t T) {
   struct zf_noise noise;
@@ -303,6 +316,9 @@ static void run_rows(struct zf_forward *forward, const struct zf_op *op,
     case ZF_OP_ADD:
       zf_add_rows(forward->reg[op->dst] + op->dst_col, forward->ld[op->dst], src, ld,
                   T * streams->count, op->width);
+      break;
+    case ZF_OP_TOKENS:
+      run_tokens(forward, op, batch, first, T);
       break;
     case ZF_OP_DORA:
       zf_forward_run_dora(forward, op, T);

@@ -335,6 +335,7 @@ int zf_plan_build(struct zf_plan *plan, const struct zf_config *config) {
   memset(plan, 0, sizeof *plan);
   struct plan_builder builder = {.plan = plan, .config = config};
   plan->causal = !config->family->bidirectional;
+  plan->head_outer = plan->head_rows = -1;
   front(&builder);
   builder.in_block = 1;
   for (builder.layer = 0; builder.layer < config->layers; builder.layer++) block(&builder);

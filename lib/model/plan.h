@@ -51,6 +51,7 @@ enum zf_op_kind {
   ZF_OP_SCALE,         /* in place: src *= scale */
   ZF_OP_ADD,           /* dst += src */
   ZF_OP_COPY,          /* dst = src */
+  ZF_OP_TOKENS,        /* rows of dst at the token ids of `ids` = rows of weight */
   ZF_OP_VIRTUAL,       /* rows of dst at virtual tokens = columns of weight's row, from `offset` on */
   ZF_OP_DORA,          /* in place: src = src * weight / |rows of W + s B A| + bias (forward_dora.c) */
   ZF_OP_COLUMNS,       /* in place: src = src * weight + bias, column by column; each where given */
@@ -90,6 +91,7 @@ struct zf_op {
   int64_t layer;        /* block; -1: before or behind the blocks */
   int32_t norm_base, norm_inner, norm_outer; /* DORA: parameters W, A, B */
   int64_t rank;                              /* DORA */
+  const int32_t *ids; /* TOKENS: [inputs] ascending; the model owns them */
   const float *base_squares; /* DORA: [width] sums of squares of W's rows; the model owns them */
   float scale;          /* ATTENTION, SCALE, DORA */
   float cap;            /* ATTENTION: soft-cap of scores; 0: none */
@@ -121,6 +123,10 @@ struct zf_plan {
   int64_t vec;            /* longest vector parameter; an edit that adds a longer one raises it */
   int32_t head;           /* parameter that is the output head ([outputs, embed_dim]) */
   int32_t head_bias;      /* -1: none */
+  int32_t head_outer;     /* logits += U times this [outputs, rank] of an adapter; -1: none */
+  int32_t head_rows;      /* rows that replace those of head_ids [head_row_count]; -1: none */
+  const int32_t *head_ids;
+  int64_t head_row_count;
   int causal;
   int64_t virtual_tokens; /* rows that an adapter puts in front of every sequence */
 };
@@ -140,6 +146,9 @@ int64_t zf_edit_find(const struct zf_plan *plan, enum zf_role role, int64_t laye
  * that.  *number: where it stands.  ZF_ENOMEM. */
 int zf_edit_insert_before(struct zf_plan *plan, int64_t at, const struct zf_op *op);
 int zf_edit_insert_after(struct zf_plan *plan, int64_t at, const struct zf_op *op);
+
+/* Appends a copy of `op` to the tail. */
+int zf_edit_append(struct zf_plan *plan, const struct zf_op *op);
 
 /* Gives operation number `at` an output of its own in V, behind which operations may be inserted, and
  * adds or copies that to where it went before.  Returns the number of the operation, or ZF_ENOMEM. */

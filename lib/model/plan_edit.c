@@ -39,6 +39,10 @@ int zf_edit_insert_after(struct zf_plan *plan, int64_t at, const struct zf_op *o
   return insert(plan, at + 1, at < plan->body, op);
 }
 
+int zf_edit_append(struct zf_plan *plan, const struct zf_op *op) {
+  return insert(plan, plan->nop, 0, op);
+}
+
 int zf_edit_own_output(struct zf_plan *plan, int64_t at) {
   struct zf_op *op = &plan->op[at];
   struct zf_op back = {.kind = op->accumulate ? ZF_OP_ADD : ZF_OP_COPY,

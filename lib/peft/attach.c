@@ -188,6 +188,7 @@ static const struct {
     {"vera_lambda_b", zf_attach_vera},  {"vera_lambda_d", NULL},
     {"vera_A", zf_attach_shared},       {"vera_B", zf_attach_shared},
     {"prompt_embeddings", zf_attach_prompt},
+    {"trainable_tokens_delta", zf_attach_tokens},
     {"weight", attach_replaced},        {"bias", attach_replaced},
 };
 

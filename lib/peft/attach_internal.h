@@ -27,6 +27,9 @@ int zf_attach_param(struct attachment *attachment, const struct zf_adapter_tenso
 int zf_attach_shape_error(const struct attachment *attachment,
                           const struct zf_adapter_tensor *tensor, int64_t rows, int64_t columns);
 
+/* 1 where `module` is the output head, which no operation reads. */
+int zf_attach_is_head(const struct attachment *attachment, const char *module);
+
 /* Number of the operation that reads the module's weight, -1: none. */
 int64_t zf_attach_op(const struct attachment *attachment);
 
@@ -40,6 +43,7 @@ int zf_attach_lora(struct attachment *attachment, const struct zf_adapter_tensor
 int zf_attach_embedding(struct attachment *attachment, const struct zf_adapter_tensor *tensor);
 int zf_attach_ia3(struct attachment *attachment, const struct zf_adapter_tensor *tensor);
 int zf_attach_vera(struct attachment *attachment, const struct zf_adapter_tensor *tensor);
+int zf_attach_tokens(struct attachment *attachment, const struct zf_adapter_tensor *tensor);
 int zf_attach_prompt(struct attachment *attachment, const struct zf_adapter_tensor *tensor);
 int zf_attach_shared(struct attachment *attachment, const struct zf_adapter_tensor *tensor);
 

@@ -45,6 +45,44 @@ static int insert_inner(struct attachment *attachment, int64_t at, const struct 
   return zf_edit_insert_after(&attachment->model->plan, at, &product);
 }
 
+/* --- the head --- */
+
+int zf_attach_is_head(const struct attachment *attachment, const char *module) {
+  const struct zf_config *config = &attachment->model->config;
+  const char *head = zf_config_tail(config)->head;
+  size_t len = strlen(module);
+  if (attachment->wanted >= 0 && attachment->wanted == attachment->model->plan.head)
+    return zf_attach_op(attachment) < 0;
+  return config->tied && head && !strncmp(head, module, len) && !strcmp(head + len, ".weight");
+}
+
+/* The last operations of the tail: U = (last hidden state) A^T, scaled; logits += U B^T. */
+static int attach_head(struct attachment *attachment, const struct zf_adapter_tensor *inner,
+                       const struct zf_adapter_tensor *outer) {
+  struct zf_model *model = attachment->model;
+  struct zf_plan *plan = &model->plan;
+  int64_t rank = inner->shape[0], width = model->config.embed_dim;
+  enum zf_reg input = plan->width[ZF_REG_G] ? ZF_REG_G : ZF_REG_F;
+  if (plan->head_outer >= 0 || zf_attach_part(attachment, "lora_magnitude_vector"))
+    return zf_error(ZF_EUSAGE, "%s: the output head takes one LoRA, and no DoRA",
+                    attachment->file->path);
+  if (inner->shape[1] != width) return zf_attach_shape_error(attachment, inner, rank, width);
+  if (outer->shape[0] != model->config.outputs)
+    return zf_attach_shape_error(attachment, outer, model->config.outputs, rank);
+  double scale;
+  struct zf_op last = {.layer = -1};
+  struct zf_op product = zf_attach_new_op(ZF_OP_LINEAR, input, ZF_REG_U, rank, &last);
+  struct zf_op factor = zf_attach_new_op(ZF_OP_SCALE, ZF_REG_U, ZF_REG_U, rank, &last);
+  product.inputs = width;
+  int rc = zf_peft_scale(&scale, &attachment->file->config, inner->module);
+  if (!rc)
+    rc = zf_attach_param(attachment, inner, attachment->train == ZF_TRAIN_ALL, &product.weight);
+  if (!rc) rc = zf_attach_param(attachment, outer, 1, &plan->head_outer);
+  factor.scale = (float)(scale * attachment->weight);
+  if (!rc) rc = zf_edit_append(plan, &product);
+  return rc ? rc : zf_edit_append(plan, &factor);
+}
+
 /* --- DoRA --- */
 
 /* Sums of squares of the rows of W [out, in], a row as a module has it. */
@@ -111,6 +149,7 @@ static int insert_norms(struct attachment *attachment, int64_t at,
 int zf_attach_lora(struct attachment *attachment, const struct zf_adapter_tensor *tensor) {
   const struct zf_adapter_tensor *outer = zf_attach_part(attachment, "lora_B");
   int64_t at = zf_attach_op(attachment), rank = tensor->shape[0];
+  if (zf_attach_is_head(attachment, tensor->module)) return attach_head(attachment, tensor, outer);
   if (at < 0 || attachment->model->plan.op[at].kind != ZF_OP_LINEAR)
     return no_module(attachment, tensor);
   const struct zf_adapter_tensor *magnitude = zf_attach_part(attachment, "lora_magnitude_vector");
