@@ -46,7 +46,7 @@ struct zf_adapter_file {
 const char *zf_adapter_probe(const char *path);
 
 /* Reads an adapter; the caller frees *out.  `base` may be NULL, except for a GGUF adapter of the llama
- * architecture, whose rows of q and k are in another order.  base->params are not read.
+ * architecture, whose rows of q and k are in another order, and an MLX adapter of the embedding.  base->params are not read.
  *
  * ZF_EUSAGE: no such adapter, or `base` is needed, or it is a torch pickle.  ZF_EINVALID names file
  * and key or tensor: it is unknown, has a wrong shape or dtype, lacks its partner, holds a value that
@@ -60,7 +60,8 @@ int zf_adapter_file_parse(struct zf_adapter_file **out, const char *config, size
                           const void *tensors, size_t tensors_len, const char *name);
 /* The same for MLX and GGUF. */
 int zf_adapter_file_parse_mlx(struct zf_adapter_file **out, const char *config, size_t config_len,
-                              const void *tensors, size_t tensors_len, const char *name);
+                              const void *tensors, size_t tensors_len, const char *name,
+                              const struct zf_model *base);
 int zf_adapter_file_parse_gguf(struct zf_adapter_file **out, const void *data, size_t len,
                                const char *name, const struct zf_model *base);
 

@@ -137,7 +137,8 @@ static int take_tensor(struct zf_adapter_file *file, const struct zf_st *st,
 }
 
 int zf_adapter_read_peft(struct zf_adapter_file *file, const json_t *config, const struct zf_st *st,
-                         const char *config_name) {
+                         const char *config_name, const struct zf_model *base) {
+  (void)base;
   int rc = zf_peft_config_read(&file->config, config, config_name);
   for (int64_t i = 0; i < st->count && !rc; i++) rc = take_tensor(file, st, &st->tensor[i]);
   return rc;

@@ -4,6 +4,7 @@
 #define ZF_PEFT_PEFT_INTERNAL_H
 
 #include <stddef.h>
+#include <stdio.h>
 
 #include "fmt/gguf.h"
 #include "peft/adapter_file.h"
@@ -59,19 +60,45 @@ int zf_adapter_is_embedding(const char *module);
 /* Writes an object of adapter_config.json to dir/name. */
 int zf_adapter_write_json(const char *dir, const char *name, const json_t *obj);
 
-/* Tensors [begin,end) of the safetensors file `path`, each with the name that `name_of` gives (the
- * caller's to free; NULL: out of memory). */
+/* Names of the tensors of a written file, the caller's to free; NULL: the sentence is set. */
+typedef char *(*zf_adapter_namer)(const struct zf_adapter_file *file,
+                                  const struct zf_adapter_tensor *tensor);
+
+/* Declares the tensors, f32, for zf_st_write or zf_gguf_write with zf_adapter_fill and the file as its
+ * context; zf_adapter_undeclare takes NULL. */
+int zf_adapter_declare(struct zf_st_out **out, const struct zf_adapter_file *file,
+                       zf_adapter_namer name_of);
+void zf_adapter_undeclare(struct zf_st_out *out, int64_t count);
+int zf_adapter_fill(void *file, int64_t index, FILE *stream);
+
+/* Writes all tensors to a safetensors file. */
 int zf_adapter_write_tensors(const struct zf_adapter_file *file, const char *path,
-                             char *(*name_of)(const struct zf_adapter_file *file,
-                                              const struct zf_adapter_tensor *tensor),
-                             const char *const *metadata, int64_t nmetadata);
+                             zf_adapter_namer name_of, const char *const *metadata,
+                             int64_t nmetadata);
+
+/* module + "." + part */
+char *zf_adapter_plain_name(const struct zf_adapter_file *file,
+                            const struct zf_adapter_tensor *tensor);
+
+/* Adds a factor of a LoRA module to a file of another format.  Values are multiplied by `factor`,
+ * which is exact for 1, and the rank grows to `rank` by zeros.  rows_first: the shape is [rank,in] or
+ * [out,rank] as in PEFT, else it is transposed. */
+int zf_adapter_add_factor(struct zf_adapter_file *to, const char *module, const char *part,
+                          const struct zf_adapter_tensor *from, double factor, int64_t rank,
+                          int transposed);
+
+/* 1 for the parts lora_A and lora_embedding_A. */
+int zf_adapter_is_a(const struct zf_adapter_tensor *tensor);
+
+/* Sets target_modules to the paths of the modules of a LoRA adapter. */
+int zf_adapter_set_targets(struct zf_adapter_file *file);
 
 /* --- formats --- */
 
 int zf_adapter_read_peft(struct zf_adapter_file *file, const json_t *config, const struct zf_st *st,
-                         const char *config_name);
+                         const char *config_name, const struct zf_model *base);
 int zf_adapter_read_mlx(struct zf_adapter_file *file, const json_t *config, const struct zf_st *st,
-                        const char *config_name);
+                        const char *config_name, const struct zf_model *base);
 int zf_adapter_read_gguf(struct zf_adapter_file *file, const struct zf_gguf *gguf,
                          const struct zf_model *base);
 

@@ -150,10 +150,24 @@ def make_model_configs():
         made.save_pretrained(os.path.join(HERE, "models", name))
 
 
+SEEDS = ["lora_patterns", "lora_dora", "lora_bias", "lora_tokens", "ia3", "prefix", "prompt", "ln", "vera", "tokens"]
+
+
+def write_seeds():
+    """Seeds of tests/fuzz/fuzz_adapter.c: 'p', the config, a zero byte, the tensors."""
+    out = os.path.join(HERE, "../../fuzz/corpus/adapter")
+    os.makedirs(out, exist_ok=True)
+    for name in SEEDS:
+        read = lambda file: open(os.path.join(HERE, name, file), "rb").read()
+        with open(os.path.join(out, name), "wb") as file:
+            file.write(b"p" + read("adapter_config.json") + b"\0" + read("adapter_model.safetensors"))
+
+
 def main():
     make_model_configs()
     for name in sys.argv[1:] or ADAPTERS:
         make(name)
+    write_seeds()
     versions = {package: importlib.metadata.version(package) for package in ("peft", "torch", "transformers")}
     with open(os.path.join(HERE, "versions.json"), "w") as file:
         json.dump(versions, file, indent=1)
