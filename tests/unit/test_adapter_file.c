@@ -292,6 +292,32 @@ START_TEST(test_gguf_rows) {
 }
 END_TEST
 
+/* Files that Python packages wrote: the adapter `lora` as llama.cpp's converter and mlx-lm lay it out. */
+START_TEST(test_foreign_formats) {
+  struct zf_adapter_file *file = read_golden("lora"), *other = NULL;
+  double scale;
+  ck_ok(zf_adapter_file_read(&other, GOLDEN "lora.gguf", base_of("llama")));
+  compare_files(file, other);
+  ck_assert_double_eq(other->config.alpha, 6);
+  ck_assert_int_eq(other->config.target.count, 6);
+  zf_adapter_file_free(other);
+  for (int64_t i = 0; i < file->count; i++)
+    for (int64_t j = 0; j < file->tensor[i].count; j++)
+      file->tensor[i].data[j] = zf_f16_to_f32(zf_f32_to_f16(file->tensor[i].data[j]));
+  ck_ok(zf_adapter_file_read(&other, GOLDEN "lora_f16.gguf", base_of("llama")));
+  compare_files(file, other);
+  ck_ok(zf_peft_scale(&scale, &other->config, "model.layers.0.self_attn.q_proj"));
+  ck_assert_double_eq(scale, 1); /* llama.cpp's factor where alpha is 0 */
+  zf_adapter_file_free(other);
+  ck_ok(zf_adapter_file_read(&other, GOLDEN "mlx", NULL));
+  compare_files(file, other);
+  ck_assert_double_eq(other->config.alpha, 6);
+  ck_assert_str_eq(other->config.base_model, "tiny/base");
+  zf_adapter_file_free(other);
+  zf_adapter_file_free(file);
+}
+END_TEST
+
 /* lora_a of the embedding is [V,r]. */
 START_TEST(test_gguf_embedding) {
   struct zf_adapter_file file = {.path = "made"}, *again = NULL;
@@ -665,6 +691,7 @@ int main(void) {
   tcase_add_test(tc, test_mlx_dora);
   tcase_add_loop_test(tc, test_gguf_round_trip, 0, sizeof convertible / sizeof *convertible);
   tcase_add_test(tc, test_gguf_rows);
+  tcase_add_test(tc, test_foreign_formats);
   tcase_add_test(tc, test_gguf_embedding);
   tcase_add_test(tc, test_refused_formats);
   tcase_add_loop_test(tc, test_mutations, 0, MUTATIONS);
