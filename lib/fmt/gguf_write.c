@@ -100,14 +100,17 @@ static int build_head(struct zf_buf *buf, const struct zf_gguf_value *value, int
                       const struct zf_st_out *tensor, int64_t count) {
   int64_t offset = 0;
   int rc = check_unique(tensor, count);
+  if (rc) return rc;
   zf_buf_puts(buf, "GGUF");
   put_number(buf, VERSION, 4);
   put_number(buf, (uint64_t)count, 8);
   put_number(buf, (uint64_t)nvalue, 8);
-  for (int64_t i = 0; i < nvalue && !rc; i++) rc = put_value(buf, &value[i]);
-  for (int64_t i = 0; i < count && !rc; i++) rc = put_tensor(buf, &tensor[i], &offset);
+  for (int64_t i = 0; i < nvalue; i++)
+    if ((rc = put_value(buf, &value[i]))) return rc;
+  for (int64_t i = 0; i < count; i++)
+    if ((rc = put_tensor(buf, &tensor[i], &offset))) return rc;
   while (!buf->failed && buf->len % ALIGN) zf_buf_putc(buf, 0);
-  return rc ? rc : zf_buf_ok(buf);
+  return zf_buf_ok(buf);
 }
 
 static int write_tensors(FILE *file, const struct zf_st_out *tensor, int64_t count, zf_st_fill fill,

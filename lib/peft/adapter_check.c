@@ -195,14 +195,22 @@ static int check_present(const struct zf_adapter_file *file) {
                   file->path);
 }
 
+static int check_tensor(const struct zf_adapter_file *file,
+                        const struct zf_adapter_tensor *tensor) {
+  int rc = check_lora(file, tensor);
+  if (!rc) rc = check_ia3(file, tensor);
+  if (!rc) rc = check_prompt(file, tensor);
+  if (!rc) rc = check_vera(file, tensor);
+  if (!rc) rc = check_tokens(file, tensor);
+  return rc ? rc : check_finite(file, tensor);
+}
+
 int zf_adapter_file_check(struct zf_adapter_file *file) {
-  static int (*const checks[])(const struct zf_adapter_file *, const struct zf_adapter_tensor *) = {
-      check_lora, check_ia3, check_prompt, check_vera, check_tokens, check_finite};
   if (file->count) qsort(file->tensor, (size_t)file->count, sizeof *file->tensor, by_name);
   int rc = check_unique(file);
   if (!rc) rc = check_present(file);
-  for (int64_t i = 0; i < file->count && !rc; i++)
-    for (size_t j = 0; j < sizeof checks / sizeof *checks && !rc; j++)
-      rc = checks[j](file, &file->tensor[i]);
-  return rc;
+  if (rc) return rc;
+  for (int64_t i = 0; i < file->count; i++)
+    if ((rc = check_tensor(file, &file->tensor[i]))) return rc;
+  return 0;
 }

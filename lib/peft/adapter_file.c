@@ -146,13 +146,19 @@ static int is_gguf_adapter(const char *path) {
   return yes;
 }
 
-const char *zf_adapter_probe(const char *path) {
-  if (!zf_exists(path)) return NULL;
-  if (!zf_is_dir(path)) return zf_is_gguf_path(path) && is_gguf_adapter(path) ? "GGUF" : NULL;
+static const char *directory_format(const char *path) {
   int config = has_file(path, "adapter_config.json");
   if (has_file(path, "adapters.safetensors") && !has_file(path, "adapter_model.safetensors"))
     return "MLX";
   return config || has_file(path, "adapter_model.safetensors") ? "PEFT" : NULL;
+}
+
+const char *zf_adapter_probe(const char *path) {
+  if (!zf_exists(path)) return NULL;
+  if (!zf_is_dir(path)) return zf_is_gguf_path(path) && is_gguf_adapter(path) ? "GGUF" : NULL;
+  if (has_file(path, "model.safetensors") || has_file(path, "model.safetensors.index.json"))
+    return NULL;
+  return directory_format(path);
 }
 
 /* The reader of a directory's two files. */
@@ -226,7 +232,8 @@ int zf_adapter_file_read(struct zf_adapter_file **out, const char *path,
                          const struct zf_model *base) {
   *out = NULL;
   if (!zf_exists(path)) return zf_error(ZF_EUSAGE, "%s: no such adapter", path);
-  const char *format = zf_is_gguf_path(path) ? "GGUF" : zf_adapter_probe(path);
+  const char *format = zf_is_dir(path) ? directory_format(path) : NULL;
+  if (!format && zf_is_gguf_path(path)) format = "GGUF";
   if (!format)
     return zf_error(ZF_EUSAGE,
                     "%s: not an adapter: expected a directory with adapter_config.json, or a "

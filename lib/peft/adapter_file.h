@@ -42,7 +42,7 @@ struct zf_adapter_file {
 };
 
 /* Name of the format of the adapter at `path` ("PEFT", "MLX", "GGUF"), or NULL: no adapter.  A
- * directory with adapter files is an adapter; a .gguf file whose general.type is adapter is one. */
+ * directory with adapter files and without a whole model is an adapter; a .gguf file whose general.type is adapter is one. */
 const char *zf_adapter_probe(const char *path);
 
 /* Reads an adapter; the caller frees *out.  `base` may be NULL, except for a GGUF adapter of the llama

@@ -89,6 +89,9 @@ static int read_keys(struct gguf_adapter *reader, const json_t *keys) {
   rc = zf_json_num(&config->alpha, keys, "adapter.lora.alpha", path);
   if (!rc) rc = zf_json_str(&base_model, keys, "general.base_model.0.name", path);
   if (rc) return rc;
+  if (fabs(config->alpha) > ZF_PEFT_MAXALPHA)
+    return zf_error(ZF_EINVALID, "%s: key 'adapter.lora.alpha' is %g: too large", path,
+                    config->alpha);
   if (json_object_get(keys, "adapter.alora.invocation_tokens"))
     return zf_error(ZF_EINVALID,
                     "%s: key 'adapter.alora.invocation_tokens': activated LoRA has no support",
@@ -163,33 +166,44 @@ static int add_pattern(struct zf_peft_patterns *patterns, const char *module, do
   return 0;
 }
 
+static int set_rank(struct zf_adapter_file *file, const struct zf_adapter_tensor *tensor,
+                    int unscaled) {
+  struct zf_peft_config *config = &file->config;
+  int64_t rank = tensor->shape[0];
+  if (rank > ZF_PEFT_MAXRANK)
+    return zf_error(ZF_EINVALID, "%s: '%.200s' has a rank of %lld: at most %d are allowed",
+                    file->path, tensor->module, (long long)rank, ZF_PEFT_MAXRANK);
+  if (!config->r) config->r = rank;
+  if (rank == config->r) return 0;
+  int rc = add_pattern(&config->rank_by, tensor->module, (double)rank);
+  if (!rc && unscaled) rc = add_pattern(&config->alpha_by, tensor->module, (double)rank);
+  return rc;
+}
+
 /* r is the rank of the first module; others are listed in rank_pattern.  Where alpha is 0, every
  * module's alpha is its rank. */
 static int set_ranks(struct zf_adapter_file *file) {
   struct zf_peft_config *config = &file->config;
-  int unscaled = config->alpha == 0, rc = 0;
+  int unscaled = config->alpha == 0;
   config->r = 0;
-  for (int64_t i = 0; i < file->count && !rc; i++) {
-    const struct zf_adapter_tensor *tensor = &file->tensor[i];
-    if (!zf_adapter_is_a(tensor)) continue;
-    int64_t rank = tensor->shape[0];
-    if (!config->r) config->r = rank;
-    if (rank == config->r) continue;
-    rc = add_pattern(&config->rank_by, tensor->module, (double)rank);
-    if (!rc && unscaled) rc = add_pattern(&config->alpha_by, tensor->module, (double)rank);
+  for (int64_t i = 0; i < file->count; i++) {
+    if (!zf_adapter_is_a(&file->tensor[i])) continue;
+    int rc = set_rank(file, &file->tensor[i], unscaled);
+    if (rc) return rc;
   }
   if (unscaled) config->alpha = (double)config->r;
   if (!config->r) config->r = 1;
-  return rc;
+  return 0;
 }
 
 int zf_adapter_read_gguf(struct zf_adapter_file *file, const struct zf_gguf *gguf,
                          const struct zf_model *base) {
   struct gguf_adapter reader = {.file = file, .base = base};
   int rc = read_keys(&reader, gguf->keys);
-  for (int64_t i = 0; i < gguf->st->count && !rc; i++)
-    rc = take_tensor(&reader, &gguf->st->tensor[i]);
-  if (!rc) rc = set_ranks(file);
+  if (rc) return rc;
+  for (int64_t i = 0; i < gguf->st->count; i++)
+    if ((rc = take_tensor(&reader, &gguf->st->tensor[i]))) return rc;
+  rc = set_ranks(file);
   return rc ? rc : zf_adapter_set_targets(file);
 }
 
@@ -240,6 +254,15 @@ static int add_tensor(struct zf_adapter_file *to, const struct zf_adapter_file *
   return rc;
 }
 
+static int add_tensors(struct zf_adapter_file *to, const struct zf_adapter_file *file,
+                       const struct zf_model *base, float alpha) {
+  for (int64_t i = 0; i < file->count; i++) {
+    int rc = add_tensor(to, file, &file->tensor[i], base, alpha);
+    if (rc) return rc;
+  }
+  return 0;
+}
+
 static int write_made(const struct zf_adapter_file *made, const struct zf_peft_config *config,
                       const char *arch, float alpha) {
   struct zf_st_out *out;
@@ -271,8 +294,7 @@ int zf_adapter_file_write_gguf(const struct zf_adapter_file *file, const char *p
     rc = zf_error(ZF_EUSAGE, "%s: zoft writes no GGUF adapters for the family %s", file->path,
                   base->config.family->model_type);
   if (!rc) rc = zf_adapter_file_new(&made, path);
-  for (int64_t i = 0; i < file->count && !rc; i++)
-    rc = add_tensor(made, file, &file->tensor[i], base, alpha);
+  if (!rc) rc = add_tensors(made, file, base, alpha);
   if (!rc) rc = write_made(made, &file->config, zf_gguf_arch_name(arch), alpha);
   zf_adapter_file_free(made);
   return rc;

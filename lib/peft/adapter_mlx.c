@@ -47,12 +47,15 @@ static int read_parameters(struct zf_peft_config *config, const json_t *obj, con
   if (!rc) rc = zf_json_num(&scale, parameters, "scale", name);
   if (!rc) rc = zf_json_num(&config->dropout, parameters, "dropout", name);
   if (rc) return rc;
-  if (config->r < 1 || config->r > 1 << 24)
-    return zf_error(ZF_EINVALID, "%s: key 'rank': expected an integer from 1 on", name);
-  if (!isfinite(scale))
-    return zf_error(ZF_EINVALID, "%s: key 'scale' of lora_parameters is missing", name);
+  if (config->r < 1 || config->r > ZF_PEFT_MAXRANK)
+    return zf_error(ZF_EINVALID, "%s: key 'rank': expected an integer from 1 to %d", name,
+                    ZF_PEFT_MAXRANK);
+  if (!(config->dropout >= 0 && config->dropout <= 1))
+    return zf_error(ZF_EINVALID, "%s: key 'dropout': expected a number from 0 to 1", name);
   config->alpha = scale * (double)config->r;
-  return 0;
+  if (fabs(config->alpha) <= ZF_PEFT_MAXALPHA) return 0;
+  return zf_error(ZF_EINVALID, "%s: key 'scale' of lora_parameters is %s", name,
+                  isnan(scale) ? "missing" : "too large");
 }
 
 static int read_config(struct zf_peft_config *config, const json_t *obj, const char *name) {
@@ -110,8 +113,10 @@ static int check_tables(const struct zf_adapter_file *file, const struct zf_mode
 int zf_adapter_read_mlx(struct zf_adapter_file *file, const json_t *config, const struct zf_st *st,
                         const char *config_name, const struct zf_model *base) {
   int rc = read_config(&file->config, config, config_name);
-  for (int64_t i = 0; i < st->count && !rc; i++) rc = take_tensor(file, &st->tensor[i]);
-  if (!rc) rc = check_tables(file, base);
+  if (rc) return rc;
+  for (int64_t i = 0; i < st->count; i++)
+    if ((rc = take_tensor(file, &st->tensor[i]))) return rc;
+  rc = check_tables(file, base);
   return rc ? rc : zf_adapter_set_targets(file);
 }
 
@@ -152,6 +157,15 @@ static int add_tensor(struct zf_adapter_file *to, const struct zf_adapter_file *
   if (rc) return rc;
   return zf_adapter_add_factor(to, tensor->module, is_a ? "lora_a" : "lora_b", tensor,
                                is_a ? 1 : scale / form->scale, form->rank, 1);
+}
+
+static int add_tensors(struct zf_adapter_file *to, const struct zf_adapter_file *file,
+                       const struct mlx_form *form) {
+  for (int64_t i = 0; i < file->count; i++) {
+    int rc = add_tensor(to, file, &file->tensor[i], form);
+    if (rc) return rc;
+  }
+  return 0;
 }
 
 /* The path within its layer, by which mlx-lm finds the module in every layer. */
@@ -198,8 +212,7 @@ int zf_adapter_file_write_mlx(const struct zf_adapter_file *file, const char *di
   int rc = zf_adapter_file_only_lora(file, "MLX", 1);
   if (!rc) rc = find_form(&form, file);
   if (!rc) rc = zf_adapter_file_new(&made, dir);
-  for (int64_t i = 0; !rc && i < file->count; i++)
-    rc = add_tensor(made, file, &file->tensor[i], &form);
+  if (!rc) rc = add_tensors(made, file, &form);
   if (!rc) rc = zf_mkdirs(dir);
   if (!rc && !(path = zf_path_join(dir, "adapters.safetensors"))) rc = ZF_ENOMEM;
   if (!rc) rc = zf_adapter_write_tensors(made, path, zf_adapter_plain_name, NULL, 0);

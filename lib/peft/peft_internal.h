@@ -9,6 +9,9 @@
 #include "fmt/gguf.h"
 #include "peft/adapter_file.h"
 
+#define ZF_PEFT_MAXALPHA 1e30
+enum { ZF_PEFT_MAXRANK = 1 << 24 };
+
 /* --- fields (peft_fields.c) --- */
 
 enum zf_peft_field_type {
