@@ -79,6 +79,18 @@ int zf_peft_names_match(int *yes, const struct zf_peft_names *names, const char 
   return 0;
 }
 
+int zf_peft_is_feedforward(int *yes, const struct zf_peft_config *config, const char *module) {
+  const struct zf_peft_names *names = &config->feedforward;
+  size_t module_len = strlen(module);
+  if (names->pattern) return zf_peft_names_match(yes, names, module);
+  *yes = 0;
+  for (int64_t i = 0; i < names->count; i++) {
+    size_t len = strlen(names->name[i]);
+    if (len <= module_len && !strcmp(module + module_len - len, names->name[i])) *yes = 1;
+  }
+  return 0;
+}
+
 /* --- layers --- */
 
 /* *layer: the number of the layer that holds the module; -1: none. */
