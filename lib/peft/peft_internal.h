@@ -46,8 +46,6 @@ static inline void *zf_peft_field_at(const struct zf_peft_field *field,
 
 /* --- tensors (adapter_file.c) --- */
 
-int zf_adapter_file_new(struct zf_adapter_file **out, const char *path);
-
 /* Adds a tensor of a mapped file, converted to f32; `transposed`: [a,b] becomes [b,a].  ZF_EINVALID
  * names the tensor where it has no such dtype, or not one or two dimensions. */
 int zf_adapter_file_take(struct zf_adapter_file *file, const char *module, const char *part,
@@ -83,9 +81,9 @@ int zf_adapter_write_tensors(const struct zf_adapter_file *file, const char *pat
 char *zf_adapter_plain_name(const struct zf_adapter_file *file,
                             const struct zf_adapter_tensor *tensor);
 
-/* Adds a factor of a LoRA module to a file of another format.  Values are multiplied by `factor`,
- * which is exact for 1, and the rank grows to `rank` by zeros.  rows_first: the shape is [rank,in] or
- * [out,rank] as in PEFT, else it is transposed. */
+/* Adds lora_A or lora_B (or those of an embedding) to a file of another format.  Values are multiplied
+ * by `factor`, in double, and rounded once; 1 keeps them.  Zeros make a smaller rank up to `rank`.
+ * transposed: the shape is that of the transposed matrix. */
 int zf_adapter_add_factor(struct zf_adapter_file *to, const char *module, const char *part,
                           const struct zf_adapter_tensor *from, double factor, int64_t rank,
                           int transposed);

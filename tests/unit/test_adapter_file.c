@@ -320,19 +320,20 @@ END_TEST
 
 /* lora_a of the embedding is [V,r]. */
 START_TEST(test_gguf_embedding) {
-  struct zf_adapter_file file = {.path = "made"}, *again = NULL;
+  struct zf_adapter_file *file = NULL, *again = NULL;
   const float a[] = {1, 2, 3, 4, 5, 6}, b[] = {7, 8, 9, 10};
   struct zf_gguf gguf;
   char path[256];
   snprintf(path, sizeof path, "%s", tmp_path("embedding.gguf"));
-  ck_ok(zf_peft_config_init(&file.config, ZF_PEFT_LORA));
-  file.config.r = 2;
-  ck_ok(zf_adapter_file_add(&file, "model.embed_tokens", "lora_embedding_B", 2, (int64_t[]){2, 2},
-                            b));
-  ck_ok(zf_adapter_file_add(&file, "model.embed_tokens", "lora_embedding_A", 2, (int64_t[]){2, 3},
-                            a));
-  ck_ok(zf_adapter_file_check(&file));
-  ck_ok(zf_adapter_file_write_gguf(&file, path, base_of("llama")));
+  ck_ok(zf_adapter_file_new(&file, "made"));
+  ck_ok(zf_peft_config_init(&file->config, ZF_PEFT_LORA));
+  file->config.r = 2;
+  ck_ok(
+      zf_adapter_file_add(file, "model.embed_tokens", "lora_embedding_B", 2, (int64_t[]){2, 2}, b));
+  ck_ok(
+      zf_adapter_file_add(file, "model.embed_tokens", "lora_embedding_A", 2, (int64_t[]){2, 3}, a));
+  ck_ok(zf_adapter_file_check(file));
+  ck_ok(zf_adapter_file_write_gguf(file, path, base_of("llama")));
   ck_ok(zf_gguf_open(&gguf, path, 1));
   const struct zf_st_tensor *tensor = zf_st_find(gguf.st, "token_embd.weight.lora_a");
   const float turned[] = {1, 4, 2, 5, 3, 6};
@@ -340,15 +341,9 @@ START_TEST(test_gguf_embedding) {
   ck_assert_mem_eq(tensor->data, turned, sizeof turned);
   zf_gguf_free(&gguf);
   ck_ok(zf_adapter_file_read(&again, path, NULL)); /* no rows of q or k: no base is needed */
-  compare_files(&file, again);
+  compare_files(file, again);
   zf_adapter_file_free(again);
-  for (int64_t i = 0; i < file.count; i++) {
-    free(file.tensor[i].module);
-    free(file.tensor[i].part);
-    free(file.tensor[i].data);
-  }
-  free(file.tensor);
-  zf_peft_config_free(&file.config);
+  zf_adapter_file_free(file);
 }
 END_TEST
 
