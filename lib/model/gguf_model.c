@@ -71,6 +71,24 @@ static const struct zf_gguf_arch archs[] = {
 };
 enum { ARCHS = sizeof archs / sizeof *archs };
 
+const struct zf_gguf_arch *zf_gguf_arch_find(const char *name) {
+  for (int i = 0; i < ARCHS; i++)
+    if (!strcmp(archs[i].name, name)) return &archs[i];
+  return NULL;
+}
+
+const struct zf_gguf_arch *zf_gguf_arch_of(const struct zf_config *config) {
+  const char *type = config->family->model_type;
+  if (!strcmp(type, "mistral")) type = "llama"; /* llama.cpp has no mistral */
+  for (int i = 0; i < ARCHS; i++)
+    if (!strcmp(archs[i].model_type, type)) return &archs[i];
+  return NULL;
+}
+
+const char *zf_gguf_arch_name(const struct zf_gguf_arch *arch) {
+  return arch->name;
+}
+
 static int find_arch(struct zf_gguf_source *source) {
   const char *name = NULL;
   struct zf_buf buf = {0};
@@ -79,11 +97,8 @@ static int find_arch(struct zf_gguf_source *source) {
   if (!name)
     return zf_error(ZF_EINVALID, "%s: key 'general.architecture' is missing: not a model?",
                     source->path);
-  for (int i = 0; i < ARCHS; i++) {
-    if (!strcmp(archs[i].name, name)) source->arch = &archs[i];
-    zf_buf_printf(&buf, "%s%s", i ? ", " : "", archs[i].name);
-  }
-  if (!source->arch)
+  for (int i = 0; i < ARCHS; i++) zf_buf_printf(&buf, "%s%s", i ? ", " : "", archs[i].name);
+  if (!(source->arch = zf_gguf_arch_find(name)))
     rc = zf_error(ZF_EINVALID, "%s: architecture '%.60s' is not supported; supported are %s",
                   source->path, name, buf.failed ? "?" : buf.data);
   zf_buf_free(&buf);
@@ -135,20 +150,30 @@ static int matches(const char *pattern, const char *name, size_t end, long *laye
   return strlen(hash + 1) == end - head_len - digits && !strncmp(hash + 1, rest, strlen(hash + 1));
 }
 
-/* The checkpoint's name of a tensor; NULL: the tables have none, and the tensor keeps its name. */
-static char *checkpoint_name(const struct zf_gguf_arch *arch, const char *name) {
+/* The name in the other of the two tables' columns. */
+static char *translate_name(const struct zf_gguf_arch *arch, const char *name, int to_gguf) {
   const char *dot = strrchr(name, '.');
   const struct zf_gguf_pair *const tables[] = {arch->names, common};
   long layer = 0;
   if (!dot || (strcmp(dot, ".weight") != 0 && strcmp(dot, ".bias") != 0)) return NULL;
   for (int i = 0; i < 2; i++)
     for (const struct zf_gguf_pair *pair = tables[i]; pair && pair->gguf; pair++) {
-      if (!matches(pair->gguf, name, (size_t)(dot - name), &layer)) continue;
-      const char *template = pair->checkpoint, *number = strchr(template, '#');
+      const char *from = to_gguf ? pair->checkpoint : pair->gguf,
+                 *template = to_gguf ? pair->gguf : pair->checkpoint,
+                 *number = strchr(template, '#');
+      if (!matches(from, name, (size_t)(dot - name), &layer)) continue;
       if (!number) return zf_asprintf("%s%s", template, dot);
       return zf_asprintf("%.*s%ld%s%s", (int)(number - template), template, layer, number + 1, dot);
     }
   return NULL;
+}
+
+char *zf_gguf_checkpoint_name(const struct zf_gguf_arch *arch, const char *name) {
+  return translate_name(arch, name, 0);
+}
+
+char *zf_gguf_tensor_name(const struct zf_gguf_arch *arch, const char *name) {
+  return translate_name(arch, name, 1);
 }
 
 int zf_gguf_weights(struct zf_st **st, const struct zf_gguf_arch **arch, const char *path) {
@@ -158,7 +183,7 @@ int zf_gguf_weights(struct zf_st **st, const struct zf_gguf_arch **arch, const c
   if (rc) return rc;
   for (int64_t i = 0; i < source.gguf.st->count; i++) {
     struct zf_st_tensor *tensor = &source.gguf.st->tensor[i];
-    char *name = checkpoint_name(source.arch, tensor->name);
+    char *name = zf_gguf_checkpoint_name(source.arch, tensor->name);
     if (!name) continue;
     free((char *)tensor->name);
     tensor->name = name;

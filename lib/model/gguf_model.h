@@ -15,6 +15,16 @@ ZF_BEGIN_DECLS
 
 struct zf_gguf_arch; /* a row of the table of architectures */
 
+/* The row with this general.architecture, or of the family of a config; NULL: there is none. */
+const struct zf_gguf_arch *zf_gguf_arch_find(const char *name);
+const struct zf_gguf_arch *zf_gguf_arch_of(const struct zf_config *config);
+const char *zf_gguf_arch_name(const struct zf_gguf_arch *arch);
+
+/* The checkpoint's name of a tensor of a GGUF file, and back: "blk.0.attn_q.weight" and
+ * "model.layers.0.self_attn.q_proj.weight".  The caller frees; NULL: the tables have none. */
+char *zf_gguf_checkpoint_name(const struct zf_gguf_arch *arch, const char *name);
+char *zf_gguf_tensor_name(const struct zf_gguf_arch *arch, const char *name);
+
 /* The config.json of a GGUF file; the caller frees it by json_decref.  ZF_EINVALID names the key, or
  * lists the supported architectures. */
 int zf_gguf_config(json_t **config, const char *path);

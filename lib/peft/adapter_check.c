@@ -1,5 +1,6 @@
 /* What every adapter must fulfil, whatever file it comes from. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,13 +15,22 @@ static int complain(const struct zf_adapter_file *file, const struct zf_adapter_
                   fault);
 }
 
+/* "[2, 3]", or "[2]" where columns is 0. */
+static const char *shape_text(char out[64], int64_t rows, int64_t columns) {
+  if (columns)
+    snprintf(out, 64, "[%lld, %lld]", (long long)rows, (long long)columns);
+  else
+    snprintf(out, 64, "[%lld]", (long long)rows);
+  return out;
+}
+
 static int wrong_shape(const struct zf_adapter_file *file, const struct zf_adapter_tensor *tensor,
-                       const char *expected, int64_t rows, int64_t columns) {
-  return zf_error(ZF_EINVALID,
-                  "%s: %s of '%.200s' has the shape [%lld%s%lld]: expected [%lld, %lld], %s",
-                  file->path, tensor->part, tensor->module, (long long)tensor->shape[0],
-                  tensor->ndim > 1 ? ", " : "; 1 dimension, ", (long long)tensor->shape[1],
-                  (long long)rows, (long long)columns, expected);
+                       const char *reason, int64_t rows, int64_t columns) {
+  char found[64], expected[64];
+  return zf_error(ZF_EINVALID, "%s: %s of '%.200s' has the shape %s: expected %s, %s", file->path,
+                  tensor->part, tensor->module,
+                  shape_text(found, tensor->shape[0], tensor->ndim > 1 ? tensor->shape[1] : 0),
+                  shape_text(expected, rows, columns), reason);
 }
 
 static const struct zf_adapter_tensor *find_model(const struct zf_adapter_file *file,
@@ -57,7 +67,7 @@ static int check_magnitude(const struct zf_adapter_file *file,
   if (!file->config.dora)
     return complain(file, tensor, "found, but use_dora is false in the config");
   if (tensor->count != lora_b->shape[0] || tensor->ndim != 1)
-    return wrong_shape(file, tensor, "the rows of B", lora_b->shape[0], 1);
+    return wrong_shape(file, tensor, "the rows of B", lora_b->shape[0], 0);
   return 0;
 }
 
@@ -69,7 +79,10 @@ static int check_factor(const struct zf_adapter_file *file,
   if (rc) return zf_error_prefix(rc, "%s: rank_pattern", file->path);
   if (tensor->ndim != 2 || tensor->shape[is_a ? 0 : 1] != rank)
     return wrong_shape(file, tensor, "by r and rank_pattern of the config",
-                       is_a ? rank : tensor->shape[0], is_a ? tensor->shape[1] : rank);
+                       is_a ? rank : tensor->shape[0], is_a ? zf_max64(tensor->shape[1], 1) : rank);
+  if (!strcmp(tensor->part, "lora_A") &&
+      zf_adapter_file_find(file, tensor->module, "lora_embedding_A"))
+    return complain(file, tensor, "the module also has a lora_embedding_A");
   if (is_a && file->config.dora &&
       !zf_adapter_file_find(file, tensor->module, "lora_magnitude_vector"))
     return complain(file, tensor, "use_dora is true, but lora_magnitude_vector is missing");
@@ -92,7 +105,7 @@ static int check_lora(const struct zf_adapter_file *file, const struct zf_adapte
 static int check_ia3(const struct zf_adapter_file *file, const struct zf_adapter_tensor *tensor) {
   int input = 0;
   if (strcmp(tensor->part, "ia3_l") != 0) return 0;
-  int rc = zf_peft_names_match(&input, &file->config.feedforward, tensor->module);
+  int rc = zf_peft_is_feedforward(&input, &file->config, tensor->module);
   if (rc) return zf_error_prefix(rc, "%s: feedforward_modules", file->path);
   if (tensor->ndim != 2 || tensor->shape[input ? 0 : 1] != 1)
     return wrong_shape(file, tensor,
@@ -195,14 +208,22 @@ static int check_present(const struct zf_adapter_file *file) {
                   file->path);
 }
 
+static int check_tensor(const struct zf_adapter_file *file,
+                        const struct zf_adapter_tensor *tensor) {
+  int rc = check_lora(file, tensor);
+  if (!rc) rc = check_ia3(file, tensor);
+  if (!rc) rc = check_prompt(file, tensor);
+  if (!rc) rc = check_vera(file, tensor);
+  if (!rc) rc = check_tokens(file, tensor);
+  return rc ? rc : check_finite(file, tensor);
+}
+
 int zf_adapter_file_check(struct zf_adapter_file *file) {
-  static int (*const checks[])(const struct zf_adapter_file *, const struct zf_adapter_tensor *) = {
-      check_lora, check_ia3, check_prompt, check_vera, check_tokens, check_finite};
   if (file->count) qsort(file->tensor, (size_t)file->count, sizeof *file->tensor, by_name);
   int rc = check_unique(file);
   if (!rc) rc = check_present(file);
-  for (int64_t i = 0; i < file->count && !rc; i++)
-    for (size_t j = 0; j < sizeof checks / sizeof *checks && !rc; j++)
-      rc = checks[j](file, &file->tensor[i]);
-  return rc;
+  if (rc) return rc;
+  for (int64_t i = 0; i < file->count; i++)
+    if ((rc = check_tensor(file, &file->tensor[i]))) return rc;
+  return 0;
 }

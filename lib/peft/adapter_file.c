@@ -146,25 +146,31 @@ static int is_gguf_adapter(const char *path) {
   return yes;
 }
 
-const char *zf_adapter_probe(const char *path) {
-  if (!zf_exists(path)) return NULL;
-  if (!zf_is_dir(path)) return zf_is_gguf_path(path) && is_gguf_adapter(path) ? "GGUF" : NULL;
+static const char *directory_format(const char *path) {
   int config = has_file(path, "adapter_config.json");
   if (has_file(path, "adapters.safetensors") && !has_file(path, "adapter_model.safetensors"))
     return "MLX";
   return config || has_file(path, "adapter_model.safetensors") ? "PEFT" : NULL;
 }
 
+const char *zf_adapter_probe(const char *path) {
+  if (!zf_exists(path)) return NULL;
+  if (!zf_is_dir(path)) return zf_is_gguf_path(path) && is_gguf_adapter(path) ? "GGUF" : NULL;
+  if (has_file(path, "model.safetensors") || has_file(path, "model.safetensors.index.json"))
+    return NULL;
+  return directory_format(path);
+}
+
 /* The reader of a directory's two files. */
 typedef int (*directory_reader)(struct zf_adapter_file *, const json_t *, const struct zf_st *,
-                                const char *);
+                                const char *, const struct zf_model *);
 
 static int read_pair(struct zf_adapter_file **out, const json_t *config, const struct zf_st *st,
-                     const char *path, directory_reader reader) {
+                     const char *path, directory_reader reader, const struct zf_model *base) {
   struct zf_adapter_file *file;
   int rc = zf_adapter_file_new(&file, path);
   char *name = rc ? NULL : zf_path_join(path, "adapter_config.json");
-  if (!rc) rc = name ? reader(file, config, st, name) : ZF_ENOMEM;
+  if (!rc) rc = name ? reader(file, config, st, name, base) : ZF_ENOMEM;
   if (!rc) rc = zf_adapter_file_check(file);
   free(name);
   if (rc)
@@ -183,7 +189,7 @@ static int refuse_pickle(const char *path) {
 }
 
 static int read_directory(struct zf_adapter_file **out, const char *path, const char *tensors,
-                          directory_reader reader) {
+                          directory_reader reader, const struct zf_model *base) {
   char *config_path = zf_path_join(path, "adapter_config.json"),
        *tensors_path = zf_path_join(path, tensors);
   json_t *config = NULL;
@@ -192,7 +198,7 @@ static int read_directory(struct zf_adapter_file **out, const char *path, const 
   if (!rc && !zf_exists(tensors_path)) rc = refuse_pickle(path);
   if (!rc) rc = zf_json_load(&config, config_path);
   if (!rc) rc = zf_st_open(&st, tensors_path);
-  if (!rc) rc = read_pair(out, config, st, path, reader);
+  if (!rc) rc = read_pair(out, config, st, path, reader, base);
   zf_st_free(st);
   json_decref(config);
   free(tensors_path);
@@ -226,7 +232,8 @@ int zf_adapter_file_read(struct zf_adapter_file **out, const char *path,
                          const struct zf_model *base) {
   *out = NULL;
   if (!zf_exists(path)) return zf_error(ZF_EUSAGE, "%s: no such adapter", path);
-  const char *format = zf_is_gguf_path(path) ? "GGUF" : zf_adapter_probe(path);
+  const char *format = zf_is_dir(path) ? directory_format(path) : NULL;
+  if (!format && zf_is_gguf_path(path)) format = "GGUF";
   if (!format)
     return zf_error(ZF_EUSAGE,
                     "%s: not an adapter: expected a directory with adapter_config.json, or a "
@@ -234,21 +241,21 @@ int zf_adapter_file_read(struct zf_adapter_file **out, const char *path,
                     path);
   if (!strcmp(format, "GGUF")) return open_gguf(out, path, base);
   if (!strcmp(format, "MLX"))
-    return read_directory(out, path, "adapters.safetensors", zf_adapter_read_mlx);
-  return read_directory(out, path, "adapter_model.safetensors", zf_adapter_read_peft);
+    return read_directory(out, path, "adapters.safetensors", zf_adapter_read_mlx, base);
+  return read_directory(out, path, "adapter_model.safetensors", zf_adapter_read_peft, base);
 }
 
 /* --- from memory --- */
 
 static int parse_pair(struct zf_adapter_file **out, const char *config, size_t config_len,
                       const void *tensors, size_t tensors_len, const char *name,
-                      directory_reader reader) {
+                      directory_reader reader, const struct zf_model *base) {
   json_t *obj = NULL;
   struct zf_st *st = NULL;
   *out = NULL;
   int rc = zf_json_parse(&obj, config, config_len, "adapter_config.json");
   if (!rc) rc = zf_st_parse(&st, tensors, tensors_len, name);
-  if (!rc) rc = read_pair(out, obj, st, name, reader);
+  if (!rc) rc = read_pair(out, obj, st, name, reader, base);
   zf_st_free(st);
   json_decref(obj);
   return rc;
@@ -256,12 +263,14 @@ static int parse_pair(struct zf_adapter_file **out, const char *config, size_t c
 
 int zf_adapter_file_parse(struct zf_adapter_file **out, const char *config, size_t config_len,
                           const void *tensors, size_t tensors_len, const char *name) {
-  return parse_pair(out, config, config_len, tensors, tensors_len, name, zf_adapter_read_peft);
+  return parse_pair(out, config, config_len, tensors, tensors_len, name, zf_adapter_read_peft,
+                    NULL);
 }
 
 int zf_adapter_file_parse_mlx(struct zf_adapter_file **out, const char *config, size_t config_len,
-                              const void *tensors, size_t tensors_len, const char *name) {
-  return parse_pair(out, config, config_len, tensors, tensors_len, name, zf_adapter_read_mlx);
+                              const void *tensors, size_t tensors_len, const char *name,
+                              const struct zf_model *base) {
+  return parse_pair(out, config, config_len, tensors, tensors_len, name, zf_adapter_read_mlx, base);
 }
 
 int zf_adapter_file_parse_gguf(struct zf_adapter_file **out, const void *data, size_t len,

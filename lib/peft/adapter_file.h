@@ -19,7 +19,8 @@ ZF_BEGIN_DECLS
  *
  *   lora_A [r,in], lora_B [out,r]                    y += s B A x, s of zf_peft_scale
  *   lora_embedding_A [r,V], lora_embedding_B [C,r]   row of token v: += s B A[:,v]
- *   lora_magnitude_vector [out]                      DoRA: norms of the rows of W + s B A
+ *   lora_magnitude_vector [out]                      DoRA: norms of the rows of W + s B A; [C] of an
+ *                                                    embedding: norms of the columns
  *   ia3_l [out,1], or [1,in] of a feedforward module y *= l, or x *= l
  *   vera_A [r,most in], vera_B [most out,r]          one pair for the model, module ""
  *   vera_lambda_d [r], vera_lambda_b [out]           y += b * (B (d * (A x))), leading columns and rows
@@ -42,11 +43,13 @@ struct zf_adapter_file {
 };
 
 /* Name of the format of the adapter at `path` ("PEFT", "MLX", "GGUF"), or NULL: no adapter.  A
- * directory with adapter files is an adapter; a .gguf file whose general.type is adapter is one. */
+ * directory with adapter files and without a whole model is an adapter, and so is a .gguf file whose
+ * general.type is adapter. */
 const char *zf_adapter_probe(const char *path);
 
 /* Reads an adapter; the caller frees *out.  `base` may be NULL, except for a GGUF adapter of the llama
- * architecture, whose rows of q and k are in another order.  base->params are not read.
+ * architecture, whose rows of q and k are in another order, and an MLX adapter of the embedding, whose
+ * meaning depends on a tied head.  Its weights are not read.
  *
  * ZF_EUSAGE: no such adapter, or `base` is needed, or it is a torch pickle.  ZF_EINVALID names file
  * and key or tensor: it is unknown, has a wrong shape or dtype, lacks its partner, holds a value that
@@ -60,9 +63,13 @@ int zf_adapter_file_parse(struct zf_adapter_file **out, const char *config, size
                           const void *tensors, size_t tensors_len, const char *name);
 /* The same for MLX and GGUF. */
 int zf_adapter_file_parse_mlx(struct zf_adapter_file **out, const char *config, size_t config_len,
-                              const void *tensors, size_t tensors_len, const char *name);
+                              const void *tensors, size_t tensors_len, const char *name,
+                              const struct zf_model *base);
 int zf_adapter_file_parse_gguf(struct zf_adapter_file **out, const void *data, size_t len,
                                const char *name, const struct zf_model *base);
+
+/* A file without tensors, whose config is zeroed; `path` is for messages.  ZF_ENOMEM. */
+int zf_adapter_file_new(struct zf_adapter_file **out, const char *path);
 
 /* Adds a tensor to a file in memory: copies of `module`, `part` and of the product of shape values of
  * `data`, which may be NULL: zeros.  ZF_ENOMEM.  zf_adapter_file_check sorts the tensors and checks

@@ -47,12 +47,15 @@ static int read_parameters(struct zf_peft_config *config, const json_t *obj, con
   if (!rc) rc = zf_json_num(&scale, parameters, "scale", name);
   if (!rc) rc = zf_json_num(&config->dropout, parameters, "dropout", name);
   if (rc) return rc;
-  if (config->r < 1 || config->r > 1 << 24)
-    return zf_error(ZF_EINVALID, "%s: key 'rank': expected an integer from 1 on", name);
-  if (!isfinite(scale))
-    return zf_error(ZF_EINVALID, "%s: key 'scale' of lora_parameters is missing", name);
+  if (config->r < 1 || config->r > ZF_PEFT_MAXRANK)
+    return zf_error(ZF_EINVALID, "%s: key 'rank': expected an integer from 1 to %d", name,
+                    ZF_PEFT_MAXRANK);
+  if (!(config->dropout >= 0 && config->dropout <= 1))
+    return zf_error(ZF_EINVALID, "%s: key 'dropout': expected a number from 0 to 1", name);
   config->alpha = scale * (double)config->r;
-  return 0;
+  if (fabs(config->alpha) <= ZF_PEFT_MAXALPHA) return 0;
+  return zf_error(ZF_EINVALID, "%s: key 'scale' of lora_parameters is %s", name,
+                  isnan(scale) ? "missing" : "too large");
 }
 
 static int read_config(struct zf_peft_config *config, const json_t *obj, const char *name) {
@@ -88,24 +91,133 @@ static int take_tensor(struct zf_adapter_file *file, const struct zf_st_tensor *
                   tensor->name);
 }
 
-/* target_modules: the paths themselves. */
-static int set_targets(struct zf_adapter_file *file) {
-  const char **name = zf_calloc(file->count + 1, sizeof *name);
-  int64_t count = 0;
-  if (!name) return ZF_ENOMEM;
+/* mlx-lm adds an adapter of a tied embedding to the output head, too, and has a magnitude for each
+ * token where PEFT has one for each dimension. */
+static int check_tables(const struct zf_adapter_file *file, const struct zf_model *base) {
   for (int64_t i = 0; i < file->count; i++) {
-    const char *part = file->tensor[i].part;
-    if (!strcmp(part, "lora_A") || !strcmp(part, "lora_embedding_A"))
-      name[count++] = file->tensor[i].module;
+    if (!is_table(file->tensor[i].module)) continue;
+    if (file->config.dora)
+      return zf_error(ZF_EINVALID, "%s: DoRA of the embedding '%.200s': MLX's form has no support",
+                      file->path, file->tensor[i].module);
+    if (!base || base->config.tied)
+      return zf_error(base ? ZF_EINVALID : ZF_EUSAGE,
+                      "%s: '%.200s': MLX adapts a tied output head together with the embedding, "
+                      "which zoft does not support: %s",
+                      file->path, file->tensor[i].module,
+                      base ? "the base is tied"
+                           : "name the base, so that zoft can see whether it is");
   }
-  int rc = zf_peft_names_set(&file->config.target, name, count, NULL);
-  free(name);
-  return rc;
+  return 0;
 }
 
 int zf_adapter_read_mlx(struct zf_adapter_file *file, const json_t *config, const struct zf_st *st,
-                        const char *config_name) {
+                        const char *config_name, const struct zf_model *base) {
   int rc = read_config(&file->config, config, config_name);
-  for (int64_t i = 0; i < st->count && !rc; i++) rc = take_tensor(file, &st->tensor[i]);
-  return rc ? rc : set_targets(file);
+  if (rc) return rc;
+  for (int64_t i = 0; i < st->count; i++)
+    if ((rc = take_tensor(file, &st->tensor[i]))) return rc;
+  rc = check_tables(file, base);
+  return rc ? rc : zf_adapter_set_targets(file);
+}
+
+/* --- writing --- */
+
+/* The scale of all modules, and the largest rank. */
+struct mlx_form {
+  double scale;
+  int64_t rank;
+};
+
+static int find_form(struct mlx_form *form, const struct zf_adapter_file *file) {
+  const struct zf_peft_config *config = &file->config;
+  double alpha = config->alpha != 0 ? config->alpha : 1;
+  form->scale = alpha / (config->rslora ? sqrt((double)config->r) : (double)config->r);
+  form->rank = 1;
+  for (int64_t i = 0; i < file->count; i++) {
+    const struct zf_adapter_tensor *tensor = &file->tensor[i];
+    if (zf_adapter_is_a(tensor)) form->rank = zf_max64(form->rank, tensor->shape[0]);
+    if (!is_table(tensor->module) &&
+        (!strncmp(tensor->module, "model.layers.", 13) || !strcmp(tensor->module, "lm_head")))
+      continue;
+    return zf_error(ZF_EUSAGE,
+                    "%s: '%.200s': zoft writes MLX adapters of modules in model.layers and of "
+                    "lm_head alone",
+                    file->path, tensor->module);
+  }
+  return 0;
+}
+
+static int add_tensor(struct zf_adapter_file *to, const struct zf_adapter_file *file,
+                      const struct zf_adapter_tensor *tensor, const struct mlx_form *form) {
+  double scale;
+  int is_a = zf_adapter_is_a(tensor);
+  if (tensor->ndim == 1)
+    return zf_adapter_file_add(to, tensor->module, "m", 1, tensor->shape, tensor->data);
+  int rc = zf_peft_scale(&scale, &file->config, tensor->module);
+  if (rc) return rc;
+  return zf_adapter_add_factor(to, tensor->module, is_a ? "lora_a" : "lora_b", tensor,
+                               is_a ? 1 : scale / form->scale, form->rank, 1);
+}
+
+static int add_tensors(struct zf_adapter_file *to, const struct zf_adapter_file *file,
+                       const struct mlx_form *form) {
+  for (int64_t i = 0; i < file->count; i++) {
+    int rc = add_tensor(to, file, &file->tensor[i], form);
+    if (rc) return rc;
+  }
+  return 0;
+}
+
+/* The path within its layer, by which mlx-lm finds the module in every layer. */
+static const char *key_of(const char *module) {
+  const char *dot = strncmp(module, "model.layers.", 13) ? NULL : strchr(module + 13, '.');
+  return dot ? dot + 1 : module;
+}
+
+static int has_text(const json_t *list, const char *text) {
+  for (size_t i = 0; i < json_array_size(list); i++)
+    if (!strcmp(json_string_value(json_array_get(list, i)), text)) return 1;
+  return 0;
+}
+
+static json_t *list_keys(const struct zf_adapter_file *file) {
+  json_t *keys = json_array();
+  for (int64_t i = 0; i < file->count; i++) {
+    const char *key = key_of(file->tensor[i].module);
+    if (!has_text(keys, key)) json_array_append_new(keys, json_string(key));
+  }
+  return keys;
+}
+
+/* num_layers -1: the keys are looked for in all layers. */
+static int write_config(const struct zf_adapter_file *file, const char *dir,
+                        const struct mlx_form *form) {
+  int64_t before = zf_json_failures();
+  json_t *obj = json_pack("{s:s, s:i, s:{s:I, s:f, s:f, s:o}}", "fine_tune_type",
+                          file->config.dora ? "dora" : "lora", "num_layers", -1, "lora_parameters",
+                          "rank", (json_int_t)form->rank, "scale", form->scale, "dropout",
+                          file->config.dropout, "keys", list_keys(file));
+  if (file->config.base_model)
+    json_object_set_new(obj, "model", json_string(file->config.base_model));
+  int rc = zf_json_check_memory(0, before, "adapter_config.json");
+  if (!rc) rc = zf_adapter_write_json(dir, "adapter_config.json", obj);
+  json_decref(obj);
+  return rc;
+}
+
+int zf_adapter_file_write_mlx(const struct zf_adapter_file *file, const char *dir) {
+  struct zf_adapter_file *made = NULL;
+  struct mlx_form form;
+  char *path = NULL;
+  int rc = zf_adapter_file_only_lora(file, "MLX", 1);
+  if (!rc) rc = find_form(&form, file);
+  if (!rc) rc = zf_adapter_file_new(&made, dir);
+  if (!rc) rc = add_tensors(made, file, &form);
+  if (!rc) rc = zf_mkdirs(dir);
+  if (!rc && !(path = zf_path_join(dir, "adapters.safetensors"))) rc = ZF_ENOMEM;
+  if (!rc) rc = zf_adapter_write_tensors(made, path, zf_adapter_plain_name, NULL, 0);
+  if (!rc) rc = write_config(file, dir, &form);
+  free(path);
+  zf_adapter_file_free(made);
+  return rc;
 }

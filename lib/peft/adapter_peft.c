@@ -137,10 +137,13 @@ static int take_tensor(struct zf_adapter_file *file, const struct zf_st *st,
 }
 
 int zf_adapter_read_peft(struct zf_adapter_file *file, const json_t *config, const struct zf_st *st,
-                         const char *config_name) {
+                         const char *config_name, const struct zf_model *base) {
+  (void)base;
   int rc = zf_peft_config_read(&file->config, config, config_name);
-  for (int64_t i = 0; i < st->count && !rc; i++) rc = take_tensor(file, st, &st->tensor[i]);
-  return rc;
+  if (rc) return rc;
+  for (int64_t i = 0; i < st->count; i++)
+    if ((rc = take_tensor(file, st, &st->tensor[i]))) return rc;
+  return 0;
 }
 
 /* --- writing --- */
@@ -184,8 +187,8 @@ static int write_readme(const struct zf_adapter_file *file, const char *dir) {
   json_t *quoted = json_string(base); /* a JSON string is a YAML string */
   char *yaml = quoted ? json_dumps(quoted, JSON_ENCODE_ANY) : NULL;
   zf_buf_printf(&text, "---\nbase_model: %s\nlibrary_name: peft\n---\n\n", yaml ? yaml : "\"\"");
-  zf_buf_printf(&text, "A %s adapter%s%s, written by zoft.\n",
-                zf_peft_kinds[file->config.kind].peft_type, *base ? " of " : "", base);
+  zf_buf_printf(&text, "A %s adapter, written by zoft.\n",
+                zf_peft_kinds[file->config.kind].peft_type);
   int rc = path ? zf_buf_ok(&text) : ZF_ENOMEM;
   if (!rc) rc = zf_write_file(path, text.data, text.len);
   free(yaml);

@@ -78,9 +78,9 @@ static int read_switch(const struct peft_reader *reader, const struct zf_peft_fi
                        const json_t *value, char **to) {
   if (!json_is_boolean(value) && !json_is_string(value))
     return mismatch(reader, field->key, "true, false or a string", value);
-  char *copy = zf_strdup(json_is_string(value) ? json_string_value(value)
-                         : json_is_true(value) ? "true"
-                                               : "false");
+  const char *text = json_string_value(value);
+  if (!text) text = json_is_true(value) ? "true" : "false";
+  char *copy = zf_strdup(text);
   if (!copy) return ZF_ENOMEM;
   free(*to);
   *to = copy;
@@ -92,12 +92,13 @@ static int read_names(const struct peft_reader *reader, const struct zf_peft_fie
   if (json_is_string(value)) return zf_peft_names_set(to, NULL, 0, json_string_value(value));
   if (!json_is_array(value)) return mismatch(reader, field->key, "a list of strings", value);
   int64_t count = (int64_t)json_array_size(value);
-  const char **name = zf_calloc(count ? count : 1, sizeof *name);
+  const char **name = zf_calloc(count + 1, sizeof *name);
   int rc = name ? 0 : ZF_ENOMEM;
-  for (int64_t i = 0; i < count && !rc; i++) {
-    name[i] = json_string_value(json_array_get(value, (size_t)i));
-    if (!name[i] || !*name[i])
-      rc = mismatch(reader, field->key, "a list of strings", json_array_get(value, (size_t)i));
+  for (int64_t i = 0; i < count; i++) {
+    const json_t *item = json_array_get(value, (size_t)i);
+    if (rc) break;
+    name[i] = json_string_value(item);
+    if (!name[i] || !*name[i]) rc = mismatch(reader, field->key, "a list of strings", item);
   }
   if (!rc) rc = zf_peft_names_set(to, name, count, NULL);
   free(name);
@@ -109,7 +110,7 @@ static int read_ints(const struct peft_reader *reader, const struct zf_peft_fiel
   if (!json_is_array(value) && !json_is_integer(value))
     return mismatch(reader, field->key, "a list of integers", value);
   int64_t count = json_is_array(value) ? (int64_t)json_array_size(value) : 1;
-  if (!(to->value = zf_calloc(count ? count : 1, sizeof *to->value))) return ZF_ENOMEM;
+  if (!(to->value = zf_calloc(count + 1, sizeof *to->value))) return ZF_ENOMEM;
   for (; to->count < count; to->count++) {
     const json_t *item = json_is_array(value) ? json_array_get(value, (size_t)to->count) : value;
     if (!json_is_integer(item) || json_integer_value(item) < 0)

@@ -126,6 +126,10 @@ int zf_peft_names_match(int *yes, const struct zf_peft_names *names, const char 
  * caller. */
 int zf_peft_targets(int *yes, const struct zf_peft_config *config, const char *module);
 
+/* *yes: 1 where feedforward_modules of IA3 holds the module: its vector scales the input.  PEFT compares
+ * a name of that list with the end of the path, whether or not a dot stands before. */
+int zf_peft_is_feedforward(int *yes, const struct zf_peft_config *config, const char *module);
+
 /* *rank: the rank of the module, from rank_pattern or r.  *scale: the factor of B A x,
  * alpha / r, or alpha / sqrt(r) with rslora, where alpha comes from alpha_pattern or alpha. */
 int zf_peft_rank(int64_t *rank, const struct zf_peft_config *config, const char *module);

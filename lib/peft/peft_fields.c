@@ -40,15 +40,15 @@ const struct zf_peft_field zf_peft_fields[] = {
     {"modules_to_save", ZF_PEFT_NAMES, FIELD(saved), EVERY & ~TOKENS},
     {"layers_to_transform", ZF_PEFT_INTS, FIELD(layer), LORA | VERA},
     {"layers_pattern", ZF_PEFT_NAMES, FIELD(layers_pattern), LORA | VERA},
-    {"r", ZF_PEFT_INT, FIELD(r), LORA | VERA, 1, 1 << 24},
-    {"lora_alpha", ZF_PEFT_NUMBER, FIELD(alpha), LORA, -1e30, 1e30},
+    {"r", ZF_PEFT_INT, FIELD(r), LORA | VERA, 1, ZF_PEFT_MAXRANK},
+    {"lora_alpha", ZF_PEFT_NUMBER, FIELD(alpha), LORA, -ZF_PEFT_MAXALPHA, ZF_PEFT_MAXALPHA},
     {"lora_dropout", ZF_PEFT_NUMBER, FIELD(dropout), LORA, 0, 1},
     {"vera_dropout", ZF_PEFT_NUMBER, FIELD(dropout), VERA, 0, 1},
     {"use_rslora", ZF_PEFT_BOOL, FIELD(rslora), LORA},
     {"use_dora", ZF_PEFT_BOOL, FIELD(dora), LORA},
     {"fan_in_fan_out", ZF_PEFT_BOOL, FIELD(fan_in_fan_out), LORA | IA3 | VERA},
-    {"rank_pattern", ZF_PEFT_PATTERNS, FIELD(rank_by), LORA, 1, 1 << 24},
-    {"alpha_pattern", ZF_PEFT_PATTERNS, FIELD(alpha_by), LORA, -1e30, 1e30},
+    {"rank_pattern", ZF_PEFT_PATTERNS, FIELD(rank_by), LORA, 1, ZF_PEFT_MAXRANK},
+    {"alpha_pattern", ZF_PEFT_PATTERNS, FIELD(alpha_by), LORA, -ZF_PEFT_MAXALPHA, ZF_PEFT_MAXALPHA},
     {"bias", ZF_PEFT_TEXT, FIELD(bias), LORA | VERA},
     {"init_lora_weights", ZF_PEFT_SWITCH, FIELD(init), LORA},
     {"trainable_token_indices", ZF_PEFT_TOKEN_SET, FIELD(tokens), LORA},
@@ -146,16 +146,15 @@ static int copy_ints(struct zf_peft_ints *copy, const struct zf_peft_ints *ints)
 }
 
 static int copy_patterns(struct zf_peft_patterns *copy, const struct zf_peft_patterns *patterns) {
-  int rc = 0;
   *copy = (struct zf_peft_patterns){0};
   if (!patterns->count) return 0;
   if (!(copy->pattern = zf_calloc(patterns->count, sizeof *copy->pattern))) return ZF_ENOMEM;
-  for (; copy->count < patterns->count && !rc; copy->count++) {
+  for (; copy->count < patterns->count; copy->count++) {
     struct zf_peft_pattern *to = &copy->pattern[copy->count];
     to->value = patterns->pattern[copy->count].value;
-    rc = copy_text(&to->pattern, patterns->pattern[copy->count].pattern);
+    if (copy_text(&to->pattern, patterns->pattern[copy->count].pattern)) return ZF_ENOMEM;
   }
-  return rc;
+  return 0;
 }
 
 /* Replaces the pointers of *copy, which are the original's, by copies: also after a failure, so that

@@ -4,9 +4,13 @@
 #define ZF_PEFT_PEFT_INTERNAL_H
 
 #include <stddef.h>
+#include <stdio.h>
 
 #include "fmt/gguf.h"
 #include "peft/adapter_file.h"
+
+#define ZF_PEFT_MAXALPHA 1e30
+enum { ZF_PEFT_MAXRANK = 1 << 24 };
 
 /* --- fields (peft_fields.c) --- */
 
@@ -42,8 +46,6 @@ static inline void *zf_peft_field_at(const struct zf_peft_field *field,
 
 /* --- tensors (adapter_file.c) --- */
 
-int zf_adapter_file_new(struct zf_adapter_file **out, const char *path);
-
 /* Adds a tensor of a mapped file, converted to f32; `transposed`: [a,b] becomes [b,a].  ZF_EINVALID
  * names the tensor where it has no such dtype, or not one or two dimensions. */
 int zf_adapter_file_take(struct zf_adapter_file *file, const char *module, const char *part,
@@ -59,19 +61,45 @@ int zf_adapter_is_embedding(const char *module);
 /* Writes an object of adapter_config.json to dir/name. */
 int zf_adapter_write_json(const char *dir, const char *name, const json_t *obj);
 
-/* Tensors [begin,end) of the safetensors file `path`, each with the name that `name_of` gives (the
- * caller's to free; NULL: out of memory). */
+/* Names of the tensors of a written file, the caller's to free; NULL: the sentence is set. */
+typedef char *(*zf_adapter_namer)(const struct zf_adapter_file *file,
+                                  const struct zf_adapter_tensor *tensor);
+
+/* Declares the tensors, f32, for zf_st_write or zf_gguf_write with zf_adapter_fill and the file as its
+ * context; zf_adapter_undeclare takes NULL. */
+int zf_adapter_declare(struct zf_st_out **out, const struct zf_adapter_file *file,
+                       zf_adapter_namer name_of);
+void zf_adapter_undeclare(struct zf_st_out *out, int64_t count);
+int zf_adapter_fill(void *file, int64_t index, FILE *stream);
+
+/* Writes all tensors to a safetensors file. */
 int zf_adapter_write_tensors(const struct zf_adapter_file *file, const char *path,
-                             char *(*name_of)(const struct zf_adapter_file *file,
-                                              const struct zf_adapter_tensor *tensor),
-                             const char *const *metadata, int64_t nmetadata);
+                             zf_adapter_namer name_of, const char *const *metadata,
+                             int64_t nmetadata);
+
+/* module + "." + part */
+char *zf_adapter_plain_name(const struct zf_adapter_file *file,
+                            const struct zf_adapter_tensor *tensor);
+
+/* Adds lora_A or lora_B (or those of an embedding) to a file of another format.  Values are multiplied
+ * by `factor`, in double, and rounded once; 1 keeps them.  Zeros make a smaller rank up to `rank`.
+ * transposed: the shape is that of the transposed matrix. */
+int zf_adapter_add_factor(struct zf_adapter_file *to, const char *module, const char *part,
+                          const struct zf_adapter_tensor *from, double factor, int64_t rank,
+                          int transposed);
+
+/* 1 for the parts lora_A and lora_embedding_A. */
+int zf_adapter_is_a(const struct zf_adapter_tensor *tensor);
+
+/* Sets target_modules to the paths of the modules of a LoRA adapter. */
+int zf_adapter_set_targets(struct zf_adapter_file *file);
 
 /* --- formats --- */
 
 int zf_adapter_read_peft(struct zf_adapter_file *file, const json_t *config, const struct zf_st *st,
-                         const char *config_name);
+                         const char *config_name, const struct zf_model *base);
 int zf_adapter_read_mlx(struct zf_adapter_file *file, const json_t *config, const struct zf_st *st,
-                        const char *config_name);
+                        const char *config_name, const struct zf_model *base);
 int zf_adapter_read_gguf(struct zf_adapter_file *file, const struct zf_gguf *gguf,
                          const struct zf_model *base);
 

@@ -79,6 +79,18 @@ int zf_peft_names_match(int *yes, const struct zf_peft_names *names, const char 
   return 0;
 }
 
+int zf_peft_is_feedforward(int *yes, const struct zf_peft_config *config, const char *module) {
+  const struct zf_peft_names *names = &config->feedforward;
+  size_t module_len = strlen(module);
+  if (names->pattern) return zf_peft_names_match(yes, names, module);
+  *yes = 0;
+  for (int64_t i = 0; i < names->count; i++) {
+    size_t len = strlen(names->name[i]);
+    if (len <= module_len && !strcmp(module + module_len - len, names->name[i])) *yes = 1;
+  }
+  return 0;
+}
+
 /* --- layers --- */
 
 /* *layer: the number of the layer that holds the module; -1: none. */
@@ -88,13 +100,14 @@ static int find_layer(int64_t *layer, const struct zf_peft_names *patterns, cons
   int64_t count = patterns->count ? patterns->count : 1;
   const char *before = single == any && !patterns->count ? ".*?\\.(?:" : "(?:^|.*?\\.)(?:";
   *layer = -1;
-  for (int64_t i = 0; i < count && *layer < 0; i++) {
+  for (int64_t i = 0; i < count; i++) {
     char *digits = NULL;
     int yes = 0,
         rc = match_within(&yes, before, pattern[i], ")\\.(?<idx>\\d+)\\.", module, &digits);
     if (rc) return rc;
-    if (yes && digits) *layer = strtoll(digits, NULL, 10);
+    if (digits) *layer = strtoll(digits, NULL, 10);
     free(digits);
+    if (yes) break;
   }
   return 0;
 }
@@ -133,14 +146,39 @@ int zf_peft_targets(int *yes, const struct zf_peft_config *config, const char *m
 
 /* --- rank and scale --- */
 
+/* Patterns that are paths, as those of EVA's ranks, are compared without a regular expression: there is
+ * one for each module.  1 or 0; -1: the pattern has an operator other than "." and "\\.". */
+static int match_path(const char *pattern, const char *module) {
+  static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+  size_t len = 0, module_len = strlen(module);
+  for (const char *at = pattern; *at; at++) {
+    if (at[0] == '\\' && at[1] == '.') at++;
+    if (*at != '.' && !strchr(plain, *at)) return -1;
+    len++;
+  }
+  if (len > module_len) return 0;
+  const char *end = module + module_len - len;
+  if (end > module && end[-1] != '.') return 0;
+  for (const char *at = pattern; *at; at++, end++) {
+    int any = *at == '.';
+    if (*at == '\\') at++;
+    if (!any && *at != *end) return 0;
+  }
+  return 1;
+}
+
 static int find_pattern(double *value, const struct zf_peft_patterns *patterns,
                         const char *module) {
-  int yes = 0, rc = 0;
-  for (int64_t i = 0; i < patterns->count && !yes && !rc; i++) {
-    rc = match_within(&yes, "(?:.*\\.)?(?:", patterns->pattern[i].pattern, ")$", module, NULL);
-    if (!rc && yes) *value = patterns->pattern[i].value;
+  for (int64_t i = 0; i < patterns->count; i++) {
+    const char *pattern = patterns->pattern[i].pattern;
+    int yes = match_path(pattern, module), rc = 0;
+    if (yes < 0) rc = match_within(&yes, "(?:.*\\.)?(?:", pattern, ")$", module, NULL);
+    if (rc) return rc;
+    if (!yes) continue;
+    *value = patterns->pattern[i].value;
+    return 0;
   }
-  return rc;
+  return 0;
 }
 
 int zf_peft_rank(int64_t *rank, const struct zf_peft_config *config, const char *module) {

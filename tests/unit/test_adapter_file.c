@@ -1,5 +1,5 @@
 /* Adapters on disk: what PEFT wrote (tests/golden/peft) is read, with the values that PEFT's own model
- * holds; what is written is read back bit for bit; broken files give their messages. */
+ * holds; what is written is read back bit for bit; other formats hold the same products. */
 #include "unit/models.h"
 
 #include <jansson.h>
@@ -150,12 +150,295 @@ START_TEST(test_round_trip) {
 }
 END_TEST
 
+/* --- other formats --------------------------------------------------------------------------- */
+
+/* The model of tests/golden/peft/models/NAME, without weights. */
+static const struct zf_model *base_of(const char *name) {
+  static struct zf_model base;
+  char dir[256];
+  snprintf(dir, sizeof dir, GOLDEN "models/%s", name);
+  memset(&base, 0, sizeof base);
+  ck_ok(zf_config_load(&base.config, dir));
+  return &base;
+}
+
+/* Compares s B A of a module in two files.  B was rounded to f32 once, after a product in double: each
+ * term may differ by 2^-24 of itself, and by the rounding of the double sums, which 2^-40 bounds. */
+static void compare_delta(const struct zf_adapter_file *file, const struct zf_adapter_file *other,
+                          const char *module) {
+  const struct zf_adapter_file *files[2] = {file, other};
+  const struct zf_adapter_tensor *a[2], *b[2];
+  double scale[2];
+  for (int f = 0; f < 2; f++) {
+    a[f] = zf_adapter_file_find(files[f], module, "lora_A");
+    b[f] = zf_adapter_file_find(files[f], module, "lora_B");
+    ck_assert(a[f] && b[f]);
+    ck_ok(zf_peft_scale(&scale[f], &files[f]->config, module));
+  }
+  ck_assert_int_eq(a[0]->shape[1], a[1]->shape[1]);
+  ck_assert_int_eq(b[0]->shape[0], b[1]->shape[0]);
+  for (int64_t i = 0; i < b[0]->shape[0]; i++)
+    for (int64_t j = 0; j < a[0]->shape[1]; j++) {
+      double sum[2] = {0}, size = 0;
+      for (int f = 0; f < 2; f++)
+        for (int64_t k = 0; k < a[f]->shape[0]; k++) {
+          double term =
+              scale[f] * b[f]->data[i * b[f]->shape[1] + k] * a[f]->data[k * a[f]->shape[1] + j];
+          sum[f] += term;
+          size += f ? 0 : fabs(term);
+        }
+      ck_assert_double_le(fabs(sum[0] - sum[1]), size * (0x1p-24 + 0x1p-40));
+    }
+}
+
+static void compare_deltas(const struct zf_adapter_file *file,
+                           const struct zf_adapter_file *other) {
+  ck_assert_int_eq(file->count, other->count);
+  for (int64_t i = 0; i < file->count; i++)
+    if (!strcmp(file->tensor[i].part, "lora_A")) compare_delta(file, other, file->tensor[i].module);
+}
+
+static const struct {
+  const char *name;
+  int exact; /* one scale and rank: the same bits */
+} convertible[] = {{"lora", 1}, {"lora_layers", 1}, {"lora_patterns", 0}, {"lora_rslora", 0}};
+
+START_TEST(test_mlx) {
+  struct zf_adapter_file *file = read_golden(convertible[_i].name), *again = NULL;
+  struct zf_st *st;
+  char dir[256], path[300];
+  snprintf(dir, sizeof dir, "%s", tmp_path("mlx"));
+  ck_ok(zf_adapter_file_write_mlx(file, dir));
+  ck_assert_str_eq(zf_adapter_probe(dir), "MLX");
+  ck_ok(zf_adapter_file_read(&again, dir, NULL));
+  compare_deltas(file, again);
+  if (convertible[_i].exact) compare_files(file, again);
+  snprintf(path, sizeof path, "%s/adapters.safetensors", dir);
+  ck_ok(zf_st_open(&st, path));
+  const struct zf_st_tensor *tensor =
+      zf_st_find(st, _i == 0 ? "model.layers.1.mlp.down_proj.lora_a" : st->tensor[0].name);
+  ck_assert(tensor != NULL);
+  if (_i == 0) { /* [in,r]: value (i, k) is (k, i) of lora_A */
+    float value;
+    ck_assert_int_eq(tensor->shape[0], 24);
+    ck_assert_int_eq(tensor->shape[1], 4);
+    memcpy(&value, tensor->data + 4 * (4 * 5 + 3), 4);
+    ck_assert_float_eq(value,
+                       find_value(file, "model.layers.1.mlp.down_proj", "lora_A", 24 * 3 + 5));
+  }
+  zf_st_free(st);
+  zf_adapter_file_free(file);
+  zf_adapter_file_free(again);
+}
+END_TEST
+
+START_TEST(test_mlx_dora) {
+  struct zf_adapter_file *file = read_golden("lora_dora"), *again = NULL;
+  char dir[256];
+  snprintf(dir, sizeof dir, "%s", tmp_path("mlx_dora"));
+  ck_ok(zf_adapter_file_write_mlx(file, dir));
+  ck_ok(zf_adapter_file_read(&again, dir, NULL));
+  ck_assert_int_eq(again->config.dora, 1);
+  compare_files(file, again);
+  zf_adapter_file_free(file);
+  zf_adapter_file_free(again);
+}
+END_TEST
+
+START_TEST(test_gguf_round_trip) {
+  struct zf_adapter_file *file = read_golden(convertible[_i].name), *again = NULL;
+  const struct zf_model *base = base_of("llama");
+  char path[256];
+  snprintf(path, sizeof path, "%s", tmp_path("adapter.gguf"));
+  ck_ok(zf_adapter_file_write_gguf(file, path, base));
+  ck_assert_str_eq(zf_adapter_probe(path), "GGUF");
+  ck_ok(zf_adapter_file_read(&again, path, base));
+  ck_assert_str_eq(again->config.base_model, "tiny/base");
+  compare_deltas(file, again);
+  if (convertible[_i].exact) compare_files(file, again);
+  zf_adapter_file_free(file);
+  zf_adapter_file_free(again);
+}
+END_TEST
+
+/* In the file, rows of q (4 heads of 4) and k (2 heads of 4) have the order 0 2 1 3 in each head;
+ * k's alpha is 8.5 where adapter.lora.alpha is 4, so that its lora_b is multiplied by 8.5 / 4. */
+START_TEST(test_gguf_rows) {
+  static const int order[] = {0, 2, 1, 3};
+  struct zf_adapter_file *file = read_golden("lora_patterns");
+  struct zf_gguf gguf;
+  char path[256];
+  snprintf(path, sizeof path, "%s", tmp_path("rows.gguf"));
+  ck_ok(zf_adapter_file_write_gguf(file, path, base_of("llama")));
+  ck_ok(zf_gguf_open(&gguf, path, 1));
+  ck_assert_str_eq(json_string_value(json_object_get(gguf.keys, "general.architecture")), "llama");
+  ck_assert_double_eq(json_number_value(json_object_get(gguf.keys, "adapter.lora.alpha")), 4);
+  const struct zf_st_tensor *q = zf_st_find(gguf.st, "blk.0.attn_q.weight.lora_b"),
+                            *k = zf_st_find(gguf.st, "blk.0.attn_k.weight.lora_b");
+  ck_assert(q && k && q->shape[0] == 16 && q->shape[1] == 3 && k->shape[0] == 8);
+  for (int row = 0; row < 16; row++) {
+    float value;
+    int from = row / 4 * 4 + order[row % 4];
+    memcpy(&value, q->data + 4 * (row * 3 + 1), 4);
+    ck_assert_float_eq(value,
+                       find_value(file, "model.layers.0.self_attn.q_proj", "lora_B", from * 3 + 1));
+    if (row >= 8) continue;
+    memcpy(&value, k->data + 4 * (row * 2), 4);
+    ck_assert_float_eq(value, (float)(2.125 * find_value(file, "model.layers.0.self_attn.k_proj",
+                                                         "lora_B", from * 2)));
+  }
+  zf_gguf_free(&gguf);
+  zf_adapter_file_free(file);
+}
+END_TEST
+
+/* Files that Python packages wrote: the adapter `lora` as llama.cpp's converter and mlx-lm lay it out. */
+START_TEST(test_foreign_formats) {
+  struct zf_adapter_file *file = read_golden("lora"), *other = NULL;
+  double scale;
+  ck_ok(zf_adapter_file_read(&other, GOLDEN "lora.gguf", base_of("llama")));
+  compare_files(file, other);
+  ck_assert_double_eq(other->config.alpha, 6);
+  ck_assert_int_eq(other->config.target.count, 6);
+  zf_adapter_file_free(other);
+  for (int64_t i = 0; i < file->count; i++)
+    for (int64_t j = 0; j < file->tensor[i].count; j++)
+      file->tensor[i].data[j] = zf_f16_to_f32(zf_f32_to_f16(file->tensor[i].data[j]));
+  ck_ok(zf_adapter_file_read(&other, GOLDEN "lora_f16.gguf", base_of("llama")));
+  compare_files(file, other);
+  ck_ok(zf_peft_scale(&scale, &other->config, "model.layers.0.self_attn.q_proj"));
+  ck_assert_double_eq(scale, 1); /* llama.cpp's factor where alpha is 0 */
+  zf_adapter_file_free(other);
+  ck_ok(zf_adapter_file_read(&other, GOLDEN "mlx", NULL));
+  compare_files(file, other);
+  ck_assert_double_eq(other->config.alpha, 6);
+  ck_assert_str_eq(other->config.base_model, "tiny/base");
+  zf_adapter_file_free(other);
+  zf_adapter_file_free(file);
+}
+END_TEST
+
+/* lora_a of the embedding is [V,r]. */
+START_TEST(test_gguf_embedding) {
+  struct zf_adapter_file *file = NULL, *again = NULL;
+  const float a[] = {1, 2, 3, 4, 5, 6}, b[] = {7, 8, 9, 10};
+  struct zf_gguf gguf;
+  char path[256];
+  snprintf(path, sizeof path, "%s", tmp_path("embedding.gguf"));
+  ck_ok(zf_adapter_file_new(&file, "made"));
+  ck_ok(zf_peft_config_init(&file->config, ZF_PEFT_LORA));
+  file->config.r = 2;
+  ck_ok(
+      zf_adapter_file_add(file, "model.embed_tokens", "lora_embedding_B", 2, (int64_t[]){2, 2}, b));
+  ck_ok(
+      zf_adapter_file_add(file, "model.embed_tokens", "lora_embedding_A", 2, (int64_t[]){2, 3}, a));
+  ck_ok(zf_adapter_file_check(file));
+  ck_ok(zf_adapter_file_write_gguf(file, path, base_of("llama")));
+  ck_ok(zf_gguf_open(&gguf, path, 1));
+  const struct zf_st_tensor *tensor = zf_st_find(gguf.st, "token_embd.weight.lora_a");
+  const float turned[] = {1, 4, 2, 5, 3, 6};
+  ck_assert(tensor && tensor->shape[0] == 3 && tensor->shape[1] == 2);
+  ck_assert_mem_eq(tensor->data, turned, sizeof turned);
+  zf_gguf_free(&gguf);
+  ck_ok(zf_adapter_file_read(&again, path, NULL)); /* no rows of q or k: no base is needed */
+  compare_files(file, again);
+  zf_adapter_file_free(again);
+  zf_adapter_file_free(file);
+}
+END_TEST
+
+START_TEST(test_refused_formats) {
+  struct zf_adapter_file *file = read_golden("ia3"), *other = NULL;
+  ck_fails(zf_adapter_file_write_mlx(file, tmp_path("no")), ZF_EUSAGE,
+           "MLX adapters are LoRA alone");
+  ck_fails(zf_adapter_file_write_gguf(file, tmp_path("no"), base_of("llama")), ZF_EUSAGE,
+           "GGUF adapters are LoRA alone, this one is IA3");
+  zf_adapter_file_free(file);
+  file = read_golden("lora_dora");
+  ck_fails(zf_adapter_file_write_gguf(file, tmp_path("no"), base_of("llama")), ZF_EUSAGE,
+           "GGUF adapters cannot hold lora_magnitude_vector");
+  zf_adapter_file_free(file);
+  file = read_golden("lora_conv1d");
+  ck_fails(zf_adapter_file_write_gguf(file, tmp_path("no"), base_of("gpt2")), ZF_EUSAGE,
+           "no GGUF adapters for the family gpt2");
+  ck_fails(zf_adapter_file_write_gguf(file, tmp_path("no"), base_of("llama")), ZF_EUSAGE,
+           "'transformer.h.0.attn.c_attn' has no name in GGUF files of llama");
+  ck_fails(zf_adapter_file_write_mlx(file, tmp_path("no")), ZF_EUSAGE,
+           "of modules in model.layers");
+  zf_adapter_file_free(file);
+  file = read_golden("lora");
+  char path[256];
+  snprintf(path, sizeof path, "%s", tmp_path("base.gguf"));
+  ck_ok(zf_adapter_file_write_gguf(file, path, base_of("llama")));
+  ck_fails(zf_adapter_file_read(&other, path, NULL), ZF_EUSAGE, "name the base");
+  ck_fails(zf_adapter_file_read(&other, path, base_of("gpt2")), ZF_EINVALID, "the base is gpt2");
+  zf_adapter_file_free(file);
+}
+END_TEST
+
+/* --- targets and paths ----------------------------------------------------------------------- */
+
+START_TEST(test_layers) {
+  struct zf_adapter_file *file = read_golden("lora_layers");
+  int yes;
+  ck_ok(zf_peft_targets(&yes, &file->config, "model.layers.1.mlp.up_proj"));
+  ck_assert_int_eq(yes, 1);
+  ck_ok(zf_peft_targets(&yes, &file->config, "model.layers.0.mlp.up_proj"));
+  ck_assert_int_eq(yes, 0);
+  ck_ok(zf_peft_targets(&yes, &file->config, "model.blocks.1.mlp.up_proj"));
+  ck_assert_int_eq(yes, 0);
+  ck_assert_ptr_null(zf_adapter_file_find(file, "model.layers.0.mlp.up_proj", "lora_A"));
+  zf_adapter_file_free(file);
+}
+END_TEST
+
+/* The modules of every LoRA golden are its targets. */
+START_TEST(test_targets_hold) {
+  struct zf_adapter_file *file = read_golden(goldens[_i].name);
+  if (file->config.kind == ZF_PEFT_LORA)
+    for (int64_t i = 0; i < file->count; i++) {
+      int yes;
+      if (strncmp(file->tensor[i].part, "lora_", 5) != 0) continue;
+      ck_ok(zf_peft_targets(&yes, &file->config, file->tensor[i].module));
+      ck_assert_int_eq(yes, 1);
+    }
+  zf_adapter_file_free(file);
+}
+END_TEST
+
+START_TEST(test_paths) {
+  struct zf_adapter_file *file = NULL;
+  char dir[256], path[300];
+  ck_assert_ptr_null(zf_adapter_probe("no/such/path"));
+  ck_assert_ptr_null(zf_adapter_probe(GOLDEN "models/llama"));
+  ck_fails(zf_adapter_file_read(&file, "no/such/path", NULL), ZF_EUSAGE, "no such adapter");
+  ck_fails(zf_adapter_file_read(&file, GOLDEN "models/llama", NULL), ZF_EUSAGE, "not an adapter");
+  snprintf(dir, sizeof dir, "%s", tmp_path("pickle"));
+  ck_ok(zf_mkdirs(dir));
+  snprintf(path, sizeof path, "%s/adapter_config.json", dir);
+  ck_ok(zf_copy_file(GOLDEN "lora/adapter_config.json", path));
+  ck_fails(zf_adapter_file_read(&file, dir, NULL), ZF_EUSAGE, "adapter_model.safetensors");
+  snprintf(path, sizeof path, "%s/adapter_model.bin", dir);
+  ck_ok(zf_write_file(path, "PK", 2));
+  ck_fails(zf_adapter_file_read(&file, dir, NULL), ZF_EUSAGE, "is a torch pickle");
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("adapter_file");
   TCase *tc = tcase_create("all");
   tcase_add_loop_test(tc, test_goldens, 0, GOLDENS);
   tcase_add_loop_test(tc, test_round_trip, 0, GOLDENS);
+  tcase_add_loop_test(tc, test_mlx, 0, sizeof convertible / sizeof *convertible);
+  tcase_add_test(tc, test_mlx_dora);
+  tcase_add_loop_test(tc, test_gguf_round_trip, 0, sizeof convertible / sizeof *convertible);
+  tcase_add_test(tc, test_gguf_rows);
+  tcase_add_test(tc, test_foreign_formats);
+  tcase_add_test(tc, test_gguf_embedding);
+  tcase_add_test(tc, test_refused_formats);
+  tcase_add_test(tc, test_layers);
+  tcase_add_loop_test(tc, test_targets_hold, 0, GOLDENS);
+  tcase_add_test(tc, test_paths);
   suite_add_tcase(s, tc);
-  (void)find_value;
   return unit_run(s);
 }

@@ -2,16 +2,20 @@
 
     python3 tests/golden/peft/make_adapters.py [NAME ...]
 
-Each directory holds what PEFT's save_pretrained writes, without the README; `models` holds the config.json of
+Each directory holds what PEFT's save_pretrained writes, without the README, and expected.json: module, part, shape,
+first and last value of each trained parameter of PEFT's model.  lora.gguf and mlx are `lora` in those formats; `models` holds the config.json of
 each base.  All values that a method starts at zero or one are replaced by random ones, so that a transposed or
 forgotten tensor shows.  versions.json names the packages."""
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import sys
 
+import gguf
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (BertConfig, BertForSequenceClassification, GPT2Config, GPT2LMHeadModel, GPTNeoXConfig,
                           GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification)
 import peft
@@ -121,9 +125,12 @@ def describe(model):
 
 
 def clean_config(path):
-    """Paths of this machine leave the config."""
+    """Paths of this machine leave the config, and names are sorted: PEFT keeps them as a set."""
     with open(path) as file:
         config = json.load(file)
+    for key, value in config.items():
+        if key.endswith("modules") and isinstance(value, list):
+            config[key] = sorted(value)
     config["base_model_name_or_path"] = "tiny/base"
     with open(path, "w") as file:
         json.dump(config, file, indent=2, sort_keys=True)
@@ -150,11 +157,81 @@ def make_model_configs():
         made.save_pretrained(os.path.join(HERE, "models", name))
 
 
+def read_tensors(name):
+    return load_file(os.path.join(HERE, name, "adapter_model.safetensors"))
+
+
+def permute_heads(weight, heads):
+    """llama.cpp's order of the rows of q and k."""
+    return weight.reshape(heads, 2, weight.shape[0] // heads // 2, -1).swapaxes(1, 2).reshape(weight.shape)
+
+
+GGUF_NAMES = {"self_attn.q_proj": "attn_q", "self_attn.v_proj": "attn_v", "self_attn.k_proj": "attn_k",
+              "mlp.down_proj": "ffn_down"}
+
+
+def make_gguf():
+    """The adapter `lora` as llama.cpp's convert_lora_to_gguf.py lays it out, and one of f16 whose alpha is 0."""
+    for name, alpha, dtype in (("lora.gguf", 6.0, "float32"), ("lora_f16.gguf", 0.0, "float16")):
+        writer = gguf.GGUFWriter(os.path.join(HERE, name), "llama")
+        writer.add_type("adapter")
+        writer.add_string("adapter.type", "lora")
+        writer.add_float32("adapter.lora.alpha", alpha)
+        for key, tensor in read_tensors("lora").items():
+            layer, module, part = re.fullmatch(r".*layers\.(\d+)\.(.*)\.lora_(.)\.weight", key).groups()
+            value = tensor.numpy()
+            if part == "B" and module == "self_attn.q_proj":
+                value = permute_heads(value, 4)
+            writer.add_tensor(f"blk.{layer}.{GGUF_NAMES[module]}.weight.lora_{part.lower()}", value.astype(dtype))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+
+
+def make_mlx():
+    """The adapter `lora` as mlx-lm lays it out, in f16."""
+    out = os.path.join(HERE, "mlx")
+    os.makedirs(out, exist_ok=True)
+    tensors = {}
+    for key, tensor in read_tensors("lora").items():
+        name = key.removeprefix("base_model.model.").replace("lora_A.weight", "lora_a").replace("lora_B.weight", "lora_b")
+        tensors[name] = tensor.T.contiguous().half()
+    save_file(tensors, os.path.join(out, "adapters.safetensors"))
+    config = {"fine_tune_type": "lora", "model": "tiny/base", "num_layers": 2, "adapter_path": "adapters",
+              "lora_parameters": {"rank": 4, "scale": 1.5, "dropout": 0.0, "keys": ["self_attn.q_proj"]}}
+    with open(os.path.join(out, "adapter_config.json"), "w") as file:
+        json.dump(config, file, indent=4)
+        file.write("\n")
+
+
+SEEDS = ["lora_patterns", "lora_dora", "lora_bias", "lora_tokens", "ia3", "prefix", "prompt", "ln", "vera", "tokens"]
+
+
+def write_seeds():
+    """Seeds of tests/fuzz/fuzz_adapter.c: 'p', the config, a zero byte, the tensors."""
+    out = os.path.join(HERE, "../../fuzz/corpus/adapter")
+    os.makedirs(out, exist_ok=True)
+    for name in SEEDS:
+        read = lambda file: open(os.path.join(HERE, name, file), "rb").read()
+        with open(os.path.join(out, name), "wb") as file:
+            file.write(b"p" + read("adapter_config.json") + b"\0" + read("adapter_model.safetensors"))
+    name = "mlx"
+    with open(os.path.join(out, name), "wb") as file:
+        file.write(b"m" + read("adapter_config.json") + b"\0" + read("adapters.safetensors"))
+    name = ""
+    with open(os.path.join(out, "gguf"), "wb") as file:
+        file.write(b"g" + read("lora_f16.gguf"))
+
+
 def main():
     make_model_configs()
     for name in sys.argv[1:] or ADAPTERS:
         make(name)
-    versions = {package: importlib.metadata.version(package) for package in ("peft", "torch", "transformers")}
+    make_gguf()
+    make_mlx()
+    write_seeds()
+    versions = {package: importlib.metadata.version(package) for package in ("gguf", "peft", "torch", "transformers")}
     with open(os.path.join(HERE, "versions.json"), "w") as file:
         json.dump(versions, file, indent=1)
         file.write("\n")
