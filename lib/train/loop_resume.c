@@ -321,13 +321,16 @@ static int check_branch(const struct train_loop *loop, const struct zf_history *
                          (long long)loop->run->steps, (long long)step);
   if (strcmp(was->base, now->base) != 0) return base_differs(history, now);
   int same = was->zo.probes == now->zo.probes && was->zo.direction == now->zo.direction &&
-             was->zo.examples == now->zo.examples && same_rule(&was->zo, &now->zo) &&
              was->decay == now->decay && was->trained == now->trained &&
              was->others == now->others && !strcmp(was->globs, now->globs);
-  if (same) return 0;
-  return zf_error(ZF_EUSAGE,
-                  "%s: a branch keeps zo_probes, zo_direction, weight_decay, trainable, dtype and "
-                  "trained_dtype, the update rule and the directions by example of its run",
+  if (!same)
+    return zf_error(
+        ZF_EUSAGE,
+        "%s: a branch keeps zo_probes, zo_direction, weight_decay, trainable, dtype and "
+        "trained_dtype of its run",
+        history->path);
+  if (was->zo.examples == now->zo.examples && same_rule(&was->zo, &now->zo)) return 0;
+  return zf_error(ZF_EUSAGE, "%s: a branch keeps the update rule and the directions by example",
                   history->path);
 }
 

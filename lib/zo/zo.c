@@ -61,6 +61,9 @@ int zf_zo_estimate(const struct zf_zo_estimate *estimate, const struct zf_zo *zo
 
 /* --- the update --- */
 
+/* Terms that a replay prepares at once: 28 bytes each. */
+enum { REPLAY_TERMS = 1 << 17 };
+
 /* Steps in the form that the kernels take: each has zf_zo_terms noise keys and coefficients. */
 struct prepared_steps {
   struct zf_update_step *step;
@@ -205,19 +208,27 @@ void zf_zo_update(const struct zf_params *params, const struct zf_zo *zo, uint32
         zo, &recorded, 1, decay, NULL);
 }
 
+/* Steps that a replay applies to a tile of a parameter before the next tile.  A mean needs all at once,
+ * because it is kept in double only while its tile is. */
+static int64_t steps_at_once(const struct zf_zo *zo, int64_t count, const double *mean) {
+  int64_t steps = REPLAY_TERMS / zf_zo_terms(zo);
+  if (mean || steps > count) return count;
+  return steps ? steps : 1;
+}
+
 int zf_zo_replay(const struct zf_params *params, const struct zf_zo *zo,
                  const struct zf_zo_step *step, int64_t count, double decay, const double *mean) {
   if (!has_state(params, zo))
     return zf_error(ZF_EUSAGE, "a replay of Adam's steps needs f32 parameters and their moments");
-  size_t terms = (size_t)count * (size_t)zf_zo_terms(zo) + 1;
-  struct prepared_steps prepared = {calloc((size_t)count + 1, sizeof *prepared.step),
+  int64_t steps = steps_at_once(zo, count, mean);
+  size_t terms = (size_t)steps * (size_t)zf_zo_terms(zo) + 1;
+  struct prepared_steps prepared = {calloc((size_t)steps + 1, sizeof *prepared.step),
                                     calloc(terms, sizeof *prepared.direction),
                                     calloc(terms, sizeof *prepared.coefficient)};
   int rc = prepared.step && prepared.direction && prepared.coefficient ? 0 : ZF_ENOMEM;
-  if (rc)
-    zf_error(rc, "out of memory for a replay of %lld steps", (long long)count);
-  else
-    apply(params, &prepared, zo, step, count, decay, mean);
+  if (rc) zf_error(rc, "out of memory for a replay of %lld steps", (long long)count);
+  for (int64_t i = 0; i < (rc ? 0 : count); i += steps)
+    apply(params, &prepared, zo, step + i, count - i < steps ? count - i : steps, decay, mean);
   free(prepared.step);
   free(prepared.direction);
   free(prepared.coefficient);

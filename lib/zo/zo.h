@@ -108,7 +108,7 @@ struct zf_zo_step {
   double keep, add;
 };
 
-/* Replays `count` steps, tile by tile.  Weights and state are those that zf_zo_update leaves when it
+/* Replays `count` steps, tile by tile; many terms in parts, for their memory.  Weights and state are those that zf_zo_update leaves when it
  * is called for each step in turn with that step's seed.  mean: NULL, or a pointer to the weight of
  * the initial weights in a mean over the steps; the mean is then the result, and the state is that
  * of the last step.  ZF_ENOMEM; ZF_EUSAGE: Adam without state; nothing is changed then. */

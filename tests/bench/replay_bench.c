@@ -66,7 +66,8 @@ static void time_log(const struct zf_history *h) {
   do {
     struct zf_log_rec rec = h->step[n % h->count];
     double a = zf_now();
-    need(zf_log_append(l, &rec, h->probe + n++ % h->count));
+    struct zf_zo_estimate estimate = zf_history_estimate(h, 1 + n++ % h->count);
+    need(zf_log_append(l, &rec, &estimate));
     append += zf_now() - a;
     need(zf_log_sync_maybe(l));
     all = zf_now() - start;

@@ -256,6 +256,31 @@ static void case_update(struct out *o) {
   free(m.data);
 }
 
+/* Two steps of Adam; weights and both moments are compared. */
+static void case_adam(struct out *o) {
+  struct zf_noise k[3];
+  struct zf_update_step step[2] = {{0}};
+  float c[3];
+  int64_t n = 1 + below(3000);
+  float *w = room(o, n), *m = room(o, n), *v = room(o, n);
+  for (int i = 0; i < 3; i++) k[i] = rnd_noise();
+  for (int i = 0; i < 3; i++) c[i] = i == 1 && below(2) ? 0 : value(PLAIN);
+  for (int64_t i = 0; i < n; i++) {
+    w[i] = value(PLAIN);
+    m[i] = value(PLAIN) * 1e-2f;
+    v[i] = m[i] * m[i] * (float)below(3);
+  }
+  for (int i = 0; i < 2; i++)
+    step[i] = (struct zf_update_step){
+        .direction = k,
+        .coefficient = c,
+        .terms = 3 - i,
+        .decay = below(2) ? 1e-3f : 0,
+        .keep = 1,
+        .adam = {{0.9f, 0.99f}, {0.1f, 0.01f}, below(4) ? 1e-2f : 0, 1.25f, 1e-8f}};
+  zf_update(w, ZF_F32, n, &(struct zf_update){.step = step, .steps = 2, .state = {m, v}});
+}
+
 /* golden: CRC-32C of all rounds of plain C at seed 1, made on x86-64. */
 static const struct {
   const char *name;
@@ -276,6 +301,7 @@ static const struct {
     {"gaze", case_gaze, 0xc92954b3},
     {"permute_heads", case_permute_heads, 0x323812d0},
     {"acts", case_acts, 0x516aa683},
+    {"adam", case_adam, 0x18002e21},
 };
 
 static void use(unsigned flags, int threads) {

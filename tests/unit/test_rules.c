@@ -12,6 +12,9 @@ enum { STEPS = 20, STOP = 9, EVERY = 6, BATCH = 12 };
 /* Adam by example, by example alone, Adam alone. */
 enum { KINDS = 3 };
 
+static const char with_dev[] = "eval_steps: 4\nnum_eval: 30\nload_best_model_at_end: true\n"
+                               "val_datasets: [{path: demo/dev.jsonl}]\n";
+
 static struct zf_conf *conf_of(const char *dir, const char *more) {
   const struct zf_conf_key *const tables[] = {zf_train_keys};
   char text[2048];
@@ -70,17 +73,20 @@ static int on_stopped(void *ctx) {
   return w->stop && w->step == w->stop;
 }
 
-static int train(const char *dir, int kind, int64_t stop, int resume) {
+static int train_from(const char *dir, int kind, int64_t stop, const struct zf_train_start *start) {
   struct watch watch = {0, stop};
   struct zf_train_events events = {.ctx = &watch, .step = on_step, .stopped = on_stopped};
-  struct zf_train_start start = {.resume = resume};
   struct zf_outcome outcome;
-  struct zf_conf *c = conf_of(dir, "");
+  struct zf_conf *c = conf_of(dir, with_dev);
   struct zf_run *r = open_run(c, kind);
-  int rc = zf_train(r, &start, &events, &outcome);
+  int rc = zf_train(r, start, &events, &outcome);
   zf_run_free(r);
   zf_conf_free(c);
   return rc;
+}
+
+static int train(const char *dir, int kind, int64_t stop, int resume) {
+  return train_from(dir, kind, stop, &(struct zf_train_start){.resume = resume});
 }
 
 static void check_file(const char *left, const char *right, const char *name) {
@@ -113,6 +119,22 @@ START_TEST(test_resume) {
   check_file(whole, cut, "model.safetensors");
   check_file(whole, cut, "keyframes/step-12.safetensors");
   check_file(whole, cut, "keyframes/step-18.safetensors");
+}
+END_TEST
+
+/* A branch with the same settings is the same run; one with another rule, or other directions, is
+ * refused. */
+START_TEST(test_fork) {
+  char whole[300], branch[300], log[400];
+  snprintf(whole, sizeof whole, "%s", tmp_path("whole"));
+  snprintf(branch, sizeof branch, "%s", tmp_path("branch"));
+  snprintf(log, sizeof log, "%s/steps.log", whole);
+  struct zf_train_start start = {.fork = log, .fork_step = 10};
+  ck_ok(train(whole, _i, 0, 0));
+  ck_fails(train_from(branch, (_i + 1) % KINDS, 0, &start), ZF_EUSAGE, "a branch keeps");
+  ck_ok(train_from(branch, _i, 0, &start));
+  check_file(whole, branch, "steps.log");
+  check_file(whole, branch, "model.safetensors");
 }
 END_TEST
 
@@ -280,6 +302,7 @@ int main(void) {
   begin_kernels();
   tcase_set_timeout(t, 300);
   tcase_add_loop_test(t, test_resume, 0, 2 * KINDS);
+  tcase_add_loop_test(t, test_fork, 0, KINDS);
   tcase_add_loop_test(t, test_replay, 0, KINDS);
   tcase_add_test(t, test_state_checked);
   tcase_add_test(t, test_forecast);

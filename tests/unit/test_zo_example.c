@@ -321,6 +321,38 @@ START_TEST(test_replay) {
 }
 END_TEST
 
+/* So many terms that the replay prepares them in parts. */
+START_TEST(test_long_replay) {
+  enum { MANY = 4200, FEW = 100 };
+  struct zf_zo zo = {.seed = 40, .eps = 1e-3, .probes = 2, .examples = B};
+  static struct recorded r;
+  struct zf_zo_step *step = calloc(MANY, sizeof *step);
+  float want[FEW] = {0}, got[FEW] = {0};
+  struct zf_param param = {.name = "w",
+                           .data = want,
+                           .ndim = 1,
+                           .shape = {FEW},
+                           .count = FEW,
+                           .trained = 1,
+                           .decayed = 1};
+  struct zf_params params = {.param = &param, .count = 1};
+  record(&r);
+  for (int s = 0; s < MANY; s++) {
+    step[s] = r.step[s % STEPS];
+    step[s].step = (uint32_t)s + 1;
+    step[s].seed = 40;
+    zf_zo_update(&params, &zo, step[s].step, &step[s].estimate, step[s].lr, 0.01, NULL);
+  }
+  param.data = got;
+  ck_ok(zf_zo_replay(&params, &zo, step, MANY, 0.01, NULL));
+  ck_assert_mem_eq(got, want, sizeof want);
+  ck_assert(want[0] != 0);
+  ck_ok(zf_zo_replay(&params, &zo, step, 0, 0.01, NULL));
+  ck_assert_mem_eq(got, want, sizeof want);
+  free(step);
+}
+END_TEST
+
 START_TEST(test_check) {
   struct zf_zo zo = {.eps = 1, .probes = 1, .examples = ZF_NOISE_EXAMPLES};
   ck_ok(zf_zo_check(&zo));
@@ -343,6 +375,7 @@ int main(void) {
   tcase_add_loop_test(t, test_projections, ZF_GAUSSIAN, ZF_RADEMACHER + 1);
   tcase_add_loop_test(t, test_update, ZF_GAUSSIAN, ZF_RADEMACHER + 1);
   tcase_add_loop_test(t, test_replay, 0, 2);
+  tcase_add_test(t, test_long_replay);
   tcase_add_test(t, test_check);
   suite_add_tcase(s, t);
   return unit_run(s);
