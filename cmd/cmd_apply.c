@@ -10,6 +10,8 @@ static const struct zc_opt options[] = {
      &replay_options.out},
     {"to-step", 0, ZC_INT, "N", "the weights after step N; default: the run's result",
      &replay_options.to_step, .max = 4294967295.0, .given = &replay_options.to_step_given},
+    {"start", 0, ZC_STR, "DIR", "the adapter with which the run began; default: beside the log",
+     &replay_options.start},
     {"dtype", 0, ZC_STR, "TYPE", "f32, f16 or bf16 in the file; default: as trained",
      &replay_options.dtype},
     {0},

@@ -22,6 +22,8 @@ static const struct zc_opt options[] = {
     {"scale", 0, ZC_NUM, "S", "every learning rate times S", &replay_options.scale, .max = 1e6,
      .above = 1, .given = &replay_options.scale_given},
     {"drop", 0, ZC_STR, "A:B", "leave steps A to B out", &replay_options.drop},
+    {"start", 0, ZC_STR, "DIR", "the adapter with which the run began; default: beside the log",
+     &replay_options.start},
     {"dtype", 0, ZC_STR, "TYPE", "f32, f16 or bf16 in the file; default: as trained",
      &replay_options.dtype},
     {"base", 0, ZC_STR, "MODEL", "the base model, if it is not where config.yaml says", &base},

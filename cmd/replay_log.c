@@ -15,6 +15,7 @@ struct replay_task {
   const char *dir;
   struct zf_history history;
   struct zf_model *model;
+  struct zf_adapter_file *adapter; /* that the run trained; NULL: none */
   struct zf_replay_opts options;
   int dtype;
   int64_t to, from;          /* the step to reach; the step that the replay began with */
@@ -160,6 +161,7 @@ static int save(const struct replay_task *task) {
   if (zf_exists(task->asked->out) &&
       (!zf_is_dir(task->asked->out) || zf_dir_empty(task->asked->out) != 1))
     return zf_error(ZF_EUSAGE, "--out %s exists: name a new directory", task->asked->out);
+  if (task->adapter) return zf_adapter_file_write_peft(task->adapter, task->asked->out, NULL, 0);
   return zf_model_save(task->model, task->asked->out, task->dtype, NULL, 0);
 }
 
@@ -187,24 +189,37 @@ static void print(const struct replay_task *task) {
   if (task->asked->verify)
     printf("verified   %lld logged hash%s of the run's own weights\n", (long long)task->checked,
            task->checked == 1 ? "" : "es");
-  if (task->asked->out) printf("model      %s\n", task->asked->out);
+  if (task->asked->out)
+    printf("%s    %s\n", task->adapter ? "adapter" : "model  ", task->asked->out);
+}
+
+/* The adapter with which the run of this log began: as given, or beside the log. */
+static int find_start(char **start, const char *given, const char *log) {
+  const char *slash = strrchr(log, '/');
+  char *dir = given ? NULL : slash ? zf_strndup(log, (size_t)(slash - log)) : zf_strdup(".");
+  *start = given ? zf_strdup(given) : NULL;
+  if (dir) *start = zf_run_adapter_start(dir);
+  free(dir);
+  return *start ? 0 : ZF_ENOMEM;
 }
 
 int zc_replay_log(const struct zc_replay_options *options, const char *path, const char *base,
                   const char *dir) {
   struct replay_task task = {.asked = options, .dir = dir};
-  char *model = NULL;
+  char *model = NULL, *start = NULL;
   int rc = zf_history_load(&task.history, path);
   if (!rc) rc = read_options(&task);
   if (!rc) rc = choose_step(&task, !dir);
   if (!rc) rc = zf_model_find(&model, base);
-  if (!rc) rc = zf_replay_open(&task.model, model, &task.history);
+  if (!rc) rc = find_start(&start, options->start, path);
+  if (!rc) rc = zf_replay_open(&task.model, model, &task.history, start, &task.adapter);
   if (!rc) zc_warn_model(task.model);
   if (!rc) rc = replay(&task);
   if (!rc) rc = save(&task);
   if (!rc) (zc_common.json ? print_json : print)(&task);
   zf_model_free(task.model);
   zf_history_free(&task.history);
+  free(start);
   free(model);
   return rc;
 }

@@ -8,6 +8,7 @@
 /* Options.  An option that is not given is NULL, or has *_given = 0 and the value 0. */
 struct zc_replay_options {
   const char *out, *dtype, *average, *drop;
+  const char *start; /* the adapter with which the run began */
   int64_t to_step;
   double ema, scale;
   int to_step_given, ema_given, scale_given, verify;

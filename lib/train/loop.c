@@ -319,10 +319,14 @@ int zf_loop_head(const struct train_loop *loop, struct zf_log_head *head) {
   }
   snprintf(head->kernels, sizeof head->kernels, "%s", zf_compute_name(settings->compute));
   memcpy(head->base, loop->run->base_hash, sizeof head->base);
+  if (loop->run->adapter) {
+    memcpy(head->adapter, loop->run->start_hash, sizeof head->adapter);
+    head->adapter_train = (int)settings->adapter.train;
+  }
   memcpy(head->data, loop->run->data.hash, sizeof head->data);
   memcpy(head->tok, loop->run->files_hash, sizeof head->tok);
   int rc = hash_config(loop, head->config);
-  return rc ? rc : join_globs(loop, head->globs);
+  return rc || loop->run->adapter ? rc : join_globs(loop, head->globs);
 }
 
 static int create_log(struct train_loop *loop) {

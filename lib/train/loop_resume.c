@@ -93,6 +93,8 @@ static int check_same(const struct train_loop *loop, const struct zf_log_head *n
     return differs(history, ZF_EUSAGE, "compute", was->kernels, now->kernels);
   if (strcmp(was->config, now->config) != 0) return explain_config(loop);
   if (strcmp(was->base, now->base) != 0) return base_differs(history, now);
+  if (strcmp(was->adapter, now->adapter) != 0)
+    return differs(history, ZF_EINVALID, "an adapter of hash", was->adapter, now->adapter);
   if (strcmp(was->tok, now->tok) != 0)
     return differs(history, ZF_EINVALID, "config.json and tokenizer files of hash", was->tok,
                    now->tok);
@@ -320,6 +322,9 @@ static int check_branch(const struct train_loop *loop, const struct zf_history *
                          "%lld is less than the %lld steps of the branch",
                          (long long)loop->run->steps, (long long)step);
   if (strcmp(was->base, now->base) != 0) return base_differs(history, now);
+  if (strcmp(was->adapter, now->adapter) != 0 || was->adapter_train != now->adapter_train)
+    return zf_error(ZF_EUSAGE, "%s: a branch begins with the adapter with which its run began",
+                    history->path);
   int same = was->zo.probes == now->zo.probes && was->zo.direction == now->zo.direction &&
              was->decay == now->decay && was->trained == now->trained &&
              was->others == now->others && !strcmp(was->globs, now->globs);

@@ -241,7 +241,33 @@ static int64_t split_globs(const char *text, const char ***list) {
   return lines;
 }
 
-int zf_replay_open(struct zf_model **out, const char *dir, const struct zf_history *history) {
+static void free_file(void *file) {
+  zf_adapter_file_free(file);
+}
+
+/* Attaches the adapter with which the run began: the one at `path`. */
+static int attach_start(struct zf_model *model, const struct zf_history *history, const char *path,
+                        struct zf_adapter_file **file) {
+  char now[33];
+  if (!path || !zf_adapter_probe(path))
+    return zf_error(ZF_EUSAGE,
+                    "%s: the run trained an adapter, and the one with which it began is not in %s: name its "
+                    "directory by --start",
+                    history->path, path ? path : "a known place");
+  int rc = zf_adapter_file_read(file, path, model);
+  if (rc) return rc;
+  if ((rc = zf_model_own(model, *file, free_file))) return rc;
+  rc = zf_adapter_attach(model, *file, 1, (enum zf_adapter_train)history->head.adapter_train);
+  if (!rc) rc = zf_model_hash(model, now);
+  if (rc || !strcmp(now, history->head.adapter)) return rc;
+  return zf_error(ZF_EINVALID,
+                  "%s: is not the adapter with which the run of %s began: its hash is %s, not %s", path,
+                  history->path, now, history->head.adapter);
+}
+
+int zf_replay_open(struct zf_model **out, const char *dir, const struct zf_history *history,
+                   const char *start, struct zf_adapter_file **adapter) {
+  int adapts = history->head.adapter[0] != 0;
   const char **globs;
   int64_t count = split_globs(history->head.globs, &globs);
   *out = NULL;
@@ -249,12 +275,14 @@ int zf_replay_open(struct zf_model **out, const char *dir, const struct zf_histo
   struct zf_model_opts opts = {.dtype = history->head.others,
                                .trained = (enum zf_dtype)history->head.trained,
                                .trainable = globs,
-                               .ntrainable = count,
+                               .ntrainable = adapts ? 0 : count,
                                .labels = history->head.labels,
                                .problem = (enum zf_problem)history->head.problem,
                                .head_seed = history->head.head_seed};
   int rc = zf_model_open(out, dir, &opts);
   if (!rc) rc = zf_replay_check_base(*out, history);
+  *adapter = NULL;
+  if (!rc && adapts) rc = attach_start(*out, history, start, adapter);
   if (!rc && history->head.zo.rule == ZF_RULE_ADAM) rc = zf_params_add_state(&(*out)->params);
   if (rc) {
     zf_model_free(*out);

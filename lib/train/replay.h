@@ -6,6 +6,7 @@
 #define ZF_TRAIN_REPLAY_H
 
 #include "base/cplusplus.h"
+#include "peft/adapter.h"
 #include "train/history.h"
 
 ZF_BEGIN_DECLS
@@ -64,8 +65,11 @@ int zf_replay_to(struct zf_model *model, const struct zf_history *history, const
 int zf_replay_check_base(const struct zf_model *model, const struct zf_history *history);
 
 /* Opens the base model of a log from the directory `dir`, with the log's trained parameters and
- * dtypes and its rule's state, and checks it. */
-int zf_replay_open(struct zf_model **out, const char *dir, const struct zf_history *history);
+ * dtypes and its rule's state, and checks it.  Where the run trained an adapter, attaches the one with
+ * which it began, at `start`; *adapter, which the model owns, is NULL otherwise.  ZF_EUSAGE: there is
+ * none. */
+int zf_replay_open(struct zf_model **out, const char *dir, const struct zf_history *history,
+                   const char *start, struct zf_adapter_file **adapter);
 
 ZF_END_DECLS
 

@@ -188,8 +188,8 @@ static int read_head(struct zf_log_reader *reader, struct zf_log_head *head) {
       size > reader->bytes.len)
     return zf_error(ZF_EINVALID, "%s: too short for a step log", reader->path);
   if (version == 1)
-    return zf_error(ZF_EINVALID, "%s: version 1: this program reads versions %d and %d",
-                    reader->path, ZF_LOG_VERSION, ZF_LOG_RULE_VERSION);
+    return zf_error(ZF_EINVALID, "%s: version 1: this program reads versions %d to %d",
+                    reader->path, ZF_LOG_VERSION, ZF_LOG_ADAPTER_VERSION);
   if (size < ZF_LOG_TEXT + 4 || size > ZF_LOG_MAXHEAD || size % 4)
     return zf_error(ZF_EINVALID, "%s: the header is damaged (its size)", reader->path);
   reader->bytes.pos = size - 4;
@@ -199,10 +199,10 @@ static int read_head(struct zf_log_reader *reader, struct zf_log_head *head) {
   reader->bytes.pos = 52;
   zf_bytes_u32(&reader->bytes, &noise);
   reader->bytes.pos = size;
-  if ((version != ZF_LOG_VERSION && version != ZF_LOG_RULE_VERSION) || noise != ZF_NOISE_ID)
+  if (version < ZF_LOG_VERSION || version > ZF_LOG_ADAPTER_VERSION || noise != ZF_NOISE_ID)
     return zf_error(ZF_EINVALID,
-                    "%s: version %u, noise %u: this program reads versions %d and %d, noise %d",
-                    reader->path, version, noise, ZF_LOG_VERSION, ZF_LOG_RULE_VERSION, ZF_NOISE_ID);
+                    "%s: version %u, noise %u: this program reads versions %d to %d, noise %d",
+                    reader->path, version, noise, ZF_LOG_VERSION, ZF_LOG_ADAPTER_VERSION, ZF_NOISE_ID);
   if (zf_log_read_fields(head, data, size, version))
     return zf_error(ZF_EINVALID, "%s: the header has a field out of range", reader->path);
   reader->zo = head->zo;

@@ -5,7 +5,7 @@
  * Little endian.  Header of H bytes:
  *
  *   0  8  magic "zoftlog\n"
- *   8  4  version (2, or 3)     12 4  H, a multiple of 4, at most ZF_LOG_MAXHEAD
+ *   8  4  version (2, 3, 4)     12 4  H, a multiple of 4, at most ZF_LOG_MAXHEAD
  *  16  4  bytes of a record     20 4  probes q
  *  24  8  seed                  32 8  eps (f64)
  *  40  8  weight decay (f64)    48 4  direction (enum zf_noise_kind)   52 4  noise id (ZF_NOISE_ID)
@@ -26,6 +26,13 @@
  *
  *   0  8  examples n of a batch; 0: one direction for the batch     8 4  enum zf_zo_rule     12 4  zero
  *  16  8  beta1 (f64)           24 8  beta2 (f64)           32 8  adam_eps (f64); all 0 with SGD
+ *
+ * A run that trains an adapter over the base has version 4: these 40 bytes always, and in front of them
+ *
+ *   0 16  hash of the adapter with which the run begins: names, dtypes, values
+ *  16  4  enum zf_adapter_train: the parts that are trained      20  4  zero
+ *
+ * Its records' hashes are of the adapter alone.
  *
  * Then records of one size, 36 + 24 q + 4 q n bytes (60 at q = 1, n = 0), of two kinds:
  *
@@ -76,6 +83,8 @@ struct zf_log_head {
   int64_t labels;      /* of a new head; 0: the base's head is used */
   int problem;         /* enum zf_problem, with labels */
   uint64_t head_seed;
+  char adapter[33];  /* hash of the adapter at the start, hex; empty: the base's weights are trained */
+  int adapter_train; /* enum zf_adapter_train */
   char globs[ZF_LOG_GLOBS]; /* a line each, the last one without a line break */
 };
 

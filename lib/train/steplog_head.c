@@ -5,21 +5,23 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "base/hash.h"
+#include "peft/adapter.h"
 #include "train/steplog_internal.h"
 
 int64_t zf_log_record_size(const struct zf_zo *zo) {
   return 36 + 24 * (int64_t)zo->probes + 4 * zo->probes * zo->examples;
 }
 
-enum { NEW_HEAD = 16, RULE = 40 }; /* bytes about a new head, about a rule */
+enum { NEW_HEAD = 16, RULE = 40, ADAPTER = 24 }; /* bytes about each */
 
-static int has_rule(const struct zf_zo *zo) {
-  return zo->examples || zo->rule != ZF_RULE_SGD;
+static int has_rule(const struct zf_log_head *head) {
+  return head->zo.examples || head->zo.rule != ZF_RULE_SGD || head->adapter[0];
 }
 
 int64_t zf_log_head_size(const struct zf_log_head *head) {
   return (ZF_LOG_TEXT + (int64_t)strlen(head->globs) + 4 + 3) / 4 * 4 +
-         (has_rule(&head->zo) ? RULE : 0) + (head->labels ? NEW_HEAD : 0);
+         (has_rule(head) ? RULE : 0) + (head->adapter[0] ? ADAPTER : 0) +
+         (head->labels ? NEW_HEAD : 0);
 }
 
 static void put_dtype(unsigned char *bytes, int type) {
@@ -45,11 +47,16 @@ static void put_rule(unsigned char *bytes, const struct zf_zo *zo) {
   put_f64(bytes + 32, zo->adam_eps);
 }
 
+static uint32_t version_of(const struct zf_log_head *head) {
+  if (head->adapter[0]) return ZF_LOG_ADAPTER_VERSION;
+  return has_rule(head) ? ZF_LOG_RULE_VERSION : ZF_LOG_VERSION;
+}
+
 uint32_t zf_log_make_head(unsigned char *bytes, const struct zf_log_head *head) {
   int64_t size = zf_log_head_size(head);
   memset(bytes, 0, ZF_LOG_MAXHEAD);
   memcpy(bytes, zf_log_magic, sizeof zf_log_magic);
-  put(bytes + 8, has_rule(&head->zo) ? ZF_LOG_RULE_VERSION : ZF_LOG_VERSION, 4);
+  put(bytes + 8, version_of(head), 4);
   put(bytes + 12, (uint64_t)size, 4);
   put(bytes + 16, (uint64_t)zf_log_record_size(&head->zo), 4);
   put(bytes + 20, (uint64_t)head->zo.probes, 4);
@@ -67,8 +74,10 @@ uint32_t zf_log_make_head(unsigned char *bytes, const struct zf_log_head *head) 
   put_dtype(bytes + 144, head->others);
   put(bytes + 152, strlen(head->globs), 4);
   memcpy(bytes + ZF_LOG_TEXT, head->globs, strlen(head->globs));
-  if (has_rule(&head->zo))
-    put_rule(bytes + size - 4 - (head->labels ? NEW_HEAD : 0) - RULE, &head->zo);
+  unsigned char *rule = bytes + size - 4 - (head->labels ? NEW_HEAD : 0) - RULE;
+  if (has_rule(head)) put_rule(rule, &head->zo);
+  if (head->adapter[0]) put_hex(rule - ADAPTER, head->adapter);
+  if (head->adapter[0]) put(rule - ADAPTER + 16, (uint64_t)head->adapter_train, 4);
   if (head->labels) {
     unsigned char *new_head = bytes + size - 4 - NEW_HEAD;
     put(new_head, (uint64_t)head->labels, 4);
@@ -100,9 +109,23 @@ static int read_new_head(struct zf_log_head *head, const unsigned char *data, si
   return labels < 1 || labels > 1 << 24 || problem >= ZF_PROBLEMS;
 }
 
-/* Reads the fields of a rule, which begin at byte `at`.  Nonzero: they are invalid, or say no more
- * than a header without them. */
-static int read_rule(struct zf_zo *zo, const unsigned char *data, size_t size, size_t at) {
+/* Reads the fields of an adapter, which begin at byte `at`.  Nonzero: they are invalid. */
+static int read_adapter(struct zf_log_head *head, const unsigned char *data, size_t size,
+                        size_t at) {
+  struct zf_bytes bytes = {data, size, at + 16};
+  uint32_t train = 0, zero = 0;
+  if (at + ADAPTER + RULE + 4 > size) return 1;
+  get_hex(head->adapter, data + at);
+  zf_bytes_u32(&bytes, &train);
+  zf_bytes_u32(&bytes, &zero);
+  head->adapter_train = (int)train;
+  return train < ZF_TRAIN_B || train > ZF_TRAIN_ALL || zero;
+}
+
+/* Reads the fields of a rule, which begin at byte `at`.  Nonzero: they are invalid; or, unless an
+ * adapter comes before them, they say no more than a header without them. */
+static int read_rule(struct zf_zo *zo, const unsigned char *data, size_t size, size_t at,
+                     int has_adapter) {
   struct zf_bytes bytes = {data, size, at};
   uint64_t examples = 0;
   uint32_t rule = 0, zero = 0;
@@ -117,7 +140,7 @@ static int read_rule(struct zf_zo *zo, const unsigned char *data, size_t size, s
   zo->examples = (int64_t)examples;
   zo->rule = (int)rule;
   if (rule == ZF_RULE_SGD)
-    return !examples || zo->beta1 != 0 || zo->beta2 != 0 || zo->adam_eps != 0;
+    return (!examples && !has_adapter) || zo->beta1 != 0 || zo->beta2 != 0 || zo->adam_eps != 0;
   int rc = zf_zo_check(zo);
   zf_error_clear();
   return rc;
@@ -147,8 +170,11 @@ int zf_log_read_fields(struct zf_log_head *head, const unsigned char *data, size
       memchr(data + ZF_LOG_TEXT, 0, text_len))
     return 1;
   memcpy(head->globs, data + ZF_LOG_TEXT, text_len);
-  if (version == ZF_LOG_RULE_VERSION &&
-      read_rule(&head->zo, data, size, (size_t)zf_log_head_size(head) - 4))
+  size_t at = (size_t)zf_log_head_size(head) - 4;
+  if (version == ZF_LOG_ADAPTER_VERSION && read_adapter(head, data, size, at)) return 1;
+  if (version == ZF_LOG_ADAPTER_VERSION) at += ADAPTER;
+  if (version != ZF_LOG_VERSION &&
+      read_rule(&head->zo, data, size, at, version == ZF_LOG_ADAPTER_VERSION))
     return 1;
   if (read_new_head(head, data, size)) return 1;
   head->zo.probes = (int)probes;

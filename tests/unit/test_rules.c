@@ -164,6 +164,7 @@ START_TEST(test_replay) {
   char dir[300], path[600], base[33], from_key[33];
   struct zf_history h;
   struct zf_model *m;
+  struct zf_adapter_file *adapter;
   int64_t from;
   snprintf(dir, sizeof dir, "%s", tmp_path("run"));
   ck_assert_int_eq(train(dir, _i, 15, 0), interrupted);
@@ -171,7 +172,7 @@ START_TEST(test_replay) {
   snprintf(path, sizeof path, "%s/steps.log", dir);
   ck_ok(zf_history_load(&h, path));
   ck_assert(h.count == STEPS && h.nmark == 4);
-  ck_ok(zf_replay_open(&m, "datasets/demo/model", &h));
+  ck_ok(zf_replay_open(&m, "datasets/demo/model", &h, NULL, &adapter));
   for (int64_t i = 0; i < h.nmark; i++)
     ck_ok(zf_replay_to(m, &h, NULL, h.mark[i].step, NULL, NULL, NULL));
   ck_ok(zf_replay_to(m, &h, NULL, 17, &from, NULL, NULL));
@@ -195,13 +196,14 @@ START_TEST(test_state_checked) {
   char dir[300], path[600], *text;
   struct zf_history h;
   struct zf_model *m;
+  struct zf_adapter_file *adapter;
   size_t len;
   int64_t from;
   snprintf(dir, sizeof dir, "%s", tmp_path("run"));
   ck_ok(train(dir, 2, 0, 0));
   snprintf(path, sizeof path, "%s/steps.log", dir);
   ck_ok(zf_history_load(&h, path));
-  ck_ok(zf_replay_open(&m, "datasets/demo/model", &h));
+  ck_ok(zf_replay_open(&m, "datasets/demo/model", &h, NULL, &adapter));
   snprintf(path, sizeof path, "%s/keyframes/step-18.safetensors", dir);
   ck_ok(zf_read_file(&text, &len, path, 1 << 26));
   text[len - 3] ^= 1; /* the last tensor in the file is a moment */
