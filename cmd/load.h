@@ -53,9 +53,11 @@ int zc_log_path(char **log, const char *path);
 
 /* Adapters that --adapter names; zc_open_model attaches them. */
 extern struct zc_list zc_adapters;
-#define ZC_ADAPTER_OPTION                                                                         \
-  {"adapter", 0, ZC_LIST, "[NAME=]PATH[:WEIGHT]", "apply an adapter (PEFT, MLX, GGUF); several add up", \
-   &zc_adapters}
+#define ZC_ADAPTER_OPTION                                                                          \
+  {                                                                                                \
+    "adapter", 0, ZC_LIST, "[NAME=]PATH[:WEIGHT]",                                                 \
+        "apply an adapter (PEFT, MLX, GGUF); several add up", &zc_adapters                         \
+  }
 
 /* Opens the model and tokenizer that a path or ORG/NAME names, read only; the caller frees both.  The
  * path may be that of an adapter, which names its base. */

@@ -180,8 +180,8 @@ static int alloc_parts(struct zf_scorer *scorer) {
   scorer->option = zf_arena_array(&scorer->arena, limits->segments, 8);
   scorer->gold = zf_arena_array(&scorer->arena, limits->segments, 8);
   int complete = batch->id && batch->pos && batch->row && packed->target && packed->lse &&
-                 packed->logit && packed->ids && packed->logits_at && batch->segment && batch->group &&
-                 scorer->option && scorer->gold;
+                 packed->logit && packed->ids && packed->logits_at && batch->segment &&
+                 batch->group && scorer->option && scorer->gold;
   return complete ? 0 : ZF_ENOMEM;
 }
 

@@ -432,8 +432,7 @@ int zf_forward_run(struct zf_forward *forward, const struct zf_batch *text,
     else
       run_op(forward, &plan->op[i], batch, 1);
   if (batch->cache)
-    for (int64_t i = 0; i < batch->segment_count; i++)
-      batch->cache[i]->len += text->segment[i].len;
+    for (int64_t i = 0; i < batch->segment_count; i++) batch->cache[i]->len += text->segment[i].len;
   if (batch->R == 0) return 0;
   gather_rows(forward, batch);
   for (int64_t i = plan->body; i < plan->nop; i++) run_op(forward, &plan->op[i], batch, 0);

@@ -34,7 +34,7 @@ struct zf_batch {
                             * prefix_keys and prefix_values */
   struct zf_cache **cache; /* NULL, or one for each segment: its prefix; the segment is appended */
   int64_t R;
-  int32_t *row;        /* [R] tokens whose output rows are needed */
+  int32_t *row;           /* [R] tokens whose output rows are needed */
   int64_t virtual_tokens; /* of a pass' own copy of the batch; 0 from callers */
   int64_t group_count;    /* examples, in order; read only where directions are by example */
   struct zf_group *group;

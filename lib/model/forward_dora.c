@@ -73,8 +73,8 @@ void zf_forward_run_dora(struct zf_forward *forward, const struct zf_op *op, int
   for (int s = 0; s < streams; s++) {
     multiply_self(inner + s * rank * op->inputs, rank, op->inputs, gram);
     for (int64_t o = 0; o < width; o++)
-      factor[s * width + o] /= (float)sqrt(row_square(
-          op, outer + s * rank * width, product + s * rank * width, gram, o));
+      factor[s * width + o] /= (float)sqrt(
+          row_square(op, outer + s * rank * width, product + s * rank * width, gram, o));
   }
   const float *bias = zf_forward_perturbed(forward, op->bias, forward->vec_b);
   zf_columns(forward->reg[op->src] + op->src_col, forward->ld[op->src], T, width, factor, bias,

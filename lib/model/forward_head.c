@@ -34,8 +34,7 @@ static struct zf_rows thin_input(const struct zf_forward *forward, int64_t strea
 static void add_outer(struct zf_forward *forward, float *y, int64_t ldy, int64_t first,
                       int64_t count) {
   struct zf_noise noise;
-  struct zf_weight outer =
-      zf_forward_table_noise(forward, forward->model->plan.head_outer, &noise);
+  struct zf_weight outer = zf_forward_table_noise(forward, forward->model->plan.head_outer, &noise);
   struct zf_weight part = zf_weight_part(&outer, first, count);
   struct zf_rows thin = thin_input(forward, 0, outer.in);
   zf_gemm(y, ldy, &thin, forward->R, &part, &forward->perturb.streams, NULL, 0, 1);
@@ -111,8 +110,7 @@ static void multiply_gathered(struct zf_forward *forward, int64_t stream, struct
 static void add_outer_at(struct zf_forward *forward, const int32_t *ids, int64_t count,
                          float *out) {
   struct zf_noise noise;
-  struct zf_weight outer =
-      zf_forward_table_noise(forward, forward->model->plan.head_outer, &noise);
+  struct zf_weight outer = zf_forward_table_noise(forward, forward->model->plan.head_outer, &noise);
   zf_gather(forward->head, outer.in, ids, count, &outer, &forward->perturb.streams, 0);
   for (int64_t i = 0; i < forward->perturb.streams.count; i++) {
     struct zf_rows thin = thin_input(forward, i, outer.in);

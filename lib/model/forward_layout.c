@@ -74,8 +74,7 @@ static struct forward_layout lay_out(const struct zf_model *model, const struct 
   layout.dora = 0;
   for (int64_t i = 0; i < plan->nop; i++)
     if (plan->op[i].kind == ZF_OP_DORA)
-      layout.dora =
-          zf_max64(layout.dora, zf_forward_dora_floats(&plan->op[i], limits->streams));
+      layout.dora = zf_max64(layout.dora, zf_forward_dora_floats(&plan->op[i], limits->streams));
   layout.vec = limits->streams * plan->vec;
   layout.scores = zf_attention_scratch(limits->length, model->config.head_dim) * zf_kern_nthreads();
   layout.rope = rope_floats(model, limits);
@@ -93,7 +92,8 @@ int64_t zf_forward_bytes(const struct zf_model *model, const struct zf_limits *a
   struct zf_limits inner = zf_forward_inner_limits(model, asked), *limits = &inner;
   struct forward_layout layout = lay_out(model, limits);
   size_t bytes = zf_arena_cost((size_t)layout.xh * 4) + zf_arena_cost((size_t)layout.z * 4) +
-                 zf_arena_cost((size_t)layout.uv * 4) + zf_arena_cost((size_t)layout.dora * 4) + 2 * zf_arena_cost((size_t)layout.vec * 4) +
+                 zf_arena_cost((size_t)layout.uv * 4) + zf_arena_cost((size_t)layout.dora * 4) +
+                 2 * zf_arena_cost((size_t)layout.vec * 4) +
                  zf_arena_cost((size_t)layout.scores * 4) + zf_arena_cost((size_t)layout.rope * 4) +
                  zf_arena_cost((size_t)layout.head_rows * 4) +
                  zf_arena_cost((size_t)zf_config_rot(&model->config) / 2 * sizeof(double)) +
@@ -149,9 +149,10 @@ int zf_forward_place(struct zf_forward *forward) {
   forward->seg = zf_arena_array(&forward->arena, forward->limits.segments, sizeof *forward->seg);
   forward->work = zf_arena_alloc(&forward->arena, layout.work);
   forward->cells = zf_arena_alloc(&forward->arena, layout.cells);
-  if (!xh || !z || !uv || !forward->dora || !forward->vec_w || !forward->vec_b || !forward->scores ||
-      !forward->rope || !forward->head_rows || !forward->freq || !forward->table_rows ||
-      !forward->rope_rows || !forward->seg || !forward->work || !forward->cells)
+  if (!xh || !z || !uv || !forward->dora || !forward->vec_w || !forward->vec_b ||
+      !forward->scores || !forward->rope || !forward->head_rows || !forward->freq ||
+      !forward->table_rows || !forward->rope_rows || !forward->seg || !forward->work ||
+      !forward->cells)
     return ZF_ENOMEM;
   forward->head = forward->arena_reg[ZF_REG_X] = xh;
   forward->arena_reg[ZF_REG_H] = xh + forward->limits.tokens * width[ZF_REG_X];

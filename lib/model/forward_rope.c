@@ -59,4 +59,3 @@ void zf_forward_place_ropes(struct zf_forward *forward, const struct zf_batch *b
       forward->rope_rows[segment->start + j] = (int32_t)(to + j);
   }
 }
-

@@ -114,8 +114,7 @@ void zf_forward_run_virtual(struct zf_forward *forward, const struct zf_op *op, 
                             int64_t T) {
   const struct zf_param *param = &forward->model->params.param[op->weight];
   const struct zf_perturb *perturb = &forward->perturb;
-  int64_t ld = forward->ld[op->dst],
-          stride = perturb->streams.stride ? perturb->streams.stride : T;
+  int64_t ld = forward->ld[op->dst], stride = perturb->streams.stride ? perturb->streams.stride : T;
   struct zf_noise noise = perturb->direction;
   noise.param = param->id;
   int noisy = param->trained && perturb->streams.count > 1;

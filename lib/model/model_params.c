@@ -10,8 +10,7 @@ int zf_model_add_param(struct zf_model *model, const struct zf_param *param, int
   struct zf_params *params = &model->params;
   struct zf_param *grown =
       realloc(params->param, (size_t)(params->count + 1) * sizeof *params->param);
-  if (!grown)
-    return zf_error(ZF_ENOMEM, "out of memory for parameter '%s'", param->name);
+  if (!grown) return zf_error(ZF_ENOMEM, "out of memory for parameter '%s'", param->name);
   params->param = grown;
   params->param[params->count] = *param;
   *number = (int32_t)params->count++;
@@ -52,6 +51,5 @@ int zf_model_base_hash(const struct zf_model *model, char hex[33]) {
 int zf_model_hash(const struct zf_model *model, char hex[33]) {
   int64_t base = model->plan.wanted_count;
   struct zf_params added = {model->params.param + base, model->params.count - base};
-  return zf_model_has_adapter(model) ? zf_params_hash(&added, hex)
-                                     : zf_model_base_hash(model, hex);
+  return zf_model_has_adapter(model) ? zf_params_hash(&added, hex) : zf_model_base_hash(model, hex);
 }

@@ -52,9 +52,9 @@ enum zf_op_kind {
   ZF_OP_ADD,           /* dst += src */
   ZF_OP_COPY,          /* dst = src */
   ZF_OP_TOKENS,        /* rows of dst at the token ids of `ids` = rows of weight */
-  ZF_OP_VIRTUAL,       /* rows of dst at virtual tokens = columns of weight's row, from `offset` on */
-  ZF_OP_DORA,          /* in place: src = src * weight / |rows of W + s B A| + bias (forward_dora.c) */
-  ZF_OP_COLUMNS,       /* in place: src = src * weight + bias, column by column; each where given */
+  ZF_OP_VIRTUAL, /* rows of dst at virtual tokens = columns of weight's row, from `offset` on */
+  ZF_OP_DORA,    /* in place: src = src * weight / |rows of W + s B A| + bias (forward_dora.c) */
+  ZF_OP_COLUMNS, /* in place: src = src * weight + bias, column by column; each where given */
 };
 
 /* The part of a block that an operation is: with the layer, what an edit finds it by. */
@@ -91,15 +91,15 @@ struct zf_op {
   int64_t layer;        /* block; -1: before or behind the blocks */
   int32_t norm_base, norm_inner, norm_outer; /* DORA: parameters W, A, B */
   int64_t rank;                              /* DORA */
-  const int32_t *ids; /* TOKENS: [inputs] ascending; the model owns them */
+  const int32_t *ids;                        /* TOKENS: [inputs] ascending; the model owns them */
   const float *base_squares; /* DORA: [width] sums of squares of W's rows; the model owns them */
-  float scale;          /* ATTENTION, SCALE, DORA */
-  float cap;            /* ATTENTION: soft-cap of scores; 0: none */
-  int64_t window;       /* ATTENTION: keys at a distance below this; 0: all */
-  int64_t offset;       /* POSITION, TYPE, VIRTUAL */
-  enum zf_norm norm;    /* NORM, HEADNORM */
-  int act;              /* ACT */
-  int rope;             /* ROPE: index of the configuration's rope */
+  float scale;               /* ATTENTION, SCALE, DORA */
+  float cap;                 /* ATTENTION: soft-cap of scores; 0: none */
+  int64_t window;            /* ATTENTION: keys at a distance below this; 0: all */
+  int64_t offset;            /* POSITION, TYPE, VIRTUAL */
+  enum zf_norm norm;         /* NORM, HEADNORM */
+  int act;                   /* ACT */
+  int rope;                  /* ROPE: index of the configuration's rope */
 };
 
 /* A tensor that the plan reads from the checkpoint. */

@@ -17,7 +17,7 @@ ZF_BEGIN_DECLS
 /* Parts that are trained. */
 enum zf_adapter_train {
   ZF_TRAIN_NOTHING,
-  ZF_TRAIN_B,  /* LoRA: B alone; A keeps its values (LoRA-FA, Zhang et al. 2023); other kinds: all */
+  ZF_TRAIN_B, /* LoRA: B alone; A keeps its values (LoRA-FA, Zhang et al. 2023); other kinds: all */
   ZF_TRAIN_ALL /* LoRA: A and B (Hu et al. 2021) */
 };
 

@@ -44,7 +44,8 @@ static void fill_uniform(float *value, int64_t count, const struct zf_noise *noi
   }
 }
 
-static void fill_normal(float *value, int64_t count, const struct zf_noise *noise, double deviation) {
+static void fill_normal(float *value, int64_t count, const struct zf_noise *noise,
+                        double deviation) {
   zf_noise_ref(value, noise, 0, count);
   for (int64_t i = 0; i < count; i++) value[i] *= (float)deviation;
 }
@@ -114,7 +115,8 @@ static int create_ia3(struct creation *creation, const char *module, const struc
   float *value;
   int rc = zf_peft_names_match(&feedforward, &creation->config->feedforward, module);
   int64_t count = feedforward ? op->inputs : op->width;
-  if (!rc) rc = add(creation, module, "ia3_l", feedforward ? 1 : count, feedforward ? count : 1, &value);
+  if (!rc)
+    rc = add(creation, module, "ia3_l", feedforward ? 1 : count, feedforward ? count : 1, &value);
   if (!rc) fill_constant(value, count, 1);
   return rc;
 }
@@ -250,9 +252,8 @@ static int no_target(const struct creation *creation, const char *wanted) {
   struct zf_peft_names known = {0};
   unsigned kinds = makers[creation->config->kind].kinds;
   int rc = default_names(model, &known, kinds, 0);
-  const char *near = rc || !known.count
-                         ? NULL
-                         : zf_nearest(wanted, (const char *const *)known.name, known.count);
+  const char *near =
+      rc || !known.count ? NULL : zf_nearest(wanted, (const char *const *)known.name, known.count);
   struct zf_buf names = {0};
   for (int64_t i = 0; i < known.count; i++)
     zf_buf_printf(&names, "%s%s", i ? ", " : "", known.name[i]);

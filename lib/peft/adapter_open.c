@@ -54,10 +54,11 @@ static int find_base(char **base, const char *name, const char *path) {
     zf_error_clear();
     return 0;
   }
-  return zf_error(ZF_EUSAGE,
-                  "%s: is an adapter of the base model '%s', which is not there: give the base model, and "
-                  "the adapter by --adapter (adapter: in a config)",
-                  path, name);
+  return zf_error(
+      ZF_EUSAGE,
+      "%s: is an adapter of the base model '%s', which is not there: give the base model, and "
+      "the adapter by --adapter (adapter: in a config)",
+      path, name);
 }
 
 int zf_adapter_base(char **base, const char *path) {
@@ -66,10 +67,11 @@ int zf_adapter_base(char **base, const char *path) {
   int rc = zf_adapter_file_read(&file, path, NULL);
   if (rc) return rc;
   if (!file->config.base_model)
-    rc = zf_error(ZF_EUSAGE,
-                  "%s: is an adapter that names no base model: give the base model, and the adapter by "
-                  "--adapter",
-                  path);
+    rc = zf_error(
+        ZF_EUSAGE,
+        "%s: is an adapter that names no base model: give the base model, and the adapter by "
+        "--adapter",
+        path);
   else
     rc = find_base(base, file->config.base_model, path);
   zf_adapter_file_free(file);

@@ -106,9 +106,10 @@ int zf_attach_shape_error(const struct attachment *attachment,
   return zf_error(ZF_EINVALID,
                   "%s: '%s' of %s is [%lld, %lld], where this base model needs [%lld, %lld]: the "
                   "adapter belongs to another base",
-                  attachment->file->path, tensor->part, *tensor->module ? tensor->module : "the model",
-                  (long long)tensor->shape[0], (long long)(tensor->ndim > 1 ? tensor->shape[1] : 1),
-                  (long long)rows, (long long)columns);
+                  attachment->file->path, tensor->part,
+                  *tensor->module ? tensor->module : "the model", (long long)tensor->shape[0],
+                  (long long)(tensor->ndim > 1 ? tensor->shape[1] : 1), (long long)rows,
+                  (long long)columns);
 }
 
 int64_t zf_attach_op(const struct attachment *attachment) {
@@ -182,14 +183,20 @@ static const struct {
   const char *part;
   int (*attach)(struct attachment *attachment, const struct zf_adapter_tensor *tensor);
 } parts[] = {
-    {"lora_A", zf_attach_lora},         {"lora_B", NULL},
-    {"lora_magnitude_vector", NULL},    {"lora_embedding_A", zf_attach_embedding},
-    {"lora_embedding_B", NULL},         {"ia3_l", zf_attach_ia3},
-    {"vera_lambda_b", zf_attach_vera},  {"vera_lambda_d", NULL},
-    {"vera_A", zf_attach_shared},       {"vera_B", zf_attach_shared},
+    {"lora_A", zf_attach_lora},
+    {"lora_B", NULL},
+    {"lora_magnitude_vector", NULL},
+    {"lora_embedding_A", zf_attach_embedding},
+    {"lora_embedding_B", NULL},
+    {"ia3_l", zf_attach_ia3},
+    {"vera_lambda_b", zf_attach_vera},
+    {"vera_lambda_d", NULL},
+    {"vera_A", zf_attach_shared},
+    {"vera_B", zf_attach_shared},
     {"prompt_embeddings", zf_attach_prompt},
     {"trainable_tokens_delta", zf_attach_tokens},
-    {"weight", attach_replaced},        {"bias", attach_replaced},
+    {"weight", attach_replaced},
+    {"bias", attach_replaced},
 };
 
 static int attach_tensor(struct attachment *attachment, const struct zf_adapter_tensor *tensor) {

@@ -7,9 +7,10 @@
 static int check_linear(const struct attachment *attachment, const struct zf_adapter_tensor *tensor,
                         int64_t at) {
   if (at >= 0 && attachment->model->plan.op[at].kind == ZF_OP_LINEAR) return 0;
-  return zf_error(ZF_EINVALID,
-                  "%s: the base model has no linear module '%s': the adapter belongs to another base",
-                  attachment->file->path, tensor->module);
+  return zf_error(
+      ZF_EINVALID,
+      "%s: the base model has no linear module '%s': the adapter belongs to another base",
+      attachment->file->path, tensor->module);
 }
 
 /* 1 where another operation than number `at` reads the same columns of its input before they are

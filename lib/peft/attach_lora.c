@@ -10,9 +10,10 @@
 #include "peft/attach_internal.h"
 
 static int no_module(const struct attachment *attachment, const struct zf_adapter_tensor *tensor) {
-  return zf_error(ZF_EINVALID,
-                  "%s: the base model has no linear module '%s': the adapter belongs to another base",
-                  attachment->file->path, tensor->module);
+  return zf_error(
+      ZF_EINVALID,
+      "%s: the base model has no linear module '%s': the adapter belongs to another base",
+      attachment->file->path, tensor->module);
 }
 
 /* Inserts U *= s and dst += U B^T after operation `at`. */
@@ -163,8 +164,7 @@ int zf_attach_lora(struct attachment *attachment, const struct zf_adapter_tensor
   int32_t inner_number, outer_number;
   rc = zf_attach_param(attachment, tensor, attachment->train == ZF_TRAIN_ALL, &inner_number);
   if (!rc) rc = zf_attach_param(attachment, outer, 1, &outer_number);
-  if (!rc && magnitude)
-    rc = insert_norms(attachment, at, magnitude, inner_number, outer_number);
+  if (!rc && magnitude) rc = insert_norms(attachment, at, magnitude, inner_number, outer_number);
   if (!rc) rc = insert_outer(attachment, at, &base, rank, outer_number);
   return rc ? rc : insert_inner(attachment, at, &base, rank, inner_number);
 }
@@ -180,8 +180,7 @@ int zf_attach_embedding(struct attachment *attachment, const struct zf_adapter_t
   if (outer->shape[0] != base.width)
     return zf_attach_shape_error(attachment, outer, base.width, rank);
   int32_t inner_number, outer_number;
-  int rc =
-      zf_attach_param(attachment, tensor, attachment->train == ZF_TRAIN_ALL, &inner_number);
+  int rc = zf_attach_param(attachment, tensor, attachment->train == ZF_TRAIN_ALL, &inner_number);
   if (!rc) rc = zf_attach_param(attachment, outer, 1, &outer_number);
   if (!rc) rc = insert_outer(attachment, at, &base, rank, outer_number);
   if (rc) return rc;

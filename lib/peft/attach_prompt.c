@@ -43,15 +43,16 @@ int zf_attach_prompt(struct attachment *attachment, const struct zf_adapter_tens
   struct zf_model *model = attachment->model;
   const struct zf_config *config = &model->config;
   int prefix = attachment->file->config.kind == ZF_PEFT_PREFIX;
-  int64_t width = prefix ? config->layers * 2 * config->kv_heads * config->head_dim
-                         : config->embed_dim;
+  int64_t width =
+      prefix ? config->layers * 2 * config->kv_heads * config->head_dim : config->embed_dim;
   if (tensor->shape[1] != width)
     return zf_attach_shape_error(attachment, tensor, tensor->shape[0], width);
   if (!model->plan.causal || model->plan.virtual_tokens || attachment->weight != 1)
-    return zf_error(ZF_EUSAGE,
-                    "%s: a prompt or prefix goes in front of the sequences of a causal model, one alone "
-                    "and with weight 1",
-                    attachment->file->path);
+    return zf_error(
+        ZF_EUSAGE,
+        "%s: a prompt or prefix goes in front of the sequences of a causal model, one alone "
+        "and with weight 1",
+        attachment->file->path);
   int32_t number;
   int rc = zf_attach_param(attachment, tensor, 1, &number);
   model->plan.virtual_tokens = tensor->shape[0];

@@ -54,10 +54,11 @@ int zf_attach_tokens(struct attachment *attachment, const struct zf_adapter_tens
   if (attachment->model->config.tied && zf_attach_is_head(attachment, tensor->module))
     return attach_head(attachment, tensor);
   if (at < 0 || plan->op[at].kind != ZF_OP_EMBED || attachment->weight != 1)
-    return zf_error(ZF_EUSAGE,
-                    "%s: trainable tokens replace rows of the input embedding, of one adapter alone and with "
-                    "weight 1; found %s",
-                    attachment->file->path, tensor->module);
+    return zf_error(
+        ZF_EUSAGE,
+        "%s: trainable tokens replace rows of the input embedding, of one adapter alone and with "
+        "weight 1; found %s",
+        attachment->file->path, tensor->module);
   struct zf_op embed = plan->op[at];
   if (tensor->shape[0] != count || tensor->shape[1] != embed.width)
     return zf_attach_shape_error(attachment, tensor, count, embed.width);

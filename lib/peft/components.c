@@ -13,11 +13,11 @@ enum { SPARE = 8, ITERATIONS = 6, SWEEPS = 30 };
 
 /* For m = count + SPARE directions. */
 struct zf_components_work {
-  float *basis;     /* [m][width] orthonormal */
-  float *image;     /* [m][width] M^T M of the basis */
-  float *projected; /* [rows + count][m] M of the basis */
-  float *turned;    /* [m][rows + count] the same, transposed */
-  float *old;       /* [count][width] S V^T */
+  float *basis;            /* [m][width] orthonormal */
+  float *image;            /* [m][width] M^T M of the basis */
+  float *projected;        /* [rows + count][m] M of the basis */
+  float *turned;           /* [m][rows + count] the same, transposed */
+  float *old;              /* [count][width] S V^T */
   double *gram, *rotation; /* [m][m] */
 };
 
@@ -201,8 +201,7 @@ static void extract(struct zf_components *components, struct zf_components_work 
 
 void zf_components_add(struct zf_components *components, struct zf_components_work *work,
                        const float *x, int64_t ld, int64_t rows) {
-  int64_t width = components->width, count = components->count,
-          m = zf_min64(count + SPARE, width);
+  int64_t width = components->width, count = components->count, m = zf_min64(count + SPARE, width);
   int old = components->energy > 0;
   struct zf_noise noise = {.seed = 1, .use = ZF_USE_INIT};
   for (int64_t i = 0; i < rows; i++) components->energy += dot(x + i * ld, x + i * ld, width);

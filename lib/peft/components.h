@@ -16,9 +16,9 @@ ZF_BEGIN_DECLS
 
 struct zf_components {
   int64_t count, width; /* components, values of a row */
-  float *vector;        /* [count][width] orthonormal rows, the largest first; zeros before rows came */
-  double *square;       /* [count] squares of their singular values */
-  double energy;        /* sum of squares of all rows that came */
+  float *vector;  /* [count][width] orthonormal rows, the largest first; zeros before rows came */
+  double *square; /* [count] squares of their singular values */
+  double energy;  /* sum of squares of all rows that came */
 };
 
 /* Memory for the iterations of all components of a model. */

@@ -28,7 +28,8 @@ struct zf_param {
   float plus;     /* added to every element on reading (norms that multiply by 1 + w) */
   int trained;    /* perturbed and updated */
   int decayed;    /* weight decay applies (not to biases and norms) */
-  const float *start; /* values before training, of an adapter's trained parameter; NULL: the file has
+  const float
+      *start;      /* values before training, of an adapter's trained parameter; NULL: the file has
                        * them */
   float *state[2]; /* Adam's m and v, count each; NULL: none */
 };

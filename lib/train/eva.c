@@ -39,7 +39,8 @@ static void free_eva(struct eva *eva) {
 
 static int add_target(struct eva *eva, const struct zf_model *model,
                       const struct zf_adapter_tensor *tensor, int64_t *last) {
-  int64_t at = zf_edit_find_weight(&model->plan, (int32_t)zf_adapter_module(model, tensor->module), 0);
+  int64_t at =
+      zf_edit_find_weight(&model->plan, (int32_t)zf_adapter_module(model, tensor->module), 0);
   const struct zf_op *op = &model->plan.op[at];
   struct eva_target *target = &eva->target[eva->targets++];
   *target = (struct eva_target){.module = tensor->module, .weight = op->weight};
@@ -52,8 +53,8 @@ static int add_target(struct eva *eva, const struct zf_model *model,
 
 /* The number of the first operation of those that read the same input as number `at`. */
 static int64_t first_reader(const struct zf_plan *plan, int64_t at) {
-  while (plan->op[at].reuse_input)
-    do at--;
+  while (plan->op[at].reuse_input) do
+      at--;
     while (plan->op[at].kind != ZF_OP_LINEAR);
   return at;
 }
@@ -206,8 +207,7 @@ static int replace_pair(struct zf_adapter_tensor *tensor, const struct eva *eva,
   float *data = zf_calloc(target->rank * other, sizeof *data);
   if (!data) return ZF_ENOMEM;
   if (inner)
-    memcpy(data, eva->input[target->input].vector,
-           (size_t)(target->rank * other) * sizeof *data);
+    memcpy(data, eva->input[target->input].vector, (size_t)(target->rank * other) * sizeof *data);
   free(tensor->data);
   tensor->data = data;
   tensor->shape[inner ? 0 : 1] = target->rank;

@@ -250,10 +250,11 @@ static int attach_start(struct zf_model *model, const struct zf_history *history
                         struct zf_adapter_file **file) {
   char now[33];
   if (!path || !zf_adapter_probe(path))
-    return zf_error(ZF_EUSAGE,
-                    "%s: the run trained an adapter, and the one with which it began is not in %s: name its "
-                    "directory by --start",
-                    history->path, path ? path : "a known place");
+    return zf_error(
+        ZF_EUSAGE,
+        "%s: the run trained an adapter, and the one with which it began is not in %s: name its "
+        "directory by --start",
+        history->path, path ? path : "a known place");
   int rc = zf_adapter_file_read(file, path, model);
   if (rc) return rc;
   if ((rc = zf_model_own(model, *file, free_file))) return rc;
@@ -261,8 +262,8 @@ static int attach_start(struct zf_model *model, const struct zf_history *history
   if (!rc) rc = zf_model_hash(model, now);
   if (rc || !strcmp(now, history->head.adapter)) return rc;
   return zf_error(ZF_EINVALID,
-                  "%s: is not the adapter with which the run of %s began: its hash is %s, not %s", path,
-                  history->path, now, history->head.adapter);
+                  "%s: is not the adapter with which the run of %s began: its hash is %s, not %s",
+                  path, history->path, now, history->head.adapter);
 }
 
 int zf_replay_open(struct zf_model **out, const char *dir, const struct zf_history *history,

@@ -7,9 +7,19 @@
 #include "base/err.h"
 #include "train/settings_internal.h"
 
-
 /* Keys that only an adapter reads. */
-static const char *const keys[] = {"lora_r", "lora_alpha", "use_rslora", "lora_target_modules", "layers_to_transform", "rank_pattern", "alpha_pattern", "init_lora_weights", "eva_batches", "lora_train", "zo_directions", "zo_optimizer"};
+static const char *const keys[] = {"lora_r",
+                                   "lora_alpha",
+                                   "use_rslora",
+                                   "lora_target_modules",
+                                   "layers_to_transform",
+                                   "rank_pattern",
+                                   "alpha_pattern",
+                                   "init_lora_weights",
+                                   "eva_batches",
+                                   "lora_train",
+                                   "zo_directions",
+                                   "zo_optimizer"};
 
 static const char *const inits[] = {"true", "gaussian", "orthogonal", "eva"};
 
@@ -28,10 +38,11 @@ static int fill_targets(struct zf_peft_config *config, const struct zf_conf *con
   int64_t count = zf_conf_strs(conf, "lora_target_modules", &names);
   for (int64_t i = 0; i < count; i++)
     if (is_pattern(names[i]) && count > 1)
-      return zf_conf_error(conf, "lora_target_modules",
-                           "'%s' is a regular expression or all-linear, which stands alone: expected "
-                           "names, or one of these",
-                           names[i]);
+      return zf_conf_error(
+          conf, "lora_target_modules",
+          "'%s' is a regular expression or all-linear, which stands alone: expected "
+          "names, or one of these",
+          names[i]);
   if (!count) return 0;
   return is_pattern(names[0]) ? zf_peft_names_set(&config->target, NULL, 0, names[0])
                               : zf_peft_names_set(&config->target, names, count, NULL);

@@ -9,7 +9,7 @@
 #include "base/err.h"
 #include "kern/peak.h"
 
-enum { DEFAULT_LEN = 64, OPTIONS = 2, CHUNK = 4096, MAXKEYS = 64 };
+enum { DEFAULT_LEN = 64, OPTIONS = 2, CHUNK = 4096, MAXKEYS = 128 };
 
 #define PEAK_SECONDS 0.03
 
@@ -40,7 +40,20 @@ static const char *const used[] = {"base_model",
                                    "weight_decay",
                                    "zo_eps",
                                    "zo_probes",
-                                   "zo_direction"};
+                                   "zo_direction",
+                                   "adapter",
+                                   "lora_r",
+                                   "lora_alpha",
+                                   "use_rslora",
+                                   "lora_target_modules",
+                                   "layers_to_transform",
+                                   "rank_pattern",
+                                   "alpha_pattern",
+                                   "init_lora_weights",
+                                   "eva_batches",
+                                   "lora_train",
+                                   "zo_directions",
+                                   "zo_optimizer"};
 
 int zf_bench_uses(const char *key) {
   for (size_t i = 0; i < sizeof used / sizeof *used; i++)

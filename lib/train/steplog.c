@@ -200,9 +200,9 @@ static int read_head(struct zf_log_reader *reader, struct zf_log_head *head) {
   zf_bytes_u32(&reader->bytes, &noise);
   reader->bytes.pos = size;
   if (version < ZF_LOG_VERSION || version > ZF_LOG_ADAPTER_VERSION || noise != ZF_NOISE_ID)
-    return zf_error(ZF_EINVALID,
-                    "%s: version %u, noise %u: this program reads versions %d to %d, noise %d",
-                    reader->path, version, noise, ZF_LOG_VERSION, ZF_LOG_ADAPTER_VERSION, ZF_NOISE_ID);
+    return zf_error(
+        ZF_EINVALID, "%s: version %u, noise %u: this program reads versions %d to %d, noise %d",
+        reader->path, version, noise, ZF_LOG_VERSION, ZF_LOG_ADAPTER_VERSION, ZF_NOISE_ID);
   if (zf_log_read_fields(head, data, size, version))
     return zf_error(ZF_EINVALID, "%s: the header has a field out of range", reader->path);
   reader->zo = head->zo;

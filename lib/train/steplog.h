@@ -83,8 +83,9 @@ struct zf_log_head {
   int64_t labels;      /* of a new head; 0: the base's head is used */
   int problem;         /* enum zf_problem, with labels */
   uint64_t head_seed;
-  char adapter[33];  /* hash of the adapter at the start, hex; empty: the base's weights are trained */
-  int adapter_train; /* enum zf_adapter_train */
+  char adapter
+      [33]; /* hash of the adapter at the start, hex; empty: the base's weights are trained */
+  int adapter_train;        /* enum zf_adapter_train */
   char globs[ZF_LOG_GLOBS]; /* a line each, the last one without a line break */
 };
 

@@ -12,7 +12,7 @@ enum {
   ZF_LOG_VERSION = 2,
   ZF_LOG_RULE_VERSION = 3,    /* the header has the fields of a rule */
   ZF_LOG_ADAPTER_VERSION = 4, /* and those of an adapter */
-  ZF_LOG_TEXT = 156        /* where the header's globs begin */
+  ZF_LOG_TEXT = 156           /* where the header's globs begin */
 };
 
 static const char zf_log_magic[8] = "zoftlog\n";

@@ -15,7 +15,7 @@ enum { N = sizeof ids / sizeof *ids };
 
 static const char *const bases[] = {"llama", "qwen2", "qwen3",    "gemma3_text", "phi3",
                                     "gpt2",  "opt",   "gpt_neox", "bert"};
-static const char *const methods[] = {"lora", "lora_all", "dora",   "embedding", "bias", "ia3",
+static const char *const methods[] = {"lora", "lora_all", "dora",   "embedding", "bias",  "ia3",
                                       "ln",   "vera",     "prompt", "prefix",    "tokens"};
 enum { BASES = sizeof bases / sizeof *bases, METHODS = sizeof methods / sizeof *methods };
 
