@@ -104,55 +104,6 @@ const float *zf_forward_perturbed(const struct zf_forward *forward, int32_t numb
   return out;
 }
 
-/* Rows that a cache holds: its tokens, behind the virtual ones. */
-static int64_t cached_rows(const struct zf_batch *batch, const struct zf_cache *cache) {
-  return cache->len ? cache->len + batch->virtual_tokens : 0;
-}
-
-/* The cache of each segment is its prefix. */
-static void use_caches(struct zf_forward *forward, const struct zf_op *op,
-                       const struct zf_batch *batch, int64_t kw) {
-  for (int64_t i = 0; i < batch->segment_count; i++) {
-    const struct zf_cache *cache = batch->cache[i];
-    struct zf_segment *segment = &forward->seg[i];
-    int64_t layer = op->layer * (cache->cap + batch->virtual_tokens) * kw;
-    segment->prefix_keys = cache->keys + layer;
-    segment->prefix_values = cache->values + layer;
-    segment->prefix_len = cached_rows(batch, cache);
-    segment->prefix_stride = 0;
-  }
-}
-
-/* Appends the keys and values of the batch, rows of `ld` floats, to the caches. */
-static void fill_caches(const struct zf_op *op, const struct zf_batch *batch, const float *keys,
-                        const float *values, int64_t ld, int64_t kw) {
-  for (int64_t i = 0; i < batch->segment_count; i++) {
-    const struct zf_cache *cache = batch->cache[i];
-    for (int64_t j = 0; j < batch->segment[i].len; j++) {
-      int64_t row = op->layer * (cache->cap + batch->virtual_tokens) + cached_rows(batch, cache),
-              to = (row + j) * kw, from = (batch->segment[i].start + j) * ld;
-      memcpy(cache->keys + to, keys + from, sizeof(float) * (size_t)kw);
-      memcpy(cache->values + to, values + from, sizeof(float) * (size_t)kw);
-    }
-  }
-}
-
-static void run_attention(struct zf_forward *forward, const struct zf_op *op,
-                          const struct zf_batch *batch) {
-  const struct zf_config *config = &forward->model->config;
-  int64_t kw = config->kv_heads * config->head_dim, qw = config->heads * config->head_dim,
-          ld = forward->ld[op->src];
-  const float *queries = forward->reg[op->src], *keys = queries + qw, *values = keys + kw;
-  memcpy(forward->seg, batch->segment, sizeof *batch->segment * (size_t)batch->segment_count);
-  if (batch->cache) use_caches(forward, op, batch, kw);
-  struct zf_attention_params attention = {op->scale, op->cap, forward->model->plan.causal,
-                                          op->window};
-  zf_attention(forward->reg[op->dst], forward->ld[op->dst], queries, ld, keys, values, ld, batch->T,
-               config->heads, config->kv_heads, config->head_dim, &attention, forward->seg,
-               batch->segment_count, &forward->perturb.streams, forward->scores);
-  if (batch->cache) fill_caches(op, batch, keys, values, ld, kw);
-}
-
 static void run_norm(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
   const float *weight = zf_forward_perturbed(forward, op->weight, forward->vec_w),
               *bias = zf_forward_perturbed(forward, op->bias, forward->vec_b);
@@ -169,7 +120,7 @@ static void run_norm(struct zf_forward *forward, const struct zf_op *op, int64_t
 /* The operand of a linear operation: its converted rows are those of the operation before where
  * that has the same input. */
 static void set_input(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
-  if (forward->watch)
+  if (forward->watch && !op->first_output)
     forward->watch(forward->watch_ctx, op, forward->reg[op->src] + op->src_col,
                    forward->ld[op->src], T * forward->perturb.streams.count);
   if (op->reuse_input) return;
@@ -181,32 +132,15 @@ static void run_linear(struct zf_forward *forward, const struct zf_op *op, int64
   struct zf_noise noise;
   struct zf_weight matrix = zf_forward_matrix_noise(forward, op->weight, &noise);
   const float *bias = zf_forward_perturbed(forward, op->bias, forward->vec_b);
+  int64_t ldb = op->bias < 0 ? 0 : forward->model->params.param[op->bias].count;
   matrix.in = op->inputs; /* an adapter may read a part of a larger matrix */
-  matrix.out = op->width;
+  matrix = zf_weight_part(&matrix, op->first_output, op->width);
   struct zf_rows thin = zf_rows_of(forward->reg[op->src] + op->src_col, forward->ld[op->src],
                                    op->inputs, ZF_COMPUTE_F32, NULL);
   if (!op->adapter) set_input(forward, op, T);
   zf_gemm(forward->reg[op->dst] + op->dst_col, forward->ld[op->dst],
-          op->adapter ? &thin : &forward->input, T, &matrix, &forward->perturb.streams, bias,
-          op->width, op->accumulate);
-}
-
-/* A product and the gated activation that is its only reader, chunk of columns by chunk. */
-static void run_up(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
-  struct zf_noise noise;
-  struct zf_weight matrix = zf_forward_matrix_noise(forward, op->weight, &noise);
-  const float *bias = zf_forward_perturbed(forward, op->bias, forward->vec_b);
-  int64_t ld = forward->ld[op->dst];
-  set_input(forward, op, T);
-  float *gate = forward->reg[op->dst] + op[1].src_col, *up = forward->reg[op->dst] + op->dst_col;
-  for (int64_t first = 0; first < op->width; first += ZF_UP_CHUNK) {
-    int64_t count = op->width - first < ZF_UP_CHUNK ? op->width - first : ZF_UP_CHUNK;
-    struct zf_weight part = zf_weight_part(&matrix, first, count);
-    zf_gemm(up, ld, &forward->input, T, &part, &forward->perturb.streams,
-            bias ? bias + first : NULL, op->width, 0);
-    zf_act(gate + first, ld, up, ld, T * forward->perturb.streams.count, count,
-           (enum zf_act)op[1].act);
-  }
+          op->adapter ? &thin : &forward->input, T, &matrix, &forward->perturb.streams,
+          bias ? bias + op->first_output : NULL, ldb, op->accumulate);
 }
 
 static void run_headnorm(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
@@ -301,7 +235,7 @@ static void run_rows(struct zf_forward *forward, const struct zf_op *op,
               forward->rope_rows, streams);
       break;
     case ZF_OP_ATTENTION:
-      run_attention(forward, op, batch);
+      zf_forward_run_attention(forward, op, batch);
       break;
     case ZF_OP_ACT:
       zf_act(src, ld, op->gated ? src + op->width : NULL, ld, T * streams->count, op->width,
@@ -375,6 +309,28 @@ static void run_op(struct zf_forward *forward, const struct zf_op *op, const str
     run_rows(forward, op, batch, 0, T);
 }
 
+/* A product, an adapter's additions to it, and the gated activation that is their only reader, chunk of
+ * columns by chunk.  Returns the number of operations after the first. */
+static int64_t run_up(struct zf_forward *forward, const struct zf_op *op,
+                      const struct zf_batch *batch) {
+  int64_t last = 1, T = batch->T, ld = forward->ld[op->dst];
+  while (op[last].kind != ZF_OP_ACT) last++;
+  float *gate = forward->reg[op->dst] + op[last].src_col, *up = forward->reg[op->dst] + op->dst_col;
+  for (int64_t first = 0; first < op->width; first += ZF_UP_CHUNK) {
+    int64_t count = op->width - first < ZF_UP_CHUNK ? op->width - first : ZF_UP_CHUNK;
+    for (int64_t i = 0; i < last; i++) {
+      struct zf_op part = op[i];
+      part.first_output = first;
+      part.width = count;
+      part.reuse_input = i == 0 && (first || op->reuse_input);
+      run_op(forward, &part, batch, 1);
+    }
+    zf_act(gate + first, ld, up, ld, T * forward->perturb.streams.count, count,
+           (enum zf_act)op[last].act);
+  }
+  return last;
+}
+
 /* F = the rows of X that the batch asks for. */
 static void gather_rows(struct zf_forward *forward, const struct zf_batch *batch) {
   int64_t C = forward->model->config.hidden;
@@ -428,7 +384,7 @@ int zf_forward_run(struct zf_forward *forward, const struct zf_batch *text,
   const struct zf_plan *plan = &forward->model->plan;
   for (int64_t i = 0; i < plan->body; i++)
     if (zf_forward_fuses_up(plan, i, &forward->limits))
-      run_up(forward, &plan->op[i++], batch->T);
+      i += run_up(forward, &plan->op[i], batch);
     else
       run_op(forward, &plan->op[i], batch, 1);
   if (batch->cache)

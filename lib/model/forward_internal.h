@@ -66,6 +66,10 @@ void zf_forward_fill_ropes(struct zf_forward *forward);
  * length a row behind those, filled for this pass. */
 void zf_forward_place_ropes(struct zf_forward *forward, const struct zf_batch *batch);
 
+/* Attention over the segments of the batch, behind their prefixes or caches (forward_attention.c). */
+void zf_forward_run_attention(struct zf_forward *forward, const struct zf_op *op,
+                              const struct zf_batch *batch);
+
 /* --- norms of DoRA (forward_dora.c) --- */
 
 int64_t zf_forward_dora_floats(const struct zf_op *op, int streams);

@@ -86,9 +86,11 @@ struct zf_op {
   int accumulate;       /* LINEAR */
   int adapter;          /* an adapter's: a product runs in f32, whatever the base's arithmetic */
   int reuse_input;      /* LINEAR: same, unchanged input as the base's previous product */
-  int feeds_act;        /* LINEAR: the gated activation that follows is the result's only reader */
-  int gated;            /* ACT: the second half of src is `up` */
-  int64_t layer;        /* block; -1: before or behind the blocks */
+  int feeds_act; /* LINEAR: the gated activation that follows, behind an adapter's additions, is
+                         * the result's only reader */
+  int64_t first_output;                      /* LINEAR: the first row of weight that is read */
+  int gated;                                 /* ACT: the second half of src is `up` */
+  int64_t layer;                             /* block; -1: before or behind the blocks */
   int32_t norm_base, norm_inner, norm_outer; /* DORA: parameters W, A, B */
   int64_t rank;                              /* DORA */
   const int32_t *ids;                        /* TOKENS: [inputs] ascending; the model owns them */

@@ -81,12 +81,18 @@ int zf_edit_own_input(struct zf_plan *plan, int64_t *at) {
 
 /* --- finish --- */
 
+/* 1 where the adapter's product `op` adds to what `base` wrote. */
+static int adds_to(const struct zf_op *op, const struct zf_op *base) {
+  return op->kind == ZF_OP_LINEAR && op->adapter && op->accumulate && op->dst == base->dst &&
+         op->dst_col == base->dst_col && op->width == base->width;
+}
+
 /* 1 where the gated activation after operation i is the only reader of its product. */
 static int feeds_act(const struct zf_plan *plan, int64_t i) {
-  const struct zf_op *op = plan->op + i, *act = op + 1;
-  return i + 1 < plan->nop && op->kind == ZF_OP_LINEAR && !op->accumulate &&
-         act->kind == ZF_OP_ACT && act->gated && op->dst == act->src &&
-         op->dst_col == act->src_col + act->width && op->width == act->width;
+  const struct zf_op *op = plan->op + i, *act = op + 1, *end = plan->op + plan->nop;
+  while (act < end && adds_to(act, op)) act++;
+  return act < end && !op->accumulate && act->kind == ZF_OP_ACT && act->gated &&
+         op->dst == act->src && op->dst_col == act->src_col + act->width && op->width == act->width;
 }
 
 /* Columns of its destination that an operation may write: its width there, or 0. */

@@ -16,34 +16,24 @@ static int no_module(const struct attachment *attachment, const struct zf_adapte
       attachment->file->path, tensor->module);
 }
 
-/* Inserts U *= s and dst += U B^T after operation `at`. */
-static int insert_outer(struct attachment *attachment, int64_t at, const struct zf_op *base,
-                        int64_t rank, int32_t outer) {
+/* Inserts the thin products: U = src A^T and U *= s before operation `at`, dst += U B^T after it, so that
+ * the base's product, the addition and an activation can run chunk by chunk. */
+static int insert_pair(struct attachment *attachment, int64_t at, const struct zf_op *base,
+                       const struct zf_op *inner, int32_t outer) {
+  struct zf_plan *plan = &attachment->model->plan;
   double scale;
   int rc = zf_peft_scale(&scale, &attachment->file->config,
                          attachment->file->tensor[attachment->first].module);
-  if (rc) return rc;
-  scale *= attachment->weight;
   struct zf_op product = zf_attach_new_op(ZF_OP_LINEAR, ZF_REG_U, base->dst, base->width, base);
-  product.inputs = rank;
+  struct zf_op factor = zf_attach_new_op(ZF_OP_SCALE, ZF_REG_U, ZF_REG_U, inner->width, base);
+  product.inputs = inner->width;
   product.dst_col = base->dst_col;
   product.weight = outer;
   product.accumulate = 1;
-  rc = zf_edit_insert_after(&attachment->model->plan, at, &product);
-  if (rc || scale == 1) return rc;
-  struct zf_op factor = zf_attach_new_op(ZF_OP_SCALE, ZF_REG_U, ZF_REG_U, rank, base);
-  factor.scale = (float)scale;
-  return zf_edit_insert_after(&attachment->model->plan, at, &factor);
-}
-
-/* Inserts U = src A^T after operation `at`. */
-static int insert_inner(struct attachment *attachment, int64_t at, const struct zf_op *base,
-                        int64_t rank, int32_t inner) {
-  struct zf_op product = zf_attach_new_op(ZF_OP_LINEAR, base->src, ZF_REG_U, rank, base);
-  product.inputs = base->inputs;
-  product.src_col = base->src_col;
-  product.weight = inner;
-  return zf_edit_insert_after(&attachment->model->plan, at, &product);
+  factor.scale = (float)(scale * attachment->weight);
+  if (!rc) rc = zf_edit_insert_after(plan, at, &product);
+  if (!rc && factor.scale != 1) rc = zf_edit_insert_before(plan, at, &factor);
+  return rc ? rc : zf_edit_insert_before(plan, at, inner);
 }
 
 /* --- the head --- */
@@ -165,8 +155,12 @@ int zf_attach_lora(struct attachment *attachment, const struct zf_adapter_tensor
   rc = zf_attach_param(attachment, tensor, attachment->train == ZF_TRAIN_ALL, &inner_number);
   if (!rc) rc = zf_attach_param(attachment, outer, 1, &outer_number);
   if (!rc && magnitude) rc = insert_norms(attachment, at, magnitude, inner_number, outer_number);
-  if (!rc) rc = insert_outer(attachment, at, &base, rank, outer_number);
-  return rc ? rc : insert_inner(attachment, at, &base, rank, inner_number);
+  if (rc) return rc;
+  struct zf_op inner = zf_attach_new_op(ZF_OP_LINEAR, base.src, ZF_REG_U, rank, &base);
+  inner.inputs = base.inputs;
+  inner.src_col = base.src_col;
+  inner.weight = inner_number;
+  return insert_pair(attachment, at, &base, &inner, outer_number);
 }
 
 int zf_attach_embedding(struct attachment *attachment, const struct zf_adapter_tensor *tensor) {
@@ -182,10 +176,9 @@ int zf_attach_embedding(struct attachment *attachment, const struct zf_adapter_t
   int32_t inner_number, outer_number;
   int rc = zf_attach_param(attachment, tensor, attachment->train == ZF_TRAIN_ALL, &inner_number);
   if (!rc) rc = zf_attach_param(attachment, outer, 1, &outer_number);
-  if (!rc) rc = insert_outer(attachment, at, &base, rank, outer_number);
   if (rc) return rc;
   attachment->model->params.param[inner_number].transposed = 1;
   struct zf_op rows = zf_attach_new_op(ZF_OP_EMBED, base.src, ZF_REG_U, rank, &base);
   rows.weight = inner_number;
-  return zf_edit_insert_after(&attachment->model->plan, at, &rows);
+  return insert_pair(attachment, at, &base, &rows, outer_number);
 }
