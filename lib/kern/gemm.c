@@ -350,3 +350,35 @@ void zf_gemm(float *y, int64_t ldy, struct zf_rows *x, int64_t T, const struct z
                          .accumulate = accumulate};
   run_job(&job);
 }
+
+void zf_gemm_by_example(float *y, int64_t ldy, const struct zf_rows *x, int64_t T,
+                        const struct zf_weight *weight, const struct zf_streams *streams,
+                        const struct zf_row_range *range, int64_t count, int64_t first_example,
+                        int accumulate) {
+  int team = zf_kern_team(weight->out * weight->in * (T * streams->count + 8 * count) / 8);
+  assert(weight->compute == ZF_COMPUTE_F32 && x->in == weight->in);
+#pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
+  for (int64_t i = 0; i < count; i++) {
+    struct zf_thread_space space = zf_kern_thread_space(omp_get_thread_num());
+    struct zf_noise noise = weight->noise ? *weight->noise : (struct zf_noise){0};
+    struct zf_weight own = *weight;
+    if (weight->noise) {
+      zf_noise_example(&noise, first_example + i);
+      own.noise = &noise;
+    }
+    struct zf_rows rows = *x;
+    rows.x += range[i].start * x->ld;
+    struct gemm_job job = {.y = y + range[i].start * ldy,
+                           .ldy = ldy,
+                           .T = range[i].len,
+                           .stride = T,
+                           .x = &rows,
+                           .weight = &own,
+                           .streams = streams,
+                           .accumulate = accumulate,
+                           .product = &zf_kern.product[ZF_COMPUTE_F32],
+                           .cells = (const void *)rows.x,
+                           .cell_stride = rows.ld};
+    if (range[i].len) multiply_part(&job, &space, 0, weight->out, 0, range[i].len);
+  }
+}

@@ -128,6 +128,18 @@ struct zf_rows zf_rows_of(const float *x, int64_t ld, int64_t in, enum zf_comput
 void zf_gemm(float *y, int64_t ldy, struct zf_rows *x, int64_t T, const struct zf_weight *weight,
              const struct zf_streams *streams, const float *bias, int64_t ldb, int accumulate);
 
+/* Rows start..start + len of every stream. */
+struct zf_row_range {
+  int64_t start, len;
+};
+
+/* The same in f32 without bias, for ranges of the T rows of every stream: W has for range i the direction of
+ * example first_example + i (zf_noise_example).  The bits are those of a zf_gemm for each range. */
+void zf_gemm_by_example(float *y, int64_t ldy, const struct zf_rows *x, int64_t T,
+                        const struct zf_weight *weight, const struct zf_streams *streams,
+                        const struct zf_row_range *range, int64_t count, int64_t first_example,
+                        int accumulate);
+
 /* out[s][i] = fma(eps[s], z[i], w[i]) for a vector of `count` elements (norms, biases); row
  * stride ldo.  Storage of any dtype. */
 void zf_perturb_vec(float *out, int64_t ldo, const void *data, enum zf_dtype type, int64_t first,

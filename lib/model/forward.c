@@ -55,18 +55,15 @@ const struct zf_model *zf_forward_model(const struct zf_forward *forward) {
 
 /* --- the walk --- */
 
-/* Adapters are thin and trained: their products run in f32. */
-static enum zf_compute compute_of(const struct zf_forward *forward, const struct zf_param *param) {
-  return param->origin == ZF_ORIGIN_ADAPTER ? ZF_COMPUTE_F32 : forward->limits.compute;
-}
-
 /* A weight in the form that the kernels take; `noise` must outlive it. */
 struct zf_weight zf_forward_matrix_noise(const struct zf_forward *forward, int32_t number,
                                          struct zf_noise *noise) {
   const struct zf_param *param = &forward->model->params.param[number];
   int transposed = param->transposed;
-  struct zf_weight matrix = {
-      .data = param->data, .type = param->type, .compute = compute_of(forward, param)};
+  struct zf_weight matrix = {.data = param->data,
+                             .type = param->type,
+                             .compute = param->origin == ZF_ORIGIN_BASE ? forward->limits.compute
+                                                                        : ZF_COMPUTE_F32};
   matrix.out = transposed ? param->shape[1] : param->shape[0];
   matrix.in = transposed ? param->shape[0] : param->shape[1];
   matrix.output_stride = transposed ? 1 : matrix.in;
@@ -128,19 +125,48 @@ static void set_input(struct zf_forward *forward, const struct zf_op *op, int64_
                               forward->limits.compute, forward->cells);
 }
 
+/* The matrix of a linear operation, or the part of a larger one that it reads. */
+static struct zf_weight linear_weight(const struct zf_forward *forward, const struct zf_op *op,
+                                      struct zf_noise *noise) {
+  struct zf_weight matrix = zf_forward_matrix_noise(forward, op->weight, noise);
+  matrix.compute = op->adapter ? ZF_COMPUTE_F32 : forward->limits.compute;
+  matrix.in = op->inputs;
+  return zf_weight_part(&matrix, op->first_output, op->width);
+}
+
+static struct zf_rows thin_input(const struct zf_forward *forward, const struct zf_op *op) {
+  return zf_rows_of(forward->reg[op->src] + op->src_col, forward->ld[op->src], op->inputs,
+                    ZF_COMPUTE_F32, NULL);
+}
+
 static void run_linear(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
   struct zf_noise noise;
-  struct zf_weight matrix = zf_forward_matrix_noise(forward, op->weight, &noise);
+  struct zf_weight matrix = linear_weight(forward, op, &noise);
   const float *bias = zf_forward_perturbed(forward, op->bias, forward->vec_b);
   int64_t ldb = op->bias < 0 ? 0 : forward->model->params.param[op->bias].count;
-  matrix.in = op->inputs; /* an adapter may read a part of a larger matrix */
-  matrix = zf_weight_part(&matrix, op->first_output, op->width);
-  struct zf_rows thin = zf_rows_of(forward->reg[op->src] + op->src_col, forward->ld[op->src],
-                                   op->inputs, ZF_COMPUTE_F32, NULL);
+  struct zf_rows thin = thin_input(forward, op);
   if (!op->adapter) set_input(forward, op, T);
   zf_gemm(forward->reg[op->dst] + op->dst_col, forward->ld[op->dst],
           op->adapter ? &thin : &forward->input, T, &matrix, &forward->perturb.streams,
           bias ? bias + op->first_output : NULL, ldb, op->accumulate);
+}
+
+/* The product with an adapter's matrix that has a direction for each example. */
+static void run_linear_by_example(struct zf_forward *forward, const struct zf_op *op,
+                                  const struct zf_batch *batch, int64_t T, int in_body) {
+  struct zf_noise noise;
+  struct zf_weight matrix = linear_weight(forward, op, &noise);
+  struct zf_rows thin = thin_input(forward, op);
+  if (!op->adapter) set_input(forward, op, T); /* for the products behind it */
+  matrix.compute = ZF_COMPUTE_F32;
+  for (int64_t i = 0; i < batch->group_count; i++) {
+    const struct zf_group *group = &batch->group[i];
+    forward->range[i] = in_body ? (struct zf_row_range){group->start, group->len}
+                                : (struct zf_row_range){group->row_start, group->row_len};
+  }
+  zf_gemm_by_example(forward->reg[op->dst] + op->dst_col, forward->ld[op->dst], &thin, T, &matrix,
+                     &forward->perturb.streams, forward->range, batch->group_count,
+                     forward->perturb.first_example, op->accumulate);
 }
 
 static void run_headnorm(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
@@ -303,7 +329,9 @@ static void run_op(struct zf_forward *forward, const struct zf_op *op, const str
   int trained = is_trained(forward, op->weight) || is_trained(forward, op->bias);
   if (op->kind == ZF_OP_DORA)
     trained = trained || is_trained(forward, op->norm_inner) || is_trained(forward, op->norm_outer);
-  if (forward->perturb.by_example && trained)
+  if (forward->perturb.by_example && trained && op->kind == ZF_OP_LINEAR)
+    run_linear_by_example(forward, op, batch, T, in_body);
+  else if (forward->perturb.by_example && trained)
     run_by_example(forward, op, batch, T, in_body);
   else
     run_rows(forward, op, batch, 0, T);

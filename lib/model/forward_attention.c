@@ -37,7 +37,7 @@ static void fill_caches(const struct zf_op *op, const struct zf_batch *batch, co
 }
 
 void zf_forward_run_attention(struct zf_forward *forward, const struct zf_op *op,
-                          const struct zf_batch *batch) {
+                              const struct zf_batch *batch) {
   const struct zf_config *config = &forward->model->config;
   int64_t kw = config->kv_heads * config->head_dim, qw = config->heads * config->head_dim,
           ld = forward->ld[op->src];

@@ -9,28 +9,29 @@ struct zf_forward {
   const struct zf_model *model;
   struct zf_limits limits;
   struct zf_arena arena;
-  float *arena_reg[ZF_REGS]; /* registers in the arena */
-  float *reg[ZF_REGS];       /* registers in use: in the arena, or bound by the caller */
-  int64_t ld[ZF_REGS];       /* floats from one row of a register in use to the next */
-  float *head;               /* scratch of the head: the memory of X and H */
-  float *vec_w, *vec_b;      /* vectors of the current operation, [streams][plan.vec] */
-  float *scores;             /* scratch of attention */
-  float *rope;               /* cosines and sines, see zf_forward_rope_length */
-  float *head_rows;          /* rows for zf_permute_heads, one for each thread */
-  double *freq;              /* [rot / 2] frequencies of the current rope */
-  void *work;                /* workspace of the drivers */
-  void *cells;               /* converted rows of one operand at a time */
-  struct zf_rows input;      /* operand of the last product of the body or tail */
-  int32_t *table_rows;       /* [tokens] rows of the table that is read */
-  int32_t *rope_rows;        /* [tokens] rows of a rope table */
-  struct zf_segment *seg;    /* [segments] */
-  float *dora;               /* norms of a ZF_OP_DORA */
-  struct zf_batch expanded;  /* the batch with virtual tokens */
-  int32_t *virtual_number;   /* [tokens] number of a virtual token; -1: a token of the text */
-  int64_t rot;               /* zf_config_rot */
-  int threads;               /* the most threads that scratch and workspace are made for */
-  struct zf_perturb perturb; /* of the last run */
-  int64_t R;                 /* of the last run */
+  float *arena_reg[ZF_REGS];  /* registers in the arena */
+  float *reg[ZF_REGS];        /* registers in use: in the arena, or bound by the caller */
+  int64_t ld[ZF_REGS];        /* floats from one row of a register in use to the next */
+  float *head;                /* scratch of the head: the memory of X and H */
+  float *vec_w, *vec_b;       /* vectors of the current operation, [streams][plan.vec] */
+  float *scores;              /* scratch of attention */
+  float *rope;                /* cosines and sines, see zf_forward_rope_length */
+  float *head_rows;           /* rows for zf_permute_heads, one for each thread */
+  double *freq;               /* [rot / 2] frequencies of the current rope */
+  void *work;                 /* workspace of the drivers */
+  void *cells;                /* converted rows of one operand at a time */
+  struct zf_rows input;       /* operand of the last product of the body or tail */
+  int32_t *table_rows;        /* [tokens] rows of the table that is read */
+  int32_t *rope_rows;         /* [tokens] rows of a rope table */
+  struct zf_segment *seg;     /* [segments] */
+  struct zf_row_range *range; /* [segments] rows of each example */
+  float *dora;                /* norms of a ZF_OP_DORA */
+  struct zf_batch expanded;   /* the batch with virtual tokens */
+  int32_t *virtual_number;    /* [tokens] number of a virtual token; -1: a token of the text */
+  int64_t rot;                /* zf_config_rot */
+  int threads;                /* the most threads that scratch and workspace are made for */
+  struct zf_perturb perturb;  /* of the last run */
+  int64_t R;                  /* of the last run */
   zf_forward_watch watch;
   void *watch_ctx;
 };

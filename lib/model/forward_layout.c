@@ -99,6 +99,7 @@ int64_t zf_forward_bytes(const struct zf_model *model, const struct zf_limits *a
                  zf_arena_cost((size_t)zf_config_rot(&model->config) / 2 * sizeof(double)) +
                  2 * zf_arena_cost((size_t)limits->tokens * 4) +
                  zf_arena_cost((size_t)limits->segments * sizeof(struct zf_segment)) +
+                 zf_arena_cost((size_t)limits->segments * sizeof(struct zf_row_range)) +
                  zf_arena_cost(layout.work) + zf_arena_cost(layout.cells) +
                  zf_forward_virtual_bytes(model, limits);
   return (int64_t)bytes;
@@ -147,12 +148,14 @@ int zf_forward_place(struct zf_forward *forward) {
   forward->table_rows = zf_arena_array(&forward->arena, forward->limits.tokens, 4);
   forward->rope_rows = zf_arena_array(&forward->arena, forward->limits.tokens, 4);
   forward->seg = zf_arena_array(&forward->arena, forward->limits.segments, sizeof *forward->seg);
+  forward->range =
+      zf_arena_array(&forward->arena, forward->limits.segments, sizeof *forward->range);
   forward->work = zf_arena_alloc(&forward->arena, layout.work);
   forward->cells = zf_arena_alloc(&forward->arena, layout.cells);
   if (!xh || !z || !uv || !forward->dora || !forward->vec_w || !forward->vec_b ||
       !forward->scores || !forward->rope || !forward->head_rows || !forward->freq ||
-      !forward->table_rows || !forward->rope_rows || !forward->seg || !forward->work ||
-      !forward->cells)
+      !forward->table_rows || !forward->rope_rows || !forward->seg || !forward->range ||
+      !forward->work || !forward->cells)
     return ZF_ENOMEM;
   forward->head = forward->arena_reg[ZF_REG_X] = xh;
   forward->arena_reg[ZF_REG_H] = xh + forward->limits.tokens * width[ZF_REG_X];

@@ -160,6 +160,7 @@ int zf_attach_lora(struct attachment *attachment, const struct zf_adapter_tensor
   inner.inputs = base.inputs;
   inner.src_col = base.src_col;
   inner.weight = inner_number;
+  inner.adapter = 0; /* in the base's arithmetic, on rows that are converted already */
   return insert_pair(attachment, at, &base, &inner, outer_number);
 }
 
