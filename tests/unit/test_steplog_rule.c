@@ -227,6 +227,30 @@ START_TEST(test_not_finite) {
 }
 END_TEST
 
+/* A header with an adapter is read as it was written, and its parts are checked. */
+START_TEST(test_adapter_head) {
+  struct zf_log_head head = head_of(0, 0), got;
+  struct zf_log_reader *reader;
+  size_t len, size;
+  if (_i) head.zo = (struct zf_zo){.seed = 7, .eps = 1e-3, .probes = 1};
+  snprintf(head.adapter, sizeof head.adapter, "00112233445566778899aabbccddeeff");
+  head.adapter_train = 1;
+  size = (size_t)zf_log_head_size(&head);
+  unsigned char *data = log_bytes(&head, 1, &len);
+  ck_ok(zf_log_parse(&reader, data, len, "a.log", &got));
+  ck_assert_str_eq(got.adapter, head.adapter);
+  ck_assert_int_eq(got.adapter_train, 1);
+  ck_assert_int_eq(got.zo.rule, head.zo.rule);
+  ck_assert_int_eq(got.zo.examples, head.zo.examples);
+  zf_log_reader_free(reader);
+  data[size - 4 - 40 - 8] = 3; /* the parts that are trained */
+  uint32_t crc = zf_crc32c(0, data, size - 4);
+  for (int k = 0; k < 4; k++) data[size - 4 + (size_t)k] = (unsigned char)(crc >> 8 * k);
+  ck_fails(zf_log_parse(&reader, data, len, "a.log", &got), ZF_EINVALID, "a field out of range");
+  free(data);
+}
+END_TEST
+
 /* Headers with a good checksum and a field out of range, or fields that say nothing. */
 START_TEST(test_headers) {
   static const struct {
@@ -245,7 +269,8 @@ START_TEST(test_headers) {
       {32, 8, 0},                    /* adam_eps */
       {32, 8, 0x7ff0000000000000},   /* infinite */
       {-164 + 8, 4, 2},              /* version 2 has no rule */
-      {-164 + 8, 4, 4},
+      {-164 + 8, 4, 4}, /* version 4 has an adapter */
+      {-164 + 8, 4, 5},
   };
   struct zf_log_head head = head_of(0, 0);
   size_t len, size = (size_t)zf_log_head_size(&head);
@@ -259,7 +284,7 @@ START_TEST(test_headers) {
     uint32_t crc = zf_crc32c(0, data, size - 4);
     for (int k = 0; k < 4; k++) data[size - 4 + (size_t)k] = (unsigned char)(crc >> 8 * k);
     ck_assert_msg(read_all(data, len) == ZF_EINVALID, "case %zu", i);
-    const char *what = bad[i].value == 4 && bad[i].at < 0 ? "version 4" : "a field out of range";
+    const char *what = bad[i].value == 5 && bad[i].at < 0 ? "version 5" : "a field out of range";
     ck_assert_msg(strstr(zf_error_message(), what) != NULL, "%zu: %s", i, zf_error_message());
   }
   free(data);
@@ -292,6 +317,7 @@ int main(void) {
   tcase_add_test(t, test_every_tear);
   tcase_add_test(t, test_not_finite);
   tcase_add_test(t, test_headers);
+  tcase_add_loop_test(t, test_adapter_head, 0, 2);
   tcase_add_test(t, test_empty_rule);
   suite_add_tcase(s, t);
   return unit_run(s);
