@@ -34,7 +34,8 @@ struct zf_scorer {
 static struct zf_batch_load load_of(const struct zf_dataset *dataset, int64_t index) {
   const struct zf_example *example = &dataset->example[index];
   return (struct zf_batch_load){zf_example_tokens(dataset, index), zf_example_rows(dataset, index),
-                                1 + example->nseq, example->single ? example->nseq : 0};
+                                1 + example->nseq, example->single ? example->nseq : 0,
+                                example->shared ? 1 : example->nseq};
 }
 
 /* A bound for `count` examples of a stream, which are not known: each has sequence_len tokens; one
@@ -44,7 +45,7 @@ static struct zf_batch_load stream_bound(const struct zf_row_reader *rows, int64
   int64_t len = rows->sequence_len - 1, seqs = rows->options > 1 ? rows->options : 1;
   int64_t tokens = zf_max64(count, seqs) * len;
   return (struct zf_batch_load){tokens, tokens, count * (1 + seqs),
-                                rows->options > 1 ? count * seqs : 0};
+                                rows->options > 1 ? count * seqs : 0, count * seqs};
 }
 
 static int descending(const void *left, const void *right) {
@@ -63,25 +64,26 @@ static int64_t sum_of_largest(int64_t *value, int64_t count, int64_t largest) {
 struct zf_batch_load zf_batch_load_max(struct zf_batch_load left, struct zf_batch_load right) {
   return (struct zf_batch_load){
       zf_max64(left.tokens, right.tokens), zf_max64(left.rows, right.rows),
-      zf_max64(left.segments, right.segments), zf_max64(left.ids, right.ids)};
+      zf_max64(left.segments, right.segments), zf_max64(left.ids, right.ids),
+      zf_max64(left.sequences, right.sequences)};
 }
 
 /* The maximum over the examples of a set. */
 static struct zf_batch_load largest_load(const struct zf_dataset *dataset) {
-  struct zf_batch_load load = {0, 0, 0, 0};
+  struct zf_batch_load load = {0};
   for (int64_t i = 0; i < dataset->count; i++) load = zf_batch_load_max(load, load_of(dataset, i));
   return load;
 }
 
 static struct zf_batch_load times(struct zf_batch_load load, int64_t factor) {
   return (struct zf_batch_load){factor * load.tokens, factor * load.rows, factor * load.segments,
-                                factor * load.ids};
+                                factor * load.ids, factor * load.sequences};
 }
 
 /* The maximum over all groups of `group` examples of a set; a coarser bound where there is no memory
  * to sort. */
 static struct zf_batch_load largest_group(const struct zf_dataset *dataset, int64_t group) {
-  int64_t count = dataset->count, *value = zf_calloc(4 * count, sizeof *value);
+  int64_t count = dataset->count, *value = zf_calloc(5 * count, sizeof *value);
   if (!value) return times(largest_load(dataset), group < count ? group : count);
   for (int64_t i = 0; i < count; i++) {
     struct zf_batch_load load = load_of(dataset, i);
@@ -89,18 +91,21 @@ static struct zf_batch_load largest_group(const struct zf_dataset *dataset, int6
     value[count + i] = load.rows;
     value[2 * count + i] = load.segments;
     value[3 * count + i] = load.ids;
+    value[4 * count + i] = load.sequences;
   }
   struct zf_batch_load sum = {sum_of_largest(value, count, group),
                               sum_of_largest(value + count, count, group),
                               sum_of_largest(value + 2 * count, count, group),
-                              sum_of_largest(value + 3 * count, count, group)};
+                              sum_of_largest(value + 3 * count, count, group),
+                              sum_of_largest(value + 4 * count, count, group)};
   free(value);
   return sum;
 }
 
 static struct zf_batch_load plus(struct zf_batch_load left, struct zf_batch_load right) {
   return (struct zf_batch_load){left.tokens + right.tokens, left.rows + right.rows,
-                                left.segments + right.segments, left.ids + right.ids};
+                                left.segments + right.segments, left.ids + right.ids,
+                                left.sequences + right.sequences};
 }
 
 void zf_batch_load_add(struct zf_batch_load *sum, const struct zf_dataset *dataset, int64_t index) {
@@ -113,6 +118,7 @@ static void fit_load(struct zf_limits *limits, struct zf_batch_load load, int64_
   limits->rows = zf_max64(limits->rows, streams * load.rows);
   limits->segments = zf_max64(limits->segments, load.segments);
   limits->ids = zf_max64(limits->ids, load.ids);
+  limits->sequences = zf_max64(limits->sequences, load.sequences);
 }
 
 /* Raises the length limit to fit the longest sequence of a set. */
@@ -285,7 +291,8 @@ static int fits(const struct zf_scorer *scorer, struct zf_batch_load sum, struct
   return streams * (sum.tokens + load.tokens) <= scorer->limits.tokens &&
          streams * (sum.rows + load.rows) <= scorer->limits.rows &&
          sum.segments + load.segments <= scorer->limits.segments &&
-         sum.ids + load.ids <= scorer->limits.ids;
+         sum.ids + load.ids <= scorer->limits.ids &&
+         sum.sequences + load.sequences <= scorer->limits.sequences;
 }
 
 /* --- reduction --- */
@@ -389,7 +396,7 @@ static int run_pass(struct zf_scorer *scorer, const struct zf_perturb *perturb) 
 int64_t zf_score_pack(struct zf_scorer *scorer, const struct zf_dataset *dataset,
                       const int64_t *index, int64_t from, int64_t count, int64_t max, int streams) {
   struct zf_packed *packed = &scorer->packed;
-  struct zf_batch_load sum = {0, 0, 0, 0};
+  struct zf_batch_load sum = {0};
   int64_t to, end = max > 0 && max < count - from ? from + max : count;
   packed->batch.T = packed->batch.R = packed->batch.segment_count = packed->batch.group_count =
       packed->nid = packed->has_targets = 0;

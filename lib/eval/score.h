@@ -26,6 +26,7 @@ struct zf_scorer;
 /* Sizes of a group of examples in one pass, on one stream. */
 struct zf_batch_load {
   int64_t tokens, rows, segments, ids;
+  int64_t sequences; /* segments that begin a sequence */
 };
 
 /* Adds the sizes of example `index` of a set. */

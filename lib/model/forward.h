@@ -52,8 +52,9 @@ struct zf_limits {
   int64_t tokens; /* streams * T */
   int64_t rows;   /* streams * R */
   int64_t segments;
-  int64_t length; /* of a sequence: positions, and keys of a query */
-  int64_t ids;    /* ids of zf_forward_logits_at */
+  int64_t sequences; /* segments that begin a sequence; 0: as many as segments */
+  int64_t length;    /* of a sequence: positions, and keys of a query */
+  int64_t ids;       /* ids of zf_forward_logits_at */
   int streams;
   int keeps_values;  /* a pass keeps its values for a backward pass: no part of it is fused */
   size_t cell_bytes; /* minimum bytes of converted rows, for callers that run other products between

@@ -13,7 +13,8 @@ struct zf_limits zf_forward_inner_limits(const struct zf_model *model,
                                          const struct zf_limits *limits) {
   struct zf_limits inner = *limits;
   int64_t count = model->plan.virtual_tokens;
-  inner.tokens += limits->streams * limits->segments * count;
+  int64_t sequences = limits->sequences ? limits->sequences : limits->segments;
+  inner.tokens += limits->streams * sequences * count;
   inner.length += count;
   return inner;
 }

@@ -18,17 +18,25 @@ ZF_BEGIN_DECLS
 enum zf_adapter_train {
   ZF_TRAIN_NOTHING,
   ZF_TRAIN_B, /* LoRA: B alone; A keeps its values (LoRA-FA, Zhang et al. 2023); other kinds: all */
-  ZF_TRAIN_ALL /* LoRA: A and B (Hu et al. 2021) */
+  ZF_TRAIN_ALL,   /* LoRA: A and B (Hu et al. 2021) */
+  ZF_TRAIN_BIASES /* a LoRA's biases alone (BitFit, Ben Zaken et al. 2022) */
+};
+
+/* What a new adapter begins as, beside its config. */
+struct zf_adapter_plan {
+  uint64_t seed;
+  const int32_t *ids; /* [config.virtual_tokens] tokens that virtual tokens begin as; NULL: noise */
 };
 
 /* A new adapter for the modules of `model` that `config` names, with the values that PEFT gives it: a
  * LoRA's A is kaiming-uniform (config.init "true"), normal with deviation 1/r ("gaussian") or has
  * orthonormal rows ("orthogonal"), its B is 0.  Values are functions of (seed, tensor, element).  Without
  * target modules in `config`: the default ones, the products of queries and values, or their fused
- * product.  config->target then holds their names.  The caller frees *out.
+ * product.  config->target then holds their names.  With config.bias "all" it has a copy of every bias
+ * of the base.  The caller frees *out.
  * ZF_EUSAGE: a target matches no module of the model; the message names the nearest. */
 int zf_adapter_create(struct zf_adapter_file **out, const struct zf_model *model,
-                      struct zf_peft_config *config, uint64_t seed);
+                      struct zf_peft_config *config, const struct zf_adapter_plan *plan);
 
 /* Adds the adapter to the model with its contribution multiplied by `weight`.  The parameters' data are
  * those of file->tensor, which outlives the model's use: training writes there, and
@@ -45,6 +53,10 @@ int zf_adapter_use(struct zf_model *model, const char *word, struct zf_adapter_f
 /* *base: the path of the model that the adapter at `path` names as its base (zf_model_find), the
  * caller's to free.  ZF_EUSAGE: it names none, or that is not there. */
 int zf_adapter_base(char **base, const char *path);
+
+/* squares[out]: sums of squares of the rows of the matrix `number`, a row for each output of its module;
+ * without data (shapes) they stay what they are. */
+int zf_adapter_row_squares(const struct zf_model *model, int64_t number, float *squares);
 
 /* The index in model->plan.wanted of the weight of the module with this path; -1: none. */
 int64_t zf_adapter_module(const struct zf_model *model, const char *module);

@@ -6,24 +6,12 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
-#include "peft/adapter.h"
-#include "peft/peft_internal.h"
-#include "rng/noise.h"
-
-/* A new adapter while its tensors are made. */
-struct creation {
-  const struct zf_model *model;
-  struct zf_peft_config *config;
-  struct zf_adapter_file *file;
-  uint64_t seed;
-  int64_t most_in, most_out; /* VeRA: of all its modules */
-};
+#include "peft/create_internal.h"
 
 /* --- values --- */
 
-/* The noise of the next tensor of the file. */
-static struct zf_noise next_noise(const struct creation *creation) {
-  return (struct zf_noise){.seed = creation->seed,
+struct zf_noise zf_create_noise(const struct creation *creation) {
+  return (struct zf_noise){.seed = creation->plan->seed,
                            .use = ZF_USE_INIT,
                            .param = (uint32_t)(ZF_ADAPTER_FIRST_ID + creation->file->count)};
 }
@@ -80,9 +68,8 @@ static void fill_lora_a(const struct creation *creation, const struct zf_noise *
   }
 }
 
-/* Adds a tensor of zeros; *value: where its values stand. */
-static int add(struct creation *creation, const char *module, const char *part, int64_t rows,
-               int64_t columns, float **value) {
+int zf_create_add(struct creation *creation, const char *module, const char *part, int64_t rows,
+                  int64_t columns, float **value) {
   int64_t shape[2] = {rows, columns};
   int rc = zf_adapter_file_add(creation->file, module, part, columns ? 2 : 1, shape, NULL);
   if (!rc && value) *value = creation->file->tensor[creation->file->count - 1].data;
@@ -91,23 +78,35 @@ static int add(struct creation *creation, const char *module, const char *part, 
 
 /* --- the parts of one module, by kind --- */
 
+/* DoRA's magnitudes begin as the norms of the rows of W, since B is 0. */
+static int add_magnitude(struct creation *creation, const char *module, const struct zf_op *op) {
+  float *value;
+  int rc = zf_create_add(creation, module, "lora_magnitude_vector", op->width, 0, &value);
+  if (!rc) rc = zf_adapter_row_squares(creation->model, op->weight, value);
+  for (int64_t i = 0; i < op->width && !rc; i++) value[i] = sqrtf(value[i]);
+  return rc;
+}
+
 static int create_lora(struct creation *creation, const char *module, const struct zf_op *op) {
   int64_t rank;
   float *value;
   int rc = zf_peft_rank(&rank, creation->config, module), embeds = op->kind == ZF_OP_EMBED;
-  struct zf_noise noise = next_noise(creation);
+  struct zf_noise noise = zf_create_noise(creation);
   if (rc) return rc;
   if (embeds) { /* PEFT: A is zero, B is normal */
-    if ((rc = add(creation, module, "lora_embedding_A", rank, creation->model->config.vocab, NULL)))
+    if ((rc = zf_create_add(creation, module, "lora_embedding_A", rank,
+                            creation->model->config.vocab, NULL)))
       return rc;
-    if ((rc = add(creation, module, "lora_embedding_B", op->width, rank, &value))) return rc;
+    if ((rc = zf_create_add(creation, module, "lora_embedding_B", op->width, rank, &value)))
+      return rc;
     fill_normal(value, op->width * rank, &noise, 1);
     return 0;
   }
   if (rank > op->inputs || rank > op->width) rank = op->inputs < op->width ? op->inputs : op->width;
-  if ((rc = add(creation, module, "lora_A", rank, op->inputs, &value))) return rc;
+  if ((rc = zf_create_add(creation, module, "lora_A", rank, op->inputs, &value))) return rc;
   fill_lora_a(creation, &noise, value, rank, op->inputs);
-  return add(creation, module, "lora_B", op->width, rank, NULL);
+  if ((rc = zf_create_add(creation, module, "lora_B", op->width, rank, NULL))) return rc;
+  return creation->config->dora ? add_magnitude(creation, module, op) : 0;
 }
 
 static int create_ia3(struct creation *creation, const char *module, const struct zf_op *op) {
@@ -116,7 +115,8 @@ static int create_ia3(struct creation *creation, const char *module, const struc
   int rc = zf_peft_names_match(&feedforward, &creation->config->feedforward, module);
   int64_t count = feedforward ? op->inputs : op->width;
   if (!rc)
-    rc = add(creation, module, "ia3_l", feedforward ? 1 : count, feedforward ? count : 1, &value);
+    rc = zf_create_add(creation, module, "ia3_l", feedforward ? 1 : count, feedforward ? count : 1,
+                       &value);
   if (!rc) fill_constant(value, count, 1);
   return rc;
 }
@@ -125,39 +125,74 @@ static int create_vera(struct creation *creation, const char *module, const stru
   float *value;
   if (op->inputs > creation->most_in) creation->most_in = op->inputs;
   if (op->width > creation->most_out) creation->most_out = op->width;
-  int rc = add(creation, module, "vera_lambda_d", creation->config->r, 0, &value);
+  int rc = zf_create_add(creation, module, "vera_lambda_d", creation->config->r, 0, &value);
   if (rc) return rc;
   fill_constant(value, creation->config->r, (float)creation->config->d_initial);
-  return add(creation, module, "vera_lambda_b", op->width, 0, NULL);
+  return zf_create_add(creation, module, "vera_lambda_b", op->width, 0, NULL);
 }
 
 /* The pair of matrices that all modules of a VeRA adapter share. */
 static int finish_vera(struct creation *creation) {
   float *value;
   int64_t r = creation->config->r;
-  struct zf_noise noise = next_noise(creation);
-  int rc = add(creation, "", "vera_A", r, creation->most_in, &value);
+  struct zf_noise noise = zf_create_noise(creation);
+  int rc = zf_create_add(creation, "", "vera_A", r, creation->most_in, &value);
   if (rc) return rc;
   fill_uniform(value, r * creation->most_in, &noise, 1 / sqrt((double)creation->most_in));
-  noise = next_noise(creation);
-  if ((rc = add(creation, "", "vera_B", creation->most_out, r, &value))) return rc;
+  noise = zf_create_noise(creation);
+  if ((rc = zf_create_add(creation, "", "vera_B", creation->most_out, r, &value))) return rc;
   fill_uniform(value, creation->most_out * r, &noise, 1 / sqrt((double)r));
   return 0;
 }
 
-/* A copy of a tensor of the base, which training changes. */
-static int copy_base(struct creation *creation, const char *module, const char *part,
-                     int64_t number) {
+int zf_create_copy(struct creation *creation, const char *module, const char *part,
+                   int64_t number) {
   const struct zf_param *base = &creation->model->params.param[number];
   float *value;
-  int rc = add(creation, module, part, base->shape[0], base->ndim > 1 ? base->shape[1] : 0, &value);
+  int rc = zf_create_add(creation, module, part, base->shape[0],
+                         base->ndim > 1 ? base->shape[1] : 0, &value);
   if (!rc && base->data) zf_to_f32(value, base->data, base->type, base->count);
   return rc;
 }
 
+/* The rows of config.tokens.index. */
+static int create_tokens(struct creation *creation, const char *module, const struct zf_op *op) {
+  const struct zf_peft_ints *index = &creation->config->tokens.index;
+  const struct zf_param *table = &creation->model->params.param[op->weight];
+  float *value;
+  int rc =
+      zf_create_add(creation, module, "trainable_tokens_delta", index->count, op->width, &value);
+  for (int64_t i = 0; i < index->count && !rc && table->data; i++) {
+    if (index->value[i] < 0 || index->value[i] >= table->shape[0])
+      return zf_error(ZF_EUSAGE, "token_indices: %lld is outside the vocabulary of %lld",
+                      (long long)index->value[i], (long long)table->shape[0]);
+    zf_to_f32(value + i * op->width,
+              (const char *)table->data + zf_dtype_bytes(table->type, index->value[i] * op->width),
+              table->type, op->width);
+  }
+  return rc;
+}
+
+/* Copies of all biases of the base. */
+static int create_biases(struct creation *creation) {
+  const struct zf_plan *plan = &creation->model->plan;
+  int64_t made = 0;
+  int rc = 0;
+  for (int64_t i = 0; i < plan->wanted_count && !rc; i++) {
+    size_t len = strlen(plan->wanted[i].name);
+    if (len < 5 || strcmp(plan->wanted[i].name + len - 5, ".bias") != 0) continue;
+    char *module = zf_adapter_module_name(creation->model, i);
+    rc = module ? zf_create_copy(creation, module, "bias", i) : ZF_ENOMEM;
+    free(module);
+    made++;
+  }
+  if (rc || made) return rc;
+  return zf_error(ZF_EUSAGE, "adapter: %s has no biases to train", creation->model->dir);
+}
+
 static int create_norm(struct creation *creation, const char *module, const struct zf_op *op) {
-  int rc = copy_base(creation, module, "weight", op->weight);
-  return rc || op->bias < 0 ? rc : copy_base(creation, module, "bias", op->bias);
+  int rc = zf_create_copy(creation, module, "weight", op->weight);
+  return rc || op->bias < 0 ? rc : zf_create_copy(creation, module, "bias", op->bias);
 }
 
 /* --- which modules --- */
@@ -178,6 +213,9 @@ static const struct {
     [ZF_PEFT_VERA] = {create_vera, finish_vera, 1u << ZF_OP_LINEAR,
                       1u << ZF_ROLE_QUERY | 1u << ZF_ROLE_VALUE | 1u << ZF_ROLE_QKV, 0},
     [ZF_PEFT_LN] = {create_norm, NULL, 1u << ZF_OP_NORM | 1u << ZF_OP_HEADNORM, 0, 0},
+    [ZF_PEFT_TOKENS] = {create_tokens, NULL, 1u << ZF_OP_EMBED, 0, 0},
+    [ZF_PEFT_PROMPT] = {NULL, zf_create_prompt, 0, 0, 0},
+    [ZF_PEFT_PREFIX] = {NULL, zf_create_prefix, 0, 0, 0},
 };
 
 static int names_none(const struct zf_peft_names *names) {
@@ -246,6 +284,20 @@ static int create_module(struct creation *creation, const struct zf_op *op, int6
   return rc;
 }
 
+/* The LoRA of the output head, which no operation reads; all-linear leaves it out. */
+static int create_head(struct creation *creation, int64_t *made) {
+  const struct zf_config *model = &creation->model->config;
+  const char *head = zf_config_tail(model)->head, *pattern = creation->config->target.pattern;
+  struct zf_op op = {.kind = ZF_OP_LINEAR, .inputs = model->embed_dim, .width = model->outputs};
+  if (!head || model->headless || (pattern && !strcmp(pattern, "all-linear"))) return 0;
+  char *module = zf_strndup(head, strlen(head) - strlen(".weight"));
+  int yes = 0, rc = module ? zf_peft_targets(&yes, creation->config, module) : ZF_ENOMEM;
+  if (!rc && yes) rc = create_lora(creation, module, &op);
+  *made += yes;
+  free(module);
+  return rc;
+}
+
 /* The error of targets without a module: it names the nearest module for a name of a list. */
 static int no_target(const struct creation *creation, const char *wanted) {
   const struct zf_model *model = creation->model;
@@ -284,28 +336,28 @@ static int check_names(const struct creation *creation) {
 static int create_all(struct creation *creation) {
   unsigned kinds = makers[creation->config->kind].kinds;
   int64_t made = 0;
-  int rc = set_defaults(creation);
+  int rc = kinds ? set_defaults(creation) : 0;
   for (int64_t i = 0; i < creation->model->plan.nop && !rc; i++) {
     const struct zf_op *op = &creation->model->plan.op[i];
     if (op->weight >= 0 && op->weight < creation->model->plan.wanted_count && !op->adapter &&
         kinds >> op->kind & 1)
       rc = create_module(creation, op, &made);
   }
+  if (!rc && creation->config->kind == ZF_PEFT_LORA) rc = create_head(creation, &made);
   const char *pattern = creation->config->target.pattern;
   if (!rc && !made && pattern) rc = no_target(creation, pattern);
   if (!rc) rc = check_names(creation);
   if (!rc && makers[creation->config->kind].finish)
     rc = makers[creation->config->kind].finish(creation);
+  if (!rc && creation->config->bias && !strcmp(creation->config->bias, "all"))
+    rc = create_biases(creation);
   return rc;
 }
 
 int zf_adapter_create(struct zf_adapter_file **out, const struct zf_model *model,
-                      struct zf_peft_config *config, uint64_t seed) {
-  struct creation creation = {.model = model, .config = config, .seed = seed};
+                      struct zf_peft_config *config, const struct zf_adapter_plan *plan) {
+  struct creation creation = {.model = model, .config = config, .plan = plan};
   *out = NULL;
-  if (!makers[config->kind].create)
-    return zf_error(ZF_EUSAGE, "adapter: %s cannot be trained yet; lora, ia3, vera and ln can",
-                    zf_peft_kinds[config->kind].name);
   int rc = zf_adapter_file_new(&creation.file, "new adapter");
   if (!rc) rc = create_all(&creation);
   if (!rc) rc = zf_peft_config_copy(&creation.file->config, config);

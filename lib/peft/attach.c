@@ -63,6 +63,25 @@ int64_t zf_adapter_module(const struct zf_model *model, const char *module) {
   return find_wanted(model, module, ".weight");
 }
 
+int zf_adapter_row_squares(const struct zf_model *model, int64_t number, float *squares) {
+  const struct zf_param *param = &model->params.param[number];
+  int64_t rows = param->shape[0], columns = param->shape[1];
+  float *row = zf_calloc(columns, sizeof *row);
+  double *sum = zf_calloc(param->transposed ? columns : rows, sizeof *sum);
+  int rc = row && sum ? 0 : ZF_ENOMEM;
+  for (int64_t i = 0; i < rows && !rc && param->data; i++) {
+    zf_to_f32(row, (const char *)param->data + zf_dtype_bytes(param->type, i * columns),
+              param->type, columns);
+    for (int64_t j = 0; j < columns; j++)
+      sum[param->transposed ? j : i] += (double)row[j] * (double)row[j];
+  }
+  int64_t outputs = param->transposed ? columns : rows;
+  for (int64_t i = 0; i < outputs && !rc; i++) squares[i] = (float)sum[i];
+  free(sum);
+  free(row);
+  return rc;
+}
+
 /* --- what the rows of the table call --- */
 
 const struct zf_adapter_tensor *zf_attach_part(const struct attachment *attachment,
@@ -144,6 +163,21 @@ static void replace(struct zf_plan *plan, int32_t from, int32_t to) {
   if (plan->head_bias == from) plan->head_bias = to;
 }
 
+/* A trained bias is added by an operation of its own, so that the product stays unperturbed and shared
+ * by all examples. */
+static int separate_bias(struct zf_plan *plan, int32_t bias) {
+  for (int64_t i = 0; i < plan->nop; i++) {
+    struct zf_op *op = &plan->op[i];
+    if (op->bias != bias || op->kind != ZF_OP_LINEAR) continue;
+    struct zf_op shift = zf_attach_new_op(ZF_OP_COLUMNS, op->dst, op->dst, op->width, op);
+    shift.src_col = shift.dst_col = op->dst_col;
+    shift.bias = bias;
+    op->bias = -1;
+    return zf_edit_insert_after(plan, i, &shift);
+  }
+  return 0;
+}
+
 /* 1 where `name` is module + ending. */
 static int is_tensor(const char *name, const char *module, const char *ending) {
   size_t len = strlen(module);
@@ -174,7 +208,7 @@ static int attach_replaced(struct attachment *attachment, const struct zf_adapte
   param->transposed = base->transposed;
   param->decayed = base->decayed;
   replace(&model->plan, (int32_t)wanted, number);
-  return 0;
+  return param->trained ? separate_bias(&model->plan, number) : 0;
 }
 
 /* --- the table --- */

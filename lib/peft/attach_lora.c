@@ -36,6 +36,12 @@ static int insert_pair(struct attachment *attachment, int64_t at, const struct z
   return rc ? rc : zf_edit_insert_before(plan, at, inner);
 }
 
+/* Parts of a LoRA of which biases alone are trained. */
+static int trains(const struct attachment *attachment, int inner) {
+  if (attachment->train == ZF_TRAIN_BIASES) return 0;
+  return !inner || attachment->train == ZF_TRAIN_ALL;
+}
+
 /* --- the head --- */
 
 int zf_attach_is_head(const struct attachment *attachment, const char *module) {
@@ -66,9 +72,8 @@ static int attach_head(struct attachment *attachment, const struct zf_adapter_te
   struct zf_op factor = zf_attach_new_op(ZF_OP_SCALE, ZF_REG_U, ZF_REG_U, rank, &last);
   product.inputs = width;
   int rc = zf_peft_scale(&scale, &attachment->file->config, inner->module);
-  if (!rc)
-    rc = zf_attach_param(attachment, inner, attachment->train == ZF_TRAIN_ALL, &product.weight);
-  if (!rc) rc = zf_attach_param(attachment, outer, 1, &plan->head_outer);
+  if (!rc) rc = zf_attach_param(attachment, inner, trains(attachment, 1), &product.weight);
+  if (!rc) rc = zf_attach_param(attachment, outer, trains(attachment, 0), &plan->head_outer);
   factor.scale = (float)(scale * attachment->weight);
   if (!rc) rc = zf_edit_append(plan, &product);
   return rc ? rc : zf_edit_append(plan, &factor);
@@ -76,23 +81,11 @@ static int attach_head(struct attachment *attachment, const struct zf_adapter_te
 
 /* --- DoRA --- */
 
-/* Sums of squares of the rows of W [out, in], a row as a module has it. */
-static int base_squares(const struct attachment *attachment, const float **out) {
-  const struct zf_param *param = &attachment->model->params.param[attachment->wanted];
-  int64_t rows = param->shape[0], columns = param->shape[1],
-          outputs = param->transposed ? columns : rows;
-  float *squares = zf_calloc(outputs, sizeof *squares), *row = zf_calloc(columns, sizeof *row);
-  double *sum = zf_calloc(outputs, sizeof *sum);
-  int rc = squares && row && sum ? 0 : ZF_ENOMEM;
-  for (int64_t i = 0; i < rows && !rc && param->data; i++) {
-    zf_to_f32(row, (const char *)param->data + zf_dtype_bytes(param->type, i * columns),
-              param->type, columns);
-    for (int64_t j = 0; j < columns; j++)
-      sum[param->transposed ? j : i] += (double)row[j] * (double)row[j];
-  }
-  for (int64_t i = 0; i < outputs && !rc; i++) squares[i] = (float)sum[i];
-  free(sum);
-  free(row);
+/* Sums of squares of the rows of W, for every pass; the model owns them. */
+static int base_squares(const struct attachment *attachment, int64_t outputs, const float **out) {
+  float *squares = zf_calloc(outputs, sizeof *squares);
+  int rc =
+      squares ? zf_adapter_row_squares(attachment->model, attachment->wanted, squares) : ZF_ENOMEM;
   if (rc) {
     free(squares);
     return rc;
@@ -122,7 +115,7 @@ static int insert_norms(struct attachment *attachment, int64_t at,
   struct zf_op op = zf_attach_new_op(ZF_OP_DORA, base.dst, base.dst, base.width, &base);
   int rc = zf_attach_param(attachment, magnitude, 1, &number);
   if (!rc) rc = zf_peft_scale(&scale, &attachment->file->config, magnitude->module);
-  if (!rc) rc = base_squares(attachment, &op.base_squares);
+  if (!rc) rc = base_squares(attachment, base.width, &op.base_squares);
   if (rc) return rc;
   op.src_col = op.dst_col = base.dst_col;
   op.inputs = base.inputs;
@@ -152,8 +145,8 @@ int zf_attach_lora(struct attachment *attachment, const struct zf_adapter_tensor
   if (outer->shape[0] != base.width)
     return zf_attach_shape_error(attachment, outer, base.width, rank);
   int32_t inner_number, outer_number;
-  rc = zf_attach_param(attachment, tensor, attachment->train == ZF_TRAIN_ALL, &inner_number);
-  if (!rc) rc = zf_attach_param(attachment, outer, 1, &outer_number);
+  rc = zf_attach_param(attachment, tensor, trains(attachment, 1), &inner_number);
+  if (!rc) rc = zf_attach_param(attachment, outer, trains(attachment, 0), &outer_number);
   if (!rc && magnitude) rc = insert_norms(attachment, at, magnitude, inner_number, outer_number);
   if (rc) return rc;
   struct zf_op inner = zf_attach_new_op(ZF_OP_LINEAR, base.src, ZF_REG_U, rank, &base);
@@ -175,8 +168,8 @@ int zf_attach_embedding(struct attachment *attachment, const struct zf_adapter_t
   if (outer->shape[0] != base.width)
     return zf_attach_shape_error(attachment, outer, base.width, rank);
   int32_t inner_number, outer_number;
-  int rc = zf_attach_param(attachment, tensor, attachment->train == ZF_TRAIN_ALL, &inner_number);
-  if (!rc) rc = zf_attach_param(attachment, outer, 1, &outer_number);
+  int rc = zf_attach_param(attachment, tensor, trains(attachment, 1), &inner_number);
+  if (!rc) rc = zf_attach_param(attachment, outer, trains(attachment, 0), &outer_number);
   if (rc) return rc;
   attachment->model->params.param[inner_number].transposed = 1;
   struct zf_op rows = zf_attach_new_op(ZF_OP_EMBED, base.src, ZF_REG_U, rank, &base);

@@ -81,9 +81,10 @@ const struct zf_conf_key zf_train_keys[] = {
      .choices = "auto|true|false"},
 
     {"adapter", ZF_CONF_STR, NULL,
-     "train an adapter over the frozen base: lora, ia3, vera, ln, bitfit; or the path of one: to "
-     "go on "
-     "training, or to apply in scores; unset: the weights that 'trainable' names",
+     "train an adapter over the frozen base: lora, ia3, vera, prefix, prompt, ln, bitfit, tokens; "
+     "or "
+     "the path of one: to go on training, or to apply in scores; unset: the weights that "
+     "'trainable' names",
      .path = ZF_CONF_INPUT,
      .also = "peft|peft_method|finetuning_type|fine_tune_type|training_type"},
     {"lora_r", ZF_CONF_INT, NULL, "rank of LoRA and VeRA (8)", .min = 1, .max = 65536,
@@ -91,6 +92,7 @@ const struct zf_conf_key zf_train_keys[] = {
     {"lora_alpha", ZF_CONF_NUM, NULL, "LoRA is scaled by lora_alpha / lora_r (twice lora_r)",
      .min = 1e-9, .max = 1e9},
     {"use_rslora", ZF_CONF_BOOL, NULL, "scale LoRA by lora_alpha / sqrt(lora_r)"},
+    {"use_dora", ZF_CONF_BOOL, NULL, "DoRA: LoRA's rows keep norms of their own, which train"},
     {"lora_target_modules", ZF_CONF_STRS, NULL,
      "modules that the adapter changes: names, all-linear, or one regular expression over whole "
      "paths; "
@@ -106,6 +108,15 @@ const struct zf_conf_key zf_train_keys[] = {
      "forward passes over training examples, ranks shared out by explained variance (kaiming)",
      .choices = ZF_LORA_INITS},
     {"eva_batches", ZF_CONF_INT, NULL, "batches that eva reads (4)", .min = 1, .max = 1 << 20},
+    {"num_virtual_tokens", ZF_CONF_INT, NULL,
+     "prompt, prefix: trained tokens in front of every sequence (5)", .min = 1, .max = 65536},
+    {"prompt_tuning_init", ZF_CONF_ENUM, NULL,
+     "prompt, prefix: they begin as random tokens of the vocabulary, as those of a text, or, "
+     "prompts "
+     "alone, as noise (vocab)",
+     .choices = "vocab|text|random"},
+    {"prompt_tuning_init_text", ZF_CONF_STR, NULL, "that text, repeated or cut to their number"},
+    {"token_indices", ZF_CONF_STRS, NULL, "tokens: ids of the tokens whose embeddings train"},
     {"lora_train", ZF_CONF_ENUM, NULL,
      "parts of LoRA that train: b alone, or a and b (b for method mezo, ab for backpropagation)",
      .choices = "b|ab"},

@@ -41,7 +41,9 @@ struct zf_adapter_settings {
   int init;            /* position in the choices of init_lora_weights */
   int eva;             /* A from principal components of inputs */
   int64_t eva_batches; /* that they are computed from */
-  int by_example;      /* a direction for every example */
+  int virtual_init;    /* virtual tokens begin as: 0 the vocabulary's, 1 a text's, 2 noise */
+  const char *virtual_text;
+  int by_example; /* a direction for every example */
 };
 
 struct zf_settings {

@@ -19,7 +19,12 @@ static const char *const keys[] = {"lora_r",
                                    "eva_batches",
                                    "lora_train",
                                    "zo_directions",
-                                   "zo_optimizer"};
+                                   "zo_optimizer",
+                                   "use_dora",
+                                   "num_virtual_tokens",
+                                   "prompt_tuning_init",
+                                   "prompt_tuning_init_text",
+                                   "token_indices"};
 
 static const char *const inits[] = {"true", "gaussian", "orthogonal", "eva"};
 
@@ -48,19 +53,19 @@ static int fill_targets(struct zf_peft_config *config, const struct zf_conf *con
                               : zf_peft_names_set(&config->target, names, count, NULL);
 }
 
-static int fill_layers(struct zf_peft_config *config, const struct zf_conf *conf) {
+/* A list of whole numbers from 0 on. */
+static int fill_ints(struct zf_peft_ints *ints, const struct zf_conf *conf, const char *key) {
   const char *const *words;
-  int64_t count = zf_conf_strs(conf, "layers_to_transform", &words);
+  int64_t count = zf_conf_strs(conf, key, &words);
   if (!count) return 0;
-  if (!(config->layer.value = zf_calloc(count, sizeof *config->layer.value))) return ZF_ENOMEM;
+  if (!(ints->value = zf_calloc(count, sizeof *ints->value))) return ZF_ENOMEM;
   for (int64_t i = 0; i < count; i++) {
     char *end;
-    config->layer.value[i] = strtoll(words[i], &end, 10);
-    if (*end || end == words[i] || config->layer.value[i] < 0)
-      return zf_conf_error(conf, "layers_to_transform", "expected numbers of layers, found '%s'",
-                           words[i]);
+    ints->value[i] = strtoll(words[i], &end, 10);
+    if (*end || end == words[i] || ints->value[i] < 0)
+      return zf_conf_error(conf, key, "expected whole numbers from 0 on, found '%s'", words[i]);
   }
-  config->layer.count = count;
+  ints->count = count;
   return 0;
 }
 
@@ -97,8 +102,19 @@ static int fill_config(struct zf_adapter_settings *adapter, const struct zf_conf
   free(config->base_model);
   if ((rc = duplicate(&config->init, inits[adapter->eva ? 3 : adapter->init]))) return rc;
   if ((rc = duplicate(&config->base_model, zf_conf_str(conf, "base_model")))) return rc;
+  config->dora = zf_conf_bool(conf, "use_dora");
+  config->virtual_tokens = zf_conf_int(conf, "num_virtual_tokens", 5);
+  config->save_projection = 1;
+  if (adapter->bitfit) {
+    config->r = 1;
+    free(config->bias);
+    if ((rc = duplicate(&config->bias, "all"))) return rc;
+  }
+  if ((rc = fill_ints(&config->tokens.index, conf, "token_indices"))) return rc;
+  if (adapter->kind == ZF_PEFT_TOKENS && !config->tokens.index.count)
+    return zf_conf_error(conf, "adapter", "tokens needs 'token_indices': the ids to train");
   if ((rc = fill_targets(config, conf))) return rc;
-  if ((rc = fill_layers(config, conf))) return rc;
+  if ((rc = fill_ints(&config->layer, conf, "layers_to_transform"))) return rc;
   if ((rc = fill_patterns(&config->rank_by, conf, "rank_pattern"))) return rc;
   return fill_patterns(&config->alpha_by, conf, "alpha_pattern");
 }
@@ -134,6 +150,15 @@ int zf_settings_fill_adapter(struct zf_settings *settings, const struct zf_conf 
   int all = zf_conf_has(conf, "lora_train") ? zf_settings_choice(conf, "lora_train", "b|ab")
                                             : settings->method != ZF_METHOD_MEZO;
   adapter->train = all ? ZF_TRAIN_ALL : ZF_TRAIN_B;
+  if (adapter->bitfit) adapter->train = ZF_TRAIN_BIASES;
+  adapter->virtual_text = zf_conf_str(conf, "prompt_tuning_init_text");
+  adapter->virtual_init = zf_conf_has(conf, "prompt_tuning_init")
+                              ? zf_settings_choice(conf, "prompt_tuning_init", "vocab|text|random")
+                              : adapter->virtual_text != NULL;
+  if ((adapter->virtual_init == 1) != (adapter->virtual_text != NULL))
+    return zf_conf_error(conf,
+                         adapter->virtual_text ? "prompt_tuning_init_text" : "prompt_tuning_init",
+                         "'prompt_tuning_init: text' and 'prompt_tuning_init_text' go together");
   adapter->by_example = zf_conf_has(conf, "zo_directions") &&
                         zf_settings_choice(conf, "zo_directions", "batch|example") == 1;
   int adam = zf_conf_has(conf, "zo_optimizer") &&

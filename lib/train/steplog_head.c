@@ -119,7 +119,7 @@ static int read_adapter(struct zf_log_head *head, const unsigned char *data, siz
   zf_bytes_u32(&bytes, &train);
   zf_bytes_u32(&bytes, &zero);
   head->adapter_train = (int)train;
-  return train < ZF_TRAIN_B || train > ZF_TRAIN_ALL || zero;
+  return train < ZF_TRAIN_B || train > ZF_TRAIN_BIASES || zero;
 }
 
 /* Reads the fields of a rule, which begin at byte `at`.  Nonzero: they are invalid; or, unless an

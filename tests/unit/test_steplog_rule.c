@@ -243,7 +243,7 @@ START_TEST(test_adapter_head) {
   ck_assert_int_eq(got.zo.rule, head.zo.rule);
   ck_assert_int_eq(got.zo.examples, head.zo.examples);
   zf_log_reader_free(reader);
-  data[size - 4 - 40 - 8] = 3; /* the parts that are trained */
+  data[size - 4 - 40 - 8] = 4; /* the parts that are trained */
   uint32_t crc = zf_crc32c(0, data, size - 4);
   for (int k = 0; k < 4; k++) data[size - 4 + (size_t)k] = (unsigned char)(crc >> 8 * k);
   ck_fails(zf_log_parse(&reader, data, len, "a.log", &got), ZF_EINVALID, "a field out of range");
@@ -269,7 +269,7 @@ START_TEST(test_headers) {
       {32, 8, 0},                    /* adam_eps */
       {32, 8, 0x7ff0000000000000},   /* infinite */
       {-164 + 8, 4, 2},              /* version 2 has no rule */
-      {-164 + 8, 4, 4}, /* version 4 has an adapter */
+      {-164 + 8, 4, 4},              /* version 4 has an adapter */
       {-164 + 8, 4, 5},
   };
   struct zf_log_head head = head_of(0, 0);
