@@ -79,6 +79,22 @@ static int panel_sets(const struct gemm_job *job) {
   return job->weight->noise ? job->streams->count : 1;
 }
 
+/* z [16][KC] of inputs k0..k0+k of columns o0..o0+count.  Short rows that lie end to end share blocks of
+ * noise and are made together. */
+static void make_noise(const struct zf_weight *weight, float *z, int64_t o0, int64_t count,
+                       int64_t k0, int64_t k) {
+  float together[ZF_LANES * ZF_NOISE_BLOCK];
+  int64_t first = weight->first + o0 * weight->output_stride + k0;
+  if (k < ZF_NOISE_BLOCK && weight->output_stride == k) {
+    zf_kern.noise(together, weight->noise, first, count * k);
+    for (int64_t column = 0; column < count; column++)
+      memcpy(z + column * ZF_KC, together + column * k, (size_t)k * sizeof *z);
+    return;
+  }
+  for (int64_t column = 0; column < count; column++)
+    zf_kern.noise(z + column * ZF_KC, weight->noise, first + column * weight->output_stride, k);
+}
+
 /* Packs inputs k0..k0+k (k <= KC) of columns o0..o0+count (count <= 16) of a W whose rows run along
  * k, into panel[stream] of `width` columns. */
 static void pack_tile(const struct gemm_job *job, struct zf_thread_space *space,
@@ -88,10 +104,7 @@ static void pack_tile(const struct gemm_job *job, struct zf_thread_space *space,
   int64_t stride;
   const float *src = strip(weight, space, o0, count, k0, k, &stride),
               *noise = weight->noise ? space->noise : NULL;
-  if (noise)
-    for (int64_t column = 0; column < count; column++)
-      zf_kern.noise(space->noise + column * ZF_KC, weight->noise,
-                    weight->first + (o0 + column) * weight->output_stride + k0, k);
+  if (noise) make_noise(weight, space->noise, o0, count, k0, k);
   for (int stream = 0; stream < panel_sets(job); stream++)
     product->pack(panel[stream], width, src, stride, noise, job->streams->eps[stream], count, k);
 }
