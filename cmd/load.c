@@ -272,7 +272,9 @@ int zc_open_model_as(struct zf_model **model, struct zf_tok **tok, const char *b
   int rc = find_model(&dir, base_model);
   if (!rc && zf_is_dir(dir)) rc = zf_config_load(&config, dir);
   if (!rc) rc = zf_tok_open(tok, dir);
-  if (!rc) rc = zf_model_open(model, dir, opts);
+  struct zf_model_opts own = *opts;
+  if (!rc && !own.labels) rc = zf_adapter_labels(&own.labels, base_model);
+  if (!rc) rc = zf_model_open(model, dir, &own);
   if (!rc) zc_warn_model(*model);
   if (!rc && (rc = use_adapters(*model, base_model))) {
     zf_model_free(*model);

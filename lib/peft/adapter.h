@@ -54,6 +54,10 @@ int zf_adapter_use(struct zf_model *model, const char *word, struct zf_adapter_f
  * caller's to free.  ZF_EUSAGE: it names none, or that is not there. */
 int zf_adapter_base(char **base, const char *path);
 
+/* *labels: rows of the head of labels that the adapter at `path` holds (PEFT's modules_to_save); 0: none,
+ * or no adapter. */
+int zf_adapter_labels(int64_t *labels, const char *path);
+
 /* squares[out]: sums of squares of the rows of the matrix `number`, a row for each output of its module;
  * without data (shapes) they stay what they are. */
 int zf_adapter_row_squares(const struct zf_model *model, int64_t number, float *squares);

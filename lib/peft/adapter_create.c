@@ -284,6 +284,25 @@ static int create_module(struct creation *creation, const struct zf_op *op, int6
   return rc;
 }
 
+/* A head of labels is trained as a whole, as PEFT's task type SEQ_CLS does. */
+static int create_classifier(struct creation *creation) {
+  const struct zf_plan *plan = &creation->model->plan;
+  int rc = 0;
+  for (int64_t i = 0; i < plan->wanted_count && !rc; i++) {
+    const struct zf_wanted_tensor *wanted = &plan->wanted[i];
+    if (!wanted->outside_prefix) continue;
+    size_t len = strlen(wanted->name), root = strcspn(wanted->name, ".");
+    int bias = len > 5 && !strcmp(wanted->name + len - 5, ".bias");
+    char *module = zf_adapter_module_name(creation->model, i),
+         *name = zf_strndup(wanted->name, root);
+    rc = module && name ? zf_create_copy(creation, module, bias ? "bias" : "weight", i) : ZF_ENOMEM;
+    if (!rc) rc = add_name(&creation->config->saved, name);
+    free(name);
+    free(module);
+  }
+  return rc;
+}
+
 /* The LoRA of the output head, which no operation reads; all-linear leaves it out. */
 static int create_head(struct creation *creation, int64_t *made) {
   const struct zf_config *model = &creation->model->config;
@@ -343,7 +362,9 @@ static int create_all(struct creation *creation) {
         kinds >> op->kind & 1)
       rc = create_module(creation, op, &made);
   }
-  if (!rc && creation->config->kind == ZF_PEFT_LORA) rc = create_head(creation, &made);
+  int classify = creation->model->config.classify;
+  if (!rc && classify) rc = create_classifier(creation);
+  if (!rc && !classify && creation->config->kind == ZF_PEFT_LORA) rc = create_head(creation, &made);
   const char *pattern = creation->config->target.pattern;
   if (!rc && !made && pattern) rc = no_target(creation, pattern);
   if (!rc) rc = check_names(creation);

@@ -77,3 +77,22 @@ int zf_adapter_base(char **base, const char *path) {
   zf_adapter_file_free(file);
   return rc;
 }
+
+int zf_adapter_labels(int64_t *labels, const char *path) {
+  struct zf_adapter_file *file;
+  *labels = 0;
+  if (!zf_adapter_probe(path)) return 0;
+  int rc = zf_adapter_file_read(&file, path, NULL);
+  if (rc) return rc;
+  int classifies = file->config.task_type && !strcmp(file->config.task_type, "SEQ_CLS");
+  for (int64_t i = 0; i < file->count && classifies; i++) {
+    const struct zf_adapter_tensor *tensor = &file->tensor[i];
+    const char *last = strrchr(tensor->module, '.');
+    int head = !strcmp(last ? last + 1 : tensor->module, "score") ||
+               !strcmp(last ? last + 1 : tensor->module, "classifier") ||
+               !strcmp(last ? last + 1 : tensor->module, "out_proj");
+    if (head && !strcmp(tensor->part, "weight") && tensor->ndim == 2) *labels = tensor->shape[0];
+  }
+  zf_adapter_file_free(file);
+  return 0;
+}

@@ -90,6 +90,7 @@ static int open_parts(struct zf_run *run, const char *dir, const struct run_sour
   zf_trim_heap(); /* the forecast does not count the files' rows, which are freed */
   run->forecast.resident_before = zf_rss();
   struct zf_model_opts opts = model_opts(run, from, train && !adapts);
+  if (!opts.labels && run->over && (rc = zf_adapter_labels(&opts.labels, run->over))) return rc;
   if (!from->make && (rc = zf_sidecars_hash(run->files_hash, dir))) return rc;
   if ((rc = zf_model_open(&run->model, dir, &opts))) return rc;
   if (run->over && (rc = zf_adapter_use(run->model, run->over, &run->adapter))) return rc;

@@ -56,6 +56,7 @@ static int describe_model(struct zf_run *run) {
   config->layers = model->layers;
   config->submodules = 1;
   const char *task = run->model->plan.causal ? "CAUSAL_LM" : NULL;
+  if (model->classify) task = "SEQ_CLS";
   if (task && !(config->task_type = zf_strdup(task))) return ZF_ENOMEM;
   return 0;
 }
