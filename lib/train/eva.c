@@ -37,8 +37,8 @@ static void free_eva(struct eva *eva) {
 
 /* --- targets --- */
 
-static int add_target(struct eva *eva, const struct zf_model *model,
-                      const struct zf_adapter_tensor *tensor, int64_t *last) {
+static void add_target(struct eva *eva, const struct zf_model *model,
+                       const struct zf_adapter_tensor *tensor) {
   int64_t at =
       zf_edit_find_weight(&model->plan, (int32_t)zf_adapter_module(model, tensor->module), 0);
   const struct zf_op *op = &model->plan.op[at];
@@ -47,8 +47,6 @@ static int add_target(struct eva *eva, const struct zf_model *model,
   target->most = tensor->shape[0] * REDUNDANCY;
   if (target->most > op->inputs) target->most = op->inputs;
   if (target->most > op->width) target->most = op->width;
-  *last = at;
-  return 0;
 }
 
 /* The number of the first operation of those that read the same input as number `at`. */
@@ -84,12 +82,12 @@ static int make_inputs(struct eva *eva, const struct zf_model *model) {
 
 static int find_targets(struct eva *eva, const struct zf_model *model,
                         const struct zf_adapter_file *file, int64_t rows) {
-  int64_t last = 0, widest = 1, most = 1;
+  int64_t widest = 1, most = 1;
   eva->target = zf_calloc(file->count, sizeof *eva->target);
   eva->input = zf_calloc(file->count, sizeof *eva->input);
   if (!eva->target || !eva->input) return ZF_ENOMEM;
   for (int64_t i = 0; i < file->count; i++)
-    if (!strcmp(file->tensor[i].part, "lora_A")) add_target(eva, model, &file->tensor[i], &last);
+    if (!strcmp(file->tensor[i].part, "lora_A")) add_target(eva, model, &file->tensor[i]);
   int rc = make_inputs(eva, model);
   for (int64_t i = 0; i < eva->inputs; i++) {
     if (eva->input[i].width > widest) widest = eva->input[i].width;
@@ -189,12 +187,11 @@ static int set_pattern(struct zf_peft_patterns *patterns, const char *module, do
 }
 
 static int rescale(struct zf_peft_config *config, const char *module, int64_t rank) {
-  double scale;
+  double scale, now = 0;
   int rc = zf_peft_scale(&scale, config, module);
   if (!rc) rc = set_pattern(&config->rank_by, module, (double)rank);
-  double was;
-  if (!rc) rc = zf_peft_scale(&was, config, module);
-  if (rc || was == scale) return rc;
+  if (!rc) rc = zf_peft_scale(&now, config, module);
+  if (rc || now == scale) return rc;
   double alpha = config->rslora ? scale * sqrt((double)rank) : scale * (double)rank;
   return set_pattern(&config->alpha_by, module, alpha);
 }
