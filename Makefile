@@ -188,7 +188,7 @@ PUBLIC := $(addprefix base/,arena.h buf.h bytes.h cplusplus.h cpu.h err.h file.h
   $(addprefix fmt/,compressed.h gguf.h gguf_write.h json.h problem.h records.h records_write.h safetensors.h utf8.h) \
   conf/conf.h text/tokenizer.h zo/zo.h $(addprefix back/,back.h optim.h rows.h) \
   $(addprefix model/,family.h forward.h gguf_model.h model.h plan.h sidecars.h) \
-  $(addprefix peft/,adapter.h adapter_file.h components.h peft_config.h) \
+  $(addprefix peft/,adapter.h adapter_file.h components.h merge.h peft_config.h) \
   $(addprefix task/,chat.h dataset.h fields.h jinja.h pair.h recipe.h template.h) \
   $(addprefix eval/,decode.h export.h generate.h generation_config.h labels.h likelihood.h metrics.h sample.h \
     score.h task.h taskmetrics.h textf1.h) \

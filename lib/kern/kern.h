@@ -348,6 +348,11 @@ struct zf_update {
 };
 void zf_update(void *w, enum zf_dtype type, int64_t count, const struct zf_update *update);
 
+/* stored[0..count) of a dtype narrower than f32 <- values, the elements first.. of a parameter, rounded as
+ * zf_update rounds with `round`. */
+void zf_round(void *stored, enum zf_dtype type, const float *values, const struct zf_noise *round,
+              int64_t first, int64_t count);
+
 /* dst (f32) = `count` stored elements; uses all threads. */
 void zf_expand(float *dst, const void *src, enum zf_dtype type, int64_t count);
 

@@ -68,6 +68,17 @@ static void step_adam(float *weights, const struct zf_update *update,
   move_weights(weights, mean, square, &step->adam, count);
 }
 
+void zf_round(void *stored, enum zf_dtype type, const float *values, const struct zf_noise *round,
+              int64_t first, int64_t count) {
+  uint32_t words[TILE];
+  size_t size = zf_dtype_info(type)->size;
+  for (int64_t i = 0; i < count; i += TILE) {
+    int64_t tile = zf_min64(count - i, TILE);
+    zf_kern.random_words(words, round, first + i, tile);
+    zf_kern.round_stochastically((char *)stored + (size_t)i * size, values + i, words, type, tile);
+  }
+}
+
 static void round_to(void *stored, float *weights, enum zf_dtype type, const struct zf_noise *round,
                      int64_t first, int64_t count) {
   uint32_t words[TILE];

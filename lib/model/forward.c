@@ -213,8 +213,8 @@ static void run_embed(struct zf_forward *forward, const struct zf_op *op,
   int transposed = forward->model->params.param[op->weight].transposed;
   struct zf_weight weight = transposed ? zf_forward_matrix_noise(forward, op->weight, &noise)
                                        : zf_forward_table_noise(forward, op->weight, &noise);
-  (transposed ? zf_gather_columns : zf_gather)(forward->reg[op->dst], forward->ld[op->dst],
-                                               batch->id + first, T, &weight,
+  (transposed ? zf_gather_columns : zf_gather)(forward->reg[op->dst] + op->dst_col,
+                                               forward->ld[op->dst], batch->id + first, T, &weight,
                                                &forward->perturb.streams, 0);
 }
 

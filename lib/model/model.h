@@ -104,6 +104,30 @@ int zf_model_hash(const struct zf_model *model, char hex[33]);
 int zf_model_save(const struct zf_model *model, const char *dir, int dtype,
                   const char *const *metadata, int64_t nmetadata);
 
+/* Values that a saved model has in place of the parameters' own.  `number` is that of a wanted tensor,
+ * or, for a model whose head is tied, plan.wanted_count: an output head of its own. */
+struct zf_save_values {
+  void *ctx;
+  int own_head; /* the head is written as a tensor of its own, and config.json unties it */
+  int (*changed)(void *ctx, int64_t number); /* 1 where the tensor has other values */
+  /* Writes the values of `rows` rows of the tensor from row `first` on; a row is one value of a
+   * vector.  Called twice for each row: the first time to check. */
+  void (*read)(void *ctx, int64_t number, int64_t first, int64_t rows, float *value);
+  int (*tick)(void *ctx); /* called often; not 0: the save stops with ZF_ESTOPPED.  NULL: none */
+};
+
+/* As zf_model_save, with `values` (NULL: none).  Values of a changed tensor are rounded once: to f32 by
+ * the caller, to a narrower dtype stochastically, as zf_update rounds, with the noise of seed 0, the
+ * tensor's number and the element.  Rounding to nearest would lose most of a change that is below the
+ * spacing of the dtype: of a small change to a bf16 weight nothing would be left; stochastic rounding
+ * keeps its mean. */
+int zf_model_save_values(const struct zf_model *model, const char *dir, int dtype,
+                         const struct zf_save_values *values, const char *const *metadata,
+                         int64_t nmetadata);
+
+/* The parameter that holds the input embedding. */
+const struct zf_param *zf_model_embedding(const struct zf_model *model);
+
 /* Writes only the trained parameters, in the dtype they are held in, to one safetensors file, with
  * their state where they have one (NAME.exp_avg, NAME.exp_avg_sq). */
 int zf_model_save_trained(const struct zf_model *model, const char *path,

@@ -1,5 +1,6 @@
 /* The list of a model's parameters, base and adapters, and their identity. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/arena.h"
 #include "base/err.h"
@@ -16,6 +17,13 @@ int zf_model_add_param(struct zf_model *model, const struct zf_param *param, int
   *number = (int32_t)params->count++;
   if (param->ndim == 1) model->plan.vec = zf_max64(model->plan.vec, param->count);
   return 0;
+}
+
+const struct zf_param *zf_model_embedding(const struct zf_model *model) {
+  for (int64_t i = 0; i < model->plan.wanted_count; i++)
+    if (!strcmp(model->plan.wanted[i].name, model->config.family->names.embed))
+      return &model->params.param[i];
+  return NULL;
 }
 
 int zf_model_own(struct zf_model *model, void *data, void (*free_data)(void *data)) {

@@ -57,7 +57,7 @@ int zf_edit_own_output(struct zf_plan *plan, int64_t at) {
                        .layer = op->layer};
   if (op->dst == ZF_REG_V) return 0;
   op->dst = ZF_REG_V;
-  op->dst_col = 0;
+  op->dst_col = back.src_col = op->src == ZF_REG_V ? op->src_col + op->inputs : 0;
   op->accumulate = 0;
   return zf_edit_insert_after(plan, at, &back);
 }
@@ -75,7 +75,7 @@ int zf_edit_own_input(struct zf_plan *plan, int64_t *at) {
                        .layer = op->layer};
   if (op->src == ZF_REG_V) return 0;
   op->src = ZF_REG_V;
-  op->src_col = 0;
+  op->src_col = copy.dst_col = op->dst == ZF_REG_V ? op->dst_col + op->width : 0;
   return zf_edit_insert_before(plan, (*at)++, &copy);
 }
 
@@ -98,6 +98,7 @@ static int feeds_act(const struct zf_plan *plan, int64_t i) {
 /* Columns of its destination that an operation may write: its width there, or 0. */
 static int64_t columns_written(const struct zf_op *op) {
   switch (op->kind) {
+    case ZF_OP_EMBED:
     case ZF_OP_LINEAR:
     case ZF_OP_COPY:
       return op->dst_col + op->width;

@@ -8,18 +8,20 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "fmt/json.h"
-#include "model/model.h"
+#include "model/save_internal.h"
 
 /* Source of a tensor of the written file: a parameter, or a tensor of the checkpoint that is carried
  * over unchanged. */
 struct saved_tensor {
   const struct zf_param *param; /* NULL: carried */
   const struct zf_st_tensor *carried;
+  int64_t changed; /* number under which zf_save_values has other values for it; -1: none */
 };
 
 struct save_writer {
   const struct zf_st_out *out;
   const struct saved_tensor *from;
+  const struct zf_save_values *values; /* NULL: the parameters' own */
 };
 
 /* Writes `total` values in the dtype of the file, chunk by chunk. */
@@ -44,6 +46,11 @@ static int write_tensor(void *ctx, int64_t number, FILE *file) {
   const struct save_writer *writer = ctx;
   const struct zf_param *param = writer->from[number].param;
   const struct zf_st_tensor *tensor = writer->from[number].carried;
+  int64_t changed = writer->from[number].changed;
+  if (changed >= 0)
+    return zf_save_write_changed(file, writer->values, param, changed, writer->out[number].type);
+  if (writer->values && writer->values->tick && writer->values->tick(writer->values->ctx))
+    return zf_error(ZF_ESTOPPED, "interrupted while writing");
   if (param)
     write_values(file, param->data, param->type, writer->out[number].type, param->count);
   else
@@ -54,14 +61,8 @@ static int write_tensor(void *ctx, int64_t number, FILE *file) {
 
 /* --- values that a file must not hold --- */
 
-struct bad_values {
-  int64_t not_finite;
-  int64_t too_large; /* finite, but out of the range of the file's dtype */
-  const char *name;  /* the first tensor that has one */
-};
-
 /* Adds the bad values of a tensor of dtype `type`, to be written in dtype `to`. */
-static void count_bad(struct bad_values *bad, const char *name, const void *data,
+static void count_bad(struct zf_save_bad *bad, const char *name, const void *data,
                       enum zf_dtype type, enum zf_dtype to, int64_t total) {
   enum { CHUNK = 8192 };
   float converted[CHUNK], read_back[CHUNK];
@@ -80,15 +81,12 @@ static void count_bad(struct bad_values *bad, const char *name, const void *data
       zf_to_f32(read_back, narrow, to, count);
       stored = read_back;
     }
-    for (int64_t j = 0; j < count; j++) {
-      bad->not_finite += !isfinite(value[j]);
-      bad->too_large += isfinite(value[j]) && !isfinite(stored[j]);
-    }
+    zf_save_count_bad(bad, value, stored, count);
   }
   if (!before && bad->not_finite + bad->too_large) bad->name = name;
 }
 
-static int refuse_bad(const struct bad_values *bad, const char *dir, enum zf_dtype to) {
+static int refuse_bad(const struct zf_save_bad *bad, const char *dir, enum zf_dtype to) {
   if (bad->not_finite)
     return zf_error(
         ZF_EDIVERGED,
@@ -105,7 +103,7 @@ static int refuse_bad(const struct bad_values *bad, const char *dir, enum zf_dty
 }
 
 int zf_model_finite(const struct zf_model *model, const char *name) {
-  struct bad_values bad = {0};
+  struct zf_save_bad bad = {0};
   for (int64_t i = 0; i < model->params.count; i++) {
     const struct zf_param *param = &model->params.param[i];
     if (param->trained)
@@ -115,15 +113,21 @@ int zf_model_finite(const struct zf_model *model, const char *name) {
 }
 
 /* Checks the parameters; carried tensors are written unchanged. */
-static int check_values(const struct zf_st_out *out, const struct saved_tensor *from, int64_t count,
-                        const char *path) {
-  struct bad_values bad = {0};
+static int check_values(const struct save_writer *writer, int64_t count, const char *path) {
+  struct zf_save_bad bad = {0};
   enum zf_dtype to = ZF_F32;
   for (int64_t i = 0; i < count; i++) {
-    const struct zf_param *param = from[i].param;
+    const struct zf_param *param = writer->from[i].param;
+    const struct zf_st_out *out = &writer->out[i];
+    int64_t changed = writer->from[i].changed;
     if (!param) continue;
-    count_bad(&bad, param->name, param->data, param->type, out[i].type, param->count);
-    if (bad.too_large) to = out[i].type;
+    if (changed < 0)
+      count_bad(&bad, param->name, param->data, param->type, out->type, param->count);
+    int rc = changed < 0 ? 0
+                         : zf_save_check_changed(&bad, out->name, writer->values, param, changed,
+                                                 out->type);
+    if (rc) return rc;
+    if (bad.too_large) to = out->type;
   }
   return refuse_bad(&bad, path, to);
 }
@@ -134,10 +138,21 @@ static void declare(struct zf_st_out *out, const char *name, enum zf_dtype type,
   memcpy(out->shape, shape, sizeof *shape * (size_t)ndim);
 }
 
+/* The head of its own that a tied model gets, under the number behind the wanted tensors. */
+static int64_t list_own_head(struct zf_st_out *out, struct saved_tensor *from,
+                             const struct zf_model *model, int dtype) {
+  const struct zf_param *embed = zf_model_embedding(model);
+  declare(out, zf_config_tail(&model->config)->head,
+          dtype >= 0 ? (enum zf_dtype)dtype : zf_dtype_saved(embed->type), 2, embed->shape);
+  *from = (struct saved_tensor){.param = embed, .changed = model->plan.wanted_count};
+  return 1;
+}
+
 /* Lists the tensors of the file: all parameters and the carried tensors, or the trained parameters
  * only.  Returns their number. */
 static int64_t list_tensors(struct zf_st_out *out, struct saved_tensor *from,
-                            const struct zf_model *model, int dtype, int trained_only) {
+                            const struct zf_model *model, int dtype, int trained_only,
+                            const struct zf_save_values *values) {
   int64_t count = 0;
   int64_t params = trained_only ? model->params.count : model->plan.wanted_count;
   for (int64_t i = 0; i < params; i++) {
@@ -146,15 +161,18 @@ static int64_t list_tensors(struct zf_st_out *out, struct saved_tensor *from,
     declare(&out[count], param->name,
             dtype >= 0 ? (enum zf_dtype)dtype : zf_dtype_saved(param->type), param->ndim,
             param->shape);
+    from[count].changed = values && values->changed(values->ctx, i) ? i : -1;
     from[count++].param = param;
   }
   if (trained_only) return count;
+  if (values && values->own_head) count += list_own_head(out + count, from + count, model, dtype);
   for (int64_t i = 0; i < model->st->count; i++) {
     const struct zf_st_tensor *tensor = &model->st->tensor[i];
     if (tensor->type < 0 || tensor->type >= ZF_DTYPES ||
         !zf_family_carries(model->config.family, tensor->name))
       continue;
     declare(&out[count], tensor->name, (enum zf_dtype)tensor->type, tensor->ndim, tensor->shape);
+    from[count].changed = -1;
     from[count++].carried = tensor;
   }
   return count;
@@ -197,23 +215,24 @@ static int64_t list_states(struct zf_st_out *out, struct saved_tensor *from,
   for (int64_t i = 0; i < states->count; i++) {
     const struct zf_param *state = &states->param[i];
     declare(&out[i], state->name, ZF_F32, state->ndim, state->shape);
-    from[i].param = state;
+    from[i] = (struct saved_tensor){.param = state, .changed = -1};
   }
   return states->count;
 }
 
 static int save_weights(const struct zf_model *model, const char *path, int dtype, int trained_only,
-                        const char *const *metadata, int64_t nmetadata) {
-  int64_t max = model->st->count + 3 * model->params.count;
+                        const struct zf_save_values *values, const char *const *metadata,
+                        int64_t nmetadata) {
+  int64_t max = model->st->count + 3 * model->params.count + 1;
   struct zf_st_out *out = zf_calloc(max, sizeof *out);
   struct saved_tensor *from = zf_calloc(max, sizeof *from);
   struct state_tensors states = {0};
   int rc = out && from ? make_states(&states, &model->params) : ZF_ENOMEM;
   if (!rc) {
-    struct save_writer writer = {out, from};
-    int64_t count = list_tensors(out, from, model, dtype, trained_only);
+    struct save_writer writer = {out, from, values};
+    int64_t count = list_tensors(out, from, model, dtype, trained_only, values);
     if (trained_only) count += list_states(out + count, from + count, &states);
-    rc = check_values(out, from, count, path);
+    rc = check_values(&writer, count, path);
     if (!rc) rc = zf_st_write(path, out, count, metadata, nmetadata, write_tensor, &writer);
   }
   free_states(&states);
@@ -224,7 +243,7 @@ static int save_weights(const struct zf_model *model, const char *path, int dtyp
 
 int zf_model_save_trained(const struct zf_model *model, const char *path,
                           const char *const *metadata, int64_t nmetadata) {
-  return save_weights(model, path, -1, 1, metadata, nmetadata);
+  return save_weights(model, path, -1, 1, NULL, metadata, nmetadata);
 }
 
 /* The loaders of other tools cast weights to the dtype that config.json names.  It must be the widest
@@ -270,7 +289,7 @@ static int set_labels(json_t *obj, const struct zf_model *model) {
 }
 
 /* Sets the keys that differ from those of the checkpoint's config.json. */
-static int set_keys(json_t *obj, const struct zf_model *model, int dtype) {
+static int set_keys(json_t *obj, const struct zf_model *model, int dtype, int own_head) {
   const struct zf_config *config = &model->config;
   const char *key = json_object_get(obj, "dtype") ? "dtype" : "torch_dtype";
   json_t *sizes = config->family->nest ? json_object_get(obj, config->family->nest) : obj;
@@ -279,7 +298,8 @@ static int set_keys(json_t *obj, const struct zf_model *model, int dtype) {
   if (config->classify && (model->nnew || json_object_get(obj, "problem_type")) &&
       json_object_set_new(obj, "problem_type", json_string(zf_problem_names[config->problem])))
     return ZF_ENOMEM;
-  if (model->untied_head && json_object_set_new(sizes, config->family->tie.key, json_false()))
+  if ((model->untied_head || own_head) &&
+      json_object_set_new(sizes, config->family->tie.key, json_false()))
     return ZF_ENOMEM;
   return 0;
 }
@@ -291,11 +311,11 @@ static int write_json(const char *path, const json_t *obj) {
   return rc;
 }
 
-static int save_config(const struct zf_model *model, const char *dir, int dtype) {
+static int save_config(const struct zf_model *model, const char *dir, int dtype, int own_head) {
   json_t *obj = NULL;
   char *path = zf_path_join(dir, "config.json");
   int rc = path ? read_config(&obj, model) : ZF_ENOMEM;
-  if (!rc) rc = set_keys(obj, model, dtype);
+  if (!rc) rc = set_keys(obj, model, dtype, own_head);
   if (!rc) rc = write_json(path, obj);
   json_decref(obj);
   free(path);
@@ -303,18 +323,24 @@ static int save_config(const struct zf_model *model, const char *dir, int dtype)
 }
 
 int zf_model_save_sidecars(struct zf_model *model, const char *dir, int dtype) {
-  int rc = save_config(model, dir, dtype);
+  int rc = save_config(model, dir, dtype, 0);
   if (!rc) rc = zf_sidecars_copy(&model->sidecars, dir, 0);
   return rc ? rc : zf_sidecars_keep(&model->sidecars, dir);
 }
 
-int zf_model_save(const struct zf_model *model, const char *dir, int dtype,
-                  const char *const *metadata, int64_t nmetadata) {
+int zf_model_save_values(const struct zf_model *model, const char *dir, int dtype,
+                         const struct zf_save_values *values, const char *const *metadata,
+                         int64_t nmetadata) {
   char *path = zf_path_join(dir, "model.safetensors");
   int rc = path ? zf_mkdirs(dir) : ZF_ENOMEM;
-  if (!rc) rc = save_weights(model, path, dtype, 0, metadata, nmetadata);
-  if (!rc) rc = save_config(model, dir, dtype);
+  if (!rc) rc = save_weights(model, path, dtype, 0, values, metadata, nmetadata);
+  if (!rc) rc = save_config(model, dir, dtype, values && values->own_head);
   if (!rc) rc = zf_sidecars_copy(&model->sidecars, dir, 0);
   free(path);
   return rc;
+}
+
+int zf_model_save(const struct zf_model *model, const char *dir, int dtype,
+                  const char *const *metadata, int64_t nmetadata) {
+  return zf_model_save_values(model, dir, dtype, NULL, metadata, nmetadata);
 }

@@ -39,7 +39,8 @@ struct zf_adapter_file {
   struct zf_peft_config config;
   struct zf_adapter_tensor *tensor; /* sorted by module, then part */
   int64_t count, cap;
-  char *path; /* for messages */
+  char *path;    /* for messages */
+  double weight; /* of its contribution to the model it is attached to; 0 before */
 };
 
 /* Name of the format of the adapter at `path` ("PEFT", "MLX", "GGUF"), or NULL: no adapter.  A

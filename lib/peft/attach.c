@@ -15,6 +15,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/util.h"
 #include "peft/attach_internal.h"
 
 /* --- modules --- */
@@ -53,14 +54,14 @@ static int is_module(const struct zf_model *model, const struct zf_wanted_tensor
   return 0;
 }
 
-static int64_t find_wanted(const struct zf_model *model, const char *module, const char *ending) {
+int64_t zf_attach_wanted(const struct zf_model *model, const char *module, const char *ending) {
   for (int64_t i = 0; i < model->plan.wanted_count; i++)
     if (is_module(model, &model->plan.wanted[i], module, ending)) return i;
   return -1;
 }
 
 int64_t zf_adapter_module(const struct zf_model *model, const char *module) {
-  return find_wanted(model, module, ".weight");
+  return zf_attach_wanted(model, module, ".weight");
 }
 
 int zf_adapter_row_squares(const struct zf_model *model, int64_t number, float *squares) {
@@ -147,6 +148,17 @@ struct zf_op zf_attach_new_op(enum zf_op_kind kind, enum zf_reg src, enum zf_reg
                         .layer = beside->layer};
 }
 
+int64_t zf_attach_free_column(const struct zf_plan *plan, int64_t at) {
+  int64_t used = 0;
+  for (int64_t i = at + 1; i < plan->nop; i++) {
+    const struct zf_op *op = &plan->op[i];
+    if (!op->adapter) break;
+    if (op->src == ZF_REG_U && op->kind == ZF_OP_LINEAR)
+      used = zf_max64(used, op->src_col + op->inputs);
+  }
+  return used;
+}
+
 /* --- tensors of the base that the adapter replaces --- */
 
 /* Lets every operation that reads parameter `from` read `to`. */
@@ -184,14 +196,44 @@ static int is_tensor(const char *name, const char *module, const char *ending) {
   return !strncmp(name, module, len) && !strcmp(name + len, ending);
 }
 
+/* A tied head of which the adapter has a copy: the embedding stays. */
+static int attach_own_head(struct attachment *attachment, const struct zf_adapter_tensor *tensor) {
+  const struct zf_config *config = &attachment->model->config;
+  if (tensor->count != config->outputs * config->embed_dim)
+    return zf_attach_shape_error(attachment, tensor, config->outputs, config->embed_dim);
+  return zf_attach_param(attachment, tensor, 1, &attachment->model->plan.head);
+}
+
+int zf_attach_only_whole(const struct attachment *attachment,
+                         const struct zf_adapter_tensor *tensor) {
+  if (attachment->weight == 1) return 0;
+  return zf_error(ZF_EUSAGE,
+                  "%s: '%s' of %s is applied with weight 1 alone: it replaces or multiplies",
+                  attachment->file->path, tensor->part, tensor->module);
+}
+
+int64_t zf_attach_replaced(const struct zf_model *model, const struct zf_adapter_tensor *tensor) {
+  const char *ending = !strcmp(tensor->part, "bias") ? ".bias" : ".weight";
+  const struct zf_head_names *tail = zf_config_tail(&model->config);
+  int64_t wanted = zf_attach_wanted(model, tensor->module, ending);
+  if (wanted >= 0 || !tail->bias_copy || !is_tensor(tail->bias_copy, tensor->module, ending))
+    return wanted;
+  for (int64_t i = 0; i < model->plan.wanted_count; i++)
+    if (!strcmp(model->plan.wanted[i].name, tail->bias)) return i;
+  return -1;
+}
+
 static int attach_replaced(struct attachment *attachment, const struct zf_adapter_tensor *tensor) {
   struct zf_model *model = attachment->model;
   const char *ending = !strcmp(tensor->part, "bias") ? ".bias" : ".weight";
-  const char *duplicate = zf_config_tail(&model->config)->bias_copy;
-  int64_t wanted = find_wanted(model, tensor->module, ending);
-  if (wanted < 0 && duplicate && is_tensor(duplicate, tensor->module, ending))
-    wanted = model->plan.head_bias < model->plan.wanted_count ? model->plan.head_bias : -2;
-  if (wanted == -2) return 0; /* a second name of a bias that has been replaced */
+  int64_t wanted = zf_attach_replaced(model, tensor);
+  int second_name = wanted != zf_attach_wanted(model, tensor->module, ending);
+  if (second_name && model->plan.head_bias >= model->plan.wanted_count) return 0;
+  int rc = zf_attach_only_whole(attachment, tensor);
+  if (rc) return rc;
+  if (wanted < 0 && !strcmp(tensor->part, "weight") &&
+      zf_attach_is_head(attachment, tensor->module))
+    return attach_own_head(attachment, tensor);
   if (wanted < 0)
     return zf_error(ZF_EINVALID, "%s: the base model has no tensor '%s%s'", attachment->file->path,
                     tensor->module, ending);
@@ -200,7 +242,7 @@ static int attach_replaced(struct attachment *attachment, const struct zf_adapte
     return zf_attach_shape_error(attachment, tensor, base->shape[0],
                                  base->ndim > 1 ? base->shape[1] : 1);
   int32_t number;
-  int rc = zf_attach_param(attachment, tensor, 1, &number);
+  rc = zf_attach_param(attachment, tensor, 1, &number);
   if (rc) return rc;
   struct zf_param *param = &model->params.param[number];
   base = &model->params.param[wanted];
@@ -256,6 +298,7 @@ int zf_adapter_attach(struct zf_model *model, struct zf_adapter_file *file, doub
                       enum zf_adapter_train train) {
   struct attachment attachment = {
       .model = model, .file = file, .weight = weight, .train = train, .shared = {-1, -1}};
+  file->weight = weight;
   while (attachment.first < file->count) {
     attachment.end = attachment.first + 1;
     while (attachment.end < file->count &&

@@ -2,6 +2,7 @@
  * VeRA (Kopiczko et al. 2023): y = W x + b * (B (d * (A x))), A and B random and shared by all
  * modules, of which each reads the leading rows and columns that it needs. */
 #include "base/err.h"
+#include "base/util.h"
 #include "peft/attach_internal.h"
 
 static int check_linear(const struct attachment *attachment, const struct zf_adapter_tensor *tensor,
@@ -43,6 +44,7 @@ int zf_attach_ia3(struct attachment *attachment, const struct zf_adapter_tensor 
   struct zf_plan *plan = &attachment->model->plan;
   int64_t at = zf_attach_op(attachment);
   int rc = check_linear(attachment, tensor, at);
+  if (!rc) rc = zf_attach_only_whole(attachment, tensor);
   if (rc) return rc;
   int after = tensor->shape[1] == 1, accumulates = plan->op[at].accumulate;
   int64_t expected = after ? plan->op[at].width : plan->op[at].inputs;
@@ -50,6 +52,7 @@ int zf_attach_ia3(struct attachment *attachment, const struct zf_adapter_tensor 
     return zf_attach_shape_error(attachment, tensor, after ? expected : 1, after ? 1 : expected);
   int32_t number;
   if ((rc = zf_attach_param(attachment, tensor, 1, &number))) return rc;
+  plan->vec = zf_max64(plan->vec, tensor->count);
   if (after && accumulates) rc = zf_edit_own_output(plan, at);
   if (!rc && !after && input_is_shared(plan, at)) rc = zf_edit_own_input(plan, &at);
   if (rc) return rc;
@@ -60,6 +63,13 @@ int zf_attach_ia3(struct attachment *attachment, const struct zf_adapter_tensor 
 int zf_attach_shared(struct attachment *attachment, const struct zf_adapter_tensor *tensor) {
   int outer = tensor->part[5] == 'B';
   return zf_attach_param(attachment, tensor, 0, &attachment->shared[outer]);
+}
+
+/* Columns of V that hold the operation's own input or output. */
+static int64_t own_columns(const struct zf_op *op) {
+  int64_t input = op->src == ZF_REG_V ? op->src_col + op->inputs : 0,
+          output = op->dst == ZF_REG_V ? op->dst_col + op->width : 0;
+  return zf_max64(input, output);
 }
 
 int zf_attach_vera(struct attachment *attachment, const struct zf_adapter_tensor *tensor) {
@@ -78,6 +88,7 @@ int zf_attach_vera(struct attachment *attachment, const struct zf_adapter_tensor
   int32_t lambda_b, lambda_d;
   if ((rc = zf_attach_param(attachment, tensor, 1, &lambda_b))) return rc;
   if ((rc = zf_attach_param(attachment, inner, 1, &lambda_d))) return rc;
+  int64_t u = zf_attach_free_column(plan, at), v = own_columns(&base);
   struct zf_op add = zf_attach_new_op(ZF_OP_ADD, ZF_REG_V, base.dst, base.width, &base);
   add.dst_col = base.dst_col;
   struct zf_op scale = zf_attach_new_op(ZF_OP_SCALE, ZF_REG_V, ZF_REG_V, base.width, &base);
@@ -93,6 +104,9 @@ int zf_attach_vera(struct attachment *attachment, const struct zf_adapter_tensor
   product.inputs = base.inputs;
   product.src_col = base.src_col;
   product.weight = attachment->shared[0];
+  product.dst_col = thin.src_col = thin.dst_col = outer.src_col = u;
+  outer.dst_col = factors.src_col = factors.dst_col = scale.src_col = scale.dst_col = add.src_col =
+      v;
   const struct zf_op *last_first[] = {&add, &scale, &factors, &outer, &thin, &product};
   for (size_t i = 0; i < sizeof last_first / sizeof *last_first && !rc; i++)
     if (last_first[i] != &scale || attachment->weight != 1)

@@ -23,6 +23,17 @@ const struct zf_adapter_tensor *zf_attach_part(const struct attachment *attachme
 int zf_attach_param(struct attachment *attachment, const struct zf_adapter_tensor *tensor,
                     int trained, int32_t *number);
 
+/* Index in plan.wanted of the tensor module + ending (".weight", ".bias"); -1: none. */
+int64_t zf_attach_wanted(const struct zf_model *model, const char *module, const char *ending);
+
+/* Index in plan.wanted of the tensor that a part "weight" or "bias" replaces: also under the second name of
+ * a head's bias.  -1: none. */
+int64_t zf_attach_replaced(const struct zf_model *model, const struct zf_adapter_tensor *tensor);
+
+/* ZF_EUSAGE where the adapter's weight is not 1. */
+int zf_attach_only_whole(const struct attachment *attachment,
+                         const struct zf_adapter_tensor *tensor);
+
 /* ZF_EINVALID: the tensor does not have the shape [rows, columns]. */
 int zf_attach_shape_error(const struct attachment *attachment,
                           const struct zf_adapter_tensor *tensor, int64_t rows, int64_t columns);
@@ -32,6 +43,9 @@ int zf_attach_is_head(const struct attachment *attachment, const char *module);
 
 /* Number of the operation that reads the module's weight, -1: none. */
 int64_t zf_attach_op(const struct attachment *attachment);
+
+/* The first column of U that no adapter's addition behind operation `at` reads. */
+int64_t zf_attach_free_column(const struct zf_plan *plan, int64_t at);
 
 /* An operation of an adapter, in the layer of `beside`, without parameters. */
 struct zf_op zf_attach_new_op(enum zf_op_kind kind, enum zf_reg src, enum zf_reg dst, int64_t width,

@@ -19,8 +19,9 @@ static int no_module(const struct attachment *attachment, const struct zf_adapte
 /* Inserts the thin products: U = src A^T and U *= s before operation `at`, dst += U B^T after it, so that
  * the base's product, the addition and an activation can run chunk by chunk. */
 static int insert_pair(struct attachment *attachment, int64_t at, const struct zf_op *base,
-                       const struct zf_op *inner, int32_t outer) {
+                       struct zf_op *inner, int32_t outer) {
   struct zf_plan *plan = &attachment->model->plan;
+  int64_t column = zf_attach_free_column(plan, at);
   double scale;
   int rc = zf_peft_scale(&scale, &attachment->file->config,
                          attachment->file->tensor[attachment->first].module);
@@ -30,6 +31,7 @@ static int insert_pair(struct attachment *attachment, int64_t at, const struct z
   product.dst_col = base->dst_col;
   product.weight = outer;
   product.accumulate = 1;
+  inner->dst_col = factor.src_col = factor.dst_col = product.src_col = column;
   factor.scale = (float)(scale * attachment->weight);
   if (!rc) rc = zf_edit_insert_after(plan, at, &product);
   if (!rc && factor.scale != 1) rc = zf_edit_insert_before(plan, at, &factor);
