@@ -55,7 +55,7 @@ static int run(const struct zc_args *args) {
   struct zf_model *model = NULL;
   struct zf_tok *tok = NULL;
   int rc = zc_open_model(&model, &tok, args->word[0]);
-  if (!rc) rc = zf_export_gguf(to, model, tok, (enum zf_dtype)type);
+  if (!rc) rc = zf_export_gguf(to, model, tok, (enum zf_dtype)type, NULL);
   zf_tok_free(tok);
   zf_model_free(model);
   return rc ? rc : report();

@@ -9,8 +9,9 @@
  * Transformers loads: config.json, generation_config.json, tokenizer.json, tokenizer_config.json and
  * model.safetensors.  Its values are those of the file's blocks, rounded once to `dtype` (F32, F16,
  * BF16).  `dir` is empty or does not exist, and is left so after a failure.  ZF_EUSAGE: the model
- * is not a GGUF file, or a value is out of the range of `dtype`.  ZF_EIO. */
+ * is not a GGUF file, or a value is out of the range of `dtype`.  ZF_EIO.
+ * values: what zf_model_save_values takes, NULL: the file's. */
 int zf_export_gguf(const char *dir, const struct zf_model *model, const struct zf_tok *tok,
-                   enum zf_dtype dtype);
+                   enum zf_dtype dtype, const struct zf_save_values *values);
 
 #endif
