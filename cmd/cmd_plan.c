@@ -79,10 +79,14 @@ static int forecast_row(struct zc_report *report, struct zf_run *run,
   struct zc_cell *cell = rc ? NULL : zc_report_row(report);
   if (!cell) return rc ? rc : zf_error(ZF_ENOMEM, "out of memory for a report");
   double step = zf_projection_step(calibration, run, method->method, method->checkpoint);
-  const double values[] = {(double)forecast.total,       (double)forecast.resident_before,
-                           (double)forecast.weights,     0,
-                           (double)forecast.gradients,   (double)forecast.optimizer,
-                           (double)forecast.activations, step};
+  const double values[] = {(double)forecast.total,
+                           (double)forecast.resident_before,
+                           (double)(forecast.weights - forecast.adapters),
+                           (double)forecast.adapters,
+                           (double)forecast.gradients,
+                           (double)forecast.optimizer,
+                           (double)forecast.activations,
+                           step};
   snprintf(cell[0].text, sizeof cell[0].text, "%s", method->name);
   for (int i = 0; i < 8; i++) cell[1 + i].value = values[i];
   if (method->method == ZF_METHOD_INFERENCE) return 0;
@@ -270,6 +274,7 @@ const struct zc_command zc_plan = {
     "start.\n\n"
     "Examples:\n"
     "  zoft plan configs/sst2.yaml base_model=DIR\n"
+    "  zoft plan configs/sst2.yaml base_model=model.gguf adapter=lora lora_r=16\n"
     "  zoft plan base_model=DIR micro_batch_size=16 sequence_len=256 --fit 8G\n",
     options,
     run_plan,

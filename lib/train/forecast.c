@@ -35,18 +35,25 @@ int64_t zf_forecast_weights(const struct zf_model *model, enum zf_method method)
     const struct zf_param *param = &model->params.param[i];
     enum zf_dtype type = param->type;
     if (param->trained && methods[method].rule >= 0) type = ZF_F32;
-    if (param->trained && !methods[method].trains)
+    if (param->trained && param->origin == ZF_ORIGIN_BASE && !methods[method].trains)
       type = (enum zf_dtype)zf_st_find(model->st, param->name)->type;
     bytes += (int64_t)zf_dtype_bytes(type, param->count);
   }
   return bytes;
 }
 
+static int64_t adapter_bytes(const struct zf_model *model) {
+  int64_t base = model->plan.wanted_count;
+  struct zf_params added = {model->params.param + base, model->params.count - base};
+  return zf_params_bytes(&added, 0);
+}
+
 int zf_forecast_make(struct zf_forecast *forecast, const struct zf_model *model,
                      const struct zf_limits *limits, enum zf_method method, int checkpoint,
                      int scores, int64_t before) {
   *forecast = (struct zf_forecast){.resident_before = before,
-                                   .weights = zf_forecast_weights(model, method)};
+                                   .weights = zf_forecast_weights(model, method),
+                                   .adapters = adapter_bytes(model)};
   if (methods[method].trains) forecast->trained = zf_params_bytes(&model->params, 1);
   forecast->activations = zf_forward_bytes(model, limits) - zf_forward_untouched(model, limits) +
                           zf_scorer_bytes(limits);

@@ -11,7 +11,8 @@ ZF_BEGIN_DECLS
 /* Bytes by kind.  `total` is the expected peak of resident memory. */
 struct zf_forecast {
   int64_t resident_before; /* resident before the model was opened: program, tokenizer, data */
-  int64_t weights;         /* held or mapped */
+  int64_t weights;         /* held or mapped, of the base and adapters */
+  int64_t adapters;        /* of these, of adapters */
   int64_t trained;         /* of these, trained */
   int64_t gradients;       /* of backpropagation, f32 */
   int64_t optimizer;       /* its state, f32 */
