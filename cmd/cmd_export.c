@@ -1,17 +1,22 @@
-/* zoft export: writes a model in the form that other tools load. */
+/* zoft export: writes a model or an adapter in the form that other tools load. */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "eval/export.h"
+#include "export_adapter.h"
 #include "load.h"
+#include "peft/adapter.h"
 #include "ui.h"
 
-static const char *to, *dtype = "f32";
+static const char *to, *dtype, *format, *base;
 
 static const struct zc_opt options[] = {
-    {"to", 0, ZC_STR, "DIR", "the model directory that is written", &to},
-    {"dtype", 0, ZC_STR, "TYPE", "f32, bf16 or f16 (f32)", &dtype},
+    {"to", 0, ZC_STR, "PATH", "the directory, or an adapter's .gguf file, that is written", &to},
+    {"dtype", 0, ZC_STR, "TYPE", "of a model's weights: f32, bf16 or f16 (f32)", &dtype},
+    {"format", 0, ZC_STR, "NAME", "of an adapter: peft, mlx or gguf (by the name of --to)",
+     &format},
+    {"base", 0, ZC_STR, "MODEL", "an adapter's base model (the one it names)", &base},
     {0},
 };
 
@@ -43,34 +48,50 @@ static int report(void) {
   return 0;
 }
 
-static int run(const struct zc_args *args) {
+static int export_model(const char *word) {
+  if (!dtype) dtype = "f32";
   int type = zf_dtype_by_name(dtype);
-  if (args->nword != 1 || args->nset)
-    return zf_error(ZF_EUSAGE, "expected a GGUF file: zoft export FILE.gguf --to DIR");
-  if (!to) return zf_error(ZF_EUSAGE, "--to: name the directory to write");
+  if (format || base)
+    return zf_error(ZF_EUSAGE, "--%s is for adapters, and %s is none", format ? "format" : "base",
+                    word);
   if (type != ZF_F32 && type != ZF_BF16 && type != ZF_F16)
     return zf_error(ZF_EUSAGE, "--dtype: expected f32, bf16 or f16, found '%s'", dtype);
   if (zf_exists(to) && zf_dir_empty(to) != 1)
     return zf_error(ZF_EUSAGE, "%s is not empty: name a directory that is, or none", to);
   struct zf_model *model = NULL;
   struct zf_tok *tok = NULL;
-  int rc = zc_open_model(&model, &tok, args->word[0]);
+  int rc = zc_open_model(&model, &tok, word);
   if (!rc) rc = zf_export_gguf(to, model, tok, (enum zf_dtype)type, NULL);
   zf_tok_free(tok);
   zf_model_free(model);
   return rc ? rc : report();
 }
 
+static int run(const struct zc_args *args) {
+  if (args->nword != 1 || args->nset)
+    return zf_error(ZF_EUSAGE,
+                    "expected a GGUF file or an adapter: zoft export FILE.gguf --to DIR");
+  if (!to) return zf_error(ZF_EUSAGE, "--to: name the directory to write");
+  if (!zf_adapter_probe(args->word[0])) return export_model(args->word[0]);
+  if (dtype) return zf_error(ZF_EUSAGE, "--dtype: adapters are written in f32");
+  return zc_export_adapter(args->word[0], to, format, base);
+}
+
 const struct zc_command zc_export = {
     "export",
-    "write a GGUF file as a model directory",
-    "zoft export FILE.gguf --to DIR [options]",
-    "Writes a directory that Transformers and every zoft command load, to be trained in full: "
-    "config,\n"
-    "tokenizer, chat template, and the values of the file's blocks in f32 (exact) or narrower.\n\n"
+    "write a GGUF file as a model directory, an adapter in another format",
+    "zoft export FILE.gguf|ADAPTER --to PATH [options]",
+    "Of a GGUF model: a directory that Transformers and every zoft command load, to be trained in\n"
+    "full: config, tokenizer, chat template, and the values of the file's blocks in f32 (exact) "
+    "or\n"
+    "narrower. Of an adapter (PEFT, MLX or GGUF): the same adapter for PEFT, MLX or llama.cpp. "
+    "GGUF\n"
+    "and MLX hold LoRA alone, MLX DoRA too.\n\n"
     "Examples:\n"
     "  zoft export model.gguf --to models/base\n"
-    "  zoft train configs/sst2.yaml base_model=models/base\n",
+    "  zoft train configs/sst2.yaml base_model=models/base\n"
+    "  zoft export out/lora --to lora.gguf --base model.gguf\n"
+    "  zoft export out/lora --to lora-mlx --format mlx\n",
     options,
     run,
 };

@@ -8,23 +8,22 @@
 #include "base/hash.h"
 #include "fmt/compressed.h"
 #include "fmt/records.h"
+#include "inspect_internal.h"
 #include "load.h"
+#include "peft/adapter.h"
 #include "train/steplog.h"
 #include "ui.h"
 
 static int all;
+static const char *base;
 
 static const struct zc_opt options[] = {
     {"all", 'a', ZC_FLAG, NULL, "every tensor or record, not a summary", &all},
+    {"base", 0, ZC_STR, "MODEL", "an adapter's base model (the one it names)", &base},
     {0},
 };
 
-/* Properties are printed as lines, or collected as members of one JSON object. */
-struct inspect_output {
-  struct zf_buf json;
-};
-
-static void put_text(struct inspect_output *out, const char *name, const char *value) {
+void zc_put_text(struct inspect_output *out, const char *name, const char *value) {
   if (!zc_common.json) {
     printf("%-12s %s\n", name, value);
     return;
@@ -33,21 +32,20 @@ static void put_text(struct inspect_output *out, const char *name, const char *v
   zc_json_text(&out->json, value, strlen(value));
 }
 
-static void put_number(struct inspect_output *out, const char *name, int64_t value,
-                       const char *text) {
+void zc_put_number(struct inspect_output *out, const char *name, int64_t value, const char *text) {
   if (zc_common.json)
     zf_buf_printf(&out->json, "%s\"%s\": %lld", out->json.len ? ", " : "", name, (long long)value);
   else
     printf("%-12s %s\n", name, text);
 }
 
-static void put_count(struct inspect_output *out, const char *name, int64_t value) {
+void zc_put_count(struct inspect_output *out, const char *name, int64_t value) {
   char text[32];
   snprintf(text, sizeof text, "%lld", (long long)value);
-  put_number(out, name, value, text);
+  zc_put_number(out, name, value, text);
 }
 
-static void finish(struct inspect_output *out) {
+void zc_put_end(struct inspect_output *out) {
   if (zc_common.json) printf("{%s}\n", out->json.data ? out->json.data : "");
   zf_buf_free(&out->json);
 }
@@ -101,12 +99,12 @@ static void put_store(struct inspect_output *out, const struct zf_st *st) {
     elements += st->tensor[i].count;
     bytes += (int64_t)st->tensor[i].bytes;
   }
-  put_count(out, "files", st->file_count);
-  put_count(out, "tensors_in_file", st->count);
-  put_number(out, "elements", elements, zc_count(text, (double)elements));
-  put_number(out, "bytes", bytes, zf_human_bytes(text, (double)bytes));
+  zc_put_count(out, "files", st->file_count);
+  zc_put_count(out, "tensors_in_file", st->count);
+  zc_put_number(out, "elements", elements, zc_count(text, (double)elements));
+  zc_put_number(out, "bytes", bytes, zf_human_bytes(text, (double)bytes));
   for (int64_t i = 0; i < st->metadata_count; i++)
-    put_text(out, st->metadata[2 * i], st->metadata[2 * i + 1]);
+    zc_put_text(out, st->metadata[2 * i], st->metadata[2 * i + 1]);
 }
 
 static int inspect_safetensors(const char *path) {
@@ -114,10 +112,10 @@ static int inspect_safetensors(const char *path) {
   struct zf_st *st;
   int rc = zf_st_open(&st, path);
   if (rc) return rc;
-  put_text(&out, "kind", "safetensors");
+  zc_put_text(&out, "kind", "safetensors");
   put_store(&out, st);
   put_tensors(&out, st);
-  finish(&out);
+  zc_put_end(&out);
   zf_st_free(st);
   return 0;
 }
@@ -125,22 +123,22 @@ static int inspect_safetensors(const char *path) {
 /* --- a model directory --- */
 
 static void put_config(struct inspect_output *out, const struct zf_config *config) {
-  put_text(out, "family", config->family->model_type);
-  put_count(out, "layers", config->layers);
-  put_count(out, "hidden", config->hidden);
-  put_count(out, "heads", config->heads);
-  put_count(out, "kv_heads", config->kv_heads);
-  put_count(out, "head_dim", config->head_dim);
-  put_count(out, "ffn", config->ffn);
-  put_count(out, "vocabulary", config->vocab);
-  put_count(out, "context", config->context);
-  put_text(out, "activation", zf_act_names[config->act]);
-  put_text(out, "position",
-           config->family->pos == ZF_POS_ROPE ? zf_rope_names[config->rope[0].kind] : "learned");
-  put_text(out, "norm", config->family->norm == ZF_NORM_RMS ? "RMSNorm" : "LayerNorm");
-  put_text(out, "order", config->post_norm ? "post-norm" : "pre-norm");
+  zc_put_text(out, "family", config->family->model_type);
+  zc_put_count(out, "layers", config->layers);
+  zc_put_count(out, "hidden", config->hidden);
+  zc_put_count(out, "heads", config->heads);
+  zc_put_count(out, "kv_heads", config->kv_heads);
+  zc_put_count(out, "head_dim", config->head_dim);
+  zc_put_count(out, "ffn", config->ffn);
+  zc_put_count(out, "vocabulary", config->vocab);
+  zc_put_count(out, "context", config->context);
+  zc_put_text(out, "activation", zf_act_names[config->act]);
+  zc_put_text(out, "position",
+              config->family->pos == ZF_POS_ROPE ? zf_rope_names[config->rope[0].kind] : "learned");
+  zc_put_text(out, "norm", config->family->norm == ZF_NORM_RMS ? "RMSNorm" : "LayerNorm");
+  zc_put_text(out, "order", config->post_norm ? "post-norm" : "pre-norm");
   const char *head = config->tied ? "tied to the embedding" : "its own";
-  put_text(out, "head", config->headless ? "none" : head);
+  zc_put_text(out, "head", config->headless ? "none" : head);
 }
 
 /* --- the tokenizer of a model --- */
@@ -184,13 +182,13 @@ static void put_ends(struct inspect_output *out, const struct zf_tok *tok) {
 static void put_tokenizer(struct inspect_output *out, const struct zf_tok *tok, int64_t vocab) {
   char text[96];
   int64_t size = zf_tok_size(tok);
-  put_text(out, "tokenizer", zf_tok_type(tok));
+  zc_put_text(out, "tokenizer", zf_tok_type(tok));
   if (size > vocab)
     snprintf(text, sizeof text, "%lld, of which the model knows %lld", (long long)size,
              (long long)vocab);
   else
     snprintf(text, sizeof text, "%lld", (long long)size);
-  put_number(out, "token_ids", size, text);
+  zc_put_number(out, "token_ids", size, text);
   put_special(out, tok, "bos", ZF_BOS);
   put_special(out, tok, "eos", ZF_EOS);
   put_special(out, tok, "pad", ZF_PAD);
@@ -207,17 +205,18 @@ static int inspect_model(const char *name) {
   if (!rc) rc = zf_model_hash(model, hash);
   if (!rc) {
     int64_t parameters = zf_params_count(&model->params, 0);
-    put_text(&out, "kind", "model");
-    put_text(&out, "path", model->dir);
+    zc_put_text(&out, "kind", "model");
+    zc_put_text(&out, "path", model->dir);
     put_config(&out, &model->config);
-    put_number(&out, "parameters", parameters, zc_count(text, (double)parameters));
+    zc_put_number(&out, "parameters", parameters, zc_count(text, (double)parameters));
     put_store(&out, model->st);
-    put_count(&out, "unused", model->ignored);
+    zc_put_count(&out, "unused", model->ignored);
     put_tokenizer(&out, tok, model->config.vocab);
-    put_text(&out, "hash", hash);
-    put_text(&out, "checks", "all wanted tensors present, shapes as in config.json, values finite");
+    zc_put_text(&out, "hash", hash);
+    zc_put_text(&out, "checks",
+                "all wanted tensors present, shapes as in config.json, values finite");
     put_tensors(&out, model->st);
-    finish(&out);
+    zc_put_end(&out);
   }
   zf_tok_free(tok);
   zf_model_free(model);
@@ -237,22 +236,22 @@ static int inspect_log(const char *path) {
   int64_t steps = 0, marks = 0;
   int has_next = 1, rc = zf_log_open(&reader, path, &head);
   if (rc) return rc;
-  put_text(&out, "kind", "step log");
+  zc_put_text(&out, "kind", "step log");
   snprintf(text, sizeof text, "%llu", (unsigned long long)head.zo.seed);
-  put_text(&out, "seed", text);
+  zc_put_text(&out, "seed", text);
   snprintf(text, sizeof text, "%g", head.zo.eps);
-  put_text(&out, "eps", text);
-  put_count(&out, "probes", head.zo.probes);
-  if (head.zo.examples) put_count(&out, "examples", head.zo.examples);
-  if (head.zo.rule == ZF_RULE_ADAM) put_text(&out, "rule", "adam");
-  put_text(&out, "kernels", head.kernels);
-  put_text(&out, "base_hash", head.base);
-  put_text(&out, "data_hash", head.data);
-  put_text(&out, "files_hash", head.tok);
-  put_text(&out, "config_hash", head.config);
-  put_text(&out, "trainable", head.globs);
-  put_text(&out, "trained_as", zf_dtype_info((enum zf_dtype)head.trained)->name);
-  put_count(&out, "record_bytes", zf_log_record_size(&head.zo));
+  zc_put_text(&out, "eps", text);
+  zc_put_count(&out, "probes", head.zo.probes);
+  if (head.zo.examples) zc_put_count(&out, "examples", head.zo.examples);
+  if (head.zo.rule == ZF_RULE_ADAM) zc_put_text(&out, "rule", "adam");
+  zc_put_text(&out, "kernels", head.kernels);
+  zc_put_text(&out, "base_hash", head.base);
+  zc_put_text(&out, "data_hash", head.data);
+  zc_put_text(&out, "files_hash", head.tok);
+  zc_put_text(&out, "config_hash", head.config);
+  zc_put_text(&out, "trainable", head.globs);
+  zc_put_text(&out, "trained_as", zf_dtype_info((enum zf_dtype)head.trained)->name);
+  zc_put_count(&out, "record_bytes", zf_log_record_size(&head.zo));
   while (!(rc = zf_log_next(reader, &step, &estimate, &has_next)) && has_next) {
     if (step.kind == ZF_LOG_MARK) {
       marks++;
@@ -264,12 +263,13 @@ static int inspect_log(const char *path) {
       printf("%8u  loss %.6f / %.6f  g %12.6g  lr %g\n", step.step, probe[0].plus, probe[0].minus,
              probe[0].projected_gradient, step.lr);
   }
-  put_count(&out, "steps", steps);
-  put_count(&out, "marks", marks);
+  zc_put_count(&out, "steps", steps);
+  zc_put_count(&out, "marks", marks);
   if (rc)
-    put_text(&out, "end", zf_log_torn(reader) ? "torn: the last record is not whole" : "damaged");
-  if (!rc) put_text(&out, "checks", "every record's checksum is right");
-  finish(&out);
+    zc_put_text(&out, "end",
+                zf_log_torn(reader) ? "torn: the last record is not whole" : "damaged");
+  if (!rc) zc_put_text(&out, "checks", "every record's checksum is right");
+  zc_put_end(&out);
   zf_log_reader_free(reader);
   return rc;
 }
@@ -281,18 +281,18 @@ static int inspect_data(const char *path) {
   struct zf_records *records;
   int rc = zf_records_open(&records, path);
   if (rc) return rc;
-  put_text(&out, "kind", "data");
-  put_count(&out, "rows", records->count);
+  zc_put_text(&out, "kind", "data");
+  zc_put_count(&out, "rows", records->count);
   json_t *first = records->count ? (json_t *)zf_records_row(records, 0) : NULL;
   if (first) {
     struct zf_buf buf = {0};
     const char *key;
     json_t *value;
     json_object_foreach(first, key, value) zf_buf_printf(&buf, "%s%s", buf.len ? ", " : "", key);
-    put_text(&out, "fields", buf.data ? buf.data : "");
+    zc_put_text(&out, "fields", buf.data ? buf.data : "");
     zf_buf_free(&buf);
   }
-  finish(&out);
+  zc_put_end(&out);
   zf_records_free(records);
   return 0;
 }
@@ -306,10 +306,10 @@ static int inspect_tokenizer(const char *path) {
   if (!rc) rc = zf_tok_parse(&tok, text, len, path);
   free(text);
   if (rc) return rc;
-  put_text(&out, "kind", "tokenizer");
-  put_text(&out, "type", zf_tok_type(tok));
-  put_count(&out, "token_ids", zf_tok_size(tok));
-  finish(&out);
+  zc_put_text(&out, "kind", "tokenizer");
+  zc_put_text(&out, "type", zf_tok_type(tok));
+  zc_put_count(&out, "token_ids", zf_tok_size(tok));
+  zc_put_end(&out);
   zf_tok_free(tok);
   return 0;
 }
@@ -333,6 +333,8 @@ static int run(const struct zc_args *args) {
   if (args->nword != 1 || args->nset) return zf_error(ZF_EUSAGE, "expected: zoft inspect PATH");
   const char *path = args->word[0];
   size_t stem = zf_compressed_stem_len(path);
+  if (zf_adapter_probe(path)) return zc_inspect_adapter(path, base, all);
+  if (base) return zf_error(ZF_EUSAGE, "--base is for adapters, and %s is none", path);
   if (zf_exists(path) && !zf_is_dir(path))
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
       size_t len = strlen(kinds[i].ending);
@@ -344,13 +346,14 @@ static int run(const struct zc_args *args) {
 
 const struct zc_command zc_inspect = {
     "inspect",
-    "what is in a model, weights file, tokenizer, data file or step log",
-    "zoft inspect PATH|ORG/NAME [--all] [--json]",
+    "what is in a model, adapter, weights file, tokenizer, data file or step log",
+    "zoft inspect PATH|ORG/NAME [--all] [--base MODEL] [--json]",
     "Opens the file as every other command does, with all checks, and shows what it holds.\n\n"
     "Examples:\n"
     "  zoft inspect out/demo\n"
     "  zoft inspect out/demo/model.safetensors --all\n"
     "  zoft inspect model.gguf\n"
+    "  zoft inspect out/lora\n"
     "  zoft inspect out/demo/steps.log\n",
     options,
     run,

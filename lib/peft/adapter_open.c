@@ -4,6 +4,9 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/file.h"
+#include "fmt/gguf.h"
+#include "fmt/json.h"
 #include "peft/adapter.h"
 
 static void free_file(void *file) {
@@ -44,6 +47,16 @@ int zf_adapter_use(struct zf_model *model, const char *word, struct zf_adapter_f
   return rc;
 }
 
+/* The key by which each format names the base. */
+static const struct {
+  const char *format, *key;
+} base_key[] = {
+    {"PEFT", "base_model_name_or_path"},
+    {"MLX", "model"},
+    {"GGUF", "general.base_model.0.name"},
+};
+enum { FORMATS = sizeof base_key / sizeof *base_key };
+
 /* The model with this name, as written or relative to the adapter's directory. */
 static int find_base(char **base, const char *name, const char *path) {
   if (!zf_model_find(base, name)) return 0;
@@ -61,20 +74,38 @@ static int find_base(char **base, const char *name, const char *path) {
       path, name);
 }
 
-int zf_adapter_base(char **base, const char *path) {
-  struct zf_adapter_file *file;
-  *base = NULL;
-  int rc = zf_adapter_file_read(&file, path, NULL);
+/* *keys: what the adapter says of itself.  Its tensors are not read: their meaning may depend on the base. */
+static int read_keys(json_t **keys, const char *path, int is_gguf) {
+  struct zf_gguf gguf;
+  if (!is_gguf) {
+    char *name = zf_path_join(path, "adapter_config.json");
+    int rc = name ? zf_json_load(keys, name) : ZF_ENOMEM;
+    free(name);
+    return rc;
+  }
+  int rc = zf_gguf_open(&gguf, path, 0);
   if (rc) return rc;
-  if (!file->config.base_model)
+  *keys = json_incref(gguf.keys);
+  zf_gguf_free(&gguf);
+  return 0;
+}
+
+int zf_adapter_base(char **base, const char *path) {
+  const char *format = zf_adapter_probe(path), *name = NULL;
+  json_t *keys = NULL;
+  *base = NULL;
+  if (!format) return zf_error(ZF_EUSAGE, "%s: no such adapter", path);
+  int rc = read_keys(&keys, path, !strcmp(format, "GGUF"));
+  for (int i = 0; i < FORMATS && !rc; i++)
+    if (!strcmp(base_key[i].format, format)) rc = zf_json_str(&name, keys, base_key[i].key, path);
+  if (!rc && !name)
     rc = zf_error(
         ZF_EUSAGE,
         "%s: is an adapter that names no base model: give the base model, and the adapter by "
         "--adapter",
         path);
-  else
-    rc = find_base(base, file->config.base_model, path);
-  zf_adapter_file_free(file);
+  if (!rc) rc = find_base(base, name, path);
+  json_decref(keys);
   return rc;
 }
 

@@ -6,7 +6,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/file.h"
-#include "train/settings.h"
+#include "train/settings_internal.h"
 
 static const char config_name[] = "config.yaml";
 
@@ -62,6 +62,10 @@ static int copy_settings(struct zf_conf **saved, const struct zf_conf *conf, str
   if ((rc = zf_conf_text(*saved, text->data, text->len, path))) return rc;
   if ((rc = zf_conf_word(*saved, "output_dir=."))) return rc;
   if ((rc = set_absolute(*saved, conf, "base_model"))) return rc;
+  const char *adapter = zf_conf_str(conf, "adapter");
+  if (adapter && zf_settings_adapter_is_path(adapter) &&
+      (rc = set_absolute(*saved, conf, "adapter")))
+    return rc;
   return set_absolute(*saved, conf, "data_dir");
 }
 

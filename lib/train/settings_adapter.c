@@ -90,6 +90,15 @@ static int fill_patterns(struct zf_peft_patterns *patterns, const struct zf_conf
   return 0;
 }
 
+/* A base that is a path is named by its absolute one, so that the adapter can be used from anywhere; else it
+ * is ORG/NAME. */
+static int fill_base(struct zf_peft_config *config, const struct zf_conf *conf) {
+  const char *word = zf_conf_str(conf, "base_model");
+  free(config->base_model);
+  config->base_model = word ? realpath(word, NULL) : NULL;
+  return config->base_model || !word ? 0 : duplicate(&config->base_model, word);
+}
+
 static int fill_config(struct zf_adapter_settings *adapter, const struct zf_conf *conf) {
   struct zf_peft_config *config = &adapter->config;
   int rc = zf_peft_config_init(config, (enum zf_peft_kind)adapter->kind);
@@ -99,9 +108,8 @@ static int fill_config(struct zf_adapter_settings *adapter, const struct zf_conf
   config->rslora = zf_conf_bool(conf, "use_rslora");
   free(config->init);
   config->init = NULL;
-  free(config->base_model);
   if ((rc = duplicate(&config->init, inits[adapter->eva ? 3 : adapter->init]))) return rc;
-  if ((rc = duplicate(&config->base_model, zf_conf_str(conf, "base_model")))) return rc;
+  if ((rc = fill_base(config, conf))) return rc;
   config->dora = zf_conf_bool(conf, "use_dora");
   config->virtual_tokens = zf_conf_int(conf, "num_virtual_tokens", 5);
   config->save_projection = 1;
@@ -131,6 +139,10 @@ static int check_needed(const struct zf_conf *conf) {
     if (zf_conf_has(conf, keys[i]))
       return zf_conf_error(conf, keys[i], "'%s' has no effect without 'adapter'", keys[i]);
   return 0;
+}
+
+int zf_settings_adapter_is_path(const char *word) {
+  return kind_of(word) < 0 && strcmp(word, "bitfit") != 0 && strcmp(word, "none") != 0;
 }
 
 int zf_settings_fill_adapter(struct zf_settings *settings, const struct zf_conf *conf) {

@@ -12,6 +12,9 @@ extern const struct zf_conf_key zf_data_keys[];
 /* Fills the settings of the adapter; the method is known. */
 int zf_settings_fill_adapter(struct zf_settings *settings, const struct zf_conf *conf);
 
+/* 1 where the value of `adapter` is a path and names no kind. */
+int zf_settings_adapter_is_path(const char *word);
+
 /* The position of a key's value in the choices "a|b|c"; -1: it is none of them. */
 int zf_settings_choice(const struct zf_conf *conf, const char *key, const char *words);
 
