@@ -18,6 +18,7 @@ enum { INPUT_MAX = 1 << 30, SHOWN = 60 };
 static const char *output;
 
 static const struct zc_opt options[] = {
+    ZC_ADAPTER_OPTION,
     {"output", 'o', ZC_STR, "FILE", "write the rows as JSON lines, each with its prediction",
      &output},
     {0},

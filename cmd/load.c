@@ -76,10 +76,27 @@ int zc_conf_load(struct zf_conf **out, const struct zc_args *args, const struct 
   return rc;
 }
 
+struct zc_list zc_adapters;
+
+/* The result of a run holds what its config's adapter became. */
+static int use_adapter(struct zf_conf *conf, int is_result) {
+  if (is_result && zf_conf_has(conf, "adapter")) {
+    int rc = zf_conf_word(conf, "adapter=none");
+    if (rc) return rc;
+  }
+  if (!zc_adapters.count) return 0;
+  if (zc_adapters.count > 1)
+    return zf_error(ZF_EUSAGE, "a config or run takes one --adapter, found %d", zc_adapters.count);
+  char *word = zf_asprintf("adapter=%s", zc_adapters.item[0]);
+  int rc = word ? zf_conf_word(conf, word) : ZF_ENOMEM;
+  free(word);
+  return rc;
+}
+
 int zc_conf_use_result(struct zf_conf *conf) {
   char *dir, *weights = NULL, *adapter = NULL, *word = NULL;
   int rc = zf_run_config_dir(&dir, conf, "base_model");
-  if (rc || !dir) return rc;
+  if (rc || !dir) return rc ? rc : use_adapter(conf, 0);
   weights = zf_path_join(dir, "model.safetensors");
   adapter = zf_path_join(dir, "adapter_model.safetensors");
   word = zf_asprintf("base_model=%s", dir);
@@ -90,6 +107,7 @@ int zc_conf_use_result(struct zf_conf *conf) {
                   "base model is %s)",
                   dir, zf_conf_str(conf, "base_model"));
   if (!rc) rc = zf_conf_word(conf, word);
+  if (!rc) rc = use_adapter(conf, strcmp(zf_conf_origin(conf, "adapter"), "command line") != 0);
   free(word);
   free(adapter);
   free(weights);
@@ -247,8 +265,6 @@ int zc_log_path(char **log, const char *path) {
 int zc_open_model(struct zf_model **model, struct zf_tok **tok, const char *base_model) {
   return zc_open_model_as(model, tok, base_model, &(struct zf_model_opts){.dtype = -1});
 }
-
-struct zc_list zc_adapters;
 
 /* The directory of the model that a word names, or of the base that the adapter it names has. */
 static int find_model(char **dir, const char *word) {

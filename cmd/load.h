@@ -12,7 +12,7 @@
 int zc_conf_load(struct zf_conf **out, const struct zc_args *args, const struct zf_conf_key *keys);
 
 /* When the base model is named by the config.yaml of a run, the model to score is the run's result instead.
- * ZF_EUSAGE: the run has none. */
+ * Then applies --adapter.  ZF_EUSAGE: the run has no result; more than one adapter. */
 int zc_conf_use_result(struct zf_conf *conf);
 
 /* Names the model of a score: a line above a table, the first member of an object. */

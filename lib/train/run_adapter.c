@@ -108,6 +108,7 @@ int zf_run_open_adapter(struct zf_run *run, int train, int resume, int shapes) {
   int rc = 0;
   if (!adapter->word) return 0;
   if (!train && adapter->kind >= 0) return 0; /* scores of the model as it is */
+  if (!train) return zf_adapter_use(run->model, adapter->word, &run->adapter);
   if (resume && !(start = zf_run_adapter_start(run->settings.output_dir))) return ZF_ENOMEM;
   if (start && zf_adapter_probe(start))
     rc = zf_adapter_file_read(&file, start, run->model);

@@ -149,8 +149,8 @@ int zf_settings_fill_adapter(struct zf_settings *settings, const struct zf_conf 
   struct zf_adapter_settings *adapter = &settings->adapter;
   const char *word = zf_conf_str(conf, "adapter");
   adapter->kind = -1;
-  if (word && !strcmp(word, "none")) word = NULL;
   if (!word) return check_needed(conf);
+  if (!strcmp(word, "none")) return 0; /* its keys may stay in the config */
   adapter->word = word;
   adapter->bitfit = !strcmp(word, "bitfit");
   adapter->kind = adapter->bitfit ? ZF_PEFT_LORA : kind_of(word);
