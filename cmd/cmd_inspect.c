@@ -39,6 +39,13 @@ void zc_put_number(struct inspect_output *out, const char *name, int64_t value, 
     printf("%-12s %s\n", name, text);
 }
 
+void zc_put_value(struct inspect_output *out, const char *name, const char *text) {
+  if (zc_common.json)
+    zf_buf_printf(&out->json, "%s\"%s\": %s", out->json.len ? ", " : "", name, text);
+  else
+    printf("%-12s %s\n", name, text);
+}
+
 void zc_put_count(struct inspect_output *out, const char *name, int64_t value) {
   char text[32];
   snprintf(text, sizeof text, "%lld", (long long)value);

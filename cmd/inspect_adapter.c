@@ -121,8 +121,8 @@ static void put_kind(struct inspect_output *out, const struct zf_peft_config *co
   zc_put_text(out, "type", text);
   if (config->kind == ZF_PEFT_LORA) {
     snprintf(number, sizeof number, "%g%s", config->alpha,
-             config->alpha_by.count ? ", by pattern" : "");
-    zc_put_text(out, "alpha", number);
+             config->alpha_by.count && !zc_common.json ? ", or by pattern" : "");
+    zc_put_value(out, "alpha", number);
   }
   if (config->kind == ZF_PEFT_PROMPT || config->kind == ZF_PEFT_PREFIX)
     zc_put_count(out, "tokens", config->virtual_tokens);
@@ -133,19 +133,21 @@ static void put_kind(struct inspect_output *out, const struct zf_peft_config *co
 /* Says whether the base is there, and attaches the adapter to its shapes. */
 static int put_base(struct inspect_output *out, struct zc_adapter *adapter) {
   const char *name = adapter->file->config.base_model;
-  zc_put_text(out, "base", name ? name : "not named");
+  if (name)
+    zc_put_text(out, "base", name);
+  else
+    zc_put_value(out, "base", zc_common.json ? "null" : "not named");
   if (adapter->missing) {
-    zc_put_text(out, "base_found", "no: --base MODEL names one");
+    zc_put_value(out, "base_found", zc_common.json ? "null" : "no: --base MODEL names one");
     return 0;
   }
   zc_put_text(out, "base_found", adapter->base_dir);
   zc_put_text(out, "base_family", adapter->base->config.family->model_type);
   int64_t parameters = zf_params_count(&adapter->base->params, 0);
   char text[64];
-  snprintf(text, sizeof text, "%.3g %% of the base's %lld",
-           100 * (double)zc_adapter_values(adapter->file) / (double)parameters,
-           (long long)parameters);
-  zc_put_text(out, "share", text);
+  snprintf(text, sizeof text, zc_common.json ? "%.6g" : "%.3g of the base's parameters",
+           (double)zc_adapter_values(adapter->file) / (double)parameters);
+  zc_put_value(out, "share", text);
   return zf_adapter_attach(adapter->base, adapter->file, 1, ZF_TRAIN_NOTHING);
 }
 

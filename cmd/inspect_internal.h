@@ -12,6 +12,8 @@ void zc_put_text(struct inspect_output *out, const char *name, const char *value
 /* `text` is what a person reads in place of the value. */
 void zc_put_number(struct inspect_output *out, const char *name, int64_t value, const char *text);
 void zc_put_count(struct inspect_output *out, const char *name, int64_t value);
+/* `text` as it is: of JSON, a number or null. */
+void zc_put_value(struct inspect_output *out, const char *name, const char *text);
 /* Prints the object and frees it. */
 void zc_put_end(struct inspect_output *out);
 
