@@ -125,7 +125,7 @@ static int attach_all(struct merge_job *job) {
   return job->adapters ? 0 : ZF_ENOMEM;
 }
 
-static int save(struct merge_job *job, struct zf_merge *merge) {
+static int save(struct merge_job *job, struct zf_adapter_merge *merge) {
   static const char *const metadata[] = {"format", "pt"};
   const struct zf_save_values *values = zf_merge_values(merge, interrupted, NULL);
   job->family = job->model->config.family->model_type;
@@ -145,7 +145,7 @@ static void close_model(struct merge_job *job) {
 }
 
 static int write_merged(struct merge_job *job) {
-  struct zf_merge *merge = NULL;
+  struct zf_adapter_merge *merge = NULL;
   int rc = zc_open_model(&job->model, &job->tok, job->base);
   if (!rc) rc = attach_all(job);
   if (!rc) rc = zf_merge_new(&merge, job->model, job->file, job->count);

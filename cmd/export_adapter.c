@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "adapter.h"
+#include "adapter_word.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/file.h"

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter.h"
+#include "adapter_word.h"
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/file.h"

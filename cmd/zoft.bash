@@ -2,7 +2,7 @@
 _zoft() {
   local cur=${COMP_WORDS[COMP_CWORD]} cmd=${COMP_WORDS[1]}
   if [ "$COMP_CWORD" = 1 ]; then
-    mapfile -t COMPREPLY < <(compgen -W "train eval predict score generate chat replay apply log tokenize inspect validate data plan init export bench env" -- "$cur")
+    mapfile -t COMPREPLY < <(compgen -W "train eval predict score generate chat replay apply log tokenize inspect validate data plan merge init export bench env" -- "$cur")
     return
   fi
   case $cur in
@@ -10,19 +10,20 @@ _zoft() {
     local options="--json --quiet --verbose --no-color --cpumask --help"
     case $cmd in
     train) options="$options --dry-run --resume --fork" ;;
-    predict) options="$options --output" ;;
-    eval) options="$options --text --generate --task --data --num-fewshot --fewshot-data --limit --max-length --log-samples --list-tasks --compute --fail-under" ;;
-    score) options="$options --text --whole --compute" ;;
-    chat) options="$options --system --chat-template --context --max-new-tokens --temperature --top-k --top-p --min-p --repetition-penalty --stop --seed --compute" ;;
-    generate) options="$options --jsonl --output --batch-size --chat-template --prompt --max-new-tokens --temperature --top-k --top-p --min-p --repetition-penalty --stop --samples --seed --compute --no-special" ;;
+    predict) options="$options --adapter --output" ;;
+    eval) options="$options --adapter --text --generate --task --data --num-fewshot --fewshot-data --limit --max-length --log-samples --list-tasks --compute --fail-under" ;;
+    score) options="$options --adapter --text --whole --compute" ;;
+    chat) options="$options --adapter --system --chat-template --context --max-new-tokens --temperature --top-k --top-p --min-p --repetition-penalty --stop --seed --compute" ;;
+    generate) options="$options --adapter --jsonl --output --batch-size --chat-template --prompt --max-new-tokens --temperature --top-k --top-p --min-p --repetition-penalty --stop --samples --seed --compute --no-special" ;;
     replay) options="$options --to-step --out --verify --average --ema --scale --drop --dtype --base" ;;
-    apply) options="$options --out --to-step --dtype" ;;
+    apply) options="$options --out --to-step --start --dtype" ;;
     tokenize) options="$options --text --decode --no-special --skip-special" ;;
-    inspect) options="$options --all" ;;
+    inspect) options="$options --all --base" ;;
     bench) options="$options --repeat --output --methods --batch --seq --budget --lr" ;;
     plan) options="$options --fit --output" ;;
     init) options="$options --out --tokenizer --dtype --seed" ;;
-    export) options="$options --to --dtype" ;;
+    export) options="$options --to --dtype --format --base" ;;
+    merge) options="$options --adapter --dtype --verify --max-diff" ;;
     data) options="$options --tokenizer --sequence-len --label --number --rows --dev --test --by --seed --out --field" ;;
     validate) options="$options --examples --keys" ;;
     esac

@@ -21,7 +21,7 @@ static const struct {
   const char *file, *what, *advice;
 } marks[] = {
     {"adapter_config.json", "a PEFT adapter, no model",
-     "give its base model, or merge the adapter into that first (PEFT's merge_and_unload)"},
+     "give its base model here, and the adapter by --adapter (adapter: in a config)"},
     {"pytorch_model.bin", "weights as a PyTorch pickle", PICKLE},
     {"pytorch_model.bin.index.json", "weights as PyTorch pickles", PICKLE},
     {"consolidated.00.pth", "weights in Meta's own layout",

@@ -21,7 +21,7 @@ struct merge_part {
   int64_t adapter; /* its number */
 };
 
-static int add(struct zf_merge *merge, const struct merge_change *change) {
+static int add(struct zf_adapter_merge *merge, const struct merge_change *change) {
   struct merge_change *grown =
       zf_grow(merge->change, merge->count, &merge->cap, sizeof *merge->change);
   if (!grown) return ZF_ENOMEM;
@@ -36,19 +36,19 @@ static const struct zf_adapter_tensor *sibling(const struct merge_part *part, co
 
 /* --- heads --- */
 
-static int is_tied(const struct zf_merge *merge) {
+static int is_tied(const struct zf_adapter_merge *merge) {
   return merge->model->config.tied;
 }
 
 /* Number of the tensor that the part's matrix changes: of a tied head, that of a head of its own. */
-static int64_t matrix_of(struct zf_merge *merge, const struct merge_part *part) {
+static int64_t matrix_of(struct zf_adapter_merge *merge, const struct merge_part *part) {
   if (!is_tied(merge) || !zf_attach_is_head(&part->attachment, part->tensor->module))
     return part->attachment.wanted;
   merge->values.own_head = 1;
   return merge->model->plan.wanted_count;
 }
 
-static int check_own_head(const struct zf_merge *merge) {
+static int check_own_head(const struct zf_adapter_merge *merge) {
   const struct zf_config *config = &merge->model->config;
   const char *head = zf_config_tail(config)->head, *key = config->family->tie.key;
   const struct zf_param *embed = zf_model_embedding(merge->model);
@@ -61,12 +61,12 @@ static int check_own_head(const struct zf_merge *merge) {
 
 /* --- rows of the table --- */
 
-static int flipped(const struct zf_merge *merge, int64_t number) {
+static int flipped(const struct zf_adapter_merge *merge, int64_t number) {
   return zf_merge_param(merge, number)->transposed;
 }
 
 /* The product of a LoRA's pair. */
-static int pair_of(struct zf_merge *merge, const struct merge_part *part, const char *outer,
+static int pair_of(struct zf_adapter_merge *merge, const struct merge_part *part, const char *outer,
                    struct merge_change *change) {
   const struct zf_adapter_tensor *inner = part->tensor;
   double scale;
@@ -82,8 +82,9 @@ static int pair_of(struct zf_merge *merge, const struct merge_part *part, const 
 }
 
 /* factor[o] = m[o] / |row o of W + s B A|, of the base's W as DoRA has it. */
-static void divide_by_norms(const struct zf_merge *merge, const struct merge_change *product,
-                            const float *magnitude, double *factor, int64_t outputs) {
+static void divide_by_norms(const struct zf_adapter_merge *merge,
+                            const struct merge_change *product, const float *magnitude,
+                            double *factor, int64_t outputs) {
   const struct zf_param *param = zf_merge_param(merge, product->number);
   int64_t width = param->shape[1];
   double value[ZF_MERGE_SPAN];
@@ -98,7 +99,7 @@ static void divide_by_norms(const struct zf_merge *merge, const struct merge_cha
   for (int64_t o = 0; o < outputs; o++) factor[o] = (double)magnitude[o] / sqrt(factor[o]);
 }
 
-static int list_norms(struct zf_merge *merge, const struct merge_change *product,
+static int list_norms(struct zf_adapter_merge *merge, const struct merge_change *product,
                       const struct zf_adapter_tensor *magnitude) {
   struct merge_change change = {.kind = ZF_MERGE_OUTPUTS,
                                 .number = product->number,
@@ -111,7 +112,7 @@ static int list_norms(struct zf_merge *merge, const struct merge_change *product
   return rc;
 }
 
-static int list_lora(struct zf_merge *merge, const struct merge_part *part) {
+static int list_lora(struct zf_adapter_merge *merge, const struct merge_part *part) {
   struct merge_change change;
   const struct zf_adapter_tensor *magnitude = sibling(part, "lora_magnitude_vector");
   int rc = pair_of(merge, part, "lora_B", &change);
@@ -120,7 +121,7 @@ static int list_lora(struct zf_merge *merge, const struct merge_part *part) {
   return rc || !magnitude ? rc : list_norms(merge, &change, magnitude);
 }
 
-static int list_embedding(struct zf_merge *merge, const struct merge_part *part) {
+static int list_embedding(struct zf_adapter_merge *merge, const struct merge_part *part) {
   struct merge_change change;
   int rc = pair_of(merge, part, "lora_embedding_B", &change);
   change.flipped = 1;
@@ -128,7 +129,7 @@ static int list_embedding(struct zf_merge *merge, const struct merge_part *part)
   return rc ? rc : add(merge, &change);
 }
 
-static int list_vera(struct zf_merge *merge, const struct merge_part *part) {
+static int list_vera(struct zf_adapter_merge *merge, const struct merge_part *part) {
   const struct zf_adapter_file *file = part->attachment.file;
   const struct zf_adapter_tensor *inner = zf_adapter_file_find(file, "", "vera_A"),
                                  *outer = zf_adapter_file_find(file, "", "vera_B");
@@ -146,7 +147,7 @@ static int list_vera(struct zf_merge *merge, const struct merge_part *part) {
 }
 
 /* Multiplies tensor `number` by the values of the part. */
-static int list_factors(struct zf_merge *merge, const struct merge_part *part,
+static int list_factors(struct zf_adapter_merge *merge, const struct merge_part *part,
                         enum merge_change_kind kind, int64_t number) {
   const struct zf_adapter_tensor *tensor = part->tensor;
   struct merge_change change = {.kind = kind,
@@ -161,14 +162,14 @@ static int list_factors(struct zf_merge *merge, const struct merge_part *part,
 }
 
 /* 1 where a DoRA that was attached before adds the module's bias, behind all that comes later. */
-static int has_taken_bias(const struct zf_merge *merge, const struct merge_part *part) {
+static int has_taken_bias(const struct zf_adapter_merge *merge, const struct merge_part *part) {
   for (int64_t i = 0; i < part->adapter; i++)
     if (zf_adapter_file_find(merge->file[i], part->tensor->module, "lora_magnitude_vector"))
       return 1;
   return 0;
 }
 
-static int list_ia3(struct zf_merge *merge, const struct merge_part *part) {
+static int list_ia3(struct zf_adapter_merge *merge, const struct merge_part *part) {
   const struct zf_adapter_tensor *tensor = part->tensor;
   int outputs = tensor->shape[1] == 1;
   int64_t bias = zf_attach_wanted(merge->model, tensor->module, ".bias");
@@ -178,7 +179,7 @@ static int list_ia3(struct zf_merge *merge, const struct merge_part *part) {
   return rc ? rc : list_factors(merge, part, ZF_MERGE_OUTPUTS, bias);
 }
 
-static int list_rows(struct zf_merge *merge, const struct merge_part *part) {
+static int list_rows(struct zf_adapter_merge *merge, const struct merge_part *part) {
   const struct zf_plan *plan = &merge->model->plan;
   const struct zf_peft_ints *index = &part->attachment.file->config.tokens.index;
   int is_head = is_tied(merge) && zf_attach_is_head(&part->attachment, part->tensor->module);
@@ -195,7 +196,7 @@ static int list_rows(struct zf_merge *merge, const struct merge_part *part) {
   return rc || !reads ? rc : add(merge, &change);
 }
 
-static int list_replaced(struct zf_merge *merge, const struct merge_part *part) {
+static int list_replaced(struct zf_adapter_merge *merge, const struct merge_part *part) {
   const struct zf_adapter_tensor *tensor = part->tensor;
   struct merge_change change = {
       .kind = ZF_MERGE_REPLACE,
@@ -206,7 +207,7 @@ static int list_replaced(struct zf_merge *merge, const struct merge_part *part) 
   return add(merge, &change);
 }
 
-static int refuse_prompt(struct zf_merge *merge, const struct merge_part *part) {
+static int refuse_prompt(struct zf_adapter_merge *merge, const struct merge_part *part) {
   (void)merge;
   return zf_error(
       ZF_EUSAGE,
@@ -218,7 +219,7 @@ static int refuse_prompt(struct zf_merge *merge, const struct merge_part *part) 
 /* `early`: applies before all other changes. */
 static const struct {
   const char *part;
-  int (*list)(struct zf_merge *merge, const struct merge_part *part);
+  int (*list)(struct zf_adapter_merge *merge, const struct merge_part *part);
   int early;
 } parts[] = {
     {"lora_A", list_lora, 0},
@@ -233,7 +234,7 @@ static const struct {
 
 /* --- all tensors --- */
 
-static int list_tensor(struct zf_merge *merge, int64_t adapter, int64_t number, int early) {
+static int list_tensor(struct zf_adapter_merge *merge, int64_t adapter, int64_t number, int early) {
   struct zf_adapter_file *file = merge->file[adapter];
   struct merge_part part = {.tensor = &file->tensor[number], .adapter = adapter};
   part.attachment = (struct attachment){
@@ -246,7 +247,7 @@ static int list_tensor(struct zf_merge *merge, int64_t adapter, int64_t number, 
   return 0;
 }
 
-static int list_all(struct zf_merge *merge, int64_t count, int early) {
+static int list_all(struct zf_adapter_merge *merge, int64_t count, int early) {
   for (int64_t i = count - 1; i >= 0; i--)
     for (int64_t j = merge->file[i]->count - 1; j >= 0; j--) {
       int rc = list_tensor(merge, i, j, early);
@@ -256,20 +257,20 @@ static int list_all(struct zf_merge *merge, int64_t count, int early) {
 }
 
 static int is_changed(void *ctx, int64_t number) {
-  const struct zf_merge *merge = ctx;
+  const struct zf_adapter_merge *merge = ctx;
   for (int64_t i = 0; i < merge->count; i++)
     if (zf_merge_applies(merge, &merge->change[i], number)) return 1;
   return 0;
 }
 
 static int ask(void *ctx) {
-  const struct zf_merge *merge = ctx;
+  const struct zf_adapter_merge *merge = ctx;
   return merge->tick && merge->tick(merge->tick_ctx);
 }
 
-int zf_merge_new(struct zf_merge **out, const struct zf_model *model,
+int zf_merge_new(struct zf_adapter_merge **out, const struct zf_model *model,
                  struct zf_adapter_file *const *file, int64_t count) {
-  struct zf_merge *merge = *out = zf_calloc(1, sizeof *merge);
+  struct zf_adapter_merge *merge = *out = zf_calloc(1, sizeof *merge);
   if (!merge) return ZF_ENOMEM;
   merge->model = model;
   merge->file = file;
@@ -284,21 +285,21 @@ int zf_merge_new(struct zf_merge **out, const struct zf_model *model,
   return rc;
 }
 
-void zf_merge_free(struct zf_merge *merge) {
+void zf_merge_free(struct zf_adapter_merge *merge) {
   if (!merge) return;
   for (int64_t i = 0; i < merge->count; i++) free(merge->change[i].factor);
   free(merge->change);
   free(merge);
 }
 
-const struct zf_save_values *zf_merge_values(struct zf_merge *merge, int (*tick)(void *ctx),
+const struct zf_save_values *zf_merge_values(struct zf_adapter_merge *merge, int (*tick)(void *ctx),
                                              void *ctx) {
   merge->tick = tick;
   merge->tick_ctx = ctx;
   return &merge->values;
 }
 
-int64_t zf_merge_count(const struct zf_merge *merge, int *unties) {
+int64_t zf_merge_count(const struct zf_adapter_merge *merge, int *unties) {
   int64_t count = merge->values.own_head;
   for (int64_t i = 0; i < merge->model->plan.wanted_count; i++)
     count += is_changed((void *)merge, i);

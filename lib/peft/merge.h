@@ -20,22 +20,22 @@
 
 ZF_BEGIN_DECLS
 
-struct zf_merge;
+struct zf_adapter_merge;
 
 /* `model`: a base to which the adapters of `file` are attached, all of them and in this order.  Model and
  * adapters outlive *out.  ZF_EUSAGE: an adapter cannot be merged. */
-int zf_merge_new(struct zf_merge **out, const struct zf_model *model,
+int zf_merge_new(struct zf_adapter_merge **out, const struct zf_model *model,
                  struct zf_adapter_file *const *file, int64_t count);
-void zf_merge_free(struct zf_merge *merge); /* takes NULL */
+void zf_merge_free(struct zf_adapter_merge *merge); /* takes NULL */
 
 /* The merged weights for zf_model_save_values.  `tick` and its `ctx` of the caller (may be NULL) are asked
  * often whether to stop. */
-const struct zf_save_values *zf_merge_values(struct zf_merge *merge, int (*tick)(void *ctx),
+const struct zf_save_values *zf_merge_values(struct zf_adapter_merge *merge, int (*tick)(void *ctx),
                                              void *ctx);
 
 /* Number of tensors of the base that change; *unties: 1 where the result has a head of its own, and the
  * base has none. */
-int64_t zf_merge_count(const struct zf_merge *merge, int *unties);
+int64_t zf_merge_count(const struct zf_adapter_merge *merge, int *unties);
 
 ZF_END_DECLS
 

@@ -27,7 +27,7 @@ struct merge_change {
   int64_t id_count;
 };
 
-struct zf_merge {
+struct zf_adapter_merge {
   const struct zf_model *model;
   struct zf_adapter_file *const *file; /* of zf_merge_new's caller, until that returns */
   struct merge_change *change;         /* in the order in which they apply */
@@ -38,7 +38,7 @@ struct zf_merge {
 };
 
 /* 1 where the change applies to tensor `number`.  The embedding's REPLACE also applies to a tied head. */
-int zf_merge_applies(const struct zf_merge *merge, const struct merge_change *change,
+int zf_merge_applies(const struct zf_adapter_merge *merge, const struct merge_change *change,
                      int64_t number);
 
 /* Columns column.. of one row of a tensor. */
@@ -56,11 +56,11 @@ void zf_merge_apply(const struct merge_change *change, const struct merge_span *
                     double *value);
 
 /* Writes the base's values of tensor `number`. */
-void zf_merge_base(const struct zf_merge *merge, int64_t number, const struct merge_span *span,
-                   double *value);
+void zf_merge_base(const struct zf_adapter_merge *merge, int64_t number,
+                   const struct merge_span *span, double *value);
 
 /* The parameter with the shape of tensor `number`. */
-const struct zf_param *zf_merge_param(const struct zf_merge *merge, int64_t number);
+const struct zf_param *zf_merge_param(const struct zf_adapter_merge *merge, int64_t number);
 
 /* zf_save_values.read; ctx is the merge. */
 void zf_merge_read(void *ctx, int64_t number, int64_t first, int64_t rows, float *value);

@@ -2,12 +2,12 @@
 #include "base/util.h"
 #include "peft/merge_internal.h"
 
-const struct zf_param *zf_merge_param(const struct zf_merge *merge, int64_t number) {
+const struct zf_param *zf_merge_param(const struct zf_adapter_merge *merge, int64_t number) {
   return number == merge->model->plan.wanted_count ? zf_model_embedding(merge->model)
                                                    : &merge->model->params.param[number];
 }
 
-int zf_merge_applies(const struct zf_merge *merge, const struct merge_change *change,
+int zf_merge_applies(const struct zf_adapter_merge *merge, const struct merge_change *change,
                      int64_t number) {
   if (change->number == number) return 1;
   return number == merge->model->plan.wanted_count && change->kind == ZF_MERGE_REPLACE &&
@@ -18,8 +18,8 @@ struct merge_span zf_merge_span(int64_t index, int64_t width, int64_t column) {
   return (struct merge_span){index, width, column, zf_min64(width - column, ZF_MERGE_SPAN)};
 }
 
-void zf_merge_base(const struct zf_merge *merge, int64_t number, const struct merge_span *span,
-                   double *value) {
+void zf_merge_base(const struct zf_adapter_merge *merge, int64_t number,
+                   const struct merge_span *span, double *value) {
   float narrow[ZF_MERGE_SPAN];
   const struct zf_param *param = zf_merge_param(merge, number);
   size_t offset = zf_dtype_bytes(param->type, span->index * span->width + span->column);
@@ -89,8 +89,8 @@ void zf_merge_apply(const struct merge_change *change, const struct merge_span *
 
 /* --- rows --- */
 
-static void read_span(const struct zf_merge *merge, int64_t number, const struct merge_span *span,
-                      float *value) {
+static void read_span(const struct zf_adapter_merge *merge, int64_t number,
+                      const struct merge_span *span, float *value) {
   double sum[ZF_MERGE_SPAN];
   zf_merge_base(merge, number, span, sum);
   for (int64_t i = 0; i < merge->count; i++)
@@ -100,7 +100,7 @@ static void read_span(const struct zf_merge *merge, int64_t number, const struct
 }
 
 void zf_merge_read(void *ctx, int64_t number, int64_t first, int64_t rows, float *value) {
-  const struct zf_merge *merge = ctx;
+  const struct zf_adapter_merge *merge = ctx;
   const struct zf_param *param = zf_merge_param(merge, number);
   int64_t width = param->count / zf_max64(param->shape[0], 1);
 #pragma omp parallel for schedule(static)

@@ -157,7 +157,7 @@ for _ in $(seq 4000); do cat "$T/text.txt"; done >"$T/long.txt"
 "$ZOFT" merge "$BASE" "$T/b" "$T/stopped" --verify "$T/long.txt" >/dev/null 2>"$T/said" &
 pid=$!
 for _ in $(seq 300); do
-  ls "$T" | grep -q '^stopped' && break
+  [ -n "$(find "$T" -maxdepth 1 -name 'stopped*')" ] && break
   perl -e 'select(undef, undef, undef, 0.01)'
 done
 kill -INT $pid

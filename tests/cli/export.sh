@@ -27,7 +27,7 @@ case_ "taken" 2 "$ZOFT" export "$G/qwen2.gguf" --to "$T/json" <<'END'
 zoft: TMP/json is not empty: name a directory that is, or none
 END
 case_ "no file" 2 "$ZOFT" export --to "$T/x" <<'END'
-zoft: expected a GGUF file: zoft export FILE.gguf --to DIR
+zoft: expected a GGUF file or an adapter: zoft export FILE.gguf --to DIR
 END
 case_ "no directory" 2 "$ZOFT" export "$G/qwen2.gguf" <<'END'
 zoft: --to: name the directory to write

@@ -18,7 +18,7 @@ static const char *dir_with(const char *file, const char *content) {
 START_TEST(test_directories) {
   static const char *const t[][2] = {
       {"adapter_config.json",
-       "holds a PEFT adapter, no model (adapter_config.json): give its base model, or merge"},
+       "holds a PEFT adapter, no model (adapter_config.json): give its base model here, and "},
       {"pytorch_model.bin",
        "holds weights as a PyTorch pickle (pytorch_model.bin): convert it with Transformers"},
       {"consolidated.00.pth", "holds weights in Meta's own layout"},

@@ -35,7 +35,7 @@ static struct zf_model *open_base(const char *base) {
 /* Writes the model with its adapters folded in to a new directory, and opens that. */
 static struct zf_model *merged(const struct zf_model *model, struct zf_adapter_file *const *file,
                                int64_t count, int dtype) {
-  struct zf_merge *merge;
+  struct zf_adapter_merge *merge;
   const char *dir = tmp_path("merged");
   ck_ok(zf_merge_new(&merge, model, file, count));
   ck_ok(zf_model_save_values(model, dir, dtype, zf_merge_values(merge, NULL, NULL), NULL, 0));
@@ -189,7 +189,7 @@ END_TEST
 
 START_TEST(test_prompt_refused) {
   struct zf_adapter_file *file;
-  struct zf_merge *merge;
+  struct zf_adapter_merge *merge;
   begin_kernels();
   struct zf_model *model = open_base("llama");
   ck_ok(zf_adapter_use(model, adapter_path("llama", _i ? "prefix" : "prompt"), &file));
@@ -212,7 +212,7 @@ END_TEST
 /* A value that f16 cannot hold is named before anything is written. */
 START_TEST(test_too_large) {
   struct zf_adapter_file *file;
-  struct zf_merge *merge;
+  struct zf_adapter_merge *merge;
   const char *dir = tmp_path("large");
   char weights[600];
   begin_kernels();
@@ -234,7 +234,7 @@ static int stop(void *ctx) {
 
 START_TEST(test_interrupted) {
   struct zf_adapter_file *file;
-  struct zf_merge *merge;
+  struct zf_adapter_merge *merge;
   int asked = 0;
   begin_kernels();
   struct zf_model *model = open_base("llama");

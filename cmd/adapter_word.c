@@ -1,4 +1,4 @@
-#include "adapter.h"
+#include "adapter_word.h"
 
 #include <stdlib.h>
 #include <string.h>

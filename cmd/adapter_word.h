@@ -1,6 +1,6 @@
 /* An adapter that a word names, for commands that read it without its base's weights. */
-#ifndef ZF_CMD_ADAPTER_H
-#define ZF_CMD_ADAPTER_H
+#ifndef ZF_CMD_ADAPTER_WORD_H
+#define ZF_CMD_ADAPTER_WORD_H
 
 #include "peft/adapter.h"
 
