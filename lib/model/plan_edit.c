@@ -98,6 +98,7 @@ static int feeds_act(const struct zf_plan *plan, int64_t i) {
 /* Columns of its destination that an operation may write: its width there, or 0. */
 static int64_t columns_written(const struct zf_op *op) {
   switch (op->kind) {
+    case ZF_OP_EMBED:
     case ZF_OP_LINEAR:
     case ZF_OP_COPY:
       return op->dst_col + op->width;

@@ -2,6 +2,7 @@
  * VeRA (Kopiczko et al. 2023): y = W x + b * (B (d * (A x))), A and B random and shared by all
  * modules, of which each reads the leading rows and columns that it needs. */
 #include "base/err.h"
+#include "base/util.h"
 #include "peft/attach_internal.h"
 
 static int check_linear(const struct attachment *attachment, const struct zf_adapter_tensor *tensor,
@@ -50,6 +51,7 @@ int zf_attach_ia3(struct attachment *attachment, const struct zf_adapter_tensor 
     return zf_attach_shape_error(attachment, tensor, after ? expected : 1, after ? 1 : expected);
   int32_t number;
   if ((rc = zf_attach_param(attachment, tensor, 1, &number))) return rc;
+  plan->vec = zf_max64(plan->vec, tensor->count);
   if (after && accumulates) rc = zf_edit_own_output(plan, at);
   if (!rc && !after && input_is_shared(plan, at)) rc = zf_edit_own_input(plan, &at);
   if (rc) return rc;
