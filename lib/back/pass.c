@@ -26,6 +26,25 @@ static int64_t widest(const struct zf_model *model) {
   return width;
 }
 
+/* Rows of the largest chunk that the gradient of a matrix transposes; all of them, or of the body's and
+ * tail's products in the arithmetic of the pass alone. */
+static int64_t transposed_rows(const struct zf_model *model, int all) {
+  const struct zf_param *param = model->params.param;
+  int64_t count = 0;
+  for (int64_t i = 0; i < model->plan.nop; i++) {
+    const struct zf_op *op = &model->plan.op[i];
+    if (op->kind != ZF_OP_LINEAR || !param[op->weight].trained) continue;
+    if (all || param[op->weight].origin == ZF_ORIGIN_BASE)
+      count = zf_max64(count, param[op->weight].transposed ? op->inputs : op->width);
+  }
+  const int32_t heads[] = {model->plan.head, model->plan.head_outer};
+  for (int i = 0; i < 2; i++)
+    if (heads[i] >= 0 && param[heads[i]].trained &&
+        (all || param[heads[i]].origin == ZF_ORIGIN_BASE))
+      count = zf_max64(count, model->config.outputs);
+  return zf_min64(count, ZF_BACK_CHUNK);
+}
+
 void zf_back_limits(struct zf_limits *limits, const struct zf_model *model) {
   int64_t rows = zf_max64(zf_forward_inner_limits(model, limits).tokens, limits->rows), width = 0;
   for (int64_t i = 0; i < model->plan.nop; i++)
@@ -34,7 +53,7 @@ void zf_back_limits(struct zf_limits *limits, const struct zf_model *model) {
   size_t bytes = zf_rows_bytes(limits->compute, rows, width);
   size_t head_bytes =
       zf_rows_bytes(limits->compute, logits_rows(model, limits->rows), widest(model));
-  size_t transposed_bytes = zf_rows_bytes(limits->compute, ZF_BACK_CHUNK, rows);
+  size_t transposed_bytes = zf_rows_bytes(limits->compute, transposed_rows(model, 0), rows);
   if (head_bytes > bytes) bytes = head_bytes;
   limits->keeps_values = 1;
   limits->cell_bytes = transposed_bytes > bytes ? transposed_bytes : bytes;
@@ -62,7 +81,7 @@ static struct back_memory memory_of(const struct zf_tape *tape, const struct zf_
           logit_rows = logits_rows(model, limits->rows);
   struct back_memory parts = {
       .kept = tape->kept, .region = tape->region, .gradients = gradients(model)};
-  parts.transposed = zf_max64(ZF_BACK_CHUNK * rows, model->config.embed_dim);
+  parts.transposed = zf_max64(transposed_rows(model, 1) * rows, model->config.embed_dim);
   int64_t permuted = 3 * model->config.heads * model->config.head_dim * zf_kern_nthreads();
   if (model->config.family->qkv == ZF_QKV_HEADS)
     parts.transposed = zf_max64(parts.transposed, permuted);

@@ -4,7 +4,7 @@
 
 #include "back/back.h"
 #include "base/util.h"
-#include "unit/models.h"
+#include "unit/ref64.h"
 
 enum { SEGMENTS = 5, MAXTOKENS = 40, LENGTH = 10 };
 
@@ -101,6 +101,17 @@ static inline double largest(const float *g, int64_t n) {
   for (int64_t i = 0; i < n; i++)
     if (fabs((double)g[i]) > m) m = fabs((double)g[i]);
   return m;
+}
+
+/* Central difference of the loss of a batch by the weight *w. */
+static inline double difference(struct ref64 *ref, const struct ragged *x, double *w, double h) {
+  double was = *w, up, down;
+  *w = was + h;
+  up = ref64_loss(ref, &x->b, x->target, x->coef, x->ids, 3, x->slope);
+  *w = was - h;
+  down = ref64_loss(ref, &x->b, x->target, x->coef, x->ids, 3, x->slope);
+  *w = was;
+  return (up - down) / (2 * h);
 }
 
 #endif

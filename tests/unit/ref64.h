@@ -3,7 +3,7 @@
 #ifndef ZF_TESTS_REF64_H
 #define ZF_TESTS_REF64_H
 
-#include "unit/ragged.h"
+#include "unit/models.h"
 
 struct ref64 {
   const struct zf_model *m;
@@ -262,17 +262,6 @@ static inline double ref64_loss(struct ref64 *x, const struct zf_batch *b, const
   free(y);
   for (int r = 0; r < ZF_REGS; r++) free(x->reg[r]);
   return loss;
-}
-
-/* Central difference of the loss of a batch by the weight *w. */
-static inline double difference(struct ref64 *ref, const struct ragged *x, double *w, double h) {
-  double was = *w, up, down;
-  *w = was + h;
-  up = ref64_loss(ref, &x->b, x->target, x->coef, x->ids, 3, x->slope);
-  *w = was - h;
-  down = ref64_loss(ref, &x->b, x->target, x->coef, x->ids, 3, x->slope);
-  *w = was;
-  return (up - down) / (2 * h);
 }
 
 #endif

@@ -11,7 +11,6 @@
 #include "back/optim.h"
 #include "kern/kern_internal.h"
 #include "unit/ragged.h"
-#include "unit/ref64.h"
 
 static const double RELATIVE = 1e-4, COSINE = 1e-5;
 

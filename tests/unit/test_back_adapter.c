@@ -10,7 +10,6 @@
 #include "peft/adapter.h"
 #include "unit/estimate_law.h"
 #include "unit/ragged.h"
-#include "unit/ref64.h"
 
 #define ADAPTERS "tests/golden/adapters/"
 
