@@ -356,7 +356,10 @@ static void make_pair(struct ragged *x, const struct zf_model *m, int which) {
 
 START_TEST(test_shared_prompt) {
   struct zf_model *m = open_case(_i);
-  if (!m || !m->plan.causal) return;
+  if (!m || !m->plan.causal) {
+    zf_model_free(m);
+    return;
+  }
   float *g[3];
   double loss[3];
   int64_t n;
