@@ -56,7 +56,7 @@ static void attach_new(struct zf_model *model, const char *const *targets, int64
   config.r = 3;
   config.alpha = 5;
   ck_ok(zf_peft_names_set(&config.target, targets, count, NULL));
-  ck_ok(zf_adapter_create(&file, model, &config, 11));
+  ck_ok(zf_adapter_create(&file, model, &config, &(struct zf_adapter_plan){.seed = 11}));
   for (int64_t i = 0; i < file->count; i++)
     for (int64_t e = 0; e < file->tensor[i].count; e++)
       file->tensor[i].data[e] = 0.2f * sinf((float)(7 * i + 3 * e + 1));
