@@ -34,7 +34,7 @@ struct zf_value {
 struct zf_node {
   int32_t src, dst;       /* values */
   int32_t copied;         /* dst begins as a copy of this value; -1: no copy */
-  int32_t columns_before; /* HEADNORM: value of its columns before; -1 elsewhere */
+  int32_t columns_before; /* HEADNORM, COLUMNS, DORA: value of its columns before; -1: none */
   int segment;
 };
 
@@ -44,6 +44,7 @@ struct zf_tape {
   int64_t *first;           /* [segments + 1] where each segment begins; the last entry: body */
   int32_t nvalue, gathered; /* gathered: the value of the wanted rows */
   int32_t last_x;           /* the body's result */
+  int32_t last[ZF_REGS];    /* value of each register behind the last operation; -1: none */
   int segments;
   int64_t kept, region; /* floats of both parts */
   int64_t stop;         /* no operation before this one has trained parameters */
@@ -88,15 +89,38 @@ static inline int64_t zf_back_range_start(int64_t count, int64_t part, int64_t p
 
 float *zf_back_value(const struct zf_back *back, int32_t number);
 
-/* Adds dY^T X to the gradient g [out, in]: dy [T, out], x [T, in]. */
-void zf_back_product(struct zf_back *back, float *gradient, const float *dy, int64_t lddy,
-                     int64_t out, const float *x, int64_t ldx, int64_t in, int64_t T);
+/* Adds dY^T X to the gradient [out, in], row stride ldg: dy [T, out], x [T, in]. */
+void zf_back_product(struct zf_back *back, float *gradient, int64_t ldg, const float *dy,
+                     int64_t lddy, int64_t out, const float *x, int64_t ldx, int64_t in, int64_t T,
+                     enum zf_compute compute);
 /* dx (+)= dy W */
 void zf_back_input(struct zf_back *back, float *dx, int64_t lddx, const float *dy, int64_t lddy,
                    int64_t T, struct zf_weight weight, int add);
 
+/* gradient[c] += sum of column c of `rows`, in the order of rows for any number of threads. */
+void zf_back_sum_columns(struct zf_back *back, float *gradient, const float *rows, int64_t ld,
+                         int64_t T, int64_t columns);
+
+/* An operation whose derivative runs. */
+struct derivative {
+  struct zf_back *back;
+  const struct zf_op *op;
+  const struct zf_node *node;
+  int64_t T;
+  const float *src; /* the value read, and its row stride */
+  int64_t ldsrc;
+  float *dsrc, *ddst; /* gradients of both registers, at the operation's columns */
+  int64_t ldds, lddd;
+};
+
 /* Runs the derivative of operation i. */
 void zf_back_op(struct zf_back *back, int64_t i);
+
+/* Of operations that only adapters have (back_adapter.c). */
+void zf_back_columns(struct derivative *derivative);
+void zf_back_dora(struct derivative *derivative);
+void zf_back_tokens(struct derivative *derivative);
+void zf_back_virtual(struct derivative *derivative);
 
 /* Writes the gradients of q|k|v from the gradient of the output. */
 int64_t zf_back_attention_scratch(int64_t keys, int64_t D);

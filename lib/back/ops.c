@@ -11,17 +11,6 @@
 #include "back/back_internal.h"
 #include "kern/tile.h"
 
-struct derivative {
-  struct zf_back *back;
-  const struct zf_op *op;
-  const struct zf_node *node;
-  int64_t T;
-  const float *src; /* the value read, and its row stride */
-  int64_t ldsrc;
-  float *dsrc, *ddst; /* gradients of both registers, at the operation's columns */
-  int64_t ldds, lddd;
-};
-
 /* --- products --- */
 
 /* to [columns][T] = the transpose of x [T, columns], rows ld apart. */
@@ -35,8 +24,9 @@ static void transpose(float *to, const float *x, int64_t ld, int64_t T, int64_t 
         for (int64_t i = t; i < zf_min64(T, t + tile); i++) to[j * T + i] = x[i * ld + j];
 }
 
-void zf_back_product(struct zf_back *back, float *gradient, const float *dy, int64_t lddy,
-                     int64_t out, const float *x, int64_t ldx, int64_t in, int64_t T) {
+void zf_back_product(struct zf_back *back, float *gradient, int64_t ldg, const float *dy,
+                     int64_t lddy, int64_t out, const float *x, int64_t ldx, int64_t in, int64_t T,
+                     enum zf_compute compute) {
   struct zf_streams stream = {.count = 1};
   struct zf_weight weight = {.data = x,
                              .type = ZF_F32,
@@ -44,13 +34,13 @@ void zf_back_product(struct zf_back *back, float *gradient, const float *dy, int
                              .in = T,
                              .output_stride = 1,
                              .input_stride = ldx,
-                             .compute = back->limits.compute};
+                             .compute = compute};
   for (int64_t first = 0; first < out; first += ZF_BACK_CHUNK) {
     int64_t count = zf_min64(out - first, ZF_BACK_CHUNK);
     transpose(back->transposed, dy + first, lddy, T, count);
     struct zf_rows rows =
         zf_rows_of(back->transposed, T, T, weight.compute, zf_forward_cells(back->forward));
-    zf_gemm(gradient + first * in, in, &rows, count, &weight, &stream, NULL, 0, 1);
+    zf_gemm(gradient + first * ldg, ldg, &rows, count, &weight, &stream, NULL, 0, 1);
   }
 }
 
@@ -67,9 +57,8 @@ void zf_back_input(struct zf_back *back, float *dx, int64_t lddx, const float *d
   zf_gemm(dx, lddx, &rows, T, &transposed, &stream, NULL, 0, add);
 }
 
-/* gradient[c] += sum of column c of `rows`, in the order of rows for any number of threads. */
-static void sum_columns(struct zf_back *back, float *gradient, const float *rows, int64_t ld,
-                        int64_t T, int64_t columns) {
+void zf_back_sum_columns(struct zf_back *back, float *gradient, const float *rows, int64_t ld,
+                         int64_t T, int64_t columns) {
   int team = zf_tile_team(T * columns);
 #pragma omp parallel num_threads(team) if (team > 1)
   {
@@ -88,14 +77,19 @@ static void back_linear(struct derivative *derivative) {
   struct zf_weight weight = zf_forward_matrix(back->forward, op->weight);
   float *gradient = zf_back_gradient(back, op->weight),
         *bias_gradient = zf_back_gradient(back, op->bias);
+  weight.in = op->inputs; /* an adapter may read a part of a larger matrix */
+  weight.out = op->width;
   if (bias_gradient)
-    sum_columns(back, bias_gradient, derivative->ddst, derivative->lddd, derivative->T, op->width);
+    zf_back_sum_columns(back, bias_gradient, derivative->ddst, derivative->lddd, derivative->T,
+                        op->width);
   if (gradient && weight.input_stride == 1)
-    zf_back_product(back, gradient, derivative->ddst, derivative->lddd, op->width, derivative->src,
-                    derivative->ldsrc, op->inputs, derivative->T);
+    zf_back_product(back, gradient, weight.output_stride, derivative->ddst, derivative->lddd,
+                    op->width, derivative->src, derivative->ldsrc, op->inputs, derivative->T,
+                    weight.compute);
   else if (gradient) /* stored [in, out] */
-    zf_back_product(back, gradient, derivative->src, derivative->ldsrc, op->inputs,
-                    derivative->ddst, derivative->lddd, op->width, derivative->T);
+    zf_back_product(back, gradient, weight.input_stride, derivative->src, derivative->ldsrc,
+                    op->inputs, derivative->ddst, derivative->lddd, op->width, derivative->T,
+                    weight.compute);
   zf_back_input(back, derivative->dsrc, derivative->ldds, derivative->ddst, derivative->lddd,
                 derivative->T, weight, back->register_live[op->src]);
   if (!op->accumulate && op->dst_col == 0) back->register_live[op->dst] = 0;
@@ -250,25 +244,7 @@ static void back_add(struct derivative *derivative) {
 
 static void back_copy(struct derivative *derivative) {
   back_add(derivative);
-  derivative->back->register_live[derivative->op->dst] = 0;
-}
-
-/* Through y = x w + b: db += dy, dw += dy x, dx = dy w. */
-static void back_columns(struct derivative *derivative) {
-  struct zf_back *back = derivative->back;
-  const struct zf_op *op = derivative->op;
-  float *dw = zf_back_gradient(back, op->weight), *db = zf_back_gradient(back, op->bias);
-  const float *weight = zf_forward_vector(back->forward, op->weight, 0);
-  struct zf_streams one = {.count = 1};
-  if (db) sum_columns(back, db, derivative->ddst, derivative->lddd, derivative->T, op->width);
-  if (dw)
-    for (int64_t t = 0; t < derivative->T; t++)
-      for (int64_t i = 0; i < op->width; i++)
-        dw[i] +=
-            derivative->ddst[t * derivative->lddd + i] * derivative->src[t * derivative->ldsrc + i];
-  if (weight)
-    zf_columns(derivative->ddst, derivative->lddd, derivative->T, op->width, weight, NULL,
-               op->width, &one);
+  if (derivative->op->dst_col == 0) derivative->back->register_live[derivative->op->dst] = 0;
 }
 
 /* Adds to the rows of a table that tokens read (ids NULL: all tokens read row `offset`).  Threads share
@@ -291,8 +267,24 @@ static void table_rows(struct derivative *derivative, const int32_t *ids, int64_
   }
 }
 
+/* The same of a table that is stored transposed, [width, vocabulary]: threads share out its rows. */
+static void table_columns(struct derivative *derivative, const int32_t *ids) {
+  float *gradient = zf_back_gradient(derivative->back, derivative->op->weight);
+  int64_t width = derivative->op->width, vocab = derivative->back->model->config.vocab;
+  if (!gradient) return;
+  int team = zf_tile_team(derivative->T * width);
+#pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
+  for (int64_t i = 0; i < width; i++)
+    for (int64_t t = 0; t < derivative->T; t++)
+      gradient[i * vocab + ids[t]] += derivative->ddst[t * derivative->lddd + i];
+}
+
 static void back_embed(struct derivative *derivative) {
-  table_rows(derivative, derivative->back->batch->id, 0);
+  const struct zf_back *back = derivative->back;
+  if (back->model->params.param[derivative->op->weight].transposed)
+    table_columns(derivative, back->batch->id);
+  else
+    table_rows(derivative, back->batch->id, 0);
   derivative->back->register_live[derivative->op->dst] = 0;
 }
 
@@ -317,8 +309,11 @@ static void (*const back_of[])(struct derivative *derivative) = {
     [ZF_OP_SCALE] = back_scale,
     [ZF_OP_ADD] = back_add,
     [ZF_OP_COPY] = back_copy,
-    [ZF_OP_COLUMNS] = back_columns,
     [ZF_OP_TYPE] = back_type,
+    [ZF_OP_COLUMNS] = zf_back_columns,
+    [ZF_OP_DORA] = zf_back_dora,
+    [ZF_OP_TOKENS] = zf_back_tokens,
+    [ZF_OP_VIRTUAL] = zf_back_virtual,
 };
 
 void zf_back_op(struct zf_back *back, int64_t i) {

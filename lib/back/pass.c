@@ -26,15 +26,34 @@ static int64_t widest(const struct zf_model *model) {
   return width;
 }
 
+/* Rows of the largest chunk that the gradient of a matrix transposes; all of them, or of the body's and
+ * tail's products in the arithmetic of the pass alone. */
+static int64_t transposed_rows(const struct zf_model *model, int all) {
+  const struct zf_param *param = model->params.param;
+  int64_t count = 0;
+  for (int64_t i = 0; i < model->plan.nop; i++) {
+    const struct zf_op *op = &model->plan.op[i];
+    if (op->kind != ZF_OP_LINEAR || !param[op->weight].trained) continue;
+    if (all || param[op->weight].origin == ZF_ORIGIN_BASE)
+      count = zf_max64(count, param[op->weight].transposed ? op->inputs : op->width);
+  }
+  const int32_t heads[] = {model->plan.head, model->plan.head_outer};
+  for (int i = 0; i < 2; i++)
+    if (heads[i] >= 0 && param[heads[i]].trained &&
+        (all || param[heads[i]].origin == ZF_ORIGIN_BASE))
+      count = zf_max64(count, model->config.outputs);
+  return zf_min64(count, ZF_BACK_CHUNK);
+}
+
 void zf_back_limits(struct zf_limits *limits, const struct zf_model *model) {
-  int64_t rows = zf_max64(limits->tokens, limits->rows), width = 0;
+  int64_t rows = zf_max64(zf_forward_inner_limits(model, limits).tokens, limits->rows), width = 0;
   for (int64_t i = 0; i < model->plan.nop; i++)
     if (model->plan.op[i].kind == ZF_OP_LINEAR)
       width = zf_max64(width, zf_max64(model->plan.op[i].width, model->plan.op[i].inputs));
   size_t bytes = zf_rows_bytes(limits->compute, rows, width);
   size_t head_bytes =
       zf_rows_bytes(limits->compute, logits_rows(model, limits->rows), widest(model));
-  size_t transposed_bytes = zf_rows_bytes(limits->compute, ZF_BACK_CHUNK, rows);
+  size_t transposed_bytes = zf_rows_bytes(limits->compute, transposed_rows(model, 0), rows);
   if (head_bytes > bytes) bytes = head_bytes;
   limits->keeps_values = 1;
   limits->cell_bytes = transposed_bytes > bytes ? transposed_bytes : bytes;
@@ -62,7 +81,7 @@ static struct back_memory memory_of(const struct zf_tape *tape, const struct zf_
           logit_rows = logits_rows(model, limits->rows);
   struct back_memory parts = {
       .kept = tape->kept, .region = tape->region, .gradients = gradients(model)};
-  parts.transposed = ZF_BACK_CHUNK * zf_max64(limits->tokens, limits->rows);
+  parts.transposed = zf_max64(transposed_rows(model, 1) * rows, model->config.embed_dim);
   int64_t permuted = 3 * model->config.heads * model->config.head_dim * zf_kern_nthreads();
   if (model->config.family->qkv == ZF_QKV_HEADS)
     parts.transposed = zf_max64(parts.transposed, permuted);
@@ -87,7 +106,8 @@ static int64_t scratch_bytes(const struct back_memory *parts, const struct zf_li
 }
 
 int zf_back_bytes(struct zf_back_bytes *out, const struct zf_model *model,
-                  const struct zf_limits *limits, int checkpoint) {
+                  const struct zf_limits *asked, int checkpoint) {
+  struct zf_limits inner = zf_forward_inner_limits(model, asked), *limits = &inner;
   struct zf_tape tape;
   int rc = zf_tape_new(&tape, model, limits->tokens, limits->rows, checkpoint);
   if (rc) return rc;
@@ -281,25 +301,25 @@ static void gather(struct zf_back *back) {
            sizeof *out * (size_t)C);
 }
 
-static enum zf_reg out_reg(const struct zf_back *back) {
-  return back->model->plan.width[ZF_REG_G] ? ZF_REG_G : ZF_REG_F;
+/* The loss has no gradient by this register yet. */
+static void clear_gradient(struct zf_back *back, enum zf_reg reg) {
+  memset(back->register_gradient[reg], 0,
+         sizeof(float) * (size_t)(back->batch->R * back->register_stride[reg]));
+  back->register_live[reg] = 1;
 }
 
 int zf_back_forward(struct zf_back *back, const struct zf_batch *batch) {
-  int rc = zf_forward_begin(back->forward, batch);
+  int rc = zf_forward_begin(back->forward, batch, &back->batch);
   if (rc) return rc;
   const struct zf_plan *plan = &back->model->plan;
-  back->batch = batch;
   for (int segment = 0; segment < back->tape.segments; segment++) run_segment(back, segment);
   gather(back);
   zf_forward_bind(back->forward, ZF_REG_F, zf_back_value(back, back->tape.gathered),
                   back->model->config.hidden);
   for (int64_t i = plan->body; i < plan->nop; i++) run_op(back, i);
-  enum zf_reg reg = out_reg(back);
-  memset(back->register_gradient[reg], 0,
-         sizeof *back->register_gradient[reg] * (size_t)(batch->R * back->register_stride[reg]));
   memset(back->register_live, 0, sizeof back->register_live);
-  back->register_live[reg] = 1;
+  clear_gradient(back, plan->width[ZF_REG_G] ? ZF_REG_G : ZF_REG_F);
+  if (plan->head_outer >= 0) clear_gradient(back, ZF_REG_U);
   return 0;
 }
 

@@ -37,12 +37,24 @@ static int trained(const struct zf_model *model, int32_t number) {
 static int saves(const struct zf_model *model, const struct zf_op *op) {
   switch (op->kind) {
     case ZF_OP_LINEAR:
-    case ZF_OP_COLUMNS:
       return trained(model, op->weight);
     case ZF_OP_NORM:
     case ZF_OP_ATTENTION:
     case ZF_OP_ACT:
       return 1;
+    default:
+      return 0;
+  }
+}
+
+/* Columns that the derivative of an operation in place reads as they were before it. */
+static int64_t columns_saved(const struct zf_model *model, const struct zf_op *op) {
+  switch (op->kind) {
+    case ZF_OP_HEADNORM:
+      return op->heads * op->width;
+    case ZF_OP_COLUMNS:
+    case ZF_OP_DORA:
+      return trained(model, op->weight) ? op->width : 0;
     default:
       return 0;
   }
@@ -106,8 +118,8 @@ static void place_op(struct tape_builder *builder, int64_t i) {
                            .columns_before = -1,
                            .segment = builder->segment};
   if (i >= tape->stop && saves(builder->model, op)) tape->value[node->src].saved = 1;
-  if (op->kind == ZF_OP_HEADNORM && i >= tape->stop)
-    node->columns_before = begin_value(builder, width, rows);
+  int64_t columns = i >= tape->stop ? columns_saved(builder->model, op) : 0;
+  if (columns) node->columns_before = begin_value(builder, columns, rows);
   int32_t current = builder->current[op->dst];
   if (replaces(op) || current < 0) {
     builder->current[op->dst] = begin_value(builder, width, rows);
@@ -145,6 +157,7 @@ static void place_all(struct tape_builder *builder) {
   tape->gathered = builder->current[ZF_REG_F] =
       begin_value(builder, builder->model->config.hidden, 1);
   for (int64_t i = plan->body; i < plan->nop; i++) place_op(builder, i);
+  memcpy(tape->last, builder->current, sizeof tape->last);
 }
 
 static void lay_values(struct zf_tape *tape, int64_t tokens, int64_t rows, int checkpoint) {

@@ -23,8 +23,9 @@
 #include "kern/kern_internal.h"
 
 enum {
-  ROWS = 48, /* rows of x that stay in cache while the panels pass */
-  DEPTH = 64 /* rows of a panel that are made in f32 at once, unless groups are deeper */
+  ROWS = 48,  /* rows of x that stay in cache while the panels pass */
+  DEPTH = 64, /* rows of a panel that are made in f32 at once, unless groups are deeper */
+  MAX_BLOCKS = ZF_NC + 2 * 256 /* values of the blocks that hold NC neighbours */
 };
 
 struct gemm_job {
@@ -146,56 +147,102 @@ static void pack_groups(const struct gemm_job *job, struct zf_thread_space *spac
   }
 }
 
-/* Rows k0..k0+k of a W whose rows run along columns, perturbed for each stream: `count` columns, then
- * zeros up to `width`. */
-static void direct_rows(const struct gemm_job *job, float *const panel[ZF_MAXSTREAM], int64_t width,
-                        int64_t o0, int64_t count, int64_t k0, int64_t k) {
+/* Panels side by side in f32, of a W whose rows run along columns: the panel that begins at column c of
+ * the set begins at panel[stream] + c * depth, and its row i is `width` floats long. */
+struct direct_panels {
+  float *panel[ZF_MAXSTREAM];
+  int64_t depth, first_row;
+};
+
+/* Elements o0..o0+count (count <= NC) of row k of such a W stored in blocks, from the blocks that hold
+ * them. */
+static const float *block_row(const struct zf_weight *weight, float blocks[MAX_BLOCKS], int64_t o0,
+                              int64_t count, int64_t k) {
+  int64_t block = zf_dtype_info(weight->type)->block, first = o0 / block * block,
+          end = (o0 + count + block - 1) / block * block;
+  zf_kern.expand(blocks, element(weight, first, k), weight->type, end - first);
+  return blocks + (o0 - first);
+}
+
+/* Row k of one panel, perturbed for each stream: `count` columns from o0 on, then zeros up to `width`.
+ * src: the values, or NULL to expand them. */
+static void direct_row(const struct gemm_job *job, float *const row[ZF_MAXSTREAM], int64_t width,
+                       int64_t o0, int64_t count, int64_t k, const float *src) {
   const struct zf_weight *weight = job->weight;
   float noise[ZF_MAXNR];
+  if (src)
+    memcpy(row[0], src, (size_t)count * sizeof *src);
+  else
+    zf_kern.expand(row[0], element(weight, o0, k), weight->type, count);
+  memset(row[0] + count, 0, (size_t)(width - count) * sizeof **row);
+  if (!weight->noise) return;
+  zf_kern.noise(noise, weight->noise, weight->first + o0 + k * weight->input_stride, count);
+  for (int stream = job->streams->count - 1; stream >= 0;
+       stream--) { /* stream 0 last: its panel holds W */
+    memset(row[stream] + count, 0, (size_t)(width - count) * sizeof **row);
+    zf_kern.add_scaled(row[stream], row[0], noise, job->streams->eps[stream], count);
+  }
+}
+
+/* Rows k0..k0+k of the panels of columns o0..o0+count.  A block is expanded once for all of them. */
+static void direct_rows(const struct gemm_job *job, const struct direct_panels *to, int64_t o0,
+                        int64_t count, int64_t k0, int64_t k) {
+  float blocks[MAX_BLOCKS], *row[ZF_MAXSTREAM];
+  int in_blocks = zf_dtype_info(job->weight->type)->block > 1;
   for (int64_t i = 0; i < k; i++) {
-    float *row = panel[0] + i * width;
-    zf_kern.expand(row, element(weight, o0, k0 + i), weight->type, count);
-    memset(row + count, 0, (size_t)(width - count) * sizeof *row);
-    if (!weight->noise) continue;
-    zf_kern.noise(noise, weight->noise, weight->first + o0 + (k0 + i) * weight->input_stride,
-                  count);
-    for (int stream = job->streams->count - 1; stream >= 0;
-         stream--) { /* stream 0 last: its panel holds W */
-      float *out = panel[stream] + i * width;
-      memset(out + count, 0, (size_t)(width - count) * sizeof *out);
-      zf_kern.add_scaled(out, row, noise, job->streams->eps[stream], count);
+    const float *src = in_blocks ? block_row(job->weight, blocks, o0, count, k0 + i) : NULL;
+    for (int64_t column = 0; column < count; column += job->product->max_columns) {
+      int64_t columns = zf_min64(count - column, job->product->max_columns),
+              width = zf_kern_round_up(columns);
+      for (int stream = 0; stream < ZF_MAXSTREAM; stream++)
+        row[stream] = to->panel[stream] + column * to->depth + (to->first_row + i) * width;
+      direct_row(job, row, width, o0 + column, columns, k0 + i, src ? src + column : NULL);
     }
   }
 }
 
-/* Packs a panel of `width` columns, the first `count` of them W's, whose rows run along columns. */
+/* Converts `rows` rows of f32 panels to cells, from row `start` of the chunk of k inputs on. */
+static void convert_panels(const struct gemm_job *job, struct zf_thread_space *space,
+                           const struct direct_panels *from, int64_t set_column, int64_t count,
+                           int64_t start, int64_t rows, int64_t k) {
+  int64_t depth = zf_kern_depth(job->product, k);
+  for (int64_t column = 0; column < count; column += job->product->max_columns) {
+    int64_t width = zf_kern_round_up(zf_min64(count - column, job->product->max_columns));
+    for (int stream = 0; stream < panel_sets(job); stream++)
+      job->product->pack_f32(cell_of(job, space, stream, depth, set_column + column, width, start),
+                             width, from->panel[stream] + column * from->depth, width, width, rows);
+  }
+}
+
+/* Packs columns o0..o0+count of a W whose rows run along columns, as the panels from column set_column
+ * of the set on.  Where cells are not f32, the panels are made in space.chunk first. */
 static void pack_direct(const struct gemm_job *job, struct zf_thread_space *space,
-                        int64_t panel_column, int64_t width, int64_t o0, int64_t count, int64_t k0,
-                        int64_t k) {
-  float *panel[ZF_MAXSTREAM] = {space->chunk[0], space->chunk[1]};
+                        int64_t set_column, int64_t o0, int64_t count, int64_t k0, int64_t k) {
   int64_t depth = job->product->group ? job->product->group : DEPTH;
   for (int64_t start = 0; start < k; start += depth) {
     int64_t rows = zf_min64(k - start, depth);
+    struct direct_panels panels = {{space->chunk[0], space->chunk[1]}, depth, 0};
     if (!job->product->pack_f32)
-      for (int stream = 0; stream < job->streams->count; stream++)
-        panel[stream] = (float *)space->panel[stream] + panel_column * k + start * width;
-    direct_rows(job, panel, width, o0, count, k0 + start, rows);
-    if (!job->product->pack_f32) continue;
-    for (int stream = 0; stream < panel_sets(job); stream++)
-      job->product->pack_f32(
-          cell_of(job, space, stream, zf_kern_depth(job->product, k), panel_column, width, start),
-          width, panel[stream], width, width, rows);
+      panels = (struct direct_panels){
+          {(float *)space->panel[0] + set_column * k, (float *)space->panel[1] + set_column * k},
+          k,
+          start};
+    direct_rows(job, &panels, o0, count, k0 + start, rows);
+    if (job->product->pack_f32)
+      convert_panels(job, space, &panels, set_column, count, start, rows, k);
   }
 }
 
 /* Packs columns o0..o0+count (count <= NC) as panels one after another. */
 static void pack(const struct gemm_job *job, struct zf_thread_space *space, int64_t o0,
                  int64_t count, int64_t k0, int64_t k) {
-  for (int64_t panel_column = 0; panel_column < count; panel_column += job->product->max_columns) {
-    int64_t columns = zf_min64(count - panel_column, job->product->max_columns),
-            width = zf_kern_round_up(columns);
+  /* The chunk holds panels of DEPTH rows side by side, but only one of a whole group. */
+  int64_t direct = job->product->group ? job->product->max_columns : ZF_NC,
+          step = job->weight->input_stride != 1 ? direct : job->product->max_columns;
+  for (int64_t panel_column = 0; panel_column < count; panel_column += step) {
+    int64_t columns = zf_min64(count - panel_column, step), width = zf_kern_round_up(columns);
     if (job->weight->input_stride != 1) {
-      pack_direct(job, space, panel_column, width, o0 + panel_column, columns, k0, k);
+      pack_direct(job, space, panel_column, o0 + panel_column, columns, k0, k);
       continue;
     }
     for (int64_t strip_column = 0; strip_column < columns; strip_column += ZF_LANES)

@@ -68,7 +68,8 @@ static inline int64_t zf_stream_row(const struct zf_streams *streams, int64_t T,
 /* A stored matrix seen as W [out, in]: element (o,i) is data[e] with e = o*output_stride +
  * i*input_stride, its noise index is first + e.  One of the strides is 1.  (Linear: output_stride =
  * in, input_stride = 1; GPT-2's Conv1D: output_stride = 1, input_stride = out.)  data is aligned to
- * the element size only.  If `type` is stored in blocks, input_stride is 1 and rows are whole blocks. */
+ * the element size only.  If `type` is stored in blocks, the other stride is a multiple of the block:
+ * stored rows are whole blocks. */
 struct zf_weight {
   const void *data;
   enum zf_dtype type;

@@ -425,12 +425,15 @@ int zf_forward_run(struct zf_forward *forward, const struct zf_batch *text,
 
 /* --- operation by operation --- */
 
-int zf_forward_begin(struct zf_forward *forward, const struct zf_batch *batch) {
+int zf_forward_begin(struct zf_forward *forward, const struct zf_batch *batch,
+                     const struct zf_batch **inner) {
   struct zf_perturb none = zf_perturb_none();
-  assert(!batch->cache && !forward->model->plan.virtual_tokens);
+  assert(!batch->cache);
   int rc = begin(forward, batch, &none);
-  if (!rc) zf_forward_place_ropes(forward, batch);
-  return rc;
+  if (rc) return rc;
+  *inner = zf_forward_expand(forward, batch);
+  zf_forward_place_ropes(forward, *inner);
+  return 0;
 }
 
 void zf_forward_op(struct zf_forward *forward, const struct zf_op *op,
@@ -468,6 +471,10 @@ const float *zf_forward_vector(struct zf_forward *forward, int32_t number, int w
 const float *zf_forward_rope(const struct zf_forward *forward, const struct zf_op *op) {
   return forward->rope +
          op->rope * zf_forward_rope_length(forward->model, &forward->limits) * forward->rot;
+}
+
+const int32_t *zf_forward_virtual_numbers(const struct zf_forward *forward) {
+  return forward->virtual_number;
 }
 
 const int32_t *zf_forward_rope_rows(const struct zf_forward *forward) {

@@ -70,7 +70,11 @@ int64_t zf_forward_bytes(const struct zf_model *model, const struct zf_limits *l
 /* The part of zf_forward_bytes that no pass touches: forecasts subtract it. */
 int64_t zf_forward_untouched(const struct zf_model *model, const struct zf_limits *limits);
 
-/* Floats of X and H together, whose memory chunks of logits share. */
+/* Limits of a pass with the virtual tokens of the model's adapters; zf_forward_limits returns these. */
+struct zf_limits zf_forward_inner_limits(const struct zf_model *model,
+                                         const struct zf_limits *limits);
+
+/* Floats of X and H together, whose memory chunks of logits share; under inner limits. */
 int64_t zf_forward_head_floats(const struct zf_model *model, const struct zf_limits *limits);
 
 /* Reserves all memory that passes will use, for at most the number of threads that is set now
@@ -106,8 +110,10 @@ void zf_forward_logits(struct zf_forward *forward, float *out);
 
 /* --- operation by operation, for callers that keep the values of a pass (lib/back) --- */
 
-/* Prepares a pass over the batch: one stream, no noise, the checks of zf_forward_run. */
-int zf_forward_begin(struct zf_forward *forward, const struct zf_batch *batch);
+/* Prepares a pass over the batch: one stream, no noise, the checks of zf_forward_run.  *inner: the batch
+ * that operations run on, with the virtual tokens of adapters; valid until the next pass. */
+int zf_forward_begin(struct zf_forward *forward, const struct zf_batch *batch,
+                     const struct zf_batch **inner);
 
 /* Runs one operation of the plan on the registers as they are bound. */
 void zf_forward_op(struct zf_forward *forward, const struct zf_op *op,
@@ -125,6 +131,17 @@ struct zf_weight zf_forward_table(const struct zf_forward *forward, int32_t numb
 /* A vector in f32, valid until the next call with the same `which` (0 or 1); NULL when number is
  * below 0. */
 const float *zf_forward_vector(struct zf_forward *forward, int32_t number, int which);
+/* Of a ZF_OP_DORA: the norm of each row of W + s B A, and the factor weight / norm; [width] each, valid
+ * until the next operation. */
+void zf_forward_dora(struct zf_forward *forward, const struct zf_op *op, const float **factor,
+                     const float **norm);
+/* The number of each token of the current batch among its sequence's virtual tokens; -1: a token of the
+ * text. */
+const int32_t *zf_forward_virtual_numbers(const struct zf_forward *forward);
+/* Adds what adapters of the head do to all logits [rows, outputs] of the wanted rows first_row ..
+ * first_row + rows, before they are capped. */
+void zf_forward_adapt_logits(struct zf_forward *forward, float *logits, int64_t first_row,
+                             int64_t rows);
 /* The table of cosines and sines of a rotary operation, rows of zf_config_rot floats; and the row of
  * each token of the current batch. */
 const float *zf_forward_rope(const struct zf_forward *forward, const struct zf_op *op);

@@ -60,7 +60,9 @@ static double row_square(const struct zf_op *op, const float *outer, const float
   return (double)op->base_squares[o] + 2 * s * cross + s * s * inside;
 }
 
-void zf_forward_run_dora(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
+/* Factors of all streams, [S][width].  The norms of a stream take the place of the first row of its
+ * product of A and W. */
+static float *fill_factors(struct zf_forward *forward, const struct zf_op *op, float **norms) {
   int streams = forward->perturb.streams.count;
   int64_t rank = op->rank, width = op->width;
   float *inner = forward->dora, *outer = inner + streams * rank * op->inputs,
@@ -71,12 +73,27 @@ void zf_forward_run_dora(struct zf_forward *forward, const struct zf_op *op, int
   perturbed(forward, op->weight, factor);
   multiply_base(forward, op, inner, product);
   for (int s = 0; s < streams; s++) {
+    float *norm = product + s * rank * width;
     multiply_self(inner + s * rank * op->inputs, rank, op->inputs, gram);
-    for (int64_t o = 0; o < width; o++)
-      factor[s * width + o] /= (float)sqrt(
-          row_square(op, outer + s * rank * width, product + s * rank * width, gram, o));
+    for (int64_t o = 0; o < width; o++) {
+      norm[o] = (float)sqrt(row_square(op, outer + s * rank * width, norm, gram, o));
+      factor[s * width + o] /= norm[o];
+    }
   }
+  *norms = product;
+  return factor;
+}
+
+void zf_forward_dora(struct zf_forward *forward, const struct zf_op *op, const float **factor,
+                     const float **norm) {
+  float *norms;
+  *factor = fill_factors(forward, op, &norms);
+  *norm = norms;
+}
+
+void zf_forward_run_dora(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
+  float *norms, *factor = fill_factors(forward, op, &norms);
   const float *bias = zf_forward_perturbed(forward, op->bias, forward->vec_b);
-  zf_columns(forward->reg[op->src] + op->src_col, forward->ld[op->src], T, width, factor, bias,
-             width, &forward->perturb.streams);
+  zf_columns(forward->reg[op->src] + op->src_col, forward->ld[op->src], T, op->width, factor, bias,
+             op->width, &forward->perturb.streams);
 }

@@ -65,6 +65,18 @@ static void change_logits(void *ctx, float *y, int64_t ldy, int64_t first, int64
   if (forward->model->plan.head_rows >= 0) replace_columns(forward, y, ldy, first, count);
 }
 
+void zf_forward_adapt_logits(struct zf_forward *forward, float *logits, int64_t first_row,
+                             int64_t rows) {
+  struct zf_forward part = *forward;
+  int64_t outputs = forward->model->config.outputs;
+  if (!has_adapter(forward)) return;
+  part.R = rows;
+  enum zf_reg reg = forward->model->plan.width[ZF_REG_G] ? ZF_REG_G : ZF_REG_F;
+  part.reg[reg] += first_row * part.ld[reg];
+  if (forward->model->plan.head_outer >= 0) part.reg[ZF_REG_U] += first_row * part.ld[ZF_REG_U];
+  change_logits(&part, logits, outputs, 0, outputs);
+}
+
 /* --- logits --- */
 
 void zf_forward_lse(struct zf_forward *forward, const int32_t *target, double *lse, double *logit) {

@@ -78,9 +78,6 @@ void zf_forward_run_dora(struct zf_forward *forward, const struct zf_op *op, int
 
 /* --- virtual tokens (forward_virtual.c) --- */
 
-/* Limits of a pass with the virtual tokens of the model's adapters. */
-struct zf_limits zf_forward_inner_limits(const struct zf_model *model,
-                                         const struct zf_limits *limits);
 size_t zf_forward_virtual_bytes(const struct zf_model *model, const struct zf_limits *limits);
 int zf_forward_place_virtual(struct zf_forward *forward);
 

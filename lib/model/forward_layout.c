@@ -128,8 +128,7 @@ int64_t zf_forward_untouched(const struct zf_model *model, const struct zf_limit
 }
 
 int64_t zf_forward_head_floats(const struct zf_model *model, const struct zf_limits *limits) {
-  struct zf_limits inner = zf_forward_inner_limits(model, limits);
-  return lay_out(model, &inner).xh;
+  return lay_out(model, limits).xh;
 }
 
 int zf_forward_place(struct zf_forward *forward) {

@@ -28,16 +28,27 @@ void zf_forecast_limits(struct zf_limits *limits, const struct zf_model *model,
   if (methods[method].rule >= 0) zf_back_limits(limits, model);
 }
 
-/* Trained weights are f32 under backpropagation; without training all keep the file's dtype. */
+/* The base's trained weights are f32 under backpropagation; without training all keep the file's dtype. */
+static int64_t base_bytes(const struct zf_model *model, const struct zf_param *param,
+                          enum zf_method method) {
+  enum zf_dtype type = param->type;
+  if (param->trained && methods[method].rule >= 0) type = ZF_F32;
+  if (param->trained && !methods[method].trains)
+    type = (enum zf_dtype)zf_st_find(model->st, param->name)->type;
+  return (int64_t)zf_dtype_bytes(type, param->count);
+}
+
+/* An adapter's trained weights have a copy of their values before training. */
+static int64_t adapter_bytes(const struct zf_param *param) {
+  return (int64_t)zf_dtype_bytes(param->type, param->count) * (param->start ? 2 : 1);
+}
+
 int64_t zf_forecast_weights(const struct zf_model *model, enum zf_method method) {
   int64_t bytes = 0;
   for (int64_t i = 0; i < model->params.count; i++) {
     const struct zf_param *param = &model->params.param[i];
-    enum zf_dtype type = param->type;
-    if (param->trained && methods[method].rule >= 0) type = ZF_F32;
-    if (param->trained && param->origin == ZF_ORIGIN_BASE && !methods[method].trains)
-      type = (enum zf_dtype)zf_st_find(model->st, param->name)->type;
-    bytes += (int64_t)zf_dtype_bytes(type, param->count);
+    bytes += param->origin == ZF_ORIGIN_ADAPTER ? adapter_bytes(param)
+                                                : base_bytes(model, param, method);
   }
   return bytes;
 }

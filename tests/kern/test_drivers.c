@@ -653,11 +653,42 @@ static void check_blocks(void) {
   drop(x), free(scratch), free(raw);
 }
 
+/* The same of a stored matrix [in, columns] that is read as W [out, in], of which out <= columns are
+ * used: ranges of a thread begin and end inside blocks.  With noise, too. */
+static void check_transposed_blocks(void) {
+  static float y[2][18 * 800], wide[800 * 768];
+  enum zf_dtype type = (enum zf_dtype)(ZF_DTYPES + below(ZF_DTYPES_READ - ZF_DTYPES));
+  struct zf_streams st = rnd_streams();
+  const struct zf_dtype_info *d = zf_dtype_info(type);
+  int64_t T = 1 + below(9), in = 1 + below(800),
+          columns = d->block * (1 + below(d->block == 256 ? 3 : 24)), out = 1 + below(columns);
+  size_t bytes = zf_dtype_bytes(type, columns * in);
+  unsigned char *raw = malloc(bytes);
+  struct fresh x = fresh(st.count * T * in, PLAIN);
+  struct zf_noise key = rnd_noise();
+  for (size_t i = 0; i < bytes; i++) raw[i] = (unsigned char)rnd();
+  for (int64_t b = 0; b < columns * in / d->block; b++)
+    for (int s = 0; s < d->nscale; s++) raw[(size_t)b * d->size + (size_t)d->scale[s] + 1] &= 0x9f;
+  zf_to_f32(wide, raw, type, columns * in);
+  struct zf_weight w[2] = {{raw, type, out, in, 1, columns}, {wide, ZF_F32, out, in, 1, columns}};
+  int noisy = (int)below(2);
+  for (int c = 0; c < ZF_COMPUTES; c++) {
+    for (int k = 0; k < 2; k++) {
+      w[k].compute = (enum zf_compute)c;
+      w[k].noise = noisy ? &key : NULL;
+      product(y[k], out, x.p, in, T, &w[k], &st, NULL, 0, 0);
+    }
+    if (memcmp(y[0], y[1], (size_t)(st.count * T * out) * 4)) fail_at(c, 0, 1);
+  }
+  drop(x), free(raw);
+}
+
 static const struct {
   const char *name;
   void (*run)(void);
 } checks[] = {
     {"blocks", check_blocks},
+    {"transposed_blocks", check_transposed_blocks},
     {"rows_alone", check_rows_alone},
     {"fused", check_fused},
     {"accuracy", check_accuracy},

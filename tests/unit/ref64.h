@@ -7,7 +7,9 @@
 
 struct ref64 {
   const struct zf_model *m;
-  double **w; /* [params] */
+  double **w;    /* [params] */
+  double **norm; /* [operations] of a ZF_OP_DORA: norms of rows, with the weights of ref64_init; a
+                  * derivative counts them as constants */
   double *reg[ZF_REGS];
 };
 
@@ -15,6 +17,23 @@ static inline double *doubles(int64_t n) {
   double *p = zf_calloc(n, sizeof *p);
   ck_assert_ptr_nonnull(p);
   return p;
+}
+
+/* |rows of W + s B A|, all elements one by one. */
+static inline double *dora64(const struct ref64 *x, const struct zf_op *op) {
+  const double *W = x->w[op->norm_base], *A = x->w[op->norm_inner], *B = x->w[op->norm_outer];
+  double *norm = doubles(op->width);
+  int transposed = x->m->params.param[op->norm_base].transposed;
+  for (int64_t o = 0; o < op->width; o++) {
+    for (int64_t i = 0; i < op->inputs; i++) {
+      double sum = transposed ? W[i * op->width + o] : W[o * op->inputs + i];
+      for (int64_t r = 0; r < op->rank; r++)
+        sum += (double)op->scale * B[o * op->rank + r] * A[r * op->inputs + i];
+      norm[o] += sum * sum;
+    }
+    norm[o] = sqrt(norm[o]);
+  }
+  return norm;
 }
 
 static inline void ref64_init(struct ref64 *x, const struct zf_model *m) {
@@ -25,15 +44,19 @@ static inline void ref64_init(struct ref64 *x, const struct zf_model *m) {
     float *f = zf_calloc(p->count, sizeof *f);
     x->w[i] = doubles(p->count);
     zf_to_f32(f, p->data, p->type, p->count);
-    for (int64_t e = 0; e < p->count; e++)
-      x->w[i][e] = (double)f[e] + (double)m->plan.wanted[i].plus;
+    for (int64_t e = 0; e < p->count; e++) x->w[i][e] = (double)f[e] + (double)p->plus;
     free(f);
   }
+  x->norm = zf_calloc(m->plan.nop, sizeof *x->norm);
+  for (int64_t i = 0; i < m->plan.nop; i++)
+    if (m->plan.op[i].kind == ZF_OP_DORA) x->norm[i] = dora64(x, &m->plan.op[i]);
 }
 
 static inline void ref64_free(struct ref64 *x) {
   for (int64_t i = 0; i < x->m->params.count; i++) free(x->w[i]);
+  for (int64_t i = 0; i < x->m->plan.nop; i++) free(x->norm[i]);
   free(x->w);
+  free(x->norm);
 }
 
 static inline double act64(int act, double x) {
@@ -82,14 +105,14 @@ static inline void norm64(double *y, const double *x, const double *w, const dou
 
 static inline void linear64(const struct ref64 *x, const struct zf_op *op, int64_t T) {
   const int64_t *ld = x->m->plan.width;
-  int turned = x->m->config.family->transposed;
+  const struct zf_param *param = &x->m->params.param[op->weight]; /* may be larger than is read */
   const double *w = x->w[op->weight], *b = op->bias < 0 ? NULL : x->w[op->bias];
   for (int64_t t = 0; t < T; t++)
     for (int64_t o = 0; o < op->width; o++) {
       const double *in = x->reg[op->src] + t * ld[op->src] + op->src_col;
       double *out = x->reg[op->dst] + t * ld[op->dst] + op->dst_col + o, sum = b ? b[o] : 0;
       for (int64_t i = 0; i < op->inputs; i++)
-        sum += in[i] * (turned ? w[i * op->width + o] : w[o * op->inputs + i]);
+        sum += in[i] * w[param->transposed ? i * param->shape[1] + o : o * param->shape[1] + i];
       *out = op->accumulate ? *out + sum : sum;
     }
 }
@@ -166,7 +189,9 @@ static inline void op64(const struct ref64 *x, const struct zf_op *op, const str
     double *src = x->reg[op->src] + t * ld[op->src] + op->src_col;
     double *dst = x->reg[op->dst] + t * ld[op->dst] + op->dst_col;
     if (op->kind == ZF_OP_EMBED)
-      for (int64_t i = 0; i < op->width; i++) dst[i] = w[b->id[t] * op->width + i];
+      for (int64_t i = 0; i < op->width; i++)
+        dst[i] = w[x->m->params.param[op->weight].transposed ? i * c->vocab + b->id[t]
+                                                             : b->id[t] * op->width + i];
     if (op->kind == ZF_OP_POSITION)
       for (int64_t i = 0; i < op->width; i++) dst[i] += w[(b->pos[t] + op->offset) * op->width + i];
     if (op->kind == ZF_OP_NORM)
@@ -175,6 +200,14 @@ static inline void op64(const struct ref64 *x, const struct zf_op *op, const str
       for (int64_t i = 0; i < op->width; i++) dst[i] += w[op->offset * op->width + i];
     for (int64_t i = 0; op->kind == ZF_OP_SCALE && i < op->width; i++) src[i] *= (double)op->scale;
     for (int64_t i = 0; op->kind == ZF_OP_ADD && i < op->width; i++) dst[i] += src[i];
+    for (int64_t i = 0; op->kind == ZF_OP_COPY && i < op->width; i++) dst[i] = src[i];
+    for (int64_t i = 0; op->kind == ZF_OP_COLUMNS && i < op->width; i++)
+      src[i] = src[i] * (w ? w[i] : 1) + (bias ? bias[i] : 0);
+    for (int64_t i = 0; op->kind == ZF_OP_DORA && i < op->width; i++)
+      src[i] = src[i] * w[i] / x->norm[op - x->m->plan.op][i] + (bias ? bias[i] : 0);
+    for (int64_t j = 0; op->kind == ZF_OP_TOKENS && j < op->inputs; j++)
+      for (int64_t i = 0; op->ids[j] == b->id[t] && i < op->width; i++)
+        dst[i] = w[j * op->width + i];
     if (op->kind == ZF_OP_PERMUTE_HEADS) deal64(src, op->heads, op->width);
     for (int64_t h = 0; op->kind == ZF_OP_HEADNORM && h < op->heads; h++)
       norm64(src + h * op->width, src + h * op->width, w, NULL, op->norm == ZF_NORM_LAYER,
@@ -185,6 +218,16 @@ static inline void op64(const struct ref64 *x, const struct zf_op *op, const str
   if (op->kind == ZF_OP_LINEAR) linear64(x, op, T);
   if (op->kind == ZF_OP_ROPE) rope64(x, op, b);
   if (op->kind == ZF_OP_ATTENTION) attention64(x, op, b);
+}
+
+/* What an adapter of the head adds to the logit of row r and id v. */
+static inline double outer64(const struct ref64 *x, int64_t r, int64_t v) {
+  int32_t number = x->m->plan.head_outer;
+  int64_t rank = x->m->params.param[number].shape[1];
+  double sum = 0;
+  for (int64_t i = 0; i < rank; i++)
+    sum += x->reg[ZF_REG_U][r * x->m->plan.width[ZF_REG_U] + i] * x->w[number][v * rank + i];
+  return sum;
 }
 
 /* sum of coef[r] log p(target[r]) over wanted rows, and of slope[r][k] logit of ids[k]. */
@@ -205,7 +248,11 @@ static inline double ref64_loss(struct ref64 *x, const struct zf_batch *b, const
     double sum = 0;
     for (int64_t v = 0; v < V; v++) {
       y[v] = p->head_bias < 0 ? 0 : x->w[p->head_bias][v];
-      for (int64_t i = 0; i < E; i++) y[v] += out[r * E + i] * x->w[p->head][v * E + i];
+      const double *row = x->w[p->head] + v * E;
+      for (int64_t i = 0; p->head_rows >= 0 && i < p->head_row_count; i++)
+        if (p->head_ids[i] == v) row = x->w[p->head_rows] + i * E;
+      for (int64_t i = 0; i < E; i++) y[v] += out[r * E + i] * row[i];
+      if (p->head_outer >= 0) y[v] += outer64(x, r, v);
       if (cap > 0) y[v] = cap * tanh(y[v] / cap);
       sum += exp(y[v]);
     }

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/cpu.h"
+#include "unit/estimate_law.h"
 #include "unit/unit.h"
 #include "zo/zo.h"
 
@@ -47,12 +48,6 @@ static void bowls_init(struct bowls *q) {
   q->params = (struct zf_params){.param = q->param, .count = 2};
 }
 
-static double dot(const double *x, const double *y) {
-  double sum = 0;
-  for (int j = 0; j < D; j++) sum += x[j] * y[j];
-  return sum;
-}
-
 /* The weights that example i sees on both streams. */
 static void seen(const struct bowls *q, const struct zf_perturb *perturb, int i, float w[2][D]) {
   for (int k = 0; k < 2; k++) {
@@ -95,38 +90,6 @@ static void estimate_of(struct bowls *q, const struct zf_zo *zo, uint32_t step, 
   zf_zo_update(&(struct zf_params){.param = param, .count = 2}, zo, step, &estimate, -1, 0, NULL);
 }
 
-/* Moments of X = |z (z.G) - G|^2 for Gaussian z and |G| = 1: with u = z_1^2 and Y ~ chi2(d - 1),
- * X = u^2 + u (Y - 2) + 1.  The mean is d + 1. */
-static double square_variance(double d) {
-  double n = d - 1;
-  double second = 105 + 30 * (n - 2) + 3 * (n * n - 2 * n + 6) + 2 * (n - 2) + 1;
-  return second - (d + 1) * (d + 1);
-}
-
-/* Squared error of an estimate that is a sum of independent z_i (z_i . G_i): the mean is (d + 1) S with
- * S = sum |G_i|^2.  The errors of two examples are uncorrelated, with covariance matrices
- * |G_i|^2 I + G_i G_i', so that their product has the variance d |G_i|^2 |G_j|^2 +
- * 2 |G_i|^2 |G_j|^2 + (G_i . G_j)^2, and the variance of the squared error is
- * sum |G_i|^4 Var X + 4 sum_{i<j} of that. */
-struct error_law {
-  double mean, variance, square; /* square: S */
-};
-
-static struct error_law law_of(double gradient[][D], int count) {
-  struct error_law law = {0, 0, 0};
-  for (int i = 0; i < count; i++) {
-    double own = dot(gradient[i], gradient[i]);
-    law.square += own;
-    law.variance += own * own * square_variance(D);
-    for (int j = 0; j < i; j++) {
-      double both = dot(gradient[i], gradient[j]), other = dot(gradient[j], gradient[j]);
-      law.variance += 4 * ((D + 2) * own * other + both * both);
-    }
-  }
-  law.mean = (D + 1) * law.square;
-  return law;
-}
-
 enum { REPEAT = 3000 };
 
 /* The mean squared error of REPEAT estimates is the law's within 5 of its standard deviations; and the
@@ -142,9 +105,9 @@ static double check_law(struct bowls *q, int64_t examples, const struct error_la
       error[j] = (double)e[j] - q->sum[j];
       sum[j] += error[j] / n;
     }
-    squares += dot(error, error) / n;
+    squares += dot64(error, error, D) / n;
   }
-  double bound = 5 * sqrt(law->variance / n), mean = dot(sum, sum);
+  double bound = 5 * sqrt(law->variance / n), mean = dot64(sum, sum, D);
   ck_assert_msg(fabs(squares - law->mean) <= bound,
                 "%d directions: squared error %.4g, law %.4g +- %.2g", (int)examples, squares,
                 law->mean, bound);
@@ -159,7 +122,7 @@ static double check_law(struct bowls *q, int64_t examples, const struct error_la
 START_TEST(test_variance) {
   struct bowls *q = calloc(1, sizeof *q);
   bowls_init(q);
-  struct error_law batch = law_of(&q->sum, 1), example = law_of(q->gradient, B);
+  struct error_law batch = error_law_of(q->sum, 1, D), example = error_law_of(q->gradient[0], B, D);
   double gain = batch.mean / example.mean;
   double seen_gain = check_law(q, 0, &batch) / check_law(q, B, &example);
   if (getenv("CK_VERBOSE"))
