@@ -53,7 +53,8 @@ int64_t zf_forecast_weights(const struct zf_model *model, enum zf_method method)
   return bytes;
 }
 
-static int64_t adapter_bytes(const struct zf_model *model) {
+/* Bytes of the adapters' parameters alone. */
+static int64_t all_adapters(const struct zf_model *model) {
   int64_t base = model->plan.wanted_count;
   struct zf_params added = {model->params.param + base, model->params.count - base};
   return zf_params_bytes(&added, 0);
@@ -64,7 +65,7 @@ int zf_forecast_make(struct zf_forecast *forecast, const struct zf_model *model,
                      int scores, int64_t before) {
   *forecast = (struct zf_forecast){.resident_before = before,
                                    .weights = zf_forecast_weights(model, method),
-                                   .adapters = adapter_bytes(model)};
+                                   .adapters = all_adapters(model)};
   if (methods[method].trains) forecast->trained = zf_params_bytes(&model->params, 1);
   forecast->activations = zf_forward_bytes(model, limits) - zf_forward_untouched(model, limits) +
                           zf_scorer_bytes(limits);
