@@ -281,6 +281,56 @@ static void case_adam(struct out *o) {
   zf_update(w, ZF_F32, n, &(struct zf_update){.step = step, .steps = 2, .state = {m, v}});
 }
 
+/* Room with values in it. */
+static float *filled(struct out *o, int64_t n) {
+  float *x = room(o, n);
+  for (int64_t i = 0; i < n; i++) x[i] = value(PLAIN);
+  return x;
+}
+
+/* Rows of some examples of every stream, in ranges that leave some rows out. */
+static void case_by_example(struct out *o) {
+  struct zf_streams st = rnd_streams();
+  struct zf_row_range range[4];
+  int64_t T = 0, in = 1 + below(40), out = 1 + below(70), ldx = in + below(5), ldy = out + below(5);
+  for (int i = 0; i < 4; i++) {
+    T += below(3);
+    range[i] = (struct zf_row_range){T, below(6)};
+    T += range[i].len;
+  }
+  T += 1 + below(3);
+  struct fresh x = fresh(st.count * T * ldx, PLAIN);
+  struct matrix m;
+  rnd_matrix(&m, out, in, (int)below(2));
+  m.w.compute = ZF_COMPUTE_F32;
+  struct zf_rows rows = zf_rows_of(x.p, ldx, in, ZF_COMPUTE_F32, NULL);
+  float *y = filled(o, st.count * T * ldy);
+  zf_gemm_by_example(y, ldy, &rows, T, &m.w, &st, range, 4, below(100), (int)below(2));
+  drop(x), free(m.data);
+}
+
+static void case_columns(struct out *o) {
+  struct zf_streams st = rnd_streams();
+  int64_t T = 1 + below(9), C = 1 + below(300), ldx = C + below(5);
+  struct fresh w = fresh(2 * 300, PLAIN);
+  if (below(2)) st.stride = T + below(4);
+  float *x = filled(o, st.count * (T + 4) * ldx);
+  zf_columns(x, ldx, T, C, below(3) ? w.p : NULL, below(3) ? w.p + 7 : NULL, 300, &st);
+  drop(w);
+}
+
+static void case_gather_columns(struct out *o) {
+  struct zf_streams st = rnd_streams();
+  int64_t T = 1 + below(9), C = 1 + below(20), V = 50, ldy = C + below(9);
+  struct matrix m;
+  int32_t id[9];
+  rnd_matrix(&m, C, V, 1);
+  m.w = (struct zf_weight){m.data, m.w.type, V, C, 1, V, m.w.first, m.w.noise};
+  for (int t = 0; t < 9; t++) id[t] = (int32_t)below(V);
+  zf_gather_columns(filled(o, st.count * T * ldy), ldy, id, T, &m.w, &st, (int)below(2));
+  free(m.data);
+}
+
 /* golden: CRC-32C of all rounds of plain C at seed 1, made on x86-64. */
 static const struct {
   const char *name;
@@ -302,6 +352,9 @@ static const struct {
     {"permute_heads", case_permute_heads, 0x323812d0},
     {"acts", case_acts, 0x516aa683},
     {"adam", case_adam, 0x18002e21},
+    {"by_example", case_by_example, 0x283d824c},
+    {"columns", case_columns, 0xb4e24380},
+    {"gather_columns", case_gather_columns, 0x74f95f88},
 };
 
 static void use(unsigned flags, int threads) {
@@ -382,6 +435,55 @@ static void check_fused(void) {
     same(plain.p, y.p + s * T * out, T * out);
   }
   drop(x), drop(y), drop(copy), drop(plain), free(m.data);
+}
+
+/* Ranges with directions of their own equal a product for each range with its key; rows outside stay. */
+static void check_by_example(void) {
+  enum { EXAMPLES = 3 };
+  int64_t T = 20, in = 1 + below(30), out = 1 + below(90), first = below(50);
+  struct zf_streams two = {2, {1e-2f, -1e-2f}};
+  struct zf_row_range range[EXAMPLES] = {{0, 4}, {5, 9}, {14, 6}};
+  struct fresh x = fresh(2 * T * in, PLAIN), y = fresh(2 * T * out, PLAIN),
+               alone = fresh(2 * 9 * out, PLAIN), part = fresh(2 * 9 * in, PLAIN), was = twin(y);
+  struct matrix m;
+  rnd_matrix(&m, out, in, (int)below(2));
+  m.w.compute = ZF_COMPUTE_F32;
+  m.w.noise = &m.key;
+  struct zf_rows rows = zf_rows_of(x.p, in, in, ZF_COMPUTE_F32, NULL);
+  zf_gemm_by_example(y.p, out, &rows, T, &m.w, &two, range, EXAMPLES, first, 0);
+  for (int i = 0; i < EXAMPLES; i++) {
+    struct zf_noise key = m.key;
+    zf_noise_example(&key, first + i);
+    m.w.noise = &key;
+    for (int s = 0; s < 2; s++)
+      memcpy(part.p + s * range[i].len * in, x.p + (s * T + range[i].start) * in,
+             sizeof(float) * (size_t)(range[i].len * in));
+    product(alone.p, out, part.p, in, range[i].len, &m.w, &two, NULL, 0, 0);
+    for (int s = 0; s < 2; s++)
+      same(y.p + (s * T + range[i].start) * out, alone.p + s * range[i].len * out,
+           range[i].len * out);
+  }
+  same(y.p + 4 * out, was.p + 4 * out, out); /* a row of no example */
+  drop(x), drop(y), drop(alone), drop(part), drop(was), free(m.data);
+}
+
+/* x * factor + shift in one rounding, or one of the two alone. */
+static void check_columns(void) {
+  int64_t T = 1 + below(5), C = 1 + below(60), stride = T + below(3);
+  struct zf_streams two = {2, {0, 0}, stride};
+  struct fresh x = fresh(2 * stride * C, PLAIN), w = fresh(2 * C, PLAIN), b = fresh(2 * C, PLAIN),
+               was = twin(x);
+  int kind = (int)below(3);
+  zf_columns(x.p, C, T, C, kind != 1 ? w.p : NULL, kind ? b.p : NULL, C, &two);
+  for (int s = 0; s < 2; s++)
+    for (int64_t t = 0; t < stride; t++)
+      for (int64_t c = 0; c < C; c++) {
+        int64_t i = (s * stride + t) * C + c;
+        float want = was.p[i], factor = w.p[s * C + c], shift = b.p[s * C + c];
+        if (t < T) want = kind == 0 ? want * factor : kind == 1 ? want + shift : fmaf(want, factor, shift);
+        if (!same(x.p + i, &want, 1)) t = stride, c = C;
+      }
+  drop(x), drop(w), drop(b), drop(was);
 }
 
 /* Higham's gamma_n for n roundings of f32. */
@@ -691,6 +793,8 @@ static const struct {
     {"transposed_blocks", check_transposed_blocks},
     {"rows_alone", check_rows_alone},
     {"fused", check_fused},
+    {"by_example", check_by_example},
+    {"columns", check_columns},
     {"accuracy", check_accuracy},
     {"attention_accuracy", check_attention_accuracy},
     {"head_accuracy", check_head_accuracy},
