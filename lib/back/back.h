@@ -7,8 +7,9 @@
  *   zf_back_run               runs the plan in reverse; adds up the gradients of trained parameters
  *   zf_optim_update           (optim.h) applies the update rule and sets gradients to zero
  *
- * Products run in the arithmetic of the forward pass' limits (f32 or bf16).  Gradients are summed in
- * f32 in a fixed order: the same bits for any number of threads.  Nothing is allocated after
+ * Products run in the arithmetic of the forward pass' limits (f32 or bf16), those of adapters in f32.
+ * The frozen base may have any storage, GGUF's blocks included.  Gradients are summed in f32 in a fixed
+ * order: the same bits for any number of threads.  Nothing is allocated after
  * zf_back_new.  Neither lib/zo nor anything that its steps run includes this folder. */
 #ifndef ZF_BACK_BACK_H
 #define ZF_BACK_BACK_H
