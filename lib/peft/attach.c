@@ -242,7 +242,10 @@ static int attach_replaced(struct attachment *attachment, const struct zf_adapte
     return zf_attach_shape_error(attachment, tensor, base->shape[0],
                                  base->ndim > 1 ? base->shape[1] : 1);
   int32_t number;
-  rc = zf_attach_param(attachment, tensor, 1, &number);
+  /* PEFT saves an embedding beside its LoRA where it was resized; that copy is not trained. */
+  int copy = !strcmp(tensor->part, "weight") && (zf_attach_part(attachment, "lora_A") ||
+                                                 zf_attach_part(attachment, "lora_embedding_A"));
+  rc = zf_attach_param(attachment, tensor, !copy, &number);
   if (rc) return rc;
   struct zf_param *param = &model->params.param[number];
   base = &model->params.param[wanted];

@@ -87,13 +87,15 @@ static int is_trained(const struct zf_run *run, int32_t number) {
 }
 
 /* There must be something to train, and the head is one product for all examples. */
-static int check_trained(const struct zf_run *run) {
+static int check_trained(struct zf_run *run) {
   const struct zf_plan *plan = &run->model->plan;
   if (!zf_params_count(&run->model->params, 1))
     return zf_error(ZF_EUSAGE, "adapter: %s has nothing to train", run->settings.adapter.word);
-  if (!run->settings.adapter.by_example) return 0;
-  if (is_trained(run, plan->head) || is_trained(run, plan->head_bias) ||
-      is_trained(run, plan->head_outer) || is_trained(run, plan->head_rows))
+  int *by_example = &run->settings.adapter.by_example;
+  int head = is_trained(run, plan->head) || is_trained(run, plan->head_bias) ||
+             is_trained(run, plan->head_outer) || is_trained(run, plan->head_rows);
+  if (*by_example < 0) *by_example = !head && run->batch <= ZF_NOISE_EXAMPLES;
+  if (*by_example && head)
     return zf_error(
         ZF_EUSAGE,
         "zo_directions: example: an adapter that trains the output head has one direction for "

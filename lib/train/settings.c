@@ -121,8 +121,9 @@ const struct zf_conf_key zf_train_keys[] = {
      "parts of LoRA that train: b alone, or a and b (b for method mezo, ab for backpropagation)",
      .choices = "b|ab"},
     {"zo_directions", ZF_CONF_ENUM, NULL,
-     "one direction for the batch, or one for every example of it, with a projected gradient each "
-     "(batch); example needs an adapter",
+     "adapter: one direction for the batch, or one for every example of it, with a projected "
+     "gradient "
+     "each (example, unless the output head trains)",
      .choices = "batch|example"},
     {"zo_optimizer", ZF_CONF_ENUM, NULL,
      "the update by the estimate: sgd, or adam with its state in memory (sgd); adam needs an "
@@ -169,11 +170,12 @@ const struct zf_conf_key zf_train_keys[] = {
     {"zo_direction", ZF_CONF_ENUM, "gaussian", "distribution of z",
      .choices = "gaussian|rademacher"},
 
-    {"adam_beta1", ZF_CONF_NUM, "0.9", "adamw: decay of the gradient's mean", .min = 0,
-     .max = 0.999999},
-    {"adam_beta2", ZF_CONF_NUM, "0.999", "adamw: decay of its square's mean", .min = 0,
-     .max = 0.9999999},
-    {"adam_epsilon", ZF_CONF_NUM, "1e-8", "adamw: added to the root", .min = 0, .max = 1},
+    {"adam_beta1", ZF_CONF_NUM, "0.9", "adamw, zo_optimizer adam: decay of the gradient's mean",
+     .min = 0, .max = 0.999999},
+    {"adam_beta2", ZF_CONF_NUM, "0.999", "adamw, zo_optimizer adam: decay of its square's mean",
+     .min = 0, .max = 0.9999999},
+    {"adam_epsilon", ZF_CONF_NUM, "1e-8", "adamw, zo_optimizer adam: added to the root", .min = 0,
+     .max = 1},
     {"momentum", ZF_CONF_NUM, "0.9", "sgd_momentum: share of the last update kept", .min = 0,
      .max = 0.999999},
     {"max_grad_norm", ZF_CONF_NUM, NULL,
@@ -363,6 +365,8 @@ static const struct {
     {"zo_eps", 1u << ZF_METHOD_MEZO},
     {"zo_probes", 1u << ZF_METHOD_MEZO},
     {"zo_direction", 1u << ZF_METHOD_MEZO},
+    {"zo_directions", 1u << ZF_METHOD_MEZO},
+    {"zo_optimizer", 1u << ZF_METHOD_MEZO},
     {"adam_beta1", 1u << ZF_METHOD_ADAMW},
     {"adam_beta2", 1u << ZF_METHOD_ADAMW},
     {"adam_epsilon", 1u << ZF_METHOD_ADAMW},
@@ -381,12 +385,18 @@ static int is_unset(const struct zf_conf *conf, const char *key) {
   return default_of_run;
 }
 
+static int estimates_by_adam(const struct zf_conf *conf) {
+  const char *rule = zf_conf_str(conf, "zo_optimizer");
+  return rule && !strcmp(rule, "adam");
+}
+
 int zf_settings_unused(const struct zf_conf *conf, enum zf_method method, const char **keys,
                        int max) {
   int count = 0;
   for (size_t i = 0; i < sizeof readers / sizeof *readers; i++) {
     const char *key = readers[i].key;
     if (readers[i].methods >> method & 1 || is_unset(conf, key)) continue;
+    if (method == ZF_METHOD_MEZO && !strncmp(key, "adam_", 5) && estimates_by_adam(conf)) continue;
     if (count < max) keys[count] = key;
     count++;
   }

@@ -7,24 +7,38 @@
 #include "base/err.h"
 #include "train/settings_internal.h"
 
-/* Keys that only an adapter reads. */
-static const char *const keys[] = {"lora_r",
-                                   "lora_alpha",
-                                   "use_rslora",
-                                   "lora_target_modules",
-                                   "layers_to_transform",
-                                   "rank_pattern",
-                                   "alpha_pattern",
-                                   "init_lora_weights",
-                                   "eva_batches",
-                                   "lora_train",
-                                   "zo_directions",
-                                   "zo_optimizer",
-                                   "use_dora",
-                                   "num_virtual_tokens",
-                                   "prompt_tuning_init",
-                                   "prompt_tuning_init_text",
-                                   "token_indices"};
+enum {
+  LORA = 1 << ZF_PEFT_LORA,
+  VERA = 1 << ZF_PEFT_VERA,
+  VIRTUAL = 1 << ZF_PEFT_PREFIX | 1 << ZF_PEFT_PROMPT,
+  TOKENS = 1 << ZF_PEFT_TOKENS,
+  MODULES = LORA | VERA | 1 << ZF_PEFT_IA3 | 1 << ZF_PEFT_LN,
+  EXISTING = 1 << ZF_PEFT_KINDS, /* an adapter from a path */
+  BIASES = 2 << ZF_PEFT_KINDS,   /* bitfit */
+  ANY = (4 << ZF_PEFT_KINDS) - 1
+};
+
+/* Keys that only an adapter reads, and the kinds that read them. */
+static const struct {
+  const char *key;
+  unsigned kinds;
+} keys[] = {{"lora_r", LORA | VERA},
+            {"lora_alpha", LORA},
+            {"use_rslora", LORA},
+            {"use_dora", LORA},
+            {"lora_target_modules", MODULES},
+            {"layers_to_transform", LORA | VERA},
+            {"rank_pattern", LORA},
+            {"alpha_pattern", LORA},
+            {"init_lora_weights", LORA},
+            {"eva_batches", LORA},
+            {"lora_train", LORA | EXISTING},
+            {"num_virtual_tokens", VIRTUAL},
+            {"prompt_tuning_init", VIRTUAL},
+            {"prompt_tuning_init_text", VIRTUAL},
+            {"token_indices", TOKENS},
+            {"zo_directions", ANY},
+            {"zo_optimizer", ANY}};
 
 static const char *const inits[] = {"true", "gaussian", "orthogonal", "eva"};
 
@@ -134,10 +148,19 @@ static int kind_of(const char *word) {
   return -1;
 }
 
-static int check_needed(const struct zf_conf *conf) {
-  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-    if (zf_conf_has(conf, keys[i]))
-      return zf_conf_error(conf, keys[i], "'%s' has no effect without 'adapter'", keys[i]);
+/* A key that has no effect is an error.  word: the setting `adapter`, NULL: none. */
+static int check_keys(const struct zf_conf *conf, const char *word, unsigned kind) {
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+    if (!zf_conf_has(conf, keys[i].key) || (word && keys[i].kinds & kind)) continue;
+    if (!word)
+      return zf_conf_error(conf, keys[i].key, "'%s' has no effect without 'adapter'", keys[i].key);
+    return zf_conf_error(conf, keys[i].key, "'%s' has no effect: adapter is %s", keys[i].key, word);
+  }
+  const char *init = zf_conf_str(conf, "init_lora_weights");
+  if (zf_conf_has(conf, "eva_batches") && (!init || strcmp(init, "eva") != 0))
+    return zf_conf_error(conf, "eva_batches",
+                         "'eva_batches' has no effect without "
+                         "'init_lora_weights: eva'");
   return 0;
 }
 
@@ -149,11 +172,14 @@ int zf_settings_fill_adapter(struct zf_settings *settings, const struct zf_conf 
   struct zf_adapter_settings *adapter = &settings->adapter;
   const char *word = zf_conf_str(conf, "adapter");
   adapter->kind = -1;
-  if (!word) return check_needed(conf);
+  if (!word) return check_keys(conf, NULL, 0);
   if (!strcmp(word, "none")) return 0; /* its keys may stay in the config */
   adapter->word = word;
   adapter->bitfit = !strcmp(word, "bitfit");
   adapter->kind = adapter->bitfit ? ZF_PEFT_LORA : kind_of(word);
+  unsigned kind = adapter->kind < 0 ? EXISTING : 1u << adapter->kind;
+  int rc = check_keys(conf, word, adapter->bitfit ? BIASES : kind);
+  if (rc) return rc;
   adapter->init = zf_conf_has(conf, "init_lora_weights")
                       ? zf_settings_choice(conf, "init_lora_weights", ZF_LORA_INITS)
                       : 0;
@@ -171,8 +197,9 @@ int zf_settings_fill_adapter(struct zf_settings *settings, const struct zf_conf 
     return zf_conf_error(conf,
                          adapter->virtual_text ? "prompt_tuning_init_text" : "prompt_tuning_init",
                          "'prompt_tuning_init: text' and 'prompt_tuning_init_text' go together");
-  adapter->by_example = zf_conf_has(conf, "zo_directions") &&
-                        zf_settings_choice(conf, "zo_directions", "batch|example") == 1;
+  adapter->by_example = zf_conf_has(conf, "zo_directions")
+                            ? zf_settings_choice(conf, "zo_directions", "batch|example")
+                            : -1;
   int adam = zf_conf_has(conf, "zo_optimizer") &&
              zf_settings_choice(conf, "zo_optimizer", "sgd|adam") == 1;
   settings->zo.rule = adam ? ZF_RULE_ADAM : ZF_RULE_SGD;

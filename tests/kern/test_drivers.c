@@ -480,7 +480,8 @@ static void check_columns(void) {
       for (int64_t c = 0; c < C; c++) {
         int64_t i = (s * stride + t) * C + c;
         float want = was.p[i], factor = w.p[s * C + c], shift = b.p[s * C + c];
-        if (t < T) want = kind == 0 ? want * factor : kind == 1 ? want + shift : fmaf(want, factor, shift);
+        if (t < T)
+          want = kind == 0 ? want * factor : kind == 1 ? want + shift : fmaf(want, factor, shift);
         if (!same(x.p + i, &want, 1)) t = stride, c = C;
       }
   drop(x), drop(w), drop(b), drop(was);

@@ -78,9 +78,8 @@ START_TEST(test_start) {
   const char *base = bases[_i / STARTS];
   begin_kernels();
   struct zf_model *model = open_base(base), *plain = open_base(base);
-  struct zf_adapter_file *file =
-      attach_new(model, starts[i].kind, starts[i].targets, ZF_TRAIN_ALL, starts[i].init,
-                 starts[i].dora, starts[i].bias);
+  struct zf_adapter_file *file = attach_new(model, starts[i].kind, starts[i].targets, ZF_TRAIN_ALL,
+                                            starts[i].init, starts[i].dora, starts[i].bias);
   float *got = logits_of(model, ids, N), *want = logits_of(plain, ids, N);
   near_logits(base, got, want, N * model->config.outputs);
   ck_assert_int_gt(zf_params_count(&model->params, 1), 0);
@@ -114,8 +113,8 @@ START_TEST(test_biases) {
   ck_ok(zf_peft_config_init(&config, ZF_PEFT_LORA));
   free(config.bias);
   config.bias = zf_strdup("all");
-  ck_fails(zf_adapter_create(&file, model, &config, &(struct zf_adapter_plan){.seed = 1}), ZF_EUSAGE,
-           "has no biases to train");
+  ck_fails(zf_adapter_create(&file, model, &config, &(struct zf_adapter_plan){.seed = 1}),
+           ZF_EUSAGE, "has no biases to train");
   zf_peft_config_free(&config);
   zf_model_free(model);
 }
@@ -215,9 +214,8 @@ static void run_examples(struct zf_forward *forward, int64_t from, int64_t to, f
   zf_forward_logits(forward, out);
 }
 
-static const enum zf_peft_kind varied[] = {ZF_PEFT_LORA, ZF_PEFT_LORA,   ZF_PEFT_IA3,
-                                           ZF_PEFT_LN,   ZF_PEFT_PROMPT, ZF_PEFT_PREFIX,
-                                           ZF_PEFT_VERA};
+static const enum zf_peft_kind varied[] = {ZF_PEFT_LORA,   ZF_PEFT_LORA,   ZF_PEFT_IA3, ZF_PEFT_LN,
+                                           ZF_PEFT_PROMPT, ZF_PEFT_PREFIX, ZF_PEFT_VERA};
 enum { VARIED = sizeof varied / sizeof *varied };
 
 /* An example has the same bits alone and among others, and its direction is its own. */
@@ -247,7 +245,8 @@ START_TEST(test_by_example) {
     for (int64_t s = 0; s < 2; s++)
       ck_assert_mem_eq(alone + s * 2 * V, together + (s * EXAMPLES + k) * 2 * V,
                        sizeof *alone * (size_t)(2 * V));
-    ck_assert_mem_ne(alone, alone + 2 * V, sizeof *alone * (size_t)(2 * V)); /* the streams differ */
+    ck_assert_mem_ne(alone, alone + 2 * V,
+                     sizeof *alone * (size_t)(2 * V)); /* the streams differ */
   }
   free(together);
   free(alone);
@@ -267,8 +266,8 @@ START_TEST(test_no_target) {
   struct zf_model *model = open_base("llama");
   ck_ok(zf_peft_config_init(&config, ZF_PEFT_LORA));
   ck_ok(zf_peft_names_set(&config.target, names, 2, NULL));
-  ck_fails(zf_adapter_create(&file, model, &config, &(struct zf_adapter_plan){.seed = 1}), ZF_EUSAGE,
-           "'v_prj' matches no module");
+  ck_fails(zf_adapter_create(&file, model, &config, &(struct zf_adapter_plan){.seed = 1}),
+           ZF_EUSAGE, "'v_prj' matches no module");
   ck_assert(strstr(zf_error_message(), "did you mean 'v_proj'?") != NULL);
   zf_peft_config_free(&config);
   zf_model_free(model);
