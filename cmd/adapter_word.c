@@ -11,6 +11,7 @@ static int open_base(struct zc_adapter *adapter, const char *path, const char *b
   struct zf_model_opts shapes = {.dtype = -1, .shapes = 1};
   int rc = base_word ? zf_model_find(&adapter->base_dir, base_word)
                      : zf_adapter_base(&adapter->base_dir, path);
+  if (!rc) rc = zf_adapter_labels(&shapes.labels, path);
   if (!rc) rc = zf_model_open(&adapter->base, adapter->base_dir, &shapes);
   return rc;
 }

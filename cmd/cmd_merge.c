@@ -45,7 +45,8 @@ struct merge_job {
   char *out, *tmp;  /* the directory, and its name while it is written */
   const char *word[ADAPTERS];
   int count;
-  int type; /* enum zf_dtype, -1: as stored */
+  int type;                  /* enum zf_dtype, -1: as stored */
+  struct zf_model_opts opts; /* of the base */
   struct zf_model *model;
   struct zf_tok *tok;
   struct zf_adapter_file *file[ADAPTERS];
@@ -144,9 +145,18 @@ static void close_model(struct merge_job *job) {
   job->tok = NULL;
 }
 
+/* An adapter may hold a head of labels, which its base lacks. */
+static int read_labels(struct merge_job *job) {
+  int rc = 0;
+  for (int i = 0; i < job->count && !rc && !job->opts.labels; i++)
+    rc = zf_adapter_labels(&job->opts.labels, job->word[i]);
+  return rc;
+}
+
 static int write_merged(struct merge_job *job) {
   struct zf_adapter_merge *merge = NULL;
-  int rc = zc_open_model(&job->model, &job->tok, job->base);
+  int rc = read_labels(job);
+  if (!rc) rc = zc_open_model_as(&job->model, &job->tok, job->base, &job->opts);
   if (!rc) rc = attach_all(job);
   if (!rc) rc = zf_merge_new(&merge, job->model, job->file, job->count);
   if (!rc) rc = save(job, merge);
@@ -160,7 +170,7 @@ static int write_merged(struct merge_job *job) {
 /* --- comparison --- */
 
 static int predict(struct merge_job *job, struct zc_predictions *out, const char *path) {
-  int rc = zf_model_open(&job->model, path, &(struct zf_model_opts){.dtype = -1});
+  int rc = zf_model_open(&job->model, path, &job->opts);
   if (!rc) rc = zf_tok_open(&job->tok, path);
   if (!rc) rc = zc_predictions_of(out, job->model, job->tok, job->text, job->text_len);
   close_model(job);
@@ -252,7 +262,7 @@ static void release(struct merge_job *job) {
 }
 
 static int run(const struct zc_args *args) {
-  struct merge_job job = {0};
+  struct merge_job job = {.opts = {.dtype = -1}};
   int rc = read_job(&job, args);
   zc_catch_signals();
   if (!rc) rc = write_merged(&job);

@@ -202,7 +202,7 @@ static int fit_rows(struct zc_report *report, struct zf_run *run, int64_t bytes,
   for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
     const struct plan_method *method = &methods[order[i]];
     int rc = fit_row(report, run, method, ZF_F32, bytes, best);
-    if (!rc && method->method == ZF_METHOD_MEZO)
+    if (!rc && method->method == ZF_METHOD_MEZO && !zf_model_has_adapter(run->model))
       rc = fit_row(report, run, method, ZF_BF16, bytes, best);
     if (rc) return rc;
   }

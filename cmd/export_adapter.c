@@ -22,8 +22,8 @@ static int write_mlx(const struct zc_adapter *adapter, const char *to) {
 static int write_gguf(const struct zc_adapter *adapter, const char *to) {
   if (!adapter->base)
     return zf_error(ZF_EUSAGE,
-                    "%s: a GGUF adapter has the names and heads of its base: name that by --base",
-                    to);
+                    "a GGUF adapter has the names and heads of its base: name that by --base (%s)",
+                    adapter->missing);
   return zf_adapter_file_write_gguf(adapter->file, to, adapter->base);
 }
 

@@ -111,8 +111,9 @@ int zf_adapter_base(char **base, const char *path) {
 
 int zf_adapter_labels(int64_t *labels, const char *path) {
   struct zf_adapter_file *file;
+  const char *format = zf_adapter_probe(path);
   *labels = 0;
-  if (!zf_adapter_probe(path)) return 0;
+  if (!format || strcmp(format, "PEFT") != 0) return 0; /* the others hold LoRA alone */
   int rc = zf_adapter_file_read(&file, path, NULL);
   if (rc) return rc;
   int classifies = file->config.task_type && !strcmp(file->config.task_type, "SEQ_CLS");

@@ -20,12 +20,13 @@ Commands:
   apply      turn a base model into the tuned one by a step log alone
   log        steps of a run: show, stats, diff
   tokenize   ids, pieces and offsets of a text, and back
-  inspect    what is in a model, weights file, tokenizer, data file or step log
+  inspect    what is in a model, adapter, weights file, tokenizer, data file or step log
   validate   check config, model, tokenizer and data, and show what is learned
   data       show, count, split and convert data files
   plan       memory and time of a run before it starts, and what fits
+  merge      fold an adapter into its base model
   init       write a model of random weights from a config.json
-  export     write a GGUF file as a model directory
+  export     write a GGUF file as a model directory, an adapter in another format
   bench      how fast this machine runs a training step
   env        what this machine and this build are
 
@@ -60,12 +61,13 @@ Commands:
   apply      turn a base model into the tuned one by a step log alone
   log        steps of a run: show, stats, diff
   tokenize   ids, pieces and offsets of a text, and back
-  inspect    what is in a model, weights file, tokenizer, data file or step log
+  inspect    what is in a model, adapter, weights file, tokenizer, data file or step log
   validate   check config, model, tokenizer and data, and show what is learned
   data       show, count, split and convert data files
   plan       memory and time of a run before it starts, and what fits
+  merge      fold an adapter into its base model
   init       write a model of random weights from a config.json
-  export     write a GGUF file as a model directory
+  export     write a GGUF file as a model directory, an adapter in another format
   bench      how fast this machine runs a training step
   env        what this machine and this build are
 
