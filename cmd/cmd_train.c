@@ -119,6 +119,19 @@ static void print_model(const struct zf_model *model) {
           zc_count(trained, (double)zf_params_count(&model->params, 1)));
 }
 
+static void print_adapter(const struct zf_run *run) {
+  static const char *const parts[] = {
+      [ZF_TRAIN_B] = "B alone", [ZF_TRAIN_ALL] = "all of it", [ZF_TRAIN_BIASES] = "the biases"};
+  const struct zf_adapter_settings *settings = &run->settings.adapter;
+  if (!run->adapter || run->adapter->config.kind >= ZF_PEFT_KINDS) return;
+  int lora = run->adapter->config.kind == ZF_PEFT_LORA;
+  zc_info("adapter    %s%s, %lld tensors%s%s%s", settings->word,
+          lora && settings->eva ? " from the inputs' components" : "",
+          (long long)run->adapter->count, lora ? ", trained: " : "",
+          lora ? parts[settings->train] : "",
+          run->settings.zo.examples ? "; a direction for each example" : "");
+}
+
 static void print_steps(const struct zf_run *run) {
   if (run->backprop)
     zc_info("steps      %lld of %lld examples (%lld at once), %s%s, learning rate %g",
@@ -152,6 +165,7 @@ static void print_memory(const struct zf_run *run) {
 
 static void print_start(const struct zf_run *run) {
   print_model(run->model);
+  print_adapter(run);
   zc_info("data       %lld training, %lld dev, %lld test examples", size_of(run->data.train),
           size_of(run->data.dev), size_of(run->data.test));
   if (run->settings.streaming)

@@ -169,7 +169,8 @@ static int check_words(const struct zc_args *a) {
 static void *make_cells(void) {
   size_t size = 0;
   for (int c = 0; c < ZF_COMPUTES; c++) {
-    size_t need = zf_rows_bytes((enum zf_compute)c, 2048, 1536); /* of a layer round its attention */
+    size_t need =
+        zf_rows_bytes((enum zf_compute)c, 2048, 1536); /* of a layer round its attention */
     size = size > need ? size : need;
     for (int i = 0; i < bench.shapes; i++) {
       struct shape s = bench.shape[i];
