@@ -181,6 +181,63 @@ def with_transformers(r, path):
     return f"{len(lines.splitlines())} texts, largest difference of a log-probability {worst:.1e}"
 
 
+PEFT = """
+import json, sys, torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+base, adapter, line = sys.argv[1], sys.argv[2], json.loads(sys.stdin.readline())
+model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
+ids = torch.tensor([line["ids"]])
+def logprobs(model):
+    with torch.no_grad():
+        return model(ids).logits[0, :-1].double().log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
+plain = logprobs(model)
+tuned = logprobs(PeftModel.from_pretrained(model, adapter).eval())
+print(max((tuned - torch.tensor(line["logprobs"])).abs()).item(), (tuned - plain).abs().mean().item())
+"""
+ADAPTER = ["adapter=lora", "init_lora_weights=eva", "lora_r=4", "lora_target_modules=all-linear", "learning_rate=5e-5",
+           "load_best_model_at_end=false"]
+LINE = "The film was a great success, and its actors are wonderful from the first scene to the last.\n"
+
+
+def train_adapter(r, path, folder):
+    """The base stays the file: peak memory is the file and a constant, and no weight of it is written."""
+    out = f"{folder}/adapter"
+    r.run("train", f"{folder}/train.yaml", f"base_model={path}", f"output_dir={out}", "-q", *ADAPTER)
+    with open(f"{out}/run.json") as f:
+        run = json.load(f)
+    expect(run["status"] == "finished", f"status {run['status']}")
+    written = sum(os.path.getsize(os.path.join(d, f)) for d, _, files in os.walk(out) for f in files)
+    expect(written < 0.2 * os.path.getsize(path), f"{written} bytes written")
+    r.run("replay", out, "--verify")
+    above = run["peak_rss_bytes"] - os.path.getsize(path)
+    expect(above < 60e6, f"peak {above / 1e6:.0f} MB above the file")
+    return f"20 steps, replayed, peak {above / 1e6:.0f} MB above the file, {written / 1e6:.1f} MB written"
+
+
+def use_adapter(r, path, folder):
+    out, gguf, merged = f"{folder}/adapter", f"{folder}/adapter.gguf", f"{folder}/merged"
+    score = lambda *model: json.loads(r.run("score", *model, "--text", "-", "--json", given=LINE).stdout)["logprobs"]
+    plain, tuned = score(path), score(out)
+    r.run("export", out, "--to", gguf)
+    r.run("merge", path, out, merged, "-q")
+    moved = largest(plain, tuned)
+    expect(moved > 1e-3, f"the adapter moves nothing: {moved}")
+    expect(score(path, "--adapter", f"{out}:0") == plain, "weight 0 is not the base")
+    for what, other in (("GGUF", score(path, "--adapter", gguf)), ("merged", score(merged))):
+        expect(largest(tuned, other) <= SAME, f"{what}: {largest(tuned, other):.2e} from the adapter")
+    return f"moved by {moved:.2g}; as GGUF and merged the same within {SAME}"
+
+
+def with_peft(r, exported, folder):
+    line = r.run("score", exported, "--adapter", f"{folder}/adapter", "--text", "-", "--json", given=LINE).stdout
+    done = subprocess.run([PYTHON, "-c", PEFT, exported, f"{folder}/adapter"], input=line, capture_output=True, text=True)
+    expect(not done.returncode, done.stderr.strip()[-500:])
+    worst, moved = map(float, done.stdout.split()[-2:])
+    expect(worst <= SAME, f"{worst:.2e}, expected at most {SAME}")
+    return f"largest difference of a log-probability {worst:.1e}, moved by {moved:.2g} on average"
+
+
 def language_model(r, name, path, template, loadable):
     with open(f"{HERE}/{name}.json") as f:
         golden = json.load(f)
@@ -197,8 +254,11 @@ def language_model(r, name, path, template, loadable):
     r.step(f"{name} exported: score", score, r, exported, golden, "directory")
     r.step(f"{name} train", train, r, exported, folder, CLASSIFICATION)
     r.step(f"{name} result: inspect", inspect, r, f"{folder}/run")
+    r.step(f"{name} adapter over the file: train", train_adapter, r, path, folder)
+    r.step(f"{name} adapter: GGUF, merge, weights", use_adapter, r, path, folder)
     if loadable:
         r.step(f"{name} result: in Transformers", with_transformers, r, f"{folder}/run")
+        r.step(f"{name} adapter: in PEFT", with_peft, r, exported, folder)
     shutil.rmtree(folder)
 
 
