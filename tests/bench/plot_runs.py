@@ -9,7 +9,7 @@ import os
 import statistics
 import sys
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 360, 56, 190, 34, 44
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 360, 56, 250, 34, 44
 COLOURS = ["#4269d0", "#e8833a", "#3ca951", "#a463f2", "#6cc5b0", "#ff725c"]
 
 
