@@ -29,8 +29,8 @@ struct zf_adapter_plan {
 };
 
 /* A new adapter for the modules of `model` that `config` names, with the values that PEFT gives it: a
- * LoRA's A is kaiming-uniform (config.init "true"), normal with deviation 1/r ("gaussian") or has
- * orthonormal rows ("orthogonal"), its B is 0.  Values are functions of (seed, tensor, element).  Without
+ * LoRA's A is kaiming-uniform (config.init "true"), normal with deviation 1/r ("gaussian"), has
+ * orthonormal rows ("orthogonal"), or is made of the module's weights ("pissa", "olora"); its B is 0.  Values are functions of (seed, tensor, element).  Without
  * target modules in `config`: the default ones, the products of queries and values, or their fused
  * product.  config->target then holds their names.  With config.bias "all" it has a copy of every bias
  * of the base.  The caller frees *out.

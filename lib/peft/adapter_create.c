@@ -78,6 +78,11 @@ int zf_create_add(struct creation *creation, const char *module, const char *par
 
 /* --- the parts of one module, by kind --- */
 
+static int from_weights(const struct creation *creation) {
+  const char *init = creation->config->init;
+  return init && (!strcmp(init, "pissa") || !strcmp(init, "olora"));
+}
+
 /* DoRA's magnitudes begin as the norms of the rows of W, since B is 0. */
 static int add_magnitude(struct creation *creation, const char *module, const struct zf_op *op) {
   float *value;
@@ -104,7 +109,11 @@ static int create_lora(struct creation *creation, const char *module, const stru
   }
   if (rank > op->inputs || rank > op->width) rank = op->inputs < op->width ? op->inputs : op->width;
   if ((rc = zf_create_add(creation, module, "lora_A", rank, op->inputs, &value))) return rc;
-  fill_lora_a(creation, &noise, value, rank, op->inputs);
+  if (from_weights(creation) && op->weight >= 0)
+    rc = zf_create_from_weights(creation, module, op, value, rank);
+  else
+    fill_lora_a(creation, &noise, value, rank, op->inputs);
+  if (rc) return rc;
   if ((rc = zf_create_add(creation, module, "lora_B", op->width, rank, NULL))) return rc;
   return creation->config->dora ? add_magnitude(creation, module, op) : 0;
 }
@@ -307,7 +316,10 @@ static int create_classifier(struct creation *creation) {
 static int create_head(struct creation *creation, int64_t *made) {
   const struct zf_config *model = &creation->model->config;
   const char *head = zf_config_tail(model)->head, *pattern = creation->config->target.pattern;
-  struct zf_op op = {.kind = ZF_OP_LINEAR, .inputs = model->embed_dim, .width = model->outputs};
+  struct zf_op op = {.kind = ZF_OP_LINEAR,
+                     .weight = creation->model->plan.head,
+                     .inputs = model->embed_dim,
+                     .width = model->outputs};
   if (!head || model->headless || (pattern && !strcmp(pattern, "all-linear"))) return 0;
   char *module = zf_strndup(head, strlen(head) - strlen(".weight"));
   int yes = 0, rc = module ? zf_peft_targets(&yes, creation->config, module) : ZF_ENOMEM;
@@ -375,6 +387,13 @@ static int create_all(struct creation *creation) {
   return rc;
 }
 
+/* The file is a plain LoRA: a loader that reads pissa or olora would change the base. */
+static int plain_init(struct zf_peft_config *config) {
+  free(config->init);
+  config->init = zf_strdup("true");
+  return config->init ? 0 : ZF_ENOMEM;
+}
+
 int zf_adapter_create(struct zf_adapter_file **out, const struct zf_model *model,
                       struct zf_peft_config *config, const struct zf_adapter_plan *plan) {
   struct creation creation = {.model = model, .config = config, .plan = plan};
@@ -382,6 +401,7 @@ int zf_adapter_create(struct zf_adapter_file **out, const struct zf_model *model
   int rc = zf_adapter_file_new(&creation.file, "new adapter");
   if (!rc) rc = create_all(&creation);
   if (!rc) rc = zf_peft_config_copy(&creation.file->config, config);
+  if (!rc && from_weights(&creation)) rc = plain_init(&creation.file->config);
   if (!rc) rc = zf_adapter_file_check(creation.file);
   if (rc) {
     zf_adapter_file_free(creation.file);

@@ -25,6 +25,10 @@ struct zf_noise zf_create_noise(const struct creation *creation);
 /* Adds a copy of tensor `number` of the base, which training changes. */
 int zf_create_copy(struct creation *creation, const char *module, const char *part, int64_t number);
 
+/* Fills A [rank][inputs] of a LoRA from the weights of its module: config.init is pissa or olora. */
+int zf_create_from_weights(const struct creation *creation, const char *module,
+                           const struct zf_op *op, float *value, int64_t rank);
+
 /* The embeddings, or the keys and values, of creation->plan->ids (create_prompt.c). */
 int zf_create_prompt(struct creation *creation);
 int zf_create_prefix(struct creation *creation);

@@ -105,7 +105,9 @@ const struct zf_conf_key zf_train_keys[] = {
     {"init_lora_weights", ZF_CONF_ENUM, NULL,
      "LoRA's A: kaiming; gaussian; orthonormal rows; eva: principal components of the module's "
      "inputs, by "
-     "forward passes over training examples, ranks shared out by explained variance (kaiming)",
+     "forward passes over training examples, ranks shared out by explained variance; pissa, olora: "
+     "from the "
+     "module's weights (kaiming)",
      .choices = ZF_LORA_INITS},
     {"eva_batches", ZF_CONF_INT, NULL, "batches that eva reads (4)", .min = 1, .max = 1 << 20},
     {"num_virtual_tokens", ZF_CONF_INT, NULL,

@@ -40,7 +40,7 @@ static const struct {
             {"zo_directions", ANY},
             {"zo_optimizer", ANY}};
 
-static const char *const inits[] = {"true", "gaussian", "orthogonal", "eva"};
+static const char *const inits[] = {"true", "gaussian", "orthogonal", "eva", "pissa", "olora"};
 
 static int duplicate(char **to, const char *text) {
   *to = zf_strdup(text);
@@ -122,7 +122,7 @@ static int fill_config(struct zf_adapter_settings *adapter, const struct zf_conf
   config->rslora = zf_conf_bool(conf, "use_rslora");
   free(config->init);
   config->init = NULL;
-  if ((rc = duplicate(&config->init, inits[adapter->eva ? 3 : adapter->init]))) return rc;
+  if ((rc = duplicate(&config->init, inits[adapter->init]))) return rc;
   if ((rc = fill_base(config, conf))) return rc;
   config->dora = zf_conf_bool(conf, "use_dora");
   config->virtual_tokens = zf_conf_int(conf, "num_virtual_tokens", 5);
@@ -189,6 +189,11 @@ int zf_settings_fill_adapter(struct zf_settings *settings, const struct zf_conf 
                                             : settings->method != ZF_METHOD_MEZO;
   adapter->train = all ? ZF_TRAIN_ALL : ZF_TRAIN_B;
   if (adapter->bitfit) adapter->train = ZF_TRAIN_BIASES;
+  if (adapter->init > 3 && adapter->train == ZF_TRAIN_ALL)
+    return zf_conf_error(
+        conf, "init_lora_weights",
+        "pissa and olora with 'lora_train: ab' take a part of the weights out of the base, "
+        "which stays the file it is: use lora_train b, or another start");
   adapter->virtual_text = zf_conf_str(conf, "prompt_tuning_init_text");
   adapter->virtual_init = zf_conf_has(conf, "prompt_tuning_init")
                               ? zf_settings_choice(conf, "prompt_tuning_init", "vocab|text|random")

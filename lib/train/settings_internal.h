@@ -7,7 +7,7 @@
 /* Keys of an entry of datasets, val_datasets, test_datasets. */
 extern const struct zf_conf_key zf_data_keys[];
 
-#define ZF_LORA_INITS "kaiming|gaussian|orthonormal|eva"
+#define ZF_LORA_INITS "kaiming|gaussian|orthonormal|eva|pissa|olora"
 
 /* Fills the settings of the adapter; the method is known. */
 int zf_settings_fill_adapter(struct zf_settings *settings, const struct zf_conf *conf);

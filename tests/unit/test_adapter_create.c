@@ -62,6 +62,8 @@ static const struct {
 } starts[] = {
     {ZF_PEFT_LORA, NULL, "true", "none", 0},
     {ZF_PEFT_LORA, "all-linear", "gaussian", "none", 0},
+    {ZF_PEFT_LORA, "all-linear", "pissa", "none", 0},
+    {ZF_PEFT_LORA, "all-linear", "olora", "none", 0},
     {ZF_PEFT_LORA, ".*", "orthogonal", "none", 0}, /* the embedding and the head as well */
     {ZF_PEFT_LORA, "all-linear", "true", "none", 1},
     {ZF_PEFT_IA3, NULL, "true", "none", 0},
@@ -87,6 +89,60 @@ START_TEST(test_start) {
   free(want);
   zf_model_free(model);
   zf_model_free(plain);
+  zf_adapter_file_free(file);
+}
+END_TEST
+
+/* y = W x of the module, in double. */
+static void apply_base(const struct zf_model *model, const char *module, const float *x,
+                       double *y) {
+  const struct zf_param *param = &model->params.param[zf_adapter_module(model, module)];
+  int64_t rows = param->shape[0], columns = param->shape[1];
+  float *values = zf_calloc(param->count, sizeof *values);
+  zf_to_f32(values, param->data, param->type, param->count);
+  for (int64_t o = 0; o < (param->transposed ? columns : rows); o++) {
+    y[o] = 0;
+    for (int64_t c = 0; c < (param->transposed ? rows : columns); c++)
+      y[o] += (double)values[param->transposed ? c * columns + o : o * columns + c] * (double)x[c];
+  }
+  free(values);
+}
+
+/* pissa: row a of A is sqrt(S / s) v with |W v| = S, so |W a| = s |a|^3; the singular values descend.
+ * The products of the iterations are f32 sums of at most 32 terms: 1e-4 of the value is ample.
+ * olora: A is the first rows of an upper triangle, with |column 0 of W| in its corner. */
+START_TEST(test_from_weights) {
+  int pissa = _i % 2 == 0;
+  begin_kernels();
+  struct zf_model *model = open_base(bases[_i / 2]);
+  struct zf_adapter_file *file = attach_new(model, ZF_PEFT_LORA, "all-linear", ZF_TRAIN_B,
+                                            pissa ? "pissa" : "olora", 0, "none");
+  ck_assert_str_eq(file->config.init, "true");
+  int64_t seen = 0;
+  for (int64_t j = 0; j < file->count; j++) {
+    const struct zf_adapter_tensor *tensor = &file->tensor[j];
+    if (strcmp(tensor->part, "lora_A") != 0) continue;
+    seen++;
+    double last = INFINITY;
+    for (int64_t i = 0; i < tensor->shape[0]; i++) {
+      const float *row = tensor->data + i * tensor->shape[1];
+      double y[256], out = 0, norm = 0;
+      apply_base(model, tensor->module, row, y);
+      const struct zf_adapter_tensor *outer = &tensor[1];
+      for (int64_t o = 0; o < outer->shape[0]; o++) out += y[o] * y[o];
+      for (int64_t c = 0; c < tensor->shape[1]; c++) norm += (double)row[c] * (double)row[c];
+      if (pissa) {
+        ck_assert_double_eq_tol(sqrt(out), 2 * norm * sqrt(norm), 1e-4 * sqrt(out));
+        ck_assert_double_le(norm, last * (1 + 1e-6));
+      }
+      for (int64_t c = 0; c < i && !pissa; c++)
+        ck_assert_msg(fabs((double)row[c]) < 1e-5 * sqrt(norm), "%s: %g below the diagonal",
+                      tensor->module, (double)row[c]);
+      last = norm;
+    }
+  }
+  ck_assert_int_gt(seen, 3);
+  zf_model_free(model);
   zf_adapter_file_free(file);
 }
 END_TEST
@@ -278,6 +334,7 @@ static Suite *suite(void) {
   Suite *s = suite_create("adapter_create");
   TCase *t = tcase_create("adapter_create");
   tcase_add_loop_test(t, test_start, 0, BASES * STARTS);
+  tcase_add_loop_test(t, test_from_weights, 0, 2 * BASES);
   tcase_add_test(t, test_biases);
   tcase_add_loop_test(t, test_virtual, 0, 2 * (BASES - 1));
   tcase_add_loop_test(t, test_cache, 0, 3 * (BASES - 1));
