@@ -378,6 +378,7 @@ void zf_model_reset(struct zf_model *model) {
   for (int64_t i = model->plan.wanted_count; i < model->params.count; i++) {
     struct zf_param *param = &model->params.param[i];
     if (param->start) memcpy(param->data, param->start, (size_t)param->count * sizeof(float));
+    if (param->zero_start) memset(param->data, 0, (size_t)param->count * sizeof(float));
   }
   zf_params_clear_state(&model->params);
 }

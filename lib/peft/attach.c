@@ -94,6 +94,11 @@ const struct zf_adapter_tensor *zf_attach_part(const struct attachment *attachme
 
 /* Keeps a copy of the values before training. */
 static int keep_start(struct zf_model *model, struct zf_param *param) {
+  const float *value = param->data;
+  int64_t zeros = 0;
+  while (zeros < param->count && value[zeros] == 0) zeros++;
+  param->zero_start = zeros == param->count; /* a new LoRA's B needs no copy */
+  if (param->zero_start) return 0;
   float *copy = zf_malloc((size_t)param->count * sizeof *copy);
   if (!copy) return ZF_ENOMEM;
   memcpy(copy, param->data, (size_t)param->count * sizeof *copy);

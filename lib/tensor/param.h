@@ -30,7 +30,8 @@ struct zf_param {
   int decayed;    /* weight decay applies (not to biases and norms) */
   const float
       *start;      /* values before training, of an adapter's trained parameter; NULL: the file has
-                       * them */
+                       * them, or they are 0 */
+  int zero_start;  /* an adapter's parameter that began as 0 */
   float *state[2]; /* Adam's m and v, count each; NULL: none */
 };
 

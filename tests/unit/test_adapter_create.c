@@ -147,6 +147,26 @@ START_TEST(test_from_weights) {
 }
 END_TEST
 
+/* A reset gives trained parameters the values with which they began, zeros included. */
+START_TEST(test_reset) {
+  begin_kernels();
+  struct zf_model *model = open_base("llama");
+  struct zf_adapter_file *file =
+      attach_new(model, ZF_PEFT_LORA, NULL, ZF_TRAIN_ALL, "true", 0, "none");
+  char before[33], now[33];
+  ck_ok(zf_model_hash(model, before));
+  for (int64_t j = 0; j < file->count; j++)
+    for (int64_t k = 0; k < file->tensor[j].count; k++) file->tensor[j].data[k] += 1;
+  ck_ok(zf_model_hash(model, now));
+  ck_assert_str_ne(now, before);
+  zf_model_reset(model);
+  ck_ok(zf_model_hash(model, now));
+  ck_assert_str_eq(now, before);
+  zf_model_free(model);
+  zf_adapter_file_free(file);
+}
+END_TEST
+
 /* Biases alone: the LoRA beside them stays out of training, and a model without biases is refused. */
 START_TEST(test_biases) {
   begin_kernels();
@@ -335,6 +355,7 @@ static Suite *suite(void) {
   TCase *t = tcase_create("adapter_create");
   tcase_add_loop_test(t, test_start, 0, BASES * STARTS);
   tcase_add_loop_test(t, test_from_weights, 0, 2 * BASES);
+  tcase_add_test(t, test_reset);
   tcase_add_test(t, test_biases);
   tcase_add_loop_test(t, test_virtual, 0, 2 * (BASES - 1));
   tcase_add_loop_test(t, test_cache, 0, 3 * (BASES - 1));
