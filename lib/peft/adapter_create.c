@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "peft/components.h"
 #include "peft/create_internal.h"
 
 /* --- values --- */
@@ -38,23 +39,6 @@ static void fill_normal(float *value, int64_t count, const struct zf_noise *nois
   for (int64_t i = 0; i < count; i++) value[i] *= (float)deviation;
 }
 
-/* Makes the rows orthonormal, each against those before it (Gram and Schmidt, twice). */
-static void orthonormalize(float *value, int64_t rows, int64_t columns) {
-  for (int64_t i = 0; i < rows; i++) {
-    float *row = value + i * columns;
-    for (int pass = 0; pass < 2; pass++)
-      for (int64_t j = 0; j < i; j++) {
-        double dot = 0;
-        for (int64_t c = 0; c < columns; c++)
-          dot += (double)row[c] * (double)value[j * columns + c];
-        for (int64_t c = 0; c < columns; c++) row[c] -= (float)dot * value[j * columns + c];
-      }
-    double square = 0;
-    for (int64_t c = 0; c < columns; c++) square += (double)row[c] * (double)row[c];
-    for (int64_t c = 0; c < columns; c++) row[c] = (float)((double)row[c] / sqrt(square));
-  }
-}
-
 static void fill_lora_a(const struct creation *creation, const struct zf_noise *noise, float *value,
                         int64_t rank, int64_t inputs) {
   const char *init = creation->config->init ? creation->config->init : "true";
@@ -62,7 +46,7 @@ static void fill_lora_a(const struct creation *creation, const struct zf_noise *
     fill_normal(value, rank * inputs, noise, 1 / (double)rank);
   } else if (!strcmp(init, "orthogonal")) {
     fill_normal(value, rank * inputs, noise, 1);
-    orthonormalize(value, rank, inputs);
+    zf_orthonormalize(value, rank, inputs);
   } else {
     fill_uniform(value, rank * inputs, noise, 1 / sqrt((double)inputs));
   }

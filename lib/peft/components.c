@@ -75,9 +75,7 @@ static double dot(const float *x, const float *y, int64_t count) {
   return sum;
 }
 
-/* Makes rows orthonormal, each against those before it, twice (Gram and Schmidt).  A row that depends on
- * the others becomes 0. */
-static void orthonormalize(float *rows, int64_t count, int64_t width) {
+void zf_orthonormalize(float *rows, int64_t count, int64_t width) {
   for (int64_t i = 0; i < count; i++) {
     float *row = rows + i * width;
     double before = sqrt(dot(row, row, width));
@@ -211,13 +209,13 @@ void zf_components_add(struct zf_components *components, struct zf_components_wo
           (float)sqrt(components->square[i]) * components->vector[i * width + c];
   zf_noise_fill(work->basis, &noise, 0, m * width);
   if (old) memcpy(work->basis, components->vector, (size_t)(count * width) * sizeof(float));
-  orthonormalize(work->basis, m, width);
+  zf_orthonormalize(work->basis, m, width);
   struct stacked stacked = {work->old, x, old ? count : 0, rows, ld, width};
   for (int i = 0; i < ITERATIONS; i++) {
     project(&stacked, work, m);
     project_back(&stacked, work, m);
     memcpy(work->basis, work->image, (size_t)(m * width) * sizeof(float));
-    orthonormalize(work->basis, m, width);
+    zf_orthonormalize(work->basis, m, width);
   }
   project(&stacked, work, m);
   extract(components, work, stacked.old_rows + rows, m);

@@ -14,6 +14,10 @@
 
 ZF_BEGIN_DECLS
 
+/* Makes rows [count, width] orthonormal, each against those before it, twice (Gram and Schmidt).  A row
+ * that depends on the others becomes 0. */
+void zf_orthonormalize(float *rows, int64_t count, int64_t width);
+
 struct zf_components {
   int64_t count, width; /* components, values of a row */
   float *vector;  /* [count][width] orthonormal rows, the largest first; zeros before rows came */
