@@ -51,15 +51,16 @@ static void add_target(struct eva *eva, const struct zf_model *model,
 
 /* The number of the first operation of those that read the same input as number `at`. */
 static int64_t first_reader(const struct zf_plan *plan, int64_t at) {
-  while (plan->op[at].reuse_input) do
-      at--;
-    while (plan->op[at].kind != ZF_OP_LINEAR);
+  while (plan->op[at].reuse_input) {
+    at--;
+    while (plan->op[at].kind != ZF_OP_LINEAR) at--;
+  }
   return at;
 }
 
 /* Gives every target the components of its input; those that read the same input share them. */
 static int make_inputs(struct eva *eva, const struct zf_model *model) {
-  int64_t *reader = zf_calloc(eva->targets, sizeof *reader), widest = 1, most = 1;
+  int64_t *reader = zf_calloc(eva->targets, sizeof *reader);
   if (!reader) return ZF_ENOMEM;
   for (int64_t i = 0; i < eva->targets; i++) {
     struct eva_target *target = &eva->target[i];
@@ -70,8 +71,6 @@ static int make_inputs(struct eva *eva, const struct zf_model *model) {
     struct zf_components *input = &eva->input[target->input];
     input->width = model->plan.op[reader[i]].inputs;
     if (input->count < target->most) input->count = target->most;
-    if (input->width > widest) widest = input->width;
-    if (input->count > most) most = input->count;
   }
   free(reader);
   int rc = 0;
@@ -149,8 +148,8 @@ static double next_share(const struct eva *eva, const struct eva_target *target)
   return input->square[target->rank] / input->energy;
 }
 
-/* Every target gets one component, then the components with the largest shares, until all have the
- * mean rank `mean`. */
+/* Every target gets one component, then the components with the largest shares, until the ranks add up
+ * to `budget`. */
 static void share_ranks(struct eva *eva, int64_t budget) {
   for (int64_t i = 0; i < eva->targets; i++, budget--) eva->target[i].rank = 1;
   for (; budget > 0; budget--) {
