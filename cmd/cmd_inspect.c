@@ -237,12 +237,20 @@ static int inspect_log(const char *path) {
   struct zf_log_reader *reader = NULL;
   struct zf_log_head head;
   struct zf_log_rec step = {0};
-  struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
-  struct zf_zo_estimate estimate = {probe, NULL};
+  struct zf_zo_estimate estimate = {0};
+  double loss, square;
   char text[64];
   int64_t steps = 0, marks = 0;
   int has_next = 1, rc = zf_log_open(&reader, path, &head);
   if (rc) return rc;
+  estimate.loss = zf_calloc(zf_zo_losses(&head.zo), sizeof *estimate.loss);
+  estimate.term = zf_calloc(zf_zo_terms(&head.zo), sizeof *estimate.term);
+  if (!estimate.loss || !estimate.term) {
+    free(estimate.loss);
+    free(estimate.term);
+    zf_log_reader_free(reader);
+    return ZF_ENOMEM;
+  }
   zc_put_text(&out, "kind", "step log");
   snprintf(text, sizeof text, "%llu", (unsigned long long)head.zo.seed);
   zc_put_text(&out, "seed", text);
@@ -250,7 +258,10 @@ static int inspect_log(const char *path) {
   zc_put_text(&out, "eps", text);
   zc_put_count(&out, "probes", head.zo.probes);
   if (head.zo.examples) zc_put_count(&out, "examples", head.zo.examples);
-  if (head.zo.rule == ZF_RULE_ADAM) zc_put_text(&out, "rule", "adam");
+  if (head.zo.form != ZF_FORM_DENSE) zc_put_text(&out, "directions", zf_zo_form_name(&head.zo));
+  if (head.zo.difference != ZF_DIFFERENCE_CENTRAL)
+    zc_put_text(&out, "difference", zf_zo_difference_name(&head.zo));
+  if (head.zo.rule != ZF_RULE_SGD) zc_put_text(&out, "rule", zf_zo_rule_name(&head.zo));
   zc_put_text(&out, "kernels", head.kernels);
   zc_put_text(&out, "base_hash", head.base);
   zc_put_text(&out, "data_hash", head.data);
@@ -266,9 +277,13 @@ static int inspect_log(const char *path) {
       continue;
     }
     steps++;
-    if (all && !zc_common.json)
-      printf("%8u  loss %.6f / %.6f  g %12.6g  lr %g\n", step.step, probe[0].plus, probe[0].minus,
-             probe[0].projected_gradient, step.lr);
+    if (!all || zc_common.json) continue;
+    zf_zo_summary(&head.zo, &estimate, &loss, &square);
+    if (head.zo.difference == ZF_DIFFERENCE_CENTRAL)
+      printf("%8u  loss %.6f / %.6f", step.step, estimate.loss[0], estimate.loss[1]);
+    else
+      printf("%8u  loss %.6f", step.step, loss);
+    printf("  g %12.6g  lr %g\n", zf_zo_gradient(&head.zo, &estimate, 0), step.lr);
   }
   zc_put_count(&out, "steps", steps);
   zc_put_count(&out, "marks", marks);
@@ -277,6 +292,8 @@ static int inspect_log(const char *path) {
                 zf_log_torn(reader) ? "torn: the last record is not whole" : "damaged");
   if (!rc) zc_put_text(&out, "checks", "every record's checksum is right");
   zc_put_end(&out);
+  free(estimate.loss);
+  free(estimate.term);
   zf_log_reader_free(reader);
   return rc;
 }

@@ -11,15 +11,20 @@
 
 static const char *const end_name[] = {"whole", "torn", "damaged"};
 
-static const struct zf_zo_probe *probes(const struct zf_history *history, int64_t step) {
-  return history->probe + step * history->head.zo.probes;
+static int is_central(const struct zf_history *history) {
+  return history->head.zo.difference == ZF_DIFFERENCE_CENTRAL;
 }
 
 static double loss_of(const struct zf_history *history, int64_t step) {
-  double sum = 0;
-  for (int probe = 0; probe < history->head.zo.probes; probe++)
-    sum += 0.5 * (probes(history, step)[probe].plus + probes(history, step)[probe].minus);
-  return sum / history->head.zo.probes;
+  struct zf_zo_estimate estimate = zf_history_estimate(history, step + 1);
+  double loss, square;
+  zf_zo_summary(&history->head.zo, &estimate, &loss, &square);
+  return loss;
+}
+
+static double gradient_of(const struct zf_history *history, int64_t step, int probe) {
+  struct zf_zo_estimate estimate = zf_history_estimate(history, step + 1);
+  return zf_zo_gradient(&history->head.zo, &estimate, probe);
 }
 
 /* |g|; by example the root of the sum of the examples' g^2: the length of a probe's part of the estimate,
@@ -28,9 +33,9 @@ static double length_of(const struct zf_history *history, int64_t step, int prob
   int64_t examples = history->head.zo.examples;
   struct zf_zo_estimate estimate = zf_history_estimate(history, step + 1);
   double sum = 0;
-  if (!examples) return fabs(estimate.probe[probe].projected_gradient);
+  if (!examples) return fabs(gradient_of(history, step, probe));
   for (int64_t i = probe * examples; i < (probe + 1) * examples; i++)
-    sum += (double)estimate.example[i] * (double)estimate.example[i];
+    sum += estimate.term[i].coefficient * estimate.term[i].coefficient;
   return sqrt(sum);
 }
 
@@ -43,32 +48,70 @@ static void show_examples(const struct zf_history *history, int64_t step, int pr
   if (!examples) return;
   printf(", \"examples\": [");
   for (int64_t i = 0; i < examples; i++)
-    printf("%s%.9g", i ? ", " : "", (double)estimate.example[probe * examples + i]);
+    printf("%s%.9g", i ? ", " : "", estimate.term[probe * examples + i].coefficient);
   printf("]");
+}
+
+static void show_probes_json(const struct zf_history *history, int64_t step) {
+  struct zf_zo_estimate estimate = zf_history_estimate(history, step + 1);
+  printf("\"probes\": [");
+  for (int i = 0; i < history->head.zo.probes; i++) {
+    printf("%s{\"plus\": %.17g, \"minus\": %.17g, \"g\": %.17g", i ? ", " : "",
+           estimate.loss[2 * i], estimate.loss[2 * i + 1], gradient_of(history, step, i));
+    show_examples(history, step, i);
+    printf("}");
+  }
+}
+
+static void show_terms_json(const struct zf_history *history, int64_t step) {
+  struct zf_zo_estimate estimate = zf_history_estimate(history, step + 1);
+  int64_t losses = zf_zo_losses(&history->head.zo), terms = zf_zo_terms(&history->head.zo);
+  int printed = 0;
+  printf("\"losses\": [");
+  for (int64_t i = 0; i < losses; i++) printf("%s%.17g", i ? ", " : "", estimate.loss[i]);
+  printf("], \"terms\": [");
+  for (int64_t i = 0; i < terms; i++) {
+    const struct zf_zo_term *term = &estimate.term[i];
+    if (term->coefficient == 0) continue;
+    printf("%s{\"step\": %u, \"probe\": %u, \"coefficient\": %.17g", printed++ ? ", " : "",
+           term->step, term->probe, term->coefficient);
+    if (term->example) printf(", \"example\": %u", term->example - 1u);
+    printf("}");
+  }
 }
 
 static void show_json(const struct zf_history *history, int64_t step) {
   const struct zf_log_rec *record = &history->step[step];
-  printf("{\"step\": %u, \"seed\": %llu, \"lr\": %.17g, \"batch\": %llu, \"probes\": [",
-         record->step, (unsigned long long)record->seed, record->lr,
-         (unsigned long long)record->batch);
-  for (int i = 0; i < history->head.zo.probes; i++) {
-    printf("%s{\"plus\": %.17g, \"minus\": %.17g, \"g\": %.17g", i ? ", " : "",
-           probes(history, step)[i].plus, probes(history, step)[i].minus,
-           probes(history, step)[i].projected_gradient);
-    show_examples(history, step, i);
-    printf("}");
-  }
+  printf("{\"step\": %u, \"seed\": %llu, \"lr\": %.17g, \"batch\": %llu, ", record->step,
+         (unsigned long long)record->seed, record->lr, (unsigned long long)record->batch);
+  (is_central(history) ? show_probes_json : show_terms_json)(history, step);
   printf("]}\n");
+}
+
+/* The losses and the coefficients of a step. */
+static void show_terms(const struct zf_history *history, int64_t step) {
+  const struct zf_log_rec *record = &history->step[step];
+  struct zf_zo_estimate estimate = zf_history_estimate(history, step + 1);
+  int64_t losses = zf_zo_losses(&history->head.zo);
+  printf("%8u  loss", record->step);
+  for (int64_t i = 0; i < losses; i++) printf(" %.6f", estimate.loss[i]);
+  printf("  g");
+  for (int i = 0; i < history->head.zo.probes; i++) printf(" %.6g", gradient_of(history, step, i));
+  printf("  lr %g  seed %llu  batch %llu\n", record->lr, (unsigned long long)record->seed,
+         (unsigned long long)record->batch);
 }
 
 static void show_step(const struct zf_history *history, int64_t step) {
   const struct zf_log_rec *record = &history->step[step];
+  struct zf_zo_estimate estimate = zf_history_estimate(history, step + 1);
+  if (!is_central(history)) {
+    show_terms(history, step);
+    return;
+  }
   for (int i = 0; i < history->head.zo.probes; i++) {
-    const struct zf_zo_probe *probe = &probes(history, step)[i];
     printf("%8u  loss %.6f / %.6f  g %12.6g  lr %g  seed %llu  batch %llu", record->step,
-           probe->plus, probe->minus, probe->projected_gradient, record->lr,
-           (unsigned long long)record->seed, (unsigned long long)record->batch);
+           estimate.loss[2 * i], estimate.loss[2 * i + 1], gradient_of(history, step, i),
+           record->lr, (unsigned long long)record->seed, (unsigned long long)record->batch);
     if (history->head.zo.examples) printf("  by example %.6g", length_of(history, step, i));
     printf("\n");
   }
@@ -119,8 +162,7 @@ static struct show_stats measure_log(const struct zf_history *history) {
     stats.lr_max = fmax(stats.lr_max, record->lr);
     stats.seeds += !i || record->seed != record[-1].seed;
     for (int probe = 0; probe < nprobe; probe++) {
-      double g = probes(history, i)[probe].projected_gradient,
-             count = (double)(history->count * nprobe);
+      double g = gradient_of(history, i, probe), count = (double)(history->count * nprobe);
       stats.g_mean += g / count;
       stats.g_rms += g * g / count;
       stats.g_max = fmax(stats.g_max, fabs(g));
@@ -135,8 +177,12 @@ static struct show_stats measure_log(const struct zf_history *history) {
 static void show_rule(const struct zf_zo *zo) {
   if (zo->examples)
     printf("directions  one for each of %lld examples of a step\n", (long long)zo->examples);
-  if (zo->rule == ZF_RULE_ADAM)
-    printf("rule        adam, betas %g and %g, eps %g\n", zo->beta1, zo->beta2, zo->adam_eps);
+  if (zo->form != ZF_FORM_DENSE || zo->difference != ZF_DIFFERENCE_CENTRAL)
+    printf("method      directions %s, difference %s\n", zf_zo_form_name(zo),
+           zf_zo_difference_name(zo));
+  if (zo->rule != ZF_RULE_SGD)
+    printf("rule        %s, betas %g and %g, eps %g\n", zf_zo_rule_name(zo), zo->beta1, zo->beta2,
+           zo->adam_eps);
 }
 
 static void stats_text(const struct zf_history *history, const struct show_stats *stats) {
@@ -173,7 +219,12 @@ static int show_stats(const struct zf_history *history, const struct zf_history 
       (long long)history->nmark, (long long)history->result);
   if (history->head.zo.examples)
     printf(", \"examples\": %lld", (long long)history->head.zo.examples);
-  if (history->head.zo.rule == ZF_RULE_ADAM) printf(", \"rule\": \"adam\"");
+  if (history->head.zo.rule != ZF_RULE_SGD)
+    printf(", \"rule\": \"%s\"", zf_zo_rule_name(&history->head.zo));
+  if (!is_central(history))
+    printf(", \"difference\": \"%s\"", zf_zo_difference_name(&history->head.zo));
+  if (history->head.zo.form != ZF_FORM_DENSE)
+    printf(", \"directions\": \"%s\"", zf_zo_form_name(&history->head.zo));
   if (history->count)
     printf(", \"loss_first\": %.17g, \"loss_last\": %.17g, \"g_mean\": %.17g, \"g_rms\": %.17g, "
            "\"g_max\": %.17g, \"g_positive\": %lld, \"lr_min\": %.17g, \"lr_max\": %.17g, "
@@ -187,30 +238,23 @@ static int show_stats(const struct zf_history *history, const struct zf_history 
 
 /* --- diff --- */
 
-/* The number of probes is the same. */
-static int examples_differ(const struct zf_history *history, const struct zf_history *other,
-                           int64_t step) {
-  const struct zf_zo *zo = &history->head.zo;
-  size_t size = (size_t)(zo->probes * zo->examples) * sizeof *history->example;
-  if (zo->examples != other->head.zo.examples) return 1;
-  return size && memcmp(zf_history_estimate(history, step + 1).example,
-                        zf_history_estimate(other, step + 1).example, size) != 0;
-}
-
 /* The first field of a step that differs; NULL: none. */
 static const char *step_differs(const struct zf_history *history, const struct zf_history *other,
                                 int64_t step) {
   const struct zf_log_rec *record = &history->step[step], *other_record = &other->step[step];
+  struct zf_zo_estimate estimate = zf_history_estimate(history, step + 1),
+                        other_estimate = zf_history_estimate(other, step + 1);
+  int64_t losses = zf_zo_losses(&history->head.zo), terms = zf_zo_terms(&history->head.zo);
   if (record->seed != other_record->seed) return "seed";
   if (record->batch != other_record->batch) return "batch";
   if (history->head.zo.probes != other->head.zo.probes) return "probes";
-  for (int i = 0; i < history->head.zo.probes; i++) {
-    const struct zf_zo_probe *probe = &probes(history, step)[i],
-                             *other_probe = &probes(other, step)[i];
-    if (probe->plus != other_probe->plus || probe->minus != other_probe->minus) return "loss";
-    if (probe->projected_gradient != other_probe->projected_gradient) return "g";
-  }
-  if (examples_differ(history, other, step)) return "g of an example";
+  if (losses != zf_zo_losses(&other->head.zo)) return "difference";
+  for (int64_t i = 0; i < losses; i++)
+    if (estimate.loss[i] != other_estimate.loss[i]) return "loss";
+  if (terms != zf_zo_terms(&other->head.zo)) return "terms";
+  for (int64_t i = 0; i < terms; i++)
+    if (memcmp(&estimate.term[i], &other_estimate.term[i], sizeof estimate.term[i]) != 0)
+      return history->head.zo.examples ? "g of an example" : "g";
   return record->lr != other_record->lr ? "lr" : NULL;
 }
 
@@ -231,9 +275,16 @@ static int heads_differ(struct zf_buf *out, const struct zf_log_head *head,
       {"seed", head->zo.seed == other->zo.seed},
       {"zo_direction", head->zo.direction == other->zo.direction},
       {"directions by example", head->zo.examples == other->zo.examples},
+      {"zo_form", head->zo.form == other->zo.form && head->zo.rank == other->zo.rank &&
+                      head->zo.refresh == other->zo.refresh && head->zo.keep == other->zo.keep &&
+                      head->zo.cone == other->zo.cone},
+      {"zo_difference",
+       head->zo.difference == other->zo.difference && head->zo.alpha == other->zo.alpha},
+      {"zo_clip", head->zo.clip == other->zo.clip},
       {"update rule", head->zo.rule == other->zo.rule && head->zo.beta1 == other->zo.beta1 &&
                           head->zo.beta2 == other->zo.beta2 &&
-                          head->zo.adam_eps == other->zo.adam_eps},
+                          head->zo.adam_eps == other->zo.adam_eps &&
+                          head->zo.window == other->zo.window && head->zo.trust == other->zo.trust},
       {"weight_decay", head->decay == other->decay},
   };
   int count = 0;

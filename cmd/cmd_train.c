@@ -132,6 +132,19 @@ static void print_adapter(const struct zf_run *run) {
           run->settings.zo.examples ? "; a direction for each example" : "");
 }
 
+/* The rows of the method, where it is another one than MeZO. */
+static void print_method(const struct zf_run *run) {
+  const struct zf_zo *zo = &run->settings.zo;
+  char window[32] = "";
+  if (zo->form == ZF_FORM_DENSE && zo->difference == ZF_DIFFERENCE_CENTRAL &&
+      zo->rule == ZF_RULE_SGD)
+    return;
+  if (zo->window) snprintf(window, sizeof window, " over %d steps", zo->window);
+  zc_info("method     %s directions, %s difference (%lld forward passes a step), %s%s",
+          zf_zo_form_name(zo), zf_zo_difference_name(zo), (long long)zf_zo_losses(zo),
+          zf_zo_rule_name(zo), window);
+}
+
 static void print_steps(const struct zf_run *run) {
   if (run->backprop)
     zc_info("steps      %lld of %lld examples (%lld at once), %s%s, learning rate %g",
@@ -143,6 +156,7 @@ static void print_steps(const struct zf_run *run) {
             (long long)run->steps, (long long)run->batch, (long long)run->settings.micro_batch,
             run->settings.zo.probes, run->settings.zo.probes > 1 ? "s" : "", run->settings.zo.eps,
             run->settings.lr);
+  if (!run->backprop) print_method(run);
 }
 
 static void print_memory(const struct zf_run *run) {
@@ -281,32 +295,34 @@ static void print_json(const struct zf_run *run, const struct zf_outcome *outcom
 }
 
 static int try_step(struct zf_run *run) {
-  struct zf_zo_probe probe = {0};
+  const struct zf_zo *zo = &run->settings.zo;
   struct zf_buf buf = {0};
-  int rc = run->backprop ? zf_backprop_gradient(run, 1, &probe.plus, &probe.projected_gradient)
-                         : zf_run_estimate(run, 1);
+  double loss = 0, g = 0, square;
+  int rc = run->backprop ? zf_backprop_gradient(run, 1, &loss, &g)
+                         : zf_run_estimate(run, 1, zf_lr_at(&run->settings, 1, run->steps));
   if (rc) return rc;
-  if (run->backprop)
-    probe.minus = probe.plus;
-  else
-    probe = run->estimate.probe[0];
+  if (!run->backprop) {
+    zf_zo_summary(zo, &run->estimate, &loss, &square);
+    g = zf_zo_gradient(zo, &run->estimate, 0);
+  }
   if (zc_common.json) {
     zf_buf_printf(&buf,
                   "{\"dry_run\": true, \"steps\": %lld, \"loss\": %.17g, \"g\": %.17g, "
                   "\"forecast_bytes\": %lld, \"peak_rss_bytes\": %lld, \"config\": ",
-                  (long long)run->steps, 0.5 * (probe.plus + probe.minus), probe.projected_gradient,
-                  (long long)run->forecast.total, (long long)zf_peak_rss());
+                  (long long)run->steps, loss, g, (long long)run->forecast.total,
+                  (long long)zf_peak_rss());
     rc = zf_conf_dump_json(run->conf, &buf);
     zf_buf_puts(&buf, "}\n");
   } else {
     rc = zf_conf_dump(run->conf, &buf, 1);
     if (run->backprop)
-      zc_info("one step   loss %.4f, norm of the gradient %.4g; nothing was written", probe.plus,
-              probe.projected_gradient);
+      zc_info("one step   loss %.4f, norm of the gradient %.4g; nothing was written", loss, g);
+    else if (zo->difference != ZF_DIFFERENCE_CENTRAL)
+      zc_info("one step   loss %.4f, projected gradient %.4g; nothing was written", loss, g);
     else
       zc_info("one step   loss %.4f at +eps, %.4f at -eps, projected gradient %.4g; nothing was "
               "written",
-              probe.plus, probe.minus, probe.projected_gradient);
+              run->estimate.loss[0], run->estimate.loss[1], g);
   }
   if (!rc) fputs(buf.data, stdout);
   zf_buf_free(&buf);

@@ -11,6 +11,7 @@
 #include "base/proc.h"
 #include "peft/adapter.h"
 #include "train/run_config.h"
+#include "train/step_bench.h"
 #include "ui.h"
 
 /* The path of an installed config: PREFIX/share/zoft/configs/demo.yaml for configs/demo.yaml and the
@@ -68,6 +69,8 @@ int zc_conf_load(struct zf_conf **out, const struct zc_args *args, const struct 
   int rc = zf_conf_new(out, tables, 1);
   if (!rc) rc = read_conf(*out, args);
   if (!rc && keys == zf_train_keys) rc = zf_settings_find_data(*out);
+  if (!rc && (keys == zf_train_keys || keys == zf_bench_keys()))
+    rc = zf_settings_apply_method(*out);
   if (!rc) rc = zf_conf_check(*out);
   if (rc) {
     zf_conf_free(*out);

@@ -82,18 +82,45 @@ static int panel_sets(const struct gemm_job *job) {
 
 /* z [16][KC] of inputs k0..k0+k of columns o0..o0+count.  Short rows that lie end to end share blocks of
  * noise and are made together. */
-static void make_noise(const struct zf_weight *weight, float *z, int64_t o0, int64_t count,
-                       int64_t k0, int64_t k) {
+static void make_noise(const struct zf_weight *weight, const struct zf_noise *noise, float *z,
+                       int64_t o0, int64_t count, int64_t k0, int64_t k) {
   float together[ZF_LANES * ZF_NOISE_BLOCK];
   int64_t first = weight->first + o0 * weight->output_stride + k0;
   if (k < ZF_NOISE_BLOCK && weight->output_stride == k) {
-    zf_kern.noise(together, weight->noise, first, count * k);
+    zf_kern.noise(together, noise, first, count * k);
     for (int64_t column = 0; column < count; column++)
       memcpy(z + column * ZF_KC, together + column * k, (size_t)k * sizeof *z);
     return;
   }
   for (int64_t column = 0; column < count; column++)
-    zf_kern.noise(z + column * ZF_KC, weight->noise, first + column * weight->output_stride, k);
+    zf_kern.noise(z + column * ZF_KC, noise, first + column * weight->output_stride, k);
+}
+
+/* Shapes z of a tile, whose values are at src. */
+static void shape_tile(const struct zf_weight *weight, float *z, const float *src, int64_t stride,
+                       int64_t o0, int64_t count, int64_t k0, int64_t k) {
+  if (!weight->shape) return;
+  for (int64_t column = 0; column < count; column++)
+    zf_shape_noise(z + column * ZF_KC, weight->shape, src + column * stride,
+                   weight->first + (o0 + column) * weight->output_stride + k0, k);
+}
+
+/* space->mix[stream] = the sum of the stream's terms, or its only z, for each stream.  Each z is made
+ * once. */
+static void mix_tile(const struct gemm_job *job, struct zf_thread_space *space, int64_t o0,
+                     int64_t count, int64_t k0, int64_t k) {
+  const struct zf_streams *streams = job->streams;
+  for (int stream = 0; stream < streams->count; stream++)
+    memset(space->mix[stream], 0, ZF_LANES * ZF_KC * sizeof(float));
+  for (int term = 0; term < streams->terms; term++) {
+    make_noise(job->weight, job->weight->noise + term, space->noise, o0, count, k0, k);
+    for (int stream = 0; stream < streams->count; stream++) {
+      float factor = streams->mix[stream * streams->terms + term], *sum = space->mix[stream];
+      if (factor != 0.0f && zf_kern_only_term(streams, stream) >= 0) factor = 1;
+      for (int64_t column = 0; column < (factor != 0.0f ? count : 0); column++, sum += ZF_KC)
+        zf_kern.add_scaled(sum, sum, space->noise + column * ZF_KC, factor, k);
+    }
+  }
 }
 
 /* Packs inputs k0..k0+k (k <= KC) of columns o0..o0+count (count <= 16) of a W whose rows run along
@@ -103,11 +130,22 @@ static void pack_tile(const struct gemm_job *job, struct zf_thread_space *space,
                       int64_t width, int64_t o0, int64_t count, int64_t k0, int64_t k) {
   const struct zf_weight *weight = job->weight;
   int64_t stride;
-  const float *src = strip(weight, space, o0, count, k0, k, &stride),
-              *noise = weight->noise ? space->noise : NULL;
-  if (noise) make_noise(weight, space->noise, o0, count, k0, k);
-  for (int stream = 0; stream < panel_sets(job); stream++)
-    product->pack(panel[stream], width, src, stride, noise, job->streams->eps[stream], count, k);
+  const float *src = strip(weight, space, o0, count, k0, k, &stride);
+  int mixed = weight->noise && job->streams->terms > 1;
+  if (mixed) {
+    mix_tile(job, space, o0, count, k0, k);
+  } else if (weight->noise) {
+    make_noise(weight, weight->noise, space->noise, o0, count, k0, k);
+    shape_tile(weight, space->noise, src, stride, o0, count, k0, k);
+  }
+  for (int stream = 0; stream < panel_sets(job); stream++) {
+    if (mixed) shape_tile(weight, space->mix[stream], src, stride, o0, count, k0, k);
+    const float *noise = mixed ? space->mix[stream] : space->noise;
+    int only = mixed ? zf_kern_only_term(job->streams, stream) : -1;
+    float eps = mixed ? 1 : job->streams->eps[stream];
+    if (only >= 0) eps = job->streams->mix[stream * job->streams->terms + only];
+    product->pack(panel[stream], width, src, stride, weight->noise ? noise : NULL, eps, count, k);
+  }
 }
 
 /* Packs columns o0..o0+count (count <= 16) of a W whose rows run along k, for each stream.  They
@@ -176,11 +214,17 @@ static void direct_row(const struct gemm_job *job, float *const row[ZF_MAXSTREAM
     zf_kern.expand(row[0], element(weight, o0, k), weight->type, count);
   memset(row[0] + count, 0, (size_t)(width - count) * sizeof **row);
   if (!weight->noise) return;
-  zf_kern.noise(noise, weight->noise, weight->first + o0 + k * weight->input_stride, count);
+  int64_t first = weight->first + o0 + k * weight->input_stride;
+  float factor = 0;
   for (int stream = job->streams->count - 1; stream >= 0;
        stream--) { /* stream 0 last: its panel holds W */
     memset(row[stream] + count, 0, (size_t)(width - count) * sizeof **row);
-    zf_kern.add_scaled(row[stream], row[0], noise, job->streams->eps[stream], count);
+    if (stream == job->streams->count - 1 || job->streams->terms > 1)
+      factor = zf_kern_mix(noise, weight->noise, weight->shape, job->streams, stream, row[0], first,
+                           count);
+    else
+      factor = job->streams->eps[stream];
+    zf_kern.add_scaled(row[stream], row[0], noise, factor, count);
   }
 }
 

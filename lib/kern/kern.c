@@ -9,7 +9,7 @@ enum {
   PARTIAL = ZF_MAXROWS * ZF_NC, /* floats of each thread's parts: multiples of 16, so that */
   STRIP = ZF_LANES * ZF_KC,     /* every part begins 64-aligned */
   CHUNK = ZF_GROUP * ZF_MAXNR,
-  WORK = ZF_MAXSTREAM * (ZF_PANEL + CHUNK) + PARTIAL + 2 * STRIP
+  WORK = ZF_MAXSTREAM * (ZF_PANEL + CHUNK + STRIP) + PARTIAL + 2 * STRIP
 };
 
 /* Work (a unit takes some 0.15 ns) below which one thread does it alone, because the barrier at the
@@ -105,6 +105,8 @@ struct zf_thread_space zf_kern_thread_space(int thread) {
   space.sums = next;
   space.weights = space.sums + PARTIAL;
   space.noise = space.weights + STRIP;
+  next = space.noise + STRIP;
+  for (int s = 0; s < ZF_MAXSTREAM; s++, next += STRIP) space.mix[s] = next;
   return space;
 }
 

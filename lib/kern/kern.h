@@ -16,12 +16,16 @@
  * Layers: kernels (pointers and sizes; no allocation, no threads) sit behind the table
  * zf_kern; the drivers below cut the work over OpenMP threads by a static split.
  *
- * Streams.  A step runs one or two streams at once (DESIGN promise 1): the rows of all streams
+ * Streams.  A step runs some streams at once (DESIGN promise 1): the rows of all streams
  * are stacked, stream s is rows [s*T, (s+1)*T) of every activation.  Where a weight is read,
  * stream s sees fma(eps[s], z, w) with z from zf_noise; nothing is ever written to w.
  *   count = 1, noise = NULL        a plain forward pass
  *   count = 2, eps = {+e, -e}      SPSA
- * A weight that is not trained has noise = NULL, whatever the number of streams. */
+ * A weight that is not trained has noise = NULL, whatever the number of streams.
+ *
+ * Mixed streams.  With several directions z_k, stream s sees w + d with
+ *   d = fma(mix[s][k], z_k, d) from 0, k ascending, terms of mix 0 left out;
+ * or fma(mix[s][k], z_k, w) where only one term is not 0: as if that direction were the only one. */
 #ifndef ZF_KERN_KERN_H
 #define ZF_KERN_KERN_H
 
@@ -34,7 +38,8 @@
 
 ZF_BEGIN_DECLS
 
-enum { ZF_KC = 256, ZF_KC_BF16 = 2048, ZF_GROUP = 512, ZF_KC_INT8 = 2048, ZF_MAXSTREAM = 2 };
+enum { ZF_KC = 256, ZF_KC_BF16 = 2048, ZF_GROUP = 512, ZF_KC_INT8 = 2048 };
+enum { ZF_MAXSTREAM = 16, ZF_MAXTERM = 64 };
 
 /* The arithmetic of a product with a weight.
  *   f32    as above
@@ -55,10 +60,28 @@ const char *zf_compute_name(enum zf_compute compute); /* "f32", "bf16", "int8" *
 struct zf_streams {
   int count;               /* 1..ZF_MAXSTREAM */
   float eps[ZF_MAXSTREAM]; /* of each stream */
-  int64_t stride; /* rows from the first one of a stream to that of the next; 0: the T of the
+  int64_t stride;   /* rows from the first one of a stream to that of the next; 0: the T of the
                             * call.  Larger where a call handles some rows of every stream alone:
                             * an example's, which have a direction of their own. */
+  int terms;        /* directions; 0 and 1: stream s is eps[s] along the only one */
+  const float *mix; /* [count][terms] with two or more, in place of eps; the caller's */
 };
+
+/* How the directions are shaped on a parameter.  z of an element e with the value w becomes 0
+ * where |w| column[e % columns] > limit, and where the word of `mask` for e is >= mask_end; else
+ * z / sqrt(curvature[e]).  column NULL: 1; mask NULL: none is masked; curvature NULL: 1. */
+struct zf_noise_shape {
+  float limit; /* INFINITY: none is above it */
+  const float *column;
+  int64_t columns;
+  const struct zf_noise *mask;
+  uint32_t mask_end;
+  const float *curvature; /* [elements of the parameter], > 0 */
+};
+
+/* Shapes z[0..count) of the elements from `first` on, whose values are w; z may not be w. */
+void zf_shape_noise(float *z, const struct zf_noise_shape *shape, const float *w, int64_t first,
+                    int64_t count);
 
 /* The row of stream s and index t, for number = s*T + t. */
 static inline int64_t zf_stream_row(const struct zf_streams *streams, int64_t T, int64_t number) {
@@ -75,7 +98,8 @@ struct zf_weight {
   enum zf_dtype type;
   int64_t out, in, output_stride, input_stride;
   int64_t first;
-  const struct zf_noise *noise; /* NULL: not perturbed */
+  const struct zf_noise *noise;       /* of each term of the streams; NULL: not perturbed */
+  const struct zf_noise_shape *shape; /* NULL: z as it is */
   enum zf_compute compute;
 };
 
@@ -135,16 +159,17 @@ struct zf_row_range {
 };
 
 /* The same in f32 without bias, for ranges of the T rows of every stream: W has for range i the direction of
- * example first_example + i (zf_noise_example).  The bits are those of a zf_gemm for each range. */
+ * example first_example + i (zf_noise_example), of one term.  The bits are those of a zf_gemm for each range. */
 void zf_gemm_by_example(float *y, int64_t ldy, const struct zf_rows *x, int64_t T,
                         const struct zf_weight *weight, const struct zf_streams *streams,
                         const struct zf_row_range *range, int64_t count, int64_t first_example,
                         int accumulate);
 
-/* out[s][i] = fma(eps[s], z[i], w[i]) for a vector of `count` elements (norms, biases); row
- * stride ldo.  Storage of any dtype. */
+/* out[s][i] = fma(eps[s], z[i], w[i]), or the mix, for a vector of `count` elements (norms, biases);
+ * row stride ldo.  Storage of any dtype. */
 void zf_perturb_vec(float *out, int64_t ldo, const void *data, enum zf_dtype type, int64_t first,
-                    int64_t count, const struct zf_noise *noise, const struct zf_streams *streams);
+                    int64_t count, const struct zf_noise *noise, const struct zf_noise_shape *shape,
+                    const struct zf_streams *streams);
 
 /* Rows of a table: for every stream s and t < T
  *   y[s*T+t, :] = (accumulate ? y : 0) + row ids[t] of W perturbed for stream s
@@ -293,6 +318,11 @@ void zf_head_lse(double *lse, double *logit, struct zf_rows *x, int64_t R, const
                  const float *bias, int64_t ldb, float cap, float *scratch, zf_head_change change,
                  void *ctx);
 
+/* y[r][c] = fma(left[r][k], right[k][c], y) for k < rank ascending: y [rows][columns], row stride ldy;
+ * left [rows][rank], right [rank][columns].  y overlaps nothing. */
+void zf_add_outer(float *y, int64_t ldy, int64_t rows, int64_t columns, const float *left,
+                  const float *right, int64_t rank);
+
 /* The same bits, from logits [R, V] that are computed already, row stride ldlogits. */
 void zf_head_lse_logits(double *lse, double *target_logit, const float *logits, int64_t ldlogits,
                         int64_t R, int64_t V, const int32_t *targets);
@@ -300,30 +330,57 @@ void zf_head_lse_logits(double *lse, double *target_logit, const float *logits, 
 /* z[0..count) = noise of elements first.., the bits of zf_noise_ref; uses all threads. */
 void zf_noise_fill(float *z, const struct zf_noise *noise, int64_t first, int64_t count);
 
-/* Adam's numbers of one step t, with b1, b2 in [0, 1):
+/* What a step does with the estimate e of the gradient, element by element.  e <- 0; for k < terms
+ * ascending  e <- fma(c[k], z_k, e);  with a shape, e is shaped as noise is (zf_shape_noise) by the
+ * weights before the step.  m, v and u are the states.  Each operation is rounded; only those written
+ * fma are fused.
+ *
+ *   ADD        w <- fma(c[k], z_k, w) for k < terms ascending, or w <- w + e with a shape
+ *   SIGN       w <- w - rate when e > 0, w + rate when e < 0
+ *   MOMENTUM   m <- beta[0] m + rest[0] e;  w <- w - rate m
+ *   ADAM       m <- beta[0] m + rest[0] e;  v <- beta[1] v + rest[1] (e e)
+ *              w <- w - (rate m) / (sqrt(v scale) + eps)
+ *   AMSGRAD    as ADAM with u <- max(u, v) in place of v in the last line (Reddi et al. 2018)
+ *   WINDOW     ADAM without state, over the estimates e_j of the last steps, the oldest first:
+ *              m <- 0 and v <- 0;  for each j  m <- m + first[j] e_j;  v <- v + second[j] (e_j e_j)
+ *
+ * The weights stay as they are where the rate is 0; states change. */
+enum zf_update_rule {
+  ZF_UPDATE_ADD,
+  ZF_UPDATE_SIGN,
+  ZF_UPDATE_MOMENTUM,
+  ZF_UPDATE_ADAM,
+  ZF_UPDATE_AMSGRAD,
+  ZF_UPDATE_WINDOW
+};
+enum { ZF_UPDATE_STATES = 3 };
+
+/* Numbers of one step t, with b1, b2 in [0, 1):
  *   rest = 1 - b,  rate = lr / (1 - b1^t),  scale = 1 / (1 - b2^t)
- * each computed in double and rounded once. */
+ * each computed in double and rounded once.  Without a correction: rate = lr, scale = 1. */
 struct zf_update_adam {
   float beta[2], rest[2];
   float rate, scale, eps;
 };
 
+/* Terms of the steps of a window: those of step j end before term end[j]. */
+struct zf_update_window {
+  const int *end;
+  const float *first, *second;
+  int steps;
+};
+
 /* One step of update over stored elements of a parameter:
- *   w <- fma(-decay, w, w) when decay != 0;  then for k < terms ascending  w <- fma(c[k], z_k, w)
- * in f32, with c = coefficient, c[k] = -lr*g_k/q.  The result is stored in the weight's
- * dtype.  A dtype narrower than f32 is rounded stochastically with the word of `round` (its kind is
- * ignored) for that element: f32 bits plus the low 8, 13 or 16 bits of the word (f24, f16, bf16),
- * truncated (f16 subnormals: the same on the scaled mantissa).  Terms with c = 0 are skipped.  w is
- * exactly unchanged when all c are 0 and decay is 0.
+ *   w <- fma(-decay, w, w) when decay != 0;  then the rule, in f32
+ * with c = coefficient: c[k] = -lr*g_k/q for ADD, g_k/q for the others.  The result is stored in the
+ * weight's dtype.  A dtype narrower than f32 is rounded stochastically with the word of `round` (its
+ * kind is ignored) for that element: f32 bits plus the low 8, 13 or 16 bits of the word (f24, f16,
+ * bf16), truncated (f16 subnormals: the same on the scaled mantissa).  Terms with c = 0 are skipped.  w
+ * is exactly unchanged by ADD when all c are 0 and decay is 0.
  *
- * Adam (Kingma, Ba 2015; the weight decay of Loshchilov, Hutter 2019), for f32 alone, with
- * c[k] = g_k/q.  Each operation is rounded; only those written fma are fused:
- *   e <- 0;  for k < terms ascending  e <- fma(c[k], z_k, e)
- *   m <- beta[0] * m + rest[0] * e
- *   v <- beta[1] * v + rest[1] * (e * e)
- *   w <- fma(-decay, w, w) when decay != 0
- *   w <- w - (rate * m) / (sqrt(v * scale) + eps) when rate != 0
- * So m and v change also where the learning rate is 0. */
+ * bend: with a curvature h in the shape, after the weights:
+ *   h <- keep_curvature h;  for k < terms ascending  h <- h + bend[k] h_0 (z_k z_k)
+ * with h_0 the value before the step; h never falls below 2^-40. */
 struct zf_update_step {
   const struct zf_noise *direction; /* [terms] */
   const float *coefficient;         /* [terms] */
@@ -332,6 +389,9 @@ struct zf_update_step {
   struct zf_noise round;
   double keep, add; /* weights of the mean after this step, see zf_update */
   struct zf_update_adam adam;
+  struct zf_update_window window; /* of ZF_UPDATE_WINDOW */
+  const float *bend;              /* [terms]; NULL: the curvature stays */
+  float keep_curvature;
 };
 
 /* `steps` steps over `count` elements.  All steps run on one tile of elements before the next tile;
@@ -339,13 +399,17 @@ struct zf_update_step {
  * not the last weights but a mean over the trajectory, in double, rounded to nearest even:
  *   mean = start * w;  after each step whose add is not 0 or whose keep is not 1:
  *   mean = keep * mean + add * w
- * state: Adam's m and v [count], updated in place; they overlap nothing.  NULL: not Adam. */
+ * state: m, v and u [count] as far as the rule has them, updated in place; they overlap nothing.
+ * shape: NULL, or of the parameter; curvature: its curvature, where steps bend it. */
 struct zf_update {
   const struct zf_update_step *step;
   int64_t steps;
   int mean;
   double start;
-  float *state[2];
+  enum zf_update_rule rule;
+  float *state[ZF_UPDATE_STATES];
+  const struct zf_noise_shape *shape;
+  float *curvature;
 };
 void zf_update(void *w, enum zf_dtype type, int64_t count, const struct zf_update *update);
 

@@ -144,9 +144,19 @@ struct zf_thread_space {
   void *panel[ZF_MAXSTREAM];  /* ZF_PANEL cells: panels side by side */
   float *sums;                /* [ZF_MAXROWS][ZF_NC] partial sums of the rows of all streams */
   float *weights, *noise;     /* [16][KC] expanded weights, noise */
+  float *mix[ZF_MAXSTREAM];   /* [16][KC] sums of noise */
   float *chunk[ZF_MAXSTREAM]; /* a panel in f32, before pack_f32: [ZF_GROUP][64] */
 };
 struct zf_thread_space zf_kern_thread_space(int thread);
+
+/* The only term of stream `stream` whose mix is not 0; -1: there are none or several. */
+int zf_kern_only_term(const struct zf_streams *streams, int stream);
+
+/* sum[0..count) = the mix of stream `stream`, shaped, of the elements from `first` on with the values
+ * w; with one term that counts: its noise.  Returns the factor by which w is perturbed along the sum. */
+float zf_kern_mix(float *sum, const struct zf_noise *noise, const struct zf_noise_shape *shape,
+                  const struct zf_streams *streams, int stream, const float *w, int64_t first,
+                  int64_t count);
 
 /* Cells of a row of x, or rows of cells of a panel, for `inputs` inputs; `inputs` is where a group
  * begins or the row ends. */

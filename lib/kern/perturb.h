@@ -11,8 +11,11 @@
 ZF_BEGIN_DECLS
 
 struct zf_perturb {
-  struct zf_noise direction; /* seed, step, probe, use, kind; `param` is filled per parameter */
-  struct zf_streams streams; /* the streams and their distances */
+  struct zf_noise direction;   /* seed, step, probe, use, kind; `param` is filled per parameter */
+  const struct zf_noise *term; /* NULL, or the directions of mixed streams, [streams.terms] */
+  struct zf_streams streams;   /* the streams and their distances */
+  int noisy;                   /* 0: no stream is perturbed */
+  int block;                   /* 0, or the only block (zf_param) whose parameters are perturbed */
   int by_example;        /* each example of the batch has its own direction (zf_noise_example) */
   int64_t first_example; /* place in the batch of the first example that is scored */
 };
@@ -25,18 +28,25 @@ static inline struct zf_perturb zf_perturb_none(void) {
   return perturb;
 }
 
-/* SPSA: two streams at +eps and -eps along direction (seed, step, probe). */
-static inline struct zf_perturb zf_perturb_spsa(uint64_t seed, uint32_t step, uint16_t probe,
-                                                int kind, float eps) {
-  struct zf_perturb perturb;
-  memset(&perturb, 0, sizeof perturb);
+/* One stream at distance eps along direction (seed, step, probe). */
+static inline struct zf_perturb zf_perturb_along(uint64_t seed, uint32_t step, uint16_t probe,
+                                                 int kind, float eps) {
+  struct zf_perturb perturb = zf_perturb_none();
   perturb.direction.seed = seed;
   perturb.direction.step = step;
   perturb.direction.probe = probe;
   perturb.direction.use = ZF_USE_DIRECTION;
   perturb.direction.kind = kind;
-  perturb.streams.count = 2;
   perturb.streams.eps[0] = eps;
+  perturb.noisy = 1;
+  return perturb;
+}
+
+/* SPSA: two streams at +eps and -eps along direction (seed, step, probe). */
+static inline struct zf_perturb zf_perturb_spsa(uint64_t seed, uint32_t step, uint16_t probe,
+                                                int kind, float eps) {
+  struct zf_perturb perturb = zf_perturb_along(seed, step, probe, kind, eps);
+  perturb.streams.count = 2;
   perturb.streams.eps[1] = -eps;
   return perturb;
 }

@@ -12,22 +12,29 @@ static const void *at(const void *data, enum zf_dtype type, int64_t index) {
 
 /* out[s*ldo + i] = element i for stream s, for the count <= ZF_CHUNK elements at `data`. */
 static void perturb(float *out, int64_t ldo, const void *data, enum zf_dtype type, int64_t first,
-                    int64_t count, const struct zf_noise *noise, const struct zf_streams *streams) {
-  float w[ZF_CHUNK], z[ZF_CHUNK];
+                    int64_t count, const struct zf_noise *noise, const struct zf_noise_shape *shape,
+                    const struct zf_streams *streams) {
+  float w[ZF_CHUNK], z[ZF_CHUNK], factor = 0;
   zf_kern.expand(w, data, type, count);
-  if (noise) zf_kern.noise(z, noise, first, count);
-  for (int stream = 0; stream < streams->count; stream++)
-    if (noise)
-      zf_kern.add_scaled(out + stream * ldo, w, z, streams->eps[stream], count);
-    else
+  for (int stream = 0; stream < streams->count; stream++) {
+    if (!noise) {
       memcpy(out + stream * ldo, w, (size_t)count * sizeof *w);
+      continue;
+    }
+    if (!stream || streams->terms > 1)
+      factor = zf_kern_mix(z, noise, shape, streams, stream, w, first, count);
+    else
+      factor = streams->eps[stream];
+    zf_kern.add_scaled(out + stream * ldo, w, z, factor, count);
+  }
 }
 
 void zf_perturb_vec(float *out, int64_t ldo, const void *data, enum zf_dtype type, int64_t first,
-                    int64_t count, const struct zf_noise *noise, const struct zf_streams *streams) {
+                    int64_t count, const struct zf_noise *noise, const struct zf_noise_shape *shape,
+                    const struct zf_streams *streams) {
   for (int64_t i = 0; i < count; i += ZF_CHUNK)
     perturb(out + i, ldo, at(data, type, i), type, first + i, zf_min64(count - i, ZF_CHUNK), noise,
-            streams);
+            shape, streams);
 }
 
 /* Copies row `id` of the table to row `row` of every stream. */
@@ -38,7 +45,7 @@ static void gather_row(float *y, int64_t ldy, int64_t id, int64_t row, int64_t T
   for (int64_t i = 0; i < weight->in; i += ZF_CHUNK) {
     int64_t count = zf_min64(weight->in - i, ZF_CHUNK), element = id * weight->output_stride + i;
     perturb(values, ZF_CHUNK, at(weight->data, weight->type, element), weight->type,
-            weight->first + element, count, weight->noise, streams);
+            weight->first + element, count, weight->noise, weight->shape, streams);
     for (int stream = 0; stream < streams->count; stream++) {
       float *out = y + zf_stream_row(streams, T, stream * T + row) * ldy + i;
       if (accumulate)
@@ -64,7 +71,7 @@ void zf_gather_columns(float *y, int64_t ldy, const int32_t *ids, int64_t T,
       float values[ZF_MAXSTREAM];
       int64_t element = c * weight->input_stride + ids[t];
       perturb(values, 1, at(weight->data, weight->type, element), weight->type,
-              weight->first + element, 1, weight->noise, streams);
+              weight->first + element, 1, weight->noise, weight->shape, streams);
       for (int stream = 0; stream < streams->count; stream++) {
         float *out = y + zf_stream_row(streams, T, stream * T + t) * ldy + c;
         *out = accumulate ? *out + values[stream] : values[stream];
@@ -84,4 +91,14 @@ void zf_expand(float *dst, const void *src, enum zf_dtype type, int64_t count) {
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
   for (int64_t i = 0; i < count; i += 16 * ZF_CHUNK)
     zf_kern.expand(dst + i, at(src, type, i), type, zf_min64(count - i, 16 * ZF_CHUNK));
+}
+
+void zf_add_outer(float *y, int64_t ldy, int64_t rows, int64_t columns, const float *left,
+                  const float *right, int64_t rank) {
+  int team = zf_kern_team(rows * columns * rank);
+#pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t k = 0; k < rank; k++)
+      zf_kern.add_scaled(y + r * ldy, y + r * ldy, right + k * columns, left[r * rank + k],
+                         columns);
 }

@@ -55,34 +55,58 @@ const struct zf_model *zf_forward_model(const struct zf_forward *forward) {
 
 /* --- the walk --- */
 
-/* A weight in the form that the kernels take; `noise` must outlive it. */
+int zf_forward_is_noisy(const struct zf_forward *forward, const struct zf_param *param) {
+  int block = forward->perturb.block;
+  return forward->perturb.noisy && param->trained && (!block || block == param->block);
+}
+
+/* Fills the keys of the parameter's noise; NULL where the pass does not perturb its elements. */
+static const struct zf_noise *noise_of(const struct zf_forward *forward,
+                                       const struct zf_param *param, struct zf_forward_keys *keys) {
+  const struct zf_perturb *perturb = &forward->perturb;
+  if (!zf_forward_is_noisy(forward, param) || param->factors.rank) return NULL;
+  int terms = perturb->term ? perturb->streams.terms : 1;
+  for (int i = 0; i < terms; i++) {
+    keys->key[i] = perturb->term ? perturb->term[i] : perturb->direction;
+    keys->key[i].param = param->id;
+  }
+  return keys->key;
+}
+
 struct zf_weight zf_forward_matrix_noise(const struct zf_forward *forward, int32_t number,
-                                         struct zf_noise *noise) {
+                                         struct zf_forward_keys *keys) {
   const struct zf_param *param = &forward->model->params.param[number];
   int transposed = param->transposed;
   struct zf_weight matrix = {.data = param->data,
                              .type = param->type,
+                             .shape = param->shape_of_noise,
                              .compute = param->origin == ZF_ORIGIN_BASE ? forward->limits.compute
                                                                         : ZF_COMPUTE_F32};
   matrix.out = transposed ? param->shape[1] : param->shape[0];
   matrix.in = transposed ? param->shape[0] : param->shape[1];
   matrix.output_stride = transposed ? 1 : matrix.in;
   matrix.input_stride = transposed ? matrix.out : 1;
-  *noise = forward->perturb.direction;
-  noise->param = param->id;
-  if (param->trained && forward->perturb.streams.count > 1) matrix.noise = noise;
+  matrix.noise = noise_of(forward, param, keys);
   return matrix;
 }
 
 /* Tables (embeddings, positions, the head) are [rows, C] in every family. */
 struct zf_weight zf_forward_table_noise(const struct zf_forward *forward, int32_t number,
-                                        struct zf_noise *noise) {
+                                        struct zf_forward_keys *keys) {
   const struct zf_param *param = &forward->model->params.param[number];
-  struct zf_weight matrix = zf_forward_matrix_noise(forward, number, noise);
+  struct zf_weight matrix = zf_forward_matrix_noise(forward, number, keys);
   matrix.out = param->shape[0];
   matrix.in = matrix.output_stride = param->shape[1];
   matrix.input_stride = 1;
   return matrix;
+}
+
+void zf_forward_perturb_values(const struct zf_forward *forward, const struct zf_param *param,
+                               float *out, int64_t ldo, int64_t first, int64_t count) {
+  struct zf_forward_keys keys;
+  zf_perturb_vec(out, ldo, (const char *)param->data + zf_dtype_bytes(param->type, first),
+                 param->type, first, count, noise_of(forward, param, &keys), param->shape_of_noise,
+                 &forward->perturb.streams);
 }
 
 /* Writes a vector parameter, perturbed for each stream, to `out` and returns that; NULL when there
@@ -90,11 +114,7 @@ struct zf_weight zf_forward_table_noise(const struct zf_forward *forward, int32_
 const float *zf_forward_perturbed(const struct zf_forward *forward, int32_t number, float *out) {
   if (number < 0) return NULL;
   const struct zf_param *param = &forward->model->params.param[number];
-  struct zf_noise noise = forward->perturb.direction;
-  noise.param = param->id;
-  int noisy = param->trained && forward->perturb.streams.count > 1;
-  zf_perturb_vec(out, param->count, param->data, param->type, 0, param->count,
-                 noisy ? &noise : NULL, &forward->perturb.streams);
+  zf_forward_perturb_values(forward, param, out, param->count, 0, param->count);
   float plus = param->plus;
   if (plus != 0)
     for (int64_t i = 0; i < forward->perturb.streams.count * param->count; i++) out[i] += plus;
@@ -127,8 +147,8 @@ static void set_input(struct zf_forward *forward, const struct zf_op *op, int64_
 
 /* The matrix of a linear operation, or the part of a larger one that it reads. */
 static struct zf_weight linear_weight(const struct zf_forward *forward, const struct zf_op *op,
-                                      struct zf_noise *noise) {
-  struct zf_weight matrix = zf_forward_matrix_noise(forward, op->weight, noise);
+                                      struct zf_forward_keys *keys) {
+  struct zf_weight matrix = zf_forward_matrix_noise(forward, op->weight, keys);
   matrix.compute = op->adapter ? ZF_COMPUTE_F32 : forward->limits.compute;
   matrix.in = op->inputs;
   return zf_weight_part(&matrix, op->first_output, op->width);
@@ -140,8 +160,8 @@ static struct zf_rows thin_input(const struct zf_forward *forward, const struct 
 }
 
 static void run_linear(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
-  struct zf_noise noise;
-  struct zf_weight matrix = linear_weight(forward, op, &noise);
+  struct zf_forward_keys keys;
+  struct zf_weight matrix = linear_weight(forward, op, &keys);
   const float *bias = zf_forward_perturbed(forward, op->bias, forward->vec_b);
   int64_t ldb = op->bias < 0 ? 0 : forward->model->params.param[op->bias].count;
   struct zf_rows thin = thin_input(forward, op);
@@ -149,13 +169,17 @@ static void run_linear(struct zf_forward *forward, const struct zf_op *op, int64
   zf_gemm(forward->reg[op->dst] + op->dst_col, forward->ld[op->dst],
           op->adapter ? &thin : &forward->input, T, &matrix, &forward->perturb.streams,
           bias ? bias + op->first_output : NULL, ldb, op->accumulate);
+  if (zf_forward_is_beside(forward, op->weight))
+    zf_forward_add_beside(forward, op->weight, forward->reg[op->src] + op->src_col,
+                          forward->ld[op->src], T, forward->reg[op->dst] + op->dst_col,
+                          forward->ld[op->dst], op->first_output, op->width);
 }
 
 /* The product with an adapter's matrix that has a direction for each example. */
 static void run_linear_by_example(struct zf_forward *forward, const struct zf_op *op,
                                   const struct zf_batch *batch, int64_t T, int in_body) {
-  struct zf_noise noise;
-  struct zf_weight matrix = linear_weight(forward, op, &noise);
+  struct zf_forward_keys keys;
+  struct zf_weight matrix = linear_weight(forward, op, &keys);
   struct zf_rows thin = thin_input(forward, op);
   if (!op->adapter) set_input(forward, op, T); /* for the products behind it */
   matrix.compute = ZF_COMPUTE_F32;
@@ -184,8 +208,8 @@ static void run_headnorm(struct zf_forward *forward, const struct zf_op *op, int
 /* Adds each position's row of the table, or the same row for every token. */
 static void run_table(struct zf_forward *forward, const struct zf_op *op,
                       const struct zf_batch *batch) {
-  struct zf_noise noise;
-  struct zf_weight weight = zf_forward_table_noise(forward, op->weight, &noise);
+  struct zf_forward_keys keys;
+  struct zf_weight weight = zf_forward_table_noise(forward, op->weight, &keys);
   int by_position = op->kind == ZF_OP_POSITION;
   for (int64_t i = 0; i < batch->T; i++)
     forward->table_rows[i] = (by_position ? batch->pos[i] : 0) + (int32_t)op->offset;
@@ -196,8 +220,8 @@ static void run_table(struct zf_forward *forward, const struct zf_op *op,
 /* `first`: number of the first token. */
 static void run_tokens(struct zf_forward *forward, const struct zf_op *op,
                        const struct zf_batch *batch, int64_t first, int64_t T) {
-  struct zf_noise noise;
-  struct zf_weight rows = zf_forward_table_noise(forward, op->weight, &noise);
+  struct zf_forward_keys keys;
+  struct zf_weight rows = zf_forward_table_noise(forward, op->weight, &keys);
   struct zf_streams streams = forward->perturb.streams;
   if (!streams.stride) streams.stride = T;
   for (int64_t t = 0; t < T; t++)
@@ -209,13 +233,19 @@ static void run_tokens(struct zf_forward *forward, const struct zf_op *op,
 
 static void run_embed(struct zf_forward *forward, const struct zf_op *op,
                       const struct zf_batch *batch, int64_t first, int64_t T) {
-  struct zf_noise noise;
-  int transposed = forward->model->params.param[op->weight].transposed;
-  struct zf_weight weight = transposed ? zf_forward_matrix_noise(forward, op->weight, &noise)
-                                       : zf_forward_table_noise(forward, op->weight, &noise);
-  (transposed ? zf_gather_columns : zf_gather)(forward->reg[op->dst] + op->dst_col,
-                                               forward->ld[op->dst], batch->id + first, T, &weight,
-                                               &forward->perturb.streams, 0);
+  struct zf_forward_keys keys;
+  const int32_t *ids = batch->id + first;
+  float *y = forward->reg[op->dst] + op->dst_col;
+  int64_t ld = forward->ld[op->dst];
+  if (forward->model->params.param[op->weight].transposed) {
+    struct zf_weight weight = zf_forward_matrix_noise(forward, op->weight, &keys);
+    zf_gather_columns(y, ld, ids, T, &weight, &forward->perturb.streams, 0);
+    return;
+  }
+  struct zf_weight weight = zf_forward_table_noise(forward, op->weight, &keys);
+  zf_gather(y, ld, ids, T, &weight, &forward->perturb.streams, 0);
+  if (zf_forward_is_beside(forward, op->weight))
+    zf_forward_gather_beside(forward, op->weight, ids, T, y, ld);
 }
 
 static void run_columns(struct zf_forward *forward, const struct zf_op *op, int64_t T) {
@@ -451,15 +481,15 @@ float *zf_forward_register(const struct zf_forward *forward, enum zf_reg reg) {
 }
 
 struct zf_weight zf_forward_matrix(const struct zf_forward *forward, int32_t number) {
-  struct zf_noise noise;
-  struct zf_weight matrix = zf_forward_matrix_noise(forward, number, &noise);
+  struct zf_forward_keys keys;
+  struct zf_weight matrix = zf_forward_matrix_noise(forward, number, &keys);
   matrix.noise = NULL;
   return matrix;
 }
 
 struct zf_weight zf_forward_table(const struct zf_forward *forward, int32_t number) {
-  struct zf_noise noise;
-  struct zf_weight weight = zf_forward_table_noise(forward, number, &noise);
+  struct zf_forward_keys keys;
+  struct zf_weight weight = zf_forward_table_noise(forward, number, &keys);
   weight.noise = NULL;
   return weight;
 }

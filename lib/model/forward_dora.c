@@ -16,11 +16,7 @@ int64_t zf_forward_dora_floats(const struct zf_op *op, int streams) {
 /* Writes a parameter, perturbed for each stream, to out [S][count]. */
 static void perturbed(const struct zf_forward *forward, int32_t number, float *out) {
   const struct zf_param *param = &forward->model->params.param[number];
-  struct zf_noise noise = forward->perturb.direction;
-  noise.param = param->id;
-  int noisy = param->trained && forward->perturb.streams.count > 1;
-  zf_perturb_vec(out, param->count, param->data, param->type, 0, param->count,
-                 noisy ? &noise : NULL, &forward->perturb.streams);
+  zf_forward_perturb_values(forward, param, out, param->count, 0, param->count);
 }
 
 /* inner_product [S*rank][out] = A W^T */

@@ -17,10 +17,12 @@ static void cap_logits(const struct zf_forward *forward, float *y, int64_t count
   if (cap > 0) zf_softcap(y, count, rows, count, 1 / cap, cap);
 }
 
-/* --- adapters of the head --- */
+/* --- adapters of the head, and directions beside it --- */
 
-static int has_adapter(const struct zf_forward *forward) {
-  return forward->model->plan.head_outer >= 0 || forward->model->plan.head_rows >= 0;
+/* 1 where logits change behind the product with the head. */
+static int has_changes(const struct zf_forward *forward) {
+  const struct zf_plan *plan = &forward->model->plan;
+  return plan->head_outer >= 0 || plan->head_rows >= 0 || zf_forward_is_beside(forward, plan->head);
 }
 
 /* The rows of U of stream `stream` and those behind it. */
@@ -33,8 +35,8 @@ static struct zf_rows thin_input(const struct zf_forward *forward, int64_t strea
 /* y += U B^T for columns first..first + count. */
 static void add_outer(struct zf_forward *forward, float *y, int64_t ldy, int64_t first,
                       int64_t count) {
-  struct zf_noise noise;
-  struct zf_weight outer = zf_forward_table_noise(forward, forward->model->plan.head_outer, &noise);
+  struct zf_forward_keys keys;
+  struct zf_weight outer = zf_forward_table_noise(forward, forward->model->plan.head_outer, &keys);
   struct zf_weight part = zf_weight_part(&outer, first, count);
   struct zf_rows thin = thin_input(forward, 0, outer.in);
   zf_gemm(y, ldy, &thin, forward->R, &part, &forward->perturb.streams, NULL, 0, 1);
@@ -44,8 +46,8 @@ static void add_outer(struct zf_forward *forward, float *y, int64_t ldy, int64_t
 static void replace_columns(struct zf_forward *forward, float *y, int64_t ldy, int64_t first,
                             int64_t count) {
   const struct zf_plan *plan = &forward->model->plan;
-  struct zf_noise noise;
-  struct zf_weight rows = zf_forward_table_noise(forward, plan->head_rows, &noise);
+  struct zf_forward_keys keys;
+  struct zf_weight rows = zf_forward_table_noise(forward, plan->head_rows, &keys);
   const float *bias = zf_forward_perturbed(forward, plan->head_bias, forward->vec_b);
   int64_t outputs = forward->model->config.outputs;
   for (int64_t i = 0; i < plan->head_row_count; i++) {
@@ -61,6 +63,11 @@ static void replace_columns(struct zf_forward *forward, float *y, int64_t ldy, i
 /* A zf_head_change. */
 static void change_logits(void *ctx, float *y, int64_t ldy, int64_t first, int64_t count) {
   struct zf_forward *forward = ctx;
+  int32_t head = forward->model->plan.head;
+  if (zf_forward_is_beside(forward, head)) {
+    struct zf_rows x = head_input(forward, 0, ZF_COMPUTE_F32);
+    zf_forward_add_beside(forward, head, x.x, x.ld, forward->R, y, ldy, first, count);
+  }
   if (forward->model->plan.head_outer >= 0) add_outer(forward, y, ldy, first, count);
   if (forward->model->plan.head_rows >= 0) replace_columns(forward, y, ldy, first, count);
 }
@@ -69,7 +76,7 @@ void zf_forward_adapt_logits(struct zf_forward *forward, float *logits, int64_t 
                              int64_t rows) {
   struct zf_forward part = *forward;
   int64_t outputs = forward->model->config.outputs;
-  if (!has_adapter(forward)) return;
+  if (!has_changes(forward)) return;
   part.R = rows;
   enum zf_reg reg = forward->model->plan.width[ZF_REG_G] ? ZF_REG_G : ZF_REG_F;
   part.reg[reg] += first_row * part.ld[reg];
@@ -80,13 +87,13 @@ void zf_forward_adapt_logits(struct zf_forward *forward, float *logits, int64_t 
 /* --- logits --- */
 
 void zf_forward_lse(struct zf_forward *forward, const int32_t *target, double *lse, double *logit) {
-  struct zf_noise noise;
-  struct zf_weight weight = zf_forward_table_noise(forward, forward->model->plan.head, &noise);
+  struct zf_forward_keys keys;
+  struct zf_weight weight = zf_forward_table_noise(forward, forward->model->plan.head, &keys);
   struct zf_rows x = head_input(forward, 0, weight.compute);
   const float *bias = zf_forward_perturbed(forward, forward->model->plan.head_bias, forward->vec_b);
   zf_head_lse(lse, logit, &x, forward->R, target, &weight, &forward->perturb.streams, bias,
               weight.out, (float)forward->model->config.logit_cap, forward->head,
-              has_adapter(forward) ? change_logits : NULL, forward);
+              has_changes(forward) ? change_logits : NULL, forward);
 }
 
 /* rows [S][count][C] = the head's rows of these ids. */
@@ -94,10 +101,12 @@ static void gather_head(struct zf_forward *forward, const struct zf_weight *weig
                         const int32_t *ids, int64_t count) {
   const struct zf_plan *plan = &forward->model->plan;
   struct zf_streams streams = forward->perturb.streams;
-  struct zf_noise noise;
+  struct zf_forward_keys keys;
   zf_gather(forward->head, weight->in, ids, count, weight, &streams, 0);
+  if (zf_forward_is_beside(forward, plan->head))
+    zf_forward_gather_beside(forward, plan->head, ids, count, forward->head, weight->in);
   if (plan->head_rows < 0) return;
-  struct zf_weight rows = zf_forward_table_noise(forward, plan->head_rows, &noise);
+  struct zf_weight rows = zf_forward_table_noise(forward, plan->head_rows, &keys);
   streams.stride = count;
   for (int64_t i = 0; i < count; i++)
     for (int32_t j = 0; j < plan->head_row_count; j++)
@@ -121,8 +130,8 @@ static void multiply_gathered(struct zf_forward *forward, int64_t stream, struct
 
 static void add_outer_at(struct zf_forward *forward, const int32_t *ids, int64_t count,
                          float *out) {
-  struct zf_noise noise;
-  struct zf_weight outer = zf_forward_table_noise(forward, forward->model->plan.head_outer, &noise);
+  struct zf_forward_keys keys;
+  struct zf_weight outer = zf_forward_table_noise(forward, forward->model->plan.head_outer, &keys);
   zf_gather(forward->head, outer.in, ids, count, &outer, &forward->perturb.streams, 0);
   for (int64_t i = 0; i < forward->perturb.streams.count; i++) {
     struct zf_rows thin = thin_input(forward, i, outer.in);
@@ -132,8 +141,8 @@ static void add_outer_at(struct zf_forward *forward, const int32_t *ids, int64_t
 
 void zf_forward_logits_at(struct zf_forward *forward, const int32_t *ids, int64_t count,
                           float *out) {
-  struct zf_noise noise;
-  struct zf_weight weight = zf_forward_table_noise(forward, forward->model->plan.head, &noise);
+  struct zf_forward_keys keys;
+  struct zf_weight weight = zf_forward_table_noise(forward, forward->model->plan.head, &keys);
   int64_t S = forward->perturb.streams.count;
   const float *bias = zf_forward_perturbed(forward, forward->model->plan.head_bias, forward->vec_b);
   assert(count <= forward->limits.ids);
@@ -151,11 +160,11 @@ void zf_forward_logits_at(struct zf_forward *forward, const int32_t *ids, int64_
 }
 
 void zf_forward_logits(struct zf_forward *forward, float *out) {
-  struct zf_noise noise;
-  struct zf_weight weight = zf_forward_table_noise(forward, forward->model->plan.head, &noise);
+  struct zf_forward_keys keys;
+  struct zf_weight weight = zf_forward_table_noise(forward, forward->model->plan.head, &keys);
   struct zf_rows x = head_input(forward, 0, weight.compute);
   const float *bias = zf_forward_perturbed(forward, forward->model->plan.head_bias, forward->vec_b);
   zf_gemm(out, weight.out, &x, forward->R, &weight, &forward->perturb.streams, bias, weight.out, 0);
-  if (has_adapter(forward)) change_logits(forward, out, weight.out, 0, weight.out);
+  if (has_changes(forward)) change_logits(forward, out, weight.out, 0, weight.out);
   cap_logits(forward, out, weight.out, forward->perturb.streams.count * forward->R);
 }

@@ -26,6 +26,7 @@ struct zf_forward {
   struct zf_segment *seg;     /* [segments] */
   struct zf_row_range *range; /* [segments] rows of each example */
   float *dora;                /* norms of a ZF_OP_DORA */
+  float *beside;              /* factors of a direction beside a matrix */
   struct zf_batch expanded;   /* the batch with virtual tokens */
   int32_t *virtual_number;    /* [tokens] number of a virtual token; -1: a token of the text */
   int64_t rot;                /* zf_config_rot */
@@ -36,12 +37,24 @@ struct zf_forward {
   void *watch_ctx;
 };
 
-/* A parameter in the form that the kernels take, with the noise of the pass; `noise` outlives it.
- * Tables (embeddings, positions, the head) are [rows, C] in every family. */
+/* Noise keys of a parameter, of each term of the pass. */
+struct zf_forward_keys {
+  struct zf_noise key[ZF_MAXTERM];
+};
+
+/* 1 where the pass perturbs the parameter. */
+int zf_forward_is_noisy(const struct zf_forward *forward, const struct zf_param *param);
+
+/* A parameter in the form that the kernels take, with the noise of the pass; `keys` outlives it.  A
+ * direction beside the matrix is not in it (forward_beside.c).  Tables (embeddings, positions, the
+ * head) are [rows, C] in every family. */
 struct zf_weight zf_forward_matrix_noise(const struct zf_forward *forward, int32_t number,
-                                         struct zf_noise *noise);
+                                         struct zf_forward_keys *keys);
 struct zf_weight zf_forward_table_noise(const struct zf_forward *forward, int32_t number,
-                                        struct zf_noise *noise);
+                                        struct zf_forward_keys *keys);
+/* Writes `count` elements from `first` on, perturbed for each stream, to out[s * ldo]. */
+void zf_forward_perturb_values(const struct zf_forward *forward, const struct zf_param *param,
+                               float *out, int64_t ldo, int64_t first, int64_t count);
 /* Writes a vector parameter, perturbed for each stream, to `out` and returns that; NULL when there
  * is none. */
 const float *zf_forward_perturbed(const struct zf_forward *forward, int32_t number, float *out);
@@ -70,6 +83,20 @@ void zf_forward_place_ropes(struct zf_forward *forward, const struct zf_batch *b
 /* Attention over the segments of the batch, behind their prefixes or caches (forward_attention.c). */
 void zf_forward_run_attention(struct zf_forward *forward, const struct zf_op *op,
                               const struct zf_batch *batch);
+
+/* --- directions beside a matrix (forward_beside.c) --- */
+
+int64_t zf_forward_beside_floats(const struct zf_model *model, const struct zf_limits *limits);
+/* 1 where the pass perturbs parameter `number` beside its product; -1: no parameter. */
+int zf_forward_is_beside(const struct zf_forward *forward, int32_t number);
+/* Adds to y [S*T, count], outputs first..first + count of the matrix, what the directions add to its
+ * product with x [S*T, in]. */
+void zf_forward_add_beside(const struct zf_forward *forward, int32_t number, const float *x,
+                           int64_t ldx, int64_t T, float *y, int64_t ldy, int64_t first,
+                           int64_t count);
+/* Adds to y [S*count, in] what they add to the rows `ids` of a table. */
+void zf_forward_gather_beside(const struct zf_forward *forward, int32_t number, const int32_t *ids,
+                              int64_t count, float *y, int64_t ldy);
 
 /* --- norms of DoRA (forward_dora.c) --- */
 

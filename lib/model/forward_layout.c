@@ -38,7 +38,7 @@ int64_t zf_forward_z_width(const struct zf_model *model, const struct zf_limits 
 
 /* Sizes of the parts of the arena: in floats; `work`, the drivers' workspace, and `cells` in bytes. */
 struct forward_layout {
-  int64_t xh, z, uv, dora, vec, scores, rope, head_rows;
+  int64_t xh, z, uv, dora, beside, vec, scores, rope, head_rows;
   size_t work, cells;
 };
 
@@ -71,6 +71,7 @@ static struct forward_layout lay_out(const struct zf_model *model, const struct 
   layout.z = zf_max64(limits->tokens * zf_forward_z_width(model, limits),
                       limits->rows * (width[ZF_REG_F] + width[ZF_REG_G]));
   layout.uv = zf_max64(limits->tokens, limits->rows) * (width[ZF_REG_U] + width[ZF_REG_V]);
+  layout.beside = zf_forward_beside_floats(model, limits);
   layout.dora = 0;
   for (int64_t i = 0; i < plan->nop; i++)
     if (plan->op[i].kind == ZF_OP_DORA)
@@ -93,6 +94,7 @@ int64_t zf_forward_bytes(const struct zf_model *model, const struct zf_limits *a
   struct forward_layout layout = lay_out(model, limits);
   size_t bytes = zf_arena_cost((size_t)layout.xh * 4) + zf_arena_cost((size_t)layout.z * 4) +
                  zf_arena_cost((size_t)layout.uv * 4) + zf_arena_cost((size_t)layout.dora * 4) +
+                 zf_arena_cost((size_t)layout.beside * 4) +
                  2 * zf_arena_cost((size_t)layout.vec * 4) +
                  zf_arena_cost((size_t)layout.scores * 4) + zf_arena_cost((size_t)layout.rope * 4) +
                  zf_arena_cost((size_t)layout.head_rows * 4) +
@@ -138,6 +140,7 @@ int zf_forward_place(struct zf_forward *forward) {
   float *z = zf_arena_array(&forward->arena, layout.z, 4);
   float *uv = zf_arena_array(&forward->arena, layout.uv, 4);
   forward->dora = zf_arena_array(&forward->arena, layout.dora, 4);
+  forward->beside = zf_arena_array(&forward->arena, layout.beside, 4);
   forward->vec_w = zf_arena_array(&forward->arena, layout.vec, 4);
   forward->vec_b = zf_arena_array(&forward->arena, layout.vec, 4);
   forward->scores = zf_arena_array(&forward->arena, layout.scores, 4);
@@ -151,10 +154,10 @@ int zf_forward_place(struct zf_forward *forward) {
       zf_arena_array(&forward->arena, forward->limits.segments, sizeof *forward->range);
   forward->work = zf_arena_alloc(&forward->arena, layout.work);
   forward->cells = zf_arena_alloc(&forward->arena, layout.cells);
-  if (!xh || !z || !uv || !forward->dora || !forward->vec_w || !forward->vec_b ||
-      !forward->scores || !forward->rope || !forward->head_rows || !forward->freq ||
-      !forward->table_rows || !forward->rope_rows || !forward->seg || !forward->range ||
-      !forward->work || !forward->cells)
+  if (!xh || !z || !uv || !forward->dora || !forward->beside || !forward->vec_w ||
+      !forward->vec_b || !forward->scores || !forward->rope || !forward->head_rows ||
+      !forward->freq || !forward->table_rows || !forward->rope_rows || !forward->seg ||
+      !forward->range || !forward->work || !forward->cells)
     return ZF_ENOMEM;
   forward->head = forward->arena_reg[ZF_REG_X] = xh;
   forward->arena_reg[ZF_REG_H] = xh + forward->limits.tokens * width[ZF_REG_X];

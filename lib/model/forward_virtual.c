@@ -116,15 +116,11 @@ void zf_forward_run_virtual(struct zf_forward *forward, const struct zf_op *op, 
   const struct zf_param *param = &forward->model->params.param[op->weight];
   const struct zf_perturb *perturb = &forward->perturb;
   int64_t ld = forward->ld[op->dst], stride = perturb->streams.stride ? perturb->streams.stride : T;
-  struct zf_noise noise = perturb->direction;
-  noise.param = param->id;
-  int noisy = param->trained && perturb->streams.count > 1;
   for (int64_t i = 0; i < T; i++) {
     int32_t number = forward->virtual_number[first + i];
     if (number < 0) continue;
     int64_t element = number * param->shape[1] + op->offset;
-    zf_perturb_vec(forward->reg[op->dst] + i * ld + op->dst_col, stride * ld,
-                   (const float *)param->data + element, param->type, element, op->width,
-                   noisy ? &noise : NULL, &perturb->streams);
+    zf_forward_perturb_values(forward, param, forward->reg[op->dst] + i * ld + op->dst_col,
+                              stride * ld, element, op->width);
   }
 }

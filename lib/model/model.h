@@ -81,6 +81,9 @@ void zf_model_free(struct zf_model *model); /* takes NULL */
  * ZF_ENOMEM. */
 int zf_model_add_param(struct zf_model *model, const struct zf_param *param, int32_t *number);
 
+/* Sets the block of every parameter, and whether directions may lie beside it, from the plan. */
+void zf_model_place_params(struct zf_model *model);
+
 /* Hands `data` to the model, which calls free_data(data) when it is freed; after a failure, ZF_ENOMEM,
  * it has done so already. */
 int zf_model_own(struct zf_model *model, void *data, void (*free_data)(void *data));

@@ -383,17 +383,18 @@ void zf_model_reset(struct zf_model *model) {
   zf_params_clear_state(&model->params);
 }
 
-/* Reads Adam's m and v of a parameter that has them. */
+/* Reads the states of a parameter that has some. */
 static int reload_state(struct zf_param *param, const struct zf_st *from) {
-  for (int i = 0; i < 2; i++) {
+  int64_t count = zf_param_coordinates(param);
+  for (int i = 0; i < ZF_PARAM_STATES; i++) {
     if (!param->state[i]) continue;
     char *name = zf_asprintf("%s%s", param->name, zf_param_state_suffix[i]);
     const struct zf_st_tensor *tensor = name ? zf_st_find(from, name) : NULL;
-    struct zf_param state = {.data = param->state[i], .type = ZF_F32, .count = param->count};
+    struct zf_param state = {.data = param->state[i], .type = ZF_F32, .count = count};
     int rc = name ? 0 : ZF_ENOMEM;
-    if (name && (!tensor || tensor->type != ZF_F32 || tensor->count != param->count))
+    if (name && (!tensor || tensor->type != ZF_F32 || tensor->count != count))
       rc = zf_error(ZF_EINVALID, "%s: tensor '%s': expected %lld elements in F32", from->path[0],
-                    name, (long long)param->count);
+                    name, (long long)count);
     free(name);
     if (rc) return rc;
     read_tensor(&state, from, tensor);
@@ -467,6 +468,7 @@ int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_
   if ((rc = zf_plan_build(&model->plan, &model->config))) goto fail;
   if ((rc = load_params(model, opts))) goto fail;
   if ((rc = read_sidecars(model, opts))) goto fail;
+  zf_model_place_params(model);
   *out = model;
   return 0;
 fail:

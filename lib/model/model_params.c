@@ -61,3 +61,36 @@ int zf_model_hash(const struct zf_model *model, char hex[33]) {
   struct zf_params added = {model->params.param + base, model->params.count - base};
   return zf_model_has_adapter(model) ? zf_params_hash(&added, hex) : zf_model_base_hash(model, hex);
 }
+
+static void place(struct zf_model *model, int32_t number, const struct zf_op *op) {
+  if (number < 0) return;
+  struct zf_param *param = &model->params.param[number];
+  if (!param->block) param->block = (int)(op->layer < 0 ? model->config.layers : op->layer) + 1;
+}
+
+/* A direction may lie beside a matrix that is multiplied, or whose rows are gathered. */
+static int suits(const struct zf_param *param, const struct zf_op *op) {
+  return op->kind == ZF_OP_LINEAR || (op->kind == ZF_OP_EMBED && !param->transposed);
+}
+
+void zf_model_place_params(struct zf_model *model) {
+  for (int64_t i = 0; i < model->params.count; i++) {
+    struct zf_param *param = &model->params.param[i];
+    param->block = 0;
+    param->is_operand = param->origin == ZF_ORIGIN_BASE && param->ndim == 2;
+  }
+  for (int64_t i = 0; i < model->plan.nop; i++) {
+    const struct zf_op *op = &model->plan.op[i];
+    place(model, op->weight, op);
+    place(model, op->bias, op);
+    if (op->kind == ZF_OP_DORA) {
+      place(model, op->norm_inner, op);
+      place(model, op->norm_outer, op);
+      if (op->norm_base >= 0) model->params.param[op->norm_base].is_operand = 0;
+    }
+    if (op->weight >= 0 && !suits(&model->params.param[op->weight], op))
+      model->params.param[op->weight].is_operand = 0;
+  }
+  for (int64_t i = 0; i < model->params.count; i++)
+    if (!model->params.param[i].block) model->params.param[i].block = (int)model->config.layers + 1;
+}

@@ -178,7 +178,7 @@ static int64_t list_tensors(struct zf_st_out *out, struct saved_tensor *from,
   return count;
 }
 
-/* Adam's m and v as parameters with names of their own. */
+/* States as parameters with names of their own. */
 struct state_tensors {
   struct zf_param *param;
   int64_t count;
@@ -193,6 +193,12 @@ static int add_state(struct state_tensors *states, const struct zf_param *param,
   struct zf_param *state = &states->param[states->count];
   *state = *param;
   state->data = param->state[number];
+  if (param->factors.rank) {
+    state->ndim = 2;
+    state->shape[0] = param->factors.rows;
+    state->shape[1] = param->factors.rank;
+    state->count = zf_param_coordinates(param);
+  }
   state->name = zf_asprintf("%s%s", param->name, zf_param_state_suffix[number]);
   if (!state->name) return ZF_ENOMEM;
   states->count++;
@@ -200,11 +206,13 @@ static int add_state(struct state_tensors *states, const struct zf_param *param,
 }
 
 static int make_states(struct state_tensors *states, const struct zf_params *params) {
-  *states = (struct state_tensors){.param = zf_calloc(2 * params->count, sizeof *states->param)};
+  *states = (struct state_tensors){
+      .param = zf_calloc(ZF_PARAM_STATES * params->count, sizeof *states->param)};
   if (!states->param) return ZF_ENOMEM;
-  for (int64_t i = 0; i < 2 * params->count; i++) {
-    const struct zf_param *param = &params->param[i / 2];
-    int rc = param->state[i % 2] ? add_state(states, param, (int)(i % 2)) : 0;
+  for (int64_t i = 0; i < ZF_PARAM_STATES * params->count; i++) {
+    const struct zf_param *param = &params->param[i / ZF_PARAM_STATES];
+    int number = (int)(i % ZF_PARAM_STATES),
+        rc = param->state[number] ? add_state(states, param, number) : 0;
     if (rc) return rc;
   }
   return 0;
@@ -223,7 +231,7 @@ static int64_t list_states(struct zf_st_out *out, struct saved_tensor *from,
 static int save_weights(const struct zf_model *model, const char *path, int dtype, int trained_only,
                         const struct zf_save_values *values, const char *const *metadata,
                         int64_t nmetadata) {
-  int64_t max = model->st->count + 3 * model->params.count + 1;
+  int64_t max = model->st->count + (1 + ZF_PARAM_STATES) * model->params.count + 1;
   struct zf_st_out *out = zf_calloc(max, sizeof *out);
   struct saved_tensor *from = zf_calloc(max, sizeof *from);
   struct state_tensors states = {0};

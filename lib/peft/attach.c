@@ -317,5 +317,6 @@ int zf_adapter_attach(struct zf_model *model, struct zf_adapter_file *file, doub
     attachment.first = attachment.end;
   }
   zf_plan_finish(&model->plan);
+  zf_model_place_params(model);
   return 0;
 }

@@ -10,7 +10,7 @@
 enum { FIRST_STEP = 400000 };
 
 static const struct zf_method_info methods[ZF_METHODS] = {
-    [ZF_METHOD_MEZO] = {"mezo", ZF_MAXSTREAM, 1, -1},
+    [ZF_METHOD_MEZO] = {"mezo", 2, 1, -1},
     [ZF_METHOD_SGD] = {"sgd", 1, 1, ZF_OPTIM_SGD},
     [ZF_METHOD_MOMENTUM] = {"sgd_momentum", 1, 1, ZF_OPTIM_MOMENTUM},
     [ZF_METHOD_ADAMW] = {"adamw", 1, 1, ZF_OPTIM_ADAMW},

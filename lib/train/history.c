@@ -18,12 +18,10 @@ static int alloc_records(struct zf_history *history, const char *path) {
   int64_t max = (int64_t)map.len / zf_log_record_size(zo) + 1;
   zf_map_close(&map);
   history->step = zf_calloc(max, sizeof *history->step);
-  history->probe = zf_calloc(max * zo->probes, sizeof *history->probe);
+  history->loss = zf_calloc(max * zf_zo_losses(zo), sizeof *history->loss);
+  history->term = zf_calloc(max * zf_zo_terms(zo), sizeof *history->term);
   history->mark = zf_calloc(max, sizeof *history->mark);
-  if (!history->step || !history->probe || !history->mark) return ZF_ENOMEM;
-  if (!zo->examples) return 0;
-  history->example = zf_calloc(max * zo->probes * zo->examples, sizeof *history->example);
-  return history->example ? 0 : ZF_ENOMEM;
+  return history->step && history->loss && history->term && history->mark ? 0 : ZF_ENOMEM;
 }
 
 static void add_record(struct zf_history *history, const struct zf_log_rec *rec, int64_t offset) {
@@ -73,17 +71,16 @@ int zf_history_load(struct zf_history *history, const char *path) {
 void zf_history_free(struct zf_history *history) {
   free(history->path);
   free(history->step);
-  free(history->probe);
-  free(history->example);
+  free(history->loss);
+  free(history->term);
   free(history->mark);
   memset(history, 0, sizeof *history);
 }
 
 struct zf_zo_estimate zf_history_estimate(const struct zf_history *history, int64_t step) {
   const struct zf_zo *zo = &history->head.zo;
-  int64_t first = (step - 1) * zo->probes;
-  return (struct zf_zo_estimate){history->probe + first,
-                                 zo->examples ? history->example + first * zo->examples : NULL};
+  return (struct zf_zo_estimate){history->loss + (step - 1) * zf_zo_losses(zo),
+                                 history->term + (step - 1) * zf_zo_terms(zo)};
 }
 
 const char *zf_history_mark(const struct zf_history *history, int64_t step) {

@@ -26,8 +26,8 @@ struct zf_history {
   uint32_t id;                   /* the header's CRC */
   int64_t count;                 /* complete steps, from the first on */
   struct zf_log_rec *step;       /* [count] */
-  struct zf_zo_probe *probe;     /* [count][probes] */
-  float *example;                /* [count][probes][examples]; NULL: one direction a batch */
+  double *loss;                  /* [count][zf_zo_losses] */
+  struct zf_zo_term *term;       /* [count][zf_zo_terms] */
   struct zf_history_entry *mark; /* [nmark], in order */
   int64_t nmark;
   int64_t result; /* step whose weights are the result of the run; -1: the run has not ended */

@@ -28,8 +28,10 @@ void zf_loop_say(const struct train_loop *loop, const char *text) {
 
 /* Tokens of the step, in all streams. */
 static int64_t step_tokens(struct train_loop *loop) {
-  int64_t tokens = zf_measure_tokens(loop->run, loop->step);
-  return loop->run->backprop ? tokens : 2 * tokens * loop->run->settings.zo.probes;
+  if (loop->run->backprop) return zf_measure_tokens(loop->run, loop->step);
+  int64_t tokens = loop->run->tokens;
+  loop->run->tokens = 0;
+  return tokens;
 }
 
 static int log_metrics(struct train_loop *loop, const struct zf_step_report *report) {
@@ -80,7 +82,7 @@ static int report_step(struct train_loop *loop, double loss, double projected_gr
 static int logged_step(struct train_loop *loop) {
   struct zf_zo_estimate estimate = zf_history_estimate(&loop->history, loop->step);
   double loss, square;
-  zf_loop_sums(loop, &estimate, &loss, &square);
+  zf_zo_summary(&loop->history.head.zo, &estimate, &loss, &square);
   int rc = zf_loop_watch(loop, loss, square);
   if (rc) return rc;
   rc = zf_replay_steps(loop->run->model, &loop->history, loop->step - 1, loop->step, NULL);
@@ -102,10 +104,10 @@ static int one_step(struct train_loop *loop) {
   if (loop->run->backprop) return backprop_step(loop);
   const struct zf_settings *settings = &loop->run->settings;
   if (loop->step <= loop->history.count) return logged_step(loop);
-  int rc = zf_run_estimate(loop->run, loop->step);
-  if (rc) return rc;
   double loss, square, lr = zf_lr_at(settings, loop->step, loop->run->steps);
-  zf_loop_sums(loop, &loop->run->estimate, &loss, &square);
+  int rc = zf_run_estimate(loop->run, loop->step, lr);
+  if (rc) return rc;
+  zf_zo_summary(&settings->zo, &loop->run->estimate, &loss, &square);
   loop->tokens += step_tokens(loop);
   if ((rc = zf_loop_watch(loop, loss, square))) return rc;
   struct zf_log_rec rec = {.step = (uint32_t)loop->step,

@@ -71,11 +71,6 @@ int zf_loop_keep_best(struct train_loop *loop, int64_t step);
 
 /* --- loop_watch.c --- */
 
-/* Mean loss of a step, and mean square of the projected gradients of its probes; NaN where g of an
- * example is not finite. */
-void zf_loop_sums(const struct train_loop *loop, const struct zf_zo_estimate *estimate,
-                  double *loss, double *square);
-
 /* Passes loop->step to the watchdog.  ZF_EDIVERGED: the run has to stop. */
 int zf_loop_watch(struct train_loop *loop, double loss, double square);
 

@@ -189,7 +189,7 @@ static void replay_watch(struct train_loop *loop) {
   for (loop->step = 1; loop->step <= last; loop->step++) {
     double loss, square;
     struct zf_zo_estimate estimate = zf_history_estimate(&loop->history, loop->step);
-    zf_loop_sums(loop, &estimate, &loss, &square);
+    zf_zo_summary(&loop->history.head.zo, &estimate, &loss, &square);
     zf_loop_watch(loop, loss, square); /* the run continued after this step */
   }
   loop->step = last;
@@ -306,8 +306,12 @@ int zf_loop_resume(struct train_loop *loop, int *found) {
 
 /* --- a branch --- */
 
-static int same_rule(const struct zf_zo *was, const struct zf_zo *now) {
-  if (was->rule != now->rule) return 0;
+static int same_method(const struct zf_zo *was, const struct zf_zo *now) {
+  if (was->rule != now->rule || was->form != now->form || was->difference != now->difference ||
+      was->window != now->window || was->clip != now->clip || was->rank != now->rank ||
+      was->refresh != now->refresh || was->keep != now->keep || was->alpha != now->alpha ||
+      was->cone != now->cone || was->trust != now->trust)
+    return 0;
   return was->rule == ZF_RULE_SGD ||
          (was->beta1 == now->beta1 && was->beta2 == now->beta2 && was->adam_eps == now->adam_eps);
 }
@@ -334,8 +338,9 @@ static int check_branch(const struct train_loop *loop, const struct zf_history *
         "%s: a branch keeps zo_probes, zo_direction, weight_decay, trainable, dtype and "
         "trained_dtype of its run",
         history->path);
-  if (was->zo.examples == now->zo.examples && same_rule(&was->zo, &now->zo)) return 0;
-  return zf_error(ZF_EUSAGE, "%s: a branch keeps the update rule and the directions by example",
+  if (was->zo.examples == now->zo.examples && same_method(&was->zo, &now->zo)) return 0;
+  return zf_error(ZF_EUSAGE,
+                  "%s: a branch keeps the method: directions, difference and update rule",
                   history->path);
 }
 

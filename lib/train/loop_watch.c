@@ -6,20 +6,6 @@
 
 enum { FIRST_STEPS = 10 }; /* without a setting, the limit is four times their mean loss */
 
-void zf_loop_sums(const struct train_loop *loop, const struct zf_zo_estimate *estimate,
-                  double *loss, double *square) {
-  const struct zf_zo_probe *probe = estimate->probe;
-  const struct zf_zo *zo = &loop->run->settings.zo;
-  int probes = zo->probes;
-  *loss = *square = 0;
-  for (int i = 0; i < probes; i++) {
-    *loss += 0.5 * (probe[i].plus + probe[i].minus) / probes;
-    *square += probe[i].projected_gradient * probe[i].projected_gradient / probes;
-  }
-  for (int64_t i = 0; i < probes * zo->examples; i++)
-    if (!isfinite(estimate->example[i])) *square = NAN;
-}
-
 int zf_loop_watch(struct train_loop *loop, double loss, double square) {
   const struct zf_settings *settings = &loop->run->settings;
   if (!isfinite(loss) || !isfinite(square))

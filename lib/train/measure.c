@@ -17,13 +17,11 @@ int64_t zf_measure_tokens(struct zf_run *run, int64_t step) {
 }
 
 static int mezo_step(struct zf_run *run, int64_t step, double lr, double *loss) {
-  const struct zf_zo_probe *probe = run->estimate.probe;
-  int rc = zf_run_estimate(run, step);
+  double square;
+  int rc = zf_run_estimate(run, step, lr);
   if (rc) return rc;
   zf_run_update(run, step, lr);
-  *loss = 0;
-  for (int i = 0; i < run->settings.zo.probes; i++)
-    *loss += 0.5 * (probe[i].plus + probe[i].minus) / run->settings.zo.probes;
+  zf_zo_summary(&run->settings.zo, &run->estimate, loss, &square);
   return 0;
 }
 

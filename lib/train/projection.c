@@ -203,7 +203,8 @@ double zf_projection_step(const struct zf_calibration *calibration, const struct
          micro_batches = (double)run->settings.accumulation;
   if (method == ZF_METHOD_INFERENCE) return forward;
   if (method == ZF_METHOD_MEZO)
-    return 2 * probes * forward + probes * (micro_batches + 1) * trained / calibration->noise +
+    return (double)zf_zo_losses(&run->settings.zo) * forward +
+           probes * (micro_batches + 1) * trained / calibration->noise +
            8 * trained / calibration->bytes;
   return (checkpoint ? 4 : 3) * forward +
          (update_bytes[method] + 8 * micro_batches) * trained / calibration->bytes;
@@ -213,7 +214,8 @@ double zf_projection_step(const struct zf_calibration *calibration, const struct
 
 int zf_projection_shape(struct zf_forecast *forecast, struct zf_run *run, enum zf_method method,
                         int checkpoint, int64_t batch, int64_t length, enum zf_dtype dtype) {
-  int streams = zf_method_info(method)->streams;
+  int streams =
+      method == ZF_METHOD_MEZO ? zf_zo_streams(&run->settings.zo) : zf_method_info(method)->streams;
   int64_t tokens = batch * length * streams;
   int lm = !zf_task_has_options(run->data.train->type);
   struct zf_limits limits = {.tokens = tokens,

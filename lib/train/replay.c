@@ -97,6 +97,27 @@ static void fill_step(struct zf_zo_step *step, const struct zf_history *history,
   set_weight(step, number, opts);
 }
 
+static void close_optimizer(void *params) {
+  zf_zo_close(params);
+}
+
+/* Gives the model the log's optimizer, where it has none yet. */
+static int use_optimizer(struct zf_model *model, const struct zf_history *history) {
+  if (model->params.optimizer) return 0;
+  int rc = zf_model_own(model, &model->params, close_optimizer);
+  return rc ? rc : zf_zo_open(&model->params, &history->head.zo);
+}
+
+/* Passes the steps up to `last` that the method looks back to. */
+static void remember(const struct zf_model *model, const struct zf_history *history, int64_t last) {
+  int64_t memory = zf_zo_memory(&history->head.zo);
+  for (int64_t i = last > memory ? last - memory + 1 : 1; memory && i <= last; i++) {
+    struct zf_zo_step step;
+    fill_step(&step, history, i, &(struct zf_replay_opts){0});
+    zf_zo_remember(&model->params, &step);
+  }
+}
+
 int zf_replay_steps(struct zf_model *model, const struct zf_history *history, int64_t from,
                     int64_t to, const struct zf_replay_opts *opts) {
   static const struct zf_replay_opts none;
@@ -108,8 +129,10 @@ int zf_replay_steps(struct zf_model *model, const struct zf_history *history, in
   struct zf_zo_step *step = zf_calloc(to - from, sizeof *step);
   if (!step) return ZF_ENOMEM;
   for (int64_t i = from + 1; i <= to; i++) fill_step(&step[i - from - 1], history, i, opts);
-  int rc = zf_zo_replay(&model->params, &history->head.zo, step, to - from, history->head.decay,
-                        mean ? &start : NULL);
+  int rc = use_optimizer(model, history);
+  if (!rc) remember(model, history, from);
+  if (!rc)
+    rc = zf_zo_replay(&model->params, step, to - from, history->head.decay, mean ? &start : NULL);
   free(step);
   return rc;
 }
@@ -134,7 +157,7 @@ static int list_saved(struct saved_states *saved, const char *dir,
   memset(saved, 0, sizeof *saved);
   if (!dir) return 0;
   for (int i = 0; i < ZF_STATE_KINDS; i++) {
-    if (i == ZF_STATE_CHECKPOINT && history->head.zo.rule != ZF_RULE_SGD) continue;
+    if (i == ZF_STATE_CHECKPOINT && zf_zo_states(&history->head.zo)) continue;
     int rc = zf_states_list(&saved->step[i], &saved->count[i], dir, (enum zf_state_kind)i);
     if (rc) return rc;
   }
@@ -284,7 +307,7 @@ int zf_replay_open(struct zf_model **out, const char *dir, const struct zf_histo
   if (!rc) rc = zf_replay_check_base(*out, history);
   *adapter = NULL;
   if (!rc && adapts) rc = attach_start(*out, history, start, adapter);
-  if (!rc && history->head.zo.rule == ZF_RULE_ADAM) rc = zf_params_add_state(&(*out)->params);
+  if (!rc) rc = use_optimizer(*out, history);
   if (rc) {
     zf_model_free(*out);
     *out = NULL;

@@ -142,7 +142,8 @@ static void find_load(struct zf_run *run) {
 static struct zf_limits limits_of(const struct zf_run *run, enum zf_method method,
                                   const struct zf_batch_load *known) {
   const struct zf_dataset *set[] = {run->data.train, run->data.dev, run->data.test};
-  int streams = zf_method_info(method)->streams;
+  int streams =
+      method == ZF_METHOD_MEZO ? zf_zo_streams(&run->settings.zo) : zf_method_info(method)->streams;
   if (!run->data.train) { /* only evaluation: micro_batch examples of one set, one stream */
     set[0] = run->data.test ? run->data.test : run->data.dev;
     set[2] = run->data.dev;
@@ -167,8 +168,8 @@ static int forecast_for(struct zf_forecast *forecast, const struct zf_run *run,
                zf_task_has_options(run->data.train->type);
   int rc = zf_forecast_make(forecast, run->model, &limits, method, checkpoint, scores,
                             run->forecast.resident_before);
-  if (rc || method != ZF_METHOD_MEZO || run->settings.zo.rule != ZF_RULE_ADAM) return rc;
-  forecast->optimizer = 2 * 4 * zf_params_count(&run->model->params, 1);
+  if (rc || method != ZF_METHOD_MEZO) return rc;
+  forecast->optimizer = zf_zo_bytes(&run->model->params, &run->settings.zo);
   forecast->total += forecast->optimizer;
   return 0;
 }
@@ -212,6 +213,18 @@ static void count_steps(struct zf_run *run) {
   if (run->steps < 1) run->steps = 1;
 }
 
+/* What a zeroth-order method needs to know before passes are laid out. */
+static int prepare_zo(struct zf_run *run) {
+  struct zf_zo *zo = &run->settings.zo;
+  if (run->settings.adapter.by_example) zo->examples = run->batch;
+  int rc = zf_zo_check(zo);
+  if (rc) return rc;
+  if (zo->examples && zo->examples != run->batch)
+    return zf_error(ZF_EUSAGE, "directions by example: %lld are set for batches of %lld examples",
+                    (long long)zo->examples, (long long)run->batch);
+  return zf_zo_prepare(&run->model->params, zo);
+}
+
 /* Everything that a forecast needs. */
 static int open_shapes(struct zf_run *run, const struct run_source *from) {
   int rc = from->make ? zf_settings_fill_step(&run->settings, run->conf)
@@ -225,6 +238,7 @@ static int open_shapes(struct zf_run *run, const struct run_source *from) {
   int train = (from->want & ZF_WANT_TRAIN) && zf_method_info(run->settings.method)->trains;
   if ((rc = zf_run_open_adapter(run, train, (from->want & ZF_WANT_RESUMED) != 0, from->shapes)))
     return rc;
+  if (train && zf_method_info(run->settings.method)->rule < 0 && (rc = prepare_zo(run))) return rc;
   const struct zf_dataset *set[] = {run->data.train, run->data.dev, run->data.test};
   for (int i = 0; i < 3; i++)
     if (set[i] && (rc = zf_score_check(run->model, set[i]))) return rc;
@@ -236,22 +250,12 @@ static int open_shapes(struct zf_run *run, const struct run_source *from) {
 /* The memory of zeroth-order steps. */
 static int open_zo(struct zf_run *run) {
   const struct zf_zo *zo = &run->settings.zo;
-  int rc;
   if (!zf_method_info(run->settings.method)->trains) return 0;
-  if (run->settings.adapter.by_example) run->settings.zo.examples = run->batch;
-  if ((rc = zf_zo_check(zo))) return rc;
-  if (zo->examples && zo->examples != run->batch)
-    return zf_error(ZF_EUSAGE, "directions by example: %lld are set for batches of %lld examples",
-                    (long long)zo->examples, (long long)run->batch);
-  if (zo->rule == ZF_RULE_ADAM && (rc = zf_params_add_state(&run->model->params))) return rc;
-  run->estimate.probe = zf_calloc(zo->probes, sizeof *run->estimate.probe);
-  if (!run->estimate.probe) return ZF_ENOMEM;
-  if (zo->examples) {
-    run->estimate.example = zf_calloc(zo->probes * zo->examples, sizeof *run->estimate.example);
-    run->example = zf_calloc(ZF_MAXSTREAM * run->batch, sizeof *run->example);
-    if (!run->estimate.example || !run->example) return ZF_ENOMEM;
-  }
-  return zf_zo_work_new(&run->work, zo);
+  run->estimate.loss = zf_calloc(zf_zo_losses(zo), sizeof *run->estimate.loss);
+  run->estimate.term = zf_calloc(zf_zo_terms(zo), sizeof *run->estimate.term);
+  run->example = zf_calloc(zo->examples ? ZF_MAXSTREAM * run->batch : 1, sizeof *run->example);
+  if (!run->estimate.loss || !run->estimate.term || !run->example) return ZF_ENOMEM;
+  return zf_zo_open(&run->model->params, zo);
 }
 
 /* The memory of passes. */
@@ -303,14 +307,14 @@ int zf_run_open_shapes(struct zf_run **out, const struct zf_conf *conf, zf_run_m
 void zf_run_free(struct zf_run *run) {
   if (!run) return;
   zf_backprop_free(run->backprop);
-  zf_zo_work_free(run->work);
-  free(run->estimate.example);
-  free(run->estimate.probe);
+  free(run->estimate.loss);
+  free(run->estimate.term);
   free(run->example);
   free(run->score);
   free(run->index);
   zf_scorer_free(run->scorer);
   zf_forward_free(run->forward);
+  if (run->model) zf_zo_close(&run->model->params);
   zf_model_free(run->model);
   zf_run_data_free(&run->data);
   zf_tok_free(run->tok);
@@ -353,7 +357,10 @@ static int add_micro_batch(struct batch_sums *sums, struct zf_run *run, int64_t 
       if (perturb->by_example)
         run->example[i * run->batch + sums->examples + j] = score[i * count + j].loss;
     }
-  for (int64_t i = 0; i < count; i++) sums->weight += (double)score[i].weight;
+  for (int64_t i = 0; i < count; i++) {
+    sums->weight += (double)score[i].weight;
+    run->tokens += perturb->streams.count * zf_example_tokens(run->data.train, run->index[i]);
+  }
   sums->examples += count;
   return 0;
 }
@@ -367,10 +374,11 @@ static void divide_examples(struct zf_run *run, const struct batch_sums *sums, i
     }
 }
 
-int zf_run_batch_loss(struct zf_run *run, int64_t place, const struct zf_perturb *perturb,
-                      double *loss) {
+/* Mean loss over `micro_batches` of them. */
+static int mean_loss(struct zf_run *run, int64_t place, int64_t micro_batches,
+                     const struct zf_perturb *perturb, double *loss) {
   struct batch_sums sums = {{0}, 0, 0};
-  for (int64_t i = 0; i < run->settings.accumulation; i++) {
+  for (int64_t i = 0; i < micro_batches; i++) {
     int rc = add_micro_batch(&sums, run, place + i * run->settings.micro_batch, perturb);
     if (rc) return rc;
   }
@@ -380,24 +388,38 @@ int zf_run_batch_loss(struct zf_run *run, int64_t place, const struct zf_perturb
   return 0;
 }
 
+int zf_run_batch_loss(struct zf_run *run, int64_t place, const struct zf_perturb *perturb,
+                      double *loss) {
+  return mean_loss(run, place, run->settings.accumulation, perturb, loss);
+}
+
 struct batch_place {
   struct zf_run *run;
   int64_t place;
 };
 
 /* A zf_zo_loss. */
-static int batch_loss(void *ctx, const struct zf_perturb *perturb, struct zf_zo_losses *losses) {
+static int batch_loss(void *ctx, const struct zf_perturb *perturb, int wide,
+                      struct zf_zo_losses *losses) {
   const struct batch_place *batch = ctx;
-  losses->example = batch->run->example;
-  return zf_run_batch_loss(batch->run, batch->place, perturb, losses->batch);
+  struct zf_run *run = batch->run;
+  int64_t batches = wide ? run->settings.anchor_batches : 1;
+  losses->example = run->example;
+  run->passes += batches * perturb->streams.count;
+  return mean_loss(run, batch->place, batches * run->settings.accumulation, perturb, losses->batch);
 }
 
-int zf_run_estimate(struct zf_run *run, int64_t step) {
+int zf_run_estimate(struct zf_run *run, int64_t step, double lr) {
   struct batch_place batch = {run, (step - 1) * run->batch};
-  return zf_zo_estimate(&run->estimate, &run->settings.zo, (uint32_t)step, batch_loss, &batch);
+  return zf_zo_estimate(&run->model->params, (uint32_t)step, lr, batch_loss, &batch,
+                        &run->estimate);
 }
 
 void zf_run_update(struct zf_run *run, int64_t step, double lr) {
-  zf_zo_update(&run->model->params, &run->settings.zo, (uint32_t)step, &run->estimate, lr,
-               run->settings.weight_decay, run->work);
+  struct zf_zo_step taken = {.step = (uint32_t)step,
+                             .seed = run->settings.zo.seed,
+                             .lr = lr,
+                             .estimate = run->estimate,
+                             .keep = 1};
+  zf_zo_update(&run->model->params, &taken, run->settings.weight_decay);
 }

@@ -35,7 +35,8 @@ struct zf_run {
   int64_t *index;                 /* [micro_batch] examples of the current micro-batch */
   struct zf_score *score;         /* [streams][micro_batch] */
   struct zf_zo_estimate estimate; /* of the last zf_run_estimate; mezo alone */
-  struct zf_zo_work *work;        /* of its update */
+  int64_t passes;  /* forward passes of a batch by estimates so far: one for each stream */
+  int64_t tokens;  /* and their tokens */
   double *example; /* [streams][batch] losses of examples; NULL: one direction a batch */
 };
 
@@ -72,8 +73,9 @@ double zf_lr_at(const struct zf_settings *settings, int64_t step, int64_t steps)
 int zf_run_batch_loss(struct zf_run *run, int64_t place, const struct zf_perturb *perturb,
                       double *loss);
 
-/* The estimate of step 1, 2, ... on its batch: fills run->estimate and changes no weight. */
-int zf_run_estimate(struct zf_run *run, int64_t step);
+/* The estimate of step 1, 2, ... on its batch at a learning rate: fills run->estimate and changes no
+ * weight. */
+int zf_run_estimate(struct zf_run *run, int64_t step, double lr);
 
 /* Saves what the run changes to the directory `dir`: the adapter, or the whole model with its weights
  * in `dtype` (zf_model_save). */

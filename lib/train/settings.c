@@ -128,9 +128,10 @@ const struct zf_conf_key zf_train_keys[] = {
      "each (example, unless the output head trains)",
      .choices = "batch|example"},
     {"zo_optimizer", ZF_CONF_ENUM, NULL,
-     "the update by the estimate: sgd, or adam with its state in memory (sgd); adam needs an "
-     "adapter",
-     .choices = "sgd|adam"},
+     "the update by the estimate (sgd); adam and momentum of full weights make their moments from "
+     "a "
+     "window of steps, adamm, muon and trust need an adapter or zo_form low_rank",
+     .choices = ZF_RULE_WORDS},
 
     {"method", ZF_CONF_ENUM, "mezo",
      "source of gradients: two forward passes (mezo), or backpropagation",
@@ -171,6 +172,48 @@ const struct zf_conf_key zf_train_keys[] = {
      .max = ZF_ZO_MAXPROBES, .also = "num_probes|num_perturbations|n_directions"},
     {"zo_direction", ZF_CONF_ENUM, "gaussian", "distribution of z",
      .choices = "gaussian|rademacher"},
+
+    {"zo_method", ZF_CONF_ENUM, NULL,
+     "a published method by name: sets the zo_ keys below that are not set (docs/methods.md)",
+     .choices = ZF_ZO_METHOD_WORDS},
+    {"zo_form", ZF_CONF_ENUM, NULL,
+     "directions: noise of every element (dense), of the length of its root mean square (sphere), "
+     "on small weights, on random elements, of low_rank, in an orthonormal subspace, on one block "
+     "of "
+     "layers a step, in a cone about the momentum, scaled by the curvature",
+     .choices = ZF_FORM_WORDS},
+    {"zo_difference", ZF_CONF_ENUM, NULL,
+     "losses of a step and their use: central (2 a probe), one_sided and batched (1 a probe and "
+     "1), "
+     "curvature (2 a probe and 1), bayes, anchor (variance reduction), population (evolution "
+     "strategy), conservative (best of three)",
+     .choices = ZF_DIFFERENCE_WORDS},
+    {"zo_rank", ZF_CONF_INT, NULL, "rank of low_rank (2) and subspace (8) directions", .min = 1,
+     .max = 1024},
+    {"zo_refresh", ZF_CONF_INT, NULL,
+     "steps that a basis is kept (low_rank 50, subspace 1000), or an anchor (2)", .min = 1,
+     .max = 1e9},
+    {"zo_keep", ZF_CONF_NUM, NULL,
+     "share of a matrix's elements that move: small (0.25), random (0.1)", .min = 1e-9, .max = 1},
+    {"zo_curvature", ZF_CONF_NUM, NULL,
+     "curvature: exponent by which a probe is scaled, in eighths (0.5); scaled: smoothing of the "
+     "diagonal (1e-6)",
+     .min = 0, .max = 1.875},
+    {"zo_cone", ZF_CONF_NUM, NULL, "cosine of the angle between a direction and the momentum (0.5)",
+     .min = 0, .max = 0.999},
+    {"zo_trust", ZF_CONF_NUM, NULL, "largest step of a parameter, as a share of its norm (1e-3)",
+     .min = 1e-12, .max = 1},
+    {"zo_window", ZF_CONF_INT, NULL,
+     "steps that moments are made from; 0: they are kept in memory; auto: 44 for full weights",
+     .min = 0, .max = 1000, .choices = "auto"},
+    {"zo_clip", ZF_CONF_NUM, NULL,
+     "bound of a projected gradient, as a multiple of its median over the last 100 steps; unset: "
+     "none",
+     .min = 1e-3, .max = 1e6},
+    {"zo_anchor_batches", ZF_CONF_INT, NULL, "batches of an anchor (16)", .min = 1, .max = 1e6},
+    {"zo_streams", ZF_CONF_INT, NULL,
+     "most points of one forward pass, which share one reading of the weights (2)", .min = 1,
+     .max = ZF_MAXSTREAM, .may_change = 1},
 
     {"adam_beta1", ZF_CONF_NUM, "0.9", "adamw, zo_optimizer adam: decay of the gradient's mean",
      .min = 0, .max = 0.999999},
@@ -326,7 +369,8 @@ int zf_settings_fill_step(struct zf_settings *settings, const struct zf_conf *co
   settings->memory_limit = zf_conf_bytes(conf, "memory_limit", 0);
   settings->sequence_len = zf_conf_int(conf, "sequence_len", 0);
   int rc = fill_optimizer(settings, conf);
-  return rc ? rc : zf_settings_fill_adapter(settings, conf);
+  if (!rc) rc = zf_settings_fill_adapter(settings, conf);
+  return rc ? rc : zf_settings_fill_zo(settings, conf);
 }
 
 int zf_settings_fill(struct zf_settings *settings, const struct zf_conf *conf) {
@@ -369,6 +413,19 @@ static const struct {
     {"zo_direction", 1u << ZF_METHOD_MEZO},
     {"zo_directions", 1u << ZF_METHOD_MEZO},
     {"zo_optimizer", 1u << ZF_METHOD_MEZO},
+    {"zo_method", 1u << ZF_METHOD_MEZO},
+    {"zo_form", 1u << ZF_METHOD_MEZO},
+    {"zo_difference", 1u << ZF_METHOD_MEZO},
+    {"zo_rank", 1u << ZF_METHOD_MEZO},
+    {"zo_refresh", 1u << ZF_METHOD_MEZO},
+    {"zo_keep", 1u << ZF_METHOD_MEZO},
+    {"zo_curvature", 1u << ZF_METHOD_MEZO},
+    {"zo_cone", 1u << ZF_METHOD_MEZO},
+    {"zo_trust", 1u << ZF_METHOD_MEZO},
+    {"zo_window", 1u << ZF_METHOD_MEZO},
+    {"zo_clip", 1u << ZF_METHOD_MEZO},
+    {"zo_anchor_batches", 1u << ZF_METHOD_MEZO},
+    {"zo_streams", 1u << ZF_METHOD_MEZO},
     {"adam_beta1", 1u << ZF_METHOD_ADAMW},
     {"adam_beta2", 1u << ZF_METHOD_ADAMW},
     {"adam_epsilon", 1u << ZF_METHOD_ADAMW},
@@ -387,9 +444,10 @@ static int is_unset(const struct zf_conf *conf, const char *key) {
   return default_of_run;
 }
 
+/* 1 where zeroth-order steps have moments. */
 static int estimates_by_adam(const struct zf_conf *conf) {
-  const char *rule = zf_conf_str(conf, "zo_optimizer");
-  return rule && !strcmp(rule, "adam");
+  const char *rule = zf_conf_str(conf, "zo_optimizer"), *form = zf_conf_str(conf, "zo_form");
+  return (rule && strcmp(rule, "sgd") && strcmp(rule, "sign")) || (form && !strcmp(form, "cone"));
 }
 
 int zf_settings_unused(const struct zf_conf *conf, enum zf_method method, const char **keys,

@@ -76,6 +76,7 @@ struct zf_settings {
   enum zf_schedule schedule;
   int64_t warmup, max_steps;         /* max_steps 0: `epochs` decides */
   int64_t micro_batch, accumulation; /* their product is the batch */
+  int64_t anchor_batches;            /* of an anchor's wide batch */
   uint64_t seed, split_seed;
 
   int64_t eval_steps; /* 0: a fifth of the run; -1: never between start and end */
@@ -105,6 +106,9 @@ double zf_eps_default(enum zf_compute compute);
 /* Where nothing sets data_dir: sets it to the first directory that has the first training file, of
  * `datasets`, the working directory, and both from the config's directory. */
 int zf_settings_find_data(struct zf_conf *conf);
+
+/* Where zo_method is set: sets the keys that it stands for, unless they are set. */
+int zf_settings_apply_method(struct zf_conf *conf);
 
 /* Fills the settings from a checked conf, which outlives them.  zf_settings_free frees them, also
  * after a failure.  ZF_EUSAGE names the key.  _step fills only model, arithmetic, batch and step: no

@@ -37,8 +37,7 @@ static const struct {
             {"prompt_tuning_init", VIRTUAL},
             {"prompt_tuning_init_text", VIRTUAL},
             {"token_indices", TOKENS},
-            {"zo_directions", ANY},
-            {"zo_optimizer", ANY}};
+            {"zo_directions", ANY}};
 
 static const char *const inits[] = {"true", "gaussian", "orthogonal", "eva", "pissa", "olora"};
 
@@ -205,8 +204,5 @@ int zf_settings_fill_adapter(struct zf_settings *settings, const struct zf_conf 
   adapter->by_example = zf_conf_has(conf, "zo_directions")
                             ? zf_settings_choice(conf, "zo_directions", "batch|example")
                             : -1;
-  int adam = zf_conf_has(conf, "zo_optimizer") &&
-             zf_settings_choice(conf, "zo_optimizer", "sgd|adam") == 1;
-  settings->zo.rule = adam ? ZF_RULE_ADAM : ZF_RULE_SGD;
   return adapter->kind < 0 ? 0 : fill_config(adapter, conf);
 }

@@ -12,6 +12,17 @@ extern const struct zf_conf_key zf_data_keys[];
 /* Fills the settings of the adapter; the method is known. */
 int zf_settings_fill_adapter(struct zf_settings *settings, const struct zf_conf *conf);
 
+#define ZF_FORM_WORDS "dense|sphere|small|random|low_rank|subspace|blocks|cone|scaled"
+#define ZF_DIFFERENCE_WORDS                                                                        \
+  "central|one_sided|batched|curvature|bayes|anchor|population|conservative"
+#define ZF_RULE_WORDS "sgd|adam|momentum|sign|adamm|muon|trust"
+#define ZF_ZO_METHOD_WORDS                                                                         \
+  "mezo|mezo_momentum|mezo_adam|sign|conservative|adamm|one_sided|fzoo|spsa15|hizoo|bszo|svrg|es|" \
+  "eggroll|lozo|lozo_momentum|subzero|muon|sparse|random_mask|blocks|sphere|conmezo|trust"
+
+/* Fills the settings of zeroth-order steps; those of the adapter are known. */
+int zf_settings_fill_zo(struct zf_settings *settings, const struct zf_conf *conf);
+
 /* 1 where the value of `adapter` is a path and names no kind. */
 int zf_settings_adapter_is_path(const char *word);
 

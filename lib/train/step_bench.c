@@ -53,7 +53,20 @@ static const char *const used[] = {"base_model",
                                    "eva_batches",
                                    "lora_train",
                                    "zo_directions",
-                                   "zo_optimizer"};
+                                   "zo_optimizer",
+                                   "zo_method",
+                                   "zo_form",
+                                   "zo_difference",
+                                   "zo_rank",
+                                   "zo_refresh",
+                                   "zo_keep",
+                                   "zo_curvature",
+                                   "zo_cone",
+                                   "zo_trust",
+                                   "zo_window",
+                                   "zo_clip",
+                                   "zo_anchor_batches",
+                                   "zo_streams"};
 
 int zf_bench_uses(const char *key) {
   for (size_t i = 0; i < sizeof used / sizeof *used; i++)
@@ -184,7 +197,7 @@ static int make_batch(struct zf_batch *batch, const struct zf_run *run) {
 
 static int run_step(struct step_bench *bench, int64_t turn) {
   double start = zf_now();
-  int rc = zf_run_estimate(bench->run, ++bench->step);
+  int rc = zf_run_estimate(bench->run, ++bench->step, bench->run->settings.lr);
   double middle = zf_now();
   if (rc) return rc;
   zf_run_update(bench->run, bench->step, bench->run->settings.lr);
@@ -248,7 +261,8 @@ static int one_turn(struct step_bench *bench, int64_t turn, struct zf_bench *out
   run_noise(bench, turn);
   bench->seconds[FORWARD][turn] = 0.5 * (before + after);
   bench->seconds[RATIO][turn] =
-      bench->seconds[STEP][turn] / (bench->run->settings.zo.probes * (before + after));
+      bench->seconds[STEP][turn] /
+      (0.5 * (double)zf_zo_losses(&bench->run->settings.zo) * (before + after));
   return 0;
 }
 
@@ -284,7 +298,7 @@ static void count_work(struct zf_bench *out, const struct zf_run *run) {
     out->tokens += zf_example_tokens(dataset, i);
     rows += zf_example_rows(dataset, i);
   }
-  out->passes = 2 * run->settings.zo.probes;
+  out->passes = zf_zo_losses(&run->settings.zo);
   out->forward_ops = 2 * zf_plan_macs(plan, out->tokens, rows, columns);
   out->body_ops = 2 * zf_plan_macs(plan, out->tokens, 0, columns);
   out->step_ops = (double)out->passes * out->forward_ops;

@@ -23,6 +23,7 @@ struct zf_log {
   int fd;
   char *path;
   struct zf_zo zo;
+  uint32_t version;
   unsigned char *record; /* bytes of the record that is written */
   uint32_t head_crc;
   int64_t size;        /* bytes of header and complete records */
@@ -67,6 +68,7 @@ static int log_make(struct zf_log **out, const char *path, const struct zf_log_h
   log->fd = -1;
   log->path = zf_strdup(path);
   log->zo = head->zo;
+  log->version = zf_log_version_of(head);
   log->record = zf_malloc((size_t)zf_log_record_size(&log->zo));
   log->head_crc = zf_log_make_head(bytes, head);
   int rc = log->path && log->record ? 0 : ZF_ENOMEM;
@@ -103,20 +105,50 @@ static int write_whole(struct zf_log *log, const unsigned char *bytes, size_t le
   return 0;
 }
 
+/* Records of MeZO: both losses and the projected gradient of each probe, then those of examples. */
+static void make_probes(unsigned char *bytes, const struct zf_zo_estimate *estimate,
+                        const struct zf_zo *zo) {
+  unsigned char *examples = bytes + 24 * zo->probes;
+  for (int i = 0; i < zo->probes; i++) {
+    double plus = estimate->loss[2 * i], minus = estimate->loss[2 * i + 1];
+    put_f64(bytes + 24 * i, plus);
+    put_f64(bytes + 24 * i + 8, minus);
+    put_f64(bytes + 24 * i + 16, zo->examples ? (plus - minus) / (2 * (double)(float)zo->eps)
+                                              : estimate->term[i].coefficient);
+  }
+  for (int64_t i = 0; i < zo->probes * zo->examples; i++)
+    put_f32(examples + 4 * i, (float)estimate->term[i].coefficient);
+}
+
+/* Losses, then terms. */
+static void make_terms(unsigned char *bytes, const struct zf_zo_estimate *estimate,
+                       const struct zf_zo *zo) {
+  int64_t losses = zf_zo_losses(zo), terms = zf_zo_terms(zo);
+  int elsewhere = zf_zo_explicit(zo);
+  for (int64_t i = 0; i < losses; i++, bytes += 8) put_f64(bytes, estimate->loss[i]);
+  for (int64_t i = 0; i < terms; i++) {
+    const struct zf_zo_term *term = &estimate->term[i];
+    if (zo->examples) {
+      put_f32(bytes, (float)term->coefficient);
+      bytes += 4;
+      continue;
+    }
+    put_f64(bytes, term->coefficient);
+    bytes += 8;
+    if (!elsewhere) continue;
+    put(bytes, term->step, 4);
+    put(bytes + 4, term->probe, 2);
+    put(bytes + 6, term->example, 2);
+    bytes += 8;
+  }
+}
+
 static void make_step(unsigned char *bytes, const struct zf_log_rec *rec,
-                      const struct zf_zo_estimate *estimate, const struct zf_zo *zo) {
-  const struct zf_zo_probe *probe = estimate->probe;
-  unsigned char *examples = bytes + 32 + 24 * zo->probes;
+                      const struct zf_zo_estimate *estimate, const struct zf_log *log) {
   put(bytes + 8, rec->seed, 8);
   put_f64(bytes + 16, rec->lr);
   put(bytes + 24, rec->batch, 8);
-  for (int i = 0; i < zo->probes; i++) {
-    put_f64(bytes + 32 + 24 * i, probe[i].plus);
-    put_f64(bytes + 40 + 24 * i, probe[i].minus);
-    put_f64(bytes + 48 + 24 * i, probe[i].projected_gradient);
-  }
-  for (int64_t i = 0; i < zo->probes * zo->examples; i++)
-    put_f32(examples + 4 * i, estimate->example[i]);
+  (log->version < ZF_LOG_METHOD_VERSION ? make_probes : make_terms)(bytes + 32, estimate, &log->zo);
 }
 
 static void make_mark(unsigned char *bytes, const struct zf_log_rec *rec) {
@@ -132,7 +164,7 @@ int zf_log_append(struct zf_log *log, const struct zf_log_rec *rec,
   put(bytes, rec->step, 4);
   put(bytes + 4, rec->kind, 4);
   if (rec->kind == ZF_LOG_STEP)
-    make_step(bytes, rec, estimate, &log->zo);
+    make_step(bytes, rec, estimate, log);
   else
     make_mark(bytes, rec);
   put(bytes + size - 4, zf_crc32c(log->head_crc, bytes, size - 4), 4);
@@ -171,6 +203,7 @@ struct zf_log_reader {
   struct zf_bytes bytes;
   char *path;
   struct zf_zo zo;
+  uint32_t version;
   uint32_t head_crc;
   uint32_t step;  /* the last one read */
   int64_t number; /* records read */
@@ -189,7 +222,7 @@ static int read_head(struct zf_log_reader *reader, struct zf_log_head *head) {
     return zf_error(ZF_EINVALID, "%s: too short for a step log", reader->path);
   if (version == 1)
     return zf_error(ZF_EINVALID, "%s: version 1: this program reads versions %d to %d",
-                    reader->path, ZF_LOG_VERSION, ZF_LOG_ADAPTER_VERSION);
+                    reader->path, ZF_LOG_VERSION, ZF_LOG_METHOD_VERSION);
   if (size < ZF_LOG_TEXT + 4 || size > ZF_LOG_MAXHEAD || size % 4)
     return zf_error(ZF_EINVALID, "%s: the header is damaged (its size)", reader->path);
   reader->bytes.pos = size - 4;
@@ -199,13 +232,14 @@ static int read_head(struct zf_log_reader *reader, struct zf_log_head *head) {
   reader->bytes.pos = 52;
   zf_bytes_u32(&reader->bytes, &noise);
   reader->bytes.pos = size;
-  if (version < ZF_LOG_VERSION || version > ZF_LOG_ADAPTER_VERSION || noise != ZF_NOISE_ID)
+  if (version < ZF_LOG_VERSION || version > ZF_LOG_METHOD_VERSION || noise != ZF_NOISE_ID)
     return zf_error(
         ZF_EINVALID, "%s: version %u, noise %u: this program reads versions %d to %d, noise %d",
-        reader->path, version, noise, ZF_LOG_VERSION, ZF_LOG_ADAPTER_VERSION, ZF_NOISE_ID);
+        reader->path, version, noise, ZF_LOG_VERSION, ZF_LOG_METHOD_VERSION, ZF_NOISE_ID);
   if (zf_log_read_fields(head, data, size, version))
     return zf_error(ZF_EINVALID, "%s: the header has a field out of range", reader->path);
   reader->zo = head->zo;
+  reader->version = version;
   return 0;
 }
 
@@ -260,30 +294,77 @@ static int bad_record(const struct zf_log_reader *reader, const char *what) {
                   (long long)reader->number + 1, reader->bytes.pos, what);
 }
 
+static int read_f64(struct zf_bytes *bytes, double *value) {
+  zf_bytes_f64(bytes, value);
+  return isfinite(*value) != 0;
+}
+
+static int read_f32(struct zf_bytes *bytes, double *value) {
+  uint32_t bits = 0;
+  float number;
+  zf_bytes_u32(bytes, &bits);
+  memcpy(&number, &bits, sizeof number);
+  *value = (double)number;
+  return isfinite(number) != 0;
+}
+
+/* Sets steps, probes and examples of terms that are the step's own, in order. */
+static void number_terms(const struct zf_zo_estimate *estimate, const struct zf_zo *zo,
+                         uint32_t step) {
+  int64_t terms = zf_zo_terms(zo);
+  for (int64_t i = 0; i < terms; i++) {
+    struct zf_zo_term *term = &estimate->term[i];
+    term->step = step;
+    term->probe = (uint16_t)(zo->examples ? i / zo->examples : i);
+    term->example = (uint16_t)(zo->examples ? 1 + i % zo->examples : 0);
+  }
+}
+
+static int read_probes(struct zf_bytes *bytes, const struct zf_zo_estimate *estimate,
+                       const struct zf_zo *zo) {
+  int finite = 1;
+  double g;
+  for (int i = 0; i < zo->probes; i++) {
+    finite &= read_f64(bytes, &estimate->loss[2 * i]);
+    finite &= read_f64(bytes, &estimate->loss[2 * i + 1]);
+    finite &= read_f64(bytes, &g);
+    if (!zo->examples) estimate->term[i].coefficient = g;
+  }
+  for (int64_t i = 0; i < zo->probes * zo->examples; i++)
+    finite &= read_f32(bytes, &estimate->term[i].coefficient);
+  return finite;
+}
+
+static int read_terms(struct zf_bytes *bytes, const struct zf_zo_estimate *estimate,
+                      const struct zf_zo *zo) {
+  int64_t losses = zf_zo_losses(zo), terms = zf_zo_terms(zo);
+  int finite = 1;
+  for (int64_t i = 0; i < losses; i++) finite &= read_f64(bytes, &estimate->loss[i]);
+  for (int64_t i = 0; i < terms; i++) {
+    struct zf_zo_term *term = &estimate->term[i];
+    uint32_t where = 0;
+    finite &=
+        zo->examples ? read_f32(bytes, &term->coefficient) : read_f64(bytes, &term->coefficient);
+    if (!zf_zo_explicit(zo)) continue;
+    zf_bytes_u32(bytes, &term->step);
+    zf_bytes_u32(bytes, &where);
+    term->probe = (uint16_t)(where & 0xffff);
+    term->example = (uint16_t)(where >> 16);
+  }
+  return finite;
+}
+
 /* 1 where all numbers are finite.  A run stops before it writes others. */
 static int read_step(struct zf_bytes *bytes, struct zf_log_rec *rec,
-                     const struct zf_zo_estimate *estimate, const struct zf_zo *zo) {
-  struct zf_zo_probe *probe = estimate->probe;
+                     const struct zf_zo_estimate *estimate, const struct zf_log_reader *reader) {
+  const struct zf_zo *zo = &reader->zo;
   zf_bytes_u64(bytes, &rec->seed);
   zf_bytes_f64(bytes, &rec->lr);
   zf_bytes_u64(bytes, &rec->batch);
-  int finite = isfinite(rec->lr);
-  for (int i = 0; i < zo->probes; i++) {
-    zf_bytes_f64(bytes, &probe[i].plus);
-    zf_bytes_f64(bytes, &probe[i].minus);
-    zf_bytes_f64(bytes, &probe[i].projected_gradient);
-    finite &= isfinite(probe[i].plus) && isfinite(probe[i].minus) &&
-              isfinite(probe[i].projected_gradient);
-  }
-  for (int64_t i = 0; i < zo->probes * zo->examples; i++) {
-    uint32_t bits = 0;
-    float gradient;
-    zf_bytes_u32(bytes, &bits);
-    memcpy(&gradient, &bits, sizeof gradient);
-    finite &= isfinite(gradient) != 0;
-    if (estimate->example) estimate->example[i] = gradient;
-  }
-  return finite;
+  if (!zf_zo_explicit(zo)) number_terms(estimate, zo, rec->step);
+  int finite =
+      (reader->version < ZF_LOG_METHOD_VERSION ? read_probes : read_terms)(bytes, estimate, zo);
+  return finite && isfinite(rec->lr);
 }
 
 /* Reads the fields of a record whose checksum is right. */
@@ -302,7 +383,7 @@ static int read_record(const struct zf_log_reader *reader, struct zf_log_rec *re
     return bad_record(reader, text);
   }
   if (kind == ZF_LOG_STEP)
-    return read_step(&bytes, rec, estimate, &reader->zo)
+    return read_step(&bytes, rec, estimate, reader)
                ? 0
                : bad_record(reader, "holds a number that is not finite");
   get_hex(rec->hash, record + 8);

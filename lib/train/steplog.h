@@ -5,7 +5,7 @@
  * Little endian.  Header of H bytes:
  *
  *   0  8  magic "zoftlog\n"
- *   8  4  version (2, 3, 4)     12 4  H, a multiple of 4, at most ZF_LOG_MAXHEAD
+ *   8  4  version (2 to 5)      12 4  H, a multiple of 4, at most ZF_LOG_MAXHEAD
  *  16  4  bytes of a record     20 4  probes q
  *  24  8  seed                  32 8  eps (f64)
  *  40  8  weight decay (f64)    48 4  direction (enum zf_noise_kind)   52 4  noise id (ZF_NOISE_ID)
@@ -34,6 +34,13 @@
  *
  * Its records' hashes are of the adapter alone.
  *
+ * Other directions, differences or rules (zo.h) have version 5: the 24 bytes of an adapter always, zeros
+ * where there is none, and in front of them 80 bytes of the method:
+ *
+ *   0  4  enum zf_zo_form     4  4  enum zf_zo_difference     8  8  rank       16  8  refresh
+ *  24  8  keep (f64)         32  8  alpha                    40  8  cone       48  8  clip
+ *  56  8  trust              64  4  window                   68 12  zeros
+ *
  * Then records of one size, 36 + 24 q + 4 q n bytes (60 at q = 1, n = 0), of two kinds:
  *
  *   0  4  step (1, 2, ...)       4  4  kind (enum zf_log_kind)
@@ -48,6 +55,11 @@
  *         first probe, of the second, ...
  *
  *  32+24q+4qn  4  CRC-32C of the record so far, begun with the header's CRC
+ *
+ * With version 5 a step's record has from byte 32 on its losses (f64 each), in the order of the difference,
+ * then its terms: a coefficient (f64; f32 where directions are by example) of each direction in order; or,
+ * where a method uses directions of other steps, 16 bytes a term: coefficient (f64), step (4), probe (2),
+ * 1 + example or 0 (2).
  *
  * seed, step, lr and the g's rebuild the update of the step (zo.h): all g_p, or all g_pi.  Steps have no gaps.  A mark follows its step, at keyframes and at the end of a run.  The header has
  * the run's seed and eps; the first records of a branch (zoft train --fork) come from another run
@@ -125,8 +137,7 @@ int zf_log_open(struct zf_log_reader **out, const char *path, struct zf_log_head
 /* The same from memory, which outlives the reader; `name` is for messages. */
 int zf_log_parse(struct zf_log_reader **out, const void *data, size_t len, const char *name,
                  struct zf_log_head *head);
-/* Reads the next record; of a step also the estimate, without the examples' g's where its `example`
- * is NULL.  *more = 0 at a clean end.  ZF_EINVALID: the record is torn or damaged; the message names its number and byte. */
+/* Reads the next record; of a step also the estimate.  *more = 0 at a clean end.  ZF_EINVALID: the record is torn or damaged; the message names its number and byte. */
 int zf_log_next(struct zf_log_reader *reader, struct zf_log_rec *rec,
                 const struct zf_zo_estimate *estimate, int *more);
 int64_t zf_log_offset(const struct zf_log_reader *reader); /* byte where the next record begins */

@@ -8,20 +8,40 @@
 #include "peft/adapter.h"
 #include "train/steplog_internal.h"
 
-int64_t zf_log_record_size(const struct zf_zo *zo) {
-  return 36 + 24 * (int64_t)zo->probes + 4 * zo->probes * zo->examples;
+/* 1 where MeZO's records hold the estimates. */
+static int is_classic(const struct zf_zo *zo) {
+  return zo->form == ZF_FORM_DENSE && zo->difference == ZF_DIFFERENCE_CENTRAL &&
+         (zo->rule == ZF_RULE_SGD || zo->rule == ZF_RULE_ADAM) && !zo->window && zo->clip == 0;
 }
 
-enum { NEW_HEAD = 16, RULE = 40, ADAPTER = 24 }; /* bytes about each */
+int64_t zf_log_record_size(const struct zf_zo *zo) {
+  int64_t terms = zf_zo_terms(zo);
+  if (is_classic(zo)) return 36 + 24 * (int64_t)zo->probes + 4 * zo->probes * zo->examples;
+  return 36 + 8 * zf_zo_losses(zo) + terms * (zf_zo_explicit(zo) ? 16 : zo->examples ? 4 : 8);
+}
 
-static int has_rule(const struct zf_log_head *head) {
-  return head->zo.examples || head->zo.rule != ZF_RULE_SGD || head->adapter[0];
+enum { NEW_HEAD = 16, RULE = 40, ADAPTER = 24, METHOD = 80 }; /* bytes about each */
+
+uint32_t zf_log_version_of(const struct zf_log_head *head) {
+  if (!is_classic(&head->zo)) return ZF_LOG_METHOD_VERSION;
+  if (head->adapter[0]) return ZF_LOG_ADAPTER_VERSION;
+  return head->zo.examples || head->zo.rule != ZF_RULE_SGD ? ZF_LOG_RULE_VERSION : ZF_LOG_VERSION;
+}
+
+/* Bytes of the fields that a version has behind the globs, without those of a new head. */
+static int64_t version_bytes(uint32_t version) {
+  return (version >= ZF_LOG_RULE_VERSION ? RULE : 0) +
+         (version >= ZF_LOG_ADAPTER_VERSION ? ADAPTER : 0) +
+         (version >= ZF_LOG_METHOD_VERSION ? METHOD : 0);
+}
+
+static int64_t globs_end(const struct zf_log_head *head) {
+  return (ZF_LOG_TEXT + (int64_t)strlen(head->globs) + 4 + 3) / 4 * 4 - 4;
 }
 
 int64_t zf_log_head_size(const struct zf_log_head *head) {
-  return (ZF_LOG_TEXT + (int64_t)strlen(head->globs) + 4 + 3) / 4 * 4 +
-         (has_rule(head) ? RULE : 0) + (head->adapter[0] ? ADAPTER : 0) +
-         (head->labels ? NEW_HEAD : 0);
+  return globs_end(head) + version_bytes(zf_log_version_of(head)) + (head->labels ? NEW_HEAD : 0) +
+         4;
 }
 
 static void put_dtype(unsigned char *bytes, int type) {
@@ -41,22 +61,28 @@ static int get_dtype(const unsigned char *bytes) {
 static void put_rule(unsigned char *bytes, const struct zf_zo *zo) {
   put(bytes, (uint64_t)zo->examples, 8);
   put(bytes + 8, (uint64_t)zo->rule, 4);
-  if (zo->rule == ZF_RULE_SGD) return;
+  if (zo->rule == ZF_RULE_SGD && is_classic(zo)) return;
   put_f64(bytes + 16, zo->beta1);
   put_f64(bytes + 24, zo->beta2);
   put_f64(bytes + 32, zo->adam_eps);
 }
 
-static uint32_t version_of(const struct zf_log_head *head) {
-  if (head->adapter[0]) return ZF_LOG_ADAPTER_VERSION;
-  return has_rule(head) ? ZF_LOG_RULE_VERSION : ZF_LOG_VERSION;
+static void put_method(unsigned char *bytes, const struct zf_zo *zo) {
+  const double number[] = {zo->keep, zo->alpha, zo->cone, zo->clip, zo->trust};
+  put(bytes, (uint64_t)zo->form, 4);
+  put(bytes + 4, (uint64_t)zo->difference, 4);
+  put(bytes + 8, (uint64_t)zo->rank, 8);
+  put(bytes + 16, (uint64_t)zo->refresh, 8);
+  for (int i = 0; i < 5; i++) put_f64(bytes + 24 + 8 * i, number[i]);
+  put(bytes + 64, (uint64_t)zo->window, 4);
 }
 
 uint32_t zf_log_make_head(unsigned char *bytes, const struct zf_log_head *head) {
   int64_t size = zf_log_head_size(head);
+  uint32_t version = zf_log_version_of(head);
   memset(bytes, 0, ZF_LOG_MAXHEAD);
   memcpy(bytes, zf_log_magic, sizeof zf_log_magic);
-  put(bytes + 8, version_of(head), 4);
+  put(bytes + 8, version, 4);
   put(bytes + 12, (uint64_t)size, 4);
   put(bytes + 16, (uint64_t)zf_log_record_size(&head->zo), 4);
   put(bytes + 20, (uint64_t)head->zo.probes, 4);
@@ -75,9 +101,10 @@ uint32_t zf_log_make_head(unsigned char *bytes, const struct zf_log_head *head) 
   put(bytes + 152, strlen(head->globs), 4);
   memcpy(bytes + ZF_LOG_TEXT, head->globs, strlen(head->globs));
   unsigned char *rule = bytes + size - 4 - (head->labels ? NEW_HEAD : 0) - RULE;
-  if (has_rule(head)) put_rule(rule, &head->zo);
+  if (version >= ZF_LOG_RULE_VERSION) put_rule(rule, &head->zo);
   if (head->adapter[0]) put_hex(rule - ADAPTER, head->adapter);
   if (head->adapter[0]) put(rule - ADAPTER + 16, (uint64_t)head->adapter_train, 4);
+  if (version >= ZF_LOG_METHOD_VERSION) put_method(rule - ADAPTER - METHOD, &head->zo);
   if (head->labels) {
     unsigned char *new_head = bytes + size - 4 - NEW_HEAD;
     put(new_head, (uint64_t)head->labels, 4);
@@ -109,12 +136,13 @@ static int read_new_head(struct zf_log_head *head, const unsigned char *data, si
   return labels < 1 || labels > 1 << 24 || problem >= ZF_PROBLEMS;
 }
 
-/* Reads the fields of an adapter, which begin at byte `at`.  Nonzero: they are invalid. */
-static int read_adapter(struct zf_log_head *head, const unsigned char *data, size_t size,
-                        size_t at) {
-  struct zf_bytes bytes = {data, size, at + 16};
+/* Reads the fields of an adapter.  Nonzero: they are invalid. */
+static int read_adapter(struct zf_log_head *head, const unsigned char *data, size_t at, size_t end,
+                        uint32_t version) {
+  struct zf_bytes bytes = {data, end, at + 16};
+  static const unsigned char none[ADAPTER];
   uint32_t train = 0, zero = 0;
-  if (at + ADAPTER + RULE + 4 > size) return 1;
+  if (version == ZF_LOG_METHOD_VERSION && !memcmp(data + at, none, ADAPTER)) return 0;
   get_hex(head->adapter, data + at);
   zf_bytes_u32(&bytes, &train);
   zf_bytes_u32(&bytes, &zero);
@@ -122,25 +150,55 @@ static int read_adapter(struct zf_log_head *head, const unsigned char *data, siz
   return train < ZF_TRAIN_B || train > ZF_TRAIN_BIASES || zero;
 }
 
-/* Reads the fields of a rule, which begin at byte `at`.  Nonzero: they are invalid; or, unless an
- * adapter comes before them, they say no more than a header without them. */
-static int read_rule(struct zf_zo *zo, const unsigned char *data, size_t size, size_t at,
-                     int has_adapter) {
-  struct zf_bytes bytes = {data, size, at};
+/* Reads the fields of a rule. */
+static int read_rule(struct zf_zo *zo, const unsigned char *data, size_t at, size_t end) {
+  struct zf_bytes bytes = {data, end, at};
   uint64_t examples = 0;
   uint32_t rule = 0, zero = 0;
-  if (at + RULE + 4 > size) return 1;
   zf_bytes_u64(&bytes, &examples);
   zf_bytes_u32(&bytes, &rule);
   zf_bytes_u32(&bytes, &zero);
   zf_bytes_f64(&bytes, &zo->beta1);
   zf_bytes_f64(&bytes, &zo->beta2);
   zf_bytes_f64(&bytes, &zo->adam_eps);
-  if (examples > ZF_NOISE_EXAMPLES || rule >= ZF_RULES || zero) return 1;
   zo->examples = (int64_t)examples;
   zo->rule = (int)rule;
-  if (rule == ZF_RULE_SGD)
-    return (!examples && !has_adapter) || zo->beta1 != 0 || zo->beta2 != 0 || zo->adam_eps != 0;
+  return examples > ZF_NOISE_EXAMPLES || rule >= ZF_RULES || zero;
+}
+
+static int read_method(struct zf_zo *zo, const unsigned char *data, size_t at, size_t end) {
+  struct zf_bytes bytes = {data, end, at};
+  uint32_t form = 0, difference = 0, window = 0, zero = 0, zeros = 0;
+  uint64_t rank = 0, refresh = 0;
+  zf_bytes_u32(&bytes, &form);
+  zf_bytes_u32(&bytes, &difference);
+  zf_bytes_u64(&bytes, &rank);
+  zf_bytes_u64(&bytes, &refresh);
+  zf_bytes_f64(&bytes, &zo->keep);
+  zf_bytes_f64(&bytes, &zo->alpha);
+  zf_bytes_f64(&bytes, &zo->cone);
+  zf_bytes_f64(&bytes, &zo->clip);
+  zf_bytes_f64(&bytes, &zo->trust);
+  zf_bytes_u32(&bytes, &window);
+  for (int i = 0; i < 3; i++) {
+    zf_bytes_u32(&bytes, &zero);
+    zeros |= zero;
+  }
+  zo->form = (int)form;
+  zo->difference = (int)difference;
+  zo->rank = (int64_t)rank;
+  zo->refresh = (int64_t)refresh;
+  zo->window = (int)window;
+  return form >= ZF_FORMS || difference >= ZF_DIFFERENCES || window > INT32_MAX ||
+         rank > INT32_MAX || refresh > INT32_MAX || zeros;
+}
+
+/* Nonzero where the method cannot be run, or says no more than a header without its fields. */
+static int check_method(const struct zf_log_head *head, uint32_t version) {
+  const struct zf_zo *zo = &head->zo;
+  if (zf_log_version_of(head) != version) return 1;
+  if (zo->rule == ZF_RULE_SGD && version < ZF_LOG_METHOD_VERSION)
+    return zo->beta1 != 0 || zo->beta2 != 0 || zo->adam_eps != 0;
   int rc = zf_zo_check(zo);
   zf_error_clear();
   return rc;
@@ -170,17 +228,23 @@ int zf_log_read_fields(struct zf_log_head *head, const unsigned char *data, size
       memchr(data + ZF_LOG_TEXT, 0, text_len))
     return 1;
   memcpy(head->globs, data + ZF_LOG_TEXT, text_len);
-  size_t at = (size_t)zf_log_head_size(head) - 4;
-  if (version == ZF_LOG_ADAPTER_VERSION && read_adapter(head, data, size, at)) return 1;
-  if (version == ZF_LOG_ADAPTER_VERSION) at += ADAPTER;
-  if (version != ZF_LOG_VERSION &&
-      read_rule(&head->zo, data, size, at, version == ZF_LOG_ADAPTER_VERSION))
-    return 1;
-  if (read_new_head(head, data, size)) return 1;
   head->zo.probes = (int)probes;
   head->zo.direction = (int)direction;
-  return probes < 1 || probes > ZF_ZO_MAXPROBES || record_size != zf_log_record_size(&head->zo) ||
-         direction > ZF_RADEMACHER || !(head->zo.eps > 0) || !isfinite(head->zo.eps) ||
-         !isfinite(head->decay) || head->trained < 0 || head->others < -1 ||
-         (int64_t)size != zf_log_head_size(head);
+  if (probes < 1 || probes > ZF_ZO_MAXPROBES || direction > ZF_RADEMACHER) return 1;
+  size_t at = (size_t)globs_end(head), end = at + (size_t)version_bytes(version);
+  if (end + 4 > size) return 1;
+  if (version >= ZF_LOG_METHOD_VERSION) {
+    if (read_method(&head->zo, data, at, end)) return 1;
+    at += METHOD;
+  }
+  if (version >= ZF_LOG_ADAPTER_VERSION) {
+    if (read_adapter(head, data, at, end, version)) return 1;
+    at += ADAPTER;
+  }
+  if (version >= ZF_LOG_RULE_VERSION && read_rule(&head->zo, data, at, end)) return 1;
+  if (check_method(head, version)) return 1;
+  if (read_new_head(head, data, size)) return 1;
+  return record_size != zf_log_record_size(&head->zo) || !(head->zo.eps > 0) ||
+         !isfinite(head->zo.eps) || !isfinite(head->decay) || head->trained < 0 ||
+         head->others < -1 || (int64_t)size != zf_log_head_size(head);
 }

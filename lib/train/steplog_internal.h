@@ -12,6 +12,7 @@ enum {
   ZF_LOG_VERSION = 2,
   ZF_LOG_RULE_VERSION = 3,    /* the header has the fields of a rule */
   ZF_LOG_ADAPTER_VERSION = 4, /* and those of an adapter */
+  ZF_LOG_METHOD_VERSION = 5,  /* and those of a method; records are losses and terms */
   ZF_LOG_TEXT = 156           /* where the header's globs begin */
 };
 
@@ -45,6 +46,9 @@ static inline void put_f32(unsigned char *bytes, float value) {
   memcpy(&bits, &value, sizeof bits);
   put(bytes, bits, 4);
 }
+
+/* The version that a header needs. */
+uint32_t zf_log_version_of(const struct zf_log_head *head);
 
 /* Fills bytes[0..ZF_LOG_MAXHEAD) and returns the CRC. */
 uint32_t zf_log_make_head(unsigned char *bytes, const struct zf_log_head *head);

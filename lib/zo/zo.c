@@ -1,236 +1,194 @@
+/* Settings, their check, and the numbers that follow from them. */
 #include "zo/zo.h"
 
-#include <assert.h>
 #include <math.h>
-#include <stdlib.h>
 
-#include "base/arena.h"
 #include "base/err.h"
+#include "zo/difference.h"
+#include "zo/direction.h"
+#include "zo/rule.h"
 
 static int is_beta(double beta) {
   return beta >= 0 && beta < 1 && (float)beta < 1.0f; /* false for NaN */
 }
 
-int zf_zo_check(const struct zf_zo *zo) {
+static int check_moments(const struct zf_zo *zo) {
+  const struct zf_rule *rule = zf_rules[zo->rule];
+  int moments = rule->states || rule->windowed || zo->form == ZF_FORM_CONE;
+  if (moments && (!is_beta(zo->beta1) || !is_beta(zo->beta2)))
+    return zf_error(ZF_EUSAGE, "%s: expected betas in [0, 1), found %g and %g", rule->name,
+                    zo->beta1, zo->beta2);
+  if (rule->states >> ZF_STATE_SQUARE & 1 &&
+      (!((float)zo->adam_eps > 0) || !isfinite((float)zo->adam_eps)))
+    return zf_error(ZF_EUSAGE, "%s: expected an eps > 0 in the range of f32, found %g", rule->name,
+                    zo->adam_eps);
+  if (zo->window && !rule->windowed)
+    return zf_error(ZF_EUSAGE, "%s: has no window of steps", rule->name);
+  if (zo->window < 0 || zo->window > 1000)
+    return zf_error(ZF_EUSAGE, "%s: expected a window of at most 1000 steps, found %d", rule->name,
+                    zo->window);
+  if (zo->rule == ZF_RULE_TRUST && !(zo->trust > 0))
+    return zf_error(ZF_EUSAGE, "trust: expected a share above 0, found %g", zo->trust);
+  return 0;
+}
+
+static int check_pair(int bad, const char *left, const char *right) {
+  return bad ? zf_error(ZF_EUSAGE, "%s does not go with %s", left, right) : 0;
+}
+
+/* Rows that do not go together. */
+static int check_rows(const struct zf_zo *zo) {
+  const struct zf_direction *direction = zf_directions[zo->form];
+  const struct zf_difference *difference = zf_differences[zo->difference];
+  const struct zf_rule *rule = zf_rules[zo->rule];
+  int factors = direction->prepare != NULL, blocks = zo->form == ZF_FORM_BLOCKS,
+      masked =
+          zo->form == ZF_FORM_SMALL || zo->form == ZF_FORM_RANDOM || zo->form == ZF_FORM_SCALED,
+      others = direction->explicit_terms || difference->explicit_terms;
+  int anchor = zo->difference == ZF_DIFFERENCE_ANCHOR,
+      conservative = zo->difference == ZF_DIFFERENCE_CONSERVATIVE,
+      plain = zo->rule == ZF_RULE_SGD && zo->clip == 0;
+  int rc = check_pair(others && (factors || blocks),
+                      direction->explicit_terms ? direction->name : difference->name,
+                      "directions that change from step to step");
+  if (!rc)
+    rc = check_pair(direction->explicit_terms && difference->explicit_terms, direction->name,
+                    difference->name);
+  if (!rc)
+    rc = check_pair((anchor || conservative) && !plain, difference->name,
+                    "another rule than sgd, or a clip");
+  if (!rc)
+    rc = check_pair(zo->window && (factors || blocks || masked || others), "a window of steps",
+                    "directions that change from step to step");
+  if (!rc) rc = check_pair(rule->whole && (masked || blocks), rule->name, direction->name);
+  if (!rc)
+    rc = check_pair(zo->form == ZF_FORM_SCALED && !difference->curvature, "scaled",
+                    "a difference other than curvature");
+  if (!rc)
+    rc = check_pair(direction->kind >= 0 && direction->kind != zo->direction, direction->name,
+                    "noise that is not gaussian");
+  return rc;
+}
+
+static int check_examples(const struct zf_zo *zo) {
+  const struct zf_direction *direction = zf_directions[zo->form];
   if (zo->examples < 0 || zo->examples > ZF_NOISE_EXAMPLES)
     return zf_error(ZF_EUSAGE,
                     "directions by example: expected at most %d examples a step, found %lld",
                     ZF_NOISE_EXAMPLES, (long long)zo->examples);
+  if (!zo->examples) return 0;
+  int rc = check_pair(!zf_differences[zo->difference]->by_example, "directions by example",
+                      zf_differences[zo->difference]->name);
+  if (!rc)
+    rc = check_pair(direction->prepare || direction->expand || direction->states,
+                    "directions by example", direction->name);
+  return rc;
+}
+
+int zf_zo_check(const struct zf_zo *zo) {
   if (zo->rule < 0 || zo->rule >= ZF_RULES)
     return zf_error(ZF_EUSAGE, "update rule %d is not known", zo->rule);
-  if (zo->rule == ZF_RULE_SGD) return 0;
-  if (!is_beta(zo->beta1) || !is_beta(zo->beta2))
-    return zf_error(ZF_EUSAGE, "Adam: expected betas in [0, 1), found %g and %g", zo->beta1,
-                    zo->beta2);
-  if (!((float)zo->adam_eps > 0) || !isfinite((float)zo->adam_eps))
-    return zf_error(ZF_EUSAGE, "Adam: expected an eps > 0 in the range of f32, found %g",
-                    zo->adam_eps);
+  if (zo->form < 0 || zo->form >= ZF_FORMS)
+    return zf_error(ZF_EUSAGE, "form of directions %d is not known", zo->form);
+  if (zo->difference < 0 || zo->difference >= ZF_DIFFERENCES)
+    return zf_error(ZF_EUSAGE, "difference %d is not known", zo->difference);
+  if (zo->streams < 0 || zo->streams > ZF_MAXSTREAM)
+    return zf_error(ZF_EUSAGE, "expected 1 to %d streams, found %d", ZF_MAXSTREAM, zo->streams);
+  int rc = check_examples(zo);
+  if (!rc) rc = check_moments(zo);
+  if (!rc) rc = check_rows(zo);
+  const struct zf_direction *direction = zf_directions[zo->form];
+  if (!rc && direction->check) rc = direction->check(zo);
+  if (rc) return rc;
+  if (zo->difference == ZF_DIFFERENCE_BAYES && zo->probes > ZF_ZO_MAXBAYES)
+    return zf_error(ZF_EUSAGE, "bayes: expected at most %d probes, found %d", ZF_ZO_MAXBAYES,
+                    zo->probes);
+  if (zo->difference == ZF_DIFFERENCE_BATCHED && zo->probes < 2)
+    return zf_error(ZF_EUSAGE, "batched: expected at least 2 probes, found %d", zo->probes);
+  if (zo->difference == ZF_DIFFERENCE_ANCHOR && (zo->refresh < 1 || zo->refresh > 20))
+    return zf_error(ZF_EUSAGE, "anchor: expected a refresh of 1 to 20 steps, found %lld",
+                    (long long)zo->refresh);
+  if (zo->difference == ZF_DIFFERENCE_ANCHOR && zo->probes * (1 + 2 * zo->refresh) > ZF_MAXTERM)
+    return zf_error(ZF_EUSAGE, "anchor: expected fewer probes or a smaller refresh");
+  if (zo->alpha < 0 || zo->alpha > 1.875 || !(zo->clip >= 0))
+    return zf_error(ZF_EUSAGE, "expected alpha from 0 to 1.875 and a clip of at least 0");
   return 0;
+}
+
+int64_t zf_zo_losses(const struct zf_zo *zo) {
+  return zf_differences[zo->difference]->losses(zo);
 }
 
 int64_t zf_zo_terms(const struct zf_zo *zo) {
-  return zo->examples ? zo->probes * zo->examples : zo->probes;
+  const struct zf_direction *direction = zf_directions[zo->form];
+  int64_t terms = zf_differences[zo->difference]->terms(zo);
+  if (zo->examples) terms *= zo->examples;
+  return terms * (direction->noises ? direction->noises(zo) : 1);
 }
 
-/* --- the estimate --- */
-
-/* g of every example.  losses: [2][examples]. */
-static void fill_examples(float *gradient, const double *losses, int64_t examples, double eps) {
-  for (int64_t i = 0; i < examples; i++)
-    gradient[i] = (float)((losses[i] - losses[examples + i]) / (2 * eps));
+int zf_zo_explicit(const struct zf_zo *zo) {
+  return zf_directions[zo->form]->explicit_terms || zf_differences[zo->difference]->explicit_terms;
 }
 
-int zf_zo_estimate(const struct zf_zo_estimate *estimate, const struct zf_zo *zo, uint32_t step,
-                   zf_zo_loss loss, void *ctx) {
-  assert(zo->probes >= 1 && zo->probes <= ZF_ZO_MAXPROBES);
-  for (int i = 0; i < zo->probes; i++) {
-    struct zf_perturb perturb =
-        zf_perturb_spsa(zo->seed, step, (uint16_t)i, zo->direction, (float)zo->eps);
-    struct zf_zo_losses losses = {{0}, NULL};
-    perturb.by_example = zo->examples > 0;
-    int rc = loss(ctx, &perturb, &losses);
-    if (rc) return rc;
-    /* The kernels perturb by eps rounded to float. */
-    double eps = (double)perturb.streams.eps[0], plus = losses.batch[0], minus = losses.batch[1];
-    estimate->probe[i] = (struct zf_zo_probe){plus, minus, (plus - minus) / (2 * eps)};
-    if (zo->examples)
-      fill_examples(estimate->example + i * zo->examples, losses.example, zo->examples, eps);
+unsigned zf_zo_states(const struct zf_zo *zo) {
+  unsigned rule = zo->window ? 0 : zf_rules[zo->rule]->states;
+  return rule | zf_directions[zo->form]->states;
+}
+
+int zf_zo_streams(const struct zf_zo *zo) {
+  return zo->streams ? zo->streams : 2;
+}
+
+int64_t zf_zo_memory(const struct zf_zo *zo) {
+  const struct zf_direction *direction = zf_directions[zo->form];
+  const struct zf_difference *difference = zf_differences[zo->difference];
+  int64_t memory = zo->window;
+  if (direction->memory && direction->memory(zo) > memory) memory = direction->memory(zo);
+  if (difference->memory && difference->memory(zo) > memory) memory = difference->memory(zo);
+  if (zo->clip > 0 && memory < ZF_ZO_CLIP_STEPS) memory = ZF_ZO_CLIP_STEPS;
+  return memory;
+}
+
+void zf_zo_summary(const struct zf_zo *zo, const struct zf_zo_estimate *estimate, double *loss,
+                   double *square) {
+  const struct zf_difference *difference = zf_differences[zo->difference];
+  int64_t losses = zf_zo_losses(zo), terms = zf_zo_terms(zo);
+  *loss = difference->centre(zo, estimate->loss);
+  *square = 0;
+  if (zo->examples && zo->difference == ZF_DIFFERENCE_CENTRAL) {
+    for (int i = 0; i < zo->probes; i++) {
+      double g = zf_zo_gradient(zo, estimate, i);
+      *square += g * g / zo->probes;
+    }
+  } else {
+    for (int64_t i = 0; i < terms; i++)
+      *square += estimate->term[i].coefficient * estimate->term[i].coefficient / zo->probes;
   }
+  for (int64_t i = 0; i < losses; i++)
+    if (!isfinite(estimate->loss[i])) *loss = NAN;
+  for (int64_t i = 0; i < terms; i++)
+    if (!isfinite(estimate->term[i].coefficient)) *square = NAN;
+}
+
+double zf_zo_gradient(const struct zf_zo *zo, const struct zf_zo_estimate *estimate, int probe) {
+  int64_t terms = zf_zo_terms(zo);
+  if (zo->examples && zo->difference == ZF_DIFFERENCE_CENTRAL)
+    return (estimate->loss[2 * probe] - estimate->loss[2 * probe + 1]) /
+           (2 * (double)(float)zo->eps);
+  for (int64_t i = 0; i < terms; i++)
+    if (estimate->term[i].probe == probe && estimate->term[i].coefficient != 0)
+      return estimate->term[i].coefficient;
   return 0;
 }
 
-/* --- the update --- */
-
-/* Terms that a replay prepares at once: 28 bytes each. */
-enum { REPLAY_TERMS = 1 << 17 };
-
-/* Steps in the form that the kernels take: each has zf_zo_terms noise keys and coefficients. */
-struct prepared_steps {
-  struct zf_update_step *step;
-  struct zf_noise *direction;
-  float *coefficient;
-};
-
-struct zf_zo_work {
-  int64_t terms;
-  struct zf_noise *direction;
-  float *coefficient;
-};
-
-/* base^exponent by squaring.  Its products are exactly rounded, so that every machine has the same
- * bits, which a library's pow does not promise. */
-static double power(double base, uint32_t exponent) {
-  double result = 1;
-  for (; exponent; exponent >>= 1) {
-    if (exponent & 1) result *= base;
-    base *= base;
-  }
-  return result;
+const char *zf_zo_form_name(const struct zf_zo *zo) {
+  return zf_directions[zo->form]->name;
 }
 
-static struct zf_update_adam adam_of(const struct zf_zo *zo, const struct zf_zo_step *step) {
-  return (struct zf_update_adam){
-      .beta = {(float)zo->beta1, (float)zo->beta2},
-      .rest = {(float)(1 - zo->beta1), (float)(1 - zo->beta2)},
-      .rate = (float)(step->lr / (1 - power(zo->beta1, step->step))),
-      .scale = (float)(1 / (1 - power(zo->beta2, step->step))),
-      .eps = (float)zo->adam_eps,
-  };
+const char *zf_zo_difference_name(const struct zf_zo *zo) {
+  return zf_differences[zo->difference]->name;
 }
 
-/* The directions of a step and their g's, times `factor`: of one probe after another, of the examples
- * of a probe in order. */
-static void prepare_terms(struct zf_noise *direction, float *coefficient, const struct zf_zo *zo,
-                          const struct zf_zo_step *step, double factor) {
-  int64_t examples = zo->examples;
-  for (int i = 0; i < zo->probes; i++) {
-    struct zf_noise noise =
-        zf_perturb_spsa(step->seed, step->step, (uint16_t)i, zo->direction, 0).direction;
-    if (!examples) {
-      direction[i] = noise;
-      coefficient[i] = (float)(factor * step->estimate.probe[i].projected_gradient / zo->probes);
-    }
-    for (int64_t j = i * examples; j < (i + 1) * examples; j++) {
-      direction[j] = noise;
-      zf_noise_example(&direction[j], j - i * examples);
-      coefficient[j] = (float)(factor * (double)step->estimate.example[j] / zo->probes);
-    }
-  }
-}
-
-static void prepare(const struct prepared_steps *prepared, int64_t index, const struct zf_zo *zo,
-                    const struct zf_zo_step *step) {
-  int64_t terms = zf_zo_terms(zo);
-  struct zf_noise *direction = prepared->direction + index * terms;
-  float *coefficient = prepared->coefficient + index * terms;
-  int adam = zo->rule == ZF_RULE_ADAM;
-  prepare_terms(direction, coefficient, zo, step, adam ? 1 : -step->lr);
-  prepared->step[index] = (struct zf_update_step){
-      .direction = direction,
-      .coefficient = coefficient,
-      .terms = (int)terms,
-      .round = {.seed = step->seed, .step = step->step, .use = ZF_USE_ROUNDING},
-      .keep = step->keep,
-      .add = step->add,
-  };
-  if (adam) prepared->step[index].adam = adam_of(zo, step);
-}
-
-/* Sets the parameter's number and decay in every prepared step. */
-static void set_param(const struct prepared_steps *prepared, const struct zf_zo_step *step,
-                      int64_t count, int64_t terms, const struct zf_param *param, double decay) {
-  for (int64_t i = 0; i < count * terms; i++) prepared->direction[i].param = param->id;
-  for (int64_t i = 0; i < count; i++) {
-    prepared->step[i].round.param = param->id;
-    prepared->step[i].decay = param->decayed ? (float)(step[i].lr * decay) : 0.0f;
-  }
-}
-
-static void apply(const struct zf_params *params, const struct prepared_steps *prepared,
-                  const struct zf_zo *zo, const struct zf_zo_step *step, int64_t count,
-                  double decay, const double *mean) {
-  struct zf_update update = {
-      .step = prepared->step, .steps = count, .mean = mean != NULL, .start = mean ? *mean : 0};
-  for (int64_t i = 0; i < count; i++) prepare(prepared, i, zo, step + i);
-  for (int64_t i = 0; i < params->count; i++) {
-    const struct zf_param *param = &params->param[i];
-    if (!param->trained) continue;
-    for (int j = 0; j < 2; j++) update.state[j] = zo->rule == ZF_RULE_ADAM ? param->state[j] : NULL;
-    set_param(prepared, step, count, zf_zo_terms(zo), param, decay);
-    zf_update(param->data, param->type, param->count, &update);
-  }
-}
-
-int zf_zo_work_new(struct zf_zo_work **out, const struct zf_zo *zo) {
-  *out = NULL;
-  struct zf_zo_work *work = zf_calloc(1, sizeof *work);
-  if (!work) return ZF_ENOMEM;
-  work->terms = zf_zo_terms(zo);
-  work->direction = zf_calloc(work->terms, sizeof *work->direction);
-  work->coefficient = zf_calloc(work->terms, sizeof *work->coefficient);
-  if (work->direction && work->coefficient) {
-    *out = work;
-    return 0;
-  }
-  zf_zo_work_free(work);
-  return ZF_ENOMEM;
-}
-
-void zf_zo_work_free(struct zf_zo_work *work) {
-  if (!work) return;
-  free(work->direction);
-  free(work->coefficient);
-  free(work);
-}
-
-/* 1 where every trained parameter has what the rule needs. */
-static int has_state(const struct zf_params *params, const struct zf_zo *zo) {
-  if (zo->rule != ZF_RULE_ADAM) return 1;
-  for (int64_t i = 0; i < params->count; i++) {
-    const struct zf_param *param = &params->param[i];
-    if (param->trained && (param->type != ZF_F32 || !param->state[0] || !param->state[1])) return 0;
-  }
-  return 1;
-}
-
-void zf_zo_update(const struct zf_params *params, const struct zf_zo *zo, uint32_t step,
-                  const struct zf_zo_estimate *estimate, double lr, double decay,
-                  struct zf_zo_work *work) {
-  struct zf_noise direction[ZF_ZO_MAXPROBES];
-  float coefficient[ZF_ZO_MAXPROBES];
-  struct zf_update_step prepared;
-  struct zf_zo_step recorded = {
-      .step = step, .seed = zo->seed, .lr = lr, .estimate = *estimate, .keep = 1};
-  assert(zf_zo_terms(zo) <= (work ? work->terms : ZF_ZO_MAXPROBES) && has_state(params, zo));
-  apply(params,
-        &(struct prepared_steps){&prepared, work ? work->direction : direction,
-                                 work ? work->coefficient : coefficient},
-        zo, &recorded, 1, decay, NULL);
-}
-
-/* Steps that a replay applies to a tile of a parameter before the next tile.  A mean needs all at once,
- * because it is kept in double only while its tile is. */
-static int64_t steps_at_once(const struct zf_zo *zo, int64_t count, const double *mean) {
-  int64_t steps = REPLAY_TERMS / zf_zo_terms(zo);
-  if (mean || steps > count) return count;
-  return steps ? steps : 1;
-}
-
-int zf_zo_replay(const struct zf_params *params, const struct zf_zo *zo,
-                 const struct zf_zo_step *step, int64_t count, double decay, const double *mean) {
-  if (!has_state(params, zo))
-    return zf_error(ZF_EUSAGE, "a replay of Adam's steps needs f32 parameters and their moments");
-  int64_t steps = steps_at_once(zo, count, mean);
-  size_t terms = (size_t)steps * (size_t)zf_zo_terms(zo) + 1;
-  struct prepared_steps prepared = {calloc((size_t)steps + 1, sizeof *prepared.step),
-                                    calloc(terms, sizeof *prepared.direction),
-                                    calloc(terms, sizeof *prepared.coefficient)};
-  int rc = prepared.step && prepared.direction && prepared.coefficient ? 0 : ZF_ENOMEM;
-  if (rc) zf_error(rc, "out of memory for a replay of %lld steps", (long long)count);
-  for (int64_t i = 0; i < (rc ? 0 : count); i += steps)
-    apply(params, &prepared, zo, step + i, count - i < steps ? count - i : steps, decay, mean);
-  free(prepared.step);
-  free(prepared.direction);
-  free(prepared.coefficient);
-  return rc;
+const char *zf_zo_rule_name(const struct zf_zo *zo) {
+  return zf_rules[zo->rule]->name;
 }

@@ -278,7 +278,8 @@ static void case_adam(struct out *o) {
         .decay = below(2) ? 1e-3f : 0,
         .keep = 1,
         .adam = {{0.9f, 0.99f}, {0.1f, 0.01f}, below(4) ? 1e-2f : 0, 1.25f, 1e-8f}};
-  zf_update(w, ZF_F32, n, &(struct zf_update){.step = step, .steps = 2, .state = {m, v}});
+  zf_update(w, ZF_F32, n,
+            &(struct zf_update){.step = step, .steps = 2, .rule = ZF_UPDATE_ADAM, .state = {m, v}});
 }
 
 /* Room with values in it. */

@@ -38,7 +38,7 @@ static struct list *make_list(void) {
                                     .trained = 1,
                                     .decayed = !k};
   l->params = (struct zf_params){.param = l->param, .count = 2};
-  ck_ok(zf_params_add_state(&l->params));
+  ck_ok(zf_params_add_state(&l->params, 3));
   return l;
 }
 

@@ -76,7 +76,7 @@ START_TEST(test_state) {
   char bare[33], base[33], again[33];
   two_init(&t);
   ck_ok(zf_params_hash(&t.ps, bare));
-  ck_ok(zf_params_add_state(&t.ps));
+  ck_ok(zf_params_add_state(&t.ps, 3));
   ck_assert(t.p[0].state[0] && t.p[0].state[1] && !t.p[1].state[0] && !t.p[1].state[1]);
   ck_ok(zf_params_hash(&t.ps, base));
   ck_assert_str_ne(base, bare);
@@ -94,7 +94,7 @@ START_TEST(test_state) {
   ck_ok(zf_params_hash(&t.ps, again));
   ck_assert_str_eq(again, bare);
   t.p[1].trained = 1;
-  ck_fails(zf_params_add_state(&t.ps), ZF_EUSAGE, "'b' is held in f16");
+  ck_fails(zf_params_add_state(&t.ps, 3), ZF_EUSAGE, "'b' is held in f16");
 }
 END_TEST
 

@@ -41,7 +41,7 @@ static void set_kind(struct zf_run *r, int kind) {
     zo->beta1 = 0.9;
     zo->beta2 = 0.99;
     zo->adam_eps = 1e-8;
-    ck_ok(zf_params_add_state(&r->model->params));
+    ck_ok(zf_params_add_state(&r->model->params, 3));
   }
   if (kind == 2) return;
   zo->examples = BATCH;

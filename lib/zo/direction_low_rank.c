@@ -1,0 +1,221 @@
+/* Directions of low rank, beside their matrix (direction.h).  Bases change at steps 1, 1 + refresh, ...;
+ * a momentum in their coordinates moves into the new ones,  N <- N (V_old^T V_new) / in  (LOZO-M), or
+ * begins again (SUBSPACE, whose bases are independent). */
+#include <math.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "zo/direction.h"
+
+/* `probe` of a basis: no probe of a step has it. */
+enum { RIGHT = 0xffff, LEFT = 0xfffe };
+
+static int check_rank(const struct zf_zo *zo) {
+  if (zo->rank < 1 || zo->rank > 1024)
+    return zf_error(ZF_EUSAGE, "zo_rank: expected 1 to 1024, found %lld", (long long)zo->rank);
+  if (zo->refresh < 1)
+    return zf_error(ZF_EUSAGE, "zo_refresh: expected at least 1 step, found %lld",
+                    (long long)zo->refresh);
+  return 0;
+}
+
+int64_t zf_direction_rank(const struct zf_param *param, int64_t rank) {
+  if (!param->trained || param->ndim != 2 || !param->is_operand) return 0;
+  return param->shape[0] >= 2 * rank && param->shape[1] >= 2 * rank ? rank : 0;
+}
+
+static void prepare_factors(struct zf_params *params, const struct zf_zo *zo, int subspace) {
+  for (int64_t i = 0; i < params->count; i++) {
+    struct zf_param *param = &params->param[i];
+    int64_t rank = zf_direction_rank(param, zo->rank);
+    int64_t out = param->shape[param->transposed ? 1 : 0],
+            in = param->shape[param->transposed ? 0 : 1];
+    param->factors = (struct zf_param_factors){
+        .rank = rank, .out = out, .in = in, .rows = subspace ? rank : out, .scale = 1};
+    if (!rank) param->factors = (struct zf_param_factors){0};
+  }
+}
+
+static void prepare_low_rank(struct zf_params *params, const struct zf_zo *zo) {
+  prepare_factors(params, zo, 0);
+}
+
+static void prepare_subspace(struct zf_params *params, const struct zf_zo *zo) {
+  prepare_factors(params, zo, 1);
+}
+
+static int64_t basis_floats(const struct zf_params *params, int subspace) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < params->count; i++) {
+    const struct zf_param_factors *factors = &params->param[i].factors;
+    count += factors->rank * (factors->in + (subspace ? factors->out : 0));
+  }
+  return count;
+}
+
+static int64_t bytes_low_rank(const struct zf_params *params, const struct zf_zo *zo) {
+  (void)zo;
+  return 4 * basis_floats(params, 0);
+}
+
+static int64_t bytes_subspace(const struct zf_params *params, const struct zf_zo *zo) {
+  (void)zo;
+  return 4 * basis_floats(params, 1);
+}
+
+static int open_bases(struct zf_zo_optimizer *optimizer, struct zf_params *params, int subspace) {
+  optimizer->basis = zf_calloc(basis_floats(params, subspace) + 1, sizeof *optimizer->basis);
+  if (!optimizer->basis) return ZF_ENOMEM;
+  float *next = optimizer->basis;
+  for (int64_t i = 0; i < params->count; i++) {
+    struct zf_param_factors *factors = &params->param[i].factors;
+    if (!factors->rank) continue;
+    factors->right = next;
+    next += factors->rank * factors->in;
+    if (!subspace) continue;
+    factors->left = next;
+    factors->scale =
+        (float)(sqrt((double)factors->out * (double)factors->in) / (double)factors->rank);
+    next += factors->rank * factors->out;
+  }
+  return 0;
+}
+
+static int open_low_rank(struct zf_zo_optimizer *optimizer, struct zf_params *params) {
+  return open_bases(optimizer, params, 0);
+}
+
+static int open_subspace(struct zf_zo_optimizer *optimizer, struct zf_params *params) {
+  return open_bases(optimizer, params, 1);
+}
+
+static uint32_t period_start(const struct zf_zo *zo, uint32_t step) {
+  return step - (step - 1) % (uint32_t)zo->refresh;
+}
+
+static void fill(const struct zf_zo *zo, const struct zf_param *param, float *basis, int64_t count,
+                 uint64_t seed, uint32_t start, uint16_t which) {
+  struct zf_noise noise = zf_perturb_along(seed, start, which, zo->direction, 0).direction;
+  noise.param = param->id;
+  zf_noise_fill(basis, &noise, 0, count);
+}
+
+/* Makes `rank` vectors of n elements orthonormal, element k of vector i at basis[i*next + k*stride].  Sums in
+ * double, in order.  Twice, because once leaves errors where vectors are nearly parallel. */
+static void make_orthonormal(float *basis, int64_t rank, int64_t n, int64_t next, int64_t stride) {
+  for (int64_t i = 0; i < rank; i++) {
+    float *x = basis + i * next;
+    for (int64_t pass = 0; pass < 2 * i; pass++) {
+      const float *y = basis + pass % i * next;
+      double dot = 0;
+      for (int64_t k = 0; k < n; k++) dot += (double)x[k * stride] * (double)y[k * stride];
+      for (int64_t k = 0; k < n; k++)
+        x[k * stride] = (float)((double)x[k * stride] - dot * (double)y[k * stride]);
+    }
+    double square = 0;
+    for (int64_t k = 0; k < n; k++) square += (double)x[k * stride] * (double)x[k * stride];
+    double scale = square > 0 ? 1 / sqrt(square) : 0;
+    for (int64_t k = 0; k < n; k++) x[k * stride] = (float)((double)x[k * stride] * scale);
+  }
+}
+
+/* The mutable memory behind a parameter's bases. */
+static float *right_of(struct zf_zo_optimizer *optimizer, const struct zf_param *param) {
+  return optimizer->basis + (param->factors.right - optimizer->basis);
+}
+
+static float *left_of(struct zf_zo_optimizer *optimizer, const struct zf_param *param) {
+  return optimizer->basis + (param->factors.left - optimizer->basis);
+}
+
+/* Moves the momentum of a parameter from the basis `old` [rank][in] into the current one. */
+static void move_momentum(const struct zf_param *param, const float *old) {
+  const struct zf_param_factors *factors = &param->factors;
+  int64_t rank = factors->rank;
+  float *mean = param->state[ZF_STATE_MEAN], row[1024];
+  for (int64_t o = 0; o < factors->rows; o++) {
+    memset(row, 0, (size_t)rank * sizeof *row);
+    zf_add_outer(row, rank, 1, rank, mean + o * rank, old, rank);
+    memcpy(mean + o * rank, row, (size_t)rank * sizeof *row);
+  }
+}
+
+/* overlap [rank][rank] = V_old^T V_new / in; `old` is in optimizer->delta. */
+static void make_overlap(const struct zf_param_factors *factors, const float *old, float *overlap) {
+  for (int64_t i = 0; i < factors->rank; i++)
+    for (int64_t j = 0; j < factors->rank; j++) {
+      double dot = 0;
+      for (int64_t k = 0; k < factors->in; k++)
+        dot += (double)old[i * factors->in + k] * (double)factors->right[j * factors->in + k];
+      overlap[i * factors->rank + j] = (float)(dot / (double)factors->in);
+    }
+}
+
+/* At the first step of a period but the first. */
+static void change_basis(struct zf_zo_optimizer *optimizer, const struct zf_param *param,
+                         uint32_t step, uint64_t seed) {
+  const struct zf_param_factors *factors = &param->factors;
+  if (step == 1 || period_start(&optimizer->zo, step) != step || !param->state[ZF_STATE_MEAN])
+    return;
+  uint32_t before = period_start(&optimizer->zo, step - 1);
+  const struct zf_zo_record *record = zf_zo_recall(optimizer, step - 1);
+  float *old = optimizer->delta, *overlap = old + factors->rank * factors->in;
+  fill(&optimizer->zo, param, old, factors->rank * factors->in, record ? record->seed : seed,
+       before, RIGHT);
+  make_overlap(factors, old, overlap);
+  move_momentum(param, overlap);
+}
+
+static void begin_low_rank(struct zf_zo_optimizer *optimizer, uint32_t step, uint64_t seed) {
+  const struct zf_zo *zo = &optimizer->zo;
+  uint32_t start = period_start(zo, step);
+  if (optimizer->begun && start != step && period_start(zo, optimizer->begun) == start) return;
+  for (int64_t i = 0; i < optimizer->params->count; i++) {
+    const struct zf_param *param = &optimizer->params->param[i];
+    const struct zf_param_factors *factors = &param->factors;
+    if (!factors->rank) continue;
+    fill(zo, param, right_of(optimizer, param), factors->rank * factors->in, seed, start, RIGHT);
+    if (optimizer->begun != step) change_basis(optimizer, param, step, seed);
+  }
+}
+
+static void begin_subspace(struct zf_zo_optimizer *optimizer, uint32_t step, uint64_t seed) {
+  const struct zf_zo *zo = &optimizer->zo;
+  uint32_t start = period_start(zo, step);
+  if (optimizer->begun && start != step && period_start(zo, optimizer->begun) == start) return;
+  for (int64_t i = 0; i < optimizer->params->count; i++) {
+    const struct zf_param *param = &optimizer->params->param[i];
+    const struct zf_param_factors *factors = &param->factors;
+    if (!factors->rank) continue;
+    if (step == start && step > 1 && optimizer->begun != step && param->state[ZF_STATE_MEAN])
+      memset(param->state[ZF_STATE_MEAN], 0,
+             (size_t)zf_param_coordinates(param) * sizeof(float));
+    fill(zo, param, right_of(optimizer, param), factors->rank * factors->in, seed, start, RIGHT);
+    fill(zo, param, left_of(optimizer, param), factors->rank * factors->out, seed, start, LEFT);
+    make_orthonormal(right_of(optimizer, param), factors->rank, factors->in, factors->in, 1);
+    make_orthonormal(left_of(optimizer, param), factors->rank, factors->out, 1, factors->rank);
+  }
+}
+
+static int64_t memory(const struct zf_zo *zo) {
+  (void)zo;
+  return 1;
+}
+
+const struct zf_direction zf_direction_low_rank = {.name = "low_rank",
+                                                   .kind = -1,
+                                                   .check = check_rank,
+                                                   .prepare = prepare_low_rank,
+                                                   .bytes = bytes_low_rank,
+                                                   .open = open_low_rank,
+                                                   .begin = begin_low_rank,
+                                                   .memory = memory};
+
+const struct zf_direction zf_direction_subspace = {.name = "subspace",
+                                                   .kind = -1,
+                                                   .check = check_rank,
+                                                   .prepare = prepare_subspace,
+                                                   .bytes = bytes_subspace,
+                                                   .open = open_subspace,
+                                                   .begin = begin_subspace,
+                                                   .memory = memory};
