@@ -10,7 +10,7 @@ extern const char *zc_calibrate_word;
 #define ZC_CALIBRATE_OPTION                                                                        \
   {                                                                                                \
     "calibrate", 0, ZC_STR, "NAME",                                                                \
-        "take off what options score by themselves: contextual or batch (none)",                  \
+        "take off what options score by themselves: contextual or batch (none)",                   \
         &zc_calibrate_word                                                                         \
   }
 

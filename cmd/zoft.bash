@@ -2,7 +2,7 @@
 _zoft() {
   local cur=${COMP_WORDS[COMP_CWORD]} cmd=${COMP_WORDS[1]}
   if [ "$COMP_CWORD" = 1 ]; then
-    mapfile -t COMPREPLY < <(compgen -W "train eval predict score generate chat replay apply log tokenize inspect validate data plan merge init export bench env" -- "$cur")
+    mapfile -t COMPREPLY < <(compgen -W "train tune eval predict score generate chat replay apply log tokenize inspect validate data plan merge init export bench env" -- "$cur")
     return
   fi
   case $cur in
@@ -10,6 +10,7 @@ _zoft() {
     local options="--json --quiet --verbose --no-color --cpumask --help"
     case $cmd in
     train) options="$options --dry-run --resume --fork" ;;
+    tune) options="$options --budget --steps --grid --factor --out" ;;
     predict) options="$options --calibrate --adapter --output" ;;
     eval) options="$options --calibrate --adapter --text --generate --task --data --num-fewshot --fewshot-data --limit --max-length --log-samples --list-tasks --compute --fail-under" ;;
     score) options="$options --adapter --text --whole --compute" ;;

@@ -82,7 +82,8 @@ START_TEST(names) {
   ck_assert_int_eq(kind, ZF_CALIBRATE_BATCH);
   ck_ok(zf_calibrate_find(&kind, "contextual"));
   ck_assert_int_eq(kind, ZF_CALIBRATE_CONTEXTUAL);
-  ck_fails(zf_calibrate_find(&kind, "Batch"), ZF_EUSAGE, "none, contextual or batch, found 'Batch'");
+  ck_fails(zf_calibrate_find(&kind, "Batch"), ZF_EUSAGE,
+           "none, contextual or batch, found 'Batch'");
 }
 END_TEST
 
@@ -106,8 +107,8 @@ START_TEST(refusals) {
   ck_fails(zf_calibrate_check(both + 1, 1), ZF_EUSAGE, "problem_type multi_label_classification");
   other.problem = ZF_PROBLEM_SINGLE;
   for (int type = 0; type <= ZF_TASK_SEGMENTS; type++) {
-    static const char *const name[] = {"", "completion", "", "", "text", "chat", "alpaca",
-                                       "input_output"};
+    static const char *const name[] = {"",     "completion", "",       "",
+                                       "text", "chat",       "alpaca", "input_output"};
     other.type = (enum zf_task_type)type;
     if (*name[type]) ck_fails(zf_calibrate_check(both + 1, 1), ZF_EUSAGE, name[type]);
   }
