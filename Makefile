@@ -190,10 +190,10 @@ PUBLIC := $(addprefix base/,arena.h buf.h bytes.h cplusplus.h cpu.h err.h file.h
   $(addprefix model/,family.h forward.h gguf_model.h model.h plan.h sidecars.h) \
   $(addprefix peft/,adapter.h adapter_file.h components.h merge.h peft_config.h) \
   $(addprefix task/,chat.h dataset.h fields.h jinja.h pair.h recipe.h template.h) \
-  $(addprefix eval/,decode.h export.h generate.h generation_config.h labels.h likelihood.h metrics.h sample.h \
+  $(addprefix eval/,calibrate.h decode.h export.h generate.h generation_config.h labels.h likelihood.h metrics.h sample.h \
     score.h task.h taskmetrics.h textf1.h) \
   $(addprefix train/,backprop.h duplicates.h forecast.h history.h loop.h measure.h method.h order.h projection.h \
-    replay.h row_source.h run.h run_config.h run_data.h rundir.h settings.h states.h step_bench.h steplog.h)
+    replay.h row_source.h run.h run_config.h run_data.h rundir.h settings.h states.h step_bench.h steplog.h tune.h)
 
 print-public:
 	@echo $(PUBLIC)

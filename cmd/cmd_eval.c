@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/cpu.h"
 #include "base/file.h"
+#include "calibration.h"
 #include "eval/metrics.h"
 #include "eval/textf1.h"
 #include "eval_task.h"
@@ -36,6 +37,7 @@ static const struct zc_opt options[] = {
      &tasks.length, .min = 1, .max = ZC_UNBOUNDED, .given = &tasks.length_given},
     {"log-samples", 0, ZC_STR, "FILE", "write a JSON line for every row", &tasks.samples},
     {"list-tasks", 0, ZC_FLAG, NULL, "show the tasks and what a row of each holds", &list_tasks},
+    ZC_CALIBRATE_OPTION,
     ZC_ADAPTER_OPTION,
     {"compute", 0, ZC_STR, "NAME", "with --text or --task: f32 (default) or bf16 products",
      &compute_name},
@@ -71,6 +73,7 @@ struct eval_result {
   struct zf_confusion confusion;   /* of choices; count NULL: not there */
   const struct zf_data_spec *spec; /* the names of the options */
   double f1;                       /* of decoded text; NaN: not measured */
+  struct zc_calibration calibration;
 };
 
 enum { SHOWN_OPTIONS = 12 }; /* more do not fit a screen */
@@ -119,6 +122,36 @@ static void print_labels(const struct eval_result *result) {
   zc_table_print(table, 1);
 }
 
+/* A table of the options' shares by themselves. */
+static void print_calibration(const struct eval_result *results, int count) {
+  char align[SHOWN_OPTIONS + 4] = "lrr", text[SHOWN_OPTIONS + 4][64];
+  const char *cell[SHOWN_OPTIONS + 4];
+  int64_t shares = results[0].calibration.options;
+  int shown = results[0].calibration.kind && shares <= SHOWN_OPTIONS;
+  if (!shown) return;
+  for (int64_t i = 0; i < shares + 3; i++) {
+    cell[i] = text[i];
+    if (i >= 3) align[i] = 'r';
+    if (i >= 3) zc_option_name(text[i], results[0].spec, i - 3);
+  }
+  struct zc_table *table = zc_table_new(align);
+  snprintf(text[0], sizeof *text, "%s", zf_calibrate_names[results[0].calibration.kind]);
+  snprintf(text[1], sizeof *text, "accuracy before");
+  snprintf(text[2], sizeof *text, "after");
+  zc_table_row(table, cell);
+  for (int result = 0; result < count; result++) {
+    double share[SHOWN_OPTIONS];
+    zc_calibration_shares(share, &results[result].calibration);
+    snprintf(text[0], sizeof *text, "%s", results[result].set);
+    percent(text[1], results[result].calibration.plain.accuracy);
+    percent(text[2], results[result].metrics.accuracy);
+    for (int64_t i = 0; i < shares; i++) percent(text[3 + i], share[i]);
+    zc_table_row(table, cell);
+  }
+  putchar('\n');
+  zc_table_print(table, 1);
+}
+
 static void json_number(struct zf_buf *buf, const char *name, double value) {
   if (isfinite(value))
     zf_buf_printf(buf, ", \"%s\": %.17g", name, value);
@@ -160,6 +193,10 @@ static void print_results(const struct zf_model *model, const struct eval_result
       zf_metrics_json(&buf, &results[i].metrics);
       if (isfinite(results[i].f1)) zf_buf_printf(&buf, ", \"generated_f1\": %.17g", results[i].f1);
       json_labels(&buf, &results[i]);
+      if (results[i].calibration.kind) {
+        zf_buf_puts(&buf, ", \"calibration\": ");
+        zc_calibration_json(&buf, &results[i].calibration, results[i].spec, 1);
+      }
       zf_buf_puts(&buf, "}, ");
     }
     printf("%s\"peak_rss_bytes\": %lld}\n", buf.data, (long long)zf_peak_rss());
@@ -174,6 +211,7 @@ static void print_results(const struct zf_model *model, const struct eval_result
   for (int i = 0; i < count; i++)
     add_row(table, results[i].set, &results[i].metrics, results[i].f1);
   zc_table_print(table, 1);
+  print_calibration(results, count);
   for (int i = 0; i < count; i++) print_labels(&results[i]);
 }
 
@@ -190,36 +228,61 @@ static int check_gate(const struct eval_result *results, int count) {
   return 0;
 }
 
-static int eval_set(struct eval_result *result, const struct zf_run *run, const char *name,
-                    const struct zf_dataset *set, const struct zf_data_spec *spec) {
-  *result = (struct eval_result){.set = name, .f1 = NAN, .spec = spec};
-  zc_warn_counts(set, name);
-  int rc = zf_evaluate_choices(&result->metrics, &result->confusion, run->scorer, set,
+/* A set with the files that it comes from. */
+struct eval_set {
+  const char *name;
+  const struct zf_dataset *dataset;
+  const struct zf_data_file *files;
+  int64_t count;
+};
+
+static int eval_scores(struct eval_result *result, const struct zf_run *run,
+                       const struct eval_set *set) {
+  struct zc_calibration *calibration = &result->calibration;
+  int rc = zc_calibration_open(calibration, run, set->dataset, set->files, set->count);
+  if (rc) return rc;
+  if (!calibration->kind)
+    return zf_evaluate_choices(&result->metrics, &result->confusion, run->scorer, set->dataset,
                                run->settings.micro_batch, NULL, NULL);
+  return zf_evaluate_calibrated(&result->metrics, &calibration->plain, &result->confusion,
+                                calibration->kind, calibration->shift, run->scorer, set->dataset,
+                                run->settings.micro_batch);
+}
+
+static int eval_one(struct eval_result *result, const struct zf_run *run,
+                    const struct eval_set *set) {
+  *result = (struct eval_result){.set = set->name, .f1 = NAN, .spec = &set->files[0].spec};
+  zc_warn_counts(set->dataset, set->name);
+  int rc = eval_scores(result, run, set);
   if (rc || !generate_f1) return rc;
-  return zf_text_f1(&result->f1, run->model, run->tok, set, run->settings.compute);
+  return zf_text_f1(&result->f1, run->model, run->tok, set->dataset, run->settings.compute);
 }
 
 static int eval_sets(const struct zf_run *run) {
-  static const char *const names[] = {"dev", "test"};
-  const struct zf_dataset *sets[] = {run->data.dev, run->data.test};
-  const struct zf_data_spec *specs[] = {
-      &(run->settings.nval ? run->settings.val : run->settings.train)[0].spec,
-      run->settings.ntest ? &run->settings.test[0].spec : NULL};
+  const struct zf_settings *settings = &run->settings;
+  int own = settings->nval > 0;
+  const struct eval_set sets[] = {
+      {"dev", run->data.dev, own ? settings->val : settings->train,
+       own ? settings->nval : settings->ntrain},
+      {"test", run->data.test, settings->test, settings->ntest},
+  };
   struct eval_result results[2] = {{0}};
   int count = 0, rc = 0;
-  if (!sets[0] && !sets[1])
+  if (!sets[0].dataset && !sets[1].dataset)
     return zf_error(ZF_EUSAGE, "nothing to evaluate: the config has no val_datasets, val_set_size "
                                "or test_datasets");
   zc_warn_model(run->model);
   zc_warn_compute(run->model, run->settings.compute);
   for (int i = 0; i < 2; i++) {
-    if (!sets[i]) continue;
-    if ((rc = eval_set(&results[count++], run, names[i], sets[i], specs[i]))) break;
+    if (!sets[i].dataset) continue;
+    if ((rc = eval_one(&results[count++], run, &sets[i]))) break;
   }
   if (!rc) print_results(run->model, results, count);
   if (!rc) rc = check_gate(results, count);
-  for (int i = 0; i < count; i++) free(results[i].confusion.count);
+  for (int i = 0; i < count; i++) {
+    free(results[i].confusion.count);
+    zc_calibration_free(&results[i].calibration);
+  }
   return rc;
 }
 
@@ -305,6 +368,11 @@ static int check_stray(void) {
 
 static int run(const struct zc_args *args) {
   if (list_tasks) return zc_list_tasks();
+  if (zc_calibrate_word && (text_file || tasks.task.count))
+    return zf_error(ZF_EUSAGE,
+                    "--calibrate is for a config or run, whose prompt has options: it "
+                    "does not go with --%s",
+                    text_file ? "text" : "task");
   if (tasks.task.count) return eval_tasks(args);
   int rc = check_stray();
   if (rc) return rc;
@@ -339,9 +407,16 @@ const struct zc_command zc_eval = {
     "of perplexity, f1 and mcc, for which it draws bootstrap samples, and those of metrics for "
     "which\n"
     "it has none, are analytic (delta method).\n\n"
+    "--calibrate takes off what options score whatever the input is, by forward passes alone:\n"
+    "contextual divides their probabilities by those behind the inputs \"N/A\", \"\" and "
+    "\"[MASK]\"\n"
+    "(Zhao et al. 2021), batch subtracts from their log-probabilities the mean over the set, "
+    "whose\n"
+    "labels it does not read (Zhou et al. 2024).\n\n"
     "Examples:\n"
     "  zoft eval configs/demo.yaml\n"
     "  zoft eval out/demo --fail-under 90\n"
+    "  zoft eval configs/demo.yaml --calibrate batch\n"
     "  zoft eval out/demo --text README.md --json\n"
     "  zoft eval --list-tasks\n"
     "  zoft eval out/demo --task arc_easy --data arc.jsonl --num-fewshot 5 --fewshot-data "

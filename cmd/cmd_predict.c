@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/file.h"
+#include "calibration.h"
 #include "eval/predict.h"
 #include "fmt/json.h"
 #include "load.h"
@@ -18,6 +19,7 @@ enum { INPUT_MAX = 1 << 30, SHOWN = 60 };
 static const char *output;
 
 static const struct zc_opt options[] = {
+    ZC_CALIBRATE_OPTION,
     ZC_ADAPTER_OPTION,
     {"output", 'o', ZC_STR, "FILE", "write the rows as JSON lines, each with its prediction",
      &output},
@@ -29,6 +31,7 @@ struct prediction_job {
   const struct zf_dataset *dataset;
   const struct zf_data_spec *spec;
   struct zf_records *rows;
+  struct zc_calibration calibration;
   struct zc_table *table; /* NULL: JSON is written */
   FILE *out;              /* of JSON lines; NULL: JSON goes to `json` */
   struct zf_buf json;     /* --json: the members of the list of predictions */
@@ -257,6 +260,11 @@ static int print_object(struct prediction_job *job) {
   struct zf_buf object = {0};
   zf_buf_puts(&object, "{");
   zc_json_model(&object, job->run->model);
+  if (job->calibration.kind) {
+    zf_buf_puts(&object, "\"calibration\": ");
+    zc_calibration_json(&object, &job->calibration, job->spec, 0);
+    zf_buf_puts(&object, ", ");
+  }
   zf_buf_printf(&object, "\"predictions\": [%s]}\n", job->json.data ? job->json.data : "");
   int rc = zf_buf_ok(&object);
   if (!rc) fputs(object.data, stdout);
@@ -264,11 +272,25 @@ static int print_object(struct prediction_job *job) {
   return rc;
 }
 
+static int predict_rows(struct prediction_job *job) {
+  struct zc_calibration *calibration = &job->calibration;
+  struct zf_scorer *scorer = job->run->scorer;
+  if (!calibration->kind) return zf_predict(scorer, job->dataset, show_row, job);
+  zc_info("calibrated by %s", calibration->kind == ZF_CALIBRATE_BATCH
+                                  ? "the mean log-probabilities of these rows"
+                                  : "inputs without content");
+  return zf_predict_calibrated(scorer, job->dataset, calibration->kind, calibration->shift,
+                               show_row, job);
+}
+
 static int predict(struct prediction_job *job, const char *path) {
   struct zf_run *run = job->run;
   job->dataset = run->data.test;
   job->spec = &run->settings.test[0].spec;
   int rc = zf_records_open(&job->rows, path);
+  if (!rc)
+    rc = zc_calibration_open(&job->calibration, run, job->dataset, run->settings.test,
+                             run->settings.ntest);
   if (rc) return rc;
   struct zf_out file = {0};
   if (output && (rc = zf_out_open(&file, output))) return rc;
@@ -280,7 +302,7 @@ static int predict(struct prediction_job *job, const char *path) {
                  (const char *const[]){"line", "prediction",
                                        is_choice(job->dataset) ? "probability" : "", "text"});
   }
-  rc = zf_predict(run->scorer, job->dataset, show_row, job);
+  rc = predict_rows(job);
   if (job->table) zc_table_print(job->table, 1);
   if (!rc && !output && zc_common.json) rc = print_object(job);
   if (output && !rc) rc = zf_out_commit(&file);
@@ -299,6 +321,7 @@ static int predict_with(struct zf_conf *conf, const char *path) {
   if (!rc) zc_warn_counts(job.run->data.test, "new");
   if (!rc) rc = predict(&job, path);
   zf_buf_free(&job.json);
+  zc_calibration_free(&job.calibration);
   zf_records_free(job.rows);
   zf_run_free(job.run);
   return rc;
@@ -352,6 +375,8 @@ const struct zc_command zc_predict = {
     "fills the one field of the prompt.\n\n"
     "-o FILE writes the rows as JSON lines, each with `prediction` (the label as the data files\n"
     "write it), `option`, `probability` and `probabilities`. --json prints them as one object.\n"
+    "--calibrate takes off what options score by themselves, as in 'zoft eval'; batch by the mean\n"
+    "over the rows.\n"
     "For data with several labels the prediction is a list, for regression it is a number.\n\n"
     "Examples:\n"
     "  zoft predict out/demo 'A moving, wonderful film.' 'Dull from start to end.'\n"

@@ -2,7 +2,7 @@
 _zoft() {
   local cur=${COMP_WORDS[COMP_CWORD]} cmd=${COMP_WORDS[1]}
   if [ "$COMP_CWORD" = 1 ]; then
-    mapfile -t COMPREPLY < <(compgen -W "train eval predict score generate chat replay apply log tokenize inspect validate data plan merge init export bench env" -- "$cur")
+    mapfile -t COMPREPLY < <(compgen -W "train tune eval predict score generate chat replay apply log tokenize inspect validate data plan merge init export bench env" -- "$cur")
     return
   fi
   case $cur in
@@ -10,8 +10,9 @@ _zoft() {
     local options="--json --quiet --verbose --no-color --cpumask --help"
     case $cmd in
     train) options="$options --dry-run --resume --fork" ;;
-    predict) options="$options --adapter --output" ;;
-    eval) options="$options --adapter --text --generate --task --data --num-fewshot --fewshot-data --limit --max-length --log-samples --list-tasks --compute --fail-under" ;;
+    tune) options="$options --budget --steps --grid --factor --out" ;;
+    predict) options="$options --calibrate --adapter --output" ;;
+    eval) options="$options --calibrate --adapter --text --generate --task --data --num-fewshot --fewshot-data --limit --max-length --log-samples --list-tasks --compute --fail-under" ;;
     score) options="$options --adapter --text --whole --compute" ;;
     chat) options="$options --adapter --system --chat-template --context --max-new-tokens --temperature --top-k --top-p --min-p --repetition-penalty --stop --seed --compute" ;;
     generate) options="$options --adapter --jsonl --output --batch-size --chat-template --prompt --max-new-tokens --temperature --top-k --top-p --min-p --repetition-penalty --stop --samples --seed --compute --no-special" ;;

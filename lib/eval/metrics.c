@@ -20,8 +20,10 @@ struct metric_sums {
   enum zf_problem problem;
   double *value; /* regression: [cap] outputs, [cap] targets */
   int64_t nvalue, cap;
-  int failed;         /* out of memory for value */
-  int64_t *confusion; /* [options][options], or NULL */
+  int failed;                    /* out of memory for value */
+  int64_t *confusion;            /* [options][options], or NULL */
+  struct zf_option_scores *kept; /* whose labels are filled; NULL: none */
+  int64_t labelled;              /* rows of it that have their label */
 };
 
 static const struct zf_metrics no_metrics = {.perplexity = NAN,
@@ -61,21 +63,28 @@ static void sums_free(struct metric_sums *sums) {
   free(sums->value);
 }
 
+static void add_score(struct metric_sums *sums, const struct zf_score *score, int32_t label) {
+  int32_t choice = score->choice;
+  sums->examples++;
+  sums->loss += score->loss;
+  sums->weight += (double)score->weight;
+  if (!sums->labels.hit || sums->problem) return;
+  sums->labels.chosen[choice]++;
+  sums->labels.present[label]++;
+  sums->labels.hit[label] += choice == label;
+  sums->right += choice == label;
+  if (sums->confusion) sums->confusion[label * sums->options + choice]++;
+}
+
 /* Adds the scores of examples from .. from + count. */
 static void sums_add(struct metric_sums *sums, const struct zf_dataset *dataset, int64_t from,
                      int64_t count, const struct zf_score *score) {
   for (int64_t i = 0; i < count; i++) {
-    sums->loss += score[i].loss;
-    sums->weight += (double)score[i].weight;
-    if (!sums->labels.hit || sums->problem) continue;
-    int32_t label = dataset->example[from + i].label, choice = score[i].choice;
-    sums->labels.chosen[choice]++;
-    sums->labels.present[label]++;
-    sums->labels.hit[label] += choice == label;
-    sums->right += choice == label;
-    if (sums->confusion) sums->confusion[label * sums->options + choice]++;
+    int32_t label = dataset->example[from + i].label;
+    add_score(sums, &score[i], label);
+    if (sums->kept && sums->labelled < sums->kept->count)
+      sums->kept->label[sums->labelled++] = label;
   }
-  sums->examples += count;
 }
 
 /* Doubles the capacity; the targets lie behind the outputs and move. */
@@ -217,6 +226,18 @@ int zf_evaluate(struct zf_metrics *metrics, struct zf_scorer *scorer,
   return zf_evaluate_choices(metrics, NULL, scorer, dataset, max, stopped, ctx);
 }
 
+static int new_confusion(struct zf_confusion *confusion, const struct zf_dataset *dataset) {
+  *confusion = (struct zf_confusion){.options = dataset->options};
+  if (!zf_dataset_has_options(dataset)) return 0;
+  confusion->count = zf_calloc(dataset->options * dataset->options, sizeof(int64_t));
+  return confusion->count ? 0 : ZF_ENOMEM;
+}
+
+static void free_confusion(struct zf_confusion *confusion) {
+  free(confusion->count);
+  confusion->count = NULL;
+}
+
 int zf_evaluate_choices(struct zf_metrics *metrics, struct zf_confusion *confusion,
                         struct zf_scorer *scorer, const struct zf_dataset *dataset, int64_t max,
                         int (*stopped)(void *ctx), void *ctx) {
@@ -224,20 +245,66 @@ int zf_evaluate_choices(struct zf_metrics *metrics, struct zf_confusion *confusi
   int rc = sums_init(&sums, dataset);
   if (rc) return rc;
   if (confusion) {
-    *confusion = (struct zf_confusion){.options = dataset->options};
-    if (zf_dataset_has_options(dataset))
-      confusion->count = zf_calloc(dataset->options * dataset->options, sizeof(int64_t));
+    rc = new_confusion(confusion, dataset);
     sums.confusion = confusion->count;
-    if (zf_dataset_has_options(dataset) && !sums.confusion) rc = ZF_ENOMEM;
   }
   if (sums.problem) zf_scorer_watch(scorer, watch, &sums);
   if (!rc) rc = score_all(&sums, scorer, dataset, max, stopped, ctx);
   zf_scorer_watch(scorer, NULL, NULL);
   if (!rc) rc = sums_reduce(metrics, &sums);
   sums_free(&sums);
-  if (!rc || !confusion) return rc;
-  free(confusion->count);
-  confusion->count = NULL;
+  if (rc && confusion) free_confusion(confusion);
+  return rc;
+}
+
+/* Scores the set; its metrics, and in `scores` a row and a label for each example. */
+static int keep_scores(struct zf_metrics *plain, struct zf_option_scores *scores,
+                       struct zf_scorer *scorer, const struct zf_dataset *dataset, int64_t max) {
+  struct metric_sums sums;
+  int rc = sums_init(&sums, dataset);
+  if (rc) return rc;
+  sums.kept = scores;
+  zf_scorer_watch(scorer, zf_option_scores_watch, scores);
+  rc = score_all(&sums, scorer, dataset, max, NULL, NULL);
+  zf_scorer_watch(scorer, NULL, NULL);
+  if (!rc) rc = zf_option_scores_ok(scores);
+  if (!rc) rc = sums_reduce(plain, &sums);
+  sums_free(&sums);
+  return rc;
+}
+
+static int calibrated_metrics(struct zf_metrics *metrics, const struct zf_metrics *plain,
+                              int64_t *confusion, const struct zf_option_scores *scores,
+                              const struct zf_dataset *dataset) {
+  struct metric_sums sums;
+  int rc = sums_init(&sums, dataset);
+  if (rc) return rc;
+  sums.confusion = confusion;
+  sums.targets = plain->targets;
+  for (int64_t i = 0; i < scores->count; i++) {
+    struct zf_score score;
+    const double *row = scores->score + i * scores->options;
+    zf_score_choose(&score, row, (int32_t)scores->options, scores->label[i]);
+    add_score(&sums, &score, scores->label[i]);
+  }
+  rc = sums_reduce(metrics, &sums);
+  sums_free(&sums);
+  return rc;
+}
+
+int zf_evaluate_calibrated(struct zf_metrics *metrics, struct zf_metrics *plain,
+                           struct zf_confusion *confusion, enum zf_calibrate calibration,
+                           double *shift, struct zf_scorer *scorer,
+                           const struct zf_dataset *dataset, int64_t max) {
+  struct zf_option_scores scores = {.options = dataset->options};
+  int rc = new_confusion(confusion, dataset);
+  if (!rc) rc = keep_scores(plain, &scores, scorer, dataset, max);
+  if (!rc && calibration == ZF_CALIBRATE_BATCH)
+    zf_calibrate_batch(shift, scores.score, scores.count, scores.options);
+  if (!rc) zf_calibrate_apply(scores.score, scores.count, scores.options, shift);
+  if (!rc) rc = calibrated_metrics(metrics, plain, confusion->count, &scores, dataset);
+  zf_option_scores_free(&scores);
+  if (rc) free_confusion(confusion);
   return rc;
 }
 

@@ -4,7 +4,7 @@
 
 #include "base/cplusplus.h"
 #include "base/buf.h"
-#include "eval/score.h"
+#include "eval/calibrate.h"
 
 ZF_BEGIN_DECLS
 
@@ -46,6 +46,14 @@ struct zf_confusion {
 int zf_evaluate_choices(struct zf_metrics *metrics, struct zf_confusion *confusion,
                         struct zf_scorer *scorer, const struct zf_dataset *dataset, int64_t max,
                         int (*stopped)(void *ctx), void *ctx);
+
+/* zf_evaluate_choices of calibrated scores.  shift[dataset->options] is subtracted from the scores of
+ * every example; ZF_CALIBRATE_BATCH computes it from all of them first.  *plain: the metrics without
+ * calibration, by the same passes.  The set passes zf_calibrate_check. */
+int zf_evaluate_calibrated(struct zf_metrics *metrics, struct zf_metrics *plain,
+                           struct zf_confusion *confusion, enum zf_calibrate calibration,
+                           double *shift, struct zf_scorer *scorer,
+                           const struct zf_dataset *dataset, int64_t max);
 
 /* Of one label: hits over choices, hits over examples, and their harmonic mean; NaN: 0 / 0. */
 struct zf_label_metrics {

@@ -76,3 +76,36 @@ int zf_predict(struct zf_scorer *scorer, const struct zf_dataset *dataset, zf_pr
   free(rows.value);
   return rc;
 }
+
+/* Scores the whole set; a row for each example. */
+static int collect(struct zf_option_scores *scores, struct zf_scorer *scorer,
+                   const struct zf_dataset *dataset) {
+  struct zf_perturb none = zf_perturb_none();
+  struct zf_score *score = zf_calloc(dataset->count, sizeof *score);
+  if (!score) return ZF_ENOMEM;
+  zf_scorer_watch(scorer, zf_option_scores_watch, scores);
+  int rc = zf_score_examples(scorer, dataset, NULL, dataset->count, 0, &none, score);
+  zf_scorer_watch(scorer, NULL, NULL);
+  free(score);
+  return rc ? rc : zf_option_scores_ok(scores);
+}
+
+int zf_predict_calibrated(struct zf_scorer *scorer, const struct zf_dataset *dataset,
+                          enum zf_calibrate calibration, double *shift, zf_predict_each each,
+                          void *ctx) {
+  struct zf_option_scores scores = {.options = dataset->options};
+  int64_t options = dataset->options;
+  int rc = collect(&scores, scorer, dataset);
+  if (!rc && calibration == ZF_CALIBRATE_BATCH)
+    zf_calibrate_batch(shift, scores.score, scores.count, options);
+  if (!rc) zf_calibrate_apply(scores.score, scores.count, options, shift);
+  for (int64_t i = 0; !rc && i < scores.count; i++) {
+    double *row = scores.score + i * options;
+    struct zf_score score;
+    zf_score_choose(&score, row, (int32_t)options, 0);
+    softmax(row, options);
+    rc = each(ctx, i, row, options, score.choice);
+  }
+  zf_option_scores_free(&scores);
+  return rc;
+}

@@ -9,7 +9,7 @@
 #ifndef ZF_EVAL_PREDICT_H
 #define ZF_EVAL_PREDICT_H
 
-#include "eval/score.h"
+#include "eval/calibrate.h"
 
 /* Called for example `index` of the set, in order.  values [count] belong to the caller of `each`;
  * choice is the likeliest option, -1 where none is chosen.  A code other than 0 ends the loop. */
@@ -22,5 +22,11 @@ int zf_predict_check(enum zf_task_type type);
 /* Predicts all examples of a set that is held in memory and that zf_predict_check accepts. */
 int zf_predict(struct zf_scorer *scorer, const struct zf_dataset *dataset, zf_predict_each each,
                void *ctx);
+
+/* The same by calibrated scores: zf_evaluate_calibrated says what `calibration` and `shift` are.  All
+ * examples are scored before the first call of `each`. */
+int zf_predict_calibrated(struct zf_scorer *scorer, const struct zf_dataset *dataset,
+                          enum zf_calibrate calibration, double *shift, zf_predict_each each,
+                          void *ctx);
 
 #endif

@@ -297,20 +297,22 @@ static int fits(const struct zf_scorer *scorer, struct zf_batch_load sum, struct
 
 /* --- reduction --- */
 
-/* Cross-entropy of softmax(option scores) at the label, and the likeliest option. */
-static void choose(struct zf_scorer *scorer, const struct zf_example *example,
-                   struct zf_score *out) {
-  const double *score = scorer->option;
-  int32_t best = 0, count = example->nseq;
+void zf_score_choose(struct zf_score *out, const double *score, int32_t count, int32_t label) {
+  int32_t best = 0;
   for (int32_t o = 1; o < count; o++)
     if (score[o] > score[best]) best = o;
   double sum = 0;
   assert(count > 0);
   for (int32_t o = 0; o < count; o++) sum += exp(score[o] - score[best]);
-  out->loss = log(sum) + score[best] - score[example->label];
+  out->loss = log(sum) + score[best] - score[label];
   out->choice = best;
   out->weight = 1;
-  if (scorer->watch) scorer->watch(scorer->watch_ctx, score, NULL, count);
+}
+
+static void choose(struct zf_scorer *scorer, const struct zf_example *example,
+                   struct zf_score *out) {
+  zf_score_choose(out, scorer->option, example->nseq, example->label);
+  if (scorer->watch) scorer->watch(scorer->watch_ctx, scorer->option, NULL, example->nseq);
 }
 
 /* 1 where logits have targets of their own: several labels, or a regression. */

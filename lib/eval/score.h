@@ -101,6 +101,10 @@ int zf_score_causal(const struct zf_model *model);
 typedef void (*zf_score_watch)(void *ctx, const double *score, const double *gold, int64_t count);
 void zf_scorer_watch(struct zf_scorer *scorer, zf_score_watch watch, void *ctx);
 
+/* out->loss = cross-entropy of softmax(score[0..count)) at the label, out->choice = the likeliest
+ * option, out->weight = 1. */
+void zf_score_choose(struct zf_score *out, const double *score, int32_t count, int32_t label);
+
 /* Sum of losses over sum of weights, in example order. */
 double zf_score_mean(const struct zf_score *score, int64_t count);
 

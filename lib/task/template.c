@@ -309,6 +309,12 @@ int zf_template_has(const struct zf_template *parsed, const char *field) {
   return 0;
 }
 
+const char *zf_template_field(const struct zf_template *parsed, int64_t index) {
+  for (int64_t i = 0; i < parsed->count; i++)
+    if (parsed->part[i].is_field && index-- == 0) return parsed->part[i].text;
+  return NULL;
+}
+
 /* Appends one part; `value` is scratch. */
 static int apply_part(const struct template_part *part, const json_t *row, struct zf_buf *value,
                       struct zf_buf *out) {

@@ -26,6 +26,9 @@ void zf_template_free(struct zf_template *parsed);
 /* Does the template use the field? */
 int zf_template_has(const struct zf_template *parsed, const char *field);
 
+/* The name of field 0, 1, ... in the order of the text, with repetitions; NULL: there are fewer. */
+const char *zf_template_field(const struct zf_template *parsed, int64_t index);
+
 /* Appends the text for one row.  ZF_EINVALID: a field is missing or no scalar. */
 int zf_template_apply(const struct zf_template *parsed, const json_t *row, struct zf_buf *out);
 

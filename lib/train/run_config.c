@@ -52,15 +52,22 @@ static int set_absolute(struct zf_conf *to, const struct zf_conf *conf, const ch
   return rc;
 }
 
-/* Copies the settings to *saved with the paths of the run directory; `text` is scratch. */
+static int set_output(struct zf_conf *to, const char *output_dir) {
+  char *word = zf_asprintf("output_dir=%s", output_dir);
+  int rc = word ? zf_conf_word(to, word) : ZF_ENOMEM;
+  free(word);
+  return rc;
+}
+
+/* Copies the settings to *saved with absolute paths; `text` is scratch. */
 static int copy_settings(struct zf_conf **saved, const struct zf_conf *conf, struct zf_buf *text,
-                         const char *path) {
+                         const char *path, const char *output_dir) {
   const struct zf_conf_key *const tables[] = {zf_train_keys};
   int rc;
   if ((rc = zf_conf_dump(conf, text, 0))) return rc;
   if ((rc = zf_conf_new(saved, tables, 1))) return rc;
   if ((rc = zf_conf_text(*saved, text->data, text->len, path))) return rc;
-  if ((rc = zf_conf_word(*saved, "output_dir=."))) return rc;
+  if ((rc = set_output(*saved, output_dir))) return rc;
   if ((rc = set_absolute(*saved, conf, "base_model"))) return rc;
   const char *adapter = zf_conf_str(conf, "adapter");
   if (adapter && zf_settings_adapter_is_path(adapter) &&
@@ -69,16 +76,21 @@ static int copy_settings(struct zf_conf **saved, const struct zf_conf *conf, str
   return set_absolute(*saved, conf, "data_dir");
 }
 
-int zf_run_config_write(const struct zf_conf *conf, const char *run) {
+int zf_run_config_save(const struct zf_conf *conf, const char *path, const char *output_dir) {
   struct zf_conf *saved = NULL;
   struct zf_buf text = {0};
-  char *path = zf_path_join(run, config_name);
-  int rc = path ? copy_settings(&saved, conf, &text, path) : ZF_ENOMEM;
+  int rc = copy_settings(&saved, conf, &text, path, output_dir);
   zf_buf_clear(&text);
   if (!rc) rc = zf_conf_dump(saved, &text, 0);
   if (!rc) rc = zf_write_file(path, text.data, text.len);
   zf_conf_free(saved);
   zf_buf_free(&text);
+  return rc;
+}
+
+int zf_run_config_write(const struct zf_conf *conf, const char *run) {
+  char *path = zf_path_join(run, config_name);
+  int rc = path ? zf_run_config_save(conf, path, ".") : ZF_ENOMEM;
   free(path);
   return rc;
 }

@@ -17,6 +17,10 @@ int zf_run_config_dir(char **dir, const struct zf_conf *conf, const char *key);
 /* Writes the settings to `run`/config.yaml. */
 int zf_run_config_write(const struct zf_conf *conf, const char *run);
 
+/* Writes the settings to the file `path` for a run in `output_dir`; base_model and data_dir are
+ * absolute. */
+int zf_run_config_save(const struct zf_conf *conf, const char *path, const char *output_dir);
+
 ZF_END_DECLS
 
 #endif

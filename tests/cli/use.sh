@@ -11,6 +11,7 @@ Usage: zoft <command> [config.yaml] [key=value ...] [options]
 
 Commands:
   train      fine-tune a model by forward passes alone, or by backpropagation
+  tune       race settings on the dev set, and write the winner's config
   eval       score a model: loss, perplexity, accuracy, F1
   predict    label new rows with a tuned model
   score      log-probabilities of texts, token by token
@@ -52,6 +53,7 @@ Usage: zoft <command> [config.yaml] [key=value ...] [options]
 
 Commands:
   train      fine-tune a model by forward passes alone, or by backpropagation
+  tune       race settings on the dev set, and write the winner's config
   eval       score a model: loss, perplexity, accuracy, F1
   predict    label new rows with a tuned model
   score      log-probabilities of texts, token by token
@@ -80,7 +82,7 @@ Examples:
 3 invalid model, tokenizer, data or log, 4 memory limit, 5 gate, 6 diverged,
 130/143 interrupted.
 END
-for c in train eval score generate chat replay apply log tokenize inspect validate bench env; do
+for c in train tune eval predict score generate chat replay apply log tokenize inspect validate bench env; do
   check "help of $c" sh -c "'$ZOFT' $c -h | grep -q '^Usage: zoft $c'"
   check "man page names $c" grep -q "^\.B $c" cmd/zoft.1
   check "completion names $c" grep -qw "$c" cmd/zoft.bash
