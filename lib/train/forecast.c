@@ -33,8 +33,8 @@ static int64_t base_bytes(const struct zf_model *model, const struct zf_param *p
                           enum zf_method method) {
   enum zf_dtype type = param->type;
   if (param->trained && methods[method].rule >= 0) type = ZF_F32;
-  if (param->trained && !methods[method].trains)
-    type = (enum zf_dtype)zf_st_find(model->st, param->name)->type;
+  const struct zf_st_tensor *file = zf_st_find(model->st, param->name); /* NULL: a new head's */
+  if (param->trained && !methods[method].trains && file) type = (enum zf_dtype)file->type;
   return (int64_t)zf_dtype_bytes(type, param->count);
 }
 
