@@ -8,6 +8,7 @@
 #include "load.h"
 #include "train/backprop.h"
 #include "train/loop.h"
+#include "train/probe.h"
 #include "ui.h"
 
 static int dry_run, resume;
@@ -89,8 +90,8 @@ static void warn_unused(const struct zf_run *run) {
     zc_warn("early_stopping_patience has no effect: there are no dev scores");
   if (run->settings.num_eval && !run->data.test)
     zc_warn("num_eval has no effect: there are no test_datasets");
-  const char *keys[16];
-  int count = zf_settings_unused(run->conf, run->settings.method, keys, 16);
+  const char *keys[32];
+  int count = zf_settings_unused(run->conf, run->settings.method, keys, 32);
   for (int i = 0; i < count; i++)
     zc_warn("%s has no effect: method is %s", keys[i], zf_method_info(run->settings.method)->name);
 }
@@ -133,7 +134,10 @@ static void print_adapter(const struct zf_run *run) {
 }
 
 static void print_steps(const struct zf_run *run) {
-  if (run->backprop)
+  if (run->settings.method == ZF_METHOD_PROBE)
+    zc_info("steps      none: a ridge regression from one pass over the examples (%lld at once)",
+            (long long)run->settings.micro_batch);
+  else if (run->backprop)
     zc_info("steps      %lld of %lld examples (%lld at once), %s%s, learning rate %g",
             (long long)run->steps, (long long)run->batch, (long long)run->settings.micro_batch,
             zf_method_info(run->settings.method)->name,
@@ -280,16 +284,25 @@ static void print_json(const struct zf_run *run, const struct zf_outcome *outcom
   zf_buf_free(&buf);
 }
 
+/* One step by the run's method without its update; a probe's first batch. */
+static int try_method(struct zf_run *run, struct zf_zo_probe *tried) {
+  struct zf_perturb none = zf_perturb_none();
+  int rc;
+  if (run->settings.method == ZF_METHOD_PROBE)
+    rc = zf_run_batch_loss(run, 0, &none, &tried->plus);
+  else if (run->backprop)
+    rc = zf_backprop_gradient(run, 1, &tried->plus, &tried->projected_gradient);
+  else if (!(rc = zf_run_estimate(run, 1)))
+    *tried = run->estimate.probe[0];
+  if (run->settings.method != ZF_METHOD_MEZO) tried->minus = tried->plus;
+  return rc;
+}
+
 static int try_step(struct zf_run *run) {
   struct zf_zo_probe probe = {0};
   struct zf_buf buf = {0};
-  int rc = run->backprop ? zf_backprop_gradient(run, 1, &probe.plus, &probe.projected_gradient)
-                         : zf_run_estimate(run, 1);
+  int rc = try_method(run, &probe);
   if (rc) return rc;
-  if (run->backprop)
-    probe.minus = probe.plus;
-  else
-    probe = run->estimate.probe[0];
   if (zc_common.json) {
     zf_buf_printf(&buf,
                   "{\"dry_run\": true, \"steps\": %lld, \"loss\": %.17g, \"g\": %.17g, "
@@ -300,7 +313,9 @@ static int try_step(struct zf_run *run) {
     zf_buf_puts(&buf, "}\n");
   } else {
     rc = zf_conf_dump(run->conf, &buf, 1);
-    if (run->backprop)
+    if (run->settings.method == ZF_METHOD_PROBE)
+      zc_info("one batch  loss %.4f; nothing was written", probe.plus);
+    else if (run->backprop)
       zc_info("one step   loss %.4f, norm of the gradient %.4g; nothing was written", probe.plus,
               probe.projected_gradient);
     else

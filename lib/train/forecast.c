@@ -10,11 +10,12 @@
 enum { FIRST_STEP = 400000 };
 
 static const struct zf_method_info methods[ZF_METHODS] = {
-    [ZF_METHOD_MEZO] = {"mezo", ZF_MAXSTREAM, 1, -1},
-    [ZF_METHOD_SGD] = {"sgd", 1, 1, ZF_OPTIM_SGD},
-    [ZF_METHOD_MOMENTUM] = {"sgd_momentum", 1, 1, ZF_OPTIM_MOMENTUM},
-    [ZF_METHOD_ADAMW] = {"adamw", 1, 1, ZF_OPTIM_ADAMW},
-    [ZF_METHOD_INFERENCE] = {"inference", 1, 0, -1},
+    [ZF_METHOD_MEZO] = {"mezo", ZF_MAXSTREAM, 1, -1, 1},
+    [ZF_METHOD_SGD] = {"sgd", 1, 1, ZF_OPTIM_SGD, 0},
+    [ZF_METHOD_MOMENTUM] = {"sgd_momentum", 1, 1, ZF_OPTIM_MOMENTUM, 0},
+    [ZF_METHOD_ADAMW] = {"adamw", 1, 1, ZF_OPTIM_ADAMW, 0},
+    [ZF_METHOD_PROBE] = {"probe", 1, 1, -1, 0},
+    [ZF_METHOD_INFERENCE] = {"inference", 1, 0, -1, 0},
 };
 
 const struct zf_method_info *zf_method_info(enum zf_method method) {

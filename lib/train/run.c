@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "peft/adapter.h"
 #include "train/backprop.h"
+#include "train/probe.h"
 #include "train/run_internal.h"
 
 /* The source of a run's data: files, or a function. */
@@ -167,6 +168,10 @@ static int forecast_for(struct zf_forecast *forecast, const struct zf_run *run,
                zf_task_has_options(run->data.train->type);
   int rc = zf_forecast_make(forecast, run->model, &limits, method, checkpoint, scores,
                             run->forecast.resident_before);
+  if (!rc && method == ZF_METHOD_PROBE) {
+    forecast->activations += zf_probe_bytes(run);
+    forecast->total += zf_probe_bytes(run);
+  }
   if (rc || method != ZF_METHOD_MEZO || run->settings.zo.rule != ZF_RULE_ADAM) return rc;
   forecast->optimizer = 2 * 4 * zf_params_count(&run->model->params, 1);
   forecast->total += forecast->optimizer;
@@ -202,14 +207,19 @@ static int check_memory(const struct zf_run *run) {
                   zf_human_bytes(total, (double)run->forecast.total));
 }
 
-static void count_steps(struct zf_run *run) {
+int64_t zf_run_steps(const struct zf_run *run, enum zf_method method) {
   const struct zf_settings *settings = &run->settings;
-  run->batch = settings->micro_batch * settings->accumulation;
-  run->steps = settings->max_steps;
-  if (run->steps || !run->data.train) return;
-  run->steps = (int64_t)ceil(settings->epochs * (double)zf_dataset_size(run->data.train) /
-                             (double)run->batch);
-  if (run->steps < 1) run->steps = 1;
+  int probe = method == ZF_METHOD_PROBE;
+  if ((settings->max_steps && !probe) || !run->data.train) return settings->max_steps;
+  double epochs = probe ? 1 : settings->epochs;
+  int64_t steps =
+      (int64_t)ceil(epochs * (double)zf_dataset_size(run->data.train) / (double)run->batch);
+  return steps < 1 ? 1 : steps;
+}
+
+static void count_steps(struct zf_run *run) {
+  run->batch = run->settings.micro_batch * run->settings.accumulation;
+  run->steps = zf_run_steps(run, run->settings.method);
 }
 
 /* Everything that a forecast needs. */
@@ -228,6 +238,7 @@ static int open_shapes(struct zf_run *run, const struct run_source *from) {
   const struct zf_dataset *set[] = {run->data.train, run->data.dev, run->data.test};
   for (int i = 0; i < 3; i++)
     if (set[i] && (rc = zf_score_check(run->model, set[i]))) return rc;
+  if (train && run->settings.method == ZF_METHOD_PROBE && (rc = zf_probe_check(run))) return rc;
   find_load(run);
   run->limits = limits_of(run, run->settings.method, &run->load);
   return make_forecast(run);
@@ -237,7 +248,8 @@ static int open_shapes(struct zf_run *run, const struct run_source *from) {
 static int open_zo(struct zf_run *run) {
   const struct zf_zo *zo = &run->settings.zo;
   int rc;
-  if (!zf_method_info(run->settings.method)->trains) return 0;
+  if (!zf_method_info(run->settings.method)->trains || run->settings.method == ZF_METHOD_PROBE)
+    return 0;
   if (run->settings.adapter.by_example) run->settings.zo.examples = run->batch;
   if ((rc = zf_zo_check(zo))) return rc;
   if (zo->examples && zo->examples != run->batch)
