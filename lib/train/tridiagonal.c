@@ -11,7 +11,7 @@
 enum { LANES = ZF_LANE_COUNT, STRIP = 64 }; /* STRIP: columns of a thread's part of a product */
 
 int zf_tridiagonal_team(int64_t work) {
-  enum { WORTH_A_TEAM = 1 << 15 };
+  enum { WORTH_A_TEAM = 1 << 18 };
   return work < WORTH_A_TEAM ? 1 : zf_kern_nthreads();
 }
 

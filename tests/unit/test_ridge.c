@@ -133,7 +133,7 @@ END_TEST
 
 /* Both forms, on as many rows as values and one fewer: the threads change no bit. */
 START_TEST(test_threads) {
-  enum { WIDTH = 200 };
+  enum { WIDTH = 600 };
   struct zf_ridge *ridge[2];
   float row[WIDTH];
   for (int team = 1; team <= 2; team++) {
@@ -176,6 +176,7 @@ END_TEST
 int main(void) {
   Suite *s = suite_create("ridge");
   TCase *t = tcase_create("ridge");
+  tcase_set_timeout(t, 300);
   zf_kern_init(zf_cpu_flags());
   zf_kern_threads(1);
   tcase_add_loop_test(t, test_golden, 0, CASES);
