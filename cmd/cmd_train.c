@@ -238,7 +238,8 @@ static void print_end(const struct zf_run *run, const struct zf_outcome *outcome
     putchar('\n');
   }
   snprintf(steps, sizeof steps, "%lld", (long long)outcome->step);
-  zc_table_row(table, (const char *const[]){"steps", steps});
+  const char *what = outcome->probe.examples ? "batches" : "steps";
+  zc_table_row(table, (const char *const[]){what, steps});
   zc_table_row(table, (const char *const[]){"time", zc_duration(text, outcome->seconds)});
   zc_table_row(table,
                (const char *const[]){"peak memory", zf_human_bytes(text, (double)zf_peak_rss())});
@@ -278,6 +279,11 @@ static void print_json(const struct zf_run *run, const struct zf_outcome *outcom
     if (!sets[i].metrics->examples) continue;
     zf_buf_printf(&buf, ", \"%s\": {", sets[i].name);
     zf_metrics_json(&buf, sets[i].metrics);
+    zf_buf_puts(&buf, "}");
+  }
+  if (outcome->probe.examples) {
+    zf_buf_puts(&buf, ", \"probe\": {");
+    zf_rundir_probe_json(&buf, &outcome->probe);
     zf_buf_puts(&buf, "}");
   }
   printf("%s}\n", buf.data);

@@ -52,6 +52,8 @@ sed 's/type: labels, prompt: "{text}", options: .*}/type: masked, prompt: "{text
 check "masked, with a bias: the dev loss falls" perl -e '$_ = <STDIN>; /"dev_start": {.*?"loss": ([0-9.]+).*"dev_end": {.*?"loss": ([0-9.]+)/ or exit 1;
   exit !($2 < $1)' <"$T/masked.json"
 
+check "--json: what was chosen" grep -q '"probe": {"examples": 300, ' "$T/masked.json"
+
 case_ "options of several tokens" 2 sh -c "'$ZOFT' train '$T/c.yaml' output_dir='$T/d' datasets.0.type=classification datasets.0.prompt='{text} Would I' datasets.0.options='[\" hate it.\", \" recommend it!\"]' -q 2>&1 | sed 's/jsonl:[0-9]*:/jsonl:N:/'; exit 2" <<'EOF'
 zoft: datasets/demo/train.jsonl:N: method probe needs options of one token each behind one prompt; one of these has several, or changes the prompt's last token
 EOF
@@ -73,8 +75,8 @@ EOF
 check "memory limit" sh -c "'$ZOFT' train '$T/c.yaml' memory_limit=3M output_dir='$T/d' -q 2>&1 | grep -q '^zoft: memory_limit is 3.00 MB and the run is forecast to need'"
 check "dry run" sh -c "'$ZOFT' train '$T/c.yaml' output_dir='$T/d' --dry-run 2>&1 | grep -q '^one batch  loss .*; nothing was written'"
 check "that wrote nothing" test ! -e "$T/d"
-check "plan: it is in the table" sh -c "'$ZOFT' plan '$T/c.yaml' -o csv | grep -q '^probe,'"
-check "plan: it is not, of texts" sh -c "! '$ZOFT' plan base_model=$DEMO/model -o csv | grep -q '^probe,'"
+check "plan: it is in the table" sh -c "'$ZOFT' plan '$T/c.yaml' -o csv 2>/dev/null | grep -q '^probe,'"
+check "plan: it is not, of texts" sh -c "! '$ZOFT' plan base_model=$DEMO/model -o csv 2>/dev/null | grep -q '^probe,'"
 
 SHARED=../shared
 [ -d "$SHARED" ] || SHARED=../../shared
