@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "bench_internal.h"
 #include "report.h"
+#include "train/probe.h"
 #include "train/step_bench.h"
 #include "train/projection.h"
 #include "ui.h"
@@ -30,6 +31,7 @@ static const struct plan_method {
     {"sgd_momentum", ZF_METHOD_MOMENTUM, 0},
     {"adamw", ZF_METHOD_ADAMW, 0},
     {"adamw_checkpoint", ZF_METHOD_ADAMW, 1},
+    {"probe", ZF_METHOD_PROBE, 0}, /* where the data suit it */
 };
 enum { METHODS = sizeof methods / sizeof *methods };
 
@@ -44,18 +46,20 @@ static int write_out(struct zc_report *report) {
 }
 
 /* How often a run scores its dev set: before, between and at the end. */
-static double dev_scores(const struct zf_run *run) {
+static double dev_scores(const struct zf_run *run, enum zf_method method) {
+  if (method == ZF_METHOD_PROBE) return run->settings.eval_steps < 0 ? 1 : 2;
   if (run->settings.eval_steps < 0) return 1;
   if (run->settings.eval_steps == 0) return 6;
   return (double)(run->steps / run->settings.eval_steps + 1);
 }
 
 static double whole_run(const struct zf_calibration *calibration, const struct zf_run *run,
-                        double step) {
+                        enum zf_method method, double step) {
   double evals = 0;
-  if (run->data.dev) evals = zf_projection_score(calibration, run, run->data.dev) * dev_scores(run);
+  if (run->data.dev)
+    evals = zf_projection_score(calibration, run, run->data.dev) * dev_scores(run, method);
   if (run->data.test) evals += 2 * zf_projection_score(calibration, run, run->data.test);
-  return step * (double)run->steps + evals;
+  return step * (double)zf_run_steps(run, method) + evals;
 }
 
 static const struct zc_column columns[] = {
@@ -90,9 +94,13 @@ static int forecast_row(struct zc_report *report, struct zf_run *run,
   snprintf(cell[0].text, sizeof cell[0].text, "%s", method->name);
   for (int i = 0; i < 8; i++) cell[1 + i].value = values[i];
   if (method->method == ZF_METHOD_INFERENCE) return 0;
-  cell[9].value = whole_run(calibration, run, step);
+  cell[9].value = whole_run(calibration, run, method->method, step);
   if (!strcmp(output, "table") || !strcmp(output, "md")) zc_duration(cell[9].text, cell[9].value);
   return 0;
+}
+
+static int is_suited(const struct zf_run *run, enum zf_method method) {
+  return method != ZF_METHOD_PROBE || !zf_probe_check(run);
 }
 
 static int plan_forecast(struct zf_run *run) {
@@ -102,7 +110,8 @@ static int plan_forecast(struct zf_run *run) {
   report.columns = sizeof columns / sizeof *columns;
   int rc = zf_calibrate(&calibration, run);
   for (int i = 0; i < METHODS; i++)
-    if (!rc) rc = forecast_row(&report, run, &calibration, &methods[i]);
+    if (!rc && is_suited(run, methods[i].method))
+      rc = forecast_row(&report, run, &calibration, &methods[i]);
   if (rc) {
     zc_report_free(&report);
     return rc;

@@ -8,6 +8,7 @@
 #include "load.h"
 #include "train/backprop.h"
 #include "train/loop.h"
+#include "train/probe.h"
 #include "ui.h"
 
 static int dry_run, resume;
@@ -89,8 +90,8 @@ static void warn_unused(const struct zf_run *run) {
     zc_warn("early_stopping_patience has no effect: there are no dev scores");
   if (run->settings.num_eval && !run->data.test)
     zc_warn("num_eval has no effect: there are no test_datasets");
-  const char *keys[16];
-  int count = zf_settings_unused(run->conf, run->settings.method, keys, 16);
+  const char *keys[32];
+  int count = zf_settings_unused(run->conf, run->settings.method, keys, 32);
   for (int i = 0; i < count; i++)
     zc_warn("%s has no effect: method is %s", keys[i], zf_method_info(run->settings.method)->name);
 }
@@ -146,7 +147,10 @@ static void print_method(const struct zf_run *run) {
 }
 
 static void print_steps(const struct zf_run *run) {
-  if (run->backprop)
+  if (run->settings.method == ZF_METHOD_PROBE)
+    zc_info("steps      none: a ridge regression from one pass over the examples (%lld at once)",
+            (long long)run->settings.micro_batch);
+  else if (run->backprop)
     zc_info("steps      %lld of %lld examples (%lld at once), %s%s, learning rate %g",
             (long long)run->steps, (long long)run->batch, (long long)run->settings.micro_batch,
             zf_method_info(run->settings.method)->name,
@@ -248,7 +252,8 @@ static void print_end(const struct zf_run *run, const struct zf_outcome *outcome
     putchar('\n');
   }
   snprintf(steps, sizeof steps, "%lld", (long long)outcome->step);
-  zc_table_row(table, (const char *const[]){"steps", steps});
+  const char *what = outcome->probe.examples ? "batches" : "steps";
+  zc_table_row(table, (const char *const[]){what, steps});
   zc_table_row(table, (const char *const[]){"time", zc_duration(text, outcome->seconds)});
   zc_table_row(table,
                (const char *const[]){"peak memory", zf_human_bytes(text, (double)zf_peak_rss())});
@@ -290,21 +295,35 @@ static void print_json(const struct zf_run *run, const struct zf_outcome *outcom
     zf_metrics_json(&buf, sets[i].metrics);
     zf_buf_puts(&buf, "}");
   }
+  if (outcome->probe.examples) {
+    zf_buf_puts(&buf, ", \"probe\": {");
+    zf_rundir_probe_json(&buf, &outcome->probe);
+    zf_buf_puts(&buf, "}");
+  }
   printf("%s}\n", buf.data);
   zf_buf_free(&buf);
+}
+
+/* One step by the run's method without its update; a probe's first batch. */
+static int try_method(struct zf_run *run, double *loss, double *g) {
+  const struct zf_zo *zo = &run->settings.zo;
+  struct zf_perturb none = zf_perturb_none();
+  double square;
+  if (run->settings.method == ZF_METHOD_PROBE) return zf_run_batch_loss(run, 0, &none, loss);
+  if (run->backprop) return zf_backprop_gradient(run, 1, loss, g);
+  int rc = zf_run_estimate(run, 1, zf_lr_at(&run->settings, 1, run->steps));
+  if (rc) return rc;
+  zf_zo_summary(zo, &run->estimate, loss, &square);
+  *g = zf_zo_gradient(zo, &run->estimate, 0);
+  return 0;
 }
 
 static int try_step(struct zf_run *run) {
   const struct zf_zo *zo = &run->settings.zo;
   struct zf_buf buf = {0};
-  double loss = 0, g = 0, square;
-  int rc = run->backprop ? zf_backprop_gradient(run, 1, &loss, &g)
-                         : zf_run_estimate(run, 1, zf_lr_at(&run->settings, 1, run->steps));
+  double loss = 0, g = 0;
+  int rc = try_method(run, &loss, &g);
   if (rc) return rc;
-  if (!run->backprop) {
-    zf_zo_summary(zo, &run->estimate, &loss, &square);
-    g = zf_zo_gradient(zo, &run->estimate, 0);
-  }
   if (zc_common.json) {
     zf_buf_printf(&buf,
                   "{\"dry_run\": true, \"steps\": %lld, \"loss\": %.17g, \"g\": %.17g, "
@@ -315,7 +334,9 @@ static int try_step(struct zf_run *run) {
     zf_buf_puts(&buf, "}\n");
   } else {
     rc = zf_conf_dump(run->conf, &buf, 1);
-    if (run->backprop)
+    if (run->settings.method == ZF_METHOD_PROBE)
+      zc_info("one batch  loss %.4f; nothing was written", loss);
+    else if (run->backprop)
       zc_info("one step   loss %.4f, norm of the gradient %.4g; nothing was written", loss, g);
     else if (zo->difference != ZF_DIFFERENCE_CENTRAL)
       zc_info("one step   loss %.4f, projected gradient %.4g; nothing was written", loss, g);

@@ -10,11 +10,12 @@
 enum { FIRST_STEP = 400000 };
 
 static const struct zf_method_info methods[ZF_METHODS] = {
-    [ZF_METHOD_MEZO] = {"mezo", 2, 1, -1},
-    [ZF_METHOD_SGD] = {"sgd", 1, 1, ZF_OPTIM_SGD},
-    [ZF_METHOD_MOMENTUM] = {"sgd_momentum", 1, 1, ZF_OPTIM_MOMENTUM},
-    [ZF_METHOD_ADAMW] = {"adamw", 1, 1, ZF_OPTIM_ADAMW},
-    [ZF_METHOD_INFERENCE] = {"inference", 1, 0, -1},
+    [ZF_METHOD_MEZO] = {"mezo", 2, 1, -1, 1},
+    [ZF_METHOD_SGD] = {"sgd", 1, 1, ZF_OPTIM_SGD, 0},
+    [ZF_METHOD_MOMENTUM] = {"sgd_momentum", 1, 1, ZF_OPTIM_MOMENTUM, 0},
+    [ZF_METHOD_ADAMW] = {"adamw", 1, 1, ZF_OPTIM_ADAMW, 0},
+    [ZF_METHOD_PROBE] = {"probe", 1, 1, -1, 0},
+    [ZF_METHOD_INFERENCE] = {"inference", 1, 0, -1, 0},
 };
 
 const struct zf_method_info *zf_method_info(enum zf_method method) {
@@ -33,8 +34,8 @@ static int64_t base_bytes(const struct zf_model *model, const struct zf_param *p
                           enum zf_method method) {
   enum zf_dtype type = param->type;
   if (param->trained && methods[method].rule >= 0) type = ZF_F32;
-  if (param->trained && !methods[method].trains)
-    type = (enum zf_dtype)zf_st_find(model->st, param->name)->type;
+  const struct zf_st_tensor *file = zf_st_find(model->st, param->name); /* NULL: a new head's */
+  if (param->trained && !methods[method].trains && file) type = (enum zf_dtype)file->type;
   return (int64_t)zf_dtype_bytes(type, param->count);
 }
 

@@ -17,11 +17,16 @@
 #include "base/hash.h"
 #include "train/backprop.h"
 #include "train/measure.h"
+#include "train/probe.h"
 
 enum { TUNE_STEPS = 256, TRIES = 3 };
 
 void zf_loop_say(const struct train_loop *loop, const char *text) {
   if (loop->events->message) loop->events->message(loop->events->ctx, text);
+}
+
+static int logs(const struct train_loop *loop) {
+  return zf_method_info(loop->run->settings.method)->logs;
 }
 
 /* --- one step --- */
@@ -191,6 +196,8 @@ static int checkpoint(struct train_loop *loop) {
 /* A signal arrived, between steps or while scoring. */
 static int interrupted(struct train_loop *loop) {
   loop->outcome->status = "interrupted";
+  if (loop->run->settings.method == ZF_METHOD_PROBE)
+    return zf_error(ZF_ESTOPPED, "interrupted: a probe has no checkpoint, and begins anew");
   int rc = checkpoint(loop);
   if (rc) return rc;
   return zf_error(ZF_ESTOPPED,
@@ -255,6 +262,36 @@ static int between_steps(struct train_loop *loop, int *end) {
   check_patience(loop, end);
   if ((rc = check_memory(loop))) return rc;
   return requests(loop, end);
+}
+
+/* Writes what a probe found to metrics.jsonl. */
+static int log_probe(struct train_loop *loop) {
+  struct zf_buf buf = {0};
+  zf_buf_printf(&buf, "{\"step\": %lld, \"set\": \"leave-one-out\", ", (long long)loop->step);
+  zf_rundir_probe_json(&buf, &loop->outcome->probe);
+  zf_buf_puts(&buf, "}");
+  int rc = zf_buf_ok(&buf);
+  if (!rc) rc = zf_rundir_metrics(&loop->dir, buf.data);
+  zf_buf_free(&buf);
+  return rc;
+}
+
+/* All of a probe's run between the scores. */
+static int take_probe(struct train_loop *loop) {
+  char text[320] = "probe      ";
+  size_t label = strlen(text);
+  struct zf_probe_report *report = &loop->outcome->probe;
+  int rc = zf_probe_fit_while(loop->run, report, loop->events->stopped, loop->events->ctx);
+  if (rc) return rc;
+  loop->step = loop->outcome->step = loop->run->steps;
+  zf_probe_describe(report, text + label, sizeof text - label);
+  zf_loop_say(loop, text);
+  if (report->tied)
+    zf_loop_say(
+        loop, "           the head shares its rows with the input embedding: those of the options "
+              "changed there too");
+  if ((rc = log_probe(loop)) || (rc = check_memory(loop))) return rc;
+  return loop->eval_every > 0 ? zf_loop_dev(loop) : 0;
 }
 
 static int take_steps(struct train_loop *loop) {
@@ -399,14 +436,15 @@ static int score_start(struct train_loop *loop) {
 
 static int run_loop(struct train_loop *loop) {
   int rc;
-  /* Backpropagation has no log: it would hold projected gradients. */
-  if (!loop->log && !loop->run->backprop && (rc = create_log(loop))) return rc;
+  /* A log holds projected gradients. */
+  if (!loop->log && logs(loop) && (rc = create_log(loop))) return rc;
   if ((rc = zf_rundir_status(&loop->dir, loop->run, loop->outcome))) return rc;
   if ((rc = score_start(loop))) return rc;
   loop->steps_time = loop->report_time = zf_now();
   loop->scores.start_seconds = loop->scores.seconds;
   loop->first_step = loop->step;
-  if ((rc = take_steps(loop))) return rc;
+  int probe = loop->run->settings.method == ZF_METHOD_PROBE;
+  if ((rc = probe ? take_probe(loop) : take_steps(loop))) return rc;
   return finish(loop);
 }
 
@@ -447,7 +485,7 @@ static int check_resumable(const struct train_loop *loop) {
 /* Opens the directory of a new run, a resumed run, or a branch. */
 static int open_run(struct train_loop *loop, const struct zf_train_start *start) {
   int found = 0, rc;
-  if (loop->run->backprop && (start->resume || start->fork))
+  if (!logs(loop) && (start->resume || start->fork))
     return zf_error(
         ZF_EUSAGE,
         "method %s writes no step log from which a run could be resumed or forked: only mezo does",

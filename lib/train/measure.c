@@ -27,7 +27,7 @@ static int mezo_step(struct zf_run *run, int64_t step, double lr, double *loss) 
 
 int zf_measure_step(struct zf_run *run, int64_t step, double *loss) {
   double norm, lr = zf_lr_at(&run->settings, step, run->steps);
-  if (!zf_method_info(run->settings.method)->trains) {
+  if (!zf_method_info(run->settings.method)->trains || run->settings.method == ZF_METHOD_PROBE) {
     struct zf_perturb none = zf_perturb_none();
     return zf_run_batch_loss(run, (step - 1) * run->batch, &none, loss);
   }

@@ -201,7 +201,7 @@ double zf_projection_step(const struct zf_calibration *calibration, const struct
   double trained = (double)zf_params_count(&run->model->params, 1);
   double probes = (double)run->settings.zo.probes,
          micro_batches = (double)run->settings.accumulation;
-  if (method == ZF_METHOD_INFERENCE) return forward;
+  if (method == ZF_METHOD_INFERENCE || method == ZF_METHOD_PROBE) return forward;
   if (method == ZF_METHOD_MEZO)
     return (double)zf_zo_losses(&run->settings.zo) * forward +
            probes * (micro_batches + 1) * trained / calibration->noise +

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "peft/adapter.h"
 #include "train/backprop.h"
+#include "train/probe.h"
 #include "train/run_internal.h"
 
 /* The source of a run's data: files, or a function. */
@@ -168,6 +169,10 @@ static int forecast_for(struct zf_forecast *forecast, const struct zf_run *run,
                zf_task_has_options(run->data.train->type);
   int rc = zf_forecast_make(forecast, run->model, &limits, method, checkpoint, scores,
                             run->forecast.resident_before);
+  if (!rc && method == ZF_METHOD_PROBE) {
+    forecast->activations += zf_probe_bytes(run);
+    forecast->total += zf_probe_bytes(run);
+  }
   if (rc || method != ZF_METHOD_MEZO) return rc;
   forecast->optimizer = zf_zo_bytes(&run->model->params, &run->settings.zo);
   forecast->total += forecast->optimizer;
@@ -203,14 +208,19 @@ static int check_memory(const struct zf_run *run) {
                   zf_human_bytes(total, (double)run->forecast.total));
 }
 
-static void count_steps(struct zf_run *run) {
+int64_t zf_run_steps(const struct zf_run *run, enum zf_method method) {
   const struct zf_settings *settings = &run->settings;
-  run->batch = settings->micro_batch * settings->accumulation;
-  run->steps = settings->max_steps;
-  if (run->steps || !run->data.train) return;
-  run->steps = (int64_t)ceil(settings->epochs * (double)zf_dataset_size(run->data.train) /
-                             (double)run->batch);
-  if (run->steps < 1) run->steps = 1;
+  int probe = method == ZF_METHOD_PROBE;
+  if ((settings->max_steps && !probe) || !run->data.train) return settings->max_steps;
+  double epochs = probe ? 1 : settings->epochs;
+  int64_t steps =
+      (int64_t)ceil(epochs * (double)zf_dataset_size(run->data.train) / (double)run->batch);
+  return steps < 1 ? 1 : steps;
+}
+
+static void count_steps(struct zf_run *run) {
+  run->batch = run->settings.micro_batch * run->settings.accumulation;
+  run->steps = zf_run_steps(run, run->settings.method);
 }
 
 /* What a zeroth-order method needs to know before passes are laid out. */
@@ -238,10 +248,11 @@ static int open_shapes(struct zf_run *run, const struct run_source *from) {
   int train = (from->want & ZF_WANT_TRAIN) && zf_method_info(run->settings.method)->trains;
   if ((rc = zf_run_open_adapter(run, train, (from->want & ZF_WANT_RESUMED) != 0, from->shapes)))
     return rc;
-  if (train && zf_method_info(run->settings.method)->rule < 0 && (rc = prepare_zo(run))) return rc;
+  if (train && run->settings.method == ZF_METHOD_MEZO && (rc = prepare_zo(run))) return rc;
   const struct zf_dataset *set[] = {run->data.train, run->data.dev, run->data.test};
   for (int i = 0; i < 3; i++)
     if (set[i] && (rc = zf_score_check(run->model, set[i]))) return rc;
+  if (train && run->settings.method == ZF_METHOD_PROBE && (rc = zf_probe_check(run))) return rc;
   find_load(run);
   run->limits = limits_of(run, run->settings.method, &run->load);
   return make_forecast(run);
@@ -250,7 +261,7 @@ static int open_shapes(struct zf_run *run, const struct run_source *from) {
 /* The memory of zeroth-order steps. */
 static int open_zo(struct zf_run *run) {
   const struct zf_zo *zo = &run->settings.zo;
-  if (!zf_method_info(run->settings.method)->trains) return 0;
+  if (run->settings.method != ZF_METHOD_MEZO) return 0;
   run->estimate.loss = zf_calloc(zf_zo_losses(zo), sizeof *run->estimate.loss);
   run->estimate.term = zf_calloc(zf_zo_terms(zo), sizeof *run->estimate.term);
   run->example = zf_calloc(zo->examples ? ZF_MAXSTREAM * run->batch : 1, sizeof *run->example);

@@ -64,6 +64,9 @@ char *zf_run_adapter_start(const char *output_dir);
 int zf_run_forecast(struct zf_forecast *forecast, const struct zf_run *run, enum zf_method method,
                     int checkpoint);
 
+/* The steps of a run by `method` with this run's data and settings; those of a probe are its batches. */
+int64_t zf_run_steps(const struct zf_run *run, enum zf_method method);
+
 /* The learning rate of step 1, 2, ...: warm-up, then constant, linear or cosine to 0. */
 double zf_lr_at(const struct zf_settings *settings, int64_t step, int64_t steps);
 

@@ -340,6 +340,19 @@ static void metrics_member(struct zf_buf *buf, const char *name, const struct zf
   zf_buf_puts(buf, "}");
 }
 
+void zf_rundir_probe_json(struct zf_buf *buf, const struct zf_probe_report *probe) {
+  zf_buf_printf(buf,
+                "\"examples\": %lld, \"left_out\": %lld, \"passes\": %lld, \"penalty\": %.17g, "
+                "\"relative_penalty\": %.17g, \"own\": %.17g, \"ridge\": %.17g, ",
+                (long long)probe->examples, (long long)probe->held, (long long)probe->passes,
+                probe->penalty, probe->relative, probe->own, probe->ridge);
+  zf_buf_printf(buf,
+                "\"loss\": %.17g, \"loss_before\": %.17g, \"accuracy\": %.17g, "
+                "\"accuracy_before\": %.17g, \"seconds\": %.3f",
+                probe->loss, probe->loss_before, probe->accuracy, probe->accuracy_before,
+                probe->seconds);
+}
+
 int zf_rundir_status(const struct zf_rundir *dir, const struct zf_run *run,
                      const struct zf_outcome *outcome) {
   struct zf_buf buf = {0};
@@ -374,6 +387,11 @@ int zf_rundir_status(const struct zf_rundir *dir, const struct zf_run *run,
   metrics_member(&buf, "dev_end", &outcome->end);
   metrics_member(&buf, "test_start", &outcome->test_start);
   metrics_member(&buf, "test_end", &outcome->test_end);
+  if (outcome->probe.examples) {
+    zf_buf_puts(&buf, ",\n  \"probe\": {");
+    zf_rundir_probe_json(&buf, &outcome->probe);
+    zf_buf_puts(&buf, "}");
+  }
   zf_buf_puts(&buf, "\n}\n");
   int rc = path ? zf_buf_ok(&buf) : ZF_ENOMEM;
   if (!rc) rc = zf_write_file(path, buf.data, buf.len);

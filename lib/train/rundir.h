@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/cplusplus.h"
+#include "train/probe.h"
 #include "train/replay.h"
 #include "train/run.h"
 
@@ -25,6 +26,7 @@ struct zf_outcome {
   double seconds;
   struct zf_metrics start, best, end; /* dev; examples = 0: not scored */
   struct zf_metrics test_start, test_end;
+  struct zf_probe_report probe; /* examples = 0: none */
 };
 
 /* Creates the directory where it does not exist, and locks it until zf_rundir_unlock.  Take the lock
@@ -57,6 +59,9 @@ char *zf_rundir_path(const struct zf_rundir *dir, const char *name);
 
 /* Appends a line to metrics.jsonl: a complete JSON object. */
 int zf_rundir_metrics(struct zf_rundir *dir, const char *line);
+
+/* Appends the members of a probe's report, as run.json and metrics.jsonl have them. */
+void zf_rundir_probe_json(struct zf_buf *buf, const struct zf_probe_report *probe);
 
 /* Replaces run.json. */
 int zf_rundir_status(const struct zf_rundir *dir, const struct zf_run *run,

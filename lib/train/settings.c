@@ -134,10 +134,14 @@ const struct zf_conf_key zf_train_keys[] = {
      .choices = ZF_RULE_WORDS},
 
     {"method", ZF_CONF_ENUM, "mezo",
-     "source of gradients: two forward passes (mezo), or backpropagation",
+     "source of gradients: two forward passes (mezo), or backpropagation; probe: no steps, the "
+     "head's "
+     "rows of "
+     "one-token options or labels by ridge regression, from one forward pass over the training "
+     "data",
      .choices = ZF_METHOD_WORDS, .also = "optim|optimizer|trainer"},
     {"learning_rate", ZF_CONF_NUM, NULL, "step size", .min = 0, .max = 1e6, .required = 1,
-     .also = "lr"},
+     .unless = "method=probe", .also = "lr"},
     {"lr_scheduler", ZF_CONF_ENUM, "constant", "after the warm-up",
      .choices = "constant|linear|cosine", .also = "lr_scheduler_type|lr_schedule|scheduler"},
     {"warmup_steps", ZF_CONF_INT, NULL, "steps of linear warm-up", .min = 0, .max = 1e12,
@@ -403,6 +407,8 @@ void zf_settings_free(struct zf_settings *settings) {
   memset(settings, 0, sizeof *settings);
 }
 
+enum { STEPS = (1u << ZF_METHOD_PROBE) - 1 }; /* the methods that take steps */
+
 /* Keys that only some methods read; all methods read the others. */
 static const struct {
   const char *key;
@@ -433,6 +439,21 @@ static const struct {
     {"max_grad_norm", 1u << ZF_METHOD_SGD | 1u << ZF_METHOD_MOMENTUM | 1u << ZF_METHOD_ADAMW},
     {"gradient_checkpointing",
      1u << ZF_METHOD_SGD | 1u << ZF_METHOD_MOMENTUM | 1u << ZF_METHOD_ADAMW},
+    {"learning_rate", STEPS},
+    {"lr_scheduler", STEPS},
+    {"warmup_steps", STEPS},
+    {"warmup_ratio", STEPS},
+    {"weight_decay", STEPS},
+    {"max_steps", STEPS},
+    {"num_epochs", STEPS},
+    {"gradient_accumulation_steps", STEPS},
+    {"early_stopping_patience", STEPS},
+    {"save_steps", STEPS},
+    {"save_total_limit", STEPS},
+    {"keyframe_steps", STEPS},
+    {"logging_steps", STEPS},
+    {"loss_watchdog_threshold", STEPS},
+    {"loss_watchdog_patience", STEPS},
 };
 
 /* 1 where no user has set the key.  The config.yaml in a run directory also holds the defaults. */

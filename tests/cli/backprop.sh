@@ -53,7 +53,7 @@ for m in mezo sgd adamw; do
     grep -q '^zoft: memory_limit is 3.00 MB and the run is forecast to need'"
 done
 case_ "no such method" 2 "$ZOFT" train configs/demo.yaml method=adam <<'EOF'
-zoft: command line: 'method' expects one of mezo, sgd, sgd_momentum or adamw, found 'adam': did you mean 'adamw'?
+zoft: command line: 'method' expects one of mezo, sgd, sgd_momentum, adamw or probe, found 'adam': did you mean 'adamw'?
 EOF
 
 # --- zoft init ---
@@ -85,6 +85,7 @@ sgd
 sgd_momentum
 adamw
 adamw_checkpoint
+probe
 EOF
 case_ "plan: much memory" 0 sh -c "'$ZOFT' plan base_model=$DEMO/model micro_batch_size=16 sequence_len=32 --fit 100G | tail -n 1" <<'EOF'
 Recommended for N GB: method=adamw dtype=auto micro_batch_size=16 gradient_accumulation_steps=1, because the gradient by backpropagation learns most a step, and fits.

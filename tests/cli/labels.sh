@@ -63,6 +63,7 @@ done
 case_ "a branch with another seed" 3 "$ZOFT" train "$T/several.yaml" --fork "$T/several@1" seed=7 max_steps=3 output_dir="$T/b" threads=1 compute=f32 -q <<'END'
 zoft: TMP/several/steps.log: the run began with a new head of 3 labels made from seed 42: keep both
 END
+check "several: a plan" sh -c '"$0" plan "$1" -o csv 2>/dev/null | grep -q "^inference,"' "$ZOFT" "$T/several.yaml"
 check "validate shows the labels that hold" sh -c '[ "$("$0" validate "$1" | grep -c "<- right")" -ge 1 ]' "$ZOFT" "$T/several.yaml"
 check "validate shows the number" sh -c '"$0" validate "$1" | grep -q "<- 3.25"' "$ZOFT" "$T/numbers.yaml"
 
