@@ -147,6 +147,8 @@ static void print_method(const struct zf_run *run) {
 }
 
 static void print_steps(const struct zf_run *run) {
+  char rate[32] = "auto";
+  if (!run->settings.auto_lr) snprintf(rate, sizeof rate, "%g", run->settings.lr);
   if (run->settings.method == ZF_METHOD_PROBE)
     zc_info("steps      none: a ridge regression from one pass over the examples (%lld at once)",
             (long long)run->settings.micro_batch);
@@ -156,10 +158,10 @@ static void print_steps(const struct zf_run *run) {
             zf_method_info(run->settings.method)->name,
             run->settings.first.checkpoint ? " with checkpointing" : "", run->settings.lr);
   else
-    zc_info("steps      %lld of %lld examples (%lld at once), %d probe%s, eps %g, learning rate %g",
+    zc_info("steps      %lld of %lld examples (%lld at once), %d probe%s, eps %g, learning rate %s",
             (long long)run->steps, (long long)run->batch, (long long)run->settings.micro_batch,
             run->settings.zo.probes, run->settings.zo.probes > 1 ? "s" : "", run->settings.zo.eps,
-            run->settings.lr);
+            rate);
   if (!run->backprop) print_method(run);
 }
 

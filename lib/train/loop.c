@@ -83,6 +83,16 @@ static int report_step(struct train_loop *loop, double loss, double projected_gr
   return rc;
 }
 
+/* Enters a step's loss; says where the rate is halved. */
+static void control_rate(struct train_loop *loop, double loss) {
+  char text[160];
+  if (!loop->run->settings.auto_lr || !zf_rate_control_add(&loop->control, loss)) return;
+  snprintf(text, sizeof text, "step %lld: the loss has risen: learning rate %.3g from here on",
+           (long long)loop->step,
+           loop->run->settings.lr * zf_rate_control_factor(&loop->control));
+  zf_loop_say(loop, text);
+}
+
 /* Takes a step that the log has already. */
 static int logged_step(struct train_loop *loop) {
   struct zf_zo_estimate estimate = zf_history_estimate(&loop->history, loop->step);
@@ -92,6 +102,7 @@ static int logged_step(struct train_loop *loop) {
   if (rc) return rc;
   rc = zf_replay_steps(loop->run->model, &loop->history, loop->step - 1, loop->step, NULL);
   if (rc) return rc;
+  control_rate(loop, loss);
   return report_step(loop, loss, sqrt(square), loop->history.step[loop->step - 1].lr);
 }
 
@@ -110,6 +121,7 @@ static int one_step(struct train_loop *loop) {
   const struct zf_settings *settings = &loop->run->settings;
   if (loop->step <= loop->history.count) return logged_step(loop);
   double loss, square, lr = zf_lr_at(settings, loop->step, loop->run->steps);
+  if (settings->auto_lr) lr *= zf_rate_control_factor(&loop->control);
   int rc = zf_run_estimate(loop->run, loop->step, lr);
   if (rc) return rc;
   zf_zo_summary(&settings->zo, &loop->run->estimate, &loss, &square);
@@ -122,6 +134,7 @@ static int one_step(struct train_loop *loop) {
   if ((rc = zf_log_append(loop->log, &rec, &loop->run->estimate))) return rc;
   if ((rc = zf_log_sync_maybe(loop->log))) return rc;
   zf_run_update(loop->run, loop->step, lr);
+  control_rate(loop, loss);
   return report_step(loop, loss, sqrt(square), lr);
 }
 
@@ -482,6 +495,22 @@ static int check_resumable(const struct train_loop *loop) {
       dir);
 }
 
+/* The rate of `learning_rate: auto`: from the weights with which the run begins, also where it is resumed. */
+static int find_rate(struct train_loop *loop) {
+  struct zf_auto_rate rate;
+  char text[240];
+  if (!loop->run->settings.auto_lr) return 0;
+  int rc = zf_auto_rate(&rate, loop->run);
+  if (rc) return rc;
+  loop->run->settings.lr = rate.rate;
+  snprintf(text, sizeof text,
+           "learning rate %.3g, from %lld forward passes: losses change by 0.1 at a distance of %.2g, "
+           "and %lld steps walk 0.7 of it (noise %.3g a step)",
+           rate.rate, (long long)rate.passes, rate.reach, (long long)loop->run->steps, rate.noise);
+  zf_loop_say(loop, text);
+  return 0;
+}
+
 /* Opens the directory of a new run, a resumed run, or a branch. */
 static int open_run(struct train_loop *loop, const struct zf_train_start *start) {
   int found = 0, rc;
@@ -494,6 +523,7 @@ static int open_run(struct train_loop *loop, const struct zf_train_start *start)
   if (start->resume && (rc = check_resumable(loop))) return rc;
   loop->created_dir = !zf_exists(loop->run->settings.output_dir);
   if ((rc = zf_rundir_lock(&loop->lock, loop->run->settings.output_dir))) return rc;
+  if ((rc = find_rate(loop))) return rc;
   if (start->fork && (rc = zf_loop_fork(loop, start))) return rc;
   if (start->resume || start->fork) {
     rc = zf_loop_resume(loop, &found);

@@ -11,6 +11,7 @@
 #define ZF_TRAIN_LOOP_INTERNAL_H
 
 #include "base/proc.h"
+#include "train/auto_rate.h"
 #include "train/loop.h"
 
 /* Counters of the watchdog. */
@@ -53,6 +54,7 @@ struct train_loop {
   struct score_clock scores;
   int64_t tokens, reported_tokens; /* run so far, in all streams; at the last report */
   struct watchdog watchdog;
+  struct zf_rate_control control; /* of learning_rate: auto */
   int64_t scores_without_gain; /* last dev scores in a row */
   int best_metric;
   int dev_known, test_known; /* the scores of `step` are in metrics.jsonl already */

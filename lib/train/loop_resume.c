@@ -191,6 +191,7 @@ static void replay_watch(struct train_loop *loop) {
     struct zf_zo_estimate estimate = zf_history_estimate(&loop->history, loop->step);
     zf_zo_summary(&loop->history.head.zo, &estimate, &loss, &square);
     zf_loop_watch(loop, loss, square); /* the run continued after this step */
+    zf_rate_control_add(&loop->control, loss);
   }
   loop->step = last;
   zf_error_clear();

@@ -140,7 +140,11 @@ const struct zf_conf_key zf_train_keys[] = {
      "one-token options or labels by ridge regression, from one forward pass over the training "
      "data",
      .choices = ZF_METHOD_WORDS, .also = "optim|optimizer|trainer"},
-    {"learning_rate", ZF_CONF_NUM, NULL, "step size", .min = 0, .max = 1e6, .required = 1,
+    {"learning_rate", ZF_CONF_NUM, NULL,
+     "step size; auto: zeroth-order methods find it before the first step, and lower it while the "
+     "loss "
+     "rises",
+     .min = 0, .max = 1e6, .choices = "auto", .required = 1,
      .unless = "method=probe", .also = "lr"},
     {"lr_scheduler", ZF_CONF_ENUM, "constant", "after the warm-up",
      .choices = "constant|linear|cosine", .also = "lr_scheduler_type|lr_schedule|scheduler"},
@@ -286,6 +290,8 @@ static int dtype_of(const struct zf_conf *conf, const char *key) {
 
 static int fill_optimizer(struct zf_settings *settings, const struct zf_conf *conf) {
   settings->lr = zf_conf_num(conf, "learning_rate", 0);
+  settings->auto_lr = zf_conf_has(conf, "learning_rate") &&
+                      !strcmp(zf_conf_str(conf, "learning_rate"), "auto");
   settings->schedule =
       (enum zf_schedule)zf_settings_choice(conf, "lr_scheduler", "constant|linear|cosine");
   settings->warmup = zf_conf_int(conf, "warmup_steps", 0);

@@ -73,6 +73,7 @@ struct zf_settings {
   struct zf_zo zo;
   struct zf_first_order first;
   double lr, weight_decay, warmup_ratio, epochs;
+  int auto_lr; /* lr is found before the first step */
   enum zf_schedule schedule;
   int64_t warmup, max_steps;         /* max_steps 0: `epochs` decides */
   int64_t micro_batch, accumulation; /* their product is the batch */

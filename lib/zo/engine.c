@@ -275,6 +275,25 @@ int zf_zo_estimate(const struct zf_params *params, uint32_t step, double lr, zf_
   return 0;
 }
 
+int zf_zo_scan(const struct zf_params *params, uint32_t step, const double *distance, int count,
+               zf_zo_loss loss, void *ctx, double *out) {
+  struct zf_zo_optimizer *optimizer = params->optimizer;
+  optimizer->step = step;
+  begin(optimizer, step, optimizer->zo.seed);
+  for (int i = 0; i < count; i++) {
+    double *kept = optimizer->loss;
+    optimizer->points = optimizer->wide = 0;
+    optimizer->moves = 0;
+    zf_zo_point(optimizer);
+    zf_zo_along(optimizer, 0, distance[i]);
+    optimizer->loss = out + i;
+    int rc = evaluate(optimizer, 0, loss, ctx);
+    optimizer->loss = kept;
+    if (rc) return rc;
+  }
+  return 0;
+}
+
 /* --- blocks --- */
 
 int zf_zo_blocks(const struct zf_params *params) {

@@ -24,6 +24,7 @@ struct zf_rule {
   unsigned states;            /* mask of enum zf_param_state */
   int windowed;               /* may have a window */
   int corrects;               /* divides by 1 - b^t */
+  int normalizes;             /* a step is about lr long in every element, whatever the estimate's size */
   /* Turns the momentum of a whole parameter [rows][columns] into the change of the weights, in place;
    * NULL: none.  space: as many floats as zf_rule_space. */
   void (*whole)(const struct zf_zo *zo, const struct zf_param *param, float *change, int64_t rows,

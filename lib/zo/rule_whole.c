@@ -99,8 +99,20 @@ static void bound_change(const struct zf_zo *zo, const struct zf_param *param, f
   scale_by(change, rows * columns, -lr * (length > bound ? bound / length : 1));
 }
 
-const struct zf_rule zf_rule_muon = {"muon",           ZF_UPDATE_MOMENTUM, ZF_UPDATE_MOMENTUM,
-                                     1u << ZF_STATE_MEAN, 0, 0, orthogonalize};
+const struct zf_rule zf_rule_muon = {"muon",
+                                     ZF_UPDATE_MOMENTUM,
+                                     ZF_UPDATE_MOMENTUM,
+                                     1u << ZF_STATE_MEAN,
+                                     0,
+                                     0,
+                                     1,
+                                     orthogonalize};
 
-const struct zf_rule zf_rule_trust = {"trust",         ZF_UPDATE_MOMENTUM, ZF_UPDATE_MOMENTUM,
-                                      1u << ZF_STATE_MEAN, 0, 0, bound_change};
+const struct zf_rule zf_rule_trust = {"trust",
+                                      ZF_UPDATE_MOMENTUM,
+                                      ZF_UPDATE_MOMENTUM,
+                                      1u << ZF_STATE_MEAN,
+                                      0,
+                                      0,
+                                      0,
+                                      bound_change};

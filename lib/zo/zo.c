@@ -192,3 +192,11 @@ const char *zf_zo_difference_name(const struct zf_zo *zo) {
 const char *zf_zo_rule_name(const struct zf_zo *zo) {
   return zf_rules[zo->rule]->name;
 }
+
+int zf_zo_is_smooth(const struct zf_zo *zo) {
+  return zf_differences[zo->difference]->smooth;
+}
+
+int zf_zo_is_normalized(const struct zf_zo *zo) {
+  return zf_rules[zo->rule]->normalizes;
+}

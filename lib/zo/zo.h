@@ -130,6 +130,10 @@ void zf_zo_summary(const struct zf_zo *zo, const struct zf_zo_estimate *estimate
  * the batch; else the coefficient of the probe's own direction. */
 double zf_zo_gradient(const struct zf_zo *zo, const struct zf_zo_estimate *estimate, int probe);
 
+/* 1 where coefficients are derivatives of the loss; 1 where the rule divides by the size of the estimate. */
+int zf_zo_is_smooth(const struct zf_zo *zo);
+int zf_zo_is_normalized(const struct zf_zo *zo);
+
 /* Names of the rows of a method. */
 const char *zf_zo_form_name(const struct zf_zo *zo);
 const char *zf_zo_difference_name(const struct zf_zo *zo);
@@ -177,6 +181,10 @@ void zf_zo_close(struct zf_params *params); /* takes a list without an optimizer
  * failure of `loss` and returns its code. */
 int zf_zo_estimate(const struct zf_params *params, uint32_t step, double lr, zf_zo_loss loss,
                    void *ctx, const struct zf_zo_estimate *estimate);
+
+/* out[i] = the loss at distance[i] along direction 0 of a step; nothing is combined. */
+int zf_zo_scan(const struct zf_params *params, uint32_t step, const double *distance, int count,
+               zf_zo_loss loss, void *ctx, double *out);
 
 /* One pass of the rule over every trained parameter; the decay applies to parameters with `decayed`
  * set.  Storage narrower than f32 is rounded stochastically, keyed by (seed, step, parameter,
