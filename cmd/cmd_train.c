@@ -9,6 +9,7 @@
 #include "train/backprop.h"
 #include "train/loop.h"
 #include "train/probe.h"
+#include "train_start.h"
 #include "ui.h"
 
 static int dry_run, resume;
@@ -394,6 +395,9 @@ static int run_train(const struct zc_args *args) {
     return zf_error(ZF_EUSAGE, "--fork begins a run and --resume continues one: give one of them");
   int rc = zc_conf_load(&conf, args, zf_train_keys);
   if (!rc) zc_catch_signals();
+  if (!rc && !dry_run)
+    rc = zc_train_start(conf, args, resume,
+                        &(struct zf_train_events){.message = on_message, .stopped = on_stopped});
   unsigned resumed = resume ? ZF_WANT_RESUMED : 0;
   if (!rc) rc = zf_run_open(&run, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST | resumed);
   if (!rc) print_start(run);

@@ -17,6 +17,7 @@ enum {
 #define CHANGE 0.1
 #define SHARE 0.7
 #define FIRST_DISTANCE 4e-3
+#define LEAST_NOISE 0.05 /* of the slope that changes a loss by CHANGE at the reach */
 
 /* Losses of the examples of the first batches. */
 struct rate_test {
@@ -138,6 +139,8 @@ static void find_noise(struct zf_auto_rate *out, const struct zf_run *run,
          all = moments->spread + (zo->examples ? moments->slope : 0);
   out->noise = sqrt(zf_zo_is_smooth(zo) ? all / estimates : square);
   if (zf_zo_is_normalized(zo)) out->noise = 1;
+  double least = LEAST_NOISE * CHANGE / out->reach;
+  if (zf_zo_is_smooth(zo) && out->noise < least) out->noise = least;
 }
 
 int zf_auto_rate(struct zf_auto_rate *out, struct zf_run *run) {

@@ -447,12 +447,44 @@ static int score_start(struct train_loop *loop) {
   return rc;
 }
 
+/* The rate with which a logged run began: times the schedule's factor of step 1 it is that step's. */
+static double logged_rate(const struct train_loop *loop) {
+  struct zf_settings unit = loop->run->settings;
+  double first = loop->history.step[0].lr;
+  unit.lr = 1;
+  double factor = zf_lr_at(&unit, 1, loop->run->steps), rate = first / factor;
+  if (rate * factor < first) rate = nextafter(rate, INFINITY);
+  if (rate * factor > first) rate = nextafter(rate, 0);
+  return rate;
+}
+
+/* The rate of `learning_rate: auto`: that of the log, or a test on the weights with which the run begins. */
+static int find_rate(struct train_loop *loop) {
+  struct zf_auto_rate rate;
+  char text[240];
+  if (!loop->run->settings.auto_lr || !logs(loop)) return 0;
+  if (loop->history.count) {
+    loop->run->settings.lr = logged_rate(loop);
+    return 0;
+  }
+  int rc = zf_auto_rate(&rate, loop->run);
+  if (rc) return rc;
+  loop->run->settings.lr = rate.rate;
+  snprintf(text, sizeof text,
+           "learning rate %.3g, from %lld forward passes: losses change by 0.1 at a distance of %.2g, "
+           "and %lld steps walk 0.7 of it (noise %.3g a step)",
+           rate.rate, (long long)rate.passes, rate.reach, (long long)loop->run->steps, rate.noise);
+  zf_loop_say(loop, text);
+  return 0;
+}
+
 static int run_loop(struct train_loop *loop) {
   int rc;
   /* A log holds projected gradients. */
   if (!loop->log && logs(loop) && (rc = create_log(loop))) return rc;
   if ((rc = zf_rundir_status(&loop->dir, loop->run, loop->outcome))) return rc;
   if ((rc = score_start(loop))) return rc;
+  if ((rc = find_rate(loop))) return rc;
   loop->steps_time = loop->report_time = zf_now();
   loop->scores.start_seconds = loop->scores.seconds;
   loop->first_step = loop->step;
@@ -495,22 +527,6 @@ static int check_resumable(const struct train_loop *loop) {
       dir);
 }
 
-/* The rate of `learning_rate: auto`: from the weights with which the run begins, also where it is resumed. */
-static int find_rate(struct train_loop *loop) {
-  struct zf_auto_rate rate;
-  char text[240];
-  if (!loop->run->settings.auto_lr) return 0;
-  int rc = zf_auto_rate(&rate, loop->run);
-  if (rc) return rc;
-  loop->run->settings.lr = rate.rate;
-  snprintf(text, sizeof text,
-           "learning rate %.3g, from %lld forward passes: losses change by 0.1 at a distance of %.2g, "
-           "and %lld steps walk 0.7 of it (noise %.3g a step)",
-           rate.rate, (long long)rate.passes, rate.reach, (long long)loop->run->steps, rate.noise);
-  zf_loop_say(loop, text);
-  return 0;
-}
-
 /* Opens the directory of a new run, a resumed run, or a branch. */
 static int open_run(struct train_loop *loop, const struct zf_train_start *start) {
   int found = 0, rc;
@@ -523,7 +539,6 @@ static int open_run(struct train_loop *loop, const struct zf_train_start *start)
   if (start->resume && (rc = check_resumable(loop))) return rc;
   loop->created_dir = !zf_exists(loop->run->settings.output_dir);
   if ((rc = zf_rundir_lock(&loop->lock, loop->run->settings.output_dir))) return rc;
-  if ((rc = find_rate(loop))) return rc;
   if (start->fork && (rc = zf_loop_fork(loop, start))) return rc;
   if (start->resume || start->fork) {
     rc = zf_loop_resume(loop, &found);

@@ -140,6 +140,9 @@ const struct zf_conf_key zf_train_keys[] = {
      "one-token options or labels by ridge regression, from one forward pass over the training "
      "data",
      .choices = ZF_METHOD_WORDS, .also = "optim|optimizer|trainer"},
+    {"start", ZF_CONF_ENUM, NULL,
+     "probe: begin with the output head of a ridge regression (as method probe), in OUTPUT_DIR.start",
+     .choices = "none|probe"},
     {"learning_rate", ZF_CONF_NUM, NULL,
      "step size; auto: zeroth-order methods find it before the first step, and lower it while the "
      "loss "
@@ -310,6 +313,11 @@ static int fill_optimizer(struct zf_settings *settings, const struct zf_conf *co
   settings->seed = (uint64_t)zf_conf_int(conf, "seed", 42);
   settings->split_seed = (uint64_t)zf_conf_int(conf, "split_seed", (int64_t)settings->seed);
   settings->method = method_of(conf);
+  if (settings->auto_lr && zf_method_info(settings->method)->rule >= 0)
+    return zf_conf_error(conf, "learning_rate",
+                         "'learning_rate: auto' finds the rate of zeroth-order methods: name the rate "
+                         "of %s",
+                         zf_method_info(settings->method)->name);
   settings->first = (struct zf_first_order){
       .beta1 = zf_conf_num(conf, "adam_beta1", 0.9),
       .beta2 = zf_conf_num(conf, "adam_beta2", 0.999),
