@@ -28,8 +28,7 @@ static int start_conf(struct zf_conf **out, const struct zc_args *args, const ch
   return rc ? rc : set(*out, "output_dir", path);
 }
 
-static int fit(const struct zc_args *args, const char *path,
-               const struct zf_train_events *events) {
+static int fit(const struct zc_args *args, const char *path, const struct zf_train_events *events) {
   struct zf_conf *conf = NULL;
   struct zf_run *run = NULL;
   struct zf_outcome outcome;

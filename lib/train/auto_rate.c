@@ -7,11 +7,11 @@
 #include "base/err.h"
 
 enum {
-  EXAMPLES = 32,   /* least examples of the test */
-  DIRECTIONS = 3,  /* of the test */
-  ESTIMATES = 4,   /* steps whose estimates are measured */
-  TRIES = 6,       /* distances */
-  STRETCH = 100    /* steps whose mean loss is watched */
+  EXAMPLES = 32,  /* least examples of the test */
+  DIRECTIONS = 3, /* of the test */
+  ESTIMATES = 4,  /* steps whose estimates are measured */
+  TRIES = 6,      /* distances */
+  STRETCH = 100   /* steps whose mean loss is watched */
 };
 
 #define CHANGE 0.1
@@ -23,9 +23,9 @@ enum {
 struct rate_test {
   struct zf_run *run;
   int64_t count;
-  double *now;   /* [streams][count] mean losses of the pass */
-  double *base;  /* [count] without noise */
-  double *plus;  /* [count] */
+  double *now;  /* [streams][count] mean losses of the pass */
+  double *base; /* [count] without noise */
+  double *plus; /* [count] */
   int64_t passes;
 };
 

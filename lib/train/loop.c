@@ -88,8 +88,7 @@ static void control_rate(struct train_loop *loop, double loss) {
   char text[160];
   if (!loop->run->settings.auto_lr || !zf_rate_control_add(&loop->control, loss)) return;
   snprintf(text, sizeof text, "step %lld: the loss has risen: learning rate %.3g from here on",
-           (long long)loop->step,
-           loop->run->settings.lr * zf_rate_control_factor(&loop->control));
+           (long long)loop->step, loop->run->settings.lr * zf_rate_control_factor(&loop->control));
   zf_loop_say(loop, text);
 }
 
@@ -103,6 +102,7 @@ static int logged_step(struct train_loop *loop) {
   rc = zf_replay_steps(loop->run->model, &loop->history, loop->step - 1, loop->step, NULL);
   if (rc) return rc;
   control_rate(loop, loss);
+  zf_loop_advise(loop, loss, square, loop->history.step[loop->step - 1].lr);
   return report_step(loop, loss, sqrt(square), loop->history.step[loop->step - 1].lr);
 }
 
@@ -135,6 +135,7 @@ static int one_step(struct train_loop *loop) {
   if ((rc = zf_log_sync_maybe(loop->log))) return rc;
   zf_run_update(loop->run, loop->step, lr);
   control_rate(loop, loss);
+  zf_loop_advise(loop, loss, square, lr);
   return report_step(loop, loss, sqrt(square), lr);
 }
 
@@ -470,10 +471,11 @@ static int find_rate(struct train_loop *loop) {
   int rc = zf_auto_rate(&rate, loop->run);
   if (rc) return rc;
   loop->run->settings.lr = rate.rate;
-  snprintf(text, sizeof text,
-           "learning rate %.3g, from %lld forward passes: losses change by 0.1 at a distance of %.2g, "
-           "and %lld steps walk 0.7 of it (noise %.3g a step)",
-           rate.rate, (long long)rate.passes, rate.reach, (long long)loop->run->steps, rate.noise);
+  snprintf(
+      text, sizeof text,
+      "learning rate %.3g, from %lld forward passes: losses change by 0.1 at a distance of %.2g, "
+      "and %lld steps walk 0.7 of it (noise %.3g a step)",
+      rate.rate, (long long)rate.passes, rate.reach, (long long)loop->run->steps, rate.noise);
   zf_loop_say(loop, text);
   return 0;
 }

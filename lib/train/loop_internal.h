@@ -2,6 +2,7 @@
  *
  *   loop.c         steps, actions between steps, start and end
  *   loop_watch.c   the watchdog
+ *   loop_advice.c  a remark on the learning rate
  *   loop_score.c   dev and test scores, the best so far
  *   loop_resume.c  the state after some step, rebuilt from log and metrics
  *
@@ -19,6 +20,11 @@ struct watchdog {
   double first_losses; /* sum of the losses of the first steps: the default limit follows from it */
   int64_t above;       /* last steps in a row with a loss above the limit */
   int64_t zero_gradients; /* last steps in a row with g = 0 */
+};
+
+/* Losses of the halves of the first steps, their squares, and what these steps gain at most. */
+struct rate_advice {
+  double loss[2], squares[2], gain;
 };
 
 /* Choice of the number of threads, for `threads: auto`. */
@@ -54,8 +60,9 @@ struct train_loop {
   struct score_clock scores;
   int64_t tokens, reported_tokens; /* run so far, in all streams; at the last report */
   struct watchdog watchdog;
+  struct rate_advice advice;
   struct zf_rate_control control; /* of learning_rate: auto */
-  int64_t scores_without_gain; /* last dev scores in a row */
+  int64_t scores_without_gain;    /* last dev scores in a row */
   int best_metric;
   int dev_known, test_known; /* the scores of `step` are in metrics.jsonl already */
   struct thread_tuner tuner;
@@ -75,6 +82,11 @@ int zf_loop_keep_best(struct train_loop *loop, int64_t step);
 
 /* Passes loop->step to the watchdog.  ZF_EDIVERGED: the run has to stop. */
 int zf_loop_watch(struct train_loop *loop, double loss, double square);
+
+/* --- loop_advice.c --- */
+
+/* Enters a step; after some of them says where the learning rate is far from one that learns. */
+void zf_loop_advise(struct train_loop *loop, double loss, double square, double lr);
 
 /* --- loop_score.c --- */
 

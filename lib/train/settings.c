@@ -141,14 +141,15 @@ const struct zf_conf_key zf_train_keys[] = {
      "data",
      .choices = ZF_METHOD_WORDS, .also = "optim|optimizer|trainer"},
     {"start", ZF_CONF_ENUM, NULL,
-     "probe: begin with the output head of a ridge regression (as method probe), in OUTPUT_DIR.start",
+     "probe: begin with the output head of a ridge regression (as method probe), in "
+     "OUTPUT_DIR.start",
      .choices = "none|probe"},
     {"learning_rate", ZF_CONF_NUM, NULL,
      "step size; auto: zeroth-order methods find it before the first step, and lower it while the "
      "loss "
      "rises",
-     .min = 0, .max = 1e6, .choices = "auto", .required = 1,
-     .unless = "method=probe", .also = "lr"},
+     .min = 0, .max = 1e6, .choices = "auto", .required = 1, .unless = "method=probe",
+     .also = "lr"},
     {"lr_scheduler", ZF_CONF_ENUM, "constant", "after the warm-up",
      .choices = "constant|linear|cosine", .also = "lr_scheduler_type|lr_schedule|scheduler"},
     {"warmup_steps", ZF_CONF_INT, NULL, "steps of linear warm-up", .min = 0, .max = 1e12,
@@ -293,8 +294,8 @@ static int dtype_of(const struct zf_conf *conf, const char *key) {
 
 static int fill_optimizer(struct zf_settings *settings, const struct zf_conf *conf) {
   settings->lr = zf_conf_num(conf, "learning_rate", 0);
-  settings->auto_lr = zf_conf_has(conf, "learning_rate") &&
-                      !strcmp(zf_conf_str(conf, "learning_rate"), "auto");
+  const char *rate = zf_conf_str(conf, "learning_rate"); /* NULL: a number */
+  settings->auto_lr = rate && !strcmp(rate, "auto");
   settings->schedule =
       (enum zf_schedule)zf_settings_choice(conf, "lr_scheduler", "constant|linear|cosine");
   settings->warmup = zf_conf_int(conf, "warmup_steps", 0);
@@ -314,10 +315,11 @@ static int fill_optimizer(struct zf_settings *settings, const struct zf_conf *co
   settings->split_seed = (uint64_t)zf_conf_int(conf, "split_seed", (int64_t)settings->seed);
   settings->method = method_of(conf);
   if (settings->auto_lr && zf_method_info(settings->method)->rule >= 0)
-    return zf_conf_error(conf, "learning_rate",
-                         "'learning_rate: auto' finds the rate of zeroth-order methods: name the rate "
-                         "of %s",
-                         zf_method_info(settings->method)->name);
+    return zf_conf_error(
+        conf, "learning_rate",
+        "'learning_rate: auto' finds the rate of zeroth-order methods: name the rate "
+        "of %s",
+        zf_method_info(settings->method)->name);
   settings->first = (struct zf_first_order){
       .beta1 = zf_conf_num(conf, "adam_beta1", 0.9),
       .beta2 = zf_conf_num(conf, "adam_beta2", 0.999),

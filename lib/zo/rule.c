@@ -2,9 +2,9 @@
 #include "zo/rule.h"
 
 const struct zf_rule *const zf_rules[ZF_RULES] = {
-    [ZF_RULE_SGD] = &zf_rule_sgd,   [ZF_RULE_ADAM] = &zf_rule_adam,
+    [ZF_RULE_SGD] = &zf_rule_sgd,           [ZF_RULE_ADAM] = &zf_rule_adam,
     [ZF_RULE_MOMENTUM] = &zf_rule_momentum, [ZF_RULE_SIGN] = &zf_rule_sign,
-    [ZF_RULE_ADAMM] = &zf_rule_adamm, [ZF_RULE_MUON] = &zf_rule_muon,
+    [ZF_RULE_ADAMM] = &zf_rule_adamm,       [ZF_RULE_MUON] = &zf_rule_muon,
     [ZF_RULE_TRUST] = &zf_rule_trust,
 };
 

@@ -24,7 +24,7 @@ struct zf_rule {
   unsigned states;            /* mask of enum zf_param_state */
   int windowed;               /* may have a window */
   int corrects;               /* divides by 1 - b^t */
-  int normalizes;             /* a step is about lr long in every element, whatever the estimate's size */
+  int normalizes; /* a step is about lr long in every element, whatever the estimate's size */
   /* Turns the momentum of a whole parameter [rows][columns] into the change of the weights, in place;
    * NULL: none.  space: as many floats as zf_rule_space. */
   void (*whole)(const struct zf_zo *zo, const struct zf_param *param, float *change, int64_t rows,
@@ -32,8 +32,8 @@ struct zf_rule {
 };
 
 extern const struct zf_rule *const zf_rules[ZF_RULES];
-extern const struct zf_rule zf_rule_sgd, zf_rule_momentum, zf_rule_adam, zf_rule_adamm, zf_rule_sign,
-    zf_rule_muon, zf_rule_trust;
+extern const struct zf_rule zf_rule_sgd, zf_rule_momentum, zf_rule_adam, zf_rule_adamm,
+    zf_rule_sign, zf_rule_muon, zf_rule_trust;
 
 /* base^exponent by squaring.  Its products are exactly rounded, so that every machine has the same
  * bits, which a library's pow does not promise. */

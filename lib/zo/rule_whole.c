@@ -93,26 +93,15 @@ static double norm_of(const struct zf_param *param) {
 static void bound_change(const struct zf_zo *zo, const struct zf_param *param, float *change,
                          int64_t rows, int64_t columns, double lr, float *space) {
   (void)space;
-  double length = lr * sqrt(sum_squares(change, rows * columns)), bound = zo->trust * norm_of(param);
+  double length = lr * sqrt(sum_squares(change, rows * columns)),
+         bound = zo->trust * norm_of(param);
   if (param->factors.rank)
     length *= param->factors.left ? (double)param->factors.scale : sqrt((double)param->factors.in);
   scale_by(change, rows * columns, -lr * (length > bound ? bound / length : 1));
 }
 
-const struct zf_rule zf_rule_muon = {"muon",
-                                     ZF_UPDATE_MOMENTUM,
-                                     ZF_UPDATE_MOMENTUM,
-                                     1u << ZF_STATE_MEAN,
-                                     0,
-                                     0,
-                                     1,
-                                     orthogonalize};
+const struct zf_rule zf_rule_muon = {
+    "muon", ZF_UPDATE_MOMENTUM, ZF_UPDATE_MOMENTUM, 1u << ZF_STATE_MEAN, 0, 0, 1, orthogonalize};
 
-const struct zf_rule zf_rule_trust = {"trust",
-                                      ZF_UPDATE_MOMENTUM,
-                                      ZF_UPDATE_MOMENTUM,
-                                      1u << ZF_STATE_MEAN,
-                                      0,
-                                      0,
-                                      0,
-                                      bound_change};
+const struct zf_rule zf_rule_trust = {
+    "trust", ZF_UPDATE_MOMENTUM, ZF_UPDATE_MOMENTUM, 1u << ZF_STATE_MEAN, 0, 0, 0, bound_change};
