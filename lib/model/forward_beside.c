@@ -87,8 +87,7 @@ void zf_forward_add_beside(const struct zf_forward *forward, int32_t number, con
                                 .in = rank,
                                 .output_stride = rank,
                                 .input_stride = 1};
-      struct zf_rows thin =
-          zf_rows_of(inner + stream * T * rank, rank, rank, ZF_COMPUTE_F32, NULL);
+      struct zf_rows thin = zf_rows_of(inner + stream * T * rank, rank, rank, ZF_COMPUTE_F32, NULL);
       zf_gemm(y + stream * T * ldy + at, ldy, &thin, T, &outer, &one, NULL, 0, 1);
     }
   }

@@ -29,8 +29,7 @@ static const struct zo_method methods[] = {
     {"eggroll",
      {"zo_difference=population", "zo_probes=8", "zo_form=low_rank", "zo_rank=1", "zo_refresh=1"}},
     {"lozo", {"zo_form=low_rank", "zo_rank=2", "zo_refresh=50"}},
-    {"lozo_momentum",
-     {"zo_form=low_rank", "zo_rank=2", "zo_refresh=50", "zo_optimizer=momentum"}},
+    {"lozo_momentum", {"zo_form=low_rank", "zo_rank=2", "zo_refresh=50", "zo_optimizer=momentum"}},
     {"subzero", {"zo_form=subspace", "zo_rank=8", "zo_refresh=1000"}},
     {"muon", {"zo_form=low_rank", "zo_rank=16", "zo_refresh=100", "zo_optimizer=muon"}},
     {"sparse", {"zo_form=small", "zo_keep=0.25"}},
@@ -103,7 +102,8 @@ enum { WINDOW = 44 /* 0.9^44 is 1 % */ };
 static int fill_window(struct zf_settings *settings, const struct zf_conf *conf) {
   struct zf_zo *zo = &settings->zo;
   const char *word = zf_conf_has(conf, "zo_window") ? zf_conf_str(conf, "zo_window") : NULL;
-  int small = settings->adapter.word || zo->form == ZF_FORM_LOW_RANK || zo->form == ZF_FORM_SUBSPACE;
+  int small =
+      settings->adapter.word || zo->form == ZF_FORM_LOW_RANK || zo->form == ZF_FORM_SUBSPACE;
   int windowed = zo->rule == ZF_RULE_ADAM || zo->rule == ZF_RULE_MOMENTUM;
   zo->window = (int)zf_conf_int(conf, "zo_window", 0);
   if (windowed && !small && (!word || !strcmp(word, "auto"))) zo->window = WINDOW;

@@ -24,8 +24,8 @@ static void combine(struct zf_zo_optimizer *optimizer) {
   double width = 2 * zf_zo_eps(&optimizer->zo);
   int64_t examples = optimizer->zo.examples;
   for (int i = 0; i < optimizer->zo.probes; i++) {
-    const double *loss = optimizer->loss + 2 * i,
-                 *plus = optimizer->example + 2 * i * examples, *minus = plus + examples;
+    const double *loss = optimizer->loss + 2 * i, *plus = optimizer->example + 2 * i * examples,
+                 *minus = plus + examples;
     if (!examples) zf_zo_term(optimizer, i, -1, (loss[0] - loss[1]) / width);
     for (int64_t j = 0; j < examples; j++)
       zf_zo_term(optimizer, i, j, (double)(float)((plus[j] - minus[j]) / width));

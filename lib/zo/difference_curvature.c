@@ -55,9 +55,8 @@ static void combine(struct zf_zo_optimizer *optimizer) {
   for (int i = 0; i < zo->probes; i++) {
     const double *side = optimizer->loss + 1 + 2 * i;
     double bend = curvature(zo, optimizer->loss, i);
-    double scale = zo->form == ZF_FORM_SCALED
-                       ? 1
-                       : root_power(bend > FLOOR ? bend : FLOOR, zo->alpha);
+    double scale =
+        zo->form == ZF_FORM_SCALED ? 1 : root_power(bend > FLOOR ? bend : FLOOR, zo->alpha);
     zf_zo_term(optimizer, i, -1, (side[0] - side[1]) / (2 * zf_zo_eps(zo)) / scale);
   }
 }

@@ -24,10 +24,10 @@
 
 struct zf_direction {
   const char *name;
-  int kind;            /* enum zf_noise_kind that it demands; -1: any */
-  int base_only;       /* not for adapters */
-  unsigned states;     /* mask of enum zf_param_state */
-  const char *needs;   /* NULL, or what it takes in words, see check */
+  int kind;                             /* enum zf_noise_kind that it demands; -1: any */
+  int base_only;                        /* not for adapters */
+  unsigned states;                      /* mask of enum zf_param_state */
+  const char *needs;                    /* NULL, or what it takes in words, see check */
   int (*check)(const struct zf_zo *zo); /* 0 or ZF_EUSAGE; NULL */
   /* Sets ranks; NULL: none. */
   void (*prepare)(struct zf_params *params, const struct zf_zo *zo);
@@ -39,9 +39,9 @@ struct zf_direction {
   /* Noises that make up direction `probe`, term[0..) with their coefficients; returns their number.
    * NULL: the noise of (step, probe). */
   int (*expand)(const struct zf_zo_optimizer *optimizer, int probe, struct zf_zo_term *term);
-  int64_t (*memory)(const struct zf_zo *zo);  /* earlier steps that it looks at; NULL: none */
-  int64_t (*noises)(const struct zf_zo *zo);  /* of one direction; NULL: 1 */
-  int explicit_terms;                         /* terms of other steps */
+  int64_t (*memory)(const struct zf_zo *zo); /* earlier steps that it looks at; NULL: none */
+  int64_t (*noises)(const struct zf_zo *zo); /* of one direction; NULL: 1 */
+  int explicit_terms;                        /* terms of other steps */
 };
 
 extern const struct zf_direction *const zf_directions[ZF_FORMS];

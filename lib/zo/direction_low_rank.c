@@ -188,8 +188,7 @@ static void begin_subspace(struct zf_zo_optimizer *optimizer, uint32_t step, uin
     const struct zf_param_factors *factors = &param->factors;
     if (!factors->rank) continue;
     if (step == start && step > 1 && optimizer->begun != step && param->state[ZF_STATE_MEAN])
-      memset(param->state[ZF_STATE_MEAN], 0,
-             (size_t)zf_param_coordinates(param) * sizeof(float));
+      memset(param->state[ZF_STATE_MEAN], 0, (size_t)zf_param_coordinates(param) * sizeof(float));
     fill(zo, param, right_of(optimizer, param), factors->rank * factors->in, seed, start, RIGHT);
     fill(zo, param, left_of(optimizer, param), factors->rank * factors->out, seed, start, LEFT);
     make_orthonormal(right_of(optimizer, param), factors->rank, factors->in, factors->in, 1);

@@ -57,8 +57,8 @@ static int open_random(struct zf_zo_optimizer *optimizer, struct zf_params *para
   for (int64_t i = 0; i < params->count; i++) {
     struct zf_param *param = &params->param[i];
     if (!is_sparse(param) || optimizer->zo.keep >= 1) continue;
-    optimizer->mask[i] = (struct zf_noise){
-        .seed = optimizer->zo.seed, .use = ZF_USE_SAMPLE, .param = param->id};
+    optimizer->mask[i] =
+        (struct zf_noise){.seed = optimizer->zo.seed, .use = ZF_USE_SAMPLE, .param = param->id};
     optimizer->shape[i] =
         (struct zf_noise_shape){.limit = INFINITY,
                                 .mask = &optimizer->mask[i],

@@ -81,13 +81,12 @@ static void add_term(struct zf_zo_optimizer *optimizer, struct zf_zo_term term) 
   optimizer->term[free_term] = term;
 }
 
-void zf_zo_term(struct zf_zo_optimizer *optimizer, int probe, int64_t example,
-                double coefficient) {
+void zf_zo_term(struct zf_zo_optimizer *optimizer, int probe, int64_t example, double coefficient) {
   struct zf_zo_term term[ZF_MAXTERM];
   if (example >= 0) {
     int64_t number = probe * optimizer->zo.examples + example;
-    optimizer->term[number] = (struct zf_zo_term){coefficient, optimizer->step, (uint16_t)probe,
-                                                  (uint16_t)(1 + example)};
+    optimizer->term[number] =
+        (struct zf_zo_term){coefficient, optimizer->step, (uint16_t)probe, (uint16_t)(1 + example)};
     return;
   }
   int count = expand(optimizer, probe, term);

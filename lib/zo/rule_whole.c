@@ -67,7 +67,7 @@ static void orthogonalize(const struct zf_zo *zo, const struct zf_param *param, 
     return;
   }
   scale_by(change, rows * columns, 1 / norm);
-  for (int i = 0; i < 5; i++) iterate(&matrix, (double *)space);
+  for (int i = 0; i < 5; i++) iterate(&matrix, (double *)(void *)space);
   double tall = (double)rows / (double)columns;
   scale_by(change, rows * columns, -lr * sqrt(tall > 1 ? tall : 1));
 }
@@ -93,14 +93,15 @@ static double norm_of(const struct zf_param *param) {
 static void bound_change(const struct zf_zo *zo, const struct zf_param *param, float *change,
                          int64_t rows, int64_t columns, double lr, float *space) {
   (void)space;
-  double length = lr * sqrt(sum_squares(change, rows * columns)), bound = zo->trust * norm_of(param);
+  double length = lr * sqrt(sum_squares(change, rows * columns)),
+         bound = zo->trust * norm_of(param);
   if (param->factors.rank)
     length *= param->factors.left ? (double)param->factors.scale : sqrt((double)param->factors.in);
   scale_by(change, rows * columns, -lr * (length > bound ? bound / length : 1));
 }
 
-const struct zf_rule zf_rule_muon = {"muon",           ZF_UPDATE_MOMENTUM, ZF_UPDATE_MOMENTUM,
-                                     1u << ZF_STATE_MEAN, 0, 0, orthogonalize};
+const struct zf_rule_kind zf_rule_muon = {
+    "muon", ZF_UPDATE_MOMENTUM, ZF_UPDATE_MOMENTUM, 1u << ZF_STATE_MEAN, 0, 0, orthogonalize};
 
-const struct zf_rule zf_rule_trust = {"trust",         ZF_UPDATE_MOMENTUM, ZF_UPDATE_MOMENTUM,
-                                      1u << ZF_STATE_MEAN, 0, 0, bound_change};
+const struct zf_rule_kind zf_rule_trust = {
+    "trust", ZF_UPDATE_MOMENTUM, ZF_UPDATE_MOMENTUM, 1u << ZF_STATE_MEAN, 0, 0, bound_change};

@@ -39,14 +39,14 @@ struct zf_zo_optimizer {
   /* The step that is estimated. */
   uint32_t step;
   double lr;
-  double *loss;       /* [losses], as far as they are known */
+  double *loss; /* [losses], as far as they are known */
   int64_t losses;
-  double *example;    /* by example: [points][examples] */
+  double *example; /* by example: [points][examples] */
   struct zf_zo_term *term;
   int64_t terms;
-  double *sorted;     /* for medians: [memory * terms] */
+  double *sorted; /* for medians: [memory * terms] */
 
-  struct zf_zo_prepared *prepared; /* room for the terms of one update (update.c) */
+  struct zf_zo_prepared *prepared; /* room for the terms of one update (apply.c) */
 
   /* Memory of the forms. */
   struct zf_noise_shape *shape; /* [params] */

@@ -126,14 +126,13 @@ static int add_window(const struct zf_zo_prepared *prepared, int64_t index,
     prepared->window_second[at + steps] = (float)second;
     prepared->window_end[at + steps++] = count;
   }
-  prepared->step[index].window =
-      (struct zf_update_window){prepared->window_end + at, prepared->window_first + at,
-                                prepared->window_second + at, steps};
+  prepared->step[index].window = (struct zf_update_window){
+      prepared->window_end + at, prepared->window_first + at, prepared->window_second + at, steps};
   return count;
 }
 
 static enum zf_update_rule kernel_rule(const struct zf_zo *zo) {
-  const struct zf_rule *rule = zf_rules[zo->rule];
+  const struct zf_rule_kind *rule = zf_rules[zo->rule];
   return zo->window ? rule->window : rule->update;
 }
 
@@ -160,9 +159,9 @@ static void prepare(const struct zf_zo_prepared *prepared, int64_t index,
 }
 
 /* Sets the parameter's number, decay and coefficients in every prepared step. */
-static void set_param(const struct zf_zo_prepared *prepared, const struct zf_zo_optimizer *optimizer,
-                      const struct zf_zo_step *step, int64_t count, const struct zf_param *param,
-                      double decay) {
+static void set_param(const struct zf_zo_prepared *prepared,
+                      const struct zf_zo_optimizer *optimizer, const struct zf_zo_step *step,
+                      int64_t count, const struct zf_param *param, double decay) {
   int blocks = optimizer->zo.form == ZF_FORM_BLOCKS;
   for (int64_t i = 0; i < count * prepared->terms; i++) {
     prepared->direction[i].param = param->id;
@@ -248,7 +247,7 @@ static void add_change(const struct zf_param *param, const struct zf_update_step
 }
 
 /* Floats of a parameter's change and the space behind it. */
-static int64_t change_floats(const struct zf_param *param, const struct zf_rule *rule) {
+static int64_t change_floats(const struct zf_param *param, const struct zf_rule_kind *rule) {
   const struct zf_param_factors *factors = &param->factors;
   int64_t rank = factors->rank, sum = zf_param_coordinates(param);
   if (!rank && !rule->whole) return 0;
@@ -272,7 +271,7 @@ int64_t zf_zo_delta_floats(const struct zf_params *params, const struct zf_zo *z
 /* One step of a parameter whose change is made apart from it. */
 static void move_apart(const struct zf_zo_optimizer *optimizer, const struct zf_param *param,
                        const struct zf_update *update, double lr) {
-  const struct zf_rule *rule = zf_rules[optimizer->zo.rule];
+  const struct zf_rule_kind *rule = zf_rules[optimizer->zo.rule];
   int64_t count = zf_param_coordinates(param);
   int64_t columns = param->factors.rank ? param->factors.rank
                     : param->ndim > 1   ? param->count / param->shape[0]
@@ -321,8 +320,9 @@ static void apply(const struct zf_params *params, const struct zf_zo_prepared *p
   }
 }
 
-static void prepare_and_remember(const struct zf_params *params, const struct zf_zo_prepared *prepared,
-                                 int64_t index, const struct zf_zo_step *step) {
+static void prepare_and_remember(const struct zf_params *params,
+                                 const struct zf_zo_prepared *prepared, int64_t index,
+                                 const struct zf_zo_step *step) {
   zf_zo_begin(params->optimizer, step->step, step->seed);
   prepare(prepared, index, params->optimizer, step);
   zf_zo_remember(params, step);
@@ -371,7 +371,8 @@ int zf_zo_prepare(struct zf_params *params, const struct zf_zo *zo) {
   for (int64_t i = 0; i < params->count; i++) {
     const struct zf_param *param = &params->param[i];
     if (direction->base_only && param->trained && param->origin != ZF_ORIGIN_BASE)
-      return zf_error(ZF_EUSAGE, "%s: '%s' is an adapter's: such directions need the base's weights",
+      return zf_error(ZF_EUSAGE,
+                      "%s: '%s' is an adapter's: such directions need the base's weights",
                       direction->name, param->name);
   }
   if (direction->prepare) direction->prepare(params, zo);
@@ -387,8 +388,7 @@ int64_t zf_zo_bytes(const struct zf_params *params, const struct zf_zo *zo) {
       if (params->param[i].trained && (zf_zo_states(zo) >> j & 1))
         states += 4 * zf_param_coordinates(&params->param[i]);
   return states + record * (1 + zf_zo_memory(zo)) + 48 * update_terms(zo) +
-         4 * zf_zo_delta_floats(params, zo) +
-         (direction->bytes ? direction->bytes(params, zo) : 0);
+         4 * zf_zo_delta_floats(params, zo) + (direction->bytes ? direction->bytes(params, zo) : 0);
 }
 
 static int new_records(struct zf_zo_optimizer *optimizer) {
@@ -411,8 +411,8 @@ static int new_arrays(struct zf_zo_optimizer *optimizer, const struct zf_params 
   optimizer->move = zf_calloc(optimizer->max_moves, sizeof *optimizer->move);
   optimizer->move_end = zf_calloc(optimizer->losses, sizeof *optimizer->move_end);
   optimizer->example = zf_calloc(optimizer->losses * examples + 1, sizeof *optimizer->example);
-  optimizer->sorted = zf_calloc(zo->clip > 0 ? ZF_ZO_CLIP_STEPS * optimizer->terms : 1,
-                                sizeof *optimizer->sorted);
+  optimizer->sorted =
+      zf_calloc(zo->clip > 0 ? ZF_ZO_CLIP_STEPS * optimizer->terms : 1, sizeof *optimizer->sorted);
   optimizer->shape = zf_calloc(params->count, sizeof *optimizer->shape);
   optimizer->mask = zf_calloc(params->count, sizeof *optimizer->mask);
   optimizer->factor = zf_calloc(zo->probes, sizeof *optimizer->factor);
@@ -429,8 +429,8 @@ static void set_curvature(struct zf_zo_optimizer *optimizer, struct zf_params *p
   for (int64_t i = 0; i < params->count; i++) {
     struct zf_param *param = &params->param[i];
     if (!param->state[ZF_STATE_CURVATURE]) continue;
-    optimizer->shape[i] = (struct zf_noise_shape){
-        .limit = INFINITY, .curvature = param->state[ZF_STATE_CURVATURE]};
+    optimizer->shape[i] =
+        (struct zf_noise_shape){.limit = INFINITY, .curvature = param->state[ZF_STATE_CURVATURE]};
     param->shape_of_noise = &optimizer->shape[i];
   }
 }
