@@ -5,7 +5,7 @@
 
 struct state state;
 
-enum { ROUNDS = 12, MAXTHREADS = 4, TERMS = 5 };
+enum { ROUNDS = 5, MAXTHREADS = 4, TERMS = 5 };
 
 static void use(unsigned flags, int threads) {
   static void *work;
