@@ -136,5 +136,9 @@ int zf_settings_fill_zo(struct zf_settings *settings, const struct zf_conf *conf
     zo->alpha = zf_conf_num(conf, "zo_curvature", zo->form == ZF_FORM_SCALED ? 1e-6 : 0.5);
   if (zo->form == ZF_FORM_CONE) zo->cone = zf_conf_num(conf, "zo_cone", 0.5);
   if (zo->rule == ZF_RULE_TRUST) zo->trust = zf_conf_num(conf, "zo_trust", 1e-3);
+  if (zo->difference == ZF_DIFFERENCE_ANCHOR && zf_conf_num(conf, "weight_decay", 0) > 0)
+    return zf_conf_error(conf, "weight_decay",
+                         "zo_difference anchor rebuilds the anchor's weights from the steps since, "
+                         "and knows no weight_decay");
   return fill_window(settings, conf);
 }

@@ -326,6 +326,7 @@ static void prepare_and_remember(const struct zf_params *params,
   zf_zo_begin(params->optimizer, step->step, step->seed);
   prepare(prepared, index, params->optimizer, step);
   zf_zo_remember(params, step);
+  params->optimizer->begun = 0;
 }
 
 void zf_zo_update(const struct zf_params *params, const struct zf_zo_step *step, double decay) {

@@ -823,6 +823,40 @@ START_TEST(test_remember) {
 }
 END_TEST
 
+/* A branch goes on with another seed in the middle of a period: its log rebuilds it, and it may be resumed
+ * behind any of its steps. */
+START_TEST(test_branch) {
+  const struct method *m = &methods[_i];
+  struct zf_zo other = m->zo;
+  int64_t memory = zf_zo_memory(&m->zo);
+  other.seed = 99;
+  struct run *trunk = open_run(&m->zo), *branch = open_run(&other), *again = open_run(&other);
+  take_steps(trunk, m, &m->zo, 0, 2);
+  ck_ok(zf_zo_replay(&branch->q.params, trunk->step, 2, m->decay, NULL));
+  check_same(&branch->q, &trunk->q, m->name);
+  take_steps(branch, m, &other, 2, m->steps);
+  branch->step[0] = trunk->step[0];
+  branch->step[1] = trunk->step[1];
+  ck_ok(zf_zo_replay(&again->q.params, branch->step, m->steps, m->decay, NULL));
+  check_same(&again->q, &branch->q, m->name);
+  for (int cut = 1; cut < m->steps; cut++) {
+    struct run *part = open_run(&other), *resumed = open_run(&other);
+    ck_ok(zf_zo_replay(&part->q.params, branch->step, cut, m->decay, NULL));
+    copy_state(&resumed->q, &part->q);
+    zf_zo_remember(&resumed->q.params, &branch->step[0]);
+    for (int64_t s = cut > memory ? cut - memory : 0; s < cut; s++)
+      zf_zo_remember(&resumed->q.params, &branch->step[s]);
+    ck_ok(zf_zo_replay(&resumed->q.params, branch->step + cut, m->steps - cut, m->decay, NULL));
+    check_same(&resumed->q, &branch->q, m->name);
+    close_run(part);
+    close_run(resumed);
+  }
+  close_run(trunk);
+  close_run(branch);
+  close_run(again);
+}
+END_TEST
+
 /* However many points share a pass, the losses and terms have the same bits. */
 START_TEST(test_streams) {
   static const int streams[] = {1, 2, 5, ZF_MAXSTREAM};
@@ -1004,6 +1038,7 @@ int main(void) {
   tcase_add_loop_test(t, test_replay, 0, METHODS);
   tcase_add_loop_test(t, test_mean, 0, METHODS);
   tcase_add_loop_test(t, test_remember, 0, METHODS);
+  tcase_add_loop_test(t, test_branch, 0, METHODS);
   tcase_add_loop_test(t, test_streams, 0, METHODS);
   tcase_add_loop_test(t, test_bases, 0, 2);
   tcase_add_test(t, test_too_small);
