@@ -64,9 +64,10 @@ static int bowls_loss(void *ctx, const struct zf_perturb *perturb, int wide,
   struct bowls *q = ctx;
   float w[2][D];
   losses->batch[0] = losses->batch[1] = 0;
+  ck_assert_int_le(perturb->streams.count, 2);
   for (int i = 0; i < B; i++) {
     seen(q, perturb, i, w);
-    for (int s = 0; s < 2; s++) {
+    for (int s = 0; s < perturb->streams.count; s++) {
       double loss = 0;
       for (int j = 0; j < D; j++)
         loss += q->a[j] * ((double)w[s][j] - q->t[i][j]) * ((double)w[s][j] - q->t[i][j]) / (2 * B);
@@ -178,6 +179,54 @@ START_TEST(test_projections) {
     ck_assert(fabs(sum - g) <= rounding);
   }
   ck_assert_int_ge(sharp, 2 * B);
+  free_estimate(&estimate);
+  zf_zo_close(&q->params);
+  free(q);
+}
+END_TEST
+
+static double loss_of(const struct bowls *q, int i, const float *w) {
+  double loss = 0;
+  for (int j = 0; j < D; j++)
+    loss += q->a[j] * ((double)w[j] - q->t[i][j]) * ((double)w[j] - q->t[i][j]) / (2 * B);
+  return loss;
+}
+
+/* (L_i(w + eps z_i) - L_i(w)) / eps of every example, rounded to float; L(w) once a step.  Both sides sum
+ * the same losses in double, L_i of some ten. */
+START_TEST(test_one_sided) {
+  struct bowls *q = calloc(1, sizeof *q);
+  struct zf_zo zo = {.seed = 11,
+                     .eps = 1e-3,
+                     .probes = 3,
+                     .examples = B,
+                     .difference = ZF_DIFFERENCE_ONE_SIDED,
+                     .direction = _i};
+  struct zf_zo_estimate estimate = new_estimate(&zo);
+  float w[2][D];
+  double eps = (double)1e-3f;
+  bowls_init(q);
+  ck_ok(zf_zo_open(&q->params, &zo));
+  ck_ok(zf_zo_estimate(&q->params, 3, 0, bowls_loss, q, &estimate));
+  ck_assert_int_eq(zf_zo_losses(&zo), 4);
+  for (int p = 0; p < 3; p++) {
+    struct zf_perturb perturb = zf_perturb_along(11, 3, (uint16_t)p, _i, 1e-3f);
+    double here = 0, there = 0;
+    perturb.by_example = 1;
+    for (int i = 0; i < B; i++) {
+      const struct zf_zo_term *term = &estimate.term[p * B + i];
+      seen(q, &perturb, i, w);
+      double before = loss_of(q, i, q->w), after = loss_of(q, i, w[0]),
+             want = (after - before) / eps;
+      here += before;
+      there += after;
+      ck_assert(term->step == 3 && term->probe == p && term->example == 1 + i);
+      ck_assert(fabs(term->coefficient - want) <=
+                0x1.01p-24 * fabs(want) + D * 0x1p-52 * (before + after) / eps);
+    }
+    ck_assert(fabs(estimate.loss[0] - here) <= D * 0x1p-50 * here);
+    ck_assert(fabs(estimate.loss[1 + p] - there) <= D * 0x1p-50 * there);
+  }
   free_estimate(&estimate);
   zf_zo_close(&q->params);
   free(q);
@@ -359,6 +408,7 @@ int main(void) {
   tcase_set_timeout(t, 300);
   tcase_add_test(t, test_variance);
   tcase_add_loop_test(t, test_projections, ZF_GAUSSIAN, ZF_RADEMACHER + 1);
+  tcase_add_loop_test(t, test_one_sided, ZF_GAUSSIAN, ZF_RADEMACHER + 1);
   tcase_add_loop_test(t, test_update, ZF_GAUSSIAN, ZF_RADEMACHER + 1);
   tcase_add_loop_test(t, test_replay, 0, 2);
   tcase_add_test(t, test_long_replay);
