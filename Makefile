@@ -98,12 +98,12 @@ $(BUILD)/zoft: $(CMD_OBJ) $(BUILD)/libzoft.a
 	@echo "  LD   $@"
 	$(Q)$(CC) $(LINK_) -o $@ $^ $(LIBS) $(EDIT)
 
-$(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libzoft.a tests/unit/unit.h
+$(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libzoft.a $(wildcard tests/unit/*.h)
 	@mkdir -p $(@D)
 	@echo "  LD   $@"
 	$(Q)$(CC) $(CFLAGS_) -Itests $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(CHECK_FLAGS) $(LIBS)
 
-$(BUILD)/tests/%: tests/conv/%.c $(BUILD)/libzoft.a tests/unit/unit.h
+$(BUILD)/tests/%: tests/conv/%.c $(BUILD)/libzoft.a $(wildcard tests/unit/*.h)
 	@mkdir -p $(@D)
 	@echo "  LD   $@"
 	$(Q)$(CC) $(CFLAGS_) -Itests $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(CHECK_FLAGS) $(LIBS)

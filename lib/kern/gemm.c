@@ -265,12 +265,12 @@ static void pack_direct(const struct gemm_job *job, struct zf_thread_space *spac
   int64_t depth = job->product->group ? job->product->group : DEPTH;
   for (int64_t start = 0; start < k; start += depth) {
     int64_t rows = zf_min64(k - start, depth);
-    struct direct_panels panels = {{space->chunk[0], space->chunk[1]}, depth, 0};
-    if (!job->product->pack_f32)
-      panels = (struct direct_panels){
-          {(float *)space->panel[0] + set_column * k, (float *)space->panel[1] + set_column * k},
-          k,
-          start};
+    int in_place = !job->product->pack_f32;
+    struct direct_panels panels = {.depth = in_place ? k : depth,
+                                   .first_row = in_place ? start : 0};
+    for (int stream = 0; stream < ZF_MAXSTREAM; stream++)
+      panels.panel[stream] =
+          in_place ? (float *)space->panel[stream] + set_column * k : space->chunk[stream];
     direct_rows(job, &panels, o0, count, k0 + start, rows);
     if (job->product->pack_f32)
       convert_panels(job, space, &panels, set_column, count, start, rows, k);

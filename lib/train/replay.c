@@ -108,10 +108,10 @@ static int use_optimizer(struct zf_model *model, const struct zf_history *histor
   return rc ? rc : zf_zo_open(&model->params, &history->head.zo);
 }
 
-/* Passes the steps up to `last` that the method looks back to. */
+/* Passes step 1, and the steps up to `last` that the method looks back to. */
 static void remember(const struct zf_model *model, const struct zf_history *history, int64_t last) {
-  int64_t memory = zf_zo_memory(&history->head.zo);
-  for (int64_t i = last > memory ? last - memory + 1 : 1; memory && i <= last; i++) {
+  int64_t memory = zf_zo_memory(&history->head.zo), first = last > memory ? last - memory + 1 : 1;
+  for (int64_t i = 1; i <= last; i = i < first ? first : i + 1) {
     struct zf_zo_step step;
     fill_step(&step, history, i, &(struct zf_replay_opts){0});
     zf_zo_remember(&model->params, &step);

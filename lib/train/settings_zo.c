@@ -101,12 +101,12 @@ enum { WINDOW = 44 /* 0.9^44 is 1 % */ };
 /* Moments of full weights come from a window of steps, because their state would be as large as they are. */
 static int fill_window(struct zf_settings *settings, const struct zf_conf *conf) {
   struct zf_zo *zo = &settings->zo;
-  int given = zf_conf_has(conf, "zo_window") && !zf_conf_str(conf, "zo_window"); /* a number */
+  int is_auto = !zf_conf_has(conf, "zo_window") || zf_conf_str(conf, "zo_window");
   int small =
       settings->adapter.word || zo->form == ZF_FORM_LOW_RANK || zo->form == ZF_FORM_SUBSPACE;
   int windowed = zo->rule == ZF_RULE_ADAM || zo->rule == ZF_RULE_MOMENTUM;
   zo->window = (int)zf_conf_int(conf, "zo_window", 0);
-  if (windowed && !small && !given) zo->window = WINDOW;
+  if (windowed && !small && is_auto) zo->window = WINDOW;
   if (small || windowed || zo->rule == ZF_RULE_SGD || zo->rule == ZF_RULE_SIGN) return 0;
   return zf_conf_error(conf, "zo_optimizer",
                        "'%s' keeps a state as large as what is trained: use it with an adapter, or "
@@ -136,5 +136,9 @@ int zf_settings_fill_zo(struct zf_settings *settings, const struct zf_conf *conf
     zo->alpha = zf_conf_num(conf, "zo_curvature", zo->form == ZF_FORM_SCALED ? 1e-6 : 0.5);
   if (zo->form == ZF_FORM_CONE) zo->cone = zf_conf_num(conf, "zo_cone", 0.5);
   if (zo->rule == ZF_RULE_TRUST) zo->trust = zf_conf_num(conf, "zo_trust", 1e-3);
+  if (zo->difference == ZF_DIFFERENCE_ANCHOR && zf_conf_num(conf, "weight_decay", 0) > 0)
+    return zf_conf_error(conf, "weight_decay",
+                         "zo_difference anchor rebuilds the anchor's weights from the steps since, "
+                         "and knows no weight_decay");
   return fill_window(settings, conf);
 }

@@ -1,4 +1,5 @@
-/* Directions of low rank, beside their matrix (direction.h).  Bases change at steps 1, 1 + refresh, ...;
+/* Directions of low rank, beside their matrix (direction.h).  Bases are of the first step of their period and the
+ * seed of the step: they change at steps 1, 1 + refresh, ..., and where a branch takes another seed;
  * a momentum in their coordinates moves into the new ones,  N <- N (V_old^T V_new) / in  (LOZO-M), or
  * begins again (SUBSPACE, whose bases are independent). */
 #include <math.h>
@@ -151,46 +152,70 @@ static void make_overlap(const struct zf_param_factors *factors, const float *ol
     }
 }
 
-/* At the first step of a period but the first. */
-static void change_basis(struct zf_zo_optimizer *optimizer, const struct zf_param *param,
-                         uint32_t step, uint64_t seed) {
-  const struct zf_param_factors *factors = &param->factors;
-  if (step == 1 || period_start(&optimizer->zo, step) != step || !param->state[ZF_STATE_MEAN])
-    return;
-  uint32_t before = period_start(&optimizer->zo, step - 1);
+/* What a basis is made from. */
+struct source {
+  uint32_t start;
+  uint64_t seed;
+};
+
+static int same_source(struct source a, struct source b) {
+  return a.start == b.start && a.seed == b.seed;
+}
+
+/* The basis of the step before `step`, whose own is `now`. */
+static struct source source_before(const struct zf_zo_optimizer *optimizer, uint32_t step,
+                                   struct source now) {
+  if (step == 1) return now;
   const struct zf_zo_record *record = zf_zo_recall(optimizer, step - 1);
+  return (struct source){period_start(&optimizer->zo, step - 1), record ? record->seed : now.seed};
+}
+
+/* 1 where memory has other bases than `now`; it has these from now on. */
+static int hold(struct zf_zo_optimizer *optimizer, struct source now) {
+  struct source held = {optimizer->basis_start, optimizer->basis_seed};
+  optimizer->basis_start = now.start;
+  optimizer->basis_seed = now.seed;
+  return !same_source(held, now);
+}
+
+static void change_basis(struct zf_zo_optimizer *optimizer, const struct zf_param *param,
+                         struct source before) {
+  const struct zf_param_factors *factors = &param->factors;
   float *old = optimizer->delta, *overlap = old + factors->rank * factors->in;
-  fill(&optimizer->zo, param, old, factors->rank * factors->in, record ? record->seed : seed,
-       before, RIGHT);
+  fill(&optimizer->zo, param, old, factors->rank * factors->in, before.seed, before.start, RIGHT);
   make_overlap(factors, old, overlap);
   move_momentum(param, overlap);
 }
 
 static void begin_low_rank(struct zf_zo_optimizer *optimizer, uint32_t step, uint64_t seed) {
   const struct zf_zo *zo = &optimizer->zo;
-  uint32_t start = period_start(zo, step);
-  if (optimizer->begun && start != step && period_start(zo, optimizer->begun) == start) return;
+  struct source now = {period_start(zo, step), seed}, before = source_before(optimizer, step, now);
+  int other = hold(optimizer, now), moves = !same_source(before, now);
   for (int64_t i = 0; i < optimizer->params->count; i++) {
     const struct zf_param *param = &optimizer->params->param[i];
     const struct zf_param_factors *factors = &param->factors;
     if (!factors->rank) continue;
-    fill(zo, param, right_of(optimizer, param), factors->rank * factors->in, seed, start, RIGHT);
-    if (optimizer->begun != step) change_basis(optimizer, param, step, seed);
+    if (other)
+      fill(zo, param, right_of(optimizer, param), factors->rank * factors->in, seed, now.start,
+           RIGHT);
+    if (moves && param->state[ZF_STATE_MEAN]) change_basis(optimizer, param, before);
   }
 }
 
 static void begin_subspace(struct zf_zo_optimizer *optimizer, uint32_t step, uint64_t seed) {
   const struct zf_zo *zo = &optimizer->zo;
-  uint32_t start = period_start(zo, step);
-  if (optimizer->begun && start != step && period_start(zo, optimizer->begun) == start) return;
+  struct source now = {period_start(zo, step), seed}, before = source_before(optimizer, step, now);
+  int other = hold(optimizer, now), moves = !same_source(before, now);
   for (int64_t i = 0; i < optimizer->params->count; i++) {
     const struct zf_param *param = &optimizer->params->param[i];
     const struct zf_param_factors *factors = &param->factors;
     if (!factors->rank) continue;
-    if (step == start && step > 1 && optimizer->begun != step && param->state[ZF_STATE_MEAN])
+    if (moves && param->state[ZF_STATE_MEAN])
       memset(param->state[ZF_STATE_MEAN], 0, (size_t)zf_param_coordinates(param) * sizeof(float));
-    fill(zo, param, right_of(optimizer, param), factors->rank * factors->in, seed, start, RIGHT);
-    fill(zo, param, left_of(optimizer, param), factors->rank * factors->out, seed, start, LEFT);
+    if (!other) continue;
+    fill(zo, param, right_of(optimizer, param), factors->rank * factors->in, seed, now.start,
+         RIGHT);
+    fill(zo, param, left_of(optimizer, param), factors->rank * factors->out, seed, now.start, LEFT);
     make_orthonormal(right_of(optimizer, param), factors->rank, factors->in, factors->in, 1);
     make_orthonormal(left_of(optimizer, param), factors->rank, factors->out, 1, factors->rank);
   }

@@ -52,7 +52,7 @@ static int open_small(struct zf_zo_optimizer *optimizer, struct zf_params *param
   return 0;
 }
 
-/* Elements are drawn by the words of the run's first seed. */
+/* Elements are drawn by the words of the seed of step 1 (engine.c). */
 static int open_random(struct zf_zo_optimizer *optimizer, struct zf_params *params) {
   for (int64_t i = 0; i < params->count; i++) {
     struct zf_param *param = &params->param[i];

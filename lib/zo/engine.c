@@ -16,8 +16,14 @@ const struct zf_zo_record *zf_zo_recall(const struct zf_zo_optimizer *optimizer,
   return record->step == step ? record : NULL;
 }
 
+/* Masks are drawn by the seed of step 1, also in a branch that takes another seed. */
+static void set_first_seed(struct zf_zo_optimizer *optimizer, uint64_t seed) {
+  for (int64_t i = 0; i < optimizer->params->count; i++) optimizer->mask[i].seed = seed;
+}
+
 void zf_zo_remember(const struct zf_params *params, const struct zf_zo_step *step) {
   struct zf_zo_optimizer *optimizer = params->optimizer;
+  if (step->step == 1) set_first_seed(optimizer, step->seed);
   if (!optimizer->memory) return;
   struct zf_zo_record *record = &optimizer->record[step->step % (uint32_t)optimizer->memory];
   record->step = step->step;
@@ -241,6 +247,7 @@ static void clip(struct zf_zo_optimizer *optimizer) {
 static void begin(struct zf_zo_optimizer *optimizer, uint32_t step, uint64_t seed) {
   const struct zf_direction *direction = zf_directions[optimizer->zo.form];
   if (optimizer->begun == step) return;
+  if (step == 1) set_first_seed(optimizer, seed);
   if (direction->begin) direction->begin(optimizer, step, seed);
   optimizer->begun = step;
 }

@@ -17,7 +17,7 @@
 
 #include "zo/zo_internal.h"
 
-struct zf_rule {
+struct zf_rule_kind {
   const char *name;
   enum zf_update_rule update; /* with states */
   enum zf_update_rule window; /* without */
@@ -31,8 +31,8 @@ struct zf_rule {
                 int64_t columns, double lr, float *space);
 };
 
-extern const struct zf_rule *const zf_rules[ZF_RULES];
-extern const struct zf_rule zf_rule_sgd, zf_rule_momentum, zf_rule_adam, zf_rule_adamm,
+extern const struct zf_rule_kind *const zf_rules[ZF_RULES];
+extern const struct zf_rule_kind zf_rule_sgd, zf_rule_momentum, zf_rule_adam, zf_rule_adamm,
     zf_rule_sign, zf_rule_muon, zf_rule_trust;
 
 /* base^exponent by squaring.  Its products are exactly rounded, so that every machine has the same

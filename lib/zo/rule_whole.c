@@ -67,7 +67,7 @@ static void orthogonalize(const struct zf_zo *zo, const struct zf_param *param, 
     return;
   }
   scale_by(change, rows * columns, 1 / norm);
-  for (int i = 0; i < 5; i++) iterate(&matrix, (double *)space);
+  for (int i = 0; i < 5; i++) iterate(&matrix, (double *)(void *)space);
   double tall = (double)rows / (double)columns;
   scale_by(change, rows * columns, -lr * sqrt(tall > 1 ? tall : 1));
 }
@@ -100,8 +100,8 @@ static void bound_change(const struct zf_zo *zo, const struct zf_param *param, f
   scale_by(change, rows * columns, -lr * (length > bound ? bound / length : 1));
 }
 
-const struct zf_rule zf_rule_muon = {
+const struct zf_rule_kind zf_rule_muon = {
     "muon", ZF_UPDATE_MOMENTUM, ZF_UPDATE_MOMENTUM, 1u << ZF_STATE_MEAN, 0, 0, 1, orthogonalize};
 
-const struct zf_rule zf_rule_trust = {
+const struct zf_rule_kind zf_rule_trust = {
     "trust", ZF_UPDATE_MOMENTUM, ZF_UPDATE_MOMENTUM, 1u << ZF_STATE_MEAN, 0, 0, 0, bound_change};

@@ -13,7 +13,7 @@ static int is_beta(double beta) {
 }
 
 static int check_moments(const struct zf_zo *zo) {
-  const struct zf_rule *rule = zf_rules[zo->rule];
+  const struct zf_rule_kind *rule = zf_rules[zo->rule];
   int moments = rule->states || rule->windowed || zo->form == ZF_FORM_CONE;
   if (moments && (!is_beta(zo->beta1) || !is_beta(zo->beta2)))
     return zf_error(ZF_EUSAGE, "%s: expected betas in [0, 1), found %g and %g", rule->name,
@@ -40,7 +40,7 @@ static int check_pair(int bad, const char *left, const char *right) {
 static int check_rows(const struct zf_zo *zo) {
   const struct zf_direction *direction = zf_directions[zo->form];
   const struct zf_difference *difference = zf_differences[zo->difference];
-  const struct zf_rule *rule = zf_rules[zo->rule];
+  const struct zf_rule_kind *rule = zf_rules[zo->rule];
   int factors = direction->prepare != NULL, blocks = zo->form == ZF_FORM_BLOCKS,
       masked =
           zo->form == ZF_FORM_SMALL || zo->form == ZF_FORM_RANDOM || zo->form == ZF_FORM_SCALED,
@@ -110,7 +110,10 @@ int zf_zo_check(const struct zf_zo *zo) {
                     (long long)zo->refresh);
   if (zo->difference == ZF_DIFFERENCE_ANCHOR && zo->probes * (1 + 2 * zo->refresh) > ZF_MAXTERM)
     return zf_error(ZF_EUSAGE, "anchor: expected fewer probes or a smaller refresh");
-  if (zo->alpha < 0 || zo->alpha > 1.875 || !(zo->clip >= 0))
+  if (zo->difference == ZF_DIFFERENCE_CONSERVATIVE && zo->probes > ZF_MAXTERM)
+    return zf_error(ZF_EUSAGE, "conservative: expected at most %d probes, found %d", ZF_MAXTERM,
+                    zo->probes);
+  if (!(zo->alpha >= 0 && zo->alpha <= 1.875) || !(zo->clip >= 0))
     return zf_error(ZF_EUSAGE, "expected alpha from 0 to 1.875 and a clip of at least 0");
   return 0;
 }

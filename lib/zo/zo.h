@@ -199,7 +199,7 @@ int zf_zo_replay(const struct zf_params *params, const struct zf_zo_step *step, 
                  double decay, const double *mean);
 
 /* Steps before the next one that a method looks back to, and a way to pass them to an optimizer that
- * did not take them: in order, up to the last one. */
+ * did not take them: step 1, whose seed draws masks, then those in order, up to the last one. */
 int64_t zf_zo_memory(const struct zf_zo *zo);
 void zf_zo_remember(const struct zf_params *params, const struct zf_zo_step *step);
 

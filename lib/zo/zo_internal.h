@@ -23,7 +23,7 @@ struct zf_zo_record {
 struct zf_zo_optimizer {
   struct zf_zo zo;
   const struct zf_params *params;
-  uint32_t begun; /* step that bases and masks are set for; 0: none */
+  uint32_t begun; /* step that is prepared and not yet taken; 0: none */
 
   /* The last steps: step s is record[s % memory]. */
   int64_t memory;
@@ -46,14 +46,16 @@ struct zf_zo_optimizer {
   int64_t terms;
   double *sorted; /* for medians: [memory * terms] */
 
-  struct zf_zo_prepared *prepared; /* room for the terms of one update (update.c) */
+  struct zf_zo_prepared *prepared; /* room for the terms of one update (apply.c) */
 
   /* Memory of the forms. */
   struct zf_noise_shape *shape; /* [params] */
   struct zf_noise *mask;        /* [params] */
   float *basis;                 /* of all parameters */
-  float *delta;                 /* coordinates of the largest parameter that moves as a whole */
-  double *factor;               /* [probes] lengths of the directions of a step */
+  uint32_t basis_start;         /* what it is made from: first step of its period (0: none), seed */
+  uint64_t basis_seed;
+  float *delta;   /* coordinates of the largest parameter that moves as a whole */
+  double *factor; /* [probes] lengths of the directions of a step */
 };
 
 /* --- used by differences --- */

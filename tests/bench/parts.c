@@ -102,7 +102,7 @@ static double layer_products(float *o, const float *x, const float *w, enum zf_c
   for (size_t j = 0; j < sizeof layer / sizeof *layer; j++) {
     struct shape s = layer[j];
     struct zf_noise key = {.seed = 1, .param = (uint32_t)j};
-    struct zf_weight v = {w, ZF_F32, s.out, s.in, s.in, 1, 0, &key, c};
+    struct zf_weight v = {w, ZF_F32, s.out, s.in, s.in, 1, 0, &key, NULL, c};
     sum += product_seconds(s, &v, st, x, o);
   }
   return sum;

@@ -50,7 +50,7 @@ static double ops_of(struct shape s) {
 static struct zf_weight weight_of(const struct work *k, enum zf_dtype type, enum zf_compute c) {
   struct shape s = k->p.s;
   const void *data = type == ZF_BF16 ? (const void *)k->wb : k->w;
-  return (struct zf_weight){data, type, s.out, s.in, s.in, 1, 0, NULL, c};
+  return (struct zf_weight){data, type, s.out, s.in, s.in, 1, 0, NULL, NULL, c};
 }
 
 static double rival_seconds(const struct rival *r, void *h, const struct problem *p) {

@@ -33,14 +33,15 @@ static void make_steps(struct zf_history *h, int64_t n) {
   h->count = n;
   h->head.zo = (struct zf_zo){.seed = 1, .eps = 1e-3, .probes = 1};
   h->step = calloc((size_t)n, sizeof *h->step);
-  h->probe = calloc((size_t)n, sizeof *h->probe);
-  if (!h->step || !h->probe) exit(1);
+  h->loss = calloc((size_t)n * 2, sizeof *h->loss);
+  h->term = calloc((size_t)n, sizeof *h->term);
+  if (!h->step || !h->loss || !h->term) exit(1);
   struct zf_noise k = {.seed = 7};
   for (int64_t i = 0; i < n; i++) {
     float g;
     zf_noise_ref(&g, &k, i, 1);
     h->step[i] = (struct zf_log_rec){.step = (uint32_t)i + 1, .seed = 1, .lr = 1e-7};
-    h->probe[i].projected_gradient = (double)g;
+    h->term[i] = (struct zf_zo_term){(double)g, (uint32_t)i + 1, 0, 0};
   }
 }
 

@@ -6,8 +6,7 @@
 #include <math.h>
 
 #include "base/cpu.h"
-#include "unit/unit.h"
-#include "zo/zo.h"
+#include "unit/zo_steps.h"
 
 enum { D = 30 };
 
@@ -28,14 +27,16 @@ static void bowl_init(struct bowl *b, enum zf_dtype type) {
                            .shape = {D},
                            .count = D,
                            .trained = 1};
-  b->ps = (struct zf_params){&b->p, 1};
+  b->ps = (struct zf_params){.param = &b->p, .count = 1};
 }
 
-static int bowl_loss(void *ctx, const struct zf_perturb *pt, struct zf_zo_losses *losses) {
+static int bowl_loss(void *ctx, const struct zf_perturb *pt, int wide,
+                     struct zf_zo_losses *losses) {
+  (void)wide;
   const struct bowl *b = ctx;
   float w[ZF_MAXSTREAM][D];
   zf_perturb_vec(w[0], D, b->data, b->p.type, 0, D, pt->streams.count > 1 ? &pt->direction : NULL,
-                 &pt->streams);
+                 NULL, &pt->streams);
   for (int s = 0; s < pt->streams.count; s++) {
     losses->batch[s] = 0;
     for (int i = 0; i < D; i++) losses->batch[s] += 0.5 * (double)w[s][i] * (double)w[s][i];
@@ -46,17 +47,19 @@ static int bowl_loss(void *ctx, const struct zf_perturb *pt, struct zf_zo_losses
 static double loss_of(const struct bowl *b) {
   struct zf_perturb none = zf_perturb_none();
   struct zf_zo_losses losses;
-  ck_ok(bowl_loss((void *)b, &none, &losses));
+  ck_ok(bowl_loss((void *)b, &none, 0, &losses));
   return losses.batch[0];
 }
 
 static void descend(struct bowl *b, const struct zf_zo *zo, double lr, uint32_t from, uint32_t to) {
-  struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
-  struct zf_zo_estimate estimate = {probe, NULL};
+  struct zf_zo_estimate estimate = new_estimate(zo);
+  ck_ok(zf_zo_open(&b->ps, zo));
   for (uint32_t s = from; s < to; s++) {
-    ck_ok(zf_zo_estimate(&estimate, zo, s, bowl_loss, b));
-    zf_zo_update(&b->ps, zo, s, &estimate, lr, 0, NULL);
+    ck_ok(zf_zo_estimate(&b->ps, s, lr, bowl_loss, b, &estimate));
+    update_step(&b->ps, zo, s, &estimate, lr, 0);
   }
+  zf_zo_close(&b->ps);
+  free_estimate(&estimate);
 }
 
 static void check_rate(int probes, uint32_t steps) {

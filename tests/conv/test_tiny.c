@@ -1,30 +1,33 @@
 /* Training a tiny model by two-point estimates: the loss of the sentence it is trained on falls,
  * with f32 weights and with bf16 ones rounded stochastically, and the run is the same again. */
 #include "unit/models.h"
+#include "unit/zo_steps.h"
 
 enum { STEPS = 400, PROBES = 4 };
 
 static double plain_loss(struct text *x) {
   struct zf_perturb none = zf_perturb_none();
   struct zf_zo_losses losses;
-  ck_ok(text_loss(x, &none, &losses));
+  ck_ok(text_loss(x, &none, 0, &losses));
   return losses.batch[0];
 }
 
 static void train(int dtype, double lr, double *before, double *after, char hash[33]) {
   struct zf_model *m = open_family(2, "*", dtype);
   struct zf_zo zo = {.seed = 12, .eps = 1e-3, .probes = PROBES};
-  struct zf_zo_probe probe[PROBES];
-  struct zf_zo_estimate estimate = {probe, NULL};
+  struct zf_zo_estimate estimate = new_estimate(&zo);
   struct text x;
   text_init(&x, m, 12);
+  ck_ok(zf_zo_open(&m->params, &zo));
   *before = plain_loss(&x);
   for (uint32_t step = 1; step <= STEPS; step++) {
-    ck_ok(zf_zo_estimate(&estimate, &zo, step, text_loss, &x));
-    zf_zo_update(&m->params, &zo, step, &estimate, lr, 0, NULL);
+    ck_ok(zf_zo_estimate(&m->params, step, lr, text_loss, &x, &estimate));
+    update_step(&m->params, &zo, step, &estimate, lr, 0);
   }
   *after = plain_loss(&x);
   ck_ok(zf_model_hash(m, hash));
+  zf_zo_close(&m->params);
+  free_estimate(&estimate);
   zf_forward_free(x.f);
   zf_model_free(m);
 }

@@ -9,20 +9,24 @@
 
 enum { FIXED = 160 }; /* the shortest header */
 
-static float *make_examples(const struct zf_zo *zo) {
-  if (zo->examples < 0 || zo->examples > ZF_NOISE_EXAMPLES || zf_zo_check(zo)) abort();
-  return zo->examples ? malloc((size_t)(zo->probes * zo->examples) * sizeof(float)) : NULL;
+static struct zf_zo_estimate make_estimate(const struct zf_zo *zo) {
+  if (zo->examples < 0 || zo->examples > ZF_NOISE_EXAMPLES) abort();
+  int64_t losses = zf_zo_losses(zo), terms = zf_zo_terms(zo);
+  if (losses < 1 || losses > 5 * ZF_ZO_MAXPROBES || terms < 1) abort();
+  if (terms > (int64_t)ZF_ZO_MAXPROBES * (zo->examples ? zo->examples : 2)) abort();
+  return (struct zf_zo_estimate){malloc((size_t)losses * sizeof(double)),
+                                 malloc((size_t)terms * sizeof(struct zf_zo_term))};
 }
 
 static void read_all(const unsigned char *data, size_t size) {
   struct zf_log_head head;
   struct zf_log_reader *r;
   struct zf_log_rec rec;
-  struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
   int more = 1;
   uint32_t n = 0;
   if (zf_log_parse(&r, data, size, "steps.log", &head)) return;
-  struct zf_zo_estimate estimate = {probe, make_examples(&head.zo)};
+  struct zf_zo_estimate estimate = make_estimate(&head.zo);
+  if (!estimate.loss || !estimate.term) abort();
   if (head.zo.probes < 1 || head.zo.probes > ZF_ZO_MAXPROBES || !isfinite(head.zo.eps)) abort();
   if (strlen(head.kernels) > 16 || strlen(head.base) != 32) abort();
   if (head.trained < 0 || head.trained >= ZF_DTYPES || head.others < -1) abort();
@@ -31,7 +35,8 @@ static void read_all(const unsigned char *data, size_t size) {
     if (!isfinite(rec.lr) || rec.result > n + 1ull) abort();
   }
   if (more) zf_log_torn(r);
-  free(estimate.example);
+  free(estimate.loss);
+  free(estimate.term);
   zf_log_reader_free(r);
 }
 

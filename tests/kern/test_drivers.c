@@ -114,7 +114,7 @@ static void case_perturb(struct out *o) {
   struct matrix m;
   rnd_matrix(&m, 1, n, 0);
   zf_perturb_vec(room(o, st.count * (n + 3)), n + 3, m.data, m.w.type, m.w.first, n, m.w.noise,
-                 &st);
+                 NULL, &st);
   free(m.data);
 }
 
@@ -433,7 +433,7 @@ static void check_fused(void) {
   rnd_product(&m, out, in);
   m.w.noise = &m.key;
   product(y.p, out, x.p, in, T, &m.w, &two, NULL, 0, 0);
-  zf_perturb_vec(copy.p, in * out, m.data, m.w.type, m.w.first, in * out, &m.key, &two);
+  zf_perturb_vec(copy.p, in * out, m.data, m.w.type, m.w.first, in * out, &m.key, NULL, &two);
   for (int s = 0; s < 2; s++) {
     struct zf_weight w = m.w;
     w.data = copy.p + s * in * out, w.type = ZF_F32, w.noise = NULL;
@@ -524,7 +524,7 @@ static void check_int8_accuracy(void) {
   int64_t T = 1 + below(9), in = 1 + below(1500), out = 1 + below(100);
   struct zf_streams one = {1, {0}};
   struct fresh x = fresh(T * in, PLAIN), y = fresh(T * out, PLAIN), w = fresh(in * out, PLAIN);
-  struct zf_weight W = {w.p, ZF_F32, out, in, in, 1, 0, NULL, ZF_COMPUTE_INT8};
+  struct zf_weight W = {w.p, ZF_F32, out, in, in, 1, 0, NULL, NULL, ZF_COMPUTE_INT8};
   product(y.p, out, x.p, in, T, &W, &one, NULL, 0, 0);
   for (int64_t i = 0; i < T * out; i++) {
     double sum = 0, bound = 0, size = 0;

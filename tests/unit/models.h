@@ -105,7 +105,9 @@ struct text {
   int64_t n; /* tokens that are read; one more is predicted */
 };
 
-static inline int text_loss(void *ctx, const struct zf_perturb *pt, struct zf_zo_losses *losses) {
+static inline int text_loss(void *ctx, const struct zf_perturb *pt, int wide,
+                            struct zf_zo_losses *losses) {
+  (void)wide;
   struct text *x = ctx;
   int32_t place[64];
   double lse[128], logit[128];

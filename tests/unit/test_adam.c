@@ -3,8 +3,7 @@
 #include <math.h>
 
 #include "base/cpu.h"
-#include "unit/unit.h"
-#include "zo/zo.h"
+#include "unit/zo_steps.h"
 
 enum { D1 = 20000, D2 = 37, D = D1 + D2, PROBES = 2, EXAMPLES = 5, STEPS = 24 };
 
@@ -23,7 +22,7 @@ struct list {
   struct zf_params params;
 };
 
-static struct list *make_list(void) {
+static struct list *make_list(const struct zf_zo *zo) {
   struct list *l = calloc(1, sizeof *l);
   ck_assert_ptr_nonnull(l);
   for (int i = 0; i < D; i++) l->w[i] = (float)(i % 23) * 0.05f - 0.55f;
@@ -38,11 +37,12 @@ static struct list *make_list(void) {
                                     .trained = 1,
                                     .decayed = !k};
   l->params = (struct zf_params){.param = l->param, .count = 2};
-  ck_ok(zf_params_add_state(&l->params, 3));
+  ck_ok(zf_zo_open(&l->params, zo));
   return l;
 }
 
 static void free_list(struct list *l) {
+  zf_zo_close(&l->params);
   zf_params_free_state(&l->params);
   free(l);
 }
@@ -56,33 +56,31 @@ static void check_same(const struct list *a, const struct list *b) {
 
 /* Steps with g's of all sizes and signs, some of them 0. */
 struct recorded {
-  struct zf_zo_probe probe[STEPS][PROBES];
-  float example[STEPS][PROBES * EXAMPLES];
+  double loss[2 * PROBES]; /* unused by the rule */
+  struct zf_zo_term term[STEPS][PROBES * EXAMPLES];
   struct zf_zo_step step[STEPS];
 };
 
-static struct recorded *record(void) {
+static struct recorded *record(const struct zf_zo *zo) {
   struct recorded *r = calloc(1, sizeof *r);
   ck_assert_ptr_nonnull(r);
   for (int s = 0; s < STEPS; s++) {
-    for (int i = 0; i < PROBES; i++)
-      r->probe[s][i].projected_gradient = ((s * 5 + i * 3) % 7 - 3) * 0.4 / (1 + s % 4);
-    for (int i = 0; i < PROBES * EXAMPLES; i++)
-      r->example[s][i] = (float)((s * 31 + i * 7) % 19 - 9) * 1e-2f;
     r->step[s] = (struct zf_zo_step){.step = (uint32_t)s + 1,
                                      .seed = 9 + (uint64_t)(s > 13),
                                      .lr = 1e-2 / (1 + s % 5),
-                                     .estimate = {r->probe[s], r->example[s]},
+                                     .estimate = {r->loss, r->term[s]},
                                      .keep = 0.75,
                                      .add = 0.25};
+    for (int i = 0; i < zf_zo_terms(zo); i++)
+      set_term(&r->step[s].estimate, zo, (uint32_t)s + 1, i,
+               zo->examples ? (double)((float)((s * 31 + i * 7) % 19 - 9) * 1e-2f)
+                            : ((s * 5 + i * 3) % 7 - 3) * 0.4 / (1 + s % 4));
   }
   return r;
 }
 
-static void take_step(struct list *l, const struct zf_zo *zo, const struct zf_zo_step *step) {
-  struct zf_zo seeded = *zo;
-  seeded.seed = step->seed;
-  zf_zo_update(&l->params, &seeded, step->step, &step->estimate, step->lr, 0.01, NULL);
+static void take_step(struct list *l, const struct zf_zo_step *step) {
+  zf_zo_update(&l->params, step, 0.01);
 }
 
 /* --- against double --- */
@@ -108,8 +106,7 @@ static void estimate_exact(double *e, double *error, const struct zf_zo *zo,
     zf_noise_ref(z, &noise, 0, D1);
     noise.param = 1;
     zf_noise_ref(z + D1, &noise, 0, D2);
-    double g = zo->examples ? (double)step->estimate.example[t]
-                            : step->estimate.probe[t].projected_gradient;
+    double g = step->estimate.term[t].coefficient;
     for (int i = 0; i < D; i++) {
       e[i] += g * (double)z[i] / zo->probes;
       error[i] += 0x1.01p-24 * (double)(terms + 1) * fabs(g * (double)z[i]) / zo->probes;
@@ -151,13 +148,13 @@ static void check_double(const struct zf_zo *zo) {
   static double e[D], e_error[D];
   struct exact *x = calloc(D, sizeof *x);
   char *loose = calloc(D, 1);
-  struct list *l = make_list();
-  struct recorded *r = record();
+  struct list *l = make_list(zo);
+  struct recorded *r = record(zo);
   int64_t skipped = 0;
   double worst = 0, moved = 0;
   for (int i = 0; i < D; i++) x[i].w = (double)l->w[i];
   for (int s = 0; s < STEPS; s++) {
-    take_step(l, zo, &r->step[s]);
+    take_step(l, &r->step[s]);
     estimate_exact(e, e_error, zo, &r->step[s]);
     for (int i = 0; i < D; i++) {
       const struct zf_param *param = &l->param[i >= D1];
@@ -196,12 +193,14 @@ END_TEST
 /* The first step moves each weight by lr against the sign of its estimate: m / (1 - b1) = e and
  * v / (1 - b2) = e^2.  Five roundings, and eps / |e|. */
 START_TEST(test_first_step) {
-  struct list *l = make_list(), *start = make_list();
   struct zf_zo zo = by_batch;
-  struct zf_zo_probe probe = {.projected_gradient = -2};
   static float z[D1];
   zo.probes = 1;
-  zf_zo_update(&l->params, &zo, 1, &(struct zf_zo_estimate){&probe, NULL}, 0.25, 0, NULL);
+  struct list *l = make_list(&zo), *start = make_list(&zo);
+  struct zf_zo_estimate estimate = new_estimate(&zo);
+  set_term(&estimate, &zo, 1, 0, -2);
+  update_step(&l->params, &zo, 1, &estimate, 0.25, 0);
+  free_estimate(&estimate);
   struct zf_noise noise = zf_perturb_spsa(zo.seed, 1, 0, zo.direction, 0).direction;
   zf_noise_ref(z, &noise, 0, D1);
   for (int i = 0; i < D1; i++) {
@@ -217,13 +216,13 @@ END_TEST
 /* --- replay, threads, instruction sets --- */
 
 static void check_replay(const struct zf_zo *zo) {
-  struct recorded *r = record();
-  struct list *want = make_list(), *mean = make_list();
+  struct recorded *r = record(zo);
+  struct list *want = make_list(zo), *mean = make_list(zo);
   double start = 1;
   zf_kern_threads(1);
   zf_kern_init(0);
-  for (int s = 0; s < STEPS; s++) take_step(want, zo, &r->step[s]);
-  ck_ok(zf_zo_replay(&mean->params, zo, r->step, STEPS, 0.01, &start));
+  for (int s = 0; s < STEPS; s++) take_step(want, &r->step[s]);
+  ck_ok(zf_zo_replay(&mean->params, r->step, STEPS, 0.01, &start));
   ck_assert(memcmp(mean->w, want->w, sizeof mean->w) != 0);
   for (int k = 0; k < 2; k++)
     for (int j = 0; j < 2; j++)
@@ -231,15 +230,15 @@ static void check_replay(const struct zf_zo *zo) {
                        sizeof(float) * (size_t)want->param[k].count);
   for (int threads = 1; threads <= 3; threads++)
     for (int cut = 0; cut <= STEPS; cut += 8) {
-      struct list *l = make_list();
+      struct list *l = make_list(zo);
       zf_kern_threads(threads);
       zf_kern_init(cut % 16 ? 0 : zf_cpu_flags());
-      ck_ok(zf_zo_replay(&l->params, zo, r->step, cut, 0.01, NULL));
-      ck_ok(zf_zo_replay(&l->params, zo, r->step + cut, STEPS - cut, 0.01, NULL));
+      ck_ok(zf_zo_replay(&l->params, r->step, cut, 0.01, NULL));
+      ck_ok(zf_zo_replay(&l->params, r->step + cut, STEPS - cut, 0.01, NULL));
       check_same(l, want);
       free_list(l);
-      l = make_list();
-      ck_ok(zf_zo_replay(&l->params, zo, r->step, STEPS, 0.01, &start));
+      l = make_list(zo);
+      ck_ok(zf_zo_replay(&l->params, r->step, STEPS, 0.01, &start));
       check_same(l, mean);
       free_list(l);
     }
@@ -257,16 +256,16 @@ END_TEST
 
 /* An exponential mean, against sums in double over the weights of every step: rounded once. */
 START_TEST(test_mean) {
-  struct recorded *r = record();
-  struct list *l = make_list(), *got = make_list();
+  struct recorded *r = record(&by_batch);
+  struct list *l = make_list(&by_batch), *got = make_list(&by_batch);
   static double mean[D];
   double start = 1;
   for (int i = 0; i < D; i++) mean[i] = (double)l->w[i];
   for (int s = 0; s < STEPS; s++) {
-    take_step(l, &by_batch, &r->step[s]);
+    take_step(l, &r->step[s]);
     for (int i = 0; i < D; i++) mean[i] = 0.75 * mean[i] + 0.25 * (double)l->w[i];
   }
-  ck_ok(zf_zo_replay(&got->params, &by_batch, r->step, STEPS, 0.01, &start));
+  ck_ok(zf_zo_replay(&got->params, r->step, STEPS, 0.01, &start));
   for (int i = 0; i < D; i++)
     ck_assert(fabs((double)got->w[i] - mean[i]) <= fabs(mean[i]) * 0x1.01p-24 + 0x1p-149);
   free_list(l);
@@ -278,12 +277,12 @@ END_TEST
 /* A step that is left out of a replay has the learning rate 0: no bit of a weight changes, while m and
  * v do. */
 START_TEST(test_rate_zero) {
-  struct recorded *r = record();
-  struct list *l = make_list(), *start = make_list();
+  struct recorded *r = record(&by_batch);
+  struct list *l = make_list(&by_batch), *start = make_list(&by_batch);
   float state[2];
   for (int s = 0; s < 3; s++) {
     r->step[s].lr = 0;
-    take_step(l, &by_batch, &r->step[s]);
+    take_step(l, &r->step[s]);
     ck_assert_mem_eq(l->w, start->w, sizeof l->w);
     ck_assert(!s || l->param[0].state[0][5] != state[0]);
     ck_assert(!s || l->param[0].state[1][5] != state[1]);
@@ -298,9 +297,10 @@ END_TEST
 
 /* An estimate of 0 at the beginning divides 0 by eps. */
 START_TEST(test_nothing) {
-  struct list *l = make_list(), *start = make_list();
-  struct zf_zo_probe probe[PROBES] = {{0}};
-  zf_zo_update(&l->params, &by_batch, 1, &(struct zf_zo_estimate){probe, NULL}, 0.1, 0, NULL);
+  struct list *l = make_list(&by_batch), *start = make_list(&by_batch);
+  struct zf_zo_estimate none = new_estimate(&by_batch);
+  update_step(&l->params, &by_batch, 1, &none, 0.1, 0);
+  free_estimate(&none);
   for (int i = 0; i < D; i++) ck_assert(l->w[i] == start->w[i]);
   free_list(l);
   free_list(start);
@@ -313,19 +313,21 @@ START_TEST(test_refused) {
                                   {0.9, 0.99, -1},  {0.9, 0.99, 1e-60},     {0.9, 0.99, NAN},
                                   {0.9, 0.99, 1e60}};
   struct zf_zo zo = by_batch;
-  struct recorded *r = record();
-  struct list *l = make_list(), *start = make_list();
+  struct list *l = make_list(&by_batch), *start = make_list(&by_batch);
   ck_ok(zf_zo_check(&zo));
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     zo.beta1 = bad[i][0], zo.beta2 = bad[i][1], zo.adam_eps = bad[i][2];
-    ck_fails(zf_zo_check(&zo), ZF_EUSAGE, "Adam: expected");
+    ck_fails(zf_zo_check(&zo), ZF_EUSAGE, "adam: expected");
+    ck_fails(zf_zo_open(&(struct zf_params){0}, &zo), ZF_EUSAGE, "adam: expected");
   }
+  zf_zo_close(&l->params);
   zf_params_free_state(&l->params);
-  ck_fails(zf_zo_replay(&l->params, &by_batch, r->step, STEPS, 0, NULL), ZF_EUSAGE, "moments");
+  l->param[1].type = ZF_BF16;
+  ck_fails(zf_zo_open(&l->params, &by_batch), ZF_EUSAGE, "trains f32 parameters alone: 'b'");
+  ck_assert_ptr_null(l->params.optimizer);
   ck_assert_mem_eq(l->w, start->w, sizeof l->w);
   free_list(l);
   free_list(start);
-  free(r);
 }
 END_TEST
 

@@ -10,6 +10,7 @@
 #include "peft/adapter.h"
 #include "unit/estimate_law.h"
 #include "unit/ragged.h"
+#include "unit/zo_steps.h"
 
 #define ADAPTERS "tests/golden/adapters/"
 
@@ -436,8 +437,9 @@ struct zeroth {
   struct zf_params zeros; /* the trained parameters, on `estimate` */
 };
 
-static int example_losses(void *ctx, const struct zf_perturb *perturb,
+static int example_losses(void *ctx, const struct zf_perturb *perturb, int wide,
                           struct zf_zo_losses *losses) {
+  (void)wide;
   struct zeroth *q = ctx;
   double lse[2 * MAXTOKENS], logit[2 * MAXTOKENS];
   int rc = zf_forward_run(q->f, &q->x.b, perturb);
@@ -511,12 +513,13 @@ static void make_zeros(struct zeroth *q) {
 
 /* The estimate of a step: an update of zeros with learning rate -1. */
 static void estimate_of(struct zeroth *q, const struct zf_zo *zo, uint32_t step) {
-  struct zf_zo_probe probe[1];
-  float example[EXAMPLES];
-  struct zf_zo_estimate estimate = {probe, example};
+  struct zf_zo_estimate estimate = new_estimate(zo);
   memset(q->estimate, 0, sizeof q->estimate);
-  ck_ok(zf_zo_estimate(&estimate, zo, step, example_losses, q));
-  zf_zo_update(&q->zeros, zo, step, &estimate, -1, 0, NULL);
+  ck_ok(zf_zo_open(&q->zeros, zo));
+  ck_ok(zf_zo_estimate(&q->zeros, step, -1, example_losses, q, &estimate));
+  update_step(&q->zeros, zo, step, &estimate, -1, 0);
+  zf_zo_close(&q->zeros);
+  free_estimate(&estimate);
 }
 
 enum { REPEAT = 2000 };

@@ -6,6 +6,7 @@
 #include "fmt/json.h"
 #include "kern/kern_internal.h"
 #include "unit/models.h"
+#include "unit/zo_steps.h"
 
 /* Copies that can be spoilt are of family "llama-gelu" (F16, one file), or of another of the same
  * names. */
@@ -204,8 +205,12 @@ static void hash(const struct zf_model *m, char out[33]) {
 /* Some training: every trained weight moves. */
 static void disturb(struct zf_model *m) {
   struct zf_zo zo = {.seed = 1, .eps = 1, .probes = 1};
-  struct zf_zo_probe g = {.projected_gradient = 1};
-  zf_zo_update(&m->params, &zo, 1, &(struct zf_zo_estimate){&g, NULL}, 0.01, 0, NULL);
+  struct zf_zo_estimate estimate = new_estimate(&zo);
+  ck_ok(zf_zo_open(&m->params, &zo));
+  set_term(&estimate, &zo, 1, 0, 1);
+  update_step(&m->params, &zo, 1, &estimate, 0.01, 0);
+  zf_zo_close(&m->params);
+  free_estimate(&estimate);
 }
 
 START_TEST(test_save) {

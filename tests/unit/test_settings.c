@@ -28,6 +28,7 @@ static void fill(struct zf_settings *s, struct zf_conf **c, const char *words) {
   ck_ok(zf_conf_new(c, tables, 1));
   ck_ok(zf_conf_text(*c, base, sizeof base - 1, "base.yaml"));
   for (char *w = strtok(copy, " "); w; w = strtok(NULL, " ")) ck_ok(zf_conf_word(*c, w));
+  ck_ok(zf_settings_apply_method(*c));
   ck_ok(zf_conf_check(*c));
   ck_ok(zf_settings_fill(s, *c));
 }
@@ -44,6 +45,73 @@ START_TEST(test_identity) {
   zf_buf_free(&text);
   zf_settings_free(&settings);
   zf_conf_free(conf);
+}
+END_TEST
+
+/* A method by name sets what is not set: rows, and numbers. */
+START_TEST(test_methods) {
+  static const struct {
+    const char *words;
+    struct zf_zo zo; /* rows; numbers where they are not 0 */
+  } row[] = {
+      {"", {.probes = 1}},
+      {"zo_method=mezo", {.probes = 1}},
+      {"zo_method=mezo_momentum", {.probes = 1, .rule = ZF_RULE_MOMENTUM, .window = 44}},
+      {"zo_method=mezo_adam", {.probes = 1, .rule = ZF_RULE_ADAM, .window = 44}},
+      {"zo_method=mezo_adam zo_window=7", {.probes = 1, .rule = ZF_RULE_ADAM, .window = 7}},
+      {"zo_method=mezo_adam adapter=lora", {.probes = 1, .rule = ZF_RULE_ADAM}},
+      {"zo_method=sign", {.probes = 1, .rule = ZF_RULE_SIGN}},
+      {"zo_method=conservative", {.probes = 1, .difference = ZF_DIFFERENCE_CONSERVATIVE}},
+      {"zo_method=adamm adapter=lora", {.probes = 1, .rule = ZF_RULE_ADAMM}},
+      {"zo_method=one_sided", {.probes = 1, .difference = ZF_DIFFERENCE_ONE_SIDED}},
+      {"zo_method=fzoo",
+       {.probes = 8, .difference = ZF_DIFFERENCE_BATCHED, .direction = ZF_RADEMACHER}},
+      {"zo_method=fzoo zo_probes=3 zo_direction=gaussian",
+       {.probes = 3, .difference = ZF_DIFFERENCE_BATCHED}},
+      {"zo_method=spsa15", {.probes = 4, .difference = ZF_DIFFERENCE_CURVATURE, .alpha = 0.5}},
+      {"zo_method=hizoo",
+       {.probes = 1, .difference = ZF_DIFFERENCE_CURVATURE, .form = ZF_FORM_SCALED, .alpha = 1e-6}},
+      {"zo_method=bszo", {.probes = 2, .difference = ZF_DIFFERENCE_BAYES}},
+      {"zo_method=svrg", {.probes = 1, .difference = ZF_DIFFERENCE_ANCHOR, .refresh = 4}},
+      {"zo_method=es", {.probes = 8, .difference = ZF_DIFFERENCE_POPULATION}},
+      {"zo_method=eggroll",
+       {.probes = 8,
+        .difference = ZF_DIFFERENCE_POPULATION,
+        .form = ZF_FORM_LOW_RANK,
+        .rank = 1,
+        .refresh = 1}},
+      {"zo_method=lozo", {.probes = 1, .form = ZF_FORM_LOW_RANK, .rank = 2, .refresh = 50}},
+      {"zo_method=lozo zo_rank=5",
+       {.probes = 1, .form = ZF_FORM_LOW_RANK, .rank = 5, .refresh = 50}},
+      {"zo_method=lozo_momentum",
+       {.probes = 1, .form = ZF_FORM_LOW_RANK, .rank = 2, .refresh = 50, .rule = ZF_RULE_MOMENTUM}},
+      {"zo_method=subzero", {.probes = 1, .form = ZF_FORM_SUBSPACE, .rank = 8, .refresh = 1000}},
+      {"zo_method=muon",
+       {.probes = 1, .form = ZF_FORM_LOW_RANK, .rank = 16, .refresh = 100, .rule = ZF_RULE_MUON}},
+      {"zo_method=sparse", {.probes = 1, .form = ZF_FORM_SMALL, .keep = 0.25}},
+      {"zo_method=random_mask", {.probes = 1, .form = ZF_FORM_RANDOM, .keep = 0.1}},
+      {"zo_method=blocks", {.probes = 1, .form = ZF_FORM_BLOCKS}},
+      {"zo_method=sphere", {.probes = 1, .form = ZF_FORM_SPHERE}},
+      {"zo_method=conmezo", {.probes = 1, .form = ZF_FORM_CONE, .cone = 0.5}},
+      {"zo_method=trust adapter=lora", {.probes = 1, .rule = ZF_RULE_TRUST, .trust = 1e-3}},
+      {"zo_clip=3 zo_streams=5", {.probes = 1, .clip = 3, .streams = 5}},
+  };
+  for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+    struct zf_settings settings;
+    struct zf_conf *conf;
+    fill(&settings, &conf, row[i].words);
+    const struct zf_zo *got = &settings.zo, *want = &row[i].zo;
+    int rows = got->form == want->form && got->difference == want->difference &&
+               got->rule == want->rule && got->direction == want->direction &&
+               got->probes == want->probes,
+        numbers = got->rank == want->rank && got->refresh == want->refresh &&
+                  got->keep == want->keep && got->alpha == want->alpha && got->cone == want->cone &&
+                  got->trust == want->trust && got->clip == want->clip &&
+                  got->window == want->window && got->streams == want->streams;
+    ck_assert_msg(rows && numbers, "'%s': rows %d, numbers %d", row[i].words, rows, numbers);
+    zf_settings_free(&settings);
+    zf_conf_free(conf);
+  }
 }
 END_TEST
 
@@ -106,6 +174,7 @@ int main(void) {
   TCase *t = tcase_create("settings");
   zf_kern_init(zf_cpu_flags());
   tcase_add_test(t, test_identity);
+  tcase_add_test(t, test_methods);
   tcase_add_test(t, test_compute);
   tcase_add_test(t, test_auto);
   tcase_add_test(t, test_names);

@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "train/replay.h"
 #include "unit/models.h"
+#include "unit/zo_steps.h"
 
 enum { HEAD = 168 }; /* with the globs of a_head: 156 + 7, rounded up, and the checksum */
 
@@ -48,22 +49,29 @@ static struct zf_log_rec a_mark(int i) {
                              .result = (uint64_t)i / 2};
 }
 
-static struct zf_zo_probe a_probe(int i, int p) {
-  return (struct zf_zo_probe){1.5 / (i + p), -2.25 * i, p ? 1e-300 * p : -0.0};
+/* The losses and the terms of step i, for records of `probes` probes. */
+static void fill_estimate(const struct zf_zo_estimate *estimate, int probes, int i) {
+  struct zf_zo zo = {.probes = probes};
+  for (int p = 0; p < probes; p++) {
+    estimate->loss[2 * p] = 1.5 / (i + p);
+    estimate->loss[2 * p + 1] = -2.25 * i;
+    set_term(estimate, &zo, (uint32_t)i, p, p ? 1e-300 * p : -0.0);
+  }
 }
 
 static void write_log(const char *path, int probes, int steps) {
   struct zf_log_head head = a_head(probes);
-  struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
+  struct zf_zo_estimate estimate = new_estimate(&head.zo);
   struct zf_log *l;
   ck_ok(zf_log_create(&l, path, &head));
   for (int i = 1; i <= steps; i++) {
     struct zf_log_rec step = a_step(i), mark = a_mark(i);
-    for (int p = 0; p < probes; p++) probe[p] = a_probe(i, p);
-    ck_ok(zf_log_append(l, &step, &(struct zf_zo_estimate){probe, NULL}));
+    fill_estimate(&estimate, probes, i);
+    ck_ok(zf_log_append(l, &step, &estimate));
     if (i % 2 == 0) ck_ok(zf_log_append(l, &mark, NULL));
   }
   ck_ok(zf_log_close(l));
+  free_estimate(&estimate);
 }
 
 static void check_head(const struct zf_log_head *a, const struct zf_log_head *b) {
@@ -88,27 +96,28 @@ START_TEST(test_round_trip) {
   struct zf_log_head want = a_head(q), head;
   struct zf_log_reader *r;
   struct zf_log_rec step;
-  struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
+  struct zf_zo_estimate got = new_estimate(&want.zo), put = new_estimate(&want.zo);
   write_log(path, q, 5);
   ck_ok(zf_log_open(&r, path, &head));
   check_head(&head, &want);
   for (int i = 1; i <= 5; i++) {
     struct zf_log_rec s = a_step(i), k = a_mark(i);
-    ck_ok(zf_log_next(r, &step, &(struct zf_zo_estimate){probe, NULL}, &more));
+    ck_ok(zf_log_next(r, &step, &got, &more));
     ck_assert_int_eq(more, 1);
     ck_assert(step.kind == ZF_LOG_STEP && step.step == s.step && step.lr == s.lr);
     ck_assert(step.batch == s.batch && step.seed == s.seed);
-    for (int p = 0; p < q; p++) {
-      struct zf_zo_probe w = a_probe(i, p);
-      ck_assert_mem_eq(&probe[p], &w, sizeof w);
-    }
+    fill_estimate(&put, q, i);
+    ck_assert_mem_eq(got.loss, put.loss, 2 * (size_t)q * sizeof *got.loss);
+    ck_assert_mem_eq(got.term, put.term, (size_t)q * sizeof *got.term);
     if (i % 2) continue;
     ck_ok(zf_log_next(r, &step, NULL, &more));
     ck_assert(more && step.kind == ZF_LOG_MARK && step.step == k.step && step.result == k.result);
     ck_assert_str_eq(step.hash, k.hash);
   }
-  ck_ok(zf_log_next(r, &step, &(struct zf_zo_estimate){probe, NULL}, &more));
+  ck_ok(zf_log_next(r, &step, &got, &more));
   ck_assert_int_eq(more, 0);
+  free_estimate(&got);
+  free_estimate(&put);
   zf_log_reader_free(r);
 }
 END_TEST
@@ -153,11 +162,12 @@ static int read_all(const void *data, size_t len) {
   struct zf_log_head head;
   struct zf_log_reader *r;
   struct zf_log_rec step;
-  struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
   zf_error_clear();
   int rc = zf_log_parse(&r, data, len, "read.log", &head), more = 1;
   if (rc) return rc;
-  while (!rc && more) rc = zf_log_next(r, &step, &(struct zf_zo_estimate){probe, NULL}, &more);
+  struct zf_zo_estimate estimate = new_estimate(&head.zo);
+  while (!rc && more) rc = zf_log_next(r, &step, &estimate, &more);
+  free_estimate(&estimate);
   zf_log_reader_free(r);
   return rc;
 }
@@ -264,6 +274,7 @@ END_TEST
 START_TEST(test_reopen) {
   const char *path = tmp_path("reopen.log"), *whole = tmp_path("whole.log");
   struct zf_log_head head = a_head(1);
+  struct zf_zo_estimate estimate = new_estimate(&head.zo);
   struct zf_history h;
   struct zf_log *l, *second;
   char a[33], b[33];
@@ -276,11 +287,12 @@ START_TEST(test_reopen) {
   ck_fails(zf_log_reopen(&second, path, &head, h.size), ZF_EIO, "another process writes it");
   for (int i = 4; i <= 6; i++) {
     struct zf_log_rec step = a_step(i), mark = a_mark(i);
-    struct zf_zo_probe probe = a_probe(i, 0);
-    if (i > 4) ck_ok(zf_log_append(l, &step, &(struct zf_zo_estimate){&probe, NULL}));
+    fill_estimate(&estimate, 1, i);
+    if (i > 4) ck_ok(zf_log_append(l, &step, &estimate));
     if (i % 2 == 0) ck_ok(zf_log_append(l, &mark, NULL));
   }
   ck_ok(zf_log_close(l));
+  free_estimate(&estimate);
   ck_ok(zf_hash_file(a, path));
   ck_ok(zf_hash_file(b, whole));
   ck_assert_str_eq(a, b);
@@ -319,7 +331,8 @@ START_TEST(test_headers) {
       {8, 1, "version 1"},
       {8, 3, "a field out of range"},
       {8, 4, "a field out of range"},
-      {8, 5, "version 5"},
+      {8, 5, "a field out of range"},
+      {8, 6, "version 6"},
       {12, 169, "its size"},
       {12, 164, "checksum"},
       {52, 3, "noise 3"},
@@ -368,29 +381,28 @@ START_TEST(test_full) {
   const char *path = tmp_path("full.log");
   struct zf_log_head head = a_head(1);
   struct zf_log_rec step = a_step(1), next = a_step(2);
-  struct zf_zo_probe probe = a_probe(1, 0);
+  struct zf_zo_estimate estimate = new_estimate(&head.zo);
   struct zf_history h;
   struct zf_log *l;
   struct rlimit was, limit;
+  fill_estimate(&estimate, 1, 1);
   signal(SIGXFSZ, SIG_IGN);
   ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &was), 0);
   limit = was;
   limit.rlim_cur = HEAD + 60 + 30;
   ck_ok(zf_log_create(&l, path, &head));
   /* Check writes its messages to a file: none while the limit stands. */
-  int set = setrlimit(RLIMIT_FSIZE, &limit),
-      first = zf_log_append(l, &step, &(struct zf_zo_estimate){&probe, NULL});
-  int second = zf_log_append(l, &next, &(struct zf_zo_estimate){&probe, NULL});
+  int set = setrlimit(RLIMIT_FSIZE, &limit), first = zf_log_append(l, &step, &estimate);
+  int second = zf_log_append(l, &next, &estimate);
   set |= setrlimit(RLIMIT_FSIZE, &was);
   ck_assert(set == 0 && first == 0 && second == ZF_EIO);
   ck_assert(strstr(zf_error_message(), "cannot write: File too large") != NULL);
   ck_ok(zf_history_load(&h, path));
   ck_assert(h.count == 1 && h.end == ZF_LOG_WHOLE);
   zf_history_free(&h);
-  ck_ok(zf_log_append(
-      l, &next,
-      &(struct zf_zo_estimate){&probe, NULL})); /* and goes on where there is room again */
+  ck_ok(zf_log_append(l, &next, &estimate)); /* and goes on where there is room again */
   ck_ok(zf_log_close(l));
+  free_estimate(&estimate);
   ck_ok(zf_history_load(&h, path));
   ck_assert(h.count == 2 && h.end == ZF_LOG_WHOLE);
   zf_history_free(&h);
@@ -416,8 +428,8 @@ static void run_steps(struct zf_model *m, const char *path, const struct zf_log_
                       char hash[STEPS + 1][33]) {
   struct text x;
   struct zf_log *l;
-  struct zf_zo_probe probe[4];
   struct zf_zo zo = head->zo;
+  struct zf_zo_estimate estimate = new_estimate(&zo);
   text_init(&x, m, 8);
   ck_ok(zf_log_create(&l, path, head));
   ck_ok(zf_model_hash(m, hash[0]));
@@ -425,16 +437,19 @@ static void run_steps(struct zf_model *m, const char *path, const struct zf_log_
     zo.seed = head->zo.seed + (i > 5);
     struct zf_log_rec step = {
         .step = (uint32_t)i, .seed = zo.seed, .lr = 3e-4 / (1 + i), .batch = (uint64_t)i};
-    ck_ok(zf_zo_estimate(&(struct zf_zo_estimate){probe, NULL}, &zo, step.step, text_loss, &x));
-    ck_ok(zf_log_append(l, &step, &(struct zf_zo_estimate){probe, NULL}));
-    zf_zo_update(&m->params, &zo, step.step, &(struct zf_zo_estimate){probe, NULL}, step.lr,
-                 head->decay, NULL);
+    zf_zo_close(&m->params);
+    ck_ok(zf_zo_open(&m->params, &zo));
+    ck_ok(zf_zo_estimate(&m->params, step.step, step.lr, text_loss, &x, &estimate));
+    ck_ok(zf_log_append(l, &step, &estimate));
+    update_step(&m->params, &zo, step.step, &estimate, step.lr, head->decay);
     ck_ok(zf_model_hash(m, hash[i]));
     struct zf_log_rec mark = {.kind = ZF_LOG_MARK, .step = (uint32_t)i};
     memcpy(mark.hash, hash[i], 33);
     if (i % 4 == 0) ck_ok(zf_log_append(l, &mark, NULL));
   }
   ck_ok(zf_log_close(l));
+  zf_zo_close(&m->params);
+  free_estimate(&estimate);
   zf_forward_free(x.f);
 }
 
@@ -570,7 +585,7 @@ START_TEST(test_huge) {
   run_steps(a, path, &head, hash);
   ck_ok(zf_history_load(&h, path));
   zf_model_reset(a);
-  h.probe[2 * head.zo.probes].projected_gradient = 1e60;
+  h.term[2 * head.zo.probes].coefficient = 1e60;
   ck_ok(zf_replay_steps(a, &h, 0, STEPS, NULL));
   ck_fails(zf_model_finite(a, path), ZF_EDIVERGED, "run.log: ");
   ck_fails(zf_model_save(a, tmp_path("huge"), -1, NULL, 0), ZF_EDIVERGED, "are not finite numbers");

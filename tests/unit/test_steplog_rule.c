@@ -5,7 +5,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "train/history.h"
-#include "unit/unit.h"
+#include "unit/zo_steps.h"
 
 enum { PROBES = 2, EXAMPLES = 3, STEPS = 5, TERMS = PROBES * EXAMPLES };
 
@@ -43,20 +43,24 @@ static float gradient_of(int step, int term) {
 
 static void write_log(const char *path, const struct zf_log_head *head, int steps) {
   struct zf_log *log;
-  struct zf_zo_probe probe[PROBES];
-  float example[TERMS];
+  struct zf_zo_estimate estimate = new_estimate(&head->zo);
   ck_ok(zf_log_create(&log, path, head));
   for (int i = 1; i <= steps; i++) {
     struct zf_log_rec step = {.step = (uint32_t)i, .seed = 5, .lr = 1e-3 / i, .batch = 7};
     struct zf_log_rec mark = {
         .kind = ZF_LOG_MARK, .step = (uint32_t)i, .hash = "ab54a98ceb1f0ad2ab54a98ceb1f0ad2"};
-    for (int p = 0; p < PROBES; p++) probe[p] = (struct zf_zo_probe){i, -i, p + 0.5};
-    for (int t = 0; t < TERMS; t++) example[t] = gradient_of(i, t);
-    struct zf_zo_estimate estimate = {probe, head->zo.examples ? example : NULL};
+    for (int p = 0; p < head->zo.probes; p++) {
+      estimate.loss[2 * p] = i + p * 0.25;
+      estimate.loss[2 * p + 1] = -i;
+    }
+    for (int t = 0; t < zf_zo_terms(&head->zo); t++)
+      set_term(&estimate, &head->zo, (uint32_t)i, t,
+               head->zo.examples ? (double)gradient_of(i, t) : t + 0.5);
     ck_ok(zf_log_append(log, &step, &estimate));
     if (i % 2 == 0) ck_ok(zf_log_append(log, &mark, NULL));
   }
   ck_ok(zf_log_close(log));
+  free_estimate(&estimate);
 }
 
 static unsigned char *log_bytes(const struct zf_log_head *head, int steps, size_t *len) {
@@ -85,13 +89,16 @@ START_TEST(test_round_trip) {
   ck_assert_str_eq(history.head.globs, want.globs);
   ck_assert(history.count == STEPS && history.nmark == 2 && history.end == ZF_LOG_WHOLE);
   ck_assert_uint_eq(history.id, zf_log_head_id(&want));
-  ck_assert_int_eq(history.example != NULL, want.zo.examples > 0);
   for (int i = 1; i <= STEPS; i++) {
     struct zf_zo_estimate estimate = zf_history_estimate(&history, i);
-    ck_assert(estimate.probe[1].plus == i && estimate.probe[1].projected_gradient == 1.5);
-    for (int t = 0; estimate.example && t < TERMS; t++) {
-      float gradient = gradient_of(i, t);
-      ck_assert_mem_eq(&estimate.example[t], &gradient, 4);
+    ck_assert(estimate.loss[2] == i + 0.25 && estimate.loss[3] == -i);
+    for (int t = 0; t < zf_zo_terms(&want.zo); t++) {
+      const struct zf_zo_term *term = &estimate.term[t];
+      double gradient = want.zo.examples ? (double)gradient_of(i, t) : t + 0.5;
+      ck_assert_mem_eq(&term->coefficient, &gradient, sizeof gradient);
+      ck_assert(term->step == (uint32_t)i);
+      ck_assert_int_eq(term->probe, want.zo.examples ? t / EXAMPLES : t);
+      ck_assert_int_eq(term->example, want.zo.examples ? 1 + t % EXAMPLES : 0);
     }
   }
   zf_history_free(&history);
@@ -156,26 +163,18 @@ START_TEST(test_plain) {
 }
 END_TEST
 
-/* Reads a log to its end, with the examples' g's and without them: 0, or the code of what was found. */
+/* Reads a log to its end: 0, or the code of what was found. */
 static int read_all(const void *data, size_t len) {
   struct zf_log_head head;
   struct zf_log_rec record;
-  struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
-  float example[TERMS];
-  int code[2];
-  for (int with = 0; with < 2; with++) {
-    struct zf_log_reader *reader;
-    struct zf_zo_estimate estimate = {probe, with ? example : NULL};
-    int more = 1, rc = zf_log_parse(&reader, data, len, "read.log", &head);
-    if (!rc && with) ck_assert_int_le(head.zo.probes * head.zo.examples, TERMS);
-    if (!rc) {
-      while (!rc && more) rc = zf_log_next(reader, &record, &estimate, &more);
-      zf_log_reader_free(reader);
-    }
-    code[with] = rc;
-  }
-  ck_assert_int_eq(code[0], code[1]);
-  return code[0];
+  struct zf_log_reader *reader;
+  int more = 1, rc = zf_log_parse(&reader, data, len, "read.log", &head);
+  if (rc) return rc;
+  struct zf_zo_estimate estimate = new_estimate(&head.zo);
+  while (!rc && more) rc = zf_log_next(reader, &record, &estimate, &more);
+  zf_log_reader_free(reader);
+  free_estimate(&estimate);
+  return rc;
 }
 
 START_TEST(test_every_flip) {
@@ -260,7 +259,8 @@ START_TEST(test_headers) {
       {0, 8, ZF_NOISE_EXAMPLES + 1}, /* examples */
       {0, 8, 2},                     /* the records have another size */
       {0, 8, (uint64_t)1 << 63},     /* */
-      {8, 4, 2},                     /* rule */
+      {8, 4, ZF_RULES},              /* rule */
+      {8, 4, ZF_RULE_MOMENTUM},      /* which has version 5 */
       {8, 4, 0},                     /* SGD with betas */
       {12, 4, 1},                    /* zero */
       {16, 8, 0x3ff0000000000000},   /* beta1 = 1 */
@@ -270,7 +270,8 @@ START_TEST(test_headers) {
       {32, 8, 0x7ff0000000000000},   /* infinite */
       {-164 + 8, 4, 2},              /* version 2 has no rule */
       {-164 + 8, 4, 4},              /* version 4 has an adapter */
-      {-164 + 8, 4, 5},
+      {-164 + 8, 4, 5},              /* and version 5 a method */
+      {-164 + 8, 4, 6},
   };
   struct zf_log_head head = head_of(0, 0);
   size_t len, size = (size_t)zf_log_head_size(&head);
@@ -284,7 +285,7 @@ START_TEST(test_headers) {
     uint32_t crc = zf_crc32c(0, data, size - 4);
     for (int k = 0; k < 4; k++) data[size - 4 + (size_t)k] = (unsigned char)(crc >> 8 * k);
     ck_assert_msg(read_all(data, len) == ZF_EINVALID, "case %zu", i);
-    const char *what = bad[i].value == 5 && bad[i].at < 0 ? "version 5" : "a field out of range";
+    const char *what = bad[i].value == 6 && bad[i].at < 0 ? "version 6" : "a field out of range";
     ck_assert_msg(strstr(zf_error_message(), what) != NULL, "%zu: %s", i, zf_error_message());
   }
   free(data);

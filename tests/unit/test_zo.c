@@ -4,7 +4,7 @@
 
 #include "base/file.h"
 #include "unit/wide_llama.h"
-#include "zo/zo.h"
+#include "unit/zo_steps.h"
 
 /* --- a quadratic of two parameters --- */
 
@@ -36,7 +36,7 @@ static void quadratic_init(struct quadratic *q) {
                               .decayed = 1};
   q->p[1] = (struct zf_param){
       .name = "b", .data = q->w + D1, .ndim = 1, .shape = {D2}, .count = D2, .id = 1, .trained = 1};
-  q->ps = (struct zf_params){q->p, 2};
+  q->ps = (struct zf_params){.param = q->p, .count = 2};
 }
 
 static void seen(const struct quadratic *q, const struct zf_perturb *pt, float out[2][D]) {
@@ -44,11 +44,13 @@ static void seen(const struct quadratic *q, const struct zf_perturb *pt, float o
     struct zf_noise noise = pt->direction;
     noise.param = q->p[k].id;
     zf_perturb_vec(out[0] + (k ? D1 : 0), D, q->p[k].data, q->p[k].type, 0, q->p[k].count,
-                   q->p[k].trained ? &noise : NULL, &pt->streams);
+                   q->p[k].trained ? &noise : NULL, NULL, &pt->streams);
   }
 }
 
-static int quadratic_loss(void *ctx, const struct zf_perturb *pt, struct zf_zo_losses *losses) {
+static int quadratic_loss(void *ctx, const struct zf_perturb *pt, int wide,
+                          struct zf_zo_losses *losses) {
+  (void)wide;
   struct quadratic *q = ctx;
   float w[2][D];
   if (q->fail_at && ++q->calls == q->fail_at) return zf_error(ZF_EDIVERGED, "as asked");
@@ -82,14 +84,17 @@ static void direction(const struct zf_zo *zo, uint32_t step, int probe, float z[
 static void check_projection(int kind) {
   struct quadratic q;
   struct zf_zo zo = {.seed = 11, .eps = 1e-3, .probes = 5, .direction = kind};
-  struct zf_zo_probe probe[5];
+  struct zf_zo_estimate estimate = new_estimate(&zo);
   int sharp = 0;
   quadratic_init(&q);
-  ck_ok(zf_zo_estimate(&(struct zf_zo_estimate){probe, NULL}, &zo, 3, quadratic_loss, &q));
+  ck_ok(zf_zo_open(&q.ps, &zo));
+  ck_ok(zf_zo_estimate(&q.ps, 3, 0, quadratic_loss, &q, &estimate));
   for (int p = 0; p < 5; p++) {
     float z[D], w[2][D];
     struct zf_perturb pt = zf_perturb_spsa(zo.seed, 3, (uint16_t)p, kind, 1e-3f);
-    double want = 0, bound = D * 0x1p-53 * (probe[p].plus + probe[p].minus);
+    double plus = estimate.loss[2 * p], minus = estimate.loss[2 * p + 1],
+           g = estimate.term[p].coefficient;
+    double want = 0, bound = D * 0x1p-53 * (plus + minus);
     direction(&zo, 3, p, z);
     seen(&q, &pt, w);
     for (int i = 0; i < D; i++) {
@@ -99,14 +104,15 @@ static void check_projection(int kind) {
         bound += 1.01 * q.a[i] * fabs((double)w[s][i] - q.t[i]) * 0x1p-24 * fabs((double)w[s][i]);
     }
     bound /= 2e-3;
-    ck_assert_msg(fabs(probe[p].projected_gradient - want) <= bound,
-                  "g %.9g, z.grad %.9g, bound %.2g", probe[p].projected_gradient, want, bound);
-    ck_assert_double_eq_tol(probe[p].projected_gradient,
-                            (probe[p].plus - probe[p].minus) / (2 * (double)1e-3f),
-                            1e-12 * fabs(want));
+    ck_assert_msg(fabs(g - want) <= bound, "g %.9g, z.grad %.9g, bound %.2g", g, want, bound);
+    ck_assert_double_eq_tol(g, (plus - minus) / (2 * (double)1e-3f), 1e-12 * fabs(want));
+    ck_assert(estimate.term[p].step == 3 && estimate.term[p].probe == p);
+    ck_assert(estimate.term[p].example == 0 && zf_zo_gradient(&zo, &estimate, p) == g);
     if (fabs(want) > 50 * bound) sharp++;
   }
   ck_assert_int_ge(sharp, 3); /* or the comparison would say little */
+  free_estimate(&estimate);
+  zf_zo_close(&q.ps);
 }
 
 START_TEST(test_projection) {
@@ -117,14 +123,17 @@ END_TEST
 
 /* -(1/q) sum g z, read off an update of zeros with learning rate 1. */
 static void estimate(struct quadratic *q, const struct zf_zo *zo, uint32_t step, float out[D]) {
-  struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
+  struct zf_zo_estimate estimated = new_estimate(zo);
   struct zf_param p[2] = {q->p[0], q->p[1]};
-  struct zf_params ps = {p, 2};
+  struct zf_params ps = {.param = p, .count = 2};
   memset(out, 0, sizeof *out * D);
   p[0].data = out;
   p[1].data = out + D1;
-  ck_ok(zf_zo_estimate(&(struct zf_zo_estimate){probe, NULL}, zo, step, quadratic_loss, q));
-  zf_zo_update(&ps, zo, step, &(struct zf_zo_estimate){probe, NULL}, 1, 0, NULL);
+  ck_ok(zf_zo_open(&ps, zo));
+  ck_ok(zf_zo_estimate(&ps, step, 1, quadratic_loss, q, &estimated));
+  update_step(&ps, zo, step, &estimated, 1, 0);
+  zf_zo_close(&ps);
+  free_estimate(&estimated);
 }
 
 static double squared_cosine(const struct quadratic *q, const float *est) {
@@ -172,8 +181,8 @@ END_TEST
 START_TEST(test_update) {
   struct quadratic q;
   struct zf_zo zo = {.seed = 77, .eps = 1e-3, .probes = 3, .direction = _i};
-  struct zf_zo_probe probe[3] = {
-      {.projected_gradient = 2.5}, {.projected_gradient = -0.75}, {.projected_gradient = 1e-4}};
+  static const double g[3] = {2.5, -0.75, 1e-4};
+  struct zf_zo_estimate estimate = new_estimate(&zo);
   float z[3][D], want[D];
   double lr = 3e-3, decay = 0.1;
   quadratic_init(&q);
@@ -181,27 +190,33 @@ START_TEST(test_update) {
   for (int i = 0; i < D; i++) {
     want[i] = q.w[i];
     if (i < D1) want[i] = fmaf(-(float)(lr * decay), want[i], want[i]);
-    for (int p = 0; p < 3; p++)
-      want[i] = fmaf((float)(-lr * probe[p].projected_gradient / 3), z[p][i], want[i]);
+    for (int p = 0; p < 3; p++) want[i] = fmaf((float)(-lr * g[p] / 3), z[p][i], want[i]);
   }
-  zf_zo_update(&q.ps, &zo, 9, &(struct zf_zo_estimate){probe, NULL}, lr, decay, NULL);
+  ck_ok(zf_zo_open(&q.ps, &zo));
+  for (int p = 0; p < 3; p++) set_term(&estimate, &zo, 9, p, g[p]);
+  update_step(&q.ps, &zo, 9, &estimate, lr, decay);
   ck_assert_mem_eq(q.w, want, sizeof want);
   q.p[1].trained = 0;
-  zf_zo_update(&q.ps, &zo, 10, &(struct zf_zo_estimate){probe, NULL}, lr, decay, NULL);
+  for (int p = 0; p < 3; p++) set_term(&estimate, &zo, 10, p, g[p]);
+  update_step(&q.ps, &zo, 10, &estimate, lr, decay);
   ck_assert_mem_eq(q.w + D1, want + D1, sizeof(float) * D2);
   ck_assert(memcmp(q.w, want, sizeof(float) * D1) != 0);
+  free_estimate(&estimate);
+  zf_zo_close(&q.ps);
 }
 END_TEST
 
 START_TEST(test_loss_fails) {
   struct quadratic q;
   struct zf_zo zo = {.seed = 1, .eps = 1e-3, .probes = 4};
-  struct zf_zo_probe probe[4];
+  struct zf_zo_estimate estimate = new_estimate(&zo);
   quadratic_init(&q);
+  ck_ok(zf_zo_open(&q.ps, &zo));
   q.fail_at = 3;
-  ck_fails(zf_zo_estimate(&(struct zf_zo_estimate){probe, NULL}, &zo, 1, quadratic_loss, &q),
-           ZF_EDIVERGED, "as asked");
+  ck_fails(zf_zo_estimate(&q.ps, 1, 0, quadratic_loss, &q, &estimate), ZF_EDIVERGED, "as asked");
   ck_assert_int_eq(q.calls, 3);
+  free_estimate(&estimate);
+  zf_zo_close(&q.ps);
 }
 END_TEST
 
@@ -234,11 +249,13 @@ enum { ROUNDED = 4096, STEPS = 200 };
 
 static void decay_steps(uint16_t *w, enum zf_dtype type, uint64_t seed, double rate) {
   struct zf_param p = half_param(w, ROUNDED, type, 1.5f);
-  struct zf_params ps = {&p, 1};
+  struct zf_params ps = {.param = &p, .count = 1};
   struct zf_zo zo = {.seed = seed, .eps = 1, .probes = 1};
-  struct zf_zo_probe none = {0};
-  for (uint32_t s = 1; s <= STEPS; s++)
-    zf_zo_update(&ps, &zo, s, &(struct zf_zo_estimate){&none, NULL}, 1, rate, NULL);
+  struct zf_zo_estimate none = new_estimate(&zo);
+  ck_ok(zf_zo_open(&ps, &zo));
+  for (uint32_t s = 1; s <= STEPS; s++) update_step(&ps, &zo, s, &none, 1, rate);
+  zf_zo_close(&ps);
+  free_estimate(&none);
 }
 
 /* Decay alone is a known step, a twentieth of the spacing u of the format: nearest rounding would
@@ -274,7 +291,8 @@ static void check_survival(enum zf_dtype type, int mantissa) {
   struct zf_param p = {
       .name = "w", .data = h, .type = type, .ndim = 1, .shape = {N}, .count = N, .trained = 1};
   struct zf_zo zo = {.seed = 6, .eps = 1, .probes = 1};
-  struct zf_zo_probe g = {.projected_gradient = 1};
+  struct zf_params ps = {.param = &p, .count = 1};
+  struct zf_zo_estimate one = new_estimate(&zo);
   ck_assert(w && z && h);
   zf_noise_ref(w, &k, 0, N);
   for (int64_t i = 0; i < N; i++) w[i] *= 0.02f;
@@ -282,8 +300,11 @@ static void check_survival(enum zf_dtype type, int mantissa) {
   zf_to_f32(w, h, type, N);
   k = zf_perturb_spsa(6, 1, 0, ZF_GAUSSIAN, 0).direction;
   zf_noise_ref(z, &k, 0, N);
-  zf_zo_update(&(struct zf_params){&p, 1}, &zo, 1, &(struct zf_zo_estimate){&g, NULL}, 1e-6, 0,
-               NULL);
+  ck_ok(zf_zo_open(&ps, &zo));
+  set_term(&one, &zo, 1, 0, 1);
+  update_step(&ps, &zo, 1, &one, 1e-6, 0);
+  zf_zo_close(&ps);
+  free_estimate(&one);
   double dot = 0, square = 0, var = 0;
   for (int64_t i = 0; i < N; i++) {
     float now;
@@ -320,19 +341,23 @@ START_TEST(test_zero_rate) {
   struct zf_model *m = open_family(2, "*", type[_i]);
   text_init(&x, m, 8);
   struct zf_zo zo = {.seed = 8, .eps = 1e-3, .probes = 1};
-  struct zf_zo_probe probe;
+  struct zf_zo_estimate estimate = new_estimate(&zo);
   char before[33], after[33];
+  ck_ok(zf_zo_open(&m->params, &zo));
   ck_ok(zf_params_hash(&m->params, before));
   for (uint32_t step = 1; step <= 200; step++) {
-    ck_ok(zf_zo_estimate(&(struct zf_zo_estimate){&probe, NULL}, &zo, step, text_loss, &x));
-    ck_assert(probe.projected_gradient != 0);
-    zf_zo_update(&m->params, &zo, step, &(struct zf_zo_estimate){&probe, NULL}, 0, 0.1, NULL);
+    ck_ok(zf_zo_estimate(&m->params, step, 0, text_loss, &x, &estimate));
+    ck_assert(estimate.term[0].coefficient != 0);
+    update_step(&m->params, &zo, step, &estimate, 0, 0.1);
   }
   ck_ok(zf_params_hash(&m->params, after));
   ck_assert_str_eq(after, before);
-  zf_zo_update(&m->params, &zo, 201, &(struct zf_zo_estimate){&probe, NULL}, 1e-2, 0, NULL);
+  set_term(&estimate, &zo, 201, 0, estimate.term[0].coefficient);
+  update_step(&m->params, &zo, 201, &estimate, 1e-2, 0);
   ck_ok(zf_params_hash(&m->params, after));
   ck_assert_str_ne(after, before);
+  free_estimate(&estimate);
+  zf_zo_close(&m->params);
   zf_forward_free(x.f);
   zf_model_free(m);
 }
@@ -353,25 +378,28 @@ static void check_derivative(struct zf_model *m, int64_t n, float eps) {
   ck_assert_ptr_nonnull(y);
   y->c = &m->config;
   text_init(&x, m, n);
+  struct zf_zo_estimate estimate = new_estimate(&zo);
+  ck_ok(zf_zo_open(&m->params, &zo));
   for (uint32_t step = 1; step <= 4; step++) {
     struct zf_perturb pt = zf_perturb_spsa(31, step, 0, ZF_GAUSSIAN, eps);
-    struct zf_zo_probe probe;
     double d[3], h = (double)eps;
-    ck_ok(zf_zo_estimate(&(struct zf_zo_estimate){&probe, NULL}, &zo, step, text_loss, &x));
+    ck_ok(zf_zo_estimate(&m->params, step, 0, text_loss, &x, &estimate));
+    double g = estimate.term[0].coefficient;
     for (int k = 0; k < 3; k++, h = k == 1 ? h / 8 : h / 2)
       d[k] = (wide_at(y, &x, &pt, h) - wide_at(y, &x, &pt, -h)) / (2 * h);
     double exact = (4 * d[2] - d[1]) / 3, K = (double)m->config.ffn;
     double walk = 20 * 0x1p-24 * sqrt(K * (6.0 * (double)m->config.layers + 1) / (double)n);
     double rounding = 5 * sqrt(2) * walk / (2 * (double)eps);
-    ck_assert_msg(fabs(probe.projected_gradient - d[0]) <= rounding,
-                  "g %.7g, in double %.7g, bound %.2g", probe.projected_gradient, d[0], rounding);
-    ck_assert_msg(fabs(probe.projected_gradient - exact) <= rounding + fabs(d[0] - exact),
-                  "g %.7g, derivative %.7g", probe.projected_gradient, exact);
+    ck_assert_msg(fabs(g - d[0]) <= rounding, "g %.7g, in double %.7g, bound %.2g", g, d[0],
+                  rounding);
+    ck_assert_msg(fabs(g - exact) <= rounding + fabs(d[0] - exact), "g %.7g, derivative %.7g", g,
+                  exact);
     ck_assert_msg(fabs(d[0] - exact) <= 0.05 * fabs(exact) + 0.05, "eps is too large to compare");
     if (getenv("CK_VERBOSE"))
-      printf("g %.6f  in double %.6f (bound %.2g)  derivative %.6f\n", probe.projected_gradient,
-             d[0], rounding, exact);
+      printf("g %.6f  in double %.6f (bound %.2g)  derivative %.6f\n", g, d[0], rounding, exact);
   }
+  free_estimate(&estimate);
+  zf_zo_close(&m->params);
   zf_forward_free(x.f);
   free(y);
 }

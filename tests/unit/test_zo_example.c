@@ -4,8 +4,7 @@
 
 #include "base/cpu.h"
 #include "unit/estimate_law.h"
-#include "unit/unit.h"
-#include "zo/zo.h"
+#include "unit/zo_steps.h"
 
 enum { D1 = 120, D2 = 80, D = D1 + D2, B = 16 };
 
@@ -55,17 +54,20 @@ static void seen(const struct bowls *q, const struct zf_perturb *perturb, int i,
     noise.param = q->param[k].id;
     if (perturb->by_example) zf_noise_example(&noise, i);
     zf_perturb_vec(w[0] + (k ? D1 : 0), D, q->param[k].data, ZF_F32, 0, q->param[k].count, &noise,
-                   &perturb->streams);
+                   NULL, &perturb->streams);
   }
 }
 
-static int bowls_loss(void *ctx, const struct zf_perturb *perturb, struct zf_zo_losses *losses) {
+static int bowls_loss(void *ctx, const struct zf_perturb *perturb, int wide,
+                      struct zf_zo_losses *losses) {
+  (void)wide;
   struct bowls *q = ctx;
   float w[2][D];
   losses->batch[0] = losses->batch[1] = 0;
+  ck_assert_int_le(perturb->streams.count, 2);
   for (int i = 0; i < B; i++) {
     seen(q, perturb, i, w);
-    for (int s = 0; s < 2; s++) {
+    for (int s = 0; s < perturb->streams.count; s++) {
       double loss = 0;
       for (int j = 0; j < D; j++)
         loss += q->a[j] * ((double)w[s][j] - q->t[i][j]) * ((double)w[s][j] - q->t[i][j]) / (2 * B);
@@ -79,15 +81,17 @@ static int bowls_loss(void *ctx, const struct zf_perturb *perturb, struct zf_zo_
 
 /* The estimate, read off an update of zeros with learning rate -1. */
 static void estimate_of(struct bowls *q, const struct zf_zo *zo, uint32_t step, float out[D]) {
-  struct zf_zo_probe probe[ZF_ZO_MAXPROBES];
-  float example[B];
-  struct zf_zo_estimate estimate = {probe, example};
+  struct zf_zo_estimate estimate = new_estimate(zo);
   struct zf_param param[2] = {q->param[0], q->param[1]};
+  struct zf_params params = {.param = param, .count = 2};
   memset(out, 0, sizeof *out * D);
   param[0].data = out;
   param[1].data = out + D1;
-  ck_ok(zf_zo_estimate(&estimate, zo, step, bowls_loss, q));
-  zf_zo_update(&(struct zf_params){.param = param, .count = 2}, zo, step, &estimate, -1, 0, NULL);
+  ck_ok(zf_zo_open(&params, zo));
+  ck_ok(zf_zo_estimate(&params, step, -1, bowls_loss, q, &estimate));
+  update_step(&params, zo, step, &estimate, -1, 0);
+  zf_zo_close(&params);
+  free_estimate(&estimate);
 }
 
 enum { REPEAT = 3000 };
@@ -138,11 +142,12 @@ END_TEST
 START_TEST(test_projections) {
   struct bowls *q = calloc(1, sizeof *q);
   struct zf_zo zo = {.seed = 11, .eps = 1e-3, .probes = 3, .examples = B, .direction = _i};
-  struct zf_zo_probe probe[3];
-  float example[3 * B], w[2][D];
+  struct zf_zo_estimate estimate = new_estimate(&zo);
+  float w[2][D];
   int sharp = 0;
   bowls_init(q);
-  ck_ok(zf_zo_estimate(&(struct zf_zo_estimate){probe, example}, &zo, 3, bowls_loss, q));
+  ck_ok(zf_zo_open(&q->params, &zo));
+  ck_ok(zf_zo_estimate(&q->params, 3, 0, bowls_loss, q, &estimate));
   for (int p = 0; p < 3; p++) {
     struct zf_perturb perturb = zf_perturb_spsa(11, 3, (uint16_t)p, _i, 1e-3f);
     double sum = 0, sizes = 0, eps = (double)perturb.streams.eps[0];
@@ -157,19 +162,73 @@ START_TEST(test_projections) {
                    fabs((double)w[s][j]);
       }
       bound = bound / (2 * eps) + 0x1p-24 * fabs(want);
-      double got = (double)example[p * B + i];
+      const struct zf_zo_term *term = &estimate.term[p * B + i];
+      double got = term->coefficient;
+      ck_assert(term->step == 3 && term->probe == p && term->example == 1 + i);
+      ck_assert(got == (double)(float)got); /* as the log holds it */
       ck_assert_msg(fabs(got - want) <= bound, "g %.9g, not %.9g, bound %.2g", got, want, bound);
       sharp += fabs(want) > 50 * bound;
       sum += got;
       sizes += fabs(got);
     }
     /* Each g_i is rounded to float; the losses are sums of doubles. */
-    double g = probe[p].projected_gradient, rounding = 0x1.01p-24 * sizes;
-    ck_assert_double_eq_tol(g, (probe[p].plus - probe[p].minus) / (2 * eps), 1e-9 * fabs(g));
-    rounding += 2 * B * 0x1p-53 * (probe[p].plus + probe[p].minus) / (2 * eps);
+    double plus = estimate.loss[2 * p], minus = estimate.loss[2 * p + 1];
+    double g = zf_zo_gradient(&zo, &estimate, p), rounding = 0x1.01p-24 * sizes;
+    ck_assert_double_eq_tol(g, (plus - minus) / (2 * eps), 1e-9 * fabs(g));
+    rounding += 2 * B * 0x1p-53 * (plus + minus) / (2 * eps);
     ck_assert(fabs(sum - g) <= rounding);
   }
   ck_assert_int_ge(sharp, 2 * B);
+  free_estimate(&estimate);
+  zf_zo_close(&q->params);
+  free(q);
+}
+END_TEST
+
+static double loss_of(const struct bowls *q, int i, const float *w) {
+  double loss = 0;
+  for (int j = 0; j < D; j++)
+    loss += q->a[j] * ((double)w[j] - q->t[i][j]) * ((double)w[j] - q->t[i][j]) / (2 * B);
+  return loss;
+}
+
+/* (L_i(w + eps z_i) - L_i(w)) / eps of every example, rounded to float; L(w) once a step.  Both sides sum
+ * the same losses in double, L_i of some ten. */
+START_TEST(test_one_sided) {
+  struct bowls *q = calloc(1, sizeof *q);
+  struct zf_zo zo = {.seed = 11,
+                     .eps = 1e-3,
+                     .probes = 3,
+                     .examples = B,
+                     .difference = ZF_DIFFERENCE_ONE_SIDED,
+                     .direction = _i};
+  struct zf_zo_estimate estimate = new_estimate(&zo);
+  float w[2][D];
+  double eps = (double)1e-3f;
+  bowls_init(q);
+  ck_ok(zf_zo_open(&q->params, &zo));
+  ck_ok(zf_zo_estimate(&q->params, 3, 0, bowls_loss, q, &estimate));
+  ck_assert_int_eq(zf_zo_losses(&zo), 4);
+  for (int p = 0; p < 3; p++) {
+    struct zf_perturb perturb = zf_perturb_along(11, 3, (uint16_t)p, _i, 1e-3f);
+    double here = 0, there = 0;
+    perturb.by_example = 1;
+    for (int i = 0; i < B; i++) {
+      const struct zf_zo_term *term = &estimate.term[p * B + i];
+      seen(q, &perturb, i, w);
+      double before = loss_of(q, i, q->w), after = loss_of(q, i, w[0]),
+             want = (after - before) / eps;
+      here += before;
+      there += after;
+      ck_assert(term->step == 3 && term->probe == p && term->example == 1 + i);
+      ck_assert(fabs(term->coefficient - want) <=
+                0x1.01p-24 * fabs(want) + D * 0x1p-52 * (before + after) / eps);
+    }
+    ck_assert(fabs(estimate.loss[0] - here) <= D * 0x1p-50 * here);
+    ck_assert(fabs(estimate.loss[1 + p] - there) <= D * 0x1p-50 * there);
+  }
+  free_estimate(&estimate);
+  zf_zo_close(&q->params);
   free(q);
 }
 END_TEST
@@ -179,8 +238,10 @@ END_TEST
 START_TEST(test_update) {
   struct bowls *q = calloc(1, sizeof *q), *few = calloc(1, sizeof *few);
   struct zf_zo zo = {.seed = 77, .eps = 1e-3, .probes = 2, .examples = B, .direction = _i};
-  struct zf_zo_probe probe[2] = {{.projected_gradient = 5}, {.projected_gradient = 7}};
-  float example[2 * B] = {0}, some[2 * 3], want[D], z[D];
+  struct zf_zo three = zo;
+  three.examples = 3;
+  struct zf_zo_estimate all = new_estimate(&zo), some = new_estimate(&three);
+  float want[D], z[D];
   double lr = 3e-3, decay = 0.1;
   bowls_init(q);
   bowls_init(few);
@@ -188,21 +249,27 @@ START_TEST(test_update) {
     want[j] = j < D1 ? fmaf(-(float)(lr * decay), q->w[j], q->w[j]) : q->w[j];
   for (int p = 0; p < 2; p++)
     for (int i = 0; i < 3; i++) {
-      example[p * B + i] = some[p * 3 + i] = (float)(1 + i) * (p ? -0.3f : 0.2f);
+      float g = (float)(1 + i) * (p ? -0.3f : 0.2f);
+      set_term(&all, &zo, 9, p * B + i, (double)g);
+      set_term(&some, &three, 9, p * 3 + i, (double)g);
       for (int k = 0; k < 2; k++) {
         struct zf_noise noise = zf_perturb_spsa(77, 9, (uint16_t)p, _i, 0).direction;
         noise.param = (uint32_t)k;
         zf_noise_example(&noise, i);
         zf_noise_ref(z + (k ? D1 : 0), &noise, 0, k ? D2 : D1);
       }
-      for (int j = 0; j < D; j++)
-        want[j] = fmaf((float)(-lr * (double)some[p * 3 + i] / 2), z[j], want[j]);
+      for (int j = 0; j < D; j++) want[j] = fmaf((float)(-lr * (double)g / 2), z[j], want[j]);
     }
-  zf_zo_update(&q->params, &zo, 9, &(struct zf_zo_estimate){probe, example}, lr, decay, NULL);
+  ck_ok(zf_zo_open(&q->params, &zo));
+  update_step(&q->params, &zo, 9, &all, lr, decay);
   ck_assert_mem_eq(q->w, want, sizeof want);
-  zo.examples = 3;
-  zf_zo_update(&few->params, &zo, 9, &(struct zf_zo_estimate){probe, some}, lr, decay, NULL);
+  ck_ok(zf_zo_open(&few->params, &three));
+  update_step(&few->params, &three, 9, &some, lr, decay);
   ck_assert_mem_eq(few->w, want, sizeof want);
+  zf_zo_close(&q->params);
+  zf_zo_close(&few->params);
+  free_estimate(&all);
+  free_estimate(&some);
   free(q);
   free(few);
 }
@@ -213,20 +280,24 @@ END_TEST
 enum { N = 20000, STEPS = 7 };
 
 struct recorded {
-  struct zf_zo_probe probe[STEPS][2];
-  float example[STEPS][2 * B];
+  double loss[4]; /* unused by the rule */
+  struct zf_zo_term term[STEPS][2 * B];
   struct zf_zo_step step[STEPS];
 };
 
+static const struct zf_zo by_example = {.seed = 40, .eps = 1e-3, .probes = 2, .examples = B};
+
 static void record(struct recorded *r) {
   for (int s = 0; s < STEPS; s++) {
-    for (int i = 0; i < 2 * B; i++) r->example[s][i] = (float)((s * 31 + i * 7) % 19 - 9) * 1e-2f;
     r->step[s] = (struct zf_zo_step){.step = (uint32_t)s + 1,
                                      .seed = 40 + (uint64_t)(s > 3),
                                      .lr = 1e-2 / (1 + s),
-                                     .estimate = {r->probe[s], r->example[s]},
+                                     .estimate = {r->loss, r->term[s]},
                                      .keep = 0.75,
                                      .add = 0.25};
+    for (int i = 0; i < 2 * B; i++)
+      set_term(&r->step[s].estimate, &by_example, (uint32_t)s + 1, i,
+               (double)((float)((s * 31 + i * 7) % 19 - 9) * 1e-2f));
   }
 }
 
@@ -250,45 +321,38 @@ START_TEST(test_replay) {
   enum zf_dtype type = _i ? ZF_BF16 : ZF_F32;
   static float want[N], got[N], mean[N];
   static struct recorded r;
-  struct zf_zo zo = {.seed = 40, .eps = 1e-3, .probes = 2, .examples = B}, moved;
-  struct zf_zo_work *work;
   double start = 1;
   record(&r);
-  ck_assert_int_eq(zf_zo_terms(&zo), 2 * B);
-  ck_ok(zf_zo_work_new(&work, &zo));
+  ck_assert_int_eq(zf_zo_terms(&by_example), 2 * B);
   zf_kern_threads(1);
   zf_kern_init(0);
   struct zf_param param = wide_param(want, type);
-  for (int s = 0; s < STEPS; s++) {
-    moved = zo;
-    moved.seed = r.step[s].seed;
-    zf_zo_update(&(struct zf_params){.param = &param, .count = 1}, &moved, r.step[s].step,
-                 &r.step[s].estimate, r.step[s].lr, 0.01, work);
-  }
-  param = wide_param(mean, type);
   struct zf_params params = {.param = &param, .count = 1};
-  ck_ok(zf_zo_replay(&params, &zo, r.step, STEPS, 0.01, &start));
+  ck_ok(zf_zo_open(&params, &by_example));
+  for (int s = 0; s < STEPS; s++) zf_zo_update(&params, &r.step[s], 0.01);
+  param = wide_param(mean, type);
+  ck_ok(zf_zo_replay(&params, r.step, STEPS, 0.01, &start));
   for (int threads = 1; threads <= 3; threads++)
     for (int fast = 0; fast < 2; fast++) {
       zf_kern_threads(threads);
       zf_kern_init(fast ? zf_cpu_flags() : 0);
       param = wide_param(got, type);
-      ck_ok(zf_zo_replay(&params, &zo, r.step, STEPS, 0.01, NULL));
+      ck_ok(zf_zo_replay(&params, r.step, STEPS, 0.01, NULL));
       ck_assert_mem_eq(got, want, zf_dtype_bytes(type, N));
       param = wide_param(got, type);
-      ck_ok(zf_zo_replay(&params, &zo, r.step, STEPS, 0.01, &start));
+      ck_ok(zf_zo_replay(&params, r.step, STEPS, 0.01, &start));
       ck_assert_mem_eq(got, mean, zf_dtype_bytes(type, N));
       ck_assert(memcmp(mean, want, zf_dtype_bytes(type, N)) != 0);
     }
-  zf_zo_work_free(work);
+  zf_zo_close(&params);
 }
 END_TEST
 
 /* So many terms that the replay prepares them in parts. */
 START_TEST(test_long_replay) {
   enum { MANY = 4200, FEW = 100 };
-  struct zf_zo zo = {.seed = 40, .eps = 1e-3, .probes = 2, .examples = B};
   static struct recorded r;
+  struct zf_zo_term(*term)[2 * B] = calloc(MANY, sizeof *term);
   struct zf_zo_step *step = calloc(MANY, sizeof *step);
   float want[FEW] = {0}, got[FEW] = {0};
   struct zf_param param = {.name = "w",
@@ -300,19 +364,27 @@ START_TEST(test_long_replay) {
                            .decayed = 1};
   struct zf_params params = {.param = &param, .count = 1};
   record(&r);
+  ck_ok(zf_zo_open(&params, &by_example));
   for (int s = 0; s < MANY; s++) {
     step[s] = r.step[s % STEPS];
     step[s].step = (uint32_t)s + 1;
     step[s].seed = 40;
-    zf_zo_update(&params, &zo, step[s].step, &step[s].estimate, step[s].lr, 0.01, NULL);
+    step[s].estimate.term = term[s];
+    for (int i = 0; i < 2 * B; i++) {
+      term[s][i] = r.term[s % STEPS][i];
+      term[s][i].step = (uint32_t)s + 1;
+    }
+    zf_zo_update(&params, &step[s], 0.01);
   }
   param.data = got;
-  ck_ok(zf_zo_replay(&params, &zo, step, MANY, 0.01, NULL));
+  ck_ok(zf_zo_replay(&params, step, MANY, 0.01, NULL));
   ck_assert_mem_eq(got, want, sizeof want);
   ck_assert(want[0] != 0);
-  ck_ok(zf_zo_replay(&params, &zo, step, 0, 0.01, NULL));
+  ck_ok(zf_zo_replay(&params, step, 0, 0.01, NULL));
   ck_assert_mem_eq(got, want, sizeof want);
+  zf_zo_close(&params);
   free(step);
+  free(term);
 }
 END_TEST
 
@@ -325,7 +397,7 @@ START_TEST(test_check) {
   ck_fails(zf_zo_check(&zo), ZF_EUSAGE, "found -1");
   zo.examples = 0;
   zo.rule = ZF_RULES;
-  ck_fails(zf_zo_check(&zo), ZF_EUSAGE, "rule 2 is not known");
+  ck_fails(zf_zo_check(&zo), ZF_EUSAGE, "rule 7 is not known");
 }
 END_TEST
 
@@ -336,6 +408,7 @@ int main(void) {
   tcase_set_timeout(t, 300);
   tcase_add_test(t, test_variance);
   tcase_add_loop_test(t, test_projections, ZF_GAUSSIAN, ZF_RADEMACHER + 1);
+  tcase_add_loop_test(t, test_one_sided, ZF_GAUSSIAN, ZF_RADEMACHER + 1);
   tcase_add_loop_test(t, test_update, ZF_GAUSSIAN, ZF_RADEMACHER + 1);
   tcase_add_loop_test(t, test_replay, 0, 2);
   tcase_add_test(t, test_long_replay);

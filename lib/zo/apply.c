@@ -132,7 +132,7 @@ static int add_window(const struct zf_zo_prepared *prepared, int64_t index,
 }
 
 static enum zf_update_rule kernel_rule(const struct zf_zo *zo) {
-  const struct zf_rule *rule = zf_rules[zo->rule];
+  const struct zf_rule_kind *rule = zf_rules[zo->rule];
   return zo->window ? rule->window : rule->update;
 }
 
@@ -247,7 +247,7 @@ static void add_change(const struct zf_param *param, const struct zf_update_step
 }
 
 /* Floats of a parameter's change and the space behind it. */
-static int64_t change_floats(const struct zf_param *param, const struct zf_rule *rule) {
+static int64_t change_floats(const struct zf_param *param, const struct zf_rule_kind *rule) {
   const struct zf_param_factors *factors = &param->factors;
   int64_t rank = factors->rank, sum = zf_param_coordinates(param);
   if (!rank && !rule->whole) return 0;
@@ -271,7 +271,7 @@ int64_t zf_zo_delta_floats(const struct zf_params *params, const struct zf_zo *z
 /* One step of a parameter whose change is made apart from it. */
 static void move_apart(const struct zf_zo_optimizer *optimizer, const struct zf_param *param,
                        const struct zf_update *update, double lr) {
-  const struct zf_rule *rule = zf_rules[optimizer->zo.rule];
+  const struct zf_rule_kind *rule = zf_rules[optimizer->zo.rule];
   int64_t count = zf_param_coordinates(param);
   int64_t columns = param->factors.rank ? param->factors.rank
                     : param->ndim > 1   ? param->count / param->shape[0]
@@ -326,6 +326,7 @@ static void prepare_and_remember(const struct zf_params *params,
   zf_zo_begin(params->optimizer, step->step, step->seed);
   prepare(prepared, index, params->optimizer, step);
   zf_zo_remember(params, step);
+  params->optimizer->begun = 0;
 }
 
 void zf_zo_update(const struct zf_params *params, const struct zf_zo_step *step, double decay) {
