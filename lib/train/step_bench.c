@@ -157,9 +157,7 @@ static int objective_of(enum zf_bench_objective *objective, const struct zf_conf
   *objective = strcmp(word, "options") ? ZF_BENCH_LM : ZF_BENCH_OPTIONS;
   if (!zf_objective_find(word)) return 0;
   return zf_conf_error(conf, "objective",
-                       "objective %s needs data: without 'datasets' it is lm or "
-                       "options",
-                       word);
+                       "objective %s needs data: random tokens have lm or options", word);
 }
 
 int zf_bench_open_shapes(struct zf_run **out, const struct zf_conf *conf) {
