@@ -83,8 +83,8 @@ static void print_step(const struct zf_run *run, const struct zf_bench *bench) {
   char peak[32], weights[32], name[64];
   double tokens = (double)bench->tokens;
   struct zc_table *table = zc_table_new("lrrr");
-  zc_table_row(table, (const char *const[]){zf_objective_name(bench->objective), "ms", "tokens/s",
-                                            "of the peak"});
+  zc_table_row(table, (const char *const[]){zf_bench_objective_name(bench->objective), "ms",
+                                            "tokens/s", "of the peak"});
   table_line(table, "step", bench->step, (double)bench->passes * tokens, bench->step_ops,
              bench->peak);
   table_line(table, "plain forward", bench->forward, tokens, bench->forward_ops, bench->peak);
@@ -105,7 +105,7 @@ static void print_step_json(const struct zf_run *run, const struct zf_bench *ben
   double tokens = (double)bench->tokens;
   printf("{\"objective\": \"%s\", \"compute\": \"%s\", \"kernels\": \"%s\", \"threads\": %d, "
          "\"tokens\": %lld, ",
-         zf_objective_name(bench->objective), zf_compute_name(run->settings.compute),
+         zf_bench_objective_name(bench->objective), zf_compute_name(run->settings.compute),
          zf_kern_name(run->settings.compute), zf_kern_nthreads(), (long long)bench->tokens);
   printf("\"step_ms\": %.4f, \"forward_ms\": %.4f, \"noise_ms\": %.4f, \"update_ms\": %.4f, "
          "\"other_ms\": %.4f, \"step_over_two_forwards\": %.4f, ",

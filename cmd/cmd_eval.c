@@ -152,6 +152,14 @@ static void print_calibration(const struct eval_result *results, int count) {
   zc_table_print(table, 1);
 }
 
+/* A line where the config sets an objective. */
+static void print_objective(const struct eval_result *results, int count) {
+  for (int i = 0; i < count; i++)
+    if (isfinite(results[i].metrics.objective))
+      printf("%s%s objective %.4f%s", i ? ", " : "\n", results[i].set, results[i].metrics.objective,
+             i == count - 1 ? "\n" : "");
+}
+
 static void json_number(struct zf_buf *buf, const char *name, double value) {
   if (isfinite(value))
     zf_buf_printf(buf, ", \"%s\": %.17g", name, value);
@@ -211,6 +219,7 @@ static void print_results(const struct zf_model *model, const struct eval_result
   for (int i = 0; i < count; i++)
     add_row(table, results[i].set, &results[i].metrics, results[i].f1);
   zc_table_print(table, 1);
+  print_objective(results, count);
   print_calibration(results, count);
   for (int i = 0; i < count; i++) print_labels(&results[i]);
 }
@@ -254,6 +263,8 @@ static int eval_one(struct eval_result *result, const struct zf_run *run,
   *result = (struct eval_result){.set = set->name, .f1 = NAN, .spec = &set->files[0].spec};
   zc_warn_counts(set->dataset, set->name);
   int rc = eval_scores(result, run, set);
+  if (!rc && run->objective)
+    rc = zf_objective_mean(&result->metrics.objective, run->objective, run->scorer, set->dataset);
   if (rc || !generate_f1) return rc;
   return zf_text_f1(&result->f1, run->model, run->tok, set->dataset, run->settings.compute);
 }

@@ -123,6 +123,9 @@ static int plan_forecast(struct zf_run *run) {
            zf_compute_name(run->settings.compute), calibration.product * 1e-9,
            calibration.noise * 1e-9, calibration.bytes * 1e-9, zf_kern_nthreads());
   report.note[report.notes++] = note;
+  const struct zf_objective_kind *kind = run->settings.objective.kind;
+  if (kind && (kind->needs & ZF_NEEDS_TEXT))
+    report.note[report.notes++] = "The time of generating texts for the objective is not counted.";
   return write_out(&report);
 }
 

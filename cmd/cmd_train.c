@@ -34,6 +34,7 @@ struct train_display {
 static const char *metric_name(const struct zf_run *run) {
   static const char *const names[ZF_PROBLEMS] = {"accuracy", "macro F1", "Pearson"};
   const struct zf_data_spec *spec = &run->settings.train[0].spec;
+  if (run->settings.best == ZF_BEST_OBJECTIVE) return "objective";
   if (spec->type == ZF_TASK_LABELS) return names[spec->problem];
   return zf_task_has_options(spec->type) ? "accuracy" : "loss";
 }
@@ -166,6 +167,15 @@ static void print_steps(const struct zf_run *run) {
   if (!run->backprop) print_method(run);
 }
 
+static void print_objective(const struct zf_run *run) {
+  const struct zf_objective_settings *objective = &run->settings.objective;
+  char mixed[64] = "";
+  if (!objective->kind) return;
+  if (objective->weight < 1)
+    snprintf(mixed, sizeof mixed, ", weight %g beside the task's own loss", objective->weight);
+  zc_info("objective  %s%s", objective->kind->name, mixed);
+}
+
 static void print_memory(const struct zf_run *run) {
   const struct zf_forecast *forecast = &run->forecast;
   char total[32], weights[32], activations[32], before[32], gradients[32], optimizer[32];
@@ -192,6 +202,7 @@ static void print_start(const struct zf_run *run) {
   if (run->settings.streaming)
     zc_info("           streamed: encoded when a step or score needs them");
   print_steps(run);
+  print_objective(run);
   print_memory(run);
   zc_info("kernels    %s on %s, %d thread%s", zf_compute_name(run->settings.compute),
           zf_kern_name(run->settings.compute), zf_kern_nthreads(),
@@ -213,8 +224,8 @@ static void metric_row(struct zc_table *table, const char *label, const char *be
 
 static void metric_rows(struct zc_table *table, const char *set, const struct zf_metrics *start,
                         const struct zf_metrics *end) {
-  static const char *const names[] = {"accuracy", "macro F1",   "micro F1", "Pearson",
-                                      "Spearman", "perplexity", "loss"};
+  static const char *const names[] = {"accuracy", "macro F1",  "micro F1",   "Pearson",
+                                      "Spearman", "objective", "perplexity", "loss"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     char before[32], after[32], label[48];
     zc_metric(before, start, names[i]);

@@ -137,6 +137,7 @@ void zc_json_model(struct zf_buf *buf, const struct zf_model *model) {
 char *zc_metric(char out[32], const struct zf_metrics *metrics, const char *name) {
   double value = NAN;
   if (!strcmp(name, "loss")) value = metrics->loss;
+  if (!strcmp(name, "objective")) value = metrics->objective;
   if (!strcmp(name, "perplexity")) value = metrics->perplexity;
   if (!strcmp(name, "accuracy")) value = 100 * metrics->accuracy;
   if (!strcmp(name, "macro F1")) value = 100 * metrics->f1;

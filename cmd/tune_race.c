@@ -221,8 +221,7 @@ static int try_first(struct tune_race *race, struct zf_tune_cost *cost) {
     rc = zf_measure_run(&measure, run, TRIAL_STEPS, on_stopped, NULL);
   }
   measured = zf_now();
-  if (!rc && run->data.dev)
-    rc = zf_evaluate(&metrics, run->scorer, run->data.dev, 0, on_stopped, NULL);
+  if (!rc && run->data.dev) rc = zf_run_evaluate(&metrics, run, run->data.dev, on_stopped, NULL);
   *cost = (struct zf_tune_cost){measure.seconds.mean, opened + zf_now() - measured};
   zf_run_free(run);
   zf_conf_free(conf);

@@ -10,15 +10,17 @@
 #include "ui.h"
 
 const char *zc_tune_metric(int metric) {
-  static const char *const names[] = {
-      [ZF_BEST_LOSS] = "loss", [ZF_BEST_ACCURACY] = "accuracy", [ZF_BEST_F1] = "F1"};
+  static const char *const names[] = {[ZF_BEST_LOSS] = "loss",
+                                      [ZF_BEST_ACCURACY] = "accuracy",
+                                      [ZF_BEST_F1] = "F1",
+                                      [ZF_BEST_OBJECTIVE] = "objective"};
   return names[metric];
 }
 
 char *zc_tune_value(char out[32], int metric, double value) {
   if (!isfinite(value))
     snprintf(out, 32, "-");
-  else if (metric == ZF_BEST_LOSS)
+  else if (metric == ZF_BEST_LOSS || metric == ZF_BEST_OBJECTIVE)
     snprintf(out, 32, "%.4f", value);
   else
     snprintf(out, 32, "%.1f %%", 100 * value);
@@ -38,8 +40,9 @@ static void describe_end(char out[32], const struct tune_race *race, int64_t pla
     snprintf(out, 32, "rung %d of %d", candidate->rung, race->tune.rungs);
 }
 
-/* The loss is kept as a metric of which more is better. */
+/* Loss and objective are kept as metrics of which more is better. */
 static double metric_value(const struct tune_race *race, const struct zf_tune_score *score) {
+  if (race->metric == ZF_BEST_OBJECTIVE) return -score->metric;
   return race->metric == ZF_BEST_LOSS ? score->loss : score->metric;
 }
 

@@ -18,7 +18,8 @@ BEGIN {
   allow["peft"] = "base rng tensor kern fmt model"
   allow["task"] = "base fmt conf text"
   allow["eval"] = "base rng tensor dist kern fmt conf track text model zo peft task"
-  allow["train"] = allow["compress"] = allow["eval"] " eval back"
+  allow["objective"] = allow["eval"] " eval"
+  allow["train"] = allow["compress"] = allow["eval"] " eval objective back"
 }
 FNR == 1 { split(FILENAME, part, "/"); folder = part[2] }
 /^[ \t]*#[ \t]*include[ \t]*"/ {

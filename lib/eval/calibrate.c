@@ -76,7 +76,7 @@ static const char *word_of(const char *list, int index, int *len) {
 static int check_type(const struct zf_data_spec *spec) {
   int len;
   const char *type = word_of(ZF_TASK_TYPES, (int)spec->type, &len);
-  if (!zf_task_has_options(spec->type))
+  if (!zf_task_has_options(spec->type) || spec->type == ZF_TASK_PREFERENCE)
     return zf_error(ZF_EUSAGE, "calibration is of options: data of type %.*s have none", len, type);
   if (spec->type == ZF_TASK_LABELS && spec->problem != ZF_PROBLEM_SINGLE)
     return zf_error(ZF_EUSAGE,

@@ -23,8 +23,9 @@ struct zf_decoder {
   struct zf_forward *forward;
   struct decoder_slot *slot;
   struct zf_sampler *sampler;
-  float *logits; /* [slots][vocab] */
-  int64_t count; /* tokens read so far */
+  struct zf_perturb perturb; /* one stream */
+  float *logits;             /* [slots][vocab] */
+  int64_t count;             /* tokens read so far */
 
   /* the current pass */
   int32_t *id, *pos, *row;
@@ -90,6 +91,7 @@ int zf_decoder_open(struct zf_decoder **out, const struct zf_model *model,
   assert(room->slots >= 1);
   decoder->model = model;
   decoder->room = *room;
+  decoder->perturb = zf_perturb_none();
   if (decoder->room.tokens < room->slots) decoder->room.tokens = room->slots;
   struct zf_limits forward_limits = limits_of(&decoder->room);
   int rc = zf_score_causal(model);
@@ -120,6 +122,17 @@ void zf_decoder_free(struct zf_decoder *decoder) {
   free(decoder->slot);
   zf_forward_free(decoder->forward);
   free(decoder);
+}
+
+void zf_decoder_perturb(struct zf_decoder *decoder, const struct zf_perturb *perturb) {
+  assert(perturb->streams.count == 1 && !perturb->by_example);
+  decoder->perturb = *perturb;
+  for (int64_t i = 0; i < decoder->room.slots; i++) {
+    struct decoder_slot *slot = &decoder->slot[i];
+    zf_cache_keep(slot->cache, decoder->model, 0, 1);
+    slot->npast = 0;
+    slot->row = -1;
+  }
 }
 
 /* --- sequences --- */
@@ -165,7 +178,6 @@ static void add(struct zf_decoder *decoder, int64_t index, int64_t count) {
 }
 
 int zf_decoder_run(struct zf_decoder *decoder) {
-  struct zf_perturb none = zf_perturb_none();
   decoder->batch = (struct zf_batch){.id = decoder->id,
                                      .pos = decoder->pos,
                                      .segment = decoder->seg,
@@ -179,7 +191,7 @@ int zf_decoder_run(struct zf_decoder *decoder) {
     if (count > 1 && remaining > 0) add(decoder, i, count < remaining ? count : remaining);
   }
   if (!decoder->batch.T) return 0;
-  int rc = zf_forward_run(decoder->forward, &decoder->batch, &none);
+  int rc = zf_forward_run(decoder->forward, &decoder->batch, &decoder->perturb);
   if (rc) return rc;
   decoder->count += decoder->batch.T;
   if (decoder->batch.R) zf_forward_logits(decoder->forward, decoder->logits);

@@ -32,6 +32,11 @@ int zf_decoder_open(struct zf_decoder **out, const struct zf_model *model,
                     const struct zf_decoder_room *room);
 void zf_decoder_free(struct zf_decoder *decoder); /* takes NULL */
 
+/* Sets the weights that the next passes see: one stream of `perturb`, without directions by example.
+ * Directions and mix remain the caller's until the next call; a new decoder is unperturbed.  Forgets
+ * all sequences. */
+void zf_decoder_perturb(struct zf_decoder *decoder, const struct zf_perturb *perturb);
+
 /* --- several sequences --- */
 
 /* Sets the sequence of slot `index` to ids[0..count), count >= 1.  The cached keys of the tokens that

@@ -26,7 +26,8 @@ struct metric_sums {
   int64_t labelled;              /* rows of it that have their label */
 };
 
-static const struct zf_metrics no_metrics = {.perplexity = NAN,
+static const struct zf_metrics no_metrics = {.objective = NAN,
+                                             .perplexity = NAN,
                                              .accuracy = NAN,
                                              .f1 = NAN,
                                              .f1_micro = NAN,
@@ -334,6 +335,7 @@ void zf_metrics_json(struct zf_buf *buf, const struct zf_metrics *metrics) {
   zf_buf_printf(buf, "\"examples\": %lld, \"targets\": %lld", (long long)metrics->examples,
                 (long long)metrics->targets);
   member(buf, "loss", metrics->loss);
+  member(buf, "objective", metrics->objective);
   member(buf, "perplexity", metrics->perplexity);
   member(buf, "accuracy", metrics->accuracy);
   member(buf, "f1", metrics->f1);

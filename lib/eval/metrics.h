@@ -15,6 +15,7 @@ struct zf_metrics {
                 * log-likelihood of a target token (nats) */
 
   /* NaN where they do not apply */
+  double objective;         /* mean of an objective, which is minimised (objective/objective.h) */
   double perplexity;        /* exp(loss) of token losses */
   double accuracy;          /* classification: share of right choices */
   double f1_micro;          /* several labels: F1 of all decisions together */

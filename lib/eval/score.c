@@ -357,6 +357,10 @@ static int64_t reduce(struct zf_scorer *scorer, const struct zf_dataset *dataset
     double sum = 0;
     for (int64_t j = 0; j < targets; j++, row++) sum += packed->logit[row] - packed->lse[row];
     scorer->option[i] = sum / (double)targets;
+    if (dataset->type == ZF_TASK_PREFERENCE) {
+      out->pair[i] = sum;
+      out->pair_targets[i] = targets;
+    }
     if (example->label < 0 || i == example->label) out->nll = -sum;
     out->weight = targets;
   }
@@ -487,7 +491,7 @@ static const struct {
   const char *head, *types;
 } heads[] = {
     [LABELS_HEAD] = {"a head of labels", "labels"},
-    [CAUSAL_HEAD] = {"a causal head", "classification, completion or text"},
+    [CAUSAL_HEAD] = {"a causal head", "classification, completion, preference or text"},
     [MASKED_HEAD] = {"a masked head", "masked"},
 };
 

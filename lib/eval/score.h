@@ -18,7 +18,10 @@ struct zf_score {
   double nll;     /* sum of -log p over the targets of the right option (of all targets); NaN when
                      the normaliser was never computed (single-token options) */
   int64_t weight; /* of the loss in a mean: 1 for classification, else the number of targets */
-  int32_t choice; /* classification: the likeliest option, the first of equals; else -1 */
+  double
+      pair[2]; /* preference: sums of log p over the targets of the chosen and the rejected text */
+  int64_t pair_targets[2]; /* and their numbers of targets */
+  int32_t choice;          /* classification: the likeliest option, the first of equals; else -1 */
 };
 
 struct zf_scorer;

@@ -1,71 +1,11 @@
 #include "eval/textf1.h"
 
-#include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/arena.h"
+#include "base/err.h"
+#include "eval/textmetrics.h"
 
 enum { EXTRA_TOKENS = 50 };
-
-/* Words of a text: a normalised copy, split at blanks, and its words in order. */
-struct text_words {
-  char *text, **word;
-  int64_t count;
-};
-
-static int is_article(const char *word) {
-  return !strcmp(word, "a") || !strcmp(word, "an") || !strcmp(word, "the");
-}
-
-static int by_text(const void *left, const void *right) {
-  return strcmp(*(char *const *)left, *(char *const *)right);
-}
-
-static int split_words(struct text_words *words, const char *text) {
-  size_t len = strlen(text), kept = 0;
-  words->count = 0;
-  words->text = zf_malloc(len + 1);
-  words->word = zf_calloc((int64_t)len / 2 + 1, sizeof *words->word);
-  if (!words->text || !words->word) return ZF_ENOMEM;
-  for (size_t i = 0; i < len; i++) {
-    unsigned char c = (unsigned char)text[i];
-    if (c < 0x80 && ispunct(c)) continue;
-    words->text[kept++] = c < 0x80 ? (char)tolower(c) : (char)c;
-  }
-  words->text[kept] = 0;
-  char *save = NULL, *word = strtok_r(words->text, " \t\r\n", &save);
-  for (; word; word = strtok_r(NULL, " \t\r\n", &save))
-    if (!is_article(word)) words->word[words->count++] = word;
-  qsort(words->word, (size_t)words->count, sizeof *words->word, by_text);
-  return 0;
-}
-
-static void free_words(struct text_words *words) {
-  free(words->text);
-  free(words->word);
-}
-
-static double overlap_f1(const struct text_words *left, const struct text_words *right) {
-  int64_t same = 0, i = 0, j = 0, both = left->count + right->count;
-  while (i < left->count && j < right->count) {
-    int order = strcmp(left->word[i], right->word[j]);
-    same += order == 0;
-    i += order <= 0;
-    j += order >= 0;
-  }
-  return both == 0 ? 1 : 2.0 * (double)same / (double)both;
-}
-
-int zf_word_f1(double *out, const char *decoded, const char *gold) {
-  struct text_words left = {0}, right = {0};
-  int rc = split_words(&left, decoded);
-  if (!rc) rc = split_words(&right, gold);
-  if (!rc) *out = overlap_f1(&left, &right);
-  free_words(&left);
-  free_words(&right);
-  return rc;
-}
 
 /* Continues the prompt of a sequence up to EOS or a newline. */
 static int decode_behind(struct zf_buf *decoded, struct zf_decoder *decoder,

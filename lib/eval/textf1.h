@@ -10,9 +10,6 @@
 
 ZF_BEGIN_DECLS
 
-/* F1 of two texts, 0 to 1; 1 where both are empty after normalisation.  ZF_ENOMEM. */
-int zf_word_f1(double *out, const char *decoded, const char *gold);
-
 /* Mean over a completion data set.  Greedy decoding continues each prompt until a newline, EOS, or 50
  * tokens more than the right completion has.  ZF_EUSAGE: the data have another type. */
 int zf_text_f1(double *out, const struct zf_model *model, const struct zf_tok *tok,

@@ -51,6 +51,19 @@ static inline struct zf_perturb zf_perturb_spsa(uint64_t seed, uint32_t step, ui
   return perturb;
 }
 
+/* One stream of several, as a perturbation of its own: its pass has the stream's bits.  The directions
+ * and the mix remain the caller's. */
+static inline struct zf_perturb zf_perturb_stream(const struct zf_perturb *perturb, int stream) {
+  struct zf_perturb one = *perturb;
+  one.streams.count = 1;
+  one.streams.eps[0] = perturb->streams.eps[stream];
+  if (one.term)
+    one.streams.mix += stream * one.streams.terms;
+  else if (one.streams.eps[0] == 0)
+    one.noisy = 0;
+  return one;
+}
+
 ZF_END_DECLS
 
 #endif

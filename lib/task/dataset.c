@@ -13,7 +13,8 @@ int zf_dataset_has_options(const struct zf_dataset *dataset) {
 }
 
 int zf_task_has_options(enum zf_task_type type) {
-  return type == ZF_TASK_CLASSIFICATION || type == ZF_TASK_MASKED || type == ZF_TASK_LABELS;
+  return type == ZF_TASK_CLASSIFICATION || type == ZF_TASK_MASKED || type == ZF_TASK_LABELS ||
+         type == ZF_TASK_PREFERENCE;
 }
 
 int zf_dataset_new(struct zf_dataset **out, enum zf_task_type type) {
@@ -28,6 +29,7 @@ void zf_dataset_free(struct zf_dataset *dataset) {
   for (int32_t i = 0; i < dataset->nfile; i++) free(dataset->path[i]);
   free(dataset->path);
   zf_ids_free(&dataset->pool);
+  zf_buf_free(&dataset->answers);
   free(dataset->mask);
   free(dataset->seq);
   free(dataset->example);
@@ -78,7 +80,8 @@ void zf_dataset_shared(const struct zf_dataset *dataset, struct zf_example *exam
       example->mask_distance < 0
           ? 0
           : shared - 1 - example->mask_distance; /* .ask was the index of the mask */
-  example->single = example->nseq > 1 || dataset->type == ZF_TASK_LABELS;
+  example->single =
+      (example->nseq > 1 && dataset->type != ZF_TASK_PREFERENCE) || dataset->type == ZF_TASK_LABELS;
   for (int32_t option = 0; option < example->nseq; option++)
     if (seq[option].len - seq[option].target != 1 || seq[option].len - 1 != shared)
       example->single = 0;
@@ -137,6 +140,7 @@ int64_t zf_dataset_size(const struct zf_dataset *dataset) {
 
 void zf_dataset_clear(struct zf_dataset *dataset) {
   dataset->count = dataset->nseq = dataset->pool.count = 0;
+  zf_buf_clear(&dataset->answers);
 }
 
 int zf_row_reader_load(struct zf_row_reader *rows, const int64_t *row, int64_t count,

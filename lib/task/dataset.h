@@ -6,6 +6,7 @@
  *   classification   a sequence for each option: prompt + option; the option is the target
  *                    (METHODS 4: length(prompt + option) - length(prompt) tokens)
  *   completion       prompt + completion [+ EOS]; the completion is the target
+ *   preference       prompt + chosen, prompt + rejected [+ EOS], which are compared
  *   text             the text [+ EOS]; everything after the first token is a target
  *   chat, alpaca, input_output
  *                    a text with target stretches (chat.h, fields.h); a token that overlaps one is a
@@ -17,6 +18,8 @@
  *
  * For masked and labels the prompt is encoded with the special tokens that the tokenizer puts around a
  * text.  An option's sequence is the prompt and its target: the word's id, or the option's number.
+ *
+ * A completion may have several right answers, which are kept as texts (objectives over generated text).
  *
  * Sequences of one example share their first `shared` tokens, which are run once. */
 #ifndef ZF_TASK_DATASET_H
@@ -37,13 +40,15 @@ enum zf_task_type {
   ZF_TASK_COMPLETION,
   ZF_TASK_MASKED,
   ZF_TASK_LABELS,
+  ZF_TASK_PREFERENCE, /* a choice of two, of which the first is right */
   ZF_TASK_TEXT,
   ZF_TASK_CHAT, /* from here on: a text with target stretches */
   ZF_TASK_ALPACA,
   ZF_TASK_SEGMENTS
 };
 /* Their names in a config, in the order of the enum. */
-#define ZF_TASK_TYPES "classification|completion|masked|labels|text|chat|alpaca|input_output"
+#define ZF_TASK_TYPES                                                                              \
+  "classification|completion|masked|labels|preference|text|chat|alpaca|input_output"
 
 /* Does an example of the set choose one of several options? */
 struct zf_dataset;
@@ -69,7 +74,8 @@ struct zf_data_spec {
   const char *completion;     /* completion: default "{completion}" */
   const char *text;           /* text: default "{text}" */
   const char *const *options; /* one for each label: classification: a template; masked: a word;
-                                 labels: a name */
+                                 labels: a name; preference: templates of the chosen and the rejected
+                                 text */
   int64_t noptions;
   enum zf_problem problem;   /* labels: what the outputs mean */
   int problem_given;         /* the config says so */
@@ -80,6 +86,7 @@ struct zf_data_spec {
   int add_eos;                /* completion, text, alpaca: an EOS token ends the target */
   const struct zf_chat *chat; /* chat: the template */
   struct zf_fields fields;    /* alpaca, chat: names of fields */
+  const char *answers;        /* completion: the field of the right answers; NULL: none */
   int unlabelled;             /* rows have no label that is read: a prediction is wanted */
   int64_t sequence_len;
   int64_t vocab; /* of the model: a token id beyond it is an error; 0: not checked */
@@ -101,7 +108,9 @@ struct zf_example {
   int32_t
       mask_distance; /* single: distance of the token whose logits decide from the prompt's last token */
   int32_t file;
-  int64_t line; /* of the file, 1-based */
+  int64_t line;    /* of the file, 1-based */
+  int64_t answer;  /* place of its first answer in the set's answers */
+  int32_t answers; /* right answers as texts; 0: the target alone is one */
 };
 
 /* In a stream: of all rows encoded so far, each as often as it was. */
@@ -137,6 +146,7 @@ struct zf_dataset {
   struct zf_ids pool;
   unsigned char *mask; /* [pool] is it a target?  NULL: all tokens from `target` on are */
   int64_t maskcap;
+  struct zf_buf answers; /* the answers of all examples, each with its zero, end to end */
   char **path;
   int32_t nfile;
   int64_t options;    /* the largest number of an example */

@@ -117,14 +117,19 @@ static int text_sequence(struct zf_encoder *encoder, const json_t *row) {
   return rc || !encoder->spec->add_eos ? rc : zf_encode_eos(encoder);
 }
 
-/* classification: a sequence for each option. */
+/* classification, preference: a sequence for each option. */
 static int option_sequences(struct zf_encoder *encoder, const json_t *row,
                             struct zf_example *example, int64_t prompt) {
-  int rc = find_label(encoder, row, &example->label);
+  int prefers = encoder->spec->type == ZF_TASK_PREFERENCE, rc = 0;
+  if (prefers)
+    example->label = 0;
+  else
+    rc = find_label(encoder, row, &example->label);
   if (rc) return rc;
+  int add_eos = prefers && encoder->spec->add_eos;
   example->nseq = (int32_t)encoder->spec->noptions;
   for (int64_t option = 0; option < encoder->spec->noptions; option++)
-    if ((rc = encode_pair(encoder, row, encoder->option[option], prompt, 0))) return rc;
+    if ((rc = encode_pair(encoder, row, encoder->option[option], prompt, add_eos))) return rc;
   return 0;
 }
 
@@ -148,7 +153,8 @@ static int row_sequences(struct zf_encoder *encoder, const json_t *row, struct z
   if (encoder->word) return whole_sequences(encoder, row, example);
   int rc = prompt_length(encoder, row, &prompt);
   if (rc) return rc;
-  if (spec->type == ZF_TASK_CLASSIFICATION) return option_sequences(encoder, row, example, prompt);
+  if (spec->type == ZF_TASK_CLASSIFICATION || spec->type == ZF_TASK_PREFERENCE)
+    return option_sequences(encoder, row, example, prompt);
   return encode_pair(encoder, row, encoder->body, spec->train_on_inputs ? 1 : prompt,
                      spec->add_eos);
 }
@@ -204,7 +210,8 @@ static int parse_templates(struct zf_encoder *encoder) {
   int rc = parse_texts(encoder);
   if (rc || !zf_task_has_options(type)) return rc;
   if ((rc = check_options(encoder->spec))) return rc;
-  return type == ZF_TASK_CLASSIFICATION ? parse_options(encoder) : zf_encode_find_words(encoder);
+  if (type == ZF_TASK_CLASSIFICATION || type == ZF_TASK_PREFERENCE) return parse_options(encoder);
+  return zf_encode_find_words(encoder);
 }
 
 int zf_encoder_new(struct zf_encoder **out, const struct zf_data_spec *spec,
@@ -248,6 +255,7 @@ static int add_part(struct zf_encoder *encoder, const json_t *row, struct zf_exa
   int64_t before = dataset->pool.count;
   example.seq = dataset->nseq;
   int rc = row_sequences(encoder, row, &example, part, parts);
+  if (!rc && encoder->spec->answers) rc = zf_encode_answers(encoder, row, &example);
   if (!rc && encoder->spec->vocab)
     rc = zf_tok_check_ids(encoder->tok, dataset->pool.id + before, dataset->pool.count - before,
                           encoder->spec->vocab);

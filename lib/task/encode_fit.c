@@ -82,7 +82,8 @@ static int fit(struct zf_encoder *encoder, struct zf_example *example, int *keep
       return 0;
     default:
       if (encoder->word) return truncate_whole(encoder, example, longest);
-      if (encoder->spec->type <= ZF_TASK_COMPLETION && !encoder->spec->train_on_inputs)
+      if (encoder->spec->type == ZF_TASK_PREFERENCE ||
+          (encoder->spec->type <= ZF_TASK_COMPLETION && !encoder->spec->train_on_inputs))
         return truncate_prompt(encoder, example, longest);
       dataset->seq[example->seq].len = (int32_t)limit;
       dataset->pool.count = dataset->seq[example->seq].at + limit;

@@ -54,6 +54,11 @@ int zf_encode_outputs(struct zf_encoder *encoder, const json_t *row, struct zf_e
 int zf_encode_find_words(struct zf_encoder *encoder);
 int zf_encode_whole(struct zf_encoder *encoder, const json_t *row, struct zf_example *example);
 
+/* --- encode_answers.c --- */
+
+/* Keeps the right answers of the row: a text, a list of texts, or SQuAD's {"text": [...]}.  ZF_EINVALID. */
+int zf_encode_answers(struct zf_encoder *encoder, const json_t *row, struct zf_example *example);
+
 /* --- encode_marked.c: texts with target stretches --- */
 
 /* Text `part` of the row; *parts: how many texts the row becomes, 0: one (zf_chat_row). */

@@ -314,7 +314,8 @@ static int take_steps(struct train_loop *loop) {
   while (!end && loop->step < loop->run->steps) {
     loop->step++;
     rc = timed_step(loop);
-    loop->outcome->step = rc ? loop->step - 1 : loop->step;
+    if (rc == ZF_ESTOPPED) loop->step--; /* in the middle of a step, which has changed nothing */
+    loop->outcome->step = rc && rc != ZF_ESTOPPED ? loop->step - 1 : loop->step;
     if (rc) return rc;
     if ((rc = between_steps(loop, &end))) return rc;
   }
@@ -565,7 +566,9 @@ int zf_train(struct zf_run *run, const struct zf_train_start *start,
   zf_energy_init(&loop.energy);
   loop.tuner.threads = run->settings.threads ? 1 : zf_kern_nthreads();
   loop.eval_every = run->settings.eval_steps ? run->settings.eval_steps : (run->steps + 4) / 5;
-  int rc = open_run(&loop, start);
+  zf_run_watch(run, events->stopped, events->ctx);
+  int rc = zf_run_refer(run);
+  if (!rc) rc = open_run(&loop, start);
   if (rc) {
     zf_log_close(loop.log);
     zf_rundir_close(&loop.dir);

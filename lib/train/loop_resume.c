@@ -127,6 +127,7 @@ static int read_line(json_t **obj, struct metrics_line *line, const char *text, 
   *line = (struct metrics_line){.step = -1,
                                 .set = "",
                                 .metrics = {.loss = INFINITY,
+                                            .objective = NAN,
                                             .perplexity = NAN,
                                             .accuracy = NAN,
                                             .f1 = NAN,
@@ -140,6 +141,7 @@ static int read_line(json_t **obj, struct metrics_line *line, const char *text, 
   if ((rc = zf_json_int(&metrics->examples, *obj, "examples", name))) return rc;
   if ((rc = zf_json_int(&metrics->targets, *obj, "targets", name))) return rc;
   if ((rc = zf_json_num(&metrics->loss, *obj, "loss", name))) return rc;
+  if ((rc = zf_json_num(&metrics->objective, *obj, "objective", name))) return rc;
   if ((rc = zf_json_num(&metrics->perplexity, *obj, "perplexity", name))) return rc;
   if ((rc = zf_json_num(&metrics->accuracy, *obj, "accuracy", name))) return rc;
   if ((rc = zf_json_num(&metrics->f1, *obj, "f1", name))) return rc;

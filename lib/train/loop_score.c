@@ -5,6 +5,8 @@
 
 static double metric_of(const struct train_loop *loop, const struct zf_metrics *metrics) {
   switch (loop->best_metric) {
+    case ZF_BEST_OBJECTIVE:
+      return -metrics->objective;
     case ZF_BEST_ACCURACY:
       return metrics->accuracy;
     case ZF_BEST_F1:
@@ -37,8 +39,7 @@ static int score(struct train_loop *loop, const char *what, const struct zf_data
                  struct zf_metrics *metrics) {
   double seconds = training_seconds(loop), before = zf_energy_read(&loop->energy);
   double joules = training_joules(loop, before);
-  int rc =
-      zf_evaluate(metrics, loop->run->scorer, dataset, 0, loop->events->stopped, loop->events->ctx);
+  int rc = zf_run_evaluate(metrics, loop->run, dataset, loop->events->stopped, loop->events->ctx);
   if (rc) return rc;
   double after = zf_energy_read(&loop->energy);
   loop->other_joules = loop->step ? loop->other_joules + after - before : after;

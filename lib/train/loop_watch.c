@@ -6,6 +6,14 @@
 
 enum { FIRST_STEPS = 10 }; /* without a setting, the limit is four times their mean loss */
 
+/* Losses that jump are often equal on both sides, and a share of wrong answers has no size from which it
+ * counts as exploded. */
+static int is_piecewise(const struct zf_settings *settings) {
+  return settings->objective.kind && settings->objective.kind->piecewise;
+}
+
+enum { PIECEWISE_PATIENCE = 10 }; /* times as many steps */
+
 int zf_loop_watch(struct train_loop *loop, double loss, double square) {
   const struct zf_settings *settings = &loop->run->settings;
   if (!isfinite(loss) || !isfinite(square))
@@ -15,7 +23,9 @@ int zf_loop_watch(struct train_loop *loop, double loss, double square) {
                     (long long)loop->step, loop->run->backprop ? "" : "or zo_eps ");
   /* Weights beyond the range of floats can leave a model whose outputs ignore its input. */
   loop->watchdog.zero_gradients = square == 0 ? loop->watchdog.zero_gradients + 1 : 0;
-  if (loop->watchdog.zero_gradients >= settings->watchdog_patience)
+  int64_t patience =
+      settings->watchdog_patience * (is_piecewise(settings) ? PIECEWISE_PATIENCE : 1);
+  if (loop->watchdog.zero_gradients >= patience)
     return zf_error(
         ZF_EDIVERGED,
         "step %lld: %s for %lld steps: nothing is learned; a smaller learning_rate%s may help",
@@ -24,7 +34,8 @@ int zf_loop_watch(struct train_loop *loop, double loss, double square) {
         (long long)loop->watchdog.zero_gradients, loop->run->backprop ? "" : " or a larger zo_eps");
   if (loop->step <= FIRST_STEPS) loop->watchdog.first_losses += loss;
   double limit = settings->watchdog;
-  if (limit == 0 && loop->step > FIRST_STEPS) limit = 4 * loop->watchdog.first_losses / FIRST_STEPS;
+  if (limit == 0 && loop->step > FIRST_STEPS && !is_piecewise(settings))
+    limit = 4 * loop->watchdog.first_losses / FIRST_STEPS;
   loop->watchdog.above = limit > 0 && loss > limit ? loop->watchdog.above + 1 : 0;
   if (loop->watchdog.above < settings->watchdog_patience) return 0;
   return zf_error(ZF_EDIVERGED,

@@ -173,6 +173,10 @@ static int forecast_for(struct zf_forecast *forecast, const struct zf_run *run,
     forecast->activations += zf_probe_bytes(run);
     forecast->total += zf_probe_bytes(run);
   }
+  if (!rc && (method == ZF_METHOD_MEZO || !run->data.train)) {
+    forecast->activations += zf_run_objective_bytes(run);
+    forecast->total += zf_run_objective_bytes(run);
+  }
   if (rc || method != ZF_METHOD_MEZO) return rc;
   forecast->optimizer = zf_zo_bytes(&run->model->params, &run->settings.zo);
   forecast->total += forecast->optimizer;
@@ -244,6 +248,9 @@ static int open_shapes(struct zf_run *run, const struct run_source *from) {
     for (int64_t i = 0; i < run->settings.ntest; i++) run->settings.test[i].spec.unlabelled = 1;
   zf_kern_threads(run->settings.threads ? run->settings.threads : zf_cpu_cores());
   if ((rc = open_model(run, from))) return rc;
+  if (run->settings.objective.kind &&
+      (rc = zf_objective_check(&run->settings.objective, &run->settings.train[0].spec)))
+    return rc;
   count_steps(run);
   int train = (from->want & ZF_WANT_TRAIN) && zf_method_info(run->settings.method)->trains;
   if ((rc = zf_run_open_adapter(run, train, (from->want & ZF_WANT_RESUMED) != 0, from->shapes)))
@@ -280,6 +287,7 @@ static int open_passes(struct zf_run *run, const struct run_source *from) {
   run->index = zf_calloc(run->settings.micro_batch, sizeof *run->index);
   run->score = zf_calloc(ZF_MAXSTREAM * run->settings.micro_batch, sizeof *run->score);
   if (!run->index || !run->score) return ZF_ENOMEM;
+  if ((rc = zf_run_open_objective(run))) return rc;
   if (!run->data.train) return 0;
   if (zf_method_info(run->settings.method)->rule < 0) return open_zo(run);
   return zf_backprop_new(&run->backprop, run);
@@ -318,6 +326,7 @@ int zf_run_open_shapes(struct zf_run **out, const struct zf_conf *conf, zf_run_m
 void zf_run_free(struct zf_run *run) {
   if (!run) return;
   zf_backprop_free(run->backprop);
+  zf_run_close_objective(run);
   free(run->estimate.loss);
   free(run->estimate.term);
   free(run->example);
@@ -347,21 +356,26 @@ double zf_lr_at(const struct zf_settings *settings, int64_t step, int64_t steps)
 /* Sums over the micro-batches of a batch. */
 struct batch_sums {
   double loss[ZF_MAXSTREAM], weight;
+  double value[ZF_MAXSTREAM]; /* of the objective, whose weights are 1 */
   int64_t examples;
 };
 
-/* Adds the losses of a micro-batch example after example, so that the sum does not depend on the
- * split into micro-batches. */
-static int add_micro_batch(struct batch_sums *sums, struct zf_run *run, int64_t place,
-                           const struct zf_perturb *perturb) {
-  struct zf_score *score = run->score;
-  struct zf_perturb placed = *perturb;
-  int64_t count;
-  int rc = zf_run_data_batch(&run->data, place, run->settings.micro_batch, run->index, &count);
-  if (rc || !count) return rc;
-  placed.first_example = sums->examples;
-  rc = zf_score_examples(run->scorer, run->data.train, run->index, count, 0, &placed, score);
-  if (rc) return rc;
+/* Adds the values of the objective, in the same order. */
+static int add_values(struct batch_sums *sums, struct zf_run *run, int64_t count,
+                      const struct zf_perturb *perturb) {
+  int rc = run->objective ? zf_run_objective_values(run, count, perturb) : 0;
+  for (int i = 0; i < (run->objective && !rc ? perturb->streams.count : 0); i++)
+    for (int64_t j = 0; j < count; j++) {
+      double value = run->value[i * count + j];
+      sums->value[i] += value;
+      if (perturb->by_example) run->example_value[i * run->batch + sums->examples + j] = value;
+    }
+  return rc;
+}
+
+static void add_losses(struct batch_sums *sums, struct zf_run *run, int64_t count,
+                       const struct zf_perturb *perturb) {
+  const struct zf_score *score = run->score;
   for (int i = 0; i < perturb->streams.count; i++)
     for (int64_t j = 0; j < count; j++) {
       sums->loss[i] += score[i * count + j].loss;
@@ -372,8 +386,33 @@ static int add_micro_batch(struct batch_sums *sums, struct zf_run *run, int64_t 
     sums->weight += (double)score[i].weight;
     run->tokens += perturb->streams.count * zf_example_tokens(run->data.train, run->index[i]);
   }
+}
+
+/* Adds the losses of a micro-batch example after example, so that the sum does not depend on the
+ * split into micro-batches. */
+static int add_micro_batch(struct batch_sums *sums, struct zf_run *run, int64_t place,
+                           const struct zf_perturb *perturb) {
+  struct zf_perturb placed = *perturb;
+  int64_t count;
+  int rc = zf_run_data_batch(&run->data, place, run->settings.micro_batch, run->index, &count);
+  if (rc || !count) return rc;
+  placed.first_example = sums->examples;
+  if (zf_run_needs_scores(run)) {
+    rc = zf_score_examples(run->scorer, run->data.train, run->index, count, 0, &placed, run->score);
+    if (rc) return rc;
+    add_losses(sums, run, count, perturb);
+  }
+  if ((rc = add_values(sums, run, count, &placed))) return rc;
   sums->examples += count;
   return 0;
+}
+
+/* The objective of a batch's sums: numbers per weight. */
+static double reduce(const struct zf_run *run, double loss, double weight, double value,
+                     int64_t examples) {
+  double own = weight > 0 ? loss / weight : 0;
+  if (!run->objective) return own;
+  return zf_run_mix(run, examples ? value / (double)examples : 0, own);
 }
 
 /* Divides the losses of the examples by the batch's weight; examples that the batch lacks have 0. */
@@ -381,20 +420,23 @@ static void divide_examples(struct zf_run *run, const struct batch_sums *sums, i
   for (int i = 0; i < streams; i++)
     for (int64_t j = 0; j < run->batch; j++) {
       double *loss = &run->example[i * run->batch + j];
-      *loss = j < sums->examples && sums->weight > 0 ? *loss / sums->weight : 0;
+      double value = run->objective ? run->example_value[i * run->batch + j] : 0;
+      *loss = j < sums->examples ? reduce(run, *loss, sums->weight, value, sums->examples) : 0;
     }
 }
 
 /* Mean loss over `micro_batches` of them. */
 static int mean_loss(struct zf_run *run, int64_t place, int64_t micro_batches,
                      const struct zf_perturb *perturb, double *loss) {
-  struct batch_sums sums = {{0}, 0, 0};
+  struct batch_sums sums = {{0}, 0, {0}, 0};
+  int refused = zf_run_refer(run);
+  if (refused) return refused;
   for (int64_t i = 0; i < micro_batches; i++) {
     int rc = add_micro_batch(&sums, run, place + i * run->settings.micro_batch, perturb);
     if (rc) return rc;
   }
   for (int i = 0; i < perturb->streams.count; i++)
-    loss[i] = sums.weight > 0 ? sums.loss[i] / sums.weight : 0;
+    loss[i] = reduce(run, sums.loss[i], sums.weight, sums.value[i], sums.examples);
   if (perturb->by_example) divide_examples(run, &sums, perturb->streams.count);
   return 0;
 }

@@ -35,8 +35,12 @@ struct zf_run {
   int64_t *index;                 /* [micro_batch] examples of the current micro-batch */
   struct zf_score *score;         /* [streams][micro_batch] */
   struct zf_zo_estimate estimate; /* of the last zf_run_estimate; mezo alone */
-  int64_t passes;  /* forward passes of a batch by estimates so far: one for each stream */
-  int64_t tokens;  /* and their tokens */
+  int64_t passes; /* forward passes of a batch by estimates so far: one for each stream */
+  int64_t tokens; /* and their tokens */
+  struct zf_objective *objective; /* NULL: the task's own loss, or no memory for passes */
+  int referred;                   /* its references are known */
+  double *value;                  /* [streams][micro_batch] of the objective */
+  double *example_value;          /* [streams][batch] of the objective, where `example` is set */
   double *example; /* [streams][batch] losses of examples; NULL: one direction a batch */
 };
 
@@ -79,6 +83,17 @@ int zf_run_batch_loss(struct zf_run *run, int64_t place, const struct zf_perturb
 /* The estimate of step 1, 2, ... on its batch at a learning rate: fills run->estimate and changes no
  * weight. */
 int zf_run_estimate(struct zf_run *run, int64_t step, double lr);
+
+/* Takes the references of the objective, if it needs any, from the weights as they are: those at the start
+ * of the run.  The first batch does it, too; nothing happens at a second call. */
+int zf_run_refer(struct zf_run *run);
+
+/* `stopped` ends an objective's wait for a process with ZF_ESTOPPED. */
+void zf_run_watch(struct zf_run *run, int (*stopped)(void *ctx), void *ctx);
+
+/* zf_evaluate, and the mean of the objective where one is set. */
+int zf_run_evaluate(struct zf_metrics *metrics, struct zf_run *run,
+                    const struct zf_dataset *dataset, int (*stopped)(void *ctx), void *ctx);
 
 /* Saves what the run changes to the directory `dir`: the adapter, or the whole model with its weights
  * in `dtype` (zf_model_save). */

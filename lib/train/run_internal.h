@@ -9,6 +9,22 @@
  * adapter with which it began. */
 int zf_run_open_adapter(struct zf_run *run, int train, int resume, int shapes);
 
+/* --- run_objective.c --- */
+
+/* Bytes of the objective. */
+int64_t zf_run_objective_bytes(const struct zf_run *run);
+int zf_run_open_objective(struct zf_run *run);
+void zf_run_close_objective(struct zf_run *run);
+
+/* 1 where the examples' own losses or scores are needed. */
+int zf_run_needs_scores(const struct zf_run *run);
+
+/* Fills run->value for the examples run->index[0..count), whose scores are in run->score. */
+int zf_run_objective_values(struct zf_run *run, int64_t count, const struct zf_perturb *perturb);
+
+/* The share of a value and of the task's own loss. */
+double zf_run_mix(const struct zf_run *run, double value, double loss);
+
 /* Replaces the A of every module by the principal components of its inputs over the first batches of
  * the run; ranks are shared out by explained variance (eva.c). */
 int zf_run_eva(struct zf_run *run, struct zf_adapter_file *file);

@@ -227,6 +227,29 @@ const struct zf_conf_key zf_train_keys[] = {
      "most points of one forward pass, which share one reading of the weights (2)", .min = 1,
      .max = ZF_MAXSTREAM, .may_change = 1},
 
+    {"objective", ZF_CONF_ENUM, NULL,
+     "what is minimised in place of the task's own loss: the share of wrong choices (accuracy), "
+     "1 - a metric of generated text (f1, exact_match, rouge_l, bleu), the answer of a command, or "
+     "a "
+     "loss of preference pairs (dpo, orpo)",
+     .choices = ZF_OBJECTIVE_WORDS},
+    {"objective_weight", ZF_CONF_NUM, NULL,
+     "share of the objective beside the task's own loss, which has the rest (1)", .min = 0,
+     .max = 1},
+    {"objective_max_tokens", ZF_CONF_INT, NULL, "most tokens of a generated text (50)", .min = 1,
+     .max = 1 << 20},
+    {"objective_stop", ZF_CONF_STRS, NULL, "texts that end a generated text (a newline)"},
+    {"objective_command", ZF_CONF_STR, NULL,
+     "command: a shell command line that reads a line of JSON for each example and answers each "
+     "with "
+     "{\"loss\": number}"},
+    {"objective_timeout", ZF_CONF_NUM, NULL, "command: seconds that it has for a line (60)",
+     .min = 0.001, .max = 1e6},
+    {"dpo_beta", ZF_CONF_NUM, NULL, "dpo: factor of the log-probabilities (0.1)", .min = 1e-9,
+     .max = 1e6},
+    {"orpo_lambda", ZF_CONF_NUM, NULL, "orpo: factor of the odds ratio's loss (0.1)", .min = 0,
+     .max = 1e6},
+
     {"adam_beta1", ZF_CONF_NUM, "0.9", "adamw, zo_optimizer adam: decay of the gradient's mean",
      .min = 0, .max = 0.999999},
     {"adam_beta2", ZF_CONF_NUM, "0.999", "adamw, zo_optimizer adam: decay of its square's mean",
@@ -247,8 +270,9 @@ const struct zf_conf_key zf_train_keys[] = {
      .min = 1, .max = 1e12, .choices = "auto|never", .may_change = 1,
      .also = "steps_per_eval|eval_interval|evaluation_steps"},
     {"eval_on_start", ZF_CONF_BOOL, "true", "score before the first step", .may_change = 1},
-    {"metric_for_best_model", ZF_CONF_ENUM, "auto", "auto: accuracy for classification, else loss",
-     .choices = "auto|loss|accuracy|f1"},
+    {"metric_for_best_model", ZF_CONF_ENUM, "auto",
+     "auto: the objective where one is set, else accuracy for classification, else loss",
+     .choices = "auto|loss|accuracy|f1|objective"},
     {"load_best_model_at_end", ZF_CONF_BOOL, "true", "the result is the best dev score's weights",
      .may_change = 1},
     {"early_stopping_patience", ZF_CONF_INT, NULL,
@@ -350,7 +374,7 @@ static int fill_loop(struct zf_settings *settings, const struct zf_conf *conf) {
   const char *eval = zf_conf_str(conf, "eval_steps");
   settings->eval_steps = eval && !strcmp(eval, "never") ? -1 : zf_conf_int(conf, "eval_steps", 0);
   settings->eval_on_start = zf_conf_bool(conf, "eval_on_start");
-  settings->best = zf_settings_choice(conf, "metric_for_best_model", "loss|accuracy|f1");
+  settings->best = zf_settings_choice(conf, "metric_for_best_model", "loss|accuracy|f1|objective");
   settings->load_best = zf_conf_bool(conf, "load_best_model_at_end");
   settings->patience = zf_conf_int(conf, "early_stopping_patience", 0);
   settings->save_steps = zf_conf_int(conf, "save_steps", 0);
@@ -359,7 +383,12 @@ static int fill_loop(struct zf_settings *settings, const struct zf_conf *conf) {
   settings->logging_steps = zf_conf_int(conf, "logging_steps", 10);
   settings->watchdog = zf_conf_num(conf, "loss_watchdog_threshold", 0);
   settings->watchdog_patience = zf_conf_int(conf, "loss_watchdog_patience", 10);
-  if (settings->best > ZF_BEST_LOSS && !zf_task_has_options(settings->train[0].spec.type))
+  if (settings->best == ZF_BEST_OBJECTIVE && !settings->objective.kind)
+    return zf_conf_error(conf, "metric_for_best_model",
+                         "'metric_for_best_model' is objective, and 'objective' is not set");
+  if (settings->best < 0 && settings->objective.kind) settings->best = ZF_BEST_OBJECTIVE;
+  if (settings->best > ZF_BEST_LOSS && settings->best != ZF_BEST_OBJECTIVE &&
+      !zf_task_has_options(settings->train[0].spec.type))
     return zf_conf_error(conf, "metric_for_best_model",
                          "'metric_for_best_model': only classification has it; use loss");
   return 0;
@@ -403,6 +432,7 @@ int zf_settings_fill(struct zf_settings *settings, const struct zf_conf *conf) {
   settings->overwrite = zf_conf_bool(conf, "overwrite_output_dir");
   settings->save_dtype = dtype_of(conf, "save_dtype");
   if ((rc = zf_settings_fill_data(settings, conf))) return rc;
+  if ((rc = zf_settings_fill_objective(settings, conf))) return rc;
   return fill_loop(settings, conf);
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/cplusplus.h"
 #include "conf/conf.h"
+#include "objective/objective.h"
 #include "peft/adapter.h"
 #include "task/dataset.h"
 #include "train/method.h"
@@ -12,7 +13,7 @@
 ZF_BEGIN_DECLS
 
 enum zf_schedule { ZF_LR_CONSTANT, ZF_LR_LINEAR, ZF_LR_COSINE };
-enum zf_best { ZF_BEST_LOSS, ZF_BEST_ACCURACY, ZF_BEST_F1 };
+enum zf_best { ZF_BEST_LOSS, ZF_BEST_ACCURACY, ZF_BEST_F1, ZF_BEST_OBJECTIVE };
 enum zf_best zf_best_of(const struct zf_data_spec *spec); /* the default of a type of data */
 
 /* One file of a data set. */
@@ -72,6 +73,7 @@ struct zf_settings {
   enum zf_method method;
   struct zf_zo zo;
   struct zf_first_order first;
+  struct zf_objective_settings objective;
   double lr, weight_decay, warmup_ratio, epochs;
   int auto_lr; /* lr is found before the first step */
   enum zf_schedule schedule;

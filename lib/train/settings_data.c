@@ -19,7 +19,9 @@ const struct zf_conf_key zf_data_keys[] = {
     {"prompt", ZF_CONF_STR, NULL, "template of the prompt, as \"{text} It was\"",
      .also = "prompt_format|input_template"},
     {"options", ZF_CONF_STRS, NULL,
-     "for each label in order: a template; masked: a word; labels: a name",
+     "for each label in order: a template; masked: a word; labels: a name; preference: templates "
+     "of "
+     "the better and the worse text ([{chosen}, {rejected}])",
      .also = "label_words|verbalizer|choices|answer_choices|classes"},
     {"label", ZF_CONF_STR, NULL, "classification: the field that holds the label (label)",
      .also = "label_column|label_field|field_label"},
@@ -30,6 +32,10 @@ const struct zf_conf_key zf_data_keys[] = {
      .choices = "auto|" ZF_PROBLEM_WORDS},
     {"completion", ZF_CONF_STR, NULL, "completion: template of the target text ({completion})",
      .also = "response|target|output_template"},
+    {"answers", ZF_CONF_STR, NULL,
+     "completion: the field of the right answers, a text or a list, for objectives over generated "
+     "text "
+     "(unset: the completion)"},
     {"text", ZF_CONF_STR, NULL, "text: template of the text ({text})",
      .also = "text_column|text_field|dataset_text_field|field_text"},
     {"field_instruction", ZF_CONF_STR, NULL, "alpaca: the field of the instruction (instruction)"},
@@ -109,6 +115,7 @@ static void fill_texts(struct zf_data_spec *spec, const struct zf_conf *item) {
   } texts[] = {{"prompt", &spec->prompt},
                {"completion", &spec->completion},
                {"text", &spec->text},
+               {"answers", &spec->answers},
                {"label", &spec->label}};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
     if (zf_conf_has(item, texts[i].key)) *texts[i].to = zf_conf_str(item, texts[i].key);
@@ -124,6 +131,26 @@ static int fill_problem(struct zf_data_spec *spec, const struct zf_conf *item) {
                        "'problem_type' has no effect: only type labels has it");
 }
 
+/* Two options, whose defaults are the usual fields. */
+static int fill_preference(struct zf_data_spec *spec, const struct zf_conf *item) {
+  static const char *const pair[] = {"{chosen}", "{rejected}"};
+  if (!spec->prompt) spec->prompt = "{prompt}";
+  if (!spec->options) {
+    spec->options = pair;
+    spec->noptions = 2;
+  }
+  if (spec->noptions != 2)
+    return zf_conf_error(
+        item, zf_conf_has(item, "options") ? "options" : "path",
+        "type preference has two options, the better text and the worse one; found "
+        "%lld",
+        (long long)spec->noptions);
+  if (spec->label || spec->labels)
+    return zf_conf_error(item, zf_conf_has(item, "label") ? "label" : "path",
+                         "type preference has no label: its first option is the better one");
+  return 0;
+}
+
 /* Fills a file's settings; `first` (NULL: none) gives those that the entry does not set. */
 static int fill_file(struct zf_data_file *file, const struct zf_conf *item,
                      const struct zf_settings *settings, const struct zf_data_spec *first) {
@@ -135,11 +162,15 @@ static int fill_file(struct zf_data_file *file, const struct zf_conf *item,
   else if (!first)
     return zf_conf_error(item, "path",
                          "the first file needs a 'type': classification, completion, masked, "
-                         "labels, text, chat, alpaca or input_output");
+                         "labels, preference, text, chat, alpaca or input_output");
   fill_texts(spec, item);
   if ((rc = fill_fields(&spec->fields, item, spec->type))) return rc;
   if (zf_conf_has(item, "options")) spec->noptions = zf_conf_strs(item, "options", &spec->options);
   if (zf_conf_has(item, "labels")) spec->nlabels = zf_conf_strs(item, "labels", &spec->labels);
+  if (spec->type == ZF_TASK_PREFERENCE && (rc = fill_preference(spec, item))) return rc;
+  if (spec->answers && spec->type != ZF_TASK_COMPLETION)
+    return zf_conf_error(item, zf_conf_has(item, "answers") ? "answers" : "path",
+                         "'answers' has no effect: only type completion has it");
   if (zf_task_has_options(spec->type) && !spec->prompt)
     return zf_conf_error(item, "path", "a choice of options needs a 'prompt'");
   if ((rc = fill_problem(spec, item))) return rc;

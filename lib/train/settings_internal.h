@@ -26,6 +26,9 @@ int zf_settings_fill_zo(struct zf_settings *settings, const struct zf_conf *conf
 /* 1 where the value of `adapter` is a path and names no kind. */
 int zf_settings_adapter_is_path(const char *word);
 
+/* Fills the settings of the objective; data and method are known. */
+int zf_settings_fill_objective(struct zf_settings *settings, const struct zf_conf *conf);
+
 /* The position of a key's value in the choices "a|b|c"; -1: it is none of them. */
 int zf_settings_choice(const struct zf_conf *conf, const char *key, const char *words);
 

@@ -13,15 +13,11 @@ enum { DEFAULT_LEN = 64, OPTIONS = 2, CHUNK = 4096, MAXKEYS = 128 };
 
 #define PEAK_SECONDS 0.03
 
-const char *zf_objective_name(enum zf_objective objective) {
-  return objective == ZF_OBJECTIVE_LM ? "lm" : "options";
+const char *zf_bench_objective_name(enum zf_bench_objective objective) {
+  return objective == ZF_BENCH_LM ? "lm" : "options";
 }
 
 /* --- settings --- */
-
-static const struct zf_conf_key objective_key = {
-    "objective", ZF_CONF_ENUM, "lm", "lm: loss on all tokens; options: two options of one token",
-    .choices = "lm|options"};
 
 /* Keys that a measurement reads; other keys of a run are accepted and have no effect. */
 static const char *const used[] = {"base_model",
@@ -84,10 +80,16 @@ const struct zf_conf_key *zf_bench_keys(void) {
     copy->required = !strcmp(key->name, "base_model");
     if (!strcmp(key->name, "learning_rate"))
       copy->default_text = "1e-9"; /* it does not affect the time */
+    if (!strcmp(key->name, "objective")) {
+      copy->default_text = "lm";
+      copy->help =
+          "random data: lm: loss on all tokens; options: two options of one token; data of a "
+          "config: its objective";
+      copy->choices = "lm|options|" ZF_OBJECTIVE_WORDS;
+    }
     if (!strcmp(key->name, "method")) copy->choices = ZF_METHOD_WORDS "|inference";
   }
-  keys[count] = objective_key;
-  keys[count + 1] = (struct zf_conf_key){0};
+  keys[count] = (struct zf_conf_key){0};
   return keys;
 }
 
@@ -106,9 +108,9 @@ static int make_arrays(struct zf_dataset *dataset, int64_t count, int64_t nseq, 
 
 /* Each example runs `len` tokens.  A text has one more token, which is predicted.  A prompt has two
  * sequences, whose options have the same ids in all examples. */
-static int random_set(struct zf_dataset **out, enum zf_objective objective, int64_t count,
+static int random_set(struct zf_dataset **out, enum zf_bench_objective objective, int64_t count,
                       int64_t len, int64_t vocab, uint64_t seed) {
-  int options = objective == ZF_OBJECTIVE_OPTIONS;
+  int options = objective == ZF_BENCH_OPTIONS;
   int64_t nseq = options ? OPTIONS : 1, seq_len = len + 1;
   int rc = zf_dataset_new(out, options ? ZF_TASK_CLASSIFICATION : ZF_TASK_TEXT);
   if (!rc) rc = make_arrays(*out, count, count * nseq, count * nseq * seq_len);
@@ -137,7 +139,7 @@ static int random_set(struct zf_dataset **out, enum zf_objective objective, int6
 /* A zf_run_maker. */
 static int make_data(void *ctx, struct zf_run_data *data, const struct zf_settings *settings,
                      const struct zf_config *config) {
-  const enum zf_objective *objective = ctx;
+  const enum zf_bench_objective *objective = ctx;
   int64_t len = settings->sequence_len;
   if (!len) len = config->context < DEFAULT_LEN ? config->context : DEFAULT_LEN;
   if (len > config->context)
@@ -149,19 +151,28 @@ static int make_data(void *ctx, struct zf_run_data *data, const struct zf_settin
   return zf_order_new(&data->order, count, settings->seed);
 }
 
-static enum zf_objective objective_of(const struct zf_conf *conf) {
-  return strcmp(zf_conf_str(conf, "objective"), "options") ? ZF_OBJECTIVE_LM : ZF_OBJECTIVE_OPTIONS;
+/* The objective of random data. */
+static int objective_of(enum zf_bench_objective *objective, const struct zf_conf *conf) {
+  const char *word = zf_conf_str(conf, "objective");
+  *objective = strcmp(word, "options") ? ZF_BENCH_LM : ZF_BENCH_OPTIONS;
+  if (!zf_objective_find(word)) return 0;
+  return zf_conf_error(conf, "objective",
+                       "objective %s needs data: random tokens have lm or options", word);
 }
 
 int zf_bench_open_shapes(struct zf_run **out, const struct zf_conf *conf) {
-  enum zf_objective objective = objective_of(conf);
-  return zf_run_open_shapes(out, conf, zf_conf_maps(conf, "datasets") ? NULL : make_data,
-                            &objective);
+  enum zf_bench_objective objective = ZF_BENCH_LM;
+  int made = !zf_conf_maps(conf, "datasets");
+  int rc = made ? objective_of(&objective, conf) : 0;
+  *out = NULL;
+  return rc ? rc : zf_run_open_shapes(out, conf, made ? make_data : NULL, &objective);
 }
 
 int zf_bench_open(struct zf_run **out, const struct zf_conf *conf) {
-  enum zf_objective objective = objective_of(conf);
-  return zf_run_open_made(out, conf, make_data, &objective);
+  enum zf_bench_objective objective;
+  int rc = objective_of(&objective, conf);
+  *out = NULL;
+  return rc ? rc : zf_run_open_made(out, conf, make_data, &objective);
 }
 
 /* --- parts --- */
@@ -291,8 +302,8 @@ static void count_work(struct zf_bench *out, const struct zf_run *run) {
   const struct zf_dataset *dataset = run->data.train;
   const struct zf_plan *plan = &run->model->plan;
   int64_t rows = 0, columns = run->model->config.vocab;
-  out->objective = dataset->type == ZF_TASK_TEXT ? ZF_OBJECTIVE_LM : ZF_OBJECTIVE_OPTIONS;
-  if (out->objective == ZF_OBJECTIVE_OPTIONS) columns = OPTIONS;
+  out->objective = dataset->type == ZF_TASK_TEXT ? ZF_BENCH_LM : ZF_BENCH_OPTIONS;
+  if (out->objective == ZF_BENCH_OPTIONS) columns = OPTIONS;
   out->tokens = 0;
   for (int64_t i = 0; i < dataset->count; i++) {
     out->tokens += zf_example_tokens(dataset, i);

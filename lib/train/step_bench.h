@@ -16,11 +16,11 @@
 
 ZF_BEGIN_DECLS
 
-enum zf_objective {
-  ZF_OBJECTIVE_LM,     /* every token of a sequence predicts the next: sequence_len targets */
-  ZF_OBJECTIVE_OPTIONS /* two options of one token behind a prompt of sequence_len tokens */
+enum zf_bench_objective {
+  ZF_BENCH_LM,     /* every token of a sequence predicts the next: sequence_len targets */
+  ZF_BENCH_OPTIONS /* two options of one token behind a prompt of sequence_len tokens */
 };
-const char *zf_objective_name(enum zf_objective objective); /* "lm", "options" */
+const char *zf_bench_objective_name(enum zf_bench_objective objective); /* "lm", "options" */
 
 /* The schema: `objective` and the keys of a run, of which only base_model is required. */
 const struct zf_conf_key *zf_bench_keys(void);
@@ -37,7 +37,7 @@ int zf_bench_open_shapes(struct zf_run **out, const struct zf_conf *conf);
 
 /* Seconds, medians over turns. */
 struct zf_bench {
-  enum zf_objective objective;
+  enum zf_bench_objective objective;
   double step, update, noise; /* update: the part of `step` after the estimate */
   double forward, body;
   double other;   /* step - forwards - noise - update; below 0 where passes share work */

@@ -78,7 +78,8 @@ void zf_tune_enter(struct zf_tune *tune, int64_t index, const struct zf_metrics 
   struct zf_tune_candidate *candidate = &tune->candidate[index];
   const double by[] = {[ZF_BEST_LOSS] = -metrics->loss,
                        [ZF_BEST_ACCURACY] = metrics->accuracy,
-                       [ZF_BEST_F1] = metrics->f1};
+                       [ZF_BEST_F1] = metrics->f1,
+                       [ZF_BEST_OBJECTIVE] = -metrics->objective};
   struct zf_tune_score score = {by[best], metrics->loss};
   candidate->steps = steps;
   if (!isfinite(score.metric) || !isfinite(score.loss)) {

@@ -107,8 +107,8 @@ START_TEST(refusals) {
   ck_fails(zf_calibrate_check(both + 1, 1), ZF_EUSAGE, "problem_type multi_label_classification");
   other.problem = ZF_PROBLEM_SINGLE;
   for (int type = 0; type <= ZF_TASK_SEGMENTS; type++) {
-    static const char *const name[] = {"",     "completion", "",       "",
-                                       "text", "chat",       "alpaca", "input_output"};
+    static const char *const name[] = {
+        "", "completion", "", "", "preference", "text", "chat", "alpaca", "input_output"};
     other.type = (enum zf_task_type)type;
     if (*name[type]) ck_fails(zf_calibrate_check(both + 1, 1), ZF_EUSAGE, name[type]);
   }
