@@ -22,10 +22,11 @@ static void say_too_small(const struct train_loop *loop, double gain, double los
 
 static void say_too_large(const struct train_loop *loop, double first, double second) {
   char text[200];
-  snprintf(text, sizeof text,
-           "the loss rises at this learning rate: %.4g over the first %d steps, %.4g over the next: "
-           "a smaller rate, or learning_rate auto, may learn",
-           first, STEPS / 2, second);
+  snprintf(
+      text, sizeof text,
+      "the loss rises at this learning rate: %.4g over the first %d steps, %.4g over the next: "
+      "a smaller rate, or learning_rate auto, may learn",
+      first, STEPS / 2, second);
   zf_loop_say(loop, text);
 }
 
