@@ -159,7 +159,8 @@ static int train_one(struct learning_bench *learning, struct learning_curve *cur
   snprintf(settings[2], sizeof settings[2], "eval_steps=%lld", (long long)eval_steps);
   snprintf(settings[3], sizeof settings[3], "output_dir=%s/%s", learning->out_dir,
            curve->method->name);
-  snprintf(settings[4], sizeof settings[4], "learning_rate=%.9g", curve->lr);
+  snprintf(settings[4], sizeof settings[4],
+           curve->lr > 0 ? "learning_rate=%.9g" : "learning_rate=auto", curve->lr);
   snprintf(settings[5], sizeof settings[5], "gradient_checkpointing=%s",
            curve->method->checkpoint ? "true" : "false");
   int rc = run_train(args, (const char(*)[512])settings, 6, curve->method->name);

@@ -145,11 +145,9 @@ const struct zf_conf_key zf_train_keys[] = {
      "OUTPUT_DIR.start",
      .choices = "none|probe"},
     {"learning_rate", ZF_CONF_NUM, NULL,
-     "step size; auto: zeroth-order methods find it before the first step, and lower it while the "
-     "loss "
-     "rises",
-     .min = 0, .max = 1e6, .choices = "auto", .required = 1, .unless = "method=probe",
-     .also = "lr"},
+     "step size; auto, or unset: zeroth-order methods find it before the first step, and lower it "
+     "while the loss rises; backpropagation needs a number",
+     .min = 0, .max = 1e6, .choices = "auto", .also = "lr"},
     {"lr_scheduler", ZF_CONF_ENUM, "constant", "after the warm-up",
      .choices = "constant|linear|cosine", .also = "lr_scheduler_type|lr_schedule|scheduler"},
     {"warmup_steps", ZF_CONF_INT, NULL, "steps of linear warm-up", .min = 0, .max = 1e12,
@@ -319,7 +317,7 @@ static int dtype_of(const struct zf_conf *conf, const char *key) {
 static int fill_optimizer(struct zf_settings *settings, const struct zf_conf *conf) {
   settings->lr = zf_conf_num(conf, "learning_rate", 0);
   const char *rate = zf_conf_str(conf, "learning_rate"); /* NULL: a number */
-  settings->auto_lr = rate && !strcmp(rate, "auto");
+  settings->auto_lr = !zf_conf_has(conf, "learning_rate") || (rate && !strcmp(rate, "auto"));
   settings->schedule =
       (enum zf_schedule)zf_settings_choice(conf, "lr_scheduler", "constant|linear|cosine");
   settings->warmup = zf_conf_int(conf, "warmup_steps", 0);

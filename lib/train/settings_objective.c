@@ -3,6 +3,13 @@
 #include "train/settings_internal.h"
 
 /* A key that has no effect is an error. */
+static int refuse_auto(const struct zf_conf *conf, const struct zf_objective_kind *kind) {
+  return zf_conf_error(conf, zf_conf_has(conf, "learning_rate") ? "learning_rate" : "objective",
+                       "objective %s needs a learning_rate: the test of 'learning_rate: auto' measures "
+                       "the task's own loss",
+                       kind->name);
+}
+
 static int check_keys(const struct zf_objective_kind *kind, const struct zf_conf *conf) {
   int text = kind && (kind->needs & ZF_NEEDS_TEXT), command = kind == zf_objective_find("command");
   const struct {
@@ -37,6 +44,7 @@ static int check_method(const struct zf_settings *settings, const struct zf_conf
   if (settings->method == ZF_METHOD_PROBE)
     return zf_conf_error(conf, "objective",
                          "'objective' has no effect: method probe solves a ridge regression");
+  if (settings->auto_lr) return refuse_auto(conf, kind);
   return 0;
 }
 

@@ -1,6 +1,7 @@
 """Plots dev losses of runs by their forward passes, as SVG.
 
     python3 plot_runs.py OUT.svg TITLE NAME=RUN,RUN,... NAME=RUN,...
+    python3 plot_runs.py OUT.svg TITLE RESULTS.json:TASK NAME NAME ...     (of methods.py)
 
 A line for each NAME: the median over its runs (seeds) at each scored step, with the range as a band.  A step of
 method mezo is two forward passes."""
@@ -10,10 +11,12 @@ import statistics
 import sys
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 360, 56, 250, 34, 44
-COLOURS = ["#4269d0", "#e8833a", "#3ca951", "#a463f2", "#6cc5b0", "#ff725c"]
+COLOURS = ["#4269d0", "#e8833a", "#3ca951", "#a463f2", "#6cc5b0", "#ff725c", "#97bbf5", "#9c6b4e"]
 
 
 def scores(run):
+    if isinstance(run, list):  # scores of methods.py
+        return {point[0]: point[1] for point in run}
     points = {}
     with open(os.path.join(run, "metrics.jsonl")) as file:
         for line in file:
@@ -39,7 +42,13 @@ def ticks(low, high):
 
 
 def main(out, title, *args):
-    lines = [(arg.split("=", 1)[0], series(arg.split("=", 1)[1].split(","))) for arg in args]
+    if ".json:" in args[0]:
+        file, task = args[0].rsplit(":", 1)
+        results = [r for r in json.load(open(file)) if r["task"] == task and len(r["scores"]) > 1]
+        lines = [(name, series([r["scores"] for r in results if r["method"] == name]))
+                 for name in args[1:]]
+    else:
+        lines = [(arg.split("=", 1)[0], series(arg.split("=", 1)[1].split(","))) for arg in args]
     most_x = max(points[-1][0] for _, points in lines)
     start = max(points[0][1] for _, points in lines)
     low = min(p[2] for _, points in lines for p in points)

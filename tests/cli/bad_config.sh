@@ -37,9 +37,14 @@ printf 'learning_rate: 1e-4\nlr_scheduler: linaer\n' | conf choice.yaml
 case_ "wrong choice" 2 "$ZOFT" train "$T/choice.yaml" <<'END'
 zoft: TMP/choice.yaml:9:15: 'lr_scheduler' expects one of constant, linear or cosine, found 'linaer': did you mean 'linear'?
 END
-echo | conf lacking.yaml
+echo 'learning_rate: 1e-4' | conf lacking.yaml
+sed -i '/^base_model/d' "$T/lacking.yaml"
 case_ "required key missing" 2 "$ZOFT" train "$T/lacking.yaml" <<'END'
-zoft: TMP/lacking.yaml: the key 'learning_rate' is required: step size
+zoft: TMP/lacking.yaml: the key 'base_model' is required: model directory, or ORG/NAME in the local Hugging Face cache
+END
+echo 'method: adamw' | conf unrated.yaml
+case_ "backpropagation without a rate" 2 "$ZOFT" train "$T/unrated.yaml" <<'END'
+zoft: TMP/unrated.yaml:8:9: method adamw needs a learning_rate: only zeroth-order methods find one by themselves
 END
 printf 'learning_rate: 1e-4\nnum_epochs: 2\nmax_steps: 3\n' | conf both.yaml
 case_ "two keys that exclude each other" 2 "$ZOFT" train "$T/both.yaml" <<'END'
