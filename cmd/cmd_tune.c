@@ -67,7 +67,9 @@ static int make_grid(struct zf_tune_grid *grid, const struct zf_conf *conf) {
   for (int64_t i = 0; !rc && i < grid->count; i++) rc = check_key(grid->axis[i].key);
   if (rc || grid->count) return rc;
   double rate = zf_conf_num(conf, "learning_rate", 0);
-  if (rate <= 0) return zf_error(ZF_EUSAGE, "learning_rate is no number above 0: name the candidates with --grid");
+  if (rate <= 0)
+    return zf_error(ZF_EUSAGE,
+                    "learning_rate is no number above 0: name the candidates with --grid");
   return zf_tune_grid_rates(grid, rate);
 }
 

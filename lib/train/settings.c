@@ -337,11 +337,10 @@ static int fill_optimizer(struct zf_settings *settings, const struct zf_conf *co
   settings->split_seed = (uint64_t)zf_conf_int(conf, "split_seed", (int64_t)settings->seed);
   settings->method = method_of(conf);
   if (settings->auto_lr && zf_method_info(settings->method)->rule >= 0)
-    return zf_conf_error(
-        conf, "learning_rate",
-        "'learning_rate: auto' finds the rate of zeroth-order methods: name the rate "
-        "of %s",
-        zf_method_info(settings->method)->name);
+    return zf_conf_error(conf, zf_conf_has(conf, "learning_rate") ? "learning_rate" : "method",
+                         "method %s needs a learning_rate: only zeroth-order methods find one by "
+                         "themselves",
+                         zf_method_info(settings->method)->name);
   settings->first = (struct zf_first_order){
       .beta1 = zf_conf_num(conf, "adam_beta1", 0.9),
       .beta2 = zf_conf_num(conf, "adam_beta2", 0.999),

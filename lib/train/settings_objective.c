@@ -4,10 +4,11 @@
 
 /* A key that has no effect is an error. */
 static int refuse_auto(const struct zf_conf *conf, const struct zf_objective_kind *kind) {
-  return zf_conf_error(conf, zf_conf_has(conf, "learning_rate") ? "learning_rate" : "objective",
-                       "objective %s needs a learning_rate: the test of 'learning_rate: auto' measures "
-                       "the task's own loss",
-                       kind->name);
+  return zf_conf_error(
+      conf, zf_conf_has(conf, "learning_rate") ? "learning_rate" : "objective",
+      "objective %s needs a learning_rate: the test of 'learning_rate: auto' measures "
+      "the task's own loss",
+      kind->name);
 }
 
 static int check_keys(const struct zf_objective_kind *kind, const struct zf_conf *conf) {

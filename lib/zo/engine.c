@@ -204,7 +204,7 @@ static int evaluate(struct zf_zo_optimizer *optimizer, int64_t known, zf_zo_loss
     if (rc) return rc;
     memcpy(optimizer->loss + known + first, losses.batch,
            (size_t)pass.points * sizeof *losses.batch);
-    if (examples)
+    if (examples && losses.example)
       memcpy(optimizer->example + (known + first) * examples, losses.example,
              (size_t)(pass.points * examples) * sizeof *losses.example);
   }

@@ -182,7 +182,8 @@ void zf_zo_close(struct zf_params *params); /* takes a list without an optimizer
 int zf_zo_estimate(const struct zf_params *params, uint32_t step, double lr, zf_zo_loss loss,
                    void *ctx, const struct zf_zo_estimate *estimate);
 
-/* out[i] = the loss at distance[i] along direction 0 of a step; nothing is combined. */
+/* out[i] = the loss at distance[i] along direction 0 of a step; nothing is combined, and `loss` need not
+ * set losses->example. */
 int zf_zo_scan(const struct zf_params *params, uint32_t step, const double *distance, int count,
                zf_zo_loss loss, void *ctx, double *out);
 

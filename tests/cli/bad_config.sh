@@ -27,7 +27,7 @@ zoft: TMP/twice.yaml:9:1: the key 'learning_rate' was given before, at line 8, c
 END
 echo 'learning_rate: fast' | conf type.yaml
 case_ "wrong type" 2 "$ZOFT" train "$T/type.yaml" <<'END'
-zoft: TMP/type.yaml:8:16: 'learning_rate' expects a number, found 'fast'
+zoft: TMP/type.yaml:8:16: 'learning_rate' expects a number or auto, found 'fast'
 END
 echo 'learning_rate: -1' | conf range.yaml
 case_ "out of range" 2 "$ZOFT" train "$T/range.yaml" <<'END'
@@ -52,7 +52,7 @@ zoft: TMP/both.yaml:9:13: 'num_epochs' and 'max_steps' are both set: keep one of
 END
 echo 'learning_rate: [1' | conf yaml.yaml
 case_ "a list instead of a number" 2 "$ZOFT" train "$T/yaml.yaml" <<'END'
-zoft: TMP/yaml.yaml:8:16: 'learning_rate' expects a number, found a list
+zoft: TMP/yaml.yaml:8:16: 'learning_rate' expects a number or auto, found a list
 END
 printf 'learning_rate: "1e-4\n' | conf quote.yaml
 case_ "not YAML" 2 "$ZOFT" train "$T/quote.yaml" <<'END'

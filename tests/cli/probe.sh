@@ -69,8 +69,8 @@ EOF
 case_ "no resuming" 2 "$ZOFT" train "$T/c.yaml" output_dir="$T/d" --resume -q <<'EOF'
 zoft: method probe writes no step log from which a run could be resumed or forked: only mezo does
 EOF
-case_ "mezo still needs a rate" 2 "$ZOFT" train "$T/c.yaml" method=mezo output_dir="$T/d" -q <<'EOF'
-zoft: TMP/c.yaml: the key 'learning_rate' is required: step size
+case_ "sgd still needs a rate" 2 "$ZOFT" train "$T/c.yaml" method=sgd output_dir="$T/d" -q <<'EOF'
+zoft: command line: method sgd needs a learning_rate: only zeroth-order methods find one by themselves
 EOF
 check "memory limit" sh -c "'$ZOFT' train '$T/c.yaml' memory_limit=3M output_dir='$T/d' -q 2>&1 | grep -q '^zoft: memory_limit is 3.00 MB and the run is forecast to need'"
 check "dry run" sh -c "'$ZOFT' train '$T/c.yaml' output_dir='$T/d' --dry-run 2>&1 | grep -q '^one batch  loss .*; nothing was written'"

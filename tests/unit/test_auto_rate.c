@@ -32,8 +32,7 @@ static struct zf_auto_rate rate_of(const char *more) {
 
 START_TEST(test_bits) {
   static const char *const ways[] = {
-      "max_steps: 100\nthreads: 1", "max_steps: 100\nthreads: 2",
-      "max_steps: 100\nzo_streams: 5",
+      "max_steps: 100\nthreads: 1", "max_steps: 100\nthreads: 2", "max_steps: 100\nzo_streams: 5",
       "max_steps: 100\nmicro_batch_size: 4\ngradient_accumulation_steps: 4"};
   struct zf_auto_rate first = rate_of(ways[0]);
   ck_assert(first.rate > 1e-7 && first.rate < 1);
@@ -54,9 +53,13 @@ START_TEST(test_steps) {
 END_TEST
 
 START_TEST(test_methods) {
-  static const char *const methods[] = {
-      "zo_method: fzoo", "zo_method: lozo", "zo_method: sign", "zo_method: es", "zo_method: hizoo",
-      "adapter: lora\nzo_optimizer: adam", "adapter: lora\nzo_directions: batch"};
+  static const char *const methods[] = {"zo_method: fzoo",
+                                        "zo_method: lozo",
+                                        "zo_method: sign",
+                                        "zo_method: es",
+                                        "zo_method: hizoo",
+                                        "adapter: lora\nzo_optimizer: adam",
+                                        "adapter: lora\nzo_directions: batch"};
   char more[200];
   for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
     snprintf(more, sizeof more, "max_steps: 100\n%s", methods[i]);
@@ -69,7 +72,8 @@ END_TEST
 
 static int add_stretch(struct zf_rate_control *control, double mean, double spread) {
   int halved = 0;
-  for (int i = 0; i < 100; i++) halved += zf_rate_control_add(control, mean + (i % 2 ? spread : -spread));
+  for (int i = 0; i < 100; i++)
+    halved += zf_rate_control_add(control, mean + (i % 2 ? spread : -spread));
   return halved;
 }
 
