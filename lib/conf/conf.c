@@ -202,20 +202,11 @@ static int check_items(const struct zf_conf_value *value) {
   return 0;
 }
 
-/* 1 where the setting that key->unless names makes the key unnecessary. */
-static int is_excused(const struct zf_conf *conf, const struct zf_conf_key *key) {
-  const char *equals = key->unless ? strchr(key->unless, '=') : NULL;
-  if (!equals) return 0;
-  int64_t other = zf_conf_find(conf, key->unless, (size_t)(equals - key->unless));
-  const char *text = other < 0 ? NULL : zf_conf_str(conf, conf->keys[other]->name);
-  return text && !strcmp(text, equals + 1);
-}
-
 int zf_conf_check(struct zf_conf *conf) {
   for (int64_t i = 0; i < conf->count; i++) {
     const struct zf_conf_key *key = conf->keys[i];
     const struct zf_conf_value *value = &conf->values[i];
-    if (key->required && !value->set && !is_excused(conf, key))
+    if (key->required && !value->set)
       return zf_error(ZF_EUSAGE, "%.512s%sthe key '%s%s' is required: %s",
                       conf->origin ? conf->origin : "", conf->origin ? ": " : "", conf->prefix,
                       key->name, key->help ? key->help : "it has no default");

@@ -46,8 +46,6 @@ struct zf_conf_key {
   const char *choices;      /* ENUM: "constant|linear|cosine"; INT, NUM, BYTES: words that are
                            accepted instead of a number ("auto") and kept as text */
   int required;
-  const char
-      *unless;    /* "KEY=VALUE": a setting with which a required key may be unset; NULL: none */
   int may_change; /* may change when a run resumes: it leaves no trace in the weights, or other
                            code checks it */
   enum zf_conf_path path; /* STR */

@@ -44,7 +44,7 @@ METHODS = {
     "eva_adam": (ADAPTER + ["lora_r=4", "zo_optimizer=adam"], lambda q: 2 * q, 1),
     "eva_muon": (ADAPTER + ["lora_r=4", "zo_optimizer=muon"], lambda q: 2 * q, 1),
     "probe": (["method=probe"], None, 1),
-    "adamw": (["method=adamw", "compute=f32"], lambda q: 3, 1),
+    "adamw": (["method=adamw", "compute=f32"], lambda q: 3, 1),  # name its rates by --rates
 }
 
 

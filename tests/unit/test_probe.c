@@ -176,7 +176,7 @@ START_TEST(test_refused) {
 }
 END_TEST
 
-/* learning_rate is required by every other method. */
+/* learning_rate is required by backpropagation. */
 START_TEST(test_keys) {
   struct zf_conf *conf = conf_of(ONE_TOKEN, "zo_eps: 1e-2\nlearning_rate: 1\nmax_steps: 3");
   const char *key[4];
@@ -185,7 +185,10 @@ START_TEST(test_keys) {
   zf_conf_free(conf);
   conf = conf_of(ONE_TOKEN, "");
   ck_ok(zf_conf_word(conf, "method=adamw"));
-  ck_fails(zf_conf_check(conf), ZF_EUSAGE, "the key 'learning_rate' is required");
+  ck_ok(zf_conf_check(conf));
+  struct zf_settings settings;
+  ck_fails(zf_settings_fill(&settings, conf), ZF_EUSAGE, "method adamw needs a learning_rate");
+  zf_settings_free(&settings);
   zf_conf_free(conf);
 }
 END_TEST
