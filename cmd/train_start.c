@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/err.h"
 #include "base/file.h"
 #include "load.h"
 #include "train/settings.h"
@@ -44,12 +45,21 @@ int zc_train_start(struct zf_conf *conf, const struct zc_args *args, int resume,
                    const struct zf_train_events *events) {
   const char *start = zf_conf_has(conf, "start") ? zf_conf_str(conf, "start") : "none";
   if (!strcmp(start, "none")) return 0;
+  if (!strcmp(start, "auto") && zf_conf_has(conf, "adapter"))
+    return zf_conf_word(conf, "start=none");
   char *path = zf_asprintf("%s.start", zf_conf_str(conf, "output_dir")),
        *weights = path ? zf_path_join(path, "model.safetensors") : NULL;
   int rc = weights ? 0 : ZF_ENOMEM;
   if (!rc && !(resume && zf_exists(weights))) {
     rc = fit(args, path, events);
     if (!rc) zc_info("start      a probe, in %s", path);
+    if (rc == ZF_EUSAGE && !strcmp(start, "auto")) {
+      zc_info("start      no probe: %s", zf_error_message());
+      zf_error_clear();
+      free(weights);
+      free(path);
+      return zf_conf_word(conf, "start=none");
+    }
   }
   if (!rc) rc = set(conf, "base_model", path);
   if (!rc) rc = zf_conf_word(conf, "start=none");

@@ -86,6 +86,15 @@ static int is_trained(const struct zf_run *run, int32_t number) {
   return number >= 0 && run->model->params.param[number].trained;
 }
 
+/* 1 where the method may have a direction for every example of the batch. */
+static int knows_examples(const struct zf_run *run) {
+  struct zf_zo zo = run->settings.zo;
+  zo.examples = run->batch;
+  int rc = zf_zo_check(&zo);
+  zf_error_clear();
+  return !rc;
+}
+
 /* There must be something to train, and the head is one product for all examples. */
 static int check_trained(struct zf_run *run) {
   const struct zf_plan *plan = &run->model->plan;
@@ -94,7 +103,7 @@ static int check_trained(struct zf_run *run) {
   int *by_example = &run->settings.adapter.by_example;
   int head = is_trained(run, plan->head) || is_trained(run, plan->head_bias) ||
              is_trained(run, plan->head_outer) || is_trained(run, plan->head_rows);
-  if (*by_example < 0) *by_example = !head && run->batch <= ZF_NOISE_EXAMPLES;
+  if (*by_example < 0) *by_example = !head && knows_examples(run);
   if (*by_example && head)
     return zf_error(
         ZF_EUSAGE,

@@ -142,8 +142,8 @@ const struct zf_conf_key zf_train_keys[] = {
      .choices = ZF_METHOD_WORDS, .also = "optim|optimizer|trainer"},
     {"start", ZF_CONF_ENUM, NULL,
      "probe: begin with the output head of a ridge regression (as method probe), in "
-     "OUTPUT_DIR.start",
-     .choices = "none|probe"},
+     "OUTPUT_DIR.start; auto: where the data suit one and no adapter is trained",
+     .choices = "none|probe|auto"},
     {"learning_rate", ZF_CONF_NUM, NULL,
      "step size; auto, or unset: zeroth-order methods find it before the first step, and lower it "
      "while the loss rises; backpropagation needs a number",
@@ -184,7 +184,9 @@ const struct zf_conf_key zf_train_keys[] = {
      .choices = "gaussian|rademacher"},
 
     {"zo_method", ZF_CONF_ENUM, NULL,
-     "a published method by name: sets the zo_ keys below that are not set (docs/methods.md)",
+     "a published method by name: sets the zo_ keys below that are not set; auto: the best of "
+     "those "
+     "measured (docs/methods.md)",
      .choices = ZF_ZO_METHOD_WORDS},
     {"zo_form", ZF_CONF_ENUM, NULL,
      "directions: noise of every element (dense), of the length of its root mean square (sphere), "

@@ -17,7 +17,8 @@ int zf_settings_fill_adapter(struct zf_settings *settings, const struct zf_conf 
   "central|one_sided|batched|curvature|bayes|anchor|population|conservative"
 #define ZF_RULE_WORDS "sgd|adam|momentum|sign|adamm|muon|trust"
 #define ZF_ZO_METHOD_WORDS                                                                         \
-  "mezo|mezo_momentum|mezo_adam|sign|conservative|adamm|one_sided|fzoo|spsa15|hizoo|bszo|svrg|es|" \
+  "mezo|auto|mezo_momentum|mezo_adam|sign|conservative|adamm|one_sided|fzoo|spsa15|hizoo|bszo|"    \
+  "svrg|es|"                                                                                       \
   "eggroll|lozo|lozo_momentum|subzero|muon|sparse|random_mask|blocks|sphere|conmezo|trust"
 
 /* Fills the settings of zeroth-order steps; those of the adapter are known. */

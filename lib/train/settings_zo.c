@@ -14,6 +14,7 @@ struct zo_method {
 
 static const struct zo_method methods[] = {
     {"mezo", {NULL}},
+    {"auto", {"start=auto"}},
     {"mezo_momentum", {"zo_optimizer=momentum"}},
     {"mezo_adam", {"zo_optimizer=adam"}},
     {"sign", {"zo_optimizer=sign"}},

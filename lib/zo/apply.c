@@ -376,8 +376,13 @@ int zf_zo_prepare(struct zf_params *params, const struct zf_zo *zo) {
                       "%s: '%s' is an adapter's: such directions need the base's weights",
                       direction->name, param->name);
   }
-  if (direction->prepare) direction->prepare(params, zo);
-  return 0;
+  if (!direction->prepare) return 0;
+  direction->prepare(params, zo);
+  for (int64_t i = 0; i < params->count; i++)
+    if (params->param[i].factors.rank) return 0;
+  return zf_error(
+      ZF_EUSAGE, "%s: no trained matrix has sides of twice the rank %lld: a smaller zo_rank may do",
+      direction->name, (long long)zo->rank);
 }
 
 int64_t zf_zo_bytes(const struct zf_params *params, const struct zf_zo *zo) {

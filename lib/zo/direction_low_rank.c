@@ -228,6 +228,7 @@ static int64_t memory(const struct zf_zo *zo) {
 
 const struct zf_direction zf_direction_low_rank = {.name = "low_rank",
                                                    .kind = -1,
+                                                   .base_only = 1,
                                                    .check = check_rank,
                                                    .prepare = prepare_low_rank,
                                                    .bytes = bytes_low_rank,
@@ -237,6 +238,7 @@ const struct zf_direction zf_direction_low_rank = {.name = "low_rank",
 
 const struct zf_direction zf_direction_subspace = {.name = "subspace",
                                                    .kind = -1,
+                                                   .base_only = 1,
                                                    .check = check_rank,
                                                    .prepare = prepare_subspace,
                                                    .bytes = bytes_subspace,

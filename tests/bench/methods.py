@@ -97,6 +97,37 @@ def run(task, name, seed, rate, args):
             "peak": about.get("peak_rss_bytes"), "scores": scores_of(out, passes, base)}
 
 
+def reached(scores, loss):
+    """Forward passes up to the first score at or below a loss; None: never."""
+    return next((round(point[0]) for point in scores if point[1] <= loss), None)
+
+
+def table(results):
+    """Markdown: for each task and method the mean over seeds of the best dev scores."""
+    for task in dict.fromkeys(r["task"] for r in results):
+        runs = [r for r in results if r["task"] == task and r["scores"]]
+        goal = {r["seed"]: min(s[1] for s in r["scores"]) for r in runs if r["method"] == "mezo"}
+        print("| %s | seeds | best dev loss | best accuracy | passes to it | passes to MeZO's best | "
+              "peak | seconds |\n|---|---:|---:|---:|---:|---|---:|---:|" % task)
+        for name in dict.fromkeys(r["method"] for r in runs):
+            best = {}
+            for r in runs:
+                loss = min(s[1] for s in r["scores"])
+                if r["method"] == name and (r["seed"] not in best or loss < best[r["seed"]][0]):
+                    best[r["seed"]] = (loss, r)
+            count = len(best)
+            at = [next(s[0] for s in r["scores"] if s[1] == loss) for loss, r in best.values()]
+            passes = [reached(r["scores"], goal[seed]) if seed in goal else None
+                      for seed, (_, r) in sorted(best.items())]
+            print("| %s | %d | %.4f | %.1f %% | %d | %s | %.0f MB | %.0f |" % (
+                name, count, sum(b[0] for b in best.values()) / count,
+                100 * sum(max(s[2] or 0 for s in r["scores"]) for _, r in best.values()) / count,
+                sum(at) / count, ", ".join("never" if p is None else str(p) for p in passes),
+                max((r["peak"] or 0) for _, r in best.values()) / 1e6,
+                sum(r["scores"][-1][3] for _, r in best.values()) / count))
+        print()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--zoft", default="build/zoft")
@@ -112,7 +143,11 @@ def main():
     parser.add_argument("--length", type=int, default=256)
     parser.add_argument("--work", default="build/methods")
     parser.add_argument("--out", default="build/methods.json")
+    parser.add_argument("--table", help="print the tables of a file of results, and end")
     args = parser.parse_args()
+    if args.table:
+        table(json.load(open(args.table)))
+        return
     os.makedirs(args.work, exist_ok=True)
     results = json.load(open(args.out)) if os.path.exists(args.out) else []
     known = {(r["task"], r["method"], r["seed"], r["rate"]) for r in results}

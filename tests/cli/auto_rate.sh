@@ -46,6 +46,10 @@ train r start=probe learning_rate=1e-4 max_steps=8 --resume -q >/dev/null 2>&1
 check "a start and a resume: the same bits" same s r
 check "its log replays" "$ZOFT" replay "$T/s" --verify -q
 
+train auto zo_method=auto max_steps=5 -q >/dev/null 2>&1
+check "zo_method auto begins with a probe" test -s "$T/auto.start/model.safetensors"
+train lora zo_method=auto adapter=lora max_steps=5 -q >/dev/null 2>&1
+check "not with an adapter" test ! -e "$T/lora.start" -a -s "$T/lora/adapter_model.safetensors"
 train small learning_rate=1e-12 max_steps=60 >/dev/null 2>"$T/small.err"
 check "a rate that cannot learn is told" grep -q '^at this learning rate 60 steps gain at most .* of a loss of 0.6' "$T/small.err"
 train fine learning_rate=1e-4 max_steps=60 >/dev/null 2>"$T/fine.err"

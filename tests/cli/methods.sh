@@ -144,5 +144,7 @@ refused "a window of steps does not go with" zo_method=blocks zo_optimizer=adam
 refused "'zo_streams' must be between 1 and 16, found 17" zo_streams=17
 refused "'zo_method' expects one of mezo, " zo_method=x
 refused "is an adapter's: such directions need the base's weights" zo_method=sparse adapter=lora
+refused "is an adapter's: such directions need the base's weights" zo_method=lozo adapter=lora
+refused "no trained matrix has sides of twice the rank 100" zo_method=lozo zo_rank=100
 refused "directions by example does not go with batched" zo_method=fzoo adapter=lora zo_directions=example
 finish

@@ -937,11 +937,13 @@ START_TEST(test_too_small) {
   ck_assert_int_eq(zf_param_coordinates(&q.param[0]), 48);
   ck_assert_int_eq(zf_param_coordinates(&q.param[1]), NB);
   q.param[0].is_operand = 0;
-  ck_ok(zf_zo_prepare(&q.params, &zo));
+  ck_fails(zf_zo_prepare(&q.params, &zo), ZF_EUSAGE,
+           "no trained matrix has sides of twice the rank 4");
   ck_assert_int_eq(q.param[0].factors.rank, 0);
   q.param[0].is_operand = 1;
   q.param[0].trained = 0;
-  ck_ok(zf_zo_prepare(&q.params, &zo));
+  ck_fails(zf_zo_prepare(&q.params, &zo), ZF_EUSAGE,
+           "no trained matrix has sides of twice the rank 4");
   ck_assert_int_eq(q.param[0].factors.rank, 0);
 }
 END_TEST
