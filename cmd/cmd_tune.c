@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "load.h"
+#include "train/auto_rate.h"
 #include "train/rundir.h"
 #include "train/run_config.h"
 #include "tune_internal.h"
@@ -61,16 +62,32 @@ static int check_key(const char *key) {
   return 0;
 }
 
+/* The rate about which rates are raced: the config's, or the one that a run would find. */
+static int middle_rate(double *rate, const struct zf_conf *conf) {
+  struct zf_auto_rate found;
+  struct zf_run *run = NULL;
+  *rate = zf_conf_num(conf, "learning_rate", 0);
+  if (*rate > 0) return 0;
+  if (zf_conf_has(conf, "learning_rate") && !zf_conf_str(conf, "learning_rate"))
+    return zf_error(ZF_EUSAGE, "learning_rate is 0: name the candidates with --grid");
+  int rc = zf_run_open(&run, conf, ZF_WANT_TRAIN);
+  if (!rc && run->settings.method != ZF_METHOD_MEZO)
+    rc = zf_error(ZF_EUSAGE, "method %s has no rate to race",
+                  zf_method_info(run->settings.method)->name);
+  if (!rc) rc = zf_auto_rate(&found, run);
+  if (!rc) *rate = found.rate;
+  zf_run_free(run);
+  return rc;
+}
+
 static int make_grid(struct zf_tune_grid *grid, const struct zf_conf *conf) {
   int rc = 0;
   for (int i = 0; !rc && i < grids.count; i++) rc = zf_tune_grid_add(grid, grids.item[i]);
   for (int64_t i = 0; !rc && i < grid->count; i++) rc = check_key(grid->axis[i].key);
   if (rc || grid->count) return rc;
-  double rate = zf_conf_num(conf, "learning_rate", 0);
-  if (rate <= 0)
-    return zf_error(ZF_EUSAGE,
-                    "learning_rate is no number above 0: name the candidates with --grid");
-  return zf_tune_grid_rates(grid, rate);
+  double rate;
+  rc = middle_rate(&rate, conf);
+  return rc ? rc : zf_tune_grid_rates(grid, rate);
 }
 
 /* --- checks before the first run --- */
