@@ -64,7 +64,7 @@ static int check_key(const char *key) {
 
 /* The rate about which rates are raced: the config's, or the one that a run would find. */
 static int middle_rate(double *rate, const struct zf_conf *conf) {
-  struct zf_auto_rate found;
+  struct zf_auto_rate found = {0};
   struct zf_run *run = NULL;
   *rate = zf_conf_num(conf, "learning_rate", 0);
   if (*rate > 0) return 0;
