@@ -61,3 +61,16 @@ finish() {
   echo "100%: Checks: $((passed + failed)), Failures: $failed, Errors: 0"
   [ $failed = 0 ]
 }
+
+# $T/tok, the demo's tokenizer with a mask token behind its 1024 ids, and $T/roberta.json, a small masked model.
+masked_model() {
+  mkdir "$T/tok"
+  perl -0pe 's/"added_tokens": \[/"added_tokens": [{"id": 1024, "content": "<mask>", "single_word": false, "lstrip": true, "rstrip": false, "normalized": false, "special": true},/' \
+    $DEMO/model/tokenizer.json >"$T/tok/tokenizer.json"
+  cp $DEMO/model/tokenizer_config.json "$T/tok"
+  cat >"$T/roberta.json" <<'EOF'
+{"architectures": ["RobertaForMaskedLM"], "model_type": "roberta", "vocab_size": 1025, "hidden_size": 32,
+ "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 98,
+ "type_vocab_size": 1, "layer_norm_eps": 1e-5, "initializer_range": 0.1, "pad_token_id": 1}
+EOF
+}

@@ -37,15 +37,7 @@ check "an adapter's rows: the same accuracy" sh -c "sed -n 's/.*\"dev_end\": {\(
 check "the base is not written" test ! -e "$T/tokens/model.safetensors"
 
 # A masked model, whose head has a bias.
-mkdir "$T/tok"
-perl -0pe 's/"added_tokens": \[/"added_tokens": [{"id": 1024, "content": "<mask>", "single_word": false, "lstrip": true, "rstrip": false, "normalized": false, "special": true},/' \
-  $DEMO/model/tokenizer.json >"$T/tok/tokenizer.json"
-cp $DEMO/model/tokenizer_config.json "$T/tok"
-cat >"$T/roberta.json" <<'EOF'
-{"architectures": ["RobertaForMaskedLM"], "model_type": "roberta", "vocab_size": 1025, "hidden_size": 32,
- "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 98,
- "type_vocab_size": 1, "layer_norm_eps": 1e-5, "initializer_range": 0.1, "pad_token_id": 1}
-EOF
+masked_model
 "$ZOFT" init "$T/roberta.json" --out "$T/roberta" --tokenizer "$T/tok" -q >/dev/null
 sed 's/type: labels, prompt: "{text}", options: .*}/type: masked, prompt: "{text} I say{mask}.", options: [" No", " Yes"]}/; s/num_train: 50/num_train: 300/' "$T/c.yaml" >"$T/m.yaml"
 "$ZOFT" train "$T/m.yaml" base_model="$T/roberta" output_dir="$T/masked" -q --json >"$T/masked.json" 2>/dev/null

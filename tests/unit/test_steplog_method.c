@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "peft/adapter.h"
 #include "train/history.h"
+#include "unit/log_numbers.h"
 #include "unit/zo_steps.h"
 
 enum { PROBES = 2, STEPS = 5, TEXT = 164 /* 156 and the globs, rounded up */ };
@@ -144,19 +145,6 @@ START_TEST(test_round_trip) {
   }
 }
 END_TEST
-
-static uint64_t number(const unsigned char *bytes, int count) {
-  uint64_t value = 0;
-  for (int i = 0; i < count; i++) value |= (uint64_t)bytes[i] << 8 * i;
-  return value;
-}
-
-static double number_f64(const unsigned char *bytes) {
-  uint64_t bits = number(bytes, 8);
-  double value;
-  memcpy(&value, &bits, 8);
-  return value;
-}
 
 /* The layout of steplog.h, byte for byte. */
 START_TEST(test_layout) {

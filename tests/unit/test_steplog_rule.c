@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "train/history.h"
+#include "unit/log_numbers.h"
 #include "unit/zo_steps.h"
 
 enum { PROBES = 2, EXAMPLES = 3, STEPS = 5, TERMS = PROBES * EXAMPLES };
@@ -104,19 +105,6 @@ START_TEST(test_round_trip) {
   zf_history_free(&history);
 }
 END_TEST
-
-static uint64_t number(const unsigned char *bytes, int count) {
-  uint64_t value = 0;
-  for (int i = 0; i < count; i++) value |= (uint64_t)bytes[i] << 8 * i;
-  return value;
-}
-
-static double number_f64(const unsigned char *bytes) {
-  uint64_t bits = number(bytes, 8);
-  double value;
-  memcpy(&value, &bits, 8);
-  return value;
-}
 
 /* The layout of steplog.h, byte for byte. */
 START_TEST(test_layout) {
