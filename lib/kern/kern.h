@@ -68,12 +68,10 @@ struct zf_streams {
 };
 
 /* How the directions are shaped on a parameter.  z of an element e with the value w becomes 0
- * where |w| column[e % columns] > limit, and where the word of `mask` for e is >= mask_end; else
- * z / sqrt(curvature[e]).  column NULL: 1; mask NULL: none is masked; curvature NULL: 1. */
+ * where |w| > limit, and where the word of `mask` for e is >= mask_end; else z / sqrt(curvature[e]).
+ * mask NULL: none is masked; curvature NULL: 1. */
 struct zf_noise_shape {
   float limit; /* INFINITY: none is above it */
-  const float *column;
-  int64_t columns;
   const struct zf_noise *mask;
   uint32_t mask_end;
   const float *curvature; /* [elements of the parameter], > 0 */

@@ -16,21 +16,14 @@ static void mask_noise(float *z, const struct zf_noise_shape *shape, int64_t fir
 }
 
 /* NaN counts as above the limit. */
-static void limit_noise(float *z, const struct zf_noise_shape *shape, const float *w, int64_t first,
+static void limit_noise(float *z, const struct zf_noise_shape *shape, const float *w,
                         int64_t count) {
-  if (!shape->column) {
-    for (int64_t i = 0; i < count; i++) z[i] = fabsf(w[i]) <= shape->limit ? z[i] : 0;
-    return;
-  }
-  for (int64_t i = 0, column = first % shape->columns; i < count; i++) {
-    z[i] = fabsf(w[i]) * shape->column[column] <= shape->limit ? z[i] : 0;
-    if (++column == shape->columns) column = 0;
-  }
+  for (int64_t i = 0; i < count; i++) z[i] = fabsf(w[i]) <= shape->limit ? z[i] : 0;
 }
 
 void zf_shape_noise(float *z, const struct zf_noise_shape *shape, const float *w, int64_t first,
                     int64_t count) {
-  if (shape->limit < INFINITY) limit_noise(z, shape, w, first, count);
+  if (shape->limit < INFINITY) limit_noise(z, shape, w, count);
   if (shape->mask) mask_noise(z, shape, first, count);
   if (shape->curvature)
     for (int64_t i = 0; i < count; i++) z[i] /= sqrtf(shape->curvature[first + i]);

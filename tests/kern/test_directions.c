@@ -26,23 +26,21 @@ struct array {
   float *value;
   struct zf_noise noise[TERMS], mask;
   struct zf_noise_shape shape;
-  float *column, *curvature; /* [count], [first + count] */
+  float *curvature; /* [first + count] */
 };
 
-static struct array rnd_array(int64_t count, int64_t columns) {
+static struct array rnd_array(int64_t count) {
   struct array a = {.count = count, .first = below(2) ? below(500) : 0};
   struct fresh f = fresh(count, PLAIN);
   a.type = (enum zf_dtype)below(ZF_DTYPES);
   a.data = malloc((size_t)count * 4);
   a.value = malloc((size_t)count * 4);
-  a.column = malloc((size_t)columns * 4);
   a.curvature = malloc((size_t)(a.first + count) * 4);
   zf_from_f32(a.data, f.p, a.type, count);
   zf_to_f32(a.value, a.data, a.type, count);
   drop(f);
   for (int k = 0; k < TERMS; k++) a.noise[k] = rnd_noise();
   a.mask = rnd_noise();
-  for (int64_t i = 0; i < columns; i++) a.column[i] = 0.5f + fabsf(value(PLAIN));
   for (int64_t i = 0; i < a.first + count; i++) a.curvature[i] = 0.01f + fabsf(value(PLAIN));
   a.shape.limit = INFINITY;
   return a;
@@ -51,18 +49,16 @@ static struct array rnd_array(int64_t count, int64_t columns) {
 static void drop_array(struct array a) {
   free(a.data);
   free(a.value);
-  free(a.column);
   free(a.curvature);
 }
 
 /* Each part of a shape, or several. */
-static const struct zf_noise_shape *rnd_shape(struct array *a, int64_t columns) {
-  int parts = (int)below(16);
+static const struct zf_noise_shape *rnd_shape(struct array *a) {
+  int parts = (int)below(8);
   if (!below(4)) return NULL;
   if (parts & 1) a->shape.limit = 0.6f;
-  if (parts & 2) a->shape.column = a->column, a->shape.columns = columns;
-  if (parts & 4) a->shape.mask = &a->mask, a->shape.mask_end = 0x60000000u;
-  if (parts & 8) a->shape.curvature = a->curvature;
+  if (parts & 2) a->shape.mask = &a->mask, a->shape.mask_end = 0x60000000u;
+  if (parts & 4) a->shape.curvature = a->curvature;
   return &a->shape;
 }
 
@@ -74,9 +70,8 @@ static float noise_at(const struct zf_noise *noise, int64_t element) {
 
 static float shaped(float z, const struct zf_noise_shape *shape, float w, int64_t element) {
   if (!shape) return z;
-  float size = fabsf(w) * (shape->column ? shape->column[element % shape->columns] : 1);
   uint32_t word = 0;
-  if (!(size <= shape->limit)) z = 0;
+  if (!(fabsf(w) <= shape->limit)) z = 0;
   if (shape->mask) zf_noise_words(&word, shape->mask, element, 1);
   if (shape->mask && word >= shape->mask_end) z = 0;
   return shape->curvature ? z / sqrtf(shape->curvature[element]) : z;
@@ -121,8 +116,8 @@ static void check_vector(void) {
   float mix[ZF_MAXSTREAM * TERMS];
   struct zf_streams streams = rnd_streams(mix);
   int64_t n = 1 + below(700), ld = n + below(5);
-  struct array a = rnd_array(n, n);
-  const struct zf_noise_shape *shape = rnd_shape(&a, n);
+  struct array a = rnd_array(n);
+  const struct zf_noise_shape *shape = rnd_shape(&a);
   struct fresh out = fresh(streams.count * ld, PLAIN), want = twin(out);
   for (int s = 0; s < streams.count; s++)
     for (int64_t i = 0; i < n; i++) want.p[s * ld + i] = seen(&a, shape, &streams, s, i);
@@ -150,8 +145,8 @@ static void check_product(void) {
   int64_t T = 1 + below(9), in = 1 + below(500), out = 1 + below(150), ldy = out + below(4);
   int transposed = (int)below(2), accumulate = (int)below(2);
   enum zf_compute compute = (enum zf_compute)below(ZF_COMPUTES);
-  struct array a = rnd_array(in * out, transposed ? out : in);
-  const struct zf_noise_shape *shape = rnd_shape(&a, transposed ? out : in);
+  struct array a = rnd_array(in * out);
+  const struct zf_noise_shape *shape = rnd_shape(&a);
   struct fresh x = fresh(streams.count * T * in, PLAIN), bias = fresh(streams.count * out, PLAIN);
   struct fresh y = fresh(streams.count * T * ldy, PLAIN), want = twin(y);
   const float *b = below(2) ? bias.p : NULL;
@@ -196,8 +191,8 @@ static void check_rows(void) {
   struct zf_streams streams = rnd_streams(mix);
   int64_t T = 1 + below(9), C = 1 + below(300), V = 1 + below(40), ldy = C + below(4);
   int columns = (int)below(2), accumulate = (int)below(2);
-  struct array a = rnd_array(V * C, columns ? V : C);
-  const struct zf_noise_shape *shape = rnd_shape(&a, columns ? V : C);
+  struct array a = rnd_array(V * C);
+  const struct zf_noise_shape *shape = rnd_shape(&a);
   struct fresh y = fresh(streams.count * T * ldy, PLAIN), want = twin(y);
   int32_t id[9];
   for (int t = 0; t < 9; t++) id[t] = (int32_t)below(V);
@@ -308,14 +303,14 @@ static void bent(const struct rnd_step *r, float *h, int64_t i) {
 
 static void check_rule(enum zf_update_rule rule) {
   int64_t n = 1 + below(3000);
-  struct array a = rnd_array(n, n);
+  struct array a = rnd_array(n);
   a.first = 0;
   int stored = (rule == ZF_UPDATE_MOMENTUM || rule == ZF_UPDATE_ADAM || rule == ZF_UPDATE_AMSGRAD);
   if (stored) {
     a.type = ZF_F32;
     memcpy(a.data, a.value, (size_t)n * 4);
   }
-  const struct zf_noise_shape *shape = rnd_shape(&a, n);
+  const struct zf_noise_shape *shape = rnd_shape(&a);
   int bends = shape && shape->curvature;
   struct rnd_step r[2];
   struct zf_update_step step[2];
