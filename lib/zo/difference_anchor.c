@@ -72,7 +72,7 @@ static void combine(struct zf_zo_optimizer *optimizer) {
   }
   if (is_anchor(zo, optimizer->step) || !record) return;
   for (int64_t i = 0; i < optimizer->terms; i++)
-    if (record->term[i].step == anchor) zf_zo_old_term(optimizer, &record->term[i], 1);
+    if (record->term[i].step == anchor) zf_zo_old_term(optimizer, &record->term[i]);
 }
 
 static double centre(const struct zf_zo *zo, const double *loss) {

@@ -27,7 +27,6 @@ struct zf_direction {
   int kind;                             /* enum zf_noise_kind that it demands; -1: any */
   int base_only;                        /* not for adapters */
   unsigned states;                      /* mask of enum zf_param_state */
-  const char *needs;                    /* NULL, or what it takes in words, see check */
   int (*check)(const struct zf_zo *zo); /* 0 or ZF_EUSAGE; NULL */
   /* Sets ranks; NULL: none. */
   void (*prepare)(struct zf_params *params, const struct zf_zo *zo);
@@ -48,8 +47,5 @@ extern const struct zf_direction *const zf_directions[ZF_FORMS];
 extern const struct zf_direction zf_direction_dense, zf_direction_sphere, zf_direction_small,
     zf_direction_random, zf_direction_low_rank, zf_direction_subspace, zf_direction_blocks,
     zf_direction_cone, zf_direction_scaled;
-
-/* Elements of a matrix that moves by rank, else 0: its rank. */
-int64_t zf_direction_rank(const struct zf_param *param, int64_t rank);
 
 #endif

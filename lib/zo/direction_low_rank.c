@@ -20,7 +20,8 @@ static int check_rank(const struct zf_zo *zo) {
   return 0;
 }
 
-int64_t zf_direction_rank(const struct zf_param *param, int64_t rank) {
+/* The rank by which a parameter moves; 0: by noise of every element. */
+static int64_t rank_of(const struct zf_param *param, int64_t rank) {
   if (!param->trained || param->ndim != 2 || !param->is_operand) return 0;
   return param->shape[0] >= 2 * rank && param->shape[1] >= 2 * rank ? rank : 0;
 }
@@ -28,7 +29,7 @@ int64_t zf_direction_rank(const struct zf_param *param, int64_t rank) {
 static void prepare_factors(struct zf_params *params, const struct zf_zo *zo, int subspace) {
   for (int64_t i = 0; i < params->count; i++) {
     struct zf_param *param = &params->param[i];
-    int64_t rank = zf_direction_rank(param, zo->rank);
+    int64_t rank = rank_of(param, zo->rank);
     int64_t out = param->shape[param->transposed ? 1 : 0],
             in = param->shape[param->transposed ? 0 : 1];
     param->factors = (struct zf_param_factors){
@@ -187,37 +188,36 @@ static void change_basis(struct zf_zo_optimizer *optimizer, const struct zf_para
   move_momentum(param, overlap);
 }
 
-static void begin_low_rank(struct zf_zo_optimizer *optimizer, uint32_t step, uint64_t seed) {
-  const struct zf_zo *zo = &optimizer->zo;
-  struct source now = {period_start(zo, step), seed}, before = source_before(optimizer, step, now);
-  int other = hold(optimizer, now), moves = !same_source(before, now);
-  for (int64_t i = 0; i < optimizer->params->count; i++) {
-    const struct zf_param *param = &optimizer->params->param[i];
-    const struct zf_param_factors *factors = &param->factors;
-    if (!factors->rank) continue;
-    if (other)
-      fill(zo, param, right_of(optimizer, param), factors->rank * factors->in, seed, now.start,
-           RIGHT);
-    if (moves && param->state[ZF_STATE_MEAN]) change_basis(optimizer, param, before);
-  }
+static void begin_momentum(struct zf_zo_optimizer *optimizer, const struct zf_param *param,
+                           struct source before) {
+  if (!param->state[ZF_STATE_MEAN]) return;
+  if (param->factors.left)
+    memset(param->state[ZF_STATE_MEAN], 0, (size_t)zf_param_coordinates(param) * sizeof(float));
+  else
+    change_basis(optimizer, param, before);
 }
 
-static void begin_subspace(struct zf_zo_optimizer *optimizer, uint32_t step, uint64_t seed) {
-  const struct zf_zo *zo = &optimizer->zo;
-  struct source now = {period_start(zo, step), seed}, before = source_before(optimizer, step, now);
+static void fill_bases(struct zf_zo_optimizer *optimizer, const struct zf_param *param,
+                       struct source now) {
+  const struct zf_param_factors *factors = &param->factors;
+  float *right = right_of(optimizer, param);
+  fill(&optimizer->zo, param, right, factors->rank * factors->in, now.seed, now.start, RIGHT);
+  if (!factors->left) return;
+  float *left = left_of(optimizer, param);
+  fill(&optimizer->zo, param, left, factors->rank * factors->out, now.seed, now.start, LEFT);
+  make_orthonormal(right, factors->rank, factors->in, factors->in, 1);
+  make_orthonormal(left, factors->rank, factors->out, 1, factors->rank);
+}
+
+static void begin(struct zf_zo_optimizer *optimizer, uint32_t step, uint64_t seed) {
+  struct source now = {period_start(&optimizer->zo, step), seed},
+                before = source_before(optimizer, step, now);
   int other = hold(optimizer, now), moves = !same_source(before, now);
   for (int64_t i = 0; i < optimizer->params->count; i++) {
     const struct zf_param *param = &optimizer->params->param[i];
-    const struct zf_param_factors *factors = &param->factors;
-    if (!factors->rank) continue;
-    if (moves && param->state[ZF_STATE_MEAN])
-      memset(param->state[ZF_STATE_MEAN], 0, (size_t)zf_param_coordinates(param) * sizeof(float));
-    if (!other) continue;
-    fill(zo, param, right_of(optimizer, param), factors->rank * factors->in, seed, now.start,
-         RIGHT);
-    fill(zo, param, left_of(optimizer, param), factors->rank * factors->out, seed, now.start, LEFT);
-    make_orthonormal(right_of(optimizer, param), factors->rank, factors->in, factors->in, 1);
-    make_orthonormal(left_of(optimizer, param), factors->rank, factors->out, 1, factors->rank);
+    if (!param->factors.rank) continue;
+    if (other) fill_bases(optimizer, param, now);
+    if (moves) begin_momentum(optimizer, param, before);
   }
 }
 
@@ -233,7 +233,7 @@ const struct zf_direction zf_direction_low_rank = {.name = "low_rank",
                                                    .prepare = prepare_low_rank,
                                                    .bytes = bytes_low_rank,
                                                    .open = open_low_rank,
-                                                   .begin = begin_low_rank,
+                                                   .begin = begin,
                                                    .memory = memory};
 
 const struct zf_direction zf_direction_subspace = {.name = "subspace",
@@ -243,5 +243,5 @@ const struct zf_direction zf_direction_subspace = {.name = "subspace",
                                                    .prepare = prepare_subspace,
                                                    .bytes = bytes_subspace,
                                                    .open = open_subspace,
-                                                   .begin = begin_subspace,
+                                                   .begin = begin,
                                                    .memory = memory};

@@ -102,11 +102,8 @@ void zf_zo_term(struct zf_zo_optimizer *optimizer, int probe, int64_t example, d
   }
 }
 
-void zf_zo_old_term(struct zf_zo_optimizer *optimizer, const struct zf_zo_term *term,
-                    double scale) {
-  struct zf_zo_term copy = *term;
-  copy.coefficient *= scale;
-  add_term(optimizer, copy);
+void zf_zo_old_term(struct zf_zo_optimizer *optimizer, const struct zf_zo_term *term) {
+  add_term(optimizer, *term);
 }
 
 /* --- passes --- */

@@ -68,7 +68,7 @@ void zf_zo_move(struct zf_zo_optimizer *optimizer, const struct zf_noise *noise,
 /* Adds coefficient times direction `probe` of the step to the estimate; by example: of one example. */
 void zf_zo_term(struct zf_zo_optimizer *optimizer, int probe, int64_t example, double coefficient);
 /* Adds a term of an earlier step as it is. */
-void zf_zo_old_term(struct zf_zo_optimizer *optimizer, const struct zf_zo_term *term, double scale);
+void zf_zo_old_term(struct zf_zo_optimizer *optimizer, const struct zf_zo_term *term);
 
 /* eps as points use it: rounded to f32. */
 double zf_zo_eps(const struct zf_zo *zo);
