@@ -45,6 +45,7 @@ int zc_train_start(struct zf_conf *conf, const struct zc_args *args, int resume,
                    const struct zf_train_events *events) {
   const char *start = zf_conf_has(conf, "start") ? zf_conf_str(conf, "start") : "none";
   if (!strcmp(start, "none")) return 0;
+  if (!strcmp(zf_conf_str(conf, "method"), "probe")) return 0; /* settings refuse it */
   if (!strcmp(start, "auto") && zf_conf_has(conf, "adapter"))
     return zf_conf_word(conf, "start=none");
   char *path = zf_asprintf("%s.start", zf_conf_str(conf, "output_dir")),

@@ -472,6 +472,7 @@ static int find_rate(struct train_loop *loop) {
   int rc = zf_auto_rate(&rate, loop->run);
   if (rc) return rc;
   loop->run->settings.lr = rate.rate;
+  loop->run->tokens = 0; /* the first step's speed is its own */
   snprintf(
       text, sizeof text,
       "learning rate %.3g, from %lld forward passes: losses change by 0.1 at a distance of %.2g, "

@@ -116,6 +116,9 @@ static int fill_window(struct zf_settings *settings, const struct zf_conf *conf)
 }
 
 int zf_settings_fill_zo(struct zf_settings *settings, const struct zf_conf *conf) {
+  const char *start = zf_conf_str(conf, "start");
+  if (start && !strcmp(start, "probe") && settings->method == ZF_METHOD_PROBE)
+    return zf_conf_error(conf, "start", "'start' has no effect: method is probe");
   struct zf_zo *zo = &settings->zo;
   int factors_rank = 2, rc;
   zo->form = choice(conf, "zo_form", ZF_FORM_WORDS);

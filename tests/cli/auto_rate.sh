@@ -37,6 +37,9 @@ max_steps: 5
 END
 check "four lines are a config" "$ZOFT" train "$T/four.yaml" -q
 
+case_ "a probe that begins with one" 2 "$ZOFT" train configs/demo.yaml output_dir="$T/x" method=probe start=probe <<'END'
+zoft: command line: 'start' has no effect: method is probe
+END
 train s start=probe learning_rate=1e-4 max_steps=8 >/dev/null 2>"$T/s.err"
 check "the start is told" grep -q "^start      a probe, in $T/s.start" "$T/s.err"
 check "the start is a model" test -s "$T/s.start/model.safetensors"
