@@ -197,22 +197,23 @@ static void convert(void *dst, enum zf_dtype to, const unsigned char *src, enum 
 
 /* Copies heads in whose file the two rows of a rotary pair are neighbours: the first rows of all
  * pairs of a head come first, then the second rows. */
-static void copy_heads(struct zf_param *param, const struct zf_st_tensor *tensor, int64_t heads) {
+static void copy_heads(struct zf_param *param, const struct zf_st_tensor *tensor,
+                       struct zf_gguf_change change) {
   enum zf_dtype from = (enum zf_dtype)tensor->type;
-  int64_t width = param->count / param->shape[0], dim = param->shape[0] / heads, half = dim / 2;
+  int64_t width = param->count / param->shape[0];
   for (int64_t i = 0; i < param->shape[0]; i++) {
-    int64_t head = i / dim, row = i % dim, from_row = head * dim + row % half * 2 + row / half;
+    int64_t from_row = zf_gguf_file_row(change, param->shape[0], i);
     convert((char *)param->data + zf_dtype_bytes(param->type, i * width), param->type,
             tensor->data + zf_dtype_bytes(from, from_row * width), from, width);
   }
 }
 
 static int place_heads(struct zf_model *model, struct zf_param *param,
-                       const struct zf_st_tensor *tensor, int64_t heads) {
+                       const struct zf_st_tensor *tensor, struct zf_gguf_change change) {
   const struct zf_map *map = &model->st->map[tensor->file];
   int rc = check_values(model, tensor, 0, tensor->count);
   if (rc) return rc;
-  copy_heads(param, tensor, heads);
+  copy_heads(param, tensor, change);
   zf_map_drop(map, (size_t)(tensor->data - map->data), tensor->bytes);
   model->copied += (int64_t)zf_dtype_bytes(param->type, param->count);
   return 0;
@@ -228,7 +229,7 @@ static int place_copy(struct zf_model *model, struct zf_param *param,
   const struct zf_map *map = &model->st->map[tensor->file];
   param->data = zf_arena_alloc(&model->copies, zf_dtype_bytes(param->type, param->count));
   if (!param->data) return ZF_ENOMEM;
-  if (change.heads) return place_heads(model, param, tensor, change.heads);
+  if (change.heads) return place_heads(model, param, tensor, change);
   for (int64_t i = 0; i < param->count; i += CHUNK) {
     int64_t count = param->count - i < CHUNK ? param->count - i : CHUNK;
     int rc = check_values(model, tensor, i, i + count);
