@@ -3,17 +3,19 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "compress/image.h"
 #include "eval/export.h"
 #include "export_adapter.h"
 #include "load.h"
 #include "peft/adapter.h"
 #include "ui.h"
 
-static const char *to, *dtype, *format, *base;
+static const char *to, *dtype, *type, *format, *base;
 
 static const struct zc_opt options[] = {
     {"to", 0, ZC_STR, "PATH", "the directory, or an adapter's .gguf file, that is written", &to},
     {"dtype", 0, ZC_STR, "TYPE", "of a model's weights: f32, bf16 or f16 (f32)", &dtype},
+    {"type", 0, ZC_STR, "TYPE", "the same, also of a .gguf file: f32, f16, bf16 (f16)", &type},
     {"format", 0, ZC_STR, "NAME", "of an adapter: peft, mlx or gguf (by the name of --to)",
      &format},
     {"base", 0, ZC_STR, "MODEL", "an adapter's base model (the one it names)", &base},
@@ -48,20 +50,36 @@ static int report(void) {
   return 0;
 }
 
+/* Writes a model as the GGUF file `to`. */
+static int export_gguf(const char *word) {
+  struct zf_model *model = NULL;
+  struct zf_tok *tok = NULL;
+  struct zf_image *image = NULL;
+  int number = zf_dtype_by_name(type ? type : "f16");
+  int rc = zc_open_model(&model, &tok, word);
+  if (!rc) rc = zf_image_open(&image, model, tok, (enum zf_dtype)number);
+  if (!rc) rc = zf_image_write_checked(image, tok, to, NULL);
+  zf_image_free(image);
+  zf_tok_free(tok);
+  zf_model_free(model);
+  return rc;
+}
+
 static int export_model(const char *word) {
+  if (zf_is_gguf_path(to)) return export_gguf(word);
   if (!dtype) dtype = "f32";
-  int type = zf_dtype_by_name(dtype);
+  int number = zf_dtype_by_name(dtype);
   if (format || base)
     return zf_error(ZF_EUSAGE, "--%s is for adapters, and %s is none", format ? "format" : "base",
                     word);
-  if (type != ZF_F32 && type != ZF_BF16 && type != ZF_F16)
+  if (number != ZF_F32 && number != ZF_BF16 && number != ZF_F16)
     return zf_error(ZF_EUSAGE, "--dtype: expected f32, bf16 or f16, found '%s'", dtype);
   if (zf_exists(to) && zf_dir_empty(to) != 1)
     return zf_error(ZF_EUSAGE, "%s is not empty: name a directory that is, or none", to);
   struct zf_model *model = NULL;
   struct zf_tok *tok = NULL;
   int rc = zc_open_model(&model, &tok, word);
-  if (!rc) rc = zf_export_gguf(to, model, tok, (enum zf_dtype)type, NULL);
+  if (!rc) rc = zf_export_gguf(to, model, tok, (enum zf_dtype)number, NULL);
   zf_tok_free(tok);
   zf_model_free(model);
   return rc ? rc : report();
