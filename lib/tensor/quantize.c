@@ -11,7 +11,7 @@ struct block {
   const struct zf_quantizer *kind;
   int count, runs, exponent;
   float x[ZF_BLOCK_MAX], w[ZF_BLOCK_MAX];
-  struct zf_run run[ZF_RUNS_MAX];
+  struct zf_block_run run[ZF_RUNS_MAX];
   float a[ZF_RUNS_MAX], b[ZF_RUNS_MAX]; /* of each run, if they were stored exactly */
 };
 
@@ -58,7 +58,7 @@ static float as_half(const struct block *block, float value) {
 static float search_single(struct block *block, struct zf_scales *best) {
   int minimum = block->kind->has_min ? ZF_MIN_ANY : ZF_MIN_NONE;
   float a, b;
-  zf_run_search(&block->run[0], minimum, &a, &b);
+  zf_block_search(&block->run[0], minimum, &a, &b);
   best->d = as_half(block, a);
   best->dmin = as_half(block, b);
   return 0;
@@ -78,7 +78,7 @@ static float quotient(float value, float unit) {
 
 /* Sets s and m of run k: the best of the integers around the wanted ones. */
 static float assign_run(const struct block *block, int k, struct zf_scales *v,
-                        struct zf_run_sums *sums) {
+                        struct zf_block_sums *sums) {
   const struct zf_quantizer *kind = block->kind;
   int s0 = nearest_within(quotient(block->a[k], v->d), kind->scale_low, kind->scale_high);
   int m0 = nearest_within(quotient(block->b[k], v->dmin), 0, kind->min_high);
@@ -86,8 +86,8 @@ static float assign_run(const struct block *block, int k, struct zf_scales *v,
   for (int s = s0 - 1; s <= s0 + 1; s++)
     for (int m = m0 - 1; m <= m0 + 1; m++) {
       if (s < kind->scale_low || s > kind->scale_high || m < 0 || m > kind->min_high) continue;
-      struct zf_run_sums here;
-      zf_run_measure(&block->run[k], v->d * (float)s, v->dmin * (float)m, &here);
+      struct zf_block_sums here;
+      zf_block_measure(&block->run[k], v->d * (float)s, v->dmin * (float)m, &here);
       if (!(here.error < best)) continue;
       best = here.error;
       *sums = here;
@@ -97,7 +97,7 @@ static float assign_run(const struct block *block, int k, struct zf_scales *v,
   return best;
 }
 
-static float assign(const struct block *block, struct zf_scales *v, struct zf_run_sums *sums) {
+static float assign(const struct block *block, struct zf_scales *v, struct zf_block_sums *sums) {
   float error = 0;
   for (int k = 0; k < block->runs; k++) error += assign_run(block, k, v, &sums[k]);
   return error;
@@ -105,7 +105,7 @@ static float assign(const struct block *block, struct zf_scales *v, struct zf_ru
 
 /* The d and dmin that suit the integers best: x = d (s q) - dmin m. */
 static void refit_units(const struct block *block, struct zf_scales *v,
-                        const struct zf_run_sums *sums) {
+                        const struct zf_block_sums *sums) {
   double qq = 0, qm = 0, mm = 0, xq = 0, xm = 0;
   for (int k = 0; k < block->runs; k++) {
     double s = v->s[k], m = v->m[k];
@@ -128,7 +128,7 @@ enum { ROUNDS = 3 };
 
 static void descend(const struct block *block, float d, float dmin, struct zf_scales *best,
                     float *least) {
-  struct zf_run_sums sums[ZF_RUNS_MAX];
+  struct zf_block_sums sums[ZF_RUNS_MAX];
   struct zf_scales v = {.d = as_half(block, d), .dmin = as_half(block, dmin)};
   for (int i = 0; i < ROUNDS; i++) {
     float error = assign(block, &v, sums);
@@ -143,8 +143,8 @@ static void search_super(struct block *block, struct zf_scales *best) {
   const struct zf_quantizer *kind = block->kind;
   float a = 0, b = 0, least = INFINITY;
   for (int k = 0; k < block->runs; k++) {
-    zf_run_search(&block->run[k], kind->has_min ? ZF_MIN_BELOW : ZF_MIN_NONE, &block->a[k],
-                  &block->b[k]);
+    zf_block_search(&block->run[k], kind->has_min ? ZF_MIN_BELOW : ZF_MIN_NONE, &block->a[k],
+                    &block->b[k]);
     a = fabsf(block->a[k]) > fabsf(a) ? block->a[k] : a;
     b = block->b[k] > b ? block->b[k] : b;
   }
@@ -163,8 +163,8 @@ static void begin_block(struct block *block, const struct zf_quantizer *kind, in
   block->exponent = scale_values(block->x, src, count);
   scale_weights(block->w, importance, count);
   for (int k = 0; k < block->runs; k++)
-    zf_run_begin(&block->run[k], block->x + k * kind->run, block->w + k * kind->run, kind->run,
-                 &kind->grid);
+    zf_block_begin(&block->run[k], block->x + k * kind->run, block->w + k * kind->run, kind->run,
+                   &kind->grid);
 }
 
 static int index_of(const struct zf_grid *grid, float level) {
@@ -180,7 +180,7 @@ static void write_block(unsigned char *dst, const struct block *block, struct zf
   for (int k = 0; k < block->runs; k++) {
     float a = kind->scale_high ? v->d * (float)v->s[k] : v->d;
     float b = kind->scale_high ? v->dmin * (float)v->m[k] : v->dmin;
-    zf_run_snap(&block->run[k], a, b, level);
+    zf_block_snap(&block->run[k], a, b, level);
     for (int i = 0; i < kind->run; i++)
       zf_block_put(dst, kind, k * kind->run + i, index_of(&kind->grid, level[i]));
   }

@@ -55,7 +55,7 @@ void zf_round_ranged(unsigned char *block, const struct zf_quantizer *kind, cons
 void zf_round_bytes(unsigned char *block, const struct zf_quantizer *kind, const float *src);
 
 /* A run in units in which the block's largest value lies between 0.5 and 1. */
-struct zf_run {
+struct zf_block_run {
   const float *x, *w; /* values, and the weights of their squared errors */
   int count;          /* a multiple of 8, at most 32 */
   const struct zf_grid *grid;
@@ -63,19 +63,19 @@ struct zf_run {
 };
 
 /* Sums over a run with levels q nearest to (x + b) / a. */
-struct zf_run_sums {
+struct zf_block_sums {
   float error;     /* sum w (x - (a q - b))^2 */
   float q, qq, xq; /* sum w q, sum w q^2, sum w x q */
 };
 
-void zf_run_begin(struct zf_run *run, const float *x, const float *w, int count,
-                  const struct zf_grid *grid);
-void zf_run_snap(const struct zf_run *run, float a, float b, float *level);
-void zf_run_measure(const struct zf_run *run, float a, float b, struct zf_run_sums *sums);
+void zf_block_begin(struct zf_block_run *run, const float *x, const float *w, int count,
+                    const struct zf_grid *grid);
+void zf_block_snap(const struct zf_block_run *run, float a, float b, float *level);
+void zf_block_measure(const struct zf_block_run *run, float a, float b, struct zf_block_sums *sums);
 
 /* The a and b of the least error that the search meets.  minimum: b is 0 (0), 0 or more (1), or
  * any (2). */
 enum { ZF_MIN_NONE, ZF_MIN_BELOW, ZF_MIN_ANY };
-float zf_run_search(const struct zf_run *run, int minimum, float *a, float *b);
+float zf_block_search(const struct zf_block_run *run, int minimum, float *a, float *b);
 
 #endif

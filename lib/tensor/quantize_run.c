@@ -10,9 +10,9 @@
 /* Sums run over lanes, which the compiler keeps in vector registers; their order is fixed. */
 enum { LANES = 8 };
 
-void zf_run_begin(struct zf_run *run, const float *x, const float *w, int count,
-                  const struct zf_grid *grid) {
-  *run = (struct zf_run){.x = x, .w = w, .count = count, .grid = grid};
+void zf_block_begin(struct zf_block_run *run, const float *x, const float *w, int count,
+                    const struct zf_grid *grid) {
+  *run = (struct zf_block_run){.x = x, .w = w, .count = count, .grid = grid};
   for (int i = 0; i < count; i++) {
     run->sum_w += w[i];
     run->sum_x += w[i] * x[i];
@@ -25,7 +25,7 @@ static inline float nearest(float value) {
   return value + shift - shift;
 }
 
-static void snap_integers(const struct zf_run *run, float inverse, float b, float *level) {
+static void snap_integers(const struct zf_block_run *run, float inverse, float b, float *level) {
   float least = (float)run->grid->least, most = least + (float)(run->grid->levels - 1);
   for (int i = 0; i < run->count; i++) {
     float value = (run->x[i] + b) * inverse;
@@ -35,7 +35,7 @@ static void snap_integers(const struct zf_run *run, float inverse, float b, floa
 }
 
 /* Sums the steps of the codebook that lie below the value. */
-static void snap_code(const struct zf_run *run, float inverse, float b, float *level) {
+static void snap_code(const struct zf_block_run *run, float inverse, float b, float *level) {
   const signed char *code = run->grid->code;
   for (int i = 0; i < run->count; i++) level[i] = code[0];
   for (int k = 1; k < run->grid->levels; k++) {
@@ -44,7 +44,7 @@ static void snap_code(const struct zf_run *run, float inverse, float b, float *l
   }
 }
 
-void zf_run_snap(const struct zf_run *run, float a, float b, float *level) {
+void zf_block_snap(const struct zf_block_run *run, float a, float b, float *level) {
   float inverse = a != 0 ? 1 / a : 0;
   if (run->grid->code)
     snap_code(run, inverse, b, level);
@@ -56,9 +56,10 @@ static float sum_of(const float lane[LANES]) {
   return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
-void zf_run_measure(const struct zf_run *run, float a, float b, struct zf_run_sums *sums) {
+void zf_block_measure(const struct zf_block_run *run, float a, float b,
+                      struct zf_block_sums *sums) {
   float level[32], error[LANES] = {0}, q[LANES] = {0}, qq[LANES] = {0}, xq[LANES] = {0};
-  zf_run_snap(run, a, b, level);
+  zf_block_snap(run, a, b, level);
   for (int i = 0; i < run->count; i += LANES)
     for (int k = 0; k < LANES; k++) {
       float x = run->x[i + k], w = run->w[i + k], at = level[i + k], wq = w * at;
@@ -68,12 +69,12 @@ void zf_run_measure(const struct zf_run *run, float a, float b, struct zf_run_su
       qq[k] += wq * at;
       xq[k] += wq * x;
     }
-  *sums = (struct zf_run_sums){sum_of(error), sum_of(q), sum_of(qq), sum_of(xq)};
+  *sums = (struct zf_block_sums){sum_of(error), sum_of(q), sum_of(qq), sum_of(xq)};
 }
 
 /* The a and b that suit the levels of the sums best. */
-static void refit(const struct zf_run *run, int minimum, const struct zf_run_sums *sums, float *a,
-                  float *b) {
+static void refit(const struct zf_block_run *run, int minimum, const struct zf_block_sums *sums,
+                  float *a, float *b) {
   double w = run->sum_w, x = run->sum_x, q = sums->q, qq = sums->qq, xq = sums->xq;
   double determinant = w * qq - q * q;
   *b = 0;
@@ -92,11 +93,12 @@ struct best {
 
 enum { REFITS = 4 };
 
-static void descend(const struct zf_run *run, int minimum, float a, float b, struct best *best) {
+static void descend(const struct zf_block_run *run, int minimum, float a, float b,
+                    struct best *best) {
   float last = INFINITY;
   for (int i = 0; i < REFITS; i++) {
-    struct zf_run_sums sums;
-    zf_run_measure(run, a, b, &sums);
+    struct zf_block_sums sums;
+    zf_block_measure(run, a, b, &sums);
     if (sums.error < best->error) *best = (struct best){sums.error, a, b};
     if (!(sums.error < last)) return;
     last = sums.error;
@@ -105,7 +107,7 @@ static void descend(const struct zf_run *run, int minimum, float a, float b, str
 }
 
 /* The end of the grid that reaches farther from 0 takes the largest value, or the other end does. */
-static void search_signed(const struct zf_run *run, struct best *best) {
+static void search_signed(const struct zf_block_run *run, struct best *best) {
   const struct zf_grid *grid = run->grid;
   float first = grid->code ? grid->code[0] : (float)grid->least;
   float last = grid->code ? grid->code[grid->levels - 1] : first + (float)(grid->levels - 1);
@@ -119,7 +121,7 @@ static void search_signed(const struct zf_run *run, struct best *best) {
   }
 }
 
-static void search_ranged(const struct zf_run *run, int minimum, struct best *best) {
+static void search_ranged(const struct zf_block_run *run, int minimum, struct best *best) {
   float low = minimum == ZF_MIN_BELOW ? 0 : run->x[0], high = low;
   for (int i = 0; i < run->count; i++) {
     low = run->x[i] < low ? run->x[i] : low;
@@ -134,7 +136,7 @@ static void search_ranged(const struct zf_run *run, int minimum, struct best *be
     }
 }
 
-float zf_run_search(const struct zf_run *run, int minimum, float *a, float *b) {
+float zf_block_search(const struct zf_block_run *run, int minimum, float *a, float *b) {
   struct best best = {INFINITY, 0, 0};
   if (minimum == ZF_MIN_NONE)
     search_signed(run, &best);
