@@ -8,6 +8,7 @@
 #include "export_adapter.h"
 #include "load.h"
 #include "peft/adapter.h"
+#include "tensor/quantize.h"
 #include "ui.h"
 
 static const char *to, *dtype, *type, *format, *base;
@@ -55,7 +56,10 @@ static int export_gguf(const char *word) {
   struct zf_model *model = NULL;
   struct zf_tok *tok = NULL;
   struct zf_image *image = NULL;
-  int number = zf_dtype_by_name(type ? type : "f16");
+  int number = -1;
+  for (int i = 0; i < ZF_DTYPES_READ; i++)
+    if (!strcmp(zf_dtype_info((enum zf_dtype)i)->name, type ? type : "f16")) number = i;
+  if (number < 0 || !zf_can_quantize((enum zf_dtype)number)) return ZF_EUSAGE;
   int rc = zc_open_model(&model, &tok, word);
   if (!rc) rc = zf_image_open(&image, model, tok, (enum zf_dtype)number);
   if (!rc) rc = zf_image_write_checked(image, tok, to, NULL);

@@ -7,6 +7,7 @@
 #include "base/util.h"
 #include "compress/image_internal.h"
 #include "kern/kern.h"
+#include "tensor/quantize.h"
 
 /* --- the kind of file --- */
 
@@ -16,9 +17,10 @@ static const struct {
   enum zf_dtype type;
   int plain, mixed;
 } file_types[] = {
-    {ZF_F32, 0, 0},    {ZF_F16, 1, 1},    {ZF_Q4_0, 2, 2},   {ZF_Q4_1, 3, 3},   {ZF_Q8_0, 7, 7},
-    {ZF_Q5_0, 8, 8},   {ZF_Q5_1, 9, 9},   {ZF_Q2_K, 10, 10}, {ZF_Q3_K, 11, 12}, {ZF_Q4_K, 14, 15},
-    {ZF_Q5_K, 16, 17}, {ZF_Q6_K, 18, 18}, {ZF_BF16, 32, 32},
+    {ZF_F32, 0, 0},      {ZF_F16, 1, 1},      {ZF_Q4_0, 2, 2},   {ZF_Q4_1, 3, 3},
+    {ZF_Q8_0, 7, 7},     {ZF_Q5_0, 8, 8},     {ZF_Q5_1, 9, 9},   {ZF_Q2_K, 10, 10},
+    {ZF_Q3_K, 11, 12},   {ZF_Q4_K, 14, 15},   {ZF_Q5_K, 16, 17}, {ZF_Q6_K, 18, 18},
+    {ZF_IQ4_NL, 25, 25}, {ZF_IQ4_XS, 30, 30}, {ZF_BF16, 32, 32},
 };
 enum { FILE_TYPES = sizeof file_types / sizeof *file_types };
 
@@ -122,15 +124,17 @@ static int check_finite(const struct zf_image *image, const struct zf_image_tens
   return 0;
 }
 
+/* f16, and scales of blocks, which are f16: a value of 65520 rounds to infinity. */
 static int check_range(const struct zf_image *image, const struct zf_image_tensor *tensor,
                        const float *value, int64_t count) {
-  if (tensor->type != ZF_F16) return 0;
+  const struct zf_dtype_info *info = zf_dtype_info(tensor->type);
+  if (tensor->type != ZF_F16 && info->block == 1) return 0;
   for (int64_t i = 0; i < count; i++)
     if (fabsf(value[i]) >= 65520)
       return zf_error(ZF_EUSAGE,
-                      "%s: tensor '%s' has a value too large for f16: not written; bf16 and f32 "
+                      "%s: tensor '%s' has a value too large for %s: not written; bf16 and f32 "
                       "hold it",
-                      image->model->dir, tensor->name);
+                      image->model->dir, tensor->name, info->name);
   return 0;
 }
 
@@ -147,7 +151,7 @@ static void encode(const struct zf_image_tensor *tensor, int changed, int64_t fi
       zf_round(encoded + (size_t)i * bytes, tensor->type, value + i * columns, &round,
                (first + i) * columns, columns);
     else
-      zf_from_f32(encoded + (size_t)i * bytes, value + i * columns, tensor->type, columns);
+      zf_quantize(encoded + (size_t)i * bytes, value + i * columns, tensor->type, 1, columns, NULL);
   }
 }
 

@@ -84,10 +84,10 @@ static int check_tensor(const struct zf_model *model, const struct zf_wanted_ten
   const char *path = model->st->path[tensor->file];
   if (!has_shape(tensor, wanted)) return wrong_shape(model, wanted, tensor);
   if (tensor->type < 0)
-    return zf_error(ZF_EINVALID,
-                    "%s: tensor '%s': dtype %s is not supported; supported are F32, F16, BF16%s",
-                    path, tensor->name, tensor->dtype,
-                    model->gguf ? ", Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K" : "");
+    return zf_error(
+        ZF_EINVALID, "%s: tensor '%s': dtype %s is not supported; supported are F32, F16, BF16%s",
+        path, tensor->name, tensor->dtype,
+        model->gguf ? ", Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL, IQ4_XS" : "");
   return 0;
 }
 

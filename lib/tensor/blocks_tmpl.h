@@ -13,7 +13,9 @@
  *   Q3_K  256        | third bits[32] | pairs[64] | scales[12] | d f16 |  x = (d s) (q - 4)
  *   Q4_K  256        | d f16 | dmin f16 | scales[12] | nibbles[128] |     x = (d s) q - dmin m
  *   Q5_K  256        | d f16 | dmin f16 | scales[12] | fifth bits[32] | nibbles[128] |  as Q4_K
- *   Q6_K  256        | low nibbles[128] | high pairs[64] | s i8[16] | d f16 |  x = (d s) (q - 32) */
+ *   Q6_K  256        | low nibbles[128] | high pairs[64] | s i8[16] | d f16 |  x = (d s) (q - 32)
+ *   IQ4_NL  32       | d f16 | nibbles[16] |                              x = d code[q]
+ *   IQ4_XS  256      | d f16 | upper scale pairs[2] | lower scale nibbles[4] | nibbles[128] |  x = (d s) code[q] */
 #ifndef ZF_TENSOR_BLOCKS_TMPL_H
 #define ZF_TENSOR_BLOCKS_TMPL_H
 
@@ -79,13 +81,16 @@ static inline void zf_block_q2_k(float *restrict x, const unsigned char *restric
 /* As Q2_K, with the third bits of eight values in a byte.  Scale k has 6 bits: its low four are the
  * low nibble of byte k for k < 8, else the high nibble of byte k - 8; its top two are bits 2 (k / 4)
  * and up of byte 8 + k % 4.  32 is subtracted. */
+static inline int zf_block_q3_k_scale(const unsigned char *scale, int k) {
+  int low = k < 8 ? scale[k] & 15 : scale[k - 8] >> 4, top = scale[8 + k % 4] >> k / 4 * 2 & 3;
+  return (low | top << 4) - 32;
+}
+
 static inline void zf_block_q3_k(float *restrict x, const unsigned char *restrict block) {
   float d = zf_block_f16(block + 108);
-  const unsigned char *scale = block + 96;
   for (int k = 0; k < 16; k++) {
     const unsigned char *q = block + 32 + k / 8 * 32 + k % 2 * 16, *third = block + k % 2 * 16;
-    int low = k < 8 ? scale[k] & 15 : scale[k - 8] >> 4, top = scale[8 + k % 4] >> k / 4 * 2 & 3;
-    float s = d * (float)((low | top << 4) - 32);
+    float s = d * (float)zf_block_q3_k_scale(block + 96, k);
     int shift = k % 8 / 2 * 2, bit = k / 2;
     for (int i = 0; i < 16; i++)
       x[k * 16 + i] = s * (float)((q[i] >> shift & 3) + (third[i] >> bit & 1) * 4 - 4);
@@ -147,6 +152,30 @@ static inline void zf_block_q6_k(float *restrict x, const unsigned char *restric
   }
 }
 
+/* The codebook of IQ4_NL and IQ4_XS. */
+static const signed char zf_block_code[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                              1,    13,   25,  38,  53,  69,  89,  113};
+
+static inline void zf_block_coded(float *restrict x, float d, const unsigned char *restrict q) {
+  for (int i = 0; i < 16; i++) x[i] = d * (float)zf_block_code[q[i] & 15];
+  for (int i = 0; i < 16; i++) x[16 + i] = d * (float)zf_block_code[q[i] >> 4];
+}
+
+static inline void zf_block_iq4_nl(float *restrict x, const unsigned char *restrict block) {
+  zf_block_coded(x, zf_block_f16(block), block + 2);
+}
+
+/* Eight runs of 32.  Scale j has 6 bits: a nibble of byte 4 + j / 2, the low one for an even j, and
+ * bits 2j and 2j + 1 of the two bytes at 2.  32 is subtracted. */
+static inline void zf_block_iq4_xs(float *restrict x, const unsigned char *restrict block) {
+  float d = zf_block_f16(block);
+  int upper = block[2] | block[3] << 8;
+  for (int j = 0; j < 8; j++) {
+    int scale = (block[4 + j / 2] >> j % 2 * 4 & 15) | (upper >> 2 * j & 3) << 4;
+    zf_block_coded(x + j * 32, d * (float)(scale - 32), block + 8 + j * 16);
+  }
+}
+
 #define ZF_BLOCKS(TYPE, values, bytes, expand)                                                     \
   case TYPE:                                                                                       \
     for (int64_t i = 0; i < count; i += (values), block += (bytes)) expand(dst + i, block);        \
@@ -167,6 +196,8 @@ static inline void zf_blocks_expand(float *dst, const void *src, enum zf_dtype t
     ZF_BLOCKS(ZF_Q4_K, 256, 144, zf_block_q4_k);
     ZF_BLOCKS(ZF_Q5_K, 256, 176, zf_block_q5_k);
     ZF_BLOCKS(ZF_Q6_K, 256, 210, zf_block_q6_k);
+    ZF_BLOCKS(ZF_IQ4_NL, 32, 18, zf_block_iq4_nl);
+    ZF_BLOCKS(ZF_IQ4_XS, 256, 136, zf_block_iq4_xs);
     default:
       break;
   }

@@ -19,6 +19,8 @@ static const struct zf_dtype_info dtypes[ZF_DTYPES_READ] = {
     [ZF_Q4_K] = {"q4_k", NULL, 144, 256, 2, {0, 2}},
     [ZF_Q5_K] = {"q5_k", NULL, 176, 256, 2, {0, 2}},
     [ZF_Q6_K] = {"q6_k", NULL, 210, 256, 1, {208}},
+    [ZF_IQ4_NL] = {"iq4_nl", NULL, 18, 32, 1, {0}},
+    [ZF_IQ4_XS] = {"iq4_xs", NULL, 136, 256, 1, {0}},
 };
 
 const struct zf_dtype_info *zf_dtype_info(enum zf_dtype type) {

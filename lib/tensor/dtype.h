@@ -25,6 +25,8 @@ enum zf_dtype {
   ZF_Q4_K,
   ZF_Q5_K,
   ZF_Q6_K,
+  ZF_IQ4_NL,
+  ZF_IQ4_XS,
   ZF_DTYPES_READ
 };
 

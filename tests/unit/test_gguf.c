@@ -137,9 +137,9 @@ START_TEST(test_blocks) {
   static const struct {
     const char *name;
     enum zf_dtype type;
-  } kinds[] = {{"Q8_0", ZF_Q8_0}, {"Q4_0", ZF_Q4_0}, {"Q4_K", ZF_Q4_K}, {"Q6_K", ZF_Q6_K},
-               {"Q4_1", ZF_Q4_1}, {"Q5_0", ZF_Q5_0}, {"Q5_1", ZF_Q5_1}, {"Q2_K", ZF_Q2_K},
-               {"Q3_K", ZF_Q3_K}, {"Q5_K", ZF_Q5_K}};
+  } kinds[] = {{"Q8_0", ZF_Q8_0}, {"Q4_0", ZF_Q4_0}, {"Q4_K", ZF_Q4_K},     {"Q6_K", ZF_Q6_K},
+               {"Q4_1", ZF_Q4_1}, {"Q5_0", ZF_Q5_0}, {"Q5_1", ZF_Q5_1},     {"Q2_K", ZF_Q2_K},
+               {"Q3_K", ZF_Q3_K}, {"Q5_K", ZF_Q5_K}, {"IQ4_NL", ZF_IQ4_NL}, {"IQ4_XS", ZF_IQ4_XS}};
   ck_assert_uint_eq(sizeof kinds / sizeof *kinds, ZF_DTYPES_READ - ZF_DTYPES);
   struct zf_st *st;
   ck_ok(zf_st_open(&st, GOLDEN "blocks.safetensors"));

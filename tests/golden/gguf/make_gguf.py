@@ -53,6 +53,7 @@ def blocks():
     some_blocks(out, [(KIND.Q8_0, [0]), (KIND.Q4_0, [0]), (KIND.Q4_K, [0, 2]), (KIND.Q6_K, [208])], rng)
     some_blocks(out, [(KIND.Q4_1, [0, 2]), (KIND.Q5_0, [0]), (KIND.Q5_1, [0, 2]), (KIND.Q2_K, [80, 82]),
                       (KIND.Q3_K, [108]), (KIND.Q5_K, [0, 2])], np.random.default_rng(8))
+    some_blocks(out, [(KIND.IQ4_NL, [0]), (KIND.IQ4_XS, [0])], np.random.default_rng(9))
     save_file(out, HERE / "blocks.safetensors")
 
 
