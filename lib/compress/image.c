@@ -58,6 +58,24 @@ static int add_param(struct zf_image *image, int64_t number, char *name, enum zf
   return 0;
 }
 
+/* Adds a vector as a row to the tensor of this name; the vectors before it are those of its rows. */
+static int stack(struct zf_image_tensor *tensor, int64_t number, const struct zf_param *param) {
+  if (param->ndim != 1 || param->shape[0] != tensor->columns ||
+      tensor->param + tensor->rows != number)
+    return zf_error(ZF_EFAIL, "tensor '%s' has two sources", tensor->name);
+  tensor->ndim = 2;
+  tensor->shape[1] = tensor->columns;
+  tensor->shape[0] = ++tensor->rows;
+  tensor->stored = NULL;
+  return 0;
+}
+
+static struct zf_image_tensor *find(const struct zf_image *image, const char *name) {
+  for (int64_t i = image->count - 1; i >= 0; i--)
+    if (!strcmp(image->tensor[i].name, name)) return &image->tensor[i];
+  return NULL;
+}
+
 static int list_param(struct zf_image *image, int64_t number, enum zf_dtype matrices) {
   char *full = zf_gguf_wanted_name(image->arch, &image->model->plan, number);
   char *name = full ? zf_gguf_tensor_name(image->arch, full) : NULL;
@@ -65,7 +83,13 @@ static int list_param(struct zf_image *image, int64_t number, enum zf_dtype matr
   if (!rc && !name)
     rc = zf_error(ZF_EUSAGE, "%s: tensor '%.200s' has no name in GGUF files of %s",
                   image->model->dir, full, zf_gguf_arch_name(image->arch));
-  if (!rc) rc = add_param(image, number, name, matrices);
+  struct zf_image_tensor *same = rc ? NULL : find(image, name);
+  if (same) {
+    rc = stack(same, number, &image->model->params.param[number]);
+    free(name);
+  } else if (!rc) {
+    rc = add_param(image, number, name, matrices);
+  }
   free(full);
   return rc;
 }

@@ -21,7 +21,8 @@ struct zf_image_tensor {
   int64_t shape[4];      /* outermost dimension first */
   int64_t rows, columns; /* columns: the innermost dimension */
   int32_t param; /* number of the model's parameter; plan.wanted_count: an output head of its own
-                          * (zf_image_untie); -1: a constant */
+                          * (zf_image_untie); -1: a constant.  A matrix of which the model has a vector
+                          * for each row: the first one, others follow */
   enum zf_dtype type; /* in which it is written; the caller may change it before zf_image_begin */
   int is_matrix; /* may be written in blocks; 0: vectors, norms, tables that llama.cpp wants in f32 */
   const struct zf_st_tensor

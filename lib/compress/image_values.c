@@ -76,6 +76,17 @@ static void read_rows(const struct zf_image *image, const struct zf_save_values 
     for (int64_t i = 0; i < count * width; i++) out[i] += change.subtract;
 }
 
+/* Rows that are vectors of the model. */
+static void read_stack(const struct zf_image *image, const struct zf_save_values *values,
+                       const struct zf_image_tensor *tensor, int64_t first, int64_t rows,
+                       float *out) {
+  for (int64_t i = 0; i < rows; i++) {
+    struct zf_image_tensor vector = *tensor;
+    vector.param = (int32_t)(tensor->param + first + i);
+    read_stored(image, values, &vector, 0, tensor->columns, out + i * tensor->columns);
+  }
+}
+
 void zf_image_read(const struct zf_image *image, const struct zf_save_values *values,
                    int64_t number, int64_t first, int64_t rows, float *out) {
   const struct zf_image_tensor *tensor = &image->tensor[number];
@@ -85,6 +96,8 @@ void zf_image_read(const struct zf_image *image, const struct zf_save_values *va
     enum zf_dtype type = (enum zf_dtype)tensor->stored->type;
     zf_to_f32(out, tensor->stored->data + zf_dtype_bytes(type, first * tensor->columns), type,
               rows * tensor->columns);
+  } else if (tensor->ndim == 2 && zf_image_param(image, tensor)->ndim == 1) {
+    read_stack(image, values, tensor, first, rows, out);
   } else if (zf_image_param(image, tensor)->transposed) {
     read_turned(image, values, tensor, first, rows, out);
   } else {

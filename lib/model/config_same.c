@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "kern/kern.h"
 #include "model/model.h"
 
 /* Numbers that a GGUF file holds are f32: rounding changes one by half a unit in its last place, 2^-24, and
@@ -54,6 +55,13 @@ static int close_to(double a, double b) {
 
 static int differs(const char *name, const char *what, double expected, double found) {
   return zf_error(ZF_EUSAGE, "%s: %s: expected %.9g, found %.9g", name, what, expected, found);
+}
+
+static int compare_acts(const struct zf_config *expected, const struct zf_config *found,
+                        const char *name) {
+  if (expected->act == found->act) return 0;
+  return zf_error(ZF_EUSAGE, "%s: activation: expected %s, found %s", name,
+                  zf_act_names[expected->act], zf_act_names[found->act]);
 }
 
 static int compare_numbers(const struct zf_config *expected, const struct zf_config *found,
@@ -133,7 +141,8 @@ static int compare_layers(const struct zf_config *expected, const struct zf_conf
 
 int zf_config_same(const struct zf_config *expected, const struct zf_config *found,
                    const char *name) {
-  int rc = compare_numbers(expected, found, name);
+  int rc = compare_acts(expected, found, name);
+  if (!rc) rc = compare_numbers(expected, found, name);
   if (!rc) rc = compare_rope(expected, found, name);
   return rc ? rc : compare_layers(expected, found, name);
 }

@@ -1,5 +1,6 @@
 /* Translates sizes, heads and windows of a GGUF file to keys of config.json, with llama.cpp's
  * defaults. */
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -126,6 +127,11 @@ static int head_keys(json_t *config, const struct zf_gguf_source *source) {
     return zf_error(ZF_EINVALID, "%s: heads of %lld are not supported for %s: expected %lld",
                     source->path, (long long)dim, source->arch->name, (long long)(hidden / heads));
   if (family->k_head_dim) json_object_set_new(config, family->k_head_dim, json_integer(dim));
+  double scale = 0;
+  int rc = zf_gguf_number(&scale, source, "attention.scale");
+  if (!rc && family->scale.key && scale == 0)
+    json_object_set_new(config, family->scale.key, json_real(1 / sqrt((double)dim)));
+  if (rc) return rc;
   if (source->arch->plus) {
     int wide =
         json_integer_value(json_object_get(config, family->k_layers)) == source->arch->wide_layers;
@@ -251,6 +257,12 @@ static int tensor_keys(json_t *config, const struct zf_gguf_source *source) {
   if (family->qk_normed.key)
     json_object_set_new(config, family->qk_normed.key,
                         json_boolean(has_tensor(source, "blk.0.attn_q_norm.weight")));
+  if (family->parallel.key) {
+    const json_t *parallel = zf_gguf_value(source, "use_parallel_residual");
+    int yes = source->arch->parallel_key ? json_is_true(parallel)
+                                         : !has_tensor(source, "blk.0.ffn_norm.weight");
+    json_object_set_new(config, family->parallel.key, json_boolean(yes));
+  }
   return bias_keys(config, source);
 }
 

@@ -20,8 +20,8 @@ int zf_gguf_set(struct zf_gguf_values *values, const struct zf_gguf_arch *arch, 
  * matter. */
 static int64_t context_of(const struct zf_gguf_arch *arch, const struct zf_config *config) {
   int64_t length = config->max_pos;
-  if (arch->window == ZF_GGUF_WINDOW_NONE && config->window > 0)
-    length = zf_min64(length, config->window);
+  int applied = arch->window == ZF_GGUF_WINDOW_ON || arch->window == ZF_GGUF_WINDOW_KEY;
+  if (!applied && config->window > 0) length = zf_min64(length, config->window);
   return length;
 }
 

@@ -23,6 +23,21 @@ static const struct zf_gguf_arch archs[] = {
      .partial = 1,
      .tables = 1,
      .window = ZF_GGUF_WINDOW_OFF},
+    {.name = "gpt2", .model_type = "gpt2", .class = "GPT2LMHeadModel"},
+    {.name = "gptneox",
+     .model_type = "gpt_neox",
+     .class = "GPTNeoXForCausalLM",
+     .partial = 1,
+     .head = 1,
+     .parallel_key = 1},
+    {.name = "stablelm",
+     .model_type = "stablelm",
+     .class = "StableLmForCausalLM",
+     .partial = 1,
+     .head = 1},
+    {.name = "granite", .model_type = "granite", .class = "GraniteForCausalLM", .paired = 1},
+    {.name = "olmo2", .model_type = "olmo2", .class = "Olmo2ForCausalLM", .head = 1},
+    {.name = "smollm3", .model_type = "smollm3", .class = "SmolLM3ForCausalLM", .paired = 1},
     {.name = "gemma", .model_type = "gemma", .class = "GemmaForCausalLM", .plus = 1},
     {.name = "gemma2",
      .model_type = "gemma2",
@@ -132,19 +147,61 @@ int zf_gguf_config(json_t **config, const char *path) {
 
 /* --- tensors --------------------------------------------------------------------------------- */
 
+/* Renames a tensor; a matrix that the checkpoint has as [in,out] gets that shape, though its bytes stay. */
+static int rename_tensor(struct zf_st_tensor *tensor, const struct zf_gguf_arch *arch) {
+  static const struct zf_config any = {.heads = 1, .kv_heads = 1};
+  char *name = zf_gguf_checkpoint_name(arch, tensor->name);
+  if (!name) return 0;
+  free((char *)tensor->name);
+  tensor->name = name;
+  if (tensor->ndim == 2 && zf_gguf_change(arch, &any, name).transposed) {
+    int64_t rows = tensor->shape[0];
+    tensor->shape[0] = tensor->shape[1];
+    tensor->shape[1] = rows;
+  }
+  return 0;
+}
+
+/* Makes a tensor of each row of one whose name has an "@" for the number of the row. */
+static int split_rows(struct zf_st *st, int64_t number) {
+  struct zf_st_tensor whole = st->tensor[number];
+  int64_t rows = whole.ndim == 2 ? whole.shape[0] : 1, columns = whole.count / (rows ? rows : 1);
+  struct zf_st_tensor *all =
+      realloc(st->tensor, (size_t)(st->count + rows + 1) * sizeof *st->tensor);
+  const char *at = strchr(whole.name, '@');
+  if (!all) return zf_error(ZF_ENOMEM, "%s: out of memory", st->path[0]);
+  st->tensor = all;
+  for (int64_t i = 0; i < rows; i++) {
+    struct zf_st_tensor *row = &all[i ? st->count : number];
+    *row = whole;
+    row->name = zf_asprintf("%.*s%lld%s", (int)(at - whole.name), whole.name, (long long)i, at + 1);
+    row->ndim = 1;
+    row->shape[0] = row->count = columns;
+    row->bytes = whole.bytes / (size_t)rows;
+    row->data = whole.data + (size_t)i * row->bytes;
+    if (i) st->count++;
+    if (!row->name) return ZF_ENOMEM;
+  }
+  free((char *)whole.name);
+  return 0;
+}
+
+static int rename_all(struct zf_st *st, const struct zf_gguf_arch *arch) {
+  int64_t count = st->count;
+  int rc = 0;
+  for (int64_t i = 0; i < count && !rc; i++) {
+    rc = rename_tensor(&st->tensor[i], arch);
+    if (!rc && strchr(st->tensor[i].name, '@')) rc = split_rows(st, i);
+  }
+  return rc ? rc : zf_st_sort(st);
+}
+
 int zf_gguf_weights(struct zf_st **st, const struct zf_gguf_arch **arch, const char *path) {
   struct zf_gguf_source source;
   *st = NULL;
   int rc = open_source(&source, path);
   if (rc) return rc;
-  for (int64_t i = 0; i < source.gguf.st->count; i++) {
-    struct zf_st_tensor *tensor = &source.gguf.st->tensor[i];
-    char *name = zf_gguf_checkpoint_name(source.arch, tensor->name);
-    if (!name) continue;
-    free((char *)tensor->name);
-    tensor->name = name;
-  }
-  rc = zf_st_sort(source.gguf.st);
+  rc = rename_all(source.gguf.st, source.arch);
   if (!rc) {
     *st = source.gguf.st;
     *arch = source.arch;

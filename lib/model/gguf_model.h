@@ -71,9 +71,11 @@ int zf_gguf_reads(const struct zf_gguf_arch *arch, const char *name);
 
 /* The change that the converter made to a tensor. */
 struct zf_gguf_change {
-  int64_t heads;  /* > 0: the rows are `heads` heads, in each of which the two rows of a rotary pair
-                  * are neighbours; in the checkpoint the first rows of all pairs come before the
-                  * second ones */
+  int64_t heads; /* > 0: the rows are `heads` heads, whose order differs (zf_gguf_file_row) */
+  int parts; /* 0: the two rows of a rotary pair are neighbours in the file; in the checkpoint the
+                   * first rows of all pairs of a head come before the second ones.  3: the file has all
+                   * queries, all keys, all values; the checkpoint has those of one head together */
+  int transposed; /* the checkpoint has the matrix as [in,out] */
   float subtract; /* added to every value: subtract it */
 };
 

@@ -6,9 +6,11 @@
 
 /* The name in GGUF files of a part of a block, without .weight or .bias; "#" stands for the layer
  * number. */
+enum zf_gguf_part_kind { ZF_GGUF_TABLE, ZF_GGUF_NORM, ZF_GGUF_LINEAR };
 struct zf_gguf_part {
   const char *gguf;
   size_t part; /* offset in struct zf_names */
+  enum zf_gguf_part_kind kind;
 };
 
 /* llama.cpp's treatment of attention.sliding_window. */

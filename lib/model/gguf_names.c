@@ -13,26 +13,26 @@
 
 #define PART(name) offsetof(struct zf_names, name)
 static const struct zf_gguf_part common[] = {
-    {"token_embd", PART(embed)},
-    {"position_embd", PART(pos)},
-    {"token_types", PART(type)},
-    {"token_embd_norm", PART(embed_norm)},
-    {"output_norm", PART(final_norm)},
-    {"blk.#.attn_norm", PART(norm1)},
-    {"blk.#.attn_qkv", PART(qkv)},
-    {"blk.#.attn_q", PART(query)},
-    {"blk.#.attn_k", PART(key)},
-    {"blk.#.attn_v", PART(value)},
-    {"blk.#.attn_output", PART(output)},
-    {"blk.#.attn_q_norm", PART(q_norm)},
-    {"blk.#.attn_k_norm", PART(k_norm)},
-    {"blk.#.post_attention_norm", PART(post1)},
-    {"blk.#.ffn_norm", PART(norm2)},
-    {"blk.#.ffn_gate", PART(gate)},
-    {"blk.#.ffn_up", PART(up)},
-    {"blk.#.ffn_up", PART(gate_up)},
-    {"blk.#.ffn_down", PART(down)},
-    {"blk.#.post_ffw_norm", PART(post2)},
+    {"token_embd", PART(embed), ZF_GGUF_TABLE},
+    {"position_embd", PART(pos), ZF_GGUF_TABLE},
+    {"token_types", PART(type), ZF_GGUF_TABLE},
+    {"token_embd_norm", PART(embed_norm), ZF_GGUF_NORM},
+    {"output_norm", PART(final_norm), ZF_GGUF_NORM},
+    {"blk.#.attn_norm", PART(norm1), ZF_GGUF_NORM},
+    {"blk.#.attn_qkv", PART(qkv), ZF_GGUF_LINEAR},
+    {"blk.#.attn_q", PART(query), ZF_GGUF_LINEAR},
+    {"blk.#.attn_k", PART(key), ZF_GGUF_LINEAR},
+    {"blk.#.attn_v", PART(value), ZF_GGUF_LINEAR},
+    {"blk.#.attn_output", PART(output), ZF_GGUF_LINEAR},
+    {"blk.#.attn_q_norm", PART(q_norm), ZF_GGUF_NORM},
+    {"blk.#.attn_k_norm", PART(k_norm), ZF_GGUF_NORM},
+    {"blk.#.post_attention_norm", PART(post1), ZF_GGUF_NORM},
+    {"blk.#.ffn_norm", PART(norm2), ZF_GGUF_NORM},
+    {"blk.#.ffn_gate", PART(gate), ZF_GGUF_LINEAR},
+    {"blk.#.ffn_up", PART(up), ZF_GGUF_LINEAR},
+    {"blk.#.ffn_up", PART(gate_up), ZF_GGUF_LINEAR},
+    {"blk.#.ffn_down", PART(down), ZF_GGUF_LINEAR},
+    {"blk.#.post_ffw_norm", PART(post2), ZF_GGUF_NORM},
     {0},
 };
 static const char head_name[] = "output";
@@ -71,15 +71,6 @@ static int part_pattern(char out[160], const struct zf_family *family,
   return 1;
 }
 
-static char *translate_part(const struct zf_family *family, const struct zf_gguf_part *part,
-                            const char *name, const char *ending, int to_gguf) {
-  char pattern[160];
-  long layer = 0;
-  if (!part_pattern(pattern, family, part)) return NULL;
-  if (!matches(to_gguf ? pattern : part->gguf, name, (size_t)(ending - name), &layer)) return NULL;
-  return fill(to_gguf ? part->gguf : pattern, layer, ending);
-}
-
 static char *translate_head(const struct zf_family *family, const char *name, const char *ending,
                             int to_gguf) {
   size_t len = strlen(family->lm.head) - strlen(".weight"), name_len = (size_t)(ending - name);
@@ -98,16 +89,36 @@ static int is_renamed(const struct zf_gguf_arch *arch, const struct zf_gguf_part
   return 0;
 }
 
-static char *translate_name(const struct zf_gguf_arch *arch, const char *name, int to_gguf) {
+/* The part whose name this is, in GGUF files or in checkpoints, and the other name's pattern.  NULL: none.
+ * `end`: where .weight or .bias begins. */
+static const struct zf_gguf_part *find_part(const struct zf_gguf_arch *arch, const char *name,
+                                            const char *end, int to_gguf, char pattern[160],
+                                            long *layer) {
   const struct zf_family *family = zf_gguf_family(arch);
+  const struct zf_gguf_part *const tables[] = {arch->names, common};
+  for (int i = 0; i < 2; i++)
+    for (const struct zf_gguf_part *part = tables[i]; part && part->gguf; part++) {
+      if ((i && is_renamed(arch, part)) || !part_pattern(pattern, family, part)) continue;
+      if (!matches(to_gguf ? pattern : part->gguf, name, (size_t)(end - name), layer)) continue;
+      if (to_gguf) snprintf(pattern, 160, "%s", part->gguf);
+      return part;
+    }
+  return NULL;
+}
+
+/* Where the ending of a name begins; NULL: it has none that a tensor of a model has. */
+static const char *ending_of(const char *name) {
   const char *dot = strrchr(name, '.');
-  if (!dot || (strcmp(dot, ".weight") != 0 && strcmp(dot, ".bias") != 0)) return NULL;
-  char *found = NULL;
-  for (const struct zf_gguf_part *own = arch->names; !found && own && own->gguf; own++)
-    found = translate_part(family, own, name, dot, to_gguf);
-  for (const struct zf_gguf_part *part = common; !found && part->gguf; part++)
-    if (!is_renamed(arch, part)) found = translate_part(family, part, name, dot, to_gguf);
-  return found ? found : translate_head(family, name, dot, to_gguf);
+  return dot && (!strcmp(dot, ".weight") || !strcmp(dot, ".bias")) ? dot : NULL;
+}
+
+static char *translate_name(const struct zf_gguf_arch *arch, const char *name, int to_gguf) {
+  const char *ending = ending_of(name);
+  char pattern[160];
+  long layer = 0;
+  if (!ending) return NULL;
+  if (find_part(arch, name, ending, to_gguf, pattern, &layer)) return fill(pattern, layer, ending);
+  return translate_head(zf_gguf_family(arch), name, ending, to_gguf);
 }
 
 char *zf_gguf_checkpoint_name(const struct zf_gguf_arch *arch, const char *name) {
@@ -128,30 +139,41 @@ char *zf_gguf_wanted_name(const struct zf_gguf_arch *arch, const struct zf_plan 
 
 /* --- changes --------------------------------------------------------------------------------- */
 
-static int ends(const char *name, const char *suffix) {
-  size_t len = strlen(name), suffix_len = strlen(suffix);
-  return len >= suffix_len && !strcmp(name + len - suffix_len, suffix);
-}
-
 struct zf_gguf_change zf_gguf_change(const struct zf_gguf_arch *arch,
                                      const struct zf_config *config, const char *name) {
   struct zf_gguf_change change = {0};
-  if (!arch) return change;
-  if (arch->paired && strstr(name, ".self_attn.q_proj.")) change.heads = config->heads;
-  if (arch->paired && strstr(name, ".self_attn.k_proj.")) change.heads = config->kv_heads;
-  if (arch->plus && (ends(name, "norm.weight") || ends(name, "layernorm.weight")))
-    change.subtract = 1;
+  const char *ending = arch ? ending_of(name) : NULL;
+  char pattern[160];
+  long layer;
+  const struct zf_gguf_part *part =
+      ending ? find_part(arch, name, ending, 1, pattern, &layer) : NULL;
+  if (!part) return change;
+  int weight = !strcmp(ending, ".weight");
+  if (arch->paired && part->part == PART(query)) change.heads = config->heads;
+  if (arch->paired && part->part == PART(key)) change.heads = config->kv_heads;
+  if (part->part == PART(qkv) && zf_gguf_family(arch)->qkv == ZF_QKV_HEADS) {
+    change.heads = config->heads;
+    change.parts = 3;
+  }
+  if (arch->plus && part->kind == ZF_GGUF_NORM && weight) change.subtract = 1;
+  change.transposed = zf_gguf_family(arch)->transposed && part->kind == ZF_GGUF_LINEAR && weight;
   return change;
 }
 
+/* Pairs: row p D / 2 + i of a head of D rows is row 2 i + p of the file, p in {0,1}.  Parts: row d of part p
+ * of head h, (3 h + p) D + d, is row (p H + h) D + d. */
 int64_t zf_gguf_file_row(struct zf_gguf_change change, int64_t rows, int64_t row) {
   if (!change.heads) return row;
-  int64_t dim = rows / change.heads, half = dim / 2, head = row / dim, in_head = row % dim;
-  return head * dim + in_head % half * 2 + in_head / half;
+  int64_t parts = change.parts ? change.parts : 1, dim = rows / change.heads / parts;
+  int64_t group = row / dim, in_head = row % dim, half = dim / 2;
+  if (!change.parts) return group * dim + in_head % half * 2 + in_head / half;
+  return (group % parts * change.heads + group / parts) * dim + in_head;
 }
 
 int64_t zf_gguf_checkpoint_row(struct zf_gguf_change change, int64_t rows, int64_t row) {
   if (!change.heads) return row;
-  int64_t dim = rows / change.heads, half = dim / 2, head = row / dim, in_head = row % dim;
-  return head * dim + in_head % 2 * half + in_head / 2;
+  int64_t parts = change.parts ? change.parts : 1, dim = rows / change.heads / parts;
+  int64_t group = row / dim, in_head = row % dim, half = dim / 2;
+  if (!change.parts) return group * dim + in_head % 2 * half + in_head / 2;
+  return (group % change.heads * parts + group / change.heads) * dim + in_head;
 }
