@@ -8,6 +8,7 @@
 #include "base/util.h"
 #include "compress/image_internal.h"
 #include "task/chat.h"
+#include "tensor/quantize.h"
 
 /* --- tensors --- */
 
@@ -287,6 +288,32 @@ int zf_image_check(const struct zf_model *model, const struct zf_tok *tok) {
   int rc = open_image(&image, model, tok, ZF_F32);
   zf_image_free(image);
   return rc;
+}
+
+void zf_image_keep_types(struct zf_image *image) {
+  for (int64_t i = 0; i < image->count; i++) {
+    struct zf_image_tensor *tensor = &image->tensor[i];
+    if (!tensor->is_matrix) continue;
+    enum zf_dtype held = zf_image_param(image, tensor)->type;
+    if (tensor->stored) held = (enum zf_dtype)tensor->stored->type;
+    int copied = tensor->stored != NULL; /* byte for byte */
+    if (copied || zf_can_quantize(held)) tensor->type = fit_type(held, tensor->columns);
+  }
+}
+
+void zf_image_list_types(const struct zf_image *image, struct zf_buf *buf) {
+  int64_t count[ZF_DTYPES_READ] = {0};
+  for (int64_t i = 0; i < image->count; i++)
+    if (image->tensor[i].is_matrix)
+      count[image->tensor[i].type] += image->tensor[i].rows * image->tensor[i].columns;
+  for (int first = 1;; first = 0) {
+    int most = 0;
+    for (int i = 1; i < ZF_DTYPES_READ; i++)
+      if (count[i] > count[most]) most = i;
+    if (!count[most]) return;
+    zf_buf_printf(buf, "%s%s", first ? "" : ", ", zf_dtype_info((enum zf_dtype)most)->name);
+    count[most] = 0;
+  }
 }
 
 int zf_image_untie(struct zf_image *image) {

@@ -46,6 +46,12 @@ int zf_image_open(struct zf_image **out, const struct zf_model *model, const str
                   enum zf_dtype matrices);
 void zf_image_free(struct zf_image *image); /* takes NULL */
 
+/* Gives every matrix the type in which the model holds it, where a GGUF file has that type. */
+void zf_image_keep_types(struct zf_image *image);
+
+/* Appends the types of the matrices, that of most values first: "q4_k, q6_k". */
+void zf_image_list_types(const struct zf_image *image, struct zf_buf *buf);
+
 /* ZF_EUSAGE, as of zf_image_open, where a GGUF file cannot hold the model or the tokenizer (NULL: the
  * model alone).  Weights are not read: the model may be opened with `shapes`. */
 int zf_image_check(const struct zf_model *model, const struct zf_tok *tok);

@@ -32,6 +32,15 @@ static struct zf_gguf_change change_of(const struct zf_image *image,
   return change;
 }
 
+/* Rows from `first` on of a matrix of `type` as f32. */
+static void expand(float *out, const void *data, enum zf_dtype type, int64_t first, int64_t rows,
+                   int64_t width) {
+#pragma omp parallel for schedule(static) if (rows * width > 1 << 14)
+  for (int64_t i = 0; i < rows; i++)
+    zf_to_f32(out + i * width, (const char *)data + zf_dtype_bytes(type, (first + i) * width), type,
+              width);
+}
+
 /* Rows of the parameter as it is stored. */
 static void read_stored(const struct zf_image *image, const struct zf_save_values *values,
                         const struct zf_image_tensor *tensor, int64_t first, int64_t rows,
@@ -42,8 +51,7 @@ static void read_stored(const struct zf_image *image, const struct zf_save_value
     values->read(values->ctx, tensor->param, first, rows, out);
     return;
   }
-  zf_to_f32(out, (const char *)param->data + zf_dtype_bytes(param->type, first * width),
-            param->type, rows * width);
+  expand(out, param->data, param->type, first, rows, width);
 }
 
 /* Columns [first, first + rows) of a matrix stored [in,out], as rows. */
@@ -93,9 +101,8 @@ void zf_image_read(const struct zf_image *image, const struct zf_save_values *va
   if (tensor->constant) {
     memcpy(out, tensor->constant, (size_t)tensor->columns * sizeof *out);
   } else if (tensor->stored && !zf_image_changed(tensor, values)) {
-    enum zf_dtype type = (enum zf_dtype)tensor->stored->type;
-    zf_to_f32(out, tensor->stored->data + zf_dtype_bytes(type, first * tensor->columns), type,
-              rows * tensor->columns);
+    expand(out, tensor->stored->data, (enum zf_dtype)tensor->stored->type, first, rows,
+           tensor->columns);
   } else if (tensor->ndim == 2 && zf_image_param(image, tensor)->ndim == 1) {
     read_stack(image, values, tensor, first, rows, out);
   } else if (zf_image_param(image, tensor)->transposed) {

@@ -70,7 +70,7 @@ static const char hard_text[] =
     "\xf0\x9f\x98\x80\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x92\xbb "
     "HTTPServer camelCase \xe2\x96\x81 ...   ";
 
-static int tokens_differ(const struct zf_tok *tok, const struct zf_tok *found, const char *path) {
+int zf_image_same_tokens(const struct zf_tok *tok, const struct zf_tok *found, const char *path) {
   struct zf_ids a = {0}, b = {0};
   int rc = zf_tok_encode(tok, &a, hard_text, sizeof hard_text - 1, ZF_ENC_SPECIAL);
   if (!rc) rc = zf_tok_encode(found, &b, hard_text, sizeof hard_text - 1, ZF_ENC_SPECIAL);
@@ -89,7 +89,7 @@ static int tokens_differ(const struct zf_tok *tok, const struct zf_tok *found, c
 static int compare_tokenizer(const struct zf_tok *tok, const char *path) {
   struct zf_tok *found = NULL;
   int rc = tok ? zf_tok_open_gguf(&found, path) : 0;
-  if (!rc && tok) rc = tokens_differ(tok, found, path);
+  if (!rc && tok) rc = zf_image_same_tokens(tok, found, path);
   zf_tok_free(found);
   return rc;
 }
@@ -112,15 +112,14 @@ static float spacing(enum zf_dtype type, float value) {
   return ldexpf(1, exponent - digits);
 }
 
-static int compare_rows(const struct image_reader *reader, const struct zf_image_tensor *tensor,
-                        int64_t first, int64_t count, const char *path) {
+int zf_image_compare(const char *path, const char *name, enum zf_dtype type, int64_t first,
+                     int64_t count, const float *expected, const float *found) {
   for (int64_t i = 0; i < count; i++) {
-    float expected = reader->expected[i], found = reader->found[i];
-    if (fabsf(expected - found) <= spacing(tensor->type, expected)) continue;
+    if (expected[i] == found[i]) continue;
+    if (fabsf(expected[i] - found[i]) <= spacing(type, expected[i])) continue;
     return zf_error(ZF_EFAIL,
                     "%s: tensor '%s': element %lld of the file is %.9g, expected %.9g: not written",
-                    path, tensor->name, (long long)(first * tensor->columns + i), (double)found,
-                    (double)expected);
+                    path, name, (long long)(first + i), (double)found[i], (double)expected[i]);
   }
   return 0;
 }
@@ -139,7 +138,8 @@ static int compare_tensor(const struct image_reader *reader, const struct zf_st_
     zf_image_read(reader->image, reader->values, number, i, rows, reader->expected);
     zf_to_f32(reader->found, found->data + zf_dtype_bytes(tensor->type, i * tensor->columns),
               tensor->type, count);
-    int rc = compare_rows(reader, tensor, i, count, path);
+    int rc = zf_image_compare(path, tensor->name, tensor->type, i * tensor->columns, count,
+                              reader->expected, reader->found);
     if (rc) return rc;
   }
   return 0;

@@ -163,6 +163,9 @@ static int write_rows(const struct row_writer *writer, int64_t number, int64_t f
     return zf_gguf_out_rows(writer->out, number, first, rows,
                             tensor->stored->data +
                                 zf_dtype_bytes(tensor->type, first * tensor->columns));
+  if (!zf_can_quantize(tensor->type))
+    return zf_error(ZF_EUSAGE, "%s: tensor '%s': values cannot be encoded as %s: name another type",
+                    writer->image->model->dir, tensor->name, zf_dtype_info(tensor->type)->name);
   zf_image_read(writer->image, writer->values, number, first, rows, writer->value);
   int rc = check_finite(writer->image, tensor, writer->value, count);
   if (!rc) rc = check_range(writer->image, tensor, writer->value, count);
