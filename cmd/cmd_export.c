@@ -1,97 +1,145 @@
-/* zoft export: writes a model or an adapter in the form that other tools load. */
+/* zoft export: writes a model, a run or an adapter in the form that other tools load. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
-#include "eval/export.h"
+#include "conf/conf.h"
 #include "export_adapter.h"
-#include "load.h"
+#include "export_job.h"
 #include "peft/adapter.h"
+#include "tensor/quantize.h"
+#include "train/rundir.h"
 #include "ui.h"
 
-static const char *to, *dtype, *format, *base;
+static const char *to, *dtype, *type, *format, *base, *shard, *verify_with;
 
 static const struct zc_opt options[] = {
-    {"to", 0, ZC_STR, "PATH", "the directory, or an adapter's .gguf file, that is written", &to},
-    {"dtype", 0, ZC_STR, "TYPE", "of a model's weights: f32, bf16 or f16 (f32)", &dtype},
-    {"format", 0, ZC_STR, "NAME", "of an adapter: peft, mlx or gguf (by the name of --to)",
+    {"to", 0, ZC_STR, "PATH", "the directory or .gguf file that is written", &to},
+    {"format", 0, ZC_STR, "NAME",
+     "of a model safetensors, gguf or ollama, of an adapter peft, mlx or lora-gguf (by --to)",
      &format},
+    {"type", 0, ZC_STR, "TYPE",
+     "of a model's matrices: f32, f16, bf16, in GGUF q8_0, q4_k, ... too", &type},
+    {"dtype", 0, ZC_STR, "TYPE", "the same as --type", &dtype},
+    ZC_ADAPTER_OPTION,
     {"base", 0, ZC_STR, "MODEL", "an adapter's base model (the one it names)", &base},
+    {"shard", 0, ZC_STR, "SIZE", "files of at most this size, such as 2G", &shard},
+    {"verify-with", 0, ZC_STR, "llama-cpp", "compare a GGUF file with llama.cpp's results",
+     &verify_with},
     {0},
 };
 
-/* Opens the directory again: every tensor must be there with the right shape. */
-static int report(void) {
-  struct zf_model_opts shapes = {.dtype = -1, .shapes = 1};
-  struct zf_model *model = NULL;
-  struct zf_tok *tok = NULL;
-  int rc = zf_model_open(&model, to, &shapes);
-  if (!rc) rc = zf_tok_open(&tok, to);
-  if (rc) {
-    zf_model_free(model);
-    return rc;
-  }
-  long long parameters = zf_params_count(&model->params, 0), tensors = model->params.count;
-  if (zc_common.json) {
-    struct zf_buf name = {0};
-    zc_json_text(&name, to, strlen(to));
-    printf("{\"directory\": %s, \"family\": \"%s\", \"parameters\": %lld, \"tensors\": %lld, "
-           "\"dtype\": \"%s\"}\n",
-           name.failed ? "null" : name.data, model->config.family->model_type, parameters, tensors,
-           dtype);
-    zf_buf_free(&name);
-  } else
-    printf("%s: %s, %lld parameters in %lld tensors, %s\n", to, model->config.family->model_type,
-           parameters, tensors, dtype);
-  zf_tok_free(tok);
-  zf_model_free(model);
-  return 0;
+/* --- options --- */
+
+static int read_shard(int64_t *bytes) {
+  static const struct zf_conf_key keys[] = {
+      {"shard", ZF_CONF_BYTES, NULL, "size of a file", .min = 1, .max = 9e18}, {0}};
+  const struct zf_conf_key *const tables[] = {keys};
+  struct zf_conf *conf = NULL;
+  char *word = shard ? zf_asprintf("shard=%s", shard) : NULL;
+  if (!shard) return 0;
+  int rc = word ? zf_conf_new(&conf, tables, 1) : ZF_ENOMEM;
+  if (!rc) rc = zf_conf_word(conf, word);
+  if (!rc) *bytes = zf_conf_bytes(conf, "shard", 0);
+  zf_conf_free(conf);
+  free(word);
+  return rc;
 }
 
-static int export_model(const char *word) {
-  if (!dtype) dtype = "f32";
-  int type = zf_dtype_by_name(dtype);
-  if (format || base)
-    return zf_error(ZF_EUSAGE, "--%s is for adapters, and %s is none", format ? "format" : "base",
-                    word);
-  if (type != ZF_F32 && type != ZF_BF16 && type != ZF_F16)
-    return zf_error(ZF_EUSAGE, "--dtype: expected f32, bf16 or f16, found '%s'", dtype);
-  if (zf_exists(to) && zf_dir_empty(to) != 1)
-    return zf_error(ZF_EUSAGE, "%s is not empty: name a directory that is, or none", to);
-  struct zf_model *model = NULL;
-  struct zf_tok *tok = NULL;
-  int rc = zc_open_model(&model, &tok, word);
-  if (!rc) rc = zf_export_gguf(to, model, tok, (enum zf_dtype)type, NULL);
-  zf_tok_free(tok);
-  zf_model_free(model);
-  return rc ? rc : report();
+static int read_type(int *number) {
+  const char *name = type ? type : dtype;
+  struct zf_buf known = {0};
+  *number = -1;
+  if (type && dtype) return zf_error(ZF_EUSAGE, "--type and --dtype are the same: give one");
+  for (int i = 0; i < ZF_DTYPES_READ && name; i++) {
+    const char *other = zf_dtype_info((enum zf_dtype)i)->name;
+    if (!zf_can_quantize((enum zf_dtype)i)) continue;
+    zf_buf_printf(&known, "%s%s", known.len ? ", " : "", other);
+    if (!strcmp(other, name)) *number = i;
+  }
+  int rc = name && *number < 0
+               ? zf_error(ZF_EUSAGE, "--%s: expected one of %s, found '%s'",
+                          type ? "type" : "dtype", known.data ? known.data : "?", name)
+               : 0;
+  zf_buf_free(&known);
+  return rc;
+}
+
+/* 1 where an adapter is written as an adapter. */
+static int stays_adapter(const char *word) {
+  static const char *const names[] = {"peft", "mlx", "gguf", "lora-gguf"};
+  if (!zf_adapter_probe(word) || zc_adapters.count) return 0;
+  for (int i = 0; i < 4; i++)
+    if (format && !strcmp(format, names[i])) return 1;
+  return !format;
+}
+
+static int export_adapter(const char *word) {
+  const char *name = format && !strcmp(format, "lora-gguf") ? "gguf" : format;
+  if (type || dtype)
+    return zf_error(ZF_EUSAGE, "--%s: adapters are written in f32", type ? "type" : "dtype");
+  if (shard || verify_with)
+    return zf_error(ZF_EUSAGE, "--%s is for models, and %s is an adapter",
+                    shard ? "shard" : "verify-with", word);
+  int rc = zc_export_adapter(word, to, name, base);
+  return !rc && zf_is_dir(to) ? zc_export_card(word, to) : rc;
+}
+
+/* A run without a result has neither a model nor an adapter yet. */
+static int check_run(const char *word) {
+  static const char *const results[] = {"model.safetensors", "model.safetensors.index.json",
+                                        "adapter_model.safetensors"};
+  int found = !zf_is_dir(word) || !zf_rundir_begun(word);
+  for (int i = 0; i < 3 && !found; i++) {
+    char *path = zf_path_join(word, results[i]);
+    found = path && zf_exists(path);
+    free(path);
+  }
+  return found ? 0 : zf_error(ZF_EUSAGE, "%s: the run has no result yet", word);
 }
 
 static int run(const struct zc_args *args) {
+  struct zc_export job = {.to = to, .format = format, .base = base, .bytes = -1};
   if (args->nword != 1 || args->nset)
     return zf_error(ZF_EUSAGE,
-                    "expected a GGUF file or an adapter: zoft export FILE.gguf --to DIR");
-  if (!to) return zf_error(ZF_EUSAGE, "--to: name the directory to write");
-  if (!zf_adapter_probe(args->word[0])) return export_model(args->word[0]);
-  if (dtype) return zf_error(ZF_EUSAGE, "--dtype: adapters are written in f32");
-  return zc_export_adapter(args->word[0], to, format, base);
+                    "expected a model, a run or an adapter: zoft export MODEL --to PATH");
+  job.source = args->word[0];
+  if (!to) return zf_error(ZF_EUSAGE, "--to: name the directory or file to write");
+  if (verify_with && strcmp(verify_with, "llama-cpp") != 0)
+    return zf_error(ZF_EUSAGE, "--verify-with: expected llama-cpp, found '%s'", verify_with);
+  int rc = check_run(job.source);
+  if (!rc && stays_adapter(job.source)) return export_adapter(job.source);
+  if (!rc && base && !zf_adapter_probe(job.source))
+    rc = zf_error(ZF_EUSAGE, "--base is for adapters, and %s is none", job.source);
+  if (!rc) rc = read_type(&job.type);
+  if (!rc) rc = read_shard(&job.shard);
+  job.verify_llama = verify_with != NULL;
+  return rc ? rc : zc_export_model(&job);
 }
 
 const struct zc_command zc_export = {
     "export",
-    "write a GGUF file as a model directory, an adapter in another format",
-    "zoft export FILE.gguf|ADAPTER --to PATH [options]",
-    "Of a GGUF model: a directory that Transformers and every zoft command load, to be trained in\n"
-    "full: config, tokenizer, chat template, and the values of the file's blocks in f32 (exact) "
-    "or\n"
-    "narrower. Of an adapter (PEFT, MLX or GGUF): the same adapter for PEFT, MLX or llama.cpp. "
+    "write a model, run or adapter for other tools: GGUF, safetensors, Ollama, PEFT, MLX",
+    "zoft export RUN|MODEL|ADAPTER --to PATH [options]",
+    "Of a model (a directory, a GGUF file or a run): a model directory that Transformers loads, a "
     "GGUF\n"
-    "and MLX hold LoRA alone, MLX DoRA too.\n\n"
+    "file that llama.cpp loads, or a directory for Ollama. Matrices keep their type unless --type "
+    "names\n"
+    "another (a GGUF file becomes an f32 directory, which is exact). --adapter is merged in.\n"
+    "Of an adapter (PEFT, MLX or GGUF): the same adapter for PEFT, MLX or llama.cpp; with "
+    "--format\n"
+    "safetensors or ollama, its base with the adapter merged in. GGUF and MLX hold LoRA alone, "
+    "MLX\n"
+    "DoRA too. What is written is read back and compared with the source before it gets its "
+    "name.\n\n"
     "Examples:\n"
     "  zoft export model.gguf --to models/base\n"
     "  zoft train configs/sst2.yaml base_model=models/base\n"
+    "  zoft export out/sst2 --to sst2.gguf --type q8_0\n"
+    "  zoft export models/base --adapter out/lora --to merged.gguf --type f16\n"
     "  zoft export out/lora --to lora.gguf --base model.gguf\n"
-    "  zoft export out/lora --to lora-mlx --format mlx\n",
+    "  zoft export out/sst2 --to ollama/sst2 --format ollama\n",
     options,
     run,
 };

@@ -51,13 +51,18 @@ static void remove_all(const char *dir, int created) {
 
 int zf_export_gguf(const char *dir, const struct zf_model *model, const struct zf_tok *tok,
                    enum zf_dtype dtype, const struct zf_save_values *values) {
+  return zf_export_gguf_shards(dir, model, tok, dtype, values, 0);
+}
+
+int zf_export_gguf_shards(const char *dir, const struct zf_model *model, const struct zf_tok *tok,
+                          enum zf_dtype dtype, const struct zf_save_values *values, int64_t limit) {
   static const char *const metadata[] = {"format", "pt"};
   int created = !zf_exists(dir);
   if (!model->gguf) return zf_error(ZF_EUSAGE, "%s: expected a .gguf file", model->dir);
   int rc = zf_mkdirs(dir);
   if (!rc) rc = zf_tok_save_gguf(dir, model->dir);
   if (!rc) rc = save_generation(model, tok, dir);
-  if (!rc) rc = zf_model_save_values(model, dir, (int)dtype, values, metadata, 1);
+  if (!rc) rc = zf_model_save_shards(model, dir, (int)dtype, values, metadata, 1, limit);
   if (rc) remove_all(dir, created);
   return rc;
 }

@@ -14,4 +14,8 @@
 int zf_export_gguf(const char *dir, const struct zf_model *model, const struct zf_tok *tok,
                    enum zf_dtype dtype, const struct zf_save_values *values);
 
+/* The same in shards: limit as for zf_model_save_shards. */
+int zf_export_gguf_shards(const char *dir, const struct zf_model *model, const struct zf_tok *tok,
+                          enum zf_dtype dtype, const struct zf_save_values *values, int64_t limit);
+
 #endif

@@ -12,51 +12,6 @@
 #include "fmt/gguf_internal.h"
 #include "fmt/st_internal.h"
 
-/* Types of values, by their number in the file. */
-enum value_type { U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64, TYPES };
-static const unsigned char value_bytes[TYPES] = {1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8};
-
-/* Types of tensors: values and bytes of a block, and the dtype that zoft computes with. */
-static const struct {
-  uint32_t id;
-  const char *name;
-  int block, bytes, type; /* type: enum zf_dtype, or -1 */
-} tensor_types[] = {
-    {0, "F32", 1, 4, ZF_F32},
-    {1, "F16", 1, 2, ZF_F16},
-    {30, "BF16", 1, 2, ZF_BF16},
-    {8, "Q8_0", 32, 34, ZF_Q8_0},
-    {2, "Q4_0", 32, 18, ZF_Q4_0},
-    {12, "Q4_K", 256, 144, ZF_Q4_K},
-    {14, "Q6_K", 256, 210, ZF_Q6_K},
-    {3, "Q4_1", 32, 20, ZF_Q4_1},
-    {6, "Q5_0", 32, 22, ZF_Q5_0},
-    {7, "Q5_1", 32, 24, ZF_Q5_1},
-    {9, "Q8_1", 32, 40, -1},
-    {10, "Q2_K", 256, 84, ZF_Q2_K},
-    {11, "Q3_K", 256, 110, ZF_Q3_K},
-    {13, "Q5_K", 256, 176, ZF_Q5_K},
-    {15, "Q8_K", 256, 292, -1},
-    {16, "IQ2_XXS", 256, 66, -1},
-    {17, "IQ2_XS", 256, 74, -1},
-    {18, "IQ3_XXS", 256, 98, -1},
-    {19, "IQ1_S", 256, 50, -1},
-    {20, "IQ4_NL", 32, 18, ZF_IQ4_NL},
-    {21, "IQ3_S", 256, 110, -1},
-    {22, "IQ2_S", 256, 82, -1},
-    {23, "IQ4_XS", 256, 136, ZF_IQ4_XS},
-    {24, "I8", 1, 1, -1},
-    {25, "I16", 1, 2, -1},
-    {26, "I32", 1, 4, -1},
-    {27, "I64", 1, 8, -1},
-    {28, "F64", 1, 8, -1},
-    {29, "IQ1_M", 256, 56, -1},
-    {34, "TQ1_0", 256, 54, -1},
-    {35, "TQ2_0", 256, 66, -1},
-    {39, "MXFP4", 32, 17, -1},
-};
-enum { TENSOR_TYPES = sizeof tensor_types / sizeof *tensor_types };
-
 struct gguf_reader {
   struct zf_bytes bytes;
   struct zf_gguf *gguf;
@@ -93,28 +48,29 @@ static int set_value(json_t *value, json_t **out, const char *reason) {
   return value ? 0 : zf_error(ZF_EINVALID, "%s", reason);
 }
 
-static int read_float(struct gguf_reader *reader, uint32_t type, json_t **out) {
+static int read_float(struct gguf_reader *reader, enum zf_gguf_value_type type, json_t **out) {
   float single = 0;
   double number = 0;
-  int rc =
-      type == F32 ? zf_bytes_f32(&reader->bytes, &single) : zf_bytes_f64(&reader->bytes, &number);
+  int rc = type == ZF_GGUF_F32 ? zf_bytes_f32(&reader->bytes, &single)
+                               : zf_bytes_f64(&reader->bytes, &number);
   if (rc) return rc;
-  if (type == F32) number = (double)single;
+  if (type == ZF_GGUF_F32) number = (double)single;
   return set_value(json_real(number), out, "a number that is not finite");
 }
 
 /* An integer or a boolean, little endian. */
 static int read_integer(struct gguf_reader *reader, uint32_t type, json_t **out) {
   const unsigned char *data = NULL;
-  int bytes = value_bytes[type], is_signed = type == I8 || type == I16 || type == I32;
+  int bytes = zf_gguf_ids[type].bytes, is_signed = zf_gguf_ids[type].is_signed;
   int rc = zf_bytes_take(&reader->bytes, (uint64_t)bytes, &data);
   if (rc) return rc;
   uint64_t bits = 0;
   for (int i = bytes - 1; i >= 0; i--) bits = bits << 8 | data[i];
-  if (type == BOOL && bits > 1)
+  if (zf_gguf_ids[type].type == ZF_GGUF_BOOL && bits > 1)
     return zf_error(ZF_EINVALID, "a bool of value %d: expected 0 or 1", data[0]);
-  if (type == BOOL) return set_value(json_boolean((int)bits), out, "out of memory");
-  if (type == U64 && bits > INT64_MAX)
+  if (zf_gguf_ids[type].type == ZF_GGUF_BOOL)
+    return set_value(json_boolean((int)bits), out, "out of memory");
+  if (zf_gguf_ids[type].type == ZF_GGUF_U64 && bits > INT64_MAX)
     return zf_error(ZF_EINVALID, "the number %llu is above 2^63 - 1", (unsigned long long)bits);
   int64_t value = (int64_t)bits;
   if (is_signed && data[bytes - 1] & 128) value -= (int64_t)1 << 8 * bytes;
@@ -122,9 +78,10 @@ static int read_integer(struct gguf_reader *reader, uint32_t type, json_t **out)
 }
 
 static int read_scalar(struct gguf_reader *reader, uint32_t type, json_t **out) {
-  if (type == STRING) return read_string(reader, out);
-  return type == F32 || type == F64 ? read_float(reader, type, out)
-                                    : read_integer(reader, type, out);
+  enum zf_gguf_value_type kind = zf_gguf_ids[type].type;
+  if (kind == ZF_GGUF_TEXT) return read_string(reader, out);
+  return kind == ZF_GGUF_F32 || kind == ZF_GGUF_F64 ? read_float(reader, kind, out)
+                                                    : read_integer(reader, type, out);
 }
 
 /* The elements of an array into *out, or, without `keep`, past the cursor. */
@@ -142,16 +99,18 @@ static int read_elements(struct gguf_reader *reader, uint32_t type, uint64_t cou
   return 0;
 }
 
-static int read_array(struct gguf_reader *reader, json_t **out) {
+/* *kind: of the elements. */
+static int read_array(struct gguf_reader *reader, json_t **out, enum zf_gguf_value_type *kind) {
   uint32_t type = 0;
   uint64_t count = 0;
   int rc = zf_bytes_u32(&reader->bytes, &type);
   if (!rc) rc = zf_bytes_u64(&reader->bytes, &count);
   if (rc) return rc;
-  if (type >= TYPES || type == ARRAY)
+  if (type >= ZF_GGUF_IDS || type == ZF_GGUF_ID_ARRAY)
     return zf_error(ZF_EINVALID, "an array of elements of type %u", type);
+  *kind = zf_gguf_ids[type].type;
   size_t follow = reader->bytes.len - reader->bytes.pos;
-  if (count > ZF_GGUF_MAXARRAY || count > follow / value_bytes[type])
+  if (count > ZF_GGUF_MAXARRAY || count > follow / (size_t)zf_gguf_ids[type].bytes)
     return zf_error(ZF_EINVALID, "an array of %llu elements: %d are allowed, %zu bytes follow",
                     (unsigned long long)count, ZF_GGUF_MAXARRAY, follow);
   int keep = reader->arrays || count <= ZF_GGUF_SHORT_ARRAY;
@@ -177,13 +136,22 @@ static int keep_key(struct gguf_reader *reader, const char *key, json_t *value) 
 }
 
 static int read_value(struct gguf_reader *reader, const char *key, json_t **value) {
+  enum zf_gguf_value_type kind = ZF_GGUF_TEXT;
   uint32_t type = 0;
   int rc = zf_bytes_u32(&reader->bytes, &type);
   if (rc) return rc;
-  if (type >= TYPES)
+  if (type >= ZF_GGUF_IDS)
     return zf_error(ZF_EINVALID, "key '%.120s' has the unknown type %u", key, type);
-  rc = type == ARRAY ? read_array(reader, value) : read_scalar(reader, type, value);
-  return rc ? zf_error_prefix(rc, "key '%.120s'", key) : 0;
+  if (type == ZF_GGUF_ID_ARRAY) {
+    rc = read_array(reader, value, &kind);
+  } else {
+    kind = zf_gguf_ids[type].type;
+    rc = read_scalar(reader, type, value);
+  }
+  if (rc) return zf_error_prefix(rc, "key '%.120s'", key);
+  return json_object_set_new(reader->gguf->types, key, json_integer(kind))
+             ? zf_error(ZF_ENOMEM, "out of memory")
+             : 0;
 }
 
 static int read_key(struct gguf_reader *reader) {
@@ -213,8 +181,9 @@ static int read_alignment(struct gguf_reader *reader) {
 
 static int read_keys(struct gguf_reader *reader) {
   reader->gguf->keys = json_object();
+  reader->gguf->types = json_object();
   reader->gguf->st->metadata = zf_calloc(2 * (int64_t)reader->key_count + 1, sizeof(char *));
-  if (!reader->gguf->keys || !reader->gguf->st->metadata)
+  if (!reader->gguf->keys || !reader->gguf->types || !reader->gguf->st->metadata)
     return zf_error(ZF_ENOMEM, "out of memory");
   for (uint64_t i = 0; i < reader->key_count; i++) {
     int rc = read_key(reader);
@@ -247,20 +216,18 @@ static int read_shape(struct gguf_reader *reader, struct zf_st_tensor *tensor) {
 
 static int read_type(struct gguf_reader *reader, struct zf_st_tensor *tensor) {
   uint32_t id = 0;
-  int row_index = 0;
   int64_t bytes;
   int rc = zf_bytes_u32(&reader->bytes, &id);
   if (rc) return rc;
-  while (row_index < TENSOR_TYPES && tensor_types[row_index].id != id) row_index++;
-  if (row_index == TENSOR_TYPES) return zf_error(ZF_EINVALID, "unknown type %u", id);
+  const struct zf_gguf_tensor_type *type = zf_gguf_tensor_type(id);
+  if (!type) return zf_error(ZF_EINVALID, "unknown type %u", id);
   int64_t row = tensor->ndim ? tensor->shape[tensor->ndim - 1] : 1;
-  tensor->dtype = tensor_types[row_index].name;
-  tensor->type = tensor_types[row_index].type;
-  if (row % tensor_types[row_index].block)
+  tensor->dtype = type->name;
+  tensor->type = type->type;
+  if (row % type->block)
     return zf_error(ZF_EINVALID, "its rows of %lld values are no whole blocks of %d (%s)",
-                    (long long)row, tensor_types[row_index].block, tensor->dtype);
-  if (zf_mul_checked(tensor->count / tensor_types[row_index].block, tensor_types[row_index].bytes,
-                     &bytes))
+                    (long long)row, type->block, tensor->dtype);
+  if (zf_mul_checked(tensor->count / type->block, type->bytes, &bytes))
     return zf_error(ZF_EINVALID, "its size overflows");
   tensor->bytes = (size_t)bytes;
   return 0;
@@ -386,6 +353,7 @@ int zf_gguf_open(struct zf_gguf *out, const char *path, int arrays) {
 
 void zf_gguf_free(struct zf_gguf *gguf) {
   json_decref(gguf->keys);
+  json_decref(gguf->types);
   zf_st_free(gguf->st);
   memset(gguf, 0, sizeof *gguf);
 }

@@ -24,8 +24,26 @@ enum {
   ZF_GGUF_MAXSTRING = 1 << 30 /* bytes */
 };
 
+/* Types of the values of keys, and of the elements of arrays. */
+enum zf_gguf_value_type {
+  ZF_GGUF_TEXT,
+  ZF_GGUF_U32,
+  ZF_GGUF_F32,
+  ZF_GGUF_U8,
+  ZF_GGUF_I8,
+  ZF_GGUF_U16,
+  ZF_GGUF_I16,
+  ZF_GGUF_I32,
+  ZF_GGUF_BOOL,
+  ZF_GGUF_U64,
+  ZF_GGUF_I64,
+  ZF_GGUF_F64,
+  ZF_GGUF_VALUE_TYPES
+};
+
 struct zf_gguf {
   json_t *keys;     /* {key: value}; strings are UTF-8 */
+  json_t *types;    /* {key: enum zf_gguf_value_type}, of an array that of its elements */
   struct zf_st *st; /* tensors under the file's names, outermost dimension first, dtype "Q4_K", ...;
                      * its metadata: the keys as text, without arrays and strings over 200 bytes */
 };

@@ -228,6 +228,12 @@ int zf_rope_by_length(const struct zf_config *config);
 /* Rotated dimensions of a head, even; 0: no RoPE. */
 int64_t zf_config_rot(const struct zf_config *config);
 
+/* ZF_EUSAGE, as "NAME: what: expected, found", where two configurations do not describe the same
+ * computation up to the rounding of numbers to f32.  Left out: token ids, the context beyond found's, and
+ * whether a head is tied. */
+int zf_config_same(const struct zf_config *expected, const struct zf_config *found,
+                   const char *name);
+
 /* The names of the layers that follow the body. */
 const struct zf_head_names *zf_config_tail(const struct zf_config *config);
 

@@ -23,14 +23,13 @@ static const struct {
     {"attention.key_length", ANY, 0},
     {"attention.value_length", ANY, 0},
     {"attention.layer_norm_rms_epsilon", ANY, 0},
-    {"attention.layer_norm_epsilon", ANY, 0}, /* of LayerNorm, which no architecture here has */
+    {"attention.layer_norm_epsilon", ANY, 0},
     {"attention.group_norm_epsilon", ANY, 0},
     {"attention.group_norm_groups", ANY, 0},
     {"attention.relative_buckets_count", ZERO, 0},
     {"attention.causal", ONE, 0},
     {"attention.max_alibi_bias", ZERO, 0},
     {"attention.clamp_kqv", ZERO, 0},
-    {"attention.scale", ZERO, 0},
     {"attention.output_scale", ZERO | ONE, 0},
     {"attention.temperature_length", ZERO, 0},
     {"attention.temperature_scale", ZERO, 0},
@@ -54,21 +53,23 @@ static const struct {
     {"rope.scaling.yarn_beta_slow", ONE, 0},
     {"expert_count", ZERO, 0},
     {"expert_used_count", ZERO, 0},
-    {"logit_scale", ZERO | ONE, 0},
-    {"residual_scale", ZERO | ONE, 0},
-    {"embedding_scale", ZERO | ONE, 0},
-    {"use_parallel_residual", ZERO, 0},
 };
 
 /* Keys that some architectures read and others do not. */
 static const struct {
   const char *key;
   const char *archs; /* names between spaces */
+  int allowed;       /* for other architectures */
 } partly_read[] = {
-    {"attn_logit_softcapping", " gemma2 "},
-    {"final_logit_softcapping", " gemma2 gemma3 "},
-    {"attention.sliding_window", " phi3 gemma2 gemma3 "},
-    {"attention.sliding_window_pattern", " gemma2 gemma3 "},
+    {"attn_logit_softcapping", " gemma2 ", ZERO},
+    {"final_logit_softcapping", " gemma2 gemma3 ", ZERO},
+    {"attention.sliding_window", " phi3 gemma2 gemma3 ", ZERO},
+    {"attention.sliding_window_pattern", " gemma2 gemma3 ", ZERO},
+    {"attention.scale", " granite ", ZERO},
+    {"logit_scale", " granite ", ZERO | ONE},
+    {"residual_scale", " granite ", ZERO | ONE},
+    {"embedding_scale", " granite ", ZERO | ONE},
+    {"use_parallel_residual", " gptneox stablelm ", ZERO}, /* of stablelm ffn_norm decides */
 };
 
 static int is_number(const json_t *value, double expected) {
@@ -101,7 +102,8 @@ static int refuse(const struct zf_gguf_source *source, const char *key, const js
 static int check_key(const struct zf_gguf_source *source, const char *key, const json_t *value) {
   for (size_t i = 0; i < sizeof partly_read / sizeof *partly_read; i++)
     if (!strcmp(partly_read[i].key, key))
-      return reads(partly_read[i].archs, source->arch->name) || is_number(value, 0)
+      return reads(partly_read[i].archs, source->arch->name) ||
+                     changes_nothing(value, partly_read[i].allowed, 0)
                  ? 0
                  : refuse(source, key, value);
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)

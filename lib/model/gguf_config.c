@@ -1,6 +1,7 @@
 /* Translates sizes, heads and windows of a GGUF file to keys of config.json, with llama.cpp's
  * defaults. */
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,27 +9,48 @@
 #include "fmt/json.h"
 #include "model/gguf_model_internal.h"
 
-/* Keys behind "ARCH." and their names in config.json. */
-static const struct {
-  const char *gguf, *config;
-  int required;
-} keys[] = {
-    {"embedding_length", "hidden_size", 1},
-    {"block_count", "num_hidden_layers", 1},
-    {"attention.head_count", "num_attention_heads", 1},
-    {"attention.head_count_kv", "num_key_value_heads", 0},
-    {"attention.key_length", "head_dim", 0},
-    {"feed_forward_length", "intermediate_size", 1},
-    {"context_length", "max_position_embeddings", 1},
-    {"attention.layer_norm_rms_epsilon", "rms_norm_eps", 1},
-    {"attn_logit_softcapping", "attn_logit_softcapping", 0},
-    {"final_logit_softcapping", "final_logit_softcapping", 0},
+#define KEY(member) offsetof(struct zf_family, member)
+#define VALUE(member) offsetof(struct zf_config, member)
+const struct zf_gguf_config_key zf_gguf_config_keys[] = {
+    {"embedding_length", KEY(k_hidden), VALUE(hidden), .required = 1},
+    {"block_count", KEY(k_layers), VALUE(layers), .required = 1},
+    {"attention.head_count", KEY(k_heads), VALUE(heads), .required = 1},
+    {"attention.head_count_kv", KEY(k_kv_heads), VALUE(kv_heads)},
+    {"attention.key_length", KEY(k_head_dim), VALUE(head_dim)},
+    {"feed_forward_length", KEY(k_ffn), VALUE(ffn), .required = 1},
+    {"context_length", KEY(k_max_pos), VALUE(max_pos), .required = 1},
+    {"attention.layer_norm_rms_epsilon", KEY(k_norm_eps), VALUE(norm_eps), .required = 1, .real = 1,
+     .norm = ZF_GGUF_ONLY_RMS},
+    {"attention.layer_norm_epsilon", KEY(k_norm_eps), VALUE(norm_eps), .required = 1, .real = 1,
+     .norm = ZF_GGUF_ONLY_LAYER},
+    {"attn_logit_softcapping", KEY(score_cap.key), VALUE(score_cap), .real = 1},
+    {"final_logit_softcapping", KEY(logit_cap.key), VALUE(logit_cap), .real = 1},
+    {"attention.scale", KEY(scale.key), VALUE(scale), .real = 1},
+    {"embedding_scale", KEY(embed_scale.key), VALUE(embed_scale), .real = 1},
+    {"residual_scale", KEY(added_scale.key), VALUE(added_scale), .real = 1},
+    {"logit_scale", KEY(logit_divisor.key), VALUE(logit_divisor), .real = 1},
+    {0},
 };
+
+const char *zf_gguf_config_name(const struct zf_gguf_config_key *key,
+                                const struct zf_family *family) {
+  int rms = family->norm == ZF_NORM_RMS;
+  if (key->norm && rms != (key->norm == ZF_GGUF_ONLY_RMS)) return NULL;
+  return *(const char *const *)((const char *)family + key->name);
+}
 
 json_t *zf_gguf_value(const struct zf_gguf_source *source, const char *key) {
   char full[128];
   snprintf(full, sizeof full, "%s.%s", source->arch->name, key);
   return json_object_get(source->gguf.keys, full);
+}
+
+int64_t zf_gguf_head_dim(const json_t *config, const struct zf_gguf_source *source) {
+  const struct zf_family *family = zf_gguf_family(source->arch);
+  const json_t *given = zf_gguf_value(source, "attention.key_length");
+  int64_t heads = json_integer_value(json_object_get(config, family->k_heads));
+  if (given) return json_integer_value(given);
+  return heads > 0 ? json_integer_value(json_object_get(config, family->k_hidden)) / heads : 0;
 }
 
 int zf_gguf_number(double *value, const struct zf_gguf_source *source, const char *key) {
@@ -50,22 +72,32 @@ static json_t *common_entry(json_t *value) {
   return first ? first : value;
 }
 
+static int copy_key(json_t *config, const struct zf_gguf_source *source,
+                    const struct zf_gguf_config_key *key) {
+  const char *name = zf_gguf_config_name(key, zf_gguf_family(source->arch));
+  if (!name) return 0;
+  json_t *value = common_entry(zf_gguf_value(source, key->gguf));
+  if (!value && key->required)
+    return zf_error(ZF_EINVALID, "%s: key '%s.%s' is missing", source->path, source->arch->name,
+                    key->gguf);
+  if (json_is_array(value))
+    return zf_error(ZF_EINVALID, "%s: key '%s.%s': blocks of different sizes are not supported",
+                    source->path, source->arch->name, key->gguf);
+  if (value && !json_is_number(value))
+    return zf_error(ZF_EINVALID, "%s: key '%s.%s': expected a number, found %s", source->path,
+                    source->arch->name, key->gguf, zf_json_kind(value));
+  if (value) json_object_set(config, name, value);
+  return 0;
+}
+
 static int copy_keys(json_t *config, const struct zf_gguf_source *source) {
-  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-    json_t *value = common_entry(zf_gguf_value(source, keys[i].gguf));
-    if (!value && keys[i].required)
-      return zf_error(ZF_EINVALID, "%s: key '%s.%s' is missing", source->path, source->arch->name,
-                      keys[i].gguf);
-    if (json_is_array(value))
-      return zf_error(ZF_EINVALID, "%s: key '%s.%s': blocks of different sizes are not supported",
-                      source->path, source->arch->name, keys[i].gguf);
-    if (value && !json_is_number(value))
-      return zf_error(ZF_EINVALID, "%s: key '%s.%s': expected a number, found %s", source->path,
-                      source->arch->name, keys[i].gguf, zf_json_kind(value));
-    if (value) json_object_set(config, keys[i].config, value);
+  const struct zf_family *family = zf_gguf_family(source->arch);
+  for (const struct zf_gguf_config_key *key = zf_gguf_config_keys; key->gguf; key++) {
+    int rc = copy_key(config, source, key);
+    if (rc) return rc;
   }
-  if (!zf_gguf_value(source, "attention.head_count_kv"))
-    json_object_set(config, "num_key_value_heads", json_object_get(config, "num_attention_heads"));
+  if (family->k_kv_heads && !zf_gguf_value(source, "attention.head_count_kv"))
+    json_object_set(config, family->k_kv_heads, json_object_get(config, family->k_heads));
   static const char *const ids[][2] = {{"bos_token_id", "tokenizer.ggml.bos_token_id"},
                                        {"eos_token_id", "tokenizer.ggml.eos_token_id"},
                                        {"pad_token_id", "tokenizer.ggml.padding_token_id"}};
@@ -77,27 +109,32 @@ static int copy_keys(json_t *config, const struct zf_gguf_source *source) {
   return 0;
 }
 
-/* Always sets head_dim, since the family may have another default. */
+/* Sets head_dim where the family has it, since the family may have another default. */
 static int head_keys(json_t *config, const struct zf_gguf_source *source) {
-  json_t *key_dim = json_object_get(config, "head_dim"),
+  const struct zf_family *family = zf_gguf_family(source->arch);
+  json_t *key_dim = zf_gguf_value(source, "attention.key_length"),
          *value_dim = zf_gguf_value(source, "attention.value_length");
-  int64_t heads = json_integer_value(json_object_get(config, "num_attention_heads"));
-  int64_t hidden = json_integer_value(json_object_get(config, "hidden_size"));
-  int64_t dim = 0;
-  if (key_dim)
-    dim = json_integer_value(key_dim);
-  else if (heads > 0)
-    dim = hidden / heads;
+  int64_t heads = json_integer_value(json_object_get(config, family->k_heads));
+  int64_t hidden = json_integer_value(json_object_get(config, family->k_hidden));
+  int64_t dim = zf_gguf_head_dim(config, source);
   if (dim < 1 || (!key_dim && hidden % heads))
     return zf_error(ZF_EINVALID, "%s: %lld heads do not divide an embedding_length of %lld",
                     source->path, (long long)heads, (long long)hidden);
   if (value_dim && json_integer_value(value_dim) != dim)
     return zf_error(ZF_EINVALID, "%s: attention.value_length %lld differs from the keys' %lld",
                     source->path, (long long)json_integer_value(value_dim), (long long)dim);
-  json_object_set_new(config, "head_dim", json_integer(dim));
+  if (!family->k_head_dim && dim * heads != hidden)
+    return zf_error(ZF_EINVALID, "%s: heads of %lld are not supported for %s: expected %lld",
+                    source->path, (long long)dim, source->arch->name, (long long)(hidden / heads));
+  if (family->k_head_dim) json_object_set_new(config, family->k_head_dim, json_integer(dim));
+  double scale = 0;
+  int rc = zf_gguf_number(&scale, source, "attention.scale");
+  if (!rc && family->scale.key && scale == 0)
+    json_object_set_new(config, family->scale.key, json_real(1 / sqrt((double)dim)));
+  if (rc) return rc;
   if (source->arch->plus) {
-    int wide = json_integer_value(json_object_get(config, "num_hidden_layers")) ==
-               source->arch->wide_layers;
+    int wide =
+        json_integer_value(json_object_get(config, family->k_layers)) == source->arch->wide_layers;
     json_object_set_new(config, "query_pre_attn_scalar", json_integer(wide ? hidden / heads : dim));
   }
   return 0;
@@ -147,7 +184,8 @@ static int read_flags(unsigned char *local, const json_t *value,
 static int set_pattern(json_t *config, const struct zf_gguf_source *source) {
   unsigned char local[ZF_MAX_LAYERS];
   const json_t *value = zf_gguf_value(source, "attention.sliding_window_pattern");
-  int64_t layers = json_integer_value(json_object_get(config, "num_hidden_layers")),
+  int64_t layers =
+              json_integer_value(json_object_get(config, zf_gguf_family(source->arch)->k_layers)),
           period = source->arch->period;
   if (layers < 1 || layers > ZF_MAX_LAYERS) return 0; /* config.c reports this */
   if (value && !json_is_array(value) && !json_is_integer(value))
@@ -176,29 +214,56 @@ static int window_keys(json_t *config, const struct zf_gguf_source *source) {
   return on ? set_pattern(config, source) : 0;
 }
 
+static int has_tensor(const struct zf_gguf_source *source, const char *name) {
+  return zf_st_find(source->gguf.st, name) != NULL;
+}
+
+/* Sets the keys of config.json that follow from biases.  Two kinds of biases may share a key. */
+static int bias_keys(json_t *config, const struct zf_gguf_source *source) {
+  const struct zf_family *family = zf_gguf_family(source->arch);
+  int query = has_tensor(source, "blk.0.attn_q.bias") || has_tensor(source, "blk.0.attn_qkv.bias"),
+      output = has_tensor(source, "blk.0.attn_output.bias");
+  const struct {
+    const struct zf_rule *rule;
+    int present;
+  } biases[] = {{&family->qkv_bias, query},
+                {&family->o_bias, output},
+                {&family->mlp_bias, has_tensor(source, "blk.0.ffn_up.bias")}};
+  for (int i = 0; i < 3; i++)
+    if (biases[i].rule->key)
+      json_object_set_new(config, biases[i].rule->key, json_boolean(biases[i].present));
+  if (!family->qkv_bias.key || !family->o_bias.key || query == output ||
+      strcmp(family->qkv_bias.key, family->o_bias.key) != 0)
+    return 0;
+  if (query)
+    return zf_error(ZF_EINVALID,
+                    "%s: tensor 'blk.0.attn_output.bias' is missing: q, k and v have biases",
+                    source->path);
+  return zf_error(ZF_EINVALID, "%s: tensor 'blk.0.attn_q.bias' is missing: the output has a bias",
+                  source->path);
+}
+
 /* Sets the keys that have no counterpart in the file and follow from its tensors. */
 static int tensor_keys(json_t *config, const struct zf_gguf_source *source) {
+  const struct zf_family *family = zf_gguf_family(source->arch);
   const struct zf_st_tensor *embed = zf_st_find(source->gguf.st, "token_embd.weight");
   if (!embed || embed->ndim != 2)
     return zf_error(ZF_EINVALID, "%s: tensor 'token_embd.weight' is missing, or is not a matrix",
                     source->path);
-  static const char *const flags[][2] = {{"attention_bias", "blk.0.attn_q.bias"},
-                                         {"mlp_bias", "blk.0.ffn_up.bias"}};
   json_object_set_new(config, "architectures", json_pack("[s]", source->arch->class));
   json_object_set_new(config, "model_type", json_string(source->arch->model_type));
   json_object_set_new(config, "vocab_size", json_integer(embed->shape[0]));
-  json_object_set_new(config, "tie_word_embeddings",
-                      json_boolean(!zf_st_find(source->gguf.st, "output.weight")));
-  for (int i = 0; i < 2; i++)
-    json_object_set_new(config, flags[i][0],
-                        json_boolean(!!zf_st_find(source->gguf.st, flags[i][1])));
-  if (zf_st_find(source->gguf.st, "blk.0.attn_q.bias") && !strcmp(source->arch->name, "llama") &&
-      !zf_st_find(source->gguf.st, "blk.0.attn_output.bias"))
-    return zf_error(ZF_EINVALID,
-                    "%s: tensor 'blk.0.attn_output.bias' is missing: q, k and v have "
-                    "biases",
-                    source->path);
-  return 0;
+  json_object_set_new(config, family->tie.key, json_boolean(!has_tensor(source, "output.weight")));
+  if (family->qk_normed.key)
+    json_object_set_new(config, family->qk_normed.key,
+                        json_boolean(has_tensor(source, "blk.0.attn_q_norm.weight")));
+  if (family->parallel.key) {
+    const json_t *parallel = zf_gguf_value(source, "use_parallel_residual");
+    int yes = source->arch->parallel_key ? json_is_true(parallel)
+                                         : !has_tensor(source, "blk.0.ffn_norm.weight");
+    json_object_set_new(config, family->parallel.key, json_boolean(yes));
+  }
+  return bias_keys(config, source);
 }
 
 int zf_gguf_describe(json_t *config, const struct zf_gguf_source *source) {

@@ -4,9 +4,13 @@
 
 #include "model/gguf_model.h"
 
-/* Names without .weight or .bias; "#" stands for the layer number. */
-struct zf_gguf_pair {
-  const char *gguf, *checkpoint;
+/* The name in GGUF files of a part of a block, without .weight or .bias; "#" stands for the layer
+ * number. */
+enum zf_gguf_part_kind { ZF_GGUF_TABLE, ZF_GGUF_NORM, ZF_GGUF_LINEAR };
+struct zf_gguf_part {
+  const char *gguf;
+  size_t part; /* offset in struct zf_names */
+  enum zf_gguf_part_kind kind;
 };
 
 /* llama.cpp's treatment of attention.sliding_window. */
@@ -19,18 +23,24 @@ enum zf_gguf_window {
 
 struct zf_gguf_arch {
   const char *name, *model_type, *class; /* class: config.json's "architectures" */
-  const struct zf_gguf_pair *names;      /* names that differ from the common ones; NULL: none */
-  int paired;      /* the two rows of a rotary pair are neighbours in q and k */
-  int plus;        /* norms are stored with 1 added */
-  int wide_layers; /* a model with this number of layers scales scores by hidden / heads; no key
+  const char *also;                 /* another model_type that is written as this; NULL: none */
+  const struct zf_gguf_part *names; /* names that differ from the common ones; NULL: none */
+  int paired;                       /* the two rows of a rotary pair are neighbours in q and k */
+  int plus;                         /* norms are stored with 1 added */
+  int parallel_key; /* reads use_parallel_residual; else a block without ffn_norm is parallel */
+  int head;         /* a file has an output head, tied or not */
+  int wide_layers;  /* a model with this number of layers scales scores by hidden / heads; no key
                     * says so */
-  int partial;     /* only a part of a head may be rotated */
-  int freqs;       /* reads rope_freqs.weight, or the two tables below where the type is longrope */
-  int tables;      /* reads rope_factors_short.weight and rope_factors_long.weight */
+  int partial;      /* only a part of a head may be rotated */
+  int freqs;  /* reads rope_freqs.weight, or the two tables below where the type is longrope */
+  int tables; /* reads rope_factors_short.weight and rope_factors_long.weight */
   enum zf_gguf_window window;
   int64_t period;     /* default period of the blocks without a window */
   double theta_local; /* base of the blocks with windows; 0: the base of all blocks */
 };
+
+/* The row of `model_type` in the table of families. */
+const struct zf_family *zf_gguf_family(const struct zf_gguf_arch *arch);
 
 struct zf_gguf_source {
   struct zf_gguf gguf;
@@ -45,9 +55,36 @@ json_t *zf_gguf_value(const struct zf_gguf_source *source, const char *key);
  * number. */
 int zf_gguf_number(double *value, const struct zf_gguf_source *source, const char *key);
 
+/* Columns of a head. */
+int64_t zf_gguf_head_dim(const json_t *config, const struct zf_gguf_source *source);
+
+/* A number that has a key in GGUF files, behind "ARCH.", and one in config.json: read by one table and
+ * written by the same. */
+enum zf_gguf_norm { ZF_GGUF_ANY_NORM, ZF_GGUF_ONLY_RMS, ZF_GGUF_ONLY_LAYER };
+struct zf_gguf_config_key {
+  const char *gguf;
+  size_t name;            /* offset in struct zf_family of the name of config.json's key */
+  size_t value;           /* offset in struct zf_config: an int64_t, or with `real` a double */
+  int required;           /* in GGUF files */
+  int real;               /* 0 stands for none */
+  enum zf_gguf_norm norm; /* of the families that have the key */
+};
+extern const struct zf_gguf_config_key zf_gguf_config_keys[]; /* ends with a row without names */
+/* The name in config.json; NULL: the family has no such key. */
+const char *zf_gguf_config_name(const struct zf_gguf_config_key *key,
+                                const struct zf_family *family);
+
 /* Sets rope_scaling, rope_theta and the other keys of rotary embeddings (gguf_rope.c).  `config`
  * already has head_dim and the sizes. */
 int zf_gguf_rope(json_t *config, const struct zf_gguf_source *source);
+
+/* The inverse of zf_gguf_rope (gguf_rope_keys.c). */
+int zf_gguf_rope_keys(struct zf_gguf_values *values, const struct zf_gguf_arch *arch,
+                      const struct zf_config *config, const char *name);
+
+/* Sets the key "ARCH.key" to a number of this type. */
+int zf_gguf_set(struct zf_gguf_values *values, const struct zf_gguf_arch *arch, const char *key,
+                enum zf_gguf_value_type type, double number);
 
 /* ZF_EINVALID where a key has a value that changes the forward pass in a way that the plan cannot
  * express (gguf_check.c). */

@@ -44,8 +44,9 @@ static int read_numbers(struct gguf_rope *rope, const json_t *config,
   int old = !zf_gguf_value(source, "rope.scaling.factor");
   double rot;
   int rc;
-  rope->dim = json_integer_value(json_object_get(config, "head_dim"));
-  rope->original = json_number_value(json_object_get(config, "max_position_embeddings"));
+  rope->dim = zf_gguf_head_dim(config, source);
+  rope->original =
+      json_number_value(json_object_get(config, zf_gguf_family(source->arch)->k_max_pos));
   rope->attention = 1;
   rope->theta = 1e4;
   rot = (double)rope->dim;
@@ -176,9 +177,10 @@ static int read_rope(struct gguf_rope *rope, const json_t *config,
 }
 
 int zf_gguf_rope(json_t *config, const struct zf_gguf_source *source) {
+  const struct zf_family *family = zf_gguf_family(source->arch);
   struct gguf_rope rope = {0};
-  int rc = read_rope(&rope, config, source);
-  if (rc) return rc;
+  int rc = family->pos == ZF_POS_ROPE ? read_rope(&rope, config, source) : 0;
+  if (rc || family->pos != ZF_POS_ROPE) return rc;
   json_t *scaling = json_object();
   rc = scaling ? set_scaling(scaling, source, &rope)
                : zf_error(ZF_ENOMEM, "%s: out of memory", source->path);
@@ -186,12 +188,13 @@ int zf_gguf_rope(json_t *config, const struct zf_gguf_source *source) {
     const char *kind = json_string_value(json_object_get(scaling, "rope_type"));
     if (strcmp(kind, "linear") != 0 || rope.factor != 1)
       json_object_set(config, "rope_scaling", scaling);
-    json_object_set_new(config, "rope_theta", json_real(rope.theta));
+    json_object_set_new(config, family->k_theta ? family->k_theta : "rope_theta",
+                        json_real(rope.theta));
     json_object_set_new(config, "rope_local_base_freq", json_real(rope.theta_local));
     /* The next larger double: the product with head_dim is truncated to an integer. */
-    if (rope.rot != rope.dim)
-      json_object_set_new(config, "partial_rotary_factor",
-                          json_real(nextafter((double)rope.rot / (double)rope.dim, 1)));
+    if (rope.rot != rope.dim || family->partial > 0)
+      json_object_set_new(config, family->k_partial ? family->k_partial : "partial_rotary_factor",
+                          json_real(fmin(nextafter((double)rope.rot / (double)rope.dim, 1), 1)));
   }
   json_decref(scaling);
   return rc;

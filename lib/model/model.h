@@ -128,6 +128,12 @@ int zf_model_save_values(const struct zf_model *model, const char *dir, int dtyp
                          const struct zf_save_values *values, const char *const *metadata,
                          int64_t nmetadata);
 
+/* The same in files of at most `limit` bytes of tensors each, a tensor at least:
+ * model-00001-of-0000N.safetensors and their index.  limit 0: one file, model.safetensors. */
+int zf_model_save_shards(const struct zf_model *model, const char *dir, int dtype,
+                         const struct zf_save_values *values, const char *const *metadata,
+                         int64_t nmetadata, int64_t limit);
+
 /* The parameter that holds the input embedding. */
 const struct zf_param *zf_model_embedding(const struct zf_model *model);
 

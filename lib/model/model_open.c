@@ -159,6 +159,8 @@ static enum zf_dtype held_type(const struct zf_param *param, const struct zf_st_
                                const struct zf_model_opts *opts, struct zf_gguf_change change) {
   if (param->trained) return opts->trained;
   if (change.subtract != 0) return ZF_F32;
+  int blocks = tensor->type >= 0 && zf_dtype_info((enum zf_dtype)tensor->type)->block > 1;
+  if (change.transposed && blocks && opts->dtype < 0) return ZF_F32;
   return (enum zf_dtype)(opts->dtype >= 0 ? opts->dtype : tensor->type);
 }
 
@@ -171,7 +173,7 @@ static int must_copy(const struct zf_model *model, const struct zf_param *param,
   struct zf_gguf_change change = change_of(model, tensor->name);
   return param->trained || (int)param->type != tensor->type ||
          (uintptr_t)tensor->data % zf_dtype_align(param->type) || change.heads ||
-         change.subtract != 0;
+         change.transposed || change.subtract != 0;
 }
 
 /* Converts chunk by chunk through a small buffer, so that no second copy of a tensor is needed. */
@@ -195,24 +197,44 @@ static void convert(void *dst, enum zf_dtype to, const unsigned char *src, enum 
   }
 }
 
-/* Copies heads in whose file the two rows of a rotary pair are neighbours: the first rows of all
- * pairs of a head come first, then the second rows. */
-static void copy_heads(struct zf_param *param, const struct zf_st_tensor *tensor, int64_t heads) {
+/* Copies the rows of heads in the checkpoint's order. */
+static void copy_heads(struct zf_param *param, const struct zf_st_tensor *tensor,
+                       struct zf_gguf_change change) {
   enum zf_dtype from = (enum zf_dtype)tensor->type;
-  int64_t width = param->count / param->shape[0], dim = param->shape[0] / heads, half = dim / 2;
+  int64_t width = param->count / param->shape[0];
   for (int64_t i = 0; i < param->shape[0]; i++) {
-    int64_t head = i / dim, row = i % dim, from_row = head * dim + row % half * 2 + row / half;
+    int64_t from_row = zf_gguf_file_row(change, param->shape[0], i);
     convert((char *)param->data + zf_dtype_bytes(param->type, i * width), param->type,
             tensor->data + zf_dtype_bytes(from, from_row * width), from, width);
   }
 }
 
-static int place_heads(struct zf_model *model, struct zf_param *param,
-                       const struct zf_st_tensor *tensor, int64_t heads) {
+/* Copies a matrix that the file has as [out,in] and the checkpoint as [in,out], row by row of the file. */
+static int copy_turned(struct zf_param *param, const struct zf_st_tensor *tensor) {
+  enum zf_dtype from = (enum zf_dtype)tensor->type;
+  int64_t in = param->shape[0], out = param->shape[1];
+  size_t size = zf_dtype_info(param->type)->size;
+  float *row = zf_calloc(in, sizeof *row);
+  if (!row) return ZF_ENOMEM;
+  for (int64_t i = 0; i < out; i++) {
+    convert(row, ZF_F32, tensor->data + zf_dtype_bytes(from, i * in), from, in);
+    for (int64_t k = 0; k < in; k++)
+      zf_from_f32((char *)param->data + (size_t)(k * out + i) * size, row + k, param->type, 1);
+  }
+  free(row);
+  return 0;
+}
+
+static int place_rows(struct zf_model *model, struct zf_param *param,
+                      const struct zf_st_tensor *tensor, struct zf_gguf_change change) {
   const struct zf_map *map = &model->st->map[tensor->file];
   int rc = check_values(model, tensor, 0, tensor->count);
   if (rc) return rc;
-  copy_heads(param, tensor, heads);
+  if (change.transposed)
+    rc = copy_turned(param, tensor);
+  else
+    copy_heads(param, tensor, change);
+  if (rc) return rc;
   zf_map_drop(map, (size_t)(tensor->data - map->data), tensor->bytes);
   model->copied += (int64_t)zf_dtype_bytes(param->type, param->count);
   return 0;
@@ -228,7 +250,7 @@ static int place_copy(struct zf_model *model, struct zf_param *param,
   const struct zf_map *map = &model->st->map[tensor->file];
   param->data = zf_arena_alloc(&model->copies, zf_dtype_bytes(param->type, param->count));
   if (!param->data) return ZF_ENOMEM;
-  if (change.heads) return place_heads(model, param, tensor, change.heads);
+  if (change.heads || change.transposed) return place_rows(model, param, tensor, change);
   for (int64_t i = 0; i < param->count; i += CHUNK) {
     int64_t count = param->count - i < CHUNK ? param->count - i : CHUNK;
     int rc = check_values(model, tensor, i, i + count);

@@ -228,9 +228,82 @@ static int64_t list_states(struct zf_st_out *out, struct saved_tensor *from,
   return states->count;
 }
 
-static int save_weights(const struct zf_model *model, const char *path, int dtype, int trained_only,
-                        const struct zf_save_values *values, const char *const *metadata,
-                        int64_t nmetadata) {
+static int write_json(const char *path, const json_t *obj) {
+  char *text = zf_json_dump(obj, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+  int rc = text ? zf_write_file(path, text, strlen(text)) : zf_error(ZF_ENOMEM, "out of memory");
+  free(text);
+  return rc;
+}
+
+/* --- files --- */
+
+struct save_files {
+  const char *dir; /* of shards; NULL: one file, `path` */
+  const char *path;
+  int64_t limit; /* bytes of a shard's tensors */
+  const char *const *metadata;
+  int64_t nmetadata;
+};
+
+static int64_t bytes_of(const struct zf_st_out *out) {
+  int64_t bytes = (int64_t)zf_dtype_info(out->type)->size;
+  for (int i = 0; i < out->ndim; i++) bytes *= out->shape[i]; /* of a model that is open */
+  return bytes;
+}
+
+/* The end of the shard that begins with tensor `first`; a shard has one tensor at least. */
+static int64_t shard_end(const struct zf_st_out *out, int64_t first, int64_t count, int64_t limit) {
+  int64_t bytes = 0, at = first;
+  while (at < count && (at == first || bytes + bytes_of(&out[at]) <= limit))
+    bytes += bytes_of(&out[at++]);
+  return at;
+}
+
+/* Writes a shard and adds its tensors to the index. */
+static int write_shard(const struct save_files *files, const struct save_writer *writer,
+                       int64_t first, int64_t end, const char *name, json_t *map) {
+  struct save_writer part = {writer->out + first, writer->from + first, writer->values};
+  char *path = zf_path_join(files->dir, name);
+  int rc = path ? zf_st_write(path, part.out, end - first, files->metadata, files->nmetadata,
+                              write_tensor, &part)
+                : ZF_ENOMEM;
+  for (int64_t i = first; i < end && !rc; i++)
+    if (json_object_set_new(map, writer->out[i].name, json_string(name))) rc = ZF_ENOMEM;
+  free(path);
+  return rc;
+}
+
+static int write_index(const struct save_files *files, json_t *map, int64_t total) {
+  json_t *index =
+      json_pack("{s:{s:I}, s:O}", "metadata", "total_size", (json_int_t)total, "weight_map", map);
+  char *path = zf_path_join(files->dir, "model.safetensors.index.json");
+  int rc = index && path ? write_json(path, index) : zf_error(ZF_ENOMEM, "out of memory");
+  free(path);
+  json_decref(index);
+  return rc;
+}
+
+static int write_shards(const struct save_files *files, const struct save_writer *writer,
+                        int64_t count) {
+  int64_t shards = 0, total = 0, number = 0;
+  json_t *map = json_object();
+  int rc = map ? 0 : ZF_ENOMEM;
+  for (int64_t i = 0; i < count; i = shard_end(writer->out, i, count, files->limit)) shards++;
+  for (int64_t i = 0, end; i < count && !rc; i = end) {
+    char name[64];
+    end = shard_end(writer->out, i, count, files->limit);
+    snprintf(name, sizeof name, "model-%05lld-of-%05lld.safetensors", (long long)++number,
+             (long long)shards);
+    rc = write_shard(files, writer, i, end, name, map);
+    for (int64_t k = i; k < end; k++) total += bytes_of(&writer->out[k]);
+  }
+  if (!rc) rc = write_index(files, map, total);
+  json_decref(map);
+  return rc;
+}
+
+static int save_weights(const struct zf_model *model, const struct save_files *files, int dtype,
+                        int trained_only, const struct zf_save_values *values) {
   int64_t max = model->st->count + (1 + ZF_PARAM_STATES) * model->params.count + 1;
   struct zf_st_out *out = zf_calloc(max, sizeof *out);
   struct saved_tensor *from = zf_calloc(max, sizeof *from);
@@ -240,8 +313,11 @@ static int save_weights(const struct zf_model *model, const char *path, int dtyp
     struct save_writer writer = {out, from, values};
     int64_t count = list_tensors(out, from, model, dtype, trained_only, values);
     if (trained_only) count += list_states(out + count, from + count, &states);
-    rc = check_values(&writer, count, path);
-    if (!rc) rc = zf_st_write(path, out, count, metadata, nmetadata, write_tensor, &writer);
+    rc = check_values(&writer, count, files->dir ? files->dir : files->path);
+    if (!rc && files->dir) rc = write_shards(files, &writer, count);
+    if (!rc && !files->dir)
+      rc = zf_st_write(files->path, out, count, files->metadata, files->nmetadata, write_tensor,
+                       &writer);
   }
   free_states(&states);
   free(from);
@@ -251,7 +327,8 @@ static int save_weights(const struct zf_model *model, const char *path, int dtyp
 
 int zf_model_save_trained(const struct zf_model *model, const char *path,
                           const char *const *metadata, int64_t nmetadata) {
-  return save_weights(model, path, -1, 1, NULL, metadata, nmetadata);
+  struct save_files files = {.path = path, .metadata = metadata, .nmetadata = nmetadata};
+  return save_weights(model, &files, -1, 1, NULL);
 }
 
 /* The loaders of other tools cast weights to the dtype that config.json names.  It must be the widest
@@ -312,13 +389,6 @@ static int set_keys(json_t *obj, const struct zf_model *model, int dtype, int ow
   return 0;
 }
 
-static int write_json(const char *path, const json_t *obj) {
-  char *text = zf_json_dump(obj, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-  int rc = text ? zf_write_file(path, text, strlen(text)) : zf_error(ZF_ENOMEM, "out of memory");
-  free(text);
-  return rc;
-}
-
 static int save_config(const struct zf_model *model, const char *dir, int dtype, int own_head) {
   json_t *obj = NULL;
   char *path = zf_path_join(dir, "config.json");
@@ -339,9 +409,16 @@ int zf_model_save_sidecars(struct zf_model *model, const char *dir, int dtype) {
 int zf_model_save_values(const struct zf_model *model, const char *dir, int dtype,
                          const struct zf_save_values *values, const char *const *metadata,
                          int64_t nmetadata) {
+  return zf_model_save_shards(model, dir, dtype, values, metadata, nmetadata, 0);
+}
+
+int zf_model_save_shards(const struct zf_model *model, const char *dir, int dtype,
+                         const struct zf_save_values *values, const char *const *metadata,
+                         int64_t nmetadata, int64_t limit) {
   char *path = zf_path_join(dir, "model.safetensors");
+  struct save_files files = {limit ? dir : NULL, path, limit, metadata, nmetadata};
   int rc = path ? zf_mkdirs(dir) : ZF_ENOMEM;
-  if (!rc) rc = save_weights(model, path, dtype, 0, values, metadata, nmetadata);
+  if (!rc) rc = save_weights(model, &files, dtype, 0, values);
   if (!rc) rc = save_config(model, dir, dtype, values && values->own_head);
   if (!rc) rc = zf_sidecars_copy(&model->sidecars, dir, 0);
   free(path);

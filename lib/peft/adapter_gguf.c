@@ -19,27 +19,28 @@ static const struct zf_gguf_arch *arch_of_base(const struct zf_model *base) {
   return base->gguf ? base->gguf : zf_gguf_arch_of(&base->config);
 }
 
-/* Number of heads whose rows the converter permuted; 0: none.  -1: some, and there is no base. */
-static int64_t permuted_heads(const struct zf_gguf_arch *arch, const struct zf_model *base,
-                              const char *name) {
+/* The change of the rows of a weight.  *unknown: there is one, and no base that tells its heads. */
+static struct zf_gguf_change change_of_rows(const struct zf_gguf_arch *arch,
+                                            const struct zf_model *base, const char *name,
+                                            int *unknown) {
   static const struct zf_config any = {.heads = 1, .kv_heads = 1};
-  int64_t heads = zf_gguf_change(arch, base ? &base->config : &any, name).heads;
-  return heads && !base ? -1 : heads;
+  struct zf_gguf_change change = zf_gguf_change(arch, base ? &base->config : &any, name);
+  *unknown = change.heads && !base;
+  return change;
 }
 
-/* Within each head of D rows, row p D / 2 + i of the checkpoint is row 2 i + p of the GGUF file, p in
- * {0,1}.  to_gguf: from the checkpoint's order, else to it. */
-static int permute_rows(struct zf_adapter_tensor *tensor, int64_t heads, int to_gguf) {
-  int64_t width = tensor->shape[1], dim = tensor->shape[0] / heads, half = dim / 2;
-  if (tensor->shape[0] % (2 * heads))
+/* Rows in the file's order; to_gguf: from the checkpoint's, else to it. */
+static int permute_rows(struct zf_adapter_tensor *tensor, struct zf_gguf_change change,
+                        int to_gguf) {
+  int64_t width = tensor->shape[1], groups = change.heads * (change.parts ? change.parts : 2);
+  if (tensor->shape[0] % groups)
     return zf_error(ZF_EINVALID, "'%.200s': %lld rows are not those of %lld heads", tensor->module,
-                    (long long)tensor->shape[0], (long long)heads);
+                    (long long)tensor->shape[0], (long long)change.heads);
   size_t bytes = (size_t)width * sizeof *tensor->data;
   float *made = malloc((size_t)tensor->count * sizeof *made);
   if (!made) return zf_error(ZF_ENOMEM, "out of memory for '%.200s'", tensor->module);
   for (int64_t row = 0; row < tensor->shape[0]; row++) {
-    int64_t head = row / dim, in_head = row % dim;
-    int64_t other = head * dim + in_head % half * 2 + in_head / half;
+    int64_t other = zf_gguf_file_row(change, tensor->shape[0], row);
     int64_t from = to_gguf ? row : other, to = to_gguf ? other : row;
     memcpy(made + to * width, tensor->data + from * width, bytes);
   }
@@ -105,9 +106,9 @@ static int take_factor(struct gguf_adapter *reader, const struct zf_st_tensor *t
                        const char *name, int is_a) {
   static const char *const parts[2][2] = {{"lora_B", "lora_A"},
                                           {"lora_embedding_B", "lora_embedding_A"}};
-  int table = !strcmp(name, "model.embed_tokens.weight");
-  int64_t heads = is_a ? 0 : permuted_heads(reader->arch, reader->base, name);
-  if (heads < 0)
+  int table = !strncmp(tensor->name, "token_embd.weight.", 18), unknown;
+  struct zf_gguf_change change = change_of_rows(reader->arch, reader->base, name, &unknown);
+  if (!is_a && unknown)
     return zf_error(ZF_EUSAGE,
                     "%s: the rows of '%.200s' are permuted by heads: name the base, whose config "
                     "tells their number",
@@ -117,12 +118,12 @@ static int take_factor(struct gguf_adapter *reader, const struct zf_st_tensor *t
   if (!rc)
     rc = zf_adapter_file_take(reader->file, module, parts[table][is_a], tensor, table && is_a);
   free(module);
-  if (rc || !heads) return rc;
+  if (rc || is_a || !change.heads) return rc;
   struct zf_adapter_tensor *taken = &reader->file->tensor[reader->file->count - 1];
   if (taken->ndim != 2)
     return zf_error(ZF_EINVALID, "%s: tensor '%.200s': expected 2 dimensions", reader->file->path,
                     tensor->name);
-  rc = permute_rows(taken, heads, 0);
+  rc = permute_rows(taken, change, 0);
   return rc ? zf_error_prefix(rc, "%s", reader->file->path) : 0;
 }
 
@@ -247,8 +248,10 @@ static int add_tensor(struct zf_adapter_file *to, const struct zf_adapter_file *
   if (!rc)
     rc = zf_adapter_add_factor(to, name, is_a ? "lora_a" : "lora_b", tensor, factor,
                                tensor->shape[is_a ? 0 : 1], table);
-  int64_t heads = rc || is_a ? 0 : permuted_heads(arch, base, weight);
-  if (!rc && heads) rc = permute_rows(&to->tensor[to->count - 1], heads, 1);
+  int unknown;
+  struct zf_gguf_change change = {0};
+  if (!rc && !is_a) change = change_of_rows(arch, base, weight, &unknown);
+  if (change.heads) rc = permute_rows(&to->tensor[to->count - 1], change, 1);
   free(weight);
   free(name);
   return rc;

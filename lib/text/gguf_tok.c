@@ -97,73 +97,17 @@ static json_t *added_tokens(const struct gguf_tokenizer *gguf) {
 
 /* --- parts ----------------------------------------------------------------------------------- */
 
-/* The values of `pre`: a regular expression, then bytes; without an expression, GPT-2's.  Several
- * names mean the same. */
-#define CONTRACTED "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-#define WORD "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
-#define BLANKS "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define THE_REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*" BLANKS
-#define PATH_REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" BLANKS
-/* A word in lower case, capitalised or in capitals, followed by `end`. */
-#define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
-#define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
-#define CASED(end)                                                                                 \
-  "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" end "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER       \
-  "*" end "|"
-static const struct {
-  const char *names, *regex;
-  int digits; /* each digit alone, before GPT-2's expression */
-  int nfc;
-  int ignore_merges; /* a word that is in the vocabulary is one token */
-  int bos;           /* default of add_bos_token */
-} pre_kinds[] = {
-    {"gpt-2 phi-2", NULL, 0, 0, 0, 0},
-    {"smollm", NULL, 1, 0, 0, 0},
-    {"llama-bpe llama3 llama-v3 falcon3 pixtral", CONTRACTED WORD "\\p{N}{1,3}" THE_REST, 0, 0, 1,
-     1},
-    {"dbrx smaug-bpe", CONTRACTED WORD "\\p{N}{1,3}" THE_REST, 0, 0, 0, 0},
-    {"qwen2", CONTRACTED WORD "\\p{N}" THE_REST, 0, 1, 0, 0},
-    {"deepseek-r1-qwen", CONTRACTED WORD "\\p{N}" THE_REST, 0, 0, 0, 0},
-    {"tekken", CASED("") "\\p{N}" PATH_REST, 0, 0, 1, 1},
-    {"gpt-4o llama4", CASED(CONTRACTED "?") "\\p{N}{1,3}" PATH_REST, 0, 0, 0, 0},
-};
-enum { PRE_KINDS = sizeof pre_kinds / sizeof *pre_kinds };
-
-/* Is `name` one of the words of `names`? */
-static int lists_name(const char *names, const char *name) {
-  size_t len = strlen(name);
-  if (!len || strchr(name, ' ')) return 0;
-  for (const char *at = strstr(names, name); at; at = strstr(at + 1, name))
-    if ((at == names || at[-1] == ' ') && (!at[len] || at[len] == ' ')) return 1;
-  return 0;
-}
-
-static int find_pre(const struct gguf_tokenizer *gguf, int *kind) {
-  const char *name = json_string_value(tokenizer_key(gguf, "pre"));
-  for (*kind = 0; *kind < PRE_KINDS; ++*kind)
-    if (name && lists_name(pre_kinds[*kind].names, name)) return 0;
-  struct zf_buf known = {0};
-  for (int i = 0; i < PRE_KINDS; i++)
-    zf_buf_printf(&known, "%s%s", i ? " " : "", pre_kinds[i].names);
-  int rc = zf_error(ZF_EINVALID,
-                    "%s: key 'tokenizer.ggml.pre': '%.60s' is not supported; "
-                    "supported are %s",
-                    gguf->path, name ? name : "(none)", known.failed ? "?" : known.data);
-  zf_buf_free(&known);
-  return rc;
-}
-
 static json_t *bytes_part(int regex) {
   return json_pack("{s:s, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 0, "use_regex",
                    regex);
 }
 
-static json_t *pretokenizer(int kind) {
-  if (pre_kinds[kind].regex)
+static json_t *pretokenizer(const struct zf_gguf_pre *pre) {
+  if (pre->regex)
     return json_pack("{s:s, s:[{s:s, s:{s:s}, s:s, s:b}, o]}", "type", "Sequence", "pretokenizers",
-                     "type", "Split", "pattern", "Regex", pre_kinds[kind].regex, "behavior",
-                     "Isolated", "invert", 0, bytes_part(0));
-  if (pre_kinds[kind].digits)
+                     "type", "Split", "pattern", "Regex", pre->regex, "behavior", "Isolated",
+                     "invert", 0, bytes_part(0));
+  if (pre->digits)
     return json_pack("{s:s, s:[{s:s, s:b}, o]}", "type", "Sequence", "pretokenizers", "type",
                      "Digits", "individual_digits", 1, bytes_part(1));
   return bytes_part(1);
@@ -188,20 +132,21 @@ static json_t *postprocessor(const struct gguf_tokenizer *gguf, int bos_default)
 
 static int make_byte_bpe(json_t **out, const struct gguf_tokenizer *gguf) {
   const json_t *merges;
+  const struct zf_gguf_pre *pre = NULL;
   json_t *vocab = NULL;
-  int kind, rc = find_pre(gguf, &kind);
+  int rc = zf_gguf_pre_find(&pre, json_string_value(tokenizer_key(gguf, "pre")), gguf->path);
   if (!rc) rc = read_list(&merges, gguf, "merges", 0);
   if (rc) return rc;
   if ((rc = vocab_from_tokens(&vocab, gguf))) {
     json_decref(vocab);
     return rc;
   }
-  json_t *normalizer = pre_kinds[kind].nfc ? json_pack("{s:s}", "type", "NFC") : json_null();
+  json_t *normalizer = pre->nfc ? json_pack("{s:s}", "type", "NFC") : json_null();
   *out = json_pack("{s:o, s:o, s:o, s:o, s:{s:s}, s:{s:s, s:b, s:o, s:O}}", "added_tokens",
-                   added_tokens(gguf), "normalizer", normalizer, "pre_tokenizer",
-                   pretokenizer(kind), "post_processor", postprocessor(gguf, pre_kinds[kind].bos),
-                   "decoder", "type", "ByteLevel", "model", "type", "BPE", "ignore_merges",
-                   pre_kinds[kind].ignore_merges, "vocab", vocab, "merges", merges);
+                   added_tokens(gguf), "normalizer", normalizer, "pre_tokenizer", pretokenizer(pre),
+                   "post_processor", postprocessor(gguf, pre->bos), "decoder", "type", "ByteLevel",
+                   "model", "type", "BPE", "ignore_merges", pre->ignore_merges, "vocab", vocab,
+                   "merges", merges);
   return *out ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", gguf->path);
 }
 

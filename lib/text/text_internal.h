@@ -396,6 +396,7 @@ void zf_specials_free(struct zf_tok *tok);
 
 struct zf_tok {
   char *name; /* for messages */
+  char *dir;  /* the directory or GGUF file that it was opened from; NULL: none */
   const struct zf_model_row *model;
   void *model_self;
   struct zf_vocab vocab;
@@ -428,6 +429,25 @@ int zf_spm_load(json_t **out, const char *path, const struct zf_tok_settings *se
 int zf_spm_parse(json_t **out, const char *bytes, size_t len, const char *name,
                  const struct zf_tok_settings *settings);
 int zf_gguf_tok_keys(json_t **out, const json_t *keys, const char *path);
+
+/* What a name of tokenizer.ggml.pre means (gguf_pre.c). */
+struct zf_gguf_pre {
+  const char *names; /* the first one is written */
+  const char *regex; /* matches words; NULL: GPT-2's expression */
+  int digits;        /* each digit alone, before GPT-2's expression */
+  int nfc;
+  int ignore_merges; /* a word that is in the vocabulary is one token */
+  int bos;           /* default of add_bos_token */
+};
+/* The row with this name, ZF_EINVALID: none; or with the parts of root, a tokenizer.json, ZF_EUSAGE:
+ * none. */
+int zf_gguf_pre_find(const struct zf_gguf_pre **pre, const char *name, const char *path);
+int zf_gguf_pre_of(const struct zf_gguf_pre **pre, const json_t *root, const char *where);
+
+/* The tokenizer.json of a directory, or what its other files become, as zf_tok_build takes it.  *path:
+ * the file it came from.  The caller frees *root, *path, and `settings` by zf_tok_settings_free, also
+ * after a failure. */
+int zf_tok_load_root(json_t **root, char **path, struct zf_tok_settings *settings, const char *dir);
 
 /* The tokenizer that root, a tokenizer.json, describes.  settings: the files beside it, or NULL;
  * name is for messages. */

@@ -187,7 +187,7 @@ static int load_root(json_t **out, char **path, const char *dir, struct zf_tok_s
                   dir);
 }
 
-static int open_gguf(struct zf_tok **out, const char *path) {
+int zf_tok_open_gguf(struct zf_tok **out, const char *path) {
   json_t *root = NULL;
   struct zf_gguf gguf;
   *out = NULL;
@@ -204,14 +204,21 @@ static int open_gguf(struct zf_tok **out, const char *path) {
   return rc;
 }
 
+int zf_tok_load_root(json_t **root, char **path, struct zf_tok_settings *settings,
+                     const char *dir) {
+  *root = NULL;
+  *path = NULL;
+  int rc = zf_tok_settings_load(settings, dir);
+  if (!rc) rc = load_root(root, path, dir, settings);
+  return rc ? rc : zf_tok_rebuild(*root, settings);
+}
+
 static int open_dir(struct zf_tok **out, const char *dir) {
   struct zf_tok_settings settings;
-  json_t *root = NULL;
-  char *path = NULL;
+  json_t *root;
+  char *path;
   *out = NULL;
-  int rc = zf_tok_settings_load(&settings, dir);
-  if (!rc) rc = load_root(&root, &path, dir, &settings);
-  if (!rc) rc = zf_tok_rebuild(root, &settings);
+  int rc = zf_tok_load_root(&root, &path, &settings, dir);
   if (!rc) rc = zf_tok_build(out, root, &settings, path);
   json_decref(root);
   zf_tok_settings_free(&settings);
@@ -222,7 +229,9 @@ static int open_dir(struct zf_tok **out, const char *dir) {
 int zf_tok_open(struct zf_tok **out, const char *dir) {
   int64_t before = zf_json_failures();
   int file = zf_is_gguf_path(dir) && !zf_is_dir(dir);
-  int rc = zf_json_check_memory(file ? open_gguf(out, dir) : open_dir(out, dir), before, dir);
+  int rc =
+      zf_json_check_memory(file ? zf_tok_open_gguf(out, dir) : open_dir(out, dir), before, dir);
+  if (!rc && !((*out)->dir = zf_strdup(dir))) rc = ZF_ENOMEM;
   if (!rc) return 0;
   zf_tok_free(*out);
   *out = NULL;
@@ -249,6 +258,7 @@ void zf_tok_free(struct zf_tok *tok) {
   zf_vocab_free(&tok->vocab);
   zf_specials_free(tok);
   free(tok->name);
+  free(tok->dir);
   free(tok);
 }
 

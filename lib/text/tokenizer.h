@@ -12,6 +12,7 @@
 
 #include "base/cplusplus.h"
 #include "base/buf.h"
+#include "fmt/gguf_write.h"
 
 ZF_BEGIN_DECLS
 
@@ -33,6 +34,14 @@ void zf_tok_free(struct zf_tok *tok); /* takes NULL */
  * loads: tokenizer.json, and tokenizer_config.json with the special tokens and the chat template.
  * ZF_EINVALID as zf_tok_open. */
 int zf_tok_save_gguf(const char *dir, const char *path);
+
+/* Sets the keys tokenizer.ggml.* of a GGUF file for a tokenizer that was opened from a directory; `rows`:
+ * of the model's embedding, each of which gets a token.  ZF_EUSAGE: llama.cpp has no tokenizer of this
+ * form, with the part that it lacks. */
+int zf_tok_gguf_keys(struct zf_gguf_values *values, const struct zf_tok *tok, int64_t rows);
+
+/* The tokenizer in the GGUF file `path`, whatever its name ends in. */
+int zf_tok_open_gguf(struct zf_tok **out, const char *path);
 
 /* Token ids of a text.  The arrays grow as needed; free them with zf_ids_free. */
 struct zf_ids {

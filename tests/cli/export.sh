@@ -27,16 +27,13 @@ case_ "taken" 2 "$ZOFT" export "$G/qwen2.gguf" --to "$T/json" <<'END'
 zoft: TMP/json is not empty: name a directory that is, or none
 END
 case_ "no file" 2 "$ZOFT" export --to "$T/x" <<'END'
-zoft: expected a GGUF file or an adapter: zoft export FILE.gguf --to DIR
+zoft: expected a model, a run or an adapter: zoft export MODEL --to PATH
 END
 case_ "no directory" 2 "$ZOFT" export "$G/qwen2.gguf" <<'END'
-zoft: --to: name the directory to write
-END
-case_ "another kind of file" 2 "$ZOFT" export "$DEMO/model" --to "$T/x" <<'END'
-zoft: datasets/demo/model: expected a .gguf file
+zoft: --to: name the directory or file to write
 END
 case_ "another type" 2 "$ZOFT" export "$G/qwen2.gguf" --to "$T/x" --dtype f24 <<'END'
-zoft: --dtype: expected f32, bf16 or f16, found 'f24'
+zoft: --dtype: expected one of f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, found 'f24'
 END
 head -c 1000 "$G/qwen2.gguf" >"$T/cut.gguf"
 "$ZOFT" export "$T/cut.gguf" --to "$T/cut" 2>/dev/null

@@ -213,7 +213,7 @@ START_TEST(test_other_weight) {
     if (!memcmp(data + i, "qwen3", 5)) memcpy(data + i, "llama", 5);
   ck_ok(zf_write_file(to, data, len));
   ck_fails(zf_model_open(&m, to, &as_stored), ZF_EINVALID,
-           "other.gguf: tensor 'model.layers.0.self_attn.k_norm.weight' is not part of the "
+           "other.gguf: tensor 'blk.0.attn_k_norm.weight' is not part of the "
            "architecture");
   free(data);
 }
