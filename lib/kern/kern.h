@@ -90,7 +90,13 @@ static inline int64_t zf_stream_row(const struct zf_streams *streams, int64_t T,
  * i*input_stride, its noise index is first + e.  One of the strides is 1.  (Linear: output_stride =
  * in, input_stride = 1; GPT-2's Conv1D: output_stride = 1, input_stride = out.)  data is aligned to
  * the element size only.  If `type` is stored in blocks, the other stride is a multiple of the block:
- * stored rows are whole blocks. */
+ * stored rows are whole blocks.
+ *
+ * Changed scales: W is stored in blocks along the inputs (input_stride 1), and scale number i of its
+ * blocks, s in the file, is s (1 + u), with u = scale_change[i]; stream s sees u + eps[s] z.  In order:
+ * u <- fma(eps, z, u);  s <- fma(u, s, s);  then the block as blocks_tmpl.h has it.  The integers stay as
+ * they are stored.  Noise, terms and shape are then those of the u: z has the index i.  (Shang et al.
+ * 2025, QZO, arXiv 2505.13430: L(s + eps z); here z is times the scale, so that a step is a share of it.) */
 struct zf_weight {
   const void *data;
   enum zf_dtype type;
@@ -99,6 +105,7 @@ struct zf_weight {
   const struct zf_noise *noise;       /* of each term of the streams; NULL: not perturbed */
   const struct zf_noise_shape *shape; /* NULL: z as it is */
   enum zf_compute compute;
+  const float *scale_change; /* of all blocks of the stored matrix; NULL: scales are the file's */
 };
 
 /* The rows of W of outputs first_output .. first_output + outputs. */

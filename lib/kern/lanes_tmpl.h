@@ -56,8 +56,13 @@ static void expand_lanes(float *dst, const void *rows, enum zf_dtype type, int64
       memcpy(dst, rows, (size_t)count * sizeof *dst);
       break;
     default:
-      zf_blocks_expand(dst, rows, type, count);
+      zf_blocks_expand(dst, rows, type, count, NULL);
   }
+}
+
+static void expand_blocks_lanes(float *dst, const void *blocks, enum zf_dtype type, int64_t count,
+                                const float *scales) {
+  zf_blocks_expand(dst, blocks, type, count, scales);
 }
 
 static void add_scaled_lanes(float *out, const float *w, const float *z, float eps, int64_t count) {
@@ -402,6 +407,7 @@ static void fill_lanes(struct zf_kern_table *table) {
   table->random_words = words_lanes;
   table->add_noise = add_noise_lanes;
   table->expand = expand_lanes;
+  table->expand_blocks = expand_blocks_lanes;
   table->add_scaled = add_scaled_lanes;
   table->round_stochastically = round_lanes;
   table->add = add_lanes;

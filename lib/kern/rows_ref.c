@@ -9,6 +9,11 @@ static void expand_ref(float *dst, const void *rows, enum zf_dtype type, int64_t
   zf_to_f32(dst, rows, type, count);
 }
 
+static void expand_blocks_ref(float *dst, const void *blocks, enum zf_dtype type, int64_t count,
+                              const float *scales) {
+  zf_blocks_to_f32(dst, blocks, type, count, scales);
+}
+
 static void add_scaled_ref(float *out, const float *w, const float *z, float eps, int64_t count) {
   for (int64_t i = 0; i < count; i++) out[i] = fmaf(eps, z[i], w[i]);
 }
@@ -242,6 +247,7 @@ static void laplace_ref(float *gate, const float *up, int64_t count) {
 
 void zf_kern_init_rows_ref(struct zf_kern_table *table) {
   table->expand = expand_ref;
+  table->expand_blocks = expand_blocks_ref;
   table->add_scaled = add_scaled_ref;
   table->add_noise = add_noise_ref;
   table->round_stochastically = round_ref;
