@@ -81,15 +81,17 @@ static void report_table(const struct comparison_job *job) {
   static const struct {
     const char *name;
     int quantile;
-  } rows[] = {{"KL divergence, median", 3},
-              {"KL divergence, 99 %", 5},
-              {"KL divergence, largest", 6}};
-  for (int i = 0; i < 3; i++) row(table, rows[i].name, result->kl_quantile[rows[i].quantile], -1, "%.6f");
-  row(table, "change of p, mean (%)", 100 * result->change.value, 100 * result->change.error, "%.3f");
+  } rows[] = {
+      {"KL divergence, median", 3}, {"KL divergence, 99 %", 5}, {"KL divergence, largest", 6}};
+  for (int i = 0; i < 3; i++)
+    row(table, rows[i].name, result->kl_quantile[rows[i].quantile], -1, "%.6f");
+  row(table, "change of p, mean (%)", 100 * result->change.value, 100 * result->change.error,
+      "%.3f");
   row(table, "change of p, root mean square (%)", 100 * result->change_rms, -1, "%.3f");
   row(table, "change of p, 5 % (%)", 100 * result->change_quantile[2], -1, "%.3f");
   row(table, "change of p, 95 % (%)", 100 * result->change_quantile[4], -1, "%.3f");
-  row(table, "same top token (%)", 100 * result->same_top.value, 100 * result->same_top.error, "%.3f");
+  row(table, "same top token (%)", 100 * result->same_top.value, 100 * result->same_top.error,
+      "%.3f");
   zc_table_print(table, 0);
 }
 
@@ -170,7 +172,8 @@ const struct zc_command zc_compare = {
     "Runs both models over the same text and compares what they predict: perplexity of both and "
     "its\n"
     "ratio, KL divergence of the model from the reference (nats), the change of the right token's\n"
-    "probability, and the share of positions with the same likeliest token; each with its standard\n"
+    "probability, and the share of positions with the same likeliest token; each with its "
+    "standard\n"
     "error. The text is cut into windows as llama-perplexity cuts it.\n\n"
     "Examples:\n"
     "  zoft compare models/base model-q4_k_m.gguf --text wiki.txt\n"

@@ -15,8 +15,8 @@ const double zf_quantiles[ZF_QUANTILES] = {0, 0.01, 0.05, 0.5, 0.95, 0.99, 1};
 
 /* --- windows --- */
 
-int zf_windows_new(struct zf_windows *windows, const struct zf_tok *tok, const char *text, size_t len,
-                   int64_t length, int64_t limit) {
+int zf_windows_new(struct zf_windows *windows, const struct zf_tok *tok, const char *text,
+                   size_t len, int64_t length, int64_t limit) {
   struct zf_ids ids = {0}, empty = {0};
   *windows = (struct zf_windows){0};
   int rc = zf_tok_encode(tok, &ids, text, len, ZF_ENC_SPECIAL);
@@ -32,8 +32,7 @@ int zf_windows_new(struct zf_windows *windows, const struct zf_tok *tok, const c
     windows->id = zf_calloc(windows->count * windows->length, sizeof *windows->id);
     rc = windows->id ? 0 : ZF_ENOMEM;
   }
-  if (!rc)
-    memcpy(windows->id, ids.id, (size_t)(windows->count * windows->length) * sizeof *ids.id);
+  if (!rc) memcpy(windows->id, ids.id, (size_t)(windows->count * windows->length) * sizeof *ids.id);
   for (int64_t i = 0; !rc && begins && i < windows->count; i++)
     windows->id[i * windows->length] = zf_tok_bos(tok);
   zf_ids_free(&ids);
@@ -60,10 +59,11 @@ struct comparison {
   struct side side[2]; /* the reference, the model */
   int sides;
   const struct zf_windows *windows;
-  int64_t context, rows, chunk; /* tokens of a window that are context alone; predicted positions of a
+  int64_t context, rows,
+      chunk;      /* tokens of a window that are context alone; predicted positions of a
                                  * window, and of a chunk of logits */
-  int32_t *place;               /* [length] 0, 1, ... */
-  float *nll[2], *kl, *change;  /* [positions] */
+  int32_t *place; /* [length] 0, 1, ... */
+  float *nll[2], *kl, *change; /* [positions] */
   char *same;
 };
 
@@ -121,8 +121,7 @@ static int open_comparison(struct comparison *comparison, const struct zf_model 
   *comparison = (struct comparison){.windows = windows, .sides = sides};
   comparison->context = length / 2;
   comparison->rows = length - comparison->context - 1;
-  comparison->chunk =
-      zf_min64(comparison->rows, zf_max64(1, LOGITS / model[0]->config.outputs));
+  comparison->chunk = zf_min64(comparison->rows, zf_max64(1, LOGITS / model[0]->config.outputs));
   positions = comparison->rows * windows->count;
   comparison->place = zf_calloc(length, sizeof *comparison->place);
   comparison->kl = zf_calloc(positions, sizeof *comparison->kl);
@@ -193,8 +192,7 @@ static void compare_window(struct comparison *comparison, int64_t window) {
     for (int64_t i = 0; i < count; i++) {
       const float *p = left->logits + i * V, *q = right->logits + i * V;
       int64_t row = first + i;
-      comparison->kl[at + row] =
-          (float)divergence_of(p, left->lse[row], q, right->lse[row], V);
+      comparison->kl[at + row] = (float)divergence_of(p, left->lse[row], q, right->lse[row], V);
       comparison->same[at + row] = likeliest(p, V) == likeliest(q, V);
       comparison->change[at + row] = (float)(exp(right->logit[row] - right->lse[row]) -
                                              exp(left->logit[row] - left->lse[row]));
@@ -293,8 +291,9 @@ int zf_divergence(struct zf_divergence *out, const struct zf_model *reference,
   const struct zf_model *const models[2] = {reference, model};
   struct comparison comparison;
   if (reference->config.outputs != model->config.outputs)
-    return zf_error(ZF_EUSAGE, "%s has a vocabulary of %lld tokens, %s one of %lld: their predictions "
-                               "cannot be compared",
+    return zf_error(ZF_EUSAGE,
+                    "%s has a vocabulary of %lld tokens, %s one of %lld: their predictions "
+                    "cannot be compared",
                     reference->dir, (long long)reference->config.outputs, model->dir,
                     (long long)model->config.outputs);
   int rc = open_comparison(&comparison, models, 2, windows, compute);
@@ -304,8 +303,9 @@ int zf_divergence(struct zf_divergence *out, const struct zf_model *reference,
   return rc;
 }
 
-int zf_perplexity(struct zf_mean *nll, const struct zf_model *model, const struct zf_windows *windows,
-                  enum zf_compute compute, int (*tick)(void *ctx, int64_t done), void *ctx) {
+int zf_perplexity(struct zf_mean *nll, const struct zf_model *model,
+                  const struct zf_windows *windows, enum zf_compute compute,
+                  int (*tick)(void *ctx, int64_t done), void *ctx) {
   const struct zf_model *const models[2] = {model, NULL};
   struct comparison comparison;
   int rc = open_comparison(&comparison, models, 1, windows, compute);

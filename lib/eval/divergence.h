@@ -27,8 +27,8 @@ struct zf_windows {
 
 /* A text as windows of at most `length` tokens, `limit` windows at most (0: all); a shorter text is one
  * window.  The rest behind the last full window is left out.  ZF_EINVALID: fewer than 4 tokens. */
-int zf_windows_new(struct zf_windows *windows, const struct zf_tok *tok, const char *text, size_t len,
-                   int64_t length, int64_t limit);
+int zf_windows_new(struct zf_windows *windows, const struct zf_tok *tok, const char *text,
+                   size_t len, int64_t length, int64_t limit);
 void zf_windows_free(struct zf_windows *windows);
 
 enum { ZF_QUANTILES = 7 };
@@ -41,10 +41,10 @@ struct zf_mean {
 
 struct zf_divergence {
   int64_t windows, positions;
-  struct zf_mean nll[2];   /* of the reference, of the model; nats */
+  struct zf_mean nll[2];    /* of the reference, of the model; nats */
   struct zf_mean log_ratio; /* of nll[1] - nll[0]: the logarithm of the ratio of perplexities */
-  struct zf_mean kl;       /* nats */
-  struct zf_mean change;   /* q(t) - p(t) */
+  struct zf_mean kl;        /* nats */
+  struct zf_mean change;    /* q(t) - p(t) */
   double change_rms;
   struct zf_mean same_top; /* share of positions */
   double kl_quantile[ZF_QUANTILES], change_quantile[ZF_QUANTILES];
@@ -59,8 +59,9 @@ int zf_divergence(struct zf_divergence *out, const struct zf_model *reference,
                   enum zf_compute compute, int (*tick)(void *ctx, int64_t done), void *ctx);
 
 /* The perplexity of one model alone, by the same windows. */
-int zf_perplexity(struct zf_mean *nll, const struct zf_model *model, const struct zf_windows *windows,
-                  enum zf_compute compute, int (*tick)(void *ctx, int64_t done), void *ctx);
+int zf_perplexity(struct zf_mean *nll, const struct zf_model *model,
+                  const struct zf_windows *windows, enum zf_compute compute,
+                  int (*tick)(void *ctx, int64_t done), void *ctx);
 
 ZF_END_DECLS
 

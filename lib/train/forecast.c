@@ -58,7 +58,7 @@ int64_t zf_forecast_weights(const struct zf_model *model, enum zf_method method)
 static int64_t all_adapters(const struct zf_model *model) {
   int64_t base = model->plan.wanted_count;
   struct zf_params added = {model->params.param + base, model->params.count - base};
-  return zf_params_bytes(&added, 0);
+  return zf_model_has_adapter(model) ? zf_params_bytes(&added, 0) : 0;
 }
 
 int zf_forecast_make(struct zf_forecast *forecast, const struct zf_model *model,

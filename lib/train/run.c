@@ -70,6 +70,8 @@ static struct zf_model_opts model_opts(const struct zf_run *run, const struct ru
                                .trained = (enum zf_dtype)settings->trained_dtype,
                                .trainable = train ? settings->trainable : NULL,
                                .ntrainable = train ? settings->ntrainable : 0,
+                               .blocks = settings->method == ZF_METHOD_MEZO ? settings->blocks
+                                                                            : ZF_BLOCKS_FROZEN,
                                .shapes = from->shapes};
   if (settings->ntrain && settings->train[0].spec.type == ZF_TASK_LABELS && run->data.train) {
     opts.labels = settings->train[0].spec.noptions;
@@ -79,12 +81,22 @@ static struct zf_model_opts model_opts(const struct zf_run *run, const struct ru
   return opts;
 }
 
+/* Only zeroth-order steps train a GGUF file itself. */
+static int check_file(const struct zf_run *run, const char *dir, int train) {
+  int gguf = zf_is_gguf_path(dir) && !zf_is_dir(dir), adapts = run->settings.adapter.word != NULL;
+  if (run->settings.blocks_given && train && (!gguf || adapts))
+    return zf_conf_error(run->conf, "train_blocks", "'train_blocks' has no effect: %s",
+                         adapts ? "an adapter is trained" : "base_model is no GGUF file");
+  if (!train || adapts || run->settings.method == ZF_METHOD_MEZO) return 0;
+  return zf_model_trainable(dir);
+}
+
 /* Opens data and model of the directory `dir`. */
 static int open_parts(struct zf_run *run, const char *dir, const struct run_source *from) {
   struct zf_config config;
   int rc, train = (from->want & ZF_WANT_TRAIN) && zf_method_info(run->settings.method)->trains;
   int adapts = run->settings.adapter.word != NULL;
-  if (train && !adapts && (rc = zf_model_trainable(dir))) return rc;
+  if ((rc = check_file(run, dir, train))) return rc;
   if ((rc = zf_config_load(&config, dir))) return rc;
   if ((rc = resolve_labels(run, &config))) return rc;
   if ((rc = open_data(run, dir, &config, from))) return rc;
