@@ -380,7 +380,9 @@ struct zf_update_window {
  * with c = coefficient: c[k] = -lr*g_k/q for ADD, g_k/q for the others.  The result is stored in the
  * weight's dtype.  A dtype narrower than f32 is rounded stochastically with the word of `round` (its
  * kind is ignored) for that element: f32 bits plus the low 8, 13 or 16 bits of the word (f24, f16,
- * bf16), truncated (f16 subnormals: the same on the scaled mantissa).  Terms with c = 0 are skipped.  w
+ * bf16), truncated (f16 subnormals: the same on the scaled mantissa).  Q8_0 keeps its scales d:
+ * q <- floor(w / d + word 2^-32) with 24 bits of both fractions, w / d within -127 and 127 (QuZO, Zhou et
+ * al. 2025, arXiv 2502.12346: the update is rounded stochastically); where d = 0 the block stays.  Terms with c = 0 are skipped.  w
  * is exactly unchanged by ADD when all c are 0 and decay is 0.
  *
  * bend: with a curvature h in the shape, after the weights:
@@ -418,8 +420,8 @@ struct zf_update {
 };
 void zf_update(void *w, enum zf_dtype type, int64_t count, const struct zf_update *update);
 
-/* stored[0..count) of a dtype narrower than f32 <- values, the elements first.. of a parameter, rounded as
- * zf_update rounds with `round`. */
+/* stored[0..count) of a dtype narrower than f32, or Q8_0 whose scales stay, <- values, the elements first..
+ * of a parameter, rounded as zf_update rounds with `round`. */
 void zf_round(void *stored, enum zf_dtype type, const float *values, const struct zf_noise *round,
               int64_t first, int64_t count);
 

@@ -96,6 +96,11 @@ struct zf_kern_table {
   void (*round_stochastically)(void *dst, const float *src, const uint32_t *r, enum zf_dtype type,
                                int64_t n);
 
+  /* Values to the integers of n / 32 Q8_0 blocks, whose scales d stay: x / d kept within -127 and 127 (NaN
+   * is -127), then its floor, plus 1 where the rest, cut to 24 bits, and the upper 24 bits of the random
+   * word together reach 2^24.  Blocks with d = 0 stay. */
+  void (*round_integers)(void *blocks, const float *src, const uint32_t *r, int64_t n);
+
   void (*add)(float *y, const float *x, int64_t n); /* y += x */
   void (*rmsnorm)(float *y, const float *x, const float *w, float eps, int64_t n);
   void (*layernorm)(float *y, const float *x, const float *w, const float *b, float eps, int64_t n);

@@ -123,6 +123,32 @@ INLINE void round_as(unsigned char *dst, const float *rows, const uint32_t *word
   memcpy(dst + i * size, out, (size_t)((count - i) * size));
 }
 
+/* Levels x / d to integers, as kern_internal.h says. */
+INLINE zu round_levels(zv levels, zu words) {
+  zv limit = zv_set1(-127.0f);
+  levels = zv_max(levels, limit);
+  levels = zv_sub(zv_zero(), zv_max(zv_sub(zv_zero(), levels), limit));
+  zu whole = zu_trunc(levels);
+  zv rest = zv_sub(levels, zv_from_i32(whole));
+  zm below = zu_gt(zu_set1(0), zu_bits(rest));
+  whole = zu_if(below, zu_sub(whole, zu_set1(1)), whole);
+  rest = zv_bits(zu_if(below, zu_bits(zv_add(rest, zv_set1(1.0f))), zu_bits(rest)));
+  zu share = zu_trunc(zv_mul(rest, zv_set1(0x1p24f)));
+  return zu_add(whole, zu_shr(zu_add(share, zu_shr(words, 8)), 24));
+}
+
+static void round_integers_lanes(void *blocks, const float *values, const uint32_t *words,
+                                 int64_t count) {
+  uint32_t level[ZF_LANES];
+  for (int64_t i = 0; i < count; i += ZF_LANES) {
+    unsigned char *block = (unsigned char *)blocks + i / 32 * 34, *q = block + 2 + i % 32;
+    float d = zf_block_f16(block);
+    if (d == 0.0f) continue;
+    zu_store(level, round_levels(zv_div(zv_load(values + i), zv_set1(d)), zu_load(words + i)));
+    for (int j = 0; j < ZF_LANES; j++) q[j] = (unsigned char)level[j];
+  }
+}
+
 static void round_lanes(void *dst, const float *rows, const uint32_t *words, enum zf_dtype type,
                         int64_t count) {
   if (type == ZF_F24)
@@ -410,6 +436,7 @@ static void fill_lanes(struct zf_kern_table *table) {
   table->expand_blocks = expand_blocks_lanes;
   table->add_scaled = add_scaled_lanes;
   table->round_stochastically = round_lanes;
+  table->round_integers = round_integers_lanes;
   table->add = add_lanes;
   table->rmsnorm = rmsnorm_lanes;
   table->layernorm = layernorm_lanes;

@@ -66,6 +66,27 @@ static void round_ref(void *dst, const float *rows, const uint32_t *words, enum 
   }
 }
 
+static int round_level(float level, uint32_t word) {
+  level = level > -127.0f ? level : -127.0f;
+  level = level < 127.0f ? level : 127.0f;
+  int whole = (int)level;
+  float rest = level - (float)whole;
+  if (rest < 0.0f) {
+    whole--;
+    rest += 1.0f;
+  }
+  return whole + (int)(((uint32_t)(rest * 0x1p24f) + (word >> 8)) >> 24);
+}
+
+static void round_integers_ref(void *blocks, const float *values, const uint32_t *words,
+                               int64_t count) {
+  for (int64_t i = 0; i < count; i++) {
+    unsigned char *block = (unsigned char *)blocks + i / 32 * 34;
+    float d = zf_f16_to_f32((uint16_t)(block[0] | block[1] << 8));
+    if (d != 0.0f) block[2 + i % 32] = (unsigned char)round_level(values[i] / d, words[i]);
+  }
+}
+
 static void add_ref(float *y, const float *x, int64_t count) {
   for (int64_t i = 0; i < count; i++) y[i] += x[i];
 }
@@ -251,6 +272,7 @@ void zf_kern_init_rows_ref(struct zf_kern_table *table) {
   table->add_scaled = add_scaled_ref;
   table->add_noise = add_noise_ref;
   table->round_stochastically = round_ref;
+  table->round_integers = round_integers_ref;
   table->add = add_ref;
   table->rmsnorm = rmsnorm_ref;
   table->layernorm = layernorm_ref;

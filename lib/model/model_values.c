@@ -113,18 +113,28 @@ static int reload_state(struct zf_param *param, const struct zf_st *from) {
   return 0;
 }
 
+/* 1 where a saved tensor has the parameter's type and size; blocks are saved as bytes. */
+static int is_saved(const struct zf_st_tensor *tensor, const struct zf_param *param) {
+  if (param->type >= ZF_DTYPES)
+    return !strcmp(tensor->dtype, "U8") &&
+           tensor->bytes == zf_dtype_bytes(param->type, param->count);
+  return tensor->type == (int)zf_dtype_saved(param->type) && tensor->count == param->count;
+}
+
 int zf_model_reload(struct zf_model *model, const struct zf_st *from) {
   for (int64_t i = 0; i < model->params.count; i++) {
     struct zf_param *param = &model->params.param[i];
     if (!param->trained) continue;
     const struct zf_st_tensor *tensor = zf_st_find(from, param->name);
-    if (!tensor || tensor->type != (int)zf_dtype_saved(param->type) ||
-        tensor->count != param->count)
+    if (!tensor || !is_saved(tensor, param))
       return zf_error(ZF_EINVALID,
                       "%s: tensor '%s': expected %lld elements in %s, as the run saved them",
                       from->path[0], param->name, (long long)param->count,
                       zf_dtype_info(zf_dtype_saved(param->type))->name);
-    read_tensor(param, from, tensor);
+    if (param->type >= ZF_DTYPES)
+      memcpy(param->data, tensor->data, tensor->bytes);
+    else
+      read_tensor(param, from, tensor);
     int rc = reload_state(param, from);
     if (rc) return rc;
   }

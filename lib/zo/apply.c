@@ -185,10 +185,9 @@ static void add_product(const struct zf_param *param, const struct zf_update_ste
                         const float *right, int64_t rank, float *space) {
   int64_t rows = param->shape[0], columns = param->count / rows;
   float *values = space, *part = values + ROWS * columns;
-  size_t size = zf_dtype_info(param->type)->size;
   for (int64_t row = 0; row < rows; row += ROWS) {
     int64_t count = zf_min64(rows - row, ROWS), first = row * columns, all = count * columns;
-    char *stored = (char *)param->data + (size_t)first * size;
+    char *stored = (char *)param->data + zf_dtype_bytes(param->type, first);
     float *w = param->type == ZF_F32 ? (float *)(void *)stored : values;
     if (w == values) zf_expand(w, stored, param->type, all);
     if (step->decay != 0.0f)
@@ -204,10 +203,9 @@ static void add_product(const struct zf_param *param, const struct zf_update_ste
 static void add_elements(const struct zf_param *param, const struct zf_update_step *step,
                          const float *change) {
   float values[TILE];
-  size_t size = zf_dtype_info(param->type)->size;
   for (int64_t first = 0; first < param->count; first += TILE) {
     int64_t count = zf_min64(param->count - first, TILE);
-    char *stored = (char *)param->data + (size_t)first * size;
+    char *stored = (char *)param->data + zf_dtype_bytes(param->type, first);
     float *w = param->type == ZF_F32 ? (float *)(void *)stored : values;
     if (w == values) zf_expand(w, stored, param->type, count);
     for (int64_t i = 0; i < count; i++) {

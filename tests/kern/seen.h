@@ -78,7 +78,7 @@ static inline float shaped(float z, const struct zf_noise_shape *shape, float w,
 }
 
 static inline float seen(const struct array *a, const struct zf_noise_shape *shape,
-                  const struct zf_streams *streams, int stream, int64_t i) {
+                         const struct zf_streams *streams, int stream, int64_t i) {
   float w = a->value[i], d = 0;
   int64_t element = a->first + i;
   int only = -1, count = 0;
@@ -106,7 +106,7 @@ static inline struct zf_streams rnd_streams(float mix[ZF_MAXSTREAM * TERMS]) {
 
 /* All weights as stream s sees them, in stored order; the caller frees. */
 static inline float *seen_by(const struct array *a, const struct zf_noise_shape *shape,
-                      const struct zf_streams *streams, int s) {
+                             const struct zf_streams *streams, int s) {
   float *w = malloc((size_t)a->count * sizeof *w);
   for (int64_t i = 0; i < a->count; i++) w[i] = seen(a, shape, streams, s, i);
   return w;

@@ -7,7 +7,7 @@ struct state state;
 
 enum { ROUNDS = 20 };
 
-static const enum zf_dtype types[] = {ZF_Q8_0, ZF_Q4_0, ZF_Q4_1, ZF_Q5_0,   ZF_Q5_1,  ZF_Q2_K,
+static const enum zf_dtype types[] = {ZF_Q8_0, ZF_Q4_0, ZF_Q4_1, ZF_Q5_0, ZF_Q5_1,   ZF_Q2_K,
                                       ZF_Q3_K, ZF_Q4_K, ZF_Q5_K, ZF_Q6_K, ZF_IQ4_NL, ZF_IQ4_XS};
 
 /* A matrix of random blocks whose scales are finite, the changes of its scales and their noise. */
@@ -38,14 +38,14 @@ static void fill_blocks(struct blocks *b, int64_t out) {
   b->change.type = ZF_F32; /* rnd_array left room for four bytes a value */
   memcpy(b->change.data, b->change.value, (size_t)b->change.count * sizeof(float));
   b->weight = (struct zf_weight){.data = b->data,
-                                .type = type,
-                                .out = out,
-                                .in = in,
-                                .output_stride = in,
-                                .input_stride = 1,
-                                .scale_change = b->change.data,
-                                .noise = below(4) ? b->change.noise : NULL,
-                                .shape = rnd_shape(&b->change)};
+                                 .type = type,
+                                 .out = out,
+                                 .in = in,
+                                 .output_stride = in,
+                                 .input_stride = 1,
+                                 .scale_change = b->change.data,
+                                 .noise = below(4) ? b->change.noise : NULL,
+                                 .shape = rnd_shape(&b->change)};
 }
 
 static void drop_blocks(struct blocks b) {
@@ -143,12 +143,92 @@ static void check_unchanged(void) {
   drop(from_file), drop(changed), drop_blocks(b);
 }
 
+/* --- the integers of Q8_0 --- */
+
+/* floor of the level, and 1 more where 24 bits of the rest and of the word reach 1. */
+static int rounded(float value, float d, uint32_t word) {
+  float level = value / d;
+  if (!(level > -127)) level = -127;
+  if (!(level < 127)) level = 127;
+  float whole = floorf(level), rest = level - whole;
+  return (int)whole + ((uint64_t)(rest * 0x1p24f) + (word >> 8) >= 1u << 24);
+}
+
+static void same_bytes(const unsigned char *want, const unsigned char *got, int64_t count) {
+  int64_t i = 0;
+  while (i < count && want[i] == got[i]) i++;
+  if (i < count) fail_at(i, want[i], got[i]);
+}
+
+/* Values at the integers, near them, between them, far outside, and not finite. */
+static float rnd_level(float d) {
+  float level = (float)below(255) - 127, step = value(WIDE);
+  switch (below(5)) {
+    case 0:
+      return d * level;
+    case 1:
+      return fmaf(d, level, d * step * 0x1p-20f);
+    case 2:
+      return special();
+    case 3:
+      return d * level * 3;
+    default:
+      return d * (level + value(PLAIN));
+  }
+}
+
+static void check_integers(void) {
+  int64_t blocks = 1 + below(200), n = blocks * 32, first = 32 * below(20);
+  unsigned char *got = malloc((size_t)blocks * 34), *want = malloc((size_t)blocks * 34);
+  float *x = malloc((size_t)n * sizeof *x);
+  uint32_t *word = malloc((size_t)n * sizeof *word);
+  struct zf_noise round = rnd_noise();
+  zf_noise_words(word, &round, first, n);
+  for (int64_t i = 0; i < blocks * 34; i++) got[i] = (unsigned char)rnd();
+  for (int64_t i = 0; i < blocks; i++) put_scale(got + i * 34, below(9) ? value(PLAIN) * 0.01f : 0);
+  memcpy(want, got, (size_t)blocks * 34);
+  for (int64_t i = 0; i < n; i++) {
+    uint16_t half;
+    memcpy(&half, want + i / 32 * 34, sizeof half);
+    float d = zf_f16_to_f32(half);
+    x[i] = rnd_level(d);
+    if (d != 0) want[i / 32 * 34 + 2 + i % 32] = (unsigned char)rounded(x[i], d, word[i]);
+  }
+  zf_round(got, ZF_Q8_0, x, &round, first, n);
+  same_bytes(want, got, blocks * 34);
+  free(got), free(want), free(x), free(word);
+}
+
+/* An update of integers is that of their values, rounded; blocks stay where nothing moves them. */
+static void check_update(void) {
+  int64_t blocks = 1 + below(400), n = blocks * 32;
+  struct zf_noise noise = rnd_noise();
+  float *w = malloc((size_t)n * sizeof *w), factor = below(4) ? value(PLAIN) * 1e-3f : 0;
+  unsigned char *got = malloc((size_t)blocks * 34), *want = malloc((size_t)blocks * 34);
+  for (int64_t i = 0; i < blocks * 34; i++) got[i] = (unsigned char)rnd();
+  for (int64_t i = 0; i < n; i++)
+    if ((signed char)got[i / 32 * 34 + 2 + i % 32] == -128) got[i / 32 * 34 + 2 + i % 32] = 0;
+  for (int64_t i = 0; i < blocks; i++) put_scale(got + i * 34, value(PLAIN) * 0.01f);
+  memcpy(want, got, (size_t)blocks * 34);
+  struct zf_update_step step = {
+      .direction = &noise, .coefficient = &factor, .terms = 1, .round = rnd_noise(), .keep = 1};
+  struct zf_update update = {.step = &step, .steps = 1};
+  zf_to_f32(w, want, ZF_Q8_0, n);
+  for (int64_t i = 0; i < n && factor != 0; i++) w[i] = fmaf(factor, noise_at(&noise, i), w[i]);
+  zf_round(want, ZF_Q8_0, w, &step.round, 0, n);
+  zf_update(got, ZF_Q8_0, n, &update);
+  same_bytes(want, got, blocks * 34);
+  free(w), free(got), free(want);
+}
+
 static const struct {
   const char *name;
   void (*run)(void);
 } checks[] = {{"changed_product", check_changed_product},
               {"changed_rows", check_changed_rows},
-              {"unchanged", check_unchanged}};
+              {"unchanged", check_unchanged},
+              {"integers", check_integers},
+              {"update_integers", check_update}};
 
 int main(int argc, char **argv) {
   int rc = options(argc, argv);
