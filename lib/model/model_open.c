@@ -321,8 +321,8 @@ int zf_model_trainable(const char *dir) {
   char *word = zf_shell_word(dir);
   int rc = zf_error(
       word ? ZF_EUSAGE : ZF_ENOMEM,
-      "%s: the weights of a GGUF file cannot be trained; write them as a model directory and "
-      "train that: zoft export %s --to DIR",
+      "%s: the weights of a GGUF file cannot be trained by this method; write them as a model "
+      "directory and train that (zoft export %s --to DIR), or use method mezo",
       dir, word ? word : "FILE");
   free(word);
   return rc;
