@@ -48,6 +48,8 @@ int64_t zf_forecast_weights(const struct zf_model *model, enum zf_method method)
   int64_t bytes = 0;
   for (int64_t i = 0; i < model->params.count; i++) {
     const struct zf_param *param = &model->params.param[i];
+    int scales = i >= model->plan.wanted_count && param->origin == ZF_ORIGIN_BASE;
+    if (scales && !methods[method].trains) continue;
     bytes += param->origin == ZF_ORIGIN_ADAPTER ? adapter_bytes(param)
                                                 : base_bytes(model, param, method);
   }

@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/cpu.h"
 #include "base/err.h"
+#include "model/gguf_result.h"
 #include "peft/adapter.h"
 #include "train/backprop.h"
 #include "train/probe.h"
@@ -198,6 +199,8 @@ static int forecast_for(struct zf_forecast *forecast, const struct zf_run *run,
 int zf_run_forecast(struct zf_forecast *forecast, const struct zf_run *run, enum zf_method method,
                     int checkpoint) {
   struct zf_forecast bound;
+  if (zf_method_info(method)->rule >= 0 && zf_gguf_is_trained(run->model))
+    return zf_model_trainable(run->model->dir);
   int rc = forecast_for(&bound, run, method, checkpoint, NULL);
   if (rc) return rc;
   if ((rc = forecast_for(forecast, run, method, checkpoint, &run->load))) return rc;

@@ -64,7 +64,8 @@ void zf_run_free(struct zf_run *run); /* takes NULL */
 /* The directory in output_dir that holds the adapter with which a run began; the caller frees it. */
 char *zf_run_adapter_start(const char *output_dir);
 
-/* The memory forecast of `method` with this run's model, data and batch. */
+/* The memory forecast of `method` with this run's model, data and batch.  ZF_EUSAGE: the method cannot train
+ * the GGUF file that the run trains. */
 int zf_run_forecast(struct zf_forecast *forecast, const struct zf_run *run, enum zf_method method,
                     int checkpoint);
 

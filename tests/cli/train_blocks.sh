@@ -69,7 +69,13 @@ check "the bases stay as they are" sh -c "cmp '$M' '$T/mixed.gguf' && cmp '$Q' '
 check "a result is as large as its base" sh -c "[ \$(wc -c <'$M') = \$(wc -c <'$T/mixed-scales/model.gguf') ]"
 check "tensors keep their types" sh -c "'$ZOFT' inspect '$M' | grep -c Q4_K >'$T/a' && '$ZOFT' inspect '$T/mixed-scales/model.gguf' | grep -c Q4_K | cmp - '$T/a'"
 check "a run goes on from a result" train again base_model="$T/mixed-scales" max_steps=2
-check "plan" sh -c "'$ZOFT' plan '$T/c.yaml' >'$T/plan'"
+# Methods that cannot train the file are neither forecast nor recommended.
+"$ZOFT" plan "$T/c.yaml" >"$T/plan" 2>&1
+check "plan: mezo" grep -q '^mezo ' "$T/plan"
+check "plan: mezo alone" sh -c "! grep -q adamw '$T/plan'"
+check "plan --fit" sh -c "'$ZOFT' plan '$T/c.yaml' --fit 4G 2>&1 | grep -q 'Recommended for 4.00 GB: method=mezo dtype=auto'"
+check "validate" sh -c "! '$ZOFT' validate '$T/c.yaml' 2>&1 | grep -q AdamW"
+check "train" sh -c "! grep -q AdamW '$T/mixed-scales.txt'"
 
 bad() {
   name=$1

@@ -8,16 +8,15 @@
 #define MIXED FILES "llama-q4_k_m.gguf"
 #define BYTES FILES "llama-q8_0.gguf"
 
-static const char *const files[] = {"gemma",  "gemma2",      "gemma3", "llama-f16", "llama-q4_k_m",
-                                    "llama3", "llama-q8_0",  "phi3",   "qwen2",     "qwen3",
-                                    "phi3-factor"};
+static const char *const files[] = {"gemma",        "gemma2", "gemma3",     "llama-f16",
+                                    "llama-q4_k_m", "llama3", "llama-q8_0", "phi3",
+                                    "qwen2",        "qwen3",  "phi3-factor"};
 enum { FILE_COUNT = sizeof files / sizeof *files, TOKENS = 20 };
 
 static const struct zf_zo sgd = {.seed = 7, .eps = 0x1p-9, .probes = 1};
 
 static struct zf_model *open_trained(const char *path, const char *glob, enum zf_blocks blocks) {
-  struct zf_model_opts opts = {
-      .dtype = -1, .trainable = &glob, .ntrainable = 1, .blocks = blocks};
+  struct zf_model_opts opts = {.dtype = -1, .trainable = &glob, .ntrainable = 1, .blocks = blocks};
   return open_model(path, &opts);
 }
 
@@ -320,11 +319,8 @@ END_TEST
 static int try_open(const char *path, int dtype, enum zf_dtype trained, enum zf_blocks blocks) {
   const char *glob = "*";
   struct zf_model *model = NULL;
-  struct zf_model_opts opts = {.dtype = dtype,
-                               .trained = trained,
-                               .trainable = &glob,
-                               .ntrainable = 1,
-                               .blocks = blocks};
+  struct zf_model_opts opts = {
+      .dtype = dtype, .trained = trained, .trainable = &glob, .ntrainable = 1, .blocks = blocks};
   int rc = zf_model_open(&model, path, &opts);
   zf_model_free(model);
   return rc;
