@@ -26,6 +26,10 @@ int zf_blocks_check(const struct zf_model *model, const struct zf_model_opts *op
     return zf_error(ZF_EUSAGE,
                     "%s: a GGUF file in %d parts cannot be trained: join its parts first",
                     model->dir, model->st->file_count);
+  if (opts->labels)
+    return zf_error(ZF_EUSAGE,
+                    "%s: a head of labels has no place in a GGUF file: train an adapter over it",
+                    model->dir);
   if (opts->dtype >= 0 || opts->trained != ZF_F32)
     return zf_error(ZF_EUSAGE,
                     "%s: the tensors of a GGUF file keep their types: expected dtype auto and "

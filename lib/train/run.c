@@ -83,13 +83,19 @@ static struct zf_model_opts model_opts(const struct zf_run *run, const struct ru
 }
 
 /* Only zeroth-order steps train a GGUF file itself. */
-static int check_file(const struct zf_run *run, const char *dir, int train) {
-  int gguf = zf_is_gguf_path(dir) && !zf_is_dir(dir), adapts = run->settings.adapter.word != NULL;
-  if (run->settings.blocks_given && train && (!gguf || adapts))
+static int check_file(const struct zf_run *run, const char *dir) {
+  const struct zf_settings *settings = &run->settings;
+  int gguf = zf_is_gguf_path(dir) && !zf_is_dir(dir), adapts = settings->adapter.word != NULL;
+  if (settings->blocks_given && (!gguf || adapts))
     return zf_conf_error(run->conf, "train_blocks", "'train_blocks' has no effect: %s",
                          adapts ? "an adapter is trained" : "base_model is no GGUF file");
-  if (!train || adapts || run->settings.method == ZF_METHOD_MEZO) return 0;
-  return zf_model_trainable(dir);
+  if (adapts || !gguf) return 0;
+  if (settings->method != ZF_METHOD_MEZO) return zf_model_trainable(dir);
+  const char *saved = zf_conf_str(run->conf, "save_dtype");
+  if (saved && strcmp(saved, "auto") != 0)
+    return zf_conf_error(run->conf, "save_dtype",
+                         "'save_dtype' has no effect: the tensors of a GGUF file keep their types");
+  return 0;
 }
 
 /* Opens data and model of the directory `dir`. */
@@ -97,7 +103,7 @@ static int open_parts(struct zf_run *run, const char *dir, const struct run_sour
   struct zf_config config;
   int rc, train = (from->want & ZF_WANT_TRAIN) && zf_method_info(run->settings.method)->trains;
   int adapts = run->settings.adapter.word != NULL;
-  if ((rc = check_file(run, dir, train))) return rc;
+  if (train && (rc = check_file(run, dir))) return rc;
   if ((rc = zf_config_load(&config, dir))) return rc;
   if ((rc = resolve_labels(run, &config))) return rc;
   if ((rc = open_data(run, dir, &config, from))) return rc;

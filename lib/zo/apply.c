@@ -369,7 +369,12 @@ int zf_zo_prepare(struct zf_params *params, const struct zf_zo *zo) {
   const struct zf_direction *direction = zf_directions[zo->form];
   for (int64_t i = 0; i < params->count; i++) {
     const struct zf_param *param = &params->param[i];
-    if (direction->base_only && param->trained && param->origin != ZF_ORIGIN_BASE)
+    if (!direction->base_only || !param->trained) continue;
+    if (param->zero_start && param->origin == ZF_ORIGIN_BASE)
+      return zf_error(ZF_EUSAGE,
+                      "%s: '%s' are changes, which begin as 0: such directions need weights",
+                      direction->name, param->name);
+    if (param->origin != ZF_ORIGIN_BASE)
       return zf_error(ZF_EUSAGE,
                       "%s: '%s' is an adapter's: such directions need the base's weights",
                       direction->name, param->name);

@@ -91,8 +91,17 @@ END
 bad "backpropagation" method=adamw learning_rate=1e-3 <<'END'
 zoft: TMP/mixed.gguf: the weights of a GGUF file cannot be trained by this method; write them as a model directory and train that (zoft export TMP/mixed.gguf --to DIR), or use method mezo
 END
+bad "a base that is no GGUF file" base_model=datasets/demo/model train_blocks=scales <<'END'
+zoft: command line: 'train_blocks' has no effect: base_model is no GGUF file
+END
 bad "another dtype" dtype=f16 <<'END'
 zoft: TMP/mixed.gguf: the tensors of a GGUF file keep their types: expected dtype auto and trained_dtype f32
+END
+bad "another dtype of the result" save_dtype=f16 <<'END'
+zoft: command line: 'save_dtype' has no effect: the tensors of a GGUF file keep their types
+END
+bad "directions by the size of weights" zo_form=small <<'END'
+zoft: small: 'model.embed_tokens.weight.scales' are changes, which begin as 0: such directions need weights
 END
 case_ "replay has no dtype" 2 "$ZOFT" replay "$T/mixed-scales" --dtype bf16 --out "$T/dtype" <<'END'
 zoft: --dtype has no effect: tensors keep the types of TMP/mixed.gguf
