@@ -211,7 +211,7 @@ PUBLIC := $(addprefix base/,arena.h buf.h bytes.h child.h cplusplus.h cpu.h err.
   $(addprefix rng/,noise.h philox.h) $(addprefix tensor/,dtype.h param.h quantize.h) $(addprefix kern/,kern.h peak.h perturb.h) \
   $(addprefix fmt/,compressed.h gguf.h gguf_write.h json.h problem.h records.h records_write.h safetensors.h utf8.h) \
   conf/conf.h text/tokenizer.h zo/zo.h compress/image.h $(addprefix back/,back.h optim.h rows.h) \
-  $(addprefix model/,family.h forward.h gguf_model.h model.h plan.h sidecars.h) \
+  $(addprefix model/,family.h forward.h gguf_model.h gguf_result.h model.h plan.h sidecars.h) \
   $(addprefix peft/,adapter.h adapter_file.h components.h merge.h peft_config.h) \
   $(addprefix task/,chat.h dataset.h fields.h jinja.h pair.h recipe.h template.h) \
   $(addprefix eval/,calibrate.h decode.h export.h generate.h generation_config.h labels.h likelihood.h metrics.h sample.h \
