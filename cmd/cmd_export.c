@@ -33,18 +33,7 @@ static const struct zc_opt options[] = {
 /* --- options --- */
 
 static int read_shard(int64_t *bytes) {
-  static const struct zf_conf_key keys[] = {
-      {"shard", ZF_CONF_BYTES, NULL, "size of a file", .min = 1, .max = 9e18}, {0}};
-  const struct zf_conf_key *const tables[] = {keys};
-  struct zf_conf *conf = NULL;
-  char *word = shard ? zf_asprintf("shard=%s", shard) : NULL;
-  if (!shard) return 0;
-  int rc = word ? zf_conf_new(&conf, tables, 1) : ZF_ENOMEM;
-  if (!rc) rc = zf_conf_word(conf, word);
-  if (!rc) *bytes = zf_conf_bytes(conf, "shard", 0);
-  zf_conf_free(conf);
-  free(word);
-  return rc;
+  return shard ? zc_bytes(bytes, "shard", shard) : 0;
 }
 
 static int read_type(int *number) {

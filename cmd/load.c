@@ -321,3 +321,17 @@ void zc_option_name(char out[64], const struct zf_data_spec *spec, int64_t o) {
   else
     snprintf(out, 64, "%lld", (long long)o);
 }
+
+int zc_bytes(int64_t *bytes, const char *name, const char *word) {
+  const struct zf_conf_key keys[] = {{name, ZF_CONF_BYTES, NULL, "bytes", .min = 1, .max = 9e18},
+                                     {0}};
+  const struct zf_conf_key *const tables[] = {keys};
+  struct zf_conf *conf = NULL;
+  char *setting = zf_asprintf("%s=%s", name, word);
+  int rc = setting ? zf_conf_new(&conf, tables, 1) : ZF_ENOMEM;
+  if (!rc) rc = zf_conf_word(conf, setting);
+  if (!rc) *bytes = zf_conf_bytes(conf, name, 0);
+  zf_conf_free(conf);
+  free(setting);
+  return rc;
+}

@@ -11,6 +11,18 @@
 
 enum { TEXT_LIMIT = 1 << 30 };
 
+const char zc_sample_text[] =
+    "The ferry left the island at six, when the fog had lifted from the water. On deck, a woman "
+    "with "
+    "a red suitcase counted the gulls and wrote their number into a notebook. \"Twenty-three,\" "
+    "she "
+    "said, \"two fewer than yesterday.\" Nobody answered. The film that evening was long and "
+    "rather "
+    "dull, but the music was wonderful, and the actors did what they could. In 1987 the same story "
+    "had been told in 90 minutes, for half the money. Water boils at 100 degrees Celsius at sea "
+    "level; on a mountain of 3,000 metres it boils at about 90. If the price rises by 5 percent, "
+    "the town will have to choose between the bridge and the school.";
+
 int zc_windows_open(struct zf_windows *windows, const struct zf_tok *tok, const char *path,
                     int64_t length, int64_t limit) {
   char *text = NULL;

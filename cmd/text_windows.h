@@ -4,6 +4,9 @@
 
 #include "eval/divergence.h"
 
+/* A short text on which models are compared where no other is given. */
+extern const char zc_sample_text[];
+
 /* Windows of the file `path`, `length` tokens long, `limit` at most (0: all). */
 int zc_windows_open(struct zf_windows *windows, const struct zf_tok *tok, const char *path,
                     int64_t length, int64_t limit);

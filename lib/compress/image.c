@@ -301,6 +301,10 @@ void zf_image_keep_types(struct zf_image *image) {
   }
 }
 
+void zf_image_take_params(struct zf_image *image) {
+  for (int64_t i = 0; i < image->count; i++) image->tensor[i].stored = NULL;
+}
+
 void zf_image_list_types(const struct zf_image *image, struct zf_buf *buf) {
   int64_t count[ZF_DTYPES_READ] = {0};
   for (int64_t i = 0; i < image->count; i++)

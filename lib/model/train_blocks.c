@@ -42,8 +42,9 @@ int zf_blocks_check_tensor(const struct zf_model *model, const struct zf_param *
                            const struct zf_model_opts *opts) {
   const struct zf_dtype_info *info = zf_dtype_info(param->type);
   if (param->transposed)
-    return zf_error(ZF_EUSAGE, "%s: tensor '%s': matrices of this architecture cannot be trained in a "
-                               "GGUF file, which holds them transposed",
+    return zf_error(ZF_EUSAGE,
+                    "%s: tensor '%s': matrices of this architecture cannot be trained in a "
+                    "GGUF file, which holds them transposed",
                     model->dir, param->name);
   if (!in_blocks(param->type)) return 0;
   if (param->ndim != 2)
