@@ -21,15 +21,16 @@ static double bits_per_weight, penalty = 0.01, max_kld;
 static int bits_given, max_kld_given;
 
 static const struct zc_opt options[] = {
-    {"type", 0, ZC_STR, "TYPE", "q8_0, q6_k, q5_k_m, q4_k_m, q4_0, iq4_nl, q3_k_m, q2_k, ... (q4_k_m)",
-     &type_name},
-    {"bpw", 0, ZC_NUM, "X", "instead: types by measured sensitivity, X bits a weight", &bits_per_weight,
-     .max = 32, .above = 1, .given = &bits_given},
+    {"type", 0, ZC_STR, "TYPE",
+     "q8_0, q6_k, q5_k_m, q4_k_m, q4_0, iq4_nl, q3_k_m, q2_k, ... (q4_k_m)", &type_name},
+    {"bpw", 0, ZC_NUM, "X", "instead: types by measured sensitivity, X bits a weight",
+     &bits_per_weight, .max = 32, .above = 1, .given = &bits_given},
     {"size", 0, ZC_STR, "SIZE", "instead: the same for a file size, such as 90M", &size_word},
     {"method", 0, ZC_STR, "NAME", "rtn, gptq or awq (rtn)", &method_name},
     {"imatrix", 0, ZC_STR, "auto|FILE", "importance of columns: from --text, or a file of it",
      &imatrix_word},
-    {"save-imatrix", 0, ZC_STR, "FILE", "write the importance as llama-imatrix does", &save_imatrix},
+    {"save-imatrix", 0, ZC_STR, "FILE", "write the importance as llama-imatrix does",
+     &save_imatrix},
     ZC_CALIBRATION_OPTIONS,
     {"damp", 0, ZC_NUM, "X", "of gptq: added to the diagonal of the moments (0.01)", &penalty,
      .max = 10, .above = 1},
@@ -77,7 +78,7 @@ static int read_options(struct quantize_job *job, const struct zc_args *args) {
               (imatrix_word && !strcmp(imatrix_word, "auto"));
   if (needs && !zc_calibration.text)
     return zf_error(ZF_EUSAGE, "%s needs a calibration text: --text FILE",
-                    !job->mix ? "a choice of types by sensitivity"
+                    !job->mix                                 ? "a choice of types by sensitivity"
                     : zf_quantizer_calibrates(job->quantizer) ? method
                                                               : "--imatrix auto");
   if (save_imatrix && (!imatrix_word || strcmp(imatrix_word, "auto") != 0))
@@ -100,8 +101,7 @@ static int get_importance(struct quantize_job *job) {
   zc_compress_begin(common, "importance", ticks(job, 1));
   int rc = zf_imatrix_gather(&job->imatrix, common->model, &common->windows, common->directory,
                              common->compute, zc_compress_tick, common);
-  if (!rc && save_imatrix)
-    rc = zf_imatrix_write(&job->imatrix, save_imatrix, zc_calibration.text);
+  if (!rc && save_imatrix) rc = zf_imatrix_write(&job->imatrix, save_imatrix, zc_calibration.text);
   return rc;
 }
 
@@ -131,8 +131,7 @@ static int assign_types(struct quantize_job *job) {
   struct zf_quantization work = quantization(job);
   struct zf_windows first = common->windows;
   int64_t bytes, matrices = 0;
-  if (job->mix)
-    return zf_mix_assign(job->mix, common->model, job->imatrix.count > 0, job->type);
+  if (job->mix) return zf_mix_assign(job->mix, common->model, job->imatrix.count > 0, job->type);
   for (int32_t i = 0; i < common->model->params.count; i++)
     matrices += zf_mix_is_matrix(common->model, i);
   first.count = 1;
@@ -141,7 +140,8 @@ static int assign_types(struct quantize_job *job) {
   int rc = wanted_bytes(&bytes, job);
   if (!rc) rc = zf_assign_types(&job->assignment, &work, common->reference, bytes);
   if (!rc)
-    memcpy(job->type, job->assignment.type, (size_t)common->model->params.count * sizeof *job->type);
+    memcpy(job->type, job->assignment.type,
+           (size_t)common->model->params.count * sizeof *job->type);
   return rc;
 }
 
@@ -250,7 +250,8 @@ const struct zc_command zc_quantize = {
     "and\n"
     "--size choose each tensor's type by how much its rounding changes the predictions on the "
     "text.\n"
-    "rtn rounds to the nearest, with --imatrix for the columns that matter; awq scales columns with\n"
+    "rtn rounds to the nearest, with --imatrix for the columns that matter; awq scales columns "
+    "with\n"
     "large inputs; gptq lets later columns make good for earlier errors, layer after layer. The "
     "file is\n"
     "read back, and the result is compared with the original, before it gets its name.\n\n"

@@ -36,7 +36,8 @@ int zc_compress_open(struct zc_compress *job, const char *source, const char *ou
     rc = zf_error(ZF_EUSAGE, "%s: the directory %s does not exist", out, job->directory);
   if (!rc) rc = zc_open_model(&job->model, &job->tok, source);
   if (!rc && job->model->adapters)
-    rc = zf_error(ZF_EUSAGE, "%s: is an adapter: 'zoft merge' folds it into its base model", source);
+    rc =
+        zf_error(ZF_EUSAGE, "%s: is an adapter: 'zoft merge' folds it into its base model", source);
   if (!rc) rc = zc_open_model(&job->reference, &tok, source);
   zf_tok_free(tok);
   if (!rc) zc_warn_compute(job->model, job->compute);
@@ -102,10 +103,11 @@ void zc_compress_report(const struct zc_compress *job) {
   double before = exp(result->nll[0].value), after = exp(result->nll[1].value);
   printf("compared on %lld tokens of %s: perplexity %.4g, was %.4g (ratio %.4f \xc2\xb1 %.4f)\n"
          "KL divergence mean %.5f \xc2\xb1 %.5f, largest %.4f nats; same top token %.1f %%\n",
-         (long long)result->positions, zc_calibration.check ? zc_calibration.check : "a built-in text",
-         after, before, exp(result->log_ratio.value),
-         exp(result->log_ratio.value) * result->log_ratio.error, result->kl.value, result->kl.error,
-         result->kl_quantile[ZF_QUANTILES - 1], 100 * result->same_top.value);
+         (long long)result->positions,
+         zc_calibration.check ? zc_calibration.check : "a built-in text", after, before,
+         exp(result->log_ratio.value), exp(result->log_ratio.value) * result->log_ratio.error,
+         result->kl.value, result->kl.error, result->kl_quantile[ZF_QUANTILES - 1],
+         100 * result->same_top.value);
 }
 
 void zc_compress_json(struct zf_buf *buf, const struct zc_compress *job) {

@@ -14,27 +14,39 @@ struct zc_calibration {
   int64_t window, windows;
 };
 extern struct zc_calibration zc_calibration;
-#define ZC_CALIBRATION_OPTIONS                                                                     \
-  {"text", 0, ZC_STR, "FILE", "the calibration text", &zc_calibration.text},                       \
-      {"windows", 0, ZC_INT, "N", "windows of the calibration text at most (128)",                 \
-       &zc_calibration.windows, .min = 1, .max = ZC_UNBOUNDED},                                    \
-      {"window", 0, ZC_INT, "N", "tokens of a window (512)", &zc_calibration.window, .min = 4,     \
-       .max = 1 << 20},                                                                            \
-      {"check", 0, ZC_STR, "FILE|none", "the text of the comparison (a built-in one)",             \
-       &zc_calibration.check},                                                                     \
-      {"compute", 0, ZC_STR, "NAME", "products in f32 (default) or bf16", &zc_calibration.compute}
+#define ZC_CALIBRATION_OPTIONS                                                                      \
+  {"text", 0, ZC_STR, "FILE", "the calibration text", &zc_calibration.text},                        \
+      {"windows",                                                                                   \
+       0,                                                                                           \
+       ZC_INT,                                                                                      \
+       "N",                                                                                         \
+       "windows of the calibration text at most (128)",                                             \
+       &zc_calibration.windows,                                                                     \
+       .min = 1,                                                                                    \
+       .max = ZC_UNBOUNDED},                                                                        \
+      {"window",      0, ZC_INT, "N", "tokens of a window (512)", &zc_calibration.window, .min = 4, \
+       .max = 1 << 20},                                                                             \
+      {"check",                                                                                     \
+       0,                                                                                           \
+       ZC_STR,                                                                                      \
+       "FILE|none",                                                                                 \
+       "the text of the comparison (a built-in one)",                                               \
+       &zc_calibration.check},                                                                      \
+  {                                                                                                 \
+    "compute", 0, ZC_STR, "NAME", "products in f32 (default) or bf16", &zc_calibration.compute      \
+  }
 
 struct zc_compress {
-  const char *source, *out;     /* words of the command line */
-  struct zf_model *model;       /* is changed */
-  struct zf_model *reference;   /* stays */
+  const char *source, *out;   /* words of the command line */
+  struct zf_model *model;     /* is changed */
+  struct zf_model *reference; /* stays */
   struct zf_tok *tok;
   struct zf_overlay *overlay;
-  struct zf_windows windows;    /* of the calibration text; count 0: none is given */
+  struct zf_windows windows; /* of the calibration text; count 0: none is given */
   enum zf_compute compute;
-  char *directory;              /* in which `out` lies */
+  char *directory; /* in which `out` lies */
   struct zf_divergence divergence;
-  int compared;                 /* `divergence` holds a result */
+  int compared; /* `divergence` holds a result */
   /* progress */
   const char *label;
   int64_t done, total;

@@ -13,7 +13,8 @@
 #include "eval/divergence.h"
 
 /* Types by size, of rows of 256 values and of others. */
-static const enum zf_dtype large_blocks[] = {ZF_Q2_K, ZF_Q3_K, ZF_IQ4_NL, ZF_Q5_K, ZF_Q6_K, ZF_Q8_0},
+static const enum zf_dtype large_blocks[] = {ZF_Q2_K, ZF_Q3_K, ZF_IQ4_NL,
+                                             ZF_Q5_K, ZF_Q6_K, ZF_Q8_0},
                            small_blocks[] = {ZF_IQ4_NL, ZF_Q5_0, ZF_Q5_1, ZF_Q8_0};
 enum { TYPES = 6, PROBE_ROWS = 256 };
 
@@ -67,7 +68,8 @@ static int measure_errors(const struct assigner *assigner, struct candidate *can
     zf_quantize_rows(encoded, type, w, 0, rows, in, NULL);
     zf_to_f32(decoded, encoded, type, rows * in);
     for (int64_t i = 0; i < rows * in; i++)
-      candidate->error[k] += ((double)w[i] - (double)decoded[i]) * ((double)w[i] - (double)decoded[i]);
+      candidate->error[k] +=
+          ((double)w[i] - (double)decoded[i]) * ((double)w[i] - (double)decoded[i]);
   }
   free(w);
   free(decoded);
@@ -106,7 +108,8 @@ static int list_candidates(struct assigner *assigner) {
 
 /* --- the choice --- */
 
-static int64_t bytes_at(const struct assigner *assigner, const struct candidate *candidate, int at) {
+static int64_t bytes_at(const struct assigner *assigner, const struct candidate *candidate,
+                        int at) {
   int64_t count = assigner->job->model->params.param[candidate->param].count;
   return (int64_t)zf_dtype_bytes(candidate->type[at], count);
 }
@@ -125,8 +128,8 @@ static struct candidate *best_step(const struct assigner *assigner, int64_t left
   for (int64_t i = 0; i < assigner->count; i++) {
     struct candidate *candidate = &assigner->candidate[i];
     for (int at = candidate->chosen + 1; at < candidate->types; at++) {
-      int64_t bytes = bytes_at(assigner, candidate, at) -
-                      bytes_at(assigner, candidate, candidate->chosen);
+      int64_t bytes =
+          bytes_at(assigner, candidate, at) - bytes_at(assigner, candidate, candidate->chosen);
       double saved = divergence_at(assigner, candidate, candidate->chosen) -
                      divergence_at(assigner, candidate, at);
       if (bytes > left || saved / (double)zf_max64(1, bytes) <= most) continue;
@@ -174,8 +177,8 @@ int zf_assign_types(struct zf_assignment *out, const struct zf_quantization *ask
                                 .sensitivity = zf_calloc(count, sizeof *out->sensitivity)};
   assigner.candidate = zf_calloc(count, sizeof *assigner.candidate);
   job.type = out->type;
-  int rc = out->type && out->sensitivity && assigner.candidate ? list_candidates(&assigner)
-                                                               : ZF_ENOMEM;
+  int rc =
+      out->type && out->sensitivity && assigner.candidate ? list_candidates(&assigner) : ZF_ENOMEM;
   if (!rc) rc = choose(&assigner, bytes);
   free(assigner.candidate);
   if (rc) zf_assignment_free(out);

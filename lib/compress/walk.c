@@ -1,6 +1,7 @@
 #include "compress/walk.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -109,6 +110,44 @@ int zf_walk_layer(struct zf_walk *walk, int64_t layer, int keep, zf_forward_watc
     if (!rc && tick && tick(tick_ctx)) rc = zf_error(ZF_ESTOPPED, "interrupted while calibrating");
   }
   zf_forward_watch_inputs(walk->forward, NULL, NULL);
+  return rc;
+}
+
+/* Adds the cosines of each token's rows. */
+static double cosines(const float *before, const float *after, int64_t rows, int64_t width) {
+  double sum = 0;
+  for (int64_t i = 0; i < rows; i++) {
+    double dot = 0, left = 0, right = 0;
+    for (int64_t j = 0; j < width; j++) {
+      double x = (double)before[i * width + j], y = (double)after[i * width + j];
+      dot += x * y;
+      left += x * x;
+      right += y * y;
+    }
+    sum += left > 0 && right > 0 ? dot / sqrt(left * right) : 1;
+  }
+  return sum;
+}
+
+int zf_walk_influence(struct zf_walk *walk, int64_t layer, double *out, int (*tick)(void *ctx),
+                      void *tick_ctx) {
+  int64_t length = walk->windows->length, width = walk->model->plan.width[ZF_REG_X];
+  float *before = zf_malloc(walk->bytes), *x = zf_forward_register(walk->forward, ZF_REG_X);
+  double sum = 0;
+  int rc = before ? 0 : ZF_ENOMEM;
+  for (int64_t i = 0; i < walk->windows->count && !rc; i++) {
+    struct walk_pass pass;
+    rc = begin(walk, i, &pass);
+    if (!rc) rc = move_window(walk, i, x, 0);
+    if (rc) break;
+    memcpy(before, x, walk->bytes);
+    run_layer(walk, layer, pass.inner);
+    sum += cosines(before, x, length, width);
+    rc = move_window(walk, i, x, 1);
+    if (!rc && tick && tick(tick_ctx)) rc = zf_error(ZF_ESTOPPED, "interrupted while calibrating");
+  }
+  free(before);
+  *out = 1 - sum / (double)(walk->windows->count * length);
   return rc;
 }
 

@@ -30,6 +30,11 @@ void zf_walk_free(struct zf_walk *walk); /* takes NULL */
 int zf_walk_layer(struct zf_walk *walk, int64_t layer, int keep, zf_forward_watch watch, void *ctx,
                   int (*tick)(void *ctx), void *tick_ctx);
 
+/* Runs layer `layer` as with keep; *out: 1 - the mean over all tokens of the cosine of what goes into the
+ * layer and what comes out of it. */
+int zf_walk_influence(struct zf_walk *walk, int64_t layer, double *out, int (*tick)(void *ctx),
+                      void *tick_ctx);
+
 ZF_END_DECLS
 
 #endif

@@ -144,6 +144,9 @@ int zf_model_save_shards(const struct zf_model *model, const char *dir, int dtyp
                          const struct zf_save_values *values, const char *const *metadata,
                          int64_t nmetadata, int64_t limit);
 
+/* The config.json that zf_model_save with this dtype writes; the caller frees it by json_decref. */
+int zf_model_config_json(json_t **out, const struct zf_model *model, int dtype);
+
 /* The parameter that holds the input embedding. */
 const struct zf_param *zf_model_embedding(const struct zf_model *model);
 

@@ -396,6 +396,15 @@ static int set_keys(json_t *obj, const struct zf_model *model, int dtype, int ow
   return 0;
 }
 
+int zf_model_config_json(json_t **out, const struct zf_model *model, int dtype) {
+  int rc = read_config(out, model);
+  if (!rc) rc = set_keys(*out, model, dtype, 0);
+  if (!rc) return 0;
+  json_decref(*out);
+  *out = NULL;
+  return rc;
+}
+
 static int save_config(const struct zf_model *model, const char *dir, int dtype, int own_head) {
   json_t *obj = NULL;
   char *path = zf_path_join(dir, "config.json");
