@@ -139,6 +139,17 @@ static int64_t share_of(double share, int64_t count, int64_t unit) {
   return zf_min64(count, zf_max64(number, zf_min64(unit, count)));
 }
 
+/* Transformers loads a Llama only if its heads divide the hidden size: the nearest such number. */
+static int64_t groups_of(double share, const struct zf_config *config) {
+  int64_t shared = config->heads / config->kv_heads, best = config->kv_heads;
+  double wanted = share * (double)config->kv_heads;
+  for (int64_t i = config->kv_heads; i > 0; i--)
+    if (config->hidden % (i * shared) == 0 &&
+        fabs((double)i - wanted) < fabs((double)best - wanted))
+      best = i;
+  return best;
+}
+
 static int cut_vocabulary(struct prune_job *job) {
   char *text = NULL;
   size_t len = 0;
@@ -159,7 +170,7 @@ static int cut(struct prune_job *job) {
                             .compute = common->compute,
                             .penalty = penalty,
                             .columns = mlp_given ? share_of(mlp, config->ffn, 32) : 0,
-                            .groups = heads_given ? share_of(heads, config->kv_heads, 1) : 0,
+                            .groups = heads_given ? groups_of(heads, config) : 0,
                             .layers = layers,
                             .tick = zc_compress_tick,
                             .ctx = common};

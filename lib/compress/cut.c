@@ -63,6 +63,11 @@ static int check_job(const struct zf_cut *cut, const struct zf_cutting *job) {
                     "heads of the family %s cannot be cut: its config.json %s", family->model_type,
                     family->k_head_dim ? "or its norms tie heads together"
                                        : "has no key for the width of a head");
+  int64_t shared = cut->model->config.heads / cut->model->config.kv_heads;
+  if (job->groups && cut->model->config.hidden % (job->groups * shared))
+    return zf_error(ZF_EUSAGE,
+                    "%lld heads do not divide the hidden size %lld, as Transformers wants it",
+                    (long long)(job->groups * shared), (long long)cut->model->config.hidden);
   if (job->layers && cut->model->config.inverse_layer_scale)
     return zf_error(ZF_EUSAGE, "layers cannot be cut: scores are scaled by the layer's number");
   if (job->layers >= cut->model->config.layers)
