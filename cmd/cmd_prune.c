@@ -24,8 +24,8 @@ static int64_t repair, layers;
 static int sparsity_given, mlp_given, heads_given, layers_given, repair_given, max_kld_given;
 
 static const struct zc_opt options[] = {
-    {"sparsity", 0, ZC_NUM, "X", "share of each matrix that becomes zero (0.5)", &sparsity, .max = 1,
-     .given = &sparsity_given},
+    {"sparsity", 0, ZC_NUM, "X", "share of each matrix that becomes zero (0.5)", &sparsity,
+     .max = 1, .given = &sparsity_given},
     {"pattern", 0, ZC_STR, "N:M", "instead: N of each M neighbours stay, such as 2:4", &pattern},
     {"method", 0, ZC_STR, "NAME", "magnitude, wanda or sparsegpt (wanda)", &method_name},
     {"repair", 0, ZC_INT, "N", "iterations of ADMM on what is kept (none)", &repair, .min = 1,
@@ -53,8 +53,8 @@ struct prune_job {
   int keep, of;
   enum zf_dtype type;
   struct zf_cut *cut;
-  int64_t zeros, values;        /* of the pruned matrices */
-  int64_t parameters, was;      /* after and before a cut */
+  int64_t zeros, values;   /* of the pruned matrices */
+  int64_t parameters, was; /* after and before a cut */
 };
 
 /* --- options --- */
@@ -65,8 +65,8 @@ static int read_pattern(struct prune_job *job) {
   if (sscanf(pattern, "%d:%d%n", &job->keep, &job->of, &end) == 2 && !pattern[end] &&
       job->keep >= 1 && job->keep < job->of && job->of <= 64)
     return 0;
-  return zf_error(ZF_EUSAGE, "--pattern: expected N:M with 1 <= N < M <= 64, such as 2:4, found '%s'",
-                  pattern);
+  return zf_error(
+      ZF_EUSAGE, "--pattern: expected N:M with 1 <= N < M <= 64, such as 2:4, found '%s'", pattern);
 }
 
 static int is_cut(void) {
@@ -81,19 +81,23 @@ static int read_options(struct prune_job *job, const struct zc_args *args) {
   if (type != ZF_F32 && type != ZF_BF16 && type != ZF_F16)
     return zf_error(ZF_EUSAGE, "--dtype: expected f32, bf16 or f16, found '%s'", dtype_name);
   if (is_cut() && (sparsity_given || pattern || method_name || repair_given))
-    return zf_error(ZF_EUSAGE, "zeros (--sparsity, --pattern, --method, --repair) and cuts (--mlp, "
-                               "--heads, --layers, --vocabulary) are two runs: prune the result again");
+    return zf_error(ZF_EUSAGE,
+                    "zeros (--sparsity, --pattern, --method, --repair) and cuts (--mlp, "
+                    "--heads, --layers, --vocabulary) are two runs: prune the result again");
   if (sparsity_given && pattern)
     return zf_error(ZF_EUSAGE, "--sparsity and --pattern exclude each other");
   job->type = (enum zf_dtype)type;
   job->pruner = is_cut() ? NULL : zf_pruner_find(method);
   if (!is_cut() && !job->pruner)
-    return zf_error(ZF_EUSAGE, "--method: expected magnitude, wanda or sparsegpt, found '%s'", method);
+    return zf_error(ZF_EUSAGE, "--method: expected magnitude, wanda or sparsegpt, found '%s'",
+                    method);
   int needs = is_cut() ? mlp_given || heads_given || layers_given
                        : zf_pruner_calibrates(job->pruner) || repair_given;
   if (needs && !zc_calibration.text)
     return zf_error(ZF_EUSAGE, "%s needs a calibration text: --text FILE",
-                    is_cut() ? "a cut" : repair_given ? "--repair" : method);
+                    is_cut()       ? "a cut"
+                    : repair_given ? "--repair"
+                                   : method);
   return read_pattern(job);
 }
 
@@ -114,7 +118,8 @@ static int prune(struct prune_job *job) {
   struct zc_compress *common = &job->common;
   int64_t matrices = 0, count = common->model->config.layers;
   for (int64_t i = 0; i < common->model->plan.nop; i++)
-    matrices += common->model->plan.op[i].kind == ZF_OP_LINEAR && common->model->plan.op[i].layer >= 0;
+    matrices +=
+        common->model->plan.op[i].kind == ZF_OP_LINEAR && common->model->plan.op[i].layer >= 0;
   struct zf_pruning work = {.model = common->model,
                             .overlay = common->overlay,
                             .sparsity = sparsity,
@@ -191,7 +196,8 @@ static int check_cut(struct prune_job *job, const struct zf_model *small) {
     rc = zf_divergence(&result, job->common.model, small, &windows, ZF_COMPUTE_F32, NULL, NULL);
   zf_windows_free(&windows);
   if (!rc && !(result.kl_quantile[ZF_QUANTILES - 1] < (job->type == ZF_F32 ? 1e-4 : 0.1)))
-    rc = zf_error(ZF_EFAIL, "%s: the written model predicts other tokens than the cut one", job->out);
+    rc = zf_error(ZF_EFAIL, "%s: the written model predicts other tokens than the cut one",
+                  job->out);
   return rc;
 }
 
@@ -344,8 +350,10 @@ const struct zc_command zc_prune = {
     "zoft prune MODEL OUT [--sparsity X | --pattern N:M | --mlp X --heads X --layers N] [options]",
     "Zeros: of each matrix in the layers a share, or all but N of each M neighbours, by magnitude, "
     "by\n"
-    "magnitude times input (wanda), or with error feedback (sparsegpt); --repair finds new values of\n"
-    "what is kept. Cuts: MLP columns, heads with their key/value head, layers, tokens; what is left "
+    "magnitude times input (wanda), or with error feedback (sparsegpt); --repair finds new values "
+    "of\n"
+    "what is kept. Cuts: MLP columns, heads with their key/value head, layers, tokens; what is "
+    "left "
     "is a\n"
     "smaller model of the same family that Transformers loads, repaired by least squares on the "
     "text.\n"

@@ -59,8 +59,8 @@ void zf_cut_free(struct zf_cut *cut) {
 static int check_job(const struct zf_cut *cut, const struct zf_cutting *job) {
   const struct zf_family *family = cut->model->config.family;
   if (job->groups && (!family->k_head_dim || family->wide_norm || family->qkv == ZF_QKV_HEADS))
-    return zf_error(ZF_EUSAGE,
-                    "heads of the family %s cannot be cut: its config.json %s", family->model_type,
+    return zf_error(ZF_EUSAGE, "heads of the family %s cannot be cut: its config.json %s",
+                    family->model_type,
                     family->k_head_dim ? "or its norms tie heads together"
                                        : "has no key for the width of a head");
   int64_t shared = cut->model->config.heads / cut->model->config.kv_heads;
@@ -222,13 +222,15 @@ static int repair_columns(struct column_choice *choice, double penalty) {
   float *lost = zf_calloc(out * in, sizeof *lost), *rows = zf_calloc(count * in, sizeof *rows),
         *factor = zf_calloc(count * count, sizeof *factor),
         *half = zf_calloc(out * count, sizeof *half), *gain = zf_calloc(out * count, sizeof *gain);
-  int rc = lost && rows && factor && half && gain ? factor_kept(factor, choice, penalty) : ZF_ENOMEM;
+  int rc =
+      lost && rows && factor && half && gain ? factor_kept(factor, choice, penalty) : ZF_ENOMEM;
   if (!rc) {
     memcpy(lost, choice->w, (size_t)(out * in) * sizeof *lost);
     for (int64_t i = 0; i < out * in; i++)
       (choice->stays[i % in / choice->size] ? lost : choice->w)[i] = 0;
     for (int64_t k = 0; k < count; k++)
-      memcpy(rows + k * in, choice->moments->full + choice->index[k] * in, (size_t)in * sizeof *rows);
+      memcpy(rows + k * in, choice->moments->full + choice->index[k] * in,
+             (size_t)in * sizeof *rows);
     product(gain, lost, out, matrix_of(rows, count, in, 0));
     product(half, gain, out, matrix_of(factor, count, count, 0));
     product(gain, half, out, matrix_of(factor, count, count, 1));
@@ -290,12 +292,11 @@ static int choose_of_layer(struct zf_cut *cut, const struct zf_cutting *job,
                                   .size = 1,
                                   .keep = cut->columns,
                                   .kept = cut->column + layer->number * cut->columns};
-  struct column_choice heads = {
-      .matrix = find_matrix(layer, ZF_ROLE_OUTPUT),
-      .groups = config->kv_heads,
-      .size = config->heads / config->kv_heads * config->head_dim,
-      .keep = cut->groups,
-      .kept = cut->group + layer->number * cut->groups};
+  struct column_choice heads = {.matrix = find_matrix(layer, ZF_ROLE_OUTPUT),
+                                .groups = config->kv_heads,
+                                .size = config->heads / config->kv_heads * config->head_dim,
+                                .keep = cut->groups,
+                                .kept = cut->group + layer->number * cut->groups};
   int rc = 0;
   if (job->columns && columns.matrix) rc = choose_columns(cut, job, layer, &columns);
   if (!rc && job->groups && heads.matrix) rc = choose_columns(cut, job, layer, &heads);

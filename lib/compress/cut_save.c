@@ -92,8 +92,8 @@ static int keep_tokens(struct kept_indices *kept, const struct zf_cut *cut) {
 static int keep_of(struct kept_indices kept[2], const struct zf_cut *cut, int32_t number) {
   const struct zf_plan *plan = &cut->model->plan;
   const struct zf_op *op = reader_of(cut->model, number);
-  int is_table = number == plan->head || number == plan->head_bias ||
-                 (op && op->kind == ZF_OP_EMBED);
+  int is_table =
+      number == plan->head || number == plan->head_bias || (op && op->kind == ZF_OP_EMBED);
   kept[0] = kept[1] = (struct kept_indices){0};
   if (is_table) return keep_tokens(&kept[0], cut);
   if (!op || op->kind != ZF_OP_LINEAR || op->layer < 0) return 0;
@@ -147,7 +147,8 @@ static int declare(struct cut_writer *writer, int32_t number, enum zf_dtype type
   struct zf_st_out *out = &writer->out[writer->count];
   struct kept_indices kept[2];
   int rc = keep_of(kept, writer->cut, number);
-  *out = (struct zf_st_out){.name = new_name(writer->cut, number), .type = type, .ndim = param->ndim};
+  *out =
+      (struct zf_st_out){.name = new_name(writer->cut, number), .type = type, .ndim = param->ndim};
   if (!rc && !out->name) rc = ZF_ENOMEM;
   memcpy(out->shape, param->shape, (size_t)param->ndim * sizeof *param->shape);
   for (int i = 0; i < 2; i++)
@@ -161,8 +162,8 @@ static int declare(struct cut_writer *writer, int32_t number, enum zf_dtype type
 static void write_row(FILE *file, const struct zf_param *param, int64_t row, int64_t width,
                       const struct kept_indices *columns, enum zf_dtype type, float *value,
                       void *stored) {
-  zf_to_f32(value, (const char *)param->data + zf_dtype_bytes(param->type, row * width), param->type,
-            width);
+  zf_to_f32(value, (const char *)param->data + zf_dtype_bytes(param->type, row * width),
+            param->type, width);
   int64_t count = columns->index ? columns->count : width;
   for (int64_t i = 0; columns->index && i < count; i++) value[i] = value[columns->index[i]];
   zf_from_f32(stored, value, type, count);

@@ -138,8 +138,8 @@ int zf_cut_vocabulary(struct zf_cut *cut, const struct zf_tok *tok, const char *
   const json_t *model = json_object_get(root, "model"),
                *prefix = json_object_get(model, "continuing_subword_prefix");
   if (!rc && json_object_get(model, "merges") && json_string_length(prefix))
-    rc = zf_error(ZF_EUSAGE, "%s/tokenizer.json: merges with a continuing_subword_prefix cannot be cut",
-                  dir);
+    rc = zf_error(ZF_EUSAGE,
+                  "%s/tokenizer.json: merges with a continuing_subword_prefix cannot be cut", dir);
   if (!rc) rc = keep_text(&kept, text, len);
   if (!rc) {
     keep_singles(&kept);
@@ -169,8 +169,8 @@ static int cut_object(const struct zf_cut *cut, json_t *model, const json_t *voc
 static int cut_list(const struct zf_cut *cut, json_t *model, const json_t *vocab) {
   json_t *out = json_array(), *entry;
   size_t i;
-  json_array_foreach((json_t *)vocab, i, entry)
-      if (zf_cut_new_id(cut, (int64_t)i) >= 0) json_array_append(out, entry);
+  json_array_foreach((json_t *)vocab, i, entry) if (zf_cut_new_id(cut, (int64_t)i) >= 0)
+      json_array_append(out, entry);
   json_t *unknown = json_object_get(model, "unk_id");
   if (json_is_integer(unknown))
     json_object_set_new(model, "unk_id",
@@ -221,13 +221,16 @@ static void cut_postprocessor(const struct zf_cut *cut, json_t *processor) {
           json_array_set_new(json_object_get(token, "ids"), i, cut_id(cut, id));
   for (int k = 0; k < 2; k++) {
     json_t *pair = json_object_get(processor, pairs[k]);
-    if (json_array_size(pair) == 2) json_array_set_new(pair, 1, cut_id(cut, json_array_get(pair, 1)));
+    if (json_array_size(pair) == 2)
+      json_array_set_new(pair, 1, cut_id(cut, json_array_get(pair, 1)));
   }
-  json_array_foreach(json_object_get(processor, "processors"), i, part) cut_postprocessor(cut, part);
+  json_array_foreach(json_object_get(processor, "processors"), i, part)
+      cut_postprocessor(cut, part);
 }
 
 static int save_json(const char *dir, const char *name, const json_t *root) {
-  char *path = zf_path_join(dir, name), *text = zf_json_dump(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+  char *path = zf_path_join(dir, name),
+       *text = zf_json_dump(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
   int rc = path && text ? zf_write_file(path, text, strlen(text)) : ZF_ENOMEM;
   free(path);
   free(text);
@@ -237,7 +240,8 @@ static int save_json(const char *dir, const char *name, const json_t *root) {
 static int cut_tokenizer_json(const struct zf_cut *cut, const char *dir) {
   json_t *root = NULL;
   int rc = load_tokenizer(&root, dir);
-  json_t *model = json_object_get(root, "model"), *vocab = json_incref(json_object_get(model, "vocab"));
+  json_t *model = json_object_get(root, "model"),
+         *vocab = json_incref(json_object_get(model, "vocab"));
   if (!rc) rc = (json_is_array(vocab) ? cut_list : cut_object)(cut, model, vocab);
   if (!rc && json_object_get(model, "merges")) rc = cut_merges(model);
   if (!rc) {
@@ -297,8 +301,8 @@ static int cut_decoder(const struct zf_cut *cut, json_t *root) {
 
 int zf_cut_tokenizer(const struct zf_cut *cut, const char *dir) {
   /* They hold the whole vocabulary; tokenizer.json alone serves every loader. */
-  static const char *const older[] = {"vocab.json", "merges.txt", "vocab.txt", "tokenizer.model",
-                                      "spiece.model", "added_tokens.json"};
+  static const char *const older[] = {"vocab.json",      "merges.txt",   "vocab.txt",
+                                      "tokenizer.model", "spiece.model", "added_tokens.json"};
   if (!cut->token) return 0;
   int rc = cut_tokenizer_json(cut, dir);
   if (!rc) rc = change_file(cut, dir, "tokenizer_config.json", cut_decoder);
