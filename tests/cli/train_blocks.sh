@@ -65,6 +65,11 @@ kind mixed-scales
 kind mixed-norms trainable='*norm*'
 kind bytes-scales base_model="$T/bytes.gguf" train_blocks=scales
 kind bytes-integers base_model="$T/bytes.gguf" train_blocks=integers learning_rate=1e-3
+"$ZOFT" train "$T/c.yaml" output_dir="$T/branch" --fork "$T/mixed-scales@6" -q >/dev/null 2>"$T/.err"
+check "a branch of the same settings ends alike" cmp "$T/mixed-scales/model.gguf" "$T/branch/model.gguf"
+case_ "a branch keeps what is trained" 2 "$ZOFT" train "$T/c.yaml" base_model="$T/bytes.gguf" train_blocks=integers output_dir="$T/other" --fork "$T/bytes-scales@6" -q <<'END'
+zoft: TMP/bytes-scales/steps.log: a branch keeps zo_probes, zo_direction, weight_decay, trainable, dtype, trained_dtype and train_blocks of its run
+END
 check "the bases stay as they are" sh -c "cmp '$M' '$T/mixed.gguf' && cmp '$Q' '$T/bytes.gguf'"
 check "a result is as large as its base" sh -c "[ \$(wc -c <'$M') = \$(wc -c <'$T/mixed-scales/model.gguf') ]"
 check "tensors keep their types" sh -c "'$ZOFT' inspect '$M' | grep -c Q4_K >'$T/a' && '$ZOFT' inspect '$T/mixed-scales/model.gguf' | grep -c Q4_K | cmp - '$T/a'"
