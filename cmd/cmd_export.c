@@ -78,9 +78,9 @@ static int export_adapter(const char *word) {
 /* A run without a result has neither a model nor an adapter yet. */
 static int check_run(const char *word) {
   static const char *const results[] = {"model.safetensors", "model.safetensors.index.json",
-                                        "adapter_model.safetensors"};
+                                        "adapter_model.safetensors", "model.gguf"};
   int found = !zf_is_dir(word) || !zf_rundir_begun(word);
-  for (int i = 0; i < 3 && !found; i++) {
+  for (int i = 0; i < 4 && !found; i++) {
     char *path = zf_path_join(word, results[i]);
     found = path && zf_exists(path);
     free(path);
